@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Ownership by scope: HC_AUTO(hc_tree) *tree = …; releases the tree when the scope ends.
+ * hc_take() moves an owned pointer out. Never use goto in a function that has an HC_AUTO.
+ */
+#ifndef HC_BASE_AUTO_H
+#define HC_BASE_AUTO_H
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define HC_DEFINE_AUTO(type, release)                                                    \
+    static inline void type##_auto(struct type **owner)                                  \
+    {                                                                                    \
+        release(*owner);                                                                 \
+    }
+
+#define HC_AUTO(type) __attribute__((cleanup(type##_auto))) struct type
+
+/* A value, not a pointer: HC_AUTO_VALUE(hc_strings) names = {0}; */
+#define HC_DEFINE_AUTO_VALUE(type, release)                                              \
+    static inline void type##_auto_value(struct type *value)                             \
+    {                                                                                    \
+        release(value);                                                                  \
+    }
+
+#define HC_AUTO_VALUE(type) __attribute__((cleanup(type##_auto_value))) struct type
+
+#define hc_take(p)                                                                       \
+    __extension__({                                                                      \
+        __typeof__(*(p)) taken_ = *(p);                                                  \
+        *(p) = NULL;                                                                     \
+        taken_;                                                                          \
+    })
+
+static inline void hc_auto_free(void *owner)
+{
+    free(*(void **)owner);
+}
+
+static inline void hc_auto_close(const int *fd)
+{
+    if (*fd >= 0)
+        (void)close(*fd);
+}
+
+static inline void hc_auto_closedir(DIR **dir)
+{
+    if (*dir)
+        (void)closedir(*dir);
+}
+
+static inline void hc_auto_fclose(FILE **file)
+{
+    if (*file)
+        (void)fclose(*file);
+}
+
+#define HC_AUTO_FREE __attribute__((cleanup(hc_auto_free)))
+#define HC_AUTO_CLOSE __attribute__((cleanup(hc_auto_close)))
+#define HC_AUTO_CLOSEDIR __attribute__((cleanup(hc_auto_closedir)))
+#define HC_AUTO_FCLOSE __attribute__((cleanup(hc_auto_fclose)))
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A thin shell over OpenSSL's EVP digests, which use the processor's SHA instructions.
+ */
+#include "digest.h"
+
+#include "text.h"
+
+#include <inttypes.h>
+#include <openssl/evp.h>
+
+struct hc_digest {
+    EVP_MD_CTX *context; /* NULL for HC_DIGEST_NONE */
+};
+
+enum hc_digest_kind hc_digest_kind_of(const char *etag)
+{
+    if (hc_text_is_hex(etag, 40))
+        return HC_DIGEST_GIT_BLOB;
+    if (hc_text_is_hex(etag, 64))
+        return HC_DIGEST_SHA256;
+    return HC_DIGEST_NONE;
+}
+
+static int start(struct hc_digest *digest, enum hc_digest_kind kind, uint64_t size,
+                 struct hc_error *err)
+{
+    const EVP_MD *type = kind == HC_DIGEST_SHA256 ? EVP_sha256() : EVP_sha1();
+    char header[32];
+    int length;
+
+    digest->context = EVP_MD_CTX_new();
+    if (!digest->context)
+        return hc_fail_memory(err);
+    if (!EVP_DigestInit_ex(digest->context, type, NULL))
+        return hc_fail(err, HC_INTERNAL, "OpenSSL refuses to start a digest");
+    if (kind != HC_DIGEST_GIT_BLOB)
+        return 0;
+    length = hc_format(header, sizeof header, "blob %" PRIu64, size);
+    return hc_digest_update(digest, header, (size_t)length + 1, err);
+}
+
+struct hc_digest *hc_digest_new(enum hc_digest_kind kind, uint64_t size,
+                                struct hc_error *err)
+{
+    HC_AUTO(hc_digest) *digest = calloc(1, sizeof *digest);
+
+    if (!digest) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    if (kind != HC_DIGEST_NONE && start(digest, kind, size, err) < 0)
+        return NULL;
+    return hc_take(&digest);
+}
+
+void hc_digest_free(struct hc_digest *digest)
+{
+    if (!digest)
+        return;
+    EVP_MD_CTX_free(digest->context);
+    free(digest);
+}
+
+int hc_digest_update(struct hc_digest *digest, const void *bytes, size_t count,
+                     struct hc_error *err)
+{
+    if (digest->context && !EVP_DigestUpdate(digest->context, bytes, count))
+        return hc_fail(err, HC_INTERNAL, "OpenSSL refuses to hash");
+    return 0;
+}
+
+int hc_digest_finish(struct hc_digest *digest, char hex[HC_DIGEST_HEX_MAX + 1],
+                     struct hc_error *err)
+{
+    unsigned char bytes[EVP_MAX_MD_SIZE];
+    unsigned count = 0;
+
+    if (digest->context && !EVP_DigestFinal_ex(digest->context, bytes, &count))
+        return hc_fail(err, HC_INTERNAL, "OpenSSL refuses to finish a digest");
+    for (size_t i = 0; i < count; i++) {
+        hex[2 * i] = "0123456789abcdef"[bytes[i] >> 4];
+        hex[2 * i + 1] = "0123456789abcdef"[bytes[i] & 15];
+    }
+    hex[2 * (size_t)count] = '\0';
+    return 0;
+}

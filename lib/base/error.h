@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How failures are made and passed up. A function that fails sets the error exactly once:
+ * `return hc_fail(err, HC_BAD_HUB_REPLY, "…")`; its callers may put words before it on the
+ * way up: `return hc_context(err, "fetch '%s'", path)`. All of them return -1.
+ */
+#ifndef HC_BASE_ERROR_H
+#define HC_BASE_ERROR_H
+
+#include <hubcache/error.h>
+
+#include <stddef.h>
+
+#define HC_PRINTF(format, first) __attribute__((format(printf, format, first)))
+
+int hc_fail(struct hc_error *err, enum hc_reason reason, const char *format, ...)
+    HC_PRINTF(3, 4);
+
+/* INVALID_*: also says which field of the request is at fault. */
+int hc_fail_field(struct hc_error *err, enum hc_reason reason, const char *field,
+                  const char *format, ...) HC_PRINTF(4, 5);
+
+/*
+ * A system call on the cache volume refused: EROFS, EACCES and EPERM are CACHE_READ_ONLY,
+ * ENOSPC and EDQUOT are NO_SPACE, ENOMEM is INTERNAL, all else CACHE_IO. The text of
+ * `errnum` is appended.
+ */
+int hc_fail_errno(struct hc_error *err, int errnum, const char *format, ...)
+    HC_PRINTF(3, 4);
+
+int hc_fail_memory(struct hc_error *err);
+
+/* Puts "<context>: " before the message; everything else stays. */
+int hc_context(struct hc_error *err, const char *format, ...) HC_PRINTF(2, 3);
+
+#endif

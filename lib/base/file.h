@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Files below a directory descriptor: read a small one, publish one by rename, make the
+ * directories on the way. Paths are relative to `root`. Every failure is CACHE_IO,
+ * CACHE_READ_ONLY or NO_SPACE as hc_fail_errno says. Callable from any thread.
+ */
+#ifndef HC_BASE_FILE_H
+#define HC_BASE_FILE_H
+
+#include "auto.h"
+#include "error.h"
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Makes `path` and its parents with 0777 & ~umask. Existing directories are fine. */
+int hc_file_mkdirs(int root, const char *path, struct hc_error *err);
+
+/* Makes the directories that `path`, a file's name, needs. */
+int hc_file_mkparents(int root, const char *path, struct hc_error *err);
+
+/* 1 and a NUL-terminated text; 0 absent, or not a regular file, or longer than size-1. */
+int hc_file_read(int root, const char *path, char *buffer, size_t size,
+                 struct hc_error *err);
+
+/*
+ * Reads a whole regular file of at most `limit` bytes: 1 and `*content` (NUL-terminated,
+ * caller frees), 0 when absent or not a regular file, -1 otherwise.
+ */
+int hc_file_slurp(int root, const char *path, size_t limit, char **content, size_t *size,
+                  struct hc_error *err);
+
+/*
+ * Writes and flushes `content` under the name `private`, then renames it to `path`: readers
+ * see the old file or the new one. Mode is 0666 & ~umask. Parents are made for both.
+ */
+int hc_file_publish(int root, const char *private, const char *path, const char *content,
+                    size_t size, struct hc_error *err);
+
+/* Appends `suffix` made of 8 random hexadecimal digits: "<path>.<8 hex><suffix>". */
+int hc_file_private_name(char *buffer, size_t size, const char *path, const char *suffix,
+                         struct hc_error *err);
+
+/* Flushes the directory that holds `path`, so that a rename in it survives power loss. */
+int hc_file_sync_parent(int root, const char *path, struct hc_error *err);
+
+/* All of `count` bytes, or -1. */
+int hc_file_write_all(int fd, const void *bytes, size_t count, struct hc_error *err);
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Small text helpers. Anything that needs a growing buffer uses open_memstream(3).
+ */
+#include "text.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+int hc_format(char *buffer, size_t size, const char *format, ...)
+{
+    va_list args;
+    int length;
+
+    va_start(args, format);
+    length = vsnprintf(buffer, size, format, args);
+    va_end(args);
+    if (length >= 0 && (size_t)length < size)
+        return length;
+    buffer[0] = '\0';
+    return -1;
+}
+
+bool hc_text_starts(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+bool hc_text_ends(const char *text, const char *suffix)
+{
+    size_t length = strlen(text), tail = strlen(suffix);
+
+    return length >= tail && strcmp(text + length - tail, suffix) == 0;
+}
+
+/* Length of the well-formed sequence at `s`, 0 when it is ill-formed. */
+static size_t utf8_sequence(const unsigned char *s)
+{
+    unsigned char low = 0x80, high = 0xbf;
+    size_t length = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+
+    if (length == 1)
+        return 1;
+    if (s[0] < 0xc2 || s[0] > 0xf4)
+        return 0;
+    if (s[0] == 0xe0)
+        low = 0xa0; /* overlong */
+    if (s[0] == 0xed)
+        high = 0x9f; /* surrogates */
+    if (s[0] == 0xf0)
+        low = 0x90; /* overlong */
+    if (s[0] == 0xf4)
+        high = 0x8f; /* beyond U+10FFFF */
+    if (s[1] < low || s[1] > high)
+        return 0;
+    for (size_t i = 2; i < length; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    }
+    return length;
+}
+
+bool hc_text_is_utf8(const char *text)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    size_t length;
+
+    for (; *s; s += length) {
+        length = utf8_sequence(s);
+        if (length == 0)
+            return false;
+    }
+    return true;
+}
+
+bool hc_text_is_printable(const char *text)
+{
+    for (const unsigned char *s = (const unsigned char *)text; *s; s++) {
+        if (*s < 0x20 || *s == 0x7f)
+            return false;
+    }
+    return true;
+}
+
+bool hc_text_is_hex(const char *text, size_t count)
+{
+    return strspn(text, "0123456789abcdef") == count && text[count] == '\0';
+}
+
+char *hc_text_trim(char *text)
+{
+    size_t length = strlen(text);
+    size_t start = 0;
+
+    while (length > 0 && isspace((unsigned char)text[length - 1]))
+        length--;
+    while (start < length && isspace((unsigned char)text[start]))
+        start++;
+    memmove(text, text + start, length - start);
+    text[length - start] = '\0';
+    return text;
+}
+
+char *hc_text_copy(const char *text, struct hc_error *err)
+{
+    char *copy = text ? strdup(text) : NULL;
+
+    if (text && !copy)
+        (void)hc_fail_memory(err);
+    return copy;
+}
+
+int hc_strings_add(struct hc_strings *list, const char *text, struct hc_error *err)
+{
+    if (list->count == list->room) {
+        size_t room = list->room ? list->room * 2 : 8;
+        char **items = reallocarray(list->items, room, sizeof *items);
+
+        if (!items)
+            return hc_fail_memory(err);
+        list->items = items;
+        list->room = room;
+    }
+    list->items[list->count] = strdup(text);
+    if (!list->items[list->count])
+        return hc_fail_memory(err);
+    list->count++;
+    return 0;
+}
+
+void hc_strings_clear(struct hc_strings *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->items[i]);
+    free(list->items);
+    *list = (struct hc_strings){0};
+}

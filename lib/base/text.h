@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Text in fixed buffers, and lists of strings. Nothing here truncates silently.
+ */
+#ifndef HC_BASE_TEXT_H
+#define HC_BASE_TEXT_H
+
+#include "auto.h"
+#include "error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Like snprintf, but -1 (and "" in `buffer`) when the text does not fit; else its length. */
+int hc_format(char *buffer, size_t size, const char *format, ...) HC_PRINTF(3, 4);
+
+bool hc_text_starts(const char *text, const char *prefix);
+bool hc_text_ends(const char *text, const char *suffix);
+
+/* Well-formed UTF-8, as Unicode 15 table 3-7 has it: no overlong forms, no surrogates. */
+bool hc_text_is_utf8(const char *text);
+
+/* No byte below 0x20 and no 0x7f. */
+bool hc_text_is_printable(const char *text);
+
+/* `count` lower-case hexadecimal digits and nothing else. */
+bool hc_text_is_hex(const char *text, size_t count);
+
+/* Cuts white space off both ends, in place. Returns `text`. */
+char *hc_text_trim(char *text);
+
+/* NULL stays NULL. NULL with `err` set when memory is short. */
+char *hc_text_copy(const char *text, struct hc_error *err);
+
+/* A list that owns its strings; zero-initialise it. */
+struct hc_strings {
+    char **items;
+    size_t count;
+    size_t room;
+};
+
+int hc_strings_add(struct hc_strings *list, const char *text, struct hc_error *err);
+void hc_strings_clear(struct hc_strings *list);
+HC_DEFINE_AUTO_VALUE(hc_strings, hc_strings_clear)
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * snapshots/<commit>/<path>: a symlink, relative, to the blob. What other clients made is
+ * read as well: chains of symlinks into the shared blob store, and plain files where
+ * symlinks were not to be had. A pointer whose blob is gone is absent.
+ */
+#ifndef HC_CACHE_POINTER_H
+#define HC_CACHE_POINTER_H
+
+#include "cache.h"
+
+#include <stdint.h>
+
+struct hc_pointer {
+    char cache_path[PATH_MAX];
+    char etag[HC_ETAG_MAX + 1]; /* the last part of the link; "" for a plain file */
+    uint64_t size;
+};
+
+/*
+ * 1 when `path` is a regular file in that snapshot, seen through symlinks; 0 otherwise
+ * (directories are not files). Two or three system calls: stat, readlink, and at most once
+ * a minute the blob's atime is set to now.
+ */
+int hc_pointer_find(const struct hc_cache *cache, const struct hc_repo *repo,
+                    const char *commit, const char *path, struct hc_pointer *pointer,
+                    struct hc_error *err);
+
+/*
+ * Makes the pointer to blobs/<etag>, which must exist, by symlink under a private name and
+ * rename; replaces what is there. Where symlinks are refused or unwanted, `is_fresh` moves
+ * the blob to the pointer's place, else it is copied (§1.7).
+ */
+int hc_pointer_link(const struct hc_cache *cache, const struct hc_repo *repo,
+                    const char *commit, const char *path, const char *etag, bool is_fresh,
+                    struct hc_error *err);
+
+#endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The Hub's HTTP API, as much of it as resolving needs: metadata of a file, the commit of a
+ * revision, the tree of a commit, the bytes of a file. A hub is one endpoint with its
+ * timeouts and a pool of kept-alive connections; any number of threads may ask it.
+ *
+ * Every question is asked again after a failure that may pass (connect, DNS, TLS, timeout,
+ * a connection closed or reset, 408, 429, 5xx) with growing pauses and jitter, or when
+ * Retry-After or RateLimit says; never past the caller's deadline: when the next pause would
+ * outlast it, the failure is reported at once. What an answer means is in reply.h.
+ *
+ * A token goes to the endpoint's host and port only, never to where a redirect leads beyond.
+ */
+#ifndef HC_HUB_HUB_H
+#define HC_HUB_HUB_H
+
+#include <base/auto.h>
+#include <base/call.h>
+#include <cache/name.h>
+#include <cache/repo.h>
+#include <cache/tree.h>
+#include <hubcache/settings.h>
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct hc_hub;
+
+/* On whose behalf the Hub is asked. */
+struct hc_caller {
+    const char *token;    /* sent as a bearer token; NULL or "": none */
+    struct hc_call *call; /* may be NULL */
+};
+
+enum {
+    HC_URL_MAX = 8192,
+    HC_REDIRECTS_MAX = 10,
+    HC_HEADER_MAX = 16384 /* bytes of one answer header line that are looked at */
+};
+
+struct hc_metadata {
+    char commit[HC_COMMIT_SIZE];
+    char etag[HC_ETAG_MAX + 1];
+    uint64_t size;
+    char location[HC_URL_MAX]; /* where the bytes are; may be signed, never to be logged */
+};
+
+/* Borrows nothing: copies what it needs of `settings`. */
+struct hc_hub *hc_hub_open(const struct hc_settings *settings, struct hc_error *err);
+void hc_hub_close(struct hc_hub *hub);
+HC_DEFINE_AUTO(hc_hub, hc_hub_close)
+
+/*
+ * HEAD …/resolve/<revision>/<path> (§2.2), following redirects within the endpoint's own
+ * host: commit, etag and size of a file, and where it is. BAD_HUB_REPLY when one of them is
+ * missing or unsafe. On ENTRY_NOT_FOUND `metadata->commit` is the commit that the answer
+ * named, or "".
+ */
+int hc_hub_head(struct hc_hub *hub, const struct hc_repo *repo, const char *revision,
+                const char *path, const struct hc_caller *caller,
+                struct hc_metadata *metadata, struct hc_error *err);
+
+/* GET /api/<collection>/<id>/revision/<revision>: the commit a name means now. */
+int hc_hub_revision(struct hc_hub *hub, const struct hc_repo *repo, const char *revision,
+                    const struct hc_caller *caller, char commit[HC_COMMIT_SIZE],
+                    struct hc_error *err);
+
+/* GET /api/<collection>/<id>/tree/<commit>?recursive=true, all pages; the caller frees. */
+struct hc_tree *hc_hub_tree(struct hc_hub *hub, const struct hc_repo *repo,
+                            const char *commit, const struct hc_caller *caller,
+                            struct hc_error *err);
+
+/* One attempt at the bytes of a file; transfer/ decides what to do when it fails. */
+struct hc_download {
+    const struct hc_repo *repo;
+    const char *commit;
+    const char *path;
+    const char *location; /* Optional: ask here instead of …/resolve/<commit>/<path> */
+    uint64_t offset;      /* with 0 no Range is sent */
+    uint64_t size;        /* the whole file's */
+
+    /* Called before the first byte when the server sends from 0 although asked for `offset`. */
+    int (*restart)(void *ctx, struct hc_error *err);
+    /* Called with the bytes, in order; -1 ends the download with that error. */
+    int (*write)(void *ctx, const void *bytes, size_t count, struct hc_error *err);
+    void *ctx;
+};
+
+/*
+ * GET, following redirects anywhere (at most HC_REDIRECTS_MAX; the token stays home). 0 when
+ * the answer ended as HTTP says it should. -1 with, beside the reasons of reply.h,
+ * HUB_UNREACHABLE for a connection that broke or stalled in mid-body: what was written
+ * before stays written.
+ */
+int hc_hub_get(struct hc_hub *hub, const struct hc_download *download,
+               const struct hc_caller *caller, struct hc_error *err);
+
+/* The pause before attempt `attempt` + 1 (0 for the first retry): doubles from the base, jittered. */
+int64_t hc_hub_pause_ms(const struct hc_hub *hub, unsigned attempt);
+
+/* How often something is asked again before giving up. */
+unsigned hc_hub_retries(const struct hc_hub *hub);
+
+/* The endpoint, borrowed. */
+const char *hc_hub_endpoint(const struct hc_hub *hub);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The Hub's URLs (§2.2): everything but unreserved characters percent-encoded, "/" kept in
+ * file names and encoded in revisions.
+ */
+#ifndef HC_HUB_URL_H
+#define HC_HUB_URL_H
+
+#include "hub.h"
+
+#include <stdbool.h>
+
+/* <endpoint>/[datasets/|…]<id>/resolve/<revision>/<path>. BAD_HUB_REPLY never; INVALID_FILENAME when over HC_URL_MAX. */
+int hc_url_resolve(char url[HC_URL_MAX], const char *endpoint, const struct hc_repo *repo,
+                   const char *revision, const char *path, struct hc_error *err);
+
+/* <endpoint>/api/<collection>/<id>/<kind>/<revision><query>; `kind` is "revision" or "tree". */
+int hc_url_api(char url[HC_URL_MAX], const char *endpoint, const struct hc_repo *repo,
+               const char *kind, const char *revision, const char *query,
+               struct hc_error *err);
+
+/* `location` seen from `base`, by the rules of RFC 3986. http and https only, else false. */
+bool hc_url_join(char url[HC_URL_MAX], const char *base, const char *location);
+
+/* Same scheme, host and port: where a token may go along. An upgrade from http to https does not count. */
+bool hc_url_same_origin(const char *a, const char *b);
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the Hub keeps: a repo has a type and an id ("gpt2", "org/name").
+ */
+#ifndef HUBCACHE_REPO_H
+#define HUBCACHE_REPO_H
+
+#include <hubcache/error.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The numbers are those of hubcache.v1.RepoType. */
+enum hc_repo_type {
+    HC_REPO_DEFAULT = 0, /* means HC_REPO_MODEL */
+    HC_REPO_MODEL = 1,
+    HC_REPO_DATASET = 2,
+    HC_REPO_SPACE = 3,
+    HC_REPO_KERNEL = 4
+};
+
+/* "model", "dataset", "space", "kernel"; NULL for a number that is none of them. */
+HC_PUBLIC const char *hc_repo_type_name(enum hc_repo_type type);
+
+/* The other way round; HC_REPO_DEFAULT when no type has that name. */
+HC_PUBLIC enum hc_repo_type hc_repo_type_from_name(const char *name);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

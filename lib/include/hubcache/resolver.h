@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A resolver answers "where is this file (or snapshot) of this repo at this revision" with
+ * a path on the cache volume: it looks in local directories, then in the cache, guards
+ * offline mode, asks the Hub and downloads when it may, and verifies every byte.
+ *
+ * One resolver serves any number of threads. Every call blocks until it has an answer, has
+ * failed, or `call` (see <hubcache/call.h>) ends; the *_cached variants never block on the
+ * network. Requests are borrowed for the time of the call; answers are the caller's to
+ * clear. `{0}` is a valid start for every request; members not marked "Required." may stay
+ * zero.
+ *
+ *     struct hc_settings settings = {0};
+ *     struct hc_error err;
+ *     if (hc_settings_load(&settings, &err) < 0) …
+ *     struct hc_resolver *resolver = hc_resolver_open(&settings, &err);
+ *     struct hc_file_request request = {.repo = {.id = "gpt2"}, .filename = "config.json"};
+ *     struct hc_file file;
+ *     if (hc_resolve_file(resolver, &request, NULL, &file, &err) == 0) {
+ *         puts(file.path);
+ *         hc_file_clear(&file);
+ *     }
+ *     hc_resolver_close(resolver);
+ *     hc_settings_clear(&settings);
+ */
+#ifndef HUBCACHE_RESOLVER_H
+#define HUBCACHE_RESOLVER_H
+
+#include <hubcache/call.h>
+#include <hubcache/error.h>
+#include <hubcache/repo.h>
+#include <hubcache/settings.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct hc_resolver;
+
+/* The numbers are those of hubcache.v1.Source. */
+enum hc_source {
+    HC_SOURCE_UNSPECIFIED = 0,
+    HC_SOURCE_CACHE = 1, /* the bytes were on the volume */
+    HC_SOURCE_HUB = 2,   /* at least one byte was fetched for this answer */
+    HC_SOURCE_LOCAL = 3  /* a directory under a local root */
+};
+
+/* The numbers are those of hubcache.v1.Completeness. */
+enum hc_completeness {
+    HC_COMPLETENESS_UNSPECIFIED = 0,
+    HC_COMPLETE = 1, /* every file of the tree that the patterns select is there */
+    HC_PARTIAL = 2,  /* `missing` says which are not (dry runs only) */
+    HC_UNKNOWN = 3   /* no listing of the commit is on disk to tell */
+};
+
+/* What to resolve: a repo at a revision. */
+struct hc_target {
+    const char *id;         /* Required. "gpt2", "org/name", or a local directory */
+    enum hc_repo_type type; /* Optional: model */
+    const char *revision;   /* Optional: "main". Branch, tag, refs/pr/N or commit */
+};
+
+struct hc_fetch_options {
+    bool local_files_only; /* the Hub is not asked, whatever the policy */
+    bool force_download;   /* the Hub is asked and the bytes are fetched again */
+    bool dry_run;          /* nothing is downloaded; the Hub may be asked */
+    bool has_max_staleness;
+    int64_t max_staleness_ms; /* with has_max_staleness: 0 asks the Hub now */
+    const char *hub_token;    /* Optional: used instead of the resolver's own token */
+};
+
+struct hc_file_request {
+    struct hc_target repo;
+    const char *filename;  /* Required. Path within the repo */
+    const char *subfolder; /* Optional: put before the file name with a "/" */
+    struct hc_fetch_options options;
+};
+
+struct hc_files_request {
+    struct hc_target repo;
+    const char *const *filenames; /* Required. */
+    size_t filename_count;
+    const char *subfolder;
+    bool allow_missing; /* files that are not there are listed instead of being an error */
+    struct hc_fetch_options options;
+};
+
+struct hc_progress {
+    unsigned files_total;
+    unsigned files_done;
+    uint64_t bytes_total;
+    uint64_t bytes_done; /* bytes of this snapshot on the volume, arrived or found there */
+    uint64_t bytes_per_second; /* over the last few seconds */
+    const char *const *active_files;
+    size_t active_count;
+};
+
+/* Called every quarter of a second while files arrive, on the resolving thread. */
+typedef void (*hc_progress_fn)(void *ctx, const struct hc_progress *progress);
+
+struct hc_snapshot_request {
+    struct hc_target repo;
+    const char *const *allow_patterns; /* Optional: none selects every file */
+    size_t allow_count;
+    const char *const *ignore_patterns;
+    size_t ignore_count;
+    bool list_files; /* fill hc_snapshot.files */
+    struct hc_fetch_options options;
+    hc_progress_fn progress; /* Optional. */
+    void *progress_ctx;
+};
+
+struct hc_file {
+    char *path;             /* absolute, on this machine's mount */
+    const char *cache_path; /* inside `path`: relative to the cache root; "" when local */
+    const char *filename;   /* inside `path`: the name within the repo, subfolder included */
+    uint64_t size_bytes;
+    enum hc_source source;
+    bool stale;               /* the Hub should have been asked and could not be */
+    char commit_hash[41];     /* "" when local */
+    char etag[201];           /* the blob's name; "" when not known */
+};
+
+struct hc_files {
+    struct hc_file *items; /* in the order of the request, without the missing */
+    size_t count;
+    char **missing;
+    size_t missing_count;
+    char commit_hash[41];
+};
+
+struct hc_snapshot {
+    char *path;             /* the snapshot's directory, absolute */
+    const char *cache_path; /* inside `path` */
+    char commit_hash[41];
+    enum hc_completeness completeness;
+    enum hc_source source;
+    bool stale;
+    unsigned file_count; /* files the patterns select */
+    uint64_t size_bytes; /* and their size */
+    uint64_t downloaded_bytes;
+    char **missing; /* the first HC_MISSING_MAX names */
+    size_t missing_listed;
+    unsigned missing_count; /* all of them */
+    struct hc_file *files;  /* only with list_files */
+    size_t listed;
+};
+
+enum {
+    HC_MISSING_MAX = 100,    /* names of missing files in one answer */
+    HC_PATTERNS_MAX = 1000,  /* patterns in one request */
+    HC_PATTERN_MAX = 1024,   /* bytes of one pattern */
+    HC_FILENAMES_MAX = 10000 /* file names in one request */
+};
+
+/*
+ * Opens the cache (making its directory when it is not there) and sweeps what crashed
+ * processes left behind; NULL on failure.
+ */
+HC_PUBLIC struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
+                                               struct hc_error *err);
+
+/* No call may be running. */
+HC_PUBLIC void hc_resolver_close(struct hc_resolver *resolver);
+
+/* Borrowed until the resolver is closed. `cache_id` is "" on a volume never written to. */
+HC_PUBLIC const char *hc_resolver_cache_root(const struct hc_resolver *resolver);
+HC_PUBLIC const char *hc_resolver_cache_id(const struct hc_resolver *resolver);
+HC_PUBLIC const char *hc_resolver_endpoint(const struct hc_resolver *resolver);
+HC_PUBLIC bool hc_resolver_is_offline(const struct hc_resolver *resolver);
+
+/*
+ * Answers from the disk alone: 1 with an answer, 0 when the Hub has to be asked, -1 when
+ * the request fails whatever the Hub would say. A handful of system calls, no lock.
+ */
+HC_PUBLIC int hc_resolve_file_cached(struct hc_resolver *resolver,
+                                     const struct hc_file_request *request,
+                                     struct hc_file *file, struct hc_error *err);
+HC_PUBLIC int hc_resolve_files_cached(struct hc_resolver *resolver,
+                                      const struct hc_files_request *request,
+                                      struct hc_files *files, struct hc_error *err);
+HC_PUBLIC int hc_resolve_snapshot_cached(struct hc_resolver *resolver,
+                                         const struct hc_snapshot_request *request,
+                                         struct hc_snapshot *snapshot,
+                                         struct hc_error *err);
+
+/* Answers, 0, or fails, -1 with one of the reasons of <hubcache/error.h>. `call` may be NULL. */
+HC_PUBLIC int hc_resolve_file(struct hc_resolver *resolver,
+                              const struct hc_file_request *request, struct hc_call *call,
+                              struct hc_file *file, struct hc_error *err);
+
+/* All from one commit. */
+HC_PUBLIC int hc_resolve_files(struct hc_resolver *resolver,
+                               const struct hc_files_request *request,
+                               struct hc_call *call, struct hc_files *files,
+                               struct hc_error *err);
+HC_PUBLIC int hc_resolve_snapshot(struct hc_resolver *resolver,
+                                  const struct hc_snapshot_request *request,
+                                  struct hc_call *call, struct hc_snapshot *snapshot,
+                                  struct hc_error *err);
+
+HC_PUBLIC void hc_file_clear(struct hc_file *file);
+HC_PUBLIC void hc_files_clear(struct hc_files *files);
+HC_PUBLIC void hc_snapshot_clear(struct hc_snapshot *snapshot);
+
+/* The library's version, "0.1.0". */
+HC_PUBLIC const char *hc_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a resolver needs to know, with the defaults that the Hub's own variables give.
+ * Strings are owned by the struct; replace one with free() and strdup(). Not thread-safe;
+ * hc_resolver_open() copies what it needs.
+ */
+#ifndef HUBCACHE_SETTINGS_H
+#define HUBCACHE_SETTINGS_H
+
+#include <hubcache/error.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct hc_settings {
+    char *cache_dir;           /* Required. The cache root: HF_HUB_CACHE */
+    char *endpoint;            /* Required. The Hub's base URL, no trailing slash: HF_ENDPOINT */
+    char *token;               /* Optional: HF_TOKEN. Wins over token_file */
+    char *token_file;          /* Optional: HF_TOKEN_PATH. Read anew for each request */
+    char *user_agent;          /* Optional: put after "hubcache/<version>": HF_HUB_USER_AGENT_ORIGIN */
+    char **local_roots;        /* Optional: directories in which repo ids may be found */
+    size_t local_root_count;
+    bool offline;              /* HF_HUB_OFFLINE, else TRANSFORMERS_OFFLINE */
+    bool no_symlinks;          /* HF_HUB_DISABLE_SYMLINKS */
+    bool no_implicit_token;    /* HF_HUB_DISABLE_IMPLICIT_TOKEN: use neither token nor file */
+    unsigned metadata_timeout_s; /* HF_HUB_ETAG_TIMEOUT, 10: one answer about a file */
+    unsigned download_timeout_s; /* HF_HUB_DOWNLOAD_TIMEOUT, 10: no byte for so long */
+    int64_t max_staleness_ms;  /* how old an answer of the Hub may be by default, 60000 */
+    unsigned retries;          /* how often a request is sent again, 5 */
+    unsigned retry_base_ms;    /* the first pause between two attempts, 250; doubles up to 8 s */
+    unsigned snapshot_workers; /* files of one snapshot fetched at a time, 8 */
+};
+
+/*
+ * Fills `settings` from the process environment by the reference client's rules
+ * (spec/hub-cache.md §2.6, §2.7): HF_HOME, HF_HUB_CACHE (HUGGINGFACE_HUB_CACHE),
+ * XDG_CACHE_HOME, HF_ENDPOINT, HF_TOKEN (HUGGING_FACE_HUB_TOKEN), HF_TOKEN_PATH,
+ * HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE, HF_HUB_ETAG_TIMEOUT, HF_HUB_DOWNLOAD_TIMEOUT,
+ * HF_HUB_DISABLE_SYMLINKS, HF_HUB_DISABLE_IMPLICIT_TOKEN, HF_HUB_USER_AGENT_ORIGIN. Fails
+ * with INVALID_OPTIONS where the reference client fails to start (a timeout that is no
+ * integer). hc_settings_clear() what was filled, also after a failure.
+ */
+HC_PUBLIC int hc_settings_load(struct hc_settings *settings, struct hc_error *err);
+
+/* Appends a copy of `dir`. */
+HC_PUBLIC int hc_settings_add_local_root(struct hc_settings *settings, const char *dir,
+                                         struct hc_error *err);
+
+HC_PUBLIC void hc_settings_clear(struct hc_settings *settings);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
