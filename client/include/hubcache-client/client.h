@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Asks a hubcached where a file or snapshot is, on this machine's mount of the cache volume.
+ *
+ * A client holds one connection; any number of threads may call it at once. Every call
+ * blocks until the answer is there, it failed, or its timeout passed. Requests are borrowed
+ * for the time of the call; answers are the caller's to clear. `{0}` is a valid start for
+ * every options and request struct; members not marked "Required." may stay zero.
+ *
+ *     #include <hubcache-client/client.h>
+ *     #include <stdio.h>
+ *
+ *     int main(void)
+ *     {
+ *         struct hc_client_options options = {.server = "127.0.0.1:50051",
+ *                                             .mount = "/models"};
+ *         struct hc_client_file_request request = {.repo = {.id = "openai-community/gpt2"},
+ *                                                  .filename = "config.json"};
+ *         struct hc_client_file file;
+ *         struct hc_error err = {0};
+ *         struct hc_client *client = hc_client_open(&options, &err);
+ *
+ *         if (!client || hc_client_resolve_file(client, &request, &file, &err) < 0) {
+ *             fprintf(stderr, "%s: %s\n", hc_reason_name(err.reason), err.message);
+ *             hc_client_close(client);
+ *             return hc_reason_exit(err.reason);
+ *         }
+ *         puts(file.path);
+ *         hc_client_file_clear(&file);
+ *         hc_client_close(client);
+ *         return 0;
+ *     }
+ *
+ * Build with: cc app.c $(pkg-config --cflags --libs hubcache-client)
+ *
+ * Failures are those of the server (see hubcache/error.h and the proto file), and of the
+ * client itself: SERVER_UNAVAILABLE (nobody answers there), CACHE_MISMATCH (the mount is not
+ * the volume that the server resolves on), DEADLINE_EXCEEDED.
+ */
+#ifndef HUBCACHE_CLIENT_H
+#define HUBCACHE_CLIENT_H
+
+#include <hubcache/error.h>
+#include <hubcache/repo.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct hc_client;
+
+struct hc_client_options {
+    /* Optional: "host:port" or "unix:/path". If NULL, HUBCACHE_SERVER, else "127.0.0.1:50051". */
+    const char *server;
+
+    /*
+     * Optional: where this machine mounts the cache root. If NULL, HUBCACHE_MOUNT, else the
+     * server's own paths are returned as they are. With a mount, its .hubcache/cache-id is
+     * compared with the server's at each answer: CACHE_MISMATCH when they differ.
+     */
+    const char *mount;
+
+    const char *bearer_token; /* Optional: identifies the caller to hubcache. */
+    const char *hub_token;    /* Optional: the caller's own Hub token. */
+
+    /* Optional: for each call, in milliseconds; 0 waits for ever, as for a long download. */
+    int64_t timeout_ms;
+};
+
+struct hc_client_repo {
+    const char *id;         /* Required. */
+    enum hc_repo_type type; /* Optional: model. */
+    const char *revision;   /* Optional: "main". */
+};
+
+/* See FetchOptions of the proto file. */
+struct hc_client_fetch {
+    bool local_files_only;
+    bool force_download;
+    bool dry_run;
+    bool has_max_staleness;
+    int64_t max_staleness_ms;
+};
+
+struct hc_client_file_request {
+    struct hc_client_repo repo;
+    const char *filename;  /* Required. */
+    const char *subfolder; /* Optional. */
+    struct hc_client_fetch fetch;
+};
+
+struct hc_client_files_request {
+    struct hc_client_repo repo;
+    const char *const *filenames; /* Required. */
+    size_t filename_count;
+    const char *subfolder; /* Optional. */
+    bool allow_missing;
+    struct hc_client_fetch fetch;
+};
+
+struct hc_client_progress {
+    unsigned files_total, files_done;
+    uint64_t bytes_total, bytes_done, bytes_per_second;
+    const char *const *active_files;
+    size_t active_count;
+};
+
+/* Called on the thread that resolves. False gives up: the call fails with CANCELLED. */
+typedef bool (*hc_client_progress_fn)(void *ctx, const struct hc_client_progress *progress);
+
+struct hc_client_snapshot_request {
+    struct hc_client_repo repo;
+    const char *const *allow_patterns; /* Optional: all files. */
+    size_t allow_count;
+    const char *const *ignore_patterns; /* Optional. */
+    size_t ignore_count;
+    bool list_files;
+    struct hc_client_fetch fetch;
+    hc_client_progress_fn progress; /* Optional: with it the call is WatchSnapshot. */
+    void *progress_ctx;
+};
+
+/* The numbers are those of hubcache.v1.Source and hubcache.v1.Completeness. */
+enum hc_client_source {
+    HC_CLIENT_SOURCE_UNSPECIFIED = 0,
+    HC_CLIENT_SOURCE_CACHE = 1,
+    HC_CLIENT_SOURCE_HUB = 2,
+    HC_CLIENT_SOURCE_LOCAL = 3
+};
+
+enum hc_client_completeness {
+    HC_CLIENT_COMPLETENESS_UNSPECIFIED = 0,
+    HC_CLIENT_COMPLETE = 1,
+    HC_CLIENT_PARTIAL = 2,
+    HC_CLIENT_UNKNOWN = 3
+};
+
+struct hc_client_file {
+    char *path;       /* on this machine's mount */
+    char *cache_path; /* relative to the cache root; "" for a local directory's file */
+    char *filename;
+    char *commit_hash;
+    char *etag;
+    uint64_t size_bytes;
+    enum hc_client_source source;
+    bool stale;
+};
+
+struct hc_client_files {
+    struct hc_client_file *items;
+    size_t count;
+    char **missing;
+    size_t missing_count;
+    char *commit_hash;
+    char *cache_id;
+};
+
+struct hc_client_snapshot {
+    char *path; /* on this machine's mount */
+    char *cache_path;
+    char *commit_hash;
+    char *cache_id;
+    enum hc_client_completeness completeness;
+    enum hc_client_source source;
+    bool stale;
+    char **missing; /* the first 100 */
+    size_t missing_listed;
+    uint32_t missing_count;
+    uint32_t file_count;
+    uint64_t size_bytes;
+    uint64_t downloaded_bytes;
+    struct hc_client_file *files; /* only with list_files */
+    size_t listed;
+};
+
+struct hc_client_info {
+    char *version;
+    char *cache_root;
+    char *cache_id;
+    char *endpoint;
+    bool offline;
+};
+
+/* Connects lazily: a server that is not there is noticed by the first call. NULL on failure. */
+HC_PUBLIC struct hc_client *hc_client_open(const struct hc_client_options *options,
+                                           struct hc_error *err);
+
+/* No call may be running. NULL is fine. */
+HC_PUBLIC void hc_client_close(struct hc_client *client);
+
+HC_PUBLIC int hc_client_resolve_file(struct hc_client *client,
+                                     const struct hc_client_file_request *request,
+                                     struct hc_client_file *file, struct hc_error *err);
+HC_PUBLIC int hc_client_resolve_files(struct hc_client *client,
+                                      const struct hc_client_files_request *request,
+                                      struct hc_client_files *files, struct hc_error *err);
+HC_PUBLIC int hc_client_resolve_snapshot(struct hc_client *client,
+                                         const struct hc_client_snapshot_request *request,
+                                         struct hc_client_snapshot *snapshot,
+                                         struct hc_error *err);
+HC_PUBLIC int hc_client_get_info(struct hc_client *client, struct hc_client_info *info,
+                                 struct hc_error *err);
+
+HC_PUBLIC void hc_client_file_clear(struct hc_client_file *file);
+HC_PUBLIC void hc_client_files_clear(struct hc_client_files *files);
+HC_PUBLIC void hc_client_snapshot_clear(struct hc_client_snapshot *snapshot);
+HC_PUBLIC void hc_client_info_clear(struct hc_client_info *info);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
