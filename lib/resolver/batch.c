@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A few worker threads take jobs off a list; the thread that called waits for them, tells
+ * progress four times a second, and passes its caller's going on to them. Workers wait on
+ * a call of their own, so that the first failure can end the others.
+ */
+#include "batch.h"
+
+#include "rate.h"
+
+#include <pthread.h>
+#include <time.h>
+
+enum { WORKERS_MAX = 64, TICK_MS = 250 };
+
+struct crew;
+
+struct worker {
+    struct crew *crew;
+    pthread_t thread;
+    const struct hc_job *job; /* under the crew's lock; NULL when between jobs */
+};
+
+struct crew {
+    const struct hc_batch *batch;
+    struct hc_call *call;
+    struct worker workers[WORKERS_MAX];
+    size_t worker_count;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct {
+        size_t next;    /* the first job nobody has taken */
+        size_t done;    /* files that are there */
+        size_t working; /* workers that have not ended */
+        uint64_t done_bytes;
+        uint64_t fetched_bytes;
+        bool failed;
+        struct hc_error error; /* of the first failure */
+    } shared;
+};
+
+static const struct hc_job *take_job(struct crew *crew, struct worker *worker)
+{
+    (void)pthread_mutex_lock(&crew->lock);
+    worker->job = NULL;
+    if (!crew->shared.failed && crew->shared.next < crew->batch->count)
+        worker->job = &crew->batch->jobs[crew->shared.next++];
+    (void)pthread_mutex_unlock(&crew->lock);
+    return worker->job;
+}
+
+static int bring(const struct crew *crew, const struct hc_job *job, uint64_t *fetched,
+                 struct hc_error *err)
+{
+    const struct hc_batch *batch = crew->batch;
+    const struct hc_resolver *resolver = batch->subject->resolver;
+    struct hc_caller caller = {.token = batch->caller->token, .call = crew->call};
+    struct hc_wanted wanted = {
+        .repo = &batch->subject->repo,
+        .commit = batch->commit,
+        .path = job->path,
+        .etag = job->etag,
+        .size = job->size,
+        .force = batch->subject->options->force_download,
+    };
+
+    if (hc_transfers_fetch(resolver->transfers, &wanted, &caller, fetched, err) < 0)
+        return -1;
+    return hc_pointer_link(resolver->cache, &batch->subject->repo, batch->commit,
+                           job->path, job->etag, *fetched > 0, err);
+}
+
+static void note_done(struct crew *crew, const struct hc_job *job, uint64_t fetched)
+{
+    (void)pthread_mutex_lock(&crew->lock);
+    crew->shared.done++;
+    crew->shared.done_bytes += job->size;
+    crew->shared.fetched_bytes += fetched;
+    (void)pthread_mutex_unlock(&crew->lock);
+}
+
+static void note_failure(struct crew *crew, const struct hc_error *error)
+{
+    (void)pthread_mutex_lock(&crew->lock);
+    if (!crew->shared.failed)
+        crew->shared.error = *error;
+    crew->shared.failed = true;
+    (void)pthread_mutex_unlock(&crew->lock);
+    hc_call_cancel(crew->call);
+}
+
+static void *work(void *ctx)
+{
+    struct worker *worker = ctx;
+    struct crew *crew = worker->crew;
+    const struct hc_job *job;
+    struct hc_error err;
+
+    while ((job = take_job(crew, worker))) {
+        uint64_t fetched = 0;
+
+        if (bring(crew, job, &fetched, &err) < 0)
+            note_failure(crew, &err);
+        else
+            note_done(crew, job, fetched);
+    }
+    (void)pthread_mutex_lock(&crew->lock);
+    crew->shared.working--;
+    (void)pthread_cond_signal(&crew->changed);
+    (void)pthread_mutex_unlock(&crew->lock);
+    return NULL;
+}
+
+/* Fills what changes; the names in `active` are borrowed from the jobs. */
+static void measure(struct crew *crew, struct hc_progress *progress, const char **active)
+{
+    const struct hc_batch *batch = crew->batch;
+    const struct hc_resolver *resolver = batch->subject->resolver;
+    const struct hc_job *jobs[WORKERS_MAX];
+    size_t count = 0;
+
+    *progress = batch->before;
+    (void)pthread_mutex_lock(&crew->lock);
+    progress->files_done += (unsigned)crew->shared.done;
+    progress->bytes_done += crew->shared.done_bytes;
+    for (size_t i = 0; i < crew->worker_count; i++) {
+        if (crew->workers[i].job)
+            jobs[count++] = crew->workers[i].job;
+    }
+    (void)pthread_mutex_unlock(&crew->lock);
+    for (size_t i = 0; i < count; i++) {
+        active[i] = jobs[i]->path;
+        progress->bytes_done +=
+            hc_transfers_arrived(resolver->transfers, &batch->subject->repo,
+                                 jobs[i]->etag);
+    }
+    if (progress->bytes_done > progress->bytes_total)
+        progress->bytes_done = progress->bytes_total; /* a job counted twice at its end */
+    progress->active_files = active;
+    progress->active_count = count;
+}
+
+static void tell(struct crew *crew, struct hc_rate *rate)
+{
+    const char *active[WORKERS_MAX];
+    struct hc_progress progress;
+
+    if (!crew->batch->progress)
+        return;
+    measure(crew, &progress, active);
+    progress.bytes_per_second = hc_rate_add(rate, hc_monotonic_ms(), progress.bytes_done);
+    crew->batch->progress(crew->batch->progress_ctx, &progress);
+}
+
+/* The caller's patience becomes the crew's: it may have grown, or ended. */
+static void pass_patience_on(struct crew *crew)
+{
+    struct hc_call *call = crew->batch->caller->call;
+    int64_t left = hc_call_remaining_ms(call);
+
+    if (hc_call_is_over(call))
+        hc_call_cancel(crew->call);
+    else
+        hc_call_extend(crew->call,
+                       left == HC_NO_DEADLINE ? left : hc_monotonic_ms() + left);
+}
+
+/* True when every worker has ended; waits a tick at most. */
+static bool wait_a_tick(struct crew *crew)
+{
+    struct timespec until;
+    bool ended;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += (long)TICK_MS * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    (void)pthread_mutex_lock(&crew->lock);
+    if (crew->shared.working > 0)
+        (void)pthread_cond_timedwait(&crew->changed, &crew->lock, &until);
+    ended = crew->shared.working == 0;
+    (void)pthread_mutex_unlock(&crew->lock);
+    return ended;
+}
+
+static void start(struct crew *crew)
+{
+    size_t wanted = crew->batch->subject->resolver->settings.snapshot_workers;
+
+    if (wanted > WORKERS_MAX)
+        wanted = WORKERS_MAX;
+    if (wanted > crew->batch->count)
+        wanted = crew->batch->count;
+    crew->shared.working = wanted;
+    for (size_t i = 0; i < wanted; i++) {
+        struct worker *worker = &crew->workers[crew->worker_count];
+
+        worker->crew = crew;
+        if (pthread_create(&worker->thread, NULL, work, worker) == 0) {
+            crew->worker_count++;
+            continue;
+        }
+        (void)pthread_mutex_lock(&crew->lock);
+        crew->shared.working -= wanted - i;
+        (void)pthread_mutex_unlock(&crew->lock);
+        return; /* fewer have to do */
+    }
+}
+
+static int outcome(struct crew *crew, uint64_t *fetched_bytes, struct hc_error *err)
+{
+    *fetched_bytes = crew->shared.fetched_bytes;
+    if (hc_call_check(crew->batch->caller->call, err) < 0)
+        return -1;
+    if (crew->shared.failed) {
+        *err = crew->shared.error;
+        return -1;
+    }
+    if (crew->shared.done < crew->batch->count)
+        return hc_fail(err, HC_INTERNAL, "no thread could be started");
+    return 0;
+}
+
+static void init(struct crew *crew)
+{
+    pthread_condattr_t monotonic;
+
+    (void)pthread_mutex_init(&crew->lock, NULL);
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&crew->changed, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+}
+
+int hc_batch_fetch(const struct hc_batch *batch, uint64_t *fetched_bytes,
+                   struct hc_error *err)
+{
+    int64_t left = hc_call_remaining_ms(batch->caller->call);
+    HC_AUTO(hc_call) *call =
+        hc_call_new(left == HC_NO_DEADLINE ? left : hc_monotonic_ms() + left);
+    struct crew crew = {.batch = batch, .call = call};
+    struct hc_rate rate = {0};
+
+    if (!call)
+        return hc_fail_memory(err);
+    init(&crew);
+    start(&crew);
+    do {
+        pass_patience_on(&crew);
+        tell(&crew, &rate);
+    } while (!wait_a_tick(&crew));
+    for (size_t i = 0; i < crew.worker_count; i++)
+        (void)pthread_join(crew.workers[i].thread, NULL);
+    tell(&crew, &rate);
+    (void)pthread_cond_destroy(&crew.changed);
+    (void)pthread_mutex_destroy(&crew.lock);
+    return outcome(&crew, fetched_bytes, err);
+}

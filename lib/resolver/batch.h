@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Brings many files of one commit to the cache, several at a time, and tells how far it
+ * is. The first failure stops the rest; what has arrived stays.
+ */
+#ifndef HC_RESOLVER_BATCH_H
+#define HC_RESOLVER_BATCH_H
+
+#include "resolver.h"
+
+/* One file to bring. Strings are borrowed. */
+struct hc_job {
+    const char *path;
+    const char *etag;
+    uint64_t size;
+};
+
+struct hc_batch {
+    const struct hc_subject *subject;
+    const char *commit;
+    const struct hc_caller *caller;
+    const struct hc_job *jobs;
+    size_t count;
+
+    /* Optional: progress, on top of what was there before. */
+    hc_progress_fn progress;
+    void *progress_ctx;
+    struct hc_progress before;
+};
+
+/* Blocks. `*fetched_bytes` is what came from the Hub. */
+int hc_batch_fetch(const struct hc_batch *batch, uint64_t *fetched_bytes,
+                   struct hc_error *err);
+
+#endif

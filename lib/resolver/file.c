@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One file, top to bottom: local directory, cache, offline guard, Hub, bytes, cache.
+ */
+#include "resolver.h"
+
+#include <cache/blob.h>
+#include <cache/no_exist.h>
+#include <cache/ref.h>
+
+#include <string.h>
+
+/* A request with its names checked. */
+struct wish {
+    struct hc_subject subject;
+    char path[HC_FILENAME_MAX + 1];
+};
+
+int hc_file_look(const struct hc_subject *subject, const char *commit, const char *path,
+                 struct hc_file *file, struct hc_error *err)
+{
+    const struct hc_resolver *resolver = subject->resolver;
+    struct hc_pointer pointer;
+    int found =
+        hc_pointer_find(resolver->cache, &subject->repo, commit, path, &pointer, err);
+
+    if (found < 0)
+        return -1;
+    if (found == 0) {
+        found = hc_no_exist_find(resolver->cache, &subject->repo, commit, path, err);
+        if (found <= 0)
+            return found;
+        return hc_fail(err, HC_ENTRY_NOT_FOUND,
+                       "%s '%s' has no file '%s' at '%s' (commit %.8s), as the Hub said "
+                       "earlier",
+                       hc_repo_type_name(subject->repo.type), subject->repo.id, path,
+                       subject->revision, commit);
+    }
+    if (hc_answer_file(resolver, pointer.cache_path, path, file, err) < 0)
+        return -1;
+    memcpy(file->commit_hash, commit, HC_COMMIT_SIZE);
+    memcpy(file->etag, pointer.etag, sizeof pointer.etag);
+    file->size_bytes = pointer.size;
+    file->source = HC_SOURCE_CACHE;
+    return 1;
+}
+
+/* 1 answered, 0 the Hub has to be asked, -1 no answer whatever it would say. */
+static int look(const struct wish *wish, struct hc_file *file, struct hc_error *err)
+{
+    const struct hc_subject *subject = &wish->subject;
+    struct hc_meaning meaning;
+    int found = 0;
+
+    if (subject->options->force_download)
+        return 0;
+    if (hc_subject_recall(subject, &meaning, err) < 0)
+        return -1;
+    if (meaning.is_good)
+        found = hc_file_look(subject, meaning.commit, wish->path, file, err);
+    if (found != 0 || subject->may_ask)
+        return found;
+    return hc_subject_fail_uncached(subject, wish->path, err);
+}
+
+/* The Hub failed: what it said last time is better than nothing (§2.3). */
+static int fall_back(const struct wish *wish, struct hc_file *file, struct hc_error *err)
+{
+    const struct hc_subject *subject = &wish->subject;
+    struct hc_meaning meaning;
+    struct hc_error ignored;
+
+    if (subject->options->force_download || !hc_policy_may_fall_back(err))
+        return -1;
+    if (hc_subject_recall(subject, &meaning, &ignored) < 0 || !meaning.commit[0])
+        return -1;
+    if (hc_file_look(subject, meaning.commit, wish->path, file, &ignored) != 1)
+        return -1;
+    file->stale = true;
+    return 0;
+}
+
+/* The Hub says the file does not exist: remember it, as the reference does (§1.3). */
+static void remember_absence(const struct wish *wish, const char *commit)
+{
+    const struct hc_subject *subject = &wish->subject;
+    const struct hc_cache *cache = subject->resolver->cache;
+    struct hc_error ignored;
+
+    if (!commit[0])
+        return;
+    hc_no_exist_mark(cache, &subject->repo, commit, wish->path);
+    (void)hc_ref_hear(cache, &subject->repo, subject->revision, commit, &ignored);
+}
+
+/* From the tree of a commit on disk: 1, or 0 when there is none or it has no such file.
+ */
+static int describe_from_tree(const struct wish *wish, const char *commit,
+                              struct hc_metadata *metadata, struct hc_error *err)
+{
+    const struct hc_subject *subject = &wish->subject;
+    HC_AUTO(hc_tree) *tree = NULL;
+    const struct hc_entry *entry;
+    int found =
+        hc_tree_load(subject->resolver->cache, &subject->repo, commit, &tree, err);
+
+    if (found <= 0)
+        return found;
+    entry = hc_tree_find(tree, wish->path);
+    if (!entry)
+        return 0;
+    *metadata = (struct hc_metadata){.size = hc_entry_size(entry)};
+    memcpy(metadata->commit, commit, HC_COMMIT_SIZE);
+    (void)hc_format(metadata->etag, sizeof metadata->etag, "%s", hc_entry_etag(entry));
+    return 1;
+}
+
+/* commit, etag and size of the file: a tree on disk knows, else the Hub is asked. */
+static int describe(const struct wish *wish, const struct hc_caller *caller,
+                    struct hc_metadata *metadata, struct hc_error *err)
+{
+    const struct hc_subject *subject = &wish->subject;
+    const char *revision = subject->revision;
+    struct hc_meaning meaning;
+    int found;
+
+    if (hc_subject_recall(subject, &meaning, err) < 0)
+        return -1;
+    if (meaning.is_good && !subject->options->force_download) {
+        found = describe_from_tree(wish, meaning.commit, metadata, err);
+        if (found != 0)
+            return found < 0 ? -1 : 0;
+        revision = meaning.commit;
+    }
+    if (hc_hub_head(subject->resolver->hub, &subject->repo, revision, wish->path, caller,
+                    metadata, err) == 0)
+        return 0;
+    if (err->reason == HC_ENTRY_NOT_FOUND)
+        remember_absence(wish, metadata->commit);
+    return -1;
+}
+
+/* A dry run's answer: where the file would be. */
+static int foresee(const struct wish *wish, const struct hc_metadata *metadata,
+                   struct hc_file *file, struct hc_error *err)
+{
+    const struct hc_subject *subject = &wish->subject;
+    const struct hc_resolver *resolver = subject->resolver;
+    char cache_path[PATH_MAX];
+    uint64_t size;
+    int found = hc_blob_find(resolver->cache, &subject->repo, metadata->etag, &size, err);
+
+    if (found < 0)
+        return -1;
+    if (hc_cache_snapshot_path(cache_path, &subject->repo, metadata->commit, wish->path,
+                               err) < 0)
+        return -1;
+    if (hc_answer_file(resolver, cache_path, wish->path, file, err) < 0)
+        return -1;
+    memcpy(file->commit_hash, metadata->commit, HC_COMMIT_SIZE);
+    memcpy(file->etag, metadata->etag, sizeof metadata->etag);
+    file->size_bytes = metadata->size;
+    file->source = found ? HC_SOURCE_CACHE : HC_SOURCE_HUB;
+    return 0;
+}
+
+/* Bytes, then pointer, then ref: nothing names what is not there yet. */
+static int fetch(const struct wish *wish, const struct hc_metadata *metadata,
+                 const struct hc_caller *caller, uint64_t *fetched, struct hc_error *err)
+{
+    const struct hc_subject *subject = &wish->subject;
+    const struct hc_resolver *resolver = subject->resolver;
+    struct hc_wanted wanted = {
+        .repo = &subject->repo,
+        .commit = metadata->commit,
+        .path = wish->path,
+        .etag = metadata->etag,
+        .size = metadata->size,
+        .location = metadata->location[0] ? metadata->location : NULL,
+        .force = subject->options->force_download,
+    };
+
+    hc_cache_tag(resolver->cache);
+    if (hc_transfers_fetch(resolver->transfers, &wanted, caller, fetched, err) < 0)
+        return -1;
+    return hc_pointer_link(resolver->cache, &subject->repo, metadata->commit, wish->path,
+                           metadata->etag, *fetched > 0, err);
+}
+
+/* The answer for what is now known to be `metadata`. */
+static int obtain(const struct wish *wish, const struct hc_metadata *metadata,
+                  const struct hc_caller *caller, struct hc_file *file,
+                  struct hc_error *err)
+{
+    const struct hc_subject *subject = &wish->subject;
+    const struct hc_cache *cache = subject->resolver->cache;
+    bool force = subject->options->force_download;
+    struct hc_error ignored;
+    uint64_t fetched = 0;
+    int found =
+        force ? 0 : hc_file_look(subject, metadata->commit, wish->path, file, &ignored);
+
+    if (found == 1) { /* a hit needs no write access: failing to note it is no failure */
+        (void)hc_ref_hear(cache, &subject->repo, subject->revision, metadata->commit,
+                          &ignored);
+        return 0;
+    }
+    if (subject->options->dry_run)
+        return foresee(wish, metadata, file, err);
+    if (fetch(wish, metadata, caller, &fetched, err) < 0)
+        return -1;
+    if (hc_ref_hear(cache, &subject->repo, subject->revision, metadata->commit, err) < 0)
+        return -1;
+    if (foresee(wish, metadata, file, err) < 0)
+        return -1;
+    file->source = fetched > 0 ? HC_SOURCE_HUB : HC_SOURCE_CACHE;
+    return 0;
+}
+
+static int ask(const struct wish *wish, struct hc_call *call, struct hc_file *file,
+               struct hc_error *err)
+{
+    char token[HC_TOKEN_MAX + 1];
+    struct hc_caller caller;
+    struct hc_metadata metadata = {0};
+
+    if (hc_subject_caller(&wish->subject, call, token, &caller, err) < 0 ||
+        describe(wish, &caller, &metadata, err) < 0)
+        return fall_back(wish, file, err);
+    return obtain(wish, &metadata, &caller, file, err);
+}
+
+/* Validates and looks: the hit path, shared by both ways to ask for a file. */
+static int begin(struct hc_resolver *resolver, const struct hc_file_request *request,
+                 struct wish *wish, struct hc_file *file, struct hc_error *err)
+{
+    const char *filename = request->filename ? request->filename : "";
+    char dir[PATH_MAX];
+
+    if (hc_filename_join(request->subfolder, filename, wish->path, err) < 0)
+        return -1;
+    if (hc_local_find(resolver, request->repo.id, dir))
+        return hc_local_file(dir, wish->path, file, err) < 0 ? -1 : 1;
+    if (hc_subject_init(&wish->subject, resolver, &request->repo, &request->options,
+                        err) < 0)
+        return -1;
+    return look(wish, file, err);
+}
+
+int hc_resolve_file_cached(struct hc_resolver *resolver,
+                           const struct hc_file_request *request, struct hc_file *file,
+                           struct hc_error *err)
+{
+    struct wish wish;
+
+    return begin(resolver, request, &wish, file, err);
+}
+
+int hc_resolve_file(struct hc_resolver *resolver, const struct hc_file_request *request,
+                    struct hc_call *call, struct hc_file *file, struct hc_error *err)
+{
+    struct wish wish;
+    int found = begin(resolver, request, &wish, file, err);
+
+    if (found != 0)
+        return found < 0 ? -1 : 0;
+    return ask(&wish, call, file, err);
+}

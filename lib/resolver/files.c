@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Several files of one commit: the name is resolved once, what is on disk is answered
+ * from there, and for the rest one listing of the commit says what they are.
+ */
+#include "batch.h"
+#include "resolver.h"
+
+#include <cache/no_exist.h>
+#include <cache/ref.h>
+
+#include <string.h>
+
+/* A request with its names checked, and its answer as it grows. */
+struct wishes {
+    struct hc_subject subject;
+    const struct hc_files_request *request;
+    struct hc_strings paths; /* in the order of the request */
+    struct hc_strings missing;
+    struct hc_files *files;
+};
+
+static void wishes_clear(struct wishes *wishes)
+{
+    hc_strings_clear(&wishes->paths);
+    hc_strings_clear(&wishes->missing);
+}
+
+HC_DEFINE_AUTO_VALUE(wishes, wishes_clear)
+
+static int check_names(struct wishes *wishes, struct hc_error *err)
+{
+    const struct hc_files_request *request = wishes->request;
+    char path[HC_FILENAME_MAX + 1];
+
+    if (request->filename_count == 0)
+        return hc_fail_field(err, HC_INVALID_FILENAME, "filenames", "no file is named");
+    if (request->filename_count > HC_FILENAMES_MAX)
+        return hc_fail_field(err, HC_INVALID_FILENAME, "filenames",
+                             "%zu files are named; %d is the most",
+                             request->filename_count, HC_FILENAMES_MAX);
+    for (size_t i = 0; i < request->filename_count; i++) {
+        if (hc_filename_join(request->subfolder, request->filenames[i], path, err) < 0) {
+            if (strcmp(err->field, "filename") == 0)
+                memcpy(err->field, "filenames", sizeof "filenames");
+            return -1;
+        }
+        if (hc_strings_add(&wishes->paths, path, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* One more file that the answer lists as missing, if that is allowed; `err` says why. */
+static int miss(struct wishes *wishes, const char *path, struct hc_error *err)
+{
+    if (!wishes->request->allow_missing ||
+        (err->reason != HC_ENTRY_NOT_FOUND && err->reason != HC_NOT_CACHED))
+        return -1;
+    return hc_strings_add(&wishes->missing, path, err);
+}
+
+static int keep(struct wishes *wishes, struct hc_file *file, struct hc_error *err)
+{
+    if (hc_answer_add(&wishes->files->items, &wishes->files->count, file, err) == 0)
+        return 0;
+    hc_file_clear(file);
+    return -1;
+}
+
+/* Starts the answer anew. */
+static void reset(struct wishes *wishes)
+{
+    hc_files_clear(wishes->files);
+    hc_strings_clear(&wishes->missing);
+}
+
+static void finish(struct wishes *wishes, const char *commit)
+{
+    struct hc_files *files = wishes->files;
+
+    (void)hc_format(files->commit_hash, sizeof files->commit_hash, "%s", commit);
+    files->missing = wishes->missing.items;
+    files->missing_count = wishes->missing.count;
+    wishes->missing = (struct hc_strings){0};
+}
+
+/* Where a file that a dry run would fetch would be. */
+static int foresee(const struct wishes *wishes, const char *commit,
+                   const struct hc_entry *entry, struct hc_file *file,
+                   struct hc_error *err)
+{
+    const struct hc_subject *subject = &wishes->subject;
+    char cache_path[PATH_MAX];
+
+    if (hc_cache_snapshot_path(cache_path, &subject->repo, commit, entry->path, err) < 0)
+        return -1;
+    if (hc_answer_file(subject->resolver, cache_path, entry->path, file, err) < 0)
+        return -1;
+    file->source = HC_SOURCE_HUB;
+    file->size_bytes = hc_entry_size(entry);
+    memcpy(file->commit_hash, commit, HC_COMMIT_SIZE);
+    (void)hc_format(file->etag, sizeof file->etag, "%s", hc_entry_etag(entry));
+    return 1;
+}
+
+/* One file at `commit`: 1 found, 0 the Hub has to be asked, -1 it is missing or failed.
+ */
+static int look_for(const struct wishes *wishes, const char *commit,
+                    const struct hc_tree *tree, const char *path, struct hc_file *file,
+                    struct hc_error *err)
+{
+    const struct hc_subject *subject = &wishes->subject;
+    const struct hc_entry *entry = tree ? hc_tree_find(tree, path) : NULL;
+    int found = commit[0] ? hc_file_look(subject, commit, path, file, err) : 0;
+
+    if (found != 0)
+        return found;
+    if (!subject->may_ask)
+        return hc_subject_fail_uncached(subject, path, err);
+    if (tree && !entry)
+        return hc_fail(err, HC_ENTRY_NOT_FOUND, "%s '%s' has no file '%s' at '%s'",
+                       hc_repo_type_name(subject->repo.type), subject->repo.id, path,
+                       subject->revision);
+    if (entry && subject->options->dry_run)
+        return foresee(wishes, commit, entry, file, err);
+    return 0;
+}
+
+/*
+ * Every file at `commit`, as far as the disk, and the tree when there is one, can tell:
+ * 1 answered, 0 the Hub has to be asked, -1.
+ */
+static int look_at(struct wishes *wishes, const char *commit, const struct hc_tree *tree,
+                   struct hc_error *err)
+{
+    struct hc_file file;
+
+    for (size_t i = 0; i < wishes->paths.count; i++) {
+        const char *path = wishes->paths.items[i];
+        int found = look_for(wishes, commit, tree, path, &file, err);
+
+        if (found == 0)
+            return 0;
+        if (found < 0 && miss(wishes, path, err) < 0)
+            return -1;
+        if (found == 1 && keep(wishes, &file, err) < 0)
+            return -1;
+    }
+    finish(wishes, commit);
+    return 1;
+}
+
+/* The disk's answer: 1, or 0 when the Hub has to be asked. */
+static int look(struct wishes *wishes, struct hc_error *err)
+{
+    const struct hc_subject *subject = &wishes->subject;
+    struct hc_meaning meaning;
+
+    if (subject->options->force_download)
+        return 0;
+    if (hc_subject_recall(subject, &meaning, err) < 0)
+        return -1;
+    if (subject->may_ask && !meaning.is_good)
+        return 0;
+    return look_at(wishes, meaning.commit, NULL, err);
+}
+
+/* The Hub failed: what it said last time, if every file of it is here. */
+static int fall_back(struct wishes *wishes, struct hc_error *err)
+{
+    struct hc_meaning meaning;
+    struct hc_error ignored;
+
+    if (wishes->subject.options->force_download || !hc_policy_may_fall_back(err))
+        return -1;
+    reset(wishes);
+    if (hc_subject_recall(&wishes->subject, &meaning, &ignored) < 0 ||
+        look_at(wishes, meaning.commit, NULL, &ignored) != 1)
+        return -1;
+    for (size_t i = 0; i < wishes->files->count; i++)
+        wishes->files->items[i].stale = true;
+    return 0;
+}
+
+/* What has to be fetched: the wishes that are in the tree and not on disk. */
+static int plan(struct wishes *wishes, const char *commit, const struct hc_tree *tree,
+                struct hc_job *jobs, size_t *count, struct hc_error *err)
+{
+    const struct hc_subject *subject = &wishes->subject;
+    const struct hc_cache *cache = subject->resolver->cache;
+    struct hc_pointer pointer;
+
+    for (size_t i = 0; i < wishes->paths.count; i++) {
+        const char *path = wishes->paths.items[i];
+        const struct hc_entry *entry = hc_tree_find(tree, path);
+        int found = 0;
+
+        if (!entry) {
+            hc_no_exist_mark(cache, &subject->repo, commit, path);
+            continue;
+        }
+        if (!subject->options->force_download)
+            found = hc_pointer_find(cache, &subject->repo, commit, path, &pointer, err);
+        if (found < 0)
+            return -1;
+        if (found == 0)
+            jobs[(*count)++] =
+                (struct hc_job){path, hc_entry_etag(entry), hc_entry_size(entry)};
+    }
+    return 0;
+}
+
+/* The jobs' files are SOURCE_HUB in the answer. */
+static void mark_fetched(struct hc_files *files, const struct hc_job *jobs, size_t count)
+{
+    size_t job = 0; /* both lists are in the order of the request */
+
+    for (size_t i = 0; i < files->count && job < count; i++) {
+        if (strcmp(files->items[i].filename, jobs[job].path) != 0)
+            continue;
+        files->items[i].source = HC_SOURCE_HUB;
+        job++;
+    }
+}
+
+/* The bytes of the jobs, then the ref. */
+static int fetch(const struct wishes *wishes, const struct hc_batch *batch,
+                 struct hc_error *err)
+{
+    const struct hc_subject *subject = &wishes->subject;
+    const struct hc_cache *cache = subject->resolver->cache;
+    uint64_t fetched;
+
+    if (subject->options->dry_run)
+        return 0;
+    hc_cache_tag(cache);
+    if (batch->count > 0 && hc_batch_fetch(batch, &fetched, err) < 0)
+        return -1;
+    return hc_ref_hear(cache, &subject->repo, subject->revision, batch->commit, err);
+}
+
+static int obtain(struct wishes *wishes, const char *commit, const struct hc_tree *tree,
+                  const struct hc_caller *caller, struct hc_error *err)
+{
+    HC_AUTO_FREE struct hc_job *jobs = calloc(wishes->paths.count, sizeof *jobs);
+    struct hc_batch batch = {.subject = &wishes->subject,
+                             .commit = commit,
+                             .caller = caller,
+                             .jobs = jobs};
+    int found;
+
+    if (!jobs)
+        return hc_fail_memory(err);
+    if (plan(wishes, commit, tree, jobs, &batch.count, err) < 0)
+        return -1;
+    if (fetch(wishes, &batch, err) < 0)
+        return -1;
+    found = look_at(wishes, commit, tree, err);
+    if (found == 0)
+        return hc_fail(err, HC_CACHE_IO,
+                       "a file of '%s' vanished from the cache while it was resolved",
+                       wishes->subject.repo.id);
+    mark_fetched(wishes->files, jobs, batch.count);
+    return found < 0 ? -1 : 0;
+}
+
+static int ask(struct wishes *wishes, struct hc_call *call, struct hc_error *err)
+{
+    const struct hc_subject *subject = &wishes->subject;
+    char token[HC_TOKEN_MAX + 1];
+    struct hc_caller caller;
+    struct hc_meaning meaning;
+    HC_AUTO(hc_tree) *tree = NULL;
+
+    if (hc_subject_recall(subject, &meaning, err) < 0)
+        return -1;
+    if (hc_subject_caller(subject, call, token, &caller, err) < 0 ||
+        hc_subject_commit(subject, &caller, &meaning, err) < 0)
+        return fall_back(wishes, err);
+    tree = hc_subject_tree(subject, meaning.commit, &caller, err);
+    if (!tree)
+        return fall_back(wishes, err);
+    reset(wishes);
+    return obtain(wishes, meaning.commit, tree, &caller, err);
+}
+
+/* An answer from a local directory. */
+static int look_local(struct wishes *wishes, const char *dir, struct hc_error *err)
+{
+    struct hc_file file;
+
+    for (size_t i = 0; i < wishes->paths.count; i++) {
+        int result = hc_local_file(dir, wishes->paths.items[i], &file, err);
+
+        if (result < 0 && miss(wishes, wishes->paths.items[i], err) < 0)
+            return -1;
+        if (result == 0 && keep(wishes, &file, err) < 0)
+            return -1;
+    }
+    finish(wishes, "");
+    return 0;
+}
+
+static int begin(struct hc_resolver *resolver, struct wishes *wishes,
+                 struct hc_error *err)
+{
+    const struct hc_files_request *request = wishes->request;
+    char dir[PATH_MAX];
+
+    if (check_names(wishes, err) < 0)
+        return -1;
+    if (hc_local_find(resolver, request->repo.id, dir))
+        return look_local(wishes, dir, err) < 0 ? -1 : 1;
+    if (hc_subject_init(&wishes->subject, resolver, &request->repo, &request->options,
+                        err) < 0)
+        return -1;
+    return look(wishes, err);
+}
+
+int hc_resolve_files_cached(struct hc_resolver *resolver,
+                            const struct hc_files_request *request,
+                            struct hc_files *files, struct hc_error *err)
+{
+    HC_AUTO_VALUE(wishes) wishes = {.request = request, .files = files};
+    int found;
+
+    *files = (struct hc_files){0};
+    found = begin(resolver, &wishes, err);
+    if (found != 1)
+        hc_files_clear(files);
+    return found;
+}
+
+int hc_resolve_files(struct hc_resolver *resolver, const struct hc_files_request *request,
+                     struct hc_call *call, struct hc_files *files, struct hc_error *err)
+{
+    HC_AUTO_VALUE(wishes) wishes = {.request = request, .files = files};
+    int found;
+
+    *files = (struct hc_files){0};
+    found = begin(resolver, &wishes, err);
+    if (found == 0)
+        found = ask(&wishes, call, err) < 0 ? -1 : 1;
+    if (found < 0)
+        hc_files_clear(files);
+    return found < 0 ? -1 : 0;
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A repo id that names a directory under a configured local root resolves there. Nothing
+ * outside the roots can be reached: what a path really is, symlinks resolved, must lie
+ * within the root that was configured.
+ */
+#include "resolver.h"
+
+#include <policy/patterns.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { DEPTH_MAX = 64 };
+
+static bool is_within(const char *path, const char *root)
+{
+    size_t length = strlen(root);
+
+    if (strcmp(root, "/") == 0)
+        return true;
+    return hc_text_starts(path, root) && (path[length] == '/' || path[length] == '\0');
+}
+
+/* The directory that `id`, absolute or relative to `root`, names below `root`. */
+static bool find_below(const char *configured, const char *id, char dir[PATH_MAX])
+{
+    char root[PATH_MAX], joined[PATH_MAX];
+    struct stat status;
+
+    if (!realpath(configured, root))
+        return false;
+    if (id[0] == '/' && !is_within(id, configured) && !is_within(id, root))
+        return false; /* not even looked at */
+    if (hc_format(joined, sizeof joined, "%s%s%s", id[0] == '/' ? "" : root,
+                  id[0] == '/' ? "" : "/", id) < 0)
+        return false;
+    return realpath(joined, dir) && is_within(dir, root) && stat(dir, &status) == 0 &&
+           S_ISDIR(status.st_mode);
+}
+
+int hc_local_find(const struct hc_resolver *resolver, const char *id, char dir[PATH_MAX])
+{
+    if (!id || id[0] == '\0')
+        return 0;
+    for (size_t i = 0; i < resolver->settings.local_root_count; i++) {
+        if (find_below(resolver->settings.local_roots[i], id, dir))
+            return 1;
+    }
+    return 0;
+}
+
+/* An answer is its path; the Hub's words for it are empty. */
+static int answer(const char *dir, const char *path, uint64_t size, struct hc_file *file,
+                  struct hc_error *err)
+{
+    *file = (struct hc_file){.size_bytes = size, .source = HC_SOURCE_LOCAL};
+    if (asprintf(&file->path, "%s/%s", dir, path) < 0) {
+        file->path = NULL;
+        return hc_fail_memory(err);
+    }
+    file->filename = file->path + strlen(dir) + 1;
+    file->cache_path = file->path + strlen(file->path);
+    return 0;
+}
+
+int hc_local_file(const char *dir, const char *path, struct hc_file *file,
+                  struct hc_error *err)
+{
+    char joined[PATH_MAX], real[PATH_MAX];
+    struct stat status;
+
+    if (hc_format(joined, sizeof joined, "%s/%s", dir, path) < 0 ||
+        !realpath(joined, real) || !is_within(real, dir) || stat(real, &status) < 0 ||
+        !S_ISREG(status.st_mode))
+        return hc_fail(err, HC_ENTRY_NOT_FOUND,
+                       "the local directory '%s' has no file '%s'", dir, path);
+    return answer(dir, path, (uint64_t)status.st_size, file, err);
+}
+
+/* What a walk through a directory knows. */
+struct walk {
+    const char *dir;
+    struct hc_patterns patterns;
+    bool list_files;
+    struct hc_snapshot *snapshot;
+};
+
+static int count_file(const struct walk *walk, const char *path, uint64_t size,
+                      struct hc_error *err)
+{
+    struct hc_snapshot *snapshot = walk->snapshot;
+    struct hc_file file;
+
+    if (!hc_patterns_select(&walk->patterns, path))
+        return 0;
+    snapshot->file_count++;
+    snapshot->size_bytes += size;
+    if (!walk->list_files)
+        return 0;
+    if (answer(walk->dir, path, size, &file, err) < 0)
+        return -1;
+    if (hc_answer_add(&snapshot->files, &snapshot->listed, &file, err) < 0) {
+        hc_file_clear(&file);
+        return -1;
+    }
+    return 0;
+}
+
+/* Every regular file below `path` ("" for the top). Symlinks to directories are not
+ * followed. */
+static int walk_directory(const struct walk *walk, const char *path, unsigned depth,
+                          struct hc_error *err);
+
+/* NOLINTNEXTLINE(misc-no-recursion): bounded by DEPTH_MAX */
+static int walk_entry(const struct walk *walk, const char *path, unsigned depth,
+                      struct hc_error *err)
+{
+    char joined[PATH_MAX];
+    struct stat status;
+
+    if (hc_format(joined, sizeof joined, "%s/%s", walk->dir, path) < 0 ||
+        lstat(joined, &status) < 0)
+        return 0;
+    if (S_ISDIR(status.st_mode))
+        return walk_directory(walk, path, depth + 1, err);
+    if (stat(joined, &status) < 0 || !S_ISREG(status.st_mode))
+        return 0;
+    return count_file(walk, path, (uint64_t)status.st_size, err);
+}
+
+/* NOLINTNEXTLINE(misc-no-recursion): bounded by DEPTH_MAX */
+static int walk_directory(const struct walk *walk, const char *path, unsigned depth,
+                          struct hc_error *err)
+{
+    char child[PATH_MAX];
+    HC_AUTO_CLOSEDIR DIR *stream = NULL;
+    const struct dirent *entry;
+
+    if (depth > DEPTH_MAX || hc_format(child, sizeof child, "%s/%s", walk->dir, path) < 0)
+        return 0;
+    stream = opendir(child);
+    if (!stream)
+        return hc_fail_errno(err, errno, "open directory '%s'", child);
+    while ((entry = readdir(stream))) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        if (hc_format(child, sizeof child, "%s%s%s", path, path[0] ? "/" : "",
+                      entry->d_name) < 0)
+            continue;
+        if (walk_entry(walk, child, depth, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int hc_local_snapshot(const char *dir, const struct hc_snapshot_request *request,
+                      struct hc_snapshot *snapshot, struct hc_error *err)
+{
+    struct walk walk = {
+        .dir = dir,
+        .patterns = {request->allow_patterns, request->allow_count,
+                     request->ignore_patterns, request->ignore_count},
+        .list_files = request->list_files,
+        .snapshot = snapshot,
+    };
+
+    *snapshot = (struct hc_snapshot){
+        .completeness = HC_UNKNOWN, /* no listing says what should be here */
+        .source = HC_SOURCE_LOCAL,
+        .path = hc_text_copy(dir, err),
+    };
+    if (!snapshot->path)
+        return -1;
+    snapshot->cache_path = snapshot->path + strlen(dir);
+    if (walk_directory(&walk, "", 0, err) < 0) {
+        hc_snapshot_clear(snapshot);
+        return -1;
+    }
+    return 0;
+}

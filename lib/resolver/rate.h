@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bytes per second over the last few seconds, from samples of a counter that only grows.
+ */
+#ifndef HC_RESOLVER_RATE_H
+#define HC_RESOLVER_RATE_H
+
+#include <stdint.h>
+
+enum { HC_RATE_SAMPLES = 17 }; /* four seconds of samples, four a second */
+
+struct hc_rate {
+    int64_t at_ms[HC_RATE_SAMPLES];
+    uint64_t bytes[HC_RATE_SAMPLES];
+    unsigned count; /* samples ever added */
+};
+
+/* Adds a sample and returns the rate since the oldest that is kept; 0 after the first. */
+uint64_t hc_rate_add(struct hc_rate *rate, int64_t now_ms, uint64_t bytes);
+
+#endif

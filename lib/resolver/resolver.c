@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opening and closing: a resolver is a copy of its settings, a cache, a hub, and
+ * transfers between the two.
+ */
+#include "resolver.h"
+
+#include <cache/claim.h>
+
+#include <time.h>
+
+HC_DEFINE_AUTO(hc_resolver, hc_resolver_close)
+
+static int copy_strings(struct hc_settings *copy, const struct hc_settings *settings,
+                        struct hc_error *err)
+{
+    copy->cache_dir = hc_text_copy(settings->cache_dir, err);
+    copy->endpoint = hc_text_copy(settings->endpoint, err);
+    copy->token = hc_text_copy(settings->token, err);
+    copy->token_file = hc_text_copy(settings->token_file, err);
+    copy->user_agent = hc_text_copy(settings->user_agent, err);
+    if (!copy->cache_dir || !copy->endpoint || !copy->token != !settings->token ||
+        !copy->token_file != !settings->token_file ||
+        !copy->user_agent != !settings->user_agent)
+        return -1;
+    for (size_t i = 0; i < settings->local_root_count; i++) {
+        if (hc_settings_add_local_root(copy, settings->local_roots[i], err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int copy_settings(struct hc_settings *copy, const struct hc_settings *settings,
+                         struct hc_error *err)
+{
+    if (!settings->cache_dir || !settings->endpoint)
+        return hc_fail(err, HC_INVALID_OPTIONS, "no cache_dir or no endpoint is set");
+    *copy = *settings;
+    copy->cache_dir = copy->endpoint = copy->token = NULL;
+    copy->token_file = copy->user_agent = NULL;
+    copy->local_roots = NULL;
+    copy->local_root_count = 0;
+    return copy_strings(copy, settings, err);
+}
+
+static int64_t epoch_ms(void)
+{
+    return (int64_t)time(NULL) * 1000;
+}
+
+struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
+                                     struct hc_error *err)
+{
+    HC_AUTO(hc_resolver) *resolver = calloc(1, sizeof *resolver);
+
+    if (!resolver) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    if (copy_settings(&resolver->settings, settings, err) < 0)
+        return NULL;
+    resolver->policy = (struct hc_policy){
+        .offline = settings->offline,
+        .max_staleness_ms = settings->max_staleness_ms,
+    };
+    resolver->cache = hc_cache_open(settings->cache_dir, settings->no_symlinks, err);
+    if (!resolver->cache)
+        return NULL;
+    (void)hc_claim_sweep(resolver->cache, epoch_ms());
+    resolver->hub = hc_hub_open(settings, err);
+    if (!resolver->hub)
+        return NULL;
+    resolver->transfers = hc_transfers_open(resolver->cache, resolver->hub, err);
+    return resolver->transfers ? hc_take(&resolver) : NULL;
+}
+
+void hc_resolver_close(struct hc_resolver *resolver)
+{
+    if (!resolver)
+        return;
+    hc_transfers_close(resolver->transfers);
+    hc_hub_close(resolver->hub);
+    hc_cache_close(resolver->cache);
+    hc_settings_clear(&resolver->settings);
+    free(resolver);
+}
+
+const char *hc_resolver_cache_root(const struct hc_resolver *resolver)
+{
+    return hc_cache_root(resolver->cache);
+}
+
+const char *hc_resolver_cache_id(const struct hc_resolver *resolver)
+{
+    return hc_cache_id(resolver->cache);
+}
+
+const char *hc_resolver_endpoint(const struct hc_resolver *resolver)
+{
+    return resolver->settings.endpoint;
+}
+
+bool hc_resolver_is_offline(const struct hc_resolver *resolver)
+{
+    return resolver->policy.offline;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What every resolution works with: the opened resolver, and the subject of one request,
+ * validated. The files beside this one know the order of the steps and nothing of how any
+ * of them is done:
+ *
+ *     local.c     a directory under a local root wins
+ *     subject.c   what is asked for, and what the disk says its revision means
+ *     file.c      one file; the hit path
+ *     files.c     several files of one commit
+ *     snapshot.c  all files of a commit, proved complete
+ *     batch.c     bytes for many files at a time, with progress
+ *     answer.c    filling and clearing answers
+ */
+#ifndef HC_RESOLVER_RESOLVER_H
+#define HC_RESOLVER_RESOLVER_H
+
+#include <base/call.h>
+#include <base/error.h>
+#include <base/text.h>
+#include <cache/cache.h>
+#include <cache/pointer.h>
+#include <cache/tree.h>
+#include <hub/hub.h>
+#include <hubcache/resolver.h>
+#include <policy/policy.h>
+#include <policy/token.h>
+#include <transfer/transfer.h>
+
+struct hc_resolver {
+    struct hc_settings settings;
+    struct hc_policy policy;
+    struct hc_cache *cache;
+    struct hc_hub *hub;
+    struct hc_transfers *transfers;
+};
+
+/* What a request is about. Strings are the request's. */
+struct hc_subject {
+    const struct hc_resolver *resolver;
+    const struct hc_fetch_options *options;
+    const char *revision; /* never NULL */
+    bool is_commit;       /* the revision is one */
+    bool may_ask;         /* the Hub may be asked */
+    struct hc_repo repo;
+};
+
+/* Refuses bad ids, revisions and options before any I/O. */
+int hc_subject_init(struct hc_subject *subject, const struct hc_resolver *resolver,
+                    const struct hc_target *target,
+                    const struct hc_fetch_options *options, struct hc_error *err);
+
+/* What the disk says a revision means. */
+struct hc_meaning {
+    char commit[HC_COMMIT_SIZE]; /* "" when it says nothing */
+    bool is_good; /* the Hub need not be asked (fresh enough) or must not be */
+};
+
+int hc_subject_recall(const struct hc_subject *subject, struct hc_meaning *meaning,
+                      struct hc_error *err);
+
+/* NOT_CACHED for `what` ("'config.json'", "a snapshot"), saying why and the way out. */
+int hc_subject_fail_uncached(const struct hc_subject *subject, const char *path,
+                             struct hc_error *err);
+
+/* Whose token and patience the Hub is asked with; `token` backs it. */
+int hc_subject_caller(const struct hc_subject *subject, struct hc_call *call,
+                      char token[HC_TOKEN_MAX + 1], struct hc_caller *caller,
+                      struct hc_error *err);
+
+/* ---- local.c: 1 and the directory's real path, 0 when the id names none. */
+int hc_local_find(const struct hc_resolver *resolver, const char *id, char dir[PATH_MAX]);
+int hc_local_file(const char *dir, const char *path, struct hc_file *file,
+                  struct hc_error *err);
+int hc_local_snapshot(const char *dir, const struct hc_snapshot_request *request,
+                      struct hc_snapshot *snapshot, struct hc_error *err);
+
+/* ---- file.c, shared with files.c */
+
+/* One file of one commit, from the disk: 1 found, 0 not there, -1 (ENTRY_NOT_FOUND:
+ * marked). */
+int hc_file_look(const struct hc_subject *subject, const char *commit, const char *path,
+                 struct hc_file *file, struct hc_error *err);
+
+/* ---- snapshot.c, shared with files.c */
+
+/* Which commit the revision means now: as `meaning` has it when that is good, else asked.
+ */
+int hc_subject_commit(const struct hc_subject *subject, const struct hc_caller *caller,
+                      struct hc_meaning *meaning, struct hc_error *err);
+
+/* The tree of a commit from disk, else from the Hub and kept. NULL on failure. */
+struct hc_tree *hc_subject_tree(const struct hc_subject *subject, const char *commit,
+                                const struct hc_caller *caller, struct hc_error *err);
+
+/* ---- answer.c */
+int hc_answer_file(const struct hc_resolver *resolver, const char *cache_path,
+                   const char *path, struct hc_file *file, struct hc_error *err);
+int hc_answer_add(struct hc_file **items, size_t *count, struct hc_file *file,
+                  struct hc_error *err);
+
+#endif

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A snapshot, top to bottom: local directory; what commit is it; what belongs to it; what
+ * of that is here; fetch the rest. It goes by the tree of the commit: one listing, then
+ * one GET per missing file, and the answer is proved rather than assumed.
+ */
+#include "survey.h"
+
+#include <base/file.h>
+#include <cache/ref.h>
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+int hc_subject_commit(const struct hc_subject *subject, const struct hc_caller *caller,
+                      struct hc_meaning *meaning, struct hc_error *err)
+{
+    bool heard = meaning->is_good && meaning->commit[0];
+
+    if (subject->is_commit || (heard && !subject->options->force_download))
+        return 0;
+    return hc_hub_revision(subject->resolver->hub, &subject->repo, subject->revision,
+                           caller, meaning->commit, err);
+}
+
+struct hc_tree *hc_subject_tree(const struct hc_subject *subject, const char *commit,
+                                const struct hc_caller *caller, struct hc_error *err)
+{
+    const struct hc_resolver *resolver = subject->resolver;
+    HC_AUTO(hc_tree) *tree = NULL;
+    struct hc_error ignored;
+    int found = hc_tree_load(resolver->cache, &subject->repo, commit, &tree, err);
+
+    if (found < 0)
+        return NULL;
+    if (found == 1)
+        return hc_take(&tree);
+    tree = hc_hub_tree(resolver->hub, &subject->repo, commit, caller, err);
+    if (!tree)
+        return NULL;
+    /* Without it the next proof costs a listing again: no reason to fail now. */
+    if (!subject->options->dry_run)
+        (void)hc_tree_save(resolver->cache, &subject->repo, commit, tree, &ignored);
+    return hc_take(&tree);
+}
+
+/* ---- answers ------------------------------------------------------------------------
+ */
+
+/* Path, commit and what a hit has in common. */
+static int name_answer(const struct hc_want *want, const char *commit,
+                       struct hc_snapshot *answer, struct hc_error *err)
+{
+    const struct hc_subject *subject = &want->subject;
+    const char *root = hc_cache_root(subject->resolver->cache);
+    char cache_path[PATH_MAX];
+
+    if (hc_cache_snapshot_path(cache_path, &subject->repo, commit, NULL, err) < 0)
+        return -1;
+    if (asprintf(&answer->path, "%s/%s", root, cache_path) < 0) {
+        answer->path = NULL;
+        return hc_fail_memory(err);
+    }
+    answer->cache_path = answer->path + strlen(root) + 1;
+    memcpy(answer->commit_hash, commit, HC_COMMIT_SIZE);
+    answer->source = HC_SOURCE_CACHE;
+    answer->completeness = HC_COMPLETE;
+    return 0;
+}
+
+static int fail_incomplete(const struct hc_want *want, const struct hc_survey *survey,
+                           struct hc_error *err)
+{
+    const struct hc_subject *subject = &want->subject;
+    const char *id = subject->repo.id;
+    const char *first = survey->jobs[0].path;
+    size_t used = 0;
+
+    (void)hc_fail(
+        err, HC_INCOMPLETE_SNAPSHOT,
+        "the snapshot of %s '%s' at '%s' lacks %zu of %u files ('%.100s'%s), and "
+        "the Hub is not asked. Complete it while online: hubcache snapshot %s "
+        "--repo-type %s --revision %s",
+        hc_repo_type_name(subject->repo.type), id, subject->revision, survey->count,
+        survey->answer->file_count, first, survey->count > 1 ? ", …" : "", id,
+        hc_repo_type_name(subject->repo.type), subject->revision);
+    err->missing_count = (unsigned)survey->count;
+    for (size_t i = 0; i < survey->missing.count; i++) {
+        const char *name = survey->missing.items[i];
+        int length = hc_format(err->missing + used, sizeof err->missing - used, "%s%s",
+                               used ? "\n" : "", name);
+
+        if (length < 0)
+            break;
+        used += (size_t)length;
+    }
+    return -1;
+}
+
+/* No tree tells what should be here: the directory as it is, and that this is so. */
+static int answer_unknown(const struct hc_want *want, const char *commit,
+                          struct hc_snapshot *answer, struct hc_error *err)
+{
+    const struct hc_subject *subject = &want->subject;
+    const struct hc_cache *cache = subject->resolver->cache;
+    char cache_path[PATH_MAX];
+    struct hc_snapshot counted;
+    struct stat status;
+
+    if (hc_cache_snapshot_path(cache_path, &subject->repo, commit, NULL, err) < 0)
+        return -1;
+    if (fstatat(hc_cache_fd(cache), cache_path, &status, 0) < 0 ||
+        !S_ISDIR(status.st_mode))
+        return 0;
+    if (name_answer(want, commit, answer, err) < 0)
+        return -1;
+    answer->completeness = HC_UNKNOWN;
+    if (hc_local_snapshot(answer->path, want->request, &counted, err) < 0)
+        return -1;
+    answer->file_count = counted.file_count;
+    answer->size_bytes = counted.size_bytes;
+    hc_snapshot_clear(&counted);
+    return 1;
+}
+
+/* ---- the order of the steps ---------------------------------------------------------
+ */
+
+/*
+ * The disk's answer at `commit`: 1 proved complete (or a dry run's answer, or unknown
+ * when the Hub must not be asked), 0 the Hub has to be asked, -1.
+ */
+static int look_at(const struct hc_want *want, const char *commit,
+                   struct hc_snapshot *answer, struct hc_error *err)
+{
+    const struct hc_subject *subject = &want->subject;
+    HC_AUTO_VALUE(hc_survey) survey = {.answer = answer};
+    HC_AUTO(hc_tree) *tree = NULL;
+    int found =
+        hc_tree_load(subject->resolver->cache, &subject->repo, commit, &tree, err);
+
+    if (found < 0)
+        return -1;
+    if (found == 0)
+        return subject->may_ask ? 0 : answer_unknown(want, commit, answer, err);
+    if (hc_survey_tree(want, commit, tree, &survey, err) < 0)
+        return -1;
+    if (survey.count > 0 && !subject->options->dry_run)
+        return subject->may_ask ? 0 : fail_incomplete(want, &survey, err);
+    if (name_answer(want, commit, answer, err) < 0)
+        return -1;
+    hc_survey_admit(&survey);
+    return 1;
+}
+
+static int look(const struct hc_want *want, struct hc_snapshot *answer,
+                struct hc_error *err)
+{
+    const struct hc_subject *subject = &want->subject;
+    struct hc_meaning meaning;
+    int found = 0;
+
+    if (subject->options->force_download)
+        return 0;
+    if (hc_subject_recall(subject, &meaning, err) < 0)
+        return -1;
+    if (meaning.is_good && meaning.commit[0])
+        found = look_at(want, meaning.commit, answer, err);
+    if (found != 0 || subject->may_ask)
+        return found;
+    return hc_subject_fail_uncached(subject, NULL, err);
+}
+
+/* The Hub failed: what it said last time, unless that is known to be incomplete (§2.3).
+ */
+static int fall_back(const struct hc_want *want, struct hc_snapshot *answer,
+                     struct hc_error *err)
+{
+    struct hc_want offline = *want;
+    struct hc_meaning meaning;
+    struct hc_error ignored;
+
+    if (want->subject.options->force_download || !hc_policy_may_fall_back(err))
+        return -1;
+    hc_snapshot_clear(answer);
+    offline.subject.may_ask = false;
+    if (hc_subject_recall(&offline.subject, &meaning, &ignored) < 0 ||
+        !meaning.commit[0] || look_at(&offline, meaning.commit, answer, &ignored) != 1)
+        return -1;
+    answer->stale = true;
+    return 0;
+}
+
+static int fetch(const struct hc_want *want, const char *commit,
+                 const struct hc_survey *survey, const struct hc_caller *caller,
+                 struct hc_error *err)
+{
+    struct hc_snapshot *answer = survey->answer;
+    struct hc_batch batch = {
+        .subject = &want->subject,
+        .commit = commit,
+        .caller = caller,
+        .jobs = survey->jobs,
+        .count = survey->count,
+        .progress = want->request->progress,
+        .progress_ctx = want->request->progress_ctx,
+        .before =
+            {
+                .files_total = answer->file_count,
+                .files_done = answer->file_count - (unsigned)survey->count,
+                .bytes_total = answer->size_bytes,
+                .bytes_done = answer->size_bytes - survey->missing_bytes,
+            },
+    };
+
+    hc_cache_tag(want->subject.resolver->cache);
+    return hc_batch_fetch(&batch, &answer->downloaded_bytes, err);
+}
+
+/* The directory, then the ref that names it: no client ever sees the one without the
+ * other. */
+static int note(const struct hc_want *want, const char *commit, struct hc_error *err)
+{
+    const struct hc_subject *subject = &want->subject;
+    const struct hc_cache *cache = subject->resolver->cache;
+    char cache_path[PATH_MAX];
+
+    if (hc_cache_snapshot_path(cache_path, &subject->repo, commit, NULL, err) < 0 ||
+        hc_file_mkdirs(hc_cache_fd(cache), cache_path, err) < 0)
+        return -1;
+    return hc_ref_hear(cache, &subject->repo, subject->revision, commit, err);
+}
+
+static int obtain(const struct hc_want *want, const char *commit,
+                  const struct hc_tree *tree, const struct hc_caller *caller,
+                  struct hc_snapshot *answer, struct hc_error *err)
+{
+    HC_AUTO_VALUE(hc_survey) survey = {.answer = answer};
+    struct hc_error ignored;
+
+    if (hc_survey_tree(want, commit, tree, &survey, err) < 0)
+        return -1;
+    if (want->subject.options->dry_run) {
+        hc_survey_admit(&survey);
+        return 0;
+    }
+    if (survey.count == 0) { /* a hit needs no write access */
+        (void)note(want, commit, &ignored);
+        return 0;
+    }
+    answer->source = HC_SOURCE_HUB;
+    if (fetch(want, commit, &survey, caller, err) < 0)
+        return -1;
+    return note(want, commit, err);
+}
+
+static int ask(const struct hc_want *want, struct hc_call *call,
+               struct hc_snapshot *answer, struct hc_error *err)
+{
+    const struct hc_subject *subject = &want->subject;
+    char token[HC_TOKEN_MAX + 1];
+    struct hc_caller caller;
+    struct hc_meaning meaning;
+    HC_AUTO(hc_tree) *tree = NULL;
+
+    if (hc_subject_recall(subject, &meaning, err) < 0)
+        return -1;
+    if (hc_subject_caller(subject, call, token, &caller, err) < 0 ||
+        hc_subject_commit(subject, &caller, &meaning, err) < 0)
+        return fall_back(want, answer, err);
+    tree = hc_subject_tree(subject, meaning.commit, &caller, err);
+    if (!tree)
+        return fall_back(want, answer, err);
+    if (name_answer(want, meaning.commit, answer, err) < 0)
+        return -1;
+    return obtain(want, meaning.commit, tree, &caller, answer, err);
+}
+
+static int begin(struct hc_resolver *resolver, struct hc_want *want,
+                 struct hc_snapshot *answer, struct hc_error *err)
+{
+    const struct hc_snapshot_request *request = want->request;
+    char dir[PATH_MAX];
+
+    want->patterns =
+        (struct hc_patterns){request->allow_patterns, request->allow_count,
+                             request->ignore_patterns, request->ignore_count};
+    *answer = (struct hc_snapshot){0};
+    if (hc_patterns_check(&want->patterns, err) < 0)
+        return -1;
+    if (hc_local_find(resolver, request->repo.id, dir))
+        return hc_local_snapshot(dir, request, answer, err) < 0 ? -1 : 1;
+    if (hc_subject_init(&want->subject, resolver, &request->repo, &request->options,
+                        err) < 0)
+        return -1;
+    return look(want, answer, err);
+}
+
+int hc_resolve_snapshot_cached(struct hc_resolver *resolver,
+                               const struct hc_snapshot_request *request,
+                               struct hc_snapshot *snapshot, struct hc_error *err)
+{
+    struct hc_want want = {.request = request};
+    int found = begin(resolver, &want, snapshot, err);
+
+    if (found != 1)
+        hc_snapshot_clear(snapshot);
+    return found;
+}
+
+int hc_resolve_snapshot(struct hc_resolver *resolver,
+                        const struct hc_snapshot_request *request, struct hc_call *call,
+                        struct hc_snapshot *snapshot, struct hc_error *err)
+{
+    struct hc_want want = {.request = request};
+    int found = begin(resolver, &want, snapshot, err);
+
+    if (found == 0) {
+        hc_snapshot_clear(snapshot);
+        found = ask(&want, call, snapshot, err) < 0 ? -1 : 1;
+    }
+    if (found < 0)
+        hc_snapshot_clear(snapshot);
+    return found < 0 ? -1 : 0;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The subject of a request, and the first half of resolving it: which commit does the
+ * name mean, as far as the disk can tell.
+ */
+#include "resolver.h"
+
+#include <cache/ref.h>
+
+#include <string.h>
+#include <time.h>
+
+static int64_t epoch_ms(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int hc_subject_init(struct hc_subject *subject, const struct hc_resolver *resolver,
+                    const struct hc_target *target,
+                    const struct hc_fetch_options *options, struct hc_error *err)
+{
+    bool has_revision = target->revision && target->revision[0] != '\0';
+
+    subject->resolver = resolver;
+    subject->options = options;
+    subject->revision = has_revision ? target->revision : "main";
+    subject->is_commit = hc_commit_is_valid(subject->revision);
+    subject->may_ask = hc_policy_may_ask(&resolver->policy, options);
+    if (hc_repo_init(&subject->repo, target->type, target->id ? target->id : "", err) < 0)
+        return -1;
+    if (hc_revision_check(subject->revision, err) < 0)
+        return -1;
+    return hc_policy_check(&resolver->policy, options, err);
+}
+
+int hc_subject_recall(const struct hc_subject *subject, struct hc_meaning *meaning,
+                      struct hc_error *err)
+{
+    const struct hc_resolver *resolver = subject->resolver;
+    struct hc_ref ref;
+    int found;
+
+    *meaning = (struct hc_meaning){0};
+    if (subject->is_commit) {
+        memcpy(meaning->commit, subject->revision, HC_COMMIT_SIZE);
+        meaning->is_good = true;
+        return 0;
+    }
+    found = hc_ref_find(resolver->cache, &subject->repo, subject->revision, &ref, err);
+    if (found <= 0)
+        return found;
+    memcpy(meaning->commit, ref.commit, HC_COMMIT_SIZE);
+    meaning->is_good =
+        !subject->may_ask ||
+        hc_policy_is_fresh(&resolver->policy, subject->options, ref.heard_ms, epoch_ms());
+    return 0;
+}
+
+int hc_subject_fail_uncached(const struct hc_subject *subject, const char *path,
+                             struct hc_error *err)
+{
+    const char *type = hc_repo_type_name(subject->repo.type);
+    const char *id = subject->repo.id;
+    const char *why =
+        subject->options->local_files_only
+            ? "the request says local_files_only"
+            : "hubcache is offline (HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE or "
+              "--offline)";
+
+    if (path)
+        return hc_fail(err, HC_NOT_CACHED,
+                       "'%s' of %s '%s' at '%s' is not in the cache, and the Hub is not "
+                       "asked: %s. Resolve it once while online: hubcache file %s %s "
+                       "--repo-type %s --revision %s",
+                       path, type, id, subject->revision, why, id, path, type,
+                       subject->revision);
+    return hc_fail(err, HC_NOT_CACHED,
+                   "no snapshot of %s '%s' at '%s' is in the cache, and the Hub is not "
+                   "asked: %s. Resolve it once while online: hubcache snapshot %s "
+                   "--repo-type %s --revision %s",
+                   type, id, subject->revision, why, id, type, subject->revision);
+}
+
+int hc_subject_caller(const struct hc_subject *subject, struct hc_call *call,
+                      char token[HC_TOKEN_MAX + 1], struct hc_caller *caller,
+                      struct hc_error *err)
+{
+    caller->token = token;
+    caller->call = call;
+    return hc_token_choose(&subject->resolver->settings, subject->options->hub_token,
+                           token, err);
+}

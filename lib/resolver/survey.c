@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every entry of the tree that the patterns select is looked up on disk; what is not
+ * there, or has another size than the tree says, is a job to fetch.
+ */
+#include "survey.h"
+
+#include <string.h>
+
+/* Is the entry's file here, whole? A blob of another size is not. */
+static int is_here(const struct hc_want *want, const char *commit,
+                   const struct hc_entry *entry, struct hc_error *err)
+{
+    const struct hc_subject *subject = &want->subject;
+    struct hc_pointer pointer;
+    int found;
+
+    if (subject->options->force_download)
+        return 0;
+    found = hc_pointer_find(subject->resolver->cache, &subject->repo, commit, entry->path,
+                            &pointer, err);
+    if (found <= 0)
+        return found;
+    return strcmp(pointer.etag, hc_entry_etag(entry)) != 0 ||
+           pointer.size == hc_entry_size(entry);
+}
+
+static int list_file(const struct hc_want *want, const char *commit,
+                     const struct hc_entry *entry, bool here, struct hc_snapshot *answer,
+                     struct hc_error *err)
+{
+    const struct hc_subject *subject = &want->subject;
+    char cache_path[PATH_MAX];
+    struct hc_file file;
+
+    if (hc_cache_snapshot_path(cache_path, &subject->repo, commit, entry->path, err) < 0)
+        return -1;
+    if (hc_answer_file(subject->resolver, cache_path, entry->path, &file, err) < 0)
+        return -1;
+    memcpy(file.commit_hash, commit, HC_COMMIT_SIZE);
+    (void)hc_format(file.etag, sizeof file.etag, "%s", hc_entry_etag(entry));
+    file.size_bytes = hc_entry_size(entry);
+    file.source = here ? HC_SOURCE_CACHE : HC_SOURCE_HUB;
+    if (hc_answer_add(&answer->files, &answer->listed, &file, err) == 0)
+        return 0;
+    hc_file_clear(&file);
+    return -1;
+}
+
+static int survey_entry(const struct hc_want *want, const char *commit,
+                        const struct hc_entry *entry, struct hc_survey *survey,
+                        struct hc_error *err)
+{
+    struct hc_snapshot *answer = survey->answer;
+    int here = is_here(want, commit, entry, err);
+
+    if (here < 0)
+        return -1;
+    answer->file_count++;
+    answer->size_bytes += hc_entry_size(entry);
+    if (want->request->list_files &&
+        list_file(want, commit, entry, here, answer, err) < 0)
+        return -1;
+    if (here)
+        return 0;
+    survey->jobs[survey->count++] =
+        (struct hc_job){entry->path, hc_entry_etag(entry), hc_entry_size(entry)};
+    survey->missing_bytes += hc_entry_size(entry);
+    if (survey->missing.count == HC_MISSING_MAX)
+        return 0;
+    return hc_strings_add(&survey->missing, entry->path, err);
+}
+
+int hc_survey_tree(const struct hc_want *want, const char *commit,
+                   const struct hc_tree *tree, struct hc_survey *survey,
+                   struct hc_error *err)
+{
+    survey->jobs = calloc(tree->count + 1, sizeof *survey->jobs);
+    if (!survey->jobs)
+        return hc_fail_memory(err);
+    for (size_t i = 0; i < tree->count; i++) {
+        const struct hc_entry *entry = &tree->entries[i];
+
+        if (hc_patterns_select(&want->patterns, entry->path) &&
+            survey_entry(want, commit, entry, survey, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+void hc_survey_admit(struct hc_survey *survey)
+{
+    struct hc_snapshot *answer = survey->answer;
+
+    if (survey->count == 0)
+        return;
+    answer->completeness = HC_PARTIAL;
+    answer->source = HC_SOURCE_HUB;
+    answer->missing = survey->missing.items;
+    answer->missing_listed = survey->missing.count;
+    answer->missing_count = (unsigned)survey->count;
+    survey->missing = (struct hc_strings){0};
+}
+
+void hc_survey_clear(struct hc_survey *survey)
+{
+    hc_strings_clear(&survey->missing);
+    free(survey->jobs);
+}

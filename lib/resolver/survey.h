@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What of a commit's tree is here and what is not: the proof of completeness.
+ */
+#ifndef HC_RESOLVER_SURVEY_H
+#define HC_RESOLVER_SURVEY_H
+
+#include "batch.h"
+
+#include <policy/patterns.h>
+
+/* A request for a snapshot, with its names checked. */
+struct hc_want {
+    struct hc_subject subject;
+    const struct hc_snapshot_request *request;
+    struct hc_patterns patterns;
+};
+
+struct hc_survey {
+    struct hc_snapshot
+        *answer;               /* figures, and with list_files the files, are filled in */
+    struct hc_strings missing; /* the first HC_MISSING_MAX names */
+    struct hc_job *jobs;       /* all that are missing; borrow from the tree */
+    size_t count;
+    uint64_t missing_bytes;
+};
+
+int hc_survey_tree(const struct hc_want *want, const char *commit,
+                   const struct hc_tree *tree, struct hc_survey *survey,
+                   struct hc_error *err);
+
+/* Makes it the answer to a dry run, which may miss files. */
+void hc_survey_admit(struct hc_survey *survey);
+
+void hc_survey_clear(struct hc_survey *survey);
+HC_DEFINE_AUTO_VALUE(hc_survey, hc_survey_clear)
+
+#endif
