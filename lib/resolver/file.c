@@ -63,21 +63,29 @@ static int look(const struct wish *wish, struct hc_file *file, struct hc_error *
     return hc_subject_fail_uncached(subject, wish->path, err);
 }
 
-/* The Hub failed: what it said last time is better than nothing (§2.3). */
-static int fall_back(const struct wish *wish, struct hc_file *file, struct hc_error *err)
+/* What the Hub said last time: better than nothing, should it fail now (§2.3). */
+static bool recollect(const struct wish *wish, struct hc_file *file)
 {
     const struct hc_subject *subject = &wish->subject;
     struct hc_meaning meaning;
     struct hc_error ignored;
 
-    if (subject->options->force_download || !hc_policy_may_fall_back(err))
-        return -1;
-    if (hc_subject_recall(subject, &meaning, &ignored) < 0 || !meaning.commit[0])
-        return -1;
-    if (hc_file_look(subject, meaning.commit, wish->path, file, &ignored) != 1)
-        return -1;
-    file->stale = true;
-    return 0;
+    return !subject->options->force_download &&
+           hc_subject_recall(subject, &meaning, &ignored) == 0 && meaning.commit[0] &&
+           hc_file_look(subject, meaning.commit, wish->path, file, &ignored) == 1;
+}
+
+/* The Hub failed, as `err` says: the older answer, if there is one, takes its place. */
+static int fall_back(struct hc_file *older, struct hc_file *file,
+                     const struct hc_error *err)
+{
+    if (older->path && hc_policy_may_fall_back(err)) {
+        *file = *older;
+        file->stale = true;
+        return 0;
+    }
+    hc_file_clear(older);
+    return -1;
 }
 
 /* The Hub says the file does not exist: remember it, as the reference does (§1.3). */
@@ -160,7 +168,8 @@ static int foresee(const struct wish *wish, const struct hc_metadata *metadata,
     memcpy(file->commit_hash, metadata->commit, HC_COMMIT_SIZE);
     memcpy(file->etag, metadata->etag, sizeof metadata->etag);
     file->size_bytes = metadata->size;
-    file->source = found ? HC_SOURCE_CACHE : HC_SOURCE_HUB;
+    file->source =
+        found && !subject->options->force_download ? HC_SOURCE_CACHE : HC_SOURCE_HUB;
     return 0;
 }
 
@@ -221,12 +230,15 @@ static int ask(const struct wish *wish, struct hc_call *call, struct hc_file *fi
                struct hc_error *err)
 {
     char token[HC_TOKEN_MAX + 1];
-    struct hc_caller caller;
+    struct hc_caller caller = {.call = call};
     struct hc_metadata metadata = {0};
+    struct hc_file older = {0};
 
-    if (hc_subject_caller(&wish->subject, call, token, &caller, err) < 0 ||
+    caller.asks_once = recollect(wish, &older);
+    if (hc_subject_caller(&wish->subject, token, &caller, err) < 0 ||
         describe(wish, &caller, &metadata, err) < 0)
-        return fall_back(wish, file, err);
+        return fall_back(&older, file, err);
+    hc_file_clear(&older);
     return obtain(wish, &metadata, &caller, file, err);
 }
 

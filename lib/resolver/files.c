@@ -166,17 +166,22 @@ static int look(struct wishes *wishes, struct hc_error *err)
     return look_at(wishes, meaning.commit, NULL, err);
 }
 
-/* The Hub failed: what it said last time, if every file of it is here. */
-static int fall_back(struct wishes *wishes, struct hc_error *err)
+/* What the Hub said last time, if every file of it is here: the answer should it fail
+ * now. */
+static bool recollect(struct wishes *wishes)
 {
     struct hc_meaning meaning;
     struct hc_error ignored;
 
-    if (wishes->subject.options->force_download || !hc_policy_may_fall_back(err))
-        return -1;
-    reset(wishes);
-    if (hc_subject_recall(&wishes->subject, &meaning, &ignored) < 0 ||
-        look_at(wishes, meaning.commit, NULL, &ignored) != 1)
+    return !wishes->subject.options->force_download &&
+           hc_subject_recall(&wishes->subject, &meaning, &ignored) == 0 &&
+           look_at(wishes, meaning.commit, NULL, &ignored) == 1;
+}
+
+/* The Hub failed, as `err` says: the older answer, if there is one, takes its place. */
+static int fall_back(struct wishes *wishes, bool has_older, const struct hc_error *err)
+{
+    if (!has_older || !hc_policy_may_fall_back(err))
         return -1;
     for (size_t i = 0; i < wishes->files->count; i++)
         wishes->files->items[i].stale = true;
@@ -269,18 +274,19 @@ static int ask(struct wishes *wishes, struct hc_call *call, struct hc_error *err
 {
     const struct hc_subject *subject = &wishes->subject;
     char token[HC_TOKEN_MAX + 1];
-    struct hc_caller caller;
+    struct hc_caller caller = {.call = call, .asks_once = recollect(wishes)};
     struct hc_meaning meaning;
     HC_AUTO(hc_tree) *tree = NULL;
 
     if (hc_subject_recall(subject, &meaning, err) < 0)
         return -1;
-    if (hc_subject_caller(subject, call, token, &caller, err) < 0 ||
+    if (hc_subject_caller(subject, token, &caller, err) < 0 ||
         hc_subject_commit(subject, &caller, &meaning, err) < 0)
-        return fall_back(wishes, err);
+        return fall_back(wishes, caller.asks_once, err);
     tree = hc_subject_tree(subject, meaning.commit, &caller, err);
     if (!tree)
-        return fall_back(wishes, err);
+        return fall_back(wishes, caller.asks_once, err);
+    caller.asks_once = false;
     reset(wishes);
     return obtain(wishes, meaning.commit, tree, &caller, err);
 }

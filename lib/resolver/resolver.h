@@ -63,10 +63,9 @@ int hc_subject_recall(const struct hc_subject *subject, struct hc_meaning *meani
 int hc_subject_fail_uncached(const struct hc_subject *subject, const char *path,
                              struct hc_error *err);
 
-/* Whose token and patience the Hub is asked with; `token` backs it. */
-int hc_subject_caller(const struct hc_subject *subject, struct hc_call *call,
-                      char token[HC_TOKEN_MAX + 1], struct hc_caller *caller,
-                      struct hc_error *err);
+/* Sets the token that the Hub is asked with; `token` backs it. */
+int hc_subject_caller(const struct hc_subject *subject, char token[HC_TOKEN_MAX + 1],
+                      struct hc_caller *caller, struct hc_error *err);
 
 /* ---- local.c: 1 and the directory's real path, 0 when the id names none. */
 int hc_local_find(const struct hc_resolver *resolver, const char *id, char dir[PATH_MAX]);

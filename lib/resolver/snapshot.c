@@ -172,24 +172,28 @@ static int look(const struct hc_want *want, struct hc_snapshot *answer,
     return hc_subject_fail_uncached(subject, NULL, err);
 }
 
-/* The Hub failed: what it said last time, unless that is known to be incomplete (§2.3).
+/*
+ * What the Hub said last time, unless that is known to be incomplete: the answer should
+ * it fail now (§2.3).
  */
-static int fall_back(const struct hc_want *want, struct hc_snapshot *answer,
-                     struct hc_error *err)
+static bool recollect(const struct hc_want *want, struct hc_snapshot *answer)
 {
     struct hc_want offline = *want;
     struct hc_meaning meaning;
     struct hc_error ignored;
 
-    if (want->subject.options->force_download || !hc_policy_may_fall_back(err))
-        return -1;
-    hc_snapshot_clear(answer);
     offline.subject.may_ask = false;
-    if (hc_subject_recall(&offline.subject, &meaning, &ignored) < 0 ||
-        !meaning.commit[0] || look_at(&offline, meaning.commit, answer, &ignored) != 1)
-        return -1;
+    return !want->subject.options->force_download &&
+           hc_subject_recall(&offline.subject, &meaning, &ignored) == 0 &&
+           meaning.commit[0] && look_at(&offline, meaning.commit, answer, &ignored) == 1;
+}
+
+/* The Hub failed, as `err` says: the older answer, if there is one, takes its place. */
+static int fall_back(struct hc_snapshot *answer, bool has_older,
+                     const struct hc_error *err)
+{
     answer->stale = true;
-    return 0;
+    return has_older && hc_policy_may_fall_back(err) ? 0 : -1;
 }
 
 static int fetch(const struct hc_want *want, const char *commit,
@@ -260,18 +264,20 @@ static int ask(const struct hc_want *want, struct hc_call *call,
 {
     const struct hc_subject *subject = &want->subject;
     char token[HC_TOKEN_MAX + 1];
-    struct hc_caller caller;
+    struct hc_caller caller = {.call = call, .asks_once = recollect(want, answer)};
     struct hc_meaning meaning;
     HC_AUTO(hc_tree) *tree = NULL;
 
     if (hc_subject_recall(subject, &meaning, err) < 0)
         return -1;
-    if (hc_subject_caller(subject, call, token, &caller, err) < 0 ||
+    if (hc_subject_caller(subject, token, &caller, err) < 0 ||
         hc_subject_commit(subject, &caller, &meaning, err) < 0)
-        return fall_back(want, answer, err);
+        return fall_back(answer, caller.asks_once, err);
     tree = hc_subject_tree(subject, meaning.commit, &caller, err);
     if (!tree)
-        return fall_back(want, answer, err);
+        return fall_back(answer, caller.asks_once, err);
+    caller.asks_once = false;
+    hc_snapshot_clear(answer);
     if (name_answer(want, meaning.commit, answer, err) < 0)
         return -1;
     return obtain(want, meaning.commit, tree, &caller, answer, err);

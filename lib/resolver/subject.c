@@ -84,12 +84,10 @@ int hc_subject_fail_uncached(const struct hc_subject *subject, const char *path,
                    type, id, subject->revision, why, id, type, subject->revision);
 }
 
-int hc_subject_caller(const struct hc_subject *subject, struct hc_call *call,
-                      char token[HC_TOKEN_MAX + 1], struct hc_caller *caller,
-                      struct hc_error *err)
+int hc_subject_caller(const struct hc_subject *subject, char token[HC_TOKEN_MAX + 1],
+                      struct hc_caller *caller, struct hc_error *err)
 {
     caller->token = token;
-    caller->call = call;
     return hc_token_choose(&subject->resolver->settings, subject->options->hub_token,
                            token, err);
 }
