@@ -97,27 +97,35 @@ int hc_call_check(struct hc_call *call, struct hc_error *err)
     return 0;
 }
 
-static struct timespec monotonic_in(int64_t ms)
+static struct timespec timespec_of(int64_t ms)
 {
-    int64_t until = hc_monotonic_ms() + ms;
+    return (struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+}
 
-    return (struct timespec){.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
+static void sleep_until(int64_t until_ms)
+{
+    struct timespec until = timespec_of(until_ms);
+
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) != 0)
+        continue;
 }
 
 int hc_call_pause(struct hc_call *call, int64_t ms, struct hc_error *err)
 {
-    int64_t left = hc_call_remaining_ms(call);
-    struct timespec until = monotonic_in(ms < left ? ms : left);
-    int timed_out = 0;
+    int64_t until_ms = hc_monotonic_ms() + ms;
 
     if (!call) {
-        while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) != 0)
-            continue;
+        sleep_until(until_ms);
         return 0;
     }
     (void)pthread_mutex_lock(&call->lock);
-    while (!timed_out && !atomic_load(&call->cancelled))
-        timed_out = pthread_cond_timedwait(&call->over, &call->lock, &until);
+    while (!hc_call_is_over(call) && hc_monotonic_ms() < until_ms) {
+        int64_t deadline_ms = atomic_load(&call->deadline_ms);
+        struct timespec until =
+            timespec_of(deadline_ms < until_ms ? deadline_ms : until_ms);
+
+        (void)pthread_cond_timedwait(&call->over, &call->lock, &until);
+    }
     (void)pthread_mutex_unlock(&call->lock);
     return hc_call_check(call, err);
 }

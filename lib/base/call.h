@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the library itself asks of a call (see <hubcache/call.h>): is anybody still waiting,
- * for how long, and "wait this long unless they go".
+ * What the library itself asks of a call (see <hubcache/call.h>): is anybody still
+ * waiting, for how long, and "wait this long unless they go".
  */
 #ifndef HC_BASE_CALL_H
 #define HC_BASE_CALL_H

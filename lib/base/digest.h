@@ -16,7 +16,8 @@
 enum { HC_DIGEST_HEX_MAX = 64 };
 
 enum hc_digest_kind {
-    HC_DIGEST_NONE, /* an etag of a mirror that is no hash: only the size can be checked */
+    HC_DIGEST_NONE, /* an etag of a mirror that is no hash: only the size can be checked
+                     */
     HC_DIGEST_GIT_BLOB,
     HC_DIGEST_SHA256
 };

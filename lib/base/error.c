@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The one table of reasons, and the few ways to fill an error. Messages are cut at the size
- * of their buffer; an error is never allocated, so that running out of memory can be told.
+ * The one table of reasons, and the few ways to fill an error. Messages are cut at the
+ * size of their buffer; an error is never allocated, so that running out of memory can be
+ * told.
  */
 #include "error.h"
+
+#include "text.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -16,10 +19,9 @@ struct reason_row {
     enum hc_exit exit;
 };
 
-static const struct reason_row reasons[] = {
-    {"OK", HC_STATUS_OK, HC_EXIT_OK},
+static const struct reason_row reasons[] = {{"OK", HC_STATUS_OK, HC_EXIT_OK},
 #define HC_REASON_ROW(reason, status, exit) {#reason, HC_STATUS_##status, HC_EXIT_##exit},
-    HC_REASONS(HC_REASON_ROW)
+                                            HC_REASONS(HC_REASON_ROW)
 #undef HC_REASON_ROW
 };
 
@@ -49,9 +51,22 @@ enum hc_exit hc_reason_exit(enum hc_reason reason)
     return reasons[reason].exit;
 }
 
-static void fill(struct hc_error *err, enum hc_reason reason, const char *format,
-                 va_list args) HC_PRINTF(3, 0);
+/*
+ * Messages travel in protobuf strings, which must be UTF-8: a name cut in the middle of a
+ * character, or bytes that never were text, would make the whole answer unreadable.
+ */
+static void mend(char *message)
+{
+    while (*message) {
+        size_t length = hc_text_utf8_length(message);
 
+        if (length == 0)
+            *message = '?';
+        message += length ? length : 1;
+    }
+}
+
+HC_PRINTF(3, 0)
 static void fill(struct hc_error *err, enum hc_reason reason, const char *format,
                  va_list args)
 {
@@ -60,6 +75,7 @@ static void fill(struct hc_error *err, enum hc_reason reason, const char *format
     (void)vsnprintf(message, sizeof message, format, args); /* may quote *err itself */
     memset(err, 0, sizeof *err);
     err->reason = reason;
+    mend(message);
     memcpy(err->message, message, sizeof message);
 }
 
@@ -134,5 +150,6 @@ int hc_context(struct hc_error *err, const char *format, ...)
     va_end(args);
     used = strlen(err->message);
     (void)snprintf(err->message + used, sizeof err->message - used, ": %s", old);
+    mend(err->message);
     return -1;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How failures are made and passed up. A function that fails sets the error exactly once:
- * `return hc_fail(err, HC_BAD_HUB_REPLY, "…")`; its callers may put words before it on the
- * way up: `return hc_context(err, "fetch '%s'", path)`. All of them return -1.
+ * `return hc_fail(err, HC_BAD_HUB_REPLY, "…")`; its callers may put words before it on
+ * the way up: `return hc_context(err, "fetch '%s'", path)`. All of them return -1.
  */
 #ifndef HC_BASE_ERROR_H
 #define HC_BASE_ERROR_H
@@ -11,7 +11,7 @@
 
 #include <stddef.h>
 
-#define HC_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define HC_PRINTF(string, first) __attribute__((format(printf, string, first)))
 
 int hc_fail(struct hc_error *err, enum hc_reason reason, const char *format, ...)
     HC_PRINTF(3, 4);

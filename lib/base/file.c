@@ -42,7 +42,7 @@ static int parent_of(const char *path, char parent[PATH_MAX], struct hc_error *e
     int length = slash ? (int)(slash - path) : 0;
 
     if (length >= PATH_MAX)
-        return hc_fail_errno(err, ENAMETOOLONG, "'%.100s…'", path);
+        return hc_fail_errno(err, ENAMETOOLONG, "'%s'", path);
     if (!slash)
         return hc_format(parent, PATH_MAX, ".") < 0 ? -1 : 0;
     if (length == 0)
@@ -65,6 +65,7 @@ int hc_file_mkparents(int root, const char *path, struct hc_error *err)
 static int open_regular(int root, const char *path, int *fd, struct stat *status,
                         struct hc_error *err)
 {
+    *status = (struct stat){0};
     *fd = openat(root, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*fd < 0) {
         if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP ||
@@ -96,23 +97,30 @@ static ssize_t read_all(int fd, char *buffer, size_t size)
     return (ssize_t)used;
 }
 
-int hc_file_read(int root, const char *path, char *buffer, size_t size,
-                 struct hc_error *err)
+int hc_file_read_stat(int root, const char *path, char *buffer, size_t size,
+                      struct stat *status, struct hc_error *err)
 {
     HC_AUTO_CLOSE int fd = -1;
-    struct stat status;
     ssize_t count;
-    int found = open_regular(root, path, &fd, &status, err);
+    int found = open_regular(root, path, &fd, status, err);
 
     if (found <= 0)
         return found;
-    count = read_all(fd, buffer, size);
+    if ((uintmax_t)status->st_size >= size)
+        return 0;
+    count = read_all(fd, buffer, (size_t)status->st_size);
     if (count < 0)
         return hc_fail_errno(err, errno, "read '%s'", path);
-    if ((size_t)count >= size)
-        return 0;
     buffer[count] = '\0';
     return 1;
+}
+
+int hc_file_read(int root, const char *path, char *buffer, size_t size,
+                 struct hc_error *err)
+{
+    struct stat status;
+
+    return hc_file_read_stat(root, path, buffer, size, &status, err);
 }
 
 int hc_file_slurp(int root, const char *path, size_t limit, char **content, size_t *size,
@@ -163,9 +171,9 @@ int hc_file_private_name(char *buffer, size_t size, const char *path, const char
     uint32_t random;
 
     if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
-        return hc_fail(err, HC_INTERNAL, "no random numbers: %m");
+        return hc_fail(err, HC_INTERNAL, "the system gives no random numbers");
     if (hc_format(buffer, size, "%s.%08x%s", path, random, suffix) < 0)
-        return hc_fail_errno(err, ENAMETOOLONG, "'%.100s…'", path);
+        return hc_fail_errno(err, ENAMETOOLONG, "'%s'", path);
     return 0;
 }
 
@@ -193,7 +201,8 @@ static int write_new(int root, const char *path, const char *content, size_t siz
 int hc_file_publish(int root, const char *private, const char *path, const char *content,
                     size_t size, struct hc_error *err)
 {
-    if (hc_file_mkparents(root, private, err) < 0 || hc_file_mkparents(root, path, err) < 0)
+    if (hc_file_mkparents(root, private, err) < 0 ||
+        hc_file_mkparents(root, path, err) < 0)
         return -1;
     if (write_new(root, private, content, size, err) < 0)
         return -1;
@@ -215,7 +224,8 @@ int hc_file_sync_parent(int root, const char *path, struct hc_error *err)
     fd = openat(root, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return hc_fail_errno(err, errno, "open directory '%s'", parent);
-    /* Some network filesystems cannot flush directories; there is nothing better to do. */
+    /* Some network filesystems cannot flush directories; there is nothing better to do.
+     */
     if (fsync(fd) < 0 && errno != EINVAL && errno != EROFS && errno != ENOTSUP)
         return hc_fail_errno(err, errno, "fsync directory '%s'", parent);
     return 0;

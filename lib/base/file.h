@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+struct stat;
+
 /* Makes `path` and its parents with 0777 & ~umask. Existing directories are fine. */
 int hc_file_mkdirs(int root, const char *path, struct hc_error *err);
 
@@ -23,6 +25,10 @@ int hc_file_mkparents(int root, const char *path, struct hc_error *err);
 int hc_file_read(int root, const char *path, char *buffer, size_t size,
                  struct hc_error *err);
 
+/* The same, and what stat(2) says of that very file. */
+int hc_file_read_stat(int root, const char *path, char *buffer, size_t size,
+                      struct stat *status, struct hc_error *err);
+
 /*
  * Reads a whole regular file of at most `limit` bytes: 1 and `*content` (NUL-terminated,
  * caller frees), 0 when absent or not a regular file, -1 otherwise.
@@ -31,8 +37,9 @@ int hc_file_slurp(int root, const char *path, size_t limit, char **content, size
                   struct hc_error *err);
 
 /*
- * Writes and flushes `content` under the name `private`, then renames it to `path`: readers
- * see the old file or the new one. Mode is 0666 & ~umask. Parents are made for both.
+ * Writes and flushes `content` under the name `private`, then renames it to `path`:
+ * readers see the old file or the new one. Mode is 0666 & ~umask. Parents are made for
+ * both.
  */
 int hc_file_publish(int root, const char *private, const char *path, const char *content,
                     size_t size, struct hc_error *err);

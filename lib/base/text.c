@@ -36,16 +36,20 @@ bool hc_text_ends(const char *text, const char *suffix)
     return length >= tail && strcmp(text + length - tail, suffix) == 0;
 }
 
-/* Length of the well-formed sequence at `s`, 0 when it is ill-formed. */
-static size_t utf8_sequence(const unsigned char *s)
+size_t hc_text_utf8_length(const char *text)
 {
+    const unsigned char *s = (const unsigned char *)text;
     unsigned char low = 0x80, high = 0xbf;
-    size_t length = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+    size_t length = 2;
 
-    if (length == 1)
+    if (s[0] < 0x80)
         return 1;
     if (s[0] < 0xc2 || s[0] > 0xf4)
         return 0;
+    if (s[0] >= 0xe0)
+        length++;
+    if (s[0] >= 0xf0)
+        length++;
     if (s[0] == 0xe0)
         low = 0xa0; /* overlong */
     if (s[0] == 0xed)
@@ -65,13 +69,12 @@ static size_t utf8_sequence(const unsigned char *s)
 
 bool hc_text_is_utf8(const char *text)
 {
-    const unsigned char *s = (const unsigned char *)text;
-    size_t length;
+    while (*text) {
+        size_t length = hc_text_utf8_length(text);
 
-    for (; *s; s += length) {
-        length = utf8_sequence(s);
         if (length == 0)
             return false;
+        text += length;
     }
     return true;
 }

@@ -11,7 +11,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Like snprintf, but -1 (and "" in `buffer`) when the text does not fit; else its length. */
+/* Like snprintf, but -1 (and "" in `buffer`) when the text does not fit; else its length.
+ */
 int hc_format(char *buffer, size_t size, const char *format, ...) HC_PRINTF(3, 4);
 
 bool hc_text_starts(const char *text, const char *prefix);
@@ -19,6 +20,9 @@ bool hc_text_ends(const char *text, const char *suffix);
 
 /* Well-formed UTF-8, as Unicode 15 table 3-7 has it: no overlong forms, no surrogates. */
 bool hc_text_is_utf8(const char *text);
+
+/* Bytes of the well-formed UTF-8 character that `text` starts with; 0 when it is none. */
+size_t hc_text_utf8_length(const char *text);
 
 /* No byte below 0x20 and no 0x7f. */
 bool hc_text_is_printable(const char *text);

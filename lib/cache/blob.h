@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * blobs/<etag>: the bytes. A blob is written as blobs/<etag>.<8 hex>.incomplete, hashed
- * while it streams, checked, flushed and only then renamed; what can be found is whole and
- * right. One ingest belongs to one thread at a time.
+ * while it streams, checked, flushed and only then renamed; what can be found is whole
+ * and right. One ingest belongs to one thread at a time.
  */
 #ifndef HC_CACHE_BLOB_H
 #define HC_CACHE_BLOB_H
@@ -21,8 +21,9 @@ int hc_blob_find(const struct hc_cache *cache, const struct hc_repo *repo,
  * Begin, write, commit if all went well, and in every case drop. `size` is what the Hub
  * promised. Begin also records who is fetching in .hubcache/transfers (claim.h).
  */
-struct hc_ingest *hc_ingest_begin(const struct hc_cache *cache, const struct hc_repo *repo,
-                                  const char *etag, uint64_t size, struct hc_error *err);
+struct hc_ingest *hc_ingest_begin(const struct hc_cache *cache,
+                                  const struct hc_repo *repo, const char *etag,
+                                  uint64_t size, struct hc_error *err);
 
 /* BAD_HUB_REPLY when more bytes come than were promised. */
 int hc_ingest_write(struct hc_ingest *ingest, const void *bytes, size_t count,

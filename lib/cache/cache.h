@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The cache root, opened. Everything in cache/ works with paths relative to its descriptor;
- * such a path is what the API calls `cache_path`. Callable from any thread.
+ * The cache root, opened. Everything in cache/ works with paths relative to its
+ * descriptor; such a path is what the API calls `cache_path`. Callable from any thread.
  */
 #ifndef HC_CACHE_CACHE_H
 #define HC_CACHE_CACHE_H
@@ -18,9 +18,9 @@
 struct hc_cache;
 
 /*
- * Opens `dir`, making it when it is not there; its symlinks are resolved once, here, so that
- * returned paths are real. Reads or makes .hubcache/cache-id. A volume that cannot be
- * written to is fine.
+ * Opens `dir`, making it when it is not there; its symlinks are resolved once, here, so
+ * that returned paths are real. Reads or makes .hubcache/cache-id. A volume that cannot
+ * be written to is fine.
  */
 struct hc_cache *hc_cache_open(const char *dir, bool no_symlinks, struct hc_error *err);
 void hc_cache_close(struct hc_cache *cache);

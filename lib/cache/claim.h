@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * .hubcache/transfers/<repo folder>/<etag>: who is fetching a blob (host, pid, when it
- * started), under which private name, and how far it is. The file's mtime is its heartbeat.
- * Only advice: correctness never rests on it. It lets a later start know which *.incomplete
- * files are its own kind's and belong to nobody any more.
+ * started), under which private name, and how far it is. The file's mtime is its
+ * heartbeat. Only advice: correctness never rests on it. It lets a later start know which
+ * *.incomplete files are its own kind's and belong to nobody any more.
  */
 #ifndef HC_CACHE_CLAIM_H
 #define HC_CACHE_CLAIM_H
@@ -14,7 +14,8 @@
 
 struct hc_claim;
 
-/* Failure to write one is not a failure of the transfer: NULL only when memory is short. */
+/* Failure to write one is not a failure of the transfer: NULL only when memory is short.
+ */
 struct hc_claim *hc_claim_make(const struct hc_cache *cache, const struct hc_repo *repo,
                                const char *etag, const char *incomplete,
                                struct hc_error *err);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Names that come from outside and end up in paths: each is checked here, once, before it
- * names anything on disk. Sources: spec/hub-cache.md §1.2, §1.8, §2.1; the deviations, all
- * towards safety, are design.md's.
+ * names anything on disk. Sources: spec/hub-cache.md §1.2, §1.8, §2.1; the deviations,
+ * all towards safety, are design.md's.
  */
 #ifndef HC_CACHE_NAME_H
 #define HC_CACHE_NAME_H
@@ -12,11 +12,11 @@
 #include <stdbool.h>
 
 enum {
-    HC_COMMIT_SIZE = 41,     /* 40 hexadecimal digits and a NUL */
-    HC_ETAG_MAX = 200,       /* leaves room for ".<8 hex>.incomplete" below NAME_MAX */
-    HC_REVISION_MAX = 1024,  /* bytes */
-    HC_FILENAME_MAX = 2048,  /* bytes of a path within a repo */
-    HC_SEGMENT_MAX = 255     /* bytes between two slashes: NAME_MAX */
+    HC_COMMIT_SIZE = 41,    /* 40 hexadecimal digits and a NUL */
+    HC_ETAG_MAX = 200,      /* leaves room for ".<8 hex>.incomplete" below NAME_MAX */
+    HC_REVISION_MAX = 1024, /* bytes */
+    HC_FILENAME_MAX = 2048, /* bytes of a path within a repo */
+    HC_SEGMENT_MAX = 255    /* bytes between two slashes: NAME_MAX */
 };
 
 /* 40 lower-case hexadecimal digits: the only revision that needs no network. */
@@ -33,8 +33,8 @@ int hc_revision_check(const char *revision, struct hc_error *err);
  * dropping "." segments and doubled slashes. INVALID_FILENAME (field "filename", or
  * "subfolder" when that is at fault): empty, absolute, ends in "/", a ".." segment (also
  * between backslashes), a Windows drive or UNC prefix in any segment ("C:x"), not UTF-8,
- * control characters, a segment over HC_SEGMENT_MAX, or longer than HC_FILENAME_MAX in all.
- * A backslash is an ordinary character otherwise, as in the reference client.
+ * control characters, a segment over HC_SEGMENT_MAX, or longer than HC_FILENAME_MAX in
+ * all. A backslash is an ordinary character otherwise, as in the reference client.
  */
 int hc_filename_join(const char *subfolder, const char *filename,
                      char path[HC_FILENAME_MAX + 1], struct hc_error *err);
@@ -43,10 +43,14 @@ int hc_filename_join(const char *subfolder, const char *filename,
 bool hc_filename_is_safe(const char *path);
 
 /*
- * Normalises an ETag header as the reference does (strip any run of the characters "W" and
+ * Normalises an ETag header as the reference does (strip any run of the characters "W"
+ * and
  * "/" from the left, then the quotes) and checks the result: 1 to HC_ETAG_MAX of
  * [0-9A-Za-z._-], neither "." nor "..", not ending in ".incomplete". False: unusable.
  */
 bool hc_etag_parse(const char *header, char etag[HC_ETAG_MAX + 1]);
+
+/* Whether `etag`, as it stands, may name a blob. */
+bool hc_etag_is_valid(const char *etag);
 
 #endif

@@ -19,17 +19,17 @@ struct hc_pointer {
 
 /*
  * 1 when `path` is a regular file in that snapshot, seen through symlinks; 0 otherwise
- * (directories are not files). Two or three system calls: stat, readlink, and at most once
- * a minute the blob's atime is set to now.
+ * (directories are not files). Two or three system calls: stat, readlink, and at most
+ * once a minute the blob's atime is set to now.
  */
 int hc_pointer_find(const struct hc_cache *cache, const struct hc_repo *repo,
                     const char *commit, const char *path, struct hc_pointer *pointer,
                     struct hc_error *err);
 
 /*
- * Makes the pointer to blobs/<etag>, which must exist, by symlink under a private name and
- * rename; replaces what is there. Where symlinks are refused or unwanted, `is_fresh` moves
- * the blob to the pointer's place, else it is copied (§1.7).
+ * Makes the pointer to blobs/<etag>, which must exist, by symlink under a private name
+ * and rename; replaces what is there. Where symlinks are refused or unwanted, `is_fresh`
+ * moves the blob to the pointer's place, else it is copied (§1.7).
  */
 int hc_pointer_link(const struct hc_cache *cache, const struct hc_repo *repo,
                     const char *commit, const char *path, const char *etag, bool is_fresh,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * refs/<revision>: which commit a name meant when a client last heard it from the Hub. The
- * file's mtime is when that was. 40 bytes, no newline; trailing white space is read.
+ * refs/<revision>: which commit a name meant when a client last heard it from the Hub.
+ * The file's mtime is when that was. 40 bytes, no newline; trailing white space is read.
  */
 #ifndef HC_CACHE_REF_H
 #define HC_CACHE_REF_H
@@ -15,13 +15,17 @@ struct hc_ref {
     int64_t heard_ms; /* mtime, milliseconds since the epoch */
 };
 
+/* What a ref's `content` says, which is trimmed in place; false: it names no commit. */
+bool hc_ref_parse(char *content, char commit[HC_COMMIT_SIZE]);
+
 /* 1 known; 0 not, or the content is no commit. */
 int hc_ref_find(const struct hc_cache *cache, const struct hc_repo *repo,
                 const char *revision, struct hc_ref *ref, struct hc_error *err);
 
 /*
- * Records that the Hub just said `revision` means `commit`: publishes the file when it says
- * something else, else only sets its mtime. Does nothing when `revision` is the commit.
+ * Records that the Hub just said `revision` means `commit`: publishes the file when it
+ * says something else, else only sets its mtime. Does nothing when `revision` is the
+ * commit.
  */
 int hc_ref_hear(const struct hc_cache *cache, const struct hc_repo *repo,
                 const char *revision, const char *commit, struct hc_error *err);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A repo as the cache names it: type, id, and the folder "models--org--name". An initialised
- * hc_repo is proof that its id is valid (spec/hub-cache.md §2.1 step 1). A value, copyable.
+ * A repo as the cache names it: type, id, and the folder "models--org--name". An
+ * initialised hc_repo is proof that its id is valid (spec/hub-cache.md §2.1 step 1). A
+ * value, copyable.
  */
 #ifndef HC_CACHE_REPO_H
 #define HC_CACHE_REPO_H
@@ -21,9 +22,9 @@ struct hc_repo {
 
 /*
  * INVALID_REPO_ID (field "repo_id") unless `id` is "name" or "namespace/name" of letters,
- * digits, "_", "-", "." (ASCII only; each part starts and ends with a letter, digit or "_"),
- * name at most 96 bytes, no "--", no "..", not ending in ".git"; INVALID_OPTIONS (field
- * "repo_type") for an unknown type.
+ * digits, "_", "-", "." (ASCII only; each part starts and ends with a letter, digit or
+ * "_"), name at most 96 bytes, no "--", no "..", not ending in ".git"; INVALID_OPTIONS
+ * (field "repo_type") for an unknown type.
  */
 int hc_repo_init(struct hc_repo *repo, enum hc_repo_type type, const char *id,
                  struct hc_error *err);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The listing of a commit: every file with its size and hashes, sorted by path. On disk it
- * is trees/<commit>.json in the reference client's format, byte for byte (§1.1): written
- * with the umask rather than 0600, and read whoever wrote it.
+ * The listing of a commit: every file with its size and hashes, sorted by path. On disk
+ * it is trees/<commit>.json in the reference client's format, byte for byte (§1.1):
+ * written with the umask rather than 0600, and read whoever wrote it.
  */
 #ifndef HC_CACHE_TREE_H
 #define HC_CACHE_TREE_H
@@ -14,10 +14,10 @@
 struct hc_entry {
     char *path;
     uint64_t size;
-    uint64_t lfs_size;    /* with lfs_sha256 */
-    char blob_id[41];     /* git's id; of the pointer file when the file is LFS */
-    char lfs_sha256[65];  /* "" for a git file */
-    char xet_hash[65];    /* "" when the Hub gave none */
+    uint64_t lfs_size;   /* with lfs_sha256 */
+    char blob_id[41];    /* git's id; of the pointer file when the file is LFS */
+    char lfs_sha256[65]; /* "" for a git file */
+    char xet_hash[65];   /* "" when the Hub gave none */
 };
 
 struct hc_tree {
@@ -50,14 +50,16 @@ const char *hc_entry_etag(const struct hc_entry *entry);
 /* The file's size: lfs_size of an LFS file, else size. */
 uint64_t hc_entry_size(const struct hc_entry *entry);
 
-/* 1 and a sorted tree (caller frees); 0 when absent, unreadable, corrupt or of another format. */
+/* 1 and a sorted tree (caller frees); 0 when absent, unreadable, corrupt or of another
+ * format. */
 int hc_tree_load(const struct hc_cache *cache, const struct hc_repo *repo,
                  const char *commit, struct hc_tree **tree, struct hc_error *err);
 
 int hc_tree_save(const struct hc_cache *cache, const struct hc_repo *repo,
                  const char *commit, const struct hc_tree *tree, struct hc_error *err);
 
-/* The parser behind hc_tree_load, for the fuzzer: NULL when `json` is no valid listing. */
+/* The parser behind hc_tree_load, for the fuzzer: NULL when `json` is no valid listing.
+ */
 struct hc_tree *hc_tree_parse(const char *json, size_t size);
 
 #endif

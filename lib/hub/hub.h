@@ -30,6 +30,7 @@ struct hc_hub;
 struct hc_caller {
     const char *token;    /* sent as a bearer token; NULL or "": none */
     struct hc_call *call; /* may be NULL */
+    bool asks_once;       /* there is an older answer to fall back on: do not try again */
 };
 
 enum {

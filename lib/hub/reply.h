@@ -36,6 +36,9 @@ struct hc_reply {
 /* Takes one raw header line "Name: value\r\n"; unknown and malformed ones are ignored. */
 void hc_reply_header(struct hc_reply *reply, const char *line, size_t length);
 
+/* Takes the body of an error, for its text when X-Error-Message had none: {"error": "…"}. */
+void hc_reply_body(struct hc_reply *reply, const char *bytes, size_t count);
+
 /* What was asked, for messages. Strings are borrowed. */
 struct hc_question {
     const struct hc_repo *repo;
@@ -45,7 +48,16 @@ struct hc_question {
     bool had_token;
 };
 
-/* Fills `err` from an answer that is not what was hoped for; always -1. */
+enum { HC_SUBJECT_SIZE = 400 };
+
+/* "file 'x' of model 'org/name' at revision 'main'", long names cut. */
+void hc_question_describe(const struct hc_question *question,
+                          char subject[HC_SUBJECT_SIZE]);
+
+/*
+ * Fills `err` from an answer that is not what was hoped for; always -1. `retry_after_ms` is
+ * what the Hub said, 0 when it said nothing.
+ */
 int hc_reply_fail(const struct hc_reply *reply, const struct hc_question *question,
                   struct hc_error *err);
 

@@ -14,10 +14,13 @@
 int hc_url_resolve(char url[HC_URL_MAX], const char *endpoint, const struct hc_repo *repo,
                    const char *revision, const char *path, struct hc_error *err);
 
-/* <endpoint>/api/<collection>/<id>/<kind>/<revision><query>; `kind` is "revision" or "tree". */
-int hc_url_api(char url[HC_URL_MAX], const char *endpoint, const struct hc_repo *repo,
-               const char *kind, const char *revision, const char *query,
-               struct hc_error *err);
+/* <endpoint>/api/<collection>/<id>/revision/<revision>. */
+int hc_url_revision(char url[HC_URL_MAX], const char *endpoint, const struct hc_repo *repo,
+                    const char *revision, struct hc_error *err);
+
+/* <endpoint>/api/<collection>/<id>/tree/<commit>?recursive=true&expand=false: page one. */
+int hc_url_tree(char url[HC_URL_MAX], const char *endpoint, const struct hc_repo *repo,
+                const char *commit, struct hc_error *err);
 
 /* `location` seen from `base`, by the rules of RFC 3986. http and https only, else false. */
 bool hc_url_join(char url[HC_URL_MAX], const char *base, const char *location);

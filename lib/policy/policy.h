@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * May the Hub be asked, and is an old answer of it good enough? Pure functions; the time is
- * an argument.
+ * May the Hub be asked, and is an old answer of it good enough? Pure functions; the time
+ * is an argument.
  */
 #ifndef HC_POLICY_POLICY_H
 #define HC_POLICY_POLICY_H
@@ -16,15 +16,17 @@ struct hc_policy {
     int64_t max_staleness_ms;
 };
 
-/* INVALID_OPTIONS: force_download together with local_files_only, offline or dry_run; a negative max_staleness. */
-int hc_policy_check(const struct hc_policy *policy, const struct hc_fetch_options *options,
-                    struct hc_error *err);
+/* INVALID_OPTIONS: force_download together with local_files_only or offline; a
+ * negative max_staleness. */
+int hc_policy_check(const struct hc_policy *policy,
+                    const struct hc_fetch_options *options, struct hc_error *err);
 
 /* False offline and with local_files_only. */
 bool hc_policy_may_ask(const struct hc_policy *policy,
                        const struct hc_fetch_options *options);
 
-/* Whether what the Hub said at `heard_ms` is still good at `now_ms` (both since the epoch). */
+/* Whether what the Hub said at `heard_ms` is still good at `now_ms` (both since the
+ * epoch). */
 bool hc_policy_is_fresh(const struct hc_policy *policy,
                         const struct hc_fetch_options *options, int64_t heard_ms,
                         int64_t now_ms);

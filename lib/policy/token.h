@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which token a request to the Hub carries: the caller's own, else HF_TOKEN, else the
- * content of the token file, trimmed (§2.6). The file is read each time, so that a rotated
- * secret takes effect at once.
+ * content of the token file, trimmed (§2.6). The file is read each time, so that a
+ * rotated secret takes effect at once.
  */
 #ifndef HC_POLICY_TOKEN_H
 #define HC_POLICY_TOKEN_H
@@ -13,9 +13,9 @@
 enum { HC_TOKEN_MAX = 4096 };
 
 /*
- * Fills `token`, "" for none. A token file that is not there is no token; one that cannot be
- * read is HUB_UNAUTHORIZED with its path. A token with control characters or white space
- * inside is HUB_UNAUTHORIZED too: it would forge a header.
+ * Fills `token`, "" for none. A token file that is not there is no token; one that cannot
+ * be read is HUB_UNAUTHORIZED with its path. A token with control characters or white
+ * space inside is HUB_UNAUTHORIZED too: it would forge a header.
  */
 int hc_token_choose(const struct hc_settings *settings, const char *caller_token,
                     char token[HC_TOKEN_MAX + 1], struct hc_error *err);

@@ -50,4 +50,8 @@ int hc_transfers_fetch(struct hc_transfers *transfers, const struct hc_wanted *w
 uint64_t hc_transfers_arrived(struct hc_transfers *transfers, const struct hc_repo *repo,
                               const char *etag);
 
+/* How many callers of this process are fetching or waiting for a blob right now. */
+unsigned hc_transfers_waiting(struct hc_transfers *transfers, const struct hc_repo *repo,
+                              const char *etag);
+
 #endif

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The root is resolved once and then only used through its descriptor: whoever moves or
+ * remounts the path meanwhile does not make us write elsewhere.
+ */
+#include "cache.h"
+
+#include <base/file.h>
+#include <base/text.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+enum { UUID_SIZE = 37 };
+
+struct hc_cache {
+    int fd;
+    bool has_no_symlinks;
+    char id[UUID_SIZE];
+    char root[PATH_MAX];
+};
+
+static const char id_path[] = ".hubcache/cache-id";
+
+static const char tag[] =
+    "Signature: 8a477f597d28d172789f06886806bc55\n"
+    "# This file is a cache directory tag created by huggingface_hub.\n"
+    "# For information about cache directory tags, see:\n"
+    "#\thttps://bford.info/cachedir/\n";
+
+static bool is_uuid(const char *text)
+{
+    static const char shape[UUID_SIZE] = "hhhhhhhh-hhhh-hhhh-hhhh-hhhhhhhhhhhh";
+    size_t i = 0;
+
+    for (; shape[i]; i++) {
+        bool is_dash = text[i] == '-';
+        bool is_hex = text[i] != '\0' && strchr("0123456789abcdefABCDEF", text[i]);
+
+        if (shape[i] == '-' ? !is_dash : !is_hex)
+            return false;
+    }
+    return text[i] == '\0';
+}
+
+static bool read_id(struct hc_cache *cache)
+{
+    char text[UUID_SIZE + 8];
+    struct hc_error unused;
+
+    if (hc_file_read(cache->fd, id_path, text, sizeof text, &unused) != 1)
+        return false;
+    if (!is_uuid(hc_text_trim(text)))
+        return false;
+    memcpy(cache->id, text, UUID_SIZE);
+    return true;
+}
+
+/* A random UUID (version 4) of RFC 9562. */
+static int make_uuid(char uuid[UUID_SIZE], struct hc_error *err)
+{
+    unsigned char b[16];
+
+    if (getrandom(b, sizeof b, 0) != (ssize_t)sizeof b)
+        return hc_fail(err, HC_INTERNAL, "the system has no random numbers");
+    b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
+    b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
+    (void)
+        hc_format(uuid, UUID_SIZE,
+                  "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+                  b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10],
+                  b[11], b[12], b[13], b[14], b[15]);
+    return 0;
+}
+
+/*
+ * Two processes may open a new cache at once and must agree: link(2) lets one of them
+ * win, and both read what the winner wrote. Where there are no hard links, or the file is
+ * damaged, rename has to do.
+ */
+static int make_id(struct hc_cache *cache, struct hc_error *err)
+{
+    char uuid[UUID_SIZE];
+    char candidate[PATH_MAX];
+
+    if (make_uuid(uuid, err) < 0 || hc_cache_private_path(candidate, err) < 0 ||
+        hc_cache_publish(cache, candidate, uuid, strlen(uuid), err) < 0)
+        return -1;
+    if (linkat(cache->fd, candidate, cache->fd, id_path, 0) < 0 && !read_id(cache))
+        (void)renameat(cache->fd, candidate, cache->fd, id_path);
+    (void)unlinkat(cache->fd, candidate, 0);
+    return 0;
+}
+
+static void load_id(struct hc_cache *cache)
+{
+    struct hc_error unused;
+
+    if (!read_id(cache) && make_id(cache, &unused) == 0)
+        (void)read_id(cache);
+}
+
+struct hc_cache *hc_cache_open(const char *dir, bool no_symlinks, struct hc_error *err)
+{
+    HC_AUTO(hc_cache) *cache = calloc(1, sizeof *cache);
+
+    if (!cache) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    cache->fd = -1;
+    cache->has_no_symlinks = no_symlinks;
+    if (hc_file_mkdirs(AT_FDCWD, dir, err) < 0) {
+        (void)hc_context(err, "cache directory '%s'", dir);
+        return NULL;
+    }
+    if (!realpath(dir, cache->root)) {
+        (void)hc_fail_errno(err, errno, "cache directory '%s'", dir);
+        return NULL;
+    }
+    cache->fd = open(cache->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (cache->fd < 0) {
+        (void)hc_fail_errno(err, errno, "open cache directory '%s'", cache->root);
+        return NULL;
+    }
+    load_id(cache);
+    return hc_take(&cache);
+}
+
+void hc_cache_close(struct hc_cache *cache)
+{
+    if (!cache)
+        return;
+    hc_auto_close(&cache->fd);
+    free(cache);
+}
+
+const char *hc_cache_root(const struct hc_cache *cache)
+{
+    return cache->root;
+}
+
+int hc_cache_fd(const struct hc_cache *cache)
+{
+    return cache->fd;
+}
+
+const char *hc_cache_id(const struct hc_cache *cache)
+{
+    return cache->id;
+}
+
+bool hc_cache_has_no_symlinks(const struct hc_cache *cache)
+{
+    return cache->has_no_symlinks;
+}
+
+int hc_cache_snapshot_path(char out[PATH_MAX], const struct hc_repo *repo,
+                           const char *commit, const char *path, struct hc_error *err)
+{
+    if (hc_format(out, PATH_MAX, "%s/snapshots/%s%s%s", repo->folder, commit,
+                  path ? "/" : "", path ? path : "") < 0)
+        return hc_fail_errno(err, ENAMETOOLONG, "snapshot of '%s'", repo->id);
+    return 0;
+}
+
+int hc_cache_blob_path(char out[PATH_MAX], const struct hc_repo *repo, const char *etag,
+                       struct hc_error *err)
+{
+    if (!hc_etag_is_valid(etag))
+        return hc_fail(err, HC_BAD_HUB_REPLY, "an etag of '%s' cannot name a file",
+                       repo->id);
+    if (hc_format(out, PATH_MAX, "%s/blobs/%s", repo->folder, etag) < 0)
+        return hc_fail_errno(err, ENAMETOOLONG, "blob of '%s'", repo->id);
+    return 0;
+}
+
+int hc_cache_private_path(char out[PATH_MAX], struct hc_error *err)
+{
+    char owner[64];
+
+    (void)hc_format(owner, sizeof owner, ".hubcache/tmp/%ld", (long)getpid());
+    return hc_file_private_name(out, PATH_MAX, owner, "", err);
+}
+
+int hc_cache_publish(const struct hc_cache *cache, const char *path, const char *content,
+                     size_t size, struct hc_error *err)
+{
+    char private[PATH_MAX];
+
+    if (hc_cache_private_path(private, err) < 0)
+        return -1;
+    return hc_file_publish(cache->fd, private, path, content, size, err);
+}
+
+void hc_cache_tag(const struct hc_cache *cache)
+{
+    struct hc_error unused;
+
+    if (faccessat(cache->fd, "CACHEDIR.TAG", F_OK, 0) < 0)
+        (void)hc_cache_publish(cache, "CACHEDIR.TAG", tag, sizeof tag - 1, &unused);
+}

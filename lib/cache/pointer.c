@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Finding a pointer is the hot path of everything: no allocation, no lock, and no system
+ * call more than the header promises.
+ */
+#include "pointer.h"
+
+#include <base/file.h>
+#include <base/text.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+enum {
+    ATIME_AGE_S = 60,
+    COPY_CHUNK =
+        16 * 1024 * 1024, /* small enough that the sweep sees the copy's mtime move */
+    BUFFER_SIZE = 64 * 1024
+};
+
+/* The atime of a blob is its last use, however the volume is mounted. */
+static void touch(int root, const char *path, const struct stat *status)
+{
+    const struct timespec used[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_OMIT}};
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    if (now.tv_sec - status->st_atim.tv_sec > ATIME_AGE_S)
+        (void)utimensat(root, path, used, 0);
+}
+
+static void read_etag(int root, const char *path, char etag[HC_ETAG_MAX + 1])
+{
+    char target[PATH_MAX];
+    ssize_t length = readlinkat(root, path, target, sizeof target);
+    const char *name;
+
+    etag[0] = '\0';
+    if (length <= 0 || length == (ssize_t)sizeof target)
+        return;
+    target[length] = '\0';
+    name = strrchr(target, '/');
+    name = name ? name + 1 : target;
+    if (hc_etag_is_valid(name))
+        (void)hc_format(etag, HC_ETAG_MAX + 1, "%s", name);
+}
+
+int hc_pointer_find(const struct hc_cache *cache, const struct hc_repo *repo,
+                    const char *commit, const char *path, struct hc_pointer *pointer,
+                    struct hc_error *err)
+{
+    int root = hc_cache_fd(cache);
+    char *cache_path = pointer->cache_path;
+    struct stat status;
+
+    if (hc_cache_snapshot_path(cache_path, repo, commit, path, err) < 0)
+        return -1;
+    if (fstatat(root, cache_path, &status, 0) < 0) {
+        if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP ||
+            errno == ENAMETOOLONG)
+            return 0;
+        return hc_fail_errno(err, errno, "stat '%s'", cache_path);
+    }
+    if (!S_ISREG(status.st_mode))
+        return 0;
+    pointer->size = (uint64_t)status.st_size;
+    read_etag(root, cache_path, pointer->etag);
+    touch(root, cache_path, &status);
+    return 1;
+}
+
+/* "../../blobs/<etag>", and one more "../" for each directory in `path`. */
+static int format_target(char target[PATH_MAX], const char *path, const char *etag,
+                         struct hc_error *err)
+{
+    char climb[3 * (HC_FILENAME_MAX + 1) + 1] = "";
+    size_t used = 0;
+
+    for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
+        memcpy(climb + used, "../", 4);
+        used += 3;
+    }
+    if (hc_format(target, PATH_MAX, "../../%sblobs/%s", climb, etag) < 0)
+        return hc_fail_errno(err, ENAMETOOLONG, "link '%s'", path);
+    return 0;
+}
+
+/* 1 linked; 0 the volume has no symlinks; -1. */
+static int link_blob(int root, const char *target, const char *private,
+                     const char *cache_path, struct hc_error *err)
+{
+    if (symlinkat(target, root, private) < 0) {
+        if (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS)
+            return 0;
+        return hc_fail_errno(err, errno, "make symlink '%s'", private);
+    }
+    if (renameat(root, private, root, cache_path) < 0) {
+        (void)hc_fail_errno(err, errno, "rename to '%s'", cache_path);
+        (void)unlinkat(root, private, 0);
+        return -1;
+    }
+    return 1;
+}
+
+/* All bytes from one offset to the other; in the kernel where it can. */
+static int copy_bytes(int from, int to, struct hc_error *err)
+{
+    char buffer[BUFFER_SIZE];
+    ssize_t count;
+
+    do
+        count = copy_file_range(from, NULL, to, NULL, COPY_CHUNK, 0);
+    while (count > 0);
+
+    /* Whatever stopped it, end of file or refusal: reading on tells. */
+    while ((count = read(from, buffer, sizeof buffer)) != 0) {
+        if (count < 0)
+            return hc_fail_errno(err, errno, "read");
+        if (hc_file_write_all(to, buffer, (size_t)count, err) < 0)
+            return -1;
+    }
+    return fsync(to) < 0 ? hc_fail_errno(err, errno, "fsync") : 0;
+}
+
+static int copy_blob(int root, const char *blob, const char *private,
+                     struct hc_error *err)
+{
+    HC_AUTO_CLOSE int from = openat(root, blob, O_RDONLY | O_CLOEXEC);
+    HC_AUTO_CLOSE int to = -1;
+
+    if (from < 0)
+        return hc_fail_errno(err, errno, "open '%s'", blob);
+    to =
+        openat(root, private, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (to < 0)
+        return hc_fail_errno(err, errno, "create '%s'", private);
+    if (copy_bytes(from, to, err) < 0) {
+        (void)unlinkat(root, private, 0);
+        return hc_context(err, "copy '%s'", blob);
+    }
+    return 0;
+}
+
+/* Without symlinks the pointer is the file itself. */
+static int place_blob(int root, const char *blob, const char *private,
+                      const char *cache_path, struct hc_error *err)
+{
+    const char *source = private ? private : blob;
+
+    if (private && copy_blob(root, blob, private, err) < 0)
+        return -1;
+    if (renameat(root, source, root, cache_path) < 0) {
+        (void)hc_fail_errno(err, errno, "rename to '%s'", cache_path);
+        if (private)
+            (void)unlinkat(root, private, 0);
+        return -1;
+    }
+    return 0;
+}
+
+int hc_pointer_link(const struct hc_cache *cache, const struct hc_repo *repo,
+                    const char *commit, const char *path, const char *etag, bool is_fresh,
+                    struct hc_error *err)
+{
+    int root = hc_cache_fd(cache);
+    char cache_path[PATH_MAX], blob[PATH_MAX], private[PATH_MAX], target[PATH_MAX];
+    int linked = 0;
+
+    if (hc_cache_snapshot_path(cache_path, repo, commit, path, err) < 0 ||
+        hc_cache_blob_path(blob, repo, etag, err) < 0 ||
+        hc_cache_private_path(private, err) < 0 ||
+        format_target(target, path, etag, err) < 0 ||
+        hc_file_mkparents(root, private, err) < 0 ||
+        hc_file_mkparents(root, cache_path, err) < 0)
+        return -1;
+    if (!hc_cache_has_no_symlinks(cache))
+        linked = link_blob(root, target, private, cache_path, err);
+    if (linked != 0)
+        return linked < 0 ? -1 : 0;
+    return place_blob(root, blob, is_fresh ? NULL : private, cache_path, err);
+}

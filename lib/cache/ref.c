@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A ref is one small file; a revision with slashes in it is one in nested directories.
+ */
+#include "ref.h"
+
+#include <base/file.h>
+#include <base/text.h>
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { CONTENT_MAX = 256 }; /* a commit and whatever white space an editor added */
+
+static int format_path(char path[PATH_MAX], const struct hc_repo *repo,
+                       const char *revision, struct hc_error *err)
+{
+    if (hc_format(path, PATH_MAX, "%s/refs/%s", repo->folder, revision) < 0)
+        return hc_fail_errno(err, ENAMETOOLONG, "ref '%s'", revision);
+    return 0;
+}
+
+bool hc_ref_parse(char *content, char commit[HC_COMMIT_SIZE])
+{
+    if (!hc_commit_is_valid(hc_text_trim(content)))
+        return false;
+    memcpy(commit, content, HC_COMMIT_SIZE);
+    return true;
+}
+
+int hc_ref_find(const struct hc_cache *cache, const struct hc_repo *repo,
+                const char *revision, struct hc_ref *ref, struct hc_error *err)
+{
+    char path[PATH_MAX];
+    char content[CONTENT_MAX];
+    struct stat status;
+    int found;
+
+    if (format_path(path, repo, revision, err) < 0)
+        return -1;
+    found = hc_file_read_stat(hc_cache_fd(cache), path, content, sizeof content, &status,
+                              err);
+    if (found <= 0)
+        return found;
+    if (!hc_ref_parse(content, ref->commit))
+        return 0;
+    ref->heard_ms = status.st_mtim.tv_sec * 1000 + status.st_mtim.tv_nsec / 1000000;
+    return 1;
+}
+
+int hc_ref_hear(const struct hc_cache *cache, const struct hc_repo *repo,
+                const char *revision, const char *commit, struct hc_error *err)
+{
+    char path[PATH_MAX];
+    struct hc_ref known;
+    struct hc_error unused;
+
+    if (strcmp(revision, commit) == 0)
+        return 0;
+    if (format_path(path, repo, revision, err) < 0)
+        return -1;
+    if (hc_ref_find(cache, repo, revision, &known, &unused) == 1 &&
+        strcmp(known.commit, commit) == 0) {
+        /* Refused on a read-only volume: the Hub is asked again next time, no more. */
+        (void)utimensat(hc_cache_fd(cache), path, NULL, 0);
+        return 0;
+    }
+    return hc_cache_publish(cache, path, commit, strlen(commit), err);
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Redirects are followed here and not by curl, since each hop raises the same two
+ * questions: may the token go along, and what did this answer say that the next will not
+ * repeat? (The Hub names commit, etag and size on the first hop; the last one may be a
+ * storage that has never heard of them.)
+ */
+#include "ask.h"
+
+#include "retry.h"
+#include "url.h"
+
+#include <base/error.h>
+#include <base/text.h>
+
+#include <string.h>
+
+static bool is_redirect(const struct hc_reply *reply)
+{
+    switch (reply->status) {
+    case 301:
+    case 302:
+    case 303:
+    case 307:
+    case 308:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* What an earlier answer said stands. */
+static void inherit(struct hc_reply *reply, const struct hc_reply *earlier)
+{
+    if (earlier->commit[0])
+        memcpy(reply->commit, earlier->commit, sizeof reply->commit);
+    if (earlier->linked_etag[0])
+        memcpy(reply->linked_etag, earlier->linked_etag, sizeof reply->linked_etag);
+    if (earlier->has_linked_size) {
+        reply->has_linked_size = true;
+        reply->linked_size = earlier->linked_size;
+    }
+}
+
+/* An answer of the storage behind the Hub says nothing about repo, file or token. */
+static int fail_answer(const struct hc_ask *ask, bool is_home, struct hc_error *err)
+{
+    if (is_home || hc_reply_may_pass(&ask->reply))
+        return hc_reply_fail(&ask->reply, &ask->question, err);
+    (void)hc_fail(err, HC_BAD_HUB_REPLY, "the storage it refers to answers HTTP %ld",
+                  ask->reply.status);
+    return hc_ask_fail(ask, err);
+}
+
+/* 1: ask->request.url is to be asked next; 0: the walk ends here; -1. */
+static int next_hop(struct hc_ask *ask, struct hc_error *err)
+{
+    char next[HC_URL_MAX];
+    bool is_home;
+
+    if (!is_redirect(&ask->reply))
+        return 0;
+    if (!hc_url_join(next, ask->request.url, ask->reply.location)) {
+        (void)hc_fail(err, HC_BAD_HUB_REPLY, "it redirects to something unusable");
+        return hc_ask_fail(ask, err);
+    }
+    memcpy(ask->request.url, next, sizeof next);
+    is_home = hc_url_same_origin(next, ask->hub->endpoint);
+    return ask->request.is_head && !is_home ? 0 : 1;
+}
+
+/* One exchange, with or without the token. 1 and 0 as next_hop. */
+static int hop(struct hc_ask *ask, struct hc_error *err)
+{
+    struct hc_reply earlier = ask->reply;
+    bool is_home = hc_url_same_origin(ask->request.url, ask->hub->endpoint);
+
+    ask->request.token = is_home ? ask->caller->token : NULL;
+    if (hc_pool_perform(ask->hub->pool, &ask->request, &ask->reply, err) < 0)
+        return hc_ask_fail(ask, err);
+    inherit(&ask->reply, &earlier);
+    if (ask->reply.status / 100 != 2 && !is_redirect(&ask->reply))
+        return fail_answer(ask, is_home, err);
+    return next_hop(ask, err);
+}
+
+static int add_json(void *ctx, const struct hc_reply *reply, const void *bytes,
+                    size_t count, struct hc_error *err)
+{
+    struct hc_body *body = ctx;
+
+    (void)reply;
+    if (count > HC_PAGE_BYTES_MAX - body->used)
+        return hc_fail(err, HC_BAD_HUB_REPLY, "the answer has more than %d bytes",
+                       HC_PAGE_BYTES_MAX);
+    return hc_body_add(body, bytes, count, err);
+}
+
+void hc_ask_init(struct hc_ask *ask, struct hc_hub *hub, const struct hc_caller *caller,
+                 const struct hc_question *about)
+{
+    memset(ask, 0, sizeof *ask);
+    ask->hub = hub;
+    ask->caller = caller;
+    ask->question = *about;
+    ask->question.endpoint = hub->endpoint;
+    ask->question.had_token = caller->token && caller->token[0];
+    ask->request.call = caller->call;
+    ask->request.timeout_s = hub->metadata_timeout_s;
+}
+
+int hc_ask_fail(const struct hc_ask *ask, struct hc_error *err)
+{
+    char subject[HC_SUBJECT_SIZE];
+
+    hc_question_describe(&ask->question, subject);
+    if (err->reason == HC_HUB_UNREACHABLE)
+        return hc_context(err,
+                          "%s: %.100s cannot be reached (check the network, the endpoint "
+                          "and the proxy)",
+                          subject, ask->hub->endpoint);
+    if (err->reason == HC_BAD_HUB_REPLY)
+        return hc_context(err, "%s: unusable answer from %.100s", subject,
+                          ask->hub->endpoint);
+    return -1;
+}
+
+int hc_ask_once(struct hc_ask *ask, struct hc_error *err)
+{
+    ask->reply = (struct hc_reply){0};
+    if (ask->question.had_token && !hc_text_is_printable(ask->caller->token))
+        return hc_fail(err, HC_HUB_UNAUTHORIZED,
+                       "the Hub token has control characters in it");
+    for (int hops = 0; hops <= HC_REDIRECTS_MAX; hops++) {
+        int more = hop(ask, err);
+
+        if (more <= 0)
+            return more;
+    }
+    (void)hc_fail(err, HC_BAD_HUB_REPLY, "it redirects more than %d times",
+                  HC_REDIRECTS_MAX);
+    return hc_ask_fail(ask, err);
+}
+
+int hc_ask(struct hc_ask *ask, struct hc_body *body, struct hc_error *err)
+{
+    struct hc_retry retry = {.attempt = ask->caller->asks_once ? ask->hub->retries : 0};
+    char start[HC_URL_MAX];
+
+    memcpy(start, ask->request.url, sizeof start);
+    ask->request.write = body ? add_json : NULL;
+    ask->request.ctx = body;
+    while (hc_ask_once(ask, err) < 0) {
+        if (hc_retry_pause(&retry, ask->hub, ask->caller->call, err) < 0)
+            return -1;
+        memcpy(ask->request.url, start, sizeof start);
+        if (body)
+            body->used = 0;
+    }
+    return 0;
+}

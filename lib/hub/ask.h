@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A question to the Hub: a request with its redirects followed, asked again while that
+ * may help, and failures told in terms of what was asked. For the files of this folder.
+ */
+#ifndef HC_HUB_ASK_H
+#define HC_HUB_ASK_H
+
+#include "reply.h"
+#include "request.h"
+
+struct hc_hub {
+    char *endpoint;
+    struct hc_pool *pool;
+    unsigned metadata_timeout_s;
+    unsigned download_timeout_s;
+    unsigned retries;
+    unsigned retry_base_ms;
+};
+
+enum {
+    HC_PAGE_BYTES_MAX = 64 * 1024 * 1024, /* of one JSON answer */
+    HC_PAGES_MAX = 20000                  /* of one listing */
+};
+
+struct hc_ask {
+    struct hc_hub *hub;
+    const struct hc_caller *caller;
+    struct hc_question question;
+    struct hc_request request; /* its url becomes the last one asked */
+    struct hc_reply reply;     /* the last one's; see hc_ask_once */
+};
+
+/* Zero but for who asks what; a question about a whole repo has no `path`. */
+void hc_ask_init(struct hc_ask *ask, struct hc_hub *hub, const struct hc_caller *caller,
+                 const struct hc_question *about);
+
+/* Puts what was asked, and of whom, before HUB_UNREACHABLE and BAD_HUB_REPLY; always -1.
+ */
+int hc_ask_fail(const struct hc_ask *ask, struct hc_error *err);
+
+/*
+ * Asks `ask->request`, following redirects: a GET anywhere, a HEAD within the endpoint's
+ * origin, where it ends with status 3xx and its url set to where the redirect leads. The
+ * token goes to the endpoint only. Commit, linked etag and linked size are those of the
+ * first answer on the way that had them. 0 with any status but an error's; -1 otherwise.
+ */
+int hc_ask_once(struct hc_ask *ask, struct hc_error *err);
+
+/*
+ * The same, again and again as hc_retry_pause says. `body` gets the bytes of the last
+ * answer, at most HC_PAGE_BYTES_MAX; NULL when there will be none.
+ */
+int hc_ask(struct hc_ask *ask, struct hc_body *body, struct hc_error *err);
+
+#endif

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The questions themselves: which URL, and what of the answer is used. How they are asked
+ * is ask.h's, what the answers mean reply.h's.
+ */
+#include "hub.h"
+
+#include "ask.h"
+#include "listing.h"
+#include "url.h"
+
+#include <base/error.h>
+#include <base/text.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The bytes of one download, on their way to who wants them. */
+struct delivery {
+    const struct hc_download *download;
+    bool has_begun;
+};
+
+/* Before the first byte: is this the part that was asked for? */
+static int begin(struct delivery *delivery, const struct hc_reply *reply,
+                 struct hc_error *err)
+{
+    const struct hc_download *download = delivery->download;
+
+    delivery->has_begun = true;
+    if (reply->status == 200)
+        return download->offset > 0 ? download->restart(download->ctx, err) : 0;
+    if (reply->status != 206 || download->offset == 0)
+        return hc_fail(err, HC_BAD_HUB_REPLY, "HTTP %ld instead of the file",
+                       reply->status);
+    if (!reply->has_range || reply->range_start != download->offset ||
+        reply->range_total != download->size)
+        return hc_fail(err, HC_BAD_HUB_REPLY, "another range than the one asked for");
+    return 0;
+}
+
+static int deliver(void *ctx, const struct hc_reply *reply, const void *bytes,
+                   size_t count, struct hc_error *err)
+{
+    struct delivery *delivery = ctx;
+
+    if (!delivery->has_begun && begin(delivery, reply, err) < 0)
+        return -1;
+    return delivery->download->write(delivery->download->ctx, bytes, count, err);
+}
+
+/* Where the bytes are: what the caller heard from a HEAD, else the Hub's own address. */
+static int locate(const struct hc_hub *hub, const struct hc_download *download,
+                  char url[HC_URL_MAX], struct hc_error *err)
+{
+    if (!download->location)
+        return hc_url_resolve(url, hub->endpoint, download->repo, download->commit,
+                              download->path, err);
+    if (!hc_url_join(url, hub->endpoint, download->location))
+        return hc_fail(err, HC_BAD_HUB_REPLY, "the file's location is no URL");
+    return 0;
+}
+
+/* A URL of the web with nothing behind the path, and nobody's password in it. */
+static int check_endpoint(const char *endpoint, struct hc_error *err)
+{
+    char url[HC_URL_MAX];
+
+    if (endpoint && hc_text_is_printable(endpoint) && !strpbrk(endpoint, "?#@ ") &&
+        strlen(endpoint) < HC_URL_MAX / 4 && hc_url_join(url, endpoint, endpoint))
+        return 0;
+    return hc_fail_field(err, HC_INVALID_OPTIONS, "endpoint",
+                         "the endpoint is no http:// or https:// URL: set HF_ENDPOINT or "
+                         "--endpoint to one without user, query and fragment");
+}
+
+static struct hc_pool *open_pool(const char *user_agent, struct hc_error *err)
+{
+    char text[512];
+    const char *extra = user_agent ? user_agent : "";
+
+    if (!hc_text_is_printable(extra) ||
+        hc_format(text, sizeof text, "hubcache/" HC_VERSION "%s%s", extra[0] ? "; " : "",
+                  extra) < 0) {
+        (void)hc_fail_field(err, HC_INVALID_OPTIONS, "user_agent",
+                            "the user agent is too long or has control characters");
+        return NULL;
+    }
+    return hc_pool_open(text, err);
+}
+
+struct hc_hub *hc_hub_open(const struct hc_settings *settings, struct hc_error *err)
+{
+    HC_AUTO(hc_hub) *hub = NULL;
+
+    if (check_endpoint(settings->endpoint, err) < 0)
+        return NULL;
+    hub = calloc(1, sizeof *hub);
+    if (!hub) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    hub->metadata_timeout_s = settings->metadata_timeout_s;
+    hub->download_timeout_s = settings->download_timeout_s;
+    hub->retries = settings->retries;
+    hub->retry_base_ms = settings->retry_base_ms;
+    hub->endpoint = hc_text_copy(settings->endpoint, err);
+    if (!hub->endpoint)
+        return NULL;
+    hub->pool = open_pool(settings->user_agent, err);
+    return hub->pool ? hc_take(&hub) : NULL;
+}
+
+void hc_hub_close(struct hc_hub *hub)
+{
+    if (!hub)
+        return;
+    hc_pool_close(hub->pool);
+    free(hub->endpoint);
+    free(hub);
+}
+
+int hc_hub_head(struct hc_hub *hub, const struct hc_repo *repo, const char *revision,
+                const char *path, const struct hc_caller *caller,
+                struct hc_metadata *metadata, struct hc_error *err)
+{
+    const struct hc_question about = {.repo = repo, .revision = revision, .path = path};
+    struct hc_ask ask;
+    int result;
+
+    metadata->commit[0] = '\0';
+    hc_ask_init(&ask, hub, caller, &about);
+    ask.request.is_head = true;
+    if (hc_url_resolve(ask.request.url, hub->endpoint, repo, revision, path, err) < 0)
+        return -1;
+    result = hc_ask(&ask, NULL, err);
+    if (result < 0 && err->reason == HC_ENTRY_NOT_FOUND)
+        memcpy(metadata->commit, ask.reply.commit, sizeof metadata->commit);
+    if (result < 0)
+        return -1;
+    memcpy(metadata->location, ask.request.url, sizeof metadata->location);
+    return hc_reply_metadata(&ask.reply, &ask.question, metadata, err);
+}
+
+int hc_hub_revision(struct hc_hub *hub, const struct hc_repo *repo, const char *revision,
+                    const struct hc_caller *caller, char commit[HC_COMMIT_SIZE],
+                    struct hc_error *err)
+{
+    const struct hc_question about = {.repo = repo, .revision = revision};
+    HC_AUTO_VALUE(hc_body) body = {0};
+    struct hc_ask ask;
+
+    hc_ask_init(&ask, hub, caller, &about);
+    if (hc_url_revision(ask.request.url, hub->endpoint, repo, revision, err) < 0)
+        return -1;
+    if (hc_ask(&ask, &body, err) < 0)
+        return -1;
+    if (hc_listing_commit(body.bytes, body.used, commit, err) < 0)
+        return hc_ask_fail(&ask, err);
+    return 0;
+}
+
+int hc_hub_get(struct hc_hub *hub, const struct hc_download *download,
+               const struct hc_caller *caller, struct hc_error *err)
+{
+    const struct hc_question about = {.repo = download->repo,
+                                      .revision = download->commit,
+                                      .path = download->path};
+    struct delivery delivery = {.download = download};
+    struct hc_ask ask;
+
+    hc_ask_init(&ask, hub, caller, &about);
+    ask.request.timeout_s = hub->download_timeout_s;
+    ask.request.offset = download->offset;
+    ask.request.write = deliver;
+    ask.request.ctx = &delivery;
+    if (locate(hub, download, ask.request.url, err) < 0 || hc_ask_once(&ask, err) < 0)
+        return -1;
+    if (!delivery.has_begun && begin(&delivery, &ask.reply, err) < 0)
+        return hc_ask_fail(&ask, err);
+    return 0;
+}
+
+const char *hc_hub_endpoint(const struct hc_hub *hub)
+{
+    return hub->endpoint;
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A tree comes in pages; each names the next in its Link header. Pages are followed on
+ * the endpoint only, and never the same one twice in a row, so that a mirror's mistake is
+ * an error and not an endless walk; the number of entries ends every other kind of
+ * circle.
+ */
+#include "listing.h"
+
+#include "ask.h"
+#include "url.h"
+
+#include <base/error.h>
+#include <base/text.h>
+
+#include <jansson.h>
+#include <string.h>
+
+static void release(json_t **value)
+{
+    json_decref(*value);
+}
+
+#define HC_AUTO_JSON __attribute__((cleanup(release))) json_t
+
+static json_t *load(const char *bytes, size_t count, struct hc_error *err)
+{
+    json_error_t cause;
+    json_t *root = json_loadb(bytes, count, 0, &cause);
+
+    if (!root)
+        (void)hc_fail(err, HC_BAD_HUB_REPLY, "the Hub's answer is no JSON: line %d",
+                      cause.line);
+    return root;
+}
+
+/* Copies a string member; "" when it is absent or too long for the hash it should be. */
+static void copy_hash(const json_t *object, const char *name, char *hash, size_t size)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+
+    (void)hc_format(hash, size, "%s", text ? text : "");
+}
+
+static bool read_size(const json_t *object, uint64_t *size)
+{
+    const json_t *value = json_object_get(object, "size");
+
+    if (!json_is_integer(value) || json_integer_value(value) < 0)
+        return false;
+    *size = (uint64_t)json_integer_value(value);
+    return true;
+}
+
+static int add_file(const json_t *row, struct hc_tree *tree, struct hc_error *err)
+{
+    const char *path = json_string_value(json_object_get(row, "path"));
+    const json_t *lfs = json_object_get(row, "lfs");
+    HC_AUTO_FREE char *copy = NULL;
+    struct hc_entry entry = {0};
+
+    if (!path || !read_size(row, &entry.size))
+        return hc_fail(err, HC_BAD_HUB_REPLY, "a file listed has no path or no size");
+    copy_hash(row, "oid", entry.blob_id, sizeof entry.blob_id);
+    copy_hash(row, "xetHash", entry.xet_hash, sizeof entry.xet_hash);
+    if (json_is_object(lfs)) {
+        copy_hash(lfs, "oid", entry.lfs_sha256, sizeof entry.lfs_sha256);
+        if (!entry.lfs_sha256[0] || !read_size(lfs, &entry.lfs_size))
+            return hc_fail(err, HC_BAD_HUB_REPLY,
+                           "an LFS file listed has no hash or size");
+    }
+    copy = hc_text_copy(path, err);
+    entry.path = copy;
+    return copy ? hc_tree_add(tree, &entry, err) : -1;
+}
+
+int hc_listing_parse(const char *bytes, size_t count, struct hc_tree *tree,
+                     struct hc_error *err)
+{
+    HC_AUTO_JSON *root = load(bytes, count, err);
+    const json_t *row;
+    size_t i;
+
+    if (!root)
+        return -1;
+    if (!json_is_array(root))
+        return hc_fail(err, HC_BAD_HUB_REPLY, "the Hub's listing is no array");
+    json_array_foreach(root, i, row)
+    {
+        const char *type = json_string_value(json_object_get(row, "type"));
+
+        if (!type || strcmp(type, "file") != 0)
+            continue;
+        if (tree->count >= HC_TREE_ENTRIES_MAX)
+            return hc_fail(err, HC_BAD_HUB_REPLY, "the Hub lists more than %d files",
+                           HC_TREE_ENTRIES_MAX);
+        if (add_file(row, tree, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int hc_listing_commit(const char *bytes, size_t count, char commit[HC_COMMIT_SIZE],
+                      struct hc_error *err)
+{
+    HC_AUTO_JSON *root = load(bytes, count, err);
+    const char *sha = json_string_value(json_object_get(root, "sha"));
+
+    if (!root)
+        return -1;
+    if (!sha || !hc_commit_is_valid(sha))
+        return hc_fail(err, HC_BAD_HUB_REPLY, "the Hub's answer names no commit");
+    (void)hc_format(commit, HC_COMMIT_SIZE, "%s", sha);
+    return 0;
+}
+
+/* 1: ask->request.url is the next page; 0: there is none; -1. */
+static int turn_page(struct hc_ask *ask, struct hc_error *err)
+{
+    char next[HC_URL_MAX];
+
+    if (!ask->reply.next_page[0])
+        return 0;
+    if (!hc_url_join(next, ask->request.url, ask->reply.next_page) ||
+        !hc_url_same_origin(next, ask->hub->endpoint))
+        return hc_fail(err, HC_BAD_HUB_REPLY, "the next page is not on the Hub");
+    if (strcmp(next, ask->request.url) == 0)
+        return hc_fail(err, HC_BAD_HUB_REPLY, "a page names itself as the next");
+    memcpy(ask->request.url, next, sizeof next);
+    return 1;
+}
+
+/* One page after the other, into `tree`. */
+static int read_pages(struct hc_ask *ask, struct hc_tree *tree, struct hc_error *err)
+{
+    int more = 1;
+
+    for (unsigned pages = 0; more > 0; pages++) {
+        HC_AUTO_VALUE(hc_body) body = {0};
+
+        if (pages == HC_PAGES_MAX)
+            return hc_fail(err, HC_BAD_HUB_REPLY, "the listing has more than %d pages",
+                           HC_PAGES_MAX);
+        if (hc_ask(ask, &body, err) < 0)
+            return -1;
+        if (hc_listing_parse(body.bytes, body.used, tree, err) < 0)
+            return hc_ask_fail(ask, err);
+        more = turn_page(ask, err);
+    }
+    return more < 0 ? hc_ask_fail(ask, err) : 0;
+}
+
+struct hc_tree *hc_hub_tree(struct hc_hub *hub, const struct hc_repo *repo,
+                            const char *commit, const struct hc_caller *caller,
+                            struct hc_error *err)
+{
+    const struct hc_question about = {.repo = repo, .revision = commit};
+    HC_AUTO(hc_tree) *tree = hc_tree_new(err);
+    struct hc_ask ask;
+
+    if (!tree)
+        return NULL;
+    hc_ask_init(&ask, hub, caller, &about);
+    if (hc_url_tree(ask.request.url, hub->endpoint, repo, commit, err) < 0)
+        return NULL;
+    if (read_pages(&ask, tree, err) < 0)
+        return NULL;
+    hc_tree_sort(tree);
+    return hc_take(&tree);
+}

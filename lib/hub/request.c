@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An exchange borrows a curl handle from the pool and puts it back with its connections
+ * open. The handle last used is used first, so that few threads keep few connections
+ * warm; a handle belongs to one exchange at a time, the pool's lock guards the stack
+ * alone.
+ *
+ * Curl's own redirects, retries and credentials stay off: who gets the token is decided
+ * once per URL, by the caller. Its texts become part of our messages; they name hosts,
+ * never a URL's query.
+ */
+#include "request.h"
+
+#include <base/error.h>
+#include <base/text.h>
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    IDLE_MAX = 64,             /* handles kept */
+    REFUSAL_MAX = 64 * 1024,   /* bytes kept of the body of an error */
+    BUFFER_SIZE = 256 * 1024,  /* what curl reads at once */
+    CONNECTIONS_PER_HANDLE = 4 /* hub, storage, and what redirects add */
+};
+
+struct hc_pool {
+    char *user_agent;
+    struct {
+        pthread_mutex_t lock;
+        CURL *idle[IDLE_MAX];
+        size_t count;
+    } shared;
+};
+
+/* One exchange while curl runs it. */
+struct exchange {
+    CURL *curl;
+    const struct hc_request *request;
+    struct hc_reply *reply;
+    struct hc_body refusal;
+    int64_t heard_ms; /* when the last byte came */
+    bool is_stalled;
+    bool has_failed; /* with `failure`, from the caller's write */
+    struct hc_error failure;
+    char text[CURL_ERROR_SIZE];
+};
+
+int hc_body_add(struct hc_body *body, const void *bytes, size_t count,
+                struct hc_error *err)
+{
+    size_t needed = body->used + count + 1;
+
+    if (needed > body->room) {
+        size_t room = needed > body->room * 2 ? needed : body->room * 2;
+        char *grown = realloc(body->bytes, room);
+
+        if (!grown)
+            return hc_fail_memory(err);
+        body->bytes = grown;
+        body->room = room;
+    }
+    memcpy(body->bytes + body->used, bytes, count);
+    body->used += count;
+    body->bytes[body->used] = '\0';
+    return 0;
+}
+
+void hc_body_clear(struct hc_body *body)
+{
+    free(body->bytes);
+    *body = (struct hc_body){0};
+}
+
+static size_t on_header(char *line, size_t size, size_t count, void *ctx)
+{
+    struct exchange *exchange = ctx;
+    size_t length = size * count;
+
+    exchange->heard_ms = hc_monotonic_ms();
+    if (length >= 5 && memcmp(line, "HTTP/", 5) == 0) {
+        *exchange->reply = (struct hc_reply){0}; /* an interim answer came before */
+        (void)curl_easy_getinfo(exchange->curl, CURLINFO_RESPONSE_CODE,
+                                &exchange->reply->status);
+    } else {
+        hc_reply_header(exchange->reply, line, length);
+    }
+    return length;
+}
+
+/* Keeps the beginning of an error's body, for its text. */
+static void keep_refusal(struct exchange *exchange, const char *bytes, size_t count)
+{
+    size_t room = REFUSAL_MAX - exchange->refusal.used;
+    struct hc_error ignored;
+
+    (void)hc_body_add(&exchange->refusal, bytes, count < room ? count : room, &ignored);
+}
+
+static size_t on_body(char *bytes, size_t size, size_t count, void *ctx)
+{
+    struct exchange *exchange = ctx;
+    const struct hc_request *request = exchange->request;
+    size_t length = size * count;
+
+    if (exchange->reply->status / 100 != 2) {
+        keep_refusal(exchange, bytes, length);
+    } else if (request->write && request->write(request->ctx, exchange->reply, bytes,
+                                                length, &exchange->failure) < 0) {
+        exchange->has_failed = true;
+        return CURL_WRITEFUNC_ERROR;
+    }
+    exchange->heard_ms = hc_monotonic_ms();
+    return length;
+}
+
+/* Curl asks about once a second, and whenever bytes come. */
+static int on_progress(void *ctx, curl_off_t total, curl_off_t now, curl_off_t up_total,
+                       curl_off_t up_now)
+{
+    struct exchange *exchange = ctx;
+    int64_t silence_ms = hc_monotonic_ms() - exchange->heard_ms;
+
+    (void)total, (void)now, (void)up_total, (void)up_now;
+    if (hc_call_is_over(exchange->request->call))
+        return 1;
+    exchange->is_stalled = silence_ms > (int64_t)exchange->request->timeout_s * 1000;
+    return exchange->is_stalled ? 1 : 0;
+}
+
+/* The caller frees; NULL when memory is short. */
+static struct curl_slist *make_headers(const struct hc_request *request)
+{
+    struct curl_slist *list = curl_slist_append(NULL, "Accept-Encoding: identity");
+    HC_AUTO_FREE char *line = NULL;
+    struct curl_slist *longer;
+
+    if (!list || !request->token || !request->token[0])
+        return list;
+    longer = asprintf(&line, "Authorization: Bearer %s", request->token) < 0
+                 ? NULL
+                 : curl_slist_append(list, line);
+    if (!longer)
+        curl_slist_free_all(list);
+    return longer;
+}
+
+static void set_callbacks(CURL *curl, struct exchange *exchange)
+{
+    (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, exchange->text);
+    (void)curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+    (void)curl_easy_setopt(curl, CURLOPT_HEADERDATA, exchange);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, exchange);
+    (void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+    (void)curl_easy_setopt(curl, CURLOPT_XFERINFODATA, exchange);
+    (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+}
+
+static void set_options(CURL *curl, const struct hc_pool *pool,
+                        const struct hc_request *request)
+{
+    char range[32];
+
+    (void)curl_easy_setopt(curl, CURLOPT_URL, request->url);
+    (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    (void)curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    (void)curl_easy_setopt(curl, CURLOPT_USERAGENT, pool->user_agent);
+    (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    (void)curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    (void)curl_easy_setopt(curl, CURLOPT_MAXCONNECTS, (long)CONNECTIONS_PER_HANDLE);
+    (void)curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long)BUFFER_SIZE);
+    (void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)request->timeout_s);
+    if (request->is_head) {
+        (void)curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+        (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)request->timeout_s);
+    }
+    if (request->offset > 0 &&
+        hc_format(range, sizeof range, "%llu-", (unsigned long long)request->offset) > 0)
+        (void)curl_easy_setopt(curl, CURLOPT_RANGE, range);
+}
+
+static int fail_unreachable(const struct exchange *exchange, CURLcode code,
+                            struct hc_error *err)
+{
+    long refusal = 0;
+
+    (void)curl_easy_getinfo(exchange->curl, CURLINFO_HTTP_CONNECTCODE, &refusal);
+    if (refusal >= 400) {
+        (void)hc_fail(err, HC_HUB_UNREACHABLE,
+                      "the proxy refuses to connect (HTTP %ld): check HTTPS_PROXY",
+                      refusal);
+        err->is_final = true;
+        return -1;
+    }
+    if (exchange->is_stalled)
+        return hc_fail(err, HC_HUB_UNREACHABLE, "no byte came for %u s",
+                       exchange->request->timeout_s);
+    return hc_fail(err, HC_HUB_UNREACHABLE, "%s",
+                   exchange->text[0] ? exchange->text : curl_easy_strerror(code));
+}
+
+/* What a curl code means to the caller. */
+static int conclude(struct exchange *exchange, CURLcode code, struct hc_error *err)
+{
+    if (code == CURLE_OK) {
+        if (exchange->refusal.used > 0)
+            hc_reply_body(exchange->reply, exchange->refusal.bytes,
+                          exchange->refusal.used);
+        return 0;
+    }
+    if (exchange->has_failed) {
+        *err = exchange->failure;
+        return -1;
+    }
+    if (hc_call_check(exchange->request->call, err) < 0)
+        return -1;
+    if (code == CURLE_OUT_OF_MEMORY)
+        return hc_fail_memory(err);
+    if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL)
+        return hc_fail(err, HC_BAD_HUB_REPLY, "%s", curl_easy_strerror(code));
+    return fail_unreachable(exchange, code, err);
+}
+
+static void initialise_curl(void)
+{
+    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+static CURL *borrow(struct hc_pool *pool)
+{
+    CURL *curl = NULL;
+
+    (void)pthread_mutex_lock(&pool->shared.lock);
+    if (pool->shared.count > 0)
+        curl = pool->shared.idle[--pool->shared.count];
+    (void)pthread_mutex_unlock(&pool->shared.lock);
+    return curl ? curl : curl_easy_init();
+}
+
+static void give_back(struct hc_pool *pool, CURL *curl)
+{
+    curl_easy_reset(curl); /* forgets options, keeps connections */
+    (void)pthread_mutex_lock(&pool->shared.lock);
+    if (pool->shared.count < IDLE_MAX) {
+        pool->shared.idle[pool->shared.count++] = curl;
+        curl = NULL;
+    }
+    (void)pthread_mutex_unlock(&pool->shared.lock);
+    curl_easy_cleanup(curl);
+}
+
+struct hc_pool *hc_pool_open(const char *user_agent, struct hc_error *err)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct hc_pool *pool = calloc(1, sizeof *pool);
+
+    (void)pthread_once(&once, initialise_curl);
+    if (!pool) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    (void)pthread_mutex_init(&pool->shared.lock, NULL);
+    pool->user_agent = hc_text_copy(user_agent, err);
+    if (!pool->user_agent) {
+        hc_pool_close(pool);
+        return NULL;
+    }
+    return pool;
+}
+
+void hc_pool_close(struct hc_pool *pool)
+{
+    if (!pool)
+        return;
+    while (pool->shared.count > 0)
+        curl_easy_cleanup(pool->shared.idle[--pool->shared.count]);
+    (void)pthread_mutex_destroy(&pool->shared.lock);
+    free(pool->user_agent);
+    free(pool);
+}
+
+int hc_pool_perform(struct hc_pool *pool, const struct hc_request *request,
+                    struct hc_reply *reply, struct hc_error *err)
+{
+    struct exchange exchange = {.curl = borrow(pool),
+                                .request = request,
+                                .reply = reply,
+                                .heard_ms = hc_monotonic_ms()};
+    struct curl_slist *headers = make_headers(request);
+    int result;
+
+    *reply = (struct hc_reply){0};
+    if (!exchange.curl || !headers) {
+        result = hc_fail_memory(err);
+    } else {
+        set_options(exchange.curl, pool, request);
+        set_callbacks(exchange.curl, &exchange);
+        (void)curl_easy_setopt(exchange.curl, CURLOPT_HTTPHEADER, headers);
+        result = conclude(&exchange, curl_easy_perform(exchange.curl), err);
+    }
+    hc_body_clear(&exchange.refusal);
+    if (exchange.curl)
+        give_back(pool, exchange.curl);
+    curl_slist_free_all(headers);
+    return result;
+}

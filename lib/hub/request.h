@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One HTTP exchange, and the pool of connections it runs on. What is asked here is asked
+ * once, of one URL: redirects, retries and the meaning of answers are ask.h's. Callable
+ * from any thread.
+ */
+#ifndef HC_HUB_REQUEST_H
+#define HC_HUB_REQUEST_H
+
+#include "reply.h"
+
+/* Bytes that grow; zero-initialise it. Always NUL-terminated once something was added. */
+struct hc_body {
+    char *bytes;
+    size_t used;
+    size_t room;
+};
+
+int hc_body_add(struct hc_body *body, const void *bytes, size_t count,
+                struct hc_error *err);
+void hc_body_clear(struct hc_body *body);
+HC_DEFINE_AUTO_VALUE(hc_body, hc_body_clear)
+
+struct hc_request {
+    char url[HC_URL_MAX];
+    bool is_head;
+    const char *token;  /* Optional: sent to this URL, whatever its host */
+    uint64_t offset;    /* Optional: asks for the bytes from here on */
+    unsigned timeout_s; /* to connect; then without a byte; of a HEAD, in all */
+    struct hc_call *call;
+    /* Gets the body of a 2xx answer; -1 ends the exchange with that error. */
+    int (*write)(void *ctx, const struct hc_reply *reply, const void *bytes, size_t count,
+                 struct hc_error *err);
+    void *ctx;
+};
+
+struct hc_pool; /* connections, idle ones kept alive */
+
+/* `user_agent` is copied. */
+struct hc_pool *hc_pool_open(const char *user_agent, struct hc_error *err);
+
+/* No exchange may be running. */
+void hc_pool_close(struct hc_pool *pool);
+HC_DEFINE_AUTO(hc_pool, hc_pool_close)
+
+/*
+ * 0 when the answer came and ended as HTTP says it should, whatever its status. -1 with
+ * HUB_UNREACHABLE (`is_final` when a proxy refuses), CANCELLED, DEADLINE_EXCEEDED, or
+ * what `write` failed with.
+ */
+int hc_pool_perform(struct hc_pool *pool, const struct hc_request *request,
+                    struct hc_reply *reply, struct hc_error *err);
+
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Pauses double from the base and are jittered, so that a fleet that failed together does
+ * not come back together. A pause that would outlast the caller is not begun.
+ */
+#include "retry.h"
+
+#include "ask.h"
+
+#include <base/error.h>
+
+#include <sys/random.h>
+
+static bool may_pass(const struct hc_error *err)
+{
+    return (err->reason == HC_HUB_UNREACHABLE && !err->is_final) ||
+           err->reason == HC_HUB_RATE_LIMITED;
+}
+
+static int64_t next_pause_ms(const struct hc_retry *retry, const struct hc_hub *hub,
+                             const struct hc_error *err)
+{
+    if (err->retry_after_ms == 0)
+        return hc_hub_pause_ms(hub, retry->attempt);
+    return err->retry_after_ms < HC_PAUSE_TOLD_MAX_MS ? err->retry_after_ms
+                                                      : HC_PAUSE_TOLD_MAX_MS;
+}
+
+/* How long a pause may last. */
+static int64_t patience_ms(const struct hc_retry *retry, struct hc_call *call)
+{
+    int64_t left = hc_call_remaining_ms(call);
+
+    return left == HC_NO_DEADLINE ? HC_PAUSES_MAX_MS - retry->waited_ms : left;
+}
+
+int hc_retry_pause(struct hc_retry *retry, const struct hc_hub *hub, struct hc_call *call,
+                   struct hc_error *err)
+{
+    int64_t pause_ms = next_pause_ms(retry, hub, err);
+    struct hc_error left;
+
+    if (!may_pass(err) || retry->attempt >= hc_hub_retries(hub) ||
+        pause_ms >= patience_ms(retry, call)) {
+        bool wants_advice =
+            err->reason == HC_HUB_UNREACHABLE || err->reason == HC_HUB_RATE_LIMITED;
+
+        if (wants_advice && err->retry_after_ms == 0)
+            err->retry_after_ms = HC_RETRY_ADVICE_MS;
+        return -1;
+    }
+    retry->attempt++;
+    retry->waited_ms += pause_ms;
+    if (hc_call_pause(call, pause_ms, &left) == 0)
+        return 0;
+    *err = left;
+    return -1;
+}
+
+int64_t hc_hub_pause_ms(const struct hc_hub *hub, unsigned attempt)
+{
+    int64_t pause_ms = hub->retry_base_ms;
+    uint32_t chance = 0;
+
+    while (attempt-- > 0 && pause_ms < HC_PAUSE_MAX_MS)
+        pause_ms *= 2;
+    if (pause_ms > HC_PAUSE_MAX_MS)
+        pause_ms = HC_PAUSE_MAX_MS;
+    (void)getrandom(&chance, sizeof chance, GRND_NONBLOCK);
+    return pause_ms - pause_ms / 4 + pause_ms / 2 * (chance % 1024) / 1024;
+}
+
+unsigned hc_hub_retries(const struct hc_hub *hub)
+{
+    return hub->retries;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * When something is asked again: how often, after which pause, and when to stop for the
+ * caller's sake. One value per question; zero-initialise it, and again when there was
+ * progress.
+ */
+#ifndef HC_HUB_RETRY_H
+#define HC_HUB_RETRY_H
+
+#include "hub.h"
+
+struct hc_retry {
+    unsigned attempt;  /* pauses so far */
+    int64_t waited_ms; /* and their length */
+};
+
+enum {
+    HC_PAUSE_MAX_MS = 8000,        /* of our own choosing */
+    HC_PAUSE_TOLD_MAX_MS = 120000, /* of Retry-After */
+    HC_PAUSES_MAX_MS = 30000,      /* in all, for a caller without a deadline */
+    HC_RETRY_ADVICE_MS = 5000      /* what callers are told when the Hub did not say */
+};
+
+/*
+ * After `err` (whose `retry_after_ms` is what the Hub said, or 0): pauses and returns 0
+ * when it is worth asking again, else -1 with the last word in `err`: what it was, with
+ * advice when to come back, or that the caller left.
+ */
+int hc_retry_pause(struct hc_retry *retry, const struct hc_hub *hub, struct hc_call *call,
+                   struct hc_error *err);
+
+#endif

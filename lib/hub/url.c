@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * URLs are put together by hand, since the Hub wants "/" encoded in a revision and kept
+ * in a file name, and taken apart by curl, so that what is judged here is what curl will
+ * connect to: two parsers that disagree about a host are how tokens get lost.
+ */
+#include "url.h"
+
+#include <base/error.h>
+#include <base/text.h>
+
+#include <curl/curl.h>
+#include <string.h>
+#include <strings.h>
+
+/* A URL being written into HC_URL_MAX bytes. */
+struct draft {
+    char *url;
+    size_t used;
+    bool is_full;
+};
+
+static void put(struct draft *draft, char c)
+{
+    if (draft->used + 1 >= HC_URL_MAX) {
+        draft->is_full = true;
+        return;
+    }
+    draft->url[draft->used++] = c;
+    draft->url[draft->used] = '\0';
+}
+
+static void put_text(struct draft *draft, const char *text)
+{
+    for (; *text; text++)
+        put(draft, *text);
+}
+
+static bool is_unreserved(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           c == '-' || c == '.' || c == '_' || c == '~';
+}
+
+static void put_encoded(struct draft *draft, const char *text, bool keep_slash)
+{
+    static const char digits[] = "0123456789ABCDEF";
+
+    for (; *text; text++) {
+        if (is_unreserved(*text) || (keep_slash && *text == '/')) {
+            put(draft, *text);
+            continue;
+        }
+        put(draft, '%');
+        put(draft, digits[(unsigned char)*text >> 4]);
+        put(draft, digits[(unsigned char)*text & 0xf]);
+    }
+}
+
+/* One part of a URL as curl sees it, "" when there is none; curl_free() it. */
+static char *part_of(CURLU *url, CURLUPart part)
+{
+    char *text = NULL;
+
+    return curl_url_get(url, part, &text, CURLU_DEFAULT_PORT) == CURLUE_OK ? text : NULL;
+}
+
+static CURLU *parse(const char *text)
+{
+    CURLU *url = curl_url();
+
+    if (url && curl_url_set(url, CURLUPART_URL, text, 0) != CURLUE_OK) {
+        curl_url_cleanup(url);
+        return NULL;
+    }
+    return url;
+}
+
+static bool is_same_part(CURLU *a, CURLU *b, CURLUPart part)
+{
+    char *left = part_of(a, part);
+    char *right = part_of(b, part);
+    bool is_same = left && right && strcasecmp(left, right) == 0;
+
+    curl_free(left);
+    curl_free(right);
+    return is_same;
+}
+
+static bool is_web(CURLU *url)
+{
+    char *scheme = part_of(url, CURLUPART_SCHEME);
+    bool result = scheme && (strcasecmp(scheme, "http") == 0 || //
+                             strcasecmp(scheme, "https") == 0);
+
+    curl_free(scheme);
+    return result;
+}
+
+int hc_url_resolve(char url[HC_URL_MAX], const char *endpoint, const struct hc_repo *repo,
+                   const char *revision, const char *path, struct hc_error *err)
+{
+    struct draft draft = {.url = url};
+
+    put_text(&draft, endpoint);
+    put(&draft, '/');
+    put_text(&draft, hc_repo_url_prefix(repo));
+    put_text(&draft, repo->id);
+    put_text(&draft, "/resolve/");
+    put_encoded(&draft, revision, false);
+    put(&draft, '/');
+    put_encoded(&draft, path, true);
+    if (!draft.is_full)
+        return 0;
+    return hc_fail_field(err, HC_INVALID_FILENAME, "filename",
+                         "file name too long: its URL has more than %d bytes",
+                         HC_URL_MAX - 1);
+}
+
+/* <endpoint>/api/<collection>/<id>/<kind>/<revision>, to be continued. */
+static void put_api(struct draft *draft, const char *endpoint, const struct hc_repo *repo,
+                    const char *kind, const char *revision)
+{
+    put_text(draft, endpoint);
+    put_text(draft, "/api/");
+    put_text(draft, hc_repo_collection(repo));
+    put(draft, '/');
+    put_text(draft, repo->id);
+    put(draft, '/');
+    put_text(draft, kind);
+    put(draft, '/');
+    put_encoded(draft, revision, false);
+}
+
+static int finish_api(const struct draft *draft, struct hc_error *err)
+{
+    if (!draft->is_full)
+        return 0;
+    return hc_fail_field(err, HC_INVALID_REVISION, "revision",
+                         "revision too long: its URL has more than %d bytes",
+                         HC_URL_MAX - 1);
+}
+
+int hc_url_revision(char url[HC_URL_MAX], const char *endpoint,
+                    const struct hc_repo *repo, const char *revision,
+                    struct hc_error *err)
+{
+    struct draft draft = {.url = url};
+
+    put_api(&draft, endpoint, repo, "revision", revision);
+    return finish_api(&draft, err);
+}
+
+int hc_url_tree(char url[HC_URL_MAX], const char *endpoint, const struct hc_repo *repo,
+                const char *commit, struct hc_error *err)
+{
+    struct draft draft = {.url = url};
+
+    put_api(&draft, endpoint, repo, "tree", commit);
+    put_text(&draft, "?recursive=true&expand=false");
+    return finish_api(&draft, err);
+}
+
+bool hc_url_join(char url[HC_URL_MAX], const char *base, const char *location)
+{
+    /* A redirect that brings a user name along would make curl send credentials. */
+    const unsigned flags = CURLU_URLENCODE | CURLU_ALLOW_SPACE | CURLU_DISALLOW_USER;
+    CURLU *target = location[0] ? parse(base) : NULL;
+    char *text = NULL;
+    bool is_good =
+        target && curl_url_set(target, CURLUPART_URL, location, flags) == CURLUE_OK &&
+        is_web(target) && curl_url_get(target, CURLUPART_URL, &text, 0) == CURLUE_OK &&
+        hc_format(url, HC_URL_MAX, "%s", text) >= 0;
+
+    curl_free(text);
+    curl_url_cleanup(target);
+    return is_good;
+}
+
+bool hc_url_same_origin(const char *a, const char *b)
+{
+    CURLU *left = parse(a);
+    CURLU *right = parse(b);
+    bool is_same = left && right && is_same_part(left, right, CURLUPART_SCHEME) &&
+                   is_same_part(left, right, CURLUPART_HOST) &&
+                   is_same_part(left, right, CURLUPART_PORT);
+
+    curl_url_cleanup(left);
+    curl_url_cleanup(right);
+    return is_same;
+}

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The environment as the reference client reads it, when it is imported (§2.7): which
+ * variable wins, what is expanded, and what a variable that is set but empty means, are
+ * its rules, not ours. Texts grow, so each step makes a new one and frees the old.
+ */
+#include "expand.h"
+
+#include <base/auto.h>
+#include <base/error.h>
+#include <base/text.h>
+#include <hubcache/settings.h>
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+static const char default_endpoint[] = "https://huggingface.co";
+static const char staging_endpoint[] = "https://hub-ci.huggingface.co";
+
+enum {
+    DEFAULT_TIMEOUT_S = 10,
+    TIMEOUT_MAX_S = 1000000,
+    DEFAULT_MAX_STALENESS_MS = 60000,
+    DEFAULT_RETRIES = 5,
+    DEFAULT_RETRY_BASE_MS = 250,
+    DEFAULT_SNAPSHOT_WORKERS = 8
+};
+
+/* Read once at start-up, before there are threads that might change the environment. */
+static const char *variable(const char *name)
+{
+    return getenv(name); // NOLINT(concurrency-mt-unsafe)
+}
+
+static bool is_true(const char *value)
+{
+    return value && (strcmp(value, "1") == 0 || strcasecmp(value, "ON") == 0 ||
+                     strcasecmp(value, "YES") == 0 || strcasecmp(value, "TRUE") == 0);
+}
+
+/* The first of two variables that is set and not empty. */
+static const char *first_filled(const char *first, const char *second)
+{
+    const char *value = variable(first);
+
+    return value && value[0] ? value : variable(second);
+}
+
+/* Python's int(): blanks around it, a sign, "_" between digits. */
+static bool parse_integer(const char *text, long *number)
+{
+    char digits[32];
+    size_t count = 0;
+    char *end;
+
+    while (isspace((unsigned char)*text))
+        text++;
+    for (; *text && !isspace((unsigned char)*text); text++) {
+        bool is_separator = *text == '_' && count > 0 &&
+                            isdigit((unsigned char)text[-1]) &&
+                            isdigit((unsigned char)text[1]);
+
+        if (count >= sizeof digits - 1)
+            return false;
+        if (!is_separator)
+            digits[count++] = *text;
+    }
+    digits[count] = '\0';
+    errno = 0;
+    *number = strtol(digits, &end, 10);
+    return count > 0 && *end == '\0' && errno == 0 &&
+           text[strspn(text, " \t\n\r\f\v")] == '\0';
+}
+
+static int load_timeout(const char *name, unsigned *timeout_s, struct hc_error *err)
+{
+    const char *value = variable(name);
+    long number = 0;
+
+    *timeout_s = DEFAULT_TIMEOUT_S;
+    if (!value)
+        return 0;
+    if (!parse_integer(value, &number) || number < 0 || number > TIMEOUT_MAX_S)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, name,
+                             "%s: must be a whole number of seconds, 0 to %d", name,
+                             TIMEOUT_MAX_S);
+    if (number > 0)
+        *timeout_s = (unsigned)number;
+    return 0;
+}
+
+/* os.path.join(base, name); frees `base`, which may be NULL. */
+static char *join(char *base, const char *name, struct hc_error *err)
+{
+    HC_AUTO_FREE char *owned = base;
+    char *joined = NULL;
+    const char *slash;
+
+    if (!owned)
+        return NULL;
+    slash = owned[0] == '\0' || hc_text_ends(owned, "/") ? "" : "/";
+    if (asprintf(&joined, "%s%s%s", owned, slash, name) < 0) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    return joined;
+}
+
+/* The variable's value, or `fallback`, which is freed when it is not used. */
+static char *value_or(const char *name, char *fallback, struct hc_error *err)
+{
+    const char *value = variable(name);
+
+    if (!value)
+        return fallback;
+    free(fallback);
+    return hc_text_copy(value, err);
+}
+
+/* ~/.cache/<name> */
+static char *user_cache(const char *name, struct hc_error *err)
+{
+    return join(join(hc_expand_user("~", err), ".cache", err), name, err);
+}
+
+static char *load_home(struct hc_error *err)
+{
+    char *cache =
+        value_or("XDG_CACHE_HOME", join(hc_expand_user("~", err), ".cache", err), err);
+
+    return hc_expand(value_or("HF_HOME", join(cache, "huggingface", err), err), err);
+}
+
+/* The cache root. An empty path is the working directory. */
+static int load_cache_dir(struct hc_settings *settings, const char *home,
+                          struct hc_error *err)
+{
+    char *dir = join(hc_text_copy(home, err), "hub", err);
+
+    dir = value_or("HUGGINGFACE_HUB_CACHE", dir, err);
+    dir = hc_expand(value_or("HF_HUB_CACHE", dir, err), err);
+    if (dir && dir[0] == '\0') {
+        free(dir);
+        dir = hc_text_copy(".", err);
+    }
+    settings->cache_dir = dir;
+    return dir ? 0 : -1;
+}
+
+static int load_endpoint(struct hc_settings *settings, bool is_staging,
+                         struct hc_error *err)
+{
+    const char *value = variable("HF_ENDPOINT");
+    size_t length;
+
+    if (!value)
+        value = default_endpoint;
+    settings->endpoint = hc_text_copy(is_staging ? staging_endpoint : value, err);
+    if (!settings->endpoint)
+        return -1;
+    length = strlen(settings->endpoint);
+    while (length > 0 && settings->endpoint[length - 1] == '/')
+        settings->endpoint[--length] = '\0';
+    return 0;
+}
+
+/* What stands in HF_TOKEN without the line ends and blanks that secrets come with. */
+static int load_token(struct hc_settings *settings, struct hc_error *err)
+{
+    const char *value = first_filled("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN");
+    char *to;
+
+    if (!value)
+        return 0;
+    settings->token = hc_text_copy(value, err);
+    if (!settings->token)
+        return -1;
+    to = settings->token;
+    for (const char *from = value; *from; from++) {
+        if (*from != '\r' && *from != '\n')
+            *to++ = *from;
+    }
+    *to = '\0';
+    if (hc_text_trim(settings->token)[0] == '\0') {
+        free(settings->token);
+        settings->token = NULL;
+    }
+    return 0;
+}
+
+static int load_token_file(struct hc_settings *settings, const char *home,
+                           bool is_staging, struct hc_error *err)
+{
+    char *path = join(hc_text_copy(home, err), "token", err);
+
+    path = hc_expand(value_or("HF_TOKEN_PATH", path, err), err);
+    if (is_staging) {
+        free(path);
+        path = join(user_cache("huggingface_staging", err), "token", err);
+    }
+    settings->token_file = path;
+    return path ? 0 : -1;
+}
+
+static int load_paths(struct hc_settings *settings, struct hc_error *err)
+{
+    HC_AUTO_FREE char *home = load_home(err);
+    bool is_staging = is_true(variable("HUGGINGFACE_CO_STAGING"));
+
+    if (!home || load_cache_dir(settings, home, err) < 0 ||
+        load_endpoint(settings, is_staging, err) < 0 || load_token(settings, err) < 0 ||
+        load_token_file(settings, home, is_staging, err) < 0)
+        return -1;
+    return 0;
+}
+
+int hc_settings_load(struct hc_settings *settings, struct hc_error *err)
+{
+    const char *origin = variable("HF_HUB_USER_AGENT_ORIGIN");
+
+    *settings = (struct hc_settings){
+        .offline = is_true(first_filled("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")),
+        .no_symlinks = is_true(variable("HF_HUB_DISABLE_SYMLINKS")),
+        .no_implicit_token = is_true(variable("HF_HUB_DISABLE_IMPLICIT_TOKEN")),
+        .max_staleness_ms = DEFAULT_MAX_STALENESS_MS,
+        .retries = DEFAULT_RETRIES,
+        .retry_base_ms = DEFAULT_RETRY_BASE_MS,
+        .snapshot_workers = DEFAULT_SNAPSHOT_WORKERS,
+    };
+    if (load_timeout("HF_HUB_ETAG_TIMEOUT", &settings->metadata_timeout_s, err) < 0 ||
+        load_timeout("HF_HUB_DOWNLOAD_TIMEOUT", &settings->download_timeout_s, err) < 0 ||
+        load_paths(settings, err) < 0)
+        return -1;
+    settings->user_agent = hc_text_copy(origin, err);
+    return origin && !settings->user_agent ? -1 : 0;
+}
+
+int hc_settings_add_local_root(struct hc_settings *settings, const char *dir,
+                               struct hc_error *err)
+{
+    size_t count = settings->local_root_count;
+    char **roots = reallocarray(settings->local_roots, count + 1, sizeof *roots);
+
+    if (!roots)
+        return hc_fail_memory(err);
+    settings->local_roots = roots;
+    roots[count] = hc_text_copy(dir, err);
+    if (!roots[count])
+        return -1;
+    settings->local_root_count++;
+    return 0;
+}
+
+void hc_settings_clear(struct hc_settings *settings)
+{
+    free(settings->cache_dir);
+    free(settings->endpoint);
+    free(settings->token);
+    free(settings->token_file);
+    free(settings->user_agent);
+    for (size_t i = 0; i < settings->local_root_count; i++)
+        free(settings->local_roots[i]);
+    free(settings->local_roots);
+    *settings = (struct hc_settings){0};
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A flight is in the list while it may still be joined; who is aboard is a count. The
+ * list's lock guards every member of every flight and is never held across I/O: cargo is
+ * taken off under it and dropped outside. The leader may use the cargo without it, as
+ * nobody else changes it meanwhile; others only ever look at an ingest's offset, under
+ * the lock.
+ */
+#include "flight.h"
+
+#include <base/call.h>
+#include <base/error.h>
+#include <base/text.h>
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <time.h>
+
+/* A caller's cancellation does not reach a flight's condition: waiters look this often.
+ */
+enum { GLANCE_MS = 100 };
+
+struct hc_flight {
+    LIST_ENTRY(hc_flight) link;
+    char folder[HC_REPO_FOLDER_MAX + 1];
+    char etag[HC_ETAG_MAX + 1];
+    bool is_forced;
+    unsigned aboard;
+    bool is_led;
+    bool has_landed;
+    struct hc_error outcome; /* reason HC_OK: well */
+    char *refused_token;     /* with `refusal`, of the last leader who was turned away */
+    struct hc_error refusal;
+    struct hc_cargo cargo;
+    pthread_cond_t news;
+};
+
+struct hc_flights {
+    struct {
+        pthread_mutex_t lock;
+        LIST_HEAD(, hc_flight) list;
+    } shared;
+};
+
+static void lock(struct hc_flights *flights)
+{
+    (void)pthread_mutex_lock(&flights->shared.lock);
+}
+
+static void unlock(struct hc_flights *flights)
+{
+    (void)pthread_mutex_unlock(&flights->shared.lock);
+}
+
+static bool is_named(const struct hc_flight *flight, const struct hc_repo *repo,
+                     const char *etag)
+{
+    return strcmp(flight->etag, etag) == 0 && strcmp(flight->folder, repo->folder) == 0;
+}
+
+static struct hc_flight *find(struct hc_flights *flights,
+                              const struct hc_flight_name *name)
+{
+    struct hc_flight *flight;
+
+    LIST_FOREACH(flight, &flights->shared.list, link)
+    {
+        if (is_named(flight, name->repo, name->etag) &&
+            flight->is_forced == name->is_forced)
+            return flight;
+    }
+    return NULL;
+}
+
+static struct hc_flight *make(const struct hc_flight_name *name, struct hc_error *err)
+{
+    struct hc_flight *flight = calloc(1, sizeof *flight);
+    pthread_condattr_t monotonic;
+
+    if (!flight) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    (void)hc_format(flight->folder, sizeof flight->folder, "%s", name->repo->folder);
+    (void)hc_format(flight->etag, sizeof flight->etag, "%s", name->etag);
+    flight->is_forced = name->is_forced;
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&flight->news, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+    return flight;
+}
+
+/* The lock goes last: whoever gets it next finds no half-written blob of ours. */
+static void drop_cargo(struct hc_cargo cargo)
+{
+    hc_ingest_drop(cargo.ingest);
+    hc_lock_release(cargo.lock);
+}
+
+static void forget_refusal(struct hc_flight *flight)
+{
+    if (flight->refused_token)
+        explicit_bzero(flight->refused_token, strlen(flight->refused_token));
+    free(flight->refused_token);
+    flight->refused_token = NULL;
+}
+
+static void scrap(struct hc_flight *flight)
+{
+    drop_cargo(flight->cargo);
+    forget_refusal(flight);
+    (void)pthread_cond_destroy(&flight->news);
+    free(flight);
+}
+
+/* No token and an empty one are the same. */
+static bool is_same_token(const char *a, const char *b)
+{
+    return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+static void glance(struct hc_flights *flights, struct hc_flight *flight,
+                   struct hc_call *call)
+{
+    int64_t left = hc_call_remaining_ms(call);
+    int64_t until = hc_monotonic_ms() + (left < GLANCE_MS ? left : GLANCE_MS);
+    struct timespec time = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
+
+    (void)pthread_cond_timedwait(&flight->news, &flights->shared.lock, &time);
+}
+
+/* Whether waiting is over, under the lock; then `*answer` is hc_flight_wait's. */
+static bool is_decided(struct hc_flight *flight, const struct hc_caller *caller,
+                       int *answer, struct hc_error *err)
+{
+    const struct hc_error *failure = NULL;
+
+    *answer = HC_FLIGHT_DONE;
+    if (flight->has_landed)
+        failure = &flight->outcome;
+    else if (flight->refused_token && is_same_token(flight->refused_token, caller->token))
+        failure = &flight->refusal;
+    else if (flight->is_led)
+        return false;
+
+    if (!failure) {
+        flight->is_led = true;
+        *answer = HC_FLIGHT_LEAD;
+    } else if (failure->reason != HC_OK) {
+        *err = *failure;
+        *answer = -1;
+    }
+    return true;
+}
+
+struct hc_flights *hc_flights_new(struct hc_error *err)
+{
+    struct hc_flights *flights = calloc(1, sizeof *flights);
+
+    if (!flights) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    (void)pthread_mutex_init(&flights->shared.lock, NULL);
+    LIST_INIT(&flights->shared.list);
+    return flights;
+}
+
+void hc_flights_free(struct hc_flights *flights)
+{
+    if (!flights)
+        return;
+    (void)pthread_mutex_destroy(&flights->shared.lock);
+    free(flights);
+}
+
+struct hc_flight *hc_flight_join(struct hc_flights *flights,
+                                 const struct hc_flight_name *name, struct hc_error *err)
+{
+    struct hc_flight *flight;
+
+    lock(flights);
+    flight = find(flights, name);
+    if (!flight) {
+        flight = make(name, err);
+        if (flight)
+            LIST_INSERT_HEAD(&flights->shared.list, flight, link);
+    }
+    if (flight)
+        flight->aboard++;
+    unlock(flights);
+    return flight;
+}
+
+void hc_flight_leave(struct hc_flights *flights, struct hc_flight *flight)
+{
+    bool is_last;
+
+    lock(flights);
+    is_last = --flight->aboard == 0;
+    if (is_last && !flight->has_landed)
+        LIST_REMOVE(flight, link);
+    unlock(flights);
+    if (is_last)
+        scrap(flight);
+}
+
+int hc_flight_wait(struct hc_flights *flights, struct hc_flight *flight,
+                   const struct hc_caller *caller, struct hc_error *err)
+{
+    int answer;
+
+    lock(flights);
+    while (!is_decided(flight, caller, &answer, err)) {
+        if (hc_call_check(caller->call, err) < 0) {
+            answer = -1;
+            break;
+        }
+        glance(flights, flight, caller->call);
+    }
+    unlock(flights);
+    return answer;
+}
+
+struct hc_cargo hc_flight_cargo(struct hc_flights *flights, struct hc_flight *flight)
+{
+    struct hc_cargo cargo;
+
+    lock(flights);
+    cargo = flight->cargo;
+    unlock(flights);
+    return cargo;
+}
+
+void hc_flight_load(struct hc_flights *flights, struct hc_flight *flight,
+                    struct hc_cargo cargo)
+{
+    lock(flights);
+    flight->cargo = cargo;
+    unlock(flights);
+}
+
+void hc_flight_land(struct hc_flights *flights, struct hc_flight *flight,
+                    const struct hc_error *failure)
+{
+    struct hc_cargo cargo = hc_flight_cargo(flights, flight);
+
+    hc_flight_load(flights, flight, (struct hc_cargo){0});
+    drop_cargo(cargo);
+    lock(flights);
+    flight->has_landed = true;
+    if (failure)
+        flight->outcome = *failure;
+    LIST_REMOVE(flight, link); /* who comes now looks on the disk first */
+    (void)pthread_cond_broadcast(&flight->news);
+    unlock(flights);
+}
+
+void hc_flight_hand_over(struct hc_flights *flights, struct hc_flight *flight,
+                         const struct hc_caller *refused, const struct hc_error *refusal)
+{
+    lock(flights);
+    forget_refusal(flight);
+    if (refused) {
+        flight->refused_token = strdup(refused->token ? refused->token : "");
+        flight->refusal = *refusal;
+    }
+    flight->is_led = false;
+    (void)pthread_cond_broadcast(&flight->news);
+    unlock(flights);
+}
+
+uint64_t hc_flights_arrived(struct hc_flights *flights, const struct hc_repo *repo,
+                            const char *etag)
+{
+    const struct hc_flight *flight;
+    uint64_t arrived = 0;
+
+    lock(flights);
+    LIST_FOREACH(flight, &flights->shared.list, link)
+    {
+        if (flight->cargo.ingest && is_named(flight, repo, etag))
+            arrived = hc_ingest_offset(flight->cargo.ingest);
+    }
+    unlock(flights);
+    return arrived;
+}
+
+unsigned hc_flights_aboard(struct hc_flights *flights, const struct hc_repo *repo,
+                           const char *etag)
+{
+    const struct hc_flight *flight;
+    unsigned aboard = 0;
+
+    lock(flights);
+    LIST_FOREACH(flight, &flights->shared.list, link)
+    {
+        if (is_named(flight, repo, etag))
+            aboard += flight->aboard;
+    }
+    unlock(flights);
+    return aboard;
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Flights: blobs on their way, so that callers of this process who want the same blob
+ * share one transfer. Of those aboard one leads and does the work on its own thread; the
+ * others wait. A leader who leaves early hands over what has arrived; when nobody is
+ * aboard any more it is dropped. The calling sequence, with an hc_flight_leave for every
+ * join:
+ *
+ *     flight = hc_flight_join(flights, &name, &err);
+ *     if (hc_flight_wait(flights, flight, caller, &err) == HC_FLIGHT_LEAD) {
+ *         … hc_flight_load(…), bring the bytes …
+ *         hc_flight_land(…) or hc_flight_hand_over(…)
+ *     }
+ *     hc_flight_leave(flights, flight);
+ *
+ * Callable from any thread.
+ */
+#ifndef HC_TRANSFER_FLIGHT_H
+#define HC_TRANSFER_FLIGHT_H
+
+#include <cache/blob.h>
+#include <cache/lock.h>
+#include <hub/hub.h>
+
+struct hc_flights; /* those of one process; one lock guards them all */
+struct hc_flight;
+
+/* What a flight brings. A forced fetch does not share with one that may find the blob
+ * there. */
+struct hc_flight_name {
+    const struct hc_repo *repo;
+    const char *etag;
+    bool is_forced;
+};
+
+/* What a flight has of the blob so far: the leader's to use, and to fill. */
+struct hc_cargo {
+    struct hc_lock *lock;
+    struct hc_ingest *ingest;
+};
+
+struct hc_flights *hc_flights_new(struct hc_error *err);
+
+/* Nobody may be aboard. */
+void hc_flights_free(struct hc_flights *flights);
+HC_DEFINE_AUTO(hc_flights, hc_flights_free)
+
+/* The flight of that name, a new one when there is none. NULL when memory is short. */
+struct hc_flight *hc_flight_join(struct hc_flights *flights,
+                                 const struct hc_flight_name *name, struct hc_error *err);
+
+/* The last one to leave drops the cargo. */
+void hc_flight_leave(struct hc_flights *flights, struct hc_flight *flight);
+
+enum { HC_FLIGHT_DONE = 0, HC_FLIGHT_LEAD = 1 };
+
+/*
+ * Waits until the blob is there (HC_FLIGHT_DONE), or it is the caller's turn to lead
+ * (HC_FLIGHT_LEAD). -1 when the flight failed, when a leader with the caller's token was
+ * turned away, or when the caller's patience ended.
+ */
+int hc_flight_wait(struct hc_flights *flights, struct hc_flight *flight,
+                   const struct hc_caller *caller, struct hc_error *err);
+
+/* For the leader: what is on board, and putting it there. Given cargo is the flight's. */
+struct hc_cargo hc_flight_cargo(struct hc_flights *flights, struct hc_flight *flight);
+void hc_flight_load(struct hc_flights *flights, struct hc_flight *flight,
+                    struct hc_cargo cargo);
+
+/* For the leader: it is over for all aboard, well (`failure` NULL) or not. Drops the
+ * cargo. */
+void hc_flight_land(struct hc_flights *flights, struct hc_flight *flight,
+                    const struct hc_error *failure);
+
+/*
+ * For the leader: steps down for a reason that is its own. With `refused`, the Hub turned
+ * it away: whoever has the same token shares the `refusal` rather than trying again.
+ */
+void hc_flight_hand_over(struct hc_flights *flights, struct hc_flight *flight,
+                         const struct hc_caller *refused, const struct hc_error *refusal);
+
+/* Bytes that are on board the flight, forced or not, that brings this blob; 0 without
+ * one. */
+uint64_t hc_flights_arrived(struct hc_flights *flights, const struct hc_repo *repo,
+                            const char *etag);
+
+/* How many are aboard the flights that bring it. */
+unsigned hc_flights_aboard(struct hc_flights *flights, const struct hc_repo *repo,
+                           const char *etag);
+
+#endif

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How a blob is brought: take its lock, look whether somebody else has brought it, write
+ * it through an ingest until all bytes are there, commit. A leg is one leader's part in
+ * that; what it leaves on board of the flight, lock and ingest, the next leader goes on
+ * with.
+ */
+#include "transfer.h"
+
+#include "flight.h"
+
+#include <base/error.h>
+#include <cache/blob.h>
+#include <hub/retry.h>
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+struct hc_transfers {
+    const struct hc_cache *cache;
+    struct hc_hub *hub;
+    struct hc_flights *flights;
+};
+
+struct leg {
+    struct hc_transfers *transfers;
+    struct hc_flight *flight;
+    const struct hc_wanted *wanted;
+    const struct hc_caller *caller;
+    struct hc_cargo cargo;
+    const char *location; /* NULL once it has proved useless */
+};
+
+static int restart(void *ctx, struct hc_error *err)
+{
+    return hc_ingest_restart(ctx, err);
+}
+
+static int keep(void *ctx, const void *bytes, size_t count, struct hc_error *err)
+{
+    return hc_ingest_write(ctx, bytes, count, err);
+}
+
+/* One request for what is missing: 0 when nothing is any more. */
+static int get(const struct leg *leg, struct hc_error *err)
+{
+    const struct hc_wanted *wanted = leg->wanted;
+    const struct hc_download download = {
+        .repo = wanted->repo,
+        .commit = wanted->commit,
+        .path = wanted->path,
+        .location = leg->location,
+        .offset = hc_ingest_offset(leg->cargo.ingest),
+        .size = wanted->size,
+        .restart = restart,
+        .write = keep,
+        .ctx = leg->cargo.ingest,
+    };
+
+    if (hc_hub_get(leg->transfers->hub, &download, leg->caller, err) < 0)
+        return -1;
+    if (hc_ingest_offset(leg->cargo.ingest) == wanted->size)
+        return 0;
+    return hc_fail(err, HC_HUB_UNREACHABLE,
+                   "the Hub sent %" PRIu64 " of %" PRIu64 " bytes of '%.120s'",
+                   hc_ingest_offset(leg->cargo.ingest), wanted->size, wanted->path);
+}
+
+/* Whether asking …/resolve instead may help: a signed address expires, a mirror forgets.
+ */
+static bool may_be_elsewhere(const struct hc_error *err)
+{
+    switch (err->reason) {
+    case HC_HUB_UNAUTHORIZED:
+    case HC_GATED_REPO:
+    case HC_REPO_NOT_FOUND:
+    case HC_ENTRY_NOT_FOUND:
+    case HC_REVISION_NOT_FOUND:
+    case HC_BAD_HUB_REPLY:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* All bytes are there, and more came: they are none to trust. */
+static bool has_overrun(const struct leg *leg, const struct hc_error *err)
+{
+    return err->reason == HC_BAD_HUB_REPLY &&
+           hc_ingest_offset(leg->cargo.ingest) == leg->wanted->size;
+}
+
+/* Asks until every byte is there. Patience is renewed by bytes that were not there
+ * before. */
+static int fill(struct leg *leg, struct hc_error *err)
+{
+    uint64_t farthest = hc_ingest_offset(leg->cargo.ingest);
+    struct hc_retry retry = {0};
+
+    while (hc_ingest_offset(leg->cargo.ingest) < leg->wanted->size) {
+        if (get(leg, err) == 0)
+            return 0;
+        if (has_overrun(leg, err))
+            return -1;
+        if (hc_ingest_offset(leg->cargo.ingest) > farthest) {
+            farthest = hc_ingest_offset(leg->cargo.ingest);
+            retry = (struct hc_retry){0};
+        }
+        if (leg->location && may_be_elsewhere(err))
+            leg->location = NULL;
+        else if (hc_retry_pause(&retry, leg->transfers->hub, leg->caller->call, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int fill_and_commit(struct leg *leg, struct hc_error *err)
+{
+    if (fill(leg, err) < 0)
+        return -1;
+    return hc_ingest_commit(leg->cargo.ingest, err);
+}
+
+/* Wrong bytes may have come from a resumed answer or a bad cache on the way: once more.
+ */
+static int bring(struct leg *leg, struct hc_error *err)
+{
+    struct hc_ingest *ingest = leg->cargo.ingest;
+
+    if (fill_and_commit(leg, err) == 0)
+        return 0;
+    if (err->reason != HC_CHECKSUM_MISMATCH &&
+        (err->reason != HC_BAD_HUB_REPLY || hc_ingest_offset(ingest) == 0))
+        return -1;
+    leg->location = NULL;
+    if (hc_ingest_restart(ingest, err) < 0)
+        return -1;
+    return fill_and_commit(leg, err);
+}
+
+/* 1 when the blob is there as wanted. */
+static int is_there(const struct leg *leg, struct hc_error *err)
+{
+    const struct hc_wanted *wanted = leg->wanted;
+    uint64_t size;
+    int found;
+
+    if (wanted->force)
+        return 0;
+    found = hc_blob_find(leg->transfers->cache, wanted->repo, wanted->etag, &size, err);
+    return found == 1 ? size == wanted->size : found;
+}
+
+/* Lock first: then what is found, or not, stays so. */
+static int take_lock(struct leg *leg, struct hc_error *err)
+{
+    if (leg->cargo.lock)
+        return 0;
+    leg->cargo.lock = hc_lock_take(leg->transfers->cache, leg->wanted->repo,
+                                   leg->wanted->etag, leg->caller->call, err);
+    hc_flight_load(leg->transfers->flights, leg->flight, leg->cargo);
+    return leg->cargo.lock ? 0 : -1;
+}
+
+static int begin_ingest(struct leg *leg, struct hc_error *err)
+{
+    if (leg->cargo.ingest)
+        return 0;
+    leg->cargo.ingest = hc_ingest_begin(leg->transfers->cache, leg->wanted->repo,
+                                        leg->wanted->etag, leg->wanted->size, err);
+    hc_flight_load(leg->transfers->flights, leg->flight, leg->cargo);
+    return leg->cargo.ingest ? 0 : -1;
+}
+
+static int fly(struct leg *leg, uint64_t *fetched_bytes, struct hc_error *err)
+{
+    int found;
+
+    if (take_lock(leg, err) < 0)
+        return -1;
+    found = is_there(leg, err);
+    if (found != 0)
+        return found < 0 ? -1 : 0;
+    if (begin_ingest(leg, err) < 0 || bring(leg, err) < 0)
+        return -1;
+    *fetched_bytes = leg->wanted->size;
+    return 0;
+}
+
+/* The leader's own affair: it left, */
+static bool is_leaving(const struct hc_error *err)
+{
+    return err->reason == HC_CANCELLED || err->reason == HC_DEADLINE_EXCEEDED;
+}
+
+/* or the Hub would not have it, though it may have others. */
+static bool is_refused(const struct hc_error *err)
+{
+    return err->reason == HC_HUB_UNAUTHORIZED || err->reason == HC_GATED_REPO ||
+           err->reason == HC_REPO_NOT_FOUND;
+}
+
+static int lead(struct hc_transfers *transfers, struct leg *leg, uint64_t *fetched_bytes,
+                struct hc_error *err)
+{
+    leg->cargo = hc_flight_cargo(transfers->flights, leg->flight);
+    if (fly(leg, fetched_bytes, err) == 0) {
+        hc_flight_land(transfers->flights, leg->flight, NULL);
+        return 0;
+    }
+    if (is_leaving(err))
+        hc_flight_hand_over(transfers->flights, leg->flight, NULL, NULL);
+    else if (is_refused(err))
+        hc_flight_hand_over(transfers->flights, leg->flight, leg->caller, err);
+    else
+        hc_flight_land(transfers->flights, leg->flight, err);
+    return -1;
+}
+
+struct hc_transfers *hc_transfers_open(const struct hc_cache *cache, struct hc_hub *hub,
+                                       struct hc_error *err)
+{
+    HC_AUTO(hc_transfers) *transfers = calloc(1, sizeof *transfers);
+
+    if (!transfers) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    transfers->cache = cache;
+    transfers->hub = hub;
+    transfers->flights = hc_flights_new(err);
+    return transfers->flights ? hc_take(&transfers) : NULL;
+}
+
+void hc_transfers_close(struct hc_transfers *transfers)
+{
+    if (!transfers)
+        return;
+    hc_flights_free(transfers->flights);
+    free(transfers);
+}
+
+int hc_transfers_fetch(struct hc_transfers *transfers, const struct hc_wanted *wanted,
+                       const struct hc_caller *caller, uint64_t *fetched_bytes,
+                       struct hc_error *err)
+{
+    const struct hc_flight_name name = {.repo = wanted->repo,
+                                        .etag = wanted->etag,
+                                        .is_forced = wanted->force};
+    struct leg leg = {.transfers = transfers,
+                      .wanted = wanted,
+                      .caller = caller,
+                      .location = wanted->location};
+    int result;
+
+    *fetched_bytes = 0;
+    leg.flight = hc_flight_join(transfers->flights, &name, err);
+    if (!leg.flight)
+        return -1;
+    result = hc_flight_wait(transfers->flights, leg.flight, caller, err);
+    if (result == HC_FLIGHT_LEAD)
+        result = lead(transfers, &leg, fetched_bytes, err);
+    hc_flight_leave(transfers->flights, leg.flight);
+    return result;
+}
+
+uint64_t hc_transfers_arrived(struct hc_transfers *transfers, const struct hc_repo *repo,
+                              const char *etag)
+{
+    return hc_flights_arrived(transfers->flights, repo, etag);
+}
+
+unsigned hc_transfers_waiting(struct hc_transfers *transfers, const struct hc_repo *repo,
+                              const char *etag)
+{
+    return hc_flights_aboard(transfers->flights, repo, etag);
+}
