@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Lists under one lock. Nothing is taken out of them before the end; a test hub does not
+ * live long enough for that to matter.
+ */
+#include "hub_content.h"
+
+#include "base/auto.h"
+#include "base/text.h"
+#include "hub_blob.h"
+#include "hub_must.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SHORT_HASH_MIN = 7 };
+
+struct hub_ref {
+    char *name;
+    const struct hub_commit *commit;
+    struct hub_ref *next;
+};
+
+struct hub_repo {
+    char *name; /* "models/org/name" */
+    char *moved_to;
+    enum test_hub_access access;
+    struct hub_commit *commits;
+    struct hub_ref *refs;
+    struct hub_repo *next;
+};
+
+struct hub_content {
+    pthread_mutex_t lock;
+    struct {
+        struct hub_repo *repos;
+        struct hub_file *staged;
+        size_t staged_count;
+    } shared;
+};
+
+static struct hub_repo *find_repo(struct hub_content *content, const char *name)
+{
+    struct hub_repo *repo = content->shared.repos;
+
+    while (repo && strcmp(repo->name, name) != 0)
+        repo = repo->next;
+    return repo;
+}
+
+static struct hub_repo *add_repo(struct hub_content *content, const char *name)
+{
+    struct hub_repo *repo = find_repo(content, name);
+
+    if (repo)
+        return repo;
+    repo = hub_must(calloc(1, sizeof *repo));
+    repo->name = hub_copy(name);
+    repo->next = content->shared.repos;
+    content->shared.repos = repo;
+    return repo;
+}
+
+static struct hub_ref *find_ref(const struct hub_repo *repo, const char *name)
+{
+    struct hub_ref *ref = repo->refs;
+
+    while (ref && strcmp(ref->name, name) != 0)
+        ref = ref->next;
+    return ref;
+}
+
+static void set_ref(struct hub_repo *repo, const char *name,
+                    const struct hub_commit *commit)
+{
+    struct hub_ref *ref = find_ref(repo, name);
+
+    if (!ref) {
+        ref = hub_must(calloc(1, sizeof *ref));
+        ref->name = hub_copy(name);
+        ref->next = repo->refs;
+        repo->refs = ref;
+    }
+    ref->commit = commit;
+}
+
+/* `prefix` is a whole hash or the start of one. */
+static const struct hub_commit *find_commit(const struct hub_repo *repo,
+                                            const char *prefix)
+{
+    const struct hub_commit *commit = repo->commits;
+
+    while (commit && !hc_text_starts(commit->hash, prefix))
+        commit = commit->next;
+    return commit;
+}
+
+static const struct hub_commit *find_revision(const struct hub_repo *repo,
+                                              const char *revision)
+{
+    const struct hub_ref *ref = find_ref(repo, revision);
+
+    if (ref)
+        return ref->commit;
+    if (strlen(revision) < SHORT_HASH_MIN)
+        return NULL;
+    return find_commit(repo, revision);
+}
+
+static int compare_files(const void *left, const void *right)
+{
+    const struct hub_file *a = left, *b = right;
+
+    return strcmp(a->path, b->path);
+}
+
+/* The same files give the same hash, in whatever repo, on whatever day. */
+static void name_commit(struct hub_commit *commit)
+{
+    HC_AUTO_FREE char *text = NULL;
+    size_t size = 0;
+    FILE *stream = hub_must(open_memstream(&text, &size));
+
+    for (size_t i = 0; i < commit->count; i++) {
+        (void)fprintf(stream, "%s %s\n", commit->files[i].blob->git_oid,
+                      commit->files[i].path);
+    }
+    (void)fclose(stream);
+    hub_blob_name_text(text, commit->hash);
+}
+
+static void commit_free(struct hub_commit *commit)
+{
+    for (size_t i = 0; i < commit->count; i++) {
+        free(commit->files[i].path);
+        hub_blob_free(commit->files[i].blob);
+    }
+    free(commit->files);
+    free(commit);
+}
+
+static struct hub_commit *take_staged(struct hub_content *content)
+{
+    struct hub_commit *commit = hub_must(calloc(1, sizeof *commit));
+
+    commit->files = hc_take(&content->shared.staged);
+    commit->count = content->shared.staged_count;
+    content->shared.staged_count = 0;
+    if (commit->count > 0)
+        qsort(commit->files, commit->count, sizeof *commit->files, compare_files);
+    name_commit(commit);
+    return commit;
+}
+
+static void repo_free(struct hub_repo *repo)
+{
+    while (repo->refs) {
+        struct hub_ref *ref = repo->refs;
+
+        repo->refs = ref->next;
+        free(ref->name);
+        free(ref);
+    }
+    while (repo->commits) {
+        struct hub_commit *commit = repo->commits;
+
+        repo->commits = commit->next;
+        commit_free(commit);
+    }
+    free(repo->name);
+    free(repo->moved_to);
+    free(repo);
+}
+
+static const struct hub_blob *find_xet(const struct hub_repo *repo, const char *xet_hash)
+{
+    for (const struct hub_commit *commit = repo->commits; commit; commit = commit->next) {
+        for (size_t i = 0; i < commit->count; i++) {
+            if (strcmp(commit->files[i].blob->xet_hash, xet_hash) == 0)
+                return commit->files[i].blob;
+        }
+    }
+    return NULL;
+}
+
+struct hub_content *hub_content_new(void)
+{
+    struct hub_content *content = hub_must(calloc(1, sizeof *content));
+
+    (void)pthread_mutex_init(&content->lock, NULL);
+    return content;
+}
+
+void hub_content_free(struct hub_content *content)
+{
+    char unused[41];
+
+    if (!content)
+        return;
+    hub_content_commit(content, "models/nobody/left-over", "main", unused);
+    while (content->shared.repos) {
+        struct hub_repo *repo = content->shared.repos;
+
+        content->shared.repos = repo->next;
+        repo_free(repo);
+    }
+    (void)pthread_mutex_destroy(&content->lock);
+    free(content);
+}
+
+void hub_content_stage(struct hub_content *content, const char *path,
+                       struct hub_blob *blob)
+{
+    struct hub_file file = {hub_copy(path), blob};
+
+    (void)pthread_mutex_lock(&content->lock);
+    content->shared.staged =
+        hub_must(reallocarray(content->shared.staged, content->shared.staged_count + 1,
+                              sizeof *content->shared.staged));
+    content->shared.staged[content->shared.staged_count++] = file;
+    (void)pthread_mutex_unlock(&content->lock);
+}
+
+void hub_content_commit(struct hub_content *content, const char *repo,
+                        const char *revision, char commit[41])
+{
+    struct hub_commit *made;
+    struct hub_repo *home;
+
+    (void)pthread_mutex_lock(&content->lock);
+    made = take_staged(content);
+    home = add_repo(content, repo);
+    made->next = home->commits;
+    home->commits = made;
+    set_ref(home, revision, made);
+    memcpy(commit, made->hash, sizeof made->hash);
+    (void)pthread_mutex_unlock(&content->lock);
+}
+
+bool hub_content_tag(struct hub_content *content, const char *repo, const char *revision,
+                     const char *commit)
+{
+    const struct hub_commit *found = NULL;
+    struct hub_repo *home;
+
+    (void)pthread_mutex_lock(&content->lock);
+    home = find_repo(content, repo);
+    if (home)
+        found = find_commit(home, commit);
+    if (found)
+        set_ref(home, revision, found);
+    (void)pthread_mutex_unlock(&content->lock);
+    return found != NULL;
+}
+
+bool hub_content_set_access(struct hub_content *content, const char *repo,
+                            enum test_hub_access access)
+{
+    struct hub_repo *found;
+
+    (void)pthread_mutex_lock(&content->lock);
+    found = find_repo(content, repo);
+    if (found)
+        found->access = access;
+    (void)pthread_mutex_unlock(&content->lock);
+    return found != NULL;
+}
+
+/* The content goes to the new name unless that has content already. */
+void hub_content_rename(struct hub_content *content, const char *old_repo,
+                        const char *new_repo)
+{
+    struct hub_repo *repo;
+
+    (void)pthread_mutex_lock(&content->lock);
+    repo = find_repo(content, old_repo);
+    if (repo && !find_repo(content, new_repo)) {
+        free(repo->name);
+        repo->name = hub_copy(new_repo);
+    }
+    repo = add_repo(content, old_repo);
+    if (!repo->moved_to)
+        repo->moved_to = hub_copy(new_repo);
+    (void)pthread_mutex_unlock(&content->lock);
+}
+
+bool hub_content_find(struct hub_content *content, const char *repo, const char *revision,
+                      struct hub_view *view)
+{
+    const struct hub_repo *found;
+
+    (void)pthread_mutex_lock(&content->lock);
+    found = find_repo(content, repo);
+    if (found) {
+        *view = (struct hub_view){.access = found->access,
+                                  .moved_to = found->moved_to,
+                                  .commit = find_revision(found, revision)};
+    }
+    (void)pthread_mutex_unlock(&content->lock);
+    return found != NULL;
+}
+
+const struct hub_blob *hub_commit_find(const struct hub_commit *commit, const char *path)
+{
+    HC_AUTO_FREE char *copy = hub_copy(path);
+    struct hub_file key = {.path = copy};
+    const struct hub_file *file;
+
+    if (commit->count == 0)
+        return NULL;
+    file = bsearch(&key, commit->files, commit->count, sizeof key, compare_files);
+    return file ? file->blob : NULL;
+}
+
+const struct hub_blob *hub_content_find_xet(struct hub_content *content,
+                                            const char *xet_hash)
+{
+    const struct hub_blob *blob = NULL;
+
+    if (!hc_text_is_hex(xet_hash, 64))
+        return NULL;
+    (void)pthread_mutex_lock(&content->lock);
+    for (const struct hub_repo *repo = content->shared.repos; repo && !blob;
+         repo = repo->next)
+        blob = find_xet(repo, xet_hash);
+    (void)pthread_mutex_unlock(&content->lock);
+    return blob;
+}

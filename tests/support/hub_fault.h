@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The rules by which the hub misbehaves. Callable from any thread.
+ */
+#ifndef HC_SUPPORT_HUB_FAULT_H
+#define HC_SUPPORT_HUB_FAULT_H
+
+#include "test_hub.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct hub_rules;
+
+enum { HUB_HEADER_RULES_MAX = 8 }; /* that act on one answer */
+
+/* What is to go wrong with one answer. The rules live as long as the hub. */
+struct hub_verdict {
+    const struct test_hub_rule *rule; /* NULL: nothing but the headers */
+    const struct test_hub_rule *headers[HUB_HEADER_RULES_MAX];
+    size_t header_count;
+};
+
+struct hub_rules *hub_rules_new(void);
+void hub_rules_free(struct hub_rules *rules);
+
+/* Copied. */
+void hub_rules_add(struct hub_rules *rules, const struct test_hub_rule *rule);
+void hub_rules_clear(struct hub_rules *rules);
+
+/* Uses up the rules that act. */
+void hub_rules_judge(struct hub_rules *rules, bool on_cdn, const char *method,
+                     const char *target, struct hub_verdict *verdict);
+
+/* Whether the verdict's rule, if any, is this fault. */
+bool hub_verdict_is(const struct hub_verdict *verdict, enum test_hub_fault fault);
+
+#endif

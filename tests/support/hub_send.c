@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The content reader is where bodies go wrong: it stops, waits, lies or hangs up at the
+ * very byte the rule names.
+ */
+#include "hub_send.h"
+
+#include "base/auto.h"
+#include "hub_answer.h"
+#include "hub_blob.h"
+#include "hub_fault.h"
+#include "hub_gate.h"
+#include "hub_log.h"
+#include "hub_must.h"
+#include "hub_state.h"
+
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+enum {
+    BLOCK = 64 * 1024,
+    THROTTLE_MS = 50,   /* a throttled body is sent in as many pieces a second */
+    DRAIN_TRIES = 2000, /* of a millisecond, before a reset */
+};
+
+struct body {
+    struct test_hub *hub;
+    struct hub_log_entry *entry; /* NULL: not logged */
+    const struct test_hub_rule *rule;
+    struct hub_answer source; /* text or blob; owned */
+    int fd;
+    bool is_size_unknown;
+    bool was_stalled;
+};
+
+static void body_free(void *ctx)
+{
+    struct body *body = ctx;
+
+    hub_answer_clear(&body->source);
+    free(body);
+}
+
+static int socket_of(const struct hub_request *request)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+    if (!info)
+        hub_die("libmicrohttpd", "a connection without a socket");
+    return info->connect_fd;
+}
+
+/* Dissolving the association sends RST at once; close() would send FIN before it. */
+static bool reset(int fd)
+{
+    const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+
+    return connect(fd, &nobody, sizeof nobody) == 0;
+}
+
+/* What libmicrohttpd has corked goes out now. */
+static void flush(int fd)
+{
+    const int yes = 1;
+
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+}
+
+/* A reset throws away what has not arrived. */
+static void drain(const struct body *body)
+{
+    int left = 1;
+
+    flush(body->fd);
+    for (int i = 0; i < DRAIN_TRIES; i++) {
+        if (ioctl(body->fd, SIOCOUTQ, &left) < 0 || left == 0)
+            return;
+        hub_gate_pause(body->hub->gate, 1);
+    }
+}
+
+static bool body_has(const struct body *body, enum test_hub_fault fault)
+{
+    return body->rule && body->rule->fault == fault;
+}
+
+/* Acts on a body that has come to the byte of its rule; false: hang up. */
+static bool stop_here(struct body *body)
+{
+    if (body_has(body, TEST_HUB_STALL) && !body->was_stalled) {
+        body->was_stalled = true;
+        flush(body->fd);
+        hub_gate_stall(body->hub->gate, body->fd);
+        return true;
+    }
+    if (body_has(body, TEST_HUB_CUT_RESET)) {
+        drain(body);
+        (void)reset(body->fd);
+        return false;
+    }
+    return !body_has(body, TEST_HUB_CUT);
+}
+
+static bool stops(const struct body *body)
+{
+    return body_has(body, TEST_HUB_CUT) || body_has(body, TEST_HUB_CUT_RESET) ||
+           (body_has(body, TEST_HUB_STALL) && !body->was_stalled);
+}
+
+/* How many bytes may go in one piece from `position`. */
+static size_t piece_at(const struct body *body, uint64_t position, size_t max)
+{
+    uint64_t room = body->source.length - position;
+
+    if (stops(body) && body->rule->number > position &&
+        body->rule->number - position < room)
+        room = body->rule->number - position;
+    if (body_has(body, TEST_HUB_THROTTLE)) {
+        uint64_t share = body->rule->number * THROTTLE_MS / 1000;
+
+        hub_gate_pause(body->hub->gate, THROTTLE_MS);
+        if (room > share)
+            room = share > 0 ? share : 1;
+    }
+    return room < max ? (size_t)room : max;
+}
+
+static void copy_piece(const struct body *body, uint64_t position, char *buffer,
+                       size_t count)
+{
+    const struct hub_answer *source = &body->source;
+
+    if (source->blob)
+        hub_blob_read(source->blob, source->offset + position, buffer, count);
+    else
+        memcpy(buffer, source->text + position, count);
+    if (body_has(body, TEST_HUB_CORRUPT) && body->rule->number >= position &&
+        body->rule->number - position < count)
+        buffer[body->rule->number - position] ^= (char)0xff;
+}
+
+static ssize_t read_body(void *ctx, uint64_t position, char *buffer, size_t max)
+{
+    struct body *body = ctx;
+    size_t count;
+
+    if (stops(body) && position == body->rule->number && !stop_here(body))
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    if (position >= body->source.length) {
+        return body->is_size_unknown ? MHD_CONTENT_READER_END_OF_STREAM
+                                     : MHD_CONTENT_READER_END_WITH_ERROR;
+    }
+    count = piece_at(body, position, max);
+    copy_piece(body, position, buffer, count);
+    if (body->entry)
+        hub_log_bytes(body->hub->log, body->entry, count);
+    return (ssize_t)count;
+}
+
+static void spoil_status(struct hub_answer *answer, const struct test_hub_rule *rule)
+{
+    hub_answer_text(answer, (unsigned)rule->number,
+                    hub_copy(rule->text ? rule->text : ""));
+    if (rule->text)
+        hub_answer_set(answer, "X-Error-Message", "%s", rule->text);
+    if (rule->error_code)
+        hub_answer_set(answer, "X-Error-Code", "%s", rule->error_code);
+    if (rule->retry_after_s)
+        hub_answer_set(answer, "Retry-After", "%u", rule->retry_after_s);
+}
+
+static void spoil_short(struct hub_answer *answer, const struct test_hub_rule *rule)
+{
+    answer->length -= rule->number < answer->length ? rule->number : answer->length;
+}
+
+/* The faults that are a different answer. */
+static void spoil(const struct hub_request *request, const struct test_hub_rule *rule,
+                  struct hub_answer *answer)
+{
+    if (rule->fault == TEST_HUB_SHORT)
+        spoil_short(answer, rule);
+    if (rule->fault != TEST_HUB_STATUS && rule->fault != TEST_HUB_REDIRECT &&
+        rule->fault != TEST_HUB_REDIRECT_LOOP && rule->fault != TEST_HUB_BODY)
+        return;
+    hub_answer_clear(answer);
+    if (rule->fault == TEST_HUB_STATUS)
+        spoil_status(answer, rule);
+    else if (rule->fault == TEST_HUB_REDIRECT)
+        hub_answer_redirect(answer, 302, rule->text);
+    else if (rule->fault == TEST_HUB_REDIRECT_LOOP)
+        hub_answer_redirect(answer, 302, request->target);
+    else
+        hub_answer_text(answer, 200, hub_copy(rule->text ? rule->text : ""));
+}
+
+/* A Content-Length is promised by `size`: libmicrohttpd writes that header itself. */
+static void spoil_header(struct hub_answer *answer, const struct test_hub_rule *rule,
+                         uint64_t *size)
+{
+    if (strcasecmp(rule->name, "Content-Length") == 0)
+        *size = rule->text ? strtoull(rule->text, NULL, 10) : MHD_SIZE_UNKNOWN;
+    else if (rule->text)
+        hub_answer_set(answer, rule->name, "%s", rule->text);
+    else
+        hub_answer_unset(answer, rule->name);
+}
+
+static enum MHD_Result queue(const struct hub_request *request, struct body *body,
+                             uint64_t size)
+{
+    const struct hub_answer *answer = &body->source;
+    unsigned status = answer->status;
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(size, BLOCK, read_body, body, body_free);
+    enum MHD_Result result;
+
+    hub_must(response);
+    for (size_t i = 0; i < answer->header_count; i++) {
+        (void)MHD_add_response_header(response, answer->headers[i].name,
+                                      answer->headers[i].value);
+    }
+    if (request->entry)
+        hub_log_status(request->hub->log, request->entry, status);
+    result = MHD_queue_response(request->connection, status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+enum MHD_Result hub_send(const struct hub_request *request,
+                         const struct hub_verdict *verdict, struct hub_answer *answer)
+{
+    struct body *body;
+    uint64_t size;
+
+    if (hub_verdict_is(verdict, TEST_HUB_RESET))
+        (void)reset(socket_of(request));
+    if (hub_verdict_is(verdict, TEST_HUB_RESET) ||
+        hub_verdict_is(verdict, TEST_HUB_CLOSE))
+        return MHD_NO;
+    if (verdict->rule)
+        spoil(request, verdict->rule, answer);
+    size = answer->length;
+    for (size_t i = 0; i < verdict->header_count; i++)
+        spoil_header(answer, verdict->headers[i], &size);
+
+    body = hub_must(malloc(sizeof *body));
+    *body = (struct body){.hub = request->hub,
+                          .entry = request->entry,
+                          .rule = verdict->rule,
+                          .source = *answer,
+                          .fd = socket_of(request),
+                          .is_size_unknown = size == MHD_SIZE_UNKNOWN};
+    *answer = (struct hub_answer){0};
+    return queue(request, body, size);
+}

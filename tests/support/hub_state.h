@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A running test hub and one request to it. The parts of a hub have locks of their own;
+ * the rest does not change while it runs.
+ */
+#ifndef HC_SUPPORT_HUB_STATE_H
+#define HC_SUPPORT_HUB_STATE_H
+
+#include "test_hub.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct MHD_Connection;
+struct MHD_Daemon;
+struct hub_content;
+struct hub_gate;
+struct hub_log;
+struct hub_log_entry;
+struct hub_rules;
+
+struct hub_port {
+    struct test_hub *hub;
+    bool is_cdn;
+    struct MHD_Daemon *daemon;
+    char *url; /* "http://127.0.0.1:<port>" */
+};
+
+struct test_hub {
+    struct hub_port site;
+    struct hub_port cdn;
+    struct hub_content *content;
+    struct hub_gate *gate;
+    struct hub_log *log;
+    struct hub_rules *rules;
+    char *valid_token; /* NULL: any is good */
+    unsigned page_size;
+    bool no_xet;
+    atomic_bool commit_on_404;
+};
+
+struct hub_request {
+    struct test_hub *hub;
+    struct MHD_Connection *connection;
+    bool on_cdn;
+    bool is_begun;
+    char *method;
+    char *target;      /* path and query, as they came */
+    char *path;        /* of the target, still encoded */
+    const char *range; /* NULL: none */
+    const char *token; /* of "Authorization: Bearer <token>", NULL: none */
+    char *body;        /* of a request to the control interface */
+    size_t body_size;
+    struct hub_log_entry *entry; /* NULL for the control interface */
+};
+
+/* A query parameter, decoded; NULL: it is not there. Borrowed. */
+const char *hub_request_query(const struct hub_request *request, const char *name);
+
+#endif

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A commit has no directories of its own: a directory's row comes before the first file
+ * below it. A page starts where its cursor, the number of a row, says.
+ */
+#include "hub_tree.h"
+
+#include "base/auto.h"
+#include "base/text.h"
+#include "hub_answer.h"
+#include "hub_blob.h"
+#include "hub_content.h"
+#include "hub_must.h"
+#include "hub_place.h"
+#include "hub_state.h"
+
+#include <jansson.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* The rows of one page, while they are counted off. */
+struct page {
+    json_t *rows;
+    size_t number; /* of the next row, on whatever page */
+    size_t first;
+    size_t limit;
+    bool has_xet;
+};
+
+/* Whether the next row belongs on this page. */
+static bool takes_next(struct page *page)
+{
+    size_t number = page->number++;
+
+    return number >= page->first && number < page->first + page->limit;
+}
+
+static void add_directory(struct page *page, const char *path, size_t length)
+{
+    HC_AUTO_FREE char *name = hub_text("%.*s", (int)length, path);
+    char oid[41];
+
+    if (!takes_next(page))
+        return;
+    hub_blob_name_text(name, oid);
+    (void)json_array_append_new(page->rows,
+                                json_pack("{ss ss si ss}", "type", "directory", "oid",
+                                          oid, "size", 0, "path", name));
+}
+
+static void add_file(struct page *page, const struct hub_file *file)
+{
+    const struct hub_blob *blob = file->blob;
+    json_t *row;
+
+    if (!takes_next(page))
+        return;
+    row = json_pack("{ss ss sI ss}", "type", "file", "oid", blob->git_oid, "size",
+                    (json_int_t)blob->size, "path", file->path);
+    if (blob->is_lfs) {
+        (void)json_object_set_new(row, "lfs",
+                                  json_pack("{ss sI sI}", "oid", blob->sha256, "size",
+                                            (json_int_t)blob->size, "pointerSize",
+                                            (json_int_t)blob->pointer_size));
+    }
+    if (blob->is_lfs && page->has_xet)
+        (void)json_object_set_new(row, "xetHash", json_string(blob->xet_hash));
+    (void)json_array_append_new(page->rows, row);
+}
+
+/* How much of `path`, up to and with its last shared slash, `before` has too. */
+static size_t shared_directories(const char *before, const char *path)
+{
+    size_t shared = 0;
+
+    for (size_t i = 0; before[i] && before[i] == path[i]; i++) {
+        if (path[i] == '/')
+            shared = i + 1;
+    }
+    return shared;
+}
+
+/* Rows for the directories of `path` that are new since `before`, and for the file. */
+static void add_path(struct page *page, const char *before, const struct hub_file *file,
+                     size_t root, bool is_recursive)
+{
+    size_t start = shared_directories(before, file->path);
+    const char *slash;
+
+    if (start < root)
+        start = root;
+    slash = strchr(file->path + start, '/');
+    if (!is_recursive && start > root)
+        return;
+    for (; slash; slash = strchr(slash + 1, '/')) {
+        add_directory(page, file->path, (size_t)(slash - file->path));
+        if (!is_recursive)
+            return;
+    }
+    add_file(page, file);
+}
+
+static void list(const struct hub_commit *commit, const char *root, bool is_recursive,
+                 struct page *page)
+{
+    const char *before = "";
+
+    for (size_t i = 0; i < commit->count; i++) {
+        if (!hc_text_starts(commit->files[i].path, root))
+            continue;
+        add_path(page, before, &commit->files[i], strlen(root), is_recursive);
+        before = commit->files[i].path;
+    }
+}
+
+/* The same URL with another cursor. */
+static void link_next(const struct hub_request *request, const struct page *page,
+                      struct hub_answer *answer)
+{
+    const char *recursive = hub_request_query(request, "recursive");
+    const char *expand = hub_request_query(request, "expand");
+
+    hub_answer_set(answer, "Link",
+                   "<%s%s?recursive=%s&expand=%s&limit=%zu&cursor=%zu>; rel=\"next\"",
+                   request->hub->site.url, request->path, recursive ? recursive : "false",
+                   expand ? expand : "false", page->limit, page->first + page->limit);
+}
+
+static size_t number_in(const struct hub_request *request, const char *name)
+{
+    const char *text = hub_request_query(request, name);
+
+    return text ? strtoul(text, NULL, 10) : 0;
+}
+
+void hub_tree_answer_info(const struct hub_place *place, const struct hub_view *view,
+                          struct hub_answer *answer)
+{
+    json_t *siblings = json_array();
+    json_t *gated = view->access == TEST_HUB_GATED ? json_string("manual") : json_false();
+    json_t *info;
+    char number[41];
+
+    for (size_t i = 0; i < view->commit->count; i++) {
+        (void)json_array_append_new(siblings, json_pack("{ss}", "rfilename",
+                                                        view->commit->files[i].path));
+    }
+    hub_blob_name_text(place->repo, number);
+    number[24] = '\0';
+    info = json_pack("{ss ss ss sb so sb so si}", "_id", number, "id",
+                     strchr(place->repo, '/') + 1, "sha", view->commit->hash, "private",
+                     view->access == TEST_HUB_PRIVATE, "gated", gated, "disabled", 0,
+                     "siblings", siblings, "usedStorage", 0);
+    hub_answer_json(answer, 200, hub_must(json_dumps(info, JSON_COMPACT)));
+    json_decref(info);
+}
+
+bool hub_tree_answer(const struct hub_request *request, const struct hub_place *place,
+                     const struct hub_commit *commit, struct hub_answer *answer)
+{
+    const char *recursive = hub_request_query(request, "recursive");
+    HC_AUTO_FREE char *root = hub_text("%s%s", place->path, *place->path ? "/" : "");
+    struct page page = {.rows = json_array(),
+                        .first = number_in(request, "cursor"),
+                        .limit = number_in(request, "limit"),
+                        .has_xet = !request->hub->no_xet};
+
+    if (page.limit == 0 || page.limit > request->hub->page_size)
+        page.limit = request->hub->page_size;
+    list(commit, root, recursive && strcasecmp(recursive, "true") == 0, &page);
+    if (page.number > page.first + page.limit)
+        link_next(request, &page, answer);
+    hub_answer_json(answer, 200, hub_must(json_dumps(page.rows, JSON_COMPACT)));
+    json_decref(page.rows);
+    return page.number > 0 || *root == '\0';
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Walks are fts(3)'s, which neither follows links nor minds depth.
+ */
+#include "temp_dir.h"
+
+#include "base/auto.h"
+#include "base/file.h"
+#include "hub_must.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fts.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { FILE_LIMIT = 256 * 1024 * 1024 };
+
+static int open_dir(const char *dir)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0)
+        hub_die(dir, strerrordesc_np(errno));
+    return fd;
+}
+
+static FTS *walk(const char *path)
+{
+    HC_AUTO_FREE char *copy = hub_copy(path);
+    char *roots[] = {copy, NULL};
+
+    return hub_must(fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL));
+}
+
+/* A test may have taken its own permission away. */
+static void make_writable(const FTSENT *entry)
+{
+    (void)chmod(entry->fts_accpath, S_IRWXU);
+}
+
+char *temp_dir_make(void)
+{
+    const char *parent = getenv("TMPDIR"); // NOLINT(concurrency-mt-unsafe)
+    char *dir = hub_text("%s/hubcache-test-XXXXXX", parent ? parent : "/tmp");
+
+    if (!mkdtemp(dir))
+        hub_die(dir, strerrordesc_np(errno));
+    return dir;
+}
+
+void temp_dir_remove(char *dir)
+{
+    FTS *fts;
+    FTSENT *entry;
+
+    if (!dir)
+        return;
+    fts = walk(dir);
+    while ((entry = fts_read(fts)) != NULL) {
+        if (entry->fts_info == FTS_D)
+            make_writable(entry);
+        else if (remove(entry->fts_accpath) < 0)
+            hub_die(entry->fts_path, strerrordesc_np(errno));
+    }
+    (void)fts_close(fts);
+    free(dir);
+}
+
+char *temp_dir_path(const char *dir, const char *path)
+{
+    return hub_text("%s/%s", dir, path);
+}
+
+void temp_dir_write(const char *dir, const char *path, const char *text)
+{
+    HC_AUTO_CLOSE int root = open_dir(dir);
+    HC_AUTO_CLOSE int fd = -1;
+    struct hc_error err = {0};
+
+    if (hc_file_mkparents(root, path, &err) < 0)
+        hub_die(path, err.message);
+    fd = openat(root, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0)
+        hub_die(path, strerrordesc_np(errno));
+    if (hc_file_write_all(fd, text, strlen(text), &err) < 0)
+        hub_die(path, err.message);
+}
+
+char *temp_dir_read(const char *dir, const char *path)
+{
+    HC_AUTO_CLOSE int root = open_dir(dir);
+    struct hc_error err = {0};
+    char *content = NULL;
+    size_t size;
+
+    if (hc_file_slurp(root, path, FILE_LIMIT, &content, &size, &err) < 0)
+        hub_die(path, err.message);
+    return content;
+}
+
+bool temp_dir_has(const char *dir, const char *path)
+{
+    HC_AUTO_FREE char *whole = temp_dir_path(dir, path);
+    struct stat info;
+
+    return lstat(whole, &info) == 0;
+}
+
+unsigned temp_dir_count(const char *dir, const char *path)
+{
+    HC_AUTO_FREE char *whole = temp_dir_path(dir, path);
+    FTS *fts = walk(whole);
+    FTSENT *entry;
+    unsigned count = 0;
+
+    while ((entry = fts_read(fts)) != NULL)
+        count += entry->fts_info == FTS_F || entry->fts_info == FTS_SL ||
+                 entry->fts_info == FTS_SLNONE;
+    (void)fts_close(fts);
+    return count;
+}

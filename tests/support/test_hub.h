@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A Hub on loopback that answers as the real one does (spec/hub-wire.md): a hub port and,
+ * for LFS files, a CDN port with signed URLs. Repos are made in memory or read from a
+ * directory; faults are injected by rules; every request is logged. Used in-process by
+ * the unit and service tests, and as the program `test-hub` by the interop tests and the
+ * quickstart. Callable from any thread.
+ */
+#ifndef HC_SUPPORT_TEST_HUB_H
+#define HC_SUPPORT_TEST_HUB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct test_hub;
+
+struct test_hub_options {
+    unsigned short port;     /* 0: any */
+    unsigned short cdn_port; /* 0: any */
+    const char *valid_token; /* NULL: any bearer token is good */
+    unsigned page_size;      /* entries of one tree page; 0: 1000 */
+    bool no_xet;             /* leave out X-Xet-Hash, the xet links and xetHash */
+};
+
+/*
+ * Starts listening on 127.0.0.1; aborts the program when it cannot. Raises the soft limit
+ * of open files, for it holds thousands of connections.
+ */
+struct test_hub *test_hub_start(const struct test_hub_options *options);
+void test_hub_stop(struct test_hub *hub);
+
+/* "http://127.0.0.1:<port>", borrowed. */
+const char *test_hub_endpoint(const struct test_hub *hub);
+const char *test_hub_cdn(const struct test_hub *hub);
+
+/* --- content -------------------------------------------------------------------------
+ */
+
+/*
+ * Commits files one after the other: add as many as the commit should have, then commit.
+ * `repo` is "models/org/name", "datasets/…", "spaces/…", "kernels/…". The commit hash is
+ * derived from the content, the same on every run, and copied to `commit`. A revision is
+ * a branch, a tag or "refs/pr/1"; committing moves it. Files of earlier commits stay
+ * served under their hash.
+ */
+void test_hub_add(struct test_hub *hub, const char *path, const void *bytes, size_t size,
+                  bool is_lfs);
+
+/* The same with `size` bytes made up from `seed`, never held in memory at once. */
+void test_hub_add_made_up(struct test_hub *hub, const char *path, uint64_t size,
+                          unsigned seed, bool is_lfs);
+void test_hub_commit(struct test_hub *hub, const char *repo, const char *revision,
+                     char commit[41]);
+
+/* Another name for a commit that is there. */
+void test_hub_tag(struct test_hub *hub, const char *repo, const char *revision,
+                  const char *commit);
+
+enum test_hub_access {
+    TEST_HUB_PUBLIC,
+    TEST_HUB_PRIVATE, /* without the valid token as if it were not there: 401 */
+    TEST_HUB_GATED,   /* files: 403 GatedRepo without it; listings are public, as there */
+    TEST_HUB_DISABLED /* 403 "… disabled …" for everybody */
+};
+void test_hub_set_access(struct test_hub *hub, const char *repo,
+                         enum test_hub_access access);
+
+/* Requests for `old_repo` answer 307 to `new_repo`, as for a renamed repo. */
+void test_hub_rename(struct test_hub *hub, const char *old_repo, const char *new_repo);
+
+/*
+ * Whether "no such file" names the commit it looked in (X-Repo-Commit). The Hub used to,
+ * and does here at first; without it clients cannot record that the file is not there.
+ */
+void test_hub_set_commit_on_404(struct test_hub *hub, bool is_sent);
+
+/*
+ * Loads every repo below `dir`: <dir>/models/<org>/<name>/<revision>/<files…>, "/" in a
+ * revision written as "%2F". Files over 64 KiB or ending in .safetensors, .bin, .gguf,
+ * .pt, .onnx are LFS; .git/ and names that start with ".lfs-" are left out.
+ */
+void test_hub_load(struct test_hub *hub, const char *dir);
+
+/* --- faults --------------------------------------------------------------------------
+ */
+
+enum test_hub_fault {
+    TEST_HUB_STATUS,    /* answer `number` (a status) with `text` as X-Error-Message */
+    TEST_HUB_CLOSE,     /* close the connection before any answer */
+    TEST_HUB_RESET,     /* the same with RST */
+    TEST_HUB_CUT,       /* close after `number` bytes of the body */
+    TEST_HUB_CUT_RESET, /* RST after `number` bytes of the body */
+    TEST_HUB_STALL,     /* stop after `number` bytes of the body until released */
+    TEST_HUB_CORRUPT,   /* flip the bits of body byte `number` */
+    TEST_HUB_SHORT,     /* `number` bytes fewer, with a Content-Length that says so */
+    TEST_HUB_NO_RANGE,  /* ignore Range: 200 and the whole body */
+    TEST_HUB_HEADER,    /* set header `name` to `text` (NULL: leave it out) */
+    TEST_HUB_REDIRECT_LOOP, /* 302 to itself */
+    TEST_HUB_REDIRECT,      /* 302 to `text` */
+    TEST_HUB_DELAY,         /* wait `number` ms before answering */
+    TEST_HUB_THROTTLE,      /* at most `number` bytes a second on each connection */
+    TEST_HUB_BODY           /* answer 200 with `text` as the body */
+};
+
+struct test_hub_rule {
+    const char *method; /* NULL: any */
+    const char
+        *contains;  /* the request's target (path and query) contains this; NULL: any */
+    bool on_cdn;    /* the CDN port rather than the hub port */
+    unsigned skip;  /* let so many matching requests pass first */
+    unsigned times; /* then act so often; 0: for ever */
+    enum test_hub_fault fault;
+    uint64_t number;
+    const char *name;
+    const char *text;
+    unsigned retry_after_s; /* with TEST_HUB_STATUS: Retry-After; 0: none */
+    const char *error_code; /* with TEST_HUB_STATUS: X-Error-Code; NULL: none */
+};
+
+/* Copied; the first rule that matches and is not used up acts. Several HEADER rules may
+ * act on one answer. */
+void test_hub_rule(struct test_hub *hub, const struct test_hub_rule *rule);
+void test_hub_clear_rules(struct test_hub *hub);
+
+/* Lets every stalled answer go on. */
+void test_hub_release(struct test_hub *hub);
+
+/* Blocks until `count` requests match (10 s at most, then aborts): what tests wait with.
+ */
+void test_hub_await(struct test_hub *hub, const char *method, const char *contains,
+                    unsigned count);
+
+/* Blocks until an answer is stalled. */
+void test_hub_await_stall(struct test_hub *hub);
+
+/* --- what was asked ------------------------------------------------------------------
+ */
+
+/* How many requests there were; NULL matches any. Includes both ports. */
+unsigned test_hub_count(struct test_hub *hub, const char *method, const char *contains);
+unsigned test_hub_count_cdn(struct test_hub *hub, const char *method);
+
+/* Requests that carried an Authorization header: to the hub, to the CDN. */
+unsigned test_hub_count_authorized(struct test_hub *hub, bool on_cdn);
+
+/* Body bytes sent by both ports since the log was cleared, headers apart. */
+uint64_t test_hub_bytes_sent(struct test_hub *hub);
+
+/*
+ * The log as text, one request a line: "hub|cdn METHOD target status bytes range=<value
+ * or -> auth=<yes|no> ua=<user agent>"; caller frees. Tokens are never in it.
+ */
+char *test_hub_log(struct test_hub *hub);
+void test_hub_clear_log(struct test_hub *hub);
+
+#endif
