@@ -69,12 +69,19 @@ void hub_gate_free(struct hub_gate *gate)
     free(gate);
 }
 
-void hub_gate_stall(struct hub_gate *gate, int fd)
+unsigned hub_gate_releases(struct hub_gate *gate)
 {
     unsigned releases;
 
     (void)pthread_mutex_lock(&gate->lock);
     releases = gate->shared.releases;
+    (void)pthread_mutex_unlock(&gate->lock);
+    return releases;
+}
+
+void hub_gate_stall(struct hub_gate *gate, int fd, unsigned releases)
+{
+    (void)pthread_mutex_lock(&gate->lock);
     gate->shared.stalled++;
     (void)pthread_cond_broadcast(&gate->changed);
     while (!gate->shared.is_open && releases == gate->shared.releases && !has_gone(fd)) {

@@ -14,8 +14,14 @@ struct hub_gate;
 struct hub_gate *hub_gate_new(void);
 void hub_gate_free(struct hub_gate *gate);
 
-/* Waits until released, or until the peer of socket `fd` has gone. */
-void hub_gate_stall(struct hub_gate *gate, int fd);
+/* How often there was a release. */
+unsigned hub_gate_releases(struct hub_gate *gate);
+
+/*
+ * Waits until released, or until the peer of socket `fd` has gone. Does not wait when
+ * there was a release since there had been `releases`: it was meant for this one too.
+ */
+void hub_gate_stall(struct hub_gate *gate, int fd, unsigned releases);
 void hub_gate_release(struct hub_gate *gate);
 
 /* Until somebody is stalled; false after 10 seconds. */

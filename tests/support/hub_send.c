@@ -37,6 +37,7 @@ struct body {
     const struct test_hub_rule *rule;
     struct hub_answer source; /* text or blob; owned */
     int fd;
+    unsigned releases; /* of the gate, when the request had come */
     bool is_size_unknown;
     bool was_stalled;
 };
@@ -99,7 +100,7 @@ static bool stop_here(struct body *body)
     if (body_has(body, TEST_HUB_STALL) && !body->was_stalled) {
         body->was_stalled = true;
         flush(body->fd);
-        hub_gate_stall(body->hub->gate, body->fd);
+        hub_gate_stall(body->hub->gate, body->fd, body->releases);
         return true;
     }
     if (body_has(body, TEST_HUB_CUT_RESET)) {
@@ -259,6 +260,7 @@ enum MHD_Result hub_send(const struct hub_request *request,
                           .rule = verdict->rule,
                           .source = *answer,
                           .fd = socket_of(request),
+                          .releases = request->releases,
                           .is_size_unknown = size == MHD_SIZE_UNKNOWN};
     *answer = (struct hub_answer){0};
     return queue(request, body, size);

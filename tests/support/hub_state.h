@@ -52,6 +52,7 @@ struct hub_request {
     const char *token; /* of "Authorization: Bearer <token>", NULL: none */
     char *body;        /* of a request to the control interface */
     size_t body_size;
+    unsigned releases;           /* of the gate, when the request had come */
     struct hub_log_entry *entry; /* NULL for the control interface */
 };
 

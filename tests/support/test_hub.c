@@ -122,6 +122,7 @@ static enum MHD_Result answer(struct hub_request *request)
     }
     hub_rules_judge(request->hub->rules, request->on_cdn, request->method,
                     request->target, &verdict);
+    request->releases = hub_gate_releases(request->hub->gate);
     note(request);
     if (hub_verdict_is(&verdict, TEST_HUB_DELAY))
         hub_gate_pause(request->hub->gate, verdict.rule->number);

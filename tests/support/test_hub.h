@@ -123,7 +123,10 @@ struct test_hub_rule {
 void test_hub_rule(struct test_hub *hub, const struct test_hub_rule *rule);
 void test_hub_clear_rules(struct test_hub *hub);
 
-/* Lets every stalled answer go on. */
+/*
+ * Lets every stalled answer go on, and also those that have not come to their stall yet,
+ * if their request is in the log.
+ */
 void test_hub_release(struct test_hub *hub);
 
 /* Blocks until `count` requests match (10 s at most, then aborts): what tests wait with.
