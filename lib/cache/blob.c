@@ -63,9 +63,7 @@ static int create_incomplete(struct hc_ingest *ingest, struct hc_error *err)
 {
     const char *path = ingest->incomplete;
 
-    if (hc_file_private_name(ingest->incomplete, sizeof ingest->incomplete, ingest->blob,
-                             ".incomplete", err) < 0 ||
-        hc_file_mkparents(ingest->root, path, err) < 0)
+    if (hc_file_mkparents(ingest->root, path, err) < 0)
         return -1;
     ingest->fd = openat(ingest->root, path,
                         O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
@@ -91,11 +89,10 @@ struct hc_ingest *hc_ingest_begin(const struct hc_cache *cache,
     if (hc_cache_blob_path(ingest->blob, repo, etag, err) < 0)
         return NULL;
     (void)hc_format(ingest->etag, sizeof ingest->etag, "%s", etag);
-    if (start_digest(ingest, err) < 0 || create_incomplete(ingest, err) < 0)
+    if (start_digest(ingest, err) < 0 || claim_name(ingest, cache, repo, err) < 0 ||
+        create_incomplete(ingest, err) < 0)
         return NULL;
-    ingest->claim =
-        hc_claim_make(cache, repo, etag, strrchr(ingest->incomplete, '/') + 1, err);
-    return ingest->claim ? hc_take(&ingest) : NULL;
+    return hc_take(&ingest);
 }
 
 /* What a person needs to know about a full volume. */

@@ -169,6 +169,7 @@ bool hc_url_join(char url[HC_URL_MAX], const char *base, const char *location)
     char *text = NULL;
     bool is_good =
         target && curl_url_set(target, CURLUPART_URL, location, flags) == CURLUE_OK &&
+        curl_url_set(target, CURLUPART_FRAGMENT, NULL, 0) == CURLUE_OK &&
         is_web(target) && curl_url_get(target, CURLUPART_URL, &text, 0) == CURLUE_OK &&
         hc_format(url, HC_URL_MAX, "%s", text) >= 0;
 

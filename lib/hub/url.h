@@ -22,7 +22,10 @@ int hc_url_revision(char url[HC_URL_MAX], const char *endpoint, const struct hc_
 int hc_url_tree(char url[HC_URL_MAX], const char *endpoint, const struct hc_repo *repo,
                 const char *commit, struct hc_error *err);
 
-/* `location` seen from `base`, by the rules of RFC 3986. http and https only, else false. */
+/*
+ * `location` seen from `base`, by the rules of RFC 3986, without its fragment. False unless it
+ * is http or https, names no user, and fits.
+ */
 bool hc_url_join(char url[HC_URL_MAX], const char *base, const char *location);
 
 /* Same scheme, host and port: where a token may go along. An upgrade from http to https does not count. */

@@ -121,19 +121,15 @@ static int fill_and_commit(struct leg *leg, struct hc_error *err)
     return hc_ingest_commit(leg->cargo.ingest, err);
 }
 
-/* Wrong bytes may have come from a resumed answer or a bad cache on the way: once more.
- */
+/* Wrong bytes may have come from a resumed answer or a bad cache on the way: once more. */
 static int bring(struct leg *leg, struct hc_error *err)
 {
-    struct hc_ingest *ingest = leg->cargo.ingest;
-
     if (fill_and_commit(leg, err) == 0)
         return 0;
-    if (err->reason != HC_CHECKSUM_MISMATCH &&
-        (err->reason != HC_BAD_HUB_REPLY || hc_ingest_offset(ingest) == 0))
+    if (err->reason != HC_CHECKSUM_MISMATCH && !has_overrun(leg, err))
         return -1;
     leg->location = NULL;
-    if (hc_ingest_restart(ingest, err) < 0)
+    if (hc_ingest_restart(leg->cargo.ingest, err) < 0)
         return -1;
     return fill_and_commit(leg, err);
 }

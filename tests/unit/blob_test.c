@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Promise: a blob that can be found is whole and right; one that is not never gets its
+ * name and leaves nothing behind.
+ */
+#include "cache_fixture.h"
+
+#include <base/text.h>
+#include <cache/blob.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define WITH_CACHE(test) cmocka_unit_test_setup_teardown(test, make_cache, remove_cache)
+#define BLOBS "models--org--name/blobs/"
+#define CLAIM ".hubcache/transfers/models--org--name/" HELLO_GIT
+
+/*
+ * The volume fails at the call after `good_calls` more of these have worked, with
+ * `volume_errno`; 0: it works.
+ */
+static int volume_errno;
+static int good_calls;
+
+ssize_t __real_write(int fd, const void *bytes, size_t count);
+ssize_t __wrap_write(int fd, const void *bytes, size_t count);
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+int __real_renameat(int from_dir, const char *from, int to_dir, const char *to);
+int __wrap_renameat(int from_dir, const char *from, int to_dir, const char *to);
+
+static bool fails_now(void)
+{
+    if (volume_errno == 0 || good_calls-- > 0)
+        return false;
+    errno = volume_errno;
+    return true;
+}
+
+ssize_t __wrap_write(int fd, const void *bytes, size_t count)
+{
+    if (!fails_now())
+        return __real_write(fd, bytes, count);
+    /* As a full disk does: some bytes still fit. */
+    (void)__real_write(fd, bytes, count / 2);
+    errno = volume_errno;
+    return -1;
+}
+
+int __wrap_fsync(int fd)
+{
+    return fails_now() ? -1 : __real_fsync(fd);
+}
+
+int __wrap_renameat(int from_dir, const char *from, int to_dir, const char *to)
+{
+    return fails_now() ? -1 : __real_renameat(from_dir, from, to_dir, to);
+}
+
+static int work_again(void **state)
+{
+    volume_errno = 0;
+    return remove_cache(state);
+}
+
+static struct hc_ingest *begin(struct fixture *f, const char *etag, uint64_t size)
+{
+    struct hc_ingest *ingest = hc_ingest_begin(f->cache, &f->repo, etag, size, &f->err);
+
+    assert_non_null(ingest);
+    return ingest;
+}
+
+static void put(struct fixture *f, struct hc_ingest *ingest, const char *text)
+{
+    assert_int_equal(hc_ingest_write(ingest, text, strlen(text), &f->err), 0);
+}
+
+static int find(struct fixture *f, const char *etag, uint64_t *size)
+{
+    return hc_blob_find(f->cache, &f->repo, etag, size, &f->err);
+}
+
+static void a_committed_blob_is_found_and_nothing_else_is_left(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ingest *ingest = begin(f, HELLO_GIT, 5);
+    uint64_t size = 0;
+
+    put(f, ingest, "he");
+    put(f, ingest, "llo");
+    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    hc_ingest_drop(ingest);
+
+    assert_int_equal(find(f, HELLO_GIT, &size), 1);
+    assert_int_equal(size, 5);
+    assert_content(f, BLOBS HELLO_GIT, "hello");
+    assert_int_equal(temp_dir_count(f->dir, BLOBS), 1);
+    assert_false(temp_dir_has(f->dir, CLAIM));
+}
+
+static void nothing_is_found_before_commit(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ingest *ingest = begin(f, HELLO_SHA256, 5);
+    uint64_t size;
+
+    put(f, ingest, "hello");
+    assert_int_equal(find(f, HELLO_SHA256, &size), 0);
+    assert_int_equal(temp_dir_count(f->dir, BLOBS), 1);
+    hc_ingest_drop(ingest);
+    assert_int_equal(temp_dir_count(f->dir, BLOBS), 0);
+}
+
+static void a_blob_with_the_wrong_digest_is_not_stored(void **state)
+{
+    static const char *const etags[] = {HELLO_GIT, HELLO_SHA256};
+    struct fixture *f = *state;
+    uint64_t size;
+
+    for (size_t i = 0; i < 2; i++) {
+        struct hc_ingest *ingest = begin(f, etags[i], 5);
+
+        put(f, ingest, "hallo");
+        assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
+        assert_int_equal(f->err.reason, HC_CHECKSUM_MISMATCH);
+        hc_ingest_drop(ingest);
+        assert_int_equal(find(f, etags[i], &size), 0);
+    }
+    assert_int_equal(temp_dir_count(f->dir, BLOBS), 0);
+}
+
+static void a_blob_that_is_too_short_is_not_stored(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ingest *ingest = begin(f, HELLO_GIT, 5);
+
+    put(f, ingest, "hell");
+    assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
+    assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+    hc_ingest_drop(ingest);
+}
+
+static void more_bytes_than_promised_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ingest *ingest = begin(f, HELLO_GIT, 5);
+
+    put(f, ingest, "hell");
+    assert_int_equal(hc_ingest_write(ingest, "oo", 2, &f->err), -1);
+    assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+    assert_int_equal(hc_ingest_offset(ingest), 4);
+    put(f, ingest, "o");
+    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    hc_ingest_drop(ingest);
+}
+
+static void an_empty_blob_is_a_blob(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ingest *ingest = begin(f, "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", 0);
+    uint64_t size = 9;
+
+    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    hc_ingest_drop(ingest);
+    assert_int_equal(find(f, "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", &size), 1);
+    assert_int_equal(size, 0);
+}
+
+static void an_etag_that_is_no_hash_vouches_for_the_size_only(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ingest *ingest = begin(f, "mirror-1", 5);
+
+    put(f, ingest, "hallo");
+    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    hc_ingest_drop(ingest);
+    assert_content(f, BLOBS "mirror-1", "hallo");
+}
+
+static void a_restart_forgets_what_came(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ingest *ingest = begin(f, HELLO_SHA256, 5);
+
+    put(f, ingest, "xyz");
+    assert_int_equal(hc_ingest_restart(ingest, &f->err), 0);
+    assert_int_equal(hc_ingest_offset(ingest), 0);
+    put(f, ingest, "hello");
+    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    hc_ingest_drop(ingest);
+    assert_content(f, BLOBS HELLO_SHA256, "hello");
+}
+
+static void a_blob_may_be_tried_again_after_a_mismatch(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ingest *ingest = begin(f, HELLO_SHA256, 5);
+
+    put(f, ingest, "hallo");
+    assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
+    assert_int_equal(hc_ingest_restart(ingest, &f->err), 0);
+    put(f, ingest, "hello");
+    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    hc_ingest_drop(ingest);
+    assert_content(f, BLOBS HELLO_SHA256, "hello");
+}
+
+static void two_who_fetch_the_same_both_succeed(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ingest *one = begin(f, HELLO_GIT, 5);
+    struct hc_ingest *two = begin(f, HELLO_GIT, 5);
+
+    put(f, one, "hello");
+    put(f, two, "hello");
+    assert_int_equal(hc_ingest_commit(one, &f->err), 0);
+    assert_int_equal(hc_ingest_commit(two, &f->err), 0);
+    hc_ingest_drop(one);
+    hc_ingest_drop(two);
+    assert_content(f, BLOBS HELLO_GIT, "hello");
+    assert_int_equal(temp_dir_count(f->dir, BLOBS), 1);
+    assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
+}
+
+static void a_link_into_the_shared_store_is_replaced_not_written_through(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ingest *ingest;
+    uint64_t size = 0;
+
+    temp_dir_write(f->dir, "blobs/ab/abcd", "shared");
+    temp_dir_write(f->dir, BLOBS "other", "");
+    assert_int_equal(symlinkat("../../blobs/ab/abcd", hc_cache_fd(f->cache),
+                               BLOBS HELLO_GIT),
+                     0);
+    assert_int_equal(find(f, HELLO_GIT, &size), 1);
+    assert_int_equal(size, 6);
+    ingest = begin(f, HELLO_GIT, 5);
+    put(f, ingest, "hello");
+    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    hc_ingest_drop(ingest);
+    assert_content(f, BLOBS HELLO_GIT, "hello");
+    assert_content(f, "blobs/ab/abcd", "shared");
+}
+
+static void a_blob_has_the_mode_of_the_umask(void **state)
+{
+    struct fixture *f = *state;
+    mode_t old = umask(027);
+    struct hc_ingest *ingest = begin(f, HELLO_GIT, 5);
+
+    (void)umask(old);
+    put(f, ingest, "hello");
+    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    hc_ingest_drop(ingest);
+    assert_int_equal(mode_of(f, BLOBS HELLO_GIT), 0640);
+}
+
+static void an_etag_that_is_no_name_is_refused(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_null(hc_ingest_begin(f->cache, &f->repo, "../evil", 1, &f->err));
+    assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+    assert_false(temp_dir_has(f->dir, "models--org--name"));
+}
+
+static void a_read_only_volume_is_named(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ingest *ingest;
+
+    make_read_only(f);
+    ingest = hc_ingest_begin(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
+    make_writable(f);
+    assert_null(ingest);
+    assert_int_equal(f->err.reason, HC_CACHE_READ_ONLY);
+    assert_non_null(strstr(f->err.message, "models--org--name"));
+}
+
+static void what_is_no_regular_file_is_no_blob(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t size;
+
+    temp_dir_write(f->dir, BLOBS HELLO_GIT "/file", "");
+    assert_int_equal(find(f, HELLO_GIT, &size), 0);
+    assert_int_equal(find(f, HELLO_SHA256, &size), 0);
+}
+
+/* The whole way of a blob; -1 where the volume failed. */
+static int store_hello(struct fixture *f)
+{
+    HC_AUTO(hc_ingest) *ingest =
+        hc_ingest_begin(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
+
+    if (!ingest || hc_ingest_write(ingest, "hello", 5, &f->err) < 0)
+        return -1;
+    return hc_ingest_commit(ingest, &f->err);
+}
+
+static void a_failure_at_any_step_leaves_no_trace(void **state)
+{
+    struct fixture *f = *state;
+    int result = -1;
+
+    for (int i = 0; result < 0; i++) {
+        assert_true(i < 20);
+        volume_errno = EIO;
+        good_calls = i;
+        f->err = (struct hc_error){0};
+        result = store_hello(f);
+        volume_errno = 0;
+        assert_int_equal(f->err.reason, result < 0 ? HC_CACHE_IO : HC_OK);
+        assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
+        assert_int_equal(temp_dir_count(f->dir, ".hubcache/tmp"), 0);
+        /* Only flushing the directory may fail when the blob has its name already. */
+        if (temp_dir_count(f->dir, BLOBS) > 0) {
+            assert_int_equal(temp_dir_count(f->dir, BLOBS), 1);
+            assert_content(f, BLOBS HELLO_GIT, "hello");
+        }
+    }
+}
+
+static void a_full_volume_says_how_much_is_needed(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ingest *ingest = begin(f, HELLO_GIT, 5);
+
+    put(f, ingest, "h");
+    volume_errno = ENOSPC;
+    good_calls = 0;
+    assert_int_equal(hc_ingest_write(ingest, "ello", 4, &f->err), -1);
+    volume_errno = 0;
+    assert_int_equal(f->err.reason, HC_NO_SPACE);
+    assert_int_equal(f->err.needed_bytes, 4);
+    assert_true(f->err.free_bytes > 0);
+    hc_ingest_drop(ingest);
+}
+
+static void a_write_that_failed_halfway_can_be_repeated(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ingest *ingest = begin(f, HELLO_GIT, 5);
+
+    volume_errno = EIO;
+    good_calls = 0;
+    assert_int_equal(hc_ingest_write(ingest, "hello", 5, &f->err), -1);
+    volume_errno = 0;
+    assert_int_equal(hc_ingest_offset(ingest), 0);
+    put(f, ingest, "hello");
+    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    hc_ingest_drop(ingest);
+    assert_content(f, BLOBS HELLO_GIT, "hello");
+}
+
+struct watcher {
+    struct hc_ingest *ingest;
+    atomic_bool is_done;
+    bool went_back;
+};
+
+static void *watch(void *argument)
+{
+    struct watcher *watcher = argument;
+    uint64_t last = 0;
+
+    while (!atomic_load(&watcher->is_done)) {
+        uint64_t offset = hc_ingest_offset(watcher->ingest);
+
+        watcher->went_back |= offset < last;
+        last = offset;
+    }
+    return NULL;
+}
+
+static void another_thread_may_watch_it_grow(void **state)
+{
+    enum { CHUNKS = 2000 };
+    struct fixture *f = *state;
+    struct watcher watcher = {.ingest = begin(f, "watched", CHUNKS)};
+    pthread_t thread;
+
+    assert_int_equal(pthread_create(&thread, NULL, watch, &watcher), 0);
+    for (int i = 0; i < CHUNKS; i++)
+        put(f, watcher.ingest, "x");
+    atomic_store(&watcher.is_done, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_false(watcher.went_back);
+    assert_int_equal(hc_ingest_offset(watcher.ingest), CHUNKS);
+    hc_ingest_drop(watcher.ingest);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_CACHE(a_committed_blob_is_found_and_nothing_else_is_left),
+        WITH_CACHE(nothing_is_found_before_commit),
+        WITH_CACHE(a_blob_with_the_wrong_digest_is_not_stored),
+        WITH_CACHE(a_blob_that_is_too_short_is_not_stored),
+        WITH_CACHE(more_bytes_than_promised_are_refused),
+        WITH_CACHE(an_empty_blob_is_a_blob),
+        WITH_CACHE(an_etag_that_is_no_hash_vouches_for_the_size_only),
+        WITH_CACHE(a_restart_forgets_what_came),
+        WITH_CACHE(a_blob_may_be_tried_again_after_a_mismatch),
+        WITH_CACHE(two_who_fetch_the_same_both_succeed),
+        WITH_CACHE(a_link_into_the_shared_store_is_replaced_not_written_through),
+        WITH_CACHE(a_blob_has_the_mode_of_the_umask),
+        WITH_CACHE(an_etag_that_is_no_name_is_refused),
+        WITH_CACHE(a_read_only_volume_is_named),
+        WITH_CACHE(what_is_no_regular_file_is_no_blob),
+        cmocka_unit_test_setup_teardown(a_failure_at_any_step_leaves_no_trace, make_cache,
+                                        work_again),
+        cmocka_unit_test_setup_teardown(a_full_volume_says_how_much_is_needed, make_cache,
+                                        work_again),
+        cmocka_unit_test_setup_teardown(a_write_that_failed_halfway_can_be_repeated,
+                                        make_cache, work_again),
+        WITH_CACHE(another_thread_may_watch_it_grow),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Promise: what a crashed transfer leaves behind is removed by a later start, what a
+ * living one works on is not, and no claim, however forged, makes the sweep touch
+ * anything else.
+ */
+#include "cache_fixture.h"
+
+#include <base/text.h>
+#include <cache/blob.h>
+#include <cache/claim.h>
+#include <cache/lock.h>
+
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#define WITH_CACHE(test) cmocka_unit_test_setup_teardown(test, make_cache, remove_cache)
+#define FOLDER "models--org--name"
+#define CLAIM ".hubcache/transfers/" FOLDER "/" HELLO_GIT
+#define INCOMPLETE HELLO_GIT ".01234567.incomplete"
+
+static int64_t now_ms(void)
+{
+    return (int64_t)time(NULL) * 1000;
+}
+
+static unsigned sweep_after(struct fixture *f, int64_t ms)
+{
+    return hc_claim_sweep(f->cache, now_ms() + ms);
+}
+
+/* A claim of another host, with a heartbeat of now. */
+static void claim_elsewhere(struct fixture *f, const char *incomplete)
+{
+    char text[512];
+
+    assert_true(
+        hc_format(text, sizeof text,
+                  "host=elsewhere.invalid\npid=1\nstart=1\nincomplete=%s\nbytes=0\n",
+                  incomplete) > 0);
+    temp_dir_write(f->dir, CLAIM, text);
+}
+
+/* A process of this host begins a transfer and is killed. */
+static void crash_in_mid_transfer(struct fixture *f)
+{
+    pid_t child = fork();
+    int status;
+
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct hc_ingest *ingest =
+            hc_ingest_begin(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
+
+        _exit(ingest && hc_ingest_write(ingest, "he", 2, &f->err) == 0 ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static void a_claim_says_who_fetches_what(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_claim) *claim =
+        hc_claim_make(f->cache, &f->repo, HELLO_GIT, INCOMPLETE, &f->err);
+    HC_AUTO_FREE char *text = temp_dir_read(f->dir, CLAIM);
+    char pid[32];
+
+    assert_non_null(claim);
+    assert_non_null(text);
+    assert_true(hc_format(pid, sizeof pid, "\npid=%d\n", getpid()) > 0);
+    assert_true(hc_text_starts(text, "host="));
+    assert_non_null(strstr(text, pid));
+    assert_non_null(strstr(text, "\nstart="));
+    assert_null(strstr(text, "\nstart=0\n"));
+    assert_true(hc_text_ends(text, "\nincomplete=" INCOMPLETE "\nbytes=0\n"));
+}
+
+static void a_dropped_claim_is_gone(void **state)
+{
+    struct fixture *f = *state;
+
+    hc_claim_drop(hc_claim_make(f->cache, &f->repo, HELLO_GIT, INCOMPLETE, &f->err));
+    assert_false(temp_dir_has(f->dir, CLAIM));
+    hc_claim_drop(NULL);
+}
+
+static void dropping_leaves_the_claim_of_a_successor(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_claim *one =
+        hc_claim_make(f->cache, &f->repo, HELLO_GIT, INCOMPLETE, &f->err);
+    struct hc_claim *two =
+        hc_claim_make(f->cache, &f->repo, HELLO_GIT, INCOMPLETE, &f->err);
+
+    hc_claim_drop(one);
+    assert_true(temp_dir_has(f->dir, CLAIM));
+    hc_claim_drop(two);
+    assert_false(temp_dir_has(f->dir, CLAIM));
+}
+
+static void a_beat_soon_after_another_writes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_claim) *claim =
+        hc_claim_make(f->cache, &f->repo, HELLO_GIT, INCOMPLETE, &f->err);
+    HC_AUTO_FREE char *text = NULL;
+
+    hc_claim_beat(claim, 1234);
+    text = temp_dir_read(f->dir, CLAIM);
+    assert_non_null(text);
+    assert_true(hc_text_ends(text, "\nbytes=0\n"));
+}
+
+static void a_volume_that_refuses_claims_is_no_failure(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_claim *claim;
+
+    make_read_only(f);
+    claim = hc_claim_make(f->cache, &f->repo, HELLO_GIT, INCOMPLETE, &f->err);
+    make_writable(f);
+    assert_non_null(claim);
+    hc_claim_beat(claim, 1);
+    hc_claim_drop(claim);
+}
+
+static void what_a_crash_left_is_swept_at_once_on_the_same_host(void **state)
+{
+    struct fixture *f = *state;
+
+    crash_in_mid_transfer(f);
+    assert_int_equal(temp_dir_count(f->dir, FOLDER "/blobs"), 1);
+    assert_int_equal(sweep_after(f, 0), 1);
+    assert_int_equal(temp_dir_count(f->dir, FOLDER "/blobs"), 0);
+    assert_false(temp_dir_has(f->dir, CLAIM));
+}
+
+static void a_new_transfer_of_the_same_blob_sweeps_the_old_one(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ingest *ingest;
+
+    crash_in_mid_transfer(f);
+    ingest = hc_ingest_begin(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
+    assert_non_null(ingest);
+    assert_int_equal(temp_dir_count(f->dir, FOLDER "/blobs"), 1);
+    hc_ingest_drop(ingest);
+    assert_int_equal(temp_dir_count(f->dir, FOLDER "/blobs"), 0);
+}
+
+static void a_living_transfer_is_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ingest *ingest = hc_ingest_begin(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
+
+    assert_non_null(ingest);
+    assert_int_equal(sweep_after(f, 10 * (int64_t)HC_CLAIM_STALE_MS), 0);
+    assert_int_equal(temp_dir_count(f->dir, FOLDER "/blobs"), 1);
+    assert_true(temp_dir_has(f->dir, CLAIM));
+    hc_ingest_drop(ingest);
+}
+
+static void another_hosts_transfer_is_swept_when_its_heart_stops(void **state)
+{
+    struct fixture *f = *state;
+
+    temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, "he");
+    claim_elsewhere(f, INCOMPLETE);
+    assert_int_equal(sweep_after(f, HC_CLAIM_STALE_MS - 10000), 0);
+    assert_true(temp_dir_has(f->dir, FOLDER "/blobs/" INCOMPLETE));
+    assert_int_equal(sweep_after(f, HC_CLAIM_STALE_MS + 10000), 1);
+    assert_false(temp_dir_has(f->dir, FOLDER "/blobs/" INCOMPLETE));
+    assert_false(temp_dir_has(f->dir, CLAIM));
+}
+
+static void a_blob_that_is_locked_is_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_lock *lock = hc_lock_take(f->cache, &f->repo, HELLO_GIT, NULL, &f->err);
+
+    assert_non_null(lock);
+    crash_in_mid_transfer(f);
+    assert_int_equal(sweep_after(f, 0), 0);
+    assert_int_equal(temp_dir_count(f->dir, FOLDER "/blobs"), 1);
+    hc_lock_release(lock);
+    assert_int_equal(sweep_after(f, 0), 1);
+}
+
+static void forged_names_remove_nothing(void **state)
+{
+    static const char *const forged[] = {
+        "../../precious",
+        HELLO_GIT,
+        HELLO_GIT ".0123456.incomplete",
+        HELLO_GIT ".012345678.incomplete",
+        HELLO_GIT ".01234567.incomplete.x",
+        HELLO_GIT ".0123456G.incomplete",
+        HELLO_SHA256 ".01234567.incomplete",
+        HELLO_GIT "/.1234567.incomplete",
+        "",
+    };
+    struct fixture *f = *state;
+
+    temp_dir_write(f->dir, "precious", "");
+    temp_dir_write(f->dir, FOLDER "/blobs/" HELLO_GIT, "hello");
+    temp_dir_write(f->dir, FOLDER "/blobs/" HELLO_SHA256 ".01234567.incomplete", "hello");
+    for (size_t i = 0; i < sizeof forged / sizeof *forged; i++) {
+        claim_elsewhere(f, forged[i]);
+        assert_int_equal(sweep_after(f, 10 * (int64_t)HC_CLAIM_STALE_MS), 0);
+    }
+    assert_true(temp_dir_has(f->dir, "precious"));
+    assert_int_equal(temp_dir_count(f->dir, FOLDER "/blobs"), 2);
+}
+
+static void a_claim_that_is_no_claim_is_left(void **state)
+{
+    struct fixture *f = *state;
+
+    temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, "he");
+    temp_dir_write(f->dir, CLAIM, "pid=x\nhost=\nincomplete=" INCOMPLETE "\n");
+    assert_int_equal(sweep_after(f, 10 * (int64_t)HC_CLAIM_STALE_MS), 0);
+    assert_true(temp_dir_has(f->dir, FOLDER "/blobs/" INCOMPLETE));
+}
+
+static void the_sweep_follows_no_symlink(void **state)
+{
+    struct fixture *f = *state;
+    int root = hc_cache_fd(f->cache);
+
+    temp_dir_write(f->dir, "outside/blobs/" INCOMPLETE, "he");
+    temp_dir_write(f->dir, "outside/claims/" FOLDER "/x", "he");
+    claim_elsewhere(f, INCOMPLETE);
+    assert_int_equal(symlinkat("outside", root, FOLDER), 0);
+    assert_int_equal(sweep_after(f, 10 * (int64_t)HC_CLAIM_STALE_MS), 0);
+    assert_true(temp_dir_has(f->dir, "outside/blobs/" INCOMPLETE));
+}
+
+static void old_private_files_are_swept_and_new_ones_not(void **state)
+{
+    struct fixture *f = *state;
+
+    temp_dir_write(f->dir, ".hubcache/tmp/1.00000000", "");
+    assert_int_equal(symlinkat("/etc", hc_cache_fd(f->cache), ".hubcache/tmp/link"), 0);
+    assert_int_equal(sweep_after(f, 0), 0);
+    assert_int_equal(temp_dir_count(f->dir, ".hubcache/tmp"), 2);
+    assert_int_equal(sweep_after(f, 10 * (int64_t)HC_CLAIM_STALE_MS), 2);
+    assert_int_equal(temp_dir_count(f->dir, ".hubcache/tmp"), 0);
+}
+
+static void a_cache_without_anything_of_ours_is_swept_too(void **state)
+{
+    struct fixture *f = *state;
+
+    temp_dir_write(f->dir, "plain/file", "");
+    assert_int_equal(sweep_after(f, 0), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_CACHE(a_claim_says_who_fetches_what),
+        WITH_CACHE(a_dropped_claim_is_gone),
+        WITH_CACHE(dropping_leaves_the_claim_of_a_successor),
+        WITH_CACHE(a_beat_soon_after_another_writes_nothing),
+        WITH_CACHE(a_volume_that_refuses_claims_is_no_failure),
+        WITH_CACHE(what_a_crash_left_is_swept_at_once_on_the_same_host),
+        WITH_CACHE(a_new_transfer_of_the_same_blob_sweeps_the_old_one),
+        WITH_CACHE(a_living_transfer_is_left_alone),
+        WITH_CACHE(another_hosts_transfer_is_swept_when_its_heart_stops),
+        WITH_CACHE(a_blob_that_is_locked_is_left_alone),
+        WITH_CACHE(forged_names_remove_nothing),
+        WITH_CACHE(a_claim_that_is_no_claim_is_left),
+        WITH_CACHE(the_sweep_follows_no_symlink),
+        WITH_CACHE(old_private_files_are_swept_and_new_ones_not),
+        WITH_CACHE(a_cache_without_anything_of_ours_is_swept_too),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

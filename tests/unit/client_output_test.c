@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Promise: what the command prints has the form that people and programs rely on: sizes,
+ * durations, the progress bar at any width, JSON with the names of the proto file, hints.
+ */
+#include "test.h"
+
+#include "client/command/json.h"
+#include "client/command/output.h"
+#include "client/command/progress.h"
+#include "client/command/units.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct hc_client_progress halfway = {
+    .files_total = 7,
+    .files_done = 3,
+    .bytes_total = 4000000000,
+    .bytes_done = 2000000000,
+    .bytes_per_second = 100000000,
+};
+
+static void assert_duration(const char *text, int64_t expected)
+{
+    int64_t milliseconds = -1;
+
+    assert_int_equal(hc_duration_parse(text, &milliseconds), 0);
+    assert_int_equal(milliseconds, expected);
+}
+
+static void assert_no_duration(const char *text)
+{
+    int64_t milliseconds;
+
+    assert_int_equal(hc_duration_parse(text, &milliseconds), -1);
+}
+
+static void assert_bytes(uint64_t bytes, const char *expected)
+{
+    char text[HC_UNITS_TEXT_MAX];
+
+    hc_bytes_format(text, bytes);
+    assert_string_equal(text, expected);
+}
+
+/* Parses and frees `line`, which must be one line. */
+static json_t *parsed(char *line)
+{
+    json_t *object;
+
+    assert_non_null(line);
+    assert_null(strchr(line, '\n'));
+    object = json_loads(line, 0, NULL);
+    free(line);
+    assert_non_null(object);
+    return object;
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+
+    assert_non_null(text);
+    return text;
+}
+
+static void durations_have_units_and_seconds_by_default(void **state)
+{
+    (void)state;
+    assert_duration("0", 0);
+    assert_duration("60", 60000);
+    assert_duration("500ms", 500);
+    assert_duration("60s", 60000);
+    assert_duration("5m", 300000);
+    assert_duration("2h", 7200000);
+    assert_duration("1d", 86400000);
+}
+
+static void what_is_no_duration_is_refused(void **state)
+{
+    (void)state;
+    assert_no_duration("");
+    assert_no_duration("-1");
+    assert_no_duration(" 1");
+    assert_no_duration("1.5s");
+    assert_no_duration("5 m");
+    assert_no_duration("5x");
+    assert_no_duration("ms");
+    assert_no_duration("9223372036854775807");
+    assert_no_duration("99999999999999999999");
+}
+
+static void sizes_have_decimal_units(void **state)
+{
+    (void)state;
+    assert_bytes(0, "0 B");
+    assert_bytes(999, "999 B");
+    assert_bytes(1000, "1.0 kB");
+    assert_bytes(999949, "999.9 kB");
+    assert_bytes(999950, "1.0 MB");
+    assert_bytes(12345678901, "12.3 GB");
+    assert_bytes(UINT64_MAX, "18.4 EB");
+}
+
+static void times_left_have_hours_only_when_needed(void **state)
+{
+    char text[HC_UNITS_TEXT_MAX];
+
+    (void)state;
+    hc_duration_format(text, 42);
+    assert_string_equal(text, "0:42");
+    hc_duration_format(text, 3723);
+    assert_string_equal(text, "1:02:03");
+}
+
+static void progress_says_files_bytes_rate_and_time_left(void **state)
+{
+    char text[HC_PROGRESS_TEXT_MAX];
+
+    (void)state;
+    hc_progress_text(&halfway, text);
+    assert_string_equal(text, "3/7 files, 2.0 GB of 4.0 GB, 100.0 MB/s, 0:20 left");
+}
+
+static void progress_without_a_rate_makes_no_guess(void **state)
+{
+    struct hc_client_progress stalled = halfway;
+    char text[HC_PROGRESS_TEXT_MAX];
+
+    (void)state;
+    stalled.bytes_per_second = 0;
+    hc_progress_text(&stalled, text);
+    assert_string_equal(text, "3/7 files, 2.0 GB of 4.0 GB");
+}
+
+static void the_bar_shows_the_part_that_is_done(void **state)
+{
+    char bar[HC_PROGRESS_TEXT_MAX];
+
+    (void)state;
+    hc_progress_bar(&halfway, 120, bar);
+    assert_string_equal(bar,
+                        "[############------------]  50% 3/7 files, 2.0 GB of 4.0 GB, "
+                        "100.0 MB/s, 0:20 left");
+}
+
+static void the_bar_never_exceeds_the_terminal(void **state)
+{
+    char bar[HC_PROGRESS_TEXT_MAX];
+
+    (void)state;
+    for (size_t columns = 0; columns < 120; columns++) {
+        hc_progress_bar(&halfway, columns, bar);
+        assert_true(strlen(bar) <= columns);
+    }
+    hc_progress_bar(&halfway, 79, bar);
+    assert_non_null(strstr(bar, "0:20 left"));
+}
+
+static void more_bytes_than_announced_do_not_break_the_bar(void **state)
+{
+    struct hc_client_progress over = halfway, nothing = {0};
+    char bar[HC_PROGRESS_TEXT_MAX];
+
+    (void)state;
+    over.bytes_done = over.bytes_total * 2;
+    hc_progress_bar(&over, 120, bar);
+    assert_non_null(strstr(bar, "[########################] 100%"));
+    hc_progress_bar(&nothing, 120, bar);
+    assert_non_null(strstr(bar, "]   0% 0/0 files"));
+}
+
+static void lines_come_every_five_seconds(void **state)
+{
+    struct hc_progress_view view = {.next_ms = 10000};
+
+    (void)state;
+    assert_false(hc_progress_is_due(&view, 9999));
+    assert_true(hc_progress_is_due(&view, 10000));
+    assert_false(hc_progress_is_due(&view, 14999));
+    assert_true(hc_progress_is_due(&view, 15000));
+}
+
+static void a_snapshot_in_json_has_the_names_of_the_proto_file(void **state)
+{
+    char path[] = "/models/s", text[] = "x", name[] = "f.bin";
+    struct hc_client_file file = {.path = path,
+                                  .cache_path = text,
+                                  .filename = name,
+                                  .commit_hash = text,
+                                  .etag = text,
+                                  .size_bytes = 5000000000,
+                                  .source = HC_CLIENT_SOURCE_HUB};
+    char *missing[] = {name};
+    struct hc_client_snapshot snapshot = {.path = path,
+                                          .cache_path = text,
+                                          .commit_hash = text,
+                                          .cache_id = text,
+                                          .completeness = HC_CLIENT_PARTIAL,
+                                          .source = HC_CLIENT_SOURCE_CACHE,
+                                          .stale = true,
+                                          .missing = missing,
+                                          .missing_listed = 1,
+                                          .missing_count = 200,
+                                          .files = &file,
+                                          .listed = 1};
+    json_t *object = parsed(hc_json_snapshot(&snapshot));
+    const json_t *first = json_array_get(json_object_get(object, "files"), 0);
+
+    (void)state;
+    assert_string_equal(text_of(object, "path"), "/models/s");
+    assert_string_equal(text_of(object, "completeness"), "COMPLETENESS_PARTIAL");
+    assert_string_equal(text_of(object, "source"), "SOURCE_CACHE");
+    assert_true(json_is_true(json_object_get(object, "stale")));
+    assert_int_equal(json_integer_value(json_object_get(object, "missing_count")), 200);
+    assert_int_equal(json_array_size(json_object_get(object, "missing")), 1);
+    assert_string_equal(text_of(first, "source"), "SOURCE_HUB");
+    assert_int_equal(json_integer_value(json_object_get(first, "size_bytes")),
+                     5000000000);
+    json_decref(object);
+}
+
+static void one_file_in_json_is_the_answer_of_resolve_file(void **state)
+{
+    char path[] = "/models/a\nb", text[] = "x";
+    struct hc_client_file file = {.path = path,
+                                  .cache_path = text,
+                                  .filename = text,
+                                  .commit_hash = text,
+                                  .etag = text,
+                                  .cache_id = text,
+                                  .source = (enum hc_client_source)99};
+    json_t *object = parsed(hc_json_file(&file));
+
+    (void)state;
+    assert_string_equal(text_of(object, "cache_id"), "x");
+    assert_string_equal(text_of(json_object_get(object, "file"), "path"), "/models/a\nb");
+    assert_string_equal(text_of(json_object_get(object, "file"), "source"),
+                        "SOURCE_UNSPECIFIED");
+    json_decref(object);
+}
+
+static void a_path_that_is_no_utf8_makes_no_json(void **state)
+{
+    char path[] = "/models/\xff", text[] = "x";
+    struct hc_client_info info = {.version = text,
+                                  .cache_root = path,
+                                  .cache_id = text,
+                                  .endpoint = text};
+
+    (void)state;
+    assert_null(hc_json_info(&info));
+}
+
+static void hints_say_when_where_and_how(void **state)
+{
+    struct hc_error busy = {.reason = HC_BUSY, .retry_after_ms = 1001};
+    struct hc_error gated = {.reason = HC_GATED_REPO, .link = "https://hub.example/o/n"};
+    struct hc_error caller = {.reason = HC_CALLER_UNAUTHENTICATED};
+    struct hc_error other = {.reason = HC_INTERNAL};
+    char hint[512];
+
+    (void)state;
+    hc_output_hint(&busy, hint, sizeof hint);
+    assert_string_equal(hint, "try again in 2 s");
+    hc_output_hint(&gated, hint, sizeof hint);
+    assert_non_null(strstr(hint, "https://hub.example/o/n"));
+    assert_non_null(strstr(hint, "HUBCACHE_HUB_TOKEN"));
+    hc_output_hint(&caller, hint, sizeof hint);
+    assert_non_null(strstr(hint, "HUBCACHE_TOKEN"));
+    hc_output_hint(&other, hint, sizeof hint);
+    assert_string_equal(hint, "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(durations_have_units_and_seconds_by_default),
+        cmocka_unit_test(what_is_no_duration_is_refused),
+        cmocka_unit_test(sizes_have_decimal_units),
+        cmocka_unit_test(times_left_have_hours_only_when_needed),
+        cmocka_unit_test(progress_says_files_bytes_rate_and_time_left),
+        cmocka_unit_test(progress_without_a_rate_makes_no_guess),
+        cmocka_unit_test(the_bar_shows_the_part_that_is_done),
+        cmocka_unit_test(the_bar_never_exceeds_the_terminal),
+        cmocka_unit_test(more_bytes_than_announced_do_not_break_the_bar),
+        cmocka_unit_test(lines_come_every_five_seconds),
+        cmocka_unit_test(a_snapshot_in_json_has_the_names_of_the_proto_file),
+        cmocka_unit_test(one_file_in_json_is_the_answer_of_resolve_file),
+        cmocka_unit_test(a_path_that_is_no_utf8_makes_no_json),
+        cmocka_unit_test(hints_say_when_where_and_how),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Promise: an etag tells which hash it is, and the hashes are git's and sha256sum's.
+ */
+#include "cache_fixture.h"
+
+#include <string.h>
+
+static void assert_digest(enum hc_digest_kind kind, const char *text, size_t step,
+                          const char *expected)
+{
+    struct hc_error err;
+    size_t size = strlen(text);
+    char hex[HC_DIGEST_HEX_MAX + 1];
+    struct hc_digest *digest = hc_digest_new(kind, size, &err);
+
+    assert_non_null(digest);
+    for (size_t i = 0; i < size; i += step) {
+        size_t count = size - i < step ? size - i : step;
+
+        assert_int_equal(hc_digest_update(digest, text + i, count, &err), 0);
+    }
+    assert_int_equal(hc_digest_finish(digest, hex, &err), 0);
+    assert_string_equal(hex, expected);
+    hc_digest_free(digest);
+}
+
+static void the_length_of_an_etag_tells_its_hash(void **state)
+{
+    (void)state;
+    assert_int_equal(hc_digest_kind_of(HELLO_GIT), HC_DIGEST_GIT_BLOB);
+    assert_int_equal(hc_digest_kind_of(HELLO_SHA256), HC_DIGEST_SHA256);
+    assert_int_equal(hc_digest_kind_of("abc-gzip"), HC_DIGEST_NONE);
+    assert_int_equal(hc_digest_kind_of("B6FC4C620B67D95F953A5C1C1230AAAB5DB5A1B0"),
+                     HC_DIGEST_NONE);
+}
+
+static void a_git_blob_is_hashed_with_its_header(void **state)
+{
+    (void)state;
+    assert_digest(HC_DIGEST_GIT_BLOB, "hello", 5, HELLO_GIT);
+    assert_digest(HC_DIGEST_GIT_BLOB, "", 1, "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
+}
+
+static void the_pieces_in_which_bytes_come_do_not_matter(void **state)
+{
+    (void)state;
+    assert_digest(HC_DIGEST_SHA256, "hello", 5, HELLO_SHA256);
+    assert_digest(HC_DIGEST_SHA256, "hello", 1, HELLO_SHA256);
+    assert_digest(HC_DIGEST_GIT_BLOB, "hello", 2, HELLO_GIT);
+}
+
+static void an_etag_that_is_no_hash_has_no_digest(void **state)
+{
+    (void)state;
+    assert_digest(HC_DIGEST_NONE, "hello", 5, "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_length_of_an_etag_tells_its_hash),
+        cmocka_unit_test(a_git_blob_is_hashed_with_its_header),
+        cmocka_unit_test(the_pieces_in_which_bytes_come_do_not_matter),
+        cmocka_unit_test(an_etag_that_is_no_hash_has_no_digest),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Promise: a file is published whole or not at all, and reading one never blocks, never
+ * overruns, and tells absence from failure.
+ */
+#include "cache_fixture.h"
+
+#include <base/file.h>
+#include <base/text.h>
+
+#include <string.h>
+#include <sys/stat.h>
+
+static void a_published_file_has_its_content_and_no_private_name(void **state)
+{
+    struct fixture *f = *state;
+    int root = hc_cache_fd(f->cache);
+
+    assert_int_equal(hc_file_publish(root, "p/one", "a/b/c", "text", 4, &f->err), 0);
+
+    assert_content(f, "a/b/c", "text");
+    assert_false(temp_dir_has(f->dir, "p/one"));
+}
+
+static void publishing_replaces_what_was_there(void **state)
+{
+    struct fixture *f = *state;
+
+    temp_dir_write(f->dir, "a", "a longer old text");
+    assert_int_equal(hc_file_publish(hc_cache_fd(f->cache), "p", "a", "new", 3, &f->err),
+                     0);
+    assert_content(f, "a", "new");
+}
+
+static void a_name_that_cannot_be_had_leaves_nothing_behind(void **state)
+{
+    struct fixture *f = *state;
+
+    temp_dir_write(f->dir, "directory/file", "x");
+    assert_int_equal(hc_file_publish(hc_cache_fd(f->cache), "p", "directory", "x", 1,
+                                     &f->err),
+                     -1);
+    assert_int_equal(f->err.reason, HC_CACHE_IO);
+    assert_false(temp_dir_has(f->dir, "p"));
+}
+
+static void what_is_published_has_the_mode_of_the_umask(void **state)
+{
+    struct fixture *f = *state;
+    mode_t old = umask(027);
+
+    assert_int_equal(hc_file_publish(hc_cache_fd(f->cache), "p", "d/a", "", 0, &f->err),
+                     0);
+    (void)umask(old);
+    assert_int_equal(mode_of(f, "d/a"), 0640);
+    assert_int_equal(mode_of(f, "d"), 0750);
+}
+
+static void a_small_file_is_read_with_a_nul(void **state)
+{
+    struct fixture *f = *state;
+    char text[5] = "????";
+
+    temp_dir_write(f->dir, "a", "four");
+    assert_int_equal(hc_file_read(hc_cache_fd(f->cache), "a", text, sizeof text, &f->err),
+                     1);
+    assert_string_equal(text, "four");
+}
+
+static void a_file_that_does_not_fit_is_absent(void **state)
+{
+    struct fixture *f = *state;
+    char text[4];
+
+    temp_dir_write(f->dir, "a", "four");
+    assert_int_equal(hc_file_read(hc_cache_fd(f->cache), "a", text, sizeof text, &f->err),
+                     0);
+}
+
+static void what_is_no_regular_file_is_absent(void **state)
+{
+    struct fixture *f = *state;
+    int root = hc_cache_fd(f->cache);
+    char text[8];
+
+    assert_int_equal(mkfifoat(root, "fifo", 0600), 0);
+    assert_int_equal(mkdirat(root, "directory", 0700), 0);
+    temp_dir_write(f->dir, "file", "");
+    assert_int_equal(hc_file_read(root, "fifo", text, sizeof text, &f->err), 0);
+    assert_int_equal(hc_file_read(root, "directory", text, sizeof text, &f->err), 0);
+    assert_int_equal(hc_file_read(root, "nowhere", text, sizeof text, &f->err), 0);
+    assert_int_equal(hc_file_read(root, "file/below", text, sizeof text, &f->err), 0);
+}
+
+static void a_whole_file_is_read_up_to_the_limit(void **state)
+{
+    struct fixture *f = *state;
+    int root = hc_cache_fd(f->cache);
+    char *content = NULL;
+    size_t size = 0;
+
+    temp_dir_write(f->dir, "a", "12345");
+    assert_int_equal(hc_file_slurp(root, "a", 5, &content, &size, &f->err), 1);
+    assert_string_equal(content, "12345");
+    assert_int_equal(size, 5);
+    free(content);
+    assert_int_equal(hc_file_slurp(root, "a", 4, &content, &size, &f->err), -1);
+    assert_int_equal(hc_file_slurp(root, "b", 4, &content, &size, &f->err), 0);
+}
+
+static void directories_that_exist_are_fine(void **state)
+{
+    struct fixture *f = *state;
+    int root = hc_cache_fd(f->cache);
+
+    assert_int_equal(hc_file_mkdirs(root, "a/b/c", &f->err), 0);
+    assert_int_equal(hc_file_mkdirs(root, "a/b/c", &f->err), 0);
+    assert_int_equal(hc_file_mkparents(root, "a/d/file", &f->err), 0);
+    assert_int_equal(hc_file_mkparents(root, "file", &f->err), 0);
+    assert_true(temp_dir_has(f->dir, "a/d"));
+    assert_false(temp_dir_has(f->dir, "a/d/file"));
+    assert_int_equal(hc_file_sync_parent(root, "a/d/file", &f->err), 0);
+}
+
+static void private_names_differ_and_end_as_asked(void **state)
+{
+    struct fixture *f = *state;
+    char one[64], two[64], small[10];
+
+    assert_int_equal(hc_file_private_name(one, sizeof one, "x", ".end", &f->err), 0);
+    assert_int_equal(hc_file_private_name(two, sizeof two, "x", ".end", &f->err), 0);
+    assert_string_not_equal(one, two);
+    assert_int_equal(strlen(one), strlen("x.01234567.end"));
+    assert_true(hc_text_starts(one, "x.") && hc_text_ends(one, ".end"));
+    assert_int_equal(hc_file_private_name(small, sizeof small, "x", ".end", &f->err), -1);
+}
+
+static void a_read_only_directory_is_named_as_the_cause(void **state)
+{
+    struct fixture *f = *state;
+    int result;
+
+    make_read_only(f);
+    result = hc_file_publish(hc_cache_fd(f->cache), "p", "a", "x", 1, &f->err);
+    make_writable(f);
+    assert_int_equal(result, -1);
+    assert_int_equal(f->err.reason, HC_CACHE_READ_ONLY);
+    assert_non_null(strstr(f->err.message, "'p'"));
+}
+
+#define WITH_CACHE(test) cmocka_unit_test_setup_teardown(test, make_cache, remove_cache)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_CACHE(a_published_file_has_its_content_and_no_private_name),
+        WITH_CACHE(publishing_replaces_what_was_there),
+        WITH_CACHE(a_name_that_cannot_be_had_leaves_nothing_behind),
+        WITH_CACHE(what_is_published_has_the_mode_of_the_umask),
+        WITH_CACHE(a_small_file_is_read_with_a_nul),
+        WITH_CACHE(a_file_that_does_not_fit_is_absent),
+        WITH_CACHE(what_is_no_regular_file_is_absent),
+        WITH_CACHE(a_whole_file_is_read_up_to_the_limit),
+        WITH_CACHE(directories_that_exist_are_fine),
+        WITH_CACHE(private_names_differ_and_end_as_asked),
+        WITH_CACHE(a_read_only_directory_is_named_as_the_cause),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise: of those aboard a flight exactly one leads; a leader who leaves is
+ * replaced, one who lands decides for all, and one whom the Hub refuses speaks for its
+ * own token only. One thread plays all the parts, so that every order of events is the
+ * same on each run.
+ */
+#include "test.h"
+
+#include <base/error.h>
+#include <transfer/flight.h>
+
+#include <string.h>
+
+static const char etag[] = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391";
+static const char content[] = "hello";
+
+struct fixture {
+    char *dir;
+    struct hc_cache *cache;
+    struct hc_flights *flights;
+    struct hc_repo repo;
+    struct hc_error err;
+};
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+
+    assert_non_null(f);
+    f->dir = temp_dir_make();
+    f->cache = hc_cache_open(f->dir, false, &f->err);
+    assert_non_null(f->cache);
+    f->flights = hc_flights_new(&f->err);
+    assert_non_null(f->flights);
+    assert_int_equal(hc_repo_init(&f->repo, HC_REPO_MODEL, "org/m", &f->err), 0);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    hc_flights_free(f->flights);
+    hc_cache_close(f->cache);
+    temp_dir_remove(f->dir);
+    free(f);
+    return 0;
+}
+
+static struct hc_flight *join(struct fixture *f, bool is_forced)
+{
+    const struct hc_flight_name name = {.repo = &f->repo,
+                                        .etag = etag,
+                                        .is_forced = is_forced};
+    struct hc_flight *flight = hc_flight_join(f->flights, &name, &f->err);
+
+    assert_non_null(flight);
+    return flight;
+}
+
+/* Waits as somebody who is not going to wait long: a caller whose call is over. */
+static int wait_as(struct fixture *f, struct hc_flight *flight, const char *token)
+{
+    struct hc_call *call = hc_call_new(HC_NO_DEADLINE);
+    const struct hc_caller caller = {.token = token, .call = call};
+    int answer;
+
+    hc_call_cancel(call);
+    answer = hc_flight_wait(f->flights, flight, &caller, &f->err);
+    hc_call_free(call);
+    return answer;
+}
+
+/* Puts a lock and the first bytes of a blob on board. */
+static void load(struct fixture *f, struct hc_flight *flight)
+{
+    struct hc_cargo cargo = {.lock =
+                                 hc_lock_take(f->cache, &f->repo, etag, NULL, &f->err),
+                             .ingest =
+                                 hc_ingest_begin(f->cache, &f->repo, etag, 100, &f->err)};
+
+    assert_non_null(cargo.lock);
+    assert_non_null(cargo.ingest);
+    assert_int_equal(hc_ingest_write(cargo.ingest, content, 5, &f->err), 0);
+    hc_flight_load(f->flights, flight, cargo);
+}
+
+static void expect_nothing_left(struct fixture *f)
+{
+    assert_int_equal(temp_dir_count(f->dir, "models--org--m/blobs"), 0);
+    assert_false(hc_lock_is_held(f->cache, f->repo.folder, etag));
+}
+
+static void the_first_leads_and_the_next_waits(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_flight *first = join(f, false), *second = join(f, false);
+
+    assert_ptr_equal(first, second);
+    assert_int_equal(hc_flights_aboard(f->flights, &f->repo, etag), 2);
+    assert_int_equal(wait_as(f, first, NULL), HC_FLIGHT_LEAD);
+    assert_int_equal(wait_as(f, second, NULL), -1);
+    assert_int_equal(f->err.reason, HC_CANCELLED);
+
+    hc_flight_leave(f->flights, second);
+    hc_flight_land(f->flights, first, NULL);
+    hc_flight_leave(f->flights, first);
+}
+
+static void a_landing_is_everybodys_answer_and_the_end_of_the_flight(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_flight *leader = join(f, false), *waiter = join(f, false);
+    struct hc_flight *later;
+
+    assert_int_equal(wait_as(f, leader, NULL), HC_FLIGHT_LEAD);
+    load(f, leader);
+    hc_flight_land(f->flights, leader, NULL);
+    expect_nothing_left(f); /* while they are still aboard */
+
+    later = join(f, false);
+    assert_ptr_not_equal(later, leader);
+    assert_int_equal(wait_as(f, waiter, NULL), HC_FLIGHT_DONE);
+    assert_int_equal(wait_as(f, later, NULL), HC_FLIGHT_LEAD);
+
+    hc_flight_leave(f->flights, later);
+    hc_flight_leave(f->flights, waiter);
+    hc_flight_leave(f->flights, leader);
+}
+
+static void a_failure_is_everybodys_too(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_flight *leader = join(f, false), *waiter = join(f, false);
+    struct hc_error failure;
+
+    assert_int_equal(wait_as(f, leader, NULL), HC_FLIGHT_LEAD);
+    (void)hc_fail(&failure, HC_CHECKSUM_MISMATCH, "wrong bytes");
+    hc_flight_land(f->flights, leader, &failure);
+
+    assert_int_equal(wait_as(f, waiter, NULL), -1);
+    assert_int_equal(f->err.reason, HC_CHECKSUM_MISMATCH);
+    assert_string_equal(f->err.message, "wrong bytes");
+    hc_flight_leave(f->flights, leader);
+    hc_flight_leave(f->flights, waiter);
+}
+
+static void cargo_is_handed_over_with_the_lead(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_flight *leader = join(f, false), *waiter = join(f, false);
+    struct hc_cargo cargo;
+
+    assert_int_equal(wait_as(f, leader, NULL), HC_FLIGHT_LEAD);
+    load(f, leader);
+    assert_int_equal(hc_flights_arrived(f->flights, &f->repo, etag), 5);
+    hc_flight_hand_over(f->flights, leader, NULL, NULL);
+    hc_flight_leave(f->flights, leader);
+
+    assert_int_equal(wait_as(f, waiter, NULL), HC_FLIGHT_LEAD);
+    cargo = hc_flight_cargo(f->flights, waiter);
+    assert_int_equal(hc_ingest_offset(cargo.ingest), 5);
+    assert_true(hc_lock_is_held(f->cache, f->repo.folder, etag));
+
+    hc_flight_leave(f->flights, waiter); /* the last one */
+    expect_nothing_left(f);
+    assert_int_equal(hc_flights_arrived(f->flights, &f->repo, etag), 0);
+    assert_int_equal(hc_flights_aboard(f->flights, &f->repo, etag), 0);
+}
+
+static void a_refusal_is_for_those_with_the_same_token(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_flight *flight = join(f, false);
+    const struct hc_caller refused = {.token = "hf_bad"};
+    struct hc_error refusal;
+
+    (void)join(f, false);
+    (void)join(f, false);
+    assert_int_equal(wait_as(f, flight, "hf_bad"), HC_FLIGHT_LEAD);
+    (void)hc_fail(&refusal, HC_GATED_REPO, "no");
+    hc_flight_hand_over(f->flights, flight, &refused, &refusal);
+
+    assert_int_equal(wait_as(f, flight, "hf_bad"), -1);
+    assert_int_equal(f->err.reason, HC_GATED_REPO);
+    assert_int_equal(wait_as(f, flight, "hf_good"), HC_FLIGHT_LEAD);
+    for (int i = 0; i < 3; i++)
+        hc_flight_leave(f->flights, flight);
+}
+
+static void no_token_and_an_empty_one_are_the_same(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_flight *flight = join(f, false);
+    const struct hc_caller refused = {0};
+    struct hc_error refusal;
+
+    assert_int_equal(wait_as(f, flight, NULL), HC_FLIGHT_LEAD);
+    (void)hc_fail(&refusal, HC_REPO_NOT_FOUND, "no");
+    hc_flight_hand_over(f->flights, flight, &refused, &refusal);
+
+    assert_int_equal(wait_as(f, flight, ""), -1);
+    assert_int_equal(f->err.reason, HC_REPO_NOT_FOUND);
+    hc_flight_leave(f->flights, flight);
+}
+
+static void a_forced_fetch_flies_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_flight *usual = join(f, false), *forced = join(f, true);
+
+    assert_ptr_not_equal(usual, forced);
+    assert_int_equal(wait_as(f, usual, NULL), HC_FLIGHT_LEAD);
+    assert_int_equal(wait_as(f, forced, NULL), HC_FLIGHT_LEAD);
+    hc_flight_leave(f->flights, usual);
+    hc_flight_leave(f->flights, forced);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(the_first_leads_and_the_next_waits),
+        TEST(a_landing_is_everybodys_answer_and_the_end_of_the_flight),
+        TEST(a_failure_is_everybodys_too),
+        TEST(cargo_is_handed_over_with_the_lead),
+        TEST(a_refusal_is_for_those_with_the_same_token),
+        TEST(no_token_and_an_empty_one_are_the_same),
+        TEST(a_forced_fetch_flies_alone),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise: a download gives the bytes that were asked for, in order, or says why not;
+ * the token stays with the Hub, and silence does not last for ever.
+ */
+#include "hub_fixture.h"
+
+#include <base/error.h>
+
+#include <string.h>
+
+/* --- bytes ---------------------------------------------------------------------------
+ */
+
+struct sink {
+    char bytes[64];
+    size_t used;
+    unsigned restarts;
+};
+
+static int sink_write(void *ctx, const void *bytes, size_t count, struct hc_error *err)
+{
+    struct sink *sink = ctx;
+
+    if (count > sizeof sink->bytes - sink->used)
+        return hc_fail(err, HC_NO_SPACE, "sink is full");
+    memcpy(sink->bytes + sink->used, bytes, count);
+    sink->used += count;
+    return 0;
+}
+
+static int sink_restart(void *ctx, struct hc_error *err)
+{
+    struct sink *sink = ctx;
+
+    (void)err;
+    sink->used = 0;
+    sink->restarts++;
+    return 0;
+}
+
+/* One attempt at model.bin, from where the sink is. */
+static int get(struct fixture *f, struct sink *sink, const char *location)
+{
+    const struct hc_download download = {.repo = &f->repo,
+                                         .commit = f->commit,
+                                         .path = "model.bin",
+                                         .location = location,
+                                         .offset = sink->used,
+                                         .size = 10,
+                                         .restart = sink_restart,
+                                         .write = sink_write,
+                                         .ctx = sink};
+
+    return hc_hub_get(f->hub, &download, &f->caller, &f->err);
+}
+
+static void the_token_goes_to_the_hub_and_not_to_the_storage(void **state)
+{
+    struct fixture *f = *state;
+    struct sink sink = {0};
+
+    f->caller.token = good_token;
+    test_hub_set_access(f->server, "models/org/m", TEST_HUB_PRIVATE);
+    assert_int_equal(get(f, &sink, NULL), 0);
+
+    assert_memory_equal(sink.bytes, "0123456789", 10);
+    assert_int_equal(test_hub_count_authorized(f->server, false), 1);
+    assert_int_equal(test_hub_count_cdn(f->server, "GET"), 1);
+    assert_int_equal(test_hub_count_authorized(f->server, true), 0);
+}
+
+static void a_token_with_a_line_break_is_not_sent(void **state)
+{
+    struct fixture *f = *state;
+    struct sink sink = {0};
+
+    f->caller.token = "hf_a\r\nX-Evil: 1";
+    assert_int_equal(get(f, &sink, NULL), -1);
+    assert_int_equal(f->err.reason, HC_HUB_UNAUTHORIZED);
+    assert_null(strstr(f->err.message, "hf_a"));
+    assert_int_equal(test_hub_count(f->server, NULL, NULL), 0);
+}
+
+static void a_cut_download_goes_on_where_it_was(void **state)
+{
+    struct fixture *f = *state;
+    struct sink sink = {0};
+
+    inject(f, (struct test_hub_rule){
+                  .on_cdn = true, .times = 1, .fault = TEST_HUB_CUT, .number = 4});
+    assert_int_equal(get(f, &sink, NULL), -1);
+    assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
+    assert_int_equal(sink.used, 4);
+
+    assert_int_equal(get(f, &sink, NULL), 0);
+    assert_memory_equal(sink.bytes, "0123456789", 10);
+    assert_int_equal(sink.restarts, 0);
+    expect_log(f, "range=bytes=4-", true);
+}
+
+static void a_server_without_ranges_starts_over(void **state)
+{
+    struct fixture *f = *state;
+    struct sink sink = {.used = 4};
+
+    inject(f, (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_NO_RANGE});
+    assert_int_equal(get(f, &sink, NULL), 0);
+    assert_int_equal(sink.restarts, 1);
+    assert_memory_equal(sink.bytes, "0123456789", 10);
+}
+
+static void another_range_than_asked_for_is_a_bad_reply(void **state)
+{
+    static const char *const ranges[] = {"bytes 3-9/10", "bytes 4-9/11", "bytes 4-9/*",
+                                         NULL};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < 4; i++) {
+        struct sink sink = {.used = 4};
+
+        test_hub_clear_rules(f->server);
+        inject(f, (struct test_hub_rule){.on_cdn = true,
+                                         .fault = TEST_HUB_HEADER,
+                                         .name = "Content-Range",
+                                         .text = ranges[i]});
+        assert_int_equal(get(f, &sink, NULL), -1);
+        assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+        assert_int_equal(sink.used, 4); /* not a byte of it was taken */
+    }
+}
+
+static void a_storage_that_refuses_says_nothing_about_the_repo(void **state)
+{
+    static const long statuses[] = {401, 403, 404, 410};
+    struct fixture *f = *state;
+    struct hc_metadata metadata;
+
+    assert_int_equal(head(f, "model.bin", &metadata), 0);
+    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+        struct sink sink = {0};
+
+        test_hub_clear_rules(f->server);
+        inject(f, (struct test_hub_rule){.on_cdn = true,
+                                         .fault = TEST_HUB_STATUS,
+                                         .number = (uint64_t)statuses[i],
+                                         .text = "AccessDenied"});
+        assert_int_equal(get(f, &sink, metadata.location), -1);
+        assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+        assert_null(strstr(f->err.message, "Signature")); /* nor anything of the query */
+        assert_null(strchr(f->err.message, '?'));
+    }
+}
+
+static void a_sink_that_fails_ends_the_download_with_its_error(void **state)
+{
+    struct fixture *f = *state;
+    struct sink sink = {.used = 0};
+
+    sink.used = sizeof sink.bytes - 5;
+    inject(f, (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_NO_RANGE});
+    {
+        const struct hc_download download = {.repo = &f->repo,
+                                             .commit = f->commit,
+                                             .path = "model.bin",
+                                             .size = 10,
+                                             .write = sink_write,
+                                             .ctx = &sink};
+
+        assert_int_equal(hc_hub_get(f->hub, &download, &f->caller, &f->err), -1);
+    }
+    assert_int_equal(f->err.reason, HC_NO_SPACE);
+}
+
+static void silence_counts_as_unreachable(void **state)
+{
+    struct fixture *f = *state;
+    struct sink sink = {0};
+
+    inject(f, (struct test_hub_rule){
+                  .on_cdn = true, .times = 1, .fault = TEST_HUB_STALL, .number = 3});
+    assert_int_equal(get(f, &sink, NULL), -1);
+    test_hub_release(f->server);
+
+    assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
+    assert_non_null(strstr(f->err.message, "no byte came for 1 s"));
+    assert_int_equal(sink.used, 3);
+}
+
+static void a_deadline_ends_a_silent_answer(void **state)
+{
+    struct fixture *f = *state;
+    struct sink sink = {0};
+
+    f->caller.call = hc_call_new(hc_monotonic_ms() + 100);
+    inject(f,
+           (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_STALL, .number = 3});
+    assert_int_equal(get(f, &sink, NULL), -1);
+    hc_call_free(f->caller.call);
+    test_hub_release(f->server);
+    assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, hub_set_up, hub_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(the_token_goes_to_the_hub_and_not_to_the_storage),
+        TEST(a_token_with_a_line_break_is_not_sent),
+        TEST(a_cut_download_goes_on_where_it_was),
+        TEST(a_server_without_ranges_starts_over),
+        TEST(another_range_than_asked_for_is_a_bad_reply),
+        TEST(a_storage_that_refuses_says_nothing_about_the_repo),
+        TEST(a_sink_that_fails_ends_the_download_with_its_error),
+        TEST(silence_counts_as_unreachable),
+        TEST(a_deadline_ends_a_silent_answer),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise: questions to the Hub are asked as it expects them, its redirects are
+ * followed where that is safe, and an answer that is incomplete or unsafe is none.
+ */
+#include "hub_fixture.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* --- metadata ------------------------------------------------------------------------
+ */
+
+static void a_git_file_is_described_by_two_hops_on_the_hub(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_metadata metadata;
+
+    assert_int_equal(head(f, "config.json", &metadata), 0);
+
+    assert_string_equal(metadata.commit, f->commit);
+    assert_string_equal(metadata.etag, "9e26dfeeb6e641a33dae4961196235bdb965b21b");
+    assert_int_equal(metadata.size, 2);
+    assert_int_equal(test_hub_count(f->server, "HEAD", NULL), 2);
+    assert_int_equal(test_hub_count(f->server, "HEAD", "&etag="),
+                     1); /* the query is kept */
+}
+
+static void an_lfs_file_is_described_without_asking_its_storage(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_metadata metadata;
+
+    assert_int_equal(head(f, "model.bin", &metadata), 0);
+
+    assert_string_equal(
+        metadata.etag,
+        "84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882");
+    assert_int_equal(metadata.size, 10);
+    assert_memory_equal(metadata.location, test_hub_cdn(f->server),
+                        strlen(test_hub_cdn(f->server)));
+    assert_int_equal(test_hub_count_cdn(f->server, NULL), 0);
+}
+
+static void odd_names_arrive_encoded(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_metadata metadata;
+
+    assert_int_equal(head(f, "sub/a b+c%.txt", &metadata), 0);
+    assert_int_not_equal(test_hub_count(f->server, "HEAD",
+                                        "/org/m/resolve/main/sub/a%20b%2Bc%25.txt"),
+                         0);
+}
+
+static void metadata_that_is_incomplete_or_unsafe_is_a_bad_reply(void **state)
+{
+    static const struct {
+        const char *name, *text;
+    } rows[] = {
+        {"X-Repo-Commit", NULL},
+        {"X-Repo-Commit", "notahash"},
+        {"X-Linked-Etag", "\"../../evil\""},
+        {"X-Linked-Etag", "\"\""},
+        {"X-Linked-Size", NULL},
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct hc_metadata metadata;
+
+        test_hub_clear_rules(f->server);
+        inject(f, (struct test_hub_rule){.fault = TEST_HUB_HEADER,
+                                         .name = rows[i].name,
+                                         .text = rows[i].text});
+        if (head(f, "model.bin", &metadata) == 0)
+            fail_msg("%s: %s", rows[i].name, rows[i].text ? rows[i].text : "(none)");
+        assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+    }
+    assert_int_equal(test_hub_count(f->server, NULL, NULL),
+                     5); /* and is not asked again */
+}
+
+static void an_unknown_file_names_the_commit_that_lacks_it(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_metadata metadata;
+
+    inject(f, (struct test_hub_rule){.fault = TEST_HUB_HEADER,
+                                     .name = "X-Repo-Commit",
+                                     .text = f->commit});
+    assert_int_equal(head(f, "absent", &metadata), -1);
+    assert_int_equal(f->err.reason, HC_ENTRY_NOT_FOUND);
+    assert_string_equal(metadata.commit, f->commit);
+
+    test_hub_clear_rules(f->server);
+    inject(f, (struct test_hub_rule){.fault = TEST_HUB_HEADER, .name = "X-Repo-Commit"});
+    assert_int_equal(head(f, "absent", &metadata), -1);
+    assert_string_equal(metadata.commit, "");
+    assert_int_equal(test_hub_count(f->server, NULL, NULL), 2); /* 404 is final */
+}
+
+static void what_the_hub_refuses_has_its_reason(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_metadata metadata;
+
+    test_hub_set_access(f->server, "models/org/m", TEST_HUB_PRIVATE);
+    assert_int_equal(head(f, "config.json", &metadata), -1);
+    assert_int_equal(f->err.reason, HC_REPO_NOT_FOUND);
+
+    test_hub_set_access(f->server, "models/org/m", TEST_HUB_GATED);
+    assert_int_equal(head(f, "config.json", &metadata), -1);
+    assert_int_equal(f->err.reason, HC_GATED_REPO);
+    assert_non_null(strstr(f->err.link, "/org/m"));
+
+    test_hub_set_access(f->server, "models/org/m", TEST_HUB_DISABLED);
+    assert_int_equal(head(f, "config.json", &metadata), -1);
+    assert_int_equal(f->err.reason, HC_REPO_DISABLED);
+}
+
+/* --- redirects -----------------------------------------------------------------------
+ */
+
+static void a_redirect_loop_is_a_bad_reply(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_metadata metadata;
+
+    inject(f, (struct test_hub_rule){.fault = TEST_HUB_REDIRECT_LOOP});
+    assert_int_equal(head(f, "config.json", &metadata), -1);
+    assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+    assert_int_equal(test_hub_count(f->server, NULL, NULL), HC_REDIRECTS_MAX + 1);
+}
+
+static void a_redirect_to_another_scheme_is_not_followed(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_metadata metadata;
+
+    inject(f, (struct test_hub_rule){.fault = TEST_HUB_REDIRECT,
+                                     .text = "file:///etc/passwd"});
+    assert_int_equal(head(f, "config.json", &metadata), -1);
+    assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+}
+
+static void a_renamed_repo_is_followed(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_metadata metadata;
+
+    test_hub_rename(f->server, "models/org/old", "models/org/m");
+    assert_int_equal(hc_repo_init(&f->repo, HC_REPO_MODEL, "org/old", &f->err), 0);
+    assert_int_equal(head(f, "config.json", &metadata), 0);
+    assert_string_equal(metadata.commit, f->commit);
+}
+
+/* --- trees ---------------------------------------------------------------------------
+ */
+
+static void a_tree_is_read_page_by_page(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_tree) *tree =
+        hc_hub_tree(f->hub, &f->repo, f->commit, &f->caller, &f->err);
+
+    assert_non_null(tree);
+    assert_int_equal(tree->count, 3);
+    assert_string_equal(tree->entries[0].path, "config.json");
+    assert_string_equal(tree->entries[2].path, "sub/a b+c%.txt");
+    assert_int_equal(tree->entries[1].size, 10);
+    assert_true(test_hub_count(f->server, "GET", "/tree/") >= 2);
+    assert_int_equal(test_hub_count(f->server, "GET", "recursive=true&expand=false"),
+                     test_hub_count(f->server, "GET", "/tree/"));
+}
+
+static void a_tree_that_goes_on_elsewhere_or_for_ever_is_a_bad_reply(void **state)
+{
+    static const char *const links[] = {
+        "<http://127.0.0.1:1/api/models/org/m/tree/x>; rel=\"next\"",
+        "<file:///etc/passwd>; rel=\"next\"",
+        "<?recursive=true&expand=false>; rel=\"next\"",
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof links / sizeof *links; i++) {
+        test_hub_clear_rules(f->server);
+        inject(f, (struct test_hub_rule){.fault = TEST_HUB_HEADER,
+                                         .name = "Link",
+                                         .text = links[i]});
+        assert_null(hc_hub_tree(f->hub, &f->repo, f->commit, &f->caller, &f->err));
+        assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+    }
+}
+
+static void a_listing_that_makes_no_sense_names_the_repo(void **state)
+{
+    struct fixture *f = *state;
+
+    inject(f,
+           (struct test_hub_rule){.fault = TEST_HUB_BODY, .text = "<html>login</html>"});
+    assert_null(hc_hub_tree(f->hub, &f->repo, f->commit, &f->caller, &f->err));
+    assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+    assert_non_null(strstr(f->err.message, "org/m"));
+}
+
+static void connections_are_kept_and_the_client_names_itself(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int i = 0; i < 3; i++) {
+        struct hc_metadata metadata;
+
+        assert_int_equal(head(f, "model.bin", &metadata), 0);
+    }
+    expect_log(f, "ua=hubcache/", true);
+    expect_log(f, good_token, false);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, hub_set_up, hub_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_git_file_is_described_by_two_hops_on_the_hub),
+        TEST(an_lfs_file_is_described_without_asking_its_storage),
+        TEST(odd_names_arrive_encoded),
+        TEST(metadata_that_is_incomplete_or_unsafe_is_a_bad_reply),
+        TEST(an_unknown_file_names_the_commit_that_lacks_it),
+        TEST(what_the_hub_refuses_has_its_reason),
+        TEST(a_redirect_loop_is_a_bad_reply),
+        TEST(a_redirect_to_another_scheme_is_not_followed),
+        TEST(a_renamed_repo_is_followed),
+        TEST(a_tree_is_read_page_by_page),
+        TEST(a_tree_that_goes_on_elsewhere_or_for_ever_is_a_bad_reply),
+        TEST(a_listing_that_makes_no_sense_names_the_repo),
+        TEST(connections_are_kept_and_the_client_names_itself),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise: a listing of the Hub becomes a tree of safe names and hashes, or nothing.
+ */
+#include "test.h"
+
+#include <hub/listing.h>
+
+#include <string.h>
+
+static const char commit[] = "0123456789abcdef0123456789abcdef01234567";
+
+static void a_listing_gives_files_and_leaves_directories_out(void **state)
+{
+    static const char json[] =
+        "[{\"type\":\"directory\",\"oid\":\"x\",\"size\":0,\"path\":\"sub\"},"
+        "{\"type\":\"file\",\"oid\":\"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391\","
+        "\"size\":3,"
+        "\"path\":\"sub/a\"},"
+        "{\"type\":\"file\",\"oid\":\"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391\","
+        "\"size\":9,"
+        "\"path\":\"b\",\"lfs\":{\"oid\":"
+        "\"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca4"
+        "95991b7852b855\",\"size\":9,\"pointerSize\":1}}]";
+    struct hc_error err;
+    HC_AUTO(hc_tree) *tree = hc_tree_new(&err);
+
+    (void)state;
+    assert_int_equal(hc_listing_parse(json, sizeof json - 1, tree, &err), 0);
+    assert_int_equal(tree->count, 2);
+    assert_string_equal(tree->entries[0].path, "sub/a");
+    assert_int_equal(strlen(hc_entry_etag(&tree->entries[1])), 64);
+}
+
+static void a_listing_that_is_none_is_refused(void **state)
+{
+    static const char *const rows[] = {
+        "",
+        "{}",
+        "[",
+        "<html>",
+        "[{\"type\":\"file\"}]",
+        "[{\"type\":\"file\",\"path\":\"a\",\"oid\":"
+        "\"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391\"}]",
+        "[{\"type\":\"file\",\"path\":\"a\",\"size\":-1,"
+        "\"oid\":\"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391\"}]",
+        "[{\"type\":\"file\",\"path\":\"a\",\"size\":1,\"oid\":\"../../evil\"}]",
+        "[{\"type\":\"file\",\"path\":\"../a\",\"size\":1,"
+        "\"oid\":\"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391\"}]",
+        "[{\"type\":\"file\",\"path\":\"a\",\"size\":1,"
+        "\"oid\":\"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391\",\"lfs\":{\"oid\":\"short\"}"
+        "}]",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct hc_error err = {0};
+        HC_AUTO(hc_tree) *tree = hc_tree_new(&err);
+
+        if (hc_listing_parse(rows[i], strlen(rows[i]), tree, &err) != -1)
+            fail_msg("accepted: %s", rows[i]);
+        assert_int_equal(err.reason, HC_BAD_HUB_REPLY);
+    }
+}
+
+static void the_commit_of_a_revision_is_checked(void **state)
+{
+    static const char good[] = "{\"sha\":\"0123456789abcdef0123456789abcdef01234567\"}";
+    static const char bad[] = "{\"sha\":\"../0123456789abcdef0123456789abcdef0123456\"}";
+    char sha[HC_COMMIT_SIZE];
+    struct hc_error err;
+
+    (void)state;
+    assert_int_equal(hc_listing_commit(good, sizeof good - 1, sha, &err), 0);
+    assert_string_equal(sha, commit);
+    assert_int_equal(hc_listing_commit(bad, sizeof bad - 1, sha, &err), -1);
+    assert_int_equal(err.reason, HC_BAD_HUB_REPLY);
+    assert_int_equal(hc_listing_commit("[]", 2, sha, &err), -1);
+    assert_int_equal(err.reason, HC_BAD_HUB_REPLY);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_listing_gives_files_and_leaves_directories_out),
+        cmocka_unit_test(a_listing_that_is_none_is_refused),
+        cmocka_unit_test(the_commit_of_a_revision_is_checked),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

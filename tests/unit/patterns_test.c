@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Promise: patterns select what Python's fnmatch.fnmatchcase selects, in bounded time.
+ */
+#include "test.h"
+
+#include <base/call.h>
+#include <hubcache/resolver.h>
+#include <policy/patterns.h>
+
+#include <string.h>
+
+struct row {
+    const char *pattern;
+    const char *path;
+    bool matches;
+};
+
+static void assert_rows(const struct row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (hc_pattern_matches(rows[i].pattern, rows[i].path) != rows[i].matches)
+            fail_msg("'%s' on '%s'", rows[i].pattern, rows[i].path);
+    }
+}
+
+#define ASSERT_ROWS(rows) assert_rows(rows, sizeof(rows) / sizeof *(rows))
+
+static void stars_and_question_marks_cross_slashes(void **state)
+{
+    static const struct row rows[] = {
+        {"*.txt", "a.txt", true},
+        {"*.txt", "sub/a.txt", true},
+        {"sub/*.txt", "sub/x/a.txt", true},
+        {"**/*.txt", "a.txt", false},
+        {"**/*.txt", "x/a.txt", true},
+        {"a?c", "a/c", true},
+        {"*", "", true},
+        {"", "", true},
+        {"", "a", false},
+        {"a*", "a", true},
+        {"a?", "a", false},
+        {"a*b*c", "aXbYbc", true},
+        {"a*b*c", "aXbYcb", false},
+        {"SUB/*", "sub/a", false},
+    };
+
+    (void)state;
+    ASSERT_ROWS(rows);
+}
+
+static void a_directory_means_all_in_it(void **state)
+{
+    static const struct row rows[] = {{"sub/", "sub/a/b", true},
+                                      {"sub/", "sub", false},
+                                      {"sub\\", "sub/a", true},
+                                      {"sub\\a", "sub/a", true},
+                                      {"sub/a", "sub\\a", true}};
+
+    (void)state;
+    ASSERT_ROWS(rows);
+}
+
+static void sets_are_those_of_fnmatch(void **state)
+{
+    static const struct row rows[] = {
+        {"[abc]", "b", true},     {"[!abc]", "b", false}, {"[!abc]", "d", true},
+        {"[a-c]", "b", true},     {"[a-c]", "-", false},  {"[-a]", "-", true},
+        {"[a-]", "-", true},      {"[]]", "]", true},     {"[]-a]", "^", true},
+        {"[!]]", "]", false},     {"[!]]", "a", true},    {"[^a]", "^", true},
+        {"[^a]", "b", false},     {"[[]", "[", true},     {"[c-a]", "b", false},
+        {"[c-a]", "c", false},    {"[!c-a]", "b", true},  {"[a-b-c]", "-", true},
+        {"[a-b-c]", "c", true},   {"[ab", "[ab", true},   {"[", "[", true},
+        {"[]", "[]", true},       {"[!]", "[!]", true},   {"x[!]y", "x[!]y", true},
+        {"[b-a!x]", "x", false},  {"[b-a!x]", "y", true}, {"[b-a!-z]", "m", true},
+        {"[b-a!-z]", "-", false}, {"[\\]", "/", true},    {"{a,b}", "a", false},
+    };
+
+    (void)state;
+    ASSERT_ROWS(rows);
+}
+
+static void a_character_is_a_code_point(void **state)
+{
+    static const struct row rows[] = {
+        {"?", "\xc3\xa9", true},
+        {"??", "\xc3\xa9", false},
+        {"[\xc3\xa8-\xc3\xaa]", "\xc3\xa9", true},
+        {"[\xc3\xa9]", "\xc3\xa8", false},
+        {"*\xf0\x9f\x98\x80", "a\xf0\x9f\x98\x80", true},
+    };
+
+    (void)state;
+    ASSERT_ROWS(rows);
+}
+
+static void many_stars_take_no_exponential_time(void **state)
+{
+    char pattern[HC_PATTERN_MAX + 1];
+    char path[2049];
+    int64_t start_ms = hc_monotonic_ms();
+
+    (void)state;
+    for (size_t i = 0; i < sizeof pattern - 1; i++)
+        pattern[i] = "*a"[i % 2];
+    pattern[sizeof pattern - 2] = 'b';
+    pattern[sizeof pattern - 1] = '\0';
+    memset(path, 'a', sizeof path - 1);
+    path[sizeof path - 1] = '\0';
+    assert_false(hc_pattern_matches(pattern, path));
+    assert_true(hc_monotonic_ms() - start_ms < 10000);
+}
+
+static void ignore_wins_over_allow(void **state)
+{
+    static const char *const allow[] = {"*.json", "*.bin"};
+    static const char *const ignore[] = {"big*"};
+    const struct hc_patterns patterns = {allow, 2, ignore, 1};
+
+    (void)state;
+    assert_true(hc_patterns_select(&patterns, "a.json"));
+    assert_true(hc_patterns_select(&patterns, "a.bin"));
+    assert_false(hc_patterns_select(&patterns, "big.bin"));
+    assert_false(hc_patterns_select(&patterns, "a.txt"));
+}
+
+static void no_patterns_select_everything(void **state)
+{
+    const struct hc_patterns patterns = {0};
+    struct hc_error err;
+
+    (void)state;
+    assert_true(hc_patterns_select(&patterns, ".git/config"));
+    assert_int_equal(hc_patterns_check(&patterns, &err), 0);
+}
+
+static void patterns_have_limits(void **state)
+{
+    static char text[HC_PATTERN_MAX + 2];
+    static const char *list[HC_PATTERNS_MAX + 1];
+    struct hc_patterns patterns = {.allow = list, .allow_count = HC_PATTERNS_MAX};
+    struct hc_error err;
+
+    (void)state;
+    memset(text, 'a', HC_PATTERN_MAX);
+    for (size_t i = 0; i < HC_PATTERNS_MAX + 1; i++)
+        list[i] = text;
+    assert_int_equal(hc_patterns_check(&patterns, &err), 0);
+
+    patterns.allow_count = HC_PATTERNS_MAX + 1;
+    assert_int_equal(hc_patterns_check(&patterns, &err), -1);
+    assert_int_equal(err.reason, HC_INVALID_PATTERN);
+    assert_string_equal(err.field, "allow_patterns");
+
+    text[HC_PATTERN_MAX] = 'a';
+    patterns = (struct hc_patterns){.ignore = list, .ignore_count = 1};
+    assert_int_equal(hc_patterns_check(&patterns, &err), -1);
+    assert_string_equal(err.field, "ignore_patterns");
+    assert_false(hc_pattern_matches(text, text));
+}
+
+static void a_pattern_is_utf8(void **state)
+{
+    static const char *const list[] = {"\xff"};
+    const struct hc_patterns patterns = {.allow = list, .allow_count = 1};
+    struct hc_error err;
+
+    (void)state;
+    assert_int_equal(hc_patterns_check(&patterns, &err), -1);
+    assert_int_equal(err.reason, HC_INVALID_PATTERN);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(stars_and_question_marks_cross_slashes),
+        cmocka_unit_test(a_directory_means_all_in_it),
+        cmocka_unit_test(sets_are_those_of_fnmatch),
+        cmocka_unit_test(a_character_is_a_code_point),
+        cmocka_unit_test(many_stars_take_no_exponential_time),
+        cmocka_unit_test(ignore_wins_over_allow),
+        cmocka_unit_test(no_patterns_select_everything),
+        cmocka_unit_test(patterns_have_limits),
+        cmocka_unit_test(a_pattern_is_utf8),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

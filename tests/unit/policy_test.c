@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Promise: whether the Hub is asked, and what its silence means, is decided by the
+ * options, the policy and the time given, and by nothing else.
+ */
+#include "test.h"
+
+#include <policy/policy.h>
+
+static const struct hc_policy online = {.max_staleness_ms = 60000};
+static const struct hc_policy offline = {.offline = true, .max_staleness_ms = 60000};
+static const struct hc_fetch_options defaults;
+
+static void offline_and_local_files_only_ask_nobody(void **state)
+{
+    const struct hc_fetch_options local = {.local_files_only = true};
+
+    (void)state;
+    assert_true(hc_policy_may_ask(&online, &defaults));
+    assert_false(hc_policy_may_ask(&offline, &defaults));
+    assert_false(hc_policy_may_ask(&online, &local));
+}
+
+static void assert_invalid(const struct hc_policy *policy,
+                           struct hc_fetch_options options, const char *field)
+{
+    struct hc_error err = {0};
+
+    assert_int_equal(hc_policy_check(policy, &options, &err), -1);
+    assert_int_equal(err.reason, HC_INVALID_OPTIONS);
+    assert_string_equal(err.field, field);
+}
+
+static void force_excludes_what_forbids_asking_the_hub(void **state)
+{
+    const struct hc_fetch_options force = {.force_download = true};
+    const struct hc_fetch_options dry = {.force_download = true, .dry_run = true};
+    struct hc_error err;
+
+    (void)state;
+    assert_int_equal(hc_policy_check(&online, &force, &err), 0);
+    assert_int_equal(hc_policy_check(&online, &dry, &err), 0);
+    assert_int_equal(hc_policy_check(&offline, &defaults, &err), 0);
+    assert_invalid(&offline, force, "options.force_download");
+    assert_invalid(&online,
+                   (struct hc_fetch_options){.force_download = true,
+                                             .local_files_only = true},
+                   "options.force_download");
+}
+
+static void a_negative_staleness_is_refused(void **state)
+{
+    (void)state;
+    assert_invalid(&online,
+                   (struct hc_fetch_options){.has_max_staleness = true,
+                                             .max_staleness_ms = -1},
+                   "options.max_staleness");
+}
+
+static void an_answer_is_good_until_the_limit(void **state)
+{
+    (void)state;
+    assert_true(hc_policy_is_fresh(&online, &defaults, 1000000, 1000000));
+    assert_true(hc_policy_is_fresh(&online, &defaults, 1000000, 1060000));
+    assert_false(hc_policy_is_fresh(&online, &defaults, 1000000, 1060001));
+}
+
+static void the_request_may_ask_for_less_or_more(void **state)
+{
+    const struct hc_fetch_options now = {.has_max_staleness = true};
+    const struct hc_fetch_options day = {.has_max_staleness = true,
+                                         .max_staleness_ms = 86400000};
+
+    (void)state;
+    assert_false(hc_policy_is_fresh(&online, &now, 1000000, 1000000));
+    assert_true(hc_policy_is_fresh(&online, &day, 1000000, 50000000));
+}
+
+static void a_clock_far_ahead_makes_nothing_fresh(void **state)
+{
+    (void)state;
+    assert_true(hc_policy_is_fresh(&online, &defaults, 1000100, 1000000));
+    assert_false(hc_policy_is_fresh(&online, &defaults, 900000000, 1000000));
+    assert_false(hc_policy_is_fresh(&online, &defaults, INT64_MIN, 1000000));
+    assert_false(hc_policy_is_fresh(&online, &defaults, INT64_MAX, -1000000));
+}
+
+static void the_cache_answers_for_a_hub_in_trouble_only(void **state)
+{
+    static const enum hc_reason fall_back[] = {HC_HUB_UNREACHABLE, HC_HUB_RATE_LIMITED,
+                                               HC_REPO_NOT_FOUND,  HC_GATED_REPO,
+                                               HC_REPO_DISABLED,   HC_HUB_UNAUTHORIZED,
+                                               HC_BAD_HUB_REPLY};
+    static const enum hc_reason final[] = {HC_REVISION_NOT_FOUND, HC_ENTRY_NOT_FOUND,
+                                           HC_CANCELLED, HC_DEADLINE_EXCEEDED};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof fall_back / sizeof *fall_back; i++) {
+        assert_true(hc_policy_may_fall_back(&(struct hc_error){.reason = fall_back[i]}));
+        assert_false(hc_policy_may_fall_back(
+            &(struct hc_error){.reason = fall_back[i], .is_final = true}));
+    }
+    for (size_t i = 0; i < sizeof final / sizeof *final; i++)
+        assert_false(hc_policy_may_fall_back(&(struct hc_error){.reason = final[i]}));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(offline_and_local_files_only_ask_nobody),
+        cmocka_unit_test(force_excludes_what_forbids_asking_the_hub),
+        cmocka_unit_test(a_negative_staleness_is_refused),
+        cmocka_unit_test(an_answer_is_good_until_the_limit),
+        cmocka_unit_test(the_request_may_ask_for_less_or_more),
+        cmocka_unit_test(a_clock_far_ahead_makes_nothing_fresh),
+        cmocka_unit_test(the_cache_answers_for_a_hub_in_trouble_only),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

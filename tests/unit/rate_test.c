@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise of a rate: bytes per second over the last four seconds of samples.
+ */
+#include "test.h"
+
+#include <resolver/rate.h>
+
+static void the_first_sample_has_no_rate(void **state)
+{
+    struct hc_rate rate = {0};
+
+    (void)state;
+    assert_int_equal(hc_rate_add(&rate, 1000, 5000), 0);
+}
+
+static void a_steady_flow_has_its_rate(void **state)
+{
+    struct hc_rate rate = {0};
+    uint64_t last = 0;
+
+    (void)state;
+    for (int i = 0; i < 100; i++)
+        last = hc_rate_add(&rate, (int64_t)i * 250, (uint64_t)i * 250);
+    assert_int_equal(last, 1000);
+}
+
+static void what_was_long_ago_does_not_count(void **state)
+{
+    struct hc_rate rate = {0};
+    uint64_t last = 1;
+
+    (void)state;
+    (void)hc_rate_add(&rate, 0, 0);
+    for (int i = 1; i <= HC_RATE_SAMPLES; i++)
+        last = hc_rate_add(&rate, (int64_t)i * 250, 1000000);
+    assert_int_equal(last, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_first_sample_has_no_rate),
+        cmocka_unit_test(a_steady_flow_has_its_rate),
+        cmocka_unit_test(what_was_long_ago_does_not_count),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise of a snapshot: one listing, one GET per missing file, and an answer that is
+ * proved: never whole when it is not.
+ */
+#include "resolver_fixture.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define test(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, resolver_fixture_setup,                        \
+                                    resolver_fixture_teardown)
+
+static const char *const only_config[] = {"*.json"};
+
+static struct hc_snapshot_request whole(void)
+{
+    return (struct hc_snapshot_request){.repo = {.id = "org/model"}};
+}
+
+static struct hc_snapshot_request config_only(void)
+{
+    struct hc_snapshot_request request = whole();
+
+    request.allow_patterns = only_config;
+    request.allow_count = 1;
+    return request;
+}
+
+static int snapshot(struct fixture *f, const struct hc_snapshot_request *request,
+                    struct hc_snapshot *answer)
+{
+    return hc_resolve_snapshot(f->resolver, request, NULL, answer, &f->err);
+}
+
+/* Resolves and forgets the answer: what earlier calls left on disk. */
+static void fetch(struct fixture *f, const struct hc_snapshot_request *request)
+{
+    struct hc_snapshot answer;
+
+    assert_int_equal(snapshot(f, request, &answer), 0);
+    hc_snapshot_clear(&answer);
+}
+
+static void a_snapshot_costs_one_listing_and_one_get_a_file(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_snapshot_request request = whole();
+    struct hc_snapshot answer;
+
+    assert_int_equal(snapshot(f, &request, &answer), 0);
+
+    assert_int_equal(answer.completeness, HC_COMPLETE);
+    assert_int_equal(answer.source, HC_SOURCE_HUB);
+    assert_int_equal(answer.file_count, 5);
+    assert_int_equal(answer.size_bytes, 8 + 8 + 0 + 6 + 16);
+    assert_int_equal(answer.downloaded_bytes, 8 + 8 + 6 + 16);
+    assert_string_equal(answer.commit_hash, f->commit);
+    assert_int_equal(test_hub_count(f->hub, "HEAD", NULL), 0);
+    assert_int_equal(test_hub_count(f->hub, "GET", "/tree/"), 1);
+    assert_int_equal(test_hub_count(f->hub, "GET", "/revision/"), 1);
+    assert_int_equal(test_hub_count(f->hub, "GET", "/org/model/resolve/"), 4);
+    hc_snapshot_clear(&answer);
+}
+
+static void a_second_snapshot_asks_nobody(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_snapshot_request request = whole();
+    struct hc_snapshot answer;
+
+    fetch(f, &request);
+    test_hub_clear_log(f->hub);
+
+    assert_int_equal(snapshot(f, &request, &answer), 0);
+    assert_int_equal(answer.source, HC_SOURCE_CACHE);
+    assert_int_equal(answer.completeness, HC_COMPLETE);
+    assert_int_equal(answer.downloaded_bytes, 0);
+    assert_int_equal(test_hub_count(f->hub, NULL, NULL), 0);
+    hc_snapshot_clear(&answer);
+}
+
+static void only_what_is_missing_is_fetched(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_snapshot_request some = config_only(), all = whole();
+    struct hc_snapshot answer;
+
+    fetch(f, &some);
+    test_hub_clear_log(f->hub);
+
+    assert_int_equal(snapshot(f, &all, &answer), 0);
+    assert_int_equal(answer.downloaded_bytes, 8 + 6 + 16);
+    assert_int_equal(test_hub_count(f->hub, NULL, "config.json"), 0);
+    assert_int_equal(test_hub_count(f->hub, NULL, "/tree/"), 0); /* kept on disk */
+    hc_snapshot_clear(&answer);
+}
+
+static void offline_an_incomplete_snapshot_is_an_error_with_names(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_snapshot_request some = config_only(), all = whole();
+    struct hc_snapshot answer;
+
+    fetch(f, &some);
+    resolver_fixture_reopen(f, true);
+
+    assert_int_equal(snapshot(f, &all, &answer), -1);
+    assert_int_equal(f->err.reason, HC_INCOMPLETE_SNAPSHOT);
+    assert_int_equal(f->err.missing_count, 4);
+    assert_non_null(strstr(f->err.missing, "weights.bin"));
+    assert_non_null(strstr(f->err.missing, "sub/dir/nested.txt"));
+
+    assert_int_equal(snapshot(f, &some, &answer), 0); /* what was fetched is whole */
+    assert_int_equal(answer.completeness, HC_COMPLETE);
+    hc_snapshot_clear(&answer);
+}
+
+static void without_a_listing_completeness_is_unknown(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_snapshot_request request = whole();
+    struct hc_snapshot answer;
+    struct hc_file file;
+
+    assert_int_equal(resolve(f, "main", "config.json", &file), 0);
+    hc_file_clear(&file);
+    resolver_fixture_reopen(f, true);
+
+    assert_int_equal(snapshot(f, &request, &answer), 0);
+    assert_int_equal(answer.completeness, HC_UNKNOWN);
+    assert_int_equal(answer.file_count, 1);
+    hc_snapshot_clear(&answer);
+
+    request.repo.revision = f->commit; /* the reference fails here: trap 42 */
+    assert_int_equal(snapshot(f, &request, &answer), 0);
+    assert_int_equal(answer.completeness, HC_UNKNOWN);
+    hc_snapshot_clear(&answer);
+}
+
+static void an_outage_never_makes_an_incomplete_snapshot_whole(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_snapshot_request some = config_only(), all = whole();
+    struct hc_snapshot answer;
+
+    fetch(f, &some);
+    resolver_fixture_age_ref(f, "main", 61);
+    test_hub_rule(f->hub,
+                  &(struct test_hub_rule){.fault = TEST_HUB_STATUS, .number = 503});
+
+    assert_int_equal(snapshot(f, &all, &answer), -1);
+    assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
+    assert_int_equal(snapshot(f, &some, &answer), 0);
+    assert_true(answer.stale);
+    assert_int_equal(answer.completeness, HC_COMPLETE);
+    hc_snapshot_clear(&answer);
+}
+
+static void a_blob_of_another_size_is_fetched_again(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_snapshot_request request = whole();
+    struct hc_snapshot answer;
+    struct hc_file file;
+    char *path;
+
+    fetch(f, &request);
+    path = temp_dir_path(f->dir, pointer_path(f->commit, "weights.bin"));
+    assert_int_equal(truncate(path, 3), 0);
+    free(path);
+
+    assert_int_equal(snapshot(f, &request, &answer), 0);
+    assert_int_equal(answer.downloaded_bytes, 16);
+    hc_snapshot_clear(&answer);
+    assert_int_equal(resolve(f, "main", "weights.bin", &file), 0);
+    assert_content(&file, "0123456789abcdef");
+    hc_file_clear(&file);
+}
+
+static void a_dry_run_says_what_is_missing(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_snapshot_request some = config_only(), all = whole();
+    struct hc_snapshot answer;
+
+    fetch(f, &some);
+    all.options.dry_run = true;
+    all.list_files = true;
+
+    assert_int_equal(snapshot(f, &all, &answer), 0);
+    assert_int_equal(answer.completeness, HC_PARTIAL);
+    assert_int_equal(answer.missing_count, 4);
+    assert_int_equal(answer.missing_listed, 4);
+    assert_int_equal(answer.listed, 5);
+    assert_int_equal(answer.downloaded_bytes, 0);
+    assert_false(temp_dir_has(f->dir, pointer_path(f->commit, "weights.bin")));
+    hc_snapshot_clear(&answer);
+}
+
+static void patterns_that_select_nothing_make_an_empty_snapshot(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const none[] = {"no such file"};
+    struct hc_snapshot_request request = whole();
+    struct hc_snapshot answer;
+
+    request.allow_patterns = none;
+    request.allow_count = 1;
+
+    assert_int_equal(snapshot(f, &request, &answer), 0);
+    assert_int_equal(answer.file_count, 0);
+    assert_int_equal(access(answer.path, F_OK),
+                     0); /* the ref names what exists: trap 55 */
+    hc_snapshot_clear(&answer);
+}
+
+static void the_first_failure_stops_the_rest_and_what_arrived_stays(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_snapshot_request request = whole();
+    struct hc_snapshot answer;
+
+    test_hub_rule(f->hub,
+                  &(struct test_hub_rule){.fault = TEST_HUB_CORRUPT, .on_cdn = true});
+
+    assert_int_equal(snapshot(f, &request, &answer), -1);
+    assert_int_equal(f->err.reason, HC_CHECKSUM_MISMATCH);
+    assert_false(temp_dir_has(f->dir, REPO_FOLDER "/refs/main"));
+    test_hub_clear_rules(f->hub);
+
+    assert_int_equal(snapshot(f, &request, &answer), 0);
+    assert_int_equal(answer.completeness, HC_COMPLETE);
+    hc_snapshot_clear(&answer);
+}
+
+struct seen {
+    unsigned calls;
+    struct hc_progress last;
+};
+
+static void see(void *ctx, const struct hc_progress *progress)
+{
+    struct seen *seen = ctx;
+
+    seen->calls++;
+    seen->last = *progress;
+}
+
+static void progress_ends_with_everything_done(void **state)
+{
+    struct fixture *f = *state;
+    struct seen seen = {0};
+    struct hc_snapshot_request request = whole();
+
+    request.progress = see;
+    request.progress_ctx = &seen;
+    fetch(f, &request);
+
+    assert_true(seen.calls >= 2);
+    assert_int_equal(seen.last.files_done, 5);
+    assert_int_equal(seen.last.files_total, 5);
+    assert_int_equal(seen.last.bytes_done, seen.last.bytes_total);
+    assert_int_equal(seen.last.bytes_total, 38);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        test(a_snapshot_costs_one_listing_and_one_get_a_file),
+        test(a_second_snapshot_asks_nobody),
+        test(only_what_is_missing_is_fetched),
+        test(offline_an_incomplete_snapshot_is_an_error_with_names),
+        test(without_a_listing_completeness_is_unknown),
+        test(an_outage_never_makes_an_incomplete_snapshot_whole),
+        test(a_blob_of_another_size_is_fetched_again),
+        test(a_dry_run_says_what_is_missing),
+        test(patterns_that_select_nothing_make_an_empty_snapshot),
+        test(the_first_failure_stops_the_rest_and_what_arrived_stays),
+        test(progress_ends_with_everything_done),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

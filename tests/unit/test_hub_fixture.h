@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A hub with one repo, "models/org/name", and a plain client to ask it with. For the
+ * tests of the test hub itself. Callable from any thread.
+ */
+#ifndef HC_UNIT_TEST_HUB_FIXTURE_H
+#define HC_UNIT_TEST_HUB_FIXTURE_H
+
+#include "test.h"
+#include "test_hub.h"
+
+#include "base/auto.h"
+
+#include <curl/curl.h>
+#include <stdbool.h>
+#include <string.h>
+
+enum { LFS_SIZE = 300000 };
+
+#define LFS_PATH "/org/name/resolve/main/model.safetensors"
+#define GIT_PATH "/org/name/resolve/main/sub/dir/a%20b.txt" /* "deep" */
+
+struct fixture {
+    struct test_hub *hub; /* the token "good" is valid, a page has two rows */
+    char commit[41];
+};
+
+int hub_fixture_start(void **state);
+int hub_fixture_stop(void **state);
+
+#define WITH_HUB(test)                                                                   \
+    cmocka_unit_test_setup_teardown(test, hub_fixture_start, hub_fixture_stop)
+
+/* What one request brought. */
+struct reply {
+    CURLcode outcome;
+    long status;
+    char *headers;
+    char *body;
+    size_t size;
+};
+
+void reply_clear(struct reply *reply);
+HC_DEFINE_AUTO_VALUE(reply, reply_clear)
+
+/* One request; zero-initialised members are left out. */
+struct question {
+    const char *path; /* or a whole URL */
+    const char *range;
+    const char *token;
+    bool is_head;
+    bool follows;
+};
+
+struct reply ask(const struct fixture *f, struct question question);
+
+/* HEAD without following redirects; GET that follows them. */
+struct reply head(const struct fixture *f, const char *path);
+struct reply get(const struct fixture *f, const char *path);
+
+#define assert_has(reply, text) assert_non_null(strstr((reply).headers, text))
+#define assert_has_not(reply, text) assert_null(strstr((reply).headers, text))
+
+#endif

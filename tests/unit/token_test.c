@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Promise: the nearest token is used, a rotated one at once, none can forge a header, and
+ * none is ever part of a message.
+ */
+#include "cache_fixture.h"
+
+#include <policy/token.h>
+
+#include <string.h>
+#include <sys/stat.h>
+
+#define WITH_CACHE(test) cmocka_unit_test_setup_teardown(test, make_cache, remove_cache)
+
+struct choice {
+    int result;
+    char token[HC_TOKEN_MAX + 1];
+    struct hc_error err;
+};
+
+static struct choice choose(char *token, char *file, const char *caller)
+{
+    const struct hc_settings settings = {.token = token, .token_file = file};
+    struct choice choice = {0};
+
+    choice.result = hc_token_choose(&settings, caller, choice.token, &choice.err);
+    return choice;
+}
+
+static void assert_refused(const struct choice *choice, const char *secret)
+{
+    assert_int_equal(choice->result, -1);
+    assert_int_equal(choice->err.reason, HC_HUB_UNAUTHORIZED);
+    assert_string_equal(choice->token, "");
+    assert_null(strstr(choice->err.message, secret));
+}
+
+static void the_nearest_token_wins(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO_FREE char *file = temp_dir_path(f->dir, "token");
+    char token[] = "hf_environment";
+
+    temp_dir_write(f->dir, "token", "hf_file\n");
+    assert_string_equal(choose(token, file, "hf_caller").token, "hf_caller");
+    assert_string_equal(choose(token, file, "").token, "hf_environment");
+    assert_string_equal(choose(token, file, NULL).token, "hf_environment");
+    assert_string_equal(choose(NULL, file, NULL).token, "hf_file");
+    assert_string_equal(choose(NULL, NULL, NULL).token, "");
+}
+
+static void a_rotated_file_is_read_anew(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO_FREE char *file = temp_dir_path(f->dir, "token");
+
+    temp_dir_write(f->dir, "token", "hf_old");
+    assert_string_equal(choose(NULL, file, NULL).token, "hf_old");
+    temp_dir_write(f->dir, "token", " hf_new \r\n");
+    assert_string_equal(choose(NULL, file, NULL).token, "hf_new");
+}
+
+static void a_file_that_is_absent_or_empty_is_no_token(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO_FREE char *file = temp_dir_path(f->dir, "token");
+    struct choice choice = choose(NULL, file, NULL);
+
+    assert_int_equal(choice.result, 0);
+    assert_string_equal(choice.token, "");
+    temp_dir_write(f->dir, "token", "\n");
+    choice = choose(NULL, file, NULL);
+    assert_int_equal(choice.result, 0);
+    assert_string_equal(choice.token, "");
+}
+
+static void no_implicit_token_leaves_only_the_callers(void **state)
+{
+    char secret[] = "hf_environment";
+    const struct hc_settings settings = {.token = secret, .no_implicit_token = true};
+    struct fixture *f = *state;
+    char token[HC_TOKEN_MAX + 1];
+
+    assert_int_equal(hc_token_choose(&settings, NULL, token, &f->err), 0);
+    assert_string_equal(token, "");
+    assert_int_equal(hc_token_choose(&settings, "hf_caller", token, &f->err), 0);
+    assert_string_equal(token, "hf_caller");
+}
+
+static void a_token_that_would_forge_a_header_is_refused(void **state)
+{
+    static const char *const bad[] = {"hf_secret\r\nX: y", "hf_secret x", "hf_secret\x01",
+                                      "hf_secret\xc3\xa9"};
+    struct choice choice;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        choice = choose(NULL, NULL, bad[i]);
+        assert_refused(&choice, "hf_secret");
+    }
+}
+
+static void a_file_that_cannot_be_a_token_is_named(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO_FREE char *file = temp_dir_path(f->dir, "token");
+    char text[HC_TOKEN_MAX + 2];
+    struct choice choice;
+
+    temp_dir_write(f->dir, "token", "hf_secret two");
+    choice = choose(NULL, file, NULL);
+    assert_refused(&choice, "hf_secret");
+    assert_non_null(strstr(choice.err.message, file));
+    memset(text, 'a', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    temp_dir_write(f->dir, "token", text);
+    choice = choose(NULL, file, NULL);
+    assert_refused(&choice, "aaaa");
+    assert_non_null(strstr(choice.err.message, file));
+}
+
+static void a_file_that_may_not_be_read_is_named(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO_FREE char *file = temp_dir_path(f->dir, "token");
+    struct choice choice;
+
+    temp_dir_write(f->dir, "token", "hf_secret");
+    assert_int_equal(chmod(file, 0), 0);
+    make_read_only(f);
+    choice = choose(NULL, file, NULL);
+    make_writable(f);
+    assert_refused(&choice, "hf_secret");
+    assert_non_null(strstr(choice.err.message, file));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_CACHE(the_nearest_token_wins),
+        WITH_CACHE(a_rotated_file_is_read_anew),
+        WITH_CACHE(a_file_that_is_absent_or_empty_is_no_token),
+        WITH_CACHE(no_implicit_token_leaves_only_the_callers),
+        WITH_CACHE(a_token_that_would_forge_a_header_is_refused),
+        WITH_CACHE(a_file_that_cannot_be_a_token_is_named),
+        WITH_CACHE(a_file_that_may_not_be_read_is_named),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

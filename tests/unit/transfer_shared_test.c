@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise: callers who want the same blob at the same time cost the Hub one transfer,
+ * and it goes on as long as one of them waits. Threads meet at the blob's own lock, which
+ * the test holds until all are aboard, or at a stalled answer: nothing depends on timing.
+ */
+#include "transfer_fixture.h"
+
+#include <base/auto.h>
+#include <cache/lock.h>
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { THREADS = 16, STALL_AT = 1000 };
+
+/* One thread that fetches. */
+struct fetcher {
+    struct fixture *f;
+    const struct hc_metadata *metadata;
+    struct hc_caller caller;
+    pthread_t thread;
+    int result;
+    uint64_t fetched;
+    struct hc_error err;
+};
+
+static void *run(void *ctx)
+{
+    struct fetcher *fetcher = ctx;
+    const struct hc_wanted wanted = wish(fetcher->f, "small.bin", fetcher->metadata);
+
+    fetcher->result = hc_transfers_fetch(fetcher->f->transfers, &wanted, &fetcher->caller,
+                                         &fetcher->fetched, &fetcher->err);
+    return NULL;
+}
+
+static void start(struct fetcher *fetcher, struct fixture *f,
+                  const struct hc_metadata *metadata)
+{
+    fetcher->f = f;
+    fetcher->metadata = metadata;
+    fetcher->caller.call = hc_call_new(HC_NO_DEADLINE);
+    assert_int_equal(pthread_create(&fetcher->thread, NULL, run, fetcher), 0);
+}
+
+static int finish(struct fetcher *fetcher)
+{
+    assert_int_equal(pthread_join(fetcher->thread, NULL), 0);
+    hc_call_free(fetcher->caller.call);
+    return fetcher->result;
+}
+
+static void stall_once(struct fixture *f)
+{
+    inject(f, (struct test_hub_rule){.on_cdn = true,
+                                     .times = 1,
+                                     .fault = TEST_HUB_STALL,
+                                     .number = STALL_AT});
+}
+
+/* A leader in mid-transfer, and a follower who waits. */
+static void start_two(struct fixture *f, const struct hc_metadata *metadata,
+                      struct fetcher fetchers[2])
+{
+    stall_once(f);
+    start(&fetchers[0], f, metadata);
+    test_hub_await_stall(f->server);
+    await_arrived(f, metadata->etag, STALL_AT);
+    start(&fetchers[1], f, metadata);
+    await_waiting(f, metadata->etag, 2);
+}
+
+static void many_callers_cost_one_transfer(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    struct hc_lock *lock = hc_lock_take(f->cache, &f->repo, metadata.etag, NULL, &f->err);
+    struct fetcher fetchers[THREADS] = {0};
+    uint64_t fetched = 0;
+
+    for (size_t i = 0; i < THREADS; i++)
+        start(&fetchers[i], f, &metadata);
+    await_waiting(f, metadata.etag, THREADS);
+    hc_lock_release(lock);
+
+    for (size_t i = 0; i < THREADS; i++) {
+        assert_int_equal(finish(&fetchers[i]), 0);
+        fetched += fetchers[i].fetched;
+    }
+    assert_int_equal(test_hub_count_cdn(f->server, "GET"), 1);
+    assert_int_equal(fetched, SMALL_SIZE); /* one of them brought it */
+    assert_int_equal(hc_transfers_waiting(f->transfers, &f->repo, metadata.etag), 0);
+    expect_only_blob(f, "small.bin");
+}
+
+static void what_another_process_brought_is_not_fetched(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    struct hc_lock *lock = hc_lock_take(f->cache, &f->repo, metadata.etag, NULL, &f->err);
+    struct fetcher fetcher = {0};
+    char blob[PATH_MAX];
+    char *bytes = malloc(SMALL_SIZE + 1);
+
+    assert_non_null(bytes);
+    memset(bytes, 'x', SMALL_SIZE);
+    bytes[SMALL_SIZE] = '\0';
+    start(&fetcher, f, &metadata);
+    await_waiting(f, metadata.etag, 1);
+    assert_int_equal(hc_cache_blob_path(blob, &f->repo, metadata.etag, &f->err), 0);
+    temp_dir_write(f->dir, blob, bytes);
+    hc_lock_release(lock);
+    free(bytes);
+
+    assert_int_equal(finish(&fetcher), 0);
+    assert_int_equal(fetcher.fetched, 0);
+    assert_int_equal(test_hub_count(f->server, "GET", NULL), 0);
+}
+
+static void a_transfer_outlives_the_caller_who_began_it(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    struct fetcher fetchers[2] = {0};
+
+    start_two(f, &metadata, fetchers);
+    hc_call_cancel(fetchers[0].caller.call);
+
+    assert_int_equal(finish(&fetchers[0]), -1);
+    assert_int_equal(fetchers[0].err.reason, HC_CANCELLED);
+    assert_int_equal(finish(&fetchers[1]), 0);
+    assert_int_equal(fetchers[1].fetched, SMALL_SIZE);
+    expect_log(f, "range=bytes=1000-", true);
+    assert_int_equal(test_hub_count_cdn(f->server, "GET"), 2);
+    expect_only_blob(f, "small.bin");
+}
+
+static void a_caller_who_only_waits_may_go(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    struct fetcher fetchers[2] = {0};
+
+    start_two(f, &metadata, fetchers);
+    hc_call_cancel(fetchers[1].caller.call);
+    assert_int_equal(finish(&fetchers[1]), -1);
+    assert_int_equal(fetchers[1].err.reason, HC_CANCELLED);
+
+    test_hub_release(f->server);
+    assert_int_equal(finish(&fetchers[0]), 0);
+    assert_int_equal(test_hub_count_cdn(f->server, "GET"), 1);
+    expect_only_blob(f, "small.bin");
+}
+
+static void when_nobody_waits_any_more_nothing_is_left(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    struct fetcher fetchers[2] = {0};
+
+    start_two(f, &metadata, fetchers);
+    hc_call_cancel(fetchers[0].caller.call);
+    hc_call_cancel(fetchers[1].caller.call);
+    assert_int_equal(finish(&fetchers[0]), -1);
+    assert_int_equal(finish(&fetchers[1]), -1);
+
+    expect_no_blob(f);
+    assert_false(hc_lock_is_held(f->cache, f->repo.folder, metadata.etag));
+    assert_int_equal(hc_transfers_arrived(f->transfers, &f->repo, metadata.etag), 0);
+}
+
+static void a_failure_reaches_all_who_wait(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    struct hc_lock *lock = hc_lock_take(f->cache, &f->repo, metadata.etag, NULL, &f->err);
+    struct fetcher fetchers[THREADS] = {0};
+
+    inject(f, (struct test_hub_rule){.on_cdn = true,
+                                     .fault = TEST_HUB_CORRUPT,
+                                     .number = 1});
+    for (size_t i = 0; i < THREADS; i++)
+        start(&fetchers[i], f, &metadata);
+    await_waiting(f, metadata.etag, THREADS);
+    hc_lock_release(lock);
+
+    for (size_t i = 0; i < THREADS; i++) {
+        assert_int_equal(finish(&fetchers[i]), -1);
+        assert_int_equal(fetchers[i].err.reason, HC_CHECKSUM_MISMATCH);
+    }
+    assert_int_equal(test_hub_count_cdn(f->server, "GET"), 2);
+    expect_no_blob(f);
+}
+
+static void a_good_token_is_not_spoilt_by_bad_ones(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    struct hc_lock *lock = hc_lock_take(f->cache, &f->repo, metadata.etag, NULL, &f->err);
+    struct fetcher fetchers[THREADS] = {0};
+
+    test_hub_set_access(f->server, "models/org/m", TEST_HUB_GATED);
+    fetchers[THREADS - 1].caller.token = "hf_good";
+    for (size_t i = 0; i < THREADS; i++)
+        start(&fetchers[i], f, &metadata);
+    await_waiting(f, metadata.etag, THREADS);
+    hc_lock_release(lock);
+
+    for (size_t i = 0; i < THREADS; i++)
+        (void)finish(&fetchers[i]);
+    assert_int_equal(fetchers[THREADS - 1].result, 0);
+    for (size_t i = 0; i < THREADS; i++) {
+        /* Who came first decides whether the others share a refusal or the blob. */
+        if (fetchers[i].result < 0)
+            assert_int_equal(fetchers[i].err.reason, HC_GATED_REPO);
+    }
+    assert_int_equal(test_hub_count_cdn(f->server, "GET"), 1);
+}
+
+#define TEST(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, transfer_set_up, transfer_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(many_callers_cost_one_transfer),
+        TEST(what_another_process_brought_is_not_fetched),
+        TEST(a_transfer_outlives_the_caller_who_began_it),
+        TEST(a_caller_who_only_waits_may_go),
+        TEST(when_nobody_waits_any_more_nothing_is_left),
+        TEST(a_failure_reaches_all_who_wait),
+        TEST(a_good_token_is_not_spoilt_by_bad_ones),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise: a fetch ends with the blob whole and right, or with nothing at all; what a
+ * bad connection costs is the bytes that did not arrive, and what bad bytes cost is one
+ * more try.
+ */
+#include "transfer_fixture.h"
+
+#include <cache/blob.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+static void a_blob_is_fetched_once(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t first, second;
+
+    assert_int_equal(fetch(f, "small.bin", NULL, &first), 0);
+    assert_int_equal(test_hub_count_cdn(f->server, "GET"), 1);
+    assert_int_equal(fetch(f, "small.bin", NULL, &second), 0);
+
+    assert_int_equal(first, SMALL_SIZE);
+    assert_int_equal(second, 0);
+    assert_int_equal(test_hub_count(f->server, "GET", NULL),
+                     0); /* since the second HEAD */
+    expect_only_blob(f, "small.bin");
+}
+
+static void a_git_file_is_fetched_from_the_hub(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t fetched;
+
+    assert_int_equal(fetch(f, "config.json", NULL, &fetched), 0);
+    assert_int_equal(fetched, 2);
+    expect_only_blob(f, "config.json");
+}
+
+static void an_empty_file_needs_no_request(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t fetched;
+
+    assert_int_equal(fetch(f, "empty.txt", NULL, &fetched), 0);
+    assert_int_equal(test_hub_count(f->server, "GET", NULL), 0);
+    expect_only_blob(f, "empty.txt");
+}
+
+static void a_large_file_arrives_whole(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t fetched;
+
+    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    assert_int_equal(fetched, LARGE_SIZE);
+    expect_only_blob(f, "large.bin");
+}
+
+static void force_fetches_what_is_there(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_caller caller = {0};
+    struct hc_metadata metadata;
+    struct hc_wanted wanted;
+    uint64_t fetched;
+
+    assert_int_equal(fetch(f, "small.bin", NULL, &fetched), 0);
+    metadata = ask_about(f, "small.bin");
+    wanted = wish(f, "small.bin", &metadata);
+    wanted.force = true;
+
+    assert_int_equal(hc_transfers_fetch(f->transfers, &wanted, &caller, &fetched,
+                                        &f->err),
+                     0);
+    assert_int_equal(fetched, SMALL_SIZE);
+    assert_int_equal(test_hub_count_cdn(f->server, "GET"), 1);
+    expect_only_blob(f, "small.bin");
+}
+
+static void a_blob_of_another_size_is_replaced(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    char blob[PATH_MAX];
+    uint64_t fetched;
+
+    assert_int_equal(hc_cache_blob_path(blob, &f->repo, metadata.etag, &f->err), 0);
+    temp_dir_write(f->dir, blob, "half a fi");
+
+    assert_int_equal(fetch(f, "small.bin", NULL, &fetched), 0);
+    assert_int_equal(fetched, SMALL_SIZE);
+    expect_only_blob(f, "small.bin");
+}
+
+/* --- connections that break ----------------------------------------------------------
+ */
+
+static void a_dropped_connection_is_taken_up_where_it_was(void **state)
+{
+    static const enum test_hub_fault faults[] = {TEST_HUB_CUT, TEST_HUB_SHORT};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        const bool is_cut = faults[i] == TEST_HUB_CUT;
+        uint64_t fetched;
+
+        inject(f, (struct test_hub_rule){.on_cdn = true,
+                                         .times = 1,
+                                         .fault = faults[i],
+                                         .number = is_cut ? 12345 : SMALL_SIZE - 12345});
+        assert_int_equal(fetch(f, "small.bin", NULL, &fetched), 0);
+        expect_log(f, "range=bytes=12345-", true);
+        assert_int_equal(test_hub_count_cdn(f->server, "GET"), 2);
+        expect_only_blob(f, "small.bin");
+
+        temp_dir_remove(temp_dir_path(f->dir, "models--org--m"));
+    }
+}
+
+static void a_reset_connection_is_taken_up(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t fetched;
+
+    inject(f, (struct test_hub_rule){.on_cdn = true,
+                                     .times = 1,
+                                     .fault = TEST_HUB_CUT_RESET,
+                                     .number = LARGE_SIZE / 64});
+    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    assert_int_equal(test_hub_count_cdn(f->server, "GET"), 2);
+    expect_only_blob(f, "large.bin");
+}
+
+static void a_server_without_ranges_sends_all_again(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t fetched;
+
+    inject(f, (struct test_hub_rule){
+                  .on_cdn = true, .times = 1, .fault = TEST_HUB_CUT, .number = 777});
+    inject(f, (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_NO_RANGE});
+    assert_int_equal(fetch(f, "small.bin", NULL, &fetched), 0);
+    expect_log(f, "range=bytes=777-", true);
+    expect_only_blob(f, "small.bin");
+}
+
+static void progress_renews_patience(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t fetched;
+
+    inject(f,
+           (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_CUT, .number = 2000});
+    assert_int_equal(fetch(f, "small.bin", NULL, &fetched), 0);
+    assert_true(test_hub_count_cdn(f->server, "GET") >= SMALL_SIZE / 2000);
+    expect_only_blob(f, "small.bin");
+}
+
+static void without_progress_it_ends(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t fetched;
+
+    inject(f, (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_CLOSE});
+    assert_int_equal(fetch(f, "small.bin", NULL, &fetched), -1);
+    assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
+    assert_int_not_equal(f->err.retry_after_ms, 0);
+    assert_non_null(strstr(f->err.message, "small.bin"));
+    assert_int_equal(fetched, 0);
+    expect_no_blob(f);
+}
+
+static void a_hub_that_always_sends_less_ends_it(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t fetched;
+
+    inject(f,
+           (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_SHORT, .number = 5});
+    inject(f, (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_NO_RANGE});
+    assert_int_equal(fetch(f, "small.bin", NULL, &fetched), -1);
+    expect_no_blob(f);
+}
+
+static void a_deadline_ends_a_stalled_transfer(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_call *call = hc_call_new(hc_monotonic_ms() + 300);
+    uint64_t fetched;
+
+    inject(f, (struct test_hub_rule){.on_cdn = true,
+                                     .fault = TEST_HUB_STALL,
+                                     .number = 100});
+    assert_int_equal(fetch(f, "small.bin", call, &fetched), -1);
+    hc_call_free(call);
+    assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
+    expect_no_blob(f);
+}
+
+static void a_storage_that_asks_for_a_pause_gets_it(void **state)
+{
+    struct fixture *f = *state;
+    int64_t start = hc_monotonic_ms();
+    uint64_t fetched;
+
+    inject(f, (struct test_hub_rule){.on_cdn = true,
+                                     .times = 1,
+                                     .fault = TEST_HUB_STATUS,
+                                     .number = 429,
+                                     .retry_after_s = 1});
+    assert_int_equal(fetch(f, "small.bin", NULL, &fetched), 0);
+    assert_true(hc_monotonic_ms() - start >= 1000);
+    expect_only_blob(f, "small.bin");
+}
+
+/* --- bytes that are wrong ------------------------------------------------------------
+ */
+
+static void wrong_bytes_are_fetched_again_once(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t fetched;
+
+    inject(f, (struct test_hub_rule){
+                  .on_cdn = true, .times = 1, .fault = TEST_HUB_CORRUPT, .number = 9});
+    assert_int_equal(fetch(f, "small.bin", NULL, &fetched), 0);
+    assert_int_equal(test_hub_count_cdn(f->server, "GET"), 2);
+    expect_log(f, "range=bytes", false); /* from the beginning */
+    expect_only_blob(f, "small.bin");
+}
+
+static void bytes_that_stay_wrong_are_not_stored(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t fetched;
+
+    inject(f, (struct test_hub_rule){.on_cdn = true,
+                                     .fault = TEST_HUB_CORRUPT,
+                                     .number = 9});
+    assert_int_equal(fetch(f, "small.bin", NULL, &fetched), -1);
+    assert_int_equal(f->err.reason, HC_CHECKSUM_MISMATCH);
+    assert_int_equal(test_hub_count_cdn(f->server, "GET"), 2);
+    assert_int_equal(fetched, 0);
+    expect_no_blob(f);
+}
+
+static void more_bytes_than_promised_are_not_stored(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    const struct hc_caller caller = {0};
+    struct hc_wanted wanted = wish(f, "small.bin", &metadata);
+    uint64_t fetched;
+
+    wanted.size = SMALL_SIZE - 1;
+    assert_int_equal(hc_transfers_fetch(f->transfers, &wanted, &caller, &fetched,
+                                        &f->err),
+                     -1);
+    assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+    expect_no_blob(f);
+}
+
+/* --- where the bytes are -------------------------------------------------------------
+ */
+
+static void a_known_location_is_asked_directly(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    const struct hc_caller caller = {0};
+    struct hc_wanted wanted = wish(f, "small.bin", &metadata);
+    uint64_t fetched;
+
+    wanted.location = metadata.location;
+    assert_int_equal(hc_transfers_fetch(f->transfers, &wanted, &caller, &fetched,
+                                        &f->err),
+                     0);
+    assert_int_equal(test_hub_count(f->server, "GET", "/resolve/"), 0);
+    assert_int_equal(test_hub_count_cdn(f->server, "GET"), 1);
+}
+
+static void a_location_that_expired_is_asked_for_again(void **state)
+{
+    static const uint64_t statuses[] = {401, 403, 404, 410};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+        const struct hc_metadata metadata = ask_about(f, "small.bin");
+        const struct hc_caller caller = {0};
+        struct hc_wanted wanted = wish(f, "small.bin", &metadata);
+        uint64_t fetched;
+
+        wanted.location = metadata.location;
+        wanted.force = true;
+        inject(f, (struct test_hub_rule){.on_cdn = true,
+                                         .times = 1,
+                                         .fault = TEST_HUB_STATUS,
+                                         .number = statuses[i]});
+        assert_int_equal(hc_transfers_fetch(f->transfers, &wanted, &caller, &fetched,
+                                            &f->err),
+                         0);
+        assert_int_equal(test_hub_count(f->server, "GET", "/resolve/"), 1);
+        expect_only_blob(f, "small.bin");
+    }
+}
+
+#define TEST(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, transfer_set_up, transfer_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_blob_is_fetched_once),
+        TEST(a_git_file_is_fetched_from_the_hub),
+        TEST(an_empty_file_needs_no_request),
+        TEST(a_large_file_arrives_whole),
+        TEST(force_fetches_what_is_there),
+        TEST(a_blob_of_another_size_is_replaced),
+        TEST(a_dropped_connection_is_taken_up_where_it_was),
+        TEST(a_reset_connection_is_taken_up),
+        TEST(a_server_without_ranges_sends_all_again),
+        TEST(progress_renews_patience),
+        TEST(without_progress_it_ends),
+        TEST(a_hub_that_always_sends_less_ends_it),
+        TEST(a_deadline_ends_a_stalled_transfer),
+        TEST(a_storage_that_asks_for_a_pause_gets_it),
+        TEST(wrong_bytes_are_fetched_again_once),
+        TEST(bytes_that_stay_wrong_are_not_stored),
+        TEST(more_bytes_than_promised_are_not_stored),
+        TEST(a_known_location_is_asked_directly),
+        TEST(a_location_that_expired_is_asked_for_again),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

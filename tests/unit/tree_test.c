@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Promise: a listing on disk has the bytes that the reference client writes, and one that
+ * cannot be trusted in any part is treated as absent.
+ */
+#include "cache_fixture.h"
+
+#include <base/text.h>
+#include <cache/tree.h>
+
+#include <string.h>
+#include <sys/stat.h>
+
+#define WITH_CACHE(test) cmocka_unit_test_setup_teardown(test, make_cache, remove_cache)
+#define TREE "models--org--name/trees/" COMMIT ".json"
+#define HEAD "{\"format_version\": 1, \"files\": {"
+#define ENTRY "\"size\": 5, \"blob_id\": \"" HELLO_GIT "\""
+
+/* As json.dump(…, indent=1) of Python writes these four files. */
+static const char reference[] = "{\n"
+                                " \"format_version\": 1,\n"
+                                " \"files\": {\n"
+                                "  \"a \\\"b\\\"\": {\n"
+                                "   \"size\": 0,\n"
+                                "   \"blob_id\": \"" HELLO_GIT "\"\n"
+                                "  },\n"
+                                "  \"model.bin\": {\n"
+                                "   \"size\": 130,\n"
+                                "   \"blob_id\": \"" HELLO_GIT "\",\n"
+                                "   \"lfs_sha256\": \"" HELLO_SHA256 "\",\n"
+                                "   \"lfs_size\": 5000000000,\n"
+                                "   \"xet_hash\": \"" HELLO_SHA256 "\"\n"
+                                "  },\n"
+                                "  \"\\u00e9/\\u20ac\": {\n"
+                                "   \"size\": 5,\n"
+                                "   \"blob_id\": \"" HELLO_GIT "\"\n"
+                                "  },\n"
+                                "  \"\\ud83d\\ude00\": {\n"
+                                "   \"size\": 5,\n"
+                                "   \"blob_id\": \"" HELLO_GIT "\"\n"
+                                "  }\n"
+                                " }\n"
+                                "}";
+
+static void add(struct hc_tree *tree, const char *path, uint64_t size, bool is_lfs)
+{
+    struct hc_entry entry = {.size = size, .blob_id = HELLO_GIT};
+    struct hc_error err;
+    char copy[64];
+
+    assert_true(hc_format(copy, sizeof copy, "%s", path) > 0);
+    entry.path = copy;
+    if (is_lfs) {
+        entry.lfs_size = 5000000000;
+        memcpy(entry.lfs_sha256, HELLO_SHA256, sizeof entry.lfs_sha256);
+        memcpy(entry.xet_hash, HELLO_SHA256, sizeof entry.xet_hash);
+    }
+    assert_int_equal(hc_tree_add(tree, &entry, &err), 0);
+}
+
+static struct hc_tree *make_tree(void)
+{
+    struct hc_error err;
+    struct hc_tree *tree = hc_tree_new(&err);
+
+    assert_non_null(tree);
+    add(tree, "\xf0\x9f\x98\x80", 5, false);
+    add(tree, "model.bin", 130, true);
+    add(tree, "\xc3\xa9/\xe2\x82\xac", 5, false);
+    add(tree, "a \"b\"", 0, false);
+    hc_tree_sort(tree);
+    return tree;
+}
+
+static int save(struct fixture *f, const struct hc_tree *tree)
+{
+    return hc_tree_save(f->cache, &f->repo, COMMIT, tree, &f->err);
+}
+
+static int load(struct fixture *f, struct hc_tree **tree)
+{
+    return hc_tree_load(f->cache, &f->repo, COMMIT, tree, &f->err);
+}
+
+static void a_saved_listing_has_the_bytes_of_the_reference(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_tree) *tree = make_tree();
+
+    assert_int_equal(save(f, tree), 0);
+    assert_content(f, TREE, reference);
+}
+
+static void an_empty_listing_is_written_as_python_does(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_tree) *tree = hc_tree_new(&f->err);
+
+    assert_int_equal(save(f, tree), 0);
+    assert_content(f, TREE, "{\n \"format_version\": 1,\n \"files\": {}\n}");
+}
+
+static void a_listing_has_the_mode_of_the_umask(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_tree) *tree = make_tree();
+    mode_t old = umask(022);
+
+    assert_int_equal(save(f, tree), 0);
+    (void)umask(old);
+    assert_int_equal(mode_of(f, TREE), 0644);
+}
+
+static void what_the_reference_wrote_is_read(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_tree) *tree = NULL;
+    const struct hc_entry *entry;
+
+    temp_dir_write(f->dir, TREE, reference);
+    assert_int_equal(load(f, &tree), 1);
+    assert_int_equal(tree->count, 4);
+    entry = hc_tree_find(tree, "model.bin");
+    assert_non_null(entry);
+    assert_string_equal(hc_entry_etag(entry), HELLO_SHA256);
+    assert_true(hc_entry_size(entry) == 5000000000);
+    assert_true(entry->size == 130);
+    assert_string_equal(entry->xet_hash, HELLO_SHA256);
+    entry = hc_tree_find(tree, "\xf0\x9f\x98\x80");
+    assert_non_null(entry);
+    assert_string_equal(hc_entry_etag(entry), HELLO_GIT);
+    assert_true(hc_entry_size(entry) == 5);
+}
+
+static void files_are_found_by_their_whole_path_only(void **state)
+{
+    HC_AUTO(hc_tree) *tree = make_tree();
+
+    (void)state;
+    assert_null(hc_tree_find(tree, "model"));
+    assert_null(hc_tree_find(tree, "\xc3\xa9"));
+    assert_null(hc_tree_find(tree, ""));
+    assert_null(hc_tree_find(tree, "z"));
+}
+
+static struct hc_tree *parse(const char *json)
+{
+    return hc_tree_parse(json, strlen(json));
+}
+
+static void listings_in_any_order_are_sorted(void **state)
+{
+    HC_AUTO(hc_tree) *tree =
+        parse(HEAD "\"b\": {" ENTRY "}, \"a/c\": {" ENTRY "}, \"a\": {" ENTRY "}}}");
+
+    (void)state;
+    assert_non_null(tree);
+    assert_string_equal(tree->entries[0].path, "a");
+    assert_string_equal(tree->entries[1].path, "a/c");
+    assert_string_equal(tree->entries[2].path, "b");
+}
+
+static void null_and_unknown_keys_are_harmless(void **state)
+{
+    HC_AUTO(hc_tree) *tree =
+        parse(HEAD "\"a\": {" ENTRY ", \"lfs_sha256\": null, \"lfs_size\": null, "
+                   "\"xet_hash\": null, \"new\": [1]}}, \"later\": true}");
+
+    (void)state;
+    assert_non_null(tree);
+    assert_string_equal(hc_entry_etag(&tree->entries[0]), HELLO_GIT);
+}
+
+static void a_listing_that_is_wrong_anywhere_is_none(void **state)
+{
+    static const char *const bad[] = {
+        "",
+        "null",
+        "[]",
+        "{}",
+        "{\"files\": {}}",
+        "{\"format_version\": 2, \"files\": {}}",
+        "{\"format_version\": \"1\", \"files\": {}}",
+        "{\"format_version\": 1, \"files\": []}",
+        "{\"format_version\": 1}",
+        HEAD "}} x",
+        HEAD "\"a\": {" ENTRY "}}",
+        HEAD "\"a\": null}}",
+        HEAD "\"a\": {\"blob_id\": \"" HELLO_GIT "\"}}}",
+        HEAD "\"a\": {\"size\": 5}}}",
+        HEAD "\"a\": {\"size\": -1, \"blob_id\": \"" HELLO_GIT "\"}}}",
+        HEAD "\"a\": {\"size\": 1.5, \"blob_id\": \"" HELLO_GIT "\"}}}",
+        HEAD "\"a\": {\"size\": 99999999999999999999, \"blob_id\": \"" HELLO_GIT "\"}}}",
+        HEAD "\"a\": {\"size\": 5, \"blob_id\": \"../../../etc/passwd\"}}}",
+        HEAD "\"a\": {\"size\": 5, \"blob_id\": \"" HELLO_GIT "0\"}}}",
+        HEAD "\"a\": {" ENTRY ", \"lfs_sha256\": \"" HELLO_GIT "\", \"lfs_size\": 1}}}",
+        HEAD "\"a\": {" ENTRY ", \"lfs_sha256\": \"" HELLO_SHA256 "\"}}}",
+        HEAD "\"a\": {" ENTRY ", \"xet_hash\": \"xyz\"}}}",
+        HEAD "\"a\": {" ENTRY ", \"xet_hash\": \"\"}}}",
+        HEAD "\"ok\": {" ENTRY "}, \"../a\": {" ENTRY "}}}",
+        HEAD "\"/a\": {" ENTRY "}}}",
+        HEAD "\"\": {" ENTRY "}}}",
+        HEAD "\"a\\nb\": {" ENTRY "}}}",
+        HEAD "\"a\\u0000b\": {" ENTRY "}}}",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_null(parse(bad[i]));
+}
+
+static void a_listing_that_cannot_be_read_is_absent(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_tree) *tree = NULL;
+
+    assert_int_equal(load(f, &tree), 0);
+    temp_dir_write(f->dir, TREE, "{\"format_version\": 1, \"fil");
+    assert_int_equal(load(f, &tree), 0);
+    assert_null(tree);
+}
+
+static void a_listing_of_another_user_is_absent(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_tree) *tree = NULL;
+    HC_AUTO_FREE char *path = temp_dir_path(f->dir, TREE);
+    int found;
+
+    temp_dir_write(f->dir, TREE, reference);
+    assert_int_equal(chmod(path, 0), 0);
+    make_read_only(f);
+    found = load(f, &tree);
+    make_writable(f);
+    assert_int_equal(found, 0);
+}
+
+static void entries_of_the_hub_are_checked(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_tree) *tree = hc_tree_new(&f->err);
+    char unsafe[] = "../x", safe[] = "x";
+    struct hc_entry bad_path = {.path = unsafe, .blob_id = HELLO_GIT};
+    struct hc_entry bad_id = {.path = safe, .blob_id = "x"};
+
+    assert_int_equal(hc_tree_add(tree, &bad_path, &f->err), -1);
+    assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+    assert_int_equal(hc_tree_add(tree, &bad_id, &f->err), -1);
+    assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+    assert_int_equal(tree->count, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_CACHE(a_saved_listing_has_the_bytes_of_the_reference),
+        WITH_CACHE(an_empty_listing_is_written_as_python_does),
+        WITH_CACHE(a_listing_has_the_mode_of_the_umask),
+        WITH_CACHE(what_the_reference_wrote_is_read),
+        cmocka_unit_test(files_are_found_by_their_whole_path_only),
+        cmocka_unit_test(listings_in_any_order_are_sorted),
+        cmocka_unit_test(null_and_unknown_keys_are_harmless),
+        cmocka_unit_test(a_listing_that_is_wrong_anywhere_is_none),
+        WITH_CACHE(a_listing_that_cannot_be_read_is_absent),
+        WITH_CACHE(a_listing_of_another_user_is_absent),
+        WITH_CACHE(entries_of_the_hub_are_checked),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
