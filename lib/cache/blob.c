@@ -59,6 +59,18 @@ static int start_digest(struct hc_ingest *ingest, struct hc_error *err)
     return ingest->digest ? 0 : -1;
 }
 
+/* The claim comes first: what a crash leaves behind is always somebody's. */
+static int claim_name(struct hc_ingest *ingest, const struct hc_cache *cache,
+                      const struct hc_repo *repo, struct hc_error *err)
+{
+    if (hc_file_private_name(ingest->incomplete, sizeof ingest->incomplete, ingest->blob,
+                             ".incomplete", err) < 0)
+        return -1;
+    ingest->claim = hc_claim_make(cache, repo, ingest->etag,
+                                  strrchr(ingest->incomplete, '/') + 1, err);
+    return ingest->claim ? 0 : -1;
+}
+
 static int create_incomplete(struct hc_ingest *ingest, struct hc_error *err)
 {
     const char *path = ingest->incomplete;

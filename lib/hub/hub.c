@@ -120,8 +120,7 @@ void hc_hub_close(struct hc_hub *hub)
     free(hub);
 }
 
-/* NOLINTNEXTLINE(readability-function-size): a file has three names, an answer two places
- */
+/* A file has three names. NOLINTNEXTLINE(readability-function-size) */
 int hc_hub_head(struct hc_hub *hub, const struct hc_repo *repo, const char *revision,
                 const char *path, const struct hc_caller *caller,
                 struct hc_metadata *metadata, struct hc_error *err)

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The Hub's HTTP API, as much of it as resolving needs: metadata of a file, the commit of a
- * revision, the tree of a commit, the bytes of a file. A hub is one endpoint with its
+ * The Hub's HTTP API, as much of it as resolving needs: metadata of a file, the commit of
+ * a revision, the tree of a commit, the bytes of a file. A hub is one endpoint with its
  * timeouts and a pool of kept-alive connections; any number of threads may ask it.
  *
- * Every question is asked again after a failure that may pass (connect, DNS, TLS, timeout,
- * a connection closed or reset, 408, 429, 5xx) with growing pauses and jitter, or when
- * Retry-After or RateLimit says; never past the caller's deadline: when the next pause would
- * outlast it, the failure is reported at once. What an answer means is in reply.h.
+ * Every question is asked again after a failure that may pass (connect, DNS, TLS,
+ * timeout, a connection closed or reset, 408, 429, 5xx) with growing pauses and jitter,
+ * or when Retry-After or RateLimit says; never past the caller's deadline: when the next
+ * pause would outlast it, the failure is reported at once. What an answer means is in
+ * reply.h.
  *
- * A token goes to the endpoint's host and port only, never to where a redirect leads beyond.
+ * A token goes to the endpoint's host and port only, never to where a redirect leads
+ * beyond.
  */
 #ifndef HC_HUB_HUB_H
 #define HC_HUB_HUB_H
@@ -43,7 +45,7 @@ struct hc_metadata {
     char commit[HC_COMMIT_SIZE];
     char etag[HC_ETAG_MAX + 1];
     uint64_t size;
-    char location[HC_URL_MAX]; /* where the bytes are; may be signed, never to be logged */
+    char location[HC_URL_MAX]; /* where the bytes are; signed, never to be logged */
 };
 
 /* Borrows nothing: copies what it needs of `settings`. */
@@ -53,9 +55,9 @@ HC_DEFINE_AUTO(hc_hub, hc_hub_close)
 
 /*
  * HEAD …/resolve/<revision>/<path> (§2.2), following redirects within the endpoint's own
- * host: commit, etag and size of a file, and where it is. BAD_HUB_REPLY when one of them is
- * missing or unsafe. On ENTRY_NOT_FOUND `metadata->commit` is the commit that the answer
- * named, or "".
+ * host: commit, etag and size of a file, and where it is. BAD_HUB_REPLY when one of them
+ * is missing or unsafe. On ENTRY_NOT_FOUND `metadata->commit` is the commit that the
+ * answer named, or "".
  */
 int hc_hub_head(struct hc_hub *hub, const struct hc_repo *repo, const char *revision,
                 const char *path, const struct hc_caller *caller,
@@ -66,7 +68,7 @@ int hc_hub_revision(struct hc_hub *hub, const struct hc_repo *repo, const char *
                     const struct hc_caller *caller, char commit[HC_COMMIT_SIZE],
                     struct hc_error *err);
 
-/* GET /api/<collection>/<id>/tree/<commit>?recursive=true, all pages; the caller frees. */
+/* GET /api/<collection>/<id>/tree/<commit>, all pages of it; the caller frees. */
 struct hc_tree *hc_hub_tree(struct hc_hub *hub, const struct hc_repo *repo,
                             const char *commit, const struct hc_caller *caller,
                             struct hc_error *err);
@@ -80,7 +82,7 @@ struct hc_download {
     uint64_t offset;      /* with 0 no Range is sent */
     uint64_t size;        /* the whole file's */
 
-    /* Called before the first byte when the server sends from 0 although asked for `offset`. */
+    /* Called before the first byte when the server sends from 0 instead of `offset`. */
     int (*restart)(void *ctx, struct hc_error *err);
     /* Called with the bytes, in order; -1 ends the download with that error. */
     int (*write)(void *ctx, const void *bytes, size_t count, struct hc_error *err);
@@ -88,15 +90,16 @@ struct hc_download {
 };
 
 /*
- * GET, following redirects anywhere (at most HC_REDIRECTS_MAX; the token stays home). 0 when
- * the answer ended as HTTP says it should. -1 with, beside the reasons of reply.h,
+ * GET, following redirects anywhere (at most HC_REDIRECTS_MAX; the token stays home). 0
+ * when the answer ended as HTTP says it should. -1 with, beside the reasons of reply.h,
  * HUB_UNREACHABLE for a connection that broke or stalled in mid-body: what was written
  * before stays written.
  */
 int hc_hub_get(struct hc_hub *hub, const struct hc_download *download,
                const struct hc_caller *caller, struct hc_error *err);
 
-/* The pause before attempt `attempt` + 1 (0 for the first retry): doubles from the base, jittered. */
+/* The pause before attempt `attempt` + 1 (0 for the first retry): doubles from the base,
+ * jittered. */
 int64_t hc_hub_pause_ms(const struct hc_hub *hub, unsigned attempt);
 
 /* How often something is asked again before giving up. */

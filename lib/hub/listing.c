@@ -114,8 +114,9 @@ int hc_listing_commit(const char *bytes, size_t count, char commit[HC_COMMIT_SIZ
     return 0;
 }
 
-/* 1: ask->request.url is the next page; 0: there is none; -1. */
-static int turn_page(struct hc_ask *ask, struct hc_error *err)
+/* 1: ask->request.url is the next page; 0: there is none; -1. `seen` is an earlier page.
+ */
+static int turn_page(struct hc_ask *ask, const char *seen, struct hc_error *err)
 {
     char next[HC_URL_MAX];
 
@@ -124,28 +125,34 @@ static int turn_page(struct hc_ask *ask, struct hc_error *err)
     if (!hc_url_join(next, ask->request.url, ask->reply.next_page) ||
         !hc_url_same_origin(next, ask->hub->endpoint))
         return hc_fail(err, HC_BAD_HUB_REPLY, "the next page is not on the Hub");
-    if (strcmp(next, ask->request.url) == 0)
-        return hc_fail(err, HC_BAD_HUB_REPLY, "a page names itself as the next");
+    if (strcmp(next, seen) == 0)
+        return hc_fail(err, HC_BAD_HUB_REPLY, "its pages go round in a circle");
     memcpy(ask->request.url, next, sizeof next);
     return 1;
 }
 
-/* One page after the other, into `tree`. */
+/*
+ * One page after the other, into `tree`. Every power of two the page is remembered: a
+ * circle of any length comes by the one that is remembered then.
+ */
 static int read_pages(struct hc_ask *ask, struct hc_tree *tree, struct hc_error *err)
 {
+    char seen[HC_URL_MAX];
     int more = 1;
 
-    for (unsigned pages = 0; more > 0; pages++) {
+    for (unsigned page = 1; more > 0; page++) {
         HC_AUTO_VALUE(hc_body) body = {0};
 
-        if (pages == HC_PAGES_MAX)
+        if ((page & (page - 1)) == 0)
+            memcpy(seen, ask->request.url, sizeof seen);
+        if (page > HC_PAGES_MAX)
             return hc_fail(err, HC_BAD_HUB_REPLY, "the listing has more than %d pages",
                            HC_PAGES_MAX);
         if (hc_ask(ask, &body, err) < 0)
             return -1;
         if (hc_listing_parse(body.bytes, body.used, tree, err) < 0)
             return hc_ask_fail(ask, err);
-        more = turn_page(ask, err);
+        more = turn_page(ask, seen, err);
     }
     return more < 0 ? hc_ask_fail(ask, err) : 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the Hub's answers mean: status, X-Error-Code, X-Error-Message and body become one
- * struct hc_error (spec/hub-cache.md §2.3, spec/hub-wire.md "Errors"). Parsing only, no I/O;
- * everything here may be fed hostile bytes.
+ * struct hc_error (spec/hub-cache.md §2.3, spec/hub-wire.md "Errors"). Parsing only, no
+ * I/O; everything here may be fed hostile bytes.
  */
 #ifndef HC_HUB_REPLY_H
 #define HC_HUB_REPLY_H
@@ -18,17 +18,17 @@ struct hc_reply {
     uint64_t content_length;
     bool has_linked_size;
     uint64_t linked_size;
-    unsigned retry_after_ms;      /* from Retry-After, or RateLimit with r=0 */
-    char commit[HC_COMMIT_SIZE];  /* X-Repo-Commit, only when it is one */
-    bool has_bad_commit;          /* X-Repo-Commit was there and was none */
-    char etag[512];               /* ETag, raw */
-    char linked_etag[512];        /* X-Linked-Etag, raw */
+    unsigned retry_after_ms;     /* from Retry-After, or RateLimit with r=0 */
+    char commit[HC_COMMIT_SIZE]; /* X-Repo-Commit, only when it is one */
+    bool has_bad_commit;         /* X-Repo-Commit was there and was none */
+    char etag[512];              /* ETag, raw */
+    char linked_etag[512];       /* X-Linked-Etag, raw */
     char location[HC_URL_MAX];
-    char next_page[HC_URL_MAX];   /* Link: <…>; rel="next" */
-    char error_code[64];          /* X-Error-Code */
-    char error_message[256];      /* X-Error-Message, printable */
-    char request_id[128];         /* X-Request-Id, X-Amzn-Trace-Id or X-Amz-Cf-Id */
-    bool has_range;               /* Content-Range, well-formed */
+    char next_page[HC_URL_MAX]; /* Link: <…>; rel="next" */
+    char error_code[64];        /* X-Error-Code */
+    char error_message[256];    /* X-Error-Message, printable */
+    char request_id[128];       /* X-Request-Id, X-Amzn-Trace-Id or X-Amz-Cf-Id */
+    bool has_range;             /* Content-Range, well-formed */
     uint64_t range_start;
     uint64_t range_total;
 };
@@ -36,7 +36,7 @@ struct hc_reply {
 /* Takes one raw header line "Name: value\r\n"; unknown and malformed ones are ignored. */
 void hc_reply_header(struct hc_reply *reply, const char *line, size_t length);
 
-/* Takes the body of an error, for its text when X-Error-Message had none: {"error": "…"}. */
+/* Takes an error's body, {"error": "…"}, for its text when X-Error-Message had none. */
 void hc_reply_body(struct hc_reply *reply, const char *bytes, size_t count);
 
 /* What was asked, for messages. Strings are borrowed. */
@@ -55,8 +55,8 @@ void hc_question_describe(const struct hc_question *question,
                           char subject[HC_SUBJECT_SIZE]);
 
 /*
- * Fills `err` from an answer that is not what was hoped for; always -1. `retry_after_ms` is
- * what the Hub said, 0 when it said nothing.
+ * Fills `err` from an answer that is not what was hoped for; always -1. `retry_after_ms`
+ * is what the Hub said, 0 when it said nothing.
  */
 int hc_reply_fail(const struct hc_reply *reply, const struct hc_question *question,
                   struct hc_error *err);
@@ -64,7 +64,8 @@ int hc_reply_fail(const struct hc_reply *reply, const struct hc_question *questi
 /* Whether asking again later may help: 408, 429, 5xx but 501. */
 bool hc_reply_may_pass(const struct hc_reply *reply);
 
-/* commit, etag, size of a file from a HEAD's last answer; BAD_HUB_REPLY when one is missing. */
+/* commit, etag, size of a file from a HEAD's last answer; BAD_HUB_REPLY when one is
+ * missing. */
 int hc_reply_metadata(const struct hc_reply *reply, const struct hc_question *question,
                       struct hc_metadata *metadata, struct hc_error *err);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The Hub's URLs (§2.2): everything but unreserved characters percent-encoded, "/" kept in
- * file names and encoded in revisions.
+ * The Hub's URLs (§2.2): everything but unreserved characters percent-encoded, "/" kept
+ * in file names and encoded in revisions.
  */
 #ifndef HC_HUB_URL_H
 #define HC_HUB_URL_H
@@ -10,25 +10,28 @@
 
 #include <stdbool.h>
 
-/* <endpoint>/[datasets/|…]<id>/resolve/<revision>/<path>. BAD_HUB_REPLY never; INVALID_FILENAME when over HC_URL_MAX. */
+/* <endpoint>/[datasets/|…]<id>/resolve/<revision>/<path>. BAD_HUB_REPLY never;
+ * INVALID_FILENAME when over HC_URL_MAX. */
 int hc_url_resolve(char url[HC_URL_MAX], const char *endpoint, const struct hc_repo *repo,
                    const char *revision, const char *path, struct hc_error *err);
 
 /* <endpoint>/api/<collection>/<id>/revision/<revision>. */
-int hc_url_revision(char url[HC_URL_MAX], const char *endpoint, const struct hc_repo *repo,
-                    const char *revision, struct hc_error *err);
+int hc_url_revision(char url[HC_URL_MAX], const char *endpoint,
+                    const struct hc_repo *repo, const char *revision,
+                    struct hc_error *err);
 
-/* <endpoint>/api/<collection>/<id>/tree/<commit>?recursive=true&expand=false: page one. */
+/* <endpoint>/api/<collection>/<id>/tree/<commit>?recursive=true&expand=false. */
 int hc_url_tree(char url[HC_URL_MAX], const char *endpoint, const struct hc_repo *repo,
                 const char *commit, struct hc_error *err);
 
 /*
- * `location` seen from `base`, by the rules of RFC 3986, without its fragment. False unless it
- * is http or https, names no user, and fits.
+ * `location` seen from `base`, by the rules of RFC 3986, without its fragment. False
+ * unless it is http or https, names no user, and fits.
  */
 bool hc_url_join(char url[HC_URL_MAX], const char *base, const char *location);
 
-/* Same scheme, host and port: where a token may go along. An upgrade from http to https does not count. */
+/* Same scheme, host and port: where a token may go along. An upgrade from http to https
+ * does not count. */
 bool hc_url_same_origin(const char *a, const char *b);
 
 #endif

@@ -121,7 +121,8 @@ static int fill_and_commit(struct leg *leg, struct hc_error *err)
     return hc_ingest_commit(leg->cargo.ingest, err);
 }
 
-/* Wrong bytes may have come from a resumed answer or a bad cache on the way: once more. */
+/* Wrong bytes may have come from a resumed answer or a bad cache on the way: once more.
+ */
 static int bring(struct leg *leg, struct hc_error *err)
 {
     if (fill_and_commit(leg, err) == 0)

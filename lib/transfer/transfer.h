@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The transfer engine brings blobs to the cache, each once: callers that want a blob which
- * is already on its way wait for it, threads of this process by a flight, other processes
- * and other clients by the blob's lock. A transfer survives dropped connections (it resumes
- * where it was), and the going of the caller who began it: another waiter takes it over at
- * the byte it had reached; when the last one goes, it ends.
+ * The transfer engine brings blobs to the cache, each once: callers that want a blob
+ * which is already on its way wait for it, threads of this process by a flight, other
+ * processes and other clients by the blob's lock. A transfer survives dropped connections
+ * (it resumes where it was), and the going of the caller who began it: another waiter
+ * takes it over at the byte it had reached; when the last one goes, it ends.
  *
- * fetch() blocks on the calling thread; there are no threads of its own. Callable from any
- * thread.
+ * fetch() blocks on the calling thread; there are no threads of its own. Callable from
+ * any thread.
  */
 #ifndef HC_TRANSFER_TRANSFER_H
 #define HC_TRANSFER_TRANSFER_H
@@ -37,9 +37,9 @@ void hc_transfers_close(struct hc_transfers *transfers);
 HC_DEFINE_AUTO(hc_transfers, hc_transfers_close)
 
 /*
- * When it returns 0, blobs/<etag> is there, whole and verified, and `*fetched_bytes` says how
- * many of its bytes came from the Hub for the sake of this process (0: somebody else had
- * brought it). A hash that does not match is fetched again once, cleanly, and then
+ * When it returns 0, blobs/<etag> is there, whole and verified, and `*fetched_bytes` says
+ * how many of its bytes came from the Hub for the sake of this process (0: somebody else
+ * had brought it). A hash that does not match is fetched again once, cleanly, and then
  * CHECKSUM_MISMATCH. A blob that is there with another size than wanted is replaced.
  */
 int hc_transfers_fetch(struct hc_transfers *transfers, const struct hc_wanted *wanted,

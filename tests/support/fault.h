@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * System calls that fail, or end the process, when a test says so. A test program links
- * with FAULT_WRAP of tests/support/CMakeLists.txt (the linker's --wrap); every wrapped
+ * with the library test_fault (and so with the linker's --wrap); every wrapped
  * call made by our code then passes through here and is counted. Calls of shared
  * libraries are not. Callable from any thread.
  */

@@ -25,6 +25,7 @@
  */
 static int volume_errno;
 static int good_calls;
+static unsigned flushes; /* calls of fsync(2) */
 
 ssize_t __real_write(int fd, const void *bytes, size_t count);
 ssize_t __wrap_write(int fd, const void *bytes, size_t count);
@@ -53,6 +54,7 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t count)
 
 int __wrap_fsync(int fd)
 {
+    flushes++;
     return fails_now() ? -1 : __real_fsync(fd);
 }
 
@@ -327,6 +329,18 @@ static void a_failure_at_any_step_leaves_no_trace(void **state)
     }
 }
 
+static void a_commit_flushes_the_file_and_its_directory(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ingest *ingest = begin(f, HELLO_GIT, 5);
+
+    put(f, ingest, "hello");
+    flushes = 0;
+    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    assert_int_equal(flushes, 2);
+    hc_ingest_drop(ingest);
+}
+
 static void a_full_volume_says_how_much_is_needed(void **state)
 {
     struct fixture *f = *state;
@@ -420,6 +434,7 @@ int main(void)
                                         work_again),
         cmocka_unit_test_setup_teardown(a_write_that_failed_halfway_can_be_repeated,
                                         make_cache, work_again),
+        WITH_CACHE(a_commit_flushes_the_file_and_its_directory),
         WITH_CACHE(another_thread_may_watch_it_grow),
     };
 

@@ -5,6 +5,7 @@
  */
 #include "hub_fixture.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +25,19 @@ static void a_git_file_is_described_by_two_hops_on_the_hub(void **state)
     assert_int_equal(test_hub_count(f->server, "HEAD", NULL), 2);
     assert_int_equal(test_hub_count(f->server, "HEAD", "&etag="),
                      1); /* the query is kept */
+}
+
+static void what_the_first_answer_says_stands(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_metadata metadata;
+
+    inject(f, (struct test_hub_rule){.contains = "resolve-cache",
+                                     .fault = TEST_HUB_HEADER,
+                                     .name = "X-Linked-Etag",
+                                     .text = "\"another\""});
+    assert_int_equal(head(f, "config.json", &metadata), 0);
+    assert_string_equal(metadata.etag, "9e26dfeeb6e641a33dae4961196235bdb965b21b");
 }
 
 static void an_lfs_file_is_described_without_asking_its_storage(void **state)
@@ -188,9 +202,39 @@ static void a_tree_that_goes_on_elsewhere_or_for_ever_is_a_bad_reply(void **stat
         inject(f, (struct test_hub_rule){.fault = TEST_HUB_HEADER,
                                          .name = "Link",
                                          .text = links[i]});
+        test_hub_clear_log(f->server);
         assert_null(hc_hub_tree(f->hub, &f->repo, f->commit, &f->caller, &f->err));
         assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+        assert_int_equal(test_hub_count(f->server, NULL, NULL), 1);
     }
+}
+
+static void pages_in_a_circle_are_a_bad_reply(void **state)
+{
+    struct fixture *f = *state;
+    char link[128];
+
+    /* The first page leads to the second, the second to the third, the third to the
+     * second. */
+    inject(f, (struct test_hub_rule){.contains = "expand=false",
+                                     .fault = TEST_HUB_HEADER,
+                                     .name = "Link",
+                                     .text = "<?recursive=true&step=2>; rel=\"next\""});
+    for (int step = 2; step <= 3; step++) {
+        char target[16];
+
+        (void)snprintf(target, sizeof target, "step=%d", step);
+        (void)snprintf(link, sizeof link, "<?recursive=true&step=%d>; rel=\"next\"",
+                       5 - step);
+        inject(f, (struct test_hub_rule){.contains = target,
+                                         .fault = TEST_HUB_HEADER,
+                                         .name = "Link",
+                                         .text = link});
+    }
+    assert_null(hc_hub_tree(f->hub, &f->repo, f->commit, &f->caller, &f->err));
+    assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+    assert_non_null(strstr(f->err.message, "circle"));
+    assert_in_range(test_hub_count(f->server, NULL, NULL), 3, 6);
 }
 
 static void a_listing_that_makes_no_sense_names_the_repo(void **state)
@@ -223,6 +267,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_git_file_is_described_by_two_hops_on_the_hub),
+        TEST(what_the_first_answer_says_stands),
         TEST(an_lfs_file_is_described_without_asking_its_storage),
         TEST(odd_names_arrive_encoded),
         TEST(metadata_that_is_incomplete_or_unsafe_is_a_bad_reply),
@@ -233,6 +278,7 @@ int main(void)
         TEST(a_renamed_repo_is_followed),
         TEST(a_tree_is_read_page_by_page),
         TEST(a_tree_that_goes_on_elsewhere_or_for_ever_is_a_bad_reply),
+        TEST(pages_in_a_circle_are_a_bad_reply),
         TEST(a_listing_that_makes_no_sense_names_the_repo),
         TEST(connections_are_kept_and_the_client_names_itself),
     };

@@ -21,15 +21,26 @@
 /* What flock(2) fails with; 0: it works. */
 static int flock_errno;
 
+/* Where the next flock(2) that works is followed by the file's removal; -1: nowhere. */
+static int removing_root = -1;
+
 int __real_flock(int fd, int operation);
 int __wrap_flock(int fd, int operation);
 
 int __wrap_flock(int fd, int operation)
 {
-    if (flock_errno == 0)
-        return __real_flock(fd, operation);
-    errno = flock_errno;
-    return -1;
+    int result;
+
+    if (flock_errno != 0) {
+        errno = flock_errno;
+        return -1;
+    }
+    result = __real_flock(fd, operation);
+    if (result == 0 && removing_root >= 0) {
+        assert_int_equal(unlinkat(removing_root, LOCK, 0), 0);
+        removing_root = -1;
+    }
+    return result;
 }
 
 static int work_again(void **state)
@@ -173,6 +184,18 @@ static void a_lock_file_that_was_removed_meanwhile_is_not_waited_for(void **stat
     assert_true(temp_dir_has(f->dir, LOCK));
 }
 
+static void a_lock_file_that_was_removed_as_it_was_locked_is_made_anew(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_lock) *lock = NULL;
+
+    removing_root = hc_cache_fd(f->cache);
+    lock = take(f, NULL);
+    assert_non_null(lock);
+    assert_true(temp_dir_has(f->dir, LOCK));
+    assert_true(is_held(f));
+}
+
 static void threads_exclude_each_other(void **state)
 {
     struct fixture *f = *state;
@@ -235,6 +258,7 @@ int main(void)
         WITH_CACHE(nobody_waits_for_one_who_gave_up),
         WITH_CACHE(whoever_waits_gets_it_after_the_release),
         WITH_CACHE(a_lock_file_that_was_removed_meanwhile_is_not_waited_for),
+        WITH_CACHE(a_lock_file_that_was_removed_as_it_was_locked_is_made_anew),
         WITH_CACHE(threads_exclude_each_other),
         cmocka_unit_test_setup_teardown(where_there_is_no_flock_everybody_has_the_lock,
                                         make_cache, work_again),

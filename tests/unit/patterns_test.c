@@ -64,16 +64,17 @@ static void a_directory_means_all_in_it(void **state)
 static void sets_are_those_of_fnmatch(void **state)
 {
     static const struct row rows[] = {
-        {"[abc]", "b", true},     {"[!abc]", "b", false}, {"[!abc]", "d", true},
-        {"[a-c]", "b", true},     {"[a-c]", "-", false},  {"[-a]", "-", true},
-        {"[a-]", "-", true},      {"[]]", "]", true},     {"[]-a]", "^", true},
-        {"[!]]", "]", false},     {"[!]]", "a", true},    {"[^a]", "^", true},
-        {"[^a]", "b", false},     {"[[]", "[", true},     {"[c-a]", "b", false},
-        {"[c-a]", "c", false},    {"[!c-a]", "b", true},  {"[a-b-c]", "-", true},
-        {"[a-b-c]", "c", true},   {"[ab", "[ab", true},   {"[", "[", true},
-        {"[]", "[]", true},       {"[!]", "[!]", true},   {"x[!]y", "x[!]y", true},
-        {"[b-a!x]", "x", false},  {"[b-a!x]", "y", true}, {"[b-a!-z]", "m", true},
-        {"[b-a!-z]", "-", false}, {"[\\]", "/", true},    {"{a,b}", "a", false},
+        {"[abc]", "b", true},   {"[!abc]", "b", false},   {"[!abc]", "d", true},
+        {"[a-c]", "b", true},   {"[a-c]", "-", false},    {"[-a]", "-", true},
+        {"[a-]", "-", true},    {"[]]", "]", true},       {"[]-a]", "^", true},
+        {"[!]]", "]", false},   {"[!]]", "a", true},      {"[^a]", "^", true},
+        {"[^a]", "b", false},   {"[[]", "[", true},       {"[c-a]", "b", false},
+        {"[c-a]", "c", false},  {"[!c-a]", "b", true},    {"[a-b-c]", "-", true},
+        {"[a-b-c]", "c", true}, {"[b-c-a]", "c", true},   {"[b-c-a]", "-", true},
+        {"[ab", "[ab", true},   {"[", "[", true},         {"[]", "[]", true},
+        {"[!]", "[!]", true},   {"x[!]y", "x[!]y", true}, {"[b-a!x]", "x", false},
+        {"[b-a!x]", "y", true}, {"[b-a!-z]", "m", true},  {"[b-a!-z]", "-", false},
+        {"[\\]", "/", true},    {"{a,b}", "a", false},
     };
 
     (void)state;

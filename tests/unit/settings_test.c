@@ -91,6 +91,7 @@ static void home_and_variables_are_expanded(void **state)
     assert_cache_dir(ENVIRONMENT("HF_HUB_CACHE=~/c"), "/home/user/c");
     assert_cache_dir(ENVIRONMENT("HF_HUB_CACHE=~"), "/home/user");
     assert_cache_dir(ENVIRONMENT("HOME=/", "HF_HUB_CACHE=~"), "/");
+    assert_cache_dir(ENVIRONMENT("HOME=/h/", "HF_HUB_CACHE=~/c"), "/h/c");
     assert_cache_dir(ENVIRONMENT("A=x", "HF_HUB_CACHE=/$A/${A}b/$A-"), "/x/xb/x-");
     assert_cache_dir(ENVIRONMENT("HF_HUB_CACHE=/$NOPE/${NOPE}/$/${"),
                      "/$NOPE/${NOPE}/$/${");

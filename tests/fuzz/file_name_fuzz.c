@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * File names, "<subfolder>\n<file name>": a path that is accepted stays where it is put,
+ * and stays the same when it is checked again.
+ */
+#include "fuzz.h"
+
+#include <base/error.h>
+#include <base/text.h>
+#include <cache/name.h>
+
+static void check_path(const char *path)
+{
+    must(path[0] && path[0] != '/' && !hc_text_ends(path, "/"));
+    must(!strstr(path, "//") && hc_text_is_utf8(path) && hc_text_is_printable(path));
+    must(strcmp(path, "..") != 0 && !hc_text_starts(path, "../"));
+    must(!strstr(path, "/../") && !hc_text_ends(path, "/.."));
+    must(hc_filename_is_safe(path));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    HC_AUTO_FREE char *subfolder = text_of(data, size);
+    const char *filename = cut(subfolder);
+    char path[HC_FILENAME_MAX + 1];
+    struct hc_error err;
+
+    if (hc_filename_join(subfolder, filename ? filename : "", path, &err) == 0) {
+        check_path(path);
+        return 0;
+    }
+    must(err.reason == HC_INVALID_FILENAME && err.field[0]);
+    must(hc_text_is_utf8(err.message) && hc_text_is_printable(err.message));
+    return 0;
+}

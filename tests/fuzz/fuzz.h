@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the targets share. A target is LLVMFuzzerTestOneInput(); it aborts when a promise
+ * of its parser is broken.
+ */
+#ifndef HC_FUZZ_FUZZ_H
+#define HC_FUZZ_FUZZ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static inline void must(bool is_true)
+{
+    if (!is_true)
+        abort();
+}
+
+/* The input as text that ends at its first NUL; the caller frees. */
+static inline char *text_of(const uint8_t *data, size_t size)
+{
+    char *text = calloc(1, size + 1);
+
+    must(text != NULL);
+    if (size > 0)
+        memcpy(text, data, size);
+    return text;
+}
+
+/* Cuts `text` at its first newline; the second part, NULL when there is none. */
+static inline char *cut(char *text)
+{
+    char *newline = strchr(text, '\n');
+
+    if (!newline)
+        return NULL;
+    *newline = '\0';
+    return newline + 1;
+}
+
+#endif

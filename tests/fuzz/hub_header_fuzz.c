@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Header lines and an error's body, as a hostile Hub or proxy may send them. Whatever
+ * comes, values are terminated, an etag that is accepted is safe as a file name, and the
+ * message made of it can be printed.
+ */
+#include "fuzz.h"
+
+#include <base/text.h>
+#include <hub/reply.h>
+
+/* The first byte is the status, lines follow; what comes after an empty one is the body.
+ */
+static void read_answer(struct hc_reply *reply, const char *text, size_t size)
+{
+    const char *end = text + size;
+
+    while (text < end) {
+        const char *newline = memchr(text, '\n', (size_t)(end - text));
+        const char *next = newline ? newline + 1 : end;
+
+        if (next - text == 1 && newline) {
+            hc_reply_body(reply, next, (size_t)(end - next));
+            return;
+        }
+        hc_reply_header(reply, text, (size_t)(next - text));
+        text = next;
+    }
+}
+
+static void check_metadata(const struct hc_reply *reply,
+                           const struct hc_question *question)
+{
+    struct hc_metadata metadata;
+    struct hc_error err;
+
+    if (hc_reply_metadata(reply, question, &metadata, &err) < 0) {
+        must(err.reason == HC_BAD_HUB_REPLY);
+        return;
+    }
+    must(hc_commit_is_valid(metadata.commit));
+    must(metadata.etag[0] && !strchr(metadata.etag, '/'));
+    must(strcmp(metadata.etag, ".") != 0 && strcmp(metadata.etag, "..") != 0);
+    must(metadata.size <= INT64_MAX);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct hc_repo repo;
+    struct hc_error err;
+    struct hc_reply reply = {0};
+    struct hc_question question = {.repo = &repo,
+                                   .revision = "main",
+                                   .path = "f",
+                                   .endpoint = "https://hub.example",
+                                   .had_token = size % 2 == 0};
+
+    if (size == 0 || hc_repo_init(&repo, HC_REPO_MODEL, "org/m", &err) < 0)
+        return 0;
+    read_answer(&reply, (const char *)data + 1, size - 1);
+    reply.status = 4L * data[0];
+    must(hc_text_is_printable(reply.error_message));
+    must(reply.retry_after_ms <= 86400000);
+    must(!reply.has_range || reply.range_start < reply.range_total);
+    (void)hc_reply_fail(&reply, &question, &err);
+    must(err.reason != HC_OK && hc_text_is_printable(err.message));
+    check_metadata(&reply, &question);
+    return 0;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Repo ids: one that is accepted names one folder below the cache root, and a refusal can
+ * be shown to anybody.
+ */
+#include "fuzz.h"
+
+#include <base/text.h>
+#include <cache/repo.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    HC_AUTO_FREE char *id = text_of(data, size);
+    struct hc_repo repo;
+    struct hc_error err;
+
+    if (hc_repo_init(&repo, HC_REPO_KERNEL, id, &err) < 0) {
+        must(err.reason == HC_INVALID_REPO_ID);
+        must(hc_text_is_utf8(err.message) && hc_text_is_printable(err.message));
+        return 0;
+    }
+    must(hc_text_starts(repo.folder, "kernels--") && !strchr(repo.folder, '/'));
+    must(!strstr(repo.folder, "..") && strcmp(repo.id, id) == 0);
+    return 0;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Uses the in-process library as its headers say, as far as that needs no cache.
+ */
+#include <hubcache/call.h>
+#include <hubcache/error.h>
+#include <hubcache/repo.h>
+#include <hubcache/resolver.h>
+#include <hubcache/settings.h>
+
+#include <stdio.h>
+#include <string.h>
+
+int main(void)
+{
+    struct hc_settings settings;
+    struct hc_error err;
+    int result;
+
+    memset(&settings, 0, sizeof settings);
+    result = hc_settings_load(&settings, &err);
+    if (result == 0)
+        printf("libhubcache %s, Hub at %s\n", hc_version(), settings.endpoint);
+    hc_settings_clear(&settings);
+    return result == 0 ? 0 : 1;
+}

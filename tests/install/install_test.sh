@@ -1,0 +1,50 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Promise: both libraries can be installed anywhere and used from there, by find_package and
+# by pkg-config, in C and in C++, and export their interface and nothing else.
+# install_test.sh CMAKE BUILD_DIR WORK_DIR LIBDIR COMPILER
+set -eu
+cmake=$1 build=$2 work=$3 libdir=$4 compiler=$5
+here=$(dirname "$0")/consumer
+prefix=$work/prefix
+
+rm -rf "$work"
+mkdir -p "$work"
+"$cmake" --install "$build" --prefix "$prefix" >"$work/install.log"
+
+echo "find_package"
+"$cmake" -S "$here" -B "$work/consumer" "-DCMAKE_PREFIX_PATH=$prefix" \
+    "-DCMAKE_C_COMPILER=$compiler" >"$work/configure.log"
+"$cmake" --build "$work/consumer" >"$work/build.log"
+for program in client_c client_cpp resolver_c resolver_cpp; do
+    "$work/consumer/$program" || { echo "$program failed"; exit 1; }
+done
+
+echo "pkg-config"
+PKG_CONFIG_PATH=$prefix/$libdir/pkgconfig
+export PKG_CONFIG_PATH
+# shellcheck disable=SC2046 # one word for each flag
+"$compiler" -std=c99 "$here/client.c" -o "$work/client" \
+    $(pkg-config --cflags --libs hubcache-client) "-Wl,-rpath,$prefix/$libdir"
+"$work/client"
+# shellcheck disable=SC2046
+"$compiler" -std=c99 "$here/resolver.c" -o "$work/resolver" \
+    $(pkg-config --cflags --libs hubcache) "-Wl,-rpath,$prefix/$libdir"
+"$work/resolver"
+
+echo "exported names"
+for library in hubcache-client hubcache; do
+    nm -D --defined-only "$prefix/$libdir/lib$library.so" | awk '$2 != "A" { print $3 }' |
+        sed 's/@.*//' | sort >"$work/$library.exported"
+done
+sed -n 's/.*HC_PUBLIC.*[ *]\(hc_[a-z_]*\)(.*/\1/p' "$prefix/include/hubcache-client/client.h" \
+    "$prefix/include/hubcache/error.h" "$prefix/include/hubcache/repo.h" |
+    sort >"$work/hubcache-client.declared"
+sed -n 's/.*HC_PUBLIC.*[ *]\(hc_[a-z_]*\)(.*/\1/p' "$prefix"/include/hubcache/*.h |
+    sort >"$work/hubcache.declared"
+for library in hubcache-client hubcache; do
+    diff "$work/$library.declared" "$work/$library.exported"
+done
+
+echo "the command"
+"$prefix/bin/hubcache" --version

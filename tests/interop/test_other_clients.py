@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Hub's clients in other languages and hubcached share a cache: Rust's hf-hub, built here if
+there is a cargo and it takes no longer than BUILD_TIME; JavaScript's @huggingface/hub."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+from content import FILES, LFS_FILE, MODEL
+from world import BUILD, CLEAN, HERE, PATIENCE, Hub, incompletes
+
+BUILD_TIME = 240  # seconds
+OWNER, NAME = MODEL.split("/")
+SOME = ["config.json", "model.safetensors", "nested/deep/down/file.txt", "empty.txt"]
+
+
+def run(command, **options):
+    try:
+        return subprocess.run(command, capture_output=True, text=True, env=CLEAN, **options)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+@pytest.fixture(scope="module")
+def rust():
+    """rust(endpoint, cache, revision, "online" | "offline", files) is the paths it answers."""
+    if not shutil.which("cargo"):
+        pytest.skip("there is no cargo")
+    target = os.environ.get("CARGO_TARGET_DIR", str(BUILD.parent / "rust"))
+    # A copy: cargo writes its lock file beside Cargo.toml.
+    project = BUILD.parent / "rust-project"
+    shutil.copytree(HERE / "rust", project, dirs_exist_ok=True)
+    built = run(["cargo", "build", "--quiet", "--target-dir", target], cwd=project,
+                timeout=BUILD_TIME)
+    if not built or built.returncode != 0:
+        pytest.skip("hf-hub does not build here: " +
+                    (built.stderr.strip().splitlines()[-1] if built else "it takes too long"))
+
+    def ask(endpoint, cache, revision, network, files):
+        result = run([target + "/debug/ask", endpoint, str(cache), OWNER, NAME, revision, network,
+                      *files], timeout=PATIENCE)
+        assert result.returncode == 0, result.stderr
+        return result.stdout.splitlines()
+
+    return ask
+
+
+@pytest.fixture
+def plain_hub(repos):
+    """No Xet: the Rust client speaks nothing else where there is Xet."""
+    with Hub(repos, "--no-xet") as hub:
+        yield hub
+
+
+def test_rust_reads_ours_offline(rust, plain_hub, serve, cache):
+    answer = serve(cache, plain_hub.endpoint).ResolveSnapshot(repo_id=MODEL)
+    plain_hub.clear_log()
+
+    for revision in ("main", answer.commit_hash):
+        paths = rust(plain_hub.endpoint, cache, revision, "offline", SOME)
+
+        assert paths == [f"{answer.path}/{name}" for name in SOME]
+        assert [pathlib.Path(path).read_bytes() for path in paths] == \
+            [FILES[name] for name in SOME]
+    assert plain_hub.log() == []
+
+
+def test_we_read_what_rust_wrote_offline(rust, plain_hub, serve, cache):
+    paths = rust(plain_hub.endpoint, cache, "main", "online", SOME)
+    plain_hub.clear_log()
+
+    server = serve(cache, plain_hub.endpoint, arguments=["--offline"])
+
+    assert [server.file(MODEL, name).path for name in SOME] == paths
+    assert plain_hub.log() == []
+
+
+def test_rust_and_we_take_turns(rust, plain_hub, serve, cache):
+    server = serve(cache, plain_hub.endpoint)
+    server.file(MODEL, "model.safetensors")
+    rust(plain_hub.endpoint, cache, "main", "online", SOME)
+    file = server.file(MODEL, "config.json")
+
+    assert pathlib.Path(file.path).read_bytes() == FILES["config.json"]
+    assert sum(request.bytes for request in plain_hub.gets()) == len(LFS_FILE)
+    assert incompletes(cache) == []
+
+
+@pytest.fixture(scope="module")
+def javascript(tmp_path_factory):
+    if not shutil.which("npm") or not shutil.which("node"):
+        pytest.skip("there is no node")
+    folder = tmp_path_factory.mktemp("javascript")
+    shutil.copy(HERE / "javascript" / "ask.mjs", folder)
+    (folder / "package.json").write_text('{"private": true}')
+    installed = run(["npm", "install", "--no-audit", "--no-fund", "@huggingface/hub"],
+                    cwd=folder, timeout=60)
+    if not installed or installed.returncode != 0:
+        pytest.skip("@huggingface/hub cannot be installed here")
+
+    def ask(*arguments):
+        result = run(["node", "ask.mjs", *map(str, arguments)], cwd=folder, timeout=PATIENCE)
+        assert result.returncode == 0, result.stderr
+        return result.stdout.splitlines()
+
+    return ask
+
+
+def test_javascript_reads_ours_without_a_request(javascript, hub, serve, cache):
+    answer = serve(cache, hub.endpoint).ResolveSnapshot(repo_id=MODEL)
+    hub.clear_log()
+
+    paths = javascript(hub.endpoint, cache, MODEL, answer.commit_hash, *SOME)
+
+    assert paths == [f"{answer.path}/{name}" for name in SOME]
+    assert hub.log() == []

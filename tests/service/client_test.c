@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Promise: what the client library says of a real hubcached is what its header promises:
+ * paths on the caller's mount, the server's own reasons, a server that comes and goes,
+ * and one client for many threads. The server is offline; its cache is made here.
+ */
+#include "test.h"
+
+#include <hubcache-client/client.h>
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define COMMIT "0123456789012345678901234567890123456789"
+#define FOLDER "models--org--name"
+
+enum { THREADS = 8, CALLS = 50 };
+
+struct fixture {
+    char *dir;
+    char *cache;   /* the server's mount */
+    char *mount;   /* the same volume, seen elsewhere */
+    char *address; /* "unix:<dir>/socket" */
+    pid_t server;
+};
+
+/* Becomes hubcached, in the child. */
+static void become_server(const struct fixture *f, int out)
+{
+    (void)dup2(out, STDOUT_FILENO);
+    (void)execl(HUBCACHED, "hubcached", "--offline", "--listen", f->address,
+                "--cache-dir", f->cache, "--local-root", f->dir, "--log-level", "error",
+                (char *)NULL);
+    _exit(127);
+}
+
+/* Returns when it says that it listens. */
+static void start_server(struct fixture *f)
+{
+    char line[256];
+    FILE *out;
+    int ends[2];
+
+    assert_int_equal(pipe(ends), 0);
+    f->server = fork();
+    if (f->server == 0)
+        become_server(f, ends[1]);
+    assert_true(f->server > 0);
+    (void)close(ends[1]);
+    out = fdopen(ends[0], "r");
+    if (!out || !fgets(line, sizeof line, out))
+        line[0] = '\0';
+    if (out)
+        (void)fclose(out);
+    assert_memory_equal(line, "listening ", strlen("listening "));
+}
+
+static void stop_server(struct fixture *f)
+{
+    int status = 0;
+
+    assert_int_equal(kill(f->server, SIGTERM), 0);
+    assert_int_equal(waitpid(f->server, &status, 0), f->server);
+    assert_int_equal(status, 0);
+}
+
+static void kill_server(const struct fixture *f)
+{
+    assert_int_equal(kill(f->server, SIGKILL), 0);
+    assert_int_equal(waitpid(f->server, NULL, 0), f->server);
+}
+
+static int set_up(void **state)
+{
+    static struct fixture f;
+
+    f.dir = temp_dir_make();
+    f.cache = temp_dir_path(f.dir, "cache");
+    f.mount = temp_dir_path(f.dir, "elsewhere");
+    assert_true(asprintf(&f.address, "unix:%s/socket", f.dir) > 0);
+    temp_dir_write(f.dir, "cache/" FOLDER "/refs/main", COMMIT);
+    temp_dir_write(f.dir, "cache/" FOLDER "/snapshots/" COMMIT "/config.json", "{}");
+    temp_dir_write(f.dir, "local/config.json", "{}");
+    assert_int_equal(symlink("cache", f.mount), 0);
+    start_server(&f);
+    *state = &f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    stop_server(f);
+    temp_dir_remove(f->dir);
+    free(f->cache);
+    free(f->mount);
+    free(f->address);
+    return 0;
+}
+
+static struct hc_client *open_client(const struct fixture *f, const char *mount)
+{
+    struct hc_client_options options = {.server = f->address, .mount = mount};
+    struct hc_error err = {0};
+    struct hc_client *client = hc_client_open(&options, &err);
+
+    assert_non_null(client);
+    return client;
+}
+
+/* The reason, HC_OK with the path in `path`. */
+static enum hc_reason resolve(struct hc_client *client, const char *repo,
+                              const char *name, char path[512])
+{
+    struct hc_client_file_request request = {.repo = {.id = repo}, .filename = name};
+    struct hc_client_file file = {0};
+    struct hc_error err = {0};
+
+    if (hc_client_resolve_file(client, &request, &file, &err) < 0)
+        return err.reason;
+    (void)snprintf(path, 512, "%s", file.path);
+    hc_client_file_clear(&file);
+    return HC_OK;
+}
+
+static void a_cached_file_is_found_on_the_callers_mount(void **state)
+{
+    const struct fixture *f = *state;
+    struct hc_client *client = open_client(f, f->mount);
+    char path[512] = "";
+
+    assert_int_equal(resolve(client, "org/name", "config.json", path), HC_OK);
+    assert_memory_equal(path, f->mount, strlen(f->mount));
+    assert_int_equal(access(path, R_OK), 0);
+    hc_client_close(client);
+}
+
+static void a_mount_of_something_else_is_refused(void **state)
+{
+    const struct fixture *f = *state;
+    char *other = temp_dir_path(f->dir, "local");
+    struct hc_client *client = open_client(f, other);
+    char path[512] = "";
+
+    assert_int_equal(resolve(client, "org/name", "config.json", path), HC_CACHE_MISMATCH);
+    hc_client_close(client);
+    free(other);
+}
+
+static void a_local_directorys_file_needs_no_mount(void **state)
+{
+    const struct fixture *f = *state;
+    char *local = temp_dir_path(f->dir, "local");
+    struct hc_client *client = open_client(f, "/nonexistent");
+    char path[512] = "";
+
+    assert_int_equal(resolve(client, local, "config.json", path), HC_OK);
+    assert_memory_equal(path, local, strlen(local));
+    hc_client_close(client);
+    free(local);
+}
+
+static void failures_have_the_servers_reason(void **state)
+{
+    const struct fixture *f = *state;
+    struct hc_client *client = open_client(f, NULL);
+    char path[512] = "";
+
+    assert_int_equal(resolve(client, "org/name", "absent.json", path), HC_NOT_CACHED);
+    assert_int_equal(resolve(client, "a--b", "x", path), HC_INVALID_REPO_ID);
+    assert_int_equal(resolve(client, "org/name", "../x", path), HC_INVALID_FILENAME);
+    hc_client_close(client);
+}
+
+static void several_files_are_all_there_or_none_is(void **state)
+{
+    const struct fixture *f = *state;
+    struct hc_client *client = open_client(f, f->mount);
+    const char *const names[] = {"config.json", "absent.json"};
+    struct hc_client_files_request request = {.repo = {.id = "org/name"},
+                                              .filenames = names,
+                                              .filename_count = 2};
+    struct hc_client_files files = {0};
+    struct hc_error err = {0};
+
+    assert_int_equal(hc_client_resolve_files(client, &request, &files, &err), -1);
+    assert_int_equal(err.reason, HC_NOT_CACHED);
+    request.allow_missing = true;
+    assert_int_equal(hc_client_resolve_files(client, &request, &files, &err), 0);
+    assert_int_equal(files.count, 1);
+    assert_int_equal(files.missing_count, 1);
+    assert_string_equal(files.missing[0], "absent.json");
+    hc_client_files_clear(&files);
+    hc_client_close(client);
+}
+
+static bool count_events(void *ctx, const struct hc_client_progress *progress)
+{
+    (void)progress;
+    (*(unsigned *)ctx)++;
+    return true;
+}
+
+static void a_watched_snapshot_is_the_same_answer(void **state)
+{
+    const struct fixture *f = *state;
+    struct hc_client *client = open_client(f, f->mount);
+    unsigned events = 0;
+    struct hc_client_snapshot_request request = {.repo = {.id = "org/name"}};
+    struct hc_client_snapshot plain = {0}, watched = {0};
+    struct hc_error err = {0};
+
+    assert_int_equal(hc_client_resolve_snapshot(client, &request, &plain, &err), 0);
+    request.progress = count_events;
+    request.progress_ctx = &events;
+    assert_int_equal(hc_client_resolve_snapshot(client, &request, &watched, &err), 0);
+    assert_string_equal(plain.path, watched.path);
+    assert_string_equal(plain.commit_hash, COMMIT);
+    assert_int_equal(plain.completeness, HC_CLIENT_UNKNOWN); /* no tree is on disk */
+    hc_client_snapshot_clear(&plain);
+    hc_client_snapshot_clear(&watched);
+    hc_client_close(client);
+}
+
+static void the_server_says_who_it_is(void **state)
+{
+    const struct fixture *f = *state;
+    struct hc_client *client = open_client(f, NULL);
+    struct hc_client_info info = {0};
+    struct hc_error err = {0};
+
+    assert_int_equal(hc_client_get_info(client, &info, &err), 0);
+    assert_true(info.offline);
+    assert_string_equal(info.cache_root, f->cache);
+    assert_string_not_equal(info.cache_id, "");
+    hc_client_info_clear(&info);
+    hc_client_close(client);
+}
+
+static void a_server_that_comes_back_is_found_by_the_same_client(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_client *client = open_client(f, NULL);
+    char path[512] = "";
+
+    assert_int_equal(resolve(client, "org/name", "config.json", path), HC_OK);
+    kill_server(f);
+    assert_int_equal(resolve(client, "org/name", "config.json", path),
+                     HC_SERVER_UNAVAILABLE);
+    start_server(f);
+    assert_int_equal(resolve(client, "org/name", "config.json", path), HC_OK);
+    hc_client_close(client);
+}
+
+static void *resolve_often(void *client)
+{
+    char path[512] = "";
+    size_t wrong = 0;
+
+    for (int i = 0; i < CALLS; i++) {
+        wrong += resolve(client, "org/name", "config.json", path) != HC_OK;
+        wrong += resolve(client, "org/name", "absent.json", path) != HC_NOT_CACHED;
+    }
+    return (void *)wrong; /* NOLINT(performance-no-int-to-ptr): a count, no address */
+}
+
+static void many_threads_share_one_client(void **state)
+{
+    const struct fixture *f = *state;
+    struct hc_client *client = open_client(f, f->mount);
+    pthread_t threads[THREADS];
+    void *wrong;
+
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, resolve_often, client), 0);
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], &wrong), 0);
+        assert_null(wrong);
+    }
+    hc_client_close(client);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_cached_file_is_found_on_the_callers_mount),
+        cmocka_unit_test(a_mount_of_something_else_is_refused),
+        cmocka_unit_test(a_local_directorys_file_needs_no_mount),
+        cmocka_unit_test(failures_have_the_servers_reason),
+        cmocka_unit_test(several_files_are_all_there_or_none_is),
+        cmocka_unit_test(a_watched_snapshot_is_the_same_answer),
+        cmocka_unit_test(the_server_says_who_it_is),
+        cmocka_unit_test(a_server_that_comes_back_is_found_by_the_same_client),
+        cmocka_unit_test(many_threads_share_one_client),
+    };
+
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

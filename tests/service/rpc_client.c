@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One completion queue for all calls; whoever awaits one takes the events of all.
+ */
+#include "rpc_client.h"
+
+#include <google/rpc/error_details.pb-c.h>
+#include <google/rpc/status.pb-c.h>
+
+#include <assert.h>
+#include <grpc/byte_buffer.h>
+#include <grpc/byte_buffer_reader.h>
+#include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
+#include <grpc/slice.h>
+#include <grpc/support/time.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MESSAGES_MAX = 256, AWAIT_S = 30, TEXT_SIZE = 4096 };
+
+struct rpc_client {
+    grpc_channel *channel;
+    grpc_completion_queue *queue;
+};
+
+struct event {
+    void (*happened)(struct rpc_call *call);
+    struct rpc_call *call;
+};
+
+struct rpc_call {
+    struct rpc_client *client;
+    grpc_call *core;
+    struct event sent, received, ended;
+    unsigned pending;
+    bool is_ended;
+    grpc_metadata token;
+    grpc_metadata_array headers, trailers;
+    grpc_byte_buffer *incoming;
+    grpc_slice messages[MESSAGES_MAX];
+    size_t message_count;
+    grpc_status_code code;
+    grpc_slice error;
+    char text[TEXT_SIZE];
+};
+
+static void must(bool is_good, const char *what)
+{
+    if (is_good)
+        return;
+    (void)fprintf(stderr, "rpc_client: %s\n", what);
+    abort();
+}
+
+static void start(struct rpc_call *call, const grpc_op *ops, size_t count,
+                  struct event *event)
+{
+    call->pending++;
+    must(grpc_call_start_batch(call->core, ops, count, event, NULL) == GRPC_CALL_OK,
+         "a batch was refused");
+}
+
+static void receive(struct rpc_call *call)
+{
+    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
+
+    op.data.recv_message.recv_message = &call->incoming;
+    start(call, &op, 1, &call->received);
+}
+
+static void sent(struct rpc_call *call)
+{
+    (void)call;
+}
+
+static void received(struct rpc_call *call)
+{
+    grpc_byte_buffer_reader reader;
+
+    if (!call->incoming)
+        return;
+    must(call->message_count < MESSAGES_MAX, "too many messages");
+    must(grpc_byte_buffer_reader_init(&reader, call->incoming), "no reader");
+    call->messages[call->message_count++] = grpc_byte_buffer_reader_readall(&reader);
+    grpc_byte_buffer_reader_destroy(&reader);
+    grpc_byte_buffer_destroy(call->incoming);
+    call->incoming = NULL;
+    receive(call);
+}
+
+static void ended(struct rpc_call *call)
+{
+    call->is_ended = true;
+}
+
+static void take_event(struct rpc_client *client)
+{
+    gpr_timespec late = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                                     gpr_time_from_seconds(AWAIT_S, GPR_TIMESPAN));
+    grpc_event got = grpc_completion_queue_next(client->queue, late, NULL);
+    struct event *event = got.tag;
+
+    must(got.type == GRPC_OP_COMPLETE, "nothing happened for half a minute");
+    event->call->pending--;
+    event->happened(event->call);
+}
+
+struct rpc_client *rpc_client_open(const char *address)
+{
+    struct rpc_client *client = calloc(1, sizeof *client);
+    grpc_channel_credentials *plain;
+    char *key = strdup("grpc.use_local_subchannel_pool");
+    grpc_arg own = {.type = GRPC_ARG_INTEGER, .key = key, .value.integer = 1};
+    grpc_channel_args args = {.num_args = 1, .args = &own};
+
+    must(client && key, "out of memory");
+    grpc_init();
+    plain = grpc_insecure_credentials_create();
+    client->channel = grpc_channel_create(address, plain, &args);
+    client->queue = grpc_completion_queue_create_for_next(NULL);
+    grpc_channel_credentials_release(plain);
+    free(key);
+    return client;
+}
+
+void rpc_client_close(struct rpc_client *client)
+{
+    gpr_timespec never = gpr_inf_future(GPR_CLOCK_MONOTONIC);
+
+    grpc_channel_destroy(client->channel);
+    grpc_completion_queue_shutdown(client->queue);
+    while (grpc_completion_queue_next(client->queue, never, NULL).type !=
+           GRPC_QUEUE_SHUTDOWN)
+        continue;
+    grpc_completion_queue_destroy(client->queue);
+    free(client);
+    grpc_shutdown_blocking();
+}
+
+static grpc_byte_buffer *pack(const struct rpc_request *request)
+{
+    grpc_slice slice;
+    grpc_byte_buffer *buffer;
+
+    if (request->message) {
+        slice = grpc_slice_malloc(protobuf_c_message_get_packed_size(request->message));
+        (void)protobuf_c_message_pack(request->message, GRPC_SLICE_START_PTR(slice));
+    } else {
+        slice = grpc_slice_from_copied_buffer(request->bytes, request->size);
+    }
+    buffer = grpc_raw_byte_buffer_create(&slice, 1);
+    grpc_slice_unref(slice);
+    return buffer;
+}
+
+static void send(struct rpc_call *call, const struct rpc_request *request)
+{
+    grpc_op ops[4] = {{.op = GRPC_OP_SEND_INITIAL_METADATA},
+                      {.op = GRPC_OP_SEND_MESSAGE},
+                      {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
+                      {.op = GRPC_OP_RECV_INITIAL_METADATA}};
+    grpc_byte_buffer *message = pack(request);
+
+    if (request->token) {
+        call->token.key = grpc_slice_from_static_string("x-hub-token");
+        call->token.value = grpc_slice_from_copied_string(request->token);
+        ops[0].data.send_initial_metadata.count = 1;
+        ops[0].data.send_initial_metadata.metadata = &call->token;
+    }
+    ops[0].flags = GRPC_INITIAL_METADATA_WAIT_FOR_READY;
+    ops[1].data.send_message.send_message = message;
+    ops[3].data.recv_initial_metadata.recv_initial_metadata = &call->headers;
+    start(call, ops, 4, &call->sent);
+    grpc_byte_buffer_destroy(message);
+}
+
+static void await_status(struct rpc_call *call)
+{
+    grpc_op op = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
+
+    op.data.recv_status_on_client.trailing_metadata = &call->trailers;
+    op.data.recv_status_on_client.status = &call->code;
+    op.data.recv_status_on_client.status_details = &call->error;
+    start(call, &op, 1, &call->ended);
+}
+
+struct rpc_call *rpc_call_start(struct rpc_client *client,
+                                const struct rpc_request *request)
+{
+    struct rpc_call *call = calloc(1, sizeof *call);
+    gpr_timespec deadline = gpr_inf_future(GPR_CLOCK_MONOTONIC);
+
+    must(call, "out of memory");
+    if (request->timeout_ms > 0)
+        deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                                gpr_time_from_millis(request->timeout_ms, GPR_TIMESPAN));
+    call->client = client;
+    call->sent = (struct event){sent, call};
+    call->received = (struct event){received, call};
+    call->ended = (struct event){ended, call};
+    call->token.value = grpc_empty_slice();
+    call->core = grpc_channel_create_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS,
+                                          client->queue,
+                                          grpc_slice_from_static_string(request->path),
+                                          NULL, deadline, NULL);
+    await_status(call);
+    send(call, request);
+    receive(call);
+    return call;
+}
+
+void rpc_call_cancel(struct rpc_call *call)
+{
+    (void)grpc_call_cancel(call->core, NULL);
+}
+
+size_t rpc_call_await_messages(struct rpc_call *call, size_t count)
+{
+    while (call->message_count < count && call->pending > 0)
+        take_event(call->client);
+    return call->message_count;
+}
+
+unsigned rpc_call_await(struct rpc_call *call)
+{
+    while (call->pending > 0)
+        take_event(call->client);
+    return (unsigned)call->code;
+}
+
+void rpc_call_free(struct rpc_call *call)
+{
+    (void)rpc_call_await(call);
+    for (size_t i = 0; i < call->message_count; i++)
+        grpc_slice_unref(call->messages[i]);
+    grpc_slice_unref(call->error);
+    grpc_slice_unref(call->token.value);
+    grpc_metadata_array_destroy(&call->headers);
+    grpc_metadata_array_destroy(&call->trailers);
+    grpc_call_unref(call->core);
+    free(call);
+}
+
+ProtobufCMessage *rpc_call_message(struct rpc_call *call, size_t number,
+                                   const ProtobufCMessageDescriptor *type)
+{
+    ProtobufCMessage *message;
+
+    must(number < call->message_count, "there is no such message");
+    message =
+        protobuf_c_message_unpack(type, NULL, GRPC_SLICE_LENGTH(call->messages[number]),
+                                  GRPC_SLICE_START_PTR(call->messages[number]));
+    must(message, "the answer cannot be unpacked");
+    return message;
+}
+
+const char *rpc_call_error(struct rpc_call *call)
+{
+    size_t size = GRPC_SLICE_LENGTH(call->error);
+
+    must(size < TEXT_SIZE, "the error's text is too long");
+    memcpy(call->text, GRPC_SLICE_START_PTR(call->error), size);
+    call->text[size] = '\0';
+    return call->text;
+}
+
+/* One detail of the google.rpc.Status in the trailers, NULL when there is none. */
+static ProtobufCMessage *detail(struct rpc_call *call,
+                                const ProtobufCMessageDescriptor *type)
+{
+    ProtobufCMessage *found = NULL;
+    Google__Rpc__Status *status = NULL;
+
+    for (size_t i = 0; i < call->trailers.count; i++) {
+        const grpc_metadata *trailer = &call->trailers.metadata[i];
+
+        if (grpc_slice_str_cmp(trailer->key, "grpc-status-details-bin") == 0)
+            status = google__rpc__status__unpack(NULL, GRPC_SLICE_LENGTH(trailer->value),
+                                                 GRPC_SLICE_START_PTR(trailer->value));
+    }
+    for (size_t i = 0; status && i < status->n_details; i++) {
+        const Google__Protobuf__Any *any = status->details[i];
+        const char *name = strrchr(any->type_url, '/');
+
+        if (name && strcmp(name + 1, type->name) == 0)
+            found =
+                protobuf_c_message_unpack(type, NULL, any->value.len, any->value.data);
+    }
+    if (status)
+        google__rpc__status__free_unpacked(status, NULL);
+    return found;
+}
+
+static const char *keep(struct rpc_call *call, const char *text)
+{
+    (void)snprintf(call->text, sizeof call->text, "%s", text);
+    return call->text;
+}
+
+const char *rpc_call_reason(struct rpc_call *call)
+{
+    ProtobufCMessage *found = detail(call, &google__rpc__error_info__descriptor);
+    const Google__Rpc__ErrorInfo *info = (const void *)found;
+    const char *reason = keep(call, info ? info->reason : "");
+
+    must(!info || strcmp(info->domain, "hubcache") == 0, "not hubcache's reason");
+    protobuf_c_message_free_unpacked(found, NULL);
+    return reason;
+}
+
+const char *rpc_call_fact(struct rpc_call *call, const char *key)
+{
+    ProtobufCMessage *found = detail(call, &google__rpc__error_info__descriptor);
+    const Google__Rpc__ErrorInfo *info = (const void *)found;
+    const char *fact = keep(call, "");
+
+    for (size_t i = 0; info && i < info->n_metadata; i++) {
+        if (strcmp(info->metadata[i]->key, key) == 0)
+            fact = keep(call, info->metadata[i]->value);
+    }
+    protobuf_c_message_free_unpacked(found, NULL);
+    return fact;
+}
+
+const char *rpc_call_violation(struct rpc_call *call)
+{
+    ProtobufCMessage *found = detail(call, &google__rpc__bad_request__descriptor);
+    const Google__Rpc__BadRequest *bad = (const void *)found;
+    const char *field = keep(call, bad ? bad->field_violations[0]->field : "");
+
+    protobuf_c_message_free_unpacked(found, NULL);
+    return field;
+}
+
+int64_t rpc_call_retry_ms(struct rpc_call *call)
+{
+    ProtobufCMessage *found = detail(call, &google__rpc__retry_info__descriptor);
+    const Google__Rpc__RetryInfo *retry = (const void *)found;
+    int64_t ms =
+        retry ? retry->retry_delay->seconds * 1000 + retry->retry_delay->nanos / 1000000
+              : -1;
+
+    protobuf_c_message_free_unpacked(found, NULL);
+    return ms;
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The server's standard output is a pipe that is read until the last listener is
+ * announced; its log is a file.
+ */
+#include "service_fixture.h"
+
+#include <base/auto.h>
+
+#include <fcntl.h>
+#include <hubcache/error.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+
+static struct world *world_new(void)
+{
+    struct world *world = calloc(1, sizeof *world);
+
+    assert_non_null(world);
+    world->dir = temp_dir_make();
+    world->hub = test_hub_start(&(struct test_hub_options){0});
+    test_hub_add(world->hub, "config.json", "{}\n", 3, false);
+    test_hub_add_made_up(world->hub, "weights.bin", WEIGHTS_SIZE, 1, true);
+    test_hub_commit(world->hub, "models/org/name", "main", world->commit);
+    return world;
+}
+
+int world_setup_empty(void **state)
+{
+    *state = world_new();
+    return 0;
+}
+
+int world_setup(void **state)
+{
+    struct world *world = world_new();
+
+    *state = world;
+    world_serve(world, (const char *const[]){NULL});
+    return 0;
+}
+
+int world_teardown(void **state)
+{
+    struct world *world = *state;
+
+    if (world->client)
+        rpc_client_close(world->client);
+    if (world->server > 0) {
+        (void)kill(world->server, SIGKILL);
+        (void)world_await_end(world);
+    }
+    test_hub_stop(world->hub);
+    temp_dir_remove(world->dir);
+    free(world);
+    return 0;
+}
+
+/* In the child. Nothing of the caller's environment about the Hub gets through. */
+static void become_server(struct world *world, const char *const *flags, int out)
+{
+    HC_AUTO_FREE char *cache = temp_dir_path(world->dir, "cache");
+    HC_AUTO_FREE char *log = temp_dir_path(world->dir, "log");
+    const char *arguments[FLAGS_MAX + 12] = {HUBCACHED, "--cache-dir", cache,
+                                             "--endpoint", test_hub_endpoint(world->hub)};
+    int log_fd = open(log, O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
+    char *mutable[FLAGS_MAX + 12];
+    size_t count = 5;
+
+    for (size_t i = 0; flags[i] && i < FLAGS_MAX; i++)
+        arguments[count++] = flags[i];
+    memcpy(mutable, arguments, sizeof mutable);
+    (void)unsetenv("HF_TOKEN");
+    (void)unsetenv("HF_HUB_OFFLINE");
+    (void)setenv("HF_HOME", world->dir, 1);
+    (void)dup2(out, STDOUT_FILENO);
+    (void)dup2(log_fd, STDERR_FILENO);
+    (void)execv(HUBCACHED, mutable);
+    _exit(127);
+}
+
+/* The end of the pipe from which its standard output can be read. */
+static int start_server(struct world *world, const char *const *flags)
+{
+    int ends[2];
+
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    world->server = fork();
+    assert_true(world->server >= 0);
+    if (world->server == 0)
+        become_server(world, flags, ends[1]);
+    (void)close(ends[1]);
+    return ends[0];
+}
+
+static size_t count_listeners(const char *const *flags)
+{
+    size_t count = 0;
+    size_t http = 0;
+
+    for (size_t i = 0; flags[i]; i++) {
+        count += strcmp(flags[i], "--listen") == 0;
+        http += strcmp(flags[i], "--http-listen") == 0;
+    }
+    return (count > 0 ? count : 1) + http;
+}
+
+void world_serve(struct world *world, const char *const *flags)
+{
+    const char *all[FLAGS_MAX] = {"--listen", "127.0.0.1:0"};
+    size_t used = 0;
+    size_t expected = count_listeners(flags);
+    HC_AUTO_FCLOSE FILE *out = NULL;
+    bool has_listener = false;
+
+    for (size_t i = 0; flags[i]; i++)
+        has_listener = has_listener || strcmp(flags[i], "--listen") == 0;
+    for (size_t i = 0; flags[i]; i++)
+        all[i + 2 * !has_listener] = flags[i];
+    out = fdopen(start_server(world, all), "r");
+    assert_non_null(out);
+    for (size_t i = 0; i < expected; i++) {
+        char *line = world->lines + used;
+
+        if (!fgets(line, (int)(sizeof world->lines - used), out))
+            fail_msg("the server did not start");
+        used += strlen(line);
+    }
+    assert_int_equal(sscanf(world->lines, "listening %255s", world->address), 1);
+    world->client = rpc_client_open(world->address);
+}
+
+int world_run_server(struct world *world, const char *const *flags)
+{
+    int out = start_server(world, flags);
+    HC_AUTO_FCLOSE FILE *stream = fdopen(out, "r");
+    size_t got = fread(world->lines, 1, sizeof world->lines - 1, stream);
+
+    world->lines[got] = '\0';
+    return world_await_end(world);
+}
+
+void world_stop_server(struct world *world)
+{
+    assert_int_equal(kill(world->server, SIGTERM), 0);
+}
+
+int world_await_end(struct world *world)
+{
+    int status = 0;
+
+    assert_int_equal(waitpid(world->server, &status, 0), world->server);
+    world->server = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+char *world_log(struct world *world)
+{
+    return temp_dir_read(world->dir, "log");
+}
+
+unsigned long world_process(struct world *world, const char *key)
+{
+    char path[64];
+    char line[256];
+    size_t length = strlen(key);
+    HC_AUTO_FCLOSE FILE *file = NULL;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)world->server);
+    file = fopen(path, "re");
+    while (file && fgets(line, sizeof line, file)) {
+        if (strncmp(line, key, length) == 0 && line[length] == ':')
+            return strtoul(line + length + 1, NULL, 10);
+    }
+    fail_msg("no %s in %s", key, path);
+    return 0;
+}
+
+/* --- calls ----------------------------------------------------------------------------
+ */
+
+static char *lend(const char *text)
+{
+    char *lent;
+
+    memcpy(&lent, &text, sizeof lent);
+    return lent;
+}
+
+Hubcache__V1__ResolveFileRequest file_request(const char *filename)
+{
+    Hubcache__V1__ResolveFileRequest request = HUBCACHE__V1__RESOLVE_FILE_REQUEST__INIT;
+
+    request.repo_id = lend("org/name");
+    request.filename = lend(filename);
+    return request;
+}
+
+Hubcache__V1__ResolveSnapshotRequest snapshot_request(void)
+{
+    Hubcache__V1__ResolveSnapshotRequest request =
+        HUBCACHE__V1__RESOLVE_SNAPSHOT_REQUEST__INIT;
+
+    request.repo_id = lend("org/name");
+    return request;
+}
+
+struct rpc_call *start_file(struct world *world,
+                            const Hubcache__V1__ResolveFileRequest *request)
+{
+    return rpc_call_start(world->client, &(struct rpc_request){
+                                             .path = METHOD("ResolveFile"),
+                                             .message = &request->base,
+                                         });
+}
+
+struct rpc_call *ask_file(struct world *world,
+                          const Hubcache__V1__ResolveFileRequest *request)
+{
+    struct rpc_call *call = start_file(world, request);
+
+    (void)rpc_call_await(call);
+    return call;
+}
+
+void assert_answers_file(struct world *world, struct rpc_call *call, const char *filename,
+                         Hubcache__V1__Source source)
+{
+    ProtobufCMessage *message;
+    const Hubcache__V1__ResolveFileResponse *answer;
+    HC_AUTO_FREE char *expected = NULL;
+    char path[512];
+
+    if (rpc_call_await(call) != HC_STATUS_OK)
+        fail_msg("%s: %s", rpc_call_reason(call), rpc_call_error(call));
+    message = rpc_call_message(call, 0, &hubcache__v1__resolve_file_response__descriptor);
+    answer = (const void *)message;
+    (void)snprintf(path, sizeof path, "cache/models--org--name/snapshots/%s/%s",
+                   world->commit, filename);
+    expected = temp_dir_path(world->dir, path);
+    assert_string_equal(answer->file->path, expected);
+    assert_string_equal(answer->file->cache_path, strstr(expected, "models--"));
+    assert_string_equal(answer->file->filename, filename);
+    assert_string_equal(answer->file->commit_hash, world->commit);
+    assert_int_equal(answer->file->source, source);
+    assert_true(temp_dir_has(world->dir, path));
+    protobuf_c_message_free_unpacked(message, NULL);
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A world of a test's own: a hub, an empty cache, a real hubcached on a free port, and a
+ * client. The hub has models/org/name with config.json and the LFS file weights.bin.
+ */
+#ifndef HC_SERVICE_FIXTURE_H
+#define HC_SERVICE_FIXTURE_H
+
+#include "rpc_client.h"
+#include "test.h"
+#include "test_hub.h"
+
+#include <hubcache/v1/resolver.pb-c.h>
+#include <sys/types.h>
+
+enum { FLAGS_MAX = 16, WEIGHTS_SIZE = 1 << 20 };
+
+struct world {
+    struct test_hub *hub;
+    char *dir; /* cache/, log, and what tests put there */
+    char commit[41];
+    pid_t server;
+    char address[256]; /* of the first listener */
+    char lines[1024];  /* all of the server's standard output up to serving */
+    struct rpc_client *client;
+};
+
+/* cmocka's setup and teardown: the world with a server that has no further flags. */
+int world_setup(void **state);
+
+/* Without a server. */
+int world_setup_empty(void **state);
+
+/* Ends the server with SIGKILL if it still runs. */
+int world_teardown(void **state);
+
+/* Starts the server with flags beside those of every test; NULL ends them. */
+void world_serve(struct world *world, const char *const *flags);
+
+/* Runs it to its end: the exit status. Standard output is then in world->lines. */
+int world_run_server(struct world *world, const char *const *flags);
+
+/* SIGTERM. */
+void world_stop_server(struct world *world);
+
+/* Until the server has ended: its exit status. */
+int world_await_end(struct world *world);
+
+/* The server's log so far; the caller frees. */
+char *world_log(struct world *world);
+
+/* A line of /proc/<server>/status as a number: "Threads", "VmHWM". */
+unsigned long world_process(struct world *world, const char *key);
+
+/* --- calls ----------------------------------------------------------------------------
+ */
+
+Hubcache__V1__ResolveFileRequest file_request(const char *filename);
+Hubcache__V1__ResolveSnapshotRequest snapshot_request(void);
+
+struct rpc_call *start_file(struct world *world,
+                            const Hubcache__V1__ResolveFileRequest *request);
+
+/* Asks for the file and awaits the end. */
+struct rpc_call *ask_file(struct world *world,
+                          const Hubcache__V1__ResolveFileRequest *request);
+
+/* Fails the test unless the call has answered with this file of the cache's. */
+void assert_answers_file(struct world *world, struct rpc_call *call, const char *filename,
+                         Hubcache__V1__Source source);
+
+#define METHOD(name) "/hubcache.v1.Resolver/" name
+
+#endif

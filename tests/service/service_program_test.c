@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise: hubcached starts, says where it listens, tells its health, and ends as it
+ * should; a configuration that is wrong is told with its line, and nothing secret is.
+ */
+#include "service_fixture.h"
+
+#include <base/auto.h>
+
+#include <grpc/health/v1/health.pb-c.h>
+#include <hubcache/error.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define STATUS(name) GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__##name
+
+static struct rpc_call *start_health(struct world *world, const char *method,
+                                     const char *service)
+{
+    Grpc__Health__V1__HealthCheckRequest request =
+        GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+
+    memcpy(&request.service, &service, sizeof request.service);
+    return rpc_call_start(world->client, &(struct rpc_request){
+                                             .path = method,
+                                             .message = &request.base,
+                                         });
+}
+
+static void assert_health(struct rpc_call *call, size_t number, int expected)
+{
+    ProtobufCMessage *message =
+        rpc_call_message(call, number,
+                         &grpc__health__v1__health_check_response__descriptor);
+    const Grpc__Health__V1__HealthCheckResponse *answer = (const void *)message;
+
+    assert_int_equal(answer->status, expected);
+    protobuf_c_message_free_unpacked(message, NULL);
+}
+
+static void the_services_are_healthy_and_others_unknown(void **state)
+{
+    static const char check[] = "/grpc.health.v1.Health/Check";
+    struct world *world = *state;
+    struct rpc_call *whole = start_health(world, check, "");
+    struct rpc_call *resolver = start_health(world, check, "hubcache.v1.Resolver");
+    struct rpc_call *other = start_health(world, check, "hubcache.v2.Resolver");
+
+    assert_int_equal(rpc_call_await(whole), HC_STATUS_OK);
+    assert_health(whole, 0, STATUS(SERVING));
+    assert_int_equal(rpc_call_await(resolver), HC_STATUS_OK);
+    assert_health(resolver, 0, STATUS(SERVING));
+    assert_int_equal(rpc_call_await(other), HC_STATUS_NOT_FOUND);
+    rpc_call_free(whole);
+    rpc_call_free(resolver);
+    rpc_call_free(other);
+}
+
+static struct rpc_call *start_stalled_file(struct world *world)
+{
+    const Hubcache__V1__ResolveFileRequest request = file_request("weights.bin");
+    struct rpc_call *call;
+
+    test_hub_rule(world->hub, &(struct test_hub_rule){.on_cdn = true,
+                                                      .times = 1,
+                                                      .fault = TEST_HUB_STALL,
+                                                      .number = 1000});
+    call = start_file(world, &request);
+    test_hub_await_stall(world->hub);
+    return call;
+}
+
+static void sigterm_lets_a_running_call_finish(void **state)
+{
+    struct world *world = *state;
+    struct rpc_call *health =
+        start_health(world, "/grpc.health.v1.Health/Watch", "hubcache.v1.Resolver");
+    struct rpc_call *running = start_stalled_file(world);
+
+    assert_int_equal(rpc_call_await_messages(health, 1), 1);
+    world_stop_server(world);
+    assert_int_equal(rpc_call_await_messages(health, 2), 2);
+    test_hub_release(world->hub);
+
+    assert_health(health, 0, STATUS(SERVING));
+    assert_health(health, 1, STATUS(NOT_SERVING));
+    assert_answers_file(world, running, "weights.bin", HUBCACHE__V1__SOURCE__SOURCE_HUB);
+    assert_int_equal(world_await_end(world), 0);
+    rpc_call_free(health);
+    rpc_call_free(running);
+}
+
+static void a_second_sigterm_ends_running_calls(void **state)
+{
+    struct world *world = *state;
+    struct rpc_call *health = start_health(world, "/grpc.health.v1.Health/Watch", "");
+    struct rpc_call *running = start_stalled_file(world);
+
+    world_stop_server(world);
+    (void)rpc_call_await(health); /* the first signal has been taken */
+    world_stop_server(world);
+
+    assert_int_equal(world_await_end(world), 0);
+    assert_int_not_equal(rpc_call_await(running), HC_STATUS_OK);
+    rpc_call_free(health);
+    rpc_call_free(running);
+}
+
+static void when_the_grace_period_is_over_running_calls_end(void **state)
+{
+    struct world *world = *state;
+    struct rpc_call *running;
+
+    world_serve(world, (const char *const[]){"--grace-period", "100ms", NULL});
+    running = start_stalled_file(world);
+    world_stop_server(world);
+
+    assert_int_equal(world_await_end(world), 0);
+    assert_int_not_equal(rpc_call_await(running), HC_STATUS_OK);
+    rpc_call_free(running);
+}
+
+static void an_address_in_use_is_an_error(void **state)
+{
+    struct world *world = *state;
+    pid_t first = world->server;
+
+    assert_int_equal(world_run_server(world, (const char *const[]){"--listen",
+                                                                   world->address, NULL}),
+                     1);
+    world->server = first;
+}
+
+/* The whole answer, headers and all; the caller frees. */
+static char *get(struct world *world, const char *path)
+{
+    const char *port = strrchr(strstr(world->lines, "listening http://"), ':') + 1;
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)atoi(port)),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    HC_AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    char *answer = calloc(1, 65536);
+    size_t used = 0;
+    ssize_t got;
+
+    assert_non_null(answer);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    (void)dprintf(fd, "GET %s HTTP/1.0\r\nHost: here\r\n\r\n", path);
+    while ((got = read(fd, answer + used, 65535 - used)) > 0)
+        used += (size_t)got;
+    return answer;
+}
+
+static void metrics_and_status_are_served_over_http(void **state)
+{
+    struct world *world = *state;
+    const Hubcache__V1__ResolveFileRequest request = file_request("config.json");
+    HC_AUTO_FREE char *metrics = NULL;
+    HC_AUTO_FREE char *health = NULL;
+    HC_AUTO_FREE char *status = NULL;
+    HC_AUTO_FREE char *other = NULL;
+
+    world_serve(world, (const char *const[]){"--http-listen", "127.0.0.1:0", NULL});
+    rpc_call_free(ask_file(world, &request));
+    rpc_call_free(ask_file(world, &request));
+    metrics = get(world, "/metrics");
+    health = get(world, "/healthz");
+    status = get(world, "/");
+    other = get(world, "/../etc/passwd");
+
+    assert_non_null(strstr(metrics, "\nhubcache_hits_total 1\n"));
+    assert_non_null(strstr(metrics, "\nhubcache_downloaded_bytes_total 3\n"));
+    assert_non_null(strstr(metrics,
+                           "hubcache_requests_total{method=\"/hubcache.v1.Resolver/"
+                           "ResolveFile\",reason=\"OK\"} 2\n"));
+    assert_non_null(strstr(health, " 200 "));
+    assert_non_null(strstr(status, test_hub_endpoint(world->hub)));
+    assert_non_null(strstr(other, " 404 "));
+}
+
+static void a_configuration_file_is_read_and_flags_win(void **state)
+{
+    struct world *world = *state;
+    HC_AUTO_FREE char *config = temp_dir_path(world->dir, "config.yaml");
+    HC_AUTO_FREE char *token = temp_dir_path(world->dir, "token");
+    char text[512];
+
+    temp_dir_write(world->dir, "token", "hf_secret_of_the_server\n");
+    (void)snprintf(text, sizeof text,
+                   "listen: [\"127.0.0.1:1\", \"127.0.0.1:2\"]\n"
+                   "max-staleness: 5m\nqueue: 7\noffline: true\ntoken-file: %s\n",
+                   token);
+    temp_dir_write(world->dir, "config.yaml", text);
+    assert_int_equal(world_run_server(world, (const char *const[]){"--check-config",
+                                                                   "--config", config,
+                                                                   "--queue", "9", NULL}),
+                     0);
+
+    assert_int_equal(strncmp(world->lines, "configuration ok\n", 17), 0);
+    assert_non_null(strstr(world->lines, "listen: [\"127.0.0.1:1\", \"127.0.0.1:2\"]\n"));
+    assert_non_null(strstr(world->lines, "max-staleness: 300000ms\n"));
+    assert_non_null(strstr(world->lines, "queue: 9\n"));
+    assert_non_null(strstr(world->lines, "offline: true\n"));
+    assert_null(strstr(world->lines, "secret"));
+}
+
+static void an_unknown_key_is_an_error_with_its_line(void **state)
+{
+    struct world *world = *state;
+    HC_AUTO_FREE char *config = temp_dir_path(world->dir, "config.yaml");
+    HC_AUTO_FREE char *log = NULL;
+
+    temp_dir_write(world->dir, "config.yaml", "queue: 7\n\nquue: 8\n");
+    assert_int_equal(world_run_server(world,
+                                      (const char *const[]){"--config", config, NULL}),
+                     2);
+
+    log = world_log(world);
+    assert_non_null(strstr(log, "line 3: there is no option 'quue'"));
+}
+
+static void bad_usage_exits_with_2(void **state)
+{
+    static const char *const bad[][3] = {{"--no-such-flag", NULL, NULL},
+                                         {"--workers", "none", NULL},
+                                         {"--grace-period", "5 minutes", NULL},
+                                         {"--log-level", "loud", NULL},
+                                         {"--endpoint", "ftp://hub", NULL},
+                                         {"--token-file", "/no/such/file", NULL},
+                                         {"argument", NULL, NULL}};
+    struct world *world = *state;
+
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        HC_AUTO_FREE char *log = NULL;
+
+        assert_int_equal(world_run_server(world, bad[i]), 2);
+        log = world_log(world);
+        assert_non_null(strstr(log, "hubcached: "));
+    }
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+#define TEST_EMPTY(name)                                                                 \
+    cmocka_unit_test_setup_teardown(name, world_setup_empty, world_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(the_services_are_healthy_and_others_unknown),
+        TEST(sigterm_lets_a_running_call_finish),
+        TEST(a_second_sigterm_ends_running_calls),
+        TEST_EMPTY(when_the_grace_period_is_over_running_calls_end),
+        TEST(an_address_in_use_is_an_error),
+        TEST_EMPTY(metrics_and_status_are_served_over_http),
+        TEST_EMPTY(a_configuration_file_is_read_and_flags_win),
+        TEST_EMPTY(an_unknown_key_is_an_error_with_its_line),
+        TEST_EMPTY(bad_usage_exits_with_2),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
