@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Asks a hubcached where a file or snapshot is, on this machine's mount of the cache volume.
+ * Asks a hubcached where a file or snapshot is, on this machine's mount of the cache
+ * volume.
  *
  * A client holds one connection; any number of threads may call it at once. Every call
- * blocks until the answer is there, it failed, or its timeout passed. Requests are borrowed
- * for the time of the call; answers are the caller's to clear. `{0}` is a valid start for
- * every options and request struct; members not marked "Required." may stay zero.
+ * blocks until the answer is there, it failed, or its timeout passed. Requests are
+ * borrowed for the time of the call; answers are the caller's to clear. `{0}` is a valid
+ * start for every options and request struct; members not marked "Required." may stay
+ * zero.
  *
  *     #include <hubcache-client/client.h>
  *     #include <stdio.h>
@@ -14,9 +16,8 @@
  *     {
  *         struct hc_client_options options = {.server = "127.0.0.1:50051",
  *                                             .mount = "/models"};
- *         struct hc_client_file_request request = {.repo = {.id = "openai-community/gpt2"},
- *                                                  .filename = "config.json"};
- *         struct hc_client_file file;
+ *         struct hc_client_file_request request = {.repo = {.id =
+ * "openai-community/gpt2"}, .filename = "config.json"}; struct hc_client_file file;
  *         struct hc_error err = {0};
  *         struct hc_client *client = hc_client_open(&options, &err);
  *
@@ -34,8 +35,8 @@
  * Build with: cc app.c $(pkg-config --cflags --libs hubcache-client)
  *
  * Failures are those of the server (see hubcache/error.h and the proto file), and of the
- * client itself: SERVER_UNAVAILABLE (nobody answers there), CACHE_MISMATCH (the mount is not
- * the volume that the server resolves on), DEADLINE_EXCEEDED.
+ * client itself: SERVER_UNAVAILABLE (nobody answers there), CACHE_MISMATCH (the mount is
+ * not the volume that the server resolves on), DEADLINE_EXCEEDED.
  */
 #ifndef HUBCACHE_CLIENT_H
 #define HUBCACHE_CLIENT_H
@@ -54,20 +55,23 @@ extern "C" {
 struct hc_client;
 
 struct hc_client_options {
-    /* Optional: "host:port" or "unix:/path". If NULL, HUBCACHE_SERVER, else "127.0.0.1:50051". */
+    /* Optional: "host:port" or "unix:/path". If NULL, HUBCACHE_SERVER, else
+     * "127.0.0.1:50051". */
     const char *server;
 
     /*
-     * Optional: where this machine mounts the cache root. If NULL, HUBCACHE_MOUNT, else the
-     * server's own paths are returned as they are. With a mount, its .hubcache/cache-id is
-     * compared with the server's at each answer: CACHE_MISMATCH when they differ.
+     * Optional: where this machine mounts the cache root. If NULL, HUBCACHE_MOUNT, else
+     * the server's own paths are returned as they are. With a mount, its
+     * .hubcache/cache-id is compared with the server's at each answer: CACHE_MISMATCH
+     * when they differ.
      */
     const char *mount;
 
     const char *bearer_token; /* Optional: identifies the caller to hubcache. */
     const char *hub_token;    /* Optional: the caller's own Hub token. */
 
-    /* Optional: for each call, in milliseconds; 0 waits for ever, as for a long download. */
+    /* Optional: for each call, in milliseconds; 0 waits for ever, as for a long download.
+     */
     int64_t timeout_ms;
 };
 
@@ -110,7 +114,8 @@ struct hc_client_progress {
 };
 
 /* Called on the thread that resolves. False gives up: the call fails with CANCELLED. */
-typedef bool (*hc_client_progress_fn)(void *ctx, const struct hc_client_progress *progress);
+typedef bool (*hc_client_progress_fn)(void *ctx,
+                                      const struct hc_client_progress *progress);
 
 struct hc_client_snapshot_request {
     struct hc_client_repo repo;
@@ -145,6 +150,8 @@ struct hc_client_file {
     char *filename;
     char *commit_hash;
     char *etag;
+    char
+        *cache_id; /* of an answer of hc_client_resolve_file; NULL for a file in a list */
     uint64_t size_bytes;
     enum hc_client_source source;
     bool stale;
@@ -185,7 +192,8 @@ struct hc_client_info {
     bool offline;
 };
 
-/* Connects lazily: a server that is not there is noticed by the first call. NULL on failure. */
+/* Connects lazily: a server that is not there is noticed by the first call. NULL on
+ * failure. */
 HC_PUBLIC struct hc_client *hc_client_open(const struct hc_client_options *options,
                                            struct hc_error *err);
 
@@ -197,7 +205,8 @@ HC_PUBLIC int hc_client_resolve_file(struct hc_client *client,
                                      struct hc_client_file *file, struct hc_error *err);
 HC_PUBLIC int hc_client_resolve_files(struct hc_client *client,
                                       const struct hc_client_files_request *request,
-                                      struct hc_client_files *files, struct hc_error *err);
+                                      struct hc_client_files *files,
+                                      struct hc_error *err);
 HC_PUBLIC int hc_client_resolve_snapshot(struct hc_client *client,
                                          const struct hc_client_snapshot_request *request,
                                          struct hc_client_snapshot *snapshot,

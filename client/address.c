@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * gRPC takes a target that is no URI for a name to look up, and decodes "%" in one that
+ * is. So addresses are checked here, where the message can say what is wrong, and
+ * encoded.
+ */
+#include "address.h"
+
+#include "base/text.h"
+
+#include <ctype.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+/* Appends `text` to `uri`, percent-encoding what a URI's path may not hold. */
+static int append_encoded(char *uri, size_t size, const char *text)
+{
+    size_t used = strlen(uri);
+
+    for (const unsigned char *s = (const unsigned char *)text; *s; s++) {
+        bool is_plain = isalnum(*s) || strchr("-._~/:", *s);
+        int length = hc_format(uri + used, size - used, is_plain ? "%c" : "%%%02X", *s);
+
+        if (length < 0)
+            return -1;
+        used += (size_t)length;
+    }
+    return 0;
+}
+
+static bool is_port(const char *text)
+{
+    size_t length = strlen(text);
+
+    return length >= 1 && length <= 5 && strspn(text, "0123456789") == length &&
+           strtol(text, NULL, 10) >= 1 && strtol(text, NULL, 10) <= 65535;
+}
+
+static bool is_host(const char *text, size_t length)
+{
+    if (length > 2 && text[0] == '[' && text[length - 1] == ']')
+        return strcspn(text, "]") == length - 1;
+    return length > 0 && strcspn(text, ":[]/ ") >= length;
+}
+
+static int check_unix(const char *address, struct hc_error *err)
+{
+    const char *path = address + strlen("unix:");
+
+    if (path[0] != '/')
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "server",
+                             "server '%.200s': the socket's path must be absolute, as in "
+                             "'unix:/run/hubcached.sock'",
+                             address);
+    if (strlen(path) >= sizeof((struct sockaddr_un *)NULL)->sun_path)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "server",
+                             "server '%.200s…': the socket's path is too long", address);
+    return 0;
+}
+
+static int check_inet(const char *address, struct hc_error *err)
+{
+    const char *colon = strrchr(address, ':');
+
+    if (colon && is_host(address, (size_t)(colon - address)) && is_port(colon + 1))
+        return 0;
+    return hc_fail_field(err, HC_INVALID_OPTIONS, "server",
+                         "server '%.200s' is not an address: write 'host:port' or "
+                         "'unix:/path'",
+                         address);
+}
+
+int hc_address_to_uri(const char *address, char *uri, size_t size, struct hc_error *err)
+{
+    bool is_unix = hc_text_starts(address, "unix:");
+
+    if ((is_unix ? check_unix(address, err) : check_inet(address, err)) < 0)
+        return -1;
+    if (hc_format(uri, size, "%s", is_unix ? "" : "dns:///") < 0 ||
+        append_encoded(uri, size, address) < 0)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "server",
+                             "server '%.200s…': the address is too long", address);
+    return 0;
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The public calls, top to bottom: request, rpc, answer. Every thread's call is its own;
+ * the client itself is not written to after it was opened.
+ */
+#include <hubcache-client/client.h>
+
+#include "address.h"
+#include "answer.h"
+#include "base/auto.h"
+#include "base/text.h"
+#include "message.h"
+#include "mount.h"
+#include "request.h"
+#include "rpc.h"
+
+#include <hubcache/v1/resolver.pb-c.h>
+#include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#define METHOD(name) "/hubcache.v1.Resolver/" name
+
+struct hc_client {
+    struct hc_rpc *rpc;
+    char *mount; /* NULL: none */
+};
+HC_DEFINE_AUTO(hc_client, hc_client_close)
+
+/* What was given, else the variable, else NULL; empty is not given. */
+static const char *setting(const char *given, const char *variable)
+{
+    const char *value = given ? given : getenv(variable);
+
+    return value && value[0] != '\0' ? value : NULL;
+}
+
+/* The token itself must not show up in the message. */
+static int check_token(const char *token, const char *what, struct hc_error *err)
+{
+    for (const unsigned char *s = (const unsigned char *)(token ? token : ""); *s; s++) {
+        if (*s <= ' ' || *s >= 0x7f)
+            return hc_fail(err, HC_INVALID_OPTIONS,
+                           "the %s holds a character that no token has", what);
+    }
+    return 0;
+}
+
+static int connect_client(struct hc_client *client,
+                          const struct hc_client_options *options, struct hc_error *err)
+{
+    const char *server = setting(options->server, "HUBCACHE_SERVER");
+    const char *mount = setting(options->mount, "HUBCACHE_MOUNT");
+    struct hc_rpc_options rpc = {
+        .server = server ? server : HC_ADDRESS_DEFAULT,
+        .bearer_token = options->bearer_token,
+        .hub_token = options->hub_token,
+        .timeout_ms = options->timeout_ms,
+    };
+
+    if (options->timeout_ms < 0)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "timeout_ms",
+                             "the timeout is negative");
+    if (check_token(options->bearer_token, "bearer token", err) < 0 ||
+        check_token(options->hub_token, "Hub token", err) < 0)
+        return -1;
+    client->mount = hc_text_copy(mount, err);
+    if (mount && !client->mount)
+        return -1;
+    client->rpc = hc_rpc_open(&rpc, err);
+    return client->rpc ? 0 : -1;
+}
+
+static struct hc_mount mount_of(const struct hc_client *client)
+{
+    return (struct hc_mount){.dir = client->mount, .server = hc_rpc_server(client->rpc)};
+}
+
+struct hc_client *hc_client_open(const struct hc_client_options *options,
+                                 struct hc_error *err)
+{
+    HC_AUTO(hc_client) *client = calloc(1, sizeof *client);
+
+    if (!client) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    if (connect_client(client, options, err) < 0)
+        return NULL;
+    return hc_take(&client);
+}
+
+void hc_client_close(struct hc_client *client)
+{
+    if (!client)
+        return;
+    hc_rpc_close(client->rpc);
+    free(client->mount);
+    free(client);
+}
+
+int hc_client_resolve_file(struct hc_client *client,
+                           const struct hc_client_file_request *request,
+                           struct hc_client_file *file, struct hc_error *err)
+{
+    struct hc_mount mount = mount_of(client);
+    struct hc_request_options options;
+    Hubcache__V1__ResolveFileRequest message;
+    struct hc_rpc_request call = {
+        .method = METHOD("ResolveFile"),
+        .message = &message.base,
+        .answer = &hubcache__v1__resolve_file_response__descriptor,
+    };
+    HC_AUTO_MESSAGE *answer = NULL;
+
+    hc_request_file(request, &options, &message);
+    answer = hc_rpc_call(client->rpc, &call, err);
+    if (!answer)
+        return -1;
+    return hc_answer_file(&mount, (const Hubcache__V1__ResolveFileResponse *)answer, file,
+                          err);
+}
+
+int hc_client_resolve_files(struct hc_client *client,
+                            const struct hc_client_files_request *request,
+                            struct hc_client_files *files, struct hc_error *err)
+{
+    struct hc_mount mount = mount_of(client);
+    struct hc_request_options options;
+    Hubcache__V1__ResolveFilesRequest message;
+    struct hc_rpc_request call = {
+        .method = METHOD("ResolveFiles"),
+        .message = &message.base,
+        .answer = &hubcache__v1__resolve_files_response__descriptor,
+    };
+    HC_AUTO_MESSAGE *answer = NULL;
+
+    hc_request_files(request, &options, &message);
+    answer = hc_rpc_call(client->rpc, &call, err);
+    if (!answer)
+        return -1;
+    return hc_answer_files(&mount, (const Hubcache__V1__ResolveFilesResponse *)answer,
+                           files, err);
+}
+
+/* An event of WatchSnapshot; the result is what hc_rpc_call returns. */
+static bool report(void *ctx, const ProtobufCMessage *message)
+{
+    const struct hc_client_snapshot_request *request = ctx;
+    const Hubcache__V1__WatchSnapshotResponse *event =
+        (const Hubcache__V1__WatchSnapshotResponse *)message;
+    const Hubcache__V1__SnapshotProgress *now = event->progress;
+    struct hc_client_progress progress;
+
+    if (event->event_case != HUBCACHE__V1__WATCH_SNAPSHOT_RESPONSE__EVENT_PROGRESS)
+        return true;
+    progress = (struct hc_client_progress){
+        .files_total = now->files_total,
+        .files_done = now->files_done,
+        .bytes_total = now->bytes_total,
+        .bytes_done = now->bytes_done,
+        .bytes_per_second = now->bytes_per_second,
+        .active_files = (const char *const *)now->active_files,
+        .active_count = now->n_active_files,
+    };
+    return request->progress(request->progress_ctx, &progress);
+}
+
+static int watch_snapshot(struct hc_client *client,
+                          const struct hc_client_snapshot_request *request,
+                          struct hc_client_snapshot *snapshot, struct hc_error *err)
+{
+    struct hc_mount mount = mount_of(client);
+    struct hc_client_snapshot_request copy = *request; /* what report() may point to */
+    struct hc_request_options options;
+    Hubcache__V1__ResolveSnapshotRequest inner;
+    Hubcache__V1__WatchSnapshotRequest message =
+        HUBCACHE__V1__WATCH_SNAPSHOT_REQUEST__INIT;
+    struct hc_rpc_request call = {
+        .method = METHOD("WatchSnapshot"),
+        .message = &message.base,
+        .answer = &hubcache__v1__watch_snapshot_response__descriptor,
+        .each = report,
+        .ctx = &copy,
+    };
+    const Hubcache__V1__WatchSnapshotResponse *last;
+    HC_AUTO_MESSAGE *answer = NULL;
+
+    hc_request_snapshot(request, &options, &inner);
+    message.snapshot = &inner;
+    answer = hc_rpc_call(client->rpc, &call, err);
+    if (!answer)
+        return -1;
+    last = (const Hubcache__V1__WatchSnapshotResponse *)answer;
+    if (last->event_case != HUBCACHE__V1__WATCH_SNAPSHOT_RESPONSE__EVENT_RESULT)
+        return hc_fail(err, HC_INTERNAL, "hubcached at '%.128s' ended without a result",
+                       mount.server);
+    return hc_answer_snapshot(&mount, last->result, snapshot, err);
+}
+
+int hc_client_resolve_snapshot(struct hc_client *client,
+                               const struct hc_client_snapshot_request *request,
+                               struct hc_client_snapshot *snapshot, struct hc_error *err)
+{
+    struct hc_mount mount = mount_of(client);
+    struct hc_request_options options;
+    Hubcache__V1__ResolveSnapshotRequest message;
+    struct hc_rpc_request call = {
+        .method = METHOD("ResolveSnapshot"),
+        .message = &message.base,
+        .answer = &hubcache__v1__resolve_snapshot_response__descriptor,
+    };
+    HC_AUTO_MESSAGE *answer = NULL;
+
+    if (request->progress)
+        return watch_snapshot(client, request, snapshot, err);
+    hc_request_snapshot(request, &options, &message);
+    answer = hc_rpc_call(client->rpc, &call, err);
+    if (!answer)
+        return -1;
+    return hc_answer_snapshot(&mount,
+                              (const Hubcache__V1__ResolveSnapshotResponse *)answer,
+                              snapshot, err);
+}
+
+int hc_client_get_info(struct hc_client *client, struct hc_client_info *info,
+                       struct hc_error *err)
+{
+    Hubcache__V1__GetServerInfoRequest message =
+        HUBCACHE__V1__GET_SERVER_INFO_REQUEST__INIT;
+    struct hc_rpc_request call = {
+        .method = METHOD("GetServerInfo"),
+        .message = &message.base,
+        .answer = &hubcache__v1__get_server_info_response__descriptor,
+    };
+    HC_AUTO_MESSAGE *answer = hc_rpc_call(client->rpc, &call, err);
+
+    if (!answer)
+        return -1;
+    return hc_answer_info((const Hubcache__V1__GetServerInfoResponse *)answer, info, err);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hubcache info: who answers, and from which cache.
+ */
+#include "base/auto.h"
+#include "common.h"
+#include "json.h"
+#include "output.h"
+
+#include <stdio.h>
+
+HC_DEFINE_AUTO(hc_client, hc_client_close)
+HC_DEFINE_AUTO_VALUE(hc_client_info, hc_client_info_clear)
+
+/* NOLINTNEXTLINE(readability-non-const-parameter): argp decides on the type */
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    (void)arg;
+    if (key == ARGP_KEY_INIT)
+        state->child_inputs[0] = state->input;
+    if (key == ARGP_KEY_ARG)
+        hc_common_refuse(state, "info takes no arguments");
+    return key == ARGP_KEY_INIT ? 0 : ARGP_ERR_UNKNOWN;
+}
+
+static const struct argp_child children[] = {{&hc_common_argp, 0, NULL, 0}, {0}};
+
+static const struct argp argp = {
+    .parser = parse,
+    .doc = "Says which hubcached answers and from which cache.",
+    .children = children,
+};
+
+static int show(struct hc_client *client, const struct hc_common *common,
+                struct hc_error *err)
+{
+    HC_AUTO_VALUE(hc_client_info) info = {0};
+
+    if (hc_client_get_info(client, &info, err) < 0)
+        return -1;
+    if (common->json)
+        return hc_output_json(hc_json_info(&info), err);
+    (void)printf("version: %s\ncache_root: %s\ncache_id: %s\noffline: %s\nendpoint: %s\n",
+                 info.version, info.cache_root, info.cache_id,
+                 info.offline ? "true" : "false", info.endpoint);
+    return hc_output_finish(err);
+}
+
+int hc_command_info(int argc, char **argv, struct hc_common *common)
+{
+    struct hc_error err = {0};
+    HC_AUTO(hc_client) *client = NULL;
+
+    hc_common_parse(&argp, 0, argc, argv, common);
+    client = hc_common_open(common, &err);
+    if (!client || show(client, common, &err) < 0)
+        return hc_output_failure(&err);
+    return HC_EXIT_OK;
+}

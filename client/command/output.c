@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Messages name the next step themselves; a hint is for what only the command knows: its
+ * own options.
+ */
+#include "output.h"
+
+#include "base/error.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { HINT_MAX = 512 };
+
+/* Escape sequences in a message could rewrite the terminal. */
+static void print_plain(const char *text)
+{
+    for (const unsigned char *s = (const unsigned char *)text; *s; s++)
+        (void)fputc(iscntrl(*s) ? '?' : *s, stderr);
+}
+
+static void print_message(const char *message)
+{
+    (void)fputs("hubcache: ", stderr);
+    print_plain(message);
+    (void)fputc('\n', stderr);
+}
+
+static void print_missing(const struct hc_error *err)
+{
+    char names[sizeof err->missing];
+    char *rest = names;
+    unsigned listed = 0;
+
+    memcpy(names, err->missing, sizeof names);
+    for (const char *name = strsep(&rest, "\n"); name; name = strsep(&rest, "\n")) {
+        if (name[0] == '\0')
+            continue;
+        (void)fputs("  missing: ", stderr);
+        print_plain(name);
+        (void)fputc('\n', stderr);
+        listed++;
+    }
+    if (listed > 0 && err->missing_count > listed)
+        (void)fprintf(stderr, "  and %u more\n", err->missing_count - listed);
+}
+
+void hc_output_hint(const struct hc_error *err, char *hint, unsigned size)
+{
+    const char *token = "to use your own Hub token, put it into HUBCACHE_HUB_TOKEN or "
+                        "give --hub-token-file FILE";
+
+    hint[0] = '\0';
+    if (err->retry_after_ms > 0)
+        (void)snprintf(hint, size, "try again in %u s",
+                       err->retry_after_ms / 1000 + (err->retry_after_ms % 1000 != 0));
+    else if (err->link[0] != '\0')
+        (void)snprintf(hint, size, "see %s; %s", err->link, token);
+    else if (err->reason == HC_HUB_UNAUTHORIZED)
+        (void)snprintf(hint, size, "%s", token);
+    else if (err->reason == HC_CALLER_UNAUTHENTICATED)
+        (void)snprintf(hint, size,
+                       "put the token for hubcache into HUBCACHE_TOKEN or give "
+                       "--bearer-token-file FILE");
+}
+
+int hc_output_failure(const struct hc_error *err)
+{
+    char hint[HINT_MAX];
+
+    print_message(err->message);
+    print_missing(err);
+    hc_output_hint(err, hint, sizeof hint);
+    if (hint[0] != '\0')
+        print_message(hint);
+    return (int)hc_reason_exit(err->reason);
+}
+
+void hc_output_note(const char *message)
+{
+    print_message(message);
+}
+
+int hc_output_finish(struct hc_error *err)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return 0;
+    return hc_fail(err, HC_INTERNAL, "standard output: %s", strerrordesc_np(errno));
+}
+
+int hc_output_line(const char *text, struct hc_error *err)
+{
+    (void)puts(text);
+    return hc_output_finish(err);
+}
+
+int hc_output_json(char *json, struct hc_error *err)
+{
+    int result;
+
+    if (!json)
+        return hc_fail(
+            err, HC_INTERNAL,
+            "the answer cannot be written as JSON: is the mount's path UTF-8?");
+    result = hc_output_line(json, err);
+    free(json);
+    return result;
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The terminal is left in no special mode and the cursor is never hidden: whoever
+ * interrupts us finds it as it was.
+ */
+#include "progress.h"
+
+#include "base/call.h"
+#include "units.h"
+
+#include <hubcache/call.h>
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum { LINE_EVERY_MS = 5000, BAR_WIDTH = 24, COLUMNS_DEFAULT = 80 };
+
+void hc_progress_text(const struct hc_client_progress *progress,
+                      char text[HC_PROGRESS_TEXT_MAX])
+{
+    char done[HC_UNITS_TEXT_MAX], total[HC_UNITS_TEXT_MAX];
+    char rate[HC_UNITS_TEXT_MAX], left[HC_UNITS_TEXT_MAX];
+    uint64_t missing = progress->bytes_total > progress->bytes_done
+                           ? progress->bytes_total - progress->bytes_done
+                           : 0;
+    int length;
+
+    hc_bytes_format(done, progress->bytes_done);
+    hc_bytes_format(total, progress->bytes_total);
+    length = snprintf(text, HC_PROGRESS_TEXT_MAX, "%u/%u files, %s of %s",
+                      progress->files_done, progress->files_total, done, total);
+    if (progress->bytes_per_second == 0)
+        return;
+    hc_bytes_format(rate, progress->bytes_per_second);
+    hc_duration_format(left, missing / progress->bytes_per_second);
+    (void)snprintf(text + length, HC_PROGRESS_TEXT_MAX - (size_t)length,
+                   ", %s/s, %s left", rate, left);
+}
+
+void hc_progress_bar(const struct hc_client_progress *progress, size_t columns,
+                     char bar[HC_PROGRESS_TEXT_MAX])
+{
+    static const char full[BAR_WIDTH + 1] = "########################";
+    static const char empty[BAR_WIDTH + 1] = "------------------------";
+    char text[HC_PROGRESS_TEXT_MAX];
+    double part = 0;
+    int width, done;
+
+    if (progress->bytes_total > 0)
+        part = (double)progress->bytes_done / (double)progress->bytes_total;
+    if (part > 1)
+        part = 1;
+    hc_progress_text(progress, text);
+    width = (int)columns - (int)strlen("[] 100% ") - (int)strlen(text);
+    if (width < 0)
+        width = 0;
+    if (width > BAR_WIDTH)
+        width = BAR_WIDTH;
+    done = (int)(part * width);
+    (void)snprintf(bar, HC_PROGRESS_TEXT_MAX, "[%.*s%.*s] %3d%% %.192s", done, full,
+                   width - done, empty, (int)(part * 100), text);
+    if (columns < strlen(bar))
+        bar[columns] = '\0';
+}
+
+bool hc_progress_is_due(struct hc_progress_view *view, int64_t now_ms)
+{
+    if (now_ms < view->next_ms)
+        return false;
+    view->next_ms = now_ms + LINE_EVERY_MS;
+    return true;
+}
+
+/* The last column stays free: some terminals wrap when it is written. */
+static size_t columns_of_terminal(void)
+{
+    struct winsize size = {0};
+
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col < 2)
+        return COLUMNS_DEFAULT - 1;
+    return (size_t)size.ws_col - 1;
+}
+
+void hc_progress_begin(struct hc_progress_view *view, const char *title)
+{
+    *view = (struct hc_progress_view){
+        .title = title,
+        .is_terminal = isatty(STDERR_FILENO),
+        .next_ms = hc_monotonic_ms() + LINE_EVERY_MS,
+    };
+}
+
+bool hc_progress_show(void *view, const struct hc_client_progress *progress)
+{
+    struct hc_progress_view *shown = view;
+    char text[HC_PROGRESS_TEXT_MAX];
+
+    if (shown->is_terminal) {
+        hc_progress_bar(progress, columns_of_terminal(), text);
+        (void)fprintf(stderr, "\r\033[K%s", text);
+        (void)fflush(stderr);
+        shown->is_drawn = true;
+        return true;
+    }
+    if (hc_progress_is_due(shown, hc_monotonic_ms())) {
+        hc_progress_text(progress, text);
+        (void)fprintf(stderr, "hubcache: %s: %s\n", shown->title, text);
+    }
+    return true;
+}
+
+void hc_progress_end(struct hc_progress_view *view)
+{
+    if (view->is_drawn)
+        (void)fputs("\r\033[K", stderr);
+    view->is_drawn = false;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How far a snapshot is, on standard error: a bar that redraws itself on a terminal, a
+ * line every few seconds elsewhere. Used by one thread.
+ */
+#ifndef HC_COMMAND_PROGRESS_H
+#define HC_COMMAND_PROGRESS_H
+
+#include <hubcache-client/client.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct hc_progress_view {
+    const char *title; /* the repo */
+    bool is_terminal;
+    bool is_drawn;   /* a bar stands on the current line */
+    int64_t next_ms; /* when the next line is due, on the monotonic clock */
+};
+
+enum { HC_PROGRESS_TEXT_MAX = 256 };
+
+/* "3/7 files, 1.2 GB of 3.4 GB, 120.0 MB/s, 0:18 left" */
+void hc_progress_text(const struct hc_client_progress *progress,
+                      char text[HC_PROGRESS_TEXT_MAX]);
+
+/* "[#####-----]  50% " and the text; the bar gives way first when `columns` are few. */
+void hc_progress_bar(const struct hc_client_progress *progress, size_t columns,
+                     char bar[HC_PROGRESS_TEXT_MAX]);
+
+/* Whether a line is due at `now_ms`; if so, the next one is in five seconds. */
+bool hc_progress_is_due(struct hc_progress_view *view, int64_t now_ms);
+
+void hc_progress_begin(struct hc_progress_view *view, const char *title);
+
+/* A hc_client_progress_fn; `view` is a struct hc_progress_view. Never gives up. */
+bool hc_progress_show(void *view, const struct hc_client_progress *progress);
+
+/* Clears the bar's line, so that what follows starts at its beginning. */
+void hc_progress_end(struct hc_progress_view *view);
+
+#endif

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Details travel in `grpc-status-details-bin`; see the table in proto/. A status without
+ * them was made by gRPC itself or by a proxy on the way, and one with a reason that this
+ * client does not know by a newer server: both are mapped by their code.
+ */
+#include "status.h"
+
+#include "base/text.h"
+#include "message.h"
+
+#include <google/protobuf/any.pb-c.h>
+#include <google/protobuf/duration.pb-c.h>
+#include <google/rpc/error_details.pb-c.h>
+#include <google/rpc/status.pb-c.h>
+#include <protobuf-c/protobuf-c.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ERROR_DOMAIN "hubcache"
+
+/* The first detail of that type, unpacked; NULL when there is none. */
+static ProtobufCMessage *find_detail(const Google__Rpc__Status *status,
+                                     const ProtobufCMessageDescriptor *type)
+{
+    for (size_t i = 0; i < status->n_details; i++) {
+        const Google__Protobuf__Any *any = status->details[i];
+        const char *slash = strrchr(any->type_url, '/');
+
+        if (slash && strcmp(slash + 1, type->name) == 0)
+            return protobuf_c_message_unpack(type, NULL, any->value.len, any->value.data);
+    }
+    return NULL;
+}
+
+static const char *find_metadata(const Google__Rpc__ErrorInfo *info, const char *key)
+{
+    for (size_t i = 0; i < info->n_metadata; i++) {
+        if (strcmp(info->metadata[i]->key, key) == 0)
+            return info->metadata[i]->value;
+    }
+    return "";
+}
+
+/* A reason that is none of ours, or a newer server's, leaves the one of the code. */
+static void read_info(const Google__Rpc__Status *status, struct hc_error *err)
+{
+    HC_AUTO_MESSAGE *message = find_detail(status, &google__rpc__error_info__descriptor);
+    const Google__Rpc__ErrorInfo *info = (const Google__Rpc__ErrorInfo *)message;
+
+    if (!info || strcmp(info->domain, ERROR_DOMAIN) != 0)
+        return;
+    if (hc_reason_from_name(info->reason) != HC_OK)
+        err->reason = hc_reason_from_name(info->reason);
+    err->needed_bytes = strtoull(find_metadata(info, "needed_bytes"), NULL, 10);
+    err->free_bytes = strtoull(find_metadata(info, "free_bytes"), NULL, 10);
+    err->missing_count =
+        (unsigned)strtoul(find_metadata(info, "missing_count"), NULL, 10);
+    (void)snprintf(err->missing, sizeof err->missing, "%s",
+                   find_metadata(info, "missing"));
+}
+
+static void read_retry(const Google__Rpc__Status *status, struct hc_error *err)
+{
+    const int64_t seconds_max = 24L * 60 * 60;
+    HC_AUTO_MESSAGE *message = find_detail(status, &google__rpc__retry_info__descriptor);
+    const Google__Rpc__RetryInfo *info = (const Google__Rpc__RetryInfo *)message;
+    const Google__Protobuf__Duration *delay = info ? info->retry_delay : NULL;
+
+    if (!delay || delay->seconds < 0 || delay->nanos < 0)
+        return;
+    if (delay->seconds > seconds_max)
+        err->retry_after_ms = (unsigned)(seconds_max * 1000);
+    else
+        err->retry_after_ms = (unsigned)(delay->seconds * 1000 + delay->nanos / 1000000);
+}
+
+static void read_field(const Google__Rpc__Status *status, struct hc_error *err)
+{
+    HC_AUTO_MESSAGE *message = find_detail(status, &google__rpc__bad_request__descriptor);
+    const Google__Rpc__BadRequest *request = (const Google__Rpc__BadRequest *)message;
+
+    if (request && request->n_field_violations > 0)
+        (void)snprintf(err->field, sizeof err->field, "%s",
+                       request->field_violations[0]->field);
+}
+
+/* A link that was cut would lead nowhere: none is better. */
+static void read_link(const Google__Rpc__Status *status, struct hc_error *err)
+{
+    HC_AUTO_MESSAGE *message = find_detail(status, &google__rpc__help__descriptor);
+    const Google__Rpc__Help *help = (const Google__Rpc__Help *)message;
+
+    if (help && help->n_links > 0)
+        (void)hc_format(err->link, sizeof err->link, "%s", help->links[0]->url);
+}
+
+/* What gRPC itself, a proxy, or a newer server may say. */
+static enum hc_reason reason_of_code(int code)
+{
+    switch (code) {
+    case HC_STATUS_CANCELLED:
+        return HC_CANCELLED;
+    case HC_STATUS_INVALID_ARGUMENT:
+        return HC_INVALID_OPTIONS;
+    case HC_STATUS_DEADLINE_EXCEEDED:
+        return HC_DEADLINE_EXCEEDED;
+    case HC_STATUS_NOT_FOUND:
+        return HC_ENTRY_NOT_FOUND;
+    case HC_STATUS_PERMISSION_DENIED:
+        return HC_POLICY_DENIED;
+    case HC_STATUS_UNAVAILABLE:
+        return HC_SERVER_UNAVAILABLE;
+    case HC_STATUS_UNAUTHENTICATED:
+        return HC_CALLER_UNAUTHENTICATED;
+    default:
+        return HC_INTERNAL;
+    }
+}
+
+static int fail_by_code(const struct hc_reply_status *status, struct hc_error *err)
+{
+    const int unimplemented = 12;
+    enum hc_reason reason = reason_of_code(status->code);
+
+    if (reason == HC_SERVER_UNAVAILABLE)
+        return hc_fail(
+            err, reason,
+            "no hubcached answers at '%.200s': check that it runs and that the "
+            "address is right (%s)",
+            status->server, status->text);
+    if (reason == HC_DEADLINE_EXCEEDED)
+        return hc_fail(err, reason,
+                       "hubcached at '%.200s' did not answer in time; a download it may "
+                       "have begun goes on while others wait for it, so ask again or "
+                       "wait longer",
+                       status->server);
+    if (status->code == unimplemented)
+        return hc_fail(
+            err, reason,
+            "what answers at '%.200s' is no hubcached that knows this call (%s)",
+            status->server, status->text);
+    return hc_fail(err, reason, "hubcached at '%.200s' failed with status %d: %s",
+                   status->server, status->code, status->text);
+}
+
+int hc_reply_status_fail(const struct hc_reply_status *status, struct hc_error *err)
+{
+    HC_AUTO_MESSAGE *message = NULL;
+    const Google__Rpc__Status *parsed;
+
+    if (status->details)
+        message = protobuf_c_message_unpack(&google__rpc__status__descriptor, NULL,
+                                            status->details_size, status->details);
+    parsed = (const Google__Rpc__Status *)message;
+    if (!parsed)
+        return fail_by_code(status, err);
+    (void)hc_fail(err, reason_of_code(status->code), "%s", parsed->message);
+    read_info(parsed, err);
+    read_retry(parsed, err);
+    read_field(parsed, err);
+    read_link(parsed, err);
+    return -1;
+}
