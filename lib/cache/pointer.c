@@ -161,18 +161,18 @@ static int place_blob(int root, const char *blob, const char *private,
     return 0;
 }
 
-int hc_pointer_link(const struct hc_cache *cache, const struct hc_repo *repo,
-                    const char *commit, const char *path, const char *etag, bool is_fresh,
-                    struct hc_error *err)
+int hc_pointer_link(const struct hc_cache *cache, const struct hc_place *place,
+                    const char *etag, bool is_fresh, struct hc_error *err)
 {
     int root = hc_cache_fd(cache);
     char cache_path[PATH_MAX], blob[PATH_MAX], private[PATH_MAX], target[PATH_MAX];
     int linked = 0;
 
-    if (hc_cache_snapshot_path(cache_path, repo, commit, path, err) < 0 ||
-        hc_cache_blob_path(blob, repo, etag, err) < 0 ||
+    if (hc_cache_snapshot_path(cache_path, place->repo, place->revision, place->path,
+                               err) < 0 ||
+        hc_cache_blob_path(blob, place->repo, etag, err) < 0 ||
         hc_cache_private_path(private, err) < 0 ||
-        format_target(target, path, etag, err) < 0 ||
+        format_target(target, place->path, etag, err) < 0 ||
         hc_file_mkparents(root, private, err) < 0 ||
         hc_file_mkparents(root, cache_path, err) < 0)
         return -1;

@@ -31,8 +31,7 @@ int hc_pointer_find(const struct hc_cache *cache, const struct hc_repo *repo,
  * and rename; replaces what is there. Where symlinks are refused or unwanted, `is_fresh`
  * moves the blob to the pointer's place, else it is copied (§1.7).
  */
-int hc_pointer_link(const struct hc_cache *cache, const struct hc_repo *repo,
-                    const char *commit, const char *path, const char *etag, bool is_fresh,
-                    struct hc_error *err);
+int hc_pointer_link(const struct hc_cache *cache, const struct hc_place *place,
+                    const char *etag, bool is_fresh, struct hc_error *err);
 
 #endif

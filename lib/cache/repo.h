@@ -29,6 +29,13 @@ struct hc_repo {
 int hc_repo_init(struct hc_repo *repo, enum hc_repo_type type, const char *id,
                  struct hc_error *err);
 
+/* A file of a repo at a revision; in the cache, that is a commit. Strings are borrowed. */
+struct hc_place {
+    const struct hc_repo *repo;
+    const char *revision;
+    const char *path;
+};
+
 /* "", "datasets/", "spaces/", "kernels/": what stands before the id in a Hub URL. */
 const char *hc_repo_url_prefix(const struct hc_repo *repo);
 

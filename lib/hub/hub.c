@@ -120,19 +120,21 @@ void hc_hub_close(struct hc_hub *hub)
     free(hub);
 }
 
-/* A file has three names. NOLINTNEXTLINE(readability-function-size) */
-int hc_hub_head(struct hc_hub *hub, const struct hc_repo *repo, const char *revision,
-                const char *path, const struct hc_caller *caller,
-                struct hc_metadata *metadata, struct hc_error *err)
+int hc_hub_head(struct hc_hub *hub, const struct hc_place *place,
+                const struct hc_caller *caller, struct hc_metadata *metadata,
+                struct hc_error *err)
 {
-    const struct hc_question about = {.repo = repo, .revision = revision, .path = path};
+    const struct hc_question about = {.repo = place->repo,
+                                      .revision = place->revision,
+                                      .path = place->path};
     struct hc_ask ask;
     int result;
 
     metadata->commit[0] = '\0';
     hc_ask_init(&ask, hub, caller, &about);
     ask.request.is_head = true;
-    if (hc_url_resolve(ask.request.url, hub->endpoint, repo, revision, path, err) < 0)
+    if (hc_url_resolve(ask.request.url, hub->endpoint, place->repo, place->revision,
+                       place->path, err) < 0)
         return -1;
     result = hc_ask(&ask, NULL, err);
     if (result < 0 && err->reason == HC_ENTRY_NOT_FOUND)

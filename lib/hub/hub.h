@@ -59,9 +59,9 @@ HC_DEFINE_AUTO(hc_hub, hc_hub_close)
  * is missing or unsafe. On ENTRY_NOT_FOUND `metadata->commit` is the commit that the
  * answer named, or "".
  */
-int hc_hub_head(struct hc_hub *hub, const struct hc_repo *repo, const char *revision,
-                const char *path, const struct hc_caller *caller,
-                struct hc_metadata *metadata, struct hc_error *err);
+int hc_hub_head(struct hc_hub *hub, const struct hc_place *place,
+                const struct hc_caller *caller, struct hc_metadata *metadata,
+                struct hc_error *err);
 
 /* GET /api/<collection>/<id>/revision/<revision>: the commit a name means now. */
 int hc_hub_revision(struct hc_hub *hub, const struct hc_repo *repo, const char *revision,

@@ -63,11 +63,11 @@ static int bring(const struct crew *crew, const struct hc_job *job, uint64_t *fe
         .size = job->size,
         .force = batch->subject->options->force_download,
     };
+    const struct hc_place place = {&batch->subject->repo, batch->commit, job->path};
 
     if (hc_transfers_fetch(resolver->transfers, &wanted, &caller, fetched, err) < 0)
         return -1;
-    return hc_pointer_link(resolver->cache, &batch->subject->repo, batch->commit,
-                           job->path, job->etag, *fetched > 0, err);
+    return hc_pointer_link(resolver->cache, &place, job->etag, *fetched > 0, err);
 }
 
 static void note_done(struct crew *crew, const struct hc_job *job, uint64_t fetched)

@@ -128,7 +128,7 @@ static int describe(const struct wish *wish, const struct hc_caller *caller,
                     struct hc_metadata *metadata, struct hc_error *err)
 {
     const struct hc_subject *subject = &wish->subject;
-    const char *revision = subject->revision;
+    struct hc_place place = {&subject->repo, subject->revision, wish->path};
     struct hc_meaning meaning;
     int found;
 
@@ -138,10 +138,9 @@ static int describe(const struct wish *wish, const struct hc_caller *caller,
         found = describe_from_tree(wish, meaning.commit, metadata, err);
         if (found != 0)
             return found < 0 ? -1 : 0;
-        revision = meaning.commit;
+        place.revision = meaning.commit;
     }
-    if (hc_hub_head(subject->resolver->hub, &subject->repo, revision, wish->path, caller,
-                    metadata, err) == 0)
+    if (hc_hub_head(subject->resolver->hub, &place, caller, metadata, err) == 0)
         return 0;
     if (err->reason == HC_ENTRY_NOT_FOUND)
         remember_absence(wish, metadata->commit);
@@ -189,11 +188,12 @@ static int fetch(const struct wish *wish, const struct hc_metadata *metadata,
         .force = subject->options->force_download,
     };
 
+    const struct hc_place place = {&subject->repo, metadata->commit, wish->path};
+
     hc_cache_tag(resolver->cache);
     if (hc_transfers_fetch(resolver->transfers, &wanted, caller, fetched, err) < 0)
         return -1;
-    return hc_pointer_link(resolver->cache, &subject->repo, metadata->commit, wish->path,
-                           metadata->etag, *fetched > 0, err);
+    return hc_pointer_link(resolver->cache, &place, metadata->etag, *fetched > 0, err);
 }
 
 /* The answer for what is now known to be `metadata`. */

@@ -160,9 +160,10 @@ static void a_hub_that_is_not_there_is_named(void **state)
 
     deaf_port(&fd, endpoint);
     nobody = open_hub(endpoint, 1);
-    assert_int_equal(hc_hub_head(nobody, &f->repo, "main", "config.json", &f->caller,
-                                 &metadata, &f->err),
-                     -1);
+    assert_int_equal(
+        hc_hub_head(nobody, &(const struct hc_place){&f->repo, "main", "config.json"},
+                    &f->caller, &metadata, &f->err),
+        -1);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
     assert_false(f->err.is_final);
     assert_int_equal(f->err.retry_after_ms, HC_RETRY_ADVICE_MS);
@@ -184,9 +185,10 @@ static void ask_through(struct fixture *f, const char *url)
     struct hc_metadata metadata;
 
     set_proxy(url);
-    assert_int_equal(hc_hub_head(hub, &f->repo, "main", "config.json", &f->caller,
-                                 &metadata, &f->err),
-                     -1);
+    assert_int_equal(
+        hc_hub_head(hub, &(const struct hc_place){&f->repo, "main", "config.json"},
+                    &f->caller, &metadata, &f->err),
+        -1);
     set_proxy("");
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
 }

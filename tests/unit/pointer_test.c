@@ -59,8 +59,9 @@ static int find(struct fixture *f, const char *path, struct hc_pointer *pointer)
 
 static int link_hello(struct fixture *f, const char *path, bool is_fresh)
 {
-    return hc_pointer_link(f->cache, &f->repo, COMMIT, path, HELLO_GIT, is_fresh,
-                           &f->err);
+    const struct hc_place place = {&f->repo, COMMIT, path};
+
+    return hc_pointer_link(f->cache, &place, HELLO_GIT, is_fresh, &f->err);
 }
 
 static void symlink_in(const struct fixture *f, const char *target, const char *path)

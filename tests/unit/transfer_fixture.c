@@ -76,8 +76,8 @@ struct hc_metadata ask_about(struct fixture *f, const char *path)
     const struct hc_caller caller = {.token = "hf_good"};
     struct hc_metadata metadata;
 
-    assert_int_equal(hc_hub_head(f->hub, &f->repo, "main", path, &caller, &metadata,
-                                 &f->err),
+    assert_int_equal(hc_hub_head(f->hub, &(const struct hc_place){&f->repo, "main", path},
+                                 &caller, &metadata, &f->err),
                      0);
     test_hub_clear_log(f->server);
     return metadata;
