@@ -178,7 +178,7 @@ def test_a_forced_download_of_either_side_is_fine_for_the_other(oracle, hub, ser
 def test_all_at_once_fetch_a_file_once(oracle, hub, serve, cache):
     server = serve(cache, hub.endpoint)
     name = "first.safetensors"
-    hub.rule("throttle", on_cdn=True, number=8 << 20)
+    hub.rule("delay", on_cdn=True, number=2000)
     download = ("hf_hub_download", {"repo_id": BIG, "filename": name, "cache_dir": str(cache)})
 
     started = [oracle.start(download, endpoint=hub.endpoint) for _ in range(4)]

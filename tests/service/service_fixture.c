@@ -117,7 +117,7 @@ void world_serve(struct world *world, const char *const *flags)
     for (size_t i = 0; flags[i]; i++)
         has_listener = has_listener || strcmp(flags[i], "--listen") == 0;
     for (size_t i = 0; flags[i]; i++)
-        all[i + 2 * !has_listener] = flags[i];
+        all[i + (has_listener ? 0 : 2)] = flags[i];
     out = fdopen(start_server(world, all), "r");
     assert_non_null(out);
     for (size_t i = 0; i < expected; i++) {

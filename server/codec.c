@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Field by field, nothing copied but lists of pointers. The numbers of the enums are the
+ * same on both sides; only what comes from outside is checked.
+ */
+#include "codec.h"
+
+#include "wire.h"
+
+#include <base/error.h>
+
+static int decode_staleness(const Google__Protobuf__Duration *duration, int64_t *ms,
+                            struct hc_error *err)
+{
+    const int64_t second_max = INT64_MAX / 2000;
+
+    if (duration->seconds < 0 || duration->nanos < 0 || duration->nanos > 999999999)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "options.max_staleness",
+                             "max_staleness is negative or no valid duration");
+    if (duration->seconds > second_max) {
+        *ms = second_max * 1000;
+        return 0;
+    }
+    *ms = duration->seconds * 1000 + (duration->nanos + 999999) / 1000000;
+    return 0;
+}
+
+static int decode_options(const Hubcache__V1__FetchOptions *message, const char *token,
+                          struct hc_fetch_options *options, struct hc_error *err)
+{
+    *options = (struct hc_fetch_options){.hub_token = *token ? token : NULL};
+    if (!message)
+        return 0;
+    options->local_files_only = message->local_files_only;
+    options->force_download = message->force_download;
+    options->dry_run = message->dry_run;
+    if (!message->max_staleness)
+        return 0;
+    options->has_max_staleness = true;
+    return decode_staleness(message->max_staleness, &options->max_staleness_ms, err);
+}
+
+static int decode_target(const char *id, Hubcache__V1__RepoType type,
+                         const char *revision, struct hc_target *target,
+                         struct hc_error *err)
+{
+    *target = (struct hc_target){.id = id,
+                                 .type = (enum hc_repo_type)type,
+                                 .revision = *revision ? revision : NULL};
+    if (target->type == HC_REPO_DEFAULT || hc_repo_type_name(target->type))
+        return 0;
+    target->type = HC_REPO_DEFAULT;
+    return hc_fail_field(err, HC_INVALID_OPTIONS, "repo_type",
+                         "%d is no type of repo: 1 model, 2 dataset, 3 space, 4 kernel",
+                         (int)type);
+}
+
+int hc_decode_file(const Hubcache__V1__ResolveFileRequest *message, const char *token,
+                   struct hc_file_request *request, struct hc_error *err)
+{
+    *request = (struct hc_file_request){
+        .filename = message->filename,
+        .subfolder = *message->subfolder ? message->subfolder : NULL,
+    };
+    if (decode_target(message->repo_id, message->repo_type, message->revision,
+                      &request->repo, err) < 0)
+        return -1;
+    return decode_options(message->options, token, &request->options, err);
+}
+
+int hc_decode_files(const Hubcache__V1__ResolveFilesRequest *message, const char *token,
+                    struct hc_files_request *request, struct hc_error *err)
+{
+    *request = (struct hc_files_request){
+        .filenames = (const char *const *)message->filenames,
+        .filename_count = message->n_filenames,
+        .subfolder = *message->subfolder ? message->subfolder : NULL,
+        .allow_missing = message->allow_missing,
+    };
+    if (decode_target(message->repo_id, message->repo_type, message->revision,
+                      &request->repo, err) < 0)
+        return -1;
+    return decode_options(message->options, token, &request->options, err);
+}
+
+int hc_decode_snapshot(const Hubcache__V1__ResolveSnapshotRequest *message,
+                       const char *token, struct hc_snapshot_request *request,
+                       struct hc_error *err)
+{
+    *request = (struct hc_snapshot_request){
+        .allow_patterns = (const char *const *)message->allow_patterns,
+        .allow_count = message->n_allow_patterns,
+        .ignore_patterns = (const char *const *)message->ignore_patterns,
+        .ignore_count = message->n_ignore_patterns,
+        .list_files = message->list_files,
+    };
+    if (decode_target(message->repo_id, message->repo_type, message->revision,
+                      &request->repo, err) < 0)
+        return -1;
+    return decode_options(message->options, token, &request->options, err);
+}
+
+struct hc_facts hc_facts_of(const struct hc_target *target, const char *filename)
+{
+    return (struct hc_facts){.repo_id = target->id,
+                             .repo_type = target->type,
+                             .revision = target->revision ? target->revision : "main",
+                             .filename = filename};
+}
+
+void hc_encode_file(const struct hc_file *file, Hubcache__V1__ResolvedFile *message)
+{
+    hubcache__v1__resolved_file__init(message);
+    message->path = file->path;
+    message->cache_path = hc_lend(file->cache_path);
+    message->filename = hc_lend(file->filename);
+    message->commit_hash = hc_lend(file->commit_hash);
+    message->etag = hc_lend(file->etag);
+    message->size_bytes = file->size_bytes;
+    message->source = (Hubcache__V1__Source)file->source;
+    message->stale = file->stale;
+}
+
+/* NULL: out of memory. */
+static Hubcache__V1__ResolvedFile **encode_list(const struct hc_file *files, size_t count,
+                                                struct hc_arena *arena)
+{
+    Hubcache__V1__ResolvedFile **list = hc_arena_take(arena, (count + 1) * sizeof *list);
+    Hubcache__V1__ResolvedFile *messages =
+        hc_arena_take(arena, (count + 1) * sizeof *messages);
+
+    if (!list || !messages)
+        return NULL;
+    for (size_t i = 0; i < count; i++) {
+        hc_encode_file(&files[i], &messages[i]);
+        list[i] = &messages[i];
+    }
+    return list;
+}
+
+int hc_encode_files(const struct hc_files *files, struct hc_arena *arena,
+                    Hubcache__V1__ResolveFilesResponse *message, struct hc_error *err)
+{
+    hubcache__v1__resolve_files_response__init(message);
+    message->files = encode_list(files->items, files->count, arena);
+    if (!message->files)
+        return hc_fail_memory(err);
+    message->n_files = files->count;
+    message->missing = files->missing;
+    message->n_missing = files->missing_count;
+    message->commit_hash = hc_lend(files->commit_hash);
+    return 0;
+}
+
+int hc_encode_snapshot(const struct hc_snapshot *snapshot, struct hc_arena *arena,
+                       Hubcache__V1__ResolveSnapshotResponse *message,
+                       struct hc_error *err)
+{
+    hubcache__v1__resolve_snapshot_response__init(message);
+    message->files = encode_list(snapshot->files, snapshot->listed, arena);
+    if (!message->files)
+        return hc_fail_memory(err);
+    message->n_files = snapshot->listed;
+    message->path = snapshot->path;
+    message->cache_path = hc_lend(snapshot->cache_path);
+    message->commit_hash = hc_lend(snapshot->commit_hash);
+    message->completeness = (Hubcache__V1__Completeness)snapshot->completeness;
+    message->missing = snapshot->missing;
+    message->n_missing = snapshot->missing_listed;
+    message->missing_count = snapshot->missing_count;
+    message->file_count = snapshot->file_count;
+    message->size_bytes = snapshot->size_bytes;
+    message->downloaded_bytes = snapshot->downloaded_bytes;
+    message->source = (Hubcache__V1__Source)snapshot->source;
+    message->stale = snapshot->stale;
+    return 0;
+}
+
+void hc_encode_progress(const struct hc_progress *progress,
+                        Hubcache__V1__SnapshotProgress *message)
+{
+    char **active;
+
+    hubcache__v1__snapshot_progress__init(message);
+    memcpy(&active, &progress->active_files, sizeof active);
+    message->files_total = progress->files_total;
+    message->files_done = progress->files_done;
+    message->bytes_total = progress->bytes_total;
+    message->bytes_done = progress->bytes_done;
+    message->bytes_per_second = progress->bytes_per_second;
+    message->active_files = active;
+    message->n_active_files = progress->active_count;
+}

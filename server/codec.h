@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Between the contract's messages and the library's structs. What a decoded request
+ * points to is the message's, so it lives as long as that; the same for an encoded answer
+ * and the struct it was made of. From any thread.
+ */
+#ifndef HC_SERVER_CODEC_H
+#define HC_SERVER_CODEC_H
+
+#include "arena.h"
+#include "status.h"
+
+#include <hubcache/resolver.h>
+#include <hubcache/v1/resolver.pb-c.h>
+
+/* -1: a value out of range, INVALID_OPTIONS. `token` is the caller's own, or "". */
+int hc_decode_file(const Hubcache__V1__ResolveFileRequest *message, const char *token,
+                   struct hc_file_request *request, struct hc_error *err);
+int hc_decode_files(const Hubcache__V1__ResolveFilesRequest *message, const char *token,
+                    struct hc_files_request *request, struct hc_error *err);
+int hc_decode_snapshot(const Hubcache__V1__ResolveSnapshotRequest *message,
+                       const char *token, struct hc_snapshot_request *request,
+                       struct hc_error *err);
+
+/* What a failed request was about. */
+struct hc_facts hc_facts_of(const struct hc_target *target, const char *filename);
+
+void hc_encode_file(const struct hc_file *file, Hubcache__V1__ResolvedFile *message);
+
+/* Lists are made in `arena`. -1: out of memory. */
+int hc_encode_files(const struct hc_files *files, struct hc_arena *arena,
+                    Hubcache__V1__ResolveFilesResponse *message, struct hc_error *err);
+int hc_encode_snapshot(const struct hc_snapshot *snapshot, struct hc_arena *arena,
+                       Hubcache__V1__ResolveSnapshotResponse *message,
+                       struct hc_error *err);
+void hc_encode_progress(const struct hc_progress *progress,
+                        Hubcache__V1__SnapshotProgress *message);
+
+#endif

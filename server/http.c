@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A page is written into memory and handed to libmicrohttpd. There are few and small
+ * ones, so they need no streaming.
+ */
+#include "http.h"
+
+#include <base/error.h>
+#include <base/text.h>
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <netdb.h>
+#include <string.h>
+
+enum { CONNECTIONS_MAX = 64, TIMEOUT_S = 10, HOST_MAX = 255 };
+
+struct hc_http {
+    struct hc_http_sources sources;
+    struct MHD_Daemon *daemon;
+    atomic_bool is_stopping;
+};
+
+struct page {
+    const char *path;
+    const char *type;
+    unsigned (*write)(struct hc_http *http, FILE *out); /* the status */
+};
+
+static unsigned write_metrics(struct hc_http *http, FILE *out)
+{
+    const struct hc_http_sources *from = &http->sources;
+
+    hc_metrics_write(from->metrics, from->workers, from->errands, out);
+    return MHD_HTTP_OK;
+}
+
+static unsigned write_health(struct hc_http *http, FILE *out)
+{
+    bool is_stopping = atomic_load(&http->is_stopping);
+
+    (void)fputs(is_stopping ? "stopping\n" : "ok\n", out);
+    return is_stopping ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK;
+}
+
+static unsigned write_status(struct hc_http *http, FILE *out)
+{
+    const struct hc_resolver *resolver = http->sources.resolver;
+    unsigned running, queued, unfinished, waiting;
+
+    hc_workers_count(http->sources.workers, &running, &queued);
+    hc_errands_count(http->sources.errands, &unfinished, &waiting);
+    (void)fprintf(out,
+                  "hubcached %s\n\ncache     %s\ncache id  %s\nhub       %s%s\n\n"
+                  "%u calls wait for %u jobs, of which %u run and %u are queued.\n",
+                  hc_version(), hc_resolver_cache_root(resolver),
+                  hc_resolver_cache_id(resolver), hc_resolver_endpoint(resolver),
+                  hc_resolver_is_offline(resolver) ? " (offline)" : "", waiting,
+                  unfinished, running, queued);
+    return MHD_HTTP_OK;
+}
+
+static unsigned write_not_found(struct hc_http *http, FILE *out)
+{
+    (void)http;
+    (void)fputs("There are /, /healthz and /metrics.\n", out);
+    return MHD_HTTP_NOT_FOUND;
+}
+
+static const struct page pages[] = {
+    {"/metrics", "text/plain; version=0.0.4; charset=utf-8", write_metrics},
+    {"/healthz", "text/plain; charset=utf-8", write_health},
+    {"/", "text/plain; charset=utf-8", write_status},
+};
+
+static const struct page not_found = {NULL, "text/plain; charset=utf-8", write_not_found};
+
+static const struct page *page_find(const char *path)
+{
+    for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
+        if (strcmp(pages[i].path, path) == 0)
+            return &pages[i];
+    }
+    return &not_found;
+}
+
+static enum MHD_Result send_page(struct hc_http *http, struct MHD_Connection *connection,
+                                 const struct page *page)
+{
+    struct MHD_Response *response;
+    enum MHD_Result result;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    unsigned status;
+
+    if (!out)
+        return MHD_NO;
+    status = page->write(http, out);
+    (void)fclose(out);
+    response = MHD_create_response_from_buffer(size, text, MHD_RESPMEM_MUST_FREE);
+    if (!response) {
+        free(text);
+        return MHD_NO;
+    }
+    (void)MHD_add_response_header(response, "Content-Type", page->type);
+    result = MHD_queue_response(connection, status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+static enum MHD_Result answer(/* NOLINT(readability-function-size): the library's type */
+                              void *ctx, struct MHD_Connection *connection,
+                              const char *url, const char *method, const char *version,
+                              const char *body, size_t *body_size, void **state)
+{
+    (void)version;
+    (void)body;
+    (void)state;
+    if (*body_size > 0) {
+        *body_size = 0;
+        return MHD_YES;
+    }
+    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
+        return MHD_NO;
+    return send_page(ctx, connection, page_find(url));
+}
+
+/* "[::1]:80" and "host:80". The caller frees `*found`. */
+static int look_up(const char *address, struct addrinfo **found, char *host,
+                   struct hc_error *err)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    const char *colon = strrchr(address, ':');
+    bool is_bracketed = *address == '[';
+    int length = colon ? (int)(colon - address) - 2 * is_bracketed : -1;
+    int failed;
+
+    if (length < 0 ||
+        hc_format(host, HOST_MAX, "%.*s", length, address + is_bracketed) < 0)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "http-listen",
+                             "http-listen: '%s' is not host:port", address);
+    failed = getaddrinfo(*host ? host : NULL, colon + 1, &hints, found);
+    if (failed != 0)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "http-listen",
+                             "http-listen: '%s': %s", address, gai_strerror(failed));
+    return 0;
+}
+
+static struct MHD_Daemon *start_daemon(struct hc_http *http, const char *address,
+                                       char *bound, size_t size, struct hc_error *err)
+{
+    struct addrinfo *found = NULL;
+    struct MHD_Daemon *daemon;
+    char host[HOST_MAX];
+    unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL;
+
+    if (look_up(address, &found, host, err) < 0)
+        return NULL;
+    if (found->ai_family == AF_INET6)
+        flags |= MHD_USE_IPv6;
+    daemon = MHD_start_daemon(flags, 0, NULL, NULL, answer, http, MHD_OPTION_SOCK_ADDR,
+                              found->ai_addr, MHD_OPTION_CONNECTION_LIMIT,
+                              (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+                              (unsigned)TIMEOUT_S, MHD_OPTION_END);
+    if (!daemon)
+        (void)hc_fail(err, HC_INTERNAL, "cannot listen on http://%s: %s", address,
+                      strerrordesc_np(errno));
+    else
+        (void)hc_format(bound, size, found->ai_family == AF_INET6 ? "[%s]:%u" : "%s:%u",
+                        host,
+                        MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_BIND_PORT)->port);
+    freeaddrinfo(found);
+    return daemon;
+}
+
+struct hc_http *hc_http_open(const char *address, const struct hc_http_sources *sources,
+                             char *bound, size_t size, struct hc_error *err)
+{
+    HC_AUTO(hc_http) *http = calloc(1, sizeof *http);
+
+    if (!http) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    http->sources = *sources;
+    http->daemon = start_daemon(http, address, bound, size, err);
+    return http->daemon ? hc_take(&http) : NULL;
+}
+
+void hc_http_stop(struct hc_http *http)
+{
+    if (http)
+        atomic_store(&http->is_stopping, true);
+}
+
+void hc_http_close(struct hc_http *http)
+{
+    if (!http)
+        return;
+    if (http->daemon)
+        MHD_stop_daemon(http->daemon);
+    free(http);
+}

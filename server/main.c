@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hubcached: options, a resolver, the services over it, and the edge. The main thread
+ * does nothing but wait for signals, through a descriptor, so that there are no handlers.
+ * The first SIGTERM or SIGINT lets running calls finish within the grace period; a second
+ * one ends them at once.
+ */
+#include "errand.h"
+#include "http.h"
+#include "journal.h"
+#include "log.h"
+#include "metrics.h"
+#include "options.h"
+#include "rpc.h"
+#include "service_health.h"
+#include "service_resolver.h"
+#include "workers.h"
+
+#include <base/error.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+
+enum { EXIT_BAD_OPTIONS = 2, ADDRESS_SIZE = 512 };
+
+HC_DEFINE_AUTO(hc_resolver, hc_resolver_close)
+
+/* What the phases of a run share; each part belongs to a scope of `run`. */
+struct parts {
+    struct hc_errands *errands;
+    struct hc_health *health;
+    struct hc_http *http;
+    struct hc_rpc *rpc;
+    int signals;
+};
+
+/* Blocked in this thread and so in all that it starts. */
+static int signals_open(struct hc_error *err)
+{
+    sigset_t set;
+    int fd;
+
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+    fd = signalfd(-1, &set, SFD_CLOEXEC);
+    return fd < 0 ? hc_fail_errno(err, errno, "signalfd") : fd;
+}
+
+/* Takes one signal; 0 when `other` became readable first or `timeout_ms` passed. */
+static int await_signal(int signals, int other, int64_t timeout_ms)
+{
+    struct pollfd fds[] = {{.fd = signals, .events = POLLIN},
+                           {.fd = other, .events = POLLIN}};
+    int timeout = timeout_ms > INT32_MAX ? -1 : (int)timeout_ms;
+    struct signalfd_siginfo info;
+
+    while (poll(fds, 2, timeout) < 0 && errno == EINTR)
+        continue;
+    if (!(fds[0].revents & POLLIN) || read(signals, &info, sizeof info) != sizeof info)
+        return 0;
+    return (int)info.ssi_signo;
+}
+
+static void stop(const struct parts *parts, int64_t grace_ms)
+{
+    HC_LOG(HC_LOG_INFO, "stopping", HC_NUMBER("grace_ms", grace_ms));
+    hc_health_stop(parts->health);
+    hc_http_stop(parts->http);
+    hc_rpc_stop(parts->rpc);
+    if (await_signal(parts->signals, hc_rpc_drained_fd(parts->rpc), grace_ms) != 0)
+        HC_LOG(HC_LOG_WARN, "stopping at once", HC_NUMBER("grace_ms", 0));
+    hc_errands_cancel(parts->errands);
+    hc_rpc_cancel(parts->rpc);
+}
+
+static int listen_all(struct hc_rpc *rpc, const struct hc_strings *addresses,
+                      struct hc_strings *bound, struct hc_error *err)
+{
+    char address[ADDRESS_SIZE];
+
+    for (size_t i = 0; i < addresses->count; i++) {
+        if (hc_rpc_listen(rpc, addresses->items[i], address, sizeof address, err) < 0 ||
+            hc_strings_add(bound, address, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static struct hc_http *open_http(const struct hc_options *options,
+                                 const struct hc_http_sources *sources,
+                                 struct hc_strings *bound, struct hc_error *err)
+{
+    char address[ADDRESS_SIZE] = "http://";
+    size_t used = strlen(address);
+    HC_AUTO(hc_http) *http = hc_http_open(options->http_listen, sources, address + used,
+                                          sizeof address - used, err);
+
+    if (!http || hc_strings_add(bound, address, err) < 0)
+        return NULL;
+    return hc_take(&http);
+}
+
+/* What scripts and tests wait for. */
+static void announce(const struct hc_strings *bound)
+{
+    for (size_t i = 0; i < bound->count; i++) {
+        (void)printf("listening %s\n", bound->items[i]);
+        HC_LOG(HC_LOG_INFO, "listening", HC_TEXT("address", bound->items[i]));
+    }
+    (void)fflush(stdout);
+}
+
+/* What is declared first is released last. */
+static int run(const struct hc_options *options, int signals, struct hc_error *err)
+{
+    HC_AUTO_VALUE(hc_strings) bound = {0};
+    HC_AUTO(hc_metrics) *metrics = hc_metrics_new(err);
+    HC_AUTO(hc_resolver) *resolver = hc_resolver_open(&options->settings, err);
+    HC_AUTO(hc_workers) *workers = hc_workers_open(options->workers, options->queue, err);
+    HC_AUTO(hc_errands) *errands = hc_errands_open(workers, err);
+    HC_AUTO(hc_resolver_service) *service =
+        hc_resolver_service_new(resolver, errands, metrics, err);
+    HC_AUTO(hc_health) *health = hc_health_new(err);
+    HC_AUTO(hc_rpc) *rpc = NULL;
+    HC_AUTO(hc_http) *http = NULL;
+    struct hc_rpc_options edge = {.finished = hc_journal_write, .ctx = metrics};
+    struct hc_http_sources sources = {metrics, workers, errands, resolver};
+
+    if (!metrics || !resolver || !workers || !errands || !service || !health)
+        return -1;
+    rpc = hc_rpc_open(&edge, err);
+    if (!rpc || hc_resolver_service_serve(service, rpc, err) < 0 ||
+        hc_health_serve(health, rpc, err) < 0 ||
+        listen_all(rpc, &options->listen, &bound, err) < 0)
+        return -1;
+    if (strcmp(options->http_listen, "off") != 0) {
+        http = open_http(options, &sources, &bound, err);
+        if (!http)
+            return -1;
+    }
+    if (hc_rpc_start(rpc, err) < 0)
+        return -1;
+    announce(&bound);
+    (void)await_signal(signals, -1, INT64_MAX);
+    stop(&(struct parts){errands, health, http, rpc, signals}, options->grace_period_ms);
+    return 0;
+}
+
+static void set_log(const struct hc_options *options)
+{
+    static const char *const names[] = {"error", "warn", "info", "debug"};
+    enum hc_log_level level = HC_LOG_ERROR;
+
+    while (strcmp(names[level], options->log_level) != 0)
+        level++;
+    hc_log_set(level, strcmp(options->log_format, "json") == 0);
+}
+
+static int fail(const struct hc_error *err, int status)
+{
+    (void)fprintf(stderr, "hubcached: %s\n", err->message);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    HC_AUTO_VALUE(hc_options) options;
+    HC_AUTO_CLOSE int signals = -1;
+    struct hc_error err;
+
+    if (hc_options_load(&options, argc, argv, &err) < 0)
+        return fail(&err, EXIT_BAD_OPTIONS);
+    if (options.check_config) {
+        (void)puts("configuration ok");
+        hc_options_print(&options, stdout);
+        return EXIT_SUCCESS;
+    }
+    set_log(&options);
+    (void)setenv("GRPC_VERBOSITY", "NONE", 0); /* it would log in a format of its own */
+    signals = signals_open(&err);
+    if (signals < 0 || run(&options, signals, &err) < 0)
+        return fail(&err, EXIT_FAILURE);
+    HC_LOG(HC_LOG_INFO, "stopped", HC_TEXT("version", hc_version()));
+    return EXIT_SUCCESS;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What has been counted since the start, written as Prometheus' text format. Counting is
+ * one atomic addition, from any thread.
+ */
+#ifndef HC_SERVER_METRICS_H
+#define HC_SERVER_METRICS_H
+
+#include "errand.h"
+#include "rpc.h"
+#include "workers.h"
+
+#include <hubcache/resolver.h>
+#include <stdio.h>
+
+struct hc_metrics;
+
+struct hc_metrics *hc_metrics_new(struct hc_error *err);
+void hc_metrics_free(struct hc_metrics *metrics);
+HC_DEFINE_AUTO(hc_metrics, hc_metrics_free)
+
+void hc_metrics_add_request(struct hc_metrics *metrics,
+                            const struct hc_rpc_record *record);
+
+/* A request that the disk alone has answered. */
+void hc_metrics_add_hit(struct hc_metrics *metrics);
+
+void hc_metrics_add_download(struct hc_metrics *metrics, uint64_t bytes);
+
+/* The same, if the file came from the Hub. */
+void hc_metrics_add_file(struct hc_metrics *metrics, const struct hc_file *file);
+
+void hc_metrics_write(struct hc_metrics *metrics, struct hc_workers *workers,
+                      struct hc_errands *errands, FILE *out);
+
+#endif

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every value arrives as text, from wherever it comes, and is checked in one place.
+ */
+#include "option.h"
+
+#include <base/error.h>
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#define AT(member) offsetof(struct hc_options, member)
+
+const struct hc_option hc_option_table[] = {
+    {"listen", HC_OPTION_LIST, AT(listen), "ADDRESS", "127.0.0.1:50051", NULL, false,
+     "Serve gRPC on ADDRESS: host:port (port 0: any) or unix:/path. Repeatable"},
+    {"http-listen", HC_OPTION_TEXT, AT(http_listen), "ADDRESS", "off", NULL, false,
+     "Serve /metrics, /healthz and a status page over HTTP, or off"},
+    {"cache-dir", HC_OPTION_TEXT, AT(settings.cache_dir), "DIR", NULL, NULL, false,
+     "The cache volume; default from HF_HUB_CACHE, HF_HOME"},
+    {"endpoint", HC_OPTION_TEXT, AT(settings.endpoint), "URL", NULL, NULL, false,
+     "The Hub; default from HF_ENDPOINT"},
+    {"token-file", HC_OPTION_TEXT, AT(settings.token_file), "FILE", NULL, NULL, false,
+     "Holds the Hub token; default from HF_TOKEN, HF_TOKEN_PATH"},
+    {"offline", HC_OPTION_FLAG, AT(settings.offline), NULL, NULL, NULL, false,
+     "Never ask the Hub; default from HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE"},
+    {"local-root", HC_OPTION_LIST, AT(local_roots), "DIR", NULL, NULL, false,
+     "Repo ids may name directories below DIR. Repeatable"},
+    {"max-staleness", HC_OPTION_DURATION, AT(settings.max_staleness_ms), "DURATION", NULL,
+     NULL, false, "How old the Hub's word on a branch may be (60s)"},
+    {"workers", HC_OPTION_COUNT, AT(workers), "N", "64", NULL, false,
+     "Threads that wait for the Hub, at most"},
+    {"queue", HC_OPTION_COUNT, AT(queue), "N", "4096", NULL, false,
+     "Jobs that may wait for a worker; beyond it the answer is BUSY"},
+    {"grace-period", HC_OPTION_DURATION, AT(grace_period_ms), "DURATION", "30s", NULL,
+     false, "How long running calls may go on after SIGTERM"},
+    {"log-level", HC_OPTION_TEXT, AT(log_level), "LEVEL", "info", "error|warn|info|debug",
+     false, "error, warn, info or debug"},
+    {"log-format", HC_OPTION_TEXT, AT(log_format), "FORMAT", NULL, "text|json", false,
+     "text or json; default text on a terminal, else json"},
+    {"config", HC_OPTION_TEXT, AT(config), "FILE", NULL, NULL, true,
+     "Read options from the YAML file FILE; flags win"},
+    {"check-config", HC_OPTION_FLAG, AT(check_config), NULL, NULL, NULL, true,
+     "Print the options in effect and exit"},
+};
+
+const size_t hc_option_count = sizeof hc_option_table / sizeof *hc_option_table;
+
+/* protects nobody from a wrong row; the table is the only caller's only source */
+static void *value_of(struct hc_options *options, const struct hc_option *option)
+{
+    return (char *)options + option->offset;
+}
+
+static const void *value_at(const struct hc_options *options,
+                            const struct hc_option *option)
+{
+    return (const char *)options + option->offset;
+}
+
+static int refuse(const struct hc_option *option, const char *text, const char *wanted,
+                  struct hc_error *err)
+{
+    return hc_fail_field(err, HC_INVALID_OPTIONS, option->name, "%s: '%s' is not %s",
+                         option->name, text, wanted);
+}
+
+static int set_flag(const struct hc_option *option, const char *text, bool *value,
+                    struct hc_error *err)
+{
+    *value = strcmp(text, "true") == 0;
+    if (!*value && strcmp(text, "false") != 0)
+        return refuse(option, text, "true or false", err);
+    return 0;
+}
+
+static bool is_choice(const char *choices, const char *text)
+{
+    size_t length = strlen(text);
+
+    while (choices) {
+        if (strncmp(choices, text, length) == 0 &&
+            (choices[length] == '|' || choices[length] == '\0'))
+            return true;
+        choices = strchr(choices, '|');
+        choices += choices != NULL;
+    }
+    return false;
+}
+
+static int set_text(const struct hc_option *option, const char *text, char **value,
+                    struct hc_error *err)
+{
+    char *copy;
+
+    if (!*text || !hc_text_is_printable(text))
+        return refuse(option, text, "printable text", err);
+    if (option->choices && !is_choice(option->choices, text))
+        return refuse(option, text, option->choices, err);
+    copy = hc_text_copy(text, err);
+    if (!copy)
+        return -1;
+    free(*value);
+    *value = copy;
+    return 0;
+}
+
+/* Digits, and `*rest` is what follows them. */
+static bool read_number(const char *text, uint64_t *number, char **rest)
+{
+    errno = 0;
+    *number = strtoull(text, rest, 10);
+    return isdigit((unsigned char)*text) && errno == 0;
+}
+
+static int set_count(const struct hc_option *option, const char *text, unsigned *value,
+                     struct hc_error *err)
+{
+    const uint64_t most = 1000000;
+    uint64_t number;
+    char *rest;
+
+    if (!read_number(text, &number, &rest) || *rest || number < 1 || number > most)
+        return refuse(option, text, "a number from 1 to 1000000", err);
+    *value = (unsigned)number;
+    return 0;
+}
+
+static int set_duration(const struct hc_option *option, const char *text, int64_t *value,
+                        struct hc_error *err)
+{
+    static const struct {
+        const char *unit;
+        uint64_t ms;
+    } units[] = {{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
+    const uint64_t most = UINT64_C(1000000000000);
+    uint64_t number;
+    char *rest;
+
+    if (!read_number(text, &number, &rest) || number > most)
+        return refuse(option, text, "a duration such as 500ms, 60s, 5m or 1h", err);
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (strcmp(units[i].unit, rest) != 0)
+            continue;
+        *value = (int64_t)(number * units[i].ms);
+        return 0;
+    }
+    return refuse(option, text, "a duration such as 500ms, 60s, 5m or 1h", err);
+}
+
+const struct hc_option *hc_option_find(const char *name)
+{
+    for (size_t i = 0; i < hc_option_count; i++) {
+        if (strcmp(hc_option_table[i].name, name) == 0)
+            return &hc_option_table[i];
+    }
+    return NULL;
+}
+
+int hc_option_set(struct hc_options *options, const struct hc_option *option,
+                  const char *text, struct hc_error *err)
+{
+    void *value = value_of(options, option);
+
+    switch (option->kind) {
+    case HC_OPTION_FLAG:
+        return set_flag(option, text, value, err);
+    case HC_OPTION_TEXT:
+        return set_text(option, text, value, err);
+    case HC_OPTION_LIST:
+        if (!*text || !hc_text_is_printable(text))
+            return refuse(option, text, "printable text", err);
+        return hc_strings_add(value, text, err);
+    case HC_OPTION_COUNT:
+        return set_count(option, text, value, err);
+    case HC_OPTION_DURATION:
+        return set_duration(option, text, value, err);
+    }
+    return hc_fail(err, HC_INTERNAL, "%s: no such kind of option", option->name);
+}
+
+void hc_option_restart(struct hc_options *options, const struct hc_option *option)
+{
+    if (option->kind == HC_OPTION_LIST)
+        hc_strings_clear(value_of(options, option));
+}
+
+static void print_list(const struct hc_option *option, const struct hc_strings *list,
+                       FILE *out)
+{
+    (void)fprintf(out, "%s: [", option->name);
+    for (size_t i = 0; i < list->count; i++)
+        (void)fprintf(out, "%s\"%s\"", i ? ", " : "", list->items[i]);
+    (void)fputs("]\n", out);
+}
+
+void hc_option_print(const struct hc_options *options, const struct hc_option *option,
+                     FILE *out)
+{
+    const void *value = value_at(options, option);
+    const char *text;
+
+    switch (option->kind) {
+    case HC_OPTION_FLAG:
+        (void)fprintf(out, "%s: %s\n", option->name,
+                      *(const bool *)value ? "true" : "false");
+        break;
+    case HC_OPTION_TEXT:
+        text = *(char *const *)value;
+        if (text)
+            (void)fprintf(out, "%s: \"%s\"\n", option->name, text);
+        break;
+    case HC_OPTION_LIST:
+        print_list(option, value, out);
+        break;
+    case HC_OPTION_COUNT:
+        (void)fprintf(out, "%s: %u\n", option->name, *(const unsigned *)value);
+        break;
+    case HC_OPTION_DURATION:
+        (void)fprintf(out, "%s: %" PRId64 "ms\n", option->name, *(const int64_t *)value);
+        break;
+    }
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Three layers: environment, file, flags. argp reads the flags first, because one of them
+ * names the file; they are kept until the file has been read. A list given in one layer
+ * replaces that of the layer below.
+ */
+#include "options.h"
+
+#include "option.h"
+
+#include <base/error.h>
+
+#include <argp.h>
+#include <errno.h>
+#include <hubcache/resolver.h>
+#include <string.h>
+
+enum { FIRST_KEY = 0x100, GIVEN_MAX = 256, EXIT_BAD_USAGE = 2 };
+
+/* The flags, in the order in which they were given; texts are argv's. */
+struct given {
+    struct {
+        const struct hc_option *option;
+        const char *text;
+    } flags[GIVEN_MAX];
+    size_t count;
+};
+
+static error_t take_flag(int key, char *text, struct argp_state *state)
+{
+    struct given *given = state->input;
+
+    if (key == ARGP_KEY_ARG)
+        argp_error(state, "'%s': there are flags only", text);
+    if (key < FIRST_KEY || (size_t)(key - FIRST_KEY) >= hc_option_count)
+        return ARGP_ERR_UNKNOWN;
+    if (given->count == GIVEN_MAX)
+        argp_error(state, "more than %d flags", GIVEN_MAX);
+    given->flags[given->count].option = &hc_option_table[key - FIRST_KEY];
+    given->flags[given->count++].text = text ? text : "true";
+    return 0;
+}
+
+static void print_version(FILE *out, struct argp_state *state)
+{
+    (void)state;
+    (void)fprintf(out, "hubcached %s\n", hc_version());
+}
+
+static void read_flags(int argc, char **argv, struct given *given)
+{
+    struct argp_option rows[32] = {0};
+    const struct argp parser = {
+        .options = rows,
+        .parser = take_flag,
+        .doc = "Resolves Hugging Face Hub files to paths on a shared cache volume, "
+               "over gRPC.\vThe Hub's own variables (HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, "
+               "HF_TOKEN, HF_HUB_OFFLINE, ...) give the defaults, a configuration file "
+               "replaces them, and flags have the last word.",
+    };
+
+    for (size_t i = 0; i < hc_option_count; i++)
+        rows[i] = (struct argp_option){.name = hc_option_table[i].name,
+                                       .key = FIRST_KEY + (int)i,
+                                       .arg = hc_option_table[i].value,
+                                       .doc = hc_option_table[i].help};
+    argp_err_exit_status = EXIT_BAD_USAGE;
+    argp_program_version_hook = print_version;
+    (void)argp_parse(&parser, argc, argv, 0, NULL, given);
+}
+
+static int set_defaults(struct hc_options *options, struct hc_error *err)
+{
+    if (hc_settings_load(&options->settings, err) < 0)
+        return -1;
+    for (size_t i = 0; i < hc_option_count; i++) {
+        const struct hc_option *option = &hc_option_table[i];
+
+        if (option->fallback && hc_option_set(options, option, option->fallback, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static bool is_first(const struct given *given, size_t position)
+{
+    for (size_t i = 0; i < position; i++) {
+        if (given->flags[i].option == given->flags[position].option)
+            return false;
+    }
+    return true;
+}
+
+static int set_given(struct hc_options *options, const struct given *given,
+                     bool flag_only, struct hc_error *err)
+{
+    for (size_t i = 0; i < given->count; i++) {
+        const struct hc_option *option = given->flags[i].option;
+
+        if (option->is_flag_only != flag_only)
+            continue;
+        if (is_first(given, i))
+            hc_option_restart(options, option);
+        if (hc_option_set(options, option, given->flags[i].text, err) < 0)
+            return hc_context(err, "--%s", option->name);
+    }
+    return 0;
+}
+
+static int check_endpoint(char *endpoint, struct hc_error *err)
+{
+    size_t length = strlen(endpoint);
+
+    while (length > 0 && endpoint[length - 1] == '/')
+        endpoint[--length] = '\0';
+    if (!hc_text_starts(endpoint, "http://") && !hc_text_starts(endpoint, "https://"))
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "endpoint",
+                             "endpoint: '%s' is no http or https URL", endpoint);
+    if (strchr(endpoint, '@'))
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "endpoint",
+                             "endpoint: no credentials in the URL, use a token file");
+    return 0;
+}
+
+/* A file that was asked for wins over HF_TOKEN, and has to be there. */
+static int use_token_file(struct hc_settings *settings, struct hc_error *err)
+{
+    HC_AUTO_FCLOSE FILE *file = fopen(settings->token_file, "re");
+
+    if (!file)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "token-file",
+                             "token-file: cannot read '%s': %s", settings->token_file,
+                             strerrordesc_np(errno));
+    free(hc_take(&settings->token));
+    settings->no_implicit_token = false;
+    return 0;
+}
+
+/* Options that more than one layer or field has a say in. */
+static int settle(struct hc_options *options, const char *implicit_token_file,
+                  struct hc_error *err)
+{
+    struct hc_settings *settings = &options->settings;
+    const char *file = settings->token_file;
+
+    for (size_t i = 0; i < options->local_roots.count; i++) {
+        if (hc_settings_add_local_root(settings, options->local_roots.items[i], err) < 0)
+            return -1;
+    }
+    if (check_endpoint(settings->endpoint, err) < 0)
+        return -1;
+    if (!options->log_format) {
+        const char *format = isatty(STDERR_FILENO) ? "text" : "json";
+
+        options->log_format = hc_text_copy(format, err);
+    }
+    if (!options->log_format)
+        return -1;
+    if (file && (!implicit_token_file || strcmp(file, implicit_token_file) != 0))
+        return use_token_file(settings, err);
+    return 0;
+}
+
+int hc_options_load(struct hc_options *options, int argc, char **argv,
+                    struct hc_error *err)
+{
+    HC_AUTO_FREE char *implicit_token_file = NULL;
+    struct given given = {.count = 0};
+
+    *options = (struct hc_options){0};
+    read_flags(argc, argv, &given);
+    if (set_defaults(options, err) < 0)
+        return -1;
+    if (options->settings.token_file) {
+        implicit_token_file = hc_text_copy(options->settings.token_file, err);
+        if (!implicit_token_file)
+            return -1;
+    }
+    if (set_given(options, &given, true, err) < 0)
+        return -1;
+    if (options->config && hc_config_load(options, err) < 0)
+        return -1;
+    if (set_given(options, &given, false, err) < 0)
+        return -1;
+    return settle(options, implicit_token_file, err);
+}
+
+void hc_options_clear(struct hc_options *options)
+{
+    hc_settings_clear(&options->settings);
+    hc_strings_clear(&options->listen);
+    hc_strings_clear(&options->local_roots);
+    free(options->http_listen);
+    free(options->config);
+    free(options->log_level);
+    free(options->log_format);
+    *options = (struct hc_options){0};
+}
+
+void hc_options_print(const struct hc_options *options, FILE *out)
+{
+    for (size_t i = 0; i < hc_option_count; i++) {
+        if (!hc_option_table[i].is_flag_only)
+            hc_option_print(options, &hc_option_table[i], out);
+    }
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How hubcached is told what to do: the Hub's environment variables give the defaults,
+ * the configuration file replaces them, flags have the last word. Secrets come from files
+ * or the environment only.
+ */
+#ifndef HC_SERVER_OPTIONS_H
+#define HC_SERVER_OPTIONS_H
+
+#include <base/text.h>
+
+#include <hubcache/settings.h>
+#include <stdio.h>
+
+struct hc_options {
+    struct hc_settings settings;
+    struct hc_strings listen, local_roots;
+    char *http_listen, *config, *log_level, *log_format;
+    bool check_config;
+    unsigned workers, queue;
+    int64_t grace_period_ms;
+};
+
+/*
+ * Ends the program for --help, --version and, with status 2, for bad usage. -1 for a bad
+ * value or configuration file; clear in every case.
+ */
+int hc_options_load(struct hc_options *options, int argc, char **argv,
+                    struct hc_error *err);
+void hc_options_clear(struct hc_options *options);
+HC_DEFINE_AUTO_VALUE(hc_options, hc_options_clear)
+
+/* One "name: value" a line, nothing secret. */
+void hc_options_print(const struct hc_options *options, FILE *out);
+
+#endif

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The edge: gRPC calls in, answers out, and no trace of gRPC's own types. One thread
+ * takes all events; it unpacks a request and hands it to the method's function, which
+ * either answers at once or parks the call and lets any thread finish it later. That
+ * function must not block. Only rpc.c knows gRPC.
+ */
+#ifndef HC_SERVER_RPC_H
+#define HC_SERVER_RPC_H
+
+#include "answer.h"
+
+#include <base/auto.h>
+
+#include <hubcache/error.h>
+#include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct hc_rpc;
+struct hc_rpc_call;
+
+/* One row of the table of methods. `request` lives until `start` returns. */
+struct hc_rpc_method {
+    const char *path; /* "/hubcache.v1.Resolver/ResolveFile" */
+    const ProtobufCMessageDescriptor *request;
+    void (*start)(void *service, struct hc_rpc_call *call,
+                  const ProtobufCMessage *request);
+    bool is_streaming; /* hc_rpc_call_send() may be used */
+};
+
+/* A call that is over, for logs and counters. */
+struct hc_rpc_record {
+    const struct hc_rpc_method *method; /* NULL: there is no such method */
+    unsigned number;                    /* of the method: 0 for those that are not */
+    uint64_t id;
+    unsigned code;
+    enum hc_reason reason;
+    const char *message;
+};
+
+enum { HC_RPC_METHODS_MAX = 16 }; /* with the one that is not */
+
+struct hc_rpc_options {
+    void (*finished)(void *ctx, const struct hc_rpc_record *record); /* Optional. */
+    void *ctx;
+};
+
+struct hc_rpc *hc_rpc_open(const struct hc_rpc_options *options, struct hc_error *err);
+
+/* `methods` and `service` are borrowed; any number of services before the start. */
+int hc_rpc_add(struct hc_rpc *rpc, const struct hc_rpc_method *methods, size_t count,
+               void *service, struct hc_error *err);
+
+/* host:port or unix:/path; `bound` gets the address with its real port. */
+int hc_rpc_listen(struct hc_rpc *rpc, const char *address, char *bound, size_t size,
+                  struct hc_error *err);
+
+int hc_rpc_start(struct hc_rpc *rpc, struct hc_error *err);
+
+/* No new calls from now on; those that run go on. */
+void hc_rpc_stop(struct hc_rpc *rpc);
+
+/* A descriptor that is readable once the last call is over after hc_rpc_stop(). */
+int hc_rpc_drained_fd(const struct hc_rpc *rpc);
+
+/* Cancels what still runs. */
+void hc_rpc_cancel(struct hc_rpc *rpc);
+
+/* Stops, cancels, and waits until every parked call has been finished. */
+void hc_rpc_close(struct hc_rpc *rpc);
+HC_DEFINE_AUTO(hc_rpc, hc_rpc_close)
+
+/* --- one call ------------------------------------------------------------------------
+ */
+
+enum { HC_RPC_SCRATCH = 128 };
+
+/* Memory of the call's own for whoever parks it, from `start` to the finish. */
+void *hc_rpc_call_scratch(struct hc_rpc_call *call);
+
+uint64_t hc_rpc_call_id(const struct hc_rpc_call *call);
+
+/* On the monotonic clock, or HC_NO_DEADLINE. */
+int64_t hc_rpc_call_deadline_ms(const struct hc_rpc_call *call);
+
+/* A header of the request, not terminated: true when there is one. Within `start` only.
+ */
+bool hc_rpc_call_header(const struct hc_rpc_call *call, const char *name,
+                        const char **value, size_t *size);
+
+/* Within `start`, of a call that is not parked. */
+void hc_rpc_call_reply(struct hc_rpc_call *call, const ProtobufCMessage *message);
+
+/*
+ * Within `start`: the call will be finished later. `gone` is called on the edge's thread
+ * when the caller has left or its deadline has passed before that; the call has to be
+ * finished all the same.
+ */
+void hc_rpc_call_park(struct hc_rpc_call *call, void (*gone)(struct hc_rpc_call *call));
+
+/* A message of a streaming method. The newest one wins while another is on its way. */
+void hc_rpc_call_send(struct hc_rpc_call *call, struct hc_answer *message);
+
+/* The end, exactly once, parked or not. NULL says that memory is short. */
+void hc_rpc_call_finish(struct hc_rpc_call *call, struct hc_answer *answer);
+
+/* Keeps the scratch memory of a parked call alive; sending to a finished call is
+ * harmless. */
+void hc_rpc_call_hold(struct hc_rpc_call *call);
+void hc_rpc_call_release(struct hc_rpc_call *call);
+
+#endif

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Operations of gRPC's C core, put together into batches. gRPC takes what it needs when a
+ * batch is started, but for a trailer, which is the call's until the end.
+ */
+#include "rpc_core.h"
+
+#include <assert.h>
+#include <grpc/byte_buffer.h>
+#include <grpc/slice.h>
+#include <string.h>
+
+static grpc_op *add(struct hc_rpc_batch *batch, grpc_op_type type)
+{
+    grpc_op *op = &batch->ops[batch->count++];
+
+    memset(op, 0, sizeof *op);
+    op->op = type;
+    return op;
+}
+
+void hc_rpc_batch_add_headers(struct hc_rpc_batch *batch)
+{
+    (void)add(batch, GRPC_OP_SEND_INITIAL_METADATA);
+}
+
+void hc_rpc_batch_add_close(struct hc_rpc_batch *batch, struct hc_rpc_call *call)
+{
+    add(batch, GRPC_OP_RECV_CLOSE_ON_SERVER)->data.recv_close_on_server.cancelled =
+        &call->is_cancelled;
+}
+
+void hc_rpc_batch_add_message(struct hc_rpc_batch *batch, grpc_slice bytes)
+{
+    batch->message = grpc_raw_byte_buffer_create(&bytes, 1);
+    grpc_slice_unref(bytes);
+    add(batch, GRPC_OP_SEND_MESSAGE)->data.send_message.send_message = batch->message;
+}
+
+void hc_rpc_batch_add_status(struct hc_rpc_batch *batch, unsigned code, const char *text)
+{
+    grpc_op *op = add(batch, GRPC_OP_SEND_STATUS_FROM_SERVER);
+
+    op->data.send_status_from_server.status = (grpc_status_code)code;
+    if (!*text)
+        return;
+    batch->text = grpc_slice_from_copied_string(text);
+    op->data.send_status_from_server.status_details = &batch->text;
+}
+
+static void answer_release(void *answer)
+{
+    hc_answer_release(answer);
+}
+
+grpc_slice hc_rpc_batch_share(struct hc_answer *answer)
+{
+    uint8_t *bytes;
+
+    memcpy(&bytes, &answer->bytes, sizeof bytes);
+    return grpc_slice_new_with_user_data(bytes, answer->size, answer_release,
+                                         hc_answer_hold(answer));
+}
+
+static void add_failure(struct hc_rpc_batch *batch, struct hc_rpc_call *call,
+                        struct hc_answer *answer)
+{
+    grpc_op *op = &batch->ops[batch->count];
+
+    hc_rpc_batch_add_status(batch, answer->code, answer->message);
+    if (answer->size == 0)
+        return;
+    call->trailer.key = grpc_slice_from_static_string("grpc-status-details-bin");
+    call->trailer.value = hc_rpc_batch_share(answer);
+    op->data.send_status_from_server.trailing_metadata_count = 1;
+    op->data.send_status_from_server.trailing_metadata = &call->trailer;
+}
+
+void hc_rpc_batch_add_answer(struct hc_rpc_batch *batch, struct hc_rpc_call *call,
+                             struct hc_answer *answer)
+{
+    if (!answer) {
+        hc_rpc_batch_add_status(batch, HC_STATUS_INTERNAL, "out of memory");
+        return;
+    }
+    if (answer->code != 0) {
+        add_failure(batch, call, answer);
+        return;
+    }
+    hc_rpc_batch_add_message(batch, hc_rpc_batch_share(answer));
+    hc_rpc_batch_add_status(batch, 0, "");
+}
+
+void hc_rpc_batch_start(struct hc_rpc_batch *batch, struct hc_rpc_call *call,
+                        struct hc_rpc_event *event)
+{
+    grpc_call_error failed =
+        grpc_call_start_batch(call->core, batch->ops, batch->count, event, NULL);
+
+    assert(failed == GRPC_CALL_OK);
+    (void)failed;
+    if (batch->message)
+        grpc_byte_buffer_destroy(batch->message);
+    grpc_slice_unref(batch->text);
+}

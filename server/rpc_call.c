@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of a call. It is asked for in advance, arrives, and is handed to its method.
+ * One that is answered at once costs a single batch: headers, message, status, and "tell
+ * me when it is over". One that is parked starts that last operation alone, to hear of
+ * its caller's leaving, and the others when it is finished. It is counted by holders; the
+ * last one puts its memory on a list for the next calls.
+ */
+#include "rpc_core.h"
+#include "status.h"
+#include "wire.h"
+
+#include <base/error.h>
+#include <hubcache/call.h>
+
+#include <assert.h>
+#include <grpc/byte_buffer.h>
+#include <grpc/byte_buffer_reader.h>
+#include <grpc/slice.h>
+#include <grpc/support/time.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+enum { FREE_MAX = 1024, NO_MEMORY_CODE = HC_STATUS_INTERNAL };
+
+static void call_asked(struct hc_rpc_call *call, bool ok);
+static void call_closed(struct hc_rpc_call *call, bool ok);
+static void call_sent(struct hc_rpc_call *call, bool ok);
+static void call_finished(struct hc_rpc_call *call, bool ok);
+
+/* --- memory --------------------------------------------------------------------------
+ */
+
+static struct hc_rpc_call *call_new(struct hc_rpc *rpc)
+{
+    struct hc_rpc_call *call = calloc(1, sizeof *call);
+
+    if (!call)
+        return NULL;
+    call->rpc = rpc;
+    call->asked = (struct hc_rpc_event){call_asked, call};
+    call->closed = (struct hc_rpc_event){call_closed, call};
+    call->sent = (struct hc_rpc_event){call_sent, call};
+    call->finished = (struct hc_rpc_event){call_finished, call};
+    call->trailer.value = grpc_empty_slice();
+    grpc_metadata_array_init(&call->headers);
+    grpc_call_details_init(&call->details);
+    (void)pthread_mutex_init(&call->shared.lock, NULL);
+    return call;
+}
+
+static void call_free(struct hc_rpc_call *call)
+{
+    grpc_metadata_array_destroy(&call->headers);
+    grpc_call_details_destroy(&call->details);
+    (void)pthread_mutex_destroy(&call->shared.lock);
+    free(call);
+}
+
+/* Back to what it was when new, but for the memory it has grown. */
+static void call_reset(struct hc_rpc_call *call)
+{
+    if (call->payload)
+        grpc_byte_buffer_destroy(call->payload);
+    if (call->core)
+        grpc_call_unref(call->core);
+    grpc_slice_unref(call->trailer.value);
+    grpc_call_details_destroy(&call->details);
+    grpc_call_details_init(&call->details);
+    call->payload = NULL;
+    call->core = NULL;
+    call->trailer.value = grpc_empty_slice();
+    call->headers.count = 0;
+    call->is_cancelled = 0;
+    call->gone = NULL;
+    call->shared.has_started = false;
+    call->shared.is_sending = false;
+    call->shared.is_over = false;
+}
+
+static struct hc_rpc_call *call_take(struct hc_rpc *rpc)
+{
+    struct hc_rpc_call *call;
+
+    (void)pthread_mutex_lock(&rpc->shared.lock);
+    call = rpc->shared.free;
+    if (call) {
+        rpc->shared.free = call->next_free;
+        rpc->shared.free_count--;
+    }
+    rpc->shared.live_count++;
+    (void)pthread_mutex_unlock(&rpc->shared.lock);
+    return call ? call : call_new(rpc);
+}
+
+/* `call` may be NULL. The last one after the end of the server tells that all is done. */
+static void call_give_back(struct hc_rpc *rpc, struct hc_rpc_call *call)
+{
+    bool keep, is_drained;
+
+    (void)pthread_mutex_lock(&rpc->shared.lock);
+    keep = call && rpc->shared.free_count < FREE_MAX;
+    if (keep) {
+        call->next_free = rpc->shared.free;
+        rpc->shared.free = call;
+        rpc->shared.free_count++;
+    }
+    is_drained = --rpc->shared.live_count == 0 && rpc->shared.is_drained;
+    (void)pthread_mutex_unlock(&rpc->shared.lock);
+    if (call && !keep)
+        call_free(call);
+    if (is_drained)
+        (void)eventfd_write(rpc->drained_fd, 1);
+}
+
+void hc_rpc_call_hold(struct hc_rpc_call *call)
+{
+    atomic_fetch_add_explicit(&call->holders, 1, memory_order_relaxed);
+}
+
+void hc_rpc_call_release(struct hc_rpc_call *call)
+{
+    if (atomic_fetch_sub(&call->holders, 1) != 1)
+        return;
+    call_reset(call);
+    call_give_back(call->rpc, call);
+}
+
+void hc_rpc_call_free_all(struct hc_rpc *rpc)
+{
+    while (rpc->shared.free) {
+        struct hc_rpc_call *call = rpc->shared.free;
+
+        rpc->shared.free = call->next_free;
+        call_free(call);
+    }
+}
+
+/* --- answers -------------------------------------------------------------------------
+ */
+
+static void record(struct hc_rpc_call *call, const struct hc_answer *answer)
+{
+    const struct hc_rpc_options *options = &call->rpc->options;
+    struct hc_rpc_record over = {.method = call->served->row,
+                                 .number = (unsigned)(call->served - call->rpc->served),
+                                 .id = call->id,
+                                 .code = answer ? answer->code : NO_MEMORY_CODE,
+                                 .reason = answer ? answer->reason : HC_INTERNAL,
+                                 .message = answer ? answer->message : "out of memory"};
+
+    if (options->finished)
+        options->finished(options->ctx, &over);
+}
+
+void hc_rpc_call_reply(struct hc_rpc_call *call, const ProtobufCMessage *message)
+{
+    static const struct hc_answer ok = {.message = ""};
+    grpc_slice bytes = grpc_slice_malloc(protobuf_c_message_get_packed_size(message));
+    struct hc_rpc_batch batch = {.text = grpc_empty_slice()};
+
+    (void)protobuf_c_message_pack(message, GRPC_SLICE_START_PTR(bytes));
+    hc_rpc_batch_add_headers(&batch);
+    hc_rpc_batch_add_message(&batch, bytes);
+    hc_rpc_batch_add_status(&batch, 0, "");
+    hc_rpc_batch_add_close(&batch, call);
+    record(call, &ok);
+    hc_rpc_batch_start(&batch, call, &call->finished);
+}
+
+/* The last batch. Nothing else is being sent, and nothing will. */
+static void finish(struct hc_rpc_call *call, struct hc_answer *answer)
+{
+    struct hc_rpc_batch batch = {.text = grpc_empty_slice()};
+
+    if (!call->shared.has_started)
+        hc_rpc_batch_add_headers(&batch);
+    hc_rpc_batch_add_answer(&batch, call, answer);
+    if (!call->gone)
+        hc_rpc_batch_add_close(&batch, call);
+    hc_rpc_batch_start(&batch, call, &call->finished);
+}
+
+void hc_rpc_call_finish(struct hc_rpc_call *call, struct hc_answer *answer)
+{
+    HC_AUTO(hc_answer) *superseded = NULL;
+    bool must_wait;
+
+    record(call, answer);
+    (void)pthread_mutex_lock(&call->shared.lock);
+    call->shared.is_over = true;
+    superseded = hc_take(&call->shared.next);
+    must_wait = call->shared.is_sending;
+    if (must_wait && answer)
+        call->shared.last = hc_answer_hold(answer);
+    (void)pthread_mutex_unlock(&call->shared.lock);
+    if (!must_wait)
+        finish(call, answer);
+}
+
+static void send(struct hc_rpc_call *call, struct hc_answer *message)
+{
+    struct hc_rpc_batch batch = {.text = grpc_empty_slice()};
+
+    if (!call->shared.has_started)
+        hc_rpc_batch_add_headers(&batch);
+    call->shared.has_started = true;
+    hc_rpc_batch_add_message(&batch, hc_rpc_batch_share(message));
+    hc_rpc_batch_start(&batch, call, &call->sent);
+}
+
+void hc_rpc_call_send(struct hc_rpc_call *call, struct hc_answer *message)
+{
+    HC_AUTO(hc_answer) *superseded = NULL;
+    bool is_now = false;
+
+    assert(call->gone && call->served->row->is_streaming);
+    (void)pthread_mutex_lock(&call->shared.lock);
+    if (!call->shared.is_over && call->shared.is_sending) {
+        superseded = call->shared.next;
+        call->shared.next = hc_answer_hold(message);
+    } else if (!call->shared.is_over) {
+        call->shared.is_sending = true;
+        is_now = true;
+    }
+    (void)pthread_mutex_unlock(&call->shared.lock);
+    if (is_now)
+        send(call, message);
+}
+
+void hc_rpc_call_park(struct hc_rpc_call *call, void (*gone)(struct hc_rpc_call *call))
+{
+    struct hc_rpc_batch batch = {.text = grpc_empty_slice()};
+
+    call->gone = gone;
+    hc_rpc_call_hold(call);
+    hc_rpc_batch_add_close(&batch, call);
+    hc_rpc_batch_start(&batch, call, &call->closed);
+}
+
+/* --- events --------------------------------------------------------------------------
+ */
+
+static void call_sent(struct hc_rpc_call *call, bool ok)
+{
+    HC_AUTO(hc_answer) *next = NULL;
+    HC_AUTO(hc_answer) *last = NULL;
+    bool is_over;
+
+    (void)ok; /* a caller who has gone is told of by call_closed() */
+    (void)pthread_mutex_lock(&call->shared.lock);
+    is_over = call->shared.is_over;
+    next = hc_take(&call->shared.next);
+    last = hc_take(&call->shared.last);
+    call->shared.is_sending = next;
+    (void)pthread_mutex_unlock(&call->shared.lock);
+    if (is_over)
+        finish(call, last);
+    else if (next)
+        send(call, next);
+}
+
+static void call_closed(struct hc_rpc_call *call, bool ok)
+{
+    bool is_over;
+
+    (void)ok;
+    (void)pthread_mutex_lock(&call->shared.lock);
+    is_over = call->shared.is_over;
+    (void)pthread_mutex_unlock(&call->shared.lock);
+    if (call->is_cancelled && !is_over)
+        call->gone(call);
+    hc_rpc_call_release(call);
+}
+
+static void call_finished(struct hc_rpc_call *call, bool ok)
+{
+    (void)ok;
+    hc_rpc_call_release(call);
+}
+
+/* Where the request's bytes are; `*copy` is to be given back. */
+static grpc_slice payload_of(struct hc_rpc_call *call)
+{
+    grpc_byte_buffer_reader reader;
+    grpc_slice all;
+
+    if (!call->payload || !grpc_byte_buffer_reader_init(&reader, call->payload))
+        return grpc_empty_slice();
+    all = grpc_byte_buffer_reader_readall(&reader);
+    grpc_byte_buffer_reader_destroy(&reader);
+    return all;
+}
+
+static void hand_over(struct hc_rpc_call *call)
+{
+    const struct hc_rpc_method *method = call->served->row;
+    grpc_slice bytes = payload_of(call);
+    struct hc_error err;
+    ProtobufCMessage *request =
+        hc_wire_unpack(method->request, GRPC_SLICE_START_PTR(bytes),
+                       GRPC_SLICE_LENGTH(bytes), &call->rpc->arena, &err);
+
+    if (request) {
+        method->start(call->served->service, call, request);
+    } else {
+        HC_AUTO(hc_answer) *failure = hc_status_answer(&err, NULL);
+
+        hc_rpc_call_finish(call, failure);
+    }
+    grpc_slice_unref(bytes);
+    hc_arena_reset(&call->rpc->arena);
+}
+
+static void refuse_unknown(struct hc_rpc_call *call)
+{
+    HC_AUTO(hc_answer) *failure =
+        hc_answer_new_failure(HC_CODE_UNIMPLEMENTED, HC_OK,
+                              "hubcached has no such method", NULL);
+
+    hc_rpc_call_finish(call, failure);
+}
+
+static void call_asked(struct hc_rpc_call *call, bool ok)
+{
+    if (!ok) {
+        hc_rpc_call_release(call);
+        return;
+    }
+    hc_rpc_call_ask(call->rpc, call->served);
+    call->id = ++call->rpc->last_id;
+    if (call->served->row)
+        hand_over(call);
+    else
+        refuse_unknown(call);
+}
+
+/* Short of memory, one call less is asked for in advance. */
+void hc_rpc_call_ask(struct hc_rpc *rpc, const struct hc_rpc_served *served)
+{
+    struct hc_rpc_call *call = call_take(rpc);
+
+    if (!call) {
+        call_give_back(rpc, NULL);
+        return;
+    }
+    call->served = served;
+    atomic_store(&call->holders, 1);
+    if (served->row)
+        (void)grpc_server_request_registered_call(rpc->server, served->registered,
+                                                  &call->core, &call->deadline,
+                                                  &call->headers, &call->payload,
+                                                  rpc->queue, rpc->queue, &call->asked);
+    else
+        (void)grpc_server_request_call(rpc->server, &call->core, &call->details,
+                                       &call->headers, rpc->queue, rpc->queue,
+                                       &call->asked);
+}
+
+/* --- what methods ask of a call ------------------------------------------------------
+ */
+
+void *hc_rpc_call_scratch(struct hc_rpc_call *call)
+{
+    return call->scratch;
+}
+
+uint64_t hc_rpc_call_id(const struct hc_rpc_call *call)
+{
+    return call->id;
+}
+
+int64_t hc_rpc_call_deadline_ms(const struct hc_rpc_call *call)
+{
+    gpr_timespec left;
+
+    if (gpr_time_cmp(call->deadline, gpr_inf_future(call->deadline.clock_type)) == 0)
+        return HC_NO_DEADLINE;
+    left = gpr_time_sub(call->deadline, gpr_now(call->deadline.clock_type));
+    return hc_monotonic_ms() + gpr_time_to_millis(left);
+}
+
+bool hc_rpc_call_header(const struct hc_rpc_call *call, const char *name,
+                        const char **value, size_t *size)
+{
+    for (size_t i = 0; i < call->headers.count; i++) {
+        const grpc_metadata *header = &call->headers.metadata[i];
+
+        if (grpc_slice_str_cmp(header->key, name) != 0)
+            continue;
+        *value = (const char *)GRPC_SLICE_START_PTR(header->value);
+        *size = GRPC_SLICE_LENGTH(header->value);
+        return true;
+    }
+    return false;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What rpc.c (the server), rpc_call.c (its calls) and rpc_batch.c (their operations)
+ * share; nobody else includes it, so that nobody else knows gRPC.
+ */
+#ifndef HC_SERVER_RPC_CORE_H
+#define HC_SERVER_RPC_CORE_H
+
+#include "arena.h"
+#include "rpc.h"
+
+#include <grpc/grpc.h>
+#include <pthread.h>
+#include <stdalign.h>
+
+/* What the tag of a call's event points to. */
+struct hc_rpc_event {
+    void (*happened)(struct hc_rpc_call *call, bool ok);
+    struct hc_rpc_call *call;
+};
+
+/* `row` is NULL for calls of methods that there are not. */
+struct hc_rpc_served {
+    const struct hc_rpc_method *row;
+    void *service;
+    void *registered;
+};
+
+struct hc_rpc_call {
+    struct hc_rpc_event asked, closed, sent, finished;
+    struct hc_rpc *rpc;
+    const struct hc_rpc_served *served;
+    struct hc_rpc_call *next_free;
+    grpc_call *core;
+    gpr_timespec deadline;
+    grpc_metadata_array headers;
+    grpc_byte_buffer *payload;
+    grpc_call_details details; /* of an unknown method */
+    grpc_metadata trailer;
+    int is_cancelled;
+    uint64_t id;
+    void (*gone)(struct hc_rpc_call *call); /* parked when not NULL */
+    atomic_uint holders;
+    struct {
+        pthread_mutex_t lock;
+        bool has_started; /* the headers are sent */
+        bool is_sending;
+        bool is_over;           /* finished by its method */
+        struct hc_answer *next; /* waits for what is being sent */
+        struct hc_answer *last; /* is_over: waits for it too */
+    } shared;
+    alignas(max_align_t) char scratch[HC_RPC_SCRATCH];
+};
+
+struct hc_rpc {
+    grpc_server *server;
+    grpc_completion_queue *queue;
+    struct hc_rpc_options options;
+    struct hc_rpc_served served[HC_RPC_METHODS_MAX];
+    size_t served_count;
+    struct hc_arena arena; /* the edge's thread's, as last_id */
+    uint64_t last_id;
+    pthread_t thread;
+    bool is_started, is_stopping;
+    int drained_fd;
+    struct {
+        pthread_mutex_t lock;
+        struct hc_rpc_call *free;
+        unsigned free_count, live_count;
+        bool is_drained; /* gRPC says so; calls may still wait for their finish */
+    } shared;
+};
+
+struct hc_rpc_batch {
+    grpc_op ops[4];
+    size_t count;
+    grpc_byte_buffer *message;
+    grpc_slice text;
+};
+
+void hc_rpc_batch_add_headers(struct hc_rpc_batch *batch);
+
+/* Takes `bytes`. */
+void hc_rpc_batch_add_message(struct hc_rpc_batch *batch, grpc_slice bytes);
+void hc_rpc_batch_add_status(struct hc_rpc_batch *batch, unsigned code, const char *text);
+
+/* Message and status, or a failure with its trailer; NULL: memory is short. */
+void hc_rpc_batch_add_answer(struct hc_rpc_batch *batch, struct hc_rpc_call *call,
+                             struct hc_answer *answer);
+
+/* Ends when the call is over, for whatever cause. */
+void hc_rpc_batch_add_close(struct hc_rpc_batch *batch, struct hc_rpc_call *call);
+
+/* The answer's bytes, not copied. */
+grpc_slice hc_rpc_batch_share(struct hc_answer *answer);
+
+/* `event` tells of its end. */
+void hc_rpc_batch_start(struct hc_rpc_batch *batch, struct hc_rpc_call *call,
+                        struct hc_rpc_event *event);
+
+/* Asks gRPC for one call of that method. */
+void hc_rpc_call_ask(struct hc_rpc *rpc, const struct hc_rpc_served *served);
+
+/* Frees the list. */
+void hc_rpc_call_free_all(struct hc_rpc *rpc);
+
+#endif

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The server serves until it stops; there is no way back. So a watcher gets one answer
+ * when it comes and, when the server stops, another which is also the end of its call: a
+ * watch that went on would keep the server from ending.
+ */
+#include "service_health.h"
+
+#include "service_resolver.h"
+#include "status.h"
+
+#include <base/error.h>
+
+#include <grpc/health/v1/health.pb-c.h>
+#include <pthread.h>
+#include <string.h>
+
+#define STATUS(name) GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__##name
+
+enum { GONE_CODE = HC_STATUS_CANCELLED };
+
+/* In the call's scratch memory. */
+struct watcher {
+    struct hc_health *health;
+    struct hc_rpc_call *call;
+    struct watcher *next, **here; /* NULL `here`: on no list */
+};
+
+_Static_assert(sizeof(struct watcher) <= HC_RPC_SCRATCH,
+               "it lives in the scratch memory");
+
+struct hc_health {
+    struct {
+        pthread_mutex_t lock;
+        bool is_stopped;
+        struct watcher *watchers;
+    } shared;
+};
+
+static Grpc__Health__V1__HealthCheckResponse response(int status)
+{
+    Grpc__Health__V1__HealthCheckResponse message =
+        GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
+
+    message.status = (Grpc__Health__V1__HealthCheckResponse__ServingStatus)status;
+    return message;
+}
+
+static bool is_known(const ProtobufCMessage *message)
+{
+    const Grpc__Health__V1__HealthCheckRequest *request = (const void *)message;
+
+    return *request->service == '\0' ||
+           strcmp(request->service, HC_RESOLVER_SERVICE) == 0;
+}
+
+static void check(void *ctx, struct hc_rpc_call *call, const ProtobufCMessage *message)
+{
+    struct hc_health *health = ctx;
+    HC_AUTO(hc_answer) *unknown = NULL;
+    Grpc__Health__V1__HealthCheckResponse answer;
+    bool is_stopped;
+
+    if (!is_known(message)) {
+        unknown =
+            hc_answer_new_failure(HC_STATUS_NOT_FOUND, HC_OK, "unknown service", NULL);
+        hc_rpc_call_finish(call, unknown);
+        return;
+    }
+    (void)pthread_mutex_lock(&health->shared.lock);
+    is_stopped = health->shared.is_stopped;
+    (void)pthread_mutex_unlock(&health->shared.lock);
+    answer = response(is_stopped ? STATUS(NOT_SERVING) : STATUS(SERVING));
+    hc_rpc_call_reply(call, &answer.base);
+}
+
+/* With the lock held, as the next. */
+static void list_add(struct hc_health *health, struct watcher *watcher)
+{
+    watcher->next = health->shared.watchers;
+    watcher->here = &health->shared.watchers;
+    if (watcher->next)
+        watcher->next->here = &watcher->next;
+    health->shared.watchers = watcher;
+}
+
+static bool list_remove(struct watcher *watcher)
+{
+    if (!watcher->here)
+        return false;
+    *watcher->here = watcher->next;
+    if (watcher->next)
+        watcher->next->here = watcher->here;
+    watcher->here = NULL;
+    return true;
+}
+
+static void gone(struct hc_rpc_call *call)
+{
+    struct watcher *watcher = hc_rpc_call_scratch(call);
+    HC_AUTO(hc_answer) *end = NULL;
+    bool was_listed;
+
+    (void)pthread_mutex_lock(&watcher->health->shared.lock);
+    was_listed = list_remove(watcher);
+    (void)pthread_mutex_unlock(&watcher->health->shared.lock);
+    if (!was_listed)
+        return;
+    end = hc_answer_new_failure(GONE_CODE, HC_CANCELLED, "the watcher left", NULL);
+    hc_rpc_call_finish(call, end);
+}
+
+static bool begin_watch(struct hc_health *health, struct watcher *watcher)
+{
+    bool is_stopped;
+
+    (void)pthread_mutex_lock(&health->shared.lock);
+    is_stopped = health->shared.is_stopped;
+    if (!is_stopped)
+        list_add(health, watcher);
+    (void)pthread_mutex_unlock(&health->shared.lock);
+    return !is_stopped;
+}
+
+/* From begin_watch() on the call may be finished by hc_health_stop(); sending is
+ * harmless. */
+static void watch(void *ctx, struct hc_rpc_call *call, const ProtobufCMessage *message)
+{
+    struct watcher *watcher = hc_rpc_call_scratch(call);
+    int status = is_known(message) ? STATUS(SERVING) : STATUS(SERVICE_UNKNOWN);
+    Grpc__Health__V1__HealthCheckResponse now;
+    HC_AUTO(hc_answer) *answer = NULL;
+    bool goes_on;
+
+    *watcher = (struct watcher){.health = ctx, .call = call};
+    hc_rpc_call_park(call, gone);
+    goes_on = begin_watch(ctx, watcher);
+    now = response(goes_on ? status : STATUS(NOT_SERVING));
+    answer = hc_answer_new(&now.base);
+    if (!goes_on)
+        hc_rpc_call_finish(call, answer);
+    else if (answer)
+        hc_rpc_call_send(call, answer);
+}
+
+void hc_health_stop(struct hc_health *health)
+{
+    Grpc__Health__V1__HealthCheckResponse last = response(STATUS(NOT_SERVING));
+    HC_AUTO(hc_answer) *answer = hc_answer_new(&last.base);
+    struct watcher *watcher;
+
+    (void)pthread_mutex_lock(&health->shared.lock);
+    health->shared.is_stopped = true;
+    watcher = hc_take(&health->shared.watchers);
+    for (struct watcher *each = watcher; each; each = each->next)
+        each->here = NULL;
+    (void)pthread_mutex_unlock(&health->shared.lock);
+    while (watcher) {
+        struct watcher *next = watcher->next;
+
+        hc_rpc_call_finish(watcher->call, answer);
+        watcher = next;
+    }
+}
+
+static const struct hc_rpc_method methods[] = {
+    {"/grpc.health.v1.Health/Check", &grpc__health__v1__health_check_request__descriptor,
+     check, false},
+    {"/grpc.health.v1.Health/Watch", &grpc__health__v1__health_check_request__descriptor,
+     watch, true},
+};
+
+struct hc_health *hc_health_new(struct hc_error *err)
+{
+    struct hc_health *health = calloc(1, sizeof *health);
+
+    if (!health) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    (void)pthread_mutex_init(&health->shared.lock, NULL);
+    return health;
+}
+
+void hc_health_free(struct hc_health *health)
+{
+    if (!health)
+        return;
+    (void)pthread_mutex_destroy(&health->shared.lock);
+    free(health);
+}
+
+int hc_health_serve(struct hc_health *health, struct hc_rpc *rpc, struct hc_error *err)
+{
+    return hc_rpc_add(rpc, methods, sizeof methods / sizeof *methods, health, err);
+}

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A request is decoded and checked; what the disk can answer is answered at once; all
+ * else parks the call and joins an errand. Snapshots always do, because proving that one
+ * is whole looks at every file of it.
+ */
+#include "service_resolver.h"
+
+#include "arena.h"
+#include "codec.h"
+#include "resolve.h"
+#include "wire.h"
+
+#include <base/error.h>
+
+#include <hubcache/v1/resolver.pb-c.h>
+#include <string.h>
+
+enum { TOKEN_MAX = 4096, WATCH_RESULT = 2 }; /* the field of WatchSnapshotResponse */
+
+struct hc_resolver_service {
+    struct hc_resolver *resolver;
+    struct hc_errands *errands;
+    struct hc_metrics *metrics;
+    struct hc_resolving resolving;
+    struct hc_arena arena; /* of the edge's thread, as the next */
+    char token[TOKEN_MAX + 1];
+};
+
+/* A parked call, in its scratch memory. */
+struct passenger {
+    struct hc_waiter waiter;
+    struct hc_rpc_call *call;
+    struct hc_errands *errands;
+    bool watches;
+};
+
+_Static_assert(sizeof(struct passenger) <= HC_RPC_SCRATCH,
+               "it lives in the scratch memory");
+
+HC_DEFINE_AUTO_VALUE(hc_file, hc_file_clear)
+HC_DEFINE_AUTO_VALUE(hc_files, hc_files_clear)
+
+/* --- passengers ----------------------------------------------------------------------
+ */
+
+static struct passenger *passenger_of(struct hc_waiter *waiter)
+{
+    return (struct passenger *)(void *)waiter;
+}
+
+static void done(struct hc_waiter *waiter, struct hc_answer *answer)
+{
+    struct passenger *passenger = passenger_of(waiter);
+    HC_AUTO(hc_answer) *event = NULL;
+
+    if (!passenger->watches || !answer || answer->code != 0) {
+        hc_rpc_call_finish(passenger->call, answer);
+        return;
+    }
+    event = hc_answer_wrap(WATCH_RESULT, answer);
+    hc_rpc_call_finish(passenger->call, event);
+}
+
+static void progress(struct hc_waiter *waiter, struct hc_answer *message)
+{
+    hc_rpc_call_send(passenger_of(waiter)->call, message);
+}
+
+static void hold(struct hc_waiter *waiter)
+{
+    hc_rpc_call_hold(passenger_of(waiter)->call);
+}
+
+static void release(struct hc_waiter *waiter)
+{
+    hc_rpc_call_release(passenger_of(waiter)->call);
+}
+
+static const struct hc_waiter_type passenger_type = {done, progress, hold, release};
+
+/* Either the deadline has passed or the caller has left: who still reads it knows which.
+ */
+static void gone(struct hc_rpc_call *call)
+{
+    struct passenger *passenger = hc_rpc_call_scratch(call);
+    HC_AUTO(hc_answer) *answer = NULL;
+    struct hc_error err;
+
+    if (!hc_errand_leave(passenger->errands, &passenger->waiter))
+        return;
+    if (passenger->waiter.deadline_ms <= hc_monotonic_ms())
+        (void)hc_fail(&err, HC_DEADLINE_EXCEEDED, "the caller's deadline passed");
+    else
+        (void)hc_fail(&err, HC_CANCELLED, "the caller left");
+    answer = hc_status_answer(&err, NULL);
+    hc_rpc_call_finish(call, answer);
+}
+
+static void join_errand(struct hc_resolver_service *service, struct hc_rpc_call *call,
+                        const struct hc_order *order, bool watches)
+{
+    struct passenger *passenger = hc_rpc_call_scratch(call);
+
+    *passenger = (struct passenger){
+        .waiter = {.type = &passenger_type,
+                   .deadline_ms = hc_rpc_call_deadline_ms(call),
+                   .wants_progress = watches},
+        .call = call,
+        .errands = service->errands,
+        .watches = watches,
+    };
+    hc_rpc_call_park(call, gone);
+    hc_errand_join(service->errands, order, &passenger->waiter);
+}
+
+/* The request once more as bytes, without whatever made two equal ones differ. */
+static void begin_errand(struct hc_resolver_service *service, struct hc_rpc_call *call,
+                         const struct hc_errand_type *type,
+                         const ProtobufCMessage *message, bool watches)
+{
+    size_t size = protobuf_c_message_get_packed_size(message);
+    uint8_t *bytes = hc_arena_take(&service->arena, size);
+    struct hc_order order = {type, service->token, bytes, size};
+
+    if (!bytes) {
+        hc_rpc_call_finish(call, NULL);
+        return;
+    }
+    (void)protobuf_c_message_pack(message, bytes);
+    join_errand(service, call, &order, watches);
+    hc_arena_reset(&service->arena);
+}
+
+/* --- the request ----------------------------------------------------------------------
+ */
+
+static void fail(struct hc_rpc_call *call, const struct hc_error *err,
+                 const struct hc_target *target, const char *filename)
+{
+    struct hc_facts facts = hc_facts_of(target, filename);
+    HC_AUTO(hc_answer) *failure = hc_status_answer(err, &facts);
+
+    hc_rpc_call_finish(call, failure);
+}
+
+/* The caller's own Hub token, "" when there is none. Its bytes go into a header. */
+static int read_token(struct hc_resolver_service *service, const struct hc_rpc_call *call,
+                      struct hc_error *err)
+{
+    const char *value = "";
+    size_t size = 0;
+
+    service->token[0] = '\0';
+    if (!hc_rpc_call_header(call, "x-hub-token", &value, &size))
+        return 0;
+    if (size > TOKEN_MAX)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "x-hub-token",
+                             "x-hub-token is longer than %d bytes", TOKEN_MAX);
+    for (size_t i = 0; i < size; i++) {
+        if (value[i] < 0x21 || value[i] > 0x7e)
+            return hc_fail_field(err, HC_INVALID_OPTIONS, "x-hub-token",
+                                 "x-hub-token holds a space or an unprintable byte");
+    }
+    memcpy(service->token, value, size);
+    service->token[size] = '\0';
+    return 0;
+}
+
+/* --- methods -------------------------------------------------------------------------
+ */
+
+static void reply_file(struct hc_resolver_service *service, struct hc_rpc_call *call,
+                       const struct hc_file *file)
+{
+    Hubcache__V1__ResolveFileResponse answer = HUBCACHE__V1__RESOLVE_FILE_RESPONSE__INIT;
+    Hubcache__V1__ResolvedFile encoded;
+
+    hc_encode_file(file, &encoded);
+    answer.file = &encoded;
+    answer.cache_id = hc_lend(hc_resolver_cache_id(service->resolver));
+    hc_metrics_add_hit(service->metrics);
+    hc_rpc_call_reply(call, &answer.base);
+}
+
+static void resolve_file(void *ctx, struct hc_rpc_call *call,
+                         const ProtobufCMessage *message)
+{
+    struct hc_resolver_service *service = ctx;
+    HC_AUTO_VALUE(hc_file) file = {0};
+    struct hc_file_request request = {0};
+    struct hc_error err;
+    int found = -1;
+
+    if (read_token(service, call, &err) == 0 &&
+        hc_decode_file((const void *)message, service->token, &request, &err) == 0)
+        found = hc_resolve_file_cached(service->resolver, &request, &file, &err);
+    if (found > 0)
+        reply_file(service, call, &file);
+    else if (found == 0)
+        begin_errand(service, call, &service->resolving.file, message, false);
+    else
+        fail(call, &err, &request.repo, request.filename);
+}
+
+static void reply_files(struct hc_resolver_service *service, struct hc_rpc_call *call,
+                        const struct hc_files *files)
+{
+    Hubcache__V1__ResolveFilesResponse answer;
+    struct hc_error err;
+
+    if (hc_encode_files(files, &service->arena, &answer, &err) < 0) {
+        hc_rpc_call_finish(call, NULL);
+    } else {
+        answer.cache_id = hc_lend(hc_resolver_cache_id(service->resolver));
+        hc_metrics_add_hit(service->metrics);
+        hc_rpc_call_reply(call, &answer.base);
+    }
+    hc_arena_reset(&service->arena);
+}
+
+static void resolve_files(void *ctx, struct hc_rpc_call *call,
+                          const ProtobufCMessage *message)
+{
+    struct hc_resolver_service *service = ctx;
+    HC_AUTO_VALUE(hc_files) files = {0};
+    struct hc_files_request request = {0};
+    struct hc_error err;
+    int found = -1;
+
+    if (read_token(service, call, &err) == 0 &&
+        hc_decode_files((const void *)message, service->token, &request, &err) == 0)
+        found = hc_resolve_files_cached(service->resolver, &request, &files, &err);
+    if (found > 0)
+        reply_files(service, call, &files);
+    else if (found == 0)
+        begin_errand(service, call, &service->resolving.files, message, false);
+    else
+        fail(call, &err, &request.repo, NULL);
+}
+
+static void begin_snapshot(struct hc_resolver_service *service, struct hc_rpc_call *call,
+                           const Hubcache__V1__ResolveSnapshotRequest *message,
+                           bool watches)
+{
+    struct hc_snapshot_request request = {0};
+    struct hc_error err;
+
+    if (read_token(service, call, &err) < 0 ||
+        hc_decode_snapshot(message, service->token, &request, &err) < 0)
+        fail(call, &err, &request.repo, NULL);
+    else
+        begin_errand(service, call, &service->resolving.snapshot, &message->base,
+                     watches);
+}
+
+static void resolve_snapshot(void *ctx, struct hc_rpc_call *call,
+                             const ProtobufCMessage *message)
+{
+    begin_snapshot(ctx, call, (const void *)message, false);
+}
+
+/* Without `snapshot` it is an empty request, of which the library says what is wrong. */
+static void watch_snapshot(void *ctx, struct hc_rpc_call *call,
+                           const ProtobufCMessage *message)
+{
+    const Hubcache__V1__ResolveSnapshotRequest none =
+        HUBCACHE__V1__RESOLVE_SNAPSHOT_REQUEST__INIT;
+    const Hubcache__V1__WatchSnapshotRequest *request = (const void *)message;
+
+    begin_snapshot(ctx, call, request->snapshot ? request->snapshot : &none, true);
+}
+
+static void get_server_info(void *ctx, struct hc_rpc_call *call,
+                            const ProtobufCMessage *message)
+{
+    const struct hc_resolver_service *service = ctx;
+    Hubcache__V1__GetServerInfoResponse answer =
+        HUBCACHE__V1__GET_SERVER_INFO_RESPONSE__INIT;
+
+    (void)message;
+    answer.version = hc_lend(hc_version());
+    answer.cache_root = hc_lend(hc_resolver_cache_root(service->resolver));
+    answer.cache_id = hc_lend(hc_resolver_cache_id(service->resolver));
+    answer.offline = hc_resolver_is_offline(service->resolver);
+    answer.endpoint = hc_lend(hc_resolver_endpoint(service->resolver));
+    hc_rpc_call_reply(call, &answer.base);
+}
+
+#define PATH(name) "/" HC_RESOLVER_SERVICE "/" name
+
+static const struct hc_rpc_method methods[] = {
+    {PATH("ResolveFile"), &hubcache__v1__resolve_file_request__descriptor, resolve_file,
+     false},
+    {PATH("ResolveFiles"), &hubcache__v1__resolve_files_request__descriptor,
+     resolve_files, false},
+    {PATH("ResolveSnapshot"), &hubcache__v1__resolve_snapshot_request__descriptor,
+     resolve_snapshot, false},
+    {PATH("WatchSnapshot"), &hubcache__v1__watch_snapshot_request__descriptor,
+     watch_snapshot, true},
+    {PATH("GetServerInfo"), &hubcache__v1__get_server_info_request__descriptor,
+     get_server_info, false},
+};
+
+/* --- public --------------------------------------------------------------------------
+ */
+
+struct hc_resolver_service *hc_resolver_service_new(struct hc_resolver *resolver,
+                                                    struct hc_errands *errands,
+                                                    struct hc_metrics *metrics,
+                                                    struct hc_error *err)
+{
+    struct hc_resolver_service *service = calloc(1, sizeof *service);
+
+    if (!service) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    service->resolver = resolver;
+    service->errands = errands;
+    service->metrics = metrics;
+    hc_resolving_init(&service->resolving, resolver, metrics);
+    hc_arena_init(&service->arena);
+    return service;
+}
+
+void hc_resolver_service_free(struct hc_resolver_service *service)
+{
+    free(service);
+}
+
+int hc_resolver_service_serve(struct hc_resolver_service *service, struct hc_rpc *rpc,
+                              struct hc_error *err)
+{
+    return hc_rpc_add(rpc, methods, sizeof methods / sizeof *methods, service, err);
+}

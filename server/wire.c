@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * protobuf-c checks the bytes first. Only when there is a zero byte among them, which a
+ * normal request has not, the fields are walked through to see whether a string holds it.
+ */
+#include "wire.h"
+
+#include <base/error.h>
+
+#include <stdbool.h>
+#include <string.h>
+
+/* The wire types, by number. */
+enum { VARINT = 0, FIXED64 = 1, DELIMITED = 2, FIXED32 = 5 };
+
+struct cursor {
+    const uint8_t *at, *end;
+};
+
+static const struct {
+    const char *field;
+    enum hc_reason reason;
+} reasons[] = {
+    {"repo_id", HC_INVALID_REPO_ID},         {"revision", HC_INVALID_REVISION},
+    {"filename", HC_INVALID_FILENAME},       {"filenames", HC_INVALID_FILENAME},
+    {"subfolder", HC_INVALID_FILENAME},      {"allow_patterns", HC_INVALID_PATTERN},
+    {"ignore_patterns", HC_INVALID_PATTERN},
+};
+
+static int refuse(const char *field, struct hc_error *err)
+{
+    enum hc_reason reason = HC_INVALID_OPTIONS;
+
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+        if (strcmp(reasons[i].field, field) == 0)
+            reason = reasons[i].reason;
+    }
+    return hc_fail_field(err, reason, field, "%s holds a NUL byte", field);
+}
+
+static int refuse_bytes(const ProtobufCMessageDescriptor *type, struct hc_error *err)
+{
+    return hc_fail(err, HC_INVALID_OPTIONS, "the request is no %s", type->name);
+}
+
+static bool take_varint(struct cursor *in, uint64_t *value)
+{
+    *value = 0;
+    for (unsigned shift = 0; shift < 64 && in->at < in->end; shift += 7) {
+        uint8_t byte = *in->at++;
+
+        *value |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80)
+            return true;
+    }
+    return false;
+}
+
+/* The field's content, without its length. */
+static bool take_value(struct cursor *in, unsigned wire_type, struct cursor *value)
+{
+    uint64_t size = 0;
+
+    value->at = in->at;
+    if (wire_type == VARINT && !take_varint(in, &size))
+        return false;
+    if (wire_type == VARINT) {
+        value->end = in->at;
+        return true;
+    }
+    if (wire_type == DELIMITED && !take_varint(in, &size))
+        return false;
+    if (wire_type == FIXED64)
+        size = 8;
+    if (wire_type == FIXED32)
+        size = 4;
+    if (size > (uint64_t)(in->end - in->at))
+        return false;
+    value->at = in->at;
+    in->at += size;
+    value->end = in->at;
+    return wire_type == DELIMITED || wire_type == FIXED64 || wire_type == FIXED32;
+}
+
+/* As deep as the contract's messages nest: none holds itself. */
+static int refuse_nul(/* NOLINT(misc-no-recursion) */
+                      const ProtobufCMessageDescriptor *type, struct cursor in,
+                      struct hc_error *err)
+{
+    while (in.at < in.end) {
+        const ProtobufCFieldDescriptor *field;
+        struct cursor value;
+        uint64_t tag;
+
+        if (!take_varint(&in, &tag) || !take_value(&in, tag & 7, &value))
+            return refuse_bytes(type, err);
+        field = protobuf_c_message_descriptor_get_field(type, (unsigned)(tag >> 3));
+        if (!field || (tag & 7) != DELIMITED)
+            continue;
+        if (field->type == PROTOBUF_C_TYPE_STRING &&
+            memchr(value.at, 0, (size_t)(value.end - value.at)))
+            return refuse(field->name, err);
+        if (field->type == PROTOBUF_C_TYPE_MESSAGE &&
+            refuse_nul(field->descriptor, value, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+ProtobufCMessage *hc_wire_unpack(const ProtobufCMessageDescriptor *type,
+                                 const uint8_t *bytes, size_t size,
+                                 struct hc_arena *arena, struct hc_error *err)
+{
+    struct cursor in = {bytes, bytes + size};
+    ProtobufCMessage *message =
+        protobuf_c_message_unpack(type, &arena->allocator, size, bytes);
+
+    if (!message) {
+        (void)refuse_bytes(type, err);
+        return NULL;
+    }
+    if (size > 0 && memchr(bytes, 0, size) && refuse_nul(type, in, err) < 0)
+        return NULL;
+    return message;
+}
