@@ -33,7 +33,12 @@ static int open_file(int root, const char *path)
     const int flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC;
     int fd = openat(root, path, flags | O_CREAT, LOCK_MODE);
 
-    return fd < 0 && errno == EACCES ? openat(root, path, flags) : fd;
+    if (fd >= 0 || errno != EACCES)
+        return fd;
+    fd = openat(root, path, flags);
+    if (fd < 0 && errno == ENOENT)
+        errno = EACCES; /* that it cannot be made is the trouble */
+    return fd;
 }
 
 /* 1 locked, or there is no flock here; 0 somebody else has it; -1. */

@@ -85,7 +85,7 @@ struct hc_files_request {
     const char *const *filenames; /* Required. */
     size_t filename_count;
     const char *subfolder;
-    bool allow_missing; /* files that are not there are listed instead of being an error */
+    bool allow_missing; /* list files that are not there instead of failing */
     struct hc_fetch_options options;
 };
 
@@ -93,7 +93,7 @@ struct hc_progress {
     unsigned files_total;
     unsigned files_done;
     uint64_t bytes_total;
-    uint64_t bytes_done; /* bytes of this snapshot on the volume, arrived or found there */
+    uint64_t bytes_done;       /* those on the volume, arrived or found there */
     uint64_t bytes_per_second; /* over the last few seconds */
     const char *const *active_files;
     size_t active_count;
@@ -116,13 +116,13 @@ struct hc_snapshot_request {
 
 struct hc_file {
     char *path;             /* absolute, on this machine's mount */
-    const char *cache_path; /* inside `path`: relative to the cache root; "" when local */
-    const char *filename;   /* inside `path`: the name within the repo, subfolder included */
+    const char *cache_path; /* in `path`: relative to the cache root; "" when local */
+    const char *filename;   /* in `path`: the name within the repo, with subfolder */
     uint64_t size_bytes;
     enum hc_source source;
-    bool stale;               /* the Hub should have been asked and could not be */
-    char commit_hash[41];     /* "" when local */
-    char etag[201];           /* the blob's name; "" when not known */
+    bool stale;           /* the Hub should have been asked and could not be */
+    char commit_hash[41]; /* "" when local */
+    char etag[201];       /* the blob's name; "" when not known */
 };
 
 struct hc_files {

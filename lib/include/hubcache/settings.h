@@ -18,21 +18,32 @@ extern "C" {
 #endif
 
 struct hc_settings {
-    char *cache_dir;           /* Required. The cache root: HF_HUB_CACHE */
-    char *endpoint;            /* Required. The Hub's base URL, no trailing slash: HF_ENDPOINT */
-    char *token;               /* Optional: HF_TOKEN. Wins over token_file */
-    char *token_file;          /* Optional: HF_TOKEN_PATH. Read anew for each request */
-    char *user_agent;          /* Optional: put after "hubcache/<version>": HF_HUB_USER_AGENT_ORIGIN */
-    char **local_roots;        /* Optional: directories in which repo ids may be found */
+    char *cache_dir; /* Required. The cache root: HF_HUB_CACHE */
+
+    /* Required. The Hub's base URL, without a trailing slash: HF_ENDPOINT */
+    char *endpoint;
+
+    char *token;      /* Optional: HF_TOKEN. Wins over token_file */
+    char *token_file; /* Optional: HF_TOKEN_PATH. Read anew for each request */
+
+    /* Optional: put after "hubcache/<version>; ": HF_HUB_USER_AGENT_ORIGIN */
+    char *user_agent;
+
+    char **local_roots; /* Optional: directories in which repo ids may be found */
     size_t local_root_count;
-    bool offline;              /* HF_HUB_OFFLINE, else TRANSFORMERS_OFFLINE */
-    bool no_symlinks;          /* HF_HUB_DISABLE_SYMLINKS */
-    bool no_implicit_token;    /* HF_HUB_DISABLE_IMPLICIT_TOKEN: use neither token nor file */
-    unsigned metadata_timeout_s; /* HF_HUB_ETAG_TIMEOUT, 10: one answer about a file */
-    unsigned download_timeout_s; /* HF_HUB_DOWNLOAD_TIMEOUT, 10: no byte for so long */
-    int64_t max_staleness_ms;  /* how old an answer of the Hub may be by default, 60000 */
+    bool offline;           /* HF_HUB_OFFLINE, else TRANSFORMERS_OFFLINE */
+    bool no_symlinks;       /* HF_HUB_DISABLE_SYMLINKS */
+    bool no_implicit_token; /* HF_HUB_DISABLE_IMPLICIT_TOKEN: neither token nor file */
+
+    /* Seconds for one answer about a file, 10: HF_HUB_ETAG_TIMEOUT */
+    unsigned metadata_timeout_s;
+
+    /* Seconds without a byte that end a download, 10: HF_HUB_DOWNLOAD_TIMEOUT */
+    unsigned download_timeout_s;
+
+    int64_t max_staleness_ms;  /* how old an answer of the Hub may be, 60000 */
     unsigned retries;          /* how often a request is sent again, 5 */
-    unsigned retry_base_ms;    /* the first pause between two attempts, 250; doubles up to 8 s */
+    unsigned retry_base_ms;    /* the first pause before that, 250; doubles up to 8 s */
     unsigned snapshot_workers; /* files of one snapshot fetched at a time, 8 */
 };
 
