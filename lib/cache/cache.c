@@ -5,6 +5,8 @@
  */
 #include "cache.h"
 
+#include "memo.h"
+
 #include <base/file.h>
 #include <base/text.h>
 
@@ -19,6 +21,7 @@ enum { UUID_SIZE = 37 };
 struct hc_cache {
     int fd;
     bool has_no_symlinks;
+    struct hc_memo *memo;
     char id[UUID_SIZE];
     char root[PATH_MAX];
 };
@@ -126,6 +129,9 @@ struct hc_cache *hc_cache_open(const char *dir, bool no_symlinks, struct hc_erro
         (void)hc_fail_errno(err, errno, "open cache directory '%s'", cache->root);
         return NULL;
     }
+    cache->memo = hc_memo_new(err);
+    if (!cache->memo)
+        return NULL;
     load_id(cache);
     return hc_take(&cache);
 }
@@ -135,6 +141,7 @@ void hc_cache_close(struct hc_cache *cache)
     if (!cache)
         return;
     hc_auto_close(&cache->fd);
+    hc_memo_free(cache->memo);
     free(cache);
 }
 
@@ -151,6 +158,11 @@ int hc_cache_fd(const struct hc_cache *cache)
 const char *hc_cache_id(const struct hc_cache *cache)
 {
     return cache->id;
+}
+
+struct hc_memo *hc_cache_memo(const struct hc_cache *cache)
+{
+    return cache->memo;
 }
 
 bool hc_cache_has_no_symlinks(const struct hc_cache *cache)

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 
 struct hc_cache;
+struct hc_memo;
 
 /*
  * Opens `dir`, making it when it is not there; its symlinks are resolved once, here, so
@@ -34,6 +35,9 @@ int hc_cache_fd(const struct hc_cache *cache);
 
 /* A UUID, or "" on a volume that was never written to. Borrowed. */
 const char *hc_cache_id(const struct hc_cache *cache);
+
+/* What refs and pointers said when they were last read. Borrowed. */
+struct hc_memo *hc_cache_memo(const struct hc_cache *cache);
 
 /* HF_HUB_DISABLE_SYMLINKS: pointers are plain files. */
 bool hc_cache_has_no_symlinks(const struct hc_cache *cache);

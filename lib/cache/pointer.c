@@ -5,6 +5,8 @@
  */
 #include "pointer.h"
 
+#include "memo.h"
+
 #include <base/file.h>
 #include <base/text.h>
 
@@ -32,7 +34,7 @@ static void touch(int root, const char *path, const struct stat *status)
         (void)utimensat(root, path, used, 0);
 }
 
-static void read_etag(int root, const char *path, char etag[HC_ETAG_MAX + 1])
+static void read_link(int root, const char *path, char etag[HC_ETAG_MAX + 1])
 {
     char target[PATH_MAX];
     ssize_t length = readlinkat(root, path, target, sizeof target);
@@ -46,6 +48,20 @@ static void read_etag(int root, const char *path, char etag[HC_ETAG_MAX + 1])
     name = name ? name + 1 : target;
     if (hc_etag_is_valid(name))
         (void)hc_format(etag, HC_ETAG_MAX + 1, "%s", name);
+}
+
+/* The link is read anew only when the blob behind it is not the one it was. */
+static void read_etag(const struct hc_cache *cache, const char *path,
+                      const struct stat *blob, char etag[HC_ETAG_MAX + 1])
+{
+    struct hc_memo *memo = hc_cache_memo(cache);
+    struct timespec now;
+
+    if (hc_memo_recall(memo, path, blob, etag, HC_ETAG_MAX + 1))
+        return;
+    read_link(hc_cache_fd(cache), path, etag);
+    (void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    hc_memo_keep(memo, path, blob, etag, now.tv_sec);
 }
 
 int hc_pointer_find(const struct hc_cache *cache, const struct hc_repo *repo,
@@ -67,7 +83,7 @@ int hc_pointer_find(const struct hc_cache *cache, const struct hc_repo *repo,
     if (!S_ISREG(status.st_mode))
         return 0;
     pointer->size = (uint64_t)status.st_size;
-    read_etag(root, cache_path, pointer->etag);
+    read_etag(cache, cache_path, &status, pointer->etag);
     touch(root, cache_path, &status);
     return 1;
 }

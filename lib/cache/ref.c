@@ -4,12 +4,15 @@
  */
 #include "ref.h"
 
+#include "memo.h"
+
 #include <base/file.h>
 #include <base/text.h>
 
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 enum { CONTENT_MAX = 256 }; /* a commit and whatever white space an editor added */
 
@@ -29,24 +32,42 @@ bool hc_ref_parse(char *content, char commit[HC_COMMIT_SIZE])
     return true;
 }
 
+/* 1 and what the file says, read only when a stat shows that it changed; 0; -1. */
+static int read_ref(const struct hc_cache *cache, const char *path, struct stat *status,
+                    char commit[HC_COMMIT_SIZE], struct hc_error *err)
+{
+    struct hc_memo *memo = hc_cache_memo(cache);
+    char content[CONTENT_MAX];
+    int found;
+
+    if (fstatat(hc_cache_fd(cache), path, status, 0) < 0)
+        return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ||
+                       errno == ENAMETOOLONG
+                   ? 0
+                   : hc_fail_errno(err, errno, "stat '%s'", path);
+    if (hc_memo_recall(memo, path, status, commit, HC_COMMIT_SIZE))
+        return 1;
+    found =
+        hc_file_read_stat(hc_cache_fd(cache), path, content, sizeof content, status, err);
+    if (found <= 0 || !hc_ref_parse(content, commit))
+        return found < 0 ? -1 : 0;
+    hc_memo_keep(memo, path, status, commit, time(NULL));
+    return 1;
+}
+
 int hc_ref_find(const struct hc_cache *cache, const struct hc_repo *repo,
                 const char *revision, struct hc_ref *ref, struct hc_error *err)
 {
     char path[PATH_MAX];
-    char content[CONTENT_MAX];
     struct stat status;
     int found;
 
     if (format_path(path, repo, revision, err) < 0)
         return -1;
-    found = hc_file_read_stat(hc_cache_fd(cache), path, content, sizeof content, &status,
-                              err);
-    if (found <= 0)
-        return found;
-    if (!hc_ref_parse(content, ref->commit))
-        return 0;
-    ref->heard_ms = status.st_mtim.tv_sec * 1000 + status.st_mtim.tv_nsec / 1000000;
-    return 1;
+    found = read_ref(cache, path, &status, ref->commit, err);
+    if (found == 1)
+        ref->heard_ms = status.st_mtim.tv_sec * 1000 + status.st_mtim.tv_nsec / 1000000;
+    return found;
 }
 
 int hc_ref_hear(const struct hc_cache *cache, const struct hc_repo *repo,
