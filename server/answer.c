@@ -18,9 +18,12 @@ static struct hc_answer *allocate(size_t size, const char *message)
 
     if (!answer)
         return NULL;
-    *answer = (struct hc_answer){.bytes = room, .size = size};
+    answer->code = 0;
+    answer->reason = HC_OK;
+    answer->bytes = room;
+    answer->size = size;
     answer->message = memcpy(room + size, message, text);
-    atomic_init(&answer->holders, 1);
+    atomic_store(&answer->holders, 1);
     return answer;
 }
 
@@ -81,7 +84,8 @@ struct hc_answer *hc_answer_wrap(unsigned number, const struct hc_answer *inner)
 
 struct hc_answer *hc_answer_hold(struct hc_answer *answer)
 {
-    atomic_fetch_add_explicit(&answer->holders, 1, memory_order_relaxed);
+    /* Not relaxed: the last holder may be a thread of gRPC's, and frees it. */
+    atomic_fetch_add(&answer->holders, 1);
     return answer;
 }
 

@@ -175,7 +175,7 @@ static void finish(struct hc_errand *errand, struct hc_answer *answer)
 
 static void run(struct hc_task *task)
 {
-    struct hc_errand *errand = (struct hc_errand *)(void *)task;
+    struct hc_errand *errand = (struct hc_errand *)task;
     const struct hc_errand_type *type = errand->order.type;
     HC_AUTO(hc_answer) *answer =
         type->run(type->ctx, &errand->order, errand->call, errand);

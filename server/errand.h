@@ -77,7 +77,7 @@ bool hc_errand_is_watched(struct hc_errand *errand);
 void hc_errand_tell(struct hc_errand *errand, struct hc_answer *progress);
 
 /* Errands that are not done, and callers who wait for them. */
-void hc_errands_count(struct hc_errands *errands, unsigned *errand_count,
+void hc_errands_count(struct hc_errands *errands, unsigned *unfinished,
                       unsigned *waiting);
 
 #endif

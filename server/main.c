@@ -182,7 +182,8 @@ int main(int argc, char **argv)
         return EXIT_SUCCESS;
     }
     set_log(&options);
-    (void)setenv("GRPC_VERBOSITY", "NONE", 0); /* it would log in a format of its own */
+    /* It would log in a format of its own. There are no other threads yet. */
+    (void)setenv("GRPC_VERBOSITY", "NONE", 0); /* NOLINT(concurrency-mt-unsafe) */
     signals = signals_open(&err);
     if (signals < 0 || run(&options, signals, &err) < 0)
         return fail(&err, EXIT_FAILURE);

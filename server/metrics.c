@@ -9,9 +9,14 @@
 
 #include <inttypes.h>
 
-#define HC_ONE(reason, status, exit) +1
-enum { REASONS = 1 HC_REASONS(HC_ONE) };
-#undef HC_ONE
+/* HC_OK and all that has a row. */
+enum reason_number {
+    REASON_OK,
+#define HC_REASON_NUMBER(reason, status, exit) REASON_##reason,
+    HC_REASONS(HC_REASON_NUMBER)
+#undef HC_REASON_NUMBER
+        REASONS
+};
 
 struct hc_metrics {
     struct {

@@ -48,7 +48,6 @@ const struct hc_option hc_option_table[] = {
 
 const size_t hc_option_count = sizeof hc_option_table / sizeof *hc_option_table;
 
-/* protects nobody from a wrong row; the table is the only caller's only source */
 static void *value_of(struct hc_options *options, const struct hc_option *option)
 {
     return (char *)options + option->offset;

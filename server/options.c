@@ -31,11 +31,13 @@ static error_t take_flag(int key, char *text, struct argp_state *state)
     struct given *given = state->input;
 
     if (key == ARGP_KEY_ARG)
-        argp_error(state, "'%s': there are flags only", text);
+        argp_error(/* NOLINT(concurrency-mt-unsafe): before there are threads */
+                   state, "'%s': there are flags only", text);
     if (key < FIRST_KEY || (size_t)(key - FIRST_KEY) >= hc_option_count)
         return ARGP_ERR_UNKNOWN;
     if (given->count == GIVEN_MAX)
-        argp_error(state, "more than %d flags", GIVEN_MAX);
+        argp_error(/* NOLINT(concurrency-mt-unsafe) */
+                   state, "more than %d flags", GIVEN_MAX);
     given->flags[given->count].option = &hc_option_table[key - FIRST_KEY];
     given->flags[given->count++].text = text ? text : "true";
     return 0;
@@ -66,7 +68,8 @@ static void read_flags(int argc, char **argv, struct given *given)
                                        .doc = hc_option_table[i].help};
     argp_err_exit_status = EXIT_BAD_USAGE;
     argp_program_version_hook = print_version;
-    (void)argp_parse(&parser, argc, argv, 0, NULL, given);
+    (void)argp_parse(/* NOLINT(concurrency-mt-unsafe) */
+                     &parser, argc, argv, 0, NULL, given);
 }
 
 static int set_defaults(struct hc_options *options, struct hc_error *err)

@@ -26,7 +26,7 @@ static struct hc_answer *run_file(void *ctx, const struct hc_order *order,
 {
     const ProtobufCMessageDescriptor *type =
         &hubcache__v1__resolve_file_request__descriptor;
-    Hubcache__V1__ResolveFileResponse answer = HUBCACHE__V1__RESOLVE_FILE_RESPONSE__INIT;
+    Hubcache__V1__ResolveFileResponse answer;
     Hubcache__V1__ResolvedFile encoded;
     HC_AUTO_VALUE(hc_arena) arena;
     HC_AUTO_VALUE(hc_file) file = {0};
@@ -36,6 +36,7 @@ static struct hc_answer *run_file(void *ctx, const struct hc_order *order,
     struct hc_error err;
     const void *message;
 
+    hubcache__v1__resolve_file_response__init(&answer);
     (void)errand;
     hc_arena_init(&arena);
     message = hc_wire_unpack(type, order->request, order->size, &arena, &err);

@@ -65,6 +65,7 @@ static void *take_events(void *argument)
     while (event.type != GRPC_QUEUE_SHUTDOWN) {
         struct hc_rpc_event *tag = event.tag;
 
+        hc_rpc_take_over(rpc);
         if (tag)
             tag->happened(tag->call, event.success != 0);
         else

@@ -94,9 +94,11 @@ void hc_rpc_batch_add_answer(struct hc_rpc_batch *batch, struct hc_rpc_call *cal
 void hc_rpc_batch_start(struct hc_rpc_batch *batch, struct hc_rpc_call *call,
                         struct hc_rpc_event *event)
 {
-    grpc_call_error failed =
-        grpc_call_start_batch(call->core, batch->ops, batch->count, event, NULL);
+    grpc_call *core = call->core; /* the call is not this thread's any more then */
+    grpc_call_error failed;
 
+    hc_rpc_hand_over(call->rpc);
+    failed = grpc_call_start_batch(core, batch->ops, batch->count, event, NULL);
     assert(failed == GRPC_CALL_OK);
     (void)failed;
     if (batch->message)

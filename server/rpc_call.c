@@ -346,6 +346,7 @@ void hc_rpc_call_ask(struct hc_rpc *rpc, const struct hc_rpc_served *served)
     }
     call->served = served;
     atomic_store(&call->holders, 1);
+    hc_rpc_hand_over(rpc);
     if (served->row)
         (void)grpc_server_request_registered_call(rpc->server, served->registered,
                                                   &call->core, &call->deadline,

@@ -39,9 +39,9 @@ struct hc_health {
 
 static Grpc__Health__V1__HealthCheckResponse response(int status)
 {
-    Grpc__Health__V1__HealthCheckResponse message =
-        GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
+    Grpc__Health__V1__HealthCheckResponse message;
 
+    grpc__health__v1__health_check_response__init(&message);
     message.status = (Grpc__Health__V1__HealthCheckResponse__ServingStatus)status;
     return message;
 }

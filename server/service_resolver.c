@@ -46,7 +46,7 @@ HC_DEFINE_AUTO_VALUE(hc_files, hc_files_clear)
 
 static struct passenger *passenger_of(struct hc_waiter *waiter)
 {
-    return (struct passenger *)(void *)waiter;
+    return (struct passenger *)waiter;
 }
 
 static void done(struct hc_waiter *waiter, struct hc_answer *answer)
@@ -173,9 +173,10 @@ static int read_token(struct hc_resolver_service *service, const struct hc_rpc_c
 static void reply_file(struct hc_resolver_service *service, struct hc_rpc_call *call,
                        const struct hc_file *file)
 {
-    Hubcache__V1__ResolveFileResponse answer = HUBCACHE__V1__RESOLVE_FILE_RESPONSE__INIT;
+    Hubcache__V1__ResolveFileResponse answer;
     Hubcache__V1__ResolvedFile encoded;
 
+    hubcache__v1__resolve_file_response__init(&answer);
     hc_encode_file(file, &encoded);
     answer.file = &encoded;
     answer.cache_id = hc_lend(hc_resolver_cache_id(service->resolver));
@@ -264,10 +265,10 @@ static void resolve_snapshot(void *ctx, struct hc_rpc_call *call,
 static void watch_snapshot(void *ctx, struct hc_rpc_call *call,
                            const ProtobufCMessage *message)
 {
-    const Hubcache__V1__ResolveSnapshotRequest none =
-        HUBCACHE__V1__RESOLVE_SNAPSHOT_REQUEST__INIT;
+    Hubcache__V1__ResolveSnapshotRequest none;
     const Hubcache__V1__WatchSnapshotRequest *request = (const void *)message;
 
+    hubcache__v1__resolve_snapshot_request__init(&none);
     begin_snapshot(ctx, call, request->snapshot ? request->snapshot : &none, true);
 }
 
@@ -275,9 +276,9 @@ static void get_server_info(void *ctx, struct hc_rpc_call *call,
                             const ProtobufCMessage *message)
 {
     const struct hc_resolver_service *service = ctx;
-    Hubcache__V1__GetServerInfoResponse answer =
-        HUBCACHE__V1__GET_SERVER_INFO_RESPONSE__INIT;
+    Hubcache__V1__GetServerInfoResponse answer;
 
+    hubcache__v1__get_server_info_response__init(&answer);
     (void)message;
     answer.version = hc_lend(hc_version());
     answer.cache_root = hc_lend(hc_resolver_cache_root(service->resolver));

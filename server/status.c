@@ -108,8 +108,9 @@ static void add_detail(struct details *details, const ProtobufCMessage *message,
 static void add_info(struct details *details, const struct hc_error *err,
                      const struct hc_facts *facts)
 {
-    Google__Rpc__ErrorInfo info = GOOGLE__RPC__ERROR_INFO__INIT;
+    Google__Rpc__ErrorInfo info;
 
+    google__rpc__error_info__init(&info);
     if (facts)
         add_request(details, facts);
     if (err->reason == HC_NO_SPACE) {
@@ -130,9 +131,11 @@ static void add_info(struct details *details, const struct hc_error *err,
 
 static void add_retry(struct details *details, const struct hc_error *err)
 {
-    Google__Protobuf__Duration delay = GOOGLE__PROTOBUF__DURATION__INIT;
-    Google__Rpc__RetryInfo retry = GOOGLE__RPC__RETRY_INFO__INIT;
+    Google__Protobuf__Duration delay;
+    Google__Rpc__RetryInfo retry;
 
+    google__rpc__retry_info__init(&retry);
+    google__protobuf__duration__init(&delay);
     delay.seconds = err->retry_after_ms / 1000;
     delay.nanos = (int32_t)(err->retry_after_ms % 1000 * 1000000);
     retry.retry_delay = &delay;
@@ -141,12 +144,13 @@ static void add_retry(struct details *details, const struct hc_error *err)
 
 static void add_bad_request(struct details *details, const struct hc_error *err)
 {
-    Google__Rpc__BadRequest__FieldViolation violation =
-        GOOGLE__RPC__BAD_REQUEST__FIELD_VIOLATION__INIT;
+    Google__Rpc__BadRequest__FieldViolation violation;
     Google__Rpc__BadRequest__FieldViolation *violations[] = {&violation};
-    Google__Rpc__BadRequest bad = GOOGLE__RPC__BAD_REQUEST__INIT;
+    Google__Rpc__BadRequest bad;
     char field[sizeof err->field];
 
+    google__rpc__bad_request__init(&bad);
+    google__rpc__bad_request__field_violation__init(&violation);
     violation.field = clean(field, sizeof field, err->field);
     violation.description = details->message;
     bad.n_field_violations = 1;
@@ -156,11 +160,13 @@ static void add_bad_request(struct details *details, const struct hc_error *err)
 
 static void add_help(struct details *details, const struct hc_error *err)
 {
-    Google__Rpc__Help__Link link = GOOGLE__RPC__HELP__LINK__INIT;
+    Google__Rpc__Help__Link link;
     Google__Rpc__Help__Link *links[] = {&link};
-    Google__Rpc__Help help = GOOGLE__RPC__HELP__INIT;
+    Google__Rpc__Help help;
     char url[sizeof err->link];
 
+    google__rpc__help__init(&help);
+    google__rpc__help__link__init(&link);
     link.description = hc_lend("The repo's page on the Hub");
     link.url = clean(url, sizeof url, err->link);
     help.n_links = 1;
@@ -171,10 +177,11 @@ static void add_help(struct details *details, const struct hc_error *err)
 struct hc_answer *hc_status_answer(const struct hc_error *err,
                                    const struct hc_facts *facts)
 {
-    Google__Rpc__Status status = GOOGLE__RPC__STATUS__INIT;
+    Google__Rpc__Status status;
     HC_AUTO_FREE struct details *details = calloc(1, sizeof *details);
     unsigned code = hc_reason_status(err->reason);
 
+    google__rpc__status__init(&status);
     if (!details)
         return NULL;
     (void)clean(details->message, sizeof details->message, err->message);

@@ -11,6 +11,7 @@
 #include <hubcache/error.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 static struct world *world_new(void)
@@ -71,6 +72,7 @@ static void become_server(struct world *world, const char *const *flags, int out
     for (size_t i = 0; flags[i] && i < FLAGS_MAX; i++)
         arguments[count++] = flags[i];
     memcpy(mutable, arguments, sizeof mutable);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that aborts leaves nothing */
     (void)unsetenv("HF_TOKEN");
     (void)unsetenv("HF_HUB_OFFLINE");
     (void)setenv("HF_HOME", world->dir, 1);
@@ -190,8 +192,9 @@ static char *lend(const char *text)
 
 Hubcache__V1__ResolveFileRequest file_request(const char *filename)
 {
-    Hubcache__V1__ResolveFileRequest request = HUBCACHE__V1__RESOLVE_FILE_REQUEST__INIT;
+    Hubcache__V1__ResolveFileRequest request;
 
+    hubcache__v1__resolve_file_request__init(&request);
     request.repo_id = lend("org/name");
     request.filename = lend(filename);
     return request;
@@ -199,9 +202,9 @@ Hubcache__V1__ResolveFileRequest file_request(const char *filename)
 
 Hubcache__V1__ResolveSnapshotRequest snapshot_request(void)
 {
-    Hubcache__V1__ResolveSnapshotRequest request =
-        HUBCACHE__V1__RESOLVE_SNAPSHOT_REQUEST__INIT;
+    Hubcache__V1__ResolveSnapshotRequest request;
 
+    hubcache__v1__resolve_snapshot_request__init(&request);
     request.repo_id = lend("org/name");
     return request;
 }

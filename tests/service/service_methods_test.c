@@ -54,11 +54,12 @@ static void several_files_come_from_one_commit_and_the_missing_are_listed(void *
 {
     struct world *world = *state;
     char *names[] = {(char[]){"config.json"}, (char[]){"none"}, (char[]){"weights.bin"}};
-    Hubcache__V1__ResolveFilesRequest request = HUBCACHE__V1__RESOLVE_FILES_REQUEST__INIT;
+    Hubcache__V1__ResolveFilesRequest request;
     ProtobufCMessage *message;
     const Hubcache__V1__ResolveFilesResponse *answer;
     struct rpc_call *call;
 
+    hubcache__v1__resolve_files_request__init(&request);
     request.repo_id = (char[]){"org/name"};
     request.filenames = names;
     request.n_filenames = 3;
@@ -108,12 +109,12 @@ static void a_watched_snapshot_ends_with_its_result(void **state)
 {
     struct world *world = *state;
     Hubcache__V1__ResolveSnapshotRequest inner = snapshot_request();
-    Hubcache__V1__WatchSnapshotRequest request =
-        HUBCACHE__V1__WATCH_SNAPSHOT_REQUEST__INIT;
+    Hubcache__V1__WatchSnapshotRequest request;
     ProtobufCMessage *message;
     const Hubcache__V1__WatchSnapshotResponse *last;
     struct rpc_call *call;
 
+    hubcache__v1__watch_snapshot_request__init(&request);
     request.snapshot = &inner;
 
     call = ask(world, METHOD("WatchSnapshot"), &request.base);
@@ -131,14 +132,14 @@ static void a_watched_snapshot_ends_with_its_result(void **state)
 static void the_server_says_who_it_is(void **state)
 {
     struct world *world = *state;
-    const Hubcache__V1__GetServerInfoRequest request =
-        HUBCACHE__V1__GET_SERVER_INFO_REQUEST__INIT;
+    Hubcache__V1__GetServerInfoRequest request;
     HC_AUTO_FREE char *root = temp_dir_path(world->dir, "cache");
     HC_AUTO_FREE char *id = NULL;
     ProtobufCMessage *message;
     const Hubcache__V1__GetServerInfoResponse *answer;
     struct rpc_call *call;
 
+    hubcache__v1__get_server_info_request__init(&request);
     call = ask(world, METHOD("GetServerInfo"), &request.base);
 
     message =

@@ -18,9 +18,9 @@
 static struct rpc_call *start_health(struct world *world, const char *method,
                                      const char *service)
 {
-    Grpc__Health__V1__HealthCheckRequest request =
-        GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+    Grpc__Health__V1__HealthCheckRequest request;
 
+    grpc__health__v1__health_check_request__init(&request);
     memcpy(&request.service, &service, sizeof request.service);
     return rpc_call_start(world->client, &(struct rpc_request){
                                              .path = method,

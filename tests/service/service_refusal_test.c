@@ -175,9 +175,11 @@ static void a_negative_staleness_is_refused(void **state)
 {
     struct world *world = *state;
     Hubcache__V1__ResolveFileRequest request = file_request("config.json");
-    Hubcache__V1__FetchOptions options = HUBCACHE__V1__FETCH_OPTIONS__INIT;
-    Google__Protobuf__Duration staleness = GOOGLE__PROTOBUF__DURATION__INIT;
+    Hubcache__V1__FetchOptions options;
+    Google__Protobuf__Duration staleness;
 
+    google__protobuf__duration__init(&staleness);
+    hubcache__v1__fetch_options__init(&options);
     request.options = &options;
     options.max_staleness = &staleness;
     staleness.seconds = -1;
@@ -189,9 +191,10 @@ static void options_that_contradict_each_other_are_refused(void **state)
 {
     struct world *world = *state;
     Hubcache__V1__ResolveFileRequest request = file_request("config.json");
-    Hubcache__V1__FetchOptions options = HUBCACHE__V1__FETCH_OPTIONS__INIT;
+    Hubcache__V1__FetchOptions options;
     struct rpc_call *call;
 
+    hubcache__v1__fetch_options__init(&options);
     request.options = &options;
     options.force_download = true;
     options.local_files_only = true;

@@ -140,9 +140,9 @@ static void a_full_queue_is_told_at_once(void **state)
 static struct rpc_call *start_watch(struct world *world)
 {
     Hubcache__V1__ResolveSnapshotRequest inner = snapshot_request();
-    Hubcache__V1__WatchSnapshotRequest request =
-        HUBCACHE__V1__WATCH_SNAPSHOT_REQUEST__INIT;
+    Hubcache__V1__WatchSnapshotRequest request;
 
+    hubcache__v1__watch_snapshot_request__init(&request);
     request.snapshot = &inner;
     return rpc_call_start(world->client, &(struct rpc_request){
                                              .path = METHOD("WatchSnapshot"),
@@ -176,6 +176,7 @@ static void two_watchers_get_progress_and_the_result_last(void **state)
         watches[i] = start_watch(world);
     for (size_t i = 0; i < 2; i++)
         assert_true(rpc_call_await_messages(watches[i], 2) >= 2);
+    test_hub_await_stall(world->hub);
     test_hub_release(world->hub);
 
     for (size_t i = 0; i < 2; i++) {

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise: equal orders share one errand and its answer, different ones do not; it
+ * has the patience of its most patient waiter, and is cancelled when the last one leaves;
+ * who has left is not told, and who waits is told once.
+ */
+#include <base/call.h>
+#include <base/error.h>
+#include <server/errand.h>
+#include <server/status.h>
+
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <test.h>
+
+enum { CROWD = 10000 };
+
+/* What all errands of a test do: they say that they have begun, and wait to go on. */
+struct work {
+    struct hc_errand_type type;
+    sem_t begun, may_end;
+    atomic_uint runs;
+    bool until_cancelled; /* instead of may_end */
+    enum hc_reason ended;
+};
+
+struct fixture {
+    struct work work;
+    struct hc_workers *workers;
+    struct hc_errands *errands;
+};
+
+struct waiter {
+    struct hc_waiter base;
+    atomic_uint done, progress, held;
+    enum hc_reason reason;
+    char bytes[8];
+};
+
+static void on_done(struct hc_waiter *base, struct hc_answer *answer)
+{
+    struct waiter *waiter = (struct waiter *)(void *)base;
+
+    waiter->reason = answer->reason;
+    memcpy(waiter->bytes, answer->bytes, answer->size < 8 ? answer->size : 8);
+    atomic_fetch_add(&waiter->done, 1);
+}
+
+static void on_progress(struct hc_waiter *base, struct hc_answer *answer)
+{
+    (void)answer;
+    atomic_fetch_add(&((struct waiter *)(void *)base)->progress, 1);
+}
+
+static void on_hold(struct hc_waiter *base)
+{
+    atomic_fetch_add(&((struct waiter *)(void *)base)->held, 1);
+}
+
+static void on_release(struct hc_waiter *base)
+{
+    atomic_fetch_sub(&((struct waiter *)(void *)base)->held, 1);
+}
+
+static const struct hc_waiter_type waiter_type = {on_done, on_progress, on_hold,
+                                                  on_release};
+
+static struct hc_answer *work_failure(struct work *work, struct hc_call *call)
+{
+    struct hc_error err;
+
+    while (hc_call_pause(call, 10, &err) == 0)
+        continue;
+    work->ended = err.reason;
+    return hc_status_answer(&err, NULL);
+}
+
+static struct hc_answer *run(void *ctx, const struct hc_order *order,
+                             struct hc_call *call, struct hc_errand *errand)
+{
+    struct work *work = ctx;
+    struct hc_answer *answer =
+        hc_answer_new_failure(0, HC_OK, "", NULL); /* an empty message */
+
+    (void)order;
+    atomic_fetch_add(&work->runs, 1);
+    (void)sem_post(&work->begun);
+    if (work->until_cancelled) {
+        hc_answer_release(answer);
+        return work_failure(work, call);
+    }
+    if (hc_errand_is_watched(errand))
+        hc_errand_tell(errand, answer);
+    (void)sem_wait(&work->may_end);
+    return answer;
+}
+
+static int setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    struct hc_error err;
+
+    assert_non_null(fixture);
+    fixture->work.type = (struct hc_errand_type){.run = run, .ctx = &fixture->work};
+    (void)sem_init(&fixture->work.begun, 0, 0);
+    (void)sem_init(&fixture->work.may_end, 0, 0);
+    fixture->workers = hc_workers_open(2, 0, &err);
+    fixture->errands = hc_errands_open(fixture->workers, &err);
+    *state = fixture;
+    return fixture->workers && fixture->errands ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+
+    hc_errands_close(fixture->errands);
+    hc_workers_close(fixture->workers);
+    (void)sem_destroy(&fixture->work.begun);
+    (void)sem_destroy(&fixture->work.may_end);
+    free(fixture);
+    return 0;
+}
+
+static void join(struct fixture *fixture, struct waiter *waiter, const char *request,
+                 const char *token)
+{
+    const struct hc_order order = {&fixture->work.type, token, (const uint8_t *)request,
+                                   strlen(request)};
+
+    waiter->base.type = &waiter_type;
+    if (waiter->base.deadline_ms == 0)
+        waiter->base.deadline_ms = HC_NO_DEADLINE;
+    hc_errand_join(fixture->errands, &order, &waiter->base);
+}
+
+static void await_begun(struct fixture *fixture)
+{
+    (void)sem_wait(&fixture->work.begun);
+}
+
+static void let_end(struct fixture *fixture)
+{
+    (void)sem_post(&fixture->work.may_end);
+}
+
+/* Afterwards nobody is told anything any more. */
+static void close_errands(struct fixture *fixture)
+{
+    struct hc_error err;
+
+    hc_errands_close(fixture->errands);
+    hc_workers_close(fixture->workers);
+    fixture->workers = hc_workers_open(1, 0, &err);
+    fixture->errands = hc_errands_open(fixture->workers, &err);
+}
+
+static void ten_thousand_who_want_the_same_share_one_errand(void **state)
+{
+    struct fixture *fixture = *state;
+    struct waiter *crowd = calloc(CROWD, sizeof *crowd);
+    unsigned unfinished, waiting;
+
+    assert_non_null(crowd);
+    for (size_t i = 0; i < CROWD; i++)
+        join(fixture, &crowd[i], "a", "");
+    hc_errands_count(fixture->errands, &unfinished, &waiting);
+    await_begun(fixture);
+    let_end(fixture);
+    close_errands(fixture);
+
+    assert_int_equal(unfinished, 1);
+    assert_int_equal(waiting, CROWD);
+    assert_int_equal(atomic_load(&fixture->work.runs), 1);
+    for (size_t i = 0; i < CROWD; i++)
+        assert_int_equal(atomic_load(&crowd[i].done), 1);
+    free(crowd);
+}
+
+static void another_request_or_another_token_is_another_errand(void **state)
+{
+    struct fixture *fixture = *state;
+    struct waiter one = {.done = 0}, other = {.done = 0}, third = {.done = 0};
+
+    join(fixture, &one, "a", "");
+    join(fixture, &other, "a", "token");
+    join(fixture, &third, "b", ""); /* there are two workers and no queue */
+    for (unsigned i = 0; i < 2; i++)
+        await_begun(fixture);
+    for (unsigned i = 0; i < 2; i++)
+        let_end(fixture);
+    close_errands(fixture);
+
+    assert_int_equal(atomic_load(&fixture->work.runs), 2);
+    assert_int_equal(one.reason, HC_OK);
+    assert_int_equal(other.reason, HC_OK);
+    assert_int_equal(third.reason, HC_BUSY);
+    assert_int_equal(atomic_load(&third.done), 1);
+}
+
+static void who_has_left_is_not_told(void **state)
+{
+    struct fixture *fixture = *state;
+    struct waiter stays = {.done = 0}, leaves = {.done = 0};
+    bool was_waiting, waits_still;
+
+    join(fixture, &stays, "a", "");
+    join(fixture, &leaves, "a", "");
+    await_begun(fixture);
+    was_waiting = hc_errand_leave(fixture->errands, &leaves.base);
+    waits_still = hc_errand_leave(fixture->errands, &leaves.base);
+    let_end(fixture);
+    close_errands(fixture);
+
+    assert_true(was_waiting);
+    assert_false(waits_still);
+    assert_int_equal(atomic_load(&stays.done), 1);
+    assert_int_equal(atomic_load(&leaves.done), 0);
+}
+
+static void the_last_to_leave_cancels_and_who_comes_next_begins_anew(void **state)
+{
+    struct fixture *fixture = *state;
+    struct waiter leaves = {.done = 0}, next = {.done = 0};
+
+    fixture->work.until_cancelled = true;
+    join(fixture, &leaves, "a", "");
+    await_begun(fixture);
+    assert_true(hc_errand_leave(fixture->errands, &leaves.base));
+    join(fixture, &next, "a", "");
+    await_begun(fixture);
+    hc_errands_cancel(fixture->errands);
+    close_errands(fixture);
+
+    assert_int_equal(atomic_load(&fixture->work.runs), 2);
+    assert_int_equal(fixture->work.ended, HC_CANCELLED);
+    assert_int_equal(next.reason, HC_CANCELLED);
+}
+
+static void an_errand_has_the_latest_deadline_of_its_waiters(void **state)
+{
+    struct fixture *fixture = *state;
+    struct waiter hasty = {.base.deadline_ms = hc_monotonic_ms() + 1};
+    struct waiter patient = {.base.deadline_ms = HC_NO_DEADLINE};
+
+    fixture->work.until_cancelled = true;
+    join(fixture, &hasty, "a", "");
+    join(fixture, &patient, "a", "");
+    await_begun(fixture);
+    assert_true(hc_errand_leave(fixture->errands, &patient.base));
+    assert_true(hc_errand_leave(fixture->errands, &hasty.base));
+    close_errands(fixture);
+
+    assert_int_equal(fixture->work.ended, HC_CANCELLED); /* and not DEADLINE_EXCEEDED */
+}
+
+static void only_those_who_watch_are_told_of_progress(void **state)
+{
+    struct fixture *fixture = *state;
+    struct waiter watches = {.base.wants_progress = true}, waits = {.done = 0};
+
+    join(fixture, &watches, "a", "");
+    join(fixture, &waits, "a", "");
+    await_begun(fixture);
+    let_end(fixture);
+    close_errands(fixture);
+
+    assert_int_equal(atomic_load(&watches.progress), 1);
+    assert_int_equal(atomic_load(&watches.held), 0);
+    assert_int_equal(atomic_load(&waits.progress), 0);
+    assert_int_equal(atomic_load(&watches.done), 1);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(ten_thousand_who_want_the_same_share_one_errand),
+        TEST(another_request_or_another_token_is_another_errand),
+        TEST(who_has_left_is_not_told),
+        TEST(the_last_to_leave_cancels_and_who_comes_next_begins_anew),
+        TEST(an_errand_has_the_latest_deadline_of_its_waiters),
+        TEST(only_those_who_watch_are_told_of_progress),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise: the file replaces the environment's defaults and flags replace the file's
+ * values, lists as a whole; durations are read as people write them; what is no value of
+ * an option is refused by name.
+ */
+#include <base/auto.h>
+#include <base/error.h>
+#include <server/option.h>
+#include <server/options.h>
+
+#include <string.h>
+#include <test.h>
+
+enum { ARGUMENTS_MAX = 16 };
+
+/* argp permutes and getopt reads a vector of char *. */
+static int load(struct hc_options *options, const char *const *flags,
+                struct hc_error *err)
+{
+    const char *arguments[ARGUMENTS_MAX] = {"hubcached"};
+    char *mutable[ARGUMENTS_MAX];
+    int count = 1;
+
+    for (size_t i = 0; flags[i]; i++)
+        arguments[count++] = flags[i];
+    memcpy(mutable, arguments, sizeof mutable);
+    return hc_options_load(options, count, mutable, err);
+}
+
+static void without_flags_the_defaults_hold(void **state)
+{
+    struct hc_options options;
+    struct hc_error err;
+
+    (void)state;
+    (void)setenv("HF_HUB_CACHE", "/the/cache", 1);
+    assert_int_equal(load(&options, (const char *const[]){NULL}, &err), 0);
+
+    assert_int_equal(options.listen.count, 1);
+    assert_string_equal(options.listen.items[0], "127.0.0.1:50051");
+    assert_string_equal(options.http_listen, "off");
+    assert_string_equal(options.settings.cache_dir, "/the/cache");
+    assert_int_equal(options.settings.max_staleness_ms, 60000);
+    assert_int_equal(options.workers, 64);
+    assert_int_equal(options.queue, 4096);
+    assert_int_equal(options.grace_period_ms, 30000);
+    assert_string_equal(options.log_level, "info");
+    hc_options_clear(&options);
+}
+
+static void flags_win_over_the_file_and_replace_its_lists(void **state)
+{
+    char *dir = temp_dir_make();
+    HC_AUTO_FREE char *file = temp_dir_path(dir, "config.yaml");
+    struct hc_options options;
+    struct hc_error err;
+
+    (void)state;
+    temp_dir_write(dir, "config.yaml",
+                   "listen: [a:1, b:2]\nlocal-root: [/x, /y]\nworkers: 3\nqueue: 5\n");
+    assert_int_equal(load(&options,
+                          (const char *const[]){"--listen=c:3", "--config", file,
+                                                "--listen", "d:4", "--workers=7", NULL},
+                          &err),
+                     0);
+
+    assert_int_equal(options.listen.count, 2);
+    assert_string_equal(options.listen.items[0], "c:3");
+    assert_string_equal(options.listen.items[1], "d:4");
+    assert_int_equal(options.settings.local_root_count, 2);
+    assert_int_equal(options.workers, 7);
+    assert_int_equal(options.queue, 5);
+    hc_options_clear(&options);
+    temp_dir_remove(dir);
+}
+
+static void durations_are_read_as_people_write_them(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t ms;
+    } durations[] = {{"0", 0},       {"90", 90000},  {"500ms", 500},
+                     {"60s", 60000}, {"5m", 300000}, {"1h", 3600000}};
+    const struct hc_option *option = hc_option_find("grace-period");
+
+    (void)state;
+    for (size_t i = 0; i < sizeof durations / sizeof *durations; i++) {
+        struct hc_options options = {0};
+        struct hc_error err;
+
+        assert_int_equal(hc_option_set(&options, option, durations[i].text, &err), 0);
+        assert_int_equal(options.grace_period_ms, durations[i].ms);
+    }
+}
+
+static void what_is_no_value_is_refused_by_the_options_name(void **state)
+{
+    static const char *const bad[][2] = {{"grace-period", "-1s"},
+                                         {"grace-period", "1d"},
+                                         {"grace-period", ""},
+                                         {"grace-period", "1 s"},
+                                         {"workers", "0"},
+                                         {"workers", "1000001"},
+                                         {"workers", "+1"},
+                                         {"workers", "1x"},
+                                         {"offline", "yes"},
+                                         {"log-level", "warning"},
+                                         {"log-level", "info|warn"},
+                                         {"log-format", ""},
+                                         {"cache-dir", ""},
+                                         {"listen", "a\nb"},
+                                         {"grace-period", "99999999999999999999"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct hc_options options = {0};
+        struct hc_error err = {0};
+
+        assert_int_equal(hc_option_set(&options, hc_option_find(bad[i][0]), bad[i][1],
+                                       &err),
+                         -1);
+        assert_int_equal(err.reason, HC_INVALID_OPTIONS);
+        assert_string_equal(err.field, bad[i][0]);
+        hc_options_clear(&options);
+    }
+}
+
+static void files_that_are_wrong_are_told_with_their_line(void **state)
+{
+    static const char *const bad[][2] = {
+        {"queue: 1\nnope: 2\n", "line 2: there is no option 'nope'"},
+        {"queue: 1\nconfig: x\n", "line 2: there is no option 'config'"},
+        {"queue: many\n", "line 1: queue: 'many' is not"},
+        {"\n\nqueue: [1, 2]\n", "line 3: queue: one value is wanted"},
+        {"listen: {a: b}\n", "line 1: listen: a plain value is wanted"},
+        {"queue: 1\n  x: [\n", "line "},
+        {"- a\n", "lines of 'option: value' are wanted"}};
+    char *dir = temp_dir_make();
+    HC_AUTO_FREE char *file = temp_dir_path(dir, "config.yaml");
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct hc_options options;
+        struct hc_error err = {0};
+
+        temp_dir_write(dir, "config.yaml", bad[i][0]);
+        assert_int_equal(load(&options, (const char *const[]){"--config", file, NULL},
+                              &err),
+                         -1);
+        assert_int_equal(err.reason, HC_INVALID_OPTIONS);
+        assert_non_null(strstr(err.message, bad[i][1]));
+        hc_options_clear(&options);
+    }
+    temp_dir_remove(dir);
+}
+
+static void a_token_file_that_was_asked_for_wins_over_the_environment(void **state)
+{
+    char *dir = temp_dir_make();
+    HC_AUTO_FREE char *file = temp_dir_path(dir, "token");
+    struct hc_options options;
+    struct hc_error err;
+
+    (void)state;
+    temp_dir_write(dir, "token", "hf_of_the_file");
+    (void)setenv("HF_TOKEN", "hf_of_the_environment", 1);
+    assert_int_equal(load(&options, (const char *const[]){"--token-file", file, NULL},
+                          &err),
+                     0);
+
+    assert_null(options.settings.token);
+    assert_string_equal(options.settings.token_file, file);
+    (void)unsetenv("HF_TOKEN");
+    hc_options_clear(&options);
+    temp_dir_remove(dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_flags_the_defaults_hold),
+        cmocka_unit_test(flags_win_over_the_file_and_replace_its_lists),
+        cmocka_unit_test(durations_are_read_as_people_write_them),
+        cmocka_unit_test(what_is_no_value_is_refused_by_the_options_name),
+        cmocka_unit_test(files_that_are_wrong_are_told_with_their_line),
+        cmocka_unit_test(a_token_file_that_was_asked_for_wins_over_the_environment),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

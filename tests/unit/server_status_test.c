@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise: each reason goes out with its status and all that a program needs, in
+ * valid UTF-8 and in less than a trailer holds, whatever the request held.
+ */
+#include <base/error.h>
+#include <server/status.h>
+
+#include <google/rpc/error_details.pb-c.h>
+#include <google/rpc/status.pb-c.h>
+#include <string.h>
+#include <test.h>
+
+enum { TRAILER_MAX = 8192 };
+
+static ProtobufCMessage *detail(const struct hc_answer *answer,
+                                const ProtobufCMessageDescriptor *type)
+{
+    Google__Rpc__Status *status =
+        google__rpc__status__unpack(NULL, answer->size, answer->bytes);
+    ProtobufCMessage *found = NULL;
+
+    assert_non_null(status);
+    assert_int_equal(status->code, answer->code);
+    assert_string_equal(status->message, answer->message);
+    for (size_t i = 0; i < status->n_details; i++) {
+        const Google__Protobuf__Any *any = status->details[i];
+
+        if (strcmp(strrchr(any->type_url, '/') + 1, type->name) == 0)
+            found =
+                protobuf_c_message_unpack(type, NULL, any->value.len, any->value.data);
+    }
+    google__rpc__status__free_unpacked(status, NULL);
+    return found;
+}
+
+/* Fails unless the ErrorInfo says `key` = `value`; NULL: it says nothing of `key`. */
+static void assert_fact(const struct hc_answer *answer, const char *key,
+                        const char *value)
+{
+    ProtobufCMessage *message = detail(answer, &google__rpc__error_info__descriptor);
+    const Google__Rpc__ErrorInfo *info = (const void *)message;
+    const char *found = NULL;
+
+    for (size_t i = 0; i < info->n_metadata; i++) {
+        if (strcmp(info->metadata[i]->key, key) == 0)
+            found = info->metadata[i]->value;
+    }
+    if (value)
+        assert_string_equal(found, value);
+    else
+        assert_null(found);
+    protobuf_c_message_free_unpacked(message, NULL);
+}
+
+static void every_reason_has_its_name_and_status(void **state)
+{
+    (void)state;
+    for (int reason = HC_INVALID_REPO_ID; reason <= HC_INTERNAL; reason++) {
+        struct hc_error err = {.reason = (enum hc_reason)reason, .message = "why"};
+        struct hc_answer *answer = hc_status_answer(&err, NULL);
+        ProtobufCMessage *message = detail(answer, &google__rpc__error_info__descriptor);
+        const Google__Rpc__ErrorInfo *info = (const void *)message;
+
+        assert_int_equal(answer->code, hc_reason_status(err.reason));
+        assert_string_equal(info->reason, hc_reason_name(err.reason));
+        assert_string_equal(info->domain, "hubcache");
+        protobuf_c_message_free_unpacked(message, NULL);
+        hc_answer_release(answer);
+    }
+}
+
+static void the_request_is_told_as_far_as_it_is_known(void **state)
+{
+    const struct hc_facts facts = {.repo_id = "org/name", .revision = "main"};
+    struct hc_error err;
+    struct hc_answer *answer;
+
+    (void)state;
+    (void)hc_fail(&err, HC_NOT_CACHED, "not there");
+    answer = hc_status_answer(&err, &facts);
+
+    assert_fact(answer, "repo_id", "org/name");
+    assert_fact(answer, "repo_type", "model");
+    assert_fact(answer, "revision", "main");
+    assert_fact(answer, "filename", NULL);
+    hc_answer_release(answer);
+}
+
+static void numbers_and_names_of_a_failure_are_told(void **state)
+{
+    struct hc_error full = {.reason = HC_NO_SPACE,
+                            .needed_bytes = 5000000000,
+                            .free_bytes = 7};
+    struct hc_error partial = {.reason = HC_INCOMPLETE_SNAPSHOT,
+                               .missing_count = 2,
+                               .missing = "a\nb"};
+    struct hc_answer *no_space = hc_status_answer(&full, NULL);
+    struct hc_answer *incomplete = hc_status_answer(&partial, NULL);
+
+    (void)state;
+    assert_fact(no_space, "needed_bytes", "5000000000");
+    assert_fact(no_space, "free_bytes", "7");
+    assert_fact(incomplete, "missing", "a\nb");
+    assert_fact(incomplete, "missing_count", "2");
+    hc_answer_release(no_space);
+    hc_answer_release(incomplete);
+}
+
+static void when_to_try_again_and_where_to_read_on_are_told(void **state)
+{
+    struct hc_error err = {.reason = HC_HUB_RATE_LIMITED, .retry_after_ms = 61500};
+    struct hc_error gated = {.reason = HC_GATED_REPO, .link = "https://hub/org/name"};
+    struct hc_answer *later = hc_status_answer(&err, NULL);
+    struct hc_answer *elsewhere = hc_status_answer(&gated, NULL);
+    ProtobufCMessage *retry = detail(later, &google__rpc__retry_info__descriptor);
+    ProtobufCMessage *help = detail(elsewhere, &google__rpc__help__descriptor);
+    const Google__Rpc__RetryInfo *retry_info = (const void *)retry;
+    const Google__Rpc__Help *links = (const void *)help;
+
+    (void)state;
+    assert_int_equal(retry_info->retry_delay->seconds, 61);
+    assert_int_equal(retry_info->retry_delay->nanos, 500000000);
+    assert_string_equal(links->links[0]->url, "https://hub/org/name");
+    assert_null(detail(elsewhere, &google__rpc__retry_info__descriptor));
+    assert_null(detail(later, &google__rpc__bad_request__descriptor));
+    protobuf_c_message_free_unpacked(retry, NULL);
+    protobuf_c_message_free_unpacked(help, NULL);
+    hc_answer_release(later);
+    hc_answer_release(elsewhere);
+}
+
+static void the_field_at_fault_is_told(void **state)
+{
+    struct hc_error err;
+    struct hc_answer *answer;
+    ProtobufCMessage *message;
+    const Google__Rpc__BadRequest *bad;
+
+    (void)state;
+    (void)hc_fail_field(&err, HC_INVALID_REVISION, "revision", "no revision");
+    answer = hc_status_answer(&err, NULL);
+    message = detail(answer, &google__rpc__bad_request__descriptor);
+    bad = (const void *)message;
+
+    assert_int_equal(bad->n_field_violations, 1);
+    assert_string_equal(bad->field_violations[0]->field, "revision");
+    assert_string_equal(bad->field_violations[0]->description, "no revision");
+    protobuf_c_message_free_unpacked(message, NULL);
+    hc_answer_release(answer);
+}
+
+static void bytes_that_are_not_utf8_do_not_get_out(void **state)
+{
+    const struct hc_facts facts = {.repo_id = "a\xff"
+                                              "b"};
+    struct hc_error err;
+    struct hc_answer *answer;
+
+    (void)state;
+    (void)hc_fail(&err, HC_INVALID_REPO_ID, "'a\xff\xc3' \xc3\xa9");
+    answer = hc_status_answer(&err, &facts);
+
+    assert_string_equal(answer->message, "'a?"
+                                         "?' \xc3\xa9");
+    assert_fact(answer, "repo_id", "a?b");
+    hc_answer_release(answer);
+}
+
+static void the_longest_failure_fits_into_a_trailer(void **state)
+{
+    static char huge[1 << 20];
+    const struct hc_facts facts = {.repo_id = huge,
+                                   .repo_type = HC_REPO_KERNEL,
+                                   .revision = huge,
+                                   .filename = huge};
+    struct hc_error err = {.reason = HC_INCOMPLETE_SNAPSHOT, .retry_after_ms = 1};
+    struct hc_answer *answer;
+
+    (void)state;
+    memset(huge, 'x', sizeof huge - 1);
+    memset(err.message, 'm', sizeof err.message - 1);
+    memset(err.missing, 'n', sizeof err.missing - 1);
+    memset(err.link, 'l', sizeof err.link - 1);
+    memset(err.field, 'f', sizeof err.field - 1);
+    answer = hc_status_answer(&err, &facts);
+
+    assert_true(answer->size * 4 / 3 + 3 * strlen(answer->message) < TRAILER_MAX);
+    assert_fact(answer, "missing_count", "0");
+    hc_answer_release(answer);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_reason_has_its_name_and_status),
+        cmocka_unit_test(the_request_is_told_as_far_as_it_is_known),
+        cmocka_unit_test(numbers_and_names_of_a_failure_are_told),
+        cmocka_unit_test(when_to_try_again_and_where_to_read_on_are_told),
+        cmocka_unit_test(the_field_at_fault_is_told),
+        cmocka_unit_test(bytes_that_are_not_utf8_do_not_get_out),
+        cmocka_unit_test(the_longest_failure_fits_into_a_trailer),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
