@@ -14,10 +14,11 @@ static struct hc_answer *allocate(size_t size, const char *message)
 {
     size_t text = strlen(message) + 1;
     struct hc_answer *answer = malloc(sizeof *answer + size + text);
-    uint8_t *room = (uint8_t *)(answer + 1);
+    uint8_t *room;
 
     if (!answer)
         return NULL;
+    room = (uint8_t *)(answer + 1);
     answer->code = 0;
     answer->reason = HC_OK;
     answer->bytes = room;

@@ -126,10 +126,11 @@ static struct hc_errand *errand_new(struct hc_errands *errands,
 {
     size_t token_size = strlen(order->token) + 1;
     HC_AUTO(hc_errand) *errand = calloc(1, sizeof *errand + order->size + token_size);
-    uint8_t *request = (uint8_t *)(errand + 1);
+    uint8_t *request;
 
     if (!errand)
         return NULL;
+    request = (uint8_t *)(errand + 1);
     errand->call = hc_call_new(deadline_ms);
     if (!errand->call)
         return NULL;

@@ -141,7 +141,7 @@ static int look_up(const char *address, struct addrinfo **found, char *host,
         return hc_fail_field(err, HC_INVALID_OPTIONS, "http-listen",
                              "http-listen: '%s' is not host:port", address);
     failed = getaddrinfo(*host ? host : NULL, colon + 1, &hints, found);
-    if (failed != 0)
+    if (failed != 0 || !*found)
         return hc_fail_field(err, HC_INVALID_OPTIONS, "http-listen",
                              "http-listen: '%s': %s", address, gai_strerror(failed));
     return 0;

@@ -43,18 +43,6 @@ static grpc_server *server_new(void)
     return grpc_server_create(&all, NULL);
 }
 
-static void rpc_drained(struct hc_rpc *rpc)
-{
-    bool is_last;
-
-    (void)pthread_mutex_lock(&rpc->shared.lock);
-    rpc->shared.is_drained = true;
-    is_last = rpc->shared.live_count == 0;
-    (void)pthread_mutex_unlock(&rpc->shared.lock);
-    if (is_last)
-        (void)eventfd_write(rpc->drained_fd, 1);
-}
-
 /* Until the queue has been shut down and is empty. The server's own event has no call. */
 static void *take_events(void *argument)
 {
@@ -69,7 +57,7 @@ static void *take_events(void *argument)
         if (tag)
             tag->happened(tag->call, event.success != 0);
         else
-            rpc_drained(rpc);
+            (void)eventfd_write(rpc->ended_fd, 1);
         event = grpc_completion_queue_next(rpc->queue, never, NULL);
     }
     return NULL;
@@ -78,17 +66,19 @@ static void *take_events(void *argument)
 struct hc_rpc *hc_rpc_open(const struct hc_rpc_options *options, struct hc_error *err)
 {
     struct hc_rpc *rpc = calloc(1, sizeof *rpc);
-    int drained_fd = eventfd(0, EFD_CLOEXEC);
+    int drained_fd = eventfd(0, EFD_CLOEXEC), ended_fd = eventfd(0, EFD_CLOEXEC);
 
-    if (!rpc || drained_fd < 0) {
+    if (!rpc || drained_fd < 0 || ended_fd < 0) {
         free(rpc);
         hc_auto_close(&drained_fd);
+        hc_auto_close(&ended_fd);
         (void)hc_fail_memory(err);
         return NULL;
     }
     grpc_init();
     rpc->options = *options;
     rpc->drained_fd = drained_fd;
+    rpc->ended_fd = ended_fd;
     rpc->queue = grpc_completion_queue_create_for_next(NULL);
     rpc->server = server_new();
     grpc_server_register_completion_queue(rpc->server, rpc->queue, NULL);
@@ -176,9 +166,17 @@ int hc_rpc_start(struct hc_rpc *rpc, struct hc_error *err)
 
 void hc_rpc_stop(struct hc_rpc *rpc)
 {
-    if (rpc->is_stopping)
+    bool was_stopping, is_drained;
+
+    (void)pthread_mutex_lock(&rpc->shared.lock);
+    was_stopping = rpc->shared.is_stopping;
+    rpc->shared.is_stopping = true;
+    is_drained = rpc->shared.live_count == 0;
+    (void)pthread_mutex_unlock(&rpc->shared.lock);
+    if (was_stopping)
         return;
-    rpc->is_stopping = true;
+    if (is_drained)
+        (void)eventfd_write(rpc->drained_fd, 1);
     grpc_server_shutdown_and_notify(rpc->server, rpc->queue, NULL);
 }
 
@@ -192,11 +190,11 @@ void hc_rpc_cancel(struct hc_rpc *rpc)
     grpc_server_cancel_all_calls(rpc->server);
 }
 
-static void await_drained(struct hc_rpc *rpc)
+static void await(int fd)
 {
-    struct pollfd drained = {.fd = rpc->drained_fd, .events = POLLIN};
+    struct pollfd event = {.fd = fd, .events = POLLIN};
 
-    while (poll(&drained, 1, -1) < 0 && errno == EINTR)
+    while (poll(&event, 1, -1) < 0 && errno == EINTR)
         continue;
 }
 
@@ -206,8 +204,10 @@ void hc_rpc_close(struct hc_rpc *rpc)
         return;
     hc_rpc_stop(rpc);
     hc_rpc_cancel(rpc);
-    if (rpc->is_started)
-        await_drained(rpc);
+    if (rpc->is_started) {
+        await(rpc->drained_fd);
+        await(rpc->ended_fd);
+    }
     grpc_completion_queue_shutdown(rpc->queue);
     if (rpc->is_started)
         (void)pthread_join(rpc->thread, NULL);
@@ -218,6 +218,7 @@ void hc_rpc_close(struct hc_rpc *rpc)
     hc_rpc_call_free_all(rpc);
     (void)pthread_mutex_destroy(&rpc->shared.lock);
     (void)close(rpc->drained_fd);
+    (void)close(rpc->ended_fd);
     free(rpc);
     grpc_shutdown_blocking();
 }

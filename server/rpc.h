@@ -62,7 +62,10 @@ int hc_rpc_start(struct hc_rpc *rpc, struct hc_error *err);
 /* No new calls from now on; those that run go on. */
 void hc_rpc_stop(struct hc_rpc *rpc);
 
-/* A descriptor that is readable once the last call is over after hc_rpc_stop(). */
+/*
+ * A descriptor that is readable once the last call is over after hc_rpc_stop(). Idle
+ * connections may still be open: gRPC's clients take their time to notice the end.
+ */
 int hc_rpc_drained_fd(const struct hc_rpc *rpc);
 
 /* Cancels what still runs. */

@@ -93,7 +93,7 @@ static struct hc_rpc_call *call_take(struct hc_rpc *rpc)
     return call ? call : call_new(rpc);
 }
 
-/* `call` may be NULL. The last one after the end of the server tells that all is done. */
+/* `call` may be NULL. The last one of a server that stops tells that none runs any more. */
 static void call_give_back(struct hc_rpc *rpc, struct hc_rpc_call *call)
 {
     bool keep, is_drained;
@@ -105,7 +105,7 @@ static void call_give_back(struct hc_rpc *rpc, struct hc_rpc_call *call)
         rpc->shared.free = call;
         rpc->shared.free_count++;
     }
-    is_drained = --rpc->shared.live_count == 0 && rpc->shared.is_drained;
+    is_drained = --rpc->shared.live_count == 0 && rpc->shared.is_stopping;
     (void)pthread_mutex_unlock(&rpc->shared.lock);
     if (call && !keep)
         call_free(call);

@@ -61,14 +61,15 @@ struct hc_rpc {
     struct hc_arena arena; /* the edge's thread's, as last_id */
     uint64_t last_id;
     pthread_t thread;
-    bool is_started, is_stopping;
-    int drained_fd;
+    bool is_started;
+    int drained_fd;          /* no call runs any more */
+    int ended_fd;            /* and gRPC has let go of the last connection */
     atomic_uint handed_over; /* see hc_rpc_hand_over() */
     struct {
         pthread_mutex_t lock;
         struct hc_rpc_call *free;
         unsigned free_count, live_count;
-        bool is_drained; /* gRPC says so; calls may still wait for their finish */
+        bool is_stopping;
     } shared;
 };
 

@@ -73,9 +73,11 @@ static void become_server(struct world *world, const char *const *flags, int out
         arguments[count++] = flags[i];
     memcpy(mutable, arguments, sizeof mutable);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that aborts leaves nothing */
+    /* NOLINTBEGIN(concurrency-mt-unsafe): a child has one thread */
     (void)unsetenv("HF_TOKEN");
     (void)unsetenv("HF_HUB_OFFLINE");
     (void)setenv("HF_HOME", world->dir, 1);
+    /* NOLINTEND(concurrency-mt-unsafe) */
     (void)dup2(out, STDOUT_FILENO);
     (void)dup2(log_fd, STDERR_FILENO);
     (void)execv(HUBCACHED, mutable);

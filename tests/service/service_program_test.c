@@ -137,7 +137,7 @@ static char *get(struct world *world, const char *path)
 {
     const char *port = strrchr(strstr(world->lines, "listening http://"), ':') + 1;
     struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)atoi(port)),
+                                  .sin_port = htons((uint16_t)strtoul(port, NULL, 10)),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     HC_AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     char *answer = calloc(1, 65536);

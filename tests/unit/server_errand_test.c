@@ -40,7 +40,7 @@ struct waiter {
 
 static void on_done(struct hc_waiter *base, struct hc_answer *answer)
 {
-    struct waiter *waiter = (struct waiter *)(void *)base;
+    struct waiter *waiter = (struct waiter *)base;
 
     waiter->reason = answer->reason;
     memcpy(waiter->bytes, answer->bytes, answer->size < 8 ? answer->size : 8);
@@ -50,17 +50,17 @@ static void on_done(struct hc_waiter *base, struct hc_answer *answer)
 static void on_progress(struct hc_waiter *base, struct hc_answer *answer)
 {
     (void)answer;
-    atomic_fetch_add(&((struct waiter *)(void *)base)->progress, 1);
+    atomic_fetch_add(&((struct waiter *)base)->progress, 1);
 }
 
 static void on_hold(struct hc_waiter *base)
 {
-    atomic_fetch_add(&((struct waiter *)(void *)base)->held, 1);
+    atomic_fetch_add(&((struct waiter *)base)->held, 1);
 }
 
 static void on_release(struct hc_waiter *base)
 {
-    atomic_fetch_sub(&((struct waiter *)(void *)base)->held, 1);
+    atomic_fetch_sub(&((struct waiter *)base)->held, 1);
 }
 
 static const struct hc_waiter_type waiter_type = {on_done, on_progress, on_hold,

@@ -34,7 +34,7 @@ static void without_flags_the_defaults_hold(void **state)
     struct hc_error err;
 
     (void)state;
-    (void)setenv("HF_HUB_CACHE", "/the/cache", 1);
+    (void)setenv("HF_HUB_CACHE", "/the/cache", 1); /* NOLINT(concurrency-mt-unsafe) */
     assert_int_equal(load(&options, (const char *const[]){NULL}, &err), 0);
 
     assert_int_equal(options.listen.count, 1);
@@ -164,6 +164,7 @@ static void a_token_file_that_was_asked_for_wins_over_the_environment(void **sta
 
     (void)state;
     temp_dir_write(dir, "token", "hf_of_the_file");
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe) */
     (void)setenv("HF_TOKEN", "hf_of_the_environment", 1);
     assert_int_equal(load(&options, (const char *const[]){"--token-file", file, NULL},
                           &err),
@@ -171,7 +172,7 @@ static void a_token_file_that_was_asked_for_wins_over_the_environment(void **sta
 
     assert_null(options.settings.token);
     assert_string_equal(options.settings.token_file, file);
-    (void)unsetenv("HF_TOKEN");
+    (void)unsetenv("HF_TOKEN"); /* NOLINT(concurrency-mt-unsafe) */
     hc_options_clear(&options);
     temp_dir_remove(dir);
 }

@@ -19,7 +19,7 @@ struct job {
 
 static void run_job(struct hc_task *task)
 {
-    struct job *job = (struct job *)(void *)task;
+    struct job *job = (struct job *)task;
 
     (void)pthread_barrier_wait(job->begun);
     (void)pthread_barrier_wait(job->may_end);
@@ -53,7 +53,7 @@ struct counted {
 
 static void run_counted(struct hc_task *task)
 {
-    atomic_fetch_add(((struct counted *)(void *)task)->ran, 1);
+    atomic_fetch_add(((struct counted *)task)->ran, 1);
 }
 
 static void what_is_queued_has_run_when_the_workers_are_closed(void **state)
