@@ -23,12 +23,19 @@ struct hc_tree *hc_tree_new(struct hc_error *err)
 
 void hc_tree_free(struct hc_tree *tree)
 {
-    if (!tree)
+    if (!tree || atomic_fetch_sub(&tree->sharers, 1) > 0)
         return;
     for (size_t i = 0; i < tree->count; i++)
         free(tree->entries[i].path);
     free(tree->entries);
     free(tree);
+}
+
+struct hc_tree *hc_tree_share(struct hc_tree *tree)
+{
+    if (tree)
+        (void)atomic_fetch_add(&tree->sharers, 1);
+    return tree;
 }
 
 static bool is_xet_hash(const char *text)

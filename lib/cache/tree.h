@@ -9,6 +9,7 @@
 
 #include "cache.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 struct hc_entry {
@@ -24,6 +25,7 @@ struct hc_tree {
     struct hc_entry *entries;
     size_t count;
     size_t room;
+    atomic_uint sharers; /* owners beside the first */
 };
 
 enum {
@@ -34,6 +36,10 @@ enum {
 struct hc_tree *hc_tree_new(struct hc_error *err);
 void hc_tree_free(struct hc_tree *tree);
 HC_DEFINE_AUTO(hc_tree, hc_tree_free)
+
+/* One more owner of a tree that nobody changes any more; each frees it. NULL stays NULL.
+ */
+struct hc_tree *hc_tree_share(struct hc_tree *tree);
 
 /* Appends a copy. BAD_HUB_REPLY for an unsafe path or a hash that is none. */
 int hc_tree_add(struct hc_tree *tree, const struct hc_entry *entry, struct hc_error *err);

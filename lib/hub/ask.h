@@ -8,9 +8,11 @@
 
 #include "reply.h"
 #include "request.h"
+#include "shared_question.h"
 
 struct hc_hub {
     char *endpoint;
+    struct hc_questions *questions; /* about a file or a revision */
     struct hc_pool *pool;
     unsigned metadata_timeout_s;
     unsigned download_timeout_s;

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The questions themselves: which URL, and what of the answer is used. How they are asked
- * is ask.h's, what the answers mean reply.h's.
+ * Opening and closing, and the bytes of a file. The other questions are in metadata.c and
+ * listing.c; how they are asked is ask.h's, what the answers mean reply.h's.
  */
 #include "hub.h"
 
 #include "ask.h"
-#include "listing.h"
 #include "url.h"
 
 #include <base/error.h>
@@ -105,7 +104,8 @@ struct hc_hub *hc_hub_open(const struct hc_settings *settings, struct hc_error *
     hub->retries = settings->retries;
     hub->retry_base_ms = settings->retry_base_ms;
     hub->endpoint = hc_text_copy(settings->endpoint, err);
-    if (!hub->endpoint)
+    hub->questions = hub->endpoint ? hc_questions_new(err) : NULL;
+    if (!hub->questions)
         return NULL;
     hub->pool = open_pool(settings->user_agent, err);
     return hub->pool ? hc_take(&hub) : NULL;
@@ -116,51 +116,9 @@ void hc_hub_close(struct hc_hub *hub)
     if (!hub)
         return;
     hc_pool_close(hub->pool);
+    hc_questions_free(hub->questions);
     free(hub->endpoint);
     free(hub);
-}
-
-int hc_hub_head(struct hc_hub *hub, const struct hc_place *place,
-                const struct hc_caller *caller, struct hc_metadata *metadata,
-                struct hc_error *err)
-{
-    const struct hc_question about = {.repo = place->repo,
-                                      .revision = place->revision,
-                                      .path = place->path};
-    struct hc_ask ask;
-    int result;
-
-    metadata->commit[0] = '\0';
-    hc_ask_init(&ask, hub, caller, &about);
-    ask.request.is_head = true;
-    if (hc_url_resolve(ask.request.url, hub->endpoint, place->repo, place->revision,
-                       place->path, err) < 0)
-        return -1;
-    result = hc_ask(&ask, NULL, err);
-    if (result < 0 && err->reason == HC_ENTRY_NOT_FOUND)
-        memcpy(metadata->commit, ask.reply.commit, sizeof metadata->commit);
-    if (result < 0)
-        return -1;
-    memcpy(metadata->location, ask.request.url, sizeof metadata->location);
-    return hc_reply_metadata(&ask.reply, &ask.question, metadata, err);
-}
-
-int hc_hub_revision(struct hc_hub *hub, const struct hc_repo *repo, const char *revision,
-                    const struct hc_caller *caller, char commit[HC_COMMIT_SIZE],
-                    struct hc_error *err)
-{
-    const struct hc_question about = {.repo = repo, .revision = revision};
-    HC_AUTO_VALUE(hc_body) body = {0};
-    struct hc_ask ask;
-
-    hc_ask_init(&ask, hub, caller, &about);
-    if (hc_url_revision(ask.request.url, hub->endpoint, repo, revision, err) < 0)
-        return -1;
-    if (hc_ask(&ask, &body, err) < 0)
-        return -1;
-    if (hc_listing_commit(body.bytes, body.used, commit, err) < 0)
-        return hc_ask_fail(&ask, err);
-    return 0;
 }
 
 int hc_hub_get(struct hc_hub *hub, const struct hc_download *download,

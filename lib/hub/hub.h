@@ -8,7 +8,8 @@
  * timeout, a connection closed or reset, 408, 429, 5xx) with growing pauses and jitter,
  * or when Retry-After or RateLimit says; never past the caller's deadline: when the next
  * pause would outlast it, the failure is reported at once. What an answer means is in
- * reply.h.
+ * reply.h. Callers who ask for the same file's metadata or the same revision at the same
+ * time, with the same token, share one question.
  *
  * A token goes to the endpoint's host and port only, never to where a redirect leads
  * beyond.

@@ -123,28 +123,98 @@ static int describe_from_tree(const struct wish *wish, const char *commit,
     return 1;
 }
 
-/* commit, etag and size of the file: a tree on disk knows, else the Hub is asked. */
-static int describe(const struct wish *wish, const struct hc_caller *caller,
-                    struct hc_metadata *metadata, struct hc_error *err)
+/* From the disk, at a commit that is right: 1, 0 it cannot tell, -1 (ENTRY_NOT_FOUND:
+ * marked). */
+static int describe_from_disk(const struct wish *wish, const char *commit,
+                              struct hc_metadata *metadata, struct hc_error *err)
+{
+    struct hc_file file;
+    int found = hc_file_look(&wish->subject, commit, wish->path, &file, err);
+
+    if (found == 0)
+        return describe_from_tree(wish, commit, metadata, err);
+    if (found < 0)
+        return -1;
+    *metadata = (struct hc_metadata){.size = file.size_bytes};
+    memcpy(metadata->commit, commit, HC_COMMIT_SIZE);
+    (void)hc_format(metadata->etag, sizeof metadata->etag, "%s", file.etag);
+    hc_file_clear(&file);
+    return 1;
+}
+
+/* From the Hub. An absence is remembered. */
+static int describe_from_hub(const struct wish *wish, const char *revision,
+                             const struct hc_caller *caller, struct hc_metadata *metadata,
+                             struct hc_error *err)
 {
     const struct hc_subject *subject = &wish->subject;
-    struct hc_place place = {&subject->repo, subject->revision, wish->path};
-    struct hc_meaning meaning;
-    int found;
+    const struct hc_place place = {&subject->repo, revision, wish->path};
 
-    if (hc_subject_recall(subject, &meaning, err) < 0)
-        return -1;
-    if (meaning.is_good && !subject->options->force_download) {
-        found = describe_from_tree(wish, meaning.commit, metadata, err);
-        if (found != 0)
-            return found < 0 ? -1 : 0;
-        place.revision = meaning.commit;
-    }
     if (hc_hub_head(subject->resolver->hub, &place, caller, metadata, err) == 0)
         return 0;
     if (err->reason == HC_ENTRY_NOT_FOUND)
         remember_absence(wish, metadata->commit);
     return -1;
+}
+
+/* The question what a revision means, put by asking about a file of it. */
+struct heading {
+    const struct wish *wish;
+    const struct hc_caller *caller;
+    struct hc_metadata *metadata;
+    bool is_asked; /* by us, with this `result`: */
+    int result;
+    struct hc_error failure;
+};
+
+static int ask_by_head(void *ctx, char commit[HC_COMMIT_SIZE], struct hc_error *err)
+{
+    struct heading *heading = ctx;
+    enum hc_reason reason;
+
+    heading->is_asked = true;
+    heading->result =
+        describe_from_hub(heading->wish, heading->wish->subject.revision, heading->caller,
+                          heading->metadata, &heading->failure);
+    reason = heading->result < 0 ? heading->failure.reason : HC_OK;
+    if (reason == HC_OK || reason == HC_ENTRY_NOT_FOUND) {
+        memcpy(commit, heading->metadata->commit, HC_COMMIT_SIZE);
+        return 0;
+    }
+    if (reason == HC_BAD_HUB_REPLY) /* about this file, and nothing about the revision */
+        return 0;
+    *err = heading->failure;
+    return -1;
+}
+
+/* commit, etag and size of the file, at what its revision means now. */
+static int describe(const struct wish *wish, const struct hc_caller *caller,
+                    struct hc_metadata *metadata, struct hc_error *err)
+{
+    const struct hc_subject *subject = &wish->subject;
+    struct heading heading = {.wish = wish, .caller = caller, .metadata = metadata};
+    const struct hc_refresh by_head = {ask_by_head, &heading};
+    struct hc_meaning meaning;
+    int found;
+
+    if (hc_subject_recall(subject, &meaning, err) < 0)
+        return -1;
+    if (subject->options->force_download || !meaning.commit[0])
+        return describe_from_hub(wish, subject->revision, caller, metadata, err);
+    if (!meaning.is_good &&
+        hc_subject_refresh(subject, caller, &by_head, meaning.commit, err) < 0)
+        return -1;
+    if (heading.is_asked) {
+        if (heading.result < 0)
+            *err = heading.failure;
+        return heading.result;
+    }
+    if (!meaning.commit[0])
+        return describe_from_hub(wish, subject->revision, caller, metadata, err);
+    found = describe_from_disk(wish, meaning.commit, metadata, err);
+    if (found != 0)
+        return found < 0 ? -1 : 0;
+    return describe_from_hub(wish, meaning.commit, caller, metadata, err);
 }
 
 /* A dry run's answer: where the file would be. */

@@ -6,6 +6,7 @@
 #include "resolver.h"
 
 #include <cache/claim.h>
+#include <hub/shared_question.h>
 
 #include <time.h>
 
@@ -67,7 +68,8 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
     if (!resolver->cache)
         return NULL;
     (void)hc_claim_sweep(resolver->cache, epoch_ms());
-    resolver->hub = hc_hub_open(settings, err);
+    resolver->questions = hc_questions_new(err);
+    resolver->hub = resolver->questions ? hc_hub_open(settings, err) : NULL;
     if (!resolver->hub)
         return NULL;
     resolver->transfers = hc_transfers_open(resolver->cache, resolver->hub, err);
@@ -80,6 +82,7 @@ void hc_resolver_close(struct hc_resolver *resolver)
         return;
     hc_transfers_close(resolver->transfers);
     hc_hub_close(resolver->hub);
+    hc_questions_free(resolver->questions);
     hc_cache_close(resolver->cache);
     hc_settings_clear(&resolver->settings);
     free(resolver);

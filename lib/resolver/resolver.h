@@ -6,6 +6,7 @@
  *
  *     local.c     a directory under a local root wins
  *     subject.c   what is asked for, and what the disk says its revision means
+ *     revision.c  what the Hub says it means, and what is in that commit
  *     file.c      one file; the hit path
  *     files.c     several files of one commit
  *     snapshot.c  all files of a commit, proved complete
@@ -27,12 +28,15 @@
 #include <policy/token.h>
 #include <transfer/transfer.h>
 
+struct hc_questions;
+
 struct hc_resolver {
     struct hc_settings settings;
     struct hc_policy policy;
     struct hc_cache *cache;
     struct hc_hub *hub;
     struct hc_transfers *transfers;
+    struct hc_questions *questions; /* about revisions and trees */
 };
 
 /* What a request is about. Strings are the request's. */
@@ -81,7 +85,20 @@ int hc_local_snapshot(const char *dir, const struct hc_snapshot_request *request
 int hc_file_look(const struct hc_subject *subject, const char *commit, const char *path,
                  struct hc_file *file, struct hc_error *err);
 
-/* ---- snapshot.c, shared with files.c */
+/* ---- revision.c */
+
+/* A way to ask the Hub what a revision means: 0 and the commit, "" when it did not tell.
+ */
+struct hc_refresh {
+    int (*ask)(void *ctx, char commit[HC_COMMIT_SIZE], struct hc_error *err);
+    void *ctx;
+};
+
+/* Asks `ask`, unless another caller just does, or the disk knows by now. Not for those
+ * who force a download. */
+int hc_subject_refresh(const struct hc_subject *subject, const struct hc_caller *caller,
+                       const struct hc_refresh *ask, char commit[HC_COMMIT_SIZE],
+                       struct hc_error *err);
 
 /* Which commit the revision means now: as `meaning` has it when that is good, else asked.
  */

@@ -13,38 +13,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-int hc_subject_commit(const struct hc_subject *subject, const struct hc_caller *caller,
-                      struct hc_meaning *meaning, struct hc_error *err)
-{
-    bool heard = meaning->is_good && meaning->commit[0];
-
-    if (subject->is_commit || (heard && !subject->options->force_download))
-        return 0;
-    return hc_hub_revision(subject->resolver->hub, &subject->repo, subject->revision,
-                           caller, meaning->commit, err);
-}
-
-struct hc_tree *hc_subject_tree(const struct hc_subject *subject, const char *commit,
-                                const struct hc_caller *caller, struct hc_error *err)
-{
-    const struct hc_resolver *resolver = subject->resolver;
-    HC_AUTO(hc_tree) *tree = NULL;
-    struct hc_error ignored;
-    int found = hc_tree_load(resolver->cache, &subject->repo, commit, &tree, err);
-
-    if (found < 0)
-        return NULL;
-    if (found == 1)
-        return hc_take(&tree);
-    tree = hc_hub_tree(resolver->hub, &subject->repo, commit, caller, err);
-    if (!tree)
-        return NULL;
-    /* Without it the next proof costs a listing again: no reason to fail now. */
-    if (!subject->options->dry_run)
-        (void)hc_tree_save(resolver->cache, &subject->repo, commit, tree, &ignored);
-    return hc_take(&tree);
-}
-
 /* ---- answers ------------------------------------------------------------------------
  */
 

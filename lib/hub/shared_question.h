@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The same question, asked by many callers of a process at the same time, is asked once:
+ * one of them asks on its own thread, the others wait and share what it heard, good or
+ * bad. An asker who leaves early, or whose deadline was too near to try again, speaks for
+ * itself only: then the next one asks. Callable from any thread.
+ */
+#ifndef HC_HUB_SHARED_QUESTION_H
+#define HC_HUB_SHARED_QUESTION_H
+
+#include "hub.h"
+
+struct hc_questions; /* those being asked just now */
+
+/* Two are the same when name, token and asks_once are. Borrowed for the call. */
+struct hc_shared_question {
+    const char *name;               /* what is asked: all that the answer depends on */
+    const struct hc_caller *caller; /* on whose behalf, and for how long it waits */
+    size_t answer_size;
+
+    /* Asks; `answer` is zero before, and is shared even when it fails with -1. */
+    int (*ask)(void *ctx, void *answer, struct hc_error *err);
+    void *ctx;
+
+    /* Optional: for answers that are more than their bytes. */
+    void (*copy)(void *to, const void *from);
+    void (*drop)(void *answer);
+};
+
+struct hc_questions *hc_questions_new(struct hc_error *err);
+
+/* Nobody may be asking. */
+void hc_questions_free(struct hc_questions *questions);
+HC_DEFINE_AUTO(hc_questions, hc_questions_free)
+
+/* What `like->ask` returned to whoever asked; `answer` is the caller's own copy. */
+int hc_questions_ask(struct hc_questions *questions,
+                     const struct hc_shared_question *like, void *answer,
+                     struct hc_error *err);
+
+/* How many callers ask or wait right now. */
+unsigned hc_questions_callers(struct hc_questions *questions);
+
+#endif

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which commit a name means now, and what is in it: what many callers want to know at the
+ * same moment, when a branch has just become too old. One of them asks; before it does it
+ * looks at the disk again, for another may just have heard, and what it hears is on disk
+ * before anybody is told. So whoever comes later finds it there.
+ */
+#include "resolver.h"
+
+#include <cache/ref.h>
+#include <hub/shared_question.h>
+
+#include <string.h>
+
+/* ---- the commit of a name ----------------------------------------------------------
+ */
+
+struct inquiry {
+    const struct hc_subject *subject;
+    const struct hc_caller *caller;
+    const struct hc_refresh *refresh;
+    const char *commit; /* whose tree is wanted */
+};
+
+static int refresh(void *ctx, void *answer, struct hc_error *err)
+{
+    const struct inquiry *inquiry = ctx;
+    const struct hc_subject *subject = inquiry->subject;
+    struct hc_meaning meaning;
+    struct hc_error ignored;
+
+    if (hc_subject_recall(subject, &meaning, err) < 0)
+        return -1;
+    if (meaning.is_good && meaning.commit[0]) {
+        memcpy(answer, meaning.commit, sizeof meaning.commit);
+        return 0;
+    }
+    if (inquiry->refresh->ask(inquiry->refresh->ctx, answer, err) < 0)
+        return -1;
+    /* Another commit is noted by those who bring its bytes, when they are there. */
+    if (meaning.commit[0] && strcmp(meaning.commit, answer) == 0)
+        (void)hc_ref_hear(subject->resolver->cache, &subject->repo, subject->revision,
+                          meaning.commit, &ignored);
+    return 0;
+}
+
+int hc_subject_refresh(const struct hc_subject *subject, const struct hc_caller *caller,
+                       const struct hc_refresh *ask, char commit[HC_COMMIT_SIZE],
+                       struct hc_error *err)
+{
+    HC_AUTO_FREE char *name = NULL;
+    struct inquiry inquiry = {.subject = subject, .refresh = ask};
+    struct hc_shared_question question = {.caller = caller,
+                                          .answer_size = HC_COMMIT_SIZE,
+                                          .ask = refresh,
+                                          .ctx = &inquiry};
+
+    if (asprintf(&name, "%s@%s", subject->repo.folder, subject->revision) < 0) {
+        name = NULL;
+        return hc_fail_memory(err);
+    }
+    question.name = name;
+    return hc_questions_ask(subject->resolver->questions, &question, commit, err);
+}
+
+static int ask_revision(void *ctx, char commit[HC_COMMIT_SIZE], struct hc_error *err)
+{
+    const struct inquiry *inquiry = ctx;
+    const struct hc_subject *subject = inquiry->subject;
+
+    return hc_hub_revision(subject->resolver->hub, &subject->repo, subject->revision,
+                           inquiry->caller, commit, err);
+}
+
+int hc_subject_commit(const struct hc_subject *subject, const struct hc_caller *caller,
+                      struct hc_meaning *meaning, struct hc_error *err)
+{
+    struct inquiry inquiry = {.subject = subject, .caller = caller};
+    const struct hc_refresh by_revision = {ask_revision, &inquiry};
+    bool is_forced = subject->options->force_download;
+
+    if (subject->is_commit || (meaning->is_good && meaning->commit[0] && !is_forced))
+        return 0;
+    if (is_forced)
+        return ask_revision(&inquiry, meaning->commit, err);
+    if (hc_subject_refresh(subject, caller, &by_revision, meaning->commit, err) < 0)
+        return -1;
+    return meaning->commit[0] ? 0 : ask_revision(&inquiry, meaning->commit, err);
+}
+
+/* ---- the tree of a commit ----------------------------------------------------------
+ */
+
+static void copy_tree(void *to, const void *from)
+{
+    struct hc_tree *const *tree = from;
+
+    *(struct hc_tree **)to = hc_tree_share(*tree);
+}
+
+static void drop_tree(void *answer)
+{
+    hc_tree_free(*(struct hc_tree **)answer);
+}
+
+static int list(void *ctx, void *answer, struct hc_error *err)
+{
+    const struct inquiry *inquiry = ctx;
+    const struct hc_subject *subject = inquiry->subject;
+    const struct hc_resolver *resolver = subject->resolver;
+    struct hc_tree **tree = answer;
+    struct hc_error ignored;
+    int found = hc_tree_load(resolver->cache, &subject->repo, inquiry->commit, tree, err);
+
+    if (found != 0)
+        return found < 0 ? -1 : 0;
+    *tree =
+        hc_hub_tree(resolver->hub, &subject->repo, inquiry->commit, inquiry->caller, err);
+    if (!*tree)
+        return -1;
+    /* Without it the next proof costs a listing again: no reason to fail now. */
+    if (!subject->options->dry_run)
+        (void)hc_tree_save(resolver->cache, &subject->repo, inquiry->commit, *tree,
+                           &ignored);
+    return 0;
+}
+
+struct hc_tree *hc_subject_tree(const struct hc_subject *subject, const char *commit,
+                                const struct hc_caller *caller, struct hc_error *err)
+{
+    char name[HC_REPO_FOLDER_MAX + 1 + HC_COMMIT_SIZE + 8];
+    struct inquiry inquiry = {.subject = subject, .caller = caller, .commit = commit};
+    const struct hc_shared_question question = {.name = name,
+                                                .caller = caller,
+                                                .answer_size = sizeof(struct hc_tree *),
+                                                .ask = list,
+                                                .ctx = &inquiry,
+                                                .copy = copy_tree,
+                                                .drop = drop_tree};
+    HC_AUTO(hc_tree) *tree = NULL;
+
+    /* What a dry run lists is not kept, and others want it kept. */
+    if (hc_format(name, sizeof name, "%s/%s%s", subject->repo.folder, commit,
+                  subject->options->dry_run ? " dry" : "") < 0) {
+        (void)hc_fail(err, HC_INTERNAL, "the repo's folder has too long a name");
+        return NULL;
+    }
+    if (hc_questions_ask(subject->resolver->questions, &question, &tree, err) < 0)
+        return NULL;
+    return hc_take(&tree);
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise of many callers at once: what they all want to know the Hub is asked once,
+ * and what it says, or that it says nothing, is shared.
+ */
+#include "resolver_fixture.h"
+
+#include <hub/ask.h>
+#include <resolver/resolver.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum { CALLERS = 16 };
+
+#define test(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, shared_setup, resolver_fixture_teardown)
+
+/* One caller on a thread of its own, and what it was told. */
+struct caller {
+    struct fixture *f;
+    pthread_t thread;
+    char filename[32];
+    int result;
+    struct hc_file file;
+    struct hc_error err;
+};
+
+/* A cache with CALLERS files of main, heard from the Hub a while ago. */
+static int shared_setup(void **state)
+{
+    struct fixture *f;
+    char name[32];
+
+    if (resolver_fixture_setup(state) != 0)
+        return -1;
+    f = *state;
+    for (int i = 0; i < CALLERS; i++) {
+        (void)snprintf(name, sizeof name, "file-%d.txt", i);
+        test_hub_add(f->hub, name, name, strlen(name), false);
+    }
+    test_hub_commit(f->hub, "models/org/model", "main", f->commit);
+    return 0;
+}
+
+static void fill_cache(struct fixture *f)
+{
+    struct hc_file file;
+    char name[32];
+
+    for (int i = 0; i < CALLERS; i++) {
+        (void)snprintf(name, sizeof name, "file-%d.txt", i);
+        assert_int_equal(resolve(f, "main", name, &file), 0);
+        hc_file_clear(&file);
+    }
+    resolver_fixture_age_ref(f, "main", 61);
+    test_hub_clear_log(f->hub);
+}
+
+static void *run(void *ctx)
+{
+    struct caller *caller = ctx;
+    struct hc_file_request request = {.repo = {.id = "org/model"},
+                                      .filename = caller->filename};
+
+    caller->result =
+        hc_resolve_file(caller->f->resolver, &request, NULL, &caller->file, &caller->err);
+    return NULL;
+}
+
+/* Each asks for `filename`; without one, each for another file. */
+static void start(struct fixture *f, struct caller callers[CALLERS], const char *filename)
+{
+    for (int i = 0; i < CALLERS; i++) {
+        callers[i] = (struct caller){.f = f};
+        if (filename)
+            (void)snprintf(callers[i].filename, sizeof callers[i].filename, "%s",
+                           filename);
+        else
+            (void)snprintf(callers[i].filename, sizeof callers[i].filename, "file-%d.txt",
+                           i);
+        assert_int_equal(pthread_create(&callers[i].thread, NULL, run, &callers[i]), 0);
+    }
+}
+
+static void join(struct caller callers[CALLERS])
+{
+    for (int i = 0; i < CALLERS; i++)
+        assert_int_equal(pthread_join(callers[i].thread, NULL), 0);
+}
+
+static void delay_answers(struct fixture *f, unsigned ms)
+{
+    test_hub_rule(f->hub, &(struct test_hub_rule){.fault = TEST_HUB_DELAY, .number = ms});
+}
+
+/* Until all of them ask or wait; a test that hangs here has failed. */
+static void await_callers(struct hc_questions *questions)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+
+    while (hc_questions_callers(questions) < CALLERS)
+        (void)nanosleep(&moment, NULL);
+}
+
+static void a_ref_too_old_for_many_files_costs_one_question(void **state)
+{
+    struct fixture *f = *state;
+    struct caller callers[CALLERS];
+
+    fill_cache(f);
+    start(f, callers, NULL);
+    join(callers);
+
+    for (int i = 0; i < CALLERS; i++) {
+        assert_int_equal(callers[i].result, 0);
+        assert_false(callers[i].file.stale);
+        assert_string_equal(callers[i].file.filename, callers[i].filename);
+        assert_content(&callers[i].file, callers[i].filename);
+        hc_file_clear(&callers[i].file);
+    }
+    assert_int_equal(test_hub_count(f->hub, "HEAD", "/resolve/"), 1);
+    assert_int_equal(test_hub_count(f->hub, "GET", NULL), 0);
+}
+
+static void a_branch_that_moved_is_followed_by_all(void **state)
+{
+    struct fixture *f = *state;
+    struct caller callers[CALLERS];
+    char commit[41];
+
+    fill_cache(f);
+    resolver_fixture_move_main(f, commit);
+    delay_answers(f, 500);
+    start(f, callers, "config.json");
+    await_callers(f->resolver->questions);
+    join(callers);
+
+    for (int i = 0; i < CALLERS; i++) {
+        assert_int_equal(callers[i].result, 0);
+        assert_string_equal(callers[i].file.commit_hash, commit);
+        assert_content(&callers[i].file, "{\"v\": 2}");
+        hc_file_clear(&callers[i].file);
+    }
+    assert_in_range(test_hub_count(f->hub, "HEAD", "/resolve/"), 1, 2);
+    assert_int_equal(test_hub_count(f->hub, "GET", "config.json"), 1);
+}
+
+static void a_file_that_is_not_there_is_asked_for_once(void **state)
+{
+    struct fixture *f = *state;
+    struct caller callers[CALLERS];
+
+    delay_answers(f, 500);
+    start(f, callers, "missing.txt");
+    await_callers(f->resolver->hub->questions);
+    join(callers);
+
+    for (int i = 0; i < CALLERS; i++) {
+        assert_int_equal(callers[i].result, -1);
+        assert_int_equal(callers[i].err.reason, HC_ENTRY_NOT_FOUND);
+    }
+    assert_int_equal(test_hub_count(f->hub, NULL, NULL), 1);
+}
+
+static void an_old_ref_and_a_missing_file_cost_few_questions(void **state)
+{
+    struct fixture *f = *state;
+    struct caller callers[CALLERS];
+
+    fill_cache(f);
+    test_hub_set_commit_on_404(f->hub, false);
+    delay_answers(f, 500);
+    start(f, callers, "missing.txt");
+    await_callers(f->resolver->questions);
+    join(callers);
+
+    for (int i = 0; i < CALLERS; i++)
+        assert_int_equal(callers[i].err.reason, HC_ENTRY_NOT_FOUND);
+    assert_in_range(test_hub_count(f->hub, NULL, NULL), 1, 2);
+}
+
+static void an_outage_is_waited_out_once_for_all(void **state)
+{
+    struct fixture *f = *state;
+    struct caller callers[CALLERS];
+    int64_t start_ms;
+
+    fill_cache(f);
+    f->settings.metadata_timeout_s = 1;
+    resolver_fixture_reopen(f, false);
+    delay_answers(f, 60000);
+    start_ms = hc_monotonic_ms();
+    start(f, callers, NULL);
+    await_callers(f->resolver->questions);
+    join(callers);
+
+    assert_true(hc_monotonic_ms() - start_ms < 5000);
+    for (int i = 0; i < CALLERS; i++) {
+        assert_int_equal(callers[i].result, 0);
+        assert_true(callers[i].file.stale);
+        hc_file_clear(&callers[i].file);
+    }
+    assert_int_equal(test_hub_count(f->hub, NULL, NULL), 1);
+}
+
+static void *run_snapshot(void *ctx)
+{
+    struct caller *caller = ctx;
+    const struct hc_snapshot_request request = {.repo = {.id = "org/model"}};
+    struct hc_snapshot snapshot;
+
+    caller->result =
+        hc_resolve_snapshot(caller->f->resolver, &request, NULL, &snapshot, &caller->err);
+    hc_snapshot_clear(&snapshot);
+    return NULL;
+}
+
+static void a_cold_snapshot_is_named_and_listed_once(void **state)
+{
+    struct fixture *f = *state;
+    struct caller callers[CALLERS];
+
+    delay_answers(f, 500);
+    for (int i = 0; i < CALLERS; i++) {
+        callers[i] = (struct caller){.f = f};
+        assert_int_equal(pthread_create(&callers[i].thread, NULL, run_snapshot,
+                                        &callers[i]),
+                         0);
+    }
+    await_callers(f->resolver->questions);
+    join(callers);
+
+    for (int i = 0; i < CALLERS; i++)
+        assert_int_equal(callers[i].result, 0);
+    assert_int_equal(test_hub_count(f->hub, "GET", "/revision/"), 1);
+    assert_int_equal(test_hub_count(f->hub, "GET", "/tree/"), 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        test(a_ref_too_old_for_many_files_costs_one_question),
+        test(a_branch_that_moved_is_followed_by_all),
+        test(a_file_that_is_not_there_is_asked_for_once),
+        test(an_old_ref_and_a_missing_file_cost_few_questions),
+        test(an_outage_is_waited_out_once_for_all),
+        test(a_cold_snapshot_is_named_and_listed_once),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
