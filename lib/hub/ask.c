@@ -65,18 +65,36 @@ static int next_hop(struct hc_ask *ask, struct hc_error *err)
         return hc_ask_fail(ask, err);
     }
     memcpy(ask->request.url, next, sizeof next);
-    is_home = hc_url_same_origin(next, ask->hub->endpoint);
+    is_home = hc_url_same_origin(next, hc_endpoint_url(ask->endpoint));
     return ask->request.is_head && !is_home ? 0 : 1;
+}
+
+/* One exchange with the endpoint, when it may be asked. */
+static int perform_at_home(struct hc_ask *ask, struct hc_error *err)
+{
+    int result;
+
+    if (hc_endpoint_enter(ask->endpoint, ask->caller, err) < 0)
+        return -1;
+    ask->request.token = ask->caller->token;
+    result = hc_pool_perform(ask->hub->pool, &ask->request, &ask->reply, err);
+    hc_endpoint_hear(ask->endpoint, &ask->reply, result < 0 ? err : NULL);
+    return result;
+}
+
+static int perform_abroad(struct hc_ask *ask, struct hc_error *err)
+{
+    ask->request.token = NULL;
+    return hc_pool_perform(ask->hub->pool, &ask->request, &ask->reply, err);
 }
 
 /* One exchange, with or without the token. 1 and 0 as next_hop. */
 static int hop(struct hc_ask *ask, struct hc_error *err)
 {
     struct hc_reply earlier = ask->reply;
-    bool is_home = hc_url_same_origin(ask->request.url, ask->hub->endpoint);
+    bool is_home = hc_url_same_origin(ask->request.url, hc_endpoint_url(ask->endpoint));
 
-    ask->request.token = is_home ? ask->caller->token : NULL;
-    if (hc_pool_perform(ask->hub->pool, &ask->request, &ask->reply, err) < 0)
+    if ((is_home ? perform_at_home(ask, err) : perform_abroad(ask, err)) < 0)
         return hc_ask_fail(ask, err);
     inherit(&ask->reply, &earlier);
     if (ask->reply.status / 100 != 2 && !is_redirect(&ask->reply))
@@ -96,6 +114,16 @@ static int add_json(void *ctx, const struct hc_reply *reply, const void *bytes,
     return hc_body_add(body, bytes, count, err);
 }
 
+/* Who has an older answer must hear that there is no newer one before it has to go. */
+static unsigned timeout_of(const struct hc_hub *hub, const struct hc_caller *caller)
+{
+    int64_t half_s = hc_call_remaining_ms(caller->call) / 2000;
+
+    if (!caller->asks_once || half_s >= hub->metadata_timeout_s)
+        return hub->metadata_timeout_s;
+    return half_s > 1 ? (unsigned)half_s : 1;
+}
+
 void hc_ask_init(struct hc_ask *ask, struct hc_hub *hub, const struct hc_caller *caller,
                  const struct hc_question *about)
 {
@@ -103,10 +131,11 @@ void hc_ask_init(struct hc_ask *ask, struct hc_hub *hub, const struct hc_caller 
     ask->hub = hub;
     ask->caller = caller;
     ask->question = *about;
-    ask->question.endpoint = hub->endpoint;
+    ask->endpoint = hub->endpoints[0];
+    ask->question.endpoint = hc_endpoint_url(ask->endpoint);
     ask->question.had_token = caller->token && caller->token[0];
     ask->request.call = caller->call;
-    ask->request.timeout_s = hub->metadata_timeout_s;
+    ask->request.timeout_s = timeout_of(hub, caller);
 }
 
 int hc_ask_fail(const struct hc_ask *ask, struct hc_error *err)
@@ -114,14 +143,16 @@ int hc_ask_fail(const struct hc_ask *ask, struct hc_error *err)
     char subject[HC_SUBJECT_SIZE];
 
     hc_question_describe(&ask->question, subject);
+    if (err->reason == HC_HUB_RATE_LIMITED)
+        return hc_context(err, "%s", subject);
     if (err->reason == HC_HUB_UNREACHABLE)
         return hc_context(err,
                           "%s: %.100s cannot be reached (check the network, the endpoint "
                           "and the proxy)",
-                          subject, ask->hub->endpoint);
+                          subject, ask->question.endpoint);
     if (err->reason == HC_BAD_HUB_REPLY)
         return hc_context(err, "%s: unusable answer from %.100s", subject,
-                          ask->hub->endpoint);
+                          ask->question.endpoint);
     return -1;
 }
 

@@ -6,12 +6,16 @@
 #ifndef HC_HUB_ASK_H
 #define HC_HUB_ASK_H
 
+#include "endpoint.h"
 #include "reply.h"
 #include "request.h"
 #include "shared_question.h"
 
+enum { HC_ENDPOINTS_MAX = 16 };
+
 struct hc_hub {
-    char *endpoint;
+    struct hc_endpoint *endpoints[HC_ENDPOINTS_MAX]; /* the Hub, then its mirrors */
+    size_t endpoint_count;
     struct hc_questions *questions; /* about a file or a revision */
     struct hc_pool *pool;
     unsigned metadata_timeout_s;
@@ -28,17 +32,18 @@ enum {
 struct hc_ask {
     struct hc_hub *hub;
     const struct hc_caller *caller;
+    struct hc_endpoint *endpoint; /* that is asked */
     struct hc_question question;
     struct hc_request request; /* its url becomes the last one asked */
     struct hc_reply reply;     /* the last one's; see hc_ask_once */
 };
 
-/* Zero but for who asks what; a question about a whole repo has no `path`. */
+/* Zero but for who asks what, of the first endpoint; a question about a whole repo has no
+ * `path`. */
 void hc_ask_init(struct hc_ask *ask, struct hc_hub *hub, const struct hc_caller *caller,
                  const struct hc_question *about);
 
-/* Puts what was asked, and of whom, before HUB_UNREACHABLE and BAD_HUB_REPLY; always -1.
- */
+/* Puts what was asked, and of whom, before what says neither; always -1. */
 int hc_ask_fail(const struct hc_ask *ask, struct hc_error *err);
 
 /*

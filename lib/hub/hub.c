@@ -53,30 +53,17 @@ static int locate(const struct hc_hub *hub, const struct hc_download *download,
                   char url[HC_URL_MAX], struct hc_error *err)
 {
     if (!download->location)
-        return hc_url_resolve(url, hub->endpoint, download->repo, download->commit,
+        return hc_url_resolve(url, hc_hub_endpoint(hub), download->repo, download->commit,
                               download->path, err);
-    if (!hc_url_join(url, hub->endpoint, download->location))
+    if (!hc_url_join(url, hc_hub_endpoint(hub), download->location))
         return hc_fail(err, HC_BAD_HUB_REPLY, "the file's location is no URL");
     return 0;
 }
 
-/* A URL of the web with nothing behind the path, and nobody's password in it. */
-static int check_endpoint(const char *endpoint, struct hc_error *err)
-{
-    char url[HC_URL_MAX];
-
-    if (endpoint && hc_text_is_printable(endpoint) && !strpbrk(endpoint, "?#@ ") &&
-        strlen(endpoint) < HC_URL_MAX / 4 && hc_url_join(url, endpoint, endpoint))
-        return 0;
-    return hc_fail_field(err, HC_INVALID_OPTIONS, "endpoint",
-                         "the endpoint is no http:// or https:// URL: set HF_ENDPOINT or "
-                         "--endpoint to one without user, query and fragment");
-}
-
-static struct hc_pool *open_pool(const char *user_agent, struct hc_error *err)
+static struct hc_pool *open_pool(const struct hc_settings *settings, struct hc_error *err)
 {
     char text[512];
-    const char *extra = user_agent ? user_agent : "";
+    const char *extra = settings->user_agent ? settings->user_agent : "";
 
     if (!hc_text_is_printable(extra) ||
         hc_format(text, sizeof text, "hubcache/" HC_VERSION "%s%s", extra[0] ? "; " : "",
@@ -85,16 +72,24 @@ static struct hc_pool *open_pool(const char *user_agent, struct hc_error *err)
                             "the user agent is too long or has control characters");
         return NULL;
     }
-    return hc_pool_open(text, err);
+    return hc_pool_open(text, settings->bytes_per_second, err);
+}
+
+static int add_endpoint(struct hc_hub *hub, const char *url, unsigned requests_per_second,
+                        struct hc_error *err)
+{
+    struct hc_endpoint *endpoint = hc_endpoint_new(url, requests_per_second, err);
+
+    if (!endpoint)
+        return -1;
+    hub->endpoints[hub->endpoint_count++] = endpoint;
+    return 0;
 }
 
 struct hc_hub *hc_hub_open(const struct hc_settings *settings, struct hc_error *err)
 {
-    HC_AUTO(hc_hub) *hub = NULL;
+    HC_AUTO(hc_hub) *hub = calloc(1, sizeof *hub);
 
-    if (check_endpoint(settings->endpoint, err) < 0)
-        return NULL;
-    hub = calloc(1, sizeof *hub);
     if (!hub) {
         (void)hc_fail_memory(err);
         return NULL;
@@ -103,11 +98,12 @@ struct hc_hub *hc_hub_open(const struct hc_settings *settings, struct hc_error *
     hub->download_timeout_s = settings->download_timeout_s;
     hub->retries = settings->retries;
     hub->retry_base_ms = settings->retry_base_ms;
-    hub->endpoint = hc_text_copy(settings->endpoint, err);
-    hub->questions = hub->endpoint ? hc_questions_new(err) : NULL;
+    if (add_endpoint(hub, settings->endpoint, settings->requests_per_second, err) < 0)
+        return NULL;
+    hub->questions = hc_questions_new(err);
     if (!hub->questions)
         return NULL;
-    hub->pool = open_pool(settings->user_agent, err);
+    hub->pool = open_pool(settings, err);
     return hub->pool ? hc_take(&hub) : NULL;
 }
 
@@ -117,7 +113,8 @@ void hc_hub_close(struct hc_hub *hub)
         return;
     hc_pool_close(hub->pool);
     hc_questions_free(hub->questions);
-    free(hub->endpoint);
+    for (size_t i = 0; i < hub->endpoint_count; i++)
+        hc_endpoint_free(hub->endpoints[i]);
     free(hub);
 }
 
@@ -144,5 +141,5 @@ int hc_hub_get(struct hc_hub *hub, const struct hc_download *download,
 
 const char *hc_hub_endpoint(const struct hc_hub *hub)
 {
-    return hub->endpoint;
+    return hc_endpoint_url(hub->endpoints[0]);
 }

@@ -123,7 +123,7 @@ static int turn_page(struct hc_ask *ask, const char *seen, struct hc_error *err)
     if (!ask->reply.next_page[0])
         return 0;
     if (!hc_url_join(next, ask->request.url, ask->reply.next_page) ||
-        !hc_url_same_origin(next, ask->hub->endpoint))
+        !hc_url_same_origin(next, ask->question.endpoint))
         return hc_fail(err, HC_BAD_HUB_REPLY, "the next page is not on the Hub");
     if (strcmp(next, seen) == 0)
         return hc_fail(err, HC_BAD_HUB_REPLY, "its pages go round in a circle");
@@ -168,7 +168,7 @@ struct hc_tree *hc_hub_tree(struct hc_hub *hub, const struct hc_repo *repo,
     if (!tree)
         return NULL;
     hc_ask_init(&ask, hub, caller, &about);
-    if (hc_url_tree(ask.request.url, hub->endpoint, repo, commit, err) < 0)
+    if (hc_url_tree(ask.request.url, ask.question.endpoint, repo, commit, err) < 0)
         return NULL;
     if (read_pages(&ask, tree, err) < 0)
         return NULL;

@@ -58,7 +58,9 @@ int hc_hub_head(struct hc_hub *hub, const struct hc_place *place,
 {
     struct inquiry inquiry = {.hub = hub,
                               .caller = caller,
-                              .about = {place->repo, place->revision, place->path}};
+                              .about = {.repo = place->repo,
+                                        .revision = place->revision,
+                                        .path = place->path}};
     const struct hc_shared_question question = {.name = inquiry.url,
                                                 .caller = caller,
                                                 .answer_size = sizeof *metadata,
@@ -66,7 +68,7 @@ int hc_hub_head(struct hc_hub *hub, const struct hc_place *place,
                                                 .ctx = &inquiry};
 
     metadata->commit[0] = '\0';
-    if (hc_url_resolve(inquiry.url, hub->endpoint, place->repo, place->revision,
+    if (hc_url_resolve(inquiry.url, hc_hub_endpoint(hub), place->repo, place->revision,
                        place->path, err) < 0)
         return -1;
     return hc_questions_ask(hub->questions, &question, metadata, err);
@@ -85,7 +87,7 @@ int hc_hub_revision(struct hc_hub *hub, const struct hc_repo *repo, const char *
                                                 .ask = ask_revision,
                                                 .ctx = &inquiry};
 
-    if (hc_url_revision(inquiry.url, hub->endpoint, repo, revision, err) < 0)
+    if (hc_url_revision(inquiry.url, hc_hub_endpoint(hub), repo, revision, err) < 0)
         return -1;
     return hc_questions_ask(hub->questions, &question, commit, err);
 }

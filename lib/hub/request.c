@@ -11,6 +11,8 @@
  */
 #include "request.h"
 
+#include "bucket.h"
+
 #include <base/error.h>
 #include <base/text.h>
 
@@ -33,12 +35,14 @@ struct hc_pool {
         pthread_mutex_t lock;
         CURL *idle[IDLE_MAX];
         size_t count;
+        struct hc_bucket bandwidth;
     } shared;
 };
 
 /* One exchange while curl runs it. */
 struct exchange {
     CURL *curl;
+    struct hc_pool *pool;
     const struct hc_request *request;
     struct hc_reply *reply;
     struct hc_body refusal;
@@ -100,6 +104,20 @@ static void keep_refusal(struct exchange *exchange, const char *bytes, size_t co
     (void)hc_body_add(&exchange->refusal, bytes, count < room ? count : room, &ignored);
 }
 
+/* Waits until the bandwidth that these bytes took is there again. */
+static int throttle(struct exchange *exchange, size_t count)
+{
+    struct hc_pool *pool = exchange->pool;
+    int64_t wait_ms;
+
+    (void)pthread_mutex_lock(&pool->shared.lock);
+    wait_ms = hc_bucket_take(&pool->shared.bandwidth, count, hc_monotonic_ms());
+    (void)pthread_mutex_unlock(&pool->shared.lock);
+    if (wait_ms == 0)
+        return 0;
+    return hc_call_pause(exchange->request->call, wait_ms, &exchange->failure);
+}
+
 static size_t on_body(char *bytes, size_t size, size_t count, void *ctx)
 {
     struct exchange *exchange = ctx;
@@ -108,8 +126,9 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *ctx)
 
     if (exchange->reply->status / 100 != 2) {
         keep_refusal(exchange, bytes, length);
-    } else if (request->write && request->write(request->ctx, exchange->reply, bytes,
-                                                length, &exchange->failure) < 0) {
+    } else if ((request->write && request->write(request->ctx, exchange->reply, bytes,
+                                                 length, &exchange->failure) < 0) ||
+               throttle(exchange, length) < 0) {
         exchange->has_failed = true;
         return CURL_WRITEFUNC_ERROR;
     }
@@ -253,7 +272,8 @@ static void give_back(struct hc_pool *pool, CURL *curl)
     curl_easy_cleanup(curl);
 }
 
-struct hc_pool *hc_pool_open(const char *user_agent, struct hc_error *err)
+struct hc_pool *hc_pool_open(const char *user_agent, uint64_t bytes_per_second,
+                             struct hc_error *err)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct hc_pool *pool = calloc(1, sizeof *pool);
@@ -264,6 +284,7 @@ struct hc_pool *hc_pool_open(const char *user_agent, struct hc_error *err)
         return NULL;
     }
     (void)pthread_mutex_init(&pool->shared.lock, NULL);
+    pool->shared.bandwidth.per_second = bytes_per_second;
     pool->user_agent = hc_text_copy(user_agent, err);
     if (!pool->user_agent) {
         hc_pool_close(pool);
@@ -287,6 +308,7 @@ int hc_pool_perform(struct hc_pool *pool, const struct hc_request *request,
                     struct hc_reply *reply, struct hc_error *err)
 {
     struct exchange exchange = {.curl = borrow(pool),
+                                .pool = pool,
                                 .request = request,
                                 .reply = reply,
                                 .heard_ms = hc_monotonic_ms()};

@@ -36,8 +36,9 @@ struct hc_request {
 
 struct hc_pool; /* connections, idle ones kept alive */
 
-/* `user_agent` is copied. */
-struct hc_pool *hc_pool_open(const char *user_agent, struct hc_error *err);
+/* `user_agent` is copied. All exchanges together get `bytes_per_second`, 0: no limit. */
+struct hc_pool *hc_pool_open(const char *user_agent, uint64_t bytes_per_second,
+                             struct hc_error *err);
 
 /* No exchange may be running. */
 void hc_pool_close(struct hc_pool *pool);

@@ -11,19 +11,33 @@
 
 #include <sys/random.h>
 
+enum { JITTER_MAX_MS = 1000 };
+
 static bool may_pass(const struct hc_error *err)
 {
     return (err->reason == HC_HUB_UNREACHABLE && !err->is_final) ||
            err->reason == HC_HUB_RATE_LIMITED;
 }
 
+int64_t hc_jitter_ms(int64_t ms)
+{
+    int64_t most_ms = ms / 8 < JITTER_MAX_MS ? ms / 8 : JITTER_MAX_MS;
+    uint32_t chance = 0;
+
+    (void)getrandom(&chance, sizeof chance, GRND_NONBLOCK);
+    return most_ms * (chance % 1024) / 1023;
+}
+
 static int64_t next_pause_ms(const struct hc_retry *retry, const struct hc_hub *hub,
                              const struct hc_error *err)
 {
-    if (err->retry_after_ms == 0)
+    int64_t told_ms = err->retry_after_ms;
+
+    if (told_ms == 0)
         return hc_hub_pause_ms(hub, retry->attempt);
-    return err->retry_after_ms < HC_PAUSE_TOLD_MAX_MS ? err->retry_after_ms
-                                                      : HC_PAUSE_TOLD_MAX_MS;
+    if (told_ms > HC_PAUSE_TOLD_MAX_MS)
+        told_ms = HC_PAUSE_TOLD_MAX_MS;
+    return told_ms + hc_jitter_ms(told_ms);
 }
 
 /* How long a pause may last. */

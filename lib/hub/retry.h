@@ -21,6 +21,10 @@ enum {
     HC_RETRY_ADVICE_MS = 5000      /* what callers are told when the Hub did not say */
 };
 
+/* Up to an eighth of `ms`, at most a second, by chance: what is added to a pause that all
+ * were told, lest they all come back together. */
+int64_t hc_jitter_ms(int64_t ms);
+
 /*
  * After `err` (whose `retry_after_ms` is what the Hub said, or 0): pauses and returns 0
  * when it is worth asking again, else -1 with the last word in `err`: what it was, with

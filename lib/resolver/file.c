@@ -309,6 +309,7 @@ static int ask(const struct wish *wish, struct hc_call *call, struct hc_file *fi
         describe(wish, &caller, &metadata, err) < 0)
         return fall_back(&older, file, err);
     hc_file_clear(&older);
+    caller.asks_once = false;
     return obtain(wish, &metadata, &caller, file, err);
 }
 

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The lock guards a handful of numbers (health.h, bucket.h) and is never held while
+ * somebody waits.
+ */
+#include "endpoint.h"
+
+#include "bucket.h"
+#include "health.h"
+#include "retry.h"
+#include "url.h"
+
+#include <base/error.h>
+#include <base/text.h>
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/random.h>
+
+struct hc_endpoint {
+    char *url;
+    struct {
+        pthread_mutex_t lock;
+        struct hc_health health;
+        struct hc_bucket budget;
+    } shared;
+};
+
+/* A URL of the web with nothing behind the path, and nobody's password in it. */
+static int check_url(const char *url, struct hc_error *err)
+{
+    char joined[HC_URL_MAX];
+
+    if (url && hc_text_is_printable(url) && !strpbrk(url, "?#@ ") &&
+        strlen(url) < HC_URL_MAX / 4 && hc_url_join(joined, url, url))
+        return 0;
+    return hc_fail_field(err, HC_INVALID_OPTIONS, "endpoint",
+                         "the endpoint is no http:// or https:// URL: set HF_ENDPOINT or "
+                         "--endpoint to one without user, query and fragment");
+}
+
+static int64_t patience_ms(struct hc_call *call)
+{
+    int64_t left_ms = hc_call_remaining_ms(call);
+
+    return left_ms == HC_NO_DEADLINE ? HC_PAUSES_MAX_MS : left_ms;
+}
+
+static int fail_held(const struct hc_endpoint *endpoint, enum hc_reason reason,
+                     int64_t left_ms, struct hc_error *err)
+{
+    (void)hc_fail(err, reason,
+                  "%.100s asked for a pause earlier; it is asked again in %" PRId64 " ms",
+                  endpoint->url, left_ms);
+    err->retry_after_ms = (unsigned)left_ms;
+    return -1;
+}
+
+/* Waits as long as the endpoint asked for, and a little more, each for himself, so that
+ * not all come back at once. */
+static int await_release(struct hc_endpoint *endpoint, const struct hc_caller *caller,
+                         struct hc_error *err)
+{
+    for (;;) {
+        enum hc_reason reason;
+        int64_t held_ms, pause_ms;
+
+        (void)pthread_mutex_lock(&endpoint->shared.lock);
+        held_ms = hc_health_held_ms(&endpoint->shared.health, hc_monotonic_ms());
+        reason = endpoint->shared.health.held_for;
+        (void)pthread_mutex_unlock(&endpoint->shared.lock);
+        if (held_ms == 0)
+            return 0;
+        pause_ms = held_ms + hc_jitter_ms(held_ms);
+        if (caller->asks_once || pause_ms >= patience_ms(caller->call))
+            return fail_held(endpoint, reason, held_ms, err);
+        if (hc_call_pause(caller->call, pause_ms, err) < 0)
+            return -1;
+    }
+}
+
+static int check_down(struct hc_endpoint *endpoint, const struct hc_caller *caller,
+                      struct hc_error *err)
+{
+    int64_t left_ms;
+
+    if (!caller->asks_once)
+        return 0;
+    (void)pthread_mutex_lock(&endpoint->shared.lock);
+    left_ms = hc_health_probe(&endpoint->shared.health, hc_monotonic_ms());
+    (void)pthread_mutex_unlock(&endpoint->shared.lock);
+    if (left_ms == 0)
+        return 0;
+    (void)hc_fail(err, HC_HUB_UNREACHABLE,
+                  "it did not answer %d times in a row, and is asked again in %" PRId64
+                  " ms",
+                  HC_FAILURES_MAX, left_ms);
+    err->retry_after_ms = (unsigned)left_ms;
+    return -1;
+}
+
+static int spend(struct hc_endpoint *endpoint, const struct hc_caller *caller,
+                 struct hc_error *err)
+{
+    struct hc_bucket *budget = &endpoint->shared.budget;
+    int64_t now_ms = hc_monotonic_ms();
+    int64_t wait_ms;
+    bool is_granted;
+
+    (void)pthread_mutex_lock(&endpoint->shared.lock);
+    wait_ms = hc_bucket_wait_ms(budget, 1, now_ms);
+    is_granted = wait_ms == 0 || wait_ms < patience_ms(caller->call);
+    if (is_granted)
+        (void)hc_bucket_take(budget, 1, now_ms);
+    (void)pthread_mutex_unlock(&endpoint->shared.lock);
+    if (is_granted)
+        return wait_ms > 0 ? hc_call_pause(caller->call, wait_ms, err) : 0;
+    (void)hc_fail(err, HC_HUB_RATE_LIMITED,
+                  "the budget of %" PRIu64 " requests a second is spent for %" PRId64
+                  " ms: raise it, or ask for less",
+                  budget->per_second, wait_ms);
+    err->retry_after_ms = (unsigned)wait_ms;
+    return -1;
+}
+
+struct hc_endpoint *hc_endpoint_new(const char *url, unsigned requests_per_second,
+                                    struct hc_error *err)
+{
+    HC_AUTO(hc_endpoint) *endpoint = NULL;
+
+    if (check_url(url, err) < 0)
+        return NULL;
+    endpoint = calloc(1, sizeof *endpoint);
+    if (!endpoint) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    (void)pthread_mutex_init(&endpoint->shared.lock, NULL);
+    endpoint->shared.budget.per_second = requests_per_second;
+    endpoint->url = hc_text_copy(url, err);
+    return endpoint->url ? hc_take(&endpoint) : NULL;
+}
+
+void hc_endpoint_free(struct hc_endpoint *endpoint)
+{
+    if (!endpoint)
+        return;
+    (void)pthread_mutex_destroy(&endpoint->shared.lock);
+    free(endpoint->url);
+    free(endpoint);
+}
+
+const char *hc_endpoint_url(const struct hc_endpoint *endpoint)
+{
+    return endpoint->url;
+}
+
+int hc_endpoint_enter(struct hc_endpoint *endpoint, const struct hc_caller *caller,
+                      struct hc_error *err)
+{
+    if (await_release(endpoint, caller, err) < 0 || check_down(endpoint, caller, err) < 0)
+        return -1;
+    return spend(endpoint, caller, err);
+}
+
+void hc_endpoint_hear(struct hc_endpoint *endpoint, const struct hc_reply *reply,
+                      const struct hc_error *failure)
+{
+    struct hc_health *health = &endpoint->shared.health;
+    bool is_overloaded = reply->status == 408 || reply->status >= 500;
+    bool is_silent = failure && reply->status == 0 && !failure->is_final &&
+                     failure->reason == HC_HUB_UNREACHABLE;
+    int64_t now_ms = hc_monotonic_ms();
+    int64_t hold_ms = hc_reply_may_pass(reply) ? reply->retry_after_ms : 0;
+
+    if (hold_ms > HC_PAUSE_TOLD_MAX_MS)
+        hold_ms = HC_PAUSE_TOLD_MAX_MS;
+    (void)pthread_mutex_lock(&endpoint->shared.lock);
+    if (is_silent || is_overloaded)
+        hc_health_fail(health, now_ms);
+    else if (reply->status != 0)
+        hc_health_rise(health);
+    if (hold_ms > 0)
+        hc_health_hold(health, is_overloaded ? HC_HUB_UNREACHABLE : HC_HUB_RATE_LIMITED,
+                       hold_ms, now_ms);
+    (void)pthread_mutex_unlock(&endpoint->shared.lock);
+}
+
+bool hc_endpoint_is_down(struct hc_endpoint *endpoint)
+{
+    bool is_down;
+
+    (void)pthread_mutex_lock(&endpoint->shared.lock);
+    is_down = hc_health_down_ms(&endpoint->shared.health, hc_monotonic_ms()) > 0;
+    (void)pthread_mutex_unlock(&endpoint->shared.lock);
+    return is_down;
+}

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise to the Hub: what it tells one caller is heeded by all, and it gets no more
+ * than its budget. The promise to callers: nobody waits longer than it makes sense.
+ */
+#include "hub_fixture.h"
+
+#include <hub/ask.h>
+#include <hub/health.h>
+
+#include <string.h>
+
+static struct hc_endpoint *endpoint_of(struct fixture *f)
+{
+    return f->hub->endpoints[0];
+}
+
+/* As if another caller had just been told so. */
+static void hear_status(struct fixture *f, long status, unsigned retry_after_ms)
+{
+    const struct hc_reply reply = {.status = status, .retry_after_ms = retry_after_ms};
+
+    hc_endpoint_hear(endpoint_of(f), &reply, NULL);
+}
+
+static void hear_silence(struct fixture *f, unsigned times)
+{
+    const struct hc_error failure = {.reason = HC_HUB_UNREACHABLE};
+    const struct hc_reply nothing = {0};
+
+    while (times-- > 0)
+        hc_endpoint_hear(endpoint_of(f), &nothing, &failure);
+}
+
+static void what_one_caller_is_told_holds_back_all(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_metadata metadata;
+    int64_t start_ms = hc_monotonic_ms();
+
+    hear_status(f, 429, 300);
+    assert_int_equal(head(f, "config.json", &metadata), 0);
+    assert_true(hc_monotonic_ms() - start_ms >= 300);
+}
+
+static void a_hold_that_outlasts_the_deadline_is_told_at_once(void **state)
+{
+    static const struct {
+        long status;
+        enum hc_reason reason;
+    } rows[] = {{429, HC_HUB_RATE_LIMITED}, {503, HC_HUB_UNREACHABLE}};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        HC_AUTO(hc_hub) *hub = open_hub(test_hub_endpoint(f->server), 3);
+        HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 20000);
+        const struct hc_caller caller = {.call = call};
+        const struct hc_reply reply = {.status = rows[i].status, .retry_after_ms = 60000};
+        char commit[HC_COMMIT_SIZE];
+
+        hc_endpoint_hear(hub->endpoints[0], &reply, NULL);
+        assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &caller, commit, &f->err),
+                         -1);
+        assert_int_equal(f->err.reason, rows[i].reason);
+        assert_in_range(f->err.retry_after_ms, 50000, 60000);
+        assert_non_null(strstr(f->err.message, "org/m"));
+        assert_true(hc_call_remaining_ms(call) > 10000);
+    }
+    assert_int_equal(test_hub_count(f->server, NULL, NULL), 0);
+}
+
+static void who_has_an_older_answer_does_not_wait_for_a_hold(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_metadata metadata;
+
+    f->caller.asks_once = true;
+    hear_status(f, 429, 20000);
+    assert_int_equal(head(f, "config.json", &metadata), -1);
+    assert_int_equal(f->err.reason, HC_HUB_RATE_LIMITED);
+    assert_int_equal(test_hub_count(f->server, NULL, NULL), 0);
+}
+
+static void what_is_down_is_left_alone_by_those_who_can_do_without(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_metadata metadata;
+
+    f->caller.asks_once = true;
+    hear_silence(f, HC_FAILURES_MAX);
+    assert_int_equal(head(f, "config.json", &metadata), -1);
+    assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
+    assert_int_equal(test_hub_count(f->server, NULL, NULL), 0);
+
+    f->caller.asks_once = false; /* the others find it back, for all */
+    assert_int_equal(head(f, "config.json", &metadata), 0);
+    f->caller.asks_once = true;
+    assert_int_equal(head(f, "config.json", &metadata), 0);
+}
+
+static void an_outage_is_noticed_by_asking(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_metadata metadata;
+
+    inject(f, (struct test_hub_rule){.fault = TEST_HUB_CLOSE});
+    f->caller.asks_once = true;
+    for (int i = 0; i < HC_FAILURES_MAX + 5; i++) {
+        assert_int_equal(head(f, "config.json", &metadata), -1);
+        assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
+    }
+    assert_int_equal(test_hub_count(f->server, NULL, NULL), HC_FAILURES_MAX);
+}
+
+static void who_has_an_older_answer_hears_of_an_outage_before_its_deadline(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 1900);
+    struct hc_metadata metadata;
+
+    inject(f, (struct test_hub_rule){.fault = TEST_HUB_DELAY, .number = 60000});
+    f->caller = (struct hc_caller){.call = call, .asks_once = true};
+    assert_int_equal(head(f, "config.json", &metadata), -1);
+    assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
+}
+
+/* A hub that may be asked once a second. */
+static struct hc_hub *open_thrifty_hub(struct fixture *f)
+{
+    char *endpoint = strdup(test_hub_endpoint(f->server));
+    const struct hc_settings settings = {.endpoint = endpoint,
+                                         .metadata_timeout_s = 5,
+                                         .requests_per_second = 1};
+    struct hc_hub *hub = hc_hub_open(&settings, &f->err);
+
+    assert_non_null(hub);
+    free(endpoint);
+    return hub;
+}
+
+static void the_budget_is_kept(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_hub) *hub = open_thrifty_hub(f);
+    int64_t start_ms = hc_monotonic_ms();
+    char commit[HC_COMMIT_SIZE];
+
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->caller, commit,
+                                         &f->err),
+                         0);
+    assert_true(hc_monotonic_ms() - start_ms >= 900);
+}
+
+static void a_budget_spent_beyond_the_deadline_is_told_at_once(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_hub) *hub = open_thrifty_hub(f);
+    HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 900);
+    char commit[HC_COMMIT_SIZE];
+
+    f->caller.call = call;
+    assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->caller, commit, &f->err),
+                     0);
+    assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->caller, commit, &f->err),
+                     -1);
+    assert_int_equal(f->err.reason, HC_HUB_RATE_LIMITED);
+    assert_in_range(f->err.retry_after_ms, 1, 1000);
+    assert_int_equal(test_hub_count(f->server, NULL, NULL), 1);
+}
+
+static int take(void *ctx, const void *bytes, size_t count, struct hc_error *err)
+{
+    size_t *taken = ctx;
+
+    (void)bytes, (void)err;
+    *taken += count;
+    return 0;
+}
+
+static void bandwidth_is_waited_for_until_the_caller_leaves(void **state)
+{
+    struct fixture *f = *state;
+    char *endpoint = strdup(test_hub_endpoint(f->server));
+    const struct hc_settings settings = {.endpoint = endpoint,
+                                         .download_timeout_s = 5,
+                                         .bytes_per_second = 1};
+    HC_AUTO(hc_hub) *hub = hc_hub_open(&settings, &f->err);
+    HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 500);
+    size_t taken = 0;
+    const struct hc_download download = {.repo = &f->repo,
+                                         .commit = f->commit,
+                                         .path = "model.bin",
+                                         .size = 10,
+                                         .write = take,
+                                         .ctx = &taken};
+
+    f->caller.call = call;
+    assert_non_null(hub);
+    assert_int_equal(hc_hub_get(hub, &download, &f->caller, &f->err), -1);
+    assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
+    assert_int_equal(taken, 10);
+    free(endpoint);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, hub_set_up, hub_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(what_one_caller_is_told_holds_back_all),
+        TEST(a_hold_that_outlasts_the_deadline_is_told_at_once),
+        TEST(who_has_an_older_answer_does_not_wait_for_a_hold),
+        TEST(what_is_down_is_left_alone_by_those_who_can_do_without),
+        TEST(an_outage_is_noticed_by_asking),
+        TEST(who_has_an_older_answer_hears_of_an_outage_before_its_deadline),
+        TEST(the_budget_is_kept),
+        TEST(a_budget_spent_beyond_the_deadline_is_told_at_once),
+        TEST(bandwidth_is_waited_for_until_the_caller_leaves),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
