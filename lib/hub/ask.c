@@ -15,6 +15,9 @@
 
 #include <string.h>
 
+/* How often what is unreachable is asked again when a mirror may be asked instead. */
+enum { RETRIES_BEFORE_MIRROR = 1 };
+
 static bool is_redirect(const struct hc_reply *reply)
 {
     switch (reply->status) {
@@ -76,7 +79,7 @@ static int perform_at_home(struct hc_ask *ask, struct hc_error *err)
 
     if (hc_endpoint_enter(ask->endpoint, ask->caller, err) < 0)
         return -1;
-    ask->request.token = ask->caller->token;
+    ask->request.token = ask->is_trusted ? ask->caller->token : NULL;
     result = hc_pool_perform(ask->hub->pool, &ask->request, &ask->reply, err);
     hc_endpoint_hear(ask->endpoint, &ask->reply, result < 0 ? err : NULL);
     return result;
@@ -131,11 +134,19 @@ void hc_ask_init(struct hc_ask *ask, struct hc_hub *hub, const struct hc_caller 
     ask->hub = hub;
     ask->caller = caller;
     ask->question = *about;
-    ask->endpoint = hub->endpoints[0];
-    ask->question.endpoint = hc_endpoint_url(ask->endpoint);
-    ask->question.had_token = caller->token && caller->token[0];
     ask->request.call = caller->call;
     ask->request.timeout_s = timeout_of(hub, caller);
+    hc_ask_address(ask, hub->endpoints[0]);
+}
+
+void hc_ask_address(struct hc_ask *ask, struct hc_endpoint *endpoint)
+{
+    const char *token = ask->caller->token;
+
+    ask->endpoint = endpoint;
+    ask->is_trusted = endpoint == ask->hub->endpoints[0];
+    ask->question.endpoint = hc_endpoint_url(endpoint);
+    ask->question.had_token = ask->is_trusted && token && token[0];
 }
 
 int hc_ask_fail(const struct hc_ask *ask, struct hc_error *err)
@@ -175,7 +186,8 @@ int hc_ask_once(struct hc_ask *ask, struct hc_error *err)
 
 int hc_ask(struct hc_ask *ask, struct hc_body *body, struct hc_error *err)
 {
-    struct hc_retry retry = {.attempt = ask->caller->asks_once ? ask->hub->retries : 0};
+    struct hc_retry retry = {.attempt = ask->caller->asks_once ? ask->hub->retries : 0,
+                             .most = ask->has_mirror ? RETRIES_BEFORE_MIRROR : 0};
     char start[HC_URL_MAX];
 
     memcpy(start, ask->request.url, sizeof start);

@@ -33,6 +33,9 @@ struct hc_ask {
     struct hc_hub *hub;
     const struct hc_caller *caller;
     struct hc_endpoint *endpoint; /* that is asked */
+    bool is_trusted;              /* it is the Hub itself, which may see the token */
+    bool has_mirror;              /* there is another one to ask */
+    bool has_begun;               /* some of the answer was passed on */
     struct hc_question question;
     struct hc_request request; /* its url becomes the last one asked */
     struct hc_reply reply;     /* the last one's; see hc_ask_once */
@@ -42,6 +45,9 @@ struct hc_ask {
  * `path`. */
 void hc_ask_init(struct hc_ask *ask, struct hc_hub *hub, const struct hc_caller *caller,
                  const struct hc_question *about);
+
+/* Of another endpoint, with nothing heard yet. */
+void hc_ask_address(struct hc_ask *ask, struct hc_endpoint *endpoint);
 
 /* Puts what was asked, and of whom, before what says neither; always -1. */
 int hc_ask_fail(const struct hc_ask *ask, struct hc_error *err);

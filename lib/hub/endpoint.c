@@ -80,26 +80,6 @@ static int await_release(struct hc_endpoint *endpoint, const struct hc_caller *c
     }
 }
 
-static int check_down(struct hc_endpoint *endpoint, const struct hc_caller *caller,
-                      struct hc_error *err)
-{
-    int64_t left_ms;
-
-    if (!caller->asks_once)
-        return 0;
-    (void)pthread_mutex_lock(&endpoint->shared.lock);
-    left_ms = hc_health_probe(&endpoint->shared.health, hc_monotonic_ms());
-    (void)pthread_mutex_unlock(&endpoint->shared.lock);
-    if (left_ms == 0)
-        return 0;
-    (void)hc_fail(err, HC_HUB_UNREACHABLE,
-                  "it did not answer %d times in a row, and is asked again in %" PRId64
-                  " ms",
-                  HC_FAILURES_MAX, left_ms);
-    err->retry_after_ms = (unsigned)left_ms;
-    return -1;
-}
-
 static int spend(struct hc_endpoint *endpoint, const struct hc_caller *caller,
                  struct hc_error *err)
 {
@@ -139,7 +119,11 @@ struct hc_endpoint *hc_endpoint_new(const char *url, unsigned requests_per_secon
     (void)pthread_mutex_init(&endpoint->shared.lock, NULL);
     endpoint->shared.budget.per_second = requests_per_second;
     endpoint->url = hc_text_copy(url, err);
-    return endpoint->url ? hc_take(&endpoint) : NULL;
+    if (!endpoint->url)
+        return NULL;
+    for (size_t end = strlen(url); end > 0 && endpoint->url[end - 1] == '/'; end--)
+        endpoint->url[end - 1] = '\0';
+    return hc_take(&endpoint);
 }
 
 void hc_endpoint_free(struct hc_endpoint *endpoint)
@@ -159,7 +143,7 @@ const char *hc_endpoint_url(const struct hc_endpoint *endpoint)
 int hc_endpoint_enter(struct hc_endpoint *endpoint, const struct hc_caller *caller,
                       struct hc_error *err)
 {
-    if (await_release(endpoint, caller, err) < 0 || check_down(endpoint, caller, err) < 0)
+    if (await_release(endpoint, caller, err) < 0)
         return -1;
     return spend(endpoint, caller, err);
 }
@@ -187,12 +171,23 @@ void hc_endpoint_hear(struct hc_endpoint *endpoint, const struct hc_reply *reply
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
 }
 
-bool hc_endpoint_is_down(struct hc_endpoint *endpoint)
+int64_t hc_endpoint_probe(struct hc_endpoint *endpoint)
 {
-    bool is_down;
+    int64_t left_ms;
 
     (void)pthread_mutex_lock(&endpoint->shared.lock);
-    is_down = hc_health_down_ms(&endpoint->shared.health, hc_monotonic_ms()) > 0;
+    left_ms = hc_health_probe(&endpoint->shared.health, hc_monotonic_ms());
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
-    return is_down;
+    return left_ms;
+}
+
+int hc_endpoint_fail_down(const struct hc_endpoint *endpoint, int64_t left_ms,
+                          struct hc_error *err)
+{
+    (void)hc_fail(
+        err, HC_HUB_UNREACHABLE,
+        "%.100s did not answer %d times in a row, and is asked again in %" PRId64 " ms",
+        endpoint->url, HC_FAILURES_MAX, left_ms);
+    err->retry_after_ms = (unsigned)left_ms;
+    return -1;
 }

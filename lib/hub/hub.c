@@ -5,7 +5,7 @@
  */
 #include "hub.h"
 
-#include "ask.h"
+#include "mirror.h"
 #include "url.h"
 
 #include <base/error.h>
@@ -48,16 +48,49 @@ static int deliver(void *ctx, const struct hc_reply *reply, const void *bytes,
     return delivery->download->write(delivery->download->ctx, bytes, count, err);
 }
 
-/* Where the bytes are: what the caller heard from a HEAD, else the Hub's own address. */
-static int locate(const struct hc_hub *hub, const struct hc_download *download,
-                  char url[HC_URL_MAX], struct hc_error *err)
+/* One attempt at the URL that is set. */
+static int attempt(struct delivery *delivery, struct hc_ask *ask, struct hc_error *err)
 {
-    if (!download->location)
-        return hc_url_resolve(url, hc_hub_endpoint(hub), download->repo, download->commit,
-                              download->path, err);
-    if (!hc_url_join(url, hc_hub_endpoint(hub), download->location))
-        return hc_fail(err, HC_BAD_HUB_REPLY, "the file's location is no URL");
+    int result;
+
+    ask->request.timeout_s = ask->hub->download_timeout_s;
+    ask->request.offset = delivery->download->offset;
+    ask->request.write = deliver;
+    ask->request.ctx = delivery;
+    result = hc_ask_once(ask, err);
+    ask->has_begun = delivery->has_begun;
+    if (result < 0)
+        return -1;
+    if (!delivery->has_begun && begin(delivery, &ask->reply, err) < 0)
+        return hc_ask_fail(ask, err);
     return 0;
+}
+
+static int put_get(void *ctx, struct hc_ask *ask, struct hc_error *err)
+{
+    struct delivery *delivery = ctx;
+    const struct hc_download *download = delivery->download;
+
+    if (hc_url_resolve(ask->request.url, ask->question.endpoint, download->repo,
+                       download->commit, download->path, err) < 0)
+        return -1;
+    return attempt(delivery, ask, err);
+}
+
+/* Where a HEAD said the bytes are, whichever endpoint that was. */
+static int get_located(struct hc_ask *ask, struct delivery *delivery,
+                       struct hc_error *err)
+{
+    const struct hc_hub *hub = ask->hub;
+
+    if (!hc_url_join(ask->request.url, hc_hub_endpoint(hub),
+                     delivery->download->location))
+        return hc_fail(err, HC_BAD_HUB_REPLY, "the file's location is no URL");
+    for (size_t i = hub->endpoint_count; i-- > 0;) {
+        if (hc_url_same_origin(ask->request.url, hc_endpoint_url(hub->endpoints[i])))
+            hc_ask_address(ask, hub->endpoints[i]);
+    }
+    return attempt(delivery, ask, err);
 }
 
 static struct hc_pool *open_pool(const struct hc_settings *settings, struct hc_error *err)
@@ -86,6 +119,27 @@ static int add_endpoint(struct hc_hub *hub, const char *url, unsigned requests_p
     return 0;
 }
 
+/* The Hub, then its mirrors; each has a budget of its own. */
+static int add_endpoints(struct hc_hub *hub, const struct hc_settings *settings,
+                         struct hc_error *err)
+{
+    unsigned budget = settings->requests_per_second;
+
+    if (settings->mirror_count >= HC_ENDPOINTS_MAX)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "mirrors",
+                             "%zu mirrors are set; %d is the most",
+                             settings->mirror_count, HC_ENDPOINTS_MAX - 1);
+    if (add_endpoint(hub, settings->endpoint, budget, err) < 0)
+        return -1;
+    for (size_t i = 0; i < settings->mirror_count; i++) {
+        if (add_endpoint(hub, settings->mirrors[i], budget, err) < 0) {
+            (void)hc_format(err->field, sizeof err->field, "mirrors");
+            return hc_context(err, "mirror %zu", i + 1);
+        }
+    }
+    return 0;
+}
+
 struct hc_hub *hc_hub_open(const struct hc_settings *settings, struct hc_error *err)
 {
     HC_AUTO(hc_hub) *hub = calloc(1, sizeof *hub);
@@ -98,7 +152,7 @@ struct hc_hub *hc_hub_open(const struct hc_settings *settings, struct hc_error *
     hub->download_timeout_s = settings->download_timeout_s;
     hub->retries = settings->retries;
     hub->retry_base_ms = settings->retry_base_ms;
-    if (add_endpoint(hub, settings->endpoint, settings->requests_per_second, err) < 0)
+    if (add_endpoints(hub, settings, err) < 0)
         return NULL;
     hub->questions = hc_questions_new(err);
     if (!hub->questions)
@@ -121,22 +175,25 @@ void hc_hub_close(struct hc_hub *hub)
 int hc_hub_get(struct hc_hub *hub, const struct hc_download *download,
                const struct hc_caller *caller, struct hc_error *err)
 {
-    const struct hc_question about = {.repo = download->repo,
-                                      .revision = download->commit,
-                                      .path = download->path};
     struct delivery delivery = {.download = download};
+    const struct hc_errand errand = {.hub = hub,
+                                     .caller = caller,
+                                     .about = {.repo = download->repo,
+                                               .revision = download->commit,
+                                               .path = download->path},
+                                     .put = put_get,
+                                     .ctx = &delivery};
     struct hc_ask ask;
+    bool may_be_elsewhere;
 
-    hc_ask_init(&ask, hub, caller, &about);
-    ask.request.timeout_s = hub->download_timeout_s;
-    ask.request.offset = download->offset;
-    ask.request.write = deliver;
-    ask.request.ctx = &delivery;
-    if (locate(hub, download, ask.request.url, err) < 0 || hc_ask_once(&ask, err) < 0)
-        return -1;
-    if (!delivery.has_begun && begin(&delivery, &ask.reply, err) < 0)
-        return hc_ask_fail(&ask, err);
-    return 0;
+    if (!download->location)
+        return hc_mirrors_ask(&errand, err);
+    hc_ask_init(&ask, hub, caller, &errand.about);
+    if (get_located(&ask, &delivery, err) == 0)
+        return 0;
+    may_be_elsewhere = hub->endpoint_count > 1 && !delivery.has_begun &&
+                       err->reason == HC_HUB_UNREACHABLE && !err->is_final;
+    return may_be_elsewhere ? hc_mirrors_ask(&errand, err) : -1;
 }
 
 const char *hc_hub_endpoint(const struct hc_hub *hub)

@@ -11,8 +11,11 @@
  * reply.h. Callers who ask for the same file's metadata or the same revision at the same
  * time, with the same token, share one question.
  *
+ * What one caller is told (Retry-After, RateLimit) holds back all. What is unreachable is
+ * asked of the mirrors, in order (mirror.h).
+ *
  * A token goes to the endpoint's host and port only, never to where a redirect leads
- * beyond.
+ * beyond, and never to a mirror.
  */
 #ifndef HC_HUB_HUB_H
 #define HC_HUB_HUB_H

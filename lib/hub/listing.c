@@ -7,7 +7,7 @@
  */
 #include "listing.h"
 
-#include "ask.h"
+#include "mirror.h"
 #include "url.h"
 
 #include <base/error.h>
@@ -157,21 +157,33 @@ static int read_pages(struct hc_ask *ask, struct hc_tree *tree, struct hc_error 
     return more < 0 ? hc_ask_fail(ask, err) : 0;
 }
 
+/* All of it from one endpoint: pages of two do not make one listing. */
+static int put_tree(void *ctx, struct hc_ask *ask, struct hc_error *err)
+{
+    HC_AUTO(hc_tree) *tree = hc_tree_new(err);
+    struct hc_tree **answer = ctx;
+
+    if (!tree)
+        return -1;
+    if (hc_url_tree(ask->request.url, ask->question.endpoint, ask->question.repo,
+                    ask->question.revision, err) < 0 ||
+        read_pages(ask, tree, err) < 0)
+        return -1;
+    hc_tree_sort(tree);
+    *answer = hc_take(&tree);
+    return 0;
+}
+
 struct hc_tree *hc_hub_tree(struct hc_hub *hub, const struct hc_repo *repo,
                             const char *commit, const struct hc_caller *caller,
                             struct hc_error *err)
 {
-    const struct hc_question about = {.repo = repo, .revision = commit};
-    HC_AUTO(hc_tree) *tree = hc_tree_new(err);
-    struct hc_ask ask;
+    struct hc_tree *tree = NULL;
+    const struct hc_errand errand = {.hub = hub,
+                                     .caller = caller,
+                                     .about = {.repo = repo, .revision = commit},
+                                     .put = put_tree,
+                                     .ctx = &tree};
 
-    if (!tree)
-        return NULL;
-    hc_ask_init(&ask, hub, caller, &about);
-    if (hc_url_tree(ask.request.url, ask.question.endpoint, repo, commit, err) < 0)
-        return NULL;
-    if (read_pages(&ask, tree, err) < 0)
-        return NULL;
-    hc_tree_sort(tree);
-    return hc_take(&tree);
+    return hc_mirrors_ask(&errand, err) < 0 ? NULL : tree;
 }

@@ -48,13 +48,20 @@ static int64_t patience_ms(const struct hc_retry *retry, struct hc_call *call)
     return left == HC_NO_DEADLINE ? HC_PAUSES_MAX_MS - retry->waited_ms : left;
 }
 
+static unsigned most_pauses(const struct hc_retry *retry, const struct hc_hub *hub)
+{
+    bool is_fewer = retry->most > 0 && retry->most < hub->retries;
+
+    return is_fewer ? retry->most : hub->retries;
+}
+
 int hc_retry_pause(struct hc_retry *retry, const struct hc_hub *hub, struct hc_call *call,
                    struct hc_error *err)
 {
     int64_t pause_ms = next_pause_ms(retry, hub, err);
     struct hc_error left;
 
-    if (!may_pass(err) || retry->attempt >= hc_hub_retries(hub) ||
+    if (!may_pass(err) || retry->attempt >= most_pauses(retry, hub) ||
         pause_ms >= patience_ms(retry, call)) {
         bool wants_advice =
             err->reason == HC_HUB_UNREACHABLE || err->reason == HC_HUB_RATE_LIMITED;

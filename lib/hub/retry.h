@@ -12,6 +12,7 @@
 struct hc_retry {
     unsigned attempt;  /* pauses so far */
     int64_t waited_ms; /* and their length */
+    unsigned most;     /* Optional: fewer pauses than the hub's settings allow */
 };
 
 enum {

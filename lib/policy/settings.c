@@ -238,20 +238,37 @@ int hc_settings_load(struct hc_settings *settings, struct hc_error *err)
     return origin && !settings->user_agent ? -1 : 0;
 }
 
+static int append(char ***list, size_t *count, const char *text, struct hc_error *err)
+{
+    char **longer = reallocarray(*list, *count + 1, sizeof *longer);
+
+    if (!longer)
+        return hc_fail_memory(err);
+    *list = longer;
+    longer[*count] = hc_text_copy(text, err);
+    if (!longer[*count])
+        return -1;
+    (*count)++;
+    return 0;
+}
+
+static void clear_list(char **list, size_t count)
+{
+    while (count > 0)
+        free(list[--count]);
+    free(list);
+}
+
 int hc_settings_add_local_root(struct hc_settings *settings, const char *dir,
                                struct hc_error *err)
 {
-    size_t count = settings->local_root_count;
-    char **roots = reallocarray(settings->local_roots, count + 1, sizeof *roots);
+    return append(&settings->local_roots, &settings->local_root_count, dir, err);
+}
 
-    if (!roots)
-        return hc_fail_memory(err);
-    settings->local_roots = roots;
-    roots[count] = hc_text_copy(dir, err);
-    if (!roots[count])
-        return -1;
-    settings->local_root_count++;
-    return 0;
+int hc_settings_add_mirror(struct hc_settings *settings, const char *url,
+                           struct hc_error *err)
+{
+    return append(&settings->mirrors, &settings->mirror_count, url, err);
 }
 
 void hc_settings_clear(struct hc_settings *settings)
@@ -261,8 +278,7 @@ void hc_settings_clear(struct hc_settings *settings)
     free(settings->token);
     free(settings->token_file);
     free(settings->user_agent);
-    for (size_t i = 0; i < settings->local_root_count; i++)
-        free(settings->local_roots[i]);
-    free(settings->local_roots);
+    clear_list(settings->local_roots, settings->local_root_count);
+    clear_list(settings->mirrors, settings->mirror_count);
     *settings = (struct hc_settings){0};
 }

@@ -28,6 +28,10 @@ static int copy_strings(struct hc_settings *copy, const struct hc_settings *sett
         if (hc_settings_add_local_root(copy, settings->local_roots[i], err) < 0)
             return -1;
     }
+    for (size_t i = 0; i < settings->mirror_count; i++) {
+        if (hc_settings_add_mirror(copy, settings->mirrors[i], err) < 0)
+            return -1;
+    }
     return 0;
 }
 
@@ -41,6 +45,8 @@ static int copy_settings(struct hc_settings *copy, const struct hc_settings *set
     copy->token_file = copy->user_agent = NULL;
     copy->local_roots = NULL;
     copy->local_root_count = 0;
+    copy->mirrors = NULL;
+    copy->mirror_count = 0;
     return copy_strings(copy, settings, err);
 }
 

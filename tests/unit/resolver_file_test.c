@@ -140,6 +140,28 @@ static void an_outage_is_answered_from_the_cache_and_marked_stale(void **state)
     hc_file_clear(&file);
 }
 
+static void an_outage_with_a_mirror_is_none(void **state)
+{
+    struct fixture *f = *state;
+    struct test_hub *mirror = test_hub_start(&(struct test_hub_options){0});
+    struct hc_file file;
+
+    test_hub_add(mirror, "config.json", "mirrored", 8, false);
+    test_hub_commit(mirror, "models/org/model", "main", f->commit);
+    assert_int_equal(hc_settings_add_mirror(&f->settings, test_hub_endpoint(mirror),
+                                            &f->err),
+                     0);
+    resolver_fixture_reopen(f, false);
+    test_hub_rule(f->hub,
+                  &(struct test_hub_rule){.fault = TEST_HUB_STATUS, .number = 503});
+
+    assert_int_equal(resolve(f, "main", "config.json", &file), 0);
+    assert_false(file.stale);
+    assert_content(&file, "mirrored");
+    hc_file_clear(&file);
+    test_hub_stop(mirror);
+}
+
 static void a_connection_closed_without_an_answer_counts_as_an_outage(void **state)
 {
     struct fixture *f = *state;
@@ -330,6 +352,7 @@ int main(void)
         test(a_branch_that_moved_is_followed),
         test(the_caller_says_how_stale_an_answer_may_be),
         test(an_outage_is_answered_from_the_cache_and_marked_stale),
+        test(an_outage_with_a_mirror_is_none),
         test(a_connection_closed_without_an_answer_counts_as_an_outage),
         test(an_outage_without_a_cached_file_is_retried_and_then_unreachable),
         test(a_file_the_hub_denies_is_an_error_even_when_cached),

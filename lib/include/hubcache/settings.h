@@ -31,6 +31,8 @@ struct hc_settings {
 
     char **local_roots; /* Optional: directories in which repo ids may be found */
     size_t local_root_count;
+    char **mirrors; /* Optional: base URLs to ask when the endpoint is unreachable */
+    size_t mirror_count;
     bool offline;           /* HF_HUB_OFFLINE, else TRANSFORMERS_OFFLINE */
     bool no_symlinks;       /* HF_HUB_DISABLE_SYMLINKS */
     bool no_implicit_token; /* HF_HUB_DISABLE_IMPLICIT_TOKEN: neither token nor file */
@@ -63,6 +65,10 @@ HC_PUBLIC int hc_settings_load(struct hc_settings *settings, struct hc_error *er
 /* Appends a copy of `dir`. */
 HC_PUBLIC int hc_settings_add_local_root(struct hc_settings *settings, const char *dir,
                                          struct hc_error *err);
+
+/* Appends a copy of `url`: mirrors are asked in this order, and never get the token. */
+HC_PUBLIC int hc_settings_add_mirror(struct hc_settings *settings, const char *url,
+                                     struct hc_error *err);
 
 HC_PUBLIC void hc_settings_clear(struct hc_settings *settings);
 

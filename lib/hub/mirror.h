@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One question, several endpoints: the Hub, then its mirrors in order of preference,
+ * those that are down last. "Unreachable" sends on to the next one; whatever else the
+ * first that answers says is the answer, "missing" too. The token is for the Hub alone,
+ * so a mirror's refusal of who has one says nothing. For the files of this folder.
+ */
+#ifndef HC_HUB_MIRROR_H
+#define HC_HUB_MIRROR_H
+
+#include "ask.h"
+
+struct hc_errand {
+    struct hc_hub *hub;
+    const struct hc_caller *caller;
+    struct hc_question about;
+
+    /* Asks one endpoint, with what `ask` was made for; the URL is still to be set. */
+    int (*put)(void *ctx, struct hc_ask *ask, struct hc_error *err);
+    void *ctx;
+};
+
+/* What `put` returned at last; when no endpoint could be reached, the Hub's own failure.
+ */
+int hc_mirrors_ask(const struct hc_errand *errand, struct hc_error *err);
+
+#endif

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise of mirrors: they are asked when the Hub cannot be reached, and only then;
+ * what is missing is missing wherever that is said first; and the token stays with the
+ * Hub.
+ */
+#include "hub_fixture.h"
+
+#include <base/error.h>
+
+#include <stdio.h>
+#include <string.h>
+
+/* The fixture's server is the Hub; a second one has the same repo. */
+struct mirrored {
+    struct fixture f;
+    struct test_hub *mirror;
+};
+
+static struct hc_hub *open_mirrored(const char *url, const char *mirror,
+                                    struct hc_error *err)
+{
+    struct hc_settings settings = {.endpoint = strdup(url),
+                                   .metadata_timeout_s = 2,
+                                   .download_timeout_s = 2,
+                                   .retries = 3,
+                                   .retry_base_ms = 1};
+    struct hc_hub *hub;
+
+    assert_int_equal(hc_settings_add_mirror(&settings, mirror, err), 0);
+    hub = hc_hub_open(&settings, err);
+    hc_settings_clear(&settings);
+    return hub;
+}
+
+static void fill(struct test_hub *server, char commit[41])
+{
+    test_hub_add(server, "config.json", "{}", 2, false);
+    test_hub_add(server, "model.bin", "0123456789", 10, true);
+    test_hub_add(server, "third.txt", "3", 1, false);
+    test_hub_commit(server, "models/org/m", "main", commit);
+}
+
+static int set_up(void **state)
+{
+    const struct test_hub_options options = {.valid_token = good_token, .page_size = 2};
+    struct mirrored *m = calloc(1, sizeof *m);
+    char commit[41];
+
+    assert_non_null(m);
+    m->f.server = test_hub_start(&options);
+    m->mirror = test_hub_start(&options);
+    fill(m->f.server, m->f.commit);
+    fill(m->mirror, commit);
+    assert_string_equal(m->f.commit, commit);
+    m->f.hub = open_mirrored(test_hub_endpoint(m->f.server), test_hub_endpoint(m->mirror),
+                             &m->f.err);
+    assert_non_null(m->f.hub);
+    assert_int_equal(hc_repo_init(&m->f.repo, HC_REPO_MODEL, "org/m", &m->f.err), 0);
+    *state = m;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct mirrored *m = *state;
+
+    hc_hub_close(m->f.hub);
+    test_hub_stop(m->f.server);
+    test_hub_stop(m->mirror);
+    free(m);
+    return 0;
+}
+
+static void break_hub(struct mirrored *m)
+{
+    inject(&m->f, (struct test_hub_rule){.fault = TEST_HUB_CLOSE});
+}
+
+struct sink {
+    char bytes[16];
+    size_t used;
+};
+
+static int sink_write(void *ctx, const void *bytes, size_t count, struct hc_error *err)
+{
+    struct sink *sink = ctx;
+
+    if (count > sizeof sink->bytes - sink->used)
+        return hc_fail(err, HC_NO_SPACE, "sink is full");
+    memcpy(sink->bytes + sink->used, bytes, count);
+    sink->used += count;
+    return 0;
+}
+
+static int get(struct mirrored *m, const char *path, const char *location,
+               struct sink *sink)
+{
+    const struct hc_download download = {.repo = &m->f.repo,
+                                         .commit = m->f.commit,
+                                         .path = path,
+                                         .location = location,
+                                         .size = 10,
+                                         .write = sink_write,
+                                         .ctx = sink};
+
+    *sink = (struct sink){0};
+    return hc_hub_get(m->f.hub, &download, &m->f.caller, &m->f.err);
+}
+
+static void a_hub_that_answers_is_the_only_one_asked(void **state)
+{
+    struct mirrored *m = *state;
+    struct hc_metadata metadata;
+    struct sink sink;
+
+    assert_int_equal(head(&m->f, "config.json", &metadata), 0);
+    assert_int_equal(get(m, "model.bin", NULL, &sink), 0);
+    assert_int_equal(head(&m->f, "missing", &metadata), -1);
+    assert_int_equal(m->f.err.reason, HC_ENTRY_NOT_FOUND);
+    assert_int_equal(test_hub_count(m->mirror, NULL, NULL), 0);
+}
+
+static void every_question_finds_the_mirror(void **state)
+{
+    struct mirrored *m = *state;
+    struct hc_metadata metadata;
+    char commit[HC_COMMIT_SIZE];
+    HC_AUTO(hc_tree) *tree = NULL;
+    struct sink sink;
+
+    break_hub(m);
+    assert_int_equal(hc_hub_revision(m->f.hub, &m->f.repo, "main", &m->f.caller, commit,
+                                     &m->f.err),
+                     0);
+    assert_string_equal(commit, m->f.commit);
+    tree = hc_hub_tree(m->f.hub, &m->f.repo, commit, &m->f.caller, &m->f.err);
+    assert_non_null(tree);
+    assert_int_equal(tree->count, 3);
+    assert_int_equal(get(m, "model.bin", NULL, &sink), 0);
+    assert_memory_equal(sink.bytes, "0123456789", 10);
+
+    assert_int_equal(head(&m->f, "config.json", &metadata), 0);
+    assert_ptr_equal(strstr(metadata.location, test_hub_endpoint(m->mirror)),
+                     metadata.location);
+    assert_int_equal(get(m, "config.json", metadata.location, &sink), 0);
+    assert_memory_equal(sink.bytes, "{}", 2);
+}
+
+static void missing_is_the_answer_of_the_first_that_answers(void **state)
+{
+    struct mirrored *m = *state;
+    struct hc_metadata metadata;
+
+    break_hub(m);
+    assert_int_equal(head(&m->f, "missing", &metadata), -1);
+    assert_int_equal(m->f.err.reason, HC_ENTRY_NOT_FOUND);
+    assert_string_equal(metadata.commit, m->f.commit);
+}
+
+static void when_nobody_answers_the_hub_is_what_is_unreachable(void **state)
+{
+    struct mirrored *m = *state;
+    struct hc_metadata metadata;
+
+    break_hub(m);
+    test_hub_rule(m->mirror, &(struct test_hub_rule){.fault = TEST_HUB_CLOSE});
+    assert_int_equal(head(&m->f, "config.json", &metadata), -1);
+    assert_int_equal(m->f.err.reason, HC_HUB_UNREACHABLE);
+    assert_non_null(strstr(m->f.err.message, test_hub_endpoint(m->f.server)));
+    assert_true(m->f.err.retry_after_ms > 0);
+}
+
+static void before_a_mirror_there_is_one_retry(void **state)
+{
+    struct mirrored *m = *state;
+    struct hc_metadata metadata;
+
+    break_hub(m);
+    assert_int_equal(head(&m->f, "model.bin", &metadata), 0);
+    assert_int_equal(test_hub_count(m->f.server, NULL, NULL), 2);
+}
+
+static void a_hub_that_is_down_is_asked_last(void **state)
+{
+    struct mirrored *m = *state;
+    struct hc_metadata metadata;
+
+    break_hub(m);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(head(&m->f, "model.bin", &metadata), 0);
+    test_hub_clear_log(m->f.server);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(head(&m->f, "model.bin", &metadata), 0);
+    assert_int_equal(test_hub_count(m->f.server, NULL, NULL), 0);
+
+    test_hub_clear_rules(m->f.server);
+    test_hub_rule(m->mirror, &(struct test_hub_rule){.fault = TEST_HUB_CLOSE});
+    assert_int_equal(head(&m->f, "model.bin", &metadata), 0);
+    assert_int_not_equal(test_hub_count(m->f.server, NULL, NULL), 0);
+}
+
+static void the_token_is_not_for_mirrors(void **state)
+{
+    struct mirrored *m = *state;
+    struct hc_metadata metadata;
+    struct sink sink;
+
+    m->f.caller.token = good_token;
+    break_hub(m);
+    assert_int_equal(head(&m->f, "config.json", &metadata), 0);
+    assert_int_equal(get(m, "config.json", metadata.location, &sink), 0);
+    assert_int_equal(get(m, "model.bin", NULL, &sink), 0);
+    assert_int_not_equal(test_hub_count(m->mirror, NULL, NULL), 0);
+    assert_int_equal(test_hub_count_authorized(m->mirror, false), 0);
+    assert_int_not_equal(test_hub_count_authorized(m->f.server, false), 0);
+}
+
+/* Nor does a mirror get it to the Hub by sending us there. */
+static void a_mirror_cannot_make_us_show_the_token_to_the_hub(void **state)
+{
+    struct mirrored *m = *state;
+    char target[256];
+    struct sink sink;
+
+    (void)snprintf(target, sizeof target, "%s/org/m/resolve/main/model.bin",
+                   test_hub_endpoint(m->f.server));
+    m->f.caller.token = good_token;
+    inject(&m->f, (struct test_hub_rule){.fault = TEST_HUB_CLOSE, .times = 1});
+    test_hub_rule(m->mirror,
+                  &(struct test_hub_rule){.fault = TEST_HUB_REDIRECT, .text = target});
+    assert_int_equal(get(m, "model.bin", NULL, &sink), 0);
+    assert_int_equal(test_hub_count_authorized(m->f.server, false), 1);
+}
+
+static void a_mirrors_refusal_of_who_has_a_token_says_nothing(void **state)
+{
+    struct mirrored *m = *state;
+    struct hc_metadata metadata;
+
+    break_hub(m);
+    test_hub_set_access(m->mirror, "models/org/m", TEST_HUB_PRIVATE);
+    m->f.caller.token = good_token;
+    assert_int_equal(head(&m->f, "config.json", &metadata), -1);
+    assert_int_equal(m->f.err.reason, HC_HUB_UNREACHABLE);
+
+    m->f.caller.token = NULL;
+    assert_int_equal(head(&m->f, "config.json", &metadata), -1);
+    assert_int_not_equal(m->f.err.reason, HC_HUB_UNREACHABLE);
+}
+
+static void a_listing_is_all_of_one_endpoint(void **state)
+{
+    struct mirrored *m = *state;
+    HC_AUTO(hc_tree) *tree = NULL;
+
+    inject(&m->f, (struct test_hub_rule){.fault = TEST_HUB_CLOSE, .skip = 1});
+    tree = hc_hub_tree(m->f.hub, &m->f.repo, m->f.commit, &m->f.caller, &m->f.err);
+    assert_non_null(tree);
+    assert_int_equal(tree->count, 3);
+    assert_int_equal(test_hub_count(m->mirror, "GET", "/tree/"), 2);
+}
+
+static void a_file_located_on_a_hub_that_went_is_found_on_the_mirror(void **state)
+{
+    struct mirrored *m = *state;
+    struct hc_metadata metadata;
+    struct sink sink;
+
+    assert_int_equal(head(&m->f, "config.json", &metadata), 0);
+    break_hub(m);
+    assert_int_equal(get(m, "config.json", metadata.location, &sink), 0);
+    assert_memory_equal(sink.bytes, "{}", 2);
+}
+
+static void bytes_of_two_endpoints_are_not_mixed(void **state)
+{
+    struct mirrored *m = *state;
+    struct sink sink;
+
+    test_hub_rule(m->f.server, &(struct test_hub_rule){.on_cdn = true,
+                                                       .fault = TEST_HUB_CUT,
+                                                       .number = 4});
+    assert_int_equal(get(m, "model.bin", NULL, &sink), -1);
+    assert_int_equal(m->f.err.reason, HC_HUB_UNREACHABLE);
+    assert_int_equal(sink.used, 4);
+    assert_int_equal(test_hub_count(m->mirror, NULL, NULL), 0);
+}
+
+static void a_mirror_that_is_no_url_is_refused(void **state)
+{
+    struct mirrored *m = *state;
+
+    assert_null(open_mirrored(test_hub_endpoint(m->f.server), "ftp://mirror", &m->f.err));
+    assert_int_equal(m->f.err.reason, HC_INVALID_OPTIONS);
+    assert_string_equal(m->f.err.field, "mirrors");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_hub_that_answers_is_the_only_one_asked),
+        TEST(every_question_finds_the_mirror),
+        TEST(missing_is_the_answer_of_the_first_that_answers),
+        TEST(when_nobody_answers_the_hub_is_what_is_unreachable),
+        TEST(before_a_mirror_there_is_one_retry),
+        TEST(a_hub_that_is_down_is_asked_last),
+        TEST(the_token_is_not_for_mirrors),
+        TEST(a_mirror_cannot_make_us_show_the_token_to_the_hub),
+        TEST(a_mirrors_refusal_of_who_has_a_token_says_nothing),
+        TEST(a_listing_is_all_of_one_endpoint),
+        TEST(a_file_located_on_a_hub_that_went_is_found_on_the_mirror),
+        TEST(bytes_of_two_endpoints_are_not_mixed),
+        TEST(a_mirror_that_is_no_url_is_refused),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
