@@ -23,17 +23,24 @@
 #include <string.h>
 
 enum {
-    IDLE_MAX = 64,             /* handles kept */
-    REFUSAL_MAX = 64 * 1024,   /* bytes kept of the body of an error */
-    BUFFER_SIZE = 256 * 1024,  /* what curl reads at once */
-    CONNECTIONS_PER_HANDLE = 4 /* hub, storage, and what redirects add */
+    IDLE_MAX = 64,              /* handles kept */
+    REFUSAL_MAX = 64 * 1024,    /* bytes kept of the body of an error */
+    BUFFER_SIZE = 256 * 1024,   /* what curl reads at once */
+    CONNECTIONS_PER_HANDLE = 4, /* hub, storage, and what redirects add */
+    GLANCE_MS = 100             /* how often silence is looked up from */
+};
+
+/* A handle, and the connections that it keeps. */
+struct channel {
+    CURL *curl;
+    CURLM *connections;
 };
 
 struct hc_pool {
     char *user_agent;
     struct {
         pthread_mutex_t lock;
-        CURL *idle[IDLE_MAX];
+        struct channel idle[IDLE_MAX];
         size_t count;
         struct hc_bucket bandwidth;
     } shared;
@@ -136,7 +143,7 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *ctx)
     return length;
 }
 
-/* Curl asks about once a second, and whenever bytes come. */
+/* Curl asks at every glance, and whenever bytes come. */
 static int on_progress(void *ctx, curl_off_t total, curl_off_t now, curl_off_t up_total,
                        curl_off_t up_now)
 {
@@ -190,7 +197,6 @@ static void set_options(CURL *curl, const struct hc_pool *pool,
     (void)curl_easy_setopt(curl, CURLOPT_USERAGENT, pool->user_agent);
     (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    (void)curl_easy_setopt(curl, CURLOPT_MAXCONNECTS, (long)CONNECTIONS_PER_HANDLE);
     (void)curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long)BUFFER_SIZE);
     (void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)request->timeout_s);
     if (request->is_head) {
@@ -249,27 +255,69 @@ static void initialise_curl(void)
     (void)curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-static CURL *borrow(struct hc_pool *pool)
+static void close_channel(struct channel channel)
 {
-    CURL *curl = NULL;
+    curl_easy_cleanup(channel.curl);
+    (void)curl_multi_cleanup(channel.connections);
+}
+
+static struct channel open_channel(void)
+{
+    struct channel channel = {curl_easy_init(), curl_multi_init()};
+
+    if (!channel.curl || !channel.connections) {
+        close_channel(channel);
+        return (struct channel){0};
+    }
+    (void)curl_multi_setopt(channel.connections, CURLMOPT_MAXCONNECTS,
+                            (long)CONNECTIONS_PER_HANDLE);
+    return channel;
+}
+
+static struct channel borrow(struct hc_pool *pool)
+{
+    struct channel channel = {0};
 
     (void)pthread_mutex_lock(&pool->shared.lock);
     if (pool->shared.count > 0)
-        curl = pool->shared.idle[--pool->shared.count];
+        channel = pool->shared.idle[--pool->shared.count];
     (void)pthread_mutex_unlock(&pool->shared.lock);
-    return curl ? curl : curl_easy_init();
+    return channel.curl ? channel : open_channel();
 }
 
-static void give_back(struct hc_pool *pool, CURL *curl)
+static void give_back(struct hc_pool *pool, struct channel channel)
 {
-    curl_easy_reset(curl); /* forgets options, keeps connections */
+    bool is_kept;
+
+    if (channel.curl)
+        curl_easy_reset(channel.curl); /* forgets options, keeps connections */
     (void)pthread_mutex_lock(&pool->shared.lock);
-    if (pool->shared.count < IDLE_MAX) {
-        pool->shared.idle[pool->shared.count++] = curl;
-        curl = NULL;
-    }
+    is_kept = channel.curl && pool->shared.count < IDLE_MAX;
+    if (is_kept)
+        pool->shared.idle[pool->shared.count++] = channel;
     (void)pthread_mutex_unlock(&pool->shared.lock);
-    curl_easy_cleanup(curl);
+    if (!is_kept)
+        close_channel(channel);
+}
+
+/* curl_easy_perform() would look up from silence once a second only. */
+static CURLcode drive(struct channel channel)
+{
+    CURLMcode state = curl_multi_add_handle(channel.connections, channel.curl);
+    CURLcode result = CURLE_OUT_OF_MEMORY;
+    const CURLMsg *message;
+    int running = 1;
+
+    while (state == CURLM_OK && running > 0) {
+        state = curl_multi_perform(channel.connections, &running);
+        if (state == CURLM_OK && running > 0)
+            state = curl_multi_poll(channel.connections, NULL, 0, GLANCE_MS, NULL);
+    }
+    message = curl_multi_info_read(channel.connections, &running);
+    if (message && message->msg == CURLMSG_DONE)
+        result = message->data.result;
+    (void)curl_multi_remove_handle(channel.connections, channel.curl);
+    return result;
 }
 
 struct hc_pool *hc_pool_open(const char *user_agent, uint64_t bytes_per_second,
@@ -298,7 +346,7 @@ void hc_pool_close(struct hc_pool *pool)
     if (!pool)
         return;
     while (pool->shared.count > 0)
-        curl_easy_cleanup(pool->shared.idle[--pool->shared.count]);
+        close_channel(pool->shared.idle[--pool->shared.count]);
     (void)pthread_mutex_destroy(&pool->shared.lock);
     free(pool->user_agent);
     free(pool);
@@ -307,7 +355,8 @@ void hc_pool_close(struct hc_pool *pool)
 int hc_pool_perform(struct hc_pool *pool, const struct hc_request *request,
                     struct hc_reply *reply, struct hc_error *err)
 {
-    struct exchange exchange = {.curl = borrow(pool),
+    struct channel channel = borrow(pool);
+    struct exchange exchange = {.curl = channel.curl,
                                 .pool = pool,
                                 .request = request,
                                 .reply = reply,
@@ -322,11 +371,10 @@ int hc_pool_perform(struct hc_pool *pool, const struct hc_request *request,
         set_options(exchange.curl, pool, request);
         set_callbacks(exchange.curl, &exchange);
         (void)curl_easy_setopt(exchange.curl, CURLOPT_HTTPHEADER, headers);
-        result = conclude(&exchange, curl_easy_perform(exchange.curl), err);
+        result = conclude(&exchange, drive(channel), err);
     }
     hc_body_clear(&exchange.refusal);
-    if (exchange.curl)
-        give_back(pool, exchange.curl);
+    give_back(pool, channel);
     curl_slist_free_all(headers);
     return result;
 }

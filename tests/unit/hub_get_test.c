@@ -7,6 +7,7 @@
 
 #include <base/error.h>
 
+#include <pthread.h>
 #include <string.h>
 
 /* --- bytes ---------------------------------------------------------------------------
@@ -201,6 +202,79 @@ static void a_deadline_ends_a_silent_answer(void **state)
     assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
 }
 
+/* --- leaving ------------------------------------------------------------------------
+ */
+
+/* A question on a thread of its own. */
+struct leaver {
+    struct fixture *f;
+    int result;
+};
+
+static void *get_on_thread(void *ctx)
+{
+    struct leaver *leaver = ctx;
+    struct sink sink = {0};
+
+    leaver->result = get(leaver->f, &sink, NULL);
+    return NULL;
+}
+
+static void *head_on_thread(void *ctx)
+{
+    struct leaver *leaver = ctx;
+    struct hc_metadata metadata;
+
+    leaver->result = head(leaver->f, "config.json", &metadata);
+    return NULL;
+}
+
+enum { LONG_MS = 300, SOON_MS = 400 };
+
+/* How long the thread goes on after its caller left, when it had been silent for long:
+ * while bytes and curl's own timers come, curl is awake anyway. */
+static int64_t leave(struct leaver *leaver, pthread_t thread)
+{
+    int64_t start_ms;
+
+    assert_int_equal(hc_call_pause(NULL, LONG_MS, &leaver->f->err), 0);
+    start_ms = hc_monotonic_ms();
+    hc_call_cancel(leaver->f->caller.call);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    hc_call_free(leaver->f->caller.call);
+    assert_int_equal(leaver->result, -1);
+    assert_int_equal(leaver->f->err.reason, HC_CANCELLED);
+    return hc_monotonic_ms() - start_ms;
+}
+
+static void who_leaves_in_mid_silence_is_gone_soon(void **state)
+{
+    struct fixture *f = *state;
+    struct leaver leaver = {.f = f};
+    pthread_t thread;
+
+    f->caller.call = hc_call_new(HC_NO_DEADLINE);
+    inject(f,
+           (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_STALL, .number = 3});
+    assert_int_equal(pthread_create(&thread, NULL, get_on_thread, &leaver), 0);
+    test_hub_await_stall(f->server);
+    assert_true(leave(&leaver, thread) < SOON_MS);
+    test_hub_release(f->server);
+}
+
+static void who_leaves_before_an_answer_is_gone_soon(void **state)
+{
+    struct fixture *f = *state;
+    struct leaver leaver = {.f = f};
+    pthread_t thread;
+
+    f->caller.call = hc_call_new(HC_NO_DEADLINE);
+    inject(f, (struct test_hub_rule){.fault = TEST_HUB_DELAY, .number = 60000});
+    assert_int_equal(pthread_create(&thread, NULL, head_on_thread, &leaver), 0);
+    test_hub_await(f->server, "HEAD", NULL, 1);
+    assert_true(leave(&leaver, thread) < SOON_MS);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, hub_set_up, hub_tear_down)
 
 int main(void)
@@ -215,6 +289,8 @@ int main(void)
         TEST(a_sink_that_fails_ends_the_download_with_its_error),
         TEST(silence_counts_as_unreachable),
         TEST(a_deadline_ends_a_silent_answer),
+        TEST(who_leaves_in_mid_silence_is_gone_soon),
+        TEST(who_leaves_before_an_answer_is_gone_soon),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

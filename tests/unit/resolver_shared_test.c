@@ -125,6 +125,39 @@ static void a_ref_too_old_for_many_files_costs_one_question(void **state)
     assert_int_equal(test_hub_count(f->hub, "GET", NULL), 0);
 }
 
+static int count_and_answer(void *ctx, char commit[HC_COMMIT_SIZE], struct hc_error *err)
+{
+    struct caller *caller = ctx;
+
+    (void)err;
+    caller->result++;
+    memcpy(commit, caller->f->commit, HC_COMMIT_SIZE);
+    return 0;
+}
+
+/* Nobody slips in between the answer and its record. */
+static void what_was_heard_is_on_disk_before_it_is_told(void **state)
+{
+    struct fixture *f = *state;
+    struct caller counted = {.f = f};
+    const struct hc_refresh refresh = {count_and_answer, &counted};
+    const struct hc_fetch_options options = {0};
+    const struct hc_target target = {.id = "org/model"};
+    const struct hc_caller caller = {0};
+    struct hc_subject subject;
+    char commit[HC_COMMIT_SIZE];
+
+    fill_cache(f);
+    assert_int_equal(hc_subject_init(&subject, f->resolver, &target, &options, &f->err),
+                     0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(hc_subject_refresh(&subject, &caller, &refresh, commit, &f->err),
+                         0);
+        assert_string_equal(commit, f->commit);
+    }
+    assert_int_equal(counted.result, 1);
+}
+
 static void a_branch_that_moved_is_followed_by_all(void **state)
 {
     struct fixture *f = *state;
@@ -243,6 +276,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         test(a_ref_too_old_for_many_files_costs_one_question),
+        test(what_was_heard_is_on_disk_before_it_is_told),
         test(a_branch_that_moved_is_followed_by_all),
         test(a_file_that_is_not_there_is_asked_for_once),
         test(an_old_ref_and_a_missing_file_cost_few_questions),

@@ -236,6 +236,23 @@ static void local_roots_are_copied_in_order(void **state)
     assert_int_equal(settings.local_root_count, 0);
 }
 
+static void mirrors_are_copied_in_order(void **state)
+{
+    struct hc_settings settings = {0};
+    struct hc_error err;
+    char url[] = "http://a";
+
+    (void)state;
+    assert_int_equal(hc_settings_add_mirror(&settings, url, &err), 0);
+    url[7] = 'b';
+    assert_int_equal(hc_settings_add_mirror(&settings, url, &err), 0);
+    assert_int_equal(settings.mirror_count, 2);
+    assert_string_equal(settings.mirrors[0], "http://a");
+    assert_string_equal(settings.mirrors[1], "http://b");
+    hc_settings_clear(&settings);
+    assert_int_equal(settings.mirror_count, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -252,6 +269,7 @@ int main(void)
         cmocka_unit_test(a_timeout_that_is_no_integer_is_refused),
         cmocka_unit_test(the_other_switches_are_read),
         cmocka_unit_test(local_roots_are_copied_in_order),
+        cmocka_unit_test(mirrors_are_copied_in_order),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

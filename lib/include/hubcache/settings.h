@@ -43,12 +43,13 @@ struct hc_settings {
     /* Seconds without a byte that end a download, 10: HF_HUB_DOWNLOAD_TIMEOUT */
     unsigned download_timeout_s;
 
+    unsigned requests_per_second; /* to the endpoint, by this process; 0: no limit */
+    uint64_t bytes_per_second;    /* that arrive, for this process; 0: no limit */
+
     int64_t max_staleness_ms;  /* how old an answer of the Hub may be, 60000 */
     unsigned retries;          /* how often a request is sent again, 5 */
     unsigned retry_base_ms;    /* the first pause before that, 250; doubles up to 8 s */
     unsigned snapshot_workers; /* files of one snapshot fetched at a time, 8 */
-    unsigned requests_per_second; /* to the endpoint, by this process; 0: no limit */
-    uint64_t bytes_per_second;    /* that arrive, for this process; 0: no limit */
 };
 
 /*
