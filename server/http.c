@@ -155,7 +155,7 @@ static struct MHD_Daemon *start_daemon(struct hc_http *http, const char *address
     char host[HOST_MAX];
     unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL;
 
-    if (look_up(address, &found, host, err) < 0)
+    if (look_up(address, &found, host, err) < 0 || !found)
         return NULL;
     if (found->ai_family == AF_INET6)
         flags |= MHD_USE_IPv6;

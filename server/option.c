@@ -30,6 +30,12 @@ const struct hc_option hc_option_table[] = {
      "Repo ids may name directories below DIR. Repeatable"},
     {"max-staleness", HC_OPTION_DURATION, AT(settings.max_staleness_ms), "DURATION", NULL,
      NULL, false, "How old the Hub's word on a branch may be (60s)"},
+    {"mirror", HC_OPTION_LIST, AT(mirrors), "URL", NULL, NULL, false,
+     "Ask URL when the endpoint cannot be reached, without the token. Repeatable"},
+    {"requests-per-second", HC_OPTION_COUNT, AT(settings.requests_per_second), "N", NULL,
+     NULL, false, "Questions to the endpoint, at most (no limit)"},
+    {"bytes-per-second", HC_OPTION_SIZE, AT(settings.bytes_per_second), "SIZE", NULL,
+     NULL, false, "Bytes fetched, at most, such as 100M (no limit)"},
     {"workers", HC_OPTION_COUNT, AT(workers), "N", "64", NULL, false,
      "Threads that wait for the Hub, at most"},
     {"queue", HC_OPTION_COUNT, AT(queue), "N", "4096", NULL, false,
@@ -127,6 +133,25 @@ static int set_count(const struct hc_option *option, const char *text, unsigned 
     return 0;
 }
 
+static int set_size(const struct hc_option *option, const char *text, uint64_t *value,
+                    struct hc_error *err)
+{
+    static const char units[] = "kMGT";
+    uint64_t number, factor = 1;
+    const char *unit;
+    char *rest;
+
+    if (!read_number(text, &number, &rest) || number == 0)
+        return refuse(option, text, "a size such as 1000, 10k, 10M or 10G", err);
+    unit = *rest ? strchr(units, *rest) : NULL;
+    for (ptrdiff_t i = 0; unit && i <= unit - units; i++)
+        factor *= 1000;
+    if ((*rest && (!unit || rest[1])) || number > UINT64_MAX / factor)
+        return refuse(option, text, "a size such as 1000, 10k, 10M or 10G", err);
+    *value = number * factor;
+    return 0;
+}
+
 static int set_duration(const struct hc_option *option, const char *text, int64_t *value,
                         struct hc_error *err)
 {
@@ -174,6 +199,8 @@ int hc_option_set(struct hc_options *options, const struct hc_option *option,
         return hc_strings_add(value, text, err);
     case HC_OPTION_COUNT:
         return set_count(option, text, value, err);
+    case HC_OPTION_SIZE:
+        return set_size(option, text, value, err);
     case HC_OPTION_DURATION:
         return set_duration(option, text, value, err);
     }
@@ -216,6 +243,9 @@ void hc_option_print(const struct hc_options *options, const struct hc_option *o
         break;
     case HC_OPTION_COUNT:
         (void)fprintf(out, "%s: %u\n", option->name, *(const unsigned *)value);
+        break;
+    case HC_OPTION_SIZE:
+        (void)fprintf(out, "%s: %" PRIu64 "\n", option->name, *(const uint64_t *)value);
         break;
     case HC_OPTION_DURATION:
         (void)fprintf(out, "%s: %" PRId64 "ms\n", option->name, *(const int64_t *)value);

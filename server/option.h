@@ -14,6 +14,7 @@ enum hc_option_kind {
     HC_OPTION_TEXT,    /* char * */
     HC_OPTION_LIST,    /* struct hc_strings: repeatable */
     HC_OPTION_COUNT,   /* unsigned, 1 at least */
+    HC_OPTION_SIZE,    /* uint64_t bytes: "1000", "10k", "10M", "10G", powers of 1000 */
     HC_OPTION_DURATION /* int64_t milliseconds: "500ms", "60s", "5m", "1h", seconds */
 };
 

@@ -150,6 +150,10 @@ static int settle(struct hc_options *options, const char *implicit_token_file,
         if (hc_settings_add_local_root(settings, options->local_roots.items[i], err) < 0)
             return -1;
     }
+    for (size_t i = 0; i < options->mirrors.count; i++) {
+        if (hc_settings_add_mirror(settings, options->mirrors.items[i], err) < 0)
+            return -1;
+    }
     if (check_endpoint(settings->endpoint, err) < 0)
         return -1;
     if (!options->log_format) {
@@ -193,6 +197,7 @@ void hc_options_clear(struct hc_options *options)
     hc_settings_clear(&options->settings);
     hc_strings_clear(&options->listen);
     hc_strings_clear(&options->local_roots);
+    hc_strings_clear(&options->mirrors);
     free(options->http_listen);
     free(options->config);
     free(options->log_level);

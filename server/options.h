@@ -14,7 +14,7 @@
 
 struct hc_options {
     struct hc_settings settings;
-    struct hc_strings listen, local_roots;
+    struct hc_strings listen, local_roots, mirrors;
     char *http_listen, *config, *log_level, *log_format;
     bool check_config;
     unsigned workers, queue;

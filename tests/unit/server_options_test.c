@@ -94,12 +94,50 @@ static void durations_are_read_as_people_write_them(void **state)
     }
 }
 
+static void sizes_are_read_in_powers_of_a_thousand(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t bytes;
+    } sizes[] = {{"1", 1}, {"20k", 20000}, {"3M", 3000000}, {"4G", UINT64_C(4000000000)}};
+    const struct hc_option *option = hc_option_find("bytes-per-second");
+
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct hc_options options = {0};
+        struct hc_error err;
+
+        assert_int_equal(hc_option_set(&options, option, sizes[i].text, &err), 0);
+        assert_int_equal(options.settings.bytes_per_second, sizes[i].bytes);
+    }
+}
+
+static void mirrors_are_kept_in_their_order(void **state)
+{
+    struct hc_options options;
+    struct hc_error err;
+
+    (void)state;
+    assert_int_equal(load(&options,
+                          (const char *const[]){"--mirror=http://a", "--mirror",
+                                                "http://b", NULL},
+                          &err),
+                     0);
+    assert_int_equal(options.settings.mirror_count, 2);
+    assert_string_equal(options.settings.mirrors[0], "http://a");
+    assert_string_equal(options.settings.mirrors[1], "http://b");
+    hc_options_clear(&options);
+}
+
 static void what_is_no_value_is_refused_by_the_options_name(void **state)
 {
     static const char *const bad[][2] = {{"grace-period", "-1s"},
                                          {"grace-period", "1d"},
                                          {"grace-period", ""},
                                          {"grace-period", "1 s"},
+                                         {"bytes-per-second", "0"},
+                                         {"bytes-per-second", "1kB"},
+                                         {"bytes-per-second", "99999999999T"},
                                          {"workers", "0"},
                                          {"workers", "1000001"},
                                          {"workers", "+1"},
@@ -183,6 +221,8 @@ int main(void)
         cmocka_unit_test(without_flags_the_defaults_hold),
         cmocka_unit_test(flags_win_over_the_file_and_replace_its_lists),
         cmocka_unit_test(durations_are_read_as_people_write_them),
+        cmocka_unit_test(sizes_are_read_in_powers_of_a_thousand),
+        cmocka_unit_test(mirrors_are_kept_in_their_order),
         cmocka_unit_test(what_is_no_value_is_refused_by_the_options_name),
         cmocka_unit_test(files_that_are_wrong_are_told_with_their_line),
         cmocka_unit_test(a_token_file_that_was_asked_for_wins_over_the_environment),
