@@ -165,6 +165,25 @@ int hc_file_write_all(int fd, const void *bytes, size_t count, struct hc_error *
     return 0;
 }
 
+int hc_file_write_all_at(int fd, const void *bytes, size_t count, uint64_t at,
+                         struct hc_error *err)
+{
+    const char *next = bytes;
+
+    while (count > 0) {
+        ssize_t written = pwrite(fd, next, count, (off_t)at);
+
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return hc_fail_errno(err, errno, "write");
+        next += written;
+        at += (uint64_t)written;
+        count -= (size_t)written;
+    }
+    return 0;
+}
+
 int hc_file_private_name(char *buffer, size_t size, const char *path, const char *suffix,
                          struct hc_error *err)
 {

@@ -11,6 +11,7 @@
 #include "error.h"
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct stat;
@@ -53,5 +54,9 @@ int hc_file_sync_parent(int root, const char *path, struct hc_error *err);
 
 /* All of `count` bytes, or -1. */
 int hc_file_write_all(int fd, const void *bytes, size_t count, struct hc_error *err);
+
+/* The same from `at` on, whatever the file's own position. */
+int hc_file_write_all_at(int fd, const void *bytes, size_t count, uint64_t at,
+                         struct hc_error *err);
 
 #endif

@@ -5,121 +5,42 @@
  * flock), each beats into a file of its own, and drop removes the name only while it is
  * still ours. Nothing is flushed: a claim that power loss eats was advice.
  *
- * The sweep believes nothing it reads. It opens directories without following symlinks
- * and removes only names of the shape "<etag>.<8 hex>.incomplete" beside the etag's own
- * blob.
+ * A predecessor's file is taken over by renaming it: of two who try, one succeeds and the
+ * other starts from nothing. The claim is there before, and names both, so that a crash
+ * in between loses nothing.
  */
 #include "claim.h"
 
-#include "lock.h"
-#include "process.h"
+#include "claims.h"
+#include "partial.h"
 
+#include <base/call.h>
 #include <base/file.h>
 #include <base/text.h>
 
 #include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
-enum {
-    BEAT_MS = 5000,
-    TEXT_SIZE = 1024,
-    DIRECTORY_FLAGS = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC
-};
-
-static const char transfers_path[] = ".hubcache/transfers";
+enum { BEAT_MS = 1000, BEAT_BYTES = 1024 * 1024 };
 
 struct hc_claim {
     int root; /* borrowed from the cache */
     int fd;   /* -1 when no claim could be written */
-    int64_t beat_ms;
-    struct hc_process owner;
-    char incomplete[NAME_MAX + 1];
-    char path[PATH_MAX];
+    bool is_left;
+    struct hc_pieces *pieces; /* borrowed */
+    char folder[HC_REPO_FOLDER_MAX + 1];
+    char path[PATH_MAX];       /* the claim's own */
+    char incomplete[PATH_MAX]; /* where the bytes are */
+    struct {
+        pthread_mutex_t lock;
+        struct hc_record record;
+        int64_t beat_ms;
+        uint64_t beat_bytes;
+    } shared;
 };
-
-/* What a claim says. */
-struct record {
-    struct hc_process owner;
-    char incomplete[NAME_MAX + 1];
-    int64_t beat_ms; /* since the epoch */
-};
-
-/* The value of the line "<key>=<value>". */
-static bool find_field(const char *text, const char *key, char *value, size_t size)
-{
-    size_t length = strlen(key);
-
-    for (const char *line = text; line && *line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        if (strncmp(line, key, length) == 0 && line[length] == '=') {
-            const char *start = line + length + 1;
-
-            return hc_format(value, size, "%.*s", (int)strcspn(start, "\n"), start) >= 0;
-        }
-    }
-    return false;
-}
-
-static bool find_number(const char *text, const char *key, uint64_t *number)
-{
-    char value[24];
-    char *end;
-
-    if (!find_field(text, key, value, sizeof value) || value[0] < '0' || value[0] > '9')
-        return false;
-    *number = strtoull(value, &end, 10);
-    return *end == '\0';
-}
-
-static int64_t mtime_ms(const struct stat *status)
-{
-    return status->st_mtim.tv_sec * 1000 + status->st_mtim.tv_nsec / 1000000;
-}
-
-static bool read_record(int root, const char *path, struct record *record)
-{
-    char text[TEXT_SIZE];
-    struct stat status;
-    struct hc_error unused;
-
-    if (hc_file_read_stat(root, path, text, sizeof text, &status, &unused) != 1)
-        return false;
-    record->beat_ms = mtime_ms(&status);
-    return find_field(text, "host", record->owner.host, sizeof record->owner.host) &&
-           find_number(text, "pid", &record->owner.pid) &&
-           find_number(text, "start", &record->owner.start) &&
-           find_field(text, "incomplete", record->incomplete, sizeof record->incomplete);
-}
-
-static bool is_abandoned(const struct record *record, int64_t now_ms)
-{
-    if (hc_process_is_local(&record->owner))
-        return !hc_process_is_alive(&record->owner);
-    return now_ms - record->beat_ms > HC_CLAIM_STALE_MS;
-}
-
-/* "<etag>.<8 hex>.incomplete". */
-static bool is_incomplete_of(const char *name, const char *etag)
-{
-    size_t length = strlen(etag);
-
-    return hc_etag_is_valid(etag) && hc_text_starts(name, etag) && name[length] == '.' &&
-           strspn(name + length + 1, "0123456789abcdef") == 8 &&
-           strcmp(name + length + 9, ".incomplete") == 0;
-}
-
-/* Removes a file of <folder>/blobs; no part of that path may be a symlink. */
-static bool unlink_incomplete(int root, const char *folder, const char *name)
-{
-    HC_AUTO_CLOSE int repo = openat(root, folder, DIRECTORY_FLAGS);
-    HC_AUTO_CLOSE int blobs = repo < 0 ? -1 : openat(repo, "blobs", DIRECTORY_FLAGS);
-
-    return blobs >= 0 && unlinkat(blobs, name, 0) == 0;
-}
 
 static int64_t now_ms_of_day(void)
 {
@@ -129,27 +50,15 @@ static int64_t now_ms_of_day(void)
     return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Our claim would hide an older one, and with it what its owner left behind. */
-static void sweep_predecessor(const struct hc_claim *claim, const char *folder,
-                              const char *etag)
+static int write_text(struct hc_claim *claim)
 {
-    struct record record;
+    struct hc_record *record = &claim->shared.record;
+    char text[HC_RECORD_TEXT_SIZE];
+    int length;
 
-    if (read_record(claim->root, claim->path, &record) &&
-        is_abandoned(&record, now_ms_of_day()) &&
-        is_incomplete_of(record.incomplete, etag))
-        (void)unlink_incomplete(claim->root, folder, record.incomplete);
-}
-
-static int write_text(const struct hc_claim *claim, uint64_t bytes_done)
-{
-    char text[TEXT_SIZE];
-    int length = hc_format(text, sizeof text,
-                           "host=%s\npid=%" PRIu64 "\nstart=%" PRIu64
-                           "\nincomplete=%s\nbytes=%" PRIu64 "\n",
-                           claim->owner.host, claim->owner.pid, claim->owner.start,
-                           claim->incomplete, bytes_done);
-
+    record->bytes = hc_pieces_arrived(claim->pieces);
+    hc_pieces_format(claim->pieces, record->ranges);
+    length = hc_record_format(record, text);
     if (length < 0 || pwrite(claim->fd, text, (size_t)length, 0) != length)
         return -1;
     return ftruncate(claim->fd, length);
@@ -169,13 +78,74 @@ static void publish(struct hc_claim *claim)
                        O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (claim->fd < 0)
         return;
-    if (write_text(claim, 0) < 0 ||
-        renameat(claim->root, private, claim->root, claim->path) < 0)
-        (void)unlinkat(claim->root, private, 0);
+    if (write_text(claim) == 0 &&
+        renameat(claim->root, private, claim->root, claim->path) == 0)
+        return;
+    (void)unlinkat(claim->root, private, 0);
+    hc_auto_close(&claim->fd);
+    claim->fd = -1;
+}
+
+/* 1 when there is an earlier claim, of somebody who is gone. */
+static bool find_predecessor(const struct hc_claim *claim, const char *etag,
+                             struct hc_record *earlier)
+{
+    if (!hc_record_read(claim->root, claim->path, earlier) ||
+        !hc_record_is_abandoned(earlier, now_ms_of_day()) ||
+        !hc_partial_is_of(earlier->incomplete, etag))
+        return false;
+    if (!hc_partial_is_of(earlier->previous, etag))
+        earlier->previous[0] = '\0';
+    if (earlier->previous[0] &&
+        !hc_partial_exists(claim->root, claim->folder, earlier->incomplete))
+        memcpy(earlier->incomplete, earlier->previous, sizeof earlier->incomplete);
+    return true;
+}
+
+static bool is_of_use(const struct hc_claim *claim, const struct hc_record *earlier)
+{
+    return earlier->size == hc_pieces_size(claim->pieces) &&
+           hc_record_is_worth_keeping(earlier, now_ms_of_day()) &&
+           hc_pieces_parse(claim->pieces, earlier->ranges);
+}
+
+/* Our claim hides the older one, and with it what its owner left behind. */
+static void succeed(struct hc_claim *claim, const char *etag)
+{
+    struct hc_record *record = &claim->shared.record;
+    struct hc_record earlier;
+    bool is_found = find_predecessor(claim, etag, &earlier);
+    bool is_useful = is_found && is_of_use(claim, &earlier);
+
+    if (is_found)
+        memcpy(record->previous, earlier.incomplete, sizeof record->previous);
+    publish(claim);
+    if (is_useful && !hc_partial_rename(claim->root, claim->folder, earlier.incomplete,
+                                        record->incomplete))
+        hc_pieces_clear(claim->pieces);
+    if (is_found)
+        (void)hc_partial_remove(claim->root, claim->folder, earlier.incomplete);
+    record->previous[0] = '\0';
+}
+
+static int name_files(struct hc_claim *claim, const struct hc_repo *repo,
+                      const char *etag, struct hc_error *err)
+{
+    char blob[PATH_MAX];
+
+    if (hc_format(blob, sizeof blob, "%s/blobs/%s", repo->folder, etag) < 0 ||
+        hc_file_private_name(claim->incomplete, PATH_MAX, blob, ".incomplete", err) < 0)
+        return -1;
+    if (hc_format(claim->shared.record.incomplete, NAME_MAX + 1, "%s",
+                  strrchr(claim->incomplete, '/') + 1) < 0 ||
+        hc_format(claim->path, PATH_MAX, ".hubcache/transfers/%s/%s", repo->folder,
+                  etag) < 0)
+        claim->path[0] = '\0'; /* a transfer without a claim */
+    return 0;
 }
 
 struct hc_claim *hc_claim_make(const struct hc_cache *cache, const struct hc_repo *repo,
-                               const char *etag, const char *incomplete,
+                               const char *etag, struct hc_pieces *pieces,
                                struct hc_error *err)
 {
     HC_AUTO(hc_claim) *claim = calloc(1, sizeof *claim);
@@ -184,27 +154,90 @@ struct hc_claim *hc_claim_make(const struct hc_cache *cache, const struct hc_rep
         (void)hc_fail_memory(err);
         return NULL;
     }
+    (void)pthread_mutex_init(&claim->shared.lock, NULL);
     claim->root = hc_cache_fd(cache);
     claim->fd = -1;
-    claim->beat_ms = hc_monotonic_ms();
-    claim->owner = hc_process_self();
-    if (hc_format(claim->incomplete, sizeof claim->incomplete, "%s", incomplete) < 0 ||
-        hc_format(claim->path, sizeof claim->path, "%s/%s/%s", transfers_path,
-                  repo->folder, etag) < 0)
-        return hc_take(&claim);
-    sweep_predecessor(claim, repo->folder, etag);
-    publish(claim);
+    claim->pieces = pieces;
+    claim->shared.beat_ms = hc_monotonic_ms();
+    claim->shared.record.owner = hc_process_self();
+    claim->shared.record.size = hc_pieces_size(pieces);
+    claim->shared.record.since_ms = now_ms_of_day();
+    (void)hc_format(claim->folder, sizeof claim->folder, "%s", repo->folder);
+    if (name_files(claim, repo, etag, err) < 0)
+        return NULL;
+    if (claim->path[0])
+        succeed(claim, etag);
+    claim->shared.beat_bytes = hc_pieces_arrived(pieces);
     return hc_take(&claim);
 }
 
-void hc_claim_beat(struct hc_claim *claim, uint64_t bytes_done)
+const char *hc_claim_path(const struct hc_claim *claim)
 {
+    return claim->incomplete;
+}
+
+static bool is_due(const struct hc_claim *claim, uint64_t arrived, int64_t now_ms)
+{
+    return now_ms - claim->shared.beat_ms >= BEAT_MS ||
+           arrived >= claim->shared.beat_bytes + BEAT_BYTES;
+}
+
+void hc_claim_beat(struct hc_claim *claim)
+{
+    uint64_t arrived = hc_pieces_arrived(claim->pieces);
     int64_t now_ms = hc_monotonic_ms();
 
-    if (claim->fd < 0 || now_ms - claim->beat_ms < BEAT_MS)
+    /* Who finds it locked leaves it to who is at it. */
+    if (claim->fd < 0 || pthread_mutex_trylock(&claim->shared.lock) != 0)
         return;
-    claim->beat_ms = now_ms;
-    (void)write_text(claim, bytes_done);
+    if (is_due(claim, arrived, now_ms)) {
+        claim->shared.beat_ms = now_ms;
+        claim->shared.beat_bytes = arrived;
+        (void)write_text(claim);
+    }
+    (void)pthread_mutex_unlock(&claim->shared.lock);
+}
+
+bool hc_claim_leave(struct hc_claim *claim)
+{
+    if (claim->fd < 0)
+        return false;
+    claim->shared.record.owner.pid = 0;
+    claim->shared.record.owner.start = 0;
+    claim->is_left = write_text(claim) == 0;
+    return claim->is_left;
+}
+
+struct reservation {
+    const struct hc_record *ours;
+    int64_t now_ms;
+    uint64_t bytes;
+};
+
+static bool is_earlier(const struct hc_record *a, const struct hc_record *b)
+{
+    if (a->since_ms != b->since_ms)
+        return a->since_ms < b->since_ms;
+    return strcmp(a->incomplete, b->incomplete) < 0;
+}
+
+static void add_need(void *ctx, const struct hc_claims_entry *entry)
+{
+    struct reservation *reservation = ctx;
+    const struct hc_record *record = &entry->record;
+
+    if (!hc_record_is_abandoned(record, reservation->now_ms) &&
+        is_earlier(record, reservation->ours) && record->size > record->bytes)
+        reservation->bytes += record->size - record->bytes;
+}
+
+uint64_t hc_claim_reserved(const struct hc_cache *cache, const struct hc_claim *claim)
+{
+    struct reservation reservation = {.ours = &claim->shared.record,
+                                      .now_ms = now_ms_of_day()};
+
+    hc_claims_each(cache, add_need, &reservation);
+    return reservation.bytes;
 }
 
 void hc_claim_drop(struct hc_claim *claim)
@@ -213,99 +246,11 @@ void hc_claim_drop(struct hc_claim *claim)
 
     if (!claim)
         return;
-    if (claim->fd >= 0 && fstat(claim->fd, &ours) == 0 &&
+    if (claim->fd >= 0 && !claim->is_left && fstat(claim->fd, &ours) == 0 &&
         fstatat(claim->root, claim->path, &theirs, AT_SYMLINK_NOFOLLOW) == 0 &&
         ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev)
         (void)unlinkat(claim->root, claim->path, 0);
     hc_auto_close(&claim->fd);
+    (void)pthread_mutex_destroy(&claim->shared.lock);
     free(claim);
-}
-
-/* Takes over `fd`. */
-static DIR *open_stream(int fd)
-{
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-
-    if (!dir)
-        hc_auto_close(&fd);
-    return dir;
-}
-
-/* The next name of a directory that does not start with a dot. */
-static const char *next_name(DIR *dir)
-{
-    const struct dirent *entry;
-
-    do
-        entry = readdir(dir); /* each stream belongs to one thread */
-    while (entry && entry->d_name[0] == '.');
-    return entry ? entry->d_name : NULL;
-}
-
-static unsigned sweep_claim(const struct hc_cache *cache, const char *folder,
-                            const char *etag, int64_t now_ms)
-{
-    int root = hc_cache_fd(cache);
-    char path[PATH_MAX];
-    struct record record;
-    unsigned removed;
-
-    if (hc_format(path, sizeof path, "%s/%s/%s", transfers_path, folder, etag) < 0 ||
-        !read_record(root, path, &record) || !is_abandoned(&record, now_ms) ||
-        !is_incomplete_of(record.incomplete, etag) ||
-        hc_lock_is_held(cache, folder, etag))
-        return 0;
-    removed = unlink_incomplete(root, folder, record.incomplete) ? 1 : 0;
-    (void)unlinkat(root, path, 0);
-    return removed;
-}
-
-static unsigned sweep_folder(const struct hc_cache *cache, int transfers,
-                             const char *folder, int64_t now_ms)
-{
-    HC_AUTO_CLOSEDIR DIR *dir = open_stream(openat(transfers, folder, DIRECTORY_FLAGS));
-    unsigned removed = 0;
-
-    for (const char *etag = dir ? next_name(dir) : NULL; etag; etag = next_name(dir))
-        removed += sweep_claim(cache, folder, etag, now_ms);
-    return removed;
-}
-
-static unsigned sweep_claims(const struct hc_cache *cache, int hubcache, int64_t now_ms)
-{
-    int fd = openat(hubcache, "transfers", DIRECTORY_FLAGS);
-    HC_AUTO_CLOSEDIR DIR *dir = open_stream(fd);
-    unsigned removed = 0;
-
-    if (!dir)
-        return 0;
-    for (const char *folder = next_name(dir); folder; folder = next_name(dir))
-        removed += sweep_folder(cache, fd, folder, now_ms);
-    return removed;
-}
-
-static unsigned sweep_private(int hubcache, int64_t now_ms)
-{
-    int fd = openat(hubcache, "tmp", DIRECTORY_FLAGS);
-    HC_AUTO_CLOSEDIR DIR *dir = open_stream(fd);
-    unsigned removed = 0;
-    struct stat status;
-
-    if (!dir)
-        return 0;
-    for (const char *name = next_name(dir); name; name = next_name(dir)) {
-        if (fstatat(fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-            now_ms - mtime_ms(&status) > HC_CLAIM_STALE_MS && unlinkat(fd, name, 0) == 0)
-            removed++;
-    }
-    return removed;
-}
-
-unsigned hc_claim_sweep(const struct hc_cache *cache, int64_t now_ms)
-{
-    HC_AUTO_CLOSE int hubcache = openat(hc_cache_fd(cache), ".hubcache", DIRECTORY_FLAGS);
-
-    if (hubcache < 0)
-        return 0;
-    return sweep_claims(cache, hubcache, now_ms) + sweep_private(hubcache, now_ms);
 }

@@ -1,39 +1,60 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * .hubcache/transfers/<repo folder>/<etag>: who is fetching a blob (host, pid, when it
- * started), under which private name, and how far it is. The file's mtime is its
- * heartbeat. Only advice: correctness never rests on it. It lets a later start know which
- * *.incomplete files are its own kind's and belong to nobody any more.
+ * started), under which private name, and which of its bytes are there. The file's mtime
+ * is its heartbeat. Only advice: correctness never rests on it. It lets whoever fetches
+ * the blob next go on where a transfer ended whose owner is gone, and a later start know
+ * which *.incomplete files are its own kind's and belong to nobody any more.
  */
 #ifndef HC_CACHE_CLAIM_H
 #define HC_CACHE_CLAIM_H
 
 #include "cache.h"
+#include "record.h"
 
 #include <stdint.h>
 
 struct hc_claim;
 
-/* Failure to write one is not a failure of the transfer: NULL only when memory is short.
+/*
+ * Claims a blob whose lock the caller has, with a fresh private name for its bytes, which
+ * arrive in `pieces` (borrowed until the claim is dropped). When an earlier claim is
+ * abandoned, its file gets our name and `pieces` says what is in it, if that is worth
+ * going on with; else the file is removed. Failure to write a claim is not a failure of
+ * the transfer: NULL only when there is no memory, or no such name.
  */
 struct hc_claim *hc_claim_make(const struct hc_cache *cache, const struct hc_repo *repo,
-                               const char *etag, const char *incomplete,
+                               const char *etag, struct hc_pieces *pieces,
                                struct hc_error *err);
 
-/* Says "still here, this far", at most once in five seconds. */
-void hc_claim_beat(struct hc_claim *claim, uint64_t bytes_done);
+/* "<repo folder>/blobs/<etag>.<8 hex>.incomplete", relative to the root. Borrowed. */
+const char *hc_claim_path(const struct hc_claim *claim);
 
-/* Removes the record. NULL is fine. */
+/*
+ * Says "still here, this far", at most once in a second or a mebibyte. Callable from any
+ * thread.
+ */
+void hc_claim_beat(struct hc_claim *claim);
+
+/*
+ * What has arrived is left to whoever comes next; false when no record says so. Drop
+ * afterwards all the same.
+ */
+bool hc_claim_leave(struct hc_claim *claim);
+
+/* Removes the record unless it was left. NULL is fine. */
 void hc_claim_drop(struct hc_claim *claim);
 HC_DEFINE_AUTO(hc_claim, hc_claim_drop)
 
-enum { HC_CLAIM_STALE_MS = 120000 }; /* a heartbeat older than this has stopped */
+/* Bytes that running transfers, here and elsewhere, which began before this one still
+ * need. */
+uint64_t hc_claim_reserved(const struct hc_cache *cache, const struct hc_claim *claim);
 
 /*
- * Removes the *.incomplete files of claims whose owner is gone (same host: no process of
- * that pid and start; other host: no heartbeat for HC_CLAIM_STALE_MS before `now_ms`) and
- * whose blob nobody has locked, then the claims; and private files of the same age below
- * .hubcache/tmp. Returns how many were removed. What cannot be removed is left.
+ * Removes claims that are abandoned and whose blob nobody has locked, with the
+ * *.incomplete file they name, unless that is worth going on with and younger than
+ * HC_CLAIM_KEPT_MS at `now_ms`; and private files below .hubcache/tmp that are older than
+ * HC_CLAIM_STALE_MS. Returns how many files were removed. What cannot be removed is left.
  */
 unsigned hc_claim_sweep(const struct hc_cache *cache, int64_t now_ms);
 

@@ -283,7 +283,7 @@ uint64_t hc_flights_arrived(struct hc_flights *flights, const struct hc_repo *re
     LIST_FOREACH(flight, &flights->shared.list, link)
     {
         if (flight->cargo.ingest && is_named(flight, repo, etag))
-            arrived = hc_ingest_offset(flight->cargo.ingest);
+            arrived = hc_pieces_arrived(hc_ingest_pieces(flight->cargo.ingest));
     }
     unlock(flights);
     return arrived;

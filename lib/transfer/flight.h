@@ -3,8 +3,8 @@
  * Flights: blobs on their way, so that callers of this process who want the same blob
  * share one transfer. Of those aboard one leads and does the work on its own thread; the
  * others wait. A leader who leaves early hands over what has arrived; when nobody is
- * aboard any more it is dropped. The calling sequence, with an hc_flight_leave for every
- * join:
+ * aboard any more it is left on the volume for who comes later. The calling sequence,
+ * with an hc_flight_leave for every join:
  *
  *     flight = hc_flight_join(flights, &name, &err);
  *     if (hc_flight_wait(flights, flight, caller, &err) == HC_FLIGHT_LEAD) {
@@ -18,7 +18,7 @@
 #ifndef HC_TRANSFER_FLIGHT_H
 #define HC_TRANSFER_FLIGHT_H
 
-#include <cache/blob.h>
+#include <cache/ingest.h>
 #include <cache/lock.h>
 #include <hub/hub.h>
 

@@ -11,6 +11,7 @@
 
 #include <base/error.h>
 #include <cache/blob.h>
+#include <cache/ingest.h>
 #include <hub/retry.h>
 
 #include <inttypes.h>
@@ -29,41 +30,59 @@ struct leg {
     const struct hc_caller *caller;
     struct hc_cargo cargo;
     const char *location; /* NULL once it has proved useless */
+    uint64_t at;          /* where the next bytes belong */
 };
 
+static uint64_t arrived(const struct leg *leg)
+{
+    return hc_pieces_arrived(hc_ingest_pieces(leg->cargo.ingest));
+}
+
+/* The server sends from the beginning; what is there already is not written again. */
 static int restart(void *ctx, struct hc_error *err)
 {
-    return hc_ingest_restart(ctx, err);
+    struct leg *leg = ctx;
+
+    (void)err;
+    leg->at = 0;
+    return 0;
 }
 
 static int keep(void *ctx, const void *bytes, size_t count, struct hc_error *err)
 {
-    return hc_ingest_write(ctx, bytes, count, err);
+    struct leg *leg = ctx;
+
+    if (hc_ingest_write(leg->cargo.ingest, leg->at, bytes, count, err) < 0)
+        return -1;
+    leg->at += count;
+    return 0;
 }
 
 /* One request for what is missing: 0 when nothing is any more. */
-static int get(const struct leg *leg, struct hc_error *err)
+static int get(struct leg *leg, struct hc_error *err)
 {
     const struct hc_wanted *wanted = leg->wanted;
+    uint64_t front = hc_pieces_front(hc_ingest_pieces(leg->cargo.ingest));
     const struct hc_download download = {
         .repo = wanted->repo,
         .commit = wanted->commit,
         .path = wanted->path,
         .location = leg->location,
-        .offset = hc_ingest_offset(leg->cargo.ingest),
+        .offset = front,
         .size = wanted->size,
         .restart = restart,
         .write = keep,
-        .ctx = leg->cargo.ingest,
+        .ctx = leg,
     };
 
+    leg->at = front;
     if (hc_hub_get(leg->transfers->hub, &download, leg->caller, err) < 0)
         return -1;
-    if (hc_ingest_offset(leg->cargo.ingest) == wanted->size)
+    if (arrived(leg) == wanted->size)
         return 0;
     return hc_fail(err, HC_HUB_UNREACHABLE,
                    "the Hub sent %" PRIu64 " of %" PRIu64 " bytes of '%.120s'",
-                   hc_ingest_offset(leg->cargo.ingest), wanted->size, wanted->path);
+                   arrived(leg), wanted->size, wanted->path);
 }
 
 /* Whether asking …/resolve instead may help: a signed address expires, a mirror forgets.
@@ -86,24 +105,23 @@ static bool may_be_elsewhere(const struct hc_error *err)
 /* All bytes are there, and more came: they are none to trust. */
 static bool has_overrun(const struct leg *leg, const struct hc_error *err)
 {
-    return err->reason == HC_BAD_HUB_REPLY &&
-           hc_ingest_offset(leg->cargo.ingest) == leg->wanted->size;
+    return err->reason == HC_BAD_HUB_REPLY && arrived(leg) == leg->wanted->size;
 }
 
 /* Asks until every byte is there. Patience is renewed by bytes that were not there
  * before. */
 static int fill(struct leg *leg, struct hc_error *err)
 {
-    uint64_t farthest = hc_ingest_offset(leg->cargo.ingest);
+    uint64_t farthest = arrived(leg);
     struct hc_retry retry = {0};
 
-    while (hc_ingest_offset(leg->cargo.ingest) < leg->wanted->size) {
+    while (arrived(leg) < leg->wanted->size) {
         if (get(leg, err) == 0)
             return 0;
         if (has_overrun(leg, err))
             return -1;
-        if (hc_ingest_offset(leg->cargo.ingest) > farthest) {
-            farthest = hc_ingest_offset(leg->cargo.ingest);
+        if (arrived(leg) > farthest) {
+            farthest = arrived(leg);
             retry = (struct hc_retry){0};
         }
         if (leg->location && may_be_elsewhere(err))
@@ -121,10 +139,14 @@ static int fill_and_commit(struct leg *leg, struct hc_error *err)
     return hc_ingest_commit(leg->cargo.ingest, err);
 }
 
-/* Wrong bytes may have come from a resumed answer or a bad cache on the way: once more.
+/*
+ * Wrong bytes may have come from a resumed answer or a bad cache on the way: once more.
+ * That others left wrong bytes behind does not count.
  */
 static int bring(struct leg *leg, struct hc_error *err)
 {
+    bool has_inherited = hc_ingest_inherited(leg->cargo.ingest) > 0;
+
     if (fill_and_commit(leg, err) == 0)
         return 0;
     if (err->reason != HC_CHECKSUM_MISMATCH && !has_overrun(leg, err))
@@ -132,7 +154,7 @@ static int bring(struct leg *leg, struct hc_error *err)
     leg->location = NULL;
     if (hc_ingest_restart(leg->cargo.ingest, err) < 0)
         return -1;
-    return fill_and_commit(leg, err);
+    return has_inherited ? bring(leg, err) : fill_and_commit(leg, err);
 }
 
 /* 1 when the blob is there as wanted. */
@@ -166,7 +188,9 @@ static int begin_ingest(struct leg *leg, struct hc_error *err)
     leg->cargo.ingest = hc_ingest_begin(leg->transfers->cache, leg->wanted->repo,
                                         leg->wanted->etag, leg->wanted->size, err);
     hc_flight_load(leg->transfers->flights, leg->flight, leg->cargo);
-    return leg->cargo.ingest ? 0 : -1;
+    if (!leg->cargo.ingest)
+        return -1;
+    return leg->wanted->force ? hc_ingest_restart(leg->cargo.ingest, err) : 0;
 }
 
 static int fly(struct leg *leg, uint64_t *fetched_bytes, struct hc_error *err)
@@ -180,7 +204,7 @@ static int fly(struct leg *leg, uint64_t *fetched_bytes, struct hc_error *err)
         return found < 0 ? -1 : 0;
     if (begin_ingest(leg, err) < 0 || bring(leg, err) < 0)
         return -1;
-    *fetched_bytes = leg->wanted->size;
+    *fetched_bytes = leg->wanted->size - hc_ingest_inherited(leg->cargo.ingest);
     return 0;
 }
 

@@ -4,7 +4,8 @@
  * which is already on its way wait for it, threads of this process by a flight, other
  * processes and other clients by the blob's lock. A transfer survives dropped connections
  * (it resumes where it was), and the going of the caller who began it: another waiter
- * takes it over at the byte it had reached; when the last one goes, it ends.
+ * takes it over at the byte it had reached; when the last one goes, it ends, and what it
+ * had brought is there for the next who wants the blob, in this process or another.
  *
  * fetch() blocks on the calling thread; there are no threads of its own. Callable from
  * any thread.

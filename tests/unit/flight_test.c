@@ -83,7 +83,7 @@ static void load(struct fixture *f, struct hc_flight *flight)
 
     assert_non_null(cargo.lock);
     assert_non_null(cargo.ingest);
-    assert_int_equal(hc_ingest_write(cargo.ingest, content, 5, &f->err), 0);
+    assert_int_equal(hc_ingest_write(cargo.ingest, 0, content, 5, &f->err), 0);
     hc_flight_load(f->flights, flight, cargo);
 }
 
@@ -161,7 +161,7 @@ static void cargo_is_handed_over_with_the_lead(void **state)
 
     assert_int_equal(wait_as(f, waiter, NULL), HC_FLIGHT_LEAD);
     cargo = hc_flight_cargo(f->flights, waiter);
-    assert_int_equal(hc_ingest_offset(cargo.ingest), 5);
+    assert_int_equal(hc_pieces_arrived(hc_ingest_pieces(cargo.ingest)), 5);
     assert_true(hc_lock_is_held(f->cache, f->repo.folder, etag));
 
     hc_flight_leave(f->flights, waiter); /* the last one */

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * .hubcache/transfers/<repo folder>/<etag>, two directories deep.
+ */
+#include "claims.h"
+
+#include <base/text.h>
+
+#include <fcntl.h>
+
+static const char transfers_path[] = ".hubcache/transfers";
+
+DIR *hc_claims_open_dir(int root, const char *path)
+{
+    int fd = openat(root, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+    if (!dir)
+        hc_auto_close(&fd);
+    return dir;
+}
+
+const char *hc_claims_next_name(DIR *dir)
+{
+    const struct dirent *entry;
+
+    do
+        entry = readdir(dir); /* each stream belongs to one thread */
+    while (entry && entry->d_name[0] == '.');
+    return entry ? entry->d_name : NULL;
+}
+
+struct visit {
+    int root;
+    void (*call)(void *ctx, const struct hc_claims_entry *entry);
+    void *ctx;
+};
+
+static void visit_folder(const struct visit *visit, int transfers, const char *folder)
+{
+    HC_AUTO_CLOSEDIR DIR *dir = hc_claims_open_dir(transfers, folder);
+    struct hc_claims_entry entry = {.folder = folder};
+    char path[PATH_MAX];
+
+    if (!dir)
+        return;
+    for (entry.etag = hc_claims_next_name(dir); entry.etag;
+         entry.etag = hc_claims_next_name(dir)) {
+        entry.path = path;
+        if (hc_format(path, sizeof path, "%s/%s/%s", transfers_path, folder, entry.etag) >
+                0 &&
+            hc_record_read(visit->root, path, &entry.record))
+            visit->call(visit->ctx, &entry);
+    }
+}
+
+void hc_claims_each(const struct hc_cache *cache,
+                    void (*visit)(void *ctx, const struct hc_claims_entry *entry),
+                    void *ctx)
+{
+    const struct visit how = {.root = hc_cache_fd(cache), .call = visit, .ctx = ctx};
+    HC_AUTO_CLOSEDIR DIR *dir = hc_claims_open_dir(how.root, transfers_path);
+
+    if (!dir)
+        return;
+    for (const char *folder = hc_claims_next_name(dir); folder;
+         folder = hc_claims_next_name(dir))
+        visit_folder(&how, dirfd(dir), folder);
+}

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bytes are hashed as they lie in the page cache, not as they come: so they may come in
+ * any order and on many threads, and the hash costs no second read from the disk. No byte
+ * is written twice; what was hashed is what is there.
+ *
+ * The bytes go to the blob's own directory: the last step is a rename, and the Hub's own
+ * prune finds what a crash leaves behind.
+ */
+#include "ingest.h"
+
+#include "claim.h"
+#include "room.h"
+
+#include <base/digest.h>
+#include <base/file.h>
+#include <base/text.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum {
+    HASH_CHUNK = 256 * 1024,             /* stays in the processor's cache */
+    WRITE_BACK_CHUNK = 16 * 1024 * 1024, /* so that the last flush has little to do */
+    ROOM_WORTH_ASKING = 1024 * 1024      /* smaller blobs do not ask for others' needs */
+};
+
+struct hc_ingest {
+    const struct hc_cache *cache;
+    int fd;
+    bool is_committed;
+    atomic_bool is_spoilt; /* not to be gone on with */
+    uint64_t size;
+    uint64_t inherited;
+    uint64_t hashed;       /* bytes the digest has seen */
+    uint64_t written_back; /* bytes the disk has been told to write */
+    struct hc_pieces *pieces;
+    struct hc_digest *digest;
+    struct hc_claim *claim;
+    char *buffer; /* HASH_CHUNK bytes, once something is hashed */
+    char etag[HC_ETAG_MAX + 1];
+    char blob[PATH_MAX];
+};
+
+static int start_digest(struct hc_ingest *ingest, struct hc_error *err)
+{
+    hc_digest_free(ingest->digest);
+    ingest->hashed = 0;
+    ingest->written_back = 0;
+    ingest->digest = hc_digest_new(hc_digest_kind_of(ingest->etag), ingest->size, err);
+    return ingest->digest ? 0 : -1;
+}
+
+/* A file that is shorter than its claim says has lost bytes with the power. */
+static bool open_inherited(struct hc_ingest *ingest)
+{
+    const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    int root = hc_cache_fd(ingest->cache);
+    struct stat status;
+
+    if (hc_pieces_arrived(ingest->pieces) == 0)
+        return false;
+    ingest->fd = openat(root, hc_claim_path(ingest->claim), flags);
+    if (ingest->fd >= 0 && fstat(ingest->fd, &status) == 0 && S_ISREG(status.st_mode) &&
+        status.st_nlink == 1 &&
+        (uint64_t)status.st_size >= hc_pieces_front(ingest->pieces))
+        return true;
+    hc_auto_close(&ingest->fd);
+    ingest->fd = -1;
+    (void)unlinkat(root, hc_claim_path(ingest->claim), 0);
+    hc_pieces_clear(ingest->pieces);
+    return false;
+}
+
+static int create_file(struct hc_ingest *ingest, struct hc_error *err)
+{
+    const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
+    const char *path = hc_claim_path(ingest->claim);
+    int root = hc_cache_fd(ingest->cache);
+
+    if (hc_file_mkparents(root, path, err) < 0)
+        return -1;
+    ingest->fd = openat(root, path, flags, 0666);
+    if (ingest->fd < 0)
+        return hc_fail_errno(err, errno, "create '%s'", path);
+    return 0;
+}
+
+/* Needed and free are compared before the first byte. */
+static int check_room(const struct hc_ingest *ingest, struct hc_error *err)
+{
+    uint64_t needed = ingest->size - hc_pieces_arrived(ingest->pieces);
+    uint64_t reserved =
+        needed < ROOM_WORTH_ASKING ? 0 : hc_claim_reserved(ingest->cache, ingest->claim);
+
+    return hc_room_check(ingest->fd, needed, reserved, err);
+}
+
+struct hc_ingest *hc_ingest_begin(const struct hc_cache *cache,
+                                  const struct hc_repo *repo, const char *etag,
+                                  uint64_t size, struct hc_error *err)
+{
+    HC_AUTO(hc_ingest) *ingest = calloc(1, sizeof *ingest);
+
+    if (!ingest) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    ingest->cache = cache;
+    ingest->fd = -1;
+    ingest->size = size;
+    if (hc_cache_blob_path(ingest->blob, repo, etag, err) < 0)
+        return NULL;
+    (void)hc_format(ingest->etag, sizeof ingest->etag, "%s", etag);
+    ingest->pieces = hc_pieces_new(size, err);
+    if (!ingest->pieces || start_digest(ingest, err) < 0)
+        return NULL;
+    /* The claim comes first: what a crash leaves behind is always somebody's. */
+    ingest->claim = hc_claim_make(cache, repo, etag, ingest->pieces, err);
+    if (!ingest->claim || (!open_inherited(ingest) && create_file(ingest, err) < 0) ||
+        check_room(ingest, err) < 0)
+        return NULL;
+    ingest->inherited = hc_pieces_arrived(ingest->pieces);
+    return hc_take(&ingest);
+}
+
+static int put(struct hc_ingest *ingest, const struct hc_span *span, const char *bytes,
+               struct hc_error *err)
+{
+    size_t count = (size_t)(span->end - span->start);
+
+    if (hc_file_write_all_at(ingest->fd, bytes, count, span->start, err) < 0) {
+        atomic_store(&ingest->is_spoilt, true);
+        hc_room_describe(ingest->fd, ingest->size - hc_pieces_arrived(ingest->pieces),
+                         err);
+        return hc_context(err, "'%s'", hc_claim_path(ingest->claim));
+    }
+    hc_pieces_add(ingest->pieces, span->start, count);
+    return 0;
+}
+
+int hc_ingest_write(struct hc_ingest *ingest, uint64_t at, const void *bytes,
+                    size_t count, struct hc_error *err)
+{
+    uint64_t end = at + count;
+
+    if (at > ingest->size || count > ingest->size - at) {
+        atomic_store(&ingest->is_spoilt, true);
+        return hc_fail(err, HC_BAD_HUB_REPLY,
+                       "blob %s: more bytes came than the %" PRIu64 " promised",
+                       ingest->etag, ingest->size);
+    }
+    for (uint64_t next = at; next < end;) {
+        struct hc_span span = hc_pieces_gap(ingest->pieces, next);
+
+        if (span.start >= end)
+            break;
+        if (span.end > end)
+            span.end = end;
+        if (put(ingest, &span, (const char *)bytes + (span.start - at), err) < 0)
+            return -1;
+        next = span.end;
+    }
+    hc_claim_beat(ingest->claim);
+    return 0;
+}
+
+struct hc_pieces *hc_ingest_pieces(struct hc_ingest *ingest)
+{
+    return ingest->pieces;
+}
+
+uint64_t hc_ingest_inherited(const struct hc_ingest *ingest)
+{
+    return ingest->inherited;
+}
+
+/* Early write-back: the disk works while the network does. A hint; failure is none. */
+static void write_back(struct hc_ingest *ingest)
+{
+    uint64_t count = ingest->hashed - ingest->written_back;
+
+    if (count < WRITE_BACK_CHUNK)
+        return;
+    (void)sync_file_range(ingest->fd, (off_t)ingest->written_back, (off_t)count,
+                          SYNC_FILE_RANGE_WRITE);
+    ingest->written_back = ingest->hashed;
+}
+
+int hc_ingest_hash(struct hc_ingest *ingest, struct hc_error *err)
+{
+    uint64_t ready = hc_pieces_front(ingest->pieces) - ingest->hashed;
+    ssize_t count;
+
+    if (ready == 0)
+        return 0;
+    if (!ingest->buffer)
+        ingest->buffer = malloc(HASH_CHUNK);
+    if (!ingest->buffer)
+        return hc_fail_memory(err);
+    do
+        count = pread(ingest->fd, ingest->buffer, ready < HASH_CHUNK ? ready : HASH_CHUNK,
+                      (off_t)ingest->hashed);
+    while (count < 0 && errno == EINTR);
+    if (count <= 0) {
+        atomic_store(&ingest->is_spoilt, true);
+        return hc_fail_errno(err, count < 0 ? errno : EIO, "read '%s'",
+                             hc_claim_path(ingest->claim));
+    }
+    if (hc_digest_update(ingest->digest, ingest->buffer, (size_t)count, err) < 0)
+        return -1;
+    ingest->hashed += (uint64_t)count;
+    write_back(ingest);
+    return 1;
+}
+
+void hc_ingest_beat(struct hc_ingest *ingest)
+{
+    hc_claim_beat(ingest->claim);
+}
+
+int hc_ingest_restart(struct hc_ingest *ingest, struct hc_error *err)
+{
+    if (ftruncate(ingest->fd, 0) < 0)
+        return hc_fail_errno(err, errno, "truncate '%s'", hc_claim_path(ingest->claim));
+    hc_pieces_clear(ingest->pieces);
+    ingest->inherited = 0;
+    atomic_store(&ingest->is_spoilt, false);
+    return start_digest(ingest, err);
+}
+
+static int verify(struct hc_ingest *ingest, struct hc_error *err)
+{
+    char hex[HC_DIGEST_HEX_MAX + 1];
+    uint64_t arrived = hc_pieces_arrived(ingest->pieces);
+    int result = 1;
+
+    if (arrived != ingest->size)
+        return hc_fail(err, HC_BAD_HUB_REPLY,
+                       "blob %s: %" PRIu64 " bytes came, %" PRIu64 " were promised",
+                       ingest->etag, arrived, ingest->size);
+    while (result == 1)
+        result = hc_ingest_hash(ingest, err);
+    if (result < 0 || hc_digest_finish(ingest->digest, hex, err) < 0)
+        return -1;
+    if (hex[0] == '\0' || strcmp(hex, ingest->etag) == 0)
+        return 0;
+    atomic_store(&ingest->is_spoilt, true);
+    return hc_fail(err, HC_CHECKSUM_MISMATCH, "blob %s: the bytes hash to %s",
+                   ingest->etag, hex);
+}
+
+static int publish(struct hc_ingest *ingest, struct hc_error *err)
+{
+    const char *path = hc_claim_path(ingest->claim);
+    int root = hc_cache_fd(ingest->cache);
+
+    if (fsync(ingest->fd) < 0) {
+        (void)hc_fail_errno(err, errno, "fsync '%s'", path);
+        hc_room_describe(ingest->fd, ingest->size, err);
+        return -1;
+    }
+    if (renameat(root, path, root, ingest->blob) < 0)
+        return hc_fail_errno(err, errno, "rename to '%s'", ingest->blob);
+    ingest->is_committed = true;
+    return hc_file_sync_parent(root, ingest->blob, err);
+}
+
+int hc_ingest_commit(struct hc_ingest *ingest, struct hc_error *err)
+{
+    if (verify(ingest, err) < 0)
+        return -1;
+    if (publish(ingest, err) == 0)
+        return 0;
+    atomic_store(&ingest->is_spoilt, true);
+    return -1;
+}
+
+/* Whether what has arrived stays, for whoever comes next. */
+static bool leave(struct hc_ingest *ingest)
+{
+    return !atomic_load(&ingest->is_spoilt) &&
+           hc_pieces_arrived(ingest->pieces) >= HC_CLAIM_WORTH_BYTES &&
+           hc_claim_leave(ingest->claim);
+}
+
+void hc_ingest_drop(struct hc_ingest *ingest)
+{
+    if (!ingest)
+        return;
+    if (ingest->fd >= 0 && !ingest->is_committed && !leave(ingest))
+        (void)unlinkat(hc_cache_fd(ingest->cache), hc_claim_path(ingest->claim), 0);
+    hc_auto_close(&ingest->fd);
+    hc_claim_drop(ingest->claim);
+    hc_digest_free(ingest->digest);
+    hc_pieces_free(ingest->pieces);
+    free(ingest->buffer);
+    free(ingest);
+}

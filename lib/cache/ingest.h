@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A blob being written: as blobs/<etag>.<8 hex>.incomplete, in any order, each byte once;
+ * hashed in order behind the bytes that arrive, checked, flushed and only then renamed.
+ * What an earlier ingest left of the same blob, in this process or another one that is
+ * gone, is there at the start.
+ *
+ * One thread owns an ingest; others may write, ask how far it is, and bring the pieces
+ * they have taken.
+ */
+#ifndef HC_CACHE_INGEST_H
+#define HC_CACHE_INGEST_H
+
+#include "cache.h"
+#include "pieces.h"
+
+struct hc_ingest;
+
+/*
+ * Begin, write, commit if all went well, and in every case drop. `size` is what the Hub
+ * promised. Begin also records who is fetching in .hubcache/transfers (claim.h), and
+ * fails with NO_SPACE, naming both figures, when the volume has not enough room for this
+ * blob and for those that were begun before it.
+ */
+struct hc_ingest *hc_ingest_begin(const struct hc_cache *cache,
+                                  const struct hc_repo *repo, const char *etag,
+                                  uint64_t size, struct hc_error *err);
+
+/*
+ * Bytes from `at` on; those that are there already are left as they are. BAD_HUB_REPLY
+ * when they go beyond what was promised. No two threads write the same bytes.
+ */
+int hc_ingest_write(struct hc_ingest *ingest, uint64_t at, const void *bytes,
+                    size_t count, struct hc_error *err);
+
+/* What has arrived. Borrowed; callable from any thread. */
+struct hc_pieces *hc_ingest_pieces(struct hc_ingest *ingest);
+
+/* Bytes that were there when it began, and are not restarted. */
+uint64_t hc_ingest_inherited(const struct hc_ingest *ingest);
+
+/*
+ * Hashes bytes that have arrived in order, at most a few hundred kilobytes: 1, or 0 when
+ * there are none yet. Optional: commit hashes what is left. Owner only.
+ */
+int hc_ingest_hash(struct hc_ingest *ingest, struct hc_error *err);
+
+/* Says that somebody is still at it, when nothing arrives. Callable from any thread. */
+void hc_ingest_beat(struct hc_ingest *ingest);
+
+/* Forgets what was written and starts from byte 0. Owner only. */
+int hc_ingest_restart(struct hc_ingest *ingest, struct hc_error *err);
+
+/*
+ * Checks length (BAD_HUB_REPLY) and hash (CHECKSUM_MISMATCH), flushes, renames over
+ * blobs/<etag>, flushes the directory. Losing a race is success: same name, same bytes.
+ */
+int hc_ingest_commit(struct hc_ingest *ingest, struct hc_error *err);
+
+/*
+ * Without a commit: what has arrived is left for the next ingest of this blob, unless it
+ * is too little, or wrong, or the volume refused. NULL is fine.
+ */
+void hc_ingest_drop(struct hc_ingest *ingest);
+HC_DEFINE_AUTO(hc_ingest, hc_ingest_drop)
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * <folder>/blobs/<etag>.<8 hex>.incomplete: the bytes of a blob that is not whole. The
+ * name is the one the reference client gives its own (§1.5), so that its prune finds
+ * ours; which are ours, only a claim says.
+ */
+#ifndef HC_CACHE_PARTIAL_H
+#define HC_CACHE_PARTIAL_H
+
+#include <stdbool.h>
+
+/* "<etag>.<8 hex>.incomplete" and nothing else. */
+bool hc_partial_is_of(const char *name, const char *etag);
+
+/*
+ * Removes, renames or looks for a file of <folder>/blobs; no part of the path may be a
+ * symlink. False when there is no such file, or it cannot be done.
+ */
+bool hc_partial_remove(int root, const char *folder, const char *name);
+bool hc_partial_rename(int root, const char *folder, const char *from, const char *to);
+bool hc_partial_exists(int root, const char *folder, const char *name);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which bytes of a blob have arrived, and which of the others somebody is about to bring.
+ * A blob is cut into pieces of equal length; of each piece a beginning has arrived. A
+ * small blob is one piece. Callable from any thread.
+ */
+#ifndef HC_CACHE_PIECES_H
+#define HC_CACHE_PIECES_H
+
+#include <base/auto.h>
+#include <base/error.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    HC_PIECES_SMALL = 32 * 1024 * 1024, /* a blob of fewer bytes is not cut */
+    HC_PIECES_TEXT_SIZE = 2048
+};
+
+struct hc_pieces;
+
+/* The bytes from `start` to before `end`. */
+struct hc_span {
+    uint64_t start;
+    uint64_t end;
+};
+
+struct hc_pieces *hc_pieces_new(uint64_t size, struct hc_error *err);
+void hc_pieces_free(struct hc_pieces *pieces);
+HC_DEFINE_AUTO(hc_pieces, hc_pieces_free)
+
+uint64_t hc_pieces_size(const struct hc_pieces *pieces);
+
+/* Bytes that have arrived, wherever; */
+uint64_t hc_pieces_arrived(const struct hc_pieces *pieces);
+
+/* and those before the first that has not. */
+uint64_t hc_pieces_front(struct hc_pieces *pieces);
+
+/* Bytes from `at` on that have arrived, and how many then have not before the piece ends.
+ */
+struct hc_span hc_pieces_gap(struct hc_pieces *pieces, uint64_t at);
+
+/* `count` bytes at the beginning of a gap have arrived. */
+void hc_pieces_add(struct hc_pieces *pieces, uint64_t at, uint64_t count);
+
+/* None has. */
+void hc_pieces_clear(struct hc_pieces *pieces);
+
+/*
+ * Reserves the first missing bytes that nobody has reserved, about `most` of them (whole
+ * pieces, at least one); false when there are none. Give the span back in every case.
+ */
+bool hc_pieces_take(struct hc_pieces *pieces, uint64_t most, struct hc_span *span);
+void hc_pieces_give_back(struct hc_pieces *pieces, const struct hc_span *span);
+
+/* What has arrived as text, "0-1000,4096-8192", as much of it as fits; and back again. */
+void hc_pieces_format(struct hc_pieces *pieces, char text[HC_PIECES_TEXT_SIZE]);
+
+/* False, and none has arrived, when it is no such text. */
+bool hc_pieces_parse(struct hc_pieces *pieces, const char *text);
+
+#endif

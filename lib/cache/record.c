@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Lines in any order; those that an older release did not write may be missing.
+ */
+#include "record.h"
+
+#include <base/file.h>
+#include <base/text.h>
+
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* The value of the line "<key>=<value>". */
+static bool find_field(const char *text, const char *key, char *value, size_t size)
+{
+    size_t length = strlen(key);
+
+    for (const char *line = text; line && *line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, key, length) == 0 && line[length] == '=') {
+            const char *start = line + length + 1;
+
+            return hc_format(value, size, "%.*s", (int)strcspn(start, "\n"), start) >= 0;
+        }
+    }
+    return false;
+}
+
+static bool find_number(const char *text, const char *key, uint64_t *number)
+{
+    char value[24];
+    char *end;
+
+    if (!find_field(text, key, value, sizeof value) || value[0] < '0' || value[0] > '9')
+        return false;
+    *number = strtoull(value, &end, 10);
+    return *end == '\0';
+}
+
+static void find_progress(const char *text, struct hc_record *record)
+{
+    uint64_t since_ms = 0;
+
+    if (!find_field(text, "previous", record->previous, sizeof record->previous))
+        record->previous[0] = '\0';
+    if (!find_field(text, "ranges", record->ranges, sizeof record->ranges))
+        record->ranges[0] = '\0';
+    if (!find_number(text, "size", &record->size))
+        record->size = 0;
+    if (!find_number(text, "bytes", &record->bytes) || record->ranges[0] == '\0')
+        record->bytes = 0;
+    if (find_number(text, "since", &since_ms) && since_ms <= INT64_MAX)
+        record->since_ms = (int64_t)since_ms;
+}
+
+bool hc_record_read(int root, const char *path, struct hc_record *record)
+{
+    char text[HC_RECORD_TEXT_SIZE];
+    struct stat status;
+    struct hc_error unused;
+
+    *record = (struct hc_record){0};
+    if (hc_file_read_stat(root, path, text, sizeof text, &status, &unused) != 1)
+        return false;
+    record->beat_ms = status.st_mtim.tv_sec * 1000 + status.st_mtim.tv_nsec / 1000000;
+    find_progress(text, record);
+    return find_field(text, "host", record->owner.host, sizeof record->owner.host) &&
+           find_number(text, "pid", &record->owner.pid) &&
+           find_number(text, "start", &record->owner.start) &&
+           find_field(text, "incomplete", record->incomplete, sizeof record->incomplete);
+}
+
+int hc_record_format(const struct hc_record *record, char text[HC_RECORD_TEXT_SIZE])
+{
+    return hc_format(text, HC_RECORD_TEXT_SIZE,
+                     "host=%s\npid=%" PRIu64 "\nstart=%" PRIu64
+                     "\nincomplete=%s\nprevious=%s\nsince=%" PRId64 "\nsize=%" PRIu64
+                     "\nbytes=%" PRIu64 "\nranges=%s\n",
+                     record->owner.host, record->owner.pid, record->owner.start,
+                     record->incomplete, record->previous, record->since_ms, record->size,
+                     record->bytes, record->ranges);
+}
+
+bool hc_record_is_abandoned(const struct hc_record *record, int64_t now_ms)
+{
+    if (record->owner.pid == 0)
+        return true;
+    if (hc_process_is_local(&record->owner))
+        return !hc_process_is_alive(&record->owner);
+    return now_ms - record->beat_ms > HC_CLAIM_STALE_MS;
+}
+
+bool hc_record_is_worth_keeping(const struct hc_record *record, int64_t now_ms)
+{
+    return record->bytes >= HC_CLAIM_WORTH_BYTES &&
+           now_ms - record->beat_ms <= HC_CLAIM_KEPT_MS;
+}

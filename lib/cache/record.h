@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a claim says, as text of lines "<key>=<value>": see claim.h. Anybody may have
+ * written what is read here.
+ */
+#ifndef HC_CACHE_RECORD_H
+#define HC_CACHE_RECORD_H
+
+#include "pieces.h"
+#include "process.h"
+
+#include <limits.h>
+
+enum {
+    HC_RECORD_TEXT_SIZE = 4096,
+    HC_CLAIM_STALE_MS = 120000,          /* a heartbeat older than this has stopped */
+    HC_CLAIM_KEPT_MS = 24 * 3600 * 1000, /* how long bytes wait for somebody to go on */
+    HC_CLAIM_WORTH_BYTES = 1024 * 1024   /* fewer are not worth keeping */
+};
+
+struct hc_record {
+    struct hc_process owner; /* pid 0: nobody's any more */
+    char incomplete[NAME_MAX + 1];
+    char previous[NAME_MAX +
+                  1]; /* what `incomplete` was called before it was ours, or "" */
+    uint64_t size;    /* 0 when not said */
+    uint64_t bytes;   /* that have arrived */
+    char ranges[HC_PIECES_TEXT_SIZE];
+    int64_t since_ms; /* when it began, since the epoch */
+    int64_t beat_ms;  /* the file's mtime, since the epoch */
+};
+
+/* False when there is none, or it makes no sense. */
+bool hc_record_read(int root, const char *path, struct hc_record *record);
+
+/* Its length, or -1 when it does not fit. `beat_ms` is not part of it. */
+int hc_record_format(const struct hc_record *record, char text[HC_RECORD_TEXT_SIZE]);
+
+/* Same host: no process of that pid and start; other host: no heartbeat for long. */
+bool hc_record_is_abandoned(const struct hc_record *record, int64_t now_ms);
+
+/* Whether what has arrived is enough, and recent enough, to go on with. */
+bool hc_record_is_worth_keeping(const struct hc_record *record, int64_t now_ms);
+
+#endif

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise: whatever order bytes arrive in, it is known which are there, how far they
+ * are there without a hole, and which nobody is bringing yet.
+ */
+#include "test.h"
+
+#include <base/text.h>
+#include <cache/pieces.h>
+
+#include <string.h>
+
+enum { MIB = 1024 * 1024, PIECE = 8 * MIB };
+
+static struct hc_pieces *make(uint64_t size)
+{
+    struct hc_error err;
+    struct hc_pieces *pieces = hc_pieces_new(size, &err);
+
+    assert_non_null(pieces);
+    return pieces;
+}
+
+static void expect_text(struct hc_pieces *pieces, const char *expected)
+{
+    char text[HC_PIECES_TEXT_SIZE];
+
+    hc_pieces_format(pieces, text);
+    assert_string_equal(text, expected);
+}
+
+static void a_small_blob_is_one_piece(void **state)
+{
+    HC_AUTO(hc_pieces) *pieces = make(HC_PIECES_SMALL - 1);
+    struct hc_span span, none;
+
+    (void)state;
+    assert_true(hc_pieces_take(pieces, 1, &span));
+    assert_int_equal(span.start, 0);
+    assert_int_equal(span.end, HC_PIECES_SMALL - 1);
+    assert_false(hc_pieces_take(pieces, 1, &none));
+    hc_pieces_give_back(pieces, &span);
+    assert_true(hc_pieces_take(pieces, 1, &none));
+}
+
+static void an_empty_blob_has_nothing_to_bring(void **state)
+{
+    HC_AUTO(hc_pieces) *pieces = make(0);
+    struct hc_span span;
+
+    (void)state;
+    assert_false(hc_pieces_take(pieces, MIB, &span));
+    assert_int_equal(hc_pieces_front(pieces), 0);
+    assert_true(hc_pieces_parse(pieces, ""));
+    expect_text(pieces, "");
+}
+
+static void the_front_waits_for_the_hole_to_be_filled(void **state)
+{
+    HC_AUTO(hc_pieces) *pieces = make(100 * (uint64_t)MIB);
+
+    (void)state;
+    hc_pieces_add(pieces, PIECE, PIECE);
+    hc_pieces_add(pieces, 2 * PIECE, 5);
+    assert_int_equal(hc_pieces_front(pieces), 0);
+    assert_int_equal(hc_pieces_arrived(pieces), PIECE + 5);
+    hc_pieces_add(pieces, 0, 7);
+    assert_int_equal(hc_pieces_front(pieces), 7);
+    expect_text(pieces, "0-7,8388608-16777221");
+    hc_pieces_add(pieces, 7, PIECE - 7);
+    assert_int_equal(hc_pieces_front(pieces), 2 * PIECE + 5);
+    expect_text(pieces, "0-16777221");
+}
+
+static void what_is_reserved_is_not_reserved_twice(void **state)
+{
+    HC_AUTO(hc_pieces) *pieces = make(100 * (uint64_t)MIB);
+    struct hc_span one, two, rest;
+
+    (void)state;
+    hc_pieces_add(pieces, 0, 10);
+    assert_true(hc_pieces_take(pieces, 2 * PIECE, &one));
+    assert_true(hc_pieces_take(pieces, PIECE, &two));
+    assert_int_equal(one.start, 10);
+    assert_int_equal(one.end, 2 * PIECE);
+    assert_int_equal(two.start, 2 * PIECE);
+    assert_int_equal(two.end, 3 * PIECE);
+    assert_true(hc_pieces_take(pieces, UINT64_MAX / 2, &rest));
+    assert_int_equal(rest.end, 100 * (uint64_t)MIB);
+    assert_false(hc_pieces_take(pieces, PIECE, &rest));
+    hc_pieces_give_back(pieces, &two);
+    assert_true(hc_pieces_take(pieces, UINT64_MAX / 2, &rest));
+    assert_int_equal(rest.start, 2 * PIECE);
+    assert_int_equal(rest.end, 3 * PIECE); /* what follows is reserved */
+}
+
+static void a_gap_is_what_a_write_may_fill(void **state)
+{
+    HC_AUTO(hc_pieces) *pieces = make(40 * (uint64_t)MIB);
+    struct hc_span gap;
+
+    (void)state;
+    hc_pieces_add(pieces, 0, PIECE);
+    hc_pieces_add(pieces, PIECE, 3);
+    gap = hc_pieces_gap(pieces, 100);
+    assert_int_equal(gap.start, PIECE + 3);
+    assert_int_equal(gap.end, 2 * PIECE);
+    gap = hc_pieces_gap(pieces, 4 * (uint64_t)PIECE);
+    assert_int_equal(gap.start, 4 * (uint64_t)PIECE);
+    assert_int_equal(gap.end, 40 * (uint64_t)MIB);
+}
+
+static void what_is_written_down_can_be_read_back(void **state)
+{
+    HC_AUTO(hc_pieces) *pieces = make(100 * (uint64_t)MIB);
+    HC_AUTO(hc_pieces) *again = make(100 * (uint64_t)MIB);
+    char text[HC_PIECES_TEXT_SIZE];
+
+    (void)state;
+    hc_pieces_add(pieces, 0, PIECE);
+    hc_pieces_add(pieces, PIECE, 9);
+    hc_pieces_add(pieces, 5 * (uint64_t)PIECE, 1);
+    hc_pieces_add(pieces, 12 * (uint64_t)PIECE, 4 * MIB);
+    hc_pieces_format(pieces, text);
+    assert_true(hc_pieces_parse(again, text));
+    expect_text(again, text);
+    assert_int_equal(hc_pieces_arrived(again), hc_pieces_arrived(pieces));
+    assert_int_equal(hc_pieces_front(again), PIECE + 9);
+    hc_pieces_clear(again);
+    assert_int_equal(hc_pieces_arrived(again), 0);
+    assert_int_equal(hc_pieces_front(again), 0);
+}
+
+static void a_range_that_starts_within_a_piece_counts_from_the_next(void **state)
+{
+    HC_AUTO(hc_pieces) *pieces = make(100 * (uint64_t)MIB);
+
+    (void)state;
+    assert_true(hc_pieces_parse(pieces, "5-8388609"));
+    expect_text(pieces, "8388608-8388609");
+}
+
+static void what_is_no_text_of_ours_is_nothing(void **state)
+{
+    static const char *const bad[] = {"x",
+                                      "-",
+                                      "1-",
+                                      "5-5",
+                                      "6-5",
+                                      "0-5x",
+                                      "0-5;7-9",
+                                      " 0-5",
+                                      "0--5",
+                                      "+0-5",
+                                      "0-5,8-104857601",
+                                      "0-18446744073709551616",
+                                      "0-99999999999999999999"};
+    HC_AUTO(hc_pieces) *pieces = make(100 * (uint64_t)MIB);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_false(hc_pieces_parse(pieces, bad[i]));
+        assert_int_equal(hc_pieces_arrived(pieces), 0);
+        assert_int_equal(hc_pieces_front(pieces), 0);
+    }
+}
+
+static void more_holes_than_fit_are_left_out(void **state)
+{
+    HC_AUTO(hc_pieces) *pieces = make(10000 * (uint64_t)MIB);
+    HC_AUTO(hc_pieces) *again = make(10000 * (uint64_t)MIB);
+    char text[HC_PIECES_TEXT_SIZE];
+
+    (void)state;
+    for (uint64_t i = 0; i < 10000 / 8; i++)
+        hc_pieces_add(pieces, i * PIECE, 1);
+    hc_pieces_format(pieces, text);
+    assert_true(strlen(text) < HC_PIECES_TEXT_SIZE - 1);
+    assert_true(hc_pieces_parse(again, text));
+    assert_true(hc_pieces_arrived(again) > 50);
+}
+
+static void a_hostile_size_needs_little_memory(void **state)
+{
+    HC_AUTO(hc_pieces) *pieces = make(UINT64_MAX / 2);
+    struct hc_span span;
+
+    (void)state;
+    assert_true(hc_pieces_take(pieces, 1, &span));
+    hc_pieces_add(pieces, span.start, 1000);
+    assert_int_equal(hc_pieces_front(pieces), 1000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_small_blob_is_one_piece),
+        cmocka_unit_test(an_empty_blob_has_nothing_to_bring),
+        cmocka_unit_test(the_front_waits_for_the_hole_to_be_filled),
+        cmocka_unit_test(what_is_reserved_is_not_reserved_twice),
+        cmocka_unit_test(a_gap_is_what_a_write_may_fill),
+        cmocka_unit_test(what_is_written_down_can_be_read_back),
+        cmocka_unit_test(a_range_that_starts_within_a_piece_counts_from_the_next),
+        cmocka_unit_test(what_is_no_text_of_ours_is_nothing),
+        cmocka_unit_test(more_holes_than_fit_are_left_out),
+        cmocka_unit_test(a_hostile_size_needs_little_memory),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

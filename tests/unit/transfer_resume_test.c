@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise: what has arrived of a blob is not fetched again, whoever ended the
+ * transfer that brought it: the last waiter who left, a Hub that went away, or kill -9.
+ */
+#include "transfer_fixture.h"
+
+#include <cache/ingest.h>
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { MIB = 1024 * 1024, STALL_AT = 5 * MIB };
+
+/* One thread that fetches large.bin and is told to stop. */
+struct fetcher {
+    struct fixture *f;
+    struct hc_call *call;
+    pthread_t thread;
+    int result;
+};
+
+static void *run(void *ctx)
+{
+    struct fetcher *fetcher = ctx;
+    uint64_t fetched;
+
+    fetcher->result = fetch(fetcher->f, "large.bin", fetcher->call, &fetched);
+    return NULL;
+}
+
+static void stall(struct fixture *f)
+{
+    inject(f, (struct test_hub_rule){.on_cdn = true,
+                                     .times = 1,
+                                     .fault = TEST_HUB_STALL,
+                                     .number = STALL_AT});
+}
+
+/* A transfer whose only waiter leaves when so many bytes are there. */
+static void leave_in_mid_transfer(struct fixture *f)
+{
+    const struct hc_metadata metadata = ask_about(f, "large.bin");
+    struct fetcher fetcher = {.f = f, .call = hc_call_new(HC_NO_DEADLINE)};
+
+    stall(f);
+    assert_int_equal(pthread_create(&fetcher.thread, NULL, run, &fetcher), 0);
+    await_arrived(f, metadata.etag, STALL_AT);
+    hc_call_cancel(fetcher.call);
+    assert_int_equal(pthread_join(fetcher.thread, NULL), 0);
+    hc_call_free(fetcher.call);
+    assert_int_equal(fetcher.result, -1);
+    assert_int_equal(f->err.reason, HC_CANCELLED);
+    test_hub_clear_rules(f->server);
+}
+
+static void when_the_last_waiter_leaves_what_arrived_is_kept(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t fetched;
+
+    leave_in_mid_transfer(f);
+    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    assert_int_equal(fetched, LARGE_SIZE - STALL_AT);
+    expect_log(f, "range=bytes=5242880-", true);
+    expect_only_blob(f, "large.bin");
+}
+
+static void a_forced_fetch_starts_from_the_beginning(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_metadata metadata = ask_about(f, "large.bin");
+    struct hc_wanted wanted = wish(f, "large.bin", &metadata);
+    const struct hc_caller caller = {0};
+    uint64_t fetched;
+
+    leave_in_mid_transfer(f);
+    wanted.force = true;
+    assert_int_equal(hc_transfers_fetch(f->transfers, &wanted, &caller, &fetched,
+                                        &f->err),
+                     0);
+    assert_int_equal(fetched, LARGE_SIZE);
+    expect_only_blob(f, "large.bin");
+}
+
+static void what_came_before_the_hub_went_away_is_kept(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t fetched;
+
+    inject(f, (struct test_hub_rule){
+                  .on_cdn = true, .times = 1, .fault = TEST_HUB_CUT, .number = STALL_AT});
+    inject(f, (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_CLOSE});
+    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), -1);
+    assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
+    test_hub_clear_rules(f->server);
+
+    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    assert_int_equal(fetched, LARGE_SIZE - STALL_AT);
+    expect_only_blob(f, "large.bin");
+}
+
+/* A transfer of another process, which has brought `count` bytes of value `value`. */
+static void crash_with(struct fixture *f, int value, size_t count)
+{
+    const struct hc_metadata metadata = ask_about(f, "large.bin");
+    pid_t child = fork();
+    int status;
+
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct hc_ingest *ingest =
+            hc_ingest_begin(f->cache, &f->repo, metadata.etag, metadata.size, &f->err);
+        char *bytes = malloc(count);
+
+        memset(bytes, value, count);
+        _exit(ingest && hc_ingest_write(ingest, 0, bytes, count, &f->err) == 0 ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static void wrong_bytes_of_a_dead_process_cost_one_more_fetch(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t fetched;
+
+    crash_with(f, 'x', 3 * MIB);
+    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    assert_int_equal(fetched, LARGE_SIZE);
+    expect_log(f, "range=bytes=3145728-", true);
+    expect_only_blob(f, "large.bin");
+}
+
+#define TEST(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, transfer_set_up, transfer_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(when_the_last_waiter_leaves_what_arrived_is_kept),
+        TEST(a_forced_fetch_starts_from_the_beginning),
+        TEST(what_came_before_the_hub_went_away_is_kept),
+        TEST(wrong_bytes_of_a_dead_process_cost_one_more_fetch),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
