@@ -60,10 +60,11 @@ void hc_claims_each(const struct hc_cache *cache,
 {
     const struct visit how = {.root = hc_cache_fd(cache), .call = visit, .ctx = ctx};
     HC_AUTO_CLOSEDIR DIR *dir = hc_claims_open_dir(how.root, transfers_path);
+    int transfers = dir ? dirfd(dir) : -1;
 
-    if (!dir)
+    if (transfers < 0)
         return;
     for (const char *folder = hc_claims_next_name(dir); folder;
          folder = hc_claims_next_name(dir))
-        visit_folder(&how, dirfd(dir), folder);
+        visit_folder(&how, transfers, folder);
 }

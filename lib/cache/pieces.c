@@ -175,18 +175,35 @@ static void take_from(struct hc_pieces *pieces, size_t i, uint64_t most,
              span->end - span->start + pieces->length <= most);
 }
 
+static size_t first_wanted(const struct hc_pieces *pieces)
+{
+    size_t i = pieces->shared.front;
+
+    while (i < pieces->count && !is_wanted(pieces, i))
+        i++;
+    return i;
+}
+
 bool hc_pieces_take(struct hc_pieces *pieces, uint64_t most, struct hc_span *span)
 {
     size_t i;
 
     lock(pieces);
-    i = pieces->shared.front;
-    while (i < pieces->count && !is_wanted(pieces, i))
-        i++;
+    i = first_wanted(pieces);
     if (i < pieces->count)
         take_from(pieces, i, most, span);
     unlock(pieces);
     return i < pieces->count;
+}
+
+bool hc_pieces_is_open(struct hc_pieces *pieces)
+{
+    bool is_open;
+
+    lock(pieces);
+    is_open = first_wanted(pieces) < pieces->count;
+    unlock(pieces);
+    return is_open;
 }
 
 void hc_pieces_give_back(struct hc_pieces *pieces, const struct hc_span *span)

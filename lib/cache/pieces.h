@@ -54,6 +54,7 @@ void hc_pieces_clear(struct hc_pieces *pieces);
  * pieces, at least one); false when there are none. Give the span back in every case.
  */
 bool hc_pieces_take(struct hc_pieces *pieces, uint64_t most, struct hc_span *span);
+bool hc_pieces_is_open(struct hc_pieces *pieces); /* whether there is something to take */
 void hc_pieces_give_back(struct hc_pieces *pieces, const struct hc_span *span);
 
 /* What has arrived as text, "0-1000,4096-8192", as much of it as fits; and back again. */

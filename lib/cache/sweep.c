@@ -70,16 +70,17 @@ static void sweep_claim(void *ctx, const struct hc_claims_entry *entry)
 static unsigned sweep_private(int root, int64_t now_ms)
 {
     HC_AUTO_CLOSEDIR DIR *dir = hc_claims_open_dir(root, ".hubcache/tmp");
+    int tmp = dir ? dirfd(dir) : -1;
     unsigned removed = 0;
     struct stat status;
 
-    if (!dir)
+    if (tmp < 0)
         return 0;
     for (const char *name = hc_claims_next_name(dir); name;
          name = hc_claims_next_name(dir)) {
-        if (fstatat(dirfd(dir), name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+        if (fstatat(tmp, name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
             now_ms - status.st_mtim.tv_sec * 1000 > HC_CLAIM_STALE_MS &&
-            unlinkat(dirfd(dir), name, 0) == 0)
+            unlinkat(tmp, name, 0) == 0)
             removed++;
     }
     return removed;

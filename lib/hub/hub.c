@@ -17,6 +17,7 @@
 /* The bytes of one download, on their way to who wants them. */
 struct delivery {
     const struct hc_download *download;
+    const struct hc_ask *ask;
     bool has_begun;
 };
 
@@ -25,11 +26,14 @@ static int begin(struct delivery *delivery, const struct hc_reply *reply,
                  struct hc_error *err)
 {
     const struct hc_download *download = delivery->download;
+    bool is_range = download->offset > 0 || download->until > 0;
 
     delivery->has_begun = true;
+    if (download->came_from)
+        memcpy(download->came_from, delivery->ask->request.url, HC_URL_MAX);
     if (reply->status == 200)
-        return download->offset > 0 ? download->restart(download->ctx, err) : 0;
-    if (reply->status != 206 || download->offset == 0)
+        return is_range ? download->restart(download->ctx, err) : 0;
+    if (reply->status != 206 || !is_range)
         return hc_fail(err, HC_BAD_HUB_REPLY, "HTTP %ld instead of the file",
                        reply->status);
     if (!reply->has_range || reply->range_start != download->offset ||
@@ -55,8 +59,10 @@ static int attempt(struct delivery *delivery, struct hc_ask *ask, struct hc_erro
 
     ask->request.timeout_s = ask->hub->download_timeout_s;
     ask->request.offset = delivery->download->offset;
+    ask->request.until = delivery->download->until;
     ask->request.write = deliver;
     ask->request.ctx = delivery;
+    delivery->ask = ask;
     result = hc_ask_once(ask, err);
     ask->has_begun = delivery->has_begun;
     if (result < 0)

@@ -83,10 +83,14 @@ struct hc_download {
     const char *commit;
     const char *path;
     const char *location; /* Optional: ask here instead of …/resolve/<commit>/<path> */
-    uint64_t offset;      /* with 0 no Range is sent */
+    uint64_t offset;      /* with 0, and no `until`, no Range is sent */
+    uint64_t until;       /* Optional: ask for the bytes before this one only */
     uint64_t size;        /* the whole file's */
+    char *came_from;      /* Optional: HC_URL_MAX bytes, set before the first byte to the
+                             address that sends them; signed, never to be logged */
 
-    /* Called before the first byte when the server sends from 0 instead of `offset`. */
+    /* Called before the first byte when the server sends all from 0 instead of a range.
+     */
     int (*restart)(void *ctx, struct hc_error *err);
     /* Called with the bytes, in order; -1 ends the download with that error. */
     int (*write)(void *ctx, const void *bytes, size_t count, struct hc_error *err);

@@ -17,6 +17,7 @@
 #include <base/text.h>
 
 #include <curl/curl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -186,11 +187,22 @@ static void set_callbacks(CURL *curl, struct exchange *exchange)
     (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
 }
 
+static void set_range(CURL *curl, const struct hc_request *request)
+{
+    char range[48];
+
+    if (request->until > 0)
+        (void)hc_format(range, sizeof range, "%" PRIu64 "-%" PRIu64, request->offset,
+                        request->until - 1);
+    else
+        (void)hc_format(range, sizeof range, "%" PRIu64 "-", request->offset);
+    if (request->offset > 0 || request->until > 0)
+        (void)curl_easy_setopt(curl, CURLOPT_RANGE, range);
+}
+
 static void set_options(CURL *curl, const struct hc_pool *pool,
                         const struct hc_request *request)
 {
-    char range[32];
-
     (void)curl_easy_setopt(curl, CURLOPT_URL, request->url);
     (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     (void)curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -203,9 +215,7 @@ static void set_options(CURL *curl, const struct hc_pool *pool,
         (void)curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
         (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)request->timeout_s);
     }
-    if (request->offset > 0 &&
-        hc_format(range, sizeof range, "%llu-", (unsigned long long)request->offset) > 0)
-        (void)curl_easy_setopt(curl, CURLOPT_RANGE, range);
+    set_range(curl, request);
 }
 
 static int fail_unreachable(const struct exchange *exchange, CURLcode code,

@@ -26,6 +26,7 @@ struct hc_request {
     bool is_head;
     const char *token;  /* Optional: sent to this URL, whatever its host */
     uint64_t offset;    /* Optional: asks for the bytes from here on */
+    uint64_t until;     /* Optional: and before this one */
     unsigned timeout_s; /* to connect; then without a byte; of a HEAD, in all */
     struct hc_call *call;
     /* Gets the body of a 2xx answer; -1 ends the exchange with that error. */

@@ -26,7 +26,8 @@ enum {
     DEFAULT_MAX_STALENESS_MS = 60000,
     DEFAULT_RETRIES = 5,
     DEFAULT_RETRY_BASE_MS = 250,
-    DEFAULT_SNAPSHOT_WORKERS = 8
+    DEFAULT_SNAPSHOT_WORKERS = 8,
+    DEFAULT_CONNECTIONS = 16
 };
 
 /* Read once at start-up, before there are threads that might change the environment. */
@@ -229,6 +230,7 @@ int hc_settings_load(struct hc_settings *settings, struct hc_error *err)
         .retries = DEFAULT_RETRIES,
         .retry_base_ms = DEFAULT_RETRY_BASE_MS,
         .snapshot_workers = DEFAULT_SNAPSHOT_WORKERS,
+        .connections = DEFAULT_CONNECTIONS,
     };
     if (load_timeout("HF_HUB_ETAG_TIMEOUT", &settings->metadata_timeout_s, err) < 0 ||
         load_timeout("HF_HUB_DOWNLOAD_TIMEOUT", &settings->download_timeout_s, err) < 0 ||

@@ -78,7 +78,8 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
     resolver->hub = resolver->questions ? hc_hub_open(settings, err) : NULL;
     if (!resolver->hub)
         return NULL;
-    resolver->transfers = hc_transfers_open(resolver->cache, resolver->hub, err);
+    resolver->transfers =
+        hc_transfers_open(resolver->cache, resolver->hub, settings->connections, err);
     return resolver->transfers ? hc_take(&resolver) : NULL;
 }
 

@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How a blob is brought: take its lock, look whether somebody else has brought it, write
- * it through an ingest until all bytes are there, commit. A leg is one leader's part in
+ * How a blob is brought: take its lock, look whether somebody else has brought it, begin
+ * an ingest, have a stripe fill it, commit. A leg is one leader's part in
  * that; what it leaves on board of the flight, lock and ingest, the next leader goes on
  * with.
  */
 #include "transfer.h"
 
 #include "flight.h"
+#include "stripe.h"
+#include "worker.h"
 
 #include <base/error.h>
 #include <cache/blob.h>
-#include <cache/ingest.h>
-#include <hub/retry.h>
 
-#include <inttypes.h>
 #include <stdlib.h>
 
 struct hc_transfers {
     const struct hc_cache *cache;
     struct hc_hub *hub;
     struct hc_flights *flights;
+    struct hc_budget *budget;
 };
 
 struct leg {
@@ -29,112 +29,12 @@ struct leg {
     const struct hc_wanted *wanted;
     const struct hc_caller *caller;
     struct hc_cargo cargo;
-    const char *location; /* NULL once it has proved useless */
-    uint64_t at;          /* where the next bytes belong */
+    struct hc_origin origin;
 };
-
-static uint64_t arrived(const struct leg *leg)
-{
-    return hc_pieces_arrived(hc_ingest_pieces(leg->cargo.ingest));
-}
-
-/* The server sends from the beginning; what is there already is not written again. */
-static int restart(void *ctx, struct hc_error *err)
-{
-    struct leg *leg = ctx;
-
-    (void)err;
-    leg->at = 0;
-    return 0;
-}
-
-static int keep(void *ctx, const void *bytes, size_t count, struct hc_error *err)
-{
-    struct leg *leg = ctx;
-
-    if (hc_ingest_write(leg->cargo.ingest, leg->at, bytes, count, err) < 0)
-        return -1;
-    leg->at += count;
-    return 0;
-}
-
-/* One request for what is missing: 0 when nothing is any more. */
-static int get(struct leg *leg, struct hc_error *err)
-{
-    const struct hc_wanted *wanted = leg->wanted;
-    uint64_t front = hc_pieces_front(hc_ingest_pieces(leg->cargo.ingest));
-    const struct hc_download download = {
-        .repo = wanted->repo,
-        .commit = wanted->commit,
-        .path = wanted->path,
-        .location = leg->location,
-        .offset = front,
-        .size = wanted->size,
-        .restart = restart,
-        .write = keep,
-        .ctx = leg,
-    };
-
-    leg->at = front;
-    if (hc_hub_get(leg->transfers->hub, &download, leg->caller, err) < 0)
-        return -1;
-    if (arrived(leg) == wanted->size)
-        return 0;
-    return hc_fail(err, HC_HUB_UNREACHABLE,
-                   "the Hub sent %" PRIu64 " of %" PRIu64 " bytes of '%.120s'",
-                   arrived(leg), wanted->size, wanted->path);
-}
-
-/* Whether asking …/resolve instead may help: a signed address expires, a mirror forgets.
- */
-static bool may_be_elsewhere(const struct hc_error *err)
-{
-    switch (err->reason) {
-    case HC_HUB_UNAUTHORIZED:
-    case HC_GATED_REPO:
-    case HC_REPO_NOT_FOUND:
-    case HC_ENTRY_NOT_FOUND:
-    case HC_REVISION_NOT_FOUND:
-    case HC_BAD_HUB_REPLY:
-        return true;
-    default:
-        return false;
-    }
-}
-
-/* All bytes are there, and more came: they are none to trust. */
-static bool has_overrun(const struct leg *leg, const struct hc_error *err)
-{
-    return err->reason == HC_BAD_HUB_REPLY && arrived(leg) == leg->wanted->size;
-}
-
-/* Asks until every byte is there. Patience is renewed by bytes that were not there
- * before. */
-static int fill(struct leg *leg, struct hc_error *err)
-{
-    uint64_t farthest = arrived(leg);
-    struct hc_retry retry = {0};
-
-    while (arrived(leg) < leg->wanted->size) {
-        if (get(leg, err) == 0)
-            return 0;
-        if (has_overrun(leg, err))
-            return -1;
-        if (arrived(leg) > farthest) {
-            farthest = arrived(leg);
-            retry = (struct hc_retry){0};
-        }
-        if (leg->location && may_be_elsewhere(err))
-            leg->location = NULL;
-        else if (hc_retry_pause(&retry, leg->transfers->hub, leg->caller->call, err) < 0)
-            return -1;
-    }
-    return 0;
-}
 
 static int fill_and_commit(struct leg *leg, struct hc_error *err)
 {
-    if (fill(leg, err) < 0)
+    if (hc_stripe_bring(&leg->origin, leg->transfers->budget, err) < 0)
         return -1;
     return hc_ingest_commit(leg->cargo.ingest, err);
 }
@@ -149,12 +49,26 @@ static int bring(struct leg *leg, struct hc_error *err)
 
     if (fill_and_commit(leg, err) == 0)
         return 0;
-    if (err->reason != HC_CHECKSUM_MISMATCH && !has_overrun(leg, err))
+    if (err->reason != HC_CHECKSUM_MISMATCH && !hc_worker_has_overrun(&leg->origin, err))
         return -1;
-    leg->location = NULL;
+    (void)hc_origin_forget(&leg->origin);
     if (hc_ingest_restart(leg->cargo.ingest, err) < 0)
         return -1;
     return has_inherited ? bring(leg, err) : fill_and_commit(leg, err);
+}
+
+static int bring_from_origin(struct leg *leg, struct hc_error *err)
+{
+    int result;
+
+    leg->origin.hub = leg->transfers->hub;
+    leg->origin.wanted = leg->wanted;
+    leg->origin.ingest = leg->cargo.ingest;
+    leg->origin.caller = *leg->caller;
+    hc_origin_init(&leg->origin);
+    result = bring(leg, err);
+    hc_origin_clear(&leg->origin);
+    return result;
 }
 
 /* 1 when the blob is there as wanted. */
@@ -202,7 +116,7 @@ static int fly(struct leg *leg, uint64_t *fetched_bytes, struct hc_error *err)
     found = is_there(leg, err);
     if (found != 0)
         return found < 0 ? -1 : 0;
-    if (begin_ingest(leg, err) < 0 || bring(leg, err) < 0)
+    if (begin_ingest(leg, err) < 0 || bring_from_origin(leg, err) < 0)
         return -1;
     *fetched_bytes = leg->wanted->size - hc_ingest_inherited(leg->cargo.ingest);
     return 0;
@@ -239,7 +153,7 @@ static int lead(struct hc_transfers *transfers, struct leg *leg, uint64_t *fetch
 }
 
 struct hc_transfers *hc_transfers_open(const struct hc_cache *cache, struct hc_hub *hub,
-                                       struct hc_error *err)
+                                       unsigned connections, struct hc_error *err)
 {
     HC_AUTO(hc_transfers) *transfers = calloc(1, sizeof *transfers);
 
@@ -250,13 +164,17 @@ struct hc_transfers *hc_transfers_open(const struct hc_cache *cache, struct hc_h
     transfers->cache = cache;
     transfers->hub = hub;
     transfers->flights = hc_flights_new(err);
-    return transfers->flights ? hc_take(&transfers) : NULL;
+    if (!transfers->flights)
+        return NULL;
+    transfers->budget = hc_budget_new(connections > 0 ? connections : 1, err);
+    return transfers->budget ? hc_take(&transfers) : NULL;
 }
 
 void hc_transfers_close(struct hc_transfers *transfers)
 {
     if (!transfers)
         return;
+    hc_budget_free(transfers->budget);
     hc_flights_free(transfers->flights);
     free(transfers);
 }
@@ -268,10 +186,7 @@ int hc_transfers_fetch(struct hc_transfers *transfers, const struct hc_wanted *w
     const struct hc_flight_name name = {.repo = wanted->repo,
                                         .etag = wanted->etag,
                                         .is_forced = wanted->force};
-    struct leg leg = {.transfers = transfers,
-                      .wanted = wanted,
-                      .caller = caller,
-                      .location = wanted->location};
+    struct leg leg = {.transfers = transfers, .wanted = wanted, .caller = caller};
     int result;
 
     *fetched_bytes = 0;

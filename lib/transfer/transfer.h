@@ -7,8 +7,8 @@
  * takes it over at the byte it had reached; when the last one goes, it ends, and what it
  * had brought is there for the next who wants the blob, in this process or another.
  *
- * fetch() blocks on the calling thread; there are no threads of its own. Callable from
- * any thread.
+ * fetch() blocks. A large blob comes over several connections at once, each a thread
+ * while it lasts; a small one on the calling thread. Callable from any thread.
  */
 #ifndef HC_TRANSFER_TRANSFER_H
 #define HC_TRANSFER_TRANSFER_H
@@ -29,9 +29,12 @@ struct hc_wanted {
     bool force;           /* fetch it although it is there */
 };
 
-/* `cache` and `hub` are borrowed until close. */
+/*
+ * `cache` and `hub` are borrowed until close. All fetches together have at most so many
+ * `connections` for bytes open.
+ */
 struct hc_transfers *hc_transfers_open(const struct hc_cache *cache, struct hc_hub *hub,
-                                       struct hc_error *err);
+                                       unsigned connections, struct hc_error *err);
 
 /* No fetch may be running. */
 void hc_transfers_close(struct hc_transfers *transfers);

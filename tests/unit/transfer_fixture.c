@@ -40,7 +40,7 @@ static void open_all(struct fixture *f)
     assert_non_null(f->cache);
     f->hub = hc_hub_open(&settings, &f->err);
     assert_non_null(f->hub);
-    f->transfers = hc_transfers_open(f->cache, f->hub, &f->err);
+    f->transfers = hc_transfers_open(f->cache, f->hub, CONNECTIONS, &f->err);
     assert_non_null(f->transfers);
     free(endpoint);
 }

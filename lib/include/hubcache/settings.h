@@ -50,6 +50,7 @@ struct hc_settings {
     unsigned retries;          /* how often a request is sent again, 5 */
     unsigned retry_base_ms;    /* the first pause before that, 250; doubles up to 8 s */
     unsigned snapshot_workers; /* files of one snapshot fetched at a time, 8 */
+    unsigned connections;      /* at most, for the bytes of all downloads together, 16 */
 };
 
 /*

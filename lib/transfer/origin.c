@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The first request of a large blob asks for a part, and its answer tells whether the
+ * server knows parts: that costs no request of its own. 206: others may ask beside it, at
+ * the address that answered, so that the Hub is asked once and not for every part. 200:
+ * all bytes come from 0, and this request brings the whole blob alone.
+ */
+#include "origin.h"
+
+#include <base/error.h>
+#include <base/text.h>
+
+#include <string.h>
+
+struct request {
+    struct hc_origin *origin;
+    struct hc_span span; /* what is still to come of what was asked for */
+    bool has_begun;
+    char came_from[HC_URL_MAX];
+};
+
+static void lock(struct hc_origin *origin)
+{
+    (void)pthread_mutex_lock(&origin->shared.lock);
+}
+
+static void unlock(struct hc_origin *origin)
+{
+    (void)pthread_mutex_unlock(&origin->shared.lock);
+}
+
+static int fail_crowded(struct hc_error *err)
+{
+    return hc_fail(err, HC_HUB_UNREACHABLE,
+                   "the server sends whole files only, and one is on its way");
+}
+
+/* 200 instead of a part. What is there already is not written again. */
+static int restart(void *ctx, struct hc_error *err)
+{
+    struct request *request = ctx;
+    struct hc_origin *origin = request->origin;
+    bool is_alone;
+
+    lock(origin);
+    origin->shared.kind = HC_ORIGIN_SENDS_ALL;
+    is_alone = origin->shared.asking == 1;
+    unlock(origin);
+    request->span = (struct hc_span){.end = origin->wanted->size};
+    return is_alone ? 0 : fail_crowded(err);
+}
+
+/* The first bytes are there: so the address is a good one. */
+static void begin(struct request *request)
+{
+    struct hc_origin *origin = request->origin;
+
+    request->has_begun = true;
+    lock(origin);
+    origin->shared.flowing++;
+    if (request->span.start > 0 || request->span.end < origin->wanted->size)
+        origin->shared.kind = HC_ORIGIN_SENDS_PARTS;
+    memcpy(origin->shared.location, request->came_from, HC_URL_MAX);
+    unlock(origin);
+}
+
+static int write_bytes(void *ctx, const void *bytes, size_t count, struct hc_error *err)
+{
+    struct request *request = ctx;
+    struct hc_span *span = &request->span;
+
+    if (!request->has_begun)
+        begin(request);
+    if (count > span->end - span->start && span->end < request->origin->wanted->size)
+        return hc_fail(err, HC_BAD_HUB_REPLY, "more bytes came than were asked for");
+    if (hc_ingest_write(request->origin->ingest, span->start, bytes, count, err) < 0)
+        return -1;
+    span->start += count;
+    return 0;
+}
+
+static bool is_small(const struct hc_origin *origin)
+{
+    return origin->wanted->size < HC_PIECES_SMALL;
+}
+
+/* False when this request would get in the way of one that brings the whole blob. */
+static bool enter(struct hc_origin *origin, char location[HC_URL_MAX])
+{
+    bool may_enter;
+
+    lock(origin);
+    may_enter =
+        origin->shared.asking == 0 || origin->shared.kind == HC_ORIGIN_SENDS_PARTS;
+    origin->shared.asking += may_enter;
+    memcpy(location, origin->shared.location, HC_URL_MAX);
+    unlock(origin);
+    return may_enter;
+}
+
+static void leave(struct hc_origin *origin, const struct request *request)
+{
+    lock(origin);
+    origin->shared.asking--;
+    origin->shared.flowing -= request->has_begun;
+    unlock(origin);
+}
+
+int hc_origin_get(struct hc_origin *origin, const struct hc_span *span,
+                  struct hc_error *err)
+{
+    const struct hc_wanted *wanted = origin->wanted;
+    struct request request = {.origin = origin, .span = *span};
+    char location[HC_URL_MAX];
+    struct hc_download download = {
+        .repo = wanted->repo,
+        .commit = wanted->commit,
+        .path = wanted->path,
+        .offset = span->start,
+        .until = is_small(origin) ? 0 : span->end,
+        .size = wanted->size,
+        .came_from = request.came_from,
+        .restart = restart,
+        .write = write_bytes,
+        .ctx = &request,
+    };
+    int result;
+
+    if (!enter(origin, location))
+        return fail_crowded(err);
+    download.location = location[0] ? location : NULL;
+    result = hc_hub_get(origin->hub, &download, &origin->caller, err);
+    leave(origin, &request);
+    return result;
+}
+
+void hc_origin_init(struct hc_origin *origin)
+{
+    (void)pthread_mutex_init(&origin->shared.lock, NULL);
+    if (origin->wanted->location)
+        (void)hc_format(origin->shared.location, HC_URL_MAX, "%s",
+                        origin->wanted->location);
+}
+
+void hc_origin_clear(struct hc_origin *origin)
+{
+    (void)pthread_mutex_destroy(&origin->shared.lock);
+}
+
+bool hc_origin_forget(struct hc_origin *origin)
+{
+    bool had_one;
+
+    lock(origin);
+    had_one = origin->shared.location[0] != '\0';
+    origin->shared.location[0] = '\0';
+    unlock(origin);
+    return had_one;
+}
+
+enum hc_origin_kind hc_origin_kind_of(struct hc_origin *origin)
+{
+    enum hc_origin_kind kind;
+
+    lock(origin);
+    kind = origin->shared.kind;
+    unlock(origin);
+    return kind;
+}
+
+unsigned hc_origin_flowing(struct hc_origin *origin)
+{
+    unsigned flowing;
+
+    lock(origin);
+    flowing = origin->shared.flowing;
+    unlock(origin);
+    return flowing;
+}

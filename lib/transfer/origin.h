@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where the bytes of one blob come from: an address that all its connections share once
+ * one of them has found it, and whether the server there sends parts. Callable from any
+ * thread.
+ */
+#ifndef HC_TRANSFER_ORIGIN_H
+#define HC_TRANSFER_ORIGIN_H
+
+#include "transfer.h"
+
+#include <cache/ingest.h>
+
+#include <pthread.h>
+
+/* What has been seen of a server that was asked for a part. */
+enum hc_origin_kind {
+    HC_ORIGIN_UNSEEN,
+    HC_ORIGIN_SENDS_PARTS,
+    HC_ORIGIN_SENDS_ALL /* whatever is asked for, from the first byte on */
+};
+
+struct hc_origin {
+    struct hc_hub *hub;
+    const struct hc_wanted *wanted;
+    struct hc_ingest *ingest;
+    struct hc_caller caller;
+    struct {
+        pthread_mutex_t lock;
+        enum hc_origin_kind kind;
+        unsigned asking;           /* requests under way */
+        unsigned flowing;          /* those of them that have brought bytes */
+        char location[HC_URL_MAX]; /* "": ask the Hub */
+    } shared;
+};
+
+/* All but `shared` is the caller's to fill. */
+void hc_origin_init(struct hc_origin *origin);
+void hc_origin_clear(struct hc_origin *origin);
+
+/*
+ * One request for a span of the blob, whose bytes go into the ingest: 0 when the answer
+ * ended well, though it may have been short. A server that sends all is let to, but only
+ * while nobody else asks.
+ */
+int hc_origin_get(struct hc_origin *origin, const struct hc_span *span,
+                  struct hc_error *err);
+
+/* The next request asks the Hub for the address; false when it would have anyway. */
+bool hc_origin_forget(struct hc_origin *origin);
+
+enum hc_origin_kind hc_origin_kind_of(struct hc_origin *origin);
+unsigned hc_origin_flowing(struct hc_origin *origin);
+
+#endif

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The caller's thread attends: it hashes what has arrived in order, and adds and ends
+ * workers, each a thread with a blocking connection. Workers have a call of their own,
+ * with the caller's deadline: cancelling it ends them all, whatever they wait for.
+ *
+ * A worker that fails while others run leaves; the last one has patience, and its failure
+ * is the transfer's. So a server that will not have many connections keeps one.
+ */
+#include "stripe.h"
+
+#include "ramp.h"
+#include "worker.h"
+
+#include <base/error.h>
+
+#include <stdatomic.h>
+#include <time.h>
+
+enum { WORKERS_MAX = 64, GLANCE_MS = 10 };
+
+/* Where a worker is, or was until its thread is joined. */
+struct place {
+    struct stripe *stripe;
+    pthread_t thread;
+    bool is_used;
+    atomic_bool is_over;
+};
+
+struct stripe {
+    struct hc_origin *origin;
+    struct hc_pieces *pieces;
+    struct hc_budget *budget;
+    struct hc_crew crew;
+    struct hc_ramp ramp;
+    struct hc_call *outer; /* the caller's */
+    struct hc_call *inner; /* the workers' */
+    unsigned held;         /* connections of the budget */
+    struct place places[WORKERS_MAX];
+    struct {
+        pthread_mutex_t lock;
+        pthread_cond_t news;
+        unsigned running;
+        unsigned wanted;
+        bool is_refused; /* a worker left because it failed */
+        struct hc_error failure;
+    } shared;
+};
+
+static void lock(struct stripe *stripe)
+{
+    (void)pthread_mutex_lock(&stripe->shared.lock);
+}
+
+static void unlock(struct stripe *stripe)
+{
+    (void)pthread_mutex_unlock(&stripe->shared.lock);
+}
+
+/* One of several may go; the last one may not. */
+static bool may_leave(void *ctx, bool has_failed)
+{
+    struct stripe *stripe = ctx;
+    bool may;
+
+    lock(stripe);
+    may = stripe->shared.running > 1 &&
+          (has_failed || stripe->shared.running > stripe->shared.wanted);
+    stripe->shared.running -= may;
+    stripe->shared.is_refused |= may && has_failed;
+    unlock(stripe);
+    return may;
+}
+
+static bool may_not_leave(void *ctx, bool has_failed)
+{
+    (void)ctx;
+    (void)has_failed;
+    return false;
+}
+
+static void *work(void *ctx)
+{
+    struct place *place = ctx;
+    struct stripe *stripe = place->stripe;
+    struct hc_error err;
+    int result = hc_worker_run(&stripe->crew, &err);
+
+    lock(stripe);
+    if (result != HC_WORKER_LEFT)
+        stripe->shared.running--;
+    if (result < 0 && stripe->shared.failure.reason == HC_OK)
+        stripe->shared.failure = err;
+    (void)pthread_cond_signal(&stripe->shared.news);
+    unlock(stripe);
+    atomic_store(&place->is_over, true);
+    return NULL;
+}
+
+static void join(struct place *place)
+{
+    (void)pthread_join(place->thread, NULL);
+    place->is_used = false;
+}
+
+static struct place *find_place(struct stripe *stripe)
+{
+    for (size_t i = 0; i < WORKERS_MAX; i++) {
+        struct place *place = &stripe->places[i];
+
+        if (place->is_used && atomic_load(&place->is_over))
+            join(place);
+        if (!place->is_used)
+            return place;
+    }
+    return NULL;
+}
+
+static bool start_worker(struct stripe *stripe)
+{
+    struct place *place = find_place(stripe);
+
+    if (!place)
+        return false;
+    place->stripe = stripe;
+    atomic_store(&place->is_over, false);
+    lock(stripe);
+    stripe->shared.running++;
+    unlock(stripe);
+    place->is_used = pthread_create(&place->thread, NULL, work, place) == 0;
+    if (place->is_used)
+        return true;
+    lock(stripe);
+    stripe->shared.running--;
+    unlock(stripe);
+    return false;
+}
+
+/* How many workers there should be; that many may stay. Returns how many there are. */
+static unsigned decide(struct stripe *stripe, unsigned *wanted)
+{
+    uint64_t arrived = hc_pieces_arrived(stripe->pieces);
+    unsigned running;
+
+    lock(stripe);
+    running = stripe->shared.running;
+    if (stripe->shared.is_refused)
+        hc_ramp_settle(&stripe->ramp, running > 0 ? running : 1);
+    *wanted = hc_ramp_next(&stripe->ramp, hc_monotonic_ms(), arrived,
+                           hc_origin_flowing(stripe->origin));
+    if (hc_origin_kind_of(stripe->origin) != HC_ORIGIN_SENDS_PARTS)
+        *wanted = 1;
+    else if (running > 1 && hc_budget_is_short(stripe->budget))
+        *wanted = running - 1;
+    stripe->shared.wanted = *wanted;
+    unlock(stripe);
+    return running;
+}
+
+/* One connection of the budget for each worker; the first came with the transfer. */
+static int adjust(struct stripe *stripe, struct hc_error *err)
+{
+    unsigned wanted;
+    unsigned running = decide(stripe, &wanted);
+
+    while (stripe->held > running && stripe->held > 1) {
+        hc_budget_give_back(stripe->budget, 1);
+        stripe->held--;
+    }
+    while (running < wanted && hc_pieces_is_open(stripe->pieces)) {
+        if (running == stripe->held && !hc_budget_try(stripe->budget))
+            break;
+        stripe->held += running == stripe->held;
+        if (!start_worker(stripe))
+            break;
+        running++;
+    }
+    return running > 0 || !hc_pieces_is_open(stripe->pieces)
+               ? 0
+               : hc_fail(err, HC_INTERNAL, "the system gives no thread for a download");
+}
+
+static int check(struct stripe *stripe, struct hc_error *err)
+{
+    int64_t left = hc_call_remaining_ms(stripe->outer);
+    int result = hc_call_check(stripe->outer, err);
+
+    if (left != HC_NO_DEADLINE)
+        left += hc_monotonic_ms();
+    hc_call_extend(stripe->inner, left);
+    lock(stripe);
+    if (result == 0 && stripe->shared.failure.reason != HC_OK) {
+        *err = stripe->shared.failure;
+        result = -1;
+    }
+    unlock(stripe);
+    return result;
+}
+
+static void glance(struct stripe *stripe)
+{
+    int64_t until = hc_monotonic_ms() + GLANCE_MS;
+    struct timespec time = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
+
+    lock(stripe);
+    (void)pthread_cond_timedwait(&stripe->shared.news, &stripe->shared.lock, &time);
+    unlock(stripe);
+}
+
+static int attend(struct stripe *stripe, struct hc_error *err)
+{
+    struct hc_ingest *ingest = stripe->origin->ingest;
+
+    while (hc_pieces_arrived(stripe->pieces) < stripe->origin->wanted->size) {
+        int hashed;
+
+        if (check(stripe, err) < 0 || adjust(stripe, err) < 0)
+            return -1;
+        hashed = hc_ingest_hash(ingest, err);
+        if (hashed < 0)
+            return -1;
+        if (hashed == 0) {
+            hc_ingest_beat(ingest);
+            glance(stripe);
+        }
+    }
+    return 0;
+}
+
+static void finish(struct stripe *stripe, bool has_failed)
+{
+    if (has_failed)
+        hc_call_cancel(stripe->inner);
+    for (size_t i = 0; i < WORKERS_MAX; i++) {
+        if (stripe->places[i].is_used)
+            join(&stripe->places[i]);
+    }
+    hc_budget_give_back(stripe->budget, stripe->held - 1);
+}
+
+static int bring_large(struct stripe *stripe, struct hc_error *err)
+{
+    struct hc_caller *caller = &stripe->origin->caller;
+    pthread_condattr_t monotonic;
+    int result;
+
+    (void)pthread_mutex_init(&stripe->shared.lock, NULL);
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&stripe->shared.news, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+    caller->call = stripe->inner;
+    result = attend(stripe, err);
+    finish(stripe, result < 0);
+    caller->call = stripe->outer;
+    (void)pthread_cond_destroy(&stripe->shared.news);
+    (void)pthread_mutex_destroy(&stripe->shared.lock);
+    return result;
+}
+
+static unsigned limit_of(const struct hc_budget *budget)
+{
+    unsigned size = hc_budget_size(budget);
+
+    return size < WORKERS_MAX ? size : WORKERS_MAX;
+}
+
+static int bring(struct hc_origin *origin, struct hc_budget *budget, struct hc_error *err)
+{
+    const struct hc_crew alone = {.origin = origin,
+                                  .share_of = 1,
+                                  .may_leave = may_not_leave};
+    HC_AUTO(hc_call) *inner = NULL;
+    HC_AUTO_FREE struct stripe *stripe = NULL;
+
+    if (origin->wanted->size < HC_PIECES_SMALL)
+        return hc_worker_run(&alone, err);
+    inner = hc_call_new(0);
+    stripe = calloc(1, sizeof *stripe);
+    if (!inner || !stripe)
+        return hc_fail_memory(err);
+    stripe->origin = origin;
+    stripe->pieces = hc_ingest_pieces(origin->ingest);
+    stripe->budget = budget;
+    stripe->crew = (struct hc_crew){.origin = origin,
+                                    .share_of = 2 * (uint64_t)limit_of(budget),
+                                    .may_leave = may_leave,
+                                    .ctx = stripe};
+    stripe->outer = origin->caller.call;
+    stripe->inner = inner;
+    stripe->held = 1;
+    hc_ramp_start(&stripe->ramp, limit_of(budget), hc_monotonic_ms());
+    return bring_large(stripe, err);
+}
+
+int hc_stripe_bring(struct hc_origin *origin, struct hc_budget *budget,
+                    struct hc_error *err)
+{
+    int result;
+
+    if (hc_pieces_arrived(hc_ingest_pieces(origin->ingest)) == origin->wanted->size)
+        return 0;
+    if (hc_budget_take(budget, origin->caller.call, err) < 0)
+        return -1;
+    result = bring(origin, budget, err);
+    hc_budget_give_back(budget, 1);
+    return result;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Brings what is missing of a blob, over as many connections as make it faster, and
+ * hashes it meanwhile. A small blob comes over one, on the caller's own thread.
+ */
+#ifndef HC_TRANSFER_STRIPE_H
+#define HC_TRANSFER_STRIPE_H
+
+#include "budget.h"
+#include "origin.h"
+
+/*
+ * 0 when every byte is there. -1 as soon as one failure is final for all, or the caller
+ * of `origin` ends; no request is running then, and what has arrived stays.
+ */
+int hc_stripe_bring(struct hc_origin *origin, struct hc_budget *budget,
+                    struct hc_error *err);
+
+#endif

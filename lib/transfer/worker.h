@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One connection's part in a transfer: takes a span of what is missing, brings it, takes
+ * the next, and survives what happens to connections.
+ */
+#ifndef HC_TRANSFER_WORKER_H
+#define HC_TRANSFER_WORKER_H
+
+#include "origin.h"
+
+/* What the workers of one transfer share. */
+struct hc_crew {
+    struct hc_origin *origin;
+    uint64_t share_of; /* a span is about this part of what is missing */
+    /* Whether this worker may go now: it has failed, or is between two spans. */
+    bool (*may_leave)(void *ctx, bool has_failed);
+    void *ctx;
+};
+
+enum { HC_WORKER_DONE = 0, HC_WORKER_LEFT = 1 };
+
+/*
+ * Until nothing is left to take (HC_WORKER_DONE), it was let go (HC_WORKER_LEFT), or it
+ * gave up (-1). What it brought stays.
+ */
+int hc_worker_run(const struct hc_crew *crew, struct hc_error *err);
+
+/* All bytes are there, and more came: they are none to trust. */
+bool hc_worker_has_overrun(const struct hc_origin *origin, const struct hc_error *err);
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bench_fetch URL SIZE SHA256 CACHE [CONNECTIONS]: brings one blob through the transfer
+ * engine, as hubcached does once it knows where the bytes are.
+ */
+#include <base/call.h>
+#include <base/error.h>
+#include <transfer/transfer.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CONNECTIONS = 16 };
+
+static int fetch(struct hc_transfers *transfers, char **args, struct hc_error *err)
+{
+    struct hc_repo repo;
+    const struct hc_caller caller = {0};
+    struct hc_wanted wanted = {.repo = &repo,
+                               .commit = "0123456789012345678901234567890123456789",
+                               .path = "file",
+                               .location = args[1],
+                               .size = strtoull(args[2], NULL, 10),
+                               .etag = args[3]};
+    uint64_t fetched;
+
+    if (hc_repo_init(&repo, HC_REPO_MODEL, "bench/fetch", err) < 0 ||
+        hc_transfers_fetch(transfers, &wanted, &caller, &fetched, err) < 0)
+        return -1;
+    (void)printf("%" PRIu64 " bytes fetched\n", fetched);
+    return 0;
+}
+
+static int run(char **args, unsigned connections, struct hc_error *err)
+{
+    const struct hc_settings settings = {.endpoint = args[1],
+                                         .metadata_timeout_s = 10,
+                                         .download_timeout_s = 10,
+                                         .retries = 5,
+                                         .retry_base_ms = 250};
+    HC_AUTO(hc_cache) *cache = hc_cache_open(args[4], false, err);
+    HC_AUTO(hc_hub) *hub = cache ? hc_hub_open(&settings, err) : NULL;
+    HC_AUTO(hc_transfers) *transfers =
+        hub ? hc_transfers_open(cache, hub, connections, err) : NULL;
+
+    return transfers ? fetch(transfers, args, err) : -1;
+}
+
+int main(int argc, char **argv)
+{
+    struct hc_error err = {0};
+    unsigned connections = CONNECTIONS;
+
+    if (argc != 5 && argc != 6) {
+        (void)fprintf(stderr, "usage: bench_fetch URL SIZE SHA256 CACHE [CONNECTIONS]\n");
+        return 2;
+    }
+    if (argc == 6)
+        connections = (unsigned)strtoul(argv[5], NULL, 10);
+    if (run(argv, connections, &err) == 0)
+        return 0;
+    (void)fprintf(stderr, "bench_fetch: %s\n", err.message);
+    return 1;
+}

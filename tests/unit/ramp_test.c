@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise: connections are added while they make a transfer faster, not for longer,
+ * and setting them up is not held against them. The time is the test's.
+ */
+#include "test.h"
+
+#include <transfer/ramp.h>
+
+enum { LIMIT = 16, STEP_MS = 10 };
+
+/* Runs for `ms`: each connection brings `each` bytes a millisecond, all at most `all`. */
+struct link {
+    struct hc_ramp ramp;
+    int64_t now_ms;
+    uint64_t bytes;
+    uint64_t each, all;
+};
+
+static unsigned run(struct link *link, int64_t ms)
+{
+    unsigned connections = link->ramp.connections;
+
+    for (int64_t passed = 0; passed < ms; passed += STEP_MS) {
+        uint64_t rate = connections * link->each;
+
+        link->now_ms += STEP_MS;
+        link->bytes += STEP_MS * (rate < link->all ? rate : link->all);
+        connections = hc_ramp_next(&link->ramp, link->now_ms, link->bytes, connections);
+    }
+    return connections;
+}
+
+static struct link open_link(uint64_t each, uint64_t all)
+{
+    struct link link = {.each = each, .all = all};
+
+    hc_ramp_start(&link.ramp, LIMIT, 0);
+    return link;
+}
+
+static void a_server_that_throttles_connections_gets_many(void **state)
+{
+    struct link link = open_link(50, 1000000);
+
+    (void)state;
+    assert_int_equal(run(&link, 60), 1);
+    assert_int_equal(run(&link, 1000), LIMIT);
+    assert_int_equal(run(&link, 5000), LIMIT);
+}
+
+static void a_link_that_one_connection_fills_keeps_one(void **state)
+{
+    struct link link = open_link(1000, 1000);
+
+    (void)state;
+    assert_int_equal(run(&link, 2000), 1);
+}
+
+static void it_stops_where_more_bring_nothing(void **state)
+{
+    struct link link = open_link(100, 400);
+
+    (void)state;
+    assert_int_equal(run(&link, 3000), 4);
+}
+
+static void connections_that_do_not_flow_yet_are_waited_for(void **state)
+{
+    struct link link = open_link(50, 1000000);
+
+    (void)state;
+    assert_int_equal(run(&link, 110), 2);
+    for (int i = 0; i < 100; i++) { /* the second is being set up for a second */
+        link.now_ms += 10;
+        link.bytes += 500;
+        assert_int_equal(hc_ramp_next(&link.ramp, link.now_ms, link.bytes, 1), 2);
+    }
+    assert_int_equal(run(&link, 1000), LIMIT);
+}
+
+static void one_that_never_flows_is_not_waited_for_for_ever(void **state)
+{
+    struct link link = open_link(50, 1000000);
+
+    (void)state;
+    assert_int_equal(run(&link, 110), 2);
+    for (int i = 0; i < 230; i++) {
+        link.now_ms += 10;
+        link.bytes += 500;
+        (void)hc_ramp_next(&link.ramp, link.now_ms, link.bytes, 1);
+    }
+    assert_true(link.ramp.is_settled);
+    assert_int_equal(link.ramp.connections, 1);
+}
+
+static void a_refusal_is_the_last_word(void **state)
+{
+    struct link link = open_link(50, 1000000);
+
+    (void)state;
+    (void)run(&link, 1000);
+    hc_ramp_settle(&link.ramp, 3);
+    assert_int_equal(run(&link, 5000), 3);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_server_that_throttles_connections_gets_many),
+        cmocka_unit_test(a_link_that_one_connection_fills_keeps_one),
+        cmocka_unit_test(it_stops_where_more_bring_nothing),
+        cmocka_unit_test(connections_that_do_not_flow_yet_are_waited_for),
+        cmocka_unit_test(one_that_never_flows_is_not_waited_for_for_ever),
+        cmocka_unit_test(a_refusal_is_the_last_word),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
