@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <limits.h>
 #include <stdint.h>
 #include <string.h>
@@ -233,19 +234,44 @@ int hc_file_publish(int root, const char *private, const char *path, const char 
     return 0;
 }
 
-int hc_file_sync_parent(int root, const char *path, struct hc_error *err)
+static int sync_dir(int root, const char *path, struct hc_error *err)
 {
-    char parent[PATH_MAX];
-    HC_AUTO_CLOSE int fd = -1;
+    HC_AUTO_CLOSE int fd = openat(root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    if (parent_of(path, parent, err) < 0)
-        return -1;
-    fd = openat(root, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return hc_fail_errno(err, errno, "open directory '%s'", parent);
+        return hc_fail_errno(err, errno, "open directory '%s'", path);
     /* Some network filesystems cannot flush directories; there is nothing better to do.
      */
     if (fsync(fd) < 0 && errno != EINVAL && errno != EROFS && errno != ENOTSUP)
-        return hc_fail_errno(err, errno, "fsync directory '%s'", parent);
+        return hc_fail_errno(err, errno, "fsync directory '%s'", path);
     return 0;
+}
+
+int hc_file_sync_parent(int root, const char *path, struct hc_error *err)
+{
+    char parent[PATH_MAX];
+
+    if (parent_of(path, parent, err) < 0)
+        return -1;
+    return sync_dir(root, parent, err);
+}
+
+int hc_file_sync_tree(int root, const char *path, struct hc_error *err)
+{
+    char top[PATH_MAX];
+    char *tops[] = {top, NULL};
+    int result = 0;
+    FTS *walk;
+
+    if (hc_format(top, sizeof top, "/proc/self/fd/%d/%s", root, path) < 0)
+        return hc_fail_errno(err, ENAMETOOLONG, "'%s'", path);
+    walk = fts_open(tops, FTS_PHYSICAL | FTS_NOCHDIR | FTS_NOSTAT, NULL);
+    if (!walk)
+        return hc_fail_errno(err, errno, "walk '%s'", path);
+    for (FTSENT *entry = fts_read(walk); entry && result == 0; entry = fts_read(walk)) {
+        if (entry->fts_info == FTS_D)
+            result = sync_dir(AT_FDCWD, entry->fts_path, err);
+    }
+    (void)fts_close(walk);
+    return result;
 }

@@ -52,6 +52,10 @@ int hc_file_private_name(char *buffer, size_t size, const char *path, const char
 /* Flushes the directory that holds `path`, so that a rename in it survives power loss. */
 int hc_file_sync_parent(int root, const char *path, struct hc_error *err);
 
+/* Flushes a directory and those below it, so that their names survive power loss. An
+ * absent one is fine. */
+int hc_file_sync_tree(int root, const char *path, struct hc_error *err);
+
 /* All of `count` bytes, or -1. */
 int hc_file_write_all(int fd, const void *bytes, size_t count, struct hc_error *err);
 

@@ -127,7 +127,7 @@ static void what_arrived_beyond_a_hole_is_gone_on_with(void **state)
     struct fixture *f = *state;
     struct hc_ingest *ingest;
 
-    crash_with(f, 2 * PIECE, 3 * PIECE);
+    crash_with(f, 2 * (uint64_t)PIECE, 3 * (uint64_t)PIECE);
     ingest = begin(f);
     assert_non_null(ingest);
     assert_int_equal(hc_ingest_inherited(ingest), PIECE);
@@ -154,9 +154,9 @@ static void it_may_go_on_more_than_once(void **state)
     struct fixture *f = *state;
     struct hc_ingest *ingest;
 
-    crash_with(f, 0, 2 * MIB);
-    crash_with(f, 2 * MIB, 4 * MIB);
-    crash_with(f, 4 * MIB, HALF);
+    crash_with(f, 0, 2 * (uint64_t)MIB);
+    crash_with(f, 2 * (uint64_t)MIB, 4 * (uint64_t)MIB);
+    crash_with(f, 4 * (uint64_t)MIB, HALF);
     ingest = begin(f);
     assert_non_null(ingest);
     assert_int_equal(hc_ingest_inherited(ingest), HALF);
@@ -233,13 +233,13 @@ static void the_hash_follows_what_arrives_in_order(void **state)
     struct hc_ingest *ingest = begin(f);
 
     assert_non_null(ingest);
-    assert_int_equal(put(f, ingest, PIECE, 2 * PIECE), 0);
+    assert_int_equal(put(f, ingest, PIECE, 2 * (uint64_t)PIECE), 0);
     assert_int_equal(hc_ingest_hash(ingest, &f->err), 0);
     assert_int_equal(put(f, ingest, 0, PIECE), 0);
     while (hc_ingest_hash(ingest, &f->err) == 1)
         continue;
     assert_int_equal(hc_ingest_hash(ingest, &f->err), 0);
-    finish(f, ingest, 2 * PIECE);
+    finish(f, ingest, 2 * (uint64_t)PIECE);
 }
 
 static void the_sweep_keeps_it_for_a_day(void **state)
@@ -380,7 +380,7 @@ static void room_is_kept_for_those_who_were_first(void **state)
     struct fixture *f = *state;
     struct hc_ingest *first, *second;
 
-    free_bytes = 2 * SIZE + 1;
+    free_bytes = 2 * (uint64_t)SIZE + 1;
     first = begin(f);
     assert_non_null(first);
     second = hc_ingest_begin(f->cache, &f->repo, "second", SIZE + 2, &f->err);
@@ -388,7 +388,7 @@ static void room_is_kept_for_those_who_were_first(void **state)
     assert_int_equal(f->err.reason, HC_NO_SPACE);
     assert_int_equal(f->err.needed_bytes, SIZE + 2);
     assert_int_equal(f->err.free_bytes, SIZE + 1);
-    assert_int_equal(put(f, first, 0, 2 * MIB), 0); /* which it needs no more */
+    assert_int_equal(put(f, first, 0, 2 * (uint64_t)MIB), 0); /* which it needs no more */
     second = hc_ingest_begin(f->cache, &f->repo, "second", SIZE + 2, &f->err);
     assert_non_null(second);
     hc_ingest_drop(second);

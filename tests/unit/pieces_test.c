@@ -61,14 +61,14 @@ static void the_front_waits_for_the_hole_to_be_filled(void **state)
 
     (void)state;
     hc_pieces_add(pieces, PIECE, PIECE);
-    hc_pieces_add(pieces, 2 * PIECE, 5);
+    hc_pieces_add(pieces, 2 * (uint64_t)PIECE, 5);
     assert_int_equal(hc_pieces_front(pieces), 0);
     assert_int_equal(hc_pieces_arrived(pieces), PIECE + 5);
     hc_pieces_add(pieces, 0, 7);
     assert_int_equal(hc_pieces_front(pieces), 7);
     expect_text(pieces, "0-7,8388608-16777221");
     hc_pieces_add(pieces, 7, PIECE - 7);
-    assert_int_equal(hc_pieces_front(pieces), 2 * PIECE + 5);
+    assert_int_equal(hc_pieces_front(pieces), 2 * (uint64_t)PIECE + 5);
     expect_text(pieces, "0-16777221");
 }
 
@@ -79,19 +79,19 @@ static void what_is_reserved_is_not_reserved_twice(void **state)
 
     (void)state;
     hc_pieces_add(pieces, 0, 10);
-    assert_true(hc_pieces_take(pieces, 2 * PIECE, &one));
+    assert_true(hc_pieces_take(pieces, 2 * (uint64_t)PIECE, &one));
     assert_true(hc_pieces_take(pieces, PIECE, &two));
     assert_int_equal(one.start, 10);
-    assert_int_equal(one.end, 2 * PIECE);
-    assert_int_equal(two.start, 2 * PIECE);
-    assert_int_equal(two.end, 3 * PIECE);
+    assert_int_equal(one.end, 2 * (uint64_t)PIECE);
+    assert_int_equal(two.start, 2 * (uint64_t)PIECE);
+    assert_int_equal(two.end, 3 * (uint64_t)PIECE);
     assert_true(hc_pieces_take(pieces, UINT64_MAX / 2, &rest));
     assert_int_equal(rest.end, 100 * (uint64_t)MIB);
     assert_false(hc_pieces_take(pieces, PIECE, &rest));
     hc_pieces_give_back(pieces, &two);
     assert_true(hc_pieces_take(pieces, UINT64_MAX / 2, &rest));
-    assert_int_equal(rest.start, 2 * PIECE);
-    assert_int_equal(rest.end, 3 * PIECE); /* what follows is reserved */
+    assert_int_equal(rest.start, 2 * (uint64_t)PIECE);
+    assert_int_equal(rest.end, 3 * (uint64_t)PIECE); /* what follows is reserved */
 }
 
 static void a_gap_is_what_a_write_may_fill(void **state)
@@ -104,7 +104,7 @@ static void a_gap_is_what_a_write_may_fill(void **state)
     hc_pieces_add(pieces, PIECE, 3);
     gap = hc_pieces_gap(pieces, 100);
     assert_int_equal(gap.start, PIECE + 3);
-    assert_int_equal(gap.end, 2 * PIECE);
+    assert_int_equal(gap.end, 2 * (uint64_t)PIECE);
     gap = hc_pieces_gap(pieces, 4 * (uint64_t)PIECE);
     assert_int_equal(gap.start, 4 * (uint64_t)PIECE);
     assert_int_equal(gap.end, 40 * (uint64_t)MIB);
@@ -120,7 +120,7 @@ static void what_is_written_down_can_be_read_back(void **state)
     hc_pieces_add(pieces, 0, PIECE);
     hc_pieces_add(pieces, PIECE, 9);
     hc_pieces_add(pieces, 5 * (uint64_t)PIECE, 1);
-    hc_pieces_add(pieces, 12 * (uint64_t)PIECE, 4 * MIB);
+    hc_pieces_add(pieces, 12 * (uint64_t)PIECE, 4 * (uint64_t)MIB);
     hc_pieces_format(pieces, text);
     assert_true(hc_pieces_parse(again, text));
     expect_text(again, text);

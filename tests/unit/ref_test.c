@@ -7,11 +7,49 @@
 
 #include <cache/ref.h>
 
+#include <base/text.h>
+
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define WITH_CACHE(test) cmocka_unit_test_setup_teardown(test, make_cache, remove_cache)
 #define REFS "models--org--name/refs/"
+
+/* What was flushed and renamed, in order: "fsync <path>\nrename <path>\n…". */
+static char events[8192];
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+int __real_renameat(int from_dir, const char *from, int to_dir, const char *to);
+int __wrap_renameat(int from_dir, const char *from, int to_dir, const char *to);
+
+static void note(const char *what, const char *path)
+{
+    size_t used = strlen(events);
+
+    (void)hc_format(events + used, sizeof events - used, "%s %s\n", what, path);
+}
+
+int __wrap_fsync(int fd)
+{
+    char name[64], path[PATH_MAX];
+    ssize_t length;
+
+    (void)hc_format(name, sizeof name, "/proc/self/fd/%d", fd);
+    length = readlink(name, path, sizeof path - 1);
+    path[length > 0 ? length : 0] = '\0';
+    note("fsync", path);
+    return __real_fsync(fd);
+}
+
+int __wrap_renameat(int from_dir, const char *from, int to_dir, const char *to)
+{
+    note("rename", to);
+    return __real_renameat(from_dir, from, to_dir, to);
+}
 
 static int hear(struct fixture *f, const char *revision, const char *commit)
 {
@@ -124,6 +162,47 @@ static void a_read_only_volume_matters_only_to_news(void **state)
     assert_content(f, REFS "main", COMMIT);
 }
 
+/* The place in `events` of an event whose path ends like this; it must be there. */
+static const char *find_event(const char *what, const char *end)
+{
+    char line[PATH_MAX];
+    const char *place;
+
+    assert_true(hc_format(line, sizeof line, "%s\n", end) > 0);
+    for (place = strstr(events, line); place; place = strstr(place + 1, line)) {
+        const char *start = place;
+
+        while (start > events && start[-1] != '\n')
+            start--;
+        if (hc_text_starts(start, what))
+            return start;
+    }
+    fail_msg("no '%s …%s' in:\n%s", what, end, events);
+    return NULL;
+}
+
+static void power_loss_leaves_no_ref_without_its_snapshot(void **state)
+{
+    static const char *const first[] = {
+        ("models--org--name/snapshots/" COMMIT "/a/b"),
+        ("models--org--name/snapshots/" COMMIT "/a"),
+        ("models--org--name/snapshots/" COMMIT),
+        "models--org--name/snapshots",
+        "models--org--name",
+    };
+    struct fixture *f = *state;
+    const char *rename;
+
+    temp_dir_write(f->dir, "models--org--name/snapshots/" COMMIT "/a/b/file", "");
+    events[0] = '\0';
+    assert_int_equal(hear(f, "main", COMMIT), 0);
+
+    rename = find_event("rename", REFS "main");
+    for (size_t i = 0; i < sizeof first / sizeof *first; i++)
+        assert_true(find_event("fsync", first[i]) < rename);
+    assert_true(find_event("fsync", "models--org--name/refs") > rename);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -136,6 +215,7 @@ int main(void)
         WITH_CACHE(white_space_after_the_commit_is_read),
         WITH_CACHE(what_is_no_commit_is_no_ref),
         WITH_CACHE(a_read_only_volume_matters_only_to_news),
+        WITH_CACHE(power_loss_leaves_no_ref_without_its_snapshot),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -144,7 +144,7 @@ static void a_server_that_cuts_every_answer_short_is_only_slower(void **state)
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
         inject(f, (struct test_hub_rule){.on_cdn = true,
                                          .fault = faults[i],
-                                         .number = 5 * MIB});
+                                         .number = 5 * (uint64_t)MIB});
         expect_fetched(f);
         test_hub_clear_rules(f->server);
         temp_dir_remove(temp_dir_path(f->dir, "models--org--m"));

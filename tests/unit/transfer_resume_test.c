@@ -131,7 +131,7 @@ static void wrong_bytes_of_a_dead_process_cost_one_more_fetch(void **state)
     struct fixture *f = *state;
     uint64_t fetched;
 
-    crash_with(f, 'x', 3 * MIB);
+    crash_with(f, 'x', 3 * (uint64_t)MIB);
     assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
     assert_int_equal(fetched, LARGE_SIZE);
     expect_log(f, "range=bytes=3145728-", true);
