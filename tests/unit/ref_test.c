@@ -39,6 +39,7 @@ int __wrap_fsync(int fd)
     ssize_t length;
 
     (void)hc_format(name, sizeof name, "/proc/self/fd/%d", fd);
+    // NOLINTNEXTLINE(readability-suspicious-call-argument)
     length = readlink(name, path, sizeof path - 1);
     path[length > 0 ? length : 0] = '\0';
     note("fsync", path);
