@@ -14,7 +14,7 @@
 #include <transfer/transfer.h>
 
 enum {
-    SMALL_SIZE = 20000,           /* of small.bin, an LFS file */
+    SMALL_SIZE = 20000,            /* of small.bin, an LFS file */
     LARGE_SIZE = 64 * 1024 * 1024, /* of large.bin */
     CONNECTIONS = 8
 };
