@@ -32,6 +32,8 @@ const struct hc_option hc_option_table[] = {
      NULL, false, "How old the Hub's word on a branch may be (60s)"},
     {"mirror", HC_OPTION_LIST, AT(mirrors), "URL", NULL, NULL, false,
      "Ask URL when the endpoint cannot be reached, without the token. Repeatable"},
+    {"connections", HC_OPTION_COUNT, AT(settings.connections), "N", NULL, NULL, false,
+     "To fetch bytes with, all downloads together, at most (16)"},
     {"requests-per-second", HC_OPTION_COUNT, AT(settings.requests_per_second), "N", NULL,
      NULL, false, "Questions to the endpoint, at most (no limit)"},
     {"bytes-per-second", HC_OPTION_SIZE, AT(settings.bytes_per_second), "SIZE", NULL,

@@ -53,7 +53,6 @@ static int bring(const struct crew *crew, const struct hc_job *job, uint64_t *fe
                  struct hc_error *err)
 {
     const struct hc_batch *batch = crew->batch;
-    const struct hc_resolver *resolver = batch->subject->resolver;
     struct hc_caller caller = {.token = batch->caller->token, .call = crew->call};
     struct hc_wanted wanted = {
         .repo = &batch->subject->repo,
@@ -63,11 +62,8 @@ static int bring(const struct crew *crew, const struct hc_job *job, uint64_t *fe
         .size = job->size,
         .force = batch->subject->options->force_download,
     };
-    const struct hc_place place = {&batch->subject->repo, batch->commit, job->path};
 
-    if (hc_transfers_fetch(resolver->transfers, &wanted, &caller, fetched, err) < 0)
-        return -1;
-    return hc_pointer_link(resolver->cache, &place, job->etag, *fetched > 0, err);
+    return hc_subject_bring(batch->subject, &wanted, &caller, fetched, err);
 }
 
 static void note_done(struct crew *crew, const struct hc_job *job, uint64_t fetched)

@@ -247,7 +247,6 @@ static int fetch(const struct wish *wish, const struct hc_metadata *metadata,
                  const struct hc_caller *caller, uint64_t *fetched, struct hc_error *err)
 {
     const struct hc_subject *subject = &wish->subject;
-    const struct hc_resolver *resolver = subject->resolver;
     struct hc_wanted wanted = {
         .repo = &subject->repo,
         .commit = metadata->commit,
@@ -258,12 +257,8 @@ static int fetch(const struct wish *wish, const struct hc_metadata *metadata,
         .force = subject->options->force_download,
     };
 
-    const struct hc_place place = {&subject->repo, metadata->commit, wish->path};
-
-    hc_cache_tag(resolver->cache);
-    if (hc_transfers_fetch(resolver->transfers, &wanted, caller, fetched, err) < 0)
-        return -1;
-    return hc_pointer_link(resolver->cache, &place, metadata->etag, *fetched > 0, err);
+    hc_cache_tag(subject->resolver->cache);
+    return hc_subject_bring(subject, &wanted, caller, fetched, err);
 }
 
 /* The answer for what is now known to be `metadata`. */

@@ -71,6 +71,14 @@ int hc_subject_fail_uncached(const struct hc_subject *subject, const char *path,
 int hc_subject_caller(const struct hc_subject *subject, char token[HC_TOKEN_MAX + 1],
                       struct hc_caller *caller, struct hc_error *err);
 
+/*
+ * Brings the bytes of a file and makes its pointer; `*fetched` is what came from the Hub.
+ * A volume that refuses is told together with what was to be kept on it.
+ */
+int hc_subject_bring(const struct hc_subject *subject, const struct hc_wanted *wanted,
+                     const struct hc_caller *caller, uint64_t *fetched,
+                     struct hc_error *err);
+
 /* ---- local.c: 1 and the directory's real path, 0 when the id names none. */
 int hc_local_find(const struct hc_resolver *resolver, const char *id, char dir[PATH_MAX]);
 int hc_local_file(const char *dir, const char *path, struct hc_file *file,

@@ -91,3 +91,32 @@ int hc_subject_caller(const struct hc_subject *subject, char token[HC_TOKEN_MAX 
     return hc_token_choose(&subject->resolver->settings, subject->options->hub_token,
                            token, err);
 }
+
+/* Failures of the Hub name the file already; those of the volume name a path. */
+static int blame_volume(const struct hc_subject *subject, const char *path,
+                        struct hc_error *err)
+{
+    switch (err->reason) {
+    case HC_NO_SPACE:
+    case HC_CACHE_READ_ONLY:
+    case HC_CACHE_IO:
+        return hc_context(err, "cannot keep '%.120s' of %s '%s' at '%.80s' in '%.80s'",
+                          path, hc_repo_type_name(subject->repo.type), subject->repo.id,
+                          subject->revision, hc_cache_root(subject->resolver->cache));
+    default:
+        return -1;
+    }
+}
+
+int hc_subject_bring(const struct hc_subject *subject, const struct hc_wanted *wanted,
+                     const struct hc_caller *caller, uint64_t *fetched,
+                     struct hc_error *err)
+{
+    const struct hc_resolver *resolver = subject->resolver;
+    const struct hc_place place = {wanted->repo, wanted->commit, wanted->path};
+
+    if (hc_transfers_fetch(resolver->transfers, wanted, caller, fetched, err) == 0 &&
+        hc_pointer_link(resolver->cache, &place, wanted->etag, *fetched > 0, err) == 0)
+        return 0;
+    return blame_volume(subject, wanted->path, err);
+}

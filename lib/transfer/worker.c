@@ -89,7 +89,7 @@ static enum verdict ask(const struct hc_crew *crew, struct hc_span *span,
     if (span->start >= span->end && !hc_worker_has_overrun(origin, err))
         return AGAIN;
     if (err->reason == HC_OK && span->start == start)
-        (void)hc_fail(err, HC_HUB_UNREACHABLE,
+        (void)hc_fail(err, HC_BAD_HUB_REPLY,
                       "the Hub sent nothing of '%.120s' from byte %" PRIu64 " on",
                       origin->wanted->path, start);
     return judge(crew, patience, span->start - start, err);
