@@ -275,20 +275,16 @@ static int ask(struct wishes *wishes, struct hc_call *call, struct hc_error *err
     const struct hc_subject *subject = &wishes->subject;
     char token[HC_TOKEN_MAX + 1];
     struct hc_caller caller = {.call = call, .asks_once = recollect(wishes)};
-    struct hc_meaning meaning;
+    char commit[HC_COMMIT_SIZE];
     HC_AUTO(hc_tree) *tree = NULL;
 
-    if (hc_subject_recall(subject, &meaning, err) < 0)
-        return -1;
-    if (hc_subject_caller(subject, token, &caller, err) < 0 ||
-        hc_subject_commit(subject, &caller, &meaning, err) < 0)
-        return fall_back(wishes, caller.asks_once, err);
-    tree = hc_subject_tree(subject, meaning.commit, &caller, err);
+    if (hc_subject_caller(subject, token, &caller, err) == 0)
+        tree = hc_subject_learn(subject, &caller, commit, err);
     if (!tree)
         return fall_back(wishes, caller.asks_once, err);
     caller.asks_once = false;
     reset(wishes);
-    return obtain(wishes, meaning.commit, tree, &caller, err);
+    return obtain(wishes, commit, tree, &caller, err);
 }
 
 /* An answer from a local directory. */

@@ -108,14 +108,13 @@ int hc_subject_refresh(const struct hc_subject *subject, const struct hc_caller 
                        const struct hc_refresh *ask, char commit[HC_COMMIT_SIZE],
                        struct hc_error *err);
 
-/* Which commit the revision means now: as `meaning` has it when that is good, else asked.
+/*
+ * Which commit the revision means now, and the tree of that commit: both from disk where it
+ * is good for that, else from the Hub, and the tree is kept. NULL on failure.
  */
-int hc_subject_commit(const struct hc_subject *subject, const struct hc_caller *caller,
-                      struct hc_meaning *meaning, struct hc_error *err);
-
-/* The tree of a commit from disk, else from the Hub and kept. NULL on failure. */
-struct hc_tree *hc_subject_tree(const struct hc_subject *subject, const char *commit,
-                                const struct hc_caller *caller, struct hc_error *err);
+struct hc_tree *hc_subject_learn(const struct hc_subject *subject,
+                                 const struct hc_caller *caller,
+                                 char commit[HC_COMMIT_SIZE], struct hc_error *err);
 
 /* ---- answer.c */
 int hc_answer_file(const struct hc_resolver *resolver, const char *cache_path,

@@ -72,20 +72,22 @@ static int ask_revision(void *ctx, char commit[HC_COMMIT_SIZE], struct hc_error 
                            inquiry->caller, commit, err);
 }
 
-int hc_subject_commit(const struct hc_subject *subject, const struct hc_caller *caller,
-                      struct hc_meaning *meaning, struct hc_error *err)
+static int learn_commit(const struct hc_subject *subject, const struct hc_caller *caller,
+                        char commit[HC_COMMIT_SIZE], struct hc_error *err)
 {
     struct inquiry inquiry = {.subject = subject, .caller = caller};
     const struct hc_refresh by_revision = {ask_revision, &inquiry};
     bool is_forced = subject->options->force_download;
+    struct hc_meaning meaning;
 
-    if (subject->is_commit || (meaning->is_good && meaning->commit[0] && !is_forced))
-        return 0;
-    if (is_forced)
-        return ask_revision(&inquiry, meaning->commit, err);
-    if (hc_subject_refresh(subject, caller, &by_revision, meaning->commit, err) < 0)
+    if (hc_subject_recall(subject, &meaning, err) < 0)
         return -1;
-    return meaning->commit[0] ? 0 : ask_revision(&inquiry, meaning->commit, err);
+    memcpy(commit, meaning.commit, HC_COMMIT_SIZE);
+    if (subject->is_commit || (meaning.is_good && commit[0] && !is_forced))
+        return 0;
+    if (!is_forced && hc_subject_refresh(subject, caller, &by_revision, commit, err) < 0)
+        return -1;
+    return commit[0] && !is_forced ? 0 : ask_revision(&inquiry, commit, err);
 }
 
 /* ---- the tree of a commit ----------------------------------------------------------
@@ -125,8 +127,8 @@ static int list(void *ctx, void *answer, struct hc_error *err)
     return 0;
 }
 
-struct hc_tree *hc_subject_tree(const struct hc_subject *subject, const char *commit,
-                                const struct hc_caller *caller, struct hc_error *err)
+static struct hc_tree *learn_tree(const struct hc_subject *subject, const char *commit,
+                                  const struct hc_caller *caller, struct hc_error *err)
 {
     char name[HC_REPO_FOLDER_MAX + 1 + HC_COMMIT_SIZE + 8];
     struct inquiry inquiry = {.subject = subject, .caller = caller, .commit = commit};
@@ -148,4 +150,13 @@ struct hc_tree *hc_subject_tree(const struct hc_subject *subject, const char *co
     if (hc_questions_ask(subject->resolver->questions, &question, &tree, err) < 0)
         return NULL;
     return hc_take(&tree);
+}
+
+struct hc_tree *hc_subject_learn(const struct hc_subject *subject,
+                                 const struct hc_caller *caller,
+                                 char commit[HC_COMMIT_SIZE], struct hc_error *err)
+{
+    if (learn_commit(subject, caller, commit, err) < 0)
+        return NULL;
+    return learn_tree(subject, commit, caller, err);
 }

@@ -233,22 +233,18 @@ static int ask(const struct hc_want *want, struct hc_call *call,
     const struct hc_subject *subject = &want->subject;
     char token[HC_TOKEN_MAX + 1];
     struct hc_caller caller = {.call = call, .asks_once = recollect(want, answer)};
-    struct hc_meaning meaning;
+    char commit[HC_COMMIT_SIZE];
     HC_AUTO(hc_tree) *tree = NULL;
 
-    if (hc_subject_recall(subject, &meaning, err) < 0)
-        return -1;
-    if (hc_subject_caller(subject, token, &caller, err) < 0 ||
-        hc_subject_commit(subject, &caller, &meaning, err) < 0)
-        return fall_back(answer, caller.asks_once, err);
-    tree = hc_subject_tree(subject, meaning.commit, &caller, err);
+    if (hc_subject_caller(subject, token, &caller, err) == 0)
+        tree = hc_subject_learn(subject, &caller, commit, err);
     if (!tree)
         return fall_back(answer, caller.asks_once, err);
     caller.asks_once = false;
     hc_snapshot_clear(answer);
-    if (name_answer(want, meaning.commit, answer, err) < 0)
+    if (name_answer(want, commit, answer, err) < 0)
         return -1;
-    return obtain(want, meaning.commit, tree, &caller, answer, err);
+    return obtain(want, commit, tree, &caller, answer, err);
 }
 
 static int begin(struct hc_resolver *resolver, struct hc_want *want,
