@@ -45,16 +45,19 @@ static int fill_and_commit(struct leg *leg, struct hc_error *err)
  */
 static int bring(struct leg *leg, struct hc_error *err)
 {
-    bool has_inherited = hc_ingest_inherited(leg->cargo.ingest) > 0;
+    int attempts = hc_ingest_inherited(leg->cargo.ingest) > 0 ? 3 : 2;
 
-    if (fill_and_commit(leg, err) == 0)
-        return 0;
-    if (err->reason != HC_CHECKSUM_MISMATCH && !hc_worker_has_overrun(&leg->origin, err))
-        return -1;
-    (void)hc_origin_forget(&leg->origin);
-    if (hc_ingest_restart(leg->cargo.ingest, err) < 0)
-        return -1;
-    return has_inherited ? bring(leg, err) : fill_and_commit(leg, err);
+    while (fill_and_commit(leg, err) < 0) {
+        bool is_wrong = err->reason == HC_CHECKSUM_MISMATCH ||
+                        hc_worker_has_overrun(&leg->origin, err);
+
+        if (!is_wrong || --attempts == 0)
+            return -1;
+        (void)hc_origin_forget(&leg->origin);
+        if (hc_ingest_restart(leg->cargo.ingest, err) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 static int bring_from_origin(struct leg *leg, struct hc_error *err)
