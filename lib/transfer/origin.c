@@ -81,7 +81,7 @@ static int write_bytes(void *ctx, const void *bytes, size_t count, struct hc_err
 
 static bool is_small(const struct hc_origin *origin)
 {
-    return origin->wanted->size < HC_PIECES_SMALL;
+    return origin->wanted->size <= HC_ORIGIN_SMALL;
 }
 
 /* False when this request would get in the way of one that brings the whole blob. */

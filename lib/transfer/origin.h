@@ -20,6 +20,9 @@ enum hc_origin_kind {
     HC_ORIGIN_SENDS_ALL /* whatever is asked for, from the first byte on */
 };
 
+/* A blob of at most so many bytes comes in one request, over one connection. */
+enum { HC_ORIGIN_SMALL = 64 * 1024 * 1024 };
+
 struct hc_origin {
     struct hc_hub *hub;
     const struct hc_wanted *wanted;

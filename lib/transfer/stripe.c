@@ -273,7 +273,7 @@ static int bring(struct hc_origin *origin, struct hc_budget *budget, struct hc_e
     HC_AUTO(hc_call) *inner = NULL;
     HC_AUTO_FREE struct stripe *stripe = NULL;
 
-    if (origin->wanted->size < HC_PIECES_SMALL)
+    if (origin->wanted->size <= HC_ORIGIN_SMALL)
         return hc_worker_run(&alone, err);
     inner = hc_call_new(0);
     stripe = calloc(1, sizeof *stripe);

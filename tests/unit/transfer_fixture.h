@@ -15,7 +15,7 @@
 
 enum {
     SMALL_SIZE = 20000,            /* of small.bin, an LFS file */
-    LARGE_SIZE = 64 * 1024 * 1024, /* of large.bin */
+    LARGE_SIZE = 72 * 1024 * 1024, /* of large.bin */
     CONNECTIONS = 8
 };
 

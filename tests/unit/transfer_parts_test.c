@@ -74,7 +74,7 @@ static void parts_cost_no_more_bytes_and_no_more_questions(void **state)
     expect_no_byte_twice(f);
     assert_int_equal(test_hub_count(f->server, "GET", "/resolve/"), 1);
     expect_log(f, "range=bytes=0-8388607", true);
-    expect_log(f, "range=bytes=58720256-67108863", true);
+    expect_log(f, "range=bytes=67108864-75497471", true);
     expect_only_blob(f, "large.bin");
 }
 

@@ -128,7 +128,7 @@ static void a_reset_connection_is_taken_up(void **state)
     inject(f, (struct test_hub_rule){.on_cdn = true,
                                      .times = 1,
                                      .fault = TEST_HUB_CUT_RESET,
-                                     .number = LARGE_SIZE / 64});
+                                     .number = 1024 * 1024});
     assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
     expect_log(f, "range=bytes=0-8388607", true);
     expect_log(f, "range=bytes=1048576-8388607", true);
