@@ -6,6 +6,7 @@
  */
 #include "call.h"
 
+#include "condition.h"
 #include "error.h"
 
 #include <pthread.h>
@@ -30,17 +31,13 @@ int64_t hc_monotonic_ms(void)
 struct hc_call *hc_call_new(int64_t deadline_ms)
 {
     struct hc_call *call = calloc(1, sizeof *call);
-    pthread_condattr_t monotonic;
 
     if (!call)
         return NULL;
     atomic_init(&call->cancelled, false);
     atomic_init(&call->deadline_ms, deadline_ms);
     (void)pthread_mutex_init(&call->lock, NULL);
-    (void)pthread_condattr_init(&monotonic);
-    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&call->over, &monotonic);
-    (void)pthread_condattr_destroy(&monotonic);
+    hc_condition_init(&call->over);
     return call;
 }
 

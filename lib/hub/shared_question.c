@@ -6,13 +6,13 @@
  */
 #include "shared_question.h"
 
+#include <base/condition.h>
 #include <base/error.h>
 #include <base/text.h>
 
 #include <pthread.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <time.h>
 
 /* A caller's cancellation does not reach the condition: waiters look this often. */
 enum { GLANCE_MS = 100 };
@@ -71,16 +71,12 @@ static void scrap(struct question *question)
 static struct question *make(const struct hc_shared_question *like, struct hc_error *err)
 {
     struct question *question = calloc(1, sizeof *question);
-    pthread_condattr_t monotonic;
 
     if (!question) {
         (void)hc_fail_memory(err);
         return NULL;
     }
-    (void)pthread_condattr_init(&monotonic);
-    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&question->news, &monotonic);
-    (void)pthread_condattr_destroy(&monotonic);
+    hc_condition_init(&question->news);
     question->asks_once = like->caller->asks_once;
     question->drop = like->drop;
     question->answer = calloc(1, like->answer_size);
@@ -143,10 +139,8 @@ static void glance(struct hc_questions *questions, struct question *question,
                    struct hc_call *call)
 {
     int64_t left = hc_call_remaining_ms(call);
-    int64_t until = hc_monotonic_ms() + (left < GLANCE_MS ? left : GLANCE_MS);
-    struct timespec time = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
-
-    (void)pthread_cond_timedwait(&question->news, &questions->shared.lock, &time);
+    hc_condition_wait(&question->news, &questions->shared.lock,
+                      left < GLANCE_MS ? left : GLANCE_MS);
 }
 
 enum turn { SETTLED, OURS, OVER };

@@ -8,8 +8,9 @@
 
 #include "rate.h"
 
+#include <base/condition.h>
+
 #include <pthread.h>
-#include <time.h>
 
 enum { WORKERS_MAX = 64, TICK_MS = 250 };
 
@@ -164,16 +165,11 @@ static void pass_patience_on(struct crew *crew)
 /* True when every worker has ended; waits a tick at most. */
 static bool wait_a_tick(struct crew *crew)
 {
-    struct timespec until;
     bool ended;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += (long)TICK_MS * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
     (void)pthread_mutex_lock(&crew->lock);
     if (crew->shared.working > 0)
-        (void)pthread_cond_timedwait(&crew->changed, &crew->lock, &until);
+        hc_condition_wait(&crew->changed, &crew->lock, TICK_MS);
     ended = crew->shared.working == 0;
     (void)pthread_mutex_unlock(&crew->lock);
     return ended;
@@ -219,13 +215,9 @@ static int outcome(struct crew *crew, uint64_t *fetched_bytes, struct hc_error *
 
 static void init(struct crew *crew)
 {
-    pthread_condattr_t monotonic;
 
     (void)pthread_mutex_init(&crew->lock, NULL);
-    (void)pthread_condattr_init(&monotonic);
-    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&crew->changed, &monotonic);
-    (void)pthread_condattr_destroy(&monotonic);
+    hc_condition_init(&crew->changed);
 }
 
 int hc_batch_fetch(const struct hc_batch *batch, uint64_t *fetched_bytes,

@@ -5,8 +5,9 @@
  */
 #include "budget.h"
 
+#include <base/condition.h>
+
 #include <pthread.h>
-#include <time.h>
 
 enum { GLANCE_MS = 100 };
 
@@ -33,7 +34,6 @@ static void unlock(struct hc_budget *budget)
 struct hc_budget *hc_budget_new(unsigned connections, struct hc_error *err)
 {
     struct hc_budget *budget = calloc(1, sizeof *budget);
-    pthread_condattr_t monotonic;
 
     if (!budget) {
         (void)hc_fail_memory(err);
@@ -41,10 +41,7 @@ struct hc_budget *hc_budget_new(unsigned connections, struct hc_error *err)
     }
     budget->size = budget->shared.free = connections;
     (void)pthread_mutex_init(&budget->shared.lock, NULL);
-    (void)pthread_condattr_init(&monotonic);
-    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&budget->shared.news, &monotonic);
-    (void)pthread_condattr_destroy(&monotonic);
+    hc_condition_init(&budget->shared.news);
     return budget;
 }
 
@@ -64,10 +61,7 @@ unsigned hc_budget_size(const struct hc_budget *budget)
 
 static void glance(struct hc_budget *budget)
 {
-    int64_t until = hc_monotonic_ms() + GLANCE_MS;
-    struct timespec time = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
-
-    (void)pthread_cond_timedwait(&budget->shared.news, &budget->shared.lock, &time);
+    hc_condition_wait(&budget->shared.news, &budget->shared.lock, GLANCE_MS);
 }
 
 int hc_budget_take(struct hc_budget *budget, struct hc_call *call, struct hc_error *err)

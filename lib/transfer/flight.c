@@ -9,6 +9,7 @@
 #include "flight.h"
 
 #include <base/call.h>
+#include <base/condition.h>
 #include <base/error.h>
 #include <base/text.h>
 
@@ -16,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <time.h>
 
 /* A caller's cancellation does not reach a flight's condition: waiters look this often.
  */
@@ -77,7 +77,6 @@ static struct hc_flight *find(struct hc_flights *flights,
 static struct hc_flight *make(const struct hc_flight_name *name, struct hc_error *err)
 {
     struct hc_flight *flight = calloc(1, sizeof *flight);
-    pthread_condattr_t monotonic;
 
     if (!flight) {
         (void)hc_fail_memory(err);
@@ -86,10 +85,7 @@ static struct hc_flight *make(const struct hc_flight_name *name, struct hc_error
     (void)hc_format(flight->folder, sizeof flight->folder, "%s", name->repo->folder);
     (void)hc_format(flight->etag, sizeof flight->etag, "%s", name->etag);
     flight->is_forced = name->is_forced;
-    (void)pthread_condattr_init(&monotonic);
-    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&flight->news, &monotonic);
-    (void)pthread_condattr_destroy(&monotonic);
+    hc_condition_init(&flight->news);
     return flight;
 }
 
@@ -126,10 +122,8 @@ static void glance(struct hc_flights *flights, struct hc_flight *flight,
                    struct hc_call *call)
 {
     int64_t left = hc_call_remaining_ms(call);
-    int64_t until = hc_monotonic_ms() + (left < GLANCE_MS ? left : GLANCE_MS);
-    struct timespec time = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
-
-    (void)pthread_cond_timedwait(&flight->news, &flights->shared.lock, &time);
+    hc_condition_wait(&flight->news, &flights->shared.lock,
+                      left < GLANCE_MS ? left : GLANCE_MS);
 }
 
 /* Whether waiting is over, under the lock; then `*answer` is hc_flight_wait's. */

@@ -12,10 +12,10 @@
 #include "ramp.h"
 #include "worker.h"
 
+#include <base/condition.h>
 #include <base/error.h>
 
 #include <stdatomic.h>
-#include <time.h>
 
 enum { WORKERS_MAX = 64, GLANCE_MS = 10 };
 
@@ -199,11 +199,8 @@ static int check(struct stripe *stripe, struct hc_error *err)
 
 static void glance(struct stripe *stripe)
 {
-    int64_t until = hc_monotonic_ms() + GLANCE_MS;
-    struct timespec time = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
-
     lock(stripe);
-    (void)pthread_cond_timedwait(&stripe->shared.news, &stripe->shared.lock, &time);
+    hc_condition_wait(&stripe->shared.news, &stripe->shared.lock, GLANCE_MS);
     unlock(stripe);
 }
 
@@ -241,14 +238,10 @@ static void finish(struct stripe *stripe, bool has_failed)
 static int bring_large(struct stripe *stripe, struct hc_error *err)
 {
     struct hc_caller *caller = &stripe->origin->caller;
-    pthread_condattr_t monotonic;
     int result;
 
     (void)pthread_mutex_init(&stripe->shared.lock, NULL);
-    (void)pthread_condattr_init(&monotonic);
-    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&stripe->shared.news, &monotonic);
-    (void)pthread_condattr_destroy(&monotonic);
+    hc_condition_init(&stripe->shared.news);
     caller->call = stripe->inner;
     result = attend(stripe, err);
     finish(stripe, result < 0);
