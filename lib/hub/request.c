@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An exchange borrows a curl handle from the pool and puts it back with its connections
- * open. The handle last used is used first, so that few threads keep few connections
- * warm; a handle belongs to one exchange at a time, the pool's lock guards the stack
- * alone.
+ * open. Curl tells what it has received 16 KiB at a time: that is collected and passed on
+ * before it waits for more, so that writes are few and nothing is held back.
  *
  * Curl's own redirects, retries and credentials stay off: who gets the token is decided
  * once per URL, by the caller. Its texts become part of our messages; they name hosts,
@@ -12,11 +11,11 @@
 #include "request.h"
 
 #include "bucket.h"
+#include "channel.h"
 
 #include <base/error.h>
 #include <base/text.h>
 
-#include <curl/curl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -24,25 +23,16 @@
 #include <string.h>
 
 enum {
-    IDLE_MAX = 64,              /* handles kept */
-    REFUSAL_MAX = 64 * 1024,    /* bytes kept of the body of an error */
-    BUFFER_SIZE = 256 * 1024,   /* what curl reads at once */
-    CONNECTIONS_PER_HANDLE = 4, /* hub, storage, and what redirects add */
-    GLANCE_MS = 100             /* how often silence is looked up from */
-};
-
-/* A handle, and the connections that it keeps. */
-struct channel {
-    CURL *curl;
-    CURLM *connections;
+    REFUSAL_MAX = 64 * 1024,  /* bytes kept of the body of an error */
+    BUFFER_SIZE = 256 * 1024, /* what curl reads, and passes on, at once */
+    GLANCE_MS = 100           /* how often silence is looked up from */
 };
 
 struct hc_pool {
     char *user_agent;
+    struct hc_channels channels;
     struct {
         pthread_mutex_t lock;
-        struct channel idle[IDLE_MAX];
-        size_t count;
         struct hc_bucket bandwidth;
     } shared;
 };
@@ -54,6 +44,8 @@ struct exchange {
     const struct hc_request *request;
     struct hc_reply *reply;
     struct hc_body refusal;
+    char *received;   /* BUFFER_SIZE bytes, once one has come */
+    size_t count;     /* of them, not passed on yet */
     int64_t heard_ms; /* when the last byte came */
     bool is_stalled;
     bool has_failed; /* with `failure`, from the caller's write */
@@ -126,21 +118,58 @@ static int throttle(struct exchange *exchange, size_t count)
     return hc_call_pause(exchange->request->call, wait_ms, &exchange->failure);
 }
 
+/* Passes on what has come. That may take long, which is not the server's silence. */
+static int deliver(struct exchange *exchange)
+{
+    const struct hc_request *request = exchange->request;
+    size_t count = exchange->count;
+
+    exchange->count = 0;
+    if (count == 0)
+        return 0;
+    if ((request->write &&
+         request->write(request->ctx, exchange->reply, exchange->received, count,
+                        &exchange->failure) < 0) ||
+        throttle(exchange, count) < 0) {
+        exchange->has_failed = true;
+        return -1;
+    }
+    exchange->heard_ms = hc_monotonic_ms();
+    return 0;
+}
+
+static int collect(struct exchange *exchange, const char *bytes, size_t count)
+{
+    if (!exchange->received)
+        exchange->received = malloc(BUFFER_SIZE);
+    if (!exchange->received) {
+        exchange->has_failed = true;
+        return hc_fail_memory(&exchange->failure);
+    }
+    while (count > 0) {
+        size_t room = BUFFER_SIZE - exchange->count;
+        size_t part = count < room ? count : room;
+
+        memcpy(exchange->received + exchange->count, bytes, part);
+        exchange->count += part;
+        bytes += part;
+        count -= part;
+        if (exchange->count == BUFFER_SIZE && deliver(exchange) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static size_t on_body(char *bytes, size_t size, size_t count, void *ctx)
 {
     struct exchange *exchange = ctx;
-    const struct hc_request *request = exchange->request;
     size_t length = size * count;
 
-    if (exchange->reply->status / 100 != 2) {
-        keep_refusal(exchange, bytes, length);
-    } else if ((request->write && request->write(request->ctx, exchange->reply, bytes,
-                                                 length, &exchange->failure) < 0) ||
-               throttle(exchange, length) < 0) {
-        exchange->has_failed = true;
-        return CURL_WRITEFUNC_ERROR;
-    }
     exchange->heard_ms = hc_monotonic_ms();
+    if (exchange->reply->status / 100 != 2)
+        keep_refusal(exchange, bytes, length);
+    else if (collect(exchange, bytes, length) < 0)
+        return CURL_WRITEFUNC_ERROR;
     return length;
 }
 
@@ -241,15 +270,15 @@ static int fail_unreachable(const struct exchange *exchange, CURLcode code,
 /* What a curl code means to the caller. */
 static int conclude(struct exchange *exchange, CURLcode code, struct hc_error *err)
 {
+    if (exchange->has_failed) {
+        *err = exchange->failure;
+        return -1;
+    }
     if (code == CURLE_OK) {
         if (exchange->refusal.used > 0)
             hc_reply_body(exchange->reply, exchange->refusal.bytes,
                           exchange->refusal.used);
         return 0;
-    }
-    if (exchange->has_failed) {
-        *err = exchange->failure;
-        return -1;
     }
     if (hc_call_check(exchange->request->call, err) < 0)
         return -1;
@@ -265,68 +294,25 @@ static void initialise_curl(void)
     (void)curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-static void close_channel(struct channel channel)
-{
-    curl_easy_cleanup(channel.curl);
-    (void)curl_multi_cleanup(channel.connections);
-}
-
-static struct channel open_channel(void)
-{
-    struct channel channel = {curl_easy_init(), curl_multi_init()};
-
-    if (!channel.curl || !channel.connections) {
-        close_channel(channel);
-        return (struct channel){0};
-    }
-    (void)curl_multi_setopt(channel.connections, CURLMOPT_MAXCONNECTS,
-                            (long)CONNECTIONS_PER_HANDLE);
-    return channel;
-}
-
-static struct channel borrow(struct hc_pool *pool)
-{
-    struct channel channel = {0};
-
-    (void)pthread_mutex_lock(&pool->shared.lock);
-    if (pool->shared.count > 0)
-        channel = pool->shared.idle[--pool->shared.count];
-    (void)pthread_mutex_unlock(&pool->shared.lock);
-    return channel.curl ? channel : open_channel();
-}
-
-static void give_back(struct hc_pool *pool, struct channel channel)
-{
-    bool is_kept;
-
-    if (channel.curl)
-        curl_easy_reset(channel.curl); /* forgets options, keeps connections */
-    (void)pthread_mutex_lock(&pool->shared.lock);
-    is_kept = channel.curl && pool->shared.count < IDLE_MAX;
-    if (is_kept)
-        pool->shared.idle[pool->shared.count++] = channel;
-    (void)pthread_mutex_unlock(&pool->shared.lock);
-    if (!is_kept)
-        close_channel(channel);
-}
-
 /* curl_easy_perform() would look up from silence once a second only. */
-static CURLcode drive(struct channel channel)
+static CURLcode drive(struct exchange *exchange, CURLM *connections)
 {
-    CURLMcode state = curl_multi_add_handle(channel.connections, channel.curl);
+    CURLMcode state = curl_multi_add_handle(connections, exchange->curl);
     CURLcode result = CURLE_OUT_OF_MEMORY;
     const CURLMsg *message;
     int running = 1;
 
-    while (state == CURLM_OK && running > 0) {
-        state = curl_multi_perform(channel.connections, &running);
-        if (state == CURLM_OK && running > 0)
-            state = curl_multi_poll(channel.connections, NULL, 0, GLANCE_MS, NULL);
+    while (state == CURLM_OK && running > 0 && !exchange->has_failed) {
+        state = curl_multi_perform(connections, &running);
+        if (state == CURLM_OK && running > 0 && deliver(exchange) == 0)
+            state = curl_multi_poll(connections, NULL, 0, GLANCE_MS, NULL);
     }
-    message = curl_multi_info_read(channel.connections, &running);
+    message = curl_multi_info_read(connections, &running);
     if (message && message->msg == CURLMSG_DONE)
         result = message->data.result;
-    (void)curl_multi_remove_handle(channel.connections, channel.curl);
+    (void)curl_multi_remove_handle(connections, exchange->curl);
+    if (!exchange->has_failed)
+        (void)deliver(exchange);
     return result;
 }
 
@@ -342,6 +328,7 @@ struct hc_pool *hc_pool_open(const char *user_agent, uint64_t bytes_per_second,
         return NULL;
     }
     (void)pthread_mutex_init(&pool->shared.lock, NULL);
+    hc_channels_init(&pool->channels);
     pool->shared.bandwidth.per_second = bytes_per_second;
     pool->user_agent = hc_text_copy(user_agent, err);
     if (!pool->user_agent) {
@@ -355,8 +342,7 @@ void hc_pool_close(struct hc_pool *pool)
 {
     if (!pool)
         return;
-    while (pool->shared.count > 0)
-        close_channel(pool->shared.idle[--pool->shared.count]);
+    hc_channels_clear(&pool->channels);
     (void)pthread_mutex_destroy(&pool->shared.lock);
     free(pool->user_agent);
     free(pool);
@@ -365,7 +351,7 @@ void hc_pool_close(struct hc_pool *pool)
 int hc_pool_perform(struct hc_pool *pool, const struct hc_request *request,
                     struct hc_reply *reply, struct hc_error *err)
 {
-    struct channel channel = borrow(pool);
+    struct hc_channel channel = hc_channels_borrow(&pool->channels);
     struct exchange exchange = {.curl = channel.curl,
                                 .pool = pool,
                                 .request = request,
@@ -381,10 +367,11 @@ int hc_pool_perform(struct hc_pool *pool, const struct hc_request *request,
         set_options(exchange.curl, pool, request);
         set_callbacks(exchange.curl, &exchange);
         (void)curl_easy_setopt(exchange.curl, CURLOPT_HTTPHEADER, headers);
-        result = conclude(&exchange, drive(channel), err);
+        result = conclude(&exchange, drive(&exchange, channel.connections), err);
     }
     hc_body_clear(&exchange.refusal);
-    give_back(pool, channel);
+    hc_channels_give_back(&pool->channels, channel);
+    free(exchange.received);
     curl_slist_free_all(headers);
     return result;
 }
