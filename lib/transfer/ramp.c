@@ -1,45 +1,59 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A measurement begins when every connection has brought bytes (or one is too slow to
- * wait for): what setting up costs is not held against them. When a step did not pay, the
- * step is taken back.
+ * wait for): what setting up costs is not held against them. When a step did not pay, it
+ * is taken back, and the rest before the next one is twice as long.
  */
 #include "ramp.h"
 
-enum { MEASURE_MS = 100, PATIENCE_MS = 2000 };
+enum {
+    GROWTH = 4,
+    MEASURE_MS = 100,
+    PATIENCE_MS = 2000,
+    REST_MS = 1000,
+    REST_MAX_MS = 32000
+};
 
-/* A doubling that brings less than this is none. */
+/* A step that brings less than this is none. */
 static const double worth = 1.2;
 
-static void wait_for_flow(struct hc_ramp *ramp, int64_t now_ms)
+static void enter(struct hc_ramp *ramp, enum hc_ramp_state state, int64_t now_ms)
 {
-    ramp->is_measuring = false;
+    ramp->state = state;
     ramp->since_ms = now_ms;
 }
 
-void hc_ramp_start(struct hc_ramp *ramp, unsigned limit, int64_t now_ms)
+static void rest(struct hc_ramp *ramp, int64_t now_ms)
 {
-    *ramp = (struct hc_ramp){.connections = 1, .limit = limit};
-    ramp->is_settled = limit <= 1;
-    wait_for_flow(ramp, now_ms);
+    ramp->rest_ms = ramp->rest_ms * 2 < REST_MAX_MS ? ramp->rest_ms * 2 : REST_MAX_MS;
+    enter(ramp, HC_RAMP_RESTS, now_ms);
+}
+
+static void grow(struct hc_ramp *ramp, double rate, int64_t now_ms)
+{
+    ramp->best = rate;
+    ramp->before = ramp->connections;
+    ramp->connections = ramp->connections < ramp->limit / GROWTH
+                            ? ramp->connections * GROWTH
+                            : ramp->limit;
+    enter(ramp, HC_RAMP_AWAITS_FLOW, now_ms);
 }
 
 static void judge(struct hc_ramp *ramp, double rate, int64_t now_ms)
 {
-    if (rate < ramp->best * worth) {
-        ramp->connections = (ramp->connections + 1) / 2;
-        ramp->is_settled = true;
+    if (rate >= ramp->best * worth && ramp->connections < ramp->limit) {
+        grow(ramp, rate, now_ms);
         return;
     }
-    ramp->best = rate;
-    if (ramp->connections == ramp->limit) {
-        ramp->is_settled = true;
-        return;
-    }
-    ramp->connections *= 2;
-    if (ramp->connections > ramp->limit)
-        ramp->connections = ramp->limit;
-    wait_for_flow(ramp, now_ms);
+    if (rate < ramp->best * worth)
+        ramp->connections = ramp->before;
+    rest(ramp, now_ms);
+}
+
+void hc_ramp_start(struct hc_ramp *ramp, unsigned limit, int64_t now_ms)
+{
+    *ramp = (struct hc_ramp){.connections = 1, .limit = limit, .rest_ms = REST_MS / 2};
+    enter(ramp, HC_RAMP_AWAITS_FLOW, now_ms);
 }
 
 unsigned hc_ramp_next(struct hc_ramp *ramp, int64_t now_ms, uint64_t bytes,
@@ -47,23 +61,36 @@ unsigned hc_ramp_next(struct hc_ramp *ramp, int64_t now_ms, uint64_t bytes,
 {
     int64_t passed_ms = now_ms - ramp->since_ms;
 
-    if (ramp->is_settled)
-        return ramp->connections;
-    if (!ramp->is_measuring) {
+    switch (ramp->state) {
+    case HC_RAMP_AWAITS_FLOW:
         if (flowing >= ramp->connections || (flowing > 0 && passed_ms >= PATIENCE_MS)) {
-            ramp->is_measuring = true;
-            ramp->since_ms = now_ms;
             ramp->since_bytes = bytes;
+            enter(ramp, HC_RAMP_MEASURES, now_ms);
         }
-    } else if (passed_ms >= MEASURE_MS) {
-        judge(ramp, (double)(bytes - ramp->since_bytes) / (double)passed_ms, now_ms);
+        break;
+    case HC_RAMP_MEASURES:
+        if (passed_ms >= MEASURE_MS)
+            judge(ramp, (double)(bytes - ramp->since_bytes) / (double)passed_ms, now_ms);
+        break;
+    case HC_RAMP_RESTS:
+        if (passed_ms >= ramp->rest_ms && ramp->connections < ramp->limit) {
+            ramp->best = 0;
+            enter(ramp, HC_RAMP_AWAITS_FLOW, now_ms);
+        }
+        break;
     }
     return ramp->connections;
 }
 
-void hc_ramp_settle(struct hc_ramp *ramp, unsigned connections)
+void hc_ramp_retreat(struct hc_ramp *ramp, unsigned connections, int64_t now_ms)
 {
-    ramp->is_settled = true;
     if (connections < ramp->connections)
         ramp->connections = connections;
+    rest(ramp, now_ms);
+}
+
+void hc_ramp_limit(struct hc_ramp *ramp, unsigned connections, int64_t now_ms)
+{
+    ramp->limit = connections;
+    hc_ramp_retreat(ramp, connections, now_ms);
 }

@@ -1,22 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How many connections a transfer should have: twice as many as long as that makes it
- * faster, and no more when it does not. The time is an argument; not thread-safe.
+ * How many connections a transfer should have: four times as many as long as that makes
+ * it faster, and no more when it does not. That is asked again from time to time, for a
+ * server may be generous with the first bytes only. The time is an argument; not
+ * thread-safe.
  */
 #ifndef HC_TRANSFER_RAMP_H
 #define HC_TRANSFER_RAMP_H
 
-#include <stdbool.h>
 #include <stdint.h>
+
+enum hc_ramp_state { HC_RAMP_AWAITS_FLOW, HC_RAMP_MEASURES, HC_RAMP_RESTS };
 
 struct hc_ramp {
     unsigned connections; /* wanted now; starts at 1 */
     unsigned limit;       /* at most */
-    bool is_settled;
-    bool is_measuring;
-    int64_t since_ms; /* of the measurement, or of the wait for it */
+    enum hc_ramp_state state;
+    int64_t since_ms; /* of the state */
     uint64_t since_bytes;
-    double best; /* bytes a millisecond before the last step */
+    double best;     /* bytes a millisecond before the last step, 0: there was none */
+    unsigned before; /* connections then */
+    int64_t rest_ms; /* how long the next rest is */
 };
 
 void hc_ramp_start(struct hc_ramp *ramp, unsigned limit, int64_t now_ms);
@@ -25,7 +29,10 @@ void hc_ramp_start(struct hc_ramp *ramp, unsigned limit, int64_t now_ms);
 unsigned hc_ramp_next(struct hc_ramp *ramp, int64_t now_ms, uint64_t bytes,
                       unsigned flowing);
 
-/* The server would not have so many: no more than these. */
-void hc_ramp_settle(struct hc_ramp *ramp, unsigned connections);
+/* Connections broke, and so many are left: no more than these for a while. */
+void hc_ramp_retreat(struct hc_ramp *ramp, unsigned connections, int64_t now_ms);
+
+/* The server would not have so many: never more than these. */
+void hc_ramp_limit(struct hc_ramp *ramp, unsigned connections, int64_t now_ms);
 
 #endif

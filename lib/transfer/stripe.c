@@ -42,7 +42,7 @@ struct stripe {
         pthread_cond_t news;
         unsigned running;
         unsigned wanted;
-        bool is_refused; /* a worker left because it failed */
+        enum hc_reason loss; /* why the last worker left that failed, or HC_OK */
         struct hc_error failure;
     } shared;
 };
@@ -58,24 +58,25 @@ static void unlock(struct stripe *stripe)
 }
 
 /* One of several may go; the last one may not. */
-static bool may_leave(void *ctx, bool has_failed)
+static bool may_leave(void *ctx, const struct hc_error *failure)
 {
     struct stripe *stripe = ctx;
     bool may;
 
     lock(stripe);
     may = stripe->shared.running > 1 &&
-          (has_failed || stripe->shared.running > stripe->shared.wanted);
+          (failure || stripe->shared.running > stripe->shared.wanted);
     stripe->shared.running -= may;
-    stripe->shared.is_refused |= may && has_failed;
+    if (may && failure)
+        stripe->shared.loss = failure->reason;
     unlock(stripe);
     return may;
 }
 
-static bool may_not_leave(void *ctx, bool has_failed)
+static bool may_not_leave(void *ctx, const struct hc_error *failure)
 {
     (void)ctx;
-    (void)has_failed;
+    (void)failure;
     return false;
 }
 
@@ -136,18 +137,30 @@ static bool start_worker(struct stripe *stripe)
     return false;
 }
 
+/* Fewer, when connections were lost; for good when the server says that it wants fewer. */
+static void count_losses(struct stripe *stripe, int64_t now_ms)
+{
+    unsigned left = stripe->shared.running > 0 ? stripe->shared.running : 1;
+
+    if (stripe->shared.loss == HC_HUB_RATE_LIMITED)
+        hc_ramp_limit(&stripe->ramp, left, now_ms);
+    else if (stripe->shared.loss != HC_OK)
+        hc_ramp_retreat(&stripe->ramp, left, now_ms);
+    stripe->shared.loss = HC_OK;
+}
+
 /* How many workers there should be; that many may stay. Returns how many there are. */
 static unsigned decide(struct stripe *stripe, unsigned *wanted)
 {
     uint64_t arrived = hc_pieces_arrived(stripe->pieces);
+    int64_t now_ms = hc_monotonic_ms();
     unsigned running;
 
     lock(stripe);
     running = stripe->shared.running;
-    if (stripe->shared.is_refused)
-        hc_ramp_settle(&stripe->ramp, running > 0 ? running : 1);
-    *wanted = hc_ramp_next(&stripe->ramp, hc_monotonic_ms(), arrived,
-                           hc_origin_flowing(stripe->origin));
+    count_losses(stripe, now_ms);
+    *wanted =
+        hc_ramp_next(&stripe->ramp, now_ms, arrived, hc_origin_flowing(stripe->origin));
     if (hc_origin_kind_of(stripe->origin) != HC_ORIGIN_SENDS_PARTS)
         *wanted = 1;
     else if (running > 1 && hc_budget_is_short(stripe->budget))

@@ -13,7 +13,7 @@
 enum {
     GOOD_MANY = 1024 * 1024,
     SPAN_MIN = 8 * 1024 * 1024,
-    SPAN_MAX = 64 * 1024 * 1024 /* the hash waits for the slowest of the first ones */
+    SPAN_MAX = 32 * 1024 * 1024 /* the hash waits for the slowest of the first ones */
 };
 
 enum verdict { AGAIN, LEAVE, GIVE_UP };
@@ -69,7 +69,7 @@ static enum verdict judge(const struct hc_crew *crew, struct patience *patience,
     }
     if (err->reason == HC_HUB_UNREACHABLE && count >= GOOD_MANY)
         return AGAIN;
-    if (is_of_one_connection(err) && crew->may_leave(crew->ctx, true))
+    if (is_of_one_connection(err) && crew->may_leave(crew->ctx, err))
         return LEAVE;
     return hc_retry_pause(&patience->retry, origin->hub, origin->caller.call, err) < 0
                ? GIVE_UP
@@ -115,6 +115,8 @@ static uint64_t share(const struct hc_crew *crew)
         origin->wanted->size - hc_pieces_arrived(hc_ingest_pieces(origin->ingest));
     uint64_t share = missing / crew->share_of;
 
+    if (crew->share_of == 1)
+        return missing;
     if (share < SPAN_MIN)
         return SPAN_MIN;
     return share < SPAN_MAX ? share : SPAN_MAX;
@@ -129,7 +131,7 @@ int hc_worker_run(const struct hc_crew *crew, struct hc_error *err)
     while (verdict == AGAIN && hc_pieces_take(pieces, share(crew), &span)) {
         verdict = bring(crew, span, err);
         hc_pieces_give_back(pieces, &span);
-        if (verdict == AGAIN && crew->may_leave(crew->ctx, false))
+        if (verdict == AGAIN && crew->may_leave(crew->ctx, NULL))
             verdict = LEAVE;
     }
     if (verdict == GIVE_UP)

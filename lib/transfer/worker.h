@@ -11,9 +11,9 @@
 /* What the workers of one transfer share. */
 struct hc_crew {
     struct hc_origin *origin;
-    uint64_t share_of; /* a span is about this part of what is missing */
-    /* Whether this worker may go now: it has failed, or is between two spans. */
-    bool (*may_leave)(void *ctx, bool has_failed);
+    uint64_t share_of; /* a span is about this part of what is missing; 1: all of it */
+    /* Whether this worker may go now: for `failure`, or, with NULL, between spans. */
+    bool (*may_leave)(void *ctx, const struct hc_error *failure);
     void *ctx;
 };
 

@@ -45,8 +45,8 @@ static void a_server_that_throttles_connections_gets_many(void **state)
 
     (void)state;
     assert_int_equal(run(&link, 60), 1);
-    assert_int_equal(run(&link, 1000), LIMIT);
-    assert_int_equal(run(&link, 5000), LIMIT);
+    assert_int_equal(run(&link, 300), LIMIT);
+    assert_int_equal(run(&link, 60000), LIMIT);
 }
 
 static void a_link_that_one_connection_fills_keeps_one(void **state)
@@ -54,7 +54,7 @@ static void a_link_that_one_connection_fills_keeps_one(void **state)
     struct link link = open_link(1000, 1000);
 
     (void)state;
-    assert_int_equal(run(&link, 2000), 1);
+    assert_int_equal(run(&link, 500), 1);
 }
 
 static void it_stops_where_more_bring_nothing(void **state)
@@ -62,7 +62,32 @@ static void it_stops_where_more_bring_nothing(void **state)
     struct link link = open_link(100, 400);
 
     (void)state;
-    assert_int_equal(run(&link, 3000), 4);
+    assert_int_equal(run(&link, 700), 4);
+}
+
+static void a_server_that_is_generous_at_first_is_found_out(void **state)
+{
+    struct link link = open_link(1000, 1000);
+
+    (void)state;
+    assert_int_equal(run(&link, 500), 1);
+    link.each = 50;
+    assert_int_equal(run(&link, 2000), LIMIT);
+}
+
+static void questions_without_use_become_rare(void **state)
+{
+    struct link link = open_link(1000, 1000);
+    unsigned questions = 0;
+
+    (void)state;
+    for (int i = 0; i < 60 * 100; i++) {
+        unsigned before = link.ramp.connections;
+
+        questions += run(&link, STEP_MS) > before;
+    }
+    assert_in_range(questions, 4, 7); /* after 0, 1, 2, 4, 8, 16, 32 seconds */
+    assert_int_equal(link.ramp.connections, 1);
 }
 
 static void connections_that_do_not_flow_yet_are_waited_for(void **state)
@@ -70,13 +95,13 @@ static void connections_that_do_not_flow_yet_are_waited_for(void **state)
     struct link link = open_link(50, 1000000);
 
     (void)state;
-    assert_int_equal(run(&link, 110), 2);
-    for (int i = 0; i < 100; i++) { /* the second is being set up for a second */
+    assert_int_equal(run(&link, 110), 4);
+    for (int i = 0; i < 100; i++) { /* the others are being set up for a second */
         link.now_ms += 10;
         link.bytes += 500;
-        assert_int_equal(hc_ramp_next(&link.ramp, link.now_ms, link.bytes, 1), 2);
+        assert_int_equal(hc_ramp_next(&link.ramp, link.now_ms, link.bytes, 1), 4);
     }
-    assert_int_equal(run(&link, 1000), LIMIT);
+    assert_int_equal(run(&link, 300), LIMIT);
 }
 
 static void one_that_never_flows_is_not_waited_for_for_ever(void **state)
@@ -84,14 +109,24 @@ static void one_that_never_flows_is_not_waited_for_for_ever(void **state)
     struct link link = open_link(50, 1000000);
 
     (void)state;
-    assert_int_equal(run(&link, 110), 2);
+    assert_int_equal(run(&link, 110), 4);
     for (int i = 0; i < 230; i++) {
         link.now_ms += 10;
         link.bytes += 500;
         (void)hc_ramp_next(&link.ramp, link.now_ms, link.bytes, 1);
     }
-    assert_true(link.ramp.is_settled);
     assert_int_equal(link.ramp.connections, 1);
+}
+
+static void broken_connections_are_tried_again_later(void **state)
+{
+    struct link link = open_link(50, 1000000);
+
+    (void)state;
+    (void)run(&link, 1000);
+    hc_ramp_retreat(&link.ramp, 3, link.now_ms);
+    assert_int_equal(run(&link, 900), 3);
+    assert_int_equal(run(&link, 2000), LIMIT);
 }
 
 static void a_refusal_is_the_last_word(void **state)
@@ -100,8 +135,8 @@ static void a_refusal_is_the_last_word(void **state)
 
     (void)state;
     (void)run(&link, 1000);
-    hc_ramp_settle(&link.ramp, 3);
-    assert_int_equal(run(&link, 5000), 3);
+    hc_ramp_limit(&link.ramp, 3, link.now_ms);
+    assert_int_equal(run(&link, 100000), 3);
 }
 
 int main(void)
@@ -110,8 +145,11 @@ int main(void)
         cmocka_unit_test(a_server_that_throttles_connections_gets_many),
         cmocka_unit_test(a_link_that_one_connection_fills_keeps_one),
         cmocka_unit_test(it_stops_where_more_bring_nothing),
+        cmocka_unit_test(a_server_that_is_generous_at_first_is_found_out),
+        cmocka_unit_test(questions_without_use_become_rare),
         cmocka_unit_test(connections_that_do_not_flow_yet_are_waited_for),
         cmocka_unit_test(one_that_never_flows_is_not_waited_for_for_ever),
+        cmocka_unit_test(broken_connections_are_tried_again_later),
         cmocka_unit_test(a_refusal_is_the_last_word),
     };
 
