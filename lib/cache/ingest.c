@@ -36,8 +36,8 @@ struct hc_ingest {
     atomic_bool is_spoilt; /* not to be gone on with */
     uint64_t size;
     uint64_t inherited;
-    uint64_t hashed;       /* bytes the digest has seen */
-    uint64_t written_back; /* bytes the disk has been told to write */
+    atomic_uint_least64_t hashed; /* bytes the digest has seen */
+    uint64_t written_back;        /* bytes the disk has been told to write */
     struct hc_pieces *pieces;
     struct hc_digest *digest;
     struct hc_claim *claim;
@@ -49,7 +49,7 @@ struct hc_ingest {
 static int start_digest(struct hc_ingest *ingest, struct hc_error *err)
 {
     hc_digest_free(ingest->digest);
-    ingest->hashed = 0;
+    atomic_store(&ingest->hashed, 0);
     ingest->written_back = 0;
     ingest->digest = hc_digest_new(hc_digest_kind_of(ingest->etag), ingest->size, err);
     return ingest->digest ? 0 : -1;
@@ -182,18 +182,27 @@ uint64_t hc_ingest_inherited(const struct hc_ingest *ingest)
 /* Early write-back: the disk works while the network does. A hint; failure is none. */
 static void write_back(struct hc_ingest *ingest)
 {
-    uint64_t count = ingest->hashed - ingest->written_back;
+    uint64_t hashed = atomic_load(&ingest->hashed);
+    uint64_t count = hashed - ingest->written_back;
 
     if (count < WRITE_BACK_CHUNK)
         return;
     (void)sync_file_range(ingest->fd, (off_t)ingest->written_back, (off_t)count,
                           SYNC_FILE_RANGE_WRITE);
-    ingest->written_back = ingest->hashed;
+    ingest->written_back = hashed;
+}
+
+uint64_t hc_ingest_unhashed(struct hc_ingest *ingest)
+{
+    uint64_t hashed = atomic_load(&ingest->hashed);
+    uint64_t front = hc_pieces_front(ingest->pieces);
+
+    return front > hashed ? front - hashed : 0;
 }
 
 int hc_ingest_hash(struct hc_ingest *ingest, struct hc_error *err)
 {
-    uint64_t ready = hc_pieces_front(ingest->pieces) - ingest->hashed;
+    uint64_t ready = hc_ingest_unhashed(ingest);
     ssize_t count;
 
     if (ready == 0)
@@ -204,7 +213,7 @@ int hc_ingest_hash(struct hc_ingest *ingest, struct hc_error *err)
         return hc_fail_memory(err);
     do
         count = pread(ingest->fd, ingest->buffer, ready < HASH_CHUNK ? ready : HASH_CHUNK,
-                      (off_t)ingest->hashed);
+                      (off_t)atomic_load(&ingest->hashed));
     while (count < 0 && errno == EINTR);
     if (count <= 0) {
         atomic_store(&ingest->is_spoilt, true);
@@ -213,7 +222,7 @@ int hc_ingest_hash(struct hc_ingest *ingest, struct hc_error *err)
     }
     if (hc_digest_update(ingest->digest, ingest->buffer, (size_t)count, err) < 0)
         return -1;
-    ingest->hashed += (uint64_t)count;
+    (void)atomic_fetch_add(&ingest->hashed, (uint64_t)count);
     write_back(ingest);
     return 1;
 }

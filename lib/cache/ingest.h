@@ -45,6 +45,9 @@ uint64_t hc_ingest_inherited(const struct hc_ingest *ingest);
  */
 int hc_ingest_hash(struct hc_ingest *ingest, struct hc_error *err);
 
+/* Bytes that have arrived in order and are not hashed. Callable from any thread. */
+uint64_t hc_ingest_unhashed(struct hc_ingest *ingest);
+
 /* Says that somebody is still at it, when nothing arrives. Callable from any thread. */
 void hc_ingest_beat(struct hc_ingest *ingest);
 

@@ -12,6 +12,13 @@
 
 #include <string.h>
 
+/*
+ * So many bytes for each connection may wait to be hashed, and as many more. A network
+ * faster than the hash would leave it all the work of the end, and push bytes out of the
+ * page cache that it has not seen.
+ */
+enum { UNHASHED_EACH = 32 * 1024 * 1024, HASH_GLANCE_MS = 5 };
+
 struct request {
     struct hc_origin *origin;
     struct hc_span span; /* what is still to come of what was asked for */
@@ -64,6 +71,32 @@ static void begin(struct request *request)
     unlock(origin);
 }
 
+static bool is_small(const struct hc_origin *origin)
+{
+    return origin->wanted->size <= HC_ORIGIN_SMALL;
+}
+
+/* Whether a large blob has arrived, not all of it, too far ahead of who hashes it. */
+static bool is_ahead(struct hc_origin *origin)
+{
+    uint64_t most;
+
+    lock(origin);
+    most = (uint64_t)(origin->shared.asking + 1) * UNHASHED_EACH;
+    unlock(origin);
+    return !is_small(origin) && hc_ingest_unhashed(origin->ingest) > most &&
+           hc_pieces_arrived(hc_ingest_pieces(origin->ingest)) < origin->wanted->size;
+}
+
+static int await_hash(struct hc_origin *origin, struct hc_error *err)
+{
+    while (is_ahead(origin)) {
+        if (hc_call_pause(origin->caller.call, HASH_GLANCE_MS, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int write_bytes(void *ctx, const void *bytes, size_t count, struct hc_error *err)
 {
     struct request *request = ctx;
@@ -76,12 +109,7 @@ static int write_bytes(void *ctx, const void *bytes, size_t count, struct hc_err
     if (hc_ingest_write(request->origin->ingest, span->start, bytes, count, err) < 0)
         return -1;
     span->start += count;
-    return 0;
-}
-
-static bool is_small(const struct hc_origin *origin)
-{
-    return origin->wanted->size <= HC_ORIGIN_SMALL;
+    return await_hash(request->origin, err);
 }
 
 /* False when this request would get in the way of one that brings the whole blob. */

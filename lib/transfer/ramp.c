@@ -15,7 +15,7 @@ enum {
 };
 
 /* A step that brings less than this is none. */
-static const double worth = 1.2;
+static const double worth = 1.3;
 
 static void enter(struct hc_ramp *ramp, enum hc_ramp_state state, int64_t now_ms)
 {
