@@ -231,6 +231,8 @@ int hc_settings_load(struct hc_settings *settings, struct hc_error *err)
         .retry_base_ms = DEFAULT_RETRY_BASE_MS,
         .snapshot_workers = DEFAULT_SNAPSHOT_WORKERS,
         .connections = DEFAULT_CONNECTIONS,
+        .download_memory = HC_DOWNLOAD_MEMORY,
+        .min_split_size = HC_MIN_SPLIT_SIZE,
     };
     if (load_timeout("HF_HUB_ETAG_TIMEOUT", &settings->metadata_timeout_s, err) < 0 ||
         load_timeout("HF_HUB_DOWNLOAD_TIMEOUT", &settings->download_timeout_s, err) < 0 ||

@@ -35,6 +35,7 @@ struct crew {
         size_t working; /* workers that have not ended */
         uint64_t done_bytes;
         uint64_t fetched_bytes;
+        atomic_uint retries;
         bool failed;
         struct hc_error error; /* of the first failure */
     } shared;
@@ -50,7 +51,7 @@ static const struct hc_job *take_job(struct crew *crew, struct worker *worker)
     return worker->job;
 }
 
-static int bring(const struct crew *crew, const struct hc_job *job, uint64_t *fetched,
+static int bring(struct crew *crew, const struct hc_job *job, uint64_t *fetched,
                  struct hc_error *err)
 {
     const struct hc_batch *batch = crew->batch;
@@ -62,6 +63,7 @@ static int bring(const struct crew *crew, const struct hc_job *job, uint64_t *fe
         .etag = job->etag,
         .size = job->size,
         .force = batch->subject->options->force_download,
+        .retries = &crew->shared.retries,
     };
 
     return hc_subject_bring(batch->subject, &wanted, &caller, fetched, err);
@@ -126,11 +128,14 @@ static void measure(struct crew *crew, struct hc_progress *progress, const char 
     }
     (void)pthread_mutex_unlock(&crew->lock);
     for (size_t i = 0; i < count; i++) {
+        struct hc_arrival arrival =
+            hc_transfers_look(resolver->transfers, &batch->subject->repo, jobs[i]->etag);
+
         active[i] = jobs[i]->path;
-        progress->bytes_done +=
-            hc_transfers_arrived(resolver->transfers, &batch->subject->repo,
-                                 jobs[i]->etag);
+        progress->bytes_done += arrival.bytes;
+        progress->waiting_count += arrival.is_elsewhere;
     }
+    progress->retries = atomic_load(&crew->shared.retries);
     if (progress->bytes_done > progress->bytes_total)
         progress->bytes_done = progress->bytes_total; /* a job counted twice at its end */
     progress->active_files = active;

@@ -73,13 +73,13 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
     resolver->cache = hc_cache_open(settings->cache_dir, settings->no_symlinks, err);
     if (!resolver->cache)
         return NULL;
-    (void)hc_claim_sweep(resolver->cache, epoch_ms());
+    hc_resolver_sweep(resolver);
     resolver->questions = hc_questions_new(err);
     resolver->hub = resolver->questions ? hc_hub_open(settings, err) : NULL;
     if (!resolver->hub)
         return NULL;
     resolver->transfers =
-        hc_transfers_open(resolver->cache, resolver->hub, settings->connections, err);
+        hc_transfers_open(resolver->cache, resolver->hub, settings, err);
     return resolver->transfers ? hc_take(&resolver) : NULL;
 }
 
@@ -93,6 +93,22 @@ void hc_resolver_close(struct hc_resolver *resolver)
     hc_cache_close(resolver->cache);
     hc_settings_clear(&resolver->settings);
     free(resolver);
+}
+
+void hc_resolver_watch(struct hc_resolver *resolver, hc_transfer_fn fn, void *ctx)
+{
+    hc_transfers_watch(resolver->transfers, fn, ctx);
+}
+
+void hc_resolver_sweep(struct hc_resolver *resolver)
+{
+    (void)hc_claim_sweep(resolver->cache, epoch_ms());
+}
+
+void hc_resolver_count(struct hc_resolver *resolver, unsigned *transfers,
+                       unsigned *connections)
+{
+    hc_transfers_count(resolver->transfers, transfers, connections);
 }
 
 const char *hc_resolver_cache_root(const struct hc_resolver *resolver)

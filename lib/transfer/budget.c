@@ -59,6 +59,16 @@ unsigned hc_budget_size(const struct hc_budget *budget)
     return budget->size;
 }
 
+unsigned hc_budget_used(struct hc_budget *budget)
+{
+    unsigned used;
+
+    lock(budget);
+    used = budget->size - budget->shared.free;
+    unlock(budget);
+    return used;
+}
+
 static void glance(struct hc_budget *budget)
 {
     hc_condition_wait(&budget->shared.news, &budget->shared.lock, GLANCE_MS);

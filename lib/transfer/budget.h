@@ -17,8 +17,9 @@ struct hc_budget *hc_budget_new(unsigned connections, struct hc_error *err);
 void hc_budget_free(struct hc_budget *budget);
 HC_DEFINE_AUTO(hc_budget, hc_budget_free)
 
-/* All there are, taken or not. */
+/* All there are, taken or not; and those that are taken. */
 unsigned hc_budget_size(const struct hc_budget *budget);
+unsigned hc_budget_used(struct hc_budget *budget);
 
 /* A transfer's first connection: waits until there is one, or `call` ends. */
 int hc_budget_take(struct hc_budget *budget, struct hc_call *call, struct hc_error *err);

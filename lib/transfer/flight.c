@@ -34,6 +34,7 @@ struct hc_flight {
     char *refused_token;     /* with `refusal`, of the last leader who was turned away */
     struct hc_error refusal;
     struct hc_cargo cargo;
+    struct hc_arrival elsewhere;
     pthread_cond_t news;
 };
 
@@ -267,20 +268,50 @@ void hc_flight_hand_over(struct hc_flights *flights, struct hc_flight *flight,
     unlock(flights);
 }
 
-uint64_t hc_flights_arrived(struct hc_flights *flights, const struct hc_repo *repo,
-                            const char *etag)
+void hc_flight_sight(struct hc_flights *flights, struct hc_flight *flight,
+                     const struct hc_arrival *elsewhere)
+{
+    lock(flights);
+    flight->elsewhere = *elsewhere;
+    unlock(flights);
+}
+
+static struct hc_arrival arrival_of(const struct hc_flight *flight)
+{
+    if (!flight->cargo.ingest)
+        return flight->elsewhere;
+    return (struct hc_arrival){
+        .bytes = hc_pieces_arrived(hc_ingest_pieces(flight->cargo.ingest))};
+}
+
+struct hc_arrival hc_flights_look(struct hc_flights *flights, const struct hc_repo *repo,
+                                  const char *etag)
 {
     const struct hc_flight *flight;
-    uint64_t arrived = 0;
+    struct hc_arrival arrival = {0};
 
     lock(flights);
     LIST_FOREACH(flight, &flights->shared.list, link)
     {
-        if (flight->cargo.ingest && is_named(flight, repo, etag))
-            arrived = hc_pieces_arrived(hc_ingest_pieces(flight->cargo.ingest));
+        if (is_named(flight, repo, etag) && arrival.bytes == 0)
+            arrival = arrival_of(flight);
     }
     unlock(flights);
-    return arrived;
+    return arrival;
+}
+
+unsigned hc_flights_count(struct hc_flights *flights)
+{
+    const struct hc_flight *flight;
+    unsigned count = 0;
+
+    lock(flights);
+    LIST_FOREACH(flight, &flights->shared.list, link)
+    {
+        count++;
+    }
+    unlock(flights);
+    return count;
 }
 
 unsigned hc_flights_aboard(struct hc_flights *flights, const struct hc_repo *repo,

@@ -18,9 +18,10 @@
 #ifndef HC_TRANSFER_FLIGHT_H
 #define HC_TRANSFER_FLIGHT_H
 
+#include "transfer.h"
+
 #include <cache/ingest.h>
 #include <cache/lock.h>
-#include <hub/hub.h>
 
 struct hc_flights; /* those of one process; one lock guards them all */
 struct hc_flight;
@@ -79,10 +80,16 @@ void hc_flight_land(struct hc_flights *flights, struct hc_flight *flight,
 void hc_flight_hand_over(struct hc_flights *flights, struct hc_flight *flight,
                          const struct hc_caller *refused, const struct hc_error *refusal);
 
-/* Bytes that are on board the flight, forced or not, that brings this blob; 0 without
- * one. */
-uint64_t hc_flights_arrived(struct hc_flights *flights, const struct hc_repo *repo,
-                            const char *etag);
+/* For the leader: another process brings the blob and has so many bytes; or no more. */
+void hc_flight_sight(struct hc_flights *flights, struct hc_flight *flight,
+                     const struct hc_arrival *elsewhere);
+
+/* How far the flight is, forced or not, that brings this blob; zero without one. */
+struct hc_arrival hc_flights_look(struct hc_flights *flights, const struct hc_repo *repo,
+                                  const char *etag);
+
+/* How many there are. */
+unsigned hc_flights_count(struct hc_flights *flights);
 
 /* How many are aboard the flights that bring it. */
 unsigned hc_flights_aboard(struct hc_flights *flights, const struct hc_repo *repo,

@@ -65,6 +65,8 @@ static void begin(struct request *request)
     request->has_begun = true;
     lock(origin);
     origin->shared.flowing++;
+    if (origin->shared.most < origin->shared.flowing)
+        origin->shared.most = origin->shared.flowing;
     if (request->span.start > 0 || request->span.end < origin->wanted->size)
         origin->shared.kind = HC_ORIGIN_SENDS_PARTS;
     memcpy(origin->shared.location, request->came_from, HC_URL_MAX);
@@ -184,6 +186,15 @@ bool hc_origin_forget(struct hc_origin *origin)
     origin->shared.location[0] = '\0';
     unlock(origin);
     return had_one;
+}
+
+void hc_origin_note_retry(struct hc_origin *origin)
+{
+    lock(origin);
+    origin->shared.retries++;
+    unlock(origin);
+    if (origin->wanted->retries)
+        (void)atomic_fetch_add(origin->wanted->retries, 1);
 }
 
 enum hc_origin_kind hc_origin_kind_of(struct hc_origin *origin)

@@ -33,6 +33,8 @@ struct hc_origin {
         enum hc_origin_kind kind;
         unsigned asking;           /* requests under way */
         unsigned flowing;          /* those of them that have brought bytes */
+        unsigned most;             /* that flowed at a time */
+        unsigned retries;          /* requests that were repeated */
         char location[HC_URL_MAX]; /* "": ask the Hub */
     } shared;
 };
@@ -51,6 +53,9 @@ int hc_origin_get(struct hc_origin *origin, const struct hc_span *span,
 
 /* The next request asks the Hub for the address; false when it would have anyway. */
 bool hc_origin_forget(struct hc_origin *origin);
+
+/* A request is repeated. */
+void hc_origin_note_retry(struct hc_origin *origin);
 
 enum hc_origin_kind hc_origin_kind_of(struct hc_origin *origin);
 unsigned hc_origin_flowing(struct hc_origin *origin);

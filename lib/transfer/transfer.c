@@ -16,11 +16,16 @@
 
 #include <stdlib.h>
 
+enum { CONNECTION_MEMORY = 640 * 1024 /* curl's buffer, ours, and what TLS needs */ };
+
 struct hc_transfers {
     const struct hc_cache *cache;
     struct hc_hub *hub;
     struct hc_flights *flights;
     struct hc_budget *budget;
+    uint64_t min_split_size;
+    hc_transfer_fn watcher;
+    void *watcher_ctx;
 };
 
 struct leg {
@@ -30,6 +35,7 @@ struct leg {
     const struct hc_caller *caller;
     struct hc_cargo cargo;
     struct hc_origin origin;
+    struct hc_transfer report;
 };
 
 static int fill_and_commit(struct leg *leg, struct hc_error *err)
@@ -70,6 +76,9 @@ static int bring_from_origin(struct leg *leg, struct hc_error *err)
     leg->origin.caller = *leg->caller;
     hc_origin_init(&leg->origin);
     result = bring(leg, err);
+    leg->report.retries = leg->origin.shared.retries;
+    leg->report.connections = leg->origin.shared.most;
+    leg->report.resumed_bytes = hc_ingest_inherited(leg->cargo.ingest);
     hc_origin_clear(&leg->origin);
     return result;
 }
@@ -110,7 +119,7 @@ static int begin_ingest(struct leg *leg, struct hc_error *err)
     return leg->wanted->force ? hc_ingest_restart(leg->cargo.ingest, err) : 0;
 }
 
-static int fly(struct leg *leg, uint64_t *fetched_bytes, struct hc_error *err)
+static int fly(struct leg *leg, struct hc_error *err)
 {
     int found;
 
@@ -121,7 +130,7 @@ static int fly(struct leg *leg, uint64_t *fetched_bytes, struct hc_error *err)
         return found < 0 ? -1 : 0;
     if (begin_ingest(leg, err) < 0 || bring_from_origin(leg, err) < 0)
         return -1;
-    *fetched_bytes = leg->wanted->size - hc_ingest_inherited(leg->cargo.ingest);
+    leg->report.fetched_bytes = leg->wanted->size - leg->report.resumed_bytes;
     return 0;
 }
 
@@ -138,11 +147,33 @@ static bool is_refused(const struct hc_error *err)
            err->reason == HC_REPO_NOT_FOUND;
 }
 
-static int lead(struct hc_transfers *transfers, struct leg *leg, uint64_t *fetched_bytes,
-                struct hc_error *err)
+/* Tells whoever watches, and nobody when nothing was done. */
+static void tell(const struct leg *leg, int64_t began_ms, enum hc_reason reason)
 {
+    const struct hc_wanted *wanted = leg->wanted;
+    struct hc_transfer report = leg->report;
+
+    if (!leg->transfers->watcher)
+        return;
+    report.repo_id = wanted->repo->id;
+    report.repo_type = wanted->repo->type;
+    report.path = wanted->path;
+    report.etag = wanted->etag;
+    report.size_bytes = wanted->size;
+    report.reason = reason;
+    report.duration_ms = (uint64_t)(hc_monotonic_ms() - began_ms);
+    leg->transfers->watcher(leg->transfers->watcher_ctx, &report);
+}
+
+static int lead(struct hc_transfers *transfers, struct leg *leg, struct hc_error *err)
+{
+    int64_t began_ms = hc_monotonic_ms();
+    int result;
+
     leg->cargo = hc_flight_cargo(transfers->flights, leg->flight);
-    if (fly(leg, fetched_bytes, err) == 0) {
+    result = fly(leg, err);
+    tell(leg, began_ms, result < 0 ? err->reason : HC_OK);
+    if (result == 0) {
         hc_flight_land(transfers->flights, leg->flight, NULL);
         return 0;
     }
@@ -155,8 +186,21 @@ static int lead(struct hc_transfers *transfers, struct leg *leg, uint64_t *fetch
     return -1;
 }
 
+/* As many connections as are wanted, or as the memory suffices for; one at least. */
+static unsigned affordable(const struct hc_settings *settings)
+{
+    uint64_t memory =
+        settings->download_memory ? settings->download_memory : HC_DOWNLOAD_MEMORY;
+    uint64_t most = memory / CONNECTION_MEMORY;
+
+    if (most > settings->connections)
+        most = settings->connections;
+    return most > 0 ? (unsigned)most : 1;
+}
+
 struct hc_transfers *hc_transfers_open(const struct hc_cache *cache, struct hc_hub *hub,
-                                       unsigned connections, struct hc_error *err)
+                                       const struct hc_settings *settings,
+                                       struct hc_error *err)
 {
     HC_AUTO(hc_transfers) *transfers = calloc(1, sizeof *transfers);
 
@@ -169,7 +213,9 @@ struct hc_transfers *hc_transfers_open(const struct hc_cache *cache, struct hc_h
     transfers->flights = hc_flights_new(err);
     if (!transfers->flights)
         return NULL;
-    transfers->budget = hc_budget_new(connections > 0 ? connections : 1, err);
+    transfers->min_split_size =
+        settings->min_split_size ? settings->min_split_size : HC_MIN_SPLIT_SIZE;
+    transfers->budget = hc_budget_new(affordable(settings), err);
     return transfers->budget ? hc_take(&transfers) : NULL;
 }
 
@@ -198,15 +244,29 @@ int hc_transfers_fetch(struct hc_transfers *transfers, const struct hc_wanted *w
         return -1;
     result = hc_flight_wait(transfers->flights, leg.flight, caller, err);
     if (result == HC_FLIGHT_LEAD)
-        result = lead(transfers, &leg, fetched_bytes, err);
+        result = lead(transfers, &leg, err);
+    *fetched_bytes = leg.report.fetched_bytes;
     hc_flight_leave(transfers->flights, leg.flight);
     return result;
 }
 
-uint64_t hc_transfers_arrived(struct hc_transfers *transfers, const struct hc_repo *repo,
-                              const char *etag)
+void hc_transfers_watch(struct hc_transfers *transfers, hc_transfer_fn fn, void *ctx)
 {
-    return hc_flights_arrived(transfers->flights, repo, etag);
+    transfers->watcher = fn;
+    transfers->watcher_ctx = ctx;
+}
+
+void hc_transfers_count(struct hc_transfers *transfers, unsigned *count,
+                        unsigned *connections)
+{
+    *count = hc_flights_count(transfers->flights);
+    *connections = hc_budget_used(transfers->budget);
+}
+
+struct hc_arrival hc_transfers_look(struct hc_transfers *transfers,
+                                    const struct hc_repo *repo, const char *etag)
+{
+    return hc_flights_look(transfers->flights, repo, etag);
 }
 
 unsigned hc_transfers_waiting(struct hc_transfers *transfers, const struct hc_repo *repo,

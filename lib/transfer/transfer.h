@@ -15,6 +15,9 @@
 
 #include <cache/cache.h>
 #include <hub/hub.h>
+#include <hubcache/resolver.h>
+
+#include <stdatomic.h>
 
 struct hc_transfers;
 
@@ -27,14 +30,30 @@ struct hc_wanted {
     uint64_t size;
     const char *location; /* Optional: see struct hc_download */
     bool force;           /* fetch it although it is there */
+    atomic_uint *retries; /* Optional: counts the requests that are repeated */
+};
+
+/* How far a blob is that somebody fetches. */
+struct hc_arrival {
+    uint64_t bytes;    /* that are on the volume */
+    bool is_elsewhere; /* another process fetches it */
 };
 
 /*
- * `cache` and `hub` are borrowed until close. All fetches together have at most so many
- * `connections` for bytes open.
+ * `cache` and `hub` are borrowed until close. Of `settings`, which are copied, it heeds
+ * connections, download_memory and min_split_size: all fetches together keep to the
+ * first two.
  */
 struct hc_transfers *hc_transfers_open(const struct hc_cache *cache, struct hc_hub *hub,
-                                       unsigned connections, struct hc_error *err);
+                                       const struct hc_settings *settings,
+                                       struct hc_error *err);
+
+/* Who is told of every transfer that this process led. Before the first fetch. */
+void hc_transfers_watch(struct hc_transfers *transfers, hc_transfer_fn fn, void *ctx);
+
+/* Blobs on their way, and connections in use. */
+void hc_transfers_count(struct hc_transfers *transfers, unsigned *count,
+                        unsigned *connections);
 
 /* No fetch may be running. */
 void hc_transfers_close(struct hc_transfers *transfers);
@@ -50,9 +69,9 @@ int hc_transfers_fetch(struct hc_transfers *transfers, const struct hc_wanted *w
                        const struct hc_caller *caller, uint64_t *fetched_bytes,
                        struct hc_error *err);
 
-/* Bytes that have arrived of a blob on its way in this process; 0 when it is not. */
-uint64_t hc_transfers_arrived(struct hc_transfers *transfers, const struct hc_repo *repo,
-                              const char *etag);
+/* How far a blob is that this process fetches or waits for; zero when it does neither. */
+struct hc_arrival hc_transfers_look(struct hc_transfers *transfers,
+                                    const struct hc_repo *repo, const char *etag);
 
 /* How many callers of this process are fetching or waiting for a blob right now. */
 unsigned hc_transfers_waiting(struct hc_transfers *transfers, const struct hc_repo *repo,

@@ -82,6 +82,7 @@ static enum verdict ask(const struct hc_crew *crew, struct hc_span *span,
 {
     struct hc_origin *origin = crew->origin;
     uint64_t start = span->start;
+    enum verdict verdict;
 
     *err = (struct hc_error){0};
     (void)hc_origin_get(origin, span, err);
@@ -92,7 +93,10 @@ static enum verdict ask(const struct hc_crew *crew, struct hc_span *span,
         (void)hc_fail(err, HC_BAD_HUB_REPLY,
                       "the Hub sent nothing of '%.120s' from byte %" PRIu64 " on",
                       origin->wanted->path, start);
-    return judge(crew, patience, span->start - start, err);
+    verdict = judge(crew, patience, span->start - start, err);
+    if (verdict != GIVE_UP && err->reason != HC_OK)
+        hc_origin_note_retry(origin);
+    return verdict;
 }
 
 static enum verdict bring(const struct hc_crew *crew, struct hc_span span,

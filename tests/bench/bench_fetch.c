@@ -36,6 +36,7 @@ static int fetch(struct hc_transfers *transfers, char **args, struct hc_error *e
 static int run(char **args, unsigned connections, struct hc_error *err)
 {
     const struct hc_settings settings = {.endpoint = args[1],
+                                         .connections = connections,
                                          .metadata_timeout_s = 10,
                                          .download_timeout_s = 10,
                                          .retries = 5,
@@ -43,7 +44,7 @@ static int run(char **args, unsigned connections, struct hc_error *err)
     HC_AUTO(hc_cache) *cache = hc_cache_open(args[4], false, err);
     HC_AUTO(hc_hub) *hub = cache ? hc_hub_open(&settings, err) : NULL;
     HC_AUTO(hc_transfers) *transfers =
-        hub ? hc_transfers_open(cache, hub, connections, err) : NULL;
+        hub ? hc_transfers_open(cache, hub, &settings, err) : NULL;
 
     return transfers ? fetch(transfers, args, err) : -1;
 }

@@ -155,7 +155,7 @@ static void cargo_is_handed_over_with_the_lead(void **state)
 
     assert_int_equal(wait_as(f, leader, NULL), HC_FLIGHT_LEAD);
     load(f, leader);
-    assert_int_equal(hc_flights_arrived(f->flights, &f->repo, etag), 5);
+    assert_int_equal(hc_flights_look(f->flights, &f->repo, etag).bytes, 5);
     hc_flight_hand_over(f->flights, leader, NULL, NULL);
     hc_flight_leave(f->flights, leader);
 
@@ -166,7 +166,7 @@ static void cargo_is_handed_over_with_the_lead(void **state)
 
     hc_flight_leave(f->flights, waiter); /* the last one */
     expect_nothing_left(f);
-    assert_int_equal(hc_flights_arrived(f->flights, &f->repo, etag), 0);
+    assert_int_equal(hc_flights_look(f->flights, &f->repo, etag).bytes, 0);
     assert_int_equal(hc_flights_aboard(f->flights, &f->repo, etag), 0);
 }
 

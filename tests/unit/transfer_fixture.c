@@ -30,6 +30,7 @@ static void open_all(struct fixture *f)
 {
     char *endpoint = strdup(test_hub_endpoint(f->server));
     const struct hc_settings settings = {.endpoint = endpoint,
+                                         .connections = CONNECTIONS,
                                          .metadata_timeout_s = 5,
                                          .download_timeout_s = 20,
                                          .retries = 3,
@@ -40,7 +41,7 @@ static void open_all(struct fixture *f)
     assert_non_null(f->cache);
     f->hub = hc_hub_open(&settings, &f->err);
     assert_non_null(f->hub);
-    f->transfers = hc_transfers_open(f->cache, f->hub, CONNECTIONS, &f->err);
+    f->transfers = hc_transfers_open(f->cache, f->hub, &settings, &f->err);
     assert_non_null(f->transfers);
     free(endpoint);
 }
@@ -154,7 +155,7 @@ void await_arrived(struct fixture *f, const char *etag, uint64_t count)
 {
     int64_t give_up = hc_monotonic_ms() + AWAIT_MS;
 
-    while (hc_transfers_arrived(f->transfers, &f->repo, etag) != count) {
+    while (hc_transfers_look(f->transfers, &f->repo, etag).bytes != count) {
         assert_true(hc_monotonic_ms() < give_up);
         breathe();
     }

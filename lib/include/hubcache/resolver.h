@@ -97,6 +97,8 @@ struct hc_progress {
     uint64_t bytes_per_second; /* over the last few seconds */
     const char *const *active_files;
     size_t active_count;
+    unsigned waiting_count; /* active files that another process is fetching */
+    unsigned retries;       /* requests for bytes that had to be repeated, so far */
 };
 
 /* Called every quarter of a second while files arrive, on the resolving thread. */
@@ -157,12 +159,46 @@ enum {
     HC_FILENAMES_MAX = 10000 /* file names in one request */
 };
 
+/* How one blob came, or did not. Strings are borrowed for the call. */
+struct hc_transfer {
+    const char *repo_id;
+    enum hc_repo_type repo_type;
+    const char *path; /* the file it was wanted for */
+    const char *etag;
+    enum hc_reason reason;  /* HC_OK: it is there; else why it is not */
+    uint64_t size_bytes;    /* of the blob */
+    uint64_t fetched_bytes; /* that came from the Hub */
+    uint64_t resumed_bytes; /* that an earlier transfer had brought */
+    uint64_t shared_bytes;  /* that another repo of this cache had */
+    uint64_t duration_ms;   /* in all */
+    uint64_t waited_ms;     /* of these, for another process that fetched it */
+    unsigned connections;   /* the most at a time */
+    unsigned retries;       /* requests that had to be repeated */
+};
+
+/* Called when a transfer is over, on the thread that led it; must not call the resolver. */
+typedef void (*hc_transfer_fn)(void *ctx, const struct hc_transfer *transfer);
+
 /*
  * Opens the cache (making its directory when it is not there) and sweeps what crashed
  * processes left behind; NULL on failure.
  */
 HC_PUBLIC struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
                                                struct hc_error *err);
+
+/* Who is told of every transfer. Before the first call that resolves anything. */
+HC_PUBLIC void hc_resolver_watch(struct hc_resolver *resolver, hc_transfer_fn fn,
+                                 void *ctx);
+
+/*
+ * Removes what crashed processes and expired transfers left behind, as opening does. For
+ * those who run for long: every few minutes. Callable from any thread, at any time.
+ */
+HC_PUBLIC void hc_resolver_sweep(struct hc_resolver *resolver);
+
+/* Blobs on their way right now, and the connections that bring them. */
+HC_PUBLIC void hc_resolver_count(struct hc_resolver *resolver, unsigned *transfers,
+                                 unsigned *connections);
 
 /* No call may be running. */
 HC_PUBLIC void hc_resolver_close(struct hc_resolver *resolver);

@@ -51,7 +51,16 @@ struct hc_settings {
     unsigned retry_base_ms;    /* the first pause before that, 250; doubles up to 8 s */
     unsigned snapshot_workers; /* files of one snapshot fetched at a time, 8 */
     unsigned connections;      /* at most, for the bytes of all downloads together, 16 */
+
+    /* Bytes of memory for all downloads together: fewer connections when it is short */
+    uint64_t download_memory;
+
+    /* Blobs of more bytes come in parts over several connections */
+    uint64_t min_split_size;
 };
+
+/* The defaults of these two, also when they are zero. */
+enum { HC_DOWNLOAD_MEMORY = 32 * 1024 * 1024, HC_MIN_SPLIT_SIZE = 64 * 1024 * 1024 };
 
 /*
  * Fills `settings` from the process environment by the reference client's rules
