@@ -56,6 +56,12 @@ int hc_file_sync_parent(int root, const char *path, struct hc_error *err);
  * absent one is fine. */
 int hc_file_sync_tree(int root, const char *path, struct hc_error *err);
 
+/*
+ * Puts all bytes of `from` into `to`, both just opened: as a clone where the filesystem
+ * has such, else copied in the kernel where that can be.
+ */
+int hc_file_copy(int from, int to, struct hc_error *err);
+
 /* All of `count` bytes, or -1. */
 int hc_file_write_all(int fd, const void *bytes, size_t count, struct hc_error *err);
 

@@ -5,6 +5,7 @@
  */
 #include "cache.h"
 
+#include "heart.h"
 #include "memo.h"
 
 #include <base/file.h>
@@ -22,6 +23,7 @@ struct hc_cache {
     int fd;
     bool has_no_symlinks;
     struct hc_memo *memo;
+    struct hc_heart *heart;
     char id[UUID_SIZE];
     char root[PATH_MAX];
 };
@@ -130,7 +132,8 @@ struct hc_cache *hc_cache_open(const char *dir, bool no_symlinks, struct hc_erro
         return NULL;
     }
     cache->memo = hc_memo_new(err);
-    if (!cache->memo)
+    cache->heart = cache->memo ? hc_heart_new(err) : NULL;
+    if (!cache->heart)
         return NULL;
     load_id(cache);
     return hc_take(&cache);
@@ -140,6 +143,7 @@ void hc_cache_close(struct hc_cache *cache)
 {
     if (!cache)
         return;
+    hc_heart_free(cache->heart);
     hc_auto_close(&cache->fd);
     hc_memo_free(cache->memo);
     free(cache);
@@ -163,6 +167,11 @@ const char *hc_cache_id(const struct hc_cache *cache)
 struct hc_memo *hc_cache_memo(const struct hc_cache *cache)
 {
     return cache->memo;
+}
+
+struct hc_heart *hc_cache_heart(const struct hc_cache *cache)
+{
+    return cache->heart;
 }
 
 bool hc_cache_has_no_symlinks(const struct hc_cache *cache)

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 
 struct hc_cache;
+struct hc_heart;
 struct hc_memo;
 
 /*
@@ -38,6 +39,9 @@ const char *hc_cache_id(const struct hc_cache *cache);
 
 /* What refs and pointers said when they were last read. Borrowed. */
 struct hc_memo *hc_cache_memo(const struct hc_cache *cache);
+
+/* What beats for all claims of this process. Borrowed. */
+struct hc_heart *hc_cache_heart(const struct hc_cache *cache);
 
 /* HF_HUB_DISABLE_SYMLINKS: pointers are plain files. */
 bool hc_cache_has_no_symlinks(const struct hc_cache *cache);

@@ -2,9 +2,11 @@
 /*
  * .hubcache/transfers/<repo folder>/<etag>: who is fetching a blob (host, pid, when it
  * started), under which private name, and which of its bytes are there. The file's mtime
- * is its heartbeat. Only advice: correctness never rests on it. It lets whoever fetches
- * the blob next go on where a transfer ended whose owner is gone, and a later start know
- * which *.incomplete files are its own kind's and belong to nobody any more.
+ * is its heartbeat. A claim is a lease: where flock does nothing, it is what keeps two
+ * replicas from fetching the same bytes. Still only advice: correctness never rests on
+ * it. It lets whoever fetches the blob next go on where a transfer ended whose owner is
+ * gone, and a later start know which *.incomplete files are its own kind's and belong to
+ * nobody any more.
  */
 #ifndef HC_CACHE_CLAIM_H
 #define HC_CACHE_CLAIM_H
@@ -16,23 +18,30 @@
 
 struct hc_claim;
 
+struct hc_claim_wish {
+    const struct hc_repo *repo;
+    const char *etag;
+    struct hc_pieces *pieces; /* where the bytes arrive; borrowed until it is dropped */
+    bool takes_over;          /* from somebody who seems to live but does not move */
+};
+
 /*
- * Claims a blob whose lock the caller has, with a fresh private name for its bytes, which
- * arrive in `pieces` (borrowed until the claim is dropped). When an earlier claim is
- * abandoned, its file gets our name and `pieces` says what is in it, if that is worth
- * going on with; else the file is removed. Failure to write a claim is not a failure of
- * the transfer: NULL only when there is no memory, or no such name.
+ * Claims a blob whose lock the caller has, with a fresh private name for its bytes. 1 and
+ * the claim; 0 when somebody else has one who is alive as far as can be told: see
+ * rival.h. When an earlier claim is abandoned, its file gets our name, and when it is
+ * taken over, our file begins as a copy of its bytes; `pieces` says what is in it, if that is
+ * worth going on with. Failure to write a claim is not a failure of the transfer: -1 only
+ * when there is no memory, or no such name.
  */
-struct hc_claim *hc_claim_make(const struct hc_cache *cache, const struct hc_repo *repo,
-                               const char *etag, struct hc_pieces *pieces,
-                               struct hc_error *err);
+int hc_claim_make(const struct hc_cache *cache, const struct hc_claim_wish *wish,
+                  struct hc_claim **claim, struct hc_error *err);
 
 /* "<repo folder>/blobs/<etag>.<8 hex>.incomplete", relative to the root. Borrowed. */
 const char *hc_claim_path(const struct hc_claim *claim);
 
 /*
- * Says "still here, this far", at most once in a second or a mebibyte. Callable from any
- * thread.
+ * Says "still here, this far", at most once in a second or a mebibyte. It also beats by
+ * itself (heart.h). Callable from any thread.
  */
 void hc_claim_beat(struct hc_claim *claim);
 

@@ -7,6 +7,7 @@
 #include <base/text.h>
 
 #include <fcntl.h>
+#include <string.h>
 
 static const char transfers_path[] = ".hubcache/transfers";
 
@@ -67,4 +68,36 @@ void hc_claims_each(const struct hc_cache *cache,
     for (const char *folder = hc_claims_next_name(dir); folder;
          folder = hc_claims_next_name(dir))
         visit_folder(&how, transfers, folder);
+}
+
+struct reservation {
+    const struct hc_record *ours;
+    int64_t now_ms;
+    uint64_t bytes;
+};
+
+static bool is_earlier(const struct hc_record *a, const struct hc_record *b)
+{
+    if (a->since_ms != b->since_ms)
+        return a->since_ms < b->since_ms;
+    return strcmp(a->incomplete, b->incomplete) < 0;
+}
+
+static void add_need(void *ctx, const struct hc_claims_entry *entry)
+{
+    struct reservation *reservation = ctx;
+    const struct hc_record *record = &entry->record;
+
+    if (!hc_record_is_abandoned(record, reservation->now_ms) &&
+        is_earlier(record, reservation->ours) && record->size > record->bytes)
+        reservation->bytes += record->size - record->bytes;
+}
+
+uint64_t hc_claims_needs(const struct hc_cache *cache, const struct hc_record *ours,
+                         int64_t now_ms)
+{
+    struct reservation reservation = {.ours = ours, .now_ms = now_ms};
+
+    hc_claims_each(cache, add_need, &reservation);
+    return reservation.bytes;
 }

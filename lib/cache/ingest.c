@@ -33,6 +33,7 @@ struct hc_ingest {
     const struct hc_cache *cache;
     int fd;
     bool is_committed;
+    bool is_robbed;
     atomic_bool is_spoilt; /* not to be gone on with */
     uint64_t size;
     uint64_t inherited;
@@ -100,9 +101,8 @@ static int check_room(const struct hc_ingest *ingest, struct hc_error *err)
     return hc_room_check(ingest->fd, needed, reserved, err);
 }
 
-struct hc_ingest *hc_ingest_begin(const struct hc_cache *cache,
-                                  const struct hc_repo *repo, const char *etag,
-                                  uint64_t size, struct hc_error *err)
+static struct hc_ingest *make(const struct hc_cache *cache,
+                              const struct hc_ingest_plan *plan, struct hc_error *err)
 {
     HC_AUTO(hc_ingest) *ingest = calloc(1, sizeof *ingest);
 
@@ -112,20 +112,35 @@ struct hc_ingest *hc_ingest_begin(const struct hc_cache *cache,
     }
     ingest->cache = cache;
     ingest->fd = -1;
-    ingest->size = size;
-    if (hc_cache_blob_path(ingest->blob, repo, etag, err) < 0)
+    ingest->size = plan->size;
+    if (hc_cache_blob_path(ingest->blob, plan->repo, plan->etag, err) < 0)
         return NULL;
-    (void)hc_format(ingest->etag, sizeof ingest->etag, "%s", etag);
-    ingest->pieces = hc_pieces_new(size, err);
-    if (!ingest->pieces || start_digest(ingest, err) < 0)
-        return NULL;
-    /* The claim comes first: what a crash leaves behind is always somebody's. */
-    ingest->claim = hc_claim_make(cache, repo, etag, ingest->pieces, err);
-    if (!ingest->claim || (!open_inherited(ingest) && create_file(ingest, err) < 0) ||
-        check_room(ingest, err) < 0)
-        return NULL;
-    ingest->inherited = hc_pieces_arrived(ingest->pieces);
-    return hc_take(&ingest);
+    (void)hc_format(ingest->etag, sizeof ingest->etag, "%s", plan->etag);
+    ingest->pieces = hc_pieces_new(plan->size, plan->piece, err);
+    return ingest->pieces && start_digest(ingest, err) == 0 ? hc_take(&ingest) : NULL;
+}
+
+int hc_ingest_begin(const struct hc_cache *cache, const struct hc_ingest_plan *plan,
+                    struct hc_ingest **ingest, struct hc_error *err)
+{
+    HC_AUTO(hc_ingest) *made = make(cache, plan, err);
+    int result = -1;
+
+    if (made) {
+        const struct hc_claim_wish wish = {plan->repo, plan->etag, made->pieces,
+                                           plan->takes_over};
+
+        /* The claim comes first: what a crash leaves behind is always somebody's. */
+        result = hc_claim_make(cache, &wish, &made->claim, err);
+    }
+    if (result <= 0)
+        return result;
+    if ((!open_inherited(made) && create_file(made, err) < 0) ||
+        check_room(made, err) < 0)
+        return -1;
+    made->inherited = hc_pieces_arrived(made->pieces);
+    *ingest = hc_take(&made);
+    return 1;
 }
 
 static int put(struct hc_ingest *ingest, const struct hc_span *span, const char *bytes,
@@ -227,11 +242,6 @@ int hc_ingest_hash(struct hc_ingest *ingest, struct hc_error *err)
     return 1;
 }
 
-void hc_ingest_beat(struct hc_ingest *ingest)
-{
-    hc_claim_beat(ingest->claim);
-}
-
 int hc_ingest_restart(struct hc_ingest *ingest, struct hc_error *err)
 {
     if (ftruncate(ingest->fd, 0) < 0)
@@ -273,8 +283,10 @@ static int publish(struct hc_ingest *ingest, struct hc_error *err)
         hc_room_describe(ingest->fd, ingest->size, err);
         return -1;
     }
-    if (renameat(root, path, root, ingest->blob) < 0)
+    if (renameat(root, path, root, ingest->blob) < 0) {
+        ingest->is_robbed = errno == ENOENT;
         return hc_fail_errno(err, errno, "rename to '%s'", ingest->blob);
+    }
     ingest->is_committed = true;
     return hc_file_sync_parent(root, ingest->blob, err);
 }
@@ -287,6 +299,11 @@ int hc_ingest_commit(struct hc_ingest *ingest, struct hc_error *err)
         return 0;
     atomic_store(&ingest->is_spoilt, true);
     return -1;
+}
+
+bool hc_ingest_is_robbed(const struct hc_ingest *ingest)
+{
+    return ingest->is_robbed;
 }
 
 /* Whether what has arrived stays, for whoever comes next. */

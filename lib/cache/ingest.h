@@ -16,15 +16,22 @@
 
 struct hc_ingest;
 
+struct hc_ingest_plan {
+    const struct hc_repo *repo;
+    const char *etag;
+    uint64_t size;   /* what the Hub promised */
+    uint64_t piece;  /* Optional: see hc_pieces_new() */
+    bool takes_over; /* see struct hc_claim_wish */
+};
+
 /*
- * Begin, write, commit if all went well, and in every case drop. `size` is what the Hub
- * promised. Begin also records who is fetching in .hubcache/transfers (claim.h), and
- * fails with NO_SPACE, naming both figures, when the volume has not enough room for this
- * blob and for those that were begun before it.
+ * Begin, write, commit if all went well, and in every case drop. Begin also records who
+ * is fetching in .hubcache/transfers (claim.h): 1; 0 when somebody else is at it. -1 with
+ * NO_SPACE, naming both figures, when the volume has not enough room for this blob and
+ * for those that were begun before it.
  */
-struct hc_ingest *hc_ingest_begin(const struct hc_cache *cache,
-                                  const struct hc_repo *repo, const char *etag,
-                                  uint64_t size, struct hc_error *err);
+int hc_ingest_begin(const struct hc_cache *cache, const struct hc_ingest_plan *plan,
+                    struct hc_ingest **ingest, struct hc_error *err);
 
 /*
  * Bytes from `at` on; those that are there already are left as they are. BAD_HUB_REPLY
@@ -48,9 +55,6 @@ int hc_ingest_hash(struct hc_ingest *ingest, struct hc_error *err);
 /* Bytes that have arrived in order and are not hashed. Callable from any thread. */
 uint64_t hc_ingest_unhashed(struct hc_ingest *ingest);
 
-/* Says that somebody is still at it, when nothing arrives. Callable from any thread. */
-void hc_ingest_beat(struct hc_ingest *ingest);
-
 /* Forgets what was written and starts from byte 0. Owner only. */
 int hc_ingest_restart(struct hc_ingest *ingest, struct hc_error *err);
 
@@ -59,6 +63,9 @@ int hc_ingest_restart(struct hc_ingest *ingest, struct hc_error *err);
  * blobs/<etag>, flushes the directory. Losing a race is success: same name, same bytes.
  */
 int hc_ingest_commit(struct hc_ingest *ingest, struct hc_error *err);
+
+/* Whether a commit failed because somebody took us for dead, and the file away. */
+bool hc_ingest_is_robbed(const struct hc_ingest *ingest);
 
 /*
  * Without a commit: what has arrived is left for the next ingest of this blob, unless it

@@ -13,10 +13,12 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-enum { POLL_MS = 50, LOCK_MODE = 0664 };
+enum { LOCK_MODE = 0664 };
 
 struct hc_lock {
-    int fd;
+    int root; /* borrowed from the cache */
+    int fd;   /* -1: not ours */
+    char path[PATH_MAX];
 };
 
 static int format_path(char path[PATH_MAX], const char *folder, const char *etag,
@@ -41,8 +43,21 @@ static int open_file(int root, const char *path)
     return fd;
 }
 
+/* Directories are made only when it turns out that they are missing. */
+static int open_or_make(int root, const char *path, struct hc_error *err)
+{
+    int fd = open_file(root, path);
+
+    if (fd < 0 && errno == ENOENT) {
+        if (hc_file_mkparents(root, path, err) < 0)
+            return -1;
+        fd = open_file(root, path);
+    }
+    return fd < 0 ? hc_fail_errno(err, errno, "open '%s'", path) : fd;
+}
+
 /* 1 locked, or there is no flock here; 0 somebody else has it; -1. */
-static int try_lock(int fd, const char *path, struct hc_error *err)
+static int lock_file(int fd, const char *path, struct hc_error *err)
 {
     while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         switch (errno) {
@@ -72,53 +87,43 @@ static bool is_current(int root, const char *path, int fd)
            ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev;
 }
 
-/* Waits for the file as it is now: 1 ours; 0 it was replaced meanwhile; -1. */
-static int take(int root, const char *path, struct hc_lock *lock, struct hc_call *call,
-                struct hc_error *err)
-{
-    int locked = 0;
-
-    hc_auto_close(&lock->fd);
-    if (hc_file_mkparents(root, path, err) < 0)
-        return -1;
-    lock->fd = open_file(root, path);
-    if (lock->fd < 0)
-        return hc_fail_errno(err, errno, "open '%s'", path);
-    while (locked == 0) {
-        locked = try_lock(lock->fd, path, err);
-        if (locked == 0 && hc_call_pause(call, POLL_MS, err) < 0)
-            return -1;
-    }
-    if (locked < 0)
-        return -1;
-    if (!is_current(root, path, lock->fd))
-        return 0;
-    (void)fchmod(lock->fd, LOCK_MODE); /* whatever the umask: others lock it too */
-    return 1;
-}
-
-struct hc_lock *hc_lock_take(const struct hc_cache *cache, const struct hc_repo *repo,
-                             const char *etag, struct hc_call *call, struct hc_error *err)
+struct hc_lock *hc_lock_new(const struct hc_cache *cache, const struct hc_repo *repo,
+                            const char *etag, struct hc_error *err)
 {
     HC_AUTO(hc_lock) *lock = calloc(1, sizeof *lock);
-    char path[PATH_MAX];
-    int taken = 0;
 
     if (!lock) {
         (void)hc_fail_memory(err);
         return NULL;
     }
+    lock->root = hc_cache_fd(cache);
     lock->fd = -1;
-    if (format_path(path, repo->folder, etag, err) < 0)
-        return NULL;
-    while (taken == 0) {
-        if (hc_call_check(call, err) < 0)
-            return NULL;
-        taken = take(hc_cache_fd(cache), path, lock, call, err);
-    }
-    if (taken < 0)
-        return NULL;
-    return hc_take(&lock);
+    return format_path(lock->path, repo->folder, etag, err) < 0 ? NULL : hc_take(&lock);
+}
+
+int hc_lock_try(struct hc_lock *lock, struct hc_error *err)
+{
+    HC_AUTO_CLOSE int fd = -1;
+    int locked;
+
+    if (lock->fd >= 0)
+        return 1;
+    fd = open_or_make(lock->root, lock->path, err);
+    if (fd < 0)
+        return -1;
+    locked = lock_file(fd, lock->path, err);
+    if (locked <= 0 || !is_current(lock->root, lock->path, fd))
+        return locked < 0 ? -1 : 0;
+    (void)fchmod(fd, LOCK_MODE); /* whatever the umask: others lock it too */
+    lock->fd = fd;
+    fd = -1;
+    return 1;
+}
+
+/* Of two who do this at once, one may lose what it just got: the price is a download. */
+void hc_lock_replace(struct hc_lock *lock)
+{
+    (void)unlinkat(lock->root, lock->path, 0);
 }
 
 void hc_lock_release(struct hc_lock *lock)

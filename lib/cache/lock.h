@@ -9,16 +9,22 @@
 
 #include "cache.h"
 
-#include <base/call.h>
-
 struct hc_lock;
 
-/* Waits, looking every 50 ms, until the lock is ours or `call` ends. NULL on failure. */
-struct hc_lock *hc_lock_take(const struct hc_cache *cache, const struct hc_repo *repo,
-                             const char *etag, struct hc_call *call,
-                             struct hc_error *err);
+/* Takes nothing yet. Release it in every case. */
+struct hc_lock *hc_lock_new(const struct hc_cache *cache, const struct hc_repo *repo,
+                            const char *etag, struct hc_error *err);
 
-/* Releases; the file stays, as the reference leaves it. NULL is fine. */
+/* 1 it is ours; 0 somebody else has it: try again later; -1 the volume refuses. */
+int hc_lock_try(struct hc_lock *lock, struct hc_error *err);
+
+/*
+ * Puts a new file in the lock's place: whoever holds the old one, and does not let go of
+ * it, keeps nobody waiting any more. All clients look at the file anew at each attempt.
+ */
+void hc_lock_replace(struct hc_lock *lock);
+
+/* The file stays, as the reference leaves it. NULL is fine. */
 void hc_lock_release(struct hc_lock *lock);
 HC_DEFINE_AUTO(hc_lock, hc_lock_release)
 

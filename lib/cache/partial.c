@@ -8,6 +8,7 @@
 #include "name.h"
 
 #include <base/auto.h>
+#include <base/file.h>
 #include <base/text.h>
 
 #include <fcntl.h>
@@ -53,4 +54,66 @@ bool hc_partial_exists(int root, const char *folder, const char *name)
 
     return blobs >= 0 && fstatat(blobs, name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
            S_ISREG(status.st_mode);
+}
+
+bool hc_partial_copy(int root, const char *folder, const char *from, const char *to)
+{
+    HC_AUTO_CLOSE int blobs = open_blobs(root, folder);
+    HC_AUTO_CLOSE int source = -1;
+    HC_AUTO_CLOSE int copy = -1;
+    struct hc_error unused;
+    struct stat status;
+
+    if (blobs >= 0)
+        source = openat(blobs, from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (source < 0 || fstat(source, &status) < 0 || !S_ISREG(status.st_mode))
+        return false;
+    copy = openat(blobs, to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (copy >= 0 && hc_file_copy(source, copy, &unused) == 0)
+        return true;
+    (void)unlinkat(blobs, to, 0);
+    return false;
+}
+
+/* Also "<etag>.incomplete", as older clients and the Rust one have it. */
+static bool is_any_partial_of(const char *name, const char *etag)
+{
+    return hc_text_starts(name, etag) && name[strlen(etag)] == '.' &&
+           hc_text_ends(name, ".incomplete");
+}
+
+static void add_trace(struct hc_partial_trace *trace, const struct stat *status)
+{
+    uint64_t size = (uint64_t)status->st_size;
+
+    if (trace->largest < size)
+        trace->largest = size;
+    trace->trace += size + (uint64_t)status->st_mtim.tv_sec * 1000000000 +
+                    (uint64_t)status->st_mtim.tv_nsec;
+}
+
+bool hc_partial_trace(int root, const char *folder, const char *etag,
+                      struct hc_partial_trace *trace)
+{
+    HC_AUTO_CLOSEDIR DIR *dir = NULL;
+    int blobs = open_blobs(root, folder);
+    const struct dirent *entry;
+    struct stat status;
+    bool is_found = false;
+
+    *trace = (struct hc_partial_trace){0};
+    dir = blobs < 0 ? NULL : fdopendir(blobs);
+    if (!dir) {
+        hc_auto_close(&blobs);
+        return false;
+    }
+    while ((entry = readdir(dir))) {
+        if (!is_any_partial_of(entry->d_name, etag) ||
+            fstatat(blobs, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0 ||
+            !S_ISREG(status.st_mode))
+            continue;
+        is_found = true;
+        add_trace(trace, &status);
+    }
+    return is_found;
 }

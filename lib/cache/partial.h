@@ -8,16 +8,29 @@
 #define HC_CACHE_PARTIAL_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* "<etag>.<8 hex>.incomplete" and nothing else. */
 bool hc_partial_is_of(const char *name, const char *etag);
 
 /*
- * Removes, renames or looks for a file of <folder>/blobs; no part of the path may be a
+ * Removes, renames, looks for or copies a file of <folder>/blobs; no part of the path may be a
  * symlink. False when there is no such file, or it cannot be done.
  */
 bool hc_partial_remove(int root, const char *folder, const char *name);
 bool hc_partial_rename(int root, const char *folder, const char *from, const char *to);
 bool hc_partial_exists(int root, const char *folder, const char *name);
+
+bool hc_partial_copy(int root, const char *folder, const char *from, const char *to);
+
+/* What all partials of a blob, whoever's, look like; `trace` differs when one grew. */
+struct hc_partial_trace {
+    uint64_t largest; /* bytes of the largest one */
+    uint64_t trace;
+};
+
+/* False when there is none. */
+bool hc_partial_trace(int root, const char *folder, const char *etag,
+                      struct hc_partial_trace *trace);
 
 #endif

@@ -12,7 +12,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { PIECE_SIZE = 8 * 1024 * 1024, PIECES_MAX = 16384, RANGE_TEXT = 48 };
+enum { PIECES_MAX = 16384, RANGE_TEXT = 48 };
 
 struct piece {
     uint64_t arrived; /* bytes from its start on */
@@ -71,7 +71,7 @@ static void advance_front(struct hc_pieces *pieces)
         pieces->shared.front++;
 }
 
-struct hc_pieces *hc_pieces_new(uint64_t size, struct hc_error *err)
+struct hc_pieces *hc_pieces_new(uint64_t size, uint64_t length, struct hc_error *err)
 {
     struct hc_pieces *pieces = calloc(1, sizeof *pieces);
 
@@ -80,7 +80,9 @@ struct hc_pieces *hc_pieces_new(uint64_t size, struct hc_error *err)
         return NULL;
     }
     pieces->size = size;
-    pieces->length = size < HC_PIECES_SMALL ? HC_PIECES_SMALL : PIECE_SIZE;
+    pieces->length = length > 0 ? length : HC_PIECES_LENGTH;
+    if (size < HC_PIECES_FEW * pieces->length)
+        pieces->length *= HC_PIECES_FEW;
     while (size / pieces->length >= PIECES_MAX)
         pieces->length *= 2;
     pieces->count = (size_t)(size / pieces->length + (size % pieces->length > 0));

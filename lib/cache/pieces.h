@@ -15,7 +15,8 @@
 #include <stdint.h>
 
 enum {
-    HC_PIECES_SMALL = 32 * 1024 * 1024, /* a blob of fewer bytes is not cut */
+    HC_PIECES_LENGTH = 8 * 1024 * 1024,
+    HC_PIECES_FEW = 4, /* a blob of fewer pieces is not cut */
     HC_PIECES_TEXT_SIZE = 2048
 };
 
@@ -27,7 +28,9 @@ struct hc_span {
     uint64_t end;
 };
 
-struct hc_pieces *hc_pieces_new(uint64_t size, struct hc_error *err);
+/* Pieces of `length` bytes (0: HC_PIECES_LENGTH), or of more when they would be too many.
+ */
+struct hc_pieces *hc_pieces_new(uint64_t size, uint64_t length, struct hc_error *err);
 void hc_pieces_free(struct hc_pieces *pieces);
 HC_DEFINE_AUTO(hc_pieces, hc_pieces_free)
 

@@ -16,12 +16,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum {
-    ATIME_AGE_S = 60,
-    COPY_CHUNK =
-        16 * 1024 * 1024, /* small enough that the sweep sees the copy's mtime move */
-    BUFFER_SIZE = 64 * 1024
-};
+enum { ATIME_AGE_S = 60 };
 
 /* The atime of a blob is its last use, however the volume is mounted. */
 static void touch(int root, const char *path, const struct stat *status)
@@ -121,24 +116,9 @@ static int link_blob(int root, const char *target, const char *private,
     return 1;
 }
 
-/* All bytes from one offset to the other; in the kernel where it can. */
-static int copy_bytes(int from, int to, struct hc_error *err)
+static int flush(int fd, struct hc_error *err)
 {
-    char buffer[BUFFER_SIZE];
-    ssize_t count;
-
-    do
-        count = copy_file_range(from, NULL, to, NULL, COPY_CHUNK, 0);
-    while (count > 0);
-
-    /* Whatever stopped it, end of file or refusal: reading on tells. */
-    while ((count = read(from, buffer, sizeof buffer)) != 0) {
-        if (count < 0)
-            return hc_fail_errno(err, errno, "read");
-        if (hc_file_write_all(to, buffer, (size_t)count, err) < 0)
-            return -1;
-    }
-    return fsync(to) < 0 ? hc_fail_errno(err, errno, "fsync") : 0;
+    return fsync(fd) < 0 ? hc_fail_errno(err, errno, "fsync") : 0;
 }
 
 static int copy_blob(int root, const char *blob, const char *private,
@@ -153,11 +133,10 @@ static int copy_blob(int root, const char *blob, const char *private,
         openat(root, private, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (to < 0)
         return hc_fail_errno(err, errno, "create '%s'", private);
-    if (copy_bytes(from, to, err) < 0) {
-        (void)unlinkat(root, private, 0);
-        return hc_context(err, "copy '%s'", blob);
-    }
-    return 0;
+    if (hc_file_copy(from, to, err) == 0 && flush(to, err) == 0)
+        return 0;
+    (void)unlinkat(root, private, 0);
+    return hc_context(err, "copy '%s'", blob);
 }
 
 /* Without symlinks the pointer is the file itself. */

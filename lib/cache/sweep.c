@@ -13,7 +13,10 @@
 #include <base/text.h>
 
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
+
+enum { TOMB_SUFFIX = 9 /* ".<8 hex>" */ };
 
 struct sweep {
     const struct hc_cache *cache;
@@ -52,19 +55,40 @@ static unsigned remove_partial(int root, const struct hc_claims_entry *entry,
                : 0;
 }
 
-static void sweep_claim(void *ctx, const struct hc_claims_entry *entry)
+/*
+ * A claim that was taken over lies beside its successor as "<etag>.<8 hex>" (claim.c):
+ * then `etag` is that of its blob, and nobody will go on with what it has.
+ */
+static bool is_tomb(const struct hc_claims_entry *entry, char etag[NAME_MAX + 1])
+{
+    size_t length = strlen(entry->etag);
+
+    if (length <= TOMB_SUFFIX || length > NAME_MAX)
+        return false;
+    memcpy(etag, entry->etag, length - TOMB_SUFFIX);
+    etag[length - TOMB_SUFFIX] = '\0';
+    return hc_partial_is_of(entry->record.incomplete, etag) &&
+           hc_text_starts(entry->record.incomplete, entry->etag);
+}
+
+static void sweep_claim(void *ctx, const struct hc_claims_entry *found)
 {
     struct sweep *sweep = ctx;
     int root = hc_cache_fd(sweep->cache);
+    struct hc_claims_entry entry = *found;
+    char etag[NAME_MAX + 1];
+    bool is_dead = is_tomb(found, etag);
 
-    if (!hc_record_is_abandoned(&entry->record, sweep->now_ms) ||
-        !hc_partial_is_of(entry->record.incomplete, entry->etag) ||
-        hc_lock_is_held(sweep->cache, entry->folder, entry->etag) ||
-        is_of_use(sweep, entry))
+    if (is_dead)
+        entry.etag = etag;
+    if (!hc_record_is_abandoned(&entry.record, sweep->now_ms) ||
+        !hc_partial_is_of(entry.record.incomplete, entry.etag) ||
+        (!is_dead && (hc_lock_is_held(sweep->cache, entry.folder, entry.etag) ||
+                      is_of_use(sweep, &entry))))
         return;
-    sweep->removed += remove_partial(root, entry, entry->record.incomplete);
-    sweep->removed += remove_partial(root, entry, entry->record.previous);
-    (void)unlinkat(root, entry->path, 0);
+    sweep->removed += remove_partial(root, &entry, entry.record.incomplete);
+    sweep->removed += remove_partial(root, &entry, entry.record.previous);
+    (void)unlinkat(root, entry.path, 0);
 }
 
 static unsigned sweep_private(int root, int64_t now_ms)

@@ -19,6 +19,8 @@
  */
 enum { UNHASHED_EACH = 32 * 1024 * 1024, HASH_GLANCE_MS = 5 };
 
+enum { PIECES_OF_SMALL = 8, PIECE_MIN = 64 * 1024 };
+
 struct request {
     struct hc_origin *origin;
     struct hc_span span; /* what is still to come of what was asked for */
@@ -73,11 +75,6 @@ static void begin(struct request *request)
     unlock(origin);
 }
 
-static bool is_small(const struct hc_origin *origin)
-{
-    return origin->wanted->size <= HC_ORIGIN_SMALL;
-}
-
 /* Whether a large blob has arrived, not all of it, too far ahead of who hashes it. */
 static bool is_ahead(struct hc_origin *origin)
 {
@@ -86,7 +83,7 @@ static bool is_ahead(struct hc_origin *origin)
     lock(origin);
     most = (uint64_t)(origin->shared.asking + 1) * UNHASHED_EACH;
     unlock(origin);
-    return !is_small(origin) && hc_ingest_unhashed(origin->ingest) > most &&
+    return !hc_origin_is_small(origin) && hc_ingest_unhashed(origin->ingest) > most &&
            hc_pieces_arrived(hc_ingest_pieces(origin->ingest)) < origin->wanted->size;
 }
 
@@ -147,7 +144,7 @@ int hc_origin_get(struct hc_origin *origin, const struct hc_span *span,
         .commit = wanted->commit,
         .path = wanted->path,
         .offset = span->start,
-        .until = is_small(origin) ? 0 : span->end,
+        .until = hc_origin_is_small(origin) ? 0 : span->end,
         .size = wanted->size,
         .came_from = request.came_from,
         .restart = restart,
@@ -162,6 +159,20 @@ int hc_origin_get(struct hc_origin *origin, const struct hc_span *span,
     result = hc_hub_get(origin->hub, &download, &origin->caller, err);
     leave(origin, &request);
     return result;
+}
+
+uint64_t hc_origin_piece(uint64_t min_split_size)
+{
+    uint64_t piece = min_split_size / PIECES_OF_SMALL;
+
+    if (piece > HC_PIECES_LENGTH)
+        return HC_PIECES_LENGTH;
+    return piece > PIECE_MIN ? piece : PIECE_MIN;
+}
+
+bool hc_origin_is_small(const struct hc_origin *origin)
+{
+    return origin->wanted->size <= origin->min_split_size;
 }
 
 void hc_origin_init(struct hc_origin *origin)

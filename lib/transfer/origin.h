@@ -20,14 +20,15 @@ enum hc_origin_kind {
     HC_ORIGIN_SENDS_ALL /* whatever is asked for, from the first byte on */
 };
 
-/* A blob of at most so many bytes comes in one request, over one connection. */
-enum { HC_ORIGIN_SMALL = 64 * 1024 * 1024 };
+/* The length of the pieces that parts are made of. */
+uint64_t hc_origin_piece(uint64_t min_split_size);
 
 struct hc_origin {
     struct hc_hub *hub;
     const struct hc_wanted *wanted;
     struct hc_ingest *ingest;
     struct hc_caller caller;
+    uint64_t min_split_size; /* a blob of no more comes in one request */
     struct {
         pthread_mutex_t lock;
         enum hc_origin_kind kind;
@@ -56,6 +57,9 @@ bool hc_origin_forget(struct hc_origin *origin);
 
 /* A request is repeated. */
 void hc_origin_note_retry(struct hc_origin *origin);
+
+/* It comes in one request, over one connection. */
+bool hc_origin_is_small(const struct hc_origin *origin);
 
 enum hc_origin_kind hc_origin_kind_of(struct hc_origin *origin);
 unsigned hc_origin_flowing(struct hc_origin *origin);

@@ -229,10 +229,8 @@ static int attend(struct stripe *stripe, struct hc_error *err)
         hashed = hc_ingest_hash(ingest, err);
         if (hashed < 0)
             return -1;
-        if (hashed == 0) {
-            hc_ingest_beat(ingest);
+        if (hashed == 0)
             glance(stripe);
-        }
     }
     return 0;
 }
@@ -279,7 +277,7 @@ static int bring(struct hc_origin *origin, struct hc_budget *budget, struct hc_e
     HC_AUTO(hc_call) *inner = NULL;
     HC_AUTO_FREE struct stripe *stripe = NULL;
 
-    if (origin->wanted->size <= HC_ORIGIN_SMALL)
+    if (hc_origin_is_small(origin))
         return hc_worker_run(&alone, err);
     inner = hc_call_new(0);
     stripe = calloc(1, sizeof *stripe);

@@ -9,10 +9,10 @@
 
 #include "flight.h"
 #include "stripe.h"
+#include "turn.h"
 #include "worker.h"
 
 #include <base/error.h>
-#include <cache/blob.h>
 
 #include <stdlib.h>
 
@@ -24,6 +24,7 @@ struct hc_transfers {
     struct hc_flights *flights;
     struct hc_budget *budget;
     uint64_t min_split_size;
+    int64_t takeover_ms;
     hc_transfer_fn watcher;
     void *watcher_ctx;
 };
@@ -34,6 +35,7 @@ struct leg {
     const struct hc_wanted *wanted;
     const struct hc_caller *caller;
     struct hc_cargo cargo;
+    struct hc_turn turn;
     struct hc_origin origin;
     struct hc_transfer report;
 };
@@ -73,6 +75,7 @@ static int bring_from_origin(struct leg *leg, struct hc_error *err)
     leg->origin.hub = leg->transfers->hub;
     leg->origin.wanted = leg->wanted;
     leg->origin.ingest = leg->cargo.ingest;
+    leg->origin.min_split_size = leg->transfers->min_split_size;
     leg->origin.caller = *leg->caller;
     hc_origin_init(&leg->origin);
     result = bring(leg, err);
@@ -83,17 +86,11 @@ static int bring_from_origin(struct leg *leg, struct hc_error *err)
     return result;
 }
 
-/* 1 when the blob is there as wanted. */
-static int is_there(const struct leg *leg, struct hc_error *err)
+static void sight(void *ctx, const struct hc_arrival *elsewhere)
 {
-    const struct hc_wanted *wanted = leg->wanted;
-    uint64_t size;
-    int found;
+    struct leg *leg = ctx;
 
-    if (wanted->force)
-        return 0;
-    found = hc_blob_find(leg->transfers->cache, wanted->repo, wanted->etag, &size, err);
-    return found == 1 ? size == wanted->size : found;
+    hc_flight_sight(leg->transfers->flights, leg->flight, elsewhere);
 }
 
 /* Lock first: then what is found, or not, stays so. */
@@ -101,37 +98,80 @@ static int take_lock(struct leg *leg, struct hc_error *err)
 {
     if (leg->cargo.lock)
         return 0;
-    leg->cargo.lock = hc_lock_take(leg->transfers->cache, leg->wanted->repo,
-                                   leg->wanted->etag, leg->caller->call, err);
+    leg->cargo.lock = hc_turn_lock(&leg->turn, err);
     hc_flight_load(leg->transfers->flights, leg->flight, leg->cargo);
     return leg->cargo.lock ? 0 : -1;
 }
 
+/* 1 begun; 0 somebody else is at it, though we have the lock; -1. */
 static int begin_ingest(struct leg *leg, struct hc_error *err)
 {
-    if (leg->cargo.ingest)
-        return 0;
-    leg->cargo.ingest = hc_ingest_begin(leg->transfers->cache, leg->wanted->repo,
-                                        leg->wanted->etag, leg->wanted->size, err);
+    const struct hc_wanted *wanted = leg->wanted;
+    const struct hc_ingest_plan plan = {
+        .repo = wanted->repo,
+        .etag = wanted->etag,
+        .size = wanted->size,
+        .piece = hc_origin_piece(leg->transfers->min_split_size),
+        .takes_over = leg->turn.takes_over,
+    };
+    int begun = 1;
+
+    if (!leg->cargo.ingest) {
+        begun = hc_ingest_begin(leg->transfers->cache, &plan, &leg->cargo.ingest, err);
+        hc_flight_load(leg->transfers->flights, leg->flight, leg->cargo);
+        if (begun == 1 && wanted->force && hc_ingest_restart(leg->cargo.ingest, err) < 0)
+            return -1;
+    }
+    return begun;
+}
+
+/* Who was taken for dead lost its file, and waits for whoever has it now. */
+static bool is_robbed(struct leg *leg)
+{
+    struct hc_ingest *ingest = leg->cargo.ingest;
+
+    if (!ingest || !hc_ingest_is_robbed(ingest))
+        return false;
+    leg->cargo.ingest = NULL;
     hc_flight_load(leg->transfers->flights, leg->flight, leg->cargo);
-    if (!leg->cargo.ingest)
+    hc_ingest_drop(ingest);
+    return true;
+}
+
+/* 0 the blob is there; 1 look again; -1. */
+static int attempt(struct leg *leg, struct hc_error *err)
+{
+    int found, begun;
+
+    if (take_lock(leg, err) < 0)
         return -1;
-    return leg->wanted->force ? hc_ingest_restart(leg->cargo.ingest, err) : 0;
+    found = hc_turn_is_there(&leg->turn, err);
+    if (found != 0)
+        return found < 0 ? -1 : 0;
+    begun = begin_ingest(leg, err);
+    if (begun == 0)
+        return hc_turn_await(&leg->turn, err) < 0 ? -1 : 1;
+    if (begun < 0 || bring_from_origin(leg, err) < 0)
+        return is_robbed(leg) ? 1 : -1;
+    leg->report.fetched_bytes = leg->wanted->size - leg->report.resumed_bytes;
+    return 0;
 }
 
 static int fly(struct leg *leg, struct hc_error *err)
 {
-    int found;
+    int result;
 
-    if (take_lock(leg, err) < 0)
-        return -1;
-    found = is_there(leg, err);
-    if (found != 0)
-        return found < 0 ? -1 : 0;
-    if (begin_ingest(leg, err) < 0 || bring_from_origin(leg, err) < 0)
-        return -1;
-    leg->report.fetched_bytes = leg->wanted->size - leg->report.resumed_bytes;
-    return 0;
+    leg->turn = (struct hc_turn){.cache = leg->transfers->cache,
+                                 .wanted = leg->wanted,
+                                 .call = leg->caller->call,
+                                 .takeover_ms = leg->transfers->takeover_ms,
+                                 .sight = sight,
+                                 .ctx = leg};
+    do
+        result = attempt(leg, err);
+    while (result > 0);
+    leg->report.waited_ms = (uint64_t)leg->turn.waited_ms;
+    return result;
 }
 
 /* The leader's own affair: it left, */
@@ -215,6 +255,8 @@ struct hc_transfers *hc_transfers_open(const struct hc_cache *cache, struct hc_h
         return NULL;
     transfers->min_split_size =
         settings->min_split_size ? settings->min_split_size : HC_MIN_SPLIT_SIZE;
+    transfers->takeover_ms =
+        settings->takeover_ms ? settings->takeover_ms : HC_TURN_TAKEOVER_MS;
     transfers->budget = hc_budget_new(affordable(settings), err);
     return transfers->budget ? hc_take(&transfers) : NULL;
 }

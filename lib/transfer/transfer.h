@@ -41,8 +41,8 @@ struct hc_arrival {
 
 /*
  * `cache` and `hub` are borrowed until close. Of `settings`, which are copied, it heeds
- * connections, download_memory and min_split_size: all fetches together keep to the
- * first two.
+ * connections and download_memory, which all fetches together keep to, min_split_size
+ * and takeover_ms.
  */
 struct hc_transfers *hc_transfers_open(const struct hc_cache *cache, struct hc_hub *hub,
                                        const struct hc_settings *settings,

@@ -4,6 +4,7 @@
  * name and leaves nothing behind.
  */
 #include "cache_fixture.h"
+#include "cache_helper.h"
 
 #include <base/text.h>
 #include <cache/blob.h>
@@ -72,7 +73,7 @@ static int work_again(void **state)
 
 static struct hc_ingest *begin(struct fixture *f, const char *etag, uint64_t size)
 {
-    struct hc_ingest *ingest = hc_ingest_begin(f->cache, &f->repo, etag, size, &f->err);
+    struct hc_ingest *ingest = begin_ingest(f->cache, &f->repo, etag, size, &f->err);
 
     assert_non_null(ingest);
     return ingest;
@@ -224,7 +225,7 @@ static void two_who_fetch_the_same_both_succeed(void **state)
 {
     struct fixture *f = *state;
     struct hc_ingest *one = begin(f, HELLO_GIT, 5);
-    struct hc_ingest *two = begin(f, HELLO_GIT, 5);
+    struct hc_ingest *two = take_ingest_over(f->cache, &f->repo, HELLO_GIT, 5);
 
     put(f, one, "hello");
     put(f, two, "hello");
@@ -235,6 +236,22 @@ static void two_who_fetch_the_same_both_succeed(void **state)
     assert_content(f, BLOBS HELLO_GIT, "hello");
     assert_int_equal(temp_dir_count(f->dir, BLOBS), 1);
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
+}
+
+static void who_was_robbed_of_his_file_knows_it(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ingest *ingest = begin(f, HELLO_GIT, 5);
+    int root = hc_cache_fd(f->cache);
+
+    put(f, ingest, "hello");
+    assert_false(hc_ingest_is_robbed(ingest));
+    assert_int_equal(renameat(root, BLOBS, root, "taken"), 0);
+    assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
+    assert_true(hc_ingest_is_robbed(ingest));
+    hc_ingest_drop(ingest);
+    assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
+    assert_int_equal(temp_dir_count(f->dir, "taken"), 1);
 }
 
 static void a_link_into_the_shared_store_is_replaced_not_written_through(void **state)
@@ -275,7 +292,7 @@ static void an_etag_that_is_no_name_is_refused(void **state)
 {
     struct fixture *f = *state;
 
-    assert_null(hc_ingest_begin(f->cache, &f->repo, "../evil", 1, &f->err));
+    assert_null(begin_ingest(f->cache, &f->repo, "../evil", 1, &f->err));
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
     assert_false(temp_dir_has(f->dir, "models--org--name"));
 }
@@ -286,7 +303,7 @@ static void a_read_only_volume_is_named(void **state)
     struct hc_ingest *ingest;
 
     make_read_only(f);
-    ingest = hc_ingest_begin(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
+    ingest = begin_ingest(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
     make_writable(f);
     assert_null(ingest);
     assert_int_equal(f->err.reason, HC_CACHE_READ_ONLY);
@@ -306,8 +323,7 @@ static void what_is_no_regular_file_is_no_blob(void **state)
 /* The whole way of a blob; -1 where the volume failed. */
 static int store_hello(struct fixture *f)
 {
-    HC_AUTO(hc_ingest) *ingest =
-        hc_ingest_begin(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
+    HC_AUTO(hc_ingest) *ingest = begin_ingest(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
 
     if (!ingest || hc_ingest_write(ingest, 0, "hello", 5, &f->err) < 0)
         return -1;
@@ -431,6 +447,7 @@ int main(void)
         WITH_CACHE(a_restart_forgets_what_came),
         WITH_CACHE(a_blob_may_be_tried_again_after_a_mismatch),
         WITH_CACHE(two_who_fetch_the_same_both_succeed),
+        WITH_CACHE(who_was_robbed_of_his_file_knows_it),
         WITH_CACHE(a_link_into_the_shared_store_is_replaced_not_written_through),
         WITH_CACHE(a_blob_has_the_mode_of_the_umask),
         WITH_CACHE(an_etag_that_is_no_name_is_refused),

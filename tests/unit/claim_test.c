@@ -5,11 +5,11 @@
  * however forged, makes the sweep touch anything else.
  */
 #include "cache_fixture.h"
+#include "cache_helper.h"
 
 #include <base/text.h>
 #include <cache/claim.h>
 #include <cache/ingest.h>
-#include <cache/lock.h>
 
 #include <string.h>
 #include <sys/wait.h>
@@ -17,7 +17,8 @@
 
 #define WITH_CACHE(test) cmocka_unit_test_setup_teardown(test, make_cache, remove_cache)
 #define FOLDER "models--org--name"
-#define CLAIM ".hubcache/transfers/" FOLDER "/" HELLO_GIT
+#define CLAIMS ".hubcache/transfers/" FOLDER
+#define CLAIM CLAIMS "/" HELLO_GIT
 #define INCOMPLETE HELLO_GIT ".01234567.incomplete"
 
 static int64_t now_ms(void)
@@ -28,6 +29,18 @@ static int64_t now_ms(void)
 static unsigned sweep_after(struct fixture *f, int64_t ms)
 {
     return hc_claim_sweep(f->cache, now_ms() + ms);
+}
+
+/* NULL when somebody else has one. */
+static struct hc_claim *make_claim(struct fixture *f, struct hc_pieces *pieces,
+                                   bool takes_over)
+{
+    const struct hc_claim_wish wish = {&f->repo, HELLO_GIT, pieces, takes_over};
+    struct hc_claim *claim = NULL;
+    int made = hc_claim_make(f->cache, &wish, &claim, &f->err);
+
+    assert_int_equal(made, claim ? 1 : 0);
+    return claim;
 }
 
 /* A claim of another host, with a heartbeat of now. */
@@ -51,7 +64,7 @@ static void crash_in_mid_transfer(struct fixture *f)
     assert_true(child >= 0);
     if (child == 0) {
         struct hc_ingest *ingest =
-            hc_ingest_begin(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
+            begin_ingest(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
 
         _exit(ingest && hc_ingest_write(ingest, 0, "he", 2, &f->err) == 0 ? 0 : 1);
     }
@@ -62,9 +75,8 @@ static void crash_in_mid_transfer(struct fixture *f)
 static void a_claim_says_who_fetches_what(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, &f->err);
-    HC_AUTO(hc_claim) *claim =
-        hc_claim_make(f->cache, &f->repo, HELLO_GIT, pieces, &f->err);
+    HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
+    HC_AUTO(hc_claim) *claim = make_claim(f, pieces, false);
     HC_AUTO_FREE char *text = temp_dir_read(f->dir, CLAIM);
     char pid[32];
 
@@ -82,32 +94,67 @@ static void a_claim_says_who_fetches_what(void **state)
 static void a_dropped_claim_is_gone(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, &f->err);
+    HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
 
-    hc_claim_drop(hc_claim_make(f->cache, &f->repo, HELLO_GIT, pieces, &f->err));
+    hc_claim_drop(make_claim(f, pieces, false));
     assert_false(temp_dir_has(f->dir, CLAIM));
     hc_claim_drop(NULL);
 }
 
-static void dropping_leaves_the_claim_of_a_successor(void **state)
+static void a_claim_that_lives_is_in_the_way_of_another(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, &f->err);
-    struct hc_claim *one = hc_claim_make(f->cache, &f->repo, HELLO_GIT, pieces, &f->err);
-    struct hc_claim *two = hc_claim_make(f->cache, &f->repo, HELLO_GIT, pieces, &f->err);
+    HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
+    struct hc_claim *one = make_claim(f, pieces, false);
 
+    assert_non_null(one);
+    assert_null(make_claim(f, pieces, false));
+    hc_claim_drop(one);
+    one = make_claim(f, pieces, false);
+    assert_non_null(one);
+    hc_claim_drop(one);
+}
+
+static void what_was_taken_over_tidies_up_after_itself(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
+    struct hc_claim *one = make_claim(f, pieces, false);
+    struct hc_claim *two = make_claim(f, pieces, true);
+
+    assert_non_null(two);
+    assert_int_equal(temp_dir_count(f->dir, CLAIMS), 2);
     hc_claim_drop(one);
     assert_true(temp_dir_has(f->dir, CLAIM));
+    assert_int_equal(temp_dir_count(f->dir, CLAIMS), 1);
     hc_claim_drop(two);
-    assert_false(temp_dir_has(f->dir, CLAIM));
+    assert_int_equal(temp_dir_count(f->dir, CLAIMS), 0);
+}
+
+static void what_was_taken_over_is_swept_when_its_owner_is_gone(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
+    struct hc_claim *claim;
+
+    temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, "he");
+    claim_elsewhere(f, INCOMPLETE);
+    claim = make_claim(f, pieces, true);
+    assert_non_null(claim);
+    assert_int_equal(sweep_after(f, 0), 0);
+    assert_int_equal(temp_dir_count(f->dir, CLAIMS), 2);
+    assert_int_equal(sweep_after(f, HC_CLAIM_STALE_MS + 10000), 1);
+    assert_false(temp_dir_has(f->dir, FOLDER "/blobs/" INCOMPLETE));
+    assert_int_equal(temp_dir_count(f->dir, CLAIMS), 1);
+    assert_true(temp_dir_has(f->dir, CLAIM));
+    hc_claim_drop(claim);
 }
 
 static void a_beat_soon_after_another_writes_nothing(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, &f->err);
-    HC_AUTO(hc_claim) *claim =
-        hc_claim_make(f->cache, &f->repo, HELLO_GIT, pieces, &f->err);
+    HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
+    HC_AUTO(hc_claim) *claim = make_claim(f, pieces, false);
     HC_AUTO_FREE char *text = NULL;
 
     hc_pieces_add(pieces, 0, 3);
@@ -120,11 +167,11 @@ static void a_beat_soon_after_another_writes_nothing(void **state)
 static void a_volume_that_refuses_claims_is_no_failure(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, &f->err);
+    HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
     struct hc_claim *claim;
 
     make_read_only(f);
-    claim = hc_claim_make(f->cache, &f->repo, HELLO_GIT, pieces, &f->err);
+    claim = make_claim(f, pieces, false);
     make_writable(f);
     assert_non_null(claim);
     hc_claim_beat(claim);
@@ -135,9 +182,8 @@ static void a_volume_that_refuses_claims_is_no_failure(void **state)
 static void a_mebibyte_makes_a_beat(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_pieces) *pieces = hc_pieces_new(4 << 20, &f->err);
-    HC_AUTO(hc_claim) *claim =
-        hc_claim_make(f->cache, &f->repo, HELLO_GIT, pieces, &f->err);
+    HC_AUTO(hc_pieces) *pieces = hc_pieces_new(4 << 20, 0, &f->err);
+    HC_AUTO(hc_claim) *claim = make_claim(f, pieces, false);
     HC_AUTO_FREE char *text = NULL;
 
     hc_pieces_add(pieces, 0, 1 << 20);
@@ -164,7 +210,7 @@ static void a_new_transfer_of_the_same_blob_sweeps_the_old_one(void **state)
     struct hc_ingest *ingest;
 
     crash_in_mid_transfer(f);
-    ingest = hc_ingest_begin(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
+    ingest = begin_ingest(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
     assert_non_null(ingest);
     assert_int_equal(temp_dir_count(f->dir, FOLDER "/blobs"), 1);
     hc_ingest_drop(ingest);
@@ -174,7 +220,7 @@ static void a_new_transfer_of_the_same_blob_sweeps_the_old_one(void **state)
 static void a_living_transfer_is_left_alone(void **state)
 {
     struct fixture *f = *state;
-    struct hc_ingest *ingest = hc_ingest_begin(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
+    struct hc_ingest *ingest = begin_ingest(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
 
     assert_non_null(ingest);
     assert_int_equal(sweep_after(f, 10 * (int64_t)HC_CLAIM_STALE_MS), 0);
@@ -199,7 +245,7 @@ static void another_hosts_transfer_is_swept_when_its_heart_stops(void **state)
 static void a_blob_that_is_locked_is_left_alone(void **state)
 {
     struct fixture *f = *state;
-    struct hc_lock *lock = hc_lock_take(f->cache, &f->repo, HELLO_GIT, NULL, &f->err);
+    struct hc_lock *lock = take_lock(f->cache, &f->repo, HELLO_GIT);
 
     assert_non_null(lock);
     crash_in_mid_transfer(f);
@@ -283,7 +329,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_CACHE(a_claim_says_who_fetches_what),
         WITH_CACHE(a_dropped_claim_is_gone),
-        WITH_CACHE(dropping_leaves_the_claim_of_a_successor),
+        WITH_CACHE(a_claim_that_lives_is_in_the_way_of_another),
+        WITH_CACHE(what_was_taken_over_tidies_up_after_itself),
+        WITH_CACHE(what_was_taken_over_is_swept_when_its_owner_is_gone),
         WITH_CACHE(a_beat_soon_after_another_writes_nothing),
         WITH_CACHE(a_mebibyte_makes_a_beat),
         WITH_CACHE(a_volume_that_refuses_claims_is_no_failure),

@@ -5,6 +5,7 @@
  * own token only. One thread plays all the parts, so that every order of events is the
  * same on each run.
  */
+#include "cache_helper.h"
 #include "test.h"
 
 #include <base/error.h>
@@ -76,10 +77,9 @@ static int wait_as(struct fixture *f, struct hc_flight *flight, const char *toke
 /* Puts a lock and the first bytes of a blob on board. */
 static void load(struct fixture *f, struct hc_flight *flight)
 {
-    struct hc_cargo cargo = {.lock =
-                                 hc_lock_take(f->cache, &f->repo, etag, NULL, &f->err),
+    struct hc_cargo cargo = {.lock = take_lock(f->cache, &f->repo, etag),
                              .ingest =
-                                 hc_ingest_begin(f->cache, &f->repo, etag, 100, &f->err)};
+                                 begin_ingest(f->cache, &f->repo, etag, 100, &f->err)};
 
     assert_non_null(cargo.lock);
     assert_non_null(cargo.ingest);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: the lock is the Hub clients' own, is waited for as long as somebody waits, and
- * is never the reason why a volume without locks cannot be used.
+ * Promise: the lock is the Hub clients' own, and is never the reason why a volume without
+ * locks cannot be used.
  */
 #include "cache_fixture.h"
 
@@ -9,8 +9,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -49,9 +47,16 @@ static int work_again(void **state)
     return remove_cache(state);
 }
 
-static struct hc_lock *take(struct fixture *f, struct hc_call *call)
+/* NULL when the volume refuses. A file that is replaced just then is tried again. */
+static struct hc_lock *take(struct fixture *f)
 {
-    return hc_lock_take(f->cache, &f->repo, HELLO_GIT, call, &f->err);
+    HC_AUTO(hc_lock) *lock = hc_lock_new(f->cache, &f->repo, HELLO_GIT, &f->err);
+    int taken;
+
+    do
+        taken = hc_lock_try(lock, &f->err);
+    while (taken == 0);
+    return taken == 1 ? hc_take(&lock) : NULL;
 }
 
 /* Another client has the lock. */
@@ -74,7 +79,7 @@ static bool is_held(const struct fixture *f)
 static void a_taken_lock_is_held_until_it_is_released(void **state)
 {
     struct fixture *f = *state;
-    struct hc_lock *lock = take(f, NULL);
+    struct hc_lock *lock = take(f);
 
     assert_non_null(lock);
     assert_true(is_held(f));
@@ -86,7 +91,7 @@ static void a_taken_lock_is_held_until_it_is_released(void **state)
 static void other_clients_see_that_it_is_taken(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_lock) *lock = take(f, NULL);
+    HC_AUTO(hc_lock) *lock = take(f);
     HC_AUTO_CLOSE int fd = openat(hc_cache_fd(f->cache), LOCK, O_RDWR | O_CLOEXEC);
 
     assert_non_null(lock);
@@ -100,7 +105,7 @@ static void the_file_stays_empty_and_writable_for_the_group(void **state)
     struct fixture *f = *state;
     mode_t old = umask(077);
 
-    hc_lock_release(take(f, NULL));
+    hc_lock_release(take(f));
     (void)umask(old);
     assert_content(f, LOCK, "");
     assert_int_equal(mode_of(f, LOCK), 0664);
@@ -114,96 +119,52 @@ static void asking_makes_no_file(void **state)
     assert_false(temp_dir_has(f->dir, ".locks"));
 }
 
-static void waiting_ends_at_the_deadline(void **state)
-{
-    struct fixture *f = *state;
-    HC_AUTO_CLOSE int other = lock_as_another_client(f);
-    HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 120);
-
-    assert_true(other >= 0);
-    assert_null(take(f, call));
-    assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
-}
-
-static void nobody_waits_for_one_who_gave_up(void **state)
-{
-    struct fixture *f = *state;
-    HC_AUTO_CLOSE int other = lock_as_another_client(f);
-    HC_AUTO(hc_call) *call = hc_call_new(HC_NO_DEADLINE);
-
-    assert_true(other >= 0);
-    hc_call_cancel(call);
-    assert_null(take(f, call));
-    assert_int_equal(f->err.reason, HC_CANCELLED);
-}
-
-struct waiter {
-    struct fixture *f;
-    atomic_bool has_it;
-    bool failed;
-};
-
-static void *wait_for_lock(void *argument)
-{
-    struct waiter *waiter = argument;
-    struct hc_error err;
-    HC_AUTO(hc_lock) *lock =
-        hc_lock_take(waiter->f->cache, &waiter->f->repo, HELLO_GIT, NULL, &err);
-
-    waiter->failed = !lock;
-    atomic_store(&waiter->has_it, true);
-    return NULL;
-}
-
-static void whoever_waits_gets_it_after_the_release(void **state)
-{
-    struct fixture *f = *state;
-    int other = lock_as_another_client(f);
-    struct waiter waiter = {.f = f};
-    pthread_t thread;
-
-    assert_int_equal(pthread_create(&thread, NULL, wait_for_lock, &waiter), 0);
-    assert_false(atomic_load(&waiter.has_it));
-    assert_int_equal(close(other), 0);
-    assert_int_equal(pthread_join(thread, NULL), 0);
-    assert_false(waiter.failed);
-}
-
-static void a_lock_file_that_was_removed_meanwhile_is_not_waited_for(void **state)
-{
-    struct fixture *f = *state;
-    int other = lock_as_another_client(f);
-    struct waiter waiter = {.f = f};
-    pthread_t thread;
-
-    assert_int_equal(pthread_create(&thread, NULL, wait_for_lock, &waiter), 0);
-    assert_int_equal(unlinkat(hc_cache_fd(f->cache), LOCK, 0), 0);
-    assert_int_equal(close(other), 0);
-    assert_int_equal(pthread_join(thread, NULL), 0);
-    assert_false(waiter.failed);
-    assert_true(temp_dir_has(f->dir, LOCK));
-}
-
 static void a_lock_file_that_was_removed_as_it_was_locked_is_made_anew(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_lock) *lock = NULL;
 
     removing_root = hc_cache_fd(f->cache);
-    lock = take(f, NULL);
+    lock = take(f);
     assert_non_null(lock);
     assert_true(temp_dir_has(f->dir, LOCK));
+    assert_true(is_held(f));
+}
+
+static void somebody_elses_lock_is_not_ours(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_lock) *lock = hc_lock_new(f->cache, &f->repo, HELLO_GIT, &f->err);
+    int other = lock_as_another_client(f);
+
+    assert_int_equal(hc_lock_try(lock, &f->err), 0);
+    assert_int_equal(hc_lock_try(lock, &f->err), 0);
+    assert_int_equal(close(other), 0);
+    assert_int_equal(hc_lock_try(lock, &f->err), 1);
+    assert_int_equal(hc_lock_try(lock, &f->err), 1);
+}
+
+static void a_lock_that_is_replaced_keeps_nobody_waiting(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_lock) *lock = hc_lock_new(f->cache, &f->repo, HELLO_GIT, &f->err);
+    HC_AUTO_CLOSE int other = lock_as_another_client(f);
+
+    assert_true(other >= 0);
+    assert_int_equal(hc_lock_try(lock, &f->err), 0);
+    hc_lock_replace(lock);
+    assert_int_equal(hc_lock_try(lock, &f->err), 1);
     assert_true(is_held(f));
 }
 
 static void threads_exclude_each_other(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_lock) *lock = take(f, NULL);
-    HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 60);
+    HC_AUTO(hc_lock) *lock = take(f);
+    HC_AUTO(hc_lock) *second = hc_lock_new(f->cache, &f->repo, HELLO_GIT, &f->err);
 
     assert_non_null(lock);
-    assert_null(take(f, call));
+    assert_int_equal(hc_lock_try(second, &f->err), 0);
 }
 
 static void where_there_is_no_flock_everybody_has_the_lock(void **state)
@@ -215,7 +176,7 @@ static void where_there_is_no_flock_everybody_has_the_lock(void **state)
         struct hc_lock *lock;
 
         flock_errno = refusals[i];
-        lock = take(f, NULL);
+        lock = take(f);
         assert_non_null(lock);
         assert_false(is_held(f));
         hc_lock_release(lock);
@@ -229,7 +190,7 @@ static void a_symlink_in_place_of_the_lock_is_refused(void **state)
     temp_dir_write(f->dir, "victim", "x");
     temp_dir_write(f->dir, ".locks/models--org--name/other", "");
     assert_int_equal(symlinkat("../../victim", hc_cache_fd(f->cache), LOCK), 0);
-    assert_null(take(f, NULL));
+    assert_null(take(f));
     assert_int_equal(f->err.reason, HC_CACHE_IO);
     assert_content(f, "victim", "x");
 }
@@ -240,7 +201,7 @@ static void a_read_only_volume_is_named(void **state)
     struct hc_lock *lock;
 
     make_read_only(f);
-    lock = take(f, NULL);
+    lock = take(f);
     make_writable(f);
     assert_null(lock);
     assert_int_equal(f->err.reason, HC_CACHE_READ_ONLY);
@@ -254,11 +215,9 @@ int main(void)
         WITH_CACHE(other_clients_see_that_it_is_taken),
         WITH_CACHE(the_file_stays_empty_and_writable_for_the_group),
         WITH_CACHE(asking_makes_no_file),
-        WITH_CACHE(waiting_ends_at_the_deadline),
-        WITH_CACHE(nobody_waits_for_one_who_gave_up),
-        WITH_CACHE(whoever_waits_gets_it_after_the_release),
-        WITH_CACHE(a_lock_file_that_was_removed_meanwhile_is_not_waited_for),
         WITH_CACHE(a_lock_file_that_was_removed_as_it_was_locked_is_made_anew),
+        WITH_CACHE(somebody_elses_lock_is_not_ours),
+        WITH_CACHE(a_lock_that_is_replaced_keeps_nobody_waiting),
         WITH_CACHE(threads_exclude_each_other),
         cmocka_unit_test_setup_teardown(where_there_is_no_flock_everybody_has_the_lock,
                                         make_cache, work_again),

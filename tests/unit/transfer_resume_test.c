@@ -3,6 +3,7 @@
  * The promise: what has arrived of a blob is not fetched again, whoever ended the
  * transfer that brought it: the last waiter who left, a Hub that went away, or kill -9.
  */
+#include "cache_helper.h"
 #include "transfer_fixture.h"
 
 #include <cache/ingest.h>
@@ -116,7 +117,7 @@ static void crash_with(struct fixture *f, int value, size_t count)
     assert_true(child >= 0);
     if (child == 0) {
         struct hc_ingest *ingest =
-            hc_ingest_begin(f->cache, &f->repo, metadata.etag, metadata.size, &f->err);
+            begin_ingest(f->cache, &f->repo, metadata.etag, metadata.size, &f->err);
         char *bytes = malloc(count);
 
         memset(bytes, value, count);

@@ -4,10 +4,10 @@
  * and it goes on as long as one of them waits. Threads meet at the blob's own lock, which
  * the test holds until all are aboard, or at a stalled answer: nothing depends on timing.
  */
+#include "cache_helper.h"
 #include "transfer_fixture.h"
 
 #include <base/auto.h>
-#include <cache/lock.h>
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -76,7 +76,7 @@ static void many_callers_cost_one_transfer(void **state)
 {
     struct fixture *f = *state;
     const struct hc_metadata metadata = ask_about(f, "small.bin");
-    struct hc_lock *lock = hc_lock_take(f->cache, &f->repo, metadata.etag, NULL, &f->err);
+    struct hc_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
     struct fetcher fetchers[THREADS] = {0};
     uint64_t fetched = 0;
 
@@ -99,7 +99,7 @@ static void what_another_process_brought_is_not_fetched(void **state)
 {
     struct fixture *f = *state;
     const struct hc_metadata metadata = ask_about(f, "small.bin");
-    struct hc_lock *lock = hc_lock_take(f->cache, &f->repo, metadata.etag, NULL, &f->err);
+    struct hc_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
     struct fetcher fetcher = {0};
     char blob[PATH_MAX];
     char *bytes = malloc(SMALL_SIZE + 1);
@@ -175,7 +175,7 @@ static void a_failure_reaches_all_who_wait(void **state)
 {
     struct fixture *f = *state;
     const struct hc_metadata metadata = ask_about(f, "small.bin");
-    struct hc_lock *lock = hc_lock_take(f->cache, &f->repo, metadata.etag, NULL, &f->err);
+    struct hc_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
     struct fetcher fetchers[THREADS] = {0};
 
     inject(f, (struct test_hub_rule){.on_cdn = true,
@@ -198,7 +198,7 @@ static void a_good_token_is_not_spoilt_by_bad_ones(void **state)
 {
     struct fixture *f = *state;
     const struct hc_metadata metadata = ask_about(f, "small.bin");
-    struct hc_lock *lock = hc_lock_take(f->cache, &f->repo, metadata.etag, NULL, &f->err);
+    struct hc_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
     struct fetcher fetchers[THREADS] = {0};
 
     test_hub_set_access(f->server, "models/org/m", TEST_HUB_GATED);

@@ -57,6 +57,9 @@ struct hc_settings {
 
     /* Blobs of more bytes come in parts over several connections */
     uint64_t min_split_size;
+
+    /* Who fetches a blob elsewhere and stands still for so long loses it, 30 s if zero */
+    int64_t takeover_ms;
 };
 
 /* The defaults of these two, also when they are zero. */

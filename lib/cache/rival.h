@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Somebody else who fetches a blob that we want: another process of ours, known by its
+ * claim, or another client, known by the file that grows. How far it is, and whether it
+ * still moves. Clocks of other hosts are not believed: what counts is that something
+ * changed while we looked. The time is an argument; not thread-safe.
+ */
+#ifndef HC_CACHE_RIVAL_H
+#define HC_CACHE_RIVAL_H
+
+#include "cache.h"
+
+#include <stdint.h>
+
+struct hc_rival {
+    const struct hc_cache *cache; /* borrowed, as the next two */
+    const struct hc_repo *repo;
+    const char *etag;
+    bool is_ours;   /* only a claim counts, not what other clients write */
+    bool is_there;  /* there is a claim or a file */
+    uint64_t bytes; /* that it has */
+    uint64_t trace; /* differs when anything moved */
+    int64_t moved_ms;
+    int64_t looked_ms;
+};
+
+void hc_rival_init(struct hc_rival *rival, const struct hc_cache *cache,
+                   const struct hc_repo *repo, const char *etag, int64_t now_ms);
+
+/* Looks, four times a second at most; false when it had looked shortly before. */
+bool hc_rival_look(struct hc_rival *rival, int64_t now_ms);
+
+/* For how long nothing has moved. */
+int64_t hc_rival_still_ms(const struct hc_rival *rival, int64_t now_ms);
+
+#endif

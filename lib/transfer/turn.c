@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Both ways of waiting look every so often; no filesystem that is shared between hosts
+ * would wake us.
+ */
+#include "turn.h"
+
+#include <base/call.h>
+#include <base/error.h>
+#include <cache/blob.h>
+#include <cache/rival.h>
+
+enum { POLL_MS = 50 };
+
+static void start(const struct hc_turn *turn, struct hc_rival *rival, int64_t now_ms)
+{
+    hc_rival_init(rival, turn->cache, turn->wanted->repo, turn->wanted->etag, now_ms);
+}
+
+static void watch(const struct hc_turn *turn, struct hc_rival *rival)
+{
+    if (hc_rival_look(rival, hc_monotonic_ms()) && turn->sight)
+        turn->sight(turn->ctx, &(const struct hc_arrival){rival->bytes, rival->is_there});
+}
+
+static void finish(struct hc_turn *turn, int64_t began_ms)
+{
+    turn->waited_ms += hc_monotonic_ms() - began_ms;
+    if (turn->sight)
+        turn->sight(turn->ctx, &(const struct hc_arrival){0});
+}
+
+int hc_turn_is_there(const struct hc_turn *turn, struct hc_error *err)
+{
+    const struct hc_wanted *wanted = turn->wanted;
+    uint64_t size;
+    int found;
+
+    if (wanted->force)
+        return 0;
+    found = hc_blob_find(turn->cache, wanted->repo, wanted->etag, &size, err);
+    return found == 1 ? size == wanted->size : found;
+}
+
+static int await_lock(struct hc_turn *turn, struct hc_lock *lock, struct hc_rival *rival,
+                      struct hc_error *err)
+{
+    int taken;
+
+    while ((taken = hc_lock_try(lock, err)) == 0) {
+        watch(turn, rival);
+        if (hc_rival_still_ms(rival, hc_monotonic_ms()) >= turn->takeover_ms) {
+            turn->takes_over = true;
+            hc_lock_replace(lock);
+        } else if (hc_call_pause(turn->call, POLL_MS, err) < 0) {
+            return -1;
+        }
+    }
+    return taken < 0 ? -1 : 0;
+}
+
+struct hc_lock *hc_turn_lock(struct hc_turn *turn, struct hc_error *err)
+{
+    HC_AUTO(hc_lock) *lock =
+        hc_lock_new(turn->cache, turn->wanted->repo, turn->wanted->etag, err);
+    int64_t began_ms = hc_monotonic_ms();
+    struct hc_rival rival;
+    int taken;
+
+    if (!lock || hc_call_check(turn->call, err) < 0)
+        return NULL;
+    taken = hc_lock_try(lock, err);
+    if (taken == 0) {
+        start(turn, &rival, began_ms);
+        taken = await_lock(turn, lock, &rival, err) < 0 ? -1 : 1;
+        finish(turn, began_ms);
+    }
+    return taken < 0 ? NULL : hc_take(&lock);
+}
+
+int hc_turn_await(struct hc_turn *turn, struct hc_error *err)
+{
+    int64_t began_ms = hc_monotonic_ms();
+    struct hc_rival rival;
+    int result = 0;
+
+    start(turn, &rival, began_ms);
+    rival.is_ours = true;
+    do {
+        watch(turn, &rival);
+        result = rival.is_there ? hc_turn_is_there(turn, err) : 1;
+        if (result != 0)
+            break;
+        turn->takes_over =
+            hc_rival_still_ms(&rival, hc_monotonic_ms()) >= HC_TURN_LEASE_MS;
+        if (!turn->takes_over)
+            result = hc_call_pause(turn->call, POLL_MS, err);
+    } while (result == 0 && !turn->takes_over);
+    finish(turn, began_ms);
+    return result < 0 ? -1 : 0;
+}

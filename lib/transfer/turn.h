@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Whose turn it is to bring a blob, among processes. The lock says so, and where locks do
+ * nothing the claim does (claim.h). Whoever is at it is watched meanwhile: how far it is,
+ * for those who wait, and whether it still moves. Who stands still for too long, with the
+ * lock in its hand, loses its turn.
+ */
+#ifndef HC_TRANSFER_TURN_H
+#define HC_TRANSFER_TURN_H
+
+#include "transfer.h"
+
+#include <cache/lock.h>
+
+enum {
+    HC_TURN_TAKEOVER_MS = 30000, /* who has the lock may stand still for so long */
+    HC_TURN_LEASE_MS = 5000      /* and who has a claim only */
+};
+
+struct hc_turn {
+    const struct hc_cache *cache;
+    const struct hc_wanted *wanted;
+    struct hc_call *call;
+    int64_t takeover_ms;
+    /* Told now and then how far another process is. */
+    void (*sight)(void *ctx, const struct hc_arrival *elsewhere);
+    void *ctx;
+    bool takes_over;   /* somebody stood still for too long: go on without him */
+    int64_t waited_ms; /* for others, in all */
+};
+
+/* 1 when the blob is there as wanted. */
+int hc_turn_is_there(const struct hc_turn *turn, struct hc_error *err);
+
+/* Waits until the lock is ours, or `call` ends. NULL on failure. */
+struct hc_lock *hc_turn_lock(struct hc_turn *turn, struct hc_error *err);
+
+/*
+ * With the lock in hand, and somebody else's claim in the way: waits until it is gone, or
+ * the blob is there, or it stands still, which sets `takes_over`.
+ */
+int hc_turn_await(struct hc_turn *turn, struct hc_error *err);
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Beginning what the cache lets one do, in a word.
+ */
+#ifndef HC_UNIT_CACHE_HELPER_H
+#define HC_UNIT_CACHE_HELPER_H
+
+#include "test.h"
+
+#include <cache/ingest.h>
+#include <cache/lock.h>
+
+/* The lock of a blob that nobody has. */
+static inline struct hc_lock *take_lock(const struct hc_cache *cache,
+                                        const struct hc_repo *repo, const char *etag)
+{
+    struct hc_error err;
+    struct hc_lock *lock = hc_lock_new(cache, repo, etag, &err);
+
+    assert_non_null(lock);
+    assert_int_equal(hc_lock_try(lock, &err), 1);
+    return lock;
+}
+
+/* NULL also when somebody else is at it; then `err` is as it was. */
+static inline struct hc_ingest *begin_ingest(const struct hc_cache *cache,
+                                             const struct hc_repo *repo, const char *etag,
+                                             uint64_t size, struct hc_error *err)
+{
+    const struct hc_ingest_plan plan = {.repo = repo, .etag = etag, .size = size};
+    struct hc_ingest *ingest = NULL;
+
+    return hc_ingest_begin(cache, &plan, &ingest, err) == 1 ? ingest : NULL;
+}
+
+/* From whoever is at it, and may go on all the same. */
+static inline struct hc_ingest *take_ingest_over(const struct hc_cache *cache,
+                                                 const struct hc_repo *repo,
+                                                 const char *etag, uint64_t size)
+{
+    const struct hc_ingest_plan plan = {.repo = repo,
+                                        .etag = etag,
+                                        .size = size,
+                                        .takes_over = true};
+    struct hc_ingest *ingest = NULL;
+    struct hc_error err;
+
+    assert_int_equal(hc_ingest_begin(cache, &plan, &ingest, &err), 1);
+    return ingest;
+}
+
+#endif

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Promise: whoever fetches a blob is waited for as long as he moves and somebody waits;
+ * how far he is, is seen; who stands still loses his turn; and where locks do nothing,
+ * claims keep the turns.
+ */
+#include "cache_fixture.h"
+#include "cache_helper.h"
+
+#include <base/text.h>
+#include <cache/claim.h>
+#include <cache/heart.h>
+#include <transfer/turn.h>
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+
+#define WITH_CACHE(test) cmocka_unit_test_setup_teardown(test, make_cache, remove_cache)
+#define FOLDER "models--org--name"
+#define LOCK ".locks/" FOLDER "/" HELLO_GIT ".lock"
+#define CLAIM ".hubcache/transfers/" FOLDER "/" HELLO_GIT
+#define INCOMPLETE HELLO_GIT ".01234567.incomplete"
+
+enum { SOON_MS = 300, NEVER_MS = 1000000 };
+
+/* What was seen of others: the last that was there. */
+struct seen {
+    atomic_uint_least64_t bytes;
+    atomic_bool is_elsewhere;
+};
+
+static void sight(void *ctx, const struct hc_arrival *elsewhere)
+{
+    struct seen *seen = ctx;
+
+    if (!elsewhere->is_elsewhere)
+        return;
+    atomic_store(&seen->bytes, elsewhere->bytes);
+    atomic_store(&seen->is_elsewhere, true);
+}
+
+static struct hc_wanted wanted_of(const struct fixture *f)
+{
+    return (struct hc_wanted){.repo = &f->repo, .etag = HELLO_GIT, .size = 5};
+}
+
+static struct hc_turn turn_of(const struct fixture *f, const struct hc_wanted *wanted)
+{
+    return (struct hc_turn){.cache = f->cache, .wanted = wanted, .takeover_ms = NEVER_MS};
+}
+
+/* Another client has the lock. */
+static int lock_as_another_client(const struct fixture *f)
+{
+    int fd;
+
+    temp_dir_write(f->dir, LOCK, "");
+    fd = openat(hc_cache_fd(f->cache), LOCK, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
+    return fd;
+}
+
+static void claim_elsewhere(const struct fixture *f, unsigned bytes)
+{
+    char text[512];
+
+    assert_true(hc_format(text, sizeof text,
+                          "host=elsewhere.invalid\npid=1\nstart=1\nincomplete=" INCOMPLETE
+                          "\nsize=5\nbytes=%u\nranges=0-%u\n",
+                          bytes, bytes) > 0);
+    temp_dir_write(f->dir, CLAIM, text);
+}
+
+static void waiting_ends_at_the_deadline(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_wanted wanted = wanted_of(f);
+    struct hc_turn turn = turn_of(f, &wanted);
+    HC_AUTO_CLOSE int other = lock_as_another_client(f);
+    HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 120);
+
+    assert_true(other >= 0);
+    turn.call = call;
+    assert_null(hc_turn_lock(&turn, &f->err));
+    assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
+    assert_true(turn.waited_ms >= 100);
+}
+
+static void nobody_waits_for_one_who_gave_up(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_wanted wanted = wanted_of(f);
+    struct hc_turn turn = turn_of(f, &wanted);
+    HC_AUTO_CLOSE int other = lock_as_another_client(f);
+    HC_AUTO(hc_call) *call = hc_call_new(HC_NO_DEADLINE);
+
+    assert_true(other >= 0);
+    hc_call_cancel(call);
+    turn.call = call;
+    assert_null(hc_turn_lock(&turn, &f->err));
+    assert_int_equal(f->err.reason, HC_CANCELLED);
+}
+
+struct waiter {
+    struct fixture *f;
+    struct hc_turn turn;
+    struct seen seen;
+    pthread_t thread;
+    bool has_lock;
+};
+
+static void *wait_for_lock(void *argument)
+{
+    struct waiter *waiter = argument;
+    struct hc_error err;
+    HC_AUTO(hc_lock) *lock = hc_turn_lock(&waiter->turn, &err);
+
+    waiter->has_lock = lock != NULL;
+    return NULL;
+}
+
+static void start(struct waiter *waiter, struct fixture *f,
+                  const struct hc_wanted *wanted)
+{
+    *waiter = (struct waiter){.f = f, .turn = turn_of(f, wanted)};
+    waiter->turn.sight = sight;
+    waiter->turn.ctx = &waiter->seen;
+    assert_int_equal(pthread_create(&waiter->thread, NULL, wait_for_lock, waiter), 0);
+}
+
+static void expect_lock(struct waiter *waiter)
+{
+    assert_int_equal(pthread_join(waiter->thread, NULL), 0);
+    assert_true(waiter->has_lock);
+}
+
+/* Until the waiter has seen that many bytes of somebody else. */
+static void await_sight(struct waiter *waiter, uint64_t bytes)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+    int64_t give_up = hc_monotonic_ms() + 20000;
+
+    while (!atomic_load(&waiter->seen.is_elsewhere) ||
+           atomic_load(&waiter->seen.bytes) != bytes) {
+        assert_true(hc_monotonic_ms() < give_up);
+        (void)nanosleep(&moment, NULL);
+    }
+}
+
+static void whoever_waits_gets_it_after_the_release(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_wanted wanted = wanted_of(f);
+    int other = lock_as_another_client(f);
+    struct waiter waiter;
+
+    start(&waiter, f, &wanted);
+    assert_int_equal(close(other), 0);
+    expect_lock(&waiter);
+    assert_false(waiter.turn.takes_over);
+}
+
+static void a_lock_file_that_was_removed_meanwhile_is_not_waited_for(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_wanted wanted = wanted_of(f);
+    HC_AUTO_CLOSE int other = lock_as_another_client(f);
+    struct waiter waiter;
+
+    assert_true(other >= 0);
+    start(&waiter, f, &wanted);
+    assert_int_equal(unlinkat(hc_cache_fd(f->cache), LOCK, 0), 0);
+    expect_lock(&waiter);
+    assert_true(temp_dir_has(f->dir, LOCK));
+}
+
+static void how_far_a_replica_is_can_be_seen(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_wanted wanted = wanted_of(f);
+    int other = lock_as_another_client(f);
+    struct waiter waiter;
+
+    claim_elsewhere(f, 2);
+    start(&waiter, f, &wanted);
+    await_sight(&waiter, 2);
+    claim_elsewhere(f, 4);
+    await_sight(&waiter, 4);
+    assert_int_equal(close(other), 0);
+    expect_lock(&waiter);
+}
+
+static void how_far_another_client_is_can_be_seen(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_wanted wanted = wanted_of(f);
+    int other = lock_as_another_client(f);
+    struct waiter waiter;
+
+    temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, "hel");
+    start(&waiter, f, &wanted);
+    await_sight(&waiter, 3);
+    assert_int_equal(close(other), 0);
+    expect_lock(&waiter);
+}
+
+static void who_stands_still_loses_the_lock(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_wanted wanted = wanted_of(f);
+    struct hc_turn turn = turn_of(f, &wanted);
+    HC_AUTO_CLOSE int other = lock_as_another_client(f);
+    HC_AUTO(hc_lock) *lock = NULL;
+
+    assert_true(other >= 0);
+    claim_elsewhere(f, 2);
+    turn.takeover_ms = SOON_MS;
+    lock = hc_turn_lock(&turn, &f->err);
+    assert_non_null(lock);
+    assert_true(turn.takes_over);
+    assert_true(turn.waited_ms >= SOON_MS);
+    assert_true(hc_lock_is_held(f->cache, f->repo.folder, HELLO_GIT));
+}
+
+static void who_moves_keeps_the_lock(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_wanted wanted = wanted_of(f);
+    HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
+    const struct hc_claim_wish wish = {&f->repo, HELLO_GIT, pieces, false};
+    struct hc_turn turn = turn_of(f, &wanted);
+    HC_AUTO_CLOSE int other = lock_as_another_client(f);
+    HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 4 * HC_HEART_MS);
+    struct hc_claim *claim = NULL;
+
+    assert_true(other >= 0);
+    assert_int_equal(hc_claim_make(f->cache, &wish, &claim, &f->err), 1);
+    turn.call = call;
+    turn.takeover_ms = 2 * HC_HEART_MS + 500; /* its heart beats, though no byte comes */
+    assert_null(hc_turn_lock(&turn, &f->err));
+    assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
+    hc_claim_drop(claim);
+}
+
+static void a_claim_that_goes_is_not_waited_for(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_wanted wanted = wanted_of(f);
+    struct hc_turn turn = turn_of(f, &wanted);
+
+    assert_int_equal(hc_turn_await(&turn, &f->err), 0);
+    assert_false(turn.takes_over);
+}
+
+static void a_blob_that_is_there_is_not_waited_for(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_wanted wanted = wanted_of(f);
+    struct hc_turn turn = turn_of(f, &wanted);
+
+    claim_elsewhere(f, 2);
+    temp_dir_write(f->dir, FOLDER "/blobs/" HELLO_GIT, "hello");
+    assert_int_equal(hc_turn_await(&turn, &f->err), 0);
+    assert_false(turn.takes_over);
+}
+
+static void a_claim_that_stands_still_is_taken_over(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_wanted wanted = wanted_of(f);
+    struct hc_turn turn = turn_of(f, &wanted);
+
+    claim_elsewhere(f, 2);
+    assert_int_equal(hc_turn_await(&turn, &f->err), 0);
+    assert_true(turn.takes_over);
+    assert_true(turn.waited_ms >= HC_TURN_LEASE_MS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_CACHE(waiting_ends_at_the_deadline),
+        WITH_CACHE(nobody_waits_for_one_who_gave_up),
+        WITH_CACHE(whoever_waits_gets_it_after_the_release),
+        WITH_CACHE(a_lock_file_that_was_removed_meanwhile_is_not_waited_for),
+        WITH_CACHE(how_far_a_replica_is_can_be_seen),
+        WITH_CACHE(how_far_another_client_is_can_be_seen),
+        WITH_CACHE(who_stands_still_loses_the_lock),
+        WITH_CACHE(who_moves_keeps_the_lock),
+        WITH_CACHE(a_claim_that_goes_is_not_waited_for),
+        WITH_CACHE(a_blob_that_is_there_is_not_waited_for),
+        WITH_CACHE(a_claim_that_stands_still_is_taken_over),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
