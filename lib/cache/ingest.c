@@ -11,6 +11,7 @@
 
 #include "claim.h"
 #include "room.h"
+#include "twin.h"
 
 #include <base/digest.h>
 #include <base/file.h>
@@ -37,6 +38,7 @@ struct hc_ingest {
     atomic_bool is_spoilt; /* not to be gone on with */
     uint64_t size;
     uint64_t inherited;
+    enum hc_twin_kind twin;
     atomic_uint_least64_t hashed; /* bytes the digest has seen */
     uint64_t written_back;        /* bytes the disk has been told to write */
     struct hc_pieces *pieces;
@@ -91,6 +93,39 @@ static int create_file(struct hc_ingest *ingest, struct hc_error *err)
     return 0;
 }
 
+/* Another repo's blob in place of our empty file, with all its bytes. */
+static int share_twin(struct hc_ingest *ingest, const struct hc_ingest_plan *plan,
+                      struct hc_error *err)
+{
+    const char *path = hc_claim_path(ingest->claim);
+    char twin[PATH_MAX];
+
+    if (!plan->may_share || plan->size < HC_TWIN_WORTH_BYTES ||
+        !hc_twin_find(ingest->cache, plan->repo, plan->etag, plan->size, twin))
+        return 0;
+    ingest->twin = hc_twin_share(ingest->cache, twin, ingest->fd, path);
+    if (ingest->twin == HC_TWIN_LINKED) {
+        hc_auto_close(&ingest->fd);
+        ingest->fd =
+            openat(hc_cache_fd(ingest->cache), path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (ingest->fd < 0)
+            return hc_fail_errno(err, errno, "open '%s'", path);
+    }
+    if (ingest->twin != HC_TWIN_NONE)
+        hc_pieces_fill(ingest->pieces);
+    return 0;
+}
+
+static int open_file(struct hc_ingest *ingest, const struct hc_ingest_plan *plan,
+                     struct hc_error *err)
+{
+    if (open_inherited(ingest)) {
+        ingest->inherited = hc_pieces_arrived(ingest->pieces);
+        return 0;
+    }
+    return create_file(ingest, err) < 0 ? -1 : share_twin(ingest, plan, err);
+}
+
 /* Needed and free are compared before the first byte. */
 static int check_room(const struct hc_ingest *ingest, struct hc_error *err)
 {
@@ -135,10 +170,8 @@ int hc_ingest_begin(const struct hc_cache *cache, const struct hc_ingest_plan *p
     }
     if (result <= 0)
         return result;
-    if ((!open_inherited(made) && create_file(made, err) < 0) ||
-        check_room(made, err) < 0)
+    if (open_file(made, plan, err) < 0 || check_room(made, err) < 0)
         return -1;
-    made->inherited = hc_pieces_arrived(made->pieces);
     *ingest = hc_take(&made);
     return 1;
 }
@@ -194,6 +227,11 @@ uint64_t hc_ingest_inherited(const struct hc_ingest *ingest)
     return ingest->inherited;
 }
 
+uint64_t hc_ingest_shared(const struct hc_ingest *ingest)
+{
+    return ingest->twin == HC_TWIN_NONE ? 0 : ingest->size;
+}
+
 /* Early write-back: the disk works while the network does. A hint; failure is none. */
 static void write_back(struct hc_ingest *ingest)
 {
@@ -242,12 +280,24 @@ int hc_ingest_hash(struct hc_ingest *ingest, struct hc_error *err)
     return 1;
 }
 
+/* What is another repo's too is not written to: a file of our own takes its place. */
+static int unlink_twin(struct hc_ingest *ingest, struct hc_error *err)
+{
+    hc_auto_close(&ingest->fd);
+    ingest->fd = -1;
+    (void)unlinkat(hc_cache_fd(ingest->cache), hc_claim_path(ingest->claim), 0);
+    return create_file(ingest, err);
+}
+
 int hc_ingest_restart(struct hc_ingest *ingest, struct hc_error *err)
 {
+    if (ingest->twin == HC_TWIN_LINKED && unlink_twin(ingest, err) < 0)
+        return -1;
     if (ftruncate(ingest->fd, 0) < 0)
         return hc_fail_errno(err, errno, "truncate '%s'", hc_claim_path(ingest->claim));
     hc_pieces_clear(ingest->pieces);
     ingest->inherited = 0;
+    ingest->twin = HC_TWIN_NONE;
     atomic_store(&ingest->is_spoilt, false);
     return start_digest(ingest, err);
 }
@@ -309,7 +359,7 @@ bool hc_ingest_is_robbed(const struct hc_ingest *ingest)
 /* Whether what has arrived stays, for whoever comes next. */
 static bool leave(struct hc_ingest *ingest)
 {
-    return !atomic_load(&ingest->is_spoilt) &&
+    return !atomic_load(&ingest->is_spoilt) && ingest->twin == HC_TWIN_NONE &&
            hc_pieces_arrived(ingest->pieces) >= HC_CLAIM_WORTH_BYTES &&
            hc_claim_leave(ingest->claim);
 }

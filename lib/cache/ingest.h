@@ -22,6 +22,7 @@ struct hc_ingest_plan {
     uint64_t size;   /* what the Hub promised */
     uint64_t piece;  /* Optional: see hc_pieces_new() */
     bool takes_over; /* see struct hc_claim_wish */
+    bool may_share;  /* what another repo has is as good (twin.h) */
 };
 
 /*
@@ -43,8 +44,10 @@ int hc_ingest_write(struct hc_ingest *ingest, uint64_t at, const void *bytes,
 /* What has arrived. Borrowed; callable from any thread. */
 struct hc_pieces *hc_ingest_pieces(struct hc_ingest *ingest);
 
-/* Bytes that were there when it began, and are not restarted. */
+/* Bytes that were there when it began, and are not restarted: from an earlier ingest, or
+ * from another repo. */
 uint64_t hc_ingest_inherited(const struct hc_ingest *ingest);
+uint64_t hc_ingest_shared(const struct hc_ingest *ingest);
 
 /*
  * Hashes bytes that have arrived in order, at most a few hundred kilobytes: 1, or 0 when

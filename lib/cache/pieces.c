@@ -152,6 +152,16 @@ void hc_pieces_add(struct hc_pieces *pieces, uint64_t at, uint64_t count)
     (void)atomic_fetch_add(&pieces->arrived, count);
 }
 
+void hc_pieces_fill(struct hc_pieces *pieces)
+{
+    lock(pieces);
+    for (size_t i = 0; i < pieces->count; i++)
+        pieces->shared.rows[i].arrived = length_of(pieces, i);
+    pieces->shared.front = pieces->count;
+    unlock(pieces);
+    atomic_store(&pieces->arrived, pieces->size);
+}
+
 void hc_pieces_clear(struct hc_pieces *pieces)
 {
     lock(pieces);

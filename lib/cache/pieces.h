@@ -49,7 +49,8 @@ struct hc_span hc_pieces_gap(struct hc_pieces *pieces, uint64_t at);
 /* `count` bytes at the beginning of a gap have arrived. */
 void hc_pieces_add(struct hc_pieces *pieces, uint64_t at, uint64_t count);
 
-/* None has. */
+/* All have; none has. */
+void hc_pieces_fill(struct hc_pieces *pieces);
 void hc_pieces_clear(struct hc_pieces *pieces);
 
 /*

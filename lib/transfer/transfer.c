@@ -40,9 +40,23 @@ struct leg {
     struct hc_transfer report;
 };
 
+/* What the network was faster than; the caller may leave meanwhile. */
+static int hash_rest(struct leg *leg, struct hc_error *err)
+{
+    int result;
+
+    do
+        result = hc_call_check(leg->caller->call, err) < 0
+                     ? -1
+                     : hc_ingest_hash(leg->cargo.ingest, err);
+    while (result > 0);
+    return result;
+}
+
 static int fill_and_commit(struct leg *leg, struct hc_error *err)
 {
-    if (hc_stripe_bring(&leg->origin, leg->transfers->budget, err) < 0)
+    if (hc_stripe_bring(&leg->origin, leg->transfers->budget, err) < 0 ||
+        hash_rest(leg, err) < 0)
         return -1;
     return hc_ingest_commit(leg->cargo.ingest, err);
 }
@@ -53,7 +67,9 @@ static int fill_and_commit(struct leg *leg, struct hc_error *err)
  */
 static int bring(struct leg *leg, struct hc_error *err)
 {
-    int attempts = hc_ingest_inherited(leg->cargo.ingest) > 0 ? 3 : 2;
+    bool is_others = hc_ingest_inherited(leg->cargo.ingest) > 0 ||
+                     hc_ingest_shared(leg->cargo.ingest) > 0;
+    int attempts = is_others ? 3 : 2;
 
     while (fill_and_commit(leg, err) < 0) {
         bool is_wrong = err->reason == HC_CHECKSUM_MISMATCH ||
@@ -82,6 +98,7 @@ static int bring_from_origin(struct leg *leg, struct hc_error *err)
     leg->report.retries = leg->origin.shared.retries;
     leg->report.connections = leg->origin.shared.most;
     leg->report.resumed_bytes = hc_ingest_inherited(leg->cargo.ingest);
+    leg->report.shared_bytes = hc_ingest_shared(leg->cargo.ingest);
     hc_origin_clear(&leg->origin);
     return result;
 }
@@ -113,6 +130,7 @@ static int begin_ingest(struct leg *leg, struct hc_error *err)
         .size = wanted->size,
         .piece = hc_origin_piece(leg->transfers->min_split_size),
         .takes_over = leg->turn.takes_over,
+        .may_share = !wanted->force,
     };
     int begun = 1;
 
@@ -153,7 +171,8 @@ static int attempt(struct leg *leg, struct hc_error *err)
         return hc_turn_await(&leg->turn, err) < 0 ? -1 : 1;
     if (begun < 0 || bring_from_origin(leg, err) < 0)
         return is_robbed(leg) ? 1 : -1;
-    leg->report.fetched_bytes = leg->wanted->size - leg->report.resumed_bytes;
+    leg->report.fetched_bytes =
+        leg->wanted->size - leg->report.resumed_bytes - leg->report.shared_bytes;
     return 0;
 }
 
