@@ -42,6 +42,9 @@ static void without_flags_the_defaults_hold(void **state)
     assert_string_equal(options.http_listen, "off");
     assert_string_equal(options.settings.cache_dir, "/the/cache");
     assert_int_equal(options.settings.max_staleness_ms, 60000);
+    assert_int_equal(options.settings.connections, 16);
+    assert_int_equal(options.settings.download_memory, HC_DOWNLOAD_MEMORY);
+    assert_int_equal(options.settings.min_split_size, HC_MIN_SPLIT_SIZE);
     assert_int_equal(options.workers, 64);
     assert_int_equal(options.queue, 4096);
     assert_int_equal(options.grace_period_ms, 30000);
@@ -112,6 +115,28 @@ static void sizes_are_read_in_powers_of_a_thousand(void **state)
     }
 }
 
+static void what_downloads_may_take_comes_from_the_file_and_from_flags(void **state)
+{
+    char *dir = temp_dir_make();
+    HC_AUTO_FREE char *file = temp_dir_path(dir, "config.yaml");
+    struct hc_options options;
+    struct hc_error err;
+
+    (void)state;
+    temp_dir_write(dir, "config.yaml", "download-memory: 8M\nmin-split-size: 1G\n");
+    assert_int_equal(load(&options,
+                          (const char *const[]){"--config", file, "--connections=4",
+                                                "--min-split-size=16M", NULL},
+                          &err),
+                     0);
+
+    assert_int_equal(options.settings.connections, 4);
+    assert_int_equal(options.settings.download_memory, 8000000);
+    assert_int_equal(options.settings.min_split_size, 16000000);
+    hc_options_clear(&options);
+    temp_dir_remove(dir);
+}
+
 static void mirrors_are_kept_in_their_order(void **state)
 {
     struct hc_options options;
@@ -138,6 +163,9 @@ static void what_is_no_value_is_refused_by_the_options_name(void **state)
                                          {"bytes-per-second", "0"},
                                          {"bytes-per-second", "1kB"},
                                          {"bytes-per-second", "99999999999T"},
+                                         {"download-memory", "0"},
+                                         {"download-memory", "32MiB"},
+                                         {"min-split-size", "-1"},
                                          {"workers", "0"},
                                          {"workers", "1000001"},
                                          {"workers", "+1"},
@@ -222,6 +250,7 @@ int main(void)
         cmocka_unit_test(flags_win_over_the_file_and_replace_its_lists),
         cmocka_unit_test(durations_are_read_as_people_write_them),
         cmocka_unit_test(sizes_are_read_in_powers_of_a_thousand),
+        cmocka_unit_test(what_downloads_may_take_comes_from_the_file_and_from_flags),
         cmocka_unit_test(mirrors_are_kept_in_their_order),
         cmocka_unit_test(what_is_no_value_is_refused_by_the_options_name),
         cmocka_unit_test(files_that_are_wrong_are_told_with_their_line),
