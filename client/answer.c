@@ -186,6 +186,22 @@ int hc_answer_snapshot(const struct hc_mount *mount,
     return 0;
 }
 
+void hc_answer_progress(const Hubcache__V1__SnapshotProgress *event,
+                        struct hc_client_progress *progress)
+{
+    *progress = (struct hc_client_progress){
+        .files_total = event->files_total,
+        .files_done = event->files_done,
+        .bytes_total = event->bytes_total,
+        .bytes_done = event->bytes_done,
+        .bytes_per_second = event->bytes_per_second,
+        .active_files = (const char *const *)event->active_files,
+        .active_count = event->n_active_files,
+        .waiting_count = event->files_waiting,
+        .retries = event->retries,
+    };
+}
+
 int hc_answer_info(const Hubcache__V1__GetServerInfoResponse *answer,
                    struct hc_client_info *info, struct hc_error *err)
 {

@@ -22,6 +22,11 @@ int hc_answer_files(const struct hc_mount *mount,
 int hc_answer_snapshot(const struct hc_mount *mount,
                        const Hubcache__V1__ResolveSnapshotResponse *answer,
                        struct hc_client_snapshot *snapshot, struct hc_error *err);
+
+/* Borrows the names of `event`. */
+void hc_answer_progress(const Hubcache__V1__SnapshotProgress *event,
+                        struct hc_client_progress *progress);
+
 int hc_answer_info(const Hubcache__V1__GetServerInfoResponse *answer,
                    struct hc_client_info *info, struct hc_error *err);
 

@@ -149,20 +149,11 @@ static bool report(void *ctx, const ProtobufCMessage *message)
     const struct hc_client_snapshot_request *request = ctx;
     const Hubcache__V1__WatchSnapshotResponse *event =
         (const Hubcache__V1__WatchSnapshotResponse *)message;
-    const Hubcache__V1__SnapshotProgress *now = event->progress;
     struct hc_client_progress progress;
 
     if (event->event_case != HUBCACHE__V1__WATCH_SNAPSHOT_RESPONSE__EVENT_PROGRESS)
         return true;
-    progress = (struct hc_client_progress){
-        .files_total = now->files_total,
-        .files_done = now->files_done,
-        .bytes_total = now->bytes_total,
-        .bytes_done = now->bytes_done,
-        .bytes_per_second = now->bytes_per_second,
-        .active_files = (const char *const *)now->active_files,
-        .active_count = now->n_active_files,
-    };
+    hc_answer_progress(event->progress, &progress);
     return request->progress(request->progress_ctx, &progress);
 }
 

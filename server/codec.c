@@ -190,4 +190,6 @@ void hc_encode_progress(const struct hc_progress *progress,
     message->bytes_per_second = progress->bytes_per_second;
     message->active_files = active;
     message->n_active_files = progress->active_count;
+    message->retries = progress->retries;
+    message->files_waiting = progress->waiting_count;
 }

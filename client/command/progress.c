@@ -6,10 +6,12 @@
 #include "progress.h"
 
 #include "base/call.h"
+#include "base/error.h"
 #include "units.h"
 
 #include <hubcache/call.h>
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -17,26 +19,54 @@
 
 enum { LINE_EVERY_MS = 5000, BAR_WIDTH = 24, COLUMNS_DEFAULT = 80 };
 
-void hc_progress_text(const struct hc_client_progress *progress,
-                      char text[HC_PROGRESS_TEXT_MAX])
+HC_PRINTF(2, 3)
+static void append(char text[HC_PROGRESS_TEXT_MAX], const char *format, ...)
+{
+    size_t used = strlen(text);
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(text + used, HC_PROGRESS_TEXT_MAX - used, format, args);
+    va_end(args);
+}
+
+static void append_bytes(const struct hc_client_progress *progress,
+                         char text[HC_PROGRESS_TEXT_MAX])
 {
     char done[HC_UNITS_TEXT_MAX], total[HC_UNITS_TEXT_MAX];
+
+    hc_bytes_format(done, progress->bytes_done);
+    hc_bytes_format(total, progress->bytes_total);
+    append(text, "%u/%u files, %s of %s", progress->files_done, progress->files_total,
+           done, total);
+}
+
+static void append_rate(const struct hc_client_progress *progress,
+                        char text[HC_PROGRESS_TEXT_MAX])
+{
     char rate[HC_UNITS_TEXT_MAX], left[HC_UNITS_TEXT_MAX];
     uint64_t missing = progress->bytes_total > progress->bytes_done
                            ? progress->bytes_total - progress->bytes_done
                            : 0;
-    int length;
 
-    hc_bytes_format(done, progress->bytes_done);
-    hc_bytes_format(total, progress->bytes_total);
-    length = snprintf(text, HC_PROGRESS_TEXT_MAX, "%u/%u files, %s of %s",
-                      progress->files_done, progress->files_total, done, total);
-    if (progress->bytes_per_second == 0)
-        return;
     hc_bytes_format(rate, progress->bytes_per_second);
     hc_duration_format(left, missing / progress->bytes_per_second);
-    (void)snprintf(text + length, HC_PROGRESS_TEXT_MAX - (size_t)length,
-                   ", %s/s, %s left", rate, left);
+    append(text, ", %s/s, %s left", rate, left);
+}
+
+/* What a narrow terminal may cut off comes last. */
+void hc_progress_text(const struct hc_client_progress *progress,
+                      char text[HC_PROGRESS_TEXT_MAX])
+{
+    text[0] = '\0';
+    append_bytes(progress, text);
+    if (progress->bytes_per_second > 0)
+        append_rate(progress, text);
+    if (progress->waiting_count > 0)
+        append(text, ", %u fetched by others", progress->waiting_count);
+    if (progress->retries > 0)
+        append(text, progress->retries == 1 ? ", %u retry" : ", %u retries",
+               progress->retries);
 }
 
 void hc_progress_bar(const struct hc_client_progress *progress, size_t columns,

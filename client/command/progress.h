@@ -21,7 +21,11 @@ struct hc_progress_view {
 
 enum { HC_PROGRESS_TEXT_MAX = 256 };
 
-/* "3/7 files, 1.2 GB of 3.4 GB, 120.0 MB/s, 0:18 left" */
+/*
+ * "3/7 files, 1.2 GB of 3.4 GB, 120.0 MB/s, 0:18 left, 2 fetched by others, 1 retry". The
+ * time left is a guess from the rate, and there is none without one; the last two are
+ * there when they are not zero.
+ */
 void hc_progress_text(const struct hc_client_progress *progress,
                       char text[HC_PROGRESS_TEXT_MAX]);
 

@@ -136,6 +136,43 @@ static void progress_without_a_rate_makes_no_guess(void **state)
     assert_string_equal(text, "3/7 files, 2.0 GB of 4.0 GB");
 }
 
+static void progress_says_what_others_fetch_and_what_was_repeated(void **state)
+{
+    struct hc_client_progress troubled = halfway;
+    char text[HC_PROGRESS_TEXT_MAX];
+
+    (void)state;
+    troubled.waiting_count = 2;
+    troubled.retries = 3;
+    hc_progress_text(&troubled, text);
+    assert_string_equal(text, "3/7 files, 2.0 GB of 4.0 GB, 100.0 MB/s, 0:20 left, "
+                              "2 fetched by others, 3 retries");
+    troubled.waiting_count = 0;
+    troubled.retries = 1;
+    troubled.bytes_per_second = 0;
+    hc_progress_text(&troubled, text);
+    assert_string_equal(text, "3/7 files, 2.0 GB of 4.0 GB, 1 retry");
+}
+
+static void the_longest_progress_fits_its_text(void **state)
+{
+    const struct hc_client_progress longest = {
+        .files_total = UINT32_MAX,
+        .files_done = UINT32_MAX,
+        .bytes_total = UINT64_MAX,
+        .bytes_per_second = 1,
+        .waiting_count = UINT32_MAX,
+        .retries = UINT32_MAX,
+    };
+    char text[HC_PROGRESS_TEXT_MAX], bar[HC_PROGRESS_TEXT_MAX];
+
+    (void)state;
+    hc_progress_text(&longest, text);
+    assert_string_equal(text + strlen(text) - strlen(" retries"), " retries");
+    hc_progress_bar(&longest, 1000, bar);
+    assert_string_equal(bar + strlen(bar) - strlen(" retries"), " retries");
+}
+
 static void the_bar_shows_the_part_that_is_done(void **state)
 {
     char bar[HC_PROGRESS_TEXT_MAX];
@@ -157,6 +194,19 @@ static void the_bar_never_exceeds_the_terminal(void **state)
         assert_true(strlen(bar) <= columns);
     }
     hc_progress_bar(&halfway, 79, bar);
+    assert_non_null(strstr(bar, "0:20 left"));
+}
+
+static void a_narrow_bar_says_what_is_left_before_what_went_wrong(void **state)
+{
+    struct hc_client_progress troubled = halfway;
+    char bar[HC_PROGRESS_TEXT_MAX];
+
+    (void)state;
+    troubled.waiting_count = 12;
+    troubled.retries = 345;
+    hc_progress_bar(&troubled, 79, bar);
+    assert_int_equal(strlen(bar), 79);
     assert_non_null(strstr(bar, "0:20 left"));
 }
 
@@ -286,8 +336,11 @@ int main(void)
         cmocka_unit_test(times_left_have_hours_only_when_needed),
         cmocka_unit_test(progress_says_files_bytes_rate_and_time_left),
         cmocka_unit_test(progress_without_a_rate_makes_no_guess),
+        cmocka_unit_test(progress_says_what_others_fetch_and_what_was_repeated),
+        cmocka_unit_test(the_longest_progress_fits_its_text),
         cmocka_unit_test(the_bar_shows_the_part_that_is_done),
         cmocka_unit_test(the_bar_never_exceeds_the_terminal),
+        cmocka_unit_test(a_narrow_bar_says_what_is_left_before_what_went_wrong),
         cmocka_unit_test(more_bytes_than_announced_do_not_break_the_bar),
         cmocka_unit_test(lines_come_every_five_seconds),
         cmocka_unit_test(a_snapshot_in_json_has_the_names_of_the_proto_file),

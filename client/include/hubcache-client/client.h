@@ -106,11 +106,15 @@ struct hc_client_files_request {
     struct hc_client_fetch fetch;
 };
 
+/* How far a snapshot is. Files that were on disk already count as done. */
 struct hc_client_progress {
     unsigned files_total, files_done;
-    uint64_t bytes_total, bytes_done, bytes_per_second;
-    const char *const *active_files;
+    uint64_t bytes_total, bytes_done;
+    uint64_t bytes_per_second;       /* over the last few seconds; 0: not known yet */
+    const char *const *active_files; /* being fetched; borrowed for the call */
     size_t active_count;
+    unsigned waiting_count; /* active files that another process is fetching */
+    unsigned retries;       /* requests for bytes that had to be repeated, so far */
 };
 
 /* Called on the thread that resolves. False gives up: the call fails with CANCELLED. */
