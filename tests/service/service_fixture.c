@@ -9,9 +9,11 @@
 
 #include <fcntl.h>
 #include <hubcache/error.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 static struct world *world_new(void)
@@ -179,6 +181,25 @@ unsigned long world_process(struct world *world, const char *key)
     }
     fail_msg("no %s in %s", key, path);
     return 0;
+}
+
+char *world_get(struct world *world, const char *path)
+{
+    const char *port = strrchr(strstr(world->lines, "listening http://"), ':') + 1;
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)strtoul(port, NULL, 10)),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    HC_AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    char *answer = calloc(1, 65536);
+    size_t used = 0;
+    ssize_t got;
+
+    assert_non_null(answer);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    (void)dprintf(fd, "GET %s HTTP/1.0\r\nHost: here\r\n\r\n", path);
+    while ((got = read(fd, answer + used, 65535 - used)) > 0)
+        used += (size_t)got;
+    return answer;
 }
 
 /* --- calls ----------------------------------------------------------------------------

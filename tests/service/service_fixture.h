@@ -49,6 +49,12 @@ int world_await_end(struct world *world);
 /* The server's log so far; the caller frees. */
 char *world_log(struct world *world);
 
+/*
+ * What the server says to GET over HTTP, headers and all; it has to have been started with
+ * --http-listen. The caller frees.
+ */
+char *world_get(struct world *world, const char *path);
+
 /* A line of /proc/<server>/status as a number: "Threads", "VmHWM". */
 unsigned long world_process(struct world *world, const char *key);
 

@@ -9,9 +9,7 @@
 
 #include <grpc/health/v1/health.pb-c.h>
 #include <hubcache/error.h>
-#include <netinet/in.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #define STATUS(name) GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__##name
 
@@ -132,26 +130,6 @@ static void an_address_in_use_is_an_error(void **state)
     world->server = first;
 }
 
-/* The whole answer, headers and all; the caller frees. */
-static char *get(struct world *world, const char *path)
-{
-    const char *port = strrchr(strstr(world->lines, "listening http://"), ':') + 1;
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)strtoul(port, NULL, 10)),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    HC_AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    char *answer = calloc(1, 65536);
-    size_t used = 0;
-    ssize_t got;
-
-    assert_non_null(answer);
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
-    (void)dprintf(fd, "GET %s HTTP/1.0\r\nHost: here\r\n\r\n", path);
-    while ((got = read(fd, answer + used, 65535 - used)) > 0)
-        used += (size_t)got;
-    return answer;
-}
-
 static void metrics_and_status_are_served_over_http(void **state)
 {
     struct world *world = *state;
@@ -164,10 +142,10 @@ static void metrics_and_status_are_served_over_http(void **state)
     world_serve(world, (const char *const[]){"--http-listen", "127.0.0.1:0", NULL});
     rpc_call_free(ask_file(world, &request));
     rpc_call_free(ask_file(world, &request));
-    metrics = get(world, "/metrics");
-    health = get(world, "/healthz");
-    status = get(world, "/");
-    other = get(world, "/../etc/passwd");
+    metrics = world_get(world, "/metrics");
+    health = world_get(world, "/healthz");
+    status = world_get(world, "/");
+    other = world_get(world, "/../etc/passwd");
 
     assert_non_null(strstr(metrics, "\nhubcache_hits_total 1\n"));
     assert_non_null(strstr(metrics, "\nhubcache_downloaded_bytes_total 3\n"));
