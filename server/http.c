@@ -29,9 +29,7 @@ struct page {
 
 static unsigned write_metrics(struct hc_http *http, FILE *out)
 {
-    const struct hc_http_sources *from = &http->sources;
-
-    hc_metrics_write(from->metrics, from->workers, from->errands, out);
+    hc_metrics_write(http->sources.metrics, &http->sources.gauges, out);
     return MHD_HTTP_OK;
 }
 
@@ -43,20 +41,28 @@ static unsigned write_health(struct hc_http *http, FILE *out)
     return is_stopping ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK;
 }
 
+static void write_counts(const struct hc_gauges *gauges, FILE *out)
+{
+    unsigned running, queued, unfinished, waiting, transfers, connections;
+
+    hc_workers_count(gauges->workers, &running, &queued);
+    hc_errands_count(gauges->errands, &unfinished, &waiting);
+    hc_resolver_count(gauges->resolver, &transfers, &connections);
+    (void)fprintf(out,
+                  "%u calls wait for %u jobs, of which %u run and %u are queued.\n"
+                  "%u files are on their way over %u connections.\n",
+                  waiting, unfinished, running, queued, transfers, connections);
+}
+
 static unsigned write_status(struct hc_http *http, FILE *out)
 {
-    const struct hc_resolver *resolver = http->sources.resolver;
-    unsigned running, queued, unfinished, waiting;
+    struct hc_resolver *resolver = http->sources.gauges.resolver;
 
-    hc_workers_count(http->sources.workers, &running, &queued);
-    hc_errands_count(http->sources.errands, &unfinished, &waiting);
-    (void)fprintf(out,
-                  "hubcached %s\n\ncache     %s\ncache id  %s\nhub       %s%s\n\n"
-                  "%u calls wait for %u jobs, of which %u run and %u are queued.\n",
+    (void)fprintf(out, "hubcached %s\n\ncache     %s\ncache id  %s\nhub       %s%s\n\n",
                   hc_version(), hc_resolver_cache_root(resolver),
                   hc_resolver_cache_id(resolver), hc_resolver_endpoint(resolver),
-                  hc_resolver_is_offline(resolver) ? " (offline)" : "", waiting,
-                  unfinished, running, queued);
+                  hc_resolver_is_offline(resolver) ? " (offline)" : "");
+    write_counts(&http->sources.gauges, out);
     return MHD_HTTP_OK;
 }
 

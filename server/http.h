@@ -13,9 +13,7 @@ struct hc_http;
 /* What it tells about; all borrowed until the close. */
 struct hc_http_sources {
     struct hc_metrics *metrics;
-    struct hc_workers *workers;
-    struct hc_errands *errands;
-    struct hc_resolver *resolver;
+    struct hc_gauges gauges;
 };
 
 /* host:port, port 0 for any; `bound` gets it with the real port. */

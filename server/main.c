@@ -14,6 +14,7 @@
 #include "rpc.h"
 #include "service_health.h"
 #include "service_resolver.h"
+#include "transfer_journal.h"
 #include "workers.h"
 
 #include <base/error.h>
@@ -130,10 +131,11 @@ static int run(const struct hc_options *options, int signals, struct hc_error *e
     HC_AUTO(hc_rpc) *rpc = NULL;
     HC_AUTO(hc_http) *http = NULL;
     struct hc_rpc_options edge = {.finished = hc_journal_write, .ctx = metrics};
-    struct hc_http_sources sources = {metrics, workers, errands, resolver};
+    struct hc_http_sources sources = {metrics, {workers, errands, resolver}};
 
     if (!metrics || !resolver || !workers || !errands || !service || !health)
         return -1;
+    hc_resolver_watch(resolver, hc_transfer_journal_write, metrics);
     rpc = hc_rpc_open(&edge, err);
     if (!rpc || hc_resolver_service_serve(service, rpc, err) < 0 ||
         hc_health_serve(health, rpc, err) < 0 ||

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A matrix of counters, method by reason, and a few more. Gauges are read from those whom
- * they are about at the moment of writing.
+ * A matrix of counters for calls, method by reason, a row for transfers, and a few more.
+ * Gauges are read from those whom they are about at the moment of writing.
  */
 #include "metrics.h"
 
@@ -24,7 +24,12 @@ struct hc_metrics {
         atomic_uint_least64_t by_reason[REASONS];
         atomic_uint_least64_t unreasoned; /* failures without a reason */
     } methods[HC_RPC_METHODS_MAX];
-    atomic_uint_least64_t hits, downloaded_bytes;
+    atomic_uint_least64_t hits;
+    struct {
+        atomic_uint_least64_t by_reason[REASONS];
+        atomic_uint_least64_t fetched_bytes, resumed_bytes, shared_bytes;
+        atomic_uint_least64_t retries, duration_ms, waited_ms;
+    } transfers;
 };
 
 struct hc_metrics *hc_metrics_new(struct hc_error *err)
@@ -64,15 +69,16 @@ void hc_metrics_add_hit(struct hc_metrics *metrics)
     add(&metrics->hits, 1);
 }
 
-void hc_metrics_add_download(struct hc_metrics *metrics, uint64_t bytes)
+void hc_metrics_add_transfer(struct hc_metrics *metrics,
+                             const struct hc_transfer *transfer)
 {
-    add(&metrics->downloaded_bytes, bytes);
-}
-
-void hc_metrics_add_file(struct hc_metrics *metrics, const struct hc_file *file)
-{
-    if (file->source == HC_SOURCE_HUB)
-        hc_metrics_add_download(metrics, file->size_bytes);
+    add(&metrics->transfers.by_reason[transfer->reason], 1);
+    add(&metrics->transfers.fetched_bytes, transfer->fetched_bytes);
+    add(&metrics->transfers.resumed_bytes, transfer->resumed_bytes);
+    add(&metrics->transfers.shared_bytes, transfer->shared_bytes);
+    add(&metrics->transfers.retries, transfer->retries);
+    add(&metrics->transfers.duration_ms, transfer->duration_ms);
+    add(&metrics->transfers.waited_ms, transfer->waited_ms);
 }
 
 static void write_head(FILE *out, const char *name, const char *type, const char *help)
@@ -114,25 +120,79 @@ static void write_requests(struct hc_metrics *metrics, FILE *out)
     }
 }
 
-void hc_metrics_write(struct hc_metrics *metrics, struct hc_workers *workers,
-                      struct hc_errands *errands, FILE *out)
+static void write_seconds(FILE *out, const char *name, const char *help,
+                          atomic_uint_least64_t *counter_ms)
 {
-    unsigned running, queued, unfinished, waiting;
+    uint64_t ms = atomic_load(counter_ms);
 
-    hc_workers_count(workers, &running, &queued);
-    hc_errands_count(errands, &unfinished, &waiting);
+    write_head(out, name, "counter", help);
+    (void)fprintf(out, "%s %" PRIu64 ".%03" PRIu64 "\n", name, ms / 1000, ms % 1000);
+}
+
+static void write_sources(struct hc_metrics *metrics, FILE *out)
+{
+    static const char line[] =
+        "hubcache_transfer_bytes_total{source=\"%s\"} %" PRIu64 "\n";
+
+    write_head(out, "hubcache_transfer_bytes_total", "counter",
+               "Bytes of transfers that are over: fetched from the Hub, brought by an "
+               "earlier transfer, or found in another repo of the cache.");
+    (void)fprintf(out, line, "hub", atomic_load(&metrics->transfers.fetched_bytes));
+    (void)fprintf(out, line, "resumed", atomic_load(&metrics->transfers.resumed_bytes));
+    (void)fprintf(out, line, "shared", atomic_load(&metrics->transfers.shared_bytes));
+}
+
+static void write_transfers(struct hc_metrics *metrics, FILE *out)
+{
+    write_head(out, "hubcache_transfers_total", "counter",
+               "Transfers that are over, by reason of failure (OK: none).");
+    for (unsigned reason = 0; reason < REASONS; reason++) {
+        uint64_t count = atomic_load(&metrics->transfers.by_reason[reason]);
+
+        if (count > 0)
+            (void)fprintf(out, "hubcache_transfers_total{reason=\"%s\"} %" PRIu64 "\n",
+                          hc_reason_name(reason), count);
+    }
+    write_sources(metrics, out);
+    write_one(out, "hubcache_downloaded_bytes_total", "counter",
+              "Bytes fetched from the Hub.",
+              atomic_load(&metrics->transfers.fetched_bytes));
+    write_one(out, "hubcache_transfer_retries_total", "counter",
+              "Requests for bytes that had to be repeated.",
+              atomic_load(&metrics->transfers.retries));
+    write_seconds(out, "hubcache_transfer_seconds_total", "Time that transfers took.",
+                  &metrics->transfers.duration_ms);
+    write_seconds(out, "hubcache_transfer_waited_seconds_total",
+                  "Of these, time spent waiting for another process that fetched it.",
+                  &metrics->transfers.waited_ms);
+}
+
+static void write_gauges(const struct hc_gauges *gauges, FILE *out)
+{
+    unsigned running, queued, unfinished, waiting, transfers, connections;
+
+    hc_workers_count(gauges->workers, &running, &queued);
+    hc_errands_count(gauges->errands, &unfinished, &waiting);
+    hc_resolver_count(gauges->resolver, &transfers, &connections);
+    write_one(out, "hubcache_waiting_calls", "gauge",
+              "Calls that wait for the Hub or for a snapshot.", waiting);
+    write_one(out, "hubcache_running_jobs", "gauge", "Workers at work.", running);
+    write_one(out, "hubcache_queued_jobs", "gauge", "Jobs that wait for a worker.",
+              queued);
+    write_one(out, "hubcache_transfers", "gauge", "Transfers on their way.", transfers);
+    write_one(out, "hubcache_connections", "gauge", "Connections that bring bytes.",
+              connections);
+}
+
+void hc_metrics_write(struct hc_metrics *metrics, const struct hc_gauges *gauges,
+                      FILE *out)
+{
     write_head(out, "hubcache_build_info", "gauge", "Which hubcached this is.");
     (void)fprintf(out, "hubcache_build_info{version=\"%s\"} 1\n", hc_version());
     write_requests(metrics, out);
     write_one(out, "hubcache_hits_total", "counter",
               "Requests for files that the disk alone has answered.",
               atomic_load(&metrics->hits));
-    write_one(out, "hubcache_downloaded_bytes_total", "counter",
-              "Bytes fetched from the Hub for answers.",
-              atomic_load(&metrics->downloaded_bytes));
-    write_one(out, "hubcache_waiting_calls", "gauge",
-              "Calls that wait for the Hub or for a snapshot.", waiting);
-    write_one(out, "hubcache_running_jobs", "gauge", "Workers at work.", running);
-    write_one(out, "hubcache_queued_jobs", "gauge", "Jobs that wait for a worker.",
-              queued);
+    write_transfers(metrics, out);
+    write_gauges(gauges, out);
 }

@@ -15,6 +15,13 @@
 
 struct hc_metrics;
 
+/* Who is asked how much there is right now; all borrowed. */
+struct hc_gauges {
+    struct hc_workers *workers;
+    struct hc_errands *errands;
+    struct hc_resolver *resolver;
+};
+
 struct hc_metrics *hc_metrics_new(struct hc_error *err);
 void hc_metrics_free(struct hc_metrics *metrics);
 HC_DEFINE_AUTO(hc_metrics, hc_metrics_free)
@@ -25,12 +32,11 @@ void hc_metrics_add_request(struct hc_metrics *metrics,
 /* A request that the disk alone has answered. */
 void hc_metrics_add_hit(struct hc_metrics *metrics);
 
-void hc_metrics_add_download(struct hc_metrics *metrics, uint64_t bytes);
+/* A transfer that is over. */
+void hc_metrics_add_transfer(struct hc_metrics *metrics,
+                             const struct hc_transfer *transfer);
 
-/* The same, if the file came from the Hub. */
-void hc_metrics_add_file(struct hc_metrics *metrics, const struct hc_file *file);
-
-void hc_metrics_write(struct hc_metrics *metrics, struct hc_workers *workers,
-                      struct hc_errands *errands, FILE *out);
+void hc_metrics_write(struct hc_metrics *metrics, const struct hc_gauges *gauges,
+                      FILE *out);
 
 #endif

@@ -45,7 +45,6 @@ static struct hc_answer *run_file(void *ctx, const struct hc_order *order,
         facts = hc_facts_of(&request.repo, request.filename);
         return hc_status_answer(&err, &facts);
     }
-    hc_metrics_add_file(self->metrics, &file);
     hc_encode_file(&file, &encoded);
     answer.file = &encoded;
     answer.cache_id = hc_lend(hc_resolver_cache_id(self->resolver));
@@ -75,8 +74,6 @@ static struct hc_answer *run_files(void *ctx, const struct hc_order *order,
         facts = hc_facts_of(&request.repo, NULL);
         return hc_status_answer(&err, &facts);
     }
-    for (size_t i = 0; i < files.count; i++)
-        hc_metrics_add_file(self->metrics, &files.items[i]);
     answer.cache_id = hc_lend(hc_resolver_cache_id(self->resolver));
     return hc_answer_new(&answer.base);
 }
@@ -123,17 +120,14 @@ static struct hc_answer *run_snapshot(void *ctx, const struct hc_order *order,
         facts = hc_facts_of(&request.repo, NULL);
         return hc_status_answer(&err, &facts);
     }
-    hc_metrics_add_download(self->metrics, snapshot.downloaded_bytes);
     answer.cache_id = hc_lend(hc_resolver_cache_id(self->resolver));
     return hc_answer_new(&answer.base);
 }
 
-void hc_resolving_init(struct hc_resolving *self, struct hc_resolver *resolver,
-                       struct hc_metrics *metrics)
+void hc_resolving_init(struct hc_resolving *self, struct hc_resolver *resolver)
 {
     *self = (struct hc_resolving){
         .resolver = resolver,
-        .metrics = metrics,
         .file = {.name = "ResolveFile", .run = run_file, .ctx = self},
         .files = {.name = "ResolveFiles", .run = run_files, .ctx = self},
         .snapshot = {.name = "ResolveSnapshot", .run = run_snapshot, .ctx = self},

@@ -8,18 +8,15 @@
 #define HC_SERVER_RESOLVE_H
 
 #include "errand.h"
-#include "metrics.h"
 
 #include <hubcache/resolver.h>
 
 struct hc_resolving {
     struct hc_resolver *resolver;
-    struct hc_metrics *metrics;
     struct hc_errand_type file, files, snapshot;
 };
 
-/* Borrows both; `self` must stay where it is. */
-void hc_resolving_init(struct hc_resolving *self, struct hc_resolver *resolver,
-                       struct hc_metrics *metrics);
+/* Borrows the resolver; `self` must stay where it is. */
+void hc_resolving_init(struct hc_resolving *self, struct hc_resolver *resolver);
 
 #endif

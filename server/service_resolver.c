@@ -320,7 +320,7 @@ struct hc_resolver_service *hc_resolver_service_new(struct hc_resolver *resolver
     service->resolver = resolver;
     service->errands = errands;
     service->metrics = metrics;
-    hc_resolving_init(&service->resolving, resolver, metrics);
+    hc_resolving_init(&service->resolving, resolver);
     hc_arena_init(&service->arena);
     return service;
 }
