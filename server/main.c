@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * hubcached: options, a resolver, the services over it, and the edge. The main thread
- * does nothing but wait for signals, through a descriptor, so that there are no handlers.
- * The first SIGTERM or SIGINT lets running calls finish within the grace period; a second
- * one ends them at once.
+ * does nothing but wait for signals, through a descriptor, so that there are no handlers,
+ * and sweep the cache now and then. The first SIGTERM or SIGINT lets running calls finish
+ * within the grace period; a second one ends them at once.
  */
 #include "errand.h"
 #include "http.h"
@@ -25,7 +25,7 @@
 #include <string.h>
 #include <sys/signalfd.h>
 
-enum { EXIT_BAD_OPTIONS = 2, ADDRESS_SIZE = 512 };
+enum { EXIT_BAD_OPTIONS = 2, ADDRESS_SIZE = 512, SWEEP_EVERY_MS = 10 * 60 * 1000 };
 
 HC_DEFINE_AUTO(hc_resolver, hc_resolver_close)
 
@@ -66,6 +66,13 @@ static int await_signal(int signals, int other, int64_t timeout_ms)
     if (!(fds[0].revents & POLLIN) || read(signals, &info, sizeof info) != sizeof info)
         return 0;
     return (int)info.ssi_signo;
+}
+
+/* Until a signal comes. What is left behind expires also while nobody starts anew. */
+static void serve(int signals, struct hc_resolver *resolver)
+{
+    while (await_signal(signals, -1, SWEEP_EVERY_MS) == 0)
+        hc_resolver_sweep(resolver);
 }
 
 static void stop(const struct parts *parts, int64_t grace_ms)
@@ -149,7 +156,7 @@ static int run(const struct hc_options *options, int signals, struct hc_error *e
     if (hc_rpc_start(rpc, err) < 0)
         return -1;
     announce(&bound);
-    (void)await_signal(signals, -1, INT64_MAX);
+    serve(signals, resolver);
     stop(&(struct parts){errands, health, http, rpc, signals}, options->grace_period_ms);
     return 0;
 }
