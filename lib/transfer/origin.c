@@ -25,6 +25,7 @@ struct request {
     struct hc_origin *origin;
     struct hc_span span; /* what is still to come of what was asked for */
     bool has_begun;
+    uint64_t received;
     char came_from[HC_URL_MAX];
 };
 
@@ -103,6 +104,7 @@ static int write_bytes(void *ctx, const void *bytes, size_t count, struct hc_err
 
     if (!request->has_begun)
         begin(request);
+    request->received += count;
     if (count > span->end - span->start && span->end < request->origin->wanted->size)
         return hc_fail(err, HC_BAD_HUB_REPLY, "more bytes came than were asked for");
     if (hc_ingest_write(request->origin->ingest, span->start, bytes, count, err) < 0)
@@ -130,6 +132,7 @@ static void leave(struct hc_origin *origin, const struct request *request)
     lock(origin);
     origin->shared.asking--;
     origin->shared.flowing -= request->has_begun;
+    origin->shared.received += request->received;
     unlock(origin);
 }
 

@@ -36,6 +36,7 @@ struct hc_origin {
         unsigned flowing;          /* those of them that have brought bytes */
         unsigned most;             /* that flowed at a time */
         unsigned retries;          /* requests that were repeated */
+        uint64_t received;         /* bytes, also those that came to nothing */
         char location[HC_URL_MAX]; /* "": ask the Hub */
     } shared;
 };

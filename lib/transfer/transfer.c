@@ -38,6 +38,7 @@ struct leg {
     struct hc_turn turn;
     struct hc_origin origin;
     struct hc_transfer report;
+    uint64_t brought; /* of the blob, for the sake of this process */
 };
 
 /* What the network was faster than; the caller may leave meanwhile. */
@@ -95,6 +96,7 @@ static int bring_from_origin(struct leg *leg, struct hc_error *err)
     leg->origin.caller = *leg->caller;
     hc_origin_init(&leg->origin);
     result = bring(leg, err);
+    leg->report.fetched_bytes = leg->origin.shared.received;
     leg->report.retries = leg->origin.shared.retries;
     leg->report.connections = leg->origin.shared.most;
     leg->report.resumed_bytes = hc_ingest_inherited(leg->cargo.ingest);
@@ -171,7 +173,7 @@ static int attempt(struct leg *leg, struct hc_error *err)
         return hc_turn_await(&leg->turn, err) < 0 ? -1 : 1;
     if (begun < 0 || bring_from_origin(leg, err) < 0)
         return is_robbed(leg) ? 1 : -1;
-    leg->report.fetched_bytes =
+    leg->brought =
         leg->wanted->size - leg->report.resumed_bytes - leg->report.shared_bytes;
     return 0;
 }
@@ -306,7 +308,7 @@ int hc_transfers_fetch(struct hc_transfers *transfers, const struct hc_wanted *w
     result = hc_flight_wait(transfers->flights, leg.flight, caller, err);
     if (result == HC_FLIGHT_LEAD)
         result = lead(transfers, &leg, err);
-    *fetched_bytes = leg.report.fetched_bytes;
+    *fetched_bytes = leg.brought;
     hc_flight_leave(transfers->flights, leg.flight);
     return result;
 }

@@ -167,7 +167,7 @@ struct hc_transfer {
     const char *etag;
     enum hc_reason reason;  /* HC_OK: it is there; else why it is not */
     uint64_t size_bytes;    /* of the blob */
-    uint64_t fetched_bytes; /* that came from the Hub */
+    uint64_t fetched_bytes; /* that came from the Hub, also those that came to nothing */
     uint64_t resumed_bytes; /* that an earlier transfer had brought */
     uint64_t shared_bytes;  /* that another repo of this cache had */
     uint64_t duration_ms;   /* in all */
