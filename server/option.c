@@ -38,6 +38,8 @@ const struct hc_option hc_option_table[] = {
      false, "Memory to fetch bytes with; when short, fewer connections (32 MiB)"},
     {"min-split-size", HC_OPTION_SIZE, AT(settings.min_split_size), "SIZE", NULL, NULL,
      false, "Larger files come in parts over several connections (64 MiB)"},
+    {"takeover-after", HC_OPTION_DURATION, AT(settings.takeover_ms), "DURATION", NULL,
+     NULL, false, "Another process that stands still for so long loses its turn (30s)"},
     {"requests-per-second", HC_OPTION_COUNT, AT(settings.requests_per_second), "N", NULL,
      NULL, false, "Questions to the endpoint, at most (no limit)"},
     {"bytes-per-second", HC_OPTION_SIZE, AT(settings.bytes_per_second), "SIZE", NULL,

@@ -233,6 +233,7 @@ int hc_settings_load(struct hc_settings *settings, struct hc_error *err)
         .connections = DEFAULT_CONNECTIONS,
         .download_memory = HC_DOWNLOAD_MEMORY,
         .min_split_size = HC_MIN_SPLIT_SIZE,
+        .takeover_ms = HC_TAKEOVER_MS,
     };
     if (load_timeout("HF_HUB_ETAG_TIMEOUT", &settings->metadata_timeout_s, err) < 0 ||
         load_timeout("HF_HUB_DOWNLOAD_TIMEOUT", &settings->download_timeout_s, err) < 0 ||

@@ -277,7 +277,7 @@ struct hc_transfers *hc_transfers_open(const struct hc_cache *cache, struct hc_h
     transfers->min_split_size =
         settings->min_split_size ? settings->min_split_size : HC_MIN_SPLIT_SIZE;
     transfers->takeover_ms =
-        settings->takeover_ms ? settings->takeover_ms : HC_TURN_TAKEOVER_MS;
+        settings->takeover_ms ? settings->takeover_ms : HC_TAKEOVER_MS;
     transfers->budget = hc_budget_new(affordable(settings), err);
     return transfers->budget ? hc_take(&transfers) : NULL;
 }

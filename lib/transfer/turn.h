@@ -12,16 +12,13 @@
 
 #include <cache/lock.h>
 
-enum {
-    HC_TURN_TAKEOVER_MS = 30000, /* who has the lock may stand still for so long */
-    HC_TURN_LEASE_MS = 5000      /* and who has a claim only */
-};
+enum { HC_TURN_LEASE_MS = 5000 /* who has a claim only may stand still for so long */ };
 
 struct hc_turn {
     const struct hc_cache *cache;
     const struct hc_wanted *wanted;
     struct hc_call *call;
-    int64_t takeover_ms;
+    int64_t takeover_ms; /* and who has the lock, for so long */
     /* Told now and then how far another process is. */
     void (*sight)(void *ctx, const struct hc_arrival *elsewhere);
     void *ctx;

@@ -123,7 +123,8 @@ static void what_downloads_may_take_comes_from_the_file_and_from_flags(void **st
     struct hc_error err;
 
     (void)state;
-    temp_dir_write(dir, "config.yaml", "download-memory: 8M\nmin-split-size: 1G\n");
+    temp_dir_write(dir, "config.yaml",
+                   "download-memory: 8M\nmin-split-size: 1G\ntakeover-after: 1m\n");
     assert_int_equal(load(&options,
                           (const char *const[]){"--config", file, "--connections=4",
                                                 "--min-split-size=16M", NULL},
@@ -133,6 +134,7 @@ static void what_downloads_may_take_comes_from_the_file_and_from_flags(void **st
     assert_int_equal(options.settings.connections, 4);
     assert_int_equal(options.settings.download_memory, 8000000);
     assert_int_equal(options.settings.min_split_size, 16000000);
+    assert_int_equal(options.settings.takeover_ms, 60000);
     hc_options_clear(&options);
     temp_dir_remove(dir);
 }

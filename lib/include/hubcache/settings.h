@@ -58,12 +58,16 @@ struct hc_settings {
     /* Blobs of more bytes come in parts over several connections */
     uint64_t min_split_size;
 
-    /* Who fetches a blob elsewhere and stands still for so long loses it, 30 s if zero */
+    /* Another process that fetches a blob and stands still for so long loses its turn */
     int64_t takeover_ms;
 };
 
-/* The defaults of these two, also when they are zero. */
-enum { HC_DOWNLOAD_MEMORY = 32 * 1024 * 1024, HC_MIN_SPLIT_SIZE = 64 * 1024 * 1024 };
+/* The defaults of these three, also when they are zero. */
+enum {
+    HC_DOWNLOAD_MEMORY = 32 * 1024 * 1024,
+    HC_MIN_SPLIT_SIZE = 64 * 1024 * 1024,
+    HC_TAKEOVER_MS = 30000
+};
 
 /*
  * Fills `settings` from the process environment by the reference client's rules
