@@ -49,14 +49,6 @@ struct hc_claim {
     } shared;
 };
 
-static int64_t now_ms_of_day(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static int write_text(struct hc_claim *claim)
 {
     struct hc_record *record = &claim->shared.record;
@@ -148,7 +140,7 @@ static enum standing look_before(const struct hc_claim *claim, const char *etag,
                    ? GONE
                    : NOBODY;
     }
-    if (!hc_record_is_abandoned(earlier, now_ms_of_day()))
+    if (!hc_record_is_abandoned(earlier, hc_record_now_ms()))
         return ALIVE;
     if (hc_partial_is_of(earlier->previous, etag) &&
         !hc_partial_exists(claim->root, claim->folder, earlier->incomplete))
@@ -159,7 +151,7 @@ static enum standing look_before(const struct hc_claim *claim, const char *etag,
 static bool is_of_use(const struct hc_claim *claim, const struct hc_record *earlier)
 {
     return earlier->incomplete[0] && earlier->size == hc_pieces_size(claim->pieces) &&
-           hc_record_is_worth_keeping(earlier, now_ms_of_day()) &&
+           hc_record_is_worth_keeping(earlier, hc_record_now_ms()) &&
            hc_pieces_parse(claim->pieces, earlier->ranges);
 }
 
@@ -252,9 +244,7 @@ static struct hc_claim *make(const struct hc_cache *cache,
     claim->fd = -1;
     claim->pieces = wish->pieces;
     claim->shared.beat_ms = hc_monotonic_ms();
-    claim->shared.record.owner = hc_process_self();
-    claim->shared.record.size = hc_pieces_size(wish->pieces);
-    claim->shared.record.since_ms = now_ms_of_day();
+    claim->shared.record = hc_record_new(hc_pieces_size(wish->pieces));
     (void)hc_format(claim->folder, sizeof claim->folder, "%s", wish->repo->folder);
     return name_files(claim, wish->repo, wish->etag, err) < 0 ? NULL : hc_take(&claim);
 }
@@ -316,9 +306,18 @@ bool hc_claim_leave(struct hc_claim *claim)
     return claim->is_left;
 }
 
+uint64_t hc_claim_left(const struct hc_cache *cache, const struct hc_repo *repo,
+                       const char *etag)
+{
+    struct hc_record record;
+
+    return hc_record_find(hc_cache_fd(cache), repo->folder, etag, &record) ? record.bytes
+                                                                           : 0;
+}
+
 uint64_t hc_claim_reserved(const struct hc_cache *cache, const struct hc_claim *claim)
 {
-    return hc_claims_needs(cache, &claim->shared.record, now_ms_of_day());
+    return hc_claims_needs(cache, claim->folder, &claim->shared.record);
 }
 
 static bool is_in_place(const struct hc_claim *claim)

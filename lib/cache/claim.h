@@ -55,6 +55,10 @@ bool hc_claim_leave(struct hc_claim *claim);
 void hc_claim_drop(struct hc_claim *claim);
 HC_DEFINE_AUTO(hc_claim, hc_claim_drop)
 
+/* Bytes of a blob that an earlier transfer left, or that are just coming, as claimed. */
+uint64_t hc_claim_left(const struct hc_cache *cache, const struct hc_repo *repo,
+                       const char *etag);
+
 /* Bytes that running transfers, here and elsewhere, which began before this one still
  * need. */
 uint64_t hc_claim_reserved(const struct hc_cache *cache, const struct hc_claim *claim);

@@ -71,6 +71,7 @@ void hc_claims_each(const struct hc_cache *cache,
 }
 
 struct reservation {
+    const char *folder;
     const struct hc_record *ours;
     int64_t now_ms;
     uint64_t bytes;
@@ -78,9 +79,18 @@ struct reservation {
 
 static bool is_earlier(const struct hc_record *a, const struct hc_record *b)
 {
-    if (a->since_ms != b->since_ms)
-        return a->since_ms < b->since_ms;
+    if (a->since_us != b->since_us)
+        return a->since_us < b->since_us;
     return strcmp(a->incomplete, b->incomplete) < 0;
+}
+
+/* One of the two will be the other's, in part at least. */
+static bool is_for_the_same(const struct reservation *reservation,
+                            const struct hc_claims_entry *entry)
+{
+    return strcmp(entry->folder, reservation->folder) == 0 &&
+           (hc_record_is_reservation(&entry->record) ||
+            hc_record_is_reservation(reservation->ours));
 }
 
 static void add_need(void *ctx, const struct hc_claims_entry *entry)
@@ -88,15 +98,18 @@ static void add_need(void *ctx, const struct hc_claims_entry *entry)
     struct reservation *reservation = ctx;
     const struct hc_record *record = &entry->record;
 
-    if (!hc_record_is_abandoned(record, reservation->now_ms) &&
+    if (!is_for_the_same(reservation, entry) &&
+        !hc_record_is_abandoned(record, reservation->now_ms) &&
         is_earlier(record, reservation->ours) && record->size > record->bytes)
         reservation->bytes += record->size - record->bytes;
 }
 
-uint64_t hc_claims_needs(const struct hc_cache *cache, const struct hc_record *ours,
-                         int64_t now_ms)
+uint64_t hc_claims_needs(const struct hc_cache *cache, const char *folder,
+                         const struct hc_record *ours)
 {
-    struct reservation reservation = {.ours = ours, .now_ms = now_ms};
+    struct reservation reservation = {.folder = folder,
+                                      .ours = ours,
+                                      .now_ms = hc_record_now_ms()};
 
     hc_claims_each(cache, add_need, &reservation);
     return reservation.bytes;

@@ -20,9 +20,10 @@ void hc_claims_each(const struct hc_cache *cache,
                     void (*visit)(void *ctx, const struct hc_claims_entry *entry),
                     void *ctx);
 
-/* Bytes that claims which are alive, and were made before `ours`, still need. */
-uint64_t hc_claims_needs(const struct hc_cache *cache, const struct hc_record *ours,
-                         int64_t now_ms);
+/* Bytes that those which are alive, and began before `ours` in `folder`, still need: claims
+ * and reservations (reserve.h). */
+uint64_t hc_claims_needs(const struct hc_cache *cache, const char *folder,
+                         const struct hc_record *ours);
 
 /* The next name of a directory that does not start with a dot, or NULL. */
 const char *hc_claims_next_name(DIR *dir);

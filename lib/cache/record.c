@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 /* The value of the line "<key>=<value>". */
 static bool find_field(const char *text, const char *key, char *value, size_t size)
@@ -40,7 +41,7 @@ static bool find_number(const char *text, const char *key, uint64_t *number)
 
 static void find_progress(const char *text, struct hc_record *record)
 {
-    uint64_t since_ms = 0;
+    uint64_t since_us = 0;
 
     if (!find_field(text, "previous", record->previous, sizeof record->previous))
         record->previous[0] = '\0';
@@ -50,8 +51,8 @@ static void find_progress(const char *text, struct hc_record *record)
         record->size = 0;
     if (!find_number(text, "bytes", &record->bytes) || record->ranges[0] == '\0')
         record->bytes = 0;
-    if (find_number(text, "since", &since_ms) && since_ms <= INT64_MAX)
-        record->since_ms = (int64_t)since_ms;
+    if (find_number(text, "since", &since_us) && since_us <= INT64_MAX)
+        record->since_us = (int64_t)since_us;
 }
 
 bool hc_record_read(int root, const char *path, struct hc_record *record)
@@ -71,6 +72,15 @@ bool hc_record_read(int root, const char *path, struct hc_record *record)
            find_field(text, "incomplete", record->incomplete, sizeof record->incomplete);
 }
 
+bool hc_record_find(int root, const char *folder, const char *etag,
+                    struct hc_record *record)
+{
+    char path[PATH_MAX];
+
+    return hc_format(path, sizeof path, ".hubcache/transfers/%s/%s", folder, etag) > 0 &&
+           hc_record_read(root, path, record);
+}
+
 int hc_record_format(const struct hc_record *record, char text[HC_RECORD_TEXT_SIZE])
 {
     return hc_format(text, HC_RECORD_TEXT_SIZE,
@@ -78,8 +88,32 @@ int hc_record_format(const struct hc_record *record, char text[HC_RECORD_TEXT_SI
                      "\nincomplete=%s\nprevious=%s\nsince=%" PRId64 "\nsize=%" PRIu64
                      "\nbytes=%" PRIu64 "\nranges=%s\n",
                      record->owner.host, record->owner.pid, record->owner.start,
-                     record->incomplete, record->previous, record->since_ms, record->size,
+                     record->incomplete, record->previous, record->since_us, record->size,
                      record->bytes, record->ranges);
+}
+
+static int64_t now_us(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+struct hc_record hc_record_new(uint64_t size)
+{
+    return (
+        struct hc_record){.owner = hc_process_self(), .size = size, .since_us = now_us()};
+}
+
+int64_t hc_record_now_ms(void)
+{
+    return now_us() / 1000;
+}
+
+bool hc_record_is_reservation(const struct hc_record *record)
+{
+    return hc_text_starts(record->incomplete, "snapshot.");
 }
 
 bool hc_record_is_abandoned(const struct hc_record *record, int64_t now_ms)

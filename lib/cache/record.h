@@ -26,15 +26,28 @@ struct hc_record {
     uint64_t size;    /* 0 when not said */
     uint64_t bytes;   /* that have arrived */
     char ranges[HC_PIECES_TEXT_SIZE];
-    int64_t since_ms; /* when it began, since the epoch */
+    int64_t since_us; /* when it began, microseconds since the epoch */
     int64_t beat_ms;  /* the file's mtime, since the epoch */
 };
 
 /* False when there is none, or it makes no sense. */
 bool hc_record_read(int root, const char *path, struct hc_record *record);
 
+/* The same for the claim of a blob. */
+bool hc_record_find(int root, const char *folder, const char *etag,
+                    struct hc_record *record);
+
 /* Its length, or -1 when it does not fit. `beat_ms` is not part of it. */
 int hc_record_format(const struct hc_record *record, char text[HC_RECORD_TEXT_SIZE]);
+
+/* Ours, from now on, of `size` bytes. */
+struct hc_record hc_record_new(uint64_t size);
+
+/* Milliseconds since the epoch, by this host's clock. */
+int64_t hc_record_now_ms(void);
+
+/* It is of no blob, but of room for several (reserve.h). */
+bool hc_record_is_reservation(const struct hc_record *record);
 
 /* Same host: no process of that pid and start; other host: no heartbeat for long. */
 bool hc_record_is_abandoned(const struct hc_record *record, int64_t now_ms);

@@ -23,12 +23,10 @@ void hc_rival_init(struct hc_rival *rival, const struct hc_cache *cache,
 
 static bool look_at_claim(struct hc_rival *rival, uint64_t *trace)
 {
-    char path[PATH_MAX];
     struct hc_record record;
 
-    if (hc_format(path, sizeof path, ".hubcache/transfers/%s/%s", rival->repo->folder,
-                  rival->etag) < 0 ||
-        !hc_record_read(hc_cache_fd(rival->cache), path, &record))
+    if (!hc_record_find(hc_cache_fd(rival->cache), rival->repo->folder, rival->etag,
+                        &record))
         return false;
     rival->bytes = record.bytes;
     *trace = (uint64_t)record.beat_ms + record.bytes;

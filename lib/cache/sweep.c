@@ -79,6 +79,11 @@ static void sweep_claim(void *ctx, const struct hc_claims_entry *found)
     char etag[NAME_MAX + 1];
     bool is_dead = is_tomb(found, etag);
 
+    if (hc_record_is_reservation(&found->record)) {
+        if (hc_record_is_abandoned(&found->record, sweep->now_ms))
+            (void)unlinkat(root, found->path, 0);
+        return;
+    }
     if (is_dead)
         entry.etag = etag;
     if (!hc_record_is_abandoned(&entry.record, sweep->now_ms) ||

@@ -6,6 +6,7 @@
  */
 #include "batch.h"
 
+#include "needs.h"
 #include "rate.h"
 
 #include <base/condition.h>
@@ -25,6 +26,7 @@ struct worker {
 struct crew {
     const struct hc_batch *batch;
     struct hc_call *call;
+    struct hc_reserve *reserve;
     struct worker workers[WORKERS_MAX];
     size_t worker_count;
     pthread_mutex_t lock;
@@ -48,6 +50,8 @@ static const struct hc_job *take_job(struct crew *crew, struct worker *worker)
     if (!crew->shared.failed && crew->shared.next < crew->batch->count)
         worker->job = &crew->batch->jobs[crew->shared.next++];
     (void)pthread_mutex_unlock(&crew->lock);
+    if (worker->job)
+        hc_reserve_use(crew->reserve, worker->job->size);
     return worker->job;
 }
 
@@ -231,11 +235,15 @@ int hc_batch_fetch(const struct hc_batch *batch, uint64_t *fetched_bytes,
     int64_t left = hc_call_remaining_ms(batch->caller->call);
     HC_AUTO(hc_call) *call =
         hc_call_new(left == HC_NO_DEADLINE ? left : hc_monotonic_ms() + left);
+    HC_AUTO(hc_reserve) *reserve = NULL;
     struct crew crew = {.batch = batch, .call = call};
     struct hc_rate rate = {0};
 
     if (!call)
         return hc_fail_memory(err);
+    if (hc_needs_reserve(batch, &reserve, err) < 0)
+        return -1;
+    crew.reserve = reserve;
     init(&crew);
     start(&crew);
     do {

@@ -11,6 +11,7 @@
  *     files.c     several files of one commit
  *     snapshot.c  all files of a commit, proved complete
  *     batch.c     bytes for many files at a time, with progress
+ *     needs.c     room for them, before the first byte
  *     answer.c    filling and clearing answers
  */
 #ifndef HC_RESOLVER_RESOLVER_H

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files weigh is quickly added up, and mostly fits. Only when it does not, a
+ * closer look tells what of it need not come: the same blob twice, what is there already,
+ * what an earlier transfer left, what another repo has.
+ */
+#include "needs.h"
+
+#include <cache/blob.h>
+#include <cache/claim.h>
+#include <cache/twin.h>
+
+#include <string.h>
+
+static int compare(const void *a, const void *b)
+{
+    return strcmp((*(const struct hc_job *const *)a)->etag,
+                  (*(const struct hc_job *const *)b)->etag);
+}
+
+static uint64_t weigh(const struct hc_batch *batch)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < batch->count; i++)
+        bytes += batch->jobs[i].size;
+    return bytes;
+}
+
+static uint64_t need_of(const struct hc_batch *batch, const struct hc_job *job)
+{
+    const struct hc_cache *cache = batch->subject->resolver->cache;
+    const struct hc_repo *repo = &batch->subject->repo;
+    struct hc_error unused;
+    char twin[PATH_MAX];
+    uint64_t size, left;
+
+    if (batch->subject->options->force_download)
+        return job->size;
+    if ((hc_blob_find(cache, repo, job->etag, &size, &unused) == 1 &&
+         size == job->size) ||
+        hc_twin_find(cache, repo, job->etag, job->size, twin))
+        return 0;
+    left = hc_claim_left(cache, repo, job->etag);
+    return left < job->size ? job->size - left : 0;
+}
+
+/* `order` is room for as many jobs as there are. */
+static uint64_t weigh_closely(const struct hc_batch *batch, const struct hc_job **order)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < batch->count; i++)
+        order[i] = &batch->jobs[i];
+    qsort(order, batch->count, sizeof *order, compare);
+    for (size_t i = 0; i < batch->count; i++) {
+        if (i == 0 || strcmp(order[i]->etag, order[i - 1]->etag) != 0)
+            bytes += need_of(batch, order[i]);
+    }
+    return bytes;
+}
+
+int hc_needs_reserve(const struct hc_batch *batch, struct hc_reserve **reserve,
+                     struct hc_error *err)
+{
+    const struct hc_cache *cache = batch->subject->resolver->cache;
+    const struct hc_repo *repo = &batch->subject->repo;
+    HC_AUTO_FREE const struct hc_job **order = NULL;
+
+    if (hc_reserve_make(cache, repo, weigh(batch), reserve, err) == 0)
+        return 0;
+    if (err->reason != HC_NO_SPACE)
+        return -1;
+    order = calloc(batch->count, sizeof *order);
+    if (!order)
+        return hc_fail_memory(err);
+    if (hc_reserve_make(cache, repo, weigh_closely(batch, order), reserve, err) == 0)
+        return 0;
+    return hc_context(err, "%zu files of %s '%s'", batch->count,
+                      hc_repo_type_name(repo->type), repo->id);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Room for all files of a batch, before the first byte of the first.
+ */
+#ifndef HC_RESOLVER_NEEDS_H
+#define HC_RESOLVER_NEEDS_H
+
+#include "batch.h"
+
+#include <cache/reserve.h>
+
+/* NO_SPACE when the volume has too little; else `*reserve` for as long as it runs. */
+int hc_needs_reserve(const struct hc_batch *batch, struct hc_reserve **reserve,
+                     struct hc_error *err);
+
+#endif

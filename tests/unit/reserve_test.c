@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Promise: room that one fetch of many files was promised is not promised to another,
+ * whoever asks; what it has used, or leaves, is free again.
+ */
+#include "cache_fixture.h"
+#include "cache_helper.h"
+
+#include <base/call.h>
+#include <cache/claim.h>
+#include <cache/reserve.h>
+
+#include <string.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MIB = 1024 * 1024, ROOM = 100 * MIB };
+
+static uint64_t free_bytes; /* that the volume claims to have */
+
+int __real_fstatvfs(int fd, struct statvfs *volume);
+int __wrap_fstatvfs(int fd, struct statvfs *volume);
+
+int __wrap_fstatvfs(int fd, struct statvfs *volume)
+{
+    int result = __real_fstatvfs(fd, volume);
+
+    volume->f_frsize = 1;
+    volume->f_bavail = free_bytes;
+    return result;
+}
+
+static int make_room(void **state)
+{
+    free_bytes = ROOM;
+    return make_cache(state);
+}
+
+/* For a repo of that name; NULL when there is no room. */
+static struct hc_reserve *reserve(struct fixture *f, const char *id, uint64_t bytes)
+{
+    struct hc_reserve *reserve = NULL;
+    struct hc_repo repo;
+
+    assert_int_equal(hc_repo_init(&repo, HC_REPO_MODEL, id, &f->err), 0);
+    if (hc_reserve_make(f->cache, &repo, bytes, &reserve, &f->err) == 0)
+        return reserve;
+    assert_int_equal(f->err.reason, HC_NO_SPACE);
+    return NULL;
+}
+
+static void more_than_there_is_is_refused_with_both_figures(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_null(reserve(f, "org/one", ROOM + 1));
+    assert_int_equal(f->err.needed_bytes, ROOM + 1);
+    assert_int_equal(f->err.free_bytes, ROOM);
+    assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
+}
+
+static void what_is_promised_to_one_is_not_promised_to_another(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_reserve *one = reserve(f, "org/one", 60 * (uint64_t)MIB);
+
+    assert_non_null(one);
+    assert_null(reserve(f, "org/two", 41 * (uint64_t)MIB));
+    assert_int_equal(f->err.free_bytes, 40 * MIB);
+    assert_null(begin_ingest(f->cache, &f->repo, HELLO_GIT, 41 * (uint64_t)MIB, &f->err));
+    assert_int_equal(f->err.reason, HC_NO_SPACE);
+    hc_reserve_drop(one);
+
+    one = reserve(f, "org/two", 41 * (uint64_t)MIB);
+    assert_non_null(one);
+    hc_reserve_drop(one);
+    assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
+}
+
+static void fetches_of_one_repo_share_their_room(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_reserve) *one = reserve(f, f->repo.id, 60 * (uint64_t)MIB);
+    HC_AUTO(hc_reserve) *two = reserve(f, f->repo.id, 60 * (uint64_t)MIB);
+    struct hc_ingest *ingest =
+        begin_ingest(f->cache, &f->repo, HELLO_GIT, 60 * (uint64_t)MIB, &f->err);
+
+    assert_non_null(one);
+    assert_non_null(two);
+    assert_non_null(ingest);
+    hc_ingest_drop(ingest);
+}
+
+static void what_is_used_is_not_promised_any_more(void **state)
+{
+    const struct timespec moment = {.tv_nsec = 10000000};
+    struct fixture *f = *state;
+    HC_AUTO(hc_reserve) *one = reserve(f, "org/one", 60 * (uint64_t)MIB);
+    struct hc_reserve *two = NULL;
+    int64_t give_up = hc_monotonic_ms() + 20000;
+
+    hc_reserve_use(one, 50 * (uint64_t)MIB);
+    while (!two) { /* the others are told by the next heartbeat */
+        if (hc_monotonic_ms() >= give_up)
+            fail_msg("%s", f->err.message);
+        (void)nanosleep(&moment, NULL);
+        two = reserve(f, "org/two", 90 * (uint64_t)MIB);
+    }
+    hc_reserve_drop(two);
+}
+
+static void little_needs_no_file(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_null(reserve(f, "org/one", 1000));
+    assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
+    free_bytes = 999;
+    f->err.reason = HC_OK;
+    assert_null(reserve(f, "org/one", 1000));
+    assert_int_equal(f->err.reason, HC_NO_SPACE);
+}
+
+static void what_a_dead_process_was_promised_is_free_again(void **state)
+{
+    struct fixture *f = *state;
+    pid_t child = fork();
+    struct hc_reserve *two;
+    int status;
+
+    assert_true(child >= 0);
+    if (child == 0)
+        _exit(reserve(f, "org/one", 60 * (uint64_t)MIB) ? 0 : 1);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 1);
+    two = reserve(f, "org/two", 90 * (uint64_t)MIB);
+    assert_non_null(two);
+    hc_reserve_drop(two);
+    (void)hc_claim_sweep(f->cache, (int64_t)time(NULL) * 1000);
+    assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
+}
+
+#define WITH_ROOM(test) cmocka_unit_test_setup_teardown(test, make_room, remove_cache)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_ROOM(more_than_there_is_is_refused_with_both_figures),
+        WITH_ROOM(what_is_promised_to_one_is_not_promised_to_another),
+        WITH_ROOM(fetches_of_one_repo_share_their_room),
+        WITH_ROOM(what_is_used_is_not_promised_any_more),
+        WITH_ROOM(little_needs_no_file),
+        WITH_ROOM(what_a_dead_process_was_promised_is_free_again),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise: a snapshot for which there is no room is refused before its first byte,
+ * with what is needed and what there is; and only what really has to come counts.
+ */
+#include "resolver_fixture.h"
+
+#include <string.h>
+#include <sys/statvfs.h>
+
+#define test(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, resolver_fixture_setup,                        \
+                                    resolver_fixture_teardown)
+
+enum { MIB = 1024 * 1024, BIG = 2 * MIB };
+
+static uint64_t free_bytes; /* that the volume claims to have; 0: what it has */
+
+int __real_fstatvfs(int fd, struct statvfs *volume);
+int __wrap_fstatvfs(int fd, struct statvfs *volume);
+
+int __wrap_fstatvfs(int fd, struct statvfs *volume)
+{
+    int result = __real_fstatvfs(fd, volume);
+
+    if (free_bytes > 0) {
+        volume->f_frsize = 1;
+        volume->f_bavail = free_bytes;
+    }
+    return result;
+}
+
+/* Two files that are the same, and a third. */
+static void commit_big(struct fixture *f, const char *repo)
+{
+    test_hub_add_made_up(f->hub, "one.safetensors", BIG, 1, true);
+    test_hub_add_made_up(f->hub, "same.safetensors", BIG, 1, true);
+    test_hub_add_made_up(f->hub, "two.safetensors", BIG, 2, true);
+    test_hub_commit(f->hub, repo, "main", f->commit);
+}
+
+static int resolve_repo(struct fixture *f, const char *id, uint64_t room)
+{
+    const struct hc_snapshot_request request = {.repo = {.id = id}};
+    struct hc_snapshot snapshot;
+    int result;
+
+    free_bytes = room;
+    result = hc_resolve_snapshot(f->resolver, &request, NULL, &snapshot, &f->err);
+    free_bytes = 0;
+    if (result == 0)
+        hc_snapshot_clear(&snapshot);
+    return result;
+}
+
+static void without_room_no_byte_is_asked_for(void **state)
+{
+    struct fixture *f = *state;
+
+    commit_big(f, "models/org/big");
+    assert_int_equal(resolve_repo(f, "org/big", 2 * BIG - 1), -1);
+    assert_int_equal(f->err.reason, HC_NO_SPACE);
+    assert_int_equal(f->err.needed_bytes, 2 * BIG); /* what is the same comes once */
+    assert_int_equal(f->err.free_bytes, 2 * BIG - 1);
+    assert_non_null(strstr(f->err.message, "org/big"));
+    assert_int_equal(test_hub_count_cdn(f->hub, "GET"), 0);
+    assert_int_equal(temp_dir_count(f->dir, "models--org--big/blobs"), 0);
+    assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
+}
+
+static void the_same_blob_twice_needs_room_once(void **state)
+{
+    struct fixture *f = *state;
+
+    commit_big(f, "models/org/big");
+    assert_int_equal(resolve_repo(f, "org/big", 2 * BIG), 0);
+    assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
+}
+
+static void what_another_repo_has_needs_no_room(void **state)
+{
+    struct fixture *f = *state;
+
+    commit_big(f, "models/org/big");
+    commit_big(f, "models/org/fork");
+    assert_int_equal(resolve_repo(f, "org/big", 0), 0);
+    assert_int_equal(resolve_repo(f, "org/fork", 1), 0);
+    assert_int_equal(test_hub_count_cdn(f->hub, "GET"), 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        test(without_room_no_byte_is_asked_for),
+        test(the_same_blob_twice_needs_room_once),
+        test(what_another_repo_has_needs_no_room),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
