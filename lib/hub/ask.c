@@ -72,23 +72,17 @@ static int next_hop(struct hc_ask *ask, struct hc_error *err)
     return ask->request.is_head && !is_home ? 0 : 1;
 }
 
-/* One exchange with the endpoint, when it may be asked. */
-static int perform_at_home(struct hc_ask *ask, struct hc_error *err)
+/* One exchange with the host, when it may be asked; of some nothing is known. */
+static int perform(struct hc_ask *ask, struct hc_endpoint *host, struct hc_error *err)
 {
     int result;
 
-    if (hc_endpoint_enter(ask->endpoint, ask->caller, err) < 0)
+    if (host && hc_endpoint_enter(host, ask->caller, err) < 0)
         return -1;
-    ask->request.token = ask->is_trusted ? ask->caller->token : NULL;
     result = hc_pool_perform(ask->hub->pool, &ask->request, &ask->reply, err);
-    hc_endpoint_hear(ask->endpoint, &ask->reply, result < 0 ? err : NULL);
+    if (host)
+        hc_endpoint_hear(host, &ask->reply, result < 0 ? err : NULL);
     return result;
-}
-
-static int perform_abroad(struct hc_ask *ask, struct hc_error *err)
-{
-    ask->request.token = NULL;
-    return hc_pool_perform(ask->hub->pool, &ask->request, &ask->reply, err);
 }
 
 /* One exchange, with or without the token. 1 and 0 as next_hop. */
@@ -96,8 +90,11 @@ static int hop(struct hc_ask *ask, struct hc_error *err)
 {
     struct hc_reply earlier = ask->reply;
     bool is_home = hc_url_same_origin(ask->request.url, hc_endpoint_url(ask->endpoint));
+    struct hc_endpoint *host =
+        is_home ? ask->endpoint : hc_hosts_find(ask->hub->hosts, ask->request.url);
 
-    if ((is_home ? perform_at_home(ask, err) : perform_abroad(ask, err)) < 0)
+    ask->request.token = is_home && ask->is_trusted ? ask->caller->token : NULL;
+    if (perform(ask, host, err) < 0)
         return hc_ask_fail(ask, err);
     inherit(&ask->reply, &earlier);
     if (ask->reply.status / 100 != 2 && !is_redirect(&ask->reply))

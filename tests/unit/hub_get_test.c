@@ -71,6 +71,25 @@ static void the_token_goes_to_the_hub_and_not_to_the_storage(void **state)
     assert_int_equal(test_hub_count_authorized(f->server, true), 0);
 }
 
+static void what_the_storage_tells_one_caller_holds_back_all(void **state)
+{
+    struct fixture *f = *state;
+    struct sink sink = {0};
+    int64_t start_ms;
+
+    inject(f, (struct test_hub_rule){.on_cdn = true,
+                                     .times = 1,
+                                     .fault = TEST_HUB_STATUS,
+                                     .number = 503,
+                                     .retry_after_s = 1});
+    assert_int_equal(get(f, &sink, NULL), -1);
+    assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
+    start_ms = hc_monotonic_ms();
+    assert_int_equal(get(f, &sink, NULL), 0); /* by somebody who was not told */
+    assert_true(hc_monotonic_ms() - start_ms >= 900);
+    assert_memory_equal(sink.bytes, "0123456789", 10);
+}
+
 static void a_token_with_a_line_break_is_not_sent(void **state)
 {
     struct fixture *f = *state;
@@ -281,6 +300,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_token_goes_to_the_hub_and_not_to_the_storage),
+        TEST(what_the_storage_tells_one_caller_holds_back_all),
         TEST(a_token_with_a_line_break_is_not_sent),
         TEST(a_cut_download_goes_on_where_it_was),
         TEST(a_server_without_ranges_starts_over),
