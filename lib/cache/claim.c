@@ -29,7 +29,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { BEAT_MS = 1000, BEAT_BYTES = 1024 * 1024 };
+enum { BEAT_MS = HC_HEART_MS * 9 / 10, BEAT_BYTES = 1024 * 1024 };
 
 struct hc_claim {
     struct hc_pulse pulse;

@@ -177,3 +177,23 @@ int hc_pointer_link(const struct hc_cache *cache, const struct hc_place *place,
         return linked < 0 ? -1 : 0;
     return place_blob(root, blob, is_fresh ? NULL : private, cache_path, err);
 }
+
+int hc_pointer_sync(const struct hc_cache *cache, const struct hc_place *place,
+                    struct hc_error *err)
+{
+    int root = hc_cache_fd(cache);
+    char path[PATH_MAX];
+
+    if (hc_cache_snapshot_path(path, place->repo, place->revision, place->path, err) < 0)
+        return -1;
+    if (faccessat(root, path, F_OK, 0) < 0)
+        return 0; /* a ref may be all there is, beside .no_exist */
+    if (!place->path && hc_file_sync_tree(root, path, err) < 0)
+        return -1;
+    for (char *end = path + strlen(path); end; end = strrchr(path, '/')) {
+        *end = '\0';
+        if (hc_file_sync_parent(root, path, err) < 0)
+            return -1;
+    }
+    return 0;
+}

@@ -34,4 +34,11 @@ int hc_pointer_find(const struct hc_cache *cache, const struct hc_repo *repo,
 int hc_pointer_link(const struct hc_cache *cache, const struct hc_place *place,
                     const char *etag, bool is_fresh, struct hc_error *err);
 
+/*
+ * Flushes the names on the way to a pointer, from its directory to the cache root, so
+ * that they survive power loss; with no `path`, all of that snapshot.
+ */
+int hc_pointer_sync(const struct hc_cache *cache, const struct hc_place *place,
+                    struct hc_error *err);
+
 #endif

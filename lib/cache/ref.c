@@ -5,6 +5,7 @@
 #include "ref.h"
 
 #include "memo.h"
+#include "pointer.h"
 
 #include <base/file.h>
 #include <base/text.h>
@@ -70,24 +71,6 @@ int hc_ref_find(const struct hc_cache *cache, const struct hc_repo *repo,
     return found;
 }
 
-/* What a ref names is on the disk before the ref is. */
-static int sync_snapshot(const struct hc_cache *cache, const struct hc_repo *repo,
-                         const char *commit, struct hc_error *err)
-{
-    int root = hc_cache_fd(cache);
-    char path[PATH_MAX];
-
-    if (hc_cache_snapshot_path(path, repo, commit, NULL, err) < 0)
-        return -1;
-    if (faccessat(root, path, F_OK, 0) < 0)
-        return 0; /* a ref may be all there is, beside .no_exist */
-    if (hc_file_sync_tree(root, path, err) < 0 ||
-        hc_file_sync_parent(root, path, err) < 0)
-        return -1;
-    (void)hc_format(path, sizeof path, "%s/snapshots", repo->folder);
-    return hc_file_sync_parent(root, path, err);
-}
-
 int hc_ref_hear(const struct hc_cache *cache, const struct hc_repo *repo,
                 const char *revision, const char *commit, struct hc_error *err)
 {
@@ -105,7 +88,8 @@ int hc_ref_hear(const struct hc_cache *cache, const struct hc_repo *repo,
         (void)utimensat(hc_cache_fd(cache), path, NULL, 0);
         return 0;
     }
-    if (sync_snapshot(cache, repo, commit, err) < 0 ||
+    /* What a ref names is on the disk before the ref is. */
+    if (hc_pointer_sync(cache, &(const struct hc_place){repo, commit, NULL}, err) < 0 ||
         hc_cache_publish(cache, path, commit, strlen(commit), err) < 0)
         return -1;
     return hc_file_sync_parent(hc_cache_fd(cache), path, err);

@@ -210,6 +210,9 @@ static void start(struct crew *crew)
 
 static int outcome(struct crew *crew, uint64_t *fetched_bytes, struct hc_error *err)
 {
+    const struct hc_batch *batch = crew->batch;
+    const struct hc_place snapshot = {&batch->subject->repo, batch->commit, NULL};
+
     *fetched_bytes = crew->shared.fetched_bytes;
     if (hc_call_check(crew->batch->caller->call, err) < 0)
         return -1;
@@ -219,7 +222,7 @@ static int outcome(struct crew *crew, uint64_t *fetched_bytes, struct hc_error *
     }
     if (crew->shared.done < crew->batch->count)
         return hc_fail(err, HC_INTERNAL, "no thread could be started");
-    return 0;
+    return hc_pointer_sync(batch->subject->resolver->cache, &snapshot, err);
 }
 
 static void init(struct crew *crew)

@@ -258,7 +258,12 @@ static int fetch(const struct wish *wish, const struct hc_metadata *metadata,
     };
 
     hc_cache_tag(subject->resolver->cache);
-    return hc_subject_bring(subject, &wanted, caller, fetched, err);
+    if (hc_subject_bring(subject, &wanted, caller, fetched, err) < 0)
+        return -1;
+    return hc_pointer_sync(subject->resolver->cache,
+                           &(const struct hc_place){&subject->repo, metadata->commit,
+                                                    wish->path},
+                           err);
 }
 
 /* The answer for what is now known to be `metadata`. */

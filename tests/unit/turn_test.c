@@ -235,13 +235,13 @@ static void who_moves_keeps_the_lock(void **state)
     const struct hc_claim_wish wish = {&f->repo, HELLO_GIT, pieces, false};
     struct hc_turn turn = turn_of(f, &wanted);
     HC_AUTO_CLOSE int other = lock_as_another_client(f);
-    HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 4 * HC_HEART_MS);
+    HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 6 * HC_HEART_MS);
     struct hc_claim *claim = NULL;
 
     assert_true(other >= 0);
     assert_int_equal(hc_claim_make(f->cache, &wish, &claim, &f->err), 1);
     turn.call = call;
-    turn.takeover_ms = 2 * HC_HEART_MS + 500; /* its heart beats, though no byte comes */
+    turn.takeover_ms = 4 * HC_HEART_MS; /* its heart beats, though no byte comes */
     assert_null(hc_turn_lock(&turn, &f->err));
     assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
     hc_claim_drop(claim);
