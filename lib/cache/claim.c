@@ -89,25 +89,29 @@ static bool has_no_links(int errnum)
            errnum == EMLINK;
 }
 
+static bool move(int root, const char *from, const char *to)
+{
+    if (renameat(root, from, root, to) == 0)
+        return true;
+    (void)unlinkat(root, from, 0);
+    return false;
+}
+
 /* 1 in its place; 0 somebody else's is there; -1 it cannot be put there. */
 static int put_in_place(const struct hc_claim *claim, const char *private, bool replaces)
 {
     int root = claim->root;
+    int result;
 
-    if (!replaces) {
-        int result = linkat(root, private, root, claim->path, 0);
-
-        if (result == 0 || !has_no_links(errno)) {
-            bool is_taken = result < 0 && errno == EEXIST;
-
-            (void)unlinkat(root, private, 0);
-            return result == 0 ? 1 : is_taken ? 0 : -1;
-        }
-    }
-    if (renameat(root, private, root, claim->path) == 0)
-        return 1;
+    if (replaces)
+        return move(root, private, claim->path) ? 1 : -1;
+    result = linkat(root, private, root, claim->path, 0) == 0 ? 1 : -1;
+    if (result < 0 && has_no_links(errno))
+        return move(root, private, claim->path) ? 1 : -1;
+    if (result < 0 && errno == EEXIST)
+        result = 0;
     (void)unlinkat(root, private, 0);
-    return -1;
+    return result;
 }
 
 /* False when somebody else was faster; without a file when the volume refuses. */

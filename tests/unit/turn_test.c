@@ -202,9 +202,9 @@ static void how_far_another_client_is_can_be_seen(void **state)
     int other = lock_as_another_client(f);
     struct waiter waiter;
 
-    temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, "hel");
+    temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, "he");
     start(&waiter, f, &wanted);
-    await_sight(&waiter, 3);
+    await_sight(&waiter, 2);
     assert_int_equal(close(other), 0);
     expect_lock(&waiter);
 }
