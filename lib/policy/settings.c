@@ -26,7 +26,6 @@ enum {
     DEFAULT_MAX_STALENESS_MS = 60000,
     DEFAULT_RETRIES = 5,
     DEFAULT_RETRY_BASE_MS = 250,
-    DEFAULT_SNAPSHOT_WORKERS = 8,
     DEFAULT_CONNECTIONS = 16
 };
 
@@ -229,7 +228,6 @@ int hc_settings_load(struct hc_settings *settings, struct hc_error *err)
         .max_staleness_ms = DEFAULT_MAX_STALENESS_MS,
         .retries = DEFAULT_RETRIES,
         .retry_base_ms = DEFAULT_RETRY_BASE_MS,
-        .snapshot_workers = DEFAULT_SNAPSHOT_WORKERS,
         .connections = DEFAULT_CONNECTIONS,
         .download_memory = HC_DOWNLOAD_MEMORY,
         .min_split_size = HC_MIN_SPLIT_SIZE,

@@ -186,8 +186,11 @@ static bool wait_a_tick(struct crew *crew)
 
 static void start(struct crew *crew)
 {
-    size_t wanted = crew->batch->subject->resolver->settings.snapshot_workers;
+    const struct hc_settings *settings = &crew->batch->subject->resolver->settings;
+    size_t wanted = settings->snapshot_workers;
 
+    if (wanted == 0)
+        wanted = settings->connections > 0 ? settings->connections : 1;
     if (wanted > WORKERS_MAX)
         wanted = WORKERS_MAX;
     if (wanted > crew->batch->count)

@@ -64,7 +64,7 @@ static void an_empty_environment_gives_the_defaults(void **state)
     assert_int_equal(settings.max_staleness_ms, 60000);
     assert_int_equal(settings.retries, 5);
     assert_int_equal(settings.retry_base_ms, 250);
-    assert_int_equal(settings.snapshot_workers, 8);
+    assert_int_equal(settings.snapshot_workers, 0);
     assert_int_equal(settings.connections, 16);
     hc_settings_clear(&settings);
 }

@@ -49,7 +49,7 @@ struct hc_settings {
     int64_t max_staleness_ms;  /* how old an answer of the Hub may be, 60000 */
     unsigned retries;          /* how often a request is sent again, 5 */
     unsigned retry_base_ms;    /* the first pause before that, 250; doubles up to 8 s */
-    unsigned snapshot_workers; /* files of one snapshot fetched at a time, 8 */
+    unsigned snapshot_workers; /* files of one snapshot at a time; 0: all connections */
     unsigned connections;      /* at most, for the bytes of all downloads together, 16 */
 
     /* Bytes of memory for all downloads together: fewer connections when it is short */
