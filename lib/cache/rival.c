@@ -52,8 +52,9 @@ bool hc_rival_look(struct hc_rival *rival, int64_t now_ms)
     if (now_ms - rival->looked_ms < LOOK_MS)
         return false;
     rival->looked_ms = now_ms;
+    rival->is_claimed = look_at_claim(rival, &trace);
     rival->is_there =
-        look_at_claim(rival, &trace) || (!rival->is_ours && look_at_files(rival, &trace));
+        rival->is_claimed || (!rival->is_ours && look_at_files(rival, &trace));
     if (!rival->is_there)
         rival->bytes = 0;
     if (trace != rival->trace)

@@ -16,10 +16,11 @@ struct hc_rival {
     const struct hc_cache *cache; /* borrowed, as the next two */
     const struct hc_repo *repo;
     const char *etag;
-    bool is_ours;   /* only a claim counts, not what other clients write */
-    bool is_there;  /* there is a claim or a file */
-    uint64_t bytes; /* that it has */
-    uint64_t trace; /* differs when anything moved */
+    bool is_ours;    /* only a claim counts, not what other clients write */
+    bool is_there;   /* there is a claim or a file */
+    bool is_claimed; /* a claim: it beats whatever its owner waits for */
+    uint64_t bytes;  /* that it has */
+    uint64_t trace;  /* differs when anything moved */
     int64_t moved_ms;
     int64_t looked_ms;
 };

@@ -42,6 +42,15 @@ int hc_turn_is_there(const struct hc_turn *turn, struct hc_error *err)
     return found == 1 ? size == wanted->size : found;
 }
 
+/* Other clients have no heartbeat; bytes may be long in coming. */
+static bool is_stuck(const struct hc_turn *turn, const struct hc_rival *rival)
+{
+    int64_t still_ms = hc_rival_still_ms(rival, hc_monotonic_ms());
+
+    return still_ms >= turn->takeover_ms ||
+           (rival->is_claimed && still_ms >= HC_TURN_LOCKED_LEASE_MS);
+}
+
 static int await_lock(struct hc_turn *turn, struct hc_lock *lock, struct hc_rival *rival,
                       struct hc_error *err)
 {
@@ -49,7 +58,7 @@ static int await_lock(struct hc_turn *turn, struct hc_lock *lock, struct hc_riva
 
     while ((taken = hc_lock_try(lock, err)) == 0) {
         watch(turn, rival);
-        if (hc_rival_still_ms(rival, hc_monotonic_ms()) >= turn->takeover_ms) {
+        if (is_stuck(turn, rival)) {
             turn->takes_over = true;
             hc_lock_replace(lock);
         } else if (hc_call_pause(turn->call, POLL_MS, err) < 0) {

@@ -12,13 +12,14 @@
 
 #include <cache/lock.h>
 
-enum { HC_TURN_LEASE_MS = 5000 /* who has a claim only may stand still for so long */ };
+/* How long a claim may miss its heartbeat: without the blob's lock, and with it. */
+enum { HC_TURN_LEASE_MS = 5000, HC_TURN_LOCKED_LEASE_MS = 10000 };
 
 struct hc_turn {
     const struct hc_cache *cache;
     const struct hc_wanted *wanted;
     struct hc_call *call;
-    int64_t takeover_ms; /* and who has the lock, for so long */
+    int64_t takeover_ms; /* how long who has the lock may stand still at all */
     /* Told now and then how far another process is. */
     void (*sight)(void *ctx, const struct hc_arrival *elsewhere);
     void *ctx;
