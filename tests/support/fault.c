@@ -5,6 +5,8 @@
  */
 #include "fault.h"
 
+#include "fault_log.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -48,42 +50,72 @@ const char *fault_hit(void)
     return atomic_load(&fault.hit);
 }
 
-/* True when this call is the one: errno is set. */
-static bool strikes(const char *call)
+enum { ANY, NEEDS_ROOM };
+
+static bool is_the_one(int kind, int needs)
 {
-    if (atomic_load(&fault.kind) == FAULT_NONE ||
-        atomic_fetch_add(&fault.calls, 1) + 1 != atomic_load(&fault.nth))
+    unsigned nth = atomic_load(&fault.nth);
+    unsigned call;
+
+    if (kind == FAULT_NONE || (kind == FAULT_FULL && needs != NEEDS_ROOM))
+        return false;
+    call = atomic_fetch_add(&fault.calls, 1) + 1;
+    return kind == FAULT_FULL ? call >= nth : call == nth;
+}
+
+/* True when this call is the one: errno is set. */
+static bool strikes(const char *call, int needs)
+{
+    int kind = atomic_load(&fault.kind);
+
+    if (!is_the_one(kind, needs))
         return false;
     atomic_store(&fault.hit, call);
-    if (atomic_load(&fault.kind) == FAULT_EXIT)
+    if (kind == FAULT_EXIT)
         (void)kill(getpid(), SIGKILL);
     errno = atomic_load(&fault.errnum);
     return true;
 }
 
-/* One row a call: its result, its name, its parameters, its arguments. */
-#define FAULT_CALL(type, name, parameters, arguments)                                    \
+/* One row a call: its result and name, what it needs, its parameters, its arguments, and
+ * how it is written down. */
+#define FAULT_CALL(type, name, needs, parameters, arguments, record)                     \
     type __real_##name parameters;                                                       \
     type __wrap_##name parameters;                                                       \
     type __wrap_##name parameters                                                        \
     {                                                                                    \
-        return strikes(#name) ? -1 : __real_##name arguments;                            \
+        if (strikes(#name, needs))                                                       \
+            return -1;                                                                   \
+        record;                                                                          \
+        return __real_##name arguments;                                                  \
     }
 
-FAULT_CALL(ssize_t, write, (int fd, const void *bytes, size_t count), (fd, bytes, count))
-FAULT_CALL(ssize_t, pwrite, (int fd, const void *bytes, size_t count, off_t at),
-           (fd, bytes, count, at))
-FAULT_CALL(int, fsync, (int fd), (fd))
-FAULT_CALL(int, ftruncate, (int fd, off_t size), (fd, size))
-FAULT_CALL(int, renameat, (int from_dir, const char *from, int to_dir, const char *to),
-           (from_dir, from, to_dir, to))
-FAULT_CALL(int, symlinkat, (const char *target, int dir, const char *path),
-           (target, dir, path))
-FAULT_CALL(int, linkat,
+FAULT_CALL(ssize_t, write, NEEDS_ROOM, (int fd, const void *bytes, size_t count),
+           (fd, bytes, count), fault_log_file("write", fd))
+FAULT_CALL(ssize_t, pwrite, NEEDS_ROOM,
+           (int fd, const void *bytes, size_t count, off_t at), (fd, bytes, count, at),
+           fault_log_file("pwrite", fd))
+FAULT_CALL(ssize_t, pread, ANY, (int fd, void *bytes, size_t count, off_t at),
+           (fd, bytes, count, at), (void)0)
+FAULT_CALL(ssize_t, copy_file_range, NEEDS_ROOM,
+           (int from, off_t *from_at, int to, off_t *to_at, size_t count, unsigned flags),
+           (from, from_at, to, to_at, count, flags), fault_log_file("write", to))
+FAULT_CALL(int, fsync, ANY, (int fd), (fd), fault_log_file("fsync", fd))
+FAULT_CALL(int, ftruncate, ANY, (int fd, off_t size), (fd, size),
+           fault_log_file("ftruncate", fd))
+FAULT_CALL(int, renameat, ANY,
+           (int from_dir, const char *from, int to_dir, const char *to),
+           (from_dir, from, to_dir, to),
+           fault_log_names("renameat", from_dir, from, to_dir, to))
+FAULT_CALL(int, symlinkat, NEEDS_ROOM, (const char *target, int dir, const char *path),
+           (target, dir, path), fault_log_name("symlinkat", dir, path))
+FAULT_CALL(int, linkat, NEEDS_ROOM,
            (int from_dir, const char *from, int to_dir, const char *to, int flags),
-           (from_dir, from, to_dir, to, flags))
-FAULT_CALL(int, mkdirat, (int dir, const char *path, mode_t mode), (dir, path, mode))
-FAULT_CALL(int, flock, (int fd, int operation), (fd, operation))
+           (from_dir, from, to_dir, to, flags),
+           fault_log_names("linkat", from_dir, from, to_dir, to))
+FAULT_CALL(int, mkdirat, NEEDS_ROOM, (int dir, const char *path, mode_t mode),
+           (dir, path, mode), fault_log_name("mkdirat", dir, path))
+FAULT_CALL(int, flock, ANY, (int fd, int operation), (fd, operation), (void)0)
 
 int __real_openat(int dir, const char *path, int flags, ...);
 int __wrap_openat(int dir, const char *path, int flags, ...);
@@ -94,9 +126,12 @@ int __wrap_openat(int dir, const char *path, int flags, ...)
     mode_t mode;
 
     if (!(flags & O_CREAT))
-        return strikes("openat") ? -1 : __real_openat(dir, path, flags);
+        return strikes("openat", ANY) ? -1 : __real_openat(dir, path, flags);
     va_start(args, flags);
     mode = va_arg(args, mode_t);
     va_end(args);
-    return strikes("openat") ? -1 : __real_openat(dir, path, flags, mode);
+    if (strikes("openat", NEEDS_ROOM))
+        return -1;
+    fault_log_name("create", dir, path);
+    return __real_openat(dir, path, flags, mode);
 }

@@ -11,17 +11,27 @@
 enum fault_kind {
     FAULT_NONE,
     FAULT_ERRNO, /* the call fails with the errno given */
+    FAULT_FULL,  /* it does, and so do all later ones that need room on the volume */
     FAULT_EXIT   /* the process dies before the call, as by SIGKILL */
 };
 
-/* The `nth` wrapped call from now on (1 is the next) has the fault; later ones do not. */
+/* The `nth` wrapped call from now on (1 is the next) has the fault: of FAULT_FULL, the
+ * `nth` of those that need room. */
 void fault_arm(enum fault_kind kind, unsigned nth, int errnum);
 void fault_disarm(void);
 
 /* Wrapped calls since the last fault_arm(). */
 unsigned fault_calls(void);
 
-/* The name of the call that had the fault; NULL when none had. */
+/* The name of the call that had the fault last; NULL when none had. */
 const char *fault_hit(void);
+
+/*
+ * Calls that change something are written down from now on, in the order in which they
+ * began, one a line: "<call> <path>", for a rename or link "<call> <path> <path>"; paths
+ * are absolute. The text is the caller's to free, and ends it.
+ */
+void fault_record(void);
+char *fault_recorded(void);
 
 #endif

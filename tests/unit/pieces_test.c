@@ -12,6 +12,8 @@
 
 enum { MIB = 1024 * 1024, PIECE = 8 * MIB };
 
+static const uint64_t gb = 1000000000;
+
 enum { SMALL = HC_PIECES_FEW * HC_PIECES_LENGTH };
 
 static struct hc_pieces *make(uint64_t size)
@@ -193,6 +195,70 @@ static void a_hostile_size_needs_little_memory(void **state)
     assert_int_equal(hc_pieces_front(pieces), 1000);
 }
 
+/* Every third piece, of which a little is missing; all beyond what 32 bits can say. */
+static void bring_some(struct hc_pieces *pieces, uint64_t length)
+{
+    for (uint64_t at = 5 * gb / length * length; at + length <= hc_pieces_size(pieces);
+         at += 3 * length)
+        hc_pieces_add(pieces, at, length - 7);
+}
+
+static uint64_t length_of_first(struct hc_pieces *pieces)
+{
+    return hc_pieces_gap(pieces, 0).end;
+}
+
+static void a_blob_of_100_gb_has_pieces_like_others(void **state)
+{
+    HC_AUTO(hc_pieces) *pieces = make(100 * gb);
+    struct hc_span span, last = hc_pieces_gap(pieces, 100 * gb - 1);
+
+    (void)state;
+    assert_int_equal(length_of_first(pieces), PIECE);
+    assert_int_equal(last.start, (100 * gb - 1) / PIECE * PIECE);
+    assert_int_equal(last.end, 100 * gb);
+    hc_pieces_add(pieces, last.start, last.end - last.start);
+    hc_pieces_add(pieces, 0, PIECE);
+    assert_true(hc_pieces_take(pieces, 100 * gb, &span));
+    assert_int_equal(span.start, PIECE);
+    assert_int_equal(span.end, last.start);
+    assert_false(hc_pieces_is_open(pieces));
+    assert_int_equal(hc_pieces_arrived(pieces), PIECE + last.end - last.start);
+    expect_text(pieces, "0-8388608,99992207360-100000000000");
+}
+
+static void a_blob_of_1_tb_has_larger_pieces_instead_of_more(void **state)
+{
+    HC_AUTO(hc_pieces) *pieces = make(1000 * gb);
+    struct hc_span last = hc_pieces_gap(pieces, 1000 * gb - 1);
+
+    (void)state;
+    assert_int_equal(length_of_first(pieces), 8 * (uint64_t)PIECE);
+    assert_int_equal(last.start, (1000 * gb - 1) / (8 * (uint64_t)PIECE) * 8 * PIECE);
+    assert_int_equal(last.end, 1000 * gb);
+}
+
+static void what_arrived_of_a_large_blob_is_written_down_too(void **state)
+{
+    const uint64_t sizes[] = {100 * gb, 1000 * gb};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        HC_AUTO(hc_pieces) *pieces = make(sizes[i]);
+        HC_AUTO(hc_pieces) *again = make(sizes[i]);
+        uint64_t length = length_of_first(pieces);
+        char text[HC_PIECES_TEXT_SIZE];
+
+        bring_some(pieces, length);
+        hc_pieces_format(pieces, text); /* as much as fits */
+        assert_true(hc_pieces_parse(again, text));
+        expect_text(again, text);
+        assert_true(hc_pieces_arrived(again) >= 50 * (length - 7));
+        assert_true(hc_pieces_arrived(again) < hc_pieces_arrived(pieces));
+        assert_int_equal(hc_pieces_front(again), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,6 +271,9 @@ int main(void)
         cmocka_unit_test(a_range_that_starts_within_a_piece_counts_from_the_next),
         cmocka_unit_test(what_is_no_text_of_ours_is_nothing),
         cmocka_unit_test(more_holes_than_fit_are_left_out),
+        cmocka_unit_test(a_blob_of_100_gb_has_pieces_like_others),
+        cmocka_unit_test(a_blob_of_1_tb_has_larger_pieces_instead_of_more),
+        cmocka_unit_test(what_arrived_of_a_large_blob_is_written_down_too),
         cmocka_unit_test(a_hostile_size_needs_little_memory),
     };
 

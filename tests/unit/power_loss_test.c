@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise: an order that survives power loss. What power loss takes is whatever was
+ * not flushed, and any part of it: a file's bytes until that file is, a name until its
+ * directory is. So each step has to be flushed before the next one that relies on it: the
+ * bytes before the blob has its name, the name before a pointer names it, the pointers
+ * and all directories on the way before a ref leads there, and the ref before somebody is
+ * told. Looked at in the calls that the library makes, in their order.
+ */
+#include "fault_fixture.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STEPS_MAX = 1000, MIB = 1024 * 1024, SIZE = MIB + 1000 };
+
+/* One call; paths are relative to the cache. */
+struct step {
+    char call[20];
+    char from[PATH_MAX / 2];
+    char to[PATH_MAX / 2]; /* of a rename or link */
+};
+
+static struct step steps[STEPS_MAX];
+static size_t count;
+
+static char content[SIZE];
+
+/* ---- what was done -------------------------------------------------------------------
+ */
+
+static void copy_relative(char *to, const char *path, const char *root)
+{
+    size_t length = strlen(root);
+
+    if (strncmp(path, root, length) == 0 && path[length] == '/')
+        path += length + 1;
+    (void)snprintf(to, sizeof steps->to, "%s", path);
+}
+
+static void read_step(const char *root, char *line)
+{
+    char *from = strchr(line, ' ');
+    char *to = from ? strchr(from + 1, ' ') : NULL;
+    struct step *step = &steps[count++];
+
+    assert_true(count < STEPS_MAX && from);
+    *from = '\0';
+    if (to)
+        *to = '\0';
+    (void)snprintf(step->call, sizeof step->call, "%s", line);
+    copy_relative(step->from, from + 1, root);
+    copy_relative(step->to, to ? to + 1 : "", root);
+}
+
+typedef int (*deed)(struct hc_resolver *resolver, struct hc_error *err);
+
+/* Does it, and takes down how. */
+static void watch(struct fixture *f, deed act)
+{
+    char root[PATH_MAX];
+    char *text, *rest;
+
+    fault_record();
+    assert_int_equal(act(f->resolver, &f->err), 0);
+    text = fault_recorded();
+    assert_non_null(realpath(f->dir, root));
+    count = 0;
+    for (char *line = strtok_r(text, "\n", &rest); line;
+         line = strtok_r(NULL, "\n", &rest))
+        read_step(root, line);
+    free(text);
+}
+
+/* ---- what is asked of it -------------------------------------------------------------
+ */
+
+static bool is_call(size_t i, const char *call)
+{
+    return strcmp(steps[i].call, call) == 0;
+}
+
+/* A file gets a name that is seen. */
+static bool names(size_t i, const char *folder)
+{
+    const char *to = steps[i].to;
+
+    return is_call(i, "renameat") && strstr(to, folder) && !strstr(to, ".incomplete");
+}
+
+static bool is_write(size_t i, const char *path)
+{
+    return (is_call(i, "write") || is_call(i, "pwrite") || is_call(i, "ftruncate")) &&
+           strcmp(steps[i].from, path) == 0;
+}
+
+/* Whether `path` is flushed after step `from` and before step `to`. */
+static bool is_flushed(const char *path, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++) {
+        if (is_call(i, "fsync") && strcmp(steps[i].from, path) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_parent_flushed(const char *path, size_t from, size_t to)
+{
+    char parent[PATH_MAX];
+
+    (void)snprintf(parent, sizeof parent, "%s", path);
+    *strrchr(parent, '/') = '\0';
+    return is_flushed(parent, from, to);
+}
+
+/* All bytes of what gets a name in step `named` are on the disk then. */
+static void assert_bytes_come_first(size_t named)
+{
+    size_t written = 0;
+
+    for (size_t i = 0; i < named; i++) {
+        if (is_write(i, steps[named].from))
+            written = i;
+    }
+    if (!is_flushed(steps[named].from, written, named))
+        fail_msg("'%s' has its name before its bytes are flushed", steps[named].to);
+}
+
+static void assert_blobs_come_first(size_t pointer)
+{
+    for (size_t i = 0; i < pointer; i++) {
+        if (names(i, "/blobs/") && !is_parent_flushed(steps[i].to, i, pointer))
+            fail_msg("'%s' comes before the name of '%s' is flushed", steps[pointer].to,
+                     steps[i].to);
+    }
+}
+
+static bool is_on_the_way(size_t i)
+{
+    const char *path = steps[i].from;
+
+    return is_call(i, "mkdirat") && strstr(path, "--") && !strstr(path, "/trees") &&
+           !strstr(path, "/refs") && path[0] != '.';
+}
+
+static void assert_snapshot_comes_first(size_t ref)
+{
+    for (size_t i = 0; i < ref; i++) {
+        const char *path = names(i, "/snapshots/") ? steps[i].to
+                           : is_on_the_way(i)      ? steps[i].from
+                                                   : NULL;
+
+        if (path && strchr(path, '/') && !is_parent_flushed(path, i, ref))
+            fail_msg("'%s' comes before the name of '%s' is flushed", steps[ref].to,
+                     path);
+    }
+    if (!is_parent_flushed(steps[ref].to, ref, count))
+        fail_msg("the name of '%s' is never flushed", steps[ref].to);
+}
+
+/* Without symlinks a blob that has its bytes moves to the pointer's place. */
+static void assert_order(unsigned blobs, unsigned pointers)
+{
+    unsigned seen[3] = {0};
+
+    for (size_t i = 0; i < count; i++) {
+        bool is_blob = names(i, "/blobs/");
+        bool is_pointer = names(i, "/snapshots/");
+        bool is_ref = names(i, "/refs/");
+
+        if (is_blob || is_ref)
+            assert_bytes_come_first(i);
+        if (is_pointer)
+            assert_blobs_come_first(i);
+        if (is_ref)
+            assert_snapshot_comes_first(i);
+        seen[0] += is_blob;
+        seen[1] += is_pointer;
+        seen[2] += is_ref;
+    }
+    assert_int_equal(seen[0], blobs);
+    assert_int_equal(seen[1], pointers);
+    assert_int_equal(seen[2], 1);
+}
+
+/* ---- the tests -----------------------------------------------------------------------
+ */
+
+static int resolve_snapshot(struct hc_resolver *resolver, struct hc_error *err)
+{
+    struct hc_snapshot_request request = {.repo = {.id = "org/model"}};
+    struct hc_snapshot snapshot;
+
+    if (hc_resolve_snapshot(resolver, &request, NULL, &snapshot, err) < 0)
+        return -1;
+    hc_snapshot_clear(&snapshot);
+    return 0;
+}
+
+static int resolve_large_of(const char *repo, struct hc_resolver *resolver,
+                            struct hc_error *err)
+{
+    struct hc_file_request request = {.repo = {.id = repo}, .filename = "large.bin"};
+    struct hc_file file;
+
+    if (hc_resolve_file(resolver, &request, NULL, &file, err) < 0)
+        return -1;
+    hc_file_clear(&file);
+    return 0;
+}
+
+static int resolve_large(struct hc_resolver *resolver, struct hc_error *err)
+{
+    return resolve_large_of("org/large", resolver, err);
+}
+
+static int resolve_fork(struct hc_resolver *resolver, struct hc_error *err)
+{
+    return resolve_large_of("org/fork", resolver, err);
+}
+
+static void a_snapshot_is_flushed_step_by_step(void **state)
+{
+    watch(*state, resolve_snapshot);
+    assert_order(5, 5);
+}
+
+static void a_blob_in_parts_is_flushed_before_it_has_its_name(void **state)
+{
+    watch(*state, resolve_large);
+    assert_order(1, 1);
+}
+
+static void a_blob_of_another_repo_is_flushed_like_others(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(resolve_large(f->resolver, &f->err), 0);
+    watch(f, resolve_fork);
+    assert_order(1, 1);
+}
+
+static void without_symlinks_it_is_the_same(void **state)
+{
+    struct fixture *f = *state;
+
+    f->settings.no_symlinks = true;
+    resolver_fixture_reopen(f, false);
+    watch(f, resolve_snapshot);
+    assert_order(5, 5);
+}
+
+static int set_up(void **state)
+{
+    static const char *const repos[] = {"models/org/fork", "models/org/large"};
+    struct fixture *f;
+
+    (void)resolver_fixture_setup(state);
+    f = *state;
+    for (size_t i = 0; i < sizeof repos / sizeof *repos; i++) {
+        test_hub_add(f->hub, "large.bin", content, SIZE, true);
+        test_hub_commit(f->hub, repos[i], "main", f->commit);
+    }
+    fault_start_afresh(f);
+    return 0;
+}
+
+#define test(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, set_up, resolver_fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        test(a_snapshot_is_flushed_step_by_step),
+        test(a_blob_in_parts_is_flushed_before_it_has_its_name),
+        test(a_blob_of_another_repo_is_flushed_like_others),
+        test(without_symlinks_it_is_the_same),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
