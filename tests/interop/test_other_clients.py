@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from content import FILES, LFS_FILE, MODEL
-from world import BUILD, CLEAN, HERE, PATIENCE, Hub, incompletes
+from world import BUILD, CLEAN, HERE, PATIENCE, Hub, incompletes, wait_until
 
 BUILD_TIME = 240  # seconds
 OWNER, NAME = MODEL.split("/")
@@ -87,6 +87,28 @@ def test_rust_and_we_take_turns(rust, plain_hub, serve, cache):
     assert pathlib.Path(file.path).read_bytes() == FILES["config.json"]
     assert sum(request.bytes for request in plain_hub.gets()) == len(LFS_FILE)
     assert incompletes(cache) == []
+
+
+def test_rust_neither_uses_nor_touches_our_partial(rust, plain_hub, serve, cache):
+    plain_hub.rule("stall", on_cdn=True, method="GET", times=1, number=len(LFS_FILE) // 2)
+    server = serve(cache, plain_hub.endpoint)
+    call = server.start("ResolveFile", repo_id=MODEL, filename="model.safetensors")
+    plain_hub.await_stall()
+    wait_until(lambda: incompletes(cache), "a partial")
+    assert not call.done()
+    server.kill()
+    plain_hub.clear_rules()
+    plain_hub.release()
+    plain_hub.clear_log()
+    (partial,) = map(pathlib.Path, incompletes(cache))
+    before = partial.stat()
+
+    (path,) = rust(plain_hub.endpoint, cache, "main", "online", ["model.safetensors"])
+
+    assert pathlib.Path(path).read_bytes() == LFS_FILE
+    assert sum(request.bytes for request in plain_hub.gets()) == len(LFS_FILE)
+    after = partial.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 """Traps about the volume: leftovers, locks, permissions, links that dangle or chain, a disk
 that is full. Numbers are those of tests/traps.md."""
 
+import contextlib
 import fcntl
 import os
 import pathlib
@@ -12,7 +13,7 @@ import sys
 
 import pytest
 
-from content import BIG, FILES, LFS_FILE, MODEL
+from content import BIG, BIG_FILES, FILES, LFS_FILE, MODEL
 from world import blobs_of, fails_with, incompletes, wait_until
 
 FOLDER = "models--org--model"
@@ -295,12 +296,19 @@ def test_59_a_payload_of_the_shared_store_is_never_written_to(hub, serve, cache)
     assert payload.stat().st_mtime_ns == before.st_mtime_ns
 
 
+def fill(path):
+    """Writes to a file until the volume is full."""
+    with open(path, "wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(1 << 16)):
+            pass
+
+
 @pytest.fixture
-def small_volume(tmp_path):
-    """A cache root with room for 2 MiB."""
+def small_volume(tmp_path, request):
+    """A cache root with room for 2 MiB, or for as many as the test says."""
     root = tmp_path / "small"
     root.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(root)],
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={getattr(request, 'param', 2)}m", "tmpfs", str(root)],
                       capture_output=True).returncode != 0:
         pytest.skip("a file system cannot be mounted here")
     yield root
@@ -317,3 +325,37 @@ def test_60_a_full_disk_is_said_with_figures_and_leaves_nothing(hub, serve, smal
     assert incompletes(small_volume) == []
     assert blobs_of(small_volume) == {}
     assert server.file(MODEL, "model.safetensors").size_bytes == len(LFS_FILE)
+
+
+def test_60_a_file_larger_than_the_room_is_refused_before_the_first_byte(hub, serve,
+                                                                         small_volume):
+    server = serve(small_volume, hub.endpoint)
+
+    with fails_with("NO_SPACE") as failure:
+        server.file(BIG, "first.safetensors")
+
+    assert int(failure.metadata["needed_bytes"]) == len(BIG_FILES["first.safetensors"])
+    assert int(failure.metadata["free_bytes"]) <= 2 << 20
+    assert hub.gets() == []
+
+
+@pytest.mark.parametrize("small_volume", [12], indirect=True)
+def test_60_room_that_others_take_in_mid_flight_is_missed_and_nothing_is_left(hub, serve,
+                                                                              small_volume):
+    server = serve(small_volume, hub.endpoint)
+    hub.rule("stall", on_cdn=True, method="GET", times=1, number=3 << 20)
+    call = server.start("ResolveFile", repo_id=BIG, filename="first.safetensors")
+    hub.await_stall()
+    wait_until(lambda: incompletes(small_volume), "a partial")
+    fill(small_volume / "others")
+    hub.release()
+
+    with fails_with("NO_SPACE") as failure:
+        call.result()
+
+    assert int(failure.metadata["needed_bytes"]) > int(failure.metadata["free_bytes"])
+    assert incompletes(small_volume) == []
+    assert [path for path in (small_volume / ".hubcache" / "transfers").rglob("*")
+            if path.is_file()] == []
+    (small_volume / "others").unlink()
+    assert server.file(BIG, "first.safetensors").size_bytes == len(BIG_FILES["first.safetensors"])

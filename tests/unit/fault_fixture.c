@@ -18,9 +18,11 @@
 
 enum { CALLS_MAX = 2000, CONTENTS_MAX = 16, CONNECTIONS = 4, SPLIT_SIZE = 256 * 1024 };
 
-/* Every n is for the other builds; this one looks at the threads. */
-#ifdef __SANITIZE_THREAD__
-enum { STRIDE = 3 };
+/* Every n is for the plain build; the slow ones look at memory and threads. */
+#if defined(__SANITIZE_THREAD__)
+enum { STRIDE = 4 };
+#elif defined(__SANITIZE_ADDRESS__)
+enum { STRIDE = 2 };
 #else
 enum { STRIDE = 1 };
 #endif

@@ -76,7 +76,7 @@ static const struct fault_deed rest = {.name = "rest", DEED(LARGE, resolve_large
 static const struct fault_deed holes = {.name = "holes",
                                         DEED(LARGE, resolve_large),
                                         .prepare = slow_down,
-                                        .stride = 21};
+                                        .stride = 29};
 static const struct fault_deed twin = {.name = "twin", DEED(FORK, resolve_fork)};
 
 /* ---- what was there before -----------------------------------------------------------
