@@ -23,11 +23,11 @@ static struct {
 
 static void path_of(char path[PATH_MAX], int fd)
 {
-    char link[64];
+    char entry[64];
     ssize_t length;
 
-    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    length = readlink(link, path, PATH_MAX - 1);
+    (void)snprintf(entry, sizeof entry, "/proc/self/fd/%d", fd);
+    length = readlink(entry, path, PATH_MAX - 1);
     path[length < 0 ? 0 : length] = '\0';
 }
 

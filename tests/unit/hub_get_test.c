@@ -119,6 +119,25 @@ static void a_cut_download_goes_on_where_it_was(void **state)
     expect_log(f, "range=bytes=4-", true);
 }
 
+static void a_part_of_a_huge_file_is_asked_for_by_all_its_digits(void **state)
+{
+    struct fixture *f = *state;
+    struct sink sink = {0};
+    const uint64_t size = 100000000000;
+    const struct hc_download download = {.repo = &f->repo,
+                                         .commit = f->commit,
+                                         .path = "model.bin",
+                                         .offset = size - 20,
+                                         .until = size - 10,
+                                         .size = size,
+                                         .restart = sink_restart,
+                                         .write = sink_write,
+                                         .ctx = &sink};
+
+    assert_int_equal(hc_hub_get(f->hub, &download, &f->caller, &f->err), -1); /* 416 */
+    expect_log(f, "range=bytes=99999999980-99999999989", true);
+}
+
 static void a_server_without_ranges_starts_over(void **state)
 {
     struct fixture *f = *state;
@@ -303,6 +322,7 @@ int main(void)
         TEST(what_the_storage_tells_one_caller_holds_back_all),
         TEST(a_token_with_a_line_break_is_not_sent),
         TEST(a_cut_download_goes_on_where_it_was),
+        TEST(a_part_of_a_huge_file_is_asked_for_by_all_its_digits),
         TEST(a_server_without_ranges_starts_over),
         TEST(another_range_than_asked_for_is_a_bad_reply),
         TEST(a_storage_that_refuses_says_nothing_about_the_repo),

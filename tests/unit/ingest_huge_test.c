@@ -19,8 +19,10 @@
 /* SHA-256 of huge_size zero bytes, by sha256sum. */
 #define ETAG "a21402e8b270c4c24f31cad9714d99f265574af2e32bf8908de2d6feca085d10"
 
-static const uint64_t huge_size = 4 * 1024 * 1024 * UINT64_C(1024) + 20000000;
-static const uint64_t had = 4 * 1024 * 1024 * UINT64_C(1024) + 8 * 1024 * 1024;
+enum { MIB = 1024 * 1024 };
+
+static const uint64_t huge_size = 4096 * (uint64_t)MIB + 20000000;
+static const uint64_t had = 4104 * (uint64_t)MIB;
 
 /* What a transfer leaves that ended a few megabytes before the end. */
 static void leave_most(struct fixture *f)
@@ -40,15 +42,14 @@ static void leave_most(struct fixture *f)
 
 static void bring_the_rest(struct fixture *f, struct hc_ingest *ingest)
 {
-    enum { CHUNK = 1024 * 1024 };
-    HC_AUTO_FREE char *zeros = calloc(1, CHUNK);
+    HC_AUTO_FREE char *zeros = calloc(1, MIB);
 
     assert_non_null(zeros);
-    for (uint64_t at = had; at < huge_size; at += CHUNK) {
+    for (uint64_t at = had; at < huge_size; at += MIB) {
         uint64_t left = huge_size - at;
 
         assert_int_equal(hc_ingest_write(ingest, at, zeros,
-                                         left < CHUNK ? (size_t)left : CHUNK, &f->err),
+                                         left < MIB ? (size_t)left : MIB, &f->err),
                          0);
     }
 }

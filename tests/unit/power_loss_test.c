@@ -137,6 +137,7 @@ static void assert_blobs_come_first(size_t pointer)
     }
 }
 
+/* A directory that is made on the way from the cache root to a pointer or a blob. */
 static bool is_on_the_way(size_t i)
 {
     const char *path = steps[i].from;
@@ -145,12 +146,18 @@ static bool is_on_the_way(size_t i)
            !strstr(path, "/refs") && path[0] != '.';
 }
 
+/* What gets a name in a step that a ref relies on; NULL when it does not. */
+static const char *named_for_ref(size_t i)
+{
+    if (names(i, "/snapshots/"))
+        return steps[i].to;
+    return is_on_the_way(i) ? steps[i].from : NULL;
+}
+
 static void assert_snapshot_comes_first(size_t ref)
 {
     for (size_t i = 0; i < ref; i++) {
-        const char *path = names(i, "/snapshots/") ? steps[i].to
-                           : is_on_the_way(i)      ? steps[i].from
-                                                   : NULL;
+        const char *path = named_for_ref(i);
 
         if (path && strchr(path, '/') && !is_parent_flushed(path, i, ref))
             fail_msg("'%s' comes before the name of '%s' is flushed", steps[ref].to,
