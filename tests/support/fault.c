@@ -113,9 +113,22 @@ FAULT_CALL(int, linkat, NEEDS_ROOM,
            (int from_dir, const char *from, int to_dir, const char *to, int flags),
            (from_dir, from, to_dir, to, flags),
            fault_log_names("linkat", from_dir, from, to_dir, to))
-FAULT_CALL(int, mkdirat, NEEDS_ROOM, (int dir, const char *path, mode_t mode),
-           (dir, path, mode), fault_log_name("mkdirat", dir, path))
 FAULT_CALL(int, flock, ANY, (int fd, int operation), (fd, operation), (void)0)
+
+/* Whether there was a directory before is known only afterwards. */
+int __real_mkdirat(int dir, const char *path, mode_t mode);
+int __wrap_mkdirat(int dir, const char *path, mode_t mode);
+
+int __wrap_mkdirat(int dir, const char *path, mode_t mode)
+{
+    int result = strikes("mkdirat", NEEDS_ROOM) ? -1 : __real_mkdirat(dir, path, mode);
+    int errnum = errno;
+
+    if (result == 0)
+        fault_log_name("mkdirat", dir, path);
+    errno = errnum;
+    return result;
+}
 
 int __real_openat(int dir, const char *path, int flags, ...);
 int __wrap_openat(int dir, const char *path, int flags, ...);

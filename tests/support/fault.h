@@ -28,8 +28,9 @@ const char *fault_hit(void);
 
 /*
  * Calls that change something are written down from now on, in the order in which they
- * began, one a line: "<call> <path>", for a rename or link "<call> <path> <path>"; paths
- * are absolute. The text is the caller's to free, and ends it.
+ * began (of mkdirat those that made a directory), one a line: "<call> <path>", for a
+ * rename or link "<call> <path> <path>"; paths are absolute. The text is the caller's to
+ * free, and ends it.
  */
 void fault_record(void);
 char *fault_recorded(void);

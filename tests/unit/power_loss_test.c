@@ -4,8 +4,8 @@
  * not flushed, and any part of it: a file's bytes until that file is, a name until its
  * directory is. So each step has to be flushed before the next one that relies on it: the
  * bytes before the blob has its name, the name before a pointer names it, the pointers
- * and all directories on the way before a ref leads there, and the ref before somebody is
- * told. Looked at in the calls that the library makes, in their order.
+ * and all directories on the way before a ref leads there, and all of it before somebody
+ * is told. Looked at in the calls that the library makes, in their order.
  */
 #include "fault_fixture.h"
 
@@ -35,8 +35,8 @@ static void copy_relative(char *to, const char *path, const char *root)
 {
     size_t length = strlen(root);
 
-    if (strncmp(path, root, length) == 0 && path[length] == '/')
-        path += length + 1;
+    if (strncmp(path, root, length) == 0 && strchr("/", path[length]))
+        path += length + (path[length] == '/');
     (void)snprintf(to, sizeof steps->to, "%s", path);
 }
 
@@ -106,12 +106,13 @@ static bool is_flushed(const char *path, size_t from, size_t to)
     return false;
 }
 
+/* That of what is in the cache root itself is "". */
 static bool is_parent_flushed(const char *path, size_t from, size_t to)
 {
+    const char *slash = strrchr(path, '/');
     char parent[PATH_MAX];
 
-    (void)snprintf(parent, sizeof parent, "%s", path);
-    *strrchr(parent, '/') = '\0';
+    (void)snprintf(parent, sizeof parent, "%.*s", slash ? (int)(slash - path) : 0, path);
     return is_flushed(parent, from, to);
 }
 
@@ -146,50 +147,57 @@ static bool is_on_the_way(size_t i)
            !strstr(path, "/refs") && path[0] != '.';
 }
 
-/* What gets a name in a step that a ref relies on; NULL when it does not. */
-static const char *named_for_ref(size_t i)
+/* What gets a name in a step that an answer relies on; NULL when it does not. */
+static const char *named_in(size_t i)
 {
     if (names(i, "/snapshots/"))
         return steps[i].to;
     return is_on_the_way(i) ? steps[i].from : NULL;
 }
 
-static void assert_snapshot_comes_first(size_t ref)
+/* `what` is about to happen, and leads to all that has a name by then. */
+static void assert_names_are_flushed(size_t before, const char *what)
 {
-    for (size_t i = 0; i < ref; i++) {
-        const char *path = named_for_ref(i);
+    for (size_t i = 0; i < before; i++) {
+        const char *path = named_in(i);
 
-        if (path && strchr(path, '/') && !is_parent_flushed(path, i, ref))
-            fail_msg("'%s' comes before the name of '%s' is flushed", steps[ref].to,
-                     path);
+        if (path && !is_parent_flushed(path, i, before))
+            fail_msg("%s comes before the name of '%s' is flushed", what, path);
     }
+}
+
+static void assert_ref_is_in_order(size_t ref)
+{
+    assert_bytes_come_first(ref);
+    assert_names_are_flushed(ref, steps[ref].to);
     if (!is_parent_flushed(steps[ref].to, ref, count))
         fail_msg("the name of '%s' is never flushed", steps[ref].to);
 }
 
-/* Without symlinks a blob that has its bytes moves to the pointer's place. */
-static void assert_order(unsigned blobs, unsigned pointers)
+struct seen {
+    unsigned blobs;
+    unsigned pointers;
+    unsigned refs;
+};
+
+static void assert_order(struct seen expected)
 {
-    unsigned seen[3] = {0};
+    struct seen seen = {0};
 
     for (size_t i = 0; i < count; i++) {
-        bool is_blob = names(i, "/blobs/");
-        bool is_pointer = names(i, "/snapshots/");
-        bool is_ref = names(i, "/refs/");
-
-        if (is_blob || is_ref)
+        if (names(i, "/blobs/")) {
             assert_bytes_come_first(i);
-        if (is_pointer)
+            seen.blobs++;
+        } else if (names(i, "/snapshots/")) {
             assert_blobs_come_first(i);
-        if (is_ref)
-            assert_snapshot_comes_first(i);
-        seen[0] += is_blob;
-        seen[1] += is_pointer;
-        seen[2] += is_ref;
+            seen.pointers++;
+        } else if (names(i, "/refs/")) {
+            assert_ref_is_in_order(i);
+            seen.refs++;
+        }
     }
-    assert_int_equal(seen[0], blobs);
-    assert_int_equal(seen[1], pointers);
-    assert_int_equal(seen[2], 1);
+    assert_names_are_flushed(count, "the answer");
+    assert_memory_equal(&seen, &expected, sizeof seen);
 }
 
 /* ---- the tests -----------------------------------------------------------------------
@@ -206,10 +214,10 @@ static int resolve_snapshot(struct hc_resolver *resolver, struct hc_error *err)
     return 0;
 }
 
-static int resolve_large_of(const char *repo, struct hc_resolver *resolver,
-                            struct hc_error *err)
+static int resolve_file_of(const char *repo, const char *filename,
+                           struct hc_resolver *resolver, struct hc_error *err)
 {
-    struct hc_file_request request = {.repo = {.id = repo}, .filename = "large.bin"};
+    struct hc_file_request request = {.repo = {.id = repo}, .filename = filename};
     struct hc_file file;
 
     if (hc_resolve_file(resolver, &request, NULL, &file, err) < 0)
@@ -220,24 +228,52 @@ static int resolve_large_of(const char *repo, struct hc_resolver *resolver,
 
 static int resolve_large(struct hc_resolver *resolver, struct hc_error *err)
 {
-    return resolve_large_of("org/large", resolver, err);
+    return resolve_file_of("org/large", "large.bin", resolver, err);
 }
 
 static int resolve_fork(struct hc_resolver *resolver, struct hc_error *err)
 {
-    return resolve_large_of("org/fork", resolver, err);
+    return resolve_file_of("org/fork", "large.bin", resolver, err);
 }
 
 static void a_snapshot_is_flushed_step_by_step(void **state)
 {
     watch(*state, resolve_snapshot);
-    assert_order(5, 5);
+    assert_order((struct seen){5, 5, 1});
+}
+
+static int resolve_config(struct hc_resolver *resolver, struct hc_error *err)
+{
+    return resolve_file_of("org/model", "config.json", resolver, err);
+}
+
+static int resolve_nested(struct hc_resolver *resolver, struct hc_error *err)
+{
+    return resolve_file_of("org/model", "sub/dir/nested.txt", resolver, err);
+}
+
+static void a_file_more_under_the_same_ref_is_flushed_before_it_is_answered(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(resolve_config(f->resolver, &f->err), 0);
+    watch(f, resolve_nested);
+    assert_order((struct seen){1, 1, 0});
+}
+
+static void the_rest_of_a_snapshot_is_flushed_before_it_is_answered(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(resolve_config(f->resolver, &f->err), 0);
+    watch(f, resolve_snapshot);
+    assert_order((struct seen){4, 4, 0});
 }
 
 static void a_blob_in_parts_is_flushed_before_it_has_its_name(void **state)
 {
     watch(*state, resolve_large);
-    assert_order(1, 1);
+    assert_order((struct seen){1, 1, 1});
 }
 
 static void a_blob_of_another_repo_is_flushed_like_others(void **state)
@@ -246,7 +282,7 @@ static void a_blob_of_another_repo_is_flushed_like_others(void **state)
 
     assert_int_equal(resolve_large(f->resolver, &f->err), 0);
     watch(f, resolve_fork);
-    assert_order(1, 1);
+    assert_order((struct seen){1, 1, 1});
 }
 
 static void without_symlinks_it_is_the_same(void **state)
@@ -256,7 +292,7 @@ static void without_symlinks_it_is_the_same(void **state)
     f->settings.no_symlinks = true;
     resolver_fixture_reopen(f, false);
     watch(f, resolve_snapshot);
-    assert_order(5, 5);
+    assert_order((struct seen){5, 5, 1});
 }
 
 static int set_up(void **state)
@@ -281,6 +317,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         test(a_snapshot_is_flushed_step_by_step),
+        test(a_file_more_under_the_same_ref_is_flushed_before_it_is_answered),
+        test(the_rest_of_a_snapshot_is_flushed_before_it_is_answered),
         test(a_blob_in_parts_is_flushed_before_it_has_its_name),
         test(a_blob_of_another_repo_is_flushed_like_others),
         test(without_symlinks_it_is_the_same),
