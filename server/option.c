@@ -24,6 +24,8 @@ const struct hc_option hc_option_table[] = {
      "The Hub; default from HF_ENDPOINT"},
     {"token-file", HC_OPTION_TEXT, AT(settings.token_file), "FILE", NULL, NULL, false,
      "Holds the Hub token; default from HF_TOKEN, HF_TOKEN_PATH"},
+    {"ca-file", HC_OPTION_TEXT, AT(settings.ca_file), "FILE", NULL, NULL, false,
+     "Whom to trust over TLS; default from SSL_CERT_FILE, REQUESTS_CA_BUNDLE, ..."},
     {"offline", HC_OPTION_FLAG, AT(settings.offline), NULL, NULL, NULL, false,
      "Never ask the Hub; default from HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE"},
     {"local-root", HC_OPTION_LIST, AT(local_roots), "DIR", NULL, NULL, false,

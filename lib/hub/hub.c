@@ -111,7 +111,7 @@ static struct hc_pool *open_pool(const struct hc_settings *settings, struct hc_e
                             "the user agent is too long or has control characters");
         return NULL;
     }
-    return hc_pool_open(text, settings->bytes_per_second, err);
+    return hc_pool_open(text, settings->ca_file, settings->bytes_per_second, err);
 }
 
 static int add_endpoint(struct hc_hub *hub, const char *url, unsigned requests_per_second,

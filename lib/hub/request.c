@@ -12,6 +12,7 @@
 
 #include "bucket.h"
 #include "channel.h"
+#include "trust.h"
 
 #include <base/error.h>
 #include <base/text.h>
@@ -30,6 +31,7 @@ enum {
 
 struct hc_pool {
     char *user_agent;
+    struct hc_trust trust;
     struct hc_channels channels;
     struct {
         pthread_mutex_t lock;
@@ -245,6 +247,7 @@ static void set_options(CURL *curl, const struct hc_pool *pool,
         (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)request->timeout_s);
     }
     set_range(curl, request);
+    hc_trust_apply(&pool->trust, curl);
 }
 
 static int fail_unreachable(const struct exchange *exchange, CURLcode code,
@@ -316,8 +319,8 @@ static CURLcode drive(struct exchange *exchange, CURLM *connections)
     return result;
 }
 
-struct hc_pool *hc_pool_open(const char *user_agent, uint64_t bytes_per_second,
-                             struct hc_error *err)
+struct hc_pool *hc_pool_open(const char *user_agent, const char *ca_file,
+                             uint64_t bytes_per_second, struct hc_error *err)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct hc_pool *pool = calloc(1, sizeof *pool);
@@ -331,7 +334,7 @@ struct hc_pool *hc_pool_open(const char *user_agent, uint64_t bytes_per_second,
     hc_channels_init(&pool->channels);
     pool->shared.bandwidth.per_second = bytes_per_second;
     pool->user_agent = hc_text_copy(user_agent, err);
-    if (!pool->user_agent) {
+    if (!pool->user_agent || hc_trust_load(&pool->trust, ca_file, err) < 0) {
         hc_pool_close(pool);
         return NULL;
     }
@@ -345,6 +348,7 @@ void hc_pool_close(struct hc_pool *pool)
     hc_channels_clear(&pool->channels);
     (void)pthread_mutex_destroy(&pool->shared.lock);
     free(pool->user_agent);
+    hc_trust_clear(&pool->trust);
     free(pool);
 }
 

@@ -37,9 +37,13 @@ struct hc_request {
 
 struct hc_pool; /* connections, idle ones kept alive */
 
-/* `user_agent` is copied. All exchanges together get `bytes_per_second`, 0: no limit. */
-struct hc_pool *hc_pool_open(const char *user_agent, uint64_t bytes_per_second,
-                             struct hc_error *err);
+/*
+ * Texts are copied. `ca_file`, unless NULL, is whom to trust instead of the system's
+ * authorities; INVALID_OPTIONS when it is not there. All exchanges together get
+ * `bytes_per_second`, 0: no limit.
+ */
+struct hc_pool *hc_pool_open(const char *user_agent, const char *ca_file,
+                             uint64_t bytes_per_second, struct hc_error *err);
 
 /* No exchange may be running. */
 void hc_pool_close(struct hc_pool *pool);

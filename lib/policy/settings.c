@@ -205,6 +205,23 @@ static int load_token_file(struct hc_settings *settings, const char *home,
     return path ? 0 : -1;
 }
 
+/* What the reference client's HTTP library reads, then what those of older ones do. */
+static int load_ca_file(struct hc_settings *settings, struct hc_error *err)
+{
+    static const char *const names[] = {"SSL_CERT_FILE", "SSL_CERT_DIR",
+                                        "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *value = variable(names[i]);
+
+        if (!value || !value[0])
+            continue;
+        settings->ca_file = hc_text_copy(value, err);
+        return settings->ca_file ? 0 : -1;
+    }
+    return 0;
+}
+
 static int load_paths(struct hc_settings *settings, struct hc_error *err)
 {
     HC_AUTO_FREE char *home = load_home(err);
@@ -212,7 +229,8 @@ static int load_paths(struct hc_settings *settings, struct hc_error *err)
 
     if (!home || load_cache_dir(settings, home, err) < 0 ||
         load_endpoint(settings, is_staging, err) < 0 || load_token(settings, err) < 0 ||
-        load_token_file(settings, home, is_staging, err) < 0)
+        load_token_file(settings, home, is_staging, err) < 0 ||
+        load_ca_file(settings, err) < 0)
         return -1;
     return 0;
 }
@@ -281,6 +299,7 @@ void hc_settings_clear(struct hc_settings *settings)
     free(settings->token);
     free(settings->token_file);
     free(settings->user_agent);
+    free(settings->ca_file);
     clear_list(settings->local_roots, settings->local_root_count);
     clear_list(settings->mirrors, settings->mirror_count);
     *settings = (struct hc_settings){0};

@@ -20,9 +20,11 @@ static int copy_strings(struct hc_settings *copy, const struct hc_settings *sett
     copy->token = hc_text_copy(settings->token, err);
     copy->token_file = hc_text_copy(settings->token_file, err);
     copy->user_agent = hc_text_copy(settings->user_agent, err);
+    copy->ca_file = hc_text_copy(settings->ca_file, err);
     if (!copy->cache_dir || !copy->endpoint || !copy->token != !settings->token ||
         !copy->token_file != !settings->token_file ||
-        !copy->user_agent != !settings->user_agent)
+        !copy->user_agent != !settings->user_agent ||
+        !copy->ca_file != !settings->ca_file)
         return -1;
     for (size_t i = 0; i < settings->local_root_count; i++) {
         if (hc_settings_add_local_root(copy, settings->local_roots[i], err) < 0)
@@ -42,7 +44,7 @@ static int copy_settings(struct hc_settings *copy, const struct hc_settings *set
         return hc_fail(err, HC_INVALID_OPTIONS, "no cache_dir or no endpoint is set");
     *copy = *settings;
     copy->cache_dir = copy->endpoint = copy->token = NULL;
-    copy->token_file = copy->user_agent = NULL;
+    copy->token_file = copy->user_agent = copy->ca_file = NULL;
     copy->local_roots = NULL;
     copy->local_root_count = 0;
     copy->mirrors = NULL;

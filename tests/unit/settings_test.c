@@ -220,6 +220,27 @@ static void the_other_switches_are_read(void **state)
     hc_settings_clear(&settings);
 }
 
+static void assert_ca_file(const char *const *environment, const char *expected)
+{
+    struct hc_settings settings = loaded(environment);
+
+    assert_string_equal(settings.ca_file, expected);
+    hc_settings_clear(&settings);
+}
+
+static void authorities_are_where_the_clients_look_for_them(void **state)
+{
+    struct hc_settings settings = loaded(ENVIRONMENT("SSL_CERT_FILE="));
+
+    (void)state;
+    assert_null(settings.ca_file);
+    hc_settings_clear(&settings);
+    assert_ca_file(ENVIRONMENT("CURL_CA_BUNDLE=/c"), "/c");
+    assert_ca_file(ENVIRONMENT("CURL_CA_BUNDLE=/c", "REQUESTS_CA_BUNDLE=/r"), "/r");
+    assert_ca_file(ENVIRONMENT("REQUESTS_CA_BUNDLE=/r", "SSL_CERT_DIR=/d"), "/d");
+    assert_ca_file(ENVIRONMENT("SSL_CERT_DIR=/d", "SSL_CERT_FILE=/f"), "/f");
+}
+
 static void local_roots_are_copied_in_order(void **state)
 {
     struct hc_settings settings = {0};
@@ -269,6 +290,7 @@ int main(void)
         cmocka_unit_test(a_timeout_is_a_python_integer_and_0_is_the_default),
         cmocka_unit_test(a_timeout_that_is_no_integer_is_refused),
         cmocka_unit_test(the_other_switches_are_read),
+        cmocka_unit_test(authorities_are_where_the_clients_look_for_them),
         cmocka_unit_test(local_roots_are_copied_in_order),
         cmocka_unit_test(mirrors_are_copied_in_order),
     };

@@ -29,6 +29,11 @@ struct hc_settings {
     /* Optional: put after "hubcache/<version>; ": HF_HUB_USER_AGENT_ORIGIN */
     char *user_agent;
 
+    /* Optional: whom to trust over TLS instead of the system's authorities, a PEM file or
+       a directory as OpenSSL keeps it: SSL_CERT_FILE, SSL_CERT_DIR, else
+       REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE */
+    char *ca_file;
+
     char **local_roots; /* Optional: directories in which repo ids may be found */
     size_t local_root_count;
     char **mirrors; /* Optional: base URLs to ask when the endpoint is unreachable */
@@ -74,9 +79,10 @@ enum {
  * (spec/hub-cache.md §2.6, §2.7): HF_HOME, HF_HUB_CACHE (HUGGINGFACE_HUB_CACHE),
  * XDG_CACHE_HOME, HF_ENDPOINT, HF_TOKEN (HUGGING_FACE_HUB_TOKEN), HF_TOKEN_PATH,
  * HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE, HF_HUB_ETAG_TIMEOUT, HF_HUB_DOWNLOAD_TIMEOUT,
- * HF_HUB_DISABLE_SYMLINKS, HF_HUB_DISABLE_IMPLICIT_TOKEN, HF_HUB_USER_AGENT_ORIGIN. Fails
- * with INVALID_OPTIONS where the reference client fails to start (a timeout that is no
- * integer). hc_settings_clear() what was filled, also after a failure.
+ * HF_HUB_DISABLE_SYMLINKS, HF_HUB_DISABLE_IMPLICIT_TOKEN, HF_HUB_USER_AGENT_ORIGIN, and
+ * those that its HTTP libraries read for `ca_file`. Fails with INVALID_OPTIONS where the
+ * reference client fails to start (a timeout that is no integer). hc_settings_clear()
+ * what was filled, also after a failure.
  */
 HC_PUBLIC int hc_settings_load(struct hc_settings *settings, struct hc_error *err);
 

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Whom to believe over TLS: the system's authorities, or those of one file or directory
+ * in their place. Unchanging once loaded; any thread may apply it.
+ */
+#ifndef HC_HUB_TRUST_H
+#define HC_HUB_TRUST_H
+
+#include <curl/curl.h>
+#include <stdbool.h>
+
+struct hc_error;
+
+struct hc_trust {
+    char *path; /* NULL: the system's */
+    bool is_dir;
+};
+
+/* `path` is copied, NULL for the system's; INVALID_OPTIONS when it is not there. */
+int hc_trust_load(struct hc_trust *trust, const char *path, struct hc_error *err);
+void hc_trust_clear(struct hc_trust *trust);
+
+void hc_trust_apply(const struct hc_trust *trust, CURL *curl);
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise: over TLS a peer is whom an authority vouches for, the system's or the one
+ * that was named in its place, and an authority that is not there is said at the start.
+ */
+#include "test.h"
+
+#include "tls_site.h"
+
+#include <base/error.h>
+#include <hub/request.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { TIMEOUT_S = 5 };
+
+struct fixture {
+    char *dir;
+    struct tls_site *site;
+    struct hc_reply reply;
+    struct hc_error err;
+};
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+
+    assert_non_null(f);
+    f->dir = temp_dir_make();
+    f->site = tls_site_start(f->dir, "authority.pem");
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    tls_site_stop(f->site);
+    temp_dir_remove(f->dir);
+    free(f);
+    return 0;
+}
+
+/* Asks the site once, trusting `<dir>/<ca_file>`, NULL: the system. */
+static int ask(struct fixture *f, const char *ca_file)
+{
+    char *path = ca_file ? temp_dir_path(f->dir, ca_file) : NULL;
+    struct hc_pool *pool = hc_pool_open("test", path, 0, &f->err);
+    struct hc_request request = {.timeout_s = TIMEOUT_S};
+    int result;
+
+    free(path);
+    if (!pool)
+        return -1;
+    (void)strncpy(request.url, tls_site_url(f->site), sizeof request.url - 1);
+    result = hc_pool_perform(pool, &request, &f->reply, &f->err);
+    hc_pool_close(pool);
+    return result;
+}
+
+static void whom_the_named_authority_signed_is_trusted(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(ask(f, "authority.pem"), 0);
+    assert_int_equal(f->reply.status, 200);
+}
+
+static void a_directory_of_authorities_will_do(void **state)
+{
+    struct fixture *f = *state;
+    char *name = tls_site_hashed_name(f->site);
+    char *pem = temp_dir_read(f->dir, "authority.pem");
+    char path[64] = "authorities/";
+
+    (void)strncat(path, name, sizeof path - strlen(path) - 1);
+    temp_dir_write(f->dir, path, pem);
+    assert_int_equal(ask(f, "authorities"), 0);
+    assert_int_equal(f->reply.status, 200);
+    free(pem);
+    free(name);
+}
+
+static void whom_nobody_vouches_for_is_unreachable(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(ask(f, NULL), -1);
+    assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
+    assert_non_null(strstr(f->err.message, "certificate"));
+}
+
+static void the_named_authority_stands_in_for_the_others(void **state)
+{
+    struct fixture *f = *state;
+    struct tls_site *other = tls_site_start(f->dir, "other.pem");
+
+    assert_int_equal(ask(f, "other.pem"), -1);
+    assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
+    tls_site_stop(other);
+}
+
+static void an_authority_that_is_not_there_is_said_at_the_start(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(ask(f, "no-such.pem"), -1);
+    assert_int_equal(f->err.reason, HC_INVALID_OPTIONS);
+    assert_string_equal(f->err.field, "ca_file");
+    assert_non_null(strstr(f->err.message, "no-such.pem"));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(whom_the_named_authority_signed_is_trusted),
+        TEST(a_directory_of_authorities_will_do),
+        TEST(whom_nobody_vouches_for_is_unreachable),
+        TEST(the_named_authority_stands_in_for_the_others),
+        TEST(an_authority_that_is_not_there_is_said_at_the_start),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
