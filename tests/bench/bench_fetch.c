@@ -35,8 +35,11 @@ static int fetch(struct hc_transfers *transfers, char **args, struct hc_error *e
 
 static int run(char **args, unsigned connections, struct hc_error *err)
 {
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet */
+    char *ca_file = getenv("SSL_CERT_FILE");
     const struct hc_settings settings = {.endpoint = args[1],
                                          .connections = connections,
+                                         .ca_file = ca_file,
                                          .metadata_timeout_s = 10,
                                          .download_timeout_s = 10,
                                          .retries = 5,

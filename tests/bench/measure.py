@@ -12,11 +12,9 @@ import sys
 import tempfile
 import time
 
-TESTS = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(TESTS / "interop"))
-
-import content  # noqa: E402
-import world  # noqa: E402
+import content
+from figures import status_of, table
+import world
 
 ROUNDS = 3
 MODEL, FILE = content.MODEL, "config.json"
@@ -32,15 +30,6 @@ for _ in range(count):
     call(**arguments)
 print((time.perf_counter() - start) / count * 1e9)
 """
-
-
-def table(title, columns, rows):
-    widths = [max(len(str(row[i])) for row in [columns, *rows]) for i in range(len(columns))]
-    print(f"\n{title}")
-    for row in [columns, *rows]:
-        cells = [str(row[0]).ljust(widths[0])]
-        cells += [str(cell).rjust(width) for cell, width in zip(row[1:], widths[1:])]
-        print("  " + "  ".join(cells))
 
 
 def bench(name, *arguments, before=()):
@@ -78,8 +67,7 @@ class Setting:
         self.folder.cleanup()
 
     def status(self, field):
-        status = pathlib.Path(f"/proc/{self.server.process.pid}/status").read_text()
-        return int(re.search(rf"^{field}:\s+(\d+)", status, re.MULTILINE)[1])
+        return status_of(self.server.process.pid, field)
 
 
 def syscalls_of_a_hit(cache, revision, count=1000):
@@ -204,7 +192,7 @@ def fleet():
 
 
 def shape():
-    root = TESTS.parent
+    root = world.ROOT
     listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard",
                              "*.c", "*.h"], cwd=root, capture_output=True, text=True, check=True)
     rows = []

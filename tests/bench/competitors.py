@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What fetches one file, and how each is told to."""
+
+import dataclasses
+import pathlib
+import sys
+
+from figures import cpu_of, measure, peak_of
+import rust
+import world
+
+REPO, NAME = "bench/fetch", "file.bin"
+
+# What an oracle of the interop tests gets, and a token, without which hf warns.
+CLIENT = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_TOKEN": "hf_x",
+          "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+          "HOME": "/nonexistent"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Errand:
+    url: str  # where the bytes are
+    size: int
+    digest: str
+    endpoint: str  # a hub whose answers lead to the url
+    out: pathlib.Path  # an empty directory
+    trust: dict  # variables that name the authority
+    pb: object  # the contract's stubs
+
+
+def curl(errand):
+    return measure(["curl", "-sSf", "-o", errand.out / "file", errand.url], errand.trust)
+
+
+def piped_into(hasher):
+    def run(errand):
+        command = f"curl -sSf '{errand.url}' | tee '{errand.out}/file' | {hasher}"
+        return measure(["bash", "-c", f"set -o pipefail; {command}"], errand.trust)
+
+    return run
+
+
+def in_process(errand):
+    return measure([world.BUILD / "tests/bench/bench_fetch", errand.url, errand.size,
+                    errand.digest, errand.out / "cache"], errand.trust)
+
+
+def served(errand):
+    server = world.Server(errand.pb, errand.out / "hub", errand.endpoint,
+                          arguments=["--log-level", "error"], environment=errand.trust)
+    try:
+        before = cpu_of(server.process.pid)
+        cost = measure([world.program("hubcache"), "--server", server.address, "file", REPO,
+                        NAME])
+        pid = server.process.pid
+        return cost.with_server(cpu_of(pid) - before, peak_of(pid))
+    finally:
+        server.stop()
+
+
+def aria2c(errand):
+    authority = errand.trust.get("SSL_CERT_FILE")
+    return measure(["aria2c", "-q", "-x16", "-s16", "-k1M", "--file-allocation=none",
+                    *([f"--ca-certificate={authority}"] if authority else []),
+                    "-d", errand.out, "-o", "file", errand.url])
+
+
+def hf_download(errand):
+    return measure([pathlib.Path(sys.executable).with_name("hf"), "download", REPO, NAME],
+                   CLIENT | errand.trust | {"HF_ENDPOINT": errand.endpoint,
+                                            "HF_HUB_CACHE": str(errand.out / "hf")})
+
+
+def rust_hf_hub(errand):
+    return measure([rust.program(), errand.endpoint, errand.out / "rust", *REPO.split("/"),
+                    "main", "online", NAME], errand.trust)
+
+
+# {name: (what it verifies, how it is run)}
+COMPETITORS = {
+    "curl -o": ("nothing", curl),
+    "curl | tee | sha256sum": ("hash, bytes stay", piped_into("sha256sum")),
+    "curl | tee | openssl dgst": ("hash, bytes stay", piped_into("openssl dgst -sha256")),
+    "hubcache in process": ("hash, then visible", in_process),
+    "hubcached + hubcache": ("hash, then visible", served),
+    "aria2c -x16": ("nothing", aria2c),
+    "hf download": ("size", hf_download),
+    "Rust hf-hub": ("size", rust_hf_hub),
+}

@@ -1,0 +1,1 @@
+def faults(options): pass
