@@ -28,6 +28,7 @@ print(time.perf_counter() - start)
 class Run:
     cost: Cost
     requests: int  # redirects apart
+    trips: int  # with them
     connections: int
 
 
@@ -65,15 +66,17 @@ def run(hub, way, options):
     with temp_dir(options.dir) as folder, sockets.watched(hub.endpoint) as watch:
         cost = way(hub, folder / "hub", options.pb)
         assert len(world.blobs_of(folder / "hub")) == options.files, "all files are there"
-    requests = [one for one in hub.log() if one.status not in (302, 307)]
-    return Run(cost, len(requests), watch.peak)
+    statuses = [request.status for request in hub.log()]
+    redirects = sum(status in (302, 307) for status in statuses)
+    return Run(cost, len(statuses) - redirects, len(statuses), watch.peak)
 
 
 def show(title, runs, columns=()):
     rows = [[name, f"{run.cost.wall:.2f}", f"{run.cost.cpu:.2f}", f"{run.cost.rss:.1f}",
-             run.requests, run.connections, *(value(run) for _, value in columns)]
+             run.requests, run.trips, run.connections, *(value(run) for _, value in columns)]
             for name, run in runs.items()]
-    table(title, ["", "wall s", "CPU s", "RSS MiB", "requests", "connections",
+    table(title, ["", "wall s", "CPU s", "RSS MiB", "requests", "with redirects",
+                  "connections",
                   *(name for name, _ in columns)], rows)
 
 
@@ -100,7 +103,7 @@ def latency(options):
     before = 1 + math.ceil(options.files / PAGE)
 
     def ideal(run):
-        return (before + math.ceil((run.requests - before) / run.connections)) * pause
+        return (before + math.ceil((run.trips - before) / run.connections)) * pause
 
     with hub_with(options.files) as hub:
         hub.rule("delay", number=options.latency)
