@@ -85,5 +85,5 @@ COMPETITORS = {
     "hubcached + hubcache": ("hash, then visible", served),
     "aria2c -x16": ("nothing", aria2c),
     "hf download": ("size", hf_download),
-    "Rust hf-hub": ("size", rust_hf_hub),
+    "Rust hf-hub": ("nothing", rust_hf_hub),
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Rust hf-hub crate as a program: tests/interop/rust, built for speed."""
+"""Rust's hf-hub as a program: tests/interop/rust, built for speed."""
 
 import functools
 import shutil
