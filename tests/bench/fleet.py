@@ -4,6 +4,8 @@ clients on one cache directory, with flock and without. How often does each byte
 
 import contextlib
 import dataclasses
+import os
+import subprocess
 import sys
 import time
 
@@ -16,6 +18,7 @@ import world
 REPO = "bench/fleet"
 SERVERS, PYTHONS, LARGE, SMALL = 3, 4, 16, 20
 PAUSE = 1000  # ms before the storage answers, so that everybody has come by then
+LIMIT = 30  # seconds that a Python client may take longer than the callers
 COMPLETE = 1
 
 BROKEN = {"LD_PRELOAD": str(world.BUILD / "tests/support/libbroken_flock.so")}
@@ -67,7 +70,25 @@ def start_pythons(hub, cache, environment):
     started = [oracle.start(call, endpoint=hub.endpoint, environment=environment)
                for _ in range(PYTHONS)]
     hub.await_requests(PYTHONS, contains="/revision/")
-    return lambda: [oracle.finish(one)[0] for one in started]
+    return lambda: replies_of(oracle, started)
+
+
+def replies_of(oracle, started):
+    end = time.monotonic() + LIMIT
+    return [reply_of(oracle, one, max(0, end - time.monotonic())) for one in started]
+
+
+def reply_of(oracle, started, patience):
+    """Where flock is ENOSYS, they take a file's being there for the lock, and wait for ever."""
+    process, reader = started
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        os.close(reader)
+        return {"error": "Timeout", "message": f"not done {LIMIT} s after the others"}
+    return oracle.finish(started)[0]
 
 
 def answer_of(call):
@@ -128,6 +149,9 @@ def fleet(options):
           [[name, f"{each.sent / size:.2f}", each.requests, len(each.paths), len(each.failures),
             sum("error" in reply for reply in each.pythons), len(each.wrong), each.missing,
             f"{each.took:.1f}", f"{each.rss:.1f}"] for name, each in outcomes.items()])
+    for why in sorted({reply["message"] for each in outcomes.values()
+                       for reply in each.pythons if "error" in reply}):
+        print(f"  Python fails: {why}")
     whole = outcomes["flock works"]
     at_most("fleet: CDN bytes / snapshot", 1.0, whole.sent / size)
     at_most("fleet: peak RSS of a hubcached", 64, whole.rss, " MiB")
