@@ -128,17 +128,19 @@ static bool publish(struct hc_claim *claim, bool replaces)
     return result != 0;
 }
 
-/* Who claimed the blob before. */
-enum standing { NOBODY, GONE, ALIVE };
+/* Who claimed the blob before; UNKNOWN: the claim cannot be read just now. */
+enum standing { NOBODY, GONE, ALIVE, UNKNOWN };
 
 /* What makes no sense is nobody's who could come back, and has no file. */
 static enum standing look_before(const struct hc_claim *claim, const char *etag,
                                  struct hc_record *earlier)
 {
+    int found = hc_record_read(claim->root, claim->path, earlier);
     struct stat status;
 
-    if (!hc_record_read(claim->root, claim->path, earlier) ||
-        !hc_partial_is_of(earlier->incomplete, etag)) {
+    if (found < 0)
+        return UNKNOWN;
+    if (found == 0 || !hc_partial_is_of(earlier->incomplete, etag)) {
         earlier->incomplete[0] = '\0';
         return fstatat(claim->root, claim->path, &status, AT_SYMLINK_NOFOLLOW) == 0
                    ? GONE
@@ -195,6 +197,8 @@ static bool succeed(struct hc_claim *claim, const struct hc_claim_wish *wish)
     enum standing standing = look_before(claim, wish->etag, &earlier);
     bool is_useful;
 
+    if (standing == UNKNOWN)
+        return true; /* without a claim: that one may name a file */
     if (standing == ALIVE && !wish->takes_over)
         return false;
     is_useful = standing != NOBODY && is_of_use(claim, &earlier);
@@ -315,8 +319,9 @@ uint64_t hc_claim_left(const struct hc_cache *cache, const struct hc_repo *repo,
 {
     struct hc_record record;
 
-    return hc_record_find(hc_cache_fd(cache), repo->folder, etag, &record) ? record.bytes
-                                                                           : 0;
+    return hc_record_find(hc_cache_fd(cache), repo->folder, etag, &record) == 1
+               ? record.bytes
+               : 0;
 }
 
 uint64_t hc_claim_reserved(const struct hc_cache *cache, const struct hc_claim *claim)

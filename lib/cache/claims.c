@@ -50,7 +50,7 @@ static void visit_folder(const struct visit *visit, int transfers, const char *f
         entry.path = path;
         if (hc_format(path, sizeof path, "%s/%s/%s", transfers_path, folder, entry.etag) >
                 0 &&
-            hc_record_read(visit->root, path, &entry.record))
+            hc_record_read(visit->root, path, &entry.record) == 1)
             visit->call(visit->ctx, &entry);
     }
 }

@@ -108,8 +108,11 @@ static int share_twin(struct hc_ingest *ingest, const struct hc_ingest_plan *pla
         hc_auto_close(&ingest->fd);
         ingest->fd =
             openat(hc_cache_fd(ingest->cache), path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        if (ingest->fd < 0)
-            return hc_fail_errno(err, errno, "open '%s'", path);
+        if (ingest->fd < 0) {
+            (void)hc_fail_errno(err, errno, "open '%s'", path);
+            (void)unlinkat(hc_cache_fd(ingest->cache), path, 0);
+            return -1;
+        }
     }
     if (ingest->twin != HC_TWIN_NONE)
         hc_pieces_fill(ingest->pieces);

@@ -5,6 +5,8 @@
  */
 #include "lock.h"
 
+#include "soft_lock.h"
+
 #include <base/file.h>
 #include <base/text.h>
 
@@ -18,6 +20,7 @@ enum { LOCK_MODE = 0664 };
 struct hc_lock {
     int root; /* borrowed from the cache */
     int fd;   /* -1: not ours */
+    bool is_soft;
     char path[PATH_MAX];
 };
 
@@ -56,7 +59,9 @@ static int open_or_make(int root, const char *path, struct hc_error *err)
     return fd < 0 ? hc_fail_errno(err, errno, "open '%s'", path) : fd;
 }
 
-/* 1 locked, or there is no flock here; 0 somebody else has it; -1. */
+enum { NO_FLOCK = 2 };
+
+/* 1 locked, or it cannot be; 0 somebody else has it; NO_FLOCK; -1. */
 static int lock_file(int fd, const char *path, struct hc_error *err)
 {
     while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
@@ -66,6 +71,7 @@ static int lock_file(int fd, const char *path, struct hc_error *err)
         case EWOULDBLOCK:
             return 0;
         case ENOSYS:
+            return NO_FLOCK;
         case EOPNOTSUPP:
         case ENOLCK:
         case EINVAL:
@@ -101,23 +107,32 @@ struct hc_lock *hc_lock_new(const struct hc_cache *cache, const struct hc_repo *
     return format_path(lock->path, repo->folder, etag, err) < 0 ? NULL : hc_take(&lock);
 }
 
-int hc_lock_try(struct hc_lock *lock, struct hc_error *err)
+static int try_hard(struct hc_lock *lock, struct hc_error *err)
 {
-    HC_AUTO_CLOSE int fd = -1;
+    HC_AUTO_CLOSE int fd = open_or_make(lock->root, lock->path, err);
     int locked;
 
-    if (lock->fd >= 0)
-        return 1;
-    fd = open_or_make(lock->root, lock->path, err);
     if (fd < 0)
         return -1;
     locked = lock_file(fd, lock->path, err);
-    if (locked <= 0 || !is_current(lock->root, lock->path, fd))
+    lock->is_soft = locked == NO_FLOCK;
+    if (locked != 1 || !is_current(lock->root, lock->path, fd))
         return locked < 0 ? -1 : 0;
     (void)fchmod(fd, LOCK_MODE); /* whatever the umask: others lock it too */
     lock->fd = fd;
     fd = -1;
     return 1;
+}
+
+int hc_lock_try(struct hc_lock *lock, struct hc_error *err)
+{
+    int locked = lock->fd >= 0 ? 1 : 0;
+
+    if (locked == 0 && !lock->is_soft)
+        locked = try_hard(lock, err);
+    if (locked == 0 && lock->is_soft)
+        locked = hc_soft_lock_try(lock->root, lock->path, &lock->fd, err);
+    return locked;
 }
 
 /* Of two who do this at once, one may lose what it just got: the price is a download. */
@@ -130,7 +145,10 @@ void hc_lock_release(struct hc_lock *lock)
 {
     if (!lock)
         return;
-    hc_auto_close(&lock->fd);
+    if (lock->is_soft && lock->fd >= 0)
+        hc_soft_lock_release(lock->root, lock->path, lock->fd);
+    else
+        hc_auto_close(&lock->fd);
     free(lock);
 }
 
@@ -143,5 +161,8 @@ bool hc_lock_is_held(const struct hc_cache *cache, const char *folder, const cha
     if (format_path(path, folder, etag, &unused) < 0)
         return false;
     fd = openat(hc_cache_fd(cache), path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+    if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0)
+        return false;
+    return errno == EWOULDBLOCK ||
+           (errno == ENOSYS && hc_soft_lock_is_held(hc_cache_fd(cache), path));
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * .locks/<repo folder>/<etag>.lock: the flock that the Hub's clients take to fetch a blob
- * (§1.4). It saves traffic, never correctness: where a filesystem has no flock, taking
- * one succeeds and locks nothing.
+ * (§1.4). It saves traffic, never correctness: where a filesystem has no flock the file's
+ * existence is the lock, as theirs (soft_lock.h), and where it refuses locks, taking one
+ * succeeds and locks nothing.
  */
 #ifndef HC_CACHE_LOCK_H
 #define HC_CACHE_LOCK_H

@@ -55,15 +55,17 @@ static void find_progress(const char *text, struct hc_record *record)
         record->since_us = (int64_t)since_us;
 }
 
-bool hc_record_read(int root, const char *path, struct hc_record *record)
+int hc_record_read(int root, const char *path, struct hc_record *record)
 {
     char text[HC_RECORD_TEXT_SIZE];
     struct stat status;
     struct hc_error unused;
+    int found;
 
     *record = (struct hc_record){0};
-    if (hc_file_read_stat(root, path, text, sizeof text, &status, &unused) != 1)
-        return false;
+    found = hc_file_read_stat(root, path, text, sizeof text, &status, &unused);
+    if (found != 1)
+        return found;
     record->beat_ms = status.st_mtim.tv_sec * 1000 + status.st_mtim.tv_nsec / 1000000;
     find_progress(text, record);
     return find_field(text, "host", record->owner.host, sizeof record->owner.host) &&
@@ -72,13 +74,14 @@ bool hc_record_read(int root, const char *path, struct hc_record *record)
            find_field(text, "incomplete", record->incomplete, sizeof record->incomplete);
 }
 
-bool hc_record_find(int root, const char *folder, const char *etag,
-                    struct hc_record *record)
+int hc_record_find(int root, const char *folder, const char *etag,
+                   struct hc_record *record)
 {
     char path[PATH_MAX];
 
-    return hc_format(path, sizeof path, ".hubcache/transfers/%s/%s", folder, etag) > 0 &&
-           hc_record_read(root, path, record);
+    if (hc_format(path, sizeof path, ".hubcache/transfers/%s/%s", folder, etag) < 0)
+        return 0;
+    return hc_record_read(root, path, record);
 }
 
 int hc_record_format(const struct hc_record *record, char text[HC_RECORD_TEXT_SIZE])

@@ -30,12 +30,12 @@ struct hc_record {
     int64_t beat_ms;  /* the file's mtime, since the epoch */
 };
 
-/* False when there is none, or it makes no sense. */
-bool hc_record_read(int root, const char *path, struct hc_record *record);
+/* 1; 0 when there is none, or it makes no sense; -1 when it cannot be read. */
+int hc_record_read(int root, const char *path, struct hc_record *record);
 
 /* The same for the claim of a blob. */
-bool hc_record_find(int root, const char *folder, const char *etag,
-                    struct hc_record *record);
+int hc_record_find(int root, const char *folder, const char *etag,
+                   struct hc_record *record);
 
 /* Its length, or -1 when it does not fit. `beat_ms` is not part of it. */
 int hc_record_format(const struct hc_record *record, char text[HC_RECORD_TEXT_SIZE]);

@@ -25,8 +25,8 @@ static bool look_at_claim(struct hc_rival *rival, uint64_t *trace)
 {
     struct hc_record record;
 
-    if (!hc_record_find(hc_cache_fd(rival->cache), rival->repo->folder, rival->etag,
-                        &record))
+    if (hc_record_find(hc_cache_fd(rival->cache), rival->repo->folder, rival->etag,
+                       &record) != 1)
         return false;
     rival->bytes = record.bytes;
     *trace = (uint64_t)record.beat_ms + record.bytes;

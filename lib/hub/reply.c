@@ -119,9 +119,13 @@ static enum hc_reason reason_of_status(const struct hc_reply *reply)
     return HC_BAD_HUB_REPLY;
 }
 
-static const char *advice_of(enum hc_reason reason, bool had_token)
+enum { PROXY_REFUSES = 407 };
+
+static const char *advice_of(const struct hc_reply *reply, bool had_token)
 {
-    switch (reason) {
+    if (reply->status == PROXY_REFUSES)
+        return "a proxy refuses; check http_proxy and https_proxy";
+    switch (reason_of_status(reply)) {
     case HC_HUB_UNAUTHORIZED:
         return had_token
                    ? "the token is refused; check that it is valid and may read this repo"
@@ -140,21 +144,20 @@ int hc_reply_fail(const struct hc_reply *reply, const struct hc_question *questi
                   struct hc_error *err)
 {
     char subject[HC_SUBJECT_SIZE];
-    enum hc_reason reason = reason_of_status(reply);
     size_t used;
 
     hc_question_describe(question, subject);
     if (fail_by_code(reply, question, subject, err) < 0)
         return -1;
-    (void)hc_fail(err, reason, "%s: %.100s answers HTTP %ld: %s", subject,
-                  question->endpoint, reply->status,
-                  advice_of(reason, question->had_token));
+    (void)hc_fail(err, reason_of_status(reply), "%s: %.100s answers HTTP %ld: %s",
+                  subject, question->endpoint, reply->status,
+                  advice_of(reply, question->had_token));
     used = strlen(err->message);
     (void)snprintf(err->message + used, sizeof err->message - used, "%s%.*s%s%s",
                    reply->error_message[0] ? ". It says: " : "",
                    shown(reply->error_message, 80), reply->error_message,
                    reply->request_id[0] ? ". Request id " : "", reply->request_id);
-    err->is_final = reply->status == 407; /* a proxy's refusal will not pass */
+    err->is_final = reply->status == PROXY_REFUSES; /* it will not pass */
     err->retry_after_ms = reply->retry_after_ms;
     return -1;
 }

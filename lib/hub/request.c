@@ -231,6 +231,20 @@ static void set_range(CURL *curl, const struct hc_request *request)
         (void)curl_easy_setopt(curl, CURLOPT_RANGE, range);
 }
 
+/*
+ * libcurl takes proxies from the environment, but not HTTP_PROXY in capitals, which a CGI
+ * program's caller may set. The Hub's Python clients do, and we are no CGI program.
+ */
+static void set_proxy(CURL *curl, const char *url)
+{
+    /* NOLINTBEGIN(concurrency-mt-unsafe): nobody sets variables by now */
+    const char *proxy = getenv("http_proxy") ? NULL : getenv("HTTP_PROXY");
+    /* NOLINTEND(concurrency-mt-unsafe) */
+
+    if (proxy && proxy[0] && hc_text_starts(url, "http://"))
+        (void)curl_easy_setopt(curl, CURLOPT_PROXY, proxy);
+}
+
 static void set_options(CURL *curl, const struct hc_pool *pool,
                         const struct hc_request *request)
 {
@@ -247,6 +261,7 @@ static void set_options(CURL *curl, const struct hc_pool *pool,
         (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)request->timeout_s);
     }
     set_range(curl, request);
+    set_proxy(curl, request->url);
     hc_trust_apply(&pool->trust, curl);
 }
 

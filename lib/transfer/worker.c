@@ -12,7 +12,6 @@
 
 enum {
     GOOD_MANY = 1024 * 1024,
-    SPAN_MIN = 8 * 1024 * 1024,
     SPAN_MAX = 32 * 1024 * 1024 /* the hash waits for the slowest of the first ones */
 };
 
@@ -110,8 +109,8 @@ static enum verdict bring(const struct hc_crew *crew, struct hc_span span,
     return verdict;
 }
 
-/* Large spans first, so that requests are few; small ones last, so that all end together.
- */
+/* Large spans first, so that requests are few; small ones last, a piece at least, so that
+ * all end together. */
 static uint64_t share(const struct hc_crew *crew)
 {
     const struct hc_origin *origin = crew->origin;
@@ -121,8 +120,6 @@ static uint64_t share(const struct hc_crew *crew)
 
     if (crew->share_of == 1)
         return missing;
-    if (share < SPAN_MIN)
-        return SPAN_MIN;
     return share < SPAN_MAX ? share : SPAN_MAX;
 }
 

@@ -83,7 +83,7 @@ def proxy():
         server.shutdown()
 
 
-@pytest.mark.parametrize("variable", ["http_proxy", "all_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
 def test_what_is_fetched_comes_through_the_proxy(variable, hub, proxy, serve, cache):
     server = serve(cache, hub.endpoint, environment={variable: proxy.url})
 
@@ -97,7 +97,7 @@ def test_what_is_fetched_comes_through_the_proxy(variable, hub, proxy, serve, ca
 @pytest.mark.parametrize("variable", ["no_proxy", "NO_PROXY"])
 @pytest.mark.parametrize("hosts", ["127.0.0.1", "example.com,127.0.0.1", "*"])
 def test_no_proxy_is_gone_around(variable, hosts, hub, proxy, serve, cache):
-    server = serve(cache, hub.endpoint, environment={"http_proxy": proxy.url, variable: hosts})
+    server = serve(cache, hub.endpoint, environment={"HTTP_PROXY": proxy.url, variable: hosts})
 
     file = server.file(MODEL, "model.safetensors")
 

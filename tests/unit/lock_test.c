@@ -9,11 +9,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define WITH_CACHE(test) cmocka_unit_test_setup_teardown(test, make_cache, remove_cache)
+#define WITHOUT_FLOCK(test) cmocka_unit_test_setup_teardown(test, make_cache, work_again)
 #define LOCK ".locks/models--org--name/" HELLO_GIT ".lock"
 
 /* What flock(2) fails with; 0: it works. */
@@ -167,9 +171,9 @@ static void threads_exclude_each_other(void **state)
     assert_int_equal(hc_lock_try(second, &f->err), 0);
 }
 
-static void where_there_is_no_flock_everybody_has_the_lock(void **state)
+static void where_locks_are_refused_everybody_has_the_lock(void **state)
 {
-    static const int refusals[] = {ENOSYS, EOPNOTSUPP, ENOLCK, EINVAL};
+    static const int refusals[] = {EOPNOTSUPP, ENOLCK, EINVAL};
     struct fixture *f = *state;
 
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
@@ -181,6 +185,62 @@ static void where_there_is_no_flock_everybody_has_the_lock(void **state)
         assert_false(is_held(f));
         hc_lock_release(lock);
     }
+}
+
+/* Without flock, as the Python clients do it: the file is the lock. */
+static void where_there_is_no_flock_the_file_is_the_lock(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_lock) *second = hc_lock_new(f->cache, &f->repo, HELLO_GIT, &f->err);
+    HC_AUTO_FREE char *marker = NULL;
+    struct hc_lock *lock;
+    char pid[32];
+
+    flock_errno = ENOSYS;
+    lock = take(f);
+    assert_non_null(lock);
+    marker = temp_dir_read(f->dir, LOCK);
+    (void)snprintf(pid, sizeof pid, "%d\n", getpid());
+    assert_memory_equal(marker, pid, strlen(pid));
+    assert_int_equal(mode_of(f, LOCK), 0644);
+    assert_true(is_held(f));
+    assert_int_equal(hc_lock_try(second, &f->err), 0);
+    hc_lock_release(lock);
+    assert_false(temp_dir_has(f->dir, LOCK)); /* or the Python clients wait for ever */
+    assert_int_equal(hc_lock_try(second, &f->err), 1);
+}
+
+static void without_flock_what_others_have_locked_is_theirs(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_lock) *lock = hc_lock_new(f->cache, &f->repo, HELLO_GIT, &f->err);
+
+    flock_errno = ENOSYS;
+    temp_dir_write(f->dir, LOCK, "1\nelsewhere.invalid\n");
+    assert_int_equal(hc_lock_try(lock, &f->err), 0);
+    assert_true(is_held(f));
+    assert_content(f, LOCK, "1\nelsewhere.invalid\n");
+    hc_lock_replace(lock); /* who stands still */
+    assert_int_equal(hc_lock_try(lock, &f->err), 1);
+}
+
+static void without_flock_the_dead_have_no_lock(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_lock) *lock = NULL;
+    pid_t child = fork();
+    int status;
+
+    flock_errno = ENOSYS;
+    assert_true(child >= 0);
+    if (child == 0)
+        _exit(take(f) ? 0 : 1);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_true(temp_dir_has(f->dir, LOCK));
+    assert_false(is_held(f));
+    lock = take(f);
+    assert_non_null(lock);
 }
 
 static void a_symlink_in_place_of_the_lock_is_refused(void **state)
@@ -219,8 +279,10 @@ int main(void)
         WITH_CACHE(somebody_elses_lock_is_not_ours),
         WITH_CACHE(a_lock_that_is_replaced_keeps_nobody_waiting),
         WITH_CACHE(threads_exclude_each_other),
-        cmocka_unit_test_setup_teardown(where_there_is_no_flock_everybody_has_the_lock,
-                                        make_cache, work_again),
+        WITHOUT_FLOCK(where_locks_are_refused_everybody_has_the_lock),
+        WITHOUT_FLOCK(where_there_is_no_flock_the_file_is_the_lock),
+        WITHOUT_FLOCK(without_flock_what_others_have_locked_is_theirs),
+        WITHOUT_FLOCK(without_flock_the_dead_have_no_lock),
         WITH_CACHE(a_symlink_in_place_of_the_lock_is_refused),
         WITH_CACHE(a_read_only_volume_is_named),
     };

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * open(2) with O_EXCL is what only one of many can. Others may not write into the file:
+ * the Python clients believe no other.
+ */
+#include "soft_lock.h"
+
+#include <base/auto.h>
+#include <base/file.h>
+#include <base/text.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { MARKER_SIZE = 256, MARKER_MODE = 0644 };
+
+static int format_marker(char marker[MARKER_SIZE])
+{
+    char host[65] = "";
+
+    if (gethostname(host, sizeof host - 1) < 0)
+        host[0] = '\0';
+    return hc_format(marker, MARKER_SIZE, "%ld\n%s\n", (long)getpid(), host);
+}
+
+/* Of the form that we write; what others write is theirs to judge. */
+static bool is_of_the_dead(const char *marker)
+{
+    char ours[MARKER_SIZE];
+    char *host;
+    long pid = strtol(marker, &host, 10);
+
+    return format_marker(ours) > 0 && pid > 0 && *host == '\n' &&
+           strcmp(host, strchr(ours, '\n')) == 0 && kill((pid_t)pid, 0) < 0 &&
+           errno == ESRCH;
+}
+
+/* The file, if there is one, locks nothing. */
+static bool is_void(int root, const char *path)
+{
+    char marker[MARKER_SIZE];
+    struct hc_error unused;
+
+    return hc_file_read(root, path, marker, sizeof marker, &unused) == 1 &&
+           (marker[0] == '\0' || is_of_the_dead(marker));
+}
+
+static int create(int root, const char *path)
+{
+    const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+
+    return openat(root, path, flags, MARKER_MODE);
+}
+
+int hc_soft_lock_try(int root, const char *path, int *fd, struct hc_error *err)
+{
+    char marker[MARKER_SIZE];
+    int length = format_marker(marker);
+
+    if (is_void(root, path))
+        (void)unlinkat(root, path, 0);
+    *fd = create(root, path);
+    if (*fd < 0)
+        return errno == EEXIST ? 0 : hc_fail_errno(err, errno, "create '%s'", path);
+    if (length > 0 && hc_file_write_all(*fd, marker, (size_t)length, err) == 0)
+        return 1;
+    hc_soft_lock_release(root, path, *fd);
+    *fd = -1;
+    return hc_context(err, "'%s'", path);
+}
+
+void hc_soft_lock_release(int root, const char *path, int fd)
+{
+    struct stat ours, theirs;
+
+    if (fstat(fd, &ours) == 0 && fstatat(root, path, &theirs, AT_SYMLINK_NOFOLLOW) == 0 &&
+        ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev)
+        (void)unlinkat(root, path, 0);
+    (void)close(fd);
+}
+
+bool hc_soft_lock_is_held(int root, const char *path)
+{
+    struct stat status;
+
+    return fstatat(root, path, &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_size > 0 &&
+           !is_void(root, path);
+}
