@@ -6,6 +6,8 @@
  */
 #include "ramp.h"
 
+#include <stdbool.h>
+
 enum {
     GROWTH = 4,
     MEASURE_MS = 100,
@@ -39,6 +41,12 @@ static void grow(struct hc_ramp *ramp, double rate, int64_t now_ms)
     enter(ramp, HC_RAMP_AWAITS_FLOW, now_ms);
 }
 
+/* Few cost nothing, and to find out whether they pay takes longer than they do. */
+static bool is_first_step(const struct hc_ramp *ramp)
+{
+    return ramp->before == 0 && ramp->connections < ramp->limit;
+}
+
 static void judge(struct hc_ramp *ramp, double rate, int64_t now_ms)
 {
     if (rate >= ramp->best * worth && ramp->connections < ramp->limit) {
@@ -63,7 +71,10 @@ unsigned hc_ramp_next(struct hc_ramp *ramp, int64_t now_ms, uint64_t bytes,
 
     switch (ramp->state) {
     case HC_RAMP_AWAITS_FLOW:
-        if (flowing >= ramp->connections || (flowing > 0 && passed_ms >= PATIENCE_MS)) {
+        if (flowing > 0 && is_first_step(ramp)) {
+            grow(ramp, 0, now_ms);
+        } else if (flowing >= ramp->connections ||
+                   (flowing > 0 && passed_ms >= PATIENCE_MS)) {
             ramp->since_bytes = bytes;
             enter(ramp, HC_RAMP_MEASURES, now_ms);
         }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How many connections a transfer should have: four times as many as long as that makes
- * it faster, and no more when it does not. That is asked again from time to time, for a
+ * How many connections a transfer should have: four as soon as the first one flows, then
+ * four times as many as long as that makes it faster, and no more when it does not. That is asked again from time to time, for a
  * server may be generous with the first bytes only. The time is an argument; not
  * thread-safe.
  */
