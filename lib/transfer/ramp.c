@@ -3,6 +3,9 @@
  * A measurement begins when every connection has brought bytes (or one is too slow to
  * wait for): what setting up costs is not held against them. When a step did not pay, it
  * is taken back, and the rest before the next one is twice as long.
+ *
+ * Where bytes come fast, the processor or the link is about to be what limits them, and
+ * the first moments of a connection say little: there it is looked at for longer.
  */
 #include "ramp.h"
 
@@ -11,6 +14,8 @@
 enum {
     GROWTH = 4,
     MEASURE_MS = 100,
+    MEASURE_FAST_MS = 300,
+    FAST = 400000, /* bytes a millisecond */
     PATIENCE_MS = 2000,
     REST_MS = 1000,
     REST_MAX_MS = 32000
@@ -58,6 +63,18 @@ static void judge(struct hc_ramp *ramp, double rate, int64_t now_ms)
     rest(ramp, now_ms);
 }
 
+static void measure(struct hc_ramp *ramp, uint64_t bytes, int64_t now_ms)
+{
+    int64_t passed_ms = now_ms - ramp->since_ms;
+    double rate;
+
+    if (passed_ms < MEASURE_MS)
+        return;
+    rate = (double)bytes / (double)passed_ms;
+    if (rate < FAST || passed_ms >= MEASURE_FAST_MS)
+        judge(ramp, rate, now_ms);
+}
+
 void hc_ramp_start(struct hc_ramp *ramp, unsigned limit, int64_t now_ms)
 {
     *ramp = (struct hc_ramp){.connections = 1, .limit = limit, .rest_ms = REST_MS / 2};
@@ -80,8 +97,7 @@ unsigned hc_ramp_next(struct hc_ramp *ramp, int64_t now_ms, uint64_t bytes,
         }
         break;
     case HC_RAMP_MEASURES:
-        if (passed_ms >= MEASURE_MS)
-            judge(ramp, (double)(bytes - ramp->since_bytes) / (double)passed_ms, now_ms);
+        measure(ramp, bytes - ramp->since_bytes, now_ms);
         break;
     case HC_RAMP_RESTS:
         if (passed_ms >= ramp->rest_ms && ramp->connections < ramp->limit) {

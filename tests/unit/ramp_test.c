@@ -57,6 +57,19 @@ static void a_link_that_few_connections_fill_keeps_few(void **state)
     assert_int_equal(run(&link, 500), FEW);
 }
 
+/* Its first moments are slow, which is not to be taken for a throttle. */
+static void a_fast_link_is_looked_at_for_longer(void **state)
+{
+    struct link link = open_link(1000000, 410000);
+
+    (void)state;
+    assert_int_equal(run(&link, STEP_MS), FEW);
+    assert_int_equal(run(&link, 100), FEW);
+    link.all = 1000000;
+    assert_int_equal(run(&link, 220), LIMIT); /* 0.8 of it, on the average */
+    assert_int_equal(run(&link, 400), FEW);
+}
+
 static void it_stops_where_more_bring_nothing(void **state)
 {
     struct link link = open_link(100, 400);
@@ -145,6 +158,7 @@ int main(void)
         cmocka_unit_test(a_server_that_throttles_connections_gets_many),
         cmocka_unit_test(a_link_that_few_connections_fill_keeps_few),
         cmocka_unit_test(it_stops_where_more_bring_nothing),
+        cmocka_unit_test(a_fast_link_is_looked_at_for_longer),
         cmocka_unit_test(a_server_that_is_generous_at_first_is_found_out),
         cmocka_unit_test(questions_without_use_become_rare),
         cmocka_unit_test(connections_that_do_not_flow_yet_are_waited_for),

@@ -78,6 +78,44 @@ static void parts_cost_no_more_bytes_and_no_more_questions(void **state)
     expect_only_blob(f, "large.bin");
 }
 
+static void note_connections(void *ctx, const struct hc_transfer *transfer)
+{
+    *(unsigned *)ctx = transfer->connections;
+}
+
+/* How many connections an engine of those settings has for a blob that takes long. */
+static unsigned connections_with(struct fixture *f, unsigned connections, uint64_t memory)
+{
+    const struct hc_settings settings = {.connections = connections,
+                                         .download_memory = memory};
+    HC_AUTO(hc_transfers) *transfers =
+        hc_transfers_open(f->cache, f->hub, &settings, &f->err);
+    struct fetcher fetcher = {.f = f, .metadata = ask_about(f, "large.bin")};
+    struct hc_wanted wanted = wish(f, "large.bin", &fetcher.metadata);
+    const struct hc_caller caller = {0};
+    unsigned most = 0;
+
+    inject(f, (struct test_hub_rule){.on_cdn = true,
+                                     .fault = TEST_HUB_THROTTLE,
+                                     .number = 50 * MIB});
+    hc_transfers_watch(transfers, note_connections, &most);
+    wanted.force = true;
+    assert_int_equal(hc_transfers_fetch(transfers, &wanted, &caller, &fetcher.fetched,
+                                        &f->err),
+                     0);
+    return most;
+}
+
+static void memory_and_a_number_bound_the_connections(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_in_range(connections_with(f, 8, 0), 2, 8);
+    assert_int_equal(connections_with(f, 2, 0), 2);
+    assert_int_equal(connections_with(f, 8, MIB), 1);
+    assert_int_equal(connections_with(f, 0, 0), 1);
+}
+
 /* The first connection stalls; all that is not its part comes over others. */
 static void others_bring_what_one_does_not(void **state)
 {
@@ -239,6 +277,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(parts_cost_no_more_bytes_and_no_more_questions),
+        TEST(memory_and_a_number_bound_the_connections),
         TEST(others_bring_what_one_does_not),
         TEST(what_lies_beyond_a_hole_is_not_fetched_again),
         TEST(a_server_without_parts_is_asked_once),
