@@ -9,8 +9,6 @@
  */
 #include "ramp.h"
 
-#include <stdbool.h>
-
 enum {
     GROWTH = 4,
     MEASURE_MS = 100,
@@ -52,9 +50,9 @@ static bool is_first_step(const struct hc_ramp *ramp)
     return ramp->before == 0 && ramp->connections < ramp->limit;
 }
 
-static void judge(struct hc_ramp *ramp, double rate, int64_t now_ms)
+static void judge(struct hc_ramp *ramp, double rate, bool is_busy, int64_t now_ms)
 {
-    if (rate >= ramp->best * worth && ramp->connections < ramp->limit) {
+    if (rate >= ramp->best * worth && ramp->connections < ramp->limit && !is_busy) {
         grow(ramp, rate, now_ms);
         return;
     }
@@ -63,16 +61,16 @@ static void judge(struct hc_ramp *ramp, double rate, int64_t now_ms)
     rest(ramp, now_ms);
 }
 
-static void measure(struct hc_ramp *ramp, uint64_t bytes, int64_t now_ms)
+static void measure(struct hc_ramp *ramp, const struct hc_flow *flow, int64_t now_ms)
 {
     int64_t passed_ms = now_ms - ramp->since_ms;
     double rate;
 
     if (passed_ms < MEASURE_MS)
         return;
-    rate = (double)bytes / (double)passed_ms;
+    rate = (double)(flow->bytes - ramp->since_bytes) / (double)passed_ms;
     if (rate < FAST || passed_ms >= MEASURE_FAST_MS)
-        judge(ramp, rate, now_ms);
+        judge(ramp, rate, flow->is_busy, now_ms);
 }
 
 void hc_ramp_start(struct hc_ramp *ramp, unsigned limit, int64_t now_ms)
@@ -81,23 +79,22 @@ void hc_ramp_start(struct hc_ramp *ramp, unsigned limit, int64_t now_ms)
     enter(ramp, HC_RAMP_AWAITS_FLOW, now_ms);
 }
 
-unsigned hc_ramp_next(struct hc_ramp *ramp, int64_t now_ms, uint64_t bytes,
-                      unsigned flowing)
+unsigned hc_ramp_next(struct hc_ramp *ramp, int64_t now_ms, const struct hc_flow *flow)
 {
     int64_t passed_ms = now_ms - ramp->since_ms;
 
     switch (ramp->state) {
     case HC_RAMP_AWAITS_FLOW:
-        if (flowing > 0 && is_first_step(ramp)) {
+        if (flow->flowing > 0 && is_first_step(ramp)) {
             grow(ramp, 0, now_ms);
-        } else if (flowing >= ramp->connections ||
-                   (flowing > 0 && passed_ms >= PATIENCE_MS)) {
-            ramp->since_bytes = bytes;
+        } else if (flow->flowing >= ramp->connections ||
+                   (flow->flowing > 0 && passed_ms >= PATIENCE_MS)) {
+            ramp->since_bytes = flow->bytes;
             enter(ramp, HC_RAMP_MEASURES, now_ms);
         }
         break;
     case HC_RAMP_MEASURES:
-        measure(ramp, bytes - ramp->since_bytes, now_ms);
+        measure(ramp, flow, now_ms);
         break;
     case HC_RAMP_RESTS:
         if (passed_ms >= ramp->rest_ms && ramp->connections < ramp->limit) {

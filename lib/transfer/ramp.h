@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How many connections a transfer should have: four as soon as the first one flows, then
- * four times as many as long as that makes it faster, and no more when it does not. That is asked again from time to time, for a
+ * four times as many as long as that makes it faster, and no more when it does not, or
+ * when the processors are what is short. That is asked again from time to time, for a
  * server may be generous with the first bytes only. The time is an argument; not
  * thread-safe.
  */
 #ifndef HC_TRANSFER_RAMP_H
 #define HC_TRANSFER_RAMP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum hc_ramp_state { HC_RAMP_AWAITS_FLOW, HC_RAMP_MEASURES, HC_RAMP_RESTS };
@@ -25,9 +27,15 @@ struct hc_ramp {
 
 void hc_ramp_start(struct hc_ramp *ramp, unsigned limit, int64_t now_ms);
 
-/* The connections wanted, when `flowing` have brought bytes, and all of them `bytes`. */
-unsigned hc_ramp_next(struct hc_ramp *ramp, int64_t now_ms, uint64_t bytes,
-                      unsigned flowing);
+/* How it goes. */
+struct hc_flow {
+    uint64_t bytes;   /* that have arrived, in all */
+    unsigned flowing; /* connections that bring some */
+    bool is_busy;     /* this process keeps most processors busy */
+};
+
+/* The connections wanted now. */
+unsigned hc_ramp_next(struct hc_ramp *ramp, int64_t now_ms, const struct hc_flow *flow);
 
 /* Connections broke, and so many are left: no more than these for a while. */
 void hc_ramp_retreat(struct hc_ramp *ramp, unsigned connections, int64_t now_ms);

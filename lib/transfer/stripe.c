@@ -9,6 +9,7 @@
  */
 #include "stripe.h"
 
+#include "busy.h"
 #include "ramp.h"
 #include "worker.h"
 
@@ -33,6 +34,7 @@ struct stripe {
     struct hc_budget *budget;
     struct hc_crew crew;
     struct hc_ramp ramp;
+    struct hc_busy busy;
     struct hc_call *outer; /* the caller's */
     struct hc_call *inner; /* the workers' */
     unsigned held;         /* connections of the budget */
@@ -152,15 +154,16 @@ static void count_losses(struct stripe *stripe, int64_t now_ms)
 /* How many workers there should be; that many may stay. Returns how many there are. */
 static unsigned decide(struct stripe *stripe, unsigned *wanted)
 {
-    uint64_t arrived = hc_pieces_arrived(stripe->pieces);
     int64_t now_ms = hc_monotonic_ms();
+    const struct hc_flow flow = {.bytes = hc_pieces_arrived(stripe->pieces),
+                                 .flowing = hc_origin_flowing(stripe->origin),
+                                 .is_busy = hc_busy_is_most(&stripe->busy, now_ms)};
     unsigned running;
 
     lock(stripe);
     running = stripe->shared.running;
     count_losses(stripe, now_ms);
-    *wanted =
-        hc_ramp_next(&stripe->ramp, now_ms, arrived, hc_origin_flowing(stripe->origin));
+    *wanted = hc_ramp_next(&stripe->ramp, now_ms, &flow);
     if (hc_origin_kind_of(stripe->origin) != HC_ORIGIN_SENDS_PARTS)
         *wanted = 1;
     else if (running > 1 && hc_budget_is_short(stripe->budget))

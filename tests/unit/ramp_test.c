@@ -15,6 +15,7 @@ struct link {
     int64_t now_ms;
     uint64_t bytes;
     uint64_t each, all;
+    bool is_busy;
 };
 
 static unsigned run(struct link *link, int64_t ms)
@@ -26,7 +27,9 @@ static unsigned run(struct link *link, int64_t ms)
 
         link->now_ms += STEP_MS;
         link->bytes += STEP_MS * (rate < link->all ? rate : link->all);
-        connections = hc_ramp_next(&link->ramp, link->now_ms, link->bytes, connections);
+        connections = hc_ramp_next(&link->ramp, link->now_ms,
+                                   &(const struct hc_flow){link->bytes, connections,
+                                                           link->is_busy});
     }
     return connections;
 }
@@ -68,6 +71,17 @@ static void a_fast_link_is_looked_at_for_longer(void **state)
     link.all = 1000000;
     assert_int_equal(run(&link, 220), LIMIT); /* 0.8 of it, on the average */
     assert_int_equal(run(&link, 400), FEW);
+}
+
+static void busy_processors_get_no_more_to_do(void **state)
+{
+    struct link link = open_link(50, 1000000);
+
+    (void)state;
+    link.is_busy = true;
+    assert_int_equal(run(&link, 5000), FEW);
+    link.is_busy = false;
+    assert_int_equal(run(&link, 10000), LIMIT);
 }
 
 static void it_stops_where_more_bring_nothing(void **state)
@@ -112,7 +126,9 @@ static void connections_that_do_not_flow_yet_are_waited_for(void **state)
     for (int i = 0; i < 100; i++) { /* the others are being set up for a second */
         link.now_ms += 10;
         link.bytes += 500;
-        assert_int_equal(hc_ramp_next(&link.ramp, link.now_ms, link.bytes, 1), FEW);
+        assert_int_equal(hc_ramp_next(&link.ramp, link.now_ms,
+                                      &(const struct hc_flow){link.bytes, 1, false}),
+                         FEW);
     }
     assert_int_equal(run(&link, 300), LIMIT);
 }
@@ -126,7 +142,8 @@ static void one_that_never_flows_is_not_waited_for_for_ever(void **state)
     for (int i = 0; i < 230; i++) {
         link.now_ms += 10;
         link.bytes += 500;
-        (void)hc_ramp_next(&link.ramp, link.now_ms, link.bytes, 1);
+        (void)hc_ramp_next(&link.ramp, link.now_ms,
+                           &(const struct hc_flow){link.bytes, 1, false});
     }
     assert_int_equal(link.ramp.connections, LIMIT);
 }
@@ -157,6 +174,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_server_that_throttles_connections_gets_many),
         cmocka_unit_test(a_link_that_few_connections_fill_keeps_few),
+        cmocka_unit_test(busy_processors_get_no_more_to_do),
         cmocka_unit_test(it_stops_where_more_bring_nothing),
         cmocka_unit_test(a_fast_link_is_looked_at_for_longer),
         cmocka_unit_test(a_server_that_is_generous_at_first_is_found_out),
