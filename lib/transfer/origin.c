@@ -17,7 +17,7 @@
  * faster than the hash would leave it all the work of the end, and push bytes out of the
  * page cache that it has not seen.
  */
-enum { UNHASHED_EACH = 32 * 1024 * 1024, HASH_GLANCE_MS = 5 };
+enum { UNHASHED_EACH = 32 * 1024 * 1024, GLANCE_MS = 5 };
 
 enum { PIECES_OF_SMALL = 8, PIECE_MIN = 64 * 1024 };
 
@@ -25,6 +25,7 @@ struct request {
     struct hc_origin *origin;
     struct hc_span span; /* what is still to come of what was asked for */
     bool has_begun;
+    bool seeks; /* the address, for all */
     uint64_t received;
     char came_from[HC_URL_MAX];
 };
@@ -73,6 +74,7 @@ static void begin(struct request *request)
     if (request->span.start > 0 || request->span.end < origin->wanted->size)
         origin->shared.kind = HC_ORIGIN_SENDS_PARTS;
     memcpy(origin->shared.location, request->came_from, HC_URL_MAX);
+    origin->shared.is_sought = false;
     unlock(origin);
 }
 
@@ -91,7 +93,7 @@ static bool is_ahead(struct hc_origin *origin)
 static int await_hash(struct hc_origin *origin, struct hc_error *err)
 {
     while (is_ahead(origin)) {
-        if (hc_call_pause(origin->caller.call, HASH_GLANCE_MS, err) < 0)
+        if (hc_call_pause(origin->caller.call, GLANCE_MS, err) < 0)
             return -1;
     }
     return 0;
@@ -113,18 +115,38 @@ static int write_bytes(void *ctx, const void *bytes, size_t count, struct hc_err
     return await_hash(request->origin, err);
 }
 
-/* False when this request would get in the way of one that brings the whole blob. */
-static bool enter(struct hc_origin *origin, char location[HC_URL_MAX])
+/* 1 entered; 0 somebody asks the Hub for the address, which is to be awaited; -1 when this
+ * request would get in the way of one that brings the whole blob. */
+static int try_enter(struct request *request, char location[HC_URL_MAX])
 {
-    bool may_enter;
+    struct hc_origin *origin = request->origin;
+    bool has_address, is_welcome;
 
     lock(origin);
-    may_enter =
+    has_address = origin->shared.location[0] != '\0';
+    is_welcome =
         origin->shared.asking == 0 || origin->shared.kind == HC_ORIGIN_SENDS_PARTS;
-    origin->shared.asking += may_enter;
-    memcpy(location, origin->shared.location, HC_URL_MAX);
+    if (is_welcome && (has_address || !origin->shared.is_sought)) {
+        request->seeks = !has_address;
+        origin->shared.is_sought = !has_address;
+        origin->shared.asking++;
+        memcpy(location, origin->shared.location, HC_URL_MAX);
+        unlock(origin);
+        return 1;
+    }
     unlock(origin);
-    return may_enter;
+    return is_welcome ? 0 : -1;
+}
+
+static int enter(struct request *request, char location[HC_URL_MAX], struct hc_error *err)
+{
+    int entered;
+
+    while ((entered = try_enter(request, location)) == 0) {
+        if (hc_call_pause(request->origin->caller.call, GLANCE_MS, err) < 0)
+            return -1;
+    }
+    return entered < 0 ? fail_crowded(err) : 0;
 }
 
 static void leave(struct hc_origin *origin, const struct request *request)
@@ -133,6 +155,8 @@ static void leave(struct hc_origin *origin, const struct request *request)
     origin->shared.asking--;
     origin->shared.flowing -= request->has_begun;
     origin->shared.received += request->received;
+    if (request->seeks && !request->has_begun)
+        origin->shared.is_sought = false;
     unlock(origin);
 }
 
@@ -156,8 +180,8 @@ int hc_origin_get(struct hc_origin *origin, const struct hc_span *span,
     };
     int result;
 
-    if (!enter(origin, location))
-        return fail_crowded(err);
+    if (enter(&request, location, err) < 0)
+        return -1;
     download.location = location[0] ? location : NULL;
     result = hc_hub_get(origin->hub, &download, &origin->caller, err);
     leave(origin, &request);

@@ -37,6 +37,7 @@ struct hc_origin {
         unsigned most;             /* that flowed at a time */
         unsigned retries;          /* requests that were repeated */
         uint64_t received;         /* bytes, also those that came to nothing */
+        bool is_sought;            /* somebody asks the Hub for the address */
         char location[HC_URL_MAX]; /* "": ask the Hub */
     } shared;
 };
@@ -48,7 +49,7 @@ void hc_origin_clear(struct hc_origin *origin);
 /*
  * One request for a span of the blob, whose bytes go into the ingest: 0 when the answer
  * ended well, though it may have been short. A server that sends all is let to, but only
- * while nobody else asks.
+ * while nobody else asks. When the address is not known one asks for it, the others wait.
  */
 int hc_origin_get(struct hc_origin *origin, const struct hc_span *span,
                   struct hc_error *err);

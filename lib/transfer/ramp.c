@@ -13,7 +13,6 @@ enum {
     GROWTH = 4,
     MEASURE_MS = 100,
     MEASURE_FAST_MS = 300,
-    FAST = 400000, /* bytes a millisecond */
     PATIENCE_MS = 2000,
     REST_MS = 1000,
     REST_MAX_MS = 32000
@@ -21,6 +20,9 @@ enum {
 
 /* A step that brings less than this is none. */
 static const double worth = 1.3;
+
+/* What comes fast, in bytes a millisecond. */
+static const double fast = 400000;
 
 static void enter(struct hc_ramp *ramp, enum hc_ramp_state state, int64_t now_ms)
 {
@@ -69,7 +71,7 @@ static void measure(struct hc_ramp *ramp, const struct hc_flow *flow, int64_t no
     if (passed_ms < MEASURE_MS)
         return;
     rate = (double)(flow->bytes - ramp->since_bytes) / (double)passed_ms;
-    if (rate < FAST || passed_ms >= MEASURE_FAST_MS)
+    if (rate < fast || passed_ms >= MEASURE_FAST_MS)
         judge(ramp, rate, flow->is_busy, now_ms);
 }
 
