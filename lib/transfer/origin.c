@@ -25,8 +25,10 @@ struct request {
     struct hc_origin *origin;
     struct hc_span span; /* what is still to come of what was asked for */
     bool has_begun;
-    bool seeks; /* the address, for all */
+    bool seeks;       /* the address, for all */
+    unsigned address; /* which one is asked */
     uint64_t received;
+    char location[HC_URL_MAX]; /* "": the Hub is asked */
     char came_from[HC_URL_MAX];
 };
 
@@ -73,8 +75,12 @@ static void begin(struct request *request)
         origin->shared.most = origin->shared.flowing;
     if (request->span.start > 0 || request->span.end < origin->wanted->size)
         origin->shared.kind = HC_ORIGIN_SENDS_PARTS;
-    memcpy(origin->shared.location, request->came_from, HC_URL_MAX);
-    origin->shared.is_sought = false;
+    if (request->seeks) {
+        request->address = ++origin->shared.address;
+        origin->shared.is_sought = false;
+    }
+    if (request->address == origin->shared.address)
+        memcpy(origin->shared.location, request->came_from, HC_URL_MAX);
     unlock(origin);
 }
 
@@ -117,7 +123,7 @@ static int write_bytes(void *ctx, const void *bytes, size_t count, struct hc_err
 
 /* 1 entered; 0 somebody asks the Hub for the address, which is to be awaited; -1 when this
  * request would get in the way of one that brings the whole blob. */
-static int try_enter(struct request *request, char location[HC_URL_MAX])
+static int try_enter(struct request *request)
 {
     struct hc_origin *origin = request->origin;
     bool has_address, is_welcome;
@@ -130,7 +136,8 @@ static int try_enter(struct request *request, char location[HC_URL_MAX])
         request->seeks = !has_address;
         origin->shared.is_sought = !has_address;
         origin->shared.asking++;
-        memcpy(location, origin->shared.location, HC_URL_MAX);
+        memcpy(request->location, origin->shared.location, HC_URL_MAX);
+        request->address = origin->shared.address;
         unlock(origin);
         return 1;
     }
@@ -138,11 +145,11 @@ static int try_enter(struct request *request, char location[HC_URL_MAX])
     return is_welcome ? 0 : -1;
 }
 
-static int enter(struct request *request, char location[HC_URL_MAX], struct hc_error *err)
+static int enter(struct request *request, struct hc_error *err)
 {
     int entered;
 
-    while ((entered = try_enter(request, location)) == 0) {
+    while ((entered = try_enter(request)) == 0) {
         if (hc_call_pause(request->origin->caller.call, GLANCE_MS, err) < 0)
             return -1;
     }
@@ -160,12 +167,11 @@ static void leave(struct hc_origin *origin, const struct request *request)
     unlock(origin);
 }
 
-int hc_origin_get(struct hc_origin *origin, const struct hc_span *span,
+int hc_origin_get(struct hc_origin *origin, const struct hc_span *span, unsigned *address,
                   struct hc_error *err)
 {
     const struct hc_wanted *wanted = origin->wanted;
     struct request request = {.origin = origin, .span = *span};
-    char location[HC_URL_MAX];
     struct hc_download download = {
         .repo = wanted->repo,
         .commit = wanted->commit,
@@ -180,11 +186,12 @@ int hc_origin_get(struct hc_origin *origin, const struct hc_span *span,
     };
     int result;
 
-    if (enter(&request, location, err) < 0)
+    if (enter(&request, err) < 0)
         return -1;
-    download.location = location[0] ? location : NULL;
+    download.location = request.location[0] ? request.location : NULL;
     result = hc_hub_get(origin->hub, &download, &origin->caller, err);
     leave(origin, &request);
+    *address = request.address;
     return result;
 }
 
@@ -215,15 +222,26 @@ void hc_origin_clear(struct hc_origin *origin)
     (void)pthread_mutex_destroy(&origin->shared.lock);
 }
 
-bool hc_origin_forget(struct hc_origin *origin)
+unsigned hc_origin_address(struct hc_origin *origin)
 {
-    bool had_one;
+    unsigned address;
 
     lock(origin);
-    had_one = origin->shared.location[0] != '\0';
-    origin->shared.location[0] = '\0';
+    address = origin->shared.address;
     unlock(origin);
-    return had_one;
+    return address;
+}
+
+bool hc_origin_forget(struct hc_origin *origin, unsigned address)
+{
+    bool may_help;
+
+    lock(origin);
+    may_help = origin->shared.location[0] != '\0' || origin->shared.address != address;
+    if (origin->shared.address == address)
+        origin->shared.location[0] = '\0';
+    unlock(origin);
+    return may_help;
 }
 
 void hc_origin_note_retry(struct hc_origin *origin)

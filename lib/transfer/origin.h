@@ -38,6 +38,7 @@ struct hc_origin {
         unsigned retries;          /* requests that were repeated */
         uint64_t received;         /* bytes, also those that came to nothing */
         bool is_sought;            /* somebody asks the Hub for the address */
+        unsigned address;          /* which one it is, counted as they are found */
         char location[HC_URL_MAX]; /* "": ask the Hub */
     } shared;
 };
@@ -50,12 +51,18 @@ void hc_origin_clear(struct hc_origin *origin);
  * One request for a span of the blob, whose bytes go into the ingest: 0 when the answer
  * ended well, though it may have been short. A server that sends all is let to, but only
  * while nobody else asks. When the address is not known one asks for it, the others wait.
+ * `address` tells which one was asked.
  */
-int hc_origin_get(struct hc_origin *origin, const struct hc_span *span,
+int hc_origin_get(struct hc_origin *origin, const struct hc_span *span, unsigned *address,
                   struct hc_error *err);
 
-/* The next request asks the Hub for the address; false when it would have anyway. */
-bool hc_origin_forget(struct hc_origin *origin);
+unsigned hc_origin_address(struct hc_origin *origin);
+
+/*
+ * The next request does not ask that address: another one, when one has been found since,
+ * or the Hub. False when it would have asked the Hub anyway.
+ */
+bool hc_origin_forget(struct hc_origin *origin, unsigned address);
 
 /* A request is repeated. */
 void hc_origin_note_retry(struct hc_origin *origin);

@@ -78,7 +78,7 @@ static int bring(struct leg *leg, struct hc_error *err)
 
         if (!is_wrong || --attempts == 0)
             return -1;
-        (void)hc_origin_forget(&leg->origin);
+        (void)hc_origin_forget(&leg->origin, hc_origin_address(&leg->origin));
         if (hc_ingest_restart(leg->cargo.ingest, err) < 0)
             return -1;
     }

@@ -49,7 +49,8 @@ bool hc_worker_has_overrun(const struct hc_origin *origin, const struct hc_error
 
 struct patience {
     struct hc_retry retry;
-    bool has_moved; /* asked for a new address, and no byte has come from it */
+    bool has_moved;   /* asked for a new address, and no byte has come from it */
+    unsigned address; /* that was asked last */
 };
 
 /* After a request that did not bring the whole span, but `count` new bytes. */
@@ -59,10 +60,11 @@ static enum verdict judge(const struct hc_crew *crew, struct patience *patience,
     struct hc_origin *origin = crew->origin;
 
     if (count > 0)
-        *patience = (struct patience){0};
+        *patience = (struct patience){.address = patience->address};
     if (err->reason == HC_OK || hc_worker_has_overrun(origin, err))
         return err->reason == HC_OK ? AGAIN : GIVE_UP;
-    if (!patience->has_moved && may_be_elsewhere(err) && hc_origin_forget(origin)) {
+    if (!patience->has_moved && may_be_elsewhere(err) &&
+        hc_origin_forget(origin, patience->address)) {
         patience->has_moved = true;
         return AGAIN;
     }
@@ -84,7 +86,7 @@ static enum verdict ask(const struct hc_crew *crew, struct hc_span *span,
     enum verdict verdict;
 
     *err = (struct hc_error){0};
-    (void)hc_origin_get(origin, span, err);
+    (void)hc_origin_get(origin, span, &patience->address, err);
     span->start = hc_pieces_gap(hc_ingest_pieces(origin->ingest), start).start;
     if (span->start >= span->end && !hc_worker_has_overrun(origin, err))
         return AGAIN;
