@@ -15,7 +15,8 @@ struct hc_rate {
     unsigned count; /* samples ever added */
 };
 
-/* Adds a sample and returns the rate since the oldest that is kept; 0 after the first. */
+/* Adds a sample and returns the rate since the oldest that is kept; 0 in the first half a
+ * second. */
 uint64_t hc_rate_add(struct hc_rate *rate, int64_t now_ms, uint64_t bytes);
 
 #endif

@@ -6,12 +6,15 @@
 
 #include <resolver/rate.h>
 
-static void the_first_sample_has_no_rate(void **state)
+static void the_first_samples_have_no_rate(void **state)
 {
     struct hc_rate rate = {0};
 
     (void)state;
     assert_int_equal(hc_rate_add(&rate, 1000, 5000), 0);
+    assert_int_equal(hc_rate_add(&rate, 1001, 9000000), 0);
+    assert_int_equal(hc_rate_add(&rate, 1250, 9000000), 0);
+    assert_int_equal(hc_rate_add(&rate, 2000, 9005000), 9000000);
 }
 
 static void a_steady_flow_has_its_rate(void **state)
@@ -40,7 +43,7 @@ static void what_was_long_ago_does_not_count(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_first_sample_has_no_rate),
+        cmocka_unit_test(the_first_samples_have_no_rate),
         cmocka_unit_test(a_steady_flow_has_its_rate),
         cmocka_unit_test(what_was_long_ago_does_not_count),
     };
