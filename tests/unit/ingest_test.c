@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Promise: what had arrived when a transfer ended, by its own will or by kill -9, is
- * there for the next one; what is not ours, too old, wrong or forged is not; and without
- * room nothing is begun.
+ * there for the next one; what is not ours, too old, wrong or forged is not.
  */
 #include "cache_fixture.h"
 #include "cache_helper.h"
@@ -16,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,23 +24,6 @@
 #define BLOBS FOLDER "/blobs"
 
 enum { MIB = 1024 * 1024, SIZE = 40 * MIB, HALF = 20 * MIB, PIECE = 8 * MIB };
-
-/* Free bytes that the volume claims to have; 0: what it has. */
-static uint64_t free_bytes;
-
-int __real_fstatvfs(int fd, struct statvfs *volume);
-int __wrap_fstatvfs(int fd, struct statvfs *volume);
-
-int __wrap_fstatvfs(int fd, struct statvfs *volume)
-{
-    int result = __real_fstatvfs(fd, volume);
-
-    if (free_bytes > 0) {
-        volume->f_frsize = 1;
-        volume->f_bavail = free_bytes;
-    }
-    return result;
-}
 
 static char *content; /* SIZE bytes */
 static char etag[HC_DIGEST_HEX_MAX + 1];
@@ -362,41 +343,6 @@ static void a_symlink_is_not_gone_on_with(void **state)
     assert_true(temp_dir_has(f->dir, "precious"));
 }
 
-static void without_room_nothing_is_begun(void **state)
-{
-    struct fixture *f = *state;
-
-    free_bytes = SIZE - 1;
-    assert_null(begin(f));
-    free_bytes = 0;
-    assert_int_equal(f->err.reason, HC_NO_SPACE);
-    assert_int_equal(f->err.needed_bytes, SIZE);
-    assert_int_equal(f->err.free_bytes, SIZE - 1);
-    assert_int_equal(temp_dir_count(f->dir, BLOBS), 0);
-    assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
-}
-
-static void room_is_kept_for_those_who_were_first(void **state)
-{
-    struct fixture *f = *state;
-    struct hc_ingest *first, *second;
-
-    free_bytes = 2 * (uint64_t)SIZE + 1;
-    first = begin(f);
-    assert_non_null(first);
-    second = begin_ingest(f->cache, &f->repo, "second", SIZE + 2, &f->err);
-    assert_null(second);
-    assert_int_equal(f->err.reason, HC_NO_SPACE);
-    assert_int_equal(f->err.needed_bytes, SIZE + 2);
-    assert_int_equal(f->err.free_bytes, SIZE + 1);
-    assert_int_equal(put(f, first, 0, 2 * (uint64_t)MIB), 0); /* which it needs no more */
-    second = begin_ingest(f->cache, &f->repo, "second", SIZE + 2, &f->err);
-    assert_non_null(second);
-    hc_ingest_drop(second);
-    hc_ingest_drop(first);
-    free_bytes = 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -414,8 +360,6 @@ int main(void)
         WITH_CACHE(a_living_transfer_is_not_robbed),
         WITH_CACHE(what_makes_no_sense_is_not_gone_on_with),
         WITH_CACHE(a_symlink_is_not_gone_on_with),
-        WITH_CACHE(without_room_nothing_is_begun),
-        WITH_CACHE(room_is_kept_for_those_who_were_first),
     };
 
     return cmocka_run_group_tests(tests, make_content, free_content);

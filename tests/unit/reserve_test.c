@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: room that one fetch of many files was promised is not promised to another,
- * whoever asks; what it has used, or leaves, is free again.
+ * Promise: without room nothing is begun; room that one file, or one fetch of many, was
+ * promised is not promised to another, whoever asks; what it has used, or leaves, is free
+ * again.
  */
 #include "cache_fixture.h"
 #include "cache_helper.h"
@@ -61,6 +62,40 @@ static void more_than_there_is_is_refused_with_both_figures(void **state)
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
 }
 
+static struct hc_ingest *begin(struct fixture *f, const char *etag, uint64_t size)
+{
+    return begin_ingest(f->cache, &f->repo, etag, size, &f->err);
+}
+
+static void without_room_nothing_is_begun(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_null(begin(f, HELLO_GIT, ROOM + 1));
+    assert_int_equal(f->err.reason, HC_NO_SPACE);
+    assert_int_equal(f->err.needed_bytes, ROOM + 1);
+    assert_int_equal(f->err.free_bytes, ROOM);
+    assert_int_equal(temp_dir_count(f->dir, f->repo.folder), 0);
+    assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
+}
+
+static void room_is_kept_for_those_who_were_first(void **state)
+{
+    static const char bytes[2 * MIB];
+    struct fixture *f = *state;
+    HC_AUTO(hc_ingest) *first = begin(f, "first", 60 * (uint64_t)MIB);
+    HC_AUTO(hc_ingest) *second = NULL;
+
+    assert_non_null(first);
+    assert_null(begin(f, "second", 41 * (uint64_t)MIB));
+    assert_int_equal(f->err.reason, HC_NO_SPACE);
+    assert_int_equal(f->err.needed_bytes, 41 * MIB);
+    assert_int_equal(f->err.free_bytes, 40 * MIB);
+    assert_int_equal(hc_ingest_write(first, 0, bytes, sizeof bytes, &f->err), 0);
+    second = begin(f, "second", 41 * (uint64_t)MIB); /* the first needs less now */
+    assert_non_null(second);
+}
+
 static void what_is_promised_to_one_is_not_promised_to_another(void **state)
 {
     struct fixture *f = *state;
@@ -69,7 +104,7 @@ static void what_is_promised_to_one_is_not_promised_to_another(void **state)
     assert_non_null(one);
     assert_null(reserve(f, "org/two", 41 * (uint64_t)MIB));
     assert_int_equal(f->err.free_bytes, 40 * MIB);
-    assert_null(begin_ingest(f->cache, &f->repo, HELLO_GIT, 41 * (uint64_t)MIB, &f->err));
+    assert_null(begin(f, HELLO_GIT, 41 * (uint64_t)MIB));
     assert_int_equal(f->err.reason, HC_NO_SPACE);
     hc_reserve_drop(one);
 
@@ -84,8 +119,7 @@ static void fetches_of_one_repo_share_their_room(void **state)
     struct fixture *f = *state;
     HC_AUTO(hc_reserve) *one = reserve(f, f->repo.id, 60 * (uint64_t)MIB);
     HC_AUTO(hc_reserve) *two = reserve(f, f->repo.id, 60 * (uint64_t)MIB);
-    struct hc_ingest *ingest =
-        begin_ingest(f->cache, &f->repo, HELLO_GIT, 60 * (uint64_t)MIB, &f->err);
+    struct hc_ingest *ingest = begin(f, HELLO_GIT, 60 * (uint64_t)MIB);
 
     assert_non_null(one);
     assert_non_null(two);
@@ -148,6 +182,8 @@ static void what_a_dead_process_was_promised_is_free_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        WITH_ROOM(without_room_nothing_is_begun),
+        WITH_ROOM(room_is_kept_for_those_who_were_first),
         WITH_ROOM(more_than_there_is_is_refused_with_both_figures),
         WITH_ROOM(what_is_promised_to_one_is_not_promised_to_another),
         WITH_ROOM(fetches_of_one_repo_share_their_room),
