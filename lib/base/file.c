@@ -193,25 +193,42 @@ int hc_file_write_all_at(int fd, const void *bytes, size_t count, uint64_t at,
     return 0;
 }
 
-int hc_file_copy(int from, int to, struct hc_error *err)
+/* 1 some more was copied; 0 at the end; -1. */
+static int copy_some(int from, int to, struct hc_error *err)
 {
     char buffer[BUFFER_SIZE];
-    ssize_t count;
+    ssize_t count = copy_file_range(from, NULL, to, NULL, COPY_CHUNK, 0);
+
+    if (count > 0)
+        return 1;
+    /* Whatever stopped it, end of file or refusal: reading on tells. */
+    count = read(from, buffer, sizeof buffer);
+    if (count < 0)
+        return hc_fail_errno(err, errno, "read");
+    if (count > 0 && hc_file_write_all(to, buffer, (size_t)count, err) < 0)
+        return -1;
+    return count > 0;
+}
+
+int hc_file_copy(int from, int to, struct hc_call *call, struct hc_error *err)
+{
+    int result;
 
     if (ioctl(to, FICLONE, from) == 0)
         return 0;
     do
-        count = copy_file_range(from, NULL, to, NULL, COPY_CHUNK, 0);
-    while (count > 0);
+        result = hc_call_check(call, err) < 0 ? -1 : copy_some(from, to, err);
+    while (result > 0);
+    return result;
+}
 
-    /* Whatever stopped it, end of file or refusal: reading on tells. */
-    while ((count = read(from, buffer, sizeof buffer)) != 0) {
-        if (count < 0)
-            return hc_fail_errno(err, errno, "read");
-        if (hc_file_write_all(to, buffer, (size_t)count, err) < 0)
-            return -1;
-    }
-    return 0;
+bool hc_file_is_named(int root, const char *path, int fd)
+{
+    struct stat ours, theirs;
+
+    return fstat(fd, &ours) == 0 &&
+           fstatat(root, path, &theirs, AT_SYMLINK_NOFOLLOW) == 0 &&
+           ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev;
 }
 
 int hc_file_private_name(char *buffer, size_t size, const char *path, const char *suffix,

@@ -8,8 +8,10 @@
 #define HC_BASE_FILE_H
 
 #include "auto.h"
+#include "call.h"
 #include "error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -56,11 +58,14 @@ int hc_file_sync_parent(int root, const char *path, struct hc_error *err);
  * absent one is fine. */
 int hc_file_sync_tree(int root, const char *path, struct hc_error *err);
 
+/* Whether `path` is a name of the file that is open as `fd`, and no symlink to it. */
+bool hc_file_is_named(int root, const char *path, int fd);
+
 /*
  * Puts all bytes of `from` into `to`, both just opened: as a clone where the filesystem
- * has such, else copied in the kernel where that can be.
+ * has such, else copied in the kernel where that can be. Ends with `call` (NULL: nobody's).
  */
-int hc_file_copy(int from, int to, struct hc_error *err);
+int hc_file_copy(int from, int to, struct hc_call *call, struct hc_error *err);
 
 /* All of `count` bytes, or -1. */
 int hc_file_write_all(int fd, const void *bytes, size_t count, struct hc_error *err);

@@ -6,16 +6,13 @@
  * Nothing is flushed: a claim that power loss eats was advice.
  *
  * Where nobody has a claim, ours is put in place by link(2), which only one of many can.
- * That of somebody who is gone is replaced by rename(2), and then the file is taken over
- * by renaming it: of two who try, one succeeds and the other starts from nothing. The
- * claim is there before, and names both, so that a crash in between loses nothing. That
- * of somebody who may come back is renamed out of the way, and the file is left alone.
+ * How it follows another is in succession.h.
  */
 #include "claim.h"
 
 #include "claims.h"
 #include "heart.h"
-#include "partial.h"
+#include "succession.h"
 
 #include <base/call.h>
 #include <base/file.h>
@@ -52,21 +49,43 @@ struct hc_claim {
 static int write_text(struct hc_claim *claim)
 {
     struct hc_record *record = &claim->shared.record;
-    char text[HC_RECORD_TEXT_SIZE];
-    int length;
 
     record->bytes = hc_pieces_arrived(claim->pieces);
     hc_pieces_format(claim->pieces, record->ranges);
-    length = hc_record_format(record, text);
-    if (length < 0 || pwrite(claim->fd, text, (size_t)length, 0) != length ||
-        ftruncate(claim->fd, length) < 0)
-        return -1;
-    (void)futimens(claim->fd, NULL); /* a network filesystem tells this at once */
-    return 0;
+    return hc_record_write(record, claim->fd);
 }
 
-/* A file with the claim in it, under a private name; false when there can be none. */
-static bool write_private(struct hc_claim *claim, char private[PATH_MAX])
+static void beat(struct hc_pulse *pulse)
+{
+    hc_claim_beat((struct hc_claim *)((char *)pulse - offsetof(struct hc_claim, pulse)));
+}
+
+static void start_beating(struct hc_claim *claim)
+{
+    if (claim->fd < 0)
+        return;
+    claim->shared.beat_bytes = hc_pieces_arrived(claim->pieces);
+    claim->pulse.beat = beat;
+    hc_heart_add(claim->heart, &claim->pulse);
+}
+
+static void forget(struct hc_claim *claim)
+{
+    hc_auto_close(&claim->fd);
+    claim->fd = -1;
+}
+
+/* False, for those who say that another claim was in the way. */
+static bool withdraw(struct hc_claim *claim, const char *private)
+{
+    if (claim->fd >= 0)
+        (void)unlinkat(claim->root, private, 0);
+    forget(claim);
+    return false;
+}
+
+/* A file with the claim in it, under a private name, where there can be one. */
+static void write_private(struct hc_claim *claim, char private[PATH_MAX])
 {
     const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
     struct hc_error unused;
@@ -74,19 +93,10 @@ static bool write_private(struct hc_claim *claim, char private[PATH_MAX])
     if (hc_cache_private_path(private, &unused) < 0 ||
         hc_file_mkparents(claim->root, private, &unused) < 0 ||
         hc_file_mkparents(claim->root, claim->path, &unused) < 0)
-        return false;
+        return;
     claim->fd = openat(claim->root, private, flags, 0666);
-    if (claim->fd >= 0 && write_text(claim) == 0)
-        return true;
-    if (claim->fd >= 0)
-        (void)unlinkat(claim->root, private, 0);
-    return false;
-}
-
-static bool has_no_links(int errnum)
-{
-    return errnum == EPERM || errnum == EOPNOTSUPP || errnum == ENOSYS ||
-           errnum == EMLINK;
+    if (claim->fd >= 0 && write_text(claim) < 0)
+        (void)withdraw(claim, private);
 }
 
 static bool move(int root, const char *from, const char *to)
@@ -97,123 +107,137 @@ static bool move(int root, const char *from, const char *to)
     return false;
 }
 
-/* 1 in its place; 0 somebody else's is there; -1 it cannot be put there. */
-static int put_in_place(const struct hc_claim *claim, const char *private, bool replaces)
+static bool has_no_links(int errnum)
 {
-    int root = claim->root;
-    int result;
-
-    if (replaces)
-        return move(root, private, claim->path) ? 1 : -1;
-    result = linkat(root, private, root, claim->path, 0) == 0 ? 1 : -1;
-    if (result < 0 && has_no_links(errno))
-        return move(root, private, claim->path) ? 1 : -1;
-    if (result < 0 && errno == EEXIST)
-        result = 0;
-    (void)unlinkat(root, private, 0);
-    return result;
+    return errnum == EPERM || errnum == EOPNOTSUPP || errnum == ENOSYS ||
+           errnum == EMLINK;
 }
 
-/* False when somebody else was faster; without a file when the volume refuses. */
-static bool publish(struct hc_claim *claim, bool replaces)
+/* The answer of a network filesystem may have been lost, and been asked for again. */
+static bool has_two_names(const struct hc_claim *claim)
 {
-    char private[PATH_MAX];
-    int result =
-        write_private(claim, private) ? put_in_place(claim, private, replaces) : -1;
-
-    if (result <= 0) {
-        hc_auto_close(&claim->fd);
-        claim->fd = -1;
-    }
-    return result != 0;
-}
-
-/* Who claimed the blob before; UNKNOWN: the claim cannot be read just now. */
-enum standing { NOBODY, GONE, ALIVE, UNKNOWN };
-
-/* What makes no sense is nobody's who could come back, and has no file. */
-static enum standing look_before(const struct hc_claim *claim, const char *etag,
-                                 struct hc_record *earlier)
-{
-    int found = hc_record_read(claim->root, claim->path, earlier);
     struct stat status;
 
-    if (found < 0)
-        return UNKNOWN;
-    if (found == 0 || !hc_partial_is_of(earlier->incomplete, etag)) {
-        earlier->incomplete[0] = '\0';
-        return fstatat(claim->root, claim->path, &status, AT_SYMLINK_NOFOLLOW) == 0
-                   ? GONE
-                   : NOBODY;
-    }
-    if (!hc_record_is_abandoned(earlier, hc_record_now_ms()))
-        return ALIVE;
-    if (hc_partial_is_of(earlier->previous, etag) &&
-        !hc_partial_exists(claim->root, claim->folder, earlier->incomplete))
-        memcpy(earlier->incomplete, earlier->previous, sizeof earlier->incomplete);
-    return GONE;
+    return fstat(claim->fd, &status) == 0 && status.st_nlink == 2;
 }
 
-static bool is_of_use(const struct hc_claim *claim, const struct hc_record *earlier)
+/* 0 or why not. A sweep may have removed the empty directory. */
+static int link_to(int root, const char *from, const char *to)
+{
+    int failure = linkat(root, from, root, to, 0) == 0 ? 0 : errno;
+    struct hc_error unused;
+
+    if (failure == ENOENT && hc_file_mkparents(root, to, &unused) == 0)
+        failure = linkat(root, from, root, to, 0) == 0 ? 0 : errno;
+    return failure;
+}
+
+/* In a place where there is none. False when somebody else was faster. */
+static bool link_in_place(struct hc_claim *claim, const char *private)
+{
+    int root = claim->root;
+    int failure = claim->fd < 0 ? 0 : link_to(root, private, claim->path);
+
+    if (failure == EEXIST && has_two_names(claim))
+        failure = 0;
+    if (has_no_links(failure) && move(root, private, claim->path))
+        failure = 0;
+    if (failure != 0) {
+        (void)withdraw(claim, private);
+        return failure != EEXIST;
+    }
+    if (claim->fd >= 0)
+        (void)unlinkat(root, private, 0);
+    start_beating(claim);
+    return true;
+}
+
+static bool is_of_use(const struct hc_claim *claim, const struct hc_record *earlier,
+                      int64_t now_ms)
 {
     return earlier->incomplete[0] && earlier->size == hc_pieces_size(claim->pieces) &&
-           hc_record_is_worth_keeping(earlier, hc_record_now_ms()) &&
-           hc_pieces_parse(claim->pieces, earlier->ranges);
+           hc_record_is_worth_keeping(earlier, now_ms);
 }
 
-/* Where the claim goes that another one takes over: "<path>.<8 hex of its file>". */
-static bool name_tomb(char tomb[PATH_MAX], const struct hc_claim *claim,
-                      const char *incomplete)
-{
-    const char *hex = strrchr(incomplete, '.') - 8; /* it is a partial's name */
-
-    return hc_format(tomb, PATH_MAX, "%s.%.8s", claim->path, hex) > 0;
-}
-
-static void bury(const struct hc_claim *claim, const struct hc_record *earlier)
-{
-    char tomb[PATH_MAX];
-
-    if (name_tomb(tomb, claim, earlier->incomplete))
-        (void)renameat(claim->root, claim->path, claim->root, tomb);
-}
-
-static bool take_bytes(const struct hc_claim *claim, const struct hc_record *earlier,
-                       enum standing standing)
-{
-    const char *ours = claim->shared.record.incomplete;
-
-    return standing == GONE
-               ? hc_partial_rename(claim->root, claim->folder, earlier->incomplete, ours)
-               : hc_partial_copy(claim->root, claim->folder, earlier->incomplete, ours);
-}
-
-/* Our claim hides the older one, and with it what its owner left behind. False: another
- * one is in its place. */
-static bool succeed(struct hc_claim *claim, const struct hc_claim_wish *wish)
+/* Our record tells of the earlier one's file, and what is in it, before it is renamed. */
+static bool announce(struct hc_claim *claim, const struct hc_record *earlier,
+                     int64_t now_ms)
 {
     struct hc_record *record = &claim->shared.record;
-    struct hc_record earlier;
-    enum standing standing = look_before(claim, wish->etag, &earlier);
+    bool is_useful = is_of_use(claim, earlier, now_ms) &&
+                     hc_pieces_parse(claim->pieces, earlier->ranges);
+
+    memcpy(record->previous, earlier->incomplete, sizeof record->previous);
+    if (claim->fd >= 0)
+        (void)write_text(claim);
+    return is_useful;
+}
+
+/* A copy takes its time: it is not there before it is. */
+static void inherit(struct hc_claim *claim, const struct hc_succession *after,
+                    bool is_useful, struct hc_call *call)
+{
+    struct hc_record *record = &claim->shared.record;
+
+    start_beating(claim);
+    if (is_useful && !hc_succession_take(after, record->incomplete, call))
+        hc_pieces_clear(claim->pieces);
+    else if (is_useful && after->standing == HC_STANDING_ALIVE)
+        (void)hc_pieces_parse(claim->pieces, after->earlier.ranges);
+    hc_succession_finish(after);
+    (void)pthread_mutex_lock(&claim->shared.lock);
+    record->previous[0] = '\0';
+    (void)pthread_mutex_unlock(&claim->shared.lock);
+}
+
+/* Ours in the place of an earlier one. */
+static bool follow(struct hc_claim *claim, const struct hc_claim_wish *wish,
+                   const struct hc_succession *after, const char *private, int64_t now_ms)
+{
     bool is_useful;
 
-    if (standing == UNKNOWN)
-        return true; /* without a claim: that one may name a file */
-    if (standing == ALIVE && !wish->takes_over)
-        return false;
-    is_useful = standing != NOBODY && is_of_use(claim, &earlier);
-    if (standing == ALIVE)
-        bury(claim, &earlier);
-    else
-        memcpy(record->previous, earlier.incomplete, sizeof record->previous);
-    if (!publish(claim, standing == GONE))
-        return false;
-    if (is_useful && !take_bytes(claim, &earlier, standing))
-        hc_pieces_clear(claim->pieces);
-    if (standing == GONE && earlier.incomplete[0])
-        (void)hc_partial_remove(claim->root, claim->folder, earlier.incomplete);
-    record->previous[0] = '\0';
+    if (!hc_succession_enter(after, now_ms))
+        return withdraw(claim, private);
+    is_useful = after->standing == HC_STANDING_GONE
+                    ? announce(claim, &after->earlier, now_ms)
+                    : is_of_use(claim, &after->earlier, now_ms);
+    if (claim->fd >= 0 && !move(claim->root, private, claim->path))
+        forget(claim);
+    inherit(claim, after, is_useful, wish->call);
     return true;
+}
+
+static bool is_stuck(const struct hc_claim_wish *wish, const struct hc_succession *after)
+{
+    return wish->stuck && strcmp(wish->stuck, after->claimed) == 0;
+}
+
+/* False: somebody else's is in its place. Without a file when the volume refuses it. */
+static bool put(struct hc_claim *claim, const struct hc_claim_wish *wish)
+{
+    struct hc_succession after = {.root = claim->root,
+                                  .folder = claim->folder,
+                                  .path = claim->path,
+                                  .etag = wish->etag};
+    char private[PATH_MAX];
+    int64_t now_ms;
+
+    write_private(claim, private);
+    now_ms = hc_record_now_ms(claim->fd);
+    hc_succession_look(&after, now_ms);
+    switch (after.standing) {
+    case HC_STANDING_UNKNOWN: /* that one may name a file */
+        (void)withdraw(claim, private);
+        return true;
+    case HC_STANDING_ALIVE:
+        if (!is_stuck(wish, &after))
+            return withdraw(claim, private);
+        return follow(claim, wish, &after, private, now_ms);
+    case HC_STANDING_GONE:
+        return follow(claim, wish, &after, private, now_ms);
+    default:
+        return link_in_place(claim, private);
+    }
 }
 
 static int name_files(struct hc_claim *claim, const struct hc_repo *repo,
@@ -230,11 +254,6 @@ static int name_files(struct hc_claim *claim, const struct hc_repo *repo,
                   etag) < 0)
         claim->path[0] = '\0'; /* a transfer without a claim */
     return 0;
-}
-
-static void beat(struct hc_pulse *pulse)
-{
-    hc_claim_beat((struct hc_claim *)((char *)pulse - offsetof(struct hc_claim, pulse)));
 }
 
 static struct hc_claim *make(const struct hc_cache *cache,
@@ -264,13 +283,8 @@ int hc_claim_make(const struct hc_cache *cache, const struct hc_claim_wish *wish
 
     if (!made)
         return -1;
-    if (made->path[0] && !succeed(made, wish))
+    if (made->path[0] && !put(made, wish))
         return 0;
-    made->shared.beat_bytes = hc_pieces_arrived(wish->pieces);
-    if (made->fd >= 0) {
-        made->pulse.beat = beat;
-        hc_heart_add(made->heart, &made->pulse);
-    }
     *claim = hc_take(&made);
     return 1;
 }
@@ -280,31 +294,38 @@ const char *hc_claim_path(const struct hc_claim *claim)
     return claim->incomplete;
 }
 
-static bool is_due(const struct hc_claim *claim, uint64_t arrived, int64_t now_ms)
-{
-    return now_ms - claim->shared.beat_ms >= BEAT_MS ||
-           arrived >= claim->shared.beat_bytes + BEAT_BYTES;
-}
-
 void hc_claim_beat(struct hc_claim *claim)
 {
     uint64_t arrived = hc_pieces_arrived(claim->pieces);
     int64_t now_ms = hc_monotonic_ms();
+    bool is_time;
 
     /* Who finds it locked leaves it to who is at it. */
     if (claim->fd < 0 || pthread_mutex_trylock(&claim->shared.lock) != 0)
         return;
-    if (is_due(claim, arrived, now_ms)) {
-        claim->shared.beat_ms = now_ms;
+    is_time = now_ms - claim->shared.beat_ms >= BEAT_MS;
+    if (is_time || arrived >= claim->shared.beat_bytes + BEAT_BYTES) {
         claim->shared.beat_bytes = arrived;
         (void)write_text(claim);
+    }
+    if (is_time) {
+        claim->shared.beat_ms = now_ms;
+        (void)futimens(claim->fd, NULL); /* a network filesystem tells this at once */
     }
     (void)pthread_mutex_unlock(&claim->shared.lock);
 }
 
+/* Nobody would find it in a record that has no name any more. */
+static bool can_be_found(const struct hc_claim *claim)
+{
+    struct stat status;
+
+    return claim->fd >= 0 && fstat(claim->fd, &status) == 0 && status.st_nlink > 0;
+}
+
 bool hc_claim_leave(struct hc_claim *claim)
 {
-    if (claim->fd < 0)
+    if (!can_be_found(claim))
         return false;
     (void)pthread_mutex_lock(&claim->shared.lock);
     claim->shared.record.owner.pid = 0;
@@ -326,25 +347,17 @@ uint64_t hc_claim_left(const struct hc_cache *cache, const struct hc_repo *repo,
 
 uint64_t hc_claim_reserved(const struct hc_cache *cache, const struct hc_claim *claim)
 {
-    return hc_claims_needs(cache, claim->folder, &claim->shared.record);
-}
-
-static bool is_in_place(const struct hc_claim *claim)
-{
-    struct stat ours, theirs;
-
-    return fstat(claim->fd, &ours) == 0 &&
-           fstatat(claim->root, claim->path, &theirs, AT_SYMLINK_NOFOLLOW) == 0 &&
-           ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev;
+    return hc_claims_needs(cache, claim->folder, &claim->shared.record,
+                           hc_record_now_ms(claim->fd));
 }
 
 static void remove_file(const struct hc_claim *claim)
 {
     char tomb[PATH_MAX];
 
-    if (is_in_place(claim))
+    if (hc_file_is_named(claim->root, claim->path, claim->fd))
         (void)unlinkat(claim->root, claim->path, 0);
-    else if (name_tomb(tomb, claim, claim->shared.record.incomplete))
+    else if (hc_succession_tomb(tomb, claim->path, claim->shared.record.incomplete))
         (void)unlinkat(claim->root, tomb, 0);
 }
 

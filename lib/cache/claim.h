@@ -22,15 +22,17 @@ struct hc_claim_wish {
     const struct hc_repo *repo;
     const char *etag;
     struct hc_pieces *pieces; /* where the bytes arrive; borrowed until it is dropped */
-    bool takes_over;          /* from somebody who seems to live but does not move */
+    const char *stuck;    /* the file of somebody who seems to live, but does not move: */
+                          /* he is followed all the same; or NULL */
+    struct hc_call *call; /* ends the copy of his bytes */
 };
 
 /*
  * Claims a blob whose lock the caller has, with a fresh private name for its bytes. 1 and
  * the claim; 0 when somebody else has one who is alive as far as can be told: see
- * rival.h. When an earlier claim is abandoned, its file gets our name, and when it is
- * taken over, our file begins as a copy of its bytes; `pieces` says what is in it, if that is
- * worth going on with. Failure to write a claim is not a failure of the transfer: -1 only
+ * rival.h, or is just about to follow an earlier one. When an earlier claim is abandoned,
+ * its file gets our name, and when its owner is stuck, ours becomes a copy; `pieces` says
+ * what is in it, if that is worth going on with. Failure to write a claim is not a failure of the transfer: -1 only
  * when there is no memory, or no such name.
  */
 int hc_claim_make(const struct hc_cache *cache, const struct hc_claim_wish *wish,
@@ -70,5 +72,8 @@ uint64_t hc_claim_reserved(const struct hc_cache *cache, const struct hc_claim *
  * HC_CLAIM_STALE_MS. Returns how many files were removed. What cannot be removed is left.
  */
 unsigned hc_claim_sweep(const struct hc_cache *cache, int64_t now_ms);
+
+/* Now, by the clock that dates the volume's files; by this host's when it takes none. */
+int64_t hc_claim_now_ms(const struct hc_cache *cache);
 
 #endif

@@ -70,6 +70,8 @@ void hc_claims_each(const struct hc_cache *cache,
         visit_folder(&how, transfers, folder);
 }
 
+enum { SUFFIX = sizeof ".01234567.incomplete" - 1 };
+
 struct reservation {
     const char *folder;
     const struct hc_record *ours;
@@ -84,13 +86,24 @@ static bool is_earlier(const struct hc_record *a, const struct hc_record *b)
     return strcmp(a->incomplete, b->incomplete) < 0;
 }
 
-/* One of the two will be the other's, in part at least. */
+/* "<etag>.<8 hex>.incomplete", both. */
+static bool is_of_the_same_blob(const char *a, const char *b)
+{
+    size_t length = strlen(a);
+
+    return length > SUFFIX && strlen(b) == length && memcmp(a, b, length - SUFFIX) == 0;
+}
+
+/* One of the two will be the other's, in part at least: a snapshot's file, or the blob of
+ * somebody whom we followed. */
 static bool is_for_the_same(const struct reservation *reservation,
                             const struct hc_claims_entry *entry)
 {
+    const struct hc_record *theirs = &entry->record, *ours = reservation->ours;
+
     return strcmp(entry->folder, reservation->folder) == 0 &&
-           (hc_record_is_reservation(&entry->record) ||
-            hc_record_is_reservation(reservation->ours));
+           (hc_record_is_reservation(theirs) || hc_record_is_reservation(ours) ||
+            is_of_the_same_blob(theirs->incomplete, ours->incomplete));
 }
 
 static void add_need(void *ctx, const struct hc_claims_entry *entry)
@@ -105,11 +118,9 @@ static void add_need(void *ctx, const struct hc_claims_entry *entry)
 }
 
 uint64_t hc_claims_needs(const struct hc_cache *cache, const char *folder,
-                         const struct hc_record *ours)
+                         const struct hc_record *ours, int64_t now_ms)
 {
-    struct reservation reservation = {.folder = folder,
-                                      .ours = ours,
-                                      .now_ms = hc_record_now_ms()};
+    struct reservation reservation = {.folder = folder, .ours = ours, .now_ms = now_ms};
 
     hc_claims_each(cache, add_need, &reservation);
     return reservation.bytes;

@@ -23,7 +23,7 @@ void hc_claims_each(const struct hc_cache *cache,
 /* Bytes that those which are alive, and began before `ours` in `folder`, still need: claims
  * and reservations (reserve.h). */
 uint64_t hc_claims_needs(const struct hc_cache *cache, const char *folder,
-                         const struct hc_record *ours);
+                         const struct hc_record *ours, int64_t now_ms);
 
 /* The next name of a directory that does not start with a dot, or NULL. */
 const char *hc_claims_next_name(DIR *dir);

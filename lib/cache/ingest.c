@@ -38,6 +38,7 @@ struct hc_ingest {
     atomic_bool is_spoilt; /* not to be gone on with */
     uint64_t size;
     uint64_t inherited;
+    uint64_t begun_at; /* bytes that were there in order */
     enum hc_twin_kind twin;
     atomic_uint_least64_t hashed; /* bytes the digest has seen */
     uint64_t written_back;        /* bytes the disk has been told to write */
@@ -69,8 +70,7 @@ static bool open_inherited(struct hc_ingest *ingest)
         return false;
     ingest->fd = openat(root, hc_claim_path(ingest->claim), flags);
     if (ingest->fd >= 0 && fstat(ingest->fd, &status) == 0 && S_ISREG(status.st_mode) &&
-        status.st_nlink == 1 &&
-        (uint64_t)status.st_size >= hc_pieces_front(ingest->pieces))
+        status.st_nlink == 1 && (uint64_t)status.st_size >= hc_pieces_end(ingest->pieces))
         return true;
     hc_auto_close(&ingest->fd);
     ingest->fd = -1;
@@ -124,6 +124,7 @@ static int open_file(struct hc_ingest *ingest, const struct hc_ingest_plan *plan
 {
     if (open_inherited(ingest)) {
         ingest->inherited = hc_pieces_arrived(ingest->pieces);
+        ingest->begun_at = hc_pieces_front(ingest->pieces);
         return 0;
     }
     return create_file(ingest, err) < 0 ? -1 : share_twin(ingest, plan, err);
@@ -166,7 +167,7 @@ int hc_ingest_begin(const struct hc_cache *cache, const struct hc_ingest_plan *p
 
     if (made) {
         const struct hc_claim_wish wish = {plan->repo, plan->etag, made->pieces,
-                                           plan->takes_over};
+                                           plan->stuck, plan->call};
 
         /* The claim comes first: what a crash leaves behind is always somebody's. */
         result = hc_claim_make(cache, &wish, &made->claim, err);
@@ -253,29 +254,41 @@ uint64_t hc_ingest_unhashed(struct hc_ingest *ingest)
     uint64_t hashed = atomic_load(&ingest->hashed);
     uint64_t front = hc_pieces_front(ingest->pieces);
 
-    return front > hashed ? front - hashed : 0;
+    return hashed >= ingest->begun_at && front > hashed ? front - hashed : 0;
 }
 
-int hc_ingest_hash(struct hc_ingest *ingest, struct hc_error *err)
+/* The next bytes, at most `ready`, into the buffer; 0 when there are none at all. */
+static ssize_t read_next(struct hc_ingest *ingest, uint64_t ready, struct hc_error *err)
 {
-    uint64_t ready = hc_ingest_unhashed(ingest);
+    const char *path = hc_claim_path(ingest->claim);
+    off_t at = (off_t)atomic_load(&ingest->hashed);
     ssize_t count;
 
-    if (ready == 0)
-        return 0;
     if (!ingest->buffer)
         ingest->buffer = malloc(HASH_CHUNK);
     if (!ingest->buffer)
         return hc_fail_memory(err);
     do
         count = pread(ingest->fd, ingest->buffer, ready < HASH_CHUNK ? ready : HASH_CHUNK,
-                      (off_t)atomic_load(&ingest->hashed));
+                      at);
     while (count < 0 && errno == EINTR);
-    if (count <= 0) {
-        atomic_store(&ingest->is_spoilt, true);
-        return hc_fail_errno(err, count < 0 ? errno : EIO, "read '%s'",
-                             hc_claim_path(ingest->claim));
-    }
+    if (count > 0)
+        return count;
+    atomic_store(&ingest->is_spoilt, true);
+    return count < 0 ? hc_fail_errno(err, errno, "read '%s'", path)
+                     : hc_fail(err, HC_CHECKSUM_MISMATCH, "'%s' lost bytes", path);
+}
+
+int hc_ingest_hash(struct hc_ingest *ingest, struct hc_error *err)
+{
+    uint64_t ready = hc_pieces_front(ingest->pieces) - atomic_load(&ingest->hashed);
+    ssize_t count;
+
+    if (ready == 0)
+        return 0;
+    count = read_next(ingest, ready, err);
+    if (count < 0)
+        return -1;
     if (hc_digest_update(ingest->digest, ingest->buffer, (size_t)count, err) < 0)
         return -1;
     (void)atomic_fetch_add(&ingest->hashed, (uint64_t)count);
@@ -283,23 +296,16 @@ int hc_ingest_hash(struct hc_ingest *ingest, struct hc_error *err)
     return 1;
 }
 
-/* What is another repo's too is not written to: a file of our own takes its place. */
-static int unlink_twin(struct hc_ingest *ingest, struct hc_error *err)
+/* In a new file: the old one may be another repo's too, or by now somebody else's. */
+int hc_ingest_restart(struct hc_ingest *ingest, struct hc_error *err)
 {
     hc_auto_close(&ingest->fd);
     ingest->fd = -1;
     (void)unlinkat(hc_cache_fd(ingest->cache), hc_claim_path(ingest->claim), 0);
-    return create_file(ingest, err);
-}
-
-int hc_ingest_restart(struct hc_ingest *ingest, struct hc_error *err)
-{
-    if (ingest->twin == HC_TWIN_LINKED && unlink_twin(ingest, err) < 0)
-        return -1;
-    if (ftruncate(ingest->fd, 0) < 0)
-        return hc_fail_errno(err, errno, "truncate '%s'", hc_claim_path(ingest->claim));
     hc_pieces_clear(ingest->pieces);
-    ingest->inherited = 0;
+    if (create_file(ingest, err) < 0)
+        return -1;
+    ingest->inherited = ingest->begun_at = 0;
     ingest->twin = HC_TWIN_NONE;
     atomic_store(&ingest->is_spoilt, false);
     return start_digest(ingest, err);

@@ -19,10 +19,11 @@ struct hc_ingest;
 struct hc_ingest_plan {
     const struct hc_repo *repo;
     const char *etag;
-    uint64_t size;   /* what the Hub promised */
-    uint64_t piece;  /* Optional: see hc_pieces_new() */
-    bool takes_over; /* see struct hc_claim_wish */
-    bool may_share;  /* what another repo has is as good (twin.h) */
+    uint64_t size;        /* what the Hub promised */
+    uint64_t piece;       /* Optional: see hc_pieces_new() */
+    const char *stuck;    /* see struct hc_claim_wish */
+    struct hc_call *call; /* the same */
+    bool may_share;       /* what another repo has is as good (twin.h) */
 };
 
 /*
@@ -55,7 +56,10 @@ uint64_t hc_ingest_shared(const struct hc_ingest *ingest);
  */
 int hc_ingest_hash(struct hc_ingest *ingest, struct hc_error *err);
 
-/* Bytes that have arrived in order and are not hashed. Callable from any thread. */
+/*
+ * Bytes that have arrived in order since it began, and are not hashed; none while it still
+ * hashes what was there before. Callable from any thread.
+ */
 uint64_t hc_ingest_unhashed(struct hc_ingest *ingest);
 
 /* Forgets what was written and starts from byte 0. Owner only. */

@@ -83,17 +83,7 @@ static int lock_file(int fd, const char *path, struct hc_error *err)
     return 1;
 }
 
-/* A file that was deleted or replaced while we waited for it locks nothing. */
-static bool is_current(int root, const char *path, int fd)
-{
-    struct stat ours, theirs;
-
-    return fstat(fd, &ours) == 0 && ours.st_nlink > 0 &&
-           fstatat(root, path, &theirs, AT_SYMLINK_NOFOLLOW) == 0 &&
-           ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev;
-}
-
-struct hc_lock *hc_lock_new(const struct hc_cache *cache, const struct hc_repo *repo,
+struct hc_lock *hc_lock_new(const struct hc_cache *cache, const char *folder,
                             const char *etag, struct hc_error *err)
 {
     HC_AUTO(hc_lock) *lock = calloc(1, sizeof *lock);
@@ -104,7 +94,7 @@ struct hc_lock *hc_lock_new(const struct hc_cache *cache, const struct hc_repo *
     }
     lock->root = hc_cache_fd(cache);
     lock->fd = -1;
-    return format_path(lock->path, repo->folder, etag, err) < 0 ? NULL : hc_take(&lock);
+    return format_path(lock->path, folder, etag, err) < 0 ? NULL : hc_take(&lock);
 }
 
 static int try_hard(struct hc_lock *lock, struct hc_error *err)
@@ -116,7 +106,8 @@ static int try_hard(struct hc_lock *lock, struct hc_error *err)
         return -1;
     locked = lock_file(fd, lock->path, err);
     lock->is_soft = locked == NO_FLOCK;
-    if (locked != 1 || !is_current(lock->root, lock->path, fd))
+    /* A file that was deleted or replaced while we waited for it locks nothing. */
+    if (locked != 1 || !hc_file_is_named(lock->root, lock->path, fd))
         return locked < 0 ? -1 : 0;
     (void)fchmod(fd, LOCK_MODE); /* whatever the umask: others lock it too */
     lock->fd = fd;
@@ -135,7 +126,8 @@ int hc_lock_try(struct hc_lock *lock, struct hc_error *err)
     return locked;
 }
 
-/* Of two who do this at once, one may lose what it just got: the price is a download. */
+/* Of several who do this at once some may lose what they just got; then their claims keep
+ * the turns (claim.h). */
 void hc_lock_replace(struct hc_lock *lock)
 {
     (void)unlinkat(lock->root, lock->path, 0);

@@ -13,7 +13,7 @@
 struct hc_lock;
 
 /* Takes nothing yet. Release it in every case. */
-struct hc_lock *hc_lock_new(const struct hc_cache *cache, const struct hc_repo *repo,
+struct hc_lock *hc_lock_new(const struct hc_cache *cache, const char *folder,
                             const char *etag, struct hc_error *err);
 
 /* 1 it is ours; 0 somebody else has it: try again later; -1 the volume refuses. */

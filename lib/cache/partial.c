@@ -56,7 +56,8 @@ bool hc_partial_exists(int root, const char *folder, const char *name)
            S_ISREG(status.st_mode);
 }
 
-bool hc_partial_copy(int root, const char *folder, const char *from, const char *to)
+bool hc_partial_copy(int root, const char *folder, const char *from, const char *to,
+                     struct hc_call *call)
 {
     HC_AUTO_CLOSE int blobs = open_blobs(root, folder);
     HC_AUTO_CLOSE int source = -1;
@@ -69,7 +70,7 @@ bool hc_partial_copy(int root, const char *folder, const char *from, const char 
     if (source < 0 || fstat(source, &status) < 0 || !S_ISREG(status.st_mode))
         return false;
     copy = openat(blobs, to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (copy >= 0 && hc_file_copy(source, copy, &unused) == 0)
+    if (copy >= 0 && hc_file_copy(source, copy, call, &unused) == 0)
         return true;
     (void)unlinkat(blobs, to, 0);
     return false;

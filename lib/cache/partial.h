@@ -7,6 +7,8 @@
 #ifndef HC_CACHE_PARTIAL_H
 #define HC_CACHE_PARTIAL_H
 
+#include <base/call.h>
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -21,7 +23,9 @@ bool hc_partial_remove(int root, const char *folder, const char *name);
 bool hc_partial_rename(int root, const char *folder, const char *from, const char *to);
 bool hc_partial_exists(int root, const char *folder, const char *name);
 
-bool hc_partial_copy(int root, const char *folder, const char *from, const char *to);
+/* The copy ends with `call`, and then there is none. */
+bool hc_partial_copy(int root, const char *folder, const char *from, const char *to,
+                     struct hc_call *call);
 
 /* What all partials of a blob, whoever's, look like; `trace` differs when one grew. */
 struct hc_partial_trace {

@@ -128,6 +128,19 @@ uint64_t hc_pieces_front(struct hc_pieces *pieces)
     return front;
 }
 
+uint64_t hc_pieces_end(struct hc_pieces *pieces)
+{
+    uint64_t end = 0;
+
+    lock(pieces);
+    for (size_t i = pieces->count; i > 0 && end == 0; i--) {
+        if (pieces->shared.rows[i - 1].arrived > 0)
+            end = start_of(pieces, i - 1) + pieces->shared.rows[i - 1].arrived;
+    }
+    unlock(pieces);
+    return end;
+}
+
 struct hc_span hc_pieces_gap(struct hc_pieces *pieces, uint64_t at)
 {
     struct hc_span gap = {.start = at, .end = at};

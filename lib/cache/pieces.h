@@ -42,6 +42,9 @@ uint64_t hc_pieces_arrived(const struct hc_pieces *pieces);
 /* and those before the first that has not. */
 uint64_t hc_pieces_front(struct hc_pieces *pieces);
 
+/* The end of the last that has arrived. */
+uint64_t hc_pieces_end(struct hc_pieces *pieces);
+
 /* Bytes from `at` on that have arrived, and how many then have not before the piece ends.
  */
 struct hc_span hc_pieces_gap(struct hc_pieces *pieces, uint64_t at);

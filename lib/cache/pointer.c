@@ -133,7 +133,7 @@ static int copy_blob(int root, const char *blob, const char *private,
         openat(root, private, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (to < 0)
         return hc_fail_errno(err, errno, "create '%s'", private);
-    if (hc_file_copy(from, to, err) == 0 && flush(to, err) == 0)
+    if (hc_file_copy(from, to, NULL, err) == 0 && flush(to, err) == 0)
         return 0;
     (void)unlinkat(root, private, 0);
     return hc_context(err, "copy '%s'", blob);

@@ -8,9 +8,14 @@
 #include <base/file.h>
 #include <base/text.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { STAT_SIZE = 1024, FIELDS_BEFORE_START = 20 };
 
@@ -35,24 +40,53 @@ static uint64_t start_of(uint64_t pid)
     return field ? strtoull(field, NULL, 10) : 0;
 }
 
+/* The first digits of what the kernel made up when it booted. */
+static void read_boot(char boot[9])
+{
+    HC_AUTO_CLOSE int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t count = fd < 0 ? -1 : read(fd, boot, 8);
+
+    boot[count > 0 ? count : 0] = '\0';
+}
+
+static pthread_once_t host_once = PTHREAD_ONCE_INIT;
+static char host[HC_PROCESS_HOST_MAX + 1]; /* once known, it stays */
+
+static void find_host(void)
+{
+    struct stat space = {0};
+    char name[HOST_NAME_MAX + 1] = "";
+    char boot[9];
+
+    if (gethostname(name, sizeof name - 1) < 0)
+        name[0] = '\0';
+    read_boot(boot);
+    (void)stat("/proc/self/ns/pid", &space);
+    (void)hc_format(host, sizeof host, "%s/%s/%" PRIx64, name, boot,
+                    (uint64_t)space.st_ino);
+}
+
 struct hc_process hc_process_self(void)
 {
     struct hc_process self = {.pid = (uint64_t)getpid()};
 
-    if (gethostname(self.host, sizeof self.host - 1) < 0)
-        self.host[0] = '\0';
+    (void)pthread_once(&host_once, find_host);
+    memcpy(self.host, host, sizeof self.host);
     self.start = start_of(self.pid);
     return self;
 }
 
 bool hc_process_is_local(const struct hc_process *process)
 {
-    struct hc_process self = hc_process_self();
-
-    return strcmp(process->host, self.host) == 0;
+    (void)pthread_once(&host_once, find_host);
+    return strcmp(process->host, host) == 0;
 }
 
 bool hc_process_is_alive(const struct hc_process *process)
 {
-    return process->start != 0 && start_of(process->pid) == process->start;
+    uint64_t start = start_of(process->pid);
+
+    if (start == 0) /* there is none, or we may not look at other users' */
+        return kill((pid_t)process->pid, 0) == 0 || errno == EPERM;
+    return start == process->start;
 }

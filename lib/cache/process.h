@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who a process is, so that a record of it on a shared volume can be told from another
- * one that has its pid today: host, pid, and when it started.
+ * one that has its pid today, or has the same pid on another host or in another container
+ * of the same name: where it runs, its pid, and when it started.
  */
 #ifndef HC_CACHE_PROCESS_H
 #define HC_CACHE_PROCESS_H
@@ -9,8 +10,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { HC_PROCESS_HOST_MAX = 127 };
+
 struct hc_process {
-    char host[65];
+    char host[HC_PROCESS_HOST_MAX + 1]; /* "<name>/<boot>/<pid namespace>" */
     uint64_t pid;
     uint64_t start; /* clock ticks since boot */
 };

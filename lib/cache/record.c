@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 /* The value of the line "<key>=<value>". */
 static bool find_field(const char *text, const char *key, char *value, size_t size)
@@ -55,6 +56,11 @@ static void find_progress(const char *text, struct hc_record *record)
         record->since_us = (int64_t)since_us;
 }
 
+static int64_t ms_of(const struct stat *status)
+{
+    return status->st_mtim.tv_sec * 1000 + status->st_mtim.tv_nsec / 1000000;
+}
+
 int hc_record_read(int root, const char *path, struct hc_record *record)
 {
     char text[HC_RECORD_TEXT_SIZE];
@@ -66,7 +72,7 @@ int hc_record_read(int root, const char *path, struct hc_record *record)
     found = hc_file_read_stat(root, path, text, sizeof text, &status, &unused);
     if (found != 1)
         return found;
-    record->beat_ms = status.st_mtim.tv_sec * 1000 + status.st_mtim.tv_nsec / 1000000;
+    record->beat_ms = ms_of(&status);
     find_progress(text, record);
     return find_field(text, "host", record->owner.host, sizeof record->owner.host) &&
            find_number(text, "pid", &record->owner.pid) &&
@@ -84,7 +90,7 @@ int hc_record_find(int root, const char *folder, const char *etag,
     return hc_record_read(root, path, record);
 }
 
-int hc_record_format(const struct hc_record *record, char text[HC_RECORD_TEXT_SIZE])
+static int format(const struct hc_record *record, char text[HC_RECORD_TEXT_SIZE])
 {
     return hc_format(text, HC_RECORD_TEXT_SIZE,
                      "host=%s\npid=%" PRIu64 "\nstart=%" PRIu64
@@ -93,6 +99,19 @@ int hc_record_format(const struct hc_record *record, char text[HC_RECORD_TEXT_SI
                      record->owner.host, record->owner.pid, record->owner.start,
                      record->incomplete, record->previous, record->since_us, record->size,
                      record->bytes, record->ranges);
+}
+
+/* Cutting a file costs a network filesystem an answer: only when it must be. */
+int hc_record_write(struct hc_record *record, int fd)
+{
+    char text[HC_RECORD_TEXT_SIZE];
+    int length = format(record, text);
+    int earlier = record->written;
+
+    if (length < 0 || pwrite(fd, text, (size_t)length, 0) != length)
+        return -1;
+    record->written = length;
+    return length < earlier ? ftruncate(fd, length) : 0;
 }
 
 static int64_t now_us(void)
@@ -109,9 +128,11 @@ struct hc_record hc_record_new(uint64_t size)
         struct hc_record){.owner = hc_process_self(), .size = size, .since_us = now_us()};
 }
 
-int64_t hc_record_now_ms(void)
+int64_t hc_record_now_ms(int fd)
 {
-    return now_us() / 1000;
+    struct stat status;
+
+    return fd >= 0 && fstat(fd, &status) == 0 ? ms_of(&status) : now_us() / 1000;
 }
 
 bool hc_record_is_reservation(const struct hc_record *record)
@@ -119,13 +140,17 @@ bool hc_record_is_reservation(const struct hc_record *record)
     return hc_text_starts(record->incomplete, "snapshot.");
 }
 
+bool hc_record_is_known_gone(const struct hc_record *record)
+{
+    return record->owner.pid == 0 ||
+           (hc_process_is_local(&record->owner) && !hc_process_is_alive(&record->owner));
+}
+
 bool hc_record_is_abandoned(const struct hc_record *record, int64_t now_ms)
 {
-    if (record->owner.pid == 0)
-        return true;
-    if (hc_process_is_local(&record->owner))
-        return !hc_process_is_alive(&record->owner);
-    return now_ms - record->beat_ms > HC_CLAIM_STALE_MS;
+    return hc_record_is_known_gone(record) ||
+           (!hc_process_is_local(&record->owner) &&
+            now_ms - record->beat_ms > HC_CLAIM_STALE_MS);
 }
 
 bool hc_record_is_worth_keeping(const struct hc_record *record, int64_t now_ms)

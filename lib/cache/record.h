@@ -28,6 +28,7 @@ struct hc_record {
     char ranges[HC_PIECES_TEXT_SIZE];
     int64_t since_us; /* when it began, microseconds since the epoch */
     int64_t beat_ms;  /* the file's mtime, since the epoch */
+    int written;      /* length of the text, as it was written last */
 };
 
 /* 1; 0 when there is none, or it makes no sense; -1 when it cannot be read. */
@@ -37,20 +38,28 @@ int hc_record_read(int root, const char *path, struct hc_record *record);
 int hc_record_find(int root, const char *folder, const char *etag,
                    struct hc_record *record);
 
-/* Its length, or -1 when it does not fit. `beat_ms` is not part of it. */
-int hc_record_format(const struct hc_record *record, char text[HC_RECORD_TEXT_SIZE]);
+/* In place of what the file had. -1 when it cannot be. `beat_ms` is not part of it. */
+int hc_record_write(struct hc_record *record, int fd);
 
 /* Ours, from now on, of `size` bytes. */
 struct hc_record hc_record_new(uint64_t size);
 
-/* Milliseconds since the epoch, by this host's clock. */
-int64_t hc_record_now_ms(void);
+/*
+ * Milliseconds since the epoch by the clock that dates the volume's files, which other
+ * hosts' heartbeats are held against: `fd` was written to just now. This host's clock
+ * without one (-1).
+ */
+int64_t hc_record_now_ms(int fd);
 
 /* It is of no blob, but of room for several (reserve.h). */
 bool hc_record_is_reservation(const struct hc_record *record);
 
-/* Same host: no process of that pid and start; other host: no heartbeat for long. */
+/* Same host: no process of that pid and start; other host: no heartbeat for long.
+ * `now_ms` is by the clock that dates the volume's files, where that can be. */
 bool hc_record_is_abandoned(const struct hc_record *record, int64_t now_ms);
+
+/* The same, as far as no clock is needed to tell. */
+bool hc_record_is_known_gone(const struct hc_record *record);
 
 /* Whether what has arrived is enough, and recent enough, to go on with. */
 bool hc_record_is_worth_keeping(const struct hc_record *record, int64_t now_ms);

@@ -34,13 +34,9 @@ struct hc_reserve {
 static void write_record(struct hc_reserve *reserve)
 {
     uint64_t used = atomic_load(&reserve->used);
-    char text[HC_RECORD_TEXT_SIZE];
-    int length;
 
     reserve->record.size = used < reserve->bytes ? reserve->bytes - used : 0;
-    length = hc_record_format(&reserve->record, text);
-    if (length > 0 && pwrite(reserve->fd, text, (size_t)length, 0) == length)
-        (void)ftruncate(reserve->fd, length);
+    (void)hc_record_write(&reserve->record, reserve->fd);
     (void)futimens(reserve->fd, NULL);
 }
 
@@ -98,13 +94,13 @@ int hc_reserve_make(const struct hc_cache *cache, const struct hc_repo *repo,
     *reserve = NULL;
     if (!made)
         return -1;
+    if (bytes < WORTH_BYTES)
+        return hc_room_check(made->root, bytes, 0, err);
+    publish(made); /* first, so that of two who check one sees the other */
     others =
-        bytes < WORTH_BYTES ? 0 : hc_claims_needs(cache, repo->folder, &made->record);
+        hc_claims_needs(cache, repo->folder, &made->record, hc_record_now_ms(made->fd));
     if (hc_room_check(made->root, bytes, others, err) < 0)
         return -1;
-    if (bytes < WORTH_BYTES)
-        return 0;
-    publish(made);
     *reserve = hc_take(&made);
     return 0;
 }

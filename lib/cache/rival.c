@@ -7,7 +7,7 @@
 #include "partial.h"
 #include "record.h"
 
-#include <base/text.h>
+#include <string.h>
 
 enum { LOOK_MS = 250 };
 
@@ -21,14 +21,17 @@ void hc_rival_init(struct hc_rival *rival, const struct hc_cache *cache,
                                .looked_ms = now_ms - LOOK_MS};
 }
 
+/* Who is gone holds no lock; but his claim may be in the way. */
 static bool look_at_claim(struct hc_rival *rival, uint64_t *trace)
 {
     struct hc_record record;
 
     if (hc_record_find(hc_cache_fd(rival->cache), rival->repo->folder, rival->etag,
-                       &record) != 1)
+                       &record) != 1 ||
+        (!rival->is_ours && hc_record_is_known_gone(&record)))
         return false;
     rival->bytes = record.bytes;
+    memcpy(rival->claimed, record.incomplete, sizeof rival->claimed);
     *trace = (uint64_t)record.beat_ms + record.bytes;
     return true;
 }
@@ -40,30 +43,42 @@ static bool look_at_files(struct hc_rival *rival, uint64_t *trace)
     if (!hc_partial_trace(hc_cache_fd(rival->cache), rival->repo->folder, rival->etag,
                           &files))
         return false;
-    rival->bytes = files.largest;
+    if (!rival->is_claimed)
+        rival->bytes = files.largest;
     *trace = files.trace;
     return true;
 }
 
-bool hc_rival_look(struct hc_rival *rival, int64_t now_ms)
+static void look(struct hc_rival *rival, int64_t now_ms)
 {
-    uint64_t trace = 0;
+    uint64_t trace = 0, files = rival->files;
 
-    if (now_ms - rival->looked_ms < LOOK_MS)
-        return false;
     rival->looked_ms = now_ms;
+    rival->bytes = 0;
+    rival->claimed[0] = '\0';
     rival->is_claimed = look_at_claim(rival, &trace);
-    rival->is_there =
-        rival->is_claimed || (!rival->is_ours && look_at_files(rival, &trace));
-    if (!rival->is_there)
-        rival->bytes = 0;
-    if (trace != rival->trace)
+    rival->is_there = rival->is_claimed;
+    /* A claim may have outlived its owner, and another client be at work. */
+    if (!rival->is_ours && trace == rival->trace && look_at_files(rival, &files))
+        rival->is_there = true;
+    if (trace != rival->trace || files != rival->files)
         rival->moved_ms = now_ms;
     rival->trace = trace;
+    rival->files = files;
+}
+
+bool hc_rival_look(struct hc_rival *rival, int64_t now_ms)
+{
+    if (now_ms - rival->looked_ms < LOOK_MS)
+        return false;
+    look(rival, now_ms);
     return true;
 }
 
-int64_t hc_rival_still_ms(const struct hc_rival *rival, int64_t now_ms)
+bool hc_rival_is_still(struct hc_rival *rival, int64_t for_ms, int64_t now_ms)
 {
-    return now_ms - rival->moved_ms;
+    if (now_ms - rival->moved_ms < for_ms)
+        return false;
+    look(rival, now_ms);
+    return now_ms - rival->moved_ms >= for_ms;
 }

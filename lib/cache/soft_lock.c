@@ -5,6 +5,8 @@
  */
 #include "soft_lock.h"
 
+#include "cache.h"
+
 #include <base/auto.h>
 #include <base/file.h>
 #include <base/text.h>
@@ -48,6 +50,24 @@ static bool is_void(int root, const char *path)
            (marker[0] == '\0' || is_of_the_dead(marker));
 }
 
+/*
+ * Out of the way, under a name of its own: somebody may have put a living lock in its place
+ * since we looked, and then that goes back.
+ */
+static void clear_void(int root, const char *path)
+{
+    char private[PATH_MAX];
+    struct hc_error unused;
+
+    if (!is_void(root, path) || hc_cache_private_path(private, &unused) < 0 ||
+        hc_file_mkparents(root, private, &unused) < 0 ||
+        renameat(root, path, root, private) < 0)
+        return;
+    if (!is_void(root, private))
+        (void)linkat(root, private, root, path, 0);
+    (void)unlinkat(root, private, 0);
+}
+
 static int create(int root, const char *path)
 {
     const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
@@ -60,8 +80,7 @@ int hc_soft_lock_try(int root, const char *path, int *fd, struct hc_error *err)
     char marker[MARKER_SIZE];
     int length = format_marker(marker);
 
-    if (is_void(root, path))
-        (void)unlinkat(root, path, 0);
+    clear_void(root, path);
     *fd = create(root, path);
     if (*fd < 0)
         return errno == EEXIST ? 0 : hc_fail_errno(err, errno, "create '%s'", path);
@@ -74,10 +93,7 @@ int hc_soft_lock_try(int root, const char *path, int *fd, struct hc_error *err)
 
 void hc_soft_lock_release(int root, const char *path, int fd)
 {
-    struct stat ours, theirs;
-
-    if (fstat(fd, &ours) == 0 && fstatat(root, path, &theirs, AT_SYMLINK_NOFOLLOW) == 0 &&
-        ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev)
+    if (hc_file_is_named(root, path, fd))
         (void)unlinkat(root, path, 0);
     (void)close(fd);
 }

@@ -10,6 +10,7 @@
 #include "lock.h"
 #include "partial.h"
 
+#include <base/file.h>
 #include <base/text.h>
 
 #include <fcntl.h>
@@ -71,6 +72,46 @@ static bool is_tomb(const struct hc_claims_entry *entry, char etag[NAME_MAX + 1]
            hc_text_starts(entry->record.incomplete, entry->etag);
 }
 
+/* Whether the claim in the blob's place names the file too: it follows the tomb's. */
+static bool has_heir(int root, const struct hc_claims_entry *tomb)
+{
+    const char *file = tomb->record.incomplete;
+    struct hc_record heir;
+
+    return hc_record_find(root, tomb->folder, tomb->etag, &heir) == 1 &&
+           (strcmp(heir.incomplete, file) == 0 || strcmp(heir.previous, file) == 0);
+}
+
+static void remove_claim(struct sweep *sweep, const struct hc_claims_entry *entry)
+{
+    int root = hc_cache_fd(sweep->cache);
+
+    sweep->removed += remove_partial(root, entry, entry->record.incomplete);
+    sweep->removed += remove_partial(root, entry, entry->record.previous);
+    (void)unlinkat(root, entry->path, 0);
+}
+
+/* With the blob's lock, nobody puts another claim in the place of the one that goes. */
+static void sweep_locked(struct sweep *sweep, struct hc_claims_entry *entry, bool is_dead)
+{
+    HC_AUTO(hc_lock) *lock = NULL;
+    struct hc_record *record = &entry->record;
+    int root = hc_cache_fd(sweep->cache);
+    struct hc_error unused;
+
+    if (!is_dead && hc_lock_is_held(sweep->cache, entry->folder, entry->etag))
+        return;
+    lock = hc_lock_new(sweep->cache, entry->folder, entry->etag, &unused);
+    if ((!is_dead && (!lock || hc_lock_try(lock, &unused) != 1)) ||
+        hc_record_read(root, entry->path, record) != 1 ||
+        !hc_record_is_abandoned(record, sweep->now_ms))
+        return;
+    if (is_dead && has_heir(root, entry))
+        (void)unlinkat(root, entry->path, 0);
+    else
+        remove_claim(sweep, entry);
+}
+
 static void sweep_claim(void *ctx, const struct hc_claims_entry *found)
 {
     struct sweep *sweep = ctx;
@@ -86,14 +127,10 @@ static void sweep_claim(void *ctx, const struct hc_claims_entry *found)
     }
     if (is_dead)
         entry.etag = etag;
-    if (!hc_record_is_abandoned(&entry.record, sweep->now_ms) ||
-        !hc_partial_is_of(entry.record.incomplete, entry.etag) ||
-        (!is_dead && (hc_lock_is_held(sweep->cache, entry.folder, entry.etag) ||
-                      is_of_use(sweep, &entry))))
-        return;
-    sweep->removed += remove_partial(root, &entry, entry.record.incomplete);
-    sweep->removed += remove_partial(root, &entry, entry.record.previous);
-    (void)unlinkat(root, entry.path, 0);
+    if (hc_record_is_abandoned(&entry.record, sweep->now_ms) &&
+        hc_partial_is_of(entry.record.incomplete, entry.etag) &&
+        (is_dead || !is_of_use(sweep, &entry)))
+        sweep_locked(sweep, &entry, is_dead);
 }
 
 static unsigned sweep_private(int root, int64_t now_ms)
@@ -115,10 +152,40 @@ static unsigned sweep_private(int root, int64_t now_ms)
     return removed;
 }
 
+/* The directories of repos of which nobody fetches anything. */
+static void remove_empty(int root)
+{
+    HC_AUTO_CLOSEDIR DIR *dir = hc_claims_open_dir(root, ".hubcache/transfers");
+    int transfers = dir ? dirfd(dir) : -1;
+
+    if (transfers < 0)
+        return;
+    for (const char *name = hc_claims_next_name(dir); name;
+         name = hc_claims_next_name(dir))
+        (void)unlinkat(transfers, name, AT_REMOVEDIR);
+}
+
+int64_t hc_claim_now_ms(const struct hc_cache *cache)
+{
+    const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
+    int root = hc_cache_fd(cache);
+    HC_AUTO_CLOSE int fd = -1;
+    char private[PATH_MAX];
+    struct hc_error unused;
+
+    if (hc_cache_private_path(private, &unused) == 0 &&
+        hc_file_mkparents(root, private, &unused) == 0)
+        fd = openat(root, private, flags, 0666);
+    if (fd >= 0)
+        (void)unlinkat(root, private, 0);
+    return hc_record_now_ms(fd);
+}
+
 unsigned hc_claim_sweep(const struct hc_cache *cache, int64_t now_ms)
 {
     struct sweep sweep = {.cache = cache, .now_ms = now_ms};
 
     hc_claims_each(cache, sweep_claim, &sweep);
+    remove_empty(hc_cache_fd(cache));
     return sweep.removed + sweep_private(hc_cache_fd(cache), now_ms);
 }

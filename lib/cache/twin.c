@@ -49,7 +49,8 @@ static bool clone_file(int root, const char *twin, int fd)
     return from >= 0 && ioctl(fd, FICLONE, from) == 0;
 }
 
-/* Not through a symlink, and nobody loses a permission that our own file would give. */
+/* Not through a symlink, nor what another user may write to; and nobody loses a permission
+ * that our own file would give. */
 static bool may_link(int root, const char *twin, int fd)
 {
     const mode_t readers = S_IRUSR | S_IRGRP | S_IROTH;
@@ -57,6 +58,7 @@ static bool may_link(int root, const char *twin, int fd)
 
     return fstatat(root, twin, &theirs, AT_SYMLINK_NOFOLLOW) == 0 &&
            S_ISREG(theirs.st_mode) && fstat(fd, &ours) == 0 &&
+           theirs.st_uid == ours.st_uid &&
            (ours.st_mode & readers & ~theirs.st_mode) == 0;
 }
 

@@ -8,8 +8,6 @@
 #include <cache/claim.h>
 #include <hub/shared_question.h>
 
-#include <time.h>
-
 HC_DEFINE_AUTO(hc_resolver, hc_resolver_close)
 
 static int copy_strings(struct hc_settings *copy, const struct hc_settings *settings,
@@ -50,11 +48,6 @@ static int copy_settings(struct hc_settings *copy, const struct hc_settings *set
     copy->mirrors = NULL;
     copy->mirror_count = 0;
     return copy_strings(copy, settings, err);
-}
-
-static int64_t epoch_ms(void)
-{
-    return (int64_t)time(NULL) * 1000;
 }
 
 struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
@@ -104,7 +97,7 @@ void hc_resolver_watch(struct hc_resolver *resolver, hc_transfer_fn fn, void *ct
 
 void hc_resolver_sweep(struct hc_resolver *resolver)
 {
-    (void)hc_claim_sweep(resolver->cache, epoch_ms());
+    (void)hc_claim_sweep(resolver->cache, hc_claim_now_ms(resolver->cache));
 }
 
 void hc_resolver_count(struct hc_resolver *resolver, unsigned *transfers,

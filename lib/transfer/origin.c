@@ -79,7 +79,9 @@ static void begin(struct request *request)
         request->address = ++origin->shared.address;
         origin->shared.is_sought = false;
     }
-    if (request->address == origin->shared.address)
+    /* One that was forgotten meanwhile stays so. */
+    if (request->seeks || (request->address == origin->shared.address &&
+                           origin->shared.location[0] != '\0'))
         memcpy(origin->shared.location, request->came_from, HC_URL_MAX);
     unlock(origin);
 }

@@ -18,7 +18,7 @@
 
 #include <stdatomic.h>
 
-enum { WORKERS_MAX = 64, GLANCE_MS = 10 };
+enum { WORKERS_MAX = 64, GLANCE_MS = 10, LAST_ANSWERS_MS = 500 };
 
 /* Where a worker is, or was until its thread is joined. */
 struct place {
@@ -238,9 +238,24 @@ static int attend(struct stripe *stripe, struct hc_error *err)
     return 0;
 }
 
+/* Whether all answers end by themselves: so their connections can be used again. */
+static bool await_ends(struct stripe *stripe)
+{
+    int64_t give_up_ms = hc_monotonic_ms() + LAST_ANSWERS_MS;
+    unsigned running;
+
+    lock(stripe);
+    while (stripe->shared.running > 0 && hc_monotonic_ms() < give_up_ms &&
+           !hc_call_is_over(stripe->outer))
+        hc_condition_wait(&stripe->shared.news, &stripe->shared.lock, GLANCE_MS);
+    running = stripe->shared.running;
+    unlock(stripe);
+    return running == 0;
+}
+
 static void finish(struct stripe *stripe, bool has_failed)
 {
-    if (has_failed)
+    if (has_failed || !await_ends(stripe))
         hc_call_cancel(stripe->inner);
     for (size_t i = 0; i < WORKERS_MAX; i++) {
         if (stripe->places[i].is_used)

@@ -131,13 +131,15 @@ static int begin_ingest(struct leg *leg, struct hc_error *err)
         .etag = wanted->etag,
         .size = wanted->size,
         .piece = hc_origin_piece(leg->transfers->min_split_size),
-        .takes_over = leg->turn.takes_over,
+        .stuck = leg->turn.stuck,
+        .call = leg->caller->call,
         .may_share = !wanted->force,
     };
     int begun = 1;
 
     if (!leg->cargo.ingest) {
         begun = hc_ingest_begin(leg->transfers->cache, &plan, &leg->cargo.ingest, err);
+        leg->turn.stuck[0] = '\0'; /* it says nothing of the next one */
         hc_flight_load(leg->transfers->flights, leg->flight, leg->cargo);
         if (begun == 1 && wanted->force && hc_ingest_restart(leg->cargo.ingest, err) < 0)
             return -1;

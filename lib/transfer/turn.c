@@ -10,6 +10,8 @@
 #include <cache/blob.h>
 #include <cache/rival.h>
 
+#include <string.h>
+
 enum { POLL_MS = 50 };
 
 static void start(const struct hc_turn *turn, struct hc_rival *rival, int64_t now_ms)
@@ -43,14 +45,19 @@ int hc_turn_is_there(const struct hc_turn *turn, struct hc_error *err)
 }
 
 /* Other clients have no heartbeat; bytes may be long in coming. */
-static bool is_stuck(const struct hc_turn *turn, const struct hc_rival *rival)
+static bool is_stuck(struct hc_turn *turn, struct hc_rival *rival)
 {
-    int64_t still_ms = hc_rival_still_ms(rival, hc_monotonic_ms());
+    int64_t patience_ms = turn->takeover_ms;
 
-    return still_ms >= turn->takeover_ms ||
-           (rival->is_claimed && still_ms >= HC_TURN_LOCKED_LEASE_MS);
+    if (rival->is_claimed && patience_ms > HC_TURN_LOCKED_LEASE_MS)
+        patience_ms = HC_TURN_LOCKED_LEASE_MS;
+    if (!hc_rival_is_still(rival, patience_ms, hc_monotonic_ms()))
+        return false;
+    memcpy(turn->stuck, rival->claimed, sizeof turn->stuck);
+    return true;
 }
 
+/* Who loses the lock has as much time again, should it not be possible to take it. */
 static int await_lock(struct hc_turn *turn, struct hc_lock *lock, struct hc_rival *rival,
                       struct hc_error *err)
 {
@@ -59,11 +66,11 @@ static int await_lock(struct hc_turn *turn, struct hc_lock *lock, struct hc_riva
     while ((taken = hc_lock_try(lock, err)) == 0) {
         watch(turn, rival);
         if (is_stuck(turn, rival)) {
-            turn->takes_over = true;
             hc_lock_replace(lock);
-        } else if (hc_call_pause(turn->call, POLL_MS, err) < 0) {
-            return -1;
+            start(turn, rival, hc_monotonic_ms());
         }
+        if (hc_call_pause(turn->call, POLL_MS, err) < 0)
+            return -1;
     }
     return taken < 0 ? -1 : 0;
 }
@@ -71,7 +78,7 @@ static int await_lock(struct hc_turn *turn, struct hc_lock *lock, struct hc_riva
 struct hc_lock *hc_turn_lock(struct hc_turn *turn, struct hc_error *err)
 {
     HC_AUTO(hc_lock) *lock =
-        hc_lock_new(turn->cache, turn->wanted->repo, turn->wanted->etag, err);
+        hc_lock_new(turn->cache, turn->wanted->repo->folder, turn->wanted->etag, err);
     int64_t began_ms = hc_monotonic_ms();
     struct hc_rival rival;
     int taken;
@@ -91,6 +98,7 @@ int hc_turn_await(struct hc_turn *turn, struct hc_error *err)
 {
     int64_t began_ms = hc_monotonic_ms();
     struct hc_rival rival;
+    bool is_still = false;
     int result = 0;
 
     start(turn, &rival, began_ms);
@@ -100,11 +108,12 @@ int hc_turn_await(struct hc_turn *turn, struct hc_error *err)
         result = rival.is_there ? hc_turn_is_there(turn, err) : 1;
         if (result != 0)
             break;
-        turn->takes_over =
-            hc_rival_still_ms(&rival, hc_monotonic_ms()) >= HC_TURN_LEASE_MS;
-        if (!turn->takes_over)
+        is_still = hc_rival_is_still(&rival, HC_TURN_LEASE_MS, hc_monotonic_ms());
+        if (!is_still)
             result = hc_call_pause(turn->call, POLL_MS, err);
-    } while (result == 0 && !turn->takes_over);
+    } while (result == 0 && !is_still);
+    if (is_still)
+        memcpy(turn->stuck, rival.claimed, sizeof turn->stuck);
     finish(turn, began_ms);
     return result < 0 ? -1 : 0;
 }

@@ -23,8 +23,9 @@ struct hc_turn {
     /* Told now and then how far another process is. */
     void (*sight)(void *ctx, const struct hc_arrival *elsewhere);
     void *ctx;
-    bool takes_over;   /* somebody stood still for too long: go on without him */
-    int64_t waited_ms; /* for others, in all */
+    char stuck[NAME_MAX + 1]; /* the file of who stood still for too long, or "": go on
+                                 without him (struct hc_claim_wish) */
+    int64_t waited_ms;        /* for others, in all */
 };
 
 /* 1 when the blob is there as wanted. */
@@ -35,7 +36,7 @@ struct hc_lock *hc_turn_lock(struct hc_turn *turn, struct hc_error *err);
 
 /*
  * With the lock in hand, and somebody else's claim in the way: waits until it is gone, or
- * the blob is there, or it stands still, which sets `takes_over`.
+ * the blob is there, or it stands still, which sets `stuck`.
  */
 int hc_turn_await(struct hc_turn *turn, struct hc_error *err);
 

@@ -9,13 +9,14 @@
 
 #include <cache/ingest.h>
 #include <cache/lock.h>
+#include <cache/record.h>
 
 /* The lock of a blob that nobody has. */
 static inline struct hc_lock *take_lock(const struct hc_cache *cache,
                                         const struct hc_repo *repo, const char *etag)
 {
     struct hc_error err;
-    struct hc_lock *lock = hc_lock_new(cache, repo, etag, &err);
+    struct hc_lock *lock = hc_lock_new(cache, repo->folder, etag, &err);
 
     assert_non_null(lock);
     assert_int_equal(hc_lock_try(lock, &err), 1);
@@ -38,13 +39,15 @@ static inline struct hc_ingest *take_ingest_over(const struct hc_cache *cache,
                                                  const struct hc_repo *repo,
                                                  const char *etag, uint64_t size)
 {
+    struct hc_record record;
     const struct hc_ingest_plan plan = {.repo = repo,
                                         .etag = etag,
                                         .size = size,
-                                        .takes_over = true};
+                                        .stuck = record.incomplete};
     struct hc_ingest *ingest = NULL;
     struct hc_error err;
 
+    assert_int_equal(hc_record_find(hc_cache_fd(cache), repo->folder, etag, &record), 1);
     assert_int_equal(hc_ingest_begin(cache, &plan, &ingest, &err), 1);
     return ingest;
 }

@@ -33,14 +33,19 @@ static unsigned sweep_after(struct fixture *f, int64_t ms)
 
 /* NULL when somebody else has one. */
 static struct hc_claim *make_claim(struct fixture *f, struct hc_pieces *pieces,
-                                   bool takes_over)
+                                   const char *stuck)
 {
-    const struct hc_claim_wish wish = {&f->repo, HELLO_GIT, pieces, takes_over};
+    const struct hc_claim_wish wish = {&f->repo, HELLO_GIT, pieces, stuck, NULL};
     struct hc_claim *claim = NULL;
     int made = hc_claim_make(f->cache, &wish, &claim, &f->err);
 
     assert_int_equal(made, claim ? 1 : 0);
     return claim;
+}
+
+static const char *file_of(const struct hc_claim *claim)
+{
+    return strrchr(hc_claim_path(claim), '/') + 1;
 }
 
 /* A claim of another host, with a heartbeat of now. */
@@ -76,7 +81,7 @@ static void a_claim_says_who_fetches_what(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
-    HC_AUTO(hc_claim) *claim = make_claim(f, pieces, false);
+    HC_AUTO(hc_claim) *claim = make_claim(f, pieces, NULL);
     HC_AUTO_FREE char *text = temp_dir_read(f->dir, CLAIM);
     char pid[32];
 
@@ -87,7 +92,7 @@ static void a_claim_says_who_fetches_what(void **state)
     assert_non_null(strstr(text, pid));
     assert_non_null(strstr(text, "\nstart="));
     assert_null(strstr(text, "\nstart=0\n"));
-    assert_non_null(strstr(text, strrchr(hc_claim_path(claim), '/') + 1));
+    assert_non_null(strstr(text, file_of(claim)));
     assert_true(hc_text_ends(text, "\nsize=5\nbytes=0\nranges=\n"));
 }
 
@@ -96,7 +101,7 @@ static void a_dropped_claim_is_gone(void **state)
     struct fixture *f = *state;
     HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
 
-    hc_claim_drop(make_claim(f, pieces, false));
+    hc_claim_drop(make_claim(f, pieces, NULL));
     assert_false(temp_dir_has(f->dir, CLAIM));
     hc_claim_drop(NULL);
 }
@@ -105,12 +110,12 @@ static void a_claim_that_lives_is_in_the_way_of_another(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
-    struct hc_claim *one = make_claim(f, pieces, false);
+    struct hc_claim *one = make_claim(f, pieces, NULL);
 
     assert_non_null(one);
-    assert_null(make_claim(f, pieces, false));
+    assert_null(make_claim(f, pieces, NULL));
     hc_claim_drop(one);
-    one = make_claim(f, pieces, false);
+    one = make_claim(f, pieces, NULL);
     assert_non_null(one);
     hc_claim_drop(one);
 }
@@ -119,8 +124,8 @@ static void what_was_taken_over_tidies_up_after_itself(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
-    struct hc_claim *one = make_claim(f, pieces, false);
-    struct hc_claim *two = make_claim(f, pieces, true);
+    struct hc_claim *one = make_claim(f, pieces, NULL);
+    struct hc_claim *two = make_claim(f, pieces, file_of(one));
 
     assert_non_null(two);
     assert_int_equal(temp_dir_count(f->dir, CLAIMS), 2);
@@ -139,7 +144,7 @@ static void what_was_taken_over_is_swept_when_its_owner_is_gone(void **state)
 
     temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, "he");
     claim_elsewhere(f, INCOMPLETE);
-    claim = make_claim(f, pieces, true);
+    claim = make_claim(f, pieces, INCOMPLETE);
     assert_non_null(claim);
     assert_int_equal(sweep_after(f, 0), 0);
     assert_int_equal(temp_dir_count(f->dir, CLAIMS), 2);
@@ -154,7 +159,7 @@ static void a_beat_soon_after_another_writes_nothing(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
-    HC_AUTO(hc_claim) *claim = make_claim(f, pieces, false);
+    HC_AUTO(hc_claim) *claim = make_claim(f, pieces, NULL);
     HC_AUTO_FREE char *text = NULL;
 
     hc_pieces_add(pieces, 0, 3);
@@ -171,7 +176,7 @@ static void a_volume_that_refuses_claims_is_no_failure(void **state)
     struct hc_claim *claim;
 
     make_read_only(f);
-    claim = make_claim(f, pieces, false);
+    claim = make_claim(f, pieces, NULL);
     make_writable(f);
     assert_non_null(claim);
     hc_claim_beat(claim);
@@ -183,7 +188,7 @@ static void a_mebibyte_makes_a_beat(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_pieces) *pieces = hc_pieces_new(4 << 20, 0, &f->err);
-    HC_AUTO(hc_claim) *claim = make_claim(f, pieces, false);
+    HC_AUTO(hc_claim) *claim = make_claim(f, pieces, NULL);
     HC_AUTO_FREE char *text = NULL;
 
     hc_pieces_add(pieces, 0, 1 << 20);

@@ -12,6 +12,7 @@
 #include <cache/ingest.h>
 #include <cache/lock.h>
 
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -179,6 +180,66 @@ static void bytes_that_were_inherited_are_hashed_like_others(void **state)
     finish(f, ingest, 0);
 }
 
+static void what_was_there_keeps_nobody_from_going_ahead(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ingest *ingest;
+
+    crash_with(f, 0, HALF);
+    ingest = begin(f);
+    assert_int_equal(put(f, ingest, HALF, HALF + PIECE), 0);
+    assert_int_equal(hc_ingest_unhashed(ingest), 0); /* as long as that is not hashed */
+    while (hc_ingest_unhashed(ingest) == 0)
+        assert_int_equal(hc_ingest_hash(ingest, &f->err), 1);
+    assert_in_range(hc_ingest_unhashed(ingest), 1, PIECE);
+    finish(f, ingest, HALF + PIECE);
+}
+
+/* The only file of blobs/. */
+static void rename_partial(struct fixture *f, const char *to)
+{
+    HC_AUTO_FREE char *path = temp_dir_path(f->dir, BLOBS);
+    DIR *dir = opendir(path);
+    const struct dirent *entry;
+
+    assert_non_null(dir);
+    while ((entry = readdir(dir)) && entry->d_name[0] == '.')
+        ;
+    assert_non_null(entry);
+    assert_int_equal(renameat(dirfd(dir), entry->d_name, hc_cache_fd(f->cache), to), 0);
+    assert_int_equal(closedir(dir), 0);
+}
+
+static void bytes_that_are_lost_count_as_wrong(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ingest *ingest = begin(f);
+    HC_AUTO_FREE char *path = temp_dir_path(f->dir, "partial");
+
+    assert_int_equal(put(f, ingest, 0, SIZE), 0);
+    rename_partial(f, "partial");
+    assert_int_equal(truncate(path, PIECE), 0);
+    assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
+    assert_int_equal(f->err.reason, HC_CHECKSUM_MISMATCH);
+    assert_int_equal(hc_ingest_restart(ingest, &f->err), 0);
+    finish(f, ingest, 0);
+}
+
+/* Somebody took us for dead, and has published it. */
+static void a_restart_spares_what_became_somebody_elses(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ingest *ingest = begin(f);
+    struct stat status;
+
+    assert_int_equal(put(f, ingest, 0, HALF), 0);
+    rename_partial(f, "theirs");
+    assert_int_equal(hc_ingest_restart(ingest, &f->err), 0);
+    assert_int_equal(fstatat(hc_cache_fd(f->cache), "theirs", &status, 0), 0);
+    assert_int_equal(status.st_size, HALF);
+    finish(f, ingest, 0);
+}
+
 static void bytes_known_to_be_wrong_are_not_left(void **state)
 {
     struct fixture *f = *state;
@@ -303,10 +364,11 @@ static void what_makes_no_sense_is_not_gone_on_with(void **state)
         const char *name, *ranges;
         uint64_t size;
     } forged[] = {
-        {ours, "0-20971520", SIZE + 1},                       /* of another size */
-        {ours, "0-41943041", SIZE},                           /* more than there can be */
-        {ours, "0-20971521", SIZE},                           /* more than the file has */
-        {ours, "nonsense", SIZE},                             /* */
+        {ours, "0-20971520", SIZE + 1},              /* of another size */
+        {ours, "0-41943041", SIZE},                  /* more than there can be */
+        {ours, "0-20971521", SIZE},                  /* more than the file has */
+        {ours, "0-1048576,25165824-25165825", SIZE}, /* the same, beyond a hole */
+        {ours, "nonsense", SIZE},                    /* */
         {"stranger.01234567.incomplete", "0-20971520", SIZE}, /* of another blob */
     };
 
@@ -352,6 +414,9 @@ int main(void)
         WITH_CACHE(it_may_go_on_more_than_once),
         WITH_CACHE(a_little_is_not_kept),
         WITH_CACHE(bytes_that_were_inherited_are_hashed_like_others),
+        WITH_CACHE(what_was_there_keeps_nobody_from_going_ahead),
+        WITH_CACHE(bytes_that_are_lost_count_as_wrong),
+        WITH_CACHE(a_restart_spares_what_became_somebody_elses),
         WITH_CACHE(bytes_known_to_be_wrong_are_not_left),
         WITH_CACHE(bytes_that_are_there_are_not_written_again),
         WITH_CACHE(the_hash_follows_what_arrives_in_order),

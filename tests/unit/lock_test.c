@@ -54,7 +54,7 @@ static int work_again(void **state)
 /* NULL when the volume refuses. A file that is replaced just then is tried again. */
 static struct hc_lock *take(struct fixture *f)
 {
-    HC_AUTO(hc_lock) *lock = hc_lock_new(f->cache, &f->repo, HELLO_GIT, &f->err);
+    HC_AUTO(hc_lock) *lock = hc_lock_new(f->cache, f->repo.folder, HELLO_GIT, &f->err);
     int taken;
 
     do
@@ -138,7 +138,7 @@ static void a_lock_file_that_was_removed_as_it_was_locked_is_made_anew(void **st
 static void somebody_elses_lock_is_not_ours(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_lock) *lock = hc_lock_new(f->cache, &f->repo, HELLO_GIT, &f->err);
+    HC_AUTO(hc_lock) *lock = hc_lock_new(f->cache, f->repo.folder, HELLO_GIT, &f->err);
     int other = lock_as_another_client(f);
 
     assert_int_equal(hc_lock_try(lock, &f->err), 0);
@@ -151,7 +151,7 @@ static void somebody_elses_lock_is_not_ours(void **state)
 static void a_lock_that_is_replaced_keeps_nobody_waiting(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_lock) *lock = hc_lock_new(f->cache, &f->repo, HELLO_GIT, &f->err);
+    HC_AUTO(hc_lock) *lock = hc_lock_new(f->cache, f->repo.folder, HELLO_GIT, &f->err);
     HC_AUTO_CLOSE int other = lock_as_another_client(f);
 
     assert_true(other >= 0);
@@ -165,7 +165,7 @@ static void threads_exclude_each_other(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_lock) *lock = take(f);
-    HC_AUTO(hc_lock) *second = hc_lock_new(f->cache, &f->repo, HELLO_GIT, &f->err);
+    HC_AUTO(hc_lock) *second = hc_lock_new(f->cache, f->repo.folder, HELLO_GIT, &f->err);
 
     assert_non_null(lock);
     assert_int_equal(hc_lock_try(second, &f->err), 0);
@@ -191,7 +191,7 @@ static void where_locks_are_refused_everybody_has_the_lock(void **state)
 static void where_there_is_no_flock_the_file_is_the_lock(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_lock) *second = hc_lock_new(f->cache, &f->repo, HELLO_GIT, &f->err);
+    HC_AUTO(hc_lock) *second = hc_lock_new(f->cache, f->repo.folder, HELLO_GIT, &f->err);
     HC_AUTO_FREE char *marker = NULL;
     struct hc_lock *lock;
     char pid[32];
@@ -213,7 +213,7 @@ static void where_there_is_no_flock_the_file_is_the_lock(void **state)
 static void without_flock_what_others_have_locked_is_theirs(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_lock) *lock = hc_lock_new(f->cache, &f->repo, HELLO_GIT, &f->err);
+    HC_AUTO(hc_lock) *lock = hc_lock_new(f->cache, f->repo.folder, HELLO_GIT, &f->err);
 
     flock_errno = ENOSYS;
     temp_dir_write(f->dir, LOCK, "1\nelsewhere.invalid\n");

@@ -96,6 +96,21 @@ static void room_is_kept_for_those_who_were_first(void **state)
     assert_non_null(second);
 }
 
+/* Whose claim is kept until he is known to be dead. */
+static void who_is_followed_needs_no_more(void **state)
+{
+    static const char claim[] =
+        "host=elsewhere.invalid\npid=1\nstart=1\nsince=1\nsize="
+        "62914560\nbytes=0\nranges=\nincomplete=" HELLO_GIT ".01234567.incomplete\n";
+    struct fixture *f = *state;
+    HC_AUTO(hc_ingest) *ingest = NULL;
+
+    temp_dir_write(f->dir, ".hubcache/transfers/models--org--name/" HELLO_GIT, claim);
+    ingest = take_ingest_over(f->cache, &f->repo, HELLO_GIT, 60 * (uint64_t)MIB);
+    assert_non_null(ingest);
+    assert_null(begin(f, "other", 41 * (uint64_t)MIB)); /* but others count him */
+}
+
 static void what_is_promised_to_one_is_not_promised_to_another(void **state)
 {
     struct fixture *f = *state;
@@ -184,6 +199,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_ROOM(without_room_nothing_is_begun),
         WITH_ROOM(room_is_kept_for_those_who_were_first),
+        WITH_ROOM(who_is_followed_needs_no_more),
         WITH_ROOM(more_than_there_is_is_refused_with_both_figures),
         WITH_ROOM(what_is_promised_to_one_is_not_promised_to_another),
         WITH_ROOM(fetches_of_one_repo_share_their_room),

@@ -105,6 +105,23 @@ static void a_twin_with_wrong_bytes_is_neither_believed_nor_changed(void **state
     expect_only_blob(f, "large.bin");
 }
 
+/* Only root can give a file away. */
+static void what_another_user_may_change_is_not_linked(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_metadata metadata = ask_about(f, "large.bin");
+    uint64_t fetched = 0;
+    char path[PATH_MAX];
+
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    path_of(path, f->repo.folder, metadata.etag);
+    assert_int_equal(fchownat(hc_cache_fd(f->cache), path, 12345, 12345, 0), 0);
+    (void)fetch_fork(f, &metadata, false, &fetched);
+    assert_int_equal(look_at(f, f->repo.folder, metadata.etag).st_nlink, 1);
+}
+
 static void a_forced_fetch_shares_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -160,6 +177,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         test(what_another_repo_has_is_not_fetched),
         test(a_twin_with_wrong_bytes_is_neither_believed_nor_changed),
+        test(what_another_user_may_change_is_not_linked),
         test(a_forced_fetch_shares_nothing),
         test(what_is_in_the_shared_store_is_not_linked),
         test(a_file_of_another_size_is_no_twin),

@@ -12,6 +12,7 @@
 #include <cache/heart.h>
 #include <transfer/turn.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -51,6 +52,20 @@ static struct hc_wanted wanted_of(const struct fixture *f)
 static struct hc_turn turn_of(const struct fixture *f, const struct hc_wanted *wanted)
 {
     return (struct hc_turn){.cache = f->cache, .wanted = wanted, .takeover_ms = NEVER_MS};
+}
+
+static bool lock_stays; /* nobody may remove it */
+
+int __real_unlinkat(int dir, const char *path, int flags);
+int __wrap_unlinkat(int dir, const char *path, int flags);
+
+int __wrap_unlinkat(int dir, const char *path, int flags)
+{
+    if (lock_stays && strcmp(path, LOCK) == 0) {
+        errno = EPERM;
+        return -1;
+    }
+    return __real_unlinkat(dir, path, flags);
 }
 
 /* Another client has the lock. */
@@ -162,7 +177,7 @@ static void whoever_waits_gets_it_after_the_release(void **state)
     start(&waiter, f, &wanted);
     assert_int_equal(close(other), 0);
     expect_lock(&waiter);
-    assert_false(waiter.turn.takes_over);
+    assert_string_equal(waiter.turn.stuck, "");
 }
 
 static void a_lock_file_that_was_removed_meanwhile_is_not_waited_for(void **state)
@@ -222,9 +237,26 @@ static void who_stands_still_loses_the_lock(void **state)
     turn.takeover_ms = SOON_MS;
     lock = hc_turn_lock(&turn, &f->err);
     assert_non_null(lock);
-    assert_true(turn.takes_over);
+    assert_string_equal(turn.stuck, INCOMPLETE);
     assert_true(turn.waited_ms >= SOON_MS);
     assert_true(hc_lock_is_held(f->cache, f->repo.folder, HELLO_GIT));
+}
+
+static void where_it_cannot_be_taken_waiting_ends_all_the_same(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_wanted wanted = wanted_of(f);
+    struct hc_turn turn = turn_of(f, &wanted);
+    HC_AUTO_CLOSE int other = lock_as_another_client(f);
+    HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 3 * (int64_t)SOON_MS);
+
+    assert_true(other >= 0);
+    lock_stays = true;
+    turn.takeover_ms = SOON_MS;
+    turn.call = call;
+    assert_null(hc_turn_lock(&turn, &f->err));
+    lock_stays = false;
+    assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
 }
 
 static void who_moves_keeps_the_lock(void **state)
@@ -232,7 +264,7 @@ static void who_moves_keeps_the_lock(void **state)
     struct fixture *f = *state;
     const struct hc_wanted wanted = wanted_of(f);
     HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
-    const struct hc_claim_wish wish = {&f->repo, HELLO_GIT, pieces, false};
+    const struct hc_claim_wish wish = {&f->repo, HELLO_GIT, pieces, NULL, NULL};
     struct hc_turn turn = turn_of(f, &wanted);
     HC_AUTO_CLOSE int other = lock_as_another_client(f);
     HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 6 * HC_HEART_MS);
@@ -254,7 +286,7 @@ static void a_claim_that_goes_is_not_waited_for(void **state)
     struct hc_turn turn = turn_of(f, &wanted);
 
     assert_int_equal(hc_turn_await(&turn, &f->err), 0);
-    assert_false(turn.takes_over);
+    assert_string_equal(turn.stuck, "");
 }
 
 static void a_blob_that_is_there_is_not_waited_for(void **state)
@@ -266,7 +298,7 @@ static void a_blob_that_is_there_is_not_waited_for(void **state)
     claim_elsewhere(f, 2);
     temp_dir_write(f->dir, FOLDER "/blobs/" HELLO_GIT, "hello");
     assert_int_equal(hc_turn_await(&turn, &f->err), 0);
-    assert_false(turn.takes_over);
+    assert_string_equal(turn.stuck, "");
 }
 
 static void a_claim_that_stands_still_is_taken_over(void **state)
@@ -277,7 +309,7 @@ static void a_claim_that_stands_still_is_taken_over(void **state)
 
     claim_elsewhere(f, 2);
     assert_int_equal(hc_turn_await(&turn, &f->err), 0);
-    assert_true(turn.takes_over);
+    assert_string_equal(turn.stuck, INCOMPLETE);
     assert_true(turn.waited_ms >= HC_TURN_LEASE_MS);
 }
 
@@ -291,6 +323,7 @@ int main(void)
         WITH_CACHE(how_far_a_replica_is_can_be_seen),
         WITH_CACHE(how_far_another_client_is_can_be_seen),
         WITH_CACHE(who_stands_still_loses_the_lock),
+        WITH_CACHE(where_it_cannot_be_taken_waiting_ends_all_the_same),
         WITH_CACHE(who_moves_keeps_the_lock),
         WITH_CACHE(a_claim_that_goes_is_not_waited_for),
         WITH_CACHE(a_blob_that_is_there_is_not_waited_for),
