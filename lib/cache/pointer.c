@@ -121,6 +121,7 @@ static int flush(int fd, struct hc_error *err)
     return fsync(fd) < 0 ? hc_fail_errno(err, errno, "fsync") : 0;
 }
 
+/* 0 copied; 1 there is no blob; -1. */
 static int copy_blob(int root, const char *blob, const char *private,
                      struct hc_error *err)
 {
@@ -128,7 +129,7 @@ static int copy_blob(int root, const char *blob, const char *private,
     HC_AUTO_CLOSE int to = -1;
 
     if (from < 0)
-        return hc_fail_errno(err, errno, "open '%s'", blob);
+        return errno == ENOENT ? 1 : hc_fail_errno(err, errno, "open '%s'", blob);
     to =
         openat(root, private, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (to < 0)
@@ -144,9 +145,10 @@ static int place_blob(int root, const char *blob, const char *private,
                       const char *cache_path, struct hc_error *err)
 {
     const char *source = private ? private : blob;
+    int copied = private ? copy_blob(root, blob, private, err) : 0;
 
-    if (private && copy_blob(root, blob, private, err) < 0)
-        return -1;
+    if (copied != 0)
+        return copied;
     if (renameat(root, source, root, cache_path) < 0) {
         (void)hc_fail_errno(err, errno, "rename to '%s'", cache_path);
         if (private)

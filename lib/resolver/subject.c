@@ -108,15 +108,34 @@ static int blame_volume(const struct hc_subject *subject, const char *path,
     }
 }
 
+/* Where there are no symlinks, whoever else wanted the blob may have moved it away: to
+ * the very place, or to another one. */
+static bool is_placed(const struct hc_resolver *resolver, const struct hc_place *place,
+                      uint64_t size)
+{
+    struct hc_pointer pointer;
+    struct hc_error unused;
+
+    return hc_pointer_find(resolver->cache, place->repo, place->revision, place->path,
+                           &pointer, &unused) == 1 &&
+           pointer.size == size;
+}
+
 int hc_subject_bring(const struct hc_subject *subject, const struct hc_wanted *wanted,
                      const struct hc_caller *caller, uint64_t *fetched,
                      struct hc_error *err)
 {
     const struct hc_resolver *resolver = subject->resolver;
     const struct hc_place place = {wanted->repo, wanted->commit, wanted->path};
+    int placed;
 
-    if (hc_transfers_fetch(resolver->transfers, wanted, caller, fetched, err) == 0 &&
-        hc_pointer_link(resolver->cache, &place, wanted->etag, *fetched > 0, err) == 0)
+    do
+        placed = hc_transfers_fetch(resolver->transfers, wanted, caller, fetched, err) < 0
+                     ? -1
+                     : hc_pointer_link(resolver->cache, &place, wanted->etag,
+                                       *fetched > 0, err);
+    while (placed == 1 && !is_placed(resolver, &place, wanted->size));
+    if (placed >= 0)
         return 0;
     return blame_volume(subject, wanted->path, err);
 }

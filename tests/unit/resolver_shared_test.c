@@ -70,18 +70,21 @@ static void *run(void *ctx)
     return NULL;
 }
 
+static void start_one(struct fixture *f, struct caller *caller, const char *filename)
+{
+    *caller = (struct caller){.f = f};
+    (void)snprintf(caller->filename, sizeof caller->filename, "%s", filename);
+    assert_int_equal(pthread_create(&caller->thread, NULL, run, caller), 0);
+}
+
 /* Each asks for `filename`; without one, each for another file. */
 static void start(struct fixture *f, struct caller callers[CALLERS], const char *filename)
 {
+    char name[32];
+
     for (int i = 0; i < CALLERS; i++) {
-        callers[i] = (struct caller){.f = f};
-        if (filename)
-            (void)snprintf(callers[i].filename, sizeof callers[i].filename, "%s",
-                           filename);
-        else
-            (void)snprintf(callers[i].filename, sizeof callers[i].filename, "file-%d.txt",
-                           i);
-        assert_int_equal(pthread_create(&callers[i].thread, NULL, run, &callers[i]), 0);
+        (void)snprintf(name, sizeof name, "file-%d.txt", i);
+        start_one(f, &callers[i], filename ? filename : name);
     }
 }
 
@@ -123,6 +126,30 @@ static void a_ref_too_old_for_many_files_costs_one_question(void **state)
     }
     assert_int_equal(test_hub_count(f->hub, "HEAD", "/resolve/"), 1);
     assert_int_equal(test_hub_count(f->hub, "GET", NULL), 0);
+}
+
+/* Whoever brings a blob moves it to one of its names, where there are no symlinks. */
+static void without_symlinks_all_have_their_file_too(void **state)
+{
+    static const char *const names[] = {"twin-a.txt", "twin-b.txt"};
+    struct fixture *f = *state;
+    struct caller callers[CALLERS];
+
+    for (int i = 0; i < 2; i++)
+        test_hub_add(f->hub, names[i], "twin", 4, false);
+    test_hub_commit(f->hub, "models/org/model", "main", f->commit);
+    f->settings.no_symlinks = true;
+    resolver_fixture_reopen(f, false);
+    delay_answers(f, 200);
+    for (int i = 0; i < CALLERS; i++)
+        start_one(f, &callers[i], names[i % 2]);
+    join(callers);
+    for (int i = 0; i < CALLERS; i++) {
+        if (callers[i].result < 0)
+            fail_msg("%s", callers[i].err.message);
+        assert_content(&callers[i].file, "twin");
+        hc_file_clear(&callers[i].file);
+    }
 }
 
 static int count_and_answer(void *ctx, char commit[HC_COMMIT_SIZE], struct hc_error *err)
@@ -276,6 +303,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         test(a_ref_too_old_for_many_files_costs_one_question),
+        test(without_symlinks_all_have_their_file_too),
         test(what_was_heard_is_on_disk_before_it_is_told),
         test(a_branch_that_moved_is_followed_by_all),
         test(a_file_that_is_not_there_is_asked_for_once),
