@@ -5,18 +5,16 @@
  */
 #include "pieces.h"
 
-#include <base/text.h>
-
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 
-enum { PIECES_MAX = 16384, RANGE_TEXT = 48 };
+enum { PIECES_MAX = 16384 };
 
 struct piece {
     uint64_t arrived; /* bytes from its start on */
-    bool is_taken;
+    unsigned ticket;  /* of who has taken it; 0: nobody */
+    bool is_held;     /* who has taken it has come to it */
 };
 
 struct hc_pieces {
@@ -27,6 +25,7 @@ struct hc_pieces {
     struct {
         pthread_mutex_t lock;
         size_t front; /* all pieces before this one are complete */
+        unsigned tickets;
         struct piece *rows;
     } shared;
 };
@@ -60,7 +59,7 @@ static bool is_complete(const struct hc_pieces *pieces, size_t i)
 
 static bool is_wanted(const struct hc_pieces *pieces, size_t i)
 {
-    return i < pieces->count && !pieces->shared.rows[i].is_taken &&
+    return i < pieces->count && pieces->shared.rows[i].ticket == 0 &&
            !is_complete(pieces, i);
 }
 
@@ -165,24 +164,24 @@ void hc_pieces_add(struct hc_pieces *pieces, uint64_t at, uint64_t count)
     (void)atomic_fetch_add(&pieces->arrived, count);
 }
 
-void hc_pieces_fill(struct hc_pieces *pieces)
+static void set_all(struct hc_pieces *pieces, bool have_arrived)
 {
     lock(pieces);
     for (size_t i = 0; i < pieces->count; i++)
-        pieces->shared.rows[i].arrived = length_of(pieces, i);
-    pieces->shared.front = pieces->count;
+        pieces->shared.rows[i].arrived = have_arrived ? length_of(pieces, i) : 0;
+    pieces->shared.front = have_arrived ? pieces->count : 0;
     unlock(pieces);
-    atomic_store(&pieces->arrived, pieces->size);
+    atomic_store(&pieces->arrived, have_arrived ? pieces->size : 0);
+}
+
+void hc_pieces_fill(struct hc_pieces *pieces)
+{
+    set_all(pieces, true);
 }
 
 void hc_pieces_clear(struct hc_pieces *pieces)
 {
-    lock(pieces);
-    for (size_t i = 0; i < pieces->count; i++)
-        pieces->shared.rows[i].arrived = 0;
-    pieces->shared.front = 0;
-    unlock(pieces);
-    atomic_store(&pieces->arrived, 0);
+    set_all(pieces, false);
 }
 
 /* Pieces that follow and of which nothing has arrived come along. */
@@ -191,9 +190,11 @@ static void take_from(struct hc_pieces *pieces, size_t i, uint64_t most,
 {
     struct piece *rows = pieces->shared.rows;
 
+    span->ticket = ++pieces->shared.tickets;
     span->start = start_of(pieces, i) + rows[i].arrived;
+    rows[i].is_held = true; /* or those who have nothing to do would take it in turns */
     do {
-        rows[i].is_taken = true;
+        rows[i].ticket = span->ticket;
         span->end = start_of(pieces, i) + length_of(pieces, i);
         i++;
     } while (is_wanted(pieces, i) && rows[i].arrived == 0 &&
@@ -209,16 +210,68 @@ static size_t first_wanted(const struct hc_pieces *pieces)
     return i;
 }
 
+/* How many pieces from `i` on somebody has taken and not come to. */
+static size_t count_ahead(const struct hc_pieces *pieces, size_t i)
+{
+    const struct piece *rows = pieces->shared.rows;
+    unsigned ticket = rows[i].ticket;
+    size_t count = 0;
+
+    while (ticket != 0 && i + count < pieces->count && rows[i + count].ticket == ticket &&
+           !rows[i + count].is_held && rows[i + count].arrived == 0)
+        count++;
+    return count;
+}
+
+/* Makes the last half of the longest run that somebody has not come to nobody's. */
+static void release_half(struct hc_pieces *pieces)
+{
+    size_t at = 0, most = 0, count;
+
+    for (size_t i = pieces->shared.front; i < pieces->count; i += count > 0 ? count : 1) {
+        count = count_ahead(pieces, i);
+        if (count > most) {
+            at = i;
+            most = count;
+        }
+    }
+    for (size_t i = at + most / 2; i < at + most; i++)
+        pieces->shared.rows[i].ticket = 0;
+}
+
 bool hc_pieces_take(struct hc_pieces *pieces, uint64_t most, struct hc_span *span)
 {
     size_t i;
 
     lock(pieces);
     i = first_wanted(pieces);
+    if (i == pieces->count) {
+        release_half(pieces);
+        i = first_wanted(pieces);
+    }
     if (i < pieces->count)
         take_from(pieces, i, most, span);
     unlock(pieces);
     return i < pieces->count;
+}
+
+uint64_t hc_pieces_hold(struct hc_pieces *pieces, const struct hc_span *span,
+                        uint64_t count)
+{
+    struct piece *rows = pieces->shared.rows;
+    uint64_t end = span->start + count;
+    uint64_t held = span->start;
+
+    if (span->ticket == 0)
+        return count;
+    lock(pieces);
+    for (size_t i = (size_t)(held / pieces->length);
+         held < end && i < pieces->count && rows[i].ticket == span->ticket; i++) {
+        rows[i].is_held = true;
+        held = start_of(pieces, i) + length_of(pieces, i);
+    }
+    unlock(pieces);
+    return held < end && held < pieces->size ? held - span->start : count;
 }
 
 bool hc_pieces_is_open(struct hc_pieces *pieces)
@@ -231,102 +284,76 @@ bool hc_pieces_is_open(struct hc_pieces *pieces)
     return is_open;
 }
 
-void hc_pieces_give_back(struct hc_pieces *pieces, const struct hc_span *span)
-{
-    lock(pieces);
-    for (size_t i = (size_t)(span->start / pieces->length);
-         i < pieces->count && start_of(pieces, i) < span->end; i++)
-        pieces->shared.rows[i].is_taken = false;
-    unlock(pieces);
-}
-
-/* The next bytes that have arrived, from piece `*i` on. */
-static bool next_range(const struct hc_pieces *pieces, size_t *i, struct hc_span *range)
+void hc_pieces_trim(struct hc_pieces *pieces, struct hc_span *span)
 {
     const struct piece *rows = pieces->shared.rows;
+    uint64_t end = span->start;
 
-    while (*i < pieces->count && rows[*i].arrived == 0)
-        (*i)++;
-    if (*i == pieces->count)
-        return false;
-    range->start = start_of(pieces, *i);
-    do {
-        range->end = start_of(pieces, *i) + rows[*i].arrived;
-        (*i)++;
-    } while (is_complete(pieces, *i - 1) && *i < pieces->count && rows[*i].arrived > 0);
-    return true;
+    lock(pieces);
+    for (size_t i = (size_t)(end / pieces->length);
+         end < span->end && i < pieces->count && rows[i].ticket == span->ticket; i++)
+        end = start_of(pieces, i) + length_of(pieces, i);
+    unlock(pieces);
+    span->start = hc_pieces_gap(pieces, span->start).start;
+    if (end < span->end)
+        span->end = end;
 }
 
-void hc_pieces_format(struct hc_pieces *pieces, char text[HC_PIECES_TEXT_SIZE])
+void hc_pieces_give_back(struct hc_pieces *pieces, const struct hc_span *span)
 {
-    struct hc_span range;
-    size_t i = 0, used = 0;
+    struct piece *rows = pieces->shared.rows;
 
-    text[0] = '\0';
     lock(pieces);
-    while (used + RANGE_TEXT < HC_PIECES_TEXT_SIZE && next_range(pieces, &i, &range))
-        used += (size_t)hc_format(text + used, HC_PIECES_TEXT_SIZE - used,
-                                  "%s%" PRIu64 "-%" PRIu64, used > 0 ? "," : "",
-                                  range.start, range.end);
+    for (size_t i = (size_t)(span->start / pieces->length);
+         i < pieces->count && start_of(pieces, i) < span->end; i++) {
+        if (rows[i].ticket != span->ticket)
+            continue;
+        rows[i].ticket = 0;
+        rows[i].is_held = false;
+    }
     unlock(pieces);
 }
 
-/* Of a piece only a beginning counts: the rest of a range that starts in it is lost. */
-static void mark(struct hc_pieces *pieces, const struct hc_span *range)
+bool hc_pieces_next(struct hc_pieces *pieces, uint64_t at, struct hc_span *range)
 {
-    size_t i = (size_t)(range->start / pieces->length);
+    const struct piece *rows = pieces->shared.rows;
+    size_t i = (size_t)(at / pieces->length) + (at % pieces->length > 0);
 
-    i += range->start % pieces->length > 0;
+    *range = (struct hc_span){0};
+    lock(pieces);
+    while (i < pieces->count && rows[i].arrived == 0)
+        i++;
+    if (i < pieces->count)
+        range->start = start_of(pieces, i);
+    for (; i < pieces->count && rows[i].arrived > 0; i++) {
+        range->end = start_of(pieces, i) + rows[i].arrived;
+        if (!is_complete(pieces, i))
+            break;
+    }
+    unlock(pieces);
+    return range->end > 0;
+}
+
+void hc_pieces_mark(struct hc_pieces *pieces, const struct hc_span *range)
+{
+    struct piece *rows = pieces->shared.rows;
+    uint64_t more = 0;
+    size_t i =
+        (size_t)(range->start / pieces->length) + (range->start % pieces->length > 0);
+
+    lock(pieces);
     for (; i < pieces->count && start_of(pieces, i) < range->end; i++) {
         uint64_t within = range->end - start_of(pieces, i);
         uint64_t length = length_of(pieces, i);
 
-        pieces->shared.rows[i].arrived = within < length ? within : length;
+        if (within < length)
+            length = within;
+        if (length > rows[i].arrived) {
+            more += length - rows[i].arrived;
+            rows[i].arrived = length;
+        }
     }
-}
-
-static bool parse_range(const char **text, struct hc_span *range)
-{
-    char *end;
-
-    if (**text < '0' || **text > '9')
-        return false;
-    range->start = strtoull(*text, &end, 10);
-    if (end[0] != '-' || end[1] < '0' || end[1] > '9')
-        return false;
-    range->end = strtoull(end + 1, &end, 10);
-    *text = end;
-    return range->start < range->end;
-}
-
-static bool parse(struct hc_pieces *pieces, const char *text)
-{
-    struct hc_span range = {0};
-
-    while (*text) {
-        if (!parse_range(&text, &range) || range.end > pieces->size ||
-            (*text != '\0' && *text != ','))
-            return false;
-        text += *text == ',';
-        mark(pieces, &range);
-    }
-    return true;
-}
-
-bool hc_pieces_parse(struct hc_pieces *pieces, const char *text)
-{
-    uint64_t arrived = 0;
-    bool is_good;
-
-    hc_pieces_clear(pieces);
-    lock(pieces);
-    is_good = parse(pieces, text);
-    for (size_t i = 0; i < pieces->count; i++)
-        arrived += pieces->shared.rows[i].arrived;
     advance_front(pieces);
     unlock(pieces);
-    atomic_store(&pieces->arrived, arrived);
-    if (!is_good)
-        hc_pieces_clear(pieces);
-    return is_good;
+    (void)atomic_fetch_add(&pieces->arrived, more);
 }

@@ -16,16 +16,16 @@
 
 enum {
     HC_PIECES_LENGTH = 8 * 1024 * 1024,
-    HC_PIECES_FEW = 4, /* a blob of fewer pieces is not cut */
-    HC_PIECES_TEXT_SIZE = 2048
+    HC_PIECES_FEW = 4 /* a blob of fewer pieces is not cut */
 };
 
 struct hc_pieces;
 
-/* The bytes from `start` to before `end`. */
+/* The bytes from `start` to before `end`; with a ticket, when they have been taken. */
 struct hc_span {
     uint64_t start;
     uint64_t end;
+    unsigned ticket;
 };
 
 /* Pieces of `length` bytes (0: HC_PIECES_LENGTH), or of more when they would be too many.
@@ -58,16 +58,33 @@ void hc_pieces_clear(struct hc_pieces *pieces);
 
 /*
  * Reserves the first missing bytes that nobody has reserved, about `most` of them (whole
- * pieces, at least one); false when there are none. Give the span back in every case.
+ * pieces, at least one). When all are reserved, half of the pieces that somebody has not
+ * come to yet, of whoever has most of them. False when there are none. Give the span back
+ * in every case.
  */
 bool hc_pieces_take(struct hc_pieces *pieces, uint64_t most, struct hc_span *span);
-bool hc_pieces_is_open(struct hc_pieces *pieces); /* whether there is something to take */
 void hc_pieces_give_back(struct hc_pieces *pieces, const struct hc_span *span);
 
-/* What has arrived as text, "0-1000,4096-8192", as much of it as fits; and back again. */
-void hc_pieces_format(struct hc_pieces *pieces, char text[HC_PIECES_TEXT_SIZE]);
+/* Makes a span what is still missing of it, and its owner's. */
+void hc_pieces_trim(struct hc_pieces *pieces, struct hc_span *span);
 
-/* False, and none has arrived, when it is no such text. */
-bool hc_pieces_parse(struct hc_pieces *pieces, const char *text);
+/* Whether there is something that nobody has reserved. */
+bool hc_pieces_is_open(struct hc_pieces *pieces);
+
+/*
+ * How many of the next `count` bytes of a span may be written: what this says nobody else
+ * gets. Fewer when the rest is somebody else's by now. All of them without a ticket.
+ * What goes beyond the blob is nobody else's.
+ */
+uint64_t hc_pieces_hold(struct hc_pieces *pieces, const struct hc_span *span,
+                        uint64_t count);
+
+/* The next bytes that have arrived one after the other, beginning at `at` or later. False
+ * when there are none. */
+bool hc_pieces_next(struct hc_pieces *pieces, uint64_t at, struct hc_span *range);
+
+/* These have arrived. Of a piece only a beginning counts: what a range has of a piece that
+ * it does not begin is lost. */
+void hc_pieces_mark(struct hc_pieces *pieces, const struct hc_span *range);
 
 #endif

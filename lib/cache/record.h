@@ -6,7 +6,7 @@
 #ifndef HC_CACHE_RECORD_H
 #define HC_CACHE_RECORD_H
 
-#include "pieces.h"
+#include "pieces_text.h"
 #include "process.h"
 
 #include <limits.h>

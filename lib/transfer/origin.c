@@ -111,15 +111,20 @@ static int write_bytes(void *ctx, const void *bytes, size_t count, struct hc_err
 {
     struct request *request = ctx;
     struct hc_span *span = &request->span;
+    struct hc_ingest *ingest = request->origin->ingest;
+    uint64_t ours;
 
     if (!request->has_begun)
         begin(request);
     request->received += count;
     if (count > span->end - span->start && span->end < request->origin->wanted->size)
         return hc_fail(err, HC_BAD_HUB_REPLY, "more bytes came than were asked for");
-    if (hc_ingest_write(request->origin->ingest, span->start, bytes, count, err) < 0)
+    ours = hc_pieces_hold(hc_ingest_pieces(ingest), span, count);
+    if (hc_ingest_write(ingest, span->start, bytes, (size_t)ours, err) < 0)
         return -1;
-    span->start += count;
+    span->start += ours;
+    if (ours < count)
+        return hc_fail(err, HC_CANCELLED, "another connection brings the rest");
     return await_hash(request->origin, err);
 }
 

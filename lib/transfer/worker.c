@@ -87,7 +87,7 @@ static enum verdict ask(const struct hc_crew *crew, struct hc_span *span,
 
     *err = (struct hc_error){0};
     (void)hc_origin_get(origin, span, &patience->address, err);
-    span->start = hc_pieces_gap(hc_ingest_pieces(origin->ingest), start).start;
+    hc_pieces_trim(hc_ingest_pieces(origin->ingest), span);
     if (span->start >= span->end && !hc_worker_has_overrun(origin, err))
         return AGAIN;
     if (err->reason == HC_OK && span->start == start)

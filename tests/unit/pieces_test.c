@@ -6,7 +6,7 @@
 #include "test.h"
 
 #include <base/text.h>
-#include <cache/pieces.h>
+#include <cache/pieces_text.h>
 
 #include <string.h>
 
@@ -91,11 +91,65 @@ static void what_is_reserved_is_not_reserved_twice(void **state)
     assert_int_equal(two.end, 3 * (uint64_t)PIECE);
     assert_true(hc_pieces_take(pieces, UINT64_MAX / 2, &rest));
     assert_int_equal(rest.end, 100 * (uint64_t)MIB);
-    assert_false(hc_pieces_take(pieces, PIECE, &rest));
+    assert_false(hc_pieces_is_open(pieces));
     hc_pieces_give_back(pieces, &two);
     assert_true(hc_pieces_take(pieces, UINT64_MAX / 2, &rest));
     assert_int_equal(rest.start, 2 * (uint64_t)PIECE);
     assert_int_equal(rest.end, 3 * (uint64_t)PIECE); /* what follows is reserved */
+}
+
+/* Who has nothing to do helps whoever has most to do. */
+static void what_is_reserved_and_not_begun_is_shared(void **state)
+{
+    const uint64_t piece = PIECE;
+    HC_AUTO(hc_pieces) *pieces = make(8 * piece);
+    struct hc_span slow, other, helper;
+
+    (void)state;
+    assert_true(hc_pieces_take(pieces, 6 * piece, &slow));
+    assert_true(hc_pieces_take(pieces, 2 * piece, &other));
+    assert_int_equal(hc_pieces_hold(pieces, &slow, piece + 1), piece + 1);
+    assert_true(hc_pieces_take(pieces, UINT64_MAX / 2, &helper));
+    assert_int_equal(helper.start, 4 * piece); /* of 2, 3, 4, 5: he is at 1 */
+    assert_int_equal(helper.end, 6 * piece);
+
+    assert_int_equal(hc_pieces_hold(pieces, &slow, 6 * piece), 4 * piece);
+    hc_pieces_add(pieces, 0, piece);
+    hc_pieces_trim(pieces, &slow);
+    assert_int_equal(slow.start, piece);
+    assert_int_equal(slow.end, 4 * piece);
+    hc_pieces_give_back(pieces, &slow);
+    assert_true(hc_pieces_take(pieces, UINT64_MAX / 2, &slow));
+    assert_int_equal(slow.start, piece);
+    assert_int_equal(slow.end, 4 * piece); /* what is the helper's is so still */
+}
+
+/* Or two who have nothing else to do would take it from each other for ever. */
+static void the_first_piece_stays_with_who_has_taken_it(void **state)
+{
+    const uint64_t piece = PIECE;
+    HC_AUTO(hc_pieces) *pieces = make(5 * piece);
+    struct hc_span one, two, none;
+
+    (void)state;
+    assert_true(hc_pieces_take(pieces, 2 * piece, &one));
+    assert_true(hc_pieces_take(pieces, UINT64_MAX / 2, &two));
+    for (int i = 0; i < 3; i++)
+        assert_true(hc_pieces_take(pieces, UINT64_MAX / 2, &none));
+    assert_false(hc_pieces_take(pieces, UINT64_MAX / 2, &none));
+    assert_int_equal(hc_pieces_hold(pieces, &one, 2 * piece), piece);
+    assert_int_equal(hc_pieces_hold(pieces, &two, 3 * piece), piece);
+}
+
+static void without_a_ticket_all_may_be_written(void **state)
+{
+    const struct hc_span all = {.end = 5 * (uint64_t)PIECE};
+    HC_AUTO(hc_pieces) *pieces = make(5 * (uint64_t)PIECE);
+    struct hc_span one;
+
+    (void)state;
+    assert_true(hc_pieces_take(pieces, PIECE, &one));
+    assert_int_equal(hc_pieces_hold(pieces, &all, MIB), MIB);
 }
 
 static void a_gap_is_what_a_write_may_fill(void **state)
@@ -266,6 +320,9 @@ int main(void)
         cmocka_unit_test(an_empty_blob_has_nothing_to_bring),
         cmocka_unit_test(the_front_waits_for_the_hole_to_be_filled),
         cmocka_unit_test(what_is_reserved_is_not_reserved_twice),
+        cmocka_unit_test(what_is_reserved_and_not_begun_is_shared),
+        cmocka_unit_test(the_first_piece_stays_with_who_has_taken_it),
+        cmocka_unit_test(without_a_ticket_all_may_be_written),
         cmocka_unit_test(a_gap_is_what_a_write_may_fill),
         cmocka_unit_test(what_is_written_down_can_be_read_back),
         cmocka_unit_test(a_range_that_starts_within_a_piece_counts_from_the_next),

@@ -128,6 +128,26 @@ static void others_bring_what_one_does_not(void **state)
     expect_only_blob(f, "large.bin");
 }
 
+/* The same when it had taken more than one piece: all but the one it is at. */
+static void others_bring_what_a_slow_one_has_taken(void **state)
+{
+    const struct hc_settings settings = {.connections = 2};
+    struct fixture *f = *state;
+    struct fetcher fetcher = {0};
+
+    hc_transfers_close(f->transfers);
+    f->transfers = hc_transfers_open(f->cache, f->hub, &settings, &f->err);
+    assert_non_null(f->transfers);
+    inject(f, (struct test_hub_rule){
+                  .on_cdn = true, .times = 1, .fault = TEST_HUB_STALL, .number = MIB});
+    start(&fetcher, f);
+    await_arrived(f, fetcher.metadata.etag, LARGE_SIZE - PART + MIB);
+    expect_log(f, "range=bytes=0-16777215", true);
+    test_hub_release(f->server);
+    assert_int_equal(finish(&fetcher), 0);
+    expect_only_blob(f, "large.bin");
+}
+
 static void what_lies_beyond_a_hole_is_not_fetched_again(void **state)
 {
     struct fixture *f = *state;
@@ -275,6 +295,7 @@ int main(void)
         TEST(parts_cost_no_more_bytes_and_no_more_questions),
         TEST(memory_and_a_number_bound_the_connections),
         TEST(others_bring_what_one_does_not),
+        TEST(others_bring_what_a_slow_one_has_taken),
         TEST(what_lies_beyond_a_hole_is_not_fetched_again),
         TEST(a_server_without_parts_is_asked_once),
         TEST(a_server_that_stops_sending_parts_sends_it_all_again),
