@@ -75,9 +75,10 @@ static int next_hop(struct hc_ask *ask, struct hc_error *err)
 /* One exchange with the host, when it may be asked; of some nothing is known. */
 static int perform(struct hc_ask *ask, struct hc_endpoint *host, struct hc_error *err)
 {
+    bool is_patient = !ask->caller->asks_once && !ask->has_mirror;
     int result;
 
-    if (host && hc_endpoint_enter(host, ask->caller, err) < 0)
+    if (host && hc_endpoint_enter(host, ask->caller->call, is_patient, err) < 0)
         return -1;
     result = hc_pool_perform(ask->hub->pool, &ask->request, &ask->reply, err);
     if (host)
@@ -100,6 +101,12 @@ static int hop(struct hc_ask *ask, struct hc_error *err)
     if (ask->reply.status / 100 != 2 && !is_redirect(&ask->reply))
         return fail_answer(ask, is_home, err);
     return next_hop(ask, err);
+}
+
+/* It asks to be left alone, and would not like a retry. */
+static bool is_told_off(const struct hc_error *err)
+{
+    return err->reason == HC_HUB_RATE_LIMITED || err->retry_after_ms > 0;
 }
 
 static int add_json(void *ctx, const struct hc_reply *reply, const void *bytes,
@@ -191,6 +198,8 @@ int hc_ask(struct hc_ask *ask, struct hc_body *body, struct hc_error *err)
     ask->request.write = body ? add_json : NULL;
     ask->request.ctx = body;
     while (hc_ask_once(ask, err) < 0) {
+        if (ask->has_mirror && is_told_off(err))
+            return -1;
         if (hc_retry_pause(&retry, ask->hub, ask->caller->call, err) < 0)
             return -1;
         memcpy(ask->request.url, start, sizeof start);

@@ -35,7 +35,7 @@ struct hc_ask {
     const struct hc_caller *caller;
     struct hc_endpoint *endpoint; /* that is asked */
     bool is_trusted;              /* it is the Hub itself, which may see the token */
-    bool has_mirror;              /* there is another one to ask */
+    bool has_mirror;              /* there is another one to ask, so do not wait for it */
     bool has_begun;               /* some of the answer was passed on */
     struct hc_question question;
     struct hc_request request; /* its url becomes the last one asked */

@@ -59,8 +59,8 @@ static int fail_held(const struct hc_endpoint *endpoint, enum hc_reason reason,
 
 /* Waits as long as the endpoint asked for, and a little more, each for himself, so that
  * not all come back at once. */
-static int await_release(struct hc_endpoint *endpoint, const struct hc_caller *caller,
-                         struct hc_error *err)
+static int await_release(struct hc_endpoint *endpoint, struct hc_call *call,
+                         bool is_patient, struct hc_error *err)
 {
     for (;;) {
         enum hc_reason reason;
@@ -73,15 +73,14 @@ static int await_release(struct hc_endpoint *endpoint, const struct hc_caller *c
         if (held_ms == 0)
             return 0;
         pause_ms = held_ms + hc_jitter_ms(held_ms);
-        if (caller->asks_once || pause_ms >= patience_ms(caller->call))
+        if (!is_patient || pause_ms >= patience_ms(call))
             return fail_held(endpoint, reason, held_ms, err);
-        if (hc_call_pause(caller->call, pause_ms, err) < 0)
+        if (hc_call_pause(call, pause_ms, err) < 0)
             return -1;
     }
 }
 
-static int spend(struct hc_endpoint *endpoint, const struct hc_caller *caller,
-                 struct hc_error *err)
+static int spend(struct hc_endpoint *endpoint, struct hc_call *call, struct hc_error *err)
 {
     struct hc_bucket *budget = &endpoint->shared.budget;
     int64_t now_ms = hc_monotonic_ms();
@@ -90,12 +89,12 @@ static int spend(struct hc_endpoint *endpoint, const struct hc_caller *caller,
 
     (void)pthread_mutex_lock(&endpoint->shared.lock);
     wait_ms = hc_bucket_wait_ms(budget, 1, now_ms);
-    is_granted = wait_ms == 0 || wait_ms < patience_ms(caller->call);
+    is_granted = wait_ms == 0 || wait_ms < patience_ms(call);
     if (is_granted)
         (void)hc_bucket_take(budget, 1, now_ms);
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
     if (is_granted)
-        return wait_ms > 0 ? hc_call_pause(caller->call, wait_ms, err) : 0;
+        return wait_ms > 0 ? hc_call_pause(call, wait_ms, err) : 0;
     (void)hc_fail(err, HC_HUB_RATE_LIMITED,
                   "the budget of %" PRIu64 " requests a second is spent for %" PRId64
                   " ms: raise it, or ask for less",
@@ -140,12 +139,12 @@ const char *hc_endpoint_url(const struct hc_endpoint *endpoint)
     return endpoint->url;
 }
 
-int hc_endpoint_enter(struct hc_endpoint *endpoint, const struct hc_caller *caller,
+int hc_endpoint_enter(struct hc_endpoint *endpoint, struct hc_call *call, bool is_patient,
                       struct hc_error *err)
 {
-    if (await_release(endpoint, caller, err) < 0)
+    if (await_release(endpoint, call, is_patient, err) < 0)
         return -1;
-    return spend(endpoint, caller, err);
+    return spend(endpoint, call, err);
 }
 
 void hc_endpoint_hear(struct hc_endpoint *endpoint, const struct hc_reply *reply,
@@ -169,6 +168,26 @@ void hc_endpoint_hear(struct hc_endpoint *endpoint, const struct hc_reply *reply
         hc_health_hold(health, is_overloaded ? HC_HUB_UNREACHABLE : HC_HUB_RATE_LIMITED,
                        hold_ms, now_ms);
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
+}
+
+int64_t hc_endpoint_held_ms(struct hc_endpoint *endpoint)
+{
+    int64_t held_ms;
+
+    (void)pthread_mutex_lock(&endpoint->shared.lock);
+    held_ms = hc_health_held_ms(&endpoint->shared.health, hc_monotonic_ms());
+    (void)pthread_mutex_unlock(&endpoint->shared.lock);
+    return held_ms;
+}
+
+int64_t hc_endpoint_away_ms(struct hc_endpoint *endpoint)
+{
+    int64_t away_ms;
+
+    (void)pthread_mutex_lock(&endpoint->shared.lock);
+    away_ms = hc_health_away_ms(&endpoint->shared.health, hc_monotonic_ms());
+    (void)pthread_mutex_unlock(&endpoint->shared.lock);
+    return away_ms;
 }
 
 int64_t hc_endpoint_probe(struct hc_endpoint *endpoint)

@@ -22,15 +22,21 @@ const char *hc_endpoint_url(const struct hc_endpoint *endpoint);
 
 /*
  * Waits until a request may be sent. -1 at once with HUB_RATE_LIMITED or HUB_UNREACHABLE,
- * and when to come back, if that would outlast the caller, or if the caller asks once and
- * the endpoint wants to be left alone.
+ * and when to come back, if that would outlast the call, or if who asks is not patient
+ * and the endpoint wants to be left alone.
  */
-int hc_endpoint_enter(struct hc_endpoint *endpoint, const struct hc_caller *caller,
+int hc_endpoint_enter(struct hc_endpoint *endpoint, struct hc_call *call, bool is_patient,
                       struct hc_error *err);
 
 /* What became of a request: an answer, whatever it says, or `failure`. */
 void hc_endpoint_hear(struct hc_endpoint *endpoint, const struct hc_reply *reply,
                       const struct hc_error *failure);
+
+/* For how long it wants to be left alone. */
+int64_t hc_endpoint_held_ms(struct hc_endpoint *endpoint);
+
+/* How good it would be to ask another one first; see health.h. */
+int64_t hc_endpoint_away_ms(struct hc_endpoint *endpoint);
 
 /*
  * For how long it still counts as down; 0 when it may be asked. To one of those who might

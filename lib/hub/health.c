@@ -37,6 +37,14 @@ int64_t hc_health_down_ms(const struct hc_health *health, int64_t now_ms)
     return health->down_until_ms > now_ms ? health->down_until_ms - now_ms : 0;
 }
 
+int64_t hc_health_away_ms(const struct hc_health *health, int64_t now_ms)
+{
+    int64_t held_ms = hc_health_held_ms(health, now_ms);
+    int64_t down_ms = hc_health_down_ms(health, now_ms) > 0 ? HC_DOWN_MS : 0;
+
+    return held_ms > down_ms ? held_ms : down_ms;
+}
+
 int64_t hc_health_probe(struct hc_health *health, int64_t now_ms)
 {
     int64_t left_ms = hc_health_down_ms(health, now_ms);

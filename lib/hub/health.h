@@ -37,7 +37,13 @@ int64_t hc_health_held_ms(const struct hc_health *health, int64_t now_ms);
 /* How long it still counts as down; 0 when it is up, or may be. */
 int64_t hc_health_down_ms(const struct hc_health *health, int64_t now_ms);
 
-/* The same for who is about to ask: 0 to one of them, who is to find out. */
+/*
+ * How good it would be to ask another one first: the hold, or being down. Nobody knows
+ * when what is down comes back, so one is as good as the other there.
+ */
+int64_t hc_health_away_ms(const struct hc_health *health, int64_t now_ms);
+
+/* hc_health_down_ms for who is about to ask: 0 to one of them, who is to find out. */
 int64_t hc_health_probe(struct hc_health *health, int64_t now_ms);
 
 #endif

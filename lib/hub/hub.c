@@ -6,6 +6,7 @@
 #include "hub.h"
 
 #include "mirror.h"
+#include "retry.h"
 #include "url.h"
 
 #include <base/error.h>
@@ -197,10 +198,10 @@ int hc_hub_get(struct hc_hub *hub, const struct hc_download *download,
     if (!download->location)
         return hc_mirrors_ask(&errand, err);
     hc_ask_init(&ask, hub, caller, &errand.about);
+    ask.has_mirror = hub->endpoint_count > 1;
     if (get_located(&ask, &delivery, err) == 0)
         return 0;
-    may_be_elsewhere = hub->endpoint_count > 1 && !delivery.has_begun &&
-                       err->reason == HC_HUB_UNREACHABLE && !err->is_final;
+    may_be_elsewhere = ask.has_mirror && !delivery.has_begun && hc_retry_may_help(err);
     return may_be_elsewhere ? hc_mirrors_ask(&errand, err) : -1;
 }
 

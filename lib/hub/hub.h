@@ -11,8 +11,8 @@
  * reply.h. Callers who ask for the same file's metadata or the same revision at the same
  * time, with the same token, share one question.
  *
- * What one caller is told (Retry-After, RateLimit) holds back all. What is unreachable is
- * asked of the mirrors, in order (mirror.h).
+ * What one caller is told (Retry-After, RateLimit) holds back all. What is unreachable, or
+ * wants to be left alone, is asked of the mirrors (mirror.h).
  *
  * A token goes to the endpoint's host and port only, never to where a redirect leads
  * beyond, and never to a mirror.

@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * See mirror.h. An endpoint that is down is skipped by those who have an older answer; of
- * the others it is the last resort.
+ * the others it is the last resort. So is one that wants to be left alone: it is put off,
+ * and waited for when all others were of no use.
  */
 #include "mirror.h"
 
+#include "retry.h"
+
 #include <base/error.h>
+
+enum state { NEW, PUT_OFF, DONE };
 
 /* A question on its way from one endpoint to the next. */
 struct round {
     const struct hc_errand *errand;
-    int64_t down_ms[HC_ENDPOINTS_MAX]; /* of those that count as down, for how long */
-    size_t left;                       /* not asked yet */
-    struct hc_error of_hub;            /* why the Hub itself was no use */
+    enum state states[HC_ENDPOINTS_MAX];
+    size_t left;            /* that are not done */
+    struct hc_error of_hub; /* why the Hub itself was no use */
 };
 
 /* A mirror is not given the token, so its refusal is not the Hub's. */
@@ -28,22 +33,21 @@ static bool may_be_elsewhere(const struct hc_ask *ask, const struct hc_error *er
 {
     if (ask->has_begun)
         return false;
-    return (err->reason == HC_HUB_UNREACHABLE && !err->is_final) ||
-           is_for_want_of_token(ask, err);
+    return hc_retry_may_help(err) || is_for_want_of_token(ask, err);
 }
 
-static int put(const struct round *round, size_t i, struct hc_ask *ask,
-               struct hc_error *err)
+/* Who may find out that it is back does so now: not before it is asked. */
+static int put(const struct hc_errand *errand, struct hc_ask *ask, struct hc_error *err)
 {
-    const struct hc_errand *errand = round->errand;
+    int64_t down_ms = hc_endpoint_probe(ask->endpoint);
 
-    if (round->down_ms[i] == 0 || !errand->caller->asks_once)
+    if (down_ms == 0 || !errand->caller->asks_once)
         return errand->put(errand->ctx, ask, err);
-    (void)hc_endpoint_fail_down(ask->endpoint, round->down_ms[i], err);
+    (void)hc_endpoint_fail_down(ask->endpoint, down_ms, err);
     return hc_ask_fail(ask, err);
 }
 
-/* 1: the next one is to be asked; 0 and -1: that was the answer. */
+/* 1: another one is to be asked; 0 and -1: that was the answer. */
 static int visit(struct round *round, size_t i, struct hc_error *err)
 {
     const struct hc_errand *errand = round->errand;
@@ -51,32 +55,47 @@ static int visit(struct round *round, size_t i, struct hc_error *err)
 
     hc_ask_init(&ask, errand->hub, errand->caller, &errand->about);
     hc_ask_address(&ask, errand->hub->endpoints[i]);
-    ask.has_mirror = --round->left > 0;
-    if (put(round, i, &ask, err) == 0)
+    ask.has_mirror = round->left > 1 && round->states[i] == NEW;
+    if (put(errand, &ask, err) == 0)
         return 0;
     if (!may_be_elsewhere(&ask, err))
         return -1;
     if (ask.is_trusted)
         round->of_hub = *err;
+    if (ask.has_mirror && hc_endpoint_held_ms(ask.endpoint) > 0) {
+        round->states[i] = PUT_OFF;
+        return 1;
+    }
+    round->states[i] = DONE;
+    round->left--;
     return 1;
+}
+
+/* Of those that are left, which may be asked soonest; of equals, the first. */
+static size_t choose(const struct round *round)
+{
+    const struct hc_hub *hub = round->errand->hub;
+    int64_t soonest_ms = INT64_MAX;
+    size_t chosen = 0;
+
+    for (size_t i = 0; i < hub->endpoint_count; i++) {
+        int64_t away_ms = hc_endpoint_away_ms(hub->endpoints[i]);
+
+        if (round->states[i] != DONE && away_ms < soonest_ms) {
+            soonest_ms = away_ms;
+            chosen = i;
+        }
+    }
+    return chosen;
 }
 
 int hc_mirrors_ask(const struct hc_errand *errand, struct hc_error *err)
 {
-    const struct hc_hub *hub = errand->hub;
-    struct round round = {.errand = errand, .left = hub->endpoint_count};
+    struct round round = {.errand = errand, .left = errand->hub->endpoint_count};
     int result = 1;
 
-    for (size_t i = 0; result > 0 && i < hub->endpoint_count; i++) {
-        /* Not before it is asked: who may find out that it is back must do so. */
-        round.down_ms[i] = hc_endpoint_probe(hub->endpoints[i]);
-        if (round.down_ms[i] == 0)
-            result = visit(&round, i, err);
-    }
-    for (size_t i = 0; result > 0 && i < hub->endpoint_count; i++) {
-        if (round.down_ms[i] > 0)
-            result = visit(&round, i, err);
-    }
+    while (result > 0 && round.left > 0)
+        result = visit(&round, choose(&round), err);
     if (result > 0)
         *err = round.of_hub;
     return result == 0 ? 0 : -1;

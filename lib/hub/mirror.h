@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One question, several endpoints: the Hub, then its mirrors in order of preference,
- * those that are down last. "Unreachable" sends on to the next one; whatever else the
- * first that answers says is the answer, "missing" too. The token is for the Hub alone,
- * so a mirror's refusal of who has one says nothing. For the files of this folder.
+ * those that are down or want to be left alone last. "Unreachable" and "too many
+ * requests" send on to the next one, and only when there is none is anybody waited for;
+ * whatever else the first that answers says is the answer, "missing" too. The token is
+ * for the Hub alone, so a mirror's refusal of who has one says nothing. For the files of
+ * this folder.
  */
 #ifndef HC_HUB_MIRROR_H
 #define HC_HUB_MIRROR_H

@@ -13,7 +13,7 @@
 
 enum { JITTER_MAX_MS = 1000 };
 
-static bool may_pass(const struct hc_error *err)
+bool hc_retry_may_help(const struct hc_error *err)
 {
     return (err->reason == HC_HUB_UNREACHABLE && !err->is_final) ||
            err->reason == HC_HUB_RATE_LIMITED;
@@ -61,7 +61,7 @@ int hc_retry_pause(struct hc_retry *retry, const struct hc_hub *hub, struct hc_c
     int64_t pause_ms = next_pause_ms(retry, hub, err);
     struct hc_error left;
 
-    if (!may_pass(err) || retry->attempt >= most_pauses(retry, hub) ||
+    if (!hc_retry_may_help(err) || retry->attempt >= most_pauses(retry, hub) ||
         pause_ms >= patience_ms(retry, call)) {
         bool wants_advice =
             err->reason == HC_HUB_UNREACHABLE || err->reason == HC_HUB_RATE_LIMITED;

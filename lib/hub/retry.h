@@ -22,6 +22,9 @@ enum {
     HC_RETRY_ADVICE_MS = 5000      /* what callers are told when the Hub did not say */
 };
 
+/* Whether it may be different later, or elsewhere. */
+bool hc_retry_may_help(const struct hc_error *err);
+
 /* Up to an eighth of `ms`, at most a second, by chance: what is added to a pause that all
  * were told, lest they all come back together. */
 int64_t hc_jitter_ms(int64_t ms);

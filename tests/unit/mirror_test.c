@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise of mirrors: they are asked when the Hub cannot be reached, and only then;
- * what is missing is missing wherever that is said first; and the token stays with the
- * Hub.
+ * The promise of mirrors: they are asked when the Hub cannot be reached, or wants to be
+ * left alone, and only then; what is missing is missing wherever that is said first; and
+ * the token stays with the Hub.
  */
 #include "hub_fixture.h"
 
@@ -200,6 +200,74 @@ static void a_hub_that_is_down_is_asked_last(void **state)
     assert_int_not_equal(test_hub_count(m->f.server, NULL, NULL), 0);
 }
 
+/* Answers every question with that status, and wants to be left alone. */
+static void tell_off(struct test_hub *server, uint64_t status, unsigned retry_after_s)
+{
+    test_hub_clear_rules(server);
+    test_hub_rule(server, &(struct test_hub_rule){.fault = TEST_HUB_STATUS,
+                                                  .number = status,
+                                                  .retry_after_s = retry_after_s});
+}
+
+static void nobody_waits_for_a_hub_while_there_is_a_mirror(void **state)
+{
+    static const uint64_t statuses[] = {429, 503};
+    struct mirrored *m = *state;
+
+    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+        HC_AUTO(hc_hub) *hub = open_mirrored(test_hub_endpoint(m->f.server),
+                                             test_hub_endpoint(m->mirror), &m->f.err);
+        int64_t start_ms = hc_monotonic_ms();
+        char commit[HC_COMMIT_SIZE];
+
+        test_hub_clear_log(m->f.server);
+        tell_off(m->f.server, statuses[i], 20);
+        for (int times = 0; times < 3; times++)
+            assert_int_equal(hc_hub_revision(hub, &m->f.repo, "main", &m->f.caller,
+                                             commit, &m->f.err),
+                             0);
+        assert_true(hc_monotonic_ms() - start_ms < 10000);
+        assert_int_equal(test_hub_count(m->f.server, NULL, NULL), 1);
+    }
+}
+
+static void a_file_is_not_waited_for_where_it_was_located(void **state)
+{
+    struct mirrored *m = *state;
+    struct hc_metadata metadata;
+    struct sink sink;
+    int64_t start_ms = hc_monotonic_ms();
+
+    assert_int_equal(head(&m->f, "config.json", &metadata), 0);
+    tell_off(m->f.server, 429, 20);
+    for (int times = 0; times < 2; times++)
+        assert_int_equal(get(m, "config.json", metadata.location, &sink), 0);
+    assert_memory_equal(sink.bytes, "{}", 2);
+    assert_true(hc_monotonic_ms() - start_ms < 10000);
+}
+
+/* The one that comes back first, if they all do. */
+static void when_no_mirror_helps_the_hub_is_waited_for(void **state)
+{
+    struct mirrored *m = *state;
+    struct hc_metadata metadata;
+    int64_t start_ms = hc_monotonic_ms();
+
+    inject(&m->f, (struct test_hub_rule){.fault = TEST_HUB_STATUS,
+                                         .times = 1,
+                                         .number = 429,
+                                         .retry_after_s = 1});
+    tell_off(m->mirror, 503, 40);
+    assert_int_equal(head(&m->f, "config.json", &metadata), 0);
+    assert_in_range(hc_monotonic_ms() - start_ms, 1000, 10000);
+    assert_int_equal(test_hub_count(m->mirror, NULL, NULL), 1);
+
+    tell_off(m->f.server, 429, 31);
+    assert_int_equal(head(&m->f, "config.json", &metadata), -1);
+    assert_int_equal(m->f.err.reason, HC_HUB_RATE_LIMITED);
+    assert_in_range(m->f.err.retry_after_ms, 30000, 31000);
+}
+
 static void the_token_is_not_for_mirrors(void **state)
 {
     struct mirrored *m = *state;
@@ -307,6 +375,9 @@ int main(void)
         TEST(when_nobody_answers_the_hub_is_what_is_unreachable),
         TEST(before_a_mirror_there_is_one_retry),
         TEST(a_hub_that_is_down_is_asked_last),
+        TEST(nobody_waits_for_a_hub_while_there_is_a_mirror),
+        TEST(a_file_is_not_waited_for_where_it_was_located),
+        TEST(when_no_mirror_helps_the_hub_is_waited_for),
         TEST(the_token_is_not_for_mirrors),
         TEST(a_mirror_cannot_make_us_show_the_token_to_the_hub),
         TEST(a_mirrors_refusal_of_who_has_a_token_says_nothing),
