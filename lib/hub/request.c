@@ -55,32 +55,6 @@ struct exchange {
     char text[CURL_ERROR_SIZE];
 };
 
-int hc_body_add(struct hc_body *body, const void *bytes, size_t count,
-                struct hc_error *err)
-{
-    size_t needed = body->used + count + 1;
-
-    if (needed > body->room) {
-        size_t room = needed > body->room * 2 ? needed : body->room * 2;
-        char *grown = realloc(body->bytes, room);
-
-        if (!grown)
-            return hc_fail_memory(err);
-        body->bytes = grown;
-        body->room = room;
-    }
-    memcpy(body->bytes + body->used, bytes, count);
-    body->used += count;
-    body->bytes[body->used] = '\0';
-    return 0;
-}
-
-void hc_body_clear(struct hc_body *body)
-{
-    free(body->bytes);
-    *body = (struct hc_body){0};
-}
-
 static size_t on_header(char *line, size_t size, size_t count, void *ctx)
 {
     struct exchange *exchange = ctx;

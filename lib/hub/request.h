@@ -7,19 +7,8 @@
 #ifndef HC_HUB_REQUEST_H
 #define HC_HUB_REQUEST_H
 
+#include "body.h"
 #include "reply.h"
-
-/* Bytes that grow; zero-initialise it. Always NUL-terminated once something was added. */
-struct hc_body {
-    char *bytes;
-    size_t used;
-    size_t room;
-};
-
-int hc_body_add(struct hc_body *body, const void *bytes, size_t count,
-                struct hc_error *err);
-void hc_body_clear(struct hc_body *body);
-HC_DEFINE_AUTO_VALUE(hc_body, hc_body_clear)
 
 struct hc_request {
     char url[HC_URL_MAX];
