@@ -239,6 +239,18 @@ static void set_options(CURL *curl, const struct hc_pool *pool,
     hc_trust_apply(&pool->trust, curl);
 }
 
+/* Curl's own words name hosts; but of a proxy setting that makes no sense they show all,
+ * and the host in it may be a part of the password. */
+static const char *text_of(const struct exchange *exchange, CURLcode code)
+{
+    bool is_of_setting = code == CURLE_COULDNT_RESOLVE_PROXY ||
+                         hc_text_starts(exchange->text, "Unsupported proxy");
+
+    if (is_of_setting || !exchange->text[0])
+        return curl_easy_strerror(code);
+    return exchange->text;
+}
+
 static int fail_unreachable(const struct exchange *exchange, CURLcode code,
                             struct hc_error *err)
 {
@@ -255,8 +267,7 @@ static int fail_unreachable(const struct exchange *exchange, CURLcode code,
     if (exchange->is_stalled)
         return hc_fail(err, HC_HUB_UNREACHABLE, "no byte came for %u s",
                        exchange->request->timeout_s);
-    return hc_fail(err, HC_HUB_UNREACHABLE, "%s",
-                   exchange->text[0] ? exchange->text : curl_easy_strerror(code));
+    return hc_fail(err, HC_HUB_UNREACHABLE, "%s", text_of(exchange, code));
 }
 
 /* What a curl code means to the caller. */

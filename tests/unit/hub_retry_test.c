@@ -210,6 +210,23 @@ static void a_proxy_that_refuses_is_final_and_a_dead_one_is_not(void **state)
     assert_int_equal(test_hub_count(f->server, "CONNECT", NULL), 1);
 }
 
+static void a_proxys_password_is_in_no_message(void **state)
+{
+    static const char *const rows[] = {"http://user:hush/hush@proxy.example:3128",
+                                       "http://user:hush@proxy.example:port",
+                                       "ftp://user:hush@proxy.example:3128",
+                                       "http://user:x@hush/y@proxy.example:3128",
+                                       "user:hush/x@proxy.example:3128",
+                                       "http://user:hush@proxy.invalid:3128"};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        ask_through(f, rows[i]);
+        assert_null(strstr(f->err.message, "hush"));
+        assert_non_null(strstr(f->err.message, "proxy"));
+    }
+}
+
 static void an_endpoint_that_is_no_url_is_refused(void **state)
 {
     static const char *const rows[] = {"",
@@ -248,6 +265,7 @@ int main(void)
         cmocka_unit_test(pauses_double_up_to_eight_seconds_and_never_agree),
         TEST(a_hub_that_is_not_there_is_named),
         TEST(a_proxy_that_refuses_is_final_and_a_dead_one_is_not),
+        TEST(a_proxys_password_is_in_no_message),
         cmocka_unit_test(an_endpoint_that_is_no_url_is_refused),
     };
 
