@@ -251,19 +251,26 @@ static const char *text_of(const struct exchange *exchange, CURLcode code)
     return exchange->text;
 }
 
+/* A proxy that does not let us out will not; one that cannot get there may, later. */
+static int fail_proxy(long status, struct hc_error *err)
+{
+    if (status / 100 == 5)
+        return hc_fail(err, HC_HUB_UNREACHABLE, "the proxy cannot connect (HTTP %ld)",
+                       status);
+    (void)hc_fail(err, HC_HUB_UNREACHABLE,
+                  "the proxy refuses to connect (HTTP %ld): check HTTPS_PROXY", status);
+    err->is_final = true;
+    return -1;
+}
+
 static int fail_unreachable(const struct exchange *exchange, CURLcode code,
                             struct hc_error *err)
 {
     long refusal = 0;
 
     (void)curl_easy_getinfo(exchange->curl, CURLINFO_HTTP_CONNECTCODE, &refusal);
-    if (refusal >= 400) {
-        (void)hc_fail(err, HC_HUB_UNREACHABLE,
-                      "the proxy refuses to connect (HTTP %ld): check HTTPS_PROXY",
-                      refusal);
-        err->is_final = true;
-        return -1;
-    }
+    if (refusal >= 400)
+        return fail_proxy(refusal, err);
     if (exchange->is_stalled)
         return hc_fail(err, HC_HUB_UNREACHABLE, "no byte came for %u s",
                        exchange->request->timeout_s);

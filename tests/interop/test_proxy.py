@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Proxies by environment: http_proxy, https_proxy, all_proxy and no_proxy mean to hubcached what
-they mean to other programs, and a proxy that refuses is said to be one."""
+they mean to other programs, a proxy that refuses is said to be one, and one that cannot reach the
+Hub is an outage like others."""
 
 import http.server
 import pathlib
@@ -107,6 +108,7 @@ def test_no_proxy_is_gone_around(variable, hosts, hub, proxy, serve, cache):
 
 @pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY"])
 def test_a_hub_of_https_is_asked_through_a_tunnel(variable, proxy, serve, cache):
+    proxy.refuses = True  # which is final, and soon told
     server = serve(cache, "https://hub.example", environment={variable: proxy.url})
 
     with fails_with("HUB_UNREACHABLE"):
@@ -130,3 +132,15 @@ def test_a_proxy_that_refuses_is_named_and_nothing_stale_is_answered(endpoint, e
 
     assert "proxy" in failure.message and "407" in failure.message
     assert proxy.seen
+
+
+def test_a_proxy_that_cannot_reach_the_hub_is_an_outage(hub, proxy, serve, cache):
+    filler = serve(cache, hub.endpoint)
+    filler.file(MODEL, "config.json")
+    filler.stop()
+    server = serve(cache, "https://hub.example", environment={"https_proxy": proxy.url})
+
+    file = server.ResolveFile(repo_id=MODEL, filename="config.json", options=NOW).file
+
+    assert file.stale and pathlib.Path(file.path).read_bytes() == GIT_FILE
+    assert proxy.seen == [("CONNECT", "hub.example:443")]

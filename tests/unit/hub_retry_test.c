@@ -193,8 +193,22 @@ static void ask_through(struct fixture *f, const char *url)
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
 }
 
+static void ask_through_one_that_answers(struct fixture *f, uint64_t status)
+{
+    char code[16];
+
+    test_hub_clear_rules(f->server);
+    test_hub_clear_log(f->server);
+    inject(f, (struct test_hub_rule){.fault = TEST_HUB_STATUS, .number = status});
+    ask_through(f, test_hub_endpoint(f->server));
+    (void)snprintf(code, sizeof code, "HTTP %d", (int)status);
+    assert_non_null(strstr(f->err.message, code));
+}
+
 static void a_proxy_that_refuses_is_final_and_a_dead_one_is_not(void **state)
 {
+    static const uint64_t passing[] = {502, 503, 504};
+    static const uint64_t lasting[] = {403, 407};
     struct fixture *f = *state;
     HC_AUTO_CLOSE int fd = -1;
     char dead[64];
@@ -203,11 +217,16 @@ static void a_proxy_that_refuses_is_final_and_a_dead_one_is_not(void **state)
     ask_through(f, dead);
     assert_false(f->err.is_final);
 
-    inject(f, (struct test_hub_rule){.fault = TEST_HUB_STATUS, .number = 407});
-    ask_through(f, test_hub_endpoint(f->server));
-    assert_true(f->err.is_final);
-    assert_non_null(strstr(f->err.message, "HTTP 407"));
-    assert_int_equal(test_hub_count(f->server, "CONNECT", NULL), 1);
+    for (size_t i = 0; i < sizeof passing / sizeof *passing; i++) {
+        ask_through_one_that_answers(f, passing[i]);
+        assert_false(f->err.is_final);
+        assert_int_equal(test_hub_count(f->server, "CONNECT", NULL), 2);
+    }
+    for (size_t i = 0; i < sizeof lasting / sizeof *lasting; i++) {
+        ask_through_one_that_answers(f, lasting[i]);
+        assert_true(f->err.is_final);
+        assert_int_equal(test_hub_count(f->server, "CONNECT", NULL), 1);
+    }
 }
 
 static void a_proxys_password_is_in_no_message(void **state)
