@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The lock guards a handful of numbers (health.h, bucket.h) and is never held while
- * somebody waits.
+ * somebody waits. Who waits for the budget has taken nothing out of it: it is told how
+ * long by those who came before it and are not gone yet, looks often, and takes when
+ * there is something. So who leaves has nothing to give back.
  */
 #include "endpoint.h"
 
@@ -24,8 +26,12 @@ struct hc_endpoint {
         pthread_mutex_t lock;
         struct hc_health health;
         struct hc_bucket budget;
+        uint64_t arrived; /* callers, since the start */
+        uint64_t gone;    /* of them, whether to ask or to give up */
     } shared;
 };
+
+enum { GLANCE_MS = 100 /* how often who waits for the budget looks at it */ };
 
 /* A URL of the web with nothing behind the path, and nobody's password in it. */
 static int check_url(const char *url, struct hc_error *err)
@@ -57,50 +63,78 @@ static int fail_held(const struct hc_endpoint *endpoint, enum hc_reason reason,
     return -1;
 }
 
-/* Waits as long as the endpoint asked for, and a little more, each for himself, so that
- * not all come back at once. */
-static int await_release(struct hc_endpoint *endpoint, struct hc_call *call,
-                         bool is_patient, struct hc_error *err)
+static int fail_spent(const struct hc_endpoint *endpoint, int64_t wait_ms,
+                      struct hc_error *err)
 {
-    for (;;) {
-        enum hc_reason reason;
-        int64_t held_ms, pause_ms;
-
-        (void)pthread_mutex_lock(&endpoint->shared.lock);
-        held_ms = hc_health_held_ms(&endpoint->shared.health, hc_monotonic_ms());
-        reason = endpoint->shared.health.held_for;
-        (void)pthread_mutex_unlock(&endpoint->shared.lock);
-        if (held_ms == 0)
-            return 0;
-        pause_ms = held_ms + hc_jitter_ms(held_ms);
-        if (!is_patient || pause_ms >= patience_ms(call))
-            return fail_held(endpoint, reason, held_ms, err);
-        if (hc_call_pause(call, pause_ms, err) < 0)
-            return -1;
-    }
-}
-
-static int spend(struct hc_endpoint *endpoint, struct hc_call *call, struct hc_error *err)
-{
-    struct hc_bucket *budget = &endpoint->shared.budget;
-    int64_t now_ms = hc_monotonic_ms();
-    int64_t wait_ms;
-    bool is_granted;
-
-    (void)pthread_mutex_lock(&endpoint->shared.lock);
-    wait_ms = hc_bucket_wait_ms(budget, 1, now_ms);
-    is_granted = wait_ms == 0 || wait_ms < patience_ms(call);
-    if (is_granted)
-        (void)hc_bucket_take(budget, 1, now_ms);
-    (void)pthread_mutex_unlock(&endpoint->shared.lock);
-    if (is_granted)
-        return wait_ms > 0 ? hc_call_pause(call, wait_ms, err) : 0;
     (void)hc_fail(err, HC_HUB_RATE_LIMITED,
                   "the budget of %" PRIu64 " requests a second is spent for %" PRId64
                   " ms: raise it, or ask for less",
-                  budget->per_second, wait_ms);
+                  endpoint->shared.budget.per_second, wait_ms);
     err->retry_after_ms = (unsigned)wait_ms;
     return -1;
+}
+
+static uint64_t arrive(struct hc_endpoint *endpoint)
+{
+    uint64_t turn;
+
+    (void)pthread_mutex_lock(&endpoint->shared.lock);
+    turn = endpoint->shared.arrived++;
+    (void)pthread_mutex_unlock(&endpoint->shared.lock);
+    return turn;
+}
+
+static void go(struct hc_endpoint *endpoint)
+{
+    (void)pthread_mutex_lock(&endpoint->shared.lock);
+    endpoint->shared.gone++;
+    (void)pthread_mutex_unlock(&endpoint->shared.lock);
+}
+
+/* Why a caller may not ask yet; zero: it may. */
+struct obstacle {
+    enum hc_reason held_for;
+    int64_t held_ms;
+    int64_t spent_ms; /* the budget, for as long as others are first */
+};
+
+/* Takes the request out of the budget when nothing is in the way. */
+static struct obstacle look(struct hc_endpoint *endpoint, uint64_t turn)
+{
+    struct hc_bucket *budget = &endpoint->shared.budget;
+    int64_t now_ms = hc_monotonic_ms();
+    struct obstacle obstacle;
+    uint64_t gone;
+
+    (void)pthread_mutex_lock(&endpoint->shared.lock);
+    gone = endpoint->shared.gone;
+    obstacle.held_for = endpoint->shared.health.held_for;
+    obstacle.held_ms = hc_health_held_ms(&endpoint->shared.health, now_ms);
+    obstacle.spent_ms =
+        hc_bucket_wait_ms(budget, turn > gone ? turn - gone + 1 : 1, now_ms);
+    if (obstacle.held_ms == 0 && obstacle.spent_ms == 0)
+        (void)hc_bucket_take(budget, 1, now_ms);
+    (void)pthread_mutex_unlock(&endpoint->shared.lock);
+    return obstacle;
+}
+
+/* 1: waited, look again; 0: nothing was in the way. Out of a hold each comes a little
+ * later, by himself, so that not all come back at once. */
+static int wait_out(const struct hc_endpoint *endpoint, const struct obstacle *obstacle,
+                    struct hc_call *call, bool is_patient, struct hc_error *err)
+{
+    int64_t pause_ms = obstacle->spent_ms < GLANCE_MS ? obstacle->spent_ms : GLANCE_MS;
+
+    if (obstacle->held_ms > 0) {
+        pause_ms = obstacle->held_ms + hc_jitter_ms(obstacle->held_ms);
+        if (!is_patient || pause_ms >= patience_ms(call))
+            return fail_held(endpoint, obstacle->held_for, obstacle->held_ms, err);
+    } else if (obstacle->spent_ms > 0 && obstacle->spent_ms >= patience_ms(call)) {
+        return fail_spent(endpoint, obstacle->spent_ms, err);
+    }
+    if (pause_ms == 0)
+        return 0;
+    return hc_call_pause(call, pause_ms, err) < 0 ? -1 : 1;
 }
 
 struct hc_endpoint *hc_endpoint_new(const char *url, unsigned requests_per_second,
@@ -142,9 +176,16 @@ const char *hc_endpoint_url(const struct hc_endpoint *endpoint)
 int hc_endpoint_enter(struct hc_endpoint *endpoint, struct hc_call *call, bool is_patient,
                       struct hc_error *err)
 {
-    if (await_release(endpoint, call, is_patient, err) < 0)
-        return -1;
-    return spend(endpoint, call, err);
+    uint64_t turn = arrive(endpoint);
+    int result;
+
+    do {
+        const struct obstacle obstacle = look(endpoint, turn);
+
+        result = wait_out(endpoint, &obstacle, call, is_patient, err);
+    } while (result > 0);
+    go(endpoint);
+    return result;
 }
 
 void hc_endpoint_hear(struct hc_endpoint *endpoint, const struct hc_reply *reply,

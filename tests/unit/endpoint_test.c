@@ -8,6 +8,7 @@
 #include <hub/ask.h>
 #include <hub/health.h>
 
+#include <pthread.h>
 #include <string.h>
 
 static struct hc_endpoint *endpoint_of(struct fixture *f)
@@ -169,6 +170,66 @@ static void a_budget_spent_beyond_the_deadline_is_told_at_once(void **state)
     assert_int_equal(test_hub_count(f->server, NULL, NULL), 1);
 }
 
+static void who_leaves_takes_nothing_out_of_the_budget(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_hub) *hub = open_thrifty_hub(f);
+    HC_AUTO(hc_call) *leaver = hc_call_new(HC_NO_DEADLINE);
+    HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 8000);
+
+    assert_int_equal(hc_endpoint_enter(hub->endpoints[0], call, true, &f->err), 0);
+    hc_call_cancel(leaver);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(hc_endpoint_enter(hub->endpoints[0], leaver, true, &f->err), -1);
+    assert_int_equal(f->err.reason, HC_CANCELLED);
+    assert_int_equal(hc_endpoint_enter(hub->endpoints[0], call, true, &f->err), 0);
+}
+
+static void *enter(void *ctx)
+{
+    struct hc_endpoint *endpoint = ctx;
+    struct hc_error err;
+
+    return hc_endpoint_enter(endpoint, NULL, true, &err) < 0 ? ctx : NULL;
+}
+
+/* The first is let in at once, the others a second apart. */
+static void the_budget_is_kept_by_all_together(void **state)
+{
+    enum { CALLERS = 4 };
+    struct fixture *f = *state;
+    HC_AUTO(hc_hub) *hub = open_thrifty_hub(f);
+    int64_t start_ms = hc_monotonic_ms();
+    pthread_t threads[CALLERS];
+
+    for (int i = 0; i < CALLERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, enter, hub->endpoints[0]), 0);
+    for (int i = 0; i < CALLERS; i++) {
+        void *failed;
+
+        assert_int_equal(pthread_join(threads[i], &failed), 0);
+        assert_null(failed);
+    }
+    assert_in_range(hc_monotonic_ms() - start_ms, (CALLERS - 1) * 1000 - 10, 10000);
+}
+
+static void who_waits_for_the_budget_hears_of_a_hold(void **state)
+{
+    const struct hc_reply reply = {.status = 429, .retry_after_ms = 2000};
+    struct fixture *f = *state;
+    HC_AUTO(hc_hub) *hub = open_thrifty_hub(f);
+    int64_t held_ms;
+    pthread_t thread;
+
+    assert_int_equal(hc_endpoint_enter(hub->endpoints[0], NULL, true, &f->err), 0);
+    assert_int_equal(pthread_create(&thread, NULL, enter, hub->endpoints[0]), 0);
+    assert_int_equal(hc_call_pause(NULL, 200, &f->err), 0); /* it waits by now */
+    hc_endpoint_hear(hub->endpoints[0], &reply, NULL);
+    held_ms = hc_monotonic_ms();
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(hc_monotonic_ms() - held_ms >= 1990);
+}
+
 static int take(void *ctx, const void *bytes, size_t count, struct hc_error *err)
 {
     size_t *taken = ctx;
@@ -216,6 +277,9 @@ int main(void)
         TEST(who_has_an_older_answer_hears_of_an_outage_before_its_deadline),
         TEST(the_budget_is_kept),
         TEST(a_budget_spent_beyond_the_deadline_is_told_at_once),
+        TEST(who_leaves_takes_nothing_out_of_the_budget),
+        TEST(the_budget_is_kept_by_all_together),
+        TEST(who_waits_for_the_budget_hears_of_a_hold),
         TEST(bandwidth_is_waited_for_until_the_caller_leaves),
     };
 
