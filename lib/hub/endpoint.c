@@ -46,13 +46,6 @@ static int check_url(const char *url, struct hc_error *err)
                          "--endpoint to one without user, query and fragment");
 }
 
-static int64_t patience_ms(struct hc_call *call)
-{
-    int64_t left_ms = hc_call_remaining_ms(call);
-
-    return left_ms == HC_NO_DEADLINE ? HC_PAUSES_MAX_MS : left_ms;
-}
-
 static int fail_held(const struct hc_endpoint *endpoint, enum hc_reason reason,
                      int64_t left_ms, struct hc_error *err)
 {
@@ -127,9 +120,9 @@ static int wait_out(const struct hc_endpoint *endpoint, const struct obstacle *o
 
     if (obstacle->held_ms > 0) {
         pause_ms = obstacle->held_ms + hc_jitter_ms(obstacle->held_ms);
-        if (!is_patient || pause_ms >= patience_ms(call))
+        if (!is_patient || pause_ms >= hc_patience_ms(call))
             return fail_held(endpoint, obstacle->held_for, obstacle->held_ms, err);
-    } else if (obstacle->spent_ms > 0 && obstacle->spent_ms >= patience_ms(call)) {
+    } else if (obstacle->spent_ms > 0 && obstacle->spent_ms >= hc_patience_ms(call)) {
         return fail_spent(endpoint, obstacle->spent_ms, err);
     }
     if (pause_ms == 0)

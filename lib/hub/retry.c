@@ -19,6 +19,13 @@ bool hc_retry_may_help(const struct hc_error *err)
            err->reason == HC_HUB_RATE_LIMITED;
 }
 
+int64_t hc_patience_ms(struct hc_call *call)
+{
+    int64_t left_ms = hc_call_remaining_ms(call);
+
+    return left_ms == HC_NO_DEADLINE ? HC_PAUSES_MAX_MS : left_ms;
+}
+
 int64_t hc_jitter_ms(int64_t ms)
 {
     int64_t most_ms = ms / 8 < JITTER_MAX_MS ? ms / 8 : JITTER_MAX_MS;

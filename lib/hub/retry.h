@@ -25,6 +25,9 @@ enum {
 /* Whether it may be different later, or elsewhere. */
 bool hc_retry_may_help(const struct hc_error *err);
 
+/* How long a caller waits for the Hub to be asked again. */
+int64_t hc_patience_ms(struct hc_call *call);
+
 /* Up to an eighth of `ms`, at most a second, by chance: what is added to a pause that all
  * were told, lest they all come back together. */
 int64_t hc_jitter_ms(int64_t ms);

@@ -6,6 +6,8 @@
  */
 #include "shared_question.h"
 
+#include "retry.h"
+
 #include <base/condition.h>
 #include <base/error.h>
 #include <base/text.h>
@@ -149,7 +151,7 @@ enum turn { SETTLED, OURS, OVER };
 static bool is_rebuffed(const struct question *question, struct hc_call *call)
 {
     return question->rebuff.reason != HC_OK &&
-           hc_call_remaining_ms(call) <= question->rebuff.retry_after_ms;
+           hc_patience_ms(call) <= question->rebuff.retry_after_ms;
 }
 
 /* Waits until the question is settled, or ours to ask; OVER with `err`. */
@@ -176,7 +178,7 @@ static enum turn await_turn(struct hc_questions *questions, struct question *que
 static bool is_impatience(const struct hc_error *failure, struct hc_call *call)
 {
     return failure->reason == HC_CANCELLED || failure->reason == HC_DEADLINE_EXCEEDED ||
-           hc_call_remaining_ms(call) < failure->retry_after_ms;
+           hc_patience_ms(call) < failure->retry_after_ms;
 }
 
 static void copy_answer(const struct hc_shared_question *like, void *to, const void *from)

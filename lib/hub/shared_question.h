@@ -2,7 +2,7 @@
 /*
  * The same question, asked by many callers of a process at the same time, is asked once:
  * one of them asks on its own thread, the others wait and share what it heard, good or
- * bad. An asker who leaves early, or whose deadline was too near to try again, speaks for
+ * bad. An asker who leaves early, or who had not the patience to try again, speaks for
  * itself only: then the next one asks. Callable from any thread.
  */
 #ifndef HC_HUB_SHARED_QUESTION_H

@@ -213,9 +213,10 @@ static void a_near_deadline_speaks_for_itself_only(void **state)
 {
     struct fixture *f = *state;
     int64_t soon = hc_monotonic_ms() + 10000;
+    int64_t late = hc_monotonic_ms() + 600000;
     struct asker askers[3] = {{.caller = {.call = hc_call_new(soon)}},
                               {.caller = {.call = hc_call_new(soon)}},
-                              {0}};
+                              {.caller = {.call = hc_call_new(late)}}};
 
     (void)hc_fail(&f->failure, HC_HUB_RATE_LIMITED, "later");
     f->failure.retry_after_ms = 60000;
@@ -231,6 +232,27 @@ static void a_near_deadline_speaks_for_itself_only(void **state)
     assert_int_equal(askers[2].answer, 2);
 }
 
+/* Half a minute is all that who has no deadline waits. */
+static void who_has_no_deadline_speaks_for_itself_only(void **state)
+{
+    struct fixture *f = *state;
+    int64_t late = hc_monotonic_ms() + 600000;
+    struct asker askers[3] = {{0}, {.caller = {.call = hc_call_new(late)}}, {0}};
+
+    (void)hc_fail(&f->failure, HC_HUB_UNREACHABLE, "later");
+    f->failure.retry_after_ms = 60000;
+    start_two(f, askers);
+    start(f, &askers[2]);
+    await_callers(f, 3);
+    (void)sem_post(&f->may_answer);
+    (void)sem_post(&f->may_answer);
+    for (int i = 0; i < 3; i++)
+        finish(&askers[i]);
+    assert_int_equal(askers[0].err.reason, HC_HUB_UNREACHABLE);
+    assert_int_equal(askers[1].result, 0);
+    assert_int_equal(askers[1].answer, 2);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -243,6 +265,7 @@ int main(void)
         TEST(when_the_asker_leaves_the_next_one_asks),
         TEST(who_waits_may_leave_alone),
         TEST(a_near_deadline_speaks_for_itself_only),
+        TEST(who_has_no_deadline_speaks_for_itself_only),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
