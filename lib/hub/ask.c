@@ -45,12 +45,27 @@ static void inherit(struct hc_reply *reply, const struct hc_reply *earlier)
     }
 }
 
+/* Who was asked last. */
+static const char *asked(const struct hc_ask *ask)
+{
+    const char *url = ask->request.url;
+    const struct hc_endpoint *host = NULL;
+
+    if (url[0] && !hc_url_same_origin(url, ask->question.endpoint))
+        host = hc_hosts_find(ask->hub->hosts, url);
+    return host ? hc_endpoint_url(host) : ask->question.endpoint;
+}
+
 /* An answer of the storage behind the Hub says nothing about repo, file or token. */
 static int fail_answer(const struct hc_ask *ask, bool is_home, struct hc_error *err)
 {
+    struct hc_question question = ask->question;
+
+    if (!is_home)
+        question.storage = asked(ask);
     if (is_home || hc_reply_may_pass(&ask->reply))
-        return hc_reply_fail(&ask->reply, &ask->question, err);
-    (void)hc_fail(err, HC_BAD_HUB_REPLY, "the storage it refers to answers HTTP %ld",
+        return hc_reply_fail(&ask->reply, &question, err);
+    (void)hc_fail(err, HC_BAD_HUB_REPLY, "the storage answers HTTP %ld",
                   ask->reply.status);
     return hc_ask_fail(ask, err);
 }
@@ -164,10 +179,9 @@ int hc_ask_fail(const struct hc_ask *ask, struct hc_error *err)
         return hc_context(err,
                           "%s: %.100s cannot be reached (check the network, the endpoint "
                           "and the proxy)",
-                          subject, ask->question.endpoint);
+                          subject, asked(ask));
     if (err->reason == HC_BAD_HUB_REPLY)
-        return hc_context(err, "%s: unusable answer from %.100s", subject,
-                          ask->question.endpoint);
+        return hc_context(err, "%s: unusable answer from %.100s", subject, asked(ask));
     return -1;
 }
 

@@ -121,19 +121,22 @@ static enum hc_reason reason_of_status(const struct hc_reply *reply)
 
 enum { PROXY_REFUSES = 407 };
 
-static const char *advice_of(const struct hc_reply *reply, bool had_token)
+static const char *advice_of(const struct hc_reply *reply,
+                             const struct hc_question *question)
 {
     if (reply->status == PROXY_REFUSES)
         return "a proxy refuses; check http_proxy and https_proxy";
     switch (reason_of_status(reply)) {
     case HC_HUB_UNAUTHORIZED:
-        return had_token
+        return question->had_token
                    ? "the token is refused; check that it is valid and may read this repo"
                    : "access is refused; it may need a token";
     case HC_HUB_RATE_LIMITED:
-        return "too many requests; wait, or use a token to get a higher limit";
+        return question->storage
+                   ? "too many requests; wait"
+                   : "too many requests; wait, or use a token to get a higher limit";
     case HC_HUB_UNREACHABLE:
-        return "the Hub is out of order; try again later";
+        return "it is out of order; try again later";
     default:
         return "the Hub's answer makes no sense; check the endpoint and what is in "
                "between";
@@ -147,11 +150,11 @@ int hc_reply_fail(const struct hc_reply *reply, const struct hc_question *questi
     size_t used;
 
     hc_question_describe(question, subject);
-    if (fail_by_code(reply, question, subject, err) < 0)
+    if (!question->storage && fail_by_code(reply, question, subject, err) < 0)
         return -1;
     (void)hc_fail(err, reason_of_status(reply), "%s: %.100s answers HTTP %ld: %s",
-                  subject, question->endpoint, reply->status,
-                  advice_of(reply, question->had_token));
+                  subject, question->storage ? question->storage : question->endpoint,
+                  reply->status, advice_of(reply, question));
     used = strlen(err->message);
     (void)snprintf(err->message + used, sizeof err->message - used, "%s%.*s%s%s",
                    reply->error_message[0] ? ". It says: " : "",

@@ -45,6 +45,7 @@ struct hc_question {
     const char *revision;
     const char *path; /* NULL when the question is about the repo */
     const char *endpoint;
+    const char *storage; /* that answers in its stead; NULL: itself */
     bool had_token;
 };
 

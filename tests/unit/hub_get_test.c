@@ -191,6 +191,32 @@ static void a_storage_that_refuses_says_nothing_about_the_repo(void **state)
     }
 }
 
+static void a_storage_in_trouble_is_who_is_named(void **state)
+{
+    static const struct {
+        enum test_hub_fault fault;
+        uint64_t number;
+    } rows[] = {{TEST_HUB_STATUS, 503},
+                {TEST_HUB_STATUS, 429},
+                {TEST_HUB_STATUS, 403},
+                {TEST_HUB_CLOSE, 0}};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct sink sink = {0};
+
+        test_hub_clear_rules(f->server);
+        inject(f, (struct test_hub_rule){.on_cdn = true,
+                                         .fault = rows[i].fault,
+                                         .number = rows[i].number});
+        assert_int_equal(get(f, &sink, NULL), -1);
+        assert_non_null(strstr(f->err.message, test_hub_cdn(f->server)));
+        assert_null(strstr(f->err.message, test_hub_endpoint(f->server)));
+        assert_null(strstr(f->err.message, "the Hub"));
+        assert_null(strstr(f->err.message, "token"));
+    }
+}
+
 static void a_sink_that_fails_ends_the_download_with_its_error(void **state)
 {
     struct fixture *f = *state;
@@ -326,6 +352,7 @@ int main(void)
         TEST(a_server_without_ranges_starts_over),
         TEST(another_range_than_asked_for_is_a_bad_reply),
         TEST(a_storage_that_refuses_says_nothing_about_the_repo),
+        TEST(a_storage_in_trouble_is_who_is_named),
         TEST(a_sink_that_fails_ends_the_download_with_its_error),
         TEST(silence_counts_as_unreachable),
         TEST(a_deadline_ends_a_silent_answer),
