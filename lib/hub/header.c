@@ -79,16 +79,39 @@ static void parse_retry_after(struct hc_reply *reply, const char *value)
         reply->retry_after_ms = seconds_to_ms((uint64_t)(then - now));
 }
 
-/* `"api";r=0;t=55`; Retry-After wins when both are there. */
+/* The number of `;<name>=55` among the parameters between `text` and `end`. */
+static bool find_parameter(const char *text, const char *end, char name, uint64_t *number)
+{
+    for (const char *next = text; next < end; next++) {
+        if (*next != ';')
+            continue;
+        while (next[1] == ' ')
+            next++;
+        if (next[1] == name && next[2] == '=')
+            return take_number(next + 3, number) != NULL;
+    }
+    return false;
+}
+
+/*
+ * `"api";r=0;t=55, "pages";r=3;t=10`: whatever is used up has to be waited for. Retry-After
+ * wins when both are there.
+ */
 static void parse_rate_limit(struct hc_reply *reply, const char *value)
 {
-    const char *left = strstr(value, "r=");
-    const char *reset = strstr(value, "t=");
-    uint64_t remaining, seconds;
+    uint64_t longest = 0;
 
-    if (left && reset && take_number(left + 2, &remaining) && remaining == 0 &&
-        take_number(reset + 2, &seconds) && reply->retry_after_ms == 0)
-        reply->retry_after_ms = seconds_to_ms(seconds);
+    while (*value) {
+        const char *end = strchrnul(value, ',');
+        uint64_t remaining, seconds;
+
+        if (find_parameter(value, end, 'r', &remaining) && remaining == 0 &&
+            find_parameter(value, end, 't', &seconds) && seconds > longest)
+            longest = seconds;
+        value = *end ? end + 1 : end;
+    }
+    if (reply->retry_after_ms == 0)
+        reply->retry_after_ms = seconds_to_ms(longest);
 }
 
 /* Whether the parameters between `text` and `end` say rel="next". */

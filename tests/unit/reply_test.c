@@ -82,6 +82,9 @@ static void headers_that_are_not_what_they_should_be_are_absent(void **state)
         "Retry-After: -5",
         "RateLimit: \"api\";r=5;t=10",
         "RateLimit: r=;t=",
+        "RateLimit: \"a\";r=0, \"b\";r=1;t=5",
+        "RateLimit: \"a\";r=0;t=",
+        "RateLimit: ;;,, ;",
     };
 
     (void)state;
@@ -136,7 +139,8 @@ static void the_next_page_is_found_among_links(void **state)
 
 static void waiting_is_as_long_as_the_hub_says(void **state)
 {
-    struct hc_reply seconds = {0}, limit = {0}, both = {0}, date = {0}, absurd = {0};
+    struct hc_reply seconds = {0}, limit = {0}, both = {0}, date = {0}, absurd = {0},
+                    several = {0};
     char line[80];
     time_t later = time(NULL) + 60;
     struct tm utc;
@@ -146,6 +150,8 @@ static void waiting_is_as_long_as_the_hub_says(void **state)
     hear(&limit, "RateLimit: \"api\";r=0;t=55\r\n");
     hear(&both, "Retry-After: 3\r\n");
     hear(&both, "RateLimit: \"api\";r=0;t=55\r\n");
+    hear(&several, "RateLimit: \"pages\";r=3;t=90, \"api\";r=0;t=20,\"resolvers\"; r=0; "
+                   "t=40;x=r=1, \"burst\";r=0;t=1\r\n");
     hear(&absurd, "Retry-After: 9223372036854775807\r\n");
     assert_non_null(gmtime_r(&later, &utc));
     assert_int_not_equal(strftime(line, sizeof line,
@@ -156,6 +162,7 @@ static void waiting_is_as_long_as_the_hub_says(void **state)
     assert_int_equal(seconds.retry_after_ms, 7000);
     assert_int_equal(limit.retry_after_ms, 55000);
     assert_int_equal(both.retry_after_ms, 3000);
+    assert_int_equal(several.retry_after_ms, 40000);
     assert_int_equal(absurd.retry_after_ms, 86400000);
     assert_in_range(date.retry_after_ms, 50000, 60000);
 }
