@@ -31,7 +31,10 @@ struct hc_endpoint {
     } shared;
 };
 
-enum { GLANCE_MS = 100 /* how often who waits for the budget looks at it */ };
+enum {
+    GLANCE_MS = 100,      /* how often who waits for the budget looks at it */
+    HOLD_UNTOLD_MS = 1000 /* after a 429 that does not say how long */
+};
 
 /* A URL of the web with nothing behind the path, and nobody's password in it. */
 static int check_url(const char *url, struct hc_error *err)
@@ -181,6 +184,20 @@ int hc_endpoint_enter(struct hc_endpoint *endpoint, struct hc_call *call, bool i
     return result;
 }
 
+/*
+ * For how long this answer asks to be left alone. A 429 means all of us even when it does
+ * not say how long; a 503 that does not may be of one server among many, so that the next
+ * request may do: three in a row make it down.
+ */
+static int64_t hold_of(const struct hc_reply *reply)
+{
+    int64_t told_ms = hc_reply_may_pass(reply) ? reply->retry_after_ms : 0;
+
+    if (told_ms == 0 && reply->status == 429)
+        return HOLD_UNTOLD_MS;
+    return told_ms < HC_PAUSE_TOLD_MAX_MS ? told_ms : HC_PAUSE_TOLD_MAX_MS;
+}
+
 void hc_endpoint_hear(struct hc_endpoint *endpoint, const struct hc_reply *reply,
                       const struct hc_error *failure)
 {
@@ -189,10 +206,8 @@ void hc_endpoint_hear(struct hc_endpoint *endpoint, const struct hc_reply *reply
     bool is_silent = failure && reply->status == 0 && !failure->is_final &&
                      failure->reason == HC_HUB_UNREACHABLE;
     int64_t now_ms = hc_monotonic_ms();
-    int64_t hold_ms = hc_reply_may_pass(reply) ? reply->retry_after_ms : 0;
+    int64_t hold_ms = hold_of(reply);
 
-    if (hold_ms > HC_PAUSE_TOLD_MAX_MS)
-        hold_ms = HC_PAUSE_TOLD_MAX_MS;
     (void)pthread_mutex_lock(&endpoint->shared.lock);
     if (is_silent || is_overloaded)
         hc_health_fail(health, now_ms);

@@ -44,6 +44,19 @@ static void what_one_caller_is_told_holds_back_all(void **state)
     assert_true(hc_monotonic_ms() - start_ms >= 300);
 }
 
+static void a_429_that_says_no_time_holds_back_all_for_a_second(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_metadata metadata;
+    int64_t start_ms = hc_monotonic_ms();
+
+    hear_status(f, 503, 0);
+    assert_int_equal(hc_endpoint_held_ms(endpoint_of(f)), 0);
+    hear_status(f, 429, 0);
+    assert_int_equal(head(f, "config.json", &metadata), 0);
+    assert_in_range(hc_monotonic_ms() - start_ms, 1000, 5000);
+}
+
 static void a_hold_that_outlasts_the_deadline_is_told_at_once(void **state)
 {
     static const struct {
@@ -270,6 +283,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(what_one_caller_is_told_holds_back_all),
+        TEST(a_429_that_says_no_time_holds_back_all_for_a_second),
         TEST(a_hold_that_outlasts_the_deadline_is_told_at_once),
         TEST(who_has_an_older_answer_does_not_wait_for_a_hold),
         TEST(what_is_down_is_left_alone_by_those_who_can_do_without),
