@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whom to believe over TLS: the system's authorities, or those of one file or directory
- * in their place. Unchanging once loaded; any thread may apply it.
+ * Whom to believe over TLS: the system's authorities, or those of one file or directory,
+ * or of several directories with a colon between them, in their place. Unchanging once loaded; any thread may apply it.
  */
 #ifndef HC_HUB_TRUST_H
 #define HC_HUB_TRUST_H
@@ -16,7 +16,7 @@ struct hc_trust {
     bool is_dir;
 };
 
-/* `path` is copied, NULL for the system's; INVALID_OPTIONS when it is not there. */
+/* `path` is copied, NULL for the system's; INVALID_OPTIONS when none is there. */
 int hc_trust_load(struct hc_trust *trust, const char *path, struct hc_error *err);
 void hc_trust_clear(struct hc_trust *trust);
 

@@ -10,6 +10,7 @@
 #include <base/error.h>
 #include <hub/request.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,21 +44,23 @@ static int tear_down(void **state)
     return 0;
 }
 
+static int ask_trusting(struct fixture *f, const char *authorities, const char *url)
+{
+    HC_AUTO(hc_pool) *pool = hc_pool_open("test", authorities, 0, &f->err);
+    struct hc_request request = {.timeout_s = TIMEOUT_S};
+
+    if (!pool)
+        return -1;
+    (void)strncpy(request.url, url, sizeof request.url - 1);
+    return hc_pool_perform(pool, &request, &f->reply, &f->err);
+}
+
 /* Asks the site once, trusting `<dir>/<ca_file>`, NULL: the system. */
 static int ask(struct fixture *f, const char *ca_file)
 {
-    char *path = ca_file ? temp_dir_path(f->dir, ca_file) : NULL;
-    struct hc_pool *pool = hc_pool_open("test", path, 0, &f->err);
-    struct hc_request request = {.timeout_s = TIMEOUT_S};
-    int result;
+    HC_AUTO_FREE char *path = ca_file ? temp_dir_path(f->dir, ca_file) : NULL;
 
-    free(path);
-    if (!pool)
-        return -1;
-    (void)strncpy(request.url, tls_site_url(f->site), sizeof request.url - 1);
-    result = hc_pool_perform(pool, &request, &f->reply, &f->err);
-    hc_pool_close(pool);
-    return result;
+    return ask_trusting(f, path, tls_site_url(f->site));
 }
 
 static void whom_the_named_authority_signed_is_trusted(void **state)
@@ -68,19 +71,44 @@ static void whom_the_named_authority_signed_is_trusted(void **state)
     assert_int_equal(f->reply.status, 200);
 }
 
-static void a_directory_of_authorities_will_do(void **state)
+/* In `<dir>/authorities`, as OpenSSL keeps them. */
+static void fill_directory(struct fixture *f)
 {
-    struct fixture *f = *state;
     char *name = tls_site_hashed_name(f->site);
     char *pem = temp_dir_read(f->dir, "authority.pem");
     char path[64] = "authorities/";
 
     (void)strncat(path, name, sizeof path - strlen(path) - 1);
     temp_dir_write(f->dir, path, pem);
-    assert_int_equal(ask(f, "authorities"), 0);
-    assert_int_equal(f->reply.status, 200);
     free(pem);
     free(name);
+}
+
+static void a_directory_of_authorities_will_do(void **state)
+{
+    struct fixture *f = *state;
+
+    fill_directory(f);
+    assert_int_equal(ask(f, "authorities"), 0);
+    assert_int_equal(f->reply.status, 200);
+}
+
+/* As in SSL_CERT_DIR; OpenSSL does not mind those that are not there. */
+static void several_directories_will_do(void **state)
+{
+    static const char *const others[] = {"/no/such", "/", ""};
+    struct fixture *f = *state;
+
+    fill_directory(f);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        HC_AUTO_FREE char *list = NULL;
+
+        assert_true(asprintf(&list, "%s:%s/authorities", others[i], f->dir) > 0);
+        assert_int_equal(ask_trusting(f, list, tls_site_url(f->site)), 0);
+        assert_int_equal(f->reply.status, 200);
+    }
+    assert_int_equal(ask_trusting(f, "/no/such:/nor/this", tls_site_url(f->site)), -1);
+    assert_int_equal(f->err.reason, HC_INVALID_OPTIONS);
 }
 
 static void whom_nobody_vouches_for_is_unreachable(void **state)
@@ -102,6 +130,29 @@ static void the_named_authority_stands_in_for_the_others(void **state)
     tls_site_stop(other);
 }
 
+/* Curl looks for proxies in the environment, and no other thread of the test does. */
+static void set_proxy(const char *url)
+{
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe) */
+    assert_int_equal(setenv("http_proxy", url, 1), 0);
+}
+
+/* The site answers whatever it is asked, so it will do for one. */
+static void a_proxy_is_trusted_like_any_other_peer(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO_FREE char *file = temp_dir_path(f->dir, "authority.pem");
+    HC_AUTO_FREE char *dir = temp_dir_path(f->dir, "authorities");
+
+    fill_directory(f);
+    set_proxy(tls_site_url(f->site));
+    assert_int_equal(ask_trusting(f, file, "http://hub.example/"), 0);
+    assert_int_equal(ask_trusting(f, dir, "http://hub.example/"), 0);
+    assert_int_equal(ask_trusting(f, NULL, "http://hub.example/"), -1);
+    assert_non_null(strstr(f->err.message, "certificate"));
+    set_proxy("");
+}
+
 static void an_authority_that_is_not_there_is_said_at_the_start(void **state)
 {
     struct fixture *f = *state;
@@ -119,6 +170,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(whom_the_named_authority_signed_is_trusted),
         TEST(a_directory_of_authorities_will_do),
+        TEST(several_directories_will_do),
+        TEST(a_proxy_is_trusted_like_any_other_peer),
         TEST(whom_nobody_vouches_for_is_unreachable),
         TEST(the_named_authority_stands_in_for_the_others),
         TEST(an_authority_that_is_not_there_is_said_at_the_start),
