@@ -110,9 +110,6 @@ int hc_hub_get(struct hc_hub *hub, const struct hc_download *download,
  * jittered. */
 int64_t hc_hub_pause_ms(const struct hc_hub *hub, unsigned attempt);
 
-/* How often something is asked again before giving up. */
-unsigned hc_hub_retries(const struct hc_hub *hub);
-
 /* The endpoint, borrowed. */
 const char *hc_hub_endpoint(const struct hc_hub *hub);
 

@@ -97,8 +97,3 @@ int64_t hc_hub_pause_ms(const struct hc_hub *hub, unsigned attempt)
     (void)getrandom(&chance, sizeof chance, GRND_NONBLOCK);
     return pause_ms - pause_ms / 4 + pause_ms / 2 * (chance % 1024) / 1024;
 }
-
-unsigned hc_hub_retries(const struct hc_hub *hub)
-{
-    return hub->retries;
-}
