@@ -219,6 +219,11 @@ static void set_proxy(CURL *curl, const char *url)
         (void)curl_easy_setopt(curl, CURLOPT_PROXY, proxy);
 }
 
+/*
+ * QUICK_EXIT: curl looks a name up on a thread of its own, and would wait for it before it
+ * lets go; a resolver that hangs would keep whoever leaves, and the server's shutdown.
+ * Now the thread ends by itself, later, and frees what it has.
+ */
 static void set_options(CURL *curl, const struct hc_pool *pool,
                         const struct hc_request *request)
 {
@@ -227,6 +232,7 @@ static void set_options(CURL *curl, const struct hc_pool *pool,
     (void)curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     (void)curl_easy_setopt(curl, CURLOPT_USERAGENT, pool->user_agent);
     (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    (void)curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long)BUFFER_SIZE);
     (void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)request->timeout_s);

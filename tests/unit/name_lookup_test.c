@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise: who waits for a name to be looked up may leave, and need not wait longer
+ * than for a connection; and when the lookup ends at last, nothing of it is left. The
+ * lookups are the test's own, which stands in for the C library's.
+ */
+#include "test.h"
+
+#include <base/call.h>
+#include <hub/request.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { LOOKUP_S = 8, FDS = 1024 };
+
+static sem_t may_end;
+
+/* Nobody is found, but late. */
+HC_PUBLIC int getaddrinfo(const char *name, const char *service,
+                          const struct addrinfo *hints, struct addrinfo **found)
+{
+    struct timespec until;
+
+    (void)name, (void)service, (void)hints;
+    *found = NULL;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += LOOKUP_S;
+    while (sem_timedwait(&may_end, &until) < 0 && errno == EINTR)
+        continue;
+    return EAI_AGAIN;
+}
+
+static int set_up(void **state)
+{
+    *state = &may_end;
+    return sem_init(&may_end, 0, 0);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    return sem_destroy(&may_end);
+}
+
+static unsigned count_fds(void)
+{
+    unsigned count = 0;
+
+    for (int fd = 0; fd < FDS; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+/* Asks a host whose name is being looked up. */
+static int ask(struct hc_pool *pool, unsigned timeout_s, struct hc_call *call,
+               struct hc_error *err)
+{
+    const struct hc_request request = {.url = "http://slow.example/",
+                                       .timeout_s = timeout_s,
+                                       .call = call};
+    struct hc_reply reply;
+
+    return hc_pool_perform(pool, &request, &reply, err);
+}
+
+static void await_fds(unsigned count)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+
+    for (int i = 0; i < 10000 && count_fds() != count; i++)
+        (void)nanosleep(&moment, NULL);
+    assert_int_equal(count_fds(), count);
+}
+
+static void a_lookup_that_hangs_keeps_nobody_who_leaves(void **state)
+{
+    int64_t start_ms = hc_monotonic_ms();
+    HC_AUTO(hc_call) *call = hc_call_new(start_ms + 300);
+    unsigned fds = count_fds();
+    struct hc_error err;
+    struct hc_pool *pool = hc_pool_open("test", NULL, 0, &err);
+
+    assert_int_equal(ask(pool, 60, call, &err), -1);
+    assert_int_equal(err.reason, HC_DEADLINE_EXCEEDED);
+    assert_true(hc_monotonic_ms() - start_ms < LOOKUP_S * 500);
+
+    hc_pool_close(pool);
+    (void)sem_post(*state);
+    await_fds(fds);
+}
+
+static void a_lookup_is_part_of_the_time_to_connect(void **state)
+{
+    int64_t start_ms = hc_monotonic_ms();
+    unsigned fds = count_fds();
+    struct hc_error err;
+    struct hc_pool *pool = hc_pool_open("test", NULL, 0, &err);
+
+    for (int i = 0; i < 2; i++) { /* with the same handle */
+        assert_int_equal(ask(pool, 1, NULL, &err), -1);
+        assert_int_equal(err.reason, HC_HUB_UNREACHABLE);
+    }
+    assert_true(hc_monotonic_ms() - start_ms < LOOKUP_S * 500);
+
+    (void)sem_post(*state);
+    (void)sem_post(*state);
+    hc_pool_close(pool);
+    await_fds(fds);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_lookup_that_hangs_keeps_nobody_who_leaves),
+        TEST(a_lookup_is_part_of_the_time_to_connect),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
