@@ -21,6 +21,7 @@ struct worker {
     struct crew *crew;
     pthread_t thread;
     const struct hc_job *job; /* under the crew's lock; NULL when between jobs */
+    uint64_t seen;            /* that too: bytes of it that had flowed at the last look */
 };
 
 struct crew {
@@ -37,22 +38,57 @@ struct crew {
         size_t working; /* workers that have not ended */
         uint64_t done_bytes;
         uint64_t fetched_bytes;
+        uint64_t flowed; /* bytes that came over the network, for us or another process */
         atomic_uint retries;
         bool failed;
         struct hc_error error; /* of the first failure */
     } shared;
 };
 
-static const struct hc_job *take_job(struct crew *crew, struct worker *worker)
+static struct hc_course look(const struct crew *crew, const struct hc_job *job)
 {
+    const struct hc_subject *subject = crew->batch->subject;
+
+    return hc_transfers_look(subject->resolver->transfers, &subject->repo, job->etag);
+}
+
+static uint64_t flow_of(const struct hc_course *course)
+{
+    return course->arrival.bytes > course->given ? course->arrival.bytes - course->given
+                                                 : 0;
+}
+
+/* Under the lock: so many bytes of the worker's job have flowed by now. Fewer than before
+ * when somebody else has begun it anew. */
+static void note_flow(struct worker *worker, uint64_t bytes)
+{
+    if (bytes > worker->seen)
+        worker->crew->shared.flowed += bytes - worker->seen;
+    worker->seen = bytes;
+}
+
+static const struct hc_job *take_job(struct crew *crew)
+{
+    const struct hc_job *job = NULL;
+
     (void)pthread_mutex_lock(&crew->lock);
-    worker->job = NULL;
     if (!crew->shared.failed && crew->shared.next < crew->batch->count)
-        worker->job = &crew->batch->jobs[crew->shared.next++];
+        job = &crew->batch->jobs[crew->shared.next++];
     (void)pthread_mutex_unlock(&crew->lock);
-    if (worker->job)
-        hc_reserve_use(crew->reserve, worker->job->size);
-    return worker->job;
+    return job;
+}
+
+/* What has flowed for another caller before does not count. */
+static void begin_job(struct worker *worker, const struct hc_job *job)
+{
+    struct crew *crew = worker->crew;
+    const struct hc_course course = look(crew, job);
+
+    (void)pthread_mutex_lock(&crew->lock);
+    worker->job = job;
+    worker->seen = flow_of(&course);
+    (void)pthread_mutex_unlock(&crew->lock);
+    hc_reserve_use(crew->reserve, job->size);
 }
 
 static int bring(struct crew *crew, const struct hc_job *job, uint64_t *fetched,
@@ -73,21 +109,28 @@ static int bring(struct crew *crew, const struct hc_job *job, uint64_t *fetched,
     return hc_subject_bring(batch->subject, &wanted, &caller, fetched, err);
 }
 
-static void note_done(struct crew *crew, const struct hc_job *job, uint64_t fetched)
+static void note_done(struct worker *worker, uint64_t fetched)
 {
+    struct crew *crew = worker->crew;
+
     (void)pthread_mutex_lock(&crew->lock);
     crew->shared.done++;
-    crew->shared.done_bytes += job->size;
+    crew->shared.done_bytes += worker->job->size;
     crew->shared.fetched_bytes += fetched;
+    note_flow(worker, fetched);
+    worker->job = NULL;
     (void)pthread_mutex_unlock(&crew->lock);
 }
 
-static void note_failure(struct crew *crew, const struct hc_error *error)
+static void note_failure(struct worker *worker, const struct hc_error *error)
 {
+    struct crew *crew = worker->crew;
+
     (void)pthread_mutex_lock(&crew->lock);
     if (!crew->shared.failed)
         crew->shared.error = *error;
     crew->shared.failed = true;
+    worker->job = NULL;
     (void)pthread_mutex_unlock(&crew->lock);
     hc_call_cancel(crew->call);
 }
@@ -99,13 +142,14 @@ static void *work(void *ctx)
     const struct hc_job *job;
     struct hc_error err;
 
-    while ((job = take_job(crew, worker))) {
+    while ((job = take_job(crew))) {
         uint64_t fetched = 0;
 
+        begin_job(worker, job);
         if (bring(crew, job, &fetched, &err) < 0)
-            note_failure(crew, &err);
+            note_failure(worker, &err);
         else
-            note_done(crew, job, fetched);
+            note_done(worker, fetched);
     }
     (void)pthread_mutex_lock(&crew->lock);
     crew->shared.working--;
@@ -114,36 +158,53 @@ static void *work(void *ctx)
     return NULL;
 }
 
+static void measure_job(struct worker *worker, const struct hc_job *job,
+                        struct hc_progress *progress)
+{
+    struct crew *crew = worker->crew;
+    const struct hc_course course = look(crew, job);
+
+    progress->bytes_done += course.arrival.bytes;
+    progress->waiting_count += course.arrival.is_elsewhere;
+    (void)pthread_mutex_lock(&crew->lock);
+    if (worker->job == job)
+        note_flow(worker, flow_of(&course));
+    (void)pthread_mutex_unlock(&crew->lock);
+}
+
 /* Fills what changes; the names in `active` are borrowed from the jobs. */
 static void measure(struct crew *crew, struct hc_progress *progress, const char **active)
 {
-    const struct hc_batch *batch = crew->batch;
-    const struct hc_resolver *resolver = batch->subject->resolver;
     const struct hc_job *jobs[WORKERS_MAX];
-    size_t count = 0;
+    const size_t count = crew->worker_count;
 
-    *progress = batch->before;
+    *progress = crew->batch->before;
     (void)pthread_mutex_lock(&crew->lock);
     progress->files_done += (unsigned)crew->shared.done;
     progress->bytes_done += crew->shared.done_bytes;
-    for (size_t i = 0; i < crew->worker_count; i++) {
-        if (crew->workers[i].job)
-            jobs[count++] = crew->workers[i].job;
-    }
+    for (size_t i = 0; i < count; i++)
+        jobs[i] = crew->workers[i].job;
     (void)pthread_mutex_unlock(&crew->lock);
+    progress->active_files = active;
     for (size_t i = 0; i < count; i++) {
-        struct hc_arrival arrival =
-            hc_transfers_look(resolver->transfers, &batch->subject->repo, jobs[i]->etag);
-
-        active[i] = jobs[i]->path;
-        progress->bytes_done += arrival.bytes;
-        progress->waiting_count += arrival.is_elsewhere;
+        if (!jobs[i])
+            continue;
+        active[progress->active_count++] = jobs[i]->path;
+        measure_job(&crew->workers[i], jobs[i], progress);
     }
     progress->retries = atomic_load(&crew->shared.retries);
     if (progress->bytes_done > progress->bytes_total)
         progress->bytes_done = progress->bytes_total; /* a job counted twice at its end */
-    progress->active_files = active;
-    progress->active_count = count;
+}
+
+static uint64_t flowed(struct crew *crew)
+{
+    uint64_t bytes;
+
+    (void)pthread_mutex_lock(&crew->lock);
+    bytes = crew->shared.flowed;
+    (void)pthread_mutex_unlock(&crew->lock);
+    return bytes;
 }
 
 static void tell(struct crew *crew, struct hc_rate *rate)
@@ -154,7 +215,7 @@ static void tell(struct crew *crew, struct hc_rate *rate)
     if (!crew->batch->progress)
         return;
     measure(crew, &progress, active);
-    progress.bytes_per_second = hc_rate_add(rate, hc_monotonic_ms(), progress.bytes_done);
+    progress.bytes_per_second = hc_rate_add(rate, hc_monotonic_ms(), flowed(crew));
     crew->batch->progress(crew->batch->progress_ctx, &progress);
 }
 

@@ -4,18 +4,28 @@
  */
 #include "rate.h"
 
-/* What less time says is chance. */
-enum { ENOUGH_MS = 500 };
+/* What less time says is chance. Samples are taken four times a second. */
+enum { ENOUGH_MS = 500, APART_MS = 200 };
+
+static void keep(struct hc_rate *rate, int64_t now_ms, uint64_t bytes)
+{
+    unsigned newest = (rate->count - 1) % HC_RATE_SAMPLES;
+    unsigned next = rate->count % HC_RATE_SAMPLES;
+
+    if (rate->count > 0 && now_ms - rate->at_ms[newest] < APART_MS)
+        return;
+    rate->at_ms[next] = now_ms;
+    rate->bytes[next] = bytes;
+    rate->count++;
+}
 
 uint64_t hc_rate_add(struct hc_rate *rate, int64_t now_ms, uint64_t bytes)
 {
-    unsigned newest = rate->count % HC_RATE_SAMPLES;
-    unsigned oldest = rate->count < HC_RATE_SAMPLES ? 0 : (newest + 1) % HC_RATE_SAMPLES;
+    unsigned oldest;
     int64_t elapsed;
 
-    rate->at_ms[newest] = now_ms;
-    rate->bytes[newest] = bytes;
-    rate->count++;
+    keep(rate, now_ms, bytes);
+    oldest = rate->count < HC_RATE_SAMPLES ? 0 : rate->count % HC_RATE_SAMPLES;
     elapsed = now_ms - rate->at_ms[oldest];
     if (elapsed < ENOUGH_MS || bytes < rate->bytes[oldest])
         return 0;

@@ -15,8 +15,10 @@ struct hc_rate {
     unsigned count; /* samples ever added */
 };
 
-/* Adds a sample and returns the rate since the oldest that is kept; 0 in the first half a
- * second. */
+/*
+ * The rate since the oldest sample that is kept, 0 in the first half a second. Adds one,
+ * unless the newest is so young that a burst of them would leave the ring too short.
+ */
 uint64_t hc_rate_add(struct hc_rate *rate, int64_t now_ms, uint64_t bytes);
 
 #endif

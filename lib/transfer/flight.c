@@ -35,6 +35,7 @@ struct hc_flight {
     struct hc_error refusal;
     struct hc_cargo cargo;
     struct hc_arrival elsewhere;
+    uint64_t given; /* what was there when we loaded the ingest, or sighted who has it */
     pthread_cond_t news;
 };
 
@@ -235,6 +236,9 @@ void hc_flight_load(struct hc_flights *flights, struct hc_flight *flight,
 {
     lock(flights);
     flight->cargo = cargo;
+    flight->given =
+        cargo.ingest ? hc_ingest_inherited(cargo.ingest) + hc_ingest_shared(cargo.ingest)
+                     : 0;
     unlock(flights);
 }
 
@@ -272,32 +276,37 @@ void hc_flight_sight(struct hc_flights *flights, struct hc_flight *flight,
                      const struct hc_arrival *elsewhere)
 {
     lock(flights);
+    if (!flight->elsewhere.is_elsewhere)
+        flight->given = elsewhere->bytes;
     flight->elsewhere = *elsewhere;
     unlock(flights);
 }
 
-static struct hc_arrival arrival_of(const struct hc_flight *flight)
+static struct hc_course course_of(const struct hc_flight *flight)
 {
-    if (!flight->cargo.ingest)
-        return flight->elsewhere;
-    return (struct hc_arrival){
-        .bytes = hc_pieces_arrived(hc_ingest_pieces(flight->cargo.ingest))};
+    struct hc_ingest *ingest = flight->cargo.ingest;
+    struct hc_course course = {.arrival = flight->elsewhere, .given = flight->given};
+
+    if (ingest)
+        course.arrival =
+            (struct hc_arrival){.bytes = hc_pieces_arrived(hc_ingest_pieces(ingest))};
+    return course;
 }
 
-struct hc_arrival hc_flights_look(struct hc_flights *flights, const struct hc_repo *repo,
-                                  const char *etag)
+struct hc_course hc_flights_look(struct hc_flights *flights, const struct hc_repo *repo,
+                                 const char *etag)
 {
     const struct hc_flight *flight;
-    struct hc_arrival arrival = {0};
+    struct hc_course course = {0};
 
     lock(flights);
     LIST_FOREACH(flight, &flights->shared.list, link)
     {
-        if (is_named(flight, repo, etag) && arrival.bytes == 0)
-            arrival = arrival_of(flight);
+        if (is_named(flight, repo, etag) && course.arrival.bytes == 0)
+            course = course_of(flight);
     }
     unlock(flights);
-    return arrival;
+    return course;
 }
 
 unsigned hc_flights_count(struct hc_flights *flights)

@@ -63,7 +63,10 @@ enum { HC_FLIGHT_DONE = 0, HC_FLIGHT_LEAD = 1 };
 int hc_flight_wait(struct hc_flights *flights, struct hc_flight *flight,
                    const struct hc_caller *caller, struct hc_error *err);
 
-/* For the leader: what is on board, and putting it there. Given cargo is the flight's. */
+/*
+ * For the leader: what is on board, and putting it there. Given cargo is the flight's.
+ * An ingest that is restarted is loaded again: what it was given is lost.
+ */
 struct hc_cargo hc_flight_cargo(struct hc_flights *flights, struct hc_flight *flight);
 void hc_flight_load(struct hc_flights *flights, struct hc_flight *flight,
                     struct hc_cargo cargo);
@@ -84,9 +87,9 @@ void hc_flight_hand_over(struct hc_flights *flights, struct hc_flight *flight,
 void hc_flight_sight(struct hc_flights *flights, struct hc_flight *flight,
                      const struct hc_arrival *elsewhere);
 
-/* How far the flight is, forced or not, that brings this blob; zero without one. */
-struct hc_arrival hc_flights_look(struct hc_flights *flights, const struct hc_repo *repo,
-                                  const char *etag);
+/* How the flight goes, forced or not, that brings this blob; zero without one. */
+struct hc_course hc_flights_look(struct hc_flights *flights, const struct hc_repo *repo,
+                                 const char *etag);
 
 /* How many there are. */
 unsigned hc_flights_count(struct hc_flights *flights);

@@ -41,6 +41,20 @@ struct leg {
     uint64_t brought; /* of the blob, for the sake of this process */
 };
 
+static void load(const struct leg *leg)
+{
+    hc_flight_load(leg->transfers->flights, leg->flight, leg->cargo);
+}
+
+/* From byte 0, and nothing is given. */
+static int restart(const struct leg *leg, struct hc_error *err)
+{
+    int result = hc_ingest_restart(leg->cargo.ingest, err);
+
+    load(leg);
+    return result;
+}
+
 /* What the network was faster than; the caller may leave meanwhile. */
 static int hash_rest(struct leg *leg, struct hc_error *err)
 {
@@ -79,7 +93,7 @@ static int bring(struct leg *leg, struct hc_error *err)
         if (!is_wrong || --attempts == 0)
             return -1;
         (void)hc_origin_forget(&leg->origin, hc_origin_address(&leg->origin));
-        if (hc_ingest_restart(leg->cargo.ingest, err) < 0)
+        if (restart(leg, err) < 0)
             return -1;
     }
     return 0;
@@ -118,7 +132,7 @@ static int take_lock(struct leg *leg, struct hc_error *err)
     if (leg->cargo.lock)
         return 0;
     leg->cargo.lock = hc_turn_lock(&leg->turn, err);
-    hc_flight_load(leg->transfers->flights, leg->flight, leg->cargo);
+    load(leg);
     return leg->cargo.lock ? 0 : -1;
 }
 
@@ -139,9 +153,9 @@ static int begin_ingest(struct leg *leg, struct hc_error *err)
 
     if (!leg->cargo.ingest) {
         begun = hc_ingest_begin(leg->transfers->cache, &plan, &leg->cargo.ingest, err);
+        load(leg);
         leg->turn.stuck[0] = '\0'; /* it says nothing of the next one */
-        hc_flight_load(leg->transfers->flights, leg->flight, leg->cargo);
-        if (begun == 1 && wanted->force && hc_ingest_restart(leg->cargo.ingest, err) < 0)
+        if (begun == 1 && wanted->force && restart(leg, err) < 0)
             return -1;
     }
     return begun;
@@ -155,7 +169,7 @@ static bool is_robbed(struct leg *leg)
     if (!ingest || !hc_ingest_is_robbed(ingest))
         return false;
     leg->cargo.ingest = NULL;
-    hc_flight_load(leg->transfers->flights, leg->flight, leg->cargo);
+    load(leg);
     hc_ingest_drop(ingest);
     return true;
 }
@@ -328,8 +342,8 @@ void hc_transfers_count(struct hc_transfers *transfers, unsigned *count,
     *connections = hc_budget_used(transfers->budget);
 }
 
-struct hc_arrival hc_transfers_look(struct hc_transfers *transfers,
-                                    const struct hc_repo *repo, const char *etag)
+struct hc_course hc_transfers_look(struct hc_transfers *transfers,
+                                   const struct hc_repo *repo, const char *etag)
 {
     return hc_flights_look(transfers->flights, repo, etag);
 }

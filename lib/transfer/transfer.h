@@ -39,6 +39,12 @@ struct hc_arrival {
     bool is_elsewhere; /* another process fetches it */
 };
 
+/* How it comes. */
+struct hc_course {
+    struct hc_arrival arrival;
+    uint64_t given; /* of its bytes, those that had not to come any more */
+};
+
 /*
  * `cache` and `hub` are borrowed until close. Of `settings`, which are copied, it heeds
  * connections and download_memory, which all fetches together keep to, min_split_size
@@ -70,8 +76,8 @@ int hc_transfers_fetch(struct hc_transfers *transfers, const struct hc_wanted *w
                        struct hc_error *err);
 
 /* How far a blob is that this process fetches or waits for; zero when it does neither. */
-struct hc_arrival hc_transfers_look(struct hc_transfers *transfers,
-                                    const struct hc_repo *repo, const char *etag);
+struct hc_course hc_transfers_look(struct hc_transfers *transfers,
+                                   const struct hc_repo *repo, const char *etag);
 
 /* How many callers of this process are fetching or waiting for a blob right now. */
 unsigned hc_transfers_waiting(struct hc_transfers *transfers, const struct hc_repo *repo,

@@ -16,6 +16,8 @@
 static const char etag[] = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391";
 static const char content[] = "hello";
 
+enum { LARGE_SIZE = 4 * 1024 * 1024, LEFT_SIZE = 2 * 1024 * 1024 };
+
 struct fixture {
     char *dir;
     struct hc_cache *cache;
@@ -155,7 +157,7 @@ static void cargo_is_handed_over_with_the_lead(void **state)
 
     assert_int_equal(wait_as(f, leader, NULL), HC_FLIGHT_LEAD);
     load(f, leader);
-    assert_int_equal(hc_flights_look(f->flights, &f->repo, etag).bytes, 5);
+    assert_int_equal(hc_flights_look(f->flights, &f->repo, etag).arrival.bytes, 5);
     hc_flight_hand_over(f->flights, leader, NULL, NULL);
     hc_flight_leave(f->flights, leader);
 
@@ -166,8 +168,56 @@ static void cargo_is_handed_over_with_the_lead(void **state)
 
     hc_flight_leave(f->flights, waiter); /* the last one */
     expect_nothing_left(f);
-    assert_int_equal(hc_flights_look(f->flights, &f->repo, etag).bytes, 0);
+    assert_int_equal(hc_flights_look(f->flights, &f->repo, etag).arrival.bytes, 0);
     assert_int_equal(hc_flights_aboard(f->flights, &f->repo, etag), 0);
+}
+
+static struct hc_ingest *begin_large(struct fixture *f)
+{
+    struct hc_ingest *ingest =
+        begin_ingest(f->cache, &f->repo, etag, LARGE_SIZE, &f->err);
+
+    assert_non_null(ingest);
+    return ingest;
+}
+
+static void what_an_earlier_transfer_left_is_given(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_flight *flight = join(f, false);
+    struct hc_cargo cargo = {.ingest = begin_large(f)};
+    char *bytes = calloc(1, LEFT_SIZE);
+
+    assert_non_null(bytes);
+    assert_int_equal(hc_ingest_write(cargo.ingest, 0, bytes, LEFT_SIZE, &f->err), 0);
+    hc_ingest_drop(cargo.ingest);
+    cargo.ingest = begin_large(f);
+    hc_flight_load(f->flights, flight, cargo);
+    assert_int_equal(hc_ingest_write(cargo.ingest, LEFT_SIZE, bytes, 5, &f->err), 0);
+
+    assert_int_equal(hc_flights_look(f->flights, &f->repo, etag).arrival.bytes,
+                     LEFT_SIZE + 5);
+    assert_int_equal(hc_flights_look(f->flights, &f->repo, etag).given, LEFT_SIZE);
+    hc_flight_leave(f->flights, flight);
+    free(bytes);
+}
+
+static void what_another_process_had_at_first_sight_is_given(void **state)
+{
+    static const struct hc_arrival sights[] = {{70, true}, {90, true}, {0, false}};
+    struct fixture *f = *state;
+    struct hc_flight *flight = join(f, false);
+
+    assert_int_equal(wait_as(f, flight, NULL), HC_FLIGHT_LEAD);
+    hc_flight_sight(f->flights, flight, &sights[0]);
+    hc_flight_sight(f->flights, flight, &sights[1]);
+    assert_int_equal(hc_flights_look(f->flights, &f->repo, etag).arrival.bytes, 90);
+    assert_int_equal(hc_flights_look(f->flights, &f->repo, etag).given, 70);
+
+    hc_flight_sight(f->flights, flight, &sights[2]);
+    load(f, flight); /* an ingest that began with nothing */
+    assert_int_equal(hc_flights_look(f->flights, &f->repo, etag).given, 0);
+    hc_flight_leave(f->flights, flight);
 }
 
 static void a_refusal_is_for_those_with_the_same_token(void **state)
@@ -227,6 +277,8 @@ int main(void)
         TEST(a_landing_is_everybodys_answer_and_the_end_of_the_flight),
         TEST(a_failure_is_everybodys_too),
         TEST(cargo_is_handed_over_with_the_lead),
+        TEST(what_an_earlier_transfer_left_is_given),
+        TEST(what_another_process_had_at_first_sight_is_given),
         TEST(a_refusal_is_for_those_with_the_same_token),
         TEST(no_token_and_an_empty_one_are_the_same),
         TEST(a_forced_fetch_flies_alone),

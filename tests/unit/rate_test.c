@@ -40,12 +40,26 @@ static void what_was_long_ago_does_not_count(void **state)
     assert_int_equal(last, 0);
 }
 
+/* Ends of files are told at once, so they come between the ticks. */
+static void a_burst_of_samples_does_not_shorten_the_window(void **state)
+{
+    struct hc_rate rate = {0};
+
+    (void)state;
+    for (int i = 0; i <= 4; i++)
+        (void)hc_rate_add(&rate, (int64_t)i * 250, (uint64_t)i * 250);
+    for (int i = 1; i <= 2 * HC_RATE_SAMPLES; i++)
+        assert_int_equal(hc_rate_add(&rate, 1000 + i, 1000 + (uint64_t)i), 1000);
+    assert_int_equal(hc_rate_add(&rate, 1250, 1250), 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_samples_have_no_rate),
         cmocka_unit_test(a_steady_flow_has_its_rate),
         cmocka_unit_test(what_was_long_ago_does_not_count),
+        cmocka_unit_test(a_burst_of_samples_does_not_shorten_the_window),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

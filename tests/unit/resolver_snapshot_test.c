@@ -238,6 +238,7 @@ static void the_first_failure_stops_the_rest_and_what_arrived_stays(void **state
 
 struct seen {
     unsigned calls;
+    uint64_t best_rate;
     struct hc_progress last;
 };
 
@@ -247,6 +248,8 @@ static void see(void *ctx, const struct hc_progress *progress)
 
     seen->calls++;
     seen->last = *progress;
+    if (progress->bytes_per_second > seen->best_rate)
+        seen->best_rate = progress->bytes_per_second;
 }
 
 static void progress_ends_with_everything_done(void **state)
@@ -266,6 +269,35 @@ static void progress_ends_with_everything_done(void **state)
     assert_int_equal(seen.last.bytes_total, 38);
 }
 
+/* The one is in another repo, the other is long in coming. */
+static void commit_fork(struct fixture *f, const char *repo)
+{
+    test_hub_add_made_up(f->hub, "big.safetensors", 2 * 1024 * 1024, 1, true);
+    test_hub_add(f->hub, "late.txt", "late", 4, false);
+    test_hub_commit(f->hub, repo, "main", f->commit);
+}
+
+static void only_what_comes_over_the_network_has_a_rate(void **state)
+{
+    struct fixture *f = *state;
+    struct seen seen = {0};
+    struct hc_snapshot_request request = whole();
+
+    commit_fork(f, "models/org/model");
+    fetch(f, &request);
+    commit_fork(f, "models/org/fork");
+    test_hub_rule(f->hub, &(struct test_hub_rule){.contains = "late.txt",
+                                                  .fault = TEST_HUB_DELAY,
+                                                  .number = 1000});
+    request.repo.id = "org/fork";
+    request.progress = see;
+    request.progress_ctx = &seen;
+    fetch(f, &request);
+
+    assert_int_equal(seen.last.bytes_done, 2 * 1024 * 1024 + 4);
+    assert_in_range(seen.best_rate, 0, 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -280,6 +312,7 @@ int main(void)
         test(patterns_that_select_nothing_make_an_empty_snapshot),
         test(the_first_failure_stops_the_rest_and_what_arrived_stays),
         test(progress_ends_with_everything_done),
+        test(only_what_comes_over_the_network_has_a_rate),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -132,7 +132,8 @@ static void await_sight(struct replica *replica)
         assert_true(hc_monotonic_ms() < give_up);
         (void)nanosleep(&moment, NULL);
         arrival = hc_transfers_look(replica->transfers, &replica->f->repo,
-                                    replica->metadata.etag);
+                                    replica->metadata.etag)
+                      .arrival;
     }
 }
 

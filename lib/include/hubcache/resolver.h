@@ -94,7 +94,7 @@ struct hc_progress {
     unsigned files_done;
     uint64_t bytes_total;
     uint64_t bytes_done;       /* those on the volume, arrived or found there */
-    uint64_t bytes_per_second; /* over the last few seconds */
+    uint64_t bytes_per_second; /* that came over the network, in the last few seconds */
     const char *const *active_files;
     size_t active_count;
     unsigned waiting_count; /* active files that another process is fetching */
