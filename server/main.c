@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * hubcached: options, a resolver, the services over it, and the edge. The main thread
- * does nothing but wait for signals, through a descriptor, so that there are no handlers,
- * and sweep the cache now and then. The first SIGTERM or SIGINT lets running calls finish
- * within the grace period; a second one ends them at once.
+ * does nothing but wait for signals, through a descriptor, so that there are no handlers.
+ * The first SIGTERM or SIGINT lets running calls finish within the grace period; a second
+ * one ends them at once.
  */
 #include "errand.h"
 #include "http.h"
@@ -14,6 +14,7 @@
 #include "rpc.h"
 #include "service_health.h"
 #include "service_resolver.h"
+#include "sweeper.h"
 #include "transfer_journal.h"
 #include "workers.h"
 
@@ -68,11 +69,10 @@ static int await_signal(int signals, int other, int64_t timeout_ms)
     return (int)info.ssi_signo;
 }
 
-/* Until a signal comes. What is left behind expires also while nobody starts anew. */
-static void serve(int signals, struct hc_resolver *resolver)
+static void serve(int signals)
 {
-    while (await_signal(signals, -1, SWEEP_EVERY_MS) == 0)
-        hc_resolver_sweep(resolver);
+    while (await_signal(signals, -1, INT64_MAX) == 0)
+        continue;
 }
 
 static void stop(const struct parts *parts, int64_t grace_ms)
@@ -130,6 +130,7 @@ static int run(const struct hc_options *options, int signals, struct hc_error *e
     HC_AUTO_VALUE(hc_strings) bound = {0};
     HC_AUTO(hc_metrics) *metrics = hc_metrics_new(err);
     HC_AUTO(hc_resolver) *resolver = hc_resolver_open(&options->settings, err);
+    HC_AUTO(hc_sweeper) *sweeper = NULL;
     HC_AUTO(hc_workers) *workers = hc_workers_open(options->workers, options->queue, err);
     HC_AUTO(hc_errands) *errands = hc_errands_open(workers, err);
     HC_AUTO(hc_resolver_service) *service =
@@ -153,10 +154,11 @@ static int run(const struct hc_options *options, int signals, struct hc_error *e
         if (!http)
             return -1;
     }
-    if (hc_rpc_start(rpc, err) < 0)
+    sweeper = hc_sweeper_open(resolver, SWEEP_EVERY_MS, err);
+    if (!sweeper || hc_rpc_start(rpc, err) < 0)
         return -1;
     announce(&bound);
-    serve(signals, resolver);
+    serve(signals);
     stop(&(struct parts){errands, health, http, rpc, signals}, options->grace_period_ms);
     return 0;
 }

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One thread, one sweep after the other.
+ */
+#include "sweeper.h"
+
+#include <base/call.h>
+#include <base/condition.h>
+#include <base/error.h>
+
+#include <stdbool.h>
+
+struct hc_sweeper {
+    struct hc_resolver *resolver;
+    int64_t every_ms;
+    pthread_t thread;
+    struct {
+        pthread_mutex_t lock;
+        pthread_cond_t news;
+        bool is_closing;
+    } shared;
+};
+
+/* False: there is none any more. */
+static bool await_next(struct hc_sweeper *sweeper)
+{
+    int64_t due_ms = hc_monotonic_ms() + sweeper->every_ms;
+    bool is_closing;
+
+    (void)pthread_mutex_lock(&sweeper->shared.lock);
+    while (!sweeper->shared.is_closing && hc_monotonic_ms() < due_ms)
+        hc_condition_wait(&sweeper->shared.news, &sweeper->shared.lock,
+                          due_ms - hc_monotonic_ms());
+    is_closing = sweeper->shared.is_closing;
+    (void)pthread_mutex_unlock(&sweeper->shared.lock);
+    return !is_closing;
+}
+
+static void *work(void *ctx)
+{
+    struct hc_sweeper *sweeper = ctx;
+
+    while (await_next(sweeper))
+        hc_resolver_sweep(sweeper->resolver);
+    return NULL;
+}
+
+static void release(struct hc_sweeper *sweeper)
+{
+    (void)pthread_cond_destroy(&sweeper->shared.news);
+    (void)pthread_mutex_destroy(&sweeper->shared.lock);
+    free(sweeper);
+}
+
+struct hc_sweeper *hc_sweeper_open(struct hc_resolver *resolver, int64_t every_ms,
+                                   struct hc_error *err)
+{
+    struct hc_sweeper *sweeper = calloc(1, sizeof *sweeper);
+
+    if (!sweeper) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    sweeper->resolver = resolver;
+    sweeper->every_ms = every_ms;
+    (void)pthread_mutex_init(&sweeper->shared.lock, NULL);
+    hc_condition_init(&sweeper->shared.news);
+    if (pthread_create(&sweeper->thread, NULL, work, sweeper) == 0)
+        return sweeper;
+    (void)hc_fail(err, HC_INTERNAL, "the system gives no thread to sweep the cache");
+    release(sweeper);
+    return NULL;
+}
+
+void hc_sweeper_close(struct hc_sweeper *sweeper)
+{
+    if (!sweeper)
+        return;
+    (void)pthread_mutex_lock(&sweeper->shared.lock);
+    sweeper->shared.is_closing = true;
+    (void)pthread_cond_signal(&sweeper->shared.news);
+    (void)pthread_mutex_unlock(&sweeper->shared.lock);
+    (void)pthread_join(sweeper->thread, NULL);
+    release(sweeper);
+}
