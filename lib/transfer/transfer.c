@@ -38,6 +38,7 @@ struct leg {
     struct hc_turn turn;
     struct hc_origin origin;
     struct hc_transfer report;
+    bool has_begun;   /* to bring it */
     uint64_t brought; /* of the blob, for the sake of this process */
 };
 
@@ -187,6 +188,7 @@ static int attempt(struct leg *leg, struct hc_error *err)
     begun = begin_ingest(leg, err);
     if (begun == 0)
         return hc_turn_await(&leg->turn, err) < 0 ? -1 : 1;
+    leg->has_begun = true;
     if (begun < 0 || bring_from_origin(leg, err) < 0)
         return is_robbed(leg) ? 1 : -1;
     leg->brought =
@@ -224,13 +226,19 @@ static bool is_refused(const struct hc_error *err)
            err->reason == HC_REPO_NOT_FOUND;
 }
 
+/* Most blobs of a new commit are those of the one before. */
+static bool was_there(const struct leg *leg, enum hc_reason reason)
+{
+    return reason == HC_OK && !leg->has_begun && leg->turn.waited_ms == 0;
+}
+
 /* Tells whoever watches, and nobody when nothing was done. */
 static void tell(const struct leg *leg, int64_t began_ms, enum hc_reason reason)
 {
     const struct hc_wanted *wanted = leg->wanted;
     struct hc_transfer report = leg->report;
 
-    if (!leg->transfers->watcher)
+    if (!leg->transfers->watcher || was_there(leg, reason))
         return;
     report.repo_id = wanted->repo->id;
     report.repo_type = wanted->repo->type;

@@ -29,6 +29,24 @@ static void a_blob_is_fetched_once(void **state)
     expect_only_blob(f, "small.bin");
 }
 
+static void note_report(void *ctx, const struct hc_transfer *report)
+{
+    (void)report;
+    ++*(unsigned *)ctx;
+}
+
+static void what_is_there_is_no_transfer(void **state)
+{
+    struct fixture *f = *state;
+    unsigned reports = 0;
+    uint64_t fetched;
+
+    hc_transfers_watch(f->transfers, note_report, &reports);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(fetch(f, "small.bin", NULL, &fetched), 0);
+    assert_int_equal(reports, 1);
+}
+
 static void a_git_file_is_fetched_from_the_hub(void **state)
 {
     struct fixture *f = *state;
@@ -318,6 +336,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_blob_is_fetched_once),
+        TEST(what_is_there_is_no_transfer),
         TEST(a_git_file_is_fetched_from_the_hub),
         TEST(an_empty_file_needs_no_request),
         TEST(a_large_file_arrives_whole),
