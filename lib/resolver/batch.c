@@ -22,6 +22,7 @@ struct worker {
     pthread_t thread;
     const struct hc_job *job; /* under the crew's lock; NULL when between jobs */
     uint64_t seen;            /* that too: bytes of it that had flowed at the last look */
+    unsigned retries;         /* and what had been repeated for it */
 };
 
 struct crew {
@@ -39,7 +40,7 @@ struct crew {
         uint64_t done_bytes;
         uint64_t fetched_bytes;
         uint64_t flowed; /* bytes that came over the network, for us or another process */
-        atomic_uint retries;
+        unsigned retries; /* of jobs that are over */
         bool failed;
         struct hc_error error; /* of the first failure */
     } shared;
@@ -91,7 +92,13 @@ static void begin_job(struct worker *worker, const struct hc_job *job)
     hc_reserve_use(crew->reserve, job->size);
 }
 
-static int bring(struct crew *crew, const struct hc_job *job, uint64_t *fetched,
+/* What a job has brought, and cost. */
+struct yield {
+    uint64_t fetched;
+    atomic_uint retries;
+};
+
+static int bring(struct crew *crew, const struct hc_job *job, struct yield *yield,
                  struct hc_error *err)
 {
     const struct hc_batch *batch = crew->batch;
@@ -103,26 +110,35 @@ static int bring(struct crew *crew, const struct hc_job *job, uint64_t *fetched,
         .etag = job->etag,
         .size = job->size,
         .force = batch->subject->options->force_download,
-        .retries = &crew->shared.retries,
+        .retries = &yield->retries,
     };
 
-    return hc_subject_bring(batch->subject, &wanted, &caller, fetched, err);
+    return hc_subject_bring(batch->subject, &wanted, &caller, &yield->fetched, err);
 }
 
-static void note_done(struct worker *worker, uint64_t fetched)
+/* Under the lock. */
+static void end_job(struct worker *worker, const struct yield *yield)
+{
+    worker->crew->shared.retries += atomic_load(&yield->retries);
+    worker->retries = 0;
+    worker->job = NULL;
+}
+
+static void note_done(struct worker *worker, const struct yield *yield)
 {
     struct crew *crew = worker->crew;
 
     (void)pthread_mutex_lock(&crew->lock);
     crew->shared.done++;
     crew->shared.done_bytes += worker->job->size;
-    crew->shared.fetched_bytes += fetched;
-    note_flow(worker, fetched);
-    worker->job = NULL;
+    crew->shared.fetched_bytes += yield->fetched;
+    note_flow(worker, yield->fetched);
+    end_job(worker, yield);
     (void)pthread_mutex_unlock(&crew->lock);
 }
 
-static void note_failure(struct worker *worker, const struct hc_error *error)
+static void note_failure(struct worker *worker, const struct yield *yield,
+                         const struct hc_error *error)
 {
     struct crew *crew = worker->crew;
 
@@ -130,7 +146,7 @@ static void note_failure(struct worker *worker, const struct hc_error *error)
     if (!crew->shared.failed)
         crew->shared.error = *error;
     crew->shared.failed = true;
-    worker->job = NULL;
+    end_job(worker, yield);
     (void)pthread_mutex_unlock(&crew->lock);
     hc_call_cancel(crew->call);
 }
@@ -143,13 +159,13 @@ static void *work(void *ctx)
     struct hc_error err;
 
     while ((job = take_job(crew))) {
-        uint64_t fetched = 0;
+        struct yield yield = {0};
 
         begin_job(worker, job);
-        if (bring(crew, job, &fetched, &err) < 0)
-            note_failure(worker, &err);
+        if (bring(crew, job, &yield, &err) < 0)
+            note_failure(worker, &yield, &err);
         else
-            note_done(worker, fetched);
+            note_done(worker, &yield);
     }
     (void)pthread_mutex_lock(&crew->lock);
     crew->shared.working--;
@@ -167,8 +183,11 @@ static void measure_job(struct worker *worker, const struct hc_job *job,
     progress->bytes_done += course.arrival.bytes;
     progress->waiting_count += course.arrival.is_elsewhere;
     (void)pthread_mutex_lock(&crew->lock);
-    if (worker->job == job)
+    if (worker->job == job) {
         note_flow(worker, flow_of(&course));
+        if (worker->retries < course.retries)
+            worker->retries = course.retries;
+    }
     (void)pthread_mutex_unlock(&crew->lock);
 }
 
@@ -192,30 +211,35 @@ static void measure(struct crew *crew, struct hc_progress *progress, const char 
         active[progress->active_count++] = jobs[i]->path;
         measure_job(&crew->workers[i], jobs[i], progress);
     }
-    progress->retries = atomic_load(&crew->shared.retries);
     if (progress->bytes_done > progress->bytes_total)
         progress->bytes_done = progress->bytes_total; /* a job counted twice at its end */
 }
 
-static uint64_t flowed(struct crew *crew)
+/* What only grows, once all jobs were looked at. */
+static uint64_t count_up(struct crew *crew, struct hc_progress *progress)
 {
-    uint64_t bytes;
+    uint64_t flowed;
 
     (void)pthread_mutex_lock(&crew->lock);
-    bytes = crew->shared.flowed;
+    flowed = crew->shared.flowed;
+    progress->retries = crew->shared.retries;
+    for (size_t i = 0; i < crew->worker_count; i++)
+        progress->retries += crew->workers[i].retries;
     (void)pthread_mutex_unlock(&crew->lock);
-    return bytes;
+    return flowed;
 }
 
 static void tell(struct crew *crew, struct hc_rate *rate)
 {
     const char *active[WORKERS_MAX];
     struct hc_progress progress;
+    uint64_t flowed;
 
     if (!crew->batch->progress)
         return;
     measure(crew, &progress, active);
-    progress.bytes_per_second = hc_rate_add(rate, hc_monotonic_ms(), flowed(crew));
+    flowed = count_up(crew, &progress);
+    progress.bytes_per_second = hc_rate_add(rate, hc_monotonic_ms(), flowed);
     crew->batch->progress(crew->batch->progress_ctx, &progress);
 }
 

@@ -35,6 +35,7 @@ struct hc_flight {
     struct hc_error refusal;
     struct hc_cargo cargo;
     struct hc_arrival elsewhere;
+    atomic_uint retries;
     uint64_t given; /* what was there when we loaded the ingest, or sighted who has it */
     pthread_cond_t news;
 };
@@ -242,6 +243,11 @@ void hc_flight_load(struct hc_flights *flights, struct hc_flight *flight,
     unlock(flights);
 }
 
+atomic_uint *hc_flight_retries(struct hc_flight *flight)
+{
+    return &flight->retries;
+}
+
 void hc_flight_land(struct hc_flights *flights, struct hc_flight *flight,
                     const struct hc_error *failure)
 {
@@ -285,7 +291,9 @@ void hc_flight_sight(struct hc_flights *flights, struct hc_flight *flight,
 static struct hc_course course_of(const struct hc_flight *flight)
 {
     struct hc_ingest *ingest = flight->cargo.ingest;
-    struct hc_course course = {.arrival = flight->elsewhere, .given = flight->given};
+    struct hc_course course = {.arrival = flight->elsewhere,
+                               .given = flight->given,
+                               .retries = atomic_load(&flight->retries)};
 
     if (ingest)
         course.arrival =

@@ -71,6 +71,9 @@ struct hc_cargo hc_flight_cargo(struct hc_flights *flights, struct hc_flight *fl
 void hc_flight_load(struct hc_flights *flights, struct hc_flight *flight,
                     struct hc_cargo cargo);
 
+/* Requests that had to be repeated, for the leader to count. */
+atomic_uint *hc_flight_retries(struct hc_flight *flight);
+
 /* For the leader: it is over for all aboard, well (`failure` NULL) or not. Drops the
  * cargo. */
 void hc_flight_land(struct hc_flights *flights, struct hc_flight *flight,

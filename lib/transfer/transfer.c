@@ -322,17 +322,21 @@ int hc_transfers_fetch(struct hc_transfers *transfers, const struct hc_wanted *w
     const struct hc_flight_name name = {.repo = wanted->repo,
                                         .etag = wanted->etag,
                                         .is_forced = wanted->force};
-    struct leg leg = {.transfers = transfers, .wanted = wanted, .caller = caller};
+    struct hc_wanted aboard = *wanted;
+    struct leg leg = {.transfers = transfers, .wanted = &aboard, .caller = caller};
     int result;
 
     *fetched_bytes = 0;
     leg.flight = hc_flight_join(transfers->flights, &name, err);
     if (!leg.flight)
         return -1;
+    aboard.retries = hc_flight_retries(leg.flight);
     result = hc_flight_wait(transfers->flights, leg.flight, caller, err);
     if (result == HC_FLIGHT_LEAD)
         result = lead(transfers, &leg, err);
     *fetched_bytes = leg.brought;
+    if (wanted->retries)
+        (void)atomic_fetch_add(wanted->retries, atomic_load(aboard.retries));
     hc_flight_leave(transfers->flights, leg.flight);
     return result;
 }

@@ -30,7 +30,7 @@ struct hc_wanted {
     uint64_t size;
     const char *location; /* Optional: see struct hc_download */
     bool force;           /* fetch it although it is there */
-    atomic_uint *retries; /* Optional: counts the requests that are repeated */
+    atomic_uint *retries; /* Optional: grows by the requests that had to be repeated */
 };
 
 /* How far a blob is that somebody fetches. */
@@ -42,7 +42,8 @@ struct hc_arrival {
 /* How it comes. */
 struct hc_course {
     struct hc_arrival arrival;
-    uint64_t given; /* of its bytes, those that had not to come any more */
+    uint64_t given;   /* of its bytes, those that had not to come any more */
+    unsigned retries; /* requests that had to be repeated so far */
 };
 
 /*

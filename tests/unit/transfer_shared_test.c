@@ -23,14 +23,16 @@ struct fetcher {
     pthread_t thread;
     int result;
     uint64_t fetched;
+    atomic_uint retries;
     struct hc_error err;
 };
 
 static void *run(void *ctx)
 {
     struct fetcher *fetcher = ctx;
-    const struct hc_wanted wanted = wish(fetcher->f, "small.bin", fetcher->metadata);
+    struct hc_wanted wanted = wish(fetcher->f, "small.bin", fetcher->metadata);
 
+    wanted.retries = &fetcher->retries;
     fetcher->result = hc_transfers_fetch(fetcher->f->transfers, &wanted, &fetcher->caller,
                                          &fetcher->fetched, &fetcher->err);
     return NULL;
@@ -93,6 +95,26 @@ static void many_callers_cost_one_transfer(void **state)
     assert_int_equal(fetched, SMALL_SIZE); /* one of them brought it */
     assert_int_equal(hc_transfers_waiting(f->transfers, &f->repo, metadata.etag), 0);
     expect_only_blob(f, "small.bin");
+}
+
+static void all_who_share_it_see_what_had_to_be_repeated(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    struct hc_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
+    struct fetcher fetchers[THREADS] = {0};
+
+    inject(f, (struct test_hub_rule){
+                  .on_cdn = true, .times = 1, .fault = TEST_HUB_CUT, .number = STALL_AT});
+    for (size_t i = 0; i < THREADS; i++)
+        start(&fetchers[i], f, &metadata);
+    await_waiting(f, metadata.etag, THREADS);
+    hc_lock_release(lock);
+
+    for (size_t i = 0; i < THREADS; i++) {
+        assert_int_equal(finish(&fetchers[i]), 0);
+        assert_int_equal(atomic_load(&fetchers[i].retries), 1);
+    }
 }
 
 static void what_another_process_brought_is_not_fetched(void **state)
@@ -168,7 +190,8 @@ static void when_nobody_waits_any_more_nothing_is_left(void **state)
 
     expect_no_blob(f);
     assert_false(hc_lock_is_held(f->cache, f->repo.folder, metadata.etag));
-    assert_int_equal(hc_transfers_look(f->transfers, &f->repo, metadata.etag).arrival.bytes, 0);
+    assert_int_equal(
+        hc_transfers_look(f->transfers, &f->repo, metadata.etag).arrival.bytes, 0);
 }
 
 static void a_failure_reaches_all_who_wait(void **state)
@@ -226,6 +249,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(many_callers_cost_one_transfer),
+        TEST(all_who_share_it_see_what_had_to_be_repeated),
         TEST(what_another_process_brought_is_not_fetched),
         TEST(a_transfer_outlives_the_caller_who_began_it),
         TEST(a_caller_who_only_waits_may_go),
