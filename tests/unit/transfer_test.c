@@ -238,15 +238,23 @@ static void a_storage_that_asks_for_a_pause_gets_it(void **state)
 /* --- bytes that are wrong ------------------------------------------------------------
  */
 
+static void note_retries(void *ctx, const struct hc_transfer *report)
+{
+    *(unsigned *)ctx = report->retries;
+}
+
 static void wrong_bytes_are_fetched_again_once(void **state)
 {
     struct fixture *f = *state;
+    unsigned retries = 0;
     uint64_t fetched;
 
+    hc_transfers_watch(f->transfers, note_retries, &retries);
     inject(f, (struct test_hub_rule){
                   .on_cdn = true, .times = 1, .fault = TEST_HUB_CORRUPT, .number = 9});
     assert_int_equal(fetch(f, "small.bin", NULL, &fetched), 0);
     assert_int_equal(test_hub_count_cdn(f->server, "GET"), 2);
+    assert_int_equal(retries, 1);
     expect_log(f, "range=bytes", false); /* from the beginning */
     expect_only_blob(f, "small.bin");
 }
