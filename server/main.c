@@ -197,7 +197,8 @@ int main(int argc, char **argv)
     (void)setenv("GRPC_VERBOSITY", "NONE", 0); /* NOLINT(concurrency-mt-unsafe) */
     signals = signals_open(&err);
     if (signals < 0 || run(&options, signals, &err) < 0)
-        return fail(&err, EXIT_FAILURE);
+        return fail(&err,
+                    err.reason == HC_INVALID_OPTIONS ? EXIT_BAD_OPTIONS : EXIT_FAILURE);
     HC_LOG(HC_LOG_INFO, "stopped", HC_TEXT("version", hc_version()));
     return EXIT_SUCCESS;
 }

@@ -110,19 +110,30 @@ static int set_given(struct hc_options *options, const struct given *given,
     return 0;
 }
 
-static int check_endpoint(char *endpoint, struct hc_error *err)
+/* Of the endpoint or a mirror. What is printed later has no credentials in it. */
+static int check_url(const char *name, char *url, struct hc_error *err)
 {
-    size_t length = strlen(endpoint);
+    size_t length = strlen(url);
 
-    while (length > 0 && endpoint[length - 1] == '/')
-        endpoint[--length] = '\0';
-    if (!hc_text_starts(endpoint, "http://") && !hc_text_starts(endpoint, "https://"))
-        return hc_fail_field(err, HC_INVALID_OPTIONS, "endpoint",
-                             "endpoint: '%s' is no http or https URL", endpoint);
-    if (strchr(endpoint, '@'))
-        return hc_fail_field(err, HC_INVALID_OPTIONS, "endpoint",
-                             "endpoint: no credentials in the URL, use a token file");
+    while (length > 0 && url[length - 1] == '/')
+        url[--length] = '\0';
+    if (strchr(url, '@'))
+        return hc_fail_field(err, HC_INVALID_OPTIONS, name,
+                             "%s: no credentials in the URL, use a token file", name);
+    if (strpbrk(url, "?# ") ||
+        (!hc_text_starts(url, "http://") && !hc_text_starts(url, "https://")))
+        return hc_fail_field(err, HC_INVALID_OPTIONS, name,
+                             "%s: '%s' is no http or https URL without query", name, url);
     return 0;
+}
+
+/* The one that was asked for, or that a variable names. */
+static int check_ca_file(const char *path, struct hc_error *err)
+{
+    if (!path || access(path, R_OK) == 0)
+        return 0;
+    return hc_fail_field(err, HC_INVALID_OPTIONS, "ca-file",
+                         "ca-file: cannot read '%s': %s", path, strerrordesc_np(errno));
 }
 
 /* A file that was asked for wins over HF_TOKEN, and has to be there. */
@@ -139,6 +150,18 @@ static int use_token_file(struct hc_settings *settings, struct hc_error *err)
     return 0;
 }
 
+static int add_mirrors(struct hc_options *options, struct hc_error *err)
+{
+    for (size_t i = 0; i < options->mirrors.count; i++) {
+        char *url = options->mirrors.items[i];
+
+        if (check_url("mirror", url, err) < 0 ||
+            hc_settings_add_mirror(&options->settings, url, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* Options that more than one layer or field has a say in. */
 static int settle(struct hc_options *options, const char *implicit_token_file,
                   struct hc_error *err)
@@ -150,11 +173,9 @@ static int settle(struct hc_options *options, const char *implicit_token_file,
         if (hc_settings_add_local_root(settings, options->local_roots.items[i], err) < 0)
             return -1;
     }
-    for (size_t i = 0; i < options->mirrors.count; i++) {
-        if (hc_settings_add_mirror(settings, options->mirrors.items[i], err) < 0)
-            return -1;
-    }
-    if (check_endpoint(settings->endpoint, err) < 0)
+    if (add_mirrors(options, err) < 0 ||
+        check_url("endpoint", settings->endpoint, err) < 0 ||
+        check_ca_file(settings->ca_file, err) < 0)
         return -1;
     if (!options->log_format) {
         const char *format = isatty(STDERR_FILENO) ? "text" : "json";

@@ -201,13 +201,12 @@ static void an_unknown_key_is_an_error_with_its_line(void **state)
 
 static void bad_usage_exits_with_2(void **state)
 {
-    static const char *const bad[][3] = {{"--no-such-flag", NULL, NULL},
-                                         {"--workers", "none", NULL},
-                                         {"--grace-period", "5 minutes", NULL},
-                                         {"--log-level", "loud", NULL},
-                                         {"--endpoint", "ftp://hub", NULL},
-                                         {"--token-file", "/no/such/file", NULL},
-                                         {"argument", NULL, NULL}};
+    static const char *const bad[][3] = {
+        {"--no-such-flag", NULL, NULL},        {"--workers", "none", NULL},
+        {"--grace-period", "5 minutes", NULL}, {"--log-level", "loud", NULL},
+        {"--endpoint", "ftp://hub", NULL},     {"--token-file", "/no/such/file", NULL},
+        {"--ca-file", "/no/such/file", NULL},  {"--mirror", "foo", NULL},
+        {"--listen", "nowhere", NULL},         {"argument", NULL, NULL}};
     struct world *world = *state;
 
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

@@ -156,6 +156,35 @@ static void mirrors_are_kept_in_their_order(void **state)
     hc_options_clear(&options);
 }
 
+static void what_would_fail_at_the_start_is_refused_before(void **state)
+{
+    static const struct {
+        const char *flag, *value, *told;
+    } bad[] = {{"--mirror", "foo", "mirror: 'foo' is no http"},
+               {"--mirror", "https://h/?a", "mirror: 'https://h/?a' is no http"},
+               {"--mirror", "https://user:secret@host", "mirror: no credentials"},
+               {"--mirror", "ftp://user:secret@host", "mirror: no credentials"},
+               {"--endpoint", "https://user:secret@host", "endpoint: no credentials"},
+               {"--ca-file", "/no/such/file",
+                "ca-file: cannot read '/no/such/file': No"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct hc_options options;
+        struct hc_error err;
+
+        assert_int_equal(load(&options,
+                              (const char *const[]){bad[i].flag, bad[i].value, NULL},
+                              &err),
+                         -1);
+        assert_int_equal(err.reason, HC_INVALID_OPTIONS);
+        assert_string_equal(err.field, bad[i].flag + 2);
+        assert_non_null(strstr(err.message, bad[i].told));
+        assert_null(strstr(err.message, "secret"));
+        hc_options_clear(&options);
+    }
+}
+
 static void what_is_no_value_is_refused_by_the_options_name(void **state)
 {
     static const char *const bad[][2] = {{"grace-period", "-1s"},
@@ -254,6 +283,7 @@ int main(void)
         cmocka_unit_test(sizes_are_read_in_powers_of_a_thousand),
         cmocka_unit_test(what_downloads_may_take_comes_from_the_file_and_from_flags),
         cmocka_unit_test(mirrors_are_kept_in_their_order),
+        cmocka_unit_test(what_would_fail_at_the_start_is_refused_before),
         cmocka_unit_test(what_is_no_value_is_refused_by_the_options_name),
         cmocka_unit_test(files_that_are_wrong_are_told_with_their_line),
         cmocka_unit_test(a_token_file_that_was_asked_for_wins_over_the_environment),
