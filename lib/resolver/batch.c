@@ -89,7 +89,7 @@ static void begin_job(struct worker *worker, const struct hc_job *job)
     worker->job = job;
     worker->seen = flow_of(&course);
     (void)pthread_mutex_unlock(&crew->lock);
-    hc_reserve_use(crew->reserve, job->size);
+    hc_reserve_use(crew->reserve, job->need);
 }
 
 /* What a job has brought, and cost. */

@@ -13,13 +13,14 @@ struct hc_job {
     const char *path;
     const char *etag;
     uint64_t size;
+    uint64_t need; /* room for what of it has to come, once that is reserved */
 };
 
 struct hc_batch {
     const struct hc_subject *subject;
     const char *commit;
     const struct hc_caller *caller;
-    const struct hc_job *jobs;
+    struct hc_job *jobs;
     size_t count;
 
     /* Optional: progress, on top of what was there before. */

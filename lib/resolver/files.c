@@ -210,8 +210,9 @@ static int plan(struct wishes *wishes, const char *commit, const struct hc_tree 
         if (found < 0)
             return -1;
         if (found == 0)
-            jobs[(*count)++] =
-                (struct hc_job){path, hc_entry_etag(entry), hc_entry_size(entry)};
+            jobs[(*count)++] = (struct hc_job){.path = path,
+                                               .etag = hc_entry_etag(entry),
+                                               .size = hc_entry_size(entry)};
     }
     return 0;
 }

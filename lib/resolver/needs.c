@@ -22,8 +22,12 @@ static uint64_t weigh(const struct hc_batch *batch)
 {
     uint64_t bytes = 0;
 
-    for (size_t i = 0; i < batch->count; i++)
-        bytes += batch->jobs[i].size;
+    for (size_t i = 0; i < batch->count; i++) {
+        struct hc_job *job = &batch->jobs[i];
+
+        job->need = job->size;
+        bytes += job->need;
+    }
     return bytes;
 }
 
@@ -46,7 +50,7 @@ static uint64_t need_of(const struct hc_batch *batch, const struct hc_job *job)
 }
 
 /* `order` is room for as many jobs as there are. */
-static uint64_t weigh_closely(const struct hc_batch *batch, const struct hc_job **order)
+static uint64_t weigh_closely(const struct hc_batch *batch, struct hc_job **order)
 {
     uint64_t bytes = 0;
 
@@ -54,8 +58,10 @@ static uint64_t weigh_closely(const struct hc_batch *batch, const struct hc_job 
         order[i] = &batch->jobs[i];
     qsort(order, batch->count, sizeof *order, compare);
     for (size_t i = 0; i < batch->count; i++) {
-        if (i == 0 || strcmp(order[i]->etag, order[i - 1]->etag) != 0)
-            bytes += need_of(batch, order[i]);
+        bool is_same = i > 0 && strcmp(order[i]->etag, order[i - 1]->etag) == 0;
+
+        order[i]->need = is_same ? 0 : need_of(batch, order[i]);
+        bytes += order[i]->need;
     }
     return bytes;
 }
@@ -65,7 +71,7 @@ int hc_needs_reserve(const struct hc_batch *batch, struct hc_reserve **reserve,
 {
     const struct hc_cache *cache = batch->subject->resolver->cache;
     const struct hc_repo *repo = &batch->subject->repo;
-    HC_AUTO_FREE const struct hc_job **order = NULL;
+    HC_AUTO_FREE struct hc_job **order = NULL;
 
     if (hc_reserve_make(cache, repo, weigh(batch), reserve, err) == 0)
         return 0;

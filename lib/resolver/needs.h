@@ -9,7 +9,8 @@
 
 #include <cache/reserve.h>
 
-/* NO_SPACE when the volume has too little; else `*reserve` for as long as it runs. */
+/* NO_SPACE when the volume has too little; else `*reserve` for as long as it runs, and what
+ * of it each job needs. */
 int hc_needs_reserve(const struct hc_batch *batch, struct hc_reserve **reserve,
                      struct hc_error *err);
 

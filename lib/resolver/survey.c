@@ -63,8 +63,9 @@ static int survey_entry(const struct hc_want *want, const char *commit,
         return -1;
     if (here)
         return 0;
-    survey->jobs[survey->count++] =
-        (struct hc_job){entry->path, hc_entry_etag(entry), hc_entry_size(entry)};
+    survey->jobs[survey->count++] = (struct hc_job){.path = entry->path,
+                                                    .etag = hc_entry_etag(entry),
+                                                    .size = hc_entry_size(entry)};
     survey->missing_bytes += hc_entry_size(entry);
     if (survey->missing.count == HC_MISSING_MAX)
         return 0;

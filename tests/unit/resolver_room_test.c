@@ -5,6 +5,9 @@
  */
 #include "resolver_fixture.h"
 
+#include <cache/reserve.h>
+
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
@@ -30,6 +33,17 @@ int __wrap_fstatvfs(int fd, struct statvfs *volume)
     return result;
 }
 
+static atomic_uint_least64_t used_bytes; /* of what was reserved */
+
+void __real_hc_reserve_use(struct hc_reserve *reserve, uint64_t bytes);
+void __wrap_hc_reserve_use(struct hc_reserve *reserve, uint64_t bytes);
+
+void __wrap_hc_reserve_use(struct hc_reserve *reserve, uint64_t bytes)
+{
+    (void)atomic_fetch_add(&used_bytes, bytes);
+    __real_hc_reserve_use(reserve, bytes);
+}
+
 /* Two files that are the same, and a third. */
 static void commit_big(struct fixture *f, const char *repo)
 {
@@ -46,6 +60,7 @@ static int resolve_repo(struct fixture *f, const char *id, uint64_t room)
     int result;
 
     free_bytes = room;
+    atomic_store(&used_bytes, 0);
     result = hc_resolve_snapshot(f->resolver, &request, NULL, &snapshot, &f->err);
     free_bytes = 0;
     if (result == 0)
@@ -74,6 +89,7 @@ static void the_same_blob_twice_needs_room_once(void **state)
 
     commit_big(f, "models/org/big");
     assert_int_equal(resolve_repo(f, "org/big", 2 * BIG), 0);
+    assert_int_equal(atomic_load(&used_bytes), 2 * BIG);
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
 }
 
@@ -85,6 +101,7 @@ static void what_another_repo_has_needs_no_room(void **state)
     commit_big(f, "models/org/fork");
     assert_int_equal(resolve_repo(f, "org/big", 0), 0);
     assert_int_equal(resolve_repo(f, "org/fork", 1), 0);
+    assert_int_equal(atomic_load(&used_bytes), 0);
     assert_int_equal(test_hub_count_cdn(f->hub, "GET"), 2);
 }
 
