@@ -13,9 +13,10 @@
 #include <argp.h>
 #include <errno.h>
 #include <hubcache/resolver.h>
+#include <inttypes.h>
 #include <string.h>
 
-enum { FIRST_KEY = 0x100, GIVEN_MAX = 256, EXIT_BAD_USAGE = 2 };
+enum { FIRST_KEY = 0x100, GIVEN_MAX = 256, EXIT_BAD_USAGE = 2, TAKEOVER_MIN_MS = 2000 };
 
 /* The flags, in the order in which they were given; texts are argv's. */
 struct given {
@@ -136,6 +137,15 @@ static int check_ca_file(const char *path, struct hc_error *err)
                          "ca-file: cannot read '%s': %s", path, strerrordesc_np(errno));
 }
 
+/* A hubcached beats once a second: who loses its turn sooner is alive, and only slow. */
+static int check_takeover(int64_t takeover_ms, struct hc_error *err)
+{
+    if (takeover_ms >= TAKEOVER_MIN_MS)
+        return 0;
+    return hc_fail_field(err, HC_INVALID_OPTIONS, "takeover-after",
+                         "takeover-after: %" PRId64 "ms is less than 2s", takeover_ms);
+}
+
 /* A file that was asked for wins over HF_TOKEN, and has to be there. */
 static int use_token_file(struct hc_settings *settings, struct hc_error *err)
 {
@@ -175,7 +185,8 @@ static int settle(struct hc_options *options, const char *implicit_token_file,
     }
     if (add_mirrors(options, err) < 0 ||
         check_url("endpoint", settings->endpoint, err) < 0 ||
-        check_ca_file(settings->ca_file, err) < 0)
+        check_ca_file(settings->ca_file, err) < 0 ||
+        check_takeover(settings->takeover_ms, err) < 0)
         return -1;
     if (!options->log_format) {
         const char *format = isatty(STDERR_FILENO) ? "text" : "json";

@@ -165,6 +165,8 @@ static void what_would_fail_at_the_start_is_refused_before(void **state)
                {"--mirror", "https://user:secret@host", "mirror: no credentials"},
                {"--mirror", "ftp://user:secret@host", "mirror: no credentials"},
                {"--endpoint", "https://user:secret@host", "endpoint: no credentials"},
+               {"--takeover-after", "0", "takeover-after: 0ms is less than 2s"},
+               {"--takeover-after", "1999ms", "takeover-after: 1999ms is less"},
                {"--ca-file", "/no/such/file",
                 "ca-file: cannot read '/no/such/file': No"}};
 
