@@ -160,7 +160,8 @@ static void write_transfers(struct hc_metrics *metrics, FILE *out)
     write_one(out, "hubcache_transfer_retries_total", "counter",
               "Requests for bytes that had to be repeated.",
               atomic_load(&metrics->transfers.retries));
-    write_seconds(out, "hubcache_transfer_seconds_total", "Time that transfers took.",
+    write_seconds(out, "hubcache_transfer_seconds_total",
+                  "Time that transfers took, with all waiting.",
                   &metrics->transfers.duration_ms);
     write_seconds(out, "hubcache_transfer_waited_seconds_total",
                   "Of these, time spent waiting for another process that fetched it.",
