@@ -59,8 +59,8 @@ def _config_of_base():
     return _one("base", "ConfigMap")["data"]["hubcached.yaml"]
 
 
-def _port_of_base():
-    (port,) = _pod("base")["containers"][0]["ports"]
+def _port_of_base(name="grpc"):
+    (port,) = [port for port in _pod("base")["containers"][0]["ports"] if port["name"] == name]
     return port
 
 
@@ -113,6 +113,19 @@ def every_container_states_what_it_needs():
         resources = container["resources"]
         assert {"cpu", "memory"} <= resources["requests"].keys(), container["name"]
         assert "memory" in resources["limits"], container["name"]
+
+
+def the_memory_suffices_for_what_may_wait_to_be_hashed():
+    (container,) = _pod("base")["containers"]
+    connections = yaml.safe_load(_config_of_base()).get("connections", 16)
+    limit = container["resources"]["limits"]["memory"]
+    mebibytes = int(limit[:-2]) * {"Mi": 1, "Gi": 1024}[limit[-2:]]
+    assert mebibytes >= (connections + 1) * 32 + 128, limit  # and the program
+
+
+def the_metrics_are_served_on_the_port_that_is_named_so():
+    address = yaml.safe_load(_config_of_base())["http-listen"]
+    assert int(address.rpartition(":")[2]) == _port_of_base("metrics")["containerPort"]
 
 
 def the_probes_ask_grpc_health_on_the_port_that_is_listened_on():
