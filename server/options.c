@@ -128,10 +128,11 @@ static int check_url(const char *name, char *url, struct hc_error *err)
     return 0;
 }
 
-/* The one that was asked for, or that a variable names. */
+/* The one that was asked for, or that a variable names. Of several directories some may be
+ * missing: the start tells. */
 static int check_ca_file(const char *path, struct hc_error *err)
 {
-    if (!path || access(path, R_OK) == 0)
+    if (!path || strchr(path, ':') || access(path, R_OK) == 0)
         return 0;
     return hc_fail_field(err, HC_INVALID_OPTIONS, "ca-file",
                          "ca-file: cannot read '%s': %s", path, strerrordesc_np(errno));

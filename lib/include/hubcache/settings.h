@@ -30,13 +30,15 @@ struct hc_settings {
     char *user_agent;
 
     /* Optional: whom to trust over TLS instead of the system's authorities, a PEM file or
-       a directory as OpenSSL keeps it: SSL_CERT_FILE, SSL_CERT_DIR, else
-       REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE */
+       a directory as OpenSSL keeps it, or several with colons between: SSL_CERT_FILE,
+       SSL_CERT_DIR, else REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE */
     char *ca_file;
 
     char **local_roots; /* Optional: directories in which repo ids may be found */
     size_t local_root_count;
-    char **mirrors; /* Optional: base URLs to ask when the endpoint is unreachable */
+
+    /* Optional: base URLs to ask when the endpoint is unreachable, or asks for a pause */
+    char **mirrors;
     size_t mirror_count;
     bool offline;           /* HF_HUB_OFFLINE, else TRANSFORMERS_OFFLINE */
     bool no_symlinks;       /* HF_HUB_DISABLE_SYMLINKS */
