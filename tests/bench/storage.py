@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 
+from figures import cpu_of
 import world
 
 CONFIG = """
@@ -89,6 +90,12 @@ class Storage:
     def url(self, kind, name):
         scheme = "https" if kind == "tls" else "http"
         return f"{scheme}://127.0.0.1:{self.ports[kind]}/{name}"
+
+    def cpu(self):
+        """Seconds of the processor that nginx has used so far."""
+        pid = self.nginx.pid
+        workers = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return sum(cpu_of(each) for each in [pid, *workers])
 
     def trust(self):
         """The variables by which clients learn of the authority."""
