@@ -222,6 +222,11 @@ int hc_file_copy(int from, int to, struct hc_call *call, struct hc_error *err)
     return result;
 }
 
+int64_t hc_file_time_ms(const struct timespec *time)
+{
+    return time->tv_sec * 1000 + time->tv_nsec / 1000000;
+}
+
 bool hc_file_is_named(int root, const char *path, int fd)
 {
     struct stat ours, theirs;

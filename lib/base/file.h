@@ -17,6 +17,7 @@
 #include <sys/types.h>
 
 struct stat;
+struct timespec;
 
 /* Makes `path` and its parents with 0777 & ~umask. Existing directories are fine. */
 int hc_file_mkdirs(int root, const char *path, struct hc_error *err);
@@ -57,6 +58,9 @@ int hc_file_sync_parent(int root, const char *path, struct hc_error *err);
 /* Flushes a directory and those below it, so that their names survive power loss. An
  * absent one is fine. */
 int hc_file_sync_tree(int root, const char *path, struct hc_error *err);
+
+/* A file's time stamp in milliseconds since the epoch. */
+int64_t hc_file_time_ms(const struct timespec *time);
 
 /* Whether `path` is a name of the file that is open as `fd`, and no symlink to it. */
 bool hc_file_is_named(int root, const char *path, int fd);

@@ -25,9 +25,8 @@
 #include <sys/stat.h>
 
 enum {
-    HASH_CHUNK = 256 * 1024,             /* stays in the processor's cache */
-    WRITE_BACK_CHUNK = 16 * 1024 * 1024, /* so that the last flush has little to do */
-    ROOM_WORTH_ASKING = 1024 * 1024      /* smaller blobs do not ask for others' needs */
+    HASH_CHUNK = 256 * 1024,            /* stays in the processor's cache */
+    WRITE_BACK_CHUNK = 16 * 1024 * 1024 /* so that the last flush has little to do */
 };
 
 struct hc_ingest {
@@ -134,8 +133,9 @@ static int open_file(struct hc_ingest *ingest, const struct hc_ingest_plan *plan
 static int check_room(const struct hc_ingest *ingest, struct hc_error *err)
 {
     uint64_t needed = ingest->size - hc_pieces_arrived(ingest->pieces);
-    uint64_t reserved =
-        needed < ROOM_WORTH_ASKING ? 0 : hc_claim_reserved(ingest->cache, ingest->claim);
+    uint64_t reserved = needed < HC_ROOM_WORTH_BYTES
+                            ? 0
+                            : hc_claim_reserved(ingest->cache, ingest->claim);
 
     return hc_room_check(ingest->fd, needed, reserved, err);
 }

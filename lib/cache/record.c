@@ -56,11 +56,6 @@ static void find_progress(const char *text, struct hc_record *record)
         record->since_us = (int64_t)since_us;
 }
 
-static int64_t ms_of(const struct stat *status)
-{
-    return status->st_mtim.tv_sec * 1000 + status->st_mtim.tv_nsec / 1000000;
-}
-
 int hc_record_read(int root, const char *path, struct hc_record *record)
 {
     char text[HC_RECORD_TEXT_SIZE];
@@ -72,7 +67,7 @@ int hc_record_read(int root, const char *path, struct hc_record *record)
     found = hc_file_read_stat(root, path, text, sizeof text, &status, &unused);
     if (found != 1)
         return found;
-    record->beat_ms = ms_of(&status);
+    record->beat_ms = hc_file_time_ms(&status.st_mtim);
     find_progress(text, record);
     return find_field(text, "host", record->owner.host, sizeof record->owner.host) &&
            find_number(text, "pid", &record->owner.pid) &&
@@ -132,7 +127,8 @@ int64_t hc_record_now_ms(int fd)
 {
     struct stat status;
 
-    return fd >= 0 && fstat(fd, &status) == 0 ? ms_of(&status) : now_us() / 1000;
+    return fd >= 0 && fstat(fd, &status) == 0 ? hc_file_time_ms(&status.st_mtim)
+                                              : now_us() / 1000;
 }
 
 bool hc_record_is_reservation(const struct hc_record *record)

@@ -67,7 +67,7 @@ int hc_ref_find(const struct hc_cache *cache, const struct hc_repo *repo,
         return -1;
     found = read_ref(cache, path, &status, ref->commit, err);
     if (found == 1)
-        ref->heard_ms = status.st_mtim.tv_sec * 1000 + status.st_mtim.tv_nsec / 1000000;
+        ref->heard_ms = hc_file_time_ms(&status.st_mtim);
     return found;
 }
 

@@ -18,8 +18,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { WORTH_BYTES = 1024 * 1024 };
-
 struct hc_reserve {
     struct hc_pulse pulse;
     struct hc_heart *heart; /* borrowed from the cache, as the next */
@@ -94,7 +92,7 @@ int hc_reserve_make(const struct hc_cache *cache, const struct hc_repo *repo,
     *reserve = NULL;
     if (!made)
         return -1;
-    if (bytes < WORTH_BYTES)
+    if (bytes < HC_ROOM_WORTH_BYTES)
         return hc_room_check(made->root, bytes, 0, err);
     publish(made); /* first, so that of two who check one sees the other */
     others =

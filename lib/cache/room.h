@@ -9,6 +9,8 @@
 
 #include <stdint.h>
 
+enum { HC_ROOM_WORTH_BYTES = 1024 * 1024 }; /* for fewer nobody asks what others need */
+
 /*
  * NO_SPACE, with both figures, when the volume of `fd` has fewer than `needed` bytes
  * beyond those `reserved` for others. A volume that cannot say is taken to have enough.

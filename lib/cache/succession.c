@@ -12,6 +12,7 @@
 
 #include "partial.h"
 
+#include <base/file.h>
 #include <base/text.h>
 
 #include <errno.h>
@@ -54,18 +55,13 @@ bool hc_succession_tomb(char tomb[PATH_MAX], const char *path, const char *incom
            hc_format(tomb, PATH_MAX, "%s.%.*s", path, HEX, dot - HEX) > 0;
 }
 
-static int64_t ms_of(const struct timespec *time)
-{
-    return time->tv_sec * 1000 + time->tv_nsec / 1000000;
-}
-
 /* Since the link was made, its file has not changed: its owner does not write any more. */
 static bool is_old(int root, const char *tomb, int64_t now_ms)
 {
     struct stat status;
 
     return fstatat(root, tomb, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-           now_ms - ms_of(&status.st_ctim) >= OLD_MS;
+           now_ms - hc_file_time_ms(&status.st_ctim) >= OLD_MS;
 }
 
 /* Another claim may have come into the place since we looked. */

@@ -57,7 +57,7 @@ static unsigned remove_partial(int root, const struct hc_claims_entry *entry,
 }
 
 /*
- * A claim that was taken over lies beside its successor as "<etag>.<8 hex>" (claim.c):
+ * A claim that was taken over lies beside its successor as "<etag>.<8 hex>" (succession.h):
  * then `etag` is that of its blob, and nobody will go on with what it has.
  */
 static bool is_tomb(const struct hc_claims_entry *entry, char etag[NAME_MAX + 1])
@@ -91,46 +91,49 @@ static void remove_claim(struct sweep *sweep, const struct hc_claims_entry *entr
     (void)unlinkat(root, entry->path, 0);
 }
 
-/* With the blob's lock, nobody puts another claim in the place of the one that goes. */
-static void sweep_locked(struct sweep *sweep, struct hc_claims_entry *entry, bool is_dead)
+/* Of a claim in its blob's place. With the lock, nobody puts another one there meanwhile. */
+static void sweep_blob(struct sweep *sweep, struct hc_claims_entry *entry)
 {
     HC_AUTO(hc_lock) *lock = NULL;
     struct hc_record *record = &entry->record;
-    int root = hc_cache_fd(sweep->cache);
     struct hc_error unused;
 
-    if (!is_dead && hc_lock_is_held(sweep->cache, entry->folder, entry->etag))
+    if (is_of_use(sweep, entry) ||
+        hc_lock_is_held(sweep->cache, entry->folder, entry->etag))
         return;
     lock = hc_lock_new(sweep->cache, entry->folder, entry->etag, &unused);
-    if ((!is_dead && (!lock || hc_lock_try(lock, &unused) != 1)) ||
-        hc_record_read(root, entry->path, record) != 1 ||
-        !hc_record_is_abandoned(record, sweep->now_ms))
-        return;
-    if (is_dead && has_heir(root, entry))
-        (void)unlinkat(root, entry->path, 0);
-    else
+    if (lock && hc_lock_try(lock, &unused) == 1 &&
+        hc_record_read(hc_cache_fd(sweep->cache), entry->path, record) == 1 &&
+        hc_record_is_abandoned(record, sweep->now_ms))
         remove_claim(sweep, entry);
+}
+
+static void sweep_tomb(struct sweep *sweep, const struct hc_claims_entry *tomb)
+{
+    int root = hc_cache_fd(sweep->cache);
+
+    if (has_heir(root, tomb))
+        (void)unlinkat(root, tomb->path, 0);
+    else
+        remove_claim(sweep, tomb);
 }
 
 static void sweep_claim(void *ctx, const struct hc_claims_entry *found)
 {
     struct sweep *sweep = ctx;
-    int root = hc_cache_fd(sweep->cache);
     struct hc_claims_entry entry = *found;
     char etag[NAME_MAX + 1];
-    bool is_dead = is_tomb(found, etag);
 
-    if (hc_record_is_reservation(&found->record)) {
-        if (hc_record_is_abandoned(&found->record, sweep->now_ms))
-            (void)unlinkat(root, found->path, 0);
+    if (!hc_record_is_abandoned(&entry.record, sweep->now_ms))
         return;
-    }
-    if (is_dead)
+    if (hc_record_is_reservation(&entry.record)) {
+        (void)unlinkat(hc_cache_fd(sweep->cache), entry.path, 0);
+    } else if (is_tomb(found, etag)) {
         entry.etag = etag;
-    if (hc_record_is_abandoned(&entry.record, sweep->now_ms) &&
-        hc_partial_is_of(entry.record.incomplete, entry.etag) &&
-        (is_dead || !is_of_use(sweep, &entry)))
-        sweep_locked(sweep, &entry, is_dead);
+        sweep_tomb(sweep, &entry);
+    } else if (hc_partial_is_of(entry.record.incomplete, entry.etag)) {
+        sweep_blob(sweep, &entry);
+    }
 }
 
 static unsigned sweep_private(int root, int64_t now_ms)

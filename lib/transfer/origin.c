@@ -229,16 +229,6 @@ void hc_origin_clear(struct hc_origin *origin)
     (void)pthread_mutex_destroy(&origin->shared.lock);
 }
 
-unsigned hc_origin_address(struct hc_origin *origin)
-{
-    unsigned address;
-
-    lock(origin);
-    address = origin->shared.address;
-    unlock(origin);
-    return address;
-}
-
 bool hc_origin_forget(struct hc_origin *origin, unsigned address)
 {
     bool may_help;

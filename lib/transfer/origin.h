@@ -56,8 +56,6 @@ void hc_origin_clear(struct hc_origin *origin);
 int hc_origin_get(struct hc_origin *origin, const struct hc_span *span, unsigned *address,
                   struct hc_error *err);
 
-unsigned hc_origin_address(struct hc_origin *origin);
-
 /*
  * The next request does not ask that address: another one, when one has been found since,
  * or the Hub. False when it would have asked the Hub anyway.

@@ -208,6 +208,18 @@ static void who_waits_may_leave_alone(void **state)
     assert_int_equal(askers[0].result, 0);
 }
 
+/* The first of three, and then whoever asks because that was no answer for all. */
+static void let_three_ask(struct fixture *f, struct asker askers[3])
+{
+    start_two(f, askers);
+    start(f, &askers[2]);
+    await_callers(f, 3);
+    (void)sem_post(&f->may_answer);
+    (void)sem_post(&f->may_answer);
+    for (int i = 0; i < 3; i++)
+        finish(&askers[i]);
+}
+
 /* The first could not wait for the Hub to come back; those who can, do. */
 static void a_near_deadline_speaks_for_itself_only(void **state)
 {
@@ -220,13 +232,7 @@ static void a_near_deadline_speaks_for_itself_only(void **state)
 
     (void)hc_fail(&f->failure, HC_HUB_RATE_LIMITED, "later");
     f->failure.retry_after_ms = 60000;
-    start_two(f, askers);
-    start(f, &askers[2]);
-    await_callers(f, 3);
-    (void)sem_post(&f->may_answer);
-    (void)sem_post(&f->may_answer);
-    for (int i = 0; i < 3; i++)
-        finish(&askers[i]);
+    let_three_ask(f, askers);
     assert_int_equal(askers[0].err.reason, HC_HUB_RATE_LIMITED);
     assert_int_equal(askers[2].result, 0);
     assert_int_equal(askers[2].answer, 2);
@@ -241,13 +247,7 @@ static void who_has_no_deadline_speaks_for_itself_only(void **state)
 
     (void)hc_fail(&f->failure, HC_HUB_UNREACHABLE, "later");
     f->failure.retry_after_ms = 60000;
-    start_two(f, askers);
-    start(f, &askers[2]);
-    await_callers(f, 3);
-    (void)sem_post(&f->may_answer);
-    (void)sem_post(&f->may_answer);
-    for (int i = 0; i < 3; i++)
-        finish(&askers[i]);
+    let_three_ask(f, askers);
     assert_int_equal(askers[0].err.reason, HC_HUB_UNREACHABLE);
     assert_int_equal(askers[1].result, 0);
     assert_int_equal(askers[1].answer, 2);

@@ -74,6 +74,16 @@ static void start_two(struct fixture *f, const struct hc_metadata *metadata,
     await_waiting(f, metadata->etag, 2);
 }
 
+/* Before any of them can begin: somebody has the lock, until they all wait. */
+static void start_all(struct fetcher fetchers[THREADS], struct fixture *f,
+                      const struct hc_metadata *metadata, struct hc_lock *lock)
+{
+    for (size_t i = 0; i < THREADS; i++)
+        start(&fetchers[i], f, metadata);
+    await_waiting(f, metadata->etag, THREADS);
+    hc_lock_release(lock);
+}
+
 static void many_callers_cost_one_transfer(void **state)
 {
     struct fixture *f = *state;
@@ -82,10 +92,7 @@ static void many_callers_cost_one_transfer(void **state)
     struct fetcher fetchers[THREADS] = {0};
     uint64_t fetched = 0;
 
-    for (size_t i = 0; i < THREADS; i++)
-        start(&fetchers[i], f, &metadata);
-    await_waiting(f, metadata.etag, THREADS);
-    hc_lock_release(lock);
+    start_all(fetchers, f, &metadata, lock);
 
     for (size_t i = 0; i < THREADS; i++) {
         assert_int_equal(finish(&fetchers[i]), 0);
@@ -106,10 +113,7 @@ static void all_who_share_it_see_what_had_to_be_repeated(void **state)
 
     inject(f, (struct test_hub_rule){
                   .on_cdn = true, .times = 1, .fault = TEST_HUB_CUT, .number = STALL_AT});
-    for (size_t i = 0; i < THREADS; i++)
-        start(&fetchers[i], f, &metadata);
-    await_waiting(f, metadata.etag, THREADS);
-    hc_lock_release(lock);
+    start_all(fetchers, f, &metadata, lock);
 
     for (size_t i = 0; i < THREADS; i++) {
         assert_int_equal(finish(&fetchers[i]), 0);
@@ -204,10 +208,7 @@ static void a_failure_reaches_all_who_wait(void **state)
     inject(f, (struct test_hub_rule){.on_cdn = true,
                                      .fault = TEST_HUB_CORRUPT,
                                      .number = 1});
-    for (size_t i = 0; i < THREADS; i++)
-        start(&fetchers[i], f, &metadata);
-    await_waiting(f, metadata.etag, THREADS);
-    hc_lock_release(lock);
+    start_all(fetchers, f, &metadata, lock);
 
     for (size_t i = 0; i < THREADS; i++) {
         assert_int_equal(finish(&fetchers[i]), -1);
@@ -226,10 +227,7 @@ static void a_good_token_is_not_spoilt_by_bad_ones(void **state)
 
     test_hub_set_access(f->server, "models/org/m", TEST_HUB_GATED);
     fetchers[THREADS - 1].caller.token = "hf_good";
-    for (size_t i = 0; i < THREADS; i++)
-        start(&fetchers[i], f, &metadata);
-    await_waiting(f, metadata.etag, THREADS);
-    hc_lock_release(lock);
+    start_all(fetchers, f, &metadata, lock);
 
     for (size_t i = 0; i < THREADS; i++)
         (void)finish(&fetchers[i]);
