@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A line is put together in memory and written with one write, so that the lines of
- * several threads do not mix. Quotes, backslashes, control characters and bytes that are
- * no UTF-8 are escaped as in JSON, in both formats.
+ * several threads do not mix. Quotes, backslashes and what hc_text_escape() knows are
+ * escaped as in JSON, in both formats.
  */
 #include "log.h"
 
@@ -33,26 +33,10 @@ bool hc_log_wants(enum hc_log_level level)
     return level <= sink.level;
 }
 
-static void put_escaped(FILE *line, const char *text)
-{
-    while (*text) {
-        unsigned char byte = (unsigned char)*text;
-        size_t length = hc_text_utf8_length(text);
-
-        if (byte == '"' || byte == '\\')
-            (void)fprintf(line, "\\%c", byte);
-        else if (length == 0 || byte < 0x20 || byte == 0x7f)
-            (void)fprintf(line, "\\u%04x", byte);
-        else
-            (void)fwrite(text, 1, length, line);
-        text += length > 0 ? length : 1;
-    }
-}
-
 static void put_quoted(FILE *line, const char *text)
 {
     (void)fputc('"', line);
-    put_escaped(line, text);
+    hc_text_escape(line, text, "\"\\");
     (void)fputc('"', line);
 }
 

@@ -19,6 +19,7 @@
 #include "workers.h"
 
 #include <base/error.h>
+#include <base/text.h>
 
 #include <errno.h>
 #include <poll.h>
@@ -175,7 +176,9 @@ static void set_log(const struct hc_options *options)
 
 static int fail(const struct hc_error *err, int status)
 {
-    (void)fprintf(stderr, "hubcached: %s\n", err->message);
+    (void)fputs("hubcached: ", stderr);
+    hc_text_escape(stderr, err->message, "");
+    (void)fputc('\n', stderr);
     return status;
 }
 

@@ -88,6 +88,41 @@ bool hc_text_is_printable(const char *text)
     return true;
 }
 
+/* The code point of a well-formed UTF-8 character of `length` bytes. */
+static unsigned code_point(const char *text, size_t length)
+{
+    static const unsigned char lead[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
+    unsigned code = (unsigned char)text[0] & lead[length];
+
+    for (size_t i = 1; i < length; i++)
+        code = code << 6 | ((unsigned char)text[i] & 0x3f);
+    return code;
+}
+
+static bool is_control(unsigned code)
+{
+    return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x061c ||
+           code == 0x200e || code == 0x200f || (code >= 0x2028 && code <= 0x202e) ||
+           (code >= 0x2066 && code <= 0x2069);
+}
+
+void hc_text_escape(FILE *out, const char *text, const char *also)
+{
+    while (*text) {
+        size_t length = hc_text_utf8_length(text);
+        unsigned code = length > 0 ? code_point(text, length) : (unsigned char)*text;
+
+        if (length == 0 || is_control(code)) {
+            (void)fprintf(out, "\\u%04x", code);
+        } else {
+            if (length == 1 && strchr(also, *text))
+                (void)fputc('\\', out);
+            (void)fwrite(text, 1, length, out);
+        }
+        text += length > 0 ? length : 1;
+    }
+}
+
 bool hc_text_is_hex(const char *text, size_t count)
 {
     return strspn(text, "0123456789abcdef") == count && text[count] == '\0';

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* Like snprintf, but -1 (and "" in `buffer`) when the text does not fit; else its length.
  */
@@ -26,6 +27,16 @@ size_t hc_text_utf8_length(const char *text);
 
 /* No byte below 0x20 and no 0x7f. */
 bool hc_text_is_printable(const char *text);
+
+/*
+ * Writes text that came from elsewhere so that a terminal, a log and their readers show
+ * it and do nothing else: control characters (C0, DEL, C1), those that change the
+ * direction or the lines of a text (U+061C, U+200E, U+200F, U+2028 to U+202E, U+2066 to
+ * U+2069) and bytes that are no UTF-8 are written as \uXXXX, and each ASCII character of
+ * `also` with a backslash before it. With "\"\\" for `also` the result is the inside of
+ * a JSON string.
+ */
+void hc_text_escape(FILE *out, const char *text, const char *also);
 
 /* `count` lower-case hexadecimal digits and nothing else. */
 bool hc_text_is_hex(const char *text, size_t count);

@@ -83,6 +83,43 @@ static void control_characters_are_not_printable(void **state)
     assert_false(hc_text_is_printable("\x7f"));
 }
 
+static void assert_escaped(const char *text, const char *also, const char *expected)
+{
+    HC_AUTO_FREE char *escaped = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&escaped, &size);
+
+    assert_non_null(out);
+    hc_text_escape(out, text, also);
+    assert_int_equal(fclose(out), 0);
+    assert_string_equal(escaped, expected);
+}
+
+static void what_a_terminal_would_obey_is_escaped(void **state)
+{
+    (void)state;
+    assert_escaped("", "", "");
+    assert_escaped("plain \"text\" \\", "", "plain \"text\" \\");
+    assert_escaped("a\"b\\c", "\"\\", "a\\\"b\\\\c");
+    assert_escaped("\x01\n\x1f \x7e\x7f", "", "\\u0001\\u000a\\u001f ~\\u007f");
+    assert_escaped("\x1b[2J\rx", "", "\\u001b[2J\\u000dx");
+    /* C1 controls as characters, and bytes that are no UTF-8 */
+    assert_escaped("\xc2\x80\xc2\x9b\xc2\x9f\u00a0", "", "\\u0080\\u009b\\u009f\u00a0");
+    assert_escaped("\x9b[2J\xff\xc3", "", "\\u009b[2J\\u00ff\\u00c3");
+    assert_escaped("\xf0\x9f\xa4\x97 \u00e9\xf0\x9f", "",
+                   "\xf0\x9f\xa4\x97 \u00e9\\u00f0\\u009f");
+}
+
+static void what_turns_the_direction_of_text_is_escaped(void **state)
+{
+    (void)state;
+    assert_escaped("\u061b\u061c\u061d", "", "\u061b\\u061c\u061d");
+    assert_escaped("\u200d\u200e\u200f\u2010", "", "\u200d\\u200e\\u200f\u2010");
+    assert_escaped("\u2027\u2028\u2029\u202a\u202e\u202f", "",
+                   "\u2027\\u2028\\u2029\\u202a\\u202e\u202f");
+    assert_escaped("\u2065\u2066\u2069\u206a", "", "\u2065\\u2066\\u2069\u206a");
+}
+
 static void hex_is_lower_case_and_of_that_length(void **state)
 {
     (void)state;
@@ -137,6 +174,8 @@ int main(void)
         cmocka_unit_test(well_formed_utf8_is_accepted),
         cmocka_unit_test(ill_formed_utf8_is_refused),
         cmocka_unit_test(control_characters_are_not_printable),
+        cmocka_unit_test(what_a_terminal_would_obey_is_escaped),
+        cmocka_unit_test(what_turns_the_direction_of_text_is_escaped),
         cmocka_unit_test(hex_is_lower_case_and_of_that_length),
         cmocka_unit_test(white_space_is_cut_off_both_ends),
         cmocka_unit_test(a_list_owns_copies_of_any_number_of_strings),
