@@ -26,6 +26,7 @@ struct hc_tree {
     size_t count;
     size_t room;
     atomic_uint sharers; /* owners beside the first */
+    bool is_of_mirror;   /* a mirror says so, not the Hub itself: for this answer only */
 };
 
 enum {

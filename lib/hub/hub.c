@@ -190,6 +190,7 @@ int hc_hub_get(struct hc_hub *hub, const struct hc_download *download,
                                      .about = {.repo = download->repo,
                                                .revision = download->commit,
                                                .path = download->path},
+                                     .is_known = true,
                                      .put = put_get,
                                      .ctx = &delivery};
     struct hc_ask ask;
@@ -198,7 +199,7 @@ int hc_hub_get(struct hc_hub *hub, const struct hc_download *download,
     if (!download->location)
         return hc_mirrors_ask(&errand, err);
     hc_ask_init(&ask, hub, caller, &errand.about);
-    ask.has_mirror = hub->endpoint_count > 1;
+    ask.has_mirror = hub->endpoint_count > 1 && !caller->hub_only;
     if (get_located(&ask, &delivery, err) == 0)
         return 0;
     may_be_elsewhere = ask.has_mirror && !delivery.has_begun && hc_retry_may_help(err);

@@ -12,7 +12,8 @@
  * time, with the same token, share one question.
  *
  * What one caller is told (Retry-After, RateLimit) holds back all. What is unreachable, or
- * wants to be left alone, is asked of the mirrors (mirror.h).
+ * wants to be left alone, is asked of the mirrors (mirror.h), whose answers are marked:
+ * what a name means is the Hub's to say, and a mirror that names a blob names its hash.
  *
  * A token goes to the endpoint's host and port only, never to where a redirect leads
  * beyond, and never to a mirror.
@@ -37,6 +38,7 @@ struct hc_caller {
     const char *token;    /* sent as a bearer token; NULL or "": none */
     struct hc_call *call; /* may be NULL */
     bool asks_once;       /* there is an older answer to fall back on: do not try again */
+    bool hub_only;        /* the mirrors are not asked */
 };
 
 enum {
@@ -50,6 +52,14 @@ struct hc_metadata {
     char etag[HC_ETAG_MAX + 1];
     uint64_t size;
     char location[HC_URL_MAX]; /* where the bytes are; signed, never to be logged */
+    bool is_of_mirror;         /* a mirror says so, not the Hub itself */
+};
+
+/* What a revision means. */
+struct hc_revision {
+    char commit[HC_COMMIT_SIZE]; /* "" when that is not known */
+    bool is_of_mirror;           /* a mirror says so, not the Hub itself */
+    bool is_restricted;          /* the repo is private or gated: not for everybody */
 };
 
 /* Borrows nothing: copies what it needs of `settings`. */
@@ -69,7 +79,7 @@ int hc_hub_head(struct hc_hub *hub, const struct hc_place *place,
 
 /* GET /api/<collection>/<id>/revision/<revision>: the commit a name means now. */
 int hc_hub_revision(struct hc_hub *hub, const struct hc_repo *repo, const char *revision,
-                    const struct hc_caller *caller, char commit[HC_COMMIT_SIZE],
+                    const struct hc_caller *caller, struct hc_revision *answer,
                     struct hc_error *err);
 
 /* GET /api/<collection>/<id>/tree/<commit>, all pages of it; the caller frees. */

@@ -100,8 +100,17 @@ int hc_listing_parse(const char *bytes, size_t count, struct hc_tree *tree,
     return 0;
 }
 
-int hc_listing_commit(const char *bytes, size_t count, char commit[HC_COMMIT_SIZE],
-                      struct hc_error *err)
+/* "gated" is false, or a text that says how access is given. */
+static bool is_restricted(const json_t *root)
+{
+    const json_t *gated = json_object_get(root, "gated");
+
+    return json_is_true(json_object_get(root, "private")) ||
+           (gated && !json_is_false(gated) && !json_is_null(gated));
+}
+
+int hc_listing_revision(const char *bytes, size_t count, struct hc_revision *revision,
+                        struct hc_error *err)
 {
     HC_AUTO_JSON *root = load(bytes, count, err);
     const char *sha = json_string_value(json_object_get(root, "sha"));
@@ -110,7 +119,8 @@ int hc_listing_commit(const char *bytes, size_t count, char commit[HC_COMMIT_SIZ
         return -1;
     if (!sha || !hc_commit_is_valid(sha))
         return hc_fail(err, HC_BAD_HUB_REPLY, "the Hub's answer names no commit");
-    (void)hc_format(commit, HC_COMMIT_SIZE, "%s", sha);
+    *revision = (struct hc_revision){.is_restricted = is_restricted(root)};
+    memcpy(revision->commit, sha, HC_COMMIT_SIZE);
     return 0;
 }
 
@@ -170,6 +180,7 @@ static int put_tree(void *ctx, struct hc_ask *ask, struct hc_error *err)
         read_pages(ask, tree, err) < 0)
         return -1;
     hc_tree_sort(tree);
+    tree->is_of_mirror = !ask->is_trusted;
     *answer = hc_take(&tree);
     return 0;
 }

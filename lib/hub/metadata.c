@@ -8,9 +8,19 @@
 #include "mirror.h"
 #include "url.h"
 
+#include <base/digest.h>
 #include <base/error.h>
 
 #include <string.h>
+
+/* A name that a mirror made up proves nothing of the bytes that come with it. */
+static int check_proof(const struct hc_ask *ask, const char *etag, struct hc_error *err)
+{
+    if (hc_digest_kind_of(etag) != HC_DIGEST_NONE)
+        return 0;
+    (void)hc_fail(err, HC_BAD_HUB_REPLY, "a mirror's ETag is no hash");
+    return hc_ask_fail(ask, err);
+}
 
 static int put_head(void *ctx, struct hc_ask *ask, struct hc_error *err)
 {
@@ -21,18 +31,22 @@ static int put_head(void *ctx, struct hc_ask *ask, struct hc_error *err)
     if (hc_url_resolve(ask->request.url, about->endpoint, about->repo, about->revision,
                        about->path, err) < 0)
         return -1;
+    metadata->is_of_mirror = !ask->is_trusted;
     if (hc_ask(ask, NULL, err) < 0) {
         if (err->reason == HC_ENTRY_NOT_FOUND)
             memcpy(metadata->commit, ask->reply.commit, sizeof metadata->commit);
         return -1;
     }
     memcpy(metadata->location, ask->request.url, sizeof metadata->location);
-    return hc_reply_metadata(&ask->reply, about, metadata, err);
+    if (hc_reply_metadata(&ask->reply, about, metadata, err) < 0)
+        return -1;
+    return metadata->is_of_mirror ? check_proof(ask, metadata->etag, err) : 0;
 }
 
 static int put_revision(void *ctx, struct hc_ask *ask, struct hc_error *err)
 {
     const struct hc_question *about = &ask->question;
+    struct hc_revision *answer = ctx;
     HC_AUTO_VALUE(hc_body) body = {0};
 
     if (hc_url_revision(ask->request.url, about->endpoint, about->repo, about->revision,
@@ -40,8 +54,9 @@ static int put_revision(void *ctx, struct hc_ask *ask, struct hc_error *err)
         return -1;
     if (hc_ask(ask, &body, err) < 0)
         return -1;
-    if (hc_listing_commit(body.bytes, body.used, ctx, err) < 0)
+    if (hc_listing_revision(body.bytes, body.used, answer, err) < 0)
         return hc_ask_fail(ask, err);
+    answer->is_of_mirror = !ask->is_trusted;
     return 0;
 }
 
@@ -78,7 +93,7 @@ int hc_hub_head(struct hc_hub *hub, const struct hc_place *place,
 }
 
 int hc_hub_revision(struct hc_hub *hub, const struct hc_repo *repo, const char *revision,
-                    const struct hc_caller *caller, char commit[HC_COMMIT_SIZE],
+                    const struct hc_caller *caller, struct hc_revision *answer,
                     struct hc_error *err)
 {
     struct hc_errand errand = {.hub = hub,
@@ -88,11 +103,11 @@ int hc_hub_revision(struct hc_hub *hub, const struct hc_repo *repo, const char *
     char url[HC_URL_MAX];
     const struct hc_shared_question question = {.name = url,
                                                 .caller = caller,
-                                                .answer_size = HC_COMMIT_SIZE,
+                                                .answer_size = sizeof *answer,
                                                 .ask = run,
                                                 .ctx = &errand};
 
     if (hc_url_revision(url, hc_hub_endpoint(hub), repo, revision, err) < 0)
         return -1;
-    return hc_questions_ask(hub->questions, &question, commit, err);
+    return hc_questions_ask(hub->questions, &question, answer, err);
 }

@@ -15,25 +15,41 @@ enum state { NEW, PUT_OFF, DONE };
 /* A question on its way from one endpoint to the next. */
 struct round {
     const struct hc_errand *errand;
+    size_t count; /* of endpoints that may be asked: all, or the Hub alone */
     enum state states[HC_ENDPOINTS_MAX];
     size_t left;            /* that are not done */
     struct hc_error of_hub; /* why the Hub itself was no use */
 };
 
-/* A mirror is not given the token, so its refusal is not the Hub's. */
-static bool is_for_want_of_token(const struct hc_ask *ask, const struct hc_error *err)
+/*
+ * Whether a mirror's failure says nothing, and the next endpoint is to be asked. A mirror
+ * gets no token, may lag behind and may lack repos: that it refuses or lacks something is
+ * not the Hub's word. Only that a commit has no such file is as good as the Hub's, unless
+ * the Hub has said that it has.
+ */
+static bool says_nothing(const struct hc_errand *errand, const struct hc_error *err)
 {
-    bool is_refusal = err->reason == HC_HUB_UNAUTHORIZED ||
-                      err->reason == HC_GATED_REPO || err->reason == HC_REPO_NOT_FOUND;
-
-    return is_refusal && !ask->is_trusted && ask->caller->token && ask->caller->token[0];
+    switch (err->reason) {
+    case HC_HUB_UNAUTHORIZED:
+    case HC_GATED_REPO:
+    case HC_REPO_DISABLED:
+    case HC_REPO_NOT_FOUND:
+    case HC_REVISION_NOT_FOUND:
+    case HC_BAD_HUB_REPLY:
+        return true;
+    case HC_ENTRY_NOT_FOUND:
+        return errand->is_known;
+    default:
+        return hc_retry_may_help(err);
+    }
 }
 
-static bool may_be_elsewhere(const struct hc_ask *ask, const struct hc_error *err)
+static bool may_be_elsewhere(const struct hc_errand *errand, const struct hc_ask *ask,
+                             const struct hc_error *err)
 {
     if (ask->has_begun)
         return false;
-    return hc_retry_may_help(err) || is_for_want_of_token(ask, err);
+    return ask->is_trusted ? hc_retry_may_help(err) : says_nothing(errand, err);
 }
 
 /* Who may find out that it is back does so now: not before it is asked. */
@@ -58,7 +74,7 @@ static int visit(struct round *round, size_t i, struct hc_error *err)
     ask.has_mirror = round->left > 1 && round->states[i] == NEW;
     if (put(errand, &ask, err) == 0)
         return 0;
-    if (!may_be_elsewhere(&ask, err))
+    if (!may_be_elsewhere(errand, &ask, err))
         return -1;
     if (ask.is_trusted)
         round->of_hub = *err;
@@ -78,7 +94,7 @@ static size_t choose(const struct round *round)
     int64_t soonest_ms = INT64_MAX;
     size_t chosen = 0;
 
-    for (size_t i = 0; i < hub->endpoint_count; i++) {
+    for (size_t i = 0; i < round->count; i++) {
         int64_t away_ms = hc_endpoint_away_ms(hub->endpoints[i]);
 
         if (round->states[i] != DONE && away_ms < soonest_ms) {
@@ -91,7 +107,8 @@ static size_t choose(const struct round *round)
 
 int hc_mirrors_ask(const struct hc_errand *errand, struct hc_error *err)
 {
-    struct round round = {.errand = errand, .left = errand->hub->endpoint_count};
+    size_t count = errand->caller->hub_only ? 1 : errand->hub->endpoint_count;
+    struct round round = {.errand = errand, .count = count, .left = count};
     int result = 1;
 
     while (result > 0 && round.left > 0)

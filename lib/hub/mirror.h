@@ -2,10 +2,11 @@
 /*
  * One question, several endpoints: the Hub, then its mirrors in order of preference,
  * those that are down or want to be left alone last. "Unreachable" and "too many
- * requests" send on to the next one, and only when there is none is anybody waited for;
- * whatever else the first that answers says is the answer, "missing" too. The token is
- * for the Hub alone, so a mirror's refusal of who has one says nothing. For the files of
- * this folder.
+ * requests" send on to the next one, and only when there is none does the caller wait.
+ * Whatever else the Hub says is the answer. Of a mirror only what it has is an answer,
+ * and that a commit has no such file: it gets no token, may lag behind and may lack
+ * repos, so its refusals say nothing. A caller with hub_only asks no mirror. For the
+ * files of this folder.
  */
 #ifndef HC_HUB_MIRROR_H
 #define HC_HUB_MIRROR_H
@@ -16,6 +17,7 @@ struct hc_errand {
     struct hc_hub *hub;
     const struct hc_caller *caller;
     struct hc_question about;
+    bool is_known; /* the Hub has said that what is asked for is there */
 
     /* Asks one endpoint, with what `ask` was made for; the URL is still to be set. */
     int (*put)(void *ctx, struct hc_ask *ask, struct hc_error *err);

@@ -24,6 +24,7 @@ struct question {
     char *name;
     char *token;
     bool asks_once;
+    bool hub_only;
     unsigned aboard;
     bool is_asked; /* somebody is asking */
     bool is_settled;
@@ -80,6 +81,7 @@ static struct question *make(const struct hc_shared_question *like, struct hc_er
     }
     hc_condition_init(&question->news);
     question->asks_once = like->caller->asks_once;
+    question->hub_only = like->caller->hub_only;
     question->drop = like->drop;
     question->answer = calloc(1, like->answer_size);
     question->name = strdup(like->name);
@@ -99,6 +101,7 @@ static struct question *find(const struct hc_questions *questions,
     LIST_FOREACH(question, &questions->shared.list, link)
     {
         if (question->asks_once == like->caller->asks_once &&
+            question->hub_only == like->caller->hub_only &&
             strcmp(question->name, like->name) == 0 &&
             strcmp(question->token, token_of(like->caller)) == 0)
             return question;

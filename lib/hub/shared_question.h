@@ -12,7 +12,7 @@
 
 struct hc_questions; /* those being asked just now */
 
-/* Two are the same when name, token and asks_once are. Borrowed for the call. */
+/* Two are the same when the name is, and all of the caller but its call. Borrowed. */
 struct hc_shared_question {
     const char *name;               /* what is asked: all that the answer depends on */
     const struct hc_caller *caller; /* on whose behalf, and for how long it waits */

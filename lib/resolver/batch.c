@@ -102,7 +102,7 @@ static int bring(struct crew *crew, const struct hc_job *job, struct yield *yiel
                  struct hc_error *err)
 {
     const struct hc_batch *batch = crew->batch;
-    struct hc_caller caller = {.token = batch->caller->token, .call = crew->call};
+    struct hc_caller caller = *batch->caller;
     struct hc_wanted wanted = {
         .repo = &batch->subject->repo,
         .commit = batch->commit,
@@ -113,6 +113,7 @@ static int bring(struct crew *crew, const struct hc_job *job, struct yield *yiel
         .retries = &yield->retries,
     };
 
+    caller.call = crew->call;
     return hc_subject_bring(batch->subject, &wanted, &caller, &yield->fetched, err);
 }
 

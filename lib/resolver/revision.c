@@ -67,9 +67,13 @@ static int ask_revision(void *ctx, char commit[HC_COMMIT_SIZE], struct hc_error 
 {
     const struct inquiry *inquiry = ctx;
     const struct hc_subject *subject = inquiry->subject;
+    struct hc_revision answer;
 
-    return hc_hub_revision(subject->resolver->hub, &subject->repo, subject->revision,
-                           inquiry->caller, commit, err);
+    if (hc_hub_revision(subject->resolver->hub, &subject->repo, subject->revision,
+                        inquiry->caller, &answer, err) < 0)
+        return -1;
+    memcpy(commit, answer.commit, HC_COMMIT_SIZE);
+    return 0;
 }
 
 static int learn_commit(const struct hc_subject *subject, const struct hc_caller *caller,
@@ -120,8 +124,11 @@ static int list(void *ctx, void *answer, struct hc_error *err)
         hc_hub_tree(resolver->hub, &subject->repo, inquiry->commit, inquiry->caller, err);
     if (!*tree)
         return -1;
-    /* Without it the next proof costs a listing again: no reason to fail now. */
-    if (!subject->options->dry_run)
+    /*
+     * Without it the next proof costs a listing again: no reason to fail now. A mirror's
+     * word is good for this answer, and not for all that come later.
+     */
+    if (!subject->options->dry_run && !(*tree)->is_of_mirror)
         (void)hc_tree_save(resolver->cache, &subject->repo, inquiry->commit, *tree,
                            &ignored);
     return 0;

@@ -12,6 +12,7 @@
 #include "turn.h"
 #include "worker.h"
 
+#include <base/digest.h>
 #include <base/error.h>
 
 #include <stdlib.h>
@@ -110,6 +111,8 @@ static int bring_from_origin(struct leg *leg, struct hc_error *err)
     leg->origin.ingest = leg->cargo.ingest;
     leg->origin.min_split_size = leg->transfers->min_split_size;
     leg->origin.caller = *leg->caller;
+    if (hc_digest_kind_of(leg->wanted->etag) == HC_DIGEST_NONE)
+        leg->origin.caller.hub_only = true; /* a mirror's bytes could not be checked */
     hc_origin_init(&leg->origin);
     result = bring(leg, err);
     leg->report.fetched_bytes = leg->origin.shared.received;

@@ -10,7 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char commit[HC_COMMIT_SIZE];
+    struct hc_revision revision;
     struct hc_error err;
     HC_AUTO(hc_tree) *tree = hc_tree_new(&err);
 
@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         hc_tree_sort(tree);
     }
-    if (hc_listing_commit((const char *)data, size, commit, &err) == 0)
-        must(hc_commit_is_valid(commit));
+    if (hc_listing_revision((const char *)data, size, &revision, &err) == 0)
+        must(hc_commit_is_valid(revision.commit));
     return 0;
 }

@@ -70,10 +70,11 @@ static void a_hold_that_outlasts_the_deadline_is_told_at_once(void **state)
         HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 20000);
         const struct hc_caller caller = {.call = call};
         const struct hc_reply reply = {.status = rows[i].status, .retry_after_ms = 60000};
-        char commit[HC_COMMIT_SIZE];
+        struct hc_revision revision;
 
         hc_endpoint_hear(hub->endpoints[0], &reply, NULL);
-        assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &caller, commit, &f->err),
+        assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &caller, &revision,
+                                         &f->err),
                          -1);
         assert_int_equal(f->err.reason, rows[i].reason);
         assert_in_range(f->err.retry_after_ms, 50000, 60000);
@@ -157,10 +158,10 @@ static void the_budget_is_kept(void **state)
     struct fixture *f = *state;
     HC_AUTO(hc_hub) *hub = open_thrifty_hub(f);
     int64_t start_ms = hc_monotonic_ms();
-    char commit[HC_COMMIT_SIZE];
+    struct hc_revision revision;
 
     for (int i = 0; i < 2; i++)
-        assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->caller, commit,
+        assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->caller, &revision,
                                          &f->err),
                          0);
     assert_true(hc_monotonic_ms() - start_ms >= 900);
@@ -171,12 +172,14 @@ static void a_budget_spent_beyond_the_deadline_is_told_at_once(void **state)
     struct fixture *f = *state;
     HC_AUTO(hc_hub) *hub = open_thrifty_hub(f);
     HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 900);
-    char commit[HC_COMMIT_SIZE];
+    struct hc_revision revision;
 
     f->caller.call = call;
-    assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->caller, commit, &f->err),
+    assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->caller, &revision,
+                                     &f->err),
                      0);
-    assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->caller, commit, &f->err),
+    assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->caller, &revision,
+                                     &f->err),
                      -1);
     assert_int_equal(f->err.reason, HC_HUB_RATE_LIMITED);
     assert_in_range(f->err.retry_after_ms, 1, 1000);

@@ -27,16 +27,16 @@ static void failures_that_may_pass_are_asked_again(void **state)
     struct fixture *f = *state;
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        char commit[HC_COMMIT_SIZE];
+        struct hc_revision revision;
 
         test_hub_clear_rules(f->server);
         inject(f, (struct test_hub_rule){.times = 3,
                                          .fault = rows[i].fault,
                                          .number = rows[i].number});
-        assert_int_equal(hc_hub_revision(f->hub, &f->repo, "main", &f->caller, commit,
+        assert_int_equal(hc_hub_revision(f->hub, &f->repo, "main", &f->caller, &revision,
                                          &f->err),
                          0);
-        assert_string_equal(commit, f->commit);
+        assert_string_equal(revision.commit, f->commit);
     }
 }
 

@@ -67,16 +67,43 @@ static void the_commit_of_a_revision_is_checked(void **state)
 {
     static const char good[] = "{\"sha\":\"0123456789abcdef0123456789abcdef01234567\"}";
     static const char bad[] = "{\"sha\":\"../0123456789abcdef0123456789abcdef0123456\"}";
-    char sha[HC_COMMIT_SIZE];
+    struct hc_revision revision;
     struct hc_error err;
 
     (void)state;
-    assert_int_equal(hc_listing_commit(good, sizeof good - 1, sha, &err), 0);
-    assert_string_equal(sha, commit);
-    assert_int_equal(hc_listing_commit(bad, sizeof bad - 1, sha, &err), -1);
+    assert_int_equal(hc_listing_revision(good, sizeof good - 1, &revision, &err), 0);
+    assert_string_equal(revision.commit, commit);
+    assert_false(revision.is_restricted);
+    assert_int_equal(hc_listing_revision(bad, sizeof bad - 1, &revision, &err), -1);
     assert_int_equal(err.reason, HC_BAD_HUB_REPLY);
-    assert_int_equal(hc_listing_commit("[]", 2, sha, &err), -1);
+    assert_int_equal(hc_listing_revision("[]", 2, &revision, &err), -1);
     assert_int_equal(err.reason, HC_BAD_HUB_REPLY);
+}
+
+static void private_and_gated_repos_are_restricted(void **state)
+{
+    static const struct {
+        const char *members;
+        bool is_restricted;
+    } rows[] = {
+        {"\"private\": false, \"gated\": false", false},
+        {"\"private\": true, \"gated\": false", true},
+        {"\"private\": false, \"gated\": \"manual\"", true},
+        {"\"private\": false, \"gated\": \"auto\"", true},
+        {"\"private\": null, \"gated\": null", false},
+        {"\"private\": 0", false},
+    };
+    struct hc_revision revision;
+    struct hc_error err;
+    char text[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        (void)snprintf(text, sizeof text, "{\"sha\": \"%s\", %s}", commit,
+                       rows[i].members);
+        assert_int_equal(hc_listing_revision(text, strlen(text), &revision, &err), 0);
+        assert_int_equal(revision.is_restricted, rows[i].is_restricted);
+    }
 }
 
 int main(void)
@@ -85,6 +112,7 @@ int main(void)
         cmocka_unit_test(a_listing_gives_files_and_leaves_directories_out),
         cmocka_unit_test(a_listing_that_is_none_is_refused),
         cmocka_unit_test(the_commit_of_a_revision_is_checked),
+        cmocka_unit_test(private_and_gated_repos_are_restricted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -125,22 +125,25 @@ static void every_question_finds_the_mirror(void **state)
 {
     struct mirrored *m = *state;
     struct hc_metadata metadata;
-    char commit[HC_COMMIT_SIZE];
+    struct hc_revision revision;
     HC_AUTO(hc_tree) *tree = NULL;
     struct sink sink;
 
     break_hub(m);
-    assert_int_equal(hc_hub_revision(m->f.hub, &m->f.repo, "main", &m->f.caller, commit,
-                                     &m->f.err),
+    assert_int_equal(hc_hub_revision(m->f.hub, &m->f.repo, "main", &m->f.caller,
+                                     &revision, &m->f.err),
                      0);
-    assert_string_equal(commit, m->f.commit);
-    tree = hc_hub_tree(m->f.hub, &m->f.repo, commit, &m->f.caller, &m->f.err);
+    assert_string_equal(revision.commit, m->f.commit);
+    assert_true(revision.is_of_mirror);
+    tree = hc_hub_tree(m->f.hub, &m->f.repo, m->f.commit, &m->f.caller, &m->f.err);
     assert_non_null(tree);
     assert_int_equal(tree->count, 3);
+    assert_true(tree->is_of_mirror);
     assert_int_equal(get(m, "model.bin", NULL, &sink), 0);
     assert_memory_equal(sink.bytes, "0123456789", 10);
 
     assert_int_equal(head(&m->f, "config.json", &metadata), 0);
+    assert_true(metadata.is_of_mirror);
     assert_ptr_equal(strstr(metadata.location, test_hub_endpoint(m->mirror)),
                      metadata.location);
     assert_int_equal(get(m, "config.json", metadata.location, &sink), 0);
@@ -218,13 +221,13 @@ static void nobody_waits_for_a_hub_while_there_is_a_mirror(void **state)
         HC_AUTO(hc_hub) *hub = open_mirrored(test_hub_endpoint(m->f.server),
                                              test_hub_endpoint(m->mirror), &m->f.err);
         int64_t start_ms = hc_monotonic_ms();
-        char commit[HC_COMMIT_SIZE];
+        struct hc_revision revision;
 
         test_hub_clear_log(m->f.server);
         tell_off(m->f.server, statuses[i], 20);
         for (int times = 0; times < 3; times++)
             assert_int_equal(hc_hub_revision(hub, &m->f.repo, "main", &m->f.caller,
-                                             commit, &m->f.err),
+                                             &revision, &m->f.err),
                              0);
         assert_true(hc_monotonic_ms() - start_ms < 10000);
         assert_int_equal(test_hub_count(m->f.server, NULL, NULL), 1);
@@ -301,20 +304,79 @@ static void a_mirror_cannot_make_us_show_the_token_to_the_hub(void **state)
     assert_int_equal(test_hub_count_authorized(m->f.server, false), 1);
 }
 
-static void a_mirrors_refusal_of_who_has_a_token_says_nothing(void **state)
+/* With a token and without: a mirror may lack what the Hub has. */
+static void a_mirrors_refusal_says_nothing(void **state)
+{
+    static const struct test_hub_rule refusals[] = {
+        {.fault = TEST_HUB_STATUS, .number = 401},
+        {.fault = TEST_HUB_STATUS, .number = 403, .error_code = "GatedRepo"},
+        {.fault = TEST_HUB_STATUS, .number = 403, .text = "This repo is disabled"},
+        {.fault = TEST_HUB_STATUS, .number = 404, .error_code = "RepoNotFound"},
+        {.fault = TEST_HUB_STATUS, .number = 404, .error_code = "RevisionNotFound"},
+        {.fault = TEST_HUB_STATUS, .number = 404},
+        {.fault = TEST_HUB_HEADER, .name = "X-Repo-Commit"},
+    };
+    const char *const tokens[] = {good_token, NULL};
+    struct mirrored *m = *state;
+    struct hc_metadata metadata;
+
+    break_hub(m);
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        test_hub_clear_rules(m->mirror);
+        test_hub_rule(m->mirror, &refusals[i]);
+        for (size_t t = 0; t < 2; t++) {
+            m->f.caller.token = tokens[t];
+            assert_int_equal(head(&m->f, "config.json", &metadata), -1);
+            assert_int_equal(m->f.err.reason, HC_HUB_UNREACHABLE);
+        }
+    }
+}
+
+/* The Hub has said that the file is there. */
+static void bytes_that_a_mirror_lacks_are_not_missing(void **state)
+{
+    struct mirrored *m = *state;
+    struct sink sink;
+
+    break_hub(m);
+    assert_int_equal(get(m, "missing", NULL, &sink), -1);
+    assert_int_equal(m->f.err.reason, HC_HUB_UNREACHABLE);
+}
+
+/* It would be no proof of the bytes that the same mirror sends. */
+static void an_etag_of_a_mirror_that_is_no_hash_is_of_no_use(void **state)
 {
     struct mirrored *m = *state;
     struct hc_metadata metadata;
 
     break_hub(m);
-    test_hub_set_access(m->mirror, "models/org/m", TEST_HUB_PRIVATE);
-    m->f.caller.token = good_token;
-    assert_int_equal(head(&m->f, "config.json", &metadata), -1);
+    test_hub_rule(m->mirror, &(struct test_hub_rule){.fault = TEST_HUB_HEADER,
+                                                     .name = "X-Linked-Etag",
+                                                     .text = "\"v1-5\""});
+    assert_int_equal(head(&m->f, "model.bin", &metadata), -1);
     assert_int_equal(m->f.err.reason, HC_HUB_UNREACHABLE);
+}
 
-    m->f.caller.token = NULL;
+static void a_caller_for_whom_only_the_hub_counts_asks_no_mirror(void **state)
+{
+    struct mirrored *m = *state;
+    struct hc_metadata metadata;
+    struct hc_revision revision;
+    struct sink sink;
+
+    assert_int_equal(head(&m->f, "config.json", &metadata), 0);
+    assert_false(metadata.is_of_mirror);
+    break_hub(m);
+    m->f.caller.hub_only = true;
+    assert_int_equal(hc_hub_revision(m->f.hub, &m->f.repo, "main", &m->f.caller,
+                                     &revision, &m->f.err),
+                     -1);
+    assert_int_equal(m->f.err.reason, HC_HUB_UNREACHABLE);
+    assert_null(hc_hub_tree(m->f.hub, &m->f.repo, m->f.commit, &m->f.caller, &m->f.err));
+    assert_int_equal(get(m, "model.bin", NULL, &sink), -1);
+    assert_int_equal(get(m, "config.json", metadata.location, &sink), -1);
     assert_int_equal(head(&m->f, "config.json", &metadata), -1);
-    assert_int_not_equal(m->f.err.reason, HC_HUB_UNREACHABLE);
+    assert_int_equal(test_hub_count(m->mirror, NULL, NULL), 0);
 }
 
 static void a_listing_is_all_of_one_endpoint(void **state)
@@ -380,7 +442,10 @@ int main(void)
         TEST(when_no_mirror_helps_the_hub_is_waited_for),
         TEST(the_token_is_not_for_mirrors),
         TEST(a_mirror_cannot_make_us_show_the_token_to_the_hub),
-        TEST(a_mirrors_refusal_of_who_has_a_token_says_nothing),
+        TEST(a_mirrors_refusal_says_nothing),
+        TEST(bytes_that_a_mirror_lacks_are_not_missing),
+        TEST(an_etag_of_a_mirror_that_is_no_hash_is_of_no_use),
+        TEST(a_caller_for_whom_only_the_hub_counts_asks_no_mirror),
         TEST(a_listing_is_all_of_one_endpoint),
         TEST(a_file_located_on_a_hub_that_went_is_found_on_the_mirror),
         TEST(bytes_of_two_endpoints_are_not_mixed),

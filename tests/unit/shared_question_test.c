@@ -159,23 +159,24 @@ static void who_comes_later_asks_again(void **state)
     }
 }
 
-static void other_tokens_and_other_patience_are_other_questions(void **state)
+static void other_tokens_patience_or_endpoints_are_other_questions(void **state)
 {
     struct fixture *f = *state;
-    struct asker askers[4] = {{.caller = {.token = ""}},
+    struct asker askers[5] = {{.caller = {.token = ""}},
                               {.caller = {.token = "hf_one"}},
                               {.caller = {.token = "hf_two"}},
-                              {.caller = {.asks_once = true}}};
+                              {.caller = {.asks_once = true}},
+                              {.caller = {.hub_only = true}}};
 
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         start(f, &askers[i]);
         (void)sem_wait(&f->is_asked);
     }
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         (void)sem_post(&f->may_answer);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         finish(&askers[i]);
-    assert_int_equal(f->asked, 4);
+    assert_int_equal(f->asked, 5);
 }
 
 static void when_the_asker_leaves_the_next_one_asks(void **state)
@@ -261,7 +262,7 @@ int main(void)
         TEST(an_answer_is_shared),
         TEST(a_failure_is_shared_with_what_was_answered),
         TEST(who_comes_later_asks_again),
-        TEST(other_tokens_and_other_patience_are_other_questions),
+        TEST(other_tokens_patience_or_endpoints_are_other_questions),
         TEST(when_the_asker_leaves_the_next_one_asks),
         TEST(who_waits_may_leave_alone),
         TEST(a_near_deadline_speaks_for_itself_only),
