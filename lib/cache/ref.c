@@ -63,6 +63,8 @@ int hc_ref_find(const struct hc_cache *cache, const struct hc_repo *repo,
     struct stat status;
     int found;
 
+    if (hc_commit_is_valid(revision))
+        return 0;
     if (format_path(path, repo, revision, err) < 0)
         return -1;
     found = read_ref(cache, path, &status, ref->commit, err);
@@ -80,6 +82,9 @@ int hc_ref_hear(const struct hc_cache *cache, const struct hc_repo *repo,
 
     if (strcmp(revision, commit) == 0)
         return 0;
+    if (hc_commit_is_valid(revision))
+        return hc_fail(err, HC_BAD_HUB_REPLY, "commit %s cannot mean commit %s", revision,
+                       commit);
     if (format_path(path, repo, revision, err) < 0)
         return -1;
     if (hc_ref_find(cache, repo, revision, &known, &unused) == 1 &&

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * refs/<revision>: which commit a name meant when a client last heard it from the Hub.
- * The file's mtime is when that was. 40 bytes, no newline; trailing white space is read.
+ * The file's mtime is when that was. 40 bytes, no newline; trailing white space is read. A
+ * commit means itself: a ref that has the name of one is never written and never read.
  */
 #ifndef HC_CACHE_REF_H
 #define HC_CACHE_REF_H
@@ -25,7 +26,7 @@ int hc_ref_find(const struct hc_cache *cache, const struct hc_repo *repo,
 /*
  * Records that the Hub just said `revision` means `commit`: publishes the file when it
  * says something else, else only sets its mtime. Does nothing when `revision` is the
- * commit.
+ * commit; BAD_HUB_REPLY when it is another one.
  */
 int hc_ref_hear(const struct hc_cache *cache, const struct hc_repo *repo,
                 const char *revision, const char *commit, struct hc_error *err);

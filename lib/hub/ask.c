@@ -101,6 +101,12 @@ static int perform(struct hc_ask *ask, struct hc_endpoint *host, struct hc_error
     return result;
 }
 
+/* Answers that say something of a file or a listing, if only that it is not there. */
+static bool is_about_content(const struct hc_reply *reply)
+{
+    return reply->status / 100 == 2 || reply->status == 404 || is_redirect(reply);
+}
+
 /* One exchange, with or without the token. 1 and 0 as next_hop. */
 static int hop(struct hc_ask *ask, struct hc_error *err)
 {
@@ -113,6 +119,9 @@ static int hop(struct hc_ask *ask, struct hc_error *err)
     if (perform(ask, host, err) < 0)
         return hc_ask_fail(ask, err);
     inherit(&ask->reply, &earlier);
+    if (is_about_content(&ask->reply) &&
+        hc_reply_check_commit(&ask->reply, &ask->question, err) < 0)
+        return hc_ask_fail(ask, err);
     if (ask->reply.status / 100 != 2 && !is_redirect(&ask->reply))
         return fail_answer(ask, is_home, err);
     return next_hop(ask, err);

@@ -30,6 +30,8 @@ static int begin(struct delivery *delivery, const struct hc_reply *reply,
     bool is_range = download->offset > 0 || download->until > 0;
 
     delivery->has_begun = true;
+    if (hc_reply_check_commit(reply, &delivery->ask->question, err) < 0)
+        return -1;
     if (download->came_from)
         memcpy(download->came_from, delivery->ask->request.url, HC_URL_MAX);
     if (reply->status == 200)

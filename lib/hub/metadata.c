@@ -56,6 +56,12 @@ static int put_revision(void *ctx, struct hc_ask *ask, struct hc_error *err)
         return -1;
     if (hc_listing_revision(body.bytes, body.used, answer, err) < 0)
         return hc_ask_fail(ask, err);
+    if (hc_commit_is_valid(about->revision) &&
+        strcmp(answer->commit, about->revision) != 0) {
+        (void)hc_fail(err, HC_BAD_HUB_REPLY, "it answers for commit %s instead",
+                      answer->commit);
+        return hc_ask_fail(ask, err);
+    }
     answer->is_of_mirror = !ask->is_trusted;
     return 0;
 }

@@ -165,6 +165,16 @@ int hc_reply_fail(const struct hc_reply *reply, const struct hc_question *questi
     return -1;
 }
 
+int hc_reply_check_commit(const struct hc_reply *reply,
+                          const struct hc_question *question, struct hc_error *err)
+{
+    if (!reply->commit[0] || !hc_commit_is_valid(question->revision) ||
+        strcmp(reply->commit, question->revision) == 0)
+        return 0;
+    return hc_fail(err, HC_BAD_HUB_REPLY, "it answers for commit %s instead",
+                   reply->commit);
+}
+
 bool hc_reply_may_pass(const struct hc_reply *reply)
 {
     return reply->status == 408 || reply->status == 429 ||

@@ -62,6 +62,13 @@ void hc_question_describe(const struct hc_question *question,
 int hc_reply_fail(const struct hc_reply *reply, const struct hc_question *question,
                   struct hc_error *err);
 
+/*
+ * BAD_HUB_REPLY when the question names a commit and the answer is about another one: what
+ * that says of files, sizes and absences is no answer to the question.
+ */
+int hc_reply_check_commit(const struct hc_reply *reply,
+                          const struct hc_question *question, struct hc_error *err);
+
 /* Whether asking again later may help: 408, 429, 5xx but 501. */
 bool hc_reply_may_pass(const struct hc_reply *reply);
 

@@ -56,6 +56,19 @@ static int get(struct fixture *f, struct sink *sink, const char *location)
     return hc_hub_get(f->hub, &download, &f->caller, &f->err);
 }
 
+static void bytes_of_another_commit_are_a_bad_reply(void **state)
+{
+    struct fixture *f = *state;
+    struct sink sink = {0};
+
+    inject(f, (struct test_hub_rule){.fault = TEST_HUB_HEADER,
+                                     .name = "X-Repo-Commit",
+                                     .text = "ffffffffffffffffffffffffffffffffffffffff"});
+    assert_int_equal(get(f, &sink, NULL), -1);
+    assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+    assert_int_equal(sink.used, 0);
+}
+
 static void the_token_goes_to_the_hub_and_not_to_the_storage(void **state)
 {
     struct fixture *f = *state;
@@ -344,6 +357,7 @@ static void who_leaves_before_an_answer_is_gone_soon(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(bytes_of_another_commit_are_a_bad_reply),
         TEST(the_token_goes_to_the_hub_and_not_to_the_storage),
         TEST(what_the_storage_tells_one_caller_holds_back_all),
         TEST(a_token_with_a_line_break_is_not_sent),

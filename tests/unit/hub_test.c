@@ -169,6 +169,66 @@ static void a_renamed_repo_is_followed(void **state)
     assert_string_equal(metadata.commit, f->commit);
 }
 
+/* --- the commit that was asked for ---------------------------------------------------
+ */
+
+static const char other_commit[] = "ffffffffffffffffffffffffffffffffffffffff";
+
+static void answer_for_another_commit(struct fixture *f)
+{
+    inject(f, (struct test_hub_rule){.fault = TEST_HUB_HEADER,
+                                     .name = "X-Repo-Commit",
+                                     .text = other_commit});
+}
+
+static void assert_bad_commit(struct fixture *f, int result)
+{
+    assert_int_equal(result, -1);
+    assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+    assert_non_null(strstr(f->err.message, other_commit));
+}
+
+static void metadata_of_another_commit_is_a_bad_reply(void **state)
+{
+    static const char *const paths[] = {"config.json", "model.bin", "absent"};
+    struct fixture *f = *state;
+    struct hc_metadata metadata;
+
+    answer_for_another_commit(f);
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        const struct hc_place place = {&f->repo, f->commit, paths[i]};
+
+        assert_bad_commit(f, hc_hub_head(f->hub, &place, &f->caller, &metadata, &f->err));
+        assert_string_equal(metadata.commit, ""); /* no absence is to be remembered */
+    }
+    assert_int_equal(head(f, "model.bin", &metadata), 0); /* a branch may mean any */
+    assert_string_equal(metadata.commit, other_commit);
+}
+
+static void a_listing_of_another_commit_is_a_bad_reply(void **state)
+{
+    struct fixture *f = *state;
+
+    answer_for_another_commit(f);
+    assert_null(hc_hub_tree(f->hub, &f->repo, f->commit, &f->caller, &f->err));
+    assert_bad_commit(f, -1);
+}
+
+static void a_commit_that_means_another_one_is_a_bad_reply(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_revision revision;
+
+    inject(f, (struct test_hub_rule){
+                  .fault = TEST_HUB_BODY,
+                  .text = "{\"sha\": \"ffffffffffffffffffffffffffffffffffffffff\"}"});
+    assert_bad_commit(f, hc_hub_revision(f->hub, &f->repo, f->commit, &f->caller,
+                                         &revision, &f->err));
+    assert_int_equal(hc_hub_revision(f->hub, &f->repo, "main", &f->caller, &revision,
+                                     &f->err),
+                     0);
+}
+
 /* --- trees ---------------------------------------------------------------------------
  */
 
@@ -276,6 +336,9 @@ int main(void)
         TEST(a_redirect_loop_is_a_bad_reply),
         TEST(a_redirect_to_another_scheme_is_not_followed),
         TEST(a_renamed_repo_is_followed),
+        TEST(metadata_of_another_commit_is_a_bad_reply),
+        TEST(a_listing_of_another_commit_is_a_bad_reply),
+        TEST(a_commit_that_means_another_one_is_a_bad_reply),
         TEST(a_tree_is_read_page_by_page),
         TEST(a_tree_that_goes_on_elsewhere_or_for_ever_is_a_bad_reply),
         TEST(pages_in_a_circle_are_a_bad_reply),

@@ -121,6 +121,19 @@ static void a_commit_is_no_ref_of_itself(void **state)
     assert_false(temp_dir_has(f->dir, "models--org--name"));
 }
 
+static void a_commit_never_means_another_one(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ref ref;
+
+    assert_int_equal(hear(f, COMMIT, OTHER_COMMIT), -1);
+    assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+    assert_false(temp_dir_has(f->dir, "models--org--name"));
+
+    temp_dir_write(f->dir, REFS COMMIT, OTHER_COMMIT);
+    assert_int_equal(find(f, COMMIT, &ref), 0);
+}
+
 static void white_space_after_the_commit_is_read(void **state)
 {
     struct fixture *f = *state;
@@ -213,6 +226,7 @@ int main(void)
         WITH_CACHE(a_moved_revision_is_replaced),
         WITH_CACHE(hearing_the_same_again_only_renews_the_time),
         WITH_CACHE(a_commit_is_no_ref_of_itself),
+        WITH_CACHE(a_commit_never_means_another_one),
         WITH_CACHE(white_space_after_the_commit_is_read),
         WITH_CACHE(what_is_no_commit_is_no_ref),
         WITH_CACHE(a_read_only_volume_matters_only_to_news),

@@ -330,6 +330,23 @@ static void a_subfolder_is_put_before_the_name(void **state)
     hc_file_clear(&file);
 }
 
+static void another_commit_than_the_one_asked_for_is_a_bad_reply(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_file file;
+    char moved[41];
+
+    resolver_fixture_move_main(f, moved);
+    test_hub_rule(f->hub, &(struct test_hub_rule){.fault = TEST_HUB_HEADER,
+                                                  .name = "X-Repo-Commit",
+                                                  .text = moved});
+    assert_int_equal(resolve(f, f->commit, "config.json", &file), -1);
+    assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+    assert_int_equal(resolve(f, f->commit, "absent.json", &file), -1);
+    assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+    assert_false(temp_dir_has(f->dir, REPO_FOLDER));
+}
+
 static void a_pull_request_ref_keeps_its_name(void **state)
 {
     struct fixture *f = *state;
@@ -363,6 +380,7 @@ int main(void)
         test(a_failed_download_leaves_no_ref),
         test(bad_names_are_refused_before_anything_is_asked),
         test(a_subfolder_is_put_before_the_name),
+        test(another_commit_than_the_one_asked_for_is_a_bad_reply),
         test(a_pull_request_ref_keeps_its_name),
     };
 
