@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A table of errands by what they fetch. The one lock guards the table and the lists of
- * waiters; waiters are told after it has been let go. An errand that everybody has left
- * is taken off the table at once, so that who comes next begins a new one instead of
- * joining one that is being cancelled; the worker that runs it frees it.
+ * waiters; waiters are told after it has been let go. An errand is
  *
- * hc_call_cancel() is called with the lock held: that is what keeps the errand alive
- * meanwhile, and a call's own lock is held for a few instructions only.
+ *     queued for the disk pool → looking → queued for the Hub pool → running → done
+ *
+ * and skips the first two when the disk has been asked already. When its last waiter
+ * leaves, it is taken off the table at once, so that the next caller begins a new one
+ * instead of joining one that is being cancelled. If it is queued, it is withdrawn from
+ * the pool and freed; else the thread that works on it finds no waiter, and frees it.
+ *
+ * The pools and hc_call_cancel() are called with the lock held: that is what keeps the
+ * errand alive meanwhile, and their own locks are held for a few instructions only.
  */
 #include "errand.h"
 
 #include "status.h"
 
+#include <base/call.h>
 #include <base/error.h>
 
 #include <pthread.h>
@@ -22,6 +28,7 @@ enum { BUCKETS = 1024 };
 struct hc_errand {
     struct hc_task task;
     struct hc_errands *errands;
+    struct hc_workers *pool; /* that it is queued for, or was */
     struct hc_call *call;
     struct hc_order order;
     size_t bucket;
@@ -31,7 +38,7 @@ struct hc_errand {
 };
 
 struct hc_errands {
-    struct hc_workers *workers;
+    struct hc_workers *disk, *hub;
     struct {
         pthread_mutex_t lock;
         pthread_cond_t empty;
@@ -41,20 +48,11 @@ struct hc_errands {
     } shared;
 };
 
-static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t size)
-{
-    const uint8_t *byte = bytes;
-
-    for (size_t i = 0; i < size; i++)
-        hash = (hash ^ byte[i]) * UINT64_C(0x100000001b3); /* FNV-1a */
-    return hash;
-}
-
 static size_t bucket_of(const struct hc_order *order)
 {
-    uint64_t hash = hash_bytes(UINT64_C(0xcbf29ce484222325), order->request, order->size);
+    uint64_t hash = hc_hash(HC_HASH_START, order->request, order->size);
 
-    return hash_bytes(hash, order->token, strlen(order->token)) % BUCKETS;
+    return hc_hash(hash, order->token, strlen(order->token)) % BUCKETS;
 }
 
 static bool is_same(const struct hc_order *one, const struct hc_order *other)
@@ -143,6 +141,13 @@ static struct hc_errand *errand_new(struct hc_errands *errands,
     return hc_take(&errand);
 }
 
+/* With the lock held: there is one errand less. */
+static void forget(struct hc_errands *errands)
+{
+    if (--errands->shared.unfinished == 0)
+        (void)pthread_cond_broadcast(&errands->shared.empty);
+}
+
 /* Nobody can join or leave any more. */
 static struct hc_waiter *close_list(struct hc_errand *errand)
 {
@@ -155,8 +160,7 @@ static struct hc_waiter *close_list(struct hc_errand *errand)
     for (struct hc_waiter *waiter = waiters; waiter; waiter = waiter->next)
         waiter->errand = NULL;
     errands->shared.waiting -= errand->waiting;
-    if (--errands->shared.unfinished == 0)
-        (void)pthread_cond_broadcast(&errands->shared.empty);
+    forget(errands);
     (void)pthread_mutex_unlock(&errands->shared.lock);
     return waiters;
 }
@@ -174,43 +178,121 @@ static void finish(struct hc_errand *errand, struct hc_answer *answer)
     errand_free(errand);
 }
 
+static struct hc_answer *answer_failure(const struct hc_error *err)
+{
+    return hc_status_answer(err, NULL);
+}
+
+/* After the cancellation of all, or the last deadline: nothing more is worth doing. */
+static bool is_over(struct hc_errand *errand, struct hc_answer **answer)
+{
+    struct hc_error err;
+
+    if (hc_call_check(errand->call, &err) == 0)
+        return false;
+    *answer = answer_failure(&err);
+    return true;
+}
+
 static void run(struct hc_task *task)
 {
     struct hc_errand *errand = (struct hc_errand *)task;
     const struct hc_errand_type *type = errand->order.type;
-    HC_AUTO(hc_answer) *answer =
-        type->run(type->ctx, &errand->order, errand->call, errand);
+    HC_AUTO(hc_answer) *answer = NULL;
 
+    if (!is_over(errand, &answer))
+        answer = type->run(type->ctx, &errand->order, errand->call, errand);
     finish(errand, answer);
 }
 
-_Static_assert(offsetof(struct hc_errand, task) == 0, "run() relies on it");
-
-/* The waiter joins the errand that is there, else `fresh`: then true. */
-static bool join_either(struct hc_errands *errands, struct hc_errand *fresh,
-                        struct hc_waiter *waiter)
+/* With the lock held. */
+static int submit(struct hc_errand *errand, struct hc_error *err)
 {
-    struct hc_errand *found;
+    struct hc_errands *errands = errand->errands;
 
+    errand->pool = errand->order.has_looked ? errands->hub : errands->disk;
+    return hc_workers_submit(errand->pool, &errand->task, err);
+}
+
+/* The disk did not answer. An errand that was left meanwhile is not worth a place. */
+static void go_on(struct hc_errand *errand)
+{
+    struct hc_errands *errands = errand->errands;
+    HC_AUTO(hc_answer) *failure = NULL;
+    struct hc_error err;
+    int submitted;
+
+    errand->task.run = run;
+    errand->order.has_looked = true;
     (void)pthread_mutex_lock(&errands->shared.lock);
-    found = table_find(errands, &fresh->order, fresh->bucket);
-    if (!found) {
-        table_add(fresh);
-        errands->shared.unfinished++;
-    }
+    submitted = errand->waiting > 0
+                    ? submit(errand, &err)
+                    : hc_fail(&err, HC_CANCELLED, "no caller waits any more");
+    (void)pthread_mutex_unlock(&errands->shared.lock);
+    if (submitted == 0)
+        return;
+    failure = answer_failure(&err);
+    finish(errand, failure);
+}
+
+static void look(struct hc_task *task)
+{
+    struct hc_errand *errand = (struct hc_errand *)task;
+    const struct hc_errand_type *type = errand->order.type;
+    HC_AUTO(hc_answer) *answer = NULL;
+
+    if (is_over(errand, &answer) || type->look(type->ctx, &errand->order, &answer))
+        finish(errand, answer);
+    else
+        go_on(errand);
+}
+
+_Static_assert(offsetof(struct hc_errand, task) == 0, "run() and look() rely on it");
+
+/* Takes `fresh` onto the table, and queues it. */
+static int begin(struct hc_errand *fresh, struct hc_error *err)
+{
+    struct hc_errands *errands = fresh->errands;
+
+    table_add(fresh);
+    errands->shared.unfinished++;
     if (errands->shared.is_cancelled)
         hc_call_cancel(fresh->call);
-    join(found ? found : fresh, waiter);
+    fresh->order.has_looked = fresh->order.has_looked || !fresh->order.type->look;
+    fresh->task.run = fresh->order.has_looked ? run : look;
+    fresh->task.caller = fresh->order.caller;
+    fresh->task.repo = fresh->order.repo;
+    return submit(fresh, err);
+}
+
+/* The waiter joins the errand that is there, else `*fresh`, which is taken; -1 when that
+ * one cannot be queued. */
+static int join_either(struct hc_errands *errands, struct hc_errand **fresh,
+                       struct hc_waiter *waiter, struct hc_error *err)
+{
+    struct hc_errand *errand;
+    int result = 0;
+
+    (void)pthread_mutex_lock(&errands->shared.lock);
+    errand = table_find(errands, &(*fresh)->order, (*fresh)->bucket);
+    if (errand) {
+        join(errand, waiter);
+        hc_workers_share(errand->pool, &errand->task, (*fresh)->order.caller);
+    } else {
+        errand = hc_take(fresh);
+        join(errand, waiter);
+        result = begin(errand, err);
+    }
     (void)pthread_mutex_unlock(&errands->shared.lock);
-    return !found;
+    return result;
 }
 
 void hc_errand_join(struct hc_errands *errands, const struct hc_order *order,
                     struct hc_waiter *waiter)
 {
     HC_AUTO(hc_errand) *fresh = errand_new(errands, order, waiter->deadline_ms);
+    struct hc_errand *begun = fresh;
     HC_AUTO(hc_answer) *failure = NULL;
-    struct hc_errand *begun;
     struct hc_error err;
 
     if (!fresh) {
@@ -218,20 +300,17 @@ void hc_errand_join(struct hc_errands *errands, const struct hc_order *order,
         waiter->type->done(waiter, NULL);
         return;
     }
-    if (!join_either(errands, fresh, waiter))
+    if (join_either(errands, &fresh, waiter, &err) == 0)
         return;
-    begun = hc_take(&fresh);
-    begun->task.run = run;
-    if (hc_workers_submit(errands->workers, &begun->task, &err) == 0)
-        return;
-    failure = hc_status_answer(&err, NULL);
+    failure = answer_failure(&err);
     finish(begun, failure);
 }
 
-/* With the lock held. */
-static void quit(struct hc_waiter *waiter)
+/* With the lock held: the errand that is to be freed, or NULL. */
+static struct hc_errand *quit(struct hc_waiter *waiter)
 {
     struct hc_errand *errand = waiter->errand;
+    struct hc_errands *errands = errand->errands;
 
     *waiter->here = waiter->next;
     if (waiter->next)
@@ -239,21 +318,26 @@ static void quit(struct hc_waiter *waiter)
     waiter->errand = NULL;
     errand->waiting--;
     errand->watching -= waiter->wants_progress;
-    errand->errands->shared.waiting--;
+    errands->shared.waiting--;
     if (errand->waiting > 0)
-        return;
+        return NULL;
     table_remove(errand);
     hc_call_cancel(errand->call);
+    if (!hc_workers_withdraw(errand->pool, &errand->task))
+        return NULL;
+    forget(errands);
+    return errand;
 }
 
 bool hc_errand_leave(struct hc_errands *errands, struct hc_waiter *waiter)
 {
+    HC_AUTO(hc_errand) *withdrawn = NULL;
     bool waits;
 
     (void)pthread_mutex_lock(&errands->shared.lock);
     waits = waiter->errand;
     if (waits)
-        quit(waiter);
+        withdrawn = quit(waiter);
     (void)pthread_mutex_unlock(&errands->shared.lock);
     return waits;
 }
@@ -319,7 +403,8 @@ void hc_errands_count(struct hc_errands *errands, unsigned *unfinished, unsigned
     (void)pthread_mutex_unlock(&errands->shared.lock);
 }
 
-struct hc_errands *hc_errands_open(struct hc_workers *workers, struct hc_error *err)
+struct hc_errands *hc_errands_open(struct hc_workers *disk, struct hc_workers *hub,
+                                   struct hc_error *err)
 {
     struct hc_errands *errands = calloc(1, sizeof *errands);
 
@@ -327,7 +412,8 @@ struct hc_errands *hc_errands_open(struct hc_workers *workers, struct hc_error *
         (void)hc_fail_memory(err);
         return NULL;
     }
-    errands->workers = workers;
+    errands->disk = disk;
+    errands->hub = hub;
     (void)pthread_mutex_init(&errands->shared.lock, NULL);
     (void)pthread_cond_init(&errands->shared.empty, NULL);
     return errands;

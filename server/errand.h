@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Callers who want the same thing wait for it together, without a thread each: the first
- * one makes an errand, which one worker runs; whoever asks for the same
- * before it is done gets its answer too. An errand goes on as long as anybody waits for
- * it, until the latest of their deadlines. Callable from any thread.
+ * Callers that want the same thing wait for it together, without a thread each: the first
+ * one makes an errand; callers that ask for the same before it is done get its answer too.
+ * An errand goes on as long as a caller waits for it, until the latest of their deadlines;
+ * when the last one leaves, it is cancelled, and leaves the queue it is in at once.
+ *
+ * There are two pools of threads, so that work on the disk never waits for the Hub: an
+ * errand first looks at the disk, in the one; only if that does not answer it, it is
+ * queued for the other, to ask the Hub. Callable from any thread.
  */
 #ifndef HC_SERVER_ERRAND_H
 #define HC_SERVER_ERRAND_H
 
 #include "answer.h"
-#include "workers.h"
+
+#include <base/workers.h>
 
 #include <hubcache/call.h>
 #include <stdbool.h>
@@ -18,17 +23,24 @@ struct hc_errand; /* a piece of work and who waits for it */
 struct hc_errands;
 struct hc_waiter;
 
-/* What is wanted. Two orders are the same when all of it is the same. */
+/* What is wanted. Two orders are the same when the first four are. */
 struct hc_order {
     const struct hc_errand_type *type;
     const char *token; /* the caller's own Hub token, "" for none */
     const uint8_t *request;
     size_t size;
+    uint64_t caller, repo; /* see workers.h */
+    bool has_looked;       /* the disk does not answer it */
 };
 
 struct hc_errand_type {
     const char *name; /* for logs */
-    /* Works on a worker's thread until there is an answer; NULL when memory is short. */
+    /*
+     * Optional: asks the disk, on a thread for that. True with the answer, NULL when memory
+     * is short; false when `run` has to be called.
+     */
+    bool (*look)(void *ctx, const struct hc_order *order, struct hc_answer **answer);
+    /* Asks the Hub, until there is an answer; NULL when memory is short. */
     struct hc_answer *(*run)(void *ctx, const struct hc_order *order,
                              struct hc_call *call, struct hc_errand *errand);
     void *ctx;
@@ -55,8 +67,9 @@ struct hc_waiter {
     struct hc_waiter *next, **here;
 };
 
-/* Borrows `workers`. */
-struct hc_errands *hc_errands_open(struct hc_workers *workers, struct hc_error *err);
+/* Borrows both pools. */
+struct hc_errands *hc_errands_open(struct hc_workers *disk, struct hc_workers *hub,
+                                   struct hc_error *err);
 
 /* Waits until all are done. */
 void hc_errands_close(struct hc_errands *errands);

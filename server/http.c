@@ -43,15 +43,17 @@ static unsigned write_health(struct hc_http *http, FILE *out)
 
 static void write_counts(const struct hc_gauges *gauges, FILE *out)
 {
-    unsigned running, queued, unfinished, waiting, transfers, connections;
+    unsigned running[2], queued[2], unfinished, waiting, transfers, connections;
 
-    hc_workers_count(gauges->workers, &running, &queued);
+    hc_workers_count(gauges->disk, &running[0], &queued[0]);
+    hc_workers_count(gauges->hub, &running[1], &queued[1]);
     hc_errands_count(gauges->errands, &unfinished, &waiting);
     hc_resolver_count(gauges->resolver, &transfers, &connections);
     (void)fprintf(out,
                   "%u calls wait for %u jobs, of which %u run and %u are queued.\n"
                   "%u files are on their way over %u connections.\n",
-                  waiting, unfinished, running, queued, transfers, connections);
+                  waiting, unfinished, running[0] + running[1], queued[0] + queued[1],
+                  transfers, connections);
 }
 
 static unsigned write_status(struct hc_http *http, FILE *out)

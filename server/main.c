@@ -16,10 +16,10 @@
 #include "service_resolver.h"
 #include "sweeper.h"
 #include "transfer_journal.h"
-#include "workers.h"
 
 #include <base/error.h>
 #include <base/text.h>
+#include <base/workers.h>
 
 #include <errno.h>
 #include <poll.h>
@@ -132,17 +132,19 @@ static int run(const struct hc_options *options, int signals, struct hc_error *e
     HC_AUTO(hc_metrics) *metrics = hc_metrics_new(err);
     HC_AUTO(hc_resolver) *resolver = hc_resolver_open(&options->settings, err);
     HC_AUTO(hc_sweeper) *sweeper = NULL;
-    HC_AUTO(hc_workers) *workers = hc_workers_open(options->workers, options->queue, err);
-    HC_AUTO(hc_errands) *errands = hc_errands_open(workers, err);
+    HC_AUTO(hc_workers) *hub = hc_workers_open(options->workers, options->queue, err);
+    HC_AUTO(hc_workers) *disk =
+        hc_workers_open(options->disk_workers, options->queue, err);
+    HC_AUTO(hc_errands) *errands = hc_errands_open(disk, hub, err);
     HC_AUTO(hc_resolver_service) *service =
         hc_resolver_service_new(resolver, errands, metrics, err);
     HC_AUTO(hc_health) *health = hc_health_new(err);
     HC_AUTO(hc_rpc) *rpc = NULL;
     HC_AUTO(hc_http) *http = NULL;
     struct hc_rpc_options edge = {.finished = hc_journal_write, .ctx = metrics};
-    struct hc_http_sources sources = {metrics, {workers, errands, resolver}};
+    struct hc_http_sources sources = {metrics, {disk, hub, errands, resolver}};
 
-    if (!metrics || !resolver || !workers || !errands || !service || !health)
+    if (!metrics || !resolver || !hub || !disk || !errands || !service || !health)
         return -1;
     hc_resolver_watch(resolver, hc_transfer_journal_write, metrics);
     rpc = hc_rpc_open(&edge, err);

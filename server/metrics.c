@@ -168,18 +168,28 @@ static void write_transfers(struct hc_metrics *metrics, FILE *out)
                   &metrics->transfers.waited_ms);
 }
 
+/* Of the pool of threads for the disk, and of the one for the Hub. */
+static void write_pools(FILE *out, const char *name, const char *help, unsigned disk,
+                        unsigned hub)
+{
+    write_head(out, name, "gauge", help);
+    (void)fprintf(out, "%s{pool=\"disk\"} %u\n%s{pool=\"hub\"} %u\n", name, disk, name,
+                  hub);
+}
+
 static void write_gauges(const struct hc_gauges *gauges, FILE *out)
 {
-    unsigned running, queued, unfinished, waiting, transfers, connections;
+    unsigned running[2], queued[2], unfinished, waiting, transfers, connections;
 
-    hc_workers_count(gauges->workers, &running, &queued);
+    hc_workers_count(gauges->disk, &running[0], &queued[0]);
+    hc_workers_count(gauges->hub, &running[1], &queued[1]);
     hc_errands_count(gauges->errands, &unfinished, &waiting);
     hc_resolver_count(gauges->resolver, &transfers, &connections);
     write_one(out, "hubcache_waiting_calls", "gauge",
-              "Calls that wait for the Hub or for a snapshot.", waiting);
-    write_one(out, "hubcache_running_jobs", "gauge", "Workers at work.", running);
-    write_one(out, "hubcache_queued_jobs", "gauge", "Jobs that wait for a worker.",
-              queued);
+              "Calls that wait for the disk or the Hub.", waiting);
+    write_pools(out, "hubcache_running_jobs", "Threads at work.", running[0], running[1]);
+    write_pools(out, "hubcache_queued_jobs", "Jobs that wait for a thread.", queued[0],
+                queued[1]);
     write_one(out, "hubcache_transfers", "gauge", "Transfers on their way.", transfers);
     write_one(out, "hubcache_connections", "gauge", "Connections that bring bytes.",
               connections);

@@ -8,8 +8,8 @@
 
 #include "errand.h"
 #include "rpc.h"
-#include "workers.h"
 
+#include <base/workers.h>
 #include <hubcache/resolver.h>
 #include <stdio.h>
 
@@ -17,7 +17,7 @@ struct hc_metrics;
 
 /* Who is asked how much there is right now; all borrowed. */
 struct hc_gauges {
-    struct hc_workers *workers;
+    struct hc_workers *disk, *hub; /* the pools */
     struct hc_errands *errands;
     struct hc_resolver *resolver;
 };

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The order holds the request as bytes because the message it came in is long gone when a
- * worker gets to it. Each function reads: unpack, decode, resolve, encode; the first of
- * these that fails makes the answer a failure.
+ * thread gets to it. Each function reads: unpack, decode, resolve, encode; the first of
+ * these that fails makes the answer a failure. Looking at the disk and asking the Hub
+ * differ in what "resolve" is.
  */
 #include "resolve.h"
 
@@ -21,8 +22,27 @@ HC_DEFINE_AUTO_VALUE(hc_file, hc_file_clear)
 HC_DEFINE_AUTO_VALUE(hc_files, hc_files_clear)
 HC_DEFINE_AUTO_VALUE(hc_snapshot, hc_snapshot_clear)
 
-static struct hc_answer *run_file(void *ctx, const struct hc_order *order,
-                                  struct hc_call *call, struct hc_errand *errand)
+/* How an order is carried out. */
+struct way {
+    bool asks_hub; /* else the disk alone is looked at */
+    struct hc_call *call;
+    struct hc_errand *errand; /* hears of progress */
+};
+
+static int found_of(int resolved)
+{
+    return resolved < 0 ? -1 : 1;
+}
+
+static void note_hit(struct hc_resolving *self, const struct way *way)
+{
+    if (!way->asks_hub)
+        hc_metrics_add_hit(self->metrics);
+}
+
+/* False: the Hub has to be asked. */
+static bool answer_file(struct hc_resolving *self, const struct hc_order *order,
+                        const struct way *way, struct hc_answer **result)
 {
     const ProtobufCMessageDescriptor *type =
         &hubcache__v1__resolve_file_request__descriptor;
@@ -31,28 +51,36 @@ static struct hc_answer *run_file(void *ctx, const struct hc_order *order,
     HC_AUTO_VALUE(hc_arena) arena;
     HC_AUTO_VALUE(hc_file) file = {0};
     struct hc_file_request request = {0};
-    struct hc_resolving *self = ctx;
     struct hc_facts facts;
     struct hc_error err;
     const void *message;
+    int found = -1;
 
     hubcache__v1__resolve_file_response__init(&answer);
-    (void)errand;
     hc_arena_init(&arena);
     message = hc_wire_unpack(type, order->request, order->size, &arena, &err);
-    if (!message || hc_decode_file(message, order->token, &request, &err) < 0 ||
-        hc_resolve_file(self->resolver, &request, call, &file, &err) < 0) {
+    if (message && hc_decode_file(message, order->token, &request, &err) == 0)
+        found = way->asks_hub
+                    ? found_of(hc_resolve_file(self->resolver, &request, way->call, &file,
+                                               &err))
+                    : hc_resolve_file_cached(self->resolver, &request, &file, &err);
+    if (found == 0)
+        return false;
+    if (found < 0) {
         facts = hc_facts_of(&request.repo, request.filename);
-        return hc_status_answer(&err, &facts);
+        *result = hc_status_answer(&err, &facts);
+        return true;
     }
+    note_hit(self, way);
     hc_encode_file(&file, &encoded);
     answer.file = &encoded;
     answer.cache_id = hc_lend(hc_resolver_cache_id(self->resolver));
-    return hc_answer_new(&answer.base);
+    *result = hc_answer_new(&answer.base);
+    return true;
 }
 
-static struct hc_answer *run_files(void *ctx, const struct hc_order *order,
-                                   struct hc_call *call, struct hc_errand *errand)
+static bool answer_files(struct hc_resolving *self, const struct hc_order *order,
+                         const struct way *way, struct hc_answer **result)
 {
     const ProtobufCMessageDescriptor *type =
         &hubcache__v1__resolve_files_request__descriptor;
@@ -60,22 +88,29 @@ static struct hc_answer *run_files(void *ctx, const struct hc_order *order,
     HC_AUTO_VALUE(hc_arena) arena;
     HC_AUTO_VALUE(hc_files) files = {0};
     struct hc_files_request request = {0};
-    struct hc_resolving *self = ctx;
     struct hc_facts facts;
     struct hc_error err;
     const void *message;
+    int found = -1;
 
-    (void)errand;
     hc_arena_init(&arena);
     message = hc_wire_unpack(type, order->request, order->size, &arena, &err);
-    if (!message || hc_decode_files(message, order->token, &request, &err) < 0 ||
-        hc_resolve_files(self->resolver, &request, call, &files, &err) < 0 ||
-        hc_encode_files(&files, &arena, &answer, &err) < 0) {
+    if (message && hc_decode_files(message, order->token, &request, &err) == 0)
+        found = way->asks_hub
+                    ? found_of(hc_resolve_files(self->resolver, &request, way->call,
+                                                &files, &err))
+                    : hc_resolve_files_cached(self->resolver, &request, &files, &err);
+    if (found == 0)
+        return false;
+    if (found < 0 || hc_encode_files(&files, &arena, &answer, &err) < 0) {
         facts = hc_facts_of(&request.repo, NULL);
-        return hc_status_answer(&err, &facts);
+        *result = hc_status_answer(&err, &facts);
+        return true;
     }
+    note_hit(self, way);
     answer.cache_id = hc_lend(hc_resolver_cache_id(self->resolver));
-    return hc_answer_new(&answer.base);
+    *result = hc_answer_new(&answer.base);
+    return true;
 }
 
 static void tell(void *ctx, const struct hc_progress *progress)
@@ -94,8 +129,8 @@ static void tell(void *ctx, const struct hc_progress *progress)
         hc_errand_tell(errand, event);
 }
 
-static struct hc_answer *run_snapshot(void *ctx, const struct hc_order *order,
-                                      struct hc_call *call, struct hc_errand *errand)
+static bool answer_snapshot(struct hc_resolving *self, const struct hc_order *order,
+                            const struct way *way, struct hc_answer **result)
 {
     const ProtobufCMessageDescriptor *type =
         &hubcache__v1__resolve_snapshot_request__descriptor;
@@ -103,33 +138,62 @@ static struct hc_answer *run_snapshot(void *ctx, const struct hc_order *order,
     HC_AUTO_VALUE(hc_arena) arena;
     HC_AUTO_VALUE(hc_snapshot) snapshot = {0};
     struct hc_snapshot_request request = {0};
-    struct hc_resolving *self = ctx;
     struct hc_facts facts;
     struct hc_error err;
     const void *message;
+    int found = -1;
 
     hc_arena_init(&arena);
     message = hc_wire_unpack(type, order->request, order->size, &arena, &err);
     if (message && hc_decode_snapshot(message, order->token, &request, &err) == 0) {
         request.progress = tell;
-        request.progress_ctx = errand;
+        request.progress_ctx = way->errand;
+        found = way->asks_hub ? found_of(hc_resolve_snapshot(self->resolver, &request,
+                                                             way->call, &snapshot, &err))
+                              : hc_resolve_snapshot_cached(self->resolver, &request,
+                                                           &snapshot, &err);
     }
-    if (!request.progress ||
-        hc_resolve_snapshot(self->resolver, &request, call, &snapshot, &err) < 0 ||
-        hc_encode_snapshot(&snapshot, &arena, &answer, &err) < 0) {
+    if (found == 0)
+        return false;
+    if (found < 0 || hc_encode_snapshot(&snapshot, &arena, &answer, &err) < 0) {
         facts = hc_facts_of(&request.repo, NULL);
-        return hc_status_answer(&err, &facts);
+        *result = hc_status_answer(&err, &facts);
+        return true;
     }
     answer.cache_id = hc_lend(hc_resolver_cache_id(self->resolver));
-    return hc_answer_new(&answer.base);
+    *result = hc_answer_new(&answer.base);
+    return true;
 }
 
-void hc_resolving_init(struct hc_resolving *self, struct hc_resolver *resolver)
+static const struct way disk_only = {.asks_hub = false};
+
+#define DEFINE_STEPS(kind)                                                               \
+    static bool look_at_##kind(void *ctx, const struct hc_order *order,                  \
+                               struct hc_answer **answer)                                \
+    {                                                                                    \
+        return answer_##kind(ctx, order, &disk_only, answer);                            \
+    }                                                                                    \
+    static struct hc_answer *run_##kind(void *ctx, const struct hc_order *order,         \
+                                        struct hc_call *call, struct hc_errand *errand)  \
+    {                                                                                    \
+        struct hc_answer *answer = NULL;                                                 \
+                                                                                         \
+        (void)answer_##kind(ctx, order, &(struct way){true, call, errand}, &answer);     \
+        return answer;                                                                   \
+    }
+
+DEFINE_STEPS(file)
+DEFINE_STEPS(files)
+DEFINE_STEPS(snapshot)
+
+void hc_resolving_init(struct hc_resolving *self, struct hc_resolver *resolver,
+                       struct hc_metrics *metrics)
 {
     *self = (struct hc_resolving){
         .resolver = resolver,
-        .file = {.name = "ResolveFile", .run = run_file, .ctx = self},
-        .files = {.name = "ResolveFiles", .run = run_files, .ctx = self},
-        .snapshot = {.name = "ResolveSnapshot", .run = run_snapshot, .ctx = self},
+        .metrics = metrics,
+        .file = {"ResolveFile", look_at_file, run_file, self},
+        .files = {"ResolveFiles", look_at_files, run_files, self},
+        .snapshot = {"ResolveSnapshot", look_at_snapshot, run_snapshot, self},
     };
 }

@@ -93,6 +93,11 @@ int64_t hc_rpc_call_deadline_ms(const struct hc_rpc_call *call);
 bool hc_rpc_call_header(const struct hc_rpc_call *call, const char *name,
                         const char **value, size_t *size);
 
+enum { HC_RPC_PEER_MAX = 128 };
+
+/* Where the call comes from, without the port: the same for all calls of one host. */
+void hc_rpc_call_peer(const struct hc_rpc_call *call, char address[HC_RPC_PEER_MAX]);
+
 /* Within `start`, of a call that is not parked. */
 void hc_rpc_call_reply(struct hc_rpc_call *call, const ProtobufCMessage *message);
 

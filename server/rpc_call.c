@@ -11,12 +11,14 @@
 #include "wire.h"
 
 #include <base/error.h>
+#include <base/text.h>
 #include <hubcache/call.h>
 
 #include <assert.h>
 #include <grpc/byte_buffer.h>
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/slice.h>
+#include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -394,4 +396,16 @@ bool hc_rpc_call_header(const struct hc_rpc_call *call, const char *name,
         return true;
     }
     return false;
+}
+
+void hc_rpc_call_peer(const struct hc_rpc_call *call, char address[HC_RPC_PEER_MAX])
+{
+    char *peer = grpc_call_get_peer(call->core);
+    char *port = peer ? strrchr(peer, ':') : NULL;
+
+    if (port && strncmp(peer, "unix:", 5) != 0)
+        *port = '\0';
+    (void)hc_format(address, HC_RPC_PEER_MAX, "%.*s", HC_RPC_PEER_MAX - 1,
+                    peer ? peer : "");
+    gpr_free(peer);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A request is decoded and checked; what the disk can answer is answered at once; all
- * else parks the call and joins an errand. Snapshots always do, because proving that one
- * is whole looks at every file of it.
+ * A request is decoded and checked. A lookup of a few files is made at once, on the edge's
+ * thread; when it does not answer the call, and for lookups that take longer, the call is
+ * parked and joins an errand. Snapshots always do, because proving that one is whole looks
+ * at every file of it.
  */
 #include "service_resolver.h"
 
@@ -16,7 +17,11 @@
 #include <hubcache/v1/resolver.pb-c.h>
 #include <string.h>
 
-enum { TOKEN_MAX = 4096, WATCH_RESULT = 2 }; /* the field of WatchSnapshotResponse */
+enum {
+    TOKEN_MAX = 4096,
+    WATCH_RESULT = 2, /* the field of WatchSnapshotResponse */
+    INLINE_NAMES_MAX = 16
+};
 
 struct hc_resolver_service {
     struct hc_resolver *resolver;
@@ -114,21 +119,50 @@ static void join_errand(struct hc_resolver_service *service, struct hc_rpc_call 
     hc_errand_join(service->errands, order, &passenger->waiter);
 }
 
-/* The request once more as bytes, without whatever made two equal ones differ. */
-static void begin_errand(struct hc_resolver_service *service, struct hc_rpc_call *call,
-                         const struct hc_errand_type *type,
-                         const ProtobufCMessage *message, bool watches)
+/*
+ * Whose share of threads and places a call has: that of the identity that it names, of its
+ * Hub token, or else of the address that it comes from.
+ */
+static uint64_t caller_key(const struct hc_resolver_service *service,
+                           const struct hc_rpc_call *call)
 {
-    size_t size = protobuf_c_message_get_packed_size(message);
-    uint8_t *bytes = hc_arena_take(&service->arena, size);
-    struct hc_order order = {type, service->token, bytes, size};
+    char address[HC_RPC_PEER_MAX];
+    const char *value;
+    size_t size;
 
+    if (hc_rpc_call_header(call, "authorization", &value, &size))
+        return hc_hash(HC_HASH_START, value, size);
+    if (service->token[0])
+        return hc_hash(HC_HASH_START, service->token, strlen(service->token));
+    hc_rpc_call_peer(call, address);
+    return hc_hash(HC_HASH_START, address, strlen(address));
+}
+
+static uint64_t repo_key(const struct hc_target *repo)
+{
+    uint64_t hash = hc_hash(HC_HASH_START, &repo->type, sizeof repo->type);
+
+    return hc_hash(hash, repo->id, strlen(repo->id));
+}
+
+/* `errand` has all but the request, which is packed once more, without whatever made two
+ * equal ones differ. */
+static void begin_errand(struct hc_resolver_service *service, struct hc_rpc_call *call,
+                         struct hc_order errand, const ProtobufCMessage *message,
+                         bool watches)
+{
+    uint8_t *bytes;
+
+    errand.size = protobuf_c_message_get_packed_size(message);
+    errand.request = bytes = hc_arena_take(&service->arena, errand.size);
+    errand.token = service->token;
+    errand.caller = caller_key(service, call);
     if (!bytes) {
         hc_rpc_call_finish(call, NULL);
         return;
     }
     (void)protobuf_c_message_pack(message, bytes);
-    join_errand(service, call, &order, watches);
+    join_errand(service, call, &errand, watches);
     hc_arena_reset(&service->arena);
 }
 
@@ -199,7 +233,11 @@ static void resolve_file(void *ctx, struct hc_rpc_call *call,
     if (found > 0)
         reply_file(service, call, &file);
     else if (found == 0)
-        begin_errand(service, call, &service->resolving.file, message, false);
+        begin_errand(service, call,
+                     (struct hc_order){.type = &service->resolving.file,
+                                       .repo = repo_key(&request.repo),
+                                       .has_looked = true},
+                     message, false);
     else
         fail(call, &err, &request.repo, request.filename);
 }
@@ -227,15 +265,24 @@ static void resolve_files(void *ctx, struct hc_rpc_call *call,
     HC_AUTO_VALUE(hc_files) files = {0};
     struct hc_files_request request = {0};
     struct hc_error err;
+    bool has_looked = false;
     int found = -1;
 
     if (read_token(service, call, &err) == 0 &&
-        hc_decode_files((const void *)message, service->token, &request, &err) == 0)
-        found = hc_resolve_files_cached(service->resolver, &request, &files, &err);
+        hc_decode_files((const void *)message, service->token, &request, &err) == 0) {
+        has_looked = request.filename_count <= INLINE_NAMES_MAX;
+        found = has_looked
+                    ? hc_resolve_files_cached(service->resolver, &request, &files, &err)
+                    : 0;
+    }
     if (found > 0)
         reply_files(service, call, &files);
     else if (found == 0)
-        begin_errand(service, call, &service->resolving.files, message, false);
+        begin_errand(service, call,
+                     (struct hc_order){.type = &service->resolving.files,
+                                       .repo = repo_key(&request.repo),
+                                       .has_looked = has_looked},
+                     message, false);
     else
         fail(call, &err, &request.repo, NULL);
 }
@@ -251,8 +298,10 @@ static void begin_snapshot(struct hc_resolver_service *service, struct hc_rpc_ca
         hc_decode_snapshot(message, service->token, &request, &err) < 0)
         fail(call, &err, &request.repo, NULL);
     else
-        begin_errand(service, call, &service->resolving.snapshot, &message->base,
-                     watches);
+        begin_errand(service, call,
+                     (struct hc_order){.type = &service->resolving.snapshot,
+                                       .repo = repo_key(&request.repo)},
+                     &message->base, watches);
 }
 
 static void resolve_snapshot(void *ctx, struct hc_rpc_call *call,
@@ -320,7 +369,7 @@ struct hc_resolver_service *hc_resolver_service_new(struct hc_resolver *resolver
     service->resolver = resolver;
     service->errands = errands;
     service->metrics = metrics;
-    hc_resolving_init(&service->resolving, resolver);
+    hc_resolving_init(&service->resolving, resolver, metrics);
     hc_arena_init(&service->arena);
     return service;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hubcache.v1.Resolver: the five methods of the contract over one resolver. What the disk
- * can answer is answered on the edge's thread; everything else becomes an errand.
+ * hubcache.v1.Resolver: the five methods of the contract over one resolver. A file, or a
+ * few, that are on disk are answered on the edge's thread; everything else becomes an
+ * errand.
  */
 #ifndef HC_SERVER_SERVICE_RESOLVER_H
 #define HC_SERVER_SERVICE_RESOLVER_H

@@ -9,30 +9,32 @@
 #include <server/errand.h>
 #include <server/status.h>
 
+#include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <test.h>
 
-enum { CROWD = 10000 };
+enum { CROWD = 10000, QUEUE = 2, DISK_QUEUE = 100, LEAVERS = 4200 };
 
 /* What all errands of a test do: they say that they have begun, and wait to go on. */
 struct work {
     struct hc_errand_type type;
-    sem_t begun, may_end;
-    atomic_uint runs;
+    sem_t begun, may_end, may_look;
+    atomic_uint runs, looks, looks_block;
     bool until_cancelled; /* instead of may_end */
     enum hc_reason ended;
 };
 
 struct fixture {
     struct work work;
-    struct hc_workers *workers;
+    struct hc_workers *disk, *workers;
     struct hc_errands *errands;
 };
 
 struct waiter {
     struct hc_waiter base;
+    uint64_t caller;
     atomic_uint done, progress, held;
     enum hc_reason reason;
     char bytes[8];
@@ -105,10 +107,12 @@ static int setup(void **state)
     fixture->work.type = (struct hc_errand_type){.run = run, .ctx = &fixture->work};
     (void)sem_init(&fixture->work.begun, 0, 0);
     (void)sem_init(&fixture->work.may_end, 0, 0);
-    fixture->workers = hc_workers_open(2, 0, &err);
-    fixture->errands = hc_errands_open(fixture->workers, &err);
+    (void)sem_init(&fixture->work.may_look, 0, 0);
+    fixture->disk = hc_workers_open(1, DISK_QUEUE, &err);
+    fixture->workers = hc_workers_open(2, QUEUE, &err);
+    fixture->errands = hc_errands_open(fixture->disk, fixture->workers, &err);
     *state = fixture;
-    return fixture->workers && fixture->errands ? 0 : -1;
+    return fixture->disk && fixture->workers && fixture->errands ? 0 : -1;
 }
 
 static int teardown(void **state)
@@ -116,9 +120,11 @@ static int teardown(void **state)
     struct fixture *fixture = *state;
 
     hc_errands_close(fixture->errands);
+    hc_workers_close(fixture->disk);
     hc_workers_close(fixture->workers);
     (void)sem_destroy(&fixture->work.begun);
     (void)sem_destroy(&fixture->work.may_end);
+    (void)sem_destroy(&fixture->work.may_look);
     free(fixture);
     return 0;
 }
@@ -126,8 +132,13 @@ static int teardown(void **state)
 static void join(struct fixture *fixture, struct waiter *waiter, const char *request,
                  const char *token)
 {
-    const struct hc_order order = {&fixture->work.type, token, (const uint8_t *)request,
-                                   strlen(request)};
+    const struct hc_order order = {.type = &fixture->work.type,
+                                   .token = token,
+                                   .request = (const uint8_t *)request,
+                                   .size = strlen(request),
+                                   .caller = waiter->caller,
+                                   .repo =
+                                       hc_hash(HC_HASH_START, request, strlen(request))};
 
     waiter->base.type = &waiter_type;
     if (waiter->base.deadline_ms == 0)
@@ -151,9 +162,19 @@ static void close_errands(struct fixture *fixture)
     struct hc_error err;
 
     hc_errands_close(fixture->errands);
+    hc_workers_close(fixture->disk);
     hc_workers_close(fixture->workers);
+    fixture->disk = hc_workers_open(1, 0, &err);
     fixture->workers = hc_workers_open(1, 0, &err);
-    fixture->errands = hc_errands_open(fixture->workers, &err);
+    fixture->errands = hc_errands_open(fixture->disk, fixture->workers, &err);
+}
+
+static unsigned running(struct hc_workers *workers)
+{
+    unsigned running, queued;
+
+    hc_workers_count(workers, &running, &queued);
+    return running;
 }
 
 static void ten_thousand_who_want_the_same_share_one_errand(void **state)
@@ -185,18 +206,122 @@ static void another_request_or_another_token_is_another_errand(void **state)
 
     join(fixture, &one, "a", "");
     join(fixture, &other, "a", "token");
-    join(fixture, &third, "b", ""); /* there are two workers and no queue */
-    for (unsigned i = 0; i < 2; i++)
+    join(fixture, &third, "b", "");
+    for (unsigned i = 0; i < 2; i++) /* two of them: of each repo one */
         await_begun(fixture);
-    for (unsigned i = 0; i < 2; i++)
+    for (unsigned i = 0; i < 3; i++)
         let_end(fixture);
     close_errands(fixture);
 
-    assert_int_equal(atomic_load(&fixture->work.runs), 2);
+    assert_int_equal(atomic_load(&fixture->work.runs), 3);
     assert_int_equal(one.reason, HC_OK);
     assert_int_equal(other.reason, HC_OK);
-    assert_int_equal(third.reason, HC_BUSY);
+    assert_int_equal(third.reason, HC_OK);
     assert_int_equal(atomic_load(&third.done), 1);
+}
+
+static void an_errand_beyond_the_queue_is_busy(void **state)
+{
+    struct fixture *fixture = *state;
+    struct waiter waiters[6] = {{.done = 0}};
+    static const char *const requests[] = {"a", "b", "c", "d", "e"};
+
+    for (size_t i = 0; i < 5; i++) { /* each of another caller: two run, two wait */
+        waiters[i].caller = i;
+        join(fixture, &waiters[i], requests[i], "");
+    }
+    assert_int_equal(waiters[4].reason, HC_BUSY);
+    assert_int_equal(atomic_load(&waiters[4].done), 1);
+    for (unsigned i = 0; i < 4; i++)
+        let_end(fixture);
+    close_errands(fixture);
+    assert_int_equal(atomic_load(&fixture->work.runs), 4);
+}
+
+/* Asked for and left, so often that the queue would be full many times over. */
+static void an_errand_that_all_have_left_leaves_the_queue_at_once(void **state)
+{
+    struct fixture *fixture = *state;
+    struct waiter holds[2] = {{.caller = 1}, {.caller = 2}}, last = {.caller = 3};
+    unsigned unfinished, waiting;
+
+    join(fixture, &holds[0], "a", "");
+    join(fixture, &holds[1], "b", "");
+    for (unsigned i = 0; i < 2; i++)
+        await_begun(fixture);
+    for (unsigned i = 0; i < LEAVERS; i++) {
+        struct waiter leaves = {.caller = i % 7};
+        char request[16];
+
+        (void)snprintf(request, sizeof request, "r%u", i);
+        join(fixture, &leaves, request, "");
+        assert_true(hc_errand_leave(fixture->errands, &leaves.base));
+        assert_int_equal(atomic_load(&leaves.done), 0);
+    }
+    hc_errands_count(fixture->errands, &unfinished, &waiting);
+    assert_int_equal(unfinished, 2);
+    join(fixture, &last, "c", "");
+    for (unsigned i = 0; i < 3; i++)
+        let_end(fixture);
+    close_errands(fixture);
+
+    assert_int_equal(last.reason, HC_OK);
+    assert_int_equal(atomic_load(&fixture->work.runs), 3);
+}
+
+/* Says that the disk answers what begins with "d". */
+static bool look(void *ctx, const struct hc_order *order, struct hc_answer **answer)
+{
+    struct work *work = ctx;
+
+    if (atomic_load(&work->looks_block))
+        (void)sem_wait(&work->may_look);
+    atomic_fetch_add(&work->looks, 1);
+    if (order->request[0] != 'd')
+        return false;
+    *answer = hc_answer_new_failure(0, HC_OK, "", NULL);
+    return true;
+}
+
+static void what_the_disk_answers_does_not_wait_for_the_hub(void **state)
+{
+    struct fixture *fixture = *state;
+    struct waiter hub[4] = {{.caller = 0}, {.caller = 1}, {.caller = 2}, {.caller = 3}};
+    struct waiter disk = {.caller = 0};
+    static const char *const requests[] = {"a", "b", "c", "e"};
+
+    fixture->work.type.look = look;
+    for (size_t i = 0; i < 4; i++) /* as many as run and may wait */
+        join(fixture, &hub[i], requests[i], "");
+    for (unsigned i = 0; i < 2; i++)
+        await_begun(fixture);
+    join(fixture, &disk, "d", "");
+    while (atomic_load(&disk.done) == 0)
+        (void)sched_yield();
+    assert_int_equal(disk.reason, HC_OK);
+    assert_int_equal(atomic_load(&hub[0].done), 0);
+    for (unsigned i = 0; i < 4; i++)
+        let_end(fixture);
+    close_errands(fixture);
+    assert_int_equal(atomic_load(&fixture->work.looks), 5);
+    assert_int_equal(atomic_load(&fixture->work.runs), 4);
+}
+
+static void an_errand_that_all_left_while_it_looked_does_not_ask_the_hub(void **state)
+{
+    struct fixture *fixture = *state;
+    struct waiter leaves = {.caller = 1};
+
+    fixture->work.type.look = look;
+    atomic_store(&fixture->work.looks_block, 1);
+    join(fixture, &leaves, "a", "");
+    while (running(fixture->disk) == 0)
+        (void)sched_yield();
+    assert_true(hc_errand_leave(fixture->errands, &leaves.base));
+    (void)sem_post(&fixture->work.may_look);
+    close_errands(fixture);
+    assert_int_equal(atomic_load(&fixture->work.runs), 0);
+    assert_int_equal(atomic_load(&leaves.done), 0);
 }
 
 static void who_has_left_is_not_told(void **state)
@@ -278,6 +403,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(ten_thousand_who_want_the_same_share_one_errand),
         TEST(another_request_or_another_token_is_another_errand),
+        TEST(an_errand_beyond_the_queue_is_busy),
+        TEST(an_errand_that_all_have_left_leaves_the_queue_at_once),
+        TEST(what_the_disk_answers_does_not_wait_for_the_hub),
+        TEST(an_errand_that_all_left_while_it_looked_does_not_ask_the_hub),
         TEST(who_has_left_is_not_told),
         TEST(the_last_to_leave_cancels_and_who_comes_next_begins_anew),
         TEST(an_errand_has_the_latest_deadline_of_its_waiters),

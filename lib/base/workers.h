@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A bounded pool of threads for work that blocks, shared fairly. A task says on whose
+ * behalf it is: a caller, a repo, and a batch of tasks that belong together.
+ *
+ * A caller's running tasks may be at most three times as many as there are threads free,
+ * those of a repo as many as there are free. So one caller alone never has more than three
+ * quarters of the threads, one repo never more than half, however slow they are; two slow
+ * repos leave a third of the threads for the others, and so on (the dynamic thresholds of
+ * shared packet buffers). A pool of one thread gives it to any task.
+ *
+ * What cannot run at once waits in a queue of bounded length, of which a caller has at
+ * most three quarters. The callers take turns, and the batches and repos of a caller do.
+ * A task that is no longer wanted leaves the queue at once.
+ *
+ * Threads are started when a task can run that no idle thread can take. Callable from any
+ * thread, except hc_workers_close().
+ */
+#ifndef HC_BASE_WORKERS_H
+#define HC_BASE_WORKERS_H
+
+#include <base/auto.h>
+
+#include <hubcache/error.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+struct hc_workers;
+struct hc_workers_key;
+
+/* A piece of work, inside whatever it works on. */
+struct hc_task {
+    void (*run)(struct hc_task *task); /* may free the task, or submit it again */
+    uint64_t caller, repo;             /* hashes of their names */
+    uint64_t batch;                    /* Optional: has a turn of its own */
+    struct {                           /* the pool's */
+        TAILQ_ENTRY(hc_task) link;
+        struct hc_workers_key *caller, *repo, *turn;
+        enum { HC_TASK_IDLE, HC_TASK_QUEUED, HC_TASK_READY } state;
+    } pool;
+};
+
+/* `queue` is what may wait at most. */
+struct hc_workers *hc_workers_open(unsigned threads, unsigned queue,
+                                   struct hc_error *err);
+
+/* Runs what is queued, then ends. Nothing may be submitted any more, but by tasks. */
+void hc_workers_close(struct hc_workers *workers);
+HC_DEFINE_AUTO(hc_workers, hc_workers_close)
+
+/* -1 with BUSY and retry_after_ms: `task` will not run. */
+int hc_workers_submit(struct hc_workers *workers, struct hc_task *task,
+                      struct hc_error *err);
+
+/*
+ * True: the task will not run, and the pool does not know it any more. False: it runs, has
+ * run, or is not submitted. The caller sees to it that the task's memory is there: that it
+ * does not end meanwhile.
+ */
+bool hc_workers_withdraw(struct hc_workers *workers, struct hc_task *task);
+
+/*
+ * Another caller wants what a task does, too: while it is queued, it waits in the turn of
+ * the one of the two who has fewer tasks queued. The task's memory as above.
+ */
+void hc_workers_share(struct hc_workers *workers, struct hc_task *task, uint64_t caller);
+
+/* Tasks that have a thread right now, and tasks that wait. */
+void hc_workers_count(struct hc_workers *workers, unsigned *running, unsigned *queued);
+
+/* A hash of bytes, to be gone on with from `hash`; HC_HASH_START at first. */
+#define HC_HASH_START UINT64_C(0xcbf29ce484222325)
+uint64_t hc_hash(uint64_t hash, const void *bytes, size_t size);
+
+#endif
