@@ -109,7 +109,7 @@ static void fill_numbers(const Hubcache__V1__ResolveSnapshotResponse *from,
     to->completeness = (enum hc_client_completeness)from->completeness;
     to->source = (enum hc_client_source)from->source;
     to->stale = from->stale;
-    to->missing_count = from->missing_count;
+    to->missing_total = from->missing_total;
     to->file_count = from->file_count;
     to->size_bytes = from->size_bytes;
     to->downloaded_bytes = from->downloaded_bytes;

@@ -167,7 +167,7 @@ int hc_encode_snapshot(const struct hc_snapshot *snapshot, struct hc_arena *aren
     message->completeness = (Hubcache__V1__Completeness)snapshot->completeness;
     message->missing = snapshot->missing;
     message->n_missing = snapshot->missing_listed;
-    message->missing_count = snapshot->missing_count;
+    message->missing_total = snapshot->missing_total;
     message->file_count = snapshot->file_count;
     message->size_bytes = snapshot->size_bytes;
     message->downloaded_bytes = snapshot->downloaded_bytes;

@@ -99,7 +99,7 @@ void hc_survey_admit(struct hc_survey *survey)
     answer->source = HC_SOURCE_HUB;
     answer->missing = survey->missing.items;
     answer->missing_listed = survey->missing.count;
-    answer->missing_count = (unsigned)survey->count;
+    answer->missing_total = (unsigned)survey->count;
     survey->missing = (struct hc_strings){0};
 }
 

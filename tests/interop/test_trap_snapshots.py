@@ -87,7 +87,7 @@ def test_45_a_dry_run_fetches_nothing(hub, serve, cache):
     answer = server.ResolveSnapshot(repo_id=MODEL, options={"dry_run": True}, list_files=True)
 
     assert answer.completeness == 2
-    assert answer.missing_count == len(FILES) - 1
+    assert answer.missing_total == len(FILES) - 1
     assert {file.filename for file in answer.files if file.source == 2} == \
         FILES.keys() - {"config.json"}
     assert hub.gets() == hub.gets("hub") == []

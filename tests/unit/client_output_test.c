@@ -254,7 +254,7 @@ static void a_snapshot_in_json_has_the_names_of_the_proto_file(void **state)
                                           .stale = true,
                                           .missing = missing,
                                           .missing_listed = 1,
-                                          .missing_count = 200,
+                                          .missing_total = 200,
                                           .files = &file,
                                           .listed = 1};
     json_t *object = parsed(hc_json_snapshot(&snapshot));
@@ -265,7 +265,7 @@ static void a_snapshot_in_json_has_the_names_of_the_proto_file(void **state)
     assert_string_equal(text_of(object, "completeness"), "COMPLETENESS_PARTIAL");
     assert_string_equal(text_of(object, "source"), "SOURCE_CACHE");
     assert_true(json_is_true(json_object_get(object, "stale")));
-    assert_int_equal(json_integer_value(json_object_get(object, "missing_count")), 200);
+    assert_int_equal(json_integer_value(json_object_get(object, "missing_total")), 200);
     assert_int_equal(json_array_size(json_object_get(object, "missing")), 1);
     assert_string_equal(text_of(first, "source"), "SOURCE_HUB");
     assert_int_equal(json_integer_value(json_object_get(first, "size_bytes")),

@@ -192,7 +192,7 @@ static void a_dry_run_says_what_is_missing(void **state)
 
     assert_int_equal(snapshot(f, &all, &answer), 0);
     assert_int_equal(answer.completeness, HC_PARTIAL);
-    assert_int_equal(answer.missing_count, 4);
+    assert_int_equal(answer.missing_total, 4);
     assert_int_equal(answer.missing_listed, 4);
     assert_int_equal(answer.listed, 5);
     assert_int_equal(answer.downloaded_bytes, 0);

@@ -180,7 +180,7 @@ struct hc_client_snapshot {
     bool stale;
     char **missing; /* the first 100 */
     size_t missing_listed;
-    uint32_t missing_count;
+    uint32_t missing_total;
     uint32_t file_count;
     uint64_t size_bytes;
     uint64_t downloaded_bytes;

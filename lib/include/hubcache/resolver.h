@@ -147,7 +147,7 @@ struct hc_snapshot {
     uint64_t downloaded_bytes;
     char **missing; /* the first HC_MISSING_MAX names */
     size_t missing_listed;
-    unsigned missing_count; /* all of them */
+    unsigned missing_total; /* all of them */
     struct hc_file *files;  /* only with list_files */
     size_t listed;
 };
