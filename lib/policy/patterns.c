@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Python's fnmatch, without its detour over regular expressions. A pattern is compiled to
- * tokens, one for each character, "?", "*" or set; matching then remembers the last "*"
- * only: what an earlier one could still give up, the last one can take as well.
+ * tokens, one for each character, "?", "*" or set, and to the text that it begins and ends
+ * with. That text refuses most files, and decides a pattern that has one "*" at most and
+ * nothing else. Matching the tokens remembers the last "*" only: what an earlier one could
+ * still give up, the last one can take as well.
  *
  * Sets follow what fnmatch.translate() makes of them, down to what happens when a range
  * that is the wrong way round is dropped: whatever then stands first decides whether the
@@ -14,31 +16,54 @@
 #include <base/text.h>
 #include <hubcache/resolver.h>
 
+#include <stdint.h>
 #include <string.h>
 
+/* A token is its kind and a value: a CHARACTER's code point, or where a SET is. */
 enum kind { END, CHARACTER, ANY, STAR, SET };
 
-struct token {
-    enum kind kind;
-    bool is_negated; /* SET */
-    uint32_t point;  /* CHARACTER */
-    uint16_t first;  /* SET: its symbols are [first, last) */
-    uint16_t last;
+enum { VALUE_BITS = 29, CHECK_STEPS = 1 << 17 };
+
+static const uint32_t value_mask = (UINT32_C(1) << VALUE_BITS) - 1;
+
+/* Of a symbol: it is the "-" of a range. Of a set's head: the set is negated. */
+static const uint32_t mark = UINT32_C(1) << 31;
+
+struct pattern {
+    const uint32_t *tokens;
+    const char *prefix; /* what every path that matches begins with */
+    const char *suffix; /* and ends with, behind the prefix */
+    uint16_t prefix_length;
+    uint16_t suffix_length;
+    bool is_exact;  /* the path is the prefix */
+    bool is_simple; /* prefix and suffix decide */
 };
 
-/* A character of a set, or the "-" of a range. */
-struct symbol {
-    uint32_t point;
-    bool is_range;
+struct hc_filter {
+    struct pattern *patterns; /* those that allow, then those that ignore */
+    size_t allow_count;
+    size_t count;
+    uint32_t *tokens;  /* of all patterns */
+    uint32_t *symbols; /* of all sets: a head that counts them, then they */
+    char *texts;       /* prefixes and suffixes */
+    size_t token_count;
+    size_t symbol_count;
+    size_t text_used;
+    struct hc_call *call;
+    size_t steps; /* since the call was last looked at */
+    char *path;   /* with "/" for each "\" */
+    size_t room;
 };
 
-enum { ROOM = HC_PATTERN_MAX + 2 }; /* with the "*" after a "/", and END */
+static enum kind kind_of(uint32_t token)
+{
+    return (enum kind)(token >> VALUE_BITS);
+}
 
-struct program {
-    struct token tokens[ROOM];
-    struct symbol symbols[ROOM];
-    uint16_t token_count;
-};
+static uint32_t token_of(enum kind kind, uint32_t value)
+{
+    return (uint32_t)kind << VALUE_BITS | value;
+}
 
 /* The next character; bytes that are none count as one each, as in Python's file names.
  */
@@ -46,14 +71,22 @@ static uint32_t next_point(const char **text)
 {
     static const unsigned char lead_bits[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
     const unsigned char *s = (const unsigned char *)*text;
-    size_t length = hc_text_utf8_length(*text);
-    uint32_t point = length ? s[0] & lead_bits[length] : 0xdc00U + s[0];
+    size_t length;
+    uint32_t point;
 
+    if (s[0] < 0x80) {
+        ++*text;
+        return s[0] == '\\' ? '/' : s[0];
+    }
+    length = hc_text_utf8_length(*text);
+    point = length ? s[0] & lead_bits[length] : 0xdc00U + s[0];
     for (size_t i = 1; i < length; i++)
         point = point << 6 | (s[i] & 0x3f);
     *text += length ? length : 1;
-    return point == '\\' ? '/' : point;
+    return point;
 }
+
+/* ---- compiling ---------------------------------------------------------------------- */
 
 /* Where the set that starts after "[" ends; NULL: nowhere, the "[" is a character. */
 static const char *find_set_end(const char *start)
@@ -66,25 +99,25 @@ static const char *find_set_end(const char *start)
 }
 
 /* Marks each "-" that stands between two ends of a range, as translate() finds them. */
-static void mark_ranges(struct symbol *symbols, size_t count)
+static void mark_ranges(uint32_t *symbols, size_t count)
 {
-    size_t i = symbols[0].point == '!' ? 2 : 1;
+    size_t i = symbols[0] == '!' ? 2 : 1;
 
     for (; i + 1 < count; i++) {
-        if (symbols[i].point != '-')
+        if (symbols[i] != '-')
             continue;
-        symbols[i].is_range = true;
+        symbols[i] |= mark;
         i += 2;
     }
 }
 
 /* Drops ranges that are the wrong way round, from the right. Returns the new start. */
-static size_t drop_empty_ranges(struct symbol *symbols, size_t count)
+static size_t drop_empty_ranges(uint32_t *symbols, size_t count)
 {
     size_t kept = count;
 
     for (size_t i = count; i-- > 0;) {
-        if (symbols[i].is_range && symbols[i - 1].point > symbols[kept].point) {
+        if ((symbols[i] & mark) && symbols[i - 1] > symbols[kept]) {
             kept++;
             i--;
             continue;
@@ -94,109 +127,209 @@ static size_t drop_empty_ranges(struct symbol *symbols, size_t count)
     return kept;
 }
 
-static struct token compile_set(struct program *program, const char *start,
-                                const char *end, uint16_t first)
+/* The head stands right before the first symbol that is kept. */
+static uint32_t compile_set(struct hc_filter *filter, const char *start, const char *end)
 {
-    struct symbol *symbols = program->symbols + first;
-    struct token token = {.kind = SET};
+    size_t head = filter->symbol_count;
+    uint32_t *symbols = filter->symbols + head + 1;
+    uint32_t is_negated = 0;
     size_t count = 0;
+    size_t first;
 
     while (start < end)
-        symbols[count++] = (struct symbol){.point = next_point(&start)};
+        symbols[count++] = next_point(&start);
+    filter->symbol_count += count + 1;
     mark_ranges(symbols, count);
-    token.first = (uint16_t)(first + drop_empty_ranges(symbols, count));
-    token.last = (uint16_t)(first + count);
-    if (token.first < token.last && program->symbols[token.first].point == '!') {
-        token.is_negated = true;
-        token.first++;
+    first = drop_empty_ranges(symbols, count);
+    if (first < count && symbols[first] == '!') {
+        is_negated = mark;
+        first++;
     }
-    return token;
+    head += first;
+    filter->symbols[head] = (uint32_t)(count - first) | is_negated;
+    return token_of(SET, (uint32_t)head);
 }
 
-static struct token compile_token(struct program *program, const char **pattern,
-                                  uint16_t *symbol_count)
+static uint32_t compile_token(struct hc_filter *filter, const char **pattern)
 {
-    const char *start = *pattern;
     uint32_t point = next_point(pattern);
-    const char *end = point == '[' ? find_set_end(*pattern) : NULL;
-    struct token token = {.kind = CHARACTER, .point = point};
+    const char *start = *pattern;
+    const char *end = point == '[' ? find_set_end(start) : NULL;
 
     if (point == '*')
-        token.kind = STAR;
+        return token_of(STAR, 0);
     if (point == '?')
-        token.kind = ANY;
-    if (end) {
-        token = compile_set(program, start + 1, end, *symbol_count);
-        *symbol_count = token.last;
-        *pattern = end + 1;
-    }
-    return token;
+        return token_of(ANY, 0);
+    if (!end)
+        return token_of(CHARACTER, point);
+    *pattern = end + 1;
+    return compile_set(filter, start, end);
 }
 
-static void compile(struct program *program, const char *pattern)
+/* The bytes [from, to) of a pattern as text of its own. */
+static const char *keep_text(struct hc_filter *filter, const char *from, const char *to)
 {
-    uint16_t symbol_count = 0;
-    uint32_t last = 0;
+    char *text = filter->texts + filter->text_used;
+    size_t length = (size_t)(to - from);
 
-    program->token_count = 0;
-    while (*pattern) {
-        struct token token = compile_token(program, &pattern, &symbol_count);
-
-        last = token.kind == CHARACTER ? token.point : 0;
-        program->tokens[program->token_count++] = token;
-    }
-    if (last == '/')
-        program->tokens[program->token_count++] = (struct token){.kind = STAR};
-    program->tokens[program->token_count] = (struct token){.kind = END};
+    for (size_t i = 0; i < length; i++)
+        text[i] = (char)(from[i] == '\\' ? '/' : from[i]);
+    filter->text_used += length;
+    return text;
 }
 
-static bool set_has(const struct program *program, const struct token *token,
-                    uint32_t point)
+/* Tokens, and the runs of characters at both ends. */
+static void compile(struct hc_filter *filter, const char *text, struct pattern *pattern)
 {
-    const struct symbol *symbols = program->symbols;
+    uint32_t *tokens = filter->tokens + filter->token_count;
+    const char *at = text, *run = text; /* where the last run of characters began */
+    const char *prefix_end = NULL;
+    unsigned stars = 0, others = 0;
+    size_t count = 0;
+
+    while (*at) {
+        const char *start = at;
+        uint32_t token = compile_token(filter, &at);
+
+        tokens[count++] = token;
+        if (kind_of(token) == CHARACTER)
+            continue;
+        if (!prefix_end)
+            prefix_end = start;
+        run = at;
+        others += kind_of(token) != STAR;
+        stars += kind_of(token) == STAR &&
+                 (count < 2 || kind_of(tokens[count - 2]) != STAR); /* "**" is "*" */
+    }
+    if (count > 0 && tokens[count - 1] == token_of(CHARACTER, '/')) {
+        tokens[count++] = token_of(STAR, 0);
+        prefix_end = prefix_end ? prefix_end : at;
+        run = at;
+        stars++;
+    }
+    tokens[count++] = token_of(END, 0);
+    filter->token_count += count;
+    pattern->tokens = tokens;
+    pattern->is_exact = !prefix_end;
+    pattern->is_simple = others == 0 && stars <= 1;
+    prefix_end = prefix_end ? prefix_end : at;
+    pattern->prefix = keep_text(filter, text, prefix_end);
+    pattern->prefix_length = (uint16_t)(prefix_end - text);
+    if (pattern->is_exact)
+        return;
+    pattern->suffix = keep_text(filter, run, at);
+    pattern->suffix_length = (uint16_t)(at - run);
+}
+
+static size_t total_length(const char *const *patterns, size_t count)
+{
+    size_t total = 0;
+
+    for (size_t i = 0; i < count; i++)
+        total += strlen(patterns[i]);
+    return total;
+}
+
+/* Each pattern adds a token for its end, and one for the "*" after a "/". */
+static int make_room(struct hc_filter *filter, size_t length, struct hc_error *err)
+{
+    filter->patterns = calloc(filter->count + 1, sizeof *filter->patterns);
+    filter->tokens = calloc(length + 2 * filter->count + 1, sizeof *filter->tokens);
+    filter->symbols = calloc(length + 1, sizeof *filter->symbols);
+    filter->texts = malloc(length + 1);
+    if (!filter->patterns || !filter->tokens || !filter->symbols || !filter->texts)
+        return hc_fail_memory(err);
+    return 0;
+}
+
+struct hc_filter *hc_filter_new(const struct hc_patterns *patterns, struct hc_call *call,
+                                struct hc_error *err)
+{
+    HC_AUTO(hc_filter) *filter = calloc(1, sizeof *filter);
+    size_t length = total_length(patterns->allow, patterns->allow_count) +
+                    total_length(patterns->ignore, patterns->ignore_count);
+
+    if (!filter) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    filter->call = call;
+    filter->allow_count = patterns->allow_count;
+    filter->count = patterns->allow_count + patterns->ignore_count;
+    if (make_room(filter, length, err) < 0)
+        return NULL;
+    for (size_t i = 0; i < patterns->allow_count; i++)
+        compile(filter, patterns->allow[i], &filter->patterns[i]);
+    for (size_t i = 0; i < patterns->ignore_count; i++)
+        compile(filter, patterns->ignore[i],
+                &filter->patterns[patterns->allow_count + i]);
+    return hc_take(&filter);
+}
+
+void hc_filter_free(struct hc_filter *filter)
+{
+    if (!filter)
+        return;
+    free(filter->patterns);
+    free(filter->tokens);
+    free(filter->symbols);
+    free(filter->texts);
+    free(filter->path);
+    free(filter);
+}
+
+/* ---- matching ----------------------------------------------------------------------- */
+
+static bool set_has(const struct hc_filter *filter, uint32_t token, uint32_t point)
+{
+    const uint32_t *symbols = filter->symbols + (token & value_mask);
+    size_t count = *symbols & ~mark;
+    bool is_negated = *symbols & mark;
     bool is_in = false;
 
-    for (size_t i = token->first; i < token->last; i++) {
-        if (i + 2 < token->last && symbols[i + 1].is_range) {
-            is_in |= symbols[i].point <= point && point <= symbols[i + 2].point;
+    symbols++;
+    for (size_t i = 0; i < count; i++) {
+        if (i + 2 < count && (symbols[i + 1] & mark)) {
+            is_in |= symbols[i] <= point && point <= symbols[i + 2];
             i += 2;
             continue;
         }
-        is_in |= symbols[i].point == point;
+        is_in |= (symbols[i] & ~mark) == point;
     }
-    return is_in != token->is_negated;
+    return is_in != is_negated;
 }
 
-static bool token_takes(const struct program *program, const struct token *token,
-                        uint32_t point)
+static bool token_takes(const struct hc_filter *filter, uint32_t token, uint32_t point)
 {
-    switch (token->kind) {
+    switch (kind_of(token)) {
     case CHARACTER:
-        return token->point == point;
+        return (token & value_mask) == point;
     case ANY:
         return true;
     case SET:
-        return set_has(program, token, point);
+        return set_has(filter, token, point);
     default:
         return false;
     }
 }
 
-static bool run(const struct program *program, const char *path)
+static bool run(struct hc_filter *filter, const uint32_t *token, const char *path)
 {
-    const struct token *token = program->tokens;
-    const struct token *after_star = NULL;
+    const uint32_t *after_star = NULL;
     const char *retry = NULL; /* what the last star has not taken yet */
 
-    while (*path || token->kind == STAR) {
+    while (*path || kind_of(*token) == STAR) {
         const char *next = path;
 
-        if (token->kind == STAR) {
+        filter->steps++;
+        if (kind_of(*token) == STAR) {
             after_star = ++token;
             retry = path;
+            if (kind_of(*token) == END)
+                return true;
             continue;
         }
-        if (token_takes(program, token, next_point(&next))) {
+        if (token_takes(filter, *token, next_point(&next))) {
             token++;
             path = next;
             continue;
@@ -207,18 +340,113 @@ static bool run(const struct program *program, const char *path)
         path = retry;
         token = after_star;
     }
-    return token->kind == END;
+    return kind_of(*token) == END;
+}
+
+static bool pattern_takes(struct hc_filter *filter, const struct pattern *pattern,
+                          const char *path, size_t length)
+{
+    size_t prefix = pattern->prefix_length, suffix = pattern->suffix_length;
+
+    if (length < prefix + suffix || memcmp(path, pattern->prefix, prefix) != 0)
+        return false;
+    if (pattern->is_exact)
+        return length == prefix;
+    if (suffix > 0 && memcmp(path + length - suffix, pattern->suffix, suffix) != 0)
+        return false;
+    return pattern->is_simple || run(filter, pattern->tokens, path);
+}
+
+/* Now and then, whether the request is still wanted. */
+static int count_step(struct hc_filter *filter, struct hc_error *err)
+{
+    if (++filter->steps <= CHECK_STEPS)
+        return 0;
+    filter->steps = 0;
+    return hc_call_check(filter->call, err);
+}
+
+/* Whether one of the patterns [first, last) matches: 1, 0, -1. */
+static int any_takes(struct hc_filter *filter, size_t first, size_t last,
+                     const char *path, struct hc_error *err)
+{
+    size_t length = strlen(path);
+
+    for (size_t i = first; i < last; i++) {
+        if (count_step(filter, err) < 0)
+            return -1;
+        if (pattern_takes(filter, &filter->patterns[i], path, length))
+            return 1;
+    }
+    return 0;
+}
+
+/* `path` with "/" for each "\", borrowed until the next one. */
+static const char *turn_backslashes(struct hc_filter *filter, const char *path,
+                                    struct hc_error *err)
+{
+    size_t size = strlen(path) + 1;
+
+    if (size > filter->room) {
+        char *grown = realloc(filter->path, size);
+
+        if (!grown) {
+            (void)hc_fail_memory(err);
+            return NULL;
+        }
+        filter->path = grown;
+        filter->room = size;
+    }
+    for (size_t i = 0; i < size; i++)
+        filter->path[i] = (char)(path[i] == '\\' ? '/' : path[i]);
+    return filter->path;
+}
+
+int hc_filter_check(const struct hc_filter *filter, size_t files, struct hc_error *err)
+{
+    if (filter->count == 0 || files <= HC_MATCHES_MAX / filter->count)
+        return 0;
+    return hc_fail_field(err, HC_INVALID_PATTERN,
+                         filter->allow_count > 0 ? "allow_patterns" : "ignore_patterns",
+                         "%zu patterns for %zu files: patterns times files may be %d at "
+                         "most; use fewer patterns",
+                         filter->count, files, HC_MATCHES_MAX);
+}
+
+int hc_filter_select(struct hc_filter *filter, const char *path, struct hc_error *err)
+{
+    int result = 1;
+
+    if (count_step(filter, err) < 0)
+        return -1;
+    if (filter->count == 0)
+        return 1;
+    if (strchr(path, '\\')) {
+        path = turn_backslashes(filter, path, err);
+        if (!path)
+            return -1;
+    }
+    if (filter->allow_count > 0)
+        result = any_takes(filter, 0, filter->allow_count, path, err);
+    if (result <= 0)
+        return result;
+    result = any_takes(filter, filter->allow_count, filter->count, path, err);
+    return result < 0 ? -1 : !result;
 }
 
 bool hc_pattern_matches(const char *pattern, const char *path)
 {
-    struct program program;
+    const struct hc_patterns patterns = {.allow = &pattern, .allow_count = 1};
+    HC_AUTO(hc_filter) *filter = NULL;
+    struct hc_error unused;
 
     if (strnlen(pattern, HC_PATTERN_MAX + 1) > HC_PATTERN_MAX)
         return false;
-    compile(&program, pattern);
-    return run(&program, path);
+    filter = hc_filter_new(&patterns, NULL, &unused);
+    return filter && hc_filter_select(filter, path, &unused) == 1;
 }
+
+/* ---- limits ------------------------------------------------------------------------- */
 
 static int check_list(const char *const *patterns, size_t count, const char *field,
                       struct hc_error *err)
@@ -244,21 +472,4 @@ int hc_patterns_check(const struct hc_patterns *patterns, struct hc_error *err)
     if (check_list(patterns->allow, patterns->allow_count, "allow_patterns", err) < 0)
         return -1;
     return check_list(patterns->ignore, patterns->ignore_count, "ignore_patterns", err);
-}
-
-static bool any_matches(const char *const *patterns, size_t count, const char *path)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (hc_pattern_matches(patterns[i], path))
-            return true;
-    }
-    return false;
-}
-
-bool hc_patterns_select(const struct hc_patterns *patterns, const char *path)
-{
-    if (patterns->allow_count > 0 &&
-        !any_matches(patterns->allow, patterns->allow_count, path))
-        return false;
-    return !any_matches(patterns->ignore, patterns->ignore_count, path);
 }

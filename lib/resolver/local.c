@@ -83,7 +83,7 @@ int hc_local_file(const char *dir, const char *path, struct hc_file *file,
 /* What a walk through a directory knows. */
 struct walk {
     const char *dir;
-    struct hc_patterns patterns;
+    struct hc_filter *filter;
     bool list_files;
     struct hc_snapshot *snapshot;
 };
@@ -93,9 +93,10 @@ static int count_file(const struct walk *walk, const char *path, uint64_t size,
 {
     struct hc_snapshot *snapshot = walk->snapshot;
     struct hc_file file;
+    int selected = hc_filter_select(walk->filter, path, err);
 
-    if (!hc_patterns_select(&walk->patterns, path))
-        return 0;
+    if (selected <= 0)
+        return selected;
     snapshot->file_count++;
     snapshot->size_bytes += size;
     if (!walk->list_files)
@@ -157,12 +158,12 @@ static int walk_directory(const struct walk *walk, const char *path, unsigned de
 }
 
 int hc_local_snapshot(const char *dir, const struct hc_snapshot_request *request,
-                      struct hc_snapshot *snapshot, struct hc_error *err)
+                      struct hc_filter *filter, struct hc_snapshot *snapshot,
+                      struct hc_error *err)
 {
     struct walk walk = {
         .dir = dir,
-        .patterns = {request->allow_patterns, request->allow_count,
-                     request->ignore_patterns, request->ignore_count},
+        .filter = filter,
         .list_files = request->list_files,
         .snapshot = snapshot,
     };

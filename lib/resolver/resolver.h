@@ -29,6 +29,7 @@
 #include <policy/token.h>
 #include <transfer/transfer.h>
 
+struct hc_filter;
 struct hc_questions;
 
 struct hc_resolver {
@@ -85,7 +86,8 @@ int hc_local_find(const struct hc_resolver *resolver, const char *id, char dir[P
 int hc_local_file(const char *dir, const char *path, struct hc_file *file,
                   struct hc_error *err);
 int hc_local_snapshot(const char *dir, const struct hc_snapshot_request *request,
-                      struct hc_snapshot *snapshot, struct hc_error *err);
+                      struct hc_filter *filter, struct hc_snapshot *snapshot,
+                      struct hc_error *err);
 
 /* ---- file.c, shared with files.c */
 

@@ -84,7 +84,7 @@ static int answer_unknown(const struct hc_want *want, const char *commit,
     if (name_answer(want, commit, answer, err) < 0)
         return -1;
     answer->completeness = HC_UNKNOWN;
-    if (hc_local_snapshot(answer->path, want->request, &counted, err) < 0)
+    if (hc_local_snapshot(answer->path, want->request, want->filter, &counted, err) < 0)
         return -1;
     answer->file_count = counted.file_count;
     answer->size_bytes = counted.size_bytes;
@@ -227,12 +227,12 @@ static int obtain(const struct hc_want *want, const char *commit,
     return note(want, commit, err);
 }
 
-static int ask(const struct hc_want *want, struct hc_call *call,
-               struct hc_snapshot *answer, struct hc_error *err)
+static int ask(const struct hc_want *want, struct hc_snapshot *answer,
+               struct hc_error *err)
 {
     const struct hc_subject *subject = &want->subject;
     char token[HC_TOKEN_MAX + 1];
-    struct hc_caller caller = {.call = call, .asks_once = recollect(want, answer)};
+    struct hc_caller caller = {.call = want->call, .asks_once = recollect(want, answer)};
     char commit[HC_COMMIT_SIZE];
     HC_AUTO(hc_tree) *tree = NULL;
 
@@ -251,16 +251,18 @@ static int begin(struct hc_resolver *resolver, struct hc_want *want,
                  struct hc_snapshot *answer, struct hc_error *err)
 {
     const struct hc_snapshot_request *request = want->request;
+    const struct hc_patterns patterns = {request->allow_patterns, request->allow_count,
+                                         request->ignore_patterns, request->ignore_count};
     char dir[PATH_MAX];
 
-    want->patterns =
-        (struct hc_patterns){request->allow_patterns, request->allow_count,
-                             request->ignore_patterns, request->ignore_count};
     *answer = (struct hc_snapshot){0};
-    if (hc_patterns_check(&want->patterns, err) < 0)
+    if (hc_patterns_check(&patterns, err) < 0)
+        return -1;
+    want->filter = hc_filter_new(&patterns, want->call, err);
+    if (!want->filter)
         return -1;
     if (hc_local_find(resolver, request->repo.id, dir))
-        return hc_local_snapshot(dir, request, answer, err) < 0 ? -1 : 1;
+        return hc_local_snapshot(dir, request, want->filter, answer, err) < 0 ? -1 : 1;
     if (hc_subject_init(&want->subject, resolver, &request->repo, &request->options,
                         err) < 0)
         return -1;
@@ -271,7 +273,7 @@ int hc_resolve_snapshot_cached(struct hc_resolver *resolver,
                                const struct hc_snapshot_request *request,
                                struct hc_snapshot *snapshot, struct hc_error *err)
 {
-    struct hc_want want = {.request = request};
+    HC_AUTO_VALUE(hc_want) want = {.request = request};
     int found = begin(resolver, &want, snapshot, err);
 
     if (found != 1)
@@ -283,12 +285,12 @@ int hc_resolve_snapshot(struct hc_resolver *resolver,
                         const struct hc_snapshot_request *request, struct hc_call *call,
                         struct hc_snapshot *snapshot, struct hc_error *err)
 {
-    struct hc_want want = {.request = request};
+    HC_AUTO_VALUE(hc_want) want = {.request = request, .call = call};
     int found = begin(resolver, &want, snapshot, err);
 
     if (found == 0) {
         hc_snapshot_clear(snapshot);
-        found = ask(&want, call, snapshot, err) < 0 ? -1 : 1;
+        found = ask(&want, snapshot, err) < 0 ? -1 : 1;
     }
     if (found < 0)
         hc_snapshot_clear(snapshot);

@@ -47,6 +47,25 @@ static int list_file(const struct hc_want *want, const char *commit,
     return -1;
 }
 
+/* One more that is missing. Room doubles. */
+static int add_job(struct hc_survey *survey, const struct hc_entry *entry,
+                   struct hc_error *err)
+{
+    if ((survey->count & (survey->count - 1)) == 0) {
+        size_t room = survey->count ? survey->count * 2 : 1;
+        struct hc_job *grown = reallocarray(survey->jobs, room, sizeof *grown);
+
+        if (!grown)
+            return hc_fail_memory(err);
+        survey->jobs = grown;
+    }
+    survey->jobs[survey->count++] = (struct hc_job){.path = entry->path,
+                                                    .etag = hc_entry_etag(entry),
+                                                    .size = hc_entry_size(entry)};
+    survey->missing_bytes += hc_entry_size(entry);
+    return 0;
+}
+
 static int survey_entry(const struct hc_want *want, const char *commit,
                         const struct hc_entry *entry, struct hc_survey *survey,
                         struct hc_error *err)
@@ -63,27 +82,29 @@ static int survey_entry(const struct hc_want *want, const char *commit,
         return -1;
     if (here)
         return 0;
-    survey->jobs[survey->count++] = (struct hc_job){.path = entry->path,
-                                                    .etag = hc_entry_etag(entry),
-                                                    .size = hc_entry_size(entry)};
-    survey->missing_bytes += hc_entry_size(entry);
+    if (add_job(survey, entry, err) < 0)
+        return -1;
     if (survey->missing.count == HC_MISSING_MAX)
         return 0;
     return hc_strings_add(&survey->missing, entry->path, err);
 }
 
+enum { CHECK_ENTRIES = 1024 }; /* looked up on disk between two looks at the call */
+
 int hc_survey_tree(const struct hc_want *want, const char *commit,
                    const struct hc_tree *tree, struct hc_survey *survey,
                    struct hc_error *err)
 {
-    survey->jobs = calloc(tree->count + 1, sizeof *survey->jobs);
-    if (!survey->jobs)
-        return hc_fail_memory(err);
+    if (hc_filter_check(want->filter, tree->count, err) < 0)
+        return -1;
     for (size_t i = 0; i < tree->count; i++) {
         const struct hc_entry *entry = &tree->entries[i];
+        int selected = hc_filter_select(want->filter, entry->path, err);
 
-        if (hc_patterns_select(&want->patterns, entry->path) &&
-            survey_entry(want, commit, entry, survey, err) < 0)
+        if (selected < 0 ||
+            (selected && survey_entry(want, commit, entry, survey, err) < 0))
+            return -1;
+        if (i % CHECK_ENTRIES == 0 && hc_call_check(want->call, err) < 0)
             return -1;
     }
     return 0;

@@ -13,8 +13,16 @@
 struct hc_want {
     struct hc_subject subject;
     const struct hc_snapshot_request *request;
-    struct hc_patterns patterns;
+    struct hc_call *call;     /* whose request it is; may be NULL */
+    struct hc_filter *filter; /* the request's patterns */
 };
+
+static inline void hc_want_clear(struct hc_want *want)
+{
+    hc_filter_free(want->filter);
+}
+
+HC_DEFINE_AUTO_VALUE(hc_want, hc_want_clear)
 
 struct hc_survey {
     struct hc_snapshot

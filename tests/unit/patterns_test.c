@@ -8,7 +8,9 @@
 #include <hubcache/resolver.h>
 #include <policy/patterns.h>
 
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct row {
     const char *pattern;
@@ -112,27 +114,145 @@ static void many_stars_take_no_exponential_time(void **state)
     assert_true(hc_monotonic_ms() - start_ms < 10000);
 }
 
+/* Seen by a matcher that tries everything, for patterns of "*", "?", "[ab]" and letters.
+ */
+/* NOLINTNEXTLINE(misc-no-recursion): the patterns are short */
+static bool matches_slowly(const char *pattern, const char *path)
+{
+    if (*pattern == '\0')
+        return *path == '\0';
+    if (*pattern == '*')
+        return matches_slowly(pattern + 1, path) ||
+               (*path && matches_slowly(pattern, path + 1));
+    if (*path == '\0')
+        return false;
+    if (*pattern == '[')
+        return (*path == 'a' || *path == 'b') && matches_slowly(pattern + 4, path + 1);
+    return (*pattern == '?' || *pattern == *path) &&
+           matches_slowly(pattern + 1, path + 1);
+}
+
+static void make_up(unsigned *seed, const char *const *parts, size_t count, char *text)
+{
+    *text = '\0';
+    for (int left = rand_r(seed) % 9; left > 0; left--)
+        strcat(text, parts[(size_t)rand_r(seed) % count]);
+}
+
+static void made_up_patterns_match_as_trying_everything_does(void **state)
+{
+    static const char *const of_pattern[] = {"*", "*", "?", "a", "b", "c", "[ab]"};
+    static const char *const of_path[] = {"a", "b", "c"};
+    unsigned seed = (unsigned)time(NULL);
+    const unsigned first = seed;
+
+    (void)state;
+    for (int i = 0; i < 200000; i++) {
+        char pattern[64], path[64];
+
+        make_up(&seed, of_pattern, 7, pattern);
+        make_up(&seed, of_path, 3, path);
+        if (hc_pattern_matches(pattern, path) != matches_slowly(pattern, path))
+            fail_msg("'%s' on '%s' (seed %u)", pattern, path, first);
+    }
+}
+
+static struct hc_filter *compile(const struct hc_patterns *patterns, struct hc_call *call)
+{
+    struct hc_error err;
+    struct hc_filter *filter;
+
+    assert_int_equal(hc_patterns_check(patterns, &err), 0);
+    filter = hc_filter_new(patterns, call, &err);
+    assert_non_null(filter);
+    return filter;
+}
+
+static bool selects(struct hc_filter *filter, const char *path)
+{
+    struct hc_error err;
+    int result = hc_filter_select(filter, path, &err);
+
+    assert_true(result >= 0);
+    return result;
+}
+
 static void ignore_wins_over_allow(void **state)
 {
     static const char *const allow[] = {"*.json", "*.bin"};
     static const char *const ignore[] = {"big*"};
     const struct hc_patterns patterns = {allow, 2, ignore, 1};
+    HC_AUTO(hc_filter) *filter = compile(&patterns, NULL);
 
     (void)state;
-    assert_true(hc_patterns_select(&patterns, "a.json"));
-    assert_true(hc_patterns_select(&patterns, "a.bin"));
-    assert_false(hc_patterns_select(&patterns, "big.bin"));
-    assert_false(hc_patterns_select(&patterns, "a.txt"));
+    assert_true(selects(filter, "a.json"));
+    assert_true(selects(filter, "a.bin"));
+    assert_false(selects(filter, "big.bin"));
+    assert_false(selects(filter, "a.txt"));
 }
 
 static void no_patterns_select_everything(void **state)
 {
     const struct hc_patterns patterns = {0};
-    struct hc_error err;
+    HC_AUTO(hc_filter) *filter = compile(&patterns, NULL);
 
     (void)state;
-    assert_true(hc_patterns_select(&patterns, ".git/config"));
-    assert_int_equal(hc_patterns_check(&patterns, &err), 0);
+    assert_true(selects(filter, ".git/config"));
+}
+
+/* A thousand patterns that match nothing, each of the hardest kind. */
+static struct hc_filter *compile_a_thousand(const char *pattern, struct hc_call *call)
+{
+    static const char *list[HC_PATTERNS_MAX];
+    const struct hc_patterns patterns = {.allow = list, .allow_count = HC_PATTERNS_MAX};
+
+    for (size_t i = 0; i < HC_PATTERNS_MAX; i++)
+        list[i] = pattern;
+    return compile(&patterns, call);
+}
+
+static void a_thousand_patterns_are_compiled_once(void **state)
+{
+    HC_AUTO(hc_filter) *filter = compile_a_thousand("data/*/train-*.parquet", NULL);
+    int64_t start_ms = hc_monotonic_ms();
+
+    (void)state;
+    for (int i = 0; i < 10000; i++)
+        assert_false(selects(filter, "data/en/validation-00000-of-00001.json"));
+    assert_true(hc_monotonic_ms() - start_ms < 20000);
+}
+
+static void matching_ends_with_the_call(void **state)
+{
+    HC_AUTO(hc_call) *call = hc_call_new(HC_NO_DEADLINE);
+    HC_AUTO(hc_filter) *filter = compile_a_thousand("*?a?a?a?b", call);
+    struct hc_error err = {0};
+    int files = 0;
+
+    (void)state;
+    assert_false(selects(filter, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab/aaaaaaaaaaaa"));
+    hc_call_cancel(call);
+    while (hc_filter_select(filter, "aaaaaaaaaaaaaaaaaaaaaaaaaaab/a", &err) == 0)
+        assert_true(files++ < 1000);
+    assert_int_equal(err.reason, HC_CANCELLED);
+}
+
+static void patterns_times_files_have_a_limit(void **state)
+{
+    static const size_t most = HC_MATCHES_MAX / HC_PATTERNS_MAX;
+    HC_AUTO(hc_filter) *filter = compile_a_thousand("*.x", NULL);
+    HC_AUTO(hc_filter) *none = compile(&(const struct hc_patterns){0}, NULL);
+    struct hc_error err = {0};
+
+    (void)state;
+    assert_int_equal(hc_filter_check(filter, 0, &err), 0);
+    assert_int_equal(hc_filter_check(filter, most - 1, &err), 0);
+    assert_int_equal(hc_filter_check(filter, most, &err), 0);
+    assert_int_equal(hc_filter_check(filter, most + 1, &err), -1);
+    assert_int_equal(err.reason, HC_INVALID_PATTERN);
+    assert_string_equal(err.field, "allow_patterns");
+    assert_int_equal(hc_filter_check(filter, SIZE_MAX, &err), -1);
+    assert_int_equal(hc_filter_check(none, SIZE_MAX, &err), 0);
 }
 
 static void patterns_have_limits(void **state)
@@ -179,6 +299,10 @@ int main(void)
         cmocka_unit_test(sets_are_those_of_fnmatch),
         cmocka_unit_test(a_character_is_a_code_point),
         cmocka_unit_test(many_stars_take_no_exponential_time),
+        cmocka_unit_test(made_up_patterns_match_as_trying_everything_does),
+        cmocka_unit_test(a_thousand_patterns_are_compiled_once),
+        cmocka_unit_test(matching_ends_with_the_call),
+        cmocka_unit_test(patterns_times_files_have_a_limit),
         cmocka_unit_test(ignore_wins_over_allow),
         cmocka_unit_test(no_patterns_select_everything),
         cmocka_unit_test(patterns_have_limits),

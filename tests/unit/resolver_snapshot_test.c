@@ -5,6 +5,8 @@
  */
 #include "resolver_fixture.h"
 
+#include <base/call.h>
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -200,6 +202,20 @@ static void a_dry_run_says_what_is_missing(void **state)
     hc_snapshot_clear(&answer);
 }
 
+static void a_call_that_is_over_ends_the_proof(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_snapshot_request request = {.repo = {.id = "org/model"}};
+    HC_AUTO(hc_call) *call = hc_call_new(HC_NO_DEADLINE);
+    struct hc_snapshot snapshot;
+
+    fetch(f, &request);
+    hc_call_cancel(call);
+    assert_int_equal(hc_resolve_snapshot(f->resolver, &request, call, &snapshot, &f->err),
+                     -1);
+    assert_int_equal(f->err.reason, HC_CANCELLED);
+}
+
 static void patterns_that_select_nothing_make_an_empty_snapshot(void **state)
 {
     struct fixture *f = *state;
@@ -309,6 +325,7 @@ int main(void)
         test(an_outage_never_makes_an_incomplete_snapshot_whole),
         test(a_blob_of_another_size_is_fetched_again),
         test(a_dry_run_says_what_is_missing),
+        test(a_call_that_is_over_ends_the_proof),
         test(patterns_that_select_nothing_make_an_empty_snapshot),
         test(the_first_failure_stops_the_rest_and_what_arrived_stays),
         test(progress_ends_with_everything_done),
