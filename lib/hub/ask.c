@@ -231,3 +231,20 @@ int hc_ask(struct hc_ask *ask, struct hc_body *body, struct hc_error *err)
     }
     return 0;
 }
+
+int hc_ask_next_page(struct hc_ask *ask, struct hc_error *err)
+{
+    char link[HC_URL_MAX];
+
+    if (ask->reply.has_bad_link)
+        return hc_fail(err, HC_BAD_HUB_REPLY,
+                       "it answers with a Link header that cannot be understood");
+    if (!ask->reply.next_page[0])
+        return 0;
+    if (!hc_url_join(link, ask->request.url, ask->reply.next_page) ||
+        !hc_url_page(ask->request.url, ask->question.endpoint, ask->question.revision,
+                     link))
+        return hc_fail(err, HC_BAD_HUB_REPLY,
+                       "its next page is none of the same listing");
+    return 1;
+}

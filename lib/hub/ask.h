@@ -67,4 +67,12 @@ int hc_ask_once(struct hc_ask *ask, struct hc_error *err);
  */
 int hc_ask(struct hc_ask *ask, struct hc_body *body, struct hc_error *err);
 
+/*
+ * After an answer to a question about a tree: 1 and `ask->request.url` is its next page,
+ * always on the endpoint that was asked, whichever host the Link header names; 0 when it
+ * was the last one. BAD_HUB_REPLY when the Link header cannot be understood, or leads to
+ * another listing.
+ */
+int hc_ask_next_page(struct hc_ask *ask, struct hc_error *err);
+
 #endif

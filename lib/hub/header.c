@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One table: header name to the member it fills. Values that do not fit or are not what
- * they should be count as absent, so that whoever needs them says so.
+ * they should be count as absent, so that the code that needs them says so; but not where
+ * absence has a meaning of its own (no Link: no further page), and not what contradicts
+ * itself: that is a flaw of the whole answer.
  */
+#include "link.h"
 #include "reply.h"
 
 #include <base/error.h>
@@ -11,6 +14,7 @@
 #include <curl/curl.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
@@ -114,44 +118,34 @@ static void parse_rate_limit(struct hc_reply *reply, const char *value)
         reply->retry_after_ms = seconds_to_ms(longest);
 }
 
-/* Whether the parameters between `text` and `end` say rel="next". */
-static bool is_next(const char *text, const char *end)
-{
-    const char *rel = strcasestr(text, "rel=");
+static const char differs[] = "with a header that is there twice and differs";
 
-    if (!rel || rel >= end)
-        return false;
-    rel += 4;
-    if (*rel == '"')
-        rel++;
-    return strncasecmp(rel, "next", 4) == 0 &&
-           !strchr("abcdefghijklmnopqrstuvwxyz-", rel[4]);
+/* A header that may be there once only, or twice with the same value. */
+static void keep_once(struct hc_reply *reply, char *kept, size_t size, const char *value)
+{
+    if (kept[0] && strcmp(kept, value) != 0)
+        reply->flaw = differs;
+    else
+        (void)hc_format(kept, size, "%s", value);
 }
 
-/* <url>; rel="next", <url>; rel="xet-auth" */
 static void parse_link(struct hc_reply *reply, const char *value)
 {
-    const char *open = strchr(value, '<');
+    char target[HC_URL_MAX];
+    int found = hc_link_next(value, target, sizeof target);
 
-    while (open) {
-        const char *close = strchr(open, '>');
-        const char *following = close ? strchr(close, '<') : NULL;
-        const char *end = following ? following : value + strlen(value);
-
-        if (!close)
-            return;
-        if (is_next(close, end))
-            (void)hc_format(reply->next_page, sizeof reply->next_page, "%.*s",
-                            (int)(close - open - 1), open + 1);
-        open = following;
-    }
+    if (found < 0 ||
+        (found > 0 && reply->next_page[0] && strcmp(reply->next_page, target) != 0))
+        reply->has_bad_link = true;
+    else if (found > 0)
+        memcpy(reply->next_page, target, sizeof target);
 }
 
 static void parse_commit(struct hc_reply *reply, const char *value)
 {
     reply->has_bad_commit = !hc_commit_is_valid(value);
-    (void)hc_format(reply->commit, sizeof reply->commit, "%s",
-                    reply->has_bad_commit ? "" : value);
+    keep_once(reply, reply->commit, sizeof reply->commit,
+              reply->has_bad_commit ? "" : value);
 }
 
 /* Text of the Hub's that ends up in messages: whatever cannot be shown becomes "?". */
@@ -175,14 +169,35 @@ static void keep_request_id(struct hc_reply *reply, const char *value)
         (void)hc_format(reply->request_id, sizeof reply->request_id, "%s", value);
 }
 
+/*
+ * A length that is no number, or is there twice and differs, leaves open where the answer
+ * ends. A list of equal numbers is what a proxy makes of equal headers (RFC 9110, 8.6).
+ */
 static void keep_length(struct hc_reply *reply, const char *value)
 {
-    reply->has_length = parse_size(value, &reply->content_length);
+    bool had_length = reply->has_length;
+    uint64_t former = reply->content_length;
+    const char *next = take_number(value, &reply->content_length);
+    uint64_t again = reply->content_length;
+
+    while (next && *next == ',' && again == reply->content_length)
+        next = take_number(next + 1 + strspn(next + 1, " \t"), &again);
+    reply->has_length =
+        next && *next == '\0' && again == reply->content_length && again <= INT64_MAX;
+    if (!reply->has_length)
+        reply->flaw = "with a Content-Length that is none";
+    else if (had_length && former != reply->content_length)
+        reply->flaw = differs;
 }
 
 static void keep_linked_size(struct hc_reply *reply, const char *value)
 {
+    bool had_size = reply->has_linked_size;
+    uint64_t former = reply->linked_size;
+
     reply->has_linked_size = parse_size(value, &reply->linked_size);
+    if (had_size && (!reply->has_linked_size || former != reply->linked_size))
+        reply->flaw = differs;
 }
 
 static void keep_etag(struct hc_reply *reply, const char *value)
@@ -192,12 +207,12 @@ static void keep_etag(struct hc_reply *reply, const char *value)
 
 static void keep_linked_etag(struct hc_reply *reply, const char *value)
 {
-    (void)hc_format(reply->linked_etag, sizeof reply->linked_etag, "%s", value);
+    keep_once(reply, reply->linked_etag, sizeof reply->linked_etag, value);
 }
 
 static void keep_location(struct hc_reply *reply, const char *value)
 {
-    (void)hc_format(reply->location, sizeof reply->location, "%s", value);
+    keep_once(reply, reply->location, sizeof reply->location, value);
 }
 
 static void keep_code(struct hc_reply *reply, const char *value)
@@ -228,21 +243,27 @@ static const struct {
 
 void hc_reply_header(struct hc_reply *reply, const char *line, size_t length)
 {
-    char text[HC_HEADER_MAX];
+    const char *colon = memchr(line, ':', length);
+    size_t name = colon ? (size_t)(colon - line) : 0;
     char *value;
 
-    if (length >= sizeof text || memchr(line, '\0', length))
+    if (memchr(line, '\0', length))
         return;
-    memcpy(text, line, length);
-    text[length] = '\0';
-    value = strchr(text, ':');
-    if (!value)
-        return;
-    *value++ = '\0';
-    (void)hc_text_trim(value);
-    for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
-        if (strcasecmp(headers[i].name, text) == 0)
-            headers[i].keep(reply, value);
+    /* Folded over lines (RFC 9112, 5.2): what was kept is not all of the value. */
+    if (reply->is_kept && length > 0 && (line[0] == ' ' || line[0] == '\t'))
+        reply->flaw = "with a header folded over several lines";
+    reply->is_kept = false;
+    for (size_t i = 0; name > 0 && i < sizeof headers / sizeof *headers; i++) {
+        if (strlen(headers[i].name) != name ||
+            strncasecmp(headers[i].name, line, name) != 0)
+            continue;
+        reply->is_kept = true;
+        value = strndup(colon + 1, length - name - 1);
+        if (value)
+            headers[i].keep(reply, hc_text_trim(value));
+        else
+            reply->flaw = "with a header that memory is too short for";
+        free(value);
     }
 }
 

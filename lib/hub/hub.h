@@ -42,9 +42,9 @@ struct hc_caller {
 };
 
 enum {
-    HC_URL_MAX = 8192,
+    HC_URL_MAX = 32768,
     HC_REDIRECTS_MAX = 10,
-    HC_HEADER_MAX = 16384 /* bytes of one answer header line that are looked at */
+    HC_HEADERS_MAX = 256 * 1024 /* bytes of all headers of one answer */
 };
 
 struct hc_metadata {

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A tree comes in pages; each names the next in its Link header. Pages are followed on
- * the endpoint only, and never the same one twice in a row, so that a mirror's mistake is
- * an error and not an endless walk; the number of entries ends every other kind of
- * circle.
+ * A tree comes in pages; each names the next in its Link header. All pages are asked of
+ * the endpoint that gave the first one, and a page that was seen before ends the walk
+ * with an error.
  */
 #include "listing.h"
 
@@ -128,17 +127,11 @@ int hc_listing_revision(const char *bytes, size_t count, struct hc_revision *rev
  */
 static int turn_page(struct hc_ask *ask, const char *seen, struct hc_error *err)
 {
-    char next[HC_URL_MAX];
+    int more = hc_ask_next_page(ask, err);
 
-    if (!ask->reply.next_page[0])
-        return 0;
-    if (!hc_url_join(next, ask->request.url, ask->reply.next_page) ||
-        !hc_url_same_origin(next, ask->question.endpoint))
-        return hc_fail(err, HC_BAD_HUB_REPLY, "the next page is not on the Hub");
-    if (strcmp(next, seen) == 0)
+    if (more > 0 && strcmp(ask->request.url, seen) == 0)
         return hc_fail(err, HC_BAD_HUB_REPLY, "its pages go round in a circle");
-    memcpy(ask->request.url, next, sizeof next);
-    return 1;
+    return more;
 }
 
 /*

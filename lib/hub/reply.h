@@ -14,6 +14,8 @@
 /* The headers of one answer that matter, each "" or 0 when absent. */
 struct hc_reply {
     long status;
+    const char *flaw; /* why the headers cannot be believed, "with a …"; NULL: they can */
+    bool is_kept;     /* the last header line is one of those below */
     bool has_length;
     uint64_t content_length;
     bool has_linked_size;
@@ -25,6 +27,7 @@ struct hc_reply {
     char linked_etag[512];       /* X-Linked-Etag, raw */
     char location[HC_URL_MAX];
     char next_page[HC_URL_MAX]; /* Link: <…>; rel="next" */
+    bool has_bad_link;          /* Link was there and cannot be understood; see link.h */
     char error_code[64];        /* X-Error-Code */
     char error_message[256];    /* X-Error-Message, printable */
     char request_id[128];       /* X-Request-Id, X-Amzn-Trace-Id or X-Amz-Cf-Id */
@@ -33,7 +36,10 @@ struct hc_reply {
     uint64_t range_total;
 };
 
-/* Takes one raw header line "Name: value\r\n"; unknown and malformed ones are ignored. */
+/*
+ * Takes one raw header line "Name: value\r\n"; unknown and malformed ones are ignored. Sets
+ * `flaw` for one that leaves open what the answer says.
+ */
 void hc_reply_header(struct hc_reply *reply, const char *line, size_t length);
 
 /* Takes an error's body, {"error": "…"}, for its text when X-Error-Message had none. */

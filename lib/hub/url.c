@@ -161,6 +161,44 @@ int hc_url_tree(char url[HC_URL_MAX], const char *endpoint, const struct hc_repo
     return finish_api(&draft, err);
 }
 
+/* Behind the host in a URL that curl has put together; NULL when it has none. */
+static const char *path_of(const char *url)
+{
+    const char *host = strstr(url, "://");
+
+    return host ? strchr(host + 3, '/') : NULL;
+}
+
+/* Whether the path that ends at `end` has the part "/tree/<revision>", and nothing behind
+ * it but directories. */
+static bool lists_revision(const char *path, const char *end, const char *revision)
+{
+    char part[HC_URL_MAX];
+    struct draft draft = {.url = part};
+    const char *found;
+
+    put_text(&draft, "/tree/");
+    put_encoded(&draft, revision, false);
+    found = strcasestr(path, part);
+    return found && found + draft.used <= end &&
+           (found[draft.used] == '/' || found + draft.used == end);
+}
+
+bool hc_url_page(char url[HC_URL_MAX], const char *endpoint, const char *revision,
+                 const char *link)
+{
+    const char *path = path_of(link);
+    const char *end = path ? path + strcspn(path, "?#") : NULL;
+    const char *start = NULL;
+
+    for (const char *api = path; api && api < end; api = strstr(api + 1, "/api/")) {
+        if (hc_text_starts(api, "/api/"))
+            start = api;
+    }
+    return start && lists_revision(start, end, revision) &&
+           hc_format(url, HC_URL_MAX, "%s%s", endpoint, start) >= 0;
+}
+
 bool hc_url_join(char url[HC_URL_MAX], const char *base, const char *location)
 {
     /* A redirect that brings a user name along would make curl send credentials. */

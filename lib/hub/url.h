@@ -25,6 +25,13 @@ int hc_url_tree(char url[HC_URL_MAX], const char *endpoint, const struct hc_repo
                 const char *commit, struct hc_error *err);
 
 /*
+ * The page of a listing that `link` names, as `endpoint` has it: path from /api/ on and
+ * query of `link`, whatever its host. False unless it lists `revision`, and fits.
+ */
+bool hc_url_page(char url[HC_URL_MAX], const char *endpoint, const char *revision,
+                 const char *link);
+
+/*
  * `location` seen from `base`, by the rules of RFC 3986, without its fragment. False
  * unless it is http or https, names no user, and fits.
  */

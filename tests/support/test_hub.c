@@ -33,6 +33,7 @@ enum {
     OPEN_FILES_WANTED = 16384,
     BACKLOG = 1024,
     STACK_SIZE = 1024 * 1024,
+    HEADERS_MAX = 256 * 1024, /* of a request and its answer */
     PAGE_SIZE = 1000
 };
 
@@ -176,6 +177,7 @@ static void listen_on(struct hub_port *port, unsigned short number)
                          MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
                          MHD_OPTION_LISTEN_BACKLOG_SIZE, (unsigned)BACKLOG,
                          MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_SIZE,
+                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_MAX,
                          MHD_OPTION_END);
     if (!port->daemon)
         hub_die("cannot listen", "is the port in use?");

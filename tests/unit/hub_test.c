@@ -269,6 +269,132 @@ static void a_tree_that_goes_on_elsewhere_or_for_ever_is_a_bad_reply(void **stat
     }
 }
 
+/* `text` with `value` in the place of its `mark`, if it has one; the caller frees. */
+static char *fill_in(const char *text, char mark, const char *value)
+{
+    const char *at = strchr(text, mark);
+    char *filled = NULL;
+
+    if (!at)
+        return strdup(text);
+    assert_true(asprintf(&filled, "%.*s%s%s", (int)(at - text), text, value, at + 1) > 0);
+    return filled;
+}
+
+/* The tree of two pages whose first one has this Link header; "@" is the second one. */
+static struct hc_tree *tree_by_link(struct fixture *f, const char *text,
+                                    const char *origin)
+{
+    HC_AUTO_FREE char *path = NULL;
+    HC_AUTO_FREE char *link = NULL;
+
+    assert_true(asprintf(&path,
+                         "%s/api/models/org/m/tree/%s?recursive=true&expand=false&"
+                         "limit=2&cursor=2",
+                         origin, f->commit) > 0);
+    link = fill_in(text, '@', path);
+
+    test_hub_clear_rules(f->server);
+    inject(f, (struct test_hub_rule){.contains = "/tree/",
+                                     .times = 1,
+                                     .fault = TEST_HUB_HEADER,
+                                     .name = "Link",
+                                     .text = link});
+    return hc_hub_tree(f->hub, &f->repo, f->commit, &f->caller, &f->err);
+}
+
+static void pages_are_found_however_the_link_is_written(void **state)
+{
+    static const char *const formats[] = {
+        "<@>; rel=\"next\"",
+        "<@>; rel=next",
+        "<@>; rel = \"next\"",
+        "<@>; rel=\"next last\"",
+        "<@>; title=\"a, <b>; c\"; rel=\"next\"",
+        "</x>; rel=\"first\", <@>; REL=NEXT, <y>; rel=\"last\"",
+    };
+    static const char *const origins[] = {
+        "",
+        "https://huggingface.co",
+        "http://127.0.0.1:1",
+        "http://origin.internal/hub",
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        for (size_t k = 0; k < sizeof origins / sizeof *origins; k++) {
+            HC_AUTO(hc_tree) *tree = tree_by_link(f, formats[i], origins[k]);
+
+            if (!tree || tree->count != 3)
+                fail_msg("%s of %s: %s", formats[i], origins[k],
+                         tree ? "not all of it" : f->err.message);
+        }
+    }
+}
+
+/* The filling stands before, in and behind the URL of the next page. */
+static void pages_are_found_in_a_long_link_header(void **state)
+{
+    static const size_t sizes[] = {8191, 8192, 9000, 16384, 17000, 30000};
+    static const char *const formats[] = {
+        "</#>; rel=first, <@>; rel=next",
+        "<@&fill=#>; rel=next",
+        "<@>; title=\"#\"; rel=next",
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        HC_AUTO_FREE char *filling = calloc(1, sizes[i] + 1);
+
+        assert_non_null(filling);
+        memset(filling, 'x', sizes[i]);
+        for (size_t k = 0; k < sizeof formats / sizeof *formats; k++) {
+            HC_AUTO_FREE char *format = fill_in(formats[k], '#', filling);
+            HC_AUTO(hc_tree) *tree = tree_by_link(f, format, "");
+
+            if (!tree || tree->count != 3)
+                fail_msg("%zu bytes in %s: %s", sizes[i], formats[k],
+                         tree ? "not all of it" : f->err.message);
+        }
+    }
+}
+
+static void a_link_that_cannot_be_understood_is_not_the_last_page(void **state)
+{
+    static const char *const formats[] = {
+        "@",
+        "<@",
+        "<@>; rel=\"next",
+        "<@> rel=next",
+        "<@>; rel=next, <x>; rel=next",
+        "<>; rel=next",
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        HC_AUTO(hc_tree) *tree = tree_by_link(f, formats[i], "");
+
+        if (tree || f->err.reason != HC_BAD_HUB_REPLY)
+            fail_msg("%s: %zu entries", formats[i], tree ? tree->count : 0);
+    }
+}
+
+static void pages_of_another_listing_are_a_bad_reply(void **state)
+{
+    static const char *const links[] = {
+        "</api/models/org/m/tree/main?cursor=2>; rel=next",
+        "</api/models/org/m/revision/main?cursor=2>; rel=next",
+        "</org/m/tree/0123456789abcdef0123456789abcdef01234567>; rel=next",
+        "<https://other.example>; rel=next",
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof links / sizeof *links; i++) {
+        assert_null(tree_by_link(f, links[i], ""));
+        assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+    }
+}
+
 static void pages_in_a_circle_are_a_bad_reply(void **state)
 {
     struct fixture *f = *state;
@@ -341,6 +467,10 @@ int main(void)
         TEST(a_commit_that_means_another_one_is_a_bad_reply),
         TEST(a_tree_is_read_page_by_page),
         TEST(a_tree_that_goes_on_elsewhere_or_for_ever_is_a_bad_reply),
+        TEST(pages_are_found_however_the_link_is_written),
+        TEST(pages_are_found_in_a_long_link_header),
+        TEST(a_link_that_cannot_be_understood_is_not_the_last_page),
+        TEST(pages_of_another_listing_are_a_bad_reply),
         TEST(pages_in_a_circle_are_a_bad_reply),
         TEST(a_listing_that_makes_no_sense_names_the_repo),
         TEST(connections_are_kept_and_the_client_names_itself),

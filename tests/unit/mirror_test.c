@@ -391,6 +391,33 @@ static void a_listing_is_all_of_one_endpoint(void **state)
     assert_int_equal(test_hub_count(m->mirror, "GET", "/tree/"), 2);
 }
 
+/* A mirror that passes the Hub's Link headers on: they name the Hub. */
+static void pages_of_a_mirror_stay_on_the_mirror(void **state)
+{
+    struct mirrored *m = *state;
+    HC_AUTO(hc_tree) *tree = NULL;
+    char link[256];
+
+    (void)snprintf(link, sizeof link,
+                   "<%s/api/models/org/m/tree/%s?recursive=true&limit=2&cursor=2>; "
+                   "rel=\"next\"",
+                   test_hub_endpoint(m->f.server), m->f.commit);
+    test_hub_rule(m->mirror, &(struct test_hub_rule){.contains = "/tree/",
+                                                     .times = 1,
+                                                     .fault = TEST_HUB_HEADER,
+                                                     .name = "Link",
+                                                     .text = link});
+    break_hub(m);
+    m->f.caller.token = good_token;
+    tree = hc_hub_tree(m->f.hub, &m->f.repo, m->f.commit, &m->f.caller, &m->f.err);
+    if (!tree)
+        fail_msg("%s", m->f.err.message);
+    assert_int_equal(tree->count, 3);
+    assert_int_equal(test_hub_count(m->mirror, "GET", "/tree/"), 2);
+    assert_int_equal(test_hub_count(m->f.server, "GET", "cursor=2"), 0);
+    assert_int_equal(test_hub_count_authorized(m->mirror, false), 0);
+}
+
 static void a_file_located_on_a_hub_that_went_is_found_on_the_mirror(void **state)
 {
     struct mirrored *m = *state;
@@ -447,6 +474,7 @@ int main(void)
         TEST(an_etag_of_a_mirror_that_is_no_hash_is_of_no_use),
         TEST(a_caller_for_whom_only_the_hub_counts_asks_no_mirror),
         TEST(a_listing_is_all_of_one_endpoint),
+        TEST(pages_of_a_mirror_stay_on_the_mirror),
         TEST(a_file_located_on_a_hub_that_went_is_found_on_the_mirror),
         TEST(bytes_of_two_endpoints_are_not_mixed),
         TEST(a_mirror_that_is_no_url_is_refused),
