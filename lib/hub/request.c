@@ -46,29 +46,46 @@ struct exchange {
     const struct hc_request *request;
     struct hc_reply *reply;
     struct hc_body refusal;
-    char *received;   /* BUFFER_SIZE bytes, once one has come */
-    size_t count;     /* of them, not passed on yet */
+    char *received; /* BUFFER_SIZE bytes, once one has come */
+    size_t count;   /* of them, not passed on yet */
+    size_t header_bytes;
+    bool has_headers; /* all of them */
     int64_t heard_ms; /* when the last byte came */
     bool is_stalled;
-    bool has_failed; /* with `failure`, from the caller's write */
+    bool has_failed; /* with `failure`, from the caller's write, or for its headers */
     struct hc_error failure;
     char text[CURL_ERROR_SIZE];
 };
 
+static const char too_many_headers[] = "with more headers than can be right";
+
+static bool is_empty_line(const char *line, size_t length)
+{
+    return length <= 2 && (length == 0 || line[0] == '\r' || line[0] == '\n');
+}
+
+/* 0 ends the exchange with the failure that is set. */
 static size_t on_header(char *line, size_t size, size_t count, void *ctx)
 {
     struct exchange *exchange = ctx;
+    struct hc_reply *reply = exchange->reply;
     size_t length = size * count;
 
     exchange->heard_ms = hc_monotonic_ms();
+    exchange->header_bytes += length;
+    exchange->has_headers = is_empty_line(line, length);
     if (length >= 5 && memcmp(line, "HTTP/", 5) == 0) {
-        *exchange->reply = (struct hc_reply){0}; /* an interim answer came before */
-        (void)curl_easy_getinfo(exchange->curl, CURLINFO_RESPONSE_CODE,
-                                &exchange->reply->status);
+        *reply = (struct hc_reply){0}; /* an interim answer came before */
+        (void)curl_easy_getinfo(exchange->curl, CURLINFO_RESPONSE_CODE, &reply->status);
     } else {
-        hc_reply_header(exchange->reply, line, length);
+        hc_reply_header(reply, line, length);
     }
-    return length;
+    if (!reply->flaw && exchange->header_bytes <= HC_HEADERS_MAX)
+        return length;
+    exchange->has_failed = true;
+    (void)hc_fail(&exchange->failure, HC_BAD_HUB_REPLY, "it answers %s",
+                  reply->flaw ? reply->flaw : too_many_headers);
+    return 0;
 }
 
 /* Keeps the beginning of an error's body, for its text. */
@@ -283,6 +300,26 @@ static int fail_unreachable(const struct exchange *exchange, CURLcode code,
     return hc_fail(err, HC_HUB_UNREACHABLE, "%s", text_of(exchange, code));
 }
 
+/* Whether the headers of an answer were coming when the exchange ended. */
+static bool was_in_headers(const struct exchange *exchange)
+{
+    curl_off_t sent_us = 0;
+
+    (void)curl_easy_getinfo(exchange->curl, CURLINFO_PRETRANSFER_TIME_T, &sent_us);
+    return sent_us > 0 && !exchange->has_headers;
+}
+
+/*
+ * Whether what came is no answer that HTTP knows. A header line of more than 100 KiB is
+ * "out of memory" to curl.
+ */
+static bool is_no_http(const struct exchange *exchange, CURLcode code)
+{
+    return code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL ||
+           code == CURLE_WEIRD_SERVER_REPLY || code == CURLE_BAD_CONTENT_ENCODING ||
+           (code == CURLE_OUT_OF_MEMORY && was_in_headers(exchange));
+}
+
 /* What a curl code means to the caller. */
 static int conclude(struct exchange *exchange, CURLcode code, struct hc_error *err)
 {
@@ -298,10 +335,12 @@ static int conclude(struct exchange *exchange, CURLcode code, struct hc_error *e
     }
     if (hc_call_check(exchange->request->call, err) < 0)
         return -1;
+    if (is_no_http(exchange, code))
+        return hc_fail(err, HC_BAD_HUB_REPLY, "%s",
+                       code == CURLE_OUT_OF_MEMORY ? "it answers with a header too long"
+                                                   : text_of(exchange, code));
     if (code == CURLE_OUT_OF_MEMORY)
         return hc_fail_memory(err);
-    if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL)
-        return hc_fail(err, HC_BAD_HUB_REPLY, "%s", curl_easy_strerror(code));
     return fail_unreachable(exchange, code, err);
 }
 
