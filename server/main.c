@@ -20,14 +20,23 @@
 #include <base/error.h>
 #include <base/text.h>
 #include <base/workers.h>
+#include <hubcache/call.h>
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/signalfd.h>
 
-enum { EXIT_BAD_OPTIONS = 2, ADDRESS_SIZE = 512, SWEEP_EVERY_MS = 10 * 60 * 1000 };
+enum {
+    EXIT_BAD_OPTIONS = 2,
+    ADDRESS_SIZE = 512,
+    SWEEP_EVERY_MS = 10 * 60 * 1000,
+    FLUSH_MS = 1000, /* for the last answers to go out, and for connections to close */
+    EXIT_AFTER_MS = 5000 /* the grace period: whatever hangs is left behind */
+};
 
 HC_DEFINE_AUTO(hc_resolver, hc_resolver_close)
 
@@ -76,15 +85,56 @@ static void serve(int signals)
         continue;
 }
 
+/* A volume, the Hub or a thread that hangs would keep the process for ever. */
+static void *end_in_time(void *ctx)
+{
+    atomic_int_least64_t *end_ms = ctx;
+
+    while (hc_monotonic_ms() < atomic_load(end_ms))
+        (void)poll(NULL, 0, 100);
+    HC_LOG(HC_LOG_ERROR, "ended with work that hangs",
+           HC_NUMBER("after_ms", EXIT_AFTER_MS));
+    _exit(EXIT_FAILURE);
+}
+
+/* From now on the process lives until `*end_ms` at most. */
+static void bound_life(atomic_int_least64_t *end_ms)
+{
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, end_in_time, end_ms) == 0)
+        (void)pthread_detach(thread);
+    else
+        HC_LOG(HC_LOG_WARN, "no thread to bound the end",
+               HC_NUMBER("within_ms", EXIT_AFTER_MS));
+}
+
+/*
+ * Calls that the grace period cuts are answered before the connections close, and those
+ * close by themselves, once the clients have heard of the end: a client whose connection
+ * breaks cannot know whether its call has begun.
+ */
 static void stop(const struct parts *parts, int64_t grace_ms)
 {
+    static atomic_int_least64_t end_ms; /* the thread may outlive every scope */
+    int64_t bound_ms = grace_ms < INT32_MAX ? grace_ms : INT32_MAX;
+    unsigned cut;
+
     HC_LOG(HC_LOG_INFO, "stopping", HC_NUMBER("grace_ms", grace_ms));
+    atomic_store(&end_ms, hc_monotonic_ms() + bound_ms + EXIT_AFTER_MS);
+    bound_life(&end_ms);
     hc_health_stop(parts->health);
     hc_http_stop(parts->http);
     hc_rpc_stop(parts->rpc);
     if (await_signal(parts->signals, hc_rpc_drained_fd(parts->rpc), grace_ms) != 0)
         HC_LOG(HC_LOG_WARN, "stopping at once", HC_NUMBER("grace_ms", 0));
+    atomic_store(&end_ms, hc_monotonic_ms() + EXIT_AFTER_MS);
+    cut = hc_rpc_cut(parts->rpc);
+    if (cut > 0)
+        HC_LOG(HC_LOG_WARN, "calls cut", HC_NUMBER("calls", cut));
     hc_errands_cancel(parts->errands);
+    (void)await_signal(parts->signals, hc_rpc_drained_fd(parts->rpc), FLUSH_MS);
+    (void)await_signal(parts->signals, hc_rpc_ended_fd(parts->rpc), FLUSH_MS);
     hc_rpc_cancel(parts->rpc);
 }
 

@@ -185,6 +185,17 @@ int hc_rpc_drained_fd(const struct hc_rpc *rpc)
     return rpc->drained_fd;
 }
 
+int hc_rpc_ended_fd(const struct hc_rpc *rpc)
+{
+    return rpc->ended_fd;
+}
+
+unsigned hc_rpc_cut(struct hc_rpc *rpc)
+{
+    atomic_store(&rpc->is_cut, true);
+    return hc_rpc_call_cut_all(rpc);
+}
+
 void hc_rpc_cancel(struct hc_rpc *rpc)
 {
     grpc_server_cancel_all_calls(rpc->server);

@@ -68,7 +68,16 @@ void hc_rpc_stop(struct hc_rpc *rpc);
  */
 int hc_rpc_drained_fd(const struct hc_rpc *rpc);
 
-/* Cancels what still runs. */
+/* Likewise, once every connection is closed too. */
+int hc_rpc_ended_fd(const struct hc_rpc *rpc);
+
+/*
+ * The end of the grace period: calls `gone` of each parked call that is not over, on this
+ * thread, for its service to finish it with HC_SHUTTING_DOWN. How many there were.
+ */
+unsigned hc_rpc_cut(struct hc_rpc *rpc);
+
+/* Cancels what still runs and closes the connections: clients see a broken one. */
 void hc_rpc_cancel(struct hc_rpc *rpc);
 
 /* Stops, cancels, and waits until every parked call has been finished. */
@@ -103,10 +112,13 @@ void hc_rpc_call_reply(struct hc_rpc_call *call, const ProtobufCMessage *message
 
 /*
  * Within `start`: the call will be finished later. `gone` is called on the edge's thread
- * when the caller has left or its deadline has passed before that; the call has to be
- * finished all the same.
+ * when the caller has left or its deadline has passed before that, and by hc_rpc_cut(),
+ * possibly by both at once; the call has to be finished all the same, once.
  */
 void hc_rpc_call_park(struct hc_rpc_call *call, void (*gone)(struct hc_rpc_call *call));
+
+/* Whether `gone` was called, or may have been, by hc_rpc_cut(). */
+bool hc_rpc_call_is_cut(const struct hc_rpc_call *call);
 
 /* A message of a streaming method. The newest one wins while another is on its way. */
 void hc_rpc_call_send(struct hc_rpc_call *call, struct hc_answer *message);

@@ -128,6 +128,45 @@ void hc_rpc_call_release(struct hc_rpc_call *call)
     call_give_back(call->rpc, call);
 }
 
+static void list_add(struct hc_rpc_call *call)
+{
+    struct hc_rpc *rpc = call->rpc;
+
+    (void)pthread_mutex_lock(&rpc->shared.lock);
+    call->next_parked = rpc->shared.parked;
+    call->parked = &rpc->shared.parked;
+    if (call->next_parked)
+        call->next_parked->parked = &call->next_parked;
+    rpc->shared.parked = call;
+    (void)pthread_mutex_unlock(&rpc->shared.lock);
+}
+
+/* With the lock held. */
+static void list_remove(struct hc_rpc_call *call)
+{
+    if (!call->parked)
+        return;
+    *call->parked = call->next_parked;
+    if (call->next_parked)
+        call->next_parked->parked = call->parked;
+    call->parked = NULL;
+}
+
+/* The first parked call, off the list and held; NULL: there is none. */
+static struct hc_rpc_call *list_take(struct hc_rpc *rpc)
+{
+    struct hc_rpc_call *call;
+
+    (void)pthread_mutex_lock(&rpc->shared.lock);
+    call = rpc->shared.parked;
+    if (call) {
+        list_remove(call);
+        hc_rpc_call_hold(call);
+    }
+    (void)pthread_mutex_unlock(&rpc->shared.lock);
+    return call;
+}
+
 void hc_rpc_call_free_all(struct hc_rpc *rpc)
 {
     while (rpc->shared.free) {
@@ -236,6 +275,7 @@ void hc_rpc_call_park(struct hc_rpc_call *call, void (*gone)(struct hc_rpc_call 
 
     call->gone = gone;
     hc_rpc_call_hold(call);
+    list_add(call);
     hc_rpc_batch_add_close(&batch, call);
     hc_rpc_batch_start(&batch, call, &call->closed);
 }
@@ -262,17 +302,41 @@ static void call_sent(struct hc_rpc_call *call, bool ok)
         send(call, next);
 }
 
-static void call_closed(struct hc_rpc_call *call, bool ok)
+static bool is_over(struct hc_rpc_call *call)
 {
     bool is_over;
 
-    (void)ok;
     (void)pthread_mutex_lock(&call->shared.lock);
     is_over = call->shared.is_over;
     (void)pthread_mutex_unlock(&call->shared.lock);
-    if (call->is_cancelled && !is_over)
+    return is_over;
+}
+
+static void call_closed(struct hc_rpc_call *call, bool ok)
+{
+    (void)ok;
+    (void)pthread_mutex_lock(&call->rpc->shared.lock);
+    list_remove(call);
+    (void)pthread_mutex_unlock(&call->rpc->shared.lock);
+    if (call->is_cancelled && !is_over(call))
         call->gone(call);
     hc_rpc_call_release(call);
+}
+
+unsigned hc_rpc_call_cut_all(struct hc_rpc *rpc)
+{
+    struct hc_rpc_call *call = list_take(rpc);
+    unsigned count = 0;
+
+    while (call) {
+        if (!is_over(call)) {
+            call->gone(call);
+            count++;
+        }
+        hc_rpc_call_release(call);
+        call = list_take(rpc);
+    }
+    return count;
 }
 
 static void call_finished(struct hc_rpc_call *call, bool ok)
@@ -381,6 +445,11 @@ int64_t hc_rpc_call_deadline_ms(const struct hc_rpc_call *call)
         return HC_NO_DEADLINE;
     left = gpr_time_sub(call->deadline, gpr_now(call->deadline.clock_type));
     return hc_monotonic_ms() + gpr_time_to_millis(left);
+}
+
+bool hc_rpc_call_is_cut(const struct hc_rpc_call *call)
+{
+    return atomic_load(&call->rpc->is_cut);
 }
 
 bool hc_rpc_call_header(const struct hc_rpc_call *call, const char *name,

@@ -39,7 +39,8 @@ struct hc_rpc_call {
     grpc_metadata trailer;
     int is_cancelled;
     uint64_t id;
-    void (*gone)(struct hc_rpc_call *call); /* parked when not NULL */
+    void (*gone)(struct hc_rpc_call *call);    /* parked when not NULL */
+    struct hc_rpc_call *next_parked, **parked; /* NULL `parked`: not on the list */
     atomic_uint holders;
     struct {
         pthread_mutex_t lock;
@@ -65,9 +66,11 @@ struct hc_rpc {
     int drained_fd;          /* no call runs any more */
     int ended_fd;            /* and gRPC has let go of the last connection */
     atomic_uint handed_over; /* see hc_rpc_hand_over() */
+    atomic_bool is_cut;      /* hc_rpc_cut() */
     struct {
         pthread_mutex_t lock;
         struct hc_rpc_call *free;
+        struct hc_rpc_call *parked; /* whose callers have not heard of the end */
         unsigned free_count, live_count;
         bool is_stopping;
     } shared;
@@ -116,6 +119,9 @@ static inline void hc_rpc_take_over(struct hc_rpc *rpc)
 
 /* Asks gRPC for one call of that method. */
 void hc_rpc_call_ask(struct hc_rpc *rpc, const struct hc_rpc_served *served);
+
+/* Takes every call off the list of parked ones; how many of them were not over. */
+unsigned hc_rpc_call_cut_all(struct hc_rpc *rpc);
 
 /* Frees the list. */
 void hc_rpc_call_free_all(struct hc_rpc *rpc);

@@ -20,7 +20,8 @@
 enum {
     TOKEN_MAX = 4096,
     WATCH_RESULT = 2, /* the field of WatchSnapshotResponse */
-    INLINE_NAMES_MAX = 16
+    INLINE_NAMES_MAX = 16,
+    RETRY_AFTER_MS = 1000
 };
 
 struct hc_resolver_service {
@@ -84,8 +85,21 @@ static void release(struct hc_waiter *waiter)
 
 static const struct hc_waiter_type passenger_type = {done, progress, hold, release};
 
-/* Either the deadline has passed or the caller has left: who still reads it knows which.
- */
+static void tell_why_gone(const struct hc_rpc_call *call, int64_t deadline_ms,
+                          struct hc_error *err)
+{
+    if (deadline_ms <= hc_monotonic_ms()) {
+        (void)hc_fail(err, HC_DEADLINE_EXCEEDED, "the caller's deadline passed");
+    } else if (hc_rpc_call_is_cut(call)) {
+        (void)hc_fail(err, HC_SHUTTING_DOWN,
+                      "this hubcached stops before the answer is there: ask again, "
+                      "another replica or the next start goes on with the download");
+        err->retry_after_ms = RETRY_AFTER_MS;
+    } else {
+        (void)hc_fail(err, HC_CANCELLED, "the caller left");
+    }
+}
+
 static void gone(struct hc_rpc_call *call)
 {
     struct passenger *passenger = hc_rpc_call_scratch(call);
@@ -94,10 +108,7 @@ static void gone(struct hc_rpc_call *call)
 
     if (!hc_errand_leave(passenger->errands, &passenger->waiter))
         return;
-    if (passenger->waiter.deadline_ms <= hc_monotonic_ms())
-        (void)hc_fail(&err, HC_DEADLINE_EXCEEDED, "the caller's deadline passed");
-    else
-        (void)hc_fail(&err, HC_CANCELLED, "the caller left");
+    tell_why_gone(call, passenger->waiter.deadline_ms, &err);
     answer = hc_status_answer(&err, NULL);
     hc_rpc_call_finish(call, answer);
 }

@@ -7,9 +7,12 @@
 
 #include <base/auto.h>
 
+#include <dirent.h>
 #include <grpc/health/v1/health.pb-c.h>
 #include <hubcache/error.h>
 #include <string.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
 
 #define STATUS(name) GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__##name
 
@@ -55,18 +58,30 @@ static void the_services_are_healthy_and_others_unknown(void **state)
     rpc_call_free(other);
 }
 
+static void stall_weights(struct world *world)
+{
+    test_hub_rule(world->hub, &(struct test_hub_rule){.on_cdn = true,
+                                                      .times = 1,
+                                                      .fault = TEST_HUB_STALL,
+                                                      .number = 1000});
+}
+
 static struct rpc_call *start_stalled_file(struct world *world)
 {
     const Hubcache__V1__ResolveFileRequest request = file_request("weights.bin");
     struct rpc_call *call;
 
-    test_hub_rule(world->hub, &(struct test_hub_rule){.on_cdn = true,
-                                                      .times = 1,
-                                                      .fault = TEST_HUB_STALL,
-                                                      .number = 1000});
+    stall_weights(world);
     call = start_file(world, &request);
     test_hub_await_stall(world->hub);
     return call;
+}
+
+static void assert_is_shut_down(struct rpc_call *call)
+{
+    assert_int_equal(rpc_call_await(call), HC_STATUS_UNAVAILABLE);
+    assert_string_equal(rpc_call_reason(call), "SHUTTING_DOWN");
+    assert_int_equal(rpc_call_retry_ms(call), 1000);
 }
 
 static void sigterm_lets_a_running_call_finish(void **state)
@@ -100,7 +115,7 @@ static void a_second_sigterm_ends_running_calls(void **state)
     world_stop_server(world);
 
     assert_int_equal(world_await_end(world), 0);
-    assert_int_not_equal(rpc_call_await(running), HC_STATUS_OK);
+    assert_is_shut_down(running);
     rpc_call_free(health);
     rpc_call_free(running);
 }
@@ -115,7 +130,78 @@ static void when_the_grace_period_is_over_running_calls_end(void **state)
     world_stop_server(world);
 
     assert_int_equal(world_await_end(world), 0);
-    assert_int_not_equal(rpc_call_await(running), HC_STATUS_OK);
+    assert_is_shut_down(running);
+    rpc_call_free(running);
+}
+
+static void a_watched_snapshot_is_told_of_the_end_of_the_grace_period(void **state)
+{
+    struct world *world = *state;
+    Hubcache__V1__ResolveSnapshotRequest snapshot = snapshot_request();
+    Hubcache__V1__WatchSnapshotRequest request;
+    struct rpc_call *running;
+
+    hubcache__v1__watch_snapshot_request__init(&request);
+    request.snapshot = &snapshot;
+    world_serve(world, (const char *const[]){"--grace-period", "100ms", NULL});
+    stall_weights(world);
+    running = rpc_call_start(world->client,
+                             &(struct rpc_request){.path = METHOD("WatchSnapshot"),
+                                                   .message = &request.base});
+    test_hub_await_stall(world->hub);
+    world_stop_server(world);
+
+    assert_int_equal(world_await_end(world), 0);
+    assert_is_shut_down(running);
+    rpc_call_free(running);
+}
+
+/*
+ * Stops every thread but the first, as a volume that hangs would. They are those of a
+ * tracer then, which has to take note of their stop and of their end.
+ */
+static size_t hang_threads(const struct world *world, pid_t *threads, size_t room)
+{
+    char path[64];
+    const struct dirent *entry;
+    DIR *tasks;
+    size_t count = 0;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/task", (int)world->server);
+    tasks = opendir(path);
+    assert_non_null(tasks);
+    while ((entry = readdir(tasks))) {
+        pid_t thread = (pid_t)strtol(entry->d_name, NULL, 10);
+
+        if (thread == 0 || thread == world->server)
+            continue;
+        assert_int_equal(ptrace(PTRACE_SEIZE, thread, NULL, NULL), 0);
+        assert_int_equal(ptrace(PTRACE_INTERRUPT, thread, NULL, NULL), 0);
+        assert_int_equal(waitpid(thread, NULL, __WALL), thread);
+        assert_true(count < room);
+        threads[count++] = thread;
+    }
+    (void)closedir(tasks);
+    assert_true(count > 0);
+    return count;
+}
+
+static void a_thread_that_hangs_does_not_keep_the_process(void **state)
+{
+    struct world *world = *state;
+    struct rpc_call *running;
+    pid_t threads[256];
+    size_t count;
+
+    world_serve(world, (const char *const[]){"--grace-period", "100ms", NULL});
+    running = start_stalled_file(world);
+    count = hang_threads(world, threads, sizeof threads / sizeof *threads);
+    world_stop_server(world);
+    for (size_t i = 0; i < count; i++)
+        (void)waitpid(threads[i], NULL, __WALL);
+
+    assert_int_equal(world_await_end(world), 1);
+    assert_int_equal(rpc_call_await(running), HC_STATUS_UNAVAILABLE);
     rpc_call_free(running);
 }
 
@@ -228,6 +314,8 @@ int main(void)
         TEST(sigterm_lets_a_running_call_finish),
         TEST(a_second_sigterm_ends_running_calls),
         TEST_EMPTY(when_the_grace_period_is_over_running_calls_end),
+        TEST_EMPTY(a_watched_snapshot_is_told_of_the_end_of_the_grace_period),
+        TEST_EMPTY(a_thread_that_hangs_does_not_keep_the_process),
         TEST(an_address_in_use_is_an_error),
         TEST_EMPTY(metrics_and_status_are_served_over_http),
         TEST_EMPTY(a_configuration_file_is_read_and_flags_win),

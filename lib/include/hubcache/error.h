@@ -81,6 +81,7 @@ enum hc_exit {
     ROW(CACHE_IO, INTERNAL, FAILURE)                                                     \
     /* hubcache itself. */                                                               \
     ROW(BUSY, UNAVAILABLE, UNAVAILABLE)                                                  \
+    ROW(SHUTTING_DOWN, UNAVAILABLE, UNAVAILABLE)                                         \
     ROW(CANCELLED, CANCELLED, FAILURE)                                                   \
     ROW(DEADLINE_EXCEEDED, DEADLINE_EXCEEDED, UNAVAILABLE)                               \
     ROW(INTERNAL, INTERNAL, FAILURE)                                                     \
