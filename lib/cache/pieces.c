@@ -198,7 +198,7 @@ static void take_from(struct hc_pieces *pieces, size_t i, uint64_t most,
         span->end = start_of(pieces, i) + length_of(pieces, i);
         i++;
     } while (is_wanted(pieces, i) && rows[i].arrived == 0 &&
-             span->end - span->start + pieces->length <= most);
+             span->end - span->start + length_of(pieces, i) <= most);
 }
 
 static size_t first_wanted(const struct hc_pieces *pieces)

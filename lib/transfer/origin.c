@@ -174,6 +174,15 @@ static void leave(struct hc_origin *origin, const struct request *request)
     unlock(origin);
 }
 
+/* Before which byte the answer is to end, so that it brings the span and no more; 0 when
+ * it is all that follows. */
+static uint64_t end_of(const struct hc_origin *origin, const struct hc_span *span)
+{
+    bool is_rest = span->end == origin->wanted->size;
+
+    return is_rest && hc_origin_is_small(origin) ? 0 : span->end;
+}
+
 int hc_origin_get(struct hc_origin *origin, const struct hc_span *span, unsigned *address,
                   struct hc_error *err)
 {
@@ -184,7 +193,7 @@ int hc_origin_get(struct hc_origin *origin, const struct hc_span *span, unsigned
         .commit = wanted->commit,
         .path = wanted->path,
         .offset = span->start,
-        .until = hc_origin_is_small(origin) ? 0 : span->end,
+        .until = end_of(origin, span),
         .size = wanted->size,
         .came_from = request.came_from,
         .restart = restart,

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise: a file of any size arrives whole, over one connection or many, in one go
+ * or after any number of cuts, whichever hash names it. The sizes lie around every
+ * boundary that the engine knows, and at random.
+ */
+#include "random.h"
+#include "temp_dir.h"
+#include "transfer_fixture.h"
+
+#include <cache/blob.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NAME = 64 };
+
+static const uint64_t kib = 1024, mib = UINT64_C(1) << 20;
+static const uint64_t split_size = UINT64_C(2) << 20;
+
+/* How a file is fetched. */
+struct way {
+    unsigned connections;
+    uint64_t min_split_size; /* 0: the default */
+    bool is_lfs;
+    bool is_cut; /* the first answer ends early, and the transfer goes on */
+    bool
+        is_left; /* all answers end early; a later transfer goes on from a partial file */
+};
+
+static void name_of(uint64_t size, const struct way *way, char name[NAME])
+{
+    (void)snprintf(name, NAME, "%" PRIu64 ".%s", size, way->is_lfs ? "lfs" : "git");
+}
+
+static void serve(struct fixture *f, uint64_t size, const struct way *way)
+{
+    char name[NAME];
+
+    name_of(size, way, name);
+    test_hub_add_made_up(f->server, name, size, 7, way->is_lfs);
+}
+
+static void commit(struct fixture *f)
+{
+    test_hub_commit(f->server, "models/org/m", "main", f->commit);
+}
+
+static void reopen(struct fixture *f, const struct way *way)
+{
+    const struct hc_settings settings = {.connections = way->connections,
+                                         .min_split_size = way->min_split_size};
+
+    hc_transfers_close(f->transfers);
+    f->transfers = hc_transfers_open(f->cache, f->hub, &settings, &f->err);
+    assert_non_null(f->transfers);
+}
+
+static void cut(struct fixture *f, uint64_t at, unsigned times)
+{
+    inject(f, (struct test_hub_rule){.method = "GET",
+                                     .contains = "",
+                                     .times = times,
+                                     .fault = TEST_HUB_CUT,
+                                     .number = at});
+    inject(f, (struct test_hub_rule){.method = "GET",
+                                     .on_cdn = true,
+                                     .times = times,
+                                     .fault = TEST_HUB_CUT,
+                                     .number = at});
+}
+
+static void fail_fetch(const struct fixture *f, uint64_t size, const struct way *way)
+{
+    fail_msg("%" PRIu64 " bytes, %u connections, split from %" PRIu64 "%s%s%s: %s: %s",
+             size, way->connections, way->min_split_size, way->is_lfs ? ", LFS" : ", git",
+             way->is_cut ? ", cut" : "", way->is_left ? ", left" : "",
+             hc_reason_name(f->err.reason), f->err.message);
+}
+
+/* Fetches the file of that size; `at` is where answers end. */
+static void expect_whole(struct fixture *f, uint64_t size, const struct way *way,
+                         uint64_t at)
+{
+    struct hc_metadata metadata;
+    uint64_t fetched, there = 0;
+    char name[NAME];
+
+    name_of(size, way, name);
+    metadata = ask_about(f, name);
+    if (way->is_left) {
+        cut(f, at, 0);
+        (void)fetch(f, name, NULL, &fetched);
+        test_hub_clear_rules(f->server);
+    } else if (way->is_cut) {
+        cut(f, at, 1);
+    }
+    if (fetch(f, name, NULL, &fetched) < 0)
+        fail_fetch(f, size, way);
+    test_hub_clear_rules(f->server);
+    assert_int_equal(hc_blob_find(f->cache, &f->repo, metadata.etag, &there, &f->err), 1);
+    assert_int_equal(there, size);
+    assert_int_equal(temp_dir_count(f->dir, "models--org--m/blobs"), 1);
+    temp_dir_remove(temp_dir_path(f->dir, "models--org--m"));
+}
+
+/* In eighths of the split size, which are the pieces: nothing, one, two, four (as many as
+ * there must be), five; what still comes over one connection, and two that do not. */
+static const uint64_t boundaries[] = {0, 1, 2, 4, 5, 8, 9, 16};
+
+enum { SIZES = 3 * sizeof boundaries / sizeof *boundaries };
+
+/* One byte less, as many, one more: the three sizes around boundary `i`. */
+static uint64_t size_at(size_t i, const struct way *way)
+{
+    return boundaries[i / 3] * way->min_split_size / 8 + i % 3 +
+           (boundaries[i / 3] > 0 ? 0 : 1) - 1;
+}
+
+static void fetch_around_boundaries(struct fixture *f, struct way way)
+{
+    for (size_t i = 0; i < SIZES; i++)
+        serve(f, size_at(i, &way), &way);
+    commit(f);
+    reopen(f, &way);
+    for (size_t i = 0; i < SIZES; i++) {
+        uint64_t size = size_at(i, &way);
+
+        expect_whole(f, size, &way, way.is_left ? size - size / 8 : size * 2 / 3);
+    }
+}
+
+/* What is hashed, and read from the network, at once is 256 KiB: a piece of these. */
+static void files_around_every_boundary_arrive_whole(void **state)
+{
+    for (int i = 0; i < 8; i++)
+        fetch_around_boundaries(*state, (struct way){.connections = i & 1 ? 8 : 1,
+                                                     .min_split_size = split_size,
+                                                     .is_lfs = i & 2,
+                                                     .is_cut = i & 4});
+}
+
+static void files_around_every_boundary_are_resumed(void **state)
+{
+    for (int i = 0; i < 4; i++)
+        fetch_around_boundaries(*state, (struct way){.connections = i & 1 ? 8 : 1,
+                                                     .min_split_size = split_size,
+                                                     .is_lfs = i & 2,
+                                                     .is_left = true});
+}
+
+/* With the settings that hubcached starts with. */
+static void files_of_half_to_whole_the_split_size_arrive_whole(void **state)
+{
+    const uint64_t sizes[] = {32 * mib - 1, 32 * mib,     32 * mib + 1, 35100000,
+                              41539200,     56 * mib - 1, 56 * mib + 1, 64 * mib - 1,
+                              64 * mib,     64 * mib + 1, 72 * mib + 1};
+    const struct way way = {.connections = 16, .is_lfs = true};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        serve(f, sizes[i], &way);
+    commit(f);
+    reopen(f, &way);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        expect_whole(f, sizes[i], &way, 0);
+}
+
+static void files_of_random_sizes_arrive_whole(void **state)
+{
+    struct fixture *f = *state;
+    struct random_source random;
+
+    random_begin(&random, "transfers of random sizes");
+    for (int i = 0; i < 60; i++) {
+        uint64_t split = random_between(&random, 1, 2 * mib);
+        uint64_t size = random_between(&random, 0, 2 * split);
+        unsigned kind = (unsigned)random_between(&random, 0, 2);
+        const struct way way = {.connections = (unsigned)random_between(&random, 1, 9),
+                                .min_split_size = split,
+                                .is_lfs = random_between(&random, 0, 1),
+                                .is_cut = kind == 1,
+                                .is_left = kind == 2};
+
+        serve(f, size, &way);
+        commit(f);
+        reopen(f, &way);
+        expect_whole(f, size, &way, random_between(&random, 0, size));
+    }
+}
+
+/* Which bytes a transfer left that brought some pieces of 64 KiB and not others. */
+static void make_ranges(uint64_t size, struct random_source *random, char *text,
+                        size_t room)
+{
+    size_t used = 0;
+
+    for (uint64_t at = 0; at < size && used + 64 < room;) {
+        uint64_t end = at + 64 * kib * random_between(random, 1, 16);
+
+        if (end > size)
+            end = size;
+        used += (size_t)snprintf(text + used, room - used, "%s%" PRIu64 "-%" PRIu64,
+                                 used ? "," : "", at, end);
+        at = end + 64 * kib * random_between(random, 1, 8);
+    }
+}
+
+/* The whole blob becomes a partial file of which only those ranges are claimed. */
+static void leave_holes(struct fixture *f, uint64_t size, const char *etag,
+                        struct random_source *random)
+{
+    char ranges[1024], text[2048], path[512], blob[256];
+
+    make_ranges(size, random, ranges, sizeof ranges);
+    (void)snprintf(text, sizeof text,
+                   "host=x\npid=0\nstart=0\nincomplete=%s.01234567.incomplete\n"
+                   "size=%" PRIu64 "\nbytes=%" PRIu64 "\nranges=%s\n",
+                   etag, size, 2 * mib, ranges);
+    (void)snprintf(path, sizeof path, ".hubcache/transfers/models--org--m/%s", etag);
+    temp_dir_write(f->dir, path, text);
+    (void)snprintf(blob, sizeof blob, "%s/models--org--m/blobs/%s", f->dir, etag);
+    (void)snprintf(path, sizeof path, "%s.01234567.incomplete", blob);
+    assert_int_equal(rename(blob, path), 0);
+}
+
+/* Then the blob may come over one connection, and yet in parts. */
+static void a_partial_file_with_holes_is_completed(void **state)
+{
+    struct fixture *f = *state;
+    struct random_source random;
+
+    random_begin(&random, "partial files with holes");
+    for (int i = 0; i < 30; i++) {
+        uint64_t size = random_between(&random, 3 * mib, 8 * mib);
+        const struct way way = {.connections = 8,
+                                .min_split_size = random_between(&random, 1, 16 * mib),
+                                .is_lfs = true};
+        uint64_t fetched;
+        char name[NAME];
+
+        serve(f, size, &way);
+        commit(f);
+        reopen(f, &way);
+        name_of(size, &way, name);
+        assert_int_equal(fetch(f, name, NULL, &fetched), 0);
+        leave_holes(f, size, ask_about(f, name).etag, &random);
+        expect_whole(f, size, &way, 0);
+    }
+}
+
+#define TEST(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, transfer_set_up, transfer_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(files_around_every_boundary_arrive_whole),
+        TEST(files_around_every_boundary_are_resumed),
+        TEST(files_of_half_to_whole_the_split_size_arrive_whole),
+        TEST(files_of_random_sizes_arrive_whole),
+        TEST(a_partial_file_with_holes_is_completed),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
