@@ -11,7 +11,6 @@
 
 #include <hubcache/repo.h>
 
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,7 +155,7 @@ static int read_token(const char *file, const char *variable, char token[TOKEN_M
         (void)hc_text_trim(token);
         return 0;
     }
-    found = hc_file_read(AT_FDCWD, file, token, TOKEN_MAX, err);
+    found = hc_file_read_linked(file, token, TOKEN_MAX, err);
     if (found < 0)
         return -1;
     if (found == 0 || hc_text_trim(token)[0] == '\0')

@@ -11,6 +11,7 @@
 #include <fts.h>
 #include <limits.h>
 #include <linux/fs.h>
+#include <pwd.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -23,25 +24,44 @@ enum {
     BUFFER_SIZE = 64 * 1024
 };
 
-int hc_file_mkdirs(int root, const char *path, struct hc_error *err)
+/* A file that is open: `fd`, or -1 with errno when it is no regular one. */
+static int keep_regular(int fd)
 {
-    char partial[PATH_MAX];
+    struct stat status;
+    int errnum = 0;
 
-    if (mkdirat(root, path, 0777) == 0 || errno == EEXIST)
-        return 0;
-    if (errno != ENOENT)
-        return hc_fail_errno(err, errno, "make directory '%s'", path);
-    if (hc_format(partial, sizeof partial, "%s", path) < 0)
-        return hc_fail_errno(err, ENAMETOOLONG, "make directory '%s'", path);
-    for (char *slash = strchr(partial + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        if (mkdirat(root, partial, 0777) < 0 && errno != EEXIST)
-            return hc_fail_errno(err, errno, "make directory '%s'", partial);
-        *slash = '/';
-    }
-    if (mkdirat(root, path, 0777) < 0 && errno != EEXIST)
-        return hc_fail_errno(err, errno, "make directory '%s'", path);
-    return 0;
+    if (fd < 0)
+        return -1;
+    if (fstat(fd, &status) < 0)
+        errnum = errno;
+    else if (!S_ISREG(status.st_mode))
+        errnum = S_ISDIR(status.st_mode) ? EISDIR : ENXIO;
+    if (errnum == 0)
+        return fd;
+    (void)close(fd);
+    errno = errnum;
+    return -1;
+}
+
+int hc_file_open(int root, const char *path, int flags, mode_t mode)
+{
+    return keep_regular(
+        openat(root, path, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, mode));
+}
+
+int hc_file_open_linked(int root, const char *path)
+{
+    return keep_regular(openat(root, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+}
+
+int hc_file_create(int root, const char *path, int flags)
+{
+    return openat(root, path, flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+}
+
+bool hc_file_is_special(int errnum)
+{
+    return errnum == EISDIR || errnum == ELOOP || errnum == ENXIO || errnum == ENODEV;
 }
 
 /* The directory part of `path` into `parent`; "." when it has none. */
@@ -61,6 +81,116 @@ static int parent_of(const char *path, char parent[PATH_MAX], struct hc_error *e
     return 0;
 }
 
+/* What is in the place of a regular file; NULL when it is one, or nothing is. */
+static const char *name_special(int root, const char *path)
+{
+    struct stat status;
+
+    if (fstatat(root, path, &status, AT_SYMLINK_NOFOLLOW) < 0)
+        return NULL;
+    switch (status.st_mode & S_IFMT) {
+    case S_IFREG:
+        return NULL;
+    case S_IFDIR:
+        return "directory";
+    case S_IFLNK:
+        return "symlink";
+    case S_IFIFO:
+        return "FIFO";
+    case S_IFSOCK:
+        return "socket";
+    default:
+        return "device";
+    }
+}
+
+/* The file that refused to be opened, else the directory that refuses a name in it or the
+ * way through it. */
+static void find_refuser(int root, const char *path, bool is_file, char refuser[PATH_MAX],
+                         struct stat *status)
+{
+    struct hc_error unused;
+    bool is_found;
+
+    *status = (struct stat){0};
+    if (hc_format(refuser, PATH_MAX, "%s", path) < 0)
+        return;
+    is_found = is_file && fstatat(root, refuser, status, AT_SYMLINK_NOFOLLOW) == 0;
+    while (!is_found && strcmp(refuser, ".") != 0 && strcmp(refuser, "/") != 0) {
+        char child[PATH_MAX];
+
+        memcpy(child, refuser, sizeof child);
+        is_found = parent_of(child, refuser, &unused) < 0 ||
+                   fstatat(root, refuser, status, 0) == 0;
+    }
+}
+
+/* " (alice)", when the system knows the user. */
+static void name_user(uid_t uid, char name[64])
+{
+    struct passwd entry, *found = NULL;
+    char buffer[4096];
+
+    name[0] = '\0';
+    if (getpwuid_r(uid, &entry, buffer, sizeof buffer, &found) == 0 && found)
+        (void)snprintf(name, 64, " (%.32s)", found->pw_name);
+}
+
+/* Adds to "Permission denied" whose doing it is, and what to do. */
+static int explain_refusal(struct hc_error *err, int root, const char *path, bool is_file)
+{
+    char refuser[PATH_MAX], user[64];
+    struct stat status;
+    bool is_root = false;
+
+    find_refuser(root, path, is_file, refuser, &status);
+    name_user(status.st_uid, user);
+    is_root = strcmp(refuser, ".") == 0;
+    return hc_fail(err, err->reason,
+                   "%s: %s%.120s%s belongs to uid %u%s, gid %u, mode %04o, and this "
+                   "process has uid %u, gid %u: change its owner or mode, run with its "
+                   "group and umask 002, or set fsGroup",
+                   err->message, is_root ? "" : "'", is_root ? "the cache root" : refuser,
+                   is_root ? "" : "'", status.st_uid, user, status.st_gid,
+                   status.st_mode & 07777U, geteuid(), getegid());
+}
+
+int hc_file_fail(struct hc_error *err, int errnum, const char *verb, int root,
+                 const char *path)
+{
+    const char *special = hc_file_is_special(errnum) ? name_special(root, path) : NULL;
+
+    if (special)
+        return hc_fail(err, HC_CACHE_IO,
+                       "%s '%s': a %s is in the place of a file; remove it", verb, path,
+                       special);
+    (void)hc_fail_errno(err, errnum, "%s '%s'", verb, path);
+    return errnum == EACCES || errnum == EPERM
+               ? explain_refusal(err, root, path, strcmp(verb, "open") == 0)
+               : -1;
+}
+
+int hc_file_mkdirs(int root, const char *path, struct hc_error *err)
+{
+    char partial[PATH_MAX];
+
+    if (mkdirat(root, path, 0777) == 0 || errno == EEXIST)
+        return 0;
+    if (errno != ENOENT)
+        return hc_file_fail(err, errno, "make directory", root, path);
+    if (hc_format(partial, sizeof partial, "%s", path) < 0)
+        return hc_fail_errno(err, ENAMETOOLONG, "make directory '%s'", path);
+    for (char *slash = strchr(partial + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdirat(root, partial, 0777) < 0 && errno != EEXIST)
+            return hc_file_fail(err, errno, "make directory", root, partial);
+        *slash = '/';
+    }
+    if (mkdirat(root, path, 0777) < 0 && errno != EEXIST)
+        return hc_file_fail(err, errno, "make directory", root, path);
+    return 0;
+}
+
 int hc_file_mkparents(int root, const char *path, struct hc_error *err)
 {
     char parent[PATH_MAX];
@@ -70,21 +200,15 @@ int hc_file_mkparents(int root, const char *path, struct hc_error *err)
     return hc_file_mkdirs(root, parent, err);
 }
 
-/* Opens a regular file for reading: 1, 0 absent or something else, -1. */
-static int open_regular(int root, const char *path, int *fd, struct stat *status,
-                        struct hc_error *err)
+/* Of an open for reading, just done: 1; 0 absent, or no regular file; -1. */
+static int is_open(int fd, int root, const char *path, struct hc_error *err)
 {
-    *status = (struct stat){0};
-    *fd = openat(root, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (*fd < 0) {
-        if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP ||
-            errno == ENAMETOOLONG)
-            return 0;
-        return hc_fail_errno(err, errno, "open '%s'", path);
-    }
-    if (fstat(*fd, status) < 0)
-        return hc_fail_errno(err, errno, "stat '%s'", path);
-    return S_ISREG(status->st_mode) ? 1 : 0;
+    if (fd >= 0)
+        return 1;
+    if (errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG ||
+        hc_file_is_special(errno))
+        return 0;
+    return hc_file_fail(err, errno, "open", root, path);
 }
 
 /* Up to `size` bytes; the count read, or -1. */
@@ -106,15 +230,14 @@ static ssize_t read_all(int fd, char *buffer, size_t size)
     return (ssize_t)used;
 }
 
-int hc_file_read_stat(int root, const char *path, char *buffer, size_t size,
-                      struct stat *status, struct hc_error *err)
+/* The content of the open file `path`: 1; 0 too long; -1. */
+static int read_text(int fd, const char *path, char *buffer, size_t size,
+                     struct stat *status, struct hc_error *err)
 {
-    HC_AUTO_CLOSE int fd = -1;
     ssize_t count;
-    int found = open_regular(root, path, &fd, status, err);
 
-    if (found <= 0)
-        return found;
+    if (fstat(fd, status) < 0)
+        return hc_fail_errno(err, errno, "stat '%s'", path);
     if ((uintmax_t)status->st_size >= size)
         return 0;
     count = read_all(fd, buffer, (size_t)status->st_size);
@@ -122,6 +245,15 @@ int hc_file_read_stat(int root, const char *path, char *buffer, size_t size,
         return hc_fail_errno(err, errno, "read '%s'", path);
     buffer[count] = '\0';
     return 1;
+}
+
+int hc_file_read_stat(int root, const char *path, char *buffer, size_t size,
+                      struct stat *status, struct hc_error *err)
+{
+    HC_AUTO_CLOSE int fd = hc_file_open(root, path, O_RDONLY, 0);
+    int found = is_open(fd, root, path, err);
+
+    return found <= 0 ? found : read_text(fd, path, buffer, size, status, err);
 }
 
 int hc_file_read(int root, const char *path, char *buffer, size_t size,
@@ -132,17 +264,28 @@ int hc_file_read(int root, const char *path, char *buffer, size_t size,
     return hc_file_read_stat(root, path, buffer, size, &status, err);
 }
 
+int hc_file_read_linked(const char *path, char *buffer, size_t size, struct hc_error *err)
+{
+    HC_AUTO_CLOSE int fd = hc_file_open_linked(AT_FDCWD, path);
+    int found = is_open(fd, AT_FDCWD, path, err);
+    struct stat status;
+
+    return found <= 0 ? found : read_text(fd, path, buffer, size, &status, err);
+}
+
 int hc_file_slurp(int root, const char *path, size_t limit, char **content, size_t *size,
                   struct hc_error *err)
 {
-    HC_AUTO_CLOSE int fd = -1;
+    HC_AUTO_CLOSE int fd = hc_file_open(root, path, O_RDONLY, 0);
     HC_AUTO_FREE char *bytes = NULL;
     struct stat status;
     ssize_t count;
-    int found = open_regular(root, path, &fd, &status, err);
+    int found = is_open(fd, root, path, err);
 
     if (found <= 0)
         return found;
+    if (fstat(fd, &status) < 0)
+        return hc_fail_errno(err, errno, "stat '%s'", path);
     if ((uintmax_t)status.st_size > limit)
         return hc_fail(err, HC_CACHE_IO, "'%s' is larger than %zu bytes", path, limit);
     bytes = malloc((size_t)status.st_size + 1);
@@ -252,11 +395,10 @@ int hc_file_private_name(char *buffer, size_t size, const char *path, const char
 static int write_new(int root, const char *path, const char *content, size_t size,
                      struct hc_error *err)
 {
-    HC_AUTO_CLOSE int fd =
-        openat(root, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+    HC_AUTO_CLOSE int fd = hc_file_create(root, path, O_WRONLY);
 
     if (fd < 0)
-        return hc_fail_errno(err, errno, "create '%s'", path);
+        return hc_file_fail(err, errno, "create", root, path);
     if (hc_file_write_all(fd, content, size, err) < 0) {
         (void)unlinkat(root, path, 0);
         return hc_context(err, "'%s'", path);
@@ -278,7 +420,7 @@ int hc_file_publish(int root, const char *private, const char *path, const char 
     if (write_new(root, private, content, size, err) < 0)
         return -1;
     if (renameat(root, private, root, path) < 0) {
-        (void)hc_fail_errno(err, errno, "rename to '%s'", path);
+        (void)hc_file_fail(err, errno, "rename to", root, path);
         (void)unlinkat(root, private, 0);
         return -1;
     }
@@ -325,4 +467,74 @@ int hc_file_sync_tree(int root, const char *path, struct hc_error *err)
     }
     (void)fts_close(walk);
     return result;
+}
+
+/* ---- what is in the way ---------------------------------------------------------- */
+
+enum { IN_THE_WAY_MAX = 10000 };
+
+static FTS *open_walk(int root, const char *path, char top[PATH_MAX])
+{
+    char *tops[] = {top, NULL};
+
+    return hc_format(top, PATH_MAX, "/proc/self/fd/%d/%s", root, path) < 0
+               ? NULL
+               : fts_open(tops, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+}
+
+/* Whether a directory holds only directories and files of that type, and not too many. */
+static bool holds_only(int root, const char *path, mode_t kind)
+{
+    char top[PATH_MAX];
+    FTS *walk = open_walk(root, path, top);
+    unsigned count = 0;
+    bool result = walk;
+    FTSENT *entry;
+
+    while (result && (entry = fts_read(walk)))
+        result = ++count <= IN_THE_WAY_MAX &&
+                 (entry->fts_info == FTS_D || entry->fts_info == FTS_DP ||
+                  (entry->fts_statp->st_mode & S_IFMT) == kind);
+    if (walk)
+        (void)fts_close(walk);
+    return result;
+}
+
+static bool remove_directory(int root, const char *path, mode_t kind)
+{
+    char top[PATH_MAX];
+    FTS *walk = holds_only(root, path, kind) ? open_walk(root, path, top) : NULL;
+    bool result = walk;
+    FTSENT *entry;
+
+    while (result && (entry = fts_read(walk))) {
+        if (entry->fts_info != FTS_D)
+            result = unlinkat(AT_FDCWD, entry->fts_accpath,
+                              entry->fts_info == FTS_DP ? AT_REMOVEDIR : 0) == 0;
+    }
+    if (walk)
+        (void)fts_close(walk);
+    return result;
+}
+
+int hc_file_clear_way(int root, size_t top, const char *path, mode_t kind)
+{
+    char part[PATH_MAX];
+    struct stat status;
+
+    if (hc_format(part, sizeof part, "%s", path) < 0)
+        return 0;
+    for (char *slash = strchr(part + top + 1, '/'); slash;
+         slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (fstatat(root, part, &status, 0) < 0 &&
+            fstatat(root, part, &status, AT_SYMLINK_NOFOLLOW) < 0)
+            return 0; /* nor is there anything below */
+        if (!S_ISDIR(status.st_mode))
+            return unlinkat(root, part, 0) < 0 ? -1 : 1;
+        *slash = '/';
+    }
+    if (fstatat(root, part, &status, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(status.st_mode))
+        return 0;
+    return remove_directory(root, part, kind) ? 1 : -1;
 }

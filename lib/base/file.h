@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Files below a directory descriptor: read a small one, publish one by rename, make the
- * directories on the way. Paths are relative to `root`. Every failure is CACHE_IO,
- * CACHE_READ_ONLY or NO_SPACE as hc_fail_errno says. Callable from any thread.
+ * Files below a directory descriptor: open one, read a small one, publish one by rename,
+ * make the directories on the way. Paths are relative to `root`. Others may write to the
+ * volume: what is opened here is a regular file, and no open waits or follows a symlink
+ * in the last part of the path unless it says so. Every failure is CACHE_IO,
+ * CACHE_READ_ONLY or NO_SPACE as hc_file_fail says. Callable from any thread.
  */
 #ifndef HC_BASE_FILE_H
 #define HC_BASE_FILE_H
@@ -19,6 +21,39 @@
 struct stat;
 struct timespec;
 
+/*
+ * Opens a regular file that is no symlink, without waiting for a FIFO's other end or a
+ * device; `flags` are those of open(2), to which O_NOFOLLOW, O_NONBLOCK and O_CLOEXEC are
+ * added. -1 and errno; what is in place of the file gives EISDIR (a directory), ELOOP (a
+ * symlink) or ENXIO (a FIFO, socket or device): hc_file_is_special tells these.
+ */
+int hc_file_open(int root, const char *path, int flags, mode_t mode);
+
+/* The same for reading, through symlinks: a blob may be one (spec §1.9). */
+int hc_file_open_linked(int root, const char *path);
+
+/* Creates a file that was not there: EEXIST, whatever is. */
+int hc_file_create(int root, const char *path, int flags);
+
+bool hc_file_is_special(int errnum);
+
+/*
+ * What is wrong with `path`, to which `verb` ("open", "rename to") was done in vain: of a
+ * refusal which directory or file refuses, whose it is, its mode and what to do; of a
+ * special file what it is; else as hc_fail_errno.
+ */
+int hc_file_fail(struct hc_error *err, int errnum, const char *verb, int root,
+                 const char *path);
+
+/*
+ * Removes what keeps a file from getting the name `path`, of which the first `top` bytes
+ * name a directory that stays: a file in the place of one of its directories, or a
+ * directory in its own, provided that it holds only directories and files of type `kind`
+ * (S_IFREG, S_IFLNK). 1 when something was removed; 0 when nothing is in the way; -1 when
+ * something is that has to stay.
+ */
+int hc_file_clear_way(int root, size_t top, const char *path, mode_t kind);
+
 /* Makes `path` and its parents with 0777 & ~umask. Existing directories are fine. */
 int hc_file_mkdirs(int root, const char *path, struct hc_error *err);
 
@@ -28,6 +63,11 @@ int hc_file_mkparents(int root, const char *path, struct hc_error *err);
 /* 1 and a NUL-terminated text; 0 absent, or not a regular file, or longer than size-1. */
 int hc_file_read(int root, const char *path, char *buffer, size_t size,
                  struct hc_error *err);
+
+/* The same for a file that the operator names, such as a token: it may be a symlink, as
+ * Kubernetes mounts them. */
+int hc_file_read_linked(const char *path, char *buffer, size_t size,
+                        struct hc_error *err);
 
 /* The same, and what stat(2) says of that very file. */
 int hc_file_read_stat(int root, const char *path, char *buffer, size_t size,

@@ -99,17 +99,25 @@ static int format_target(char target[PATH_MAX], const char *path, const char *et
     return 0;
 }
 
+/* Whether symlink(2) failed for lack of room or of a directory; any other failure means
+ * that the volume has no symlinks, for which each filesystem has an errno of its own. */
+static bool is_about_the_name(int errnum)
+{
+    return errnum == ENOSPC || errnum == EDQUOT || errnum == ENAMETOOLONG ||
+           errnum == ENOENT;
+}
+
 /* 1 linked; 0 the volume has no symlinks; -1. */
 static int link_blob(int root, const char *target, const char *private,
                      const char *cache_path, struct hc_error *err)
 {
     if (symlinkat(target, root, private) < 0) {
-        if (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS)
-            return 0;
-        return hc_fail_errno(err, errno, "make symlink '%s'", private);
+        return is_about_the_name(errno)
+                   ? hc_fail_errno(err, errno, "make symlink '%s'", private)
+                   : 0;
     }
     if (renameat(root, private, root, cache_path) < 0) {
-        (void)hc_fail_errno(err, errno, "rename to '%s'", cache_path);
+        (void)hc_file_fail(err, errno, "rename to", root, cache_path);
         (void)unlinkat(root, private, 0);
         return -1;
     }
@@ -125,15 +133,16 @@ static int flush(int fd, struct hc_error *err)
 static int copy_blob(int root, const char *blob, const char *private,
                      struct hc_error *err)
 {
-    HC_AUTO_CLOSE int from = openat(root, blob, O_RDONLY | O_CLOEXEC);
+    HC_AUTO_CLOSE int from = hc_file_open_linked(root, blob);
     HC_AUTO_CLOSE int to = -1;
 
-    if (from < 0)
-        return errno == ENOENT ? 1 : hc_fail_errno(err, errno, "open '%s'", blob);
-    to =
-        openat(root, private, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (from < 0) /* hc_blob_find finds no blob in a special file either */
+        return errno == ENOENT || hc_file_is_special(errno)
+                   ? 1
+                   : hc_file_fail(err, errno, "open", root, blob);
+    to = hc_file_create(root, private, O_WRONLY);
     if (to < 0)
-        return hc_fail_errno(err, errno, "create '%s'", private);
+        return hc_file_fail(err, errno, "create", root, private);
     if (hc_file_copy(from, to, NULL, err) == 0 && flush(to, err) == 0)
         return 0;
     (void)unlinkat(root, private, 0);
@@ -150,7 +159,7 @@ static int place_blob(int root, const char *blob, const char *private,
     if (copied != 0)
         return copied;
     if (renameat(root, source, root, cache_path) < 0) {
-        (void)hc_fail_errno(err, errno, "rename to '%s'", cache_path);
+        (void)hc_file_fail(err, errno, "rename to", root, cache_path);
         if (private)
             (void)unlinkat(root, private, 0);
         return -1;
@@ -158,26 +167,63 @@ static int place_blob(int root, const char *blob, const char *private,
     return 0;
 }
 
+struct link {
+    char cache_path[PATH_MAX]; /* the pointer's own */
+    char private[PATH_MAX];
+    char blob[PATH_MAX];
+    char target[PATH_MAX];
+};
+
+static int format_link(struct link *link, const struct hc_place *place, const char *etag,
+                       struct hc_error *err)
+{
+    if (hc_cache_snapshot_path(link->cache_path, place->repo, place->revision,
+                               place->path, err) < 0 ||
+        hc_cache_blob_path(link->blob, place->repo, etag, err) < 0 ||
+        hc_cache_private_path(link->private, err) < 0)
+        return -1;
+    return format_target(link->target, place->path, etag, err);
+}
+
+static int make_pointer(const struct hc_cache *cache, const struct link *link,
+                        bool is_fresh, struct hc_error *err)
+{
+    int root = hc_cache_fd(cache);
+    int linked = 0;
+
+    if (hc_file_mkparents(root, link->private, err) < 0 ||
+        hc_file_mkparents(root, link->cache_path, err) < 0)
+        return -1;
+    if (!hc_cache_has_no_symlinks(cache))
+        linked = link_blob(root, link->target, link->private, link->cache_path, err);
+    if (linked != 0)
+        return linked < 0 ? -1 : 0;
+    return place_blob(root, link->blob, is_fresh ? NULL : link->private, link->cache_path,
+                      err);
+}
+
+/*
+ * A commit has no file below a file: what is in the way of this one was never a part of
+ * the commit, or its listing was wrong.
+ */
 int hc_pointer_link(const struct hc_cache *cache, const struct hc_place *place,
                     const char *etag, bool is_fresh, struct hc_error *err)
 {
-    int root = hc_cache_fd(cache);
-    char cache_path[PATH_MAX], blob[PATH_MAX], private[PATH_MAX], target[PATH_MAX];
-    int linked = 0;
+    struct hc_error first;
+    struct link link;
+    size_t top;
+    int result;
 
-    if (hc_cache_snapshot_path(cache_path, place->repo, place->revision, place->path,
-                               err) < 0 ||
-        hc_cache_blob_path(blob, place->repo, etag, err) < 0 ||
-        hc_cache_private_path(private, err) < 0 ||
-        format_target(target, place->path, etag, err) < 0 ||
-        hc_file_mkparents(root, private, err) < 0 ||
-        hc_file_mkparents(root, cache_path, err) < 0)
+    if (format_link(&link, place, etag, err) < 0)
         return -1;
-    if (!hc_cache_has_no_symlinks(cache))
-        linked = link_blob(root, target, private, cache_path, err);
-    if (linked != 0)
-        return linked < 0 ? -1 : 0;
-    return place_blob(root, blob, is_fresh ? NULL : private, cache_path, err);
+    result = make_pointer(cache, &link, is_fresh, &first);
+    if (result >= 0)
+        return result;
+    top = strlen(link.cache_path) - strlen(place->path) - 1;
+    if (hc_file_clear_way(hc_cache_fd(cache), top, link.cache_path, S_IFLNK) == 1)
+        return make_pointer(cache, &link, is_fresh, err);
+    *err = first;
+    return -1;
 }
 
 int hc_pointer_sync(const struct hc_cache *cache, const struct hc_place *place,

@@ -11,6 +11,7 @@
 #include <base/text.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -41,11 +42,13 @@ static int read_ref(const struct hc_cache *cache, const char *path, struct stat 
     char content[CONTENT_MAX];
     int found;
 
-    if (fstatat(hc_cache_fd(cache), path, status, 0) < 0)
+    if (fstatat(hc_cache_fd(cache), path, status, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ||
                        errno == ENAMETOOLONG
                    ? 0
-                   : hc_fail_errno(err, errno, "stat '%s'", path);
+                   : hc_file_fail(err, errno, "stat", hc_cache_fd(cache), path);
+    if (!S_ISREG(status->st_mode))
+        return 0;
     if (hc_memo_recall(memo, path, status, commit, HC_COMMIT_SIZE))
         return 1;
     found =
@@ -73,6 +76,31 @@ int hc_ref_find(const struct hc_cache *cache, const struct hc_repo *repo,
     return found;
 }
 
+/*
+ * Branches come and go: `release` may become `release/v1`, or the other way round. One
+ * that has its file in the way of another's name is dead, for the Hub cannot have both. If
+ * it has to stay, the revision has no ref, and the Hub is asked again next time.
+ */
+static int write_ref(const struct hc_cache *cache, const struct hc_repo *repo,
+                     const char *path, const char *commit, struct hc_error *err)
+{
+    int root = hc_cache_fd(cache);
+    size_t top = strlen(repo->folder) + strlen("/refs");
+    struct hc_error first;
+    int cleared = 0;
+
+    if (hc_cache_publish(cache, path, commit, strlen(commit), &first) < 0) {
+        cleared = hc_file_clear_way(root, top, path, S_IFREG);
+        if (cleared == 0)
+            *err = first;
+        if (cleared <= 0)
+            return cleared < 0 ? 0 : -1;
+        if (hc_cache_publish(cache, path, commit, strlen(commit), err) < 0)
+            return -1;
+    }
+    return hc_file_sync_parent(root, path, err);
+}
+
 int hc_ref_hear(const struct hc_cache *cache, const struct hc_repo *repo,
                 const char *revision, const char *commit, struct hc_error *err)
 {
@@ -90,12 +118,11 @@ int hc_ref_hear(const struct hc_cache *cache, const struct hc_repo *repo,
     if (hc_ref_find(cache, repo, revision, &known, &unused) == 1 &&
         strcmp(known.commit, commit) == 0) {
         /* Refused on a read-only volume: the Hub is asked again next time, no more. */
-        (void)utimensat(hc_cache_fd(cache), path, NULL, 0);
+        (void)utimensat(hc_cache_fd(cache), path, NULL, AT_SYMLINK_NOFOLLOW);
         return 0;
     }
     /* What a ref names is on the disk before the ref is. */
-    if (hc_pointer_sync(cache, &(const struct hc_place){repo, commit, NULL}, err) < 0 ||
-        hc_cache_publish(cache, path, commit, strlen(commit), err) < 0)
+    if (hc_pointer_sync(cache, &(const struct hc_place){repo, commit, NULL}, err) < 0)
         return -1;
-    return hc_file_sync_parent(hc_cache_fd(cache), path, err);
+    return write_ref(cache, repo, path, commit, err);
 }

@@ -8,7 +8,6 @@
 #include <base/file.h>
 #include <base/text.h>
 
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -34,7 +33,7 @@ static int accept(const char *text, const char *source, char token[HC_TOKEN_MAX 
 static int read_file(const char *path, char token[HC_TOKEN_MAX + 1], struct hc_error *err)
 {
     char text[HC_TOKEN_MAX + 1];
-    int found = hc_file_read(AT_FDCWD, path, text, sizeof text, err);
+    int found = hc_file_read_linked(path, text, sizeof text, err);
 
     if (found < 0) {
         err->reason = HC_HUB_UNAUTHORIZED;

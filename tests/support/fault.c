@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@ static struct {
     atomic_uint calls;
     atomic_int errnum;
     _Atomic(const char *) hit;
+    _Atomic(const char *) lacking;
 } fault;
 
 void fault_arm(enum fault_kind kind, unsigned nth, int errnum)
@@ -33,6 +35,12 @@ void fault_arm(enum fault_kind kind, unsigned nth, int errnum)
     atomic_store(&fault.errnum, errnum);
     atomic_store(&fault.nth, nth);
     atomic_store(&fault.kind, (int)kind);
+}
+
+void fault_refuse(const char *call, int errnum)
+{
+    atomic_store(&fault.lacking, call);
+    fault_arm(FAULT_LACK, 1, errnum);
 }
 
 void fault_disarm(void)
@@ -52,11 +60,13 @@ const char *fault_hit(void)
 
 enum { ANY, NEEDS_ROOM };
 
-static bool is_the_one(int kind, int needs)
+static bool is_the_one(const char *name, int kind, int needs)
 {
     unsigned nth = atomic_load(&fault.nth);
     unsigned call;
 
+    if (kind == FAULT_LACK)
+        return strcmp(name, atomic_load(&fault.lacking)) == 0;
     if (kind == FAULT_NONE || (kind == FAULT_FULL && needs != NEEDS_ROOM))
         return false;
     call = atomic_fetch_add(&fault.calls, 1) + 1;
@@ -68,7 +78,7 @@ static bool strikes(const char *call, int needs)
 {
     int kind = atomic_load(&fault.kind);
 
-    if (!is_the_one(kind, needs))
+    if (!is_the_one(call, kind, needs))
         return false;
     atomic_store(&fault.hit, call);
     if (kind == FAULT_EXIT)

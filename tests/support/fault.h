@@ -12,6 +12,7 @@ enum fault_kind {
     FAULT_NONE,
     FAULT_ERRNO, /* the call fails with the errno given */
     FAULT_FULL,  /* it does, and so do all later ones that need room on the volume */
+    FAULT_LACK,  /* every call of one name fails with the errno given */
     FAULT_EXIT   /* the process dies before the call, as by SIGKILL */
 };
 
@@ -19,6 +20,9 @@ enum fault_kind {
  * `nth` of those that need room. */
 void fault_arm(enum fault_kind kind, unsigned nth, int errnum);
 void fault_disarm(void);
+
+/* Every call of this name ("symlinkat") fails from now on, as on a volume that lacks it. */
+void fault_refuse(const char *call, int errnum);
 
 /* Wrapped calls since the last fault_arm(). */
 unsigned fault_calls(void);

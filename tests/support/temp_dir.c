@@ -92,12 +92,13 @@ void temp_dir_write(const char *dir, const char *path, const char *text)
 
 char *temp_dir_read(const char *dir, const char *path)
 {
-    HC_AUTO_CLOSE int root = open_dir(dir);
+    HC_AUTO_FREE char *whole = temp_dir_path(dir, path);
+    HC_AUTO_FREE char *real = realpath(whole, NULL); /* a pointer is a symlink */
     struct hc_error err = {0};
     char *content = NULL;
     size_t size;
 
-    if (hc_file_slurp(root, path, FILE_LIMIT, &content, &size, &err) < 0)
+    if (real && hc_file_slurp(AT_FDCWD, real, FILE_LIMIT, &content, &size, &err) < 0)
         hub_die(path, err.message);
     return content;
 }

@@ -68,6 +68,29 @@ static void a_snapshot_survives_death_at_every_call(void **state)
     fault_die_everywhere(*state, &all);
 }
 
+/* The bytes of all files are right, as links or as files. */
+static void a_volume_without_symlinks_has_the_files_whatever_it_says(void **state)
+{
+    static const int of_the_name[] = {ENOSPC, EDQUOT, ENAMETOOLONG, ENOENT};
+    struct fixture *f = *state;
+
+    for (int errnum = 1; errnum <= EHWPOISON; errnum++) {
+        bool may_fail = !strerrordesc_np(errnum);
+        struct hc_error err;
+
+        for (size_t i = 0; i < sizeof of_the_name / sizeof *of_the_name; i++)
+            may_fail = may_fail || errnum == of_the_name[i];
+        if (may_fail)
+            continue;
+        fault_start_afresh(f);
+        fault_refuse("symlinkat", errnum);
+        if (resolve_one(f->resolver, &err) < 0 || resolve_all(f->resolver, &err) < 0)
+            fail_msg("errno %d: %s", errnum, err.message);
+        fault_disarm();
+        fault_assert_nothing_wrong(f, REPO_FOLDER);
+    }
+}
+
 static int expect_contents(void **state)
 {
     static const char *const right[] = {"{\"v\": 1}", "# model\n", "", "nested",
@@ -90,6 +113,7 @@ int main(int argc, char **argv)
         test(a_file_survives_a_full_disk_at_every_call),
         test(a_file_survives_an_io_error_at_every_call),
         test(a_snapshot_survives_a_full_disk_at_every_call),
+        test(a_volume_without_symlinks_has_the_files_whatever_it_says),
         test(a_file_survives_death_at_every_call),
         test(a_snapshot_survives_death_at_every_call),
     };

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -236,18 +237,83 @@ static void without_symlinks_an_old_blob_is_copied(void **state)
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/tmp"), 0);
 }
 
-static void where_symlinks_are_refused_the_bytes_are_put_in_place(void **state)
+/* These say something of room or of the name; all others, of symlinks. */
+static bool is_about_the_name(int errnum)
 {
-    static const int refusals[] = {EPERM, EOPNOTSUPP, ENOSYS};
+    return errnum == ENOSPC || errnum == EDQUOT || errnum == ENAMETOOLONG ||
+           errnum == ENOENT;
+}
+
+static void where_symlinks_fail_for_any_cause_the_bytes_are_put_in_place(void **state)
+{
     struct fixture *f = *state;
 
-    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
-        symlink_errno = refusals[i];
+    for (int errnum = 1; errnum <= EHWPOISON; errnum++) {
+        symlink_errno = errnum;
+        if (is_about_the_name(errnum) || !strerrordesc_np(errnum))
+            continue;
         temp_dir_write(f->dir, BLOB, "hello");
         assert_int_equal(link_hello(f, "a", true), 0);
         assert_content(f, SNAPSHOT "a", "hello");
         assert_false(temp_dir_has(f->dir, BLOB));
     }
+}
+
+static void a_full_volume_is_not_one_without_symlinks(void **state)
+{
+    static const int failures[] = {ENOSPC, EDQUOT, ENAMETOOLONG, ENOENT};
+    struct fixture *f = *state;
+
+    temp_dir_write(f->dir, BLOB, "hello");
+    for (size_t i = 0; i < sizeof failures / sizeof *failures; i++) {
+        symlink_errno = failures[i];
+        assert_int_equal(link_hello(f, "a", true), -1);
+        assert_content(f, BLOB, "hello");
+        assert_false(temp_dir_has(f->dir, SNAPSHOT "a"));
+    }
+}
+
+static void a_pointer_in_the_place_of_a_directory_is_replaced(void **state)
+{
+    struct fixture *f = *state;
+
+    temp_dir_write(f->dir, BLOB, "hello");
+    assert_int_equal(link_hello(f, "x", true), 0);
+    assert_int_equal(link_hello(f, "x/y/z", true), 0);
+    assert_content(f, SNAPSHOT "x/y/z", "hello");
+}
+
+static void a_directory_of_pointers_in_the_place_of_a_file_is_replaced(void **state)
+{
+    struct fixture *f = *state;
+
+    temp_dir_write(f->dir, BLOB, "hello");
+    assert_int_equal(link_hello(f, "x/y/z", true), 0);
+    assert_int_equal(link_hello(f, "x/w", true), 0);
+    assert_int_equal(link_hello(f, "x", true), 0);
+    assert_content(f, SNAPSHOT "x", "hello");
+}
+
+static void what_is_in_the_way_goes_without_symlinks_too(void **state)
+{
+    struct fixture *f = *state;
+
+    reopen_cache(f, true);
+    temp_dir_write(f->dir, BLOB, "hello");
+    assert_int_equal(link_hello(f, "x", false), 0);
+    assert_int_equal(link_hello(f, "x/y", false), 0);
+    assert_content(f, SNAPSHOT "x/y", "hello");
+}
+
+static void nothing_above_the_snapshot_is_removed(void **state)
+{
+    struct fixture *f = *state;
+
+    temp_dir_write(f->dir, BLOB, "hello");
+    temp_dir_write(f->dir, REPO "snapshots/" COMMIT, "a file of another kind");
+    assert_int_equal(link_hello(f, "x/y", true), -1);
+    assert_content(f, REPO "snapshots/" COMMIT, "a file of another kind");
+    assert_content(f, BLOB, "hello");
 }
 
 static void a_copy_does_without_the_kernels_help(void **state)
@@ -291,9 +357,9 @@ static void a_place_that_cannot_be_had_is_a_failure(void **state)
     temp_dir_write(f->dir, BLOB, "hello");
     temp_dir_write(f->dir, SNAPSHOT "a/file", "");
     assert_int_equal(link_hello(f, "a", true), -1);
-    symlink_errno = EIO;
-    assert_int_equal(link_hello(f, "b", true), -1);
     assert_int_equal(f->err.reason, HC_CACHE_IO);
+    assert_content(f, SNAPSHOT "a/file", "");
+    assert_content(f, BLOB, "hello");
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/tmp"), 0);
 }
 
@@ -313,14 +379,19 @@ int main(void)
         WITH_CACHE(without_symlinks_a_fresh_blob_moves),
         WITH_CACHE(without_symlinks_an_old_blob_is_copied),
         cmocka_unit_test_setup_teardown(
-            where_symlinks_are_refused_the_bytes_are_put_in_place, make_cache,
+            where_symlinks_fail_for_any_cause_the_bytes_are_put_in_place, make_cache,
             work_again),
+        cmocka_unit_test_setup_teardown(a_full_volume_is_not_one_without_symlinks,
+                                        make_cache, work_again),
+        WITH_CACHE(a_pointer_in_the_place_of_a_directory_is_replaced),
+        WITH_CACHE(a_directory_of_pointers_in_the_place_of_a_file_is_replaced),
+        WITH_CACHE(what_is_in_the_way_goes_without_symlinks_too),
+        WITH_CACHE(nothing_above_the_snapshot_is_removed),
         cmocka_unit_test_setup_teardown(a_copy_does_without_the_kernels_help, make_cache,
                                         work_again),
         WITH_CACHE(a_copy_has_the_mode_of_the_umask),
         WITH_CACHE(a_copy_of_nothing_says_so_and_leaves_nothing),
-        cmocka_unit_test_setup_teardown(a_place_that_cannot_be_had_is_a_failure,
-                                        make_cache, work_again),
+        WITH_CACHE(a_place_that_cannot_be_had_is_a_failure),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

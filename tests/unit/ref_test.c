@@ -176,6 +176,70 @@ static void a_read_only_volume_matters_only_to_news(void **state)
     assert_content(f, REFS "main", COMMIT);
 }
 
+static void a_branch_that_became_a_directory_of_branches_is_replaced(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ref ref;
+
+    assert_int_equal(hear(f, "release", COMMIT), 0);
+    assert_int_equal(hear(f, "other", COMMIT), 0);
+    assert_int_equal(hear(f, "release/v1/rc", OTHER_COMMIT), 0);
+    assert_int_equal(find(f, "release/v1/rc", &ref), 1);
+    assert_string_equal(ref.commit, OTHER_COMMIT);
+    assert_int_equal(find(f, "release", &ref), 0);
+    assert_int_equal(find(f, "other", &ref), 1);
+}
+
+static void branches_that_became_one_branch_are_replaced(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ref ref;
+
+    assert_int_equal(hear(f, "release/v1/rc", COMMIT), 0);
+    assert_int_equal(hear(f, "release/v2", COMMIT), 0);
+    assert_int_equal(hear(f, "release", OTHER_COMMIT), 0);
+    assert_int_equal(find(f, "release", &ref), 1);
+    assert_string_equal(ref.commit, OTHER_COMMIT);
+    assert_int_equal(find(f, "release/v2", &ref), 0);
+}
+
+static void an_empty_directory_in_the_place_of_a_ref_is_replaced(void **state)
+{
+    struct fixture *f = *state;
+
+    temp_dir_write(f->dir, REFS "release/v1", "");
+    assert_int_equal(unlinkat(hc_cache_fd(f->cache), REFS "release/v1", 0), 0);
+    assert_int_equal(hear(f, "release", COMMIT), 0);
+    assert_content(f, REFS "release", COMMIT);
+}
+
+/* Nor does a failure of the disk pass for a name in the way. */
+static void what_is_no_ref_stays_and_the_answer_needs_none(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ref ref;
+
+    temp_dir_write(f->dir, REFS "release/v1", COMMIT);
+    assert_int_equal(symlinkat("v1", hc_cache_fd(f->cache), REFS "release/v2"), 0);
+    assert_int_equal(hear(f, "release", COMMIT), 0);
+    assert_int_equal(find(f, "release", &ref), 0);
+    assert_content(f, REFS "release/v1", COMMIT);
+    assert_int_equal(temp_dir_count(f->dir, ".hubcache/tmp"), 0);
+}
+
+static void a_dead_ref_that_cannot_be_removed_fails_nothing(void **state)
+{
+    struct fixture *f = *state;
+    int below;
+
+    assert_int_equal(hear(f, "release", COMMIT), 0);
+    make_read_only(f);
+    below = hear(f, "release/v1", COMMIT);
+    make_writable(f);
+    assert_int_equal(below, 0);
+    assert_content(f, REFS "release", COMMIT);
+}
+
 /* The place in `events` of an event whose path ends like this; it must be there. */
 static const char *find_event(const char *what, const char *end)
 {
@@ -230,6 +294,11 @@ int main(void)
         WITH_CACHE(white_space_after_the_commit_is_read),
         WITH_CACHE(what_is_no_commit_is_no_ref),
         WITH_CACHE(a_read_only_volume_matters_only_to_news),
+        WITH_CACHE(a_branch_that_became_a_directory_of_branches_is_replaced),
+        WITH_CACHE(branches_that_became_one_branch_are_replaced),
+        WITH_CACHE(an_empty_directory_in_the_place_of_a_ref_is_replaced),
+        WITH_CACHE(what_is_no_ref_stays_and_the_answer_needs_none),
+        WITH_CACHE(a_dead_ref_that_cannot_be_removed_fails_nothing),
         WITH_CACHE(power_loss_leaves_no_ref_without_its_snapshot),
     };
 

@@ -226,6 +226,25 @@ static void an_absent_file_is_remembered_with_its_ref(void **state)
     assert_int_equal(test_hub_count(f->hub, NULL, NULL), 0);
 }
 
+/* On the Hub `release` gave way to `release/v1`, or a tag and a branch have such names. */
+static void a_dead_refs_name_in_the_way_fails_no_answer(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_file file;
+
+    temp_dir_write(f->dir, REPO_FOLDER "/refs/main/old", f->commit);
+    assert_int_equal(resolve(f, "main", "config.json", &file), 0);
+    hc_file_clear(&file);
+    assert_true(temp_dir_has(f->dir, REPO_FOLDER "/refs/main"));
+    assert_false(temp_dir_has(f->dir, REPO_FOLDER "/refs/main/old"));
+
+    temp_dir_write(f->dir, REPO_FOLDER "/refs/refs", f->commit);
+    test_hub_tag(f->hub, "models/org/model", "refs/pr/1", f->commit);
+    assert_int_equal(resolve(f, "refs/pr/1", "config.json", &file), 0);
+    hc_file_clear(&file);
+    assert_true(temp_dir_has(f->dir, REPO_FOLDER "/refs/refs/pr/1"));
+}
+
 static void offline_answers_from_disk_and_says_what_is_missing(void **state)
 {
     struct fixture *f = *state;
@@ -374,6 +393,7 @@ int main(void)
         test(an_outage_without_a_cached_file_is_retried_and_then_unreachable),
         test(a_file_the_hub_denies_is_an_error_even_when_cached),
         test(an_absent_file_is_remembered_with_its_ref),
+        test(a_dead_refs_name_in_the_way_fails_no_answer),
         test(offline_answers_from_disk_and_says_what_is_missing),
         test(force_fetches_again_and_replaces_the_blob),
         test(a_dry_run_fetches_nothing),
