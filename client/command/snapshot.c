@@ -5,6 +5,7 @@
  */
 #include "base/auto.h"
 #include "base/error.h"
+#include "base/size.h"
 #include "base/text.h"
 #include "common.h"
 #include "json.h"
@@ -120,7 +121,7 @@ static void list_fetches(const struct hc_client_snapshot *snapshot)
         hc_bytes_format(size, file->size_bytes);
         (void)snprintf(note, sizeof note, "would fetch %s (%s)", file->filename, size);
         hc_output_note(note);
-        bytes += file->size_bytes;
+        bytes = hc_size_add(bytes, file->size_bytes);
         count++;
     }
     hc_bytes_format(size, bytes);

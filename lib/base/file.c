@@ -59,6 +59,11 @@ int hc_file_create(int root, const char *path, int flags)
     return openat(root, path, flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
 }
 
+int hc_file_open_directory(int root, const char *path)
+{
+    return openat(root, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
 bool hc_file_is_special(int errnum)
 {
     return errnum == EISDIR || errnum == ELOOP || errnum == ENXIO || errnum == ENODEV;
@@ -370,6 +375,14 @@ int64_t hc_file_time_ms(const struct timespec *time)
     return time->tv_sec * 1000 + time->tv_nsec / 1000000;
 }
 
+int64_t hc_file_changed_ms(const struct stat *status)
+{
+    int64_t written_ms = hc_file_time_ms(&status->st_mtim);
+    int64_t changed_ms = hc_file_time_ms(&status->st_ctim);
+
+    return written_ms < changed_ms ? written_ms : changed_ms;
+}
+
 bool hc_file_is_named(int root, const char *path, int fd)
 {
     struct stat ours, theirs;
@@ -469,52 +482,108 @@ int hc_file_sync_tree(int root, const char *path, struct hc_error *err)
     return result;
 }
 
-/* ---- what is in the way ---------------------------------------------------------- */
+/* ---- what is below a directory ------------------------------------------------------ */
 
-enum { IN_THE_WAY_MAX = 10000 };
+enum { DEPTH_MAX = 100, IN_THE_WAY_MAX = 10000 };
 
-static FTS *open_walk(int root, const char *path, char top[PATH_MAX])
+/* Visits what is below a directory, a directory after what is in it; ends with false. */
+struct walk {
+    bool (*visit)(struct walk *walk, int dir, const char *name,
+                  const struct stat *status);
+    mode_t kind;
+    int64_t then_ms;
+    unsigned count;
+    unsigned limit;
+};
+
+/* Follows no symlink, nor one that another process puts in place of a directory.
+ * NOLINTNEXTLINE(misc-no-recursion): bounded by DEPTH_MAX */
+static bool walk_below(struct walk *walk, int root, const char *path, unsigned depth)
 {
-    char *tops[] = {top, NULL};
+    int fd = depth > DEPTH_MAX ? -1 : hc_file_open_directory(root, path);
+    HC_AUTO_CLOSEDIR DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    const struct dirent *entry;
+    struct stat status;
 
-    return hc_format(top, PATH_MAX, "/proc/self/fd/%d/%s", root, path) < 0
-               ? NULL
-               : fts_open(tops, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+    if (!dir) {
+        hc_auto_close(&fd);
+        return false;
+    }
+    while ((entry = readdir(dir))) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+            fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
+            continue;
+        if (S_ISDIR(status.st_mode) && !walk_below(walk, fd, entry->d_name, depth + 1))
+            return false;
+        if (!walk->visit(walk, fd, entry->d_name, &status))
+            return false;
+    }
+    return true;
 }
 
-/* Whether a directory holds only directories and files of that type, and not too many. */
-static bool holds_only(int root, const char *path, mode_t kind)
+static bool visit_counting(struct walk *walk, int dir, const char *name,
+                           const struct stat *status)
 {
-    char top[PATH_MAX];
-    FTS *walk = open_walk(root, path, top);
-    unsigned count = 0;
-    bool result = walk;
-    FTSENT *entry;
-
-    while (result && (entry = fts_read(walk)))
-        result = ++count <= IN_THE_WAY_MAX &&
-                 (entry->fts_info == FTS_D || entry->fts_info == FTS_DP ||
-                  (entry->fts_statp->st_mode & S_IFMT) == kind);
-    if (walk)
-        (void)fts_close(walk);
-    return result;
+    (void)dir, (void)name, (void)status;
+    return ++walk->count < walk->limit;
 }
 
+static bool visit_checking(struct walk *walk, int dir, const char *name,
+                           const struct stat *status)
+{
+    mode_t kind = status->st_mode & S_IFMT;
+
+    return (kind == S_IFDIR || kind == walk->kind) &&
+           visit_counting(walk, dir, name, status);
+}
+
+static bool remove_name(int dir, const char *name, const struct stat *status)
+{
+    return unlinkat(dir, name, S_ISDIR(status->st_mode) ? AT_REMOVEDIR : 0) == 0;
+}
+
+static bool visit_removing(struct walk *walk, int dir, const char *name,
+                           const struct stat *status)
+{
+    (void)walk;
+    return remove_name(dir, name, status);
+}
+
+/* A directory that is not empty refuses. */
+static bool visit_removing_older(struct walk *walk, int dir, const char *name,
+                                 const struct stat *status)
+{
+    if (S_ISDIR(status->st_mode))
+        (void)remove_name(dir, name, status);
+    else if (S_ISREG(status->st_mode) && hc_file_changed_ms(status) < walk->then_ms)
+        walk->count += remove_name(dir, name, status);
+    return true;
+}
+
+unsigned hc_file_count(int root, const char *path, unsigned limit)
+{
+    struct walk walk = {.visit = visit_counting, .limit = limit};
+
+    (void)walk_below(&walk, root, path, 0);
+    return walk.count;
+}
+
+unsigned hc_file_remove_older(int root, const char *path, int64_t then_ms)
+{
+    struct walk walk = {.visit = visit_removing_older, .then_ms = then_ms};
+
+    (void)walk_below(&walk, root, path, 0);
+    return walk.count;
+}
+
+/* Only directories and files of that kind, and not too many. */
 static bool remove_directory(int root, const char *path, mode_t kind)
 {
-    char top[PATH_MAX];
-    FTS *walk = holds_only(root, path, kind) ? open_walk(root, path, top) : NULL;
-    bool result = walk;
-    FTSENT *entry;
+    struct walk check = {.visit = visit_checking, .kind = kind, .limit = IN_THE_WAY_MAX};
+    struct walk removal = {.visit = visit_removing};
 
-    while (result && (entry = fts_read(walk))) {
-        if (entry->fts_info != FTS_D)
-            result = unlinkat(AT_FDCWD, entry->fts_accpath,
-                              entry->fts_info == FTS_DP ? AT_REMOVEDIR : 0) == 0;
-    }
-    if (walk)
-        (void)fts_close(walk);
-    return result;
+    return walk_below(&check, root, path, 0) && walk_below(&removal, root, path, 0) &&
+           unlinkat(root, path, AT_REMOVEDIR) == 0;
 }
 
 int hc_file_clear_way(int root, size_t top, const char *path, mode_t kind)

@@ -37,6 +37,9 @@ int hc_file_create(int root, const char *path, int flags);
 
 bool hc_file_is_special(int errnum);
 
+/* Opens a directory for reading that is no symlink. -1 and errno. */
+int hc_file_open_directory(int root, const char *path);
+
 /*
  * What is wrong with `path`, to which `verb` ("open", "rename to") was done in vain: of a
  * refusal which directory or file refuses, whose it is, its mode and what to do; of a
@@ -53,6 +56,13 @@ int hc_file_fail(struct hc_error *err, int errnum, const char *verb, int root,
  * something is that has to stay.
  */
 int hc_file_clear_way(int root, size_t top, const char *path, mode_t kind);
+
+/* Files and directories below a directory, counted up to `limit`; 0 of an absent one. */
+unsigned hc_file_count(int root, const char *path, unsigned limit);
+
+/* Removes the regular files below a directory that changed last before `then_ms`, and then
+ * directories that are empty. Returns how many files. */
+unsigned hc_file_remove_older(int root, const char *path, int64_t then_ms);
 
 /* Makes `path` and its parents with 0777 & ~umask. Existing directories are fine. */
 int hc_file_mkdirs(int root, const char *path, struct hc_error *err);
@@ -101,6 +111,9 @@ int hc_file_sync_tree(int root, const char *path, struct hc_error *err);
 
 /* A file's time stamp in milliseconds since the epoch. */
 int64_t hc_file_time_ms(const struct timespec *time);
+
+/* When a file changed last: no later than its ctime, whatever its mtime was set to. */
+int64_t hc_file_changed_ms(const struct stat *status);
 
 /* Whether `path` is a name of the file that is open as `fd`, and no symlink to it. */
 bool hc_file_is_named(int root, const char *path, int fd);

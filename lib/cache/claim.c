@@ -87,14 +87,13 @@ static bool withdraw(struct hc_claim *claim, const char *private)
 /* A file with the claim in it, under a private name, where there can be one. */
 static void write_private(struct hc_claim *claim, char private[PATH_MAX])
 {
-    const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
     struct hc_error unused;
 
     if (hc_cache_private_path(private, &unused) < 0 ||
         hc_file_mkparents(claim->root, private, &unused) < 0 ||
         hc_file_mkparents(claim->root, claim->path, &unused) < 0)
         return;
-    claim->fd = openat(claim->root, private, flags, 0666);
+    claim->fd = hc_file_create(claim->root, private, O_WRONLY);
     if (claim->fd >= 0 && write_text(claim) < 0)
         (void)withdraw(claim, private);
 }
@@ -223,6 +222,7 @@ static bool put(struct hc_claim *claim, const struct hc_claim_wish *wish)
     int64_t now_ms;
 
     write_private(claim, private);
+    after.uid = hc_claim_uid(claim);
     now_ms = hc_record_now_ms(claim->fd);
     hc_succession_look(&after, now_ms);
     switch (after.standing) {
@@ -287,6 +287,13 @@ int hc_claim_make(const struct hc_cache *cache, const struct hc_claim_wish *wish
         return 0;
     *claim = hc_take(&made);
     return 1;
+}
+
+uid_t hc_claim_uid(const struct hc_claim *claim)
+{
+    struct stat status;
+
+    return claim->fd >= 0 && fstat(claim->fd, &status) == 0 ? status.st_uid : geteuid();
 }
 
 const char *hc_claim_path(const struct hc_claim *claim)

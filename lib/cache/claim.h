@@ -15,6 +15,7 @@
 #include "record.h"
 
 #include <stdint.h>
+#include <sys/types.h>
 
 struct hc_claim;
 
@@ -37,6 +38,13 @@ struct hc_claim_wish {
  */
 int hc_claim_make(const struct hc_cache *cache, const struct hc_claim_wish *wish,
                   struct hc_claim **claim, struct hc_error *err);
+
+/*
+ * The user that the volume takes this process for, as its record shows: an NFS server may
+ * map root to another. A partial file of another user's is copied, not taken over, and
+ * not gone on with in place: its owner may still have it open for writing.
+ */
+uid_t hc_claim_uid(const struct hc_claim *claim);
 
 /* "<repo folder>/blobs/<etag>.<8 hex>.incomplete", relative to the root. Borrowed. */
 const char *hc_claim_path(const struct hc_claim *claim);

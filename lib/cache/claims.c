@@ -4,16 +4,17 @@
  */
 #include "claims.h"
 
+#include <base/file.h>
+#include <base/size.h>
 #include <base/text.h>
 
-#include <fcntl.h>
 #include <string.h>
 
 static const char transfers_path[] = ".hubcache/transfers";
 
 DIR *hc_claims_open_dir(int root, const char *path)
 {
-    int fd = openat(root, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = hc_file_open_directory(root, path);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 
     if (!dir)
@@ -114,7 +115,8 @@ static void add_need(void *ctx, const struct hc_claims_entry *entry)
     if (!is_for_the_same(reservation, entry) &&
         !hc_record_is_abandoned(record, reservation->now_ms) &&
         is_earlier(record, reservation->ours) && record->size > record->bytes)
-        reservation->bytes += record->size - record->bytes;
+        reservation->bytes =
+            hc_size_add(reservation->bytes, record->size - record->bytes);
 }
 
 uint64_t hc_claims_needs(const struct hc_cache *cache, const char *folder,

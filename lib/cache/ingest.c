@@ -58,18 +58,19 @@ static int start_digest(struct hc_ingest *ingest, struct hc_error *err)
     return ingest->digest ? 0 : -1;
 }
 
-/* A file that is shorter than its claim says has lost bytes with the power. */
+/* A file that is shorter than its claim says has lost bytes with the power; into another
+ * user's its owner may write what was not hashed. */
 static bool open_inherited(struct hc_ingest *ingest)
 {
-    const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
     int root = hc_cache_fd(ingest->cache);
     struct stat status;
 
     if (hc_pieces_arrived(ingest->pieces) == 0)
         return false;
-    ingest->fd = openat(root, hc_claim_path(ingest->claim), flags);
-    if (ingest->fd >= 0 && fstat(ingest->fd, &status) == 0 && S_ISREG(status.st_mode) &&
-        status.st_nlink == 1 && (uint64_t)status.st_size >= hc_pieces_end(ingest->pieces))
+    ingest->fd = hc_file_open(root, hc_claim_path(ingest->claim), O_RDWR, 0);
+    if (ingest->fd >= 0 && fstat(ingest->fd, &status) == 0 && status.st_nlink == 1 &&
+        status.st_uid == hc_claim_uid(ingest->claim) &&
+        (uint64_t)status.st_size >= hc_pieces_end(ingest->pieces))
         return true;
     hc_auto_close(&ingest->fd);
     ingest->fd = -1;
@@ -80,15 +81,14 @@ static bool open_inherited(struct hc_ingest *ingest)
 
 static int create_file(struct hc_ingest *ingest, struct hc_error *err)
 {
-    const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
     const char *path = hc_claim_path(ingest->claim);
     int root = hc_cache_fd(ingest->cache);
 
     if (hc_file_mkparents(root, path, err) < 0)
         return -1;
-    ingest->fd = openat(root, path, flags, 0666);
+    ingest->fd = hc_file_create(root, path, O_RDWR);
     if (ingest->fd < 0)
-        return hc_fail_errno(err, errno, "create '%s'", path);
+        return hc_file_fail(err, errno, "create", root, path);
     return 0;
 }
 
@@ -105,8 +105,7 @@ static int share_twin(struct hc_ingest *ingest, const struct hc_ingest_plan *pla
     ingest->twin = hc_twin_share(ingest->cache, twin, ingest->fd, path);
     if (ingest->twin == HC_TWIN_LINKED) {
         hc_auto_close(&ingest->fd);
-        ingest->fd =
-            openat(hc_cache_fd(ingest->cache), path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        ingest->fd = hc_file_open(hc_cache_fd(ingest->cache), path, O_RDONLY, 0);
         if (ingest->fd < 0) {
             (void)hc_fail_errno(err, errno, "open '%s'", path);
             (void)unlinkat(hc_cache_fd(ingest->cache), path, 0);
@@ -344,7 +343,7 @@ static int publish(struct hc_ingest *ingest, struct hc_error *err)
     }
     if (renameat(root, path, root, ingest->blob) < 0) {
         ingest->is_robbed = errno == ENOENT;
-        return hc_fail_errno(err, errno, "rename to '%s'", ingest->blob);
+        return hc_file_fail(err, errno, "rename to", root, ingest->blob);
     }
     ingest->is_committed = true;
     return hc_file_sync_parent(root, ingest->blob, err);

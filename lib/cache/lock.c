@@ -35,12 +35,11 @@ static int format_path(char path[PATH_MAX], const char *folder, const char *etag
 /* A shared, sticky directory refuses O_CREAT even for a file that is there. */
 static int open_file(int root, const char *path)
 {
-    const int flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC;
-    int fd = openat(root, path, flags | O_CREAT, LOCK_MODE);
+    int fd = hc_file_open(root, path, O_RDWR | O_CREAT, LOCK_MODE);
 
     if (fd >= 0 || errno != EACCES)
         return fd;
-    fd = openat(root, path, flags);
+    fd = hc_file_open(root, path, O_RDWR, 0);
     if (fd < 0 && errno == ENOENT)
         errno = EACCES; /* that it cannot be made is the trouble */
     return fd;
@@ -56,13 +55,13 @@ static int open_or_make(int root, const char *path, struct hc_error *err)
             return -1;
         fd = open_file(root, path);
     }
-    return fd < 0 ? hc_fail_errno(err, errno, "open '%s'", path) : fd;
+    return fd < 0 ? hc_file_fail(err, errno, "open", root, path) : fd;
 }
 
 enum { NO_FLOCK = 2 };
 
-/* 1 locked, or it cannot be; 0 somebody else has it; NO_FLOCK; -1. */
-static int lock_file(int fd, const char *path, struct hc_error *err)
+/* 1 locked, or it cannot be; 0 another process has it; NO_FLOCK. */
+static int lock_file(int fd)
 {
     while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         switch (errno) {
@@ -72,12 +71,8 @@ static int lock_file(int fd, const char *path, struct hc_error *err)
             return 0;
         case ENOSYS:
             return NO_FLOCK;
-        case EOPNOTSUPP:
-        case ENOLCK:
-        case EINVAL:
+        default: /* each filesystem that refuses locks has an errno of its own */
             return 1;
-        default:
-            return hc_fail_errno(err, errno, "lock '%s'", path);
         }
     }
     return 1;
@@ -104,11 +99,11 @@ static int try_hard(struct hc_lock *lock, struct hc_error *err)
 
     if (fd < 0)
         return -1;
-    locked = lock_file(fd, lock->path, err);
+    locked = lock_file(fd);
     lock->is_soft = locked == NO_FLOCK;
     /* A file that was deleted or replaced while we waited for it locks nothing. */
     if (locked != 1 || !hc_file_is_named(lock->root, lock->path, fd))
-        return locked < 0 ? -1 : 0;
+        return 0;
     (void)fchmod(fd, LOCK_MODE); /* whatever the umask: others lock it too */
     lock->fd = fd;
     fd = -1;
@@ -152,7 +147,7 @@ bool hc_lock_is_held(const struct hc_cache *cache, const char *folder, const cha
 
     if (format_path(path, folder, etag, &unused) < 0)
         return false;
-    fd = openat(hc_cache_fd(cache), path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    fd = hc_file_open(hc_cache_fd(cache), path, O_RDONLY, 0);
     if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0)
         return false;
     return errno == EWOULDBLOCK ||

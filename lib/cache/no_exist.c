@@ -4,11 +4,14 @@
  */
 #include "no_exist.h"
 
+#include "claims.h"
+
 #include <base/file.h>
 #include <base/text.h>
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 
 static int format_path(char marker[PATH_MAX], const struct hc_repo *repo,
@@ -27,23 +30,76 @@ int hc_no_exist_find(const struct hc_cache *cache, const struct hc_repo *repo,
 
     if (format_path(marker, repo, commit, path, err) < 0)
         return -1;
-    if (fstatat(hc_cache_fd(cache), marker, &status, 0) == 0)
+    if (fstatat(hc_cache_fd(cache), marker, &status, AT_SYMLINK_NOFOLLOW) == 0)
         return S_ISREG(status.st_mode) ? 1 : 0;
     if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == ENAMETOOLONG)
         return 0;
-    return hc_fail_errno(err, errno, "stat '%s'", marker);
+    return hc_file_fail(err, errno, "stat", hc_cache_fd(cache), marker);
+}
+
+static bool has_directory(int root, const struct hc_repo *repo, const char *kind,
+                          const char *commit, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char directory[PATH_MAX];
+    struct stat status;
+
+    return hc_format(directory, sizeof directory, "%s/%s/%s/%.*s", repo->folder, kind,
+                     commit, (int)(slash - path), path) > 0 &&
+           fstatat(root, directory, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+           S_ISDIR(status.st_mode);
+}
+
+/* A caller may ask for a/b/c/… at will; a commit has only so many directories. */
+static bool may_mark(int root, const struct hc_repo *repo, const char *commit,
+                     const char *path)
+{
+    char top[PATH_MAX];
+
+    if (strchr(path, '/') && !has_directory(root, repo, "snapshots", commit, path) &&
+        !has_directory(root, repo, ".no_exist", commit, path))
+        return false;
+    return hc_format(top, sizeof top, "%s/.no_exist/%s", repo->folder, commit) > 0 &&
+           hc_file_count(root, top, HC_NO_EXIST_MAX) < HC_NO_EXIST_MAX;
 }
 
 void hc_no_exist_mark(const struct hc_cache *cache, const struct hc_repo *repo,
                       const char *commit, const char *path)
 {
+    int root = hc_cache_fd(cache);
     char marker[PATH_MAX];
     struct hc_error unused;
     int fd;
 
     if (format_path(marker, repo, commit, path, &unused) < 0 ||
-        hc_file_mkparents(hc_cache_fd(cache), marker, &unused) < 0)
+        !may_mark(root, repo, commit, path) ||
+        hc_file_mkparents(root, marker, &unused) < 0)
         return;
-    fd = openat(hc_cache_fd(cache), marker, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    fd = hc_file_create(root, marker, O_WRONLY);
     hc_auto_close(&fd);
+}
+
+static unsigned sweep_repo(int root, const char *folder, int64_t now_ms)
+{
+    char path[PATH_MAX];
+
+    return hc_format(path, sizeof path, "%s/.no_exist", folder) > 0
+               ? hc_file_remove_older(root, path, now_ms - HC_NO_EXIST_KEPT_MS)
+               : 0;
+}
+
+unsigned hc_no_exist_sweep(const struct hc_cache *cache, int64_t now_ms)
+{
+    int root = hc_cache_fd(cache);
+    HC_AUTO_CLOSEDIR DIR *dir = hc_claims_open_dir(root, ".");
+    unsigned removed = 0;
+
+    if (!dir)
+        return 0;
+    for (const char *name = hc_claims_next_name(dir); name;
+         name = hc_claims_next_name(dir)) {
+        if (strstr(name, "--"))
+            removed += sweep_repo(root, name, now_ms);
+    }
+    return removed;
 }

@@ -27,10 +27,9 @@ bool hc_partial_is_of(const char *name, const char *etag)
 
 static int open_blobs(int root, const char *folder)
 {
-    const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-    HC_AUTO_CLOSE int repo = openat(root, folder, flags);
+    HC_AUTO_CLOSE int repo = hc_file_open_directory(root, folder);
 
-    return repo < 0 ? -1 : openat(repo, "blobs", flags);
+    return repo < 0 ? -1 : hc_file_open_directory(repo, "blobs");
 }
 
 bool hc_partial_remove(int root, const char *folder, const char *name)
@@ -47,13 +46,27 @@ bool hc_partial_rename(int root, const char *folder, const char *from, const cha
     return blobs >= 0 && renameat(blobs, from, blobs, to) == 0;
 }
 
-bool hc_partial_exists(int root, const char *folder, const char *name)
+static bool stat_partial(int root, const char *folder, const char *name,
+                         struct stat *status)
 {
     HC_AUTO_CLOSE int blobs = open_blobs(root, folder);
+
+    return blobs >= 0 && fstatat(blobs, name, status, AT_SYMLINK_NOFOLLOW) == 0 &&
+           S_ISREG(status->st_mode);
+}
+
+bool hc_partial_exists(int root, const char *folder, const char *name)
+{
     struct stat status;
 
-    return blobs >= 0 && fstatat(blobs, name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-           S_ISREG(status.st_mode);
+    return stat_partial(root, folder, name, &status);
+}
+
+bool hc_partial_belongs_to(int root, const char *folder, const char *name, uid_t uid)
+{
+    struct stat status;
+
+    return stat_partial(root, folder, name, &status) && status.st_uid == uid;
 }
 
 bool hc_partial_copy(int root, const char *folder, const char *from, const char *to,
@@ -63,13 +76,12 @@ bool hc_partial_copy(int root, const char *folder, const char *from, const char 
     HC_AUTO_CLOSE int source = -1;
     HC_AUTO_CLOSE int copy = -1;
     struct hc_error unused;
-    struct stat status;
 
     if (blobs >= 0)
-        source = openat(blobs, from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (source < 0 || fstat(source, &status) < 0 || !S_ISREG(status.st_mode))
+        source = hc_file_open(blobs, from, O_RDONLY, 0);
+    if (source < 0)
         return false;
-    copy = openat(blobs, to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+    copy = hc_file_create(blobs, to, O_WRONLY);
     if (copy >= 0 && hc_file_copy(source, copy, call, &unused) == 0)
         return true;
     (void)unlinkat(blobs, to, 0);

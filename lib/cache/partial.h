@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* "<etag>.<8 hex>.incomplete" and nothing else. */
 bool hc_partial_is_of(const char *name, const char *etag);
@@ -22,6 +23,7 @@ bool hc_partial_is_of(const char *name, const char *etag);
 bool hc_partial_remove(int root, const char *folder, const char *name);
 bool hc_partial_rename(int root, const char *folder, const char *from, const char *to);
 bool hc_partial_exists(int root, const char *folder, const char *name);
+bool hc_partial_belongs_to(int root, const char *folder, const char *name, uid_t uid);
 
 /* The copy ends with `call`, and then there is none. */
 bool hc_partial_copy(int root, const char *folder, const char *from, const char *to,

@@ -8,6 +8,7 @@
 #include <base/text.h>
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -52,6 +53,8 @@ static void find_progress(const char *text, struct hc_record *record)
         record->size = 0;
     if (!find_number(text, "bytes", &record->bytes) || record->ranges[0] == '\0')
         record->bytes = 0;
+    if (record->size > 0 && record->bytes > record->size)
+        record->bytes = 0;
     if (find_number(text, "since", &since_us) && since_us <= INT64_MAX)
         record->since_us = (int64_t)since_us;
 }
@@ -67,7 +70,7 @@ int hc_record_read(int root, const char *path, struct hc_record *record)
     found = hc_file_read_stat(root, path, text, sizeof text, &status, &unused);
     if (found != 1)
         return found;
-    record->beat_ms = hc_file_time_ms(&status.st_mtim);
+    record->beat_ms = hc_file_changed_ms(&status);
     find_progress(text, record);
     return find_field(text, "host", record->owner.host, sizeof record->owner.host) &&
            find_number(text, "pid", &record->owner.pid) &&
@@ -146,11 +149,11 @@ bool hc_record_is_abandoned(const struct hc_record *record, int64_t now_ms)
 {
     return hc_record_is_known_gone(record) ||
            (!hc_process_is_local(&record->owner) &&
-            now_ms - record->beat_ms > HC_CLAIM_STALE_MS);
+            llabs(now_ms - record->beat_ms) > HC_CLAIM_STALE_MS);
 }
 
 bool hc_record_is_worth_keeping(const struct hc_record *record, int64_t now_ms)
 {
     return record->bytes >= HC_CLAIM_WORTH_BYTES &&
-           now_ms - record->beat_ms <= HC_CLAIM_KEPT_MS;
+           llabs(now_ms - record->beat_ms) <= HC_CLAIM_KEPT_MS;
 }

@@ -13,7 +13,7 @@
 
 enum {
     HC_RECORD_TEXT_SIZE = 4096,
-    HC_CLAIM_STALE_MS = 120000,          /* a heartbeat older than this has stopped */
+    HC_CLAIM_STALE_MS = 120000,          /* a heartbeat further from now has stopped */
     HC_CLAIM_KEPT_MS = 24 * 3600 * 1000, /* how long bytes wait for somebody to go on */
     HC_CLAIM_WORTH_BYTES = 1024 * 1024   /* fewer are not worth keeping */
 };
@@ -27,7 +27,8 @@ struct hc_record {
     uint64_t bytes;   /* that have arrived */
     char ranges[HC_PIECES_TEXT_SIZE];
     int64_t since_us; /* when it began, microseconds since the epoch */
-    int64_t beat_ms;  /* the file's mtime, since the epoch */
+    int64_t beat_ms;  /* the earlier of the file's mtime and ctime, since the epoch: */
+                      /* anybody may set the former, also to the future */
     int written;      /* length of the text, as it was written last */
 };
 
@@ -54,8 +55,11 @@ int64_t hc_record_now_ms(int fd);
 /* It is of no blob, but of room for several (reserve.h). */
 bool hc_record_is_reservation(const struct hc_record *record);
 
-/* Same host: no process of that pid and start; other host: no heartbeat for long.
- * `now_ms` is by the clock that dates the volume's files, where that can be. */
+/*
+ * Same host: no process of that pid and start; other host: no heartbeat for long, or one
+ * as far in the future, of a clock that was set back. `now_ms` is by the clock that dates
+ * the volume's files, where that can be.
+ */
 bool hc_record_is_abandoned(const struct hc_record *record, int64_t now_ms);
 
 /* The same, as far as no clock is needed to tell. */

@@ -26,8 +26,9 @@ int hc_ref_find(const struct hc_cache *cache, const struct hc_repo *repo,
 /*
  * Records that the Hub just said `revision` means `commit`: publishes the file when it
  * says something else, else only sets its mtime. Does nothing when `revision` is the
- * commit; BAD_HUB_REPLY when it is another one. A ref whose name is in the way (`release` of `release/v1`, or the reverse) is
- * dead and removed; when it cannot be, the revision is left without a ref.
+ * commit; BAD_HUB_REPLY when it is another one. A ref whose name is in the way (`release`
+ * of `release/v1`, or the reverse) is dead and removed; when it cannot be, the revision is
+ * left without a ref.
  */
 int hc_ref_hear(const struct hc_cache *cache, const struct hc_repo *repo,
                 const char *revision, const char *commit, struct hc_error *err);

@@ -47,12 +47,11 @@ static void beat(struct hc_pulse *pulse)
 /* Without a file there is room all the same, only nobody else knows. */
 static void publish(struct hc_reserve *reserve)
 {
-    const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
     struct hc_error unused;
 
     if (hc_file_mkparents(reserve->root, reserve->path, &unused) < 0)
         return;
-    reserve->fd = openat(reserve->root, reserve->path, flags, 0666);
+    reserve->fd = hc_file_create(reserve->root, reserve->path, O_WRONLY);
     if (reserve->fd < 0)
         return;
     write_record(reserve);

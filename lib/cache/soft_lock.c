@@ -40,12 +40,17 @@ static bool is_of_the_dead(const char *marker)
            errno == ESRCH;
 }
 
-/* The file, if there is one, locks nothing. */
+/* The file, if there is one, locks nothing; nor does what is no regular file. */
 static bool is_void(int root, const char *path)
 {
     char marker[MARKER_SIZE];
     struct hc_error unused;
+    struct stat status;
 
+    if (fstatat(root, path, &status, AT_SYMLINK_NOFOLLOW) < 0)
+        return false;
+    if (!S_ISREG(status.st_mode))
+        return true;
     return hc_file_read(root, path, marker, sizeof marker, &unused) == 1 &&
            (marker[0] == '\0' || is_of_the_dead(marker));
 }
@@ -70,9 +75,7 @@ static void clear_void(int root, const char *path)
 
 static int create(int root, const char *path)
 {
-    const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-
-    return openat(root, path, flags, MARKER_MODE);
+    return hc_file_open(root, path, O_RDWR | O_CREAT | O_EXCL, MARKER_MODE);
 }
 
 int hc_soft_lock_try(int root, const char *path, int *fd, struct hc_error *err)
@@ -83,7 +86,7 @@ int hc_soft_lock_try(int root, const char *path, int *fd, struct hc_error *err)
     clear_void(root, path);
     *fd = create(root, path);
     if (*fd < 0)
-        return errno == EEXIST ? 0 : hc_fail_errno(err, errno, "create '%s'", path);
+        return errno == EEXIST ? 0 : hc_file_fail(err, errno, "create", root, path);
     if (length > 0 && hc_file_write_all(*fd, marker, (size_t)length, err) == 0)
         return 1;
     hc_soft_lock_release(root, path, *fd);

@@ -102,7 +102,9 @@ bool hc_succession_take(const struct hc_succession *succession, const char *ours
     const char *theirs = succession->earlier.incomplete;
     int root = succession->root;
 
-    return succession->standing == HC_STANDING_GONE
+    return succession->standing == HC_STANDING_GONE &&
+                   hc_partial_belongs_to(root, succession->folder, theirs,
+                                         succession->uid)
                ? hc_partial_rename(root, succession->folder, theirs, ours)
                : hc_partial_copy(root, succession->folder, theirs, ours, call);
 }

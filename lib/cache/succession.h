@@ -24,6 +24,7 @@ struct hc_succession {
     const char *folder;
     const char *path; /* where the blob's claim is */
     const char *etag;
+    uid_t uid; /* ours, see hc_claim_uid() */
     enum hc_standing standing;
     char claimed[NAME_MAX + 1]; /* the file it names, by which it is known; or "" */
     struct hc_record earlier;   /* whose `incomplete` is where its bytes are; or "" */
@@ -37,7 +38,8 @@ bool hc_succession_enter(const struct hc_succession *succession, int64_t now_ms)
 
 /*
  * With our claim in its place: gives the earlier one's bytes the name `ours`. The file of
- * who is gone is renamed, that of who may come back copied. False when that cannot be.
+ * a process that is gone is renamed, that of one that may come back, or of another user,
+ * is copied. False when that cannot be.
  */
 bool hc_succession_take(const struct hc_succession *succession, const char *ours,
                         struct hc_call *call);

@@ -136,6 +136,15 @@ static void sweep_claim(void *ctx, const struct hc_claims_entry *found)
     }
 }
 
+/* Of a clock that was set back by a day, a file is no older than one of today's. */
+static bool is_left_over(const struct stat *status, int64_t now_ms)
+{
+    int64_t age_ms = now_ms - hc_file_changed_ms(status);
+
+    return age_ms > HC_CLAIM_STALE_MS || age_ms < -HC_CLAIM_KEPT_MS;
+}
+
+/* A directory is of something that was moved out of the way. */
 static unsigned sweep_private(int root, int64_t now_ms)
 {
     HC_AUTO_CLOSEDIR DIR *dir = hc_claims_open_dir(root, ".hubcache/tmp");
@@ -148,8 +157,8 @@ static unsigned sweep_private(int root, int64_t now_ms)
     for (const char *name = hc_claims_next_name(dir); name;
          name = hc_claims_next_name(dir)) {
         if (fstatat(tmp, name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-            now_ms - status.st_mtim.tv_sec * 1000 > HC_CLAIM_STALE_MS &&
-            unlinkat(tmp, name, 0) == 0)
+            is_left_over(&status, now_ms) &&
+            unlinkat(tmp, name, S_ISDIR(status.st_mode) ? AT_REMOVEDIR : 0) == 0)
             removed++;
     }
     return removed;
@@ -170,7 +179,6 @@ static void remove_empty(int root)
 
 int64_t hc_claim_now_ms(const struct hc_cache *cache)
 {
-    const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
     int root = hc_cache_fd(cache);
     HC_AUTO_CLOSE int fd = -1;
     char private[PATH_MAX];
@@ -178,7 +186,7 @@ int64_t hc_claim_now_ms(const struct hc_cache *cache)
 
     if (hc_cache_private_path(private, &unused) == 0 &&
         hc_file_mkparents(root, private, &unused) == 0)
-        fd = openat(root, private, flags, 0666);
+        fd = hc_file_create(root, private, O_WRONLY);
     if (fd >= 0)
         (void)unlinkat(root, private, 0);
     return hc_record_now_ms(fd);

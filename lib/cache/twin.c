@@ -8,6 +8,7 @@
 #include "claims.h"
 
 #include <base/auto.h>
+#include <base/file.h>
 #include <base/text.h>
 
 #include <fcntl.h>
@@ -44,7 +45,7 @@ bool hc_twin_find(const struct hc_cache *cache, const struct hc_repo *repo,
 
 static bool clone_file(int root, const char *twin, int fd)
 {
-    HC_AUTO_CLOSE int from = openat(root, twin, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    HC_AUTO_CLOSE int from = hc_file_open_linked(root, twin);
 
     return from >= 0 && ioctl(fd, FICLONE, from) == 0;
 }

@@ -10,6 +10,7 @@
 #include "rate.h"
 
 #include <base/condition.h>
+#include <base/size.h>
 
 #include <pthread.h>
 
@@ -131,7 +132,7 @@ static void note_done(struct worker *worker, const struct yield *yield)
 
     (void)pthread_mutex_lock(&crew->lock);
     crew->shared.done++;
-    crew->shared.done_bytes += worker->job->size;
+    crew->shared.done_bytes = hc_size_add(crew->shared.done_bytes, worker->job->size);
     crew->shared.fetched_bytes += yield->fetched;
     note_flow(worker, yield->fetched);
     end_job(worker, yield);
@@ -181,7 +182,7 @@ static void measure_job(struct worker *worker, const struct hc_job *job,
     struct crew *crew = worker->crew;
     const struct hc_course course = look(crew, job);
 
-    progress->bytes_done += course.arrival.bytes;
+    progress->bytes_done = hc_size_add(progress->bytes_done, course.arrival.bytes);
     progress->waiting_count += course.arrival.is_elsewhere;
     (void)pthread_mutex_lock(&crew->lock);
     if (worker->job == job) {
@@ -201,7 +202,7 @@ static void measure(struct crew *crew, struct hc_progress *progress, const char 
     *progress = crew->batch->before;
     (void)pthread_mutex_lock(&crew->lock);
     progress->files_done += (unsigned)crew->shared.done;
-    progress->bytes_done += crew->shared.done_bytes;
+    progress->bytes_done = hc_size_add(progress->bytes_done, crew->shared.done_bytes);
     for (size_t i = 0; i < count; i++)
         jobs[i] = crew->workers[i].job;
     (void)pthread_mutex_unlock(&crew->lock);

@@ -6,6 +6,7 @@
  */
 #include "needs.h"
 
+#include <base/size.h>
 #include <cache/blob.h>
 #include <cache/claim.h>
 #include <cache/twin.h>
@@ -26,7 +27,7 @@ static uint64_t weigh(const struct hc_batch *batch)
         struct hc_job *job = &batch->jobs[i];
 
         job->need = job->size;
-        bytes += job->need;
+        bytes = hc_size_add(bytes, job->need);
     }
     return bytes;
 }
@@ -61,7 +62,7 @@ static uint64_t weigh_closely(const struct hc_batch *batch, struct hc_job **orde
         bool is_same = i > 0 && strcmp(order[i]->etag, order[i - 1]->etag) == 0;
 
         order[i]->need = is_same ? 0 : need_of(batch, order[i]);
-        bytes += order[i]->need;
+        bytes = hc_size_add(bytes, order[i]->need);
     }
     return bytes;
 }

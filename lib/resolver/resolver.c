@@ -6,9 +6,12 @@
 #include "resolver.h"
 
 #include <cache/claim.h>
+#include <cache/no_exist.h>
 #include <hub/shared_question.h>
 
 HC_DEFINE_AUTO(hc_resolver, hc_resolver_close)
+
+enum { MARKERS_EVERY_MS = 3600 * 1000 };
 
 static int copy_strings(struct hc_settings *copy, const struct hc_settings *settings,
                         struct hc_error *err)
@@ -68,6 +71,7 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
     resolver->cache = hc_cache_open(settings->cache_dir, settings->no_symlinks, err);
     if (!resolver->cache)
         return NULL;
+    atomic_store(&resolver->markers_swept_ms, hc_monotonic_ms());
     hc_resolver_sweep(resolver);
     resolver->questions = hc_questions_new(err);
     resolver->hub = resolver->questions ? hc_hub_open(settings, err) : NULL;
@@ -95,9 +99,23 @@ void hc_resolver_watch(struct hc_resolver *resolver, hc_transfer_fn fn, void *ct
     hc_transfers_watch(resolver->transfers, fn, ctx);
 }
 
+/* All repos are looked through: seldom, and not while a process starts. */
+static bool is_time_for_markers(struct hc_resolver *resolver)
+{
+    int64_t now_ms = hc_monotonic_ms();
+    int64_t last_ms = atomic_load(&resolver->markers_swept_ms);
+
+    return now_ms - last_ms >= MARKERS_EVERY_MS &&
+           atomic_compare_exchange_strong(&resolver->markers_swept_ms, &last_ms, now_ms);
+}
+
 void hc_resolver_sweep(struct hc_resolver *resolver)
 {
-    (void)hc_claim_sweep(resolver->cache, hc_claim_now_ms(resolver->cache));
+    int64_t now_ms = hc_claim_now_ms(resolver->cache);
+
+    (void)hc_claim_sweep(resolver->cache, now_ms);
+    if (is_time_for_markers(resolver))
+        (void)hc_no_exist_sweep(resolver->cache, now_ms);
 }
 
 void hc_resolver_count(struct hc_resolver *resolver, unsigned *transfers,

@@ -29,6 +29,8 @@
 #include <policy/token.h>
 #include <transfer/transfer.h>
 
+#include <stdatomic.h>
+
 struct hc_filter;
 struct hc_questions;
 
@@ -39,6 +41,7 @@ struct hc_resolver {
     struct hc_hub *hub;
     struct hc_transfers *transfers;
     struct hc_questions *questions; /* about revisions and trees */
+    atomic_int_least64_t markers_swept_ms;
 };
 
 /* What a request is about. Strings are the request's. */

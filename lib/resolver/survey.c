@@ -5,6 +5,7 @@
  */
 #include "survey.h"
 
+#include <base/size.h>
 #include <string.h>
 
 /* Is the entry's file here, whole? A blob of another size is not. */
@@ -76,7 +77,13 @@ static int survey_entry(const struct hc_want *want, const char *commit,
     if (here < 0)
         return -1;
     answer->file_count++;
-    answer->size_bytes += hc_entry_size(entry);
+    answer->size_bytes = hc_size_add(answer->size_bytes, hc_entry_size(entry));
+    if (answer->size_bytes == UINT64_MAX)
+        return hc_fail(
+            err, HC_BAD_HUB_REPLY,
+            "the files of commit %s of %s '%s' are said to have more bytes than "
+            "64 bits can count",
+            commit, hc_repo_type_name(want->subject.repo.type), want->subject.repo.id);
     if (want->request->list_files &&
         list_file(want, commit, entry, here, answer, err) < 0)
         return -1;

@@ -247,6 +247,50 @@ static void another_hosts_transfer_is_swept_when_its_heart_stops(void **state)
     assert_false(temp_dir_has(f->dir, CLAIM));
 }
 
+/* Anybody may date a file; the volume dates its last change. */
+static void a_heartbeat_that_was_set_ahead_stops_all_the_same(void **state)
+{
+    struct fixture *f = *state;
+
+    temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, "he");
+    claim_elsewhere(f, INCOMPLETE);
+    age_file(f, CLAIM, -365L * 24 * 3600);
+    assert_int_equal(sweep_after(f, HC_CLAIM_STALE_MS - 10000), 0);
+    assert_int_equal(sweep_after(f, HC_CLAIM_STALE_MS + 10000), 1);
+    assert_false(temp_dir_has(f->dir, CLAIM));
+}
+
+/* The volume's clock was ahead, and was set back. */
+static void a_heartbeat_far_in_the_future_has_stopped(void **state)
+{
+    struct fixture *f = *state;
+    int64_t skew_ms = HC_CLAIM_STALE_MS + 10000;
+
+    temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, "he");
+    claim_elsewhere(f, INCOMPLETE);
+    assert_int_equal(sweep_after(f, -(HC_CLAIM_STALE_MS - 10000)), 0);
+    assert_int_equal(sweep_after(f, -skew_ms), 1);
+    assert_false(temp_dir_has(f->dir, CLAIM));
+}
+
+static void private_files_of_the_future_are_swept_too(void **state)
+{
+    struct fixture *f = *state;
+
+    temp_dir_write(f->dir, ".hubcache/tmp/1.00000000", "");
+    temp_dir_write(f->dir, ".hubcache/tmp/2.00000000/file", "");
+    assert_int_equal(unlinkat(hc_cache_fd(f->cache), ".hubcache/tmp/2.00000000/file", 0),
+                     0);
+    age_file(f, ".hubcache/tmp/1.00000000", -365L * 24 * 3600);
+    age_file(f, ".hubcache/tmp/2.00000000", -365L * 24 * 3600);
+    assert_int_equal(sweep_after(f, 0), 0);
+    assert_int_equal(sweep_after(f, 2 * (int64_t)HC_CLAIM_STALE_MS), 2);
+    assert_false(temp_dir_has(f->dir, ".hubcache/tmp/2.00000000"));
+    temp_dir_write(f->dir, ".hubcache/tmp/1.00000000", "");
+    assert_int_equal(sweep_after(f, -HC_CLAIM_KEPT_MS + 60000), 0);
+    assert_int_equal(sweep_after(f, -HC_CLAIM_KEPT_MS - 60000), 1);
+}
+
 static void a_blob_that_is_locked_is_left_alone(void **state)
 {
     struct fixture *f = *state;
@@ -344,6 +388,9 @@ int main(void)
         WITH_CACHE(a_new_transfer_of_the_same_blob_sweeps_the_old_one),
         WITH_CACHE(a_living_transfer_is_left_alone),
         WITH_CACHE(another_hosts_transfer_is_swept_when_its_heart_stops),
+        WITH_CACHE(a_heartbeat_that_was_set_ahead_stops_all_the_same),
+        WITH_CACHE(a_heartbeat_far_in_the_future_has_stopped),
+        WITH_CACHE(private_files_of_the_future_are_swept_too),
         WITH_CACHE(a_blob_that_is_locked_is_left_alone),
         WITH_CACHE(forged_names_remove_nothing),
         WITH_CACHE(a_claim_that_is_no_claim_is_left),

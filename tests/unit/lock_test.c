@@ -6,6 +6,7 @@
 #include "cache_fixture.h"
 
 #include <cache/lock.h>
+#include <cache/soft_lock.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -173,13 +174,14 @@ static void threads_exclude_each_other(void **state)
 
 static void where_locks_are_refused_everybody_has_the_lock(void **state)
 {
-    static const int refusals[] = {EOPNOTSUPP, ENOLCK, EINVAL};
     struct fixture *f = *state;
 
-    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+    for (int errnum = 1; errnum <= EHWPOISON; errnum++) {
         struct hc_lock *lock;
 
-        flock_errno = refusals[i];
+        if (errnum == EINTR || errnum == EWOULDBLOCK || errnum == ENOSYS)
+            continue;
+        flock_errno = errnum;
         lock = take(f);
         assert_non_null(lock);
         assert_false(is_held(f));
@@ -243,6 +245,31 @@ static void without_flock_the_dead_have_no_lock(void **state)
     assert_non_null(lock);
 }
 
+/* A directory, a FIFO and a symlink say nothing of a process that has the lock. */
+static void without_flock_what_is_no_file_locks_nothing(void **state)
+{
+    struct fixture *f = *state;
+    int root = hc_cache_fd(f->cache);
+
+    flock_errno = ENOSYS;
+    temp_dir_write(f->dir, "victim", "x");
+    temp_dir_write(f->dir, ".locks/models--org--name/other", "");
+    for (int i = 0; i < 3; i++) {
+        int made = i == 0   ? mkdirat(root, LOCK, 0777)
+                   : i == 1 ? mkfifoat(root, LOCK, 0666)
+                            : symlinkat("../../victim", root, LOCK);
+        int fd = -1;
+
+        assert_int_equal(made, 0);
+        assert_false(is_held(f));
+        assert_false(hc_soft_lock_is_held(root, LOCK));
+        assert_int_equal(hc_soft_lock_try(root, LOCK, &fd, &f->err), 1);
+        assert_true(hc_soft_lock_is_held(root, LOCK));
+        hc_soft_lock_release(root, LOCK, fd);
+    }
+    assert_content(f, "victim", "x");
+}
+
 static void a_symlink_in_place_of_the_lock_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -283,6 +310,7 @@ int main(void)
         WITHOUT_FLOCK(where_there_is_no_flock_the_file_is_the_lock),
         WITHOUT_FLOCK(without_flock_what_others_have_locked_is_theirs),
         WITHOUT_FLOCK(without_flock_the_dead_have_no_lock),
+        WITHOUT_FLOCK(without_flock_what_is_no_file_locks_nothing),
         WITH_CACHE(a_symlink_in_place_of_the_lock_is_refused),
         WITH_CACHE(a_read_only_volume_is_named),
     };

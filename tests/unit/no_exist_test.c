@@ -4,9 +4,14 @@
  */
 #include "cache_fixture.h"
 
+#include <base/text.h>
 #include <cache/no_exist.h>
 
+#include <string.h>
+#include <time.h>
+
 #define WITH_CACHE(test) cmocka_unit_test_setup_teardown(test, make_cache, remove_cache)
+#define SNAPSHOT "models--org--name/snapshots/" COMMIT "/"
 #define MARKERS "models--org--name/.no_exist/" COMMIT "/"
 
 static int find(struct fixture *f, const char *path)
@@ -18,15 +23,96 @@ static void a_marked_file_is_known_not_to_exist(void **state)
 {
     struct fixture *f = *state;
 
+    temp_dir_write(f->dir, SNAPSHOT "a/c.json", "");
     hc_no_exist_mark(f->cache, &f->repo, COMMIT, "a/b.json");
     assert_int_equal(find(f, "a/b.json"), 1);
     assert_content(f, MARKERS "a/b.json", "");
+}
+
+static void a_file_of_a_directory_that_is_not_there_is_not_marked(void **state)
+{
+    struct fixture *f = *state;
+    char deep[2 * HC_NO_EXIST_MAX + 1];
+
+    memset(deep, 'x', sizeof deep);
+    for (size_t i = 1; i < sizeof deep; i += 2)
+        deep[i] = '/';
+    deep[sizeof deep - 1] = '\0';
+    deep[sizeof deep - 2] = 'x';
+    hc_no_exist_mark(f->cache, &f->repo, COMMIT, deep);
+    hc_no_exist_mark(f->cache, &f->repo, COMMIT, "a/b.json");
+    assert_int_equal(find(f, "a/b.json"), 0);
+    assert_false(temp_dir_has(f->dir, "models--org--name"));
+}
+
+static void what_another_client_marked_makes_a_directory_known(void **state)
+{
+    struct fixture *f = *state;
+
+    temp_dir_write(f->dir, MARKERS "a/c.json", "");
+    hc_no_exist_mark(f->cache, &f->repo, COMMIT, "a/b.json");
+    assert_int_equal(find(f, "a/b.json"), 1);
+}
+
+/* Both may be unknown to a commit; the one that was marked first stays. */
+static void a_marker_in_the_way_of_another_fails_nothing(void **state)
+{
+    struct fixture *f = *state;
+
+    temp_dir_write(f->dir, SNAPSHOT "x/file", "");
+    temp_dir_write(f->dir, SNAPSHOT "y/file", "");
+    hc_no_exist_mark(f->cache, &f->repo, COMMIT, "x");
+    hc_no_exist_mark(f->cache, &f->repo, COMMIT, "x/y");
+    assert_int_equal(find(f, "x"), 1);
+    assert_int_equal(find(f, "x/y"), 0);
+
+    hc_no_exist_mark(f->cache, &f->repo, COMMIT, "y/x");
+    hc_no_exist_mark(f->cache, &f->repo, COMMIT, "y");
+    assert_int_equal(find(f, "y"), 0);
+    assert_int_equal(find(f, "y/x"), 1);
+}
+
+static void a_commit_has_only_so_many_markers(void **state)
+{
+    struct fixture *f = *state;
+    char name[32];
+
+    for (int i = 0; i <= HC_NO_EXIST_MAX; i++) {
+        assert_true(hc_format(name, sizeof name, "%d", i) > 0);
+        hc_no_exist_mark(f->cache, &f->repo, COMMIT, name);
+        assert_int_equal(find(f, name), i < HC_NO_EXIST_MAX);
+    }
+    assert_int_equal(temp_dir_count(f->dir, MARKERS), HC_NO_EXIST_MAX);
+    hc_no_exist_mark(f->cache, &f->repo, OTHER_COMMIT, "a");
+    assert_int_equal(hc_no_exist_find(f->cache, &f->repo, OTHER_COMMIT, "a", &f->err), 1);
+}
+
+static void old_markers_are_swept_and_nothing_else(void **state)
+{
+    struct fixture *f = *state;
+    int64_t now_ms = (int64_t)time(NULL) * 1000;
+
+    temp_dir_write(f->dir, SNAPSHOT "a/file", "x");
+    hc_no_exist_mark(f->cache, &f->repo, COMMIT, "a/b");
+    hc_no_exist_mark(f->cache, &f->repo, COMMIT, "c");
+    assert_int_equal(symlinkat("c", hc_cache_fd(f->cache), MARKERS "link"), 0);
+    age_file(f, MARKERS "a/b", 3600);
+    assert_int_equal(hc_no_exist_sweep(f->cache, now_ms + HC_NO_EXIST_KEPT_MS - 1800000),
+                     1);
+    assert_int_equal(find(f, "a/b"), 0);
+    assert_false(temp_dir_has(f->dir, MARKERS "a"));
+    assert_int_equal(find(f, "c"), 1);
+    assert_int_equal(hc_no_exist_sweep(f->cache, now_ms + HC_NO_EXIST_KEPT_MS + 60000),
+                     1);
+    assert_true(temp_dir_has(f->dir, MARKERS "link"));
+    assert_content(f, SNAPSHOT "a/file", "x");
 }
 
 static void what_was_not_marked_is_not_known(void **state)
 {
     struct fixture *f = *state;
 
+    temp_dir_write(f->dir, SNAPSHOT "a/c.json", "");
     hc_no_exist_mark(f->cache, &f->repo, COMMIT, "a/b.json");
     assert_int_equal(find(f, "b.json"), 0);
     assert_int_equal(find(f, "a"), 0);
@@ -47,6 +133,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_CACHE(a_marked_file_is_known_not_to_exist),
+        WITH_CACHE(a_file_of_a_directory_that_is_not_there_is_not_marked),
+        WITH_CACHE(what_another_client_marked_makes_a_directory_known),
+        WITH_CACHE(a_marker_in_the_way_of_another_fails_nothing),
+        WITH_CACHE(a_commit_has_only_so_many_markers),
+        WITH_CACHE(old_markers_are_swept_and_nothing_else),
         WITH_CACHE(what_was_not_marked_is_not_known),
         WITH_CACHE(a_volume_that_refuses_is_of_no_interest),
     };

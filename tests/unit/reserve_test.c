@@ -8,7 +8,9 @@
 #include "cache_helper.h"
 
 #include <base/call.h>
+#include <base/text.h>
 #include <cache/claim.h>
+#include <cache/claims.h>
 #include <cache/reserve.h>
 
 #include <string.h>
@@ -172,6 +174,46 @@ static void little_needs_no_file(void **state)
     assert_int_equal(f->err.reason, HC_NO_SPACE);
 }
 
+/* Any process of the volume may write a claim, of any size. */
+static void what_claims_say_adds_up_and_never_wraps(void **state)
+{
+    struct fixture *f = *state;
+    char path[PATH_MAX];
+
+    for (int i = 1; i <= 3; i++) {
+        char text[512];
+
+        assert_true(hc_format(path, sizeof path,
+                              ".hubcache/transfers/models--other--%d/snapshot.0000000%d",
+                              i, i) > 0);
+        assert_true(hc_format(text, sizeof text,
+                              "host=elsewhere.invalid\npid=1\nstart=1\n"
+                              "incomplete=snapshot.0000000%d\nsince=1\nsize=%s\n",
+                              i, "6148914691236517206") > 0); /* (2^64 + 2) / 3 */
+        temp_dir_write(f->dir, path, text);
+    }
+    assert_null(reserve(f, "org/one", 2 * (uint64_t)MIB));
+    assert_int_equal(f->err.free_bytes, 0);
+    assert_int_equal(unlinkat(hc_cache_fd(f->cache), path, 0), 0);
+}
+
+/* Its host is gone, and its clock was ahead. */
+static void what_was_promised_in_the_future_is_free(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_reserve) *reserved = NULL;
+
+    temp_dir_write(f->dir, ".hubcache/transfers/models--other--1/snapshot.00000001",
+                   "host=elsewhere.invalid\npid=1\nstart=1\n"
+                   "incomplete=snapshot.00000001\nsince=1\nsize=99999999\n");
+    assert_null(reserve(f, "org/one", 20 * (uint64_t)MIB));
+    assert_int_equal(hc_claims_needs(f->cache, "",
+                                     &(const struct hc_record){.since_us = INT64_MAX},
+                                     ((int64_t)time(NULL) * 1000) -
+                                         2 * HC_CLAIM_STALE_MS),
+                     0);
+}
+
 static void what_a_dead_process_was_promised_is_free_again(void **state)
 {
     struct fixture *f = *state;
@@ -205,6 +247,8 @@ int main(void)
         WITH_ROOM(fetches_of_one_repo_share_their_room),
         WITH_ROOM(what_is_used_is_not_promised_any_more),
         WITH_ROOM(little_needs_no_file),
+        WITH_ROOM(what_claims_say_adds_up_and_never_wraps),
+        WITH_ROOM(what_was_promised_in_the_future_is_free),
         WITH_ROOM(what_a_dead_process_was_promised_is_free_again),
     };
 

@@ -7,6 +7,8 @@
 
 #include <base/call.h>
 
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -314,9 +316,34 @@ static void only_what_comes_over_the_network_has_a_rate(void **state)
     assert_in_range(seen.best_rate, 0, 100);
 }
 
+/* 2^63 - 1 is what JSON's numbers hold here; of three, the sum would wrap. */
+static void sizes_that_add_up_to_more_than_64_bits_are_refused(void **state)
+{
+    static const char file[] =
+        "\"%c\": {\"size\": 9223372036854775807, \"blob_id\": \"%040d\"}%s";
+    struct fixture *f = *state;
+    struct hc_snapshot_request request = {.repo = {.id = "org/model"}};
+    struct hc_snapshot snapshot;
+    char tree[1024] = "{\"format_version\": 1, \"files\": {";
+    char path[PATH_MAX];
+
+    for (int i = 0; i < 3; i++)
+        (void)snprintf(tree + strlen(tree), sizeof tree - strlen(tree), file, 'a' + i, i,
+                       i < 2 ? ", " : "}}");
+    (void)snprintf(path, sizeof path, REPO_FOLDER "/trees/%s.json", f->commit);
+    temp_dir_write(f->dir, path, tree);
+    request.repo.revision = f->commit;
+    request.options.local_files_only = true;
+
+    assert_int_equal(hc_resolve_snapshot(f->resolver, &request, NULL, &snapshot, &f->err),
+                     -1);
+    assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        test(sizes_that_add_up_to_more_than_64_bits_are_refused),
         test(a_snapshot_costs_one_listing_and_one_get_a_file),
         test(a_second_snapshot_asks_nobody),
         test(only_what_is_missing_is_fetched),

@@ -10,8 +10,10 @@
 #include <base/text.h>
 #include <cache/claim.h>
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,7 +23,14 @@
 #define HEX ".01234567"
 #define INCOMPLETE HELLO_GIT HEX ".incomplete"
 
-enum { MIB = 1024 * 1024, SIZE = 4 * MIB, HAS = 2 * MIB, MANY = 8, ROUNDS = 30 };
+enum {
+    OTHER_UID = 65534,
+    MIB = 1024 * 1024,
+    SIZE = 4 * MIB,
+    HAS = 2 * MIB,
+    MANY = 8,
+    ROUNDS = 30
+};
 
 static char *content; /* HAS bytes of text */
 
@@ -136,6 +145,37 @@ static void of_many_one_goes_on_with_what_was_left(void **state)
     }
 }
 
+/* Its owner may have it open, and write to it when it was hashed. Only root can test it. */
+static void another_users_partial_file_is_copied(void **state)
+{
+    struct fixture *f = *state;
+    int root = hc_cache_fd(f->cache);
+    struct stat theirs, ours;
+    uint64_t inherited = 0;
+
+    if (geteuid() != 0)
+        skip();
+    claim_of(f, NOBODY);
+    assert_int_equal(fchownat(root, FOLDER "/blobs/" INCOMPLETE, OTHER_UID, (gid_t)-1, 0),
+                     0);
+    assert_int_equal(fstatat(root, FOLDER "/blobs/" INCOMPLETE, &theirs, 0), 0);
+    {
+        HC_AUTO(hc_ingest) *ingest = begin(f, NULL, &inherited);
+        struct hc_record record;
+        char path[PATH_MAX];
+
+        assert_non_null(ingest);
+        assert_int_equal(inherited, HAS);
+        assert_int_equal(hc_record_find(root, FOLDER, HELLO_GIT, &record), 1);
+        assert_true(hc_format(path, sizeof path, FOLDER "/blobs/%s", record.incomplete) >
+                    0);
+        assert_int_equal(fstatat(root, path, &ours, AT_SYMLINK_NOFOLLOW), 0);
+        assert_true(ours.st_ino != theirs.st_ino);
+        assert_int_equal(ours.st_uid, geteuid());
+        assert_false(temp_dir_has(f->dir, FOLDER "/blobs/" INCOMPLETE));
+    }
+}
+
 static void of_many_one_follows_who_stood_still(void **state)
 {
     struct fixture *f = *state;
@@ -229,6 +269,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_CACHE(of_many_one_goes_on_with_what_was_left),
+        WITH_CACHE(another_users_partial_file_is_copied),
         WITH_CACHE(of_many_one_follows_who_stood_still),
         WITH_CACHE(who_follows_is_not_taken_for_the_one_before),
         WITH_CACHE(who_dies_of_it_is_in_nobodys_way_for_long),

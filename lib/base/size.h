@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sums of sizes that a listing, a claim or a server says. Each of them fits 64 bits, a sum
+ * need not: it never wraps.
+ */
+#ifndef HC_BASE_SIZE_H
+#define HC_BASE_SIZE_H
+
+#include <stdint.h>
+
+/* `a + b`, or UINT64_MAX when that is more. */
+static inline uint64_t hc_size_add(uint64_t a, uint64_t b)
+{
+    uint64_t sum;
+
+    return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
+}
+
+#endif
