@@ -18,6 +18,9 @@
 /* How often what is unreachable is asked again when a mirror may be asked instead. */
 enum { RETRIES_BEFORE_MIRROR = 1 };
 
+/* How long a JSON answer may take in all, in time-outs: five minutes by default. */
+enum { JSON_TIMEOUTS = 30 };
+
 static bool is_redirect(const struct hc_reply *reply)
 {
     switch (reply->status) {
@@ -84,7 +87,10 @@ static int next_hop(struct hc_ask *ask, struct hc_error *err)
     }
     memcpy(ask->request.url, next, sizeof next);
     is_home = hc_url_same_origin(next, hc_endpoint_url(ask->endpoint));
-    return ask->request.is_head && !is_home ? 0 : 1;
+    if (ask->request.is_head && !is_home)
+        return 0;
+    ask->was_redirected = true;
+    return 1;
 }
 
 /* One exchange with the host, when it may be asked; of some nothing is known. */
@@ -145,13 +151,14 @@ static int add_json(void *ctx, const struct hc_reply *reply, const void *bytes,
     return hc_body_add(body, bytes, count, err);
 }
 
-/* Who has an older answer must hear that there is no newer one before it has to go. */
-static unsigned timeout_of(const struct hc_hub *hub, const struct hc_caller *caller)
+/* `most_s`, or less: who has an older answer must hear that there is no newer one before
+ * it has to go. */
+static unsigned bound(unsigned most_s, const struct hc_caller *caller)
 {
     int64_t half_s = hc_call_remaining_ms(caller->call) / 2000;
 
-    if (!caller->asks_once || half_s >= hub->metadata_timeout_s)
-        return hub->metadata_timeout_s;
+    if (!caller->asks_once || half_s >= most_s)
+        return most_s;
     return half_s > 1 ? (unsigned)half_s : 1;
 }
 
@@ -163,7 +170,7 @@ void hc_ask_init(struct hc_ask *ask, struct hc_hub *hub, const struct hc_caller 
     ask->caller = caller;
     ask->question = *about;
     ask->request.call = caller->call;
-    ask->request.timeout_s = timeout_of(hub, caller);
+    ask->request.timeout_s = bound(hub->metadata_timeout_s, caller);
     hc_ask_address(ask, hub->endpoints[0]);
 }
 
@@ -220,6 +227,8 @@ int hc_ask(struct hc_ask *ask, struct hc_body *body, struct hc_error *err)
     memcpy(start, ask->request.url, sizeof start);
     ask->request.write = body ? add_json : NULL;
     ask->request.ctx = body;
+    ask->request.total_s =
+        bound(JSON_TIMEOUTS * ask->hub->metadata_timeout_s, ask->caller);
     while (hc_ask_once(ask, err) < 0) {
         if (ask->has_mirror && is_told_off(err))
             return -1;

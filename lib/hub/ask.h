@@ -37,6 +37,7 @@ struct hc_ask {
     bool is_trusted;              /* it is the Hub itself, which may see the token */
     bool has_mirror;              /* there is another one to ask, so do not wait for it */
     bool has_begun;               /* some of the answer was passed on */
+    bool was_redirected;          /* what was asked last is where a redirect led */
     struct hc_question question;
     struct hc_request request; /* its url becomes the last one asked */
     struct hc_reply reply;     /* the last one's; see hc_ask_once */

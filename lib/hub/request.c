@@ -39,6 +39,9 @@ struct hc_pool {
     } shared;
 };
 
+/* Why an exchange was ended before the server had. */
+enum lapse { NONE, SILENT, SLOW_HEADERS, SLOW_BODY, TOO_LONG };
+
 /* One exchange while curl runs it. */
 struct exchange {
     CURL *curl;
@@ -49,10 +52,16 @@ struct exchange {
     char *received; /* BUFFER_SIZE bytes, once one has come */
     size_t count;   /* of them, not passed on yet */
     size_t header_bytes;
-    bool has_headers; /* all of them */
-    int64_t heard_ms; /* when the last byte came */
-    bool is_stalled;
-    bool has_failed; /* with `failure`, from the caller's write, or for its headers */
+    bool has_headers;      /* all of them */
+    int64_t started_ms;    /* the exchange */
+    int64_t delivering_ms; /* of the time since then, what the caller's write took */
+    int64_t heard_ms;      /* when the last byte came */
+    uint64_t body_bytes;   /* that have come */
+    int64_t stretch_ms;    /* waited for the server when this stretch of the body began */
+    uint64_t stretch_bytes;
+    enum lapse lapse;
+    bool has_enough; /* of the body of an error */
+    bool has_failed; /* with `failure`, the caller's own or that of the headers */
     struct hc_error failure;
     char text[CURL_ERROR_SIZE];
 };
@@ -116,6 +125,7 @@ static int deliver(struct exchange *exchange)
 {
     const struct hc_request *request = exchange->request;
     size_t count = exchange->count;
+    int64_t began_ms = hc_monotonic_ms();
 
     exchange->count = 0;
     if (count == 0)
@@ -128,6 +138,7 @@ static int deliver(struct exchange *exchange)
         return -1;
     }
     exchange->heard_ms = hc_monotonic_ms();
+    exchange->delivering_ms += exchange->heard_ms - began_ms;
     return 0;
 }
 
@@ -153,17 +164,63 @@ static int collect(struct exchange *exchange, const char *bytes, size_t count)
     return 0;
 }
 
+/* How long the server has been waited for. */
+static int64_t waited_ms(const struct exchange *exchange)
+{
+    return hc_monotonic_ms() - exchange->started_ms - exchange->delivering_ms;
+}
+
+static void count_body(struct exchange *exchange, size_t count)
+{
+    exchange->heard_ms = hc_monotonic_ms();
+    if (exchange->body_bytes == 0)
+        exchange->stretch_ms = waited_ms(exchange);
+    exchange->body_bytes += count;
+}
+
 static size_t on_body(char *bytes, size_t size, size_t count, void *ctx)
 {
     struct exchange *exchange = ctx;
     size_t length = size * count;
 
-    exchange->heard_ms = hc_monotonic_ms();
-    if (exchange->reply->status / 100 != 2)
+    count_body(exchange, length);
+    if (exchange->reply->status / 100 != 2) {
         keep_refusal(exchange, bytes, length);
-    else if (collect(exchange, bytes, length) < 0)
-        return CURL_WRITEFUNC_ERROR;
-    return length;
+        exchange->has_enough = exchange->refusal.used == REFUSAL_MAX;
+        return exchange->has_enough ? CURL_WRITEFUNC_ERROR : length;
+    }
+    return collect(exchange, bytes, length) < 0 ? CURL_WRITEFUNC_ERROR : length;
+}
+
+/* Whether the body is too slow, by the stretch that ends now: a glance later than silence
+ * would be noticed. */
+static bool is_slow(struct exchange *exchange)
+{
+    const unsigned length_s = exchange->request->timeout_s;
+    int64_t now_ms = waited_ms(exchange);
+    uint64_t bytes = exchange->body_bytes - exchange->stretch_bytes;
+
+    if (now_ms - exchange->stretch_ms < (int64_t)length_s * 1000 + GLANCE_MS)
+        return false;
+    exchange->stretch_ms = now_ms;
+    exchange->stretch_bytes = exchange->body_bytes;
+    return bytes < (uint64_t)length_s * HC_RATE_MIN;
+}
+
+static enum lapse find_lapse(struct exchange *exchange)
+{
+    const struct hc_request *request = exchange->request;
+    int64_t timeout_ms = (int64_t)request->timeout_s * 1000;
+    int64_t now_ms = hc_monotonic_ms();
+    int64_t passed_ms = now_ms - exchange->started_ms;
+
+    if (now_ms - exchange->heard_ms > timeout_ms)
+        return SILENT;
+    if (request->total_s > 0 && passed_ms > (int64_t)request->total_s * 1000)
+        return TOO_LONG;
+    if (exchange->body_bytes == 0)
+        return passed_ms > 2 * timeout_ms ? SLOW_HEADERS : NONE;
+    return is_slow(exchange) ? SLOW_BODY : NONE;
 }
 
 /* Curl asks at every glance, and whenever bytes come. */
@@ -171,13 +228,18 @@ static int on_progress(void *ctx, curl_off_t total, curl_off_t now, curl_off_t u
                        curl_off_t up_now)
 {
     struct exchange *exchange = ctx;
-    int64_t silence_ms = hc_monotonic_ms() - exchange->heard_ms;
+    const struct hc_request *request = exchange->request;
 
     (void)total, (void)now, (void)up_total, (void)up_now;
-    if (hc_call_is_over(exchange->request->call))
+    if (exchange->has_failed || hc_call_is_over(request->call))
         return 1;
-    exchange->is_stalled = silence_ms > (int64_t)exchange->request->timeout_s * 1000;
-    return exchange->is_stalled ? 1 : 0;
+    exchange->lapse = find_lapse(exchange);
+    if (exchange->lapse != NONE)
+        return 1;
+    if (request->watch &&
+        request->watch(request->ctx, waited_ms(exchange), &exchange->failure) < 0)
+        exchange->has_failed = true;
+    return exchange->has_failed ? 1 : 0;
 }
 
 /* The caller frees; NULL when memory is short. */
@@ -286,6 +348,27 @@ static int fail_proxy(long status, struct hc_error *err)
     return -1;
 }
 
+static int fail_lapsed(const struct exchange *exchange, struct hc_error *err)
+{
+    const struct hc_request *request = exchange->request;
+
+    switch (exchange->lapse) {
+    case SLOW_HEADERS:
+        return hc_fail(err, HC_HUB_UNREACHABLE, "no answer began within %u s",
+                       2 * request->timeout_s);
+    case SLOW_BODY:
+        return hc_fail(err, HC_HUB_UNREACHABLE,
+                       "fewer than %d bytes a second came for %u s", HC_RATE_MIN,
+                       request->timeout_s);
+    case TOO_LONG:
+        return hc_fail(err, HC_HUB_UNREACHABLE, "the answer did not end within %u s",
+                       request->total_s);
+    default:
+        return hc_fail(err, HC_HUB_UNREACHABLE, "no byte came for %u s",
+                       request->timeout_s);
+    }
+}
+
 static int fail_unreachable(const struct exchange *exchange, CURLcode code,
                             struct hc_error *err)
 {
@@ -294,9 +377,8 @@ static int fail_unreachable(const struct exchange *exchange, CURLcode code,
     (void)curl_easy_getinfo(exchange->curl, CURLINFO_HTTP_CONNECTCODE, &refusal);
     if (refusal >= 400)
         return fail_proxy(refusal, err);
-    if (exchange->is_stalled)
-        return hc_fail(err, HC_HUB_UNREACHABLE, "no byte came for %u s",
-                       exchange->request->timeout_s);
+    if (exchange->lapse != NONE)
+        return fail_lapsed(exchange, err);
     return hc_fail(err, HC_HUB_UNREACHABLE, "%s", text_of(exchange, code));
 }
 
@@ -327,7 +409,7 @@ static int conclude(struct exchange *exchange, CURLcode code, struct hc_error *e
         *err = exchange->failure;
         return -1;
     }
-    if (code == CURLE_OK) {
+    if (code == CURLE_OK || exchange->has_enough) {
         if (exchange->refusal.used > 0)
             hc_reply_body(exchange->reply, exchange->refusal.bytes,
                           exchange->refusal.used);
@@ -412,10 +494,11 @@ int hc_pool_perform(struct hc_pool *pool, const struct hc_request *request,
                                 .pool = pool,
                                 .request = request,
                                 .reply = reply,
-                                .heard_ms = hc_monotonic_ms()};
+                                .started_ms = hc_monotonic_ms()};
     struct curl_slist *headers = make_headers(request);
     int result;
 
+    exchange.heard_ms = exchange.started_ms;
     *reply = (struct hc_reply){0};
     if (!exchange.curl || !headers) {
         result = hc_fail_memory(err);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One HTTP exchange, and the pool of connections it runs on. What is asked here is asked
- * once, of one URL: redirects, retries and the meaning of answers are ask.h's. Callable
- * from any thread.
+ * once, of one URL: redirects, retries and the meaning of answers are ask.h's. Every
+ * exchange ends: a server that sends a byte now and then is as good as a silent one.
+ * Callable from any thread.
  */
 #ifndef HC_HUB_REQUEST_H
 #define HC_HUB_REQUEST_H
@@ -16,13 +17,25 @@ struct hc_request {
     const char *token;  /* Optional: sent to this URL, whatever its host */
     uint64_t offset;    /* Optional: asks for the bytes from here on */
     uint64_t until;     /* Optional: and before this one */
-    unsigned timeout_s; /* to connect; then without a byte; of a HEAD, in all */
+    unsigned timeout_s; /* see below */
+    unsigned total_s;   /* Optional: of the whole exchange */
     struct hc_call *call;
     /* Gets the body of a 2xx answer; -1 ends the exchange with that error. */
     int (*write)(void *ctx, const struct hc_reply *reply, const void *bytes, size_t count,
                  struct hc_error *err);
+    /* Optional: called again and again while the server is waited for, which it was for
+       `waited_ms` in all; -1 ends the exchange with that error. */
+    int (*watch)(void *ctx, int64_t waited_ms, struct hc_error *err);
     void *ctx;
 };
+
+/*
+ * What `timeout_s` bounds: connecting; silence at any time; twice as much, all that comes
+ * before the first byte of the body; and each stretch of the body in which fewer than
+ * HC_RATE_MIN bytes a second come. A HEAD has no more than `timeout_s` in all. The time
+ * in which the caller's `write` is at work is not the server's.
+ */
+enum { HC_RATE_MIN = 1024 };
 
 struct hc_pool; /* connections, idle ones kept alive */
 

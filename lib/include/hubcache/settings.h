@@ -44,10 +44,12 @@ struct hc_settings {
     bool no_symlinks;       /* HF_HUB_DISABLE_SYMLINKS */
     bool no_implicit_token; /* HF_HUB_DISABLE_IMPLICIT_TOKEN: neither token nor file */
 
-    /* Seconds for one answer about a file, 10: HF_HUB_ETAG_TIMEOUT */
+    /* Seconds for one answer about a file, 10; a listing may take 30 times as long:
+       HF_HUB_ETAG_TIMEOUT */
     unsigned metadata_timeout_s;
 
-    /* Seconds without a byte that end a download, 10: HF_HUB_DOWNLOAD_TIMEOUT */
+    /* Seconds without a byte, or with fewer than 1024 a second, that end one request for
+       bytes, 10: HF_HUB_DOWNLOAD_TIMEOUT */
     unsigned download_timeout_s;
 
     unsigned requests_per_second; /* to the endpoint, by this process; 0: no limit */
