@@ -46,19 +46,33 @@ static bool parse_size(const char *text, uint64_t *size)
     return end && *end == '\0' && *size <= INT64_MAX;
 }
 
-/* "bytes 100-199/1000" */
+/* The whole length after "100-199/": a number, or "*" when the server does not know. */
+static const char *take_total(const char *text, uint64_t *total)
+{
+    *total = 0;
+    return *text == '*' ? text + 1 : take_number(text, total);
+}
+
+/* "bytes 100-199/1000", or with an asterisk for the whole length (RFC 9110, 14.4). */
 static void parse_range(struct hc_reply *reply, const char *value)
 {
     uint64_t start, last, total;
-    const char *next = hc_text_starts(value, "bytes ") ? value + 6 : NULL;
+    const char *next = strncasecmp(value, "bytes ", 6) == 0 ? value + 6 : NULL;
+    bool has_total;
 
+    reply->has_range = false;
+    reply->has_bad_range = true;
     next = next ? take_number(next, &start) : NULL;
     next = next && *next == '-' ? take_number(next + 1, &last) : NULL;
-    next = next && *next == '/' ? take_number(next + 1, &total) : NULL;
-    if (!next || *next || start > last || last >= total)
+    has_total = next && next[0] == '/' && next[1] != '*';
+    next = next && *next == '/' ? take_total(next + 1, &total) : NULL;
+    if (!next || *next || start > last || last >= INT64_MAX ||
+        (has_total && last >= total))
         return;
+    reply->has_bad_range = false;
     reply->has_range = true;
     reply->range_start = start;
+    reply->range_end = last + 1;
     reply->range_total = total;
 }
 

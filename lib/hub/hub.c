@@ -12,6 +12,7 @@
 #include <base/error.h>
 #include <base/text.h>
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,29 +21,62 @@ struct delivery {
     const struct hc_download *download;
     const struct hc_ask *ask;
     bool has_begun;
+    bool asks_for_part;
+    bool is_part_unnamed; /* a part came, and it does not say which one it is */
 };
 
-/* Before the first byte: is this the part that was asked for? */
+static int check_length(const struct hc_reply *reply, uint64_t expected,
+                        struct hc_error *err)
+{
+    if (!reply->has_length || reply->content_length == expected)
+        return 0;
+    return hc_fail(err, HC_BAD_HUB_REPLY,
+                   "its length is %" PRIu64 " bytes, and should be %" PRIu64,
+                   reply->content_length, expected);
+}
+
+/* The part may end early, as a server may choose; it may not begin or end elsewhere. */
+static int check_part(struct delivery *delivery, const struct hc_reply *reply,
+                      struct hc_error *err)
+{
+    const struct hc_download *download = delivery->download;
+    uint64_t until = download->until > 0 ? download->until : download->size;
+
+    delivery->is_part_unnamed = !reply->has_range && !reply->has_bad_range;
+    if (delivery->is_part_unnamed)
+        return hc_fail(err, HC_BAD_HUB_REPLY, "a part without Content-Range");
+    if (!reply->has_range || reply->range_start != download->offset ||
+        reply->range_end > until ||
+        (reply->range_total > 0 && reply->range_total != download->size))
+        return hc_fail(err, HC_BAD_HUB_REPLY, "another range than the one asked for");
+    return check_length(reply, reply->range_end - reply->range_start, err);
+}
+
+/* What the headers say is compared with what was asked before a byte is passed on. */
+static int check_answer(struct delivery *delivery, const struct hc_reply *reply,
+                        struct hc_error *err)
+{
+    if (reply->status == 200)
+        return check_length(reply, delivery->download->size, err);
+    if (reply->status == 206 && delivery->asks_for_part)
+        return check_part(delivery, reply, err);
+    return hc_fail(err, HC_BAD_HUB_REPLY, "HTTP %ld instead of the file", reply->status);
+}
+
 static int begin(struct delivery *delivery, const struct hc_reply *reply,
                  struct hc_error *err)
 {
     const struct hc_download *download = delivery->download;
-    bool is_range = download->offset > 0 || download->until > 0;
+    bool wants_part = download->offset > 0 || download->until > 0;
 
+    if (check_answer(delivery, reply, err) < 0)
+        return -1;
     delivery->has_begun = true;
     if (hc_reply_check_commit(reply, &delivery->ask->question, err) < 0)
         return -1;
     if (download->came_from)
         memcpy(download->came_from, delivery->ask->request.url, HC_URL_MAX);
-    if (reply->status == 200)
-        return is_range ? download->restart(download->ctx, err) : 0;
-    if (reply->status != 206 || !is_range)
-        return hc_fail(err, HC_BAD_HUB_REPLY, "HTTP %ld instead of the file",
-                       reply->status);
-    if (!reply->has_range || reply->range_start != download->offset ||
-        reply->range_total != download->size)
-        return hc_fail(err, HC_BAD_HUB_REPLY, "another range than the one asked for");
-    return 0;
+    return reply->status == 200 && wants_part ? download->restart(download->ctx, err) : 0;
 }
 
 static int deliver(void *ctx, const struct hc_reply *reply, const void *bytes,
@@ -55,24 +89,47 @@ static int deliver(void *ctx, const struct hc_reply *reply, const void *bytes,
     return delivery->download->write(delivery->download->ctx, bytes, count, err);
 }
 
-/* One attempt at the URL that is set. */
+static int watch(void *ctx, int64_t waited_ms, struct hc_error *err)
+{
+    const struct hc_download *download = ((const struct delivery *)ctx)->download;
+
+    return download->watch ? download->watch(download->ctx, waited_ms, err) : 0;
+}
+
+/* Asks the URL that is set, for the part or for the whole file. */
+static int ask_for(struct delivery *delivery, struct hc_ask *ask, bool part,
+                   struct hc_error *err)
+{
+    const struct hc_download *download = delivery->download;
+
+    delivery->asks_for_part = part && (download->offset > 0 || download->until > 0);
+    ask->request.offset = part ? download->offset : 0;
+    ask->request.until = part ? download->until : 0;
+    if (hc_ask_once(ask, err) < 0)
+        return -1;
+    if (!delivery->has_begun && begin(delivery, &ask->reply, err) < 0)
+        return hc_ask_fail(ask, err);
+    return 0;
+}
+
+/* One attempt at the URL that is set: one request, or two when the part that came does
+ * not say which one it is. */
 static int attempt(struct delivery *delivery, struct hc_ask *ask, struct hc_error *err)
 {
     int result;
 
     ask->request.timeout_s = ask->hub->download_timeout_s;
-    ask->request.offset = delivery->download->offset;
-    ask->request.until = delivery->download->until;
     ask->request.write = deliver;
+    ask->request.watch = watch;
     ask->request.ctx = delivery;
     delivery->ask = ask;
-    result = hc_ask_once(ask, err);
+    result = ask_for(delivery, ask, true, err);
+    if (result < 0 && delivery->is_part_unnamed)
+        result = ask_for(delivery, ask, false, err);
     ask->has_begun = delivery->has_begun;
-    if (result < 0)
-        return -1;
-    if (!delivery->has_begun && begin(delivery, &ask->reply, err) < 0)
-        return hc_ask_fail(ask, err);
-    return 0;
+    if (delivery->download->was_redirected)
+        *delivery->download->was_redirected = ask->was_redirected;
+    return result;
 }
 
 static int put_get(void *ctx, struct hc_ask *ask, struct hc_error *err)

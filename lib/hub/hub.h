@@ -98,12 +98,16 @@ struct hc_download {
     uint64_t size;        /* the whole file's */
     char *came_from;      /* Optional: HC_URL_MAX bytes, set before the first byte to the
                              address that sends them; signed, never to be logged */
+    bool *was_redirected; /* Optional: set to whether the last answer came from where a
+                             redirect led, not from the endpoint that was asked */
 
     /* Called before the first byte when the server sends all from 0 instead of a range.
      */
     int (*restart)(void *ctx, struct hc_error *err);
     /* Called with the bytes, in order; -1 ends the download with that error. */
     int (*write)(void *ctx, const void *bytes, size_t count, struct hc_error *err);
+    /* Optional: see struct hc_request. */
+    int (*watch)(void *ctx, int64_t waited_ms, struct hc_error *err);
     void *ctx;
 };
 
@@ -111,7 +115,10 @@ struct hc_download {
  * GET, following redirects anywhere (at most HC_REDIRECTS_MAX; the token stays home). 0
  * when the answer ended as HTTP says it should. -1 with, beside the reasons of reply.h,
  * HUB_UNREACHABLE for a connection that broke or stalled in mid-body: what was written
- * before stays written.
+ * before stays written. An answer whose Content-Range or Content-Length contradicts the
+ * size or the range that was asked for is BAD_HUB_REPLY, before a byte of it is written.
+ * When an answer with a part does not say which part it is, the same address is asked
+ * once more, for the whole file.
  */
 int hc_hub_get(struct hc_hub *hub, const struct hc_download *download,
                const struct hc_caller *caller, struct hc_error *err);

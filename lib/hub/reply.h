@@ -32,8 +32,10 @@ struct hc_reply {
     char error_message[256];    /* X-Error-Message, printable */
     char request_id[128];       /* X-Request-Id, X-Amzn-Trace-Id or X-Amz-Cf-Id */
     bool has_range;             /* Content-Range, well-formed */
+    bool has_bad_range;         /* Content-Range was there and was not */
     uint64_t range_start;
-    uint64_t range_total;
+    uint64_t range_end;   /* the byte after the last one */
+    uint64_t range_total; /* of the whole file; 0: the server does not say ("*") */
 };
 
 /*

@@ -61,7 +61,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     reply.status = 4L * data[0];
     must(hc_text_is_printable(reply.error_message));
     must(reply.retry_after_ms <= 86400000);
-    must(!reply.has_range || reply.range_start < reply.range_total);
+    must(!reply.has_range || reply.range_start < reply.range_end);
+    must(!reply.has_range || reply.range_total == 0 ||
+         reply.range_end <= reply.range_total);
+    must(!(reply.has_range && reply.has_bad_range));
     (void)hc_reply_fail(&reply, &question, &err);
     must(err.reason != HC_OK && hc_text_is_printable(err.message));
     check_metadata(&reply, &question);

@@ -162,23 +162,91 @@ static void a_server_without_ranges_starts_over(void **state)
     assert_memory_equal(sink.bytes, "0123456789", 10);
 }
 
+/* A header of the storage's answers becomes `text`; NULL: it is left out. */
+static void set_header(struct fixture *f, const char *name, const char *text)
+{
+    test_hub_clear_rules(f->server);
+    inject(f, (struct test_hub_rule){
+                  .on_cdn = true, .fault = TEST_HUB_HEADER, .name = name, .text = text});
+}
+
 static void another_range_than_asked_for_is_a_bad_reply(void **state)
 {
-    static const char *const ranges[] = {"bytes 3-9/10", "bytes 4-9/11", "bytes 4-9/*",
-                                         NULL};
+    static const char *const ranges[] = {"bytes 3-9/10", "bytes 5-9/10", "bytes 4-10/*",
+                                         "bytes 4-9/11", "bytes 4-8/10", "bytes 4-10/11",
+                                         "bytes */10",   "bytes 4-"};
     struct fixture *f = *state;
 
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
         struct sink sink = {.used = 4};
 
-        test_hub_clear_rules(f->server);
-        inject(f, (struct test_hub_rule){.on_cdn = true,
-                                         .fault = TEST_HUB_HEADER,
-                                         .name = "Content-Range",
-                                         .text = ranges[i]});
+        set_header(f, "Content-Range", ranges[i]);
         assert_int_equal(get(f, &sink, NULL), -1);
         assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
         assert_int_equal(sink.used, 4); /* not a byte of it was taken */
+    }
+}
+
+static void a_part_of_a_file_of_unknown_length_is_taken(void **state)
+{
+    struct fixture *f = *state;
+    struct sink sink = {.bytes = "0123", .used = 4};
+
+    set_header(f, "Content-Range", "bytes 4-9/*");
+    assert_int_equal(get(f, &sink, NULL), 0);
+    assert_memory_equal(sink.bytes, "0123456789", 10);
+    assert_int_equal(sink.restarts, 0);
+    assert_int_equal(test_hub_count_cdn(f->server, "GET"), 1);
+}
+
+static void a_part_that_does_not_say_which_it_is_is_asked_for_as_a_whole(void **state)
+{
+    struct fixture *f = *state;
+    struct sink sink = {.used = 4};
+
+    set_header(f, "Content-Range", NULL);
+    assert_int_equal(get(f, &sink, NULL), 0);
+    assert_memory_equal(sink.bytes, "0123456789", 10);
+    assert_int_equal(sink.restarts, 1);
+    assert_int_equal(test_hub_count_cdn(f->server, "GET"), 2);
+    expect_log(f, "range=-", true);
+}
+
+/* The whole file's, and that of a part. */
+static void a_length_that_contradicts_is_refused_before_a_byte_is_taken(void **state)
+{
+    static const struct {
+        size_t used;
+        const char *length;
+    } rows[] = {{0, "9"}, {0, "11"}, {0, "0"}, {4, "5"}, {4, "7"}, {4, "10"}, {4, "0"}};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct sink sink = {.used = rows[i].used};
+
+        set_header(f, "Content-Length", rows[i].length);
+        assert_int_equal(get(f, &sink, NULL), -1);
+        assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+        assert_int_equal(sink.used, rows[i].used);
+        assert_int_equal(sink.restarts, 0);
+    }
+}
+
+static void the_page_of_a_captive_portal_is_no_file(void **state)
+{
+    static const size_t used[] = {0, 4};
+    struct fixture *f = *state;
+
+    inject(f, (struct test_hub_rule){.on_cdn = true,
+                                     .fault = TEST_HUB_BODY,
+                                     .text = "<html>Please sign in</html>"});
+    for (size_t i = 0; i < sizeof used / sizeof *used; i++) {
+        struct sink sink = {.used = used[i]};
+
+        assert_int_equal(get(f, &sink, NULL), -1);
+        assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+        assert_int_equal(sink.used, used[i]);
+        assert_int_equal(sink.restarts, 0);
     }
 }
 
@@ -365,6 +433,10 @@ int main(void)
         TEST(a_part_of_a_huge_file_is_asked_for_by_all_its_digits),
         TEST(a_server_without_ranges_starts_over),
         TEST(another_range_than_asked_for_is_a_bad_reply),
+        TEST(a_part_of_a_file_of_unknown_length_is_taken),
+        TEST(a_part_that_does_not_say_which_it_is_is_asked_for_as_a_whole),
+        TEST(a_length_that_contradicts_is_refused_before_a_byte_is_taken),
+        TEST(the_page_of_a_captive_portal_is_no_file),
         TEST(a_storage_that_refuses_says_nothing_about_the_repo),
         TEST(a_storage_in_trouble_is_who_is_named),
         TEST(a_sink_that_fails_ends_the_download_with_its_error),

@@ -53,9 +53,22 @@ static void headers_are_read_whatever_their_case_and_spacing(void **state)
     assert_true(reply.has_linked_size && reply.linked_size == 125162496);
     assert_true(reply.has_length && reply.content_length == 998);
     assert_string_equal(reply.location, "/somewhere?x=1");
-    assert_true(reply.has_range && reply.range_start == 100 && reply.range_total == 1000);
+    assert_true(reply.has_range && reply.range_start == 100 && reply.range_end == 200);
+    assert_int_equal(reply.range_total, 1000);
     assert_string_equal(reply.error_code, "EntryNotFound");
     assert_string_equal(reply.request_id, "42");
+}
+
+static void a_range_may_leave_the_whole_length_open(void **state)
+{
+    struct hc_reply reply = {0};
+
+    (void)state;
+    hear(&reply, "Content-Range: Bytes 9-9/*\r\n");
+    assert_true(reply.has_range && reply.range_start == 9 && reply.range_end == 10);
+    assert_int_equal(reply.range_total, 0);
+    hear(&reply, "Content-Range: bytes 9-9/9\r\n");
+    assert_true(reply.has_bad_range && !reply.has_range);
 }
 
 static void headers_that_are_not_what_they_should_be_are_absent(void **state)
@@ -73,7 +86,13 @@ static void headers_that_are_not_what_they_should_be_are_absent(void **state)
         "X-Linked-Size:",
         "Content-Range: bytes 9-5/10",
         "Content-Range: bytes 0-10/10",
-        "Content-Range: bytes 0-5/*",
+        "Content-Range: bytes */10",
+        "Content-Range: bytes 0-5/",
+        "Content-Range: bytes 0-5/*0",
+        "Content-Range: bytes 0-5/**",
+        "Content-Range: bytes 0-5",
+        "Content-Range: bytes -5/10",
+        "Content-Range: bytes 0-9223372036854775807/*",
         "Content-Range: items 0-5/10",
         "Link: <unclosed",
         "Link: <https://h.example/>; rel=\"nextish\"",
@@ -337,6 +356,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(headers_are_read_whatever_their_case_and_spacing),
+        cmocka_unit_test(a_range_may_leave_the_whole_length_open),
         cmocka_unit_test(headers_that_are_not_what_they_should_be_are_absent),
         cmocka_unit_test(a_commit_that_is_none_is_told_from_no_commit),
         cmocka_unit_test(values_too_long_for_their_place_are_dropped),
