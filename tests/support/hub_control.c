@@ -62,9 +62,9 @@ static const char *const ACCESS[] = {
     [TEST_HUB_DISABLED] = "disabled",
 };
 
-static const char *const FIELDS[] = {"method", "contains",      "on_cdn",    "skip",
-                                     "times",  "fault",         "number",    "name",
-                                     "text",   "retry_after_s", "error_code"};
+static const char *const FIELDS[] = {"method", "contains",      "on_cdn",     "skip",
+                                     "times",  "fault",         "number",     "name",
+                                     "text",   "retry_after_s", "error_code", "range"};
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -133,6 +133,7 @@ static void add_parsed_rule(const struct hub_request *request, json_t *json,
     struct test_hub_rule rule = {
         .method = text_in(json, "method"),
         .contains = text_in(json, "contains"),
+        .range = text_in(json, "range"),
         .on_cdn = json_is_true(json_object_get(json, "on_cdn")),
         .skip = number_in(json, "skip"),
         .times = number_in(json, "times"),

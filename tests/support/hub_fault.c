@@ -13,7 +13,7 @@
 
 struct entry {
     struct test_hub_rule rule; /* its strings are `strings` */
-    char *strings[5];
+    char *strings[6];
     unsigned skipped;
     unsigned acted;
     bool is_cleared;
@@ -27,16 +27,17 @@ struct hub_rules {
     } shared;
 };
 
-static bool matches(const struct entry *entry, bool on_cdn, const char *method,
-                    const char *target)
+static bool matches(const struct entry *entry, const struct hub_asked *asked)
 {
     const struct test_hub_rule *rule = &entry->rule;
 
-    if (entry->is_cleared || rule->on_cdn != on_cdn)
+    if (entry->is_cleared || rule->on_cdn != asked->on_cdn)
         return false;
-    if (rule->method && strcmp(rule->method, method) != 0)
+    if (rule->method && strcmp(rule->method, asked->method) != 0)
         return false;
-    return !rule->contains || strstr(target, rule->contains) != NULL;
+    if (rule->range && (!asked->range || !strstr(asked->range, rule->range)))
+        return false;
+    return !rule->contains || strstr(asked->target, rule->contains) != NULL;
 }
 
 /* Whether a rule that matches acts this time. */
@@ -95,6 +96,7 @@ void hub_rules_add(struct hub_rules *rules, const struct test_hub_rule *rule)
     entry->rule.name = entry->strings[2] = hub_copy(rule->name);
     entry->rule.text = entry->strings[3] = hub_copy(rule->text);
     entry->rule.error_code = entry->strings[4] = hub_copy(rule->error_code);
+    entry->rule.range = entry->strings[5] = hub_copy(rule->range);
     (void)pthread_mutex_lock(&rules->lock);
     while (*end)
         end = &(*end)->next;
@@ -110,14 +112,14 @@ void hub_rules_clear(struct hub_rules *rules)
     (void)pthread_mutex_unlock(&rules->lock);
 }
 
-void hub_rules_judge(struct hub_rules *rules, bool on_cdn, const char *method,
-                     const char *target, struct hub_verdict *verdict)
+void hub_rules_judge(struct hub_rules *rules, const struct hub_asked *asked,
+                     struct hub_verdict *verdict)
 {
     *verdict = (struct hub_verdict){0};
     (void)pthread_mutex_lock(&rules->lock);
     for (struct entry *entry = rules->shared.first; entry; entry = entry->next) {
-        if (!matches(entry, on_cdn, method, target) ||
-            !has_room(verdict, entry->rule.fault) || !acts(entry))
+        if (!matches(entry, asked) || !has_room(verdict, entry->rule.fault) ||
+            !acts(entry))
             continue;
         if (entry->rule.fault == TEST_HUB_HEADER)
             verdict->headers[verdict->header_count++] = &entry->rule;

@@ -28,9 +28,17 @@ void hub_rules_free(struct hub_rules *rules);
 void hub_rules_add(struct hub_rules *rules, const struct test_hub_rule *rule);
 void hub_rules_clear(struct hub_rules *rules);
 
+/* What a rule looks at of a request. */
+struct hub_asked {
+    bool on_cdn;
+    const char *method;
+    const char *target;
+    const char *range; /* NULL: none */
+};
+
 /* Uses up the rules that act. */
-void hub_rules_judge(struct hub_rules *rules, bool on_cdn, const char *method,
-                     const char *target, struct hub_verdict *verdict);
+void hub_rules_judge(struct hub_rules *rules, const struct hub_asked *asked,
+                     struct hub_verdict *verdict);
 
 /* Whether the verdict's rule, if any, is this fault. */
 bool hub_verdict_is(const struct hub_verdict *verdict, enum test_hub_fault fault);

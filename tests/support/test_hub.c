@@ -121,8 +121,10 @@ static enum MHD_Result answer(struct hub_request *request)
         hub_control_answer(request, &reply);
         return hub_send(request, &verdict, &reply);
     }
-    hub_rules_judge(request->hub->rules, request->on_cdn, request->method,
-                    request->target, &verdict);
+    hub_rules_judge(request->hub->rules,
+                    &(const struct hub_asked){request->on_cdn, request->method,
+                                              request->target, request->range},
+                    &verdict);
     request->releases = hub_gate_releases(request->hub->gate);
     note(request);
     if (hub_verdict_is(&verdict, TEST_HUB_DELAY))

@@ -106,10 +106,11 @@ enum test_hub_fault {
 struct test_hub_rule {
     const char *method; /* NULL: any */
     const char
-        *contains;  /* the request's target (path and query) contains this; NULL: any */
-    bool on_cdn;    /* the CDN port rather than the hub port */
-    unsigned skip;  /* let so many matching requests pass first */
-    unsigned times; /* then act so often; 0: for ever */
+        *contains; /* the request's target (path and query) contains this; NULL: any */
+    const char *range; /* the request's Range header contains this; NULL: any */
+    bool on_cdn;       /* the CDN port rather than the hub port */
+    unsigned skip;     /* let so many matching requests pass first */
+    unsigned times;    /* then act so often; 0: for ever */
     enum test_hub_fault fault;
     uint64_t number;
     const char *name;
