@@ -21,6 +21,17 @@ enum { UNHASHED_EACH = 32 * 1024 * 1024, GLANCE_MS = 5 };
 
 enum { PIECES_OF_SMALL = 8, PIECE_MIN = 64 * 1024 };
 
+/* When a connection is replaced (origin.h). The first second is that of TCP's slow start;
+ * what ends soon is not worth a new request. */
+enum {
+    WINDOW_MS = 1000,
+    SLOW_AFTER_MS = 2000,
+    FAR_BELOW = 8,
+    WORTH_MS = 1000,
+    SAMPLE_MIN = 64 * 1024, /* bytes of an answer from which a rate can be told */
+    SAMPLE_WEIGHT = 8       /* the usual rate is about that of so many samples */
+};
+
 struct request {
     struct hc_origin *origin;
     struct hc_span span; /* what is still to come of what was asked for */
@@ -28,6 +39,13 @@ struct request {
     bool seeks;       /* the address, for all */
     unsigned address; /* which one is asked */
     uint64_t received;
+    int64_t began_ms;
+    struct {
+        int64_t began_ms;  /* by the clock */
+        int64_t waited_ms; /* for the server, when it began */
+        uint64_t received;
+    } window;
+    bool is_straggler;
     char location[HC_URL_MAX]; /* "": the Hub is asked */
     char came_from[HC_URL_MAX];
 };
@@ -128,6 +146,69 @@ static int write_bytes(void *ctx, const void *bytes, size_t count, struct hc_err
     return await_hash(request->origin, err);
 }
 
+/* One more sample; `origin` is locked. */
+static void note_rate(struct hc_origin *origin, uint64_t bytes, int64_t passed_ms)
+{
+    double rate = (double)bytes / (double)(passed_ms > 0 ? passed_ms : 1);
+    double *usual = &origin->shared.usual_rate;
+
+    *usual += *usual > 0 ? (rate - *usual) / SAMPLE_WEIGHT : rate;
+}
+
+/*
+ * Whether the connection is far below the others, by what the last window brought of its
+ * span. Its own rate is taken of the time in which the server was waited for, theirs of
+ * all the time that passed: what the volume, the hash or a limit of the bandwidth takes is
+ * held against no connection.
+ */
+static bool is_far_below(struct request *request, double rate)
+{
+    struct hc_origin *origin = request->origin;
+    uint64_t left = request->span.end - request->span.start;
+    bool is_far;
+
+    lock(origin);
+    is_far = origin->shared.most > 1 && request->span.ticket != 0 &&
+             rate * FAR_BELOW < origin->shared.usual_rate &&
+             (double)left > rate * WORTH_MS;
+    if (is_far)
+        origin->shared.usual_rate /= 2;
+    unlock(origin);
+    return is_far;
+}
+
+static void begin_window(struct request *request, int64_t now_ms, int64_t waited_ms)
+{
+    request->window.began_ms = now_ms;
+    request->window.waited_ms = waited_ms;
+    request->window.received = request->received;
+}
+
+/* The address is waited for by all: that is not a matter of one connection. */
+static int watch(void *ctx, int64_t waited_ms, struct hc_error *err)
+{
+    struct request *request = ctx;
+    int64_t passed_ms = waited_ms - request->window.waited_ms;
+    uint64_t bytes = request->received - request->window.received;
+    int64_t now_ms;
+
+    if (passed_ms >= 0 && passed_ms < WINDOW_MS)
+        return 0;
+    now_ms = hc_monotonic_ms();
+    if (passed_ms >= 0 && request->has_begun) {
+        lock(request->origin);
+        note_rate(request->origin, bytes, now_ms - request->window.began_ms);
+        unlock(request->origin);
+    }
+    begin_window(request, now_ms, waited_ms);
+    if (waited_ms < SLOW_AFTER_MS || (request->seeks && !request->has_begun) ||
+        !is_far_below(request, (double)bytes / (double)passed_ms))
+        return 0;
+    request->is_straggler = true;
+    return hc_fail(err, HC_CANCELLED,
+                   "the connection is far slower than the others, and replaced");
+}
+
 /* 1 entered; 0 somebody asks the Hub for the address, which is to be awaited; -1 when this
  * request would get in the way of one that brings the whole blob. */
 static int try_enter(struct request *request)
@@ -169,6 +250,8 @@ static void leave(struct hc_origin *origin, const struct request *request)
     origin->shared.asking--;
     origin->shared.flowing -= request->has_begun;
     origin->shared.received += request->received;
+    if (request->received >= SAMPLE_MIN)
+        note_rate(origin, request->received, hc_monotonic_ms() - request->began_ms);
     if (request->seeks && !request->has_begun)
         origin->shared.is_sought = false;
     unlock(origin);
@@ -183,8 +266,8 @@ static uint64_t end_of(const struct hc_origin *origin, const struct hc_span *spa
     return is_rest && hc_origin_is_small(origin) ? 0 : span->end;
 }
 
-int hc_origin_get(struct hc_origin *origin, const struct hc_span *span, unsigned *address,
-                  struct hc_error *err)
+int hc_origin_get(struct hc_origin *origin, const struct hc_span *span,
+                  struct hc_attempt *attempt, struct hc_error *err)
 {
     const struct hc_wanted *wanted = origin->wanted;
     struct request request = {.origin = origin, .span = *span};
@@ -196,18 +279,25 @@ int hc_origin_get(struct hc_origin *origin, const struct hc_span *span, unsigned
         .until = end_of(origin, span),
         .size = wanted->size,
         .came_from = request.came_from,
+        .was_redirected = &attempt->was_elsewhere,
         .restart = restart,
         .write = write_bytes,
+        .watch = watch,
         .ctx = &request,
     };
     int result;
 
+    *attempt = (struct hc_attempt){0};
     if (enter(&request, err) < 0)
         return -1;
+    request.began_ms = hc_monotonic_ms();
+    begin_window(&request, request.began_ms, 0);
     download.location = request.location[0] ? request.location : NULL;
     result = hc_hub_get(origin->hub, &download, &origin->caller, err);
     leave(origin, &request);
-    *address = request.address;
+    attempt->address = request.address;
+    attempt->was_elsewhere |= download.location != NULL;
+    attempt->is_straggler = request.is_straggler;
     return result;
 }
 
@@ -238,16 +328,12 @@ void hc_origin_clear(struct hc_origin *origin)
     (void)pthread_mutex_destroy(&origin->shared.lock);
 }
 
-bool hc_origin_forget(struct hc_origin *origin, unsigned address)
+void hc_origin_forget(struct hc_origin *origin, unsigned address)
 {
-    bool may_help;
-
     lock(origin);
-    may_help = origin->shared.location[0] != '\0' || origin->shared.address != address;
     if (origin->shared.address == address)
         origin->shared.location[0] = '\0';
     unlock(origin);
-    return may_help;
 }
 
 void hc_origin_note_retry(struct hc_origin *origin)

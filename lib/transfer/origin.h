@@ -37,6 +37,7 @@ struct hc_origin {
         unsigned most;             /* that flowed at a time */
         unsigned retries;          /* requests that were repeated */
         uint64_t received;         /* bytes, also those that came to nothing */
+        double usual_rate;         /* bytes a millisecond of one connection, lately */
         bool is_sought;            /* somebody asks the Hub for the address */
         unsigned address;          /* which one it is, counted as they are found */
         char location[HC_URL_MAX]; /* "": ask the Hub */
@@ -47,20 +48,30 @@ struct hc_origin {
 void hc_origin_init(struct hc_origin *origin);
 void hc_origin_clear(struct hc_origin *origin);
 
+/* What became of one request, beside its bytes. */
+struct hc_attempt {
+    unsigned address;   /* the one that was asked */
+    bool was_elsewhere; /* the last answer is of no endpoint: a redirect led there, or an
+                           address that was found earlier */
+    bool is_straggler;  /* ended for being far slower than the other connections */
+};
+
 /*
  * One request for a span of the blob, whose bytes go into the ingest: 0 when the answer
  * ended well, though it may have been short. A server that sends all is let to, but only
  * while nobody else asks. When the address is not known one asks for it, the others wait.
- * `address` tells which one was asked.
+ *
+ * A connection that in its last second brought less than an eighth of what the others
+ * bring, and was waited for for two seconds at least, is ended (CANCELLED); its bytes are
+ * to be asked for over another connection. Each time that halves what is expected, so
+ * that a server which has become slow altogether is soon left alone.
  */
-int hc_origin_get(struct hc_origin *origin, const struct hc_span *span, unsigned *address,
-                  struct hc_error *err);
+int hc_origin_get(struct hc_origin *origin, const struct hc_span *span,
+                  struct hc_attempt *attempt, struct hc_error *err);
 
-/*
- * The next request does not ask that address: another one, when one has been found since,
- * or the Hub. False when it would have asked the Hub anyway.
- */
-bool hc_origin_forget(struct hc_origin *origin, unsigned address);
+/* The next request does not ask that address: another one, when one has been found since,
+ * or the Hub. */
+void hc_origin_forget(struct hc_origin *origin, unsigned address);
 
 /* A request is repeated. */
 void hc_origin_note_retry(struct hc_origin *origin);

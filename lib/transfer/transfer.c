@@ -94,7 +94,7 @@ static int bring(struct leg *leg, struct hc_error *err)
 
         if (!is_wrong || --attempts == 0)
             return -1;
-        (void)hc_origin_forget(&leg->origin, leg->origin.shared.address);
+        hc_origin_forget(&leg->origin, leg->origin.shared.address);
         hc_origin_note_retry(&leg->origin);
         if (restart(leg, err) < 0)
             return -1;

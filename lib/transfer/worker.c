@@ -1,21 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Patience is renewed by bytes that were not there before. After a good many of them the
- * next request follows at once: a server that cuts every answer short is only slower.
+ * What bounds the requests of a span: patience is the retries of the settings, each after
+ * a pause that grows, and one new address. It is renewed by progress only, which is
+ * PROGRESS_BYTES new ones (or a sixteenth of the blob, when that is less) that came, the
+ * pauses included, at HC_RATE_MIN bytes a second or more. A request that brought
+ * MUCH_PROGRESS is followed by the next one without a pause: a server that cuts every
+ * answer short is only slower.
  */
 #include "worker.h"
 
 #include <base/error.h>
+#include <hub/request.h>
 #include <hub/retry.h>
 
 #include <inttypes.h>
 
 enum {
-    GOOD_MANY = 1024 * 1024,
+    MUCH_PROGRESS = 1024 * 1024,
+    PROGRESS_BYTES = 64 * 1024,
+    PROGRESS_SHARE = 16,
     SPAN_MAX = 32 * 1024 * 1024 /* the hash waits for the slowest of the first ones */
 };
 
-enum verdict { AGAIN, LEAVE, GIVE_UP };
+/* Ask again for the rest of the span; let others have it; end this worker; end all. */
+enum verdict { AGAIN, GIVE_BACK, LEAVE, GIVE_UP };
 
 /* Whether asking …/resolve instead may help: a signed address expires, a mirror forgets.
  */
@@ -49,32 +57,70 @@ bool hc_worker_has_overrun(const struct hc_origin *origin, const struct hc_error
 
 struct patience {
     struct hc_retry retry;
-    bool has_moved;   /* asked for a new address, and no byte has come from it */
-    unsigned address; /* that was asked last */
+    bool has_moved;     /* asked for a new address */
+    int64_t renewed_ms; /* when this one began */
+    uint64_t bytes;     /* new ones since then */
 };
 
+/* After `count` new bytes. */
+static void renew(const struct hc_crew *crew, struct patience *patience, uint64_t count)
+{
+    uint64_t share = crew->origin->wanted->size / PROGRESS_SHARE;
+    uint64_t enough = share < PROGRESS_BYTES ? share : PROGRESS_BYTES;
+    int64_t now_ms = hc_monotonic_ms();
+
+    patience->bytes += count;
+    if (count > 0 && patience->bytes >= enough &&
+        patience->bytes * 1000 >= (uint64_t)(now_ms - patience->renewed_ms) * HC_RATE_MIN)
+        *patience = (struct patience){.renewed_ms = now_ms};
+}
+
+/* One new address for each patience. */
+static bool may_move(const struct hc_attempt *attempt, const struct patience *patience,
+                     const struct hc_error *err)
+{
+    return !patience->has_moved && attempt->was_elsewhere && may_be_elsewhere(err);
+}
+
 /* After a request that did not bring the whole span, but `count` new bytes. */
-static enum verdict judge(const struct hc_crew *crew, struct patience *patience,
-                          uint64_t count, struct hc_error *err)
+static enum verdict judge(const struct hc_crew *crew, const struct hc_attempt *attempt,
+                          struct patience *patience, uint64_t count, struct hc_error *err)
 {
     struct hc_origin *origin = crew->origin;
 
-    if (count > 0)
-        *patience = (struct patience){.address = patience->address};
-    if (err->reason == HC_OK || hc_worker_has_overrun(origin, err))
-        return err->reason == HC_OK ? AGAIN : GIVE_UP;
-    if (!patience->has_moved && may_be_elsewhere(err) &&
-        hc_origin_forget(origin, patience->address)) {
+    if (hc_worker_has_overrun(origin, err))
+        return GIVE_UP;
+    if (attempt->is_straggler)
+        return GIVE_BACK;
+    if (may_move(attempt, patience, err)) {
+        hc_origin_forget(origin, attempt->address);
         patience->has_moved = true;
         return AGAIN;
     }
-    if (err->reason == HC_HUB_UNREACHABLE && count >= GOOD_MANY)
+    if (err->reason == HC_HUB_UNREACHABLE && count >= MUCH_PROGRESS)
         return AGAIN;
     if (is_of_one_connection(err) && crew->may_leave(crew->ctx, err))
         return LEAVE;
-    return hc_retry_pause(&patience->retry, origin->hub, origin->caller.call, err) < 0
-               ? GIVE_UP
-               : AGAIN;
+    if (hc_retry_pause(&patience->retry, origin->hub, origin->caller.call, err) < 0)
+        return GIVE_UP;
+    if (err->reason == HC_HUB_UNREACHABLE && count == 0 && attempt->was_elsewhere)
+        hc_origin_forget(origin, attempt->address);
+    return AGAIN;
+}
+
+/* An answer that ended as HTTP says it should, and short of what was asked for. */
+static int fail_short(const struct hc_origin *origin, uint64_t at, uint64_t count,
+                      struct hc_error *err)
+{
+    const char *path = origin->wanted->path;
+
+    if (count == 0)
+        return hc_fail(err, HC_BAD_HUB_REPLY,
+                       "the Hub sent nothing of '%.120s' from byte %" PRIu64 " on", path,
+                       at);
+    return hc_fail(err, HC_HUB_UNREACHABLE,
+                   "the answer for '%.120s' ended early, at byte %" PRIu64, path,
+                   at + count);
 }
 
 /* One request for what is missing of the span. */
@@ -82,20 +128,20 @@ static enum verdict ask(const struct hc_crew *crew, struct hc_span *span,
                         struct patience *patience, struct hc_error *err)
 {
     struct hc_origin *origin = crew->origin;
+    struct hc_attempt attempt;
     uint64_t start = span->start;
     enum verdict verdict;
 
     *err = (struct hc_error){0};
-    (void)hc_origin_get(origin, span, &patience->address, err);
+    (void)hc_origin_get(origin, span, &attempt, err);
     hc_pieces_trim(hc_ingest_pieces(origin->ingest), span);
     if (span->start >= span->end && !hc_worker_has_overrun(origin, err))
         return AGAIN;
-    if (err->reason == HC_OK && span->start == start)
-        (void)hc_fail(err, HC_BAD_HUB_REPLY,
-                      "the Hub sent nothing of '%.120s' from byte %" PRIu64 " on",
-                      origin->wanted->path, start);
-    verdict = judge(crew, patience, span->start - start, err);
-    if (verdict != GIVE_UP && err->reason != HC_OK)
+    if (err->reason == HC_OK)
+        (void)fail_short(origin, start, span->start - start, err);
+    renew(crew, patience, span->start - start);
+    verdict = judge(crew, &attempt, patience, span->start - start, err);
+    if (verdict != GIVE_UP)
         hc_origin_note_retry(origin);
     return verdict;
 }
@@ -103,12 +149,12 @@ static enum verdict ask(const struct hc_crew *crew, struct hc_span *span,
 static enum verdict bring(const struct hc_crew *crew, struct hc_span span,
                           struct hc_error *err)
 {
-    struct patience patience = {0};
+    struct patience patience = {.renewed_ms = hc_monotonic_ms()};
     enum verdict verdict = AGAIN;
 
     while (verdict == AGAIN && span.start < span.end)
         verdict = ask(crew, &span, &patience, err);
-    return verdict;
+    return verdict == GIVE_BACK ? AGAIN : verdict;
 }
 
 /* Large spans first, so that requests are few; small ones last, a piece at least, so that

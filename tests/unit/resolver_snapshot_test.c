@@ -69,6 +69,30 @@ static void a_snapshot_costs_one_listing_and_one_get_a_file(void **state)
     hc_snapshot_clear(&answer);
 }
 
+/* The storage behind the Hub refuses, forgets, or answers something else. */
+static void a_snapshot_survives_one_useless_answer_of_the_storage(void **state)
+{
+    static const struct test_hub_rule rules[] = {
+        {.fault = TEST_HUB_STATUS, .number = 403},
+        {.fault = TEST_HUB_STATUS, .number = 404},
+        {.fault = TEST_HUB_BODY, .text = ""},
+        {.fault = TEST_HUB_BODY, .text = "<html>Please sign in</html>"},
+    };
+    struct fixture *f = *state;
+    struct hc_snapshot_request request = whole();
+
+    request.options.force_download = true;
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        struct test_hub_rule rule = rules[i];
+
+        rule.on_cdn = true;
+        rule.times = 1;
+        test_hub_rule(f->hub, &rule);
+        fetch(f, &request);
+        test_hub_clear_rules(f->hub);
+    }
+}
+
 static void a_second_snapshot_asks_nobody(void **state)
 {
     struct fixture *f = *state;
@@ -345,6 +369,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         test(sizes_that_add_up_to_more_than_64_bits_are_refused),
         test(a_snapshot_costs_one_listing_and_one_get_a_file),
+        test(a_snapshot_survives_one_useless_answer_of_the_storage),
         test(a_second_snapshot_asks_nobody),
         test(only_what_is_missing_is_fetched),
         test(offline_an_incomplete_snapshot_is_an_error_with_names),

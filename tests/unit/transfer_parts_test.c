@@ -112,16 +112,28 @@ static void memory_and_a_number_bound_the_connections(void **state)
     assert_in_range(connections_with(f, 2, 0), 1, 2);
 }
 
-/* The first connection stalls; all that is not its part comes over others. */
+/* The first piece stops after a MiB, and whatever is asked for of its rest never begins:
+ * all else comes over other connections. */
+static void stall_first_piece(struct fixture *f)
+{
+    inject(f, (struct test_hub_rule){.on_cdn = true,
+                                     .range = "bytes=0-",
+                                     .fault = TEST_HUB_STALL,
+                                     .number = MIB});
+    inject(f, (struct test_hub_rule){.on_cdn = true,
+                                     .range = "bytes=1048576-",
+                                     .fault = TEST_HUB_STALL});
+}
+
 static void others_bring_what_one_does_not(void **state)
 {
     struct fixture *f = *state;
     struct fetcher fetcher = {0};
 
-    inject(f, (struct test_hub_rule){
-                  .on_cdn = true, .times = 1, .fault = TEST_HUB_STALL, .number = MIB});
+    stall_first_piece(f);
     start(&fetcher, f);
     await_arrived(f, fetcher.metadata.etag, LARGE_SIZE - PART + MIB);
+    test_hub_clear_rules(f->server);
     test_hub_release(f->server);
     assert_int_equal(finish(&fetcher), 0);
     expect_no_byte_twice(f);
@@ -138,11 +150,11 @@ static void others_bring_what_a_slow_one_has_taken(void **state)
     hc_transfers_close(f->transfers);
     f->transfers = hc_transfers_open(f->cache, f->hub, &settings, &f->err);
     assert_non_null(f->transfers);
-    inject(f, (struct test_hub_rule){
-                  .on_cdn = true, .times = 1, .fault = TEST_HUB_STALL, .number = MIB});
+    stall_first_piece(f);
     start(&fetcher, f);
     await_arrived(f, fetcher.metadata.etag, LARGE_SIZE - PART + MIB);
     expect_log(f, "range=bytes=0-16777215", true);
+    test_hub_clear_rules(f->server);
     test_hub_release(f->server);
     assert_int_equal(finish(&fetcher), 0);
     expect_only_blob(f, "large.bin");
@@ -154,13 +166,13 @@ static void what_lies_beyond_a_hole_is_not_fetched_again(void **state)
     struct fetcher fetcher = {0};
     uint64_t fetched;
 
-    inject(f, (struct test_hub_rule){
-                  .on_cdn = true, .times = 1, .fault = TEST_HUB_STALL, .number = MIB});
+    stall_first_piece(f);
     start(&fetcher, f);
     await_arrived(f, fetcher.metadata.etag, LARGE_SIZE - PART + MIB);
     hc_call_cancel(fetcher.call);
     assert_int_equal(finish(&fetcher), -1);
     assert_int_equal(fetcher.err.reason, HC_CANCELLED);
+    test_hub_clear_rules(f->server);
 
     assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
     assert_int_equal(fetched, PART - MIB);

@@ -33,12 +33,16 @@ static void *run(void *ctx)
     return NULL;
 }
 
+/* Also over the connection that replaces the first one. */
 static void stall(struct fixture *f)
 {
     inject(f, (struct test_hub_rule){.on_cdn = true,
-                                     .times = 1,
+                                     .range = "bytes=0-",
                                      .fault = TEST_HUB_STALL,
                                      .number = STALL_AT});
+    inject(f, (struct test_hub_rule){.on_cdn = true,
+                                     .range = "bytes=5242880-",
+                                     .fault = TEST_HUB_STALL});
 }
 
 /*

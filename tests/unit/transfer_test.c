@@ -118,24 +118,30 @@ static void a_blob_of_another_size_is_replaced(void **state)
 
 static void a_dropped_connection_is_taken_up_where_it_was(void **state)
 {
-    static const enum test_hub_fault faults[] = {TEST_HUB_CUT, TEST_HUB_SHORT};
     struct fixture *f = *state;
+    uint64_t fetched;
 
-    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
-        const bool is_cut = faults[i] == TEST_HUB_CUT;
-        uint64_t fetched;
+    inject(f, (struct test_hub_rule){
+                  .on_cdn = true, .times = 1, .fault = TEST_HUB_CUT, .number = 12345});
+    assert_int_equal(fetch(f, "small.bin", NULL, &fetched), 0);
+    expect_log(f, "range=bytes=12345-", true);
+    assert_int_equal(test_hub_count_cdn(f->server, "GET"), 2);
+    expect_only_blob(f, "small.bin");
+}
 
-        inject(f, (struct test_hub_rule){.on_cdn = true,
-                                         .times = 1,
-                                         .fault = faults[i],
-                                         .number = is_cut ? 12345 : SMALL_SIZE - 12345});
-        assert_int_equal(fetch(f, "small.bin", NULL, &fetched), 0);
-        expect_log(f, "range=bytes=12345-", true);
-        assert_int_equal(test_hub_count_cdn(f->server, "GET"), 2);
-        expect_only_blob(f, "small.bin");
+/* Its length is not the file's: none of its bytes is taken for the file's. */
+static void an_answer_of_another_length_is_asked_for_anew(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t fetched;
 
-        temp_dir_remove(temp_dir_path(f->dir, "models--org--m"));
-    }
+    inject(f, (struct test_hub_rule){
+                  .on_cdn = true, .times = 1, .fault = TEST_HUB_SHORT, .number = 1});
+    assert_int_equal(fetch(f, "small.bin", NULL, &fetched), 0);
+    expect_log(f, "range=bytes", false);
+    assert_int_equal(test_hub_count_cdn(f->server, "GET"), 2);
+    assert_int_equal(test_hub_count(f->server, "GET", "/resolve/"), 2);
+    expect_only_blob(f, "small.bin");
 }
 
 static void a_reset_connection_is_taken_up(void **state)
@@ -337,6 +343,82 @@ static void a_location_that_expired_is_asked_for_again(void **state)
     }
 }
 
+/* Of no use, in all the ways in which a storage may be behind a redirect. */
+static const struct test_hub_rule useless[] = {
+    {.fault = TEST_HUB_STATUS, .number = 401},
+    {.fault = TEST_HUB_STATUS, .number = 403},
+    {.fault = TEST_HUB_STATUS, .number = 404},
+    {.fault = TEST_HUB_STATUS, .number = 410},
+    {.fault = TEST_HUB_STATUS, .number = 206},
+    {.fault = TEST_HUB_STATUS, .number = 204},
+    {.fault = TEST_HUB_BODY, .text = ""},
+    {.fault = TEST_HUB_BODY, .text = "<html>Please sign in</html>"},
+    {.fault = TEST_HUB_REDIRECT, .text = "gopher://nowhere/"},
+    {.fault = TEST_HUB_STATUS, .number = 503},
+};
+
+enum { USELESS = sizeof useless / sizeof *useless };
+
+static void inject_useless(struct fixture *f, size_t i, unsigned times)
+{
+    struct test_hub_rule rule = useless[i];
+
+    rule.on_cdn = true;
+    rule.times = times;
+    test_hub_clear_rules(f->server);
+    inject(f, rule);
+}
+
+static void one_useless_answer_behind_a_redirect_costs_one_more_question(void **state)
+{
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < USELESS; i++) {
+        uint64_t fetched;
+
+        inject_useless(f, i, 1);
+        if (fetch(f, "small.bin", NULL, &fetched) < 0)
+            fail_msg("answer %zu: %s", i, f->err.message);
+        assert_int_equal(test_hub_count(f->server, "GET", "/resolve/"), 2);
+        expect_only_blob(f, "small.bin");
+        temp_dir_remove(temp_dir_path(f->dir, "models--org--m"));
+    }
+}
+
+static void useless_answers_that_stay_are_asked_for_twice(void **state)
+{
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < USELESS - 1; i++) {
+        uint64_t fetched;
+
+        inject_useless(f, i, 0);
+        assert_int_equal(fetch(f, "small.bin", NULL, &fetched), -1);
+        assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+        assert_int_equal(test_hub_count(f->server, "GET", "/resolve/"), 2);
+        expect_no_blob(f);
+    }
+}
+
+/* A refusal of the Hub's own is its last word. */
+static void what_the_hub_itself_refuses_is_asked_for_once(void **state)
+{
+    static const uint64_t statuses[] = {401, 403, 404, 410};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+        uint64_t fetched;
+
+        test_hub_clear_rules(f->server);
+        inject(f, (struct test_hub_rule){.method = "GET",
+                                         .contains = "/resolve/",
+                                         .fault = TEST_HUB_STATUS,
+                                         .number = statuses[i]});
+        assert_int_equal(fetch(f, "small.bin", NULL, &fetched), -1);
+        assert_int_equal(test_hub_count(f->server, "GET", "/resolve/"), 1);
+    }
+}
+
 #define TEST(name)                                                                       \
     cmocka_unit_test_setup_teardown(name, transfer_set_up, transfer_tear_down)
 
@@ -351,6 +433,7 @@ int main(void)
         TEST(force_fetches_what_is_there),
         TEST(a_blob_of_another_size_is_replaced),
         TEST(a_dropped_connection_is_taken_up_where_it_was),
+        TEST(an_answer_of_another_length_is_asked_for_anew),
         TEST(a_reset_connection_is_taken_up),
         TEST(a_server_without_ranges_sends_all_again),
         TEST(progress_renews_patience),
@@ -363,6 +446,9 @@ int main(void)
         TEST(more_bytes_than_promised_are_not_stored),
         TEST(a_known_location_is_asked_directly),
         TEST(a_location_that_expired_is_asked_for_again),
+        TEST(one_useless_answer_behind_a_redirect_costs_one_more_question),
+        TEST(useless_answers_that_stay_are_asked_for_twice),
+        TEST(what_the_hub_itself_refuses_is_asked_for_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
