@@ -126,3 +126,14 @@ int hc_ref_hear(const struct hc_cache *cache, const struct hc_repo *repo,
         return -1;
     return write_ref(cache, repo, path, commit, err);
 }
+
+void hc_ref_doubt(const struct hc_cache *cache, const struct hc_repo *repo,
+                  const char *revision)
+{
+    const struct timespec never[] = {{0}, {0}};
+    char path[PATH_MAX];
+    struct hc_error unused;
+
+    if (format_path(path, repo, revision, &unused) == 0)
+        (void)utimensat(hc_cache_fd(cache), path, never, AT_SYMLINK_NOFOLLOW);
+}

@@ -33,4 +33,8 @@ int hc_ref_find(const struct hc_cache *cache, const struct hc_repo *repo,
 int hc_ref_hear(const struct hc_cache *cache, const struct hc_repo *repo,
                 const char *revision, const char *commit, struct hc_error *err);
 
+/* The ref counts as never heard, for all who would have it fresh; what it says stays. */
+void hc_ref_doubt(const struct hc_cache *cache, const struct hc_repo *repo,
+                  const char *revision);
+
 #endif

@@ -44,7 +44,7 @@ bool hc_policy_is_fresh(const struct hc_policy *policy,
     return age_ms <= limit_ms && age_ms >= -limit_ms;
 }
 
-bool hc_policy_may_fall_back(const struct hc_error *failure)
+bool hc_policy_may_fall_back(const struct hc_error *failure, bool is_own_token)
 {
     switch (failure->reason) {
     case HC_REVISION_NOT_FOUND:
@@ -52,6 +52,11 @@ bool hc_policy_may_fall_back(const struct hc_error *failure)
     case HC_CANCELLED:
     case HC_DEADLINE_EXCEEDED:
         return false;
+    case HC_HUB_UNAUTHORIZED:
+    case HC_GATED_REPO:
+    case HC_REPO_DISABLED:
+    case HC_REPO_NOT_FOUND: /* also what the token may not see */
+        return !failure->is_final && !is_own_token;
     default:
         return !failure->is_final;
     }

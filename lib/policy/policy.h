@@ -34,7 +34,8 @@ bool hc_policy_is_fresh(const struct hc_policy *policy,
 /*
  * Whether a failure of the Hub may be answered from the cache instead (§2.3): all but
  * REVISION_NOT_FOUND, ENTRY_NOT_FOUND, what is_final marks, and the caller's own going.
+ * With `is_own_token`, the Hub was asked with the caller's own: then a refusal is final.
  */
-bool hc_policy_may_fall_back(const struct hc_error *failure);
+bool hc_policy_may_fall_back(const struct hc_error *failure, bool is_own_token);
 
 #endif

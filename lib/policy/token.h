@@ -9,15 +9,21 @@
 
 #include <hubcache/error.h>
 #include <hubcache/settings.h>
+#include <stdatomic.h>
 
 enum { HC_TOKEN_MAX = 4096 };
 
 /*
- * Fills `token`, "" for none. A token file that is not there is no token; one that cannot
- * be read is HUB_UNAUTHORIZED with its path. A token with control characters or white
- * space inside is HUB_UNAUTHORIZED too: it would forge a header.
+ * Fills `token`, "" for none. A token with control characters or white space inside is
+ * HUB_UNAUTHORIZED: it would forge a header.
+ *
+ * A token file that is not there, or is empty, is no token, as the reference has it, unless
+ * it has held one: `*held` remembers that (Optional). One that is lost, or that cannot be
+ * read, is neither a refusal of the Hub nor a caller without a token, but a failure of
+ * its own, INTERNAL with its path, and is read again for the next request.
  */
 int hc_token_choose(const struct hc_settings *settings, const char *caller_token,
-                    char token[HC_TOKEN_MAX + 1], struct hc_error *err);
+                    atomic_bool *held, char token[HC_TOKEN_MAX + 1],
+                    struct hc_error *err);
 
 #endif

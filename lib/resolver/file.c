@@ -2,7 +2,7 @@
 /*
  * One file, top to bottom: local directory, cache, offline guard, Hub, bytes, cache.
  */
-#include "resolver.h"
+#include "resolution.h"
 
 #include <cache/blob.h>
 #include <cache/no_exist.h>
@@ -63,31 +63,6 @@ static int look(const struct wish *wish, struct hc_file *file, struct hc_error *
     return hc_subject_fail_uncached(subject, wish->path, err);
 }
 
-/* What the Hub said last time: better than nothing, should it fail now (§2.3). */
-static bool recollect(const struct wish *wish, struct hc_file *file)
-{
-    const struct hc_subject *subject = &wish->subject;
-    struct hc_meaning meaning;
-    struct hc_error ignored;
-
-    return !subject->options->force_download &&
-           hc_subject_recall(subject, &meaning, &ignored) == 0 && meaning.commit[0] &&
-           hc_file_look(subject, meaning.commit, wish->path, file, &ignored) == 1;
-}
-
-/* The Hub failed, as `err` says: the older answer, if there is one, takes its place. */
-static int fall_back(struct hc_file *older, struct hc_file *file,
-                     const struct hc_error *err)
-{
-    if (older->path && hc_policy_may_fall_back(err)) {
-        *file = *older;
-        file->stale = true;
-        return 0;
-    }
-    hc_file_clear(older);
-    return -1;
-}
-
 /* The Hub says the file does not exist: remember it, as the reference does (§1.3). */
 static void remember_absence(const struct wish *wish, const char *commit)
 {
@@ -142,17 +117,20 @@ static int describe_from_disk(const struct wish *wish, const char *commit,
     return 1;
 }
 
-/* From the Hub. An absence is remembered. */
+/* From the Hub, or a mirror. An absence is remembered when the Hub itself says so. */
 static int describe_from_hub(const struct wish *wish, const char *revision,
-                             const struct hc_caller *caller, struct hc_metadata *metadata,
-                             struct hc_error *err)
+                             struct hc_resolution *resolution,
+                             struct hc_metadata *metadata, struct hc_error *err)
 {
     const struct hc_subject *subject = &wish->subject;
     const struct hc_place place = {&subject->repo, revision, wish->path};
+    const struct hc_caller caller = hc_resolution_caller(resolution, revision);
 
-    if (hc_hub_head(subject->resolver->hub, &place, caller, metadata, err) == 0)
+    if (hc_hub_head(subject->resolver->hub, &place, &caller, metadata, err) == 0) {
+        hc_resolution_hear_file(resolution, revision, metadata);
         return 0;
-    if (err->reason == HC_ENTRY_NOT_FOUND)
+    }
+    if (err->reason == HC_ENTRY_NOT_FOUND && !metadata->is_of_mirror)
         remember_absence(wish, metadata->commit);
     return -1;
 }
@@ -160,25 +138,26 @@ static int describe_from_hub(const struct wish *wish, const char *revision,
 /* The question what a revision means, put by asking about a file of it. */
 struct heading {
     const struct wish *wish;
-    const struct hc_caller *caller;
+    struct hc_resolution *resolution;
     struct hc_metadata *metadata;
     bool is_asked; /* by us, with this `result`: */
     int result;
     struct hc_error failure;
 };
 
-static int ask_by_head(void *ctx, char commit[HC_COMMIT_SIZE], struct hc_error *err)
+static int ask_by_head(void *ctx, struct hc_revision *answer, struct hc_error *err)
 {
     struct heading *heading = ctx;
     enum hc_reason reason;
 
     heading->is_asked = true;
     heading->result =
-        describe_from_hub(heading->wish, heading->wish->subject.revision, heading->caller,
-                          heading->metadata, &heading->failure);
+        describe_from_hub(heading->wish, heading->wish->subject.revision,
+                          heading->resolution, heading->metadata, &heading->failure);
     reason = heading->result < 0 ? heading->failure.reason : HC_OK;
     if (reason == HC_OK || reason == HC_ENTRY_NOT_FOUND) {
-        memcpy(commit, heading->metadata->commit, HC_COMMIT_SIZE);
+        memcpy(answer->commit, heading->metadata->commit, HC_COMMIT_SIZE);
+        answer->is_of_mirror = heading->metadata->is_of_mirror;
         return 0;
     }
     if (reason == HC_BAD_HUB_REPLY) /* about this file, and nothing about the revision */
@@ -188,33 +167,38 @@ static int ask_by_head(void *ctx, char commit[HC_COMMIT_SIZE], struct hc_error *
 }
 
 /* commit, etag and size of the file, at what its revision means now. */
-static int describe(const struct wish *wish, const struct hc_caller *caller,
+static int describe(const struct wish *wish, struct hc_resolution *resolution,
                     struct hc_metadata *metadata, struct hc_error *err)
 {
     const struct hc_subject *subject = &wish->subject;
-    struct heading heading = {.wish = wish, .caller = caller, .metadata = metadata};
+    struct heading heading = {.wish = wish,
+                              .resolution = resolution,
+                              .metadata = metadata};
     const struct hc_refresh by_head = {ask_by_head, &heading};
+    struct hc_revision revision = {0};
     struct hc_meaning meaning;
     int found;
 
-    if (hc_subject_recall(subject, &meaning, err) < 0)
+    if (hc_resolution_recall(resolution, &meaning, err) < 0)
         return -1;
     if (subject->options->force_download || !meaning.commit[0])
-        return describe_from_hub(wish, subject->revision, caller, metadata, err);
-    if (!meaning.is_good &&
-        hc_subject_refresh(subject, caller, &by_head, meaning.commit, err) < 0)
+        return describe_from_hub(wish, subject->revision, resolution, metadata, err);
+    if (meaning.is_good)
+        memcpy(revision.commit, meaning.commit, sizeof meaning.commit);
+    else if (hc_subject_refresh(resolution, &by_head, &revision, err) < 0)
         return -1;
     if (heading.is_asked) {
         if (heading.result < 0)
             *err = heading.failure;
         return heading.result;
     }
-    if (!meaning.commit[0])
-        return describe_from_hub(wish, subject->revision, caller, metadata, err);
-    found = describe_from_disk(wish, meaning.commit, metadata, err);
+    if (!revision.commit[0])
+        return describe_from_hub(wish, subject->revision, resolution, metadata, err);
+    hc_resolution_hear(resolution, &revision);
+    found = describe_from_disk(wish, revision.commit, metadata, err);
     if (found != 0)
         return found < 0 ? -1 : 0;
-    return describe_from_hub(wish, meaning.commit, caller, metadata, err);
+    return describe_from_hub(wish, revision.commit, resolution, metadata, err);
 }
 
 /* A dry run's answer: where the file would be. */
@@ -266,51 +250,84 @@ static int fetch(const struct wish *wish, const struct hc_metadata *metadata,
                            err);
 }
 
-/* The answer for what is now known to be `metadata`. */
-static int obtain(const struct wish *wish, const struct hc_metadata *metadata,
-                  const struct hc_caller *caller, struct hc_file *file,
-                  struct hc_error *err)
+/* ---- the steps of a resolution --------------------------------------------------------
+ */
+
+/* A request on its way, and its answer. */
+struct file_resolving {
+    const struct wish *wish;
+    struct hc_metadata metadata;
+    struct hc_file *file;
+};
+
+static int file_step_look(void *ctx, const char *commit, struct hc_error *err)
 {
+    const struct file_resolving *self = ctx;
+
+    return hc_file_look(&self->wish->subject, commit, self->wish->path, self->file, err);
+}
+
+static int file_step_learn(void *ctx, struct hc_resolution *resolution,
+                           struct hc_error *err)
+{
+    struct file_resolving *self = ctx;
+
+    self->metadata = (struct hc_metadata){0};
+    return describe(self->wish, resolution, &self->metadata, err);
+}
+
+/* The answer for what is now known of the file. */
+static int file_step_obtain(void *ctx, struct hc_resolution *resolution,
+                            struct hc_error *err)
+{
+    struct file_resolving *self = ctx;
+    const struct wish *wish = self->wish;
     const struct hc_subject *subject = &wish->subject;
-    const struct hc_cache *cache = subject->resolver->cache;
-    bool force = subject->options->force_download;
+    const struct hc_metadata *metadata = &self->metadata;
+    struct hc_file *file = self->file;
     struct hc_error ignored;
     uint64_t fetched = 0;
-    int found =
-        force ? 0 : hc_file_look(subject, metadata->commit, wish->path, file, &ignored);
 
-    if (found == 1) { /* a hit needs no write access: failing to note it is no failure */
-        (void)hc_ref_hear(cache, &subject->repo, subject->revision, metadata->commit,
-                          &ignored);
+    /* A hit needs no write access: failing to note it is no failure. */
+    if (!subject->options->force_download &&
+        hc_file_look(subject, metadata->commit, wish->path, file, &ignored) == 1) {
+        (void)hc_resolution_keep_ref(resolution, metadata->commit, &ignored);
         return 0;
     }
     if (subject->options->dry_run)
         return foresee(wish, metadata, file, err);
-    if (fetch(wish, metadata, caller, &fetched, err) < 0)
-        return -1;
-    if (hc_ref_hear(cache, &subject->repo, subject->revision, metadata->commit, err) < 0)
-        return -1;
-    if (foresee(wish, metadata, file, err) < 0)
+    if (fetch(wish, metadata, &resolution->caller, &fetched, err) < 0 ||
+        hc_resolution_keep_ref(resolution, metadata->commit, err) < 0 ||
+        foresee(wish, metadata, file, err) < 0)
         return -1;
     file->source = fetched > 0 ? HC_SOURCE_HUB : HC_SOURCE_CACHE;
     return 0;
 }
 
+static void file_step_clear(void *ctx)
+{
+    struct file_resolving *self = ctx;
+
+    hc_file_clear(self->file);
+}
+
+static void file_step_mark_stale(void *ctx)
+{
+    struct file_resolving *self = ctx;
+
+    self->file->stale = true;
+}
+
 static int ask(const struct wish *wish, struct hc_call *call, struct hc_file *file,
                struct hc_error *err)
 {
-    char token[HC_TOKEN_MAX + 1];
-    struct hc_caller caller = {.call = call};
-    struct hc_metadata metadata = {0};
-    struct hc_file older = {0};
+    struct file_resolving self = {.wish = wish, .file = file};
+    const struct hc_steps steps = {file_step_look,       file_step_learn,
+                                   file_step_obtain,     file_step_clear,
+                                   file_step_mark_stale, &self};
 
-    caller.asks_once = recollect(wish, &older);
-    if (hc_subject_caller(&wish->subject, token, &caller, err) < 0 ||
-        describe(wish, &caller, &metadata, err) < 0)
-        return fall_back(&older, file, err);
-    hc_file_clear(&older);
-    caller.asks_once = false;
-    return obtain(wish, &metadata, &caller, file, err);
+    *file = (struct hc_file){0};
+    return hc_resolution_run(&steps, &wish->subject, call, err);
 }
 
 /* Validates and looks: the hit path, shared by both ways to ask for a file. */

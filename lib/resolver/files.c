@@ -4,7 +4,7 @@
  * from there, and for the rest one listing of the commit says what they are.
  */
 #include "batch.h"
-#include "resolver.h"
+#include "resolution.h"
 
 #include <cache/no_exist.h>
 #include <cache/ref.h>
@@ -166,28 +166,6 @@ static int look(struct wishes *wishes, struct hc_error *err)
     return look_at(wishes, meaning.commit, NULL, err);
 }
 
-/* What the Hub said last time, if every file of it is here: the answer should it fail
- * now. */
-static bool recollect(struct wishes *wishes)
-{
-    struct hc_meaning meaning;
-    struct hc_error ignored;
-
-    return !wishes->subject.options->force_download &&
-           hc_subject_recall(&wishes->subject, &meaning, &ignored) == 0 &&
-           look_at(wishes, meaning.commit, NULL, &ignored) == 1;
-}
-
-/* The Hub failed, as `err` says: the older answer, if there is one, takes its place. */
-static int fall_back(struct wishes *wishes, bool has_older, const struct hc_error *err)
-{
-    if (!has_older || !hc_policy_may_fall_back(err))
-        return -1;
-    for (size_t i = 0; i < wishes->files->count; i++)
-        wishes->files->items[i].stale = true;
-    return 0;
-}
-
 /* What has to be fetched: the wishes that are in the tree and not on disk. */
 static int plan(struct wishes *wishes, const char *commit, const struct hc_tree *tree,
                 struct hc_job *jobs, size_t *count, struct hc_error *err)
@@ -232,37 +210,64 @@ static void mark_fetched(struct hc_files *files, const struct hc_job *jobs, size
 
 /* The bytes of the jobs, then the ref. */
 static int fetch(const struct wishes *wishes, const struct hc_batch *batch,
-                 struct hc_error *err)
+                 const struct hc_resolution *resolution, struct hc_error *err)
 {
     const struct hc_subject *subject = &wishes->subject;
-    const struct hc_cache *cache = subject->resolver->cache;
     uint64_t fetched;
 
     if (subject->options->dry_run)
         return 0;
-    hc_cache_tag(cache);
+    hc_cache_tag(subject->resolver->cache);
     if (batch->count > 0 && hc_batch_fetch(batch, &fetched, err) < 0)
         return -1;
-    return hc_ref_hear(cache, &subject->repo, subject->revision, batch->commit, err);
+    return hc_resolution_keep_ref(resolution, batch->commit, err);
 }
 
-static int obtain(struct wishes *wishes, const char *commit, const struct hc_tree *tree,
-                  const struct hc_caller *caller, struct hc_error *err)
+/* ---- the steps of a resolution --------------------------------------------------------
+ */
+
+/* A request on its way. */
+struct files_resolving {
+    struct wishes *wishes;
+    struct hc_tree *tree;
+    char commit[HC_COMMIT_SIZE];
+};
+
+static int files_step_look(void *ctx, const char *commit, struct hc_error *err)
 {
+    struct files_resolving *self = ctx;
+
+    return look_at(self->wishes, commit, NULL, err);
+}
+
+static int files_step_learn(void *ctx, struct hc_resolution *resolution,
+                            struct hc_error *err)
+{
+    struct files_resolving *self = ctx;
+
+    hc_tree_free(self->tree);
+    self->tree = hc_subject_learn(resolution, self->commit, err);
+    return self->tree ? 0 : -1;
+}
+
+static int files_step_obtain(void *ctx, struct hc_resolution *resolution,
+                             struct hc_error *err)
+{
+    const struct files_resolving *self = ctx;
+    struct wishes *wishes = self->wishes;
     HC_AUTO_FREE struct hc_job *jobs = calloc(wishes->paths.count, sizeof *jobs);
     struct hc_batch batch = {.subject = &wishes->subject,
-                             .commit = commit,
-                             .caller = caller,
+                             .commit = self->commit,
+                             .caller = &resolution->caller,
                              .jobs = jobs};
     int found;
 
     if (!jobs)
         return hc_fail_memory(err);
-    if (plan(wishes, commit, tree, jobs, &batch.count, err) < 0)
+    if (plan(wishes, self->commit, self->tree, jobs, &batch.count, err) < 0 ||
+        fetch(wishes, &batch, resolution, err) < 0)
         return -1;
-    if (fetch(wishes, &batch, err) < 0)
-        return -1;
-    found = look_at(wishes, commit, tree, err);
+    found = look_at(wishes, self->commit, self->tree, err);
     if (found == 0)
         return hc_fail(err, HC_CACHE_IO,
                        "a file of '%s' vanished from the cache while it was resolved",
@@ -271,21 +276,32 @@ static int obtain(struct wishes *wishes, const char *commit, const struct hc_tre
     return found < 0 ? -1 : 0;
 }
 
+static void files_step_clear(void *ctx)
+{
+    const struct files_resolving *self = ctx;
+
+    reset(self->wishes);
+}
+
+static void files_step_mark_stale(void *ctx)
+{
+    const struct files_resolving *self = ctx;
+    struct hc_files *files = self->wishes->files;
+
+    for (size_t i = 0; i < files->count; i++)
+        files->items[i].stale = true;
+}
+
 static int ask(struct wishes *wishes, struct hc_call *call, struct hc_error *err)
 {
-    const struct hc_subject *subject = &wishes->subject;
-    char token[HC_TOKEN_MAX + 1];
-    struct hc_caller caller = {.call = call, .asks_once = recollect(wishes)};
-    char commit[HC_COMMIT_SIZE];
-    HC_AUTO(hc_tree) *tree = NULL;
+    struct files_resolving self = {.wishes = wishes};
+    const struct hc_steps steps = {files_step_look,       files_step_learn,
+                                   files_step_obtain,     files_step_clear,
+                                   files_step_mark_stale, &self};
+    int result = hc_resolution_run(&steps, &wishes->subject, call, err);
 
-    if (hc_subject_caller(subject, token, &caller, err) == 0)
-        tree = hc_subject_learn(subject, &caller, commit, err);
-    if (!tree)
-        return fall_back(wishes, caller.asks_once, err);
-    caller.asks_once = false;
-    reset(wishes);
-    return obtain(wishes, commit, tree, &caller, err);
+    hc_tree_free(self.tree);
+    return result;
 }
 
 /* An answer from a local directory. */

@@ -7,7 +7,10 @@
 
 #include <cache/claim.h>
 #include <cache/no_exist.h>
+#include <cache/visibility.h>
 #include <hub/shared_question.h>
+
+#include <string.h>
 
 HC_DEFINE_AUTO(hc_resolver, hc_resolver_close)
 
@@ -53,6 +56,17 @@ static int copy_settings(struct hc_settings *copy, const struct hc_settings *set
     return copy_strings(copy, settings, err);
 }
 
+/* A token file that held a token at the start, and does not later, has been lost. */
+static void note_token(struct hc_resolver *resolver)
+{
+    char token[HC_TOKEN_MAX + 1];
+    struct hc_error ignored;
+
+    (void)hc_token_choose(&resolver->settings, NULL, &resolver->held_token, token,
+                          &ignored);
+    explicit_bzero(token, sizeof token);
+}
+
 struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
                                      struct hc_error *err)
 {
@@ -73,6 +87,7 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
         return NULL;
     atomic_store(&resolver->markers_swept_ms, hc_monotonic_ms());
     hc_resolver_sweep(resolver);
+    note_token(resolver);
     resolver->questions = hc_questions_new(err);
     resolver->hub = resolver->questions ? hc_hub_open(settings, err) : NULL;
     if (!resolver->hub)
@@ -99,6 +114,12 @@ void hc_resolver_watch(struct hc_resolver *resolver, hc_transfer_fn fn, void *ct
     hc_transfers_watch(resolver->transfers, fn, ctx);
 }
 
+void hc_resolver_watch_stale(struct hc_resolver *resolver, hc_stale_fn fn, void *ctx)
+{
+    resolver->stale_watcher = fn;
+    resolver->stale_ctx = ctx;
+}
+
 /* All repos are looked through: seldom, and not while a process starts. */
 static bool is_time_for_markers(struct hc_resolver *resolver)
 {
@@ -116,6 +137,7 @@ void hc_resolver_sweep(struct hc_resolver *resolver)
     (void)hc_claim_sweep(resolver->cache, now_ms);
     if (is_time_for_markers(resolver))
         (void)hc_no_exist_sweep(resolver->cache, now_ms);
+    hc_visibility_sweep(resolver->cache, now_ms);
 }
 
 void hc_resolver_count(struct hc_resolver *resolver, unsigned *transfers,

@@ -6,6 +6,7 @@
  *
  *     local.c     a directory under a local root wins
  *     subject.c   what is asked for, and what the disk says its revision means
+ *     resolution.c  what is asked of the Hub, and when an older answer has to do
  *     revision.c  what the Hub says it means, and what is in that commit
  *     file.c      one file; the hit path
  *     files.c     several files of one commit
@@ -33,6 +34,7 @@
 
 struct hc_filter;
 struct hc_questions;
+struct hc_resolution;
 
 struct hc_resolver {
     struct hc_settings settings;
@@ -42,11 +44,14 @@ struct hc_resolver {
     struct hc_transfers *transfers;
     struct hc_questions *questions; /* about revisions and trees */
     atomic_int_least64_t markers_swept_ms;
+    atomic_bool held_token; /* the token file has held one */
+    hc_stale_fn stale_watcher;
+    void *stale_ctx;
 };
 
 /* What a request is about. Strings are the request's. */
 struct hc_subject {
-    const struct hc_resolver *resolver;
+    struct hc_resolver *resolver;
     const struct hc_fetch_options *options;
     const char *revision; /* never NULL */
     bool is_commit;       /* the revision is one */
@@ -55,7 +60,7 @@ struct hc_subject {
 };
 
 /* Refuses bad ids, revisions and options before any I/O. */
-int hc_subject_init(struct hc_subject *subject, const struct hc_resolver *resolver,
+int hc_subject_init(struct hc_subject *subject, struct hc_resolver *resolver,
                     const struct hc_target *target,
                     const struct hc_fetch_options *options, struct hc_error *err);
 
@@ -71,10 +76,6 @@ int hc_subject_recall(const struct hc_subject *subject, struct hc_meaning *meani
 /* NOT_CACHED for `what` ("'config.json'", "a snapshot"), saying why and the way out. */
 int hc_subject_fail_uncached(const struct hc_subject *subject, const char *path,
                              struct hc_error *err);
-
-/* Sets the token that the Hub is asked with; `token` backs it. */
-int hc_subject_caller(const struct hc_subject *subject, char token[HC_TOKEN_MAX + 1],
-                      struct hc_caller *caller, struct hc_error *err);
 
 /*
  * Brings the bytes of a file and makes its pointer; `*fetched` is what came from the Hub.
@@ -101,25 +102,22 @@ int hc_file_look(const struct hc_subject *subject, const char *commit, const cha
 
 /* ---- revision.c */
 
-/* A way to ask the Hub what a revision means: 0 and the commit, "" when it did not tell.
- */
+/* A way to ask the Hub what a revision means: 0, and no commit when it did not tell. */
 struct hc_refresh {
-    int (*ask)(void *ctx, char commit[HC_COMMIT_SIZE], struct hc_error *err);
+    int (*ask)(void *ctx, struct hc_revision *answer, struct hc_error *err);
     void *ctx;
 };
 
 /* Asks `ask`, unless another caller just does, or the disk knows by now. Not for those
  * who force a download. */
-int hc_subject_refresh(const struct hc_subject *subject, const struct hc_caller *caller,
-                       const struct hc_refresh *ask, char commit[HC_COMMIT_SIZE],
-                       struct hc_error *err);
+int hc_subject_refresh(struct hc_resolution *resolution, const struct hc_refresh *ask,
+                       struct hc_revision *answer, struct hc_error *err);
 
 /*
  * Which commit the revision means now, and the tree of that commit: both from disk where it
  * is good for that, else from the Hub, and the tree is kept. NULL on failure.
  */
-struct hc_tree *hc_subject_learn(const struct hc_subject *subject,
-                                 const struct hc_caller *caller,
+struct hc_tree *hc_subject_learn(struct hc_resolution *resolution,
                                  char commit[HC_COMMIT_SIZE], struct hc_error *err);
 
 /* ---- answer.c */

@@ -5,7 +5,7 @@
  * looks at the disk again, for another may just have heard, and what it hears is on disk
  * before anybody is told. So whoever comes later finds it there.
  */
-#include "resolver.h"
+#include "resolution.h"
 
 #include <cache/ref.h>
 #include <hub/shared_question.h>
@@ -16,42 +16,44 @@
  */
 
 struct inquiry {
-    const struct hc_subject *subject;
-    const struct hc_caller *caller;
+    struct hc_resolution *resolution;
     const struct hc_refresh *refresh;
     const char *commit; /* whose tree is wanted */
 };
 
-static int refresh(void *ctx, void *answer, struct hc_error *err)
+static int refresh(void *ctx, void *result, struct hc_error *err)
 {
     const struct inquiry *inquiry = ctx;
-    const struct hc_subject *subject = inquiry->subject;
+    const struct hc_subject *subject = inquiry->resolution->subject;
+    struct hc_revision *answer = result;
     struct hc_meaning meaning;
     struct hc_error ignored;
 
-    if (hc_subject_recall(subject, &meaning, err) < 0)
+    if (hc_resolution_recall(inquiry->resolution, &meaning, err) < 0)
         return -1;
     if (meaning.is_good && meaning.commit[0]) {
-        memcpy(answer, meaning.commit, sizeof meaning.commit);
+        memcpy(answer->commit, meaning.commit, sizeof meaning.commit);
         return 0;
     }
     if (inquiry->refresh->ask(inquiry->refresh->ctx, answer, err) < 0)
         return -1;
     /* Another commit is noted by those who bring its bytes, when they are there. */
-    if (meaning.commit[0] && strcmp(meaning.commit, answer) == 0)
+    if (meaning.commit[0] && strcmp(meaning.commit, answer->commit) == 0 &&
+        !answer->is_of_mirror)
         (void)hc_ref_hear(subject->resolver->cache, &subject->repo, subject->revision,
                           meaning.commit, &ignored);
     return 0;
 }
 
-int hc_subject_refresh(const struct hc_subject *subject, const struct hc_caller *caller,
-                       const struct hc_refresh *ask, char commit[HC_COMMIT_SIZE],
-                       struct hc_error *err)
+int hc_subject_refresh(struct hc_resolution *resolution, const struct hc_refresh *ask,
+                       struct hc_revision *answer, struct hc_error *err)
 {
+    const struct hc_subject *subject = resolution->subject;
+    const struct hc_caller caller = hc_resolution_caller(resolution, subject->revision);
     HC_AUTO_FREE char *name = NULL;
-    struct inquiry inquiry = {.subject = subject, .refresh = ask};
-    struct hc_shared_question question = {.caller = caller,
-                                          .answer_size = HC_COMMIT_SIZE,
+    struct inquiry inquiry = {.resolution = resolution, .refresh = ask};
+    struct hc_shared_question question = {.caller = &caller,
+                                          .answer_size = sizeof *answer,
                                           .ask = refresh,
                                           .ctx = &inquiry};
 
@@ -60,38 +62,44 @@ int hc_subject_refresh(const struct hc_subject *subject, const struct hc_caller 
         return hc_fail_memory(err);
     }
     question.name = name;
-    return hc_questions_ask(subject->resolver->questions, &question, commit, err);
+    return hc_questions_ask(subject->resolver->questions, &question, answer, err);
 }
 
-static int ask_revision(void *ctx, char commit[HC_COMMIT_SIZE], struct hc_error *err)
+static int ask_revision(void *ctx, struct hc_revision *answer, struct hc_error *err)
 {
-    const struct inquiry *inquiry = ctx;
-    const struct hc_subject *subject = inquiry->subject;
-    struct hc_revision answer;
+    struct hc_resolution *resolution = ctx;
+    const struct hc_subject *subject = resolution->subject;
+    const struct hc_caller caller = hc_resolution_caller(resolution, subject->revision);
 
     if (hc_hub_revision(subject->resolver->hub, &subject->repo, subject->revision,
-                        inquiry->caller, &answer, err) < 0)
+                        &caller, answer, err) < 0)
         return -1;
-    memcpy(commit, answer.commit, HC_COMMIT_SIZE);
+    hc_resolution_hear(resolution, answer);
+    hc_resolution_hear_repo(resolution, answer);
     return 0;
 }
 
-static int learn_commit(const struct hc_subject *subject, const struct hc_caller *caller,
-                        char commit[HC_COMMIT_SIZE], struct hc_error *err)
+static int learn_commit(struct hc_resolution *resolution, char commit[HC_COMMIT_SIZE],
+                        struct hc_error *err)
 {
-    struct inquiry inquiry = {.subject = subject, .caller = caller};
-    const struct hc_refresh by_revision = {ask_revision, &inquiry};
+    const struct hc_subject *subject = resolution->subject;
+    const struct hc_refresh by_revision = {ask_revision, resolution};
     bool is_forced = subject->options->force_download;
+    struct hc_revision answer = {0};
     struct hc_meaning meaning;
 
-    if (hc_subject_recall(subject, &meaning, err) < 0)
+    if (hc_resolution_recall(resolution, &meaning, err) < 0)
         return -1;
     memcpy(commit, meaning.commit, HC_COMMIT_SIZE);
     if (subject->is_commit || (meaning.is_good && commit[0] && !is_forced))
         return 0;
-    if (!is_forced && hc_subject_refresh(subject, caller, &by_revision, commit, err) < 0)
+    if (!is_forced && hc_subject_refresh(resolution, &by_revision, &answer, err) < 0)
         return -1;
-    return commit[0] && !is_forced ? 0 : ask_revision(&inquiry, commit, err);
+    if (!answer.commit[0] && ask_revision(resolution, &answer, err) < 0)
+        return -1;
+    hc_resolution_hear(resolution, &answer);
+    memcpy(commit, answer.commit, HC_COMMIT_SIZE);
+    return 0;
 }
 
 /* ---- the tree of a commit ----------------------------------------------------------
@@ -112,16 +120,17 @@ static void drop_tree(void *answer)
 static int list(void *ctx, void *answer, struct hc_error *err)
 {
     const struct inquiry *inquiry = ctx;
-    const struct hc_subject *subject = inquiry->subject;
+    const struct hc_subject *subject = inquiry->resolution->subject;
     const struct hc_resolver *resolver = subject->resolver;
+    const struct hc_caller caller =
+        hc_resolution_caller(inquiry->resolution, inquiry->commit);
     struct hc_tree **tree = answer;
     struct hc_error ignored;
     int found = hc_tree_load(resolver->cache, &subject->repo, inquiry->commit, tree, err);
 
     if (found != 0)
         return found < 0 ? -1 : 0;
-    *tree =
-        hc_hub_tree(resolver->hub, &subject->repo, inquiry->commit, inquiry->caller, err);
+    *tree = hc_hub_tree(resolver->hub, &subject->repo, inquiry->commit, &caller, err);
     if (!*tree)
         return -1;
     /*
@@ -134,13 +143,15 @@ static int list(void *ctx, void *answer, struct hc_error *err)
     return 0;
 }
 
-static struct hc_tree *learn_tree(const struct hc_subject *subject, const char *commit,
-                                  const struct hc_caller *caller, struct hc_error *err)
+static struct hc_tree *learn_tree(struct hc_resolution *resolution, const char *commit,
+                                  struct hc_error *err)
 {
+    const struct hc_subject *subject = resolution->subject;
+    const struct hc_caller caller = hc_resolution_caller(resolution, commit);
     char name[HC_REPO_FOLDER_MAX + 1 + HC_COMMIT_SIZE + 8];
-    struct inquiry inquiry = {.subject = subject, .caller = caller, .commit = commit};
+    struct inquiry inquiry = {.resolution = resolution, .commit = commit};
     const struct hc_shared_question question = {.name = name,
-                                                .caller = caller,
+                                                .caller = &caller,
                                                 .answer_size = sizeof(struct hc_tree *),
                                                 .ask = list,
                                                 .ctx = &inquiry,
@@ -159,11 +170,10 @@ static struct hc_tree *learn_tree(const struct hc_subject *subject, const char *
     return hc_take(&tree);
 }
 
-struct hc_tree *hc_subject_learn(const struct hc_subject *subject,
-                                 const struct hc_caller *caller,
+struct hc_tree *hc_subject_learn(struct hc_resolution *resolution,
                                  char commit[HC_COMMIT_SIZE], struct hc_error *err)
 {
-    if (learn_commit(subject, caller, commit, err) < 0)
+    if (learn_commit(resolution, commit, err) < 0)
         return NULL;
-    return learn_tree(subject, commit, caller, err);
+    return learn_tree(resolution, commit, err);
 }

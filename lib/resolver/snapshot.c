@@ -4,6 +4,7 @@
  * of that is here; fetch the rest. It goes by the tree of the commit: one listing, then
  * one GET per missing file, and the answer is proved rather than assumed.
  */
+#include "resolution.h"
 #include "survey.h"
 
 #include <base/file.h>
@@ -89,7 +90,7 @@ static int answer_unknown(const struct hc_want *want, const char *commit,
     answer->file_count = counted.file_count;
     answer->size_bytes = counted.size_bytes;
     hc_snapshot_clear(&counted);
-    return 1;
+    return answer->file_count > 0; /* none is no answer: the repo may have files */
 }
 
 /* ---- the order of the steps ---------------------------------------------------------
@@ -140,30 +141,6 @@ static int look(const struct hc_want *want, struct hc_snapshot *answer,
     return hc_subject_fail_uncached(subject, NULL, err);
 }
 
-/*
- * What the Hub said last time, unless that is known to be incomplete: the answer should
- * it fail now (§2.3).
- */
-static bool recollect(const struct hc_want *want, struct hc_snapshot *answer)
-{
-    struct hc_want offline = *want;
-    struct hc_meaning meaning;
-    struct hc_error ignored;
-
-    offline.subject.may_ask = false;
-    return !want->subject.options->force_download &&
-           hc_subject_recall(&offline.subject, &meaning, &ignored) == 0 &&
-           meaning.commit[0] && look_at(&offline, meaning.commit, answer, &ignored) == 1;
-}
-
-/* The Hub failed, as `err` says: the older answer, if there is one, takes its place. */
-static int fall_back(struct hc_snapshot *answer, bool has_older,
-                     const struct hc_error *err)
-{
-    answer->stale = true;
-    return has_older && hc_policy_may_fall_back(err) ? 0 : -1;
-}
-
 static int fetch(const struct hc_want *want, const char *commit,
                  const struct hc_survey *survey, const struct hc_caller *caller,
                  struct hc_error *err)
@@ -192,59 +169,98 @@ static int fetch(const struct hc_want *want, const char *commit,
 
 /* The directory, then the ref that names it: no client ever sees the one without the
  * other. */
-static int note(const struct hc_want *want, const char *commit, struct hc_error *err)
+static int note(const struct hc_want *want, const char *commit,
+                const struct hc_resolution *resolution, struct hc_error *err)
 {
     const struct hc_subject *subject = &want->subject;
-    const struct hc_cache *cache = subject->resolver->cache;
     char cache_path[PATH_MAX];
 
     if (hc_cache_snapshot_path(cache_path, &subject->repo, commit, NULL, err) < 0 ||
-        hc_file_mkdirs(hc_cache_fd(cache), cache_path, err) < 0)
+        hc_file_mkdirs(hc_cache_fd(subject->resolver->cache), cache_path, err) < 0)
         return -1;
-    return hc_ref_hear(cache, &subject->repo, subject->revision, commit, err);
+    return hc_resolution_keep_ref(resolution, commit, err);
 }
 
-static int obtain(const struct hc_want *want, const char *commit,
-                  const struct hc_tree *tree, const struct hc_caller *caller,
-                  struct hc_snapshot *answer, struct hc_error *err)
+/* ---- the steps of a resolution --------------------------------------------------------
+ */
+
+/* A request on its way, and its answer. */
+struct snapshot_resolving {
+    const struct hc_want *want;
+    struct hc_tree *tree;
+    char commit[HC_COMMIT_SIZE];
+    struct hc_snapshot *answer;
+};
+
+static int snapshot_step_look(void *ctx, const char *commit, struct hc_error *err)
 {
+    const struct snapshot_resolving *self = ctx;
+
+    return look_at(self->want, commit, self->answer, err);
+}
+
+static int snapshot_step_learn(void *ctx, struct hc_resolution *resolution,
+                               struct hc_error *err)
+{
+    struct snapshot_resolving *self = ctx;
+
+    hc_tree_free(self->tree);
+    self->tree = hc_subject_learn(resolution, self->commit, err);
+    return self->tree ? 0 : -1;
+}
+
+static int snapshot_step_obtain(void *ctx, struct hc_resolution *resolution,
+                                struct hc_error *err)
+{
+    const struct snapshot_resolving *self = ctx;
+    const struct hc_want *want = self->want;
+    const char *commit = self->commit;
+    struct hc_snapshot *answer = self->answer;
     HC_AUTO_VALUE(hc_survey) survey = {.answer = answer};
     struct hc_error ignored;
 
-    if (hc_survey_tree(want, commit, tree, &survey, err) < 0)
+    if (name_answer(want, commit, answer, err) < 0 ||
+        hc_survey_tree(want, commit, self->tree, &survey, err) < 0)
         return -1;
     if (want->subject.options->dry_run) {
         hc_survey_admit(&survey);
         return 0;
     }
     if (survey.count == 0) { /* a hit needs no write access */
-        (void)note(want, commit, &ignored);
+        (void)note(want, commit, resolution, &ignored);
         return 0;
     }
     answer->source = HC_SOURCE_HUB;
-    if (fetch(want, commit, &survey, caller, err) < 0)
+    if (fetch(want, commit, &survey, &resolution->caller, err) < 0)
         return -1;
-    return note(want, commit, err);
+    return note(want, commit, resolution, err);
+}
+
+static void snapshot_step_clear(void *ctx)
+{
+    const struct snapshot_resolving *self = ctx;
+
+    hc_snapshot_clear(self->answer);
+}
+
+static void snapshot_step_mark_stale(void *ctx)
+{
+    const struct snapshot_resolving *self = ctx;
+
+    self->answer->stale = true;
 }
 
 static int ask(const struct hc_want *want, struct hc_snapshot *answer,
                struct hc_error *err)
 {
-    const struct hc_subject *subject = &want->subject;
-    char token[HC_TOKEN_MAX + 1];
-    struct hc_caller caller = {.call = want->call, .asks_once = recollect(want, answer)};
-    char commit[HC_COMMIT_SIZE];
-    HC_AUTO(hc_tree) *tree = NULL;
+    struct snapshot_resolving self = {.want = want, .answer = answer};
+    const struct hc_steps steps = {snapshot_step_look,       snapshot_step_learn,
+                                   snapshot_step_obtain,     snapshot_step_clear,
+                                   snapshot_step_mark_stale, &self};
+    int result = hc_resolution_run(&steps, &want->subject, want->call, err);
 
-    if (hc_subject_caller(subject, token, &caller, err) == 0)
-        tree = hc_subject_learn(subject, &caller, commit, err);
-    if (!tree)
-        return fall_back(answer, caller.asks_once, err);
-    caller.asks_once = false;
-    hc_snapshot_clear(answer);
-    if (name_answer(want, commit, answer, err) < 0)
-        return -1;
-    return obtain(want, commit, tree, &caller, answer, err);
+    hc_tree_free(self.tree);
+    return result;
 }
 
 static int begin(struct hc_resolver *resolver, struct hc_want *want,

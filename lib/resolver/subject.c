@@ -18,7 +18,7 @@ static int64_t epoch_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-int hc_subject_init(struct hc_subject *subject, const struct hc_resolver *resolver,
+int hc_subject_init(struct hc_subject *subject, struct hc_resolver *resolver,
                     const struct hc_target *target,
                     const struct hc_fetch_options *options, struct hc_error *err)
 {
@@ -82,14 +82,6 @@ int hc_subject_fail_uncached(const struct hc_subject *subject, const char *path,
                    "asked: %s. Resolve it once while online: hubcache snapshot %s "
                    "--repo-type %s --revision %s",
                    type, id, subject->revision, why, id, type, subject->revision);
-}
-
-int hc_subject_caller(const struct hc_subject *subject, char token[HC_TOKEN_MAX + 1],
-                      struct hc_caller *caller, struct hc_error *err)
-{
-    caller->token = token;
-    return hc_token_choose(&subject->resolver->settings, subject->options->hub_token,
-                           token, err);
 }
 
 /* Failures of the Hub name the file already; those of the volume name a path. */

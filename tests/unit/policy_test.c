@@ -85,23 +85,45 @@ static void a_clock_far_ahead_makes_nothing_fresh(void **state)
     assert_false(hc_policy_is_fresh(&online, &defaults, INT64_MAX, -1000000));
 }
 
+static bool may_fall_back(enum hc_reason reason, bool is_final, bool is_own_token)
+{
+    const struct hc_error failure = {.reason = reason, .is_final = is_final};
+
+    return hc_policy_may_fall_back(&failure, is_own_token);
+}
+
 static void the_cache_answers_for_a_hub_in_trouble_only(void **state)
 {
     static const enum hc_reason fall_back[] = {HC_HUB_UNREACHABLE, HC_HUB_RATE_LIMITED,
                                                HC_REPO_NOT_FOUND,  HC_GATED_REPO,
                                                HC_REPO_DISABLED,   HC_HUB_UNAUTHORIZED,
-                                               HC_BAD_HUB_REPLY};
+                                               HC_BAD_HUB_REPLY,   HC_INTERNAL};
     static const enum hc_reason final[] = {HC_REVISION_NOT_FOUND, HC_ENTRY_NOT_FOUND,
                                            HC_CANCELLED, HC_DEADLINE_EXCEEDED};
 
     (void)state;
     for (size_t i = 0; i < sizeof fall_back / sizeof *fall_back; i++) {
-        assert_true(hc_policy_may_fall_back(&(struct hc_error){.reason = fall_back[i]}));
-        assert_false(hc_policy_may_fall_back(
-            &(struct hc_error){.reason = fall_back[i], .is_final = true}));
+        assert_true(may_fall_back(fall_back[i], false, false));
+        assert_false(may_fall_back(fall_back[i], true, false));
     }
-    for (size_t i = 0; i < sizeof final / sizeof *final; i++)
-        assert_false(hc_policy_may_fall_back(&(struct hc_error){.reason = final[i]}));
+    for (size_t i = 0; i < sizeof final / sizeof *final; i++) {
+        assert_false(may_fall_back(final[i], false, false));
+        assert_false(may_fall_back(final[i], false, true));
+    }
+}
+
+static void a_refusal_of_the_callers_own_token_is_final(void **state)
+{
+    static const enum hc_reason refusals[] = {HC_REPO_NOT_FOUND, HC_GATED_REPO,
+                                              HC_REPO_DISABLED, HC_HUB_UNAUTHORIZED};
+    static const enum hc_reason others[] = {HC_HUB_UNREACHABLE, HC_HUB_RATE_LIMITED,
+                                            HC_BAD_HUB_REPLY};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
+        assert_false(may_fall_back(refusals[i], false, true));
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        assert_true(may_fall_back(others[i], false, true));
 }
 
 int main(void)
@@ -114,6 +136,7 @@ int main(void)
         cmocka_unit_test(the_request_may_ask_for_less_or_more),
         cmocka_unit_test(a_clock_far_ahead_makes_nothing_fresh),
         cmocka_unit_test(the_cache_answers_for_a_hub_in_trouble_only),
+        cmocka_unit_test(a_refusal_of_the_callers_own_token_is_final),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

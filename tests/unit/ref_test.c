@@ -259,6 +259,20 @@ static const char *find_event(const char *what, const char *end)
     return NULL;
 }
 
+static void a_doubted_ref_says_the_same_but_was_never_heard(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ref ref;
+
+    assert_int_equal(hear(f, "main", COMMIT), 0);
+    hc_ref_doubt(f->cache, &f->repo, "main");
+    assert_int_equal(hc_ref_find(f->cache, &f->repo, "main", &ref, &f->err), 1);
+    assert_string_equal(ref.commit, COMMIT);
+    assert_int_equal(ref.heard_ms, 0);
+    hc_ref_doubt(f->cache, &f->repo, "never heard");
+    assert_false(temp_dir_has(f->dir, REFS "never heard"));
+}
+
 static void power_loss_leaves_no_ref_without_its_snapshot(void **state)
 {
     static const char *const first[] = {
@@ -299,6 +313,7 @@ int main(void)
         WITH_CACHE(an_empty_directory_in_the_place_of_a_ref_is_replaced),
         WITH_CACHE(what_is_no_ref_stays_and_the_answer_needs_none),
         WITH_CACHE(a_dead_ref_that_cannot_be_removed_fails_nothing),
+        WITH_CACHE(a_doubted_ref_says_the_same_but_was_never_heard),
         WITH_CACHE(power_loss_leaves_no_ref_without_its_snapshot),
     };
 

@@ -140,7 +140,7 @@ static void an_outage_is_answered_from_the_cache_and_marked_stale(void **state)
     hc_file_clear(&file);
 }
 
-static void an_outage_with_a_mirror_is_none(void **state)
+static void an_outage_with_a_mirror_is_answered_by_it_and_marked_stale(void **state)
 {
     struct fixture *f = *state;
     struct test_hub *mirror = test_hub_start(&(struct test_hub_options){0});
@@ -156,7 +156,7 @@ static void an_outage_with_a_mirror_is_none(void **state)
                   &(struct test_hub_rule){.fault = TEST_HUB_STATUS, .number = 503});
 
     assert_int_equal(resolve(f, "main", "config.json", &file), 0);
-    assert_false(file.stale);
+    assert_true(file.stale);
     assert_content(&file, "mirrored");
     hc_file_clear(&file);
     test_hub_stop(mirror);
@@ -388,7 +388,7 @@ int main(void)
         test(a_branch_that_moved_is_followed),
         test(the_caller_says_how_stale_an_answer_may_be),
         test(an_outage_is_answered_from_the_cache_and_marked_stale),
-        test(an_outage_with_a_mirror_is_none),
+        test(an_outage_with_a_mirror_is_answered_by_it_and_marked_stale),
         test(a_connection_closed_without_an_answer_counts_as_an_outage),
         test(an_outage_without_a_cached_file_is_retried_and_then_unreachable),
         test(a_file_the_hub_denies_is_an_error_even_when_cached),

@@ -6,7 +6,7 @@
 #include "resolver_fixture.h"
 
 #include <hub/ask.h>
-#include <resolver/resolver.h>
+#include <resolver/resolution.h>
 
 #include <pthread.h>
 #include <stdio.h>
@@ -152,13 +152,13 @@ static void without_symlinks_all_have_their_file_too(void **state)
     }
 }
 
-static int count_and_answer(void *ctx, char commit[HC_COMMIT_SIZE], struct hc_error *err)
+static int count_and_answer(void *ctx, struct hc_revision *answer, struct hc_error *err)
 {
     struct caller *caller = ctx;
 
     (void)err;
     caller->result++;
-    memcpy(commit, caller->f->commit, HC_COMMIT_SIZE);
+    memcpy(answer->commit, caller->f->commit, HC_COMMIT_SIZE);
     return 0;
 }
 
@@ -170,17 +170,16 @@ static void what_was_heard_is_on_disk_before_it_is_told(void **state)
     const struct hc_refresh refresh = {count_and_answer, &counted};
     const struct hc_fetch_options options = {0};
     const struct hc_target target = {.id = "org/model"};
-    const struct hc_caller caller = {0};
     struct hc_subject subject;
-    char commit[HC_COMMIT_SIZE];
+    struct hc_resolution resolution = {.subject = &subject};
+    struct hc_revision answer;
 
     fill_cache(f);
     assert_int_equal(hc_subject_init(&subject, f->resolver, &target, &options, &f->err),
                      0);
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(hc_subject_refresh(&subject, &caller, &refresh, commit, &f->err),
-                         0);
-        assert_string_equal(commit, f->commit);
+        assert_int_equal(hc_subject_refresh(&resolution, &refresh, &answer, &f->err), 0);
+        assert_string_equal(answer.commit, f->commit);
     }
     assert_int_equal(counted.result, 1);
 }

@@ -8,7 +8,9 @@
 #include <policy/token.h>
 
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define WITH_CACHE(test) cmocka_unit_test_setup_teardown(test, make_cache, remove_cache)
 
@@ -23,7 +25,7 @@ static struct choice choose(char *token, char *file, const char *caller)
     const struct hc_settings settings = {.token = token, .token_file = file};
     struct choice choice = {0};
 
-    choice.result = hc_token_choose(&settings, caller, choice.token, &choice.err);
+    choice.result = hc_token_choose(&settings, caller, NULL, choice.token, &choice.err);
     return choice;
 }
 
@@ -81,9 +83,9 @@ static void no_implicit_token_leaves_only_the_callers(void **state)
     struct fixture *f = *state;
     char token[HC_TOKEN_MAX + 1];
 
-    assert_int_equal(hc_token_choose(&settings, NULL, token, &f->err), 0);
+    assert_int_equal(hc_token_choose(&settings, NULL, NULL, token, &f->err), 0);
     assert_string_equal(token, "");
-    assert_int_equal(hc_token_choose(&settings, "hf_caller", token, &f->err), 0);
+    assert_int_equal(hc_token_choose(&settings, "hf_caller", NULL, token, &f->err), 0);
     assert_string_equal(token, "hf_caller");
 }
 
@@ -119,6 +121,16 @@ static void a_file_that_cannot_be_a_token_is_named(void **state)
     assert_non_null(strstr(choice.err.message, file));
 }
 
+/* Nothing that the Hub has said, so nothing that is final. */
+static void assert_failed_for_now(const struct choice *choice, const char *file)
+{
+    assert_int_equal(choice->result, -1);
+    assert_int_equal(choice->err.reason, HC_INTERNAL);
+    assert_true(choice->err.retry_after_ms > 0);
+    assert_string_equal(choice->token, "");
+    assert_non_null(strstr(choice->err.message, file));
+}
+
 static void a_file_that_may_not_be_read_is_named(void **state)
 {
     struct fixture *f = *state;
@@ -130,8 +142,66 @@ static void a_file_that_may_not_be_read_is_named(void **state)
     make_read_only(f);
     choice = choose(NULL, file, NULL);
     make_writable(f);
-    assert_refused(&choice, "hf_secret");
-    assert_non_null(strstr(choice.err.message, file));
+    assert_failed_for_now(&choice, file);
+}
+
+static void without_a_descriptor_to_read_it_a_file_is_not_no_token(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO_FREE char *file = temp_dir_path(f->dir, "token");
+    struct rlimit before, none;
+    struct choice choice;
+
+    temp_dir_write(f->dir, "token", "hf_secret");
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){0, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    choice = choose(NULL, file, NULL);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_failed_for_now(&choice, file);
+    assert_string_equal(choose(NULL, file, NULL).token, "hf_secret");
+}
+
+static struct choice choose_held(char *file, atomic_bool *held)
+{
+    const struct hc_settings settings = {.token_file = file};
+    struct choice choice = {0};
+
+    choice.result = hc_token_choose(&settings, NULL, held, choice.token, &choice.err);
+    return choice;
+}
+
+static void a_file_that_held_a_token_and_lost_it_is_a_failure(void **state)
+{
+    static const char *const lost[] = {NULL, "", " \n"};
+    struct fixture *f = *state;
+    HC_AUTO_FREE char *file = temp_dir_path(f->dir, "token");
+    atomic_bool held = false;
+    struct choice choice;
+
+    assert_int_equal(choose_held(file, &held).result, 0); /* it never was there */
+    for (size_t i = 0; i < sizeof lost / sizeof *lost; i++) {
+        temp_dir_write(f->dir, "token", "hf_secret");
+        assert_string_equal(choose_held(file, &held).token, "hf_secret");
+        (void)unlink(file);
+        if (lost[i])
+            temp_dir_write(f->dir, "token", lost[i]);
+        choice = choose_held(file, &held);
+        assert_failed_for_now(&choice, file);
+    }
+}
+
+/* As Kubernetes mounts a secret. */
+static void a_file_behind_symlinks_is_read(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO_FREE char *file = temp_dir_path(f->dir, "token");
+    HC_AUTO_FREE char *data = temp_dir_path(f->dir, "..data");
+
+    temp_dir_write(f->dir, "..2026/token", "hf_secret");
+    assert_int_equal(symlink("..2026", data), 0);
+    assert_int_equal(symlink("..data/token", file), 0);
+    assert_string_equal(choose(NULL, file, NULL).token, "hf_secret");
 }
 
 int main(void)
@@ -144,6 +214,9 @@ int main(void)
         WITH_CACHE(a_token_that_would_forge_a_header_is_refused),
         WITH_CACHE(a_file_that_cannot_be_a_token_is_named),
         WITH_CACHE(a_file_that_may_not_be_read_is_named),
+        WITH_CACHE(without_a_descriptor_to_read_it_a_file_is_not_no_token),
+        WITH_CACHE(a_file_that_held_a_token_and_lost_it_is_a_failure),
+        WITH_CACHE(a_file_behind_symlinks_is_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

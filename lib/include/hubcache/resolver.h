@@ -179,6 +179,18 @@ struct hc_transfer {
 /* Called when a transfer is over, on the thread that led it; must not call the resolver. */
 typedef void (*hc_transfer_fn)(void *ctx, const struct hc_transfer *transfer);
 
+/* An answer that is stale, and why. Strings are borrowed for the call. */
+struct hc_stale {
+    const char *repo_id;
+    enum hc_repo_type repo_type;
+    const char *revision;
+    enum hc_reason reason; /* why the Hub's own word was not to be had */
+    const char *message;   /* that failure's */
+};
+
+/* Called for every stale answer, on the resolving thread; must not call the resolver. */
+typedef void (*hc_stale_fn)(void *ctx, const struct hc_stale *stale);
+
 /*
  * Opens the cache (making its directory when it is not there) and sweeps what crashed
  * processes left behind; NULL on failure.
@@ -189,6 +201,10 @@ HC_PUBLIC struct hc_resolver *hc_resolver_open(const struct hc_settings *setting
 /* Who is told of every transfer. Before the first call that resolves anything. */
 HC_PUBLIC void hc_resolver_watch(struct hc_resolver *resolver, hc_transfer_fn fn,
                                  void *ctx);
+
+/* Who is told of every stale answer. Before the first call that resolves anything. */
+HC_PUBLIC void hc_resolver_watch_stale(struct hc_resolver *resolver, hc_stale_fn fn,
+                                       void *ctx);
 
 /*
  * Removes what crashed processes and expired transfers left behind, as opening does. For

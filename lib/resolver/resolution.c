@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See resolution.h for the order of the steps and what moves one to the next.
+ */
+#include "resolution.h"
+
+#include <cache/ref.h>
+
+#include <string.h>
+#include <time.h>
+
+static int64_t epoch_ms(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void resolution_clear(struct hc_resolution *resolution)
+{
+    explicit_bzero(resolution->token, sizeof resolution->token);
+}
+
+HC_DEFINE_AUTO_VALUE(hc_resolution, resolution_clear)
+
+/* ---- what a repo's visibility has to do with mirrors -----------------------------------
+ */
+
+static bool has_mirrors(const struct hc_resolution *resolution)
+{
+    return resolution->subject->resolver->settings.mirror_count > 0;
+}
+
+/* That a repo is public is kept only where it says something: to a caller with a token,
+ * or after it was restricted. */
+static void hear_visibility(struct hc_resolution *resolution,
+                            enum hc_visibility visibility)
+{
+    const struct hc_subject *subject = resolution->subject;
+    bool is_no_news = visibility == HC_VISIBILITY_PUBLIC && !resolution->token[0] &&
+                      resolution->visibility != HC_VISIBILITY_RESTRICTED;
+
+    if (!has_mirrors(resolution) || is_no_news)
+        return;
+    resolution->visibility = visibility;
+    resolution->caller.hub_only = visibility == HC_VISIBILITY_RESTRICTED;
+    hc_visibility_hear(subject->resolver->cache, &subject->repo, visibility, epoch_ms());
+}
+
+/* A repo that is hidden from a caller is not for everybody; a refused token says nothing
+ * of the repo. */
+static void hear_refusal(struct hc_resolution *resolution, const struct hc_error *err)
+{
+    bool is_hidden = err->reason == HC_GATED_REPO || err->reason == HC_REPO_NOT_FOUND ||
+                     (err->reason == HC_HUB_UNAUTHORIZED && !resolution->token[0]);
+
+    if (is_hidden)
+        hear_visibility(resolution, HC_VISIBILITY_RESTRICTED);
+}
+
+/*
+ * The answer to a token does not say whether it would be the same without one: the Hub is
+ * asked, once a day. As long as that is not known no mirror is.
+ */
+static void learn_visibility(struct hc_resolution *resolution)
+{
+    const struct hc_subject *subject = resolution->subject;
+    struct hc_caller caller = resolution->caller;
+    struct hc_revision answer;
+    struct hc_error ignored;
+
+    if (!has_mirrors(resolution) || resolution->is_stale || !resolution->token[0] ||
+        resolution->visibility != HC_VISIBILITY_UNKNOWN)
+        return;
+    caller.hub_only = true;
+    caller.asks_once = true;
+    if (hc_hub_revision(subject->resolver->hub, &subject->repo, subject->revision,
+                        &caller, &answer, &ignored) == 0)
+        hc_resolution_hear_repo(resolution, &answer);
+    else
+        resolution->caller.hub_only = true;
+}
+
+/* ---- beginning ------------------------------------------------------------------------
+ */
+
+/* What is on disk; `*is_old`: the Hub has to be asked whether it still holds. */
+static int remember(struct hc_resolution *resolution, bool *is_old, struct hc_error *err)
+{
+    const struct hc_subject *subject = resolution->subject;
+    struct hc_meaning meaning;
+
+    *is_old = false;
+    if (has_mirrors(resolution))
+        resolution->visibility =
+            hc_visibility_find(subject->resolver->cache, &subject->repo, epoch_ms());
+    resolution->caller.hub_only = resolution->visibility == HC_VISIBILITY_RESTRICTED;
+    if (subject->is_commit)
+        return 0;
+    if (hc_subject_recall(subject, &meaning, err) < 0)
+        return -1;
+    memcpy(resolution->remembered, meaning.commit, sizeof meaning.commit);
+    *is_old = !meaning.is_good && meaning.commit[0];
+    return 0;
+}
+
+static int choose_token(struct hc_resolution *resolution, struct hc_error *err)
+{
+    const struct hc_subject *subject = resolution->subject;
+    struct hc_resolver *resolver = subject->resolver;
+
+    resolution->caller.token = resolution->token;
+    return hc_token_choose(&resolver->settings, subject->options->hub_token,
+                           &resolver->held_token, resolution->token, err);
+}
+
+/* ---- learning -------------------------------------------------------------------------
+ */
+
+/* True once, when the branch was rewritten: the ref that names the lost commit counts no
+ * more, here and for those who come later. */
+static bool drop_ref(struct hc_resolution *resolution, const struct hc_error *err)
+{
+    const struct hc_subject *subject = resolution->subject;
+
+    if (err->reason != HC_REVISION_NOT_FOUND || !resolution->asked_of_commit ||
+        resolution->is_rewritten || resolution->is_pinned)
+        return false;
+    resolution->is_rewritten = true;
+    hc_ref_doubt(subject->resolver->cache, &subject->repo, subject->revision);
+    return true;
+}
+
+static int learn_once(const struct hc_steps *steps, struct hc_resolution *resolution,
+                      struct hc_error *err)
+{
+    int result = steps->learn(steps->ctx, resolution, err);
+
+    if (result < 0 && drop_ref(resolution, err))
+        result = steps->learn(steps->ctx, resolution, err);
+    if (result < 0)
+        hear_refusal(resolution, err);
+    return result;
+}
+
+/* At the commit that the Hub named last: its bytes may be had without the Hub. */
+static int learn_pinned(const struct hc_steps *steps, struct hc_resolution *resolution,
+                        struct hc_error *err)
+{
+    resolution->cause = *err;
+    resolution->is_pinned = true;
+    resolution->is_stale = true;
+    if (steps->learn(steps->ctx, resolution, err) == 0)
+        return 0;
+    resolution->is_pinned = false;
+    resolution->is_stale = false;
+    return -1;
+}
+
+static int learn(const struct hc_steps *steps, struct hc_resolution *resolution,
+                 bool has_older, bool is_old, struct hc_error *err)
+{
+    bool may_pin = is_old && !has_older && has_mirrors(resolution) &&
+                   resolution->visibility != HC_VISIBILITY_RESTRICTED &&
+                   !resolution->subject->options->force_download;
+
+    resolution->caller.asks_once = has_older || may_pin;
+    if (learn_once(steps, resolution, err) == 0)
+        return 0;
+    if (!may_pin || err->is_final ||
+        (err->reason != HC_HUB_UNREACHABLE && err->reason != HC_HUB_RATE_LIMITED))
+        return -1;
+    resolution->caller.asks_once = false;
+    if (learn_pinned(steps, resolution, err) == 0)
+        return 0;
+    return learn_once(steps, resolution, err);
+}
+
+/* ---- answering ------------------------------------------------------------------------
+ */
+
+static void tell_stale(const struct hc_resolution *resolution)
+{
+    const struct hc_subject *subject = resolution->subject;
+    const struct hc_resolver *resolver = subject->resolver;
+    const struct hc_stale stale = {.repo_id = subject->repo.id,
+                                   .repo_type = subject->repo.type,
+                                   .revision = subject->revision,
+                                   .reason = resolution->cause.reason,
+                                   .message = resolution->cause.message};
+
+    if (resolver->stale_watcher)
+        resolver->stale_watcher(resolver->stale_ctx, &stale);
+}
+
+static int answer_stale(const struct hc_steps *steps,
+                        const struct hc_resolution *resolution)
+{
+    steps->mark_stale(steps->ctx);
+    tell_stale(resolution);
+    return 0;
+}
+
+/* The Hub failed, as `err` says: the older answer, if there is one, takes its place. */
+static int fall_back(const struct hc_steps *steps, struct hc_resolution *resolution,
+                     bool has_older, const struct hc_error *err)
+{
+    const char *own = resolution->subject->options->hub_token;
+
+    if (!has_older || !hc_policy_may_fall_back(err, own && own[0])) {
+        steps->clear(steps->ctx);
+        return -1;
+    }
+    resolution->cause = *err;
+    return answer_stale(steps, resolution);
+}
+
+static int obtain(const struct hc_steps *steps, struct hc_resolution *resolution,
+                  struct hc_error *err)
+{
+    steps->clear(steps->ctx);
+    resolution->asked_of_commit = !resolution->subject->is_commit;
+    return steps->obtain(steps->ctx, resolution, err);
+}
+
+int hc_resolution_run(const struct hc_steps *steps, const struct hc_subject *subject,
+                      struct hc_call *call, struct hc_error *err)
+{
+    HC_AUTO_VALUE(hc_resolution)
+    resolution = {.subject = subject, .caller = {.call = call}};
+    struct hc_error ignored;
+    bool is_old, has_older;
+
+    if (remember(&resolution, &is_old, err) < 0)
+        return -1;
+    has_older = is_old && !subject->options->force_download &&
+                steps->look(steps->ctx, resolution.remembered, &ignored) == 1;
+    if (choose_token(&resolution, err) < 0 ||
+        learn(steps, &resolution, has_older, is_old, err) < 0)
+        return fall_back(steps, &resolution, has_older, err);
+    resolution.caller.asks_once = false;
+    learn_visibility(&resolution);
+    if (obtain(steps, &resolution, err) < 0) {
+        hear_refusal(&resolution, err);
+        if (!drop_ref(&resolution, err) || learn_once(steps, &resolution, err) < 0 ||
+            obtain(steps, &resolution, err) < 0)
+            return -1;
+    }
+    return resolution.is_stale ? answer_stale(steps, &resolution) : 0;
+}
+
+/* ---- for the steps ----------------------------------------------------------------------
+ */
+
+int hc_resolution_recall(const struct hc_resolution *resolution,
+                         struct hc_meaning *meaning, struct hc_error *err)
+{
+    if (hc_subject_recall(resolution->subject, meaning, err) < 0)
+        return -1;
+    if (resolution->subject->is_commit)
+        return 0;
+    if (resolution->is_pinned) {
+        memcpy(meaning->commit, resolution->remembered, sizeof meaning->commit);
+        meaning->is_good = true;
+    }
+    /* A volume that cannot be written to keeps the ref as it was. */
+    if (resolution->is_rewritten && strcmp(meaning->commit, resolution->remembered) == 0)
+        meaning->is_good = false;
+    return 0;
+}
+
+struct hc_caller hc_resolution_caller(struct hc_resolution *resolution,
+                                      const char *revision)
+{
+    struct hc_caller caller = resolution->caller;
+    const struct hc_subject *subject = resolution->subject;
+    bool is_name = !subject->is_commit && strcmp(revision, subject->revision) == 0;
+
+    resolution->asked_of_commit = !subject->is_commit && !is_name;
+    caller.hub_only = caller.hub_only || (is_name && resolution->remembered[0]);
+    return caller;
+}
+
+/* Only a mirror said what the name means. */
+static void hear_mirror(struct hc_resolution *resolution, const char *commit)
+{
+    resolution->is_stale = true;
+    (void)hc_fail(&resolution->cause, HC_HUB_UNREACHABLE,
+                  "the Hub cannot be asked; a mirror says that '%s' of '%s' is %.8s",
+                  resolution->subject->revision, resolution->subject->repo.id, commit);
+}
+
+void hc_resolution_hear(struct hc_resolution *resolution,
+                        const struct hc_revision *answer)
+{
+    if (answer->is_of_mirror && !resolution->subject->is_commit)
+        hear_mirror(resolution, answer->commit);
+}
+
+void hc_resolution_hear_repo(struct hc_resolution *resolution,
+                             const struct hc_revision *answer)
+{
+    if (!answer->is_of_mirror)
+        hear_visibility(resolution, answer->is_restricted ? HC_VISIBILITY_RESTRICTED
+                                                          : HC_VISIBILITY_PUBLIC);
+}
+
+void hc_resolution_hear_file(struct hc_resolution *resolution, const char *revision,
+                             const struct hc_metadata *metadata)
+{
+    const struct hc_subject *subject = resolution->subject;
+
+    if (metadata->is_of_mirror) {
+        if (!subject->is_commit && strcmp(revision, subject->revision) == 0)
+            hear_mirror(resolution, metadata->commit);
+        return;
+    }
+    if (!resolution->token[0] && resolution->visibility == HC_VISIBILITY_RESTRICTED)
+        hear_visibility(resolution, HC_VISIBILITY_PUBLIC);
+}
+
+int hc_resolution_keep_ref(const struct hc_resolution *resolution, const char *commit,
+                           struct hc_error *err)
+{
+    const struct hc_subject *subject = resolution->subject;
+
+    if (resolution->is_stale)
+        return 0;
+    return hc_ref_hear(subject->resolver->cache, &subject->repo, subject->revision,
+                       commit, err);
+}
