@@ -40,6 +40,8 @@ const struct hc_option hc_option_table[] = {
      false, "Memory to fetch bytes with; when short, fewer connections (32 MiB)"},
     {"min-split-size", HC_OPTION_SIZE, AT(settings.min_split_size), "SIZE", NULL, NULL,
      false, "Larger files come in parts over several connections (64 MiB)"},
+    {"tree-memory", HC_OPTION_SIZE, AT(settings.tree_memory), "SIZE", NULL, NULL, false,
+     "Memory for listings of commits that no call uses (64 MiB)"},
     {"takeover-after", HC_OPTION_DURATION, AT(settings.takeover_ms), "DURATION", NULL,
      NULL, false,
      "A process that stands still for so long loses its turn; 2s at least (30s)"},

@@ -123,6 +123,25 @@ void hc_text_escape(FILE *out, const char *text, const char *also)
     }
 }
 
+void hc_text_show(char *buffer, size_t size, const char *text)
+{
+    static const char rest[] = "…";
+    HC_AUTO_FREE char *escaped = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&escaped, &length);
+
+    buffer[0] = '\0';
+    if (!out)
+        return;
+    hc_text_escape(out, text, "\\");
+    if (fclose(out) != 0 || hc_format(buffer, size, "%s", escaped) >= 0)
+        return;
+    length = size - sizeof rest;
+    while (length > 0 && ((unsigned char)escaped[length] & 0xc0) == 0x80)
+        length--;
+    (void)hc_format(buffer, size, "%.*s%s", (int)length, escaped, rest);
+}
+
 bool hc_text_is_hex(const char *text, size_t count)
 {
     return strspn(text, "0123456789abcdef") == count && text[count] == '\0';

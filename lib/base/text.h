@@ -38,6 +38,9 @@ bool hc_text_is_printable(const char *text);
  */
 void hc_text_escape(FILE *out, const char *text, const char *also);
 
+/* `text` escaped so for a message, with "…" for what does not fit. */
+void hc_text_show(char *buffer, size_t size, const char *text);
+
 /* `count` lower-case hexadecimal digits and nothing else. */
 bool hc_text_is_hex(const char *text, size_t count);
 

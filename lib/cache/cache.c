@@ -7,9 +7,11 @@
 
 #include "heart.h"
 #include "memo.h"
+#include "tree_cache.h"
 
 #include <base/file.h>
 #include <base/text.h>
+#include <hubcache/settings.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +25,7 @@ struct hc_cache {
     int fd;
     bool has_no_symlinks;
     struct hc_memo *memo;
+    struct hc_tree_cache *trees;
     struct hc_heart *heart;
     char id[UUID_SIZE];
     char root[PATH_MAX];
@@ -132,7 +135,8 @@ struct hc_cache *hc_cache_open(const char *dir, bool no_symlinks, struct hc_erro
         return NULL;
     }
     cache->memo = hc_memo_new(err);
-    cache->heart = cache->memo ? hc_heart_new(err) : NULL;
+    cache->trees = cache->memo ? hc_tree_cache_new(HC_TREE_MEMORY, err) : NULL;
+    cache->heart = cache->trees ? hc_heart_new(err) : NULL;
     if (!cache->heart)
         return NULL;
     load_id(cache);
@@ -145,6 +149,7 @@ void hc_cache_close(struct hc_cache *cache)
         return;
     hc_heart_free(cache->heart);
     hc_auto_close(&cache->fd);
+    hc_tree_cache_free(cache->trees);
     hc_memo_free(cache->memo);
     free(cache);
 }
@@ -167,6 +172,11 @@ const char *hc_cache_id(const struct hc_cache *cache)
 struct hc_memo *hc_cache_memo(const struct hc_cache *cache)
 {
     return cache->memo;
+}
+
+struct hc_tree_cache *hc_cache_trees(const struct hc_cache *cache)
+{
+    return cache->trees;
 }
 
 struct hc_heart *hc_cache_heart(const struct hc_cache *cache)

@@ -18,6 +18,7 @@
 struct hc_cache;
 struct hc_heart;
 struct hc_memo;
+struct hc_tree_cache;
 
 /*
  * Opens `dir`, making it when it is not there; its symlinks are resolved once, here, so
@@ -39,6 +40,9 @@ const char *hc_cache_id(const struct hc_cache *cache);
 
 /* What refs and pointers said when they were last read. Borrowed. */
 struct hc_memo *hc_cache_memo(const struct hc_cache *cache);
+
+/* Listings in memory; HC_TREE_MEMORY of them unless told otherwise. Borrowed. */
+struct hc_tree_cache *hc_cache_trees(const struct hc_cache *cache);
 
 /* What beats for all claims of this process. Borrowed. */
 struct hc_heart *hc_cache_heart(const struct hc_cache *cache);

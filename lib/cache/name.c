@@ -175,6 +175,11 @@ bool hc_filename_is_safe(const char *path)
            strcmp(joined, path) == 0;
 }
 
+bool hc_xet_hash_is_valid(const char *text)
+{
+    return strspn(text, "0123456789abcdefABCDEF") == 64 && text[64] == '\0';
+}
+
 bool hc_etag_is_valid(const char *etag)
 {
     size_t length = strspn(etag, etag_characters);

@@ -50,6 +50,9 @@ bool hc_filename_is_safe(const char *path);
  */
 bool hc_etag_parse(const char *header, char etag[HC_ETAG_MAX + 1]);
 
+/* 64 hexadecimal digits, in small letters or capitals, as in the reference client. */
+bool hc_xet_hash_is_valid(const char *text);
+
 /* Whether `etag`, as it stands, may name a blob. */
 bool hc_etag_is_valid(const char *etag);
 

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Written by hand because the bytes must be those of the reference client: indented by
- * one, in its order of keys, everything beyond ASCII as \uXXXX. Read with jansson,
- * strictly: a listing of which one entry cannot be trusted is no listing.
+ * one, in its order of keys, everything beyond ASCII as \uXXXX. Read entry by entry, and
+ * strictly: a listing of which one entry cannot be understood is no listing.
  */
 #include "tree_json.h"
 
+#include <base/json.h>
 #include <base/text.h>
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <string.h>
 
 enum { FORMAT_VERSION = 1 };
@@ -25,11 +25,24 @@ static uint32_t decode(const char *text, size_t length)
     return point;
 }
 
+/* The escapes that have a letter, in Python's order of preference. */
+static bool write_short(FILE *out, uint32_t point)
+{
+    static const char characters[] = "\"\\\n\r\t\f\b";
+    static const char letters[] = "\"\\nrtfb";
+    const char *found = point < 0x80 && point ? strchr(characters, (int)point) : NULL;
+
+    if (!found)
+        return false;
+    (void)fprintf(out, "\\%c", letters[found - characters]);
+    return true;
+}
+
 static void write_character(FILE *out, uint32_t point)
 {
-    if (point == '"' || point == '\\')
-        (void)fprintf(out, "\\%c", (int)point);
-    else if (point >= ' ' && point <= '~')
+    if (write_short(out, point))
+        return;
+    if (point >= ' ' && point <= '~')
         (void)fputc((int)point, out);
     else if (point < 0x10000)
         (void)fprintf(out, "\\u%04" PRIx32, point);
@@ -38,7 +51,7 @@ static void write_character(FILE *out, uint32_t point)
                       0xd800 + ((point - 0x10000) >> 10), 0xdc00 + (point & 0x3ff));
 }
 
-/* Paths are UTF-8 without control characters: hc_tree_add saw to that. */
+/* Texts of a listing came out of JSON, and are UTF-8. */
 static void write_string(FILE *out, const char *text)
 {
     (void)fputc('"', out);
@@ -55,17 +68,19 @@ static void write_entry(FILE *out, const struct hc_entry *entry)
 {
     (void)fputs("\n  ", out);
     write_string(out, entry->path);
-    (void)fprintf(out, ": {\n   \"size\": %" PRIu64 ",\n   \"blob_id\": \"%s\"",
-                  entry->size, entry->blob_id);
-    if (entry->lfs_sha256[0])
-        (void)fprintf(out, ",\n   \"lfs_sha256\": \"%s\",\n   \"lfs_size\": %" PRIu64,
-                      entry->lfs_sha256, entry->lfs_size);
-    if (entry->xet_hash[0])
+    (void)fprintf(out, ": {\n   \"size\": %" PRIu64 ",\n   \"blob_id\": ", entry->size);
+    write_string(out, entry->blob_id);
+    if (entry->lfs_sha256) {
+        (void)fputs(",\n   \"lfs_sha256\": ", out);
+        write_string(out, entry->lfs_sha256);
+        (void)fprintf(out, ",\n   \"lfs_size\": %" PRIu64, entry->lfs_size);
+    }
+    if (entry->xet_hash)
         (void)fprintf(out, ",\n   \"xet_hash\": \"%s\"", entry->xet_hash);
     (void)fputs("\n  }", out);
 }
 
-static void write_tree(FILE *out, const struct hc_tree *tree)
+void hc_tree_write(const struct hc_tree *tree, FILE *out)
 {
     (void)fprintf(out, "{\n \"format_version\": %d,\n \"files\": {", FORMAT_VERSION);
     for (size_t i = 0; i < tree->count; i++) {
@@ -74,25 +89,6 @@ static void write_tree(FILE *out, const struct hc_tree *tree)
         write_entry(out, &tree->entries[i]);
     }
     (void)fputs(tree->count > 0 ? "\n }\n}" : "}\n}", out);
-}
-
-char *hc_tree_format(const struct hc_tree *tree, size_t *size, struct hc_error *err)
-{
-    char *text = NULL;
-    FILE *out = open_memstream(&text, size);
-    bool is_whole;
-
-    if (!out) {
-        (void)hc_fail_memory(err);
-        return NULL;
-    }
-    write_tree(out, tree);
-    is_whole = !ferror(out);
-    if (fclose(out) == 0 && is_whole)
-        return text;
-    free(text);
-    (void)hc_fail_memory(err);
-    return NULL;
 }
 
 /* A size: an integer that is not negative. */
@@ -106,63 +102,86 @@ static bool read_size(const json_t *info, const char *key, uint64_t *size)
     return true;
 }
 
-/* A string that fits; absent and null are "". */
-static bool read_text(const json_t *info, const char *key, char *text, size_t size)
+/* A string; absent and null are NULL. */
+static bool read_text(const json_t *info, const char *key, const char **text)
 {
     const json_t *value = json_object_get(info, key);
 
-    text[0] = '\0';
-    if (!value || json_is_null(value))
-        return true;
-    return json_is_string(value) &&
-           hc_format(text, size, "%s", json_string_value(value)) > 0;
+    *text = json_string_value(value);
+    return *text || !value || json_is_null(value);
 }
 
+/* Borrows from `info`. A Xet hash that is none spoils the listing, as in the reference. */
 static bool read_entry(const json_t *info, struct hc_entry *entry)
 {
     if (!read_size(info, "size", &entry->size) ||
-        !read_text(info, "blob_id", entry->blob_id, sizeof entry->blob_id) ||
-        !read_text(info, "lfs_sha256", entry->lfs_sha256, sizeof entry->lfs_sha256) ||
-        !read_text(info, "xet_hash", entry->xet_hash, sizeof entry->xet_hash))
+        !read_text(info, "blob_id", &entry->blob_id) ||
+        !read_text(info, "lfs_sha256", &entry->lfs_sha256) ||
+        !read_text(info, "xet_hash", &entry->xet_hash))
         return false;
-    return !entry->lfs_sha256[0] || read_size(info, "lfs_size", &entry->lfs_size);
+    if (entry->xet_hash && !hc_xet_hash_is_valid(entry->xet_hash))
+        return false;
+    return !entry->lfs_sha256 || read_size(info, "lfs_size", &entry->lfs_size);
 }
 
-static bool read_files(json_t *files, struct hc_tree *tree)
+static bool read_files(struct hc_json *json, struct hc_tree *tree)
 {
-    struct hc_error unused;
+    int more;
 
-    for (void *i = json_object_iter(files); i; i = json_object_iter_next(files, i)) {
-        struct hc_entry entry = {0};
-        HC_AUTO_FREE char *path = strdup(json_object_iter_key(i));
+    if (!hc_json_enter(json, '{'))
+        return false;
+    while ((more = hc_json_next(json)) > 0) {
+        HC_AUTO_FREE char *path = hc_json_key(json);
+        HC_AUTO_JSON *info = path ? hc_json_value(json) : NULL;
+        struct hc_entry entry = {.path = path};
+        struct hc_error unused;
 
-        entry.path = path;
-        if (!path || !read_entry(json_object_iter_value(i), &entry) ||
-            hc_tree_add(tree, &entry, &unused) < 0)
+        if (!info || !read_entry(info, &entry) || hc_tree_add(tree, &entry, &unused) < 0)
             return false;
     }
-    return true;
+    hc_json_leave(json, '{');
+    return more == 0;
 }
 
-static bool read_root(const json_t *root, struct hc_tree *tree)
+/* One member of the root. */
+static bool read_member(struct hc_json *json, struct hc_tree *tree, unsigned *files,
+                        unsigned *versions)
 {
-    const json_t *version = json_object_get(root, "format_version");
-    json_t *files = json_object_get(root, "files");
+    HC_AUTO_FREE char *key = hc_json_key(json);
+    HC_AUTO_JSON *value = NULL;
 
-    return json_is_integer(version) && json_integer_value(version) == FORMAT_VERSION &&
-           json_is_object(files) && read_files(files, tree);
+    if (key && strcmp(key, "files") == 0)
+        return ++*files == 1 && read_files(json, tree);
+    value = key ? hc_json_value(json) : NULL;
+    if (value && strcmp(key, "format_version") == 0)
+        return ++*versions == 1 && json_is_integer(value) &&
+               json_integer_value(value) == FORMAT_VERSION;
+    return value;
 }
 
-struct hc_tree *hc_tree_parse(const char *json, size_t size)
+struct hc_tree *hc_tree_read(struct hc_json *json)
 {
     struct hc_error unused;
     HC_AUTO(hc_tree) *tree = hc_tree_new(&unused);
-    json_t *root = json_loadb(json, size, 0, NULL);
-    bool is_listing = tree && root && read_root(root, tree);
+    unsigned files = 0, versions = 0;
+    int more = -1;
 
-    json_decref(root);
-    if (!is_listing)
+    if (!tree || !hc_json_enter(json, '{'))
         return NULL;
-    hc_tree_sort(tree);
+    while ((more = hc_json_next(json)) > 0) {
+        if (!read_member(json, tree, &files, &versions))
+            return NULL;
+    }
+    if (more < 0 || files == 0 || versions == 0 || !hc_json_is_done(json) ||
+        hc_tree_finish(tree, &unused) < 0)
+        return NULL;
     return hc_take(&tree);
+}
+
+struct hc_tree *hc_tree_parse(const char *text, size_t size)
+{
+    struct hc_json json;
+
+    hc_json_of_text(&json, text, size);
+    return hc_tree_read(&json);
 }

@@ -62,6 +62,15 @@ struct hc_revision {
     bool is_restricted;          /* the repo is private or gated: not for everybody */
 };
 
+/* That, and which files the commit has. */
+struct hc_description {
+    struct hc_revision revision;
+    struct hc_tree *siblings; /* their names alone, sorted; NULL: not told */
+};
+
+void hc_description_clear(struct hc_description *description);
+HC_DEFINE_AUTO_VALUE(hc_description, hc_description_clear)
+
 /* Borrows nothing: copies what it needs of `settings`. */
 struct hc_hub *hc_hub_open(const struct hc_settings *settings, struct hc_error *err);
 void hc_hub_close(struct hc_hub *hub);
@@ -82,7 +91,16 @@ int hc_hub_revision(struct hc_hub *hub, const struct hc_repo *repo, const char *
                     const struct hc_caller *caller, struct hc_revision *answer,
                     struct hc_error *err);
 
-/* GET /api/<collection>/<id>/tree/<commit>, all pages of it; the caller frees. */
+/* The same, with the names of its files. The path of `place` is not looked at. */
+int hc_hub_describe(struct hc_hub *hub, const struct hc_place *place,
+                    const struct hc_caller *caller, struct hc_description *description,
+                    struct hc_error *err);
+
+/*
+ * GET /api/<collection>/<id>/tree/<commit>, all pages of it; the caller frees.
+ * BAD_HUB_REPLY when a row cannot be understood, or when the rows show that others are
+ * missing.
+ */
 struct hc_tree *hc_hub_tree(struct hc_hub *hub, const struct hc_repo *repo,
                             const char *commit, const struct hc_caller *caller,
                             struct hc_error *err);

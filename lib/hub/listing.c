@@ -10,35 +10,28 @@
 #include "url.h"
 
 #include <base/error.h>
+#include <base/json.h>
 #include <base/text.h>
 
-#include <jansson.h>
 #include <string.h>
 
-static void release(json_t **value)
+enum { SHOWN_SIZE = 256 };
+
+void hc_listing_clear(struct hc_listing *listing)
 {
-    json_decref(*value);
+    hc_tree_free(listing->files);
+    hc_tree_free(listing->directories);
+    hc_tree_free(listing->others);
+    *listing = (struct hc_listing){0};
 }
 
-#define HC_AUTO_JSON __attribute__((cleanup(release))) json_t
-
-static json_t *load(const char *bytes, size_t count, struct hc_error *err)
+int hc_listing_init(struct hc_listing *listing, struct hc_error *err)
 {
-    json_error_t cause;
-    json_t *root = json_loadb(bytes, count, 0, &cause);
-
-    if (!root)
-        (void)hc_fail(err, HC_BAD_HUB_REPLY, "the Hub's answer is no JSON: line %d",
-                      cause.line);
-    return root;
-}
-
-/* Copies a string member; "" when it is absent or too long for the hash it should be. */
-static void copy_hash(const json_t *object, const char *name, char *hash, size_t size)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-
-    (void)hc_format(hash, size, "%s", text ? text : "");
+    *listing = (struct hc_listing){0};
+    listing->files = hc_tree_new(err);
+    listing->directories = listing->files ? hc_tree_new(err) : NULL;
+    listing->others = listing->directories ? hc_tree_new(err) : NULL;
+    return listing->others ? 0 : -1;
 }
 
 static bool read_size(const json_t *object, uint64_t *size)
@@ -51,77 +44,192 @@ static bool read_size(const json_t *object, uint64_t *size)
     return true;
 }
 
-static int add_file(const json_t *row, struct hc_tree *tree, struct hc_error *err)
+/* Path, size and id make a file; what else a row says is taken as far as it is of use. */
+static int add_file(const json_t *row, struct hc_tree *files, struct hc_error *err)
 {
-    const char *path = json_string_value(json_object_get(row, "path"));
     const json_t *lfs = json_object_get(row, "lfs");
-    HC_AUTO_FREE char *copy = NULL;
-    struct hc_entry entry = {0};
+    struct hc_entry entry = {
+        .path = json_string_value(json_object_get(row, "path")),
+        .blob_id = json_string_value(json_object_get(row, "oid")),
+        .xet_hash = json_string_value(json_object_get(row, "xetHash")),
+    };
 
-    if (!path || !read_size(row, &entry.size))
-        return hc_fail(err, HC_BAD_HUB_REPLY, "a file listed has no path or no size");
-    copy_hash(row, "oid", entry.blob_id, sizeof entry.blob_id);
-    copy_hash(row, "xetHash", entry.xet_hash, sizeof entry.xet_hash);
-    if (json_is_object(lfs)) {
-        copy_hash(lfs, "oid", entry.lfs_sha256, sizeof entry.lfs_sha256);
-        if (!entry.lfs_sha256[0] || !read_size(lfs, &entry.lfs_size))
-            return hc_fail(err, HC_BAD_HUB_REPLY,
-                           "an LFS file listed has no hash or size");
+    if (!entry.path || !entry.blob_id || !read_size(row, &entry.size))
+        return hc_fail(err, HC_BAD_HUB_REPLY, "a file listed has no path, id or size");
+    if (lfs && !json_is_null(lfs)) {
+        const char *sha256 = json_string_value(json_object_get(lfs, "oid"));
+
+        entry.lfs_sha256 = sha256 ? sha256 : "";
+        if (!read_size(lfs, &entry.lfs_size))
+            entry.lfs_size = entry.size;
     }
-    copy = hc_text_copy(path, err);
-    entry.path = copy;
-    return copy ? hc_tree_add(tree, &entry, err) : -1;
+    return hc_tree_add(files, &entry, err);
 }
 
-int hc_listing_parse(const char *bytes, size_t count, struct hc_tree *tree,
+/* Files, directories, and what is neither, such as submodules, which no client fetches. */
+static int add_row(const json_t *row, struct hc_listing *listing, struct hc_error *err)
+{
+    const char *type = json_string_value(json_object_get(row, "type"));
+    const char *path = json_string_value(json_object_get(row, "path"));
+
+    if (!type || !path)
+        return hc_fail(err, HC_BAD_HUB_REPLY, "a row of the listing has no type or path");
+    if (strcmp(type, "file") == 0)
+        return add_file(row, listing->files, err);
+    return hc_tree_add_path(strcmp(type, "directory") == 0 ? listing->directories
+                                                           : listing->others,
+                            path, err);
+}
+
+int hc_listing_parse(const char *bytes, size_t count, struct hc_listing *listing,
                      struct hc_error *err)
 {
-    HC_AUTO_JSON *root = load(bytes, count, err);
-    const json_t *row;
-    size_t i;
+    struct hc_json json;
+    int more;
 
-    if (!root)
-        return -1;
-    if (!json_is_array(root))
+    hc_json_of_text(&json, bytes, count);
+    if (!hc_json_enter(&json, '['))
         return hc_fail(err, HC_BAD_HUB_REPLY, "the Hub's listing is no array");
-    json_array_foreach(root, i, row)
-    {
-        const char *type = json_string_value(json_object_get(row, "type"));
+    while ((more = hc_json_next(&json)) > 0) {
+        HC_AUTO_JSON *row = hc_json_value(&json);
 
-        if (!type || strcmp(type, "file") != 0)
-            continue;
-        if (tree->count >= HC_TREE_ENTRIES_MAX)
-            return hc_fail(err, HC_BAD_HUB_REPLY, "the Hub lists more than %d files",
-                           HC_TREE_ENTRIES_MAX);
-        if (add_file(row, tree, err) < 0)
+        if (!row) {
+            more = -1;
+            break;
+        }
+        if (add_row(row, listing, err) < 0)
+            return -1;
+    }
+    if (more < 0 || !hc_json_is_done(&json))
+        return hc_fail(err, HC_BAD_HUB_REPLY, "the Hub's listing is no JSON at byte %zu",
+                       json.at);
+    return 0;
+}
+
+/* git has no empty directories: one without anything in it was listed in part. */
+static int check_directory(const struct hc_listing *listing, const char *path,
+                           struct hc_error *err)
+{
+    char shown[SHOWN_SIZE];
+
+    hc_text_show(shown, sizeof shown, path);
+    if (hc_tree_find(listing->files, path))
+        return hc_fail(err, HC_BAD_HUB_REPLY,
+                       "the listing has '%s' both as a file and as a directory", shown);
+    if (hc_tree_has_below(listing->files, path) ||
+        hc_tree_has_below(listing->directories, path) ||
+        hc_tree_has_below(listing->others, path))
+        return 0;
+    return hc_fail(
+        err, HC_BAD_HUB_REPLY,
+        "the listing is incomplete: it has the directory '%s' and nothing in it", shown);
+}
+
+int hc_listing_finish(struct hc_listing *listing, struct hc_error *err)
+{
+    const struct hc_tree *directories = listing->directories;
+
+    if (hc_tree_finish(listing->files, err) < 0)
+        return -1;
+    hc_tree_sort(listing->directories);
+    hc_tree_sort(listing->others);
+    for (size_t i = 0; i < directories->count; i++) {
+        if (check_directory(listing, directories->entries[i].path, err) < 0)
             return -1;
     }
     return 0;
 }
 
-/* "gated" is false, or a text that says how access is given. */
-static bool is_restricted(const json_t *root)
-{
-    const json_t *gated = json_object_get(root, "gated");
+/* ---- what a revision means ---------------------------------------------------------- */
 
-    return json_is_true(json_object_get(root, "private")) ||
-           (gated && !json_is_false(gated) && !json_is_null(gated));
+static int add_sibling(const json_t *row, struct hc_tree *names, struct hc_error *err)
+{
+    const char *name = json_string_value(json_object_get(row, "rfilename"));
+
+    return name ? hc_tree_add_path(names, name, err) : -1;
+}
+
+/* Names of files, which prove a listing incomplete. When one of them makes no sense, none
+ * is taken: they are evidence that is nice to have. */
+static bool read_siblings(struct hc_json *json, struct hc_tree **siblings)
+{
+    struct hc_error unused;
+    HC_AUTO(hc_tree) *names = hc_tree_new(&unused);
+    int more;
+
+    if (!hc_json_enter(json, '[')) {
+        HC_AUTO_JSON *other = hc_json_value(json);
+
+        return other;
+    }
+    while ((more = hc_json_next(json)) > 0) {
+        HC_AUTO_JSON *row = hc_json_value(json);
+
+        if (!row)
+            return false;
+        if (names && add_sibling(row, names, &unused) < 0) {
+            hc_tree_free(names);
+            names = NULL;
+        }
+    }
+    hc_json_leave(json, '{');
+    if (names)
+        hc_tree_sort(names);
+    hc_tree_free(*siblings);
+    *siblings = hc_take(&names);
+    return more == 0;
+}
+
+/* "gated" is false, or a text that says how access is given. */
+static bool read_member(struct hc_json *json, struct hc_revision *revision,
+                        struct hc_tree **siblings)
+{
+    HC_AUTO_FREE char *key = hc_json_key(json);
+    HC_AUTO_JSON *value = NULL;
+
+    if (key && strcmp(key, "siblings") == 0)
+        return read_siblings(json, siblings);
+    value = key ? hc_json_value(json) : NULL;
+    if (!value)
+        return false;
+    if (strcmp(key, "sha") == 0 && json_is_string(value) &&
+        hc_commit_is_valid(json_string_value(value)))
+        memcpy(revision->commit, json_string_value(value), HC_COMMIT_SIZE);
+    if (strcmp(key, "private") == 0)
+        revision->is_restricted |= json_is_true(value);
+    if (strcmp(key, "gated") == 0)
+        revision->is_restricted |= !json_is_false(value) && !json_is_null(value);
+    return true;
 }
 
 int hc_listing_revision(const char *bytes, size_t count, struct hc_revision *revision,
-                        struct hc_error *err)
+                        struct hc_tree **siblings, struct hc_error *err)
 {
-    HC_AUTO_JSON *root = load(bytes, count, err);
-    const char *sha = json_string_value(json_object_get(root, "sha"));
+    HC_AUTO(hc_tree) *names = NULL;
+    struct hc_revision read = {0};
+    struct hc_json json;
+    int more;
 
-    if (!root)
-        return -1;
-    if (!sha || !hc_commit_is_valid(sha))
+    hc_json_of_text(&json, bytes, count);
+    if (!hc_json_enter(&json, '{'))
+        return hc_fail(err, HC_BAD_HUB_REPLY, "the Hub's answer is no JSON object");
+    while ((more = hc_json_next(&json)) > 0) {
+        if (!read_member(&json, &read, &names)) {
+            more = -1;
+            break;
+        }
+    }
+    if (more < 0 || !hc_json_is_done(&json))
+        return hc_fail(err, HC_BAD_HUB_REPLY, "the Hub's answer is no JSON at byte %zu",
+                       json.at);
+    if (!read.commit[0])
         return hc_fail(err, HC_BAD_HUB_REPLY, "the Hub's answer names no commit");
-    *revision = (struct hc_revision){.is_restricted = is_restricted(root)};
-    memcpy(revision->commit, sha, HC_COMMIT_SIZE);
+    *revision = read;
+    *siblings = hc_take(&names);
     return 0;
 }
+
+/* ---- pages -------------------------------------------------------------------------- */
 
 /* 1: ask->request.url is the next page; 0: there is none; -1. `seen` is an earlier page.
  */
@@ -135,10 +243,11 @@ static int turn_page(struct hc_ask *ask, const char *seen, struct hc_error *err)
 }
 
 /*
- * One page after the other, into `tree`. Every power of two the page is remembered: a
+ * One page after the other, into `listing`. Every power of two the page is remembered: a
  * circle of any length comes by the one that is remembered then.
  */
-static int read_pages(struct hc_ask *ask, struct hc_tree *tree, struct hc_error *err)
+static int read_pages(struct hc_ask *ask, struct hc_listing *listing,
+                      struct hc_error *err)
 {
     char seen[HC_URL_MAX];
     int more = 1;
@@ -153,7 +262,7 @@ static int read_pages(struct hc_ask *ask, struct hc_tree *tree, struct hc_error 
                            HC_PAGES_MAX);
         if (hc_ask(ask, &body, err) < 0)
             return -1;
-        if (hc_listing_parse(body.bytes, body.used, tree, err) < 0)
+        if (hc_listing_parse(body.bytes, body.used, listing, err) < 0)
             return hc_ask_fail(ask, err);
         more = turn_page(ask, seen, err);
     }
@@ -163,18 +272,19 @@ static int read_pages(struct hc_ask *ask, struct hc_tree *tree, struct hc_error 
 /* All of it from one endpoint: pages of two do not make one listing. */
 static int put_tree(void *ctx, struct hc_ask *ask, struct hc_error *err)
 {
-    HC_AUTO(hc_tree) *tree = hc_tree_new(err);
+    HC_AUTO_VALUE(hc_listing) listing = {0};
     struct hc_tree **answer = ctx;
 
-    if (!tree)
+    if (hc_listing_init(&listing, err) < 0)
         return -1;
     if (hc_url_tree(ask->request.url, ask->question.endpoint, ask->question.repo,
                     ask->question.revision, err) < 0 ||
-        read_pages(ask, tree, err) < 0)
+        read_pages(ask, &listing, err) < 0)
         return -1;
-    hc_tree_sort(tree);
-    tree->is_of_mirror = !ask->is_trusted;
-    *answer = hc_take(&tree);
+    if (hc_listing_finish(&listing, err) < 0)
+        return hc_ask_fail(ask, err);
+    listing.files->is_of_mirror = !ask->is_trusted;
+    *answer = hc_take(&listing.files);
     return 0;
 }
 

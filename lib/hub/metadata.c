@@ -46,7 +46,8 @@ static int put_head(void *ctx, struct hc_ask *ask, struct hc_error *err)
 static int put_revision(void *ctx, struct hc_ask *ask, struct hc_error *err)
 {
     const struct hc_question *about = &ask->question;
-    struct hc_revision *answer = ctx;
+    struct hc_description *answer = ctx;
+    HC_AUTO_VALUE(hc_description) heard = {0};
     HC_AUTO_VALUE(hc_body) body = {0};
 
     if (hc_url_revision(ask->request.url, about->endpoint, about->repo, about->revision,
@@ -54,16 +55,33 @@ static int put_revision(void *ctx, struct hc_ask *ask, struct hc_error *err)
         return -1;
     if (hc_ask(ask, &body, err) < 0)
         return -1;
-    if (hc_listing_revision(body.bytes, body.used, answer, err) < 0)
+    if (hc_listing_revision(body.bytes, body.used, &heard.revision, &heard.siblings,
+                            err) < 0)
         return hc_ask_fail(ask, err);
     if (hc_commit_is_valid(about->revision) &&
-        strcmp(answer->commit, about->revision) != 0) {
+        strcmp(heard.revision.commit, about->revision) != 0) {
         (void)hc_fail(err, HC_BAD_HUB_REPLY, "it answers for commit %s instead",
-                      answer->commit);
+                      heard.revision.commit);
         return hc_ask_fail(ask, err);
     }
-    answer->is_of_mirror = !ask->is_trusted;
+    heard.revision.is_of_mirror = !ask->is_trusted;
+    *answer = heard;
+    heard.siblings = NULL;
     return 0;
+}
+
+static void copy_description(void *to, const void *from)
+{
+    const struct hc_description *description = from;
+    struct hc_description *copy = to;
+
+    *copy = *description;
+    copy->siblings = hc_tree_share(description->siblings);
+}
+
+static void drop_description(void *answer)
+{
+    hc_description_clear(answer);
 }
 
 static int run(void *ctx, void *answer, struct hc_error *err)
@@ -98,22 +116,45 @@ int hc_hub_head(struct hc_hub *hub, const struct hc_place *place,
     return hc_questions_ask(hub->questions, &question, metadata, err);
 }
 
-int hc_hub_revision(struct hc_hub *hub, const struct hc_repo *repo, const char *revision,
-                    const struct hc_caller *caller, struct hc_revision *answer,
+int hc_hub_describe(struct hc_hub *hub, const struct hc_place *place,
+                    const struct hc_caller *caller, struct hc_description *description,
                     struct hc_error *err)
 {
     struct hc_errand errand = {.hub = hub,
                                .caller = caller,
-                               .about = {.repo = repo, .revision = revision},
+                               .about = {.repo = place->repo,
+                                         .revision = place->revision},
                                .put = put_revision};
     char url[HC_URL_MAX];
     const struct hc_shared_question question = {.name = url,
                                                 .caller = caller,
-                                                .answer_size = sizeof *answer,
+                                                .answer_size = sizeof *description,
                                                 .ask = run,
-                                                .ctx = &errand};
+                                                .ctx = &errand,
+                                                .copy = copy_description,
+                                                .drop = drop_description};
 
-    if (hc_url_revision(url, hc_hub_endpoint(hub), repo, revision, err) < 0)
+    *description = (struct hc_description){0};
+    if (hc_url_revision(url, hc_hub_endpoint(hub), place->repo, place->revision, err) < 0)
         return -1;
-    return hc_questions_ask(hub->questions, &question, answer, err);
+    return hc_questions_ask(hub->questions, &question, description, err);
+}
+
+int hc_hub_revision(struct hc_hub *hub, const struct hc_repo *repo, const char *revision,
+                    const struct hc_caller *caller, struct hc_revision *answer,
+                    struct hc_error *err)
+{
+    HC_AUTO_VALUE(hc_description) description = {0};
+    const struct hc_place place = {.repo = repo, .revision = revision};
+
+    if (hc_hub_describe(hub, &place, caller, &description, err) < 0)
+        return -1;
+    *answer = description.revision;
+    return 0;
+}
+
+void hc_description_clear(struct hc_description *description)
+{
+    hc_tree_free(description->siblings);
+    *description = (struct hc_description){0};
 }

@@ -28,8 +28,6 @@ struct hc_patterns {
     size_t ignore_count;
 };
 
-enum { HC_MATCHES_MAX = 250 * 1000 * 1000 }; /* patterns times files of one request */
-
 /* INVALID_PATTERN (field "allow_patterns" or "ignore_patterns"): too many, too long, not
  * UTF-8. */
 int hc_patterns_check(const struct hc_patterns *patterns, struct hc_error *err);

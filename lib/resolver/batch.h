@@ -11,7 +11,7 @@
 /* One file to bring. Strings are borrowed. */
 struct hc_job {
     const char *path;
-    const char *etag;
+    const char *etag; /* "": the Hub has to be asked for it */
     uint64_t size;
     uint64_t need; /* room for what of it has to come, once that is reserved */
 };

@@ -76,8 +76,8 @@ static void remember_absence(const struct wish *wish, const char *commit)
     (void)hc_ref_hear(cache, &subject->repo, subject->revision, commit, &ignored);
 }
 
-/* From the tree of a commit on disk: 1, or 0 when there is none or it has no such file.
- */
+/* From the tree of a commit on disk: 1, or 0 when there is none, or it has no such file,
+ * or no etag of it. */
 static int describe_from_tree(const struct wish *wish, const char *commit,
                               struct hc_metadata *metadata, struct hc_error *err)
 {
@@ -90,7 +90,7 @@ static int describe_from_tree(const struct wish *wish, const char *commit,
     if (found <= 0)
         return found;
     entry = hc_tree_find(tree, wish->path);
-    if (!entry)
+    if (!entry || !entry->has_etag)
         return 0;
     *metadata = (struct hc_metadata){.size = hc_entry_size(entry)};
     memcpy(metadata->commit, commit, HC_COMMIT_SIZE);

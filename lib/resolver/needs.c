@@ -40,7 +40,7 @@ static uint64_t need_of(const struct hc_batch *batch, const struct hc_job *job)
     char twin[PATH_MAX];
     uint64_t size, left;
 
-    if (batch->subject->options->force_download)
+    if (batch->subject->options->force_download || !job->etag[0])
         return job->size;
     if ((hc_blob_find(cache, repo, job->etag, &size, &unused) == 1 &&
          size == job->size) ||
@@ -59,7 +59,8 @@ static uint64_t weigh_closely(const struct hc_batch *batch, struct hc_job **orde
         order[i] = &batch->jobs[i];
     qsort(order, batch->count, sizeof *order, compare);
     for (size_t i = 0; i < batch->count; i++) {
-        bool is_same = i > 0 && strcmp(order[i]->etag, order[i - 1]->etag) == 0;
+        bool is_same =
+            i > 0 && order[i]->etag[0] && strcmp(order[i]->etag, order[i - 1]->etag) == 0;
 
         order[i]->need = is_same ? 0 : need_of(batch, order[i]);
         bytes = hc_size_add(bytes, order[i]->need);

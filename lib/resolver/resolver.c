@@ -7,6 +7,7 @@
 
 #include <cache/claim.h>
 #include <cache/no_exist.h>
+#include <cache/tree_cache.h>
 #include <cache/visibility.h>
 #include <hub/shared_question.h>
 
@@ -86,6 +87,8 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
     if (!resolver->cache)
         return NULL;
     atomic_store(&resolver->markers_swept_ms, hc_monotonic_ms());
+    if (settings->tree_memory > 0)
+        hc_tree_cache_set_budget(hc_cache_trees(resolver->cache), settings->tree_memory);
     hc_resolver_sweep(resolver);
     note_token(resolver);
     resolver->questions = hc_questions_new(err);

@@ -79,6 +79,7 @@ int hc_subject_fail_uncached(const struct hc_subject *subject, const char *path,
 
 /*
  * Brings the bytes of a file and makes its pointer; `*fetched` is what came from the Hub.
+ * With an empty etag, the Hub is asked for etag and size first.
  * A volume that refuses is told together with what was to be kept on it.
  */
 int hc_subject_bring(const struct hc_subject *subject, const struct hc_wanted *wanted,

@@ -113,6 +113,23 @@ static bool is_placed(const struct hc_resolver *resolver, const struct hc_place 
            pointer.size == size;
 }
 
+/* The listing has no usable hash of the file: the Hub is asked for it. */
+static int bring_undescribed(const struct hc_subject *subject,
+                             const struct hc_wanted *wanted,
+                             const struct hc_caller *caller, uint64_t *fetched,
+                             struct hc_error *err)
+{
+    const struct hc_place place = {wanted->repo, wanted->commit, wanted->path};
+    struct hc_wanted described = *wanted;
+    struct hc_metadata metadata = {0};
+
+    if (hc_hub_head(subject->resolver->hub, &place, caller, &metadata, err) < 0)
+        return -1;
+    described.etag = metadata.etag;
+    described.size = metadata.size;
+    return hc_subject_bring(subject, &described, caller, fetched, err);
+}
+
 int hc_subject_bring(const struct hc_subject *subject, const struct hc_wanted *wanted,
                      const struct hc_caller *caller, uint64_t *fetched,
                      struct hc_error *err)
@@ -121,6 +138,8 @@ int hc_subject_bring(const struct hc_subject *subject, const struct hc_wanted *w
     const struct hc_place place = {wanted->repo, wanted->commit, wanted->path};
     int placed;
 
+    if (!wanted->etag[0])
+        return bring_undescribed(subject, wanted, caller, fetched, err);
     do
         placed = hc_transfers_fetch(resolver->transfers, wanted, caller, fetched, err) < 0
                      ? -1

@@ -67,12 +67,29 @@ static int add_job(struct hc_survey *survey, const struct hc_entry *entry,
     return 0;
 }
 
+/* A file that the request selects and the cache cannot hold: the whole of the selection
+ * can never be there. */
+static int fail_unsafe(const struct hc_want *want, const struct hc_entry *entry,
+                       struct hc_error *err)
+{
+    const struct hc_subject *subject = &want->subject;
+    char shown[128];
+
+    hc_text_show(shown, sizeof shown, entry->path);
+    return hc_fail(err, HC_BAD_HUB_REPLY,
+                   "%s '%s' at '%.80s' has a file '%s', whose name is unsafe on disk; "
+                   "leave it out with ignore_patterns, or have its owner rename it",
+                   hc_repo_type_name(subject->repo.type), subject->repo.id,
+                   subject->revision, shown);
+}
+
 static int survey_entry(const struct hc_want *want, const char *commit,
                         const struct hc_entry *entry, struct hc_survey *survey,
                         struct hc_error *err)
 {
     struct hc_snapshot *answer = survey->answer;
-    int here = is_here(want, commit, entry, err);
+    int here = entry->is_safe ? is_here(want, commit, entry, err)
+                              : fail_unsafe(want, entry, err);
 
     if (here < 0)
         return -1;

@@ -1,29 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON of the Hub: whatever comes, a tree that is accepted has safe paths only, and a
- * commit is one.
+ * JSON of the Hub: whatever comes, a tree that is accepted has paths that are safe or known
+ * not to be, and hashes or none, each path once; a commit is one.
  */
 #include "fuzz.h"
 
 #include <base/text.h>
 #include <hub/listing.h>
 
+static void check_tree(const struct hc_tree *tree)
+{
+    for (size_t i = 0; i < tree->count; i++) {
+        const struct hc_entry *entry = &tree->entries[i];
+        const char *etag = hc_entry_etag(entry);
+
+        must(entry->is_safe == hc_filename_is_safe(entry->path));
+        must(!etag[0] || hc_text_is_hex(etag, 40) || hc_text_is_hex(etag, 64));
+        must(i == 0 || strcmp(tree->entries[i - 1].path, entry->path) < 0);
+        must(!hc_tree_has_below(tree, entry->path));
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    HC_AUTO_VALUE(hc_listing) listing = {0};
+    HC_AUTO(hc_tree) *siblings = NULL;
     struct hc_revision revision;
     struct hc_error err;
-    HC_AUTO(hc_tree) *tree = hc_tree_new(&err);
 
-    if (tree && hc_listing_parse((const char *)data, size, tree, &err) == 0) {
-        for (size_t i = 0; i < tree->count; i++) {
-            const char *etag = hc_entry_etag(&tree->entries[i]);
-
-            must(hc_filename_is_safe(tree->entries[i].path));
-            must(hc_text_is_hex(etag, 40) || hc_text_is_hex(etag, 64));
-        }
-        hc_tree_sort(tree);
-    }
-    if (hc_listing_revision((const char *)data, size, &revision, &err) == 0)
+    if (hc_listing_init(&listing, &err) == 0 &&
+        hc_listing_parse((const char *)data, size, &listing, &err) == 0 &&
+        hc_listing_finish(&listing, &err) == 0)
+        check_tree(listing.files);
+    if (hc_listing_revision((const char *)data, size, &revision, &siblings, &err) == 0)
         must(hc_commit_is_valid(revision.commit));
     return 0;
 }

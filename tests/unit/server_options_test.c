@@ -45,6 +45,7 @@ static void without_flags_the_defaults_hold(void **state)
     assert_int_equal(options.settings.connections, 16);
     assert_int_equal(options.settings.download_memory, HC_DOWNLOAD_MEMORY);
     assert_int_equal(options.settings.min_split_size, HC_MIN_SPLIT_SIZE);
+    assert_int_equal(options.settings.tree_memory, HC_TREE_MEMORY);
     assert_int_equal(options.workers, 40);
     assert_int_equal(options.disk_workers, 8);
     assert_int_equal(options.queue, 4096);
@@ -125,7 +126,8 @@ static void what_downloads_may_take_comes_from_the_file_and_from_flags(void **st
 
     (void)state;
     temp_dir_write(dir, "config.yaml",
-                   "download-memory: 8M\nmin-split-size: 1G\ntakeover-after: 1m\n");
+                   "download-memory: 8M\nmin-split-size: 1G\ntakeover-after: 1m\n"
+                   "tree-memory: 9M\n");
     assert_int_equal(load(&options,
                           (const char *const[]){"--config", file, "--connections=4",
                                                 "--min-split-size=16M", NULL},
@@ -135,6 +137,7 @@ static void what_downloads_may_take_comes_from_the_file_and_from_flags(void **st
     assert_int_equal(options.settings.connections, 4);
     assert_int_equal(options.settings.download_memory, 8000000);
     assert_int_equal(options.settings.min_split_size, 16000000);
+    assert_int_equal(options.settings.tree_memory, 9000000);
     assert_int_equal(options.settings.takeover_ms, 60000);
     hc_options_clear(&options);
     temp_dir_remove(dir);

@@ -7,9 +7,12 @@
 
 #include <base/text.h>
 #include <cache/tree.h>
+#include <cache/tree_cache.h>
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define WITH_CACHE(test) cmocka_unit_test_setup_teardown(test, make_cache, remove_cache)
 #define TREE "models--org--name/trees/" COMMIT ".json"
@@ -44,16 +47,13 @@ static const char reference[] = "{\n"
 
 static void add(struct hc_tree *tree, const char *path, uint64_t size, bool is_lfs)
 {
-    struct hc_entry entry = {.size = size, .blob_id = HELLO_GIT};
+    struct hc_entry entry = {.path = path, .size = size, .blob_id = HELLO_GIT};
     struct hc_error err;
-    char copy[64];
 
-    assert_true(hc_format(copy, sizeof copy, "%s", path) > 0);
-    entry.path = copy;
     if (is_lfs) {
         entry.lfs_size = 5000000000;
-        memcpy(entry.lfs_sha256, HELLO_SHA256, sizeof entry.lfs_sha256);
-        memcpy(entry.xet_hash, HELLO_SHA256, sizeof entry.xet_hash);
+        entry.lfs_sha256 = HELLO_SHA256;
+        entry.xet_hash = HELLO_SHA256;
     }
     assert_int_equal(hc_tree_add(tree, &entry, &err), 0);
 }
@@ -68,11 +68,11 @@ static struct hc_tree *make_tree(void)
     add(tree, "model.bin", 130, true);
     add(tree, "\xc3\xa9/\xe2\x82\xac", 5, false);
     add(tree, "a \"b\"", 0, false);
-    hc_tree_sort(tree);
+    assert_int_equal(hc_tree_finish(tree, &err), 0);
     return tree;
 }
 
-static int save(struct fixture *f, const struct hc_tree *tree)
+static int save(struct fixture *f, struct hc_tree *tree)
 {
     return hc_tree_save(f->cache, &f->repo, COMMIT, tree, &f->err);
 }
@@ -151,11 +151,11 @@ static struct hc_tree *parse(const char *json)
 static void listings_in_any_order_are_sorted(void **state)
 {
     HC_AUTO(hc_tree) *tree =
-        parse(HEAD "\"b\": {" ENTRY "}, \"a/c\": {" ENTRY "}, \"a\": {" ENTRY "}}}");
+        parse(HEAD "\"b\": {" ENTRY "}, \"a/c\": {" ENTRY "}, \"a-\": {" ENTRY "}}}");
 
     (void)state;
     assert_non_null(tree);
-    assert_string_equal(tree->entries[0].path, "a");
+    assert_string_equal(tree->entries[0].path, "a-");
     assert_string_equal(tree->entries[1].path, "a/c");
     assert_string_equal(tree->entries[2].path, "b");
 }
@@ -191,22 +191,146 @@ static void a_listing_that_is_wrong_anywhere_is_none(void **state)
         HEAD "\"a\": {\"size\": -1, \"blob_id\": \"" HELLO_GIT "\"}}}",
         HEAD "\"a\": {\"size\": 1.5, \"blob_id\": \"" HELLO_GIT "\"}}}",
         HEAD "\"a\": {\"size\": 99999999999999999999, \"blob_id\": \"" HELLO_GIT "\"}}}",
-        HEAD "\"a\": {\"size\": 5, \"blob_id\": \"../../../etc/passwd\"}}}",
-        HEAD "\"a\": {\"size\": 5, \"blob_id\": \"" HELLO_GIT "0\"}}}",
-        HEAD "\"a\": {" ENTRY ", \"lfs_sha256\": \"" HELLO_GIT "\", \"lfs_size\": 1}}}",
+        HEAD "\"a\": {\"size\": 5, \"blob_id\": 5}}}",
+        HEAD "\"a\": {" ENTRY ", \"lfs_sha256\": 5, \"lfs_size\": 1}}}",
         HEAD "\"a\": {" ENTRY ", \"lfs_sha256\": \"" HELLO_SHA256 "\"}}}",
         HEAD "\"a\": {" ENTRY ", \"xet_hash\": \"xyz\"}}}",
         HEAD "\"a\": {" ENTRY ", \"xet_hash\": \"\"}}}",
-        HEAD "\"ok\": {" ENTRY "}, \"../a\": {" ENTRY "}}}",
-        HEAD "\"/a\": {" ENTRY "}}}",
         HEAD "\"\": {" ENTRY "}}}",
-        HEAD "\"a\\nb\": {" ENTRY "}}}",
+        HEAD "\"a\": {" ENTRY "}, }}",
+        HEAD "\"a\": {" ENTRY "} \"b\": {" ENTRY "}}}",
+        HEAD "\"a\": {" ENTRY "}, \"a\": {\"size\": 6, \"blob_id\": \"" HELLO_GIT "\"}}}",
+        HEAD "\"a\": {" ENTRY "}, \"a-\": {" ENTRY "}, \"a/b\": {" ENTRY "}}}",
+        HEAD "\"a\": {" ENTRY "}}, \"files\": {}}",
+        "{\"format_version\": 1, \"format_version\": 1, \"files\": {}}",
         HEAD "\"a\\u0000b\": {" ENTRY "}}}",
     };
 
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_null(parse(bad[i]));
+}
+
+/* As json.dump writes what Python's client makes of such rows. */
+static const char odd[] = "{\n"
+                          " \"format_version\": 1,\n"
+                          " \"files\": {\n"
+                          "  \"../a\": {\n"
+                          "   \"size\": 5,\n"
+                          "   \"blob_id\": \"" HELLO_GIT "\"\n"
+                          "  },\n"
+                          "  \"C:x\": {\n"
+                          "   \"size\": 5,\n"
+                          "   \"blob_id\": \"../../evil\"\n"
+                          "  },\n"
+                          "  \"a\\tb\\n\\r\\f\\b\\u0001\\u007f\\u202e\\\\\": {\n"
+                          "   \"size\": 5,\n"
+                          "   \"blob_id\": \"" HELLO_GIT "\"\n"
+                          "  },\n"
+                          "  \"masked.bin\": {\n"
+                          "   \"size\": 130,\n"
+                          "   \"blob_id\": \"" HELLO_GIT "\",\n"
+                          "   \"lfs_sha256\": \"********\",\n"
+                          "   \"lfs_size\": 7\n"
+                          "  }\n"
+                          " }\n"
+                          "}";
+
+static void what_cannot_be_used_is_kept_for_what_it_proves(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_tree) *tree = parse(odd);
+    const struct hc_entry *entry;
+
+    assert_non_null(tree);
+    assert_int_equal(tree->count, 4);
+    assert_false(hc_tree_find(tree, "../a")->is_safe);
+    assert_false(hc_tree_find(tree, "a\tb\n\r\f\b\1\x7f\u202e\\")->is_safe);
+    assert_string_equal(hc_entry_etag(hc_tree_find(tree, "C:x")), "");
+    entry = hc_tree_find(tree, "masked.bin");
+    assert_true(entry->is_safe);
+    assert_string_equal(hc_entry_etag(entry), "");
+    assert_true(hc_entry_size(entry) == 7);
+    assert_int_equal(save(f, tree), 0);
+    assert_content(f, TREE, odd);
+}
+
+static void a_xet_hash_that_is_none_is_left_out(void **state)
+{
+    static const struct hc_entry masked = {.path = "a",
+                                           .blob_id = HELLO_GIT,
+                                           .xet_hash = "****"};
+    static const struct hc_entry without_etag = {.path = "b",
+                                                 .blob_id = HELLO_GIT,
+                                                 .lfs_sha256 = "****",
+                                                 .xet_hash = HELLO_SHA256};
+    struct hc_error err;
+    HC_AUTO(hc_tree) *tree = hc_tree_new(&err);
+
+    (void)state;
+    assert_int_equal(hc_tree_add(tree, &masked, &err), 0);
+    assert_int_equal(hc_tree_add(tree, &without_etag, &err), 0);
+    assert_null(tree->entries[0].xet_hash);
+    assert_null(tree->entries[1].xet_hash);
+}
+
+static void a_repeated_entry_counts_once(void **state)
+{
+    HC_AUTO(hc_tree) *tree =
+        parse(HEAD "\"b\": {" ENTRY "}, \"a\": {" ENTRY "}, \"b\": {" ENTRY "}}}");
+
+    (void)state;
+    assert_non_null(tree);
+    assert_int_equal(tree->count, 2);
+}
+
+/* Texts as long as chunks are, and a little more and less. */
+static void texts_of_any_length_are_kept(void **state)
+{
+    struct hc_error err;
+    HC_AUTO(hc_tree) *tree = hc_tree_new(&err);
+    char path[HC_TREE_PATH_MAX + 2];
+
+    (void)state;
+    for (size_t length = 1; length <= HC_TREE_PATH_MAX; length += length < 64 ? 1 : 61) {
+        memset(path, 'a', length);
+        path[length] = '\0';
+        assert_int_equal(hc_tree_add_path(tree, path, &err), 0);
+    }
+    for (size_t i = 0; i < tree->count; i++)
+        assert_int_equal(strspn(tree->entries[i].path, "a"),
+                         i < 64 ? i + 1 : 64 + (i - 63) * 61);
+    memset(path, 'a', HC_TREE_PATH_MAX + 1);
+    path[HC_TREE_PATH_MAX] = '\0';
+    assert_int_equal(hc_tree_add_path(tree, path, &err), 0);
+    path[HC_TREE_PATH_MAX] = 'a';
+    path[HC_TREE_PATH_MAX + 1] = '\0';
+    assert_int_equal(hc_tree_add_path(tree, path, &err), -1);
+}
+
+/* A file of many windows is read as one text is. */
+static void a_large_listing_comes_back(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_tree) *tree = hc_tree_new(&f->err);
+    HC_AUTO(hc_tree) *copy = NULL;
+    unsigned seed = (unsigned)time(NULL);
+    const unsigned first = seed;
+
+    for (int i = 0; i < 30000; i++) {
+        char path[600];
+        int width = rand_r(&seed) % 400;
+
+        assert_true(hc_format(path, sizeof path, "d%d/%0*d", i % 7, width, i) > 0);
+        add(tree, path, (uint64_t)rand_r(&seed), i % 2);
+    }
+    assert_int_equal(hc_tree_finish(tree, &f->err), 0);
+    assert_int_equal(save(f, tree), 0);
+    hc_tree_cache_put(hc_cache_trees(f->cache), TREE, NULL, NULL);
+    assert_int_equal(load(f, &copy), 1);
+    assert_ptr_not_equal(copy, tree);
+    if (!hc_tree_is_same(tree, copy))
+        fail_msg("another listing came back (seed %u)", first);
 }
 
 static void a_listing_that_cannot_be_read_is_absent(void **state)
@@ -239,14 +363,14 @@ static void entries_of_the_hub_are_checked(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_tree) *tree = hc_tree_new(&f->err);
-    char unsafe[] = "../x", safe[] = "x";
-    struct hc_entry bad_path = {.path = unsafe, .blob_id = HELLO_GIT};
-    struct hc_entry bad_id = {.path = safe, .blob_id = "x"};
+    const struct hc_entry bad[] = {{.path = "", .blob_id = HELLO_GIT},
+                                   {.blob_id = HELLO_GIT},
+                                   {.path = "x"}};
 
-    assert_int_equal(hc_tree_add(tree, &bad_path, &f->err), -1);
-    assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
-    assert_int_equal(hc_tree_add(tree, &bad_id, &f->err), -1);
-    assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(hc_tree_add(tree, &bad[i], &f->err), -1);
+        assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+    }
     assert_int_equal(tree->count, 0);
 }
 
@@ -261,6 +385,11 @@ int main(void)
         cmocka_unit_test(listings_in_any_order_are_sorted),
         cmocka_unit_test(null_and_unknown_keys_are_harmless),
         cmocka_unit_test(a_listing_that_is_wrong_anywhere_is_none),
+        WITH_CACHE(what_cannot_be_used_is_kept_for_what_it_proves),
+        cmocka_unit_test(a_xet_hash_that_is_none_is_left_out),
+        cmocka_unit_test(a_repeated_entry_counts_once),
+        cmocka_unit_test(texts_of_any_length_are_kept),
+        WITH_CACHE(a_large_listing_comes_back),
         WITH_CACHE(a_listing_that_cannot_be_read_is_absent),
         WITH_CACHE(a_listing_of_another_user_is_absent),
         WITH_CACHE(entries_of_the_hub_are_checked),

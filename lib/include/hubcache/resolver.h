@@ -153,10 +153,11 @@ struct hc_snapshot {
 };
 
 enum {
-    HC_MISSING_MAX = 100,    /* names of missing files in one answer */
-    HC_PATTERNS_MAX = 1000,  /* patterns in one request */
-    HC_PATTERN_MAX = 1024,   /* bytes of one pattern */
-    HC_FILENAMES_MAX = 10000 /* file names in one request */
+    HC_MISSING_MAX = 100,               /* names of missing files in one answer */
+    HC_PATTERNS_MAX = 1000,             /* patterns in one request */
+    HC_PATTERN_MAX = 1024,              /* bytes of one pattern */
+    HC_MATCHES_MAX = 250 * 1000 * 1000, /* patterns times files of one request */
+    HC_FILENAMES_MAX = 10000            /* file names in one request */
 };
 
 /* How one blob came, or did not. Strings are borrowed for the call. */

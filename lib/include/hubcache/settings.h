@@ -67,12 +67,16 @@ struct hc_settings {
     /* Blobs of more bytes come in parts over several connections */
     uint64_t min_split_size;
 
+    /* Bytes of memory for listings of commits that no call uses; calls share them */
+    uint64_t tree_memory;
+
     /* Another process that fetches a blob and stands still for so long loses its turn */
     int64_t takeover_ms;
 };
 
-/* The defaults of these three, also when they are zero. */
+/* The defaults of these four, also when they are zero. */
 enum {
+    HC_TREE_MEMORY = 64 * 1024 * 1024,
     HC_DOWNLOAD_MEMORY = 32 * 1024 * 1024,
     HC_MIN_SPLIT_SIZE = 64 * 1024 * 1024,
     HC_TAKEOVER_MS = 30000

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A list, the listing used last in front, under one lock that is held for a walk along it
+ * and never while a file is read. An item begins as being read; then it has a listing, or
+ * is gone. The cache is one of the owners of a listing: when it is the only one, nobody
+ * can become another but under the lock.
+ */
+#include "tree_cache.h"
+
+#include "tree.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/queue.h>
+
+/* Which state of which file: a write changes size or time, a rename the inode. */
+struct state {
+    dev_t dev;
+    ino_t ino;
+    off_t size;
+    struct timespec mtim;
+};
+
+struct item {
+    TAILQ_ENTRY(item) link;
+    uint64_t hash; /* of the path */
+    struct state state;
+    struct hc_tree *tree; /* NULL: it is being read */
+    size_t size;
+    char path[];
+};
+
+struct hc_tree_cache {
+    struct {
+        pthread_mutex_t lock;
+        pthread_cond_t read; /* a reading has ended */
+        TAILQ_HEAD(list, item) items;
+        size_t count;
+        size_t size;
+        size_t budget;
+    } shared;
+};
+
+static uint64_t hash_of(const char *path)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+    for (const char *byte = path; *byte; byte++)
+        hash = (hash ^ (unsigned char)*byte) * UINT64_C(0x100000001b3); /* FNV-1a */
+    return hash;
+}
+
+static struct state state_of(const struct stat *status)
+{
+    return (struct state){status->st_dev, status->st_ino, status->st_size,
+                          status->st_mtim};
+}
+
+static bool is_same(const struct state *a, const struct state *b)
+{
+    return a->ino == b->ino && a->dev == b->dev && a->size == b->size &&
+           a->mtim.tv_sec == b->mtim.tv_sec && a->mtim.tv_nsec == b->mtim.tv_nsec;
+}
+
+/* ---- under the lock ----------------------------------------------------------------- */
+
+static struct item *find_item(struct hc_tree_cache *cache, const char *path)
+{
+    uint64_t hash = hash_of(path);
+    struct item *item;
+
+    TAILQ_FOREACH(item, &cache->shared.items, link)
+    {
+        if (item->hash == hash && strcmp(item->path, path) == 0)
+            return item;
+    }
+    return NULL;
+}
+
+/* NULL when memory is short: then it is not kept, and that is all. */
+static struct item *add_item(struct hc_tree_cache *cache, const char *path)
+{
+    size_t size = strlen(path) + 1;
+    struct item *item = calloc(1, sizeof *item + size);
+
+    if (!item)
+        return NULL;
+    memcpy(item->path, path, size);
+    item->hash = hash_of(path);
+    TAILQ_INSERT_HEAD(&cache->shared.items, item, link);
+    cache->shared.count++;
+    return item;
+}
+
+/* The cache gives up its share; the listing lives on while others have one. */
+static void drop_tree(struct hc_tree_cache *cache, struct item *item)
+{
+    if (!item->tree)
+        return;
+    cache->shared.size -= item->size;
+    hc_tree_unshare(hc_take(&item->tree));
+}
+
+static void remove_item(struct hc_tree_cache *cache, struct item *item)
+{
+    drop_tree(cache, item);
+    TAILQ_REMOVE(&cache->shared.items, item, link);
+    cache->shared.count--;
+    free(item);
+}
+
+static void trim(struct hc_tree_cache *cache)
+{
+    struct item *item = TAILQ_LAST(&cache->shared.items, list);
+
+    while (item && (cache->shared.size > cache->shared.budget ||
+                    cache->shared.count > HC_TREE_CACHE_COUNT_MAX)) {
+        struct item *before = TAILQ_PREV(item, list, link);
+
+        if (item->tree && atomic_load(&item->tree->sharers) == 0)
+            remove_item(cache, item);
+        item = before;
+    }
+}
+
+static void set_tree(struct hc_tree_cache *cache, struct item *item,
+                     const struct stat *status, struct hc_tree *tree)
+{
+    tree->cache = cache;
+    item->tree = hc_tree_share(tree);
+    item->size = hc_tree_size(tree);
+    item->state = state_of(status);
+    cache->shared.size += item->size;
+}
+
+/* ---- the interface ------------------------------------------------------------------ */
+
+static void lock(struct hc_tree_cache *cache)
+{
+    (void)pthread_mutex_lock(&cache->shared.lock);
+}
+
+static void unlock(struct hc_tree_cache *cache)
+{
+    (void)pthread_mutex_unlock(&cache->shared.lock);
+}
+
+struct hc_tree_cache *hc_tree_cache_new(size_t budget, struct hc_error *err)
+{
+    struct hc_tree_cache *cache = calloc(1, sizeof *cache);
+
+    if (!cache) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    (void)pthread_mutex_init(&cache->shared.lock, NULL);
+    (void)pthread_cond_init(&cache->shared.read, NULL);
+    TAILQ_INIT(&cache->shared.items);
+    cache->shared.budget = budget;
+    return cache;
+}
+
+void hc_tree_cache_free(struct hc_tree_cache *cache)
+{
+    if (!cache)
+        return;
+    while (!TAILQ_EMPTY(&cache->shared.items))
+        remove_item(cache, TAILQ_FIRST(&cache->shared.items));
+    (void)pthread_cond_destroy(&cache->shared.read);
+    (void)pthread_mutex_destroy(&cache->shared.lock);
+    free(cache);
+}
+
+void hc_tree_cache_set_budget(struct hc_tree_cache *cache, size_t budget)
+{
+    lock(cache);
+    cache->shared.budget = budget;
+    trim(cache);
+    unlock(cache);
+}
+
+int hc_tree_cache_find(struct hc_tree_cache *cache, const char *path,
+                       const struct stat *status, struct hc_tree **tree)
+{
+    const struct state state = state_of(status);
+    struct item *item;
+    int found = 0;
+
+    lock(cache);
+    while ((item = find_item(cache, path)) && !item->tree)
+        (void)pthread_cond_wait(&cache->shared.read, &cache->shared.lock);
+    if (item && is_same(&item->state, &state)) {
+        TAILQ_REMOVE(&cache->shared.items, item, link);
+        TAILQ_INSERT_HEAD(&cache->shared.items, item, link);
+        *tree = hc_tree_share(item->tree);
+        found = 1;
+    } else if (item) {
+        drop_tree(cache, item); /* of an older file: it is read anew */
+    } else {
+        (void)add_item(cache, path);
+    }
+    unlock(cache);
+    return found;
+}
+
+void hc_tree_cache_end_read(struct hc_tree_cache *cache, const char *path,
+                            const struct stat *status, struct hc_tree *tree)
+{
+    struct item *item;
+
+    lock(cache);
+    item = find_item(cache, path);
+    if (item && !item->tree && tree)
+        set_tree(cache, item, status, tree);
+    else if (item && !item->tree)
+        remove_item(cache, item);
+    trim(cache);
+    (void)pthread_cond_broadcast(&cache->shared.read);
+    unlock(cache);
+}
+
+void hc_tree_cache_put(struct hc_tree_cache *cache, const char *path,
+                       const struct stat *status, struct hc_tree *tree)
+{
+    struct item *item;
+
+    lock(cache);
+    item = find_item(cache, path);
+    if (item && item->tree) { /* one that is being read is its reader's */
+        remove_item(cache, item);
+        item = NULL;
+    }
+    if (!item && tree && !tree->cache)
+        item = add_item(cache, path);
+    else
+        item = NULL;
+    if (item)
+        set_tree(cache, item, status, tree);
+    trim(cache);
+    unlock(cache);
+}
+
+struct hc_tree *hc_tree_cache_get(struct hc_tree_cache *cache, const char *path)
+{
+    struct hc_tree *tree = NULL;
+    const struct item *item;
+
+    lock(cache);
+    item = find_item(cache, path);
+    if (item)
+        tree = hc_tree_share(item->tree);
+    unlock(cache);
+    return tree;
+}
+
+void hc_tree_cache_trim(struct hc_tree_cache *cache)
+{
+    lock(cache);
+    trim(cache);
+    unlock(cache);
+}
+
+size_t hc_tree_cache_size(struct hc_tree_cache *cache)
+{
+    size_t size;
+
+    lock(cache);
+    size = cache->shared.size;
+    unlock(cache);
+    return size;
+}
