@@ -5,6 +5,8 @@
  */
 #include "http.h"
 
+#include "listener.h"
+
 #include <base/error.h>
 #include <base/text.h>
 
@@ -13,7 +15,7 @@
 #include <netdb.h>
 #include <string.h>
 
-enum { CONNECTIONS_MAX = 64, TIMEOUT_S = 10, HOST_MAX = 255 };
+enum { CONNECTIONS_MAX = 64, TIMEOUT_S = 10 };
 
 struct hc_http {
     struct hc_http_sources sources;
@@ -134,36 +136,15 @@ static enum MHD_Result answer(/* NOLINT(readability-function-size): the library'
     return send_page(ctx, connection, page_find(url));
 }
 
-/* "[::1]:80" and "host:80". The caller frees `*found`. */
-static int look_up(const char *address, struct addrinfo **found, char *host,
-                   struct hc_error *err)
-{
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-    const char *colon = strrchr(address, ':');
-    bool is_bracketed = *address == '[';
-    int length = colon ? (int)(colon - address) - 2 * is_bracketed : -1;
-    int failed;
-
-    if (length < 0 ||
-        hc_format(host, HOST_MAX, "%.*s", length, address + is_bracketed) < 0)
-        return hc_fail_field(err, HC_INVALID_OPTIONS, "http-listen",
-                             "http-listen: '%s' is not host:port", address);
-    failed = getaddrinfo(*host ? host : NULL, colon + 1, &hints, found);
-    if (failed != 0 || !*found)
-        return hc_fail_field(err, HC_INVALID_OPTIONS, "http-listen",
-                             "http-listen: '%s': %s", address, gai_strerror(failed));
-    return 0;
-}
-
 static struct MHD_Daemon *start_daemon(struct hc_http *http, const char *address,
                                        char *bound, size_t size, struct hc_error *err)
 {
     struct addrinfo *found = NULL;
     struct MHD_Daemon *daemon;
-    char host[HOST_MAX];
+    char host[HC_LISTENER_HOST_MAX];
     unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL;
 
-    if (look_up(address, &found, host, err) < 0 || !found)
+    if (hc_listener_look_up(address, "http-listen", &found, host, err) < 0)
         return NULL;
     if (found->ai_family == AF_INET6)
         flags |= MHD_USE_IPv6;

@@ -16,6 +16,7 @@
 #include "service_resolver.h"
 #include "sweeper.h"
 #include "transfer_journal.h"
+#include "watchdog.h"
 
 #include <base/error.h>
 #include <base/text.h>
@@ -46,6 +47,7 @@ struct parts {
     struct hc_health *health;
     struct hc_http *http;
     struct hc_rpc *rpc;
+    struct hc_watchdog *watchdog;
     int signals;
 };
 
@@ -79,10 +81,14 @@ static int await_signal(int signals, int other, int64_t timeout_ms)
     return (int)info.ssi_signo;
 }
 
-static void serve(int signals)
+/* Until a signal comes: true. False: a listener is dead. */
+static bool serve(const struct parts *parts)
 {
-    while (await_signal(signals, -1, INT64_MAX) == 0)
-        continue;
+    if (await_signal(parts->signals, hc_watchdog_fd(parts->watchdog), INT64_MAX) != 0)
+        return true;
+    HC_LOG(HC_LOG_ERROR, "a listener is dead: ending, to be started anew",
+           HC_TEXT("error", hc_watchdog_error(parts->watchdog)));
+    return false;
 }
 
 /* A volume, the Hub or a thread that hangs would keep the process for ever. */
@@ -125,6 +131,7 @@ static void stop(const struct parts *parts, int64_t grace_ms)
     bound_life(&end_ms);
     hc_health_stop(parts->health);
     hc_http_stop(parts->http);
+    hc_watchdog_stop(parts->watchdog);
     hc_rpc_stop(parts->rpc);
     if (await_signal(parts->signals, hc_rpc_drained_fd(parts->rpc), grace_ms) != 0)
         HC_LOG(HC_LOG_WARN, "stopping at once", HC_NUMBER("grace_ms", 0));
@@ -175,6 +182,17 @@ static void announce(const struct hc_strings *bound)
     (void)fflush(stdout);
 }
 
+static int serve_until_end(const struct parts *parts, int64_t grace_ms,
+                           struct hc_error *err)
+{
+    bool is_well = serve(parts);
+
+    stop(parts, grace_ms);
+    return is_well ? 0
+                   : hc_fail(err, HC_INTERNAL, "ended: %s",
+                             hc_watchdog_error(parts->watchdog));
+}
+
 /* What is declared first is released last. */
 static int run(const struct hc_options *options, int signals, struct hc_error *err)
 {
@@ -190,9 +208,12 @@ static int run(const struct hc_options *options, int signals, struct hc_error *e
         hc_resolver_service_new(resolver, errands, metrics, err);
     HC_AUTO(hc_health) *health = hc_health_new(err);
     HC_AUTO(hc_rpc) *rpc = NULL;
+    HC_AUTO(hc_watchdog) *watchdog = NULL;
     HC_AUTO(hc_http) *http = NULL;
-    struct hc_rpc_options edge = {.finished = hc_journal_write, .ctx = metrics};
-    struct hc_http_sources sources = {metrics, {disk, hub, errands, resolver}};
+    struct hc_rpc_options edge = {.finished = hc_journal_write,
+                                  .ctx = metrics,
+                                  .connections_max = options->client_connections};
+    struct hc_http_sources sources = {metrics, {disk, hub, errands, resolver, NULL}};
 
     if (!metrics || !resolver || !hub || !disk || !errands || !service || !health)
         return -1;
@@ -203,6 +224,7 @@ static int run(const struct hc_options *options, int signals, struct hc_error *e
         listen_all(rpc, &options->listen, &bound, err) < 0)
         return -1;
     if (strcmp(options->http_listen, "off") != 0) {
+        sources.gauges.listener = hc_rpc_listener(rpc);
         http = open_http(options, &sources, &bound, err);
         if (!http)
             return -1;
@@ -210,10 +232,12 @@ static int run(const struct hc_options *options, int signals, struct hc_error *e
     sweeper = hc_sweeper_open(resolver, SWEEP_EVERY_MS, err);
     if (!sweeper || hc_rpc_start(rpc, err) < 0)
         return -1;
+    watchdog = hc_watchdog_open(hc_rpc_listener(rpc), err);
+    if (!watchdog)
+        return -1;
     announce(&bound);
-    serve(signals);
-    stop(&(struct parts){errands, health, http, rpc, signals}, options->grace_period_ms);
-    return 0;
+    return serve_until_end(&(struct parts){errands, health, http, rpc, watchdog, signals},
+                           options->grace_period_ms, err);
 }
 
 static void set_log(const struct hc_options *options)
@@ -250,6 +274,7 @@ int main(int argc, char **argv)
     set_log(&options);
     /* It would log in a format of its own. There are no other threads yet. */
     (void)setenv("GRPC_VERBOSITY", "NONE", 0); /* NOLINT(concurrency-mt-unsafe) */
+    hc_listener_raise_limit();
     signals = signals_open(&err);
     if (signals < 0 || run(&options, signals, &err) < 0)
         return fail(&err,

@@ -5,6 +5,8 @@
  */
 #include "metrics.h"
 
+#include "listener.h"
+
 #include <base/error.h>
 
 #include <inttypes.h>
@@ -177,6 +179,17 @@ static void write_pools(FILE *out, const char *name, const char *help, unsigned 
                   hub);
 }
 
+static void write_clients(struct hc_listener *listener, FILE *out)
+{
+    unsigned open;
+    uint64_t refused;
+
+    hc_listener_count(listener, &open, &refused);
+    write_one(out, "hubcache_client_connections", "gauge", "gRPC connections.", open);
+    write_one(out, "hubcache_client_connections_refused_total", "counter",
+              "gRPC connections that were closed at once: there were too many.", refused);
+}
+
 static void write_gauges(const struct hc_gauges *gauges, FILE *out)
 {
     unsigned running[2], queued[2], unfinished, waiting, transfers, connections;
@@ -193,6 +206,7 @@ static void write_gauges(const struct hc_gauges *gauges, FILE *out)
     write_one(out, "hubcache_transfers", "gauge", "Transfers on their way.", transfers);
     write_one(out, "hubcache_connections", "gauge", "Connections that bring bytes.",
               connections);
+    write_clients(gauges->listener, out);
 }
 
 void hc_metrics_write(struct hc_metrics *metrics, const struct hc_gauges *gauges,

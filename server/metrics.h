@@ -20,6 +20,7 @@ struct hc_gauges {
     struct hc_workers *disk, *hub; /* the pools */
     struct hc_errands *errands;
     struct hc_resolver *resolver;
+    struct hc_listener *listener;
 };
 
 struct hc_metrics *hc_metrics_new(struct hc_error *err);

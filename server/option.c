@@ -55,6 +55,8 @@ const struct hc_option hc_option_table[] = {
      "Threads that look at the cache volume, at most"},
     {"queue", HC_OPTION_COUNT, AT(queue), "N", "4096", NULL, false,
      "Jobs that may wait for either; beyond it the answer is BUSY"},
+    {"client-connections", HC_OPTION_COUNT, AT(client_connections), "N", "4096", NULL,
+     false, "gRPC connections, at most; fewer where descriptors are short"},
     {"grace-period", HC_OPTION_DURATION, AT(grace_period_ms), "DURATION", "30s", NULL,
      false, "How long running calls may go on after SIGTERM"},
     {"log-level", HC_OPTION_TEXT, AT(log_level), "LEVEL", "info", "error|warn|info|debug",

@@ -17,7 +17,7 @@ struct hc_options {
     struct hc_strings listen, local_roots, mirrors;
     char *http_listen, *config, *log_level, *log_format;
     bool check_config;
-    unsigned workers, disk_workers, queue;
+    unsigned workers, disk_workers, queue, client_connections;
     int64_t grace_period_ms;
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The server over gRPC's C core: listeners, a table of registered methods, and one thread
+ * The server over gRPC's C core: connections from listener.c, a table of registered methods, and one thread
  * that takes the events of one completion queue. Measured on two cores, one thread
  * answers more calls than two or four. What becomes of a call is in rpc_call.c.
  */
@@ -10,37 +10,61 @@
 #include "wire.h"
 
 #include <base/error.h>
-#include <base/text.h>
 
 #include <assert.h>
 #include <errno.h>
+#include <grpc/grpc_posix.h>
 #include <grpc/grpc_security.h>
 #include <grpc/support/time.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
-enum { ASKED_AHEAD = 64, PING_INTERVAL_MS = 10000 };
+enum { ASKED_AHEAD = 64 };
+
+/*
+ * What clients may take, all in hubcached(8) under LIMITS. The memory is for what has come
+ * of requests that are not whole yet: a message each, of as many streams of as many
+ * connections as there are, would be without bounds.
+ */
+enum {
+    STREAMS_MAX = 1024, /* of one connection; a call that waits for a download has one */
+    REQUEST_BYTES_MAX = 2 * 1024 * 1024,
+    METADATA_BYTES_MAX = 64 * 1024,
+    MEMORY_BYTES_MAX = 64 * 1024 * 1024,
+    PING_INTERVAL_MS = 10 * 1000, /* of a client's pings, at least */
+    KEEPALIVE_MS = 60 * 1000, /* the server asks a silent client whether it is there */
+    KEEPALIVE_ANSWER_MS = 20 * 1000
+};
+
+static grpc_arg number(const char *key, int value)
+{
+    return (
+        grpc_arg){.type = GRPC_ARG_INTEGER, .key = hc_lend(key), .value.integer = value};
+}
 
 static grpc_server *server_new(void)
 {
+    grpc_resource_quota *quota = grpc_resource_quota_create("hubcached");
     grpc_arg args[] = {
-        /* A second server on the same port is a mistake, not a load balancer. */
-        {.type = GRPC_ARG_INTEGER,
-         .key = hc_lend(GRPC_ARG_ALLOW_REUSEPORT),
-         .value.integer = 0},
-        {.type = GRPC_ARG_INTEGER,
-         .key = hc_lend(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS),
-         .value.integer = PING_INTERVAL_MS},
-        {.type = GRPC_ARG_INTEGER,
-         .key = hc_lend(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS),
-         .value.integer = 1},
+        number(GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_MAX),
+        number(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, REQUEST_BYTES_MAX),
+        number(GRPC_ARG_MAX_METADATA_SIZE, METADATA_BYTES_MAX),
+        number(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, PING_INTERVAL_MS),
+        number(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),
+        number(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_ANSWER_MS),
+        number(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
+        {.type = GRPC_ARG_POINTER,
+         .key = hc_lend(GRPC_ARG_RESOURCE_QUOTA),
+         .value.pointer = {quota, grpc_resource_quota_arg_vtable()}},
     };
     grpc_channel_args all = {.num_args = sizeof args / sizeof *args, .args = args};
+    grpc_server *server;
 
-    return grpc_server_create(&all, NULL);
+    grpc_resource_quota_resize(quota, MEMORY_BYTES_MAX);
+    server = grpc_server_create(&all, NULL);
+    grpc_resource_quota_unref(quota);
+    return server;
 }
 
 /* Until the queue has been shut down and is empty. The server's own event has no call. */
@@ -63,15 +87,25 @@ static void *take_events(void *argument)
     return NULL;
 }
 
+/* On the listener's thread. */
+static void accepted(void *ctx, int fd)
+{
+    struct hc_rpc *rpc = ctx;
+
+    grpc_server_add_channel_from_fd(rpc->server, fd, rpc->plain);
+}
+
 struct hc_rpc *hc_rpc_open(const struct hc_rpc_options *options, struct hc_error *err)
 {
-    struct hc_rpc *rpc = calloc(1, sizeof *rpc);
-    int drained_fd = eventfd(0, EFD_CLOEXEC), ended_fd = eventfd(0, EFD_CLOEXEC);
+    HC_AUTO_FREE struct hc_rpc *rpc = calloc(1, sizeof *rpc);
+    struct hc_listener_options listening = {.connections_max = options->connections_max,
+                                            .accepted = accepted,
+                                            .ctx = rpc};
+    HC_AUTO(hc_listener) *listener = hc_listener_new(&listening, err);
+    HC_AUTO_CLOSE int drained_fd = eventfd(0, EFD_CLOEXEC);
+    HC_AUTO_CLOSE int ended_fd = eventfd(0, EFD_CLOEXEC);
 
-    if (!rpc || drained_fd < 0 || ended_fd < 0) {
-        free(rpc);
-        hc_auto_close(&drained_fd);
-        hc_auto_close(&ended_fd);
+    if (!rpc || !listener || drained_fd < 0 || ended_fd < 0) {
         (void)hc_fail_memory(err);
         return NULL;
     }
@@ -79,13 +113,16 @@ struct hc_rpc *hc_rpc_open(const struct hc_rpc_options *options, struct hc_error
     rpc->options = *options;
     rpc->drained_fd = drained_fd;
     rpc->ended_fd = ended_fd;
+    drained_fd = ended_fd = -1;
+    rpc->listener = hc_take(&listener);
     rpc->queue = grpc_completion_queue_create_for_next(NULL);
+    rpc->plain = grpc_insecure_server_credentials_create();
     rpc->server = server_new();
     grpc_server_register_completion_queue(rpc->server, rpc->queue, NULL);
     hc_arena_init(&rpc->arena);
     (void)pthread_mutex_init(&rpc->shared.lock, NULL);
     rpc->served_count = 1; /* the first one is for calls of unknown methods */
-    return rpc;
+    return hc_take(&rpc);
 }
 
 int hc_rpc_add(struct hc_rpc *rpc, const struct hc_rpc_method *methods, size_t count,
@@ -107,48 +144,10 @@ int hc_rpc_add(struct hc_rpc *rpc, const struct hc_rpc_method *methods, size_t c
     return 0;
 }
 
-/* gRPC would take a socket away from a server that still listens on it. */
-static bool is_unix_socket_busy(const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    HC_AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (fd < 0 || hc_format(address.sun_path, sizeof address.sun_path, "%s", path) < 0)
-        return false;
-    return connect(fd, (struct sockaddr *)&address, sizeof address) == 0;
-}
-
-static int add_port(struct hc_rpc *rpc, const char *address)
-{
-    grpc_server_credentials *plain = grpc_insecure_server_credentials_create();
-    int port = grpc_server_add_http2_port(rpc->server, address, plain);
-
-    grpc_server_credentials_release(plain);
-    return port;
-}
-
 int hc_rpc_listen(struct hc_rpc *rpc, const char *address, char *bound, size_t size,
                   struct hc_error *err)
 {
-    const char *colon = strrchr(address, ':');
-    bool is_unix = hc_text_starts(address, "unix:");
-    int port, length;
-
-    if (!colon)
-        return hc_fail_field(err, HC_INVALID_OPTIONS, "listen",
-                             "'%s' is neither host:port nor unix:/path", address);
-    if (is_unix && is_unix_socket_busy(colon + 1))
-        return hc_fail(err, HC_INTERNAL, "%s: another server listens there", address);
-    port = add_port(rpc, address);
-    if (port <= 0)
-        return hc_fail(err, HC_INTERNAL,
-                       "cannot listen on %s: the address is in use or not this machine's",
-                       address);
-    if (is_unix)
-        length = hc_format(bound, size, "%s", address);
-    else
-        length = hc_format(bound, size, "%.*s:%d", (int)(colon - address), address, port);
-    return length < 0 ? hc_fail(err, HC_INTERNAL, "the address is too long") : 0;
+    return hc_listener_add(rpc->listener, address, bound, size, err);
 }
 
 int hc_rpc_start(struct hc_rpc *rpc, struct hc_error *err)
@@ -161,7 +160,12 @@ int hc_rpc_start(struct hc_rpc *rpc, struct hc_error *err)
         for (unsigned n = 0; n < ASKED_AHEAD; n++)
             hc_rpc_call_ask(rpc, &rpc->served[i]);
     }
-    return 0;
+    return hc_listener_start(rpc->listener, err);
+}
+
+struct hc_listener *hc_rpc_listener(const struct hc_rpc *rpc)
+{
+    return rpc->listener;
 }
 
 void hc_rpc_stop(struct hc_rpc *rpc)
@@ -175,6 +179,7 @@ void hc_rpc_stop(struct hc_rpc *rpc)
     (void)pthread_mutex_unlock(&rpc->shared.lock);
     if (was_stopping)
         return;
+    hc_listener_stop(rpc->listener);
     if (is_drained)
         (void)eventfd_write(rpc->drained_fd, 1);
     grpc_server_shutdown_and_notify(rpc->server, rpc->queue, NULL);
@@ -225,6 +230,8 @@ void hc_rpc_close(struct hc_rpc *rpc)
     else
         (void)take_events(rpc);
     grpc_server_destroy(rpc->server);
+    grpc_server_credentials_release(rpc->plain);
+    hc_listener_close(rpc->listener);
     grpc_completion_queue_destroy(rpc->queue);
     hc_rpc_call_free_all(rpc);
     (void)pthread_mutex_destroy(&rpc->shared.lock);

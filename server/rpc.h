@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct hc_listener;
 struct hc_rpc;
 struct hc_rpc_call;
 
@@ -45,6 +46,7 @@ enum { HC_RPC_METHODS_MAX = 16 }; /* with the one that is not */
 struct hc_rpc_options {
     void (*finished)(void *ctx, const struct hc_rpc_record *record); /* Optional. */
     void *ctx;
+    unsigned connections_max; /* Required. */
 };
 
 struct hc_rpc *hc_rpc_open(const struct hc_rpc_options *options, struct hc_error *err);
@@ -58,6 +60,9 @@ int hc_rpc_listen(struct hc_rpc *rpc, const char *address, char *bound, size_t s
                   struct hc_error *err);
 
 int hc_rpc_start(struct hc_rpc *rpc, struct hc_error *err);
+
+/* Borrowed; it stops with hc_rpc_stop(). */
+struct hc_listener *hc_rpc_listener(const struct hc_rpc *rpc);
 
 /* No new calls from now on; those that run go on. */
 void hc_rpc_stop(struct hc_rpc *rpc);
@@ -102,7 +107,7 @@ int64_t hc_rpc_call_deadline_ms(const struct hc_rpc_call *call);
 bool hc_rpc_call_header(const struct hc_rpc_call *call, const char *name,
                         const char **value, size_t *size);
 
-enum { HC_RPC_PEER_MAX = 128 };
+enum { HC_RPC_PEER_MAX = 64 };
 
 /* Where the call comes from, without the port: the same for all calls of one host. */
 void hc_rpc_call_peer(const struct hc_rpc_call *call, char address[HC_RPC_PEER_MAX]);

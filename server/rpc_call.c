@@ -345,28 +345,34 @@ static void call_finished(struct hc_rpc_call *call, bool ok)
     hc_rpc_call_release(call);
 }
 
-/* Where the request's bytes are; `*copy` is to be given back. */
-static grpc_slice payload_of(struct hc_rpc_call *call)
+/*
+ * The request's bytes, which the caller gives back. There is no payload when the caller
+ * closed its side before a message, or within one; an empty message has one.
+ */
+static int read_payload(const struct hc_rpc_call *call, grpc_slice *bytes,
+                        struct hc_error *err)
 {
     grpc_byte_buffer_reader reader;
-    grpc_slice all;
 
+    *bytes = grpc_empty_slice();
     if (!call->payload || !grpc_byte_buffer_reader_init(&reader, call->payload))
-        return grpc_empty_slice();
-    all = grpc_byte_buffer_reader_readall(&reader);
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "request",
+                             "the call ended before its request was whole");
+    *bytes = grpc_byte_buffer_reader_readall(&reader);
     grpc_byte_buffer_reader_destroy(&reader);
-    return all;
+    return 0;
 }
 
 static void hand_over(struct hc_rpc_call *call)
 {
     const struct hc_rpc_method *method = call->served->row;
-    grpc_slice bytes = payload_of(call);
+    ProtobufCMessage *request = NULL;
+    grpc_slice bytes;
     struct hc_error err;
-    ProtobufCMessage *request =
-        hc_wire_unpack(method->request, GRPC_SLICE_START_PTR(bytes),
-                       GRPC_SLICE_LENGTH(bytes), &call->rpc->arena, &err);
 
+    if (read_payload(call, &bytes, &err) == 0)
+        request = hc_wire_unpack(method->request, GRPC_SLICE_START_PTR(bytes),
+                                 GRPC_SLICE_LENGTH(bytes), &call->rpc->arena, &err);
     if (request) {
         method->start(call->served->service, call, request);
     } else {
@@ -467,14 +473,13 @@ bool hc_rpc_call_header(const struct hc_rpc_call *call, const char *name,
     return false;
 }
 
+/* gRPC itself knows only the descriptor that it was given: "fd:17". */
 void hc_rpc_call_peer(const struct hc_rpc_call *call, char address[HC_RPC_PEER_MAX])
 {
     char *peer = grpc_call_get_peer(call->core);
-    char *port = peer ? strrchr(peer, ':') : NULL;
 
-    if (port && strncmp(peer, "unix:", 5) != 0)
-        *port = '\0';
-    (void)hc_format(address, HC_RPC_PEER_MAX, "%.*s", HC_RPC_PEER_MAX - 1,
-                    peer ? peer : "");
+    *address = '\0';
+    if (peer && hc_text_starts(peer, "fd:"))
+        hc_listener_peer(call->rpc->listener, (int)strtol(peer + 3, NULL, 10), address);
     gpr_free(peer);
 }

@@ -7,6 +7,7 @@
 #define HC_SERVER_RPC_CORE_H
 
 #include "arena.h"
+#include "listener.h"
 #include "rpc.h"
 
 #include <grpc/grpc.h>
@@ -56,6 +57,8 @@ struct hc_rpc_call {
 struct hc_rpc {
     grpc_server *server;
     grpc_completion_queue *queue;
+    grpc_server_credentials *plain;
+    struct hc_listener *listener;
     struct hc_rpc_options options;
     struct hc_rpc_served served[HC_RPC_METHODS_MAX];
     size_t served_count;

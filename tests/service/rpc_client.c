@@ -179,9 +179,9 @@ static grpc_byte_buffer *pack(const struct rpc_request *request)
 static void send(struct rpc_call *call, const struct rpc_request *request)
 {
     grpc_op ops[4] = {{.op = GRPC_OP_SEND_INITIAL_METADATA},
-                      {.op = GRPC_OP_SEND_MESSAGE},
+                      {.op = GRPC_OP_RECV_INITIAL_METADATA},
                       {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
-                      {.op = GRPC_OP_RECV_INITIAL_METADATA}};
+                      {.op = GRPC_OP_SEND_MESSAGE}};
     grpc_byte_buffer *message = pack(request);
 
     if (request->token) {
@@ -191,9 +191,9 @@ static void send(struct rpc_call *call, const struct rpc_request *request)
         ops[0].data.send_initial_metadata.metadata = &call->token;
     }
     ops[0].flags = GRPC_INITIAL_METADATA_WAIT_FOR_READY;
-    ops[1].data.send_message.send_message = message;
-    ops[3].data.recv_initial_metadata.recv_initial_metadata = &call->headers;
-    start(call, ops, 4, &call->sent);
+    ops[1].data.recv_initial_metadata.recv_initial_metadata = &call->headers;
+    ops[3].data.send_message.send_message = message;
+    start(call, ops, request->has_no_message ? 3 : 4, &call->sent);
     grpc_byte_buffer_destroy(message);
 }
 

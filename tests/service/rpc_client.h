@@ -7,6 +7,7 @@
 #define HC_SERVICE_RPC_CLIENT_H
 
 #include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,8 +19,9 @@ struct rpc_request {
     const ProtobufCMessage *message; /* or, when NULL, the bytes */
     const void *bytes;
     size_t size;
-    const char *token;  /* Optional: x-hub-token */
-    int64_t timeout_ms; /* Optional: a deadline */
+    bool has_no_message; /* neither: the call ends before one */
+    const char *token;   /* Optional: x-hub-token */
+    int64_t timeout_ms;  /* Optional: a deadline */
 };
 
 /* "127.0.0.1:50051", "unix:/path". */

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -74,6 +75,9 @@ static void become_server(struct world *world, const char *const *flags, int out
     for (size_t i = 0; flags[i] && i < FLAGS_MAX; i++)
         arguments[count++] = flags[i];
     memcpy(mutable, arguments, sizeof mutable);
+    if (world->descriptors > 0)
+        (void)setrlimit(RLIMIT_NOFILE,
+                        &(struct rlimit){world->descriptors, world->descriptors});
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that aborts leaves nothing */
     /* NOLINTBEGIN(concurrency-mt-unsafe): a child has one thread */
     (void)unsetenv("HF_TOKEN");

@@ -23,6 +23,7 @@ struct world {
     char address[256]; /* of the first listener */
     char lines[1024];  /* all of the server's standard output up to serving */
     struct rpc_client *client;
+    unsigned descriptors; /* Optional: the server's limit, soft and hard */
 };
 
 /* cmocka's setup and teardown: the world with a server that has no further flags. */

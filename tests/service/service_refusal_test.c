@@ -240,6 +240,51 @@ static void a_hundred_thousand_patterns_are_refused(void **state)
     assert_unharmed(world);
 }
 
+static void a_call_that_ends_before_its_request_is_refused(void **state)
+{
+    static const char *const methods[] = {METHOD("ResolveFile"), METHOD("ResolveFiles"),
+                                          METHOD("ResolveSnapshot"),
+                                          METHOD("WatchSnapshot"),
+                                          METHOD("GetServerInfo")};
+    struct world *world = *state;
+
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        struct rpc_request request = {.path = methods[i], .has_no_message = true};
+
+        assert_refused(rpc_call_start(world->client, &request), "INVALID_OPTIONS",
+                       "request");
+    }
+    assert_unharmed(world);
+}
+
+/* The longest request there may be is of a few names more. */
+static void ten_thousand_names_of_ordinary_length_fit_a_request(void **state)
+{
+    enum { NAMES = 10000, LENGTH = 120 };
+    struct world *world = *state;
+    HC_AUTO_FREE char **names = calloc(NAMES, sizeof *names);
+    HC_AUTO_FREE char *texts = malloc((size_t)NAMES * (LENGTH + 1));
+    Hubcache__V1__ResolveFilesRequest request;
+    struct rpc_call *call;
+
+    assert_non_null(names);
+    assert_non_null(texts);
+    for (int i = 0; i < NAMES; i++) {
+        names[i] = texts + (ptrdiff_t)i * (LENGTH + 1);
+        (void)snprintf(names[i], LENGTH + 1, "%0*d", LENGTH, i);
+    }
+    hubcache__v1__resolve_files_request__init(&request);
+    request.repo_id = file_request("").repo_id;
+    request.n_filenames = NAMES;
+    request.filenames = names;
+    request.allow_missing = true;
+    call = rpc_call_start(world->client,
+                          &(struct rpc_request){.path = METHOD("ResolveFiles"),
+                                                .message = &request.base});
+    assert_int_equal(rpc_call_await(call), HC_STATUS_OK);
+    rpc_call_free(call);
+}
+
 static void a_request_of_five_mebibytes_is_too_large(void **state)
 {
     enum { SIZE = 5 << 20 };
@@ -301,6 +346,8 @@ int main(void)
         TEST(options_that_contradict_each_other_are_refused),
         TEST(a_token_that_is_no_header_is_refused),
         TEST(a_hundred_thousand_patterns_are_refused),
+        TEST(a_call_that_ends_before_its_request_is_refused),
+        TEST(ten_thousand_names_of_ordinary_length_fit_a_request),
         TEST(a_request_of_five_mebibytes_is_too_large),
         TEST(a_method_that_there_is_not_is_unimplemented),
         TEST(what_the_hub_does_not_have_is_not_found_by_its_reason),

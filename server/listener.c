@@ -1,0 +1,524 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A connection's descriptor is gRPC's once it is handed over, and gRPC tells nobody when it
+ * closes it. So a connection is remembered by its descriptor's number and its socket's
+ * inode: when the number has another inode, or none, the connection is over.
+ */
+#include "listener.h"
+
+#include <base/error.h>
+#include <base/text.h>
+#include <hubcache/call.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+enum {
+    SOCKETS_MAX = 32,
+    BATCH = 64,          /* accepted from one socket before the next one's turn */
+    PAUSE_MS = 100,      /* after an accept() that failed for want of something */
+    COUNT_EVERY_MS = 10, /* at the limit, connections are counted anew so often */
+    UNACKED_MS = 20000,  /* as long as gRPC waits for the answer to its ping */
+    DESCRIPTORS_KEPT = 256
+};
+
+/* Where connections are accepted. */
+struct socket {
+    int fd;
+    char path[sizeof((struct sockaddr_un *)0)->sun_path]; /* "" unless unix: */
+    ino_t inode;                                          /* of the path */
+};
+
+struct connection {
+    ino_t inode; /* of the socket; 0: there is none */
+    char peer[HC_LISTENER_PEER_MAX];
+};
+
+struct hc_listener {
+    struct hc_listener_options options;
+    struct socket sockets[SOCKETS_MAX];
+    size_t count;
+    pthread_t thread;
+    bool is_started;
+    int stop_fd;
+    int64_t counted_ms; /* the thread's */
+    struct {
+        pthread_mutex_t lock;
+        struct connection *connections; /* by number of the descriptor */
+        size_t room;
+        unsigned open; /* at most: those that are over are found by a count */
+        uint64_t refused;
+    } shared;
+};
+
+/* --- addresses -----------------------------------------------------------------------
+ */
+
+int hc_listener_look_up(const char *address, const char *option, struct addrinfo **found,
+                        char host[HC_LISTENER_HOST_MAX], struct hc_error *err)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    const char *colon = strrchr(address, ':');
+    bool is_bracketed = *address == '[';
+    int length = colon ? (int)(colon - address) - 2 * is_bracketed : -1;
+    int failed;
+
+    *found = NULL;
+    if (length < 0 ||
+        hc_format(host, HC_LISTENER_HOST_MAX, "%.*s", length, address + is_bracketed) < 0)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, option, "%s: '%s' is not host:port",
+                             option, address);
+    failed = getaddrinfo(*host ? host : NULL, colon + 1, &hints, found);
+    if (failed != 0 || !*found)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, option, "%s: '%s': %s", option,
+                             address, gai_strerror(failed));
+    return 0;
+}
+
+static int fail_to_listen(const char *address, struct hc_error *err)
+{
+    return hc_fail(err, HC_INTERNAL, "cannot listen on %s: %s", address,
+                   strerrordesc_np(errno));
+}
+
+/* Bound and listening, or -1 with errno. What is set here, accepted sockets inherit. */
+static int socket_open(const struct sockaddr *address, socklen_t size)
+{
+    HC_AUTO_CLOSE int fd =
+        socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    const int on = 1, off = 0;
+    const unsigned unacked_ms = UNACKED_MS;
+    int opened;
+
+    if (fd < 0)
+        return -1;
+    if (address->sa_family != AF_UNIX) {
+        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacked_ms,
+                         sizeof unacked_ms);
+    }
+    if (address->sa_family == AF_INET6)
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    if (bind(fd, address, size) < 0 || listen(fd, SOMAXCONN) < 0)
+        return -1;
+    opened = fd;
+    fd = -1;
+    return opened;
+}
+
+static bool keep(struct hc_listener *listener, int fd)
+{
+    if (listener->count == SOCKETS_MAX) {
+        (void)close(fd);
+        errno = EMFILE;
+        return false;
+    }
+    listener->sockets[listener->count++] = (struct socket){.fd = fd};
+    return true;
+}
+
+static in_port_t *port_of(struct sockaddr_storage *address)
+{
+    if (address->ss_family == AF_INET6)
+        return &((struct sockaddr_in6 *)address)->sin6_port;
+    return &((struct sockaddr_in *)address)->sin_port;
+}
+
+static bool is_wildcard(const struct sockaddr_storage *address)
+{
+    if (address->ss_family == AF_INET6)
+        return IN6_IS_ADDR_UNSPECIFIED(
+            &((const struct sockaddr_in6 *)address)->sin6_addr);
+    return ((const struct sockaddr_in *)address)->sin_addr.s_addr == htonl(INADDR_ANY);
+}
+
+/* Of both families, as gRPC understands it: -1 where there is no IPv6. */
+static int open_any(in_port_t port)
+{
+    const struct sockaddr_in6 any = {.sin6_family = AF_INET6,
+                                     .sin6_addr = IN6ADDR_ANY_INIT,
+                                     .sin6_port = port};
+
+    return socket_open((const struct sockaddr *)&any, sizeof any);
+}
+
+/* One of the addresses of a name; `*port`, unless 0, is that of the first. */
+static int add_address(struct hc_listener *listener, const struct addrinfo *found,
+                       in_port_t *port)
+{
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+    socklen_t size = found->ai_addrlen;
+    int fd = -1;
+
+    memcpy(&address, found->ai_addr, size);
+    if (*port)
+        *port_of(&address) = *port;
+    if (is_wildcard(&address))
+        fd = open_any(*port_of(&address));
+    if (fd < 0 && !(is_wildcard(&address) && errno == EADDRINUSE))
+        fd = socket_open((struct sockaddr *)&address, size);
+    if (fd < 0 || !keep(listener, fd))
+        return -1;
+    size = sizeof address;
+    if (getsockname(fd, (struct sockaddr *)&address, &size) == 0)
+        *port = *port_of(&address);
+    return 0;
+}
+
+/* localhost may be 127.0.0.1 and ::1, of which a machine may lack one. */
+static int add_host(struct hc_listener *listener, const char *address, char *bound,
+                    size_t size, struct hc_error *err)
+{
+    char host[HC_LISTENER_HOST_MAX];
+    struct addrinfo *found;
+    in_port_t port = 0;
+    size_t before = listener->count;
+    int failed = 0;
+
+    if (hc_listener_look_up(address, "listen", &found, host, err) < 0)
+        return -1;
+    for (struct addrinfo *each = found; each && failed != EADDRINUSE;
+         each = each->ai_next) {
+        if (add_address(listener, each, &port) < 0)
+            failed = errno;
+        else if (is_wildcard((struct sockaddr_storage *)each->ai_addr))
+            break;
+    }
+    freeaddrinfo(found);
+    errno = failed;
+    if (listener->count == before || failed == EADDRINUSE)
+        return fail_to_listen(address, err);
+    if (hc_format(bound, size, "%.*s:%u", (int)(strrchr(address, ':') - address), address,
+                  ntohs(port)) < 0)
+        return hc_fail(err, HC_INTERNAL, "the address is too long");
+    return 0;
+}
+
+static bool is_busy(const struct sockaddr_un *address)
+{
+    HC_AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    return fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) == 0;
+}
+
+/* A socket that an earlier server has left behind is taken away; any other file is not. */
+static int add_path(struct hc_listener *listener, const char *path, struct hc_error *err)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct socket *added;
+    struct stat info;
+    int fd;
+
+    if (!*path || hc_format(address.sun_path, sizeof address.sun_path, "%s", path) < 0)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "listen",
+                             "listen: 'unix:%s' is no path of a socket", path);
+    if (is_busy(&address))
+        return hc_fail(err, HC_INTERNAL, "unix:%s: another server listens there", path);
+    if (lstat(path, &info) == 0 && S_ISSOCK(info.st_mode))
+        (void)unlink(path);
+    fd = socket_open((struct sockaddr *)&address, sizeof address);
+    if (fd < 0 || !keep(listener, fd))
+        return fail_to_listen(path, err);
+    added = &listener->sockets[listener->count - 1];
+    memcpy(added->path, address.sun_path, sizeof added->path);
+    if (lstat(path, &info) == 0)
+        added->inode = info.st_ino;
+    return 0;
+}
+
+int hc_listener_add(struct hc_listener *listener, const char *address, char *bound,
+                    size_t size, struct hc_error *err)
+{
+    const char *path = address + strlen("unix:");
+
+    if (!hc_text_starts(address, "unix:"))
+        return add_host(listener, address, bound, size, err);
+    if (hc_text_starts(path, "//"))
+        path += 2;
+    if (add_path(listener, path, err) < 0)
+        return -1;
+    if (hc_format(bound, size, "%s", address) < 0)
+        return hc_fail(err, HC_INTERNAL, "the address is too long");
+    return 0;
+}
+
+/* --- connections ---------------------------------------------------------------------
+ */
+
+static ino_t inode_of(int fd)
+{
+    struct stat info;
+
+    return fstat(fd, &info) == 0 && S_ISSOCK(info.st_mode) ? info.st_ino : 0;
+}
+
+/* With the lock held, as the next. */
+static void count_open(struct hc_listener *listener)
+{
+    listener->shared.open = 0;
+    for (size_t fd = 0; fd < listener->shared.room; fd++) {
+        struct connection *connection = &listener->shared.connections[fd];
+
+        if (connection->inode && inode_of((int)fd) != connection->inode)
+            connection->inode = 0;
+        listener->shared.open += connection->inode != 0;
+    }
+}
+
+static bool make_room(struct hc_listener *listener, size_t fd)
+{
+    size_t room = listener->shared.room ? listener->shared.room : 64;
+    struct connection *connections;
+
+    while (room <= fd)
+        room *= 2;
+    if (room == listener->shared.room)
+        return true;
+    connections = reallocarray(listener->shared.connections, room, sizeof *connections);
+    if (!connections)
+        return false;
+    memset(connections + listener->shared.room, 0,
+           (room - listener->shared.room) * sizeof *connections);
+    listener->shared.connections = connections;
+    listener->shared.room = room;
+    return true;
+}
+
+static bool is_full(struct hc_listener *listener)
+{
+    int64_t now_ms = hc_monotonic_ms();
+
+    if (listener->shared.open < listener->options.connections_max)
+        return false;
+    if (now_ms - listener->counted_ms >= COUNT_EVERY_MS) {
+        count_open(listener);
+        listener->counted_ms = now_ms;
+    }
+    return listener->shared.open >= listener->options.connections_max;
+}
+
+static void write_peer(const struct sockaddr_storage *address,
+                       char peer[HC_LISTENER_PEER_MAX])
+{
+    const void *host = NULL;
+
+    if (address->ss_family == AF_INET)
+        host = &((const struct sockaddr_in *)address)->sin_addr;
+    if (address->ss_family == AF_INET6)
+        host = &((const struct sockaddr_in6 *)address)->sin6_addr;
+    if (!host || !inet_ntop(address->ss_family, host, peer, HC_LISTENER_PEER_MAX))
+        (void)hc_format(peer, HC_LISTENER_PEER_MAX, "%s", host ? "" : "unix:");
+}
+
+/* False: there are too many. */
+static bool remember(struct hc_listener *listener, int fd,
+                     const struct sockaddr_storage *address)
+{
+    struct connection *connection;
+    bool is_kept;
+
+    (void)pthread_mutex_lock(&listener->shared.lock);
+    is_kept = !is_full(listener) && make_room(listener, (size_t)fd);
+    if (is_kept) {
+        connection = &listener->shared.connections[fd];
+        listener->shared.open += connection->inode == 0;
+        connection->inode = inode_of(fd);
+        write_peer(address, connection->peer);
+    } else {
+        listener->shared.refused++;
+    }
+    (void)pthread_mutex_unlock(&listener->shared.lock);
+    return is_kept;
+}
+
+/* 1: accepted or refused one; 0: there is none; -1: this process is short of something. */
+static int accept_one(struct hc_listener *listener, int from)
+{
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+    socklen_t size = sizeof address;
+    int fd =
+        accept4(from, (struct sockaddr *)&address, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd < 0 && (errno == EAGAIN))
+        return 0;
+    if (fd < 0 &&
+        (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM))
+        return -1;
+    if (fd < 0)
+        return 1; /* that connection is broken; there may be others */
+    if (remember(listener, fd, &address))
+        listener->options.accepted(listener->options.ctx, fd);
+    else
+        (void)close(fd);
+    return 1;
+}
+
+static int accept_some(struct hc_listener *listener, int from)
+{
+    int accepted = 1;
+
+    for (int n = 0; n < BATCH && accepted > 0; n++)
+        accepted = accept_one(listener, from);
+    return accepted;
+}
+
+static void *work(void *argument)
+{
+    struct hc_listener *listener = argument;
+    struct pollfd events[SOCKETS_MAX + 1] = {{.fd = listener->stop_fd, .events = POLLIN}};
+    bool must_pause = false;
+
+    for (size_t i = 0; i < listener->count; i++)
+        events[i + 1] = (struct pollfd){.fd = listener->sockets[i].fd, .events = POLLIN};
+    while (!(events[0].revents & POLLIN)) {
+        nfds_t count = must_pause ? 1 : (nfds_t)listener->count + 1;
+        int ready = poll(events, count, must_pause ? PAUSE_MS : -1);
+
+        must_pause = false;
+        for (nfds_t i = 1; ready > 0 && i < count; i++) {
+            if (events[i].revents && accept_some(listener, events[i].fd) < 0)
+                must_pause = true;
+        }
+    }
+    return NULL;
+}
+
+/* --- public --------------------------------------------------------------------------
+ */
+
+unsigned hc_listener_address(const struct hc_listener *listener, size_t number,
+                             struct sockaddr_storage *address)
+{
+    socklen_t size = sizeof *address;
+
+    if (number >= listener->count ||
+        getsockname(listener->sockets[number].fd, (struct sockaddr *)address, &size) < 0)
+        return 0;
+    if (address->ss_family == AF_INET && is_wildcard(address))
+        ((struct sockaddr_in *)address)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (address->ss_family == AF_INET6 && is_wildcard(address))
+        ((struct sockaddr_in6 *)address)->sin6_addr =
+            (struct in6_addr)IN6ADDR_LOOPBACK_INIT;
+    return size;
+}
+
+void hc_listener_peer(struct hc_listener *listener, int fd,
+                      char peer[HC_LISTENER_PEER_MAX])
+{
+    *peer = '\0';
+    (void)pthread_mutex_lock(&listener->shared.lock);
+    if (fd >= 0 && (size_t)fd < listener->shared.room)
+        memcpy(peer, listener->shared.connections[fd].peer, HC_LISTENER_PEER_MAX);
+    (void)pthread_mutex_unlock(&listener->shared.lock);
+}
+
+void hc_listener_count(struct hc_listener *listener, unsigned *open, uint64_t *refused)
+{
+    (void)pthread_mutex_lock(&listener->shared.lock);
+    count_open(listener);
+    *open = listener->shared.open;
+    *refused = listener->shared.refused;
+    (void)pthread_mutex_unlock(&listener->shared.lock);
+}
+
+void hc_listener_raise_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit); /* a sandbox may refuse: then it stays */
+}
+
+/* A quarter of the descriptors is for files and the Hub, and 256 where there are few. */
+static unsigned limit_connections(unsigned wanted)
+{
+    struct rlimit limit;
+    rlim_t kept;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+        return wanted;
+    kept = limit.rlim_cur / 4 > DESCRIPTORS_KEPT ? limit.rlim_cur / 4 : DESCRIPTORS_KEPT;
+    if (kept > limit.rlim_cur / 2)
+        kept = limit.rlim_cur / 2;
+    return wanted < limit.rlim_cur - kept ? wanted : (unsigned)(limit.rlim_cur - kept);
+}
+
+struct hc_listener *hc_listener_new(const struct hc_listener_options *options,
+                                    struct hc_error *err)
+{
+    struct hc_listener *listener = calloc(1, sizeof *listener);
+    int stop_fd = eventfd(0, EFD_CLOEXEC);
+
+    if (!listener || stop_fd < 0) {
+        free(listener);
+        hc_auto_close(&stop_fd);
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    listener->options = *options;
+    listener->options.connections_max = limit_connections(options->connections_max);
+    listener->stop_fd = stop_fd;
+    (void)pthread_mutex_init(&listener->shared.lock, NULL);
+    return listener;
+}
+
+int hc_listener_start(struct hc_listener *listener, struct hc_error *err)
+{
+    if (pthread_create(&listener->thread, NULL, work, listener) != 0)
+        return hc_fail(err, HC_INTERNAL, "no thread to accept connections");
+    listener->is_started = true;
+    return 0;
+}
+
+/* Unless another server has put its own socket there. */
+static void remove_path(const struct socket *socket)
+{
+    struct stat info;
+
+    if (*socket->path && lstat(socket->path, &info) == 0 &&
+        info.st_ino == socket->inode && S_ISSOCK(info.st_mode))
+        (void)unlink(socket->path);
+}
+
+void hc_listener_stop(struct hc_listener *listener)
+{
+    if (listener->is_started) {
+        (void)eventfd_write(listener->stop_fd, 1);
+        (void)pthread_join(listener->thread, NULL);
+        listener->is_started = false;
+    }
+    while (listener->count > 0) {
+        struct socket *socket = &listener->sockets[--listener->count];
+
+        remove_path(socket);
+        (void)close(socket->fd);
+    }
+}
+
+void hc_listener_close(struct hc_listener *listener)
+{
+    if (!listener)
+        return;
+    hc_listener_stop(listener);
+    (void)pthread_mutex_destroy(&listener->shared.lock);
+    (void)close(listener->stop_fd);
+    free(listener->shared.connections);
+    free(listener);
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise: what connects and then does nothing, in whatever number, costs the server
+ * neither its listener nor the calls of others; and a listener that is dead all the same
+ * ends the server, for its supervisor to start it anew.
+ */
+#include "service_fixture.h"
+
+#include <base/auto.h>
+
+#include <hubcache/error.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+enum { DESCRIPTORS = 256, IDLE = 300, PATIENCE_MS = 20000 };
+
+/* Connected to the first listener. */
+static int connect_idle(const struct world *world)
+{
+    const char *port = strrchr(world->address, ':') + 1;
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)strtoul(port, NULL, 10)),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_true(fd >= 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
+/* Whether the server served the connection: its first byte comes. Else it closed it. */
+static bool is_served(int fd)
+{
+    struct pollfd event = {.fd = fd, .events = POLLIN};
+    char byte;
+
+    if (poll(&event, 1, PATIENCE_MS) != 1)
+        fail_msg("the connection was neither served nor closed");
+    return recv(fd, &byte, 1, 0) == 1;
+}
+
+static void assert_answers(struct world *world)
+{
+    const Hubcache__V1__ResolveFileRequest request = file_request("config.json");
+    struct rpc_call *call = ask_file(world, &request);
+
+    assert_int_equal(rpc_call_await(call), HC_STATUS_OK);
+    rpc_call_free(call);
+}
+
+static void more_connections_than_descriptors_leave_the_server_answering(void **state)
+{
+    struct world *world = *state;
+    int fds[IDLE];
+    unsigned served = 0;
+    bool is_room;
+
+    world->descriptors = DESCRIPTORS;
+    world_serve(world, (const char *const[]){NULL});
+    for (size_t i = 0; i < IDLE; i++)
+        fds[i] = connect_idle(world);
+    for (size_t i = 0; i < IDLE; i++)
+        served += is_served(fds[i]);
+    assert_answers(world);
+    for (size_t i = 0; i < IDLE; i++)
+        (void)close(fds[i]);
+    do { /* gRPC takes its time to notice that they are gone */
+        int late = connect_idle(world);
+
+        is_room = is_served(late);
+        (void)close(late);
+    } while (!is_room);
+
+    assert_in_range(served, DESCRIPTORS / 2 - 2, DESCRIPTORS - 1);
+}
+
+static void the_limit_of_connections_is_an_option_and_a_metric(void **state)
+{
+    struct world *world = *state;
+    HC_AUTO_FREE char *metrics = NULL;
+    int fds[3];
+
+    world_serve(world, (const char *const[]){"--client-connections", "3", "--http-listen",
+                                             "127.0.0.1:0", NULL});
+    assert_answers(world); /* over the first */
+    for (size_t i = 0; i < 3; i++)
+        fds[i] = connect_idle(world);
+    assert_true(is_served(fds[0]));
+    assert_true(is_served(fds[1]));
+    assert_false(is_served(fds[2]));
+    metrics = world_get(world, "/metrics");
+    assert_non_null(strstr(metrics, "\nhubcache_client_connections 3\n"));
+    assert_non_null(strstr(metrics, "\nhubcache_client_connections_refused_total 1\n"));
+    assert_answers(world);
+    for (size_t i = 0; i < 3; i++)
+        (void)close(fds[i]);
+}
+
+static void limit_descriptors(const struct world *world, rlim_t soft)
+{
+    struct rlimit limit;
+
+    assert_int_equal(prlimit(world->server, RLIMIT_NOFILE, NULL, &limit), 0);
+    limit.rlim_cur = soft > 0 ? soft : limit.rlim_max;
+    assert_int_equal(prlimit(world->server, RLIMIT_NOFILE, &limit, NULL), 0);
+}
+
+static void a_shortage_of_descriptors_is_a_pause_of_the_listener(void **state)
+{
+    struct world *world = *state;
+    struct pollfd event = {.events = POLLIN};
+
+    limit_descriptors(world, 3);
+    event.fd = connect_idle(world);
+    assert_int_equal(poll(&event, 1, 300), 0); /* accept() fails meanwhile */
+    limit_descriptors(world, 0);
+
+    assert_true(is_served(event.fd));
+    assert_answers(world);
+    (void)close(event.fd);
+}
+
+static void a_dead_listener_ends_the_server(void **state)
+{
+    struct world *world = *state;
+    HC_AUTO_FREE char *path = temp_dir_path(world->dir, "socket");
+    HC_AUTO_FREE char *log = NULL;
+    char address[256];
+
+    (void)snprintf(address, sizeof address, "unix:%s", path);
+    world_serve(world, (const char *const[]){"--listen", address, NULL});
+    assert_int_equal(unlink(path), 0);
+
+    assert_int_equal(world_await_end(world), 1);
+    log = world_log(world);
+    assert_non_null(strstr(log, "a listener is dead"));
+    assert_non_null(strstr(log, path));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+#define TEST_EMPTY(name)                                                                 \
+    cmocka_unit_test_setup_teardown(name, world_setup_empty, world_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST_EMPTY(more_connections_than_descriptors_leave_the_server_answering),
+        TEST_EMPTY(the_limit_of_connections_is_an_option_and_a_metric),
+        TEST(a_shortage_of_descriptors_is_a_pause_of_the_listener),
+        TEST_EMPTY(a_dead_listener_ends_the_server),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
