@@ -13,6 +13,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 import urllib.parse
 import urllib.request
@@ -23,6 +24,12 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 BUILD = pathlib.Path(os.environ.get("HUBCACHE_BUILD", ROOT / "build" / "dev")).resolve()
 PATIENCE = 30  # seconds, for anything that should take milliseconds
+
+# A shell ignores these for what it runs in the background, and so would all that we start.
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT
+                      else signal.SIG_DFL)
 
 # No variable of the machine that runs the tests may change what they see.
 CLEAN = {
@@ -39,6 +46,21 @@ def program(name):
         if path.exists():
             return str(path)
     raise FileNotFoundError(f"{name} is not built below {BUILD}: see tests/README.md")
+
+
+def run_group(command, timeout, **options):
+    """A finished process, as of subprocess.run; None when it takes too long, and then it is
+    killed with what it started, which would hold its output open."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          stdin=subprocess.DEVNULL, start_new_session=True, env=CLEAN,
+                          **options) as process:
+        try:
+            output, errors = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            return None
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
 def wait_until(is_true, what):
@@ -267,9 +289,12 @@ class Oracle:
 
     def finish(self, started):
         process, reader = started
+        watchdog = threading.Timer(PATIENCE * 4, process.kill)
+        watchdog.start()
         with os.fdopen(reader) as answers:
             text = answers.read()
-        output, _ = process.communicate(timeout=PATIENCE * 4)
+        output, _ = process.communicate()
+        watchdog.cancel()
         assert process.returncode == 0 and text, output
         return json.loads(text)
 
