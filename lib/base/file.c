@@ -115,19 +115,17 @@ static void find_refuser(int root, const char *path, bool is_file, char refuser[
                          struct stat *status)
 {
     struct hc_error unused;
-    bool is_found;
+    char child[PATH_MAX];
 
     *status = (struct stat){0};
-    if (hc_format(refuser, PATH_MAX, "%s", path) < 0)
+    if (hc_format(refuser, PATH_MAX, "%s", path) < 0 ||
+        (is_file && fstatat(root, refuser, status, 0) == 0))
         return;
-    is_found = is_file && fstatat(root, refuser, status, AT_SYMLINK_NOFOLLOW) == 0;
-    while (!is_found && strcmp(refuser, ".") != 0 && strcmp(refuser, "/") != 0) {
-        char child[PATH_MAX];
-
+    do {
         memcpy(child, refuser, sizeof child);
-        is_found = parent_of(child, refuser, &unused) < 0 ||
-                   fstatat(root, refuser, status, 0) == 0;
-    }
+        if (parent_of(child, refuser, &unused) < 0)
+            return;
+    } while (fstatat(root, refuser, status, 0) < 0 && strcmp(refuser, child) != 0);
 }
 
 /* " (alice)", when the system knows the user. */
@@ -445,7 +443,7 @@ static int sync_dir(int root, const char *path, struct hc_error *err)
     HC_AUTO_CLOSE int fd = openat(root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     if (fd < 0)
-        return hc_fail_errno(err, errno, "open directory '%s'", path);
+        return hc_file_fail(err, errno, "open", root, path);
     /* Some network filesystems cannot flush directories; there is nothing better to do.
      */
     if (fsync(fd) < 0 && errno != EINVAL && errno != EROFS && errno != ENOTSUP)

@@ -4,6 +4,8 @@
  */
 #include "blob.h"
 
+#include <base/file.h>
+
 #include <errno.h>
 #include <sys/stat.h>
 
@@ -18,7 +20,7 @@ int hc_blob_find(const struct hc_cache *cache, const struct hc_repo *repo,
     if (fstatat(hc_cache_fd(cache), blob, &status, 0) < 0) {
         if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)
             return 0;
-        return hc_fail_errno(err, errno, "stat '%s'", blob);
+        return hc_file_fail(err, errno, "open", hc_cache_fd(cache), blob);
     }
     if (!S_ISREG(status.st_mode))
         return 0;

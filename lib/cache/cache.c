@@ -126,12 +126,13 @@ struct hc_cache *hc_cache_open(const char *dir, bool no_symlinks, struct hc_erro
         return NULL;
     }
     if (!realpath(dir, cache->root)) {
-        (void)hc_fail_errno(err, errno, "cache directory '%s'", dir);
+        (void)hc_file_fail(err, errno, "open", AT_FDCWD, dir);
+        (void)hc_context(err, "cache directory '%s'", dir);
         return NULL;
     }
     cache->fd = open(cache->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (cache->fd < 0) {
-        (void)hc_fail_errno(err, errno, "open cache directory '%s'", cache->root);
+        (void)hc_file_fail(err, errno, "open", AT_FDCWD, cache->root);
         return NULL;
     }
     cache->memo = hc_memo_new(err);

@@ -107,7 +107,7 @@ static int share_twin(struct hc_ingest *ingest, const struct hc_ingest_plan *pla
         hc_auto_close(&ingest->fd);
         ingest->fd = hc_file_open(hc_cache_fd(ingest->cache), path, O_RDONLY, 0);
         if (ingest->fd < 0) {
-            (void)hc_fail_errno(err, errno, "open '%s'", path);
+            (void)hc_file_fail(err, errno, "open", hc_cache_fd(ingest->cache), path);
             (void)unlinkat(hc_cache_fd(ingest->cache), path, 0);
             return -1;
         }

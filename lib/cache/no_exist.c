@@ -34,7 +34,7 @@ int hc_no_exist_find(const struct hc_cache *cache, const struct hc_repo *repo,
         return S_ISREG(status.st_mode) ? 1 : 0;
     if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == ENAMETOOLONG)
         return 0;
-    return hc_file_fail(err, errno, "stat", hc_cache_fd(cache), marker);
+    return hc_file_fail(err, errno, "open", hc_cache_fd(cache), marker);
 }
 
 static bool has_directory(int root, const struct hc_repo *repo, const char *kind,

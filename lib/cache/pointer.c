@@ -73,7 +73,7 @@ int hc_pointer_find(const struct hc_cache *cache, const struct hc_repo *repo,
         if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP ||
             errno == ENAMETOOLONG)
             return 0;
-        return hc_fail_errno(err, errno, "stat '%s'", cache_path);
+        return hc_file_fail(err, errno, "open", root, cache_path);
     }
     if (!S_ISREG(status.st_mode))
         return 0;
@@ -113,7 +113,7 @@ static int link_blob(int root, const char *target, const char *private,
 {
     if (symlinkat(target, root, private) < 0) {
         return is_about_the_name(errno)
-                   ? hc_fail_errno(err, errno, "make symlink '%s'", private)
+                   ? hc_file_fail(err, errno, "make symlink", root, private)
                    : 0;
     }
     if (renameat(root, private, root, cache_path) < 0) {

@@ -46,7 +46,7 @@ static int read_ref(const struct hc_cache *cache, const char *path, struct stat 
         return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ||
                        errno == ENAMETOOLONG
                    ? 0
-                   : hc_file_fail(err, errno, "stat", hc_cache_fd(cache), path);
+                   : hc_file_fail(err, errno, "open", hc_cache_fd(cache), path);
     if (!S_ISREG(status->st_mode))
         return 0;
     if (hc_memo_recall(memo, path, status, commit, HC_COMMIT_SIZE))

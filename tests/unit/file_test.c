@@ -8,8 +8,13 @@
 #include <base/file.h>
 #include <base/text.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+enum { OTHER_UID = 65534 };
 
 static void a_published_file_has_its_content_and_no_private_name(void **state)
 {
@@ -54,6 +59,85 @@ static void what_is_published_has_the_mode_of_the_umask(void **state)
     (void)umask(old);
     assert_int_equal(mode_of(f, "d/a"), 0640);
     assert_int_equal(mode_of(f, "d"), 0750);
+}
+
+/* As another user than the owner's. */
+static void fail_as_another(struct fixture *f, const char *path, mode_t mode)
+{
+    int root = hc_cache_fd(f->cache);
+    int fd;
+
+    assert_int_equal(fchmodat(root, path, mode, 0), 0);
+    assert_int_equal(seteuid(OTHER_UID), 0);
+    fd = hc_file_open(root, "open/file", O_RDONLY, 0);
+    if (fd < 0)
+        (void)hc_file_fail(&f->err, errno, "open", root, "open/file");
+    else
+        assert_int_equal(hc_file_publish(root, "p/one", "open/new", "x", 1, &f->err), -1);
+    assert_int_equal(seteuid(0), 0);
+    assert_int_equal(f->err.reason, HC_CACHE_READ_ONLY);
+}
+
+static void assert_says(const struct fixture *f, const char *part)
+{
+    if (!strstr(f->err.message, part))
+        fail_msg("no \"%s\" in: %s", part, f->err.message);
+}
+
+/* The file, the directory that has it, or one further up. Only root can test it. */
+static void a_refusal_names_what_refuses_and_the_remedy(void **state)
+{
+    struct fixture *f = *state;
+
+    if (geteuid() != 0)
+        skip();
+    temp_dir_write(f->dir, "open/file", "x");
+    assert_int_equal(mkdirat(hc_cache_fd(f->cache), "p", 0777), 0);
+    assert_int_equal(fchmodat(hc_cache_fd(f->cache), ".", 0755, 0), 0);
+
+    fail_as_another(f, "open/file", 0600);
+    assert_says(f, "open 'open/file': Permission denied: 'open/file' belongs to uid 0 "
+                   "(root), gid 0, mode 0600, and this process has uid 65534, gid 0: ");
+    assert_says(f, "change its owner or mode, run with its group and umask 002, or set "
+                   "fsGroup");
+    assert_int_equal(fchmodat(hc_cache_fd(f->cache), "open/file", 0644, 0), 0);
+
+    fail_as_another(f, "open", 0700);
+    assert_says(f, "Permission denied: 'open' belongs to uid 0 (root), gid 0, mode 0700");
+    assert_int_equal(fchmodat(hc_cache_fd(f->cache), "open", 0755, 0), 0);
+
+    fail_as_another(f, "p", 0755);
+    assert_says(f, "create 'p/one': Permission denied: 'p' belongs to uid 0 (root)");
+    assert_int_equal(fchmodat(hc_cache_fd(f->cache), "p", 0777, 0), 0);
+    assert_int_equal(fchownat(hc_cache_fd(f->cache), "p", OTHER_UID, 0, 0), 0);
+
+    fail_as_another(f, "open", 0755);
+    assert_says(f, "rename to 'open/new': Permission denied: 'open' belongs to uid 0 "
+                   "(root)");
+    assert_int_equal(fchmodat(hc_cache_fd(f->cache), ".", 0700, 0), 0);
+
+    fail_as_another(f, "open", 0755);
+    assert_says(f, "Permission denied: the cache root belongs to uid 0 (root)");
+}
+
+static void what_is_not_a_refusal_is_said_as_it_is(void **state)
+{
+    struct fixture *f = *state;
+    int root = hc_cache_fd(f->cache);
+
+    (void)hc_file_fail(&f->err, EROFS, "create", root, "a");
+    assert_string_equal(f->err.message, "create 'a': Read-only file system");
+    assert_int_equal(f->err.reason, HC_CACHE_READ_ONLY);
+    (void)hc_file_fail(&f->err, EIO, "open", root, "a");
+    assert_string_equal(f->err.message, "open 'a': Input/output error");
+    assert_int_equal(f->err.reason, HC_CACHE_IO);
+    (void)hc_file_fail(&f->err, ENOSPC, "rename to", root, "a");
+    assert_int_equal(f->err.reason, HC_NO_SPACE);
+    temp_dir_write(f->dir, "directory/file", "");
+    (void)hc_file_fail(&f->err, EISDIR, "rename to", root, "directory");
+    assert_string_equal(
+        f->err.message,
+        "rename to 'directory': a directory is in the place of a file; remove it");
 }
 
 static void a_small_file_is_read_with_a_nul(void **state)
@@ -157,6 +241,8 @@ int main(void)
         WITH_CACHE(publishing_replaces_what_was_there),
         WITH_CACHE(a_name_that_cannot_be_had_leaves_nothing_behind),
         WITH_CACHE(what_is_published_has_the_mode_of_the_umask),
+        WITH_CACHE(a_refusal_names_what_refuses_and_the_remedy),
+        WITH_CACHE(what_is_not_a_refusal_is_said_as_it_is),
         WITH_CACHE(a_small_file_is_read_with_a_nul),
         WITH_CACHE(a_file_that_does_not_fit_is_absent),
         WITH_CACHE(what_is_no_regular_file_is_absent),
