@@ -40,9 +40,11 @@ static int show(struct hc_client *client, const struct hc_common *common,
         return -1;
     if (common->json)
         return hc_output_json(hc_json_info(&info), err);
-    (void)printf("version: %s\ncache_root: %s\ncache_id: %s\noffline: %s\nendpoint: %s\n",
-                 info.version, info.cache_root, info.cache_id,
-                 info.offline ? "true" : "false", info.endpoint);
+    hc_output_field("version", info.version);
+    hc_output_field("cache_root", info.cache_root);
+    hc_output_field("cache_id", info.cache_id);
+    hc_output_field("offline", info.offline ? "true" : "false");
+    hc_output_field("endpoint", info.endpoint);
     return hc_output_finish(err);
 }
 

@@ -6,26 +6,20 @@
 #include "output.h"
 
 #include "base/error.h"
+#include "base/text.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { HINT_MAX = 512 };
-
-/* Escape sequences in a message could rewrite the terminal. */
-static void print_plain(const char *text)
-{
-    for (const unsigned char *s = (const unsigned char *)text; *s; s++)
-        (void)fputc(iscntrl(*s) ? '?' : *s, stderr);
-}
 
 static void print_message(const char *message)
 {
     (void)fputs("hubcache: ", stderr);
-    print_plain(message);
+    hc_text_escape(stderr, message, "");
     (void)fputc('\n', stderr);
 }
 
@@ -40,7 +34,7 @@ static void print_missing(const struct hc_error *err)
         if (name[0] == '\0')
             continue;
         (void)fputs("  missing: ", stderr);
-        print_plain(name);
+        hc_text_escape(stderr, name, "");
         (void)fputc('\n', stderr);
         listed++;
     }
@@ -91,9 +85,21 @@ int hc_output_finish(struct hc_error *err)
     return hc_fail(err, HC_INTERNAL, "standard output: %s", strerrordesc_np(errno));
 }
 
+void hc_output_field(const char *name, const char *value)
+{
+    (void)printf("%s: ", name);
+    hc_text_escape(stdout, value, "");
+    (void)fputc('\n', stdout);
+}
+
+/* A program gets the bytes that open(2) takes. */
 int hc_output_line(const char *text, struct hc_error *err)
 {
-    (void)puts(text);
+    if (isatty(STDOUT_FILENO))
+        hc_text_escape(stdout, text, "");
+    else
+        (void)fputs(text, stdout);
+    (void)fputc('\n', stdout);
     return hc_output_finish(err);
 }
 
@@ -105,7 +111,9 @@ int hc_output_json(char *json, struct hc_error *err)
         return hc_fail(
             err, HC_INTERNAL,
             "the answer cannot be written as JSON: is the mount's path UTF-8?");
-    result = hc_output_line(json, err);
+    hc_text_escape(stdout, json, ""); /* as JSON does: what a program reads is the same */
+    (void)fputc('\n', stdout);
+    result = hc_output_finish(err);
     free(json);
     return result;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the command says: answers on standard output, everything else on standard error,
- * and the exit code. Text from the network reaches standard error without control
- * characters.
+ * and the exit code. Text from the network reaches a terminal, standard error and JSON
+ * with control characters and those that turn the direction of text written as \uXXXX; a
+ * path that a program reads has the bytes of the path.
  */
 #ifndef HC_COMMAND_OUTPUT_H
 #define HC_COMMAND_OUTPUT_H
@@ -15,7 +16,10 @@ int hc_output_failure(const struct hc_error *err);
 /* "hubcache: <message>" for what is no failure. */
 void hc_output_note(const char *message);
 
-/* A line on standard output. */
+/* "<name>: <value>" on standard output. */
+void hc_output_field(const char *name, const char *value);
+
+/* A path, a line on standard output: escaped on a terminal only. */
 int hc_output_line(const char *text, struct hc_error *err);
 
 /* Frees `json`, a line of JSON; NULL is one that could not be made. */

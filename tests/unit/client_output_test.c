@@ -10,10 +10,13 @@
 #include "client/command/progress.h"
 #include "client/command/units.h"
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct hc_client_progress halfway = {
     .files_total = 7,
@@ -65,6 +68,130 @@ static const char *text_of(const json_t *object, const char *key)
 
     assert_non_null(text);
     return text;
+}
+
+/* ESC [2J clears a terminal, U+202E turns the text behind it round, U+009B is CSI. */
+#define HOSTILE                                                                          \
+    "a\x1b[2J\u202e"                                                                     \
+    "b\xc2\x9b"                                                                          \
+    "c\n\xff"
+#define ESCAPED "a\\u001b[2J\\u202eb\\u009bc\\u000a\\u00ff"
+
+/* What `print` writes to the stream of descriptor `fd` while that is `to`. */
+static void print_to(FILE *stream, int to, void (*print)(void))
+{
+    int fd = fileno(stream);
+    int kept;
+
+    (void)fflush(stream);
+    kept = dup(fd);
+    assert_true(kept >= 0);
+    assert_int_equal(dup2(to, fd), fd);
+    print();
+    (void)fflush(stream);
+    assert_int_equal(dup2(kept, fd), fd);
+    (void)close(kept);
+}
+
+static void assert_printed(FILE *stream, void (*print)(void), const char *expected)
+{
+    char text[1024];
+    ssize_t length;
+    int ends[2];
+
+    assert_int_equal(pipe(ends), 0);
+    print_to(stream, ends[1], print);
+    length = read(ends[0], text, sizeof text - 1);
+    assert_true(length >= 0);
+    text[length] = '\0';
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+    assert_string_equal(text, expected);
+}
+
+/* A terminal ends lines with "\r\n". */
+static void assert_shown(void (*print)(void), const char *expected)
+{
+    int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+    char text[1024];
+    ssize_t length;
+    int shown;
+
+    assert_true(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0);
+    shown = open(ptsname(terminal), O_RDWR | O_NOCTTY);
+    assert_true(shown >= 0);
+    print_to(stdout, shown, print);
+    length = read(terminal, text, sizeof text - 1);
+    assert_true(length >= 0);
+    text[length] = '\0';
+    (void)close(shown);
+    (void)close(terminal);
+    assert_string_equal(text, expected);
+}
+
+static void print_path(void)
+{
+    struct hc_error err;
+
+    assert_int_equal(hc_output_line(HOSTILE, &err), 0);
+}
+
+static void print_note(void)
+{
+    hc_output_note(HOSTILE);
+}
+
+static void print_field(void)
+{
+    hc_output_field("endpoint", HOSTILE);
+}
+
+static void print_json(void)
+{
+    json_t *object = json_pack("{s:s}", "path",
+                               "a\x1b[2J\u202e"
+                               "b\xc2\x9b"
+                               "c\n");
+    struct hc_error err;
+
+    assert_int_equal(hc_output_json(json_dumps(object, 0), &err), 0);
+    json_decref(object);
+}
+
+static void print_missing(void)
+{
+    struct hc_error err = {.reason = HC_INCOMPLETE_SNAPSHOT,
+                           .message = "x",
+                           .missing = "a\x1b[2J\u202e"};
+
+    (void)hc_output_failure(&err);
+}
+
+static void a_program_reads_the_path_as_it_is(void **state)
+{
+    (void)state;
+    assert_printed(stdout, print_path, HOSTILE "\n");
+}
+
+static void a_terminal_is_sent_nothing_that_it_obeys(void **state)
+{
+    (void)state;
+    assert_shown(print_path, ESCAPED "\r\n");
+}
+
+static void messages_and_fields_are_escaped(void **state)
+{
+    (void)state;
+    assert_printed(stderr, print_note, "hubcache: " ESCAPED "\n");
+    assert_printed(stderr, print_missing, "hubcache: x\n  missing: a\\u001b[2J\\u202e\n");
+    assert_printed(stdout, print_field, "endpoint: " ESCAPED "\n");
+}
+
+static void json_has_no_character_that_a_terminal_obeys(void **state)
+{
+    (void)state;
+    assert_printed(stdout, print_json,
+                   "{\"path\": \"a\\u001B[2J\\u202eb\\u009bc\\n\"}\n");
 }
 
 static void durations_have_units_and_seconds_by_default(void **state)
@@ -330,6 +457,10 @@ static void hints_say_when_where_and_how(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_program_reads_the_path_as_it_is),
+        cmocka_unit_test(a_terminal_is_sent_nothing_that_it_obeys),
+        cmocka_unit_test(messages_and_fields_are_escaped),
+        cmocka_unit_test(json_has_no_character_that_a_terminal_obeys),
         cmocka_unit_test(durations_have_units_and_seconds_by_default),
         cmocka_unit_test(what_is_no_duration_is_refused),
         cmocka_unit_test(sizes_have_decimal_units),
