@@ -203,11 +203,9 @@ int hc_file_mkparents(int root, const char *path, struct hc_error *err)
     return hc_file_mkdirs(root, parent, err);
 }
 
-/* Of an open for reading, just done: 1; 0 absent, or no regular file; -1. */
-static int is_open(int fd, int root, const char *path, struct hc_error *err)
+/* Of an open for reading that failed just now: 0 absent, or no regular file; -1. */
+static int fail_to_open(int root, const char *path, struct hc_error *err)
 {
-    if (fd >= 0)
-        return 1;
     if (errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG ||
         hc_file_is_special(errno))
         return 0;
@@ -254,9 +252,9 @@ int hc_file_read_stat(int root, const char *path, char *buffer, size_t size,
                       struct stat *status, struct hc_error *err)
 {
     HC_AUTO_CLOSE int fd = hc_file_open(root, path, O_RDONLY, 0);
-    int found = is_open(fd, root, path, err);
 
-    return found <= 0 ? found : read_text(fd, path, buffer, size, status, err);
+    return fd < 0 ? fail_to_open(root, path, err)
+                  : read_text(fd, path, buffer, size, status, err);
 }
 
 int hc_file_read(int root, const char *path, char *buffer, size_t size,
@@ -270,10 +268,10 @@ int hc_file_read(int root, const char *path, char *buffer, size_t size,
 int hc_file_read_linked(const char *path, char *buffer, size_t size, struct hc_error *err)
 {
     HC_AUTO_CLOSE int fd = hc_file_open_linked(AT_FDCWD, path);
-    int found = is_open(fd, AT_FDCWD, path, err);
     struct stat status;
 
-    return found <= 0 ? found : read_text(fd, path, buffer, size, &status, err);
+    return fd < 0 ? fail_to_open(AT_FDCWD, path, err)
+                  : read_text(fd, path, buffer, size, &status, err);
 }
 
 int hc_file_slurp(int root, const char *path, size_t limit, char **content, size_t *size,
@@ -283,10 +281,9 @@ int hc_file_slurp(int root, const char *path, size_t limit, char **content, size
     HC_AUTO_FREE char *bytes = NULL;
     struct stat status;
     ssize_t count;
-    int found = is_open(fd, root, path, err);
 
-    if (found <= 0)
-        return found;
+    if (fd < 0)
+        return fail_to_open(root, path, err);
     if (fstat(fd, &status) < 0)
         return hc_fail_errno(err, errno, "stat '%s'", path);
     if ((uintmax_t)status.st_size > limit)
