@@ -96,14 +96,24 @@ static int next_hop(struct hc_ask *ask, struct hc_error *err)
 /* One exchange with the host, when it may be asked; of some nothing is known. */
 static int perform(struct hc_ask *ask, struct hc_endpoint *host, struct hc_error *err)
 {
-    bool is_patient = !ask->caller->asks_once && !ask->has_mirror;
+    struct hc_visit visit = {.asker = ask->asker,
+                             .call = ask->caller->call,
+                             .pause_base_ms = ask->hub->retry_base_ms,
+                             .doublings = ask->hub->retries,
+                             .is_patient = !ask->caller->asks_once && !ask->has_mirror,
+                             .waited_ms = ask->waited_ms};
     int result;
 
-    if (host && hc_endpoint_enter(host, ask->caller->call, is_patient, err) < 0)
+    if (!ask->request.token)
+        visit.asker.token = (struct hc_key){0};
+    if (host && hc_endpoint_enter(host, &visit, err) < 0) {
+        ask->waited_ms = visit.waited_ms;
         return -1;
+    }
+    ask->waited_ms = visit.waited_ms;
     result = hc_pool_perform(ask->hub->pool, &ask->request, &ask->reply, err);
     if (host)
-        hc_endpoint_hear(host, &ask->reply, result < 0 ? err : NULL);
+        hc_endpoint_hear(host, &visit, &ask->reply, result < 0 ? err : NULL);
     return result;
 }
 
@@ -174,6 +184,13 @@ void hc_ask_init(struct hc_ask *ask, struct hc_hub *hub, const struct hc_caller 
     hc_ask_address(ask, hub->endpoints[0]);
 }
 
+struct hc_asker hc_ask_asker(const struct hc_caller *caller, const struct hc_repo *repo,
+                             bool is_trusted)
+{
+    return (struct hc_asker){.token = hc_key_of(is_trusted ? caller->token : NULL),
+                             .repo = hc_key_of(repo->folder)};
+}
+
 void hc_ask_address(struct hc_ask *ask, struct hc_endpoint *endpoint)
 {
     const char *token = ask->caller->token;
@@ -182,6 +199,7 @@ void hc_ask_address(struct hc_ask *ask, struct hc_endpoint *endpoint)
     ask->is_trusted = endpoint == ask->hub->endpoints[0];
     ask->question.endpoint = hc_endpoint_url(endpoint);
     ask->question.had_token = ask->is_trusted && token && token[0];
+    ask->asker = hc_ask_asker(ask->caller, ask->question.repo, ask->is_trusted);
 }
 
 int hc_ask_fail(const struct hc_ask *ask, struct hc_error *err)
@@ -218,6 +236,17 @@ int hc_ask_once(struct hc_ask *ask, struct hc_error *err)
     return hc_ask_fail(ask, err);
 }
 
+/* In an outage the endpoint makes the pauses, the same ones for all callers. One that has
+ * outlasted all retries of a caller is not waited out by the next caller. */
+static void note_outage(const struct hc_ask *ask, struct hc_retry *retry)
+{
+    unsigned pauses = hc_endpoint_pauses(ask->endpoint, &ask->asker);
+
+    retry->is_shared = pauses > 0;
+    if (pauses > ask->hub->retries)
+        retry->attempt = ask->hub->retries;
+}
+
 int hc_ask(struct hc_ask *ask, struct hc_body *body, struct hc_error *err)
 {
     struct hc_retry retry = {.attempt = ask->caller->asks_once ? ask->hub->retries : 0,
@@ -232,6 +261,7 @@ int hc_ask(struct hc_ask *ask, struct hc_body *body, struct hc_error *err)
     while (hc_ask_once(ask, err) < 0) {
         if (ask->has_mirror && is_told_off(err))
             return -1;
+        note_outage(ask, &retry);
         if (hc_retry_pause(&retry, ask->hub, ask->caller->call, err) < 0)
             return -1;
         memcpy(ask->request.url, start, sizeof start);

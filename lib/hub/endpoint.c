@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The lock guards a handful of numbers (health.h, bucket.h) and is never held while
- * somebody waits. Who waits for the budget has taken nothing out of it: it is told how
- * long by those who came before it and are not gone yet, looks often, and takes when
- * there is something. So who leaves has nothing to give back.
+ * The lock guards a handful of numbers (health.h, bucket.h) and is never held while a
+ * visitor waits. A visitor that waits for the budget has taken nothing out of it: it is
+ * told how long by those that came before it and are not gone yet, looks often, and takes
+ * when there is something. So one that leaves has nothing to give back.
  */
 #include "endpoint.h"
 
@@ -26,8 +26,9 @@ struct hc_endpoint {
         pthread_mutex_t lock;
         struct hc_health health;
         struct hc_bucket budget;
-        uint64_t arrived; /* callers, since the start */
-        uint64_t gone;    /* of them, whether to ask or to give up */
+        uint64_t arrived;        /* callers, since the start */
+        uint64_t gone;           /* of them, whether to ask or to give up */
+        struct hc_error failure; /* of the last probe in an outage */
     } shared;
 };
 
@@ -87,50 +88,117 @@ static void go(struct hc_endpoint *endpoint)
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
 }
 
-/* Why a caller may not ask yet; zero: it may. */
+/* Why a visitor may not ask yet; zero: it may. */
 struct obstacle {
+    enum hc_turn turn; /* in an outage */
+    int64_t down_ms;   /* until the next probe, with HC_TURN_WAIT */
     enum hc_reason held_for;
     int64_t held_ms;
     int64_t spent_ms; /* the budget, for as long as others are first */
 };
 
-/* Takes the request out of the budget when nothing is in the way. */
-static struct obstacle look(struct hc_endpoint *endpoint, uint64_t turn)
+/* A visitor on its way in. */
+struct entrance {
+    struct hc_endpoint *endpoint;
+    struct hc_visit *visit;
+    uint64_t turn; /* in the order of arrival */
+    struct hc_turn_seen seen;
+};
+
+/* Takes the request out of the budget when nothing is in the way. Not patient: does not
+ * wait for the end of an outage, but asks. */
+static struct obstacle look(struct entrance *entrance)
 {
+    struct hc_endpoint *endpoint = entrance->endpoint;
+    const struct hc_asker *asker = &entrance->visit->asker;
+    struct hc_health *health = &endpoint->shared.health;
     struct hc_bucket *budget = &endpoint->shared.budget;
     int64_t now_ms = hc_monotonic_ms();
-    struct obstacle obstacle;
-    uint64_t gone;
+    const struct hc_health_pause *pause;
+    struct obstacle obstacle = {0};
+    uint64_t before_it;
 
     (void)pthread_mutex_lock(&endpoint->shared.lock);
-    gone = endpoint->shared.gone;
-    obstacle.held_for = endpoint->shared.health.held_for;
-    obstacle.held_ms = hc_health_held_ms(&endpoint->shared.health, now_ms);
-    obstacle.spent_ms =
-        hc_bucket_wait_ms(budget, turn > gone ? turn - gone + 1 : 1, now_ms);
-    if (obstacle.held_ms == 0 && obstacle.spent_ms == 0)
+    pause = hc_health_held(health, asker, now_ms);
+    if (pause) {
+        obstacle.held_for = pause->reason;
+        obstacle.held_ms = pause->until_ms - now_ms;
+    } else if (entrance->visit->is_patient && !entrance->visit->is_probe) {
+        obstacle.turn = hc_health_turn(health, asker, &entrance->seen, now_ms);
+        obstacle.down_ms = entrance->seen.wait_ms;
+        entrance->visit->is_probe = obstacle.turn == HC_TURN_PROBE;
+    }
+    before_it = entrance->turn > endpoint->shared.gone
+                    ? entrance->turn - endpoint->shared.gone
+                    : 0;
+    obstacle.spent_ms = hc_bucket_wait_ms(budget, before_it + 1, now_ms);
+    if (!pause && obstacle.turn <= HC_TURN_PROBE && obstacle.spent_ms == 0)
         (void)hc_bucket_take(budget, 1, now_ms);
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
     return obstacle;
 }
 
-/* 1: waited, look again; 0: nothing was in the way. Out of a hold each comes a little
- * later, by himself, so that not all come back at once. */
-static int wait_out(const struct hc_endpoint *endpoint, const struct obstacle *obstacle,
-                    struct hc_call *call, bool is_patient, struct hc_error *err)
+static int pause_for(struct hc_visit *visit, int64_t pause_ms, struct hc_error *err)
 {
+    return hc_call_pause(visit->call, pause_ms, err) < 0 ? -1 : 1;
+}
+
+/* For the next probe, or for what it brings. All visitors that wait hear of a failure. */
+static int wait_out_outage(struct entrance *entrance, const struct obstacle *obstacle,
+                           struct hc_error *err)
+{
+    struct hc_endpoint *endpoint = entrance->endpoint;
+    struct hc_visit *visit = entrance->visit;
+    int64_t left_ms = obstacle->down_ms > 0 ? obstacle->down_ms : GLANCE_MS;
+    int64_t patience_ms = hc_patience_ms(visit->call);
+
+    if (obstacle->turn == HC_TURN_SHARED) {
+        (void)pthread_mutex_lock(&endpoint->shared.lock);
+        *err = endpoint->shared.failure;
+        (void)pthread_mutex_unlock(&endpoint->shared.lock);
+        return -1;
+    }
+    if (hc_call_remaining_ms(visit->call) == HC_NO_DEADLINE)
+        patience_ms -= visit->waited_ms;
+    if (left_ms >= patience_ms)
+        return hc_endpoint_fail_down(endpoint, left_ms, err);
+    if (left_ms > GLANCE_MS)
+        left_ms = GLANCE_MS;
+    visit->waited_ms += left_ms;
+    return pause_for(visit, left_ms, err);
+}
+
+/* 1: waited, look again; 0: nothing was in the way. Out of a hold each comes a little
+ * later, by itself, so that not all come back at once. */
+static int wait_out(struct entrance *entrance, const struct obstacle *obstacle,
+                    struct hc_error *err)
+{
+    const struct hc_endpoint *endpoint = entrance->endpoint;
+    struct hc_visit *visit = entrance->visit;
     int64_t pause_ms = obstacle->spent_ms < GLANCE_MS ? obstacle->spent_ms : GLANCE_MS;
 
+    if (obstacle->turn > HC_TURN_PROBE)
+        return wait_out_outage(entrance, obstacle, err);
     if (obstacle->held_ms > 0) {
         pause_ms = obstacle->held_ms + hc_jitter_ms(obstacle->held_ms);
-        if (!is_patient || pause_ms >= hc_patience_ms(call))
+        if (!visit->is_patient || pause_ms >= hc_patience_ms(visit->call))
             return fail_held(endpoint, obstacle->held_for, obstacle->held_ms, err);
-    } else if (obstacle->spent_ms > 0 && obstacle->spent_ms >= hc_patience_ms(call)) {
+    } else if (obstacle->spent_ms > 0 &&
+               obstacle->spent_ms >= hc_patience_ms(visit->call)) {
         return fail_spent(endpoint, obstacle->spent_ms, err);
     }
-    if (pause_ms == 0)
-        return 0;
-    return hc_call_pause(call, pause_ms, err) < 0 ? -1 : 1;
+    return pause_ms == 0 ? 0 : pause_for(visit, pause_ms, err);
+}
+
+/* A probe that was not made: another visitor makes it. */
+static void give_probe_back(struct hc_endpoint *endpoint, struct hc_visit *visit)
+{
+    if (!visit->is_probe)
+        return;
+    visit->is_probe = false;
+    (void)pthread_mutex_lock(&endpoint->shared.lock);
+    hc_health_leave(&endpoint->shared.health, &visit->asker);
+    (void)pthread_mutex_unlock(&endpoint->shared.lock);
 }
 
 struct hc_endpoint *hc_endpoint_new(const char *url, unsigned requests_per_second,
@@ -169,18 +237,23 @@ const char *hc_endpoint_url(const struct hc_endpoint *endpoint)
     return endpoint->url;
 }
 
-int hc_endpoint_enter(struct hc_endpoint *endpoint, struct hc_call *call, bool is_patient,
+int hc_endpoint_enter(struct hc_endpoint *endpoint, struct hc_visit *visit,
                       struct hc_error *err)
 {
-    uint64_t turn = arrive(endpoint);
+    struct entrance entrance = {.endpoint = endpoint,
+                                .visit = visit,
+                                .turn = arrive(endpoint)};
     int result;
 
+    visit->is_probe = false;
     do {
-        const struct obstacle obstacle = look(endpoint, turn);
+        const struct obstacle obstacle = look(&entrance);
 
-        result = wait_out(endpoint, &obstacle, call, is_patient, err);
+        result = wait_out(&entrance, &obstacle, err);
     } while (result > 0);
     go(endpoint);
+    if (result < 0)
+        give_probe_back(endpoint, visit);
     return result;
 }
 
@@ -198,8 +271,34 @@ static int64_t hold_of(const struct hc_reply *reply)
     return told_ms < HC_PAUSE_TOLD_MAX_MS ? told_ms : HC_PAUSE_TOLD_MAX_MS;
 }
 
-void hc_endpoint_hear(struct hc_endpoint *endpoint, const struct hc_reply *reply,
-                      const struct hc_error *failure)
+/* With the lock: what it says of the endpoint's health that a request failed. */
+static void hear_failure(struct hc_endpoint *endpoint, const struct hc_visit *visit,
+                         const struct hc_reply *reply, const struct hc_error *failure)
+{
+    struct hc_health *health = &endpoint->shared.health;
+    unsigned probes = hc_health_probes(health, &visit->asker);
+    unsigned doublings = probes < visit->doublings ? probes : visit->doublings;
+    int64_t pause_ms = hc_pause_ms(visit->pause_base_ms, doublings);
+    const struct hc_health_failure how = {.was_sent =
+                                              reply->status != 0 || reply->was_sent,
+                                          .was_probe = visit->is_probe,
+                                          .now_ms = hc_monotonic_ms(),
+                                          .pause_ms = pause_ms < HC_DOWN_MS ? pause_ms
+                                                                            : HC_DOWN_MS};
+
+    hc_health_fail(health, &visit->asker, &how);
+    if (!visit->is_probe)
+        return;
+    if (failure)
+        endpoint->shared.failure = *failure;
+    else
+        (void)hc_fail(&endpoint->shared.failure, HC_HUB_UNREACHABLE,
+                      "%.100s answers HTTP %ld: it is out of order; try again later",
+                      endpoint->url, reply->status);
+}
+
+void hc_endpoint_hear(struct hc_endpoint *endpoint, struct hc_visit *visit,
+                      const struct hc_reply *reply, const struct hc_error *failure)
 {
     struct hc_health *health = &endpoint->shared.health;
     bool is_overloaded = reply->status == 408 || reply->status >= 500;
@@ -207,44 +306,62 @@ void hc_endpoint_hear(struct hc_endpoint *endpoint, const struct hc_reply *reply
                      failure->reason == HC_HUB_UNREACHABLE;
     int64_t now_ms = hc_monotonic_ms();
     int64_t hold_ms = hold_of(reply);
+    const struct hc_health_pause pause = {.reason = is_overloaded ? HC_HUB_UNREACHABLE
+                                                                  : HC_HUB_RATE_LIMITED,
+                                          .until_ms = now_ms + hold_ms};
 
     (void)pthread_mutex_lock(&endpoint->shared.lock);
     if (is_silent || is_overloaded)
-        hc_health_fail(health, now_ms);
+        hear_failure(endpoint, visit, reply, failure);
     else if (reply->status != 0)
-        hc_health_rise(health);
+        hc_health_rise(health, &visit->asker);
+    else if (visit->is_probe)
+        hc_health_leave(health, &visit->asker);
     if (hold_ms > 0)
-        hc_health_hold(health, is_overloaded ? HC_HUB_UNREACHABLE : HC_HUB_RATE_LIMITED,
-                       hold_ms, now_ms);
+        hc_health_hold(health, &visit->asker, &pause, now_ms);
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
+    visit->is_probe = false;
 }
 
-int64_t hc_endpoint_held_ms(struct hc_endpoint *endpoint)
+int64_t hc_endpoint_held_ms(struct hc_endpoint *endpoint, const struct hc_asker *asker)
 {
+    int64_t now_ms = hc_monotonic_ms();
+    const struct hc_health_pause *pause;
     int64_t held_ms;
 
     (void)pthread_mutex_lock(&endpoint->shared.lock);
-    held_ms = hc_health_held_ms(&endpoint->shared.health, hc_monotonic_ms());
+    pause = hc_health_held(&endpoint->shared.health, asker, now_ms);
+    held_ms = pause ? pause->until_ms - now_ms : 0;
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
     return held_ms;
 }
 
-int64_t hc_endpoint_away_ms(struct hc_endpoint *endpoint)
+int64_t hc_endpoint_away_ms(struct hc_endpoint *endpoint, const struct hc_asker *asker)
 {
     int64_t away_ms;
 
     (void)pthread_mutex_lock(&endpoint->shared.lock);
-    away_ms = hc_health_away_ms(&endpoint->shared.health, hc_monotonic_ms());
+    away_ms = hc_health_away_ms(&endpoint->shared.health, asker, hc_monotonic_ms());
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
     return away_ms;
 }
 
-int64_t hc_endpoint_probe(struct hc_endpoint *endpoint)
+unsigned hc_endpoint_pauses(struct hc_endpoint *endpoint, const struct hc_asker *asker)
+{
+    unsigned pauses;
+
+    (void)pthread_mutex_lock(&endpoint->shared.lock);
+    pauses = hc_health_probes(&endpoint->shared.health, asker);
+    (void)pthread_mutex_unlock(&endpoint->shared.lock);
+    return pauses;
+}
+
+int64_t hc_endpoint_probe(struct hc_endpoint *endpoint, const struct hc_asker *asker)
 {
     int64_t left_ms;
 
     (void)pthread_mutex_lock(&endpoint->shared.lock);
-    left_ms = hc_health_probe(&endpoint->shared.health, hc_monotonic_ms());
+    left_ms = hc_health_probe(&endpoint->shared.health, asker, hc_monotonic_ms());
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
     return left_ms;
 }

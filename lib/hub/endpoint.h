@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An endpoint: where a Hub is, and what all who ask it share: its health, and the budget
- * of requests a second. Whoever asks enters first, and says afterwards what was heard.
- * Callable from any thread.
+ * An endpoint: where a Hub is, and what all callers that ask it share: its health, and the
+ * budget of requests a second. A caller enters before it asks, and says afterwards what it
+ * has heard. Callable from any thread.
  */
 #ifndef HC_HUB_ENDPOINT_H
 #define HC_HUB_ENDPOINT_H
 
+#include "health.h"
 #include "reply.h"
 
 struct hc_endpoint;
@@ -20,31 +21,48 @@ HC_DEFINE_AUTO(hc_endpoint, hc_endpoint_free)
 
 const char *hc_endpoint_url(const struct hc_endpoint *endpoint);
 
+/* One request to an endpoint. Zero but for what is required; used for one thing after the
+ * other: hc_endpoint_enter, and if that allowed it hc_endpoint_hear. */
+struct hc_visit {
+    struct hc_asker asker;  /* Required */
+    struct hc_call *call;   /* Optional: who waits, and until when */
+    unsigned pause_base_ms; /* the first pause of an outage; doubles, see retry.h, … */
+    unsigned doublings;     /* … so often at most, and to HC_DOWN_MS */
+    bool is_patient;   /* waits while the endpoint wants to be left alone, or is down */
+    bool is_probe;     /* set: finds out for all others whether an outage is over */
+    int64_t waited_ms; /* set: for the end of an outage */
+};
+
 /*
  * Waits until a request may be sent. -1 at once with HUB_RATE_LIMITED or HUB_UNREACHABLE,
- * and when to come back, if that would outlast the call, or if who asks is not patient
- * and the endpoint wants to be left alone.
+ * and when to come back, if that would outlast the call, or if the visitor is not patient
+ * and the endpoint wants to be left alone. In an outage, patient visitors wait for each
+ * other: one of them asks at the end of each pause, and when that fails it is the failure
+ * of all.
  */
-int hc_endpoint_enter(struct hc_endpoint *endpoint, struct hc_call *call, bool is_patient,
+int hc_endpoint_enter(struct hc_endpoint *endpoint, struct hc_visit *visit,
                       struct hc_error *err);
 
-/* What became of a request: an answer, whatever it says, or `failure`. */
-void hc_endpoint_hear(struct hc_endpoint *endpoint, const struct hc_reply *reply,
-                      const struct hc_error *failure);
+/* What became of the request: an answer, whatever it says, or `failure`. */
+void hc_endpoint_hear(struct hc_endpoint *endpoint, struct hc_visit *visit,
+                      const struct hc_reply *reply, const struct hc_error *failure);
 
-/* For how long it wants to be left alone. */
-int64_t hc_endpoint_held_ms(struct hc_endpoint *endpoint);
+/* For how long it wants to be left alone by the asker. */
+int64_t hc_endpoint_held_ms(struct hc_endpoint *endpoint, const struct hc_asker *asker);
 
 /* How good it would be to ask another one first; see health.h. */
-int64_t hc_endpoint_away_ms(struct hc_endpoint *endpoint);
+int64_t hc_endpoint_away_ms(struct hc_endpoint *endpoint, const struct hc_asker *asker);
+
+/* How many pauses an outage has lasted for, the present one included; 0: there is none. */
+unsigned hc_endpoint_pauses(struct hc_endpoint *endpoint, const struct hc_asker *asker);
 
 /*
- * For how long it still counts as down; 0 when it may be asked. To one of those who might
- * ask what is down it is 0 now and then: it is for them to find out.
+ * For how long it still counts as down; 0 when it may be asked. To one of the callers with
+ * an older answer it is 0 now and then: that one is to find out.
  */
-int64_t hc_endpoint_probe(struct hc_endpoint *endpoint);
+int64_t hc_endpoint_probe(struct hc_endpoint *endpoint, const struct hc_asker *asker);
 
-/* HUB_UNREACHABLE, for who does not ask since it is down for `left_ms`; -1. */
+/* HUB_UNREACHABLE, for a caller that does not ask since it is down for `left_ms`; -1. */
 int hc_endpoint_fail_down(const struct hc_endpoint *endpoint, int64_t left_ms,
                           struct hc_error *err);
 

@@ -11,7 +11,8 @@
  * reply.h. Callers who ask for the same file's metadata or the same revision at the same
  * time, with the same token, share one question.
  *
- * What one caller is told (Retry-After, RateLimit) holds back all. What is unreachable, or
+ * What one caller is told (Retry-After, RateLimit) holds back all that have its token, and
+ * in an outage all callers share one back-off (health.h). What is unreachable, or
  * wants to be left alone, is asked of the mirrors (mirror.h), whose answers are marked:
  * what a name means is the Hub's to say, and a mirror that names a blob names its hash.
  *

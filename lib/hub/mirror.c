@@ -55,7 +55,7 @@ static bool may_be_elsewhere(const struct hc_errand *errand, const struct hc_ask
 /* Who may find out that it is back does so now: not before it is asked. */
 static int put(const struct hc_errand *errand, struct hc_ask *ask, struct hc_error *err)
 {
-    int64_t down_ms = hc_endpoint_probe(ask->endpoint);
+    int64_t down_ms = hc_endpoint_probe(ask->endpoint, &ask->asker);
 
     if (down_ms == 0 || !errand->caller->asks_once)
         return errand->put(errand->ctx, ask, err);
@@ -78,7 +78,7 @@ static int visit(struct round *round, size_t i, struct hc_error *err)
         return -1;
     if (ask.is_trusted)
         round->of_hub = *err;
-    if (ask.has_mirror && hc_endpoint_held_ms(ask.endpoint) > 0) {
+    if (ask.has_mirror && hc_endpoint_held_ms(ask.endpoint, &ask.asker) > 0) {
         round->states[i] = PUT_OFF;
         return 1;
     }
@@ -95,7 +95,9 @@ static size_t choose(const struct round *round)
     size_t chosen = 0;
 
     for (size_t i = 0; i < round->count; i++) {
-        int64_t away_ms = hc_endpoint_away_ms(hub->endpoints[i]);
+        const struct hc_asker asker =
+            hc_ask_asker(round->errand->caller, round->errand->about.repo, i == 0);
+        int64_t away_ms = hc_endpoint_away_ms(hub->endpoints[i], &asker);
 
         if (round->states[i] != DONE && away_ms < soonest_ms) {
             soonest_ms = away_ms;

@@ -14,6 +14,7 @@
 /* The headers of one answer that matter, each "" or 0 when absent. */
 struct hc_reply {
     long status;
+    bool was_sent;    /* the request reached a server, whether or not it answered */
     const char *flaw; /* why the headers cannot be believed, "with a …"; NULL: they can */
     bool is_kept;     /* the last header line is one of those below */
     bool has_length;

@@ -382,13 +382,12 @@ static int fail_unreachable(const struct exchange *exchange, CURLcode code,
     return hc_fail(err, HC_HUB_UNREACHABLE, "%s", text_of(exchange, code));
 }
 
-/* Whether the headers of an answer were coming when the exchange ended. */
-static bool was_in_headers(const struct exchange *exchange)
+static bool was_sent(const struct exchange *exchange)
 {
     curl_off_t sent_us = 0;
 
     (void)curl_easy_getinfo(exchange->curl, CURLINFO_PRETRANSFER_TIME_T, &sent_us);
-    return sent_us > 0 && !exchange->has_headers;
+    return sent_us > 0;
 }
 
 /*
@@ -399,12 +398,13 @@ static bool is_no_http(const struct exchange *exchange, CURLcode code)
 {
     return code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL ||
            code == CURLE_WEIRD_SERVER_REPLY || code == CURLE_BAD_CONTENT_ENCODING ||
-           (code == CURLE_OUT_OF_MEMORY && was_in_headers(exchange));
+           (code == CURLE_OUT_OF_MEMORY && was_sent(exchange) && !exchange->has_headers);
 }
 
 /* What a curl code means to the caller. */
 static int conclude(struct exchange *exchange, CURLcode code, struct hc_error *err)
 {
+    exchange->reply->was_sent = was_sent(exchange);
     if (exchange->has_failed) {
         *err = exchange->failure;
         return -1;

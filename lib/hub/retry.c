@@ -40,6 +40,8 @@ static int64_t next_pause_ms(const struct hc_retry *retry, const struct hc_hub *
 {
     int64_t told_ms = err->retry_after_ms;
 
+    if (told_ms == 0 && retry->is_shared)
+        return 0;
     if (told_ms == 0)
         return hc_hub_pause_ms(hub, retry->attempt);
     if (told_ms > HC_PAUSE_TOLD_MAX_MS)
@@ -85,9 +87,9 @@ int hc_retry_pause(struct hc_retry *retry, const struct hc_hub *hub, struct hc_c
     return -1;
 }
 
-int64_t hc_hub_pause_ms(const struct hc_hub *hub, unsigned attempt)
+int64_t hc_pause_ms(unsigned base_ms, unsigned attempt)
 {
-    int64_t pause_ms = hub->retry_base_ms;
+    int64_t pause_ms = base_ms;
     uint32_t chance = 0;
 
     while (attempt-- > 0 && pause_ms < HC_PAUSE_MAX_MS)
@@ -96,4 +98,9 @@ int64_t hc_hub_pause_ms(const struct hc_hub *hub, unsigned attempt)
         pause_ms = HC_PAUSE_MAX_MS;
     (void)getrandom(&chance, sizeof chance, GRND_NONBLOCK);
     return pause_ms - pause_ms / 4 + pause_ms / 2 * (chance % 1024) / 1024;
+}
+
+int64_t hc_hub_pause_ms(const struct hc_hub *hub, unsigned attempt)
+{
+    return hc_pause_ms(hub->retry_base_ms, attempt);
 }

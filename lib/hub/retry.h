@@ -9,10 +9,13 @@
 
 #include "hub.h"
 
+#include <stdbool.h>
+
 struct hc_retry {
     unsigned attempt;  /* pauses so far */
     int64_t waited_ms; /* and their length */
     unsigned most;     /* Optional: fewer pauses than the hub's settings allow */
+    bool is_shared;    /* Optional: the endpoint is down, and entering it is the pause */
 };
 
 enum {
@@ -31,6 +34,10 @@ int64_t hc_patience_ms(struct hc_call *call);
 /* Up to an eighth of `ms`, at most a second, by chance: what is added to a pause that all
  * were told, lest they all come back together. */
 int64_t hc_jitter_ms(int64_t ms);
+
+/* The pause before attempt `attempt` + 1: doubles from `base_ms` to HC_PAUSE_MAX_MS,
+ * jittered. */
+int64_t hc_pause_ms(unsigned base_ms, unsigned attempt);
 
 /*
  * After `err` (whose `retry_after_ms` is what the Hub said, or 0): pauses and returns 0

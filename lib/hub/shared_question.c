@@ -10,6 +10,7 @@
 
 #include <base/condition.h>
 #include <base/error.h>
+#include <base/key.h>
 #include <base/text.h>
 
 #include <pthread.h>
@@ -22,7 +23,7 @@ enum { GLANCE_MS = 100 };
 struct question {
     LIST_ENTRY(question) link;
     char *name;
-    char *token;
+    struct hc_key token;
     bool asks_once;
     bool hub_only;
     unsigned aboard;
@@ -52,21 +53,12 @@ static void unlock(struct hc_questions *questions)
     (void)pthread_mutex_unlock(&questions->shared.lock);
 }
 
-/* No token and an empty one are the same. */
-static const char *token_of(const struct hc_caller *caller)
-{
-    return caller->token ? caller->token : "";
-}
-
 static void scrap(struct question *question)
 {
     if (question->answer && question->drop)
         question->drop(question->answer);
-    if (question->token)
-        explicit_bzero(question->token, strlen(question->token));
     (void)pthread_cond_destroy(&question->news);
     free(question->answer);
-    free(question->token);
     free(question->name);
     free(question);
 }
@@ -85,8 +77,8 @@ static struct question *make(const struct hc_shared_question *like, struct hc_er
     question->drop = like->drop;
     question->answer = calloc(1, like->answer_size);
     question->name = strdup(like->name);
-    question->token = strdup(token_of(like->caller));
-    if (question->answer && question->name && question->token)
+    question->token = hc_key_of(like->caller->token);
+    if (question->answer && question->name)
         return question;
     scrap(question);
     (void)hc_fail_memory(err);
@@ -96,6 +88,7 @@ static struct question *make(const struct hc_shared_question *like, struct hc_er
 static struct question *find(const struct hc_questions *questions,
                              const struct hc_shared_question *like)
 {
+    const struct hc_key token = hc_key_of(like->caller->token);
     struct question *question;
 
     LIST_FOREACH(question, &questions->shared.list, link)
@@ -103,7 +96,7 @@ static struct question *find(const struct hc_questions *questions,
         if (question->asks_once == like->caller->asks_once &&
             question->hub_only == like->caller->hub_only &&
             strcmp(question->name, like->name) == 0 &&
-            strcmp(question->token, token_of(like->caller)) == 0)
+            hc_key_is(&question->token, &token))
             return question;
     }
     return NULL;

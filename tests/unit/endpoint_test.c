@@ -16,12 +16,39 @@ static struct hc_endpoint *endpoint_of(struct fixture *f)
     return f->hub->endpoints[0];
 }
 
+/* A caller that waits, with this token, if it has one, asking about this repo. */
+static struct hc_visit visit_of(struct hc_call *call, const char *token,
+                                const struct hc_repo *repo)
+{
+    const struct hc_caller caller = {.token = token};
+
+    return (struct hc_visit){.asker = hc_ask_asker(&caller, repo, true),
+                             .call = call,
+                             .pause_base_ms = 1,
+                             .is_patient = true};
+}
+
+static void hear(struct fixture *f, struct hc_endpoint *endpoint,
+                 const struct hc_reply *reply, const struct hc_error *failure)
+{
+    struct hc_visit visit = visit_of(NULL, NULL, &f->repo);
+
+    hc_endpoint_hear(endpoint, &visit, reply, failure);
+}
+
+static int enter_as(struct fixture *f, struct hc_endpoint *endpoint, struct hc_call *call)
+{
+    struct hc_visit visit = visit_of(call, NULL, &f->repo);
+
+    return hc_endpoint_enter(endpoint, &visit, &f->err);
+}
+
 /* As if another caller had just been told so. */
 static void hear_status(struct fixture *f, long status, unsigned retry_after_ms)
 {
     const struct hc_reply reply = {.status = status, .retry_after_ms = retry_after_ms};
 
-    hc_endpoint_hear(endpoint_of(f), &reply, NULL);
+    hear(f, endpoint_of(f), &reply, NULL);
 }
 
 static void hear_silence(struct fixture *f, unsigned times)
@@ -30,7 +57,7 @@ static void hear_silence(struct fixture *f, unsigned times)
     const struct hc_reply nothing = {0};
 
     while (times-- > 0)
-        hc_endpoint_hear(endpoint_of(f), &nothing, &failure);
+        hear(f, endpoint_of(f), &nothing, &failure);
 }
 
 static void what_one_caller_is_told_holds_back_all(void **state)
@@ -47,11 +74,12 @@ static void what_one_caller_is_told_holds_back_all(void **state)
 static void a_429_that_says_no_time_holds_back_all_for_a_second(void **state)
 {
     struct fixture *f = *state;
+    const struct hc_asker asker = hc_ask_asker(&f->caller, &f->repo, true);
     struct hc_metadata metadata;
     int64_t start_ms = hc_monotonic_ms();
 
     hear_status(f, 503, 0);
-    assert_int_equal(hc_endpoint_held_ms(endpoint_of(f)), 0);
+    assert_int_equal(hc_endpoint_held_ms(endpoint_of(f), &asker), 0);
     hear_status(f, 429, 0);
     assert_int_equal(head(f, "config.json", &metadata), 0);
     assert_in_range(hc_monotonic_ms() - start_ms, 1000, 5000);
@@ -72,7 +100,7 @@ static void a_hold_that_outlasts_the_deadline_is_told_at_once(void **state)
         const struct hc_reply reply = {.status = rows[i].status, .retry_after_ms = 60000};
         struct hc_revision revision;
 
-        hc_endpoint_hear(hub->endpoints[0], &reply, NULL);
+        hear(f, hub->endpoints[0], &reply, NULL);
         assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &caller, &revision,
                                          &f->err),
                          -1);
@@ -193,20 +221,21 @@ static void who_leaves_takes_nothing_out_of_the_budget(void **state)
     HC_AUTO(hc_call) *leaver = hc_call_new(HC_NO_DEADLINE);
     HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 8000);
 
-    assert_int_equal(hc_endpoint_enter(hub->endpoints[0], call, true, &f->err), 0);
+    assert_int_equal(enter_as(f, hub->endpoints[0], call), 0);
     hc_call_cancel(leaver);
     for (int i = 0; i < 20; i++)
-        assert_int_equal(hc_endpoint_enter(hub->endpoints[0], leaver, true, &f->err), -1);
+        assert_int_equal(enter_as(f, hub->endpoints[0], leaver), -1);
     assert_int_equal(f->err.reason, HC_CANCELLED);
-    assert_int_equal(hc_endpoint_enter(hub->endpoints[0], call, true, &f->err), 0);
+    assert_int_equal(enter_as(f, hub->endpoints[0], call), 0);
 }
 
 static void *enter(void *ctx)
 {
     struct hc_endpoint *endpoint = ctx;
+    struct hc_visit visit = {.is_patient = true};
     struct hc_error err;
 
-    return hc_endpoint_enter(endpoint, NULL, true, &err) < 0 ? ctx : NULL;
+    return hc_endpoint_enter(endpoint, &visit, &err) < 0 ? ctx : NULL;
 }
 
 /* The first is let in at once, the others a second apart. */
@@ -237,10 +266,10 @@ static void who_waits_for_the_budget_hears_of_a_hold(void **state)
     int64_t held_ms;
     pthread_t thread;
 
-    assert_int_equal(hc_endpoint_enter(hub->endpoints[0], NULL, true, &f->err), 0);
+    assert_int_equal(enter_as(f, hub->endpoints[0], NULL), 0);
     assert_int_equal(pthread_create(&thread, NULL, enter, hub->endpoints[0]), 0);
     assert_int_equal(hc_call_pause(NULL, 200, &f->err), 0); /* it waits by now */
-    hc_endpoint_hear(hub->endpoints[0], &reply, NULL);
+    hear(f, hub->endpoints[0], &reply, NULL);
     held_ms = hc_monotonic_ms();
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_true(hc_monotonic_ms() - held_ms >= 1990);
