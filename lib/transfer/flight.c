@@ -10,6 +10,7 @@
 
 #include <base/call.h>
 #include <base/condition.h>
+#include <base/digest.h>
 #include <base/error.h>
 #include <base/text.h>
 
@@ -17,10 +18,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <sys/random.h>
 
 /* A caller's cancellation does not reach a flight's condition: waiters look this often.
  */
 enum { GLANCE_MS = 100 };
+
+enum { KEY_SIZE = 32, HASH_SIZE = HC_DIGEST_HEX_MAX + 1 };
 
 struct hc_flight {
     LIST_ENTRY(hc_flight) link;
@@ -30,8 +34,9 @@ struct hc_flight {
     unsigned aboard;
     bool is_led;
     bool has_landed;
-    struct hc_error outcome; /* reason HC_OK: well */
-    char *refused_token;     /* with `refusal`, of the last leader who was turned away */
+    struct hc_error outcome;    /* reason HC_OK: well */
+    struct hc_strings admitted; /* credentials, as hashes */
+    char refused[HASH_SIZE]; /* with `refusal`: the last leader's who was turned away */
     struct hc_error refusal;
     struct hc_cargo cargo;
     struct hc_arrival elsewhere;
@@ -41,6 +46,7 @@ struct hc_flight {
 };
 
 struct hc_flights {
+    unsigned char key[KEY_SIZE]; /* of the hashes, by chance */
     struct {
         pthread_mutex_t lock;
         LIST_HEAD(, hc_flight) list;
@@ -77,12 +83,39 @@ static struct hc_flight *find(struct hc_flights *flights,
     return NULL;
 }
 
-static struct hc_flight *make(const struct hc_flight_name *name, struct hc_error *err)
+/* What tells the credentials of callers apart, without holding a token: no token and an
+ * empty one are the same. */
+static int hash_token(const struct hc_flights *flights, const char *token,
+                      char hash[HASH_SIZE], struct hc_error *err)
+{
+    HC_AUTO(hc_digest) *digest = hc_digest_new(HC_DIGEST_SHA256, 0, err);
+
+    if (!digest || hc_digest_update(digest, flights->key, KEY_SIZE, err) < 0 ||
+        (token && hc_digest_update(digest, token, strlen(token), err) < 0))
+        return -1;
+    return hc_digest_finish(digest, hash, err);
+}
+
+static bool is_admitted(const struct hc_flight *flight, const char *hash)
+{
+    for (size_t i = 0; i < flight->admitted.count; i++) {
+        if (strcmp(flight->admitted.items[i], hash) == 0)
+            return true;
+    }
+    return false;
+}
+
+static struct hc_flight *make(const struct hc_flight_name *name, const char *hash,
+                              struct hc_error *err)
 {
     struct hc_flight *flight = calloc(1, sizeof *flight);
 
     if (!flight) {
         (void)hc_fail_memory(err);
+        return NULL;
+    }
+    if (hc_strings_add(&flight->admitted, hash, err) < 0) {
+        free(flight);
         return NULL;
     }
     (void)hc_format(flight->folder, sizeof flight->folder, "%s", name->repo->folder);
@@ -99,26 +132,12 @@ static void drop_cargo(struct hc_cargo cargo)
     hc_lock_release(cargo.lock);
 }
 
-static void forget_refusal(struct hc_flight *flight)
-{
-    if (flight->refused_token)
-        explicit_bzero(flight->refused_token, strlen(flight->refused_token));
-    free(flight->refused_token);
-    flight->refused_token = NULL;
-}
-
 static void scrap(struct hc_flight *flight)
 {
     drop_cargo(flight->cargo);
-    forget_refusal(flight);
+    hc_strings_clear(&flight->admitted);
     (void)pthread_cond_destroy(&flight->news);
     free(flight);
-}
-
-/* No token and an empty one are the same. */
-static bool is_same_token(const char *a, const char *b)
-{
-    return strcmp(a ? a : "", b ? b : "") == 0;
 }
 
 static void glance(struct hc_flights *flights, struct hc_flight *flight,
@@ -130,18 +149,22 @@ static void glance(struct hc_flights *flights, struct hc_flight *flight,
 }
 
 /* Whether waiting is over, under the lock; then `*answer` is hc_flight_wait's. */
-static bool is_decided(struct hc_flight *flight, const struct hc_caller *caller,
-                       int *answer, struct hc_error *err)
+static bool is_decided(struct hc_flight *flight, const char *hash, int *answer,
+                       struct hc_error *err)
 {
     const struct hc_error *failure = NULL;
 
     *answer = HC_FLIGHT_DONE;
-    if (flight->has_landed)
+    if (flight->has_landed) {
         failure = &flight->outcome;
-    else if (flight->refused_token && is_same_token(flight->refused_token, caller->token))
+    } else if (!is_admitted(flight, hash)) {
+        *answer = HC_FLIGHT_PROVE;
+        return true;
+    } else if (strcmp(flight->refused, hash) == 0) {
         failure = &flight->refusal;
-    else if (flight->is_led)
+    } else if (flight->is_led) {
         return false;
+    }
 
     if (!failure) {
         flight->is_led = true;
@@ -161,6 +184,11 @@ struct hc_flights *hc_flights_new(struct hc_error *err)
         (void)hc_fail_memory(err);
         return NULL;
     }
+    if (getrandom(flights->key, KEY_SIZE, 0) != KEY_SIZE) {
+        (void)hc_fail(err, HC_INTERNAL, "the system has no random numbers");
+        free(flights);
+        return NULL;
+    }
     (void)pthread_mutex_init(&flights->shared.lock, NULL);
     LIST_INIT(&flights->shared.list);
     return flights;
@@ -175,14 +203,18 @@ void hc_flights_free(struct hc_flights *flights)
 }
 
 struct hc_flight *hc_flight_join(struct hc_flights *flights,
-                                 const struct hc_flight_name *name, struct hc_error *err)
+                                 const struct hc_flight_name *name,
+                                 const struct hc_caller *caller, struct hc_error *err)
 {
     struct hc_flight *flight;
+    char hash[HASH_SIZE];
 
+    if (hash_token(flights, caller->token, hash, err) < 0)
+        return NULL;
     lock(flights);
     flight = find(flights, name);
     if (!flight) {
-        flight = make(name, err);
+        flight = make(name, hash, err);
         if (flight)
             LIST_INSERT_HEAD(&flights->shared.list, flight, link);
     }
@@ -190,6 +222,21 @@ struct hc_flight *hc_flight_join(struct hc_flights *flights,
         flight->aboard++;
     unlock(flights);
     return flight;
+}
+
+int hc_flight_admit(struct hc_flights *flights, struct hc_flight *flight,
+                    const struct hc_caller *caller, struct hc_error *err)
+{
+    char hash[HASH_SIZE];
+    int result = 0;
+
+    if (hash_token(flights, caller->token, hash, err) < 0)
+        return -1;
+    lock(flights);
+    if (!is_admitted(flight, hash))
+        result = hc_strings_add(&flight->admitted, hash, err);
+    unlock(flights);
+    return result;
 }
 
 void hc_flight_leave(struct hc_flights *flights, struct hc_flight *flight)
@@ -208,10 +255,13 @@ void hc_flight_leave(struct hc_flights *flights, struct hc_flight *flight)
 int hc_flight_wait(struct hc_flights *flights, struct hc_flight *flight,
                    const struct hc_caller *caller, struct hc_error *err)
 {
+    char hash[HASH_SIZE];
     int answer;
 
+    if (hash_token(flights, caller->token, hash, err) < 0)
+        return -1;
     lock(flights);
-    while (!is_decided(flight, caller, &answer, err)) {
+    while (!is_decided(flight, hash, &answer, err)) {
         if (hc_call_check(caller->call, err) < 0) {
             answer = -1;
             break;
@@ -267,12 +317,15 @@ void hc_flight_land(struct hc_flights *flights, struct hc_flight *flight,
 void hc_flight_hand_over(struct hc_flights *flights, struct hc_flight *flight,
                          const struct hc_caller *refused, const struct hc_error *refusal)
 {
+    char hash[HASH_SIZE] = "";
+    struct hc_error unused;
+
+    if (refused && hash_token(flights, refused->token, hash, &unused) < 0)
+        hash[0] = '\0'; /* the next one with that token asks again */
     lock(flights);
-    forget_refusal(flight);
-    if (refused) {
-        flight->refused_token = strdup(refused->token ? refused->token : "");
+    memcpy(flight->refused, hash, sizeof hash);
+    if (refused)
         flight->refusal = *refusal;
-    }
     flight->is_led = false;
     (void)pthread_cond_broadcast(&flight->news);
     unlock(flights);

@@ -3,15 +3,23 @@
  * Flights: blobs on their way, so that callers of this process who want the same blob
  * share one transfer. Of those aboard one leads and does the work on its own thread; the
  * others wait. A leader who leaves early hands over what has arrived; when nobody is
- * aboard any more it is left on the volume for who comes later. The calling sequence,
- * with an hc_flight_leave for every join:
+ * aboard any more it is left on the volume for who comes later.
  *
- *     flight = hc_flight_join(flights, &name, &err);
- *     if (hc_flight_wait(flights, flight, caller, &err) == HC_FLIGHT_LEAD) {
+ * What is on its way is for those whom the Hub would give it to: the caller that begins a
+ * flight asks the Hub with its own token; a caller with other credentials proves that the
+ * Hub gives it the file before it waits for the bytes or takes them over. The calling
+ * sequence, with an hc_flight_leave for every join:
+ *
+ *     flight = hc_flight_join(flights, &name, caller, &err);
+ *     while ((turn = hc_flight_wait(flights, flight, caller, &err)) == HC_FLIGHT_PROVE)
+ *         … ask the Hub with the caller's token, then hc_flight_admit(…)
+ *     if (turn == HC_FLIGHT_LEAD) {
  *         … hc_flight_load(…), bring the bytes …
  *         hc_flight_land(…) or hc_flight_hand_over(…)
  *     }
  *     hc_flight_leave(flights, flight);
+ *
+ * Tokens are kept as hashes only, with a key that is the process's own.
  *
  * Callable from any thread.
  */
@@ -46,19 +54,26 @@ struct hc_flights *hc_flights_new(struct hc_error *err);
 void hc_flights_free(struct hc_flights *flights);
 HC_DEFINE_AUTO(hc_flights, hc_flights_free)
 
-/* The flight of that name, a new one when there is none. NULL when memory is short. */
+/* The flight of that name, a new one to which the caller is admitted when there is none.
+ * NULL when memory is short. */
 struct hc_flight *hc_flight_join(struct hc_flights *flights,
-                                 const struct hc_flight_name *name, struct hc_error *err);
+                                 const struct hc_flight_name *name,
+                                 const struct hc_caller *caller, struct hc_error *err);
+
+/* The Hub has answered about the file with the caller's token: so it may have the blob. */
+int hc_flight_admit(struct hc_flights *flights, struct hc_flight *flight,
+                    const struct hc_caller *caller, struct hc_error *err);
 
 /* The last one to leave drops the cargo. */
 void hc_flight_leave(struct hc_flights *flights, struct hc_flight *flight);
 
-enum { HC_FLIGHT_DONE = 0, HC_FLIGHT_LEAD = 1 };
+enum { HC_FLIGHT_DONE = 0, HC_FLIGHT_LEAD = 1, HC_FLIGHT_PROVE = 2 };
 
 /*
  * Waits until the blob is there (HC_FLIGHT_DONE), or it is the caller's turn to lead
- * (HC_FLIGHT_LEAD). -1 when the flight failed, when a leader with the caller's token was
- * turned away, or when the caller's patience ended.
+ * (HC_FLIGHT_LEAD). HC_FLIGHT_PROVE, at once, when the caller is not admitted. -1 when the
+ * flight failed, when a leader with the caller's token was turned away, or when the
+ * caller's patience ended.
  */
 int hc_flight_wait(struct hc_flights *flights, struct hc_flight *flight,
                    const struct hc_caller *caller, struct hc_error *err);

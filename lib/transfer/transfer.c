@@ -16,6 +16,7 @@
 #include <base/error.h>
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { CONNECTION_MEMORY = 640 * 1024 /* curl's buffer, ours, and what TLS needs */ };
 
@@ -275,6 +276,44 @@ static int lead(struct hc_transfers *transfers, struct leg *leg, struct hc_error
     return -1;
 }
 
+/*
+ * Bytes that come for another caller's token are for this one only if the Hub gives it the
+ * file, too: an answer about it to its own token says so, be it the one that named the
+ * blob just now. A mirror that names the same blob gives it to everybody.
+ */
+static int prove_access(const struct leg *leg, struct hc_error *err)
+{
+    const struct hc_wanted *wanted = leg->wanted;
+    const struct hc_place place = {wanted->repo, wanted->commit, wanted->path};
+    struct hc_metadata metadata = {0};
+
+    if (wanted->location)
+        return 0;
+    if (hc_hub_head(leg->transfers->hub, &place, leg->caller, &metadata, err) < 0)
+        return -1;
+    if (!metadata.is_of_mirror || strcmp(metadata.etag, wanted->etag) == 0)
+        return 0;
+    return hc_fail(err, HC_HUB_UNREACHABLE,
+                   "file '%.120s' of %s '%s': the Hub cannot be asked whether the caller "
+                   "may have it",
+                   wanted->path, hc_repo_type_name(wanted->repo->type), wanted->repo->id);
+}
+
+/* hc_flight_wait's answer, once the caller may have what is on board. */
+static int await_turn(const struct leg *leg, struct hc_error *err)
+{
+    struct hc_flights *flights = leg->transfers->flights;
+    int turn;
+
+    while ((turn = hc_flight_wait(flights, leg->flight, leg->caller, err)) ==
+           HC_FLIGHT_PROVE) {
+        if (prove_access(leg, err) < 0 ||
+            hc_flight_admit(flights, leg->flight, leg->caller, err) < 0)
+            return -1;
+    }
+    return turn;
+}
+
 /* As many connections as are wanted, or as the memory suffices for; one at least. */
 static unsigned affordable(const struct hc_settings *settings)
 {
@@ -331,11 +370,11 @@ int hc_transfers_fetch(struct hc_transfers *transfers, const struct hc_wanted *w
     int result;
 
     *fetched_bytes = 0;
-    leg.flight = hc_flight_join(transfers->flights, &name, err);
+    leg.flight = hc_flight_join(transfers->flights, &name, caller, err);
     if (!leg.flight)
         return -1;
     aboard.retries = hc_flight_retries(leg.flight);
-    result = hc_flight_wait(transfers->flights, leg.flight, caller, err);
+    result = await_turn(&leg, err);
     if (result == HC_FLIGHT_LEAD)
         result = lead(transfers, &leg, err);
     *fetched_bytes = leg.brought;

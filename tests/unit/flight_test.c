@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The promise: of those aboard a flight exactly one leads; a leader who leaves is
- * replaced, one who lands decides for all, and one whom the Hub refuses speaks for its
- * own token only. One thread plays all the parts, so that every order of events is the
+ * replaced, one who lands decides for all, one whom the Hub refuses speaks for its own
+ * token only, and none with other credentials has a part in it before they are proved. One thread plays all the parts, so that every order of events is the
  * same on each run.
  */
 #include "cache_helper.h"
@@ -57,10 +57,18 @@ static struct hc_flight *join(struct fixture *f, bool is_forced)
     const struct hc_flight_name name = {.repo = &f->repo,
                                         .etag = etag,
                                         .is_forced = is_forced};
-    struct hc_flight *flight = hc_flight_join(f->flights, &name, &f->err);
+    struct hc_flight *flight =
+        hc_flight_join(f->flights, &name, &(const struct hc_caller){0}, &f->err);
 
     assert_non_null(flight);
     return flight;
+}
+
+static void admit(struct fixture *f, struct hc_flight *flight, const char *token)
+{
+    const struct hc_caller caller = {.token = token};
+
+    assert_int_equal(hc_flight_admit(f->flights, flight, &caller, &f->err), 0);
 }
 
 /* Waits as somebody who is not going to wait long: a caller whose call is over. */
@@ -229,6 +237,8 @@ static void a_refusal_is_for_those_with_the_same_token(void **state)
 
     (void)join(f, false);
     (void)join(f, false);
+    admit(f, flight, "hf_bad");
+    admit(f, flight, "hf_good");
     assert_int_equal(wait_as(f, flight, "hf_bad"), HC_FLIGHT_LEAD);
     (void)hc_fail(&refusal, HC_GATED_REPO, "no");
     hc_flight_hand_over(f->flights, flight, &refused, &refusal);
@@ -253,6 +263,29 @@ static void no_token_and_an_empty_one_are_the_same(void **state)
 
     assert_int_equal(wait_as(f, flight, ""), -1);
     assert_int_equal(f->err.reason, HC_REPO_NOT_FOUND);
+    hc_flight_leave(f->flights, flight);
+}
+
+static void other_credentials_are_proved_before_waiting_or_leading(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_flight *flight = join(f, false);
+
+    (void)join(f, false);
+    assert_int_equal(wait_as(f, flight, "hf_other"), HC_FLIGHT_PROVE); /* to lead */
+    assert_int_equal(wait_as(f, flight, NULL), HC_FLIGHT_LEAD);
+    load(f, flight);
+    assert_int_equal(wait_as(f, flight, "hf_other"), HC_FLIGHT_PROVE); /* to wait */
+    hc_flight_hand_over(f->flights, flight, NULL, NULL);
+    assert_int_equal(wait_as(f, flight, "hf_other"), HC_FLIGHT_PROVE); /* to go on */
+
+    admit(f, flight, "hf_other");
+    admit(f, flight, "hf_other");
+    assert_int_equal(wait_as(f, flight, "hf_othe"), HC_FLIGHT_PROVE);
+    assert_int_equal(wait_as(f, flight, "hf_other"), HC_FLIGHT_LEAD);
+    hc_flight_land(f->flights, flight, NULL);
+    assert_int_equal(wait_as(f, flight, "hf_third"), HC_FLIGHT_DONE); /* it is there */
+    hc_flight_leave(f->flights, flight);
     hc_flight_leave(f->flights, flight);
 }
 
@@ -281,6 +314,7 @@ int main(void)
         TEST(what_another_process_had_at_first_sight_is_given),
         TEST(a_refusal_is_for_those_with_the_same_token),
         TEST(no_token_and_an_empty_one_are_the_same),
+        TEST(other_credentials_are_proved_before_waiting_or_leading),
         TEST(a_forced_fetch_flies_alone),
     };
 

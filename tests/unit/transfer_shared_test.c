@@ -20,6 +20,7 @@ struct fetcher {
     struct fixture *f;
     const struct hc_metadata *metadata;
     struct hc_caller caller;
+    const char *location; /* where it was told the bytes are */
     pthread_t thread;
     int result;
     uint64_t fetched;
@@ -33,6 +34,7 @@ static void *run(void *ctx)
     struct hc_wanted wanted = wish(fetcher->f, "small.bin", fetcher->metadata);
 
     wanted.retries = &fetcher->retries;
+    wanted.location = fetcher->location;
     fetcher->result = hc_transfers_fetch(fetcher->f->transfers, &wanted, &fetcher->caller,
                                          &fetcher->fetched, &fetcher->err);
     return NULL;
@@ -233,10 +235,103 @@ static void a_good_token_is_not_spoilt_by_bad_ones(void **state)
         (void)finish(&fetchers[i]);
     assert_int_equal(fetchers[THREADS - 1].result, 0);
     for (size_t i = 0; i < THREADS; i++) {
-        /* Who came first decides whether the others share a refusal or the blob. */
+        /* The others share a refusal, or came when the blob was there. */
         if (fetchers[i].result < 0)
             assert_int_equal(fetchers[i].err.reason, HC_GATED_REPO);
     }
+    assert_int_equal(test_hub_count_cdn(f->server, "GET"), 1);
+}
+
+/* ---- credentials ------------------------------------------------------------------------
+ */
+
+/* One in mid-transfer with the good token, of a repo that is given only to that. */
+static void start_restricted(struct fixture *f, const struct hc_metadata *metadata,
+                             struct fetcher *fetcher)
+{
+    test_hub_set_access(f->server, "models/org/m", TEST_HUB_PRIVATE);
+    stall_once(f);
+    fetcher->caller.token = "hf_good";
+    start(fetcher, f, metadata);
+    test_hub_await_stall(f->server);
+    await_arrived(f, metadata->etag, STALL_AT);
+}
+
+static void bytes_for_one_token_are_not_for_a_caller_without_it(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    struct fetcher owner = {0}, other = {0}, wrong = {.caller.token = "hf_bad"};
+
+    start_restricted(f, &metadata, &owner);
+    start(&other, f, &metadata);
+    assert_int_equal(finish(&other), -1);
+    assert_int_equal(other.err.reason, HC_REPO_NOT_FOUND);
+    start(&wrong, f, &metadata);
+    assert_int_equal(finish(&wrong), -1);
+    assert_int_equal(wrong.err.reason, HC_HUB_UNAUTHORIZED);
+
+    test_hub_release(f->server);
+    assert_int_equal(finish(&owner), 0);
+    assert_int_equal(test_hub_count_cdn(f->server, "GET"), 1);
+}
+
+/* It is aboard while it proves what it cannot: what was left behind is not its own. */
+static void nor_are_they_when_that_caller_leaves(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    struct fetcher owner = {0}, other = {0};
+
+    start_restricted(f, &metadata, &owner);
+    inject(f, (struct test_hub_rule){.method = "HEAD",
+                                     .fault = TEST_HUB_DELAY,
+                                     .number = 300});
+    start(&other, f, &metadata);
+    test_hub_await(f->server, "HEAD", "small.bin", 1);
+    hc_call_cancel(owner.caller.call);
+    assert_int_equal(finish(&owner), -1);
+
+    assert_int_equal(finish(&other), -1);
+    assert_int_equal(other.err.reason, HC_REPO_NOT_FOUND);
+    expect_no_blob(f);
+}
+
+static void a_caller_with_access_of_its_own_shares_them(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    struct fetcher owner = {0}, other = {.caller.token = "hf_good"};
+
+    stall_once(f);
+    start(&owner, f, &metadata);
+    test_hub_await_stall(f->server);
+    await_arrived(f, metadata.etag, STALL_AT);
+    start(&other, f, &metadata);
+    test_hub_await(f->server, "HEAD", "small.bin", 1);
+    hc_call_cancel(owner.caller.call);
+    assert_int_equal(finish(&owner), -1);
+    assert_int_equal(finish(&other), 0);
+    expect_log(f, "range=bytes=1000-", true); /* it went on where that one was */
+    assert_int_equal(test_hub_count(f->server, "HEAD", "small.bin"), 1);
+}
+
+static void a_caller_that_was_told_of_the_file_proves_nothing_again(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    struct fetcher owner = {0}, other = {.caller.token = "hf_good"};
+
+    stall_once(f);
+    start(&owner, f, &metadata);
+    test_hub_await_stall(f->server);
+    other.location = metadata.location;
+    start(&other, f, &metadata);
+    await_waiting(f, metadata.etag, 2);
+    test_hub_release(f->server);
+    assert_int_equal(finish(&owner), 0);
+    assert_int_equal(finish(&other), 0);
+    assert_int_equal(test_hub_count(f->server, "HEAD", NULL), 0);
     assert_int_equal(test_hub_count_cdn(f->server, "GET"), 1);
 }
 
@@ -254,6 +349,10 @@ int main(void)
         TEST(when_nobody_waits_any_more_nothing_is_left),
         TEST(a_failure_reaches_all_who_wait),
         TEST(a_good_token_is_not_spoilt_by_bad_ones),
+        TEST(bytes_for_one_token_are_not_for_a_caller_without_it),
+        TEST(nor_are_they_when_that_caller_leaves),
+        TEST(a_caller_with_access_of_its_own_shares_them),
+        TEST(a_caller_that_was_told_of_the_file_proves_nothing_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
