@@ -70,6 +70,8 @@ SCENARIOS = {
     "space": [Call("app.py", repo="org/app", type="space")],
     "kernel": [Call("build/kernel.py", repo="org/kernel", type="kernel")],
     "missing file": [Call("config.json"), Call("no/such.txt", is_missing=True)],
+    "missing file of a directory": [Call("nested/deep/down/file.txt"),
+                                    Call("nested/deep/such.txt", is_missing=True)],
     "missing file of a new repo": [Call("no-such.txt", is_missing=True)],
     "snapshot": [Call()],
     "snapshot of a commit": [Call(revision="@main")],
@@ -92,6 +94,9 @@ def explained(path, mine, real):
             return "a tree has the mode of the umask, so that other users can read it"
     if mine and not real and parts[1] == "snapshots" and mine.kind == "directory":
         return "the path of a snapshot without files exists"
+    if real and not mine and parts[1] == ".no_exist":
+        if real.kind == "directory" or len(parts) > 4:
+            return "no marker is made in a directory that the commit is not known to have"
     return None
 
 
@@ -145,6 +150,14 @@ def test_both_leave_the_same_cache(scenario, umask, oracle, ours, theirs):
     }
     assert differences == {}
     assert real, "nothing was compared"
+
+
+def test_a_missing_file_of_a_known_directory_is_marked_by_both(oracle, ours, theirs):
+    scenario = "missing file of a directory"
+    mine, real = ours(scenario, 0o022), theirs(oracle, 0o022)[scenario]
+
+    (marker,) = [path for path in real if path.endswith("/nested/deep/such.txt")]
+    assert mine[marker] == real[marker]
 
 
 def test_a_tree_differs_in_its_mode_alone(oracle, ours, theirs):
