@@ -140,22 +140,23 @@ static void name_user(uid_t uid, char name[64])
 }
 
 /* Adds to "Permission denied" whose doing it is, and what to do. */
-static int explain_refusal(struct hc_error *err, int root, const char *path, bool is_file)
+static int explain_refusal(struct hc_error *err, int root, const char *path, bool is_open)
 {
     char refuser[PATH_MAX], user[64];
     struct stat status;
     bool is_root = false;
 
-    find_refuser(root, path, is_file, refuser, &status);
+    find_refuser(root, path, is_open, refuser, &status);
     name_user(status.st_uid, user);
     is_root = strcmp(refuser, ".") == 0;
-    return hc_fail(err, err->reason,
-                   "%s: %s%.120s%s belongs to uid %u%s, gid %u, mode %04o, and this "
-                   "process has uid %u, gid %u: change its owner or mode, run with its "
-                   "group and umask 002, or set fsGroup",
-                   err->message, is_root ? "" : "'", is_root ? "the cache root" : refuser,
-                   is_root ? "" : "'", status.st_uid, user, status.st_gid,
-                   status.st_mode & 07777U, geteuid(), getegid());
+    return hc_fail(
+        err, err->reason,
+        "%s: %s%.120s%s belongs to uid %u%s, gid %u, mode %04o, and this "
+        "process has uid %u, gid %u: change its owner or mode%s, or set fsGroup",
+        err->message, is_root ? "" : "'", is_root ? "the cache root" : refuser,
+        is_root ? "" : "'", status.st_uid, user, status.st_gid, status.st_mode & 07777U,
+        geteuid(), getegid(),
+        is_open ? "" : ", run all writers with its group and umask 002");
 }
 
 int hc_file_fail(struct hc_error *err, int errnum, const char *verb, int root,

@@ -6,6 +6,7 @@
  */
 #include "resolver.h"
 
+#include <base/size.h>
 #include <policy/patterns.h>
 
 #include <errno.h>
@@ -98,7 +99,7 @@ static int count_file(const struct walk *walk, const char *path, uint64_t size,
     if (selected <= 0)
         return selected;
     snapshot->file_count++;
-    snapshot->size_bytes += size;
+    snapshot->size_bytes = hc_size_add(snapshot->size_bytes, size);
     if (!walk->list_files)
         return 0;
     if (answer(walk->dir, path, size, &file, err) < 0)

@@ -29,5 +29,9 @@ uint64_t hc_rate_add(struct hc_rate *rate, int64_t now_ms, uint64_t bytes)
     elapsed = now_ms - rate->at_ms[oldest];
     if (elapsed < ENOUGH_MS || bytes < rate->bytes[oldest])
         return 0;
-    return (bytes - rate->bytes[oldest]) * 1000 / (uint64_t)elapsed;
+    bytes -= rate->bytes[oldest];
+    if (bytes <= UINT64_MAX / 1000)
+        return bytes * 1000 / (uint64_t)elapsed;
+    bytes /= (uint64_t)elapsed; /* some claim of another process says so */
+    return bytes > UINT64_MAX / 1000 ? UINT64_MAX : bytes * 1000;
 }

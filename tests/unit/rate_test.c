@@ -40,6 +40,23 @@ static void what_was_long_ago_does_not_count(void **state)
     assert_int_equal(last, 0);
 }
 
+/* Another process's claim may say any number of bytes. */
+static void a_rate_never_wraps(void **state)
+{
+    static const uint64_t jumps[] = {UINT64_MAX / 1000, UINT64_MAX / 1000 + 1,
+                                     UINT64_MAX / 4, UINT64_MAX};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof jumps / sizeof *jumps; i++) {
+        struct hc_rate rate = {0};
+        uint64_t found;
+
+        (void)hc_rate_add(&rate, 0, 0);
+        found = hc_rate_add(&rate, 500, jumps[i]);
+        assert_true(found >= jumps[i]);
+    }
+}
+
 /* Ends of files are told at once, so they come between the ticks. */
 static void a_burst_of_samples_does_not_shorten_the_window(void **state)
 {
@@ -59,6 +76,7 @@ int main(void)
         cmocka_unit_test(the_first_samples_have_no_rate),
         cmocka_unit_test(a_steady_flow_has_its_rate),
         cmocka_unit_test(what_was_long_ago_does_not_count),
+        cmocka_unit_test(a_rate_never_wraps),
         cmocka_unit_test(a_burst_of_samples_does_not_shorten_the_window),
     };
 
