@@ -178,10 +178,10 @@ struct hc_tree *hc_tree_read(struct hc_json *json)
     return hc_take(&tree);
 }
 
-struct hc_tree *hc_tree_parse(const char *text, size_t size)
+struct hc_tree *hc_tree_parse(const char *json, size_t size)
 {
-    struct hc_json json;
+    struct hc_json reader;
 
-    hc_json_of_text(&json, text, size);
-    return hc_tree_read(&json);
+    hc_json_of_text(&reader, json, size);
+    return hc_tree_read(&reader);
 }

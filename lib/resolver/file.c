@@ -4,6 +4,7 @@
  */
 #include "resolution.h"
 
+#include <base/digest.h>
 #include <cache/blob.h>
 #include <cache/no_exist.h>
 #include <cache/ref.h>
@@ -101,13 +102,16 @@ static int describe_from_tree(const struct wish *wish, const char *commit,
 /* From the disk, at a commit that is right: 1, 0 it cannot tell, -1 (ENTRY_NOT_FOUND:
  * marked). */
 static int describe_from_disk(const struct wish *wish, const char *commit,
-                              struct hc_metadata *metadata, struct hc_error *err)
+                              bool lists_anew, struct hc_metadata *metadata,
+                              struct hc_error *err)
 {
     struct hc_file file;
     int found = hc_file_look(&wish->subject, commit, wish->path, &file, err);
 
-    if (found == 0)
+    if (found == 0 && !lists_anew)
         return describe_from_tree(wish, commit, metadata, err);
+    if (found == 0)
+        return 0;
     if (found < 0)
         return -1;
     *metadata = (struct hc_metadata){.size = file.size_bytes};
@@ -115,6 +119,23 @@ static int describe_from_disk(const struct wish *wish, const char *commit,
     (void)hc_format(metadata->etag, sizeof metadata->etag, "%s", file.etag);
     hc_file_clear(&file);
     return 1;
+}
+
+/* A listing on disk that lacks the file, or has another hash of it, is wrong. */
+static void hold_tree_against(const struct wish *wish, const struct hc_metadata *metadata)
+{
+    const struct hc_subject *subject = &wish->subject;
+    const struct hc_cache *cache = subject->resolver->cache;
+    HC_AUTO(hc_tree) *tree = NULL;
+    const struct hc_entry *entry;
+    struct hc_error ignored;
+
+    if (metadata->is_of_mirror || hc_digest_kind_of(metadata->etag) == HC_DIGEST_NONE ||
+        hc_tree_load(cache, &subject->repo, metadata->commit, &tree, &ignored) != 1)
+        return;
+    entry = hc_tree_find(tree, wish->path);
+    if (!entry || (entry->has_etag && strcmp(hc_entry_etag(entry), metadata->etag) != 0))
+        hc_tree_drop(cache, &subject->repo, metadata->commit);
 }
 
 /* From the Hub, or a mirror. An absence is remembered when the Hub itself says so. */
@@ -128,6 +149,7 @@ static int describe_from_hub(const struct wish *wish, const char *revision,
 
     if (hc_hub_head(subject->resolver->hub, &place, &caller, metadata, err) == 0) {
         hc_resolution_hear_file(resolution, revision, metadata);
+        hold_tree_against(wish, metadata);
         return 0;
     }
     if (err->reason == HC_ENTRY_NOT_FOUND && !metadata->is_of_mirror)
@@ -195,7 +217,8 @@ static int describe(const struct wish *wish, struct hc_resolution *resolution,
     if (!revision.commit[0])
         return describe_from_hub(wish, subject->revision, resolution, metadata, err);
     hc_resolution_hear(resolution, &revision);
-    found = describe_from_disk(wish, revision.commit, metadata, err);
+    found =
+        describe_from_disk(wish, revision.commit, resolution->lists_anew, metadata, err);
     if (found != 0)
         return found < 0 ? -1 : 0;
     return describe_from_hub(wish, revision.commit, resolution, metadata, err);
@@ -272,8 +295,13 @@ static int file_step_learn(void *ctx, struct hc_resolution *resolution,
 {
     struct file_resolving *self = ctx;
 
+    const struct hc_metadata before = self->metadata;
+
     self->metadata = (struct hc_metadata){0};
-    return describe(self->wish, resolution, &self->metadata, err);
+    if (describe(self->wish, resolution, &self->metadata, err) < 0)
+        return -1;
+    return before.etag[0] && before.size == self->metadata.size &&
+           strcmp(before.etag, self->metadata.etag) == 0;
 }
 
 /* The answer for what is now known of the file. */
@@ -296,8 +324,9 @@ static int file_step_obtain(void *ctx, struct hc_resolution *resolution,
     }
     if (subject->options->dry_run)
         return foresee(wish, metadata, file, err);
-    if (fetch(wish, metadata, &resolution->caller, &fetched, err) < 0 ||
-        hc_resolution_keep_ref(resolution, metadata->commit, err) < 0 ||
+    if (fetch(wish, metadata, &resolution->caller, &fetched, err) < 0)
+        return metadata->location[0] ? -1 : hc_resolution_doubt(resolution, err);
+    if (hc_resolution_keep_ref(resolution, metadata->commit, err) < 0 ||
         foresee(wish, metadata, file, err) < 0)
         return -1;
     file->source = fetched > 0 ? HC_SOURCE_HUB : HC_SOURCE_CACHE;

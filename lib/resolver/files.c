@@ -6,7 +6,6 @@
 #include "batch.h"
 #include "resolution.h"
 
-#include <cache/no_exist.h>
 #include <cache/ref.h>
 
 #include <string.h>
@@ -104,6 +103,30 @@ static int foresee(const struct wishes *wishes, const char *commit,
     return 1;
 }
 
+/* A file that the commit's listing does not have: no reason for a marker in .no_exist,
+ * which other clients would believe for ever. */
+static int fail_absent(const struct hc_subject *subject, const char *path,
+                       struct hc_error *err)
+{
+    return hc_fail(err, HC_ENTRY_NOT_FOUND, "%s '%s' has no file '%s' at '%s'",
+                   hc_repo_type_name(subject->repo.type), subject->repo.id, path,
+                   subject->revision);
+}
+
+/* The Hub must not be asked: a listing on disk may know that there is no such file. */
+static int fail_offline(const struct hc_subject *subject, const char *commit,
+                        const char *path, struct hc_error *err)
+{
+    const struct hc_resolver *resolver = subject->resolver;
+    HC_AUTO(hc_tree) *tree = NULL;
+
+    if (commit[0] &&
+        hc_tree_load(resolver->cache, &subject->repo, commit, &tree, err) == 1 &&
+        !hc_tree_find(tree, path))
+        return fail_absent(subject, path, err);
+    return hc_subject_fail_uncached(subject, path, err);
+}
+
 /* One file at `commit`: 1 found, 0 the Hub has to be asked, -1 it is missing or failed.
  */
 static int look_for(const struct wishes *wishes, const char *commit,
@@ -117,11 +140,9 @@ static int look_for(const struct wishes *wishes, const char *commit,
     if (found != 0)
         return found;
     if (!subject->may_ask)
-        return hc_subject_fail_uncached(subject, path, err);
+        return fail_offline(subject, commit, path, err);
     if (tree && !entry)
-        return hc_fail(err, HC_ENTRY_NOT_FOUND, "%s '%s' has no file '%s' at '%s'",
-                       hc_repo_type_name(subject->repo.type), subject->repo.id, path,
-                       subject->revision);
+        return fail_absent(subject, path, err);
     if (entry && subject->options->dry_run)
         return foresee(wishes, commit, entry, file, err);
     return 0;
@@ -179,10 +200,8 @@ static int plan(struct wishes *wishes, const char *commit, const struct hc_tree 
         const struct hc_entry *entry = hc_tree_find(tree, path);
         int found = 0;
 
-        if (!entry) {
-            hc_no_exist_mark(cache, &subject->repo, commit, path);
+        if (!entry)
             continue;
-        }
         if (!subject->options->force_download)
             found = hc_pointer_find(cache, &subject->repo, commit, path, &pointer, err);
         if (found < 0)
@@ -210,7 +229,7 @@ static void mark_fetched(struct hc_files *files, const struct hc_job *jobs, size
 
 /* The bytes of the jobs, then the ref. */
 static int fetch(const struct wishes *wishes, const struct hc_batch *batch,
-                 const struct hc_resolution *resolution, struct hc_error *err)
+                 struct hc_resolution *resolution, struct hc_error *err)
 {
     const struct hc_subject *subject = &wishes->subject;
     uint64_t fetched;
@@ -219,7 +238,7 @@ static int fetch(const struct wishes *wishes, const struct hc_batch *batch,
         return 0;
     hc_cache_tag(subject->resolver->cache);
     if (batch->count > 0 && hc_batch_fetch(batch, &fetched, err) < 0)
-        return -1;
+        return hc_resolution_doubt(resolution, err);
     return hc_resolution_keep_ref(resolution, batch->commit, err);
 }
 
@@ -245,9 +264,12 @@ static int files_step_learn(void *ctx, struct hc_resolution *resolution,
 {
     struct files_resolving *self = ctx;
 
-    hc_tree_free(self->tree);
+    HC_AUTO(hc_tree) *before = hc_take(&self->tree);
+
     self->tree = hc_subject_learn(resolution, self->commit, err);
-    return self->tree ? 0 : -1;
+    if (!self->tree)
+        return -1;
+    return before && hc_tree_is_same(before, self->tree);
 }
 
 static int files_step_obtain(void *ctx, struct hc_resolution *resolution,

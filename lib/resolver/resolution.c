@@ -224,6 +224,23 @@ static int obtain(const struct hc_steps *steps, struct hc_resolution *resolution
     return steps->obtain(steps->ctx, resolution, err);
 }
 
+/* Whether something else is to be obtained than what failed, as `err` says. */
+static bool learn_again(const struct hc_steps *steps, struct hc_resolution *resolution,
+                        struct hc_error *err)
+{
+    const struct hc_error cause = *err;
+
+    if (drop_ref(resolution, err))
+        return learn_once(steps, resolution, err) >= 0;
+    if (!resolution->is_contradicted || resolution->is_stale)
+        return false;
+    resolution->lists_anew = true;
+    if (steps->learn(steps->ctx, resolution, err) == 0)
+        return true;
+    *err = cause;
+    return false;
+}
+
 int hc_resolution_run(const struct hc_steps *steps, const struct hc_subject *subject,
                       struct hc_call *call, struct hc_error *err)
 {
@@ -243,8 +260,7 @@ int hc_resolution_run(const struct hc_steps *steps, const struct hc_subject *sub
     learn_visibility(&resolution);
     if (obtain(steps, &resolution, err) < 0) {
         hear_refusal(&resolution, err);
-        if (!drop_ref(&resolution, err) || learn_once(steps, &resolution, err) < 0 ||
-            obtain(steps, &resolution, err) < 0)
+        if (!learn_again(steps, &resolution, err) || obtain(steps, &resolution, err) < 0)
             return -1;
     }
     return resolution.is_stale ? answer_stale(steps, &resolution) : 0;
@@ -318,6 +334,19 @@ void hc_resolution_hear_file(struct hc_resolution *resolution, const char *revis
     }
     if (!resolution->token[0] && resolution->visibility == HC_VISIBILITY_RESTRICTED)
         hear_visibility(resolution, HC_VISIBILITY_PUBLIC);
+}
+
+int hc_resolution_doubt(struct hc_resolution *resolution, const struct hc_error *err)
+{
+    switch (err->reason) {
+    case HC_CHECKSUM_MISMATCH:
+    case HC_BAD_HUB_REPLY:
+    case HC_ENTRY_NOT_FOUND:
+        resolution->is_contradicted = !resolution->subject->options->force_download;
+        return -1;
+    default:
+        return -1;
+    }
 }
 
 int hc_resolution_keep_ref(const struct hc_resolution *resolution, const char *commit,

@@ -10,7 +10,8 @@
  *     ├ fails, the Hub cannot be asked, and mirrors may be: the remembered commit has to
  *     │         do, and they bring its bytes; the answer is stale
  *     └ fails, an older answer is on disk and the failure allows it: that, stale
- *     obtain    bytes, pointers, ref; a failure is the answer
+ *     obtain    bytes, pointers, ref; a failure is the answer, unless the bytes contradict
+ *               the listing they were asked by: it is listed anew, once
  *
  * An answer is stale, too, when only a mirror said what the name means; such a commit is
  * never written to refs/. A restricted repo (cache/visibility.h) is asked of no mirror.
@@ -32,6 +33,8 @@ struct hc_resolution {
     bool is_rewritten;               /* the remembered commit is gone */
     bool
         asked_of_commit; /* the last question was about one that the caller did not name */
+    bool is_contradicted; /* bytes are not what a listing from disk said */
+    bool lists_anew;      /* so it counts no more */
     bool is_stale;
     struct hc_error cause; /* with is_stale: why the Hub's own word is not to be had */
 };
@@ -40,7 +43,8 @@ struct hc_resolution {
 struct hc_steps {
     /* Fills the answer from the disk if it is whole at `commit`: 1; else 0 or -1. */
     int (*look)(void *ctx, const char *commit, struct hc_error *err);
-    /* Asks what is to be obtained; does not touch the answer. */
+    /* Asks what is to be obtained: 0; 1 when it was asked before and is the same; does not
+     * touch the answer. */
     int (*learn)(void *ctx, struct hc_resolution *resolution, struct hc_error *err);
     /* Obtains it, and fills the answer. */
     int (*obtain)(void *ctx, struct hc_resolution *resolution, struct hc_error *err);
@@ -71,6 +75,9 @@ void hc_resolution_hear_repo(struct hc_resolution *resolution,
                              const struct hc_revision *answer);
 void hc_resolution_hear_file(struct hc_resolution *resolution, const char *revision,
                              const struct hc_metadata *metadata);
+
+/* The bytes could not be had as a listing described them, as `err` says; always -1. */
+int hc_resolution_doubt(struct hc_resolution *resolution, const struct hc_error *err);
 
 /* Records that the name means `commit`, if the Hub itself just said so. */
 int hc_resolution_keep_ref(const struct hc_resolution *resolution, const char *commit,

@@ -70,10 +70,15 @@ static int ask_revision(void *ctx, struct hc_revision *answer, struct hc_error *
     struct hc_resolution *resolution = ctx;
     const struct hc_subject *subject = resolution->subject;
     const struct hc_caller caller = hc_resolution_caller(resolution, subject->revision);
+    const struct hc_place place = {.repo = &subject->repo, .revision = subject->revision};
+    HC_AUTO_VALUE(hc_description) description = {0};
 
-    if (hc_hub_revision(subject->resolver->hub, &subject->repo, subject->revision,
-                        &caller, answer, err) < 0)
+    if (hc_hub_describe(subject->resolver->hub, &place, &caller, &description, err) < 0)
         return -1;
+    *answer = description.revision;
+    if (description.siblings && !answer->is_of_mirror)
+        hc_tree_expect(subject->resolver->cache, &subject->repo, answer->commit,
+                       description.siblings);
     hc_resolution_hear(resolution, answer);
     hc_resolution_hear_repo(resolution, answer);
     return 0;
@@ -105,6 +110,12 @@ static int learn_commit(struct hc_resolution *resolution, char commit[HC_COMMIT_
 /* ---- the tree of a commit ----------------------------------------------------------
  */
 
+/* A listing from disk is not good enough. */
+static bool lists_anew(const struct hc_resolution *resolution)
+{
+    return resolution->lists_anew || resolution->subject->options->force_download;
+}
+
 static void copy_tree(void *to, const void *from)
 {
     struct hc_tree *const *tree = from;
@@ -117,6 +128,77 @@ static void drop_tree(void *answer)
     hc_tree_free(*(struct hc_tree **)answer);
 }
 
+/* The names of the commit's files when the Hub told them, or has to, for a listing of
+ * nothing is believed of no repo: 0, and NULL when they are not known. */
+static int expect_names(const struct inquiry *inquiry, const struct hc_tree *tree,
+                        struct hc_tree **names, struct hc_error *err)
+{
+    const struct hc_subject *subject = inquiry->resolution->subject;
+    const struct hc_place place = {.repo = &subject->repo, .revision = inquiry->commit};
+    const struct hc_caller caller =
+        hc_resolution_caller(inquiry->resolution, inquiry->commit);
+    struct hc_description description;
+
+    *names = hc_tree_expected(subject->resolver->cache, &subject->repo, inquiry->commit);
+    if (*names || tree->count > 0)
+        return 0;
+    if (hc_hub_describe(subject->resolver->hub, &place, &caller, &description, err) < 0)
+        return -1;
+    *names = description.siblings;
+    return 0;
+}
+
+/* BAD_HUB_REPLY when the listing lacks a file that the Hub says is there. */
+static int check_names(const struct inquiry *inquiry, const struct hc_tree *tree,
+                       struct hc_error *err)
+{
+    const struct hc_subject *subject = inquiry->resolution->subject;
+    HC_AUTO(hc_tree) *names = NULL;
+    char shown[128];
+
+    if (expect_names(inquiry, tree, &names, err) < 0)
+        return -1;
+    for (size_t i = 0; names && i < names->count; i++) {
+        const char *name = names->entries[i].path;
+
+        if (hc_tree_find(tree, name))
+            continue;
+        hc_text_show(shown, sizeof shown, name);
+        return hc_fail(
+            err, HC_BAD_HUB_REPLY,
+            "the listing of %s '%s' at commit %.8s is incomplete: it has %zu "
+            "files and lacks '%s', which the Hub says is there; try again, and "
+            "check what is between here and the Hub",
+            hc_repo_type_name(subject->repo.type), subject->repo.id, inquiry->commit,
+            tree->count, shown);
+    }
+    hc_tree_expect(subject->resolver->cache, &subject->repo, inquiry->commit, NULL);
+    return 0;
+}
+
+/* The listing on disk, unless it is known, or now shown, to be wrong: 1, 0, -1. */
+static int recall_tree(const struct inquiry *inquiry, struct hc_tree **answer,
+                       struct hc_error *err)
+{
+    const struct hc_subject *subject = inquiry->resolution->subject;
+    const struct hc_cache *cache = subject->resolver->cache;
+    HC_AUTO(hc_tree) *tree = NULL;
+    struct hc_error cause;
+    int found = 0;
+
+    if (!lists_anew(inquiry->resolution))
+        found = hc_tree_load(cache, &subject->repo, inquiry->commit, &tree, err);
+    if (found <= 0)
+        return found;
+    if (check_names(inquiry, tree, &cause) < 0) {
+        if (cause.reason == HC_BAD_HUB_REPLY)
+            hc_tree_drop(cache, &subject->repo, inquiry->commit);
+        return 0;
+    }
+    *answer = hc_take(&tree);
+    return 1;
+}
+
 static int list(void *ctx, void *answer, struct hc_error *err)
 {
     const struct inquiry *inquiry = ctx;
@@ -124,22 +206,23 @@ static int list(void *ctx, void *answer, struct hc_error *err)
     const struct hc_resolver *resolver = subject->resolver;
     const struct hc_caller caller =
         hc_resolution_caller(inquiry->resolution, inquiry->commit);
-    struct hc_tree **tree = answer;
+    HC_AUTO(hc_tree) *tree = NULL;
     struct hc_error ignored;
-    int found = hc_tree_load(resolver->cache, &subject->repo, inquiry->commit, tree, err);
+    int found = recall_tree(inquiry, answer, err);
 
     if (found != 0)
         return found < 0 ? -1 : 0;
-    *tree = hc_hub_tree(resolver->hub, &subject->repo, inquiry->commit, &caller, err);
-    if (!*tree)
+    tree = hc_hub_tree(resolver->hub, &subject->repo, inquiry->commit, &caller, err);
+    if (!tree || check_names(inquiry, tree, err) < 0)
         return -1;
     /*
      * Without it the next proof costs a listing again: no reason to fail now. A mirror's
      * word is good for this answer, and not for all that come later.
      */
-    if (!subject->options->dry_run && !(*tree)->is_of_mirror)
-        (void)hc_tree_save(resolver->cache, &subject->repo, inquiry->commit, *tree,
+    if (!subject->options->dry_run && !tree->is_of_mirror)
+        (void)hc_tree_save(resolver->cache, &subject->repo, inquiry->commit, tree,
                            &ignored);
+    *(struct hc_tree **)answer = hc_take(&tree);
     return 0;
 }
 
@@ -148,7 +231,7 @@ static struct hc_tree *learn_tree(struct hc_resolution *resolution, const char *
 {
     const struct hc_subject *subject = resolution->subject;
     const struct hc_caller caller = hc_resolution_caller(resolution, commit);
-    char name[HC_REPO_FOLDER_MAX + 1 + HC_COMMIT_SIZE + 8];
+    char name[HC_REPO_FOLDER_MAX + 1 + HC_COMMIT_SIZE + 16];
     struct inquiry inquiry = {.resolution = resolution, .commit = commit};
     const struct hc_shared_question question = {.name = name,
                                                 .caller = &caller,
@@ -159,9 +242,11 @@ static struct hc_tree *learn_tree(struct hc_resolution *resolution, const char *
                                                 .drop = drop_tree};
     HC_AUTO(hc_tree) *tree = NULL;
 
-    /* What a dry run lists is not kept, and others want it kept. */
-    if (hc_format(name, sizeof name, "%s/%s%s", subject->repo.folder, commit,
-                  subject->options->dry_run ? " dry" : "") < 0) {
+    /* What a dry run lists is not kept, and others want it kept; and who lists anew does
+     * not want what others find on disk. */
+    if (hc_format(name, sizeof name, "%s/%s%s%s", subject->repo.folder, commit,
+                  subject->options->dry_run ? " dry" : "",
+                  lists_anew(resolution) ? " anew" : "") < 0) {
         (void)hc_fail(err, HC_INTERNAL, "the repo's folder has too long a name");
         return NULL;
     }

@@ -204,9 +204,12 @@ static int snapshot_step_learn(void *ctx, struct hc_resolution *resolution,
 {
     struct snapshot_resolving *self = ctx;
 
-    hc_tree_free(self->tree);
+    HC_AUTO(hc_tree) *before = hc_take(&self->tree);
+
     self->tree = hc_subject_learn(resolution, self->commit, err);
-    return self->tree ? 0 : -1;
+    if (!self->tree)
+        return -1;
+    return before && hc_tree_is_same(before, self->tree);
 }
 
 static int snapshot_step_obtain(void *ctx, struct hc_resolution *resolution,
@@ -232,7 +235,7 @@ static int snapshot_step_obtain(void *ctx, struct hc_resolution *resolution,
     }
     answer->source = HC_SOURCE_HUB;
     if (fetch(want, commit, &survey, &resolution->caller, err) < 0)
-        return -1;
+        return hc_resolution_doubt(resolution, err);
     return note(want, commit, resolution, err);
 }
 

@@ -113,21 +113,19 @@ static bool is_placed(const struct hc_resolver *resolver, const struct hc_place 
            pointer.size == size;
 }
 
-/* The listing has no usable hash of the file: the Hub is asked for it. */
-static int bring_undescribed(const struct hc_subject *subject,
-                             const struct hc_wanted *wanted,
-                             const struct hc_caller *caller, uint64_t *fetched,
-                             struct hc_error *err)
+/* The listing has no usable hash of the file: the Hub is asked for it. `metadata` backs
+ * what becomes of `wanted`. */
+static int describe(const struct hc_subject *subject, const struct hc_caller *caller,
+                    struct hc_wanted *wanted, struct hc_metadata *metadata,
+                    struct hc_error *err)
 {
     const struct hc_place place = {wanted->repo, wanted->commit, wanted->path};
-    struct hc_wanted described = *wanted;
-    struct hc_metadata metadata = {0};
 
-    if (hc_hub_head(subject->resolver->hub, &place, caller, &metadata, err) < 0)
+    if (hc_hub_head(subject->resolver->hub, &place, caller, metadata, err) < 0)
         return -1;
-    described.etag = metadata.etag;
-    described.size = metadata.size;
-    return hc_subject_bring(subject, &described, caller, fetched, err);
+    wanted->etag = metadata->etag;
+    wanted->size = metadata->size;
+    return 0;
 }
 
 int hc_subject_bring(const struct hc_subject *subject, const struct hc_wanted *wanted,
@@ -136,16 +134,19 @@ int hc_subject_bring(const struct hc_subject *subject, const struct hc_wanted *w
 {
     const struct hc_resolver *resolver = subject->resolver;
     const struct hc_place place = {wanted->repo, wanted->commit, wanted->path};
+    struct hc_wanted described = *wanted;
+    struct hc_metadata metadata;
     int placed;
 
-    if (!wanted->etag[0])
-        return bring_undescribed(subject, wanted, caller, fetched, err);
+    if (!wanted->etag[0] && describe(subject, caller, &described, &metadata, err) < 0)
+        return -1;
     do
-        placed = hc_transfers_fetch(resolver->transfers, wanted, caller, fetched, err) < 0
-                     ? -1
-                     : hc_pointer_link(resolver->cache, &place, wanted->etag,
-                                       *fetched > 0, err);
-    while (placed == 1 && !is_placed(resolver, &place, wanted->size));
+        placed =
+            hc_transfers_fetch(resolver->transfers, &described, caller, fetched, err) < 0
+                ? -1
+                : hc_pointer_link(resolver->cache, &place, described.etag, *fetched > 0,
+                                  err);
+    while (placed == 1 && !is_placed(resolver, &place, described.size));
     if (placed >= 0)
         return 0;
     return blame_volume(subject, wanted->path, err);

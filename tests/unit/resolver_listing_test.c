@@ -116,7 +116,7 @@ static void an_unsafe_name_is_shown_without_control_characters(void **state)
                      -1);
     assert_non_null(strstr(f->err.message, "'a\\u0009b\\u202e'"));
     assert_null(strpbrk(f->err.message, "\t\n"));
-    assert_null(strstr(f->err.message, "\u202e"));
+    assert_null(strchr(f->err.message, '\xe2'));
 }
 
 static void a_masked_hash_is_asked_for_when_the_file_is_needed(void **state)
@@ -175,6 +175,22 @@ static void a_repeated_row_counts_once(void **state)
     assert_snapshot(f, &(const struct hc_snapshot_request){0}, 5);
 }
 
+/* Each of the listings makes a snapshot fail, and is not kept. */
+static void assert_not_believed(struct fixture *f, const char *const *listings,
+                                size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct hc_snapshot answer;
+
+        test_hub_clear_rules(f->hub);
+        list(f, listings[i]);
+        if (snapshot(f, &answer) == 0)
+            fail_msg("believed: %s", listings[i]);
+        assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+        assert_false(has_tree(f));
+    }
+}
+
 /* ---- listings that are none --------------------------------------------------------- */
 
 static void what_is_no_whole_listing_is_refused_and_not_kept(void **state)
@@ -188,18 +204,233 @@ static void what_is_no_whole_listing_is_refused_and_not_kept(void **state)
     };
     struct fixture *f = *state;
 
-    for (size_t i = 0; i < sizeof listings / sizeof *listings; i++) {
-        struct hc_snapshot answer;
-
-        test_hub_clear_rules(f->hub);
-        list(f, listings[i]);
-        if (snapshot(f, &answer) == 0)
-            fail_msg("believed: %s", listings[i]);
-        assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
-        assert_false(has_tree(f));
-    }
+    assert_not_believed(f, listings, sizeof listings / sizeof *listings);
     test_hub_clear_rules(f->hub);
     assert_snapshot(f, &(const struct hc_snapshot_request){0}, 5);
+}
+
+/* ---- listings that something else contradicts --------------------------------------- */
+
+static unsigned listings_asked(struct fixture *f)
+{
+    return test_hub_count(f->hub, "GET", "/tree/");
+}
+
+static void fewer_files_than_the_hub_names_are_no_listing(void **state)
+{
+    static const char *const listings[] = {
+        "[" CONFIG "]",
+        "[" CONFIG ", " README ", " WEIGHTS ", " EMPTY "]",
+        "[" CONFIG ", " README ", " WEIGHTS ", " EMPTY ", " ROW("x", CONFIG_OID, "8") "]",
+        "[]",
+    };
+    struct fixture *f = *state;
+
+    assert_not_believed(f, listings, sizeof listings / sizeof *listings);
+    assert_non_null(strstr(f->err.message, "incomplete"));
+    test_hub_clear_rules(f->hub);
+    assert_snapshot(f, &(const struct hc_snapshot_request){0}, 5);
+}
+
+static void a_listing_of_nothing_is_believed_of_no_repo_with_files(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_snapshot_request request = {
+        .repo = {.id = "org/model", .revision = f->commit}};
+    struct hc_snapshot answer;
+
+    list(f, "[]");
+    assert_int_equal(hc_resolve_snapshot(f->resolver, &request, NULL, &answer, &f->err),
+                     -1);
+    assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+    assert_false(has_tree(f));
+}
+
+static void a_repo_without_files_is_whole(void **state)
+{
+    struct fixture *f = *state;
+    char info[128];
+
+    (void)snprintf(info, sizeof info, "{\"sha\": \"%s\", \"siblings\": []}", f->commit);
+    test_hub_rule(f->hub, &(struct test_hub_rule){.contains = "/revision/",
+                                                  .fault = TEST_HUB_BODY,
+                                                  .text = info});
+    list(f, "[]");
+    assert_snapshot(f, &(const struct hc_snapshot_request){0}, 0);
+    assert_true(has_tree(f));
+}
+
+/* Entries of trees/<commit>.json. */
+#define KEPT(path, oid, size)                                                            \
+    "\"" path "\": {\"size\": " size ", \"blob_id\": \"" oid "\"}"
+#define KEPT_CONFIG KEPT("config.json", CONFIG_OID, "8")
+#define KEPT_README KEPT("README.md", "e339422d0f5def57816b7df65a4fd8979edc765d", "8")
+
+/* What another client, or an editor, left in trees/. */
+static void keep_listing(struct fixture *f, const char *entries)
+{
+    char path[4096], text[4096];
+
+    (void)snprintf(path, sizeof path, TREE "%s.json", f->commit);
+    (void)snprintf(text, sizeof text, "{\"format_version\": 1, \"files\": {%s}}",
+                   entries);
+    temp_dir_write(f->dir, path, text);
+}
+
+static int snapshot_of_commit(struct fixture *f, struct hc_snapshot *answer)
+{
+    const struct hc_snapshot_request request = {
+        .repo = {.id = "org/model", .revision = f->commit}};
+
+    return hc_resolve_snapshot(f->resolver, &request, NULL, answer, &f->err);
+}
+
+static void assert_whole_commit(struct fixture *f)
+{
+    struct hc_snapshot answer;
+
+    if (snapshot_of_commit(f, &answer) < 0)
+        fail_msg("%s", f->err.message);
+    assert_int_equal(answer.completeness, HC_COMPLETE);
+    assert_int_equal(answer.file_count, 5);
+    hc_snapshot_clear(&answer);
+}
+
+static void a_listing_on_disk_that_lacks_a_file_heals_with_the_branch(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_snapshot(f, &(const struct hc_snapshot_request){0}, 5);
+    keep_listing(f, KEPT_CONFIG);
+    resolver_fixture_age_ref(f, "main", 61);
+    test_hub_clear_log(f->hub);
+    assert_snapshot(f, &(const struct hc_snapshot_request){0}, 5);
+    assert_int_equal(listings_asked(f), 1);
+
+    resolver_fixture_reopen(f, true);
+    assert_snapshot(f, &(const struct hc_snapshot_request){0}, 5);
+}
+
+static void a_forced_download_lists_anew(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_snapshot_request forced = {.options = {.force_download = true}};
+
+    keep_listing(f, KEPT_CONFIG);
+    assert_snapshot(f, &forced, 5);
+    assert_int_equal(listings_asked(f), 1);
+    resolver_fixture_reopen(f, true);
+    assert_snapshot(f, &(const struct hc_snapshot_request){0}, 5);
+}
+
+static void a_listing_on_disk_that_is_none_heals(void **state)
+{
+    static const char *const bad[] = {
+        KEPT_CONFIG ", \"README.md\": {\"size\": 8, \"blo",
+        KEPT_CONFIG ", \"README.md\": null",
+        KEPT_CONFIG ", " KEPT("config.json/x", CONFIG_OID, "8"),
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        keep_listing(f, bad[i]);
+        test_hub_clear_log(f->hub);
+        assert_whole_commit(f);
+        assert_int_equal(listings_asked(f), 1);
+    }
+}
+
+/* Another size, another hash, another commit's: each one shows when bytes come. */
+static void a_listing_that_the_bytes_contradict_is_asked_for_once_more(void **state)
+{
+    static const char *const wrong[] = {
+        KEPT("README.md", CONFIG_OID, "8"),
+        KEPT("README.md", "e339422d0f5def57816b7df65a4fd8979edc765d", "9"),
+        KEPT("README.md", "e339422d0f5def57816b7df65a4fd8979edc765d", "0"),
+        KEPT("of-another-commit.md", "e339422d0f5def57816b7df65a4fd8979edc765d", "8"),
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        temp_dir_remove(f->dir);
+        f->dir = temp_dir_make();
+        free(f->settings.cache_dir);
+        f->settings.cache_dir = strdup(f->dir);
+        resolver_fixture_reopen(f, false);
+        keep_listing(f, wrong[i]);
+        test_hub_clear_log(f->hub);
+        assert_whole_commit(f);
+        assert_int_equal(listings_asked(f), 1);
+    }
+}
+
+static void a_listing_that_stays_wrong_is_asked_for_once_more_only(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_snapshot answer;
+
+    list(f, "[" CONFIG ", " ROW("README.md", CONFIG_OID, "8") ", " NESTED ", " EMPTY
+                                                              ", " WEIGHTS "]");
+    assert_int_equal(snapshot_of_commit(f, &answer), -1);
+    assert_int_equal(f->err.reason, HC_CHECKSUM_MISMATCH);
+    assert_int_equal(listings_asked(f), 2);
+}
+
+static void a_file_that_a_listing_describes_wrongly_is_described_by_head(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_file file;
+
+    keep_listing(f, KEPT_CONFIG ", " KEPT("README.md", CONFIG_OID, "8"));
+    assert_int_equal(resolve(f, f->commit, "README.md", &file), 0);
+    assert_content(&file, "# model\n");
+    hc_file_clear(&file);
+    assert_false(has_tree(f));
+}
+
+static void a_file_that_a_listing_lacks_drops_the_listing(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_file file;
+
+    keep_listing(f, KEPT_CONFIG);
+    assert_int_equal(resolve(f, f->commit, "README.md", &file), 0);
+    hc_file_clear(&file);
+    assert_false(has_tree(f));
+
+    keep_listing(f, KEPT_CONFIG ", " KEPT_README);
+    assert_int_equal(resolve(f, f->commit, "config.json", &file), 0);
+    hc_file_clear(&file);
+    assert_true(has_tree(f));
+}
+
+/* ---- absences ----------------------------------------------------------------------- */
+
+static void a_listing_marks_no_absence(void **state)
+{
+    static const char *const names[] = {"config.json", "absent.json"};
+    struct fixture *f = *state;
+    struct hc_files_request request = {.repo = {.id = "org/model"},
+                                       .filenames = names,
+                                       .filename_count = 2,
+                                       .allow_missing = true};
+    struct hc_files files;
+    struct hc_file file;
+
+    assert_int_equal(hc_resolve_files(f->resolver, &request, NULL, &files, &f->err), 0);
+    assert_int_equal(files.missing_count, 1);
+    hc_files_clear(&files);
+    assert_false(temp_dir_has(f->dir, REPO_FOLDER "/.no_exist"));
+
+    resolver_fixture_reopen(f, true); /* and is known all the same */
+    request.allow_missing = false;
+    assert_int_equal(hc_resolve_files(f->resolver, &request, NULL, &files, &f->err), -1);
+    assert_int_equal(f->err.reason, HC_ENTRY_NOT_FOUND);
+
+    resolver_fixture_reopen(f, false);
+    assert_int_equal(resolve(f, "main", "absent.json", &file), -1);
+    assert_int_equal(f->err.reason, HC_ENTRY_NOT_FOUND);
+    assert_true(temp_dir_has(f->dir, REPO_FOLDER "/.no_exist"));
 }
 
 int main(void)
@@ -212,6 +443,17 @@ int main(void)
         test(a_file_with_a_masked_hash_is_resolved_alone),
         test(a_repeated_row_counts_once),
         test(what_is_no_whole_listing_is_refused_and_not_kept),
+        test(fewer_files_than_the_hub_names_are_no_listing),
+        test(a_listing_of_nothing_is_believed_of_no_repo_with_files),
+        test(a_repo_without_files_is_whole),
+        test(a_listing_on_disk_that_lacks_a_file_heals_with_the_branch),
+        test(a_forced_download_lists_anew),
+        test(a_listing_on_disk_that_is_none_heals),
+        test(a_listing_that_the_bytes_contradict_is_asked_for_once_more),
+        test(a_listing_that_stays_wrong_is_asked_for_once_more_only),
+        test(a_file_that_a_listing_describes_wrongly_is_described_by_head),
+        test(a_file_that_a_listing_lacks_drops_the_listing),
+        test(a_listing_marks_no_absence),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
