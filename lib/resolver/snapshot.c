@@ -113,6 +113,8 @@ static int look_at(const struct hc_want *want, const char *commit,
         return -1;
     if (found == 0)
         return subject->may_ask ? 0 : answer_unknown(want, commit, answer, err);
+    if (tree->count == 0 && subject->may_ask) /* the Hub may know of files */
+        return 0;
     if (hc_survey_tree(want, commit, tree, &survey, err) < 0)
         return -1;
     if (survey.count > 0 && !subject->options->dry_run)

@@ -326,6 +326,7 @@ static void a_forced_download_lists_anew(void **state)
 static void a_listing_on_disk_that_is_none_heals(void **state)
 {
     static const char *const bad[] = {
+        "",
         KEPT_CONFIG ", \"README.md\": {\"size\": 8, \"blo",
         KEPT_CONFIG ", \"README.md\": null",
         KEPT_CONFIG ", " KEPT("config.json/x", CONFIG_OID, "8"),
