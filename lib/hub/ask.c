@@ -247,6 +247,8 @@ static void note_outage(const struct hc_ask *ask, struct hc_retry *retry)
         retry->attempt = ask->hub->retries;
 }
 
+/* Budget: the retries of the settings (retry.h), each after its pause; each attempt is as
+ * many requests as there are redirects, HC_REDIRECTS_MAX at most. */
 int hc_ask(struct hc_ask *ask, struct hc_body *body, struct hc_error *err)
 {
     struct hc_retry retry = {.attempt = ask->caller->asks_once ? ask->hub->retries : 0,

@@ -244,7 +244,8 @@ static int turn_page(struct hc_ask *ask, const char *seen, struct hc_error *err)
 
 /*
  * One page after the other, into `listing`. Every power of two the page is remembered: a
- * circle of any length comes by the one that is remembered then.
+ * circle of any length comes by the one that is remembered then. Budget: HC_PAGES_MAX new
+ * pages; there is no pause between two of them, for none is asked again but by hc_ask().
  */
 static int read_pages(struct hc_ask *ask, struct hc_listing *listing,
                       struct hc_error *err)

@@ -107,6 +107,7 @@ static size_t choose(const struct round *round)
     return chosen;
 }
 
+/* Budget: an endpoint is asked once, and once more, after its hold, when it was put off. */
 int hc_mirrors_ask(const struct hc_errand *errand, struct hc_error *err)
 {
     size_t count = errand->caller->hub_only ? 1 : errand->hub->endpoint_count;

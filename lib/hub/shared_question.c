@@ -2,7 +2,8 @@
 /*
  * A question is in the list while it may still be joined; who is aboard is a count. The
  * list's lock guards every member until the question is settled; what was answered is not
- * changed any more afterwards, and is read without it by those who are aboard.
+ * changed any more afterwards, and is read without it by those who are aboard. When the
+ * caller that asks leaves, another one asks: as often as there are callers, at most.
  */
 #include "shared_question.h"
 

@@ -4,12 +4,18 @@
  * server knows parts: that costs no request of its own. 206: others may ask beside it, at
  * the address that answered, so that the Hub is asked once and not for every part. 200:
  * all bytes come from 0, and this request brings the whole blob alone.
+ *
+ * Each request compares its own rate, a second at a time, with what the connections of
+ * this blob usually bring, and ends when it is far below. Its thread does that itself, and
+ * then gives the rest of its span back: so a byte belongs to one connection at a time, and
+ * none is written or counted twice.
  */
 #include "origin.h"
 
 #include <base/error.h>
 #include <base/text.h>
 
+#include <inttypes.h>
 #include <string.h>
 
 /*
@@ -32,6 +38,10 @@ enum {
     SAMPLE_WEIGHT = 8       /* the usual rate is about that of so many samples */
 };
 
+enum {
+    PAGE_MAX = 1024 * 1024 /* what is sent instead of a file, a login page, is less */
+};
+
 struct request {
     struct hc_origin *origin;
     struct hc_span span; /* what is still to come of what was asked for */
@@ -46,6 +56,7 @@ struct request {
         uint64_t received;
     } window;
     bool is_straggler;
+    bool is_whole;             /* the answer begins at byte 0, and is to bring all */
     char location[HC_URL_MAX]; /* "": the Hub is asked */
     char came_from[HC_URL_MAX];
 };
@@ -77,6 +88,7 @@ static int restart(void *ctx, struct hc_error *err)
     origin->shared.kind = HC_ORIGIN_SENDS_ALL;
     is_alone = origin->shared.asking == 1;
     unlock(origin);
+    request->is_whole = true;
     request->span = (struct hc_span){.end = origin->wanted->size};
     return is_alone ? 0 : fail_crowded(err);
 }
@@ -266,6 +278,26 @@ static uint64_t end_of(const struct hc_origin *origin, const struct hc_span *spa
     return is_rest && hc_origin_is_small(origin) ? 0 : span->end;
 }
 
+/* After an answer that ended as HTTP says it should; `arrived` had before it. */
+static int check_end(const struct request *request, uint64_t arrived,
+                     struct hc_error *err)
+{
+    struct hc_origin *origin = request->origin;
+    uint64_t size = origin->wanted->size;
+
+    if (!request->is_whole || request->received >= size)
+        return 0;
+    if (request->received < PAGE_MAX &&
+        hc_pieces_arrived(hc_ingest_pieces(origin->ingest)) > arrived) {
+        lock(origin);
+        origin->shared.is_wrong = true;
+        unlock(origin);
+    }
+    return hc_fail(err, HC_BAD_HUB_REPLY,
+                   "the answer for '%.120s' had %" PRIu64 " bytes of %" PRIu64,
+                   origin->wanted->path, request->received, size);
+}
+
 int hc_origin_get(struct hc_origin *origin, const struct hc_span *span,
                   struct hc_attempt *attempt, struct hc_error *err)
 {
@@ -285,8 +317,10 @@ int hc_origin_get(struct hc_origin *origin, const struct hc_span *span,
         .watch = watch,
         .ctx = &request,
     };
+    uint64_t arrived = hc_pieces_arrived(hc_ingest_pieces(origin->ingest));
     int result;
 
+    request.is_whole = download.offset == 0 && download.until == 0;
     *attempt = (struct hc_attempt){0};
     if (enter(&request, err) < 0)
         return -1;
@@ -298,7 +332,7 @@ int hc_origin_get(struct hc_origin *origin, const struct hc_span *span,
     attempt->address = request.address;
     attempt->was_elsewhere |= download.location != NULL;
     attempt->is_straggler = request.is_straggler;
-    return result;
+    return result < 0 ? -1 : check_end(&request, arrived, err);
 }
 
 uint64_t hc_origin_piece(uint64_t min_split_size)
@@ -334,6 +368,18 @@ void hc_origin_forget(struct hc_origin *origin, unsigned address)
     if (origin->shared.address == address)
         origin->shared.location[0] = '\0';
     unlock(origin);
+}
+
+bool hc_origin_is_wrong(struct hc_origin *origin, const struct hc_error *err)
+{
+    bool is_wrong;
+
+    lock(origin);
+    is_wrong = origin->shared.is_wrong;
+    unlock(origin);
+    return err->reason == HC_BAD_HUB_REPLY &&
+           (is_wrong ||
+            hc_pieces_arrived(hc_ingest_pieces(origin->ingest)) == origin->wanted->size);
 }
 
 void hc_origin_note_retry(struct hc_origin *origin)

@@ -38,6 +38,7 @@ struct hc_origin {
         unsigned retries;          /* requests that were repeated */
         uint64_t received;         /* bytes, also those that came to nothing */
         double usual_rate;         /* bytes a millisecond of one connection, lately */
+        bool is_wrong;             /* bytes were written that are not the blob's */
         bool is_sought;            /* somebody asks the Hub for the address */
         unsigned address;          /* which one it is, counted as they are found */
         char location[HC_URL_MAX]; /* "": ask the Hub */
@@ -61,6 +62,10 @@ struct hc_attempt {
  * ended well, though it may have been short. A server that sends all is let to, but only
  * while nobody else asks. When the address is not known one asks for it, the others wait.
  *
+ * An answer that said no length, and ended before it had sent the whole blob that it was
+ * to send, is BAD_HUB_REPLY. When it was no more than a page is, what it brought is not
+ * the blob's: hc_origin_is_wrong().
+ *
  * A connection that in its last second brought less than an eighth of what the others
  * bring, and was waited for for two seconds at least, is ended (CANCELLED); its bytes are
  * to be asked for over another connection. Each time that halves what is expected, so
@@ -72,6 +77,12 @@ int hc_origin_get(struct hc_origin *origin, const struct hc_span *span,
 /* The next request does not ask that address: another one, when one has been found since,
  * or the Hub. */
 void hc_origin_forget(struct hc_origin *origin, unsigned address);
+
+/*
+ * Whether, after `err`, what has arrived is not to be trusted: all bytes are there, and
+ * more came, or a page came instead. The blob is to be fetched from its first byte.
+ */
+bool hc_origin_is_wrong(struct hc_origin *origin, const struct hc_error *err);
 
 /* A request is repeated. */
 void hc_origin_note_retry(struct hc_origin *origin);

@@ -173,7 +173,11 @@ static unsigned decide(struct stripe *stripe, unsigned *wanted)
     return running;
 }
 
-/* One connection of the budget for each worker; the first came with the transfer. */
+/*
+ * One connection of the budget for each worker; the first came with the transfer. In the
+ * place of a worker that failed there is no other one before the ramp's next step, a
+ * second or more later and twice as long each time.
+ */
 static int adjust(struct stripe *stripe, struct hc_error *err)
 {
     unsigned wanted;

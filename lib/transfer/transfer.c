@@ -81,7 +81,8 @@ static int fill_and_commit(struct leg *leg, struct hc_error *err)
 
 /*
  * Wrong bytes may have come from a resumed answer or a bad cache on the way: once more.
- * That others left wrong bytes behind does not count.
+ * That others left wrong bytes behind does not count. Budget: three attempts at most; no
+ * pause, for each brings the whole blob.
  */
 static int bring(struct leg *leg, struct hc_error *err)
 {
@@ -90,8 +91,8 @@ static int bring(struct leg *leg, struct hc_error *err)
     int attempts = is_others ? 3 : 2;
 
     while (fill_and_commit(leg, err) < 0) {
-        bool is_wrong = err->reason == HC_CHECKSUM_MISMATCH ||
-                        hc_worker_has_overrun(&leg->origin, err);
+        bool is_wrong =
+            err->reason == HC_CHECKSUM_MISMATCH || hc_origin_is_wrong(&leg->origin, err);
 
         if (!is_wrong || --attempts == 0)
             return -1;
@@ -99,6 +100,7 @@ static int bring(struct leg *leg, struct hc_error *err)
         hc_origin_note_retry(&leg->origin);
         if (restart(leg, err) < 0)
             return -1;
+        leg->origin.shared.is_wrong = false;
     }
     return 0;
 }
@@ -201,6 +203,8 @@ static int attempt(struct leg *leg, struct hc_error *err)
     return 0;
 }
 
+/* Budget: none but the caller's deadline. The pause is the other owner's: an attempt ends
+ * with 1 when another process has taken the file over, seconds after its last heartbeat. */
 static int fly(struct leg *leg, struct hc_error *err)
 {
     int result;

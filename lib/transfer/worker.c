@@ -49,12 +49,6 @@ static bool is_of_one_connection(const struct hc_error *err)
            may_be_elsewhere(err);
 }
 
-bool hc_worker_has_overrun(const struct hc_origin *origin, const struct hc_error *err)
-{
-    return err->reason == HC_BAD_HUB_REPLY &&
-           hc_pieces_arrived(hc_ingest_pieces(origin->ingest)) == origin->wanted->size;
-}
-
 struct patience {
     struct hc_retry retry;
     bool has_moved;     /* asked for a new address */
@@ -88,7 +82,7 @@ static enum verdict judge(const struct hc_crew *crew, const struct hc_attempt *a
 {
     struct hc_origin *origin = crew->origin;
 
-    if (hc_worker_has_overrun(origin, err))
+    if (hc_origin_is_wrong(origin, err))
         return GIVE_UP;
     if (attempt->is_straggler)
         return GIVE_BACK;
@@ -135,7 +129,7 @@ static enum verdict ask(const struct hc_crew *crew, struct hc_span *span,
     *err = (struct hc_error){0};
     (void)hc_origin_get(origin, span, &attempt, err);
     hc_pieces_trim(hc_ingest_pieces(origin->ingest), span);
-    if (span->start >= span->end && !hc_worker_has_overrun(origin, err))
+    if (span->start >= span->end && !hc_origin_is_wrong(origin, err))
         return AGAIN;
     if (err->reason == HC_OK)
         (void)fail_short(origin, start, span->start - start, err);
@@ -171,6 +165,8 @@ static uint64_t share(const struct hc_crew *crew)
     return share < SPAN_MAX ? share : SPAN_MAX;
 }
 
+/* Budget: the bytes that are missing. A span comes, or ends the worker, or was given back
+ * by a connection that had been watched for seconds. */
 int hc_worker_run(const struct hc_crew *crew, struct hc_error *err)
 {
     struct hc_pieces *pieces = hc_ingest_pieces(crew->origin->ingest);

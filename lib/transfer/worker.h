@@ -25,7 +25,4 @@ enum { HC_WORKER_DONE = 0, HC_WORKER_LEFT = 1 };
  */
 int hc_worker_run(const struct hc_crew *crew, struct hc_error *err);
 
-/* All bytes are there, and more came: they are none to trust. */
-bool hc_worker_has_overrun(const struct hc_origin *origin, const struct hc_error *err);
-
 #endif

@@ -38,21 +38,14 @@
 #include <string.h>
 
 static const char *const FAULTS[] = {
-    [TEST_HUB_STATUS] = "status",
-    [TEST_HUB_CLOSE] = "close",
-    [TEST_HUB_RESET] = "reset",
-    [TEST_HUB_CUT] = "cut",
-    [TEST_HUB_CUT_RESET] = "cut_reset",
-    [TEST_HUB_STALL] = "stall",
-    [TEST_HUB_CORRUPT] = "corrupt",
-    [TEST_HUB_SHORT] = "short",
-    [TEST_HUB_NO_RANGE] = "no_range",
-    [TEST_HUB_HEADER] = "header",
-    [TEST_HUB_REDIRECT_LOOP] = "redirect_loop",
-    [TEST_HUB_REDIRECT] = "redirect",
-    [TEST_HUB_DELAY] = "delay",
-    [TEST_HUB_THROTTLE] = "throttle",
-    [TEST_HUB_BODY] = "body",
+    [TEST_HUB_STATUS] = "status",       [TEST_HUB_CLOSE] = "close",
+    [TEST_HUB_RESET] = "reset",         [TEST_HUB_CUT] = "cut",
+    [TEST_HUB_CUT_RESET] = "cut_reset", [TEST_HUB_STALL] = "stall",
+    [TEST_HUB_CORRUPT] = "corrupt",     [TEST_HUB_SHORT] = "short",
+    [TEST_HUB_NO_RANGE] = "no_range",   [TEST_HUB_SHORT_RANGE] = "short_range",
+    [TEST_HUB_HEADER] = "header",       [TEST_HUB_REDIRECT_LOOP] = "redirect_loop",
+    [TEST_HUB_REDIRECT] = "redirect",   [TEST_HUB_DELAY] = "delay",
+    [TEST_HUB_THROTTLE] = "throttle",   [TEST_HUB_BODY] = "body",
 };
 
 static const char *const ACCESS[] = {

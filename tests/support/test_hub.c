@@ -22,6 +22,7 @@
 #include "hub_state.h"
 
 #include <arpa/inet.h>
+#include <inttypes.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -107,6 +108,17 @@ static void note(struct hub_request *request)
     hub_log_add(request->hub->log, entry);
 }
 
+/* In place of "bytes=<start>-<last>"; the caller keeps it until it is answered. */
+static char *short_range(const char *range, uint64_t most)
+{
+    char *end;
+    uint64_t start = strtoull(range + strcspn(range, "0123456789"), &end, 10);
+    uint64_t last = start + most - 1;
+    uint64_t asked = *end == '-' && end[1] ? strtoull(end + 1, NULL, 10) : last;
+
+    return hub_text("bytes=%" PRIu64 "-%" PRIu64, start, asked < last ? asked : last);
+}
+
 static bool is_control(const struct hub_request *request)
 {
     return !request->on_cdn && hc_text_starts(request->path, HUB_CONTROL_PATH);
@@ -115,6 +127,7 @@ static bool is_control(const struct hub_request *request)
 static enum MHD_Result answer(struct hub_request *request)
 {
     HC_AUTO_VALUE(hub_answer) reply = {0};
+    HC_AUTO_FREE char *range = NULL;
     struct hub_verdict verdict = {0};
 
     if (is_control(request)) {
@@ -131,6 +144,8 @@ static enum MHD_Result answer(struct hub_request *request)
         hub_gate_pause(request->hub->gate, verdict.rule->number);
     if (hub_verdict_is(&verdict, TEST_HUB_NO_RANGE))
         request->range = NULL;
+    if (hub_verdict_is(&verdict, TEST_HUB_SHORT_RANGE) && request->range)
+        request->range = range = short_range(request->range, verdict.rule->number);
     if (request->on_cdn)
         hub_cdn_answer(request, &reply);
     else

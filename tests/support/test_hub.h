@@ -86,16 +86,17 @@ void test_hub_load(struct test_hub *hub, const char *dir);
  */
 
 enum test_hub_fault {
-    TEST_HUB_STATUS,    /* answer `number` (a status) with `text` as X-Error-Message */
-    TEST_HUB_CLOSE,     /* close the connection before any answer */
-    TEST_HUB_RESET,     /* the same with RST */
-    TEST_HUB_CUT,       /* close after `number` bytes of the body */
-    TEST_HUB_CUT_RESET, /* RST after `number` bytes of the body */
-    TEST_HUB_STALL,     /* stop after `number` bytes of the body until released */
-    TEST_HUB_CORRUPT,   /* flip the bits of body byte `number` */
-    TEST_HUB_SHORT,     /* `number` bytes fewer, with a Content-Length that says so */
-    TEST_HUB_NO_RANGE,  /* ignore Range: 200 and the whole body */
-    TEST_HUB_HEADER,    /* set header `name` to `text` (NULL: leave it out) */
+    TEST_HUB_STATUS,      /* answer `number` (a status) with `text` as X-Error-Message */
+    TEST_HUB_CLOSE,       /* close the connection before any answer */
+    TEST_HUB_RESET,       /* the same with RST */
+    TEST_HUB_CUT,         /* close after `number` bytes of the body */
+    TEST_HUB_CUT_RESET,   /* RST after `number` bytes of the body */
+    TEST_HUB_STALL,       /* stop after `number` bytes of the body until released */
+    TEST_HUB_CORRUPT,     /* flip the bits of body byte `number` */
+    TEST_HUB_SHORT,       /* `number` bytes fewer, with a Content-Length that says so */
+    TEST_HUB_NO_RANGE,    /* ignore Range: 200 and the whole body */
+    TEST_HUB_SHORT_RANGE, /* of a Range `number` bytes at most, and say so */
+    TEST_HUB_HEADER,      /* set header `name` to `text` (NULL: leave it out) */
     TEST_HUB_REDIRECT_LOOP, /* 302 to itself */
     TEST_HUB_REDIRECT,      /* 302 to `text` */
     TEST_HUB_DELAY,         /* wait `number` ms before answering */

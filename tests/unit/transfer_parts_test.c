@@ -202,6 +202,19 @@ static void a_server_that_stops_sending_parts_sends_it_all_again(void **state)
     expect_fetched(f);
 }
 
+static void a_server_that_sends_shorter_parts_is_only_slower(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t fetched;
+
+    inject(f, (struct test_hub_rule){.on_cdn = true,
+                                     .fault = TEST_HUB_SHORT_RANGE,
+                                     .number = 3 * (uint64_t)MIB});
+    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    expect_no_byte_twice(f);
+    expect_only_blob(f, "large.bin");
+}
+
 static void a_server_that_cuts_every_answer_short_is_only_slower(void **state)
 {
     static const enum test_hub_fault faults[] = {TEST_HUB_CUT, TEST_HUB_CUT_RESET};
@@ -311,6 +324,7 @@ int main(void)
         TEST(what_lies_beyond_a_hole_is_not_fetched_again),
         TEST(a_server_without_parts_is_asked_once),
         TEST(a_server_that_stops_sending_parts_sends_it_all_again),
+        TEST(a_server_that_sends_shorter_parts_is_only_slower),
         TEST(a_server_that_cuts_every_answer_short_is_only_slower),
         TEST(a_server_that_refuses_more_connections_keeps_one),
         TEST(an_address_that_expires_on_the_way_is_asked_for_again),

@@ -78,6 +78,16 @@ static void a_few_bytes_now_and_then_are_no_progress(void **state)
     }
 }
 
+/* As a server may: a part may be shorter than what was asked for. */
+static void parts_of_a_few_bytes_are_no_progress(void **state)
+{
+    struct fixture *f = *state;
+
+    expect_bounded(f, "large.bin",
+                   (struct test_hub_rule){.fault = TEST_HUB_SHORT_RANGE, .number = 50},
+                   2 * ATTEMPTS + 2 * CONNECTIONS);
+}
+
 static void no_bytes_at_all_make_no_storm(void **state)
 {
     static const struct test_hub_rule rules[] = {
@@ -115,6 +125,7 @@ int main(void)
         TEST(a_content_length_that_is_wrong_makes_no_storm),
         TEST(a_range_that_is_wrong_makes_no_storm),
         TEST(a_few_bytes_now_and_then_are_no_progress),
+        TEST(parts_of_a_few_bytes_are_no_progress),
         TEST(no_bytes_at_all_make_no_storm),
         TEST(a_redirect_without_end_makes_no_storm),
     };

@@ -385,6 +385,33 @@ static void one_useless_answer_behind_a_redirect_costs_one_more_question(void **
     }
 }
 
+/* It says no length, and so is a file until it ends. */
+static void a_page_instead_of_a_file_is_not_gone_on_with(void **state)
+{
+    static const struct {
+        const char *path;
+        uint64_t size;
+    } rows[] = {{"small.bin", SMALL_SIZE}, {"large.bin", LARGE_SIZE}};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < 2; i++) {
+        uint64_t fetched;
+
+        inject(f, (struct test_hub_rule){.on_cdn = true,
+                                         .times = 1,
+                                         .fault = TEST_HUB_BODY,
+                                         .text = "<html>Please sign in</html>"});
+        inject(f, (struct test_hub_rule){.on_cdn = true,
+                                         .times = 1,
+                                         .fault = TEST_HUB_HEADER,
+                                         .name = "Content-Length"});
+        assert_int_equal(fetch(f, rows[i].path, NULL, &fetched), 0);
+        assert_true(test_hub_bytes_sent(f->server) < rows[i].size + 1000);
+        expect_only_blob(f, rows[i].path);
+        temp_dir_remove(temp_dir_path(f->dir, "models--org--m"));
+    }
+}
+
 static void useless_answers_that_stay_are_asked_for_twice(void **state)
 {
     struct fixture *f = *state;
@@ -447,6 +474,7 @@ int main(void)
         TEST(a_known_location_is_asked_directly),
         TEST(a_location_that_expired_is_asked_for_again),
         TEST(one_useless_answer_behind_a_redirect_costs_one_more_question),
+        TEST(a_page_instead_of_a_file_is_not_gone_on_with),
         TEST(useless_answers_that_stay_are_asked_for_twice),
         TEST(what_the_hub_itself_refuses_is_asked_for_once),
     };
