@@ -35,7 +35,11 @@ enum {
      * clients that probe an idle connection more often than every five minutes.
      */
     KEEPALIVE_MS = 310 * 1000,
-    METADATA_COUNT_MAX = 2
+    METADATA_COUNT_MAX = 2,
+    /* Three seconds of pauses in all: a restart is waited for, an outage is not. */
+    ATTEMPTS_MAX = 6,
+    RETRY_FIRST_MS = 100,
+    RETRY_LAST_MS = 1600
 };
 
 struct hc_rpc {
@@ -46,7 +50,13 @@ struct hc_rpc {
     int64_t timeout_ms;
 };
 
-struct exchange { /* one call */
+struct attempt { /* of a call, of which there may be several */
+    gpr_timespec deadline;
+    unsigned number; /* from 0 */
+    bool is_retryable;
+};
+
+struct exchange { /* one attempt's */
     grpc_completion_queue *queue;
     grpc_call *call;
     grpc_metadata_array headers, trailers;
@@ -107,9 +117,8 @@ static void settle(const struct hc_rpc *rpc, grpc_completion_queue *queue,
 }
 
 static void exchange_open(struct exchange *exchange, const struct hc_rpc *rpc,
-                          const char *method)
+                          const char *method, gpr_timespec deadline)
 {
-    gpr_timespec deadline = deadline_of(rpc);
     grpc_slice name = grpc_slice_from_copied_string(method);
 
     *exchange = (struct exchange){
@@ -251,8 +260,23 @@ static int take_messages(struct exchange *exchange, const struct hc_rpc_request 
     return 0;
 }
 
+/*
+ * A failure after which the same request may succeed, here or at another replica: the
+ * server was not reached, stops, or has its queue full; or it had not begun the call when
+ * it said GOAWAY, of which gRPC makes UNAVAILABLE or CANCELLED without details. What the
+ * server itself says of the Hub is its last word: it has retried that.
+ */
+static bool is_worth_a_retry(const struct hc_reply_status *status,
+                             const struct hc_error *err)
+{
+    if (!status->details)
+        return status->code == GRPC_STATUS_UNAVAILABLE ||
+               status->code == GRPC_STATUS_CANCELLED;
+    return err->reason == HC_SHUTTING_DOWN || err->reason == HC_BUSY;
+}
+
 static int fail_with_status(const struct exchange *exchange, const struct hc_rpc *rpc,
-                            struct hc_error *err)
+                            bool *is_retryable, struct hc_error *err)
 {
     HC_AUTO_FREE char *text = strndup((const char *)GRPC_SLICE_START_PTR(exchange->text),
                                       GRPC_SLICE_LENGTH(exchange->text));
@@ -268,16 +292,21 @@ static int fail_with_status(const struct exchange *exchange, const struct hc_rpc
             status.details_size = GRPC_SLICE_LENGTH(entry->value);
         }
     }
-    return hc_reply_status_fail(&status, err);
+    (void)hc_reply_status_fail(&status, err);
+    *is_retryable = is_worth_a_retry(&status, err);
+    return -1;
 }
 
+/* One attempt. */
 static int converse(struct hc_rpc *rpc, const struct hc_rpc_request *request,
-                    ProtobufCMessage **last, struct hc_error *err)
+                    struct attempt *attempt, ProtobufCMessage **last,
+                    struct hc_error *err)
 {
     HC_AUTO_VALUE(exchange) exchange;
     int taken;
 
-    exchange_open(&exchange, rpc, request->method);
+    attempt->is_retryable = false;
+    exchange_open(&exchange, rpc, request->method, attempt->deadline);
     /* gRPC refuses what is malformed, and that could only be the first. */
     if (start(&exchange, rpc, request->message) != GRPC_CALL_OK ||
         start_status(&exchange) != GRPC_CALL_OK)
@@ -289,7 +318,7 @@ static int converse(struct hc_rpc *rpc, const struct hc_rpc_request *request,
     if (taken < 0)
         return -1;
     if (exchange.code != GRPC_STATUS_OK)
-        return fail_with_status(&exchange, rpc, err);
+        return fail_with_status(&exchange, rpc, &attempt->is_retryable, err);
     if (!*last)
         return hc_fail(err, HC_INTERNAL, "%s: no answer came", request->method);
     return 0;
@@ -385,14 +414,47 @@ const char *hc_rpc_server(const struct hc_rpc *rpc)
     return rpc->server;
 }
 
+/* Half to one and a half of `ms`, for clients that one restart has hit at once. */
+static int64_t with_jitter(int64_t ms)
+{
+    uint32_t chance = 0;
+
+    (void)getentropy(&chance, sizeof chance);
+    return ms / 2 + (int64_t)(chance % (uint32_t)(ms + 1));
+}
+
+/* False: there is no next attempt, or the deadline comes before it. */
+static bool pause_before_next(struct attempt *attempt, const struct hc_error *err)
+{
+    int64_t ms = RETRY_FIRST_MS << attempt->number;
+    gpr_timespec until;
+
+    if (++attempt->number == ATTEMPTS_MAX)
+        return false;
+    ms = with_jitter(ms < RETRY_LAST_MS ? ms : RETRY_LAST_MS);
+    if (ms < err->retry_after_ms)
+        ms = err->retry_after_ms;
+    until = from_now(ms);
+    if (gpr_time_cmp(until, attempt->deadline) >= 0)
+        return false;
+    gpr_sleep_until(until);
+    return true;
+}
+
 ProtobufCMessage *hc_rpc_call(struct hc_rpc *rpc, const struct hc_rpc_request *request,
                               struct hc_error *err)
 {
+    struct attempt attempt = {.deadline = deadline_of(rpc)};
     ProtobufCMessage *last = NULL;
+    struct hc_error failure; /* `err` is left alone when a later attempt succeeds */
 
-    if (converse(rpc, request, &last, err) == 0)
-        return last;
-    if (last)
-        protobuf_c_message_free_unpacked(last, NULL);
+    do {
+        if (converse(rpc, request, &attempt, &last, &failure) == 0)
+            return last;
+        if (last)
+            protobuf_c_message_free_unpacked(last, NULL);
+        last = NULL;
+    } while (attempt.is_retryable && pause_before_next(&attempt, &failure));
+    *err = failure;
     return NULL;
 }

@@ -6,10 +6,14 @@
  */
 #include "test.h"
 
+#include <base/auto.h>
+
 #include <hubcache-client/client.h>
+#include <hubcache/call.h>
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +23,7 @@
 #define COMMIT "0123456789012345678901234567890123456789"
 #define FOLDER "models--org--name"
 
-enum { THREADS = 8, CALLS = 50 };
+enum { THREADS = 8, CALLS = 50, RESTARTS = 3 };
 
 struct fixture {
     char *dir;
@@ -258,6 +262,79 @@ static void a_server_that_comes_back_is_found_by_the_same_client(void **state)
     hc_client_close(client);
 }
 
+struct caller {
+    struct hc_client *client;
+    atomic_bool *is_over;
+    unsigned calls;
+    struct hc_error failure; /* the first one */
+};
+
+static void *resolve_until_over(void *ctx)
+{
+    struct caller *caller = ctx;
+    struct hc_client_file_request request = {.repo = {.id = "org/name"},
+                                             .filename = "config.json"};
+
+    while (!atomic_load(caller->is_over) && caller->failure.reason == HC_OK) {
+        struct hc_client_file file = {0};
+
+        if (hc_client_resolve_file(caller->client, &request, &file, &caller->failure) < 0)
+            continue;
+        hc_client_file_clear(&file);
+        caller->calls++;
+    }
+    return NULL;
+}
+
+static void a_restart_of_the_server_fails_no_call(void **state)
+{
+    struct fixture *f = *state;
+    struct caller callers[THREADS];
+    pthread_t threads[THREADS];
+    atomic_bool is_over = false;
+
+    for (int i = 0; i < THREADS; i++) {
+        callers[i] = (struct caller){.client = open_client(f, NULL), .is_over = &is_over};
+        assert_int_equal(pthread_create(&threads[i], NULL, resolve_until_over,
+                                        &callers[i]),
+                         0);
+    }
+    for (int i = 0; i < RESTARTS; i++) {
+        stop_server(f);
+        start_server(f);
+    }
+    atomic_store(&is_over, true);
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        hc_client_close(callers[i].client);
+        if (callers[i].failure.reason != HC_OK)
+            fail_msg("after %u calls: %s", callers[i].calls, callers[i].failure.message);
+    }
+}
+
+static void a_server_that_is_not_there_is_given_up_within_the_timeout(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO_FREE char *nowhere = NULL;
+    struct hc_client_options options = {.timeout_ms = 300};
+    struct hc_client_file_request request = {.repo = {.id = "org/name"},
+                                             .filename = "config.json"};
+    struct hc_client_file file = {0};
+    struct hc_error err = {0};
+    struct hc_client *client;
+    int64_t start_ms = hc_monotonic_ms();
+
+    assert_true(asprintf(&nowhere, "unix:%s/nowhere", f->dir) > 0);
+    options.server = nowhere;
+    client = hc_client_open(&options, &err);
+    assert_non_null(client);
+    assert_int_equal(hc_client_resolve_file(client, &request, &file, &err), -1);
+    assert_true(err.reason == HC_SERVER_UNAVAILABLE ||
+                err.reason == HC_DEADLINE_EXCEEDED);
+    assert_true(hc_monotonic_ms() - start_ms < 2000);
+    hc_client_close(client);
+}
+
 static void *resolve_often(void *client)
 {
     char path[512] = "";
@@ -297,6 +374,8 @@ int main(void)
         cmocka_unit_test(a_watched_snapshot_is_the_same_answer),
         cmocka_unit_test(the_server_says_who_it_is),
         cmocka_unit_test(a_server_that_comes_back_is_found_by_the_same_client),
+        cmocka_unit_test(a_restart_of_the_server_fails_no_call),
+        cmocka_unit_test(a_server_that_is_not_there_is_given_up_within_the_timeout),
         cmocka_unit_test(many_threads_share_one_client),
     };
 

@@ -265,6 +265,7 @@ static void ten_thousand_names_of_ordinary_length_fit_a_request(void **state)
     HC_AUTO_FREE char **names = calloc(NAMES, sizeof *names);
     HC_AUTO_FREE char *texts = malloc((size_t)NAMES * (LENGTH + 1));
     Hubcache__V1__ResolveFilesRequest request;
+    Hubcache__V1__FetchOptions options;
     struct rpc_call *call;
 
     assert_non_null(names);
@@ -277,11 +278,14 @@ static void ten_thousand_names_of_ordinary_length_fit_a_request(void **state)
     request.repo_id = file_request("").repo_id;
     request.n_filenames = NAMES;
     request.filenames = names;
-    request.allow_missing = true;
+    hubcache__v1__fetch_options__init(&options);
+    options.local_files_only = true;
+    request.options = &options;
     call = rpc_call_start(world->client,
                           &(struct rpc_request){.path = METHOD("ResolveFiles"),
                                                 .message = &request.base});
-    assert_int_equal(rpc_call_await(call), HC_STATUS_OK);
+    assert_int_equal(rpc_call_await(call), HC_STATUS_NOT_FOUND);
+    assert_string_equal(rpc_call_reason(call), "NOT_CACHED");
     rpc_call_free(call);
 }
 
