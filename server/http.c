@@ -9,18 +9,36 @@
 
 #include <base/error.h>
 #include <base/text.h>
+#include <hubcache/call.h>
 
 #include <errno.h>
 #include <microhttpd.h>
 #include <netdb.h>
+#include <pthread.h>
 #include <string.h>
+#include <sys/socket.h>
 
-enum { CONNECTIONS_MAX = 64, TIMEOUT_S = 10 };
+enum {
+    CONNECTIONS_MAX = 64,
+    CONNECTIONS_OF_HOST_MAX = 16, /* so that one host leaves room for others */
+    IDLE_S = 10,
+    TOTAL_MS = 10 * 1000
+};
+
+/* An open connection. libmicrohttpd's own time-out ends silent ones only. */
+struct connection {
+    int fd; /* -1: none */
+    int64_t since_ms;
+};
 
 struct hc_http {
     struct hc_http_sources sources;
     struct MHD_Daemon *daemon;
     atomic_bool is_stopping;
+    struct {
+        pthread_mutex_t lock;
+        struct connection connections[CONNECTIONS_MAX];
+    } shared;
 };
 
 struct page {
@@ -136,6 +154,67 @@ static enum MHD_Result answer(/* NOLINT(readability-function-size): the library'
     return send_page(ctx, connection, page_find(url));
 }
 
+static struct connection *find(struct hc_http *http, int fd)
+{
+    for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
+        if (http->shared.connections[i].fd == fd)
+            return &http->shared.connections[i];
+    }
+    return NULL;
+}
+
+static int descriptor_of(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)
+        ->connect_fd;
+}
+
+/* The descriptor is closed only after the notice of the end. */
+static void connection_changed(void *ctx, struct MHD_Connection *connection,
+                               void **socket_context,
+                               enum MHD_ConnectionNotificationCode code)
+{
+    struct hc_http *http = ctx;
+    bool has_begun = code == MHD_CONNECTION_NOTIFY_STARTED;
+    int fd = descriptor_of(connection);
+    struct connection *slot;
+
+    (void)socket_context;
+    (void)pthread_mutex_lock(&http->shared.lock);
+    slot = find(http, has_begun ? -1 : fd);
+    if (slot)
+        *slot = (struct connection){has_begun ? fd : -1, hc_monotonic_ms()};
+    (void)pthread_mutex_unlock(&http->shared.lock);
+}
+
+static void request_completed(void *ctx, struct MHD_Connection *connection,
+                              void **request_context,
+                              enum MHD_RequestTerminationCode code)
+{
+    struct hc_http *http = ctx;
+    struct connection *slot;
+
+    (void)request_context;
+    (void)code;
+    (void)pthread_mutex_lock(&http->shared.lock);
+    slot = find(http, descriptor_of(connection));
+    if (slot)
+        slot->since_ms = hc_monotonic_ms();
+    (void)pthread_mutex_unlock(&http->shared.lock);
+}
+
+void hc_http_expire(struct hc_http *http, int64_t now_ms)
+{
+    (void)pthread_mutex_lock(&http->shared.lock);
+    for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
+        const struct connection *slot = &http->shared.connections[i];
+
+        if (slot->fd >= 0 && now_ms - slot->since_ms >= TOTAL_MS)
+            (void)shutdown(slot->fd, SHUT_RDWR);
+    }
+    (void)pthread_mutex_unlock(&http->shared.lock);
+}
+
 static struct MHD_Daemon *start_daemon(struct hc_http *http, const char *address,
                                        char *bound, size_t size, struct hc_error *err)
 {
@@ -148,10 +227,14 @@ static struct MHD_Daemon *start_daemon(struct hc_http *http, const char *address
         return NULL;
     if (found->ai_family == AF_INET6)
         flags |= MHD_USE_IPv6;
-    daemon = MHD_start_daemon(flags, 0, NULL, NULL, answer, http, MHD_OPTION_SOCK_ADDR,
-                              found->ai_addr, MHD_OPTION_CONNECTION_LIMIT,
-                              (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-                              (unsigned)TIMEOUT_S, MHD_OPTION_END);
+    daemon =
+        MHD_start_daemon(flags, 0, NULL, NULL, answer, http, MHD_OPTION_SOCK_ADDR,
+                         found->ai_addr, MHD_OPTION_CONNECTION_LIMIT,
+                         (unsigned)CONNECTIONS_MAX, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+                         (unsigned)CONNECTIONS_OF_HOST_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+                         (unsigned)IDLE_S, MHD_OPTION_NOTIFY_CONNECTION,
+                         connection_changed, http, MHD_OPTION_NOTIFY_COMPLETED,
+                         request_completed, http, MHD_OPTION_END);
     if (!daemon)
         (void)hc_fail(err, HC_INTERNAL, "cannot listen on http://%s: %s", address,
                       strerrordesc_np(errno));
@@ -173,6 +256,9 @@ struct hc_http *hc_http_open(const char *address, const struct hc_http_sources *
         return NULL;
     }
     http->sources = *sources;
+    (void)pthread_mutex_init(&http->shared.lock, NULL);
+    for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+        http->shared.connections[i].fd = -1;
     http->daemon = start_daemon(http, address, bound, size, err);
     return http->daemon ? hc_take(&http) : NULL;
 }
@@ -189,5 +275,6 @@ void hc_http_close(struct hc_http *http)
         return;
     if (http->daemon)
         MHD_stop_daemon(http->daemon);
+    (void)pthread_mutex_destroy(&http->shared.lock);
     free(http);
 }

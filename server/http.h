@@ -20,6 +20,12 @@ struct hc_http_sources {
 struct hc_http *hc_http_open(const char *address, const struct hc_http_sources *sources,
                              char *bound, size_t size, struct hc_error *err);
 
+/*
+ * About once a second: ends connections whose request is not whole, or whose answer is not
+ * taken, ten seconds after the connection or the request before it.
+ */
+void hc_http_expire(struct hc_http *http, int64_t now_ms);
+
 /* /healthz says 503 from now on. */
 void hc_http_stop(struct hc_http *http);
 void hc_http_close(struct hc_http *http);

@@ -1,24 +1,53 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A line is put together in memory and written with one write, so that the lines of
- * several threads do not mix. Quotes, backslashes and what hc_text_escape() knows are
- * escaped as in JSON, in both formats.
+ * A line is put together in memory by the thread that logs, and waits in a list for the
+ * thread that writes: that one takes the whole list, so that twice the list's limit may be
+ * in memory. Each line is one write, if the reader takes it whole. Quotes, backslashes and
+ * what hc_text_escape() knows are escaped as in JSON, in both formats.
  */
 #include "log.h"
 
 #include <base/auto.h>
+#include <base/condition.h>
+#include <base/error.h>
 #include <base/text.h>
+#include <hubcache/call.h>
 
+#include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-/* Written once before there are threads. */
+enum { WAITING_BYTES_MAX = 256 * 1024, FLUSH_MS = 1000 };
+
+struct line {
+    struct line *next;
+    size_t size;
+    char text[];
+};
+
+/* How a line gets to its reader. */
+enum route { DIRECT, QUEUED, NOWHERE };
+
 static struct {
-    enum hc_log_level level;
+    enum hc_log_level level; /* written once before there are threads, as the next */
     bool is_json;
-} sink = {HC_LOG_INFO, false};
+    pthread_t thread;
+    atomic_uint_least64_t dropped; /* of all times */
+    struct {
+        pthread_mutex_t lock;
+        pthread_cond_t news, written;
+        enum route route;
+        struct line *first, **last;
+        size_t bytes;
+        uint64_t dropped; /* not told of yet */
+        bool is_writing, is_closing;
+    } shared;
+} sink = {.level = HC_LOG_INFO, .shared = {.lock = PTHREAD_MUTEX_INITIALIZER}};
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
@@ -91,19 +120,185 @@ static void put_text(FILE *line, enum hc_log_level level, const char *message,
     (void)fputc('\n', line);
 }
 
-void hc_log(enum hc_log_level level, const char *message,
-            const struct hc_log_field *fields)
+/* --- lines ---------------------------------------------------------------------------
+ */
+
+/* The caller frees; NULL: out of memory. */
+static char *line_text(enum hc_log_level level, const char *message,
+                       const struct hc_log_field *fields, size_t *size)
 {
-    HC_AUTO_FREE char *text = NULL;
-    size_t size = 0;
-    FILE *line = open_memstream(&text, &size);
+    char *text = NULL;
+    FILE *line = open_memstream(&text, size);
 
     if (!line)
-        return;
+        return NULL;
     if (sink.is_json)
         put_json(line, level, message, fields);
     else
         put_text(line, level, message, fields);
-    if (fclose(line) == 0 && write(STDERR_FILENO, text, size) < 0)
-        return; /* nobody is left to tell */
+    if (fclose(line) == 0)
+        return text;
+    free(text);
+    return NULL;
+}
+
+/* A reader that has gone cannot be told. */
+static void write_text(const char *text, size_t size)
+{
+    while (size > 0) {
+        ssize_t written = write(STDERR_FILENO, text, size);
+
+        if (written < 0 && errno == EAGAIN)
+            (void)poll(&(struct pollfd){.fd = STDERR_FILENO, .events = POLLOUT}, 1, -1);
+        else if (written < 0 && errno != EINTR)
+            return;
+        if (written < 0)
+            continue;
+        text += written;
+        size -= (size_t)written;
+    }
+}
+
+/* With the lock held. */
+static void enqueue(const char *text, size_t size)
+{
+    struct line *line = NULL;
+
+    if (sink.shared.route == QUEUED && text &&
+        sink.shared.bytes + size <= WAITING_BYTES_MAX)
+        line = malloc(sizeof *line + size);
+    if (!line) {
+        sink.shared.dropped++;
+        atomic_fetch_add(&sink.dropped, 1);
+        return;
+    }
+    line->next = NULL;
+    line->size = size;
+    memcpy(line->text, text, size);
+    *sink.shared.last = line;
+    sink.shared.last = &line->next;
+    sink.shared.bytes += size;
+    (void)pthread_cond_signal(&sink.shared.news);
+}
+
+void hc_log(enum hc_log_level level, const char *message,
+            const struct hc_log_field *fields)
+{
+    size_t size = 0;
+    HC_AUTO_FREE char *text = line_text(level, message, fields, &size);
+    enum route route;
+
+    (void)pthread_mutex_lock(&sink.shared.lock);
+    route = sink.shared.route;
+    if (route != DIRECT)
+        enqueue(text, size);
+    (void)pthread_mutex_unlock(&sink.shared.lock);
+    if (route == DIRECT && text)
+        write_text(text, size);
+}
+
+/* --- the thread ----------------------------------------------------------------------
+ */
+
+/* With the lock held. NULL and 0 `*dropped`: there will be no more. */
+static struct line *take_lines(uint64_t *dropped)
+{
+    struct line *lines;
+
+    sink.shared.is_writing = false;
+    (void)pthread_cond_broadcast(&sink.shared.written);
+    while (!sink.shared.first && sink.shared.dropped == 0 && !sink.shared.is_closing)
+        (void)pthread_cond_wait(&sink.shared.news, &sink.shared.lock);
+    sink.shared.is_writing = true;
+    lines = hc_take(&sink.shared.first);
+    sink.shared.last = &sink.shared.first;
+    sink.shared.bytes = 0;
+    *dropped = sink.shared.dropped;
+    sink.shared.dropped = 0;
+    return lines;
+}
+
+static void write_lines(struct line *line, uint64_t dropped)
+{
+    size_t size = 0;
+    HC_AUTO_FREE char *text = NULL;
+
+    while (line) {
+        struct line *next = line->next;
+
+        write_text(line->text, line->size);
+        free(line);
+        line = next;
+    }
+    if (dropped == 0)
+        return;
+    text = line_text(HC_LOG_WARN, "log lines dropped",
+                     (const struct hc_log_field[]){HC_NUMBER("count", dropped),
+                                                   {.key = NULL}},
+                     &size);
+    if (text)
+        write_text(text, size);
+}
+
+static void *work(void *unused)
+{
+    struct line *lines;
+    uint64_t dropped;
+
+    (void)pthread_mutex_lock(&sink.shared.lock);
+    while ((lines = take_lines(&dropped)) || dropped > 0) {
+        (void)pthread_mutex_unlock(&sink.shared.lock);
+        write_lines(lines, dropped);
+        (void)pthread_mutex_lock(&sink.shared.lock);
+    }
+    sink.shared.is_writing = false;
+    (void)pthread_cond_broadcast(&sink.shared.written);
+    (void)pthread_mutex_unlock(&sink.shared.lock);
+    return unused;
+}
+
+int hc_log_start(struct hc_error *err)
+{
+    (void)pthread_cond_init(&sink.shared.news, NULL);
+    hc_condition_init(&sink.shared.written);
+    sink.shared.last = &sink.shared.first;
+    sink.shared.is_closing = false;
+    if (pthread_create(&sink.thread, NULL, work, NULL) != 0)
+        return hc_fail(err, HC_INTERNAL, "the system gives no thread for the log");
+    (void)pthread_mutex_lock(&sink.shared.lock);
+    sink.shared.route = QUEUED;
+    (void)pthread_mutex_unlock(&sink.shared.lock);
+    return 0;
+}
+
+/* With the lock held. Whether all is written. */
+static bool flush(void)
+{
+    int64_t end_ms = hc_monotonic_ms() + FLUSH_MS;
+
+    while ((sink.shared.first || sink.shared.is_writing) && hc_monotonic_ms() < end_ms)
+        hc_condition_wait(&sink.shared.written, &sink.shared.lock,
+                          end_ms - hc_monotonic_ms());
+    return !sink.shared.first && !sink.shared.is_writing;
+}
+
+void hc_log_stop(void)
+{
+    bool must_join = false;
+
+    (void)pthread_mutex_lock(&sink.shared.lock);
+    if (sink.shared.route == QUEUED && !sink.shared.is_closing) {
+        sink.shared.is_closing = true;
+        (void)pthread_cond_signal(&sink.shared.news);
+        must_join = flush();
+        sink.shared.route = must_join ? DIRECT : NOWHERE;
+    }
+    (void)pthread_mutex_unlock(&sink.shared.lock);
+    if (must_join)
+        (void)pthread_join(sink.thread, NULL);
+}
+
+uint64_t hc_log_dropped(void)
+{
+    return atomic_load(&sink.dropped);
 }

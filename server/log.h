@@ -6,10 +6,15 @@
  * global state; set them before there are threads. From any thread.
  *
  *     HC_LOG(HC_LOG_INFO, "listening", HC_TEXT("address", address));
+ *
+ * Between start and stop a thread of its own writes, in order, so that a reader that
+ * stalls stops nothing else: beyond 512 KiB of lines that wait, new ones are dropped and
+ * counted, and the count is a line when the reader is back.
  */
 #ifndef HC_SERVER_LOG_H
 #define HC_SERVER_LOG_H
 
+#include <hubcache/error.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -38,5 +43,17 @@ bool hc_log_wants(enum hc_log_level level);
 /* `fields` ends with one that has no key. */
 void hc_log(enum hc_log_level level, const char *message,
             const struct hc_log_field *fields);
+
+/* Until then, lines are written by the threads that they come from. */
+int hc_log_start(struct hc_error *err);
+
+/*
+ * Waits a second at most until all lines are written. If the reader still stalls, no line
+ * is written any more. Harmless without a start.
+ */
+void hc_log_stop(void);
+
+/* Lines that have been dropped since the start of the program. */
+uint64_t hc_log_dropped(void);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * hubcached: options, a resolver, the services over it, and the edge. The main thread
- * does nothing but wait for signals, through a descriptor, so that there are no handlers.
+ * waits for signals, through a descriptor, so that there are no handlers, and looks after
+ * what has to be done once a second and never blocks.
  * The first SIGTERM or SIGINT lets running calls finish within the grace period; a second
  * one ends them at once.
  */
@@ -35,6 +36,7 @@ enum {
     EXIT_BAD_OPTIONS = 2,
     ADDRESS_SIZE = 512,
     SWEEP_EVERY_MS = 10 * 60 * 1000,
+    TEND_EVERY_MS = 1000,
     FLUSH_MS = 1000, /* for the last answers to go out, and for connections to close */
     EXIT_AFTER_MS = 5000 /* the grace period: whatever hangs is left behind */
 };
@@ -45,7 +47,8 @@ HC_DEFINE_AUTO(hc_resolver, hc_resolver_close)
 struct parts {
     struct hc_errands *errands;
     struct hc_health *health;
-    struct hc_http *http;
+    struct hc_http *http; /* NULL: none */
+    struct hc_journal *journal;
     struct hc_rpc *rpc;
     struct hc_watchdog *watchdog;
     int signals;
@@ -81,13 +84,29 @@ static int await_signal(int signals, int other, int64_t timeout_ms)
     return (int)info.ssi_signo;
 }
 
-/* Until a signal comes: true. False: a listener is dead. */
+/* What has to be looked after now and then. */
+static void tend(const struct parts *parts)
+{
+    int64_t now_ms = hc_monotonic_ms();
+
+    hc_journal_summarize(parts->journal, now_ms);
+    if (parts->http)
+        hc_http_expire(parts->http, now_ms);
+}
+
+/* Until a signal comes, or a listener is found dead: false. */
 static bool serve(const struct parts *parts)
 {
-    if (await_signal(parts->signals, hc_watchdog_fd(parts->watchdog), INT64_MAX) != 0)
-        return true;
+    const char *error = "";
+
+    while (!*error) {
+        if (await_signal(parts->signals, -1, TEND_EVERY_MS) != 0)
+            return true;
+        tend(parts);
+        error = hc_watchdog_error(parts->watchdog);
+    }
     HC_LOG(HC_LOG_ERROR, "a listener is dead: ending, to be started anew",
-           HC_TEXT("error", hc_watchdog_error(parts->watchdog)));
+           HC_TEXT("error", error));
     return false;
 }
 
@@ -100,6 +119,7 @@ static void *end_in_time(void *ctx)
         (void)poll(NULL, 0, 100);
     HC_LOG(HC_LOG_ERROR, "ended with work that hangs",
            HC_NUMBER("after_ms", EXIT_AFTER_MS));
+    hc_log_stop();
     _exit(EXIT_FAILURE);
 }
 
@@ -198,6 +218,7 @@ static int run(const struct hc_options *options, int signals, struct hc_error *e
 {
     HC_AUTO_VALUE(hc_strings) bound = {0};
     HC_AUTO(hc_metrics) *metrics = hc_metrics_new(err);
+    HC_AUTO(hc_journal) *journal = hc_journal_new(metrics, err);
     HC_AUTO(hc_resolver) *resolver = hc_resolver_open(&options->settings, err);
     HC_AUTO(hc_sweeper) *sweeper = NULL;
     HC_AUTO(hc_workers) *hub = hc_workers_open(options->workers, options->queue, err);
@@ -211,11 +232,12 @@ static int run(const struct hc_options *options, int signals, struct hc_error *e
     HC_AUTO(hc_watchdog) *watchdog = NULL;
     HC_AUTO(hc_http) *http = NULL;
     struct hc_rpc_options edge = {.finished = hc_journal_write,
-                                  .ctx = metrics,
+                                  .ctx = journal,
                                   .connections_max = options->client_connections};
     struct hc_http_sources sources = {metrics, {disk, hub, errands, resolver, NULL}};
 
-    if (!metrics || !resolver || !hub || !disk || !errands || !service || !health)
+    if (!metrics || !journal || !resolver || !hub || !disk || !errands || !service ||
+        !health)
         return -1;
     hc_resolver_watch(resolver, hc_transfer_journal_write, metrics);
     rpc = hc_rpc_open(&edge, err);
@@ -236,7 +258,8 @@ static int run(const struct hc_options *options, int signals, struct hc_error *e
     if (!watchdog)
         return -1;
     announce(&bound);
-    return serve_until_end(&(struct parts){errands, health, http, rpc, watchdog, signals},
+    return serve_until_end(&(struct parts){errands, health, http, journal, rpc, watchdog,
+                                           signals},
                            options->grace_period_ms, err);
 }
 
@@ -252,6 +275,7 @@ static void set_log(const struct hc_options *options)
 
 static int fail(const struct hc_error *err, int status)
 {
+    hc_log_stop();
     (void)fputs("hubcached: ", stderr);
     hc_text_escape(stderr, err->message, "");
     (void)fputc('\n', stderr);
@@ -276,9 +300,10 @@ int main(int argc, char **argv)
     (void)setenv("GRPC_VERBOSITY", "NONE", 0); /* NOLINT(concurrency-mt-unsafe) */
     hc_listener_raise_limit();
     signals = signals_open(&err);
-    if (signals < 0 || run(&options, signals, &err) < 0)
+    if (signals < 0 || hc_log_start(&err) < 0 || run(&options, signals, &err) < 0)
         return fail(&err,
                     err.reason == HC_INVALID_OPTIONS ? EXIT_BAD_OPTIONS : EXIT_FAILURE);
     HC_LOG(HC_LOG_INFO, "stopped", HC_TEXT("version", hc_version()));
+    hc_log_stop();
     return EXIT_SUCCESS;
 }

@@ -6,6 +6,7 @@
 #include "metrics.h"
 
 #include "listener.h"
+#include "log.h"
 
 #include <base/error.h>
 
@@ -207,6 +208,8 @@ static void write_gauges(const struct hc_gauges *gauges, FILE *out)
     write_one(out, "hubcache_connections", "gauge", "Connections that bring bytes.",
               connections);
     write_clients(gauges->listener, out);
+    write_one(out, "hubcache_log_lines_dropped_total", "counter",
+              "Lines of the log that its reader did not take in time.", hc_log_dropped());
 }
 
 void hc_metrics_write(struct hc_metrics *metrics, const struct hc_gauges *gauges,

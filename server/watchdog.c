@@ -14,6 +14,7 @@
 #include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,8 +33,9 @@ struct hc_watchdog {
     const struct hc_listener *listener;
     pthread_t thread;
     bool is_started;
-    int stop_fd, dead_fd;
-    struct hc_error err; /* the thread's until dead_fd is readable */
+    int stop_fd;
+    struct hc_error err; /* the thread's until is_dead */
+    atomic_bool is_dead;
 };
 
 /* 1: `fd` has `events`; 0: the watchdog is closed; -1: the time is over. */
@@ -123,7 +125,7 @@ static void *work(void *argument)
            await(watchdog, -1, 0, failures > 0 ? CHECK_AGAIN_MS : CHECK_EVERY_MS) != 0)
         failures = check(watchdog) < 0 ? failures + 1 : 0;
     if (failures == FAILURES_MAX)
-        (void)eventfd_write(watchdog->dead_fd, 1);
+        atomic_store(&watchdog->is_dead, true);
     return NULL;
 }
 
@@ -138,8 +140,7 @@ struct hc_watchdog *hc_watchdog_open(const struct hc_listener *listener,
     }
     watchdog->listener = listener;
     watchdog->stop_fd = eventfd(0, EFD_CLOEXEC);
-    watchdog->dead_fd = eventfd(0, EFD_CLOEXEC);
-    watchdog->is_started = watchdog->stop_fd >= 0 && watchdog->dead_fd >= 0 &&
+    watchdog->is_started = watchdog->stop_fd >= 0 &&
                            pthread_create(&watchdog->thread, NULL, work, watchdog) == 0;
     if (watchdog->is_started)
         return hc_take(&watchdog);
@@ -162,16 +163,10 @@ void hc_watchdog_close(struct hc_watchdog *watchdog)
         return;
     hc_watchdog_stop(watchdog);
     hc_auto_close(&watchdog->stop_fd);
-    hc_auto_close(&watchdog->dead_fd);
     free(watchdog);
-}
-
-int hc_watchdog_fd(const struct hc_watchdog *watchdog)
-{
-    return watchdog->dead_fd;
 }
 
 const char *hc_watchdog_error(const struct hc_watchdog *watchdog)
 {
-    return watchdog->err.message;
+    return atomic_load(&watchdog->is_dead) ? watchdog->err.message : "";
 }

@@ -20,8 +20,7 @@ void hc_watchdog_stop(struct hc_watchdog *watchdog);
 void hc_watchdog_close(struct hc_watchdog *watchdog);
 HC_DEFINE_AUTO(hc_watchdog, hc_watchdog_close)
 
-/* Readable once a listener is found dead; hc_watchdog_error() says which and why then. */
-int hc_watchdog_fd(const struct hc_watchdog *watchdog);
+/* A listener is dead: which and why; "" while there is none. */
 const char *hc_watchdog_error(const struct hc_watchdog *watchdog);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include <base/auto.h>
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <hubcache/error.h>
 #include <netinet/in.h>
@@ -85,7 +86,7 @@ static void become_server(struct world *world, const char *const *flags, int out
     (void)setenv("HF_HOME", world->dir, 1);
     /* NOLINTEND(concurrency-mt-unsafe) */
     (void)dup2(out, STDOUT_FILENO);
-    (void)dup2(log_fd, STDERR_FILENO);
+    (void)dup2(world->log_fd > 0 ? world->log_fd : log_fd, STDERR_FILENO);
     (void)execv(HUBCACHED, mutable);
     _exit(127);
 }
@@ -187,19 +188,29 @@ unsigned long world_process(struct world *world, const char *key)
     return 0;
 }
 
-char *world_get(struct world *world, const char *path)
+int world_connect_http(const struct world *world, const char *from)
 {
     const char *port = strrchr(strstr(world->lines, "listening http://"), ':') + 1;
+    struct sockaddr_in source = {.sin_family = AF_INET};
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons((uint16_t)strtoul(port, NULL, 10)),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    HC_AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(inet_pton(AF_INET, from, &source.sin_addr), 1);
+    assert_int_equal(bind(fd, (struct sockaddr *)&source, sizeof source), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
+char *world_get(struct world *world, const char *path)
+{
+    HC_AUTO_CLOSE int fd = world_connect_http(world, "127.0.0.1");
     char *answer = calloc(1, 65536);
     size_t used = 0;
     ssize_t got;
 
     assert_non_null(answer);
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
     (void)dprintf(fd, "GET %s HTTP/1.0\r\nHost: here\r\n\r\n", path);
     while ((got = read(fd, answer + used, 65535 - used)) > 0)
         used += (size_t)got;

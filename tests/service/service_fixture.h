@@ -23,6 +23,7 @@ struct world {
     char address[256]; /* of the first listener */
     char lines[1024];  /* all of the server's standard output up to serving */
     struct rpc_client *client;
+    int log_fd;           /* Optional: the server's standard error, instead of the file */
     unsigned descriptors; /* Optional: the server's limit, soft and hard */
 };
 
@@ -55,6 +56,9 @@ char *world_log(struct world *world);
  * --http-listen. The caller frees.
  */
 char *world_get(struct world *world, const char *path);
+
+/* A connection to --http-listen, from that address of this machine: "127.0.0.2". */
+int world_connect_http(const struct world *world, const char *from);
 
 /* A line of /proc/<server>/status as a number: "Threads", "VmHWM". */
 unsigned long world_process(struct world *world, const char *key);

@@ -8,6 +8,7 @@
 
 #include <base/auto.h>
 
+#include <fcntl.h>
 #include <hubcache/error.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -140,6 +141,70 @@ static void a_dead_listener_ends_the_server(void **state)
     assert_non_null(strstr(log, path));
 }
 
+static void a_log_reader_that_stalls_stops_no_call(void **state)
+{
+    enum { CALLS = 300 }; /* a line each, of 60 bytes and more */
+    struct world *world = *state;
+    int ends[2];
+
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    assert_true(fcntl(ends[1], F_SETPIPE_SZ, 4096) > 0);
+    world->log_fd = ends[1];
+    world_serve(world, (const char *const[]){"--log-level", "debug", NULL});
+    for (int i = 0; i < CALLS; i++)
+        assert_answers(world);
+    world_stop_server(world);
+
+    assert_int_equal(world_await_end(world), 0);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+}
+
+/* Whether the answer to GET comes within `timeout_ms`. */
+static bool is_scraped(const struct world *world, const char *from, int timeout_ms)
+{
+    HC_AUTO_CLOSE int fd = world_connect_http(world, from);
+    struct pollfd event = {.fd = fd, .events = POLLIN};
+    char start[9] = "";
+
+    (void)send(fd, "GET /healthz HTTP/1.0\r\n\r\n", 25, MSG_NOSIGNAL);
+    return poll(&event, 1, timeout_ms) == 1 && recv(fd, start, 8, 0) == 8 &&
+           strncmp(start, "HTTP/1.", 7) == 0;
+}
+
+/* Each connection sends a byte more of its header twice a second, until it is closed. */
+static void slow_clients_keep_no_host_from_the_metrics(void **state)
+{
+    enum { SLOW = 64, ROUNDS_MAX = 60 };
+    struct world *world = *state;
+    int fds[SLOW];
+    int open = SLOW, rounds = 0;
+
+    world_serve(world, (const char *const[]){"--http-listen", "127.0.0.1:0", NULL});
+    for (int i = 0; i < SLOW; i++) {
+        fds[i] = world_connect_http(world, "127.0.0.1");
+        (void)send(fds[i], "GET / HTTP/1.1\r\nx: ", 19, MSG_NOSIGNAL);
+    }
+    assert_true(is_scraped(world, "127.0.0.2", PATIENCE_MS));
+    while (open > 0 && rounds++ < ROUNDS_MAX) {
+        struct pollfd events[SLOW];
+
+        for (int i = 0; i < SLOW; i++) {
+            (void)send(fds[i], "x", 1, MSG_NOSIGNAL);
+            events[i] = (struct pollfd){.fd = fds[i], .events = POLLRDHUP};
+        }
+        (void)poll(NULL, 0, 500); /* the pace of the slow clients */
+        (void)poll(events, SLOW, 0);
+        open = 0;
+        for (int i = 0; i < SLOW; i++)
+            open += events[i].revents == 0;
+    }
+    assert_int_equal(open, 0);
+    assert_true(is_scraped(world, "127.0.0.1", PATIENCE_MS));
+    for (int i = 0; i < SLOW; i++)
+        (void)close(fds[i]);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
@@ -149,6 +214,8 @@ int main(void)
         TEST_EMPTY(more_connections_than_descriptors_leave_the_server_answering),
         TEST_EMPTY(the_limit_of_connections_is_an_option_and_a_metric),
         TEST(a_shortage_of_descriptors_is_a_pause_of_the_listener),
+        TEST_EMPTY(a_log_reader_that_stalls_stops_no_call),
+        TEST_EMPTY(slow_clients_keep_no_host_from_the_metrics),
         TEST_EMPTY(a_dead_listener_ends_the_server),
     };
 

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise: a reader of the log that stalls stops no thread that logs; lines come in
+ * order, and those that were dropped are counted. Failed requests of one reason are
+ * told at a bounded rate.
+ */
+#include "test.h"
+
+#include <base/auto.h>
+#include <base/error.h>
+#include <server/journal.h>
+#include <server/log.h>
+#include <server/metrics.h>
+
+#include <fcntl.h>
+#include <string.h>
+
+enum {
+    PIPE_BYTES = 4096,
+    PIPE_BYTES_AT_END = 1024 * 1024,
+    LINES = 100000,
+    TEXT_MAX = 4 * 1024 * 1024
+};
+
+/* Standard error is a small pipe. */
+struct fixture {
+    int stderr_fd, reader;
+};
+
+static int set_up(void **state)
+{
+    static struct fixture f;
+    int ends[2];
+
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    assert_true(fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES) >= PIPE_BYTES);
+    f.reader = ends[0];
+    f.stderr_fd = dup(STDERR_FILENO);
+    assert_true(dup2(ends[1], STDERR_FILENO) >= 0);
+    (void)close(ends[1]);
+    hc_log_set(HC_LOG_INFO, false);
+    *state = &f;
+    return 0;
+}
+
+/* The log's end of the pipe is closed. */
+static void restore(struct fixture *f)
+{
+    if (f->stderr_fd >= 0)
+        (void)dup2(f->stderr_fd, STDERR_FILENO);
+    hc_auto_close(&f->stderr_fd);
+    f->stderr_fd = -1;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    restore(f);
+    (void)close(f->reader);
+    return 0;
+}
+
+/*
+ * The reader is back, and has room for all there is: what the log has written at its end.
+ * The first read wakes the log's thread.
+ */
+static char *drain(struct fixture *f)
+{
+    char *text = calloc(1, TEXT_MAX);
+    size_t used = 0;
+    ssize_t got;
+
+    assert_non_null(text);
+    assert_true(fcntl(f->reader, F_SETPIPE_SZ, PIPE_BYTES_AT_END) >= PIPE_BYTES_AT_END);
+    got = read(f->reader, text, PIPE_BYTES);
+    hc_log_stop();
+    restore(f);
+    while (got > 0) {
+        used += (size_t)got;
+        got = read(f->reader, text + used, TEXT_MAX - 1 - used);
+    }
+    return text;
+}
+
+static unsigned count(const char *text, const char *part)
+{
+    unsigned n = 0;
+
+    for (const char *at = strstr(text, part); at; at = strstr(at + 1, part))
+        n++;
+    return n;
+}
+
+static void a_reader_that_stalls_stops_no_thread_that_logs(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t before = hc_log_dropped();
+    HC_AUTO_FREE char *text = NULL;
+    long last = -1, dropped = 0, seen = 0;
+    struct hc_error err;
+
+    assert_int_equal(hc_log_start(&err), 0);
+    for (int i = 0; i < LINES; i++)
+        HC_LOG(HC_LOG_INFO, "line", HC_NUMBER("number", i)); /* returns */
+    text = drain(f);
+
+    for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
+        const char *number = strstr(line, "number=");
+        const char *lost = strstr(line, "log lines dropped count=");
+
+        if (lost && lost < end) {
+            dropped += strtol(lost + strlen("log lines dropped count="), NULL, 10);
+            continue;
+        }
+        assert_true(number && number < end);
+        assert_true(strtol(number + strlen("number="), NULL, 10) > last);
+        last = strtol(number + strlen("number="), NULL, 10);
+        seen++;
+    }
+    assert_true(dropped > 0);
+    assert_int_equal(seen + dropped, LINES);
+    assert_int_equal(hc_log_dropped() - before, dropped);
+}
+
+static void lines_of_a_reader_that_keeps_up_are_all_written_at_the_end(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO_FREE char *text = NULL;
+    struct hc_error err;
+
+    assert_int_equal(hc_log_start(&err), 0);
+    for (int i = 0; i < 1000; i++)
+        HC_LOG(HC_LOG_WARN, "line", HC_NUMBER("number", i));
+    text = drain(f);
+
+    assert_int_equal(count(text, "warn line number="), 1000);
+    assert_int_equal(count(text, "dropped"), 0);
+}
+
+static void what_turns_a_text_is_escaped_in_both_formats(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO_FREE char *text = NULL;
+
+    HC_LOG(HC_LOG_INFO, "a",
+           HC_TEXT("file", "\u202ecod.exe \xc2\x9b"
+                           "2J"));
+    hc_log_set(HC_LOG_INFO, true);
+    HC_LOG(HC_LOG_INFO, "a", HC_TEXT("file", "\u2066x\n\""));
+    text = drain(f);
+
+    assert_non_null(strstr(text, "file=\"\\u202ecod.exe \\u009b2J\"\n"));
+    assert_non_null(strstr(text, "\"file\":\"\\u2066x\\u000a\\\"\"}\n"));
+}
+
+static void fail_requests(struct hc_journal *journal, enum hc_reason reason, int n,
+                          int64_t now_ms)
+{
+    const struct hc_rpc_record record = {.code = hc_reason_status(reason),
+                                         .reason = reason,
+                                         .message = "text"};
+
+    for (int i = 0; i < n; i++)
+        hc_journal_add(journal, &record, now_ms);
+}
+
+static void failures_of_one_reason_are_told_ten_times_a_second(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_error err;
+    HC_AUTO(hc_metrics) *metrics = hc_metrics_new(&err);
+    HC_AUTO(hc_journal) *journal = hc_journal_new(metrics, &err);
+    HC_AUTO_FREE char *text = NULL;
+
+    fail_requests(journal, HC_INVALID_REPO_ID, 1000, 0);
+    fail_requests(journal, HC_BUSY, 10, 0);
+    hc_journal_summarize(journal, 999);
+    fail_requests(journal, HC_INVALID_REPO_ID, 5, 1000);
+    hc_journal_summarize(journal, 2000);
+    fail_requests(journal, HC_BUSY, 11, 2000);
+    hc_journal_summarize(journal, 3000);
+    hc_journal_summarize(journal, 4000);
+    text = drain(f);
+
+    assert_int_equal(count(text, "request failed "), 10 + 10 + 5 + 10);
+    assert_int_equal(count(text, "more requests failed"), 2);
+    assert_non_null(strstr(text, "failed reason=INVALID_REPO_ID count=990\n"));
+    assert_non_null(strstr(text, "failed reason=BUSY count=1\n"));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_reader_that_stalls_stops_no_thread_that_logs),
+        TEST(lines_of_a_reader_that_keeps_up_are_all_written_at_the_end),
+        TEST(what_turns_a_text_is_escaped_in_both_formats),
+        TEST(failures_of_one_reason_are_told_ten_times_a_second),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
