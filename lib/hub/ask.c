@@ -35,9 +35,15 @@ static bool is_redirect(const struct hc_reply *reply)
     }
 }
 
-/* What an earlier answer said stands. */
-static void inherit(struct hc_reply *reply, const struct hc_reply *earlier)
+/*
+ * What an earlier answer said stands. Of another host that does not say which commit it
+ * speaks of, the ETag is no name of the Hub's for these bytes (the storage's is the Xet
+ * hash).
+ */
+static void inherit(struct hc_reply *reply, const struct hc_reply *earlier, bool is_home)
 {
+    if (!is_home && !reply->commit[0])
+        reply->etag[0] = '\0';
     if (earlier->commit[0])
         memcpy(reply->commit, earlier->commit, sizeof reply->commit);
     if (earlier->linked_etag[0])
@@ -59,7 +65,29 @@ static const char *asked(const struct hc_ask *ask)
     return host ? hc_endpoint_url(host) : ask->question.endpoint;
 }
 
-/* An answer of the storage behind the Hub says nothing about repo, file or token. */
+static int add_json(void *ctx, const struct hc_reply *reply, const void *bytes,
+                    size_t count, struct hc_error *err)
+{
+    struct hc_body *body = ctx;
+
+    (void)reply;
+    if (count > HC_PAGE_BYTES_MAX - body->used)
+        return hc_fail(err, HC_BAD_HUB_REPLY, "the answer has more than %d bytes",
+                       HC_PAGE_BYTES_MAX);
+    return hc_body_add(body, bytes, count, err);
+}
+
+/* Whether the request is a question, not one for the bytes of a file. */
+static bool asks_about(const struct hc_request *request)
+{
+    return request->is_head || request->write == add_json;
+}
+
+/*
+ * An answer of the storage behind the Hub says nothing about repo, file or token. Nor does
+ * that of any other host that the Hub leads to, unless the Hub itself has said nothing
+ * and the host speaks its language.
+ */
 static int fail_answer(const struct hc_ask *ask, bool is_home, struct hc_error *err)
 {
     struct hc_question question = ask->question;
@@ -71,6 +99,19 @@ static int fail_answer(const struct hc_ask *ask, bool is_home, struct hc_error *
     (void)hc_fail(err, HC_BAD_HUB_REPLY, "the storage answers HTTP %ld",
                   ask->reply.status);
     return hc_ask_fail(ask, err);
+}
+
+/* Whether commit and etag are known, so that another host need not be asked for them. */
+static bool is_described(const struct hc_reply *reply)
+{
+    return reply->commit[0] && (reply->linked_etag[0] || reply->etag[0]);
+}
+
+/* Bytes are proven by their hash, whichever way they came; names and hashes are not. */
+static bool is_downgrade(const struct hc_ask *ask, const char *next)
+{
+    return asks_about(&ask->request) && hc_text_starts(ask->request.url, "https://") &&
+           hc_text_starts(next, "http://");
 }
 
 /* 1: ask->request.url is to be asked next; 0: the walk ends here; -1. */
@@ -85,10 +126,16 @@ static int next_hop(struct hc_ask *ask, struct hc_error *err)
         (void)hc_fail(err, HC_BAD_HUB_REPLY, "it redirects to something unusable");
         return hc_ask_fail(ask, err);
     }
-    memcpy(ask->request.url, next, sizeof next);
     is_home = hc_url_same_origin(next, hc_endpoint_url(ask->endpoint));
-    if (ask->request.is_head && !is_home)
+    if (ask->request.is_head && !is_home && is_described(&ask->reply)) {
+        memcpy(ask->request.url, next, sizeof next);
         return 0;
+    }
+    if (is_downgrade(ask, next)) {
+        (void)hc_fail(err, HC_BAD_HUB_REPLY, "it redirects from https to http");
+        return hc_ask_fail(ask, err);
+    }
+    memcpy(ask->request.url, next, sizeof next);
     ask->was_redirected = true;
     return 1;
 }
@@ -123,6 +170,12 @@ static bool is_about_content(const struct hc_reply *reply)
     return reply->status / 100 == 2 || reply->status == 404 || is_redirect(reply);
 }
 
+/* Whether another host's answer to a question is as good as the Hub's own. */
+static bool speaks_for_hub(const struct hc_ask *ask, const struct hc_reply *earlier)
+{
+    return asks_about(&ask->request) && !earlier->commit[0] && ask->reply.error_code[0];
+}
+
 /* One exchange, with or without the token. 1 and 0 as next_hop. */
 static int hop(struct hc_ask *ask, struct hc_error *err)
 {
@@ -134,12 +187,12 @@ static int hop(struct hc_ask *ask, struct hc_error *err)
     ask->request.token = is_home && ask->is_trusted ? ask->caller->token : NULL;
     if (perform(ask, host, err) < 0)
         return hc_ask_fail(ask, err);
-    inherit(&ask->reply, &earlier);
+    inherit(&ask->reply, &earlier, is_home);
     if (is_about_content(&ask->reply) &&
         hc_reply_check_commit(&ask->reply, &ask->question, err) < 0)
         return hc_ask_fail(ask, err);
     if (ask->reply.status / 100 != 2 && !is_redirect(&ask->reply))
-        return fail_answer(ask, is_home, err);
+        return fail_answer(ask, is_home || speaks_for_hub(ask, &earlier), err);
     return next_hop(ask, err);
 }
 
@@ -147,18 +200,6 @@ static int hop(struct hc_ask *ask, struct hc_error *err)
 static bool is_told_off(const struct hc_error *err)
 {
     return err->reason == HC_HUB_RATE_LIMITED || err->retry_after_ms > 0;
-}
-
-static int add_json(void *ctx, const struct hc_reply *reply, const void *bytes,
-                    size_t count, struct hc_error *err)
-{
-    struct hc_body *body = ctx;
-
-    (void)reply;
-    if (count > HC_PAGE_BYTES_MAX - body->used)
-        return hc_fail(err, HC_BAD_HUB_REPLY, "the answer has more than %d bytes",
-                       HC_PAGE_BYTES_MAX);
-    return hc_body_add(body, bytes, count, err);
 }
 
 /* `most_s`, or less: who has an older answer must hear that there is no newer one before

@@ -78,10 +78,11 @@ void hc_hub_close(struct hc_hub *hub);
 HC_DEFINE_AUTO(hc_hub, hc_hub_close)
 
 /*
- * HEAD …/resolve/<revision>/<path> (§2.2), following redirects within the endpoint's own
- * host: commit, etag and size of a file, and where it is. BAD_HUB_REPLY when one of them
- * is missing or unsafe. On ENTRY_NOT_FOUND `metadata->commit` is the commit that the
- * answer named, or "".
+ * HEAD …/resolve/<revision>/<path> (§2.2), following redirects (to other hosts without
+ * the token, and only until commit and etag are known): commit, etag and size of a file,
+ * and where it is. BAD_HUB_REPLY when one of them is missing or unsafe. On ENTRY_NOT_FOUND
+ * `metadata->commit` is the commit that the answer named, or "". An answer that leaves
+ * open what is missing costs one more question; see absence.h.
  */
 int hc_hub_head(struct hc_hub *hub, const struct hc_place *place,
                 const struct hc_caller *caller, struct hc_metadata *metadata,

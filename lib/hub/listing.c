@@ -6,6 +6,8 @@
  */
 #include "listing.h"
 
+#include "absence.h"
+
 #include "mirror.h"
 #include "url.h"
 
@@ -279,9 +281,10 @@ static int put_tree(void *ctx, struct hc_ask *ask, struct hc_error *err)
     if (hc_listing_init(&listing, err) < 0)
         return -1;
     if (hc_url_tree(ask->request.url, ask->question.endpoint, ask->question.repo,
-                    ask->question.revision, err) < 0 ||
-        read_pages(ask, &listing, err) < 0)
+                    ask->question.revision, err) < 0)
         return -1;
+    if (read_pages(ask, &listing, err) < 0)
+        return hc_absence_explain(ask, err);
     if (hc_listing_finish(&listing, err) < 0)
         return hc_ask_fail(ask, err);
     listing.files->is_of_mirror = !ask->is_trusted;

@@ -4,6 +4,7 @@
  * same time, so they are asked for once. Questions are told apart by their URL
  * on the Hub, whoever answers in the end.
  */
+#include "absence.h"
 #include "listing.h"
 #include "mirror.h"
 #include "url.h"
@@ -33,8 +34,14 @@ static int put_head(void *ctx, struct hc_ask *ask, struct hc_error *err)
         return -1;
     metadata->is_of_mirror = !ask->is_trusted;
     if (hc_ask(ask, NULL, err) < 0) {
+        bool is_open = hc_absence_is_open(ask);
+
+        (void)hc_absence_explain(ask, err);
         if (err->reason == HC_ENTRY_NOT_FOUND)
             memcpy(metadata->commit, ask->reply.commit, sizeof metadata->commit);
+        if (err->reason == HC_ENTRY_NOT_FOUND && is_open &&
+            hc_commit_is_valid(about->revision))
+            memcpy(metadata->commit, about->revision, sizeof metadata->commit);
         return -1;
     }
     memcpy(metadata->location, ask->request.url, sizeof metadata->location);
@@ -54,7 +61,7 @@ static int put_revision(void *ctx, struct hc_ask *ask, struct hc_error *err)
                         err) < 0)
         return -1;
     if (hc_ask(ask, &body, err) < 0)
-        return -1;
+        return hc_absence_of_revision(ask, err);
     if (hc_listing_revision(body.bytes, body.used, &heard.revision, &heard.siblings,
                             err) < 0)
         return hc_ask_fail(ask, err);

@@ -74,13 +74,28 @@ static int fail_disabled(const struct hc_question *question, const char *subject
     return -1;
 }
 
-static int fail_absent(const struct hc_question *question, const char *subject,
-                       struct hc_error *err)
+static int fail_no_repo(const struct hc_question *question, const char *subject,
+                        struct hc_error *err)
 {
     return hc_fail(
         err, HC_REPO_NOT_FOUND,
         "%s: the repo does not exist, or is private and %s; check its id and type",
         subject, question->had_token ? "this token may not see it" : "needs a token");
+}
+
+int hc_reply_fail_absent(const struct hc_question *question, enum hc_reason reason,
+                         struct hc_error *err)
+{
+    char subject[HC_SUBJECT_SIZE];
+
+    hc_question_describe(question, subject);
+    if (reason == HC_REPO_NOT_FOUND)
+        return fail_no_repo(question, subject, err);
+    return fail_finally(reason, subject,
+                        reason == HC_REVISION_NOT_FOUND
+                            ? "the repo has no such revision; check branch, tag or commit"
+                            : "the revision has no such file; check its name",
+                        err);
 }
 
 /* X-Error-Code and the Hub's text, in the order in which they count; 0: neither decides.
@@ -92,19 +107,16 @@ static int fail_by_code(const struct hc_reply *reply, const struct hc_question *
     bool is_denied = reply->status == 401 || reply->status == 403;
 
     if (strcmp(code, "RevisionNotFound") == 0)
-        return fail_finally(HC_REVISION_NOT_FOUND, subject,
-                            "the repo has no such revision; check branch, tag or commit",
-                            err);
+        return hc_reply_fail_absent(question, HC_REVISION_NOT_FOUND, err);
     if (strcmp(code, "EntryNotFound") == 0)
-        return fail_finally(HC_ENTRY_NOT_FOUND, subject,
-                            "the revision has no such file; check its name", err);
+        return hc_reply_fail_absent(question, HC_ENTRY_NOT_FOUND, err);
     if (is_denied && strcmp(code, "GatedRepo") == 0)
         return fail_gated(question, subject, err);
     if (reply->status / 100 == 4 && strcasestr(reply->error_message, "disabled"))
         return fail_disabled(question, subject, err);
     if (strcmp(code, "RepoNotFound") == 0 ||
         (reply->status == 401 && !question->had_token))
-        return fail_absent(question, subject, err);
+        return fail_no_repo(question, subject, err);
     return 0;
 }
 

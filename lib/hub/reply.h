@@ -78,6 +78,10 @@ int hc_reply_fail(const struct hc_reply *reply, const struct hc_question *questi
 int hc_reply_check_commit(const struct hc_reply *reply,
                           const struct hc_question *question, struct hc_error *err);
 
+/* Fills `err` with REPO_NOT_FOUND, REVISION_NOT_FOUND or ENTRY_NOT_FOUND; always -1. */
+int hc_reply_fail_absent(const struct hc_question *question, enum hc_reason reason,
+                         struct hc_error *err);
+
 /* Whether asking again later may help: 408, 429, 5xx but 501. */
 bool hc_reply_may_pass(const struct hc_reply *reply);
 

@@ -91,8 +91,9 @@ static void metadata_that_is_incomplete_or_unsafe_is_a_bad_reply(void **state)
             fail_msg("%s: %s", rows[i].name, rows[i].text ? rows[i].text : "(none)");
         assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
     }
-    assert_int_equal(test_hub_count(f->server, NULL, NULL),
-                     5); /* and is not asked again */
+    /* It is not asked again; without a commit the storage is, which knows none either. */
+    assert_int_equal(test_hub_count(f->server, NULL, "/resolve/"), 5);
+    assert_int_equal(test_hub_count_cdn(f->server, NULL), 2);
 }
 
 static void an_unknown_file_names_the_commit_that_lacks_it(void **state)
