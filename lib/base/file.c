@@ -17,11 +17,14 @@
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 
 enum {
     COPY_CHUNK =
         16 * 1024 * 1024, /* small enough that others see the copy's mtime move */
-    BUFFER_SIZE = 64 * 1024
+    BUFFER_SIZE = 64 * 1024,
+    LEASE_PAUSES = 100,
+    LEASE_PAUSE_NS = 10 * 1000 * 1000
 };
 
 /* A file that is open: `fd`, or -1 with errno when it is no regular one. */
@@ -43,15 +46,30 @@ static int keep_regular(int fd)
     return -1;
 }
 
+/*
+ * With O_NONBLOCK, a file on which an NFS or SMB server has a lease for one of its clients
+ * is refused (EWOULDBLOCK) until the client has given it back, which this open asks for.
+ */
+static int open_at_once(int root, const char *path, int flags, mode_t mode)
+{
+    const struct timespec pause = {.tv_nsec = LEASE_PAUSE_NS};
+    int fd = openat(root, path, flags | O_NONBLOCK | O_CLOEXEC, mode);
+
+    for (int i = 0; i < LEASE_PAUSES && fd < 0 && errno == EWOULDBLOCK; i++) {
+        (void)nanosleep(&pause, NULL);
+        fd = openat(root, path, flags | O_NONBLOCK | O_CLOEXEC, mode);
+    }
+    return fd;
+}
+
 int hc_file_open(int root, const char *path, int flags, mode_t mode)
 {
-    return keep_regular(
-        openat(root, path, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, mode));
+    return keep_regular(open_at_once(root, path, flags | O_NOFOLLOW, mode));
 }
 
 int hc_file_open_linked(int root, const char *path)
 {
-    return keep_regular(openat(root, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    return keep_regular(open_at_once(root, path, O_RDONLY, 0));
 }
 
 int hc_file_create(int root, const char *path, int flags)

@@ -25,7 +25,8 @@ struct timespec;
  * Opens a regular file that is no symlink, without waiting for a FIFO's other end or a
  * device; `flags` are those of open(2), to which O_NOFOLLOW, O_NONBLOCK and O_CLOEXEC are
  * added. -1 and errno; what is in place of the file gives EISDIR (a directory), ELOOP (a
- * symlink) or ENXIO (a FIFO, socket or device): hc_file_is_special tells these.
+ * symlink) or ENXIO (a FIFO, socket or device): hc_file_is_special tells these. For a
+ * lease to be given back it waits a second at most.
  */
 int hc_file_open(int root, const char *path, int flags, mode_t mode);
 

@@ -10,6 +10,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -59,6 +61,41 @@ static void what_is_published_has_the_mode_of_the_umask(void **state)
     (void)umask(old);
     assert_int_equal(mode_of(f, "d/a"), 0640);
     assert_int_equal(mode_of(f, "d"), 0750);
+}
+
+static void *open_and_close(void *argument)
+{
+    const struct fixture *f = argument;
+    int fd = hc_file_open(hc_cache_fd(f->cache), "leased", O_RDWR, 0);
+
+    if (fd < 0)
+        return NULL;
+    (void)close(fd);
+    return argument;
+}
+
+/* As the kernel's NFS server has for its clients, where hubcached runs on its host. */
+static void a_file_with_a_lease_is_opened_when_the_lease_is_given_back(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t thread;
+    void *opened = NULL;
+    sigset_t breaks;
+    int number, fd;
+
+    temp_dir_write(f->dir, "leased", "x");
+    fd = openat(hc_cache_fd(f->cache), "leased", O_RDONLY | O_CLOEXEC);
+    (void)sigemptyset(&breaks);
+    (void)sigaddset(&breaks, SIGIO);
+    assert_int_equal(pthread_sigmask(SIG_BLOCK, &breaks, NULL), 0);
+    if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0)
+        skip(); /* not on every filesystem */
+    assert_int_equal(pthread_create(&thread, NULL, open_and_close, f), 0);
+    assert_int_equal(sigwait(&breaks, &number), 0);
+    assert_int_equal(fcntl(fd, F_SETLEASE, F_UNLCK), 0);
+    assert_int_equal(pthread_join(thread, &opened), 0);
+    (void)close(fd);
+    assert_ptr_equal(opened, f);
 }
 
 /* As another user than the owner's. */
@@ -242,6 +279,7 @@ int main(void)
         WITH_CACHE(publishing_replaces_what_was_there),
         WITH_CACHE(a_name_that_cannot_be_had_leaves_nothing_behind),
         WITH_CACHE(what_is_published_has_the_mode_of_the_umask),
+        WITH_CACHE(a_file_with_a_lease_is_opened_when_the_lease_is_given_back),
         WITH_CACHE(a_refusal_names_what_refuses_and_the_remedy),
         WITH_CACHE(what_is_not_a_refusal_is_said_as_it_is),
         WITH_CACHE(a_small_file_is_read_with_a_nul),
