@@ -19,6 +19,7 @@
 
 #include <base/call.h>
 #include <base/error.h>
+#include <base/text.h>
 
 #include <pthread.h>
 #include <string.h>
@@ -194,7 +195,7 @@ static bool is_over(struct hc_errand *errand, struct hc_answer **answer)
     return true;
 }
 
-static void run(struct hc_task *task)
+static bool run(struct hc_task *task)
 {
     struct hc_errand *errand = (struct hc_errand *)task;
     const struct hc_errand_type *type = errand->order.type;
@@ -203,6 +204,7 @@ static void run(struct hc_task *task)
     if (!is_over(errand, &answer))
         answer = type->run(type->ctx, &errand->order, errand->call, errand);
     finish(errand, answer);
+    return false;
 }
 
 /* With the lock held. */
@@ -235,7 +237,7 @@ static void go_on(struct hc_errand *errand)
     finish(errand, failure);
 }
 
-static void look(struct hc_task *task)
+static bool look(struct hc_task *task)
 {
     struct hc_errand *errand = (struct hc_errand *)task;
     const struct hc_errand_type *type = errand->order.type;
@@ -245,6 +247,7 @@ static void look(struct hc_task *task)
         finish(errand, answer);
     else
         go_on(errand);
+    return false;
 }
 
 _Static_assert(offsetof(struct hc_errand, task) == 0, "run() and look() rely on it");

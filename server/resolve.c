@@ -59,11 +59,13 @@ static bool answer_file(struct hc_resolving *self, const struct hc_order *order,
     hubcache__v1__resolve_file_response__init(&answer);
     hc_arena_init(&arena);
     message = hc_wire_unpack(type, order->request, order->size, &arena, &err);
-    if (message && hc_decode_file(message, order->token, &request, &err) == 0)
+    if (message && hc_decode_file(message, order->token, &request, &err) == 0) {
+        request.options.caller = order->caller;
         found = way->asks_hub
                     ? found_of(hc_resolve_file(self->resolver, &request, way->call, &file,
                                                &err))
                     : hc_resolve_file_cached(self->resolver, &request, &file, &err);
+    }
     if (found == 0)
         return false;
     if (found < 0) {
@@ -95,11 +97,13 @@ static bool answer_files(struct hc_resolving *self, const struct hc_order *order
 
     hc_arena_init(&arena);
     message = hc_wire_unpack(type, order->request, order->size, &arena, &err);
-    if (message && hc_decode_files(message, order->token, &request, &err) == 0)
+    if (message && hc_decode_files(message, order->token, &request, &err) == 0) {
+        request.options.caller = order->caller;
         found = way->asks_hub
                     ? found_of(hc_resolve_files(self->resolver, &request, way->call,
                                                 &files, &err))
                     : hc_resolve_files_cached(self->resolver, &request, &files, &err);
+    }
     if (found == 0)
         return false;
     if (found < 0 || hc_encode_files(&files, &arena, &answer, &err) < 0) {
@@ -146,6 +150,7 @@ static bool answer_snapshot(struct hc_resolving *self, const struct hc_order *or
     hc_arena_init(&arena);
     message = hc_wire_unpack(type, order->request, order->size, &arena, &err);
     if (message && hc_decode_snapshot(message, order->token, &request, &err) == 0) {
+        request.options.caller = order->caller;
         request.progress = tell;
         request.progress_ctx = way->errand;
         found = way->asks_hub ? found_of(hc_resolve_snapshot(self->resolver, &request,

@@ -12,6 +12,7 @@
 #include "workers.h"
 
 #include "error.h"
+#include "text.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -45,15 +46,6 @@ struct hc_workers {
         bool is_closing;
     } shared;
 };
-
-uint64_t hc_hash(uint64_t hash, const void *bytes, size_t size)
-{
-    const uint8_t *byte = bytes;
-
-    for (size_t i = 0; i < size; i++)
-        hash = (hash ^ byte[i]) * UINT64_C(0x100000001b3); /* FNV-1a */
-    return hash;
-}
 
 /* --- keys, all with the lock held ------------------------------------------------------
  */
@@ -106,6 +98,13 @@ struct keys {
 static struct keys keys_of(const struct hc_task *task)
 {
     return (struct keys){task->pool.caller, task->pool.repo, task->pool.turn};
+}
+
+static void keys_share(struct keys keys)
+{
+    keys.caller->users++;
+    keys.repo->users++;
+    keys.turn->users++;
 }
 
 static void keys_put(struct keys keys)
@@ -265,10 +264,15 @@ static void *work(void *argument)
     (void)pthread_mutex_lock(&workers->shared.lock);
     while ((task = next_task(workers))) {
         struct keys keys = keys_of(task);
+        bool again;
 
         (void)pthread_mutex_unlock(&workers->shared.lock);
-        task->run(task);
+        again = task->run(task);
         (void)pthread_mutex_lock(&workers->shared.lock);
+        if (again) {
+            keys_share(keys);
+            queue_add(workers, task);
+        }
         workers->shared.idle++;
         end_ready(workers, keys);
     }
@@ -354,9 +358,10 @@ bool hc_workers_withdraw(struct hc_workers *workers, struct hc_task *task)
 
 void hc_workers_share(struct hc_workers *workers, struct hc_task *task, uint64_t caller)
 {
-    struct hc_task moved = *task;
+    struct hc_task moved;
 
     (void)pthread_mutex_lock(&workers->shared.lock);
+    moved = *task;
     moved.caller = caller;
     if (task->pool.state == HC_TASK_QUEUED && task->caller != caller &&
         keys_get(workers, &moved)) {
@@ -406,7 +411,7 @@ struct hc_workers *hc_workers_open(unsigned threads, unsigned queue, struct hc_e
     return workers;
 }
 
-/* A task that is running may make threads start as long as it runs. */
+/* Threads may be started as long as tasks are queued. */
 void hc_workers_close(struct hc_workers *workers)
 {
     unsigned joined = 0;

@@ -32,9 +32,9 @@ struct hc_workers_key;
 
 /* A piece of work, inside whatever it works on. */
 struct hc_task {
-    void (*run)(struct hc_task *task); /* may free the task, or submit it again */
+    bool (*run)(struct hc_task *task); /* may free the task; true: again, in its turn */
     uint64_t caller, repo;             /* hashes of their names */
-    uint64_t batch;                    /* Optional: has a turn of its own */
+    uint64_t batch;                    /* Optional: tasks that take turns as one */
     struct {                           /* the pool's */
         TAILQ_ENTRY(hc_task) link;
         struct hc_workers_key *caller, *repo, *turn;
@@ -46,7 +46,7 @@ struct hc_task {
 struct hc_workers *hc_workers_open(unsigned threads, unsigned queue,
                                    struct hc_error *err);
 
-/* Runs what is queued, then ends. Nothing may be submitted any more, but by tasks. */
+/* Runs what is queued, then ends. Nothing may be submitted any more. */
 void hc_workers_close(struct hc_workers *workers);
 HC_DEFINE_AUTO(hc_workers, hc_workers_close)
 
@@ -69,9 +69,5 @@ void hc_workers_share(struct hc_workers *workers, struct hc_task *task, uint64_t
 
 /* Tasks that have a thread right now, and tasks that wait. */
 void hc_workers_count(struct hc_workers *workers, unsigned *running, unsigned *queued);
-
-/* A hash of bytes, to be gone on with from `hash`; HC_HASH_START at first. */
-#define HC_HASH_START UINT64_C(0xcbf29ce484222325)
-uint64_t hc_hash(uint64_t hash, const void *bytes, size_t size);
 
 #endif

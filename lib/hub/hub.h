@@ -40,6 +40,7 @@ struct hc_caller {
     struct hc_call *call; /* may be NULL */
     bool asks_once;       /* there is an older answer to fall back on: do not try again */
     bool hub_only;        /* the mirrors are not asked */
+    uint64_t key;         /* whose share of the connections is used */
 };
 
 enum {

@@ -111,6 +111,7 @@ static int choose_token(struct hc_resolution *resolution, struct hc_error *err)
     struct hc_resolver *resolver = subject->resolver;
 
     resolution->caller.token = resolution->token;
+    resolution->caller.key = subject->options->caller;
     return hc_token_choose(&resolver->settings, subject->options->hub_token,
                            &resolver->held_token, resolution->token, err);
 }

@@ -1,8 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How many connections all transfers of a process may have open for bytes, and so how
- * much memory they need. Each transfer has one; more only while nobody waits for its
- * first. Callable from any thread.
+ * much memory they need. Each transfer has one; more only while no transfer waits for its
+ * first. That is also a bound on the threads of large blobs: one for each connection.
+ *
+ * A connection counts for the caller, the repo and the storage host of its transfer. Of
+ * those that wait for a first connection, the transfer goes first whose three have the
+ * fewest. One is idle as long as it brings nothing: no byte of it has come in the last
+ * second. A repo gets no further connection while it has as many idle ones as there are
+ * others, a caller or host while it has three times as many; unless a transfer of theirs
+ * has ended well in the last second. So a stalled repo alone has half of them at most, a
+ * stalled host three quarters, and the last ones are for the others; while what brings
+ * bytes may have all. Callable from any thread.
  */
 #ifndef HC_TRANSFER_BUDGET_H
 #define HC_TRANSFER_BUDGET_H
@@ -11,7 +20,27 @@
 #include <base/call.h>
 #include <base/error.h>
 
+#include <pthread.h>
+#include <sys/queue.h>
+
 struct hc_budget;
+
+enum hc_grant_key { HC_GRANT_CALLER, HC_GRANT_REPO, HC_GRANT_HOST, HC_GRANT_KEYS };
+
+/* The connections of one transfer. Its owner fills the first three. */
+struct hc_grant {
+    uint64_t keys[HC_GRANT_KEYS];   /* hashes; 0: not known, and no limit */
+    uint64_t (*arrived)(void *ctx); /* bytes of the transfer so far */
+    void *ctx;
+    struct { /* the budget's */
+        TAILQ_ENTRY(hc_grant) link;
+        pthread_cond_t news;
+        unsigned held;
+        bool is_idle;
+        uint64_t seen;    /* bytes, */
+        int64_t moved_ms; /* when there were more than before; 0: never */
+    } budget;
+};
 
 struct hc_budget *hc_budget_new(unsigned connections, struct hc_error *err);
 void hc_budget_free(struct hc_budget *budget);
@@ -21,15 +50,27 @@ HC_DEFINE_AUTO(hc_budget, hc_budget_free)
 unsigned hc_budget_size(const struct hc_budget *budget);
 unsigned hc_budget_used(struct hc_budget *budget);
 
-/* A transfer's first connection: waits until there is one, or `call` ends. */
-int hc_budget_take(struct hc_budget *budget, struct hc_call *call, struct hc_error *err);
+/* Transfers that wait for their first one. */
+unsigned hc_budget_waiting(struct hc_budget *budget);
 
-/* One more: false when there is none, or somebody waits for the first. */
-bool hc_budget_try(struct hc_budget *budget);
+/* A transfer's first connection: waits until it is its turn, or `call` ends. */
+int hc_budget_take(struct hc_budget *budget, struct hc_grant *grant, struct hc_call *call,
+                   struct hc_error *err);
 
-/* Whether somebody waits: who has more than one gives one back. */
+/* One more: false when there is none, or it is another transfer's turn. */
+bool hc_budget_try(struct hc_budget *budget, struct hc_grant *grant);
+
+/* Whether a transfer waits for its first connection, and has not its share: transfers
+ * with more than one give one back. */
 bool hc_budget_is_short(struct hc_budget *budget);
 
-void hc_budget_give_back(struct hc_budget *budget, unsigned count);
+/* Some, but not the last. */
+void hc_budget_give_back(struct hc_budget *budget, struct hc_grant *grant,
+                         unsigned count);
+
+/* All. It is remembered whether it went well, and from which host the repo's bytes came,
+ * unless that is 0. */
+void hc_budget_end(struct hc_budget *budget, struct hc_grant *grant, uint64_t host,
+                   bool went_well);
 
 #endif

@@ -15,8 +15,10 @@
 
 #include <base/condition.h>
 #include <base/error.h>
+#include <base/text.h>
 
 #include <stdatomic.h>
+#include <string.h>
 
 enum { WORKERS_MAX = 64, GLANCE_MS = 10, LAST_ANSWERS_MS = 500 };
 
@@ -32,12 +34,13 @@ struct stripe {
     struct hc_origin *origin;
     struct hc_pieces *pieces;
     struct hc_budget *budget;
+    struct hc_grant *grant; /* connections of the budget */
     struct hc_crew crew;
     struct hc_ramp ramp;
     struct hc_busy busy;
     struct hc_call *outer; /* the caller's */
     struct hc_call *inner; /* the workers' */
-    unsigned held;         /* connections of the budget */
+    unsigned held;         /* connections of the grant */
     struct place places[WORKERS_MAX];
     struct {
         pthread_mutex_t lock;
@@ -184,11 +187,11 @@ static int adjust(struct stripe *stripe, struct hc_error *err)
     unsigned running = decide(stripe, &wanted);
 
     while (stripe->held > running && stripe->held > 1) {
-        hc_budget_give_back(stripe->budget, 1);
+        hc_budget_give_back(stripe->budget, stripe->grant, 1);
         stripe->held--;
     }
     while (running < wanted && hc_pieces_is_open(stripe->pieces)) {
-        if (running == stripe->held && !hc_budget_try(stripe->budget))
+        if (running == stripe->held && !hc_budget_try(stripe->budget, stripe->grant))
             break;
         stripe->held += running == stripe->held;
         if (!start_worker(stripe))
@@ -265,7 +268,6 @@ static void finish(struct stripe *stripe, bool has_failed)
         if (stripe->places[i].is_used)
             join(&stripe->places[i]);
     }
-    hc_budget_give_back(stripe->budget, stripe->held - 1);
 }
 
 static int bring_large(struct stripe *stripe, struct hc_error *err)
@@ -291,7 +293,8 @@ static unsigned limit_of(const struct hc_budget *budget)
     return size < WORKERS_MAX ? size : WORKERS_MAX;
 }
 
-static int bring(struct hc_origin *origin, struct hc_budget *budget, struct hc_error *err)
+static int bring(struct hc_origin *origin, struct hc_budget *budget,
+                 struct hc_grant *grant, struct hc_error *err)
 {
     const struct hc_crew alone = {.origin = origin,
                                   .share_of = 1,
@@ -308,6 +311,7 @@ static int bring(struct hc_origin *origin, struct hc_budget *budget, struct hc_e
     stripe->origin = origin;
     stripe->pieces = hc_ingest_pieces(origin->ingest);
     stripe->budget = budget;
+    stripe->grant = grant;
     stripe->crew = (struct hc_crew){.origin = origin,
                                     .share_of = 2 * (uint64_t)limit_of(budget),
                                     .may_leave = may_leave,
@@ -319,16 +323,40 @@ static int bring(struct hc_origin *origin, struct hc_budget *budget, struct hc_e
     return bring_large(stripe, err);
 }
 
+static uint64_t arrived(void *ctx)
+{
+    return hc_pieces_arrived(ctx);
+}
+
+/* A hash of scheme, host and port; 0 when the URL is not known. */
+static uint64_t host_key(const char *url)
+{
+    const char *host = strstr(url, "//");
+    size_t length = host ? (size_t)(host - url) + 2 + strcspn(host + 2, "/?#") : 0;
+
+    return length > 0 ? hc_hash(HC_HASH_START, url, length) : 0;
+}
+
 int hc_stripe_bring(struct hc_origin *origin, struct hc_budget *budget,
                     struct hc_error *err)
 {
+    const char *folder = origin->wanted->repo->folder;
+    struct hc_pieces *pieces = hc_ingest_pieces(origin->ingest);
+    struct hc_grant grant = {
+        .keys = {[HC_GRANT_CALLER] = origin->caller.key,
+                 [HC_GRANT_REPO] = hc_hash(HC_HASH_START, folder, strlen(folder)),
+                 [HC_GRANT_HOST] = host_key(origin->shared.location)},
+        .arrived = arrived,
+        .ctx = pieces,
+    };
     int result;
 
-    if (hc_pieces_arrived(hc_ingest_pieces(origin->ingest)) == origin->wanted->size)
+    if (hc_pieces_arrived(pieces) == origin->wanted->size)
         return 0;
-    if (hc_budget_take(budget, origin->caller.call, err) < 0)
+    if (hc_budget_take(budget, &grant, origin->caller.call, err) < 0)
         return -1;
-    result = bring(origin, budget, err);
-    hc_budget_give_back(budget, 1);
+    result = bring(origin, budget, &grant, err);
+    /* No other thread is at the origin any more. */
+    hc_budget_end(budget, &grant, host_key(origin->shared.location), result == 0);
     return result;
 }

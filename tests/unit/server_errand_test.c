@@ -6,6 +6,7 @@
  */
 #include <base/call.h>
 #include <base/error.h>
+#include <base/text.h>
 #include <server/errand.h>
 #include <server/status.h>
 

@@ -22,12 +22,13 @@ struct job {
     pthread_barrier_t *begun, *may_end;
 };
 
-static void run_job(struct hc_task *task)
+static bool run_job(struct hc_task *task)
 {
     struct job *job = (struct job *)task;
 
     (void)pthread_barrier_wait(job->begun);
     (void)pthread_barrier_wait(job->may_end);
+    return false;
 }
 
 struct fixture {
@@ -56,9 +57,10 @@ struct counted {
     atomic_uint *ran;
 };
 
-static void run_counted(struct hc_task *task)
+static bool run_counted(struct hc_task *task)
 {
     atomic_fetch_add(((struct counted *)task)->ran, 1);
+    return false;
 }
 
 static void what_is_queued_has_run_when_the_workers_are_closed(void **state)
@@ -141,7 +143,7 @@ struct crowd {
     size_t used;
 };
 
-static void run_slow(struct hc_task *task)
+static bool run_slow(struct hc_task *task)
 {
     struct slow *slow = (struct slow *)task;
     struct crowd *crowd = slow->crowd;
@@ -149,6 +151,7 @@ static void run_slow(struct hc_task *task)
     crowd->order[atomic_fetch_add(&crowd->count, 1)] = slow;
     (void)sem_post(&crowd->begun);
     (void)sem_wait(&crowd->may_end);
+    return false;
 }
 
 static void crowd_open(struct crowd *crowd, unsigned threads, unsigned queue)
@@ -362,30 +365,48 @@ static void a_task_that_another_caller_wants_too_waits_in_the_shorter_turn(void 
 
 struct again {
     struct hc_task task;
-    struct hc_workers *workers;
     unsigned left;
+    atomic_uint *next;
+    bool was_its_turn; /* always */
 };
 
-static void run_again(struct hc_task *task)
+static bool run_again(struct hc_task *task)
 {
     struct again *again = (struct again *)task;
-    struct hc_error err;
+    unsigned batch = (unsigned)again->task.batch;
 
-    if (--again->left > 0)
-        (void)hc_workers_submit(again->workers, task, &err);
+    again->was_its_turn =
+        again->was_its_turn && atomic_exchange(again->next, 1 - batch) == batch;
+    return --again->left > 0;
 }
 
-static void a_task_may_submit_itself_again(void **state)
+static void tasks_that_run_again_take_turns(void **state)
 {
+    enum { COUNT = 1000 };
     struct hc_error err;
-    struct again again = {.task.run = run_again,
-                          .workers = hc_workers_open(2, 1, &err),
-                          .left = 1000};
+    struct hc_workers *workers = hc_workers_open(1, 3, &err);
+    atomic_uint next = 0;
+    struct fixture fixture;
+    struct again again[2];
 
     (void)state;
-    assert_int_equal(hc_workers_submit(again.workers, &again.task, &err), 0);
-    hc_workers_close(again.workers);
-    assert_int_equal(again.left, 0);
+    prepare(&fixture); /* it holds the thread until both are queued */
+    assert_int_equal(hc_workers_submit(workers, &fixture.job.task, &err), 0);
+    (void)pthread_barrier_wait(&fixture.begun);
+    for (size_t i = 0; i < 2; i++) {
+        again[i] = (struct again){.task = {.run = run_again, .caller = 1, .batch = i},
+                                  .left = COUNT,
+                                  .next = &next,
+                                  .was_its_turn = true};
+        assert_int_equal(hc_workers_submit(workers, &again[i].task, &err), 0);
+    }
+    (void)pthread_barrier_wait(&fixture.may_end);
+    hc_workers_close(workers);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(again[i].left, 0);
+        assert_true(again[i].was_its_turn);
+    }
+    clear(&fixture);
 }
 
 /* Random tasks come, are withdrawn and end; what has run and what has not adds up. */
@@ -434,7 +455,7 @@ int main(void)
         cmocka_unit_test(a_caller_never_has_more_than_three_quarters_of_the_queue),
         cmocka_unit_test(what_is_withdrawn_does_not_run_and_gives_its_place_back),
         cmocka_unit_test(a_task_that_another_caller_wants_too_waits_in_the_shorter_turn),
-        cmocka_unit_test(a_task_may_submit_itself_again),
+        cmocka_unit_test(tasks_that_run_again_take_turns),
         cmocka_unit_test(at_random_every_task_runs_once_or_is_withdrawn),
     };
 

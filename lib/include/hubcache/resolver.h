@@ -71,6 +71,8 @@ struct hc_fetch_options {
     bool has_max_staleness;
     int64_t max_staleness_ms; /* with has_max_staleness: 0 asks the Hub now */
     const char *hub_token;    /* Optional: used instead of the resolver's own token */
+    uint64_t caller; /* Optional: a number for the identity that asks. Threads and
+                        connections are shared fairly among callers */
 };
 
 struct hc_file_request {
