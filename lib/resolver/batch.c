@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A few worker threads take jobs off a list; the thread that called waits for them, tells
- * progress four times a second, and passes its caller's going on to them. Workers wait on
- * a call of their own, so that the first failure can end the others.
+ * A few tasks take jobs off a list, on the threads that all batches of the process share;
+ * a task that has brought a file waits for its next turn, so that the batches take turns
+ * file by file. The thread that called waits for them, tells progress four times a second,
+ * and passes its caller's going on to them. Tasks wait on a call of their own, so that the
+ * first failure can end the others; those that have no thread then are withdrawn.
+ *
+ * A file never waits for one that is queued: when two batches want the same blob, the one
+ * that leads its transfer has a thread. A large blob takes, beside its task's thread, one
+ * for each of its connections, and these are few in all (transfer/budget.h).
  */
 #include "batch.h"
 
@@ -13,14 +19,15 @@
 #include <base/size.h>
 
 #include <pthread.h>
+#include <string.h>
 
-enum { WORKERS_MAX = 64, TICK_MS = 250 };
+enum { TICK_MS = 250 };
 
 struct crew;
 
 struct worker {
+    struct hc_task task;
     struct crew *crew;
-    pthread_t thread;
     const struct hc_job *job; /* under the crew's lock; NULL when between jobs */
     uint64_t seen;            /* that too: bytes of it that had flowed at the last look */
     unsigned retries;         /* and what had been repeated for it */
@@ -30,14 +37,15 @@ struct crew {
     const struct hc_batch *batch;
     struct hc_call *call;
     struct hc_reserve *reserve;
-    struct worker workers[WORKERS_MAX];
+    struct worker workers[HC_BATCH_WIDTH_MAX];
     size_t worker_count;
+    struct hc_workers *pool;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct {
         size_t next;    /* the first job nobody has taken */
         size_t done;    /* files that are there */
-        size_t working; /* workers that have not ended */
+        size_t working; /* workers that have not ended, queued or not */
         uint64_t done_bytes;
         uint64_t fetched_bytes;
         uint64_t flowed; /* bytes that came over the network, for us or another process */
@@ -148,33 +156,44 @@ static void note_failure(struct worker *worker, const struct yield *yield,
     if (!crew->shared.failed)
         crew->shared.error = *error;
     crew->shared.failed = true;
+    (void)pthread_cond_signal(&crew->changed);
     end_job(worker, yield);
     (void)pthread_mutex_unlock(&crew->lock);
     hc_call_cancel(crew->call);
 }
 
-static void *work(void *ctx)
+static void bring_job(struct worker *worker, const struct hc_job *job)
 {
-    struct worker *worker = ctx;
-    struct crew *crew = worker->crew;
-    const struct hc_job *job;
+    struct yield yield = {0};
     struct hc_error err;
 
-    while ((job = take_job(crew))) {
-        struct yield yield = {0};
-
-        begin_job(worker, job);
-        if (bring(crew, job, &yield, &err) < 0)
-            note_failure(worker, &yield, &err);
-        else
-            note_done(worker, &yield);
-    }
-    (void)pthread_mutex_lock(&crew->lock);
-    crew->shared.working--;
-    (void)pthread_cond_signal(&crew->changed);
-    (void)pthread_mutex_unlock(&crew->lock);
-    return NULL;
+    begin_job(worker, job);
+    if (bring(worker->crew, job, &yield, &err) < 0)
+        note_failure(worker, &yield, &err);
+    else
+        note_done(worker, &yield);
 }
+
+/* One file. True: the worker has not ended, and has another turn. */
+static bool work(struct hc_task *task)
+{
+    struct worker *worker = (struct worker *)task;
+    struct crew *crew = worker->crew;
+    const struct hc_job *job = take_job(crew);
+    bool goes_on;
+
+    if (job)
+        bring_job(worker, job);
+    (void)pthread_mutex_lock(&crew->lock);
+    goes_on = !crew->shared.failed && crew->shared.next < crew->batch->count;
+    crew->shared.working -= !goes_on;
+    if (!goes_on)
+        (void)pthread_cond_signal(&crew->changed);
+    (void)pthread_mutex_unlock(&crew->lock);
+    return goes_on;
+}
+
+_Static_assert(offsetof(struct worker, task) == 0, "work() relies on it");
 
 static void measure_job(struct worker *worker, const struct hc_job *job,
                         struct hc_progress *progress)
@@ -196,7 +215,7 @@ static void measure_job(struct worker *worker, const struct hc_job *job,
 /* Fills what changes; the names in `active` are borrowed from the jobs. */
 static void measure(struct crew *crew, struct hc_progress *progress, const char **active)
 {
-    const struct hc_job *jobs[WORKERS_MAX];
+    const struct hc_job *jobs[HC_BATCH_WIDTH_MAX];
     const size_t count = crew->worker_count;
 
     *progress = crew->batch->before;
@@ -233,7 +252,7 @@ static uint64_t count_up(struct crew *crew, struct hc_progress *progress)
 
 static void tell(struct crew *crew, struct hc_rate *rate)
 {
-    const char *active[WORKERS_MAX];
+    const char *active[HC_BATCH_WIDTH_MAX];
     struct hc_progress progress;
     uint64_t flowed;
 
@@ -258,6 +277,25 @@ static void pass_patience_on(struct crew *crew)
                        left == HC_NO_DEADLINE ? left : hc_monotonic_ms() + left);
 }
 
+/* Workers without a thread, when nothing is to be done any more. One that is just between
+ * two turns is withdrawn the next time. */
+static void withdraw_idle(struct crew *crew)
+{
+    size_t withdrawn = 0;
+    bool failed;
+
+    (void)pthread_mutex_lock(&crew->lock);
+    failed = crew->shared.failed;
+    (void)pthread_mutex_unlock(&crew->lock);
+    if (!failed && !hc_call_is_over(crew->call))
+        return;
+    for (size_t i = 0; i < crew->worker_count; i++)
+        withdrawn += hc_workers_withdraw(crew->pool, &crew->workers[i].task);
+    (void)pthread_mutex_lock(&crew->lock);
+    crew->shared.working -= withdrawn;
+    (void)pthread_mutex_unlock(&crew->lock);
+}
+
 /* True when every worker has ended; waits a tick at most. */
 static bool wait_a_tick(struct crew *crew)
 {
@@ -271,31 +309,44 @@ static bool wait_a_tick(struct crew *crew)
     return ended;
 }
 
-static void start(struct crew *crew)
+/* How many files come at a time. */
+static size_t width(const struct hc_batch *batch)
 {
-    const struct hc_settings *settings = &crew->batch->subject->resolver->settings;
+    const struct hc_settings *settings = &batch->subject->resolver->settings;
     size_t wanted = settings->snapshot_workers;
 
     if (wanted == 0)
         wanted = settings->connections > 0 ? settings->connections : 1;
-    if (wanted > WORKERS_MAX)
-        wanted = WORKERS_MAX;
-    if (wanted > crew->batch->count)
-        wanted = crew->batch->count;
+    if (wanted > HC_BATCH_WIDTH_MAX)
+        wanted = HC_BATCH_WIDTH_MAX;
+    return wanted < batch->count ? wanted : batch->count;
+}
+
+static int start(struct crew *crew, struct hc_error *err)
+{
+    const struct hc_batch *batch = crew->batch;
+    const struct hc_repo *repo = &batch->subject->repo;
+    size_t wanted = width(batch);
+
     crew->shared.working = wanted;
-    for (size_t i = 0; i < wanted; i++) {
+    while (crew->worker_count < wanted) {
         struct worker *worker = &crew->workers[crew->worker_count];
 
         worker->crew = crew;
-        if (pthread_create(&worker->thread, NULL, work, worker) == 0) {
-            crew->worker_count++;
-            continue;
-        }
-        (void)pthread_mutex_lock(&crew->lock);
-        crew->shared.working -= wanted - i;
-        (void)pthread_mutex_unlock(&crew->lock);
-        return; /* fewer have to do */
+        worker->task = (struct hc_task){
+            .run = work,
+            .caller = batch->subject->options->caller,
+            .repo = hc_hash(HC_HASH_START, repo->folder, strlen(repo->folder)),
+            .batch = (uint64_t)(uintptr_t)crew,
+        };
+        if (hc_workers_submit(crew->pool, &worker->task, err) < 0)
+            break; /* fewer have to do */
+        crew->worker_count++;
     }
+    (void)pthread_mutex_lock(&crew->lock);
+    crew->shared.working -= wanted - crew->worker_count;
+    (void)pthread_mutex_unlock(&crew->lock);
+    return crew->worker_count > 0 ? 0 : -1;
 }
 
 static int outcome(struct crew *crew, uint64_t *fetched_bytes, struct hc_error *err)
@@ -311,7 +362,7 @@ static int outcome(struct crew *crew, uint64_t *fetched_bytes, struct hc_error *
         return -1;
     }
     if (crew->shared.done < crew->batch->count)
-        return hc_fail(err, HC_INTERNAL, "no thread could be started");
+        return hc_fail(err, HC_INTERNAL, "a worker was lost");
     return hc_pointer_sync(batch->subject->resolver->cache, &snapshot, err);
 }
 
@@ -331,22 +382,25 @@ int hc_batch_fetch(const struct hc_batch *batch, uint64_t *fetched_bytes,
     HC_AUTO(hc_reserve) *reserve = NULL;
     struct crew crew = {.batch = batch, .call = call};
     struct hc_rate rate = {0};
+    int started;
 
     if (!call)
         return hc_fail_memory(err);
     if (hc_needs_reserve(batch, &reserve, err) < 0)
         return -1;
     crew.reserve = reserve;
+    crew.pool = batch->subject->resolver->downloads;
     init(&crew);
-    start(&crew);
-    do {
+    started = start(&crew, err);
+    while (started == 0) {
         pass_patience_on(&crew);
+        withdraw_idle(&crew);
         tell(&crew, &rate);
-    } while (!wait_a_tick(&crew));
-    for (size_t i = 0; i < crew.worker_count; i++)
-        (void)pthread_join(crew.workers[i].thread, NULL);
+        if (wait_a_tick(&crew))
+            break;
+    }
     tell(&crew, &rate);
     (void)pthread_cond_destroy(&crew.changed);
     (void)pthread_mutex_destroy(&crew.lock);
-    return outcome(&crew, fetched_bytes, err);
+    return started < 0 ? -1 : outcome(&crew, fetched_bytes, err);
 }

@@ -8,6 +8,8 @@
 
 #include "resolver.h"
 
+enum { HC_BATCH_WIDTH_MAX = 64 }; /* files of one batch at a time */
+
 /* One file to bring. Strings are borrowed. */
 struct hc_job {
     const char *path;

@@ -4,6 +4,7 @@
  * transfers between the two.
  */
 #include "resolver.h"
+#include "batch.h"
 
 #include <cache/claim.h>
 #include <cache/no_exist.h>
@@ -68,6 +69,26 @@ static void note_token(struct hc_resolver *resolver)
     explicit_bzero(token, sizeof token);
 }
 
+/*
+ * For the files of all batches: twice as many threads as one batch may use, so that it
+ * leaves as many to others. They are more than there are connections, because a thread may
+ * also wait for another process.
+ */
+static struct hc_workers *open_downloads(const struct hc_settings *settings,
+                                         struct hc_error *err)
+{
+    enum { QUEUE_MAX = 1 << 20 };
+    unsigned width = settings->connections;
+
+    if (width < settings->snapshot_workers)
+        width = settings->snapshot_workers;
+    if (width < 1)
+        width = 1;
+    if (width > HC_BATCH_WIDTH_MAX)
+        width = HC_BATCH_WIDTH_MAX;
+    return hc_workers_open(2 * width, QUEUE_MAX, err);
+}
+
 struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
                                      struct hc_error *err)
 {
@@ -95,6 +116,9 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
     resolver->hub = resolver->questions ? hc_hub_open(settings, err) : NULL;
     if (!resolver->hub)
         return NULL;
+    resolver->downloads = open_downloads(settings, err);
+    if (!resolver->downloads)
+        return NULL;
     resolver->transfers =
         hc_transfers_open(resolver->cache, resolver->hub, settings, err);
     return resolver->transfers ? hc_take(&resolver) : NULL;
@@ -104,6 +128,7 @@ void hc_resolver_close(struct hc_resolver *resolver)
 {
     if (!resolver)
         return;
+    hc_workers_close(resolver->downloads);
     hc_transfers_close(resolver->transfers);
     hc_hub_close(resolver->hub);
     hc_questions_free(resolver->questions);

@@ -21,6 +21,7 @@
 #include <base/call.h>
 #include <base/error.h>
 #include <base/text.h>
+#include <base/workers.h>
 #include <cache/cache.h>
 #include <cache/pointer.h>
 #include <cache/tree.h>
@@ -43,6 +44,7 @@ struct hc_resolver {
     struct hc_hub *hub;
     struct hc_transfers *transfers;
     struct hc_questions *questions; /* about revisions and trees */
+    struct hc_workers *downloads;   /* threads for the files of all batches */
     atomic_int_least64_t markers_swept_ms;
     atomic_bool held_token; /* the token file has held one */
     hc_stale_fn stale_watcher;

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: however many misses of one slow repo there are, and however many calls were
- * given up, files and snapshots that are on disk are answered, and so are misses of other
- * repos.
+ * The promise: however many misses or downloads of one slow repo there are, and however
+ * many calls were given up, files and snapshots that are on disk are answered, and so are
+ * misses and snapshots of other repos. Many snapshots at a time take few threads.
  */
 #include "service_fixture.h"
 
 #include <base/auto.h>
 
 #include <hubcache/error.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MISSES = 64, GIVEN_UP = 4200, PATIENCE_MS = 5000, TEN_MINUTES_MS = 600000 };
@@ -128,13 +129,137 @@ static void a_snapshot_that_is_given_up_leaves_the_queue_too(void **state)
     ask_for_all(world);
 }
 
+/* --- snapshots that are on their way --------------------------------------------------
+ */
+
+enum {
+    SNAPSHOTS = 64,
+    FILES = 20,
+    THREADS_MAX = 100,
+    LARGE = 3 << 20,
+    CONNECTIONS = 16,
+    HUB_WORKERS = 32
+};
+
+/* `count` repos "org/<name>-<n>", with files of their own. */
+static void add_repos(struct world *world, const char *name, unsigned count,
+                      uint64_t large_size)
+{
+    for (unsigned repo = 0; repo < count; repo++) {
+        char id[64], path[32], text[64], commit[41];
+
+        for (unsigned file = 0; file < FILES; file++) {
+            (void)snprintf(path, sizeof path, "file-%02u", file);
+            (void)snprintf(text, sizeof text, "%s %u %u", name, repo, file);
+            test_hub_add(world->hub, path, text, strlen(text), false);
+        }
+        if (large_size > 0)
+            test_hub_add_made_up(world->hub, "a-large.bin", large_size, 100 + repo, true);
+        (void)snprintf(id, sizeof id, "models/org/%s-%u", name, repo);
+        test_hub_commit(world->hub, id, "main", commit);
+    }
+}
+
+/* Each by a caller of its own. */
+static struct rpc_call *start_snapshot(struct world *world, const char *name,
+                                       unsigned number)
+{
+    Hubcache__V1__ResolveSnapshotRequest request = snapshot_request();
+    char id[64], token[32];
+
+    (void)snprintf(id, sizeof id, "org/%s-%u", name, number);
+    (void)snprintf(token, sizeof token, "token-%u", number);
+    request.repo_id = id;
+    return rpc_call_start(world->client,
+                          &(struct rpc_request){.path = METHOD("ResolveSnapshot"),
+                                                .message = &request.base,
+                                                .token = token});
+}
+
+static unsigned gauge(struct world *world, const char *name)
+{
+    HC_AUTO_FREE char *page = world_get(world, "/metrics");
+    const char *line = strstr(page, name);
+
+    assert_non_null(line);
+    return (unsigned)strtoul(line + strlen(name), NULL, 10);
+}
+
+static void await_gauge(struct world *world, const char *name, unsigned value)
+{
+    while (gauge(world, name) < value)
+        continue;
+}
+
+static void count_threads_of_snapshots(struct world *world, uint64_t large_size)
+{
+    struct rpc_call *calls[SNAPSHOTS];
+    unsigned long threads;
+
+    world_serve(world, (const char *const[]){"--http-listen", "127.0.0.1:0",
+                                             "--min-split-size", "1M", NULL});
+    add_repos(world, "many", SNAPSHOTS, large_size);
+    test_hub_rule(world->hub, &(struct test_hub_rule){.contains = "/resolve/",
+                                                      .fault = TEST_HUB_DELAY,
+                                                      .number = TEN_MINUTES_MS});
+    for (unsigned i = 0; i < SNAPSHOTS; i++)
+        calls[i] = start_snapshot(world, "many", i);
+    await_gauge(world, "hubcache_running_jobs{pool=\"hub\"} ", HUB_WORKERS);
+    await_gauge(world, "\nhubcache_connections ", CONNECTIONS);
+    threads = world_process(world, "Threads");
+    print_message("%lu threads\n", threads);
+    assert_true(threads < THREADS_MAX);
+    for (unsigned i = 0; i < SNAPSHOTS; i++)
+        give_up(calls[i]);
+}
+
+static void sixty_four_snapshots_of_small_files_take_few_threads(void **state)
+{
+    count_threads_of_snapshots(*state, 0);
+}
+
+/* Each of them has a file that comes over several connections, a thread each. */
+static void sixty_four_snapshots_of_large_files_take_few_threads(void **state)
+{
+    count_threads_of_snapshots(*state, LARGE);
+}
+
+static void a_snapshot_does_not_wait_for_the_files_of_a_slow_one(void **state)
+{
+    struct world *world = *state;
+    struct rpc_call *slow[4];
+    Hubcache__V1__ResolveSnapshotRequest request = snapshot_request();
+
+    add_repos(world, "slow", 4, 0);
+    add_repos(world, "other", 1, 0);
+    slow_down(world, "slow-0/resolve/");
+    slow_down(world, "slow-1/resolve/");
+    slow_down(world, "slow-2/resolve/");
+    slow_down(world, "slow-3/resolve/");
+    for (unsigned i = 0; i < 4; i++)
+        slow[i] = start_snapshot(world, "slow", i);
+    test_hub_await(world->hub, "GET", "/resolve/",
+                   CONNECTIONS - 3); /* each has its share */
+    request.repo_id = strdup("org/other-0");
+    rpc_call_free(ask(world, METHOD("ResolveSnapshot"), &request.base));
+    free(request.repo_id);
+    ask_for_all(world);
+    for (unsigned i = 0; i < 4; i++)
+        give_up(slow[i]);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+#define TEST_EMPTY(name)                                                                 \
+    cmocka_unit_test_setup_teardown(name, world_setup_empty, world_teardown)
     const struct CMUnitTest tests[] = {
         TEST(what_is_on_disk_and_other_repos_do_not_wait_for_a_slow_repo),
         TEST(calls_that_were_given_up_leave_no_trace_in_the_queue),
         TEST(a_snapshot_that_is_given_up_leaves_the_queue_too),
+        TEST_EMPTY(sixty_four_snapshots_of_small_files_take_few_threads),
+        TEST_EMPTY(sixty_four_snapshots_of_large_files_take_few_threads),
+        TEST(a_snapshot_does_not_wait_for_the_files_of_a_slow_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
