@@ -54,6 +54,7 @@ static bool answer_file(struct hc_resolving *self, const struct hc_order *order,
     struct hc_facts facts;
     struct hc_error err;
     const void *message;
+    int64_t began_ms;
     int found = -1;
 
     hubcache__v1__resolve_file_response__init(&answer);
@@ -61,10 +62,13 @@ static bool answer_file(struct hc_resolving *self, const struct hc_order *order,
     message = hc_wire_unpack(type, order->request, order->size, &arena, &err);
     if (message && hc_decode_file(message, order->token, &request, &err) == 0) {
         request.options.caller = order->caller;
+        began_ms = hc_monotonic_ms();
         found = way->asks_hub
                     ? found_of(hc_resolve_file(self->resolver, &request, way->call, &file,
                                                &err))
                     : hc_resolve_file_cached(self->resolver, &request, &file, &err);
+        if (!way->asks_hub)
+            hc_pace_note(&self->pace, hc_monotonic_ms() - began_ms);
     }
     if (found == 0)
         return false;

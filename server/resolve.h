@@ -9,12 +9,14 @@
 
 #include "errand.h"
 #include "metrics.h"
+#include "pace.h"
 
 #include <hubcache/resolver.h>
 
 struct hc_resolving {
     struct hc_resolver *resolver;
     struct hc_metrics *metrics;
+    struct hc_pace pace; /* of lookups of single files */
     struct hc_errand_type file, files, snapshot;
 };
 

@@ -1,26 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The server over gRPC's C core: connections from listener.c, a table of registered methods, and one thread
- * that takes the events of one completion queue. Measured on two cores, one thread
+ * The server over gRPC's C core: connections from listener.c, a table of registered
+ * methods, and one thread that takes the events of one completion queue. Measured on two cores, one thread
  * answers more calls than two or four. What becomes of a call is in rpc_call.c.
+ *
+ * A second thread, the relief, looks at the first ten times a second. When that has been
+ * at one event ever since the last look, the relief takes the events until it is done.
  */
 #include "rpc.h"
 
 #include "rpc_core.h"
 #include "wire.h"
 
+#include <base/call.h>
 #include <base/error.h>
 
 #include <assert.h>
 #include <errno.h>
 #include <grpc/grpc_posix.h>
 #include <grpc/grpc_security.h>
+#include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
+#include <netdb.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 
-enum { ASKED_AHEAD = 64 };
+enum { ASKED_AHEAD = 64, LOOK_EVERY_MS = 100 };
 
 /*
  * What clients may take, all in hubcached(8) under LIMITS. The memory is for what has come
@@ -67,22 +75,63 @@ static grpc_server *server_new(void)
     return server;
 }
 
-/* Until the queue has been shut down and is empty. The server's own event has no call. */
+/* Only the thread itself counts its turns. */
+static void count_turn(struct hc_rpc_thread *thread)
+{
+    unsigned turns = atomic_load_explicit(&thread->turns, memory_order_relaxed);
+
+    atomic_store_explicit(&thread->turns, turns + 1, memory_order_release);
+}
+
+/* False: the queue has been shut down and is empty. The server's own event has no call. */
+static bool take_event(struct hc_rpc_thread *thread, gpr_timespec until)
+{
+    struct hc_rpc *rpc = thread->rpc;
+    grpc_event event = grpc_completion_queue_next(rpc->queue, until, NULL);
+    struct hc_rpc_event *tag = event.tag;
+
+    if (event.type != GRPC_OP_COMPLETE)
+        return event.type != GRPC_QUEUE_SHUTDOWN;
+    count_turn(thread);
+    hc_rpc_take_over(rpc);
+    if (tag && tag == &tag->call->asked)
+        tag->call->thread = thread;
+    if (tag)
+        tag->happened(tag->call, event.success != 0);
+    else
+        (void)eventfd_write(rpc->ended_fd, 1);
+    count_turn(thread);
+    return true;
+}
+
 static void *take_events(void *argument)
 {
+    const gpr_timespec never = gpr_inf_future(GPR_CLOCK_REALTIME);
+
+    while (take_event(argument, never))
+        continue;
+    return NULL;
+}
+
+static unsigned turns_of(const struct hc_rpc_thread *thread)
+{
+    return atomic_load_explicit(&thread->turns, memory_order_acquire);
+}
+
+static void *relieve(void *argument)
+{
     struct hc_rpc *rpc = argument;
-    gpr_timespec never = gpr_inf_future(GPR_CLOCK_REALTIME);
-    grpc_event event = grpc_completion_queue_next(rpc->queue, never, NULL);
+    unsigned seen = 0, turns;
+    struct hc_error err;
 
-    while (event.type != GRPC_QUEUE_SHUTDOWN) {
-        struct hc_rpc_event *tag = event.tag;
-
-        hc_rpc_take_over(rpc);
-        if (tag)
-            tag->happened(tag->call, event.success != 0);
-        else
-            (void)eventfd_write(rpc->ended_fd, 1);
-        event = grpc_completion_queue_next(rpc->queue, never, NULL);
+    while (hc_call_pause(rpc->end, LOOK_EVERY_MS, &err) == 0) {
+        turns = turns_of(&rpc->edge);
+        while (turns % 2 == 1 && turns == seen && !hc_call_is_over(rpc->end) &&
+               take_event(&rpc->relief, gpr_time_add(gpr_now(GPR_CLOCK_REALTIME),
+                                                     gpr_time_from_millis(LOOK_EVERY_MS,
+                                                                          GPR_TIMESPAN))))
+            turns = turns_of(&rpc->edge);
+        seen = turns;
     }
     return NULL;
 }
@@ -102,15 +151,17 @@ struct hc_rpc *hc_rpc_open(const struct hc_rpc_options *options, struct hc_error
                                             .accepted = accepted,
                                             .ctx = rpc};
     HC_AUTO(hc_listener) *listener = hc_listener_new(&listening, err);
+    HC_AUTO(hc_call) *end = hc_call_new(HC_NO_DEADLINE);
     HC_AUTO_CLOSE int drained_fd = eventfd(0, EFD_CLOEXEC);
     HC_AUTO_CLOSE int ended_fd = eventfd(0, EFD_CLOEXEC);
 
-    if (!rpc || !listener || drained_fd < 0 || ended_fd < 0) {
+    if (!rpc || !listener || !end || drained_fd < 0 || ended_fd < 0) {
         (void)hc_fail_memory(err);
         return NULL;
     }
     grpc_init();
     rpc->options = *options;
+    rpc->end = hc_take(&end);
     rpc->drained_fd = drained_fd;
     rpc->ended_fd = ended_fd;
     drained_fd = ended_fd = -1;
@@ -119,7 +170,9 @@ struct hc_rpc *hc_rpc_open(const struct hc_rpc_options *options, struct hc_error
     rpc->plain = grpc_insecure_server_credentials_create();
     rpc->server = server_new();
     grpc_server_register_completion_queue(rpc->server, rpc->queue, NULL);
-    hc_arena_init(&rpc->arena);
+    rpc->edge.rpc = rpc->relief.rpc = rpc;
+    hc_arena_init(&rpc->edge.arena);
+    hc_arena_init(&rpc->relief.arena);
     (void)pthread_mutex_init(&rpc->shared.lock, NULL);
     rpc->served_count = 1; /* the first one is for calls of unknown methods */
     return hc_take(&rpc);
@@ -153,9 +206,12 @@ int hc_rpc_listen(struct hc_rpc *rpc, const char *address, char *bound, size_t s
 int hc_rpc_start(struct hc_rpc *rpc, struct hc_error *err)
 {
     grpc_server_start(rpc->server);
-    if (pthread_create(&rpc->thread, NULL, take_events, rpc) != 0)
+    if (pthread_create(&rpc->edge.handle, NULL, take_events, &rpc->edge) != 0)
         return hc_fail(err, HC_INTERNAL, "no thread for gRPC's events");
     rpc->is_started = true;
+    if (pthread_create(&rpc->relief.handle, NULL, relieve, rpc) != 0)
+        return hc_fail(err, HC_INTERNAL, "no second thread for gRPC's events");
+    rpc->has_relief = true;
     for (size_t i = 0; i < rpc->served_count; i++) {
         for (unsigned n = 0; n < ASKED_AHEAD; n++)
             hc_rpc_call_ask(rpc, &rpc->served[i]);
@@ -225,10 +281,13 @@ void hc_rpc_close(struct hc_rpc *rpc)
         await(rpc->ended_fd);
     }
     grpc_completion_queue_shutdown(rpc->queue);
+    hc_call_cancel(rpc->end);
+    if (rpc->has_relief)
+        (void)pthread_join(rpc->relief.handle, NULL);
     if (rpc->is_started)
-        (void)pthread_join(rpc->thread, NULL);
+        (void)pthread_join(rpc->edge.handle, NULL);
     else
-        (void)take_events(rpc);
+        (void)take_events(&rpc->edge);
     grpc_server_destroy(rpc->server);
     grpc_server_credentials_release(rpc->plain);
     hc_listener_close(rpc->listener);
@@ -237,6 +296,23 @@ void hc_rpc_close(struct hc_rpc *rpc)
     (void)pthread_mutex_destroy(&rpc->shared.lock);
     (void)close(rpc->drained_fd);
     (void)close(rpc->ended_fd);
+    hc_call_free(rpc->end);
     free(rpc);
     grpc_shutdown_blocking();
+}
+
+/* gRPC knows a connection that was given to it by its descriptor only: "fd:7". */
+void hc_rpc_call_peer(const struct hc_rpc_call *call, char address[HC_RPC_PEER_MAX])
+{
+    char *peer = grpc_call_get_peer(call->core);
+    struct sockaddr_storage socket = {.ss_family = AF_UNSPEC};
+    socklen_t size = sizeof socket;
+
+    *address = '\0';
+    if (peer && strncmp(peer, "fd:", 3) == 0 &&
+        getpeername((int)strtol(peer + 3, NULL, 10), (struct sockaddr *)&socket, &size) ==
+            0)
+        (void)getnameinfo((struct sockaddr *)&socket, size, address, HC_RPC_PEER_MAX,
+                          NULL, 0, NI_NUMERICHOST);
+    gpr_free(peer);
 }

@@ -3,12 +3,14 @@
  * The edge: gRPC calls in, answers out, and no trace of gRPC's own types. One thread
  * takes all events; it unpacks a request and hands it to the method's function, which
  * either answers at once or parks the call and lets any thread finish it later. That
- * function must not block. Only rpc.c knows gRPC.
+ * function must not block; if it does all the same (a volume hangs), another thread takes
+ * the events meanwhile, so that it may then run twice at a time. Only rpc.c knows gRPC.
  */
 #ifndef HC_SERVER_RPC_H
 #define HC_SERVER_RPC_H
 
 #include "answer.h"
+#include "arena.h"
 
 #include <base/auto.h>
 
@@ -96,6 +98,9 @@ enum { HC_RPC_SCRATCH = 128 };
 
 /* Memory of the call's own for whoever parks it, from `start` to the finish. */
 void *hc_rpc_call_scratch(struct hc_rpc_call *call);
+
+/* Memory until `start` returns. */
+struct hc_arena *hc_rpc_call_arena(const struct hc_rpc_call *call);
 
 uint64_t hc_rpc_call_id(const struct hc_rpc_call *call);
 

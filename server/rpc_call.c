@@ -11,14 +11,12 @@
 #include "wire.h"
 
 #include <base/error.h>
-#include <base/text.h>
 #include <hubcache/call.h>
 
 #include <assert.h>
 #include <grpc/byte_buffer.h>
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/slice.h>
-#include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -365,6 +363,7 @@ static int read_payload(const struct hc_rpc_call *call, grpc_slice *bytes,
 
 static void hand_over(struct hc_rpc_call *call)
 {
+    struct hc_rpc_thread *thread = call->thread; /* the call may end before this does */
     const struct hc_rpc_method *method = call->served->row;
     ProtobufCMessage *request = NULL;
     grpc_slice bytes;
@@ -372,7 +371,7 @@ static void hand_over(struct hc_rpc_call *call)
 
     if (read_payload(call, &bytes, &err) == 0)
         request = hc_wire_unpack(method->request, GRPC_SLICE_START_PTR(bytes),
-                                 GRPC_SLICE_LENGTH(bytes), &call->rpc->arena, &err);
+                                 GRPC_SLICE_LENGTH(bytes), &thread->arena, &err);
     if (request) {
         method->start(call->served->service, call, request);
     } else {
@@ -381,7 +380,7 @@ static void hand_over(struct hc_rpc_call *call)
         hc_rpc_call_finish(call, failure);
     }
     grpc_slice_unref(bytes);
-    hc_arena_reset(&call->rpc->arena);
+    hc_arena_reset(&thread->arena);
 }
 
 static void refuse_unknown(struct hc_rpc_call *call)
@@ -458,6 +457,11 @@ bool hc_rpc_call_is_cut(const struct hc_rpc_call *call)
     return atomic_load(&call->rpc->is_cut);
 }
 
+struct hc_arena *hc_rpc_call_arena(const struct hc_rpc_call *call)
+{
+    return &call->thread->arena;
+}
+
 bool hc_rpc_call_header(const struct hc_rpc_call *call, const char *name,
                         const char **value, size_t *size)
 {
@@ -474,12 +478,3 @@ bool hc_rpc_call_header(const struct hc_rpc_call *call, const char *name,
 }
 
 /* gRPC itself knows only the descriptor that it was given: "fd:17". */
-void hc_rpc_call_peer(const struct hc_rpc_call *call, char address[HC_RPC_PEER_MAX])
-{
-    char *peer = grpc_call_get_peer(call->core);
-
-    *address = '\0';
-    if (peer && hc_text_starts(peer, "fd:"))
-        hc_listener_peer(call->rpc->listener, (int)strtol(peer + 3, NULL, 10), address);
-    gpr_free(peer);
-}

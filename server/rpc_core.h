@@ -27,10 +27,19 @@ struct hc_rpc_served {
     void *registered;
 };
 
+/* A thread that takes events, and its memory for the call that it hands over. */
+struct hc_rpc_thread {
+    struct hc_rpc *rpc;
+    pthread_t handle;
+    struct hc_arena arena;
+    atomic_uint turns; /* odd while it handles an event */
+};
+
 struct hc_rpc_call {
     struct hc_rpc_event asked, closed, sent, finished;
     struct hc_rpc *rpc;
     const struct hc_rpc_served *served;
+    struct hc_rpc_thread *thread; /* that it was handed over by */
     struct hc_rpc_call *next_free;
     grpc_call *core;
     gpr_timespec deadline;
@@ -62,10 +71,10 @@ struct hc_rpc {
     struct hc_rpc_options options;
     struct hc_rpc_served served[HC_RPC_METHODS_MAX];
     size_t served_count;
-    struct hc_arena arena; /* the edge's thread's, as last_id */
-    uint64_t last_id;
-    pthread_t thread;
-    bool is_started;
+    struct hc_rpc_thread edge, relief; /* see rpc.c */
+    struct hc_call *end;               /* over: the relief is not needed any more */
+    atomic_uint_least64_t last_id;
+    bool is_started, has_relief;
     int drained_fd;          /* no call runs any more */
     int ended_fd;            /* and gRPC has let go of the last connection */
     atomic_uint handed_over; /* see hc_rpc_hand_over() */

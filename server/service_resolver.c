@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A request is decoded and checked. A lookup of a few files is made at once, on the edge's
- * thread; when it does not answer the call, and for lookups that take longer, the call is
+ * thread, as long as the volume is quick (pace.h); when it does not answer the call, and for lookups that take longer, the call is
  * parked and joins an errand. Snapshots always do, because proving that one is whole looks
  * at every file of it.
  */
@@ -30,8 +30,6 @@ struct hc_resolver_service {
     struct hc_errands *errands;
     struct hc_metrics *metrics;
     struct hc_resolving resolving;
-    struct hc_arena arena; /* of the edge's thread, as the next */
-    char token[TOKEN_MAX + 1];
 };
 
 /* A parked call, in its scratch memory. */
@@ -135,8 +133,7 @@ static void join_errand(struct hc_resolver_service *service, struct hc_rpc_call 
  * Whose share of threads and places a call has: that of the identity that it names, of its
  * Hub token, or else of the address that it comes from.
  */
-static uint64_t caller_key(const struct hc_resolver_service *service,
-                           const struct hc_rpc_call *call)
+static uint64_t caller_key(const struct hc_rpc_call *call, const char *token)
 {
     char address[HC_RPC_PEER_MAX];
     const char *value;
@@ -144,8 +141,8 @@ static uint64_t caller_key(const struct hc_resolver_service *service,
 
     if (hc_rpc_call_header(call, "authorization", &value, &size))
         return hc_hash(HC_HASH_START, value, size);
-    if (service->token[0])
-        return hc_hash(HC_HASH_START, service->token, strlen(service->token));
+    if (token[0])
+        return hc_hash(HC_HASH_START, token, strlen(token));
     hc_rpc_call_peer(call, address);
     return hc_hash(HC_HASH_START, address, strlen(address));
 }
@@ -166,16 +163,14 @@ static void begin_errand(struct hc_resolver_service *service, struct hc_rpc_call
     uint8_t *bytes;
 
     errand.size = protobuf_c_message_get_packed_size(message);
-    errand.request = bytes = hc_arena_take(&service->arena, errand.size);
-    errand.token = service->token;
-    errand.caller = caller_key(service, call);
+    errand.request = bytes = hc_arena_take(hc_rpc_call_arena(call), errand.size);
+    errand.caller = caller_key(call, errand.token);
     if (!bytes) {
         hc_rpc_call_finish(call, NULL);
         return;
     }
     (void)protobuf_c_message_pack(message, bytes);
     join_errand(service, call, &errand, watches);
-    hc_arena_reset(&service->arena);
 }
 
 /* --- the request ----------------------------------------------------------------------
@@ -191,13 +186,14 @@ static void fail(struct hc_rpc_call *call, const struct hc_error *err,
 }
 
 /* The caller's own Hub token, "" when there is none. Its bytes go into a header. */
-static int read_token(struct hc_resolver_service *service, const struct hc_rpc_call *call,
+static int read_token(const struct hc_rpc_call *call, const char **token,
                       struct hc_error *err)
 {
     const char *value = "";
+    char *copy;
     size_t size = 0;
 
-    service->token[0] = '\0';
+    *token = "";
     if (!hc_rpc_call_header(call, "x-hub-token", &value, &size))
         return 0;
     if (size > TOKEN_MAX)
@@ -208,8 +204,12 @@ static int read_token(struct hc_resolver_service *service, const struct hc_rpc_c
             return hc_fail_field(err, HC_INVALID_OPTIONS, "x-hub-token",
                                  "x-hub-token holds a space or an unprintable byte");
     }
-    memcpy(service->token, value, size);
-    service->token[size] = '\0';
+    copy = hc_arena_take(hc_rpc_call_arena(call), size + 1);
+    if (!copy)
+        return hc_fail_memory(err);
+    memcpy(copy, value, size);
+    copy[size] = '\0';
+    *token = copy;
     return 0;
 }
 
@@ -236,19 +236,30 @@ static void resolve_file(void *ctx, struct hc_rpc_call *call,
     struct hc_resolver_service *service = ctx;
     HC_AUTO_VALUE(hc_file) file = {0};
     struct hc_file_request request = {0};
+    struct hc_pace *pace = &service->resolving.pace;
+    const int64_t began_ms = hc_monotonic_ms();
+    const char *token;
     struct hc_error err;
+    bool has_looked = false;
     int found = -1;
 
-    if (read_token(service, call, &err) == 0 &&
-        hc_decode_file((const void *)message, service->token, &request, &err) == 0)
-        found = hc_resolve_file_cached(service->resolver, &request, &file, &err);
+    if (read_token(call, &token, &err) == 0 &&
+        hc_decode_file((const void *)message, token, &request, &err) == 0) {
+        has_looked = hc_pace_begin(pace);
+        found = has_looked
+                    ? hc_resolve_file_cached(service->resolver, &request, &file, &err)
+                    : 0;
+        if (has_looked)
+            hc_pace_end(pace, hc_monotonic_ms() - began_ms);
+    }
     if (found > 0)
         reply_file(service, call, &file);
     else if (found == 0)
         begin_errand(service, call,
                      (struct hc_order){.type = &service->resolving.file,
+                                       .token = token,
                                        .repo = repo_key(&request.repo),
-                                       .has_looked = true},
+                                       .has_looked = has_looked},
                      message, false);
     else
         fail(call, &err, &request.repo, request.filename);
@@ -260,14 +271,13 @@ static void reply_files(struct hc_resolver_service *service, struct hc_rpc_call 
     Hubcache__V1__ResolveFilesResponse answer;
     struct hc_error err;
 
-    if (hc_encode_files(files, &service->arena, &answer, &err) < 0) {
+    if (hc_encode_files(files, hc_rpc_call_arena(call), &answer, &err) < 0) {
         hc_rpc_call_finish(call, NULL);
     } else {
         answer.cache_id = hc_lend(hc_resolver_cache_id(service->resolver));
         hc_metrics_add_hit(service->metrics);
         hc_rpc_call_reply(call, &answer.base);
     }
-    hc_arena_reset(&service->arena);
 }
 
 static void resolve_files(void *ctx, struct hc_rpc_call *call,
@@ -276,22 +286,28 @@ static void resolve_files(void *ctx, struct hc_rpc_call *call,
     struct hc_resolver_service *service = ctx;
     HC_AUTO_VALUE(hc_files) files = {0};
     struct hc_files_request request = {0};
+    struct hc_pace *pace = &service->resolving.pace;
+    const int64_t began_ms = hc_monotonic_ms();
+    const char *token;
     struct hc_error err;
     bool has_looked = false;
     int found = -1;
 
-    if (read_token(service, call, &err) == 0 &&
-        hc_decode_files((const void *)message, service->token, &request, &err) == 0) {
-        has_looked = request.filename_count <= INLINE_NAMES_MAX;
+    if (read_token(call, &token, &err) == 0 &&
+        hc_decode_files((const void *)message, token, &request, &err) == 0) {
+        has_looked = request.filename_count <= INLINE_NAMES_MAX && hc_pace_begin(pace);
         found = has_looked
                     ? hc_resolve_files_cached(service->resolver, &request, &files, &err)
                     : 0;
+        if (has_looked)
+            hc_pace_end(pace, hc_monotonic_ms() - began_ms);
     }
     if (found > 0)
         reply_files(service, call, &files);
     else if (found == 0)
         begin_errand(service, call,
                      (struct hc_order){.type = &service->resolving.files,
+                                       .token = token,
                                        .repo = repo_key(&request.repo),
                                        .has_looked = has_looked},
                      message, false);
@@ -304,14 +320,16 @@ static void begin_snapshot(struct hc_resolver_service *service, struct hc_rpc_ca
                            bool watches)
 {
     struct hc_snapshot_request request = {0};
+    const char *token;
     struct hc_error err;
 
-    if (read_token(service, call, &err) < 0 ||
-        hc_decode_snapshot(message, service->token, &request, &err) < 0)
+    if (read_token(call, &token, &err) < 0 ||
+        hc_decode_snapshot(message, token, &request, &err) < 0)
         fail(call, &err, &request.repo, NULL);
     else
         begin_errand(service, call,
                      (struct hc_order){.type = &service->resolving.snapshot,
+                                       .token = token,
                                        .repo = repo_key(&request.repo)},
                      &message->base, watches);
 }
@@ -382,7 +400,6 @@ struct hc_resolver_service *hc_resolver_service_new(struct hc_resolver *resolver
     service->errands = errands;
     service->metrics = metrics;
     hc_resolving_init(&service->resolving, resolver, metrics);
-    hc_arena_init(&service->arena);
     return service;
 }
 

@@ -2,17 +2,22 @@
 /*
  * The promise: however many misses or downloads of one slow repo there are, and however
  * many calls were given up, files and snapshots that are on disk are answered, and so are
- * misses and snapshots of other repos. Many snapshots at a time take few threads.
+ * misses and snapshots of other repos. Many snapshots at a time take few threads. While the
+ * volume hangs, the server says that it lives.
  */
 #include "service_fixture.h"
 
 #include <base/auto.h>
 
+#include <fcntl.h>
+#include <grpc/health/v1/health.pb-c.h>
 #include <hubcache/error.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-enum { MISSES = 64, GIVEN_UP = 4200, PATIENCE_MS = 5000, TEN_MINUTES_MS = 600000 };
+enum { MISSES = 64, GIVEN_UP = 4200, PATIENCE_MS = 20000, TEN_MINUTES_MS = 600000 };
 
 /* Whatever is asked about the repo, the Hub is slow to answer; until the test ends. */
 static void slow_down(struct world *world, const char *repo)
@@ -248,6 +253,120 @@ static void a_snapshot_does_not_wait_for_the_files_of_a_slow_one(void **state)
         give_up(slow[i]);
 }
 
+#ifdef HANGING_VOLUME
+/* --- a volume that hangs ----------------------------------------------------------------
+ */
+
+enum { DISK_WORKERS = 8 };
+
+static void assert_lives(struct world *world)
+{
+    Grpc__Health__V1__HealthCheckRequest request;
+    HC_AUTO_FREE char *metrics = world_get(world, "/metrics");
+    HC_AUTO_FREE char *health = world_get(world, "/healthz");
+
+    grpc__health__v1__health_check_request__init(&request);
+    rpc_call_free(ask(world, "/grpc.health.v1.Health/Check", &request.base));
+    assert_non_null(strstr(metrics, "hubcache_build_info"));
+    assert_non_null(strstr(health, "200 OK"));
+}
+
+static struct rpc_call *start_watch_of_health(struct world *world)
+{
+    Grpc__Health__V1__HealthCheckRequest request;
+
+    grpc__health__v1__health_check_request__init(&request);
+    return rpc_call_start(world->client,
+                          &(struct rpc_request){.path = "/grpc.health.v1.Health/Watch",
+                                                .message = &request.base});
+}
+
+/* Those who wait go on, and the next ones do not wait. */
+static void let_go(const char *fifo)
+{
+    HC_AUTO_CLOSE int fd = open(fifo, O_WRONLY | O_CLOEXEC);
+
+    assert_true(fd >= 0);
+    assert_int_equal(unlink(fifo), 0);
+}
+
+static void while_the_volume_hangs_the_server_says_that_it_lives(void **state)
+{
+    struct world *world = *state;
+    const Hubcache__V1__ResolveFileRequest file = file_request("config.json");
+    HC_AUTO_FREE char *fifo = temp_dir_path(world->dir, "hang");
+    struct rpc_call *hits[20], *snapshots[2 * DISK_WORKERS], *watch;
+
+    world->preload = HANGING_VOLUME;
+    world_serve(world, (const char *const[]){"--http-listen", "127.0.0.1:0", NULL});
+    ask_for_all(world);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    hits[0] = start_file(world, &file); /* on the thread that takes gRPC's events */
+    assert_lives(world);
+    for (size_t i = 1; i < 20; i++)
+        hits[i] = start_file(world, &file);
+    for (unsigned i = 0; i < 2 * DISK_WORKERS; i++)
+        snapshots[i] = start_snapshot(world, "any", i);
+    await_gauge(world, "hubcache_running_jobs{pool=\"disk\"} ", DISK_WORKERS);
+    assert_lives(world);
+    watch = start_watch_of_health(world);
+    assert_int_equal(rpc_call_await_messages(watch, 1), 1);
+    let_go(fifo);
+    for (size_t i = 0; i < 20; i++) {
+        assert_answers_file(world, hits[i], "config.json",
+                            HUBCACHE__V1__SOURCE__SOURCE_CACHE);
+        rpc_call_free(hits[i]);
+    }
+    for (unsigned i = 0; i < 2 * DISK_WORKERS; i++) {
+        assert_int_equal(rpc_call_await(snapshots[i]), HC_STATUS_NOT_FOUND);
+        rpc_call_free(snapshots[i]);
+    }
+    ask_for_all(world);
+    give_up(watch);
+}
+
+static struct rpc_call *start_files(struct world *world, size_t count)
+{
+    Hubcache__V1__ResolveFilesRequest request;
+    char config[] = "config.json", repo[] = "org/name";
+    char *names[64];
+
+    hubcache__v1__resolve_files_request__init(&request);
+    request.repo_id = repo;
+    for (size_t i = 0; i < count; i++)
+        names[i] = config;
+    request.filenames = names;
+    request.n_filenames = count;
+    return rpc_call_start(world->client,
+                          &(struct rpc_request){.path = METHOD("ResolveFiles"),
+                                                .message = &request.base});
+}
+
+static void
+calls_with_more_than_sixteen_files_are_looked_up_by_the_disk_pool(void **state)
+{
+    static const char gauge_name[] = "hubcache_running_jobs{pool=\"disk\"} ";
+    struct world *world = *state;
+    HC_AUTO_FREE char *fifo = temp_dir_path(world->dir, "hang");
+    struct rpc_call *sixteen, *seventeen;
+
+    world->preload = HANGING_VOLUME;
+    world_serve(world, (const char *const[]){"--http-listen", "127.0.0.1:0", NULL});
+    ask_for_all(world);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    sixteen = start_files(world, 16);
+    assert_lives(world);
+    assert_int_equal(gauge(world, gauge_name), 0);
+    seventeen = start_files(world, 17);
+    await_gauge(world, gauge_name, 1);
+    let_go(fifo);
+    assert_int_equal(rpc_call_await(sixteen), HC_STATUS_OK);
+    assert_int_equal(rpc_call_await(seventeen), HC_STATUS_OK);
+    rpc_call_free(sixteen);
+    rpc_call_free(seventeen);
+}
+#endif
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
@@ -260,6 +379,10 @@ int main(void)
         TEST_EMPTY(sixty_four_snapshots_of_small_files_take_few_threads),
         TEST_EMPTY(sixty_four_snapshots_of_large_files_take_few_threads),
         TEST(a_snapshot_does_not_wait_for_the_files_of_a_slow_one),
+#ifdef HANGING_VOLUME
+        TEST_EMPTY(while_the_volume_hangs_the_server_says_that_it_lives),
+        TEST_EMPTY(calls_with_more_than_sixteen_files_are_looked_up_by_the_disk_pool),
+#endif
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

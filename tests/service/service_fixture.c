@@ -84,6 +84,12 @@ static void become_server(struct world *world, const char *const *flags, int out
     (void)unsetenv("HF_TOKEN");
     (void)unsetenv("HF_HUB_OFFLINE");
     (void)setenv("HF_HOME", world->dir, 1);
+    if (world->preload) {
+        HC_AUTO_FREE char *fifo = temp_dir_path(world->dir, "hang");
+
+        (void)setenv("LD_PRELOAD", world->preload, 1);
+        (void)setenv("HANGING_VOLUME", fifo, 1);
+    }
     /* NOLINTEND(concurrency-mt-unsafe) */
     (void)dup2(out, STDOUT_FILENO);
     (void)dup2(world->log_fd > 0 ? world->log_fd : log_fd, STDERR_FILENO);

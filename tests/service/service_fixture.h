@@ -25,6 +25,7 @@ struct world {
     struct rpc_client *client;
     int log_fd;           /* Optional: the server's standard error, instead of the file */
     unsigned descriptors; /* Optional: the server's limit, soft and hard */
+    const char *preload;  /* Optional: a library; HANGING_VOLUME is then "<dir>/hang" */
 };
 
 /* cmocka's setup and teardown: the world with a server that has no further flags. */

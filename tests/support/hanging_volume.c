@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Preloaded (LD_PRELOAD), it gives a program a volume that hangs: as long as the FIFO that
+ * HANGING_VOLUME names exists, looking at a file of a repo waits until the FIFO is opened
+ * for writing.
+ */
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define VISIBLE __attribute__((visibility("default")))
+
+static void hang(const char *path)
+{
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing changes it
+    const char *fifo = getenv("HANGING_VOLUME");
+    int fd;
+
+    if (!fifo || !strstr(path, "--"))
+        return;
+    fd = open(fifo, O_RDONLY | O_CLOEXEC); /* waits for a writer */
+    if (fd >= 0)
+        (void)close(fd);
+}
+
+VISIBLE ssize_t readlinkat(int dir, const char *path, char *target, size_t size)
+{
+    static ssize_t (*real)(int, const char *, char *, size_t);
+
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "readlinkat");
+    hang(path);
+    return real(dir, path, target, size);
+}
+
+VISIBLE int fstatat(int dir, const char *path, struct stat *status, int flags)
+{
+    static int (*real)(int, const char *, struct stat *, int);
+
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "fstatat");
+    hang(path);
+    return real(dir, path, status, flags);
+}
