@@ -13,6 +13,7 @@ import tempfile
 import time
 
 import content
+import fair as fairness
 from figures import status_of, table
 import world
 
@@ -191,6 +192,16 @@ def fleet():
            ["threads at most", threads], ["seconds", f"{took:.1f}"]])
 
 
+def fair():
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        root = pathlib.Path(folder)
+        (root / "stubs").mkdir()
+        if "resolver" not in globals():
+            globals()["resolver"] = world.make_stubs(root / "stubs")
+        (root / "again").mkdir()
+        fairness.fair(globals()["resolver"], root)
+
+
 def shape():
     root = world.ROOT
     listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard",
@@ -213,13 +224,14 @@ def shape():
           ["", "files", "functions", "median", "p95", "longest function", "longest file"], rows)
 
 
-TABLES = {"hits": hits, "rpc": rpc, "memory": memory, "fleet": fleet, "shape": shape}
+TABLES = {"hits": hits, "rpc": rpc, "memory": memory, "fleet": fleet, "fair": fair,
+          "shape": shape}
 
 
 def main():
     chosen = sys.argv[1:] or ["all"]
     if not set(chosen) <= TABLES.keys() | {"all"}:
-        sys.exit("usage: tests/bench/run [hits|rpc|memory|fleet|shape|all]")
+        sys.exit("usage: tests/bench/run [hits|rpc|memory|fleet|fair|shape|all]")
     for name, measure in TABLES.items():
         if name in chosen or "all" in chosen:
             measure()
