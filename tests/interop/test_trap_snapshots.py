@@ -113,6 +113,22 @@ def test_47_a_bad_name_in_a_listing_is_refused_before_anything_is_stored(name, h
     assert not any("evil" in path for path in survey(cache.parent))
 
 
+def test_47_a_bad_name_spoils_nothing_that_leaves_it_out(hub, serve, cache, oracle, tmp_path):
+    hub.commit("models/org/odd", {"good.txt": b"good", "a\tb": b"tab", "C:x": b"drive"})
+    ignore = ["a*", "C:*"]
+    theirs = pathlib.Path(oracle("snapshot_download", endpoint=hub.endpoint, repo_id="org/odd",
+                                 cache_dir=str(tmp_path), ignore_patterns=ignore))
+    server = serve(cache, hub.endpoint)
+
+    answer = server.ResolveSnapshot(repo_id="org/odd", ignore_patterns=ignore)
+
+    assert answer.file_count == 1 and answer.completeness == 1
+    tree = pathlib.Path("models--org--odd", "trees", f"{answer.commit_hash}.json")
+    assert (cache / tree).read_bytes() == (theirs.parents[2] / tree).read_bytes()
+    with fails_with("BAD_HUB_REPLY"):
+        server.ResolveSnapshot(repo_id="org/odd")
+
+
 @pytest.mark.parametrize("revision_is_commit", [True, False])
 def test_48_a_directory_is_not_a_file(revision_is_commit, hub, serve, cache):
     server = serve(cache, hub.endpoint)
