@@ -66,7 +66,7 @@ struct hc_target {
 
 struct hc_fetch_options {
     bool local_files_only; /* the Hub is not asked, whatever the policy */
-    bool force_download;   /* the Hub is asked and the bytes are fetched again */
+    bool force_download;   /* the Hub is asked, for listings too; bytes come again */
     bool dry_run;          /* nothing is downloaded; the Hub may be asked */
     bool has_max_staleness;
     int64_t max_staleness_ms; /* with has_max_staleness: 0 asks the Hub now */
