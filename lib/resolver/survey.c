@@ -5,10 +5,16 @@
  */
 #include "survey.h"
 
+#include <base/digest.h>
 #include <base/size.h>
+
 #include <string.h>
 
-/* Is the entry's file here, whole? A blob of another size is not. */
+/*
+ * Is the entry's file here, whole? A blob of that name, or a plain file, which has none,
+ * of another size is not. A blob of another name was brought for this commit and path on
+ * the Hub's word, which counts for more than a listing on disk.
+ */
 static int is_here(const struct hc_want *want, const char *commit,
                    const struct hc_entry *entry, struct hc_error *err)
 {
@@ -22,8 +28,10 @@ static int is_here(const struct hc_want *want, const char *commit,
                             &pointer, err);
     if (found <= 0)
         return found;
-    return strcmp(pointer.etag, hc_entry_etag(entry)) != 0 ||
-           pointer.size == hc_entry_size(entry);
+    if (!entry->has_etag ||
+        (pointer.etag[0] && strcmp(pointer.etag, hc_entry_etag(entry)) != 0))
+        return 1;
+    return pointer.size == hc_entry_size(entry);
 }
 
 static int list_file(const struct hc_want *want, const char *commit,

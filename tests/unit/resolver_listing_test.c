@@ -5,9 +5,12 @@
  */
 #include "resolver_fixture.h"
 
+#include <base/auto.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define test(name)                                                                       \
     cmocka_unit_test_setup_teardown(name, resolver_fixture_setup,                        \
@@ -365,6 +368,22 @@ static void a_listing_that_the_bytes_contradict_is_asked_for_once_more(void **st
     }
 }
 
+/* On a volume without symlinks, after a crash of another client. */
+static void a_plain_file_of_another_size_is_fetched_again(void **state)
+{
+    struct fixture *f = *state;
+    const char *path = pointer_path(f->commit, "README.md");
+    HC_AUTO_FREE char *absolute = temp_dir_path(f->dir, path);
+    HC_AUTO_FREE char *content = NULL;
+
+    assert_whole_commit(f);
+    assert_int_equal(unlink(absolute), 0);
+    temp_dir_write(f->dir, path, "# mod");
+    assert_whole_commit(f);
+    content = temp_dir_read(f->dir, path);
+    assert_string_equal(content, "# model\n");
+}
+
 static void a_listing_that_stays_wrong_is_asked_for_once_more_only(void **state)
 {
     struct fixture *f = *state;
@@ -451,6 +470,7 @@ int main(void)
         test(a_forced_download_lists_anew),
         test(a_listing_on_disk_that_is_none_heals),
         test(a_listing_that_the_bytes_contradict_is_asked_for_once_more),
+        test(a_plain_file_of_another_size_is_fetched_again),
         test(a_listing_that_stays_wrong_is_asked_for_once_more_only),
         test(a_file_that_a_listing_describes_wrongly_is_described_by_head),
         test(a_file_that_a_listing_lacks_drops_the_listing),
