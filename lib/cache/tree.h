@@ -38,11 +38,11 @@ struct hc_tree {
     struct hc_entry *entries;
     size_t count;
     size_t room;
-    struct hc_chunk *chunks;     /* the entries' texts */
-    size_t bytes;                /* of the chunks */
-    atomic_uint sharers;         /* owners beside the first */
-    struct hc_tree_cache *cache; /* one of them; NULL: it is not */
-    bool is_of_mirror;           /* a mirror says so, not the Hub itself: for this
+    struct hc_chunk *chunks;             /* the entries' texts */
+    size_t bytes;                        /* of the chunks */
+    atomic_uint sharers;                 /* owners beside the first */
+    struct hc_tree_cache *_Atomic cache; /* one of them, now or once */
+    bool is_of_mirror;                   /* a mirror says so, not the Hub itself: for this
                                     answer only */
 };
 

@@ -230,7 +230,7 @@ void hc_tree_cache_put(struct hc_tree_cache *cache, const char *path,
         remove_item(cache, item);
         item = NULL;
     }
-    if (!item && tree && !tree->cache)
+    if (!item && tree)
         item = add_item(cache, path);
     else
         item = NULL;

@@ -154,6 +154,10 @@ static void names_to_expect_are_kept_beside_the_listing(void **state)
     assert_null(load(f, 1));
     expected = hc_tree_expected(f->cache, &f->repo, commit(1));
     assert_ptr_equal(expected, names);
+    hc_tree_free(expected);
+    hc_tree_expect(f->cache, &f->repo, commit(1), names); /* as two callers are told */
+    expected = hc_tree_expected(f->cache, &f->repo, commit(1));
+    assert_ptr_equal(expected, names);
     hc_tree_expect(f->cache, &f->repo, commit(1), NULL);
     assert_null(hc_tree_expected(f->cache, &f->repo, commit(1)));
 }
