@@ -6,6 +6,7 @@
 #include "batch.h"
 #include "resolution.h"
 
+#include <cache/no_exist.h>
 #include <cache/ref.h>
 
 #include <string.h>
@@ -187,6 +188,61 @@ static int look(struct wishes *wishes, struct hc_error *err)
     return look_at(wishes, meaning.commit, NULL, err);
 }
 
+/* The first file that the listing does not have and of which the disk knows nothing; NULL:
+ * none. */
+static const char *find_absent(const struct wishes *wishes, const char *commit,
+                               const struct hc_tree *tree)
+{
+    const struct hc_subject *subject = &wishes->subject;
+    const struct hc_cache *cache = subject->resolver->cache;
+    struct hc_pointer pointer;
+    struct hc_error unused;
+
+    for (size_t i = 0; i < wishes->paths.count; i++) {
+        const char *path = wishes->paths.items[i];
+
+        if (!hc_tree_find(tree, path) &&
+            hc_pointer_find(cache, &subject->repo, commit, path, &pointer, &unused) ==
+                0 &&
+            hc_no_exist_find(cache, &subject->repo, commit, path, &unused) == 0)
+            return path;
+    }
+    return NULL;
+}
+
+/*
+ * Before the request fails for want of a file, the Hub is asked for that very file: what
+ * it says is remembered, or shows that the listing is wrong. When it cannot be asked, the
+ * listing's word stands.
+ */
+static int confirm_absence(const struct wishes *wishes, const char *commit,
+                           const struct hc_tree *tree, struct hc_resolution *resolution,
+                           struct hc_error *err)
+{
+    const struct hc_subject *subject = &wishes->subject;
+    const struct hc_caller caller = hc_resolution_caller(resolution, commit);
+    struct hc_place place = {&subject->repo, commit, find_absent(wishes, commit, tree)};
+    struct hc_metadata metadata = {0};
+    struct hc_error cause;
+
+    if (!place.path || wishes->request->allow_missing)
+        return 0;
+    if (hc_hub_head(subject->resolver->hub, &place, &caller, &metadata, &cause) == 0) {
+        (void)hc_fail(
+            err, HC_BAD_HUB_REPLY,
+            "the listing of %s '%s' at commit %.8s lacks '%.200s', which the Hub "
+            "has; try again",
+            hc_repo_type_name(subject->repo.type), subject->repo.id, commit, place.path);
+        return hc_resolution_doubt(resolution, err);
+    }
+    if (cause.reason != HC_ENTRY_NOT_FOUND)
+        return 0;
+    if (!metadata.is_of_mirror && strcmp(metadata.commit, commit) == 0)
+        hc_no_exist_mark(subject->resolver->cache, &subject->repo, commit, place.path);
+    *err = cause;
+    return -1;
+}
+
 /* What has to be fetched: the wishes that are in the tree and not on disk. */
 static int plan(struct wishes *wishes, const char *commit, const struct hc_tree *tree,
                 struct hc_job *jobs, size_t *count, struct hc_error *err)
@@ -286,7 +342,8 @@ static int files_step_obtain(void *ctx, struct hc_resolution *resolution,
 
     if (!jobs)
         return hc_fail_memory(err);
-    if (plan(wishes, self->commit, self->tree, jobs, &batch.count, err) < 0 ||
+    if (confirm_absence(wishes, self->commit, self->tree, resolution, err) < 0 ||
+        plan(wishes, self->commit, self->tree, jobs, &batch.count, err) < 0 ||
         fetch(wishes, &batch, resolution, err) < 0)
         return -1;
     found = look_at(wishes, self->commit, self->tree, err);

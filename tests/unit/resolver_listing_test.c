@@ -453,6 +453,33 @@ static void a_listing_marks_no_absence(void **state)
     assert_true(temp_dir_has(f->dir, REPO_FOLDER "/.no_exist"));
 }
 
+static void before_a_call_fails_for_want_of_a_file_the_hub_is_asked_for_it(void **state)
+{
+    static const char *const absent[] = {"config.json", "absent.json"};
+    static const char *const present[] = {"config.json", "README.md"};
+    struct fixture *f = *state;
+    struct hc_files_request request = {.repo = {.id = "org/model", .revision = f->commit},
+                                       .filenames = absent,
+                                       .filename_count = 2};
+    struct hc_files files;
+
+    assert_int_equal(hc_resolve_files(f->resolver, &request, NULL, &files, &f->err), -1);
+    assert_int_equal(f->err.reason, HC_ENTRY_NOT_FOUND);
+    assert_int_equal(test_hub_count(f->hub, "HEAD", "absent.json"), 1);
+    assert_true(temp_dir_has(f->dir, REPO_FOLDER "/.no_exist"));
+    test_hub_clear_log(f->hub);
+    assert_int_equal(hc_resolve_files(f->resolver, &request, NULL, &files, &f->err), -1);
+    assert_int_equal(test_hub_count(f->hub, "HEAD", NULL), 0);
+
+    keep_listing(f, KEPT_CONFIG); /* which lacks a file that is there */
+    request.filenames = present;
+    assert_int_equal(hc_resolve_files(f->resolver, &request, NULL, &files, &f->err), 0);
+    assert_int_equal(files.count, 2);
+    assert_content(&files.items[1], "# model\n");
+    hc_files_clear(&files);
+    assert_int_equal(listings_asked(f), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -475,6 +502,7 @@ int main(void)
         test(a_file_that_a_listing_describes_wrongly_is_described_by_head),
         test(a_file_that_a_listing_lacks_drops_the_listing),
         test(a_listing_marks_no_absence),
+        test(before_a_call_fails_for_want_of_a_file_the_hub_is_asked_for_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
