@@ -34,6 +34,8 @@ const struct hc_option hc_option_table[] = {
      NULL, false, "How old the Hub's word on a branch may be (60s)"},
     {"mirror", HC_OPTION_LIST, AT(mirrors), "URL", NULL, NULL, false,
      "Ask URL when the endpoint cannot be reached, without the token. Repeatable"},
+    {"allow-private-redirects", HC_OPTION_FLAG, AT(settings.allow_private_redirects),
+     NULL, NULL, NULL, false, "Let a public endpoint redirect to private addresses"},
     {"connections", HC_OPTION_COUNT, AT(settings.connections), "N", NULL, NULL, false,
      "To fetch bytes with, all downloads together, at most (16)"},
     {"download-memory", HC_OPTION_SIZE, AT(settings.download_memory), "SIZE", NULL, NULL,

@@ -176,6 +176,16 @@ static bool speaks_for_hub(const struct hc_ask *ask, const struct hc_reply *earl
     return asks_about(&ask->request) && !earlier->commit[0] && ask->reply.error_code[0];
 }
 
+/* Whether the URL is of the Hub or of a mirror: no answer is needed to lead there. */
+static bool is_configured(const struct hc_hub *hub, const char *url)
+{
+    for (size_t i = 0; i < hub->endpoint_count; i++) {
+        if (hc_url_same_origin(url, hc_endpoint_url(hub->endpoints[i])))
+            return true;
+    }
+    return false;
+}
+
 /* One exchange, with or without the token. 1 and 0 as next_hop. */
 static int hop(struct hc_ask *ask, struct hc_error *err)
 {
@@ -185,6 +195,7 @@ static int hop(struct hc_ask *ask, struct hc_error *err)
         is_home ? ask->endpoint : hc_hosts_find(ask->hub->hosts, ask->request.url);
 
     ask->request.token = is_home && ask->is_trusted ? ask->caller->token : NULL;
+    ask->request.is_led_to = !is_home && !is_configured(ask->hub, ask->request.url);
     if (perform(ask, host, err) < 0)
         return hc_ask_fail(ask, err);
     inherit(&ask->reply, &earlier, is_home);

@@ -5,6 +5,7 @@
  */
 #include "hub.h"
 
+#include "address.h"
 #include "mirror.h"
 #include "retry.h"
 #include "url.h"
@@ -225,7 +226,14 @@ struct hc_hub *hc_hub_open(const struct hc_settings *settings, struct hc_error *
     if (!hub->questions)
         return NULL;
     hub->pool = open_pool(settings, err);
-    return hub->pool ? hc_take(&hub) : NULL;
+    if (!hub->pool)
+        return NULL;
+    for (size_t i = 0; i < hub->endpoint_count; i++) {
+        if (settings->allow_private_redirects ||
+            hc_address_is_in_url(hc_endpoint_url(hub->endpoints[i])))
+            hc_pool_allow_private(hub->pool);
+    }
+    return hc_take(&hub);
 }
 
 void hc_hub_close(struct hc_hub *hub)

@@ -10,6 +10,7 @@
  */
 #include "request.h"
 
+#include "address.h"
 #include "bucket.h"
 #include "channel.h"
 #include "trust.h"
@@ -19,9 +20,11 @@
 
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 enum {
     REFUSAL_MAX = 64 * 1024,  /* bytes kept of the body of an error */
@@ -33,6 +36,7 @@ struct hc_pool {
     char *user_agent;
     struct hc_trust trust;
     struct hc_channels channels;
+    atomic_bool allows_private;
     struct {
         pthread_mutex_t lock;
         struct hc_bucket bandwidth;
@@ -60,6 +64,7 @@ struct exchange {
     int64_t stretch_ms;    /* waited for the server when this stretch of the body began */
     uint64_t stretch_bytes;
     enum lapse lapse;
+    bool is_refused; /* an address that is not to be connected to */
     bool has_enough; /* of the body of an error */
     bool has_failed; /* with `failure`, the caller's own or that of the headers */
     struct hc_error failure;
@@ -259,8 +264,36 @@ static struct curl_slist *make_headers(const struct hc_request *request)
     return longer;
 }
 
+/* Whether the exchange may connect to this address. */
+static bool may_connect(struct exchange *exchange, const struct sockaddr *address)
+{
+    const struct hc_request *request = exchange->request;
+    struct hc_pool *pool = exchange->pool;
+
+    if (!hc_address_is_private(address) || hc_address_is_of_proxy(address, request->url))
+        return true;
+    if (!request->is_led_to)
+        atomic_store(&pool->allows_private, true);
+    return atomic_load(&pool->allows_private);
+}
+
+/* Curl is about to connect: what its name means is known, and cannot change any more. */
+static curl_socket_t on_socket(void *ctx, curlsocktype purpose,
+                               struct curl_sockaddr *address)
+{
+    struct exchange *exchange = ctx;
+
+    (void)purpose;
+    exchange->is_refused = !may_connect(exchange, &address->addr);
+    if (exchange->is_refused)
+        return CURL_SOCKET_BAD;
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
 static void set_callbacks(CURL *curl, struct exchange *exchange)
 {
+    (void)curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, on_socket);
+    (void)curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, exchange);
     (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, exchange->text);
     (void)curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
     (void)curl_easy_setopt(curl, CURLOPT_HEADERDATA, exchange);
@@ -390,6 +423,13 @@ static bool was_sent(const struct exchange *exchange)
     return sent_us > 0;
 }
 
+static int fail_private(struct hc_error *err)
+{
+    return hc_fail(err, HC_BAD_HUB_REPLY,
+                   "it leads to a private address; if that is right, start with "
+                   "--allow-private-redirects");
+}
+
 /*
  * Whether what came is no answer that HTTP knows. A header line of more than 100 KiB is
  * "out of memory" to curl.
@@ -417,6 +457,8 @@ static int conclude(struct exchange *exchange, CURLcode code, struct hc_error *e
     }
     if (hc_call_check(exchange->request->call, err) < 0)
         return -1;
+    if (code == CURLE_COULDNT_CONNECT && exchange->is_refused)
+        return fail_private(err);
     if (is_no_http(exchange, code))
         return hc_fail(err, HC_BAD_HUB_REPLY, "%s",
                        code == CURLE_OUT_OF_MEMORY ? "it answers with a header too long"
@@ -486,9 +528,16 @@ void hc_pool_close(struct hc_pool *pool)
     free(pool);
 }
 
+void hc_pool_allow_private(struct hc_pool *pool)
+{
+    atomic_store(&pool->allows_private, true);
+}
+
 int hc_pool_perform(struct hc_pool *pool, const struct hc_request *request,
                     struct hc_reply *reply, struct hc_error *err)
 {
+    bool is_refused = request->is_led_to && !atomic_load(&pool->allows_private) &&
+                      hc_address_is_in_url(request->url);
     struct hc_channel channel = hc_channels_borrow(&pool->channels);
     struct exchange exchange = {.curl = channel.curl,
                                 .pool = pool,
@@ -500,7 +549,9 @@ int hc_pool_perform(struct hc_pool *pool, const struct hc_request *request,
 
     exchange.heard_ms = exchange.started_ms;
     *reply = (struct hc_reply){0};
-    if (!exchange.curl || !headers) {
+    if (is_refused) {
+        result = fail_private(err);
+    } else if (!exchange.curl || !headers) {
         result = hc_fail_memory(err);
     } else {
         set_options(exchange.curl, pool, request);

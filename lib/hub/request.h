@@ -15,6 +15,7 @@ struct hc_request {
     char url[HC_URL_MAX];
     bool is_head;
     const char *token;  /* Optional: sent to this URL, whatever its host */
+    bool is_led_to;     /* by an answer: not to a private address, see below */
     uint64_t offset;    /* Optional: asks for the bytes from here on */
     uint64_t until;     /* Optional: and before this one */
     unsigned timeout_s; /* see below */
@@ -46,6 +47,15 @@ struct hc_pool; /* connections, idle ones kept alive */
  */
 struct hc_pool *hc_pool_open(const char *user_agent, const char *ca_file,
                              uint64_t bytes_per_second, struct hc_error *err);
+
+/*
+ * Lets answers lead to private addresses (address.h) from now on. So does the first request
+ * that was not led to by an answer and connects to one: a Hub that is at a private address
+ * itself may have its storage at another one. Before that, BAD_HUB_REPLY is what becomes of
+ * requests with `is_led_to` to such an address; it is the one that is connected to that
+ * counts, whatever its name meant before. Through a proxy only addresses in URLs are seen.
+ */
+void hc_pool_allow_private(struct hc_pool *pool);
 
 /* No exchange may be running. */
 void hc_pool_close(struct hc_pool *pool);

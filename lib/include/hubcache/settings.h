@@ -40,6 +40,11 @@ struct hc_settings {
     /* Optional: base URLs to ask when the endpoint is unreachable, or asks for a pause */
     char **mirrors;
     size_t mirror_count;
+
+    /* Follow redirects of a public endpoint to private addresses too. When the endpoint or
+       a mirror is itself at a private address, they are followed in any case */
+    bool allow_private_redirects;
+
     bool offline;           /* HF_HUB_OFFLINE, else TRANSFORMERS_OFFLINE */
     bool no_symlinks;       /* HF_HUB_DISABLE_SYMLINKS */
     bool no_implicit_token; /* HF_HUB_DISABLE_IMPLICIT_TOKEN: neither token nor file */
