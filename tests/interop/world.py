@@ -41,7 +41,7 @@ CLEAN = {
 
 
 def program(name):
-    for folder in ("server", "client", "client/command", "tests/support"):
+    for folder in ("server", "client", "client/command", "tests/support", "tests/service"):
         path = BUILD / folder / name
         if path.exists():
             return str(path)
