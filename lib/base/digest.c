@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <openssl/evp.h>
+#include <string.h>
 
 struct hc_digest {
     EVP_MD_CTX *context; /* NULL for HC_DIGEST_NONE */
@@ -20,6 +21,14 @@ enum hc_digest_kind hc_digest_kind_of(const char *etag)
     if (hc_text_is_hex(etag, 64))
         return HC_DIGEST_SHA256;
     return HC_DIGEST_NONE;
+}
+
+bool hc_digest_is_of_nothing(const char *etag)
+{
+    return strcmp(etag, "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391") == 0 ||
+           strcmp(etag,
+                  "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855") ==
+               0;
 }
 
 static int start(struct hc_digest *digest, enum hc_digest_kind kind, uint64_t size,

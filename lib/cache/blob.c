@@ -4,10 +4,17 @@
  */
 #include "blob.h"
 
+#include <base/digest.h>
 #include <base/file.h>
 
 #include <errno.h>
 #include <sys/stat.h>
+
+bool hc_blob_is_emptied(const char *etag, uint64_t size)
+{
+    return size == 0 && hc_digest_kind_of(etag) != HC_DIGEST_NONE &&
+           !hc_digest_is_of_nothing(etag);
+}
 
 int hc_blob_find(const struct hc_cache *cache, const struct hc_repo *repo,
                  const char *etag, uint64_t *size, struct hc_error *err)
@@ -25,5 +32,5 @@ int hc_blob_find(const struct hc_cache *cache, const struct hc_repo *repo,
     if (!S_ISREG(status.st_mode))
         return 0;
     *size = (uint64_t)status.st_size;
-    return 1;
+    return !hc_blob_is_emptied(etag, *size);
 }

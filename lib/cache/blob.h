@@ -8,9 +8,17 @@
 
 #include "cache.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
-/* 1 and its size when the blob is there (through symlinks, a regular file); else 0. */
+/*
+ * Whether a file has lost its bytes: it has none, and its name is the hash of some. That is
+ * what a crash without a flush leaves of files of other clients; it is as if it were absent.
+ */
+bool hc_blob_is_emptied(const char *etag, uint64_t size);
+
+/* 1 and its size when the blob is there (through symlinks, a regular file, not emptied);
+ * else 0. */
 int hc_blob_find(const struct hc_cache *cache, const struct hc_repo *repo,
                  const char *etag, uint64_t *size, struct hc_error *err);
 

@@ -15,6 +15,7 @@
 #include "succession.h"
 
 #include <base/call.h>
+#include <base/digest.h>
 #include <base/file.h>
 #include <base/text.h>
 
@@ -151,19 +152,24 @@ static bool link_in_place(struct hc_claim *claim, const char *private)
     return true;
 }
 
-static bool is_of_use(const struct hc_claim *claim, const struct hc_record *earlier,
+/* What no hash will check is not gone on with. */
+static bool is_of_use(const struct hc_claim *claim, const struct hc_succession *after,
                       int64_t now_ms)
 {
-    return earlier->incomplete[0] && earlier->size == hc_pieces_size(claim->pieces) &&
+    const struct hc_record *earlier = &after->earlier;
+
+    return hc_digest_kind_of(after->etag) != HC_DIGEST_NONE && earlier->incomplete[0] &&
+           earlier->size == hc_pieces_size(claim->pieces) &&
            hc_record_is_worth_keeping(earlier, now_ms);
 }
 
 /* Our record tells of the earlier one's file, and what is in it, before it is renamed. */
-static bool announce(struct hc_claim *claim, const struct hc_record *earlier,
+static bool announce(struct hc_claim *claim, const struct hc_succession *after,
                      int64_t now_ms)
 {
+    const struct hc_record *earlier = &after->earlier;
     struct hc_record *record = &claim->shared.record;
-    bool is_useful = is_of_use(claim, earlier, now_ms) &&
+    bool is_useful = is_of_use(claim, after, now_ms) &&
                      hc_pieces_parse(claim->pieces, earlier->ranges);
 
     memcpy(record->previous, earlier->incomplete, sizeof record->previous);
@@ -197,9 +203,8 @@ static bool follow(struct hc_claim *claim, const struct hc_claim_wish *wish,
 
     if (!hc_succession_enter(after, now_ms))
         return withdraw(claim, private);
-    is_useful = after->standing == HC_STANDING_GONE
-                    ? announce(claim, &after->earlier, now_ms)
-                    : is_of_use(claim, &after->earlier, now_ms);
+    is_useful = after->standing == HC_STANDING_GONE ? announce(claim, after, now_ms)
+                                                    : is_of_use(claim, after, now_ms);
     if (claim->fd >= 0 && !move(claim->root, private, claim->path))
         forget(claim);
     inherit(claim, after, is_useful, wish->call);

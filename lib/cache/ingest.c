@@ -364,10 +364,12 @@ bool hc_ingest_is_robbed(const struct hc_ingest *ingest)
     return ingest->is_robbed;
 }
 
-/* Whether what has arrived stays, for whoever comes next. */
+/* Whether what has arrived stays, for whoever comes next. Bytes that no hash can check are
+ * not gone on with. */
 static bool leave(struct hc_ingest *ingest)
 {
     return !atomic_load(&ingest->is_spoilt) && ingest->twin == HC_TWIN_NONE &&
+           hc_digest_kind_of(ingest->etag) != HC_DIGEST_NONE &&
            hc_pieces_arrived(ingest->pieces) >= HC_CLAIM_WORTH_BYTES &&
            hc_claim_leave(ingest->claim);
 }

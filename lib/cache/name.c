@@ -5,10 +5,13 @@
  */
 #include "name.h"
 
+#include <base/digest.h>
 #include <base/error.h>
 #include <base/text.h>
 
 #include <string.h>
+
+enum { BOUND_ETAG_SHOWN = HC_ETAG_MAX - HC_DIGEST_HEX_MAX - 1 };
 
 static const char etag_characters[] =
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
@@ -203,4 +206,27 @@ bool hc_etag_parse(const char *header, char etag[HC_ETAG_MAX + 1])
     memcpy(etag, start, length);
     etag[length] = '\0';
     return hc_etag_is_valid(etag);
+}
+
+int hc_etag_bind(char etag[HC_ETAG_MAX + 1], const char *commit, const char *path,
+                 struct hc_error *err)
+{
+    const char *const parts[] = {commit, path, etag};
+    char hex[HC_DIGEST_HEX_MAX + 1], bound[HC_ETAG_MAX + 1];
+    HC_AUTO(hc_digest) *digest = NULL;
+
+    if (hc_digest_kind_of(etag) != HC_DIGEST_NONE)
+        return 0;
+    digest = hc_digest_new(HC_DIGEST_SHA256, 0, err);
+    if (!digest)
+        return -1;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (hc_digest_update(digest, parts[i], strlen(parts[i]) + 1, err) < 0)
+            return -1;
+    }
+    if (hc_digest_finish(digest, hex, err) < 0)
+        return -1;
+    (void)hc_format(bound, sizeof bound, "%.*s-%s", BOUND_ETAG_SHOWN, etag, hex);
+    memcpy(etag, bound, sizeof bound);
+    return 0;
 }

@@ -56,4 +56,12 @@ bool hc_xet_hash_is_valid(const char *text);
 /* Whether `etag`, as it stands, may name a blob. */
 bool hc_etag_is_valid(const char *etag);
 
+/*
+ * Makes an etag that is no hash the name of one file of one commit: "<etag>-<64 hex>", of
+ * which the digits are the SHA-256 of all three. Two files may have the same such etag and
+ * different bytes, so that it must not name the blob of both. A hash stays as it is.
+ */
+int hc_etag_bind(char etag[HC_ETAG_MAX + 1], const char *commit, const char *path,
+                 struct hc_error *err);
+
 #endif

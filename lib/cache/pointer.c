@@ -5,6 +5,7 @@
  */
 #include "pointer.h"
 
+#include "blob.h"
 #include "memo.h"
 
 #include <base/file.h>
@@ -79,6 +80,8 @@ int hc_pointer_find(const struct hc_cache *cache, const struct hc_repo *repo,
         return 0;
     pointer->size = (uint64_t)status.st_size;
     read_etag(cache, cache_path, &status, pointer->etag);
+    if (hc_blob_is_emptied(pointer->etag, pointer->size))
+        return 0;
     touch(root, cache_path, &status);
     return 1;
 }

@@ -8,6 +8,7 @@
 #include "claims.h"
 
 #include <base/auto.h>
+#include <base/digest.h>
 #include <base/file.h>
 #include <base/text.h>
 
@@ -29,8 +30,11 @@ bool hc_twin_find(const struct hc_cache *cache, const struct hc_repo *repo,
                   const char *etag, uint64_t size, char path[PATH_MAX])
 {
     int root = hc_cache_fd(cache);
-    HC_AUTO_CLOSEDIR DIR *dir = hc_claims_open_dir(root, ".");
+    HC_AUTO_CLOSEDIR DIR *dir = NULL;
 
+    if (hc_digest_kind_of(etag) == HC_DIGEST_NONE)
+        return false;
+    dir = hc_claims_open_dir(root, ".");
     if (!dir)
         return false;
     for (const char *name = hc_claims_next_name(dir); name;

@@ -226,5 +226,5 @@ int hc_reply_metadata(const struct hc_reply *reply, const struct hc_question *qu
         return fail_metadata(question, "without the file's size", err);
     metadata->size = reply->has_linked_size ? reply->linked_size : reply->content_length;
     memcpy(metadata->commit, reply->commit, sizeof metadata->commit);
-    return 0;
+    return hc_etag_bind(metadata->etag, metadata->commit, question->path, err);
 }

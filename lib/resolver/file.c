@@ -244,16 +244,18 @@ static int foresee(const struct wish *wish, const struct hc_metadata *metadata,
     memcpy(file->commit_hash, metadata->commit, HC_COMMIT_SIZE);
     memcpy(file->etag, metadata->etag, sizeof metadata->etag);
     file->size_bytes = metadata->size;
-    file->source =
-        found && !subject->options->force_download ? HC_SOURCE_CACHE : HC_SOURCE_HUB;
+    file->source = found && size == metadata->size && !subject->options->force_download
+                       ? HC_SOURCE_CACHE
+                       : HC_SOURCE_HUB;
     return 0;
 }
 
 /* Bytes, then pointer, then ref: nothing names what is not there yet. */
 static int fetch(const struct wish *wish, const struct hc_metadata *metadata,
-                 const struct hc_caller *caller, uint64_t *fetched, struct hc_error *err)
+                 const struct hc_caller *caller, bool *is_fetched, struct hc_error *err)
 {
     const struct hc_subject *subject = &wish->subject;
+    uint64_t bytes;
     struct hc_wanted wanted = {
         .repo = &subject->repo,
         .commit = metadata->commit,
@@ -262,15 +264,29 @@ static int fetch(const struct wish *wish, const struct hc_metadata *metadata,
         .size = metadata->size,
         .location = metadata->location[0] ? metadata->location : NULL,
         .force = subject->options->force_download,
+        .is_fetched = is_fetched,
     };
 
     hc_cache_tag(subject->resolver->cache);
-    if (hc_subject_bring(subject, &wanted, caller, fetched, err) < 0)
+    if (hc_subject_bring(subject, &wanted, caller, &bytes, err) < 0)
         return -1;
     return hc_pointer_sync(subject->resolver->cache,
                            &(const struct hc_place){&subject->repo, metadata->commit,
                                                     wish->path},
                            err);
+}
+
+/* As hc_file_look(), but what has another size than `metadata` says is not there. */
+static int look_as_told(const struct wish *wish, const struct hc_metadata *metadata,
+                        struct hc_file *file, struct hc_error *err)
+{
+    int found = hc_file_look(&wish->subject, metadata->commit, wish->path, file, err);
+
+    if (found == 1 && file->size_bytes != metadata->size) {
+        hc_file_clear(file);
+        return 0;
+    }
+    return found;
 }
 
 /* ---- the steps of a resolution --------------------------------------------------------
@@ -314,22 +330,22 @@ static int file_step_obtain(void *ctx, struct hc_resolution *resolution,
     const struct hc_metadata *metadata = &self->metadata;
     struct hc_file *file = self->file;
     struct hc_error ignored;
-    uint64_t fetched = 0;
+    bool is_fetched = false;
 
     /* A hit needs no write access: failing to note it is no failure. */
     if (!subject->options->force_download &&
-        hc_file_look(subject, metadata->commit, wish->path, file, &ignored) == 1) {
+        look_as_told(wish, metadata, file, &ignored) == 1) {
         (void)hc_resolution_keep_ref(resolution, metadata->commit, &ignored);
         return 0;
     }
     if (subject->options->dry_run)
         return foresee(wish, metadata, file, err);
-    if (fetch(wish, metadata, &resolution->caller, &fetched, err) < 0)
+    if (fetch(wish, metadata, &resolution->caller, &is_fetched, err) < 0)
         return metadata->location[0] ? -1 : hc_resolution_doubt(resolution, err);
     if (hc_resolution_keep_ref(resolution, metadata->commit, err) < 0 ||
         foresee(wish, metadata, file, err) < 0)
         return -1;
-    file->source = fetched > 0 ? HC_SOURCE_HUB : HC_SOURCE_CACHE;
+    file->source = is_fetched ? HC_SOURCE_HUB : HC_SOURCE_CACHE;
     return 0;
 }
 

@@ -138,6 +138,10 @@ static int look_for(const struct wishes *wishes, const char *commit,
     const struct hc_entry *entry = tree ? hc_tree_find(tree, path) : NULL;
     int found = commit[0] ? hc_file_look(subject, commit, path, file, err) : 0;
 
+    if (found == 1 && entry && file->size_bytes != hc_entry_size(entry)) {
+        hc_file_clear(file);
+        found = 0;
+    }
     if (found != 0)
         return found;
     if (!subject->may_ask)
@@ -262,7 +266,7 @@ static int plan(struct wishes *wishes, const char *commit, const struct hc_tree 
             found = hc_pointer_find(cache, &subject->repo, commit, path, &pointer, err);
         if (found < 0)
             return -1;
-        if (found == 0)
+        if (found == 0 || pointer.size != hc_entry_size(entry))
             jobs[(*count)++] = (struct hc_job){.path = path,
                                                .etag = hc_entry_etag(entry),
                                                .size = hc_entry_size(entry)};

@@ -136,16 +136,18 @@ int hc_subject_bring(const struct hc_subject *subject, const struct hc_wanted *w
     const struct hc_place place = {wanted->repo, wanted->commit, wanted->path};
     struct hc_wanted described = *wanted;
     struct hc_metadata metadata;
+    bool is_fresh = false;
     int placed;
 
     if (!wanted->etag[0] && describe(subject, caller, &described, &metadata, err) < 0)
         return -1;
+    described.is_fetched = wanted->is_fetched ? wanted->is_fetched : &is_fresh;
     do
         placed =
             hc_transfers_fetch(resolver->transfers, &described, caller, fetched, err) < 0
                 ? -1
-                : hc_pointer_link(resolver->cache, &place, described.etag, *fetched > 0,
-                                  err);
+                : hc_pointer_link(resolver->cache, &place, described.etag,
+                                  *described.is_fetched, err);
     while (placed == 1 && !is_placed(resolver, &place, described.size));
     if (placed >= 0)
         return 0;

@@ -42,6 +42,7 @@ struct leg {
     struct hc_transfer report;
     bool has_begun;   /* to bring it */
     uint64_t brought; /* of the blob, for the sake of this process */
+    bool is_fetched;  /* from the Hub, though it may have no bytes */
 };
 
 static void load(const struct leg *leg)
@@ -200,6 +201,7 @@ static int attempt(struct leg *leg, struct hc_error *err)
         return is_robbed(leg) ? 1 : -1;
     leg->brought =
         leg->wanted->size - leg->report.resumed_bytes - leg->report.shared_bytes;
+    leg->is_fetched = leg->brought > 0 || leg->wanted->size == 0;
     return 0;
 }
 
@@ -382,6 +384,8 @@ int hc_transfers_fetch(struct hc_transfers *transfers, const struct hc_wanted *w
     if (result == HC_FLIGHT_LEAD)
         result = lead(transfers, &leg, err);
     *fetched_bytes = leg.brought;
+    if (wanted->is_fetched)
+        *wanted->is_fetched = leg.is_fetched;
     if (wanted->retries)
         (void)atomic_fetch_add(wanted->retries, atomic_load(aboard.retries));
     hc_flight_leave(transfers->flights, leg.flight);

@@ -31,6 +31,8 @@ struct hc_wanted {
     const char *location; /* Optional: see struct hc_download */
     bool force;           /* fetch it although it is there */
     atomic_uint *retries; /* Optional: grows by the requests that had to be repeated */
+    bool *is_fetched; /* Optional: set when the Hub was asked for the bytes for the sake
+                             of this call; an empty file has none, and is fetched too */
 };
 
 /* How far a blob is that somebody fetches. */

@@ -142,6 +142,41 @@ static void an_etag_that_is_no_hash_vouches_for_the_size_only(void **state)
     assert_content(f, BLOBS "mirror-1", "hallo");
 }
 
+/* An earlier release, or another one, may have left it. */
+static void what_no_hash_can_check_is_not_gone_on_with(void **state)
+{
+    const uint64_t size = UINT64_C(2) << 20;
+    struct fixture *f = *state;
+    HC_AUTO_FREE char *partial =
+        temp_dir_path(f->dir, BLOBS "mirror-1.01234567.incomplete");
+    struct hc_ingest *ingest;
+
+    temp_dir_write(f->dir, BLOBS "mirror-1.01234567.incomplete", "");
+    assert_int_equal(truncate(partial, (off_t)size), 0);
+    temp_dir_write(f->dir, ".hubcache/transfers/models--org--name/mirror-1",
+                   "host=x\npid=0\nstart=0\nincomplete=mirror-1.01234567.incomplete\n"
+                   "size=2097152\nbytes=2000000\nranges=0-2000000\n");
+    ingest = begin(f, "mirror-1", size);
+    assert_int_equal(hc_ingest_inherited(ingest), 0);
+    assert_int_equal(arrived(ingest), 0);
+    assert_false(temp_dir_has(f->dir, BLOBS "mirror-1.01234567.incomplete"));
+    hc_ingest_drop(ingest);
+    assert_int_equal(temp_dir_count(f->dir, "models--org--name/blobs"), 0);
+}
+
+static void an_emptied_blob_is_not_there(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t size;
+
+    temp_dir_write(f->dir, BLOBS HELLO_GIT, "");
+    temp_dir_write(f->dir, BLOBS HELLO_SHA256, "");
+    temp_dir_write(f->dir, BLOBS "mirror-1", "");
+    assert_int_equal(find(f, HELLO_GIT, &size), 0);
+    assert_int_equal(find(f, HELLO_SHA256, &size), 0);
+    assert_int_equal(find(f, "mirror-1", &size), 1);
+}
+
 static void a_restart_forgets_what_came(void **state)
 {
     struct fixture *f = *state;
@@ -303,6 +338,8 @@ int main(void)
         WITH_CACHE(more_bytes_than_promised_are_refused),
         WITH_CACHE(an_empty_blob_is_a_blob),
         WITH_CACHE(an_etag_that_is_no_hash_vouches_for_the_size_only),
+        WITH_CACHE(what_no_hash_can_check_is_not_gone_on_with),
+        WITH_CACHE(an_emptied_blob_is_not_there),
         WITH_CACHE(a_restart_forgets_what_came),
         WITH_CACHE(a_blob_may_be_tried_again_after_a_mismatch),
         WITH_CACHE(two_who_fetch_the_same_both_succeed),

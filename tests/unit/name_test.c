@@ -225,6 +225,45 @@ static void an_etag_leaves_room_for_a_suffix(void **state)
     assert_false(hc_etag_is_valid(header));
 }
 
+/* The name of the blob of an etag, of that file. */
+static void bind_etag(const char *from, const char *commit, const char *path,
+                      char etag[HC_ETAG_MAX + 1])
+{
+    struct hc_error err;
+
+    (void)hc_format(etag, HC_ETAG_MAX + 1, "%s", from);
+    assert_int_equal(hc_etag_bind(etag, commit, path, &err), 0);
+    assert_true(hc_etag_is_valid(etag));
+}
+
+static void an_etag_that_is_no_hash_names_one_file_of_one_commit(void **state)
+{
+    static const char git[] = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391";
+    char longest[HC_ETAG_MAX + 1], one[HC_ETAG_MAX + 1], two[HC_ETAG_MAX + 1];
+
+    (void)state;
+    bind_etag(git, "c", "p", one);
+    assert_string_equal(one, git);
+    bind_etag("v1", "c", "p", one);
+    assert_memory_equal(one, "v1-", 3);
+    assert_int_equal(strlen(one), 3 + 64);
+    bind_etag("v1", "c", "p", two);
+    assert_string_equal(one, two);
+    bind_etag("v1", "c", "q", two);
+    assert_string_not_equal(one, two);
+    bind_etag("v1", "d", "p", two);
+    assert_string_not_equal(one, two);
+    bind_etag("v1", "cp", "", two);
+    assert_string_not_equal(one, two);
+    memset(longest, 'a', HC_ETAG_MAX);
+    longest[HC_ETAG_MAX] = '\0';
+    bind_etag(longest, "c", "p", one);
+    longest[HC_ETAG_MAX - 1] = 'b';
+    bind_etag(longest, "c", "p", two);
+    assert_int_equal(strlen(one), HC_ETAG_MAX);
+    assert_string_not_equal(one, two);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,6 +279,7 @@ int main(void)
         cmocka_unit_test(etags_are_normalised_as_the_reference_does),
         cmocka_unit_test(etags_that_cannot_name_a_file_are_refused),
         cmocka_unit_test(an_etag_leaves_room_for_a_suffix),
+        cmocka_unit_test(an_etag_that_is_no_hash_names_one_file_of_one_commit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,7 +45,7 @@ struct hc_resolver;
 enum hc_source {
     HC_SOURCE_UNSPECIFIED = 0,
     HC_SOURCE_CACHE = 1, /* the bytes were on the volume */
-    HC_SOURCE_HUB = 2,   /* at least one byte was fetched for this answer */
+    HC_SOURCE_HUB = 2,   /* bytes, if it has any, were fetched for this answer */
     HC_SOURCE_LOCAL = 3  /* a directory under a local root */
 };
 
@@ -126,7 +126,8 @@ struct hc_file {
     enum hc_source source;
     bool stale;           /* the Hub should have been asked and could not be */
     char commit_hash[41]; /* "" when local */
-    char etag[201];       /* the blob's name; "" when not known */
+    char etag[201];       /* the blob's name: the Hub's etag; of one that is no hash, a
+                             name of this file's own; "" when not known */
 };
 
 struct hc_files {

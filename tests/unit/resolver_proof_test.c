@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise: no file is answered with bytes that are not its own. A name that is no hash
+ * proves nothing, so that what has such a name serves the one file it was fetched for; and
+ * what the size contradicts is not there.
+ */
+#include "resolver_fixture.h"
+
+#include <base/auto.h>
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define test(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, resolver_fixture_setup,                        \
+                                    resolver_fixture_teardown)
+
+enum { MIB = 1024 * 1024, LARGE = 3 * MIB };
+
+static const char unproved[] = "\"v1\"";
+
+/* The hub names files whose address contains `text` by an etag that is no hash. */
+static void name_without_a_hash(struct fixture *f, const char *text)
+{
+    test_hub_rule(f->hub, &(struct test_hub_rule){.contains = text,
+                                                  .fault = TEST_HUB_HEADER,
+                                                  .name = "X-Linked-Etag",
+                                                  .text = unproved});
+}
+
+static struct hc_file expect(struct fixture *f, const char *name, const char *text)
+{
+    struct hc_file file;
+
+    if (resolve(f, "main", name, &file) < 0)
+        fail_msg("%s: %s", name, f->err.message);
+    assert_content(&file, text);
+    return file;
+}
+
+static void expect_from(struct fixture *f, const char *name, const char *text,
+                        enum hc_source source)
+{
+    struct hc_file file = expect(f, name, text);
+
+    assert_int_equal(file.source, source);
+    assert_int_equal(file.size_bytes, strlen(text));
+    hc_file_clear(&file);
+}
+
+static void files_with_one_etag_have_bytes_of_their_own(void **state)
+{
+    struct fixture *f = *state;
+
+    name_without_a_hash(f, "README.md");
+    name_without_a_hash(f, "config.json");
+    expect_from(f, "README.md", "# model\n", HC_SOURCE_HUB);
+    expect_from(f, "config.json", "{\"v\": 1}", HC_SOURCE_HUB);
+    expect_from(f, "README.md", "# model\n", HC_SOURCE_CACHE);
+    expect_from(f, "config.json", "{\"v\": 1}", HC_SOURCE_CACHE);
+}
+
+static void an_etag_that_stays_says_nothing_of_the_next_commit(void **state)
+{
+    struct fixture *f = *state;
+    char commit[41];
+
+    name_without_a_hash(f, "config.json");
+    expect_from(f, "config.json", "{\"v\": 1}", HC_SOURCE_HUB);
+    resolver_fixture_move_main(f, commit);
+    resolver_fixture_age_ref(f, "main", 61);
+    expect_from(f, "config.json", "{\"v\": 2}", HC_SOURCE_HUB);
+    resolver_fixture_reopen(f, true);
+    expect_from(f, "config.json", "{\"v\": 2}", HC_SOURCE_CACHE);
+}
+
+/* A blob of another client's may be of any file with that etag. */
+static void a_blob_whose_name_is_no_hash_serves_no_other_file(void **state)
+{
+    struct fixture *f = *state;
+
+    temp_dir_write(f->dir, REPO_FOLDER "/blobs/v1", "{\"v\": 9}");
+    name_without_a_hash(f, "config.json");
+    expect_from(f, "config.json", "{\"v\": 1}", HC_SOURCE_HUB);
+}
+
+/* What another client has put in its place is that file. */
+static void a_pointer_to_a_name_that_is_no_hash_is_a_hit(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO_FREE char *pointer =
+        temp_dir_path(f->dir, pointer_path(f->commit, "config.json"));
+
+    temp_dir_write(f->dir, REPO_FOLDER "/blobs/v1", "{\"v\": 1}");
+    temp_dir_write(f->dir, pointer_path(f->commit, "other"), "");
+    assert_int_equal(symlink("../../blobs/v1", pointer), 0);
+    name_without_a_hash(f, "config.json");
+    expect_from(f, "config.json", "{\"v\": 1}", HC_SOURCE_CACHE);
+}
+
+static int resolve_in(struct fixture *f, const char *repo, struct hc_file *file)
+{
+    const struct hc_file_request request = {.repo = {.id = repo},
+                                            .filename = "large.git"};
+
+    return hc_resolve_file(f->resolver, &request, NULL, file, &f->err);
+}
+
+static char first_byte(const struct hc_file *file)
+{
+    HC_AUTO_CLOSE int fd = open(file->path, O_RDONLY | O_CLOEXEC);
+    char byte = 0;
+
+    assert_int_equal(read(fd, &byte, 1), 1);
+    return byte;
+}
+
+/* Large enough for what another repo has to be of use. */
+static void add_large(struct fixture *f, const char *repo, char byte)
+{
+    HC_AUTO_FREE char *bytes = malloc(LARGE);
+    char commit[41];
+
+    assert_non_null(bytes);
+    memset(bytes, byte, LARGE);
+    test_hub_add(f->hub, "large.git", bytes, LARGE, false);
+    test_hub_commit(f->hub, repo, "main", commit);
+}
+
+static void repos_with_one_etag_have_bytes_of_their_own(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_file one, other;
+
+    add_large(f, "models/org/one", '1');
+    add_large(f, "models/org/other", '2');
+    name_without_a_hash(f, "large.git");
+    assert_int_equal(resolve_in(f, "org/one", &one), 0);
+    assert_int_equal(resolve_in(f, "org/other", &other), 0);
+    assert_int_equal(first_byte(&one), '1');
+    assert_int_equal(first_byte(&other), '2');
+    hc_file_clear(&one);
+    hc_file_clear(&other);
+}
+
+static void what_no_hash_can_check_is_not_gone_on_with(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_file file;
+
+    add_large(f, "models/org/one", '1');
+    name_without_a_hash(f, "large.git");
+    test_hub_rule(f->hub, &(struct test_hub_rule){.method = "GET",
+                                                  .contains = "resolve-cache",
+                                                  .times = 1,
+                                                  .fault = TEST_HUB_CUT,
+                                                  .number = 2 * (uint64_t)MIB});
+    test_hub_rule(f->hub, &(struct test_hub_rule){.method = "GET",
+                                                  .contains = "resolve-cache",
+                                                  .fault = TEST_HUB_CLOSE});
+    assert_int_equal(resolve_in(f, "org/one", &file), -1);
+    test_hub_clear_rules(f->hub);
+    assert_int_equal(temp_dir_count(f->dir, "models--org--one/blobs"), 0);
+    assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
+}
+
+/* Cuts the blob that the file has down to `size` bytes. */
+static void cut_blob(const struct hc_file *file, off_t size)
+{
+    assert_int_equal(truncate(file->path, size), 0);
+}
+
+/* As a crash leaves files that were not flushed. */
+static void a_blob_that_has_lost_all_bytes_is_fetched_again(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_file file = expect(f, "weights.bin", "0123456789abcdef");
+
+    cut_blob(&file, 0);
+    expect_from(f, "weights.bin", "0123456789abcdef", HC_SOURCE_HUB);
+    cut_blob(&file, 0);
+    hc_file_clear(&file);
+    resolver_fixture_reopen(f, true);
+    assert_int_equal(resolve(f, "main", "weights.bin", &file), -1);
+    assert_int_equal(f->err.reason, HC_NOT_CACHED);
+}
+
+static void a_blob_of_another_size_than_the_hub_says_is_fetched_again(void **state)
+{
+    static const off_t sizes[] = {0, 1, 15, 17, 5000};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct hc_file file = expect(f, "weights.bin", "0123456789abcdef");
+
+        cut_blob(&file, sizes[i]);
+        hc_file_clear(&file);
+        resolver_fixture_age_ref(f, "main", 61);
+        expect_from(f, "weights.bin", "0123456789abcdef", HC_SOURCE_HUB);
+    }
+}
+
+static void a_blob_of_another_size_than_the_listing_says_is_fetched_again(void **state)
+{
+    static const char *const names[] = {"weights.bin", "config.json"};
+    struct fixture *f = *state;
+    const struct hc_files_request request = {.repo = {.id = "org/model"},
+                                             .filenames = names,
+                                             .filename_count = 2};
+    struct hc_file file = expect(f, "weights.bin", "0123456789abcdef");
+    struct hc_files files;
+
+    cut_blob(&file, 5);
+    hc_file_clear(&file);
+    assert_int_equal(hc_resolve_files(f->resolver, &request, NULL, &files, &f->err), 0);
+    assert_content(&files.items[0], "0123456789abcdef");
+    assert_int_equal(files.items[0].source, HC_SOURCE_HUB);
+    hc_files_clear(&files);
+}
+
+static void a_forced_empty_file_comes_from_the_hub(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_file_request request = {.repo = {.id = "org/model"},
+                                            .filename = "empty.txt",
+                                            .options = {.force_download = true}};
+    struct hc_file file;
+
+    expect_from(f, "empty.txt", "", HC_SOURCE_HUB);
+    expect_from(f, "empty.txt", "", HC_SOURCE_CACHE);
+    assert_int_equal(hc_resolve_file(f->resolver, &request, NULL, &file, &f->err), 0);
+    assert_int_equal(file.source, HC_SOURCE_HUB);
+    hc_file_clear(&file);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        test(files_with_one_etag_have_bytes_of_their_own),
+        test(an_etag_that_stays_says_nothing_of_the_next_commit),
+        test(a_blob_whose_name_is_no_hash_serves_no_other_file),
+        test(a_pointer_to_a_name_that_is_no_hash_is_a_hit),
+        test(repos_with_one_etag_have_bytes_of_their_own),
+        test(what_no_hash_can_check_is_not_gone_on_with),
+        test(a_blob_that_has_lost_all_bytes_is_fetched_again),
+        test(a_blob_of_another_size_than_the_hub_says_is_fetched_again),
+        test(a_blob_of_another_size_than_the_listing_says_is_fetched_again),
+        test(a_forced_empty_file_comes_from_the_hub),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
