@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sums of sizes that a listing, a claim or a server says. Each of them fits 64 bits, a sum
- * need not: it never wraps.
+ * The size of a file, and sums of sizes that a listing, a claim or a server says. Each of
+ * them fits 64 bits, a sum need not: it never wraps.
  */
 #ifndef HC_BASE_SIZE_H
 #define HC_BASE_SIZE_H
 
 #include <stdint.h>
+
+/* Of a file whose size nothing has told yet; no file is that large. */
+#define HC_SIZE_UNKNOWN UINT64_MAX
 
 /* `a + b`, or UINT64_MAX when that is more. */
 static inline uint64_t hc_size_add(uint64_t a, uint64_t b)

@@ -6,6 +6,7 @@
 
 #include <base/digest.h>
 #include <base/file.h>
+#include <base/size.h>
 
 #include <errno.h>
 #include <sys/stat.h>
@@ -14,6 +15,18 @@ bool hc_blob_is_emptied(const char *etag, uint64_t size)
 {
     return size == 0 && hc_digest_kind_of(etag) != HC_DIGEST_NONE &&
            !hc_digest_is_of_nothing(etag);
+}
+
+uint64_t hc_blob_size_of(const char *etag, uint64_t told)
+{
+    if (hc_digest_is_of_nothing(etag))
+        return told == HC_SIZE_UNKNOWN ? 0 : told;
+    return told == 0 ? HC_SIZE_UNKNOWN : told;
+}
+
+bool hc_blob_may_have(uint64_t told, uint64_t size)
+{
+    return told == HC_SIZE_UNKNOWN || told == size;
 }
 
 int hc_blob_find(const struct hc_cache *cache, const struct hc_repo *repo,

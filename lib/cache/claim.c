@@ -17,6 +17,7 @@
 #include <base/call.h>
 #include <base/digest.h>
 #include <base/file.h>
+#include <base/size.h>
 #include <base/text.h>
 
 #include <errno.h>
@@ -51,6 +52,7 @@ static int write_text(struct hc_claim *claim)
 {
     struct hc_record *record = &claim->shared.record;
 
+    hc_record_set_size(record, hc_pieces_size(claim->pieces));
     record->bytes = hc_pieces_arrived(claim->pieces);
     hc_pieces_format(claim->pieces, record->ranges);
     return hc_record_write(record, claim->fd);
@@ -157,9 +159,10 @@ static bool is_of_use(const struct hc_claim *claim, const struct hc_succession *
                       int64_t now_ms)
 {
     const struct hc_record *earlier = &after->earlier;
+    uint64_t size = hc_pieces_size(claim->pieces);
 
     return hc_digest_kind_of(after->etag) != HC_DIGEST_NONE && earlier->incomplete[0] &&
-           earlier->size == hc_pieces_size(claim->pieces) &&
+           (size == HC_SIZE_UNKNOWN || earlier->size == size) &&
            hc_record_is_worth_keeping(earlier, now_ms);
 }
 

@@ -15,6 +15,7 @@
 
 #include <base/digest.h>
 #include <base/file.h>
+#include <base/size.h>
 #include <base/text.h>
 
 #include <errno.h>
@@ -35,7 +36,7 @@ struct hc_ingest {
     bool is_committed;
     bool is_robbed;
     atomic_bool is_spoilt; /* not to be gone on with */
-    uint64_t size;
+    bool is_size_given;    /* at the beginning */
     uint64_t inherited;
     uint64_t begun_at; /* bytes that were there in order */
     enum hc_twin_kind twin;
@@ -49,12 +50,19 @@ struct hc_ingest {
     char blob[PATH_MAX];
 };
 
+/* Git hashes the size before the content: that hash waits for the size. */
 static int start_digest(struct hc_ingest *ingest, struct hc_error *err)
 {
+    enum hc_digest_kind kind = hc_digest_kind_of(ingest->etag);
+    uint64_t size = hc_pieces_size(ingest->pieces);
+
     hc_digest_free(ingest->digest);
+    ingest->digest = NULL;
     atomic_store(&ingest->hashed, 0);
     ingest->written_back = 0;
-    ingest->digest = hc_digest_new(hc_digest_kind_of(ingest->etag), ingest->size, err);
+    if (kind == HC_DIGEST_GIT_BLOB && size == HC_SIZE_UNKNOWN)
+        return 0;
+    ingest->digest = hc_digest_new(kind, size, err);
     return ingest->digest ? 0 : -1;
 }
 
@@ -99,7 +107,7 @@ static int share_twin(struct hc_ingest *ingest, const struct hc_ingest_plan *pla
     const char *path = hc_claim_path(ingest->claim);
     char twin[PATH_MAX];
 
-    if (!plan->may_share || plan->size < HC_TWIN_WORTH_BYTES ||
+    if (!plan->may_share || plan->size < HC_TWIN_WORTH_BYTES || !ingest->is_size_given ||
         !hc_twin_find(ingest->cache, plan->repo, plan->etag, plan->size, twin))
         return 0;
     ingest->twin = hc_twin_share(ingest->cache, twin, ingest->fd, path);
@@ -128,10 +136,18 @@ static int open_file(struct hc_ingest *ingest, const struct hc_ingest_plan *plan
     return create_file(ingest, err) < 0 ? -1 : share_twin(ingest, plan, err);
 }
 
-/* Needed and free are compared before the first byte. */
+/* 0 when the size is not known. */
+static uint64_t count_missing(const struct hc_ingest *ingest)
+{
+    uint64_t size = hc_pieces_size(ingest->pieces);
+
+    return size == HC_SIZE_UNKNOWN ? 0 : size - hc_pieces_arrived(ingest->pieces);
+}
+
+/* Needed and free are compared before the first byte, or once the size is known. */
 static int check_room(const struct hc_ingest *ingest, struct hc_error *err)
 {
-    uint64_t needed = ingest->size - hc_pieces_arrived(ingest->pieces);
+    uint64_t needed = count_missing(ingest);
     uint64_t reserved = needed < HC_ROOM_WORTH_BYTES
                             ? 0
                             : hc_claim_reserved(ingest->cache, ingest->claim);
@@ -150,7 +166,7 @@ static struct hc_ingest *make(const struct hc_cache *cache,
     }
     ingest->cache = cache;
     ingest->fd = -1;
-    ingest->size = plan->size;
+    ingest->is_size_given = plan->size != HC_SIZE_UNKNOWN;
     if (hc_cache_blob_path(ingest->blob, plan->repo, plan->etag, err) < 0)
         return NULL;
     (void)hc_format(ingest->etag, sizeof ingest->etag, "%s", plan->etag);
@@ -186,8 +202,7 @@ static int put(struct hc_ingest *ingest, const struct hc_span *span, const char 
 
     if (hc_file_write_all_at(ingest->fd, bytes, count, span->start, err) < 0) {
         atomic_store(&ingest->is_spoilt, true);
-        hc_room_describe(ingest->fd, ingest->size - hc_pieces_arrived(ingest->pieces),
-                         err);
+        hc_room_describe(ingest->fd, count_missing(ingest), err);
         return hc_context(err, "'%s'", hc_claim_path(ingest->claim));
     }
     hc_pieces_add(ingest->pieces, span->start, count);
@@ -197,13 +212,14 @@ static int put(struct hc_ingest *ingest, const struct hc_span *span, const char 
 int hc_ingest_write(struct hc_ingest *ingest, uint64_t at, const void *bytes,
                     size_t count, struct hc_error *err)
 {
+    uint64_t size = hc_pieces_size(ingest->pieces);
     uint64_t end = at + count;
 
-    if (at > ingest->size || count > ingest->size - at) {
+    if (at > size || count > size - at) {
         atomic_store(&ingest->is_spoilt, true);
         return hc_fail(err, HC_BAD_HUB_REPLY,
                        "blob %s: more bytes came than the %" PRIu64 " promised",
-                       ingest->etag, ingest->size);
+                       ingest->etag, size);
     }
     for (uint64_t next = at; next < end;) {
         struct hc_span span = hc_pieces_gap(ingest->pieces, next);
@@ -220,6 +236,28 @@ int hc_ingest_write(struct hc_ingest *ingest, uint64_t at, const void *bytes,
     return 0;
 }
 
+int hc_ingest_learn_size(struct hc_ingest *ingest, uint64_t size, struct hc_error *err)
+{
+    uint64_t known = hc_pieces_size(ingest->pieces);
+
+    if (known != HC_SIZE_UNKNOWN ? size != known : size < hc_pieces_end(ingest->pieces)) {
+        atomic_store(&ingest->is_spoilt, true);
+        return hc_fail(err, HC_BAD_HUB_REPLY,
+                       "blob %s: it is said to have %" PRIu64
+                       " bytes, which others contradict",
+                       ingest->etag, size);
+    }
+    hc_pieces_set_size(ingest->pieces, size);
+    if (check_room(ingest, err) < 0)
+        return -1;
+    return ingest->digest ? 0 : start_digest(ingest, err);
+}
+
+bool hc_ingest_is_size_given(const struct hc_ingest *ingest)
+{
+    return ingest->is_size_given;
+}
+
 struct hc_pieces *hc_ingest_pieces(struct hc_ingest *ingest)
 {
     return ingest->pieces;
@@ -232,7 +270,7 @@ uint64_t hc_ingest_inherited(const struct hc_ingest *ingest)
 
 uint64_t hc_ingest_shared(const struct hc_ingest *ingest)
 {
-    return ingest->twin == HC_TWIN_NONE ? 0 : ingest->size;
+    return ingest->twin == HC_TWIN_NONE ? 0 : hc_pieces_size(ingest->pieces);
 }
 
 /* Early write-back: the disk works while the network does. A hint; failure is none. */
@@ -283,7 +321,7 @@ int hc_ingest_hash(struct hc_ingest *ingest, struct hc_error *err)
     uint64_t ready = hc_pieces_front(ingest->pieces) - atomic_load(&ingest->hashed);
     ssize_t count;
 
-    if (ready == 0)
+    if (ready == 0 || !ingest->digest)
         return 0;
     count = read_next(ingest, ready, err);
     if (count < 0)
@@ -302,6 +340,8 @@ int hc_ingest_restart(struct hc_ingest *ingest, struct hc_error *err)
     ingest->fd = -1;
     (void)unlinkat(hc_cache_fd(ingest->cache), hc_claim_path(ingest->claim), 0);
     hc_pieces_clear(ingest->pieces);
+    if (!ingest->is_size_given)
+        hc_pieces_set_size(ingest->pieces, HC_SIZE_UNKNOWN);
     if (create_file(ingest, err) < 0)
         return -1;
     ingest->inherited = ingest->begun_at = 0;
@@ -314,12 +354,13 @@ static int verify(struct hc_ingest *ingest, struct hc_error *err)
 {
     char hex[HC_DIGEST_HEX_MAX + 1];
     uint64_t arrived = hc_pieces_arrived(ingest->pieces);
+    uint64_t size = hc_pieces_size(ingest->pieces);
     int result = 1;
 
-    if (arrived != ingest->size)
+    if (arrived != size)
         return hc_fail(err, HC_BAD_HUB_REPLY,
                        "blob %s: %" PRIu64 " bytes came, %" PRIu64 " were promised",
-                       ingest->etag, arrived, ingest->size);
+                       ingest->etag, arrived, size);
     while (result == 1)
         result = hc_ingest_hash(ingest, err);
     if (result < 0 || hc_digest_finish(ingest->digest, hex, err) < 0)
@@ -338,7 +379,7 @@ static int publish(struct hc_ingest *ingest, struct hc_error *err)
 
     if (fsync(ingest->fd) < 0) {
         (void)hc_fail_errno(err, errno, "fsync '%s'", path);
-        hc_room_describe(ingest->fd, ingest->size, err);
+        hc_room_describe(ingest->fd, hc_pieces_size(ingest->pieces), err);
         return -1;
     }
     if (renameat(root, path, root, ingest->blob) < 0) {

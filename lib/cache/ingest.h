@@ -19,7 +19,7 @@ struct hc_ingest;
 struct hc_ingest_plan {
     const struct hc_repo *repo;
     const char *etag;
-    uint64_t size;        /* what the Hub promised */
+    uint64_t size;        /* what the Hub promised, or HC_SIZE_UNKNOWN */
     uint64_t piece;       /* Optional: see hc_pieces_new() */
     const char *stuck;    /* see struct hc_claim_wish */
     struct hc_call *call; /* the same */
@@ -41,6 +41,16 @@ int hc_ingest_begin(const struct hc_cache *cache, const struct hc_ingest_plan *p
  */
 int hc_ingest_write(struct hc_ingest *ingest, uint64_t at, const void *bytes,
                     size_t count, struct hc_error *err);
+
+/*
+ * The size of a blob that began with HC_SIZE_UNKNOWN: before bytes beyond it come, and
+ * before the commit at the latest. BAD_HUB_REPLY when it is another one than was told
+ * before, or more has arrived; NO_SPACE. Owner only.
+ */
+int hc_ingest_learn_size(struct hc_ingest *ingest, uint64_t size, struct hc_error *err);
+
+/* Whether its size was known when it began. */
+bool hc_ingest_is_size_given(const struct hc_ingest *ingest);
 
 /* What has arrived. Borrowed; callable from any thread. */
 struct hc_pieces *hc_ingest_pieces(struct hc_ingest *ingest);

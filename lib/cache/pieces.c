@@ -5,6 +5,8 @@
  */
 #include "pieces.h"
 
+#include <base/size.h>
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -18,9 +20,9 @@ struct piece {
 };
 
 struct hc_pieces {
-    uint64_t size;
+    atomic_uint_least64_t size;
     uint64_t length; /* of each piece but the last */
-    size_t count;
+    size_t count;    /* guarded by the lock, as it follows the size */
     atomic_uint_least64_t arrived;
     struct {
         pthread_mutex_t lock;
@@ -47,7 +49,7 @@ static uint64_t start_of(const struct hc_pieces *pieces, size_t i)
 
 static uint64_t length_of(const struct hc_pieces *pieces, size_t i)
 {
-    uint64_t left = pieces->size - start_of(pieces, i);
+    uint64_t left = hc_pieces_size(pieces) - start_of(pieces, i);
 
     return left < pieces->length ? left : pieces->length;
 }
@@ -70,6 +72,24 @@ static void advance_front(struct hc_pieces *pieces)
         pieces->shared.front++;
 }
 
+static uint64_t choose_length(uint64_t size, uint64_t length)
+{
+    if (size == HC_SIZE_UNKNOWN)
+        return HC_SIZE_UNKNOWN;
+    if (size < HC_PIECES_FEW * length)
+        length *= HC_PIECES_FEW;
+    while (size / length >= PIECES_MAX)
+        length *= 2;
+    return length;
+}
+
+static size_t count_pieces(const struct hc_pieces *pieces)
+{
+    uint64_t size = hc_pieces_size(pieces);
+
+    return (size_t)(size / pieces->length + (size % pieces->length > 0));
+}
+
 struct hc_pieces *hc_pieces_new(uint64_t size, uint64_t length, struct hc_error *err)
 {
     struct hc_pieces *pieces = calloc(1, sizeof *pieces);
@@ -78,13 +98,9 @@ struct hc_pieces *hc_pieces_new(uint64_t size, uint64_t length, struct hc_error 
         (void)hc_fail_memory(err);
         return NULL;
     }
-    pieces->size = size;
-    pieces->length = length > 0 ? length : HC_PIECES_LENGTH;
-    if (size < HC_PIECES_FEW * pieces->length)
-        pieces->length *= HC_PIECES_FEW;
-    while (size / pieces->length >= PIECES_MAX)
-        pieces->length *= 2;
-    pieces->count = (size_t)(size / pieces->length + (size % pieces->length > 0));
+    atomic_init(&pieces->size, size);
+    pieces->length = choose_length(size, length > 0 ? length : HC_PIECES_LENGTH);
+    pieces->count = count_pieces(pieces);
     atomic_init(&pieces->arrived, 0);
     (void)pthread_mutex_init(&pieces->shared.lock, NULL);
     pieces->shared.rows = calloc(pieces->count + 1, sizeof *pieces->shared.rows);
@@ -107,7 +123,17 @@ void hc_pieces_free(struct hc_pieces *pieces)
 
 uint64_t hc_pieces_size(const struct hc_pieces *pieces)
 {
-    return pieces->size;
+    return atomic_load(&pieces->size);
+}
+
+void hc_pieces_set_size(struct hc_pieces *pieces, uint64_t size)
+{
+    lock(pieces);
+    atomic_store(&pieces->size, size);
+    pieces->count = count_pieces(pieces);
+    pieces->shared.front = 0;
+    advance_front(pieces);
+    unlock(pieces);
 }
 
 uint64_t hc_pieces_arrived(const struct hc_pieces *pieces)
@@ -115,11 +141,17 @@ uint64_t hc_pieces_arrived(const struct hc_pieces *pieces)
     return atomic_load(&pieces->arrived);
 }
 
+uint64_t hc_pieces_missing(const struct hc_pieces *pieces)
+{
+    return hc_pieces_size(pieces) - hc_pieces_arrived(pieces);
+}
+
 uint64_t hc_pieces_front(struct hc_pieces *pieces)
 {
-    uint64_t front = pieces->size;
+    uint64_t front;
 
     lock(pieces);
+    front = hc_pieces_size(pieces);
     if (pieces->shared.front < pieces->count)
         front = start_of(pieces, pieces->shared.front) +
                 pieces->shared.rows[pieces->shared.front].arrived;
@@ -171,7 +203,7 @@ static void set_all(struct hc_pieces *pieces, bool have_arrived)
         pieces->shared.rows[i].arrived = have_arrived ? length_of(pieces, i) : 0;
     pieces->shared.front = have_arrived ? pieces->count : 0;
     unlock(pieces);
-    atomic_store(&pieces->arrived, have_arrived ? pieces->size : 0);
+    atomic_store(&pieces->arrived, have_arrived ? hc_pieces_size(pieces) : 0);
 }
 
 void hc_pieces_fill(struct hc_pieces *pieces)
@@ -271,7 +303,7 @@ uint64_t hc_pieces_hold(struct hc_pieces *pieces, const struct hc_span *span,
         held = start_of(pieces, i) + length_of(pieces, i);
     }
     unlock(pieces);
-    return held < end && held < pieces->size ? held - span->start : count;
+    return held < end && held < hc_pieces_size(pieces) ? held - span->start : count;
 }
 
 bool hc_pieces_is_open(struct hc_pieces *pieces)

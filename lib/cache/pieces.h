@@ -29,15 +29,22 @@ struct hc_span {
 };
 
 /* Pieces of `length` bytes (0: HC_PIECES_LENGTH), or of more when they would be too many.
- */
+ * A blob of HC_SIZE_UNKNOWN bytes is one piece, whose size is told later. */
 struct hc_pieces *hc_pieces_new(uint64_t size, uint64_t length, struct hc_error *err);
 void hc_pieces_free(struct hc_pieces *pieces);
 HC_DEFINE_AUTO(hc_pieces, hc_pieces_free)
 
 uint64_t hc_pieces_size(const struct hc_pieces *pieces);
 
+/* For a blob made with HC_SIZE_UNKNOWN: its size, at least that of what has arrived; or
+ * HC_SIZE_UNKNOWN again. */
+void hc_pieces_set_size(struct hc_pieces *pieces, uint64_t size);
+
 /* Bytes that have arrived, wherever; */
 uint64_t hc_pieces_arrived(const struct hc_pieces *pieces);
+
+/* those that have not, a great many while the size is unknown; */
+uint64_t hc_pieces_missing(const struct hc_pieces *pieces);
 
 /* and those before the first that has not. */
 uint64_t hc_pieces_front(struct hc_pieces *pieces);

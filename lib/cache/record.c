@@ -5,6 +5,7 @@
 #include "record.h"
 
 #include <base/file.h>
+#include <base/size.h>
 #include <base/text.h>
 
 #include <inttypes.h>
@@ -120,10 +121,17 @@ static int64_t now_us(void)
     return now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
+void hc_record_set_size(struct hc_record *record, uint64_t size)
+{
+    record->size = size == HC_SIZE_UNKNOWN ? 0 : size;
+}
+
 struct hc_record hc_record_new(uint64_t size)
 {
-    return (
-        struct hc_record){.owner = hc_process_self(), .size = size, .since_us = now_us()};
+    struct hc_record record = {.owner = hc_process_self(), .since_us = now_us()};
+
+    hc_record_set_size(&record, size);
+    return record;
 }
 
 int64_t hc_record_now_ms(int fd)

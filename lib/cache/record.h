@@ -42,8 +42,9 @@ int hc_record_find(int root, const char *folder, const char *etag,
 /* In place of what the file had. -1 when it cannot be. `beat_ms` is not part of it. */
 int hc_record_write(struct hc_record *record, int fd);
 
-/* Ours, from now on, of `size` bytes. */
+/* Ours, from now on, of `size` bytes; of HC_SIZE_UNKNOWN the record says nothing. */
 struct hc_record hc_record_new(uint64_t size);
+void hc_record_set_size(struct hc_record *record, uint64_t size);
 
 /*
  * Milliseconds since the epoch by the clock that dates the volume's files, which other

@@ -11,6 +11,7 @@
 #include "url.h"
 
 #include <base/error.h>
+#include <base/size.h>
 #include <base/text.h>
 
 #include <inttypes.h>
@@ -29,7 +30,8 @@ struct delivery {
 static int check_length(const struct hc_reply *reply, uint64_t expected,
                         struct hc_error *err)
 {
-    if (!reply->has_length || reply->content_length == expected)
+    if (!reply->has_length || expected == HC_SIZE_UNKNOWN ||
+        reply->content_length == expected)
         return 0;
     return hc_fail(err, HC_BAD_HUB_REPLY,
                    "its length is %" PRIu64 " bytes, and should be %" PRIu64,
@@ -48,7 +50,8 @@ static int check_part(struct delivery *delivery, const struct hc_reply *reply,
         return hc_fail(err, HC_BAD_HUB_REPLY, "a part without Content-Range");
     if (!reply->has_range || reply->range_start != download->offset ||
         reply->range_end > until ||
-        (reply->range_total > 0 && reply->range_total != download->size))
+        (reply->range_total > 0 && download->size != HC_SIZE_UNKNOWN &&
+         reply->range_total != download->size))
         return hc_fail(err, HC_BAD_HUB_REPLY, "another range than the one asked for");
     return check_length(reply, reply->range_end - reply->range_start, err);
 }
@@ -64,6 +67,21 @@ static int check_answer(struct delivery *delivery, const struct hc_reply *reply,
     return hc_fail(err, HC_BAD_HUB_REPLY, "HTTP %ld instead of the file", reply->status);
 }
 
+/* What the answer says of the size, when nothing has told it before. */
+static int tell_size(const struct hc_download *download, const struct hc_reply *reply,
+                     struct hc_error *err)
+{
+    uint64_t size = HC_SIZE_UNKNOWN;
+
+    if (reply->status == 206 && reply->range_total > 0)
+        size = reply->range_total;
+    if (reply->status == 200 && reply->has_length)
+        size = reply->content_length;
+    if (download->size != HC_SIZE_UNKNOWN || size == HC_SIZE_UNKNOWN)
+        return 0;
+    return download->learn_size(download->ctx, size, err);
+}
+
 static int begin(struct delivery *delivery, const struct hc_reply *reply,
                  struct hc_error *err)
 {
@@ -77,6 +95,8 @@ static int begin(struct delivery *delivery, const struct hc_reply *reply,
         return -1;
     if (download->came_from)
         memcpy(download->came_from, delivery->ask->request.url, HC_URL_MAX);
+    if (tell_size(download, reply, err) < 0)
+        return -1;
     return reply->status == 200 && wants_part ? download->restart(download->ctx, err) : 0;
 }
 

@@ -52,9 +52,9 @@ enum {
 struct hc_metadata {
     char commit[HC_COMMIT_SIZE];
     char etag[HC_ETAG_MAX + 1]; /* what the blob is called: see hc_etag_bind() */
-    uint64_t size;
-    char location[HC_URL_MAX]; /* where the bytes are; signed, never to be logged */
-    bool is_of_mirror;         /* a mirror says so, not the Hub itself */
+    uint64_t size;              /* or HC_SIZE_UNKNOWN */
+    char location[HC_URL_MAX];  /* where the bytes are; signed, never to be logged */
+    bool is_of_mirror;          /* a mirror says so, not the Hub itself */
 };
 
 /* What a revision means. */
@@ -81,9 +81,9 @@ HC_DEFINE_AUTO(hc_hub, hc_hub_close)
 /*
  * HEAD …/resolve/<revision>/<path> (§2.2), following redirects (to other hosts without
  * the token, and only until commit and etag are known): commit, etag and size of a file,
- * and where it is. BAD_HUB_REPLY when one of them is missing or unsafe. On ENTRY_NOT_FOUND
- * `metadata->commit` is the commit that the answer named, or "". An answer that leaves
- * open what is missing costs one more question; see absence.h.
+ * and where it is. BAD_HUB_REPLY when commit or etag is missing or unsafe; the size may be
+ * left open. On ENTRY_NOT_FOUND `metadata->commit` is the commit that the answer named, or
+ * "". An answer that leaves open what is missing costs one more question; see absence.h.
  */
 int hc_hub_head(struct hc_hub *hub, const struct hc_place *place,
                 const struct hc_caller *caller, struct hc_metadata *metadata,
@@ -116,12 +116,15 @@ struct hc_download {
     const char *location; /* Optional: ask here instead of …/resolve/<commit>/<path> */
     uint64_t offset;      /* with 0, and no `until`, no Range is sent */
     uint64_t until;       /* Optional: ask for the bytes before this one only */
-    uint64_t size;        /* the whole file's */
+    uint64_t size;        /* the whole file's, or HC_SIZE_UNKNOWN */
     char *came_from;      /* Optional: HC_URL_MAX bytes, set before the first byte to the
                              address that sends them; signed, never to be logged */
     bool *was_redirected; /* Optional: set to whether the last answer came from where a
                              redirect led, not from the endpoint that was asked */
 
+    /* With HC_SIZE_UNKNOWN: called before the first byte with the size of the whole file,
+     * when the answer tells it. */
+    int (*learn_size)(void *ctx, uint64_t size, struct hc_error *err);
     /* Called before the first byte when the server sends all from 0 instead of a range.
      */
     int (*restart)(void *ctx, struct hc_error *err);

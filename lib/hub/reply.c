@@ -5,7 +5,9 @@
 #include "reply.h"
 
 #include <base/error.h>
+#include <base/size.h>
 #include <base/text.h>
+#include <cache/blob.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -206,11 +208,20 @@ static int fail_metadata(const struct hc_question *question, const char *cause,
         subject, question->endpoint, cause);
 }
 
+/* X-Linked-Size, or the length of an answer that is no redirect: that has its own. Many a
+ * gateway says 0 or nothing for a HEAD. */
+static uint64_t size_told(const struct hc_reply *reply)
+{
+    if (reply->has_linked_size)
+        return reply->linked_size;
+    return reply->has_length && reply->status / 100 != 3 ? reply->content_length
+                                                         : HC_SIZE_UNKNOWN;
+}
+
 int hc_reply_metadata(const struct hc_reply *reply, const struct hc_question *question,
                       struct hc_metadata *metadata, struct hc_error *err)
 {
     const char *etag = reply->linked_etag[0] ? reply->linked_etag : reply->etag;
-    bool is_redirect = reply->status / 100 == 3;
 
     if (!reply->commit[0])
         return fail_metadata(question,
@@ -222,9 +233,7 @@ int hc_reply_metadata(const struct hc_reply *reply, const struct hc_question *qu
         return fail_metadata(question, "without an ETag", err);
     if (!hc_etag_parse(etag, metadata->etag))
         return fail_metadata(question, "with an ETag that cannot name a file", err);
-    if (!reply->has_linked_size && (is_redirect || !reply->has_length))
-        return fail_metadata(question, "without the file's size", err);
-    metadata->size = reply->has_linked_size ? reply->linked_size : reply->content_length;
+    metadata->size = hc_blob_size_of(metadata->etag, size_told(reply));
     memcpy(metadata->commit, reply->commit, sizeof metadata->commit);
     return hc_etag_bind(metadata->etag, metadata->commit, question->path, err);
 }

@@ -85,8 +85,8 @@ int hc_reply_fail_absent(const struct hc_question *question, enum hc_reason reas
 /* Whether asking again later may help: 408, 429, 5xx but 501. */
 bool hc_reply_may_pass(const struct hc_reply *reply);
 
-/* commit, etag, size of a file from a HEAD's last answer; BAD_HUB_REPLY when one is
- * missing. */
+/* commit, etag, size of a file from a HEAD's last answer; BAD_HUB_REPLY when commit or etag
+ * is missing. */
 int hc_reply_metadata(const struct hc_reply *reply, const struct hc_question *question,
                       struct hc_metadata *metadata, struct hc_error *err);
 

@@ -5,6 +5,7 @@
 #include "resolution.h"
 
 #include <base/digest.h>
+#include <base/size.h>
 #include <cache/blob.h>
 #include <cache/no_exist.h>
 #include <cache/ref.h>
@@ -138,6 +139,18 @@ static void hold_tree_against(const struct wish *wish, const struct hc_metadata 
         hc_tree_drop(cache, &subject->repo, metadata->commit);
 }
 
+/* Should the Hub have left the size open, of which a listing may tell. */
+static uint64_t size_in_tree(const struct wish *wish, const struct hc_metadata *metadata)
+{
+    struct hc_metadata listed;
+    struct hc_error ignored;
+
+    return describe_from_tree(wish, metadata->commit, &listed, &ignored) == 1 &&
+                   strcmp(listed.etag, metadata->etag) == 0
+               ? hc_blob_size_of(listed.etag, listed.size)
+               : HC_SIZE_UNKNOWN;
+}
+
 /* From the Hub, or a mirror. An absence is remembered when the Hub itself says so. */
 static int describe_from_hub(const struct wish *wish, const char *revision,
                              struct hc_resolution *resolution,
@@ -150,6 +163,8 @@ static int describe_from_hub(const struct wish *wish, const char *revision,
     if (hc_hub_head(subject->resolver->hub, &place, &caller, metadata, err) == 0) {
         hc_resolution_hear_file(resolution, revision, metadata);
         hold_tree_against(wish, metadata);
+        if (metadata->size == HC_SIZE_UNKNOWN)
+            metadata->size = size_in_tree(wish, metadata);
         return 0;
     }
     if (err->reason == HC_ENTRY_NOT_FOUND && !metadata->is_of_mirror)
@@ -231,8 +246,9 @@ static int foresee(const struct wish *wish, const struct hc_metadata *metadata,
     const struct hc_subject *subject = &wish->subject;
     const struct hc_resolver *resolver = subject->resolver;
     char cache_path[PATH_MAX];
-    uint64_t size;
+    uint64_t size = 0;
     int found = hc_blob_find(resolver->cache, &subject->repo, metadata->etag, &size, err);
+    bool is_there = found == 1 && hc_blob_may_have(metadata->size, size);
 
     if (found < 0)
         return -1;
@@ -243,10 +259,9 @@ static int foresee(const struct wish *wish, const struct hc_metadata *metadata,
         return -1;
     memcpy(file->commit_hash, metadata->commit, HC_COMMIT_SIZE);
     memcpy(file->etag, metadata->etag, sizeof metadata->etag);
-    file->size_bytes = metadata->size;
-    file->source = found && size == metadata->size && !subject->options->force_download
-                       ? HC_SOURCE_CACHE
-                       : HC_SOURCE_HUB;
+    file->size_bytes = metadata->size == HC_SIZE_UNKNOWN ? size : metadata->size;
+    file->source =
+        is_there && !subject->options->force_download ? HC_SOURCE_CACHE : HC_SOURCE_HUB;
     return 0;
 }
 
@@ -276,13 +291,26 @@ static int fetch(const struct wish *wish, const struct hc_metadata *metadata,
                            err);
 }
 
+/* Of a file that has just been brought. */
+static uint64_t size_on_disk(const struct wish *wish, const char *commit)
+{
+    const struct hc_subject *subject = &wish->subject;
+    struct hc_pointer pointer;
+    struct hc_error ignored;
+
+    return hc_pointer_find(subject->resolver->cache, &subject->repo, commit, wish->path,
+                           &pointer, &ignored) == 1
+               ? pointer.size
+               : HC_SIZE_UNKNOWN;
+}
+
 /* As hc_file_look(), but what has another size than `metadata` says is not there. */
 static int look_as_told(const struct wish *wish, const struct hc_metadata *metadata,
                         struct hc_file *file, struct hc_error *err)
 {
     int found = hc_file_look(&wish->subject, metadata->commit, wish->path, file, err);
 
-    if (found == 1 && file->size_bytes != metadata->size) {
+    if (found == 1 && !hc_blob_may_have(metadata->size, file->size_bytes)) {
         hc_file_clear(file);
         return 0;
     }
@@ -342,6 +370,8 @@ static int file_step_obtain(void *ctx, struct hc_resolution *resolution,
         return foresee(wish, metadata, file, err);
     if (fetch(wish, metadata, &resolution->caller, &is_fetched, err) < 0)
         return metadata->location[0] ? -1 : hc_resolution_doubt(resolution, err);
+    if (metadata->size == HC_SIZE_UNKNOWN)
+        self->metadata.size = size_on_disk(wish, metadata->commit);
     if (hc_resolution_keep_ref(resolution, metadata->commit, err) < 0 ||
         foresee(wish, metadata, file, err) < 0)
         return -1;

@@ -5,6 +5,8 @@
  */
 #include "resolver.h"
 
+#include <base/size.h>
+#include <cache/blob.h>
 #include <cache/ref.h>
 
 #include <string.h>
@@ -110,7 +112,7 @@ static bool is_placed(const struct hc_resolver *resolver, const struct hc_place 
 
     return hc_pointer_find(resolver->cache, place->repo, place->revision, place->path,
                            &pointer, &unused) == 1 &&
-           pointer.size == size;
+           hc_blob_may_have(size, pointer.size);
 }
 
 /* The listing has no usable hash of the file: the Hub is asked for it. `metadata` backs
@@ -124,7 +126,8 @@ static int describe(const struct hc_subject *subject, const struct hc_caller *ca
     if (hc_hub_head(subject->resolver->hub, &place, caller, metadata, err) < 0)
         return -1;
     wanted->etag = metadata->etag;
-    wanted->size = metadata->size;
+    if (metadata->size != HC_SIZE_UNKNOWN)
+        wanted->size = metadata->size;
     return 0;
 }
 

@@ -13,6 +13,7 @@
 #include "origin.h"
 
 #include <base/error.h>
+#include <base/size.h>
 #include <base/text.h>
 
 #include <inttypes.h>
@@ -71,6 +72,11 @@ static void unlock(struct hc_origin *origin)
     (void)pthread_mutex_unlock(&origin->shared.lock);
 }
 
+static uint64_t size_of(const struct hc_origin *origin)
+{
+    return hc_pieces_size(hc_ingest_pieces(origin->ingest));
+}
+
 static int fail_crowded(struct hc_error *err)
 {
     return hc_fail(err, HC_HUB_UNREACHABLE,
@@ -89,8 +95,17 @@ static int restart(void *ctx, struct hc_error *err)
     is_alone = origin->shared.asking == 1;
     unlock(origin);
     request->is_whole = true;
-    request->span = (struct hc_span){.end = origin->wanted->size};
+    request->span = (struct hc_span){.end = size_of(origin)};
     return is_alone ? 0 : fail_crowded(err);
+}
+
+/* Of a blob of unknown size, which comes over one connection, on the thread that owns the
+ * ingest. */
+static int learn_size(void *ctx, uint64_t size, struct hc_error *err)
+{
+    const struct request *request = ctx;
+
+    return hc_ingest_learn_size(request->origin->ingest, size, err);
 }
 
 /* The first bytes are there: so the address is a good one. */
@@ -103,7 +118,7 @@ static void begin(struct request *request)
     origin->shared.flowing++;
     if (origin->shared.most < origin->shared.flowing)
         origin->shared.most = origin->shared.flowing;
-    if (request->span.start > 0 || request->span.end < origin->wanted->size)
+    if (request->span.start > 0 || request->span.end < size_of(origin))
         origin->shared.kind = HC_ORIGIN_SENDS_PARTS;
     if (request->seeks) {
         request->address = ++origin->shared.address;
@@ -125,7 +140,7 @@ static bool is_ahead(struct hc_origin *origin)
     most = (uint64_t)(origin->shared.asking + 1) * UNHASHED_EACH;
     unlock(origin);
     return !hc_origin_is_small(origin) && hc_ingest_unhashed(origin->ingest) > most &&
-           hc_pieces_arrived(hc_ingest_pieces(origin->ingest)) < origin->wanted->size;
+           hc_pieces_arrived(hc_ingest_pieces(origin->ingest)) < size_of(origin);
 }
 
 static int await_hash(struct hc_origin *origin, struct hc_error *err)
@@ -147,7 +162,7 @@ static int write_bytes(void *ctx, const void *bytes, size_t count, struct hc_err
     if (!request->has_begun)
         begin(request);
     request->received += count;
-    if (count > span->end - span->start && span->end < request->origin->wanted->size)
+    if (count > span->end - span->start && span->end < size_of(request->origin))
         return hc_fail(err, HC_BAD_HUB_REPLY, "more bytes came than were asked for");
     ours = hc_pieces_hold(hc_ingest_pieces(ingest), span, count);
     if (hc_ingest_write(ingest, span->start, bytes, (size_t)ours, err) < 0)
@@ -273,7 +288,7 @@ static void leave(struct hc_origin *origin, const struct request *request)
  * it is all that follows. */
 static uint64_t end_of(const struct hc_origin *origin, const struct hc_span *span)
 {
-    bool is_rest = span->end == origin->wanted->size;
+    bool is_rest = span->end == size_of(origin);
 
     return is_rest && hc_origin_is_small(origin) ? 0 : span->end;
 }
@@ -283,7 +298,7 @@ static int check_end(const struct request *request, uint64_t arrived,
                      struct hc_error *err)
 {
     struct hc_origin *origin = request->origin;
-    uint64_t size = origin->wanted->size;
+    uint64_t size = size_of(origin);
 
     if (!request->is_whole || request->received >= size)
         return 0;
@@ -309,7 +324,8 @@ int hc_origin_get(struct hc_origin *origin, const struct hc_span *span,
         .path = wanted->path,
         .offset = span->start,
         .until = end_of(origin, span),
-        .size = wanted->size,
+        .size = size_of(origin),
+        .learn_size = learn_size,
         .came_from = request.came_from,
         .was_redirected = &attempt->was_elsewhere,
         .restart = restart,
@@ -332,6 +348,8 @@ int hc_origin_get(struct hc_origin *origin, const struct hc_span *span,
     attempt->address = request.address;
     attempt->was_elsewhere |= download.location != NULL;
     attempt->is_straggler = request.is_straggler;
+    if (result == 0 && size_of(origin) == HC_SIZE_UNKNOWN)
+        result = learn_size(&request, request.span.start, err);
     return result < 0 ? -1 : check_end(&request, arrived, err);
 }
 
@@ -346,7 +364,8 @@ uint64_t hc_origin_piece(uint64_t min_split_size)
 
 bool hc_origin_is_small(const struct hc_origin *origin)
 {
-    return origin->wanted->size <= origin->min_split_size;
+    return !hc_ingest_is_size_given(origin->ingest) ||
+           size_of(origin) <= origin->min_split_size;
 }
 
 void hc_origin_init(struct hc_origin *origin)
@@ -378,8 +397,7 @@ bool hc_origin_is_wrong(struct hc_origin *origin, const struct hc_error *err)
     is_wrong = origin->shared.is_wrong;
     unlock(origin);
     return err->reason == HC_BAD_HUB_REPLY &&
-           (is_wrong ||
-            hc_pieces_arrived(hc_ingest_pieces(origin->ingest)) == origin->wanted->size);
+           (is_wrong || hc_pieces_missing(hc_ingest_pieces(origin->ingest)) == 0);
 }
 
 void hc_origin_note_retry(struct hc_origin *origin)

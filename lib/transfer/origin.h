@@ -87,7 +87,7 @@ bool hc_origin_is_wrong(struct hc_origin *origin, const struct hc_error *err);
 /* A request is repeated. */
 void hc_origin_note_retry(struct hc_origin *origin);
 
-/* It comes in one request, over one connection. */
+/* It comes in one request, over one connection; so does what has no known size. */
 bool hc_origin_is_small(const struct hc_origin *origin);
 
 enum hc_origin_kind hc_origin_kind_of(struct hc_origin *origin);

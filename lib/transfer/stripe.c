@@ -231,7 +231,7 @@ static int attend(struct stripe *stripe, struct hc_error *err)
 {
     struct hc_ingest *ingest = stripe->origin->ingest;
 
-    while (hc_pieces_arrived(stripe->pieces) < stripe->origin->wanted->size) {
+    while (hc_pieces_missing(stripe->pieces) > 0) {
         int hashed;
 
         if (check(stripe, err) < 0 || adjust(stripe, err) < 0)
@@ -351,7 +351,7 @@ int hc_stripe_bring(struct hc_origin *origin, struct hc_budget *budget,
     };
     int result;
 
-    if (hc_pieces_arrived(pieces) == origin->wanted->size)
+    if (hc_pieces_missing(pieces) == 0)
         return 0;
     if (hc_budget_take(budget, &grant, origin->caller.call, err) < 0)
         return -1;

@@ -14,6 +14,7 @@
 
 #include <base/digest.h>
 #include <base/error.h>
+#include <base/size.h>
 
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,7 @@ struct leg {
     struct hc_origin origin;
     struct hc_transfer report;
     bool has_begun;   /* to bring it */
+    uint64_t size;    /* 0 while it is not known */
     uint64_t brought; /* of the blob, for the sake of this process */
     bool is_fetched;  /* from the Hub, though it may have no bytes */
 };
@@ -106,6 +108,11 @@ static int bring(struct leg *leg, struct hc_error *err)
     return 0;
 }
 
+static uint64_t known(uint64_t size)
+{
+    return size == HC_SIZE_UNKNOWN ? 0 : size;
+}
+
 static int bring_from_origin(struct leg *leg, struct hc_error *err)
 {
     int result;
@@ -125,6 +132,7 @@ static int bring_from_origin(struct leg *leg, struct hc_error *err)
     leg->report.resumed_bytes = hc_ingest_inherited(leg->cargo.ingest);
     leg->report.shared_bytes = hc_ingest_shared(leg->cargo.ingest);
     hc_origin_clear(&leg->origin);
+    leg->size = known(hc_pieces_size(hc_ingest_pieces(leg->cargo.ingest)));
     return result;
 }
 
@@ -199,9 +207,8 @@ static int attempt(struct leg *leg, struct hc_error *err)
     leg->has_begun = true;
     if (begun < 0 || bring_from_origin(leg, err) < 0)
         return is_robbed(leg) ? 1 : -1;
-    leg->brought =
-        leg->wanted->size - leg->report.resumed_bytes - leg->report.shared_bytes;
-    leg->is_fetched = leg->brought > 0 || leg->wanted->size == 0;
+    leg->brought = leg->size - leg->report.resumed_bytes - leg->report.shared_bytes;
+    leg->is_fetched = leg->brought > 0 || leg->size == 0;
     return 0;
 }
 
@@ -255,7 +262,7 @@ static void tell(const struct leg *leg, int64_t began_ms, enum hc_reason reason)
     report.repo_type = wanted->repo->type;
     report.path = wanted->path;
     report.etag = wanted->etag;
-    report.size_bytes = wanted->size;
+    report.size_bytes = leg->size;
     report.reason = reason;
     report.duration_ms = (uint64_t)(hc_monotonic_ms() - began_ms);
     leg->transfers->watcher(leg->transfers->watcher_ctx, &report);
@@ -375,6 +382,7 @@ int hc_transfers_fetch(struct hc_transfers *transfers, const struct hc_wanted *w
     struct leg leg = {.transfers = transfers, .wanted = &aboard, .caller = caller};
     int result;
 
+    leg.size = known(aboard.size);
     *fetched_bytes = 0;
     leg.flight = hc_flight_join(transfers->flights, &name, caller, err);
     if (!leg.flight)

@@ -27,7 +27,7 @@ struct hc_wanted {
     const char *commit;
     const char *path;
     const char *etag;
-    uint64_t size;
+    uint64_t size;        /* or HC_SIZE_UNKNOWN */
     const char *location; /* Optional: see struct hc_download */
     bool force;           /* fetch it although it is there */
     atomic_uint *retries; /* Optional: grows by the requests that had to be repeated */

@@ -41,7 +41,7 @@ int hc_turn_is_there(const struct hc_turn *turn, struct hc_error *err)
     if (wanted->force)
         return 0;
     found = hc_blob_find(turn->cache, wanted->repo, wanted->etag, &size, err);
-    return found == 1 ? size == wanted->size : found;
+    return found == 1 ? hc_blob_may_have(wanted->size, size) : found;
 }
 
 /* Other clients have no heartbeat; bytes may be long in coming. */

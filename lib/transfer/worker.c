@@ -59,7 +59,8 @@ struct patience {
 /* After `count` new bytes. */
 static void renew(const struct hc_crew *crew, struct patience *patience, uint64_t count)
 {
-    uint64_t share = crew->origin->wanted->size / PROGRESS_SHARE;
+    uint64_t share =
+        hc_pieces_size(hc_ingest_pieces(crew->origin->ingest)) / PROGRESS_SHARE;
     uint64_t enough = share < PROGRESS_BYTES ? share : PROGRESS_BYTES;
     int64_t now_ms = hc_monotonic_ms();
 
@@ -156,8 +157,7 @@ static enum verdict bring(const struct hc_crew *crew, struct hc_span span,
 static uint64_t share(const struct hc_crew *crew)
 {
     const struct hc_origin *origin = crew->origin;
-    uint64_t missing =
-        origin->wanted->size - hc_pieces_arrived(hc_ingest_pieces(origin->ingest));
+    uint64_t missing = hc_pieces_missing(hc_ingest_pieces(origin->ingest));
     uint64_t share = missing / crew->share_of;
 
     if (crew->share_of == 1)

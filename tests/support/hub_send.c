@@ -226,6 +226,9 @@ static enum MHD_Result queue(const struct hub_request *request, struct body *bod
     enum MHD_Result result;
 
     hub_must(response);
+    /* libmicrohttpd ends a body of unknown size also for a HEAD, which has none. */
+    if (size == MHD_SIZE_UNKNOWN && strcmp(request->method, "HEAD") == 0)
+        (void)MHD_add_response_header(response, "Connection", "close");
     for (size_t i = 0; i < answer->header_count; i++) {
         (void)MHD_add_response_header(response, answer->headers[i].name,
                                       answer->headers[i].value);

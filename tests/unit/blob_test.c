@@ -6,6 +6,7 @@
 #include "cache_fixture.h"
 #include "cache_helper.h"
 
+#include <base/size.h>
 #include <base/text.h>
 #include <cache/blob.h>
 #include <cache/ingest.h>
@@ -162,6 +163,61 @@ static void what_no_hash_can_check_is_not_gone_on_with(void **state)
     assert_false(temp_dir_has(f->dir, BLOBS "mirror-1.01234567.incomplete"));
     hc_ingest_drop(ingest);
     assert_int_equal(temp_dir_count(f->dir, "models--org--name/blobs"), 0);
+}
+
+/* Whole, though its size is told with the first byte, in the middle or at the end. */
+static void a_blob_of_unknown_size_is_whole_once_its_size_is_told(void **state)
+{
+    static const char *const etags[] = {HELLO_GIT, HELLO_SHA256};
+    struct fixture *f = *state;
+    uint64_t size;
+
+    for (size_t i = 0; i < 6; i++) {
+        struct hc_ingest *ingest = begin(f, etags[i % 2], HC_SIZE_UNKNOWN);
+
+        assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
+        if (i / 2 == 0)
+            assert_int_equal(hc_ingest_learn_size(ingest, 5, &f->err), 0);
+        put(f, ingest, "he");
+        assert_in_range(hc_ingest_hash(ingest, &f->err), 0, 1);
+        if (i / 2 == 1)
+            assert_int_equal(hc_ingest_learn_size(ingest, 5, &f->err), 0);
+        put(f, ingest, "llo");
+        assert_int_equal(hc_ingest_learn_size(ingest, 5, &f->err), 0);
+        assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+        hc_ingest_drop(ingest);
+        assert_int_equal(find(f, etags[i % 2], &size), 1);
+        assert_int_equal(size, 5);
+        temp_dir_remove(temp_dir_path(f->dir, "models--org--name"));
+    }
+}
+
+static void a_size_that_the_bytes_contradict_is_a_bad_reply(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ingest *ingest = begin(f, HELLO_GIT, HC_SIZE_UNKNOWN);
+
+    put(f, ingest, "hello!");
+    assert_int_equal(hc_ingest_learn_size(ingest, 5, &f->err), -1);
+    assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+    assert_int_equal(hc_ingest_restart(ingest, &f->err), 0);
+    assert_int_equal(hc_ingest_learn_size(ingest, 5, &f->err), 0);
+    assert_int_equal(hc_ingest_learn_size(ingest, 6, &f->err), -1);
+    assert_int_equal(hc_ingest_restart(ingest, &f->err), 0);
+    put(f, ingest, "hello");
+    assert_int_equal(hc_ingest_learn_size(ingest, 5, &f->err), 0);
+    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    hc_ingest_drop(ingest);
+}
+
+static void no_blob_of_unknown_size_fills_the_volume(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ingest *ingest = begin(f, HELLO_SHA256, HC_SIZE_UNKNOWN);
+
+    assert_int_equal(hc_ingest_learn_size(ingest, UINT64_MAX / 4, &f->err), -1);
+    assert_int_equal(f->err.reason, HC_NO_SPACE);
+    hc_ingest_drop(ingest);
 }
 
 static void an_emptied_blob_is_not_there(void **state)
@@ -340,6 +396,9 @@ int main(void)
         WITH_CACHE(an_etag_that_is_no_hash_vouches_for_the_size_only),
         WITH_CACHE(what_no_hash_can_check_is_not_gone_on_with),
         WITH_CACHE(an_emptied_blob_is_not_there),
+        WITH_CACHE(a_blob_of_unknown_size_is_whole_once_its_size_is_told),
+        WITH_CACHE(a_size_that_the_bytes_contradict_is_a_bad_reply),
+        WITH_CACHE(no_blob_of_unknown_size_fills_the_volume),
         WITH_CACHE(a_restart_forgets_what_came),
         WITH_CACHE(a_blob_may_be_tried_again_after_a_mismatch),
         WITH_CACHE(two_who_fetch_the_same_both_succeed),

@@ -5,6 +5,8 @@
  */
 #include "hub_fixture.h"
 
+#include <base/size.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,7 +78,6 @@ static void metadata_that_is_incomplete_or_unsafe_is_a_bad_reply(void **state)
         {"X-Repo-Commit", "notahash"},
         {"X-Linked-Etag", "\"../../evil\""},
         {"X-Linked-Etag", "\"\""},
-        {"X-Linked-Size", NULL},
     };
     struct fixture *f = *state;
 
@@ -92,8 +93,18 @@ static void metadata_that_is_incomplete_or_unsafe_is_a_bad_reply(void **state)
         assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
     }
     /* It is not asked again; without a commit the storage is, which knows none either. */
-    assert_int_equal(test_hub_count(f->server, NULL, "/resolve/"), 5);
+    assert_int_equal(test_hub_count(f->server, NULL, "/resolve/"), 4);
     assert_int_equal(test_hub_count_cdn(f->server, NULL), 2);
+}
+
+static void a_size_that_is_not_told_is_unknown(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_metadata metadata;
+
+    inject(f, (struct test_hub_rule){.fault = TEST_HUB_HEADER, .name = "X-Linked-Size"});
+    assert_int_equal(head(f, "model.bin", &metadata), 0);
+    assert_true(metadata.size == HC_SIZE_UNKNOWN);
 }
 
 static void an_unknown_file_names_the_commit_that_lacks_it(void **state)
@@ -458,6 +469,7 @@ int main(void)
         TEST(an_lfs_file_is_described_without_asking_its_storage),
         TEST(odd_names_arrive_encoded),
         TEST(metadata_that_is_incomplete_or_unsafe_is_a_bad_reply),
+        TEST(a_size_that_is_not_told_is_unknown),
         TEST(an_unknown_file_names_the_commit_that_lacks_it),
         TEST(what_the_hub_refuses_has_its_reason),
         TEST(a_redirect_loop_is_a_bad_reply),

@@ -5,6 +5,7 @@
  */
 #include "test.h"
 
+#include <base/size.h>
 #include <base/text.h>
 #include <cache/pieces_text.h>
 
@@ -57,6 +58,38 @@ static void an_empty_blob_has_nothing_to_bring(void **state)
     assert_int_equal(hc_pieces_front(pieces), 0);
     assert_true(hc_pieces_parse(pieces, ""));
     expect_text(pieces, "");
+}
+
+static void a_blob_of_unknown_size_is_one_piece_that_ends_when_told(void **state)
+{
+    HC_AUTO(hc_pieces) *pieces = make(HC_SIZE_UNKNOWN);
+    struct hc_span span, none;
+
+    (void)state;
+    assert_true(hc_pieces_take(pieces, hc_pieces_missing(pieces), &span));
+    assert_int_equal(span.start, 0);
+    assert_true(span.end == HC_SIZE_UNKNOWN);
+    assert_false(hc_pieces_take(pieces, 1, &none));
+    assert_int_equal(hc_pieces_hold(pieces, &span, MIB), MIB);
+    hc_pieces_add(pieces, 0, MIB);
+    assert_int_equal(hc_pieces_front(pieces), MIB);
+    expect_text(pieces, "0-1048576");
+    hc_pieces_set_size(pieces, 2 * (uint64_t)MIB);
+    hc_pieces_trim(pieces, &span);
+    assert_int_equal(span.start, MIB);
+    assert_int_equal(span.end, 2 * (uint64_t)MIB);
+    hc_pieces_set_size(pieces, MIB);
+    hc_pieces_trim(pieces, &span);
+    assert_int_equal(span.end, MIB);
+    assert_int_equal(hc_pieces_missing(pieces), 0);
+    hc_pieces_give_back(pieces, &span);
+    assert_false(hc_pieces_take(pieces, 1, &none));
+    hc_pieces_clear(pieces);
+    hc_pieces_set_size(pieces, 0);
+    assert_int_equal(hc_pieces_front(pieces), 0);
+    assert_false(hc_pieces_take(pieces, 1, &none));
+    hc_pieces_set_size(pieces, HC_SIZE_UNKNOWN);
+    assert_true(hc_pieces_take(pieces, 1, &span));
 }
 
 static void the_front_waits_for_the_hole_to_be_filled(void **state)
@@ -318,6 +351,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_small_blob_is_one_piece),
         cmocka_unit_test(an_empty_blob_has_nothing_to_bring),
+        cmocka_unit_test(a_blob_of_unknown_size_is_one_piece_that_ends_when_told),
         cmocka_unit_test(the_front_waits_for_the_hole_to_be_filled),
         cmocka_unit_test(what_is_reserved_is_not_reserved_twice),
         cmocka_unit_test(what_is_reserved_and_not_begun_is_shared),

@@ -5,6 +5,7 @@
  */
 #include "test.h"
 
+#include <base/size.h>
 #include <hub/reply.h>
 
 #include <stdio.h>
@@ -319,6 +320,45 @@ static void metadata_comes_from_the_linked_headers_first(void **state)
     assert_int_equal(metadata.size, 7);
 }
 
+/* Gateways leave the length of a HEAD out, or say 0; only the hash of nothing proves 0. */
+static void a_size_is_believed_when_it_can_be(void **state)
+{
+    static const char hash[] = "\"40e6e2ab5ee1a0b6bd8b2ea4b9a86a4aa8d52a1a\"";
+    static const struct {
+        long status;
+        const char *etag, *header;
+        uint64_t size;
+    } rows[] = {
+        {200, hash, "Content-Length: 7", 7},
+        {200, hash, "Content-Length: 0", HC_SIZE_UNKNOWN},
+        {200, hash, "", HC_SIZE_UNKNOWN},
+        {302, hash, "Content-Length: 998", HC_SIZE_UNKNOWN}, /* the redirect's own */
+        {302, hash, "X-Linked-Size: 7", 7},
+        {302, hash, "X-Linked-Size: 0", HC_SIZE_UNKNOWN},
+        {200, "\"v1\"", "Content-Length: 0", HC_SIZE_UNKNOWN},
+        {200, "\"v1\"", "Content-Length: 7", 7},
+        {200, git_etag, "Content-Length: 0", 0},
+        {200, git_etag, "", 0},
+        {302, git_etag, "Content-Length: 998", 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct hc_repo repo;
+        struct hc_question question = question_about(&repo, false);
+        struct hc_reply reply = {.status = rows[i].status};
+        struct hc_metadata metadata;
+        struct hc_error err;
+
+        memcpy(reply.commit, commit, sizeof reply.commit);
+        (void)snprintf(reply.etag, sizeof reply.etag, "%s", rows[i].etag);
+        if (rows[i].header[0])
+            hear(&reply, rows[i].header);
+        assert_int_equal(hc_reply_metadata(&reply, &question, &metadata, &err), 0);
+        assert_true(metadata.size == rows[i].size);
+    }
+}
+
 static void metadata_without_a_part_or_with_an_unsafe_one_is_refused(void **state)
 {
     static const struct {
@@ -330,8 +370,6 @@ static void metadata_without_a_part_or_with_an_unsafe_one_is_refused(void **stat
         {200, commit, "", "Content-Length: 1"},
         {200, commit, "\"../../evil\"", "Content-Length: 1"},
         {200, commit, "\"..\"", "Content-Length: 1"},
-        {200, commit, git_etag, ""},
-        {302, commit, git_etag, "Content-Length: 998"}, /* the redirect's own */
     };
 
     (void)state;
@@ -370,6 +408,7 @@ int main(void)
         cmocka_unit_test(long_names_leave_room_for_the_cause),
         cmocka_unit_test(metadata_comes_from_the_linked_headers_first),
         cmocka_unit_test(metadata_without_a_part_or_with_an_unsafe_one_is_refused),
+        cmocka_unit_test(a_size_is_believed_when_it_can_be),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

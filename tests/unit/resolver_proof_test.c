@@ -235,6 +235,90 @@ static void a_forced_empty_file_comes_from_the_hub(void **state)
     hc_file_clear(&file);
 }
 
+/* The hub's answers to HEAD say this of the size, or nothing. */
+static void tell_size(struct fixture *f, const char *length)
+{
+    static const char *const names[] = {"Content-Length", "X-Linked-Size"};
+
+    for (size_t i = 0; i < 2; i++)
+        test_hub_rule(f->hub, &(struct test_hub_rule){.method = "HEAD",
+                                                      .fault = TEST_HUB_HEADER,
+                                                      .name = names[i],
+                                                      .text = i == 0 ? length : NULL});
+}
+
+/* The hub ends its answers without having said how long they are. */
+static void hide_lengths(struct fixture *f)
+{
+    for (int on_cdn = 0; on_cdn < 2; on_cdn++)
+        test_hub_rule(f->hub, &(struct test_hub_rule){.method = "GET",
+                                                      .on_cdn = on_cdn,
+                                                      .fault = TEST_HUB_HEADER,
+                                                      .name = "Content-Length"});
+}
+
+static void a_size_that_no_head_tells_comes_with_the_bytes(void **state)
+{
+    static const char *const lengths[] = {NULL, "0"};
+    struct fixture *f = *state;
+
+    for (int i = 0; i < 4; i++) {
+        tell_size(f, lengths[i % 2]);
+        if (i / 2)
+            hide_lengths(f);
+        expect_from(f, "config.json", "{\"v\": 1}", HC_SOURCE_HUB);
+        expect_from(f, "weights.bin", "0123456789abcdef", HC_SOURCE_HUB);
+        expect_from(f, "empty.txt", "", HC_SOURCE_HUB);
+        expect_from(f, "config.json", "{\"v\": 1}", HC_SOURCE_CACHE);
+        temp_dir_remove(temp_dir_path(f->dir, REPO_FOLDER));
+        test_hub_clear_rules(f->hub);
+    }
+}
+
+static void wrong_bytes_of_unknown_size_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_file file;
+
+    tell_size(f, "0");
+    hide_lengths(f);
+    test_hub_rule(f->hub, &(struct test_hub_rule){.method = "GET",
+                                                  .contains = "resolve-cache",
+                                                  .fault = TEST_HUB_CORRUPT,
+                                                  .number = 3});
+    assert_int_equal(resolve(f, "main", "config.json", &file), -1);
+    assert_int_equal(f->err.reason, HC_CHECKSUM_MISMATCH);
+    assert_int_equal(test_hub_count(f->hub, "GET", "resolve-cache"), 2);
+    assert_int_equal(temp_dir_count(f->dir, REPO_FOLDER "/blobs"), 0);
+}
+
+static void a_listing_tells_the_size_that_no_head_does(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const names[] = {"config.json"};
+    const struct hc_files_request listed = {.repo = {.id = "org/model"},
+                                            .filenames = names,
+                                            .filename_count = 1};
+    const struct hc_file_request request = {.repo = {.id = "org/model"},
+                                            .filename = "weights.bin",
+                                            .options = {.dry_run = true}};
+    struct hc_files files;
+    struct hc_file file;
+
+    tell_size(f, NULL);
+    assert_int_equal(hc_resolve_file(f->resolver, &request, NULL, &file, &f->err), 0);
+    assert_int_equal(file.size_bytes, 0); /* nothing tells it without a GET */
+    assert_int_equal(file.source, HC_SOURCE_HUB);
+    hc_file_clear(&file);
+    assert_int_equal(hc_resolve_files(f->resolver, &listed, NULL, &files, &f->err), 0);
+    hc_files_clear(&files);
+    resolver_fixture_reopen(f, false);
+    assert_int_equal(hc_resolve_file(f->resolver, &request, NULL, &file, &f->err), 0);
+    assert_int_equal(file.size_bytes, 16);
+    hc_file_clear(&file);
+    expect_from(f, "weights.bin", "0123456789abcdef", HC_SOURCE_HUB);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +332,9 @@ int main(void)
         test(a_blob_of_another_size_than_the_hub_says_is_fetched_again),
         test(a_blob_of_another_size_than_the_listing_says_is_fetched_again),
         test(a_forced_empty_file_comes_from_the_hub),
+        test(a_size_that_no_head_tells_comes_with_the_bytes),
+        test(wrong_bytes_of_unknown_size_are_refused),
+        test(a_listing_tells_the_size_that_no_head_does),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

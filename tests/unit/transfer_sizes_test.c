@@ -8,6 +8,7 @@
 #include "temp_dir.h"
 #include "transfer_fixture.h"
 
+#include <base/size.h>
 #include <cache/blob.h>
 
 #include <inttypes.h>
@@ -25,9 +26,10 @@ struct way {
     unsigned connections;
     uint64_t min_split_size; /* 0: the default */
     bool is_lfs;
-    bool is_cut; /* the first answer ends early, and the transfer goes on */
-    bool
-        is_left; /* all answers end early; a later transfer goes on from a partial file */
+    bool is_cut;      /* the first answer ends early, and the transfer goes on */
+    bool is_left;     /* all answers do; a later transfer goes on from a partial file */
+    bool is_unsized;  /* nothing has told the size */
+    bool is_unending; /* and no answer has a Content-Length: its end tells */
 };
 
 static void name_of(uint64_t size, const struct way *way, char name[NAME])
@@ -74,10 +76,35 @@ static void cut(struct fixture *f, uint64_t at, unsigned times)
 
 static void fail_fetch(const struct fixture *f, uint64_t size, const struct way *way)
 {
-    fail_msg("%" PRIu64 " bytes, %u connections, split from %" PRIu64 "%s%s%s: %s: %s",
+    fail_msg("%" PRIu64 " bytes, %u connections, split from %" PRIu64
+             "%s%s%s%s%s: %s: %s",
              size, way->connections, way->min_split_size, way->is_lfs ? ", LFS" : ", git",
              way->is_cut ? ", cut" : "", way->is_left ? ", left" : "",
+             way->is_unsized ? ", unsized" : "", way->is_unending ? ", unending" : "",
              hc_reason_name(f->err.reason), f->err.message);
+}
+
+/* As fetch(), by what the HEAD said, or less. */
+static int fetch_file(struct fixture *f, const char *name, const struct way *way)
+{
+    const struct hc_caller caller = {0};
+    struct hc_metadata metadata = ask_about(f, name);
+    struct hc_wanted wanted;
+    uint64_t fetched;
+
+    if (way->is_unsized)
+        metadata.size = HC_SIZE_UNKNOWN;
+    wanted = wish(f, name, &metadata);
+    return hc_transfers_fetch(f->transfers, &wanted, &caller, &fetched, &f->err);
+}
+
+static void hide_lengths(struct fixture *f)
+{
+    for (int on_cdn = 0; on_cdn < 2; on_cdn++)
+        inject(f, (struct test_hub_rule){.method = "GET",
+                                         .on_cdn = on_cdn,
+                                         .fault = TEST_HUB_HEADER,
+                                         .name = "Content-Length"});
 }
 
 /* Fetches the file of that size; `at` is where answers end. */
@@ -85,19 +112,21 @@ static void expect_whole(struct fixture *f, uint64_t size, const struct way *way
                          uint64_t at)
 {
     struct hc_metadata metadata;
-    uint64_t fetched, there = 0;
+    uint64_t there = 0;
     char name[NAME];
 
     name_of(size, way, name);
     metadata = ask_about(f, name);
     if (way->is_left) {
         cut(f, at, 0);
-        (void)fetch(f, name, NULL, &fetched);
+        (void)fetch_file(f, name, way);
         test_hub_clear_rules(f->server);
     } else if (way->is_cut) {
         cut(f, at, 1);
     }
-    if (fetch(f, name, NULL, &fetched) < 0)
+    if (way->is_unending)
+        hide_lengths(f);
+    if (fetch_file(f, name, way) < 0)
         fail_fetch(f, size, way);
     test_hub_clear_rules(f->server);
     assert_int_equal(hc_blob_find(f->cache, &f->repo, metadata.etag, &there, &f->err), 1);
@@ -151,6 +180,18 @@ static void files_around_every_boundary_are_resumed(void **state)
                                                      .is_left = true});
 }
 
+static void files_of_unknown_size_arrive_whole(void **state)
+{
+    for (int i = 0; i < 12; i++)
+        fetch_around_boundaries(*state, (struct way){.connections = 8,
+                                                     .min_split_size = split_size,
+                                                     .is_lfs = i & 1,
+                                                     .is_unsized = true,
+                                                     .is_unending = i & 2,
+                                                     .is_cut = i / 4 == 1,
+                                                     .is_left = i / 4 == 2});
+}
+
 /* With the settings that hubcached starts with. */
 static void files_of_half_to_whole_the_split_size_arrive_whole(void **state)
 {
@@ -182,7 +223,9 @@ static void files_of_random_sizes_arrive_whole(void **state)
                                 .min_split_size = split,
                                 .is_lfs = random_between(&random, 0, 1),
                                 .is_cut = kind == 1,
-                                .is_left = kind == 2};
+                                .is_left = kind == 2,
+                                .is_unsized = random_between(&random, 0, 2) == 0,
+                                .is_unending = random_between(&random, 0, 1)};
 
         serve(f, size, &way);
         commit(f);
@@ -259,6 +302,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(files_around_every_boundary_arrive_whole),
         TEST(files_around_every_boundary_are_resumed),
+        TEST(files_of_unknown_size_arrive_whole),
         TEST(files_of_half_to_whole_the_split_size_arrive_whole),
         TEST(files_of_random_sizes_arrive_whole),
         TEST(a_partial_file_with_holes_is_completed),

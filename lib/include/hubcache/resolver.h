@@ -122,7 +122,7 @@ struct hc_file {
     char *path;             /* absolute, on this machine's mount */
     const char *cache_path; /* in `path`: relative to the cache root; "" when local */
     const char *filename;   /* in `path`: the name within the repo, with subfolder */
-    uint64_t size_bytes;
+    uint64_t size_bytes; /* 0 in a dry run also when neither Hub nor listing tells it */
     enum hc_source source;
     bool stale;           /* the Hub should have been asked and could not be */
     char commit_hash[41]; /* "" when local */
