@@ -226,6 +226,10 @@ int hc_ingest_write(struct hc_ingest *ingest, uint64_t at, const void *bytes,
 
         if (span.start >= end)
             break;
+        if (span.start < next)
+            return hc_fail(err, HC_INTERNAL,
+                           "blob %s: bytes before %" PRIu64 " are missing", ingest->etag,
+                           next);
         if (span.end > end)
             span.end = end;
         if (put(ingest, &span, (const char *)bytes + (span.start - at), err) < 0)
@@ -350,6 +354,22 @@ int hc_ingest_restart(struct hc_ingest *ingest, struct hc_error *err)
     return start_digest(ingest, err);
 }
 
+/* The file has the blob's bytes and no others: an earlier transfer may have written more
+ * than it lived to tell, and nobody hashes what lies beyond the end. */
+static int trim_file(const struct hc_ingest *ingest, struct hc_error *err)
+{
+    off_t size = (off_t)hc_pieces_size(ingest->pieces);
+    struct stat status;
+
+    if (fstat(ingest->fd, &status) == 0 &&
+        (status.st_size == size ||
+         (status.st_size > size && ingest->twin != HC_TWIN_LINKED &&
+          ftruncate(ingest->fd, size) == 0)))
+        return 0;
+    return hc_fail(err, HC_CHECKSUM_MISMATCH, "'%s' has lost bytes or got more",
+                   hc_claim_path(ingest->claim));
+}
+
 static int verify(struct hc_ingest *ingest, struct hc_error *err)
 {
     char hex[HC_DIGEST_HEX_MAX + 1];
@@ -366,10 +386,13 @@ static int verify(struct hc_ingest *ingest, struct hc_error *err)
     if (result < 0 || hc_digest_finish(ingest->digest, hex, err) < 0)
         return -1;
     if (hex[0] == '\0' || strcmp(hex, ingest->etag) == 0)
-        return 0;
-    atomic_store(&ingest->is_spoilt, true);
-    return hc_fail(err, HC_CHECKSUM_MISMATCH, "blob %s: the bytes hash to %s",
-                   ingest->etag, hex);
+        result = trim_file(ingest, err);
+    else
+        result = hc_fail(err, HC_CHECKSUM_MISMATCH, "blob %s: the bytes hash to %s",
+                         ingest->etag, hex);
+    if (result < 0)
+        atomic_store(&ingest->is_spoilt, true);
+    return result;
 }
 
 static int publish(struct hc_ingest *ingest, struct hc_error *err)

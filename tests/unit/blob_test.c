@@ -220,6 +220,55 @@ static void no_blob_of_unknown_size_fills_the_volume(void **state)
     hc_ingest_drop(ingest);
 }
 
+/* A piece has a beginning only: bytes beyond it would have no place. */
+static void bytes_that_would_leave_a_hole_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ingest *ingest = begin(f, HELLO_SHA256, 5);
+
+    assert_int_equal(hc_ingest_write(ingest, 2, "llo", 3, &f->err), -1);
+    assert_int_equal(f->err.reason, HC_INTERNAL);
+    assert_int_equal(arrived(ingest), 0);
+    put(f, ingest, "hello");
+    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    hc_ingest_drop(ingest);
+}
+
+/* What an earlier transfer had written beyond what its claim says, and beyond the blob. */
+static void a_blob_is_no_longer_than_its_size(void **state)
+{
+    const uint64_t size = UINT64_C(2) << 20;
+    struct fixture *f = *state;
+    HC_AUTO_FREE char *zeros = calloc(1, size);
+    HC_AUTO_FREE char *partial = NULL, *path = NULL;
+    char hex[HC_DIGEST_HEX_MAX + 1], text[512];
+    struct hc_digest *digest = hc_digest_new(HC_DIGEST_SHA256, 0, &f->err);
+    struct hc_ingest *ingest;
+    uint64_t there = 0;
+
+    assert_int_equal(hc_digest_update(digest, zeros, size, &f->err), 0);
+    assert_int_equal(hc_digest_finish(digest, hex, &f->err), 0);
+    hc_digest_free(digest);
+    assert_true(hc_format(text, sizeof text, BLOBS "%s.01234567.incomplete", hex) > 0);
+    temp_dir_write(f->dir, text, "");
+    partial = temp_dir_path(f->dir, text);
+    assert_int_equal(truncate(partial, (off_t)size + 77), 0);
+    assert_true(hc_format(text, sizeof text,
+                          "host=x\npid=0\nstart=0\nincomplete=%s.01234567.incomplete\n"
+                          "size=2097152\nbytes=2000000\nranges=0-2000000\n",
+                          hex) > 0);
+    assert_true(asprintf(&path, ".hubcache/transfers/models--org--name/%s", hex) > 0);
+    temp_dir_write(f->dir, path, text);
+
+    ingest = begin(f, hex, size);
+    assert_int_equal(hc_ingest_inherited(ingest), 2000000);
+    assert_int_equal(hc_ingest_write(ingest, 2000000, zeros, size - 2000000, &f->err), 0);
+    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    hc_ingest_drop(ingest);
+    assert_int_equal(find(f, hex, &there), 1);
+    assert_int_equal(there, size);
+}
+
 static void an_emptied_blob_is_not_there(void **state)
 {
     struct fixture *f = *state;
@@ -396,6 +445,8 @@ int main(void)
         WITH_CACHE(an_etag_that_is_no_hash_vouches_for_the_size_only),
         WITH_CACHE(what_no_hash_can_check_is_not_gone_on_with),
         WITH_CACHE(an_emptied_blob_is_not_there),
+        WITH_CACHE(bytes_that_would_leave_a_hole_are_refused),
+        WITH_CACHE(a_blob_is_no_longer_than_its_size),
         WITH_CACHE(a_blob_of_unknown_size_is_whole_once_its_size_is_told),
         WITH_CACHE(a_size_that_the_bytes_contradict_is_a_bad_reply),
         WITH_CACHE(no_blob_of_unknown_size_fills_the_volume),
