@@ -33,11 +33,13 @@ enum { PIECES_OF_SMALL = 8, PIECE_MIN = 64 * 1024 };
 enum {
     WINDOW_MS = 1000,
     SLOW_AFTER_MS = 2000,
-    FAR_BELOW = 8,
-    WORTH_MS = 1000,
-    SAMPLE_MIN = 64 * 1024, /* bytes of an answer from which a rate can be told */
-    SAMPLE_WEIGHT = 8       /* the usual rate is about that of so many samples */
+    SAMPLE_MIN = 64 * 1024 /* bytes of an answer from which a rate can be told */
 };
+static const double far_below = 8; /* times */
+static const double worth_ms = 1000;
+
+/* The usual rate is about that of so many samples. */
+static const double samples = 8;
 
 enum {
     PAGE_MAX = 1024 * 1024 /* what is sent instead of a file, a login page, is less */
@@ -179,7 +181,7 @@ static void note_rate(struct hc_origin *origin, uint64_t bytes, int64_t passed_m
     double rate = (double)bytes / (double)(passed_ms > 0 ? passed_ms : 1);
     double *usual = &origin->shared.usual_rate;
 
-    *usual += *usual > 0 ? (rate - *usual) / SAMPLE_WEIGHT : rate;
+    *usual += *usual > 0 ? (rate - *usual) / samples : rate;
 }
 
 /*
@@ -196,8 +198,8 @@ static bool is_far_below(struct request *request, double rate)
 
     lock(origin);
     is_far = origin->shared.most > 1 && request->span.ticket != 0 &&
-             rate * FAR_BELOW < origin->shared.usual_rate &&
-             (double)left > rate * WORTH_MS;
+             rate * far_below < origin->shared.usual_rate &&
+             (double)left > rate * worth_ms;
     if (is_far)
         origin->shared.usual_rate /= 2;
     unlock(origin);

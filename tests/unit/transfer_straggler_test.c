@@ -92,7 +92,7 @@ static void connections_that_are_all_slow_are_left_alone(void **state)
 
     inject(f, (struct test_hub_rule){.on_cdn = true,
                                      .fault = TEST_HUB_THROTTLE,
-                                     .number = 4 * MIB});
+                                     .number = 4 * (uint64_t)MIB});
     assert_int_equal(fetch_soon(f).retries, 0);
 }
 
