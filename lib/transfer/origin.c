@@ -36,6 +36,7 @@ enum {
     SAMPLE_MIN = 64 * 1024 /* bytes of an answer from which a rate can be told */
 };
 static const double far_below = 8; /* times */
+static const double far_below_at_end = 2;
 static const double worth_ms = 1000;
 
 /* The usual rate is about that of so many samples. */
@@ -188,18 +189,20 @@ static void note_rate(struct hc_origin *origin, uint64_t bytes, int64_t passed_m
  * Whether the connection is far below the others, by what the last window brought of its
  * span. Its own rate is taken of the time in which the server was waited for, theirs of
  * all the time that passed: what the volume, the hash or a limit of the bandwidth takes is
- * held against no connection.
+ * held against no connection. When nothing else is left to take, workers are idle that may
+ * bring the rest, and half as fast is slow enough.
  */
 static bool is_far_below(struct request *request, double rate)
 {
     struct hc_origin *origin = request->origin;
     uint64_t left = request->span.end - request->span.start;
+    bool is_open = hc_pieces_is_open(hc_ingest_pieces(origin->ingest));
+    double times = is_open ? far_below : far_below_at_end;
     bool is_far;
 
     lock(origin);
     is_far = origin->shared.most > 1 && request->span.ticket != 0 &&
-             rate * far_below < origin->shared.usual_rate &&
-             (double)left > rate * worth_ms;
+             rate * times < origin->shared.usual_rate && (double)left > rate * worth_ms;
     if (is_far)
         origin->shared.usual_rate /= 2;
     unlock(origin);

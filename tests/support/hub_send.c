@@ -27,7 +27,7 @@
 
 enum {
     BLOCK = 64 * 1024,
-    THROTTLE_MS = 50,   /* a throttled body is sent in as many pieces a second */
+    THROTTLE_MS = 50,   /* between two pieces of a throttled body, at most */
     DRAIN_TRIES = 2000, /* of a millisecond, before a reset */
 };
 
@@ -127,8 +127,10 @@ static size_t piece_at(const struct body *body, uint64_t position, size_t max)
         room = body->rule->number - position;
     if (body_has(body, TEST_HUB_THROTTLE)) {
         uint64_t share = body->rule->number * THROTTLE_MS / 1000;
+        bool is_fast = share > max; /* more goes at a time than fits: so more often */
 
-        hub_gate_pause(body->hub->gate, THROTTLE_MS);
+        hub_gate_pause(body->hub->gate,
+                       is_fast ? max * 1000 / body->rule->number : THROTTLE_MS);
         if (room > share)
             room = share > 0 ? share : 1;
     }
