@@ -38,9 +38,6 @@ int hc_file_create(int root, const char *path, int flags);
 
 bool hc_file_is_special(int errnum);
 
-/* Opens a directory for reading that is no symlink. -1 and errno. */
-int hc_file_open_directory(int root, const char *path);
-
 /*
  * What is wrong with `path`, to which `verb` ("open", "rename to") was done in vain: of a
  * refusal which directory or file refuses, whose it is, its mode and what to do; of a
@@ -48,22 +45,6 @@ int hc_file_open_directory(int root, const char *path);
  */
 int hc_file_fail(struct hc_error *err, int errnum, const char *verb, int root,
                  const char *path);
-
-/*
- * Removes what keeps a file from getting the name `path`, of which the first `top` bytes
- * name a directory that stays: a file in the place of one of its directories, or a
- * directory in its own, provided that it holds only directories and files of type `kind`
- * (S_IFREG, S_IFLNK). 1 when something was removed; 0 when nothing is in the way; -1 when
- * something is that has to stay.
- */
-int hc_file_clear_way(int root, size_t top, const char *path, mode_t kind);
-
-/* Files and directories below a directory, counted up to `limit`; 0 of an absent one. */
-unsigned hc_file_count(int root, const char *path, unsigned limit);
-
-/* Removes the regular files below a directory that changed last before `then_ms`, and then
- * directories that are empty. Returns how many files. */
-unsigned hc_file_remove_older(int root, const char *path, int64_t then_ms);
 
 /* Makes `path` and its parents with 0777 & ~umask. Existing directories are fine. */
 int hc_file_mkdirs(int root, const char *path, struct hc_error *err);

@@ -4,7 +4,7 @@
  */
 #include "claims.h"
 
-#include <base/file.h>
+#include <base/directory.h>
 #include <base/size.h>
 #include <base/text.h>
 
@@ -14,7 +14,7 @@ static const char transfers_path[] = ".hubcache/transfers";
 
 DIR *hc_claims_open_dir(int root, const char *path)
 {
-    int fd = hc_file_open_directory(root, path);
+    int fd = hc_directory_open(root, path);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 
     if (!dir)

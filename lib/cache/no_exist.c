@@ -6,6 +6,7 @@
 
 #include "claims.h"
 
+#include <base/directory.h>
 #include <base/file.h>
 #include <base/text.h>
 
@@ -60,7 +61,7 @@ static bool may_mark(int root, const struct hc_repo *repo, const char *commit,
         !has_directory(root, repo, ".no_exist", commit, path))
         return false;
     return hc_format(top, sizeof top, "%s/.no_exist/%s", repo->folder, commit) > 0 &&
-           hc_file_count(root, top, HC_NO_EXIST_MAX) < HC_NO_EXIST_MAX;
+           hc_directory_count(root, top, HC_NO_EXIST_MAX) < HC_NO_EXIST_MAX;
 }
 
 void hc_no_exist_mark(const struct hc_cache *cache, const struct hc_repo *repo,
@@ -84,7 +85,7 @@ static unsigned sweep_repo(int root, const char *folder, int64_t now_ms)
     char path[PATH_MAX];
 
     return hc_format(path, sizeof path, "%s/.no_exist", folder) > 0
-               ? hc_file_remove_older(root, path, now_ms - HC_NO_EXIST_KEPT_MS)
+               ? hc_directory_remove_older(root, path, now_ms - HC_NO_EXIST_KEPT_MS)
                : 0;
 }
 

@@ -8,6 +8,7 @@
 #include "name.h"
 
 #include <base/auto.h>
+#include <base/directory.h>
 #include <base/file.h>
 #include <base/text.h>
 
@@ -27,9 +28,9 @@ bool hc_partial_is_of(const char *name, const char *etag)
 
 static int open_blobs(int root, const char *folder)
 {
-    HC_AUTO_CLOSE int repo = hc_file_open_directory(root, folder);
+    HC_AUTO_CLOSE int repo = hc_directory_open(root, folder);
 
-    return repo < 0 ? -1 : hc_file_open_directory(repo, "blobs");
+    return repo < 0 ? -1 : hc_directory_open(repo, "blobs");
 }
 
 bool hc_partial_remove(int root, const char *folder, const char *name)

@@ -8,6 +8,7 @@
 #include "blob.h"
 #include "memo.h"
 
+#include <base/directory.h>
 #include <base/file.h>
 #include <base/text.h>
 
@@ -223,7 +224,7 @@ int hc_pointer_link(const struct hc_cache *cache, const struct hc_place *place,
     if (result >= 0)
         return result;
     top = strlen(link.cache_path) - strlen(place->path) - 1;
-    if (hc_file_clear_way(hc_cache_fd(cache), top, link.cache_path, S_IFLNK) == 1)
+    if (hc_directory_clear_way(hc_cache_fd(cache), top, link.cache_path, S_IFLNK) == 1)
         return make_pointer(cache, &link, is_fresh, err);
     *err = first;
     return -1;

@@ -227,6 +227,19 @@ static void what_is_no_ref_stays_and_the_answer_needs_none(void **state)
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/tmp"), 0);
 }
 
+/* Of another client, or of whatever another process takes the name for. */
+static void a_file_in_the_place_of_all_refs_stays_and_fails_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ref ref;
+
+    temp_dir_write(f->dir, "models--org--name/refs", "x");
+    assert_int_equal(hear(f, "main", COMMIT), 0);
+    assert_int_equal(hear(f, "feature/new", COMMIT), 0);
+    assert_int_equal(find(f, "main", &ref), 0);
+    assert_content(f, "models--org--name/refs", "x");
+}
+
 static void a_dead_ref_that_cannot_be_removed_fails_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -312,6 +325,7 @@ int main(void)
         WITH_CACHE(branches_that_became_one_branch_are_replaced),
         WITH_CACHE(an_empty_directory_in_the_place_of_a_ref_is_replaced),
         WITH_CACHE(what_is_no_ref_stays_and_the_answer_needs_none),
+        WITH_CACHE(a_file_in_the_place_of_all_refs_stays_and_fails_nothing),
         WITH_CACHE(a_dead_ref_that_cannot_be_removed_fails_nothing),
         WITH_CACHE(a_doubted_ref_says_the_same_but_was_never_heard),
         WITH_CACHE(power_loss_leaves_no_ref_without_its_snapshot),
