@@ -113,6 +113,9 @@ static void errand_free(struct hc_errand *errand)
 {
     if (!errand)
         return;
+    if (errand->order.token)
+        explicit_bzero((uint8_t *)(errand + 1) + errand->order.size,
+                       strlen(errand->order.token));
     hc_call_free(errand->call);
     free(errand);
 }

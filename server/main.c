@@ -15,6 +15,7 @@
 #include "rpc.h"
 #include "service_health.h"
 #include "service_resolver.h"
+#include "stale_journal.h"
 #include "sweeper.h"
 #include "transfer_journal.h"
 #include "watchdog.h"
@@ -219,6 +220,7 @@ static int run(const struct hc_options *options, int signals, struct hc_error *e
     HC_AUTO_VALUE(hc_strings) bound = {0};
     HC_AUTO(hc_metrics) *metrics = hc_metrics_new(err);
     HC_AUTO(hc_journal) *journal = hc_journal_new(metrics, err);
+    HC_AUTO(hc_stale_journal) *stale = hc_stale_journal_new(metrics, err);
     HC_AUTO(hc_resolver) *resolver = hc_resolver_open(&options->settings, err);
     HC_AUTO(hc_sweeper) *sweeper = NULL;
     HC_AUTO(hc_workers) *hub = hc_workers_open(options->workers, options->queue, err);
@@ -236,10 +238,11 @@ static int run(const struct hc_options *options, int signals, struct hc_error *e
                                   .connections_max = options->client_connections};
     struct hc_http_sources sources = {metrics, {disk, hub, errands, resolver, NULL}};
 
-    if (!metrics || !journal || !resolver || !hub || !disk || !errands || !service ||
-        !health)
+    if (!metrics || !journal || !stale || !resolver || !hub || !disk || !errands ||
+        !service || !health)
         return -1;
     hc_resolver_watch(resolver, hc_transfer_journal_write, metrics);
+    hc_resolver_watch_stale(resolver, hc_stale_journal_write, stale);
     rpc = hc_rpc_open(&edge, err);
     if (!rpc || hc_resolver_service_serve(service, rpc, err) < 0 ||
         hc_health_serve(health, rpc, err) < 0 ||

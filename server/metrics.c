@@ -12,24 +12,16 @@
 
 #include <inttypes.h>
 
-/* HC_OK and all that has a row. */
-enum reason_number {
-    REASON_OK,
-#define HC_REASON_NUMBER(reason, status, exit) REASON_##reason,
-    HC_REASONS(HC_REASON_NUMBER)
-#undef HC_REASON_NUMBER
-        REASONS
-};
-
 struct hc_metrics {
     struct {
         _Atomic(const char *) path; /* NULL: never called */
-        atomic_uint_least64_t by_reason[REASONS];
+        atomic_uint_least64_t by_reason[HC_REASON_COUNT];
         atomic_uint_least64_t unreasoned; /* failures without a reason */
     } methods[HC_RPC_METHODS_MAX];
     atomic_uint_least64_t hits;
+    atomic_uint_least64_t stale_by_reason[HC_REASON_COUNT];
     struct {
-        atomic_uint_least64_t by_reason[REASONS];
+        atomic_uint_least64_t by_reason[HC_REASON_COUNT];
         atomic_uint_least64_t fetched_bytes, resumed_bytes, shared_bytes;
         atomic_uint_least64_t retries, duration_ms, waited_ms;
     } transfers;
@@ -70,6 +62,11 @@ void hc_metrics_add_request(struct hc_metrics *metrics,
 void hc_metrics_add_hit(struct hc_metrics *metrics)
 {
     add(&metrics->hits, 1);
+}
+
+void hc_metrics_add_stale(struct hc_metrics *metrics, enum hc_reason reason)
+{
+    add(&metrics->stale_by_reason[reason], 1);
 }
 
 void hc_metrics_add_transfer(struct hc_metrics *metrics,
@@ -115,7 +112,7 @@ static void write_requests(struct hc_metrics *metrics, FILE *out)
     for (unsigned i = 0; i < HC_RPC_METHODS_MAX; i++) {
         const char *path = atomic_load(&metrics->methods[i].path);
 
-        for (unsigned reason = 0; path && reason < REASONS; reason++)
+        for (unsigned reason = 0; path && reason < HC_REASON_COUNT; reason++)
             write_request(out, path, hc_reason_name(reason),
                           &metrics->methods[i].by_reason[reason]);
         if (path)
@@ -145,17 +142,24 @@ static void write_sources(struct hc_metrics *metrics, FILE *out)
     (void)fprintf(out, line, "shared", atomic_load(&metrics->transfers.shared_bytes));
 }
 
-static void write_transfers(struct hc_metrics *metrics, FILE *out)
+static void write_by_reason(FILE *out, const char *name, const char *help,
+                            atomic_uint_least64_t counters[HC_REASON_COUNT])
 {
-    write_head(out, "hubcache_transfers_total", "counter",
-               "Transfers that are over, by reason of failure (OK: none).");
-    for (unsigned reason = 0; reason < REASONS; reason++) {
-        uint64_t count = atomic_load(&metrics->transfers.by_reason[reason]);
+    write_head(out, name, "counter", help);
+    for (unsigned reason = 0; reason < HC_REASON_COUNT; reason++) {
+        uint64_t count = atomic_load(&counters[reason]);
 
         if (count > 0)
-            (void)fprintf(out, "hubcache_transfers_total{reason=\"%s\"} %" PRIu64 "\n",
+            (void)fprintf(out, "%s{reason=\"%s\"} %" PRIu64 "\n", name,
                           hc_reason_name(reason), count);
     }
+}
+
+static void write_transfers(struct hc_metrics *metrics, FILE *out)
+{
+    write_by_reason(out, "hubcache_transfers_total",
+                    "Transfers that are over, by reason of failure (OK: none).",
+                    metrics->transfers.by_reason);
     write_sources(metrics, out);
     write_one(out, "hubcache_downloaded_bytes_total", "counter",
               "Bytes fetched from the Hub.",
@@ -221,6 +225,10 @@ void hc_metrics_write(struct hc_metrics *metrics, const struct hc_gauges *gauges
     write_one(out, "hubcache_hits_total", "counter",
               "Requests for files that the disk alone has answered.",
               atomic_load(&metrics->hits));
+    write_by_reason(out, "hubcache_stale_answers_total",
+                    "Older answers given in place of newer ones, by reason why the Hub's "
+                    "own was not to be had.",
+                    metrics->stale_by_reason);
     write_transfers(metrics, out);
     write_gauges(gauges, out);
 }

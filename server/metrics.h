@@ -33,6 +33,9 @@ void hc_metrics_add_request(struct hc_metrics *metrics,
 /* A request that the disk alone has answered. */
 void hc_metrics_add_hit(struct hc_metrics *metrics);
 
+/* An answer that is stale, and why. */
+void hc_metrics_add_stale(struct hc_metrics *metrics, enum hc_reason reason);
+
 /* A transfer that is over. */
 void hc_metrics_add_transfer(struct hc_metrics *metrics,
                              const struct hc_transfer *transfer);

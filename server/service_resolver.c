@@ -185,7 +185,13 @@ static void fail(struct hc_rpc_call *call, const struct hc_error *err,
     hc_rpc_call_finish(call, failure);
 }
 
-/* The caller's own Hub token, "" when there is none. Its bytes go into a header. */
+static bool is_blank(char byte)
+{
+    return byte == ' ' || (byte >= '\t' && byte <= '\r');
+}
+
+/* The caller's own Hub token, "" when there is none. Its bytes go into a header; white
+ * space around them is that of the file or variable that the caller took it from. */
 static int read_token(const struct hc_rpc_call *call, const char **token,
                       struct hc_error *err)
 {
@@ -196,6 +202,10 @@ static int read_token(const struct hc_rpc_call *call, const char **token,
     *token = "";
     if (!hc_rpc_call_header(call, "x-hub-token", &value, &size))
         return 0;
+    for (; size > 0 && is_blank(value[size - 1]); size--)
+        continue;
+    for (; size > 0 && is_blank(*value); size--)
+        value++;
     if (size > TOKEN_MAX)
         return hc_fail_field(err, HC_INVALID_OPTIONS, "x-hub-token",
                              "x-hub-token is longer than %d bytes", TOKEN_MAX);

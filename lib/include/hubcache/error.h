@@ -94,6 +94,7 @@ enum hc_reason {
 #define HC_REASON_ENUM(reason, status, exit) HC_##reason,
     HC_REASONS(HC_REASON_ENUM)
 #undef HC_REASON_ENUM
+        HC_REASON_COUNT /* of them, HC_OK included */
 };
 
 struct hc_error {

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is written down about stale answers: each is counted by the reason why the Hub's
+ * own word was not to be had, and of each reason one line is logged at once, then at most
+ * one a minute with how many answers there were since. An outage is one cause, however
+ * many callers it meets. Callable from any thread.
+ */
+#ifndef HC_SERVER_STALE_JOURNAL_H
+#define HC_SERVER_STALE_JOURNAL_H
+
+#include "metrics.h"
+
+#include <base/auto.h>
+#include <hubcache/resolver.h>
+
+struct hc_stale_journal;
+
+enum { HC_STALE_LINE_EVERY_MS = 60000 };
+
+/* Borrows `metrics`. */
+struct hc_stale_journal *hc_stale_journal_new(struct hc_metrics *metrics,
+                                              struct hc_error *err);
+void hc_stale_journal_free(struct hc_stale_journal *journal);
+HC_DEFINE_AUTO(hc_stale_journal, hc_stale_journal_free)
+
+/* A hc_stale_fn; `journal` is a struct hc_stale_journal. */
+void hc_stale_journal_write(void *journal, const struct hc_stale *stale);
+
+/*
+ * Whether an answer at `now_ms` gets a line; `*count` is how many it speaks for, itself
+ * included.
+ */
+bool hc_stale_journal_admits(struct hc_stale_journal *journal, enum hc_reason reason,
+                             int64_t now_ms, unsigned *count);
+
+#endif
