@@ -86,7 +86,6 @@ static void add_request(struct details *details, const struct hc_facts *facts)
     add_fact(details, "repo_id", facts->repo_id);
     add_fact(details, "repo_type", hc_repo_type_name(type ? type : HC_REPO_MODEL));
     add_fact(details, "revision", facts->revision);
-    add_fact(details, "filename", facts->filename);
 }
 
 /* All details together stay below DETAIL_SIZE by the sizes of their texts. */
@@ -113,6 +112,8 @@ static void add_info(struct details *details, const struct hc_error *err,
     google__rpc__error_info__init(&info);
     if (facts)
         add_request(details, facts);
+    add_fact(details, "filename",
+             facts && facts->filename ? facts->filename : err->filename);
     if (err->reason == HC_NO_SPACE) {
         add_number(details, "needed_bytes", err->needed_bytes);
         add_number(details, "free_bytes", err->free_bytes);

@@ -138,6 +138,15 @@ int hc_fail_memory(struct hc_error *err)
     return hc_fail(err, HC_INTERNAL, "out of memory");
 }
 
+int hc_fail_of_file(struct hc_error *err, const char *path)
+{
+    if (err->filename[0])
+        return -1;
+    (void)snprintf(err->filename, sizeof err->filename, "%s", path);
+    mend(err->filename);
+    return -1;
+}
+
 int hc_context(struct hc_error *err, const char *format, ...)
 {
     char old[sizeof err->message];

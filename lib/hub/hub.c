@@ -290,7 +290,8 @@ int hc_hub_get(struct hc_hub *hub, const struct hc_download *download,
     if (get_located(&ask, &delivery, err) == 0)
         return 0;
     may_be_elsewhere = ask.has_mirror && !delivery.has_begun && hc_retry_may_help(err);
-    return may_be_elsewhere ? hc_mirrors_ask(&errand, err) : -1;
+    return may_be_elsewhere ? hc_mirrors_ask(&errand, err)
+                            : hc_fail_of_file(err, download->path);
 }
 
 const char *hc_hub_endpoint(const struct hc_hub *hub)

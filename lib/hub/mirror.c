@@ -118,5 +118,7 @@ int hc_mirrors_ask(const struct hc_errand *errand, struct hc_error *err)
         result = visit(&round, choose(&round), err);
     if (result > 0)
         *err = round.of_hub;
-    return result == 0 ? 0 : -1;
+    if (result == 0)
+        return 0;
+    return errand->about.path ? hc_fail_of_file(err, errand->about.path) : -1;
 }

@@ -413,7 +413,7 @@ static int begin(struct hc_resolver *resolver, const struct hc_file_request *req
     char dir[PATH_MAX];
 
     if (hc_filename_join(request->subfolder, filename, wish->path, err) < 0)
-        return -1;
+        return hc_fail_of_file(err, filename);
     if (hc_local_find(resolver, request->repo.id, dir))
         return hc_local_file(dir, wish->path, file, err) < 0 ? -1 : 1;
     if (hc_subject_init(&wish->subject, resolver, &request->repo, &request->options,
@@ -427,8 +427,9 @@ int hc_resolve_file_cached(struct hc_resolver *resolver,
                            struct hc_error *err)
 {
     struct wish wish;
+    int found = begin(resolver, request, &wish, file, err);
 
-    return begin(resolver, request, &wish, file, err);
+    return found < 0 ? hc_fail_of_file(err, wish.path) : found;
 }
 
 int hc_resolve_file(struct hc_resolver *resolver, const struct hc_file_request *request,
@@ -437,7 +438,7 @@ int hc_resolve_file(struct hc_resolver *resolver, const struct hc_file_request *
     struct wish wish;
     int found = begin(resolver, request, &wish, file, err);
 
-    if (found != 0)
-        return found < 0 ? -1 : 0;
-    return ask(&wish, call, file, err);
+    if (found == 0)
+        found = ask(&wish, call, file, err);
+    return found < 0 ? hc_fail_of_file(err, wish.path) : 0;
 }

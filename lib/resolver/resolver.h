@@ -5,6 +5,7 @@
  * of them is done:
  *
  *     local.c     a directory under a local root wins
+ *     hint.c      what the cache has instead of what it has not
  *     subject.c   what is asked for, and what the disk says its revision means
  *     resolution.c  what is asked of the Hub, and when an older answer has to do
  *     revision.c  what the Hub says it means, and what is in that commit

@@ -3,7 +3,7 @@
  * The subject of a request, and the first half of resolving it: which commit does the
  * name mean, as far as the disk can tell.
  */
-#include "resolver.h"
+#include "hint.h"
 
 #include <base/size.h>
 #include <cache/blob.h>
@@ -71,34 +71,54 @@ int hc_subject_fail_uncached(const struct hc_subject *subject, const char *path,
             ? "the request says local_files_only"
             : "hubcache is offline (HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE or "
               "--offline)";
+    char hint[HC_HINT_SIZE];
 
-    if (path)
+    hc_hint_uncached(subject, path, hint);
+    if (!path)
         return hc_fail(err, HC_NOT_CACHED,
-                       "'%s' of %s '%s' at '%s' is not in the cache, and the Hub is not "
-                       "asked: %s. Resolve it once while online: hubcache file %s %s "
-                       "--repo-type %s --revision %s",
-                       path, type, id, subject->revision, why, id, path, type,
+                       "no snapshot of %s '%s' at '%s' is in the cache%s, and the Hub is "
+                       "not asked: %s. Resolve it once while online: hubcache snapshot "
+                       "%s --repo-type %s --revision %s",
+                       type, id, subject->revision, hint, why, id, type,
                        subject->revision);
-    return hc_fail(err, HC_NOT_CACHED,
-                   "no snapshot of %s '%s' at '%s' is in the cache, and the Hub is not "
-                   "asked: %s. Resolve it once while online: hubcache snapshot %s "
-                   "--repo-type %s --revision %s",
-                   type, id, subject->revision, why, id, type, subject->revision);
+    (void)hc_fail(err, HC_NOT_CACHED,
+                  "'%s' of %s '%s' at '%s' is not in the cache%s, and the Hub is not "
+                  "asked: %s. Resolve it once while online: hubcache file %s %s "
+                  "--repo-type %s --revision %s",
+                  path, type, id, subject->revision, hint, why, id, path, type,
+                  subject->revision);
+    return hc_fail_of_file(err, path);
 }
 
-/* Failures of the Hub name the file already; those of the volume name a path. */
-static int blame_volume(const struct hc_subject *subject, const char *path,
-                        struct hc_error *err)
+/* Failures of the Hub name the file already; others name a path, a blob or nothing. */
+static int blame(const struct hc_subject *subject, const char *path, struct hc_error *err)
 {
+    const char *type = hc_repo_type_name(subject->repo.type);
+    const char *id = subject->repo.id;
+
+    (void)hc_fail_of_file(err, path);
     switch (err->reason) {
+    case HC_CANCELLED:
+    case HC_DEADLINE_EXCEEDED:
+        return -1;
     case HC_NO_SPACE:
     case HC_CACHE_READ_ONLY:
     case HC_CACHE_IO:
         return hc_context(err, "cannot keep '%.120s' of %s '%s' at '%.80s' in '%.80s'",
-                          path, hc_repo_type_name(subject->repo.type), subject->repo.id,
-                          subject->revision, hc_cache_root(subject->resolver->cache));
+                          path, type, id, subject->revision,
+                          hc_cache_root(subject->resolver->cache));
+    case HC_CHECKSUM_MISMATCH:
+        return hc_context(
+            err,
+            "'%.120s' of %s '%s' at '%.80s' came with wrong bytes, also when "
+            "fetched again; check the endpoint, and the proxies and mirrors "
+            "in between, then resolve it again",
+            path, type, id, subject->revision);
     default:
-        return -1;
+        return strstr(err->message, path)
+                   ? -1
+                   : hc_context(err, "'%.120s' of %s '%s' at '%.80s'", path, type, id,
+                                subject->revision);
     }
 }
 
@@ -154,5 +174,5 @@ int hc_subject_bring(const struct hc_subject *subject, const struct hc_wanted *w
     while (placed == 1 && !is_placed(resolver, &place, described.size));
     if (placed >= 0)
         return 0;
-    return blame_volume(subject, wanted->path, err);
+    return blame(subject, wanted->path, err);
 }

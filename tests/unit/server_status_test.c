@@ -87,6 +87,27 @@ static void the_request_is_told_as_far_as_it_is_known(void **state)
     hc_answer_release(answer);
 }
 
+/* Of a request for many it is the failure that knows which one. */
+static void the_file_of_a_failure_is_told(void **state)
+{
+    const struct hc_facts many = {.repo_id = "org/name", .revision = "main"};
+    const struct hc_facts one = {.repo_id = "org/name", .filename = "as/asked"};
+    struct hc_error err;
+    struct hc_answer *answers[3];
+
+    (void)state;
+    (void)hc_fail(&err, HC_CHECKSUM_MISMATCH, "wrong");
+    (void)hc_fail_of_file(&err, "sub/file.bin");
+    answers[0] = hc_status_answer(&err, &many);
+    answers[1] = hc_status_answer(&err, NULL);
+    answers[2] = hc_status_answer(&err, &one);
+    assert_fact(answers[0], "filename", "sub/file.bin");
+    assert_fact(answers[1], "filename", "sub/file.bin");
+    assert_fact(answers[2], "filename", "as/asked");
+    for (size_t i = 0; i < 3; i++)
+        hc_answer_release(answers[i]);
+}
+
 static void numbers_and_names_of_a_failure_are_told(void **state)
 {
     struct hc_error full = {.reason = HC_NO_SPACE,
@@ -195,6 +216,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_reason_has_its_name_and_status),
         cmocka_unit_test(the_request_is_told_as_far_as_it_is_known),
+        cmocka_unit_test(the_file_of_a_failure_is_told),
         cmocka_unit_test(numbers_and_names_of_a_failure_are_told),
         cmocka_unit_test(when_to_try_again_and_where_to_read_on_are_told),
         cmocka_unit_test(the_field_at_fault_is_told),

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Names on a volume may be anybody's: what does not look like a repo's folder, a ref or a
+ * commit is passed over.
+ */
+#include "hint.h"
+
+#include <cache/ref.h>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+enum {
+    FOLDERS_MAX = 10000, /* names in the cache root that are looked at */
+    REVISIONS_MAX = 8    /* refs, and commits, that are looked into */
+};
+
+static DIR *open_dir(const struct hc_subject *subject, const char *path)
+{
+    int fd = openat(hc_cache_fd(subject->resolver->cache), path,
+                    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+    if (!dir)
+        hc_auto_close(&fd);
+    return dir;
+}
+
+static const char *next_name(DIR *dir)
+{
+    const struct dirent *entry;
+
+    do
+        entry = readdir(dir); /* each stream belongs to one thread */
+    while (entry && entry->d_name[0] == '.');
+    return entry ? entry->d_name : NULL;
+}
+
+/* "models--org--name" is "org/name"; the folder's casing, the id's length. */
+static void hint_casing(const struct hc_subject *subject, char hint[HC_HINT_SIZE])
+{
+    HC_AUTO_CLOSEDIR DIR *dir = open_dir(subject, ".");
+    const struct hc_repo *repo = &subject->repo;
+    size_t prefix = strlen(hc_repo_collection(repo)) + 2;
+    const char *name = NULL;
+    char id[HC_REPO_FOLDER_MAX + 1];
+    char *separator;
+
+    for (int i = 0; dir && i < FOLDERS_MAX && (name = next_name(dir)); i++) {
+        if (strcasecmp(name, repo->folder) == 0)
+            break;
+    }
+    if (!name || strcasecmp(name, repo->folder) != 0 ||
+        hc_format(id, sizeof id, "%s", name + prefix) < 0)
+        return;
+    separator = strstr(id, "--");
+    if (separator) {
+        *separator = '/';
+        memmove(separator + 1, separator + 2, strlen(separator + 2) + 1);
+    }
+    (void)hc_format(hint, HC_HINT_SIZE, " (but '%.140s' is: case matters)", id);
+}
+
+/* Whether a commit's snapshot has the file, or is there at all. */
+static bool has_at(const struct hc_subject *subject, const char *commit, const char *path)
+{
+    const struct hc_cache *cache = subject->resolver->cache;
+    struct hc_pointer pointer;
+    struct hc_error unused;
+    char directory[PATH_MAX];
+
+    if (path)
+        return hc_pointer_find(cache, &subject->repo, commit, path, &pointer, &unused) ==
+               1;
+    return hc_cache_snapshot_path(directory, &subject->repo, commit, NULL, &unused) ==
+               0 &&
+           faccessat(hc_cache_fd(cache), directory, F_OK, 0) == 0;
+}
+
+/* A name in refs/ whose commit has it; false when none has. */
+static bool hint_ref(const struct hc_subject *subject, const char *path,
+                     char hint[HC_HINT_SIZE])
+{
+    char refs[HC_REPO_FOLDER_MAX + 8];
+    HC_AUTO_CLOSEDIR DIR *dir = NULL;
+    struct hc_error unused;
+    struct hc_ref ref;
+    const char *name;
+
+    (void)hc_format(refs, sizeof refs, "%s/refs", subject->repo.folder);
+    dir = open_dir(subject, refs);
+    for (int i = 0; dir && i < REVISIONS_MAX && (name = next_name(dir)); i++) {
+        if (strcmp(name, subject->revision) == 0 ||
+            hc_revision_check(name, &unused) < 0 ||
+            hc_ref_find(subject->resolver->cache, &subject->repo, name, &ref, &unused) !=
+                1 ||
+            !has_at(subject, ref.commit, path))
+            continue;
+        (void)hc_format(hint, HC_HINT_SIZE, " (but it is at revision '%.120s')", name);
+        return true;
+    }
+    return false;
+}
+
+static void hint_commit(const struct hc_subject *subject, const char *path,
+                        char hint[HC_HINT_SIZE])
+{
+    char snapshots[HC_REPO_FOLDER_MAX + 16];
+    HC_AUTO_CLOSEDIR DIR *dir = NULL;
+    const char *name;
+
+    (void)hc_format(snapshots, sizeof snapshots, "%s/snapshots", subject->repo.folder);
+    dir = open_dir(subject, snapshots);
+    for (int i = 0; dir && i < REVISIONS_MAX && (name = next_name(dir)); i++) {
+        if (!hc_commit_is_valid(name) || strcmp(name, subject->revision) == 0 ||
+            !has_at(subject, name, path))
+            continue;
+        (void)hc_format(hint, HC_HINT_SIZE, " (but it is at commit '%s')", name);
+        return;
+    }
+}
+
+void hc_hint_uncached(const struct hc_subject *subject, const char *path,
+                      char hint[HC_HINT_SIZE])
+{
+    int root = hc_cache_fd(subject->resolver->cache);
+
+    hint[0] = '\0';
+    if (faccessat(root, subject->repo.folder, F_OK, 0) < 0)
+        hint_casing(subject, hint);
+    else if (!hint_ref(subject, path, hint))
+        hint_commit(subject, path, hint);
+}
