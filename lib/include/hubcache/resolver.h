@@ -124,7 +124,8 @@ struct hc_file {
     const char *filename;   /* in `path`: the name within the repo, with subfolder */
     uint64_t size_bytes; /* 0 in a dry run also when neither Hub nor listing tells it */
     enum hc_source source;
-    bool stale;           /* the Hub should have been asked and could not be */
+    bool stale;           /* the Hub should have been asked and could not be: this is what
+                             it said last time, or what a mirror says */
     char commit_hash[41]; /* "" when local */
     char etag[201];       /* the blob's name: the Hub's etag; of one that is no hash, a
                              name of this file's own; "" when not known */

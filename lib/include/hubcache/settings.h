@@ -24,7 +24,8 @@ struct hc_settings {
     char *endpoint;
 
     char *token;      /* Optional: HF_TOKEN. Wins over token_file */
-    char *token_file; /* Optional: HF_TOKEN_PATH. Read anew for each request */
+    char *token_file; /* Optional: HF_TOKEN_PATH. Read anew for each request; one that
+                         held a token and lost it is a failure, not "no token" */
 
     /* Optional: put after "hubcache/<version>; ": HF_HUB_USER_AGENT_ORIGIN */
     char *user_agent;
@@ -37,7 +38,9 @@ struct hc_settings {
     char **local_roots; /* Optional: directories in which repo ids may be found */
     size_t local_root_count;
 
-    /* Optional: base URLs to ask when the endpoint is unreachable, or asks for a pause */
+    /* Optional: base URLs to ask when the endpoint is unreachable, or asks for a pause;
+       not what a revision means when the endpoint has said so before, and nothing about a
+       repo that is private or gated */
     char **mirrors;
     size_t mirror_count;
 
