@@ -7,15 +7,6 @@
 #include <cache/ref.h>
 
 #include <string.h>
-#include <time.h>
-
-static int64_t epoch_ms(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static void resolution_clear(struct hc_resolution *resolution)
 {
@@ -45,7 +36,8 @@ static void hear_visibility(struct hc_resolution *resolution,
         return;
     resolution->visibility = visibility;
     resolution->caller.hub_only = visibility == HC_VISIBILITY_RESTRICTED;
-    hc_visibility_hear(subject->resolver->cache, &subject->repo, visibility, epoch_ms());
+    hc_visibility_hear(subject->resolver->cache, &subject->repo, visibility,
+                       hc_subject_now_ms());
 }
 
 /* A repo that is hidden from a caller is not for everybody; a refused token says nothing
@@ -59,16 +51,14 @@ static void hear_refusal(struct hc_resolution *resolution, const struct hc_error
         hear_visibility(resolution, HC_VISIBILITY_RESTRICTED);
 }
 
-/*
- * The answer to a token does not say whether it would be the same without one: the Hub is
- * asked, once a day. As long as that is not known no mirror is.
- */
+/* The answer to a token does not say whether it would be the same without one: the Hub is
+ * asked, once a day. */
 static void learn_visibility(struct hc_resolution *resolution)
 {
     const struct hc_subject *subject = resolution->subject;
     struct hc_caller caller = resolution->caller;
     struct hc_revision answer;
-    struct hc_error ignored;
+    struct hc_error failure;
 
     if (!has_mirrors(resolution) || resolution->is_stale || !resolution->token[0] ||
         resolution->visibility != HC_VISIBILITY_UNKNOWN)
@@ -76,10 +66,10 @@ static void learn_visibility(struct hc_resolution *resolution)
     caller.hub_only = true;
     caller.asks_once = true;
     if (hc_hub_revision(subject->resolver->hub, &subject->repo, subject->revision,
-                        &caller, &answer, &ignored) == 0)
+                        &caller, &answer, &failure) == 0)
         hc_resolution_hear_repo(resolution, &answer);
     else
-        resolution->caller.hub_only = true;
+        hear_refusal(resolution, &failure);
 }
 
 /* ---- beginning ------------------------------------------------------------------------
@@ -93,8 +83,8 @@ static int remember(struct hc_resolution *resolution, bool *is_old, struct hc_er
 
     *is_old = false;
     if (has_mirrors(resolution))
-        resolution->visibility =
-            hc_visibility_find(subject->resolver->cache, &subject->repo, epoch_ms());
+        resolution->visibility = hc_visibility_find(subject->resolver->cache,
+                                                    &subject->repo, hc_subject_now_ms());
     resolution->caller.hub_only = resolution->visibility == HC_VISIBILITY_RESTRICTED;
     if (subject->is_commit)
         return 0;

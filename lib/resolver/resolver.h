@@ -67,6 +67,9 @@ int hc_subject_init(struct hc_subject *subject, struct hc_resolver *resolver,
                     const struct hc_target *target,
                     const struct hc_fetch_options *options, struct hc_error *err);
 
+/* Milliseconds since the epoch, by which refs are fresh or not. */
+int64_t hc_subject_now_ms(void);
+
 /* What the disk says a revision means. */
 struct hc_meaning {
     char commit[HC_COMMIT_SIZE]; /* "" when it says nothing */

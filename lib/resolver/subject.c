@@ -12,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-static int64_t epoch_ms(void)
+int64_t hc_subject_now_ms(void)
 {
     struct timespec now;
 
@@ -56,8 +56,8 @@ int hc_subject_recall(const struct hc_subject *subject, struct hc_meaning *meani
         return found;
     memcpy(meaning->commit, ref.commit, HC_COMMIT_SIZE);
     meaning->is_good =
-        !subject->may_ask ||
-        hc_policy_is_fresh(&resolver->policy, subject->options, ref.heard_ms, epoch_ms());
+        !subject->may_ask || hc_policy_is_fresh(&resolver->policy, subject->options,
+                                                ref.heard_ms, hc_subject_now_ms());
     return 0;
 }
 
