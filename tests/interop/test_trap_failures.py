@@ -59,6 +59,33 @@ def test_14_every_other_failure_falls_back(status, code, hub, warm):
     assert file.stale and pathlib.Path(file.path).read_bytes() == GIT_FILE
 
 
+def test_a_rewritten_branch_is_answered_as_the_client_answers_it(hub, serve, cache, tmp_path,
+                                                                 newest):
+    server = serve(cache, hub.endpoint)
+    old = server.file(MODEL, "config.json").commit_hash
+    new = hub.commit("models/" + MODEL, {"config.json": b"{}", "late.txt": b"late"})
+    hub.rule("status", number=404, error_code="RevisionNotFound", contains=old)
+
+    ours = server.file(MODEL, "late.txt")
+    theirs = newest("hf_hub_download", repo_id=MODEL, filename="late.txt", endpoint=hub.endpoint,
+                    environment={"HF_HUB_CACHE": str(tmp_path / "theirs")})
+
+    assert ours.commit_hash == new and not ours.stale
+    assert pathlib.Path(theirs).parent.name == new
+    with fails_with("REVISION_NOT_FOUND"):
+        server.file(MODEL, "late.txt", revision=old)
+
+
+@pytest.mark.parametrize("status, code", [(401, None), (403, None), (403, "GatedRepo"),
+                                          (404, "RepoNotFound")])
+def test_a_refusal_of_the_callers_own_token_is_final(status, code, hub, warm):
+    hub.rule("status", number=status, **({"error_code": code} if code else {}))
+
+    with fails_with("HUB_UNAUTHORIZED", "GATED_REPO", "REPO_NOT_FOUND"):
+        ask_now(warm, metadata=(("x-hub-token", "hf_own"),))
+    assert ask_now(warm).stale
+
+
 def test_15_an_anonymous_401_says_both_missing_and_private(hub, serve, cache):
     with fails_with("REPO_NOT_FOUND") as failure:
         serve(cache, hub.endpoint).file("org/none", "config.json")
