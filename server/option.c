@@ -51,7 +51,7 @@ const struct hc_option hc_option_table[] = {
      NULL, false, "Questions to the endpoint, at most (no limit)"},
     {"bytes-per-second", HC_OPTION_SIZE, AT(settings.bytes_per_second), "SIZE", NULL,
      NULL, false, "Bytes fetched, at most, such as 100M (no limit)"},
-    {"workers", HC_OPTION_COUNT, AT(workers), "N", "32", NULL, false,
+    {"workers", HC_OPTION_COUNT, AT(workers), "N", "24", NULL, false,
      "Threads that wait for the Hub, at most"},
     {"disk-workers", HC_OPTION_COUNT, AT(disk_workers), "N", "8", NULL, false,
      "Threads that look at the cache volume, at most"},

@@ -143,7 +143,7 @@ enum {
     THREADS_MAX = 100,
     LARGE = 3 << 20,
     CONNECTIONS = 16,
-    HUB_WORKERS = 32
+    HUB_WORKERS = 24
 };
 
 /* `count` repos "org/<name>-<n>", with files of their own. */
@@ -196,7 +196,8 @@ static void await_gauge(struct world *world, const char *name, unsigned value)
         continue;
 }
 
-static void count_threads_of_snapshots(struct world *world, uint64_t large_size)
+static void count_threads_of_snapshots(struct world *world, uint64_t large_size,
+                                       const struct test_hub_rule *slow)
 {
     struct rpc_call *calls[SNAPSHOTS];
     unsigned long threads;
@@ -204,9 +205,7 @@ static void count_threads_of_snapshots(struct world *world, uint64_t large_size)
     world_serve(world, (const char *const[]){"--http-listen", "127.0.0.1:0",
                                              "--min-split-size", "1M", NULL});
     add_repos(world, "many", SNAPSHOTS, large_size);
-    test_hub_rule(world->hub, &(struct test_hub_rule){.contains = "/resolve/",
-                                                      .fault = TEST_HUB_DELAY,
-                                                      .number = TEN_MINUTES_MS});
+    test_hub_rule(world->hub, slow);
     for (unsigned i = 0; i < SNAPSHOTS; i++)
         calls[i] = start_snapshot(world, "many", i);
     await_gauge(world, "hubcache_running_jobs{pool=\"hub\"} ", HUB_WORKERS);
@@ -220,13 +219,19 @@ static void count_threads_of_snapshots(struct world *world, uint64_t large_size)
 
 static void sixty_four_snapshots_of_small_files_take_few_threads(void **state)
 {
-    count_threads_of_snapshots(*state, 0);
+    count_threads_of_snapshots(*state, 0,
+                               &(struct test_hub_rule){.contains = "/resolve/",
+                                                       .fault = TEST_HUB_DELAY,
+                                                       .number = TEN_MINUTES_MS});
 }
 
-/* Each of them has a file that comes over several connections, a thread each. */
+/* Each of them has a file whose connections have a thread each, and whose bytes come. */
 static void sixty_four_snapshots_of_large_files_take_few_threads(void **state)
 {
-    count_threads_of_snapshots(*state, LARGE);
+    count_threads_of_snapshots(*state, LARGE,
+                               &(struct test_hub_rule){.on_cdn = true,
+                                                       .fault = TEST_HUB_THROTTLE,
+                                                       .number = LARGE / 64});
 }
 
 static void a_snapshot_does_not_wait_for_the_files_of_a_slow_one(void **state)

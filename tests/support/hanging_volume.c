@@ -26,6 +26,7 @@ static void hang(const char *path)
         (void)close(fd);
 }
 
+// NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name)
 VISIBLE ssize_t readlinkat(int dir, const char *path, char *target, size_t size)
 {
     static ssize_t (*real)(int, const char *, char *, size_t);
@@ -36,6 +37,7 @@ VISIBLE ssize_t readlinkat(int dir, const char *path, char *target, size_t size)
     return real(dir, path, target, size);
 }
 
+// NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name)
 VISIBLE int fstatat(int dir, const char *path, struct stat *status, int flags)
 {
     static int (*real)(int, const char *, struct stat *, int);

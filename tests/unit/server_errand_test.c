@@ -367,13 +367,15 @@ static void the_last_to_leave_cancels_and_who_comes_next_begins_anew(void **stat
 static void an_errand_has_the_latest_deadline_of_its_waiters(void **state)
 {
     struct fixture *fixture = *state;
-    struct waiter hasty = {.base.deadline_ms = hc_monotonic_ms() + 1};
+    struct waiter hasty = {.base.deadline_ms = hc_monotonic_ms() + 200};
     struct waiter patient = {.base.deadline_ms = HC_NO_DEADLINE};
 
     fixture->work.until_cancelled = true;
     join(fixture, &hasty, "a", "");
     join(fixture, &patient, "a", "");
     await_begun(fixture);
+    while (hc_monotonic_ms() <= hasty.base.deadline_ms)
+        (void)sched_yield();
     assert_true(hc_errand_leave(fixture->errands, &patient.base));
     assert_true(hc_errand_leave(fixture->errands, &hasty.base));
     close_errands(fixture);

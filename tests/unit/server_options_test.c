@@ -46,7 +46,7 @@ static void without_flags_the_defaults_hold(void **state)
     assert_int_equal(options.settings.download_memory, HC_DOWNLOAD_MEMORY);
     assert_int_equal(options.settings.min_split_size, HC_MIN_SPLIT_SIZE);
     assert_int_equal(options.settings.tree_memory, HC_TREE_MEMORY);
-    assert_int_equal(options.workers, 32);
+    assert_int_equal(options.workers, 24);
     assert_int_equal(options.disk_workers, 8);
     assert_int_equal(options.queue, 4096);
     assert_int_equal(options.grace_period_ms, 30000);
