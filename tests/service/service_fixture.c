@@ -92,7 +92,10 @@ static void become_server(struct world *world, const char *const *flags, int out
     }
     /* NOLINTEND(concurrency-mt-unsafe) */
     (void)dup2(out, STDOUT_FILENO);
-    (void)dup2(world->log_fd > 0 ? world->log_fd : log_fd, STDERR_FILENO);
+    if (world->log_fd > 0)
+        log_fd = world->log_fd;
+    if (log_fd >= 0)
+        (void)dup2(log_fd, STDERR_FILENO);
     (void)execv(HUBCACHED, mutable);
     _exit(127);
 }
@@ -140,7 +143,7 @@ void world_serve(struct world *world, const char *const *flags)
     for (size_t i = 0; i < expected; i++) {
         char *line = world->lines + used;
 
-        if (!fgets(line, (int)(sizeof world->lines - used), out))
+        if (!out || !fgets(line, (int)(sizeof world->lines - used), out))
             fail_msg("the server did not start");
         used += strlen(line);
     }
@@ -152,7 +155,7 @@ int world_run_server(struct world *world, const char *const *flags)
 {
     int out = start_server(world, flags);
     HC_AUTO_FCLOSE FILE *stream = fdopen(out, "r");
-    size_t got = fread(world->lines, 1, sizeof world->lines - 1, stream);
+    size_t got = stream ? fread(world->lines, 1, sizeof world->lines - 1, stream) : 0;
 
     world->lines[got] = '\0';
     return world_await_end(world);
@@ -204,8 +207,9 @@ int world_connect_http(const struct world *world, const char *from)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     assert_int_equal(inet_pton(AF_INET, from, &source.sin_addr), 1);
-    assert_int_equal(bind(fd, (struct sockaddr *)&source, sizeof source), 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&source, sizeof source) < 0 ||
+        connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
+        fail_msg("no connection from %s", from);
     return fd;
 }
 

@@ -8,6 +8,7 @@
 
 #include <base/auto.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <hubcache/error.h>
 #include <netinet/in.h>
@@ -27,8 +28,8 @@ static int connect_idle(const struct world *world)
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    assert_true(fd >= 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
+        fail_msg("no connection: %s", strerrordesc_np(errno));
     return fd;
 }
 
@@ -40,7 +41,7 @@ static bool is_served(int fd)
 
     if (poll(&event, 1, PATIENCE_MS) != 1)
         fail_msg("the connection was neither served nor closed");
-    return recv(fd, &byte, 1, 0) == 1;
+    return fd >= 0 && recv(fd, &byte, 1, 0) == 1;
 }
 
 static void assert_answers(struct world *world)

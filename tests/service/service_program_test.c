@@ -170,7 +170,7 @@ static size_t hang_threads(const struct world *world, pid_t *threads, size_t roo
     (void)snprintf(path, sizeof path, "/proc/%d/task", (int)world->server);
     tasks = opendir(path);
     assert_non_null(tasks);
-    while ((entry = readdir(tasks))) {
+    while (tasks && (entry = readdir(tasks))) {
         pid_t thread = (pid_t)strtol(entry->d_name, NULL, 10);
 
         if (thread == 0 || thread == world->server)
@@ -181,7 +181,8 @@ static size_t hang_threads(const struct world *world, pid_t *threads, size_t roo
         assert_true(count < room);
         threads[count++] = thread;
     }
-    (void)closedir(tasks);
+    if (tasks)
+        (void)closedir(tasks);
     assert_true(count > 0);
     return count;
 }

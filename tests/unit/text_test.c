@@ -115,8 +115,8 @@ static void what_turns_the_direction_of_text_is_escaped(void **state)
     (void)state;
     assert_escaped("\u061b\u061c\u061d", "", "\u061b\\u061c\u061d");
     assert_escaped("\u200d\u200e\u200f\u2010", "", "\u200d\\u200e\\u200f\u2010");
-    assert_escaped("\u2027\u2028\u2029\u202a\u202e\u202f", "",
-                   "\u2027\\u2028\\u2029\\u202a\\u202e\u202f");
+    assert_escaped("\u2027\u2028\u2029\u202a\u202e\u202c\u202c\u202f", "",
+                   "\u2027\\u2028\\u2029\\u202a\\u202e\\u202c\\u202c\u202f");
     assert_escaped("\u2065\u2066\u2069\u206a", "", "\u2065\\u2066\\u2069\u206a");
 }
 
