@@ -46,6 +46,7 @@ static const char *const FAULTS[] = {
     [TEST_HUB_HEADER] = "header",       [TEST_HUB_REDIRECT_LOOP] = "redirect_loop",
     [TEST_HUB_REDIRECT] = "redirect",   [TEST_HUB_DELAY] = "delay",
     [TEST_HUB_THROTTLE] = "throttle",   [TEST_HUB_BODY] = "body",
+    [TEST_HUB_CHUNKS] = "chunks",
 };
 
 static const char *const ACCESS[] = {

@@ -125,6 +125,8 @@ static size_t piece_at(const struct body *body, uint64_t position, size_t max)
     if (stops(body) && body->rule->number > position &&
         body->rule->number - position < room)
         room = body->rule->number - position;
+    if (body_has(body, TEST_HUB_CHUNKS) && room > body->rule->number)
+        room = body->rule->number;
     if (body_has(body, TEST_HUB_THROTTLE)) {
         uint64_t share = body->rule->number * THROTTLE_MS / 1000;
         bool is_fast = share > max; /* more goes at a time than fits: so more often */

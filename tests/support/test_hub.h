@@ -101,6 +101,7 @@ enum test_hub_fault {
     TEST_HUB_REDIRECT,      /* 302 to `text` */
     TEST_HUB_DELAY,         /* wait `number` ms before answering */
     TEST_HUB_THROTTLE,      /* at most `number` bytes a second on each connection */
+    TEST_HUB_CHUNKS,        /* send at most `number` bytes at once */
     TEST_HUB_BODY           /* answer 200 with `text` as the body */
 };
 

@@ -28,6 +28,7 @@ struct way {
     bool is_lfs;
     bool is_cut;      /* the first answer ends early, and the transfer goes on */
     bool is_left;     /* all answers do; a later transfer goes on from a partial file */
+    uint64_t chunk;   /* bytes that answers are sent by, at most; 0: as they come */
     bool is_unsized;  /* nothing has told the size */
     bool is_unending; /* and no answer has a Content-Length: its end tells */
 };
@@ -107,6 +108,15 @@ static void hide_lengths(struct fixture *f)
                                          .name = "Content-Length"});
 }
 
+static void send_in_chunks(struct fixture *f, uint64_t chunk)
+{
+    for (int on_cdn = 0; on_cdn < 2; on_cdn++)
+        inject(f, (struct test_hub_rule){.method = "GET",
+                                         .on_cdn = on_cdn,
+                                         .fault = TEST_HUB_CHUNKS,
+                                         .number = chunk});
+}
+
 /* Fetches the file of that size; `at` is where answers end. */
 static void expect_whole(struct fixture *f, uint64_t size, const struct way *way,
                          uint64_t at)
@@ -126,6 +136,8 @@ static void expect_whole(struct fixture *f, uint64_t size, const struct way *way
     }
     if (way->is_unending)
         hide_lengths(f);
+    if (way->chunk > 0)
+        send_in_chunks(f, way->chunk);
     if (fetch_file(f, name, way) < 0)
         fail_fetch(f, size, way);
     test_hub_clear_rules(f->server);
@@ -218,12 +230,14 @@ static void files_of_random_sizes_arrive_whole(void **state)
     for (int i = 0; i < 60; i++) {
         uint64_t split = random_between(&random, 1, 2 * mib);
         uint64_t size = random_between(&random, 0, 2 * split);
-        unsigned kind = (unsigned)random_between(&random, 0, 2);
+        unsigned kind = (unsigned)random_between(&random, 0, 3);
+        uint64_t chunk = random_between(&random, 2000, 300000);
         const struct way way = {.connections = (unsigned)random_between(&random, 1, 9),
                                 .min_split_size = split,
                                 .is_lfs = random_between(&random, 0, 1),
                                 .is_cut = kind == 1,
                                 .is_left = kind == 2,
+                                .chunk = kind == 3 ? chunk : 0,
                                 .is_unsized = random_between(&random, 0, 2) == 0,
                                 .is_unending = random_between(&random, 0, 1)};
 
