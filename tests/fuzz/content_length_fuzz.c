@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One or several Content-Length headers, a line each. Whatever comes, a length that is
+ * believed is the only one that was sent, in digits, and all else is a flaw.
+ */
+#include "fuzz.h"
+
+#include <base/auto.h>
+#include <hub/reply.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* Nothing but this number, spaces and commas, as digits. */
+static bool says_only(const char *lines, uint64_t number)
+{
+    while (*lines) {
+        size_t digits = strspn(lines, "0123456789");
+
+        if (digits > 0 && strtoull(lines, NULL, 10) != number)
+            return false;
+        if (digits == 0 && !strchr(" \t\r\n\v\f,", *lines))
+            return false;
+        lines += digits > 0 ? digits : 1;
+    }
+    return true;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    HC_AUTO_FREE char *lines = text_of(data, size);
+    HC_AUTO_FREE char *copy = text_of(data, size);
+    struct hc_reply reply = {0};
+    unsigned count = 0;
+
+    for (char *line = lines; line; count++) {
+        char *next = cut(line);
+        HC_AUTO_FREE char *header = NULL;
+
+        must(asprintf(&header, "Content-Length: %s\r\n", line) > 0);
+        hc_reply_header(&reply, header, strlen(header));
+        line = next;
+    }
+    if (reply.flaw)
+        return 0;
+    must(reply.has_length && reply.content_length <= INT64_MAX);
+    must(says_only(copy, reply.content_length));
+    return 0;
+}

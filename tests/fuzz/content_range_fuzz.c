@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Values of the Content-Range header. Whatever comes, a range that is believed is one that
+ * a file can have, and is what the value says.
+ */
+#include "fuzz.h"
+
+#include <base/auto.h>
+#include <hub/reply.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <strings.h>
+
+/* The range as it is written, without leading zeros. */
+static void check_text(const struct hc_reply *reply)
+{
+    HC_AUTO_FREE char *text = NULL;
+    HC_AUTO_FREE char *total = NULL;
+    struct hc_reply again = {0};
+
+    if (reply->range_total > 0)
+        must(asprintf(&total, "%" PRIu64, reply->range_total) > 0);
+    must(asprintf(&text, "content-range: bytes %" PRIu64 "-%" PRIu64 "/%s",
+                  reply->range_start, reply->range_end - 1, total ? total : "*") > 0);
+    hc_reply_header(&again, text, strlen(text));
+    must(again.has_range && again.range_start == reply->range_start &&
+         again.range_end == reply->range_end && again.range_total == reply->range_total);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    HC_AUTO_FREE char *value = text_of(data, size);
+    HC_AUTO_FREE char *header = NULL;
+    struct hc_reply reply = {0};
+
+    must(asprintf(&header, "Content-Range: %s\r\n", value) > 0);
+    hc_reply_header(&reply, header, strlen(header));
+    must(!(reply.has_range && reply.has_bad_range));
+    if (!reply.has_range)
+        return 0;
+    must(reply.range_start < reply.range_end && reply.range_end <= INT64_MAX);
+    must(reply.range_total == 0 || reply.range_end <= reply.range_total);
+    must(strncasecmp(value + strspn(value, " \t\r\n\v\f"), "bytes ", 6) == 0);
+    check_text(&reply);
+    return 0;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Values of the Link header. Whatever comes, a target is a part of it between angle
+ * brackets, is the same when another link stands before it, and what was understood is
+ * understood again with empty elements around it.
+ */
+#include "fuzz.h"
+
+#include <base/auto.h>
+#include <hub/link.h>
+
+#include <stdio.h>
+
+enum { TARGET_SIZE = 64 };
+
+static void check_target(const char *value, const char *target)
+{
+    HC_AUTO_FREE char *bracketed = NULL;
+
+    must(target[0] && strlen(target) < TARGET_SIZE);
+    must(!strpbrk(target, "<>"));
+    must(asprintf(&bracketed, "<%s>", target) > 0);
+    must(strstr(value, bracketed) != NULL);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    HC_AUTO_FREE char *value = text_of(data, size);
+    HC_AUTO_FREE char *longer = NULL;
+    char target[TARGET_SIZE] = "untouched", again[TARGET_SIZE];
+    int found = hc_link_next(value, target, sizeof target);
+
+    must(found >= -1 && found <= 1);
+    if (found == 1)
+        check_target(value, target);
+    must(asprintf(&longer, " ,</first>; rel=\"first\", %s ,\t,", value) > 0);
+    if (found >= 0)
+        must(hc_link_next(longer, again, sizeof again) == found);
+    if (found == 1)
+        must(strcmp(target, again) == 0);
+    return 0;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where a listing says that it goes on: a whole Link header, read, resolved and moved to
+ * the endpoint. Whatever comes, the next page is one of the same commit on the endpoint.
+ */
+#include "fuzz.h"
+
+#include <base/auto.h>
+#include <base/text.h>
+#include <hub/reply.h>
+#include <hub/url.h>
+
+#include <stdio.h>
+
+#define COMMIT "0123456789abcdef0123456789abcdef01234567"
+
+static const char endpoint[] = "https://hub.example:8443/base";
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    HC_AUTO_FREE char *value = text_of(data, size);
+    HC_AUTO_FREE char *header = NULL;
+    char link[HC_URL_MAX], page[HC_URL_MAX];
+    struct hc_reply reply = {0};
+
+    must(asprintf(&header, "Link: %s\r\n", value) > 0);
+    hc_reply_header(&reply, header, strlen(header));
+    if (!reply.next_page[0] ||
+        !hc_url_join(link, "https://hub.example:8443/base/api/models/o/m/tree/" COMMIT,
+                     reply.next_page) ||
+        !hc_url_page(page, endpoint, COMMIT, link))
+        return 0;
+    must(hc_text_starts(page, "https://hub.example:8443/base/api/"));
+    must(hc_url_same_origin(page, endpoint));
+    must(hc_text_is_printable(page));
+    must(strcasestr(page, "/tree/" COMMIT) != NULL);
+    return 0;
+}
