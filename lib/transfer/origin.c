@@ -433,3 +433,13 @@ unsigned hc_origin_flowing(struct hc_origin *origin)
     unlock(origin);
     return flowing;
 }
+
+void hc_origin_describe(const struct hc_origin *origin, char subject[HC_SUBJECT_SIZE])
+{
+    const struct hc_wanted *wanted = origin->wanted;
+    const struct hc_question question = {.repo = wanted->repo,
+                                         .revision = wanted->commit,
+                                         .path = wanted->path};
+
+    hc_question_describe(&question, subject);
+}

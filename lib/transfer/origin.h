@@ -10,6 +10,7 @@
 #include "transfer.h"
 
 #include <cache/ingest.h>
+#include <hub/reply.h>
 
 #include <pthread.h>
 
@@ -92,5 +93,8 @@ bool hc_origin_is_small(const struct hc_origin *origin);
 
 enum hc_origin_kind hc_origin_kind_of(struct hc_origin *origin);
 unsigned hc_origin_flowing(struct hc_origin *origin);
+
+/* Which file is brought, for messages. */
+void hc_origin_describe(const struct hc_origin *origin, char subject[HC_SUBJECT_SIZE]);
 
 #endif

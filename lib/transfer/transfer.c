@@ -82,6 +82,21 @@ static int fill_and_commit(struct leg *leg, struct hc_error *err)
     return hc_ingest_commit(leg->cargo.ingest, err);
 }
 
+/* Which file it is whose bytes stayed wrong, and what can be done. */
+static int fail_wrong(const struct leg *leg, struct hc_error *err)
+{
+    char subject[HC_SUBJECT_SIZE];
+
+    hc_origin_describe(&leg->origin, subject);
+    if (err->reason != HC_CHECKSUM_MISMATCH)
+        return -1;
+    return hc_context(err,
+                      "%s: fetched again, and still not what the Hub says it is; check "
+                      "for a proxy or a cache on the way that changes bytes, then ask "
+                      "again",
+                      subject);
+}
+
 /*
  * Wrong bytes may have come from a resumed answer or a bad cache on the way: once more.
  * That others left wrong bytes behind does not count. Budget: three attempts at most; no
@@ -98,7 +113,7 @@ static int bring(struct leg *leg, struct hc_error *err)
             err->reason == HC_CHECKSUM_MISMATCH || hc_origin_is_wrong(&leg->origin, err);
 
         if (!is_wrong || --attempts == 0)
-            return -1;
+            return fail_wrong(leg, err);
         hc_origin_forget(&leg->origin, leg->origin.shared.address);
         hc_origin_note_retry(&leg->origin);
         if (restart(leg, err) < 0)

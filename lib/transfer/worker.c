@@ -107,15 +107,16 @@ static enum verdict judge(const struct hc_crew *crew, const struct hc_attempt *a
 static int fail_short(const struct hc_origin *origin, uint64_t at, uint64_t count,
                       struct hc_error *err)
 {
-    const char *path = origin->wanted->path;
+    char subject[HC_SUBJECT_SIZE];
 
+    hc_origin_describe(origin, subject);
     if (count == 0)
         return hc_fail(err, HC_BAD_HUB_REPLY,
-                       "the Hub sent nothing of '%.120s' from byte %" PRIu64 " on", path,
-                       at);
+                       "%s: the Hub sent nothing from byte %" PRIu64
+                       " on; check for a proxy that cuts answers off, then ask again",
+                       subject, at);
     return hc_fail(err, HC_HUB_UNREACHABLE,
-                   "the answer for '%.120s' ended early, at byte %" PRIu64, path,
-                   at + count);
+                   "%s: the answer ended early, at byte %" PRIu64, subject, at + count);
 }
 
 /* One request for what is missing of the span. */

@@ -275,6 +275,9 @@ static void bytes_that_stay_wrong_are_not_stored(void **state)
                                      .number = 9});
     assert_int_equal(fetch(f, "small.bin", NULL, &fetched), -1);
     assert_int_equal(f->err.reason, HC_CHECKSUM_MISMATCH);
+    assert_non_null(strstr(f->err.message, "file 'small.bin' of model 'org/m'"));
+    assert_non_null(strstr(f->err.message, "ask again"));
+    assert_non_null(strstr(f->err.message, "the bytes hash to"));
     assert_int_equal(test_hub_count_cdn(f->server, "GET"), 2);
     assert_int_equal(fetched, 0);
     expect_no_blob(f);
