@@ -128,35 +128,39 @@ static void drop_tree(void *answer)
     hc_tree_free(*(struct hc_tree **)answer);
 }
 
-/* The names of the commit's files when the Hub told them, or has to, for a listing of
- * nothing is believed of no repo: 0, and NULL when they are not known. */
+/*
+ * The names of the commit's files: 0, and NULL when they are not known. What the Hub said
+ * beside the commit is at hand; of a listing that has just come, and of an empty one, the
+ * Hub is asked, for a page that went missing on the way leaves no other trace. A Hub that
+ * cannot tell fails the empty one only.
+ */
 static int expect_names(const struct inquiry *inquiry, const struct hc_tree *tree,
-                        struct hc_tree **names, struct hc_error *err)
+                        bool is_new, struct hc_tree **names, struct hc_error *err)
 {
     const struct hc_subject *subject = inquiry->resolution->subject;
     const struct hc_place place = {.repo = &subject->repo, .revision = inquiry->commit};
-    const struct hc_caller caller =
-        hc_resolution_caller(inquiry->resolution, inquiry->commit);
+    struct hc_caller caller = hc_resolution_caller(inquiry->resolution, inquiry->commit);
     struct hc_description description;
 
     *names = hc_tree_expected(subject->resolver->cache, &subject->repo, inquiry->commit);
-    if (*names || tree->count > 0)
+    if (*names || (tree->count > 0 && !is_new))
         return 0;
+    caller.asks_once = caller.asks_once || tree->count > 0;
     if (hc_hub_describe(subject->resolver->hub, &place, &caller, &description, err) < 0)
-        return -1;
+        return tree->count > 0 ? 0 : -1;
     *names = description.siblings;
     return 0;
 }
 
 /* BAD_HUB_REPLY when the listing lacks a file that the Hub says is there. */
 static int check_names(const struct inquiry *inquiry, const struct hc_tree *tree,
-                       struct hc_error *err)
+                       bool is_new, struct hc_error *err)
 {
     const struct hc_subject *subject = inquiry->resolution->subject;
     HC_AUTO(hc_tree) *names = NULL;
     char shown[128];
 
-    if (expect_names(inquiry, tree, &names, err) < 0)
+    if (expect_names(inquiry, tree, is_new, &names, err) < 0)
         return -1;
     for (size_t i = 0; names && i < names->count; i++) {
         const char *name = names->entries[i].path;
@@ -190,7 +194,7 @@ static int recall_tree(const struct inquiry *inquiry, struct hc_tree **answer,
         found = hc_tree_load(cache, &subject->repo, inquiry->commit, &tree, err);
     if (found <= 0)
         return found;
-    if (check_names(inquiry, tree, &cause) < 0) {
+    if (check_names(inquiry, tree, false, &cause) < 0) {
         if (cause.reason == HC_BAD_HUB_REPLY)
             hc_tree_drop(cache, &subject->repo, inquiry->commit);
         return 0;
@@ -213,7 +217,7 @@ static int list(void *ctx, void *answer, struct hc_error *err)
     if (found != 0)
         return found < 0 ? -1 : 0;
     tree = hc_hub_tree(resolver->hub, &subject->repo, inquiry->commit, &caller, err);
-    if (!tree || check_names(inquiry, tree, err) < 0)
+    if (!tree || check_names(inquiry, tree, true, err) < 0)
         return -1;
     /*
      * Without it the next proof costs a listing again: no reason to fail now. A mirror's

@@ -235,6 +235,37 @@ static void fewer_files_than_the_hub_names_are_no_listing(void **state)
     assert_snapshot(f, &(const struct hc_snapshot_request){0}, 5);
 }
 
+/* Asked for by commit, no answer about the revision says which files there are. */
+static void a_cut_listing_of_a_commit_is_no_listing(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_snapshot_request request = {
+        .repo = {.id = "org/model", .revision = f->commit}};
+    struct hc_snapshot answer;
+
+    list(f, "[" CONFIG ", " README "]");
+    assert_int_equal(hc_resolve_snapshot(f->resolver, &request, NULL, &answer, &f->err),
+                     -1);
+    assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
+    assert_false(has_tree(f));
+    test_hub_clear_rules(f->hub);
+    assert_snapshot(f, &request, 5);
+}
+
+/* A Hub that has no such answer is believed, as before; it is asked once. */
+static void a_hub_that_names_no_files_is_believed(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_snapshot_request request = {
+        .repo = {.id = "org/model", .revision = f->commit}};
+
+    test_hub_rule(f->hub, &(struct test_hub_rule){.contains = "/revision/",
+                                                  .fault = TEST_HUB_STATUS,
+                                                  .number = 500});
+    assert_snapshot(f, &request, 5);
+    assert_int_equal(test_hub_count(f->hub, "GET", "/revision/"), 1);
+}
+
 static void a_listing_of_nothing_is_believed_of_no_repo_with_files(void **state)
 {
     struct fixture *f = *state;
@@ -491,6 +522,8 @@ int main(void)
         test(a_repeated_row_counts_once),
         test(what_is_no_whole_listing_is_refused_and_not_kept),
         test(fewer_files_than_the_hub_names_are_no_listing),
+        test(a_cut_listing_of_a_commit_is_no_listing),
+        test(a_hub_that_names_no_files_is_believed),
         test(a_listing_of_nothing_is_believed_of_no_repo_with_files),
         test(a_repo_without_files_is_whole),
         test(a_listing_on_disk_that_lacks_a_file_heals_with_the_branch),
