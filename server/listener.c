@@ -10,7 +10,6 @@
 #include <base/text.h>
 #include <hubcache/call.h>
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -43,11 +42,6 @@ struct socket {
     ino_t inode;                                          /* of the path */
 };
 
-struct connection {
-    ino_t inode; /* of the socket; 0: there is none */
-    char peer[HC_LISTENER_PEER_MAX];
-};
-
 struct hc_listener {
     struct hc_listener_options options;
     struct socket sockets[SOCKETS_MAX];
@@ -58,7 +52,7 @@ struct hc_listener {
     int64_t counted_ms; /* the thread's */
     struct {
         pthread_mutex_t lock;
-        struct connection *connections; /* by number of the descriptor */
+        ino_t *inodes; /* of the connections, by their descriptors' numbers; 0: none */
         size_t room;
         unsigned open; /* at most: those that are over are found by a count */
         uint64_t refused;
@@ -272,29 +266,29 @@ static void count_open(struct hc_listener *listener)
 {
     listener->shared.open = 0;
     for (size_t fd = 0; fd < listener->shared.room; fd++) {
-        struct connection *connection = &listener->shared.connections[fd];
+        ino_t *inode = &listener->shared.inodes[fd];
 
-        if (connection->inode && inode_of((int)fd) != connection->inode)
-            connection->inode = 0;
-        listener->shared.open += connection->inode != 0;
+        if (*inode && inode_of((int)fd) != *inode)
+            *inode = 0;
+        listener->shared.open += *inode != 0;
     }
 }
 
 static bool make_room(struct hc_listener *listener, size_t fd)
 {
     size_t room = listener->shared.room ? listener->shared.room : 64;
-    struct connection *connections;
+    ino_t *inodes;
 
     while (room <= fd)
         room *= 2;
     if (room == listener->shared.room)
         return true;
-    connections = reallocarray(listener->shared.connections, room, sizeof *connections);
-    if (!connections)
+    inodes = reallocarray(listener->shared.inodes, room, sizeof *inodes);
+    if (!inodes)
         return false;
-    memset(connections + listener->shared.room, 0,
-           (room - listener->shared.room) * sizeof *connections);
-    listener->shared.connections = connections;
+    memset(inodes + listener->shared.room, 0,
+           (room - listener->shared.room) * sizeof *inodes);
+    listener->shared.inodes = inodes;
     listener->shared.room = room;
     return true;
 }
@@ -312,33 +306,16 @@ static bool is_full(struct hc_listener *listener)
     return listener->shared.open >= listener->options.connections_max;
 }
 
-static void write_peer(const struct sockaddr_storage *address,
-                       char peer[HC_LISTENER_PEER_MAX])
-{
-    const void *host = NULL;
-
-    if (address->ss_family == AF_INET)
-        host = &((const struct sockaddr_in *)address)->sin_addr;
-    if (address->ss_family == AF_INET6)
-        host = &((const struct sockaddr_in6 *)address)->sin6_addr;
-    if (!host || !inet_ntop(address->ss_family, host, peer, HC_LISTENER_PEER_MAX))
-        (void)hc_format(peer, HC_LISTENER_PEER_MAX, "%s", host ? "" : "unix:");
-}
-
 /* False: there are too many. */
-static bool remember(struct hc_listener *listener, int fd,
-                     const struct sockaddr_storage *address)
+static bool remember(struct hc_listener *listener, int fd)
 {
-    struct connection *connection;
     bool is_kept;
 
     (void)pthread_mutex_lock(&listener->shared.lock);
     is_kept = !is_full(listener) && make_room(listener, (size_t)fd);
     if (is_kept) {
-        connection = &listener->shared.connections[fd];
-        listener->shared.open += connection->inode == 0;
-        connection->inode = inode_of(fd);
-        write_peer(address, connection->peer);
+        listener->shared.open += listener->shared.inodes[fd] == 0;
+        listener->shared.inodes[fd] = inode_of(fd);
     } else {
         listener->shared.refused++;
     }
@@ -349,10 +326,7 @@ static bool remember(struct hc_listener *listener, int fd,
 /* 1: accepted or refused one; 0: there is none; -1: this process is short of something. */
 static int accept_one(struct hc_listener *listener, int from)
 {
-    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
-    socklen_t size = sizeof address;
-    int fd =
-        accept4(from, (struct sockaddr *)&address, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = accept4(from, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
     if (fd < 0 && (errno == EAGAIN))
         return 0;
@@ -361,7 +335,7 @@ static int accept_one(struct hc_listener *listener, int from)
         return -1;
     if (fd < 0)
         return 1; /* that connection is broken; there may be others */
-    if (remember(listener, fd, &address))
+    if (remember(listener, fd))
         listener->options.accepted(listener->options.ctx, fd);
     else
         (void)close(fd);
@@ -415,16 +389,6 @@ unsigned hc_listener_address(const struct hc_listener *listener, size_t number,
         ((struct sockaddr_in6 *)address)->sin6_addr =
             (struct in6_addr)IN6ADDR_LOOPBACK_INIT;
     return size;
-}
-
-void hc_listener_peer(struct hc_listener *listener, int fd,
-                      char peer[HC_LISTENER_PEER_MAX])
-{
-    *peer = '\0';
-    (void)pthread_mutex_lock(&listener->shared.lock);
-    if (fd >= 0 && (size_t)fd < listener->shared.room)
-        memcpy(peer, listener->shared.connections[fd].peer, HC_LISTENER_PEER_MAX);
-    (void)pthread_mutex_unlock(&listener->shared.lock);
 }
 
 void hc_listener_count(struct hc_listener *listener, unsigned *open, uint64_t *refused)
@@ -519,6 +483,6 @@ void hc_listener_close(struct hc_listener *listener)
     hc_listener_stop(listener);
     (void)pthread_mutex_destroy(&listener->shared.lock);
     (void)close(listener->stop_fd);
-    free(listener->shared.connections);
+    free(listener->shared.inodes);
     free(listener);
 }

@@ -20,7 +20,7 @@ struct addrinfo;
 struct sockaddr_storage;
 struct hc_listener;
 
-enum { HC_LISTENER_PEER_MAX = 64, HC_LISTENER_HOST_MAX = 255 };
+enum { HC_LISTENER_HOST_MAX = 255 };
 
 struct hc_listener_options {
     unsigned connections_max;            /* Required. */
@@ -44,15 +44,11 @@ void hc_listener_close(struct hc_listener *listener);
 HC_DEFINE_AUTO(hc_listener, hc_listener_close)
 
 /*
- * Where this process itself reaches the socket of that number, from 0, and the size of that;
- * 0: there is none.
+ * Where this process itself reaches the socket of that number, from 0, and the size of
+ * that; 0: there is none.
  */
 unsigned hc_listener_address(const struct hc_listener *listener, size_t number,
                              struct sockaddr_storage *address);
-
-/* From which host the connection came whose descriptor is `fd`; "" when not known. */
-void hc_listener_peer(struct hc_listener *listener, int fd,
-                      char peer[HC_LISTENER_PEER_MAX]);
 
 /* Connections that are open, and how many have been refused since the start. */
 void hc_listener_count(struct hc_listener *listener, unsigned *open, uint64_t *refused);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The server over gRPC's C core: connections from listener.c, a table of registered
- * methods, and one thread that takes the events of one completion queue. Measured on two cores, one thread
- * answers more calls than two or four. What becomes of a call is in rpc_call.c.
+ * methods, and one thread that takes the events of one completion queue. Measured on two
+ * cores, one thread answers more calls than two or four. What becomes of a call is in
+ * rpc_call.c.
  *
  * A second thread, the relief, looks at the first ten times a second. When that has been
  * at one event ever since the last look, the relief takes the events until it is done.

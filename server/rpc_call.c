@@ -476,5 +476,3 @@ bool hc_rpc_call_header(const struct hc_rpc_call *call, const char *name,
     }
     return false;
 }
-
-/* gRPC itself knows only the descriptor that it was given: "fd:17". */

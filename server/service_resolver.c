@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A request is decoded and checked. A lookup of a few files is made at once, on the edge's
- * thread, as long as the volume is quick (pace.h); when it does not answer the call, and for lookups that take longer, the call is
- * parked and joins an errand. Snapshots always do, because proving that one is whole looks
- * at every file of it.
+ * thread, as long as the volume is quick (pace.h); when it does not answer the call, and
+ * for lookups that take longer, the call is parked and joins an errand. Snapshots always
+ * do, because proving that one is whole looks at every file of it.
  */
 #include "service_resolver.h"
 

@@ -12,8 +12,8 @@
 #include <stdint.h>
 
 /*
- * Whether a file has lost its bytes: it has none, and its name is the hash of some. That is
- * what a crash without a flush leaves of files of other clients; it is as if it were absent.
+ * Whether a file has lost its bytes: it has none, and its name is the hash of some. That
+ * is what a crash without a flush leaves of files of other clients; it counts as absent.
  */
 bool hc_blob_is_emptied(const char *etag, uint64_t size);
 

@@ -33,8 +33,8 @@ struct hc_claim_wish {
  * the claim; 0 when somebody else has one who is alive as far as can be told: see
  * rival.h, or is just about to follow an earlier one. When an earlier claim is abandoned,
  * its file gets our name, and when its owner is stuck, ours becomes a copy; `pieces` says
- * what is in it, if that is worth going on with. Failure to write a claim is not a failure of the transfer: -1 only
- * when there is no memory, or no such name.
+ * what is in it, if that is worth going on with. Failure to write a claim is not a failure
+ * of the transfer: -1 only when there is no memory, or no such name.
  */
 int hc_claim_make(const struct hc_cache *cache, const struct hc_claim_wish *wish,
                   struct hc_claim **claim, struct hc_error *err);

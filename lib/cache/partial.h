@@ -17,8 +17,8 @@
 bool hc_partial_is_of(const char *name, const char *etag);
 
 /*
- * Removes, renames, looks for or copies a file of <folder>/blobs; no part of the path may be a
- * symlink. False when there is no such file, or it cannot be done.
+ * Removes, renames, looks for or copies a file of <folder>/blobs; no part of the path may
+ * be a symlink. False when there is no such file, or it cannot be done.
  */
 bool hc_partial_remove(int root, const char *folder, const char *name);
 bool hc_partial_rename(int root, const char *folder, const char *from, const char *to);

@@ -19,8 +19,8 @@ struct hc_pointer {
 
 /*
  * 1 when `path` is a regular file in that snapshot, seen through symlinks; 0 otherwise
- * (directories are not files, nor is an emptied blob). Two or three system calls: stat, readlink, and at most
- * once a minute the blob's atime is set to now.
+ * (directories are not files, nor is an emptied blob). Two or three system calls: stat,
+ * readlink, and at most once a minute the blob's atime is set to now.
  */
 int hc_pointer_find(const struct hc_cache *cache, const struct hc_repo *repo,
                     const char *commit, const char *path, struct hc_pointer *pointer,

@@ -5,8 +5,9 @@
  * snapshot.<8 hex>, where other replicas see it; it lives as long as it beats (heart.h).
  * Blobs that have a claim of their own are not part of it any more. Of those who want
  * room the earlier have it, as their hosts' clocks tell: of two who begin in the same
- * moment both may have it, and then one of them fails when the volume is full. Fetches of one repo do not stand in each other's way: they
- * want the same blobs, as a rule. Callable from any thread.
+ * moment both may have it, and then one of them fails when the volume is full. Fetches of
+ * one repo do not stand in each other's way: they want the same blobs, as a rule. Callable
+ * from any thread.
  */
 #ifndef HC_CACHE_RESERVE_H
 #define HC_CACHE_RESERVE_H

@@ -91,7 +91,8 @@ static void remove_claim(struct sweep *sweep, const struct hc_claims_entry *entr
     (void)unlinkat(root, entry->path, 0);
 }
 
-/* Of a claim in its blob's place. With the lock, nobody puts another one there meanwhile. */
+/* Of a claim in its blob's place. With the lock, no process puts another one there
+ * meanwhile. */
 static void sweep_blob(struct sweep *sweep, struct hc_claims_entry *entry)
 {
     HC_AUTO(hc_lock) *lock = NULL;

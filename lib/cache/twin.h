@@ -21,7 +21,8 @@
 
 enum { HC_TWIN_WORTH_BYTES = 1024 * 1024 }; /* smaller ones are quicker fetched */
 
-/* Whether some other repo has it, of that size; none has one whose name is no hash; `path` is relative to the root. */
+/* Whether another repo has it, of that size; none has one whose name is no hash. `path` is
+ * relative to the root. */
 bool hc_twin_find(const struct hc_cache *cache, const struct hc_repo *repo,
                   const char *etag, uint64_t size, char path[PATH_MAX]);
 

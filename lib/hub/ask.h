@@ -64,8 +64,9 @@ int hc_ask_fail(const struct hc_ask *ask, struct hc_error *err);
  * Asks `ask->request`, following redirects anywhere; but a HEAD ends with status 3xx and
  * its url set to where the redirect leads when that is another origin than the endpoint's
  * and commit and etag are known. What is asked about (HEAD, JSON) is not followed from
- * https to http. The token goes to the endpoint only. Commit, linked etag and linked size are those of the
- * first answer on the way that had them. 0 with any status but an error's; -1 otherwise.
+ * https to http. The token goes to the endpoint only. Commit, linked etag and linked size
+ * are those of the first answer on the way that had them. 0 with any status but an error's;
+ * -1 otherwise.
  */
 int hc_ask_once(struct hc_ask *ask, struct hc_error *err);
 

@@ -63,8 +63,8 @@ HC_DEFINE_AUTO(hc_pool, hc_pool_close)
 
 /*
  * 0 when the answer came and ended as HTTP says it should, whatever its status. -1 with
- * HUB_UNREACHABLE (`is_final` when a proxy refuses to let us out), CANCELLED, DEADLINE_EXCEEDED, or
- * what `write` failed with.
+ * HUB_UNREACHABLE (`is_final` when a proxy refuses to let us out), CANCELLED,
+ * DEADLINE_EXCEEDED, or what `write` failed with.
  */
 int hc_pool_perform(struct hc_pool *pool, const struct hc_request *request,
                     struct hc_reply *reply, struct hc_error *err);

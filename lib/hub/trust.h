@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Whom to believe over TLS: the system's authorities, or those of one file or directory,
- * or of several directories with a colon between them, in their place. Unchanging once loaded; any thread may apply it.
+ * or of several directories with a colon between them, in their place. Unchanging once
+ * loaded; any thread may apply it.
  */
 #ifndef HC_HUB_TRUST_H
 #define HC_HUB_TRUST_H

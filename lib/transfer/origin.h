@@ -69,8 +69,9 @@ struct hc_attempt {
  *
  * A connection that in its last second brought less than an eighth of what the others
  * bring (half of it, when nothing else is left to take), and was waited for for two seconds
- * at least, is ended (CANCELLED); its bytes are to be asked for over another connection. Each time that halves what is expected, so
- * that a server which has become slow altogether is soon left alone.
+ * at least, is ended (CANCELLED); its bytes are to be asked for over another connection.
+ * Each time that halves what is expected, so that a server which has become slow altogether
+ * is soon left alone.
  */
 int hc_origin_get(struct hc_origin *origin, const struct hc_span *span,
                   struct hc_attempt *attempt, struct hc_error *err);

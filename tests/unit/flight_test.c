@@ -2,8 +2,8 @@
 /*
  * The promise: of those aboard a flight exactly one leads; a leader who leaves is
  * replaced, one who lands decides for all, one whom the Hub refuses speaks for its own
- * token only, and none with other credentials has a part in it before they are proved. One thread plays all the parts, so that every order of events is the
- * same on each run.
+ * token only, and none with other credentials has a part in it before they are proved. One
+ * thread plays all the parts, so that every order of events is the same on each run.
  */
 #include "cache_helper.h"
 #include "test.h"

@@ -245,7 +245,8 @@ HC_PUBLIC int hc_resolve_snapshot_cached(struct hc_resolver *resolver,
                                          struct hc_snapshot *snapshot,
                                          struct hc_error *err);
 
-/* Answers, 0, or fails, -1 with one of the reasons of <hubcache/error.h>. `call` may be NULL. */
+/* Answers, 0, or fails, -1 with one of the reasons of <hubcache/error.h>. `call` may be
+ * NULL. */
 HC_PUBLIC int hc_resolve_file(struct hc_resolver *resolver,
                               const struct hc_file_request *request, struct hc_call *call,
                               struct hc_file *file, struct hc_error *err);
