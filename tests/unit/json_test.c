@@ -108,6 +108,7 @@ static void an_object_in_an_object_leaves_the_outer_one_where_it_was(void **stat
         HC_AUTO_FREE char *key = hc_json_key(&json);
         HC_AUTO_JSON *value = hc_json_value(&json);
 
+        assert_non_null(key);
         assert_non_null(value);
     }
     assert_int_equal(more, 0);

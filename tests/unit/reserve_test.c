@@ -201,7 +201,6 @@ static void what_claims_say_adds_up_and_never_wraps(void **state)
 static void what_was_promised_in_the_future_is_free(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_reserve) *reserved = NULL;
 
     temp_dir_write(f->dir, ".hubcache/transfers/models--other--1/snapshot.00000001",
                    "host=elsewhere.invalid\npid=1\nstart=1\n"
