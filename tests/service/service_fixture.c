@@ -177,6 +177,10 @@ int world_await_end(struct world *world)
 
 char *world_log(struct world *world)
 {
+    if (world->server > 0) {
+        world_stop_server(world);
+        (void)world_await_end(world);
+    }
     return temp_dir_read(world->dir, "log");
 }
 

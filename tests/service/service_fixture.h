@@ -49,7 +49,8 @@ void world_stop_server(struct world *world);
 /* Until the server has ended: its exit status. */
 int world_await_end(struct world *world);
 
-/* The server's log so far; the caller frees. */
+/* The server's log, whole: ends the server if it runs, for its log has a thread of its own.
+ * The caller frees. */
 char *world_log(struct world *world);
 
 /*
