@@ -70,13 +70,14 @@ void hc_visibility_sweep(const struct hc_cache *cache, int64_t now_ms)
 {
     int root = hc_cache_fd(cache);
     HC_AUTO_CLOSEDIR DIR *dir = hc_claims_open_dir(root, records_path);
+    int records = dir ? dirfd(dir) : -1;
     const char *name;
     struct stat status;
 
-    while (dir && (name = hc_claims_next_name(dir))) {
+    while (records >= 0 && (name = hc_claims_next_name(dir))) {
         if (faccessat(root, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
-            fstatat(dirfd(dir), name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+            fstatat(records, name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
             now_ms - hc_file_time_ms(&status.st_mtim) > FORGOTTEN_MS)
-            (void)unlinkat(dirfd(dir), name, 0);
+            (void)unlinkat(records, name, 0);
     }
 }

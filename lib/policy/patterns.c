@@ -55,9 +55,10 @@ struct hc_filter {
     size_t room;
 };
 
-static enum kind kind_of(uint32_t token)
+/* One of `enum kind`. */
+static uint32_t kind_of(uint32_t token)
 {
-    return (enum kind)(token >> VALUE_BITS);
+    return token >> VALUE_BITS;
 }
 
 static uint32_t token_of(enum kind kind, uint32_t value)
