@@ -10,21 +10,18 @@
 
 #include <base/call.h>
 #include <base/condition.h>
-#include <base/digest.h>
 #include <base/error.h>
+#include <base/key.h>
 #include <base/text.h>
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <sys/random.h>
 
 /* A caller's cancellation does not reach a flight's condition: waiters look this often.
  */
 enum { GLANCE_MS = 100 };
-
-enum { KEY_SIZE = 32, HASH_SIZE = HC_DIGEST_HEX_MAX + 1 };
 
 struct hc_flight {
     LIST_ENTRY(hc_flight) link;
@@ -34,10 +31,11 @@ struct hc_flight {
     unsigned aboard;
     bool is_led;
     bool has_landed;
-    struct hc_error outcome;    /* reason HC_OK: well */
-    struct hc_strings admitted; /* credentials, as hashes */
-    char refused[HASH_SIZE]; /* with `refusal`: the last leader's who was turned away */
-    struct hc_error refusal;
+    struct hc_error outcome; /* reason HC_OK: well */
+    struct hc_key *admitted; /* credentials, */
+    size_t admitted_count;
+    struct hc_key refused;   /* and, with `refusal`, those of a leader that was refused */
+    struct hc_error refusal; /* reason HC_OK: none was */
     struct hc_cargo cargo;
     struct hc_arrival elsewhere;
     atomic_uint retries;
@@ -46,7 +44,6 @@ struct hc_flight {
 };
 
 struct hc_flights {
-    unsigned char key[KEY_SIZE]; /* of the hashes, by chance */
     struct {
         pthread_mutex_t lock;
         LIST_HEAD(, hc_flight) list;
@@ -83,29 +80,28 @@ static struct hc_flight *find(struct hc_flights *flights,
     return NULL;
 }
 
-/* What tells the credentials of callers apart, without holding a token: no token and an
- * empty one are the same. */
-static int hash_token(const struct hc_flights *flights, const char *token,
-                      char hash[HASH_SIZE], struct hc_error *err)
+static bool is_admitted(const struct hc_flight *flight, const struct hc_key *key)
 {
-    HC_AUTO(hc_digest) *digest = hc_digest_new(HC_DIGEST_SHA256, 0, err);
-
-    if (!digest || hc_digest_update(digest, flights->key, KEY_SIZE, err) < 0 ||
-        (token && hc_digest_update(digest, token, strlen(token), err) < 0))
-        return -1;
-    return hc_digest_finish(digest, hash, err);
-}
-
-static bool is_admitted(const struct hc_flight *flight, const char *hash)
-{
-    for (size_t i = 0; i < flight->admitted.count; i++) {
-        if (strcmp(flight->admitted.items[i], hash) == 0)
+    for (size_t i = 0; i < flight->admitted_count; i++) {
+        if (hc_key_is(&flight->admitted[i], key))
             return true;
     }
     return false;
 }
 
-static struct hc_flight *make(const struct hc_flight_name *name, const char *hash,
+static int admit(struct hc_flight *flight, const struct hc_key *key, struct hc_error *err)
+{
+    struct hc_key *admitted = reallocarray(flight->admitted, flight->admitted_count + 1,
+                                           sizeof *flight->admitted);
+
+    if (!admitted)
+        return hc_fail_memory(err);
+    flight->admitted = admitted;
+    flight->admitted[flight->admitted_count++] = *key;
+    return 0;
+}
+
+static struct hc_flight *make(const struct hc_flight_name *name, const struct hc_key *key,
                               struct hc_error *err)
 {
     struct hc_flight *flight = calloc(1, sizeof *flight);
@@ -114,7 +110,7 @@ static struct hc_flight *make(const struct hc_flight_name *name, const char *has
         (void)hc_fail_memory(err);
         return NULL;
     }
-    if (hc_strings_add(&flight->admitted, hash, err) < 0) {
+    if (admit(flight, key, err) < 0) {
         free(flight);
         return NULL;
     }
@@ -135,7 +131,7 @@ static void drop_cargo(struct hc_cargo cargo)
 static void scrap(struct hc_flight *flight)
 {
     drop_cargo(flight->cargo);
-    hc_strings_clear(&flight->admitted);
+    free(flight->admitted);
     (void)pthread_cond_destroy(&flight->news);
     free(flight);
 }
@@ -149,7 +145,7 @@ static void glance(struct hc_flights *flights, struct hc_flight *flight,
 }
 
 /* Whether waiting is over, under the lock; then `*answer` is hc_flight_wait's. */
-static bool is_decided(struct hc_flight *flight, const char *hash, int *answer,
+static bool is_decided(struct hc_flight *flight, const struct hc_key *key, int *answer,
                        struct hc_error *err)
 {
     const struct hc_error *failure = NULL;
@@ -157,10 +153,10 @@ static bool is_decided(struct hc_flight *flight, const char *hash, int *answer,
     *answer = HC_FLIGHT_DONE;
     if (flight->has_landed) {
         failure = &flight->outcome;
-    } else if (!is_admitted(flight, hash)) {
+    } else if (!is_admitted(flight, key)) {
         *answer = HC_FLIGHT_PROVE;
         return true;
-    } else if (strcmp(flight->refused, hash) == 0) {
+    } else if (flight->refusal.reason != HC_OK && hc_key_is(&flight->refused, key)) {
         failure = &flight->refusal;
     } else if (flight->is_led) {
         return false;
@@ -184,11 +180,6 @@ struct hc_flights *hc_flights_new(struct hc_error *err)
         (void)hc_fail_memory(err);
         return NULL;
     }
-    if (getrandom(flights->key, KEY_SIZE, 0) != KEY_SIZE) {
-        (void)hc_fail(err, HC_INTERNAL, "the system has no random numbers");
-        free(flights);
-        return NULL;
-    }
     (void)pthread_mutex_init(&flights->shared.lock, NULL);
     LIST_INIT(&flights->shared.list);
     return flights;
@@ -206,15 +197,13 @@ struct hc_flight *hc_flight_join(struct hc_flights *flights,
                                  const struct hc_flight_name *name,
                                  const struct hc_caller *caller, struct hc_error *err)
 {
+    const struct hc_key key = hc_key_of(caller->token);
     struct hc_flight *flight;
-    char hash[HASH_SIZE];
 
-    if (hash_token(flights, caller->token, hash, err) < 0)
-        return NULL;
     lock(flights);
     flight = find(flights, name);
     if (!flight) {
-        flight = make(name, hash, err);
+        flight = make(name, &key, err);
         if (flight)
             LIST_INSERT_HEAD(&flights->shared.list, flight, link);
     }
@@ -227,14 +216,12 @@ struct hc_flight *hc_flight_join(struct hc_flights *flights,
 int hc_flight_admit(struct hc_flights *flights, struct hc_flight *flight,
                     const struct hc_caller *caller, struct hc_error *err)
 {
-    char hash[HASH_SIZE];
+    const struct hc_key key = hc_key_of(caller->token);
     int result = 0;
 
-    if (hash_token(flights, caller->token, hash, err) < 0)
-        return -1;
     lock(flights);
-    if (!is_admitted(flight, hash))
-        result = hc_strings_add(&flight->admitted, hash, err);
+    if (!is_admitted(flight, &key))
+        result = admit(flight, &key, err);
     unlock(flights);
     return result;
 }
@@ -255,13 +242,11 @@ void hc_flight_leave(struct hc_flights *flights, struct hc_flight *flight)
 int hc_flight_wait(struct hc_flights *flights, struct hc_flight *flight,
                    const struct hc_caller *caller, struct hc_error *err)
 {
-    char hash[HASH_SIZE];
+    const struct hc_key key = hc_key_of(caller->token);
     int answer;
 
-    if (hash_token(flights, caller->token, hash, err) < 0)
-        return -1;
     lock(flights);
-    while (!is_decided(flight, hash, &answer, err)) {
+    while (!is_decided(flight, &key, &answer, err)) {
         if (hc_call_check(caller->call, err) < 0) {
             answer = -1;
             break;
@@ -317,15 +302,10 @@ void hc_flight_land(struct hc_flights *flights, struct hc_flight *flight,
 void hc_flight_hand_over(struct hc_flights *flights, struct hc_flight *flight,
                          const struct hc_caller *refused, const struct hc_error *refusal)
 {
-    char hash[HASH_SIZE] = "";
-    struct hc_error unused;
-
-    if (refused && hash_token(flights, refused->token, hash, &unused) < 0)
-        hash[0] = '\0'; /* the next one with that token asks again */
     lock(flights);
-    memcpy(flight->refused, hash, sizeof hash);
+    flight->refusal = refused ? *refusal : (struct hc_error){0};
     if (refused)
-        flight->refusal = *refusal;
+        flight->refused = hc_key_of(refused->token);
     flight->is_led = false;
     (void)pthread_cond_broadcast(&flight->news);
     unlock(flights);

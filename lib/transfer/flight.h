@@ -19,7 +19,7 @@
  *     }
  *     hc_flight_leave(flights, flight);
  *
- * Tokens are kept as hashes only, with a key that is the process's own.
+ * Tokens are kept as keys only (base/key.h).
  *
  * Callable from any thread.
  */
