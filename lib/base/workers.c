@@ -7,7 +7,7 @@
  *
  * A task is queued, then ready (it counts as running, and there is a thread for it, or
  * will be), then it runs. Whenever a thread may have become free, schedule() makes tasks
- * ready; it passes over those whose caller or repo has its share already.
+ * ready; it passes over turns whose caller or repo has its share already.
  */
 #include "workers.h"
 
@@ -143,7 +143,7 @@ static void queue_add(struct hc_workers *workers, struct hc_task *task)
     workers->shared.queued++;
 }
 
-/* Whoever it was goes to the end of the line, or out of it. */
+/* The turn that the task was of goes to the end of the line, or out of it. */
 static void queue_remove(struct hc_workers *workers, struct hc_task *task)
 {
     struct hc_workers_key *caller = task->pool.caller, *turn = task->pool.turn;

@@ -63,7 +63,7 @@ bool hc_workers_withdraw(struct hc_workers *workers, struct hc_task *task);
 
 /*
  * Another caller wants what a task does, too: while it is queued, it waits in the turn of
- * the one of the two who has fewer tasks queued. The task's memory as above.
+ * the caller of the two that has fewer tasks queued. The task's memory as above.
  */
 void hc_workers_share(struct hc_workers *workers, struct hc_task *task, uint64_t caller);
 

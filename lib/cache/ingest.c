@@ -355,7 +355,7 @@ int hc_ingest_restart(struct hc_ingest *ingest, struct hc_error *err)
 }
 
 /* The file has the blob's bytes and no others: an earlier transfer may have written more
- * than it lived to tell, and nobody hashes what lies beyond the end. */
+ * than it lived to tell, and what lies beyond the end is not hashed. */
 static int trim_file(const struct hc_ingest *ingest, struct hc_error *err)
 {
     off_t size = (off_t)hc_pieces_size(ingest->pieces);
@@ -428,8 +428,8 @@ bool hc_ingest_is_robbed(const struct hc_ingest *ingest)
     return ingest->is_robbed;
 }
 
-/* Whether what has arrived stays, for whoever comes next. Bytes that no hash can check are
- * not gone on with. */
+/* Whether what has arrived stays, for the next transfer of the blob. Bytes that no hash can
+ * check are not resumed. */
 static bool leave(struct hc_ingest *ingest)
 {
     return !atomic_load(&ingest->is_spoilt) && ingest->twin == HC_TWIN_NONE &&

@@ -28,7 +28,7 @@ struct hc_record {
     char ranges[HC_PIECES_TEXT_SIZE];
     int64_t since_us; /* when it began, microseconds since the epoch */
     int64_t beat_ms;  /* the earlier of the file's mtime and ctime, since the epoch: */
-                      /* anybody may set the former, also to the future */
+                      /* any user may set the former, also to the future */
     int written;      /* length of the text, as it was written last */
 };
 

@@ -2,8 +2,8 @@
 /*
  * A list, the listing used last in front, under one lock that is held for a walk along it
  * and never while a file is read. An item begins as being read; then it has a listing, or
- * is gone. The cache is one of the owners of a listing: when it is the only one, nobody
- * can become another but under the lock.
+ * is gone. The cache is one of the owners of a listing: when it is the only one, a caller
+ * can become another only under the lock.
  */
 #include "tree_cache.h"
 
