@@ -36,8 +36,8 @@ enum {
      */
     KEEPALIVE_MS = 310 * 1000,
     METADATA_COUNT_MAX = 2,
-    /* Three seconds of pauses in all: a restart is waited for, an outage is not. */
-    ATTEMPTS_MAX = 6,
+    /* Some six seconds of pauses in all: a restart is waited for, an outage is not. */
+    ATTEMPTS_MAX = 8,
     RETRY_FIRST_MS = 100,
     RETRY_LAST_MS = 1600
 };

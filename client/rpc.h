@@ -46,7 +46,7 @@ const char *hc_rpc_server(const struct hc_rpc *rpc);
 
 /*
  * Where a restart of the server, or a full queue, made the call fail, it is repeated after
- * a growing pause, six times in all, while the timeout has not passed. `each` may so see
+ * a growing pause, eight times in all, while the timeout has not passed. `each` may so see
  * messages of more than one attempt.
  *
  * Sends the request and reads the answer to its end: the last message, which is the only

@@ -227,9 +227,9 @@ static void go_on(struct hc_errand *errand)
     struct hc_error err;
     int submitted;
 
+    (void)pthread_mutex_lock(&errands->shared.lock);
     errand->task.run = run;
     errand->order.has_looked = true;
-    (void)pthread_mutex_lock(&errands->shared.lock);
     submitted = errand->waiting > 0
                     ? submit(errand, &err)
                     : hc_fail(&err, HC_CANCELLED, "no caller waits any more");

@@ -22,6 +22,7 @@
     "{\"type\": \"file\", \"path\": \"" path "\", \"oid\": \"" oid "\", \"size\": " size \
     "}"
 #define CONFIG ROW("config.json", CONFIG_OID, "8")
+#define OTHER_OID "3b18e512dba79e4c8300dd08aeb37f8e728b8dad" /* of no file here */
 #define README ROW("README.md", "e339422d0f5def57816b7df65a4fd8979edc765d", "8")
 #define NESTED ROW("sub/dir/nested.txt", "bfe53d766e64d78f80050b73cd1c88095bc70abb", "6")
 #define EMPTY ROW("empty.txt", "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", "0")
@@ -379,7 +380,7 @@ static void a_listing_on_disk_that_is_none_heals(void **state)
 static void a_listing_that_the_bytes_contradict_is_asked_for_once_more(void **state)
 {
     static const char *const wrong[] = {
-        KEPT("README.md", CONFIG_OID, "8"),
+        KEPT("README.md", OTHER_OID, "8"),
         KEPT("README.md", "e339422d0f5def57816b7df65a4fd8979edc765d", "9"),
         KEPT("README.md", "e339422d0f5def57816b7df65a4fd8979edc765d", "0"),
         KEPT("of-another-commit.md", "e339422d0f5def57816b7df65a4fd8979edc765d", "8"),
@@ -420,8 +421,8 @@ static void a_listing_that_stays_wrong_is_asked_for_once_more_only(void **state)
     struct fixture *f = *state;
     struct hc_snapshot answer;
 
-    list(f, "[" CONFIG ", " ROW("README.md", CONFIG_OID, "8") ", " NESTED ", " EMPTY
-                                                              ", " WEIGHTS "]");
+    list(f, "[" CONFIG ", " ROW("README.md", OTHER_OID, "8") ", " NESTED ", " EMPTY
+                                                             ", " WEIGHTS "]");
     assert_int_equal(snapshot_of_commit(f, &answer), -1);
     assert_int_equal(f->err.reason, HC_CHECKSUM_MISMATCH);
     assert_int_equal(listings_asked(f), 2);
@@ -432,7 +433,7 @@ static void a_file_that_a_listing_describes_wrongly_is_described_by_head(void **
     struct fixture *f = *state;
     struct hc_file file;
 
-    keep_listing(f, KEPT_CONFIG ", " KEPT("README.md", CONFIG_OID, "8"));
+    keep_listing(f, KEPT_CONFIG ", " KEPT("README.md", OTHER_OID, "8"));
     assert_int_equal(resolve(f, f->commit, "README.md", &file), 0);
     assert_content(&file, "# model\n");
     hc_file_clear(&file);

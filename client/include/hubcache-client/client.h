@@ -37,7 +37,7 @@
  * A call that fails because the server was not reached, stops or starts anew
  * (SERVER_UNAVAILABLE, SHUTTING_DOWN, a call that it had not begun) or has its queue full
  * (BUSY) is made again, after pauses from 0.1 to 1.6 s or the one that the server asks
- * for, six times in all and within the timeout. Every call may be repeated: it changes
+ * for, eight times in all and within the timeout. Every call may be repeated: it changes
  * nothing but what the cache has. No other failure is retried; what the server says of the
  * Hub it has retried itself.
  *
