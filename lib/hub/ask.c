@@ -273,7 +273,7 @@ int hc_ask_fail(const struct hc_ask *ask, struct hc_error *err)
 
 int hc_ask_once(struct hc_ask *ask, struct hc_error *err)
 {
-    ask->reply = (struct hc_reply){0};
+    hc_reply_clear(&ask->reply);
     if (ask->question.had_token && !hc_text_is_printable(ask->caller->token))
         return hc_fail(err, HC_HUB_UNAUTHORIZED,
                        "the Hub token has control characters in it");

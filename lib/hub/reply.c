@@ -9,6 +9,7 @@
 #include <base/text.h>
 #include <cache/blob.h>
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,6 +23,13 @@ static int shown(const char *text, int max)
     while (max > 0 && ((unsigned char)text[max] & 0xc0) == 0x80)
         max--;
     return max;
+}
+
+void hc_reply_clear(struct hc_reply *reply)
+{
+    memset(reply, 0, offsetof(struct hc_reply, location));
+    reply->location[0] = '\0';
+    reply->next_page[0] = '\0';
 }
 
 void hc_question_describe(const struct hc_question *question,

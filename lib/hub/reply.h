@@ -26,18 +26,21 @@ struct hc_reply {
     bool has_bad_commit;         /* X-Repo-Commit was there and was none */
     char etag[512];              /* ETag, raw */
     char linked_etag[512];       /* X-Linked-Etag, raw */
-    char location[HC_URL_MAX];
-    char next_page[HC_URL_MAX]; /* Link: <…>; rel="next" */
-    bool has_bad_link;          /* Link was there and cannot be understood; see link.h */
-    char error_code[64];        /* X-Error-Code */
-    char error_message[256];    /* X-Error-Message, printable */
-    char request_id[128];       /* X-Request-Id, X-Amzn-Trace-Id or X-Amz-Cf-Id */
-    bool has_range;             /* Content-Range, well-formed */
-    bool has_bad_range;         /* Content-Range was there and was not */
+    bool has_bad_link;           /* Link was there and cannot be understood; see link.h */
+    char error_code[64];         /* X-Error-Code */
+    char error_message[256];     /* X-Error-Message, printable */
+    char request_id[128];        /* X-Request-Id, X-Amzn-Trace-Id or X-Amz-Cf-Id */
+    bool has_range;              /* Content-Range, well-formed */
+    bool has_bad_range;          /* Content-Range was there and was not */
     uint64_t range_start;
-    uint64_t range_end;   /* the byte after the last one */
-    uint64_t range_total; /* of the whole file; 0: the server does not say ("*") */
+    uint64_t range_end;         /* the byte after the last one */
+    uint64_t range_total;       /* of the whole file; 0: the server does not say ("*") */
+    char location[HC_URL_MAX];  /* last, so that hc_reply_clear() is cheap */
+    char next_page[HC_URL_MAX]; /* Link: <…>; rel="next" */
 };
+
+/* Nothing heard yet. Costs less than zeroing all, for URLs may be long. */
+void hc_reply_clear(struct hc_reply *reply);
 
 /*
  * Takes one raw header line "Name: value\r\n"; unknown and malformed ones are ignored. Sets

@@ -89,7 +89,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *ctx)
     exchange->header_bytes += length;
     exchange->has_headers = is_empty_line(line, length);
     if (length >= 5 && memcmp(line, "HTTP/", 5) == 0) {
-        *reply = (struct hc_reply){0}; /* an interim answer came before */
+        hc_reply_clear(reply); /* an interim answer came before */
         (void)curl_easy_getinfo(exchange->curl, CURLINFO_RESPONSE_CODE, &reply->status);
     } else {
         hc_reply_header(reply, line, length);
@@ -548,7 +548,7 @@ int hc_pool_perform(struct hc_pool *pool, const struct hc_request *request,
     int result;
 
     exchange.heard_ms = exchange.started_ms;
-    *reply = (struct hc_reply){0};
+    hc_reply_clear(reply);
     if (is_refused) {
         result = fail_private(err);
     } else if (!exchange.curl || !headers) {
