@@ -44,10 +44,8 @@ static bool is_same(const struct state *a, const struct state *b)
 
 static struct place *place_of(struct hc_memo *memo, const char *path)
 {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    uint64_t hash = hc_hash(HC_HASH_START, path, strlen(path));
 
-    for (const char *byte = path; *byte; byte++)
-        hash = (hash ^ (unsigned char)*byte) * UINT64_C(0x100000001b3); /* FNV-1a */
     return &memo->shared.places[hash % HC_MEMO_PLACES];
 }
 

@@ -9,6 +9,8 @@
 
 #include "tree.h"
 
+#include <base/text.h>
+
 #include <pthread.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -43,11 +45,7 @@ struct hc_tree_cache {
 
 static uint64_t hash_of(const char *path)
 {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-
-    for (const char *byte = path; *byte; byte++)
-        hash = (hash ^ (unsigned char)*byte) * UINT64_C(0x100000001b3); /* FNV-1a */
-    return hash;
+    return hc_hash(HC_HASH_START, path, strlen(path));
 }
 
 static struct state state_of(const struct stat *status)

@@ -13,6 +13,7 @@
 #include <base/error.h>
 #include <base/text.h>
 
+#include <stddef.h>
 #include <string.h>
 
 /* How often what is unreachable is asked again when a mirror may be asked instead. */
@@ -128,14 +129,14 @@ static int next_hop(struct hc_ask *ask, struct hc_error *err)
     }
     is_home = hc_url_same_origin(next, hc_endpoint_url(ask->endpoint));
     if (ask->request.is_head && !is_home && is_described(&ask->reply)) {
-        memcpy(ask->request.url, next, sizeof next);
+        hc_url_copy(ask->request.url, next);
         return 0;
     }
     if (is_downgrade(ask, next)) {
         (void)hc_fail(err, HC_BAD_HUB_REPLY, "it redirects from https to http");
         return hc_ask_fail(ask, err);
     }
-    memcpy(ask->request.url, next, sizeof next);
+    hc_url_copy(ask->request.url, next);
     ask->was_redirected = true;
     return 1;
 }
@@ -189,11 +190,12 @@ static bool is_configured(const struct hc_hub *hub, const char *url)
 /* One exchange, with or without the token. 1 and 0 as next_hop. */
 static int hop(struct hc_ask *ask, struct hc_error *err)
 {
-    struct hc_reply earlier = ask->reply;
+    struct hc_reply earlier; /* but for its URLs, which are not looked at */
     bool is_home = hc_url_same_origin(ask->request.url, hc_endpoint_url(ask->endpoint));
     struct hc_endpoint *host =
         is_home ? ask->endpoint : hc_hosts_find(ask->hub->hosts, ask->request.url);
 
+    memcpy(&earlier, &ask->reply, offsetof(struct hc_reply, location));
     ask->request.token = is_home && ask->is_trusted ? ask->caller->token : NULL;
     ask->request.is_led_to = !is_home && !is_configured(ask->hub, ask->request.url);
     if (perform(ask, host, err) < 0)
@@ -213,8 +215,8 @@ static bool is_told_off(const struct hc_error *err)
     return err->reason == HC_HUB_RATE_LIMITED || err->retry_after_ms > 0;
 }
 
-/* `most_s`, or less: who has an older answer must hear that there is no newer one before
- * it has to go. */
+/* `most_s`, or less: a caller with an older answer must hear that there is no newer one
+ * before its deadline. */
 static unsigned bound(unsigned most_s, const struct hc_caller *caller)
 {
     int64_t half_s = hc_call_remaining_ms(caller->call) / 2000;
@@ -227,7 +229,10 @@ static unsigned bound(unsigned most_s, const struct hc_caller *caller)
 void hc_ask_init(struct hc_ask *ask, struct hc_hub *hub, const struct hc_caller *caller,
                  const struct hc_question *about)
 {
-    memset(ask, 0, sizeof *ask);
+    memset(ask, 0, offsetof(struct hc_ask, request));
+    memset(&ask->request, 0, offsetof(struct hc_request, url));
+    ask->request.url[0] = '\0';
+    hc_reply_clear(&ask->reply);
     ask->hub = hub;
     ask->caller = caller;
     ask->question = *about;
@@ -307,7 +312,7 @@ int hc_ask(struct hc_ask *ask, struct hc_body *body, struct hc_error *err)
                              .most = ask->has_mirror ? RETRIES_BEFORE_MIRROR : 0};
     char start[HC_URL_MAX];
 
-    memcpy(start, ask->request.url, sizeof start);
+    hc_url_copy(start, ask->request.url);
     ask->request.write = body ? add_json : NULL;
     ask->request.ctx = body;
     ask->request.total_s =
@@ -318,7 +323,7 @@ int hc_ask(struct hc_ask *ask, struct hc_body *body, struct hc_error *err)
         note_outage(ask, &retry);
         if (hc_retry_pause(&retry, ask->hub, ask->caller->call, err) < 0)
             return -1;
-        memcpy(ask->request.url, start, sizeof start);
+        hc_url_copy(ask->request.url, start);
         if (body)
             body->used = 0;
     }

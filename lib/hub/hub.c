@@ -94,7 +94,7 @@ static int begin(struct delivery *delivery, const struct hc_reply *reply,
     if (hc_reply_check_commit(reply, &delivery->ask->question, err) < 0)
         return -1;
     if (download->came_from)
-        memcpy(download->came_from, delivery->ask->request.url, HC_URL_MAX);
+        hc_url_copy(download->came_from, delivery->ask->request.url);
     if (tell_size(download, reply, err) < 0)
         return -1;
     return reply->status == 200 && wants_part ? download->restart(download->ctx, err) : 0;

@@ -44,7 +44,7 @@ static int put_head(void *ctx, struct hc_ask *ask, struct hc_error *err)
             memcpy(metadata->commit, about->revision, sizeof metadata->commit);
         return -1;
     }
-    memcpy(metadata->location, ask->request.url, sizeof metadata->location);
+    hc_url_copy(metadata->location, ask->request.url);
     if (hc_reply_metadata(&ask->reply, about, metadata, err) < 0)
         return -1;
     return metadata->is_of_mirror ? check_proof(ask, metadata->etag, err) : 0;

@@ -12,7 +12,6 @@
 #include "reply.h"
 
 struct hc_request {
-    char url[HC_URL_MAX];
     bool is_head;
     const char *token;  /* Optional: sent to this URL, whatever its host */
     bool is_led_to;     /* by an answer: not to a private address, see below */
@@ -28,6 +27,7 @@ struct hc_request {
        `waited_ms` in all; -1 ends the exchange with that error. */
     int (*watch)(void *ctx, int64_t waited_ms, struct hc_error *err);
     void *ctx;
+    char url[HC_URL_MAX]; /* last, as in hc_reply */
 };
 
 /*

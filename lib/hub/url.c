@@ -199,6 +199,14 @@ bool hc_url_page(char url[HC_URL_MAX], const char *endpoint, const char *revisio
            hc_format(url, HC_URL_MAX, "%s%s", endpoint, start) >= 0;
 }
 
+void hc_url_copy(char url[HC_URL_MAX], const char *from)
+{
+    size_t size = strnlen(from, HC_URL_MAX - 1);
+
+    memcpy(url, from, size);
+    url[size] = '\0';
+}
+
 bool hc_url_join(char url[HC_URL_MAX], const char *base, const char *location)
 {
     /* A redirect that brings a user name along would make curl send credentials. */

@@ -31,6 +31,9 @@ int hc_url_tree(char url[HC_URL_MAX], const char *endpoint, const struct hc_repo
 bool hc_url_page(char url[HC_URL_MAX], const char *endpoint, const char *revision,
                  const char *link);
 
+/* Copies the text, not the buffer. */
+void hc_url_copy(char url[HC_URL_MAX], const char *from);
+
 /*
  * `location` seen from `base`, by the rules of RFC 3986, without its fragment. False
  * unless it is http or https, names no user, and fits.

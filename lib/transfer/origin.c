@@ -15,6 +15,7 @@
 #include <base/error.h>
 #include <base/size.h>
 #include <base/text.h>
+#include <hub/url.h>
 
 #include <inttypes.h>
 #include <string.h>
@@ -130,7 +131,7 @@ static void begin(struct request *request)
     /* One that was forgotten meanwhile stays so. */
     if (request->seeks || (request->address == origin->shared.address &&
                            origin->shared.location[0] != '\0'))
-        memcpy(origin->shared.location, request->came_from, HC_URL_MAX);
+        hc_url_copy(origin->shared.location, request->came_from);
     unlock(origin);
 }
 
@@ -256,7 +257,7 @@ static int try_enter(struct request *request)
         request->seeks = !has_address;
         origin->shared.is_sought = !has_address;
         origin->shared.asking++;
-        memcpy(request->location, origin->shared.location, HC_URL_MAX);
+        hc_url_copy(request->location, origin->shared.location);
         request->address = origin->shared.address;
         unlock(origin);
         return 1;

@@ -207,7 +207,7 @@ HC_PUBLIC struct hc_resolver *hc_resolver_open(const struct hc_settings *setting
 HC_PUBLIC void hc_resolver_watch(struct hc_resolver *resolver, hc_transfer_fn fn,
                                  void *ctx);
 
-/* Who is told of every stale answer. Before the first call that resolves anything. */
+/* `fn` is told of every stale answer. Before the first call that resolves anything. */
 HC_PUBLIC void hc_resolver_watch_stale(struct hc_resolver *resolver, hc_stale_fn fn,
                                        void *ctx);
 
