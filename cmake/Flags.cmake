@@ -23,11 +23,22 @@ if(HC_SANITIZE)
     add_link_options(-fsanitize=${HC_SANITIZE})
 endif()
 
+# Lets those that link `target` include the headers of the folder where it is made as
+# <folder/name.h>: a directory of its own holds a link to that folder alone, so that no
+# folder can include a header of one that it does not link.
+function(hc_export_folder target)
+    get_filename_component(folder "${CMAKE_CURRENT_SOURCE_DIR}" NAME)
+    set(layer "${PROJECT_BINARY_DIR}/layers/${folder}")
+    file(MAKE_DIRECTORY "${layer}")
+    file(CREATE_LINK "${CMAKE_CURRENT_SOURCE_DIR}" "${layer}/${folder}" SYMBOLIC)
+    target_include_directories(${target} INTERFACE "${layer}")
+    set_property(GLOBAL APPEND PROPERTY HC_FOLDERS "${folder}")
+endfunction()
+
 # One static library per folder of lib/; what it may use is what it links.
 function(hc_module name)
     cmake_parse_arguments(ARG "" "" "SOURCES;USES;LIBRARIES" ${ARGN})
     add_library(${name} STATIC ${ARG_SOURCES})
     target_link_libraries(${name} PRIVATE hc_flags PUBLIC hc_headers ${ARG_USES} PRIVATE ${ARG_LIBRARIES})
-    target_include_directories(${name} INTERFACE "${CMAKE_CURRENT_SOURCE_DIR}/..")
-    target_include_directories(${name} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
+    hc_export_folder(${name})
 endfunction()

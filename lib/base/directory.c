@@ -22,6 +22,26 @@ int hc_directory_open(int root, const char *path)
     return openat(root, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
+DIR *hc_directory_stream(int root, const char *path)
+{
+    int fd = hc_directory_open(root, path);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+    if (!dir)
+        hc_auto_close(&fd);
+    return dir;
+}
+
+const char *hc_directory_next(DIR *dir)
+{
+    const struct dirent *entry;
+
+    do
+        entry = readdir(dir); /* each stream belongs to one thread */
+    while (entry && entry->d_name[0] == '.');
+    return entry ? entry->d_name : NULL;
+}
+
 /* Visits what is below a directory, a directory after what is in it; ends with false. */
 struct walk {
     bool (*visit)(struct walk *walk, int dir, const char *name,

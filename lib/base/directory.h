@@ -7,12 +7,19 @@
 #ifndef HC_BASE_DIRECTORY_H
 #define HC_BASE_DIRECTORY_H
 
+#include <dirent.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 /* Opens a directory for reading that is no symlink. -1 and errno. */
 int hc_directory_open(int root, const char *path);
+
+/* The same as a stream, which the caller closes; NULL and errno. */
+DIR *hc_directory_stream(int root, const char *path);
+
+/* The next name of a stream that does not start with a dot; NULL at its end. */
+const char *hc_directory_next(DIR *stream);
 
 /* Files and directories below a directory, counted up to `limit`; 0 of an absent one. */
 unsigned hc_directory_count(int root, const char *path, unsigned limit);

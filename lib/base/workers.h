@@ -19,7 +19,7 @@
 #ifndef HC_BASE_WORKERS_H
 #define HC_BASE_WORKERS_H
 
-#include <base/auto.h>
+#include "auto.h"
 
 #include <hubcache/error.h>
 #include <stdbool.h>

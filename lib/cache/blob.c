@@ -17,13 +17,6 @@ bool hc_blob_is_emptied(const char *etag, uint64_t size)
            !hc_digest_is_of_nothing(etag);
 }
 
-uint64_t hc_blob_size_of(const char *etag, uint64_t told)
-{
-    if (hc_digest_is_of_nothing(etag))
-        return told == HC_SIZE_UNKNOWN ? 0 : told;
-    return told == 0 ? HC_SIZE_UNKNOWN : told;
-}
-
 bool hc_blob_may_have(uint64_t told, uint64_t size)
 {
     return told == HC_SIZE_UNKNOWN || told == size;

@@ -17,13 +17,6 @@
  */
 bool hc_blob_is_emptied(const char *etag, uint64_t size);
 
-/*
- * What is known of the size of a blob of which a HEAD says that it has `told` bytes, or
- * HC_SIZE_UNKNOWN. 0 is what servers say that do not know it: it is believed only when the
- * etag is the hash of nothing.
- */
-uint64_t hc_blob_size_of(const char *etag, uint64_t told);
-
 /* Whether a file of `size` bytes may be a blob of `told`, or of HC_SIZE_UNKNOWN. */
 bool hc_blob_may_have(uint64_t told, uint64_t size);
 

@@ -5,9 +5,9 @@
  */
 #include "cache.h"
 
-#include "heart.h"
 #include "memo.h"
 #include "tree_cache.h"
+#include <base/heart.h>
 
 #include <base/file.h>
 #include <base/text.h>

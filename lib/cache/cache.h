@@ -6,8 +6,8 @@
 #ifndef HC_CACHE_CACHE_H
 #define HC_CACHE_CACHE_H
 
-#include "name.h"
-#include "repo.h"
+#include <repo/name.h>
+#include <repo/repo.h>
 
 #include <base/auto.h>
 #include <base/error.h>

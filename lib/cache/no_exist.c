@@ -4,8 +4,6 @@
  */
 #include "no_exist.h"
 
-#include "claims.h"
-
 #include <base/directory.h>
 #include <base/file.h>
 #include <base/text.h>
@@ -92,13 +90,12 @@ static unsigned sweep_repo(int root, const char *folder, int64_t now_ms)
 unsigned hc_no_exist_sweep(const struct hc_cache *cache, int64_t now_ms)
 {
     int root = hc_cache_fd(cache);
-    HC_AUTO_CLOSEDIR DIR *dir = hc_claims_open_dir(root, ".");
+    HC_AUTO_CLOSEDIR DIR *dir = hc_directory_stream(root, ".");
     unsigned removed = 0;
 
     if (!dir)
         return 0;
-    for (const char *name = hc_claims_next_name(dir); name;
-         name = hc_claims_next_name(dir)) {
+    for (const char *name = hc_directory_next(dir); name; name = hc_directory_next(dir)) {
         if (strstr(name, "--"))
             removed += sweep_repo(root, name, now_ms);
     }

@@ -7,7 +7,7 @@
  */
 #include "tree_cache.h"
 
-#include "tree.h"
+#include <repo/tree.h>
 
 #include <base/text.h>
 
@@ -33,6 +33,7 @@ struct item {
 };
 
 struct hc_tree_cache {
+    struct hc_tree_keeper keeper; /* first: a tree knows its cache by this alone */
     struct {
         pthread_mutex_t lock;
         pthread_cond_t read; /* a reading has ended */
@@ -124,7 +125,7 @@ static void trim(struct hc_tree_cache *cache)
 static void set_tree(struct hc_tree_cache *cache, struct item *item,
                      const struct stat *status, struct hc_tree *tree)
 {
-    tree->cache = cache;
+    tree->keeper = &cache->keeper;
     item->tree = hc_tree_share(tree);
     item->size = hc_tree_size(tree);
     item->state = state_of(status);
@@ -143,6 +144,15 @@ static void unlock(struct hc_tree_cache *cache)
     (void)pthread_mutex_unlock(&cache->shared.lock);
 }
 
+static void trim_after_share(struct hc_tree_keeper *keeper)
+{
+    struct hc_tree_cache *cache = (struct hc_tree_cache *)keeper;
+
+    lock(cache);
+    trim(cache);
+    unlock(cache);
+}
+
 struct hc_tree_cache *hc_tree_cache_new(size_t budget, struct hc_error *err)
 {
     struct hc_tree_cache *cache = calloc(1, sizeof *cache);
@@ -154,6 +164,7 @@ struct hc_tree_cache *hc_tree_cache_new(size_t budget, struct hc_error *err)
     (void)pthread_mutex_init(&cache->shared.lock, NULL);
     (void)pthread_cond_init(&cache->shared.read, NULL);
     TAILQ_INIT(&cache->shared.items);
+    cache->keeper.trim = trim_after_share;
     cache->shared.budget = budget;
     return cache;
 }
@@ -249,13 +260,6 @@ struct hc_tree *hc_tree_cache_get(struct hc_tree_cache *cache, const char *path)
         tree = hc_tree_share(item->tree);
     unlock(cache);
     return tree;
-}
-
-void hc_tree_cache_trim(struct hc_tree_cache *cache)
-{
-    lock(cache);
-    trim(cache);
-    unlock(cache);
 }
 
 size_t hc_tree_cache_size(struct hc_tree_cache *cache)

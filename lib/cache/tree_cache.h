@@ -49,12 +49,6 @@ void hc_tree_cache_put(struct hc_tree_cache *cache, const char *path,
 /* A share of what was put to `path`, whatever its state; NULL: nothing is there. */
 struct hc_tree *hc_tree_cache_get(struct hc_tree_cache *cache, const char *path);
 
-/* Gives up a share without a look at the budget. For the cache itself. */
-void hc_tree_unshare(struct hc_tree *tree);
-
-/* Makes room, if it is over its budget. hc_tree_free calls this. */
-void hc_tree_cache_trim(struct hc_tree_cache *cache);
-
 /* Bytes of the listings that it has, in use or not. */
 size_t hc_tree_cache_size(struct hc_tree_cache *cache);
 

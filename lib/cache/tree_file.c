@@ -3,8 +3,10 @@
  * trees/<commit>.json: read through the listings in memory, written as a stream. What its
  * JSON looks like is tree_json.c's.
  */
+#include "tree_file.h"
+
 #include "tree_cache.h"
-#include "tree_json.h"
+#include <repo/tree_json.h>
 
 #include <base/file.h>
 #include <base/json.h>

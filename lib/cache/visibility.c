@@ -5,8 +5,7 @@
  */
 #include "visibility.h"
 
-#include "claims.h"
-
+#include <base/directory.h>
 #include <base/file.h>
 #include <base/text.h>
 
@@ -69,12 +68,12 @@ void hc_visibility_hear(const struct hc_cache *cache, const struct hc_repo *repo
 void hc_visibility_sweep(const struct hc_cache *cache, int64_t now_ms)
 {
     int root = hc_cache_fd(cache);
-    HC_AUTO_CLOSEDIR DIR *dir = hc_claims_open_dir(root, records_path);
+    HC_AUTO_CLOSEDIR DIR *dir = hc_directory_stream(root, records_path);
     int records = dir ? dirfd(dir) : -1;
     const char *name;
     struct stat status;
 
-    while (records >= 0 && (name = hc_claims_next_name(dir))) {
+    while (records >= 0 && (name = hc_directory_next(dir))) {
         if (faccessat(root, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
             fstatat(records, name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
             now_ms - hc_file_time_ms(&status.st_mtim) > FORGOTTEN_MS)

@@ -24,10 +24,10 @@
 
 #include <base/auto.h>
 #include <base/call.h>
-#include <cache/name.h>
-#include <cache/repo.h>
-#include <cache/tree.h>
 #include <hubcache/settings.h>
+#include <repo/name.h>
+#include <repo/repo.h>
+#include <repo/tree.h>
 
 #include <stddef.h>
 #include <stdint.h>

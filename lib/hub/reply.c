@@ -7,7 +7,7 @@
 #include <base/error.h>
 #include <base/size.h>
 #include <base/text.h>
-#include <cache/blob.h>
+#include <repo/name.h>
 
 #include <stddef.h>
 #include <stdio.h>

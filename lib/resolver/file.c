@@ -9,6 +9,7 @@
 #include <cache/blob.h>
 #include <cache/no_exist.h>
 #include <cache/ref.h>
+#include <cache/tree_file.h>
 
 #include <string.h>
 

@@ -8,6 +8,7 @@
 
 #include <cache/no_exist.h>
 #include <cache/ref.h>
+#include <cache/tree_file.h>
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
  */
 #include "hint.h"
 
-#include <cache/claims.h>
+#include <base/directory.h>
 #include <cache/ref.h>
 
 #include <fcntl.h>
@@ -20,7 +20,7 @@ enum {
 
 static DIR *open_dir(const struct hc_subject *subject, const char *path)
 {
-    return hc_claims_open_dir(hc_cache_fd(subject->resolver->cache), path);
+    return hc_directory_stream(hc_cache_fd(subject->resolver->cache), path);
 }
 
 /* "models--org--name" is "org/name"; the folder's casing, the id's length. */
@@ -33,7 +33,7 @@ static void hint_casing(const struct hc_subject *subject, char hint[HC_HINT_SIZE
     char id[HC_REPO_FOLDER_MAX + 1];
     char *separator;
 
-    for (int i = 0; dir && i < FOLDERS_MAX && (name = hc_claims_next_name(dir)); i++) {
+    for (int i = 0; dir && i < FOLDERS_MAX && (name = hc_directory_next(dir)); i++) {
         if (strcasecmp(name, repo->folder) == 0)
             break;
     }
@@ -76,7 +76,7 @@ static bool hint_ref(const struct hc_subject *subject, const char *path,
 
     (void)hc_format(refs, sizeof refs, "%s/refs", subject->repo.folder);
     dir = open_dir(subject, refs);
-    for (int i = 0; dir && i < REVISIONS_MAX && (name = hc_claims_next_name(dir)); i++) {
+    for (int i = 0; dir && i < REVISIONS_MAX && (name = hc_directory_next(dir)); i++) {
         if (strcmp(name, subject->revision) == 0 ||
             hc_revision_check(name, &unused) < 0 ||
             hc_ref_find(subject->resolver->cache, &subject->repo, name, &ref, &unused) !=
@@ -98,7 +98,7 @@ static void hint_commit(const struct hc_subject *subject, const char *path,
 
     (void)hc_format(snapshots, sizeof snapshots, "%s/snapshots", subject->repo.folder);
     dir = open_dir(subject, snapshots);
-    for (int i = 0; dir && i < REVISIONS_MAX && (name = hc_claims_next_name(dir)); i++) {
+    for (int i = 0; dir && i < REVISIONS_MAX && (name = hc_directory_next(dir)); i++) {
         if (!hc_commit_is_valid(name) || strcmp(name, subject->revision) == 0 ||
             !has_at(subject, name, path))
             continue;

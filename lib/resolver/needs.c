@@ -8,8 +8,8 @@
 
 #include <base/size.h>
 #include <cache/blob.h>
-#include <cache/claim.h>
-#include <cache/twin.h>
+#include <claim/claim.h>
+#include <store/twin.h>
 
 #include <string.h>
 

@@ -7,7 +7,7 @@
 
 #include "batch.h"
 
-#include <cache/reserve.h>
+#include <claim/reserve.h>
 
 /* NO_SPACE when the volume has too little; else `*reserve` for as long as it runs, and what
  * of it each job needs. */

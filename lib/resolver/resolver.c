@@ -6,10 +6,10 @@
 #include "resolver.h"
 #include "batch.h"
 
-#include <cache/claim.h>
 #include <cache/no_exist.h>
 #include <cache/tree_cache.h>
 #include <cache/visibility.h>
+#include <claim/claim.h>
 #include <hub/shared_question.h>
 
 #include <string.h>

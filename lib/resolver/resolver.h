@@ -25,11 +25,11 @@
 #include <base/workers.h>
 #include <cache/cache.h>
 #include <cache/pointer.h>
-#include <cache/tree.h>
 #include <hub/hub.h>
 #include <hubcache/resolver.h>
 #include <policy/policy.h>
 #include <policy/token.h>
+#include <repo/tree.h>
 #include <transfer/transfer.h>
 
 #include <stdatomic.h>

@@ -8,6 +8,7 @@
 #include "resolution.h"
 
 #include <cache/ref.h>
+#include <cache/tree_file.h>
 #include <hub/shared_question.h>
 
 #include <string.h>

@@ -9,6 +9,7 @@
 
 #include <base/file.h>
 #include <cache/ref.h>
+#include <cache/tree_file.h>
 
 #include <fcntl.h>
 #include <string.h>

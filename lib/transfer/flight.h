@@ -28,8 +28,8 @@
 
 #include "transfer.h"
 
-#include <cache/ingest.h>
 #include <cache/lock.h>
+#include <store/ingest.h>
 
 struct hc_flights; /* those of one process; one lock guards them all */
 struct hc_flight;

@@ -9,8 +9,8 @@
 
 #include "transfer.h"
 
-#include <cache/ingest.h>
 #include <hub/reply.h>
+#include <store/ingest.h>
 
 #include <pthread.h>
 

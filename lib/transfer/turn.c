@@ -8,7 +8,7 @@
 #include <base/call.h>
 #include <base/error.h>
 #include <cache/blob.h>
-#include <cache/rival.h>
+#include <claim/rival.h>
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
 #include "fuzz.h"
 
 #include <base/auto.h>
-#include <cache/name.h>
+#include <repo/name.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -7,7 +7,7 @@
 
 #include <base/error.h>
 #include <base/text.h>
-#include <cache/name.h>
+#include <repo/name.h>
 
 static void check_path(const char *path)
 {

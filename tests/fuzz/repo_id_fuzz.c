@@ -6,7 +6,7 @@
 #include "fuzz.h"
 
 #include <base/text.h>
-#include <cache/repo.h>
+#include <repo/repo.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

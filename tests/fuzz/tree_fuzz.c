@@ -5,7 +5,8 @@
  */
 #include "fuzz.h"
 
-#include <cache/tree_json.h>
+#include <repo/name.h>
+#include <repo/tree_json.h>
 
 static void check_entries(const struct hc_tree *tree)
 {

@@ -6,7 +6,7 @@
 #include "cache_fixture.h"
 #include "cache_helper.h"
 
-#include <cache/ingest.h>
+#include <store/ingest.h>
 
 #include <errno.h>
 #include <string.h>

@@ -9,7 +9,7 @@
 #include <base/size.h>
 #include <base/text.h>
 #include <cache/blob.h>
-#include <cache/ingest.h>
+#include <store/ingest.h>
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -7,9 +7,9 @@
 
 #include "test.h"
 
-#include <cache/ingest.h>
 #include <cache/lock.h>
-#include <cache/record.h>
+#include <claim/record.h>
+#include <store/ingest.h>
 
 /* The lock of a blob that nobody has. */
 static inline struct hc_lock *take_lock(const struct hc_cache *cache,

@@ -8,8 +8,8 @@
 #include "cache_helper.h"
 
 #include <base/text.h>
-#include <cache/claim.h>
-#include <cache/ingest.h>
+#include <claim/claim.h>
+#include <store/ingest.h>
 
 #include <string.h>
 #include <sys/wait.h>

@@ -7,7 +7,7 @@
 
 #include "cache_fixture.h"
 
-#include <cache/ingest.h>
+#include <store/ingest.h>
 
 #define FOLDER "models--org--name"
 #define BLOBS FOLDER "/blobs"

@@ -7,9 +7,9 @@
 #include "ingest_fixture.h"
 
 #include <base/text.h>
-#include <cache/claim.h>
-#include <cache/ingest.h>
 #include <cache/lock.h>
+#include <claim/claim.h>
+#include <store/ingest.h>
 
 #include <stdlib.h>
 #include <string.h>

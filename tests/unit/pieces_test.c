@@ -7,7 +7,7 @@
 
 #include <base/size.h>
 #include <base/text.h>
-#include <cache/pieces_text.h>
+#include <claim/pieces_text.h>
 
 #include <string.h>
 

@@ -7,7 +7,7 @@
 
 #include <base/error.h>
 #include <base/text.h>
-#include <cache/repo.h>
+#include <repo/repo.h>
 
 #include <string.h>
 

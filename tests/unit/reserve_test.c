@@ -9,9 +9,9 @@
 
 #include <base/call.h>
 #include <base/text.h>
-#include <cache/claim.h>
-#include <cache/claims.h>
-#include <cache/reserve.h>
+#include <claim/claim.h>
+#include <claim/claims.h>
+#include <claim/reserve.h>
 
 #include <string.h>
 #include <sys/statvfs.h>

@@ -5,7 +5,7 @@
  */
 #include "resolver_fixture.h"
 
-#include <cache/reserve.h>
+#include <claim/reserve.h>
 
 #include <stdatomic.h>
 #include <string.h>

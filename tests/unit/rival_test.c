@@ -5,7 +5,7 @@
  */
 #include "cache_fixture.h"
 
-#include <cache/rival.h>
+#include <claim/rival.h>
 
 #define WITH_CACHE(test) cmocka_unit_test_setup_teardown(test, make_cache, remove_cache)
 #define BLOBS "models--org--name/blobs/"

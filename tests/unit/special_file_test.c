@@ -11,11 +11,12 @@
 #include <base/file.h>
 #include <base/text.h>
 #include <cache/blob.h>
-#include <cache/claim.h>
 #include <cache/no_exist.h>
 #include <cache/pointer.h>
 #include <cache/ref.h>
-#include <cache/tree.h>
+#include <cache/tree_file.h>
+#include <claim/claim.h>
+#include <repo/tree.h>
 
 #include <errno.h>
 #include <fcntl.h>

@@ -8,7 +8,7 @@
 
 #include <base/call.h>
 #include <base/text.h>
-#include <cache/claim.h>
+#include <claim/claim.h>
 
 #include <fcntl.h>
 #include <pthread.h>

@@ -6,7 +6,7 @@
  */
 #include "transfer_fixture.h"
 
-#include <cache/ingest.h>
+#include <store/ingest.h>
 
 #include <pthread.h>
 #include <stdlib.h>

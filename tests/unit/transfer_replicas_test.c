@@ -7,7 +7,7 @@
 #include "transfer_fixture.h"
 
 #include <base/auto.h>
-#include <cache/claim.h>
+#include <claim/claim.h>
 
 #include <errno.h>
 #include <pthread.h>

@@ -6,8 +6,9 @@
 #include "cache_fixture.h"
 
 #include <base/text.h>
-#include <cache/tree.h>
 #include <cache/tree_cache.h>
+#include <cache/tree_file.h>
+#include <repo/tree.h>
 
 #include <stdlib.h>
 #include <string.h>

@@ -7,9 +7,9 @@
 #include "cache_fixture.h"
 #include "cache_helper.h"
 
+#include <base/heart.h>
 #include <base/text.h>
-#include <cache/claim.h>
-#include <cache/heart.h>
+#include <claim/claim.h>
 #include <transfer/turn.h>
 
 #include <errno.h>

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The names come from files that anybody may have written: directories are opened one by
+ * one without following symlinks.
+ */
+#include "partial.h"
+
+#include <repo/name.h>
+
+#include <base/auto.h>
+#include <base/directory.h>
+#include <base/file.h>
+#include <base/text.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+bool hc_partial_is_of(const char *name, const char *etag)
+{
+    size_t length = strlen(etag);
+
+    return hc_etag_is_valid(etag) && hc_text_starts(name, etag) && name[length] == '.' &&
+           strspn(name + length + 1, "0123456789abcdef") == 8 &&
+           strcmp(name + length + 9, ".incomplete") == 0;
+}
+
+static int open_blobs(int root, const char *folder)
+{
+    HC_AUTO_CLOSE int repo = hc_directory_open(root, folder);
+
+    return repo < 0 ? -1 : hc_directory_open(repo, "blobs");
+}
+
+bool hc_partial_remove(int root, const char *folder, const char *name)
+{
+    HC_AUTO_CLOSE int blobs = open_blobs(root, folder);
+
+    return blobs >= 0 && unlinkat(blobs, name, 0) == 0;
+}
+
+bool hc_partial_rename(int root, const char *folder, const char *from, const char *to)
+{
+    HC_AUTO_CLOSE int blobs = open_blobs(root, folder);
+
+    return blobs >= 0 && renameat(blobs, from, blobs, to) == 0;
+}
+
+static bool stat_partial(int root, const char *folder, const char *name,
+                         struct stat *status)
+{
+    HC_AUTO_CLOSE int blobs = open_blobs(root, folder);
+
+    return blobs >= 0 && fstatat(blobs, name, status, AT_SYMLINK_NOFOLLOW) == 0 &&
+           S_ISREG(status->st_mode);
+}
+
+bool hc_partial_exists(int root, const char *folder, const char *name)
+{
+    struct stat status;
+
+    return stat_partial(root, folder, name, &status);
+}
+
+bool hc_partial_belongs_to(int root, const char *folder, const char *name, uid_t uid)
+{
+    struct stat status;
+
+    return stat_partial(root, folder, name, &status) && status.st_uid == uid;
+}
+
+bool hc_partial_copy(int root, const char *folder, const char *from, const char *to,
+                     struct hc_call *call)
+{
+    HC_AUTO_CLOSE int blobs = open_blobs(root, folder);
+    HC_AUTO_CLOSE int source = -1;
+    HC_AUTO_CLOSE int copy = -1;
+    struct hc_error unused;
+
+    if (blobs >= 0)
+        source = hc_file_open(blobs, from, O_RDONLY, 0);
+    if (source < 0)
+        return false;
+    copy = hc_file_create(blobs, to, O_WRONLY);
+    if (copy >= 0 && hc_file_copy(source, copy, call, &unused) == 0)
+        return true;
+    (void)unlinkat(blobs, to, 0);
+    return false;
+}
+
+/* Also "<etag>.incomplete", as older clients and the Rust one have it. */
+static bool is_any_partial_of(const char *name, const char *etag)
+{
+    return hc_text_starts(name, etag) && name[strlen(etag)] == '.' &&
+           hc_text_ends(name, ".incomplete");
+}
+
+static void add_trace(struct hc_partial_trace *trace, const struct stat *status)
+{
+    uint64_t size = (uint64_t)status->st_size;
+
+    if (trace->largest < size)
+        trace->largest = size;
+    trace->trace += size + (uint64_t)status->st_mtim.tv_sec * 1000000000 +
+                    (uint64_t)status->st_mtim.tv_nsec;
+}
+
+bool hc_partial_trace(int root, const char *folder, const char *etag,
+                      struct hc_partial_trace *trace)
+{
+    HC_AUTO_CLOSEDIR DIR *dir = NULL;
+    int blobs = open_blobs(root, folder);
+    const struct dirent *entry;
+    struct stat status;
+    bool is_found = false;
+
+    *trace = (struct hc_partial_trace){0};
+    dir = blobs < 0 ? NULL : fdopendir(blobs);
+    if (!dir) {
+        hc_auto_close(&blobs);
+        return false;
+    }
+    while ((entry = readdir(dir))) {
+        if (!is_any_partial_of(entry->d_name, etag) ||
+            fstatat(blobs, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0 ||
+            !S_ISREG(status.st_mode))
+            continue;
+        is_found = true;
+        add_trace(trace, &status);
+    }
+    return is_found;
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The sweep believes nothing it reads: it opens directories without following symlinks
+ * and removes only names of the shape "<etag>.<8 hex>.incomplete" beside the etag's own
+ * blob.
+ */
+#include "claim.h"
+
+#include "claims.h"
+#include "partial.h"
+#include <cache/lock.h>
+
+#include <base/directory.h>
+#include <base/file.h>
+#include <base/text.h>
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { TOMB_SUFFIX = 9 /* ".<8 hex>" */ };
+
+struct sweep {
+    const struct hc_cache *cache;
+    int64_t now_ms;
+    unsigned removed;
+};
+
+static bool is_blob_there(int root, const struct hc_claims_entry *entry)
+{
+    char path[PATH_MAX];
+    struct stat status;
+
+    return hc_format(path, sizeof path, "%s/blobs/%s", entry->folder, entry->etag) > 0 &&
+           fstatat(root, path, &status, 0) == 0;
+}
+
+/* Whether somebody may still want what has arrived. */
+static bool is_of_use(const struct sweep *sweep, const struct hc_claims_entry *entry)
+{
+    int root = hc_cache_fd(sweep->cache);
+    const struct hc_record *record = &entry->record;
+
+    return hc_record_is_worth_keeping(record, sweep->now_ms) &&
+           !is_blob_there(root, entry) &&
+           (hc_partial_exists(root, entry->folder, record->incomplete) ||
+            (hc_partial_is_of(record->previous, entry->etag) &&
+             hc_partial_exists(root, entry->folder, record->previous)));
+}
+
+static unsigned remove_partial(int root, const struct hc_claims_entry *entry,
+                               const char *name)
+{
+    return hc_partial_is_of(name, entry->etag) &&
+                   hc_partial_remove(root, entry->folder, name)
+               ? 1
+               : 0;
+}
+
+/*
+ * A claim that was taken over lies beside its successor as "<etag>.<8 hex>" (succession.h):
+ * then `etag` is that of its blob, and nobody will go on with what it has.
+ */
+static bool is_tomb(const struct hc_claims_entry *entry, char etag[NAME_MAX + 1])
+{
+    size_t length = strlen(entry->etag);
+
+    if (length <= TOMB_SUFFIX || length > NAME_MAX)
+        return false;
+    memcpy(etag, entry->etag, length - TOMB_SUFFIX);
+    etag[length - TOMB_SUFFIX] = '\0';
+    return hc_partial_is_of(entry->record.incomplete, etag) &&
+           hc_text_starts(entry->record.incomplete, entry->etag);
+}
+
+/* Whether the claim in the blob's place names the file too: it follows the tomb's. */
+static bool has_heir(int root, const struct hc_claims_entry *tomb)
+{
+    const char *file = tomb->record.incomplete;
+    struct hc_record heir;
+
+    return hc_record_find(root, tomb->folder, tomb->etag, &heir) == 1 &&
+           (strcmp(heir.incomplete, file) == 0 || strcmp(heir.previous, file) == 0);
+}
+
+static void remove_claim(struct sweep *sweep, const struct hc_claims_entry *entry)
+{
+    int root = hc_cache_fd(sweep->cache);
+
+    sweep->removed += remove_partial(root, entry, entry->record.incomplete);
+    sweep->removed += remove_partial(root, entry, entry->record.previous);
+    (void)unlinkat(root, entry->path, 0);
+}
+
+/* Of a claim in its blob's place. With the lock, no process puts another one there
+ * meanwhile. */
+static void sweep_blob(struct sweep *sweep, struct hc_claims_entry *entry)
+{
+    HC_AUTO(hc_lock) *lock = NULL;
+    struct hc_record *record = &entry->record;
+    struct hc_error unused;
+
+    if (is_of_use(sweep, entry) ||
+        hc_lock_is_held(sweep->cache, entry->folder, entry->etag))
+        return;
+    lock = hc_lock_new(sweep->cache, entry->folder, entry->etag, &unused);
+    if (lock && hc_lock_try(lock, &unused) == 1 &&
+        hc_record_read(hc_cache_fd(sweep->cache), entry->path, record) == 1 &&
+        hc_record_is_abandoned(record, sweep->now_ms))
+        remove_claim(sweep, entry);
+}
+
+static void sweep_tomb(struct sweep *sweep, const struct hc_claims_entry *tomb)
+{
+    int root = hc_cache_fd(sweep->cache);
+
+    if (has_heir(root, tomb))
+        (void)unlinkat(root, tomb->path, 0);
+    else
+        remove_claim(sweep, tomb);
+}
+
+static void sweep_claim(void *ctx, const struct hc_claims_entry *found)
+{
+    struct sweep *sweep = ctx;
+    struct hc_claims_entry entry = *found;
+    char etag[NAME_MAX + 1];
+
+    if (!hc_record_is_abandoned(&entry.record, sweep->now_ms))
+        return;
+    if (hc_record_is_reservation(&entry.record)) {
+        (void)unlinkat(hc_cache_fd(sweep->cache), entry.path, 0);
+    } else if (is_tomb(found, etag)) {
+        entry.etag = etag;
+        sweep_tomb(sweep, &entry);
+    } else if (hc_partial_is_of(entry.record.incomplete, entry.etag)) {
+        sweep_blob(sweep, &entry);
+    }
+}
+
+/* Of a clock that was set back by a day, a file is no older than one of today's. */
+static bool is_left_over(const struct stat *status, int64_t now_ms)
+{
+    int64_t age_ms = now_ms - hc_file_changed_ms(status);
+
+    return age_ms > HC_CLAIM_STALE_MS || age_ms < -HC_CLAIM_KEPT_MS;
+}
+
+/* A directory is of something that was moved out of the way. */
+static unsigned sweep_private(int root, int64_t now_ms)
+{
+    HC_AUTO_CLOSEDIR DIR *dir = hc_directory_stream(root, ".hubcache/tmp");
+    int tmp = dir ? dirfd(dir) : -1;
+    unsigned removed = 0;
+    struct stat status;
+
+    if (tmp < 0)
+        return 0;
+    for (const char *name = hc_directory_next(dir); name; name = hc_directory_next(dir)) {
+        if (fstatat(tmp, name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+            is_left_over(&status, now_ms) &&
+            unlinkat(tmp, name, S_ISDIR(status.st_mode) ? AT_REMOVEDIR : 0) == 0)
+            removed++;
+    }
+    return removed;
+}
+
+/* The directories of repos of which nobody fetches anything. */
+static void remove_empty(int root)
+{
+    HC_AUTO_CLOSEDIR DIR *dir = hc_directory_stream(root, ".hubcache/transfers");
+    int transfers = dir ? dirfd(dir) : -1;
+
+    if (transfers < 0)
+        return;
+    for (const char *name = hc_directory_next(dir); name; name = hc_directory_next(dir))
+        (void)unlinkat(transfers, name, AT_REMOVEDIR);
+}
+
+int64_t hc_claim_now_ms(const struct hc_cache *cache)
+{
+    int root = hc_cache_fd(cache);
+    HC_AUTO_CLOSE int fd = -1;
+    char private[PATH_MAX];
+    struct hc_error unused;
+
+    if (hc_cache_private_path(private, &unused) == 0 &&
+        hc_file_mkparents(root, private, &unused) == 0)
+        fd = hc_file_create(root, private, O_WRONLY);
+    if (fd >= 0)
+        (void)unlinkat(root, private, 0);
+    return hc_record_now_ms(fd);
+}
+
+unsigned hc_claim_sweep(const struct hc_cache *cache, int64_t now_ms)
+{
+    struct sweep sweep = {.cache = cache, .now_ms = now_ms};
+
+    hc_claims_each(cache, sweep_claim, &sweep);
+    remove_empty(hc_cache_fd(cache));
+    return sweep.removed + sweep_private(hc_cache_fd(cache), now_ms);
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Checks of names from outside. A name that is not UTF-8 or has control characters is
+ * never quoted in a message; what is quoted is.
+ */
+#include "name.h"
+
+#include <base/digest.h>
+#include <base/error.h>
+#include <base/size.h>
+#include <base/text.h>
+
+#include <string.h>
+
+enum { BOUND_ETAG_SHOWN = HC_ETAG_MAX - HC_DIGEST_HEX_MAX - 1 };
+
+static const char etag_characters[] =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+
+bool hc_commit_is_valid(const char *text)
+{
+    return hc_text_is_hex(text, HC_COMMIT_SIZE - 1);
+}
+
+/* Whether the first `length` bytes of `text` are `word`. */
+static bool is_word(const char *text, size_t length, const char *word)
+{
+    return length == strlen(word) && memcmp(text, word, length) == 0;
+}
+
+/* What is wrong with one segment of a revision; NULL: nothing. */
+static const char *revision_segment_fault(const char *segment, size_t length)
+{
+    if (length == 0)
+        return "it starts or ends with '/' or has two in a row";
+    if (is_word(segment, length, ".") || is_word(segment, length, ".."))
+        return "it has a '.' or '..' between slashes";
+    if (length > HC_SEGMENT_MAX)
+        return "it has more than 255 bytes between two slashes";
+    return NULL;
+}
+
+static const char *revision_fault(const char *revision)
+{
+    const char *segment = revision;
+    const char *fault = NULL;
+
+    while (!fault) {
+        size_t length = strcspn(segment, "/");
+
+        fault = revision_segment_fault(segment, length);
+        if (segment[length] == '\0')
+            break;
+        segment += length + 1;
+    }
+    return fault;
+}
+
+int hc_revision_check(const char *revision, struct hc_error *err)
+{
+    const char *fault;
+
+    if (revision[0] == '\0' || strnlen(revision, HC_REVISION_MAX + 1) > HC_REVISION_MAX)
+        return hc_fail_field(err, HC_INVALID_REVISION, "revision",
+                             "a revision has 1 to %d bytes", HC_REVISION_MAX);
+    if (!hc_text_is_utf8(revision) || !hc_text_is_printable(revision))
+        return hc_fail_field(err, HC_INVALID_REVISION, "revision",
+                             "a revision is UTF-8 without control characters");
+    fault = revision_fault(revision);
+    if (fault)
+        return hc_fail_field(err, HC_INVALID_REVISION, "revision", "revision '%s': %s",
+                             revision, fault);
+    return 0;
+}
+
+/* ".." between slashes or backslashes: another system would climb. */
+static bool climbs(const char *segment, size_t length)
+{
+    size_t start = 0;
+
+    for (size_t i = 0; i <= length; i++) {
+        if (i < length && segment[i] != '\\')
+            continue;
+        if (is_word(segment + start, i - start, ".."))
+            return true;
+        start = i + 1;
+    }
+    return false;
+}
+
+/* "C:x", "\\server\x", "\x": elsewhere on Windows, so refused everywhere (§1.8). */
+static bool is_windows_absolute(const char *segment, size_t length)
+{
+    size_t first = length > 0 ? hc_text_utf8_length(segment) : 0;
+
+    return length > 0 &&
+           (segment[0] == '\\' || (first < length && segment[first] == ':'));
+}
+
+static const char *segment_fault(const char *segment, size_t length)
+{
+    if (climbs(segment, length))
+        return "it has a '..' segment";
+    if (is_windows_absolute(segment, length))
+        return "it has a Windows drive or root in a segment";
+    if (length > HC_SEGMENT_MAX)
+        return "it has more than 255 bytes between two slashes";
+    return NULL;
+}
+
+/* Appends the segments of `part` to `path`, which has room for them. NULL: done. */
+static const char *append_part(const char *part, char *path)
+{
+    size_t used = strlen(path);
+    const char *fault = NULL;
+
+    for (const char *segment = part; !fault; segment++) {
+        size_t length = strcspn(segment, "/");
+
+        fault = segment_fault(segment, length);
+        if (!fault && length > 0 && !is_word(segment, length, ".")) {
+            if (used > 0)
+                path[used++] = '/';
+            memcpy(path + used, segment, length);
+            used += length;
+            path[used] = '\0';
+        }
+        segment += length;
+        if (*segment == '\0')
+            break;
+    }
+    return fault;
+}
+
+static int join_part(const char *field, const char *part, char *path,
+                     struct hc_error *err)
+{
+    const char *fault;
+
+    if (strnlen(part, HC_FILENAME_MAX + 1) + strlen(path) > HC_FILENAME_MAX)
+        return hc_fail_field(err, HC_INVALID_FILENAME, field,
+                             "a file name has at most %d bytes", HC_FILENAME_MAX);
+    if (!hc_text_is_utf8(part) || !hc_text_is_printable(part))
+        return hc_fail_field(err, HC_INVALID_FILENAME, field,
+                             "a file name is UTF-8 without control characters");
+    fault = part[0] == '/' ? "it is absolute" : append_part(part, path);
+    if (fault)
+        return hc_fail_field(err, HC_INVALID_FILENAME, field, "file name '%s': %s", part,
+                             fault);
+    return 0;
+}
+
+int hc_filename_join(const char *subfolder, const char *filename,
+                     char path[HC_FILENAME_MAX + 1], struct hc_error *err)
+{
+    char joined[2 * HC_FILENAME_MAX + 2] = "";
+    size_t subfolder_length;
+
+    if (subfolder && join_part("subfolder", subfolder, joined, err) < 0)
+        return -1;
+    subfolder_length = strlen(joined);
+    if (join_part("filename", filename, joined, err) < 0)
+        return -1;
+    if (strlen(joined) == subfolder_length || hc_text_ends(filename, "/"))
+        return hc_fail_field(err, HC_INVALID_FILENAME, "filename",
+                             "file name '%s': it names no file", filename);
+    if (hc_format(path, HC_FILENAME_MAX + 1, "%s", joined) < 0)
+        return hc_fail_field(err, HC_INVALID_FILENAME, "filename",
+                             "a file name has at most %d bytes", HC_FILENAME_MAX);
+    return 0;
+}
+
+bool hc_filename_is_safe(const char *path)
+{
+    char joined[HC_FILENAME_MAX + 1];
+    struct hc_error unused;
+
+    return hc_filename_join(NULL, path, joined, &unused) == 0 &&
+           strcmp(joined, path) == 0;
+}
+
+bool hc_xet_hash_is_valid(const char *text)
+{
+    return strspn(text, "0123456789abcdefABCDEF") == 64 && text[64] == '\0';
+}
+
+bool hc_etag_is_valid(const char *etag)
+{
+    size_t length = strspn(etag, etag_characters);
+
+    return etag[length] == '\0' && length > 0 && length <= HC_ETAG_MAX &&
+           strcmp(etag, ".") != 0 && strcmp(etag, "..") != 0 &&
+           !hc_text_ends(etag, ".incomplete");
+}
+
+bool hc_etag_parse(const char *header, char etag[HC_ETAG_MAX + 1])
+{
+    const char *start = header + strspn(header, "W/");
+    size_t length;
+
+    start += strspn(start, "\"");
+    length = strlen(start);
+    while (length > 0 && start[length - 1] == '"')
+        length--;
+    if (length > HC_ETAG_MAX)
+        return false;
+    memcpy(etag, start, length);
+    etag[length] = '\0';
+    return hc_etag_is_valid(etag);
+}
+
+int hc_etag_bind(char etag[HC_ETAG_MAX + 1], const char *commit, const char *path,
+                 struct hc_error *err)
+{
+    const char *const parts[] = {commit, path, etag};
+    char hex[HC_DIGEST_HEX_MAX + 1], bound[HC_ETAG_MAX + 1];
+    HC_AUTO(hc_digest) *digest = NULL;
+
+    if (hc_digest_kind_of(etag) != HC_DIGEST_NONE)
+        return 0;
+    digest = hc_digest_new(HC_DIGEST_SHA256, 0, err);
+    if (!digest)
+        return -1;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (hc_digest_update(digest, parts[i], strlen(parts[i]) + 1, err) < 0)
+            return -1;
+    }
+    if (hc_digest_finish(digest, hex, err) < 0)
+        return -1;
+    (void)hc_format(bound, sizeof bound, "%.*s-%s", BOUND_ETAG_SHOWN, etag, hex);
+    memcpy(etag, bound, sizeof bound);
+    return 0;
+}
+
+uint64_t hc_blob_size_of(const char *etag, uint64_t told)
+{
+    if (hc_digest_is_of_nothing(etag))
+        return told == HC_SIZE_UNKNOWN ? 0 : told;
+    return told == 0 ? HC_SIZE_UNKNOWN : told;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A repo as the cache names it: type, id, and the folder "models--org--name". An
+ * initialised hc_repo is proof that its id is valid (spec/hub-cache.md §2.1 step 1). A
+ * value, copyable.
+ */
+#ifndef HC_REPO_REPO_H
+#define HC_REPO_REPO_H
+
+#include <hubcache/repo.h>
+
+enum {
+    HC_REPO_ID_MAX = 200,
+    HC_REPO_FOLDER_MAX = 220 /* leaves room for suffixes below NAME_MAX */
+};
+
+struct hc_repo {
+    enum hc_repo_type type; /* never HC_REPO_DEFAULT */
+    char id[HC_REPO_ID_MAX + 1];
+    char folder[HC_REPO_FOLDER_MAX + 1];
+};
+
+/*
+ * INVALID_REPO_ID (field "repo_id") unless `id` is "name" or "namespace/name" of letters,
+ * digits, "_", "-", "." (ASCII only; each part starts and ends with a letter, digit or
+ * "_"), name at most 96 bytes, no "--", no "..", not ending in ".git"; INVALID_OPTIONS
+ * (field "repo_type") for an unknown type.
+ */
+int hc_repo_init(struct hc_repo *repo, enum hc_repo_type type, const char *id,
+                 struct hc_error *err);
+
+/* A file of a repo at a revision; in the cache, that is a commit. Strings are borrowed. */
+struct hc_place {
+    const struct hc_repo *repo;
+    const char *revision;
+    const char *path;
+};
+
+/* "", "datasets/", "spaces/", "kernels/": what stands before the id in a Hub URL. */
+const char *hc_repo_url_prefix(const struct hc_repo *repo);
+
+/* "models", "datasets", …: the collection in the Hub's API URLs. */
+const char *hc_repo_collection(const struct hc_repo *repo);
+
+#endif

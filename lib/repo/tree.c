@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The listing in memory: an array of entries, and chunks that hold their texts. Its file
+ * is tree_file.c's.
+ */
+#include "tree.h"
+
+#include "name.h"
+
+#include <base/text.h>
+
+#include <string.h>
+
+enum {
+    CHUNK_MIN = 4096,
+    CHUNK_MAX = 1024 * 1024,
+    HASH_MAX = 200, /* bytes of a hash, or of what is none, that are kept */
+    SHOWN_SIZE = 256
+};
+
+struct hc_chunk {
+    struct hc_chunk *next;
+    size_t size;
+    size_t used;
+    char text[];
+};
+
+struct hc_tree *hc_tree_new(struct hc_error *err)
+{
+    struct hc_tree *tree = calloc(1, sizeof *tree);
+
+    if (!tree)
+        (void)hc_fail_memory(err);
+    return tree;
+}
+
+void hc_tree_unshare(struct hc_tree *tree)
+{
+    if (atomic_fetch_sub(&tree->sharers, 1) > 0)
+        return;
+    while (tree->chunks) {
+        struct hc_chunk *chunk = tree->chunks;
+
+        tree->chunks = chunk->next;
+        free(chunk);
+    }
+    free(tree->entries);
+    free(tree);
+}
+
+void hc_tree_free(struct hc_tree *tree)
+{
+    struct hc_tree_keeper *keeper = tree ? tree->keeper : NULL;
+
+    if (tree)
+        hc_tree_unshare(tree);
+    if (keeper)
+        keeper->trim(keeper);
+}
+
+struct hc_tree *hc_tree_share(struct hc_tree *tree)
+{
+    if (tree)
+        (void)atomic_fetch_add(&tree->sharers, 1);
+    return tree;
+}
+
+size_t hc_tree_size(const struct hc_tree *tree)
+{
+    return sizeof *tree + tree->room * sizeof *tree->entries + tree->bytes;
+}
+
+/* ---- adding ------------------------------------------------------------------------- */
+
+/* Room for `size` bytes; chunks grow with the tree. */
+static char *allocate(struct hc_tree *tree, size_t size, struct hc_error *err)
+{
+    struct hc_chunk *chunk = tree->chunks;
+
+    if (!chunk || chunk->size - chunk->used < size) {
+        size_t room = chunk ? chunk->size * 2 : CHUNK_MIN;
+
+        if (room > CHUNK_MAX)
+            room = CHUNK_MAX;
+        if (room < size)
+            room = size;
+        chunk = malloc(sizeof *chunk + room);
+        if (!chunk) {
+            (void)hc_fail_memory(err);
+            return NULL;
+        }
+        *chunk = (struct hc_chunk){.next = tree->chunks, .size = room};
+        tree->chunks = chunk;
+        tree->bytes += sizeof *chunk + room;
+    }
+    chunk->used += size;
+    return chunk->text + chunk->used - size;
+}
+
+/* NULL stays NULL. */
+static int keep_text(struct hc_tree *tree, const char **text, struct hc_error *err)
+{
+    size_t size = *text ? strlen(*text) + 1 : 0;
+    char *copy = *text ? allocate(tree, size, err) : NULL;
+
+    if (!*text)
+        return 0;
+    if (!copy)
+        return -1;
+    *text = memcpy(copy, *text, size);
+    return 0;
+}
+
+static int make_room(struct hc_tree *tree, struct hc_error *err)
+{
+    size_t room = tree->room ? tree->room * 2 : 64;
+    struct hc_entry *entries;
+
+    if (tree->count < tree->room)
+        return 0;
+    if (tree->count >= HC_TREE_ENTRIES_MAX)
+        return hc_fail(err, HC_BAD_HUB_REPLY, "the listing has more than %d files",
+                       HC_TREE_ENTRIES_MAX);
+    entries = reallocarray(tree->entries, room, sizeof *entries);
+    if (!entries)
+        return hc_fail_memory(err);
+    tree->entries = entries;
+    tree->room = room;
+    return 0;
+}
+
+/* A hash as listed; "" instead of what is longer than any. */
+static const char *bounded(const char *hash)
+{
+    return hash && strnlen(hash, HASH_MAX + 1) > HASH_MAX ? "" : hash;
+}
+
+int hc_tree_add(struct hc_tree *tree, const struct hc_entry *entry, struct hc_error *err)
+{
+    struct hc_entry added = *entry;
+
+    if (!entry->path || !entry->path[0] || !entry->blob_id)
+        return hc_fail(err, HC_BAD_HUB_REPLY, "a file listed has no path or no id");
+    if (strnlen(entry->path, HC_TREE_PATH_MAX + 1) > HC_TREE_PATH_MAX)
+        return hc_fail(err, HC_BAD_HUB_REPLY,
+                       "a file listed has a path of more than %d bytes",
+                       HC_TREE_PATH_MAX);
+    added.blob_id = bounded(entry->blob_id);
+    added.lfs_sha256 = bounded(entry->lfs_sha256);
+    added.is_safe = hc_filename_is_safe(entry->path);
+    added.has_etag = added.lfs_sha256 ? hc_text_is_hex(added.lfs_sha256, 64)
+                                      : hc_text_is_hex(added.blob_id, 40);
+    if (!added.has_etag || !added.xet_hash || !hc_xet_hash_is_valid(added.xet_hash))
+        added.xet_hash = NULL;
+    if (make_room(tree, err) < 0 || keep_text(tree, &added.path, err) < 0 ||
+        keep_text(tree, &added.blob_id, err) < 0 ||
+        keep_text(tree, &added.lfs_sha256, err) < 0 ||
+        keep_text(tree, &added.xet_hash, err) < 0)
+        return -1;
+    tree->entries[tree->count++] = added;
+    return 0;
+}
+
+int hc_tree_add_path(struct hc_tree *tree, const char *path, struct hc_error *err)
+{
+    return hc_tree_add(tree, &(const struct hc_entry){.path = path, .blob_id = ""}, err);
+}
+
+/* ---- what makes it one listing ------------------------------------------------------ */
+
+static int compare_entries(const void *a, const void *b)
+{
+    const struct hc_entry *left = a, *right = b;
+
+    return strcmp(left->path, right->path);
+}
+
+void hc_tree_sort(struct hc_tree *tree)
+{
+    size_t i = 1;
+
+    while (i < tree->count &&
+           compare_entries(&tree->entries[i - 1], &tree->entries[i]) < 0)
+        i++;
+    if (i < tree->count)
+        qsort(tree->entries, tree->count, sizeof *tree->entries, compare_entries);
+}
+
+static bool is_same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static bool is_same_entry(const struct hc_entry *a, const struct hc_entry *b)
+{
+    return strcmp(a->path, b->path) == 0 && a->size == b->size &&
+           a->lfs_size == b->lfs_size && is_same_text(a->blob_id, b->blob_id) &&
+           is_same_text(a->lfs_sha256, b->lfs_sha256) &&
+           is_same_text(a->xet_hash, b->xet_hash);
+}
+
+static int drop_repeated(struct hc_tree *tree, struct hc_error *err)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < tree->count; i++) {
+        const struct hc_entry *entry = &tree->entries[i];
+        const struct hc_entry *last = kept > 0 ? &tree->entries[kept - 1] : NULL;
+        char shown[SHOWN_SIZE];
+
+        if (last && strcmp(last->path, entry->path) == 0) {
+            if (is_same_entry(last, entry))
+                continue;
+            hc_text_show(shown, sizeof shown, entry->path);
+            return hc_fail(err, HC_BAD_HUB_REPLY,
+                           "the listing says two different things of '%s'", shown);
+        }
+        tree->entries[kept++] = *entry;
+    }
+    tree->count = kept;
+    return 0;
+}
+
+/* How many bytes, up to and with the last "/" that they share, two paths begin alike. */
+static size_t shared_directories(const char *before, const char *path)
+{
+    size_t shared = 0;
+
+    for (size_t i = 0; before[i] && before[i] == path[i]; i++) {
+        if (path[i] == '/')
+            shared = i + 1;
+    }
+    return shared;
+}
+
+/* The directories of an entry that its predecessor does not have are no files. */
+static int check_directories(const struct hc_tree *tree, const char *before,
+                             const char *path, struct hc_error *err)
+{
+    const char *slash = strchr(path + shared_directories(before, path), '/');
+    char directory[HC_TREE_PATH_MAX + 1], shown[SHOWN_SIZE];
+
+    for (; slash; slash = strchr(slash + 1, '/')) {
+        (void)hc_format(directory, sizeof directory, "%.*s", (int)(slash - path), path);
+        if (!hc_tree_find(tree, directory))
+            continue;
+        hc_text_show(shown, sizeof shown, directory);
+        return hc_fail(err, HC_BAD_HUB_REPLY,
+                       "the listing has '%s' both as a file and as a directory", shown);
+    }
+    return 0;
+}
+
+/* What was made room for and is not used. */
+static void shrink(struct hc_tree *tree)
+{
+    struct hc_entry *entries;
+
+    if (tree->count == 0 || tree->count == tree->room)
+        return;
+    entries = reallocarray(tree->entries, tree->count, sizeof *entries);
+    if (!entries)
+        return;
+    tree->entries = entries;
+    tree->room = tree->count;
+}
+
+int hc_tree_finish(struct hc_tree *tree, struct hc_error *err)
+{
+    const char *before = "";
+
+    hc_tree_sort(tree);
+    if (drop_repeated(tree, err) < 0)
+        return -1;
+    for (size_t i = 0; i < tree->count; i++) {
+        const char *path = tree->entries[i].path;
+
+        if (check_directories(tree, before, path, err) < 0)
+            return -1;
+        before = path;
+    }
+    shrink(tree);
+    return 0;
+}
+
+/* ---- asking it ---------------------------------------------------------------------- */
+
+/* The first entry that does not come before `path`. */
+static size_t lower_bound(const struct hc_tree *tree, const char *path)
+{
+    size_t low = 0, high = tree->count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (strcmp(tree->entries[middle].path, path) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+const struct hc_entry *hc_tree_find(const struct hc_tree *tree, const char *path)
+{
+    size_t i = lower_bound(tree, path);
+
+    return i < tree->count && strcmp(tree->entries[i].path, path) == 0 ? &tree->entries[i]
+                                                                       : NULL;
+}
+
+bool hc_tree_has_below(const struct hc_tree *tree, const char *path)
+{
+    char prefix[HC_TREE_PATH_MAX + 2];
+    size_t i;
+
+    if (hc_format(prefix, sizeof prefix, "%s/", path) < 0)
+        return false;
+    i = lower_bound(tree, prefix);
+    return i < tree->count && hc_text_starts(tree->entries[i].path, prefix);
+}
+
+bool hc_tree_is_same(const struct hc_tree *a, const struct hc_tree *b)
+{
+    bool is_same = a->count == b->count;
+
+    for (size_t i = 0; is_same && i < a->count; i++)
+        is_same = is_same_entry(&a->entries[i], &b->entries[i]);
+    return is_same;
+}
+
+const char *hc_entry_etag(const struct hc_entry *entry)
+{
+    if (!entry->has_etag)
+        return "";
+    return entry->lfs_sha256 ? entry->lfs_sha256 : entry->blob_id;
+}
+
+uint64_t hc_entry_size(const struct hc_entry *entry)
+{
+    return entry->lfs_sha256 ? entry->lfs_size : entry->size;
+}

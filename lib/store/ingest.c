@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bytes are hashed as they lie in the page cache, not as they come: so they may come in
+ * any order and on many threads, and the hash costs no second read from the disk. No byte
+ * is written twice; what was hashed is what is there.
+ *
+ * The bytes go to the blob's own directory: the last step is a rename, and the Hub's own
+ * prune finds what a crash leaves behind.
+ */
+#include "ingest.h"
+
+#include "twin.h"
+#include <claim/claim.h>
+#include <claim/room.h>
+
+#include <base/digest.h>
+#include <base/file.h>
+#include <base/size.h>
+#include <base/text.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum {
+    HASH_CHUNK = 256 * 1024,            /* stays in the processor's cache */
+    WRITE_BACK_CHUNK = 16 * 1024 * 1024 /* so that the last flush has little to do */
+};
+
+struct hc_ingest {
+    const struct hc_cache *cache;
+    int fd;
+    bool is_committed;
+    bool is_robbed;
+    atomic_bool is_spoilt; /* not to be gone on with */
+    bool is_size_given;    /* at the beginning */
+    uint64_t inherited;
+    uint64_t begun_at; /* bytes that were there in order */
+    enum hc_twin_kind twin;
+    atomic_uint_least64_t hashed; /* bytes the digest has seen */
+    uint64_t written_back;        /* bytes the disk has been told to write */
+    struct hc_pieces *pieces;
+    struct hc_digest *digest;
+    struct hc_claim *claim;
+    char *buffer; /* HASH_CHUNK bytes, once something is hashed */
+    char etag[HC_ETAG_MAX + 1];
+    char blob[PATH_MAX];
+};
+
+/* Git hashes the size before the content: that hash waits for the size. */
+static int start_digest(struct hc_ingest *ingest, struct hc_error *err)
+{
+    enum hc_digest_kind kind = hc_digest_kind_of(ingest->etag);
+    uint64_t size = hc_pieces_size(ingest->pieces);
+
+    hc_digest_free(ingest->digest);
+    ingest->digest = NULL;
+    atomic_store(&ingest->hashed, 0);
+    ingest->written_back = 0;
+    if (kind == HC_DIGEST_GIT_BLOB && size == HC_SIZE_UNKNOWN)
+        return 0;
+    ingest->digest = hc_digest_new(kind, size, err);
+    return ingest->digest ? 0 : -1;
+}
+
+/* A file that is shorter than its claim says has lost bytes with the power; into another
+ * user's its owner may write what was not hashed. */
+static bool open_inherited(struct hc_ingest *ingest)
+{
+    int root = hc_cache_fd(ingest->cache);
+    struct stat status;
+
+    if (hc_pieces_arrived(ingest->pieces) == 0)
+        return false;
+    ingest->fd = hc_file_open(root, hc_claim_path(ingest->claim), O_RDWR, 0);
+    if (ingest->fd >= 0 && fstat(ingest->fd, &status) == 0 && status.st_nlink == 1 &&
+        status.st_uid == hc_claim_uid(ingest->claim) &&
+        (uint64_t)status.st_size >= hc_pieces_end(ingest->pieces))
+        return true;
+    hc_auto_close(&ingest->fd);
+    ingest->fd = -1;
+    (void)unlinkat(root, hc_claim_path(ingest->claim), 0);
+    hc_pieces_clear(ingest->pieces);
+    return false;
+}
+
+static int create_file(struct hc_ingest *ingest, struct hc_error *err)
+{
+    const char *path = hc_claim_path(ingest->claim);
+    int root = hc_cache_fd(ingest->cache);
+
+    if (hc_file_mkparents(root, path, err) < 0)
+        return -1;
+    ingest->fd = hc_file_create(root, path, O_RDWR);
+    if (ingest->fd < 0)
+        return hc_file_fail(err, errno, "create", root, path);
+    return 0;
+}
+
+/* Another repo's blob in place of our empty file, with all its bytes. */
+static int share_twin(struct hc_ingest *ingest, const struct hc_ingest_plan *plan,
+                      struct hc_error *err)
+{
+    const char *path = hc_claim_path(ingest->claim);
+    char twin[PATH_MAX];
+
+    if (!plan->may_share || plan->size < HC_TWIN_WORTH_BYTES || !ingest->is_size_given ||
+        !hc_twin_find(ingest->cache, plan->repo, plan->etag, plan->size, twin))
+        return 0;
+    ingest->twin = hc_twin_share(ingest->cache, twin, ingest->fd, path);
+    if (ingest->twin == HC_TWIN_LINKED) {
+        hc_auto_close(&ingest->fd);
+        ingest->fd = hc_file_open(hc_cache_fd(ingest->cache), path, O_RDONLY, 0);
+        if (ingest->fd < 0) {
+            (void)hc_file_fail(err, errno, "open", hc_cache_fd(ingest->cache), path);
+            (void)unlinkat(hc_cache_fd(ingest->cache), path, 0);
+            return -1;
+        }
+    }
+    if (ingest->twin != HC_TWIN_NONE)
+        hc_pieces_fill(ingest->pieces);
+    return 0;
+}
+
+static int open_file(struct hc_ingest *ingest, const struct hc_ingest_plan *plan,
+                     struct hc_error *err)
+{
+    if (open_inherited(ingest)) {
+        ingest->inherited = hc_pieces_arrived(ingest->pieces);
+        ingest->begun_at = hc_pieces_front(ingest->pieces);
+        return 0;
+    }
+    return create_file(ingest, err) < 0 ? -1 : share_twin(ingest, plan, err);
+}
+
+/* 0 when the size is not known. */
+static uint64_t count_missing(const struct hc_ingest *ingest)
+{
+    uint64_t size = hc_pieces_size(ingest->pieces);
+
+    return size == HC_SIZE_UNKNOWN ? 0 : size - hc_pieces_arrived(ingest->pieces);
+}
+
+/* Needed and free are compared before the first byte, or once the size is known. */
+static int check_room(const struct hc_ingest *ingest, struct hc_error *err)
+{
+    uint64_t needed = count_missing(ingest);
+    uint64_t reserved = needed < HC_ROOM_WORTH_BYTES
+                            ? 0
+                            : hc_claim_reserved(ingest->cache, ingest->claim);
+
+    return hc_room_check(ingest->fd, needed, reserved, err);
+}
+
+static struct hc_ingest *make(const struct hc_cache *cache,
+                              const struct hc_ingest_plan *plan, struct hc_error *err)
+{
+    HC_AUTO(hc_ingest) *ingest = calloc(1, sizeof *ingest);
+
+    if (!ingest) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    ingest->cache = cache;
+    ingest->fd = -1;
+    ingest->is_size_given = plan->size != HC_SIZE_UNKNOWN;
+    if (hc_cache_blob_path(ingest->blob, plan->repo, plan->etag, err) < 0)
+        return NULL;
+    (void)hc_format(ingest->etag, sizeof ingest->etag, "%s", plan->etag);
+    ingest->pieces = hc_pieces_new(plan->size, plan->piece, err);
+    return ingest->pieces && start_digest(ingest, err) == 0 ? hc_take(&ingest) : NULL;
+}
+
+int hc_ingest_begin(const struct hc_cache *cache, const struct hc_ingest_plan *plan,
+                    struct hc_ingest **ingest, struct hc_error *err)
+{
+    HC_AUTO(hc_ingest) *made = make(cache, plan, err);
+    int result = -1;
+
+    if (made) {
+        const struct hc_claim_wish wish = {plan->repo, plan->etag, made->pieces,
+                                           plan->stuck, plan->call};
+
+        /* The claim comes first: what a crash leaves behind is always somebody's. */
+        result = hc_claim_make(cache, &wish, &made->claim, err);
+    }
+    if (result <= 0)
+        return result;
+    if (open_file(made, plan, err) < 0 || check_room(made, err) < 0)
+        return -1;
+    *ingest = hc_take(&made);
+    return 1;
+}
+
+static int put(struct hc_ingest *ingest, const struct hc_span *span, const char *bytes,
+               struct hc_error *err)
+{
+    size_t count = (size_t)(span->end - span->start);
+
+    if (hc_file_write_all_at(ingest->fd, bytes, count, span->start, err) < 0) {
+        atomic_store(&ingest->is_spoilt, true);
+        hc_room_describe(ingest->fd, count_missing(ingest), err);
+        return hc_context(err, "'%s'", hc_claim_path(ingest->claim));
+    }
+    hc_pieces_add(ingest->pieces, span->start, count);
+    return 0;
+}
+
+int hc_ingest_write(struct hc_ingest *ingest, uint64_t at, const void *bytes,
+                    size_t count, struct hc_error *err)
+{
+    uint64_t size = hc_pieces_size(ingest->pieces);
+    uint64_t end = at + count;
+
+    if (at > size || count > size - at) {
+        atomic_store(&ingest->is_spoilt, true);
+        return hc_fail(err, HC_BAD_HUB_REPLY,
+                       "blob %s: more bytes came than the %" PRIu64 " promised",
+                       ingest->etag, size);
+    }
+    for (uint64_t next = at; next < end;) {
+        struct hc_span span = hc_pieces_gap(ingest->pieces, next);
+
+        if (span.start >= end)
+            break;
+        if (span.start < next)
+            return hc_fail(err, HC_INTERNAL,
+                           "blob %s: bytes before %" PRIu64 " are missing", ingest->etag,
+                           next);
+        if (span.end > end)
+            span.end = end;
+        if (put(ingest, &span, (const char *)bytes + (span.start - at), err) < 0)
+            return -1;
+        next = span.end;
+    }
+    hc_claim_beat(ingest->claim);
+    return 0;
+}
+
+int hc_ingest_learn_size(struct hc_ingest *ingest, uint64_t size, struct hc_error *err)
+{
+    uint64_t known = hc_pieces_size(ingest->pieces);
+
+    if (known != HC_SIZE_UNKNOWN ? size != known : size < hc_pieces_end(ingest->pieces)) {
+        atomic_store(&ingest->is_spoilt, true);
+        return hc_fail(err, HC_BAD_HUB_REPLY,
+                       "blob %s: it is said to have %" PRIu64
+                       " bytes, which others contradict",
+                       ingest->etag, size);
+    }
+    hc_pieces_set_size(ingest->pieces, size);
+    if (check_room(ingest, err) < 0)
+        return -1;
+    return ingest->digest ? 0 : start_digest(ingest, err);
+}
+
+bool hc_ingest_is_size_given(const struct hc_ingest *ingest)
+{
+    return ingest->is_size_given;
+}
+
+struct hc_pieces *hc_ingest_pieces(struct hc_ingest *ingest)
+{
+    return ingest->pieces;
+}
+
+uint64_t hc_ingest_inherited(const struct hc_ingest *ingest)
+{
+    return ingest->inherited;
+}
+
+uint64_t hc_ingest_shared(const struct hc_ingest *ingest)
+{
+    return ingest->twin == HC_TWIN_NONE ? 0 : hc_pieces_size(ingest->pieces);
+}
+
+/* Early write-back: the disk works while the network does. A hint; failure is none. */
+static void write_back(struct hc_ingest *ingest)
+{
+    uint64_t hashed = atomic_load(&ingest->hashed);
+    uint64_t count = hashed - ingest->written_back;
+
+    if (count < WRITE_BACK_CHUNK)
+        return;
+    (void)sync_file_range(ingest->fd, (off_t)ingest->written_back, (off_t)count,
+                          SYNC_FILE_RANGE_WRITE);
+    ingest->written_back = hashed;
+}
+
+uint64_t hc_ingest_unhashed(struct hc_ingest *ingest)
+{
+    uint64_t hashed = atomic_load(&ingest->hashed);
+    uint64_t front = hc_pieces_front(ingest->pieces);
+
+    return hashed >= ingest->begun_at && front > hashed ? front - hashed : 0;
+}
+
+/* The next bytes, at most `ready`, into the buffer; 0 when there are none at all. */
+static ssize_t read_next(struct hc_ingest *ingest, uint64_t ready, struct hc_error *err)
+{
+    const char *path = hc_claim_path(ingest->claim);
+    off_t at = (off_t)atomic_load(&ingest->hashed);
+    ssize_t count;
+
+    if (!ingest->buffer)
+        ingest->buffer = malloc(HASH_CHUNK);
+    if (!ingest->buffer)
+        return hc_fail_memory(err);
+    do
+        count = pread(ingest->fd, ingest->buffer, ready < HASH_CHUNK ? ready : HASH_CHUNK,
+                      at);
+    while (count < 0 && errno == EINTR);
+    if (count > 0)
+        return count;
+    atomic_store(&ingest->is_spoilt, true);
+    return count < 0 ? hc_fail_errno(err, errno, "read '%s'", path)
+                     : hc_fail(err, HC_CHECKSUM_MISMATCH, "'%s' lost bytes", path);
+}
+
+int hc_ingest_hash(struct hc_ingest *ingest, struct hc_error *err)
+{
+    uint64_t ready = hc_pieces_front(ingest->pieces) - atomic_load(&ingest->hashed);
+    ssize_t count;
+
+    if (ready == 0 || !ingest->digest)
+        return 0;
+    count = read_next(ingest, ready, err);
+    if (count < 0)
+        return -1;
+    if (hc_digest_update(ingest->digest, ingest->buffer, (size_t)count, err) < 0)
+        return -1;
+    (void)atomic_fetch_add(&ingest->hashed, (uint64_t)count);
+    write_back(ingest);
+    return 1;
+}
+
+/* In a new file: the old one may be another repo's too, or by now somebody else's. */
+int hc_ingest_restart(struct hc_ingest *ingest, struct hc_error *err)
+{
+    hc_auto_close(&ingest->fd);
+    ingest->fd = -1;
+    (void)unlinkat(hc_cache_fd(ingest->cache), hc_claim_path(ingest->claim), 0);
+    hc_pieces_clear(ingest->pieces);
+    if (!ingest->is_size_given)
+        hc_pieces_set_size(ingest->pieces, HC_SIZE_UNKNOWN);
+    if (create_file(ingest, err) < 0)
+        return -1;
+    ingest->inherited = ingest->begun_at = 0;
+    ingest->twin = HC_TWIN_NONE;
+    atomic_store(&ingest->is_spoilt, false);
+    return start_digest(ingest, err);
+}
+
+/* The file has the blob's bytes and no others: an earlier transfer may have written more
+ * than it lived to tell, and what lies beyond the end is not hashed. */
+static int trim_file(const struct hc_ingest *ingest, struct hc_error *err)
+{
+    off_t size = (off_t)hc_pieces_size(ingest->pieces);
+    struct stat status;
+
+    if (fstat(ingest->fd, &status) == 0 &&
+        (status.st_size == size ||
+         (status.st_size > size && ingest->twin != HC_TWIN_LINKED &&
+          ftruncate(ingest->fd, size) == 0)))
+        return 0;
+    return hc_fail(err, HC_CHECKSUM_MISMATCH, "'%s' has lost bytes or got more",
+                   hc_claim_path(ingest->claim));
+}
+
+static int verify(struct hc_ingest *ingest, struct hc_error *err)
+{
+    char hex[HC_DIGEST_HEX_MAX + 1];
+    uint64_t arrived = hc_pieces_arrived(ingest->pieces);
+    uint64_t size = hc_pieces_size(ingest->pieces);
+    int result = 1;
+
+    if (arrived != size)
+        return hc_fail(err, HC_BAD_HUB_REPLY,
+                       "blob %s: %" PRIu64 " bytes came, %" PRIu64 " were promised",
+                       ingest->etag, arrived, size);
+    while (result == 1)
+        result = hc_ingest_hash(ingest, err);
+    if (result < 0 || hc_digest_finish(ingest->digest, hex, err) < 0)
+        return -1;
+    if (hex[0] == '\0' || strcmp(hex, ingest->etag) == 0)
+        result = trim_file(ingest, err);
+    else
+        result = hc_fail(err, HC_CHECKSUM_MISMATCH, "blob %s: the bytes hash to %s",
+                         ingest->etag, hex);
+    if (result < 0)
+        atomic_store(&ingest->is_spoilt, true);
+    return result;
+}
+
+static int publish(struct hc_ingest *ingest, struct hc_error *err)
+{
+    const char *path = hc_claim_path(ingest->claim);
+    int root = hc_cache_fd(ingest->cache);
+
+    if (fsync(ingest->fd) < 0) {
+        (void)hc_fail_errno(err, errno, "fsync '%s'", path);
+        hc_room_describe(ingest->fd, hc_pieces_size(ingest->pieces), err);
+        return -1;
+    }
+    if (renameat(root, path, root, ingest->blob) < 0) {
+        ingest->is_robbed = errno == ENOENT;
+        return hc_file_fail(err, errno, "rename to", root, ingest->blob);
+    }
+    ingest->is_committed = true;
+    return hc_file_sync_parent(root, ingest->blob, err);
+}
+
+int hc_ingest_commit(struct hc_ingest *ingest, struct hc_error *err)
+{
+    if (verify(ingest, err) < 0)
+        return -1;
+    if (publish(ingest, err) == 0)
+        return 0;
+    atomic_store(&ingest->is_spoilt, true);
+    return -1;
+}
+
+bool hc_ingest_is_robbed(const struct hc_ingest *ingest)
+{
+    return ingest->is_robbed;
+}
+
+/* Whether what has arrived stays, for the next transfer of the blob. Bytes that no hash can
+ * check are not resumed. */
+static bool leave(struct hc_ingest *ingest)
+{
+    return !atomic_load(&ingest->is_spoilt) && ingest->twin == HC_TWIN_NONE &&
+           hc_digest_kind_of(ingest->etag) != HC_DIGEST_NONE &&
+           hc_pieces_arrived(ingest->pieces) >= HC_CLAIM_WORTH_BYTES &&
+           hc_claim_leave(ingest->claim);
+}
+
+void hc_ingest_drop(struct hc_ingest *ingest)
+{
+    if (!ingest)
+        return;
+    if (ingest->fd >= 0 && !ingest->is_committed && !leave(ingest))
+        (void)unlinkat(hc_cache_fd(ingest->cache), hc_claim_path(ingest->claim), 0);
+    hc_auto_close(&ingest->fd);
+    hc_claim_drop(ingest->claim);
+    hc_digest_free(ingest->digest);
+    hc_pieces_free(ingest->pieces);
+    free(ingest->buffer);
+    free(ingest);
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A blob being written: as blobs/<etag>.<8 hex>.incomplete, in any order, each byte once;
+ * hashed in order behind the bytes that arrive, checked, flushed and only then renamed.
+ * What an earlier ingest left of the same blob, in this process or another one that is
+ * gone, is there at the start.
+ *
+ * One thread owns an ingest; others may write, ask how far it is, and bring the pieces
+ * they have taken.
+ */
+#ifndef HC_STORE_INGEST_H
+#define HC_STORE_INGEST_H
+
+#include <cache/cache.h>
+#include <claim/pieces.h>
+
+struct hc_ingest;
+
+struct hc_ingest_plan {
+    const struct hc_repo *repo;
+    const char *etag;
+    uint64_t size;        /* what the Hub promised, or HC_SIZE_UNKNOWN */
+    uint64_t piece;       /* Optional: see hc_pieces_new() */
+    const char *stuck;    /* see struct hc_claim_wish */
+    struct hc_call *call; /* the same */
+    bool may_share;       /* what another repo has is as good (twin.h) */
+};
+
+/*
+ * Begin, write, commit if all went well, and in every case drop. Begin also records who
+ * is fetching in .hubcache/transfers (claim.h): 1; 0 when somebody else is at it. -1 with
+ * NO_SPACE, naming both figures, when the volume has not enough room for this blob and
+ * for those that were begun before it.
+ */
+int hc_ingest_begin(const struct hc_cache *cache, const struct hc_ingest_plan *plan,
+                    struct hc_ingest **ingest, struct hc_error *err);
+
+/*
+ * Bytes from `at` on; those that are there already are left as they are. BAD_HUB_REPLY
+ * when they go beyond what was promised. No two threads write the same bytes.
+ */
+int hc_ingest_write(struct hc_ingest *ingest, uint64_t at, const void *bytes,
+                    size_t count, struct hc_error *err);
+
+/*
+ * The size of a blob that began with HC_SIZE_UNKNOWN: before bytes beyond it come, and
+ * before the commit at the latest. BAD_HUB_REPLY when it is another one than was told
+ * before, or more has arrived; NO_SPACE. Owner only.
+ */
+int hc_ingest_learn_size(struct hc_ingest *ingest, uint64_t size, struct hc_error *err);
+
+/* Whether its size was known when it began. */
+bool hc_ingest_is_size_given(const struct hc_ingest *ingest);
+
+/* What has arrived. Borrowed; callable from any thread. */
+struct hc_pieces *hc_ingest_pieces(struct hc_ingest *ingest);
+
+/* Bytes that were there when it began, and are not restarted: from an earlier ingest, or
+ * from another repo. */
+uint64_t hc_ingest_inherited(const struct hc_ingest *ingest);
+uint64_t hc_ingest_shared(const struct hc_ingest *ingest);
+
+/*
+ * Hashes bytes that have arrived in order, at most a few hundred kilobytes: 1, or 0 when
+ * there are none yet. Optional: commit hashes what is left. Owner only.
+ */
+int hc_ingest_hash(struct hc_ingest *ingest, struct hc_error *err);
+
+/*
+ * Bytes that have arrived in order since it began, and are not hashed; none while it still
+ * hashes what was there before. Callable from any thread.
+ */
+uint64_t hc_ingest_unhashed(struct hc_ingest *ingest);
+
+/* Forgets what was written and starts from byte 0. Owner only. */
+int hc_ingest_restart(struct hc_ingest *ingest, struct hc_error *err);
+
+/*
+ * Checks length (BAD_HUB_REPLY) and hash (CHECKSUM_MISMATCH), flushes, renames over
+ * blobs/<etag>, flushes the directory. Losing a race is success: same name, same bytes.
+ */
+int hc_ingest_commit(struct hc_ingest *ingest, struct hc_error *err);
+
+/* Whether a commit failed because somebody took us for dead, and the file away. */
+bool hc_ingest_is_robbed(const struct hc_ingest *ingest);
+
+/*
+ * Without a commit: what has arrived is left for the next ingest of this blob, unless it
+ * is too little, or wrong, or the volume refused. NULL is fine.
+ */
+void hc_ingest_drop(struct hc_ingest *ingest);
+HC_DEFINE_AUTO(hc_ingest, hc_ingest_drop)
+
+#endif

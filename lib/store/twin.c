@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One stat for each repo of the cache. The link is made under a name of its own and
+ * renamed over the new file, so that there is a file at `path` at all times.
+ */
+#include "twin.h"
+
+#include <base/auto.h>
+#include <base/digest.h>
+#include <base/directory.h>
+#include <base/file.h>
+#include <base/text.h>
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+static bool is_like(int root, const char *path, uint64_t size)
+{
+    struct stat status;
+
+    return fstatat(root, path, &status, 0) == 0 && S_ISREG(status.st_mode) &&
+           (uint64_t)status.st_size == size;
+}
+
+bool hc_twin_find(const struct hc_cache *cache, const struct hc_repo *repo,
+                  const char *etag, uint64_t size, char path[PATH_MAX])
+{
+    int root = hc_cache_fd(cache);
+    HC_AUTO_CLOSEDIR DIR *dir = NULL;
+
+    if (hc_digest_kind_of(etag) == HC_DIGEST_NONE)
+        return false;
+    dir = hc_directory_stream(root, ".");
+    if (!dir)
+        return false;
+    for (const char *name = hc_directory_next(dir); name; name = hc_directory_next(dir)) {
+        if (strstr(name, "--") && strcmp(name, repo->folder) != 0 &&
+            hc_format(path, PATH_MAX, "%s/blobs/%s", name, etag) > 0 &&
+            is_like(root, path, size))
+            return true;
+    }
+    return false;
+}
+
+static bool clone_file(int root, const char *twin, int fd)
+{
+    HC_AUTO_CLOSE int from = hc_file_open_linked(root, twin);
+
+    return from >= 0 && ioctl(fd, FICLONE, from) == 0;
+}
+
+/* Not through a symlink, nor what another user may write to; and nobody loses a permission
+ * that our own file would give. */
+static bool may_link(int root, const char *twin, int fd)
+{
+    const mode_t readers = S_IRUSR | S_IRGRP | S_IROTH;
+    struct stat theirs, ours;
+
+    return fstatat(root, twin, &theirs, AT_SYMLINK_NOFOLLOW) == 0 &&
+           S_ISREG(theirs.st_mode) && fstat(fd, &ours) == 0 &&
+           theirs.st_uid == ours.st_uid &&
+           (ours.st_mode & readers & ~theirs.st_mode) == 0;
+}
+
+static bool link_file(const struct hc_cache *cache, const char *twin, const char *path)
+{
+    int root = hc_cache_fd(cache);
+    char private[PATH_MAX];
+    struct hc_error unused;
+
+    if (hc_cache_private_path(private, &unused) < 0 ||
+        linkat(root, twin, root, private, 0) < 0)
+        return false;
+    if (renameat(root, private, root, path) == 0)
+        return true;
+    (void)unlinkat(root, private, 0);
+    return false;
+}
+
+enum hc_twin_kind hc_twin_share(const struct hc_cache *cache, const char *twin, int fd,
+                                const char *path)
+{
+    int root = hc_cache_fd(cache);
+
+    if (clone_file(root, twin, fd))
+        return HC_TWIN_CLONED;
+    return may_link(root, twin, fd) && link_file(cache, twin, path) ? HC_TWIN_LINKED
+                                                                    : HC_TWIN_NONE;
+}
