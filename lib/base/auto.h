@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Ownership by scope: HC_AUTO(hc_tree) *tree = …; releases the tree when the scope ends.
- * hc_take() moves an owned pointer out. Never use goto in a function that has an HC_AUTO.
+ * hc_take() moves an owned pointer out. HC_LOCKED(&x->shared.lock); holds a lock likewise.
+ * Never use goto in a function that has one of these.
  */
 #ifndef HC_BASE_AUTO_H
 #define HC_BASE_AUTO_H
 
 #include <dirent.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -58,9 +60,30 @@ static inline void hc_auto_fclose(FILE **file)
         (void)fclose(*file);
 }
 
+static inline pthread_mutex_t *hc_auto_lock(pthread_mutex_t *lock)
+{
+    (void)pthread_mutex_lock(lock);
+    return lock;
+}
+
+static inline void hc_auto_unlock(pthread_mutex_t **lock)
+{
+    (void)pthread_mutex_unlock(*lock);
+}
+
 #define HC_AUTO_FREE __attribute__((cleanup(hc_auto_free)))
 #define HC_AUTO_CLOSE __attribute__((cleanup(hc_auto_close)))
 #define HC_AUTO_CLOSEDIR __attribute__((cleanup(hc_auto_closedir)))
 #define HC_AUTO_FCLOSE __attribute__((cleanup(hc_auto_fclose)))
+
+/*
+ * Holds a mutex to the end of the scope: HC_LOCKED(&pool->shared.lock); It is a declaration,
+ * so it stands after the others, and a function that unlocks before its end gets a block.
+ */
+#define HC_LOCKED(lock) HC_LOCKED_AT(lock, __LINE__)
+#define HC_LOCKED_AT(lock, line) HC_LOCKED_NAME(lock, line)
+#define HC_LOCKED_NAME(lock, line)                                                       \
+    __attribute__((cleanup(hc_auto_unlock), unused)) pthread_mutex_t *locked_##line =    \
+        hc_auto_lock(lock)
 
 #endif

@@ -89,7 +89,7 @@ void hc_heart_add(struct hc_heart *heart, struct hc_pulse *pulse)
 
 void hc_heart_remove(struct hc_heart *heart, struct hc_pulse *pulse)
 {
-    (void)pthread_mutex_lock(&heart->shared.lock);
+    HC_LOCKED(&heart->shared.lock);
+
     LIST_REMOVE(pulse, link);
-    (void)pthread_mutex_unlock(&heart->shared.lock);
 }
