@@ -10,14 +10,14 @@
  * instead of joining one that is being cancelled. If it is queued, it is withdrawn from
  * the pool and freed; else the thread that works on it finds no waiter, and frees it.
  *
- * The pools and hc_call_cancel() are called with the lock held: that is what keeps the
+ * The pools and hc_cancellation_cancel() are called with the lock held: that is what keeps the
  * errand alive meanwhile, and their own locks are held for a few instructions only.
  */
 #include "errand.h"
 
 #include "status.h"
 
-#include <base/call.h>
+#include <base/cancellation.h>
 #include <base/error.h>
 #include <base/text.h>
 
@@ -30,7 +30,7 @@ struct hc_errand {
     struct hc_task task;
     struct hc_errands *errands;
     struct hc_workers *pool; /* that it is queued for, or was */
-    struct hc_call *call;
+    struct hc_cancellation *call;
     struct hc_order order;
     size_t bucket;
     struct hc_errand *next, **here; /* NULL `here`: not on the table */
@@ -106,7 +106,7 @@ static void join(struct hc_errand *errand, struct hc_waiter *waiter)
     errand->waiting++;
     errand->watching += waiter->wants_progress;
     errand->errands->shared.waiting++;
-    hc_call_extend(errand->call, waiter->deadline_ms);
+    hc_cancellation_extend(errand->call, waiter->deadline_ms);
 }
 
 static void errand_free(struct hc_errand *errand)
@@ -116,7 +116,7 @@ static void errand_free(struct hc_errand *errand)
     if (errand->order.token)
         explicit_bzero((uint8_t *)(errand + 1) + errand->order.size,
                        strlen(errand->order.token));
-    hc_call_free(errand->call);
+    hc_cancellation_free(errand->call);
     free(errand);
 }
 
@@ -133,7 +133,7 @@ static struct hc_errand *errand_new(struct hc_errands *errands,
     if (!errand)
         return NULL;
     request = (uint8_t *)(errand + 1);
-    errand->call = hc_call_new(deadline_ms);
+    errand->call = hc_cancellation_new(deadline_ms);
     if (!errand->call)
         return NULL;
     memcpy(request, order->request, order->size);
@@ -192,7 +192,7 @@ static bool is_over(struct hc_errand *errand, struct hc_answer **answer)
 {
     struct hc_error err;
 
-    if (hc_call_check(errand->call, &err) == 0)
+    if (hc_cancellation_check(errand->call, &err) == 0)
         return false;
     *answer = answer_failure(&err);
     return true;
@@ -263,7 +263,7 @@ static int begin(struct hc_errand *fresh, struct hc_error *err)
     table_add(fresh);
     errands->shared.unfinished++;
     if (errands->shared.is_cancelled)
-        hc_call_cancel(fresh->call);
+        hc_cancellation_cancel(fresh->call);
     fresh->order.has_looked = fresh->order.has_looked || !fresh->order.type->look;
     fresh->task.run = fresh->order.has_looked ? run : look;
     fresh->task.caller = fresh->order.caller;
@@ -328,7 +328,7 @@ static struct hc_errand *quit(struct hc_waiter *waiter)
     if (errand->waiting > 0)
         return NULL;
     table_remove(errand);
-    hc_call_cancel(errand->call);
+    hc_cancellation_cancel(errand->call);
     if (!hc_workers_withdraw(errand->pool, &errand->task))
         return NULL;
     forget(errands);
@@ -396,7 +396,7 @@ void hc_errands_cancel(struct hc_errands *errands)
     for (size_t i = 0; i < BUCKETS; i++) {
         for (struct hc_errand *errand = errands->shared.buckets[i]; errand;
              errand = errand->next)
-            hc_call_cancel(errand->call);
+            hc_cancellation_cancel(errand->call);
     }
     (void)pthread_mutex_unlock(&errands->shared.lock);
 }

@@ -16,7 +16,7 @@
 
 #include <base/workers.h>
 
-#include <hubcache/call.h>
+#include <hubcache/cancellation.h>
 #include <stdbool.h>
 
 struct hc_errand; /* a piece of work and who waits for it */
@@ -42,7 +42,7 @@ struct hc_errand_type {
     bool (*look)(void *ctx, const struct hc_order *order, struct hc_answer **answer);
     /* Asks the Hub, until there is an answer; NULL when memory is short. */
     struct hc_answer *(*run)(void *ctx, const struct hc_order *order,
-                             struct hc_call *call, struct hc_errand *errand);
+                             struct hc_cancellation *call, struct hc_errand *errand);
     void *ctx;
 };
 

@@ -9,7 +9,7 @@
 #include "metrics.h"
 
 #include <base/error.h>
-#include <hubcache/call.h>
+#include <hubcache/cancellation.h>
 
 #include <pthread.h>
 

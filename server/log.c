@@ -11,7 +11,7 @@
 #include <base/condition.h>
 #include <base/error.h>
 #include <base/text.h>
-#include <hubcache/call.h>
+#include <hubcache/cancellation.h>
 
 #include <errno.h>
 #include <inttypes.h>

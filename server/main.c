@@ -23,7 +23,7 @@
 #include <base/error.h>
 #include <base/text.h>
 #include <base/workers.h>
-#include <hubcache/call.h>
+#include <hubcache/cancellation.h>
 
 #include <errno.h>
 #include <poll.h>

@@ -25,7 +25,7 @@ HC_DEFINE_AUTO_VALUE(hc_snapshot, hc_snapshot_clear)
 /* How an order is carried out. */
 struct way {
     bool asks_hub; /* else the disk alone is looked at */
-    struct hc_call *call;
+    struct hc_cancellation *call;
     struct hc_errand *errand; /* hears of progress */
 };
 
@@ -183,7 +183,8 @@ static const struct way disk_only = {.asks_hub = false};
         return answer_##kind(ctx, order, &disk_only, answer);                            \
     }                                                                                    \
     static struct hc_answer *run_##kind(void *ctx, const struct hc_order *order,         \
-                                        struct hc_call *call, struct hc_errand *errand)  \
+                                        struct hc_cancellation *call,                    \
+                                        struct hc_errand *errand)                        \
     {                                                                                    \
         struct hc_answer *answer = NULL;                                                 \
                                                                                          \

@@ -13,7 +13,7 @@
 #include "rpc_core.h"
 #include "wire.h"
 
-#include <base/call.h>
+#include <base/cancellation.h>
 #include <base/error.h>
 
 #include <assert.h>
@@ -125,9 +125,9 @@ static void *relieve(void *argument)
     unsigned seen = 0, turns;
     struct hc_error err;
 
-    while (hc_call_pause(rpc->end, LOOK_EVERY_MS, &err) == 0) {
+    while (hc_cancellation_sleep(rpc->end, LOOK_EVERY_MS, &err) == 0) {
         turns = turns_of(&rpc->edge);
-        while (turns % 2 == 1 && turns == seen && !hc_call_is_over(rpc->end) &&
+        while (turns % 2 == 1 && turns == seen && !hc_cancellation_is_set(rpc->end) &&
                take_event(&rpc->relief, gpr_time_add(gpr_now(GPR_CLOCK_REALTIME),
                                                      gpr_time_from_millis(LOOK_EVERY_MS,
                                                                           GPR_TIMESPAN))))
@@ -152,7 +152,7 @@ struct hc_rpc *hc_rpc_open(const struct hc_rpc_options *options, struct hc_error
                                             .accepted = accepted,
                                             .ctx = rpc};
     HC_AUTO(hc_listener) *listener = hc_listener_new(&listening, err);
-    HC_AUTO(hc_call) *end = hc_call_new(HC_NO_DEADLINE);
+    HC_AUTO(hc_cancellation) *end = hc_cancellation_new(HC_NO_DEADLINE);
     HC_AUTO_CLOSE int drained_fd = eventfd(0, EFD_CLOEXEC);
     HC_AUTO_CLOSE int ended_fd = eventfd(0, EFD_CLOEXEC);
 
@@ -282,7 +282,7 @@ void hc_rpc_close(struct hc_rpc *rpc)
         await(rpc->ended_fd);
     }
     grpc_completion_queue_shutdown(rpc->queue);
-    hc_call_cancel(rpc->end);
+    hc_cancellation_cancel(rpc->end);
     if (rpc->has_relief)
         (void)pthread_join(rpc->relief.handle, NULL);
     if (rpc->is_started)
@@ -297,7 +297,7 @@ void hc_rpc_close(struct hc_rpc *rpc)
     (void)pthread_mutex_destroy(&rpc->shared.lock);
     (void)close(rpc->drained_fd);
     (void)close(rpc->ended_fd);
-    hc_call_free(rpc->end);
+    hc_cancellation_free(rpc->end);
     free(rpc);
     grpc_shutdown_blocking();
 }

@@ -11,7 +11,7 @@
 #include "wire.h"
 
 #include <base/error.h>
-#include <hubcache/call.h>
+#include <hubcache/cancellation.h>
 
 #include <assert.h>
 #include <grpc/byte_buffer.h>

@@ -72,7 +72,7 @@ struct hc_rpc {
     struct hc_rpc_served served[HC_RPC_METHODS_MAX];
     size_t served_count;
     struct hc_rpc_thread edge, relief; /* see rpc.c */
-    struct hc_call *end;               /* over: the relief is not needed any more */
+    struct hc_cancellation *end;       /* over: the relief is not needed any more */
     atomic_uint_least64_t last_id;
     bool is_started, has_relief;
     int drained_fd;          /* no call runs any more */

@@ -4,7 +4,7 @@
  */
 #include "sweeper.h"
 
-#include <base/call.h>
+#include <base/cancellation.h>
 #include <base/condition.h>
 #include <base/error.h>
 

@@ -8,7 +8,7 @@
 
 #include <base/error.h>
 #include <base/text.h>
-#include <hubcache/call.h>
+#include <hubcache/cancellation.h>
 
 #include <errno.h>
 #include <netdb.h>

@@ -5,11 +5,11 @@
  */
 #include "progress.h"
 
-#include "base/call.h"
+#include "base/cancellation.h"
 #include "base/error.h"
 #include "units.h"
 
-#include <hubcache/call.h>
+#include <hubcache/cancellation.h>
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
  */
 #include "condition.h"
 
-#include <hubcache/call.h>
+#include <hubcache/cancellation.h>
 
 #include <time.h>
 

@@ -367,14 +367,16 @@ static int copy_some(int from, int to, struct hc_error *err)
     return count > 0;
 }
 
-int hc_file_copy(int from, int to, struct hc_call *call, struct hc_error *err)
+int hc_file_copy(int from, int to, struct hc_cancellation *cancellation,
+                 struct hc_error *err)
 {
     int result;
 
     if (ioctl(to, FICLONE, from) == 0)
         return 0;
     do
-        result = hc_call_check(call, err) < 0 ? -1 : copy_some(from, to, err);
+        result =
+            hc_cancellation_check(cancellation, err) < 0 ? -1 : copy_some(from, to, err);
     while (result > 0);
     return result;
 }

@@ -10,7 +10,7 @@
 #define HC_BASE_FILE_H
 
 #include "auto.h"
-#include "call.h"
+#include "cancellation.h"
 #include "error.h"
 
 #include <stdbool.h>
@@ -104,7 +104,8 @@ bool hc_file_is_named(int root, const char *path, int fd);
  * Puts all bytes of `from` into `to`, both just opened: as a clone where the filesystem
  * has such, else copied in the kernel where that can be. Ends with `call` (NULL: nobody's).
  */
-int hc_file_copy(int from, int to, struct hc_call *call, struct hc_error *err);
+int hc_file_copy(int from, int to, struct hc_cancellation *cancellation,
+                 struct hc_error *err);
 
 /* All of `count` bytes, or -1. */
 int hc_file_write_all(int fd, const void *bytes, size_t count, struct hc_error *err);

@@ -14,7 +14,7 @@
 #include "succession.h"
 #include <base/heart.h>
 
-#include <base/call.h>
+#include <base/cancellation.h>
 #include <base/digest.h>
 #include <base/file.h>
 #include <base/size.h>
@@ -183,7 +183,7 @@ static bool announce(struct hc_claim *claim, const struct hc_succession *after,
 
 /* A copy takes its time: it is not there before it is. */
 static void inherit(struct hc_claim *claim, const struct hc_succession *after,
-                    bool is_useful, struct hc_call *call)
+                    bool is_useful, struct hc_cancellation *call)
 {
     struct hc_record *record = &claim->shared.record;
 

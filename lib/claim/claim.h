@@ -23,9 +23,9 @@ struct hc_claim_wish {
     const struct hc_repo *repo;
     const char *etag;
     struct hc_pieces *pieces; /* where the bytes arrive; borrowed until it is dropped */
-    const char *stuck;    /* the file of somebody who seems to live, but does not move: */
-                          /* he is followed all the same; or NULL */
-    struct hc_call *call; /* ends the copy of his bytes */
+    const char *stuck; /* the file of somebody who seems to live, but does not move: */
+                       /* he is followed all the same; or NULL */
+    struct hc_cancellation *call; /* ends the copy of his bytes */
 };
 
 /*

@@ -71,7 +71,7 @@ bool hc_partial_belongs_to(int root, const char *folder, const char *name, uid_t
 }
 
 bool hc_partial_copy(int root, const char *folder, const char *from, const char *to,
-                     struct hc_call *call)
+                     struct hc_cancellation *call)
 {
     HC_AUTO_CLOSE int blobs = open_blobs(root, folder);
     HC_AUTO_CLOSE int source = -1;

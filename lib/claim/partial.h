@@ -7,7 +7,7 @@
 #ifndef HC_CLAIM_PARTIAL_H
 #define HC_CLAIM_PARTIAL_H
 
-#include <base/call.h>
+#include <base/cancellation.h>
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -27,7 +27,7 @@ bool hc_partial_belongs_to(int root, const char *folder, const char *name, uid_t
 
 /* The copy ends with `call`, and then there is none. */
 bool hc_partial_copy(int root, const char *folder, const char *from, const char *to,
-                     struct hc_call *call);
+                     struct hc_cancellation *call);
 
 /* What all partials of a blob, whoever's, look like; `trace` differs when one grew. */
 struct hc_partial_trace {

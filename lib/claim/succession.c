@@ -97,7 +97,7 @@ bool hc_succession_enter(const struct hc_succession *succession, int64_t now_ms)
 }
 
 bool hc_succession_take(const struct hc_succession *succession, const char *ours,
-                        struct hc_call *call)
+                        struct hc_cancellation *call)
 {
     const char *theirs = succession->earlier.incomplete;
     int root = succession->root;

@@ -9,7 +9,7 @@
 
 #include "record.h"
 
-#include <base/call.h>
+#include <base/cancellation.h>
 
 /* Who claimed the blob before. */
 enum hc_standing {
@@ -42,7 +42,7 @@ bool hc_succession_enter(const struct hc_succession *succession, int64_t now_ms)
  * is copied. False when that cannot be.
  */
 bool hc_succession_take(const struct hc_succession *succession, const char *ours,
-                        struct hc_call *call);
+                        struct hc_cancellation *call);
 
 /* Removes what is left of who is gone. */
 void hc_succession_finish(const struct hc_succession *succession);

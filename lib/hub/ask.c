@@ -219,7 +219,7 @@ static bool is_told_off(const struct hc_error *err)
  * before its deadline. */
 static unsigned bound(unsigned most_s, const struct hc_caller *caller)
 {
-    int64_t half_s = hc_call_remaining_ms(caller->call) / 2000;
+    int64_t half_s = hc_cancellation_remaining_ms(caller->call) / 2000;
 
     if (!caller->asks_once || half_s >= most_s)
         return most_s;

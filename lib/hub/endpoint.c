@@ -140,7 +140,7 @@ static struct obstacle look(struct entrance *entrance)
 
 static int pause_for(struct hc_visit *visit, int64_t pause_ms, struct hc_error *err)
 {
-    return hc_call_pause(visit->call, pause_ms, err) < 0 ? -1 : 1;
+    return hc_cancellation_sleep(visit->call, pause_ms, err) < 0 ? -1 : 1;
 }
 
 /* For the next probe, or for what it brings. All visitors that wait hear of a failure. */
@@ -158,7 +158,7 @@ static int wait_out_outage(struct entrance *entrance, const struct obstacle *obs
         (void)pthread_mutex_unlock(&endpoint->shared.lock);
         return -1;
     }
-    if (hc_call_remaining_ms(visit->call) == HC_NO_DEADLINE)
+    if (hc_cancellation_remaining_ms(visit->call) == HC_NO_DEADLINE)
         patience_ms -= visit->waited_ms;
     if (left_ms >= patience_ms)
         return hc_endpoint_fail_down(endpoint, left_ms, err);

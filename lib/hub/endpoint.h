@@ -24,8 +24,8 @@ const char *hc_endpoint_url(const struct hc_endpoint *endpoint);
 /* One request to an endpoint. Zero but for what is required; used for one thing after the
  * other: hc_endpoint_enter, and if that allowed it hc_endpoint_hear. */
 struct hc_visit {
-    struct hc_asker asker;  /* Required */
-    struct hc_call *call;   /* Optional: who waits, and until when */
+    struct hc_asker asker;        /* Required */
+    struct hc_cancellation *call; /* Optional: who waits, and until when */
     unsigned pause_base_ms; /* the first pause of an outage; doubles, see retry.h, … */
     unsigned doublings;     /* … so often at most, and to HC_DOWN_MS */
     bool is_patient;   /* waits while the endpoint wants to be left alone, or is down */

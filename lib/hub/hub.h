@@ -23,7 +23,7 @@
 #define HC_HUB_HUB_H
 
 #include <base/auto.h>
-#include <base/call.h>
+#include <base/cancellation.h>
 #include <hubcache/settings.h>
 #include <repo/name.h>
 #include <repo/repo.h>
@@ -36,11 +36,11 @@ struct hc_hub;
 
 /* On whose behalf the Hub is asked. */
 struct hc_caller {
-    const char *token;    /* sent as a bearer token; NULL or "": none */
-    struct hc_call *call; /* may be NULL */
-    bool asks_once;       /* there is an older answer to fall back on: do not try again */
-    bool hub_only;        /* the mirrors are not asked */
-    uint64_t key;         /* whose share of the connections is used */
+    const char *token;            /* sent as a bearer token; NULL or "": none */
+    struct hc_cancellation *call; /* may be NULL */
+    bool asks_once; /* there is an older answer to fall back on: do not try again */
+    bool hub_only;  /* the mirrors are not asked */
+    uint64_t key;   /* whose share of the connections is used */
 };
 
 enum {

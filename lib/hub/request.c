@@ -122,7 +122,7 @@ static int throttle(struct exchange *exchange, size_t count)
     (void)pthread_mutex_unlock(&pool->shared.lock);
     if (wait_ms == 0)
         return 0;
-    return hc_call_pause(exchange->request->call, wait_ms, &exchange->failure);
+    return hc_cancellation_sleep(exchange->request->call, wait_ms, &exchange->failure);
 }
 
 /* Passes on what has come. That may take long, which is not the server's silence. */
@@ -236,7 +236,7 @@ static int on_progress(void *ctx, curl_off_t total, curl_off_t now, curl_off_t u
     const struct hc_request *request = exchange->request;
 
     (void)total, (void)now, (void)up_total, (void)up_now;
-    if (exchange->has_failed || hc_call_is_over(request->call))
+    if (exchange->has_failed || hc_cancellation_is_set(request->call))
         return 1;
     exchange->lapse = find_lapse(exchange);
     if (exchange->lapse != NONE)
@@ -455,7 +455,7 @@ static int conclude(struct exchange *exchange, CURLcode code, struct hc_error *e
                           exchange->refusal.used);
         return 0;
     }
-    if (hc_call_check(exchange->request->call, err) < 0)
+    if (hc_cancellation_check(exchange->request->call, err) < 0)
         return -1;
     if (code == CURLE_COULDNT_CONNECT && exchange->is_refused)
         return fail_private(err);

@@ -19,9 +19,9 @@ bool hc_retry_may_help(const struct hc_error *err)
            err->reason == HC_HUB_RATE_LIMITED;
 }
 
-int64_t hc_patience_ms(struct hc_call *call)
+int64_t hc_patience_ms(struct hc_cancellation *call)
 {
-    int64_t left_ms = hc_call_remaining_ms(call);
+    int64_t left_ms = hc_cancellation_remaining_ms(call);
 
     return left_ms == HC_NO_DEADLINE ? HC_PAUSES_MAX_MS : left_ms;
 }
@@ -50,9 +50,9 @@ static int64_t next_pause_ms(const struct hc_retry *retry, const struct hc_hub *
 }
 
 /* How long a pause may last. */
-static int64_t patience_ms(const struct hc_retry *retry, struct hc_call *call)
+static int64_t patience_ms(const struct hc_retry *retry, struct hc_cancellation *call)
 {
-    int64_t left = hc_call_remaining_ms(call);
+    int64_t left = hc_cancellation_remaining_ms(call);
 
     return left == HC_NO_DEADLINE ? HC_PAUSES_MAX_MS - retry->waited_ms : left;
 }
@@ -64,8 +64,8 @@ static unsigned most_pauses(const struct hc_retry *retry, const struct hc_hub *h
     return is_fewer ? retry->most : hub->retries;
 }
 
-int hc_retry_pause(struct hc_retry *retry, const struct hc_hub *hub, struct hc_call *call,
-                   struct hc_error *err)
+int hc_retry_pause(struct hc_retry *retry, const struct hc_hub *hub,
+                   struct hc_cancellation *call, struct hc_error *err)
 {
     int64_t pause_ms = next_pause_ms(retry, hub, err);
     struct hc_error left;
@@ -81,7 +81,7 @@ int hc_retry_pause(struct hc_retry *retry, const struct hc_hub *hub, struct hc_c
     }
     retry->attempt++;
     retry->waited_ms += pause_ms;
-    if (hc_call_pause(call, pause_ms, &left) == 0)
+    if (hc_cancellation_sleep(call, pause_ms, &left) == 0)
         return 0;
     *err = left;
     return -1;

@@ -29,7 +29,7 @@ enum {
 bool hc_retry_may_help(const struct hc_error *err);
 
 /* How long a caller waits for the Hub to be asked again. */
-int64_t hc_patience_ms(struct hc_call *call);
+int64_t hc_patience_ms(struct hc_cancellation *call);
 
 /* Up to an eighth of `ms`, at most a second, by chance: what is added to a pause that all
  * were told, lest they all come back together. */
@@ -44,7 +44,7 @@ int64_t hc_pause_ms(unsigned base_ms, unsigned attempt);
  * when it is worth asking again, else -1 with the last word in `err`: what it was, with
  * advice when to come back, or that the caller left.
  */
-int hc_retry_pause(struct hc_retry *retry, const struct hc_hub *hub, struct hc_call *call,
-                   struct hc_error *err);
+int hc_retry_pause(struct hc_retry *retry, const struct hc_hub *hub,
+                   struct hc_cancellation *call, struct hc_error *err);
 
 #endif

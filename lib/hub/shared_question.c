@@ -135,9 +135,9 @@ static void leave(struct hc_questions *questions, struct question *question)
 }
 
 static void glance(struct hc_questions *questions, struct question *question,
-                   struct hc_call *call)
+                   struct hc_cancellation *call)
 {
-    int64_t left = hc_call_remaining_ms(call);
+    int64_t left = hc_cancellation_remaining_ms(call);
     hc_condition_wait(&question->news, &questions->shared.lock,
                       left < GLANCE_MS ? left : GLANCE_MS);
 }
@@ -145,7 +145,7 @@ static void glance(struct hc_questions *questions, struct question *question,
 enum turn { SETTLED, OURS, OVER };
 
 /* An asker who could not wait says enough to those who can wait no longer. */
-static bool is_rebuffed(const struct question *question, struct hc_call *call)
+static bool is_rebuffed(const struct question *question, struct hc_cancellation *call)
 {
     return question->rebuff.reason != HC_OK &&
            hc_patience_ms(call) <= question->rebuff.retry_after_ms;
@@ -153,10 +153,10 @@ static bool is_rebuffed(const struct question *question, struct hc_call *call)
 
 /* Waits until the question is settled, or ours to ask; OVER with `err`. */
 static enum turn await_turn(struct hc_questions *questions, struct question *question,
-                            struct hc_call *call, struct hc_error *err)
+                            struct hc_cancellation *call, struct hc_error *err)
 {
     while (!question->is_settled) {
-        if (hc_call_check(call, err) < 0)
+        if (hc_cancellation_check(call, err) < 0)
             return OVER;
         if (!question->is_asked && is_rebuffed(question, call)) {
             *err = question->rebuff;
@@ -172,7 +172,7 @@ static enum turn await_turn(struct hc_questions *questions, struct question *que
 }
 
 /* Whether a failure says more about the patience of who asked than about the Hub. */
-static bool is_impatience(const struct hc_error *failure, struct hc_call *call)
+static bool is_impatience(const struct hc_error *failure, struct hc_cancellation *call)
 {
     return failure->reason == HC_CANCELLED || failure->reason == HC_DEADLINE_EXCEEDED ||
            hc_patience_ms(call) < failure->retry_after_ms;

@@ -49,7 +49,7 @@ struct hc_filter {
     size_t token_count;
     size_t symbol_count;
     size_t text_used;
-    struct hc_call *call;
+    struct hc_cancellation *cancellation;
     size_t steps; /* since the call was last looked at */
     char *path;   /* with "/" for each "\" */
     size_t room;
@@ -243,7 +243,8 @@ static int make_room(struct hc_filter *filter, size_t length, struct hc_error *e
     return 0;
 }
 
-struct hc_filter *hc_filter_new(const struct hc_patterns *patterns, struct hc_call *call,
+struct hc_filter *hc_filter_new(const struct hc_patterns *patterns,
+                                struct hc_cancellation *cancellation,
                                 struct hc_error *err)
 {
     HC_AUTO(hc_filter) *filter = calloc(1, sizeof *filter);
@@ -254,7 +255,7 @@ struct hc_filter *hc_filter_new(const struct hc_patterns *patterns, struct hc_ca
         (void)hc_fail_memory(err);
         return NULL;
     }
-    filter->call = call;
+    filter->cancellation = cancellation;
     filter->allow_count = patterns->allow_count;
     filter->count = patterns->allow_count + patterns->ignore_count;
     if (make_room(filter, length, err) < 0)
@@ -364,7 +365,7 @@ static int count_step(struct hc_filter *filter, struct hc_error *err)
     if (++filter->steps <= CHECK_STEPS)
         return 0;
     filter->steps = 0;
-    return hc_call_check(filter->call, err);
+    return hc_cancellation_check(filter->cancellation, err);
 }
 
 /* Whether one of the patterns [first, last) matches: 1, 0, -1. */

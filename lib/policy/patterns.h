@@ -14,7 +14,7 @@
 #define HC_POLICY_PATTERNS_H
 
 #include <base/auto.h>
-#include <base/call.h>
+#include <base/cancellation.h>
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,7 +34,8 @@ int hc_patterns_check(const struct hc_patterns *patterns, struct hc_error *err);
 
 /* `patterns` passed hc_patterns_check and are not kept. `call` ends the matching early;
  * NULL: nothing does. NULL when memory is short. */
-struct hc_filter *hc_filter_new(const struct hc_patterns *patterns, struct hc_call *call,
+struct hc_filter *hc_filter_new(const struct hc_patterns *patterns,
+                                struct hc_cancellation *cancellation,
                                 struct hc_error *err);
 void hc_filter_free(struct hc_filter *filter);
 HC_DEFINE_AUTO(hc_filter, hc_filter_free)
@@ -42,7 +43,7 @@ HC_DEFINE_AUTO(hc_filter, hc_filter_free)
 /* INVALID_PATTERN when so many files times its patterns are more than HC_MATCHES_MAX. */
 int hc_filter_check(const struct hc_filter *filter, size_t files, struct hc_error *err);
 
-/* 1 selected, 0 not; -1 as hc_call_check when the call is over, which is looked at now
+/* 1 selected, 0 not; -1 as hc_cancellation_check when the call is over, which is looked at now
  * and then. */
 int hc_filter_select(struct hc_filter *filter, const char *path, struct hc_error *err);
 

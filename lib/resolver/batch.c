@@ -35,7 +35,7 @@ struct worker {
 
 struct crew {
     const struct hc_batch *batch;
-    struct hc_call *call;
+    struct hc_cancellation *call;
     struct hc_reserve *reserve;
     struct worker workers[HC_BATCH_WIDTH_MAX];
     size_t worker_count;
@@ -159,7 +159,7 @@ static void note_failure(struct worker *worker, const struct yield *yield,
     (void)pthread_cond_signal(&crew->changed);
     end_job(worker, yield);
     (void)pthread_mutex_unlock(&crew->lock);
-    hc_call_cancel(crew->call);
+    hc_cancellation_cancel(crew->call);
 }
 
 static void bring_job(struct worker *worker, const struct hc_job *job)
@@ -267,14 +267,14 @@ static void tell(struct crew *crew, struct hc_rate *rate)
 /* The caller's patience becomes the crew's: it may have grown, or ended. */
 static void pass_patience_on(struct crew *crew)
 {
-    struct hc_call *call = crew->batch->caller->call;
-    int64_t left = hc_call_remaining_ms(call);
+    struct hc_cancellation *call = crew->batch->caller->call;
+    int64_t left = hc_cancellation_remaining_ms(call);
 
-    if (hc_call_is_over(call))
-        hc_call_cancel(crew->call);
+    if (hc_cancellation_is_set(call))
+        hc_cancellation_cancel(crew->call);
     else
-        hc_call_extend(crew->call,
-                       left == HC_NO_DEADLINE ? left : hc_monotonic_ms() + left);
+        hc_cancellation_extend(crew->call,
+                               left == HC_NO_DEADLINE ? left : hc_monotonic_ms() + left);
 }
 
 /* Workers without a thread, when nothing is to be done any more. One that is just between
@@ -287,7 +287,7 @@ static void withdraw_idle(struct crew *crew)
     (void)pthread_mutex_lock(&crew->lock);
     failed = crew->shared.failed;
     (void)pthread_mutex_unlock(&crew->lock);
-    if (!failed && !hc_call_is_over(crew->call))
+    if (!failed && !hc_cancellation_is_set(crew->call))
         return;
     for (size_t i = 0; i < crew->worker_count; i++)
         withdrawn += hc_workers_withdraw(crew->pool, &crew->workers[i].task);
@@ -355,7 +355,7 @@ static int outcome(struct crew *crew, uint64_t *fetched_bytes, struct hc_error *
     const struct hc_place snapshot = {&batch->subject->repo, batch->commit, NULL};
 
     *fetched_bytes = crew->shared.fetched_bytes;
-    if (hc_call_check(crew->batch->caller->call, err) < 0)
+    if (hc_cancellation_check(crew->batch->caller->call, err) < 0)
         return -1;
     if (crew->shared.failed) {
         *err = crew->shared.error;
@@ -376,9 +376,9 @@ static void init(struct crew *crew)
 int hc_batch_fetch(const struct hc_batch *batch, uint64_t *fetched_bytes,
                    struct hc_error *err)
 {
-    int64_t left = hc_call_remaining_ms(batch->caller->call);
-    HC_AUTO(hc_call) *call =
-        hc_call_new(left == HC_NO_DEADLINE ? left : hc_monotonic_ms() + left);
+    int64_t left = hc_cancellation_remaining_ms(batch->caller->call);
+    HC_AUTO(hc_cancellation) *call =
+        hc_cancellation_new(left == HC_NO_DEADLINE ? left : hc_monotonic_ms() + left);
     HC_AUTO(hc_reserve) *reserve = NULL;
     struct crew crew = {.batch = batch, .call = call};
     struct hc_rate rate = {0};

@@ -394,8 +394,8 @@ static void file_step_mark_stale(void *ctx)
     self->file->stale = true;
 }
 
-static int ask(const struct wish *wish, struct hc_call *call, struct hc_file *file,
-               struct hc_error *err)
+static int ask(const struct wish *wish, struct hc_cancellation *call,
+               struct hc_file *file, struct hc_error *err)
 {
     struct file_resolving self = {.wish = wish, .file = file};
     const struct hc_steps steps = {file_step_look,       file_step_learn,
@@ -434,7 +434,8 @@ int hc_resolve_file_cached(struct hc_resolver *resolver,
 }
 
 int hc_resolve_file(struct hc_resolver *resolver, const struct hc_file_request *request,
-                    struct hc_call *call, struct hc_file *file, struct hc_error *err)
+                    struct hc_cancellation *call, struct hc_file *file,
+                    struct hc_error *err)
 {
     struct wish wish;
     int found = begin(resolver, request, &wish, file, err);

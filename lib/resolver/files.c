@@ -397,7 +397,7 @@ static void files_step_mark_stale(void *ctx)
         files->items[i].stale = true;
 }
 
-static int ask(struct wishes *wishes, struct hc_call *call, struct hc_error *err)
+static int ask(struct wishes *wishes, struct hc_cancellation *call, struct hc_error *err)
 {
     struct files_resolving self = {.wishes = wishes};
     const struct hc_steps steps = {files_step_look,       files_step_learn,
@@ -457,7 +457,8 @@ int hc_resolve_files_cached(struct hc_resolver *resolver,
 }
 
 int hc_resolve_files(struct hc_resolver *resolver, const struct hc_files_request *request,
-                     struct hc_call *call, struct hc_files *files, struct hc_error *err)
+                     struct hc_cancellation *call, struct hc_files *files,
+                     struct hc_error *err)
 {
     HC_AUTO_VALUE(wishes) wishes = {.request = request, .files = files};
     int found;

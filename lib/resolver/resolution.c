@@ -233,7 +233,7 @@ static bool learn_again(const struct hc_steps *steps, struct hc_resolution *reso
 }
 
 int hc_resolution_run(const struct hc_steps *steps, const struct hc_subject *subject,
-                      struct hc_call *call, struct hc_error *err)
+                      struct hc_cancellation *call, struct hc_error *err)
 {
     HC_AUTO_VALUE(hc_resolution)
     resolution = {.subject = subject, .caller = {.call = call}};

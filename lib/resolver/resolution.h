@@ -54,7 +54,7 @@ struct hc_steps {
 };
 
 int hc_resolution_run(const struct hc_steps *steps, const struct hc_subject *subject,
-                      struct hc_call *call, struct hc_error *err);
+                      struct hc_cancellation *call, struct hc_error *err);
 
 /* ---- for the steps */
 

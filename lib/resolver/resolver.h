@@ -19,7 +19,7 @@
 #ifndef HC_RESOLVER_RESOLVER_H
 #define HC_RESOLVER_RESOLVER_H
 
-#include <base/call.h>
+#include <base/cancellation.h>
 #include <base/error.h>
 #include <base/text.h>
 #include <base/workers.h>

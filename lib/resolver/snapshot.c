@@ -304,8 +304,9 @@ int hc_resolve_snapshot_cached(struct hc_resolver *resolver,
 }
 
 int hc_resolve_snapshot(struct hc_resolver *resolver,
-                        const struct hc_snapshot_request *request, struct hc_call *call,
-                        struct hc_snapshot *snapshot, struct hc_error *err)
+                        const struct hc_snapshot_request *request,
+                        struct hc_cancellation *call, struct hc_snapshot *snapshot,
+                        struct hc_error *err)
 {
     HC_AUTO_VALUE(hc_want) want = {.request = request, .call = call};
     int found = begin(resolver, &want, snapshot, err);

@@ -19,11 +19,11 @@ struct hc_ingest;
 struct hc_ingest_plan {
     const struct hc_repo *repo;
     const char *etag;
-    uint64_t size;        /* what the Hub promised, or HC_SIZE_UNKNOWN */
-    uint64_t piece;       /* Optional: see hc_pieces_new() */
-    const char *stuck;    /* see struct hc_claim_wish */
-    struct hc_call *call; /* the same */
-    bool may_share;       /* what another repo has is as good (twin.h) */
+    uint64_t size;                /* what the Hub promised, or HC_SIZE_UNKNOWN */
+    uint64_t piece;               /* Optional: see hc_pieces_new() */
+    const char *stuck;            /* see struct hc_claim_wish */
+    struct hc_cancellation *call; /* the same */
+    bool may_share;               /* what another repo has is as good (twin.h) */
 };
 
 /*

@@ -251,8 +251,8 @@ unsigned hc_budget_waiting(struct hc_budget *budget)
     return waiting;
 }
 
-int hc_budget_take(struct hc_budget *budget, struct hc_grant *grant, struct hc_call *call,
-                   struct hc_error *err)
+int hc_budget_take(struct hc_budget *budget, struct hc_grant *grant,
+                   struct hc_cancellation *call, struct hc_error *err)
 {
     int result = 0;
 
@@ -262,7 +262,7 @@ int hc_budget_take(struct hc_budget *budget, struct hc_grant *grant, struct hc_c
     grant->budget.seen = arrived(grant);
     TAILQ_INSERT_TAIL(&budget->shared.waiters, grant, budget.link);
     (void)serve(budget);
-    while (grant->budget.held == 0 && (result = hc_call_check(call, err)) == 0) {
+    while (grant->budget.held == 0 && (result = hc_cancellation_check(call, err)) == 0) {
         hc_condition_wait(&grant->budget.news, &budget->shared.lock, GLANCE_MS);
         (void)serve(budget);
     }

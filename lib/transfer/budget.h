@@ -17,7 +17,7 @@
 #define HC_TRANSFER_BUDGET_H
 
 #include <base/auto.h>
-#include <base/call.h>
+#include <base/cancellation.h>
 #include <base/error.h>
 
 #include <pthread.h>
@@ -54,8 +54,8 @@ unsigned hc_budget_used(struct hc_budget *budget);
 unsigned hc_budget_waiting(struct hc_budget *budget);
 
 /* A transfer's first connection: waits until it is its turn, or `call` ends. */
-int hc_budget_take(struct hc_budget *budget, struct hc_grant *grant, struct hc_call *call,
-                   struct hc_error *err);
+int hc_budget_take(struct hc_budget *budget, struct hc_grant *grant,
+                   struct hc_cancellation *call, struct hc_error *err);
 
 /* One more: false when there is none, or it is another transfer's turn. */
 bool hc_budget_try(struct hc_budget *budget, struct hc_grant *grant);

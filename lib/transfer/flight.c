@@ -8,7 +8,7 @@
  */
 #include "flight.h"
 
-#include <base/call.h>
+#include <base/cancellation.h>
 #include <base/condition.h>
 #include <base/error.h>
 #include <base/key.h>
@@ -137,9 +137,9 @@ static void scrap(struct hc_flight *flight)
 }
 
 static void glance(struct hc_flights *flights, struct hc_flight *flight,
-                   struct hc_call *call)
+                   struct hc_cancellation *call)
 {
-    int64_t left = hc_call_remaining_ms(call);
+    int64_t left = hc_cancellation_remaining_ms(call);
     hc_condition_wait(&flight->news, &flights->shared.lock,
                       left < GLANCE_MS ? left : GLANCE_MS);
 }
@@ -247,7 +247,7 @@ int hc_flight_wait(struct hc_flights *flights, struct hc_flight *flight,
 
     lock(flights);
     while (!is_decided(flight, &key, &answer, err)) {
-        if (hc_call_check(caller->call, err) < 0) {
+        if (hc_cancellation_check(caller->call, err) < 0) {
             answer = -1;
             break;
         }

@@ -150,7 +150,7 @@ static bool is_ahead(struct hc_origin *origin)
 static int await_hash(struct hc_origin *origin, struct hc_error *err)
 {
     while (is_ahead(origin)) {
-        if (hc_call_pause(origin->caller.call, GLANCE_MS, err) < 0)
+        if (hc_cancellation_sleep(origin->caller.call, GLANCE_MS, err) < 0)
             return -1;
     }
     return 0;
@@ -271,7 +271,7 @@ static int enter(struct request *request, struct hc_error *err)
     int entered;
 
     while ((entered = try_enter(request)) == 0) {
-        if (hc_call_pause(request->origin->caller.call, GLANCE_MS, err) < 0)
+        if (hc_cancellation_sleep(request->origin->caller.call, GLANCE_MS, err) < 0)
             return -1;
     }
     return entered < 0 ? fail_crowded(err) : 0;

@@ -38,9 +38,9 @@ struct stripe {
     struct hc_crew crew;
     struct hc_ramp ramp;
     struct hc_busy busy;
-    struct hc_call *outer; /* the caller's */
-    struct hc_call *inner; /* the workers' */
-    unsigned held;         /* connections of the grant */
+    struct hc_cancellation *outer; /* the caller's */
+    struct hc_cancellation *inner; /* the workers' */
+    unsigned held;                 /* connections of the grant */
     struct place places[WORKERS_MAX];
     struct {
         pthread_mutex_t lock;
@@ -205,12 +205,12 @@ static int adjust(struct stripe *stripe, struct hc_error *err)
 
 static int check(struct stripe *stripe, struct hc_error *err)
 {
-    int64_t left = hc_call_remaining_ms(stripe->outer);
-    int result = hc_call_check(stripe->outer, err);
+    int64_t left = hc_cancellation_remaining_ms(stripe->outer);
+    int result = hc_cancellation_check(stripe->outer, err);
 
     if (left != HC_NO_DEADLINE)
         left += hc_monotonic_ms();
-    hc_call_extend(stripe->inner, left);
+    hc_cancellation_extend(stripe->inner, left);
     lock(stripe);
     if (result == 0 && stripe->shared.failure.reason != HC_OK) {
         *err = stripe->shared.failure;
@@ -253,7 +253,7 @@ static bool await_ends(struct stripe *stripe)
 
     lock(stripe);
     while (stripe->shared.running > 0 && hc_monotonic_ms() < give_up_ms &&
-           !hc_call_is_over(stripe->outer))
+           !hc_cancellation_is_set(stripe->outer))
         hc_condition_wait(&stripe->shared.news, &stripe->shared.lock, GLANCE_MS);
     running = stripe->shared.running;
     unlock(stripe);
@@ -263,7 +263,7 @@ static bool await_ends(struct stripe *stripe)
 static void finish(struct stripe *stripe, bool has_failed)
 {
     if (has_failed || !await_ends(stripe))
-        hc_call_cancel(stripe->inner);
+        hc_cancellation_cancel(stripe->inner);
     for (size_t i = 0; i < WORKERS_MAX; i++) {
         if (stripe->places[i].is_used)
             join(&stripe->places[i]);
@@ -299,12 +299,12 @@ static int bring(struct hc_origin *origin, struct hc_budget *budget,
     const struct hc_crew alone = {.origin = origin,
                                   .share_of = 1,
                                   .may_leave = may_not_leave};
-    HC_AUTO(hc_call) *inner = NULL;
+    HC_AUTO(hc_cancellation) *inner = NULL;
     HC_AUTO_FREE struct stripe *stripe = NULL;
 
     if (hc_origin_is_small(origin))
         return hc_worker_run(&alone, err);
-    inner = hc_call_new(0);
+    inner = hc_cancellation_new(0);
     stripe = calloc(1, sizeof *stripe);
     if (!inner || !stripe)
         return hc_fail_memory(err);

@@ -67,7 +67,7 @@ static int hash_rest(struct leg *leg, struct hc_error *err)
     int result;
 
     do
-        result = hc_call_check(leg->caller->call, err) < 0
+        result = hc_cancellation_check(leg->caller->call, err) < 0
                      ? -1
                      : hc_ingest_hash(leg->cargo.ingest, err);
     while (result > 0);

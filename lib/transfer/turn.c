@@ -5,7 +5,7 @@
  */
 #include "turn.h"
 
-#include <base/call.h>
+#include <base/cancellation.h>
 #include <base/error.h>
 #include <cache/blob.h>
 #include <claim/rival.h>
@@ -69,7 +69,7 @@ static int await_lock(struct hc_turn *turn, struct hc_lock *lock, struct hc_riva
             hc_lock_replace(lock);
             start(turn, rival, hc_monotonic_ms());
         }
-        if (hc_call_pause(turn->call, POLL_MS, err) < 0)
+        if (hc_cancellation_sleep(turn->call, POLL_MS, err) < 0)
             return -1;
     }
     return taken < 0 ? -1 : 0;
@@ -83,7 +83,7 @@ struct hc_lock *hc_turn_lock(struct hc_turn *turn, struct hc_error *err)
     struct hc_rival rival;
     int taken;
 
-    if (!lock || hc_call_check(turn->call, err) < 0)
+    if (!lock || hc_cancellation_check(turn->call, err) < 0)
         return NULL;
     taken = hc_lock_try(lock, err);
     if (taken == 0) {
@@ -110,7 +110,7 @@ int hc_turn_await(struct hc_turn *turn, struct hc_error *err)
             break;
         is_still = hc_rival_is_still(&rival, HC_TURN_LEASE_MS, hc_monotonic_ms());
         if (!is_still)
-            result = hc_call_pause(turn->call, POLL_MS, err);
+            result = hc_cancellation_sleep(turn->call, POLL_MS, err);
     } while (result == 0 && !is_still);
     if (is_still)
         memcpy(turn->stuck, rival.claimed, sizeof turn->stuck);

@@ -3,7 +3,7 @@
  * bench_fetch URL SIZE SHA256 CACHE [CONNECTIONS]: brings one blob through the transfer
  * engine, as hubcached does once it knows where the bytes are.
  */
-#include <base/call.h>
+#include <base/cancellation.h>
 #include <base/error.h>
 #include <transfer/transfer.h>
 

@@ -9,7 +9,7 @@
 #include <base/auto.h>
 
 #include <hubcache-client/client.h>
-#include <hubcache/call.h>
+#include <hubcache/cancellation.h>
 
 #include <pthread.h>
 #include <signal.h>

@@ -18,7 +18,7 @@ enum { SIZE = 16 };
 struct waiter {
     struct hc_budget *budget;
     struct hc_grant grant;
-    struct hc_call *call;
+    struct hc_cancellation *call;
     pthread_t thread;
     atomic_bool is_over;
     int result;
@@ -48,7 +48,7 @@ static struct hc_budget *make(unsigned connections)
 static void start(struct waiter *waiter, struct hc_budget *budget)
 {
     waiter->budget = budget;
-    waiter->call = hc_call_new(HC_NO_DEADLINE);
+    waiter->call = hc_cancellation_new(HC_NO_DEADLINE);
     assert_int_equal(pthread_create(&waiter->thread, NULL, wait_for_one, waiter), 0);
 }
 
@@ -67,7 +67,7 @@ static void await_waiting(struct hc_budget *budget, unsigned count)
 static int finish(struct waiter *waiter)
 {
     assert_int_equal(pthread_join(waiter->thread, NULL), 0);
-    hc_call_free(waiter->call);
+    hc_cancellation_free(waiter->call);
     return waiter->result;
 }
 
@@ -147,7 +147,7 @@ static void a_caller_that_goes_waits_no_longer(void **state)
     take(budget, &grant);
     start(&waiter, budget);
     await_shortage(budget);
-    hc_call_cancel(waiter.call);
+    hc_cancellation_cancel(waiter.call);
     assert_int_equal(finish(&waiter), -1);
     assert_int_equal(waiter.err.reason, HC_CANCELLED);
     hc_budget_end(budget, &grant, 0, true);

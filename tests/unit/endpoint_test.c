@@ -17,7 +17,7 @@ static struct hc_endpoint *endpoint_of(struct fixture *f)
 }
 
 /* A caller that waits, with this token, if it has one, asking about this repo. */
-static struct hc_visit visit_of(struct hc_call *call, const char *token,
+static struct hc_visit visit_of(struct hc_cancellation *call, const char *token,
                                 const struct hc_repo *repo)
 {
     const struct hc_caller caller = {.token = token};
@@ -36,7 +36,8 @@ static void hear(struct fixture *f, struct hc_endpoint *endpoint,
     hc_endpoint_hear(endpoint, &visit, reply, failure);
 }
 
-static int enter_as(struct fixture *f, struct hc_endpoint *endpoint, struct hc_call *call)
+static int enter_as(struct fixture *f, struct hc_endpoint *endpoint,
+                    struct hc_cancellation *call)
 {
     struct hc_visit visit = visit_of(call, NULL, &f->repo);
 
@@ -95,7 +96,7 @@ static void a_hold_that_outlasts_the_deadline_is_told_at_once(void **state)
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         HC_AUTO(hc_hub) *hub = open_hub(test_hub_endpoint(f->server), 3);
-        HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 20000);
+        HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 20000);
         const struct hc_caller caller = {.call = call};
         const struct hc_reply reply = {.status = rows[i].status, .retry_after_ms = 60000};
         struct hc_revision revision;
@@ -107,7 +108,7 @@ static void a_hold_that_outlasts_the_deadline_is_told_at_once(void **state)
         assert_int_equal(f->err.reason, rows[i].reason);
         assert_in_range(f->err.retry_after_ms, 50000, 60000);
         assert_non_null(strstr(f->err.message, "org/m"));
-        assert_true(hc_call_remaining_ms(call) > 10000);
+        assert_true(hc_cancellation_remaining_ms(call) > 10000);
     }
     assert_int_equal(test_hub_count(f->server, NULL, NULL), 0);
 }
@@ -158,7 +159,7 @@ static void an_outage_is_noticed_by_asking(void **state)
 static void who_has_an_older_answer_hears_of_an_outage_before_its_deadline(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 1900);
+    HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 1900);
     struct hc_metadata metadata;
 
     inject(f, (struct test_hub_rule){.fault = TEST_HUB_DELAY, .number = 60000});
@@ -199,7 +200,7 @@ static void a_budget_spent_beyond_the_deadline_is_told_at_once(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_hub) *hub = open_thrifty_hub(f);
-    HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 900);
+    HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 900);
     struct hc_revision revision;
 
     f->caller.call = call;
@@ -218,11 +219,11 @@ static void who_leaves_takes_nothing_out_of_the_budget(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_hub) *hub = open_thrifty_hub(f);
-    HC_AUTO(hc_call) *leaver = hc_call_new(HC_NO_DEADLINE);
-    HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 8000);
+    HC_AUTO(hc_cancellation) *leaver = hc_cancellation_new(HC_NO_DEADLINE);
+    HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 8000);
 
     assert_int_equal(enter_as(f, hub->endpoints[0], call), 0);
-    hc_call_cancel(leaver);
+    hc_cancellation_cancel(leaver);
     for (int i = 0; i < 20; i++)
         assert_int_equal(enter_as(f, hub->endpoints[0], leaver), -1);
     assert_int_equal(f->err.reason, HC_CANCELLED);
@@ -268,7 +269,7 @@ static void who_waits_for_the_budget_hears_of_a_hold(void **state)
 
     assert_int_equal(enter_as(f, hub->endpoints[0], NULL), 0);
     assert_int_equal(pthread_create(&thread, NULL, enter, hub->endpoints[0]), 0);
-    assert_int_equal(hc_call_pause(NULL, 200, &f->err), 0); /* it waits by now */
+    assert_int_equal(hc_cancellation_sleep(NULL, 200, &f->err), 0); /* it waits by now */
     hear(f, hub->endpoints[0], &reply, NULL);
     held_ms = hc_monotonic_ms();
     assert_int_equal(pthread_join(thread, NULL), 0);
@@ -292,7 +293,7 @@ static void bandwidth_is_waited_for_until_the_caller_leaves(void **state)
                                          .download_timeout_s = 5,
                                          .bytes_per_second = 1};
     HC_AUTO(hc_hub) *hub = hc_hub_open(&settings, &f->err);
-    HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 500);
+    HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 500);
     size_t taken = 0;
     const struct hc_download download = {.repo = &f->repo,
                                          .commit = f->commit,

@@ -74,13 +74,13 @@ static void admit(struct fixture *f, struct hc_flight *flight, const char *token
 /* Waits as somebody who is not going to wait long: a caller whose call is over. */
 static int wait_as(struct fixture *f, struct hc_flight *flight, const char *token)
 {
-    struct hc_call *call = hc_call_new(HC_NO_DEADLINE);
+    struct hc_cancellation *call = hc_cancellation_new(HC_NO_DEADLINE);
     const struct hc_caller caller = {.token = token, .call = call};
     int answer;
 
-    hc_call_cancel(call);
+    hc_cancellation_cancel(call);
     answer = hc_flight_wait(f->flights, flight, &caller, &f->err);
-    hc_call_free(call);
+    hc_cancellation_free(call);
     return answer;
 }
 

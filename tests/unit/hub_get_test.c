@@ -338,11 +338,11 @@ static void a_deadline_ends_a_silent_answer(void **state)
     struct fixture *f = *state;
     struct sink sink = {0};
 
-    f->caller.call = hc_call_new(hc_monotonic_ms() + 100);
+    f->caller.call = hc_cancellation_new(hc_monotonic_ms() + 100);
     inject(f,
            (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_STALL, .number = 3});
     assert_int_equal(get(f, &sink, NULL), -1);
-    hc_call_free(f->caller.call);
+    hc_cancellation_free(f->caller.call);
     test_hub_release(f->server);
     assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
 }
@@ -382,11 +382,11 @@ static int64_t leave(struct leaver *leaver, pthread_t thread)
 {
     int64_t start_ms;
 
-    assert_int_equal(hc_call_pause(NULL, LONG_MS, &leaver->f->err), 0);
+    assert_int_equal(hc_cancellation_sleep(NULL, LONG_MS, &leaver->f->err), 0);
     start_ms = hc_monotonic_ms();
-    hc_call_cancel(leaver->f->caller.call);
+    hc_cancellation_cancel(leaver->f->caller.call);
     assert_int_equal(pthread_join(thread, NULL), 0);
-    hc_call_free(leaver->f->caller.call);
+    hc_cancellation_free(leaver->f->caller.call);
     assert_int_equal(leaver->result, -1);
     assert_int_equal(leaver->f->err.reason, HC_CANCELLED);
     return hc_monotonic_ms() - start_ms;
@@ -398,7 +398,7 @@ static void who_leaves_in_mid_silence_is_gone_soon(void **state)
     struct leaver leaver = {.f = f};
     pthread_t thread;
 
-    f->caller.call = hc_call_new(HC_NO_DEADLINE);
+    f->caller.call = hc_cancellation_new(HC_NO_DEADLINE);
     inject(f,
            (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_STALL, .number = 3});
     assert_int_equal(pthread_create(&thread, NULL, get_on_thread, &leaver), 0);
@@ -413,7 +413,7 @@ static void who_leaves_before_an_answer_is_gone_soon(void **state)
     struct leaver leaver = {.f = f};
     pthread_t thread;
 
-    f->caller.call = hc_call_new(HC_NO_DEADLINE);
+    f->caller.call = hc_cancellation_new(HC_NO_DEADLINE);
     inject(f, (struct test_hub_rule){.fault = TEST_HUB_DELAY, .number = 60000});
     assert_int_equal(pthread_create(&thread, NULL, head_on_thread, &leaver), 0);
     test_hub_await(f->server, "HEAD", NULL, 1);

@@ -51,7 +51,7 @@ static void *drip(void *ctx)
 
     while (is_there && !atomic_load(&dripper->is_over)) {
         if (dripper->every_ms > 0)
-            (void)hc_call_pause(NULL, dripper->every_ms, &err);
+            (void)hc_cancellation_sleep(NULL, dripper->every_ms, &err);
         is_there = send_text(fd, dripper->drop);
     }
     (void)close(fd);
@@ -100,7 +100,7 @@ static int take_late(void *ctx, const struct hc_reply *reply, const void *bytes,
     const uint64_t *taken = ctx;
 
     if (*taken == 0)
-        assert_int_equal(hc_call_pause(NULL, 2 * TIMEOUT_S * 1000 + 500, err), 0);
+        assert_int_equal(hc_cancellation_sleep(NULL, 2 * TIMEOUT_S * 1000 + 500, err), 0);
     return take(ctx, reply, bytes, count, err);
 }
 
@@ -123,13 +123,13 @@ static struct outcome perform(const char *url, struct hc_request request)
     assert_non_null(pool);
     (void)snprintf(request.url, sizeof request.url, "%s", url);
     request.timeout_s = TIMEOUT_S;
-    request.call = hc_call_new(began_ms + PLENTY_MS);
+    request.call = hc_cancellation_new(began_ms + PLENTY_MS);
     if (!request.write)
         request.write = take;
     request.ctx = &outcome.taken;
     outcome.result = hc_pool_perform(pool, &request, &outcome.reply, &outcome.err);
     outcome.ms = hc_monotonic_ms() - began_ms;
-    hc_call_free(request.call);
+    hc_cancellation_free(request.call);
     return outcome;
 }
 
@@ -248,7 +248,7 @@ static void json_that_drips_is_a_hub_that_is_not_there(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_hub) *hub = open_hub(test_hub_endpoint(f->server), 1);
-    HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + PLENTY_MS);
+    HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + PLENTY_MS);
     struct hc_tree *tree;
 
     f->caller.call = call;

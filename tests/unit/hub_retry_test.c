@@ -91,12 +91,12 @@ static void a_pause_longer_than_the_deadline_is_not_begun(void **state)
     struct hc_metadata metadata;
     int64_t start = hc_monotonic_ms();
 
-    f->caller.call = hc_call_new(start + 20000);
+    f->caller.call = hc_cancellation_new(start + 20000);
     inject(f, (struct test_hub_rule){.fault = TEST_HUB_STATUS,
                                      .number = 429,
                                      .retry_after_s = 60});
     assert_int_equal(head(f, "config.json", &metadata), -1);
-    hc_call_free(f->caller.call);
+    hc_cancellation_free(f->caller.call);
 
     assert_int_equal(f->err.reason, HC_HUB_RATE_LIMITED);
     assert_int_equal(f->err.retry_after_ms, 60000);

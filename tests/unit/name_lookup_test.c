@@ -6,7 +6,7 @@
  */
 #include "test.h"
 
-#include <base/call.h>
+#include <base/cancellation.h>
 #include <hub/request.h>
 
 #include <errno.h>
@@ -58,7 +58,7 @@ static unsigned count_fds(void)
 }
 
 /* Asks a host whose name is being looked up. */
-static int ask(struct hc_pool *pool, unsigned timeout_s, struct hc_call *call,
+static int ask(struct hc_pool *pool, unsigned timeout_s, struct hc_cancellation *call,
                struct hc_error *err)
 {
     const struct hc_request request = {.url = "http://slow.example/",
@@ -81,7 +81,7 @@ static void await_fds(unsigned count)
 static void a_lookup_that_hangs_keeps_nobody_who_leaves(void **state)
 {
     int64_t start_ms = hc_monotonic_ms();
-    HC_AUTO(hc_call) *call = hc_call_new(start_ms + 300);
+    HC_AUTO(hc_cancellation) *call = hc_cancellation_new(start_ms + 300);
     unsigned fds = count_fds();
     struct hc_error err;
     struct hc_pool *pool = hc_pool_open("test", NULL, 0, &err);

@@ -130,7 +130,7 @@ static void all_callers_go_on_when_a_probe_finds_the_hub_back(void **state)
 static void a_caller_that_comes_late_does_not_ask_in_an_outage(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 400);
+    HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 400);
     HC_AUTO(hc_hub) *hub = open_hub_pausing(f, 0, 10000);
     struct hc_revision answer;
 
@@ -152,7 +152,7 @@ static void a_prober_that_leaves_leaves_the_probe_to_another(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_hub) *hub = open_hub(test_hub_endpoint(f->server), 0);
-    HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 500);
+    HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 500);
     struct hc_revision answer;
 
     inject(f, (struct test_hub_rule){.fault = TEST_HUB_CLOSE, .times = 3});

@@ -4,7 +4,7 @@
  */
 #include "test.h"
 
-#include <base/call.h>
+#include <base/cancellation.h>
 #include <hubcache/resolver.h>
 #include <policy/patterns.h>
 
@@ -157,13 +157,14 @@ static void made_up_patterns_match_as_trying_everything_does(void **state)
     }
 }
 
-static struct hc_filter *compile(const struct hc_patterns *patterns, struct hc_call *call)
+static struct hc_filter *compile(const struct hc_patterns *patterns,
+                                 struct hc_cancellation *cancellation)
 {
     struct hc_error err;
     struct hc_filter *filter;
 
     assert_int_equal(hc_patterns_check(patterns, &err), 0);
-    filter = hc_filter_new(patterns, call, &err);
+    filter = hc_filter_new(patterns, cancellation, &err);
     assert_non_null(filter);
     return filter;
 }
@@ -201,14 +202,15 @@ static void no_patterns_select_everything(void **state)
 }
 
 /* A thousand patterns that match nothing, each of the hardest kind. */
-static struct hc_filter *compile_a_thousand(const char *pattern, struct hc_call *call)
+static struct hc_filter *compile_a_thousand(const char *pattern,
+                                            struct hc_cancellation *cancellation)
 {
     static const char *list[HC_PATTERNS_MAX];
     const struct hc_patterns patterns = {.allow = list, .allow_count = HC_PATTERNS_MAX};
 
     for (size_t i = 0; i < HC_PATTERNS_MAX; i++)
         list[i] = pattern;
-    return compile(&patterns, call);
+    return compile(&patterns, cancellation);
 }
 
 static void a_thousand_patterns_are_compiled_once(void **state)
@@ -222,16 +224,16 @@ static void a_thousand_patterns_are_compiled_once(void **state)
     assert_true(hc_monotonic_ms() - start_ms < 20000);
 }
 
-static void matching_ends_with_the_call(void **state)
+static void matching_ends_when_it_is_cancelled(void **state)
 {
-    HC_AUTO(hc_call) *call = hc_call_new(HC_NO_DEADLINE);
-    HC_AUTO(hc_filter) *filter = compile_a_thousand("*?a?a?a?b", call);
+    HC_AUTO(hc_cancellation) *cancellation = hc_cancellation_new(HC_NO_DEADLINE);
+    HC_AUTO(hc_filter) *filter = compile_a_thousand("*?a?a?a?b", cancellation);
     struct hc_error err = {0};
     int files = 0;
 
     (void)state;
     assert_false(selects(filter, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab/aaaaaaaaaaaa"));
-    hc_call_cancel(call);
+    hc_cancellation_cancel(cancellation);
     while (hc_filter_select(filter, "aaaaaaaaaaaaaaaaaaaaaaaaaaab/a", &err) == 0)
         assert_true(files++ < 1000);
     assert_int_equal(err.reason, HC_CANCELLED);
@@ -301,7 +303,7 @@ int main(void)
         cmocka_unit_test(many_stars_take_no_exponential_time),
         cmocka_unit_test(made_up_patterns_match_as_trying_everything_does),
         cmocka_unit_test(a_thousand_patterns_are_compiled_once),
-        cmocka_unit_test(matching_ends_with_the_call),
+        cmocka_unit_test(matching_ends_when_it_is_cancelled),
         cmocka_unit_test(patterns_times_files_have_a_limit),
         cmocka_unit_test(ignore_wins_over_allow),
         cmocka_unit_test(no_patterns_select_everything),

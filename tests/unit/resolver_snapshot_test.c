@@ -5,7 +5,7 @@
  */
 #include "resolver_fixture.h"
 
-#include <base/call.h>
+#include <base/cancellation.h>
 
 #include <limits.h>
 #include <stdio.h>
@@ -232,11 +232,11 @@ static void a_call_that_is_over_ends_the_proof(void **state)
 {
     struct fixture *f = *state;
     const struct hc_snapshot_request request = {.repo = {.id = "org/model"}};
-    HC_AUTO(hc_call) *call = hc_call_new(HC_NO_DEADLINE);
+    HC_AUTO(hc_cancellation) *call = hc_cancellation_new(HC_NO_DEADLINE);
     struct hc_snapshot snapshot;
 
     fetch(f, &request);
-    hc_call_cancel(call);
+    hc_cancellation_cancel(call);
     assert_int_equal(hc_resolve_snapshot(f->resolver, &request, call, &snapshot, &f->err),
                      -1);
     assert_int_equal(f->err.reason, HC_CANCELLED);

@@ -4,7 +4,7 @@
  * has the patience of its most patient waiter, and is cancelled when the last one leaves;
  * who has left is not told, and who waits is told once.
  */
-#include <base/call.h>
+#include <base/cancellation.h>
 #include <base/error.h>
 #include <base/text.h>
 #include <server/errand.h>
@@ -69,18 +69,18 @@ static void on_release(struct hc_waiter *base)
 static const struct hc_waiter_type waiter_type = {on_done, on_progress, on_hold,
                                                   on_release};
 
-static struct hc_answer *work_failure(struct work *work, struct hc_call *call)
+static struct hc_answer *work_failure(struct work *work, struct hc_cancellation *call)
 {
     struct hc_error err;
 
-    while (hc_call_pause(call, 10, &err) == 0)
+    while (hc_cancellation_sleep(call, 10, &err) == 0)
         continue;
     work->ended = err.reason;
     return hc_status_answer(&err, NULL);
 }
 
 static struct hc_answer *run(void *ctx, const struct hc_order *order,
-                             struct hc_call *call, struct hc_errand *errand)
+                             struct hc_cancellation *call, struct hc_errand *errand)
 {
     struct work *work = ctx;
     struct hc_answer *answer =

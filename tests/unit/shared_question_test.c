@@ -94,7 +94,7 @@ static void start(struct fixture *f, struct asker *asker)
 static void finish(struct asker *asker)
 {
     assert_int_equal(pthread_join(asker->thread, NULL), 0);
-    hc_call_free(asker->caller.call);
+    hc_cancellation_free(asker->caller.call);
 }
 
 static void await_callers(struct fixture *f, unsigned count)
@@ -198,10 +198,11 @@ static void when_the_asker_leaves_the_next_one_asks(void **state)
 static void who_waits_may_leave_alone(void **state)
 {
     struct fixture *f = *state;
-    struct asker askers[2] = {{0}, {.caller = {.call = hc_call_new(HC_NO_DEADLINE)}}};
+    struct asker askers[2] = {{0},
+                              {.caller = {.call = hc_cancellation_new(HC_NO_DEADLINE)}}};
 
     start_two(f, askers);
-    hc_call_cancel(askers[1].caller.call);
+    hc_cancellation_cancel(askers[1].caller.call);
     finish(&askers[1]);
     assert_int_equal(askers[1].err.reason, HC_CANCELLED);
     (void)sem_post(&f->may_answer);
@@ -227,9 +228,9 @@ static void a_near_deadline_speaks_for_itself_only(void **state)
     struct fixture *f = *state;
     int64_t soon = hc_monotonic_ms() + 10000;
     int64_t late = hc_monotonic_ms() + 600000;
-    struct asker askers[3] = {{.caller = {.call = hc_call_new(soon)}},
-                              {.caller = {.call = hc_call_new(soon)}},
-                              {.caller = {.call = hc_call_new(late)}}};
+    struct asker askers[3] = {{.caller = {.call = hc_cancellation_new(soon)}},
+                              {.caller = {.call = hc_cancellation_new(soon)}},
+                              {.caller = {.call = hc_cancellation_new(late)}}};
 
     (void)hc_fail(&f->failure, HC_HUB_RATE_LIMITED, "later");
     f->failure.retry_after_ms = 60000;
@@ -244,7 +245,7 @@ static void who_has_no_deadline_speaks_for_itself_only(void **state)
 {
     struct fixture *f = *state;
     int64_t late = hc_monotonic_ms() + 600000;
-    struct asker askers[3] = {{0}, {.caller = {.call = hc_call_new(late)}}, {0}};
+    struct asker askers[3] = {{0}, {.caller = {.call = hc_cancellation_new(late)}}, {0}};
 
     (void)hc_fail(&f->failure, HC_HUB_UNREACHABLE, "later");
     f->failure.retry_after_ms = 60000;

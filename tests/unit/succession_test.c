@@ -6,7 +6,7 @@
 #include "cache_fixture.h"
 #include "cache_helper.h"
 
-#include <base/call.h>
+#include <base/cancellation.h>
 #include <base/text.h>
 #include <claim/claim.h>
 

@@ -94,7 +94,8 @@ struct hc_wanted wish(struct fixture *f, const char *path,
                               .size = metadata->size};
 }
 
-int fetch(struct fixture *f, const char *path, struct hc_call *call, uint64_t *fetched)
+int fetch(struct fixture *f, const char *path, struct hc_cancellation *call,
+          uint64_t *fetched)
 {
     const struct hc_metadata metadata = ask_about(f, path);
     const struct hc_wanted wanted = wish(f, path, &metadata);

@@ -41,7 +41,8 @@ struct hc_wanted wish(struct fixture *f, const char *path,
                       const struct hc_metadata *metadata);
 
 /* The same in one, for the only caller, who has no token: hc_transfers_fetch's result. */
-int fetch(struct fixture *f, const char *path, struct hc_call *call, uint64_t *fetched);
+int fetch(struct fixture *f, const char *path, struct hc_cancellation *call,
+          uint64_t *fetched);
 
 void inject(struct fixture *f, struct test_hub_rule rule);
 

@@ -17,7 +17,7 @@ enum { MIB = 1024 * 1024, PART = 8 * MIB };
 struct fetcher {
     struct fixture *f;
     struct hc_metadata metadata;
-    struct hc_call *call;
+    struct hc_cancellation *call;
     pthread_t thread;
     int result;
     uint64_t fetched;
@@ -39,14 +39,14 @@ static void start(struct fetcher *fetcher, struct fixture *f)
 {
     fetcher->f = f;
     fetcher->metadata = ask_about(f, "large.bin");
-    fetcher->call = hc_call_new(HC_NO_DEADLINE);
+    fetcher->call = hc_cancellation_new(HC_NO_DEADLINE);
     assert_int_equal(pthread_create(&fetcher->thread, NULL, run, fetcher), 0);
 }
 
 static int finish(struct fetcher *fetcher)
 {
     assert_int_equal(pthread_join(fetcher->thread, NULL), 0);
-    hc_call_free(fetcher->call);
+    hc_cancellation_free(fetcher->call);
     return fetcher->result;
 }
 
@@ -169,7 +169,7 @@ static void what_lies_beyond_a_hole_is_not_fetched_again(void **state)
     stall_first_piece(f);
     start(&fetcher, f);
     await_arrived(f, fetcher.metadata.etag, LARGE_SIZE - PART + MIB);
-    hc_call_cancel(fetcher.call);
+    hc_cancellation_cancel(fetcher.call);
     assert_int_equal(finish(&fetcher), -1);
     assert_int_equal(fetcher.err.reason, HC_CANCELLED);
     test_hub_clear_rules(f->server);
@@ -299,7 +299,7 @@ static void a_server_that_goes_away_for_good_ends_it(void **state)
 static void a_deadline_ends_all_connections(void **state)
 {
     struct fixture *f = *state;
-    struct hc_call *call = hc_call_new(hc_monotonic_ms() + 500);
+    struct hc_cancellation *call = hc_cancellation_new(hc_monotonic_ms() + 500);
     uint64_t fetched;
 
     inject(f, (struct test_hub_rule){.on_cdn = true,
@@ -307,7 +307,7 @@ static void a_deadline_ends_all_connections(void **state)
                                      .number = 1000});
     assert_int_equal(fetch(f, "large.bin", call, &fetched), -1);
     assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
-    hc_call_free(call);
+    hc_cancellation_free(call);
     expect_no_blob(f);
 }
 

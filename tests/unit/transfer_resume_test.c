@@ -19,7 +19,7 @@ enum { MIB = 1024 * 1024, PART = 8 * MIB, STALL_AT = 5 * MIB };
 /* One thread that fetches large.bin and is told to stop. */
 struct fetcher {
     struct fixture *f;
-    struct hc_call *call;
+    struct hc_cancellation *call;
     pthread_t thread;
     int result;
 };
@@ -52,14 +52,14 @@ static void stall(struct fixture *f)
 static void leave_in_mid_transfer(struct fixture *f)
 {
     const struct hc_metadata metadata = ask_about(f, "large.bin");
-    struct fetcher fetcher = {.f = f, .call = hc_call_new(HC_NO_DEADLINE)};
+    struct fetcher fetcher = {.f = f, .call = hc_cancellation_new(HC_NO_DEADLINE)};
 
     stall(f);
     assert_int_equal(pthread_create(&fetcher.thread, NULL, run, &fetcher), 0);
     await_arrived(f, metadata.etag, LARGE_SIZE - PART + STALL_AT);
-    hc_call_cancel(fetcher.call);
+    hc_cancellation_cancel(fetcher.call);
     assert_int_equal(pthread_join(fetcher.thread, NULL), 0);
-    hc_call_free(fetcher.call);
+    hc_cancellation_free(fetcher.call);
     assert_int_equal(fetcher.result, -1);
     assert_int_equal(f->err.reason, HC_CANCELLED);
     test_hub_clear_rules(f->server);

@@ -45,14 +45,14 @@ static void start(struct fetcher *fetcher, struct fixture *f,
 {
     fetcher->f = f;
     fetcher->metadata = metadata;
-    fetcher->caller.call = hc_call_new(HC_NO_DEADLINE);
+    fetcher->caller.call = hc_cancellation_new(HC_NO_DEADLINE);
     assert_int_equal(pthread_create(&fetcher->thread, NULL, run, fetcher), 0);
 }
 
 static int finish(struct fetcher *fetcher)
 {
     assert_int_equal(pthread_join(fetcher->thread, NULL), 0);
-    hc_call_free(fetcher->caller.call);
+    hc_cancellation_free(fetcher->caller.call);
     return fetcher->result;
 }
 
@@ -154,7 +154,7 @@ static void a_transfer_outlives_the_caller_who_began_it(void **state)
     struct fetcher fetchers[2] = {0};
 
     start_two(f, &metadata, fetchers);
-    hc_call_cancel(fetchers[0].caller.call);
+    hc_cancellation_cancel(fetchers[0].caller.call);
 
     assert_int_equal(finish(&fetchers[0]), -1);
     assert_int_equal(fetchers[0].err.reason, HC_CANCELLED);
@@ -172,7 +172,7 @@ static void a_caller_who_only_waits_may_go(void **state)
     struct fetcher fetchers[2] = {0};
 
     start_two(f, &metadata, fetchers);
-    hc_call_cancel(fetchers[1].caller.call);
+    hc_cancellation_cancel(fetchers[1].caller.call);
     assert_int_equal(finish(&fetchers[1]), -1);
     assert_int_equal(fetchers[1].err.reason, HC_CANCELLED);
 
@@ -189,8 +189,8 @@ static void when_nobody_waits_any_more_nothing_is_left(void **state)
     struct fetcher fetchers[2] = {0};
 
     start_two(f, &metadata, fetchers);
-    hc_call_cancel(fetchers[0].caller.call);
-    hc_call_cancel(fetchers[1].caller.call);
+    hc_cancellation_cancel(fetchers[0].caller.call);
+    hc_cancellation_cancel(fetchers[1].caller.call);
     assert_int_equal(finish(&fetchers[0]), -1);
     assert_int_equal(finish(&fetchers[1]), -1);
 
@@ -289,7 +289,7 @@ static void nor_are_they_when_that_caller_leaves(void **state)
                                      .number = 300});
     start(&other, f, &metadata);
     test_hub_await(f->server, "HEAD", "small.bin", 1);
-    hc_call_cancel(owner.caller.call);
+    hc_cancellation_cancel(owner.caller.call);
     assert_int_equal(finish(&owner), -1);
 
     assert_int_equal(finish(&other), -1);
@@ -309,7 +309,7 @@ static void a_caller_with_access_of_its_own_shares_them(void **state)
     await_arrived(f, metadata.etag, STALL_AT);
     start(&other, f, &metadata);
     test_hub_await(f->server, "HEAD", "small.bin", 1);
-    hc_call_cancel(owner.caller.call);
+    hc_cancellation_cancel(owner.caller.call);
     assert_int_equal(finish(&owner), -1);
     assert_int_equal(finish(&other), 0);
     expect_log(f, "range=bytes=1000-", true); /* it went on where that one was */

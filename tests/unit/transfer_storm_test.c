@@ -20,7 +20,7 @@ enum {
 static void expect_bounded(struct fixture *f, const char *path, struct test_hub_rule rule,
                            unsigned most)
 {
-    HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + PLENTY_MS);
+    HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + PLENTY_MS);
     uint64_t fetched;
     unsigned asked;
 

@@ -22,7 +22,7 @@ static void note(void *ctx, const struct hc_transfer *transfer)
 /* Fetches large.bin, soon, and says how. */
 static struct hc_transfer fetch_soon(struct fixture *f)
 {
-    HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + SOON_MS);
+    HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + SOON_MS);
     struct hc_transfer report = {0};
     uint64_t fetched;
 

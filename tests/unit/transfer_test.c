@@ -213,14 +213,14 @@ static void a_hub_that_always_sends_less_ends_it(void **state)
 static void a_deadline_ends_a_stalled_transfer(void **state)
 {
     struct fixture *f = *state;
-    struct hc_call *call = hc_call_new(hc_monotonic_ms() + 300);
+    struct hc_cancellation *call = hc_cancellation_new(hc_monotonic_ms() + 300);
     uint64_t fetched;
 
     inject(f, (struct test_hub_rule){.on_cdn = true,
                                      .fault = TEST_HUB_STALL,
                                      .number = 100});
     assert_int_equal(fetch(f, "small.bin", call, &fetched), -1);
-    hc_call_free(call);
+    hc_cancellation_free(call);
     assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
     expect_no_blob(f);
 }

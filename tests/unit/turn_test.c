@@ -97,7 +97,7 @@ static void waiting_ends_at_the_deadline(void **state)
     const struct hc_wanted wanted = wanted_of(f);
     struct hc_turn turn = turn_of(f, &wanted);
     HC_AUTO_CLOSE int other = lock_as_another_client(f);
-    HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 120);
+    HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 120);
 
     assert_true(other >= 0);
     turn.call = call;
@@ -112,10 +112,10 @@ static void nobody_waits_for_one_who_gave_up(void **state)
     const struct hc_wanted wanted = wanted_of(f);
     struct hc_turn turn = turn_of(f, &wanted);
     HC_AUTO_CLOSE int other = lock_as_another_client(f);
-    HC_AUTO(hc_call) *call = hc_call_new(HC_NO_DEADLINE);
+    HC_AUTO(hc_cancellation) *call = hc_cancellation_new(HC_NO_DEADLINE);
 
     assert_true(other >= 0);
-    hc_call_cancel(call);
+    hc_cancellation_cancel(call);
     turn.call = call;
     assert_null(hc_turn_lock(&turn, &f->err));
     assert_int_equal(f->err.reason, HC_CANCELLED);
@@ -248,7 +248,8 @@ static void where_it_cannot_be_taken_waiting_ends_all_the_same(void **state)
     const struct hc_wanted wanted = wanted_of(f);
     struct hc_turn turn = turn_of(f, &wanted);
     HC_AUTO_CLOSE int other = lock_as_another_client(f);
-    HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 3 * (int64_t)SOON_MS);
+    HC_AUTO(hc_cancellation) *call =
+        hc_cancellation_new(hc_monotonic_ms() + 3 * (int64_t)SOON_MS);
 
     assert_true(other >= 0);
     lock_stays = true;
@@ -267,7 +268,8 @@ static void who_moves_keeps_the_lock(void **state)
     const struct hc_claim_wish wish = {&f->repo, HELLO_GIT, pieces, NULL, NULL};
     struct hc_turn turn = turn_of(f, &wanted);
     HC_AUTO_CLOSE int other = lock_as_another_client(f);
-    HC_AUTO(hc_call) *call = hc_call_new(hc_monotonic_ms() + 6 * HC_HEART_MS);
+    HC_AUTO(hc_cancellation) *call =
+        hc_cancellation_new(hc_monotonic_ms() + 6 * HC_HEART_MS);
     struct hc_claim *claim = NULL;
 
     assert_true(other >= 0);

@@ -5,7 +5,7 @@
  * offline mode, asks the Hub and downloads when it may, and verifies every byte.
  *
  * One resolver serves any number of threads. Every call blocks until it has an answer, has
- * failed, or `call` (see <hubcache/call.h>) ends; the *_cached variants never block on the
+ * failed, or `call` (see <hubcache/cancellation.h>) ends; the *_cached variants never block on the
  * network. Requests are borrowed for the time of the call; answers are the caller's to
  * clear. `{0}` is a valid start for every request; members not marked "Required." may stay
  * zero.
@@ -26,7 +26,7 @@
 #ifndef HUBCACHE_RESOLVER_H
 #define HUBCACHE_RESOLVER_H
 
-#include <hubcache/call.h>
+#include <hubcache/cancellation.h>
 #include <hubcache/error.h>
 #include <hubcache/repo.h>
 #include <hubcache/settings.h>
@@ -248,18 +248,19 @@ HC_PUBLIC int hc_resolve_snapshot_cached(struct hc_resolver *resolver,
 /* Answers, 0, or fails, -1 with one of the reasons of <hubcache/error.h>. `call` may be
  * NULL. */
 HC_PUBLIC int hc_resolve_file(struct hc_resolver *resolver,
-                              const struct hc_file_request *request, struct hc_call *call,
-                              struct hc_file *file, struct hc_error *err);
+                              const struct hc_file_request *request,
+                              struct hc_cancellation *call, struct hc_file *file,
+                              struct hc_error *err);
 
 /* All from one commit. */
 HC_PUBLIC int hc_resolve_files(struct hc_resolver *resolver,
                                const struct hc_files_request *request,
-                               struct hc_call *call, struct hc_files *files,
+                               struct hc_cancellation *call, struct hc_files *files,
                                struct hc_error *err);
 HC_PUBLIC int hc_resolve_snapshot(struct hc_resolver *resolver,
                                   const struct hc_snapshot_request *request,
-                                  struct hc_call *call, struct hc_snapshot *snapshot,
-                                  struct hc_error *err);
+                                  struct hc_cancellation *call,
+                                  struct hc_snapshot *snapshot, struct hc_error *err);
 
 HC_PUBLIC void hc_file_clear(struct hc_file *file);
 HC_PUBLIC void hc_files_clear(struct hc_files *files);

@@ -2,7 +2,7 @@
 /*
  * Uses the in-process library as its headers say, as far as that needs no cache.
  */
-#include <hubcache/call.h>
+#include <hubcache/cancellation.h>
 #include <hubcache/error.h>
 #include <hubcache/repo.h>
 #include <hubcache/resolver.h>

@@ -5,8 +5,8 @@
  * HC_CANCELLED, when patience ends. A NULL call waits for ever. All functions may be
  * called from any thread, also while another thread works on the call's behalf.
  */
-#ifndef HUBCACHE_CALL_H
-#define HUBCACHE_CALL_H
+#ifndef HUBCACHE_CANCELLATION_H
+#define HUBCACHE_CANCELLATION_H
 
 #include <hubcache/error.h>
 
@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-struct hc_call;
+struct hc_cancellation;
 
 #define HC_NO_DEADLINE INT64_MAX
 
@@ -24,14 +24,15 @@ struct hc_call;
 HC_PUBLIC int64_t hc_monotonic_ms(void);
 
 /* `deadline_ms` on the monotonic clock, or HC_NO_DEADLINE. NULL: out of memory. */
-HC_PUBLIC struct hc_call *hc_call_new(int64_t deadline_ms);
-HC_PUBLIC void hc_call_free(struct hc_call *call);
+HC_PUBLIC struct hc_cancellation *hc_cancellation_new(int64_t deadline_ms);
+HC_PUBLIC void hc_cancellation_free(struct hc_cancellation *cancellation);
 
 /* Wakes whoever waits on the call's behalf. */
-HC_PUBLIC void hc_call_cancel(struct hc_call *call);
+HC_PUBLIC void hc_cancellation_cancel(struct hc_cancellation *cancellation);
 
 /* Moves the deadline out to `deadline_ms`; never in. */
-HC_PUBLIC void hc_call_extend(struct hc_call *call, int64_t deadline_ms);
+HC_PUBLIC void hc_cancellation_extend(struct hc_cancellation *cancellation,
+                                      int64_t deadline_ms);
 
 #ifdef __cplusplus
 }
