@@ -51,9 +51,9 @@ struct hc_errands {
 
 static size_t bucket_of(const struct hc_order *order)
 {
-    uint64_t hash = hc_hash(HC_HASH_START, order->request, order->size);
+    uint64_t hash = hc_hash_bytes(HC_HASH_START, order->request, order->size);
 
-    return hc_hash(hash, order->token, strlen(order->token)) % BUCKETS;
+    return hc_hash_bytes(hash, order->token, strlen(order->token)) % BUCKETS;
 }
 
 static bool is_same(const struct hc_order *one, const struct hc_order *other)

@@ -140,18 +140,18 @@ static uint64_t caller_key(const struct hc_rpc_call *call, const char *token)
     size_t size;
 
     if (hc_rpc_call_header(call, "authorization", &value, &size))
-        return hc_hash(HC_HASH_START, value, size);
+        return hc_hash_bytes(HC_HASH_START, value, size);
     if (token[0])
-        return hc_hash(HC_HASH_START, token, strlen(token));
+        return hc_hash_bytes(HC_HASH_START, token, strlen(token));
     hc_rpc_call_peer(call, address);
-    return hc_hash(HC_HASH_START, address, strlen(address));
+    return hc_hash_bytes(HC_HASH_START, address, strlen(address));
 }
 
 static uint64_t repo_key(const struct hc_target *repo)
 {
-    uint64_t hash = hc_hash(HC_HASH_START, &repo->type, sizeof repo->type);
+    uint64_t hash = hc_hash_bytes(HC_HASH_START, &repo->type, sizeof repo->type);
 
-    return hc_hash(hash, repo->id, strlen(repo->id));
+    return hc_hash_bytes(hash, repo->id, strlen(repo->id));
 }
 
 /* `errand` has all but the request, which is packed once more, without whatever made two

@@ -196,7 +196,7 @@ void hc_strings_clear(struct hc_strings *list)
     *list = (struct hc_strings){0};
 }
 
-uint64_t hc_hash(uint64_t hash, const void *bytes, size_t size)
+uint64_t hc_hash_bytes(uint64_t hash, const void *bytes, size_t size)
 {
     const uint8_t *byte = bytes;
 

@@ -64,6 +64,6 @@ HC_DEFINE_AUTO_VALUE(hc_strings, hc_strings_clear)
 
 /* A hash of bytes for tables, gone on with from `hash`; HC_HASH_START at first. */
 #define HC_HASH_START UINT64_C(0xcbf29ce484222325)
-uint64_t hc_hash(uint64_t hash, const void *bytes, size_t size);
+uint64_t hc_hash_bytes(uint64_t hash, const void *bytes, size_t size);
 
 #endif

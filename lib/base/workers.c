@@ -54,8 +54,8 @@ enum key_kind { CALLER, REPO, TURN };
 
 static uint64_t key_id(enum key_kind kind, const uint64_t *numbers, size_t count)
 {
-    return hc_hash(hc_hash(HC_HASH_START, &kind, sizeof kind), numbers,
-                   count * sizeof *numbers);
+    return hc_hash_bytes(hc_hash_bytes(HC_HASH_START, &kind, sizeof kind), numbers,
+                         count * sizeof *numbers);
 }
 
 /* One more task refers to it. NULL: memory is short. */

@@ -44,7 +44,7 @@ static bool is_same(const struct state *a, const struct state *b)
 
 static struct place *place_of(struct hc_memo *memo, const char *path)
 {
-    uint64_t hash = hc_hash(HC_HASH_START, path, strlen(path));
+    uint64_t hash = hc_hash_bytes(HC_HASH_START, path, strlen(path));
 
     return &memo->shared.places[hash % HC_MEMO_PLACES];
 }

@@ -46,7 +46,7 @@ struct hc_tree_cache {
 
 static uint64_t hash_of(const char *path)
 {
-    return hc_hash(HC_HASH_START, path, strlen(path));
+    return hc_hash_bytes(HC_HASH_START, path, strlen(path));
 }
 
 static struct state state_of(const struct stat *status)

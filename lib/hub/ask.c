@@ -153,7 +153,7 @@ static int perform(struct hc_ask *ask, struct hc_endpoint *host, struct hc_error
     int result;
 
     if (!ask->request.token)
-        visit.asker.token = (struct hc_key){0};
+        visit.asker.token = (struct hc_keyed_hash){0};
     if (host && hc_endpoint_enter(host, &visit, err) < 0) {
         ask->waited_ms = visit.waited_ms;
         return -1;
@@ -244,8 +244,8 @@ void hc_ask_init(struct hc_ask *ask, struct hc_hub *hub, const struct hc_caller 
 struct hc_asker hc_ask_asker(const struct hc_caller *caller, const struct hc_repo *repo,
                              bool is_trusted)
 {
-    return (struct hc_asker){.token = hc_key_of(is_trusted ? caller->token : NULL),
-                             .repo = hc_key_of(repo->folder)};
+    return (struct hc_asker){.token = hc_keyed_hash_of(is_trusted ? caller->token : NULL),
+                             .repo = hc_keyed_hash_of(repo->folder)};
 }
 
 void hc_ask_address(struct hc_ask *ask, struct hc_endpoint *endpoint)

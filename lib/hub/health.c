@@ -7,15 +7,15 @@
 
 #include <stddef.h>
 
-static const struct hc_key any;
+static const struct hc_keyed_hash any;
 
 static struct hc_repo_health *find_repo(struct hc_health *health,
-                                        const struct hc_key *repo)
+                                        const struct hc_keyed_hash *repo)
 {
     for (size_t i = 0; i < HC_HEALTH_REPOS; i++) {
         struct hc_repo_health *place = &health->repos[i];
 
-        if (place->failed_ms != 0 && hc_key_is(&place->repo, repo))
+        if (place->failed_ms != 0 && hc_keyed_hash_equals(&place->repo, repo))
             return place;
     }
     return NULL;
@@ -23,7 +23,7 @@ static struct hc_repo_health *find_repo(struct hc_health *health,
 
 /* The place of the repo, made if there is none. */
 static struct hc_repo_health *take_repo(struct hc_health *health,
-                                        const struct hc_key *repo, int64_t now_ms)
+                                        const struct hc_keyed_hash *repo, int64_t now_ms)
 {
     struct hc_repo_health *place = find_repo(health, repo);
 
@@ -112,8 +112,9 @@ unsigned hc_health_probes(struct hc_health *health, const struct hc_asker *asker
 static bool concerns(const struct hc_health_pause *pause, const struct hc_asker *asker)
 {
     if (pause->reason == HC_HUB_RATE_LIMITED)
-        return hc_key_is(&pause->of, &asker->token);
-    return hc_key_is(&pause->of, &any) || hc_key_is(&pause->of, &asker->repo);
+        return hc_keyed_hash_equals(&pause->of, &asker->token);
+    return hc_keyed_hash_equals(&pause->of, &any) ||
+           hc_keyed_hash_equals(&pause->of, &asker->repo);
 }
 
 void hc_health_hold(struct hc_health *health, const struct hc_asker *asker,

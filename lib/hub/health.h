@@ -18,7 +18,7 @@
 #ifndef HC_HUB_HEALTH_H
 #define HC_HUB_HEALTH_H
 
-#include <base/key.h>
+#include <base/keyed_hash.h>
 #include <hubcache/error.h>
 
 #include <stdbool.h>
@@ -42,14 +42,14 @@ struct hc_outage {
 
 /* The newest failures of one repo. */
 struct hc_repo_health {
-    struct hc_key repo;
+    struct hc_keyed_hash repo;
     struct hc_outage outage;
     bool is_counted;   /* among the failures of the endpoint */
     int64_t failed_ms; /* when, last; 0: the place is free */
 };
 
 struct hc_health_pause {
-    struct hc_key
+    struct hc_keyed_hash
         of; /* a token (with RATE_LIMITED) or a repo; zero: no token, any repo */
     enum hc_reason reason;
     int64_t until_ms;
@@ -64,8 +64,8 @@ struct hc_health {
 
 /* Who asks, and about what. */
 struct hc_asker {
-    struct hc_key token; /* zero: none is sent */
-    struct hc_key repo;
+    struct hc_keyed_hash token; /* zero: none is sent */
+    struct hc_keyed_hash repo;
 };
 
 /* It gave a good answer. */

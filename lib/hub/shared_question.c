@@ -11,7 +11,7 @@
 
 #include <base/condition.h>
 #include <base/error.h>
-#include <base/key.h>
+#include <base/keyed_hash.h>
 #include <base/text.h>
 
 #include <pthread.h>
@@ -24,7 +24,7 @@ enum { GLANCE_MS = 100 };
 struct question {
     LIST_ENTRY(question) link;
     char *name;
-    struct hc_key token;
+    struct hc_keyed_hash token;
     bool asks_once;
     bool hub_only;
     unsigned aboard;
@@ -78,7 +78,7 @@ static struct question *make(const struct hc_shared_question *like, struct hc_er
     question->drop = like->drop;
     question->answer = calloc(1, like->answer_size);
     question->name = strdup(like->name);
-    question->token = hc_key_of(like->caller->token);
+    question->token = hc_keyed_hash_of(like->caller->token);
     if (question->answer && question->name)
         return question;
     scrap(question);
@@ -89,7 +89,7 @@ static struct question *make(const struct hc_shared_question *like, struct hc_er
 static struct question *find(const struct hc_questions *questions,
                              const struct hc_shared_question *like)
 {
-    const struct hc_key token = hc_key_of(like->caller->token);
+    const struct hc_keyed_hash token = hc_keyed_hash_of(like->caller->token);
     struct question *question;
 
     LIST_FOREACH(question, &questions->shared.list, link)
@@ -97,7 +97,7 @@ static struct question *find(const struct hc_questions *questions,
         if (question->asks_once == like->caller->asks_once &&
             question->hub_only == like->caller->hub_only &&
             strcmp(question->name, like->name) == 0 &&
-            hc_key_is(&question->token, &token))
+            hc_keyed_hash_equals(&question->token, &token))
             return question;
     }
     return NULL;

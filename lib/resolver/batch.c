@@ -336,7 +336,7 @@ static int start(struct crew *crew, struct hc_error *err)
         worker->task = (struct hc_task){
             .run = work,
             .caller = batch->subject->options->caller,
-            .repo = hc_hash(HC_HASH_START, repo->folder, strlen(repo->folder)),
+            .repo = hc_hash_bytes(HC_HASH_START, repo->folder, strlen(repo->folder)),
             .batch = (uint64_t)(uintptr_t)crew,
         };
         if (hc_workers_submit(crew->pool, &worker->task, err) < 0)

@@ -11,7 +11,7 @@
 #include <base/cancellation.h>
 #include <base/condition.h>
 #include <base/error.h>
-#include <base/key.h>
+#include <base/keyed_hash.h>
 #include <base/text.h>
 
 #include <pthread.h>
@@ -31,10 +31,11 @@ struct hc_flight {
     unsigned aboard;
     bool is_led;
     bool has_landed;
-    struct hc_error outcome; /* reason HC_OK: well */
-    struct hc_key *admitted; /* credentials, */
+    struct hc_error outcome;        /* reason HC_OK: well */
+    struct hc_keyed_hash *admitted; /* credentials, */
     size_t admitted_count;
-    struct hc_key refused;   /* and, with `refusal`, those of a leader that was refused */
+    struct hc_keyed_hash
+        refused;             /* and, with `refusal`, those of a leader that was refused */
     struct hc_error refusal; /* reason HC_OK: none was */
     struct hc_cargo cargo;
     struct hc_arrival elsewhere;
@@ -80,19 +81,21 @@ static struct hc_flight *find(struct hc_flights *flights,
     return NULL;
 }
 
-static bool is_admitted(const struct hc_flight *flight, const struct hc_key *key)
+static bool is_admitted(const struct hc_flight *flight, const struct hc_keyed_hash *key)
 {
     for (size_t i = 0; i < flight->admitted_count; i++) {
-        if (hc_key_is(&flight->admitted[i], key))
+        if (hc_keyed_hash_equals(&flight->admitted[i], key))
             return true;
     }
     return false;
 }
 
-static int admit(struct hc_flight *flight, const struct hc_key *key, struct hc_error *err)
+static int admit(struct hc_flight *flight, const struct hc_keyed_hash *key,
+                 struct hc_error *err)
 {
-    struct hc_key *admitted = reallocarray(flight->admitted, flight->admitted_count + 1,
-                                           sizeof *flight->admitted);
+    struct hc_keyed_hash *admitted =
+        reallocarray(flight->admitted, flight->admitted_count + 1,
+                     sizeof *flight->admitted);
 
     if (!admitted)
         return hc_fail_memory(err);
@@ -101,8 +104,8 @@ static int admit(struct hc_flight *flight, const struct hc_key *key, struct hc_e
     return 0;
 }
 
-static struct hc_flight *make(const struct hc_flight_name *name, const struct hc_key *key,
-                              struct hc_error *err)
+static struct hc_flight *make(const struct hc_flight_name *name,
+                              const struct hc_keyed_hash *key, struct hc_error *err)
 {
     struct hc_flight *flight = calloc(1, sizeof *flight);
 
@@ -145,8 +148,8 @@ static void glance(struct hc_flights *flights, struct hc_flight *flight,
 }
 
 /* Whether waiting is over, under the lock; then `*answer` is hc_flight_wait's. */
-static bool is_decided(struct hc_flight *flight, const struct hc_key *key, int *answer,
-                       struct hc_error *err)
+static bool is_decided(struct hc_flight *flight, const struct hc_keyed_hash *key,
+                       int *answer, struct hc_error *err)
 {
     const struct hc_error *failure = NULL;
 
@@ -156,7 +159,8 @@ static bool is_decided(struct hc_flight *flight, const struct hc_key *key, int *
     } else if (!is_admitted(flight, key)) {
         *answer = HC_FLIGHT_PROVE;
         return true;
-    } else if (flight->refusal.reason != HC_OK && hc_key_is(&flight->refused, key)) {
+    } else if (flight->refusal.reason != HC_OK &&
+               hc_keyed_hash_equals(&flight->refused, key)) {
         failure = &flight->refusal;
     } else if (flight->is_led) {
         return false;
@@ -197,7 +201,7 @@ struct hc_flight *hc_flight_join(struct hc_flights *flights,
                                  const struct hc_flight_name *name,
                                  const struct hc_caller *caller, struct hc_error *err)
 {
-    const struct hc_key key = hc_key_of(caller->token);
+    const struct hc_keyed_hash key = hc_keyed_hash_of(caller->token);
     struct hc_flight *flight;
 
     lock(flights);
@@ -216,7 +220,7 @@ struct hc_flight *hc_flight_join(struct hc_flights *flights,
 int hc_flight_admit(struct hc_flights *flights, struct hc_flight *flight,
                     const struct hc_caller *caller, struct hc_error *err)
 {
-    const struct hc_key key = hc_key_of(caller->token);
+    const struct hc_keyed_hash key = hc_keyed_hash_of(caller->token);
     int result = 0;
 
     lock(flights);
@@ -242,7 +246,7 @@ void hc_flight_leave(struct hc_flights *flights, struct hc_flight *flight)
 int hc_flight_wait(struct hc_flights *flights, struct hc_flight *flight,
                    const struct hc_caller *caller, struct hc_error *err)
 {
-    const struct hc_key key = hc_key_of(caller->token);
+    const struct hc_keyed_hash key = hc_keyed_hash_of(caller->token);
     int answer;
 
     lock(flights);
@@ -305,7 +309,7 @@ void hc_flight_hand_over(struct hc_flights *flights, struct hc_flight *flight,
     lock(flights);
     flight->refusal = refused ? *refusal : (struct hc_error){0};
     if (refused)
-        flight->refused = hc_key_of(refused->token);
+        flight->refused = hc_keyed_hash_of(refused->token);
     flight->is_led = false;
     (void)pthread_cond_broadcast(&flight->news);
     unlock(flights);

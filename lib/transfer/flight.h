@@ -19,7 +19,7 @@
  *     }
  *     hc_flight_leave(flights, flight);
  *
- * Tokens are kept as keys only (base/key.h).
+ * Tokens are kept as keys only (base/keyed_hash.h).
  *
  * Callable from any thread.
  */

@@ -334,7 +334,7 @@ static uint64_t host_key(const char *url)
     const char *host = strstr(url, "//");
     size_t length = host ? (size_t)(host - url) + 2 + strcspn(host + 2, "/?#") : 0;
 
-    return length > 0 ? hc_hash(HC_HASH_START, url, length) : 0;
+    return length > 0 ? hc_hash_bytes(HC_HASH_START, url, length) : 0;
 }
 
 int hc_stripe_bring(struct hc_origin *origin, struct hc_budget *budget,
@@ -344,7 +344,7 @@ int hc_stripe_bring(struct hc_origin *origin, struct hc_budget *budget,
     struct hc_pieces *pieces = hc_ingest_pieces(origin->ingest);
     struct hc_grant grant = {
         .keys = {[HC_GRANT_CALLER] = origin->caller.key,
-                 [HC_GRANT_REPO] = hc_hash(HC_HASH_START, folder, strlen(folder)),
+                 [HC_GRANT_REPO] = hc_hash_bytes(HC_HASH_START, folder, strlen(folder)),
                  [HC_GRANT_HOST] = host_key(origin->shared.location)},
         .arrived = arrived,
         .ctx = pieces,

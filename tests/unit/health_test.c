@@ -14,7 +14,8 @@ enum { NOW = 5000, PAUSE = 100 };
 
 static struct hc_asker asker_of(const char *token, const char *repo)
 {
-    return (struct hc_asker){.token = hc_key_of(token), .repo = hc_key_of(repo)};
+    return (struct hc_asker){.token = hc_keyed_hash_of(token),
+                             .repo = hc_keyed_hash_of(repo)};
 }
 
 /* A request about the repo that a server had, and did not answer well. */
@@ -118,7 +119,7 @@ static void a_rate_limit_holds_up_the_token_that_was_told(void **state)
     assert_int_equal(held_ms(&health, "two", "r", NOW), 0);
     assert_int_equal(held_ms(&health, NULL, "r", NOW), 0);
 
-    asker.token = hc_key_of("");
+    asker.token = hc_keyed_hash_of("");
     hold(&health, &asker, HC_HUB_RATE_LIMITED, 1000);
     assert_int_equal(held_ms(&health, NULL, "other", NOW), 1000);
     assert_int_equal(held_ms(&health, "two", "r", NOW), 0);

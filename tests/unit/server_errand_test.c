@@ -138,8 +138,8 @@ static void join(struct fixture *fixture, struct waiter *waiter, const char *req
                                    .request = (const uint8_t *)request,
                                    .size = strlen(request),
                                    .caller = waiter->caller,
-                                   .repo =
-                                       hc_hash(HC_HASH_START, request, strlen(request))};
+                                   .repo = hc_hash_bytes(HC_HASH_START, request,
+                                                         strlen(request))};
 
     waiter->base.type = &waiter_type;
     if (waiter->base.deadline_ms == 0)

@@ -4,21 +4,22 @@
  * the process draws at random. Tables with such keys hold no secret, and no caller can
  * choose a text whose key is that of another one. A value, copyable; any thread.
  */
-#ifndef HC_BASE_KEY_H
-#define HC_BASE_KEY_H
+#ifndef HC_BASE_KEYED_HASH_H
+#define HC_BASE_KEYED_HASH_H
 
 #include <stdbool.h>
 
-enum { HC_KEY_SIZE = 16 };
+enum { HC_KEYED_HASH_SIZE = 16 };
 
 /* All zero: of no text. */
-struct hc_key {
-    unsigned char bytes[HC_KEY_SIZE];
+struct hc_keyed_hash {
+    unsigned char bytes[HC_KEYED_HASH_SIZE];
 };
 
 /* NULL and "" have the key of no text. When memory is short, a key that no text has. */
-struct hc_key hc_key_of(const char *text);
+struct hc_keyed_hash hc_keyed_hash_of(const char *text);
 
-bool hc_key_is(const struct hc_key *key, const struct hc_key *other);
+bool hc_keyed_hash_equals(const struct hc_keyed_hash *key,
+                          const struct hc_keyed_hash *other);
 
 #endif

@@ -2,7 +2,7 @@
 /*
  * HMAC-SHA256, cut to 128 bits.
  */
-#include "key.h"
+#include "keyed_hash.h"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -13,9 +13,9 @@
 enum { SECRET_SIZE = 32 };
 
 /* Drawn once and never changed: the one thing that makes keys differ between processes. */
-static unsigned char secret[SECRET_SIZE];
+static unsigned char process_secret[SECRET_SIZE];
 
-static void fill_at_random(unsigned char *bytes, size_t size)
+static void random_fill(unsigned char *bytes, size_t size)
 {
     size_t done = 0;
 
@@ -26,30 +26,31 @@ static void fill_at_random(unsigned char *bytes, size_t size)
     }
 }
 
-static void draw_secret(void)
+static void process_secret_draw(void)
 {
-    fill_at_random(secret, sizeof secret);
+    random_fill(process_secret, sizeof process_secret);
 }
 
-struct hc_key hc_key_of(const char *text)
+struct hc_keyed_hash hc_keyed_hash_of(const char *text)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     unsigned char hash[EVP_MAX_MD_SIZE];
-    struct hc_key key = {0};
+    struct hc_keyed_hash key = {0};
     unsigned size = 0;
 
     if (!text || !text[0])
         return key;
-    (void)pthread_once(&once, draw_secret);
-    if (HMAC(EVP_sha256(), secret, sizeof secret, (const unsigned char *)text,
-             strlen(text), hash, &size))
+    (void)pthread_once(&once, process_secret_draw);
+    if (HMAC(EVP_sha256(), process_secret, sizeof process_secret,
+             (const unsigned char *)text, strlen(text), hash, &size))
         memcpy(key.bytes, hash, sizeof key.bytes);
     else
-        fill_at_random(key.bytes, sizeof key.bytes);
+        random_fill(key.bytes, sizeof key.bytes);
     return key;
 }
 
-bool hc_key_is(const struct hc_key *key, const struct hc_key *other)
+bool hc_keyed_hash_equals(const struct hc_keyed_hash *key,
+                          const struct hc_keyed_hash *other)
 {
     return memcmp(key->bytes, other->bytes, sizeof key->bytes) == 0;
 }
