@@ -283,7 +283,7 @@ static int join_either(struct hc_errands *errands, struct hc_errand **fresh,
     errand = table_find(errands, &(*fresh)->order, (*fresh)->bucket);
     if (errand) {
         join(errand, waiter);
-        hc_workers_share(errand->pool, &errand->task, (*fresh)->order.caller);
+        hc_workers_add_caller(errand->pool, &errand->task, (*fresh)->order.caller);
     } else {
         errand = hc_take(fresh);
         join(errand, waiter);

@@ -20,17 +20,17 @@
 enum { RETRY_AFTER_MS = 1000, BUCKETS = 1024, CALLER_WEIGHT = 3, REPO_WEIGHT = 1 };
 
 TAILQ_HEAD(task_list, hc_task);
-TAILQ_HEAD(key_list, hc_workers_key);
-LIST_HEAD(key_chain, hc_workers_key);
+TAILQ_HEAD(group_list, hc_task_group);
+LIST_HEAD(group_chain, hc_task_group);
 
-struct hc_workers_key {
-    LIST_ENTRY(hc_workers_key) chain;
+struct hc_task_group {
+    LIST_ENTRY(hc_task_group) chain;
     uint64_t id;
-    unsigned users; /* tasks that refer to it */
+    unsigned references; /* tasks that refer to it */
     unsigned running, queued;
-    TAILQ_ENTRY(hc_workers_key) place; /* among those that take turns */
-    struct key_list turns;             /* a caller's, with queued tasks */
-    struct task_list tasks;            /* a turn's, queued */
+    TAILQ_ENTRY(hc_task_group) round_robin; /* among those that take turns */
+    struct group_list subqueues;            /* a caller's, with queued tasks */
+    struct task_list tasks;                 /* a turn's, queued */
 };
 
 struct hc_workers {
@@ -38,9 +38,9 @@ struct hc_workers {
     pthread_t *threads;
     struct {
         pthread_mutex_t lock;
-        pthread_cond_t work;
-        struct key_chain keys[BUCKETS];
-        struct key_list callers; /* with queued tasks */
+        pthread_cond_t has_work;
+        struct group_chain groups[BUCKETS];
+        struct group_list callers; /* with queued tasks */
         struct task_list ready;
         unsigned threads, idle, ready_count, running, queued;
         bool is_closing;
@@ -50,80 +50,80 @@ struct hc_workers {
 /* --- keys, all with the lock held ------------------------------------------------------
  */
 
-enum key_kind { CALLER, REPO, TURN };
+enum group_kind { GROUP_CALLER, GROUP_REPO, GROUP_SUBQUEUE };
 
-static uint64_t key_id(enum key_kind kind, const uint64_t *numbers, size_t count)
+static uint64_t group_id(enum group_kind kind, const uint64_t *numbers, size_t count)
 {
     return hc_hash_bytes(hc_hash_bytes(HC_HASH_START, &kind, sizeof kind), numbers,
                          count * sizeof *numbers);
 }
 
 /* One more task refers to it. NULL: memory is short. */
-static struct hc_workers_key *key_get(struct hc_workers *workers, uint64_t id)
+static struct hc_task_group *group_find(struct hc_workers *workers, uint64_t id)
 {
-    struct key_chain *chain = &workers->shared.keys[id % BUCKETS];
-    struct hc_workers_key *key;
+    struct group_chain *chain = &workers->shared.groups[id % BUCKETS];
+    struct hc_task_group *group;
 
-    LIST_FOREACH(key, chain, chain)
+    LIST_FOREACH(group, chain, chain)
     {
-        if (key->id == id)
+        if (group->id == id)
             break;
     }
-    if (!key) {
-        key = calloc(1, sizeof *key);
-        if (!key)
+    if (!group) {
+        group = calloc(1, sizeof *group);
+        if (!group)
             return NULL;
-        key->id = id;
-        TAILQ_INIT(&key->turns);
-        TAILQ_INIT(&key->tasks);
-        LIST_INSERT_HEAD(chain, key, chain);
+        group->id = id;
+        TAILQ_INIT(&group->subqueues);
+        TAILQ_INIT(&group->tasks);
+        LIST_INSERT_HEAD(chain, group, chain);
     }
-    key->users++;
-    return key;
+    group->references++;
+    return group;
 }
 
-static void key_put(struct hc_workers_key *key)
+static void group_unref(struct hc_task_group *group)
 {
-    if (!key || --key->users > 0)
+    if (!group || --group->references > 0)
         return;
-    LIST_REMOVE(key, chain);
-    free(key);
+    LIST_REMOVE(group, chain);
+    free(group);
 }
 
 /* The keys of a task, so that they outlive it. */
-struct keys {
-    struct hc_workers_key *caller, *repo, *turn;
+struct task_groups {
+    struct hc_task_group *caller, *repo, *subqueue;
 };
 
-static struct keys keys_of(const struct hc_task *task)
+static struct task_groups task_groups_of(const struct hc_task *task)
 {
-    return (struct keys){task->pool.caller, task->pool.repo, task->pool.turn};
+    return (struct task_groups){task->pool.caller, task->pool.repo, task->pool.subqueue};
 }
 
-static void keys_share(struct keys keys)
+static void task_groups_ref(struct task_groups task_groups)
 {
-    keys.caller->users++;
-    keys.repo->users++;
-    keys.turn->users++;
+    task_groups.caller->references++;
+    task_groups.repo->references++;
+    task_groups.subqueue->references++;
 }
 
-static void keys_put(struct keys keys)
+static void task_groups_unref(struct task_groups task_groups)
 {
-    key_put(keys.caller);
-    key_put(keys.repo);
-    key_put(keys.turn);
+    group_unref(task_groups.caller);
+    group_unref(task_groups.repo);
+    group_unref(task_groups.subqueue);
 }
 
-static bool keys_get(struct hc_workers *workers, struct hc_task *task)
+static bool task_groups_find(struct hc_workers *workers, struct hc_task *task)
 {
-    const uint64_t turn[] = {task->caller, task->repo, task->batch};
+    const uint64_t subqueue[] = {task->caller, task->repo, task->batch};
 
-    task->pool.caller = key_get(workers, key_id(CALLER, &task->caller, 1));
-    task->pool.repo = key_get(workers, key_id(REPO, &task->repo, 1));
-    task->pool.turn = key_get(workers, key_id(TURN, turn, 3));
-    if (task->pool.caller && task->pool.repo && task->pool.turn)
+    task->pool.caller = group_find(workers, group_id(GROUP_CALLER, &task->caller, 1));
+    task->pool.repo = group_find(workers, group_id(GROUP_REPO, &task->repo, 1));
+    task->pool.subqueue = group_find(workers, group_id(GROUP_SUBQUEUE, subqueue, 3));
+    if (task->pool.caller && task->pool.repo && task->pool.subqueue)
         return true;
-    keys_put(keys_of(task));
+    task_groups_unref(task_groups_of(task));
     return false;
 }
 
@@ -132,13 +132,13 @@ static bool keys_get(struct hc_workers *workers, struct hc_task *task)
 
 static void queue_add(struct hc_workers *workers, struct hc_task *task)
 {
-    struct hc_workers_key *caller = task->pool.caller, *turn = task->pool.turn;
+    struct hc_task_group *caller = task->pool.caller, *subqueue = task->pool.subqueue;
 
     if (caller->queued++ == 0)
-        TAILQ_INSERT_TAIL(&workers->shared.callers, caller, place);
-    if (turn->queued++ == 0)
-        TAILQ_INSERT_TAIL(&caller->turns, turn, place);
-    TAILQ_INSERT_TAIL(&turn->tasks, task, pool.link);
+        TAILQ_INSERT_TAIL(&workers->shared.callers, caller, round_robin);
+    if (subqueue->queued++ == 0)
+        TAILQ_INSERT_TAIL(&caller->subqueues, subqueue, round_robin);
+    TAILQ_INSERT_TAIL(&subqueue->tasks, task, pool.link);
     task->pool.state = HC_TASK_QUEUED;
     workers->shared.queued++;
 }
@@ -146,19 +146,19 @@ static void queue_add(struct hc_workers *workers, struct hc_task *task)
 /* The turn that the task was of goes to the end of the line, or out of it. */
 static void queue_remove(struct hc_workers *workers, struct hc_task *task)
 {
-    struct hc_workers_key *caller = task->pool.caller, *turn = task->pool.turn;
+    struct hc_task_group *caller = task->pool.caller, *subqueue = task->pool.subqueue;
 
-    TAILQ_REMOVE(&turn->tasks, task, pool.link);
-    TAILQ_REMOVE(&caller->turns, turn, place);
-    if (--turn->queued > 0)
-        TAILQ_INSERT_TAIL(&caller->turns, turn, place);
-    TAILQ_REMOVE(&workers->shared.callers, caller, place);
+    TAILQ_REMOVE(&subqueue->tasks, task, pool.link);
+    TAILQ_REMOVE(&caller->subqueues, subqueue, round_robin);
+    if (--subqueue->queued > 0)
+        TAILQ_INSERT_TAIL(&caller->subqueues, subqueue, round_robin);
+    TAILQ_REMOVE(&workers->shared.callers, caller, round_robin);
     if (--caller->queued > 0)
-        TAILQ_INSERT_TAIL(&workers->shared.callers, caller, place);
+        TAILQ_INSERT_TAIL(&workers->shared.callers, caller, round_robin);
     workers->shared.queued--;
 }
 
-static unsigned free_threads(const struct hc_workers *workers)
+static unsigned workers_free_threads(const struct hc_workers *workers)
 {
     return workers->threads_max - workers->shared.running;
 }
@@ -166,16 +166,16 @@ static unsigned free_threads(const struct hc_workers *workers)
 /* The next task that may run, or NULL. */
 static struct hc_task *queue_next(struct hc_workers *workers)
 {
-    unsigned left = free_threads(workers);
-    struct hc_workers_key *caller, *turn;
+    unsigned left = workers_free_threads(workers);
+    struct hc_task_group *caller, *subqueue;
 
-    TAILQ_FOREACH(caller, &workers->shared.callers, place)
+    TAILQ_FOREACH(caller, &workers->shared.callers, round_robin)
     {
         if (caller->running >= CALLER_WEIGHT * left)
             continue;
-        TAILQ_FOREACH(turn, &caller->turns, place)
+        TAILQ_FOREACH(subqueue, &caller->subqueues, round_robin)
         {
-            struct hc_task *task = TAILQ_FIRST(&turn->tasks);
+            struct hc_task *task = TAILQ_FIRST(&subqueue->tasks);
 
             if (task->pool.repo->running < REPO_WEIGHT * left)
                 return task;
@@ -187,22 +187,22 @@ static struct hc_task *queue_next(struct hc_workers *workers)
 /* --- threads ---------------------------------------------------------------------------
  */
 
-static void *work(void *argument);
+static void *worker_run(void *argument);
 
 /* With the lock held. A thread that cannot be had only matters when there is none. */
-static void ensure_thread(struct hc_workers *workers)
+static void workers_ensure_thread(struct hc_workers *workers)
 {
     unsigned n = workers->shared.threads;
 
     if (workers->shared.idle >= workers->shared.ready_count || n == workers->threads_max)
         return;
-    if (pthread_create(&workers->threads[n], NULL, work, workers) == 0) {
+    if (pthread_create(&workers->threads[n], NULL, worker_run, workers) == 0) {
         workers->shared.threads = n + 1;
         workers->shared.idle++; /* until it takes its first task */
     }
 }
 
-static void make_ready(struct hc_workers *workers, struct hc_task *task)
+static void task_make_ready(struct hc_workers *workers, struct hc_task *task)
 {
     queue_remove(workers, task);
     task->pool.caller->running++;
@@ -211,31 +211,31 @@ static void make_ready(struct hc_workers *workers, struct hc_task *task)
     TAILQ_INSERT_TAIL(&workers->shared.ready, task, pool.link);
     task->pool.state = HC_TASK_READY;
     workers->shared.ready_count++;
-    ensure_thread(workers);
-    (void)pthread_cond_signal(&workers->shared.work);
+    workers_ensure_thread(workers);
+    (void)pthread_cond_signal(&workers->shared.has_work);
 }
 
-static void schedule(struct hc_workers *workers)
+static void workers_schedule(struct hc_workers *workers)
 {
     struct hc_task *task;
 
-    while (free_threads(workers) > 0 && (task = queue_next(workers)))
-        make_ready(workers, task);
+    while (workers_free_threads(workers) > 0 && (task = queue_next(workers)))
+        task_make_ready(workers, task);
     if (workers->shared.is_closing && workers->shared.queued == 0)
-        (void)pthread_cond_broadcast(&workers->shared.work);
+        (void)pthread_cond_broadcast(&workers->shared.has_work);
 }
 
 /* A ready task that runs no more, or never will. */
-static void end_ready(struct hc_workers *workers, struct keys keys)
+static void task_end(struct hc_workers *workers, struct task_groups task_groups)
 {
-    keys.caller->running--;
-    keys.repo->running--;
+    task_groups.caller->running--;
+    task_groups.repo->running--;
     workers->shared.running--;
-    keys_put(keys);
-    schedule(workers);
+    task_groups_unref(task_groups);
+    workers_schedule(workers);
 }
 
-static void ready_remove(struct hc_workers *workers, struct hc_task *task)
+static void task_leave_ready(struct hc_workers *workers, struct hc_task *task)
 {
     TAILQ_REMOVE(&workers->shared.ready, task, pool.link);
     workers->shared.ready_count--;
@@ -243,38 +243,38 @@ static void ready_remove(struct hc_workers *workers, struct hc_task *task)
 }
 
 /* With the lock held, by a thread that counts as idle. NULL: there will be no more. */
-static struct hc_task *next_task(struct hc_workers *workers)
+static struct hc_task *worker_next_task(struct hc_workers *workers)
 {
     struct hc_task *task;
 
     while (!(task = TAILQ_FIRST(&workers->shared.ready)) &&
            !(workers->shared.is_closing && workers->shared.queued == 0))
-        (void)pthread_cond_wait(&workers->shared.work, &workers->shared.lock);
+        (void)pthread_cond_wait(&workers->shared.has_work, &workers->shared.lock);
     workers->shared.idle--;
     if (task)
-        ready_remove(workers, task);
+        task_leave_ready(workers, task);
     return task;
 }
 
-static void *work(void *argument)
+static void *worker_run(void *argument)
 {
     struct hc_workers *workers = argument;
     struct hc_task *task;
 
     (void)pthread_mutex_lock(&workers->shared.lock);
-    while ((task = next_task(workers))) {
-        struct keys keys = keys_of(task);
+    while ((task = worker_next_task(workers))) {
+        struct task_groups task_groups = task_groups_of(task);
         bool again;
 
         (void)pthread_mutex_unlock(&workers->shared.lock);
         again = task->run(task);
         (void)pthread_mutex_lock(&workers->shared.lock);
         if (again) {
-            keys_share(keys);
+            task_groups_ref(task_groups);
             queue_add(workers, task);
         }
         workers->shared.idle++;
-        end_ready(workers, keys);
+        task_end(workers, task_groups);
     }
     (void)pthread_mutex_unlock(&workers->shared.lock);
     return NULL;
@@ -283,19 +283,19 @@ static void *work(void *argument)
 /* --- public ----------------------------------------------------------------------------
  */
 
-static bool withdraw(struct hc_workers *workers, struct hc_task *task)
+static bool task_withdraw(struct hc_workers *workers, struct hc_task *task)
 {
-    struct keys keys = keys_of(task);
+    struct task_groups task_groups = task_groups_of(task);
 
     switch (task->pool.state) {
     case HC_TASK_QUEUED:
         queue_remove(workers, task);
         task->pool.state = HC_TASK_IDLE;
-        keys_put(keys);
+        task_groups_unref(task_groups);
         return true;
     case HC_TASK_READY:
-        ready_remove(workers, task);
-        end_ready(workers, keys);
+        task_leave_ready(workers, task);
+        task_end(workers, task_groups);
         return true;
     case HC_TASK_IDLE:
         break;
@@ -304,7 +304,7 @@ static bool withdraw(struct hc_workers *workers, struct hc_task *task)
 }
 
 /* Whether a queued task may stay. */
-static bool has_room(const struct hc_workers *workers, const struct hc_task *task)
+static bool queue_has_room(const struct hc_workers *workers, const struct hc_task *task)
 {
     uint64_t left = (uint64_t)workers->queue_max + 1 - workers->shared.queued;
 
@@ -312,18 +312,19 @@ static bool has_room(const struct hc_workers *workers, const struct hc_task *tas
            task->pool.caller->queued <= CALLER_WEIGHT * left;
 }
 
-static int submit(struct hc_workers *workers, struct hc_task *task, struct hc_error *err)
+static int task_submit(struct hc_workers *workers, struct hc_task *task,
+                       struct hc_error *err)
 {
     bool is_full;
 
-    if (!keys_get(workers, task))
+    if (!task_groups_find(workers, task))
         return hc_fail_memory(err);
     queue_add(workers, task);
-    schedule(workers);
-    is_full = task->pool.state == HC_TASK_QUEUED && !has_room(workers, task);
+    workers_schedule(workers);
+    is_full = task->pool.state == HC_TASK_QUEUED && !queue_has_room(workers, task);
     if (!is_full && workers->shared.threads > 0)
         return 0;
-    (void)withdraw(workers, task);
+    (void)task_withdraw(workers, task);
     if (!is_full)
         return hc_fail(err, HC_BUSY, "the system gives no thread: try later");
     return hc_fail(
@@ -339,7 +340,7 @@ int hc_workers_submit(struct hc_workers *workers, struct hc_task *task,
     int result;
 
     (void)pthread_mutex_lock(&workers->shared.lock);
-    result = submit(workers, task, err);
+    result = task_submit(workers, task, err);
     (void)pthread_mutex_unlock(&workers->shared.lock);
     if (result < 0)
         err->retry_after_ms = RETRY_AFTER_MS;
@@ -351,12 +352,13 @@ bool hc_workers_withdraw(struct hc_workers *workers, struct hc_task *task)
     bool is_withdrawn;
 
     (void)pthread_mutex_lock(&workers->shared.lock);
-    is_withdrawn = withdraw(workers, task);
+    is_withdrawn = task_withdraw(workers, task);
     (void)pthread_mutex_unlock(&workers->shared.lock);
     return is_withdrawn;
 }
 
-void hc_workers_share(struct hc_workers *workers, struct hc_task *task, uint64_t caller)
+void hc_workers_add_caller(struct hc_workers *workers, struct hc_task *task,
+                           uint64_t caller)
 {
     struct hc_task moved;
 
@@ -364,20 +366,20 @@ void hc_workers_share(struct hc_workers *workers, struct hc_task *task, uint64_t
     moved = *task;
     moved.caller = caller;
     if (task->pool.state == HC_TASK_QUEUED && task->caller != caller &&
-        keys_get(workers, &moved)) {
+        task_groups_find(workers, &moved)) {
         if (moved.pool.caller->queued < task->pool.caller->queued) {
-            struct keys keys = keys_of(task);
+            struct task_groups task_groups = task_groups_of(task);
 
             queue_remove(workers, task);
             task->caller = caller;
             task->pool.caller = moved.pool.caller;
-            task->pool.turn = moved.pool.turn;
+            task->pool.subqueue = moved.pool.subqueue;
             queue_add(workers, task);
-            moved.pool.caller = keys.caller;
-            moved.pool.turn = keys.turn;
-            schedule(workers);
+            moved.pool.caller = task_groups.caller;
+            moved.pool.subqueue = task_groups.subqueue;
+            workers_schedule(workers);
         }
-        keys_put(keys_of(&moved));
+        task_groups_unref(task_groups_of(&moved));
     }
     (void)pthread_mutex_unlock(&workers->shared.lock);
 }
@@ -407,7 +409,7 @@ struct hc_workers *hc_workers_open(unsigned threads, unsigned queue, struct hc_e
     TAILQ_INIT(&workers->shared.callers);
     TAILQ_INIT(&workers->shared.ready);
     (void)pthread_mutex_init(&workers->shared.lock, NULL);
-    (void)pthread_cond_init(&workers->shared.work, NULL);
+    (void)pthread_cond_init(&workers->shared.has_work, NULL);
     return workers;
 }
 
@@ -420,7 +422,7 @@ void hc_workers_close(struct hc_workers *workers)
         return;
     (void)pthread_mutex_lock(&workers->shared.lock);
     workers->shared.is_closing = true;
-    (void)pthread_cond_broadcast(&workers->shared.work);
+    (void)pthread_cond_broadcast(&workers->shared.has_work);
     while (joined < workers->shared.threads) {
         pthread_t thread = workers->threads[joined++];
 
@@ -429,7 +431,7 @@ void hc_workers_close(struct hc_workers *workers)
         (void)pthread_mutex_lock(&workers->shared.lock);
     }
     (void)pthread_mutex_unlock(&workers->shared.lock);
-    (void)pthread_cond_destroy(&workers->shared.work);
+    (void)pthread_cond_destroy(&workers->shared.has_work);
     (void)pthread_mutex_destroy(&workers->shared.lock);
     free(workers->threads);
     free(workers);

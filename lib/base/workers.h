@@ -28,7 +28,7 @@
 #include <sys/queue.h>
 
 struct hc_workers;
-struct hc_workers_key;
+struct hc_task_group;
 
 /* A piece of work, inside whatever it works on. */
 struct hc_task {
@@ -37,7 +37,7 @@ struct hc_task {
     uint64_t batch;                    /* Optional: tasks that take turns as one */
     struct {                           /* the pool's */
         TAILQ_ENTRY(hc_task) link;
-        struct hc_workers_key *caller, *repo, *turn;
+        struct hc_task_group *caller, *repo, *subqueue;
         enum { HC_TASK_IDLE, HC_TASK_QUEUED, HC_TASK_READY } state;
     } pool;
 };
@@ -65,7 +65,8 @@ bool hc_workers_withdraw(struct hc_workers *workers, struct hc_task *task);
  * Another caller wants what a task does, too: while it is queued, it waits in the turn of
  * the caller of the two that has fewer tasks queued. The task's memory as above.
  */
-void hc_workers_share(struct hc_workers *workers, struct hc_task *task, uint64_t caller);
+void hc_workers_add_caller(struct hc_workers *workers, struct hc_task *task,
+                           uint64_t caller);
 
 /* Tasks that have a thread right now, and tasks that wait. */
 void hc_workers_count(struct hc_workers *workers, unsigned *running, unsigned *queued);

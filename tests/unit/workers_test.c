@@ -17,39 +17,39 @@
 #include <time.h>
 
 /* A task that says it has begun and waits for leave to end. */
-struct job {
+struct blocking_job {
     struct hc_task task;
     pthread_barrier_t *begun, *may_end;
 };
 
-static bool run_job(struct hc_task *task)
+static bool run_blocking_job(struct hc_task *task)
 {
-    struct job *job = (struct job *)task;
+    struct blocking_job *blocking_job = (struct blocking_job *)task;
 
-    (void)pthread_barrier_wait(job->begun);
-    (void)pthread_barrier_wait(job->may_end);
+    (void)pthread_barrier_wait(blocking_job->begun);
+    (void)pthread_barrier_wait(blocking_job->may_end);
     return false;
 }
 
-struct fixture {
+struct job_fixture {
     pthread_barrier_t begun, may_end;
-    struct job job;
+    struct blocking_job blocking;
 };
 
 /* Both barriers are for the job and the test. */
-static void prepare(struct fixture *fixture)
+static void job_fixture_setup(struct job_fixture *job_fixture)
 {
-    (void)pthread_barrier_init(&fixture->begun, NULL, 2);
-    (void)pthread_barrier_init(&fixture->may_end, NULL, 2);
-    fixture->job.task.run = run_job;
-    fixture->job.begun = &fixture->begun;
-    fixture->job.may_end = &fixture->may_end;
+    (void)pthread_barrier_init(&job_fixture->begun, NULL, 2);
+    (void)pthread_barrier_init(&job_fixture->may_end, NULL, 2);
+    job_fixture->blocking.task.run = run_blocking_job;
+    job_fixture->blocking.begun = &job_fixture->begun;
+    job_fixture->blocking.may_end = &job_fixture->may_end;
 }
 
-static void clear(struct fixture *fixture)
+static void job_fixture_teardown(struct job_fixture *job_fixture)
 {
-    (void)pthread_barrier_destroy(&fixture->begun);
-    (void)pthread_barrier_destroy(&fixture->may_end);
+    (void)pthread_barrier_destroy(&job_fixture->begun);
+    (void)pthread_barrier_destroy(&job_fixture->may_end);
 }
 
 struct counted {
@@ -63,7 +63,7 @@ static bool run_counted(struct hc_task *task)
     return false;
 }
 
-static void what_is_queued_has_run_when_the_workers_are_closed(void **state)
+static void queued_tasks_run_before_the_workers_are_closed(void **state)
 {
     enum { COUNT = 100 };
     struct counted tasks[COUNT];
@@ -85,7 +85,7 @@ static void what_is_queued_has_run_when_the_workers_are_closed(void **state)
 
 static void a_full_queue_is_busy_and_says_when_to_try_again(void **state)
 {
-    struct fixture fixture;
+    struct job_fixture job_fixture;
     struct hc_error err;
     struct hc_workers *workers = hc_workers_open(1, 1, &err);
     atomic_uint ran = 0;
@@ -94,13 +94,13 @@ static void a_full_queue_is_busy_and_says_when_to_try_again(void **state)
     unsigned running, waiting;
 
     (void)state;
-    prepare(&fixture);
-    assert_int_equal(hc_workers_submit(workers, &fixture.job.task, &err), 0);
-    (void)pthread_barrier_wait(&fixture.begun);
+    job_fixture_setup(&job_fixture);
+    assert_int_equal(hc_workers_submit(workers, &job_fixture.blocking.task, &err), 0);
+    (void)pthread_barrier_wait(&job_fixture.begun);
     assert_int_equal(hc_workers_submit(workers, &queued.task, &err), 0);
     assert_int_equal(hc_workers_submit(workers, &refused.task, &err), -1);
     hc_workers_count(workers, &running, &waiting);
-    (void)pthread_barrier_wait(&fixture.may_end);
+    (void)pthread_barrier_wait(&job_fixture.may_end);
     hc_workers_close(workers);
 
     assert_int_equal(err.reason, HC_BUSY);
@@ -108,7 +108,7 @@ static void a_full_queue_is_busy_and_says_when_to_try_again(void **state)
     assert_int_equal(running, 1);
     assert_int_equal(waiting, 1);
     assert_int_equal(atomic_load(&ran), 1);
-    clear(&fixture);
+    job_fixture_teardown(&job_fixture);
 }
 
 static void workers_that_never_had_work_close_at_once(void **state)
@@ -164,7 +164,7 @@ static void crowd_open(struct crowd *crowd, unsigned threads, unsigned queue)
     (void)sem_init(&crowd->may_end, 0, 0);
 }
 
-static struct slow *submit(struct crowd *crowd, uint64_t caller, uint64_t repo)
+static struct slow *crowd_submit(struct crowd *crowd, uint64_t caller, uint64_t repo)
 {
     struct slow *slow = &crowd->tasks[crowd->used];
     struct hc_error err;
@@ -180,7 +180,7 @@ static struct slow *submit(struct crowd *crowd, uint64_t caller, uint64_t repo)
     return slow;
 }
 
-static unsigned running(struct crowd *crowd)
+static unsigned crowd_running(struct crowd *crowd)
 {
     unsigned running, queued;
 
@@ -188,7 +188,7 @@ static unsigned running(struct crowd *crowd)
     return running;
 }
 
-static unsigned queued(struct crowd *crowd)
+static unsigned crowd_queued(struct crowd *crowd)
 {
     unsigned running, queued;
 
@@ -196,14 +196,14 @@ static unsigned queued(struct crowd *crowd)
     return queued;
 }
 
-static void await_begun(struct crowd *crowd, unsigned count)
+static void crowd_await_begun(struct crowd *crowd, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
         (void)sem_wait(&crowd->begun);
 }
 
 /* Lets the tasks end, one after the other, so that each one's successor is the only one. */
-static void let_end_one(struct crowd *crowd)
+static void crowd_end_one(struct crowd *crowd)
 {
     (void)sem_post(&crowd->may_end);
     (void)sem_wait(&crowd->begun);
@@ -229,12 +229,12 @@ static void a_slow_repo_never_has_more_than_half_of_the_threads(void **state)
 
         crowd_open(&crowd, sizes[i], SLOW_MAX);
         for (unsigned n = 0; n < 64; n++)
-            assert_non_null(submit(&crowd, n, 1)); /* of 64 callers */
-        assert_int_equal(running(&crowd), share);
+            assert_non_null(crowd_submit(&crowd, n, 1)); /* of 64 callers */
+        assert_int_equal(crowd_running(&crowd), share);
         if (sizes[i] > 1) { /* another repo runs at once */
-            assert_non_null(submit(&crowd, 1, 2));
-            await_begun(&crowd, share + 1);
-            assert_int_equal(running(&crowd), share + 1);
+            assert_non_null(crowd_submit(&crowd, 1, 2));
+            crowd_await_begun(&crowd, share + 1);
+            assert_int_equal(crowd_running(&crowd), share + 1);
         }
         crowd_close(&crowd);
     }
@@ -251,11 +251,11 @@ static void a_slow_caller_never_has_more_than_three_quarters(void **state)
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         crowd_open(&crowd, sizes[i].threads, SLOW_MAX);
         for (unsigned n = 0; n < 64; n++)
-            assert_non_null(submit(&crowd, 1, n)); /* for 64 repos */
-        assert_int_equal(running(&crowd), sizes[i].share);
+            assert_non_null(crowd_submit(&crowd, 1, n)); /* for 64 repos */
+        assert_int_equal(crowd_running(&crowd), sizes[i].share);
         if (sizes[i].share < sizes[i].threads) {
-            assert_non_null(submit(&crowd, 2, 1000));
-            assert_int_equal(running(&crowd), sizes[i].share + 1);
+            assert_non_null(crowd_submit(&crowd, 2, 1000));
+            assert_int_equal(crowd_running(&crowd), sizes[i].share + 1);
         }
         crowd_close(&crowd);
     }
@@ -270,12 +270,12 @@ static void several_slow_repos_leave_threads_for_another(void **state)
     crowd_open(&crowd, 40, SLOW_MAX);
     for (uint64_t repo = 1; repo <= 4; repo++) {
         for (unsigned n = 0; n < 40; n++)
-            assert_non_null(submit(&crowd, 1000 + n, repo));
+            assert_non_null(crowd_submit(&crowd, 1000 + n, repo));
     }
-    await_begun(&crowd, running(&crowd));
-    assert_int_equal(running(&crowd), 20 + 10 + 5 + 3);
-    assert_non_null(submit(&crowd, 1, 5));
-    await_begun(&crowd, 1);
+    crowd_await_begun(&crowd, crowd_running(&crowd));
+    assert_int_equal(crowd_running(&crowd), 20 + 10 + 5 + 3);
+    assert_non_null(crowd_submit(&crowd, 1, 5));
+    crowd_await_begun(&crowd, 1);
     assert_ptr_equal(crowd.order[38], &crowd.tasks[crowd.used - 1]);
     crowd_close(&crowd);
 }
@@ -289,15 +289,15 @@ static void callers_take_turns_and_so_do_their_repos(void **state)
 
     (void)state;
     crowd_open(&crowd, 1, SLOW_MAX);
-    assert_non_null(submit(&crowd, 1, 1));
-    await_begun(&crowd, 1);
+    assert_non_null(crowd_submit(&crowd, 1, 1));
+    crowd_await_begun(&crowd, 1);
     for (unsigned n = 0; n < 3; n++)
-        assert_non_null(submit(&crowd, 1, 1));
+        assert_non_null(crowd_submit(&crowd, 1, 1));
     for (unsigned n = 0; n < 2; n++)
-        assert_non_null(submit(&crowd, 1, 2));
-    assert_non_null(submit(&crowd, 2, 3)); /* the last to come */
+        assert_non_null(crowd_submit(&crowd, 1, 2));
+    assert_non_null(crowd_submit(&crowd, 2, 3)); /* the last to come */
     for (unsigned n = 1; n < 7; n++)
-        let_end_one(&crowd);
+        crowd_end_one(&crowd);
     for (unsigned n = 0; n < 7; n++) {
         assert_int_equal(crowd.order[n]->task.caller, expected[n].caller);
         assert_int_equal(crowd.order[n]->task.repo, expected[n].repo);
@@ -311,41 +311,41 @@ static void a_caller_never_has_more_than_three_quarters_of_the_queue(void **stat
 
     (void)state;
     crowd_open(&crowd, 1, 100);
-    assert_non_null(submit(&crowd, 1, 1));
+    assert_non_null(crowd_submit(&crowd, 1, 1));
     for (unsigned n = 0; n < 75; n++)
-        assert_non_null(submit(&crowd, 1, n));
-    assert_null(submit(&crowd, 1, 1));
-    assert_int_equal(queued(&crowd), 75);
+        assert_non_null(crowd_submit(&crowd, 1, n));
+    assert_null(crowd_submit(&crowd, 1, 1));
+    assert_int_equal(crowd_queued(&crowd), 75);
     for (unsigned n = 0; n < 25; n++)
-        assert_non_null(submit(&crowd, 1000 + n, 1));
-    assert_null(submit(&crowd, 2000, 1)); /* the whole queue is full */
+        assert_non_null(crowd_submit(&crowd, 1000 + n, 1));
+    assert_null(crowd_submit(&crowd, 2000, 1)); /* the whole queue is full */
     crowd_close(&crowd);
 }
 
-static void what_is_withdrawn_does_not_run_and_gives_its_place_back(void **state)
+static void a_withdrawn_task_does_not_run_and_frees_its_place(void **state)
 {
     struct crowd crowd;
     struct slow *first, *second, *third;
 
     (void)state;
     crowd_open(&crowd, 1, 2);
-    first = submit(&crowd, 1, 1);
-    await_begun(&crowd, 1);
-    second = submit(&crowd, 1, 1);
-    third = submit(&crowd, 1, 2);
-    assert_null(submit(&crowd, 1, 1));
+    first = crowd_submit(&crowd, 1, 1);
+    crowd_await_begun(&crowd, 1);
+    second = crowd_submit(&crowd, 1, 1);
+    third = crowd_submit(&crowd, 1, 2);
+    assert_null(crowd_submit(&crowd, 1, 1));
     assert_true(hc_workers_withdraw(crowd.workers, &second->task));
     assert_false(hc_workers_withdraw(crowd.workers, &second->task));
     assert_false(hc_workers_withdraw(crowd.workers, &first->task)); /* it runs */
-    assert_int_equal(queued(&crowd), 1);
-    assert_non_null(submit(&crowd, 1, 3));
-    let_end_one(&crowd);
+    assert_int_equal(crowd_queued(&crowd), 1);
+    assert_non_null(crowd_submit(&crowd, 1, 3));
+    crowd_end_one(&crowd);
     assert_ptr_equal(crowd.order[1], third);
     crowd_close(&crowd);
     assert_int_equal(atomic_load(&crowd.count), 3);
 }
 
-static void a_task_that_another_caller_wants_too_waits_in_the_shorter_turn(void **state)
+static void a_task_of_two_callers_waits_in_the_shorter_queue(void **state)
 {
     struct crowd crowd;
     struct slow *shared;
@@ -353,12 +353,12 @@ static void a_task_that_another_caller_wants_too_waits_in_the_shorter_turn(void 
     (void)state;
     crowd_open(&crowd, 1, SLOW_MAX);
     for (unsigned n = 0; n < 10; n++)
-        assert_non_null(submit(&crowd, 1, 1));
-    await_begun(&crowd, 1);
-    shared = submit(&crowd, 1, 1);
-    hc_workers_share(crowd.workers, &shared->task, 2);
-    let_end_one(&crowd); /* caller 1 is first in line */
-    let_end_one(&crowd);
+        assert_non_null(crowd_submit(&crowd, 1, 1));
+    crowd_await_begun(&crowd, 1);
+    shared = crowd_submit(&crowd, 1, 1);
+    hc_workers_add_caller(crowd.workers, &shared->task, 2);
+    crowd_end_one(&crowd); /* caller 1 is first in line */
+    crowd_end_one(&crowd);
     assert_ptr_equal(crowd.order[2], shared);
     crowd_close(&crowd);
 }
@@ -386,13 +386,13 @@ static void tasks_that_run_again_take_turns(void **state)
     struct hc_error err;
     struct hc_workers *workers = hc_workers_open(1, 3, &err);
     atomic_uint next = 0;
-    struct fixture fixture;
+    struct job_fixture job_fixture;
     struct again again[2];
 
     (void)state;
-    prepare(&fixture); /* it holds the thread until both are queued */
-    assert_int_equal(hc_workers_submit(workers, &fixture.job.task, &err), 0);
-    (void)pthread_barrier_wait(&fixture.begun);
+    job_fixture_setup(&job_fixture); /* it holds the thread until both are queued */
+    assert_int_equal(hc_workers_submit(workers, &job_fixture.blocking.task, &err), 0);
+    (void)pthread_barrier_wait(&job_fixture.begun);
     for (size_t i = 0; i < 2; i++) {
         again[i] = (struct again){.task = {.run = run_again, .caller = 1, .batch = i},
                                   .left = COUNT,
@@ -400,13 +400,13 @@ static void tasks_that_run_again_take_turns(void **state)
                                   .was_its_turn = true};
         assert_int_equal(hc_workers_submit(workers, &again[i].task, &err), 0);
     }
-    (void)pthread_barrier_wait(&fixture.may_end);
+    (void)pthread_barrier_wait(&job_fixture.may_end);
     hc_workers_close(workers);
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(again[i].left, 0);
         assert_true(again[i].was_its_turn);
     }
-    clear(&fixture);
+    job_fixture_teardown(&job_fixture);
 }
 
 /* Random tasks come, are withdrawn and end; what has run and what has not adds up. */
@@ -433,8 +433,9 @@ static void at_random_every_task_runs_once_or_is_withdrawn(void **state)
                 hc_workers_withdraw(workers,
                                     &tasks[i - (unsigned)rand_r(&seed) % SPAN].task);
         if (i >= SPAN && rand_r(&seed) % 7 == 0)
-            hc_workers_share(workers, &tasks[i - (unsigned)rand_r(&seed) % SPAN].task,
-                             (unsigned)rand_r(&seed) % 5);
+            hc_workers_add_caller(workers,
+                                  &tasks[i - (unsigned)rand_r(&seed) % SPAN].task,
+                                  (unsigned)rand_r(&seed) % 5);
     }
     hc_workers_close(workers);
     assert_int_equal(atomic_load(&ran) + withdrawn, submitted);
@@ -445,7 +446,7 @@ static void at_random_every_task_runs_once_or_is_withdrawn(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_queued_has_run_when_the_workers_are_closed),
+        cmocka_unit_test(queued_tasks_run_before_the_workers_are_closed),
         cmocka_unit_test(a_full_queue_is_busy_and_says_when_to_try_again),
         cmocka_unit_test(workers_that_never_had_work_close_at_once),
         cmocka_unit_test(a_slow_repo_never_has_more_than_half_of_the_threads),
@@ -453,8 +454,8 @@ int main(void)
         cmocka_unit_test(several_slow_repos_leave_threads_for_another),
         cmocka_unit_test(callers_take_turns_and_so_do_their_repos),
         cmocka_unit_test(a_caller_never_has_more_than_three_quarters_of_the_queue),
-        cmocka_unit_test(what_is_withdrawn_does_not_run_and_gives_its_place_back),
-        cmocka_unit_test(a_task_that_another_caller_wants_too_waits_in_the_shorter_turn),
+        cmocka_unit_test(a_withdrawn_task_does_not_run_and_frees_its_place),
+        cmocka_unit_test(a_task_of_two_callers_waits_in_the_shorter_queue),
         cmocka_unit_test(tasks_that_run_again_take_turns),
         cmocka_unit_test(at_random_every_task_runs_once_or_is_withdrawn),
     };
