@@ -55,7 +55,7 @@ enum hc_exit hc_reason_exit(enum hc_reason reason)
  * Messages travel in protobuf strings, which must be UTF-8: a name cut in the middle of a
  * character, or bytes that never were text, would make the whole answer unreadable.
  */
-static void mend(char *message)
+static void message_make_utf8(char *message)
 {
     while (*message) {
         size_t length = hc_text_utf8_length(message);
@@ -67,15 +67,15 @@ static void mend(char *message)
 }
 
 HC_PRINTF(3, 0)
-static void fill(struct hc_error *err, enum hc_reason reason, const char *format,
-                 va_list args)
+static void error_set(struct hc_error *err, enum hc_reason reason, const char *format,
+                      va_list args)
 {
     char message[sizeof err->message];
 
     (void)vsnprintf(message, sizeof message, format, args); /* may quote *err itself */
     memset(err, 0, sizeof *err);
     err->reason = reason;
-    mend(message);
+    message_make_utf8(message);
     memcpy(err->message, message, sizeof message);
 }
 
@@ -84,7 +84,7 @@ int hc_fail(struct hc_error *err, enum hc_reason reason, const char *format, ...
     va_list args;
 
     va_start(args, format);
-    fill(err, reason, format, args);
+    error_set(err, reason, format, args);
     va_end(args);
     return -1;
 }
@@ -95,13 +95,13 @@ int hc_fail_field(struct hc_error *err, enum hc_reason reason, const char *field
     va_list args;
 
     va_start(args, format);
-    fill(err, reason, format, args);
+    error_set(err, reason, format, args);
     va_end(args);
     (void)snprintf(err->field, sizeof err->field, "%s", field);
     return -1;
 }
 
-static enum hc_reason reason_of_errno(int errnum)
+static enum hc_reason reason_from_errno(int errnum)
 {
     switch (errnum) {
     case EROFS:
@@ -125,7 +125,7 @@ int hc_fail_errno(struct hc_error *err, int errnum, const char *format, ...)
     size_t used;
 
     va_start(args, format);
-    fill(err, reason_of_errno(errnum), format, args);
+    error_set(err, reason_from_errno(errnum), format, args);
     va_end(args);
     used = strlen(err->message);
     (void)snprintf(err->message + used, sizeof err->message - used, ": %s",
@@ -138,12 +138,12 @@ int hc_fail_memory(struct hc_error *err)
     return hc_fail(err, HC_INTERNAL, "out of memory");
 }
 
-int hc_fail_of_file(struct hc_error *err, const char *path)
+int hc_fail_about_file(struct hc_error *err, const char *path)
 {
     if (err->filename[0])
         return -1;
     (void)snprintf(err->filename, sizeof err->filename, "%s", path);
-    mend(err->filename);
+    message_make_utf8(err->filename);
     return -1;
 }
 
@@ -159,6 +159,6 @@ int hc_context(struct hc_error *err, const char *format, ...)
     va_end(args);
     used = strlen(err->message);
     (void)snprintf(err->message + used, sizeof err->message - used, ": %s", old);
-    mend(err->message);
+    message_make_utf8(err->message);
     return -1;
 }

@@ -32,7 +32,7 @@ int hc_fail_memory(struct hc_error *err);
 
 /* Says which file of a repo the failure is about, unless that is said already; -1. A name
  * that is too long is cut after a whole character. */
-int hc_fail_of_file(struct hc_error *err, const char *path);
+int hc_fail_about_file(struct hc_error *err, const char *path);
 
 /* Puts "<context>: " before the message; everything else stays. */
 int hc_context(struct hc_error *err, const char *format, ...) HC_PRINTF(2, 3);

@@ -291,7 +291,7 @@ int hc_hub_get(struct hc_hub *hub, const struct hc_download *download,
         return 0;
     may_be_elsewhere = ask.has_mirror && !delivery.has_begun && hc_retry_may_help(err);
     return may_be_elsewhere ? hc_mirrors_ask(&errand, err)
-                            : hc_fail_of_file(err, download->path);
+                            : hc_fail_about_file(err, download->path);
 }
 
 const char *hc_hub_endpoint(const struct hc_hub *hub)

@@ -120,5 +120,5 @@ int hc_mirrors_ask(const struct hc_errand *errand, struct hc_error *err)
         *err = round.of_hub;
     if (result == 0)
         return 0;
-    return errand->about.path ? hc_fail_of_file(err, errand->about.path) : -1;
+    return errand->about.path ? hc_fail_about_file(err, errand->about.path) : -1;
 }

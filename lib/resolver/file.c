@@ -414,7 +414,7 @@ static int begin(struct hc_resolver *resolver, const struct hc_file_request *req
     char dir[PATH_MAX];
 
     if (hc_filename_join(request->subfolder, filename, wish->path, err) < 0)
-        return hc_fail_of_file(err, filename);
+        return hc_fail_about_file(err, filename);
     if (hc_local_find(resolver, request->repo.id, dir))
         return hc_local_file(dir, wish->path, file, err) < 0 ? -1 : 1;
     if (hc_subject_init(&wish->subject, resolver, &request->repo, &request->options,
@@ -430,7 +430,7 @@ int hc_resolve_file_cached(struct hc_resolver *resolver,
     struct wish wish;
     int found = begin(resolver, request, &wish, file, err);
 
-    return found < 0 ? hc_fail_of_file(err, wish.path) : found;
+    return found < 0 ? hc_fail_about_file(err, wish.path) : found;
 }
 
 int hc_resolve_file(struct hc_resolver *resolver, const struct hc_file_request *request,
@@ -442,5 +442,5 @@ int hc_resolve_file(struct hc_resolver *resolver, const struct hc_file_request *
 
     if (found == 0)
         found = ask(&wish, call, file, err);
-    return found < 0 ? hc_fail_of_file(err, wish.path) : 0;
+    return found < 0 ? hc_fail_about_file(err, wish.path) : 0;
 }

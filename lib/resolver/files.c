@@ -44,7 +44,7 @@ static int check_names(struct wishes *wishes, struct hc_error *err)
         if (hc_filename_join(request->subfolder, request->filenames[i], path, err) < 0) {
             if (strcmp(err->field, "filename") == 0)
                 memcpy(err->field, "filenames", sizeof "filenames");
-            return hc_fail_of_file(err, request->filenames[i]);
+            return hc_fail_about_file(err, request->filenames[i]);
         }
         if (hc_strings_add(&wishes->paths, path, err) < 0)
             return -1;
@@ -170,7 +170,7 @@ static int look_at(struct wishes *wishes, const char *commit, const struct hc_tr
         if (found == 0)
             return 0;
         if (found < 0 && miss(wishes, path, err) < 0)
-            return hc_fail_of_file(err, path);
+            return hc_fail_about_file(err, path);
         if (found == 1 && keep(wishes, &file, err) < 0)
             return -1;
     }
@@ -238,7 +238,7 @@ static int confirm_absence(const struct wishes *wishes, const char *commit,
             "the listing of %s '%s' at commit %.8s lacks '%.200s', which the Hub "
             "has; try again",
             hc_repo_type_name(subject->repo.type), subject->repo.id, commit, place.path);
-        (void)hc_fail_of_file(err, place.path);
+        (void)hc_fail_about_file(err, place.path);
         return hc_resolution_doubt(resolution, err);
     }
     if (cause.reason != HC_ENTRY_NOT_FOUND)
@@ -267,7 +267,7 @@ static int plan(struct wishes *wishes, const char *commit, const struct hc_tree 
         if (!subject->options->force_download)
             found = hc_pointer_find(cache, &subject->repo, commit, path, &pointer, err);
         if (found < 0)
-            return hc_fail_of_file(err, path);
+            return hc_fail_about_file(err, path);
         if (found == 0 || pointer.size != hc_entry_size(entry))
             jobs[(*count)++] = (struct hc_job){.path = path,
                                                .etag = hc_entry_etag(entry),
@@ -353,7 +353,7 @@ static int fail_vanished(const struct wishes *wishes, const char *commit,
                 "'%s' of %s '%s' vanished from the cache while it was resolved; resolve "
                 "it again",
                 path, hc_repo_type_name(subject->repo.type), subject->repo.id);
-    return hc_fail_of_file(err, path);
+    return hc_fail_about_file(err, path);
 }
 
 static int files_step_obtain(void *ctx, struct hc_resolution *resolution,
@@ -418,7 +418,7 @@ static int look_local(struct wishes *wishes, const char *dir, struct hc_error *e
         int result = hc_local_file(dir, wishes->paths.items[i], &file, err);
 
         if (result < 0 && miss(wishes, wishes->paths.items[i], err) < 0)
-            return hc_fail_of_file(err, wishes->paths.items[i]);
+            return hc_fail_about_file(err, wishes->paths.items[i]);
         if (result == 0 && keep(wishes, &file, err) < 0)
             return -1;
     }

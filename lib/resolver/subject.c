@@ -87,7 +87,7 @@ int hc_subject_fail_uncached(const struct hc_subject *subject, const char *path,
                   "--repo-type %s --revision %s",
                   path, type, id, subject->revision, hint, why, id, path, type,
                   subject->revision);
-    return hc_fail_of_file(err, path);
+    return hc_fail_about_file(err, path);
 }
 
 /* Failures of the Hub name the file already; others name a path, a blob or nothing. */
@@ -96,7 +96,7 @@ static int blame(const struct hc_subject *subject, const char *path, struct hc_e
     const char *type = hc_repo_type_name(subject->repo.type);
     const char *id = subject->repo.id;
 
-    (void)hc_fail_of_file(err, path);
+    (void)hc_fail_about_file(err, path);
     switch (err->reason) {
     case HC_CANCELLED:
     case HC_DEADLINE_EXCEEDED:

@@ -55,7 +55,7 @@ static void a_message_may_quote_the_error_it_replaces(void **state)
     assert_string_equal(err.message, "outer (inner)");
 }
 
-static void errno_becomes_the_reason_it_means(void **state)
+static void errno_is_mapped_to_a_reason(void **state)
 {
     static const struct {
         int errnum;
@@ -94,7 +94,7 @@ static void a_long_message_is_cut_and_stays_utf8(void **state)
     }
 }
 
-static void bytes_that_are_no_text_do_not_reach_the_message(void **state)
+static void bytes_that_are_not_utf8_do_not_reach_the_message(void **state)
 {
     struct hc_error err;
 
@@ -133,9 +133,9 @@ int main(void)
         cmocka_unit_test(a_bad_request_names_its_field),
         cmocka_unit_test(context_goes_before_the_message),
         cmocka_unit_test(a_message_may_quote_the_error_it_replaces),
-        cmocka_unit_test(errno_becomes_the_reason_it_means),
+        cmocka_unit_test(errno_is_mapped_to_a_reason),
         cmocka_unit_test(a_long_message_is_cut_and_stays_utf8),
-        cmocka_unit_test(bytes_that_are_no_text_do_not_reach_the_message),
+        cmocka_unit_test(bytes_that_are_not_utf8_do_not_reach_the_message),
         cmocka_unit_test(every_reason_has_a_name_that_leads_back_to_it),
         cmocka_unit_test(reasons_have_the_status_and_exit_of_the_contract),
     };

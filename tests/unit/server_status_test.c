@@ -97,7 +97,7 @@ static void the_file_of_a_failure_is_told(void **state)
 
     (void)state;
     (void)hc_fail(&err, HC_CHECKSUM_MISMATCH, "wrong");
-    (void)hc_fail_of_file(&err, "sub/file.bin");
+    (void)hc_fail_about_file(&err, "sub/file.bin");
     answers[0] = hc_status_answer(&err, &many);
     answers[1] = hc_status_answer(&err, NULL);
     answers[2] = hc_status_answer(&err, &one);
