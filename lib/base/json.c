@@ -12,12 +12,12 @@
 
 enum { WINDOW_SIZE = 4 * HC_JSON_VALUE_MAX };
 
-void hc_json_of_text(struct hc_json *json, const char *bytes, size_t count)
+void hc_json_from_text(struct hc_json *json, const char *bytes, size_t count)
 {
     *json = (struct hc_json){.bytes = bytes, .count = count, .fd = -1};
 }
 
-int hc_json_of_file(struct hc_json *json, int fd, struct hc_error *err)
+int hc_json_from_file(struct hc_json *json, int fd, struct hc_error *err)
 {
     *json = (struct hc_json){.fd = fd, .window = malloc(WINDOW_SIZE)};
     json->bytes = json->window;
@@ -31,7 +31,7 @@ void hc_json_clear(struct hc_json *json)
 }
 
 /* Moves the window on, so that the next value is in it. */
-static void fill(struct hc_json *json)
+static void json_fill_window(struct hc_json *json)
 {
     if (json->fd < 0 || json->count - json->at >= HC_JSON_VALUE_MAX)
         return;
@@ -54,10 +54,10 @@ static void fill(struct hc_json *json)
 }
 
 /* The next byte that is no white space; '\0' at the end. */
-static char peek(struct hc_json *json)
+static char json_peek(struct hc_json *json)
 {
     for (;;) {
-        fill(json);
+        json_fill_window(json);
         while (json->at < json->count && strchr(" \t\r\n", json->bytes[json->at]) &&
                json->bytes[json->at] != '\0')
             json->at++;
@@ -68,9 +68,9 @@ static char peek(struct hc_json *json)
     }
 }
 
-static bool takes(struct hc_json *json, char byte)
+static bool json_take_byte(struct hc_json *json, char byte)
 {
-    if (peek(json) != byte || json->at == json->count)
+    if (json_peek(json) != byte || json->at == json->count)
         return false;
     json->at++;
     return true;
@@ -78,14 +78,14 @@ static bool takes(struct hc_json *json, char byte)
 
 bool hc_json_enter(struct hc_json *json, char open)
 {
-    if (!takes(json, open))
+    if (!json_take_byte(json, open))
         return false;
-    hc_json_leave(json, open);
+    hc_json_resume(json, open);
     json->is_first = true;
     return true;
 }
 
-void hc_json_leave(struct hc_json *json, char open)
+void hc_json_resume(struct hc_json *json, char open)
 {
     json->close = (char)(open == '[' ? ']' : '}');
     json->is_first = false;
@@ -93,9 +93,9 @@ void hc_json_leave(struct hc_json *json, char open)
 
 int hc_json_next(struct hc_json *json)
 {
-    if (takes(json, json->close))
+    if (json_take_byte(json, json->close))
         return 0;
-    if (!json->is_first && !takes(json, ','))
+    if (!json->is_first && !json_take_byte(json, ','))
         return -1;
     json->is_first = false;
     return 1;
@@ -106,7 +106,7 @@ json_t *hc_json_value(struct hc_json *json)
     json_error_t cause = {0};
     json_t *value;
 
-    fill(json);
+    json_fill_window(json);
     value = json_loadb(json->bytes + json->at, json->count - json->at,
                        JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK, &cause);
     if (value)
@@ -116,13 +116,13 @@ json_t *hc_json_value(struct hc_json *json)
 
 char *hc_json_key(struct hc_json *json)
 {
-    HC_AUTO_JSON *key = peek(json) == '"' ? hc_json_value(json) : NULL;
+    HC_AUTO_JSON *key = json_peek(json) == '"' ? hc_json_value(json) : NULL;
     const char *text = json_string_value(key);
 
-    return text && takes(json, ':') ? strdup(text) : NULL;
+    return text && json_take_byte(json, ':') ? strdup(text) : NULL;
 }
 
 bool hc_json_is_done(struct hc_json *json)
 {
-    return peek(json) == '\0' && json->at == json->count && !json->has_failed;
+    return json_peek(json) == '\0' && json->at == json->count && !json->has_failed;
 }

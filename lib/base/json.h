@@ -4,7 +4,7 @@
  * by member, and each member is a value of jansson's while it is looked at. The text is
  * in memory, or a file that is read in pieces. For one thread; bytes may be hostile.
  *
- *     hc_json_of_text(&json, bytes, count);
+ *     hc_json_from_text(&json, bytes, count);
  *     if (!hc_json_enter(&json, '['))
  *         …                                       it is no array
  *     while ((more = hc_json_next(&json)) > 0)
@@ -37,10 +37,10 @@ struct hc_json {
 };
 
 /* `bytes` is borrowed. */
-void hc_json_of_text(struct hc_json *json, const char *bytes, size_t count);
+void hc_json_from_text(struct hc_json *json, const char *bytes, size_t count);
 
 /* From where `fd` is; it is borrowed. */
-int hc_json_of_file(struct hc_json *json, int fd, struct hc_error *err);
+int hc_json_from_file(struct hc_json *json, int fd, struct hc_error *err);
 
 void hc_json_clear(struct hc_json *json);
 HC_DEFINE_AUTO_VALUE(hc_json, hc_json_clear)
@@ -53,7 +53,7 @@ bool hc_json_enter(struct hc_json *json, char open);
  * After the end of an inner one, `open` of the outer one says which is walked on.
  */
 int hc_json_next(struct hc_json *json);
-void hc_json_leave(struct hc_json *json, char open);
+void hc_json_resume(struct hc_json *json, char open);
 
 /* The key of an object's member, and its colon; the caller frees. NULL: malformed. */
 char *hc_json_key(struct hc_json *json);

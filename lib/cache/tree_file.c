@@ -39,7 +39,7 @@ static struct hc_tree *read_file(const struct hc_cache *cache, const char *path,
     struct hc_error unused;
 
     if (fd < 0 || fstat(fd, status) < 0 || !is_listing(status) ||
-        hc_json_of_file(&json, fd, &unused) < 0)
+        hc_json_from_file(&json, fd, &unused) < 0)
         return NULL;
     return hc_tree_read(&json);
 }

@@ -89,7 +89,7 @@ int hc_listing_parse(const char *bytes, size_t count, struct hc_listing *listing
     struct hc_json json;
     int more;
 
-    hc_json_of_text(&json, bytes, count);
+    hc_json_from_text(&json, bytes, count);
     if (!hc_json_enter(&json, '['))
         return hc_fail(err, HC_BAD_HUB_REPLY, "the Hub's listing is no array");
     while ((more = hc_json_next(&json)) > 0) {
@@ -174,7 +174,7 @@ static bool read_siblings(struct hc_json *json, struct hc_tree **siblings)
             names = NULL;
         }
     }
-    hc_json_leave(json, '{');
+    hc_json_resume(json, '{');
     if (names)
         hc_tree_sort(names);
     hc_tree_free(*siblings);
@@ -212,7 +212,7 @@ int hc_listing_revision(const char *bytes, size_t count, struct hc_revision *rev
     struct hc_json json;
     int more;
 
-    hc_json_of_text(&json, bytes, count);
+    hc_json_from_text(&json, bytes, count);
     if (!hc_json_enter(&json, '{'))
         return hc_fail(err, HC_BAD_HUB_REPLY, "the Hub's answer is no JSON object");
     while ((more = hc_json_next(&json)) > 0) {

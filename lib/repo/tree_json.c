@@ -141,7 +141,7 @@ static bool read_files(struct hc_json *json, struct hc_tree *tree)
         if (!info || !read_entry(info, &entry) || hc_tree_add(tree, &entry, &unused) < 0)
             return false;
     }
-    hc_json_leave(json, '{');
+    hc_json_resume(json, '{');
     return more == 0;
 }
 
@@ -184,6 +184,6 @@ struct hc_tree *hc_tree_parse(const char *json, size_t size)
 {
     struct hc_json reader;
 
-    hc_json_of_text(&reader, json, size);
+    hc_json_from_text(&reader, json, size);
     return hc_tree_read(&reader);
 }

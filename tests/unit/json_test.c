@@ -14,7 +14,7 @@
 #include <time.h>
 
 /* Walks arrays and objects of anything; true when it is well-formed to its end. */
-static bool walk(struct hc_json *json, char open, size_t *members)
+static bool json_walk(struct hc_json *json, char open, size_t *members)
 {
     int more;
 
@@ -32,7 +32,7 @@ static bool walk(struct hc_json *json, char open, size_t *members)
     return more == 0 && hc_json_is_done(json);
 }
 
-static void what_is_well_formed_is_walked(void **state)
+static void well_formed_json_is_walked(void **state)
 {
     static const struct {
         const char *text;
@@ -53,13 +53,13 @@ static void what_is_well_formed_is_walked(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        hc_json_of_text(&json, rows[i].text, strlen(rows[i].text));
-        if (!walk(&json, rows[i].open, &members) || members != rows[i].members)
+        hc_json_from_text(&json, rows[i].text, strlen(rows[i].text));
+        if (!json_walk(&json, rows[i].open, &members) || members != rows[i].members)
             fail_msg("%s", rows[i].text);
     }
 }
 
-static void what_is_malformed_is_refused(void **state)
+static void malformed_json_is_refused(void **state)
 {
     static const char *const arrays[] = {"",       "[",    "]",     "[1",    "[1,",
                                          "[1,]",   "[,1]", "[1 2]", "[1]]",  "[1] x",
@@ -76,17 +76,17 @@ static void what_is_malformed_is_refused(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
-        hc_json_of_text(&json, arrays[i], strlen(arrays[i]));
-        if (walk(&json, '[', &members))
+        hc_json_from_text(&json, arrays[i], strlen(arrays[i]));
+        if (json_walk(&json, '[', &members))
             fail_msg("%s", arrays[i]);
     }
     for (size_t i = 0; i < sizeof objects / sizeof *objects; i++) {
-        hc_json_of_text(&json, objects[i], strlen(objects[i]));
-        if (walk(&json, '{', &members))
+        hc_json_from_text(&json, objects[i], strlen(objects[i]));
+        if (json_walk(&json, '{', &members))
             fail_msg("%s", objects[i]);
     }
-    hc_json_of_text(&json, "[1]\0", 4); /* a NUL is no white space */
-    assert_false(walk(&json, '[', &members));
+    hc_json_from_text(&json, "[1]\0", 4); /* a NUL is no white space */
+    assert_false(json_walk(&json, '[', &members));
 }
 
 static void an_object_in_an_object_leaves_the_outer_one_where_it_was(void **state)
@@ -98,7 +98,7 @@ static void an_object_in_an_object_leaves_the_outer_one_where_it_was(void **stat
     int more;
 
     (void)state;
-    hc_json_of_text(&json, text, sizeof text - 1);
+    hc_json_from_text(&json, text, sizeof text - 1);
     assert_true(hc_json_enter(&json, '{'));
     assert_int_equal(hc_json_next(&json), 1);
     in = hc_json_key(&json);
@@ -112,14 +112,14 @@ static void an_object_in_an_object_leaves_the_outer_one_where_it_was(void **stat
         assert_non_null(value);
     }
     assert_int_equal(more, 0);
-    hc_json_leave(&json, '{');
+    hc_json_resume(&json, '{');
     assert_int_equal(hc_json_next(&json), 1);
     after = hc_json_key(&json);
     assert_string_equal(after, "after");
 }
 
 /* An array of strings, mostly short and some as long as a value may be. */
-static size_t make_up(FILE *out, unsigned *seed)
+static size_t write_random_array(FILE *out, unsigned *seed)
 {
     size_t count = (size_t)rand_r(seed) % 200;
 
@@ -138,7 +138,7 @@ static size_t make_up(FILE *out, unsigned *seed)
     return count;
 }
 
-static void a_file_says_what_its_text_says(void **state)
+static void a_file_is_read_like_its_text(void **state)
 {
     char *dir = temp_dir_make();
     HC_AUTO_FREE char *path = temp_dir_path(dir, "json");
@@ -154,11 +154,11 @@ static void a_file_says_what_its_text_says(void **state)
         size_t count, members;
 
         assert_non_null(out);
-        count = make_up(out, &seed);
+        count = write_random_array(out, &seed);
         assert_int_equal(fclose(out), 0);
         fd = open(path, O_RDONLY | O_CLOEXEC);
-        assert_int_equal(hc_json_of_file(&json, fd, &err), 0);
-        if (!walk(&json, '[', &members) || members != count)
+        assert_int_equal(hc_json_from_file(&json, fd, &err), 0);
+        if (!json_walk(&json, '[', &members) || members != count)
             fail_msg("%zu of %zu values (seed %u)", members, count, first);
     }
     temp_dir_remove(dir);
@@ -167,10 +167,10 @@ static void a_file_says_what_its_text_says(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_well_formed_is_walked),
-        cmocka_unit_test(what_is_malformed_is_refused),
+        cmocka_unit_test(well_formed_json_is_walked),
+        cmocka_unit_test(malformed_json_is_refused),
         cmocka_unit_test(an_object_in_an_object_leaves_the_outer_one_where_it_was),
-        cmocka_unit_test(a_file_says_what_its_text_says),
+        cmocka_unit_test(a_file_is_read_like_its_text),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
