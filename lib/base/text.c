@@ -89,7 +89,7 @@ bool hc_text_is_printable(const char *text)
 }
 
 /* The code point of a well-formed UTF-8 character of `length` bytes. */
-static unsigned code_point(const char *text, size_t length)
+static unsigned utf8_code_point(const char *text, size_t length)
 {
     static const unsigned char lead[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
     unsigned code = (unsigned char)text[0] & lead[length];
@@ -99,7 +99,7 @@ static unsigned code_point(const char *text, size_t length)
     return code;
 }
 
-static bool is_control(unsigned code)
+static bool code_point_is_control(unsigned code)
 {
     return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x061c ||
            code == 0x200e || code == 0x200f || (code >= 0x2028 && code <= 0x202e) ||
@@ -110,9 +110,9 @@ void hc_text_escape(FILE *out, const char *text, const char *also)
 {
     while (*text) {
         size_t length = hc_text_utf8_length(text);
-        unsigned code = length > 0 ? code_point(text, length) : (unsigned char)*text;
+        unsigned code = length > 0 ? utf8_code_point(text, length) : (unsigned char)*text;
 
-        if (length == 0 || is_control(code)) {
+        if (length == 0 || code_point_is_control(code)) {
             (void)fprintf(out, "\\u%04x", code);
         } else {
             if (length == 1 && strchr(also, *text))
@@ -123,7 +123,7 @@ void hc_text_escape(FILE *out, const char *text, const char *also)
     }
 }
 
-void hc_text_show(char *buffer, size_t size, const char *text)
+void hc_text_excerpt(char *buffer, size_t size, const char *text)
 {
     static const char rest[] = "…";
     HC_AUTO_FREE char *escaped = NULL;
@@ -172,14 +172,14 @@ char *hc_text_copy(const char *text, struct hc_error *err)
 
 int hc_strings_add(struct hc_strings *list, const char *text, struct hc_error *err)
 {
-    if (list->count == list->room) {
-        size_t room = list->room ? list->room * 2 : 8;
+    if (list->count == list->capacity) {
+        size_t room = list->capacity ? list->capacity * 2 : 8;
         char **items = reallocarray(list->items, room, sizeof *items);
 
         if (!items)
             return hc_fail_memory(err);
         list->items = items;
-        list->room = room;
+        list->capacity = room;
     }
     list->items[list->count] = strdup(text);
     if (!list->items[list->count])

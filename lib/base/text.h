@@ -40,7 +40,7 @@ bool hc_text_is_printable(const char *text);
 void hc_text_escape(FILE *out, const char *text, const char *also);
 
 /* `text` escaped so for a message, with "…" for what does not fit. */
-void hc_text_show(char *buffer, size_t size, const char *text);
+void hc_text_excerpt(char *buffer, size_t size, const char *text);
 
 /* `count` lower-case hexadecimal digits and nothing else. */
 bool hc_text_is_hex(const char *text, size_t count);
@@ -55,7 +55,7 @@ char *hc_text_copy(const char *text, struct hc_error *err);
 struct hc_strings {
     char **items;
     size_t count;
-    size_t room;
+    size_t capacity;
 };
 
 int hc_strings_add(struct hc_strings *list, const char *text, struct hc_error *err);

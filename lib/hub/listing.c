@@ -114,7 +114,7 @@ static int check_directory(const struct hc_listing *listing, const char *path,
 {
     char shown[SHOWN_SIZE];
 
-    hc_text_show(shown, sizeof shown, path);
+    hc_text_excerpt(shown, sizeof shown, path);
     if (hc_tree_find(listing->files, path))
         return hc_fail(err, HC_BAD_HUB_REPLY,
                        "the listing has '%s' both as a file and as a directory", shown);

@@ -29,7 +29,7 @@ static const char *home_of(const char *user)
     return entry ? entry->pw_dir : NULL;
 }
 
-char *hc_expand_user(const char *path, struct hc_error *err)
+char *hc_path_expand_user(const char *path, struct hc_error *err)
 {
     size_t user_end = strcspn(path, "/");
     HC_AUTO_FREE char *user = NULL;
@@ -114,10 +114,10 @@ static char *expand_variables(const char *path, struct hc_error *err)
     return NULL;
 }
 
-char *hc_expand(char *path, struct hc_error *err)
+char *hc_path_expand(char *path, struct hc_error *err)
 {
     HC_AUTO_FREE char *owned = path;
-    HC_AUTO_FREE char *at_home = owned ? hc_expand_user(owned, err) : NULL;
+    HC_AUTO_FREE char *at_home = owned ? hc_path_expand_user(owned, err) : NULL;
 
     return at_home ? expand_variables(at_home, err) : NULL;
 }

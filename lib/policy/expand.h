@@ -9,9 +9,9 @@
 struct hc_error;
 
 /* A copy of `path` with "~" or "~user" at its start expanded; an unknown user stays. */
-char *hc_expand_user(const char *path, struct hc_error *err);
+char *hc_path_expand_user(const char *path, struct hc_error *err);
 
 /* The same and then $NAME and ${NAME}; frees `path`. NULL stays NULL. */
-char *hc_expand(char *path, struct hc_error *err);
+char *hc_path_expand(char *path, struct hc_error *err);
 
 #endif

@@ -123,15 +123,15 @@ static char *value_or(const char *name, char *fallback, struct hc_error *err)
 /* ~/.cache/<name> */
 static char *user_cache(const char *name, struct hc_error *err)
 {
-    return join(join(hc_expand_user("~", err), ".cache", err), name, err);
+    return join(join(hc_path_expand_user("~", err), ".cache", err), name, err);
 }
 
 static char *load_home(struct hc_error *err)
 {
-    char *cache =
-        value_or("XDG_CACHE_HOME", join(hc_expand_user("~", err), ".cache", err), err);
+    char *cache = value_or("XDG_CACHE_HOME",
+                           join(hc_path_expand_user("~", err), ".cache", err), err);
 
-    return hc_expand(value_or("HF_HOME", join(cache, "huggingface", err), err), err);
+    return hc_path_expand(value_or("HF_HOME", join(cache, "huggingface", err), err), err);
 }
 
 /* The cache root. An empty path is the working directory. */
@@ -141,7 +141,7 @@ static int load_cache_dir(struct hc_settings *settings, const char *home,
     char *dir = join(hc_text_copy(home, err), "hub", err);
 
     dir = value_or("HUGGINGFACE_HUB_CACHE", dir, err);
-    dir = hc_expand(value_or("HF_HUB_CACHE", dir, err), err);
+    dir = hc_path_expand(value_or("HF_HUB_CACHE", dir, err), err);
     if (dir && dir[0] == '\0') {
         free(dir);
         dir = hc_text_copy(".", err);
@@ -196,7 +196,7 @@ static int load_token_file(struct hc_settings *settings, const char *home,
 {
     char *path = join(hc_text_copy(home, err), "token", err);
 
-    path = hc_expand(value_or("HF_TOKEN_PATH", path, err), err);
+    path = hc_path_expand(value_or("HF_TOKEN_PATH", path, err), err);
     if (is_staging) {
         free(path);
         path = join(user_cache("huggingface_staging", err), "token", err);

@@ -211,7 +211,7 @@ static int drop_repeated(struct hc_tree *tree, struct hc_error *err)
         if (last && strcmp(last->path, entry->path) == 0) {
             if (is_same_entry(last, entry))
                 continue;
-            hc_text_show(shown, sizeof shown, entry->path);
+            hc_text_excerpt(shown, sizeof shown, entry->path);
             return hc_fail(err, HC_BAD_HUB_REPLY,
                            "the listing says two different things of '%s'", shown);
         }
@@ -244,7 +244,7 @@ static int check_directories(const struct hc_tree *tree, const char *before,
         (void)hc_format(directory, sizeof directory, "%.*s", (int)(slash - path), path);
         if (!hc_tree_find(tree, directory))
             continue;
-        hc_text_show(shown, sizeof shown, directory);
+        hc_text_excerpt(shown, sizeof shown, directory);
         return hc_fail(err, HC_BAD_HUB_REPLY,
                        "the listing has '%s' both as a file and as a directory", shown);
     }

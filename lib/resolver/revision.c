@@ -168,7 +168,7 @@ static int check_names(const struct inquiry *inquiry, const struct hc_tree *tree
 
         if (hc_tree_find(tree, name))
             continue;
-        hc_text_show(shown, sizeof shown, name);
+        hc_text_excerpt(shown, sizeof shown, name);
         return hc_fail(
             err, HC_BAD_HUB_REPLY,
             "the listing of %s '%s' at commit %.8s is incomplete: it has %zu "

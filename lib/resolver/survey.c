@@ -83,7 +83,7 @@ static int fail_unsafe(const struct hc_want *want, const struct hc_entry *entry,
     const struct hc_subject *subject = &want->subject;
     char shown[128];
 
-    hc_text_show(shown, sizeof shown, entry->path);
+    hc_text_excerpt(shown, sizeof shown, entry->path);
     return hc_fail(err, HC_BAD_HUB_REPLY,
                    "%s '%s' at '%.80s' has a file '%s', whose name is unsafe on disk; "
                    "leave it out with ignore_patterns, or have its owner rename it",

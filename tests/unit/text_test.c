@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-static void what_fits_is_formatted_and_its_length_returned(void **state)
+static void a_text_that_fits_is_formatted_and_its_length_returned(void **state)
 {
     char buffer[4];
 
@@ -17,7 +17,7 @@ static void what_fits_is_formatted_and_its_length_returned(void **state)
     assert_string_equal(buffer, "123");
 }
 
-static void what_does_not_fit_leaves_an_empty_text(void **state)
+static void a_text_that_does_not_fit_leaves_an_empty_buffer(void **state)
 {
     char buffer[4] = "old";
 
@@ -95,7 +95,7 @@ static void assert_escaped(const char *text, const char *also, const char *expec
     assert_string_equal(escaped, expected);
 }
 
-static void what_a_terminal_would_obey_is_escaped(void **state)
+static void terminal_control_sequences_are_escaped(void **state)
 {
     (void)state;
     assert_escaped("", "", "");
@@ -110,7 +110,7 @@ static void what_a_terminal_would_obey_is_escaped(void **state)
                    "\xf0\x9f\xa4\x97 \u00e9\\u00f0\\u009f");
 }
 
-static void what_turns_the_direction_of_text_is_escaped(void **state)
+static void direction_controls_are_escaped(void **state)
 {
     (void)state;
     assert_escaped("\u061b\u061c\u061d", "", "\u061b\\u061c\u061d");
@@ -157,7 +157,7 @@ static void a_list_owns_copies_of_any_number_of_strings(void **state)
     assert_int_equal(list.count, 0);
 }
 
-static void a_copy_of_nothing_is_nothing(void **state)
+static void a_copy_of_null_is_null(void **state)
 {
     struct hc_error err;
 
@@ -168,18 +168,18 @@ static void a_copy_of_nothing_is_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_fits_is_formatted_and_its_length_returned),
-        cmocka_unit_test(what_does_not_fit_leaves_an_empty_text),
+        cmocka_unit_test(a_text_that_fits_is_formatted_and_its_length_returned),
+        cmocka_unit_test(a_text_that_does_not_fit_leaves_an_empty_buffer),
         cmocka_unit_test(starts_and_ends_are_compared_whole),
         cmocka_unit_test(well_formed_utf8_is_accepted),
         cmocka_unit_test(ill_formed_utf8_is_refused),
         cmocka_unit_test(control_characters_are_not_printable),
-        cmocka_unit_test(what_a_terminal_would_obey_is_escaped),
-        cmocka_unit_test(what_turns_the_direction_of_text_is_escaped),
+        cmocka_unit_test(terminal_control_sequences_are_escaped),
+        cmocka_unit_test(direction_controls_are_escaped),
         cmocka_unit_test(hex_is_lower_case_and_of_that_length),
         cmocka_unit_test(white_space_is_cut_off_both_ends),
         cmocka_unit_test(a_list_owns_copies_of_any_number_of_strings),
-        cmocka_unit_test(a_copy_of_nothing_is_nothing),
+        cmocka_unit_test(a_copy_of_null_is_null),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
