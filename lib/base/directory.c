@@ -43,8 +43,8 @@ const char *hc_directory_next(DIR *dir)
 }
 
 /* Visits what is below a directory, a directory after what is in it; ends with false. */
-struct walk {
-    bool (*visit)(struct walk *walk, int dir, const char *name,
+struct directory_walk {
+    bool (*visit)(struct directory_walk *directory_walk, int dir, const char *name,
                   const struct stat *status);
     mode_t kind;
     int64_t then_ms;
@@ -54,7 +54,8 @@ struct walk {
 
 /* Follows no symlink, nor one that another process puts in place of a directory.
  * NOLINTNEXTLINE(misc-no-recursion): bounded by DEPTH_MAX */
-static bool walk_below(struct walk *walk, int root, const char *path, unsigned depth)
+static bool directory_walk_below(struct directory_walk *directory_walk, int root,
+                                 const char *path, unsigned depth)
 {
     int fd = depth > DEPTH_MAX ? -1 : hc_directory_open(root, path);
     HC_AUTO_CLOSEDIR DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -69,80 +70,86 @@ static bool walk_below(struct walk *walk, int root, const char *path, unsigned d
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
             fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
-        if (S_ISDIR(status.st_mode) && !walk_below(walk, fd, entry->d_name, depth + 1))
+        if (S_ISDIR(status.st_mode) &&
+            !directory_walk_below(directory_walk, fd, entry->d_name, depth + 1))
             return false;
-        if (!walk->visit(walk, fd, entry->d_name, &status))
+        if (!directory_walk->visit(directory_walk, fd, entry->d_name, &status))
             return false;
     }
     return true;
 }
 
-static bool visit_counting(struct walk *walk, int dir, const char *name,
-                           const struct stat *status)
+static bool visit_counting(struct directory_walk *directory_walk, int dir,
+                           const char *name, const struct stat *status)
 {
     (void)dir, (void)name, (void)status;
-    return ++walk->count < walk->limit;
+    return ++directory_walk->count < directory_walk->limit;
 }
 
-static bool visit_checking(struct walk *walk, int dir, const char *name,
-                           const struct stat *status)
+static bool visit_checking(struct directory_walk *directory_walk, int dir,
+                           const char *name, const struct stat *status)
 {
     mode_t kind = status->st_mode & S_IFMT;
 
-    return (kind == S_IFDIR || kind == walk->kind) &&
-           visit_counting(walk, dir, name, status);
+    return (kind == S_IFDIR || kind == directory_walk->kind) &&
+           visit_counting(directory_walk, dir, name, status);
 }
 
-static bool remove_name(int dir, const char *name, const struct stat *status)
+static bool entry_remove(int dir, const char *name, const struct stat *status)
 {
     return unlinkat(dir, name, S_ISDIR(status->st_mode) ? AT_REMOVEDIR : 0) == 0;
 }
 
-static bool visit_removing(struct walk *walk, int dir, const char *name,
-                           const struct stat *status)
+static bool visit_removing(struct directory_walk *directory_walk, int dir,
+                           const char *name, const struct stat *status)
 {
-    (void)walk;
-    return remove_name(dir, name, status);
+    (void)directory_walk;
+    return entry_remove(dir, name, status);
 }
 
 /* A directory that is not empty refuses. */
-static bool visit_removing_older(struct walk *walk, int dir, const char *name,
-                                 const struct stat *status)
+static bool visit_removing_older(struct directory_walk *directory_walk, int dir,
+                                 const char *name, const struct stat *status)
 {
     if (S_ISDIR(status->st_mode))
-        (void)remove_name(dir, name, status);
-    else if (S_ISREG(status->st_mode) && hc_file_changed_ms(status) < walk->then_ms)
-        walk->count += remove_name(dir, name, status);
+        (void)entry_remove(dir, name, status);
+    else if (S_ISREG(status->st_mode) &&
+             hc_file_changed_ms(status) < directory_walk->then_ms)
+        directory_walk->count += entry_remove(dir, name, status);
     return true;
 }
 
 unsigned hc_directory_count(int root, const char *path, unsigned limit)
 {
-    struct walk walk = {.visit = visit_counting, .limit = limit};
+    struct directory_walk directory_walk = {.visit = visit_counting, .limit = limit};
 
-    (void)walk_below(&walk, root, path, 0);
-    return walk.count;
+    (void)directory_walk_below(&directory_walk, root, path, 0);
+    return directory_walk.count;
 }
 
 unsigned hc_directory_remove_older(int root, const char *path, int64_t then_ms)
 {
-    struct walk walk = {.visit = visit_removing_older, .then_ms = then_ms};
+    struct directory_walk directory_walk = {.visit = visit_removing_older,
+                                            .then_ms = then_ms};
 
-    (void)walk_below(&walk, root, path, 0);
-    return walk.count;
+    (void)directory_walk_below(&directory_walk, root, path, 0);
+    return directory_walk.count;
 }
 
 /* Only directories and files of that kind, and not too many. */
-static bool remove_directory(int root, const char *path, mode_t kind)
+static bool directory_remove(int root, const char *path, mode_t kind)
 {
-    struct walk check = {.visit = visit_checking, .kind = kind, .limit = IN_THE_WAY_MAX};
-    struct walk removal = {.visit = visit_removing};
+    struct directory_walk check = {.visit = visit_checking,
+                                   .kind = kind,
+                                   .limit = IN_THE_WAY_MAX};
+    struct directory_walk removal = {.visit = visit_removing};
 
-    return walk_below(&check, root, path, 0) && walk_below(&removal, root, path, 0) &&
+    return directory_walk_below(&check, root, path, 0) &&
+           directory_walk_below(&removal, root, path, 0) &&
            unlinkat(root, path, AT_REMOVEDIR) == 0;
 }
 
-int hc_directory_clear_way(int root, size_t top, const char *path, mode_t kind)
+int hc_directory_remove_obstacle(int root, size_t top, const char *path, mode_t kind)
 {
     char part[PATH_MAX];
     struct stat status;
@@ -165,5 +172,5 @@ int hc_directory_clear_way(int root, size_t top, const char *path, mode_t kind)
     }
     if (fstatat(root, part, &status, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(status.st_mode))
         return 0;
-    return remove_directory(root, part, kind) ? 1 : -1;
+    return directory_remove(root, part, kind) ? 1 : -1;
 }

@@ -35,6 +35,6 @@ unsigned hc_directory_remove_older(int root, const char *path, int64_t then_ms);
  * (S_IFREG, S_IFLNK). 1 when something was removed; 0 when nothing is in the way; -1 when
  * something is that has to stay.
  */
-int hc_directory_clear_way(int root, size_t top, const char *path, mode_t kind);
+int hc_directory_remove_obstacle(int root, size_t top, const char *path, mode_t kind);
 
 #endif

@@ -28,7 +28,7 @@ enum {
 };
 
 /* A file that is open: `fd`, or -1 with errno when it is no regular one. */
-static int keep_regular(int fd)
+static int fd_require_regular(int fd)
 {
     struct stat status;
     int errnum = 0;
@@ -50,7 +50,7 @@ static int keep_regular(int fd)
  * With O_NONBLOCK, a file on which an NFS or SMB server has a lease for one of its clients
  * is refused (EWOULDBLOCK) until the client has given it back, which this open asks for.
  */
-static int open_at_once(int root, const char *path, int flags, mode_t mode)
+static int open_nonblocking(int root, const char *path, int flags, mode_t mode)
 {
     const struct timespec pause = {.tv_nsec = LEASE_PAUSE_NS};
     int fd = openat(root, path, flags | O_NONBLOCK | O_CLOEXEC, mode);
@@ -64,12 +64,12 @@ static int open_at_once(int root, const char *path, int flags, mode_t mode)
 
 int hc_file_open(int root, const char *path, int flags, mode_t mode)
 {
-    return keep_regular(open_at_once(root, path, flags | O_NOFOLLOW, mode));
+    return fd_require_regular(open_nonblocking(root, path, flags | O_NOFOLLOW, mode));
 }
 
 int hc_file_open_linked(int root, const char *path)
 {
-    return keep_regular(open_at_once(root, path, O_RDONLY, 0));
+    return fd_require_regular(open_nonblocking(root, path, O_RDONLY, 0));
 }
 
 int hc_file_create(int root, const char *path, int flags)
@@ -83,7 +83,7 @@ bool hc_file_is_special(int errnum)
 }
 
 /* The directory part of `path` into `parent`; "." when it has none. */
-static int parent_of(const char *path, char parent[PATH_MAX], struct hc_error *err)
+static int path_parent(const char *path, char parent[PATH_MAX], struct hc_error *err)
 {
     const char *slash = strrchr(path, '/');
     int length = slash ? (int)(slash - path) : 0;
@@ -100,7 +100,7 @@ static int parent_of(const char *path, char parent[PATH_MAX], struct hc_error *e
 }
 
 /* What is in the place of a regular file; NULL when it is one, or nothing is. */
-static const char *name_special(int root, const char *path)
+static const char *special_file_type(int root, const char *path)
 {
     struct stat status;
 
@@ -124,25 +124,25 @@ static const char *name_special(int root, const char *path)
 
 /* The file that refused to be opened, else the directory that refuses a name in it or the
  * way through it. */
-static void find_refuser(int root, const char *path, bool is_file, char refuser[PATH_MAX],
-                         struct stat *status)
+static void find_denying_path(int root, const char *path, bool is_file,
+                              char denying[PATH_MAX], struct stat *status)
 {
     struct hc_error unused;
     char child[PATH_MAX];
 
     *status = (struct stat){0};
-    if (hc_format(refuser, PATH_MAX, "%s", path) < 0 ||
-        (is_file && fstatat(root, refuser, status, 0) == 0))
+    if (hc_format(denying, PATH_MAX, "%s", path) < 0 ||
+        (is_file && fstatat(root, denying, status, 0) == 0))
         return;
     do {
-        memcpy(child, refuser, sizeof child);
-        if (parent_of(child, refuser, &unused) < 0)
+        memcpy(child, denying, sizeof child);
+        if (path_parent(child, denying, &unused) < 0)
             return;
-    } while (fstatat(root, refuser, status, 0) < 0 && strcmp(refuser, child) != 0);
+    } while (fstatat(root, denying, status, 0) < 0 && strcmp(denying, child) != 0);
 }
 
 /* " (alice)", when the system knows the user. */
-static void name_user(uid_t uid, char name[64])
+static void user_name_suffix(uid_t uid, char name[64])
 {
     struct passwd entry, *found = NULL;
     char buffer[4096];
@@ -153,20 +153,21 @@ static void name_user(uid_t uid, char name[64])
 }
 
 /* Adds to "Permission denied" whose doing it is, and what to do. */
-static int explain_refusal(struct hc_error *err, int root, const char *path, bool is_open)
+static int explain_permission_denied(struct hc_error *err, int root, const char *path,
+                                     bool is_open)
 {
-    char refuser[PATH_MAX], user[64];
+    char denying[PATH_MAX], user[64];
     struct stat status;
     bool is_root = false;
 
-    find_refuser(root, path, is_open, refuser, &status);
-    name_user(status.st_uid, user);
-    is_root = strcmp(refuser, ".") == 0;
+    find_denying_path(root, path, is_open, denying, &status);
+    user_name_suffix(status.st_uid, user);
+    is_root = strcmp(denying, ".") == 0;
     return hc_fail(
         err, err->reason,
         "%s: %s%.120s%s belongs to uid %u%s, gid %u, mode %04o, and this "
         "process has uid %u, gid %u: change its owner or mode%s, or set fsGroup",
-        err->message, is_root ? "" : "'", is_root ? "the cache root" : refuser,
+        err->message, is_root ? "" : "'", is_root ? "the cache root" : denying,
         is_root ? "" : "'", status.st_uid, user, status.st_gid, status.st_mode & 07777U,
         geteuid(), getegid(),
         is_open ? "" : ", run all writers with its group and umask 002");
@@ -175,7 +176,8 @@ static int explain_refusal(struct hc_error *err, int root, const char *path, boo
 int hc_file_fail(struct hc_error *err, int errnum, const char *verb, int root,
                  const char *path)
 {
-    const char *special = hc_file_is_special(errnum) ? name_special(root, path) : NULL;
+    const char *special =
+        hc_file_is_special(errnum) ? special_file_type(root, path) : NULL;
 
     if (special)
         return hc_fail(err, HC_CACHE_IO,
@@ -183,7 +185,7 @@ int hc_file_fail(struct hc_error *err, int errnum, const char *verb, int root,
                        special);
     (void)hc_fail_errno(err, errnum, "%s '%s'", verb, path);
     return errnum == EACCES || errnum == EPERM
-               ? explain_refusal(err, root, path, strcmp(verb, "open") == 0)
+               ? explain_permission_denied(err, root, path, strcmp(verb, "open") == 0)
                : -1;
 }
 
@@ -212,13 +214,13 @@ int hc_file_mkparents(int root, const char *path, struct hc_error *err)
 {
     char parent[PATH_MAX];
 
-    if (parent_of(path, parent, err) < 0)
+    if (path_parent(path, parent, err) < 0)
         return -1;
     return hc_file_mkdirs(root, parent, err);
 }
 
 /* Of an open for reading that failed just now: 0 absent, or no regular file; -1. */
-static int fail_to_open(int root, const char *path, struct hc_error *err)
+static int open_failure(int root, const char *path, struct hc_error *err)
 {
     if (errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG ||
         hc_file_is_special(errno))
@@ -227,7 +229,7 @@ static int fail_to_open(int root, const char *path, struct hc_error *err)
 }
 
 /* Up to `size` bytes; the count read, or -1. */
-static ssize_t read_all(int fd, char *buffer, size_t size)
+static ssize_t fd_read_all(int fd, char *buffer, size_t size)
 {
     size_t used = 0;
 
@@ -246,8 +248,8 @@ static ssize_t read_all(int fd, char *buffer, size_t size)
 }
 
 /* The content of the open file `path`: 1; 0 too long; -1. */
-static int read_text(int fd, const char *path, char *buffer, size_t size,
-                     struct stat *status, struct hc_error *err)
+static int fd_read_text(int fd, const char *path, char *buffer, size_t size,
+                        struct stat *status, struct hc_error *err)
 {
     ssize_t count;
 
@@ -255,7 +257,7 @@ static int read_text(int fd, const char *path, char *buffer, size_t size,
         return hc_fail_errno(err, errno, "stat '%s'", path);
     if ((uintmax_t)status->st_size >= size)
         return 0;
-    count = read_all(fd, buffer, (size_t)status->st_size);
+    count = fd_read_all(fd, buffer, (size_t)status->st_size);
     if (count < 0)
         return hc_fail_errno(err, errno, "read '%s'", path);
     buffer[count] = '\0';
@@ -267,8 +269,8 @@ int hc_file_read_stat(int root, const char *path, char *buffer, size_t size,
 {
     HC_AUTO_CLOSE int fd = hc_file_open(root, path, O_RDONLY, 0);
 
-    return fd < 0 ? fail_to_open(root, path, err)
-                  : read_text(fd, path, buffer, size, status, err);
+    return fd < 0 ? open_failure(root, path, err)
+                  : fd_read_text(fd, path, buffer, size, status, err);
 }
 
 int hc_file_read(int root, const char *path, char *buffer, size_t size,
@@ -284,12 +286,12 @@ int hc_file_read_linked(const char *path, char *buffer, size_t size, struct hc_e
     HC_AUTO_CLOSE int fd = hc_file_open_linked(AT_FDCWD, path);
     struct stat status;
 
-    return fd < 0 ? fail_to_open(AT_FDCWD, path, err)
-                  : read_text(fd, path, buffer, size, &status, err);
+    return fd < 0 ? open_failure(AT_FDCWD, path, err)
+                  : fd_read_text(fd, path, buffer, size, &status, err);
 }
 
-int hc_file_slurp(int root, const char *path, size_t limit, char **content, size_t *size,
-                  struct hc_error *err)
+int hc_file_read_whole(int root, const char *path, size_t limit, char **content,
+                       size_t *size, struct hc_error *err)
 {
     HC_AUTO_CLOSE int fd = hc_file_open(root, path, O_RDONLY, 0);
     HC_AUTO_FREE char *bytes = NULL;
@@ -297,7 +299,7 @@ int hc_file_slurp(int root, const char *path, size_t limit, char **content, size
     ssize_t count;
 
     if (fd < 0)
-        return fail_to_open(root, path, err);
+        return open_failure(root, path, err);
     if (fstat(fd, &status) < 0)
         return hc_fail_errno(err, errno, "stat '%s'", path);
     if ((uintmax_t)status.st_size > limit)
@@ -305,7 +307,7 @@ int hc_file_slurp(int root, const char *path, size_t limit, char **content, size
     bytes = malloc((size_t)status.st_size + 1);
     if (!bytes)
         return hc_fail_memory(err);
-    count = read_all(fd, bytes, (size_t)status.st_size);
+    count = fd_read_all(fd, bytes, (size_t)status.st_size);
     if (count < 0)
         return hc_fail_errno(err, errno, "read '%s'", path);
     bytes[count] = '\0';
@@ -351,7 +353,7 @@ int hc_file_write_all_at(int fd, const void *bytes, size_t count, uint64_t at,
 }
 
 /* 1 some more was copied; 0 at the end; -1. */
-static int copy_some(int from, int to, struct hc_error *err)
+static int fd_copy_chunk(int from, int to, struct hc_error *err)
 {
     char buffer[BUFFER_SIZE];
     ssize_t count = copy_file_range(from, NULL, to, NULL, COPY_CHUNK, 0);
@@ -375,8 +377,9 @@ int hc_file_copy(int from, int to, struct hc_cancellation *cancellation,
     if (ioctl(to, FICLONE, from) == 0)
         return 0;
     do
-        result =
-            hc_cancellation_check(cancellation, err) < 0 ? -1 : copy_some(from, to, err);
+        result = hc_cancellation_check(cancellation, err) < 0
+                     ? -1
+                     : fd_copy_chunk(from, to, err);
     while (result > 0);
     return result;
 }
@@ -416,8 +419,8 @@ int hc_file_private_name(char *buffer, size_t size, const char *path, const char
 }
 
 /* Writes and flushes a new file; on failure nothing is left behind. */
-static int write_new(int root, const char *path, const char *content, size_t size,
-                     struct hc_error *err)
+static int file_write_new(int root, const char *path, const char *content, size_t size,
+                          struct hc_error *err)
 {
     HC_AUTO_CLOSE int fd = hc_file_create(root, path, O_WRONLY);
 
@@ -441,7 +444,7 @@ int hc_file_publish(int root, const char *private, const char *path, const char 
     if (hc_file_mkparents(root, private, err) < 0 ||
         hc_file_mkparents(root, path, err) < 0)
         return -1;
-    if (write_new(root, private, content, size, err) < 0)
+    if (file_write_new(root, private, content, size, err) < 0)
         return -1;
     if (renameat(root, private, root, path) < 0) {
         (void)hc_file_fail(err, errno, "rename to", root, path);
@@ -451,7 +454,7 @@ int hc_file_publish(int root, const char *private, const char *path, const char 
     return 0;
 }
 
-static int sync_dir(int root, const char *path, struct hc_error *err)
+static int directory_sync_one(int root, const char *path, struct hc_error *err)
 {
     HC_AUTO_CLOSE int fd = openat(root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -468,12 +471,12 @@ int hc_file_sync_parent(int root, const char *path, struct hc_error *err)
 {
     char parent[PATH_MAX];
 
-    if (parent_of(path, parent, err) < 0)
+    if (path_parent(path, parent, err) < 0)
         return -1;
-    return sync_dir(root, parent, err);
+    return directory_sync_one(root, parent, err);
 }
 
-int hc_file_sync_tree(int root, const char *path, struct hc_error *err)
+int hc_directory_sync(int root, const char *path, struct hc_error *err)
 {
     char top[PATH_MAX];
     char *tops[] = {top, NULL};
@@ -487,7 +490,7 @@ int hc_file_sync_tree(int root, const char *path, struct hc_error *err)
         return hc_fail_errno(err, errno, "walk '%s'", path);
     for (FTSENT *entry = fts_read(walk); entry && result == 0; entry = fts_read(walk)) {
         if (entry->fts_info == FTS_D)
-            result = sync_dir(AT_FDCWD, entry->fts_path, err);
+            result = directory_sync_one(AT_FDCWD, entry->fts_path, err);
     }
     (void)fts_close(walk);
     return result;

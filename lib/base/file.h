@@ -69,8 +69,8 @@ int hc_file_read_stat(int root, const char *path, char *buffer, size_t size,
  * Reads a whole regular file of at most `limit` bytes: 1 and `*content` (NUL-terminated,
  * caller frees), 0 when absent or not a regular file, -1 otherwise.
  */
-int hc_file_slurp(int root, const char *path, size_t limit, char **content, size_t *size,
-                  struct hc_error *err);
+int hc_file_read_whole(int root, const char *path, size_t limit, char **content,
+                       size_t *size, struct hc_error *err);
 
 /*
  * Writes and flushes `content` under the name `private`, then renames it to `path`:
@@ -89,7 +89,7 @@ int hc_file_sync_parent(int root, const char *path, struct hc_error *err);
 
 /* Flushes a directory and those below it, so that their names survive power loss. An
  * absent one is fine. */
-int hc_file_sync_tree(int root, const char *path, struct hc_error *err);
+int hc_directory_sync(int root, const char *path, struct hc_error *err);
 
 /* A file's time stamp in milliseconds since the epoch. */
 int64_t hc_file_time_ms(const struct timespec *time);

@@ -224,7 +224,8 @@ int hc_pointer_link(const struct hc_cache *cache, const struct hc_place *place,
     if (result >= 0)
         return result;
     top = strlen(link.cache_path) - strlen(place->path) - 1;
-    if (hc_directory_clear_way(hc_cache_fd(cache), top, link.cache_path, S_IFLNK) == 1)
+    if (hc_directory_remove_obstacle(hc_cache_fd(cache), top, link.cache_path, S_IFLNK) ==
+        1)
         return make_pointer(cache, &link, is_fresh, err);
     *err = first;
     return -1;
@@ -240,7 +241,7 @@ int hc_pointer_sync(const struct hc_cache *cache, const struct hc_place *place,
         return -1;
     if (faccessat(root, path, F_OK, 0) < 0)
         return 0; /* a ref may be all there is, beside .no_exist */
-    if (!place->path && hc_file_sync_tree(root, path, err) < 0)
+    if (!place->path && hc_directory_sync(root, path, err) < 0)
         return -1;
     for (char *end = path + strlen(path); end; end = strrchr(path, '/')) {
         *end = '\0';

@@ -91,7 +91,7 @@ static int write_ref(const struct hc_cache *cache, const struct hc_repo *repo,
     int cleared = 0;
 
     if (hc_cache_publish(cache, path, commit, strlen(commit), &first) < 0) {
-        cleared = hc_directory_clear_way(root, top, path, S_IFREG);
+        cleared = hc_directory_remove_obstacle(root, top, path, S_IFREG);
         if (cleared == 0)
             *err = first;
         if (cleared <= 0)

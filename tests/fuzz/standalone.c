@@ -19,7 +19,7 @@ static int replay(int dir, const char *name)
     HC_AUTO_FREE char *bytes = NULL;
     size_t size = 0;
     struct hc_error err;
-    int found = hc_file_slurp(dir, name, INPUT_MAX, &bytes, &size, &err);
+    int found = hc_file_read_whole(dir, name, INPUT_MAX, &bytes, &size, &err);
 
     if (found < 0)
         return -1;

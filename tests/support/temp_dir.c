@@ -98,7 +98,7 @@ char *temp_dir_read(const char *dir, const char *path)
     char *content = NULL;
     size_t size;
 
-    if (real && hc_file_slurp(AT_FDCWD, real, FILE_LIMIT, &content, &size, &err) < 0)
+    if (real && hc_file_read_whole(AT_FDCWD, real, FILE_LIMIT, &content, &size, &err) < 0)
         hub_die(path, err.message);
     return content;
 }

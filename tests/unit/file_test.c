@@ -51,7 +51,7 @@ static void a_name_that_cannot_be_had_leaves_nothing_behind(void **state)
     assert_false(temp_dir_has(f->dir, "p"));
 }
 
-static void what_is_published_has_the_mode_of_the_umask(void **state)
+static void a_published_file_has_the_mode_of_the_umask(void **state)
 {
     struct fixture *f = *state;
     mode_t old = umask(027);
@@ -99,7 +99,7 @@ static void a_file_with_a_lease_is_opened_when_the_lease_is_given_back(void **st
 }
 
 /* As another user than the owner's. */
-static void fail_as_another(struct fixture *f, const char *path, mode_t mode)
+static void fail_as_another_user(struct fixture *f, const char *path, mode_t mode)
 {
     int root = hc_cache_fd(f->cache);
     int fd;
@@ -115,14 +115,14 @@ static void fail_as_another(struct fixture *f, const char *path, mode_t mode)
     assert_int_equal(f->err.reason, HC_CACHE_READ_ONLY);
 }
 
-static void assert_says(const struct fixture *f, const char *part)
+static void assert_message_has(const struct fixture *f, const char *part)
 {
     if (!strstr(f->err.message, part))
         fail_msg("no \"%s\" in: %s", part, f->err.message);
 }
 
 /* The file, the directory that has it, or one further up. Only root can test it. */
-static void a_refusal_names_what_refuses_and_the_remedy(void **state)
+static void a_denied_permission_names_the_denying_path_and_the_remedy(void **state)
 {
     struct fixture *f = *state;
 
@@ -132,33 +132,38 @@ static void a_refusal_names_what_refuses_and_the_remedy(void **state)
     assert_int_equal(mkdirat(hc_cache_fd(f->cache), "p", 0777), 0);
     assert_int_equal(fchmodat(hc_cache_fd(f->cache), ".", 0755, 0), 0);
 
-    fail_as_another(f, "open/file", 0600);
-    assert_says(f, "open 'open/file': Permission denied: 'open/file' belongs to uid 0 "
-                   "(root), gid 0, mode 0600, and this process has uid 65534, gid 0: ");
-    assert_says(f, ": change its owner or mode, or set fsGroup");
+    fail_as_another_user(f, "open/file", 0600);
+    assert_message_has(
+        f, "open 'open/file': Permission denied: 'open/file' belongs to uid 0 "
+           "(root), gid 0, mode 0600, and this process has uid 65534, gid 0: ");
+    assert_message_has(f, ": change its owner or mode, or set fsGroup");
     assert_int_equal(fchmodat(hc_cache_fd(f->cache), "open/file", 0644, 0), 0);
 
-    fail_as_another(f, "open", 0700);
-    assert_says(f, "Permission denied: 'open' belongs to uid 0 (root), gid 0, mode 0700");
+    fail_as_another_user(f, "open", 0700);
+    assert_message_has(
+        f, "Permission denied: 'open' belongs to uid 0 (root), gid 0, mode 0700");
     assert_int_equal(fchmodat(hc_cache_fd(f->cache), "open", 0755, 0), 0);
 
-    fail_as_another(f, "p", 0755);
-    assert_says(f, "create 'p/one': Permission denied: 'p' belongs to uid 0 (root)");
-    assert_says(f, ": change its owner or mode, run all writers with its group and umask "
-                   "002, or set fsGroup");
+    fail_as_another_user(f, "p", 0755);
+    assert_message_has(f,
+                       "create 'p/one': Permission denied: 'p' belongs to uid 0 (root)");
+    assert_message_has(
+        f, ": change its owner or mode, run all writers with its group and umask "
+           "002, or set fsGroup");
     assert_int_equal(fchmodat(hc_cache_fd(f->cache), "p", 0777, 0), 0);
     assert_int_equal(fchownat(hc_cache_fd(f->cache), "p", OTHER_UID, 0, 0), 0);
 
-    fail_as_another(f, "open", 0755);
-    assert_says(f, "rename to 'open/new': Permission denied: 'open' belongs to uid 0 "
-                   "(root)");
+    fail_as_another_user(f, "open", 0755);
+    assert_message_has(f,
+                       "rename to 'open/new': Permission denied: 'open' belongs to uid 0 "
+                       "(root)");
     assert_int_equal(fchmodat(hc_cache_fd(f->cache), ".", 0700, 0), 0);
 
-    fail_as_another(f, "open", 0755);
-    assert_says(f, "Permission denied: the cache root belongs to uid 0 (root)");
+    fail_as_another_user(f, "open", 0755);
+    assert_message_has(f, "Permission denied: the cache root belongs to uid 0 (root)");
 }
 
-static void what_is_not_a_refusal_is_said_as_it_is(void **state)
+static void other_failures_are_reported_unchanged(void **state)
 {
     struct fixture *f = *state;
     int root = hc_cache_fd(f->cache);
@@ -199,7 +204,7 @@ static void a_file_that_does_not_fit_is_absent(void **state)
                      0);
 }
 
-static void what_is_no_regular_file_is_absent(void **state)
+static void a_special_file_is_absent(void **state)
 {
     struct fixture *f = *state;
     int root = hc_cache_fd(f->cache);
@@ -222,12 +227,12 @@ static void a_whole_file_is_read_up_to_the_limit(void **state)
     size_t size = 0;
 
     temp_dir_write(f->dir, "a", "12345");
-    assert_int_equal(hc_file_slurp(root, "a", 5, &content, &size, &f->err), 1);
+    assert_int_equal(hc_file_read_whole(root, "a", 5, &content, &size, &f->err), 1);
     assert_string_equal(content, "12345");
     assert_int_equal(size, 5);
     free(content);
-    assert_int_equal(hc_file_slurp(root, "a", 4, &content, &size, &f->err), -1);
-    assert_int_equal(hc_file_slurp(root, "b", 4, &content, &size, &f->err), 0);
+    assert_int_equal(hc_file_read_whole(root, "a", 4, &content, &size, &f->err), -1);
+    assert_int_equal(hc_file_read_whole(root, "b", 4, &content, &size, &f->err), 0);
 }
 
 static void directories_that_exist_are_fine(void **state)
@@ -278,13 +283,13 @@ int main(void)
         WITH_CACHE(a_published_file_has_its_content_and_no_private_name),
         WITH_CACHE(publishing_replaces_what_was_there),
         WITH_CACHE(a_name_that_cannot_be_had_leaves_nothing_behind),
-        WITH_CACHE(what_is_published_has_the_mode_of_the_umask),
+        WITH_CACHE(a_published_file_has_the_mode_of_the_umask),
         WITH_CACHE(a_file_with_a_lease_is_opened_when_the_lease_is_given_back),
-        WITH_CACHE(a_refusal_names_what_refuses_and_the_remedy),
-        WITH_CACHE(what_is_not_a_refusal_is_said_as_it_is),
+        WITH_CACHE(a_denied_permission_names_the_denying_path_and_the_remedy),
+        WITH_CACHE(other_failures_are_reported_unchanged),
         WITH_CACHE(a_small_file_is_read_with_a_nul),
         WITH_CACHE(a_file_that_does_not_fit_is_absent),
-        WITH_CACHE(what_is_no_regular_file_is_absent),
+        WITH_CACHE(a_special_file_is_absent),
         WITH_CACHE(a_whole_file_is_read_up_to_the_limit),
         WITH_CACHE(directories_that_exist_are_fine),
         WITH_CACHE(private_names_differ_and_end_as_asked),
