@@ -23,7 +23,7 @@ enum hc_digest_kind hc_digest_kind_of(const char *etag)
     return HC_DIGEST_NONE;
 }
 
-bool hc_digest_is_of_nothing(const char *etag)
+bool hc_digest_is_of_empty_file(const char *etag)
 {
     return strcmp(etag, "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391") == 0 ||
            strcmp(etag,
@@ -31,8 +31,8 @@ bool hc_digest_is_of_nothing(const char *etag)
                0;
 }
 
-static int start(struct hc_digest *digest, enum hc_digest_kind kind, uint64_t size,
-                 struct hc_error *err)
+static int digest_start(struct hc_digest *digest, enum hc_digest_kind kind, uint64_t size,
+                        struct hc_error *err)
 {
     const EVP_MD *type = kind == HC_DIGEST_SHA256 ? EVP_sha256() : EVP_sha1();
     char header[32];
@@ -58,7 +58,7 @@ struct hc_digest *hc_digest_new(enum hc_digest_kind kind, uint64_t size,
         (void)hc_fail_memory(err);
         return NULL;
     }
-    if (kind != HC_DIGEST_NONE && start(digest, kind, size, err) < 0)
+    if (kind != HC_DIGEST_NONE && digest_start(digest, kind, size, err) < 0)
         return NULL;
     return hc_take(&digest);
 }

@@ -30,7 +30,7 @@ enum hc_digest_kind hc_digest_kind_of(const char *etag);
 
 /* Whether an etag is the hash of no bytes at all. No file of another size has such a name,
  * and of a file with the hash of some bytes 0 cannot be the size. */
-bool hc_digest_is_of_nothing(const char *etag);
+bool hc_digest_is_of_empty_file(const char *etag);
 
 /* `size` is the content's full length; git hashes it before the content. */
 struct hc_digest *hc_digest_new(enum hc_digest_kind kind, uint64_t size,

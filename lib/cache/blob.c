@@ -14,7 +14,7 @@
 bool hc_blob_is_emptied(const char *etag, uint64_t size)
 {
     return size == 0 && hc_digest_kind_of(etag) != HC_DIGEST_NONE &&
-           !hc_digest_is_of_nothing(etag);
+           !hc_digest_is_of_empty_file(etag);
 }
 
 bool hc_blob_may_have(uint64_t told, uint64_t size)

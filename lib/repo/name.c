@@ -234,7 +234,7 @@ int hc_etag_bind(char etag[HC_ETAG_MAX + 1], const char *commit, const char *pat
 
 uint64_t hc_blob_size_of(const char *etag, uint64_t told)
 {
-    if (hc_digest_is_of_nothing(etag))
+    if (hc_digest_is_of_empty_file(etag))
         return told == HC_SIZE_UNKNOWN ? 0 : told;
     return told == 0 ? HC_SIZE_UNKNOWN : told;
 }

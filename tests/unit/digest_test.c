@@ -50,15 +50,15 @@ static void the_pieces_in_which_bytes_come_do_not_matter(void **state)
     assert_digest(HC_DIGEST_GIT_BLOB, "hello", 2, HELLO_GIT);
 }
 
-static void the_hash_of_nothing_is_known(void **state)
+static void the_hash_of_an_empty_file_is_known(void **state)
 {
     (void)state;
     assert_digest(HC_DIGEST_GIT_BLOB, "", 0, "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
-    assert_true(hc_digest_is_of_nothing("e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"));
-    assert_true(hc_digest_is_of_nothing(
+    assert_true(hc_digest_is_of_empty_file("e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"));
+    assert_true(hc_digest_is_of_empty_file(
         "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"));
-    assert_false(hc_digest_is_of_nothing("e69de29bb2d1d6434b8b29ae775ad8c2e48c5390"));
-    assert_false(hc_digest_is_of_nothing(""));
+    assert_false(hc_digest_is_of_empty_file("e69de29bb2d1d6434b8b29ae775ad8c2e48c5390"));
+    assert_false(hc_digest_is_of_empty_file(""));
 }
 
 static void an_etag_that_is_no_hash_has_no_digest(void **state)
@@ -73,7 +73,7 @@ int main(void)
         cmocka_unit_test(the_length_of_an_etag_tells_its_hash),
         cmocka_unit_test(a_git_blob_is_hashed_with_its_header),
         cmocka_unit_test(the_pieces_in_which_bytes_come_do_not_matter),
-        cmocka_unit_test(the_hash_of_nothing_is_known),
+        cmocka_unit_test(the_hash_of_an_empty_file_is_known),
         cmocka_unit_test(an_etag_that_is_no_hash_has_no_digest),
     };
 
