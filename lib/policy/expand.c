@@ -17,7 +17,7 @@ static const char word_characters[] =
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
 
 /* The home of the user named in "~user", or one's own; NULL: not known. */
-static const char *home_of(const char *user)
+static const char *user_home(const char *user)
 {
     const char *home = getenv("HOME"); // NOLINT(concurrency-mt-unsafe)
     const struct passwd *entry;
@@ -44,7 +44,7 @@ char *hc_path_expand_user(const char *path, struct hc_error *err)
         (void)hc_fail_memory(err);
         return NULL;
     }
-    home = home_of(user);
+    home = user_home(user);
     if (!home)
         return hc_text_copy(path, err);
     home_length = (int)strlen(home);
@@ -60,7 +60,7 @@ char *hc_path_expand_user(const char *path, struct hc_error *err)
 }
 
 /* The length of the "$NAME" or "${NAME}" at `text`, and where the name is; 0: neither. */
-static size_t find_name(const char *text, const char **name, size_t *length)
+static size_t variable_name_find(const char *text, const char **name, size_t *length)
 {
     bool is_braced = text[1] == '{';
 
@@ -72,11 +72,11 @@ static size_t find_name(const char *text, const char **name, size_t *length)
 }
 
 /* Writes what the reference at `text` stands for; how many bytes of `text` that used. */
-static size_t write_variable(FILE *out, const char *text)
+static size_t variable_write(FILE *out, const char *text)
 {
     const char *name;
     size_t length;
-    size_t used = find_name(text, &name, &length);
+    size_t used = variable_name_find(text, &name, &length);
     HC_AUTO_FREE char *copy = used ? strndup(name, length) : NULL;
     const char *value = copy ? getenv(copy) : NULL; // NOLINT(concurrency-mt-unsafe)
 
@@ -87,7 +87,7 @@ static size_t write_variable(FILE *out, const char *text)
     return used ? used : 1;
 }
 
-static char *expand_variables(const char *path, struct hc_error *err)
+static char *variables_expand(const char *path, struct hc_error *err)
 {
     char *expanded = NULL;
     size_t size;
@@ -104,7 +104,7 @@ static char *expand_variables(const char *path, struct hc_error *err)
         (void)fwrite(path, 1, plain, out);
         path += plain;
         if (*path)
-            path += write_variable(out, path);
+            path += variable_write(out, path);
     }
     is_whole = !ferror(out);
     if (fclose(out) == 0 && is_whole)
@@ -119,5 +119,5 @@ char *hc_path_expand(char *path, struct hc_error *err)
     HC_AUTO_FREE char *owned = path;
     HC_AUTO_FREE char *at_home = owned ? hc_path_expand_user(owned, err) : NULL;
 
-    return at_home ? expand_variables(at_home, err) : NULL;
+    return at_home ? variables_expand(at_home, err) : NULL;
 }

@@ -23,8 +23,8 @@ int hc_policy_check(const struct hc_policy *policy,
     return 0;
 }
 
-bool hc_policy_may_ask(const struct hc_policy *policy,
-                       const struct hc_fetch_options *options)
+bool hc_policy_may_ask_hub(const struct hc_policy *policy,
+                           const struct hc_fetch_options *options)
 {
     return !policy->offline && !options->local_files_only;
 }

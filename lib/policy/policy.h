@@ -22,8 +22,8 @@ int hc_policy_check(const struct hc_policy *policy,
                     const struct hc_fetch_options *options, struct hc_error *err);
 
 /* False offline and with local_files_only. */
-bool hc_policy_may_ask(const struct hc_policy *policy,
-                       const struct hc_fetch_options *options);
+bool hc_policy_may_ask_hub(const struct hc_policy *policy,
+                           const struct hc_fetch_options *options);
 
 /* Whether what the Hub said at `heard_ms` is still good at `now_ms` (both since the
  * epoch). */

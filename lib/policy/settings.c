@@ -30,23 +30,23 @@ enum {
 };
 
 /* Read once at start-up, before there are threads that might change the environment. */
-static const char *variable(const char *name)
+static const char *environment_value(const char *name)
 {
     return getenv(name); // NOLINT(concurrency-mt-unsafe)
 }
 
-static bool is_true(const char *value)
+static bool value_is_true(const char *value)
 {
     return value && (strcmp(value, "1") == 0 || strcasecmp(value, "ON") == 0 ||
                      strcasecmp(value, "YES") == 0 || strcasecmp(value, "TRUE") == 0);
 }
 
 /* The first of two variables that is set and not empty. */
-static const char *first_filled(const char *first, const char *second)
+static const char *environment_first_filled(const char *first, const char *second)
 {
-    const char *value = variable(first);
+    const char *value = environment_value(first);
 
-    return value && value[0] ? value : variable(second);
+    return value && value[0] ? value : environment_value(second);
 }
 
 /* Python's int(): blanks around it, a sign, "_" between digits. */
@@ -77,7 +77,7 @@ static bool parse_integer(const char *text, long *number)
 
 static int load_timeout(const char *name, unsigned *timeout_s, struct hc_error *err)
 {
-    const char *value = variable(name);
+    const char *value = environment_value(name);
     long number = 0;
 
     *timeout_s = DEFAULT_TIMEOUT_S;
@@ -93,7 +93,7 @@ static int load_timeout(const char *name, unsigned *timeout_s, struct hc_error *
 }
 
 /* os.path.join(base, name); frees `base`, which may be NULL. */
-static char *join(char *base, const char *name, struct hc_error *err)
+static char *path_join(char *base, const char *name, struct hc_error *err)
 {
     HC_AUTO_FREE char *owned = base;
     char *joined = NULL;
@@ -110,9 +110,9 @@ static char *join(char *base, const char *name, struct hc_error *err)
 }
 
 /* The variable's value, or `fallback`, which is freed when it is not used. */
-static char *value_or(const char *name, char *fallback, struct hc_error *err)
+static char *environment_value_or(const char *name, char *fallback, struct hc_error *err)
 {
-    const char *value = variable(name);
+    const char *value = environment_value(name);
 
     if (!value)
         return fallback;
@@ -121,27 +121,31 @@ static char *value_or(const char *name, char *fallback, struct hc_error *err)
 }
 
 /* ~/.cache/<name> */
-static char *user_cache(const char *name, struct hc_error *err)
+static char *user_cache_dir(const char *name, struct hc_error *err)
 {
-    return join(join(hc_path_expand_user("~", err), ".cache", err), name, err);
+    return path_join(path_join(hc_path_expand_user("~", err), ".cache", err), name, err);
 }
 
 static char *load_home(struct hc_error *err)
 {
-    char *cache = value_or("XDG_CACHE_HOME",
-                           join(hc_path_expand_user("~", err), ".cache", err), err);
+    char *cache =
+        environment_value_or("XDG_CACHE_HOME",
+                             path_join(hc_path_expand_user("~", err), ".cache", err),
+                             err);
 
-    return hc_path_expand(value_or("HF_HOME", join(cache, "huggingface", err), err), err);
+    return hc_path_expand(environment_value_or("HF_HOME",
+                                               path_join(cache, "huggingface", err), err),
+                          err);
 }
 
 /* The cache root. An empty path is the working directory. */
 static int load_cache_dir(struct hc_settings *settings, const char *home,
                           struct hc_error *err)
 {
-    char *dir = join(hc_text_copy(home, err), "hub", err);
+    char *dir = path_join(hc_text_copy(home, err), "hub", err);
 
-    dir = value_or("HUGGINGFACE_HUB_CACHE", dir, err);
-    dir = hc_path_expand(value_or("HF_HUB_CACHE", dir, err), err);
+    dir = environment_value_or("HUGGINGFACE_HUB_CACHE", dir, err);
+    dir = hc_path_expand(environment_value_or("HF_HUB_CACHE", dir, err), err);
     if (dir && dir[0] == '\0') {
         free(dir);
         dir = hc_text_copy(".", err);
@@ -153,7 +157,7 @@ static int load_cache_dir(struct hc_settings *settings, const char *home,
 static int load_endpoint(struct hc_settings *settings, bool is_staging,
                          struct hc_error *err)
 {
-    const char *value = variable("HF_ENDPOINT");
+    const char *value = environment_value("HF_ENDPOINT");
     size_t length;
 
     if (!value)
@@ -170,7 +174,7 @@ static int load_endpoint(struct hc_settings *settings, bool is_staging,
 /* What stands in HF_TOKEN without the line ends and blanks that secrets come with. */
 static int load_token(struct hc_settings *settings, struct hc_error *err)
 {
-    const char *value = first_filled("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN");
+    const char *value = environment_first_filled("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN");
     char *to;
 
     if (!value)
@@ -194,12 +198,12 @@ static int load_token(struct hc_settings *settings, struct hc_error *err)
 static int load_token_file(struct hc_settings *settings, const char *home,
                            bool is_staging, struct hc_error *err)
 {
-    char *path = join(hc_text_copy(home, err), "token", err);
+    char *path = path_join(hc_text_copy(home, err), "token", err);
 
-    path = hc_path_expand(value_or("HF_TOKEN_PATH", path, err), err);
+    path = hc_path_expand(environment_value_or("HF_TOKEN_PATH", path, err), err);
     if (is_staging) {
         free(path);
-        path = join(user_cache("huggingface_staging", err), "token", err);
+        path = path_join(user_cache_dir("huggingface_staging", err), "token", err);
     }
     settings->token_file = path;
     return path ? 0 : -1;
@@ -212,7 +216,7 @@ static int load_ca_file(struct hc_settings *settings, struct hc_error *err)
                                         "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"};
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const char *value = variable(names[i]);
+        const char *value = environment_value(names[i]);
 
         if (!value || !value[0])
             continue;
@@ -225,7 +229,7 @@ static int load_ca_file(struct hc_settings *settings, struct hc_error *err)
 static int load_paths(struct hc_settings *settings, struct hc_error *err)
 {
     HC_AUTO_FREE char *home = load_home(err);
-    bool is_staging = is_true(variable("HUGGINGFACE_CO_STAGING"));
+    bool is_staging = value_is_true(environment_value("HUGGINGFACE_CO_STAGING"));
 
     if (!home || load_cache_dir(settings, home, err) < 0 ||
         load_endpoint(settings, is_staging, err) < 0 || load_token(settings, err) < 0 ||
@@ -237,12 +241,14 @@ static int load_paths(struct hc_settings *settings, struct hc_error *err)
 
 int hc_settings_load(struct hc_settings *settings, struct hc_error *err)
 {
-    const char *origin = variable("HF_HUB_USER_AGENT_ORIGIN");
+    const char *origin = environment_value("HF_HUB_USER_AGENT_ORIGIN");
 
     *settings = (struct hc_settings){
-        .offline = is_true(first_filled("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")),
-        .no_symlinks = is_true(variable("HF_HUB_DISABLE_SYMLINKS")),
-        .no_implicit_token = is_true(variable("HF_HUB_DISABLE_IMPLICIT_TOKEN")),
+        .offline = value_is_true(
+            environment_first_filled("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")),
+        .no_symlinks = value_is_true(environment_value("HF_HUB_DISABLE_SYMLINKS")),
+        .no_implicit_token =
+            value_is_true(environment_value("HF_HUB_DISABLE_IMPLICIT_TOKEN")),
         .max_staleness_ms = DEFAULT_MAX_STALENESS_MS,
         .retries = DEFAULT_RETRIES,
         .retry_base_ms = DEFAULT_RETRY_BASE_MS,
@@ -260,7 +266,8 @@ int hc_settings_load(struct hc_settings *settings, struct hc_error *err)
     return origin && !settings->user_agent ? -1 : 0;
 }
 
-static int append(char ***list, size_t *count, const char *text, struct hc_error *err)
+static int settings_append(char ***list, size_t *count, const char *text,
+                           struct hc_error *err)
 {
     char **longer = reallocarray(*list, *count + 1, sizeof *longer);
 
@@ -274,7 +281,7 @@ static int append(char ***list, size_t *count, const char *text, struct hc_error
     return 0;
 }
 
-static void clear_list(char **list, size_t count)
+static void settings_clear_list(char **list, size_t count)
 {
     while (count > 0)
         free(list[--count]);
@@ -284,13 +291,13 @@ static void clear_list(char **list, size_t count)
 int hc_settings_add_local_root(struct hc_settings *settings, const char *dir,
                                struct hc_error *err)
 {
-    return append(&settings->local_roots, &settings->local_root_count, dir, err);
+    return settings_append(&settings->local_roots, &settings->local_root_count, dir, err);
 }
 
 int hc_settings_add_mirror(struct hc_settings *settings, const char *url,
                            struct hc_error *err)
 {
-    return append(&settings->mirrors, &settings->mirror_count, url, err);
+    return settings_append(&settings->mirrors, &settings->mirror_count, url, err);
 }
 
 void hc_settings_clear(struct hc_settings *settings)
@@ -301,7 +308,7 @@ void hc_settings_clear(struct hc_settings *settings)
     free(settings->token_file);
     free(settings->user_agent);
     free(settings->ca_file);
-    clear_list(settings->local_roots, settings->local_root_count);
-    clear_list(settings->mirrors, settings->mirror_count);
+    settings_clear_list(settings->local_roots, settings->local_root_count);
+    settings_clear_list(settings->mirrors, settings->mirror_count);
     *settings = (struct hc_settings){0};
 }

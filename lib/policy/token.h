@@ -23,7 +23,7 @@ enum { HC_TOKEN_MAX = 4096 };
  * its own, INTERNAL with its path, and is read again for the next request.
  */
 int hc_token_choose(const struct hc_settings *settings, const char *caller_token,
-                    atomic_bool *held, char token[HC_TOKEN_MAX + 1],
+                    atomic_bool *had_token, char token[HC_TOKEN_MAX + 1],
                     struct hc_error *err);
 
 #endif

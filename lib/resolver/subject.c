@@ -30,7 +30,7 @@ int hc_subject_init(struct hc_subject *subject, struct hc_resolver *resolver,
     subject->options = options;
     subject->revision = has_revision ? target->revision : "main";
     subject->is_commit = hc_commit_is_valid(subject->revision);
-    subject->may_ask = hc_policy_may_ask(&resolver->policy, options);
+    subject->may_ask = hc_policy_may_ask_hub(&resolver->policy, options);
     if (hc_repo_init(&subject->repo, target->type, target->id ? target->id : "", err) < 0)
         return -1;
     if (hc_revision_check(subject->revision, err) < 0)

@@ -11,14 +11,14 @@ static const struct hc_policy online = {.max_staleness_ms = 60000};
 static const struct hc_policy offline = {.offline = true, .max_staleness_ms = 60000};
 static const struct hc_fetch_options defaults;
 
-static void offline_and_local_files_only_ask_nobody(void **state)
+static void offline_and_local_files_only_never_ask_the_hub(void **state)
 {
     const struct hc_fetch_options local = {.local_files_only = true};
 
     (void)state;
-    assert_true(hc_policy_may_ask(&online, &defaults));
-    assert_false(hc_policy_may_ask(&offline, &defaults));
-    assert_false(hc_policy_may_ask(&online, &local));
+    assert_true(hc_policy_may_ask_hub(&online, &defaults));
+    assert_false(hc_policy_may_ask_hub(&offline, &defaults));
+    assert_false(hc_policy_may_ask_hub(&online, &local));
 }
 
 static void assert_invalid(const struct hc_policy *policy,
@@ -48,7 +48,7 @@ static void force_excludes_what_forbids_asking_the_hub(void **state)
                    "options.force_download");
 }
 
-static void a_negative_staleness_is_refused(void **state)
+static void a_negative_staleness_is_an_invalid_option(void **state)
 {
     (void)state;
     assert_invalid(&online,
@@ -92,7 +92,7 @@ static bool may_fall_back(enum hc_reason reason, bool is_final, bool is_own_toke
     return hc_policy_may_fall_back(&failure, is_own_token);
 }
 
-static void the_cache_answers_for_a_hub_in_trouble_only(void **state)
+static void the_cache_answers_only_when_the_hub_cannot(void **state)
 {
     static const enum hc_reason fall_back[] = {HC_HUB_UNREACHABLE, HC_HUB_RATE_LIMITED,
                                                HC_REPO_NOT_FOUND,  HC_GATED_REPO,
@@ -112,7 +112,7 @@ static void the_cache_answers_for_a_hub_in_trouble_only(void **state)
     }
 }
 
-static void a_refusal_of_the_callers_own_token_is_final(void **state)
+static void a_refusal_of_the_callers_own_token_permits_no_older_answer(void **state)
 {
     static const enum hc_reason refusals[] = {HC_REPO_NOT_FOUND, HC_GATED_REPO,
                                               HC_REPO_DISABLED, HC_HUB_UNAUTHORIZED};
@@ -129,14 +129,14 @@ static void a_refusal_of_the_callers_own_token_is_final(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(offline_and_local_files_only_ask_nobody),
+        cmocka_unit_test(offline_and_local_files_only_never_ask_the_hub),
         cmocka_unit_test(force_excludes_what_forbids_asking_the_hub),
-        cmocka_unit_test(a_negative_staleness_is_refused),
+        cmocka_unit_test(a_negative_staleness_is_an_invalid_option),
         cmocka_unit_test(an_answer_is_good_until_the_limit),
         cmocka_unit_test(the_request_may_ask_for_less_or_more),
         cmocka_unit_test(a_clock_far_ahead_makes_nothing_fresh),
-        cmocka_unit_test(the_cache_answers_for_a_hub_in_trouble_only),
-        cmocka_unit_test(a_refusal_of_the_callers_own_token_is_final),
+        cmocka_unit_test(the_cache_answers_only_when_the_hub_cannot),
+        cmocka_unit_test(a_refusal_of_the_callers_own_token_permits_no_older_answer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

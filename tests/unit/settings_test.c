@@ -12,8 +12,8 @@
 
 /* NAME=value lines that stand for a whole environment; settings are cleared by teardown.
  */
-static int load(struct hc_settings *settings, const char *const *environment,
-                struct hc_error *err)
+static int settings_load(struct hc_settings *settings, const char *const *environment,
+                         struct hc_error *err)
 {
     assert_int_equal(clearenv(), 0);                      // NOLINT(concurrency-mt-unsafe)
     assert_int_equal(setenv("HOME", "/home/user", 1), 0); // NOLINT(concurrency-mt-unsafe)
@@ -31,18 +31,18 @@ static int load(struct hc_settings *settings, const char *const *environment,
 
 #define ENVIRONMENT(...) ((const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
 
-static struct hc_settings loaded(const char *const *environment)
+static struct hc_settings settings_loaded(const char *const *environment)
 {
     struct hc_settings settings;
     struct hc_error err;
 
-    assert_int_equal(load(&settings, environment, &err), 0);
+    assert_int_equal(settings_load(&settings, environment, &err), 0);
     return settings;
 }
 
 static void assert_cache_dir(const char *const *environment, const char *expected)
 {
-    struct hc_settings settings = loaded(environment);
+    struct hc_settings settings = settings_loaded(environment);
 
     assert_string_equal(settings.cache_dir, expected);
     hc_settings_clear(&settings);
@@ -50,7 +50,7 @@ static void assert_cache_dir(const char *const *environment, const char *expecte
 
 static void an_empty_environment_gives_the_defaults(void **state)
 {
-    struct hc_settings settings = loaded(ENVIRONMENT());
+    struct hc_settings settings = settings_loaded(ENVIRONMENT());
 
     (void)state;
     assert_string_equal(settings.cache_dir, "/home/user/.cache/huggingface/hub");
@@ -102,7 +102,8 @@ static void home_and_variables_are_expanded(void **state)
 
 static void the_endpoint_has_no_slash_at_its_end(void **state)
 {
-    struct hc_settings settings = loaded(ENVIRONMENT("HF_ENDPOINT=http://hub:1/p//"));
+    struct hc_settings settings =
+        settings_loaded(ENVIRONMENT("HF_ENDPOINT=http://hub:1/p//"));
 
     (void)state;
     assert_string_equal(settings.endpoint, "http://hub:1/p");
@@ -112,8 +113,8 @@ static void the_endpoint_has_no_slash_at_its_end(void **state)
 static void staging_has_an_endpoint_and_a_token_of_its_own(void **state)
 {
     struct hc_settings settings =
-        loaded(ENVIRONMENT("HUGGINGFACE_CO_STAGING=1", "HF_ENDPOINT=http://x",
-                           "HF_TOKEN_PATH=/t"));
+        settings_loaded(ENVIRONMENT("HUGGINGFACE_CO_STAGING=1", "HF_ENDPOINT=http://x",
+                                    "HF_TOKEN_PATH=/t"));
 
     (void)state;
     assert_string_equal(settings.endpoint, "https://hub-ci.huggingface.co");
@@ -125,7 +126,7 @@ static void staging_has_an_endpoint_and_a_token_of_its_own(void **state)
 
 static void assert_offline(const char *const *environment, bool expected)
 {
-    struct hc_settings settings = loaded(environment);
+    struct hc_settings settings = settings_loaded(environment);
 
     assert_int_equal(settings.offline, expected);
     hc_settings_clear(&settings);
@@ -155,12 +156,13 @@ static void truth_is_one_of_four_words(void **state)
 static void a_token_is_trimmed_and_an_empty_one_is_none(void **state)
 {
     struct hc_settings settings =
-        loaded(ENVIRONMENT("HF_TOKEN=", "HUGGING_FACE_HUB_TOKEN= hf_x\n"));
+        settings_loaded(ENVIRONMENT("HF_TOKEN=", "HUGGING_FACE_HUB_TOKEN= hf_x\n"));
 
     (void)state;
     assert_string_equal(settings.token, "hf_x");
     hc_settings_clear(&settings);
-    settings = loaded(ENVIRONMENT("HF_TOKEN= \n", "HUGGING_FACE_HUB_TOKEN=hf_y"));
+    settings =
+        settings_loaded(ENVIRONMENT("HF_TOKEN= \n", "HUGGING_FACE_HUB_TOKEN=hf_y"));
     assert_null(settings.token);
     hc_settings_clear(&settings);
 }
@@ -170,7 +172,7 @@ static void assert_timeout(const char *value, unsigned expected)
     struct hc_settings settings;
     struct hc_error err;
 
-    assert_int_equal(load(&settings, ENVIRONMENT(value), &err), 0);
+    assert_int_equal(settings_load(&settings, ENVIRONMENT(value), &err), 0);
     assert_int_equal(settings.metadata_timeout_s, expected);
     hc_settings_clear(&settings);
 }
@@ -199,7 +201,7 @@ static void a_timeout_that_is_no_integer_is_refused(void **state)
         struct hc_settings settings;
         struct hc_error err;
 
-        assert_int_equal(load(&settings, ENVIRONMENT(bad[i]), &err), -1);
+        assert_int_equal(settings_load(&settings, ENVIRONMENT(bad[i]), &err), -1);
         assert_int_equal(err.reason, HC_INVALID_OPTIONS);
         assert_non_null(strstr(bad[i], err.field));
         hc_settings_clear(&settings);
@@ -208,7 +210,7 @@ static void a_timeout_that_is_no_integer_is_refused(void **state)
 
 static void the_other_switches_are_read(void **state)
 {
-    struct hc_settings settings = loaded(
+    struct hc_settings settings = settings_loaded(
         ENVIRONMENT("HF_HUB_DISABLE_SYMLINKS=1", "HF_HUB_DISABLE_IMPLICIT_TOKEN=ON",
                     "HF_HUB_USER_AGENT_ORIGIN=me", "HF_TOKEN_PATH=~/t"));
 
@@ -222,7 +224,7 @@ static void the_other_switches_are_read(void **state)
 
 static void assert_ca_file(const char *const *environment, const char *expected)
 {
-    struct hc_settings settings = loaded(environment);
+    struct hc_settings settings = settings_loaded(environment);
 
     assert_string_equal(settings.ca_file, expected);
     hc_settings_clear(&settings);
@@ -230,7 +232,7 @@ static void assert_ca_file(const char *const *environment, const char *expected)
 
 static void authorities_are_where_the_clients_look_for_them(void **state)
 {
-    struct hc_settings settings = loaded(ENVIRONMENT("SSL_CERT_FILE="));
+    struct hc_settings settings = settings_loaded(ENVIRONMENT("SSL_CERT_FILE="));
 
     (void)state;
     assert_null(settings.ca_file);

@@ -20,7 +20,7 @@ struct choice {
     struct hc_error err;
 };
 
-static struct choice choose(char *token, char *file, const char *caller)
+static struct choice token_choice(char *token, char *file, const char *caller)
 {
     const struct hc_settings settings = {.token = token, .token_file = file};
     struct choice choice = {0};
@@ -29,7 +29,7 @@ static struct choice choose(char *token, char *file, const char *caller)
     return choice;
 }
 
-static void assert_refused(const struct choice *choice, const char *secret)
+static void assert_token_refused(const struct choice *choice, const char *secret)
 {
     assert_int_equal(choice->result, -1);
     assert_int_equal(choice->err.reason, HC_HUB_UNAUTHORIZED);
@@ -44,11 +44,11 @@ static void the_nearest_token_wins(void **state)
     char token[] = "hf_environment";
 
     temp_dir_write(f->dir, "token", "hf_file\n");
-    assert_string_equal(choose(token, file, "hf_caller").token, "hf_caller");
-    assert_string_equal(choose(token, file, "").token, "hf_environment");
-    assert_string_equal(choose(token, file, NULL).token, "hf_environment");
-    assert_string_equal(choose(NULL, file, NULL).token, "hf_file");
-    assert_string_equal(choose(NULL, NULL, NULL).token, "");
+    assert_string_equal(token_choice(token, file, "hf_caller").token, "hf_caller");
+    assert_string_equal(token_choice(token, file, "").token, "hf_environment");
+    assert_string_equal(token_choice(token, file, NULL).token, "hf_environment");
+    assert_string_equal(token_choice(NULL, file, NULL).token, "hf_file");
+    assert_string_equal(token_choice(NULL, NULL, NULL).token, "");
 }
 
 static void a_rotated_file_is_read_anew(void **state)
@@ -57,21 +57,21 @@ static void a_rotated_file_is_read_anew(void **state)
     HC_AUTO_FREE char *file = temp_dir_path(f->dir, "token");
 
     temp_dir_write(f->dir, "token", "hf_old");
-    assert_string_equal(choose(NULL, file, NULL).token, "hf_old");
+    assert_string_equal(token_choice(NULL, file, NULL).token, "hf_old");
     temp_dir_write(f->dir, "token", " hf_new \r\n");
-    assert_string_equal(choose(NULL, file, NULL).token, "hf_new");
+    assert_string_equal(token_choice(NULL, file, NULL).token, "hf_new");
 }
 
 static void a_file_that_is_absent_or_empty_is_no_token(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO_FREE char *file = temp_dir_path(f->dir, "token");
-    struct choice choice = choose(NULL, file, NULL);
+    struct choice choice = token_choice(NULL, file, NULL);
 
     assert_int_equal(choice.result, 0);
     assert_string_equal(choice.token, "");
     temp_dir_write(f->dir, "token", "\n");
-    choice = choose(NULL, file, NULL);
+    choice = token_choice(NULL, file, NULL);
     assert_int_equal(choice.result, 0);
     assert_string_equal(choice.token, "");
 }
@@ -97,8 +97,8 @@ static void a_token_that_would_forge_a_header_is_refused(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        choice = choose(NULL, NULL, bad[i]);
-        assert_refused(&choice, "hf_secret");
+        choice = token_choice(NULL, NULL, bad[i]);
+        assert_token_refused(&choice, "hf_secret");
     }
 }
 
@@ -110,19 +110,19 @@ static void a_file_that_cannot_be_a_token_is_named(void **state)
     struct choice choice;
 
     temp_dir_write(f->dir, "token", "hf_secret two");
-    choice = choose(NULL, file, NULL);
-    assert_refused(&choice, "hf_secret");
+    choice = token_choice(NULL, file, NULL);
+    assert_token_refused(&choice, "hf_secret");
     assert_non_null(strstr(choice.err.message, file));
     memset(text, 'a', sizeof text - 1);
     text[sizeof text - 1] = '\0';
     temp_dir_write(f->dir, "token", text);
-    choice = choose(NULL, file, NULL);
-    assert_refused(&choice, "aaaa");
+    choice = token_choice(NULL, file, NULL);
+    assert_token_refused(&choice, "aaaa");
     assert_non_null(strstr(choice.err.message, file));
 }
 
 /* Nothing that the Hub has said, so nothing that is final. */
-static void assert_failed_for_now(const struct choice *choice, const char *file)
+static void assert_temporary_failure(const struct choice *choice, const char *file)
 {
     assert_int_equal(choice->result, -1);
     assert_int_equal(choice->err.reason, HC_INTERNAL);
@@ -140,9 +140,9 @@ static void a_file_that_may_not_be_read_is_named(void **state)
     temp_dir_write(f->dir, "token", "hf_secret");
     assert_int_equal(chmod(file, 0), 0);
     make_read_only(f);
-    choice = choose(NULL, file, NULL);
+    choice = token_choice(NULL, file, NULL);
     make_writable(f);
-    assert_failed_for_now(&choice, file);
+    assert_temporary_failure(&choice, file);
 }
 
 static void without_a_descriptor_to_read_it_a_file_is_not_no_token(void **state)
@@ -156,18 +156,19 @@ static void without_a_descriptor_to_read_it_a_file_is_not_no_token(void **state)
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
     none = (struct rlimit){0, before.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-    choice = choose(NULL, file, NULL);
+    choice = token_choice(NULL, file, NULL);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
-    assert_failed_for_now(&choice, file);
-    assert_string_equal(choose(NULL, file, NULL).token, "hf_secret");
+    assert_temporary_failure(&choice, file);
+    assert_string_equal(token_choice(NULL, file, NULL).token, "hf_secret");
 }
 
-static struct choice choose_held(char *file, atomic_bool *held)
+static struct choice token_choice_after(char *file, atomic_bool *had_token)
 {
     const struct hc_settings settings = {.token_file = file};
     struct choice choice = {0};
 
-    choice.result = hc_token_choose(&settings, NULL, held, choice.token, &choice.err);
+    choice.result =
+        hc_token_choose(&settings, NULL, had_token, choice.token, &choice.err);
     return choice;
 }
 
@@ -176,18 +177,19 @@ static void a_file_that_held_a_token_and_lost_it_is_a_failure(void **state)
     static const char *const lost[] = {NULL, "", " \n"};
     struct fixture *f = *state;
     HC_AUTO_FREE char *file = temp_dir_path(f->dir, "token");
-    atomic_bool held = false;
+    atomic_bool had_token = false;
     struct choice choice;
 
-    assert_int_equal(choose_held(file, &held).result, 0); /* it never was there */
+    assert_int_equal(token_choice_after(file, &had_token).result,
+                     0); /* it never was there */
     for (size_t i = 0; i < sizeof lost / sizeof *lost; i++) {
         temp_dir_write(f->dir, "token", "hf_secret");
-        assert_string_equal(choose_held(file, &held).token, "hf_secret");
+        assert_string_equal(token_choice_after(file, &had_token).token, "hf_secret");
         (void)unlink(file);
         if (lost[i])
             temp_dir_write(f->dir, "token", lost[i]);
-        choice = choose_held(file, &held);
-        assert_failed_for_now(&choice, file);
+        choice = token_choice_after(file, &had_token);
+        assert_temporary_failure(&choice, file);
     }
 }
 
@@ -201,7 +203,7 @@ static void a_file_behind_symlinks_is_read(void **state)
     temp_dir_write(f->dir, "..2026/token", "hf_secret");
     assert_int_equal(symlink("..2026", data), 0);
     assert_int_equal(symlink("..data/token", file), 0);
-    assert_string_equal(choose(NULL, file, NULL).token, "hf_secret");
+    assert_string_equal(token_choice(NULL, file, NULL).token, "hf_secret");
 }
 
 int main(void)
