@@ -20,7 +20,7 @@
 #include <string.h>
 
 /* A token is its kind and a value: a CHARACTER's code point, or where a SET is. */
-enum kind { END, CHARACTER, ANY, STAR, SET };
+enum token_kind { END, CHARACTER, ANY, STAR, SET };
 
 enum { VALUE_BITS = 29, CHECK_STEPS = 1 << 17 };
 
@@ -52,23 +52,23 @@ struct hc_filter {
     struct hc_cancellation *cancellation;
     size_t steps; /* since the call was last looked at */
     char *path;   /* with "/" for each "\" */
-    size_t room;
+    size_t path_size;
 };
 
 /* One of `enum kind`. */
-static uint32_t kind_of(uint32_t token)
+static uint32_t token_kind_of(uint32_t token)
 {
     return token >> VALUE_BITS;
 }
 
-static uint32_t token_of(enum kind kind, uint32_t value)
+static uint32_t token_of(enum token_kind token_kind, uint32_t value)
 {
-    return (uint32_t)kind << VALUE_BITS | value;
+    return (uint32_t)token_kind << VALUE_BITS | value;
 }
 
 /* The next character; bytes that are none count as one each, as in Python's file names.
  */
-static uint32_t next_point(const char **text)
+static uint32_t next_code_point(const char **text)
 {
     static const unsigned char lead_bits[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
     const unsigned char *s = (const unsigned char *)*text;
@@ -129,7 +129,8 @@ static size_t drop_empty_ranges(uint32_t *symbols, size_t count)
 }
 
 /* The head stands right before the first symbol that is kept. */
-static uint32_t compile_set(struct hc_filter *filter, const char *start, const char *end)
+static uint32_t pattern_compile_set(struct hc_filter *filter, const char *start,
+                                    const char *end)
 {
     size_t head = filter->symbol_count;
     uint32_t *symbols = filter->symbols + head + 1;
@@ -138,7 +139,7 @@ static uint32_t compile_set(struct hc_filter *filter, const char *start, const c
     size_t first;
 
     while (start < end)
-        symbols[count++] = next_point(&start);
+        symbols[count++] = next_code_point(&start);
     filter->symbol_count += count + 1;
     mark_ranges(symbols, count);
     first = drop_empty_ranges(symbols, count);
@@ -151,9 +152,9 @@ static uint32_t compile_set(struct hc_filter *filter, const char *start, const c
     return token_of(SET, (uint32_t)head);
 }
 
-static uint32_t compile_token(struct hc_filter *filter, const char **pattern)
+static uint32_t pattern_compile_token(struct hc_filter *filter, const char **pattern)
 {
-    uint32_t point = next_point(pattern);
+    uint32_t point = next_code_point(pattern);
     const char *start = *pattern;
     const char *end = point == '[' ? find_set_end(start) : NULL;
 
@@ -164,11 +165,12 @@ static uint32_t compile_token(struct hc_filter *filter, const char **pattern)
     if (!end)
         return token_of(CHARACTER, point);
     *pattern = end + 1;
-    return compile_set(filter, start, end);
+    return pattern_compile_set(filter, start, end);
 }
 
 /* The bytes [from, to) of a pattern as text of its own. */
-static const char *keep_text(struct hc_filter *filter, const char *from, const char *to)
+static const char *filter_keep_text(struct hc_filter *filter, const char *from,
+                                    const char *to)
 {
     char *text = filter->texts + filter->text_used;
     size_t length = (size_t)(to - from);
@@ -180,32 +182,35 @@ static const char *keep_text(struct hc_filter *filter, const char *from, const c
 }
 
 /* Tokens, and the runs of characters at both ends. */
-static void compile(struct hc_filter *filter, const char *text, struct pattern *pattern)
+static void pattern_compile(struct hc_filter *filter, const char *text,
+                            struct pattern *pattern)
 {
     uint32_t *tokens = filter->tokens + filter->token_count;
-    const char *at = text, *run = text; /* where the last run of characters began */
+    const char *at = text,
+               *pattern_match_tokens = text; /* where the last run of characters began */
     const char *prefix_end = NULL;
     unsigned stars = 0, others = 0;
     size_t count = 0;
 
     while (*at) {
         const char *start = at;
-        uint32_t token = compile_token(filter, &at);
+        uint32_t token = pattern_compile_token(filter, &at);
 
         tokens[count++] = token;
-        if (kind_of(token) == CHARACTER)
+        if (token_kind_of(token) == CHARACTER)
             continue;
         if (!prefix_end)
             prefix_end = start;
-        run = at;
-        others += kind_of(token) != STAR;
-        stars += kind_of(token) == STAR &&
-                 (count < 2 || kind_of(tokens[count - 2]) != STAR); /* "**" is "*" */
+        pattern_match_tokens = at;
+        others += token_kind_of(token) != STAR;
+        stars +=
+            token_kind_of(token) == STAR &&
+            (count < 2 || token_kind_of(tokens[count - 2]) != STAR); /* "**" is "*" */
     }
     if (count > 0 && tokens[count - 1] == token_of(CHARACTER, '/')) {
         tokens[count++] = token_of(STAR, 0);
         prefix_end = prefix_end ? prefix_end : at;
-        run = at;
+        pattern_match_tokens = at;
         stars++;
     }
     tokens[count++] = token_of(END, 0);
@@ -214,15 +219,15 @@ static void compile(struct hc_filter *filter, const char *text, struct pattern *
     pattern->is_exact = !prefix_end;
     pattern->is_simple = others == 0 && stars <= 1;
     prefix_end = prefix_end ? prefix_end : at;
-    pattern->prefix = keep_text(filter, text, prefix_end);
+    pattern->prefix = filter_keep_text(filter, text, prefix_end);
     pattern->prefix_length = (uint16_t)(prefix_end - text);
     if (pattern->is_exact)
         return;
-    pattern->suffix = keep_text(filter, run, at);
-    pattern->suffix_length = (uint16_t)(at - run);
+    pattern->suffix = filter_keep_text(filter, pattern_match_tokens, at);
+    pattern->suffix_length = (uint16_t)(at - pattern_match_tokens);
 }
 
-static size_t total_length(const char *const *patterns, size_t count)
+static size_t patterns_total_length(const char *const *patterns, size_t count)
 {
     size_t total = 0;
 
@@ -232,7 +237,7 @@ static size_t total_length(const char *const *patterns, size_t count)
 }
 
 /* Each pattern adds a token for its end, and one for the "*" after a "/". */
-static int make_room(struct hc_filter *filter, size_t length, struct hc_error *err)
+static int filter_allocate(struct hc_filter *filter, size_t length, struct hc_error *err)
 {
     filter->patterns = calloc(filter->count + 1, sizeof *filter->patterns);
     filter->tokens = calloc(length + 2 * filter->count + 1, sizeof *filter->tokens);
@@ -248,8 +253,8 @@ struct hc_filter *hc_filter_new(const struct hc_patterns *patterns,
                                 struct hc_error *err)
 {
     HC_AUTO(hc_filter) *filter = calloc(1, sizeof *filter);
-    size_t length = total_length(patterns->allow, patterns->allow_count) +
-                    total_length(patterns->ignore, patterns->ignore_count);
+    size_t length = patterns_total_length(patterns->allow, patterns->allow_count) +
+                    patterns_total_length(patterns->ignore, patterns->ignore_count);
 
     if (!filter) {
         (void)hc_fail_memory(err);
@@ -258,13 +263,13 @@ struct hc_filter *hc_filter_new(const struct hc_patterns *patterns,
     filter->cancellation = cancellation;
     filter->allow_count = patterns->allow_count;
     filter->count = patterns->allow_count + patterns->ignore_count;
-    if (make_room(filter, length, err) < 0)
+    if (filter_allocate(filter, length, err) < 0)
         return NULL;
     for (size_t i = 0; i < patterns->allow_count; i++)
-        compile(filter, patterns->allow[i], &filter->patterns[i]);
+        pattern_compile(filter, patterns->allow[i], &filter->patterns[i]);
     for (size_t i = 0; i < patterns->ignore_count; i++)
-        compile(filter, patterns->ignore[i],
-                &filter->patterns[patterns->allow_count + i]);
+        pattern_compile(filter, patterns->ignore[i],
+                        &filter->patterns[patterns->allow_count + i]);
     return hc_take(&filter);
 }
 
@@ -301,9 +306,9 @@ static bool set_has(const struct hc_filter *filter, uint32_t token, uint32_t poi
     return is_in != is_negated;
 }
 
-static bool token_takes(const struct hc_filter *filter, uint32_t token, uint32_t point)
+static bool token_matches(const struct hc_filter *filter, uint32_t token, uint32_t point)
 {
-    switch (kind_of(token)) {
+    switch (token_kind_of(token)) {
     case CHARACTER:
         return (token & value_mask) == point;
     case ANY:
@@ -315,38 +320,39 @@ static bool token_takes(const struct hc_filter *filter, uint32_t token, uint32_t
     }
 }
 
-static bool run(struct hc_filter *filter, const uint32_t *token, const char *path)
+static bool pattern_match_tokens(struct hc_filter *filter, const uint32_t *token,
+                                 const char *path)
 {
     const uint32_t *after_star = NULL;
     const char *retry = NULL; /* what the last star has not taken yet */
 
-    while (*path || kind_of(*token) == STAR) {
+    while (*path || token_kind_of(*token) == STAR) {
         const char *next = path;
 
         filter->steps++;
-        if (kind_of(*token) == STAR) {
+        if (token_kind_of(*token) == STAR) {
             after_star = ++token;
             retry = path;
-            if (kind_of(*token) == END)
+            if (token_kind_of(*token) == END)
                 return true;
             continue;
         }
-        if (token_takes(filter, *token, next_point(&next))) {
+        if (token_matches(filter, *token, next_code_point(&next))) {
             token++;
             path = next;
             continue;
         }
         if (!after_star)
             return false;
-        (void)next_point(&retry);
+        (void)next_code_point(&retry);
         path = retry;
         token = after_star;
     }
-    return kind_of(*token) == END;
+    return token_kind_of(*token) == END;
 }
 
-static bool pattern_takes(struct hc_filter *filter, const struct pattern *pattern,
-                          const char *path, size_t length)
+static bool pattern_matches(struct hc_filter *filter, const struct pattern *pattern,
+                            const char *path, size_t length)
 {
     size_t prefix = pattern->prefix_length, suffix = pattern->suffix_length;
 
@@ -356,11 +362,11 @@ static bool pattern_takes(struct hc_filter *filter, const struct pattern *patter
         return length == prefix;
     if (suffix > 0 && memcmp(path + length - suffix, pattern->suffix, suffix) != 0)
         return false;
-    return pattern->is_simple || run(filter, pattern->tokens, path);
+    return pattern->is_simple || pattern_match_tokens(filter, pattern->tokens, path);
 }
 
 /* Now and then, whether the request is still wanted. */
-static int count_step(struct hc_filter *filter, struct hc_error *err)
+static int filter_count_step(struct hc_filter *filter, struct hc_error *err)
 {
     if (++filter->steps <= CHECK_STEPS)
         return 0;
@@ -369,27 +375,27 @@ static int count_step(struct hc_filter *filter, struct hc_error *err)
 }
 
 /* Whether one of the patterns [first, last) matches: 1, 0, -1. */
-static int any_takes(struct hc_filter *filter, size_t first, size_t last,
-                     const char *path, struct hc_error *err)
+static int any_pattern_matches(struct hc_filter *filter, size_t first, size_t last,
+                               const char *path, struct hc_error *err)
 {
     size_t length = strlen(path);
 
     for (size_t i = first; i < last; i++) {
-        if (count_step(filter, err) < 0)
+        if (filter_count_step(filter, err) < 0)
             return -1;
-        if (pattern_takes(filter, &filter->patterns[i], path, length))
+        if (pattern_matches(filter, &filter->patterns[i], path, length))
             return 1;
     }
     return 0;
 }
 
 /* `path` with "/" for each "\", borrowed until the next one. */
-static const char *turn_backslashes(struct hc_filter *filter, const char *path,
-                                    struct hc_error *err)
+static const char *filter_replace_backslashes(struct hc_filter *filter, const char *path,
+                                              struct hc_error *err)
 {
     size_t size = strlen(path) + 1;
 
-    if (size > filter->room) {
+    if (size > filter->path_size) {
         char *grown = realloc(filter->path, size);
 
         if (!grown) {
@@ -397,7 +403,7 @@ static const char *turn_backslashes(struct hc_filter *filter, const char *path,
             return NULL;
         }
         filter->path = grown;
-        filter->room = size;
+        filter->path_size = size;
     }
     for (size_t i = 0; i < size; i++)
         filter->path[i] = (char)(path[i] == '\\' ? '/' : path[i]);
@@ -419,20 +425,20 @@ int hc_filter_select(struct hc_filter *filter, const char *path, struct hc_error
 {
     int result = 1;
 
-    if (count_step(filter, err) < 0)
+    if (filter_count_step(filter, err) < 0)
         return -1;
     if (filter->count == 0)
         return 1;
     if (strchr(path, '\\')) {
-        path = turn_backslashes(filter, path, err);
+        path = filter_replace_backslashes(filter, path, err);
         if (!path)
             return -1;
     }
     if (filter->allow_count > 0)
-        result = any_takes(filter, 0, filter->allow_count, path, err);
+        result = any_pattern_matches(filter, 0, filter->allow_count, path, err);
     if (result <= 0)
         return result;
-    result = any_takes(filter, filter->allow_count, filter->count, path, err);
+    result = any_pattern_matches(filter, filter->allow_count, filter->count, path, err);
     return result < 0 ? -1 : !result;
 }
 
@@ -450,8 +456,8 @@ bool hc_pattern_matches(const char *pattern, const char *path)
 
 /* ---- limits ------------------------------------------------------------------------- */
 
-static int check_list(const char *const *patterns, size_t count, const char *field,
-                      struct hc_error *err)
+static int patterns_check_list(const char *const *patterns, size_t count,
+                               const char *field, struct hc_error *err)
 {
     if (count > HC_PATTERNS_MAX)
         return hc_fail_field(err, HC_INVALID_PATTERN, field,
@@ -471,7 +477,9 @@ static int check_list(const char *const *patterns, size_t count, const char *fie
 
 int hc_patterns_check(const struct hc_patterns *patterns, struct hc_error *err)
 {
-    if (check_list(patterns->allow, patterns->allow_count, "allow_patterns", err) < 0)
+    if (patterns_check_list(patterns->allow, patterns->allow_count, "allow_patterns",
+                            err) < 0)
         return -1;
-    return check_list(patterns->ignore, patterns->ignore_count, "ignore_patterns", err);
+    return patterns_check_list(patterns->ignore, patterns->ignore_count,
+                               "ignore_patterns", err);
 }

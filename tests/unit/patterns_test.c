@@ -132,7 +132,8 @@ static bool matches_slowly(const char *pattern, const char *path)
            matches_slowly(pattern + 1, path + 1);
 }
 
-static void make_up(unsigned *seed, const char *const *parts, size_t count, char *text)
+static void make_random_text(unsigned *seed, const char *const *parts, size_t count,
+                             char *text)
 {
     *text = '\0';
     for (int left = rand_r(seed) % 9; left > 0; left--)
@@ -150,15 +151,15 @@ static void made_up_patterns_match_as_trying_everything_does(void **state)
     for (int i = 0; i < 200000; i++) {
         char pattern[64], path[64];
 
-        make_up(&seed, of_pattern, 7, pattern);
-        make_up(&seed, of_path, 3, path);
+        make_random_text(&seed, of_pattern, 7, pattern);
+        make_random_text(&seed, of_path, 3, path);
         if (hc_pattern_matches(pattern, path) != matches_slowly(pattern, path))
             fail_msg("'%s' on '%s' (seed %u)", pattern, path, first);
     }
 }
 
-static struct hc_filter *compile(const struct hc_patterns *patterns,
-                                 struct hc_cancellation *cancellation)
+static struct hc_filter *filter_compile(const struct hc_patterns *patterns,
+                                        struct hc_cancellation *cancellation)
 {
     struct hc_error err;
     struct hc_filter *filter;
@@ -169,7 +170,7 @@ static struct hc_filter *compile(const struct hc_patterns *patterns,
     return filter;
 }
 
-static bool selects(struct hc_filter *filter, const char *path)
+static bool filter_selects(struct hc_filter *filter, const char *path)
 {
     struct hc_error err;
     int result = hc_filter_select(filter, path, &err);
@@ -183,56 +184,57 @@ static void ignore_wins_over_allow(void **state)
     static const char *const allow[] = {"*.json", "*.bin"};
     static const char *const ignore[] = {"big*"};
     const struct hc_patterns patterns = {allow, 2, ignore, 1};
-    HC_AUTO(hc_filter) *filter = compile(&patterns, NULL);
+    HC_AUTO(hc_filter) *filter = filter_compile(&patterns, NULL);
 
     (void)state;
-    assert_true(selects(filter, "a.json"));
-    assert_true(selects(filter, "a.bin"));
-    assert_false(selects(filter, "big.bin"));
-    assert_false(selects(filter, "a.txt"));
+    assert_true(filter_selects(filter, "a.json"));
+    assert_true(filter_selects(filter, "a.bin"));
+    assert_false(filter_selects(filter, "big.bin"));
+    assert_false(filter_selects(filter, "a.txt"));
 }
 
 static void no_patterns_select_everything(void **state)
 {
     const struct hc_patterns patterns = {0};
-    HC_AUTO(hc_filter) *filter = compile(&patterns, NULL);
+    HC_AUTO(hc_filter) *filter = filter_compile(&patterns, NULL);
 
     (void)state;
-    assert_true(selects(filter, ".git/config"));
+    assert_true(filter_selects(filter, ".git/config"));
 }
 
 /* A thousand patterns that match nothing, each of the hardest kind. */
-static struct hc_filter *compile_a_thousand(const char *pattern,
-                                            struct hc_cancellation *cancellation)
+static struct hc_filter *filter_compile_a_thousand(const char *pattern,
+                                                   struct hc_cancellation *cancellation)
 {
     static const char *list[HC_PATTERNS_MAX];
     const struct hc_patterns patterns = {.allow = list, .allow_count = HC_PATTERNS_MAX};
 
     for (size_t i = 0; i < HC_PATTERNS_MAX; i++)
         list[i] = pattern;
-    return compile(&patterns, cancellation);
+    return filter_compile(&patterns, cancellation);
 }
 
 static void a_thousand_patterns_are_compiled_once(void **state)
 {
-    HC_AUTO(hc_filter) *filter = compile_a_thousand("data/*/train-*.parquet", NULL);
+    HC_AUTO(hc_filter) *filter =
+        filter_compile_a_thousand("data/*/train-*.parquet", NULL);
     int64_t start_ms = hc_monotonic_ms();
 
     (void)state;
     for (int i = 0; i < 10000; i++)
-        assert_false(selects(filter, "data/en/validation-00000-of-00001.json"));
+        assert_false(filter_selects(filter, "data/en/validation-00000-of-00001.json"));
     assert_true(hc_monotonic_ms() - start_ms < 20000);
 }
 
 static void matching_ends_when_it_is_cancelled(void **state)
 {
     HC_AUTO(hc_cancellation) *cancellation = hc_cancellation_new(HC_NO_DEADLINE);
-    HC_AUTO(hc_filter) *filter = compile_a_thousand("*?a?a?a?b", cancellation);
+    HC_AUTO(hc_filter) *filter = filter_compile_a_thousand("*?a?a?a?b", cancellation);
     struct hc_error err = {0};
     int files = 0;
 
     (void)state;
-    assert_false(selects(filter, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab/aaaaaaaaaaaa"));
+    assert_false(filter_selects(filter, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab/aaaaaaaaaaaa"));
     hc_cancellation_cancel(cancellation);
     while (hc_filter_select(filter, "aaaaaaaaaaaaaaaaaaaaaaaaaaab/a", &err) == 0)
         assert_true(files++ < 1000);
@@ -242,8 +244,8 @@ static void matching_ends_when_it_is_cancelled(void **state)
 static void patterns_times_files_have_a_limit(void **state)
 {
     static const size_t most = HC_MATCHES_MAX / HC_PATTERNS_MAX;
-    HC_AUTO(hc_filter) *filter = compile_a_thousand("*.x", NULL);
-    HC_AUTO(hc_filter) *none = compile(&(const struct hc_patterns){0}, NULL);
+    HC_AUTO(hc_filter) *filter = filter_compile_a_thousand("*.x", NULL);
+    HC_AUTO(hc_filter) *none = filter_compile(&(const struct hc_patterns){0}, NULL);
     struct hc_error err = {0};
 
     (void)state;
