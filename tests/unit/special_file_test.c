@@ -221,7 +221,7 @@ static void assert_outside_is_as_it_was(void)
     free(text);
 }
 
-static void try_each_special(void (*act)(struct fixture *f, enum special special))
+static void with_each_special_file(void (*act)(struct fixture *f, enum special special))
 {
     for (int special = 0; special < SPECIALS; special++) {
         void *state = NULL;
@@ -240,7 +240,7 @@ static void try_each_special(void (*act)(struct fixture *f, enum special special
     static void name(void **state)                                                       \
     {                                                                                    \
         (void)state;                                                                     \
-        try_each_special(act);                                                           \
+        with_each_special_file(act);                                                     \
     }
 
 EACH(a_lock_that_is_no_file_is_refused_and_named, with_a_lock)
