@@ -7,7 +7,7 @@
  */
 #include "transfer.h"
 
-#include "flight.h"
+#include "shared_transfer.h"
 #include "stripe.h"
 #include "turn.h"
 #include "worker.h"
@@ -24,7 +24,7 @@ enum { CONNECTION_MEMORY = 640 * 1024 /* curl's buffer, ours, and what TLS needs
 struct hc_transfers {
     const struct hc_cache *cache;
     struct hc_hub *hub;
-    struct hc_flights *flights;
+    struct hc_shared_transfers *active;
     struct hc_budget *budget;
     uint64_t min_split_size;
     int64_t takeover_ms;
@@ -34,10 +34,10 @@ struct hc_transfers {
 
 struct leg {
     struct hc_transfers *transfers;
-    struct hc_flight *flight;
+    struct hc_shared_transfer *flight;
     const struct hc_wanted *wanted;
     const struct hc_caller *caller;
-    struct hc_cargo cargo;
+    struct hc_partial_file cargo;
     struct hc_turn turn;
     struct hc_origin origin;
     struct hc_transfer report;
@@ -49,7 +49,7 @@ struct leg {
 
 static void load(const struct leg *leg)
 {
-    hc_flight_load(leg->transfers->flights, leg->flight, leg->cargo);
+    hc_shared_transfer_set_partial(leg->transfers->active, leg->flight, leg->cargo);
 }
 
 /* From byte 0, and nothing is given. */
@@ -155,7 +155,7 @@ static void sight(void *ctx, const struct hc_arrival *elsewhere)
 {
     struct leg *leg = ctx;
 
-    hc_flight_sight(leg->transfers->flights, leg->flight, elsewhere);
+    hc_shared_transfer_set_remote(leg->transfers->active, leg->flight, elsewhere);
 }
 
 /* Lock first: then what is found, or not, stays so. */
@@ -288,19 +288,19 @@ static int lead(struct hc_transfers *transfers, struct leg *leg, struct hc_error
     int64_t began_ms = hc_monotonic_ms();
     int result;
 
-    leg->cargo = hc_flight_cargo(transfers->flights, leg->flight);
+    leg->cargo = hc_shared_transfer_partial(transfers->active, leg->flight);
     result = fly(leg, err);
     tell(leg, began_ms, result < 0 ? err->reason : HC_OK);
     if (result == 0) {
-        hc_flight_land(transfers->flights, leg->flight, NULL);
+        hc_shared_transfer_finish(transfers->active, leg->flight, NULL);
         return 0;
     }
     if (is_leaving(err))
-        hc_flight_hand_over(transfers->flights, leg->flight, NULL, NULL);
+        hc_shared_transfer_hand_over(transfers->active, leg->flight, NULL, NULL);
     else if (is_refused(err))
-        hc_flight_hand_over(transfers->flights, leg->flight, leg->caller, err);
+        hc_shared_transfer_hand_over(transfers->active, leg->flight, leg->caller, err);
     else
-        hc_flight_land(transfers->flights, leg->flight, err);
+        hc_shared_transfer_finish(transfers->active, leg->flight, err);
     return -1;
 }
 
@@ -327,16 +327,16 @@ static int prove_access(const struct leg *leg, struct hc_error *err)
                    wanted->path, hc_repo_type_name(wanted->repo->type), wanted->repo->id);
 }
 
-/* hc_flight_wait's answer, once the caller may have what is on board. */
+/* hc_shared_transfer_wait's answer, once the caller may have what is on board. */
 static int await_turn(const struct leg *leg, struct hc_error *err)
 {
-    struct hc_flights *flights = leg->transfers->flights;
+    struct hc_shared_transfers *flights = leg->transfers->active;
     int turn;
 
-    while ((turn = hc_flight_wait(flights, leg->flight, leg->caller, err)) ==
-           HC_FLIGHT_PROVE) {
+    while ((turn = hc_shared_transfer_wait(flights, leg->flight, leg->caller, err)) ==
+           HC_SHARED_TRANSFER_PROVE) {
         if (prove_access(leg, err) < 0 ||
-            hc_flight_admit(flights, leg->flight, leg->caller, err) < 0)
+            hc_shared_transfer_admit(flights, leg->flight, leg->caller, err) < 0)
             return -1;
     }
     return turn;
@@ -366,8 +366,8 @@ struct hc_transfers *hc_transfers_open(const struct hc_cache *cache, struct hc_h
     }
     transfers->cache = cache;
     transfers->hub = hub;
-    transfers->flights = hc_flights_new(err);
-    if (!transfers->flights)
+    transfers->active = hc_shared_transfers_new(err);
+    if (!transfers->active)
         return NULL;
     transfers->min_split_size =
         settings->min_split_size ? settings->min_split_size : HC_MIN_SPLIT_SIZE;
@@ -382,7 +382,7 @@ void hc_transfers_close(struct hc_transfers *transfers)
     if (!transfers)
         return;
     hc_budget_free(transfers->budget);
-    hc_flights_free(transfers->flights);
+    hc_shared_transfers_free(transfers->active);
     free(transfers);
 }
 
@@ -390,28 +390,28 @@ int hc_transfers_fetch(struct hc_transfers *transfers, const struct hc_wanted *w
                        const struct hc_caller *caller, uint64_t *fetched_bytes,
                        struct hc_error *err)
 {
-    const struct hc_flight_name name = {.repo = wanted->repo,
-                                        .etag = wanted->etag,
-                                        .is_forced = wanted->force};
+    const struct hc_shared_transfer_key name = {.repo = wanted->repo,
+                                                .etag = wanted->etag,
+                                                .is_forced = wanted->force};
     struct hc_wanted aboard = *wanted;
     struct leg leg = {.transfers = transfers, .wanted = &aboard, .caller = caller};
     int result;
 
     leg.size = known(aboard.size);
     *fetched_bytes = 0;
-    leg.flight = hc_flight_join(transfers->flights, &name, caller, err);
+    leg.flight = hc_shared_transfer_join(transfers->active, &name, caller, err);
     if (!leg.flight)
         return -1;
-    aboard.retries = hc_flight_retries(leg.flight);
+    aboard.retries = hc_shared_transfer_retries(leg.flight);
     result = await_turn(&leg, err);
-    if (result == HC_FLIGHT_LEAD)
+    if (result == HC_SHARED_TRANSFER_LEAD)
         result = lead(transfers, &leg, err);
     *fetched_bytes = leg.brought;
     if (wanted->is_fetched)
         *wanted->is_fetched = leg.is_fetched;
     if (wanted->retries)
         (void)atomic_fetch_add(wanted->retries, atomic_load(aboard.retries));
-    hc_flight_leave(transfers->flights, leg.flight);
+    hc_shared_transfer_leave(transfers->active, leg.flight);
     return result;
 }
 
@@ -424,18 +424,18 @@ void hc_transfers_watch(struct hc_transfers *transfers, hc_transfer_fn fn, void 
 void hc_transfers_count(struct hc_transfers *transfers, unsigned *count,
                         unsigned *connections)
 {
-    *count = hc_flights_count(transfers->flights);
+    *count = hc_shared_transfers_count(transfers->active);
     *connections = hc_budget_used(transfers->budget);
 }
 
 struct hc_course hc_transfers_look(struct hc_transfers *transfers,
                                    const struct hc_repo *repo, const char *etag)
 {
-    return hc_flights_look(transfers->flights, repo, etag);
+    return hc_shared_transfers_progress(transfers->active, repo, etag);
 }
 
 unsigned hc_transfers_waiting(struct hc_transfers *transfers, const struct hc_repo *repo,
                               const char *etag)
 {
-    return hc_flights_aboard(transfers->flights, repo, etag);
+    return hc_shared_transfers_waiters(transfers->active, repo, etag);
 }
