@@ -112,7 +112,7 @@ static int bring(struct crew *crew, const struct hc_job *job, struct yield *yiel
 {
     const struct hc_batch *batch = crew->batch;
     struct hc_caller caller = *batch->caller;
-    struct hc_wanted wanted = {
+    struct hc_blob_request wanted = {
         .repo = &batch->subject->repo,
         .commit = batch->commit,
         .path = job->path,

@@ -272,7 +272,7 @@ static int fetch(const struct wish *wish, const struct hc_metadata *metadata,
 {
     const struct hc_subject *subject = &wish->subject;
     uint64_t bytes;
-    struct hc_wanted wanted = {
+    struct hc_blob_request wanted = {
         .repo = &subject->repo,
         .commit = metadata->commit,
         .path = wish->path,

@@ -138,7 +138,7 @@ static bool is_placed(const struct hc_resolver *resolver, const struct hc_place 
 /* The listing has no usable hash of the file: the Hub is asked for it. `metadata` backs
  * what becomes of `wanted`. */
 static int describe(const struct hc_subject *subject, const struct hc_caller *caller,
-                    struct hc_wanted *wanted, struct hc_metadata *metadata,
+                    struct hc_blob_request *wanted, struct hc_metadata *metadata,
                     struct hc_error *err)
 {
     const struct hc_place place = {wanted->repo, wanted->commit, wanted->path};
@@ -151,13 +151,13 @@ static int describe(const struct hc_subject *subject, const struct hc_caller *ca
     return 0;
 }
 
-int hc_subject_bring(const struct hc_subject *subject, const struct hc_wanted *wanted,
-                     const struct hc_caller *caller, uint64_t *fetched,
-                     struct hc_error *err)
+int hc_subject_bring(const struct hc_subject *subject,
+                     const struct hc_blob_request *wanted, const struct hc_caller *caller,
+                     uint64_t *fetched, struct hc_error *err)
 {
     const struct hc_resolver *resolver = subject->resolver;
     const struct hc_place place = {wanted->repo, wanted->commit, wanted->path};
-    struct hc_wanted described = *wanted;
+    struct hc_blob_request described = *wanted;
     struct hc_metadata metadata;
     bool is_fresh = false;
     int placed;

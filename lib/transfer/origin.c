@@ -47,12 +47,12 @@ enum {
     PAGE_MAX = 1024 * 1024 /* what is sent instead of a file, a login page, is less */
 };
 
-struct request {
-    struct hc_origin *origin;
+struct range {
+    struct hc_origin *source;
     struct hc_span span; /* what is still to come of what was asked for */
     bool has_begun;
-    bool seeks;       /* the address, for all */
-    unsigned address; /* which one is asked */
+    bool locates;            /* the address, for all */
+    unsigned address_number; /* which one is asked */
     uint64_t received;
     int64_t began_ms;
     struct {
@@ -90,16 +90,16 @@ static int fail_crowded(struct hc_error *err)
 /* 200 instead of a part. What is there already is not written again. */
 static int restart(void *ctx, struct hc_error *err)
 {
-    struct request *request = ctx;
-    struct hc_origin *origin = request->origin;
+    struct range *range = ctx;
+    struct hc_origin *origin = range->source;
     bool is_alone;
 
     lock(origin);
     origin->shared.kind = HC_ORIGIN_SENDS_ALL;
     is_alone = origin->shared.asking == 1;
     unlock(origin);
-    request->is_whole = true;
-    request->span = (struct hc_span){.end = size_of(origin)};
+    range->is_whole = true;
+    range->span = (struct hc_span){.end = size_of(origin)};
     return is_alone ? 0 : fail_crowded(err);
 }
 
@@ -107,31 +107,31 @@ static int restart(void *ctx, struct hc_error *err)
  * ingest. */
 static int learn_size(void *ctx, uint64_t size, struct hc_error *err)
 {
-    const struct request *request = ctx;
+    const struct range *range = ctx;
 
-    return hc_ingest_learn_size(request->origin->ingest, size, err);
+    return hc_ingest_learn_size(range->source->ingest, size, err);
 }
 
 /* The first bytes are there: so the address is a good one. */
-static void begin(struct request *request)
+static void begin(struct range *range)
 {
-    struct hc_origin *origin = request->origin;
+    struct hc_origin *origin = range->source;
 
-    request->has_begun = true;
+    range->has_begun = true;
     lock(origin);
     origin->shared.flowing++;
     if (origin->shared.most < origin->shared.flowing)
         origin->shared.most = origin->shared.flowing;
-    if (request->span.start > 0 || request->span.end < size_of(origin))
+    if (range->span.start > 0 || range->span.end < size_of(origin))
         origin->shared.kind = HC_ORIGIN_SENDS_PARTS;
-    if (request->seeks) {
-        request->address = ++origin->shared.address;
+    if (range->locates) {
+        range->address_number = ++origin->shared.address_number;
         origin->shared.is_sought = false;
     }
     /* One that was forgotten meanwhile stays so. */
-    if (request->seeks || (request->address == origin->shared.address &&
+    if (range->locates || (range->address_number == origin->shared.address_number &&
                            origin->shared.location[0] != '\0'))
-        hc_url_copy(origin->shared.location, request->came_from);
+        hc_url_copy(origin->shared.location, range->came_from);
     unlock(origin);
 }
 
@@ -158,15 +158,15 @@ static int await_hash(struct hc_origin *origin, struct hc_error *err)
 
 static int write_bytes(void *ctx, const void *bytes, size_t count, struct hc_error *err)
 {
-    struct request *request = ctx;
-    struct hc_span *span = &request->span;
-    struct hc_ingest *ingest = request->origin->ingest;
+    struct range *range = ctx;
+    struct hc_span *span = &range->span;
+    struct hc_ingest *ingest = range->source->ingest;
     uint64_t ours;
 
-    if (!request->has_begun)
-        begin(request);
-    request->received += count;
-    if (count > span->end - span->start && span->end < size_of(request->origin))
+    if (!range->has_begun)
+        begin(range);
+    range->received += count;
+    if (count > span->end - span->start && span->end < size_of(range->source))
         return hc_fail(err, HC_BAD_HUB_REPLY, "more bytes came than were asked for");
     ours = hc_pieces_hold(hc_ingest_pieces(ingest), span, count);
     if (hc_ingest_write(ingest, span->start, bytes, (size_t)ours, err) < 0)
@@ -174,7 +174,7 @@ static int write_bytes(void *ctx, const void *bytes, size_t count, struct hc_err
     span->start += ours;
     if (ours < count)
         return hc_fail(err, HC_CANCELLED, "another connection brings the rest");
-    return await_hash(request->origin, err);
+    return await_hash(range->source, err);
 }
 
 /* One more sample; `origin` is locked. */
@@ -193,16 +193,16 @@ static void note_rate(struct hc_origin *origin, uint64_t bytes, int64_t passed_m
  * held against no connection. When nothing else is left to take, workers are idle that may
  * bring the rest, and half as fast is slow enough.
  */
-static bool is_far_below(struct request *request, double rate)
+static bool is_far_below(struct range *range, double rate)
 {
-    struct hc_origin *origin = request->origin;
-    uint64_t left = request->span.end - request->span.start;
+    struct hc_origin *origin = range->source;
+    uint64_t left = range->span.end - range->span.start;
     bool is_open = hc_pieces_is_open(hc_ingest_pieces(origin->ingest));
     double times = is_open ? far_below : far_below_at_end;
     bool is_far;
 
     lock(origin);
-    is_far = origin->shared.most > 1 && request->span.ticket != 0 &&
+    is_far = origin->shared.most > 1 && range->span.ticket != 0 &&
              rate * times < origin->shared.usual_rate && (double)left > rate * worth_ms;
     if (is_far)
         origin->shared.usual_rate /= 2;
@@ -210,43 +210,43 @@ static bool is_far_below(struct request *request, double rate)
     return is_far;
 }
 
-static void begin_window(struct request *request, int64_t now_ms, int64_t waited_ms)
+static void begin_window(struct range *range, int64_t now_ms, int64_t waited_ms)
 {
-    request->window.began_ms = now_ms;
-    request->window.waited_ms = waited_ms;
-    request->window.received = request->received;
+    range->window.began_ms = now_ms;
+    range->window.waited_ms = waited_ms;
+    range->window.received = range->received;
 }
 
 /* The address is waited for by all: that is not a matter of one connection. */
 static int watch(void *ctx, int64_t waited_ms, struct hc_error *err)
 {
-    struct request *request = ctx;
-    int64_t passed_ms = waited_ms - request->window.waited_ms;
-    uint64_t bytes = request->received - request->window.received;
+    struct range *range = ctx;
+    int64_t passed_ms = waited_ms - range->window.waited_ms;
+    uint64_t bytes = range->received - range->window.received;
     int64_t now_ms;
 
     if (passed_ms >= 0 && passed_ms < WINDOW_MS)
         return 0;
     now_ms = hc_monotonic_ms();
-    if (passed_ms >= 0 && request->has_begun) {
-        lock(request->origin);
-        note_rate(request->origin, bytes, now_ms - request->window.began_ms);
-        unlock(request->origin);
+    if (passed_ms >= 0 && range->has_begun) {
+        lock(range->source);
+        note_rate(range->source, bytes, now_ms - range->window.began_ms);
+        unlock(range->source);
     }
-    begin_window(request, now_ms, waited_ms);
-    if (waited_ms < SLOW_AFTER_MS || (request->seeks && !request->has_begun) ||
-        !is_far_below(request, (double)bytes / (double)passed_ms))
+    begin_window(range, now_ms, waited_ms);
+    if (waited_ms < SLOW_AFTER_MS || (range->locates && !range->has_begun) ||
+        !is_far_below(range, (double)bytes / (double)passed_ms))
         return 0;
-    request->is_straggler = true;
+    range->is_straggler = true;
     return hc_fail(err, HC_CANCELLED,
                    "the connection is far slower than the others, and replaced");
 }
 
 /* 1 entered; 0 somebody asks the Hub for the address, which is to be awaited; -1 when this
  * request would get in the way of one that brings the whole blob. */
-static int try_enter(struct request *request)
+static int try_enter(struct range *range)
 {
-    struct hc_origin *origin = request->origin;
+    struct hc_origin *origin = range->source;
     bool has_address, is_welcome;
 
     lock(origin);
@@ -254,11 +254,11 @@ static int try_enter(struct request *request)
     is_welcome =
         origin->shared.asking == 0 || origin->shared.kind == HC_ORIGIN_SENDS_PARTS;
     if (is_welcome && (has_address || !origin->shared.is_sought)) {
-        request->seeks = !has_address;
+        range->locates = !has_address;
         origin->shared.is_sought = !has_address;
         origin->shared.asking++;
-        hc_url_copy(request->location, origin->shared.location);
-        request->address = origin->shared.address;
+        hc_url_copy(range->location, origin->shared.location);
+        range->address_number = origin->shared.address_number;
         unlock(origin);
         return 1;
     }
@@ -266,26 +266,26 @@ static int try_enter(struct request *request)
     return is_welcome ? 0 : -1;
 }
 
-static int enter(struct request *request, struct hc_error *err)
+static int enter(struct range *range, struct hc_error *err)
 {
     int entered;
 
-    while ((entered = try_enter(request)) == 0) {
-        if (hc_cancellation_sleep(request->origin->caller.call, GLANCE_MS, err) < 0)
+    while ((entered = try_enter(range)) == 0) {
+        if (hc_cancellation_sleep(range->source->caller.call, GLANCE_MS, err) < 0)
             return -1;
     }
     return entered < 0 ? fail_crowded(err) : 0;
 }
 
-static void leave(struct hc_origin *origin, const struct request *request)
+static void leave(struct hc_origin *origin, const struct range *range)
 {
     lock(origin);
     origin->shared.asking--;
-    origin->shared.flowing -= request->has_begun;
-    origin->shared.received += request->received;
-    if (request->received >= SAMPLE_MIN)
-        note_rate(origin, request->received, hc_monotonic_ms() - request->began_ms);
-    if (request->seeks && !request->has_begun)
+    origin->shared.flowing -= range->has_begun;
+    origin->shared.received += range->received;
+    if (range->received >= SAMPLE_MIN)
+        note_rate(origin, range->received, hc_monotonic_ms() - range->began_ms);
+    if (range->locates && !range->has_begun)
         origin->shared.is_sought = false;
     unlock(origin);
 }
@@ -300,15 +300,14 @@ static uint64_t end_of(const struct hc_origin *origin, const struct hc_span *spa
 }
 
 /* After an answer that ended as HTTP says it should; `arrived` had before it. */
-static int check_end(const struct request *request, uint64_t arrived,
-                     struct hc_error *err)
+static int check_end(const struct range *range, uint64_t arrived, struct hc_error *err)
 {
-    struct hc_origin *origin = request->origin;
+    struct hc_origin *origin = range->source;
     uint64_t size = size_of(origin);
 
-    if (!request->is_whole || request->received >= size)
+    if (!range->is_whole || range->received >= size)
         return 0;
-    if (request->received < PAGE_MAX &&
+    if (range->received < PAGE_MAX &&
         hc_pieces_arrived(hc_ingest_pieces(origin->ingest)) > arrived) {
         lock(origin);
         origin->shared.is_wrong = true;
@@ -316,47 +315,47 @@ static int check_end(const struct request *request, uint64_t arrived,
     }
     return hc_fail(err, HC_BAD_HUB_REPLY,
                    "the answer for '%.120s' had %" PRIu64 " bytes of %" PRIu64,
-                   origin->wanted->path, request->received, size);
+                   origin->request->path, range->received, size);
 }
 
 int hc_origin_get(struct hc_origin *origin, const struct hc_span *span,
                   struct hc_attempt *attempt, struct hc_error *err)
 {
-    const struct hc_wanted *wanted = origin->wanted;
-    struct request request = {.origin = origin, .span = *span};
+    const struct hc_blob_request *request = origin->request;
+    struct range range = {.source = origin, .span = *span};
     struct hc_download download = {
-        .repo = wanted->repo,
-        .commit = wanted->commit,
-        .path = wanted->path,
+        .repo = request->repo,
+        .commit = request->commit,
+        .path = request->path,
         .offset = span->start,
         .until = end_of(origin, span),
         .size = size_of(origin),
         .learn_size = learn_size,
-        .came_from = request.came_from,
+        .came_from = range.came_from,
         .was_redirected = &attempt->was_elsewhere,
         .restart = restart,
         .write = write_bytes,
         .watch = watch,
-        .ctx = &request,
+        .ctx = &range,
     };
     uint64_t arrived = hc_pieces_arrived(hc_ingest_pieces(origin->ingest));
     int result;
 
-    request.is_whole = download.offset == 0 && download.until == 0;
+    range.is_whole = download.offset == 0 && download.until == 0;
     *attempt = (struct hc_attempt){0};
-    if (enter(&request, err) < 0)
+    if (enter(&range, err) < 0)
         return -1;
-    request.began_ms = hc_monotonic_ms();
-    begin_window(&request, request.began_ms, 0);
-    download.location = request.location[0] ? request.location : NULL;
+    range.began_ms = hc_monotonic_ms();
+    begin_window(&range, range.began_ms, 0);
+    download.location = range.location[0] ? range.location : NULL;
     result = hc_hub_get(origin->hub, &download, &origin->caller, err);
-    leave(origin, &request);
-    attempt->address = request.address;
+    leave(origin, &range);
+    attempt->address_number = range.address_number;
     attempt->was_elsewhere |= download.location != NULL;
-    attempt->is_straggler = request.is_straggler;
+    attempt->is_straggler = range.is_straggler;
     if (result == 0 && size_of(origin) == HC_SIZE_UNKNOWN)
-        result = learn_size(&request, request.span.start, err);
-    return result < 0 ? -1 : check_end(&request, arrived, err);
+        result = learn_size(&range, range.span.start, err);
+    return result < 0 ? -1 : check_end(&range, arrived, err);
 }
 
 uint64_t hc_origin_piece(uint64_t min_split_size)
@@ -377,9 +376,9 @@ bool hc_origin_is_small(const struct hc_origin *origin)
 void hc_origin_init(struct hc_origin *origin)
 {
     (void)pthread_mutex_init(&origin->shared.lock, NULL);
-    if (origin->wanted->location)
+    if (origin->request->location)
         (void)hc_format(origin->shared.location, HC_URL_MAX, "%s",
-                        origin->wanted->location);
+                        origin->request->location);
 }
 
 void hc_origin_clear(struct hc_origin *origin)
@@ -390,7 +389,7 @@ void hc_origin_clear(struct hc_origin *origin)
 void hc_origin_forget(struct hc_origin *origin, unsigned address)
 {
     lock(origin);
-    if (origin->shared.address == address)
+    if (origin->shared.address_number == address)
         origin->shared.location[0] = '\0';
     unlock(origin);
 }
@@ -411,8 +410,8 @@ void hc_origin_note_retry(struct hc_origin *origin)
     lock(origin);
     origin->shared.retries++;
     unlock(origin);
-    if (origin->wanted->retries)
-        (void)atomic_fetch_add(origin->wanted->retries, 1);
+    if (origin->request->retries)
+        (void)atomic_fetch_add(origin->request->retries, 1);
 }
 
 enum hc_origin_kind hc_origin_kind_of(struct hc_origin *origin)
@@ -437,10 +436,10 @@ unsigned hc_origin_flowing(struct hc_origin *origin)
 
 void hc_origin_describe(const struct hc_origin *origin, char subject[HC_SUBJECT_SIZE])
 {
-    const struct hc_wanted *wanted = origin->wanted;
-    const struct hc_question question = {.repo = wanted->repo,
-                                         .revision = wanted->commit,
-                                         .path = wanted->path};
+    const struct hc_blob_request *request = origin->request;
+    const struct hc_question question = {.repo = request->repo,
+                                         .revision = request->commit,
+                                         .path = request->path};
 
     hc_question_describe(&question, subject);
 }

@@ -26,7 +26,7 @@ uint64_t hc_origin_piece(uint64_t min_split_size);
 
 struct hc_origin {
     struct hc_hub *hub;
-    const struct hc_wanted *wanted;
+    const struct hc_blob_request *request;
     struct hc_ingest *ingest;
     struct hc_caller caller;
     uint64_t min_split_size; /* a blob of no more comes in one request */
@@ -52,7 +52,7 @@ void hc_origin_clear(struct hc_origin *origin);
 
 /* What became of one request, beside its bytes. */
 struct hc_attempt {
-    unsigned address;   /* the one that was asked */
+    unsigned address_number; /* the one that was asked */
     bool was_elsewhere; /* the last answer is of no endpoint: a redirect led there, or an
                            address that was found earlier */
     bool is_straggler;  /* ended for being far slower than the other connections */

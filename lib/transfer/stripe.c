@@ -340,7 +340,7 @@ static uint64_t host_key(const char *url)
 int hc_stripe_bring(struct hc_origin *origin, struct hc_budget *budget,
                     struct hc_error *err)
 {
-    const char *folder = origin->wanted->repo->folder;
+    const char *folder = origin->request->repo->folder;
     struct hc_pieces *pieces = hc_ingest_pieces(origin->ingest);
     struct hc_grant grant = {
         .keys = {[HC_GRANT_CALLER] = origin->caller.key,

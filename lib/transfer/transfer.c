@@ -35,7 +35,7 @@ struct hc_transfers {
 struct leg {
     struct hc_transfers *transfers;
     struct hc_shared_transfer *flight;
-    const struct hc_wanted *wanted;
+    const struct hc_blob_request *request;
     const struct hc_caller *caller;
     struct hc_partial_file cargo;
     struct hc_turn turn;
@@ -133,11 +133,11 @@ static int bring_from_origin(struct leg *leg, struct hc_error *err)
     int result;
 
     leg->origin.hub = leg->transfers->hub;
-    leg->origin.wanted = leg->wanted;
+    leg->origin.request = leg->request;
     leg->origin.ingest = leg->cargo.ingest;
     leg->origin.min_split_size = leg->transfers->min_split_size;
     leg->origin.caller = *leg->caller;
-    if (hc_digest_kind_of(leg->wanted->etag) == HC_DIGEST_NONE)
+    if (hc_digest_kind_of(leg->request->etag) == HC_DIGEST_NONE)
         leg->origin.caller.hub_only = true; /* a mirror's bytes could not be checked */
     hc_origin_init(&leg->origin);
     result = bring(leg, err);
@@ -171,15 +171,15 @@ static int take_lock(struct leg *leg, struct hc_error *err)
 /* 1 begun; 0 somebody else is at it, though we have the lock; -1. */
 static int begin_ingest(struct leg *leg, struct hc_error *err)
 {
-    const struct hc_wanted *wanted = leg->wanted;
+    const struct hc_blob_request *request = leg->request;
     const struct hc_ingest_plan plan = {
-        .repo = wanted->repo,
-        .etag = wanted->etag,
-        .size = wanted->size,
+        .repo = request->repo,
+        .etag = request->etag,
+        .size = request->size,
         .piece = hc_origin_piece(leg->transfers->min_split_size),
         .stuck = leg->turn.stuck,
         .call = leg->caller->call,
-        .may_share = !wanted->force,
+        .may_share = !request->force,
     };
     int begun = 1;
 
@@ -187,7 +187,7 @@ static int begin_ingest(struct leg *leg, struct hc_error *err)
         begun = hc_ingest_begin(leg->transfers->cache, &plan, &leg->cargo.ingest, err);
         load(leg);
         leg->turn.stuck[0] = '\0'; /* it says nothing of the next one */
-        if (begun == 1 && wanted->force && restart(leg, err) < 0)
+        if (begun == 1 && request->force && restart(leg, err) < 0)
             return -1;
     }
     return begun;
@@ -234,7 +234,7 @@ static int fly(struct leg *leg, struct hc_error *err)
     int result;
 
     leg->turn = (struct hc_turn){.cache = leg->transfers->cache,
-                                 .wanted = leg->wanted,
+                                 .request = leg->request,
                                  .call = leg->caller->call,
                                  .takeover_ms = leg->transfers->takeover_ms,
                                  .sight = sight,
@@ -268,15 +268,15 @@ static bool was_there(const struct leg *leg, enum hc_reason reason)
 /* Tells whoever watches, and nobody when nothing was done. */
 static void tell(const struct leg *leg, int64_t began_ms, enum hc_reason reason)
 {
-    const struct hc_wanted *wanted = leg->wanted;
+    const struct hc_blob_request *request = leg->request;
     struct hc_transfer report = leg->report;
 
     if (!leg->transfers->watcher || was_there(leg, reason))
         return;
-    report.repo_id = wanted->repo->id;
-    report.repo_type = wanted->repo->type;
-    report.path = wanted->path;
-    report.etag = wanted->etag;
+    report.repo_id = request->repo->id;
+    report.repo_type = request->repo->type;
+    report.path = request->path;
+    report.etag = request->etag;
     report.size_bytes = leg->size;
     report.reason = reason;
     report.duration_ms = (uint64_t)(hc_monotonic_ms() - began_ms);
@@ -311,20 +311,21 @@ static int lead(struct hc_transfers *transfers, struct leg *leg, struct hc_error
  */
 static int prove_access(const struct leg *leg, struct hc_error *err)
 {
-    const struct hc_wanted *wanted = leg->wanted;
-    const struct hc_place place = {wanted->repo, wanted->commit, wanted->path};
+    const struct hc_blob_request *request = leg->request;
+    const struct hc_place place = {request->repo, request->commit, request->path};
     struct hc_metadata metadata = {0};
 
-    if (wanted->location)
+    if (request->location)
         return 0;
     if (hc_hub_head(leg->transfers->hub, &place, leg->caller, &metadata, err) < 0)
         return -1;
-    if (!metadata.is_of_mirror || strcmp(metadata.etag, wanted->etag) == 0)
+    if (!metadata.is_of_mirror || strcmp(metadata.etag, request->etag) == 0)
         return 0;
     return hc_fail(err, HC_HUB_UNREACHABLE,
                    "file '%.120s' of %s '%s': the Hub cannot be asked whether the caller "
                    "may have it",
-                   wanted->path, hc_repo_type_name(wanted->repo->type), wanted->repo->id);
+                   request->path, hc_repo_type_name(request->repo->type),
+                   request->repo->id);
 }
 
 /* hc_shared_transfer_wait's answer, once the caller may have what is on board. */
@@ -386,15 +387,16 @@ void hc_transfers_close(struct hc_transfers *transfers)
     free(transfers);
 }
 
-int hc_transfers_fetch(struct hc_transfers *transfers, const struct hc_wanted *wanted,
+int hc_transfers_fetch(struct hc_transfers *transfers,
+                       const struct hc_blob_request *request,
                        const struct hc_caller *caller, uint64_t *fetched_bytes,
                        struct hc_error *err)
 {
-    const struct hc_shared_transfer_key name = {.repo = wanted->repo,
-                                                .etag = wanted->etag,
-                                                .is_forced = wanted->force};
-    struct hc_wanted aboard = *wanted;
-    struct leg leg = {.transfers = transfers, .wanted = &aboard, .caller = caller};
+    const struct hc_shared_transfer_key name = {.repo = request->repo,
+                                                .etag = request->etag,
+                                                .is_forced = request->force};
+    struct hc_blob_request aboard = *request;
+    struct leg leg = {.transfers = transfers, .request = &aboard, .caller = caller};
     int result;
 
     leg.size = known(aboard.size);
@@ -407,10 +409,10 @@ int hc_transfers_fetch(struct hc_transfers *transfers, const struct hc_wanted *w
     if (result == HC_SHARED_TRANSFER_LEAD)
         result = lead(transfers, &leg, err);
     *fetched_bytes = leg.brought;
-    if (wanted->is_fetched)
-        *wanted->is_fetched = leg.is_fetched;
-    if (wanted->retries)
-        (void)atomic_fetch_add(wanted->retries, atomic_load(aboard.retries));
+    if (request->is_fetched)
+        *request->is_fetched = leg.is_fetched;
+    if (request->retries)
+        (void)atomic_fetch_add(request->retries, atomic_load(aboard.retries));
     hc_shared_transfer_leave(transfers->active, leg.flight);
     return result;
 }

@@ -22,7 +22,7 @@
 struct hc_transfers;
 
 /* A blob somebody wants, and where the Hub has it. Strings are borrowed for the call. */
-struct hc_wanted {
+struct hc_blob_request {
     const struct hc_repo *repo;
     const char *commit;
     const char *path;
@@ -74,7 +74,8 @@ HC_DEFINE_AUTO(hc_transfers, hc_transfers_close)
  * had brought it). A hash that does not match is fetched again once, cleanly, and then
  * CHECKSUM_MISMATCH. A blob that is there with another size than wanted is replaced.
  */
-int hc_transfers_fetch(struct hc_transfers *transfers, const struct hc_wanted *wanted,
+int hc_transfers_fetch(struct hc_transfers *transfers,
+                       const struct hc_blob_request *request,
                        const struct hc_caller *caller, uint64_t *fetched_bytes,
                        struct hc_error *err);
 

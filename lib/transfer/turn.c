@@ -16,7 +16,7 @@ enum { POLL_MS = 50 };
 
 static void start(const struct hc_turn *turn, struct hc_rival *rival, int64_t now_ms)
 {
-    hc_rival_init(rival, turn->cache, turn->wanted->repo, turn->wanted->etag, now_ms);
+    hc_rival_init(rival, turn->cache, turn->request->repo, turn->request->etag, now_ms);
 }
 
 static void watch(const struct hc_turn *turn, struct hc_rival *rival)
@@ -34,14 +34,14 @@ static void finish(struct hc_turn *turn, int64_t began_ms)
 
 int hc_turn_is_there(const struct hc_turn *turn, struct hc_error *err)
 {
-    const struct hc_wanted *wanted = turn->wanted;
+    const struct hc_blob_request *request = turn->request;
     uint64_t size;
     int found;
 
-    if (wanted->force)
+    if (request->force)
         return 0;
-    found = hc_blob_find(turn->cache, wanted->repo, wanted->etag, &size, err);
-    return found == 1 ? hc_blob_may_have(wanted->size, size) : found;
+    found = hc_blob_find(turn->cache, request->repo, request->etag, &size, err);
+    return found == 1 ? hc_blob_may_have(request->size, size) : found;
 }
 
 /* Other clients have no heartbeat; bytes may be long in coming. */
@@ -78,7 +78,7 @@ static int await_lock(struct hc_turn *turn, struct hc_lock *lock, struct hc_riva
 struct hc_lock *hc_turn_lock(struct hc_turn *turn, struct hc_error *err)
 {
     HC_AUTO(hc_lock) *lock =
-        hc_lock_new(turn->cache, turn->wanted->repo->folder, turn->wanted->etag, err);
+        hc_lock_new(turn->cache, turn->request->repo->folder, turn->request->etag, err);
     int64_t began_ms = hc_monotonic_ms();
     struct hc_rival rival;
     int taken;

@@ -17,7 +17,7 @@ enum { HC_TURN_LEASE_MS = 5000, HC_TURN_LOCKED_LEASE_MS = 10000 };
 
 struct hc_turn {
     const struct hc_cache *cache;
-    const struct hc_wanted *wanted;
+    const struct hc_blob_request *request;
     struct hc_cancellation *call;
     int64_t takeover_ms; /* how long who has the lock may stand still at all */
     /* Told now and then how far another process is. */

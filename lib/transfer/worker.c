@@ -88,7 +88,7 @@ static enum verdict judge(const struct hc_crew *crew, const struct hc_attempt *a
     if (attempt->is_straggler)
         return GIVE_BACK;
     if (may_move(attempt, patience, err)) {
-        hc_origin_forget(origin, attempt->address);
+        hc_origin_forget(origin, attempt->address_number);
         patience->has_moved = true;
         return AGAIN;
     }
@@ -99,7 +99,7 @@ static enum verdict judge(const struct hc_crew *crew, const struct hc_attempt *a
     if (hc_retry_pause(&patience->retry, origin->hub, origin->caller.call, err) < 0)
         return GIVE_UP;
     if (err->reason == HC_HUB_UNREACHABLE && count == 0 && attempt->was_elsewhere)
-        hc_origin_forget(origin, attempt->address);
+        hc_origin_forget(origin, attempt->address_number);
     return AGAIN;
 }
 

@@ -18,12 +18,12 @@ static int fetch(struct hc_transfers *transfers, char **args, struct hc_error *e
 {
     struct hc_repo repo;
     const struct hc_caller caller = {0};
-    struct hc_wanted wanted = {.repo = &repo,
-                               .commit = "0123456789012345678901234567890123456789",
-                               .path = "file",
-                               .location = args[1],
-                               .size = strtoull(args[2], NULL, 10),
-                               .etag = args[3]};
+    struct hc_blob_request wanted = {.repo = &repo,
+                                     .commit = "0123456789012345678901234567890123456789",
+                                     .path = "file",
+                                     .location = args[1],
+                                     .size = strtoull(args[2], NULL, 10),
+                                     .etag = args[3]};
     uint64_t fetched;
 
     if (hc_repo_init(&repo, HC_REPO_MODEL, "bench/fetch", err) < 0 ||

@@ -84,21 +84,21 @@ struct hc_metadata ask_about(struct fixture *f, const char *path)
     return metadata;
 }
 
-struct hc_wanted wish(struct fixture *f, const char *path,
-                      const struct hc_metadata *metadata)
+struct hc_blob_request wish(struct fixture *f, const char *path,
+                            const struct hc_metadata *metadata)
 {
-    return (struct hc_wanted){.repo = &f->repo,
-                              .commit = f->commit,
-                              .path = path,
-                              .etag = metadata->etag,
-                              .size = metadata->size};
+    return (struct hc_blob_request){.repo = &f->repo,
+                                    .commit = f->commit,
+                                    .path = path,
+                                    .etag = metadata->etag,
+                                    .size = metadata->size};
 }
 
 int fetch(struct fixture *f, const char *path, struct hc_cancellation *call,
           uint64_t *fetched)
 {
     const struct hc_metadata metadata = ask_about(f, path);
-    const struct hc_wanted wanted = wish(f, path, &metadata);
+    const struct hc_blob_request wanted = wish(f, path, &metadata);
     const struct hc_caller caller = {.call = call};
 
     return hc_transfers_fetch(f->transfers, &wanted, &caller, fetched, &f->err);

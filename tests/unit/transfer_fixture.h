@@ -37,8 +37,8 @@ int transfer_tear_down(void **state);
 struct hc_metadata ask_about(struct fixture *f, const char *path);
 
 /* A wish for that file, which borrows `metadata`. */
-struct hc_wanted wish(struct fixture *f, const char *path,
-                      const struct hc_metadata *metadata);
+struct hc_blob_request wish(struct fixture *f, const char *path,
+                            const struct hc_metadata *metadata);
 
 /* The same in one, for the only caller, who has no token: hc_transfers_fetch's result. */
 int fetch(struct fixture *f, const char *path, struct hc_cancellation *call,

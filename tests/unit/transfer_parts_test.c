@@ -27,7 +27,8 @@ struct fetcher {
 static void *run(void *ctx)
 {
     struct fetcher *fetcher = ctx;
-    const struct hc_wanted wanted = wish(fetcher->f, "large.bin", &fetcher->metadata);
+    const struct hc_blob_request wanted =
+        wish(fetcher->f, "large.bin", &fetcher->metadata);
     const struct hc_caller caller = {.call = fetcher->call};
 
     fetcher->result = hc_transfers_fetch(fetcher->f->transfers, &wanted, &caller,
@@ -91,7 +92,7 @@ static unsigned connections_with(struct fixture *f, unsigned connections, uint64
     HC_AUTO(hc_transfers) *transfers =
         hc_transfers_open(f->cache, f->hub, &settings, &f->err);
     const struct hc_metadata metadata = ask_about(f, "large.bin");
-    struct hc_wanted wanted = wish(f, "large.bin", &metadata);
+    struct hc_blob_request wanted = wish(f, "large.bin", &metadata);
     const struct hc_caller caller = {0};
     unsigned most = 0;
     uint64_t fetched;

@@ -92,7 +92,8 @@ static void close_replica(struct replica *replica)
 static void *run(void *ctx)
 {
     struct replica *replica = ctx;
-    const struct hc_wanted wanted = wish(replica->f, "large.bin", &replica->metadata);
+    const struct hc_blob_request wanted =
+        wish(replica->f, "large.bin", &replica->metadata);
     const struct hc_caller caller = {0};
     uint64_t fetched;
 

@@ -81,7 +81,7 @@ static void a_forced_fetch_starts_from_the_beginning(void **state)
 {
     struct fixture *f = *state;
     const struct hc_metadata metadata = ask_about(f, "large.bin");
-    struct hc_wanted wanted = wish(f, "large.bin", &metadata);
+    struct hc_blob_request wanted = wish(f, "large.bin", &metadata);
     const struct hc_caller caller = {0};
     uint64_t fetched;
 

@@ -31,7 +31,7 @@ struct fetcher {
 static void *run(void *ctx)
 {
     struct fetcher *fetcher = ctx;
-    struct hc_wanted wanted = wish(fetcher->f, "small.bin", fetcher->metadata);
+    struct hc_blob_request wanted = wish(fetcher->f, "small.bin", fetcher->metadata);
 
     wanted.retries = &fetcher->retries;
     wanted.location = fetcher->location;

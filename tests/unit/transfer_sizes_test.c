@@ -90,7 +90,7 @@ static int fetch_file(struct fixture *f, const char *name, const struct way *way
 {
     const struct hc_caller caller = {0};
     struct hc_metadata metadata = ask_about(f, name);
-    struct hc_wanted wanted;
+    struct hc_blob_request wanted;
     uint64_t fetched;
 
     if (way->is_unsized)

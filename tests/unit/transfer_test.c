@@ -82,7 +82,7 @@ static void force_fetches_what_is_there(void **state)
     struct fixture *f = *state;
     const struct hc_caller caller = {0};
     struct hc_metadata metadata;
-    struct hc_wanted wanted;
+    struct hc_blob_request wanted;
     uint64_t fetched;
 
     assert_int_equal(fetch(f, "small.bin", NULL, &fetched), 0);
@@ -288,7 +288,7 @@ static void more_bytes_than_promised_are_not_stored(void **state)
     struct fixture *f = *state;
     const struct hc_metadata metadata = ask_about(f, "small.bin");
     const struct hc_caller caller = {0};
-    struct hc_wanted wanted = wish(f, "small.bin", &metadata);
+    struct hc_blob_request wanted = wish(f, "small.bin", &metadata);
     uint64_t fetched;
 
     /* No hash to catch it, and what was promised is there before more comes. */
@@ -310,7 +310,7 @@ static void a_known_location_is_asked_directly(void **state)
     struct fixture *f = *state;
     const struct hc_metadata metadata = ask_about(f, "small.bin");
     const struct hc_caller caller = {0};
-    struct hc_wanted wanted = wish(f, "small.bin", &metadata);
+    struct hc_blob_request wanted = wish(f, "small.bin", &metadata);
     uint64_t fetched;
 
     wanted.location = metadata.location;
@@ -329,7 +329,7 @@ static void a_location_that_expired_is_asked_for_again(void **state)
     for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
         const struct hc_metadata metadata = ask_about(f, "small.bin");
         const struct hc_caller caller = {0};
-        struct hc_wanted wanted = wish(f, "small.bin", &metadata);
+        struct hc_blob_request wanted = wish(f, "small.bin", &metadata);
         uint64_t fetched;
 
         wanted.location = metadata.location;

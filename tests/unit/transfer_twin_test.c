@@ -36,7 +36,7 @@ static int fetch_fork(struct fixture *f, const struct hc_metadata *metadata, boo
                       uint64_t *fetched)
 {
     const struct hc_caller caller = {0};
-    struct hc_wanted wanted = wish(f, "large.bin", metadata);
+    struct hc_blob_request wanted = wish(f, "large.bin", metadata);
     struct hc_repo fork;
 
     assert_int_equal(hc_repo_init(&fork, HC_REPO_MODEL, "org/fork", &f->err), 0);

@@ -44,14 +44,16 @@ static void sight(void *ctx, const struct hc_arrival *elsewhere)
     atomic_store(&seen->is_elsewhere, true);
 }
 
-static struct hc_wanted wanted_of(const struct fixture *f)
+static struct hc_blob_request blob_request_of(const struct fixture *f)
 {
-    return (struct hc_wanted){.repo = &f->repo, .etag = HELLO_GIT, .size = 5};
+    return (struct hc_blob_request){.repo = &f->repo, .etag = HELLO_GIT, .size = 5};
 }
 
-static struct hc_turn turn_of(const struct fixture *f, const struct hc_wanted *wanted)
+static struct hc_turn turn_of(const struct fixture *f,
+                              const struct hc_blob_request *request)
 {
-    return (struct hc_turn){.cache = f->cache, .wanted = wanted, .takeover_ms = NEVER_MS};
+    return (
+        struct hc_turn){.cache = f->cache, .request = request, .takeover_ms = NEVER_MS};
 }
 
 static bool lock_stays; /* nobody may remove it */
@@ -94,8 +96,8 @@ static void claim_elsewhere(const struct fixture *f, unsigned bytes)
 static void waiting_ends_at_the_deadline(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_wanted wanted = wanted_of(f);
-    struct hc_turn turn = turn_of(f, &wanted);
+    const struct hc_blob_request request = blob_request_of(f);
+    struct hc_turn turn = turn_of(f, &request);
     HC_AUTO_CLOSE int other = lock_as_another_client(f);
     HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 120);
 
@@ -109,8 +111,8 @@ static void waiting_ends_at_the_deadline(void **state)
 static void nobody_waits_for_one_who_gave_up(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_wanted wanted = wanted_of(f);
-    struct hc_turn turn = turn_of(f, &wanted);
+    const struct hc_blob_request request = blob_request_of(f);
+    struct hc_turn turn = turn_of(f, &request);
     HC_AUTO_CLOSE int other = lock_as_another_client(f);
     HC_AUTO(hc_cancellation) *call = hc_cancellation_new(HC_NO_DEADLINE);
 
@@ -140,9 +142,9 @@ static void *wait_for_lock(void *argument)
 }
 
 static void start(struct waiter *waiter, struct fixture *f,
-                  const struct hc_wanted *wanted)
+                  const struct hc_blob_request *request)
 {
-    *waiter = (struct waiter){.f = f, .turn = turn_of(f, wanted)};
+    *waiter = (struct waiter){.f = f, .turn = turn_of(f, request)};
     waiter->turn.sight = sight;
     waiter->turn.ctx = &waiter->seen;
     assert_int_equal(pthread_create(&waiter->thread, NULL, wait_for_lock, waiter), 0);
@@ -170,11 +172,11 @@ static void await_sight(struct waiter *waiter, uint64_t bytes)
 static void whoever_waits_gets_it_after_the_release(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_wanted wanted = wanted_of(f);
+    const struct hc_blob_request request = blob_request_of(f);
     int other = lock_as_another_client(f);
     struct waiter waiter;
 
-    start(&waiter, f, &wanted);
+    start(&waiter, f, &request);
     assert_int_equal(close(other), 0);
     expect_lock(&waiter);
     assert_string_equal(waiter.turn.stuck, "");
@@ -183,12 +185,12 @@ static void whoever_waits_gets_it_after_the_release(void **state)
 static void a_lock_file_that_was_removed_meanwhile_is_not_waited_for(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_wanted wanted = wanted_of(f);
+    const struct hc_blob_request request = blob_request_of(f);
     HC_AUTO_CLOSE int other = lock_as_another_client(f);
     struct waiter waiter;
 
     assert_true(other >= 0);
-    start(&waiter, f, &wanted);
+    start(&waiter, f, &request);
     assert_int_equal(unlinkat(hc_cache_fd(f->cache), LOCK, 0), 0);
     expect_lock(&waiter);
     assert_true(temp_dir_has(f->dir, LOCK));
@@ -197,12 +199,12 @@ static void a_lock_file_that_was_removed_meanwhile_is_not_waited_for(void **stat
 static void how_far_a_replica_is_can_be_seen(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_wanted wanted = wanted_of(f);
+    const struct hc_blob_request request = blob_request_of(f);
     int other = lock_as_another_client(f);
     struct waiter waiter;
 
     claim_elsewhere(f, 2);
-    start(&waiter, f, &wanted);
+    start(&waiter, f, &request);
     await_sight(&waiter, 2);
     claim_elsewhere(f, 4);
     await_sight(&waiter, 4);
@@ -213,12 +215,12 @@ static void how_far_a_replica_is_can_be_seen(void **state)
 static void how_far_another_client_is_can_be_seen(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_wanted wanted = wanted_of(f);
+    const struct hc_blob_request request = blob_request_of(f);
     int other = lock_as_another_client(f);
     struct waiter waiter;
 
     temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, "he");
-    start(&waiter, f, &wanted);
+    start(&waiter, f, &request);
     await_sight(&waiter, 2);
     assert_int_equal(close(other), 0);
     expect_lock(&waiter);
@@ -227,8 +229,8 @@ static void how_far_another_client_is_can_be_seen(void **state)
 static void who_stands_still_loses_the_lock(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_wanted wanted = wanted_of(f);
-    struct hc_turn turn = turn_of(f, &wanted);
+    const struct hc_blob_request request = blob_request_of(f);
+    struct hc_turn turn = turn_of(f, &request);
     HC_AUTO_CLOSE int other = lock_as_another_client(f);
     HC_AUTO(hc_lock) *lock = NULL;
 
@@ -245,8 +247,8 @@ static void who_stands_still_loses_the_lock(void **state)
 static void where_it_cannot_be_taken_waiting_ends_all_the_same(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_wanted wanted = wanted_of(f);
-    struct hc_turn turn = turn_of(f, &wanted);
+    const struct hc_blob_request request = blob_request_of(f);
+    struct hc_turn turn = turn_of(f, &request);
     HC_AUTO_CLOSE int other = lock_as_another_client(f);
     HC_AUTO(hc_cancellation) *call =
         hc_cancellation_new(hc_monotonic_ms() + 3 * (int64_t)SOON_MS);
@@ -263,10 +265,10 @@ static void where_it_cannot_be_taken_waiting_ends_all_the_same(void **state)
 static void who_moves_keeps_the_lock(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_wanted wanted = wanted_of(f);
+    const struct hc_blob_request request = blob_request_of(f);
     HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
     const struct hc_claim_wish wish = {&f->repo, HELLO_GIT, pieces, NULL, NULL};
-    struct hc_turn turn = turn_of(f, &wanted);
+    struct hc_turn turn = turn_of(f, &request);
     HC_AUTO_CLOSE int other = lock_as_another_client(f);
     HC_AUTO(hc_cancellation) *call =
         hc_cancellation_new(hc_monotonic_ms() + 6 * HC_HEART_MS);
@@ -284,8 +286,8 @@ static void who_moves_keeps_the_lock(void **state)
 static void a_claim_that_goes_is_not_waited_for(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_wanted wanted = wanted_of(f);
-    struct hc_turn turn = turn_of(f, &wanted);
+    const struct hc_blob_request request = blob_request_of(f);
+    struct hc_turn turn = turn_of(f, &request);
 
     assert_int_equal(hc_turn_await(&turn, &f->err), 0);
     assert_string_equal(turn.stuck, "");
@@ -294,8 +296,8 @@ static void a_claim_that_goes_is_not_waited_for(void **state)
 static void a_blob_that_is_there_is_not_waited_for(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_wanted wanted = wanted_of(f);
-    struct hc_turn turn = turn_of(f, &wanted);
+    const struct hc_blob_request request = blob_request_of(f);
+    struct hc_turn turn = turn_of(f, &request);
 
     claim_elsewhere(f, 2);
     temp_dir_write(f->dir, FOLDER "/blobs/" HELLO_GIT, "hello");
@@ -306,8 +308,8 @@ static void a_blob_that_is_there_is_not_waited_for(void **state)
 static void a_claim_that_stands_still_is_taken_over(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_wanted wanted = wanted_of(f);
-    struct hc_turn turn = turn_of(f, &wanted);
+    const struct hc_blob_request request = blob_request_of(f);
+    struct hc_turn turn = turn_of(f, &request);
 
     claim_elsewhere(f, 2);
     assert_int_equal(hc_turn_await(&turn, &f->err), 0);
