@@ -55,14 +55,14 @@ struct crew {
     } shared;
 };
 
-static struct hc_course look(const struct crew *crew, const struct hc_job *job)
+static struct hc_transfer_progress look(const struct crew *crew, const struct hc_job *job)
 {
     const struct hc_subject *subject = crew->batch->subject;
 
-    return hc_transfers_look(subject->resolver->transfers, &subject->repo, job->etag);
+    return hc_transfers_progress(subject->resolver->transfers, &subject->repo, job->etag);
 }
 
-static uint64_t flow_of(const struct hc_course *course)
+static uint64_t flow_of(const struct hc_transfer_progress *course)
 {
     return course->arrival.bytes > course->given ? course->arrival.bytes - course->given
                                                  : 0;
@@ -92,7 +92,7 @@ static const struct hc_job *take_job(struct crew *crew)
 static void begin_job(struct worker *worker, const struct hc_job *job)
 {
     struct crew *crew = worker->crew;
-    const struct hc_course course = look(crew, job);
+    const struct hc_transfer_progress course = look(crew, job);
 
     (void)pthread_mutex_lock(&crew->lock);
     worker->job = job;
@@ -199,7 +199,7 @@ static void measure_job(struct worker *worker, const struct hc_job *job,
                         struct hc_progress *progress)
 {
     struct crew *crew = worker->crew;
-    const struct hc_course course = look(crew, job);
+    const struct hc_transfer_progress course = look(crew, job);
 
     progress->bytes_done = hc_size_add(progress->bytes_done, course.arrival.bytes);
     progress->waiting_count += course.arrival.is_elsewhere;

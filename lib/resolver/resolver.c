@@ -139,7 +139,7 @@ void hc_resolver_close(struct hc_resolver *resolver)
 
 void hc_resolver_watch(struct hc_resolver *resolver, hc_transfer_fn fn, void *ctx)
 {
-    hc_transfers_watch(resolver->transfers, fn, ctx);
+    hc_transfers_observe(resolver->transfers, fn, ctx);
 }
 
 void hc_resolver_watch_stale(struct hc_resolver *resolver, hc_stale_fn fn, void *ctx)

@@ -38,7 +38,7 @@ struct hc_shared_transfer {
         refused;             /* and, with `refusal`, those of a leader that was refused */
     struct hc_error refusal; /* reason HC_OK: none was */
     struct hc_partial_file partial;
-    struct hc_arrival remote;
+    struct hc_blob_progress remote;
     atomic_uint retries;
     uint64_t given; /* what was there when we loaded the ingest, or sighted who has it */
     pthread_cond_t changed;
@@ -332,7 +332,7 @@ void hc_shared_transfer_hand_over(struct hc_shared_transfers *transfers,
 
 void hc_shared_transfer_set_remote(struct hc_shared_transfers *transfers,
                                    struct hc_shared_transfer *transfer,
-                                   const struct hc_arrival *remote)
+                                   const struct hc_blob_progress *remote)
 {
     lock(transfers);
     if (!transfer->remote.is_elsewhere)
@@ -341,26 +341,26 @@ void hc_shared_transfer_set_remote(struct hc_shared_transfers *transfers,
     unlock(transfers);
 }
 
-static struct hc_course
+static struct hc_transfer_progress
 shared_transfer_progress(const struct hc_shared_transfer *transfer)
 {
     struct hc_ingest *ingest = transfer->partial.ingest;
-    struct hc_course progress = {.arrival = transfer->remote,
-                                 .given = transfer->given,
-                                 .retries = atomic_load(&transfer->retries)};
+    struct hc_transfer_progress progress = {.arrival = transfer->remote,
+                                            .given = transfer->given,
+                                            .retries = atomic_load(&transfer->retries)};
 
     if (ingest)
-        progress.arrival =
-            (struct hc_arrival){.bytes = hc_pieces_arrived(hc_ingest_pieces(ingest))};
+        progress.arrival = (struct hc_blob_progress){
+            .bytes = hc_pieces_arrived(hc_ingest_pieces(ingest))};
     return progress;
 }
 
-struct hc_course hc_shared_transfers_progress(struct hc_shared_transfers *transfers,
-                                              const struct hc_repo *repo,
-                                              const char *etag)
+struct hc_transfer_progress
+hc_shared_transfers_progress(struct hc_shared_transfers *transfers,
+                             const struct hc_repo *repo, const char *etag)
 {
     const struct hc_shared_transfer *transfer;
-    struct hc_course progress = {0};
+    struct hc_transfer_progress progress = {0};
 
     lock(transfers);
     LIST_FOREACH(transfer, &transfers->shared.list, link)

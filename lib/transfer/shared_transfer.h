@@ -117,12 +117,12 @@ void hc_shared_transfer_hand_over(struct hc_shared_transfers *transfers,
 /* For the leader: another process brings the blob and has so many bytes; or no more. */
 void hc_shared_transfer_set_remote(struct hc_shared_transfers *transfers,
                                    struct hc_shared_transfer *transfer,
-                                   const struct hc_arrival *remote);
+                                   const struct hc_blob_progress *remote);
 
 /* How the flight goes, forced or not, that brings this blob; zero without one. */
-struct hc_course hc_shared_transfers_progress(struct hc_shared_transfers *transfers,
-                                              const struct hc_repo *repo,
-                                              const char *etag);
+struct hc_transfer_progress
+hc_shared_transfers_progress(struct hc_shared_transfers *transfers,
+                             const struct hc_repo *repo, const char *etag);
 
 /* How many there are. */
 unsigned hc_shared_transfers_count(struct hc_shared_transfers *transfers);

@@ -28,8 +28,8 @@ struct hc_transfers {
     struct hc_budget *budget;
     uint64_t min_split_size;
     int64_t takeover_ms;
-    hc_transfer_fn watcher;
-    void *watcher_ctx;
+    hc_transfer_fn observer;
+    void *observer_ctx;
 };
 
 struct leg {
@@ -151,11 +151,11 @@ static int bring_from_origin(struct leg *leg, struct hc_error *err)
     return result;
 }
 
-static void sight(void *ctx, const struct hc_arrival *elsewhere)
+static void sight(void *ctx, const struct hc_blob_progress *remote)
 {
     struct leg *leg = ctx;
 
-    hc_shared_transfer_set_remote(leg->transfers->active, leg->flight, elsewhere);
+    hc_shared_transfer_set_remote(leg->transfers->active, leg->flight, remote);
 }
 
 /* Lock first: then what is found, or not, stays so. */
@@ -271,7 +271,7 @@ static void tell(const struct leg *leg, int64_t began_ms, enum hc_reason reason)
     const struct hc_blob_request *request = leg->request;
     struct hc_transfer report = leg->report;
 
-    if (!leg->transfers->watcher || was_there(leg, reason))
+    if (!leg->transfers->observer || was_there(leg, reason))
         return;
     report.repo_id = request->repo->id;
     report.repo_type = request->repo->type;
@@ -280,7 +280,7 @@ static void tell(const struct leg *leg, int64_t began_ms, enum hc_reason reason)
     report.size_bytes = leg->size;
     report.reason = reason;
     report.duration_ms = (uint64_t)(hc_monotonic_ms() - began_ms);
-    leg->transfers->watcher(leg->transfers->watcher_ctx, &report);
+    leg->transfers->observer(leg->transfers->observer_ctx, &report);
 }
 
 static int lead(struct hc_transfers *transfers, struct leg *leg, struct hc_error *err)
@@ -417,10 +417,10 @@ int hc_transfers_fetch(struct hc_transfers *transfers,
     return result;
 }
 
-void hc_transfers_watch(struct hc_transfers *transfers, hc_transfer_fn fn, void *ctx)
+void hc_transfers_observe(struct hc_transfers *transfers, hc_transfer_fn fn, void *ctx)
 {
-    transfers->watcher = fn;
-    transfers->watcher_ctx = ctx;
+    transfers->observer = fn;
+    transfers->observer_ctx = ctx;
 }
 
 void hc_transfers_count(struct hc_transfers *transfers, unsigned *count,
@@ -430,8 +430,9 @@ void hc_transfers_count(struct hc_transfers *transfers, unsigned *count,
     *connections = hc_budget_used(transfers->budget);
 }
 
-struct hc_course hc_transfers_look(struct hc_transfers *transfers,
-                                   const struct hc_repo *repo, const char *etag)
+struct hc_transfer_progress hc_transfers_progress(struct hc_transfers *transfers,
+                                                  const struct hc_repo *repo,
+                                                  const char *etag)
 {
     return hc_shared_transfers_progress(transfers->active, repo, etag);
 }

@@ -36,14 +36,14 @@ struct hc_blob_request {
 };
 
 /* How far a blob is that somebody fetches. */
-struct hc_arrival {
+struct hc_blob_progress {
     uint64_t bytes;    /* that are on the volume */
     bool is_elsewhere; /* another process fetches it */
 };
 
 /* How it comes. */
-struct hc_course {
-    struct hc_arrival arrival;
+struct hc_transfer_progress {
+    struct hc_blob_progress arrival;
     uint64_t given;   /* of its bytes, those that had not to come any more */
     unsigned retries; /* requests that had to be repeated so far */
 };
@@ -58,7 +58,7 @@ struct hc_transfers *hc_transfers_open(const struct hc_cache *cache, struct hc_h
                                        struct hc_error *err);
 
 /* Who is told of every transfer that this process led. Before the first fetch. */
-void hc_transfers_watch(struct hc_transfers *transfers, hc_transfer_fn fn, void *ctx);
+void hc_transfers_observe(struct hc_transfers *transfers, hc_transfer_fn fn, void *ctx);
 
 /* Blobs on their way, and connections in use. */
 void hc_transfers_count(struct hc_transfers *transfers, unsigned *count,
@@ -80,8 +80,9 @@ int hc_transfers_fetch(struct hc_transfers *transfers,
                        struct hc_error *err);
 
 /* How far a blob is that this process fetches or waits for; zero when it does neither. */
-struct hc_course hc_transfers_look(struct hc_transfers *transfers,
-                                   const struct hc_repo *repo, const char *etag);
+struct hc_transfer_progress hc_transfers_progress(struct hc_transfers *transfers,
+                                                  const struct hc_repo *repo,
+                                                  const char *etag);
 
 /* How many callers of this process are fetching or waiting for a blob right now. */
 unsigned hc_transfers_waiting(struct hc_transfers *transfers, const struct hc_repo *repo,

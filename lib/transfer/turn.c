@@ -22,14 +22,15 @@ static void start(const struct hc_turn *turn, struct hc_rival *rival, int64_t no
 static void watch(const struct hc_turn *turn, struct hc_rival *rival)
 {
     if (hc_rival_look(rival, hc_monotonic_ms()) && turn->sight)
-        turn->sight(turn->ctx, &(const struct hc_arrival){rival->bytes, rival->is_there});
+        turn->sight(turn->ctx,
+                    &(const struct hc_blob_progress){rival->bytes, rival->is_there});
 }
 
 static void finish(struct hc_turn *turn, int64_t began_ms)
 {
     turn->waited_ms += hc_monotonic_ms() - began_ms;
     if (turn->sight)
-        turn->sight(turn->ctx, &(const struct hc_arrival){0});
+        turn->sight(turn->ctx, &(const struct hc_blob_progress){0});
 }
 
 int hc_turn_is_there(const struct hc_turn *turn, struct hc_error *err)

@@ -21,7 +21,7 @@ struct hc_turn {
     struct hc_cancellation *call;
     int64_t takeover_ms; /* how long who has the lock may stand still at all */
     /* Told now and then how far another process is. */
-    void (*sight)(void *ctx, const struct hc_arrival *elsewhere);
+    void (*sight)(void *ctx, const struct hc_blob_progress *elsewhere);
     void *ctx;
     char stuck[NAME_MAX + 1]; /* the file of who stood still for too long, or "": go on
                                  without him (struct hc_claim_wish) */

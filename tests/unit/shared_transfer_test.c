@@ -217,7 +217,7 @@ static void what_an_earlier_transfer_left_is_given(void **state)
 
 static void what_another_process_had_at_first_sight_is_given(void **state)
 {
-    static const struct hc_arrival sights[] = {{70, true}, {90, true}, {0, false}};
+    static const struct hc_blob_progress sights[] = {{70, true}, {90, true}, {0, false}};
     struct fixture *f = *state;
     struct hc_shared_transfer *flight = join(f, false);
 

@@ -156,7 +156,7 @@ void await_arrived(struct fixture *f, const char *etag, uint64_t count)
 {
     int64_t give_up = hc_monotonic_ms() + AWAIT_MS;
 
-    while (hc_transfers_look(f->transfers, &f->repo, etag).arrival.bytes != count) {
+    while (hc_transfers_progress(f->transfers, &f->repo, etag).arrival.bytes != count) {
         assert_true(hc_monotonic_ms() < give_up);
         breathe();
     }

@@ -97,7 +97,7 @@ static unsigned connections_with(struct fixture *f, unsigned connections, uint64
     unsigned most = 0;
     uint64_t fetched;
 
-    hc_transfers_watch(transfers, note_connections, &most);
+    hc_transfers_observe(transfers, note_connections, &most);
     wanted.force = true;
     assert_int_equal(hc_transfers_fetch(transfers, &wanted, &caller, &fetched, &f->err),
                      0);

@@ -79,7 +79,7 @@ static void open_replica(struct replica *replica, struct fixture *f, int64_t tak
     replica->transfers =
         hc_transfers_open(replica->cache, replica->hub, &settings, &f->err);
     assert_non_null(replica->transfers);
-    hc_transfers_watch(replica->transfers, note, replica);
+    hc_transfers_observe(replica->transfers, note, replica);
 }
 
 static void close_replica(struct replica *replica)
@@ -127,13 +127,13 @@ static void await_sight(struct replica *replica)
 {
     const struct timespec moment = {.tv_nsec = 1000000};
     int64_t give_up = hc_monotonic_ms() + 20000;
-    struct hc_arrival arrival = {0};
+    struct hc_blob_progress arrival = {0};
 
     while (!arrival.is_elsewhere || arrival.bytes == 0) {
         assert_true(hc_monotonic_ms() < give_up);
         (void)nanosleep(&moment, NULL);
-        arrival = hc_transfers_look(replica->transfers, &replica->f->repo,
-                                    replica->metadata.etag)
+        arrival = hc_transfers_progress(replica->transfers, &replica->f->repo,
+                                        replica->metadata.etag)
                       .arrival;
     }
 }

@@ -197,7 +197,7 @@ static void when_nobody_waits_any_more_nothing_is_left(void **state)
     expect_no_blob(f);
     assert_false(hc_lock_is_held(f->cache, f->repo.folder, metadata.etag));
     assert_int_equal(
-        hc_transfers_look(f->transfers, &f->repo, metadata.etag).arrival.bytes, 0);
+        hc_transfers_progress(f->transfers, &f->repo, metadata.etag).arrival.bytes, 0);
 }
 
 static void a_failure_reaches_all_who_wait(void **state)

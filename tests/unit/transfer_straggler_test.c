@@ -26,7 +26,7 @@ static struct hc_transfer fetch_soon(struct fixture *f)
     struct hc_transfer report = {0};
     uint64_t fetched;
 
-    hc_transfers_watch(f->transfers, note, &report);
+    hc_transfers_observe(f->transfers, note, &report);
     if (fetch(f, "large.bin", call, &fetched) < 0)
         fail_msg("%s", f->err.message);
     assert_int_equal(fetched, LARGE_SIZE);

@@ -41,7 +41,7 @@ static void what_is_there_is_no_transfer(void **state)
     unsigned reports = 0;
     uint64_t fetched;
 
-    hc_transfers_watch(f->transfers, note_report, &reports);
+    hc_transfers_observe(f->transfers, note_report, &reports);
     for (int i = 0; i < 3; i++)
         assert_int_equal(fetch(f, "small.bin", NULL, &fetched), 0);
     assert_int_equal(reports, 1);
@@ -255,7 +255,7 @@ static void wrong_bytes_are_fetched_again_once(void **state)
     unsigned retries = 0;
     uint64_t fetched;
 
-    hc_transfers_watch(f->transfers, note_retries, &retries);
+    hc_transfers_observe(f->transfers, note_retries, &retries);
     inject(f, (struct test_hub_rule){
                   .on_cdn = true, .times = 1, .fault = TEST_HUB_CORRUPT, .number = 9});
     assert_int_equal(fetch(f, "small.bin", NULL, &fetched), 0);

@@ -76,7 +76,7 @@ static void what_another_repo_has_is_not_fetched(void **state)
 
     assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
     test_hub_clear_log(f->server);
-    hc_transfers_watch(f->transfers, note_shared, &shared);
+    hc_transfers_observe(f->transfers, note_shared, &shared);
 
     assert_int_equal(fetch_fork(f, &metadata, false, &fetched), 0);
     assert_int_equal(fetched, 0);

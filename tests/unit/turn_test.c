@@ -34,7 +34,7 @@ struct seen {
     atomic_bool is_elsewhere;
 };
 
-static void sight(void *ctx, const struct hc_arrival *elsewhere)
+static void sight(void *ctx, const struct hc_blob_progress *elsewhere)
 {
     struct seen *seen = ctx;
 
