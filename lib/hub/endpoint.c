@@ -90,8 +90,8 @@ static void go(struct hc_endpoint *endpoint)
 
 /* Why a visitor may not ask yet; zero: it may. */
 struct obstacle {
-    enum hc_turn turn; /* in an outage */
-    int64_t down_ms;   /* until the next probe, with HC_TURN_WAIT */
+    enum hc_download_lock turn; /* in an outage */
+    int64_t down_ms;            /* until the next probe, with HC_TURN_WAIT */
     enum hc_reason held_for;
     int64_t held_ms;
     int64_t spent_ms; /* the budget, for as long as others are first */

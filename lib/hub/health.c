@@ -181,8 +181,9 @@ int64_t hc_health_probe(struct hc_health *health, const struct hc_asker *asker,
     return left_ms;
 }
 
-enum hc_turn hc_health_turn(struct hc_health *health, const struct hc_asker *asker,
-                            struct hc_turn_seen *seen, int64_t now_ms)
+enum hc_download_lock hc_health_turn(struct hc_health *health,
+                                     const struct hc_asker *asker,
+                                     struct hc_turn_seen *seen, int64_t now_ms)
 {
     struct hc_outage *outage = outage_of(health, asker);
 

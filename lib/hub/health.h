@@ -111,7 +111,7 @@ int64_t hc_health_away_ms(struct hc_health *health, const struct hc_asker *asker
 int64_t hc_health_probe(struct hc_health *health, const struct hc_asker *asker,
                         int64_t now_ms);
 
-enum hc_turn {
+enum hc_download_lock {
     HC_TURN_ASK,   /* it is not down */
     HC_TURN_PROBE, /* it is, and this caller finds out for all whether it still is */
     HC_TURN_WAIT,  /* another caller is about to, or will be in `wait_ms` */
@@ -128,8 +128,9 @@ struct hc_turn_seen {
     unsigned probes_failed;
     int64_t wait_ms;
 };
-enum hc_turn hc_health_turn(struct hc_health *health, const struct hc_asker *asker,
-                            struct hc_turn_seen *seen, int64_t now_ms);
+enum hc_download_lock hc_health_turn(struct hc_health *health,
+                                     const struct hc_asker *asker,
+                                     struct hc_turn_seen *seen, int64_t now_ms);
 
 /* The caller that was to find out leaves without having heard anything. */
 void hc_health_leave(struct hc_health *health, const struct hc_asker *asker);

@@ -7,9 +7,9 @@
  */
 #include "transfer.h"
 
+#include "download_lock.h"
 #include "shared_transfer.h"
 #include "stripe.h"
-#include "turn.h"
 #include "worker.h"
 
 #include <base/digest.h>
@@ -38,7 +38,7 @@ struct leg {
     const struct hc_blob_request *request;
     const struct hc_caller *caller;
     struct hc_partial_file cargo;
-    struct hc_turn turn;
+    struct hc_download_lock download_lock;
     struct hc_origin origin;
     struct hc_transfer report;
     bool has_begun;   /* to bring it */
@@ -163,7 +163,7 @@ static int take_lock(struct leg *leg, struct hc_error *err)
 {
     if (leg->cargo.lock)
         return 0;
-    leg->cargo.lock = hc_turn_lock(&leg->turn, err);
+    leg->cargo.lock = hc_download_lock_take(&leg->download_lock, err);
     load(leg);
     return leg->cargo.lock ? 0 : -1;
 }
@@ -177,7 +177,7 @@ static int begin_ingest(struct leg *leg, struct hc_error *err)
         .etag = request->etag,
         .size = request->size,
         .piece = hc_origin_piece(leg->transfers->min_split_size),
-        .stuck = leg->turn.stuck,
+        .stuck = leg->download_lock.stalled,
         .call = leg->caller->call,
         .may_share = !request->force,
     };
@@ -186,7 +186,7 @@ static int begin_ingest(struct leg *leg, struct hc_error *err)
     if (!leg->cargo.ingest) {
         begun = hc_ingest_begin(leg->transfers->cache, &plan, &leg->cargo.ingest, err);
         load(leg);
-        leg->turn.stuck[0] = '\0'; /* it says nothing of the next one */
+        leg->download_lock.stalled[0] = '\0'; /* it says nothing of the next one */
         if (begun == 1 && request->force && restart(leg, err) < 0)
             return -1;
     }
@@ -213,12 +213,12 @@ static int attempt(struct leg *leg, struct hc_error *err)
 
     if (take_lock(leg, err) < 0)
         return -1;
-    found = hc_turn_is_there(&leg->turn, err);
+    found = hc_download_lock_finds_blob(&leg->download_lock, err);
     if (found != 0)
         return found < 0 ? -1 : 0;
     begun = begin_ingest(leg, err);
     if (begun == 0)
-        return hc_turn_await(&leg->turn, err) < 0 ? -1 : 1;
+        return hc_download_lock_await_claim(&leg->download_lock, err) < 0 ? -1 : 1;
     leg->has_begun = true;
     if (begun < 0 || bring_from_origin(leg, err) < 0)
         return is_robbed(leg) ? 1 : -1;
@@ -233,16 +233,17 @@ static int fly(struct leg *leg, struct hc_error *err)
 {
     int result;
 
-    leg->turn = (struct hc_turn){.cache = leg->transfers->cache,
-                                 .request = leg->request,
-                                 .call = leg->caller->call,
-                                 .takeover_ms = leg->transfers->takeover_ms,
-                                 .sight = sight,
-                                 .ctx = leg};
+    leg->download_lock =
+        (struct hc_download_lock){.cache = leg->transfers->cache,
+                                  .request = leg->request,
+                                  .call = leg->caller->call,
+                                  .takeover_ms = leg->transfers->takeover_ms,
+                                  .note_remote = sight,
+                                  .ctx = leg};
     do
         result = attempt(leg, err);
     while (result > 0);
-    leg->report.waited_ms = (uint64_t)leg->turn.waited_ms;
+    leg->report.waited_ms = (uint64_t)leg->download_lock.waited_ms;
     return result;
 }
 
@@ -262,7 +263,7 @@ static bool is_refused(const struct hc_error *err)
 /* Most blobs of a new commit are those of the one before. */
 static bool was_there(const struct leg *leg, enum hc_reason reason)
 {
-    return reason == HC_OK && !leg->has_begun && leg->turn.waited_ms == 0;
+    return reason == HC_OK && !leg->has_begun && leg->download_lock.waited_ms == 0;
 }
 
 /* Tells whoever watches, and nobody when nothing was done. */
@@ -332,15 +333,15 @@ static int prove_access(const struct leg *leg, struct hc_error *err)
 static int await_turn(const struct leg *leg, struct hc_error *err)
 {
     struct hc_shared_transfers *flights = leg->transfers->active;
-    int turn;
+    int role;
 
-    while ((turn = hc_shared_transfer_wait(flights, leg->flight, leg->caller, err)) ==
+    while ((role = hc_shared_transfer_wait(flights, leg->flight, leg->caller, err)) ==
            HC_SHARED_TRANSFER_PROVE) {
         if (prove_access(leg, err) < 0 ||
             hc_shared_transfer_admit(flights, leg->flight, leg->caller, err) < 0)
             return -1;
     }
-    return turn;
+    return role;
 }
 
 /* As many connections as are wanted, or as the memory suffices for; one at least. */

@@ -5,39 +5,42 @@
  * for those who wait, and whether it still moves. Who stands still for too long, with the
  * lock in its hand, loses its turn.
  */
-#ifndef HC_TRANSFER_TURN_H
-#define HC_TRANSFER_TURN_H
+#ifndef HC_TRANSFER_DOWNLOAD_LOCK_H
+#define HC_TRANSFER_DOWNLOAD_LOCK_H
 
 #include "transfer.h"
 
 #include <cache/lock.h>
 
 /* How long a claim may miss its heartbeat: without the blob's lock, and with it. */
-enum { HC_TURN_LEASE_MS = 5000, HC_TURN_LOCKED_LEASE_MS = 10000 };
+enum { HC_CLAIM_LEASE_MS = 5000, HC_LOCKED_CLAIM_LEASE_MS = 10000 };
 
-struct hc_turn {
+struct hc_download_lock {
     const struct hc_cache *cache;
     const struct hc_blob_request *request;
     struct hc_cancellation *call;
     int64_t takeover_ms; /* how long who has the lock may stand still at all */
     /* Told now and then how far another process is. */
-    void (*sight)(void *ctx, const struct hc_blob_progress *elsewhere);
+    void (*note_remote)(void *ctx, const struct hc_blob_progress *remote);
     void *ctx;
-    char stuck[NAME_MAX + 1]; /* the file of who stood still for too long, or "": go on
+    char stalled[NAME_MAX + 1]; /* the file of who stood still for too long, or "": go on
                                  without him (struct hc_claim_wish) */
-    int64_t waited_ms;        /* for others, in all */
+    int64_t waited_ms;          /* for others, in all */
 };
 
 /* 1 when the blob is there as wanted. */
-int hc_turn_is_there(const struct hc_turn *turn, struct hc_error *err);
+int hc_download_lock_finds_blob(const struct hc_download_lock *download_lock,
+                                struct hc_error *err);
 
 /* Waits until the lock is ours, or `call` ends. NULL on failure. */
-struct hc_lock *hc_turn_lock(struct hc_turn *turn, struct hc_error *err);
+struct hc_lock *hc_download_lock_take(struct hc_download_lock *download_lock,
+                                      struct hc_error *err);
 
 /*
  * With the lock in hand, and somebody else's claim in the way: waits until it is gone, or
  * the blob is there, or it stands still, which sets `stuck`.
  */
-int hc_turn_await(struct hc_turn *turn, struct hc_error *err);
+int hc_download_lock_await_claim(struct hc_download_lock *download_lock,
+                                 struct hc_error *err);
 
 #endif

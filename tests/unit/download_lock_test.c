@@ -10,7 +10,7 @@
 #include <base/heart.h>
 #include <base/text.h>
 #include <claim/claim.h>
-#include <transfer/turn.h>
+#include <transfer/download_lock.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -34,13 +34,13 @@ struct seen {
     atomic_bool is_elsewhere;
 };
 
-static void sight(void *ctx, const struct hc_blob_progress *elsewhere)
+static void note_remote(void *ctx, const struct hc_blob_progress *remote)
 {
     struct seen *seen = ctx;
 
-    if (!elsewhere->is_elsewhere)
+    if (!remote->is_elsewhere)
         return;
-    atomic_store(&seen->bytes, elsewhere->bytes);
+    atomic_store(&seen->bytes, remote->bytes);
     atomic_store(&seen->is_elsewhere, true);
 }
 
@@ -49,11 +49,12 @@ static struct hc_blob_request blob_request_of(const struct fixture *f)
     return (struct hc_blob_request){.repo = &f->repo, .etag = HELLO_GIT, .size = 5};
 }
 
-static struct hc_turn turn_of(const struct fixture *f,
-                              const struct hc_blob_request *request)
+static struct hc_download_lock download_lock_of(const struct fixture *f,
+                                                const struct hc_blob_request *request)
 {
-    return (
-        struct hc_turn){.cache = f->cache, .request = request, .takeover_ms = NEVER_MS};
+    return (struct hc_download_lock){.cache = f->cache,
+                                     .request = request,
+                                     .takeover_ms = NEVER_MS};
 }
 
 static bool lock_stays; /* nobody may remove it */
@@ -97,67 +98,67 @@ static void waiting_ends_at_the_deadline(void **state)
 {
     struct fixture *f = *state;
     const struct hc_blob_request request = blob_request_of(f);
-    struct hc_turn turn = turn_of(f, &request);
+    struct hc_download_lock download_lock = download_lock_of(f, &request);
     HC_AUTO_CLOSE int other = lock_as_another_client(f);
     HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 120);
 
     assert_true(other >= 0);
-    turn.call = call;
-    assert_null(hc_turn_lock(&turn, &f->err));
+    download_lock.call = call;
+    assert_null(hc_download_lock_take(&download_lock, &f->err));
     assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
-    assert_true(turn.waited_ms >= 100);
+    assert_true(download_lock.waited_ms >= 100);
 }
 
-static void nobody_waits_for_one_who_gave_up(void **state)
+static void a_cancelled_caller_does_not_wait(void **state)
 {
     struct fixture *f = *state;
     const struct hc_blob_request request = blob_request_of(f);
-    struct hc_turn turn = turn_of(f, &request);
+    struct hc_download_lock download_lock = download_lock_of(f, &request);
     HC_AUTO_CLOSE int other = lock_as_another_client(f);
     HC_AUTO(hc_cancellation) *call = hc_cancellation_new(HC_NO_DEADLINE);
 
     assert_true(other >= 0);
     hc_cancellation_cancel(call);
-    turn.call = call;
-    assert_null(hc_turn_lock(&turn, &f->err));
+    download_lock.call = call;
+    assert_null(hc_download_lock_take(&download_lock, &f->err));
     assert_int_equal(f->err.reason, HC_CANCELLED);
 }
 
 struct waiter {
     struct fixture *f;
-    struct hc_turn turn;
+    struct hc_download_lock download_lock;
     struct seen seen;
     pthread_t thread;
     bool has_lock;
 };
 
-static void *wait_for_lock(void *argument)
+static void *waiter_main(void *argument)
 {
     struct waiter *waiter = argument;
     struct hc_error err;
-    HC_AUTO(hc_lock) *lock = hc_turn_lock(&waiter->turn, &err);
+    HC_AUTO(hc_lock) *lock = hc_download_lock_take(&waiter->download_lock, &err);
 
     waiter->has_lock = lock != NULL;
     return NULL;
 }
 
-static void start(struct waiter *waiter, struct fixture *f,
-                  const struct hc_blob_request *request)
+static void waiter_start(struct waiter *waiter, struct fixture *f,
+                         const struct hc_blob_request *request)
 {
-    *waiter = (struct waiter){.f = f, .turn = turn_of(f, request)};
-    waiter->turn.sight = sight;
-    waiter->turn.ctx = &waiter->seen;
-    assert_int_equal(pthread_create(&waiter->thread, NULL, wait_for_lock, waiter), 0);
+    *waiter = (struct waiter){.f = f, .download_lock = download_lock_of(f, request)};
+    waiter->download_lock.note_remote = note_remote;
+    waiter->download_lock.ctx = &waiter->seen;
+    assert_int_equal(pthread_create(&waiter->thread, NULL, waiter_main, waiter), 0);
 }
 
-static void expect_lock(struct waiter *waiter)
+static void waiter_expect_lock(struct waiter *waiter)
 {
     assert_int_equal(pthread_join(waiter->thread, NULL), 0);
     assert_true(waiter->has_lock);
 }
 
 /* Until the waiter has seen that many bytes of somebody else. */
-static void await_sight(struct waiter *waiter, uint64_t bytes)
+static void await_remote_bytes(struct waiter *waiter, uint64_t bytes)
 {
     const struct timespec moment = {.tv_nsec = 1000000};
     int64_t give_up = hc_monotonic_ms() + 20000;
@@ -169,17 +170,17 @@ static void await_sight(struct waiter *waiter, uint64_t bytes)
     }
 }
 
-static void whoever_waits_gets_it_after_the_release(void **state)
+static void a_waiter_gets_the_lock_after_its_release(void **state)
 {
     struct fixture *f = *state;
     const struct hc_blob_request request = blob_request_of(f);
     int other = lock_as_another_client(f);
     struct waiter waiter;
 
-    start(&waiter, f, &request);
+    waiter_start(&waiter, f, &request);
     assert_int_equal(close(other), 0);
-    expect_lock(&waiter);
-    assert_string_equal(waiter.turn.stuck, "");
+    waiter_expect_lock(&waiter);
+    assert_string_equal(waiter.download_lock.stalled, "");
 }
 
 static void a_lock_file_that_was_removed_meanwhile_is_not_waited_for(void **state)
@@ -190,13 +191,13 @@ static void a_lock_file_that_was_removed_meanwhile_is_not_waited_for(void **stat
     struct waiter waiter;
 
     assert_true(other >= 0);
-    start(&waiter, f, &request);
+    waiter_start(&waiter, f, &request);
     assert_int_equal(unlinkat(hc_cache_fd(f->cache), LOCK, 0), 0);
-    expect_lock(&waiter);
+    waiter_expect_lock(&waiter);
     assert_true(temp_dir_has(f->dir, LOCK));
 }
 
-static void how_far_a_replica_is_can_be_seen(void **state)
+static void the_progress_of_another_replica_is_reported(void **state)
 {
     struct fixture *f = *state;
     const struct hc_blob_request request = blob_request_of(f);
@@ -204,15 +205,15 @@ static void how_far_a_replica_is_can_be_seen(void **state)
     struct waiter waiter;
 
     claim_elsewhere(f, 2);
-    start(&waiter, f, &request);
-    await_sight(&waiter, 2);
+    waiter_start(&waiter, f, &request);
+    await_remote_bytes(&waiter, 2);
     claim_elsewhere(f, 4);
-    await_sight(&waiter, 4);
+    await_remote_bytes(&waiter, 4);
     assert_int_equal(close(other), 0);
-    expect_lock(&waiter);
+    waiter_expect_lock(&waiter);
 }
 
-static void how_far_another_client_is_can_be_seen(void **state)
+static void the_progress_of_another_client_is_reported(void **state)
 {
     struct fixture *f = *state;
     const struct hc_blob_request request = blob_request_of(f);
@@ -220,55 +221,55 @@ static void how_far_another_client_is_can_be_seen(void **state)
     struct waiter waiter;
 
     temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, "he");
-    start(&waiter, f, &request);
-    await_sight(&waiter, 2);
+    waiter_start(&waiter, f, &request);
+    await_remote_bytes(&waiter, 2);
     assert_int_equal(close(other), 0);
-    expect_lock(&waiter);
+    waiter_expect_lock(&waiter);
 }
 
-static void who_stands_still_loses_the_lock(void **state)
+static void a_stalled_holder_loses_the_lock(void **state)
 {
     struct fixture *f = *state;
     const struct hc_blob_request request = blob_request_of(f);
-    struct hc_turn turn = turn_of(f, &request);
+    struct hc_download_lock download_lock = download_lock_of(f, &request);
     HC_AUTO_CLOSE int other = lock_as_another_client(f);
     HC_AUTO(hc_lock) *lock = NULL;
 
     assert_true(other >= 0);
     claim_elsewhere(f, 2);
-    turn.takeover_ms = SOON_MS;
-    lock = hc_turn_lock(&turn, &f->err);
+    download_lock.takeover_ms = SOON_MS;
+    lock = hc_download_lock_take(&download_lock, &f->err);
     assert_non_null(lock);
-    assert_string_equal(turn.stuck, INCOMPLETE);
-    assert_true(turn.waited_ms >= SOON_MS);
+    assert_string_equal(download_lock.stalled, INCOMPLETE);
+    assert_true(download_lock.waited_ms >= SOON_MS);
     assert_true(hc_lock_is_held(f->cache, f->repo.folder, HELLO_GIT));
 }
 
-static void where_it_cannot_be_taken_waiting_ends_all_the_same(void **state)
+static void a_lock_that_cannot_be_replaced_is_waited_for_until_the_deadline(void **state)
 {
     struct fixture *f = *state;
     const struct hc_blob_request request = blob_request_of(f);
-    struct hc_turn turn = turn_of(f, &request);
+    struct hc_download_lock download_lock = download_lock_of(f, &request);
     HC_AUTO_CLOSE int other = lock_as_another_client(f);
     HC_AUTO(hc_cancellation) *call =
         hc_cancellation_new(hc_monotonic_ms() + 3 * (int64_t)SOON_MS);
 
     assert_true(other >= 0);
     lock_stays = true;
-    turn.takeover_ms = SOON_MS;
-    turn.call = call;
-    assert_null(hc_turn_lock(&turn, &f->err));
+    download_lock.takeover_ms = SOON_MS;
+    download_lock.call = call;
+    assert_null(hc_download_lock_take(&download_lock, &f->err));
     lock_stays = false;
     assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
 }
 
-static void who_moves_keeps_the_lock(void **state)
+static void a_holder_with_a_heartbeat_keeps_the_lock(void **state)
 {
     struct fixture *f = *state;
     const struct hc_blob_request request = blob_request_of(f);
     HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
     const struct hc_claim_wish wish = {&f->repo, HELLO_GIT, pieces, NULL, NULL};
-    struct hc_turn turn = turn_of(f, &request);
+    struct hc_download_lock download_lock = download_lock_of(f, &request);
     HC_AUTO_CLOSE int other = lock_as_another_client(f);
     HC_AUTO(hc_cancellation) *call =
         hc_cancellation_new(hc_monotonic_ms() + 6 * HC_HEART_MS);
@@ -276,62 +277,63 @@ static void who_moves_keeps_the_lock(void **state)
 
     assert_true(other >= 0);
     assert_int_equal(hc_claim_make(f->cache, &wish, &claim, &f->err), 1);
-    turn.call = call;
-    turn.takeover_ms = 4 * HC_HEART_MS; /* its heart beats, though no byte comes */
-    assert_null(hc_turn_lock(&turn, &f->err));
+    download_lock.call = call;
+    download_lock.takeover_ms =
+        4 * HC_HEART_MS; /* its heart beats, though no byte comes */
+    assert_null(hc_download_lock_take(&download_lock, &f->err));
     assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
     hc_claim_drop(claim);
 }
 
-static void a_claim_that_goes_is_not_waited_for(void **state)
+static void a_claim_that_is_removed_ends_the_wait(void **state)
 {
     struct fixture *f = *state;
     const struct hc_blob_request request = blob_request_of(f);
-    struct hc_turn turn = turn_of(f, &request);
+    struct hc_download_lock download_lock = download_lock_of(f, &request);
 
-    assert_int_equal(hc_turn_await(&turn, &f->err), 0);
-    assert_string_equal(turn.stuck, "");
+    assert_int_equal(hc_download_lock_await_claim(&download_lock, &f->err), 0);
+    assert_string_equal(download_lock.stalled, "");
 }
 
-static void a_blob_that_is_there_is_not_waited_for(void **state)
+static void a_blob_that_exists_ends_the_wait(void **state)
 {
     struct fixture *f = *state;
     const struct hc_blob_request request = blob_request_of(f);
-    struct hc_turn turn = turn_of(f, &request);
+    struct hc_download_lock download_lock = download_lock_of(f, &request);
 
     claim_elsewhere(f, 2);
     temp_dir_write(f->dir, FOLDER "/blobs/" HELLO_GIT, "hello");
-    assert_int_equal(hc_turn_await(&turn, &f->err), 0);
-    assert_string_equal(turn.stuck, "");
+    assert_int_equal(hc_download_lock_await_claim(&download_lock, &f->err), 0);
+    assert_string_equal(download_lock.stalled, "");
 }
 
-static void a_claim_that_stands_still_is_taken_over(void **state)
+static void a_stalled_claim_is_taken_over(void **state)
 {
     struct fixture *f = *state;
     const struct hc_blob_request request = blob_request_of(f);
-    struct hc_turn turn = turn_of(f, &request);
+    struct hc_download_lock download_lock = download_lock_of(f, &request);
 
     claim_elsewhere(f, 2);
-    assert_int_equal(hc_turn_await(&turn, &f->err), 0);
-    assert_string_equal(turn.stuck, INCOMPLETE);
-    assert_true(turn.waited_ms >= HC_TURN_LEASE_MS);
+    assert_int_equal(hc_download_lock_await_claim(&download_lock, &f->err), 0);
+    assert_string_equal(download_lock.stalled, INCOMPLETE);
+    assert_true(download_lock.waited_ms >= HC_CLAIM_LEASE_MS);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_CACHE(waiting_ends_at_the_deadline),
-        WITH_CACHE(nobody_waits_for_one_who_gave_up),
-        WITH_CACHE(whoever_waits_gets_it_after_the_release),
+        WITH_CACHE(a_cancelled_caller_does_not_wait),
+        WITH_CACHE(a_waiter_gets_the_lock_after_its_release),
         WITH_CACHE(a_lock_file_that_was_removed_meanwhile_is_not_waited_for),
-        WITH_CACHE(how_far_a_replica_is_can_be_seen),
-        WITH_CACHE(how_far_another_client_is_can_be_seen),
-        WITH_CACHE(who_stands_still_loses_the_lock),
-        WITH_CACHE(where_it_cannot_be_taken_waiting_ends_all_the_same),
-        WITH_CACHE(who_moves_keeps_the_lock),
-        WITH_CACHE(a_claim_that_goes_is_not_waited_for),
-        WITH_CACHE(a_blob_that_is_there_is_not_waited_for),
-        WITH_CACHE(a_claim_that_stands_still_is_taken_over),
+        WITH_CACHE(the_progress_of_another_replica_is_reported),
+        WITH_CACHE(the_progress_of_another_client_is_reported),
+        WITH_CACHE(a_stalled_holder_loses_the_lock),
+        WITH_CACHE(a_lock_that_cannot_be_replaced_is_waited_for_until_the_deadline),
+        WITH_CACHE(a_holder_with_a_heartbeat_keeps_the_lock),
+        WITH_CACHE(a_claim_that_is_removed_ends_the_wait),
+        WITH_CACHE(a_blob_that_exists_ends_the_wait),
+        WITH_CACHE(a_stalled_claim_is_taken_over),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Both ways of waiting look every so often; no filesystem that is shared between hosts
+ * would wake us.
+ */
+#include "download_lock.h"
+
+#include <base/cancellation.h>
+#include <base/error.h>
+#include <cache/blob.h>
+#include <claim/rival.h>
+
+#include <string.h>
+
+enum { POLL_MS = 50 };
+
+static void holder_start(const struct hc_download_lock *download_lock,
+                         struct hc_rival *rival, int64_t now_ms)
+{
+    hc_rival_init(rival, download_lock->cache, download_lock->request->repo,
+                  download_lock->request->etag, now_ms);
+}
+
+static void holder_poll(const struct hc_download_lock *download_lock,
+                        struct hc_rival *rival)
+{
+    if (hc_rival_look(rival, hc_monotonic_ms()) && download_lock->note_remote)
+        download_lock->note_remote(download_lock->ctx,
+                                   &(const struct hc_blob_progress){rival->bytes,
+                                                                    rival->is_there});
+}
+
+static void download_lock_end_wait(struct hc_download_lock *download_lock,
+                                   int64_t began_ms)
+{
+    download_lock->waited_ms += hc_monotonic_ms() - began_ms;
+    if (download_lock->note_remote)
+        download_lock->note_remote(download_lock->ctx,
+                                   &(const struct hc_blob_progress){0});
+}
+
+int hc_download_lock_finds_blob(const struct hc_download_lock *download_lock,
+                                struct hc_error *err)
+{
+    const struct hc_blob_request *request = download_lock->request;
+    uint64_t size;
+    int found;
+
+    if (request->force)
+        return 0;
+    found = hc_blob_find(download_lock->cache, request->repo, request->etag, &size, err);
+    return found == 1 ? hc_blob_may_have(request->size, size) : found;
+}
+
+/* Other clients have no heartbeat; bytes may be long in coming. */
+static bool holder_is_stalled(struct hc_download_lock *download_lock,
+                              struct hc_rival *rival)
+{
+    int64_t limit_ms = download_lock->takeover_ms;
+
+    if (rival->is_claimed && limit_ms > HC_LOCKED_CLAIM_LEASE_MS)
+        limit_ms = HC_LOCKED_CLAIM_LEASE_MS;
+    if (!hc_rival_is_still(rival, limit_ms, hc_monotonic_ms()))
+        return false;
+    memcpy(download_lock->stalled, rival->claimed, sizeof download_lock->stalled);
+    return true;
+}
+
+/* Who loses the lock has as much time again, should it not be possible to take it. */
+static int download_lock_await(struct hc_download_lock *download_lock,
+                               struct hc_lock *lock, struct hc_rival *rival,
+                               struct hc_error *err)
+{
+    int taken;
+
+    while ((taken = hc_lock_try(lock, err)) == 0) {
+        holder_poll(download_lock, rival);
+        if (holder_is_stalled(download_lock, rival)) {
+            hc_lock_replace(lock);
+            holder_start(download_lock, rival, hc_monotonic_ms());
+        }
+        if (hc_cancellation_sleep(download_lock->call, POLL_MS, err) < 0)
+            return -1;
+    }
+    return taken < 0 ? -1 : 0;
+}
+
+struct hc_lock *hc_download_lock_take(struct hc_download_lock *download_lock,
+                                      struct hc_error *err)
+{
+    HC_AUTO(hc_lock) *lock =
+        hc_lock_new(download_lock->cache, download_lock->request->repo->folder,
+                    download_lock->request->etag, err);
+    int64_t began_ms = hc_monotonic_ms();
+    struct hc_rival rival;
+    int taken;
+
+    if (!lock || hc_cancellation_check(download_lock->call, err) < 0)
+        return NULL;
+    taken = hc_lock_try(lock, err);
+    if (taken == 0) {
+        holder_start(download_lock, &rival, began_ms);
+        taken = download_lock_await(download_lock, lock, &rival, err) < 0 ? -1 : 1;
+        download_lock_end_wait(download_lock, began_ms);
+    }
+    return taken < 0 ? NULL : hc_take(&lock);
+}
+
+int hc_download_lock_await_claim(struct hc_download_lock *download_lock,
+                                 struct hc_error *err)
+{
+    int64_t began_ms = hc_monotonic_ms();
+    struct hc_rival rival;
+    bool is_still = false;
+    int result = 0;
+
+    holder_start(download_lock, &rival, began_ms);
+    rival.is_ours = true;
+    do {
+        holder_poll(download_lock, &rival);
+        result = rival.is_there ? hc_download_lock_finds_blob(download_lock, err) : 1;
+        if (result != 0)
+            break;
+        is_still = hc_rival_is_still(&rival, HC_CLAIM_LEASE_MS, hc_monotonic_ms());
+        if (!is_still)
+            result = hc_cancellation_sleep(download_lock->call, POLL_MS, err);
+    } while (result == 0 && !is_still);
+    if (is_still)
+        memcpy(download_lock->stalled, rival.claimed, sizeof download_lock->stalled);
+    download_lock_end_wait(download_lock, began_ms);
+    return result < 0 ? -1 : 0;
+}
