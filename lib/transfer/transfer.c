@@ -32,62 +32,63 @@ struct hc_transfers {
     void *observer_ctx;
 };
 
-struct leg {
+struct attempt {
     struct hc_transfers *transfers;
-    struct hc_shared_transfer *flight;
+    struct hc_shared_transfer *shared;
     const struct hc_blob_request *request;
-    const struct hc_caller *caller;
-    struct hc_partial_file cargo;
+    const struct hc_caller *credentials;
+    struct hc_partial_file partial;
     struct hc_download_lock download_lock;
-    struct hc_origin origin;
+    struct hc_origin source;
     struct hc_transfer report;
-    bool has_begun;   /* to bring it */
-    uint64_t size;    /* 0 while it is not known */
-    uint64_t brought; /* of the blob, for the sake of this process */
-    bool is_fetched;  /* from the Hub, though it may have no bytes */
+    bool has_begun;     /* to bring it */
+    uint64_t size;      /* 0 while it is not known */
+    uint64_t own_bytes; /* of the blob, for the sake of this process */
+    bool is_fetched;    /* from the Hub, though it may have no bytes */
 };
 
-static void load(const struct leg *leg)
+static void attempt_store_partial(const struct attempt *attempt)
 {
-    hc_shared_transfer_set_partial(leg->transfers->active, leg->flight, leg->cargo);
+    hc_shared_transfer_set_partial(attempt->transfers->active, attempt->shared,
+                                   attempt->partial);
 }
 
 /* From byte 0, and nothing is given. */
-static int restart(const struct leg *leg, struct hc_error *err)
+static int attempt_restart(const struct attempt *attempt, struct hc_error *err)
 {
-    int result = hc_ingest_restart(leg->cargo.ingest, err);
+    int result = hc_ingest_restart(attempt->partial.ingest, err);
 
-    load(leg);
+    attempt_store_partial(attempt);
     return result;
 }
 
 /* What the network was faster than; the caller may leave meanwhile. */
-static int hash_rest(struct leg *leg, struct hc_error *err)
+static int attempt_hash_rest(struct attempt *attempt, struct hc_error *err)
 {
     int result;
 
     do
-        result = hc_cancellation_check(leg->caller->call, err) < 0
+        result = hc_cancellation_check(attempt->credentials->call, err) < 0
                      ? -1
-                     : hc_ingest_hash(leg->cargo.ingest, err);
+                     : hc_ingest_hash(attempt->partial.ingest, err);
     while (result > 0);
     return result;
 }
 
-static int fill_and_commit(struct leg *leg, struct hc_error *err)
+static int attempt_download_and_commit(struct attempt *attempt, struct hc_error *err)
 {
-    if (hc_stripe_bring(&leg->origin, leg->transfers->budget, err) < 0 ||
-        hash_rest(leg, err) < 0)
+    if (hc_stripe_bring(&attempt->source, attempt->transfers->budget, err) < 0 ||
+        attempt_hash_rest(attempt, err) < 0)
         return -1;
-    return hc_ingest_commit(leg->cargo.ingest, err);
+    return hc_ingest_commit(attempt->partial.ingest, err);
 }
 
 /* Which file it is whose bytes stayed wrong, and what can be done. */
-static int fail_wrong(const struct leg *leg, struct hc_error *err)
+static int attempt_fail_wrong_bytes(const struct attempt *attempt, struct hc_error *err)
 {
     char subject[HC_SUBJECT_SIZE];
 
-    hc_origin_describe(&leg->origin, subject);
+    hc_origin_describe(&attempt->source, subject);
     if (err->reason != HC_CHECKSUM_MISMATCH)
         return -1;
     return hc_context(err,
@@ -102,206 +103,213 @@ static int fail_wrong(const struct leg *leg, struct hc_error *err)
  * That others left wrong bytes behind does not count. Budget: three attempts at most; no
  * pause, for each brings the whole blob.
  */
-static int bring(struct leg *leg, struct hc_error *err)
+static int attempt_download_verified(struct attempt *attempt, struct hc_error *err)
 {
-    bool is_others = hc_ingest_inherited(leg->cargo.ingest) > 0 ||
-                     hc_ingest_shared(leg->cargo.ingest) > 0;
+    bool is_others = hc_ingest_inherited(attempt->partial.ingest) > 0 ||
+                     hc_ingest_shared(attempt->partial.ingest) > 0;
     int attempts = is_others ? 3 : 2;
 
-    while (fill_and_commit(leg, err) < 0) {
-        bool is_wrong =
-            err->reason == HC_CHECKSUM_MISMATCH || hc_origin_is_wrong(&leg->origin, err);
+    while (attempt_download_and_commit(attempt, err) < 0) {
+        bool is_wrong = err->reason == HC_CHECKSUM_MISMATCH ||
+                        hc_origin_is_wrong(&attempt->source, err);
 
         if (!is_wrong || --attempts == 0)
-            return fail_wrong(leg, err);
-        hc_origin_forget(&leg->origin, leg->origin.shared.address);
-        hc_origin_note_retry(&leg->origin);
-        if (restart(leg, err) < 0)
+            return attempt_fail_wrong_bytes(attempt, err);
+        hc_origin_forget(&attempt->source, attempt->source.shared.address);
+        hc_origin_note_retry(&attempt->source);
+        if (attempt_restart(attempt, err) < 0)
             return -1;
-        leg->origin.shared.is_wrong = false;
+        attempt->source.shared.is_wrong = false;
     }
     return 0;
 }
 
-static uint64_t known(uint64_t size)
+static uint64_t known_size(uint64_t size)
 {
     return size == HC_SIZE_UNKNOWN ? 0 : size;
 }
 
-static int bring_from_origin(struct leg *leg, struct hc_error *err)
+static int attempt_download(struct attempt *attempt, struct hc_error *err)
 {
     int result;
 
-    leg->origin.hub = leg->transfers->hub;
-    leg->origin.request = leg->request;
-    leg->origin.ingest = leg->cargo.ingest;
-    leg->origin.min_split_size = leg->transfers->min_split_size;
-    leg->origin.caller = *leg->caller;
-    if (hc_digest_kind_of(leg->request->etag) == HC_DIGEST_NONE)
-        leg->origin.caller.hub_only = true; /* a mirror's bytes could not be checked */
-    hc_origin_init(&leg->origin);
-    result = bring(leg, err);
-    leg->report.fetched_bytes = leg->origin.shared.received;
-    leg->report.retries = leg->origin.shared.retries;
-    leg->report.connections = leg->origin.shared.most;
-    leg->report.resumed_bytes = hc_ingest_inherited(leg->cargo.ingest);
-    leg->report.shared_bytes = hc_ingest_shared(leg->cargo.ingest);
-    hc_origin_clear(&leg->origin);
-    leg->size = known(hc_pieces_size(hc_ingest_pieces(leg->cargo.ingest)));
+    attempt->source.hub = attempt->transfers->hub;
+    attempt->source.request = attempt->request;
+    attempt->source.ingest = attempt->partial.ingest;
+    attempt->source.min_split_size = attempt->transfers->min_split_size;
+    attempt->source.credentials = *attempt->credentials;
+    if (hc_digest_kind_of(attempt->request->etag) == HC_DIGEST_NONE)
+        attempt->source.credentials.hub_only =
+            true; /* a mirror's bytes could not be checked */
+    hc_origin_init(&attempt->source);
+    result = attempt_download_verified(attempt, err);
+    attempt->report.fetched_bytes = attempt->source.shared.received;
+    attempt->report.retries = attempt->source.shared.retries;
+    attempt->report.connections = attempt->source.shared.most;
+    attempt->report.resumed_bytes = hc_ingest_inherited(attempt->partial.ingest);
+    attempt->report.shared_bytes = hc_ingest_shared(attempt->partial.ingest);
+    hc_origin_clear(&attempt->source);
+    attempt->size = known_size(hc_pieces_size(hc_ingest_pieces(attempt->partial.ingest)));
     return result;
 }
 
-static void sight(void *ctx, const struct hc_blob_progress *remote)
+static void attempt_note_remote(void *ctx, const struct hc_blob_progress *remote)
 {
-    struct leg *leg = ctx;
+    struct attempt *attempt = ctx;
 
-    hc_shared_transfer_set_remote(leg->transfers->active, leg->flight, remote);
+    hc_shared_transfer_set_remote(attempt->transfers->active, attempt->shared, remote);
 }
 
 /* Lock first: then what is found, or not, stays so. */
-static int take_lock(struct leg *leg, struct hc_error *err)
+static int attempt_take_lock(struct attempt *attempt, struct hc_error *err)
 {
-    if (leg->cargo.lock)
+    if (attempt->partial.lock)
         return 0;
-    leg->cargo.lock = hc_download_lock_take(&leg->download_lock, err);
-    load(leg);
-    return leg->cargo.lock ? 0 : -1;
+    attempt->partial.lock = hc_download_lock_take(&attempt->download_lock, err);
+    attempt_store_partial(attempt);
+    return attempt->partial.lock ? 0 : -1;
 }
 
 /* 1 begun; 0 somebody else is at it, though we have the lock; -1. */
-static int begin_ingest(struct leg *leg, struct hc_error *err)
+static int attempt_begin_ingest(struct attempt *attempt, struct hc_error *err)
 {
-    const struct hc_blob_request *request = leg->request;
+    const struct hc_blob_request *request = attempt->request;
     const struct hc_ingest_plan plan = {
         .repo = request->repo,
         .etag = request->etag,
         .size = request->size,
-        .piece = hc_origin_piece(leg->transfers->min_split_size),
-        .stuck = leg->download_lock.stalled,
-        .call = leg->caller->call,
+        .piece = hc_origin_piece(attempt->transfers->min_split_size),
+        .stuck = attempt->download_lock.stalled,
+        .call = attempt->credentials->call,
         .may_share = !request->force,
     };
     int begun = 1;
 
-    if (!leg->cargo.ingest) {
-        begun = hc_ingest_begin(leg->transfers->cache, &plan, &leg->cargo.ingest, err);
-        load(leg);
-        leg->download_lock.stalled[0] = '\0'; /* it says nothing of the next one */
-        if (begun == 1 && request->force && restart(leg, err) < 0)
+    if (!attempt->partial.ingest) {
+        begun = hc_ingest_begin(attempt->transfers->cache, &plan,
+                                &attempt->partial.ingest, err);
+        attempt_store_partial(attempt);
+        attempt->download_lock.stalled[0] = '\0'; /* it says nothing of the next one */
+        if (begun == 1 && request->force && attempt_restart(attempt, err) < 0)
             return -1;
     }
     return begun;
 }
 
 /* Who was taken for dead lost its file, and waits for whoever has it now. */
-static bool is_robbed(struct leg *leg)
+static bool attempt_was_taken_over(struct attempt *attempt)
 {
-    struct hc_ingest *ingest = leg->cargo.ingest;
+    struct hc_ingest *ingest = attempt->partial.ingest;
 
     if (!ingest || !hc_ingest_is_robbed(ingest))
         return false;
-    leg->cargo.ingest = NULL;
-    load(leg);
+    attempt->partial.ingest = NULL;
+    attempt_store_partial(attempt);
     hc_ingest_drop(ingest);
     return true;
 }
 
 /* 0 the blob is there; 1 look again; -1. */
-static int attempt(struct leg *leg, struct hc_error *err)
+static int attempt_step(struct attempt *attempt, struct hc_error *err)
 {
     int found, begun;
 
-    if (take_lock(leg, err) < 0)
+    if (attempt_take_lock(attempt, err) < 0)
         return -1;
-    found = hc_download_lock_finds_blob(&leg->download_lock, err);
+    found = hc_download_lock_finds_blob(&attempt->download_lock, err);
     if (found != 0)
         return found < 0 ? -1 : 0;
-    begun = begin_ingest(leg, err);
+    begun = attempt_begin_ingest(attempt, err);
     if (begun == 0)
-        return hc_download_lock_await_claim(&leg->download_lock, err) < 0 ? -1 : 1;
-    leg->has_begun = true;
-    if (begun < 0 || bring_from_origin(leg, err) < 0)
-        return is_robbed(leg) ? 1 : -1;
-    leg->brought = leg->size - leg->report.resumed_bytes - leg->report.shared_bytes;
-    leg->is_fetched = leg->brought > 0 || leg->size == 0;
+        return hc_download_lock_await_claim(&attempt->download_lock, err) < 0 ? -1 : 1;
+    attempt->has_begun = true;
+    if (begun < 0 || attempt_download(attempt, err) < 0)
+        return attempt_was_taken_over(attempt) ? 1 : -1;
+    attempt->own_bytes =
+        attempt->size - attempt->report.resumed_bytes - attempt->report.shared_bytes;
+    attempt->is_fetched = attempt->own_bytes > 0 || attempt->size == 0;
     return 0;
 }
 
 /* Budget: none but the caller's deadline. The pause is the other owner's: an attempt ends
  * with 1 when another process has taken the file over, seconds after its last heartbeat. */
-static int fly(struct leg *leg, struct hc_error *err)
+static int attempt_run(struct attempt *attempt, struct hc_error *err)
 {
     int result;
 
-    leg->download_lock =
-        (struct hc_download_lock){.cache = leg->transfers->cache,
-                                  .request = leg->request,
-                                  .call = leg->caller->call,
-                                  .takeover_ms = leg->transfers->takeover_ms,
-                                  .note_remote = sight,
-                                  .ctx = leg};
+    attempt->download_lock =
+        (struct hc_download_lock){.cache = attempt->transfers->cache,
+                                  .request = attempt->request,
+                                  .call = attempt->credentials->call,
+                                  .takeover_ms = attempt->transfers->takeover_ms,
+                                  .note_remote = attempt_note_remote,
+                                  .ctx = attempt};
     do
-        result = attempt(leg, err);
+        result = attempt_step(attempt, err);
     while (result > 0);
-    leg->report.waited_ms = (uint64_t)leg->download_lock.waited_ms;
+    attempt->report.waited_ms = (uint64_t)attempt->download_lock.waited_ms;
     return result;
 }
 
 /* The leader's own affair: it left, */
-static bool is_leaving(const struct hc_error *err)
+static bool failure_is_of_the_caller(const struct hc_error *err)
 {
     return err->reason == HC_CANCELLED || err->reason == HC_DEADLINE_EXCEEDED;
 }
 
 /* or the Hub would not have it, though it may have others. */
-static bool is_refused(const struct hc_error *err)
+static bool failure_is_a_refusal(const struct hc_error *err)
 {
     return err->reason == HC_HUB_UNAUTHORIZED || err->reason == HC_GATED_REPO ||
            err->reason == HC_REPO_NOT_FOUND;
 }
 
 /* Most blobs of a new commit are those of the one before. */
-static bool was_there(const struct leg *leg, enum hc_reason reason)
+static bool attempt_found_the_blob(const struct attempt *attempt, enum hc_reason reason)
 {
-    return reason == HC_OK && !leg->has_begun && leg->download_lock.waited_ms == 0;
+    return reason == HC_OK && !attempt->has_begun &&
+           attempt->download_lock.waited_ms == 0;
 }
 
 /* Tells whoever watches, and nobody when nothing was done. */
-static void tell(const struct leg *leg, int64_t began_ms, enum hc_reason reason)
+static void attempt_report(const struct attempt *attempt, int64_t began_ms,
+                           enum hc_reason reason)
 {
-    const struct hc_blob_request *request = leg->request;
-    struct hc_transfer report = leg->report;
+    const struct hc_blob_request *request = attempt->request;
+    struct hc_transfer report = attempt->report;
 
-    if (!leg->transfers->observer || was_there(leg, reason))
+    if (!attempt->transfers->observer || attempt_found_the_blob(attempt, reason))
         return;
     report.repo_id = request->repo->id;
     report.repo_type = request->repo->type;
     report.path = request->path;
     report.etag = request->etag;
-    report.size_bytes = leg->size;
+    report.size_bytes = attempt->size;
     report.reason = reason;
     report.duration_ms = (uint64_t)(hc_monotonic_ms() - began_ms);
-    leg->transfers->observer(leg->transfers->observer_ctx, &report);
+    attempt->transfers->observer(attempt->transfers->observer_ctx, &report);
 }
 
-static int lead(struct hc_transfers *transfers, struct leg *leg, struct hc_error *err)
+static int attempt_lead(struct hc_transfers *transfers, struct attempt *attempt,
+                        struct hc_error *err)
 {
     int64_t began_ms = hc_monotonic_ms();
     int result;
 
-    leg->cargo = hc_shared_transfer_partial(transfers->active, leg->flight);
-    result = fly(leg, err);
-    tell(leg, began_ms, result < 0 ? err->reason : HC_OK);
+    attempt->partial = hc_shared_transfer_partial(transfers->active, attempt->shared);
+    result = attempt_run(attempt, err);
+    attempt_report(attempt, began_ms, result < 0 ? err->reason : HC_OK);
     if (result == 0) {
-        hc_shared_transfer_finish(transfers->active, leg->flight, NULL);
+        hc_shared_transfer_finish(transfers->active, attempt->shared, NULL);
         return 0;
     }
-    if (is_leaving(err))
-        hc_shared_transfer_hand_over(transfers->active, leg->flight, NULL, NULL);
-    else if (is_refused(err))
-        hc_shared_transfer_hand_over(transfers->active, leg->flight, leg->caller, err);
+    if (failure_is_of_the_caller(err))
+        hc_shared_transfer_hand_over(transfers->active, attempt->shared, NULL, NULL);
+    else if (failure_is_a_refusal(err))
+        hc_shared_transfer_hand_over(transfers->active, attempt->shared,
+                                     attempt->credentials, err);
     else
-        hc_shared_transfer_finish(transfers->active, leg->flight, err);
+        hc_shared_transfer_finish(transfers->active, attempt->shared, err);
     return -1;
 }
 
@@ -310,15 +318,16 @@ static int lead(struct hc_transfers *transfers, struct leg *leg, struct hc_error
  * file, too: an answer about it to its own token says so, be it the one that named the
  * blob just now. A mirror that names the same blob gives it to everybody.
  */
-static int prove_access(const struct leg *leg, struct hc_error *err)
+static int attempt_prove_access(const struct attempt *attempt, struct hc_error *err)
 {
-    const struct hc_blob_request *request = leg->request;
+    const struct hc_blob_request *request = attempt->request;
     const struct hc_place place = {request->repo, request->commit, request->path};
     struct hc_metadata metadata = {0};
 
     if (request->location)
         return 0;
-    if (hc_hub_head(leg->transfers->hub, &place, leg->caller, &metadata, err) < 0)
+    if (hc_hub_head(attempt->transfers->hub, &place, attempt->credentials, &metadata,
+                    err) < 0)
         return -1;
     if (!metadata.is_of_mirror || strcmp(metadata.etag, request->etag) == 0)
         return 0;
@@ -330,22 +339,23 @@ static int prove_access(const struct leg *leg, struct hc_error *err)
 }
 
 /* hc_shared_transfer_wait's answer, once the caller may have what is on board. */
-static int await_turn(const struct leg *leg, struct hc_error *err)
+static int attempt_await_role(const struct attempt *attempt, struct hc_error *err)
 {
-    struct hc_shared_transfers *flights = leg->transfers->active;
+    struct hc_shared_transfers *active = attempt->transfers->active;
     int role;
 
-    while ((role = hc_shared_transfer_wait(flights, leg->flight, leg->caller, err)) ==
-           HC_SHARED_TRANSFER_PROVE) {
-        if (prove_access(leg, err) < 0 ||
-            hc_shared_transfer_admit(flights, leg->flight, leg->caller, err) < 0)
+    while ((role = hc_shared_transfer_wait(active, attempt->shared, attempt->credentials,
+                                           err)) == HC_SHARED_TRANSFER_PROVE) {
+        if (attempt_prove_access(attempt, err) < 0 ||
+            hc_shared_transfer_admit(active, attempt->shared, attempt->credentials, err) <
+                0)
             return -1;
     }
     return role;
 }
 
 /* As many connections as are wanted, or as the memory suffices for; one at least. */
-static unsigned affordable(const struct hc_settings *settings)
+static unsigned affordable_connections(const struct hc_settings *settings)
 {
     uint64_t memory =
         settings->download_memory ? settings->download_memory : HC_DOWNLOAD_MEMORY;
@@ -375,7 +385,7 @@ struct hc_transfers *hc_transfers_open(const struct hc_cache *cache, struct hc_h
         settings->min_split_size ? settings->min_split_size : HC_MIN_SPLIT_SIZE;
     transfers->takeover_ms =
         settings->takeover_ms ? settings->takeover_ms : HC_TAKEOVER_MS;
-    transfers->budget = hc_budget_new(affordable(settings), err);
+    transfers->budget = hc_budget_new(affordable_connections(settings), err);
     return transfers->budget ? hc_take(&transfers) : NULL;
 }
 
@@ -396,25 +406,27 @@ int hc_transfers_fetch(struct hc_transfers *transfers,
     const struct hc_shared_transfer_key name = {.repo = request->repo,
                                                 .etag = request->etag,
                                                 .is_forced = request->force};
-    struct hc_blob_request aboard = *request;
-    struct leg leg = {.transfers = transfers, .request = &aboard, .caller = caller};
+    struct hc_blob_request shared_request = *request;
+    struct attempt attempt = {.transfers = transfers,
+                              .request = &shared_request,
+                              .credentials = caller};
     int result;
 
-    leg.size = known(aboard.size);
+    attempt.size = known_size(shared_request.size);
     *fetched_bytes = 0;
-    leg.flight = hc_shared_transfer_join(transfers->active, &name, caller, err);
-    if (!leg.flight)
+    attempt.shared = hc_shared_transfer_join(transfers->active, &name, caller, err);
+    if (!attempt.shared)
         return -1;
-    aboard.retries = hc_shared_transfer_retries(leg.flight);
-    result = await_turn(&leg, err);
+    shared_request.retries = hc_shared_transfer_retries(attempt.shared);
+    result = attempt_await_role(&attempt, err);
     if (result == HC_SHARED_TRANSFER_LEAD)
-        result = lead(transfers, &leg, err);
-    *fetched_bytes = leg.brought;
+        result = attempt_lead(transfers, &attempt, err);
+    *fetched_bytes = attempt.own_bytes;
     if (request->is_fetched)
-        *request->is_fetched = leg.is_fetched;
+        *request->is_fetched = attempt.is_fetched;
     if (request->retries)
-        (void)atomic_fetch_add(request->retries, atomic_load(aboard.retries));
-    hc_shared_transfer_leave(transfers->active, leg.flight);
+        (void)atomic_fetch_add(request->retries, atomic_load(shared_request.retries));
+    hc_shared_transfer_leave(transfers->active, attempt.shared);
     return result;
 }
 
