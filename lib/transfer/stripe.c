@@ -31,7 +31,7 @@ struct place {
 };
 
 struct stripe {
-    struct hc_origin *origin;
+    struct hc_byte_source *origin;
     struct hc_pieces *pieces;
     struct hc_budget *budget;
     struct hc_grant *grant; /* connections of the budget */
@@ -159,7 +159,7 @@ static unsigned decide(struct stripe *stripe, unsigned *wanted)
 {
     int64_t now_ms = hc_monotonic_ms();
     const struct hc_flow flow = {.bytes = hc_pieces_arrived(stripe->pieces),
-                                 .flowing = hc_origin_flowing(stripe->origin),
+                                 .flowing = hc_byte_source_receiving(stripe->origin),
                                  .is_busy = hc_busy_is_most(&stripe->busy, now_ms)};
     unsigned running;
 
@@ -167,7 +167,7 @@ static unsigned decide(struct stripe *stripe, unsigned *wanted)
     running = stripe->shared.running;
     count_losses(stripe, now_ms);
     *wanted = hc_ramp_next(&stripe->ramp, now_ms, &flow);
-    if (hc_origin_kind_of(stripe->origin) != HC_ORIGIN_SENDS_PARTS)
+    if (hc_byte_source_kind_of(stripe->origin) != HC_BYTE_SOURCE_SENDS_RANGES)
         *wanted = 1;
     else if (running > 1 && hc_budget_is_short(stripe->budget))
         *wanted = running - 1;
@@ -272,7 +272,7 @@ static void finish(struct stripe *stripe, bool has_failed)
 
 static int bring_large(struct stripe *stripe, struct hc_error *err)
 {
-    struct hc_caller *caller = &stripe->origin->caller;
+    struct hc_caller *caller = &stripe->origin->credentials;
     int result;
 
     (void)pthread_mutex_init(&stripe->shared.lock, NULL);
@@ -293,7 +293,7 @@ static unsigned limit_of(const struct hc_budget *budget)
     return size < WORKERS_MAX ? size : WORKERS_MAX;
 }
 
-static int bring(struct hc_origin *origin, struct hc_budget *budget,
+static int bring(struct hc_byte_source *origin, struct hc_budget *budget,
                  struct hc_grant *grant, struct hc_error *err)
 {
     const struct hc_crew alone = {.origin = origin,
@@ -302,7 +302,7 @@ static int bring(struct hc_origin *origin, struct hc_budget *budget,
     HC_AUTO(hc_cancellation) *inner = NULL;
     HC_AUTO_FREE struct stripe *stripe = NULL;
 
-    if (hc_origin_is_small(origin))
+    if (hc_byte_source_is_small(origin))
         return hc_worker_run(&alone, err);
     inner = hc_cancellation_new(0);
     stripe = calloc(1, sizeof *stripe);
@@ -316,7 +316,7 @@ static int bring(struct hc_origin *origin, struct hc_budget *budget,
                                     .share_of = 2 * (uint64_t)limit_of(budget),
                                     .may_leave = may_leave,
                                     .ctx = stripe};
-    stripe->outer = origin->caller.call;
+    stripe->outer = origin->credentials.call;
     stripe->inner = inner;
     stripe->held = 1;
     hc_ramp_start(&stripe->ramp, limit_of(budget), hc_monotonic_ms());
@@ -337,13 +337,13 @@ static uint64_t host_key(const char *url)
     return length > 0 ? hc_hash_bytes(HC_HASH_START, url, length) : 0;
 }
 
-int hc_stripe_bring(struct hc_origin *origin, struct hc_budget *budget,
+int hc_stripe_bring(struct hc_byte_source *origin, struct hc_budget *budget,
                     struct hc_error *err)
 {
     const char *folder = origin->request->repo->folder;
     struct hc_pieces *pieces = hc_ingest_pieces(origin->ingest);
     struct hc_grant grant = {
-        .keys = {[HC_GRANT_CALLER] = origin->caller.key,
+        .keys = {[HC_GRANT_CALLER] = origin->credentials.key,
                  [HC_GRANT_REPO] = hc_hash_bytes(HC_HASH_START, folder, strlen(folder)),
                  [HC_GRANT_HOST] = host_key(origin->shared.location)},
         .arrived = arrived,
@@ -353,7 +353,7 @@ int hc_stripe_bring(struct hc_origin *origin, struct hc_budget *budget,
 
     if (hc_pieces_missing(pieces) == 0)
         return 0;
-    if (hc_budget_take(budget, &grant, origin->caller.call, err) < 0)
+    if (hc_budget_take(budget, &grant, origin->credentials.call, err) < 0)
         return -1;
     result = bring(origin, budget, &grant, err);
     /* No other thread is at the origin any more. */

@@ -7,13 +7,13 @@
 #define HC_TRANSFER_STRIPE_H
 
 #include "budget.h"
-#include "origin.h"
+#include "byte_source.h"
 
 /*
  * 0 when every byte is there. -1 as soon as one failure is final for all, or the caller
  * of `origin` ends; no request is running then, and what has arrived stays.
  */
-int hc_stripe_bring(struct hc_origin *origin, struct hc_budget *budget,
+int hc_stripe_bring(struct hc_byte_source *origin, struct hc_budget *budget,
                     struct hc_error *err);
 
 #endif

@@ -39,7 +39,7 @@ struct attempt {
     const struct hc_caller *credentials;
     struct hc_partial_file partial;
     struct hc_download_lock download_lock;
-    struct hc_origin source;
+    struct hc_byte_source source;
     struct hc_transfer report;
     bool has_begun;     /* to bring it */
     uint64_t size;      /* 0 while it is not known */
@@ -88,7 +88,7 @@ static int attempt_fail_wrong_bytes(const struct attempt *attempt, struct hc_err
 {
     char subject[HC_SUBJECT_SIZE];
 
-    hc_origin_describe(&attempt->source, subject);
+    hc_byte_source_describe(&attempt->source, subject);
     if (err->reason != HC_CHECKSUM_MISMATCH)
         return -1;
     return hc_context(err,
@@ -111,15 +111,16 @@ static int attempt_download_verified(struct attempt *attempt, struct hc_error *e
 
     while (attempt_download_and_commit(attempt, err) < 0) {
         bool is_wrong = err->reason == HC_CHECKSUM_MISMATCH ||
-                        hc_origin_is_wrong(&attempt->source, err);
+                        hc_byte_source_sent_wrong_bytes(&attempt->source, err);
 
         if (!is_wrong || --attempts == 0)
             return attempt_fail_wrong_bytes(attempt, err);
-        hc_origin_forget(&attempt->source, attempt->source.shared.address);
-        hc_origin_note_retry(&attempt->source);
+        hc_byte_source_forget_address(&attempt->source,
+                                      attempt->source.shared.address_number);
+        hc_byte_source_count_retry(&attempt->source);
         if (attempt_restart(attempt, err) < 0)
             return -1;
-        attempt->source.shared.is_wrong = false;
+        attempt->source.shared.has_wrong_bytes = false;
     }
     return 0;
 }
@@ -141,14 +142,14 @@ static int attempt_download(struct attempt *attempt, struct hc_error *err)
     if (hc_digest_kind_of(attempt->request->etag) == HC_DIGEST_NONE)
         attempt->source.credentials.hub_only =
             true; /* a mirror's bytes could not be checked */
-    hc_origin_init(&attempt->source);
+    hc_byte_source_init(&attempt->source);
     result = attempt_download_verified(attempt, err);
     attempt->report.fetched_bytes = attempt->source.shared.received;
     attempt->report.retries = attempt->source.shared.retries;
-    attempt->report.connections = attempt->source.shared.most;
+    attempt->report.connections = attempt->source.shared.peak;
     attempt->report.resumed_bytes = hc_ingest_inherited(attempt->partial.ingest);
     attempt->report.shared_bytes = hc_ingest_shared(attempt->partial.ingest);
-    hc_origin_clear(&attempt->source);
+    hc_byte_source_clear(&attempt->source);
     attempt->size = known_size(hc_pieces_size(hc_ingest_pieces(attempt->partial.ingest)));
     return result;
 }
@@ -178,7 +179,7 @@ static int attempt_begin_ingest(struct attempt *attempt, struct hc_error *err)
         .repo = request->repo,
         .etag = request->etag,
         .size = request->size,
-        .piece = hc_origin_piece(attempt->transfers->min_split_size),
+        .piece = hc_byte_source_piece_length(attempt->transfers->min_split_size),
         .stuck = attempt->download_lock.stalled,
         .call = attempt->credentials->call,
         .may_share = !request->force,

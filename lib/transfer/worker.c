@@ -71,24 +71,25 @@ static void renew(const struct hc_crew *crew, struct patience *patience, uint64_
 }
 
 /* One new address for each patience. */
-static bool may_move(const struct hc_attempt *attempt, const struct patience *patience,
-                     const struct hc_error *err)
+static bool may_move(const struct hc_range_outcome *attempt,
+                     const struct patience *patience, const struct hc_error *err)
 {
     return !patience->has_moved && attempt->was_elsewhere && may_be_elsewhere(err);
 }
 
 /* After a request that did not bring the whole span, but `count` new bytes. */
-static enum verdict judge(const struct hc_crew *crew, const struct hc_attempt *attempt,
+static enum verdict judge(const struct hc_crew *crew,
+                          const struct hc_range_outcome *attempt,
                           struct patience *patience, uint64_t count, struct hc_error *err)
 {
-    struct hc_origin *origin = crew->origin;
+    struct hc_byte_source *origin = crew->origin;
 
-    if (hc_origin_is_wrong(origin, err))
+    if (hc_byte_source_sent_wrong_bytes(origin, err))
         return GIVE_UP;
     if (attempt->is_straggler)
         return GIVE_BACK;
     if (may_move(attempt, patience, err)) {
-        hc_origin_forget(origin, attempt->address_number);
+        hc_byte_source_forget_address(origin, attempt->address_number);
         patience->has_moved = true;
         return AGAIN;
     }
@@ -96,20 +97,20 @@ static enum verdict judge(const struct hc_crew *crew, const struct hc_attempt *a
         return AGAIN;
     if (is_of_one_connection(err) && crew->may_leave(crew->ctx, err))
         return LEAVE;
-    if (hc_retry_pause(&patience->retry, origin->hub, origin->caller.call, err) < 0)
+    if (hc_retry_pause(&patience->retry, origin->hub, origin->credentials.call, err) < 0)
         return GIVE_UP;
     if (err->reason == HC_HUB_UNREACHABLE && count == 0 && attempt->was_elsewhere)
-        hc_origin_forget(origin, attempt->address_number);
+        hc_byte_source_forget_address(origin, attempt->address_number);
     return AGAIN;
 }
 
 /* An answer that ended as HTTP says it should, and short of what was asked for. */
-static int fail_short(const struct hc_origin *origin, uint64_t at, uint64_t count,
+static int fail_short(const struct hc_byte_source *origin, uint64_t at, uint64_t count,
                       struct hc_error *err)
 {
     char subject[HC_SUBJECT_SIZE];
 
-    hc_origin_describe(origin, subject);
+    hc_byte_source_describe(origin, subject);
     if (count == 0)
         return hc_fail(err, HC_BAD_HUB_REPLY,
                        "%s: the Hub sent nothing from byte %" PRIu64
@@ -123,22 +124,22 @@ static int fail_short(const struct hc_origin *origin, uint64_t at, uint64_t coun
 static enum verdict ask(const struct hc_crew *crew, struct hc_span *span,
                         struct patience *patience, struct hc_error *err)
 {
-    struct hc_origin *origin = crew->origin;
-    struct hc_attempt attempt;
+    struct hc_byte_source *origin = crew->origin;
+    struct hc_range_outcome attempt;
     uint64_t start = span->start;
     enum verdict verdict;
 
     *err = (struct hc_error){0};
-    (void)hc_origin_get(origin, span, &attempt, err);
+    (void)hc_byte_source_get_range(origin, span, &attempt, err);
     hc_pieces_trim(hc_ingest_pieces(origin->ingest), span);
-    if (span->start >= span->end && !hc_origin_is_wrong(origin, err))
+    if (span->start >= span->end && !hc_byte_source_sent_wrong_bytes(origin, err))
         return AGAIN;
     if (err->reason == HC_OK)
         (void)fail_short(origin, start, span->start - start, err);
     renew(crew, patience, span->start - start);
     verdict = judge(crew, &attempt, patience, span->start - start, err);
     if (verdict != GIVE_UP)
-        hc_origin_note_retry(origin);
+        hc_byte_source_count_retry(origin);
     return verdict;
 }
 
@@ -157,7 +158,7 @@ static enum verdict bring(const struct hc_crew *crew, struct hc_span span,
  * all end together. */
 static uint64_t share(const struct hc_crew *crew)
 {
-    const struct hc_origin *origin = crew->origin;
+    const struct hc_byte_source *origin = crew->origin;
     uint64_t missing = hc_pieces_missing(hc_ingest_pieces(origin->ingest));
     uint64_t share = missing / crew->share_of;
 

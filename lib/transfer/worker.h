@@ -6,11 +6,11 @@
 #ifndef HC_TRANSFER_WORKER_H
 #define HC_TRANSFER_WORKER_H
 
-#include "origin.h"
+#include "byte_source.h"
 
 /* What the workers of one transfer share. */
 struct hc_crew {
-    struct hc_origin *origin;
+    struct hc_byte_source *origin;
     uint64_t share_of; /* a span is about this part of what is missing; 1: all of it */
     /* Whether this worker may go now: for `failure`, or, with NULL, between spans. */
     bool (*may_leave)(void *ctx, const struct hc_error *failure);

@@ -4,8 +4,8 @@
  * one of them has found it, and whether the server there sends parts. Callable from any
  * thread.
  */
-#ifndef HC_TRANSFER_ORIGIN_H
-#define HC_TRANSFER_ORIGIN_H
+#ifndef HC_TRANSFER_BYTE_SOURCE_H
+#define HC_TRANSFER_BYTE_SOURCE_H
 
 #include "transfer.h"
 
@@ -15,43 +15,43 @@
 #include <pthread.h>
 
 /* What has been seen of a server that was asked for a part. */
-enum hc_origin_kind {
-    HC_ORIGIN_UNSEEN,
-    HC_ORIGIN_SENDS_PARTS,
-    HC_ORIGIN_SENDS_ALL /* whatever is asked for, from the first byte on */
+enum hc_byte_source_kind {
+    HC_BYTE_SOURCE_UNKNOWN,
+    HC_BYTE_SOURCE_SENDS_RANGES,
+    HC_BYTE_SOURCE_SENDS_ALL /* whatever is asked for, from the first byte on */
 };
 
 /* The length of the pieces that parts are made of. */
-uint64_t hc_origin_piece(uint64_t min_split_size);
+uint64_t hc_byte_source_piece_length(uint64_t min_split_size);
 
-struct hc_origin {
+struct hc_byte_source {
     struct hc_hub *hub;
     const struct hc_blob_request *request;
     struct hc_ingest *ingest;
-    struct hc_caller caller;
+    struct hc_caller credentials;
     uint64_t min_split_size; /* a blob of no more comes in one request */
     struct {
         pthread_mutex_t lock;
-        enum hc_origin_kind kind;
-        unsigned asking;           /* requests under way */
-        unsigned flowing;          /* those of them that have brought bytes */
-        unsigned most;             /* that flowed at a time */
+        enum hc_byte_source_kind kind;
+        unsigned requests;         /* requests under way */
+        unsigned receiving;        /* those of them that have brought bytes */
+        unsigned peak;             /* that flowed at a time */
         unsigned retries;          /* requests that were repeated */
         uint64_t received;         /* bytes, also those that came to nothing */
         double usual_rate;         /* bytes a millisecond of one connection, lately */
-        bool is_wrong;             /* bytes were written that are not the blob's */
-        bool is_sought;            /* somebody asks the Hub for the address */
-        unsigned address;          /* which one it is, counted as they are found */
+        bool has_wrong_bytes;      /* bytes were written that are not the blob's */
+        bool is_locating;          /* somebody asks the Hub for the address */
+        unsigned address_number;   /* which one it is, counted as they are found */
         char location[HC_URL_MAX]; /* "": ask the Hub */
     } shared;
 };
 
 /* All but `shared` is the caller's to fill. */
-void hc_origin_init(struct hc_origin *origin);
-void hc_origin_clear(struct hc_origin *origin);
+void hc_byte_source_init(struct hc_byte_source *source);
+void hc_byte_source_clear(struct hc_byte_source *source);
 
 /* What became of one request, beside its bytes. */
-struct hc_attempt {
+struct hc_range_outcome {
     unsigned address_number; /* the one that was asked */
     bool was_elsewhere; /* the last answer is of no endpoint: a redirect led there, or an
                            address that was found earlier */
@@ -65,7 +65,7 @@ struct hc_attempt {
  *
  * An answer that said no length, and ended before it had sent the whole blob that it was
  * to send, is BAD_HUB_REPLY. When it was no more than a page is, what it brought is not
- * the blob's: hc_origin_is_wrong().
+ * the blob's: hc_byte_source_sent_wrong_bytes().
  *
  * A connection that in its last second brought less than an eighth of what the others
  * bring (half of it, when nothing else is left to take), and was waited for for two seconds
@@ -73,29 +73,31 @@ struct hc_attempt {
  * Each time that halves what is expected, so that a server which has become slow altogether
  * is soon left alone.
  */
-int hc_origin_get(struct hc_origin *origin, const struct hc_span *span,
-                  struct hc_attempt *attempt, struct hc_error *err);
+int hc_byte_source_get_range(struct hc_byte_source *source, const struct hc_span *span,
+                             struct hc_range_outcome *outcome, struct hc_error *err);
 
 /* The next request does not ask that address: another one, when one has been found since,
  * or the Hub. */
-void hc_origin_forget(struct hc_origin *origin, unsigned address);
+void hc_byte_source_forget_address(struct hc_byte_source *source, unsigned address);
 
 /*
  * Whether, after `err`, what has arrived is not to be trusted: all bytes are there, and
  * more came, or a page came instead. The blob is to be fetched from its first byte.
  */
-bool hc_origin_is_wrong(struct hc_origin *origin, const struct hc_error *err);
+bool hc_byte_source_sent_wrong_bytes(struct hc_byte_source *source,
+                                     const struct hc_error *err);
 
 /* A request is repeated. */
-void hc_origin_note_retry(struct hc_origin *origin);
+void hc_byte_source_count_retry(struct hc_byte_source *source);
 
 /* It comes in one request, over one connection; so does what has no known size. */
-bool hc_origin_is_small(const struct hc_origin *origin);
+bool hc_byte_source_is_small(const struct hc_byte_source *source);
 
-enum hc_origin_kind hc_origin_kind_of(struct hc_origin *origin);
-unsigned hc_origin_flowing(struct hc_origin *origin);
+enum hc_byte_source_kind hc_byte_source_kind_of(struct hc_byte_source *source);
+unsigned hc_byte_source_receiving(struct hc_byte_source *source);
 
 /* Which file is brought, for messages. */
-void hc_origin_describe(const struct hc_origin *origin, char subject[HC_SUBJECT_SIZE]);
+void hc_byte_source_describe(const struct hc_byte_source *source,
+                             char subject[HC_SUBJECT_SIZE]);
 
 #endif
