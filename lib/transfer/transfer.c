@@ -8,9 +8,9 @@
 #include "transfer.h"
 
 #include "download_lock.h"
+#include "segment_worker.h"
+#include "segmented_download.h"
 #include "shared_transfer.h"
-#include "stripe.h"
-#include "worker.h"
 
 #include <base/digest.h>
 #include <base/error.h>
@@ -77,7 +77,8 @@ static int attempt_hash_rest(struct attempt *attempt, struct hc_error *err)
 
 static int attempt_download_and_commit(struct attempt *attempt, struct hc_error *err)
 {
-    if (hc_stripe_bring(&attempt->source, attempt->transfers->budget, err) < 0 ||
+    if (hc_segmented_download_run(&attempt->source, attempt->transfers->budget, err) <
+            0 ||
         attempt_hash_rest(attempt, err) < 0)
         return -1;
     return hc_ingest_commit(attempt->partial.ingest, err);
