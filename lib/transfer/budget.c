@@ -11,17 +11,17 @@
 
 #include <base/condition.h>
 
-enum { GLANCE_MS = 100, RECENT_MS = 1000, ENDS_MAX = 64, HOSTS_MAX = 256 };
+enum { POLL_MS = 100, RECENT_MS = 1000, SUCCESSES_MAX = 64, HOSTS_MAX = 256 };
 
 /* Idle connections for each one of the others. */
-static const unsigned weights[HC_GRANT_KEYS] = {
-    [HC_GRANT_CALLER] = 3, [HC_GRANT_REPO] = 1, [HC_GRANT_HOST] = 3};
+static const unsigned idle_limits[HC_BUDGET_KEYS] = {
+    [HC_BUDGET_CALLER] = 3, [HC_BUDGET_REPO] = 1, [HC_BUDGET_HOST] = 3};
 
-TAILQ_HEAD(grant_list, hc_grant);
+TAILQ_HEAD(share_list, hc_budget_share);
 
 /* A transfer that has ended well. */
-struct end {
-    uint64_t keys[HC_GRANT_KEYS];
+struct success {
+    uint64_t keys[HC_BUDGET_KEYS];
     int64_t ms;
 };
 
@@ -29,10 +29,10 @@ struct hc_budget {
     unsigned size;
     struct {
         pthread_mutex_t lock;
-        struct grant_list holders, waiters;
+        struct share_list holders, waiters;
         unsigned free;
-        struct end ends[ENDS_MAX]; /* the last ones */
-        unsigned next_end;
+        struct success successes[SUCCESSES_MAX]; /* the last ones */
+        unsigned next_success;
         struct {
             uint64_t repo, host;
         } hosts
@@ -53,15 +53,15 @@ static void unlock(struct hc_budget *budget)
 /* --- shares, all with the lock held ----------------------------------------------------
  */
 
-static uint64_t arrived(const struct hc_grant *grant)
+static uint64_t arrived(const struct hc_budget_share *share)
 {
-    return grant->arrived ? grant->arrived(grant->ctx) : 0;
+    return share->arrived ? share->arrived(share->ctx) : 0;
 }
 
 /* A transfer is idle until bytes begin to come, and after a second without any. */
-static void look_for_idle(struct hc_budget *budget, int64_t now_ms)
+static void budget_mark_idle(struct hc_budget *budget, int64_t now_ms)
 {
-    struct hc_grant *holder;
+    struct hc_budget_share *holder;
 
     TAILQ_FOREACH(holder, &budget->shared.holders, budget.link)
     {
@@ -75,124 +75,130 @@ static void look_for_idle(struct hc_budget *budget, int64_t now_ms)
     }
 }
 
-static bool is_same(const uint64_t *keys, const struct hc_grant *other, int key)
+static bool share_has_key(const uint64_t *keys, const struct hc_budget_share *other,
+                          int key)
 {
     return keys[key] == other->keys[key] && keys[key] != 0;
 }
 
-static bool has_ended_well(const struct hc_budget *budget, const struct hc_grant *grant,
-                           int key, int64_t now_ms)
+static bool budget_has_recent_success(const struct hc_budget *budget,
+                                      const struct hc_budget_share *share, int key,
+                                      int64_t now_ms)
 {
-    for (unsigned i = 0; i < ENDS_MAX; i++) {
-        const struct end *end = &budget->shared.ends[i];
+    for (unsigned i = 0; i < SUCCESSES_MAX; i++) {
+        const struct success *success = &budget->shared.successes[i];
 
-        if (end->ms != 0 && is_same(end->keys, grant, key) &&
-            now_ms - end->ms < RECENT_MS)
+        if (success->ms != 0 && share_has_key(success->keys, share, key) &&
+            now_ms - success->ms < RECENT_MS)
             return true;
     }
     return false;
 }
 
 /* What others hold as it stands for a transfer that wants a connection. */
-struct standing {
-    unsigned held;               /* transfers of its caller, repo and host, together */
-    unsigned idle;               /* transfers that bring nothing, */
-    unsigned own[HC_GRANT_KEYS]; /* and those of its caller, of its repo, of its host */
+struct usage {
+    unsigned held;                /* transfers of its caller, repo and host, together */
+    unsigned idle;                /* transfers that bring nothing, */
+    unsigned own[HC_BUDGET_KEYS]; /* and those of its caller, of its repo, of its host */
 };
 
-static struct standing stand(const struct hc_budget *budget, const struct hc_grant *grant)
+static struct usage budget_count_usage(const struct hc_budget *budget,
+                                       const struct hc_budget_share *share)
 {
-    struct standing standing = {0};
-    const struct hc_grant *holder;
+    struct usage usage = {0};
+    const struct hc_budget_share *holder;
 
     TAILQ_FOREACH(holder, &budget->shared.holders, budget.link)
     {
-        standing.idle += holder->budget.is_idle;
-        for (int key = 0; key < HC_GRANT_KEYS; key++) {
-            bool is_own = is_same(grant->keys, holder, key);
+        usage.idle += holder->budget.is_idle;
+        for (int key = 0; key < HC_BUDGET_KEYS; key++) {
+            bool is_own = share_has_key(share->keys, holder, key);
 
-            standing.held += is_own;
-            standing.own[key] += is_own && holder->budget.is_idle;
+            usage.held += is_own;
+            usage.own[key] += is_own && holder->budget.is_idle;
         }
     }
-    return standing;
+    return usage;
 }
 
-static bool has_share(const struct hc_budget *budget, const struct hc_grant *grant,
-                      const struct standing *standing, int64_t now_ms)
+static bool share_is_within_limits(const struct hc_budget *budget,
+                                   const struct hc_budget_share *share,
+                                   const struct usage *usage, int64_t now_ms)
 {
-    unsigned others = budget->size > standing->idle ? budget->size - standing->idle : 0;
+    unsigned others = budget->size > usage->idle ? budget->size - usage->idle : 0;
 
-    for (int key = 0; key < HC_GRANT_KEYS; key++) {
-        if (standing->own[key] > 0 && standing->own[key] >= weights[key] * others &&
-            !has_ended_well(budget, grant, key, now_ms))
+    for (int key = 0; key < HC_BUDGET_KEYS; key++) {
+        if (usage->own[key] > 0 && usage->own[key] >= idle_limits[key] * others &&
+            !budget_has_recent_success(budget, share, key, now_ms))
             return false;
     }
     return true;
 }
 
 /* The waiter whose turn it is, if there is one that may have a connection. */
-static struct hc_grant *find_next(struct hc_budget *budget)
+static struct hc_budget_share *budget_next_waiter(struct hc_budget *budget)
 {
     const int64_t now_ms = hc_monotonic_ms();
-    struct hc_grant *waiter, *next = NULL;
+    struct hc_budget_share *waiter, *next = NULL;
     unsigned fewest = 0;
 
     if (TAILQ_EMPTY(&budget->shared.waiters))
         return NULL;
-    look_for_idle(budget, now_ms);
+    budget_mark_idle(budget, now_ms);
     TAILQ_FOREACH(waiter, &budget->shared.waiters, budget.link)
     {
-        struct standing standing = stand(budget, waiter);
+        struct usage usage = budget_count_usage(budget, waiter);
 
-        if ((next && standing.held >= fewest) ||
-            !has_share(budget, waiter, &standing, now_ms))
+        if ((next && usage.held >= fewest) ||
+            !share_is_within_limits(budget, waiter, &usage, now_ms))
             continue;
         next = waiter;
-        fewest = standing.held;
+        fewest = usage.held;
     }
     return next;
 }
 
 /* Returns whether there is a waiter to whom the next connection belongs. */
-static bool serve(struct hc_budget *budget)
+static bool budget_serve_waiters(struct hc_budget *budget)
 {
-    struct hc_grant *next;
+    struct hc_budget_share *next;
 
-    while ((next = find_next(budget)) && budget->shared.free > 0) {
+    while ((next = budget_next_waiter(budget)) && budget->shared.free > 0) {
         TAILQ_REMOVE(&budget->shared.waiters, next, budget.link);
         TAILQ_INSERT_TAIL(&budget->shared.holders, next, budget.link);
         next->budget.held = 1;
         budget->shared.free--;
-        (void)pthread_cond_signal(&next->budget.news);
+        (void)pthread_cond_signal(&next->budget.changed);
     }
     return next;
 }
 
-static void find_host(const struct hc_budget *budget, struct hc_grant *grant)
+static void share_guess_host(const struct hc_budget *budget,
+                             struct hc_budget_share *share)
 {
-    uint64_t repo = grant->keys[HC_GRANT_REPO];
+    uint64_t repo = share->keys[HC_BUDGET_REPO];
 
-    if (grant->keys[HC_GRANT_HOST] == 0 &&
+    if (share->keys[HC_BUDGET_HOST] == 0 &&
         budget->shared.hosts[repo % HOSTS_MAX].repo == repo)
-        grant->keys[HC_GRANT_HOST] = budget->shared.hosts[repo % HOSTS_MAX].host;
+        share->keys[HC_BUDGET_HOST] = budget->shared.hosts[repo % HOSTS_MAX].host;
 }
 
-static void remember(struct hc_budget *budget, const struct hc_grant *grant,
-                     bool went_well)
+static void budget_remember_end(struct hc_budget *budget,
+                                const struct hc_budget_share *share, bool went_well)
 {
-    uint64_t repo = grant->keys[HC_GRANT_REPO];
+    uint64_t repo = share->keys[HC_BUDGET_REPO];
 
-    if (grant->keys[HC_GRANT_HOST] != 0) {
+    if (share->keys[HC_BUDGET_HOST] != 0) {
         budget->shared.hosts[repo % HOSTS_MAX].repo = repo;
-        budget->shared.hosts[repo % HOSTS_MAX].host = grant->keys[HC_GRANT_HOST];
+        budget->shared.hosts[repo % HOSTS_MAX].host = share->keys[HC_BUDGET_HOST];
     }
     if (went_well) {
-        struct end *end = &budget->shared.ends[budget->shared.next_end++ % ENDS_MAX];
+        struct success *success =
+            &budget->shared.successes[budget->shared.next_success++ % SUCCESSES_MAX];
 
-        for (int key = 0; key < HC_GRANT_KEYS; key++)
-            end->keys[key] = grant->keys[key];
-        end->ms = hc_monotonic_ms();
+        for (int key = 0; key < HC_BUDGET_KEYS; key++)
+            success->keys[key] = share->keys[key];
+        success->ms = hc_monotonic_ms();
     }
 }
 
@@ -239,7 +245,7 @@ unsigned hc_budget_used(struct hc_budget *budget)
 
 unsigned hc_budget_waiting(struct hc_budget *budget)
 {
-    const struct hc_grant *waiter;
+    const struct hc_budget_share *waiter;
     unsigned waiting = 0;
 
     lock(budget);
@@ -251,76 +257,77 @@ unsigned hc_budget_waiting(struct hc_budget *budget)
     return waiting;
 }
 
-int hc_budget_take(struct hc_budget *budget, struct hc_grant *grant,
+int hc_budget_take(struct hc_budget *budget, struct hc_budget_share *share,
                    struct hc_cancellation *call, struct hc_error *err)
 {
     int result = 0;
 
-    hc_condition_init(&grant->budget.news);
+    hc_condition_init(&share->budget.changed);
     lock(budget);
-    find_host(budget, grant);
-    grant->budget.seen = arrived(grant);
-    TAILQ_INSERT_TAIL(&budget->shared.waiters, grant, budget.link);
-    (void)serve(budget);
-    while (grant->budget.held == 0 && (result = hc_cancellation_check(call, err)) == 0) {
-        hc_condition_wait(&grant->budget.news, &budget->shared.lock, GLANCE_MS);
-        (void)serve(budget);
+    share_guess_host(budget, share);
+    share->budget.seen = arrived(share);
+    TAILQ_INSERT_TAIL(&budget->shared.waiters, share, budget.link);
+    (void)budget_serve_waiters(budget);
+    while (share->budget.held == 0 && (result = hc_cancellation_check(call, err)) == 0) {
+        hc_condition_wait(&share->budget.changed, &budget->shared.lock, POLL_MS);
+        (void)budget_serve_waiters(budget);
     }
     if (result < 0)
-        TAILQ_REMOVE(&budget->shared.waiters, grant, budget.link);
+        TAILQ_REMOVE(&budget->shared.waiters, share, budget.link);
     unlock(budget);
     if (result < 0)
-        (void)pthread_cond_destroy(&grant->budget.news);
+        (void)pthread_cond_destroy(&share->budget.changed);
     return result;
 }
 
-bool hc_budget_try(struct hc_budget *budget, struct hc_grant *grant)
+bool hc_budget_try_take(struct hc_budget *budget, struct hc_budget_share *share)
 {
     const int64_t now_ms = hc_monotonic_ms();
-    struct standing standing;
+    struct usage usage;
     bool is_taken;
 
     lock(budget);
-    look_for_idle(budget, now_ms);
-    standing = stand(budget, grant);
-    is_taken = !serve(budget) && budget->shared.free > 0 &&
-               has_share(budget, grant, &standing, now_ms);
+    budget_mark_idle(budget, now_ms);
+    usage = budget_count_usage(budget, share);
+    is_taken = !budget_serve_waiters(budget) && budget->shared.free > 0 &&
+               share_is_within_limits(budget, share, &usage, now_ms);
     budget->shared.free -= is_taken;
-    grant->budget.held += is_taken;
+    share->budget.held += is_taken;
     unlock(budget);
     return is_taken;
 }
 
-bool hc_budget_is_short(struct hc_budget *budget)
+bool hc_budget_is_contended(struct hc_budget *budget)
 {
     bool is_short;
 
     lock(budget);
-    is_short = serve(budget);
+    is_short = budget_serve_waiters(budget);
     unlock(budget);
     return is_short;
 }
 
-void hc_budget_give_back(struct hc_budget *budget, struct hc_grant *grant, unsigned count)
+void hc_budget_give_back(struct hc_budget *budget, struct hc_budget_share *share,
+                         unsigned count)
 {
     lock(budget);
-    grant->budget.held -= count;
+    share->budget.held -= count;
     budget->shared.free += count;
-    (void)serve(budget);
+    (void)budget_serve_waiters(budget);
     unlock(budget);
 }
 
-void hc_budget_end(struct hc_budget *budget, struct hc_grant *grant, uint64_t host,
-                   bool went_well)
+void hc_budget_release(struct hc_budget *budget, struct hc_budget_share *share,
+                       uint64_t host, bool went_well)
 {
     lock(budget);
     if (host != 0)
-        grant->keys[HC_GRANT_HOST] = host;
-    TAILQ_REMOVE(&budget->shared.holders, grant, budget.link);
-    budget->shared.free += grant->budget.held;
-    grant->budget.held = 0;
-    remember(budget, grant, went_well);
-    (void)serve(budget);
+        share->keys[HC_BUDGET_HOST] = host;
+    TAILQ_REMOVE(&budget->shared.holders, share, budget.link);
+    budget->shared.free += share->budget.held;
+    share->budget.held = 0;
+    budget_remember_end(budget, share, went_well);
+    (void)budget_serve_waiters(budget);
     unlock(budget);
-    (void)pthread_cond_destroy(&grant->budget.news);
+    (void)pthread_cond_destroy(&share->budget.changed);
 }

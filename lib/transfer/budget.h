@@ -25,16 +25,16 @@
 
 struct hc_budget;
 
-enum hc_grant_key { HC_GRANT_CALLER, HC_GRANT_REPO, HC_GRANT_HOST, HC_GRANT_KEYS };
+enum hc_budget_key { HC_BUDGET_CALLER, HC_BUDGET_REPO, HC_BUDGET_HOST, HC_BUDGET_KEYS };
 
 /* The connections of one transfer. Its owner fills the first three. */
-struct hc_grant {
-    uint64_t keys[HC_GRANT_KEYS];   /* hashes; 0: not known, and no limit */
+struct hc_budget_share {
+    uint64_t keys[HC_BUDGET_KEYS];  /* hashes; 0: not known, and no limit */
     uint64_t (*arrived)(void *ctx); /* bytes of the transfer so far */
     void *ctx;
     struct { /* the budget's */
-        TAILQ_ENTRY(hc_grant) link;
-        pthread_cond_t news;
+        TAILQ_ENTRY(hc_budget_share) link;
+        pthread_cond_t changed;
         unsigned held;
         bool is_idle;
         uint64_t seen;    /* bytes, */
@@ -54,23 +54,23 @@ unsigned hc_budget_used(struct hc_budget *budget);
 unsigned hc_budget_waiting(struct hc_budget *budget);
 
 /* A transfer's first connection: waits until it is its turn, or `call` ends. */
-int hc_budget_take(struct hc_budget *budget, struct hc_grant *grant,
+int hc_budget_take(struct hc_budget *budget, struct hc_budget_share *share,
                    struct hc_cancellation *call, struct hc_error *err);
 
 /* One more: false when there is none, or it is another transfer's turn. */
-bool hc_budget_try(struct hc_budget *budget, struct hc_grant *grant);
+bool hc_budget_try_take(struct hc_budget *budget, struct hc_budget_share *share);
 
 /* Whether a transfer waits for its first connection, and has not its share: transfers
  * with more than one give one back. */
-bool hc_budget_is_short(struct hc_budget *budget);
+bool hc_budget_is_contended(struct hc_budget *budget);
 
 /* Some, but not the last. */
-void hc_budget_give_back(struct hc_budget *budget, struct hc_grant *grant,
+void hc_budget_give_back(struct hc_budget *budget, struct hc_budget_share *share,
                          unsigned count);
 
 /* All. It is remembered whether it went well, and from which host the repo's bytes came,
  * unless that is 0. */
-void hc_budget_end(struct hc_budget *budget, struct hc_grant *grant, uint64_t host,
-                   bool went_well);
+void hc_budget_release(struct hc_budget *budget, struct hc_budget_share *share,
+                       uint64_t host, bool went_well);
 
 #endif

@@ -34,7 +34,7 @@ struct download {
     struct hc_byte_source *source;
     struct hc_pieces *pieces;
     struct hc_budget *budget;
-    struct hc_grant *share; /* connections of the budget */
+    struct hc_budget_share *share; /* connections of the budget */
     struct hc_segment_workers workers;
     struct hc_ramp ramp;
     struct hc_busy cpu_load;
@@ -169,7 +169,7 @@ static unsigned download_choose_workers(struct download *download, unsigned *wan
     *wanted = hc_ramp_next(&download->ramp, now_ms, &flow);
     if (hc_byte_source_kind_of(download->source) != HC_BYTE_SOURCE_SENDS_RANGES)
         *wanted = 1;
-    else if (running > 1 && hc_budget_is_short(download->budget))
+    else if (running > 1 && hc_budget_is_contended(download->budget))
         *wanted = running - 1;
     download->shared.wanted = *wanted;
     unlock(download);
@@ -192,7 +192,7 @@ static int download_adjust_workers(struct download *download, struct hc_error *e
     }
     while (running < wanted && hc_pieces_is_open(download->pieces)) {
         if (running == download->connections &&
-            !hc_budget_try(download->budget, download->share))
+            !hc_budget_try_take(download->budget, download->share))
             break;
         download->connections += running == download->connections;
         if (!download_start_worker(download))
@@ -296,7 +296,7 @@ static unsigned workers_limit(const struct hc_budget *budget)
 }
 
 static int download_missing(struct hc_byte_source *source, struct hc_budget *budget,
-                            struct hc_grant *share, struct hc_error *err)
+                            struct hc_budget_share *share, struct hc_error *err)
 {
     const struct hc_segment_workers single_worker = {.source = source,
                                                      .share_of = 1,
@@ -345,10 +345,10 @@ int hc_segmented_download_run(struct hc_byte_source *source, struct hc_budget *b
 {
     const char *folder = source->request->repo->folder;
     struct hc_pieces *pieces = hc_ingest_pieces(source->ingest);
-    struct hc_grant share = {
-        .keys = {[HC_GRANT_CALLER] = source->credentials.key,
-                 [HC_GRANT_REPO] = hc_hash_bytes(HC_HASH_START, folder, strlen(folder)),
-                 [HC_GRANT_HOST] = url_host_key(source->shared.location)},
+    struct hc_budget_share share = {
+        .keys = {[HC_BUDGET_CALLER] = source->credentials.key,
+                 [HC_BUDGET_REPO] = hc_hash_bytes(HC_HASH_START, folder, strlen(folder)),
+                 [HC_BUDGET_HOST] = url_host_key(source->shared.location)},
         .arrived = pieces_arrived,
         .ctx = pieces,
     };
@@ -360,6 +360,6 @@ int hc_segmented_download_run(struct hc_byte_source *source, struct hc_budget *b
         return -1;
     result = download_missing(source, budget, &share, err);
     /* No other thread is at the origin any more. */
-    hc_budget_end(budget, &share, url_host_key(source->shared.location), result == 0);
+    hc_budget_release(budget, &share, url_host_key(source->shared.location), result == 0);
     return result;
 }

@@ -17,7 +17,7 @@ enum { SIZE = 16 };
 
 struct waiter {
     struct hc_budget *budget;
-    struct hc_grant grant;
+    struct hc_budget_share share;
     struct hc_cancellation *call;
     pthread_t thread;
     atomic_bool is_over;
@@ -25,17 +25,17 @@ struct waiter {
     struct hc_error err;
 };
 
-static void *wait_for_one(void *ctx)
+static void *waiter_main(void *ctx)
 {
     struct waiter *waiter = ctx;
 
     waiter->result =
-        hc_budget_take(waiter->budget, &waiter->grant, waiter->call, &waiter->err);
+        hc_budget_take(waiter->budget, &waiter->share, waiter->call, &waiter->err);
     atomic_store(&waiter->is_over, true);
     return NULL;
 }
 
-static struct hc_budget *make(unsigned connections)
+static struct hc_budget *budget_make(unsigned connections)
 {
     struct hc_error err;
     struct hc_budget *budget = hc_budget_new(connections, &err);
@@ -45,16 +45,16 @@ static struct hc_budget *make(unsigned connections)
     return budget;
 }
 
-static void start(struct waiter *waiter, struct hc_budget *budget)
+static void waiter_start(struct waiter *waiter, struct hc_budget *budget)
 {
     waiter->budget = budget;
     waiter->call = hc_cancellation_new(HC_NO_DEADLINE);
-    assert_int_equal(pthread_create(&waiter->thread, NULL, wait_for_one, waiter), 0);
+    assert_int_equal(pthread_create(&waiter->thread, NULL, waiter_main, waiter), 0);
 }
 
 static void await_shortage(struct hc_budget *budget)
 {
-    while (!hc_budget_is_short(budget))
+    while (!hc_budget_is_contended(budget))
         (void)sched_yield();
 }
 
@@ -64,7 +64,7 @@ static void await_waiting(struct hc_budget *budget, unsigned count)
         (void)sched_yield();
 }
 
-static int finish(struct waiter *waiter)
+static int waiter_finish(struct waiter *waiter)
 {
     assert_int_equal(pthread_join(waiter->thread, NULL), 0);
     hc_cancellation_free(waiter->call);
@@ -72,200 +72,201 @@ static int finish(struct waiter *waiter)
 }
 
 /* A first connection that is there. */
-static void take(struct hc_budget *budget, struct hc_grant *grant)
+static void budget_take(struct hc_budget *budget, struct hc_budget_share *share)
 {
     struct hc_error err;
 
-    assert_int_equal(hc_budget_take(budget, grant, NULL, &err), 0);
+    assert_int_equal(hc_budget_take(budget, share, NULL, &err), 0);
 }
 
-static struct hc_grant grant_of(uint64_t caller, uint64_t repo, uint64_t host)
+static struct hc_budget_share share_of(uint64_t caller, uint64_t repo, uint64_t host)
 {
-    return (struct hc_grant){.keys = {caller, repo, host}};
+    return (struct hc_budget_share){.keys = {caller, repo, host}};
 }
 
-static uint64_t count_up(void *ctx)
+static uint64_t bytes_count_up(void *ctx)
 {
     return atomic_fetch_add((atomic_uint *)ctx, 1);
 }
 
 /* Of a transfer whose bytes come. */
-static struct hc_grant moving(uint64_t repo, atomic_uint *bytes)
+static struct hc_budget_share moving_share(uint64_t repo, atomic_uint *bytes)
 {
-    struct hc_grant grant = grant_of(0, repo, 0);
+    struct hc_budget_share share = share_of(0, repo, 0);
 
-    grant.arrived = count_up;
-    grant.ctx = bytes;
-    return grant;
+    share.arrived = bytes_count_up;
+    share.ctx = bytes;
+    return share;
 }
 
 static void there_are_no_more_than_there_are(void **state)
 {
-    HC_AUTO(hc_budget) *budget = make(2);
+    HC_AUTO(hc_budget) *budget = budget_make(2);
     atomic_uint bytes = 1;
-    struct hc_grant grant = moving(1, &bytes);
+    struct hc_budget_share share = moving_share(1, &bytes);
 
     (void)state;
-    take(budget, &grant);
-    assert_true(hc_budget_try(budget, &grant));
-    assert_false(hc_budget_try(budget, &grant));
+    budget_take(budget, &share);
+    assert_true(hc_budget_try_take(budget, &share));
+    assert_false(hc_budget_try_take(budget, &share));
     assert_int_equal(hc_budget_used(budget), 2);
-    hc_budget_give_back(budget, &grant, 1);
-    assert_true(hc_budget_try(budget, &grant));
-    hc_budget_end(budget, &grant, 0, true);
+    hc_budget_give_back(budget, &share, 1);
+    assert_true(hc_budget_try_take(budget, &share));
+    hc_budget_release(budget, &share, 0, true);
     assert_int_equal(hc_budget_used(budget), 0);
 }
 
 static void a_transfer_that_waits_for_its_first_comes_before_seconds(void **state)
 {
-    HC_AUTO(hc_budget) *budget = make(2);
+    HC_AUTO(hc_budget) *budget = budget_make(2);
     atomic_uint bytes = 1;
-    struct hc_grant large = moving(1, &bytes);
-    struct waiter waiter = {.grant = grant_of(0, 1, 0)};
+    struct hc_budget_share large = moving_share(1, &bytes);
+    struct waiter waiter = {.share = share_of(0, 1, 0)};
 
     (void)state;
-    take(budget, &large);
-    assert_true(hc_budget_try(budget, &large));
-    assert_false(hc_budget_is_short(budget));
-    start(&waiter, budget);
+    budget_take(budget, &large);
+    assert_true(hc_budget_try_take(budget, &large));
+    assert_false(hc_budget_is_contended(budget));
+    waiter_start(&waiter, budget);
     await_shortage(budget);
     hc_budget_give_back(budget, &large, 1);
-    assert_false(hc_budget_try(budget, &large)); /* it has it by now */
-    assert_int_equal(finish(&waiter), 0);
-    assert_false(hc_budget_is_short(budget));
-    hc_budget_end(budget, &waiter.grant, 0, true);
-    hc_budget_end(budget, &large, 0, true);
+    assert_false(hc_budget_try_take(budget, &large)); /* it has it by now */
+    assert_int_equal(waiter_finish(&waiter), 0);
+    assert_false(hc_budget_is_contended(budget));
+    hc_budget_release(budget, &waiter.share, 0, true);
+    hc_budget_release(budget, &large, 0, true);
 }
 
 static void a_caller_that_goes_waits_no_longer(void **state)
 {
-    HC_AUTO(hc_budget) *budget = make(1);
-    struct hc_grant grant = grant_of(0, 1, 0);
-    struct waiter waiter = {.grant = grant_of(0, 2, 0)};
+    HC_AUTO(hc_budget) *budget = budget_make(1);
+    struct hc_budget_share share = share_of(0, 1, 0);
+    struct waiter waiter = {.share = share_of(0, 2, 0)};
 
     (void)state;
-    take(budget, &grant);
-    start(&waiter, budget);
+    budget_take(budget, &share);
+    waiter_start(&waiter, budget);
     await_shortage(budget);
     hc_cancellation_cancel(waiter.call);
-    assert_int_equal(finish(&waiter), -1);
+    assert_int_equal(waiter_finish(&waiter), -1);
     assert_int_equal(waiter.err.reason, HC_CANCELLED);
-    hc_budget_end(budget, &grant, 0, true);
+    hc_budget_release(budget, &share, 0, true);
     assert_int_equal(hc_budget_used(budget), 0);
 }
 
 /* Whatever it is that stalls, keys of another kind are different for each transfer. */
-static struct hc_grant stalled(int key, unsigned number)
+static struct hc_budget_share stalled_share(int key, unsigned number)
 {
-    struct hc_grant grant = grant_of(100 + number, 200 + number, 300 + number);
+    struct hc_budget_share share = share_of(100 + number, 200 + number, 300 + number);
 
-    grant.keys[key] = 1;
-    return grant;
+    share.keys[key] = 1;
+    return share;
 }
 
-static void what_is_stalled_leaves_connections_to_the_others(void **state)
+static void a_stalled_repo_or_host_leaves_connections_to_the_others(void **state)
 {
     static const unsigned shares[] = {12, 8, 12};
 
     (void)state;
-    for (int key = 0; key < HC_GRANT_KEYS; key++) {
-        HC_AUTO(hc_budget) *budget = make(SIZE);
+    for (int key = 0; key < HC_BUDGET_KEYS; key++) {
+        HC_AUTO(hc_budget) *budget = budget_make(SIZE);
         const unsigned share = shares[key];
-        struct hc_grant holders[SIZE], other = grant_of(2, 2, 2);
-        struct waiter waiter = {.grant = stalled(key, share)};
+        struct hc_budget_share holders[SIZE], other = share_of(2, 2, 2);
+        struct waiter waiter = {.share = stalled_share(key, share)};
 
         for (unsigned i = 0; i < share; i++) {
-            holders[i] = stalled(key, i);
-            take(budget, &holders[i]);
+            holders[i] = stalled_share(key, i);
+            budget_take(budget, &holders[i]);
         }
-        start(&waiter, budget);
+        waiter_start(&waiter, budget);
         await_waiting(budget, 1);
-        take(budget, &other); /* at once */
+        budget_take(budget, &other); /* at once */
         assert_false(atomic_load(&waiter.is_over));
-        assert_false(hc_budget_try(budget, &holders[0]));
-        assert_true(hc_budget_try(budget, &other));
-        assert_false(hc_budget_is_short(budget)); /* nothing is to be given back for it */
-        hc_budget_end(budget, &holders[0], 0, false);
-        assert_int_equal(finish(&waiter), 0);
-        hc_budget_end(budget, &waiter.grant, 0, false);
+        assert_false(hc_budget_try_take(budget, &holders[0]));
+        assert_true(hc_budget_try_take(budget, &other));
+        assert_false(
+            hc_budget_is_contended(budget)); /* nothing is to be given back for it */
+        hc_budget_release(budget, &holders[0], 0, false);
+        assert_int_equal(waiter_finish(&waiter), 0);
+        hc_budget_release(budget, &waiter.share, 0, false);
         for (unsigned i = 1; i < share; i++)
-            hc_budget_end(budget, &holders[i], 0, false);
-        hc_budget_end(budget, &other, 0, true);
+            hc_budget_release(budget, &holders[i], 0, false);
+        hc_budget_release(budget, &other, 0, true);
         assert_int_equal(hc_budget_used(budget), 0);
     }
 }
 
-static void a_repo_whose_bytes_come_may_have_all(void **state)
+static void a_repo_that_receives_bytes_may_have_all(void **state)
 {
-    HC_AUTO(hc_budget) *budget = make(SIZE);
-    struct hc_grant holders[SIZE];
+    HC_AUTO(hc_budget) *budget = budget_make(SIZE);
+    struct hc_budget_share holders[SIZE];
     atomic_uint bytes = 1;
 
     (void)state;
     for (unsigned i = 0; i < SIZE; i++) {
-        holders[i] = grant_of(1, 1, 1);
-        holders[i].arrived = count_up;
+        holders[i] = share_of(1, 1, 1);
+        holders[i].arrived = bytes_count_up;
         holders[i].ctx = &bytes;
-        take(budget, &holders[i]);
+        budget_take(budget, &holders[i]);
     }
     for (unsigned i = 0; i < SIZE; i++)
-        hc_budget_end(budget, &holders[i], 0, true);
+        hc_budget_release(budget, &holders[i], 0, true);
 }
 
 /* Small files have come before their connections are seen to bring any. */
-static void a_repo_whose_files_have_come_may_have_all(void **state)
+static void a_repo_with_finished_files_may_have_all(void **state)
 {
-    HC_AUTO(hc_budget) *budget = make(SIZE);
-    struct hc_grant holders[SIZE], first = grant_of(1, 1, 1);
+    HC_AUTO(hc_budget) *budget = budget_make(SIZE);
+    struct hc_budget_share holders[SIZE], first = share_of(1, 1, 1);
 
     (void)state;
-    take(budget, &first);
-    hc_budget_end(budget, &first, 0, true);
+    budget_take(budget, &first);
+    hc_budget_release(budget, &first, 0, true);
     for (unsigned i = 0; i < SIZE; i++) {
-        holders[i] = grant_of(1, 1, 1);
-        take(budget, &holders[i]);
+        holders[i] = share_of(1, 1, 1);
+        budget_take(budget, &holders[i]);
     }
     for (unsigned i = 0; i < SIZE; i++)
-        hc_budget_end(budget, &holders[i], 0, true);
+        hc_budget_release(budget, &holders[i], 0, true);
 }
 
 static void of_those_that_wait_the_one_with_the_fewest_goes_first(void **state)
 {
-    HC_AUTO(hc_budget) *budget = make(3);
-    struct hc_grant holders[3] = {grant_of(1, 1, 0), grant_of(1, 1, 0),
-                                  grant_of(2, 2, 0)};
-    struct waiter rich = {.grant = grant_of(1, 1, 0)},
-                  poor = {.grant = grant_of(3, 3, 0)};
+    HC_AUTO(hc_budget) *budget = budget_make(3);
+    struct hc_budget_share holders[3] = {share_of(1, 1, 0), share_of(1, 1, 0),
+                                         share_of(2, 2, 0)};
+    struct waiter rich = {.share = share_of(1, 1, 0)},
+                  poor = {.share = share_of(3, 3, 0)};
 
     (void)state;
     for (size_t i = 0; i < 3; i++)
-        take(budget, &holders[i]);
-    start(&rich, budget);
+        budget_take(budget, &holders[i]);
+    waiter_start(&rich, budget);
     await_waiting(budget, 1);
-    start(&poor, budget);
+    waiter_start(&poor, budget);
     await_waiting(budget, 2);
-    hc_budget_end(budget, &holders[2], 0, true);
-    assert_int_equal(finish(&poor), 0);
+    hc_budget_release(budget, &holders[2], 0, true);
+    assert_int_equal(waiter_finish(&poor), 0);
     assert_false(atomic_load(&rich.is_over));
-    hc_budget_end(budget, &holders[0], 0, true);
-    assert_int_equal(finish(&rich), 0);
-    hc_budget_end(budget, &holders[1], 0, true);
-    hc_budget_end(budget, &poor.grant, 0, true);
-    hc_budget_end(budget, &rich.grant, 0, true);
+    hc_budget_release(budget, &holders[0], 0, true);
+    assert_int_equal(waiter_finish(&rich), 0);
+    hc_budget_release(budget, &holders[1], 0, true);
+    hc_budget_release(budget, &poor.share, 0, true);
+    hc_budget_release(budget, &rich.share, 0, true);
 }
 
 /* Where the bytes of a repo are is known from the transfer before. */
 static void the_host_of_a_repo_is_remembered(void **state)
 {
-    HC_AUTO(hc_budget) *budget = make(SIZE);
-    struct hc_grant grant = grant_of(1, 7, 0), next = grant_of(1, 7, 0);
+    HC_AUTO(hc_budget) *budget = budget_make(SIZE);
+    struct hc_budget_share share = share_of(1, 7, 0), next = share_of(1, 7, 0);
 
     (void)state;
-    take(budget, &grant);
-    hc_budget_end(budget, &grant, 9, true);
-    take(budget, &next);
-    assert_int_equal(next.keys[HC_GRANT_HOST], 9);
-    hc_budget_end(budget, &next, 0, true);
+    budget_take(budget, &share);
+    hc_budget_release(budget, &share, 9, true);
+    budget_take(budget, &next);
+    assert_int_equal(next.keys[HC_BUDGET_HOST], 9);
+    hc_budget_release(budget, &next, 0, true);
 }
 
 int main(void)
@@ -274,9 +275,9 @@ int main(void)
         cmocka_unit_test(there_are_no_more_than_there_are),
         cmocka_unit_test(a_transfer_that_waits_for_its_first_comes_before_seconds),
         cmocka_unit_test(a_caller_that_goes_waits_no_longer),
-        cmocka_unit_test(what_is_stalled_leaves_connections_to_the_others),
-        cmocka_unit_test(a_repo_whose_bytes_come_may_have_all),
-        cmocka_unit_test(a_repo_whose_files_have_come_may_have_all),
+        cmocka_unit_test(a_stalled_repo_or_host_leaves_connections_to_the_others),
+        cmocka_unit_test(a_repo_that_receives_bytes_may_have_all),
+        cmocka_unit_test(a_repo_with_finished_files_may_have_all),
         cmocka_unit_test(of_those_that_wait_the_one_with_the_fewest_goes_first),
         cmocka_unit_test(the_host_of_a_repo_is_remembered),
     };
