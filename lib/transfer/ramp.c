@@ -13,110 +13,114 @@ enum {
     GROWTH = 4,
     MEASURE_MS = 100,
     MEASURE_FAST_MS = 300,
-    PATIENCE_MS = 2000,
+    AWAIT_MAX_MS = 2000,
     REST_MS = 1000,
     REST_MAX_MS = 32000
 };
 
 /* A step that brings less than this is none. */
-static const double worth = 1.3;
+static const double worthwhile_gain = 1.3;
 
 /* What comes fast, in bytes a millisecond. */
-static const double fast = 400000;
+static const double fast_rate = 400000;
 
-static void enter(struct hc_ramp *ramp, enum hc_ramp_state state, int64_t now_ms)
+static void ramp_enter(struct hc_ramp *ramp, enum hc_ramp_state state, int64_t now_ms)
 {
     ramp->state = state;
     ramp->since_ms = now_ms;
 }
 
-static void rest(struct hc_ramp *ramp, int64_t now_ms)
+static void ramp_rest(struct hc_ramp *ramp, int64_t now_ms)
 {
     ramp->rest_ms = ramp->rest_ms * 2 < REST_MAX_MS ? ramp->rest_ms * 2 : REST_MAX_MS;
-    enter(ramp, HC_RAMP_RESTS, now_ms);
+    ramp_enter(ramp, HC_RAMP_RESTS, now_ms);
 }
 
-static void grow(struct hc_ramp *ramp, double rate, int64_t now_ms)
+static void ramp_grow(struct hc_ramp *ramp, double rate, int64_t now_ms)
 {
     ramp->best = rate;
     ramp->before = ramp->connections;
     ramp->connections = ramp->connections < ramp->limit / GROWTH
                             ? ramp->connections * GROWTH
                             : ramp->limit;
-    enter(ramp, HC_RAMP_AWAITS_FLOW, now_ms);
+    ramp_enter(ramp, HC_RAMP_AWAITS_BYTES, now_ms);
 }
 
 /* Few cost nothing, and to find out whether they pay takes longer than they do. */
-static bool is_first_step(const struct hc_ramp *ramp)
+static bool ramp_is_first_step(const struct hc_ramp *ramp)
 {
     return ramp->before == 0 && ramp->connections < ramp->limit;
 }
 
-static void judge(struct hc_ramp *ramp, double rate, bool is_busy, int64_t now_ms)
+static void ramp_judge(struct hc_ramp *ramp, double rate, bool cpu_is_busy,
+                       int64_t now_ms)
 {
-    if (rate >= ramp->best * worth && ramp->connections < ramp->limit && !is_busy) {
-        grow(ramp, rate, now_ms);
+    if (rate >= ramp->best * worthwhile_gain && ramp->connections < ramp->limit &&
+        !cpu_is_busy) {
+        ramp_grow(ramp, rate, now_ms);
         return;
     }
-    if (rate < ramp->best * worth)
+    if (rate < ramp->best * worthwhile_gain)
         ramp->connections = ramp->before;
-    rest(ramp, now_ms);
+    ramp_rest(ramp, now_ms);
 }
 
-static void measure(struct hc_ramp *ramp, const struct hc_flow *flow, int64_t now_ms)
+static void ramp_measure(struct hc_ramp *ramp, const struct hc_ramp_sample *sample,
+                         int64_t now_ms)
 {
     int64_t passed_ms = now_ms - ramp->since_ms;
     double rate;
 
     if (passed_ms < MEASURE_MS)
         return;
-    rate = (double)(flow->bytes - ramp->since_bytes) / (double)passed_ms;
-    if (rate < fast || passed_ms >= MEASURE_FAST_MS)
-        judge(ramp, rate, flow->is_busy, now_ms);
+    rate = (double)(sample->bytes - ramp->since_bytes) / (double)passed_ms;
+    if (rate < fast_rate || passed_ms >= MEASURE_FAST_MS)
+        ramp_judge(ramp, rate, sample->cpu_is_busy, now_ms);
 }
 
 void hc_ramp_start(struct hc_ramp *ramp, unsigned limit, int64_t now_ms)
 {
     *ramp = (struct hc_ramp){.connections = 1, .limit = limit, .rest_ms = REST_MS / 2};
-    enter(ramp, HC_RAMP_AWAITS_FLOW, now_ms);
+    ramp_enter(ramp, HC_RAMP_AWAITS_BYTES, now_ms);
 }
 
-unsigned hc_ramp_next(struct hc_ramp *ramp, int64_t now_ms, const struct hc_flow *flow)
+unsigned hc_ramp_next(struct hc_ramp *ramp, int64_t now_ms,
+                      const struct hc_ramp_sample *sample)
 {
     int64_t passed_ms = now_ms - ramp->since_ms;
 
     switch (ramp->state) {
-    case HC_RAMP_AWAITS_FLOW:
-        if (flow->flowing > 0 && is_first_step(ramp)) {
-            grow(ramp, 0, now_ms);
-        } else if (flow->flowing >= ramp->connections ||
-                   (flow->flowing > 0 && passed_ms >= PATIENCE_MS)) {
-            ramp->since_bytes = flow->bytes;
-            enter(ramp, HC_RAMP_MEASURES, now_ms);
+    case HC_RAMP_AWAITS_BYTES:
+        if (sample->receiving > 0 && ramp_is_first_step(ramp)) {
+            ramp_grow(ramp, 0, now_ms);
+        } else if (sample->receiving >= ramp->connections ||
+                   (sample->receiving > 0 && passed_ms >= AWAIT_MAX_MS)) {
+            ramp->since_bytes = sample->bytes;
+            ramp_enter(ramp, HC_RAMP_MEASURES, now_ms);
         }
         break;
     case HC_RAMP_MEASURES:
-        measure(ramp, flow, now_ms);
+        ramp_measure(ramp, sample, now_ms);
         break;
     case HC_RAMP_RESTS:
         if (passed_ms >= ramp->rest_ms && ramp->connections < ramp->limit) {
             ramp->best = 0;
-            enter(ramp, HC_RAMP_AWAITS_FLOW, now_ms);
+            ramp_enter(ramp, HC_RAMP_AWAITS_BYTES, now_ms);
         }
         break;
     }
     return ramp->connections;
 }
 
-void hc_ramp_retreat(struct hc_ramp *ramp, unsigned connections, int64_t now_ms)
+void hc_ramp_reduce(struct hc_ramp *ramp, unsigned connections, int64_t now_ms)
 {
     if (connections < ramp->connections)
         ramp->connections = connections;
-    rest(ramp, now_ms);
+    ramp_rest(ramp, now_ms);
 }
 
 void hc_ramp_limit(struct hc_ramp *ramp, unsigned connections, int64_t now_ms)
 {
     ramp->limit = connections;
-    hc_ramp_retreat(ramp, connections, now_ms);
+    hc_ramp_reduce(ramp, connections, now_ms);
 }

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum hc_ramp_state { HC_RAMP_AWAITS_FLOW, HC_RAMP_MEASURES, HC_RAMP_RESTS };
+enum hc_ramp_state { HC_RAMP_AWAITS_BYTES, HC_RAMP_MEASURES, HC_RAMP_RESTS };
 
 struct hc_ramp {
     unsigned connections; /* wanted now; starts at 1 */
@@ -28,17 +28,18 @@ struct hc_ramp {
 void hc_ramp_start(struct hc_ramp *ramp, unsigned limit, int64_t now_ms);
 
 /* How it goes. */
-struct hc_flow {
-    uint64_t bytes;   /* that have arrived, in all */
-    unsigned flowing; /* connections that bring some */
-    bool is_busy;     /* this process keeps most processors busy */
+struct hc_ramp_sample {
+    uint64_t bytes;     /* that have arrived, in all */
+    unsigned receiving; /* connections that bring some */
+    bool cpu_is_busy;   /* this process keeps most processors busy */
 };
 
 /* The connections wanted now. */
-unsigned hc_ramp_next(struct hc_ramp *ramp, int64_t now_ms, const struct hc_flow *flow);
+unsigned hc_ramp_next(struct hc_ramp *ramp, int64_t now_ms,
+                      const struct hc_ramp_sample *sample);
 
 /* Connections broke, and so many are left: no more than these for a while. */
-void hc_ramp_retreat(struct hc_ramp *ramp, unsigned connections, int64_t now_ms);
+void hc_ramp_reduce(struct hc_ramp *ramp, unsigned connections, int64_t now_ms);
 
 /* The server would not have so many: never more than these. */
 void hc_ramp_limit(struct hc_ramp *ramp, unsigned connections, int64_t now_ms);

@@ -9,7 +9,7 @@
  */
 #include "segmented_download.h"
 
-#include "busy.h"
+#include "cpu_load.h"
 #include "ramp.h"
 #include "segment_worker.h"
 
@@ -37,7 +37,7 @@ struct download {
     struct hc_budget_share *share; /* connections of the budget */
     struct hc_segment_workers workers;
     struct hc_ramp ramp;
-    struct hc_busy cpu_load;
+    struct hc_cpu_load cpu_load;
     struct hc_cancellation *cancellation;         /* the caller's */
     struct hc_cancellation *workers_cancellation; /* the workers' */
     unsigned connections;                         /* connections of the grant */
@@ -150,7 +150,7 @@ static void download_count_losses(struct download *download, int64_t now_ms)
     if (download->shared.loss == HC_HUB_RATE_LIMITED)
         hc_ramp_limit(&download->ramp, left, now_ms);
     else if (download->shared.loss != HC_OK)
-        hc_ramp_retreat(&download->ramp, left, now_ms);
+        hc_ramp_reduce(&download->ramp, left, now_ms);
     download->shared.loss = HC_OK;
 }
 
@@ -158,15 +158,16 @@ static void download_count_losses(struct download *download, int64_t now_ms)
 static unsigned download_choose_workers(struct download *download, unsigned *wanted)
 {
     int64_t now_ms = hc_monotonic_ms();
-    const struct hc_flow flow = {.bytes = hc_pieces_arrived(download->pieces),
-                                 .flowing = hc_byte_source_receiving(download->source),
-                                 .is_busy = hc_busy_is_most(&download->cpu_load, now_ms)};
+    const struct hc_ramp_sample sample = {
+        .bytes = hc_pieces_arrived(download->pieces),
+        .receiving = hc_byte_source_receiving(download->source),
+        .cpu_is_busy = hc_cpu_load_is_high(&download->cpu_load, now_ms)};
     unsigned running;
 
     lock(download);
     running = download->shared.running;
     download_count_losses(download, now_ms);
-    *wanted = hc_ramp_next(&download->ramp, now_ms, &flow);
+    *wanted = hc_ramp_next(&download->ramp, now_ms, &sample);
     if (hc_byte_source_kind_of(download->source) != HC_BYTE_SOURCE_SENDS_RANGES)
         *wanted = 1;
     else if (running > 1 && hc_budget_is_contended(download->budget))

@@ -15,10 +15,10 @@ struct link {
     int64_t now_ms;
     uint64_t bytes;
     uint64_t each, all;
-    bool is_busy;
+    bool cpu_is_busy;
 };
 
-static unsigned run(struct link *link, int64_t ms)
+static unsigned link_run(struct link *link, int64_t ms)
 {
     unsigned connections = link->ramp.connections;
 
@@ -27,9 +27,10 @@ static unsigned run(struct link *link, int64_t ms)
 
         link->now_ms += STEP_MS;
         link->bytes += STEP_MS * (rate < link->all ? rate : link->all);
-        connections = hc_ramp_next(&link->ramp, link->now_ms,
-                                   &(const struct hc_flow){link->bytes, connections,
-                                                           link->is_busy});
+        connections =
+            hc_ramp_next(&link->ramp, link->now_ms,
+                         &(const struct hc_ramp_sample){link->bytes, connections,
+                                                        link->cpu_is_busy});
     }
     return connections;
 }
@@ -47,9 +48,9 @@ static void a_server_that_throttles_connections_gets_many(void **state)
     struct link link = open_link(50, 1000000);
 
     (void)state;
-    assert_int_equal(run(&link, STEP_MS), FEW);
-    assert_int_equal(run(&link, 200), LIMIT);
-    assert_int_equal(run(&link, 60000), LIMIT);
+    assert_int_equal(link_run(&link, STEP_MS), FEW);
+    assert_int_equal(link_run(&link, 200), LIMIT);
+    assert_int_equal(link_run(&link, 60000), LIMIT);
 }
 
 static void a_link_that_few_connections_fill_keeps_few(void **state)
@@ -57,7 +58,7 @@ static void a_link_that_few_connections_fill_keeps_few(void **state)
     struct link link = open_link(1000, 1000);
 
     (void)state;
-    assert_int_equal(run(&link, 500), FEW);
+    assert_int_equal(link_run(&link, 500), FEW);
 }
 
 /* Its first moments are slow, which is not to be taken for a throttle. */
@@ -66,30 +67,30 @@ static void a_fast_link_is_looked_at_for_longer(void **state)
     struct link link = open_link(1000000, 410000);
 
     (void)state;
-    assert_int_equal(run(&link, STEP_MS), FEW);
-    assert_int_equal(run(&link, 100), FEW);
+    assert_int_equal(link_run(&link, STEP_MS), FEW);
+    assert_int_equal(link_run(&link, 100), FEW);
     link.all = 1000000;
-    assert_int_equal(run(&link, 220), LIMIT); /* 0.8 of it, on the average */
-    assert_int_equal(run(&link, 400), FEW);
+    assert_int_equal(link_run(&link, 220), LIMIT); /* 0.8 of it, on the average */
+    assert_int_equal(link_run(&link, 400), FEW);
 }
 
-static void busy_processors_get_no_more_to_do(void **state)
+static void busy_processors_end_the_growth(void **state)
 {
     struct link link = open_link(50, 1000000);
 
     (void)state;
-    link.is_busy = true;
-    assert_int_equal(run(&link, 5000), FEW);
-    link.is_busy = false;
-    assert_int_equal(run(&link, 10000), LIMIT);
+    link.cpu_is_busy = true;
+    assert_int_equal(link_run(&link, 5000), FEW);
+    link.cpu_is_busy = false;
+    assert_int_equal(link_run(&link, 10000), LIMIT);
 }
 
-static void it_stops_where_more_bring_nothing(void **state)
+static void growth_stops_when_it_gains_nothing(void **state)
 {
     struct link link = open_link(100, 400);
 
     (void)state;
-    assert_int_equal(run(&link, 700), 4);
+    assert_int_equal(link_run(&link, 700), 4);
 }
 
 static void a_server_that_is_generous_at_first_is_found_out(void **state)
@@ -97,9 +98,9 @@ static void a_server_that_is_generous_at_first_is_found_out(void **state)
     struct link link = open_link(1000, 1000);
 
     (void)state;
-    assert_int_equal(run(&link, 500), FEW);
+    assert_int_equal(link_run(&link, 500), FEW);
     link.each = 50;
-    assert_int_equal(run(&link, 2000), LIMIT);
+    assert_int_equal(link_run(&link, 2000), LIMIT);
 }
 
 static void questions_without_use_become_rare(void **state)
@@ -111,39 +112,40 @@ static void questions_without_use_become_rare(void **state)
     for (int i = 0; i < 60 * 100; i++) {
         unsigned before = link.ramp.connections;
 
-        questions += run(&link, STEP_MS) > before;
+        questions += link_run(&link, STEP_MS) > before;
     }
     assert_in_range(questions, 4, 7); /* after 0, 1, 2, 4, 8, 16, 32 seconds */
     assert_int_equal(link.ramp.connections, FEW);
 }
 
-static void connections_that_do_not_flow_yet_are_waited_for(void **state)
+static void connections_without_bytes_are_waited_for(void **state)
 {
     struct link link = open_link(50, 1000000);
 
     (void)state;
-    assert_int_equal(run(&link, STEP_MS), FEW);
+    assert_int_equal(link_run(&link, STEP_MS), FEW);
     for (int i = 0; i < 100; i++) { /* the others are being set up for a second */
         link.now_ms += 10;
         link.bytes += 500;
         assert_int_equal(hc_ramp_next(&link.ramp, link.now_ms,
-                                      &(const struct hc_flow){link.bytes, 1, false}),
+                                      &(const struct hc_ramp_sample){link.bytes, 1,
+                                                                     false}),
                          FEW);
     }
-    assert_int_equal(run(&link, 300), LIMIT);
+    assert_int_equal(link_run(&link, 300), LIMIT);
 }
 
-static void one_that_never_flows_is_not_waited_for_for_ever(void **state)
+static void the_wait_for_a_connection_without_bytes_ends(void **state)
 {
     struct link link = open_link(50, 1000000);
 
     (void)state;
-    assert_int_equal(run(&link, STEP_MS), FEW);
+    assert_int_equal(link_run(&link, STEP_MS), FEW);
     for (int i = 0; i < 230; i++) {
         link.now_ms += 10;
         link.bytes += 500;
         (void)hc_ramp_next(&link.ramp, link.now_ms,
-                           &(const struct hc_flow){link.bytes, 1, false});
+                           &(const struct hc_ramp_sample){link.bytes, 1, false});
     }
     assert_int_equal(link.ramp.connections, LIMIT);
 }
@@ -153,10 +155,10 @@ static void broken_connections_are_tried_again_later(void **state)
     struct link link = open_link(50, 1000000);
 
     (void)state;
-    (void)run(&link, 1000);
-    hc_ramp_retreat(&link.ramp, 3, link.now_ms);
-    assert_int_equal(run(&link, 900), 3);
-    assert_int_equal(run(&link, 2000), LIMIT);
+    (void)link_run(&link, 1000);
+    hc_ramp_reduce(&link.ramp, 3, link.now_ms);
+    assert_int_equal(link_run(&link, 900), 3);
+    assert_int_equal(link_run(&link, 2000), LIMIT);
 }
 
 static void a_refusal_is_the_last_word(void **state)
@@ -164,9 +166,9 @@ static void a_refusal_is_the_last_word(void **state)
     struct link link = open_link(50, 1000000);
 
     (void)state;
-    (void)run(&link, 1000);
+    (void)link_run(&link, 1000);
     hc_ramp_limit(&link.ramp, 3, link.now_ms);
-    assert_int_equal(run(&link, 100000), 3);
+    assert_int_equal(link_run(&link, 100000), 3);
 }
 
 int main(void)
@@ -174,13 +176,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_server_that_throttles_connections_gets_many),
         cmocka_unit_test(a_link_that_few_connections_fill_keeps_few),
-        cmocka_unit_test(busy_processors_get_no_more_to_do),
-        cmocka_unit_test(it_stops_where_more_bring_nothing),
+        cmocka_unit_test(busy_processors_end_the_growth),
+        cmocka_unit_test(growth_stops_when_it_gains_nothing),
         cmocka_unit_test(a_fast_link_is_looked_at_for_longer),
         cmocka_unit_test(a_server_that_is_generous_at_first_is_found_out),
         cmocka_unit_test(questions_without_use_become_rare),
-        cmocka_unit_test(connections_that_do_not_flow_yet_are_waited_for),
-        cmocka_unit_test(one_that_never_flows_is_not_waited_for_for_ever),
+        cmocka_unit_test(connections_without_bytes_are_waited_for),
+        cmocka_unit_test(the_wait_for_a_connection_without_bytes_ends),
         cmocka_unit_test(broken_connections_are_tried_again_later),
         cmocka_unit_test(a_refusal_is_the_last_word),
     };
