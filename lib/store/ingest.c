@@ -34,11 +34,11 @@ struct hc_ingest {
     const struct hc_cache *cache;
     int fd;
     bool is_committed;
-    bool is_robbed;
-    atomic_bool is_spoilt; /* not to be gone on with */
-    bool is_size_given;    /* at the beginning */
-    uint64_t inherited;
-    uint64_t begun_at; /* bytes that were there in order */
+    bool was_taken_over;
+    atomic_bool is_unusable; /* not to be gone on with */
+    bool is_size_given;      /* at the beginning */
+    uint64_t resumed_bytes;
+    uint64_t resumed_front; /* bytes that were there in order */
     enum hc_twin_kind twin;
     atomic_uint_least64_t hashed; /* bytes the digest has seen */
     uint64_t written_back;        /* bytes the disk has been told to write */
@@ -51,7 +51,7 @@ struct hc_ingest {
 };
 
 /* Git hashes the size before the content: that hash waits for the size. */
-static int start_digest(struct hc_ingest *ingest, struct hc_error *err)
+static int ingest_start_digest(struct hc_ingest *ingest, struct hc_error *err)
 {
     enum hc_digest_kind kind = hc_digest_kind_of(ingest->etag);
     uint64_t size = hc_pieces_size(ingest->pieces);
@@ -68,7 +68,7 @@ static int start_digest(struct hc_ingest *ingest, struct hc_error *err)
 
 /* A file that is shorter than its claim says has lost bytes with the power; into another
  * user's its owner may write what was not hashed. */
-static bool open_inherited(struct hc_ingest *ingest)
+static bool ingest_open_partial(struct hc_ingest *ingest)
 {
     int root = hc_cache_fd(ingest->cache);
     struct stat status;
@@ -87,7 +87,7 @@ static bool open_inherited(struct hc_ingest *ingest)
     return false;
 }
 
-static int create_file(struct hc_ingest *ingest, struct hc_error *err)
+static int ingest_create_file(struct hc_ingest *ingest, struct hc_error *err)
 {
     const char *path = hc_claim_path(ingest->claim);
     int root = hc_cache_fd(ingest->cache);
@@ -101,14 +101,16 @@ static int create_file(struct hc_ingest *ingest, struct hc_error *err)
 }
 
 /* Another repo's blob in place of our empty file, with all its bytes. */
-static int share_twin(struct hc_ingest *ingest, const struct hc_ingest_plan *plan,
-                      struct hc_error *err)
+static int ingest_use_duplicate(struct hc_ingest *ingest,
+                                const struct hc_ingest_request *request,
+                                struct hc_error *err)
 {
     const char *path = hc_claim_path(ingest->claim);
     char twin[PATH_MAX];
 
-    if (!plan->may_share || plan->size < HC_TWIN_WORTH_BYTES || !ingest->is_size_given ||
-        !hc_twin_find(ingest->cache, plan->repo, plan->etag, plan->size, twin))
+    if (!request->may_use_duplicate || request->size < HC_TWIN_WORTH_BYTES ||
+        !ingest->is_size_given ||
+        !hc_twin_find(ingest->cache, request->repo, request->etag, request->size, twin))
         return 0;
     ingest->twin = hc_twin_share(ingest->cache, twin, ingest->fd, path);
     if (ingest->twin == HC_TWIN_LINKED) {
@@ -125,19 +127,21 @@ static int share_twin(struct hc_ingest *ingest, const struct hc_ingest_plan *pla
     return 0;
 }
 
-static int open_file(struct hc_ingest *ingest, const struct hc_ingest_plan *plan,
-                     struct hc_error *err)
+static int ingest_open_file(struct hc_ingest *ingest,
+                            const struct hc_ingest_request *request, struct hc_error *err)
 {
-    if (open_inherited(ingest)) {
-        ingest->inherited = hc_pieces_arrived(ingest->pieces);
-        ingest->begun_at = hc_pieces_front(ingest->pieces);
+    if (ingest_open_partial(ingest)) {
+        ingest->resumed_bytes = hc_pieces_arrived(ingest->pieces);
+        ingest->resumed_front = hc_pieces_front(ingest->pieces);
         return 0;
     }
-    return create_file(ingest, err) < 0 ? -1 : share_twin(ingest, plan, err);
+    return ingest_create_file(ingest, err) < 0
+               ? -1
+               : ingest_use_duplicate(ingest, request, err);
 }
 
 /* 0 when the size is not known. */
-static uint64_t count_missing(const struct hc_ingest *ingest)
+static uint64_t ingest_missing_bytes(const struct hc_ingest *ingest)
 {
     uint64_t size = hc_pieces_size(ingest->pieces);
 
@@ -145,9 +149,9 @@ static uint64_t count_missing(const struct hc_ingest *ingest)
 }
 
 /* Needed and free are compared before the first byte, or once the size is known. */
-static int check_room(const struct hc_ingest *ingest, struct hc_error *err)
+static int ingest_check_space(const struct hc_ingest *ingest, struct hc_error *err)
 {
-    uint64_t needed = count_missing(ingest);
+    uint64_t needed = ingest_missing_bytes(ingest);
     uint64_t reserved = needed < HC_ROOM_WORTH_BYTES
                             ? 0
                             : hc_claim_reserved(ingest->cache, ingest->claim);
@@ -155,8 +159,9 @@ static int check_room(const struct hc_ingest *ingest, struct hc_error *err)
     return hc_room_check(ingest->fd, needed, reserved, err);
 }
 
-static struct hc_ingest *make(const struct hc_cache *cache,
-                              const struct hc_ingest_plan *plan, struct hc_error *err)
+static struct hc_ingest *ingest_new(const struct hc_cache *cache,
+                                    const struct hc_ingest_request *request,
+                                    struct hc_error *err)
 {
     HC_AUTO(hc_ingest) *ingest = calloc(1, sizeof *ingest);
 
@@ -166,43 +171,46 @@ static struct hc_ingest *make(const struct hc_cache *cache,
     }
     ingest->cache = cache;
     ingest->fd = -1;
-    ingest->is_size_given = plan->size != HC_SIZE_UNKNOWN;
-    if (hc_cache_blob_path(ingest->blob, plan->repo, plan->etag, err) < 0)
+    ingest->is_size_given = request->size != HC_SIZE_UNKNOWN;
+    if (hc_cache_blob_path(ingest->blob, request->repo, request->etag, err) < 0)
         return NULL;
-    (void)hc_format(ingest->etag, sizeof ingest->etag, "%s", plan->etag);
-    ingest->pieces = hc_pieces_new(plan->size, plan->piece, err);
-    return ingest->pieces && start_digest(ingest, err) == 0 ? hc_take(&ingest) : NULL;
+    (void)hc_format(ingest->etag, sizeof ingest->etag, "%s", request->etag);
+    ingest->pieces = hc_pieces_new(request->size, request->piece_length, err);
+    return ingest->pieces && ingest_start_digest(ingest, err) == 0 ? hc_take(&ingest)
+                                                                   : NULL;
 }
 
-int hc_ingest_begin(const struct hc_cache *cache, const struct hc_ingest_plan *plan,
+int hc_ingest_begin(const struct hc_cache *cache, const struct hc_ingest_request *request,
                     struct hc_ingest **ingest, struct hc_error *err)
 {
-    HC_AUTO(hc_ingest) *made = make(cache, plan, err);
+    HC_AUTO(hc_ingest) *ingest_made = ingest_new(cache, request, err);
     int result = -1;
 
-    if (made) {
-        const struct hc_claim_wish wish = {plan->repo, plan->etag, made->pieces,
-                                           plan->stuck, plan->call};
+    if (ingest_made) {
+        const struct hc_claim_wish claim_request = {request->repo, request->etag,
+                                                    ingest_made->pieces, request->stuck,
+                                                    request->call};
 
         /* The claim comes first: what a crash leaves behind is always somebody's. */
-        result = hc_claim_make(cache, &wish, &made->claim, err);
+        result = hc_claim_make(cache, &claim_request, &ingest_made->claim, err);
     }
     if (result <= 0)
         return result;
-    if (open_file(made, plan, err) < 0 || check_room(made, err) < 0)
+    if (ingest_open_file(ingest_made, request, err) < 0 ||
+        ingest_check_space(ingest_made, err) < 0)
         return -1;
-    *ingest = hc_take(&made);
+    *ingest = hc_take(&ingest_made);
     return 1;
 }
 
-static int put(struct hc_ingest *ingest, const struct hc_span *span, const char *bytes,
-               struct hc_error *err)
+static int ingest_write_span(struct hc_ingest *ingest, const struct hc_span *span,
+                             const char *bytes, struct hc_error *err)
 {
     size_t count = (size_t)(span->end - span->start);
 
     if (hc_file_write_all_at(ingest->fd, bytes, count, span->start, err) < 0) {
-        atomic_store(&ingest->is_spoilt, true);
-        hc_room_describe(ingest->fd, count_missing(ingest), err);
+        atomic_store(&ingest->is_unusable, true);
+        hc_room_describe(ingest->fd, ingest_missing_bytes(ingest), err);
         return hc_context(err, "'%s'", hc_claim_path(ingest->claim));
     }
     hc_pieces_add(ingest->pieces, span->start, count);
@@ -216,7 +224,7 @@ int hc_ingest_write(struct hc_ingest *ingest, uint64_t at, const void *bytes,
     uint64_t end = at + count;
 
     if (at > size || count > size - at) {
-        atomic_store(&ingest->is_spoilt, true);
+        atomic_store(&ingest->is_unusable, true);
         return hc_fail(err, HC_BAD_HUB_REPLY,
                        "blob %s: more bytes came than the %" PRIu64 " promised",
                        ingest->etag, size);
@@ -232,7 +240,8 @@ int hc_ingest_write(struct hc_ingest *ingest, uint64_t at, const void *bytes,
                            next);
         if (span.end > end)
             span.end = end;
-        if (put(ingest, &span, (const char *)bytes + (span.start - at), err) < 0)
+        if (ingest_write_span(ingest, &span, (const char *)bytes + (span.start - at),
+                              err) < 0)
             return -1;
         next = span.end;
     }
@@ -240,21 +249,21 @@ int hc_ingest_write(struct hc_ingest *ingest, uint64_t at, const void *bytes,
     return 0;
 }
 
-int hc_ingest_learn_size(struct hc_ingest *ingest, uint64_t size, struct hc_error *err)
+int hc_ingest_set_size(struct hc_ingest *ingest, uint64_t size, struct hc_error *err)
 {
     uint64_t known = hc_pieces_size(ingest->pieces);
 
     if (known != HC_SIZE_UNKNOWN ? size != known : size < hc_pieces_end(ingest->pieces)) {
-        atomic_store(&ingest->is_spoilt, true);
+        atomic_store(&ingest->is_unusable, true);
         return hc_fail(err, HC_BAD_HUB_REPLY,
                        "blob %s: it is said to have %" PRIu64
                        " bytes, which others contradict",
                        ingest->etag, size);
     }
     hc_pieces_set_size(ingest->pieces, size);
-    if (check_room(ingest, err) < 0)
+    if (ingest_check_space(ingest, err) < 0)
         return -1;
-    return ingest->digest ? 0 : start_digest(ingest, err);
+    return ingest->digest ? 0 : ingest_start_digest(ingest, err);
 }
 
 bool hc_ingest_is_size_given(const struct hc_ingest *ingest)
@@ -267,18 +276,18 @@ struct hc_pieces *hc_ingest_pieces(struct hc_ingest *ingest)
     return ingest->pieces;
 }
 
-uint64_t hc_ingest_inherited(const struct hc_ingest *ingest)
+uint64_t hc_ingest_resumed_bytes(const struct hc_ingest *ingest)
 {
-    return ingest->inherited;
+    return ingest->resumed_bytes;
 }
 
-uint64_t hc_ingest_shared(const struct hc_ingest *ingest)
+uint64_t hc_ingest_duplicate_bytes(const struct hc_ingest *ingest)
 {
     return ingest->twin == HC_TWIN_NONE ? 0 : hc_pieces_size(ingest->pieces);
 }
 
 /* Early write-back: the disk works while the network does. A hint; failure is none. */
-static void write_back(struct hc_ingest *ingest)
+static void ingest_write_back(struct hc_ingest *ingest)
 {
     uint64_t hashed = atomic_load(&ingest->hashed);
     uint64_t count = hashed - ingest->written_back;
@@ -295,11 +304,12 @@ uint64_t hc_ingest_unhashed(struct hc_ingest *ingest)
     uint64_t hashed = atomic_load(&ingest->hashed);
     uint64_t front = hc_pieces_front(ingest->pieces);
 
-    return hashed >= ingest->begun_at && front > hashed ? front - hashed : 0;
+    return hashed >= ingest->resumed_front && front > hashed ? front - hashed : 0;
 }
 
 /* The next bytes, at most `ready`, into the buffer; 0 when there are none at all. */
-static ssize_t read_next(struct hc_ingest *ingest, uint64_t ready, struct hc_error *err)
+static ssize_t ingest_read_next(struct hc_ingest *ingest, uint64_t ready,
+                                struct hc_error *err)
 {
     const char *path = hc_claim_path(ingest->claim);
     off_t at = (off_t)atomic_load(&ingest->hashed);
@@ -315,25 +325,25 @@ static ssize_t read_next(struct hc_ingest *ingest, uint64_t ready, struct hc_err
     while (count < 0 && errno == EINTR);
     if (count > 0)
         return count;
-    atomic_store(&ingest->is_spoilt, true);
+    atomic_store(&ingest->is_unusable, true);
     return count < 0 ? hc_fail_errno(err, errno, "read '%s'", path)
                      : hc_fail(err, HC_CHECKSUM_MISMATCH, "'%s' lost bytes", path);
 }
 
-int hc_ingest_hash(struct hc_ingest *ingest, struct hc_error *err)
+int hc_ingest_hash_next(struct hc_ingest *ingest, struct hc_error *err)
 {
     uint64_t ready = hc_pieces_front(ingest->pieces) - atomic_load(&ingest->hashed);
     ssize_t count;
 
     if (ready == 0 || !ingest->digest)
         return 0;
-    count = read_next(ingest, ready, err);
+    count = ingest_read_next(ingest, ready, err);
     if (count < 0)
         return -1;
     if (hc_digest_update(ingest->digest, ingest->buffer, (size_t)count, err) < 0)
         return -1;
     (void)atomic_fetch_add(&ingest->hashed, (uint64_t)count);
-    write_back(ingest);
+    ingest_write_back(ingest);
     return 1;
 }
 
@@ -346,17 +356,17 @@ int hc_ingest_restart(struct hc_ingest *ingest, struct hc_error *err)
     hc_pieces_clear(ingest->pieces);
     if (!ingest->is_size_given)
         hc_pieces_set_size(ingest->pieces, HC_SIZE_UNKNOWN);
-    if (create_file(ingest, err) < 0)
+    if (ingest_create_file(ingest, err) < 0)
         return -1;
-    ingest->inherited = ingest->begun_at = 0;
+    ingest->resumed_bytes = ingest->resumed_front = 0;
     ingest->twin = HC_TWIN_NONE;
-    atomic_store(&ingest->is_spoilt, false);
-    return start_digest(ingest, err);
+    atomic_store(&ingest->is_unusable, false);
+    return ingest_start_digest(ingest, err);
 }
 
 /* The file has the blob's bytes and no others: an earlier transfer may have written more
  * than it lived to tell, and what lies beyond the end is not hashed. */
-static int trim_file(const struct hc_ingest *ingest, struct hc_error *err)
+static int ingest_trim_file(const struct hc_ingest *ingest, struct hc_error *err)
 {
     off_t size = (off_t)hc_pieces_size(ingest->pieces);
     struct stat status;
@@ -370,7 +380,7 @@ static int trim_file(const struct hc_ingest *ingest, struct hc_error *err)
                    hc_claim_path(ingest->claim));
 }
 
-static int verify(struct hc_ingest *ingest, struct hc_error *err)
+static int ingest_verify(struct hc_ingest *ingest, struct hc_error *err)
 {
     char hex[HC_DIGEST_HEX_MAX + 1];
     uint64_t arrived = hc_pieces_arrived(ingest->pieces);
@@ -382,20 +392,20 @@ static int verify(struct hc_ingest *ingest, struct hc_error *err)
                        "blob %s: %" PRIu64 " bytes came, %" PRIu64 " were promised",
                        ingest->etag, arrived, size);
     while (result == 1)
-        result = hc_ingest_hash(ingest, err);
+        result = hc_ingest_hash_next(ingest, err);
     if (result < 0 || hc_digest_finish(ingest->digest, hex, err) < 0)
         return -1;
     if (hex[0] == '\0' || strcmp(hex, ingest->etag) == 0)
-        result = trim_file(ingest, err);
+        result = ingest_trim_file(ingest, err);
     else
         result = hc_fail(err, HC_CHECKSUM_MISMATCH, "blob %s: the bytes hash to %s",
                          ingest->etag, hex);
     if (result < 0)
-        atomic_store(&ingest->is_spoilt, true);
+        atomic_store(&ingest->is_unusable, true);
     return result;
 }
 
-static int publish(struct hc_ingest *ingest, struct hc_error *err)
+static int ingest_publish(struct hc_ingest *ingest, struct hc_error *err)
 {
     const char *path = hc_claim_path(ingest->claim);
     int root = hc_cache_fd(ingest->cache);
@@ -406,7 +416,7 @@ static int publish(struct hc_ingest *ingest, struct hc_error *err)
         return -1;
     }
     if (renameat(root, path, root, ingest->blob) < 0) {
-        ingest->is_robbed = errno == ENOENT;
+        ingest->was_taken_over = errno == ENOENT;
         return hc_file_fail(err, errno, "rename to", root, ingest->blob);
     }
     ingest->is_committed = true;
@@ -415,24 +425,24 @@ static int publish(struct hc_ingest *ingest, struct hc_error *err)
 
 int hc_ingest_commit(struct hc_ingest *ingest, struct hc_error *err)
 {
-    if (verify(ingest, err) < 0)
+    if (ingest_verify(ingest, err) < 0)
         return -1;
-    if (publish(ingest, err) == 0)
+    if (ingest_publish(ingest, err) == 0)
         return 0;
-    atomic_store(&ingest->is_spoilt, true);
+    atomic_store(&ingest->is_unusable, true);
     return -1;
 }
 
-bool hc_ingest_is_robbed(const struct hc_ingest *ingest)
+bool hc_ingest_was_taken_over(const struct hc_ingest *ingest)
 {
-    return ingest->is_robbed;
+    return ingest->was_taken_over;
 }
 
 /* Whether what has arrived stays, for the next transfer of the blob. Bytes that no hash can
  * check are not resumed. */
-static bool leave(struct hc_ingest *ingest)
+static bool ingest_keep_partial(struct hc_ingest *ingest)
 {
-    return !atomic_load(&ingest->is_spoilt) && ingest->twin == HC_TWIN_NONE &&
+    return !atomic_load(&ingest->is_unusable) && ingest->twin == HC_TWIN_NONE &&
            hc_digest_kind_of(ingest->etag) != HC_DIGEST_NONE &&
            hc_pieces_arrived(ingest->pieces) >= HC_CLAIM_WORTH_BYTES &&
            hc_claim_leave(ingest->claim);
@@ -442,7 +452,7 @@ void hc_ingest_drop(struct hc_ingest *ingest)
 {
     if (!ingest)
         return;
-    if (ingest->fd >= 0 && !ingest->is_committed && !leave(ingest))
+    if (ingest->fd >= 0 && !ingest->is_committed && !ingest_keep_partial(ingest))
         (void)unlinkat(hc_cache_fd(ingest->cache), hc_claim_path(ingest->claim), 0);
     hc_auto_close(&ingest->fd);
     hc_claim_drop(ingest->claim);

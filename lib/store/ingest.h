@@ -16,14 +16,14 @@
 
 struct hc_ingest;
 
-struct hc_ingest_plan {
+struct hc_ingest_request {
     const struct hc_repo *repo;
     const char *etag;
     uint64_t size;                /* what the Hub promised, or HC_SIZE_UNKNOWN */
-    uint64_t piece;               /* Optional: see hc_pieces_new() */
+    uint64_t piece_length;        /* Optional: see hc_pieces_new() */
     const char *stuck;            /* see struct hc_claim_wish */
     struct hc_cancellation *call; /* the same */
-    bool may_share;               /* what another repo has is as good (twin.h) */
+    bool may_use_duplicate;       /* what another repo has is as good (twin.h) */
 };
 
 /*
@@ -32,7 +32,7 @@ struct hc_ingest_plan {
  * NO_SPACE, naming both figures, when the volume has not enough room for this blob and
  * for those that were begun before it.
  */
-int hc_ingest_begin(const struct hc_cache *cache, const struct hc_ingest_plan *plan,
+int hc_ingest_begin(const struct hc_cache *cache, const struct hc_ingest_request *request,
                     struct hc_ingest **ingest, struct hc_error *err);
 
 /*
@@ -47,7 +47,7 @@ int hc_ingest_write(struct hc_ingest *ingest, uint64_t at, const void *bytes,
  * before the commit at the latest. BAD_HUB_REPLY when it is another one than was told
  * before, or more has arrived; NO_SPACE. Owner only.
  */
-int hc_ingest_learn_size(struct hc_ingest *ingest, uint64_t size, struct hc_error *err);
+int hc_ingest_set_size(struct hc_ingest *ingest, uint64_t size, struct hc_error *err);
 
 /* Whether its size was known when it began. */
 bool hc_ingest_is_size_given(const struct hc_ingest *ingest);
@@ -57,14 +57,14 @@ struct hc_pieces *hc_ingest_pieces(struct hc_ingest *ingest);
 
 /* Bytes that were there when it began, and are not restarted: from an earlier ingest, or
  * from another repo. */
-uint64_t hc_ingest_inherited(const struct hc_ingest *ingest);
-uint64_t hc_ingest_shared(const struct hc_ingest *ingest);
+uint64_t hc_ingest_resumed_bytes(const struct hc_ingest *ingest);
+uint64_t hc_ingest_duplicate_bytes(const struct hc_ingest *ingest);
 
 /*
  * Hashes bytes that have arrived in order, at most a few hundred kilobytes: 1, or 0 when
  * there are none yet. Optional: commit hashes what is left. Owner only.
  */
-int hc_ingest_hash(struct hc_ingest *ingest, struct hc_error *err);
+int hc_ingest_hash_next(struct hc_ingest *ingest, struct hc_error *err);
 
 /*
  * Bytes that have arrived in order since it began, and are not hashed; none while it still
@@ -82,7 +82,7 @@ int hc_ingest_restart(struct hc_ingest *ingest, struct hc_error *err);
 int hc_ingest_commit(struct hc_ingest *ingest, struct hc_error *err);
 
 /* Whether a commit failed because somebody took us for dead, and the file away. */
-bool hc_ingest_is_robbed(const struct hc_ingest *ingest);
+bool hc_ingest_was_taken_over(const struct hc_ingest *ingest);
 
 /*
  * Without a commit: what has arrived is left for the next ingest of this blob, unless it

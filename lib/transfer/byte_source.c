@@ -109,7 +109,7 @@ static int range_set_size(void *ctx, uint64_t size, struct hc_error *err)
 {
     const struct range *range = ctx;
 
-    return hc_ingest_learn_size(range->source->ingest, size, err);
+    return hc_ingest_set_size(range->source->ingest, size, err);
 }
 
 /* The first bytes are there: so the address is a good one. */

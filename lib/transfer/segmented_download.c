@@ -239,7 +239,7 @@ static int download_supervise(struct download *download, struct hc_error *err)
         if (download_check(download, err) < 0 ||
             download_adjust_workers(download, err) < 0)
             return -1;
-        hashed = hc_ingest_hash(ingest, err);
+        hashed = hc_ingest_hash_next(ingest, err);
         if (hashed < 0)
             return -1;
         if (hashed == 0)

@@ -288,8 +288,8 @@ void hc_shared_transfer_set_partial(struct hc_shared_transfers *transfers,
 {
     lock(transfers);
     transfer->partial = partial;
-    transfer->given = partial.ingest ? hc_ingest_inherited(partial.ingest) +
-                                           hc_ingest_shared(partial.ingest)
+    transfer->given = partial.ingest ? hc_ingest_resumed_bytes(partial.ingest) +
+                                           hc_ingest_duplicate_bytes(partial.ingest)
                                      : 0;
     unlock(transfers);
 }

@@ -70,7 +70,7 @@ static int attempt_hash_rest(struct attempt *attempt, struct hc_error *err)
     do
         result = hc_cancellation_check(attempt->credentials->call, err) < 0
                      ? -1
-                     : hc_ingest_hash(attempt->partial.ingest, err);
+                     : hc_ingest_hash_next(attempt->partial.ingest, err);
     while (result > 0);
     return result;
 }
@@ -106,8 +106,8 @@ static int attempt_fail_wrong_bytes(const struct attempt *attempt, struct hc_err
  */
 static int attempt_download_verified(struct attempt *attempt, struct hc_error *err)
 {
-    bool is_others = hc_ingest_inherited(attempt->partial.ingest) > 0 ||
-                     hc_ingest_shared(attempt->partial.ingest) > 0;
+    bool is_others = hc_ingest_resumed_bytes(attempt->partial.ingest) > 0 ||
+                     hc_ingest_duplicate_bytes(attempt->partial.ingest) > 0;
     int attempts = is_others ? 3 : 2;
 
     while (attempt_download_and_commit(attempt, err) < 0) {
@@ -148,8 +148,8 @@ static int attempt_download(struct attempt *attempt, struct hc_error *err)
     attempt->report.fetched_bytes = attempt->source.shared.received;
     attempt->report.retries = attempt->source.shared.retries;
     attempt->report.connections = attempt->source.shared.peak;
-    attempt->report.resumed_bytes = hc_ingest_inherited(attempt->partial.ingest);
-    attempt->report.shared_bytes = hc_ingest_shared(attempt->partial.ingest);
+    attempt->report.resumed_bytes = hc_ingest_resumed_bytes(attempt->partial.ingest);
+    attempt->report.shared_bytes = hc_ingest_duplicate_bytes(attempt->partial.ingest);
     hc_byte_source_clear(&attempt->source);
     attempt->size = known_size(hc_pieces_size(hc_ingest_pieces(attempt->partial.ingest)));
     return result;
@@ -176,14 +176,14 @@ static int attempt_take_lock(struct attempt *attempt, struct hc_error *err)
 static int attempt_begin_ingest(struct attempt *attempt, struct hc_error *err)
 {
     const struct hc_blob_request *request = attempt->request;
-    const struct hc_ingest_plan plan = {
+    const struct hc_ingest_request plan = {
         .repo = request->repo,
         .etag = request->etag,
         .size = request->size,
-        .piece = hc_byte_source_piece_length(attempt->transfers->min_split_size),
+        .piece_length = hc_byte_source_piece_length(attempt->transfers->min_split_size),
         .stuck = attempt->download_lock.stalled,
         .call = attempt->credentials->call,
-        .may_share = !request->force,
+        .may_use_duplicate = !request->force,
     };
     int begun = 1;
 
@@ -203,7 +203,7 @@ static bool attempt_was_taken_over(struct attempt *attempt)
 {
     struct hc_ingest *ingest = attempt->partial.ingest;
 
-    if (!ingest || !hc_ingest_is_robbed(ingest))
+    if (!ingest || !hc_ingest_was_taken_over(ingest))
         return false;
     attempt->partial.ingest = NULL;
     attempt_store_partial(attempt);

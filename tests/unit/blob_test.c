@@ -158,7 +158,7 @@ static void what_no_hash_can_check_is_not_gone_on_with(void **state)
                    "host=x\npid=0\nstart=0\nincomplete=mirror-1.01234567.incomplete\n"
                    "size=2097152\nbytes=2000000\nranges=0-2000000\n");
     ingest = begin(f, "mirror-1", size);
-    assert_int_equal(hc_ingest_inherited(ingest), 0);
+    assert_int_equal(hc_ingest_resumed_bytes(ingest), 0);
     assert_int_equal(arrived(ingest), 0);
     assert_false(temp_dir_has(f->dir, BLOBS "mirror-1.01234567.incomplete"));
     hc_ingest_drop(ingest);
@@ -177,13 +177,13 @@ static void a_blob_of_unknown_size_is_whole_once_its_size_is_told(void **state)
 
         assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
         if (i / 2 == 0)
-            assert_int_equal(hc_ingest_learn_size(ingest, 5, &f->err), 0);
+            assert_int_equal(hc_ingest_set_size(ingest, 5, &f->err), 0);
         put(f, ingest, "he");
-        assert_in_range(hc_ingest_hash(ingest, &f->err), 0, 1);
+        assert_in_range(hc_ingest_hash_next(ingest, &f->err), 0, 1);
         if (i / 2 == 1)
-            assert_int_equal(hc_ingest_learn_size(ingest, 5, &f->err), 0);
+            assert_int_equal(hc_ingest_set_size(ingest, 5, &f->err), 0);
         put(f, ingest, "llo");
-        assert_int_equal(hc_ingest_learn_size(ingest, 5, &f->err), 0);
+        assert_int_equal(hc_ingest_set_size(ingest, 5, &f->err), 0);
         assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
         hc_ingest_drop(ingest);
         assert_int_equal(find(f, etags[i % 2], &size), 1);
@@ -198,14 +198,14 @@ static void a_size_that_the_bytes_contradict_is_a_bad_reply(void **state)
     struct hc_ingest *ingest = begin(f, HELLO_GIT, HC_SIZE_UNKNOWN);
 
     put(f, ingest, "hello!");
-    assert_int_equal(hc_ingest_learn_size(ingest, 5, &f->err), -1);
+    assert_int_equal(hc_ingest_set_size(ingest, 5, &f->err), -1);
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
     assert_int_equal(hc_ingest_restart(ingest, &f->err), 0);
-    assert_int_equal(hc_ingest_learn_size(ingest, 5, &f->err), 0);
-    assert_int_equal(hc_ingest_learn_size(ingest, 6, &f->err), -1);
+    assert_int_equal(hc_ingest_set_size(ingest, 5, &f->err), 0);
+    assert_int_equal(hc_ingest_set_size(ingest, 6, &f->err), -1);
     assert_int_equal(hc_ingest_restart(ingest, &f->err), 0);
     put(f, ingest, "hello");
-    assert_int_equal(hc_ingest_learn_size(ingest, 5, &f->err), 0);
+    assert_int_equal(hc_ingest_set_size(ingest, 5, &f->err), 0);
     assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
     hc_ingest_drop(ingest);
 }
@@ -215,7 +215,7 @@ static void no_blob_of_unknown_size_fills_the_volume(void **state)
     struct fixture *f = *state;
     struct hc_ingest *ingest = begin(f, HELLO_SHA256, HC_SIZE_UNKNOWN);
 
-    assert_int_equal(hc_ingest_learn_size(ingest, UINT64_MAX / 4, &f->err), -1);
+    assert_int_equal(hc_ingest_set_size(ingest, UINT64_MAX / 4, &f->err), -1);
     assert_int_equal(f->err.reason, HC_NO_SPACE);
     hc_ingest_drop(ingest);
 }
@@ -261,7 +261,7 @@ static void a_blob_is_no_longer_than_its_size(void **state)
     temp_dir_write(f->dir, path, text);
 
     ingest = begin(f, hex, size);
-    assert_int_equal(hc_ingest_inherited(ingest), 2000000);
+    assert_int_equal(hc_ingest_resumed_bytes(ingest), 2000000);
     assert_int_equal(hc_ingest_write(ingest, 2000000, zeros, size - 2000000, &f->err), 0);
     assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
     hc_ingest_drop(ingest);
@@ -334,10 +334,10 @@ static void who_was_robbed_of_his_file_knows_it(void **state)
     int root = hc_cache_fd(f->cache);
 
     put(f, ingest, "hello");
-    assert_false(hc_ingest_is_robbed(ingest));
+    assert_false(hc_ingest_was_taken_over(ingest));
     assert_int_equal(renameat(root, BLOBS, root, "taken"), 0);
     assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
-    assert_true(hc_ingest_is_robbed(ingest));
+    assert_true(hc_ingest_was_taken_over(ingest));
     hc_ingest_drop(ingest);
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
     assert_int_equal(temp_dir_count(f->dir, "taken"), 1);

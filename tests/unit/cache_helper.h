@@ -28,10 +28,10 @@ static inline struct hc_ingest *begin_ingest(const struct hc_cache *cache,
                                              const struct hc_repo *repo, const char *etag,
                                              uint64_t size, struct hc_error *err)
 {
-    const struct hc_ingest_plan plan = {.repo = repo, .etag = etag, .size = size};
+    const struct hc_ingest_request request = {.repo = repo, .etag = etag, .size = size};
     struct hc_ingest *ingest = NULL;
 
-    return hc_ingest_begin(cache, &plan, &ingest, err) == 1 ? ingest : NULL;
+    return hc_ingest_begin(cache, &request, &ingest, err) == 1 ? ingest : NULL;
 }
 
 /* From whoever is at it, and may go on all the same. */
@@ -40,15 +40,15 @@ static inline struct hc_ingest *take_ingest_over(const struct hc_cache *cache,
                                                  const char *etag, uint64_t size)
 {
     struct hc_record record;
-    const struct hc_ingest_plan plan = {.repo = repo,
-                                        .etag = etag,
-                                        .size = size,
-                                        .stuck = record.incomplete};
+    const struct hc_ingest_request request = {.repo = repo,
+                                              .etag = etag,
+                                              .size = size,
+                                              .stuck = record.incomplete};
     struct hc_ingest *ingest = NULL;
     struct hc_error err;
 
     assert_int_equal(hc_record_find(hc_cache_fd(cache), repo->folder, etag, &record), 1);
-    assert_int_equal(hc_ingest_begin(cache, &plan, &ingest, &err), 1);
+    assert_int_equal(hc_ingest_begin(cache, &request, &ingest, &err), 1);
     return ingest;
 }
 

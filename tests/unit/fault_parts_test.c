@@ -101,10 +101,10 @@ static int begin_and_die(char **args)
 {
     struct hc_error err;
     struct hc_repo repo;
-    const struct hc_ingest_plan plan = {.repo = &repo,
-                                        .etag = args[1],
-                                        .size = SIZE,
-                                        .piece = PIECE};
+    const struct hc_ingest_request plan = {.repo = &repo,
+                                           .etag = args[1],
+                                           .size = SIZE,
+                                           .piece_length = PIECE};
     struct hc_ingest *ingest = NULL;
     struct hc_cache *cache = hc_cache_open(args[0], false, &err);
 

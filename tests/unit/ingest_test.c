@@ -49,7 +49,7 @@ static void what_a_killed_process_had_is_gone_on_with(void **state)
     crash_with(f, 0, HALF);
     ingest = begin(f);
     assert_non_null(ingest);
-    assert_int_equal(hc_ingest_inherited(ingest), HALF);
+    assert_int_equal(hc_ingest_resumed_bytes(ingest), HALF);
     assert_int_equal(hc_pieces_front(hc_ingest_pieces(ingest)), HALF);
     assert_int_equal(temp_dir_count(f->dir, BLOBS), 1);
     finish(f, ingest, HALF);
@@ -63,7 +63,7 @@ static void what_arrived_beyond_a_hole_is_gone_on_with(void **state)
     crash_with(f, 2 * (uint64_t)PIECE, 3 * (uint64_t)PIECE);
     ingest = begin(f);
     assert_non_null(ingest);
-    assert_int_equal(hc_ingest_inherited(ingest), PIECE);
+    assert_int_equal(hc_ingest_resumed_bytes(ingest), PIECE);
     assert_int_equal(hc_pieces_front(hc_ingest_pieces(ingest)), 0);
     finish(f, ingest, 0);
 }
@@ -78,7 +78,7 @@ static void what_was_dropped_in_mid_transfer_is_gone_on_with(void **state)
     hc_ingest_drop(ingest); /* by a process that lives on */
     ingest = begin(f);
     assert_non_null(ingest);
-    assert_int_equal(hc_ingest_inherited(ingest), HALF + 1);
+    assert_int_equal(hc_ingest_resumed_bytes(ingest), HALF + 1);
     finish(f, ingest, HALF + 1);
 }
 
@@ -92,7 +92,7 @@ static void it_may_go_on_more_than_once(void **state)
     crash_with(f, 4 * (uint64_t)MIB, HALF);
     ingest = begin(f);
     assert_non_null(ingest);
-    assert_int_equal(hc_ingest_inherited(ingest), HALF);
+    assert_int_equal(hc_ingest_resumed_bytes(ingest), HALF);
     finish(f, ingest, HALF);
 }
 
@@ -126,7 +126,7 @@ static void bytes_that_were_inherited_are_hashed_like_others(void **state)
     assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
     assert_int_equal(f->err.reason, HC_CHECKSUM_MISMATCH);
     assert_int_equal(hc_ingest_restart(ingest, &f->err), 0);
-    assert_int_equal(hc_ingest_inherited(ingest), 0);
+    assert_int_equal(hc_ingest_resumed_bytes(ingest), 0);
     finish(f, ingest, 0);
 }
 
@@ -140,7 +140,7 @@ static void what_was_there_keeps_nobody_from_going_ahead(void **state)
     assert_int_equal(put(f, ingest, HALF, HALF + PIECE), 0);
     assert_int_equal(hc_ingest_unhashed(ingest), 0); /* as long as that is not hashed */
     while (hc_ingest_unhashed(ingest) == 0)
-        assert_int_equal(hc_ingest_hash(ingest, &f->err), 1);
+        assert_int_equal(hc_ingest_hash_next(ingest, &f->err), 1);
     assert_in_range(hc_ingest_unhashed(ingest), 1, PIECE);
     finish(f, ingest, HALF + PIECE);
 }
@@ -167,11 +167,11 @@ static void the_hash_follows_what_arrives_in_order(void **state)
 
     assert_non_null(ingest);
     assert_int_equal(put(f, ingest, PIECE, 2 * (uint64_t)PIECE), 0);
-    assert_int_equal(hc_ingest_hash(ingest, &f->err), 0);
+    assert_int_equal(hc_ingest_hash_next(ingest, &f->err), 0);
     assert_int_equal(put(f, ingest, 0, PIECE), 0);
-    while (hc_ingest_hash(ingest, &f->err) == 1)
+    while (hc_ingest_hash_next(ingest, &f->err) == 1)
         continue;
-    assert_int_equal(hc_ingest_hash(ingest, &f->err), 0);
+    assert_int_equal(hc_ingest_hash_next(ingest, &f->err), 0);
     finish(f, ingest, 2 * (uint64_t)PIECE);
 }
 
@@ -210,7 +210,7 @@ static void a_living_transfer_is_not_robbed(void **state)
     assert_int_equal(put(f, one, 0, HALF), 0);
     assert_null(begin(f)); /* its claim is in the way */
     two = take_ingest_over(f->cache, &f->repo, content_etag, SIZE);
-    assert_int_equal(hc_ingest_inherited(two), HALF); /* a copy */
+    assert_int_equal(hc_ingest_resumed_bytes(two), HALF); /* a copy */
     assert_int_equal(put(f, one, HALF, SIZE), 0);
     assert_int_equal(put(f, two, HALF, SIZE), 0);
     assert_int_equal(hc_ingest_commit(one, &f->err), 0);

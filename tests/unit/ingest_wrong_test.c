@@ -123,7 +123,7 @@ static void what_makes_no_sense_is_not_gone_on_with(void **state)
         forge(f, forged[i].name, forged[i].size, forged[i].ranges);
         ingest = begin(f);
         assert_non_null(ingest);
-        assert_int_equal(hc_ingest_inherited(ingest), 0);
+        assert_int_equal(hc_ingest_resumed_bytes(ingest), 0);
         hc_ingest_drop(ingest);
     }
     assert_int_equal(temp_dir_count(f->dir, BLOBS), 1); /* the stranger's */
@@ -144,7 +144,7 @@ static void a_symlink_is_not_gone_on_with(void **state)
 
     ingest = begin(f);
     assert_non_null(ingest);
-    assert_int_equal(hc_ingest_inherited(ingest), 0);
+    assert_int_equal(hc_ingest_resumed_bytes(ingest), 0);
     finish(f, ingest, 0);
     assert_true(temp_dir_has(f->dir, "precious"));
 }

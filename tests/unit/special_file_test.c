@@ -186,7 +186,7 @@ static void with_a_claim(struct fixture *f, enum special special)
     (void)hc_claim_sweep(f->cache, hc_claim_now_ms(f->cache));
     ingest = begin_ingest(f->cache, &f->repo, HELLO_GIT, SIZE, &f->err);
     assert_non_null(ingest);
-    assert_int_equal(hc_ingest_inherited(ingest), 0);
+    assert_int_equal(hc_ingest_resumed_bytes(ingest), 0);
     hc_ingest_drop(ingest);
 }
 
@@ -204,7 +204,7 @@ static void with_a_partial_file(struct fixture *f, enum special special)
     put_special(f, special, FOLDER "/blobs/" PARTIAL);
     ingest = begin_ingest(f->cache, &f->repo, HELLO_GIT, SIZE, &f->err);
     assert_non_null(ingest);
-    assert_int_equal(hc_ingest_inherited(ingest), 0);
+    assert_int_equal(hc_ingest_resumed_bytes(ingest), 0);
     assert_int_equal(hc_ingest_write(ingest, 0, "hello", 5, &f->err), 0);
     hc_ingest_drop(ingest);
 }

@@ -70,16 +70,16 @@ static void claim_of(struct fixture *f, const char *owner)
 /* The bytes it begins with are added; NULL when somebody else is at it. */
 static struct hc_ingest *begin(struct fixture *f, const char *stuck, uint64_t *inherited)
 {
-    const struct hc_ingest_plan plan = {.repo = &f->repo,
-                                        .etag = HELLO_GIT,
-                                        .size = SIZE,
-                                        .stuck = stuck};
+    const struct hc_ingest_request plan = {.repo = &f->repo,
+                                           .etag = HELLO_GIT,
+                                           .size = SIZE,
+                                           .stuck = stuck};
     struct hc_ingest *ingest = NULL;
     struct hc_error err;
 
     if (hc_ingest_begin(f->cache, &plan, &ingest, &err) != 1)
         return NULL;
-    *inherited += hc_ingest_inherited(ingest);
+    *inherited += hc_ingest_resumed_bytes(ingest);
     return ingest;
 }
 
