@@ -9,7 +9,7 @@
 #include <base/size.h>
 #include <cache/blob.h>
 #include <claim/claim.h>
-#include <store/twin.h>
+#include <store/duplicate.h>
 
 #include <string.h>
 
@@ -44,7 +44,7 @@ static uint64_t need_of(const struct hc_batch *batch, const struct hc_job *job)
         return job->size;
     if ((hc_blob_find(cache, repo, job->etag, &size, &unused) == 1 &&
          size == job->size) ||
-        hc_twin_find(cache, repo, job->etag, job->size, twin))
+        hc_duplicate_find(cache, repo, job->etag, job->size, twin))
         return 0;
     left = hc_claim_left(cache, repo, job->etag);
     return left < job->size ? job->size - left : 0;

@@ -9,7 +9,7 @@
  */
 #include "ingest.h"
 
-#include "twin.h"
+#include "duplicate.h"
 #include <claim/claim.h>
 #include <claim/room.h>
 
@@ -39,7 +39,7 @@ struct hc_ingest {
     bool is_size_given;      /* at the beginning */
     uint64_t resumed_bytes;
     uint64_t resumed_front; /* bytes that were there in order */
-    enum hc_twin_kind twin;
+    enum hc_duplicate_kind duplicate;
     atomic_uint_least64_t hashed; /* bytes the digest has seen */
     uint64_t written_back;        /* bytes the disk has been told to write */
     struct hc_pieces *pieces;
@@ -106,14 +106,15 @@ static int ingest_use_duplicate(struct hc_ingest *ingest,
                                 struct hc_error *err)
 {
     const char *path = hc_claim_path(ingest->claim);
-    char twin[PATH_MAX];
+    char duplicate[PATH_MAX];
 
-    if (!request->may_use_duplicate || request->size < HC_TWIN_WORTH_BYTES ||
+    if (!request->may_use_duplicate || request->size < HC_DUPLICATE_MIN_BYTES ||
         !ingest->is_size_given ||
-        !hc_twin_find(ingest->cache, request->repo, request->etag, request->size, twin))
+        !hc_duplicate_find(ingest->cache, request->repo, request->etag, request->size,
+                           duplicate))
         return 0;
-    ingest->twin = hc_twin_share(ingest->cache, twin, ingest->fd, path);
-    if (ingest->twin == HC_TWIN_LINKED) {
+    ingest->duplicate = hc_duplicate_use(ingest->cache, duplicate, ingest->fd, path);
+    if (ingest->duplicate == HC_DUPLICATE_LINKED) {
         hc_auto_close(&ingest->fd);
         ingest->fd = hc_file_open(hc_cache_fd(ingest->cache), path, O_RDONLY, 0);
         if (ingest->fd < 0) {
@@ -122,7 +123,7 @@ static int ingest_use_duplicate(struct hc_ingest *ingest,
             return -1;
         }
     }
-    if (ingest->twin != HC_TWIN_NONE)
+    if (ingest->duplicate != HC_DUPLICATE_NONE)
         hc_pieces_fill(ingest->pieces);
     return 0;
 }
@@ -283,7 +284,7 @@ uint64_t hc_ingest_resumed_bytes(const struct hc_ingest *ingest)
 
 uint64_t hc_ingest_duplicate_bytes(const struct hc_ingest *ingest)
 {
-    return ingest->twin == HC_TWIN_NONE ? 0 : hc_pieces_size(ingest->pieces);
+    return ingest->duplicate == HC_DUPLICATE_NONE ? 0 : hc_pieces_size(ingest->pieces);
 }
 
 /* Early write-back: the disk works while the network does. A hint; failure is none. */
@@ -359,7 +360,7 @@ int hc_ingest_restart(struct hc_ingest *ingest, struct hc_error *err)
     if (ingest_create_file(ingest, err) < 0)
         return -1;
     ingest->resumed_bytes = ingest->resumed_front = 0;
-    ingest->twin = HC_TWIN_NONE;
+    ingest->duplicate = HC_DUPLICATE_NONE;
     atomic_store(&ingest->is_unusable, false);
     return ingest_start_digest(ingest, err);
 }
@@ -373,7 +374,7 @@ static int ingest_trim_file(const struct hc_ingest *ingest, struct hc_error *err
 
     if (fstat(ingest->fd, &status) == 0 &&
         (status.st_size == size ||
-         (status.st_size > size && ingest->twin != HC_TWIN_LINKED &&
+         (status.st_size > size && ingest->duplicate != HC_DUPLICATE_LINKED &&
           ftruncate(ingest->fd, size) == 0)))
         return 0;
     return hc_fail(err, HC_CHECKSUM_MISMATCH, "'%s' has lost bytes or got more",
@@ -442,7 +443,7 @@ bool hc_ingest_was_taken_over(const struct hc_ingest *ingest)
  * check are not resumed. */
 static bool ingest_keep_partial(struct hc_ingest *ingest)
 {
-    return !atomic_load(&ingest->is_unusable) && ingest->twin == HC_TWIN_NONE &&
+    return !atomic_load(&ingest->is_unusable) && ingest->duplicate == HC_DUPLICATE_NONE &&
            hc_digest_kind_of(ingest->etag) != HC_DIGEST_NONE &&
            hc_pieces_arrived(ingest->pieces) >= HC_CLAIM_WORTH_BYTES &&
            hc_claim_leave(ingest->claim);

@@ -77,7 +77,7 @@ static const struct fault_deed holes = {.name = "holes",
                                         DEED(LARGE, resolve_large),
                                         .prepare = slow_down,
                                         .stride = 29};
-static const struct fault_deed twin = {.name = "twin", DEED(FORK, resolve_fork)};
+static const struct fault_deed duplicate = {.name = "twin", DEED(FORK, resolve_fork)};
 
 /* ---- what was there before -----------------------------------------------------------
  */
@@ -222,13 +222,13 @@ static void many_connections_survive_death(void **state)
 static void what_another_repo_has_survives_a_full_disk_at_every_call(void **state)
 {
     keep_what_another_repo_has(*state);
-    fault_fail_everywhere(*state, &twin, ENOSPC);
+    fault_fail_everywhere(*state, &duplicate, ENOSPC);
 }
 
 static void what_another_repo_has_survives_an_io_error_at_every_call(void **state)
 {
     keep_what_another_repo_has(*state);
-    fault_fail_everywhere(*state, &twin, EIO);
+    fault_fail_everywhere(*state, &duplicate, EIO);
 }
 
 static void what_another_repo_has_survives_death_at_every_call(void **state)
@@ -236,7 +236,7 @@ static void what_another_repo_has_survives_death_at_every_call(void **state)
     struct fixture *f = *state;
 
     keep_what_another_repo_has(f);
-    fault_die_everywhere(f, &twin);
+    fault_die_everywhere(f, &duplicate);
     fault_start_afresh(f);
     test_hub_clear_log(f->hub);
     assert_int_equal(resolve_fork(f->resolver, &f->err), 0);
@@ -277,7 +277,8 @@ static int tear_down(void **state)
 
 int main(int argc, char **argv)
 {
-    static const struct fault_deed *const deeds[] = {&parts, &rest, &holes, &twin, NULL};
+    static const struct fault_deed *const deeds[] = {&parts, &rest, &holes, &duplicate,
+                                                     NULL};
     const struct CMUnitTest tests[] = {
         test(parts_survive_a_full_disk_at_every_call),
         test(parts_survive_a_disk_that_is_full_from_any_call_on),

@@ -12,27 +12,27 @@
  * store, whose files it counts. Whatever it is, its bytes are hashed before they are
  * believed: other clients do not verify.
  */
-#ifndef HC_STORE_TWIN_H
-#define HC_STORE_TWIN_H
+#ifndef HC_STORE_DUPLICATE_H
+#define HC_STORE_DUPLICATE_H
 
 #include <cache/cache.h>
 
 #include <stdint.h>
 
-enum { HC_TWIN_WORTH_BYTES = 1024 * 1024 }; /* smaller ones are quicker fetched */
+enum { HC_DUPLICATE_MIN_BYTES = 1024 * 1024 }; /* smaller ones are quicker fetched */
 
 /* Whether another repo has it, of that size; none has one whose name is no hash. `path` is
  * relative to the root. */
-bool hc_twin_find(const struct hc_cache *cache, const struct hc_repo *repo,
-                  const char *etag, uint64_t size, char path[PATH_MAX]);
+bool hc_duplicate_find(const struct hc_cache *cache, const struct hc_repo *repo,
+                       const char *etag, uint64_t size, char path[PATH_MAX]);
 
-enum hc_twin_kind { HC_TWIN_NONE, HC_TWIN_CLONED, HC_TWIN_LINKED };
+enum hc_duplicate_kind { HC_DUPLICATE_NONE, HC_DUPLICATE_CLONED, HC_DUPLICATE_LINKED };
 
 /*
  * Makes `fd`, the new and empty file at `path`, the same as the twin. Linked: the name is
  * another file's now, and `fd` of no use.
  */
-enum hc_twin_kind hc_twin_share(const struct hc_cache *cache, const char *twin, int fd,
-                                const char *path);
+enum hc_duplicate_kind hc_duplicate_use(const struct hc_cache *cache,
+                                        const char *duplicate, int fd, const char *path);
 
 #endif

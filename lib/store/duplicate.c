@@ -3,7 +3,7 @@
  * One stat for each repo of the cache. The link is made under a name of its own and
  * renamed over the new file, so that there is a file at `path` at all times.
  */
-#include "twin.h"
+#include "duplicate.h"
 
 #include <base/auto.h>
 #include <base/digest.h>
@@ -17,7 +17,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
-static bool is_like(int root, const char *path, uint64_t size)
+static bool file_has_size(int root, const char *path, uint64_t size)
 {
     struct stat status;
 
@@ -25,8 +25,8 @@ static bool is_like(int root, const char *path, uint64_t size)
            (uint64_t)status.st_size == size;
 }
 
-bool hc_twin_find(const struct hc_cache *cache, const struct hc_repo *repo,
-                  const char *etag, uint64_t size, char path[PATH_MAX])
+bool hc_duplicate_find(const struct hc_cache *cache, const struct hc_repo *repo,
+                       const char *etag, uint64_t size, char path[PATH_MAX])
 {
     int root = hc_cache_fd(cache);
     HC_AUTO_CLOSEDIR DIR *dir = NULL;
@@ -39,40 +39,41 @@ bool hc_twin_find(const struct hc_cache *cache, const struct hc_repo *repo,
     for (const char *name = hc_directory_next(dir); name; name = hc_directory_next(dir)) {
         if (strstr(name, "--") && strcmp(name, repo->folder) != 0 &&
             hc_format(path, PATH_MAX, "%s/blobs/%s", name, etag) > 0 &&
-            is_like(root, path, size))
+            file_has_size(root, path, size))
             return true;
     }
     return false;
 }
 
-static bool clone_file(int root, const char *twin, int fd)
+static bool duplicate_clone(int root, const char *duplicate, int fd)
 {
-    HC_AUTO_CLOSE int from = hc_file_open_linked(root, twin);
+    HC_AUTO_CLOSE int from = hc_file_open_linked(root, duplicate);
 
     return from >= 0 && ioctl(fd, FICLONE, from) == 0;
 }
 
 /* Not through a symlink, nor what another user may write to; and nobody loses a permission
  * that our own file would give. */
-static bool may_link(int root, const char *twin, int fd)
+static bool duplicate_may_link(int root, const char *duplicate, int fd)
 {
     const mode_t readers = S_IRUSR | S_IRGRP | S_IROTH;
     struct stat theirs, ours;
 
-    return fstatat(root, twin, &theirs, AT_SYMLINK_NOFOLLOW) == 0 &&
+    return fstatat(root, duplicate, &theirs, AT_SYMLINK_NOFOLLOW) == 0 &&
            S_ISREG(theirs.st_mode) && fstat(fd, &ours) == 0 &&
            theirs.st_uid == ours.st_uid &&
            (ours.st_mode & readers & ~theirs.st_mode) == 0;
 }
 
-static bool link_file(const struct hc_cache *cache, const char *twin, const char *path)
+static bool duplicate_link(const struct hc_cache *cache, const char *duplicate,
+                           const char *path)
 {
     int root = hc_cache_fd(cache);
     char private[PATH_MAX];
     struct hc_error unused;
 
     if (hc_cache_private_path(private, &unused) < 0 ||
-        linkat(root, twin, root, private, 0) < 0)
+        linkat(root, duplicate, root, private, 0) < 0)
         return false;
     if (renameat(root, private, root, path) == 0)
         return true;
@@ -80,13 +81,15 @@ static bool link_file(const struct hc_cache *cache, const char *twin, const char
     return false;
 }
 
-enum hc_twin_kind hc_twin_share(const struct hc_cache *cache, const char *twin, int fd,
-                                const char *path)
+enum hc_duplicate_kind hc_duplicate_use(const struct hc_cache *cache,
+                                        const char *duplicate, int fd, const char *path)
 {
     int root = hc_cache_fd(cache);
 
-    if (clone_file(root, twin, fd))
-        return HC_TWIN_CLONED;
-    return may_link(root, twin, fd) && link_file(cache, twin, path) ? HC_TWIN_LINKED
-                                                                    : HC_TWIN_NONE;
+    if (duplicate_clone(root, duplicate, fd))
+        return HC_DUPLICATE_CLONED;
+    return duplicate_may_link(root, duplicate, fd) &&
+                   duplicate_link(cache, duplicate, path)
+               ? HC_DUPLICATE_LINKED
+               : HC_DUPLICATE_NONE;
 }
