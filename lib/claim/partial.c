@@ -26,7 +26,7 @@ bool hc_partial_is_of(const char *name, const char *etag)
            strcmp(name + length + 9, ".incomplete") == 0;
 }
 
-static int open_blobs(int root, const char *folder)
+static int partial_open_folder(int root, const char *folder)
 {
     HC_AUTO_CLOSE int repo = hc_directory_open(root, folder);
 
@@ -35,22 +35,22 @@ static int open_blobs(int root, const char *folder)
 
 bool hc_partial_remove(int root, const char *folder, const char *name)
 {
-    HC_AUTO_CLOSE int blobs = open_blobs(root, folder);
+    HC_AUTO_CLOSE int blobs = partial_open_folder(root, folder);
 
     return blobs >= 0 && unlinkat(blobs, name, 0) == 0;
 }
 
 bool hc_partial_rename(int root, const char *folder, const char *from, const char *to)
 {
-    HC_AUTO_CLOSE int blobs = open_blobs(root, folder);
+    HC_AUTO_CLOSE int blobs = partial_open_folder(root, folder);
 
     return blobs >= 0 && renameat(blobs, from, blobs, to) == 0;
 }
 
-static bool stat_partial(int root, const char *folder, const char *name,
+static bool partial_stat(int root, const char *folder, const char *name,
                          struct stat *status)
 {
-    HC_AUTO_CLOSE int blobs = open_blobs(root, folder);
+    HC_AUTO_CLOSE int blobs = partial_open_folder(root, folder);
 
     return blobs >= 0 && fstatat(blobs, name, status, AT_SYMLINK_NOFOLLOW) == 0 &&
            S_ISREG(status->st_mode);
@@ -60,20 +60,20 @@ bool hc_partial_exists(int root, const char *folder, const char *name)
 {
     struct stat status;
 
-    return stat_partial(root, folder, name, &status);
+    return partial_stat(root, folder, name, &status);
 }
 
 bool hc_partial_belongs_to(int root, const char *folder, const char *name, uid_t uid)
 {
     struct stat status;
 
-    return stat_partial(root, folder, name, &status) && status.st_uid == uid;
+    return partial_stat(root, folder, name, &status) && status.st_uid == uid;
 }
 
 bool hc_partial_copy(int root, const char *folder, const char *from, const char *to,
                      struct hc_cancellation *call)
 {
-    HC_AUTO_CLOSE int blobs = open_blobs(root, folder);
+    HC_AUTO_CLOSE int blobs = partial_open_folder(root, folder);
     HC_AUTO_CLOSE int source = -1;
     HC_AUTO_CLOSE int copy = -1;
     struct hc_error unused;
@@ -90,44 +90,44 @@ bool hc_partial_copy(int root, const char *folder, const char *from, const char 
 }
 
 /* Also "<etag>.incomplete", as older clients and the Rust one have it. */
-static bool is_any_partial_of(const char *name, const char *etag)
+static bool partial_is_of_any_client(const char *name, const char *etag)
 {
     return hc_text_starts(name, etag) && name[strlen(etag)] == '.' &&
            hc_text_ends(name, ".incomplete");
 }
 
-static void add_trace(struct hc_partial_trace *trace, const struct stat *status)
+static void summary_add(struct hc_partial_summary *summary, const struct stat *status)
 {
     uint64_t size = (uint64_t)status->st_size;
 
-    if (trace->largest < size)
-        trace->largest = size;
-    trace->trace += size + (uint64_t)status->st_mtim.tv_sec * 1000000000 +
-                    (uint64_t)status->st_mtim.tv_nsec;
+    if (summary->largest < size)
+        summary->largest = size;
+    summary->trace += size + (uint64_t)status->st_mtim.tv_sec * 1000000000 +
+                      (uint64_t)status->st_mtim.tv_nsec;
 }
 
-bool hc_partial_trace(int root, const char *folder, const char *etag,
-                      struct hc_partial_trace *trace)
+bool hc_partial_summary(int root, const char *folder, const char *etag,
+                        struct hc_partial_summary *summary)
 {
     HC_AUTO_CLOSEDIR DIR *dir = NULL;
-    int blobs = open_blobs(root, folder);
+    int blobs = partial_open_folder(root, folder);
     const struct dirent *entry;
     struct stat status;
     bool is_found = false;
 
-    *trace = (struct hc_partial_trace){0};
+    *summary = (struct hc_partial_summary){0};
     dir = blobs < 0 ? NULL : fdopendir(blobs);
     if (!dir) {
         hc_auto_close(&blobs);
         return false;
     }
     while ((entry = readdir(dir))) {
-        if (!is_any_partial_of(entry->d_name, etag) ||
+        if (!partial_is_of_any_client(entry->d_name, etag) ||
             fstatat(blobs, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0 ||
             !S_ISREG(status.st_mode))
             continue;
         is_found = true;
-        add_trace(trace, &status);
+        summary_add(summary, &status);
     }
     return is_found;
 }

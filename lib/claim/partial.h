@@ -30,13 +30,13 @@ bool hc_partial_copy(int root, const char *folder, const char *from, const char 
                      struct hc_cancellation *call);
 
 /* What all partials of a blob, whoever's, look like; `trace` differs when one grew. */
-struct hc_partial_trace {
+struct hc_partial_summary {
     uint64_t largest; /* bytes of the largest one */
     uint64_t trace;
 };
 
 /* False when there is none. */
-bool hc_partial_trace(int root, const char *folder, const char *etag,
-                      struct hc_partial_trace *trace);
+bool hc_partial_summary(int root, const char *folder, const char *etag,
+                        struct hc_partial_summary *trace);
 
 #endif

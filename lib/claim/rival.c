@@ -38,10 +38,10 @@ static bool look_at_claim(struct hc_rival *rival, uint64_t *trace)
 
 static bool look_at_files(struct hc_rival *rival, uint64_t *trace)
 {
-    struct hc_partial_trace files;
+    struct hc_partial_summary files;
 
-    if (!hc_partial_trace(hc_cache_fd(rival->cache), rival->repo->folder, rival->etag,
-                          &files))
+    if (!hc_partial_summary(hc_cache_fd(rival->cache), rival->repo->folder, rival->etag,
+                            &files))
         return false;
     if (!rival->is_claimed)
         rival->bytes = files.largest;
