@@ -16,7 +16,7 @@ enum { PIECES_MAX = 16384 };
 struct piece {
     uint64_t arrived; /* bytes from its start on */
     unsigned ticket;  /* of who has taken it; 0: nobody */
-    bool is_held;     /* who has taken it has come to it */
+    bool is_started;  /* who has taken it has come to it */
 };
 
 struct hc_pieces {
@@ -42,37 +42,37 @@ static void unlock(struct hc_pieces *pieces)
     (void)pthread_mutex_unlock(&pieces->shared.lock);
 }
 
-static uint64_t start_of(const struct hc_pieces *pieces, size_t i)
+static uint64_t piece_start(const struct hc_pieces *pieces, size_t i)
 {
     return i * pieces->length;
 }
 
-static uint64_t length_of(const struct hc_pieces *pieces, size_t i)
+static uint64_t piece_length(const struct hc_pieces *pieces, size_t i)
 {
-    uint64_t left = hc_pieces_size(pieces) - start_of(pieces, i);
+    uint64_t left = hc_pieces_size(pieces) - piece_start(pieces, i);
 
     return left < pieces->length ? left : pieces->length;
 }
 
-static bool is_complete(const struct hc_pieces *pieces, size_t i)
+static bool piece_is_complete(const struct hc_pieces *pieces, size_t i)
 {
-    return pieces->shared.rows[i].arrived == length_of(pieces, i);
+    return pieces->shared.rows[i].arrived == piece_length(pieces, i);
 }
 
-static bool is_wanted(const struct hc_pieces *pieces, size_t i)
+static bool piece_is_free(const struct hc_pieces *pieces, size_t i)
 {
     return i < pieces->count && pieces->shared.rows[i].ticket == 0 &&
-           !is_complete(pieces, i);
+           !piece_is_complete(pieces, i);
 }
 
-static void advance_front(struct hc_pieces *pieces)
+static void pieces_advance_front(struct hc_pieces *pieces)
 {
     while (pieces->shared.front < pieces->count &&
-           is_complete(pieces, pieces->shared.front))
+           piece_is_complete(pieces, pieces->shared.front))
         pieces->shared.front++;
 }
 
-static uint64_t choose_length(uint64_t size, uint64_t length)
+static uint64_t pieces_choose_length(uint64_t size, uint64_t length)
 {
     if (size == HC_SIZE_UNKNOWN)
         return HC_SIZE_UNKNOWN;
@@ -83,7 +83,7 @@ static uint64_t choose_length(uint64_t size, uint64_t length)
     return length;
 }
 
-static size_t count_pieces(const struct hc_pieces *pieces)
+static size_t pieces_count(const struct hc_pieces *pieces)
 {
     uint64_t size = hc_pieces_size(pieces);
 
@@ -99,8 +99,8 @@ struct hc_pieces *hc_pieces_new(uint64_t size, uint64_t length, struct hc_error 
         return NULL;
     }
     atomic_init(&pieces->size, size);
-    pieces->length = choose_length(size, length > 0 ? length : HC_PIECES_LENGTH);
-    pieces->count = count_pieces(pieces);
+    pieces->length = pieces_choose_length(size, length > 0 ? length : HC_PIECES_LENGTH);
+    pieces->count = pieces_count(pieces);
     atomic_init(&pieces->arrived, 0);
     (void)pthread_mutex_init(&pieces->shared.lock, NULL);
     pieces->shared.rows = calloc(pieces->count + 1, sizeof *pieces->shared.rows);
@@ -130,9 +130,9 @@ void hc_pieces_set_size(struct hc_pieces *pieces, uint64_t size)
 {
     lock(pieces);
     atomic_store(&pieces->size, size);
-    pieces->count = count_pieces(pieces);
+    pieces->count = pieces_count(pieces);
     pieces->shared.front = 0;
-    advance_front(pieces);
+    pieces_advance_front(pieces);
     unlock(pieces);
 }
 
@@ -153,7 +153,7 @@ uint64_t hc_pieces_front(struct hc_pieces *pieces)
     lock(pieces);
     front = hc_pieces_size(pieces);
     if (pieces->shared.front < pieces->count)
-        front = start_of(pieces, pieces->shared.front) +
+        front = piece_start(pieces, pieces->shared.front) +
                 pieces->shared.rows[pieces->shared.front].arrived;
     unlock(pieces);
     return front;
@@ -166,7 +166,7 @@ uint64_t hc_pieces_end(struct hc_pieces *pieces)
     lock(pieces);
     for (size_t i = pieces->count; i > 0 && end == 0; i--) {
         if (pieces->shared.rows[i - 1].arrived > 0)
-            end = start_of(pieces, i - 1) + pieces->shared.rows[i - 1].arrived;
+            end = piece_start(pieces, i - 1) + pieces->shared.rows[i - 1].arrived;
     }
     unlock(pieces);
     return end;
@@ -178,8 +178,8 @@ struct hc_span hc_pieces_gap(struct hc_pieces *pieces, uint64_t at)
 
     lock(pieces);
     for (size_t i = (size_t)(at / pieces->length); i < pieces->count; i++) {
-        gap.start = start_of(pieces, i) + pieces->shared.rows[i].arrived;
-        gap.end = start_of(pieces, i) + length_of(pieces, i);
+        gap.start = piece_start(pieces, i) + pieces->shared.rows[i].arrived;
+        gap.end = piece_start(pieces, i) + piece_length(pieces, i);
         if (gap.start < gap.end)
             break;
     }
@@ -187,81 +187,82 @@ struct hc_span hc_pieces_gap(struct hc_pieces *pieces, uint64_t at)
     return gap;
 }
 
-void hc_pieces_add(struct hc_pieces *pieces, uint64_t at, uint64_t count)
+void hc_pieces_add_arrived(struct hc_pieces *pieces, uint64_t at, uint64_t count)
 {
     lock(pieces);
     pieces->shared.rows[at / pieces->length].arrived += count;
-    advance_front(pieces);
+    pieces_advance_front(pieces);
     unlock(pieces);
     (void)atomic_fetch_add(&pieces->arrived, count);
 }
 
-static void set_all(struct hc_pieces *pieces, bool have_arrived)
+static void pieces_set_all(struct hc_pieces *pieces, bool have_arrived)
 {
     lock(pieces);
     for (size_t i = 0; i < pieces->count; i++)
-        pieces->shared.rows[i].arrived = have_arrived ? length_of(pieces, i) : 0;
+        pieces->shared.rows[i].arrived = have_arrived ? piece_length(pieces, i) : 0;
     pieces->shared.front = have_arrived ? pieces->count : 0;
     unlock(pieces);
     atomic_store(&pieces->arrived, have_arrived ? hc_pieces_size(pieces) : 0);
 }
 
-void hc_pieces_fill(struct hc_pieces *pieces)
+void hc_pieces_set_whole(struct hc_pieces *pieces)
 {
-    set_all(pieces, true);
+    pieces_set_all(pieces, true);
 }
 
 void hc_pieces_clear(struct hc_pieces *pieces)
 {
-    set_all(pieces, false);
+    pieces_set_all(pieces, false);
 }
 
 /* Pieces that follow and of which nothing has arrived come along. */
-static void take_from(struct hc_pieces *pieces, size_t i, uint64_t most,
-                      struct hc_span *span)
+static void pieces_take_from(struct hc_pieces *pieces, size_t i, uint64_t most,
+                             struct hc_span *span)
 {
     struct piece *rows = pieces->shared.rows;
 
     span->ticket = ++pieces->shared.tickets;
-    span->start = start_of(pieces, i) + rows[i].arrived;
-    rows[i].is_held = true; /* or those who have nothing to do would take it in turns */
+    span->start = piece_start(pieces, i) + rows[i].arrived;
+    rows[i].is_started =
+        true; /* or those who have nothing to do would take it in turns */
     do {
         rows[i].ticket = span->ticket;
-        span->end = start_of(pieces, i) + length_of(pieces, i);
+        span->end = piece_start(pieces, i) + piece_length(pieces, i);
         i++;
-    } while (is_wanted(pieces, i) && rows[i].arrived == 0 &&
-             span->end - span->start + length_of(pieces, i) <= most);
+    } while (piece_is_free(pieces, i) && rows[i].arrived == 0 &&
+             span->end - span->start + piece_length(pieces, i) <= most);
 }
 
-static size_t first_wanted(const struct hc_pieces *pieces)
+static size_t pieces_first_free(const struct hc_pieces *pieces)
 {
     size_t i = pieces->shared.front;
 
-    while (i < pieces->count && !is_wanted(pieces, i))
+    while (i < pieces->count && !piece_is_free(pieces, i))
         i++;
     return i;
 }
 
 /* How many pieces from `i` on somebody has taken and not come to. */
-static size_t count_ahead(const struct hc_pieces *pieces, size_t i)
+static size_t pieces_count_not_started(const struct hc_pieces *pieces, size_t i)
 {
     const struct piece *rows = pieces->shared.rows;
     unsigned ticket = rows[i].ticket;
     size_t count = 0;
 
     while (ticket != 0 && i + count < pieces->count && rows[i + count].ticket == ticket &&
-           !rows[i + count].is_held && rows[i + count].arrived == 0)
+           !rows[i + count].is_started && rows[i + count].arrived == 0)
         count++;
     return count;
 }
 
 /* Makes the last half of the longest run that somebody has not come to nobody's. */
-static void release_half(struct hc_pieces *pieces)
+static void pieces_release_half(struct hc_pieces *pieces)
 {
     size_t at = 0, most = 0, count;
 
     for (size_t i = pieces->shared.front; i < pieces->count; i += count > 0 ? count : 1) {
-        count = count_ahead(pieces, i);
+        count = pieces_count_not_started(pieces, i);
         if (count > most) {
             at = i;
             most = count;
@@ -276,19 +277,19 @@ bool hc_pieces_take(struct hc_pieces *pieces, uint64_t most, struct hc_span *spa
     size_t i;
 
     lock(pieces);
-    i = first_wanted(pieces);
+    i = pieces_first_free(pieces);
     if (i == pieces->count) {
-        release_half(pieces);
-        i = first_wanted(pieces);
+        pieces_release_half(pieces);
+        i = pieces_first_free(pieces);
     }
     if (i < pieces->count)
-        take_from(pieces, i, most, span);
+        pieces_take_from(pieces, i, most, span);
     unlock(pieces);
     return i < pieces->count;
 }
 
-uint64_t hc_pieces_hold(struct hc_pieces *pieces, const struct hc_span *span,
-                        uint64_t count)
+uint64_t hc_pieces_start_write(struct hc_pieces *pieces, const struct hc_span *span,
+                               uint64_t count)
 {
     struct piece *rows = pieces->shared.rows;
     uint64_t end = span->start + count;
@@ -299,19 +300,19 @@ uint64_t hc_pieces_hold(struct hc_pieces *pieces, const struct hc_span *span,
     lock(pieces);
     for (size_t i = (size_t)(held / pieces->length);
          held < end && i < pieces->count && rows[i].ticket == span->ticket; i++) {
-        rows[i].is_held = true;
-        held = start_of(pieces, i) + length_of(pieces, i);
+        rows[i].is_started = true;
+        held = piece_start(pieces, i) + piece_length(pieces, i);
     }
     unlock(pieces);
     return held < end && held < hc_pieces_size(pieces) ? held - span->start : count;
 }
 
-bool hc_pieces_is_open(struct hc_pieces *pieces)
+bool hc_pieces_has_free(struct hc_pieces *pieces)
 {
     bool is_open;
 
     lock(pieces);
-    is_open = first_wanted(pieces) < pieces->count;
+    is_open = pieces_first_free(pieces) < pieces->count;
     unlock(pieces);
     return is_open;
 }
@@ -324,7 +325,7 @@ void hc_pieces_trim(struct hc_pieces *pieces, struct hc_span *span)
     lock(pieces);
     for (size_t i = (size_t)(end / pieces->length);
          end < span->end && i < pieces->count && rows[i].ticket == span->ticket; i++)
-        end = start_of(pieces, i) + length_of(pieces, i);
+        end = piece_start(pieces, i) + piece_length(pieces, i);
     unlock(pieces);
     span->start = hc_pieces_gap(pieces, span->start).start;
     if (end < span->end)
@@ -337,16 +338,16 @@ void hc_pieces_give_back(struct hc_pieces *pieces, const struct hc_span *span)
 
     lock(pieces);
     for (size_t i = (size_t)(span->start / pieces->length);
-         i < pieces->count && start_of(pieces, i) < span->end; i++) {
+         i < pieces->count && piece_start(pieces, i) < span->end; i++) {
         if (rows[i].ticket != span->ticket)
             continue;
         rows[i].ticket = 0;
-        rows[i].is_held = false;
+        rows[i].is_started = false;
     }
     unlock(pieces);
 }
 
-bool hc_pieces_next(struct hc_pieces *pieces, uint64_t at, struct hc_span *range)
+bool hc_pieces_next_range(struct hc_pieces *pieces, uint64_t at, struct hc_span *range)
 {
     const struct piece *rows = pieces->shared.rows;
     size_t i = (size_t)(at / pieces->length) + (at % pieces->length > 0);
@@ -356,17 +357,17 @@ bool hc_pieces_next(struct hc_pieces *pieces, uint64_t at, struct hc_span *range
     while (i < pieces->count && rows[i].arrived == 0)
         i++;
     if (i < pieces->count)
-        range->start = start_of(pieces, i);
+        range->start = piece_start(pieces, i);
     for (; i < pieces->count && rows[i].arrived > 0; i++) {
-        range->end = start_of(pieces, i) + rows[i].arrived;
-        if (!is_complete(pieces, i))
+        range->end = piece_start(pieces, i) + rows[i].arrived;
+        if (!piece_is_complete(pieces, i))
             break;
     }
     unlock(pieces);
     return range->end > 0;
 }
 
-void hc_pieces_mark(struct hc_pieces *pieces, const struct hc_span *range)
+void hc_pieces_mark_range(struct hc_pieces *pieces, const struct hc_span *range)
 {
     struct piece *rows = pieces->shared.rows;
     uint64_t more = 0;
@@ -374,9 +375,9 @@ void hc_pieces_mark(struct hc_pieces *pieces, const struct hc_span *range)
         (size_t)(range->start / pieces->length) + (range->start % pieces->length > 0);
 
     lock(pieces);
-    for (; i < pieces->count && start_of(pieces, i) < range->end; i++) {
-        uint64_t within = range->end - start_of(pieces, i);
-        uint64_t length = length_of(pieces, i);
+    for (; i < pieces->count && piece_start(pieces, i) < range->end; i++) {
+        uint64_t within = range->end - piece_start(pieces, i);
+        uint64_t length = piece_length(pieces, i);
 
         if (within < length)
             length = within;
@@ -385,7 +386,7 @@ void hc_pieces_mark(struct hc_pieces *pieces, const struct hc_span *range)
             rows[i].arrived = length;
         }
     }
-    advance_front(pieces);
+    pieces_advance_front(pieces);
     unlock(pieces);
     (void)atomic_fetch_add(&pieces->arrived, more);
 }

@@ -57,10 +57,10 @@ uint64_t hc_pieces_end(struct hc_pieces *pieces);
 struct hc_span hc_pieces_gap(struct hc_pieces *pieces, uint64_t at);
 
 /* `count` bytes at the beginning of a gap have arrived. */
-void hc_pieces_add(struct hc_pieces *pieces, uint64_t at, uint64_t count);
+void hc_pieces_add_arrived(struct hc_pieces *pieces, uint64_t at, uint64_t count);
 
 /* All have; none has. */
-void hc_pieces_fill(struct hc_pieces *pieces);
+void hc_pieces_set_whole(struct hc_pieces *pieces);
 void hc_pieces_clear(struct hc_pieces *pieces);
 
 /*
@@ -76,22 +76,22 @@ void hc_pieces_give_back(struct hc_pieces *pieces, const struct hc_span *span);
 void hc_pieces_trim(struct hc_pieces *pieces, struct hc_span *span);
 
 /* Whether there is something that nobody has reserved. */
-bool hc_pieces_is_open(struct hc_pieces *pieces);
+bool hc_pieces_has_free(struct hc_pieces *pieces);
 
 /*
  * How many of the next `count` bytes of a span may be written: what this says nobody else
  * gets. Fewer when the rest is somebody else's by now. All of them without a ticket.
  * What goes beyond the blob is nobody else's.
  */
-uint64_t hc_pieces_hold(struct hc_pieces *pieces, const struct hc_span *span,
-                        uint64_t count);
+uint64_t hc_pieces_start_write(struct hc_pieces *pieces, const struct hc_span *span,
+                               uint64_t count);
 
 /* The next bytes that have arrived one after the other, beginning at `at` or later. False
  * when there are none. */
-bool hc_pieces_next(struct hc_pieces *pieces, uint64_t at, struct hc_span *range);
+bool hc_pieces_next_range(struct hc_pieces *pieces, uint64_t at, struct hc_span *range);
 
 /* These have arrived. Of a piece only a beginning counts: what a range has of a piece that
  * it does not begin is lost. */
-void hc_pieces_mark(struct hc_pieces *pieces, const struct hc_span *range);
+void hc_pieces_mark_range(struct hc_pieces *pieces, const struct hc_span *range);
 
 #endif

@@ -15,13 +15,13 @@ void hc_pieces_format(struct hc_pieces *pieces, char text[HC_PIECES_TEXT_SIZE])
 
     text[0] = '\0';
     while (used + RANGE_TEXT < HC_PIECES_TEXT_SIZE &&
-           hc_pieces_next(pieces, range.end, &range))
+           hc_pieces_next_range(pieces, range.end, &range))
         used += (size_t)hc_format(text + used, HC_PIECES_TEXT_SIZE - used,
                                   "%s%" PRIu64 "-%" PRIu64, used > 0 ? "," : "",
                                   range.start, range.end);
 }
 
-static bool parse_range(const char **text, struct hc_span *range)
+static bool range_parse(const char **text, struct hc_span *range)
 {
     char *end;
 
@@ -35,16 +35,16 @@ static bool parse_range(const char **text, struct hc_span *range)
     return range->start < range->end;
 }
 
-static bool parse(struct hc_pieces *pieces, const char *text)
+static bool pieces_parse_ranges(struct hc_pieces *pieces, const char *text)
 {
     struct hc_span range = {0};
 
     while (*text) {
-        if (!parse_range(&text, &range) || range.end > hc_pieces_size(pieces) ||
+        if (!range_parse(&text, &range) || range.end > hc_pieces_size(pieces) ||
             (*text != '\0' && *text != ','))
             return false;
         text += *text == ',';
-        hc_pieces_mark(pieces, &range);
+        hc_pieces_mark_range(pieces, &range);
     }
     return true;
 }
@@ -54,7 +54,7 @@ bool hc_pieces_parse(struct hc_pieces *pieces, const char *text)
     bool is_good;
 
     hc_pieces_clear(pieces);
-    is_good = parse(pieces, text);
+    is_good = pieces_parse_ranges(pieces, text);
     if (!is_good)
         hc_pieces_clear(pieces);
     return is_good;

@@ -124,7 +124,7 @@ static int ingest_use_duplicate(struct hc_ingest *ingest,
         }
     }
     if (ingest->duplicate != HC_DUPLICATE_NONE)
-        hc_pieces_fill(ingest->pieces);
+        hc_pieces_set_whole(ingest->pieces);
     return 0;
 }
 
@@ -214,7 +214,7 @@ static int ingest_write_span(struct hc_ingest *ingest, const struct hc_span *spa
         hc_room_describe(ingest->fd, ingest_missing_bytes(ingest), err);
         return hc_context(err, "'%s'", hc_claim_path(ingest->claim));
     }
-    hc_pieces_add(ingest->pieces, span->start, count);
+    hc_pieces_add_arrived(ingest->pieces, span->start, count);
     return 0;
 }
 

@@ -169,7 +169,7 @@ static int range_write(void *ctx, const void *bytes, size_t count, struct hc_err
     range->received += count;
     if (count > span->end - span->start && span->end < source_blob_size(range->source))
         return hc_fail(err, HC_BAD_HUB_REPLY, "more bytes came than were asked for");
-    ours = hc_pieces_hold(hc_ingest_pieces(ingest), span, count);
+    ours = hc_pieces_start_write(hc_ingest_pieces(ingest), span, count);
     if (hc_ingest_write(ingest, span->start, bytes, (size_t)ours, err) < 0)
         return -1;
     span->start += ours;
@@ -199,7 +199,7 @@ static bool range_is_straggler(struct range *range, double rate)
 {
     struct hc_byte_source *source = range->source;
     uint64_t left = range->span.end - range->span.start;
-    bool is_open = hc_pieces_is_open(hc_ingest_pieces(source->ingest));
+    bool is_open = hc_pieces_has_free(hc_ingest_pieces(source->ingest));
     double times = is_open ? slow_factor : slow_factor_at_end;
     bool is_far;
 

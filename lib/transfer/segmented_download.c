@@ -191,7 +191,7 @@ static int download_adjust_workers(struct download *download, struct hc_error *e
         hc_budget_give_back(download->budget, download->share, 1);
         download->connections--;
     }
-    while (running < wanted && hc_pieces_is_open(download->pieces)) {
+    while (running < wanted && hc_pieces_has_free(download->pieces)) {
         if (running == download->connections &&
             !hc_budget_try_take(download->budget, download->share))
             break;
@@ -200,7 +200,7 @@ static int download_adjust_workers(struct download *download, struct hc_error *e
             break;
         running++;
     }
-    return running > 0 || !hc_pieces_is_open(download->pieces)
+    return running > 0 || !hc_pieces_has_free(download->pieces)
                ? 0
                : hc_fail(err, HC_INTERNAL, "the system gives no thread for a download");
 }

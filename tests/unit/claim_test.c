@@ -162,7 +162,7 @@ static void a_beat_soon_after_another_writes_nothing(void **state)
     HC_AUTO(hc_claim) *claim = make_claim(f, pieces, NULL);
     HC_AUTO_FREE char *text = NULL;
 
-    hc_pieces_add(pieces, 0, 3);
+    hc_pieces_add_arrived(pieces, 0, 3);
     hc_claim_beat(claim);
     text = temp_dir_read(f->dir, CLAIM);
     assert_non_null(text);
@@ -191,7 +191,7 @@ static void a_mebibyte_makes_a_beat(void **state)
     HC_AUTO(hc_claim) *claim = make_claim(f, pieces, NULL);
     HC_AUTO_FREE char *text = NULL;
 
-    hc_pieces_add(pieces, 0, 1 << 20);
+    hc_pieces_add_arrived(pieces, 0, 1 << 20);
     hc_claim_beat(claim);
     text = temp_dir_read(f->dir, CLAIM);
     assert_non_null(text);

@@ -32,12 +32,12 @@ struct model {
     struct random_source *random;
 };
 
-static uint64_t pick(struct model *model, uint64_t low, uint64_t high)
+static uint64_t model_pick(struct model *model, uint64_t low, uint64_t high)
 {
     return random_between(model->random, low, high);
 }
 
-static uint64_t count_arrived(const struct model *model)
+static uint64_t model_count_arrived(const struct model *model)
 {
     uint64_t count = 0;
 
@@ -46,7 +46,7 @@ static uint64_t count_arrived(const struct model *model)
     return count;
 }
 
-static void compare(const struct model *model)
+static void model_compare(const struct model *model)
 {
     uint64_t front = 0, end = model->size;
 
@@ -54,13 +54,13 @@ static void compare(const struct model *model)
         front++;
     while (end > 0 && !model->arrived[end - 1])
         end--;
-    assert_int_equal(hc_pieces_arrived(model->pieces), count_arrived(model));
+    assert_int_equal(hc_pieces_arrived(model->pieces), model_count_arrived(model));
     assert_int_equal(hc_pieces_front(model->pieces), front);
     assert_int_equal(hc_pieces_end(model->pieces), end);
 }
 
 /* The text leads to the same bytes again. */
-static void compare_text(const struct model *model)
+static void model_compare_text(const struct model *model)
 {
     struct hc_error err;
     HC_AUTO(hc_pieces) *again = hc_pieces_new(model->size, model->length, &err);
@@ -85,12 +85,12 @@ static bool could_reach_further(const struct model *model, const struct hc_span 
            span->end - span->start + next <= most;
 }
 
-static void take(struct model *model, int w)
+static void model_take(struct model *model, int w)
 {
-    uint64_t missing = model->size - count_arrived(model);
-    const uint64_t sizes[] = {1, model->length, missing, pick(model, 1, 2 * model->size),
-                              UINT64_MAX / 2};
-    uint64_t most = sizes[pick(model, 0, 4)];
+    uint64_t missing = model->size - model_count_arrived(model);
+    const uint64_t sizes[] = {1, model->length, missing,
+                              model_pick(model, 1, 2 * model->size), UINT64_MAX / 2};
+    uint64_t most = sizes[model_pick(model, 0, 4)];
     struct hc_span *span = &model->workers[w].span;
 
     if (!hc_pieces_take(model->pieces, most, span))
@@ -106,7 +106,7 @@ static void take(struct model *model, int w)
     assert_false(could_reach_further(model, span, most));
 }
 
-static void give_back(struct model *model, int w)
+static void model_give_back(struct model *model, int w)
 {
     hc_pieces_give_back(model->pieces, &model->workers[w].span);
     model->workers[w].is_busy = false;
@@ -117,7 +117,7 @@ static void give_back(struct model *model, int w)
 }
 
 /* As an ingest writes: gap after gap. */
-static void add(struct model *model, uint64_t at, uint64_t count)
+static void model_add(struct model *model, uint64_t at, uint64_t count)
 {
     for (uint64_t i = at; i < at + count; i++) {
         assert_false(model->arrived[i]);
@@ -128,33 +128,33 @@ static void add(struct model *model, uint64_t at, uint64_t count)
         uint64_t part = gap.end - at < count ? gap.end - at : count;
 
         assert_int_equal(gap.start, at);
-        hc_pieces_add(model->pieces, at, part);
+        hc_pieces_add_arrived(model->pieces, at, part);
         at += part;
         count -= part;
     }
 }
 
 /* One chunk of an answer, and perhaps the end of it. */
-static void bring(struct model *model, int w)
+static void model_fetch(struct model *model, int w)
 {
     struct hc_span *span = &model->workers[w].span;
-    uint64_t count = pick(model, 1, span->end - span->start);
-    uint64_t held = hc_pieces_hold(model->pieces, span, count);
+    uint64_t count = model_pick(model, 1, span->end - span->start);
+    uint64_t held = hc_pieces_start_write(model->pieces, span, count);
 
     assert_true(held <= count);
     for (uint64_t i = span->start; i < span->start + held; i++)
         assert_int_equal(model->owner[i / model->length], w);
-    add(model, span->start, held);
+    model_add(model, span->start, held);
     span->start += held;
-    if (held == count && span->start < span->end && pick(model, 0, 5) > 0)
+    if (held == count && span->start < span->end && model_pick(model, 0, 5) > 0)
         return;
     hc_pieces_trim(model->pieces, span);
-    if (span->start >= span->end || pick(model, 0, 2) == 0)
-        give_back(model, w);
+    if (span->start >= span->end || model_pick(model, 0, 2) == 0)
+        model_give_back(model, w);
 }
 
 /* Half of a run that its owner has not come to may become another worker's. */
-static void follow_release(struct model *model)
+static void model_follow_release(struct model *model)
 {
     for (int w = 0; w < model->worker_count; w++) {
         struct hc_span span = model->workers[w].span;
@@ -169,38 +169,39 @@ static void follow_release(struct model *model)
     }
 }
 
-static void step(struct model *model)
+static void model_step(struct model *model)
 {
-    int w = (int)pick(model, 0, (uint64_t)model->worker_count - 1);
+    int w = (int)model_pick(model, 0, (uint64_t)model->worker_count - 1);
 
     if (model->workers[w].is_busy)
-        bring(model, w);
+        model_fetch(model, w);
     else
-        take(model, w);
-    follow_release(model);
-    compare(model);
-    if (pick(model, 0, 9) == 0)
-        compare_text(model);
+        model_take(model, w);
+    model_follow_release(model);
+    model_compare(model);
+    if (model_pick(model, 0, 9) == 0)
+        model_compare_text(model);
 }
 
-static void run_to_the_end(struct model *model)
+static void model_run_to_the_end(struct model *model)
 {
     const uint64_t patience = 1000 * (model->size + 1);
     struct hc_span none;
 
-    for (uint64_t i = 0; count_arrived(model) < model->size; i++) {
+    for (uint64_t i = 0; model_count_arrived(model) < model->size; i++) {
         assert_true(i < patience);
-        step(model);
+        model_step(model);
     }
     for (int w = 0; w < model->worker_count; w++) {
         if (model->workers[w].is_busy)
-            give_back(model, w);
+            model_give_back(model, w);
     }
     assert_false(hc_pieces_take(model->pieces, UINT64_MAX / 2, &none));
-    assert_false(hc_pieces_is_open(model->pieces));
+    assert_false(hc_pieces_has_free(model->pieces));
 }
 
-static void run(struct random_source *random, uint64_t size, uint64_t length, int workers)
+static void model_run(struct random_source *random, uint64_t size, uint64_t length,
+                      int workers)
 {
     struct model model = {.size = size,
                           .length = size < HC_PIECES_FEW * length ? HC_PIECES_FEW * length
@@ -213,11 +214,11 @@ static void run(struct random_source *random, uint64_t size, uint64_t length, in
         model.owner[i] = -1;
     model.pieces = hc_pieces_new(size, length, &err);
     assert_non_null(model.pieces);
-    run_to_the_end(&model);
+    model_run_to_the_end(&model);
     hc_pieces_free(model.pieces);
 }
 
-static void every_byte_is_brought_once_whatever_the_sizes(void **state)
+static void every_byte_is_fetched_once_whatever_the_sizes(void **state)
 {
     struct random_source random;
 
@@ -227,11 +228,11 @@ static void every_byte_is_brought_once_whatever_the_sizes(void **state)
         uint64_t length = random_between(&random, 1, 40);
         uint64_t size = random_between(&random, 0, i % 10 == 0 ? SIZE_MAX_BYTES : 200);
 
-        run(&random, size, length, (int)random_between(&random, 1, WORKERS_MAX));
+        model_run(&random, size, length, (int)random_between(&random, 1, WORKERS_MAX));
     }
 }
 
-static void every_byte_is_brought_once_around_every_boundary(void **state)
+static void every_byte_is_fetched_once_around_every_boundary(void **state)
 {
     struct random_source random;
 
@@ -239,12 +240,12 @@ static void every_byte_is_brought_once_around_every_boundary(void **state)
     random_begin(&random, "pieces around boundaries");
     for (uint64_t length = 1; length <= 16; length++) {
         for (uint64_t size = 0; size <= 9 * length + 1; size++)
-            run(&random, size, length, 1 + (int)(size % WORKERS_MAX));
+            model_run(&random, size, length, 1 + (int)(size % WORKERS_MAX));
     }
 }
 
 /* What a request that brings the whole of a blob takes. */
-static void expect_whole(uint64_t size, uint64_t length, uint64_t arrived)
+static void pieces_expect_whole(uint64_t size, uint64_t length, uint64_t arrived)
 {
     struct hc_error err;
     HC_AUTO(hc_pieces) *pieces = hc_pieces_new(size, length, &err);
@@ -255,7 +256,7 @@ static void expect_whole(uint64_t size, uint64_t length, uint64_t arrived)
         struct hc_span gap = hc_pieces_gap(pieces, at);
         uint64_t end = gap.end < arrived ? gap.end : arrived;
 
-        hc_pieces_add(pieces, at, end - at);
+        hc_pieces_add_arrived(pieces, at, end - at);
         at = end;
     }
     assert_int_equal(hc_pieces_take(pieces, size - arrived, &span), size > arrived);
@@ -267,7 +268,7 @@ static void expect_whole(uint64_t size, uint64_t length, uint64_t arrived)
                  size, length, arrived, span.start, span.end);
 }
 
-static void all_that_is_missing_is_taken_as_a_whole(void **state)
+static void all_missing_bytes_can_be_taken_as_one_span(void **state)
 {
     const uint64_t kib = 1024, mib = 1024 * kib, two_31 = UINT64_C(1) << 31;
     const uint64_t boundaries[] = {2,
@@ -295,11 +296,11 @@ static void all_that_is_missing_is_taken_as_a_whole(void **state)
             const uint64_t lengths[] = {0, 64 * kib, mib, 8 * mib};
 
             for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
-                expect_whole(size, lengths[l], 0);
-                expect_whole(size, lengths[l], 1);
-                expect_whole(size, lengths[l], size / 2);
-                expect_whole(size, lengths[l], size - 1);
-                expect_whole(size, lengths[l], size);
+                pieces_expect_whole(size, lengths[l], 0);
+                pieces_expect_whole(size, lengths[l], 1);
+                pieces_expect_whole(size, lengths[l], size / 2);
+                pieces_expect_whole(size, lengths[l], size - 1);
+                pieces_expect_whole(size, lengths[l], size);
             }
         }
     }
@@ -308,9 +309,9 @@ static void all_that_is_missing_is_taken_as_a_whole(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_that_is_missing_is_taken_as_a_whole),
-        cmocka_unit_test(every_byte_is_brought_once_around_every_boundary),
-        cmocka_unit_test(every_byte_is_brought_once_whatever_the_sizes),
+        cmocka_unit_test(all_missing_bytes_can_be_taken_as_one_span),
+        cmocka_unit_test(every_byte_is_fetched_once_around_every_boundary),
+        cmocka_unit_test(every_byte_is_fetched_once_whatever_the_sizes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
