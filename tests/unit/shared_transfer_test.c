@@ -21,12 +21,12 @@ enum { LARGE_SIZE = 4 * 1024 * 1024, LEFT_SIZE = 2 * 1024 * 1024 };
 struct fixture {
     char *dir;
     struct hc_cache *cache;
-    struct hc_shared_transfers *flights;
+    struct hc_shared_transfers *transfers;
     struct hc_repo repo;
     struct hc_error err;
 };
 
-static int set_up(void **state)
+static int shared_set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
 
@@ -34,71 +34,75 @@ static int set_up(void **state)
     f->dir = temp_dir_make();
     f->cache = hc_cache_open(f->dir, false, &f->err);
     assert_non_null(f->cache);
-    f->flights = hc_shared_transfers_new(&f->err);
-    assert_non_null(f->flights);
+    f->transfers = hc_shared_transfers_new(&f->err);
+    assert_non_null(f->transfers);
     assert_int_equal(hc_repo_init(&f->repo, HC_REPO_MODEL, "org/m", &f->err), 0);
     *state = f;
     return 0;
 }
 
-static int tear_down(void **state)
+static int shared_tear_down(void **state)
 {
     struct fixture *f = *state;
 
-    hc_shared_transfers_free(f->flights);
+    hc_shared_transfers_free(f->transfers);
     hc_cache_close(f->cache);
     temp_dir_remove(f->dir);
     free(f);
     return 0;
 }
 
-static struct hc_shared_transfer *join(struct fixture *f, bool is_forced)
+static struct hc_shared_transfer *shared_join(struct fixture *f, bool is_forced)
 {
     const struct hc_shared_transfer_key name = {.repo = &f->repo,
                                                 .etag = etag,
                                                 .is_forced = is_forced};
-    struct hc_shared_transfer *flight =
-        hc_shared_transfer_join(f->flights, &name, &(const struct hc_caller){0}, &f->err);
+    struct hc_shared_transfer *transfer =
+        hc_shared_transfer_join(f->transfers, &name, &(const struct hc_caller){0},
+                                &f->err);
 
-    assert_non_null(flight);
-    return flight;
+    assert_non_null(transfer);
+    return transfer;
 }
 
-static void admit(struct fixture *f, struct hc_shared_transfer *flight, const char *token)
+static void shared_admit(struct fixture *f, struct hc_shared_transfer *transfer,
+                         const char *token)
 {
-    const struct hc_caller caller = {.token = token};
+    const struct hc_caller credentials = {.token = token};
 
-    assert_int_equal(hc_shared_transfer_admit(f->flights, flight, &caller, &f->err), 0);
+    assert_int_equal(hc_shared_transfer_admit(f->transfers, transfer, &credentials,
+                                              &f->err),
+                     0);
 }
 
 /* Waits as somebody who is not going to wait long: a caller whose call is over. */
-static int wait_as(struct fixture *f, struct hc_shared_transfer *flight,
-                   const char *token)
+static int shared_wait_as(struct fixture *f, struct hc_shared_transfer *transfer,
+                          const char *token)
 {
     struct hc_cancellation *call = hc_cancellation_new(HC_NO_DEADLINE);
-    const struct hc_caller caller = {.token = token, .call = call};
+    const struct hc_caller credentials = {.token = token, .call = call};
     int answer;
 
     hc_cancellation_cancel(call);
-    answer = hc_shared_transfer_wait(f->flights, flight, &caller, &f->err);
+    answer = hc_shared_transfer_wait(f->transfers, transfer, &credentials, &f->err);
     hc_cancellation_free(call);
     return answer;
 }
 
 /* Puts a lock and the first bytes of a blob on board. */
-static void load(struct fixture *f, struct hc_shared_transfer *flight)
+static void shared_set_partial(struct fixture *f, struct hc_shared_transfer *transfer)
 {
-    struct hc_partial_file cargo = {.lock = take_lock(f->cache, &f->repo, etag),
-                                    .ingest = begin_ingest(f->cache, &f->repo, etag, 100,
-                                                           &f->err)};
+    struct hc_partial_file partial = {.lock = take_lock(f->cache, &f->repo, etag),
+                                      .ingest = begin_ingest(f->cache, &f->repo, etag,
+                                                             100, &f->err)};
 
-    assert_non_null(cargo.lock);
-    assert_non_null(cargo.ingest);
-    assert_int_equal(hc_ingest_write(cargo.ingest, 0, content, 5, &f->err), 0);
-    hc_shared_transfer_set_partial(f->flights, flight, cargo);
+    assert_non_null(partial.lock);
+    assert_non_null(partial.ingest);
+    assert_int_equal(hc_ingest_write(partial.ingest, 0, content, 5, &f->err), 0);
+    hc_shared_transfer_set_partial(f->transfers, transfer, partial);
 }
 
-static void expect_nothing_left(struct fixture *f)
+static void expect_no_partial(struct fixture *f)
 {
     assert_int_equal(temp_dir_count(f->dir, "models--org--m/blobs"), 0);
     assert_false(hc_lock_is_held(f->cache, f->repo.folder, etag));
@@ -107,80 +111,84 @@ static void expect_nothing_left(struct fixture *f)
 static void the_first_leads_and_the_next_waits(void **state)
 {
     struct fixture *f = *state;
-    struct hc_shared_transfer *first = join(f, false), *second = join(f, false);
+    struct hc_shared_transfer *first = shared_join(f, false),
+                              *second = shared_join(f, false);
 
     assert_ptr_equal(first, second);
-    assert_int_equal(hc_shared_transfers_waiters(f->flights, &f->repo, etag), 2);
-    assert_int_equal(wait_as(f, first, NULL), HC_SHARED_TRANSFER_LEAD);
-    assert_int_equal(wait_as(f, second, NULL), -1);
+    assert_int_equal(hc_shared_transfers_waiters(f->transfers, &f->repo, etag), 2);
+    assert_int_equal(shared_wait_as(f, first, NULL), HC_SHARED_TRANSFER_LEAD);
+    assert_int_equal(shared_wait_as(f, second, NULL), -1);
     assert_int_equal(f->err.reason, HC_CANCELLED);
 
-    hc_shared_transfer_leave(f->flights, second);
-    hc_shared_transfer_finish(f->flights, first, NULL);
-    hc_shared_transfer_leave(f->flights, first);
+    hc_shared_transfer_leave(f->transfers, second);
+    hc_shared_transfer_finish(f->transfers, first, NULL);
+    hc_shared_transfer_leave(f->transfers, first);
 }
 
-static void a_landing_is_everybodys_answer_and_the_end_of_the_flight(void **state)
+static void a_finish_is_the_answer_of_all_waiters_and_the_end(void **state)
 {
     struct fixture *f = *state;
-    struct hc_shared_transfer *leader = join(f, false), *waiter = join(f, false);
+    struct hc_shared_transfer *leader = shared_join(f, false),
+                              *waiter = shared_join(f, false);
     struct hc_shared_transfer *later;
 
-    assert_int_equal(wait_as(f, leader, NULL), HC_SHARED_TRANSFER_LEAD);
-    load(f, leader);
-    hc_shared_transfer_finish(f->flights, leader, NULL);
-    expect_nothing_left(f); /* while they are still aboard */
+    assert_int_equal(shared_wait_as(f, leader, NULL), HC_SHARED_TRANSFER_LEAD);
+    shared_set_partial(f, leader);
+    hc_shared_transfer_finish(f->transfers, leader, NULL);
+    expect_no_partial(f); /* while they are still aboard */
 
-    later = join(f, false);
+    later = shared_join(f, false);
     assert_ptr_not_equal(later, leader);
-    assert_int_equal(wait_as(f, waiter, NULL), HC_SHARED_TRANSFER_DONE);
-    assert_int_equal(wait_as(f, later, NULL), HC_SHARED_TRANSFER_LEAD);
+    assert_int_equal(shared_wait_as(f, waiter, NULL), HC_SHARED_TRANSFER_DONE);
+    assert_int_equal(shared_wait_as(f, later, NULL), HC_SHARED_TRANSFER_LEAD);
 
-    hc_shared_transfer_leave(f->flights, later);
-    hc_shared_transfer_leave(f->flights, waiter);
-    hc_shared_transfer_leave(f->flights, leader);
+    hc_shared_transfer_leave(f->transfers, later);
+    hc_shared_transfer_leave(f->transfers, waiter);
+    hc_shared_transfer_leave(f->transfers, leader);
 }
 
-static void a_failure_is_everybodys_too(void **state)
+static void a_failure_reaches_all_waiters(void **state)
 {
     struct fixture *f = *state;
-    struct hc_shared_transfer *leader = join(f, false), *waiter = join(f, false);
+    struct hc_shared_transfer *leader = shared_join(f, false),
+                              *waiter = shared_join(f, false);
     struct hc_error failure;
 
-    assert_int_equal(wait_as(f, leader, NULL), HC_SHARED_TRANSFER_LEAD);
+    assert_int_equal(shared_wait_as(f, leader, NULL), HC_SHARED_TRANSFER_LEAD);
     (void)hc_fail(&failure, HC_CHECKSUM_MISMATCH, "wrong bytes");
-    hc_shared_transfer_finish(f->flights, leader, &failure);
+    hc_shared_transfer_finish(f->transfers, leader, &failure);
 
-    assert_int_equal(wait_as(f, waiter, NULL), -1);
+    assert_int_equal(shared_wait_as(f, waiter, NULL), -1);
     assert_int_equal(f->err.reason, HC_CHECKSUM_MISMATCH);
     assert_string_equal(f->err.message, "wrong bytes");
-    hc_shared_transfer_leave(f->flights, leader);
-    hc_shared_transfer_leave(f->flights, waiter);
+    hc_shared_transfer_leave(f->transfers, leader);
+    hc_shared_transfer_leave(f->transfers, waiter);
 }
 
-static void cargo_is_handed_over_with_the_lead(void **state)
+static void the_partial_file_is_handed_over_with_the_lead(void **state)
 {
     struct fixture *f = *state;
-    struct hc_shared_transfer *leader = join(f, false), *waiter = join(f, false);
-    struct hc_partial_file cargo;
+    struct hc_shared_transfer *leader = shared_join(f, false),
+                              *waiter = shared_join(f, false);
+    struct hc_partial_file partial;
 
-    assert_int_equal(wait_as(f, leader, NULL), HC_SHARED_TRANSFER_LEAD);
-    load(f, leader);
+    assert_int_equal(shared_wait_as(f, leader, NULL), HC_SHARED_TRANSFER_LEAD);
+    shared_set_partial(f, leader);
     assert_int_equal(
-        hc_shared_transfers_progress(f->flights, &f->repo, etag).arrival.bytes, 5);
-    hc_shared_transfer_hand_over(f->flights, leader, NULL, NULL);
-    hc_shared_transfer_leave(f->flights, leader);
+        hc_shared_transfers_progress(f->transfers, &f->repo, etag).arrival.bytes, 5);
+    hc_shared_transfer_hand_over(f->transfers, leader, NULL, NULL);
+    hc_shared_transfer_leave(f->transfers, leader);
 
-    assert_int_equal(wait_as(f, waiter, NULL), HC_SHARED_TRANSFER_LEAD);
-    cargo = hc_shared_transfer_partial(f->flights, waiter);
-    assert_int_equal(hc_pieces_arrived(hc_ingest_pieces(cargo.ingest)), 5);
+    assert_int_equal(shared_wait_as(f, waiter, NULL), HC_SHARED_TRANSFER_LEAD);
+    partial = hc_shared_transfer_partial(f->transfers, waiter);
+    assert_int_equal(hc_pieces_arrived(hc_ingest_pieces(partial.ingest)), 5);
     assert_true(hc_lock_is_held(f->cache, f->repo.folder, etag));
 
-    hc_shared_transfer_leave(f->flights, waiter); /* the last one */
-    expect_nothing_left(f);
+    hc_shared_transfer_leave(f->transfers, waiter); /* the last one */
+    expect_no_partial(f);
     assert_int_equal(
-        hc_shared_transfers_progress(f->flights, &f->repo, etag).arrival.bytes, 0);
-    assert_int_equal(hc_shared_transfers_waiters(f->flights, &f->repo, etag), 0);
+        hc_shared_transfers_progress(f->transfers, &f->repo, etag).arrival.bytes, 0);
+    assert_int_equal(hc_shared_transfers_waiters(f->transfers, &f->repo, etag), 0);
 }
 
 static struct hc_ingest *begin_large(struct fixture *f)
@@ -192,140 +200,142 @@ static struct hc_ingest *begin_large(struct fixture *f)
     return ingest;
 }
 
-static void what_an_earlier_transfer_left_is_given(void **state)
+static void bytes_of_an_earlier_transfer_count_as_reused(void **state)
 {
     struct fixture *f = *state;
-    struct hc_shared_transfer *flight = join(f, false);
-    struct hc_partial_file cargo = {.ingest = begin_large(f)};
+    struct hc_shared_transfer *transfer = shared_join(f, false);
+    struct hc_partial_file partial = {.ingest = begin_large(f)};
     char *bytes = calloc(1, LEFT_SIZE);
 
     assert_non_null(bytes);
-    assert_int_equal(hc_ingest_write(cargo.ingest, 0, bytes, LEFT_SIZE, &f->err), 0);
-    hc_ingest_drop(cargo.ingest);
-    cargo.ingest = begin_large(f);
-    hc_shared_transfer_set_partial(f->flights, flight, cargo);
-    assert_int_equal(hc_ingest_write(cargo.ingest, LEFT_SIZE, bytes, 5, &f->err), 0);
+    assert_int_equal(hc_ingest_write(partial.ingest, 0, bytes, LEFT_SIZE, &f->err), 0);
+    hc_ingest_drop(partial.ingest);
+    partial.ingest = begin_large(f);
+    hc_shared_transfer_set_partial(f->transfers, transfer, partial);
+    assert_int_equal(hc_ingest_write(partial.ingest, LEFT_SIZE, bytes, 5, &f->err), 0);
 
     assert_int_equal(
-        hc_shared_transfers_progress(f->flights, &f->repo, etag).arrival.bytes,
+        hc_shared_transfers_progress(f->transfers, &f->repo, etag).arrival.bytes,
         LEFT_SIZE + 5);
-    assert_int_equal(hc_shared_transfers_progress(f->flights, &f->repo, etag).given,
+    assert_int_equal(hc_shared_transfers_progress(f->transfers, &f->repo, etag).given,
                      LEFT_SIZE);
-    hc_shared_transfer_leave(f->flights, flight);
+    hc_shared_transfer_leave(f->transfers, transfer);
     free(bytes);
 }
 
-static void what_another_process_had_at_first_sight_is_given(void **state)
+static void bytes_of_another_process_count_as_reused(void **state)
 {
     static const struct hc_blob_progress sights[] = {{70, true}, {90, true}, {0, false}};
     struct fixture *f = *state;
-    struct hc_shared_transfer *flight = join(f, false);
+    struct hc_shared_transfer *transfer = shared_join(f, false);
 
-    assert_int_equal(wait_as(f, flight, NULL), HC_SHARED_TRANSFER_LEAD);
-    hc_shared_transfer_set_remote(f->flights, flight, &sights[0]);
-    hc_shared_transfer_set_remote(f->flights, flight, &sights[1]);
+    assert_int_equal(shared_wait_as(f, transfer, NULL), HC_SHARED_TRANSFER_LEAD);
+    hc_shared_transfer_set_remote(f->transfers, transfer, &sights[0]);
+    hc_shared_transfer_set_remote(f->transfers, transfer, &sights[1]);
     assert_int_equal(
-        hc_shared_transfers_progress(f->flights, &f->repo, etag).arrival.bytes, 90);
-    assert_int_equal(hc_shared_transfers_progress(f->flights, &f->repo, etag).given, 70);
+        hc_shared_transfers_progress(f->transfers, &f->repo, etag).arrival.bytes, 90);
+    assert_int_equal(hc_shared_transfers_progress(f->transfers, &f->repo, etag).given,
+                     70);
 
-    hc_shared_transfer_set_remote(f->flights, flight, &sights[2]);
-    load(f, flight); /* an ingest that began with nothing */
-    assert_int_equal(hc_shared_transfers_progress(f->flights, &f->repo, etag).given, 0);
-    hc_shared_transfer_leave(f->flights, flight);
+    hc_shared_transfer_set_remote(f->transfers, transfer, &sights[2]);
+    shared_set_partial(f, transfer); /* an ingest that began with nothing */
+    assert_int_equal(hc_shared_transfers_progress(f->transfers, &f->repo, etag).given, 0);
+    hc_shared_transfer_leave(f->transfers, transfer);
 }
 
-static void a_refusal_is_for_those_with_the_same_token(void **state)
+static void a_refusal_is_for_callers_with_the_same_token(void **state)
 {
     struct fixture *f = *state;
-    struct hc_shared_transfer *flight = join(f, false);
+    struct hc_shared_transfer *transfer = shared_join(f, false);
     const struct hc_caller refused = {.token = "hf_bad"};
     struct hc_error refusal;
 
-    (void)join(f, false);
-    (void)join(f, false);
-    admit(f, flight, "hf_bad");
-    admit(f, flight, "hf_good");
-    assert_int_equal(wait_as(f, flight, "hf_bad"), HC_SHARED_TRANSFER_LEAD);
+    (void)shared_join(f, false);
+    (void)shared_join(f, false);
+    shared_admit(f, transfer, "hf_bad");
+    shared_admit(f, transfer, "hf_good");
+    assert_int_equal(shared_wait_as(f, transfer, "hf_bad"), HC_SHARED_TRANSFER_LEAD);
     (void)hc_fail(&refusal, HC_GATED_REPO, "no");
-    hc_shared_transfer_hand_over(f->flights, flight, &refused, &refusal);
+    hc_shared_transfer_hand_over(f->transfers, transfer, &refused, &refusal);
 
-    assert_int_equal(wait_as(f, flight, "hf_bad"), -1);
+    assert_int_equal(shared_wait_as(f, transfer, "hf_bad"), -1);
     assert_int_equal(f->err.reason, HC_GATED_REPO);
-    assert_int_equal(wait_as(f, flight, "hf_good"), HC_SHARED_TRANSFER_LEAD);
+    assert_int_equal(shared_wait_as(f, transfer, "hf_good"), HC_SHARED_TRANSFER_LEAD);
     for (int i = 0; i < 3; i++)
-        hc_shared_transfer_leave(f->flights, flight);
+        hc_shared_transfer_leave(f->transfers, transfer);
 }
 
 static void no_token_and_an_empty_one_are_the_same(void **state)
 {
     struct fixture *f = *state;
-    struct hc_shared_transfer *flight = join(f, false);
+    struct hc_shared_transfer *transfer = shared_join(f, false);
     const struct hc_caller refused = {0};
     struct hc_error refusal;
 
-    assert_int_equal(wait_as(f, flight, NULL), HC_SHARED_TRANSFER_LEAD);
+    assert_int_equal(shared_wait_as(f, transfer, NULL), HC_SHARED_TRANSFER_LEAD);
     (void)hc_fail(&refusal, HC_REPO_NOT_FOUND, "no");
-    hc_shared_transfer_hand_over(f->flights, flight, &refused, &refusal);
+    hc_shared_transfer_hand_over(f->transfers, transfer, &refused, &refusal);
 
-    assert_int_equal(wait_as(f, flight, ""), -1);
+    assert_int_equal(shared_wait_as(f, transfer, ""), -1);
     assert_int_equal(f->err.reason, HC_REPO_NOT_FOUND);
-    hc_shared_transfer_leave(f->flights, flight);
+    hc_shared_transfer_leave(f->transfers, transfer);
 }
 
 static void other_credentials_are_proved_before_waiting_or_leading(void **state)
 {
     struct fixture *f = *state;
-    struct hc_shared_transfer *flight = join(f, false);
+    struct hc_shared_transfer *transfer = shared_join(f, false);
 
-    (void)join(f, false);
-    assert_int_equal(wait_as(f, flight, "hf_other"),
+    (void)shared_join(f, false);
+    assert_int_equal(shared_wait_as(f, transfer, "hf_other"),
                      HC_SHARED_TRANSFER_PROVE); /* to lead */
-    assert_int_equal(wait_as(f, flight, NULL), HC_SHARED_TRANSFER_LEAD);
-    load(f, flight);
-    assert_int_equal(wait_as(f, flight, "hf_other"),
+    assert_int_equal(shared_wait_as(f, transfer, NULL), HC_SHARED_TRANSFER_LEAD);
+    shared_set_partial(f, transfer);
+    assert_int_equal(shared_wait_as(f, transfer, "hf_other"),
                      HC_SHARED_TRANSFER_PROVE); /* to wait */
-    hc_shared_transfer_hand_over(f->flights, flight, NULL, NULL);
-    assert_int_equal(wait_as(f, flight, "hf_other"),
+    hc_shared_transfer_hand_over(f->transfers, transfer, NULL, NULL);
+    assert_int_equal(shared_wait_as(f, transfer, "hf_other"),
                      HC_SHARED_TRANSFER_PROVE); /* to go on */
 
-    admit(f, flight, "hf_other");
-    admit(f, flight, "hf_other");
-    assert_int_equal(wait_as(f, flight, "hf_othe"), HC_SHARED_TRANSFER_PROVE);
-    assert_int_equal(wait_as(f, flight, "hf_other"), HC_SHARED_TRANSFER_LEAD);
-    hc_shared_transfer_finish(f->flights, flight, NULL);
-    assert_int_equal(wait_as(f, flight, "hf_third"),
+    shared_admit(f, transfer, "hf_other");
+    shared_admit(f, transfer, "hf_other");
+    assert_int_equal(shared_wait_as(f, transfer, "hf_othe"), HC_SHARED_TRANSFER_PROVE);
+    assert_int_equal(shared_wait_as(f, transfer, "hf_other"), HC_SHARED_TRANSFER_LEAD);
+    hc_shared_transfer_finish(f->transfers, transfer, NULL);
+    assert_int_equal(shared_wait_as(f, transfer, "hf_third"),
                      HC_SHARED_TRANSFER_DONE); /* it is there */
-    hc_shared_transfer_leave(f->flights, flight);
-    hc_shared_transfer_leave(f->flights, flight);
+    hc_shared_transfer_leave(f->transfers, transfer);
+    hc_shared_transfer_leave(f->transfers, transfer);
 }
 
-static void a_forced_fetch_flies_alone(void **state)
+static void a_forced_fetch_is_not_shared(void **state)
 {
     struct fixture *f = *state;
-    struct hc_shared_transfer *usual = join(f, false), *forced = join(f, true);
+    struct hc_shared_transfer *usual = shared_join(f, false),
+                              *forced = shared_join(f, true);
 
     assert_ptr_not_equal(usual, forced);
-    assert_int_equal(wait_as(f, usual, NULL), HC_SHARED_TRANSFER_LEAD);
-    assert_int_equal(wait_as(f, forced, NULL), HC_SHARED_TRANSFER_LEAD);
-    hc_shared_transfer_leave(f->flights, usual);
-    hc_shared_transfer_leave(f->flights, forced);
+    assert_int_equal(shared_wait_as(f, usual, NULL), HC_SHARED_TRANSFER_LEAD);
+    assert_int_equal(shared_wait_as(f, forced, NULL), HC_SHARED_TRANSFER_LEAD);
+    hc_shared_transfer_leave(f->transfers, usual);
+    hc_shared_transfer_leave(f->transfers, forced);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, shared_set_up, shared_tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_first_leads_and_the_next_waits),
-        TEST(a_landing_is_everybodys_answer_and_the_end_of_the_flight),
-        TEST(a_failure_is_everybodys_too),
-        TEST(cargo_is_handed_over_with_the_lead),
-        TEST(what_an_earlier_transfer_left_is_given),
-        TEST(what_another_process_had_at_first_sight_is_given),
-        TEST(a_refusal_is_for_those_with_the_same_token),
+        TEST(a_finish_is_the_answer_of_all_waiters_and_the_end),
+        TEST(a_failure_reaches_all_waiters),
+        TEST(the_partial_file_is_handed_over_with_the_lead),
+        TEST(bytes_of_an_earlier_transfer_count_as_reused),
+        TEST(bytes_of_another_process_count_as_reused),
+        TEST(a_refusal_is_for_callers_with_the_same_token),
         TEST(no_token_and_an_empty_one_are_the_same),
         TEST(other_credentials_are_proved_before_waiting_or_leading),
-        TEST(a_forced_fetch_flies_alone),
+        TEST(a_forced_fetch_is_not_shared),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

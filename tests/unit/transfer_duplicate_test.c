@@ -35,14 +35,14 @@ static struct stat blob_stat(struct fixture *f, const char *folder, const char *
 static int fetch_fork(struct fixture *f, const struct hc_metadata *metadata, bool force,
                       uint64_t *fetched)
 {
-    const struct hc_caller caller = {0};
-    struct hc_blob_request wanted = wish(f, "large.bin", metadata);
+    const struct hc_caller credentials = {0};
+    struct hc_blob_request request = blob_request_of(f, "large.bin", metadata);
     struct hc_repo fork;
 
     assert_int_equal(hc_repo_init(&fork, HC_REPO_MODEL, "org/fork", &f->err), 0);
-    wanted.repo = &fork;
-    wanted.force = force;
-    return hc_transfers_fetch(f->transfers, &wanted, &caller, fetched, &f->err);
+    request.repo = &fork;
+    request.force = force;
+    return hc_transfers_fetch(f->transfers, &request, &credentials, fetched, &f->err);
 }
 
 /* Another repo's file of the right name and length; `byte` is all that is in it. */
@@ -71,10 +71,10 @@ static void note_shared_bytes(void *ctx, const struct hc_transfer *transfer)
 static void a_blob_of_another_repo_is_not_fetched(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_metadata metadata = ask_about(f, "large.bin");
+    const struct hc_metadata metadata = metadata_of(f, "large.bin");
     uint64_t fetched = 0, shared = 0;
 
-    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    assert_int_equal(fetch_file(f, "large.bin", NULL, &fetched), 0);
     test_hub_clear_log(f->server);
     hc_transfers_observe(f->transfers, note_shared_bytes, &shared);
 
@@ -91,13 +91,13 @@ static void a_blob_of_another_repo_is_not_fetched(void **state)
 static void a_duplicate_with_wrong_bytes_is_neither_believed_nor_changed(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_metadata metadata = ask_about(f, "large.bin");
+    const struct hc_metadata metadata = metadata_of(f, "large.bin");
     uint64_t fetched = 0;
     char path[PATH_MAX];
 
     blob_path_of(path, FORK, metadata.etag);
     make_duplicate(f, path, "x");
-    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    assert_int_equal(fetch_file(f, "large.bin", NULL, &fetched), 0);
     assert_int_equal(fetched, LARGE_SIZE);
     assert_int_equal(blob_first_byte(f, path), 'x');
     assert_int_equal(blob_stat(f, FORK, metadata.etag).st_size, LARGE_SIZE);
@@ -109,13 +109,13 @@ static void a_duplicate_with_wrong_bytes_is_neither_believed_nor_changed(void **
 static void a_file_of_another_user_is_not_linked(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_metadata metadata = ask_about(f, "large.bin");
+    const struct hc_metadata metadata = metadata_of(f, "large.bin");
     uint64_t fetched = 0;
     char path[PATH_MAX];
 
     if (geteuid() != 0)
         skip();
-    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    assert_int_equal(fetch_file(f, "large.bin", NULL, &fetched), 0);
     blob_path_of(path, f->repo.folder, metadata.etag);
     assert_int_equal(fchownat(hc_cache_fd(f->cache), path, 12345, 12345, 0), 0);
     (void)fetch_fork(f, &metadata, false, &fetched);
@@ -125,10 +125,10 @@ static void a_file_of_another_user_is_not_linked(void **state)
 static void a_forced_fetch_uses_no_duplicate(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_metadata metadata = ask_about(f, "large.bin");
+    const struct hc_metadata metadata = metadata_of(f, "large.bin");
     uint64_t fetched = 0;
 
-    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    assert_int_equal(fetch_file(f, "large.bin", NULL, &fetched), 0);
     test_hub_clear_log(f->server);
     assert_int_equal(fetch_fork(f, &metadata, true, &fetched), -1);
     assert_int_equal(f->err.reason, HC_REPO_NOT_FOUND); /* it was asked for */
@@ -138,7 +138,7 @@ static void a_forced_fetch_uses_no_duplicate(void **state)
 static void a_blob_of_the_shared_store_is_not_linked(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_metadata metadata = ask_about(f, "large.bin");
+    const struct hc_metadata metadata = metadata_of(f, "large.bin");
     char path[PATH_MAX], target[PATH_MAX];
     struct stat payload;
     uint64_t fetched = 0;
@@ -148,7 +148,7 @@ static void a_blob_of_the_shared_store_is_not_linked(void **state)
     temp_dir_write(f->dir, FORK "/blobs/other", "");
     (void)snprintf(target, sizeof target, "../../blobs/ab/abcd");
     assert_int_equal(symlinkat(target, hc_cache_fd(f->cache), path), 0);
-    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    assert_int_equal(fetch_file(f, "large.bin", NULL, &fetched), 0);
     assert_int_equal(fetched, LARGE_SIZE);
     assert_int_equal(fstatat(hc_cache_fd(f->cache), "blobs/ab/abcd", &payload, 0), 0);
     assert_int_equal(payload.st_nlink, 1);
@@ -158,13 +158,13 @@ static void a_blob_of_the_shared_store_is_not_linked(void **state)
 static void a_file_of_another_size_is_no_duplicate(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_metadata metadata = ask_about(f, "large.bin");
+    const struct hc_metadata metadata = metadata_of(f, "large.bin");
     uint64_t fetched = 0;
     char path[PATH_MAX];
 
     blob_path_of(path, FORK, metadata.etag);
     temp_dir_write(f->dir, path, "x");
-    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    assert_int_equal(fetch_file(f, "large.bin", NULL, &fetched), 0);
     assert_int_equal(fetched, LARGE_SIZE);
     assert_int_equal(blob_stat(f, FORK, metadata.etag).st_size, 1);
 }

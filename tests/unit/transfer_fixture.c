@@ -14,7 +14,7 @@
 
 enum { AWAIT_MS = 20000 };
 
-static void add_content(struct fixture *f)
+static void server_add_content(struct fixture *f)
 {
     static const struct test_hub_options options = {.valid_token = "hf_good"};
 
@@ -26,7 +26,7 @@ static void add_content(struct fixture *f)
     test_hub_commit(f->server, "models/org/m", "main", f->commit);
 }
 
-static void open_all(struct fixture *f)
+static void fixture_open(struct fixture *f)
 {
     char *endpoint = strdup(test_hub_endpoint(f->server));
     const struct hc_settings settings = {.endpoint = endpoint,
@@ -51,8 +51,8 @@ int transfer_set_up(void **state)
     struct fixture *f = calloc(1, sizeof *f);
 
     assert_non_null(f);
-    add_content(f);
-    open_all(f);
+    server_add_content(f);
+    fixture_open(f);
     assert_int_equal(hc_repo_init(&f->repo, HC_REPO_MODEL, "org/m", &f->err), 0);
     *state = f;
     return 0;
@@ -72,20 +72,20 @@ int transfer_tear_down(void **state)
     return 0;
 }
 
-struct hc_metadata ask_about(struct fixture *f, const char *path)
+struct hc_metadata metadata_of(struct fixture *f, const char *path)
 {
-    const struct hc_caller caller = {.token = "hf_good"};
+    const struct hc_caller credentials = {.token = "hf_good"};
     struct hc_metadata metadata;
 
     assert_int_equal(hc_hub_head(f->hub, &(const struct hc_place){&f->repo, "main", path},
-                                 &caller, &metadata, &f->err),
+                                 &credentials, &metadata, &f->err),
                      0);
     test_hub_clear_log(f->server);
     return metadata;
 }
 
-struct hc_blob_request wish(struct fixture *f, const char *path,
-                            const struct hc_metadata *metadata)
+struct hc_blob_request blob_request_of(struct fixture *f, const char *path,
+                                       const struct hc_metadata *metadata)
 {
     return (struct hc_blob_request){.repo = &f->repo,
                                     .commit = f->commit,
@@ -94,17 +94,17 @@ struct hc_blob_request wish(struct fixture *f, const char *path,
                                     .size = metadata->size};
 }
 
-int fetch(struct fixture *f, const char *path, struct hc_cancellation *call,
-          uint64_t *fetched)
+int fetch_file(struct fixture *f, const char *path, struct hc_cancellation *call,
+               uint64_t *fetched)
 {
-    const struct hc_metadata metadata = ask_about(f, path);
-    const struct hc_blob_request wanted = wish(f, path, &metadata);
-    const struct hc_caller caller = {.call = call};
+    const struct hc_metadata metadata = metadata_of(f, path);
+    const struct hc_blob_request request = blob_request_of(f, path, &metadata);
+    const struct hc_caller credentials = {.call = call};
 
-    return hc_transfers_fetch(f->transfers, &wanted, &caller, fetched, &f->err);
+    return hc_transfers_fetch(f->transfers, &request, &credentials, fetched, &f->err);
 }
 
-void inject(struct fixture *f, struct test_hub_rule rule)
+void inject_rule(struct fixture *f, struct test_hub_rule rule)
 {
     test_hub_rule(f->server, &rule);
 }
@@ -120,7 +120,7 @@ void expect_log(struct fixture *f, const char *text, bool is_there)
 
 void expect_only_blob(struct fixture *f, const char *path)
 {
-    const struct hc_metadata metadata = ask_about(f, path);
+    const struct hc_metadata metadata = metadata_of(f, path);
     uint64_t size = 0;
 
     assert_int_equal(hc_blob_find(f->cache, &f->repo, metadata.etag, &size, &f->err), 1);
@@ -135,7 +135,7 @@ void expect_no_blob(struct fixture *f)
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
 }
 
-static void breathe(void)
+static void sleep_briefly(void)
 {
     const struct timespec moment = {.tv_nsec = 1000000};
 
@@ -148,7 +148,7 @@ void await_waiting(struct fixture *f, const char *etag, unsigned count)
 
     while (hc_transfers_waiting(f->transfers, &f->repo, etag) != count) {
         assert_true(hc_monotonic_ms() < give_up);
-        breathe();
+        sleep_briefly();
     }
 }
 
@@ -158,6 +158,6 @@ void await_arrived(struct fixture *f, const char *etag, uint64_t count)
 
     while (hc_transfers_progress(f->transfers, &f->repo, etag).arrival.bytes != count) {
         assert_true(hc_monotonic_ms() < give_up);
-        breathe();
+        sleep_briefly();
     }
 }

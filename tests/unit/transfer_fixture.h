@@ -34,17 +34,17 @@ int transfer_set_up(void **state);
 int transfer_tear_down(void **state);
 
 /* What a HEAD says about a file; afterwards the log is empty. */
-struct hc_metadata ask_about(struct fixture *f, const char *path);
+struct hc_metadata metadata_of(struct fixture *f, const char *path);
 
 /* A wish for that file, which borrows `metadata`. */
-struct hc_blob_request wish(struct fixture *f, const char *path,
-                            const struct hc_metadata *metadata);
+struct hc_blob_request blob_request_of(struct fixture *f, const char *path,
+                                       const struct hc_metadata *metadata);
 
 /* The same in one, for the only caller, who has no token: hc_transfers_fetch's result. */
-int fetch(struct fixture *f, const char *path, struct hc_cancellation *call,
-          uint64_t *fetched);
+int fetch_file(struct fixture *f, const char *path, struct hc_cancellation *call,
+               uint64_t *fetched);
 
-void inject(struct fixture *f, struct test_hub_rule rule);
+void inject_rule(struct fixture *f, struct test_hub_rule rule);
 
 void expect_log(struct fixture *f, const char *text, bool is_there);
 

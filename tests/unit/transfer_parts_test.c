@@ -24,27 +24,27 @@ struct fetcher {
     struct hc_error err;
 };
 
-static void *run(void *ctx)
+static void *fetcher_main(void *ctx)
 {
     struct fetcher *fetcher = ctx;
-    const struct hc_blob_request wanted =
-        wish(fetcher->f, "large.bin", &fetcher->metadata);
-    const struct hc_caller caller = {.call = fetcher->call};
+    const struct hc_blob_request request =
+        blob_request_of(fetcher->f, "large.bin", &fetcher->metadata);
+    const struct hc_caller credentials = {.call = fetcher->call};
 
-    fetcher->result = hc_transfers_fetch(fetcher->f->transfers, &wanted, &caller,
+    fetcher->result = hc_transfers_fetch(fetcher->f->transfers, &request, &credentials,
                                          &fetcher->fetched, &fetcher->err);
     return NULL;
 }
 
-static void start(struct fetcher *fetcher, struct fixture *f)
+static void fetcher_start(struct fetcher *fetcher, struct fixture *f)
 {
     fetcher->f = f;
-    fetcher->metadata = ask_about(f, "large.bin");
+    fetcher->metadata = metadata_of(f, "large.bin");
     fetcher->call = hc_cancellation_new(HC_NO_DEADLINE);
-    assert_int_equal(pthread_create(&fetcher->thread, NULL, run, fetcher), 0);
+    assert_int_equal(pthread_create(&fetcher->thread, NULL, fetcher_main, fetcher), 0);
 }
 
-static int finish(struct fetcher *fetcher)
+static int fetcher_finish(struct fetcher *fetcher)
 {
     assert_int_equal(pthread_join(fetcher->thread, NULL), 0);
     hc_cancellation_free(fetcher->call);
@@ -61,7 +61,7 @@ static void expect_fetched(struct fixture *f)
 {
     uint64_t fetched;
 
-    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    assert_int_equal(fetch_file(f, "large.bin", NULL, &fetched), 0);
     assert_int_equal(fetched, LARGE_SIZE);
     expect_only_blob(f, "large.bin");
 }
@@ -71,7 +71,7 @@ static void parts_cost_no_more_bytes_and_no_more_questions(void **state)
     struct fixture *f = *state;
     uint64_t fetched;
 
-    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    assert_int_equal(fetch_file(f, "large.bin", NULL, &fetched), 0);
     expect_no_byte_twice(f);
     assert_int_equal(test_hub_count(f->server, "GET", "/resolve/"), 1);
     expect_log(f, "range=bytes=0-8388607", true);
@@ -91,15 +91,16 @@ static unsigned connections_with(struct fixture *f, unsigned connections, uint64
                                          .download_memory = memory};
     HC_AUTO(hc_transfers) *transfers =
         hc_transfers_open(f->cache, f->hub, &settings, &f->err);
-    const struct hc_metadata metadata = ask_about(f, "large.bin");
-    struct hc_blob_request wanted = wish(f, "large.bin", &metadata);
-    const struct hc_caller caller = {0};
+    const struct hc_metadata metadata = metadata_of(f, "large.bin");
+    struct hc_blob_request request = blob_request_of(f, "large.bin", &metadata);
+    const struct hc_caller credentials = {0};
     unsigned most = 0;
     uint64_t fetched;
 
     hc_transfers_observe(transfers, note_connections, &most);
-    wanted.force = true;
-    assert_int_equal(hc_transfers_fetch(transfers, &wanted, &caller, &fetched, &f->err),
+    request.force = true;
+    assert_int_equal(hc_transfers_fetch(transfers, &request, &credentials, &fetched,
+                                        &f->err),
                      0);
     return most;
 }
@@ -117,32 +118,32 @@ static void memory_and_a_number_bound_the_connections(void **state)
  * all else comes over other connections. */
 static void stall_first_piece(struct fixture *f)
 {
-    inject(f, (struct test_hub_rule){.on_cdn = true,
-                                     .range = "bytes=0-",
-                                     .fault = TEST_HUB_STALL,
-                                     .number = MIB});
-    inject(f, (struct test_hub_rule){.on_cdn = true,
-                                     .range = "bytes=1048576-",
-                                     .fault = TEST_HUB_STALL});
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .range = "bytes=0-",
+                                          .fault = TEST_HUB_STALL,
+                                          .number = MIB});
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .range = "bytes=1048576-",
+                                          .fault = TEST_HUB_STALL});
 }
 
-static void others_bring_what_one_does_not(void **state)
+static void other_connections_fetch_the_bytes_of_one_that_stalls(void **state)
 {
     struct fixture *f = *state;
     struct fetcher fetcher = {0};
 
     stall_first_piece(f);
-    start(&fetcher, f);
+    fetcher_start(&fetcher, f);
     await_arrived(f, fetcher.metadata.etag, LARGE_SIZE - PART + MIB);
     test_hub_clear_rules(f->server);
     test_hub_release(f->server);
-    assert_int_equal(finish(&fetcher), 0);
+    assert_int_equal(fetcher_finish(&fetcher), 0);
     expect_no_byte_twice(f);
     expect_only_blob(f, "large.bin");
 }
 
 /* The same when it had taken more than one piece: all but the one it is at. */
-static void others_bring_what_a_slow_one_has_taken(void **state)
+static void other_connections_fetch_the_span_of_a_slow_one(void **state)
 {
     const struct hc_settings settings = {.connections = 2};
     struct fixture *f = *state;
@@ -152,12 +153,12 @@ static void others_bring_what_a_slow_one_has_taken(void **state)
     f->transfers = hc_transfers_open(f->cache, f->hub, &settings, &f->err);
     assert_non_null(f->transfers);
     stall_first_piece(f);
-    start(&fetcher, f);
+    fetcher_start(&fetcher, f);
     await_arrived(f, fetcher.metadata.etag, LARGE_SIZE - PART + MIB);
     expect_log(f, "range=bytes=0-16777215", true);
     test_hub_clear_rules(f->server);
     test_hub_release(f->server);
-    assert_int_equal(finish(&fetcher), 0);
+    assert_int_equal(fetcher_finish(&fetcher), 0);
     expect_only_blob(f, "large.bin");
 }
 
@@ -168,14 +169,14 @@ static void what_lies_beyond_a_hole_is_not_fetched_again(void **state)
     uint64_t fetched;
 
     stall_first_piece(f);
-    start(&fetcher, f);
+    fetcher_start(&fetcher, f);
     await_arrived(f, fetcher.metadata.etag, LARGE_SIZE - PART + MIB);
     hc_cancellation_cancel(fetcher.call);
-    assert_int_equal(finish(&fetcher), -1);
+    assert_int_equal(fetcher_finish(&fetcher), -1);
     assert_int_equal(fetcher.err.reason, HC_CANCELLED);
     test_hub_clear_rules(f->server);
 
-    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    assert_int_equal(fetch_file(f, "large.bin", NULL, &fetched), 0);
     assert_int_equal(fetched, PART - MIB);
     assert_int_equal(test_hub_count_cdn(f->server, "GET"), 1);
     expect_log(f, "range=bytes=1048576-8388607", true);
@@ -187,8 +188,8 @@ static void a_server_without_parts_is_asked_once(void **state)
     struct fixture *f = *state;
     uint64_t fetched;
 
-    inject(f, (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_NO_RANGE});
-    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_NO_RANGE});
+    assert_int_equal(fetch_file(f, "large.bin", NULL, &fetched), 0);
     assert_int_equal(test_hub_count_cdn(f->server, "GET"), 1);
     expect_no_byte_twice(f);
     expect_only_blob(f, "large.bin");
@@ -198,8 +199,9 @@ static void a_server_that_stops_sending_parts_sends_it_all_again(void **state)
 {
     struct fixture *f = *state;
 
-    inject(f,
-           (struct test_hub_rule){.on_cdn = true, .skip = 3, .fault = TEST_HUB_NO_RANGE});
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .skip = 3,
+                                          .fault = TEST_HUB_NO_RANGE});
     expect_fetched(f);
 }
 
@@ -208,10 +210,10 @@ static void a_server_that_sends_shorter_parts_is_only_slower(void **state)
     struct fixture *f = *state;
     uint64_t fetched;
 
-    inject(f, (struct test_hub_rule){.on_cdn = true,
-                                     .fault = TEST_HUB_SHORT_RANGE,
-                                     .number = 3 * (uint64_t)MIB});
-    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .fault = TEST_HUB_SHORT_RANGE,
+                                          .number = 3 * (uint64_t)MIB});
+    assert_int_equal(fetch_file(f, "large.bin", NULL, &fetched), 0);
     expect_no_byte_twice(f);
     expect_only_blob(f, "large.bin");
 }
@@ -222,9 +224,9 @@ static void a_server_that_cuts_every_answer_short_is_only_slower(void **state)
     struct fixture *f = *state;
 
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
-        inject(f, (struct test_hub_rule){.on_cdn = true,
-                                         .fault = faults[i],
-                                         .number = 5 * (uint64_t)MIB});
+        inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                              .fault = faults[i],
+                                              .number = 5 * (uint64_t)MIB});
         expect_fetched(f);
         test_hub_clear_rules(f->server);
         temp_dir_remove(temp_dir_path(f->dir, "models--org--m"));
@@ -237,11 +239,11 @@ static void a_server_that_refuses_more_connections_keeps_one(void **state)
     struct fixture *f = *state;
 
     for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
-        inject(f, (struct test_hub_rule){.on_cdn = true,
-                                         .skip = 1,
-                                         .times = 3,
-                                         .fault = TEST_HUB_STATUS,
-                                         .number = statuses[i]});
+        inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                              .skip = 1,
+                                              .times = 3,
+                                              .fault = TEST_HUB_STATUS,
+                                              .number = statuses[i]});
         expect_fetched(f);
         test_hub_clear_rules(f->server);
         temp_dir_remove(temp_dir_path(f->dir, "models--org--m"));
@@ -253,12 +255,12 @@ static void an_address_that_expires_on_the_way_is_asked_for_again(void **state)
     struct fixture *f = *state;
     uint64_t fetched;
 
-    inject(f, (struct test_hub_rule){.on_cdn = true,
-                                     .skip = 4,
-                                     .times = 1,
-                                     .fault = TEST_HUB_STATUS,
-                                     .number = 403});
-    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .skip = 4,
+                                          .times = 1,
+                                          .fault = TEST_HUB_STATUS,
+                                          .number = 403});
+    assert_int_equal(fetch_file(f, "large.bin", NULL, &fetched), 0);
     assert_int_equal(test_hub_count(f->server, "GET", "/resolve/"), 2);
     expect_only_blob(f, "large.bin");
 }
@@ -270,14 +272,14 @@ static void a_wrong_byte_in_one_part_costs_one_more_fetch(void **state)
         .on_cdn = true, .skip = 2, .times = 1, .fault = TEST_HUB_CORRUPT, .number = 77};
     uint64_t fetched;
 
-    inject(f, rule);
+    inject_rule(f, rule);
     expect_fetched(f);
 
     rule.times = 0;
     test_hub_clear_rules(f->server);
-    inject(f, rule);
+    inject_rule(f, rule);
     temp_dir_remove(temp_dir_path(f->dir, "models--org--m"));
-    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), -1);
+    assert_int_equal(fetch_file(f, "large.bin", NULL, &fetched), -1);
     assert_int_equal(f->err.reason, HC_CHECKSUM_MISMATCH);
     expect_no_blob(f);
 }
@@ -287,12 +289,14 @@ static void a_server_that_goes_away_for_good_ends_it(void **state)
     struct fixture *f = *state;
     uint64_t fetched;
 
-    inject(f, (struct test_hub_rule){.on_cdn = true, .skip = 3, .fault = TEST_HUB_CLOSE});
-    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), -1);
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .skip = 3,
+                                          .fault = TEST_HUB_CLOSE});
+    assert_int_equal(fetch_file(f, "large.bin", NULL, &fetched), -1);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
     assert_int_equal(fetched, 0);
     test_hub_clear_rules(f->server);
-    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    assert_int_equal(fetch_file(f, "large.bin", NULL, &fetched), 0);
     assert_true(fetched < LARGE_SIZE);
     expect_only_blob(f, "large.bin");
 }
@@ -303,10 +307,10 @@ static void a_deadline_ends_all_connections(void **state)
     struct hc_cancellation *call = hc_cancellation_new(hc_monotonic_ms() + 500);
     uint64_t fetched;
 
-    inject(f, (struct test_hub_rule){.on_cdn = true,
-                                     .fault = TEST_HUB_STALL,
-                                     .number = 1000});
-    assert_int_equal(fetch(f, "large.bin", call, &fetched), -1);
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .fault = TEST_HUB_STALL,
+                                          .number = 1000});
+    assert_int_equal(fetch_file(f, "large.bin", call, &fetched), -1);
     assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
     hc_cancellation_free(call);
     expect_no_blob(f);
@@ -320,8 +324,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(parts_cost_no_more_bytes_and_no_more_questions),
         TEST(memory_and_a_number_bound_the_connections),
-        TEST(others_bring_what_one_does_not),
-        TEST(others_bring_what_a_slow_one_has_taken),
+        TEST(other_connections_fetch_the_bytes_of_one_that_stalls),
+        TEST(other_connections_fetch_the_span_of_a_slow_one),
         TEST(what_lies_beyond_a_hole_is_not_fetched_again),
         TEST(a_server_without_parts_is_asked_once),
         TEST(a_server_that_stops_sending_parts_sends_it_all_again),

@@ -36,7 +36,7 @@ int __wrap_flock(int fd, int operation)
     return flock_state == LIES ? 0 : -1;
 }
 
-static int work_again(void **state)
+static int locks_work_again(void **state)
 {
     flock_state = WORKS;
     return transfer_tear_down(state);
@@ -55,14 +55,14 @@ struct replica {
     struct hc_error err;
 };
 
-static void note(void *ctx, const struct hc_transfer *transfer)
+static void replica_note_report(void *ctx, const struct hc_transfer *transfer)
 {
     struct replica *replica = ctx;
 
     replica->report = *transfer;
 }
 
-static void open_replica(struct replica *replica, struct fixture *f, int64_t takeover_ms)
+static void replica_open(struct replica *replica, struct fixture *f, int64_t takeover_ms)
 {
     HC_AUTO_FREE char *endpoint = strdup(test_hub_endpoint(f->server));
     const struct hc_settings settings = {.endpoint = endpoint,
@@ -71,7 +71,7 @@ static void open_replica(struct replica *replica, struct fixture *f, int64_t tak
                                          .connections = CONNECTIONS,
                                          .takeover_ms = takeover_ms};
 
-    *replica = (struct replica){.f = f, .metadata = ask_about(f, "large.bin")};
+    *replica = (struct replica){.f = f, .metadata = metadata_of(f, "large.bin")};
     replica->cache = hc_cache_open(f->dir, false, &f->err);
     assert_non_null(replica->cache);
     replica->hub = hc_hub_open(&settings, &f->err);
@@ -79,51 +79,51 @@ static void open_replica(struct replica *replica, struct fixture *f, int64_t tak
     replica->transfers =
         hc_transfers_open(replica->cache, replica->hub, &settings, &f->err);
     assert_non_null(replica->transfers);
-    hc_transfers_observe(replica->transfers, note, replica);
+    hc_transfers_observe(replica->transfers, replica_note_report, replica);
 }
 
-static void close_replica(struct replica *replica)
+static void replica_close(struct replica *replica)
 {
     hc_transfers_close(replica->transfers);
     hc_hub_close(replica->hub);
     hc_cache_close(replica->cache);
 }
 
-static void *run(void *ctx)
+static void *replica_main(void *ctx)
 {
     struct replica *replica = ctx;
-    const struct hc_blob_request wanted =
-        wish(replica->f, "large.bin", &replica->metadata);
-    const struct hc_caller caller = {0};
+    const struct hc_blob_request request =
+        blob_request_of(replica->f, "large.bin", &replica->metadata);
+    const struct hc_caller credentials = {0};
     uint64_t fetched;
 
-    replica->result =
-        hc_transfers_fetch(replica->transfers, &wanted, &caller, &fetched, &replica->err);
+    replica->result = hc_transfers_fetch(replica->transfers, &request, &credentials,
+                                         &fetched, &replica->err);
     return NULL;
 }
 
-static void start(struct replica *replica)
+static void replica_start(struct replica *replica)
 {
-    assert_int_equal(pthread_create(&replica->thread, NULL, run, replica), 0);
+    assert_int_equal(pthread_create(&replica->thread, NULL, replica_main, replica), 0);
 }
 
-static void expect_success(struct replica *replica)
+static void replica_expect_success(struct replica *replica)
 {
     assert_int_equal(pthread_join(replica->thread, NULL), 0);
     if (replica->result < 0)
         fail_msg("%s", replica->err.message);
 }
 
-static void stall(struct fixture *f)
+static void hub_stall_once(struct fixture *f)
 {
-    inject(f, (struct test_hub_rule){.on_cdn = true,
-                                     .times = 1,
-                                     .fault = TEST_HUB_STALL,
-                                     .number = STALL_AT});
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .times = 1,
+                                          .fault = TEST_HUB_STALL,
+                                          .number = STALL_AT});
 }
 
 /* Until the replica sees that another one has something. */
-static void await_sight(struct replica *replica)
+static void await_remote_bytes(struct replica *replica)
 {
     const struct timespec moment = {.tv_nsec = 1000000};
     int64_t give_up = hc_monotonic_ms() + 20000;
@@ -143,25 +143,25 @@ static void expect_one_transfer(struct fixture *f)
 {
     struct replica one, two;
 
-    open_replica(&one, f, 0);
-    open_replica(&two, f, 0);
-    stall(f);
-    start(&one);
+    replica_open(&one, f, 0);
+    replica_open(&two, f, 0);
+    hub_stall_once(f);
+    replica_start(&one);
     test_hub_await_stall(f->server);
-    start(&two);
-    await_sight(&two);
+    replica_start(&two);
+    await_remote_bytes(&two);
     test_hub_release(f->server);
 
-    expect_success(&one);
-    expect_success(&two);
+    replica_expect_success(&one);
+    replica_expect_success(&two);
     assert_in_range(test_hub_bytes_sent(f->server), LARGE_SIZE,
                     LARGE_SIZE + REDIRECT_MAX);
     assert_int_equal(one.report.fetched_bytes, LARGE_SIZE);
     assert_int_equal(two.report.fetched_bytes, 0);
     assert_int_equal(one.report.waited_ms, 0);
     assert_true(two.report.waited_ms > 0);
-    close_replica(&one);
-    close_replica(&two);
+    replica_close(&one);
+    replica_close(&two);
     expect_only_blob(f, "large.bin");
 }
 
@@ -184,18 +184,18 @@ static void where_there_is_no_flock_each_byte_comes_once(void **state)
 }
 
 /* Another process that has begun, and does not move any more. */
-static pid_t start_stuck_process(struct fixture *f)
+static pid_t start_stalled_process(struct fixture *f)
 {
     pid_t child;
 
-    stall(f);
+    hub_stall_once(f);
     child = fork();
     assert_true(child >= 0);
     if (child == 0) {
         struct replica stuck;
 
-        open_replica(&stuck, f, 0);
-        (void)run(&stuck);
+        replica_open(&stuck, f, 0);
+        (void)replica_main(&stuck);
         _exit(stuck.result == 0 ? 0 : 1);
     }
     test_hub_await_stall(f->server);
@@ -203,7 +203,7 @@ static pid_t start_stuck_process(struct fixture *f)
     return child;
 }
 
-static void end(pid_t child)
+static void process_end(pid_t child)
 {
     int status;
 
@@ -213,34 +213,35 @@ static void end(pid_t child)
 
 static void expect_takeover(struct fixture *f)
 {
-    pid_t child = start_stuck_process(f);
+    pid_t child = start_stalled_process(f);
     struct replica replica;
 
-    open_replica(&replica, f, SOON_MS);
+    replica_open(&replica, f, SOON_MS);
     test_hub_clear_rules(f->server);
-    start(&replica);
-    expect_success(&replica);
+    replica_start(&replica);
+    replica_expect_success(&replica);
     assert_true(replica.report.resumed_bytes > 0); /* a copy of what was there */
     assert_int_equal(replica.report.fetched_bytes + replica.report.resumed_bytes,
                      LARGE_SIZE);
-    end(child);
+    process_end(child);
     hc_claim_sweep(replica.cache, (int64_t)time(NULL) * 1000);
-    close_replica(&replica);
+    replica_close(&replica);
     expect_only_blob(f, "large.bin");
 }
 
-static void a_stuck_replica_loses_its_turn(void **state)
+static void a_stalled_replica_loses_the_download_lock(void **state)
 {
     expect_takeover(*state);
 }
 
-static void a_stuck_replica_loses_its_turn_where_flock_lies(void **state)
+static void a_stalled_replica_is_taken_over_where_flock_lies(void **state)
 {
     flock_state = LIES;
     expect_takeover(*state);
 }
 
-#define test(name) cmocka_unit_test_setup_teardown(name, transfer_set_up, work_again)
+#define test(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, transfer_set_up, locks_work_again)
 
 int main(void)
 {
@@ -248,8 +249,8 @@ int main(void)
         test(with_flock_each_byte_comes_once),
         test(where_flock_lies_each_byte_comes_once),
         test(where_there_is_no_flock_each_byte_comes_once),
-        test(a_stuck_replica_loses_its_turn),
-        test(a_stuck_replica_loses_its_turn_where_flock_lies),
+        test(a_stalled_replica_loses_the_download_lock),
+        test(a_stalled_replica_is_taken_over_where_flock_lies),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

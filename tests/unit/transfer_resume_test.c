@@ -24,25 +24,25 @@ struct fetcher {
     int result;
 };
 
-static void *run(void *ctx)
+static void *leaver_main(void *ctx)
 {
     struct fetcher *fetcher = ctx;
     uint64_t fetched;
 
-    fetcher->result = fetch(fetcher->f, "large.bin", fetcher->call, &fetched);
+    fetcher->result = fetch_file(fetcher->f, "large.bin", fetcher->call, &fetched);
     return NULL;
 }
 
 /* Also over the connection that replaces the first one. */
-static void stall(struct fixture *f)
+static void hub_stall(struct fixture *f)
 {
-    inject(f, (struct test_hub_rule){.on_cdn = true,
-                                     .range = "bytes=0-",
-                                     .fault = TEST_HUB_STALL,
-                                     .number = STALL_AT});
-    inject(f, (struct test_hub_rule){.on_cdn = true,
-                                     .range = "bytes=5242880-",
-                                     .fault = TEST_HUB_STALL});
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .range = "bytes=0-",
+                                          .fault = TEST_HUB_STALL,
+                                          .number = STALL_AT});
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .range = "bytes=5242880-",
+                                          .fault = TEST_HUB_STALL});
 }
 
 /*
@@ -51,11 +51,11 @@ static void stall(struct fixture *f)
  */
 static void leave_in_mid_transfer(struct fixture *f)
 {
-    const struct hc_metadata metadata = ask_about(f, "large.bin");
+    const struct hc_metadata metadata = metadata_of(f, "large.bin");
     struct fetcher fetcher = {.f = f, .call = hc_cancellation_new(HC_NO_DEADLINE)};
 
-    stall(f);
-    assert_int_equal(pthread_create(&fetcher.thread, NULL, run, &fetcher), 0);
+    hub_stall(f);
+    assert_int_equal(pthread_create(&fetcher.thread, NULL, leaver_main, &fetcher), 0);
     await_arrived(f, metadata.etag, LARGE_SIZE - PART + STALL_AT);
     hc_cancellation_cancel(fetcher.call);
     assert_int_equal(pthread_join(fetcher.thread, NULL), 0);
@@ -71,7 +71,7 @@ static void when_the_last_waiter_leaves_what_arrived_is_kept(void **state)
     uint64_t fetched;
 
     leave_in_mid_transfer(f);
-    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    assert_int_equal(fetch_file(f, "large.bin", NULL, &fetched), 0);
     assert_int_equal(fetched, PART - STALL_AT);
     expect_log(f, "range=bytes=5242880-8388607", true);
     expect_only_blob(f, "large.bin");
@@ -80,14 +80,14 @@ static void when_the_last_waiter_leaves_what_arrived_is_kept(void **state)
 static void a_forced_fetch_starts_from_the_beginning(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_metadata metadata = ask_about(f, "large.bin");
-    struct hc_blob_request wanted = wish(f, "large.bin", &metadata);
-    const struct hc_caller caller = {0};
+    const struct hc_metadata metadata = metadata_of(f, "large.bin");
+    struct hc_blob_request request = blob_request_of(f, "large.bin", &metadata);
+    const struct hc_caller credentials = {0};
     uint64_t fetched;
 
     leave_in_mid_transfer(f);
-    wanted.force = true;
-    assert_int_equal(hc_transfers_fetch(f->transfers, &wanted, &caller, &fetched,
+    request.force = true;
+    assert_int_equal(hc_transfers_fetch(f->transfers, &request, &credentials, &fetched,
                                         &f->err),
                      0);
     assert_int_equal(fetched, LARGE_SIZE);
@@ -99,22 +99,24 @@ static void what_came_before_the_hub_went_away_is_kept(void **state)
     struct fixture *f = *state;
     uint64_t fetched;
 
-    inject(f, (struct test_hub_rule){
-                  .on_cdn = true, .times = 1, .fault = TEST_HUB_CUT, .number = STALL_AT});
-    inject(f, (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_CLOSE});
-    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), -1);
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .times = 1,
+                                          .fault = TEST_HUB_CUT,
+                                          .number = STALL_AT});
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_CLOSE});
+    assert_int_equal(fetch_file(f, "large.bin", NULL, &fetched), -1);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
     test_hub_clear_rules(f->server);
 
-    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    assert_int_equal(fetch_file(f, "large.bin", NULL, &fetched), 0);
     assert_int_equal(fetched, LARGE_SIZE - STALL_AT);
     expect_only_blob(f, "large.bin");
 }
 
 /* A transfer of another process, which has brought `count` bytes of value `value`. */
-static void crash_with(struct fixture *f, int value, size_t count)
+static void crash_with_partial(struct fixture *f, int value, size_t count)
 {
-    const struct hc_metadata metadata = ask_about(f, "large.bin");
+    const struct hc_metadata metadata = metadata_of(f, "large.bin");
     pid_t child = fork();
     int status;
 
@@ -136,8 +138,8 @@ static void wrong_bytes_of_a_dead_process_cost_one_more_fetch(void **state)
     struct fixture *f = *state;
     uint64_t fetched;
 
-    crash_with(f, 'x', 3 * (uint64_t)MIB);
-    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    crash_with_partial(f, 'x', 3 * (uint64_t)MIB);
+    assert_int_equal(fetch_file(f, "large.bin", NULL, &fetched), 0);
     assert_int_equal(fetched, LARGE_SIZE);
     expect_log(f, "range=bytes=3145728-", true);
     expect_only_blob(f, "large.bin");

@@ -19,7 +19,7 @@ enum { THREADS = 16, STALL_AT = 1000 };
 struct fetcher {
     struct fixture *f;
     const struct hc_metadata *metadata;
-    struct hc_caller caller;
+    struct hc_caller credentials;
     const char *location; /* where it was told the bytes are */
     pthread_t thread;
     int result;
@@ -28,60 +28,62 @@ struct fetcher {
     struct hc_error err;
 };
 
-static void *run(void *ctx)
+static void *sharer_main(void *ctx)
 {
     struct fetcher *fetcher = ctx;
-    struct hc_blob_request wanted = wish(fetcher->f, "small.bin", fetcher->metadata);
+    struct hc_blob_request request =
+        blob_request_of(fetcher->f, "small.bin", fetcher->metadata);
 
-    wanted.retries = &fetcher->retries;
-    wanted.location = fetcher->location;
-    fetcher->result = hc_transfers_fetch(fetcher->f->transfers, &wanted, &fetcher->caller,
-                                         &fetcher->fetched, &fetcher->err);
+    request.retries = &fetcher->retries;
+    request.location = fetcher->location;
+    fetcher->result =
+        hc_transfers_fetch(fetcher->f->transfers, &request, &fetcher->credentials,
+                           &fetcher->fetched, &fetcher->err);
     return NULL;
 }
 
-static void start(struct fetcher *fetcher, struct fixture *f,
-                  const struct hc_metadata *metadata)
+static void sharer_start(struct fetcher *fetcher, struct fixture *f,
+                         const struct hc_metadata *metadata)
 {
     fetcher->f = f;
     fetcher->metadata = metadata;
-    fetcher->caller.call = hc_cancellation_new(HC_NO_DEADLINE);
-    assert_int_equal(pthread_create(&fetcher->thread, NULL, run, fetcher), 0);
+    fetcher->credentials.call = hc_cancellation_new(HC_NO_DEADLINE);
+    assert_int_equal(pthread_create(&fetcher->thread, NULL, sharer_main, fetcher), 0);
 }
 
-static int finish(struct fetcher *fetcher)
+static int sharer_finish(struct fetcher *fetcher)
 {
     assert_int_equal(pthread_join(fetcher->thread, NULL), 0);
-    hc_cancellation_free(fetcher->caller.call);
+    hc_cancellation_free(fetcher->credentials.call);
     return fetcher->result;
 }
 
-static void stall_once(struct fixture *f)
+static void hub_stall_first(struct fixture *f)
 {
-    inject(f, (struct test_hub_rule){.on_cdn = true,
-                                     .times = 1,
-                                     .fault = TEST_HUB_STALL,
-                                     .number = STALL_AT});
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .times = 1,
+                                          .fault = TEST_HUB_STALL,
+                                          .number = STALL_AT});
 }
 
 /* A leader in mid-transfer, and a follower who waits. */
-static void start_two(struct fixture *f, const struct hc_metadata *metadata,
-                      struct fetcher fetchers[2])
+static void sharers_start_two(struct fixture *f, const struct hc_metadata *metadata,
+                              struct fetcher fetchers[2])
 {
-    stall_once(f);
-    start(&fetchers[0], f, metadata);
+    hub_stall_first(f);
+    sharer_start(&fetchers[0], f, metadata);
     test_hub_await_stall(f->server);
     await_arrived(f, metadata->etag, STALL_AT);
-    start(&fetchers[1], f, metadata);
+    sharer_start(&fetchers[1], f, metadata);
     await_waiting(f, metadata->etag, 2);
 }
 
 /* Before any of them can begin: somebody has the lock, until they all wait. */
-static void start_all(struct fetcher fetchers[THREADS], struct fixture *f,
-                      const struct hc_metadata *metadata, struct hc_lock *lock)
+static void sharers_start(struct fetcher fetchers[THREADS], struct fixture *f,
+                          const struct hc_metadata *metadata, struct hc_lock *lock)
 {
     for (size_t i = 0; i < THREADS; i++)
-        start(&fetchers[i], f, metadata);
+        sharer_start(&fetchers[i], f, metadata);
     await_waiting(f, metadata->etag, THREADS);
     hc_lock_release(lock);
 }
@@ -89,15 +91,15 @@ static void start_all(struct fetcher fetchers[THREADS], struct fixture *f,
 static void many_callers_cost_one_transfer(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    const struct hc_metadata metadata = metadata_of(f, "small.bin");
     struct hc_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
     struct fetcher fetchers[THREADS] = {0};
     uint64_t fetched = 0;
 
-    start_all(fetchers, f, &metadata, lock);
+    sharers_start(fetchers, f, &metadata, lock);
 
     for (size_t i = 0; i < THREADS; i++) {
-        assert_int_equal(finish(&fetchers[i]), 0);
+        assert_int_equal(sharer_finish(&fetchers[i]), 0);
         fetched += fetchers[i].fetched;
     }
     assert_int_equal(test_hub_count_cdn(f->server, "GET"), 1);
@@ -106,27 +108,29 @@ static void many_callers_cost_one_transfer(void **state)
     expect_only_blob(f, "small.bin");
 }
 
-static void all_who_share_it_see_what_had_to_be_repeated(void **state)
+static void all_callers_see_the_retries_of_a_shared_transfer(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    const struct hc_metadata metadata = metadata_of(f, "small.bin");
     struct hc_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
     struct fetcher fetchers[THREADS] = {0};
 
-    inject(f, (struct test_hub_rule){
-                  .on_cdn = true, .times = 1, .fault = TEST_HUB_CUT, .number = STALL_AT});
-    start_all(fetchers, f, &metadata, lock);
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .times = 1,
+                                          .fault = TEST_HUB_CUT,
+                                          .number = STALL_AT});
+    sharers_start(fetchers, f, &metadata, lock);
 
     for (size_t i = 0; i < THREADS; i++) {
-        assert_int_equal(finish(&fetchers[i]), 0);
+        assert_int_equal(sharer_finish(&fetchers[i]), 0);
         assert_int_equal(atomic_load(&fetchers[i].retries), 1);
     }
 }
 
-static void what_another_process_brought_is_not_fetched(void **state)
+static void a_blob_that_another_process_fetched_is_not_fetched_again(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    const struct hc_metadata metadata = metadata_of(f, "small.bin");
     struct hc_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
     struct fetcher fetcher = {0};
     char blob[PATH_MAX];
@@ -135,64 +139,64 @@ static void what_another_process_brought_is_not_fetched(void **state)
     assert_non_null(bytes);
     memset(bytes, 'x', SMALL_SIZE);
     bytes[SMALL_SIZE] = '\0';
-    start(&fetcher, f, &metadata);
+    sharer_start(&fetcher, f, &metadata);
     await_waiting(f, metadata.etag, 1);
     assert_int_equal(hc_cache_blob_path(blob, &f->repo, metadata.etag, &f->err), 0);
     temp_dir_write(f->dir, blob, bytes);
     hc_lock_release(lock);
     free(bytes);
 
-    assert_int_equal(finish(&fetcher), 0);
+    assert_int_equal(sharer_finish(&fetcher), 0);
     assert_int_equal(fetcher.fetched, 0);
     assert_int_equal(test_hub_count(f->server, "GET", NULL), 0);
 }
 
-static void a_transfer_outlives_the_caller_who_began_it(void **state)
+static void a_transfer_outlives_the_caller_that_began_it(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    const struct hc_metadata metadata = metadata_of(f, "small.bin");
     struct fetcher fetchers[2] = {0};
 
-    start_two(f, &metadata, fetchers);
-    hc_cancellation_cancel(fetchers[0].caller.call);
+    sharers_start_two(f, &metadata, fetchers);
+    hc_cancellation_cancel(fetchers[0].credentials.call);
 
-    assert_int_equal(finish(&fetchers[0]), -1);
+    assert_int_equal(sharer_finish(&fetchers[0]), -1);
     assert_int_equal(fetchers[0].err.reason, HC_CANCELLED);
-    assert_int_equal(finish(&fetchers[1]), 0);
+    assert_int_equal(sharer_finish(&fetchers[1]), 0);
     assert_int_equal(fetchers[1].fetched, SMALL_SIZE);
     expect_log(f, "range=bytes=1000-", true);
     assert_int_equal(test_hub_count_cdn(f->server, "GET"), 2);
     expect_only_blob(f, "small.bin");
 }
 
-static void a_caller_who_only_waits_may_go(void **state)
+static void a_waiting_caller_may_leave(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    const struct hc_metadata metadata = metadata_of(f, "small.bin");
     struct fetcher fetchers[2] = {0};
 
-    start_two(f, &metadata, fetchers);
-    hc_cancellation_cancel(fetchers[1].caller.call);
-    assert_int_equal(finish(&fetchers[1]), -1);
+    sharers_start_two(f, &metadata, fetchers);
+    hc_cancellation_cancel(fetchers[1].credentials.call);
+    assert_int_equal(sharer_finish(&fetchers[1]), -1);
     assert_int_equal(fetchers[1].err.reason, HC_CANCELLED);
 
     test_hub_release(f->server);
-    assert_int_equal(finish(&fetchers[0]), 0);
+    assert_int_equal(sharer_finish(&fetchers[0]), 0);
     assert_int_equal(test_hub_count_cdn(f->server, "GET"), 1);
     expect_only_blob(f, "small.bin");
 }
 
-static void when_nobody_waits_any_more_nothing_is_left(void **state)
+static void a_transfer_without_callers_leaves_nothing(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    const struct hc_metadata metadata = metadata_of(f, "small.bin");
     struct fetcher fetchers[2] = {0};
 
-    start_two(f, &metadata, fetchers);
-    hc_cancellation_cancel(fetchers[0].caller.call);
-    hc_cancellation_cancel(fetchers[1].caller.call);
-    assert_int_equal(finish(&fetchers[0]), -1);
-    assert_int_equal(finish(&fetchers[1]), -1);
+    sharers_start_two(f, &metadata, fetchers);
+    hc_cancellation_cancel(fetchers[0].credentials.call);
+    hc_cancellation_cancel(fetchers[1].credentials.call);
+    assert_int_equal(sharer_finish(&fetchers[0]), -1);
+    assert_int_equal(sharer_finish(&fetchers[1]), -1);
 
     expect_no_blob(f);
     assert_false(hc_lock_is_held(f->cache, f->repo.folder, metadata.etag));
@@ -200,20 +204,20 @@ static void when_nobody_waits_any_more_nothing_is_left(void **state)
         hc_transfers_progress(f->transfers, &f->repo, metadata.etag).arrival.bytes, 0);
 }
 
-static void a_failure_reaches_all_who_wait(void **state)
+static void a_failure_reaches_all_callers(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    const struct hc_metadata metadata = metadata_of(f, "small.bin");
     struct hc_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
     struct fetcher fetchers[THREADS] = {0};
 
-    inject(f, (struct test_hub_rule){.on_cdn = true,
-                                     .fault = TEST_HUB_CORRUPT,
-                                     .number = 1});
-    start_all(fetchers, f, &metadata, lock);
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .fault = TEST_HUB_CORRUPT,
+                                          .number = 1});
+    sharers_start(fetchers, f, &metadata, lock);
 
     for (size_t i = 0; i < THREADS; i++) {
-        assert_int_equal(finish(&fetchers[i]), -1);
+        assert_int_equal(sharer_finish(&fetchers[i]), -1);
         assert_int_equal(fetchers[i].err.reason, HC_CHECKSUM_MISMATCH);
     }
     assert_int_equal(test_hub_count_cdn(f->server, "GET"), 2);
@@ -223,16 +227,16 @@ static void a_failure_reaches_all_who_wait(void **state)
 static void a_good_token_is_not_spoilt_by_bad_ones(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    const struct hc_metadata metadata = metadata_of(f, "small.bin");
     struct hc_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
     struct fetcher fetchers[THREADS] = {0};
 
     test_hub_set_access(f->server, "models/org/m", TEST_HUB_GATED);
-    fetchers[THREADS - 1].caller.token = "hf_good";
-    start_all(fetchers, f, &metadata, lock);
+    fetchers[THREADS - 1].credentials.token = "hf_good";
+    sharers_start(fetchers, f, &metadata, lock);
 
     for (size_t i = 0; i < THREADS; i++)
-        (void)finish(&fetchers[i]);
+        (void)sharer_finish(&fetchers[i]);
     assert_int_equal(fetchers[THREADS - 1].result, 0);
     for (size_t i = 0; i < THREADS; i++) {
         /* The others share a refusal, or came when the blob was there. */
@@ -246,13 +250,14 @@ static void a_good_token_is_not_spoilt_by_bad_ones(void **state)
  */
 
 /* One in mid-transfer with the good token, of a repo that is given only to that. */
-static void start_restricted(struct fixture *f, const struct hc_metadata *metadata,
-                             struct fetcher *fetcher)
+static void sharers_start_restricted(struct fixture *f,
+                                     const struct hc_metadata *metadata,
+                                     struct fetcher *fetcher)
 {
     test_hub_set_access(f->server, "models/org/m", TEST_HUB_PRIVATE);
-    stall_once(f);
-    fetcher->caller.token = "hf_good";
-    start(fetcher, f, metadata);
+    hub_stall_first(f);
+    fetcher->credentials.token = "hf_good";
+    sharer_start(fetcher, f, metadata);
     test_hub_await_stall(f->server);
     await_arrived(f, metadata->etag, STALL_AT);
 }
@@ -260,19 +265,19 @@ static void start_restricted(struct fixture *f, const struct hc_metadata *metada
 static void bytes_for_one_token_are_not_for_a_caller_without_it(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_metadata metadata = ask_about(f, "small.bin");
-    struct fetcher owner = {0}, other = {0}, wrong = {.caller.token = "hf_bad"};
+    const struct hc_metadata metadata = metadata_of(f, "small.bin");
+    struct fetcher owner = {0}, other = {0}, wrong = {.credentials.token = "hf_bad"};
 
-    start_restricted(f, &metadata, &owner);
-    start(&other, f, &metadata);
-    assert_int_equal(finish(&other), -1);
+    sharers_start_restricted(f, &metadata, &owner);
+    sharer_start(&other, f, &metadata);
+    assert_int_equal(sharer_finish(&other), -1);
     assert_int_equal(other.err.reason, HC_REPO_NOT_FOUND);
-    start(&wrong, f, &metadata);
-    assert_int_equal(finish(&wrong), -1);
+    sharer_start(&wrong, f, &metadata);
+    assert_int_equal(sharer_finish(&wrong), -1);
     assert_int_equal(wrong.err.reason, HC_HUB_UNAUTHORIZED);
 
     test_hub_release(f->server);
-    assert_int_equal(finish(&owner), 0);
+    assert_int_equal(sharer_finish(&owner), 0);
     assert_int_equal(test_hub_count_cdn(f->server, "GET"), 1);
 }
 
@@ -280,19 +285,19 @@ static void bytes_for_one_token_are_not_for_a_caller_without_it(void **state)
 static void nor_are_they_when_that_caller_leaves(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    const struct hc_metadata metadata = metadata_of(f, "small.bin");
     struct fetcher owner = {0}, other = {0};
 
-    start_restricted(f, &metadata, &owner);
-    inject(f, (struct test_hub_rule){.method = "HEAD",
-                                     .fault = TEST_HUB_DELAY,
-                                     .number = 300});
-    start(&other, f, &metadata);
+    sharers_start_restricted(f, &metadata, &owner);
+    inject_rule(f, (struct test_hub_rule){.method = "HEAD",
+                                          .fault = TEST_HUB_DELAY,
+                                          .number = 300});
+    sharer_start(&other, f, &metadata);
     test_hub_await(f->server, "HEAD", "small.bin", 1);
-    hc_cancellation_cancel(owner.caller.call);
-    assert_int_equal(finish(&owner), -1);
+    hc_cancellation_cancel(owner.credentials.call);
+    assert_int_equal(sharer_finish(&owner), -1);
 
-    assert_int_equal(finish(&other), -1);
+    assert_int_equal(sharer_finish(&other), -1);
     assert_int_equal(other.err.reason, HC_REPO_NOT_FOUND);
     expect_no_blob(f);
 }
@@ -300,18 +305,18 @@ static void nor_are_they_when_that_caller_leaves(void **state)
 static void a_caller_with_access_of_its_own_shares_them(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_metadata metadata = ask_about(f, "small.bin");
-    struct fetcher owner = {0}, other = {.caller.token = "hf_good"};
+    const struct hc_metadata metadata = metadata_of(f, "small.bin");
+    struct fetcher owner = {0}, other = {.credentials.token = "hf_good"};
 
-    stall_once(f);
-    start(&owner, f, &metadata);
+    hub_stall_first(f);
+    sharer_start(&owner, f, &metadata);
     test_hub_await_stall(f->server);
     await_arrived(f, metadata.etag, STALL_AT);
-    start(&other, f, &metadata);
+    sharer_start(&other, f, &metadata);
     test_hub_await(f->server, "HEAD", "small.bin", 1);
-    hc_cancellation_cancel(owner.caller.call);
-    assert_int_equal(finish(&owner), -1);
-    assert_int_equal(finish(&other), 0);
+    hc_cancellation_cancel(owner.credentials.call);
+    assert_int_equal(sharer_finish(&owner), -1);
+    assert_int_equal(sharer_finish(&other), 0);
     expect_log(f, "range=bytes=1000-", true); /* it went on where that one was */
     assert_int_equal(test_hub_count(f->server, "HEAD", "small.bin"), 1);
 }
@@ -319,18 +324,18 @@ static void a_caller_with_access_of_its_own_shares_them(void **state)
 static void a_caller_that_was_told_of_the_file_proves_nothing_again(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_metadata metadata = ask_about(f, "small.bin");
-    struct fetcher owner = {0}, other = {.caller.token = "hf_good"};
+    const struct hc_metadata metadata = metadata_of(f, "small.bin");
+    struct fetcher owner = {0}, other = {.credentials.token = "hf_good"};
 
-    stall_once(f);
-    start(&owner, f, &metadata);
+    hub_stall_first(f);
+    sharer_start(&owner, f, &metadata);
     test_hub_await_stall(f->server);
     other.location = metadata.location;
-    start(&other, f, &metadata);
+    sharer_start(&other, f, &metadata);
     await_waiting(f, metadata.etag, 2);
     test_hub_release(f->server);
-    assert_int_equal(finish(&owner), 0);
-    assert_int_equal(finish(&other), 0);
+    assert_int_equal(sharer_finish(&owner), 0);
+    assert_int_equal(sharer_finish(&other), 0);
     assert_int_equal(test_hub_count(f->server, "HEAD", NULL), 0);
     assert_int_equal(test_hub_count_cdn(f->server, "GET"), 1);
 }
@@ -342,12 +347,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(many_callers_cost_one_transfer),
-        TEST(all_who_share_it_see_what_had_to_be_repeated),
-        TEST(what_another_process_brought_is_not_fetched),
-        TEST(a_transfer_outlives_the_caller_who_began_it),
-        TEST(a_caller_who_only_waits_may_go),
-        TEST(when_nobody_waits_any_more_nothing_is_left),
-        TEST(a_failure_reaches_all_who_wait),
+        TEST(all_callers_see_the_retries_of_a_shared_transfer),
+        TEST(a_blob_that_another_process_fetched_is_not_fetched_again),
+        TEST(a_transfer_outlives_the_caller_that_began_it),
+        TEST(a_waiting_caller_may_leave),
+        TEST(a_transfer_without_callers_leaves_nothing),
+        TEST(a_failure_reaches_all_callers),
         TEST(a_good_token_is_not_spoilt_by_bad_ones),
         TEST(bytes_for_one_token_are_not_for_a_caller_without_it),
         TEST(nor_are_they_when_that_caller_leaves),

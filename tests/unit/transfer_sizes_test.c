@@ -33,25 +33,25 @@ struct way {
     bool is_unending; /* and no answer has a Content-Length: its end tells */
 };
 
-static void name_of(uint64_t size, const struct way *way, char name[NAME])
+static void way_file_name(uint64_t size, const struct way *way, char name[NAME])
 {
     (void)snprintf(name, NAME, "%" PRIu64 ".%s", size, way->is_lfs ? "lfs" : "git");
 }
 
-static void serve(struct fixture *f, uint64_t size, const struct way *way)
+static void way_serve(struct fixture *f, uint64_t size, const struct way *way)
 {
     char name[NAME];
 
-    name_of(size, way, name);
+    way_file_name(size, way, name);
     test_hub_add_made_up(f->server, name, size, 7, way->is_lfs);
 }
 
-static void commit(struct fixture *f)
+static void server_commit(struct fixture *f)
 {
     test_hub_commit(f->server, "models/org/m", "main", f->commit);
 }
 
-static void reopen(struct fixture *f, const struct way *way)
+static void transfers_reopen(struct fixture *f, const struct way *way)
 {
     const struct hc_settings settings = {.connections = way->connections,
                                          .min_split_size = way->min_split_size};
@@ -61,21 +61,21 @@ static void reopen(struct fixture *f, const struct way *way)
     assert_non_null(f->transfers);
 }
 
-static void cut(struct fixture *f, uint64_t at, unsigned times)
+static void server_cut_at(struct fixture *f, uint64_t at, unsigned times)
 {
-    inject(f, (struct test_hub_rule){.method = "GET",
-                                     .contains = "",
-                                     .times = times,
-                                     .fault = TEST_HUB_CUT,
-                                     .number = at});
-    inject(f, (struct test_hub_rule){.method = "GET",
-                                     .on_cdn = true,
-                                     .times = times,
-                                     .fault = TEST_HUB_CUT,
-                                     .number = at});
+    inject_rule(f, (struct test_hub_rule){.method = "GET",
+                                          .contains = "",
+                                          .times = times,
+                                          .fault = TEST_HUB_CUT,
+                                          .number = at});
+    inject_rule(f, (struct test_hub_rule){.method = "GET",
+                                          .on_cdn = true,
+                                          .times = times,
+                                          .fault = TEST_HUB_CUT,
+                                          .number = at});
 }
 
-static void fail_fetch(const struct fixture *f, uint64_t size, const struct way *way)
+static void way_fail(const struct fixture *f, uint64_t size, const struct way *way)
 {
     fail_msg("%" PRIu64 " bytes, %u connections, split from %" PRIu64
              "%s%s%s%s%s: %s: %s",
@@ -86,60 +86,60 @@ static void fail_fetch(const struct fixture *f, uint64_t size, const struct way 
 }
 
 /* As fetch(), by what the HEAD said, or less. */
-static int fetch_file(struct fixture *f, const char *name, const struct way *way)
+static int way_fetch_file(struct fixture *f, const char *name, const struct way *way)
 {
-    const struct hc_caller caller = {0};
-    struct hc_metadata metadata = ask_about(f, name);
-    struct hc_blob_request wanted;
+    const struct hc_caller credentials = {0};
+    struct hc_metadata metadata = metadata_of(f, name);
+    struct hc_blob_request request;
     uint64_t fetched;
 
     if (way->is_unsized)
         metadata.size = HC_SIZE_UNKNOWN;
-    wanted = wish(f, name, &metadata);
-    return hc_transfers_fetch(f->transfers, &wanted, &caller, &fetched, &f->err);
+    request = blob_request_of(f, name, &metadata);
+    return hc_transfers_fetch(f->transfers, &request, &credentials, &fetched, &f->err);
 }
 
 static void hide_lengths(struct fixture *f)
 {
     for (int on_cdn = 0; on_cdn < 2; on_cdn++)
-        inject(f, (struct test_hub_rule){.method = "GET",
-                                         .on_cdn = on_cdn,
-                                         .fault = TEST_HUB_HEADER,
-                                         .name = "Content-Length"});
+        inject_rule(f, (struct test_hub_rule){.method = "GET",
+                                              .on_cdn = on_cdn,
+                                              .fault = TEST_HUB_HEADER,
+                                              .name = "Content-Length"});
 }
 
 static void send_in_chunks(struct fixture *f, uint64_t chunk)
 {
     for (int on_cdn = 0; on_cdn < 2; on_cdn++)
-        inject(f, (struct test_hub_rule){.method = "GET",
-                                         .on_cdn = on_cdn,
-                                         .fault = TEST_HUB_CHUNKS,
-                                         .number = chunk});
+        inject_rule(f, (struct test_hub_rule){.method = "GET",
+                                              .on_cdn = on_cdn,
+                                              .fault = TEST_HUB_CHUNKS,
+                                              .number = chunk});
 }
 
 /* Fetches the file of that size; `at` is where answers end. */
-static void expect_whole(struct fixture *f, uint64_t size, const struct way *way,
-                         uint64_t at)
+static void way_expect_whole(struct fixture *f, uint64_t size, const struct way *way,
+                             uint64_t at)
 {
     struct hc_metadata metadata;
     uint64_t there = 0;
     char name[NAME];
 
-    name_of(size, way, name);
-    metadata = ask_about(f, name);
+    way_file_name(size, way, name);
+    metadata = metadata_of(f, name);
     if (way->is_left) {
-        cut(f, at, 0);
-        (void)fetch_file(f, name, way);
+        server_cut_at(f, at, 0);
+        (void)way_fetch_file(f, name, way);
         test_hub_clear_rules(f->server);
     } else if (way->is_cut) {
-        cut(f, at, 1);
+        server_cut_at(f, at, 1);
     }
     if (way->is_unending)
         hide_lengths(f);
     if (way->chunk > 0)
         send_in_chunks(f, way->chunk);
-    if (fetch_file(f, name, way) < 0)
-        fail_fetch(f, size, way);
+    if (way_fetch_file(f, name, way) < 0)
+        way_fail(f, size, way);
     test_hub_clear_rules(f->server);
     assert_int_equal(hc_blob_find(f->cache, &f->repo, metadata.etag, &there, &f->err), 1);
     assert_int_equal(there, size);
@@ -154,7 +154,7 @@ static const uint64_t boundaries[] = {0, 1, 2, 4, 5, 8, 9, 16};
 enum { SIZES = 3 * sizeof boundaries / sizeof *boundaries };
 
 /* One byte less, as many, one more: the three sizes around boundary `i`. */
-static uint64_t size_at(size_t i, const struct way *way)
+static uint64_t way_size_at(size_t i, const struct way *way)
 {
     return boundaries[i / 3] * way->min_split_size / 8 + i % 3 +
            (boundaries[i / 3] > 0 ? 0 : 1) - 1;
@@ -163,13 +163,13 @@ static uint64_t size_at(size_t i, const struct way *way)
 static void fetch_around_boundaries(struct fixture *f, struct way way)
 {
     for (size_t i = 0; i < SIZES; i++)
-        serve(f, size_at(i, &way), &way);
-    commit(f);
-    reopen(f, &way);
+        way_serve(f, way_size_at(i, &way), &way);
+    server_commit(f);
+    transfers_reopen(f, &way);
     for (size_t i = 0; i < SIZES; i++) {
-        uint64_t size = size_at(i, &way);
+        uint64_t size = way_size_at(i, &way);
 
-        expect_whole(f, size, &way, way.is_left ? size - size / 8 : size * 2 / 3);
+        way_expect_whole(f, size, &way, way.is_left ? size - size / 8 : size * 2 / 3);
     }
 }
 
@@ -214,11 +214,11 @@ static void files_of_half_to_whole_the_split_size_arrive_whole(void **state)
     struct fixture *f = *state;
 
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        serve(f, sizes[i], &way);
-    commit(f);
-    reopen(f, &way);
+        way_serve(f, sizes[i], &way);
+    server_commit(f);
+    transfers_reopen(f, &way);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        expect_whole(f, sizes[i], &way, 0);
+        way_expect_whole(f, sizes[i], &way, 0);
 }
 
 static void files_of_random_sizes_arrive_whole(void **state)
@@ -241,10 +241,10 @@ static void files_of_random_sizes_arrive_whole(void **state)
                                 .is_unsized = random_between(&random, 0, 2) == 0,
                                 .is_unending = random_between(&random, 0, 1)};
 
-        serve(f, size, &way);
-        commit(f);
-        reopen(f, &way);
-        expect_whole(f, size, &way, random_between(&random, 0, size));
+        way_serve(f, size, &way);
+        server_commit(f);
+        transfers_reopen(f, &way);
+        way_expect_whole(f, size, &way, random_between(&random, 0, size));
     }
 }
 
@@ -298,13 +298,13 @@ static void a_partial_file_with_holes_is_completed(void **state)
         uint64_t fetched;
         char name[NAME];
 
-        serve(f, size, &way);
-        commit(f);
-        reopen(f, &way);
-        name_of(size, &way, name);
-        assert_int_equal(fetch(f, name, NULL, &fetched), 0);
-        leave_holes(f, size, ask_about(f, name).etag, &random);
-        expect_whole(f, size, &way, 0);
+        way_serve(f, size, &way);
+        server_commit(f);
+        transfers_reopen(f, &way);
+        way_file_name(size, &way, name);
+        assert_int_equal(fetch_file(f, name, NULL, &fetched), 0);
+        leave_holes(f, size, metadata_of(f, name).etag, &random);
+        way_expect_whole(f, size, &way, 0);
     }
 }
 

@@ -25,8 +25,8 @@ static void expect_bounded(struct fixture *f, const char *path, struct test_hub_
     unsigned asked;
 
     rule.on_cdn = true;
-    inject(f, rule);
-    assert_int_equal(fetch(f, path, call, &fetched), -1);
+    inject_rule(f, rule);
+    assert_int_equal(fetch_file(f, path, call, &fetched), -1);
     asked = test_hub_count(f->server, "GET", NULL);
     if (f->err.reason == HC_DEADLINE_EXCEEDED || asked > most)
         fail_msg("%u requests, %u would do: %s", asked, most, f->err.message);

@@ -14,7 +14,7 @@
 /* A piece of 8 MiB takes 42 s at the rate of the slow one. */
 enum { MIB = 1024 * 1024, SLOW = 200000, SOON_MS = 20000 };
 
-static void note(void *ctx, const struct hc_transfer *transfer)
+static void straggler_note_report(void *ctx, const struct hc_transfer *transfer)
 {
     *(struct hc_transfer *)ctx = *transfer;
 }
@@ -26,8 +26,8 @@ static struct hc_transfer fetch_soon(struct fixture *f)
     struct hc_transfer report = {0};
     uint64_t fetched;
 
-    hc_transfers_observe(f->transfers, note, &report);
-    if (fetch(f, "large.bin", call, &fetched) < 0)
+    hc_transfers_observe(f->transfers, straggler_note_report, &report);
+    if (fetch_file(f, "large.bin", call, &fetched) < 0)
         fail_msg("%s", f->err.message);
     assert_int_equal(fetched, LARGE_SIZE);
     expect_only_blob(f, "large.bin");
@@ -45,11 +45,11 @@ static void a_slow_connection_is_replaced(void **state)
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         struct hc_transfer report;
 
-        inject(f, (struct test_hub_rule){.on_cdn = true,
-                                         .skip = places[i],
-                                         .times = 1,
-                                         .fault = TEST_HUB_THROTTLE,
-                                         .number = SLOW});
+        inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                              .skip = places[i],
+                                              .times = 1,
+                                              .fault = TEST_HUB_THROTTLE,
+                                              .number = SLOW});
         report = fetch_soon(f);
         assert_true(report.retries >= 1);
         /* Nothing but what was on its way in sockets came for nothing. */
@@ -64,11 +64,11 @@ static void a_silent_connection_is_replaced(void **state)
     struct fixture *f = *state;
 
     for (size_t i = 0; i < sizeof silent_from / sizeof *silent_from; i++) {
-        inject(f, (struct test_hub_rule){.on_cdn = true,
-                                         .skip = 2,
-                                         .times = 1,
-                                         .fault = TEST_HUB_STALL,
-                                         .number = silent_from[i]});
+        inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                              .skip = 2,
+                                              .times = 1,
+                                              .fault = TEST_HUB_STALL,
+                                              .number = silent_from[i]});
         assert_int_equal(fetch_soon(f).fetched_bytes, LARGE_SIZE);
     }
 }
@@ -78,11 +78,11 @@ static void slow_connections_are_replaced_one_after_the_other(void **state)
 {
     struct fixture *f = *state;
 
-    inject(f, (struct test_hub_rule){.on_cdn = true,
-                                     .skip = 6,
-                                     .times = 3,
-                                     .fault = TEST_HUB_THROTTLE,
-                                     .number = SLOW});
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .skip = 6,
+                                          .times = 3,
+                                          .fault = TEST_HUB_THROTTLE,
+                                          .number = SLOW});
     assert_in_range(fetch_soon(f).retries, 1, 6);
 }
 
@@ -92,14 +92,14 @@ static void at_the_end_a_connection_need_not_be_as_slow(void **state)
 {
     struct fixture *f = *state;
 
-    inject(f, (struct test_hub_rule){.on_cdn = true,
-                                     .range = "bytes=67108864-",
-                                     .times = 1,
-                                     .fault = TEST_HUB_THROTTLE,
-                                     .number = MIB});
-    inject(f, (struct test_hub_rule){.on_cdn = true,
-                                     .fault = TEST_HUB_THROTTLE,
-                                     .number = 4 * (uint64_t)MIB});
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .range = "bytes=67108864-",
+                                          .times = 1,
+                                          .fault = TEST_HUB_THROTTLE,
+                                          .number = MIB});
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .fault = TEST_HUB_THROTTLE,
+                                          .number = 4 * (uint64_t)MIB});
     assert_in_range(fetch_soon(f).retries, 1, 3);
 }
 
@@ -107,9 +107,9 @@ static void connections_that_are_all_slow_are_left_alone(void **state)
 {
     struct fixture *f = *state;
 
-    inject(f, (struct test_hub_rule){.on_cdn = true,
-                                     .fault = TEST_HUB_THROTTLE,
-                                     .number = 4 * (uint64_t)MIB});
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .fault = TEST_HUB_THROTTLE,
+                                          .number = 4 * (uint64_t)MIB});
     assert_in_range(fetch_soon(f).retries, 0, 1); /* on a machine with other work */
 }
 

@@ -18,9 +18,9 @@ static void a_blob_is_fetched_once(void **state)
     struct fixture *f = *state;
     uint64_t first, second;
 
-    assert_int_equal(fetch(f, "small.bin", NULL, &first), 0);
+    assert_int_equal(fetch_file(f, "small.bin", NULL, &first), 0);
     assert_int_equal(test_hub_count_cdn(f->server, "GET"), 1);
-    assert_int_equal(fetch(f, "small.bin", NULL, &second), 0);
+    assert_int_equal(fetch_file(f, "small.bin", NULL, &second), 0);
 
     assert_int_equal(first, SMALL_SIZE);
     assert_int_equal(second, 0);
@@ -29,7 +29,7 @@ static void a_blob_is_fetched_once(void **state)
     expect_only_blob(f, "small.bin");
 }
 
-static void note_report(void *ctx, const struct hc_transfer *report)
+static void transfer_note_report(void *ctx, const struct hc_transfer *report)
 {
     (void)report;
     ++*(unsigned *)ctx;
@@ -41,9 +41,9 @@ static void what_is_there_is_no_transfer(void **state)
     unsigned reports = 0;
     uint64_t fetched;
 
-    hc_transfers_observe(f->transfers, note_report, &reports);
+    hc_transfers_observe(f->transfers, transfer_note_report, &reports);
     for (int i = 0; i < 3; i++)
-        assert_int_equal(fetch(f, "small.bin", NULL, &fetched), 0);
+        assert_int_equal(fetch_file(f, "small.bin", NULL, &fetched), 0);
     assert_int_equal(reports, 1);
 }
 
@@ -52,7 +52,7 @@ static void a_git_file_is_fetched_from_the_hub(void **state)
     struct fixture *f = *state;
     uint64_t fetched;
 
-    assert_int_equal(fetch(f, "config.json", NULL, &fetched), 0);
+    assert_int_equal(fetch_file(f, "config.json", NULL, &fetched), 0);
     assert_int_equal(fetched, 2);
     expect_only_blob(f, "config.json");
 }
@@ -62,7 +62,7 @@ static void an_empty_file_needs_no_request(void **state)
     struct fixture *f = *state;
     uint64_t fetched;
 
-    assert_int_equal(fetch(f, "empty.txt", NULL, &fetched), 0);
+    assert_int_equal(fetch_file(f, "empty.txt", NULL, &fetched), 0);
     assert_int_equal(test_hub_count(f->server, "GET", NULL), 0);
     expect_only_blob(f, "empty.txt");
 }
@@ -72,7 +72,7 @@ static void a_large_file_arrives_whole(void **state)
     struct fixture *f = *state;
     uint64_t fetched;
 
-    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    assert_int_equal(fetch_file(f, "large.bin", NULL, &fetched), 0);
     assert_int_equal(fetched, LARGE_SIZE);
     expect_only_blob(f, "large.bin");
 }
@@ -80,17 +80,17 @@ static void a_large_file_arrives_whole(void **state)
 static void force_fetches_what_is_there(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_caller caller = {0};
+    const struct hc_caller credentials = {0};
     struct hc_metadata metadata;
-    struct hc_blob_request wanted;
+    struct hc_blob_request request;
     uint64_t fetched;
 
-    assert_int_equal(fetch(f, "small.bin", NULL, &fetched), 0);
-    metadata = ask_about(f, "small.bin");
-    wanted = wish(f, "small.bin", &metadata);
-    wanted.force = true;
+    assert_int_equal(fetch_file(f, "small.bin", NULL, &fetched), 0);
+    metadata = metadata_of(f, "small.bin");
+    request = blob_request_of(f, "small.bin", &metadata);
+    request.force = true;
 
-    assert_int_equal(hc_transfers_fetch(f->transfers, &wanted, &caller, &fetched,
+    assert_int_equal(hc_transfers_fetch(f->transfers, &request, &credentials, &fetched,
                                         &f->err),
                      0);
     assert_int_equal(fetched, SMALL_SIZE);
@@ -101,14 +101,14 @@ static void force_fetches_what_is_there(void **state)
 static void a_blob_of_another_size_is_replaced(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_metadata metadata = ask_about(f, "small.bin");
+    const struct hc_metadata metadata = metadata_of(f, "small.bin");
     char blob[PATH_MAX];
     uint64_t fetched;
 
     assert_int_equal(hc_cache_blob_path(blob, &f->repo, metadata.etag, &f->err), 0);
     temp_dir_write(f->dir, blob, "half a fi");
 
-    assert_int_equal(fetch(f, "small.bin", NULL, &fetched), 0);
+    assert_int_equal(fetch_file(f, "small.bin", NULL, &fetched), 0);
     assert_int_equal(fetched, SMALL_SIZE);
     expect_only_blob(f, "small.bin");
 }
@@ -121,9 +121,11 @@ static void a_dropped_connection_is_taken_up_where_it_was(void **state)
     struct fixture *f = *state;
     uint64_t fetched;
 
-    inject(f, (struct test_hub_rule){
-                  .on_cdn = true, .times = 1, .fault = TEST_HUB_CUT, .number = 12345});
-    assert_int_equal(fetch(f, "small.bin", NULL, &fetched), 0);
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .times = 1,
+                                          .fault = TEST_HUB_CUT,
+                                          .number = 12345});
+    assert_int_equal(fetch_file(f, "small.bin", NULL, &fetched), 0);
     expect_log(f, "range=bytes=12345-", true);
     assert_int_equal(test_hub_count_cdn(f->server, "GET"), 2);
     expect_only_blob(f, "small.bin");
@@ -135,9 +137,9 @@ static void an_answer_of_another_length_is_asked_for_anew(void **state)
     struct fixture *f = *state;
     uint64_t fetched;
 
-    inject(f, (struct test_hub_rule){
-                  .on_cdn = true, .times = 1, .fault = TEST_HUB_SHORT, .number = 1});
-    assert_int_equal(fetch(f, "small.bin", NULL, &fetched), 0);
+    inject_rule(f, (struct test_hub_rule){
+                       .on_cdn = true, .times = 1, .fault = TEST_HUB_SHORT, .number = 1});
+    assert_int_equal(fetch_file(f, "small.bin", NULL, &fetched), 0);
     expect_log(f, "range=bytes", false);
     assert_int_equal(test_hub_count_cdn(f->server, "GET"), 2);
     assert_int_equal(test_hub_count(f->server, "GET", "/resolve/"), 2);
@@ -149,11 +151,11 @@ static void a_reset_connection_is_taken_up(void **state)
     struct fixture *f = *state;
     uint64_t fetched;
 
-    inject(f, (struct test_hub_rule){.on_cdn = true,
-                                     .times = 1,
-                                     .fault = TEST_HUB_CUT_RESET,
-                                     .number = 1024 * 1024});
-    assert_int_equal(fetch(f, "large.bin", NULL, &fetched), 0);
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .times = 1,
+                                          .fault = TEST_HUB_CUT_RESET,
+                                          .number = 1024 * 1024});
+    assert_int_equal(fetch_file(f, "large.bin", NULL, &fetched), 0);
     expect_log(f, "range=bytes=0-8388607", true);
     expect_log(f, "range=bytes=1048576-8388607", true);
     expect_only_blob(f, "large.bin");
@@ -164,22 +166,23 @@ static void a_server_without_ranges_sends_all_again(void **state)
     struct fixture *f = *state;
     uint64_t fetched;
 
-    inject(f, (struct test_hub_rule){
-                  .on_cdn = true, .times = 1, .fault = TEST_HUB_CUT, .number = 777});
-    inject(f, (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_NO_RANGE});
-    assert_int_equal(fetch(f, "small.bin", NULL, &fetched), 0);
+    inject_rule(f, (struct test_hub_rule){
+                       .on_cdn = true, .times = 1, .fault = TEST_HUB_CUT, .number = 777});
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_NO_RANGE});
+    assert_int_equal(fetch_file(f, "small.bin", NULL, &fetched), 0);
     expect_log(f, "range=bytes=777-", true);
     expect_only_blob(f, "small.bin");
 }
 
-static void progress_renews_patience(void **state)
+static void progress_renews_the_retries(void **state)
 {
     struct fixture *f = *state;
     uint64_t fetched;
 
-    inject(f,
-           (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_CUT, .number = 2000});
-    assert_int_equal(fetch(f, "small.bin", NULL, &fetched), 0);
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .fault = TEST_HUB_CUT,
+                                          .number = 2000});
+    assert_int_equal(fetch_file(f, "small.bin", NULL, &fetched), 0);
     assert_true(test_hub_count_cdn(f->server, "GET") >= SMALL_SIZE / 2000);
     expect_only_blob(f, "small.bin");
 }
@@ -189,8 +192,8 @@ static void without_progress_it_ends(void **state)
     struct fixture *f = *state;
     uint64_t fetched;
 
-    inject(f, (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_CLOSE});
-    assert_int_equal(fetch(f, "small.bin", NULL, &fetched), -1);
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_CLOSE});
+    assert_int_equal(fetch_file(f, "small.bin", NULL, &fetched), -1);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
     assert_int_not_equal(f->err.retry_after_ms, 0);
     assert_non_null(strstr(f->err.message, "small.bin"));
@@ -203,10 +206,11 @@ static void a_hub_that_always_sends_less_ends_it(void **state)
     struct fixture *f = *state;
     uint64_t fetched;
 
-    inject(f,
-           (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_SHORT, .number = 5});
-    inject(f, (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_NO_RANGE});
-    assert_int_equal(fetch(f, "small.bin", NULL, &fetched), -1);
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .fault = TEST_HUB_SHORT,
+                                          .number = 5});
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_NO_RANGE});
+    assert_int_equal(fetch_file(f, "small.bin", NULL, &fetched), -1);
     expect_no_blob(f);
 }
 
@@ -216,10 +220,10 @@ static void a_deadline_ends_a_stalled_transfer(void **state)
     struct hc_cancellation *call = hc_cancellation_new(hc_monotonic_ms() + 300);
     uint64_t fetched;
 
-    inject(f, (struct test_hub_rule){.on_cdn = true,
-                                     .fault = TEST_HUB_STALL,
-                                     .number = 100});
-    assert_int_equal(fetch(f, "small.bin", call, &fetched), -1);
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .fault = TEST_HUB_STALL,
+                                          .number = 100});
+    assert_int_equal(fetch_file(f, "small.bin", call, &fetched), -1);
     hc_cancellation_free(call);
     assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
     expect_no_blob(f);
@@ -231,12 +235,12 @@ static void a_storage_that_asks_for_a_pause_gets_it(void **state)
     int64_t start = hc_monotonic_ms();
     uint64_t fetched;
 
-    inject(f, (struct test_hub_rule){.on_cdn = true,
-                                     .times = 1,
-                                     .fault = TEST_HUB_STATUS,
-                                     .number = 429,
-                                     .retry_after_s = 1});
-    assert_int_equal(fetch(f, "small.bin", NULL, &fetched), 0);
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .times = 1,
+                                          .fault = TEST_HUB_STATUS,
+                                          .number = 429,
+                                          .retry_after_s = 1});
+    assert_int_equal(fetch_file(f, "small.bin", NULL, &fetched), 0);
     assert_true(hc_monotonic_ms() - start >= 1000);
     expect_only_blob(f, "small.bin");
 }
@@ -256,9 +260,11 @@ static void wrong_bytes_are_fetched_again_once(void **state)
     uint64_t fetched;
 
     hc_transfers_observe(f->transfers, note_retries, &retries);
-    inject(f, (struct test_hub_rule){
-                  .on_cdn = true, .times = 1, .fault = TEST_HUB_CORRUPT, .number = 9});
-    assert_int_equal(fetch(f, "small.bin", NULL, &fetched), 0);
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .times = 1,
+                                          .fault = TEST_HUB_CORRUPT,
+                                          .number = 9});
+    assert_int_equal(fetch_file(f, "small.bin", NULL, &fetched), 0);
     assert_int_equal(test_hub_count_cdn(f->server, "GET"), 2);
     assert_int_equal(retries, 1);
     expect_log(f, "range=bytes", false); /* from the beginning */
@@ -270,10 +276,10 @@ static void bytes_that_stay_wrong_are_not_stored(void **state)
     struct fixture *f = *state;
     uint64_t fetched;
 
-    inject(f, (struct test_hub_rule){.on_cdn = true,
-                                     .fault = TEST_HUB_CORRUPT,
-                                     .number = 9});
-    assert_int_equal(fetch(f, "small.bin", NULL, &fetched), -1);
+    inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                          .fault = TEST_HUB_CORRUPT,
+                                          .number = 9});
+    assert_int_equal(fetch_file(f, "small.bin", NULL, &fetched), -1);
     assert_int_equal(f->err.reason, HC_CHECKSUM_MISMATCH);
     assert_non_null(strstr(f->err.message, "file 'small.bin' of model 'org/m'"));
     assert_non_null(strstr(f->err.message, "ask again"));
@@ -286,16 +292,16 @@ static void bytes_that_stay_wrong_are_not_stored(void **state)
 static void more_bytes_than_promised_are_not_stored(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_metadata metadata = ask_about(f, "small.bin");
-    const struct hc_caller caller = {0};
-    struct hc_blob_request wanted = wish(f, "small.bin", &metadata);
+    const struct hc_metadata metadata = metadata_of(f, "small.bin");
+    const struct hc_caller credentials = {0};
+    struct hc_blob_request request = blob_request_of(f, "small.bin", &metadata);
     uint64_t fetched;
 
     /* No hash to catch it, and what was promised is there before more comes. */
-    wanted.etag = "no-hash";
-    wanted.size = FIRST_SHARE;
-    wanted.location = metadata.location;
-    assert_int_equal(hc_transfers_fetch(f->transfers, &wanted, &caller, &fetched,
+    request.etag = "no-hash";
+    request.size = FIRST_SHARE;
+    request.location = metadata.location;
+    assert_int_equal(hc_transfers_fetch(f->transfers, &request, &credentials, &fetched,
                                         &f->err),
                      -1);
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
@@ -308,13 +314,13 @@ static void more_bytes_than_promised_are_not_stored(void **state)
 static void a_known_location_is_asked_directly(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_metadata metadata = ask_about(f, "small.bin");
-    const struct hc_caller caller = {0};
-    struct hc_blob_request wanted = wish(f, "small.bin", &metadata);
+    const struct hc_metadata metadata = metadata_of(f, "small.bin");
+    const struct hc_caller credentials = {0};
+    struct hc_blob_request request = blob_request_of(f, "small.bin", &metadata);
     uint64_t fetched;
 
-    wanted.location = metadata.location;
-    assert_int_equal(hc_transfers_fetch(f->transfers, &wanted, &caller, &fetched,
+    request.location = metadata.location;
+    assert_int_equal(hc_transfers_fetch(f->transfers, &request, &credentials, &fetched,
                                         &f->err),
                      0);
     assert_int_equal(test_hub_count(f->server, "GET", "/resolve/"), 0);
@@ -327,19 +333,19 @@ static void a_location_that_expired_is_asked_for_again(void **state)
     struct fixture *f = *state;
 
     for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
-        const struct hc_metadata metadata = ask_about(f, "small.bin");
-        const struct hc_caller caller = {0};
-        struct hc_blob_request wanted = wish(f, "small.bin", &metadata);
+        const struct hc_metadata metadata = metadata_of(f, "small.bin");
+        const struct hc_caller credentials = {0};
+        struct hc_blob_request request = blob_request_of(f, "small.bin", &metadata);
         uint64_t fetched;
 
-        wanted.location = metadata.location;
-        wanted.force = true;
-        inject(f, (struct test_hub_rule){.on_cdn = true,
-                                         .times = 1,
-                                         .fault = TEST_HUB_STATUS,
-                                         .number = statuses[i]});
-        assert_int_equal(hc_transfers_fetch(f->transfers, &wanted, &caller, &fetched,
-                                            &f->err),
+        request.location = metadata.location;
+        request.force = true;
+        inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                              .times = 1,
+                                              .fault = TEST_HUB_STATUS,
+                                              .number = statuses[i]});
+        assert_int_equal(hc_transfers_fetch(f->transfers, &request, &credentials,
+                                            &fetched, &f->err),
                          0);
         assert_int_equal(test_hub_count(f->server, "GET", "/resolve/"), 1);
         expect_only_blob(f, "small.bin");
@@ -369,7 +375,7 @@ static void inject_useless(struct fixture *f, size_t i, unsigned times)
     rule.on_cdn = true;
     rule.times = times;
     test_hub_clear_rules(f->server);
-    inject(f, rule);
+    inject_rule(f, rule);
 }
 
 static void one_useless_answer_behind_a_redirect_costs_one_more_question(void **state)
@@ -380,7 +386,7 @@ static void one_useless_answer_behind_a_redirect_costs_one_more_question(void **
         uint64_t fetched;
 
         inject_useless(f, i, 1);
-        if (fetch(f, "small.bin", NULL, &fetched) < 0)
+        if (fetch_file(f, "small.bin", NULL, &fetched) < 0)
             fail_msg("answer %zu: %s", i, f->err.message);
         assert_int_equal(test_hub_count(f->server, "GET", "/resolve/"), 2);
         expect_only_blob(f, "small.bin");
@@ -389,7 +395,7 @@ static void one_useless_answer_behind_a_redirect_costs_one_more_question(void **
 }
 
 /* It says no length, and so is a file until it ends. */
-static void a_page_instead_of_a_file_is_not_gone_on_with(void **state)
+static void a_page_instead_of_a_file_is_not_resumed(void **state)
 {
     static const struct {
         const char *path;
@@ -400,15 +406,15 @@ static void a_page_instead_of_a_file_is_not_gone_on_with(void **state)
     for (size_t i = 0; i < 2; i++) {
         uint64_t fetched;
 
-        inject(f, (struct test_hub_rule){.on_cdn = true,
-                                         .times = 1,
-                                         .fault = TEST_HUB_BODY,
-                                         .text = "<html>Please sign in</html>"});
-        inject(f, (struct test_hub_rule){.on_cdn = true,
-                                         .times = 1,
-                                         .fault = TEST_HUB_HEADER,
-                                         .name = "Content-Length"});
-        assert_int_equal(fetch(f, rows[i].path, NULL, &fetched), 0);
+        inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                              .times = 1,
+                                              .fault = TEST_HUB_BODY,
+                                              .text = "<html>Please sign in</html>"});
+        inject_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                              .times = 1,
+                                              .fault = TEST_HUB_HEADER,
+                                              .name = "Content-Length"});
+        assert_int_equal(fetch_file(f, rows[i].path, NULL, &fetched), 0);
         assert_true(test_hub_bytes_sent(f->server) < rows[i].size + 1000);
         expect_only_blob(f, rows[i].path);
         temp_dir_remove(temp_dir_path(f->dir, "models--org--m"));
@@ -423,7 +429,7 @@ static void useless_answers_that_stay_are_asked_for_twice(void **state)
         uint64_t fetched;
 
         inject_useless(f, i, 0);
-        assert_int_equal(fetch(f, "small.bin", NULL, &fetched), -1);
+        assert_int_equal(fetch_file(f, "small.bin", NULL, &fetched), -1);
         assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
         assert_int_equal(test_hub_count(f->server, "GET", "/resolve/"), 2);
         expect_no_blob(f);
@@ -440,11 +446,11 @@ static void what_the_hub_itself_refuses_is_asked_for_once(void **state)
         uint64_t fetched;
 
         test_hub_clear_rules(f->server);
-        inject(f, (struct test_hub_rule){.method = "GET",
-                                         .contains = "/resolve/",
-                                         .fault = TEST_HUB_STATUS,
-                                         .number = statuses[i]});
-        assert_int_equal(fetch(f, "small.bin", NULL, &fetched), -1);
+        inject_rule(f, (struct test_hub_rule){.method = "GET",
+                                              .contains = "/resolve/",
+                                              .fault = TEST_HUB_STATUS,
+                                              .number = statuses[i]});
+        assert_int_equal(fetch_file(f, "small.bin", NULL, &fetched), -1);
         assert_int_equal(test_hub_count(f->server, "GET", "/resolve/"), 1);
     }
 }
@@ -466,7 +472,7 @@ int main(void)
         TEST(an_answer_of_another_length_is_asked_for_anew),
         TEST(a_reset_connection_is_taken_up),
         TEST(a_server_without_ranges_sends_all_again),
-        TEST(progress_renews_patience),
+        TEST(progress_renews_the_retries),
         TEST(without_progress_it_ends),
         TEST(a_hub_that_always_sends_less_ends_it),
         TEST(a_deadline_ends_a_stalled_transfer),
@@ -477,7 +483,7 @@ int main(void)
         TEST(a_known_location_is_asked_directly),
         TEST(a_location_that_expired_is_asked_for_again),
         TEST(one_useless_answer_behind_a_redirect_costs_one_more_question),
-        TEST(a_page_instead_of_a_file_is_not_gone_on_with),
+        TEST(a_page_instead_of_a_file_is_not_resumed),
         TEST(useless_answers_that_stay_are_asked_for_twice),
         TEST(what_the_hub_itself_refuses_is_asked_for_once),
     };
