@@ -29,7 +29,7 @@ int __wrap_fsync(int fd);
 int __real_renameat(int from_dir, const char *from, int to_dir, const char *to);
 int __wrap_renameat(int from_dir, const char *from, int to_dir, const char *to);
 
-static bool fails_now(void)
+static bool call_fails_now(void)
 {
     if (volume_errno == 0 || good_calls-- > 0)
         return false;
@@ -39,7 +39,7 @@ static bool fails_now(void)
 
 ssize_t __wrap_pwrite(int fd, const void *bytes, size_t count, off_t at)
 {
-    if (!fails_now())
+    if (!call_fails_now())
         return __real_pwrite(fd, bytes, count, at);
     /* As a full disk does: some bytes still fit. */
     (void)__real_pwrite(fd, bytes, count / 2, at);
@@ -50,21 +50,21 @@ ssize_t __wrap_pwrite(int fd, const void *bytes, size_t count, off_t at)
 int __wrap_fsync(int fd)
 {
     flushes++;
-    return fails_now() ? -1 : __real_fsync(fd);
+    return call_fails_now() ? -1 : __real_fsync(fd);
 }
 
 int __wrap_renameat(int from_dir, const char *from, int to_dir, const char *to)
 {
-    return fails_now() ? -1 : __real_renameat(from_dir, from, to_dir, to);
+    return call_fails_now() ? -1 : __real_renameat(from_dir, from, to_dir, to);
 }
 
-static int work_again(void **state)
+static int calls_work_again(void **state)
 {
     volume_errno = 0;
     return remove_cache(state);
 }
 
-static struct hc_ingest *begin(struct fixture *f)
+static struct hc_ingest *hello_begin(struct fixture *f)
 {
     struct hc_ingest *ingest = begin_ingest(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
 
@@ -72,7 +72,7 @@ static struct hc_ingest *begin(struct fixture *f)
     return ingest;
 }
 
-static int put(struct fixture *f, struct hc_ingest *ingest, const char *text)
+static int hello_write(struct fixture *f, struct hc_ingest *ingest, const char *text)
 {
     return hc_ingest_write(ingest, 0, text, strlen(text), &f->err);
 }
@@ -91,11 +91,11 @@ static void a_read_only_volume_is_named(void **state)
 }
 
 /* The whole way of a blob; -1 where the volume failed. */
-static int store_hello(struct fixture *f)
+static int hello_store(struct fixture *f)
 {
     HC_AUTO(hc_ingest) *ingest = begin_ingest(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
 
-    if (!ingest || put(f, ingest, "hello") < 0)
+    if (!ingest || hello_write(f, ingest, "hello") < 0)
         return -1;
     return hc_ingest_commit(ingest, &f->err);
 }
@@ -110,7 +110,7 @@ static void a_failure_at_any_step_leaves_no_trace(void **state)
         volume_errno = EIO;
         good_calls = i;
         f->err = (struct hc_error){0};
-        result = store_hello(f);
+        result = hello_store(f);
         volume_errno = 0;
         assert_int_equal(f->err.reason, result < 0 ? HC_CACHE_IO : HC_OK);
         assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
@@ -126,9 +126,9 @@ static void a_failure_at_any_step_leaves_no_trace(void **state)
 static void a_commit_flushes_the_file_and_its_directory(void **state)
 {
     struct fixture *f = *state;
-    struct hc_ingest *ingest = begin(f);
+    struct hc_ingest *ingest = hello_begin(f);
 
-    assert_int_equal(put(f, ingest, "hello"), 0);
+    assert_int_equal(hello_write(f, ingest, "hello"), 0);
     flushes = 0;
     assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
     assert_int_equal(flushes, 2);
@@ -138,9 +138,9 @@ static void a_commit_flushes_the_file_and_its_directory(void **state)
 static void a_full_volume_says_how_much_is_needed(void **state)
 {
     struct fixture *f = *state;
-    struct hc_ingest *ingest = begin(f);
+    struct hc_ingest *ingest = hello_begin(f);
 
-    assert_int_equal(put(f, ingest, "h"), 0);
+    assert_int_equal(hello_write(f, ingest, "h"), 0);
     volume_errno = ENOSPC;
     good_calls = 0;
     assert_int_equal(hc_ingest_write(ingest, 1, "ello", 4, &f->err), -1);
@@ -154,20 +154,21 @@ static void a_full_volume_says_how_much_is_needed(void **state)
 static void a_write_that_failed_halfway_can_be_repeated(void **state)
 {
     struct fixture *f = *state;
-    struct hc_ingest *ingest = begin(f);
+    struct hc_ingest *ingest = hello_begin(f);
 
     volume_errno = EIO;
     good_calls = 0;
-    assert_int_equal(put(f, ingest, "hello"), -1);
+    assert_int_equal(hello_write(f, ingest, "hello"), -1);
     volume_errno = 0;
     assert_int_equal(hc_pieces_arrived(hc_ingest_pieces(ingest)), 0);
-    assert_int_equal(put(f, ingest, "hello"), 0);
+    assert_int_equal(hello_write(f, ingest, "hello"), 0);
     assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
     hc_ingest_drop(ingest);
     assert_content(f, BLOBS HELLO_GIT, "hello");
 }
 
-#define WITH_FAULTS(test) cmocka_unit_test_setup_teardown(test, make_cache, work_again)
+#define WITH_FAULTS(test)                                                                \
+    cmocka_unit_test_setup_teardown(test, make_cache, calls_work_again)
 
 int main(void)
 {

@@ -21,7 +21,7 @@
 #define BLOBS "models--org--name/blobs/"
 #define CLAIM ".hubcache/transfers/models--org--name/" HELLO_GIT
 
-static struct hc_ingest *begin(struct fixture *f, const char *etag, uint64_t size)
+static struct hc_ingest *blob_begin(struct fixture *f, const char *etag, uint64_t size)
 {
     struct hc_ingest *ingest = begin_ingest(f->cache, &f->repo, etag, size, &f->err);
 
@@ -29,19 +29,19 @@ static struct hc_ingest *begin(struct fixture *f, const char *etag, uint64_t siz
     return ingest;
 }
 
-static uint64_t arrived(struct hc_ingest *ingest)
+static uint64_t blob_arrived(struct hc_ingest *ingest)
 {
     return hc_pieces_arrived(hc_ingest_pieces(ingest));
 }
 
-static void put(struct fixture *f, struct hc_ingest *ingest, const char *text)
+static void blob_write(struct fixture *f, struct hc_ingest *ingest, const char *text)
 {
-    assert_int_equal(hc_ingest_write(ingest, arrived(ingest), text, strlen(text),
+    assert_int_equal(hc_ingest_write(ingest, blob_arrived(ingest), text, strlen(text),
                                      &f->err),
                      0);
 }
 
-static int find(struct fixture *f, const char *etag, uint64_t *size)
+static int blob_find(struct fixture *f, const char *etag, uint64_t *size)
 {
     return hc_blob_find(f->cache, &f->repo, etag, size, &f->err);
 }
@@ -49,15 +49,15 @@ static int find(struct fixture *f, const char *etag, uint64_t *size)
 static void a_committed_blob_is_found_and_nothing_else_is_left(void **state)
 {
     struct fixture *f = *state;
-    struct hc_ingest *ingest = begin(f, HELLO_GIT, 5);
+    struct hc_ingest *ingest = blob_begin(f, HELLO_GIT, 5);
     uint64_t size = 0;
 
-    put(f, ingest, "he");
-    put(f, ingest, "llo");
+    blob_write(f, ingest, "he");
+    blob_write(f, ingest, "llo");
     assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
     hc_ingest_drop(ingest);
 
-    assert_int_equal(find(f, HELLO_GIT, &size), 1);
+    assert_int_equal(blob_find(f, HELLO_GIT, &size), 1);
     assert_int_equal(size, 5);
     assert_content(f, BLOBS HELLO_GIT, "hello");
     assert_int_equal(temp_dir_count(f->dir, BLOBS), 1);
@@ -67,11 +67,11 @@ static void a_committed_blob_is_found_and_nothing_else_is_left(void **state)
 static void nothing_is_found_before_commit(void **state)
 {
     struct fixture *f = *state;
-    struct hc_ingest *ingest = begin(f, HELLO_SHA256, 5);
+    struct hc_ingest *ingest = blob_begin(f, HELLO_SHA256, 5);
     uint64_t size;
 
-    put(f, ingest, "hello");
-    assert_int_equal(find(f, HELLO_SHA256, &size), 0);
+    blob_write(f, ingest, "hello");
+    assert_int_equal(blob_find(f, HELLO_SHA256, &size), 0);
     assert_int_equal(temp_dir_count(f->dir, BLOBS), 1);
     hc_ingest_drop(ingest);
     assert_int_equal(temp_dir_count(f->dir, BLOBS), 0);
@@ -84,13 +84,13 @@ static void a_blob_with_the_wrong_digest_is_not_stored(void **state)
     uint64_t size;
 
     for (size_t i = 0; i < 2; i++) {
-        struct hc_ingest *ingest = begin(f, etags[i], 5);
+        struct hc_ingest *ingest = blob_begin(f, etags[i], 5);
 
-        put(f, ingest, "hallo");
+        blob_write(f, ingest, "hallo");
         assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
         assert_int_equal(f->err.reason, HC_CHECKSUM_MISMATCH);
         hc_ingest_drop(ingest);
-        assert_int_equal(find(f, etags[i], &size), 0);
+        assert_int_equal(blob_find(f, etags[i], &size), 0);
     }
     assert_int_equal(temp_dir_count(f->dir, BLOBS), 0);
 }
@@ -98,9 +98,9 @@ static void a_blob_with_the_wrong_digest_is_not_stored(void **state)
 static void a_blob_that_is_too_short_is_not_stored(void **state)
 {
     struct fixture *f = *state;
-    struct hc_ingest *ingest = begin(f, HELLO_GIT, 5);
+    struct hc_ingest *ingest = blob_begin(f, HELLO_GIT, 5);
 
-    put(f, ingest, "hell");
+    blob_write(f, ingest, "hell");
     assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
     hc_ingest_drop(ingest);
@@ -109,13 +109,13 @@ static void a_blob_that_is_too_short_is_not_stored(void **state)
 static void more_bytes_than_promised_are_refused(void **state)
 {
     struct fixture *f = *state;
-    struct hc_ingest *ingest = begin(f, HELLO_GIT, 5);
+    struct hc_ingest *ingest = blob_begin(f, HELLO_GIT, 5);
 
-    put(f, ingest, "hell");
+    blob_write(f, ingest, "hell");
     assert_int_equal(hc_ingest_write(ingest, 4, "oo", 2, &f->err), -1);
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
-    assert_int_equal(arrived(ingest), 4);
-    put(f, ingest, "o");
+    assert_int_equal(blob_arrived(ingest), 4);
+    blob_write(f, ingest, "o");
     assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
     hc_ingest_drop(ingest);
 }
@@ -123,28 +123,29 @@ static void more_bytes_than_promised_are_refused(void **state)
 static void an_empty_blob_is_a_blob(void **state)
 {
     struct fixture *f = *state;
-    struct hc_ingest *ingest = begin(f, "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", 0);
+    struct hc_ingest *ingest =
+        blob_begin(f, "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", 0);
     uint64_t size = 9;
 
     assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
     hc_ingest_drop(ingest);
-    assert_int_equal(find(f, "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", &size), 1);
+    assert_int_equal(blob_find(f, "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", &size), 1);
     assert_int_equal(size, 0);
 }
 
 static void an_etag_that_is_no_hash_vouches_for_the_size_only(void **state)
 {
     struct fixture *f = *state;
-    struct hc_ingest *ingest = begin(f, "mirror-1", 5);
+    struct hc_ingest *ingest = blob_begin(f, "mirror-1", 5);
 
-    put(f, ingest, "hallo");
+    blob_write(f, ingest, "hallo");
     assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
     hc_ingest_drop(ingest);
     assert_content(f, BLOBS "mirror-1", "hallo");
 }
 
 /* An earlier release, or another one, may have left it. */
-static void what_no_hash_can_check_is_not_gone_on_with(void **state)
+static void bytes_without_a_hash_are_not_resumed(void **state)
 {
     const uint64_t size = UINT64_C(2) << 20;
     struct fixture *f = *state;
@@ -157,36 +158,36 @@ static void what_no_hash_can_check_is_not_gone_on_with(void **state)
     temp_dir_write(f->dir, ".hubcache/transfers/models--org--name/mirror-1",
                    "host=x\npid=0\nstart=0\nincomplete=mirror-1.01234567.incomplete\n"
                    "size=2097152\nbytes=2000000\nranges=0-2000000\n");
-    ingest = begin(f, "mirror-1", size);
+    ingest = blob_begin(f, "mirror-1", size);
     assert_int_equal(hc_ingest_resumed_bytes(ingest), 0);
-    assert_int_equal(arrived(ingest), 0);
+    assert_int_equal(blob_arrived(ingest), 0);
     assert_false(temp_dir_has(f->dir, BLOBS "mirror-1.01234567.incomplete"));
     hc_ingest_drop(ingest);
     assert_int_equal(temp_dir_count(f->dir, "models--org--name/blobs"), 0);
 }
 
 /* Whole, though its size is told with the first byte, in the middle or at the end. */
-static void a_blob_of_unknown_size_is_whole_once_its_size_is_told(void **state)
+static void a_blob_of_unknown_size_is_whole_once_its_size_is_known(void **state)
 {
     static const char *const etags[] = {HELLO_GIT, HELLO_SHA256};
     struct fixture *f = *state;
     uint64_t size;
 
     for (size_t i = 0; i < 6; i++) {
-        struct hc_ingest *ingest = begin(f, etags[i % 2], HC_SIZE_UNKNOWN);
+        struct hc_ingest *ingest = blob_begin(f, etags[i % 2], HC_SIZE_UNKNOWN);
 
         assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
         if (i / 2 == 0)
             assert_int_equal(hc_ingest_set_size(ingest, 5, &f->err), 0);
-        put(f, ingest, "he");
+        blob_write(f, ingest, "he");
         assert_in_range(hc_ingest_hash_next(ingest, &f->err), 0, 1);
         if (i / 2 == 1)
             assert_int_equal(hc_ingest_set_size(ingest, 5, &f->err), 0);
-        put(f, ingest, "llo");
+        blob_write(f, ingest, "llo");
         assert_int_equal(hc_ingest_set_size(ingest, 5, &f->err), 0);
         assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
         hc_ingest_drop(ingest);
-        assert_int_equal(find(f, etags[i % 2], &size), 1);
+        assert_int_equal(blob_find(f, etags[i % 2], &size), 1);
         assert_int_equal(size, 5);
         temp_dir_remove(temp_dir_path(f->dir, "models--org--name"));
     }
@@ -195,16 +196,16 @@ static void a_blob_of_unknown_size_is_whole_once_its_size_is_told(void **state)
 static void a_size_that_the_bytes_contradict_is_a_bad_reply(void **state)
 {
     struct fixture *f = *state;
-    struct hc_ingest *ingest = begin(f, HELLO_GIT, HC_SIZE_UNKNOWN);
+    struct hc_ingest *ingest = blob_begin(f, HELLO_GIT, HC_SIZE_UNKNOWN);
 
-    put(f, ingest, "hello!");
+    blob_write(f, ingest, "hello!");
     assert_int_equal(hc_ingest_set_size(ingest, 5, &f->err), -1);
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
     assert_int_equal(hc_ingest_restart(ingest, &f->err), 0);
     assert_int_equal(hc_ingest_set_size(ingest, 5, &f->err), 0);
     assert_int_equal(hc_ingest_set_size(ingest, 6, &f->err), -1);
     assert_int_equal(hc_ingest_restart(ingest, &f->err), 0);
-    put(f, ingest, "hello");
+    blob_write(f, ingest, "hello");
     assert_int_equal(hc_ingest_set_size(ingest, 5, &f->err), 0);
     assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
     hc_ingest_drop(ingest);
@@ -213,7 +214,7 @@ static void a_size_that_the_bytes_contradict_is_a_bad_reply(void **state)
 static void no_blob_of_unknown_size_fills_the_volume(void **state)
 {
     struct fixture *f = *state;
-    struct hc_ingest *ingest = begin(f, HELLO_SHA256, HC_SIZE_UNKNOWN);
+    struct hc_ingest *ingest = blob_begin(f, HELLO_SHA256, HC_SIZE_UNKNOWN);
 
     assert_int_equal(hc_ingest_set_size(ingest, UINT64_MAX / 4, &f->err), -1);
     assert_int_equal(f->err.reason, HC_NO_SPACE);
@@ -224,12 +225,12 @@ static void no_blob_of_unknown_size_fills_the_volume(void **state)
 static void bytes_that_would_leave_a_hole_are_refused(void **state)
 {
     struct fixture *f = *state;
-    struct hc_ingest *ingest = begin(f, HELLO_SHA256, 5);
+    struct hc_ingest *ingest = blob_begin(f, HELLO_SHA256, 5);
 
     assert_int_equal(hc_ingest_write(ingest, 2, "llo", 3, &f->err), -1);
     assert_int_equal(f->err.reason, HC_INTERNAL);
-    assert_int_equal(arrived(ingest), 0);
-    put(f, ingest, "hello");
+    assert_int_equal(blob_arrived(ingest), 0);
+    blob_write(f, ingest, "hello");
     assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
     hc_ingest_drop(ingest);
 }
@@ -260,12 +261,12 @@ static void a_blob_is_no_longer_than_its_size(void **state)
     assert_true(asprintf(&path, ".hubcache/transfers/models--org--name/%s", hex) > 0);
     temp_dir_write(f->dir, path, text);
 
-    ingest = begin(f, hex, size);
+    ingest = blob_begin(f, hex, size);
     assert_int_equal(hc_ingest_resumed_bytes(ingest), 2000000);
     assert_int_equal(hc_ingest_write(ingest, 2000000, zeros, size - 2000000, &f->err), 0);
     assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
     hc_ingest_drop(ingest);
-    assert_int_equal(find(f, hex, &there), 1);
+    assert_int_equal(blob_find(f, hex, &there), 1);
     assert_int_equal(there, size);
 }
 
@@ -277,20 +278,20 @@ static void an_emptied_blob_is_not_there(void **state)
     temp_dir_write(f->dir, BLOBS HELLO_GIT, "");
     temp_dir_write(f->dir, BLOBS HELLO_SHA256, "");
     temp_dir_write(f->dir, BLOBS "mirror-1", "");
-    assert_int_equal(find(f, HELLO_GIT, &size), 0);
-    assert_int_equal(find(f, HELLO_SHA256, &size), 0);
-    assert_int_equal(find(f, "mirror-1", &size), 1);
+    assert_int_equal(blob_find(f, HELLO_GIT, &size), 0);
+    assert_int_equal(blob_find(f, HELLO_SHA256, &size), 0);
+    assert_int_equal(blob_find(f, "mirror-1", &size), 1);
 }
 
 static void a_restart_forgets_what_came(void **state)
 {
     struct fixture *f = *state;
-    struct hc_ingest *ingest = begin(f, HELLO_SHA256, 5);
+    struct hc_ingest *ingest = blob_begin(f, HELLO_SHA256, 5);
 
-    put(f, ingest, "xyz");
+    blob_write(f, ingest, "xyz");
     assert_int_equal(hc_ingest_restart(ingest, &f->err), 0);
-    assert_int_equal(arrived(ingest), 0);
-    put(f, ingest, "hello");
+    assert_int_equal(blob_arrived(ingest), 0);
+    blob_write(f, ingest, "hello");
     assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
     hc_ingest_drop(ingest);
     assert_content(f, BLOBS HELLO_SHA256, "hello");
@@ -299,25 +300,25 @@ static void a_restart_forgets_what_came(void **state)
 static void a_blob_may_be_tried_again_after_a_mismatch(void **state)
 {
     struct fixture *f = *state;
-    struct hc_ingest *ingest = begin(f, HELLO_SHA256, 5);
+    struct hc_ingest *ingest = blob_begin(f, HELLO_SHA256, 5);
 
-    put(f, ingest, "hallo");
+    blob_write(f, ingest, "hallo");
     assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
     assert_int_equal(hc_ingest_restart(ingest, &f->err), 0);
-    put(f, ingest, "hello");
+    blob_write(f, ingest, "hello");
     assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
     hc_ingest_drop(ingest);
     assert_content(f, BLOBS HELLO_SHA256, "hello");
 }
 
-static void two_who_fetch_the_same_both_succeed(void **state)
+static void two_ingests_of_one_blob_both_succeed(void **state)
 {
     struct fixture *f = *state;
-    struct hc_ingest *one = begin(f, HELLO_GIT, 5);
+    struct hc_ingest *one = blob_begin(f, HELLO_GIT, 5);
     struct hc_ingest *two = take_ingest_over(f->cache, &f->repo, HELLO_GIT, 5);
 
-    put(f, one, "hello");
-    put(f, two, "hello");
+    blob_write(f, one, "hello");
+    blob_write(f, two, "hello");
     assert_int_equal(hc_ingest_commit(one, &f->err), 0);
     assert_int_equal(hc_ingest_commit(two, &f->err), 0);
     hc_ingest_drop(one);
@@ -327,13 +328,13 @@ static void two_who_fetch_the_same_both_succeed(void **state)
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
 }
 
-static void who_was_robbed_of_his_file_knows_it(void **state)
+static void an_ingest_knows_that_it_was_taken_over(void **state)
 {
     struct fixture *f = *state;
-    struct hc_ingest *ingest = begin(f, HELLO_GIT, 5);
+    struct hc_ingest *ingest = blob_begin(f, HELLO_GIT, 5);
     int root = hc_cache_fd(f->cache);
 
-    put(f, ingest, "hello");
+    blob_write(f, ingest, "hello");
     assert_false(hc_ingest_was_taken_over(ingest));
     assert_int_equal(renameat(root, BLOBS, root, "taken"), 0);
     assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
@@ -354,10 +355,10 @@ static void a_link_into_the_shared_store_is_replaced_not_written_through(void **
     assert_int_equal(symlinkat("../../blobs/ab/abcd", hc_cache_fd(f->cache),
                                BLOBS HELLO_GIT),
                      0);
-    assert_int_equal(find(f, HELLO_GIT, &size), 1);
+    assert_int_equal(blob_find(f, HELLO_GIT, &size), 1);
     assert_int_equal(size, 6);
-    ingest = begin(f, HELLO_GIT, 5);
-    put(f, ingest, "hello");
+    ingest = blob_begin(f, HELLO_GIT, 5);
+    blob_write(f, ingest, "hello");
     assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
     hc_ingest_drop(ingest);
     assert_content(f, BLOBS HELLO_GIT, "hello");
@@ -368,10 +369,10 @@ static void a_blob_has_the_mode_of_the_umask(void **state)
 {
     struct fixture *f = *state;
     mode_t old = umask(027);
-    struct hc_ingest *ingest = begin(f, HELLO_GIT, 5);
+    struct hc_ingest *ingest = blob_begin(f, HELLO_GIT, 5);
 
     (void)umask(old);
-    put(f, ingest, "hello");
+    blob_write(f, ingest, "hello");
     assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
     hc_ingest_drop(ingest);
     assert_int_equal(mode_of(f, BLOBS HELLO_GIT), 0640);
@@ -392,8 +393,8 @@ static void what_is_no_regular_file_is_no_blob(void **state)
     uint64_t size;
 
     temp_dir_write(f->dir, BLOBS HELLO_GIT "/file", "");
-    assert_int_equal(find(f, HELLO_GIT, &size), 0);
-    assert_int_equal(find(f, HELLO_SHA256, &size), 0);
+    assert_int_equal(blob_find(f, HELLO_GIT, &size), 0);
+    assert_int_equal(blob_find(f, HELLO_SHA256, &size), 0);
 }
 
 struct watcher {
@@ -402,13 +403,13 @@ struct watcher {
     bool went_back;
 };
 
-static void *watch(void *argument)
+static void *watcher_main(void *argument)
 {
     struct watcher *watcher = argument;
     uint64_t last = 0;
 
     while (!atomic_load(&watcher->is_done)) {
-        uint64_t offset = arrived(watcher->ingest);
+        uint64_t offset = blob_arrived(watcher->ingest);
 
         watcher->went_back |= offset < last;
         last = offset;
@@ -420,16 +421,16 @@ static void another_thread_may_watch_it_grow(void **state)
 {
     enum { CHUNKS = 2000 };
     struct fixture *f = *state;
-    struct watcher watcher = {.ingest = begin(f, "watched", CHUNKS)};
+    struct watcher watcher = {.ingest = blob_begin(f, "watched", CHUNKS)};
     pthread_t thread;
 
-    assert_int_equal(pthread_create(&thread, NULL, watch, &watcher), 0);
+    assert_int_equal(pthread_create(&thread, NULL, watcher_main, &watcher), 0);
     for (int i = 0; i < CHUNKS; i++)
-        put(f, watcher.ingest, "x");
+        blob_write(f, watcher.ingest, "x");
     atomic_store(&watcher.is_done, true);
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_false(watcher.went_back);
-    assert_int_equal(arrived(watcher.ingest), CHUNKS);
+    assert_int_equal(blob_arrived(watcher.ingest), CHUNKS);
     hc_ingest_drop(watcher.ingest);
 }
 
@@ -443,17 +444,17 @@ int main(void)
         WITH_CACHE(more_bytes_than_promised_are_refused),
         WITH_CACHE(an_empty_blob_is_a_blob),
         WITH_CACHE(an_etag_that_is_no_hash_vouches_for_the_size_only),
-        WITH_CACHE(what_no_hash_can_check_is_not_gone_on_with),
+        WITH_CACHE(bytes_without_a_hash_are_not_resumed),
         WITH_CACHE(an_emptied_blob_is_not_there),
         WITH_CACHE(bytes_that_would_leave_a_hole_are_refused),
         WITH_CACHE(a_blob_is_no_longer_than_its_size),
-        WITH_CACHE(a_blob_of_unknown_size_is_whole_once_its_size_is_told),
+        WITH_CACHE(a_blob_of_unknown_size_is_whole_once_its_size_is_known),
         WITH_CACHE(a_size_that_the_bytes_contradict_is_a_bad_reply),
         WITH_CACHE(no_blob_of_unknown_size_fills_the_volume),
         WITH_CACHE(a_restart_forgets_what_came),
         WITH_CACHE(a_blob_may_be_tried_again_after_a_mismatch),
-        WITH_CACHE(two_who_fetch_the_same_both_succeed),
-        WITH_CACHE(who_was_robbed_of_his_file_knows_it),
+        WITH_CACHE(two_ingests_of_one_blob_both_succeed),
+        WITH_CACHE(an_ingest_knows_that_it_was_taken_over),
         WITH_CACHE(a_link_into_the_shared_store_is_replaced_not_written_through),
         WITH_CACHE(a_blob_has_the_mode_of_the_umask),
         WITH_CACHE(an_etag_that_is_no_name_is_refused),

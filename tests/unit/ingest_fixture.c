@@ -11,7 +11,7 @@ char content_etag[HC_DIGEST_HEX_MAX + 1];
 
 char *content;
 
-int make_content(void **state)
+int content_make(void **state)
 {
     struct hc_error err;
     HC_AUTO(hc_digest) *digest = hc_digest_new(HC_DIGEST_SHA256, SIZE, &err);
@@ -26,26 +26,26 @@ int make_content(void **state)
            hc_digest_finish(digest, content_etag, &err);
 }
 
-int free_content(void **state)
+int content_free(void **state)
 {
     (void)state;
     free(content);
     return 0;
 }
 
-struct hc_ingest *begin(struct fixture *f)
+struct hc_ingest *content_begin(struct fixture *f)
 {
     return begin_ingest(f->cache, &f->repo, content_etag, SIZE, &f->err);
 }
 
-int put(struct fixture *f, struct hc_ingest *ingest, uint64_t from, uint64_t to)
+int content_write(struct fixture *f, struct hc_ingest *ingest, uint64_t from, uint64_t to)
 {
     return hc_ingest_write(ingest, from, content + from, (size_t)(to - from), &f->err);
 }
 
-void finish(struct fixture *f, struct hc_ingest *ingest, uint64_t from)
+void content_finish(struct fixture *f, struct hc_ingest *ingest, uint64_t from)
 {
-    assert_int_equal(put(f, ingest, from, SIZE), 0);
+    assert_int_equal(content_write(f, ingest, from, SIZE), 0);
     assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
     hc_ingest_drop(ingest);
     assert_int_equal(temp_dir_count(f->dir, BLOBS), 1);

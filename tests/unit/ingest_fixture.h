@@ -18,16 +18,17 @@ extern char *content; /* the blob */
 extern char content_etag[HC_DIGEST_HEX_MAX + 1];
 
 /* For cmocka_run_group_tests. */
-int make_content(void **state);
-int free_content(void **state);
+int content_make(void **state);
+int content_free(void **state);
 
 /* NULL when it cannot be. */
-struct hc_ingest *begin(struct fixture *f);
+struct hc_ingest *content_begin(struct fixture *f);
 
 /* Its bytes in that range: what hc_ingest_write says. */
-int put(struct fixture *f, struct hc_ingest *ingest, uint64_t from, uint64_t to);
+int content_write(struct fixture *f, struct hc_ingest *ingest, uint64_t from,
+                  uint64_t to);
 
 /* The rest of them, so that it is there, and nothing else. Drops it. */
-void finish(struct fixture *f, struct hc_ingest *ingest, uint64_t from);
+void content_finish(struct fixture *f, struct hc_ingest *ingest, uint64_t from);
 
 #endif

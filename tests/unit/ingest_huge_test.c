@@ -25,7 +25,7 @@ static const uint64_t huge_size = 4096 * (uint64_t)MIB + 20000000;
 static const uint64_t had = 4104 * (uint64_t)MIB;
 
 /* What a transfer leaves that ended a few megabytes before the end. */
-static void leave_most(struct fixture *f)
+static void huge_leave_most(struct fixture *f)
 {
     HC_AUTO_FREE char *file = temp_dir_path(f->dir, FOLDER "/blobs/" PARTIAL);
     char text[512];
@@ -40,7 +40,7 @@ static void leave_most(struct fixture *f)
     temp_dir_write(f->dir, ".hubcache/transfers/" FOLDER "/" ETAG, text);
 }
 
-static void bring_the_rest(struct fixture *f, struct hc_ingest *ingest)
+static void huge_write_rest(struct fixture *f, struct hc_ingest *ingest)
 {
     HC_AUTO_FREE char *zeros = calloc(1, MIB);
 
@@ -54,18 +54,18 @@ static void bring_the_rest(struct fixture *f, struct hc_ingest *ingest)
     }
 }
 
-static void a_blob_of_more_than_4_gib_is_gone_on_with(void **state)
+static void a_blob_of_more_than_4_gib_is_resumed(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO_FREE char *blob = temp_dir_path(f->dir, FOLDER "/blobs/" ETAG);
     struct hc_ingest *ingest;
     struct stat status;
 
-    leave_most(f);
+    huge_leave_most(f);
     ingest = begin_ingest(f->cache, &f->repo, ETAG, huge_size, &f->err);
     assert_non_null(ingest);
     assert_int_equal(hc_ingest_resumed_bytes(ingest), had);
-    bring_the_rest(f, ingest);
+    huge_write_rest(f, ingest);
     assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
     hc_ingest_drop(ingest);
     assert_int_equal(stat(blob, &status), 0);
@@ -76,8 +76,8 @@ static void a_blob_of_more_than_4_gib_is_gone_on_with(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_blob_of_more_than_4_gib_is_gone_on_with,
-                                        make_cache, remove_cache),
+        cmocka_unit_test_setup_teardown(a_blob_of_more_than_4_gib_is_resumed, make_cache,
+                                        remove_cache),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

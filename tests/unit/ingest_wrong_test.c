@@ -17,12 +17,12 @@
 static void bytes_known_to_be_wrong_are_not_left(void **state)
 {
     struct fixture *f = *state;
-    struct hc_ingest *ingest = begin(f);
+    struct hc_ingest *ingest = content_begin(f);
     char wrong = (char)~content[0];
 
     assert_non_null(ingest);
     assert_int_equal(hc_ingest_write(ingest, 0, &wrong, 1, &f->err), 0);
-    assert_int_equal(put(f, ingest, 1, SIZE), 0);
+    assert_int_equal(content_write(f, ingest, 1, SIZE), 0);
     assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
     hc_ingest_drop(ingest);
     assert_int_equal(temp_dir_count(f->dir, BLOBS), 0);
@@ -47,35 +47,35 @@ static void rename_partial(struct fixture *f, const char *to)
 static void bytes_that_are_lost_count_as_wrong(void **state)
 {
     struct fixture *f = *state;
-    struct hc_ingest *ingest = begin(f);
+    struct hc_ingest *ingest = content_begin(f);
     HC_AUTO_FREE char *path = temp_dir_path(f->dir, "partial");
 
-    assert_int_equal(put(f, ingest, 0, SIZE), 0);
+    assert_int_equal(content_write(f, ingest, 0, SIZE), 0);
     rename_partial(f, "partial");
     assert_int_equal(truncate(path, PIECE), 0);
     assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
     assert_int_equal(f->err.reason, HC_CHECKSUM_MISMATCH);
     assert_int_equal(hc_ingest_restart(ingest, &f->err), 0);
-    finish(f, ingest, 0);
+    content_finish(f, ingest, 0);
 }
 
 /* Somebody took us for dead, and has published it. */
-static void a_restart_spares_what_became_somebody_elses(void **state)
+static void a_restart_keeps_a_file_that_was_taken_over(void **state)
 {
     struct fixture *f = *state;
-    struct hc_ingest *ingest = begin(f);
+    struct hc_ingest *ingest = content_begin(f);
     struct stat status;
 
-    assert_int_equal(put(f, ingest, 0, HALF), 0);
+    assert_int_equal(content_write(f, ingest, 0, HALF), 0);
     rename_partial(f, "theirs");
     assert_int_equal(hc_ingest_restart(ingest, &f->err), 0);
     assert_int_equal(fstatat(hc_cache_fd(f->cache), "theirs", &status, 0), 0);
     assert_int_equal(status.st_size, HALF);
-    finish(f, ingest, 0);
+    content_finish(f, ingest, 0);
 }
 
 /* A file of HALF bytes of nothing. */
-static void make_file(struct fixture *f, const char *path)
+static void fill_file(struct fixture *f, const char *path)
 {
     HC_AUTO_FREE char *absolute = temp_dir_path(f->dir, path);
 
@@ -84,8 +84,8 @@ static void make_file(struct fixture *f, const char *path)
 }
 
 /* A claim that nobody owns, with a file of HALF bytes. */
-static void forge(struct fixture *f, const char *incomplete, uint64_t size,
-                  const char *ranges)
+static void forge_claim(struct fixture *f, const char *incomplete, uint64_t size,
+                        const char *ranges)
 {
     char claim[PATH_MAX], text[2048], path[PATH_MAX];
 
@@ -97,10 +97,10 @@ static void forge(struct fixture *f, const char *incomplete, uint64_t size,
                           incomplete, (unsigned long long)size, HALF, ranges) > 0);
     temp_dir_write(f->dir, claim, text);
     assert_true(hc_format(path, sizeof path, BLOBS "/%s", incomplete) > 0);
-    make_file(f, path);
+    fill_file(f, path);
 }
 
-static void what_makes_no_sense_is_not_gone_on_with(void **state)
+static void a_claim_without_sense_is_not_resumed(void **state)
 {
     struct fixture *f = *state;
     char ours[PATH_MAX];
@@ -120,8 +120,8 @@ static void what_makes_no_sense_is_not_gone_on_with(void **state)
     for (size_t i = 0; i < sizeof forged / sizeof *forged; i++) {
         struct hc_ingest *ingest;
 
-        forge(f, forged[i].name, forged[i].size, forged[i].ranges);
-        ingest = begin(f);
+        forge_claim(f, forged[i].name, forged[i].size, forged[i].ranges);
+        ingest = content_begin(f);
         assert_non_null(ingest);
         assert_int_equal(hc_ingest_resumed_bytes(ingest), 0);
         hc_ingest_drop(ingest);
@@ -129,7 +129,7 @@ static void what_makes_no_sense_is_not_gone_on_with(void **state)
     assert_int_equal(temp_dir_count(f->dir, BLOBS), 1); /* the stranger's */
 }
 
-static void a_symlink_is_not_gone_on_with(void **state)
+static void a_symlink_is_not_resumed(void **state)
 {
     struct fixture *f = *state;
     struct hc_ingest *ingest;
@@ -137,15 +137,15 @@ static void a_symlink_is_not_gone_on_with(void **state)
 
     assert_true(hc_format(name, sizeof name, "%s.01234567.incomplete", content_etag) > 0);
     assert_true(hc_format(path, sizeof path, BLOBS "/%s", name) > 0);
-    forge(f, name, SIZE, "0-20971520");
-    make_file(f, "precious");
+    forge_claim(f, name, SIZE, "0-20971520");
+    fill_file(f, "precious");
     assert_int_equal(unlinkat(hc_cache_fd(f->cache), path, 0), 0);
     assert_int_equal(symlinkat("../../precious", hc_cache_fd(f->cache), path), 0);
 
-    ingest = begin(f);
+    ingest = content_begin(f);
     assert_non_null(ingest);
     assert_int_equal(hc_ingest_resumed_bytes(ingest), 0);
-    finish(f, ingest, 0);
+    content_finish(f, ingest, 0);
     assert_true(temp_dir_has(f->dir, "precious"));
 }
 
@@ -154,10 +154,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_CACHE(bytes_known_to_be_wrong_are_not_left),
         WITH_CACHE(bytes_that_are_lost_count_as_wrong),
-        WITH_CACHE(a_restart_spares_what_became_somebody_elses),
-        WITH_CACHE(what_makes_no_sense_is_not_gone_on_with),
-        WITH_CACHE(a_symlink_is_not_gone_on_with),
+        WITH_CACHE(a_restart_keeps_a_file_that_was_taken_over),
+        WITH_CACHE(a_claim_without_sense_is_not_resumed),
+        WITH_CACHE(a_symlink_is_not_resumed),
     };
 
-    return cmocka_run_group_tests(tests, make_content, free_content);
+    return cmocka_run_group_tests(tests, content_make, content_free);
 }
