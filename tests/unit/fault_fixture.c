@@ -50,7 +50,7 @@ void fault_expect_content(const void *bytes, size_t size)
     content_count++;
 }
 
-static bool is_right(const char *path, size_t size)
+static bool file_is_right(const char *path, size_t size)
 {
     char *content = temp_dir_read("/", path + 1);
     bool found = false;
@@ -63,16 +63,16 @@ static bool is_right(const char *path, size_t size)
 }
 
 /* A pointer leads somewhere; what is there is looked at by itself. */
-static bool is_wrong(const char *path, const struct stat *status)
+static bool file_is_wrong(const char *path, const struct stat *status)
 {
     struct stat target;
 
     return S_ISLNK(status->st_mode) ? stat(path, &target) < 0
-                                    : !is_right(path, (size_t)status->st_size);
+                                    : !file_is_right(path, (size_t)status->st_size);
 }
 
-static int look_at(const char *path, const struct stat *status, int type,
-                   struct FTW *where)
+static int walk_check_file(const char *path, const struct stat *status, int type,
+                           struct FTW *where)
 {
     size_t length = strlen(path);
     bool is_incomplete = length > 11 && strcmp(path + length - 11, ".incomplete") == 0;
@@ -81,14 +81,14 @@ static int look_at(const char *path, const struct stat *status, int type,
     if (is_incomplete || strstr(path, "/.hubcache/transfers/"))
         left_behind += type != FTW_D;
     else if ((strstr(path, "/blobs/") || strstr(path, "/snapshots/")) && type != FTW_D)
-        wrong_files += is_wrong(path, status);
+        wrong_files += file_is_wrong(path, status);
     return 0;
 }
 
-static void look_around(struct fixture *f)
+static void walk_cache(struct fixture *f)
 {
     wrong_files = left_behind = 0;
-    assert_int_equal(nftw(f->dir, look_at, 16, FTW_PHYS), 0);
+    assert_int_equal(nftw(f->dir, walk_check_file, 16, FTW_PHYS), 0);
 }
 
 /* A ref names a commit, and one that is there: the scanner drops others. */
@@ -97,7 +97,7 @@ void fault_assert_nothing_wrong(struct fixture *f, const char *folder)
     char path[PATH_MAX];
     char *ref;
 
-    look_around(f);
+    walk_cache(f);
     assert_int_equal(wrong_files, 0);
     (void)snprintf(path, sizeof path, "%s/refs/main", folder);
     ref = temp_dir_read(f->dir, path);
@@ -111,7 +111,7 @@ void fault_assert_nothing_wrong(struct fixture *f, const char *folder)
 
 unsigned fault_left_behind(struct fixture *f)
 {
-    look_around(f);
+    walk_cache(f);
     return left_behind;
 }
 
@@ -129,7 +129,7 @@ int fault_run(char **args)
 }
 
 /* "cp -a": owners, times and hard links as they are. */
-static char *copy_cache(const char *dir)
+static char *cache_copy(const char *dir)
 {
     char *copy = temp_dir_make();
     char *from = temp_dir_path(dir, ".");
@@ -141,7 +141,7 @@ static char *copy_cache(const char *dir)
     return copy;
 }
 
-static void close_cache(struct fixture *f)
+static void cache_close_all(struct fixture *f)
 {
     hc_resolver_close(f->resolver);
     f->resolver = NULL;
@@ -149,9 +149,9 @@ static void close_cache(struct fixture *f)
 
 void fault_start_afresh(struct fixture *f)
 {
-    close_cache(f);
+    cache_close_all(f);
     temp_dir_remove(f->dir);
-    f->dir = kept_cache ? copy_cache(kept_cache) : temp_dir_make();
+    f->dir = kept_cache ? cache_copy(kept_cache) : temp_dir_make();
     free(f->settings.cache_dir);
     f->settings.cache_dir = strdup(f->dir);
     f->settings.snapshot_workers = 1; /* of tiny files the n-th call is then always one */
@@ -162,8 +162,8 @@ void fault_start_afresh(struct fixture *f)
 
 void fault_keep_cache(struct fixture *f)
 {
-    close_cache(f);
-    kept_cache = copy_cache(f->dir);
+    cache_close_all(f);
+    kept_cache = cache_copy(f->dir);
 }
 
 void fault_forget_cache(void)
@@ -185,23 +185,23 @@ static void assert_has_a_reason(const struct fixture *f, int errnum, const char 
 }
 
 /* All that may be left is one claim and its file, and that only until the next run. */
-static void assert_little_is_left(const struct fault_deed *deed, const char *call)
+static void assert_little_is_left(const struct fault_action *action, const char *call)
 {
-    if (left_behind != 0 && !(deed->may_be_left && left_behind == 2))
-        fail_msg("%s: %s: %u files are left behind", deed->name, call, left_behind);
+    if (left_behind != 0 && !(action->may_be_left && left_behind == 2))
+        fail_msg("%s: %s: %u files are left behind", action->name, call, left_behind);
 }
 
 /* A resolver opened after the fault tidies up and gets everything right. */
-static void assert_recovers(struct fixture *f, const struct fault_deed *deed,
+static void assert_recovers(struct fixture *f, const struct fault_action *action,
                             const char *call)
 {
     test_hub_clear_rules(f->hub);
     resolver_fixture_reopen(f, false);
-    fault_assert_nothing_wrong(f, deed->folder);
-    assert_little_is_left(deed, call);
-    if (deed->act(f->resolver, &f->err) < 0)
-        fail_msg("%s after %s: %s", deed->name, call, f->err.message);
-    fault_assert_nothing_wrong(f, deed->folder);
+    fault_assert_nothing_wrong(f, action->folder);
+    assert_little_is_left(action, call);
+    if (action->act(f->resolver, &f->err) < 0)
+        fail_msg("%s after %s: %s", action->name, call, f->err.message);
+    fault_assert_nothing_wrong(f, action->folder);
     assert_int_equal(left_behind, 0);
 }
 
@@ -210,69 +210,73 @@ struct fault {
     int errnum;
 };
 
-static void begin(struct fixture *f, const struct fault_deed *deed)
+static void action_begin(struct fixture *f, const struct fault_action *action)
 {
     fault_start_afresh(f);
-    if (deed->prepare)
-        deed->prepare(f);
+    if (action->prepare)
+        action->prepare(f);
 }
 
-static unsigned stride_of(const struct fault_deed *deed)
+static unsigned action_stride(const struct fault_action *action)
 {
-    return deed->stride > 0 ? deed->stride : STRIDE;
+    return action->stride > 0 ? action->stride : STRIDE;
 }
 
-static const char *fail_at(struct fixture *f, const struct fault_deed *deed, unsigned n,
-                           struct fault fault)
+static const char *action_fail_at(struct fixture *f, const struct fault_action *action,
+                                  unsigned n, struct fault fault)
 {
     const char *hit;
     int result;
 
-    begin(f, deed);
+    action_begin(f, action);
     fault_arm(fault.kind, n, fault.errnum);
-    result = deed->act(f->resolver, &f->err);
+    result = action->act(f->resolver, &f->err);
     hit = fault_hit();
     fault_disarm();
     if (result < 0)
         assert_has_a_reason(f, fault.errnum, hit);
-    fault_assert_nothing_wrong(f, deed->folder);
-    if (!deed->may_be_left)
+    fault_assert_nothing_wrong(f, action->folder);
+    if (!action->may_be_left)
         assert_int_equal(left_behind, 0);
-    assert_recovers(f, deed, hit ? hit : "nothing");
+    assert_recovers(f, action, hit ? hit : "nothing");
     return hit;
 }
 
-static void assert_enough(const struct fault_deed *deed, unsigned n)
+static void assert_enough(const struct fault_action *action, unsigned n)
 {
-    print_message("             %s: %u calls\n", deed->name, n - 1 - stride_of(deed));
-    assert_true(n > deed->calls_min && n < CALLS_MAX);
+    print_message("             %s: %u calls\n", action->name,
+                  n - 1 - action_stride(action));
+    assert_true(n > action->calls_min && n < CALLS_MAX);
 }
 
 /* Stops when a run makes fewer calls. */
-static void loop(struct fixture *f, const struct fault_deed *deed, struct fault fault)
+static void action_fail_at_every_call(struct fixture *f,
+                                      const struct fault_action *action,
+                                      struct fault fault)
 {
     const char *hit = "";
     unsigned n;
 
-    for (n = 1; hit && n < CALLS_MAX; n += stride_of(deed))
-        hit = fail_at(f, deed, n, fault);
-    assert_enough(deed, n);
+    for (n = 1; hit && n < CALLS_MAX; n += action_stride(action))
+        hit = action_fail_at(f, action, n, fault);
+    assert_enough(action, n);
 }
 
-void fault_fail_everywhere(struct fixture *f, const struct fault_deed *deed, int errnum)
+void fault_fail_everywhere(struct fixture *f, const struct fault_action *action,
+                           int errnum)
 {
-    loop(f, deed, (struct fault){FAULT_ERRNO, errnum});
+    action_fail_at_every_call(f, action, (struct fault){FAULT_ERRNO, errnum});
 }
 
-void fault_fill_everywhere(struct fixture *f, const struct fault_deed *deed)
+void fault_fill_everywhere(struct fixture *f, const struct fault_action *action)
 {
-    loop(f, deed, (struct fault){FAULT_FULL, ENOSPC});
+    action_fail_at_every_call(f, action, (struct fault){FAULT_FULL, ENOSPC});
 }
 
 /* ---- death ---------------------------------------------------------------------------
  */
 
-static struct hc_settings settings_of(const char *dir, const char *endpoint)
+static struct hc_settings fault_settings_of(const char *dir, const char *endpoint)
 {
     return (struct hc_settings){
         .cache_dir = strdup(dir),
@@ -287,9 +291,9 @@ static struct hc_settings settings_of(const char *dir, const char *endpoint)
 }
 
 /* `--die DEED NTH DIR ENDPOINT`: 0 done, 1 failed, or killed at the n-th call. */
-static int die(const struct fault_deed *deed, char **args)
+static int action_die(const struct fault_action *action, char **args)
 {
-    struct hc_settings settings = settings_of(args[1], args[2]);
+    struct hc_settings settings = fault_settings_of(args[1], args[2]);
     struct hc_resolver *resolver;
     struct hc_error err;
     int result;
@@ -298,46 +302,47 @@ static int die(const struct fault_deed *deed, char **args)
     if (!resolver)
         return 1;
     fault_arm(FAULT_EXIT, (unsigned)strtoul(args[0], NULL, 10), 0);
-    result = deed->act(resolver, &err);
+    result = action->act(resolver, &err);
     fault_disarm();
     hc_resolver_close(resolver);
     hc_settings_clear(&settings);
     return result < 0 ? 1 : 0;
 }
 
-int fault_dies(int argc, char **argv, const struct fault_deed *const deeds[])
+int fault_dies(int argc, char **argv, const struct fault_action *const actions[])
 {
     if (argc != 6 || strcmp(argv[1], "--die") != 0)
         return -1;
-    for (; *deeds; deeds++) {
-        if (strcmp((*deeds)->name, argv[2]) == 0)
-            return die(*deeds, argv + 3);
+    for (; *actions; actions++) {
+        if (strcmp((*actions)->name, argv[2]) == 0)
+            return action_die(*actions, argv + 3);
     }
     return 1;
 }
 
-static int run_until_death(struct fixture *f, const struct fault_deed *deed, unsigned n)
+static int action_run_until_death(struct fixture *f, const struct fault_action *action,
+                                  unsigned n)
 {
     char program[] = "/proc/self/exe", flag[] = "--die", name[16], nth[16], url[128];
     char *args[] = {program, flag, name, nth, f->dir, url, NULL};
 
-    (void)snprintf(name, sizeof name, "%s", deed->name);
+    (void)snprintf(name, sizeof name, "%s", action->name);
     (void)snprintf(nth, sizeof nth, "%u", n);
     (void)snprintf(url, sizeof url, "%s", test_hub_endpoint(f->hub));
     return fault_run(args);
 }
 
-void fault_die_everywhere(struct fixture *f, const struct fault_deed *deed)
+void fault_die_everywhere(struct fixture *f, const struct fault_action *action)
 {
     int status = -1;
     unsigned n;
 
-    for (n = 1; status != 0 && n < CALLS_MAX; n += stride_of(deed)) {
-        begin(f, deed);
-        status = run_until_death(f, deed, n);
+    for (n = 1; status != 0 && n < CALLS_MAX; n += action_stride(action)) {
+        action_begin(f, action);
+        status = action_run_until_death(f, action, n);
         assert_true(status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
-        fault_assert_nothing_wrong(f, deed->folder);
-        assert_recovers(f, deed, "death");
+        fault_assert_nothing_wrong(f, action->folder);
+        assert_recovers(f, action, "death");
     }
-    assert_enough(deed, n);
+    assert_enough(action, n);
 }

@@ -12,7 +12,7 @@
 #include "fault.h"
 #include "resolver_fixture.h"
 
-struct fault_deed {
+struct fault_action {
     const char *name;   /* by which a process that will die is told of it */
     const char *folder; /* the repo's; its refs/main names f->commit or is not there */
     int (*act)(struct hc_resolver *resolver, struct hc_error *err);
@@ -40,16 +40,17 @@ void fault_start_afresh(struct fixture *f);
 void fault_keep_cache(struct fixture *f);
 void fault_forget_cache(void);
 
-void fault_fail_everywhere(struct fixture *f, const struct fault_deed *deed, int errnum);
+void fault_fail_everywhere(struct fixture *f, const struct fault_action *action,
+                           int errnum);
 
 /* The volume is full from the n-th call on. */
-void fault_fill_everywhere(struct fixture *f, const struct fault_deed *deed);
-void fault_die_everywhere(struct fixture *f, const struct fault_deed *deed);
+void fault_fill_everywhere(struct fixture *f, const struct fault_action *action);
+void fault_die_everywhere(struct fixture *f, const struct fault_action *action);
 
 /* Runs a program; its wait status. */
 int fault_run(char **args);
 
 /* What main() returns in a process that is to die, and -1 in any other. */
-int fault_dies(int argc, char **argv, const struct fault_deed *const deeds[]);
+int fault_dies(int argc, char **argv, const struct fault_action *const actions[]);
 
 #endif

@@ -35,8 +35,8 @@ static char etag[201];
 
 static char beginning[] = "beginning", with_holes[] = "holes";
 
-static int resolve_in(const char *repo, struct hc_resolver *resolver,
-                      struct hc_error *err)
+static int resolve_file_in(const char *repo, struct hc_resolver *resolver,
+                           struct hc_error *err)
 {
     struct hc_file_request request = {.repo = {.id = repo}, .filename = FILENAME};
     struct hc_file file;
@@ -48,18 +48,18 @@ static int resolve_in(const char *repo, struct hc_resolver *resolver,
     return 0;
 }
 
-static int resolve_large(struct hc_resolver *resolver, struct hc_error *err)
+static int resolve_large_file(struct hc_resolver *resolver, struct hc_error *err)
 {
-    return resolve_in("org/large", resolver, err);
+    return resolve_file_in("org/large", resolver, err);
 }
 
-static int resolve_fork(struct hc_resolver *resolver, struct hc_error *err)
+static int resolve_fork_file(struct hc_resolver *resolver, struct hc_error *err)
 {
-    return resolve_in("org/fork", resolver, err);
+    return resolve_file_in("org/fork", resolver, err);
 }
 
 /* The first connection is slow enough for others to come to its help. */
-static void slow_down(struct fixture *f)
+static void server_slow_down(struct fixture *f)
 {
     test_hub_clear_rules(f->hub);
     test_hub_rule(f->hub, &(const struct test_hub_rule){.on_cdn = true,
@@ -71,19 +71,22 @@ static void slow_down(struct fixture *f)
 #define DEED(folder_, act_)                                                              \
     .folder = (folder_), .act = (act_), .calls_min = CALLS_MIN, .may_be_left = true
 
-static const struct fault_deed parts = {.name = "parts", DEED(LARGE, resolve_large)};
-static const struct fault_deed rest = {.name = "rest", DEED(LARGE, resolve_large)};
-static const struct fault_deed holes = {.name = "holes",
-                                        DEED(LARGE, resolve_large),
-                                        .prepare = slow_down,
-                                        .stride = 29};
-static const struct fault_deed duplicate = {.name = "twin", DEED(FORK, resolve_fork)};
+static const struct fault_action parts = {.name = "parts",
+                                          DEED(LARGE, resolve_large_file)};
+static const struct fault_action rest = {.name = "rest", DEED(LARGE, resolve_large_file)};
+static const struct fault_action holes = {.name = "holes",
+                                          DEED(LARGE, resolve_large_file),
+                                          .prepare = server_slow_down,
+                                          .stride = 29};
+static const struct fault_action duplicate = {.name = "twin",
+                                              DEED(FORK, resolve_fork_file)};
 
 /* ---- what was there before -----------------------------------------------------------
  */
 
 /* A beginning, or every other piece: what is missing then takes a request for each. */
-static int bring_some(struct hc_ingest *ingest, bool has_holes, struct hc_error *err)
+static int ingest_write_some(struct hc_ingest *ingest, bool has_holes,
+                             struct hc_error *err)
 {
     if (!has_holes)
         return hc_ingest_write(ingest, 0, content, HAD, err);
@@ -110,7 +113,7 @@ static int begin_and_die(char **args)
 
     if (cache && hc_repo_init(&repo, HC_REPO_MODEL, "org/large", &err) == 0 &&
         hc_ingest_begin(cache, &plan, &ingest, &err) == 1 &&
-        bring_some(ingest, strcmp(args[2], "holes") == 0, &err) == 0)
+        ingest_write_some(ingest, strcmp(args[2], "holes") == 0, &err) == 0)
         (void)raise(SIGKILL);
     return 1;
 }
@@ -121,7 +124,7 @@ static void keep_what_a_killed_process_leaves(struct fixture *f, char *how)
     char program[] = "/proc/self/exe", flag[] = "--begin";
     int status;
 
-    assert_int_equal(resolve_large(f->resolver, &f->err), 0); /* for the etag */
+    assert_int_equal(resolve_large_file(f->resolver, &f->err), 0); /* for the etag */
     fault_start_afresh(f);
     status = fault_run((char *[]){program, flag, f->dir, etag, how, NULL});
     assert_true(WIFSIGNALED(status));
@@ -131,7 +134,7 @@ static void keep_what_a_killed_process_leaves(struct fixture *f, char *how)
 
 static void keep_what_another_repo_has(struct fixture *f)
 {
-    assert_int_equal(resolve_large(f->resolver, &f->err), 0);
+    assert_int_equal(resolve_large_file(f->resolver, &f->err), 0);
     fault_keep_cache(f);
 }
 
@@ -190,11 +193,11 @@ static void what_a_killed_process_had_survives_death_at_every_call(void **state)
     fault_die_everywhere(f, &rest);
     fault_start_afresh(f);
     test_hub_clear_log(f->hub);
-    assert_int_equal(resolve_large(f->resolver, &f->err), 0);
+    assert_int_equal(resolve_large_file(f->resolver, &f->err), 0);
     assert_true(test_hub_bytes_sent(f->hub) < SIZE - MIB + PIECE); /* and no more */
 }
 
-static void note_connections(void *ctx, const struct hc_transfer *transfer)
+static void note_most_connections(void *ctx, const struct hc_transfer *transfer)
 {
     *(unsigned *)ctx = transfer->connections;
 }
@@ -207,9 +210,9 @@ static void many_connections_survive_a_full_disk(void **state)
     keep_what_a_killed_process_leaves(f, with_holes);
     fault_fail_everywhere(f, &holes, ENOSPC);
     fault_start_afresh(f);
-    slow_down(f);
-    hc_resolver_watch(f->resolver, note_connections, &connections);
-    assert_int_equal(resolve_large(f->resolver, &f->err), 0);
+    server_slow_down(f);
+    hc_resolver_watch(f->resolver, note_most_connections, &connections);
+    assert_int_equal(resolve_large_file(f->resolver, &f->err), 0);
     assert_true(connections > 1); /* the case to be tested */
 }
 
@@ -239,21 +242,21 @@ static void what_another_repo_has_survives_death_at_every_call(void **state)
     fault_die_everywhere(f, &duplicate);
     fault_start_afresh(f);
     test_hub_clear_log(f->hub);
-    assert_int_equal(resolve_fork(f->resolver, &f->err), 0);
+    assert_int_equal(resolve_fork_file(f->resolver, &f->err), 0);
     assert_int_equal(test_hub_count_cdn(f->hub, NULL), 0); /* it was shared */
 }
 
 /* ---- setting up ----------------------------------------------------------------------
  */
 
-static void make_content(void)
+static void large_make_content(void)
 {
     for (size_t i = 0; i < SIZE; i++)
         content[i] = (char)((i * 2654435761u) >> 13);
     fault_expect_content(content, SIZE);
 }
 
-static int set_up(void **state)
+static int fault_parts_set_up(void **state)
 {
     struct fixture *f;
 
@@ -267,18 +270,19 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
+static int fault_parts_tear_down(void **state)
 {
     fault_forget_cache();
     return resolver_fixture_teardown(state);
 }
 
-#define test(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define test(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, fault_parts_set_up, fault_parts_tear_down)
 
 int main(int argc, char **argv)
 {
-    static const struct fault_deed *const deeds[] = {&parts, &rest, &holes, &duplicate,
-                                                     NULL};
+    static const struct fault_action *const actions[] = {&parts, &rest, &holes,
+                                                         &duplicate, NULL};
     const struct CMUnitTest tests[] = {
         test(parts_survive_a_full_disk_at_every_call),
         test(parts_survive_a_disk_that_is_full_from_any_call_on),
@@ -297,9 +301,9 @@ int main(int argc, char **argv)
     };
     int died;
 
-    make_content();
+    large_make_content();
     if (argc == 5 && strcmp(argv[1], "--begin") == 0)
         return begin_and_die(argv + 2);
-    died = fault_dies(argc, argv, deeds);
+    died = fault_dies(argc, argv, actions);
     return died >= 0 ? died : cmocka_run_group_tests(tests, NULL, NULL);
 }

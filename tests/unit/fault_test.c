@@ -11,7 +11,7 @@
 
 enum { CALLS_MIN = 15 };
 
-static int resolve_one(struct hc_resolver *resolver, struct hc_error *err)
+static int resolve_one_file(struct hc_resolver *resolver, struct hc_error *err)
 {
     struct hc_file_request request = {.repo = {.id = "org/model"},
                                       .filename = "weights.bin"};
@@ -23,7 +23,7 @@ static int resolve_one(struct hc_resolver *resolver, struct hc_error *err)
     return 0;
 }
 
-static int resolve_all(struct hc_resolver *resolver, struct hc_error *err)
+static int resolve_snapshot_of_all(struct hc_resolver *resolver, struct hc_error *err)
 {
     struct hc_snapshot_request request = {.repo = {.id = "org/model"}};
     struct hc_snapshot snapshot;
@@ -34,14 +34,14 @@ static int resolve_all(struct hc_resolver *resolver, struct hc_error *err)
     return 0;
 }
 
-static const struct fault_deed one = {.name = "file",
-                                      .folder = REPO_FOLDER,
-                                      .act = resolve_one,
-                                      .calls_min = CALLS_MIN};
-static const struct fault_deed all = {.name = "snapshot",
-                                      .folder = REPO_FOLDER,
-                                      .act = resolve_all,
-                                      .calls_min = CALLS_MIN};
+static const struct fault_action one = {.name = "file",
+                                        .folder = REPO_FOLDER,
+                                        .act = resolve_one_file,
+                                        .calls_min = CALLS_MIN};
+static const struct fault_action all = {.name = "snapshot",
+                                        .folder = REPO_FOLDER,
+                                        .act = resolve_snapshot_of_all,
+                                        .calls_min = CALLS_MIN};
 
 static void a_file_survives_a_full_disk_at_every_call(void **state)
 {
@@ -84,7 +84,8 @@ static void a_volume_without_symlinks_has_the_files_whatever_it_says(void **stat
             continue;
         fault_start_afresh(f);
         fault_refuse("symlinkat", errnum);
-        if (resolve_one(f->resolver, &err) < 0 || resolve_all(f->resolver, &err) < 0)
+        if (resolve_one_file(f->resolver, &err) < 0 ||
+            resolve_snapshot_of_all(f->resolver, &err) < 0)
             fail_msg("errno %d: %s", errnum, err.message);
         fault_disarm();
         fault_assert_nothing_wrong(f, REPO_FOLDER);
@@ -108,7 +109,7 @@ static int expect_contents(void **state)
 
 int main(int argc, char **argv)
 {
-    static const struct fault_deed *const deeds[] = {&one, &all, NULL};
+    static const struct fault_action *const actions[] = {&one, &all, NULL};
     const struct CMUnitTest tests[] = {
         test(a_file_survives_a_full_disk_at_every_call),
         test(a_file_survives_an_io_error_at_every_call),
@@ -117,7 +118,7 @@ int main(int argc, char **argv)
         test(a_file_survives_death_at_every_call),
         test(a_snapshot_survives_death_at_every_call),
     };
-    int died = fault_dies(argc, argv, deeds);
+    int died = fault_dies(argc, argv, actions);
 
     return died >= 0 ? died : cmocka_run_group_tests(tests, expect_contents, NULL);
 }

@@ -55,16 +55,16 @@ static void read_step(const char *root, char *line)
     copy_relative(step->to, to ? to + 1 : "", root);
 }
 
-typedef int (*deed)(struct hc_resolver *resolver, struct hc_error *err);
+typedef int (*action_fn)(struct hc_resolver *resolver, struct hc_error *err);
 
 /* Does it, and takes down how. */
-static void watch(struct fixture *f, deed act)
+static void record_steps(struct fixture *f, action_fn action)
 {
     char root[PATH_MAX];
     char *text, *rest;
 
     fault_record();
-    assert_int_equal(act(f->resolver, &f->err), 0);
+    assert_int_equal(action(f->resolver, &f->err), 0);
     text = fault_recorded();
     assert_non_null(realpath(f->dir, root));
     count = 0;
@@ -77,30 +77,32 @@ static void watch(struct fixture *f, deed act)
 /* ---- what is asked of it -------------------------------------------------------------
  */
 
-static bool is_call(size_t i, const char *call)
+static bool step_is_call(size_t i, const char *call)
 {
     return strcmp(steps[i].call, call) == 0;
 }
 
 /* A file gets a name that is seen. */
-static bool names(size_t i, const char *folder)
+static bool step_names(size_t i, const char *folder)
 {
     const char *to = steps[i].to;
 
-    return is_call(i, "renameat") && strstr(to, folder) && !strstr(to, ".incomplete");
+    return step_is_call(i, "renameat") && strstr(to, folder) &&
+           !strstr(to, ".incomplete");
 }
 
-static bool is_write(size_t i, const char *path)
+static bool step_is_write(size_t i, const char *path)
 {
-    return (is_call(i, "write") || is_call(i, "pwrite") || is_call(i, "ftruncate")) &&
+    return (step_is_call(i, "write") || step_is_call(i, "pwrite") ||
+            step_is_call(i, "ftruncate")) &&
            strcmp(steps[i].from, path) == 0;
 }
 
 /* Whether `path` is flushed after step `from` and before step `to`. */
-static bool is_flushed(const char *path, size_t from, size_t to)
+static bool step_is_flushed(const char *path, size_t from, size_t to)
 {
     for (size_t i = from; i < to; i++) {
-        if (is_call(i, "fsync") && strcmp(steps[i].from, path) == 0)
+        if (step_is_call(i, "fsync") && strcmp(steps[i].from, path) == 0)
             return true;
     }
     return false;
@@ -113,7 +115,7 @@ static bool is_parent_flushed(const char *path, size_t from, size_t to)
     char parent[PATH_MAX];
 
     (void)snprintf(parent, sizeof parent, "%.*s", slash ? (int)(slash - path) : 0, path);
-    return is_flushed(parent, from, to);
+    return step_is_flushed(parent, from, to);
 }
 
 /* All bytes of what gets a name in step `named` are on the disk then. */
@@ -122,44 +124,44 @@ static void assert_bytes_come_first(size_t named)
     size_t written = 0;
 
     for (size_t i = 0; i < named; i++) {
-        if (is_write(i, steps[named].from))
+        if (step_is_write(i, steps[named].from))
             written = i;
     }
-    if (!is_flushed(steps[named].from, written, named))
+    if (!step_is_flushed(steps[named].from, written, named))
         fail_msg("'%s' has its name before its bytes are flushed", steps[named].to);
 }
 
 static void assert_blobs_come_first(size_t pointer)
 {
     for (size_t i = 0; i < pointer; i++) {
-        if (names(i, "/blobs/") && !is_parent_flushed(steps[i].to, i, pointer))
+        if (step_names(i, "/blobs/") && !is_parent_flushed(steps[i].to, i, pointer))
             fail_msg("'%s' comes before the name of '%s' is flushed", steps[pointer].to,
                      steps[i].to);
     }
 }
 
 /* A directory that is made on the way from the cache root to a pointer or a blob. */
-static bool is_on_the_way(size_t i)
+static bool step_makes_folder(size_t i)
 {
     const char *path = steps[i].from;
 
-    return is_call(i, "mkdirat") && strstr(path, "--") && !strstr(path, "/trees") &&
+    return step_is_call(i, "mkdirat") && strstr(path, "--") && !strstr(path, "/trees") &&
            !strstr(path, "/refs") && path[0] != '.';
 }
 
 /* What gets a name in a step that an answer relies on; NULL when it does not. */
-static const char *named_in(size_t i)
+static const char *step_named(size_t i)
 {
-    if (names(i, "/snapshots/"))
+    if (step_names(i, "/snapshots/"))
         return steps[i].to;
-    return is_on_the_way(i) ? steps[i].from : NULL;
+    return step_makes_folder(i) ? steps[i].from : NULL;
 }
 
 /* `what` is about to happen, and leads to all that has a name by then. */
 static void assert_names_are_flushed(size_t before, const char *what)
 {
     for (size_t i = 0; i < before; i++) {
-        const char *path = named_in(i);
+        const char *path = step_named(i);
 
         if (path && !is_parent_flushed(path, i, before))
             fail_msg("%s comes before the name of '%s' is flushed", what, path);
@@ -180,18 +182,18 @@ struct seen {
     unsigned refs;
 };
 
-static void assert_order(struct seen expected)
+static void steps_assert_order(struct seen expected)
 {
     struct seen seen = {0};
 
     for (size_t i = 0; i < count; i++) {
-        if (names(i, "/blobs/")) {
+        if (step_names(i, "/blobs/")) {
             assert_bytes_come_first(i);
             seen.blobs++;
-        } else if (names(i, "/snapshots/")) {
+        } else if (step_names(i, "/snapshots/")) {
             assert_blobs_come_first(i);
             seen.pointers++;
-        } else if (names(i, "/refs/")) {
+        } else if (step_names(i, "/refs/")) {
             assert_ref_is_in_order(i);
             seen.refs++;
         }
@@ -226,20 +228,20 @@ static int resolve_file_of(const char *repo, const char *filename,
     return 0;
 }
 
-static int resolve_large(struct hc_resolver *resolver, struct hc_error *err)
+static int resolve_large_blob(struct hc_resolver *resolver, struct hc_error *err)
 {
     return resolve_file_of("org/large", "large.bin", resolver, err);
 }
 
-static int resolve_fork(struct hc_resolver *resolver, struct hc_error *err)
+static int resolve_fork_blob(struct hc_resolver *resolver, struct hc_error *err)
 {
     return resolve_file_of("org/fork", "large.bin", resolver, err);
 }
 
 static void a_snapshot_is_flushed_step_by_step(void **state)
 {
-    watch(*state, resolve_snapshot);
-    assert_order((struct seen){5, 5, 1});
+    record_steps(*state, resolve_snapshot);
+    steps_assert_order((struct seen){5, 5, 1});
 }
 
 static int resolve_config(struct hc_resolver *resolver, struct hc_error *err)
@@ -257,8 +259,8 @@ static void a_file_more_under_the_same_ref_is_flushed_before_it_is_answered(void
     struct fixture *f = *state;
 
     assert_int_equal(resolve_config(f->resolver, &f->err), 0);
-    watch(f, resolve_nested);
-    assert_order((struct seen){1, 1, 0});
+    record_steps(f, resolve_nested);
+    steps_assert_order((struct seen){1, 1, 0});
 }
 
 static void the_rest_of_a_snapshot_is_flushed_before_it_is_answered(void **state)
@@ -266,23 +268,23 @@ static void the_rest_of_a_snapshot_is_flushed_before_it_is_answered(void **state
     struct fixture *f = *state;
 
     assert_int_equal(resolve_config(f->resolver, &f->err), 0);
-    watch(f, resolve_snapshot);
-    assert_order((struct seen){4, 4, 0});
+    record_steps(f, resolve_snapshot);
+    steps_assert_order((struct seen){4, 4, 0});
 }
 
 static void a_blob_in_parts_is_flushed_before_it_has_its_name(void **state)
 {
-    watch(*state, resolve_large);
-    assert_order((struct seen){1, 1, 1});
+    record_steps(*state, resolve_large_blob);
+    steps_assert_order((struct seen){1, 1, 1});
 }
 
-static void a_blob_of_another_repo_is_flushed_like_others(void **state)
+static void a_duplicate_is_flushed_like_others(void **state)
 {
     struct fixture *f = *state;
 
-    assert_int_equal(resolve_large(f->resolver, &f->err), 0);
-    watch(f, resolve_fork);
-    assert_order((struct seen){1, 1, 1});
+    assert_int_equal(resolve_large_blob(f->resolver, &f->err), 0);
+    record_steps(f, resolve_fork_blob);
+    steps_assert_order((struct seen){1, 1, 1});
 }
 
 static void without_symlinks_it_is_the_same(void **state)
@@ -291,11 +293,11 @@ static void without_symlinks_it_is_the_same(void **state)
 
     f->settings.no_symlinks = true;
     resolver_fixture_reopen(f, false);
-    watch(f, resolve_snapshot);
-    assert_order((struct seen){5, 5, 1});
+    record_steps(f, resolve_snapshot);
+    steps_assert_order((struct seen){5, 5, 1});
 }
 
-static int set_up(void **state)
+static int power_loss_set_up(void **state)
 {
     static const char *const repos[] = {"models/org/fork", "models/org/large"};
     struct fixture *f;
@@ -311,7 +313,7 @@ static int set_up(void **state)
 }
 
 #define test(name)                                                                       \
-    cmocka_unit_test_setup_teardown(name, set_up, resolver_fixture_teardown)
+    cmocka_unit_test_setup_teardown(name, power_loss_set_up, resolver_fixture_teardown)
 
 int main(void)
 {
@@ -320,7 +322,7 @@ int main(void)
         test(a_file_more_under_the_same_ref_is_flushed_before_it_is_answered),
         test(the_rest_of_a_snapshot_is_flushed_before_it_is_answered),
         test(a_blob_in_parts_is_flushed_before_it_has_its_name),
-        test(a_blob_of_another_repo_is_flushed_like_others),
+        test(a_duplicate_is_flushed_like_others),
         test(without_symlinks_it_is_the_same),
     };
 
