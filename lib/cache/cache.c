@@ -7,7 +7,7 @@
 
 #include "memo.h"
 #include "tree_cache.h"
-#include <base/heart.h>
+#include <base/heartbeat.h>
 
 #include <base/file.h>
 #include <base/text.h>
@@ -26,7 +26,7 @@ struct hc_cache {
     bool has_no_symlinks;
     struct hc_memo *memo;
     struct hc_tree_cache *trees;
-    struct hc_heart *heart;
+    struct hc_heartbeats *heartbeats;
     char id[UUID_SIZE];
     char root[PATH_MAX];
 };
@@ -137,8 +137,8 @@ struct hc_cache *hc_cache_open(const char *dir, bool no_symlinks, struct hc_erro
     }
     cache->memo = hc_memo_new(err);
     cache->trees = cache->memo ? hc_tree_cache_new(HC_TREE_MEMORY, err) : NULL;
-    cache->heart = cache->trees ? hc_heart_new(err) : NULL;
-    if (!cache->heart)
+    cache->heartbeats = cache->trees ? hc_heartbeats_new(err) : NULL;
+    if (!cache->heartbeats)
         return NULL;
     load_id(cache);
     return hc_take(&cache);
@@ -148,7 +148,7 @@ void hc_cache_close(struct hc_cache *cache)
 {
     if (!cache)
         return;
-    hc_heart_free(cache->heart);
+    hc_heartbeats_free(cache->heartbeats);
     hc_auto_close(&cache->fd);
     hc_tree_cache_free(cache->trees);
     hc_memo_free(cache->memo);
@@ -180,9 +180,9 @@ struct hc_tree_cache *hc_cache_trees(const struct hc_cache *cache)
     return cache->trees;
 }
 
-struct hc_heart *hc_cache_heart(const struct hc_cache *cache)
+struct hc_heartbeats *hc_cache_heartbeats(const struct hc_cache *cache)
 {
-    return cache->heart;
+    return cache->heartbeats;
 }
 
 bool hc_cache_has_no_symlinks(const struct hc_cache *cache)

@@ -16,7 +16,7 @@
 #include <stdbool.h>
 
 struct hc_cache;
-struct hc_heart;
+struct hc_heartbeats;
 struct hc_memo;
 struct hc_tree_cache;
 
@@ -45,7 +45,7 @@ struct hc_memo *hc_cache_memo(const struct hc_cache *cache);
 struct hc_tree_cache *hc_cache_trees(const struct hc_cache *cache);
 
 /* What beats for all claims of this process. Borrowed. */
-struct hc_heart *hc_cache_heart(const struct hc_cache *cache);
+struct hc_heartbeats *hc_cache_heartbeats(const struct hc_cache *cache);
 
 /* HF_HUB_DISABLE_SYMLINKS: pointers are plain files. */
 bool hc_cache_has_no_symlinks(const struct hc_cache *cache);

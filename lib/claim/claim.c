@@ -12,7 +12,7 @@
 
 #include "claims.h"
 #include "succession.h"
-#include <base/heart.h>
+#include <base/heartbeat.h>
 
 #include <base/cancellation.h>
 #include <base/digest.h>
@@ -28,11 +28,11 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { BEAT_MS = HC_HEART_MS * 9 / 10, BEAT_BYTES = 1024 * 1024 };
+enum { BEAT_MS = HC_HEARTBEAT_MS * 9 / 10, BEAT_BYTES = 1024 * 1024 };
 
 struct hc_claim {
-    struct hc_pulse pulse;
-    struct hc_heart *heart; /* borrowed from the cache, as the next */
+    struct hc_heartbeat heartbeat;
+    struct hc_heartbeats *heartbeats; /* borrowed from the cache, as the next */
     int root;
     int fd; /* -1 when no claim could be written */
     bool is_left;
@@ -58,9 +58,10 @@ static int write_text(struct hc_claim *claim)
     return hc_record_write(record, claim->fd);
 }
 
-static void beat(struct hc_pulse *pulse)
+static void beat(struct hc_heartbeat *heartbeat)
 {
-    hc_claim_beat((struct hc_claim *)((char *)pulse - offsetof(struct hc_claim, pulse)));
+    hc_claim_beat(
+        (struct hc_claim *)((char *)heartbeat - offsetof(struct hc_claim, heartbeat)));
 }
 
 static void start_beating(struct hc_claim *claim)
@@ -68,8 +69,8 @@ static void start_beating(struct hc_claim *claim)
     if (claim->fd < 0)
         return;
     claim->shared.beat_bytes = hc_pieces_arrived(claim->pieces);
-    claim->pulse.beat = beat;
-    hc_heart_add(claim->heart, &claim->pulse);
+    claim->heartbeat.beat = beat;
+    hc_heartbeats_start(claim->heartbeats, &claim->heartbeat);
 }
 
 static void forget(struct hc_claim *claim)
@@ -274,7 +275,7 @@ static struct hc_claim *make(const struct hc_cache *cache,
         return NULL;
     }
     (void)pthread_mutex_init(&claim->shared.lock, NULL);
-    claim->heart = hc_cache_heart(cache);
+    claim->heartbeats = hc_cache_heartbeats(cache);
     claim->root = hc_cache_fd(cache);
     claim->fd = -1;
     claim->pieces = wish->pieces;
@@ -380,8 +381,8 @@ void hc_claim_drop(struct hc_claim *claim)
 {
     if (!claim)
         return;
-    if (claim->pulse.beat)
-        hc_heart_remove(claim->heart, &claim->pulse);
+    if (claim->heartbeat.beat)
+        hc_heartbeats_stop(claim->heartbeats, &claim->heartbeat);
     if (claim->fd >= 0 && !claim->is_left)
         remove_file(claim);
     hc_auto_close(&claim->fd);

@@ -7,7 +7,7 @@
 
 #include "claims.h"
 #include "room.h"
-#include <base/heart.h>
+#include <base/heartbeat.h>
 
 #include <base/file.h>
 #include <base/text.h>
@@ -19,8 +19,8 @@
 #include <sys/stat.h>
 
 struct hc_reserve {
-    struct hc_pulse pulse;
-    struct hc_heart *heart; /* borrowed from the cache, as the next */
+    struct hc_heartbeat heartbeat;
+    struct hc_heartbeats *heartbeats; /* borrowed from the cache, as the next */
     int root;
     int fd;
     char path[PATH_MAX];
@@ -38,10 +38,10 @@ static void write_record(struct hc_reserve *reserve)
     (void)futimens(reserve->fd, NULL);
 }
 
-static void beat(struct hc_pulse *pulse)
+static void beat(struct hc_heartbeat *heartbeat)
 {
-    write_record(
-        (struct hc_reserve *)((char *)pulse - offsetof(struct hc_reserve, pulse)));
+    write_record((struct hc_reserve *)((char *)heartbeat -
+                                       offsetof(struct hc_reserve, heartbeat)));
 }
 
 /* Without a file there is room all the same, only nobody else knows. */
@@ -55,8 +55,8 @@ static void publish(struct hc_reserve *reserve)
     if (reserve->fd < 0)
         return;
     write_record(reserve);
-    reserve->pulse.beat = beat;
-    hc_heart_add(reserve->heart, &reserve->pulse);
+    reserve->heartbeat.beat = beat;
+    hc_heartbeats_start(reserve->heartbeats, &reserve->heartbeat);
 }
 
 static struct hc_reserve *make(const struct hc_cache *cache, const struct hc_repo *repo,
@@ -69,7 +69,7 @@ static struct hc_reserve *make(const struct hc_cache *cache, const struct hc_rep
         (void)hc_fail_memory(err);
         return NULL;
     }
-    reserve->heart = hc_cache_heart(cache);
+    reserve->heartbeats = hc_cache_heartbeats(cache);
     reserve->root = hc_cache_fd(cache);
     reserve->fd = -1;
     (void)hc_format(path, sizeof path, ".hubcache/transfers/%s/snapshot", repo->folder);
@@ -112,8 +112,8 @@ void hc_reserve_drop(struct hc_reserve *reserve)
 {
     if (!reserve)
         return;
-    if (reserve->pulse.beat) {
-        hc_heart_remove(reserve->heart, &reserve->pulse);
+    if (reserve->heartbeat.beat) {
+        hc_heartbeats_stop(reserve->heartbeats, &reserve->heartbeat);
         (void)unlinkat(reserve->root, reserve->path, 0);
     }
     hc_auto_close(&reserve->fd);

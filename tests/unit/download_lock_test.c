@@ -7,7 +7,7 @@
 #include "cache_fixture.h"
 #include "cache_helper.h"
 
-#include <base/heart.h>
+#include <base/heartbeat.h>
 #include <base/text.h>
 #include <claim/claim.h>
 #include <transfer/download_lock.h>
@@ -272,14 +272,14 @@ static void a_holder_with_a_heartbeat_keeps_the_lock(void **state)
     struct hc_download_lock download_lock = download_lock_of(f, &request);
     HC_AUTO_CLOSE int other = lock_as_another_client(f);
     HC_AUTO(hc_cancellation) *call =
-        hc_cancellation_new(hc_monotonic_ms() + 6 * HC_HEART_MS);
+        hc_cancellation_new(hc_monotonic_ms() + 6 * HC_HEARTBEAT_MS);
     struct hc_claim *claim = NULL;
 
     assert_true(other >= 0);
     assert_int_equal(hc_claim_make(f->cache, &wish, &claim, &f->err), 1);
     download_lock.call = call;
     download_lock.takeover_ms =
-        4 * HC_HEART_MS; /* its heart beats, though no byte comes */
+        4 * HC_HEARTBEAT_MS; /* its heart beats, though no byte comes */
     assert_null(hc_download_lock_take(&download_lock, &f->err));
     assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
     hc_claim_drop(claim);
