@@ -38,11 +38,11 @@ struct hc_claim {
     bool is_left;
     struct hc_pieces *pieces; /* borrowed */
     char folder[HC_REPO_FOLDER_MAX + 1];
-    char path[PATH_MAX];       /* the claim's own */
-    char incomplete[PATH_MAX]; /* where the bytes are */
+    char path[PATH_MAX];    /* the claim's own */
+    char partial[PATH_MAX]; /* where the bytes are */
     struct {
         pthread_mutex_t lock;
-        struct hc_record record;
+        struct hc_claim_record record;
         int64_t beat_ms;
         uint64_t beat_bytes;
     } shared;
@@ -50,12 +50,12 @@ struct hc_claim {
 
 static int write_text(struct hc_claim *claim)
 {
-    struct hc_record *record = &claim->shared.record;
+    struct hc_claim_record *record = &claim->shared.record;
 
-    hc_record_set_size(record, hc_pieces_size(claim->pieces));
+    hc_claim_record_set_size(record, hc_pieces_size(claim->pieces));
     record->bytes = hc_pieces_arrived(claim->pieces);
     hc_pieces_format(claim->pieces, record->ranges);
-    return hc_record_write(record, claim->fd);
+    return hc_claim_record_write(record, claim->fd);
 }
 
 static void beat(struct hc_heartbeat *heartbeat)
@@ -159,24 +159,24 @@ static bool link_in_place(struct hc_claim *claim, const char *private)
 static bool is_of_use(const struct hc_claim *claim, const struct hc_succession *after,
                       int64_t now_ms)
 {
-    const struct hc_record *earlier = &after->earlier;
+    const struct hc_claim_record *earlier = &after->earlier;
     uint64_t size = hc_pieces_size(claim->pieces);
 
-    return hc_digest_kind_of(after->etag) != HC_DIGEST_NONE && earlier->incomplete[0] &&
+    return hc_digest_kind_of(after->etag) != HC_DIGEST_NONE && earlier->partial[0] &&
            (size == HC_SIZE_UNKNOWN || earlier->size == size) &&
-           hc_record_is_worth_keeping(earlier, now_ms);
+           hc_claim_record_is_worth_keeping(earlier, now_ms);
 }
 
 /* Our record tells of the earlier one's file, and what is in it, before it is renamed. */
 static bool announce(struct hc_claim *claim, const struct hc_succession *after,
                      int64_t now_ms)
 {
-    const struct hc_record *earlier = &after->earlier;
-    struct hc_record *record = &claim->shared.record;
+    const struct hc_claim_record *earlier = &after->earlier;
+    struct hc_claim_record *record = &claim->shared.record;
     bool is_useful = is_of_use(claim, after, now_ms) &&
                      hc_pieces_parse(claim->pieces, earlier->ranges);
 
-    memcpy(record->previous, earlier->incomplete, sizeof record->previous);
+    memcpy(record->previous, earlier->partial, sizeof record->previous);
     if (claim->fd >= 0)
         (void)write_text(claim);
     return is_useful;
@@ -186,10 +186,10 @@ static bool announce(struct hc_claim *claim, const struct hc_succession *after,
 static void inherit(struct hc_claim *claim, const struct hc_succession *after,
                     bool is_useful, struct hc_cancellation *call)
 {
-    struct hc_record *record = &claim->shared.record;
+    struct hc_claim_record *record = &claim->shared.record;
 
     start_beating(claim);
-    if (is_useful && !hc_succession_take(after, record->incomplete, call))
+    if (is_useful && !hc_succession_take(after, record->partial, call))
         hc_pieces_clear(claim->pieces);
     else if (is_useful && after->standing == HC_STANDING_ALIVE)
         (void)hc_pieces_parse(claim->pieces, after->earlier.ranges);
@@ -232,7 +232,7 @@ static bool put(struct hc_claim *claim, const struct hc_claim_wish *wish)
 
     write_private(claim, private);
     after.uid = hc_claim_uid(claim);
-    now_ms = hc_record_now_ms(claim->fd);
+    now_ms = hc_volume_written_ms(claim->fd);
     hc_succession_look(&after, now_ms);
     switch (after.standing) {
     case HC_STANDING_UNKNOWN: /* that one may name a file */
@@ -255,10 +255,10 @@ static int name_files(struct hc_claim *claim, const struct hc_repo *repo,
     char blob[PATH_MAX];
 
     if (hc_format(blob, sizeof blob, "%s/blobs/%s", repo->folder, etag) < 0 ||
-        hc_file_private_name(claim->incomplete, PATH_MAX, blob, ".incomplete", err) < 0)
+        hc_file_private_name(claim->partial, PATH_MAX, blob, ".incomplete", err) < 0)
         return -1;
-    if (hc_format(claim->shared.record.incomplete, NAME_MAX + 1, "%s",
-                  strrchr(claim->incomplete, '/') + 1) < 0 ||
+    if (hc_format(claim->shared.record.partial, NAME_MAX + 1, "%s",
+                  strrchr(claim->partial, '/') + 1) < 0 ||
         hc_format(claim->path, PATH_MAX, ".hubcache/transfers/%s/%s", repo->folder,
                   etag) < 0)
         claim->path[0] = '\0'; /* a transfer without a claim */
@@ -280,7 +280,7 @@ static struct hc_claim *make(const struct hc_cache *cache,
     claim->fd = -1;
     claim->pieces = wish->pieces;
     claim->shared.beat_ms = hc_monotonic_ms();
-    claim->shared.record = hc_record_new(hc_pieces_size(wish->pieces));
+    claim->shared.record = hc_claim_record_new(hc_pieces_size(wish->pieces));
     (void)hc_format(claim->folder, sizeof claim->folder, "%s", wish->repo->folder);
     return name_files(claim, wish->repo, wish->etag, err) < 0 ? NULL : hc_take(&claim);
 }
@@ -307,7 +307,7 @@ uid_t hc_claim_uid(const struct hc_claim *claim)
 
 const char *hc_claim_path(const struct hc_claim *claim)
 {
-    return claim->incomplete;
+    return claim->partial;
 }
 
 void hc_claim_beat(struct hc_claim *claim)
@@ -354,9 +354,9 @@ bool hc_claim_leave(struct hc_claim *claim)
 uint64_t hc_claim_left(const struct hc_cache *cache, const struct hc_repo *repo,
                        const char *etag)
 {
-    struct hc_record record;
+    struct hc_claim_record record;
 
-    return hc_record_find(hc_cache_fd(cache), repo->folder, etag, &record) == 1
+    return hc_claim_record_find(hc_cache_fd(cache), repo->folder, etag, &record) == 1
                ? record.bytes
                : 0;
 }
@@ -364,7 +364,7 @@ uint64_t hc_claim_left(const struct hc_cache *cache, const struct hc_repo *repo,
 uint64_t hc_claim_reserved(const struct hc_cache *cache, const struct hc_claim *claim)
 {
     return hc_claims_needs(cache, claim->folder, &claim->shared.record,
-                           hc_record_now_ms(claim->fd));
+                           hc_volume_written_ms(claim->fd));
 }
 
 static void remove_file(const struct hc_claim *claim)
@@ -373,7 +373,7 @@ static void remove_file(const struct hc_claim *claim)
 
     if (hc_file_is_named(claim->root, claim->path, claim->fd))
         (void)unlinkat(claim->root, claim->path, 0);
-    else if (hc_succession_tomb(tomb, claim->path, claim->shared.record.incomplete))
+    else if (hc_succession_tomb(tomb, claim->path, claim->shared.record.partial))
         (void)unlinkat(claim->root, tomb, 0);
 }
 

@@ -11,7 +11,7 @@
 #ifndef HC_CLAIM_CLAIM_H
 #define HC_CLAIM_CLAIM_H
 
-#include "record.h"
+#include "claim_record.h"
 #include <cache/cache.h>
 
 #include <stdint.h>
@@ -76,12 +76,12 @@ uint64_t hc_claim_reserved(const struct hc_cache *cache, const struct hc_claim *
 /*
  * Removes claims that are abandoned and whose blob nobody has locked, with the
  * *.incomplete file they name, unless that is worth going on with and younger than
- * HC_CLAIM_KEPT_MS at `now_ms`; and private files below .hubcache/tmp that are older than
- * HC_CLAIM_STALE_MS. Returns how many files were removed. What cannot be removed is left.
+ * HC_PARTIAL_KEEP_MS at `now_ms`; and private files below .hubcache/tmp that are older than
+ * HC_HEARTBEAT_TIMEOUT_MS. Returns how many files were removed. What cannot be removed is left.
  */
 unsigned hc_claim_sweep(const struct hc_cache *cache, int64_t now_ms);
 
 /* Now, by the clock that dates the volume's files; by this host's when it takes none. */
-int64_t hc_claim_now_ms(const struct hc_cache *cache);
+int64_t hc_volume_now_ms(const struct hc_cache *cache);
 
 #endif

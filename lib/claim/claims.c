@@ -31,7 +31,7 @@ static void visit_folder(const struct visit *visit, int transfers, const char *f
         entry.path = path;
         if (hc_format(path, sizeof path, "%s/%s/%s", transfers_path, folder, entry.etag) >
                 0 &&
-            hc_record_read(visit->root, path, &entry.record) == 1)
+            hc_claim_record_read(visit->root, path, &entry.record) == 1)
             visit->call(visit->ctx, &entry);
     }
 }
@@ -55,16 +55,16 @@ enum { SUFFIX = sizeof ".01234567.incomplete" - 1 };
 
 struct reservation {
     const char *folder;
-    const struct hc_record *ours;
+    const struct hc_claim_record *ours;
     int64_t now_ms;
     uint64_t bytes;
 };
 
-static bool is_earlier(const struct hc_record *a, const struct hc_record *b)
+static bool is_earlier(const struct hc_claim_record *a, const struct hc_claim_record *b)
 {
-    if (a->since_us != b->since_us)
-        return a->since_us < b->since_us;
-    return strcmp(a->incomplete, b->incomplete) < 0;
+    if (a->began_us != b->began_us)
+        return a->began_us < b->began_us;
+    return strcmp(a->partial, b->partial) < 0;
 }
 
 /* "<etag>.<8 hex>.incomplete", both. */
@@ -80,27 +80,28 @@ static bool is_of_the_same_blob(const char *a, const char *b)
 static bool is_for_the_same(const struct reservation *reservation,
                             const struct hc_claims_entry *entry)
 {
-    const struct hc_record *theirs = &entry->record, *ours = reservation->ours;
+    const struct hc_claim_record *theirs = &entry->record, *ours = reservation->ours;
 
     return strcmp(entry->folder, reservation->folder) == 0 &&
-           (hc_record_is_reservation(theirs) || hc_record_is_reservation(ours) ||
-            is_of_the_same_blob(theirs->incomplete, ours->incomplete));
+           (hc_claim_record_is_reservation(theirs) ||
+            hc_claim_record_is_reservation(ours) ||
+            is_of_the_same_blob(theirs->partial, ours->partial));
 }
 
 static void add_need(void *ctx, const struct hc_claims_entry *entry)
 {
     struct reservation *reservation = ctx;
-    const struct hc_record *record = &entry->record;
+    const struct hc_claim_record *record = &entry->record;
 
     if (!is_for_the_same(reservation, entry) &&
-        !hc_record_is_abandoned(record, reservation->now_ms) &&
+        !hc_claim_record_is_abandoned(record, reservation->now_ms) &&
         is_earlier(record, reservation->ours) && record->size > record->bytes)
         reservation->bytes =
             hc_size_add(reservation->bytes, record->size - record->bytes);
 }
 
 uint64_t hc_claims_needs(const struct hc_cache *cache, const char *folder,
-                         const struct hc_record *ours, int64_t now_ms)
+                         const struct hc_claim_record *ours, int64_t now_ms)
 {
     struct reservation reservation = {.folder = folder, .ours = ours, .now_ms = now_ms};
 

@@ -5,14 +5,14 @@
 #ifndef HC_CLAIM_CLAIMS_H
 #define HC_CLAIM_CLAIMS_H
 
-#include "record.h"
+#include "claim_record.h"
 #include <cache/cache.h>
 
 struct hc_claims_entry {
     const char *folder;
     const char *etag;
     const char *path; /* of the claim */
-    struct hc_record record;
+    struct hc_claim_record record;
 };
 
 /* Calls `visit` for each claim that can be read. */
@@ -23,6 +23,6 @@ void hc_claims_each(const struct hc_cache *cache,
 /* Bytes that those which are alive, and began before `ours` in `folder`, still need: claims
  * and reservations (reserve.h). */
 uint64_t hc_claims_needs(const struct hc_cache *cache, const char *folder,
-                         const struct hc_record *ours, int64_t now_ms);
+                         const struct hc_claim_record *ours, int64_t now_ms);
 
 #endif

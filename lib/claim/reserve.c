@@ -24,7 +24,7 @@ struct hc_reserve {
     int root;
     int fd;
     char path[PATH_MAX];
-    struct hc_record record; /* the heart's, once it beats */
+    struct hc_claim_record record; /* the heart's, once it beats */
     uint64_t bytes;
     atomic_uint_least64_t used;
 };
@@ -34,7 +34,7 @@ static void write_record(struct hc_reserve *reserve)
     uint64_t used = atomic_load(&reserve->used);
 
     reserve->record.size = used < reserve->bytes ? reserve->bytes - used : 0;
-    (void)hc_record_write(&reserve->record, reserve->fd);
+    (void)hc_claim_record_write(&reserve->record, reserve->fd);
     (void)futimens(reserve->fd, NULL);
 }
 
@@ -76,8 +76,8 @@ static struct hc_reserve *make(const struct hc_cache *cache, const struct hc_rep
     if (hc_file_private_name(reserve->path, PATH_MAX, path, "", err) < 0)
         return NULL;
     reserve->bytes = bytes;
-    reserve->record = hc_record_new(bytes);
-    (void)hc_format(reserve->record.incomplete, sizeof reserve->record.incomplete, "%s",
+    reserve->record = hc_claim_record_new(bytes);
+    (void)hc_format(reserve->record.partial, sizeof reserve->record.partial, "%s",
                     strrchr(reserve->path, '/') + 1);
     return hc_take(&reserve);
 }
@@ -94,8 +94,8 @@ int hc_reserve_make(const struct hc_cache *cache, const struct hc_repo *repo,
     if (bytes < HC_ROOM_WORTH_BYTES)
         return hc_room_check(made->root, bytes, 0, err);
     publish(made); /* first, so that of two who check one sees the other */
-    others =
-        hc_claims_needs(cache, repo->folder, &made->record, hc_record_now_ms(made->fd));
+    others = hc_claims_needs(cache, repo->folder, &made->record,
+                             hc_volume_written_ms(made->fd));
     if (hc_room_check(made->root, bytes, others, err) < 0)
         return -1;
     *reserve = hc_take(&made);

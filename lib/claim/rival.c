@@ -4,8 +4,8 @@
  */
 #include "rival.h"
 
+#include "claim_record.h"
 #include "partial.h"
-#include "record.h"
 
 #include <string.h>
 
@@ -24,15 +24,15 @@ void hc_rival_init(struct hc_rival *rival, const struct hc_cache *cache,
 /* Who is gone holds no lock; but his claim may be in the way. */
 static bool look_at_claim(struct hc_rival *rival, uint64_t *trace)
 {
-    struct hc_record record;
+    struct hc_claim_record record;
 
-    if (hc_record_find(hc_cache_fd(rival->cache), rival->repo->folder, rival->etag,
-                       &record) != 1 ||
-        (!rival->is_ours && hc_record_is_known_gone(&record)))
+    if (hc_claim_record_find(hc_cache_fd(rival->cache), rival->repo->folder, rival->etag,
+                             &record) != 1 ||
+        (!rival->is_ours && hc_claim_record_owner_is_gone(&record)))
         return false;
     rival->bytes = record.bytes;
-    memcpy(rival->claimed, record.incomplete, sizeof rival->claimed);
-    *trace = (uint64_t)record.beat_ms + record.bytes;
+    memcpy(rival->claimed, record.partial, sizeof rival->claimed);
+    *trace = (uint64_t)record.heartbeat_ms + record.bytes;
     return true;
 }
 

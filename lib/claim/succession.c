@@ -26,24 +26,24 @@ enum { HEX = 8, OLD_MS = 4000 };
 /* What makes no sense is nobody's who could come back, and has no file. */
 void hc_succession_look(struct hc_succession *succession, int64_t now_ms)
 {
-    struct hc_record *earlier = &succession->earlier;
+    struct hc_claim_record *earlier = &succession->earlier;
     int root = succession->root;
-    int found = hc_record_read(root, succession->path, earlier);
+    int found = hc_claim_record_read(root, succession->path, earlier);
     struct stat status;
 
     succession->standing = HC_STANDING_GONE;
-    memcpy(succession->claimed, earlier->incomplete, sizeof succession->claimed);
+    memcpy(succession->claimed, earlier->partial, sizeof succession->claimed);
     if (found < 0) {
         succession->standing = HC_STANDING_UNKNOWN;
-    } else if (found == 0 || !hc_partial_is_of(earlier->incomplete, succession->etag)) {
-        succession->claimed[0] = earlier->incomplete[0] = '\0';
+    } else if (found == 0 || !hc_partial_is_of(earlier->partial, succession->etag)) {
+        succession->claimed[0] = earlier->partial[0] = '\0';
         if (fstatat(root, succession->path, &status, AT_SYMLINK_NOFOLLOW) < 0)
             succession->standing = HC_STANDING_NOBODY;
-    } else if (!hc_record_is_abandoned(earlier, now_ms)) {
+    } else if (!hc_claim_record_is_abandoned(earlier, now_ms)) {
         succession->standing = HC_STANDING_ALIVE;
     } else if (hc_partial_is_of(earlier->previous, succession->etag) &&
-               !hc_partial_exists(root, succession->folder, earlier->incomplete)) {
-        memcpy(earlier->incomplete, earlier->previous, sizeof earlier->incomplete);
+               !hc_partial_exists(root, succession->folder, earlier->partial)) {
+        memcpy(earlier->partial, earlier->previous, sizeof earlier->partial);
     }
 }
 
@@ -67,11 +67,11 @@ static bool is_old(int root, const char *tomb, int64_t now_ms)
 /* Another claim may have come into the place since we looked. */
 static bool is_the_one(const struct hc_succession *succession, const char *tomb)
 {
-    struct hc_record buried;
+    struct hc_claim_record buried;
 
-    return hc_record_read(succession->root, tomb, &buried) == 1 &&
-           hc_partial_is_of(buried.incomplete, succession->etag) &&
-           strcmp(buried.incomplete, succession->claimed) == 0;
+    return hc_claim_record_read(succession->root, tomb, &buried) == 1 &&
+           hc_partial_is_of(buried.partial, succession->etag) &&
+           strcmp(buried.partial, succession->claimed) == 0;
 }
 
 bool hc_succession_enter(const struct hc_succession *succession, int64_t now_ms)
@@ -99,7 +99,7 @@ bool hc_succession_enter(const struct hc_succession *succession, int64_t now_ms)
 bool hc_succession_take(const struct hc_succession *succession, const char *ours,
                         struct hc_cancellation *call)
 {
-    const char *theirs = succession->earlier.incomplete;
+    const char *theirs = succession->earlier.partial;
     int root = succession->root;
 
     return succession->standing == HC_STANDING_GONE &&
@@ -111,7 +111,7 @@ bool hc_succession_take(const struct hc_succession *succession, const char *ours
 
 void hc_succession_finish(const struct hc_succession *succession)
 {
-    const char *theirs = succession->earlier.incomplete;
+    const char *theirs = succession->earlier.partial;
     char tomb[PATH_MAX];
 
     if (succession->standing != HC_STANDING_GONE || !theirs[0])

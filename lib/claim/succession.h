@@ -7,7 +7,7 @@
 #ifndef HC_CLAIM_SUCCESSION_H
 #define HC_CLAIM_SUCCESSION_H
 
-#include "record.h"
+#include "claim_record.h"
 
 #include <base/cancellation.h>
 
@@ -26,8 +26,8 @@ struct hc_succession {
     const char *etag;
     uid_t uid; /* ours, see hc_claim_uid() */
     enum hc_standing standing;
-    char claimed[NAME_MAX + 1]; /* the file it names, by which it is known; or "" */
-    struct hc_record earlier;   /* whose `incomplete` is where its bytes are; or "" */
+    char claimed[NAME_MAX + 1];     /* the file it names, by which it is known; or "" */
+    struct hc_claim_record earlier; /* whose `incomplete` is where its bytes are; or "" */
 };
 
 /* Fills `standing` and `earlier`. `now_ms`: by the volume's clock, as below. */

@@ -39,11 +39,11 @@ static bool is_blob_there(int root, const struct hc_claims_entry *entry)
 static bool is_of_use(const struct sweep *sweep, const struct hc_claims_entry *entry)
 {
     int root = hc_cache_fd(sweep->cache);
-    const struct hc_record *record = &entry->record;
+    const struct hc_claim_record *record = &entry->record;
 
-    return hc_record_is_worth_keeping(record, sweep->now_ms) &&
+    return hc_claim_record_is_worth_keeping(record, sweep->now_ms) &&
            !is_blob_there(root, entry) &&
-           (hc_partial_exists(root, entry->folder, record->incomplete) ||
+           (hc_partial_exists(root, entry->folder, record->partial) ||
             (hc_partial_is_of(record->previous, entry->etag) &&
              hc_partial_exists(root, entry->folder, record->previous)));
 }
@@ -69,25 +69,25 @@ static bool is_tomb(const struct hc_claims_entry *entry, char etag[NAME_MAX + 1]
         return false;
     memcpy(etag, entry->etag, length - TOMB_SUFFIX);
     etag[length - TOMB_SUFFIX] = '\0';
-    return hc_partial_is_of(entry->record.incomplete, etag) &&
-           hc_text_starts(entry->record.incomplete, entry->etag);
+    return hc_partial_is_of(entry->record.partial, etag) &&
+           hc_text_starts(entry->record.partial, entry->etag);
 }
 
 /* Whether the claim in the blob's place names the file too: it follows the tomb's. */
 static bool has_heir(int root, const struct hc_claims_entry *tomb)
 {
-    const char *file = tomb->record.incomplete;
-    struct hc_record heir;
+    const char *file = tomb->record.partial;
+    struct hc_claim_record heir;
 
-    return hc_record_find(root, tomb->folder, tomb->etag, &heir) == 1 &&
-           (strcmp(heir.incomplete, file) == 0 || strcmp(heir.previous, file) == 0);
+    return hc_claim_record_find(root, tomb->folder, tomb->etag, &heir) == 1 &&
+           (strcmp(heir.partial, file) == 0 || strcmp(heir.previous, file) == 0);
 }
 
 static void remove_claim(struct sweep *sweep, const struct hc_claims_entry *entry)
 {
     int root = hc_cache_fd(sweep->cache);
 
-    sweep->removed += remove_partial(root, entry, entry->record.incomplete);
+    sweep->removed += remove_partial(root, entry, entry->record.partial);
     sweep->removed += remove_partial(root, entry, entry->record.previous);
     (void)unlinkat(root, entry->path, 0);
 }
@@ -97,7 +97,7 @@ static void remove_claim(struct sweep *sweep, const struct hc_claims_entry *entr
 static void sweep_blob(struct sweep *sweep, struct hc_claims_entry *entry)
 {
     HC_AUTO(hc_lock) *lock = NULL;
-    struct hc_record *record = &entry->record;
+    struct hc_claim_record *record = &entry->record;
     struct hc_error unused;
 
     if (is_of_use(sweep, entry) ||
@@ -105,8 +105,8 @@ static void sweep_blob(struct sweep *sweep, struct hc_claims_entry *entry)
         return;
     lock = hc_lock_new(sweep->cache, entry->folder, entry->etag, &unused);
     if (lock && hc_lock_try(lock, &unused) == 1 &&
-        hc_record_read(hc_cache_fd(sweep->cache), entry->path, record) == 1 &&
-        hc_record_is_abandoned(record, sweep->now_ms))
+        hc_claim_record_read(hc_cache_fd(sweep->cache), entry->path, record) == 1 &&
+        hc_claim_record_is_abandoned(record, sweep->now_ms))
         remove_claim(sweep, entry);
 }
 
@@ -126,14 +126,14 @@ static void sweep_claim(void *ctx, const struct hc_claims_entry *found)
     struct hc_claims_entry entry = *found;
     char etag[NAME_MAX + 1];
 
-    if (!hc_record_is_abandoned(&entry.record, sweep->now_ms))
+    if (!hc_claim_record_is_abandoned(&entry.record, sweep->now_ms))
         return;
-    if (hc_record_is_reservation(&entry.record)) {
+    if (hc_claim_record_is_reservation(&entry.record)) {
         (void)unlinkat(hc_cache_fd(sweep->cache), entry.path, 0);
     } else if (is_tomb(found, etag)) {
         entry.etag = etag;
         sweep_tomb(sweep, &entry);
-    } else if (hc_partial_is_of(entry.record.incomplete, entry.etag)) {
+    } else if (hc_partial_is_of(entry.record.partial, entry.etag)) {
         sweep_blob(sweep, &entry);
     }
 }
@@ -143,7 +143,7 @@ static bool is_left_over(const struct stat *status, int64_t now_ms)
 {
     int64_t age_ms = now_ms - hc_file_changed_ms(status);
 
-    return age_ms > HC_CLAIM_STALE_MS || age_ms < -HC_CLAIM_KEPT_MS;
+    return age_ms > HC_HEARTBEAT_TIMEOUT_MS || age_ms < -HC_PARTIAL_KEEP_MS;
 }
 
 /* A directory is of something that was moved out of the way. */
@@ -177,7 +177,7 @@ static void remove_empty(int root)
         (void)unlinkat(transfers, name, AT_REMOVEDIR);
 }
 
-int64_t hc_claim_now_ms(const struct hc_cache *cache)
+int64_t hc_volume_now_ms(const struct hc_cache *cache)
 {
     int root = hc_cache_fd(cache);
     HC_AUTO_CLOSE int fd = -1;
@@ -189,7 +189,7 @@ int64_t hc_claim_now_ms(const struct hc_cache *cache)
         fd = hc_file_create(root, private, O_WRONLY);
     if (fd >= 0)
         (void)unlinkat(root, private, 0);
-    return hc_record_now_ms(fd);
+    return hc_volume_written_ms(fd);
 }
 
 unsigned hc_claim_sweep(const struct hc_cache *cache, int64_t now_ms)

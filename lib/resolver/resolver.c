@@ -160,7 +160,7 @@ static bool is_time_for_markers(struct hc_resolver *resolver)
 
 void hc_resolver_sweep(struct hc_resolver *resolver)
 {
-    int64_t now_ms = hc_claim_now_ms(resolver->cache);
+    int64_t now_ms = hc_volume_now_ms(resolver->cache);
 
     (void)hc_claim_sweep(resolver->cache, now_ms);
     if (is_time_for_markers(resolver))

@@ -445,7 +445,7 @@ static bool ingest_keep_partial(struct hc_ingest *ingest)
 {
     return !atomic_load(&ingest->is_unusable) && ingest->duplicate == HC_DUPLICATE_NONE &&
            hc_digest_kind_of(ingest->etag) != HC_DIGEST_NONE &&
-           hc_pieces_arrived(ingest->pieces) >= HC_CLAIM_WORTH_BYTES &&
+           hc_pieces_arrived(ingest->pieces) >= HC_PARTIAL_KEEP_BYTES &&
            hc_claim_leave(ingest->claim);
 }
 

@@ -8,7 +8,7 @@
 #include "test.h"
 
 #include <cache/lock.h>
-#include <claim/record.h>
+#include <claim/claim_record.h>
 #include <store/ingest.h>
 
 /* The lock of a blob that nobody has. */
@@ -39,15 +39,17 @@ static inline struct hc_ingest *take_ingest_over(const struct hc_cache *cache,
                                                  const struct hc_repo *repo,
                                                  const char *etag, uint64_t size)
 {
-    struct hc_record record;
+    struct hc_claim_record record;
     const struct hc_ingest_request request = {.repo = repo,
                                               .etag = etag,
                                               .size = size,
-                                              .stuck = record.incomplete};
+                                              .stuck = record.partial};
     struct hc_ingest *ingest = NULL;
     struct hc_error err;
 
-    assert_int_equal(hc_record_find(hc_cache_fd(cache), repo->folder, etag, &record), 1);
+    assert_int_equal(hc_claim_record_find(hc_cache_fd(cache), repo->folder, etag,
+                                          &record),
+                     1);
     assert_int_equal(hc_ingest_begin(cache, &request, &ingest, &err), 1);
     return ingest;
 }

@@ -148,7 +148,7 @@ static void what_was_taken_over_is_swept_when_its_owner_is_gone(void **state)
     assert_non_null(claim);
     assert_int_equal(sweep_after(f, 0), 0);
     assert_int_equal(temp_dir_count(f->dir, CLAIMS), 2);
-    assert_int_equal(sweep_after(f, HC_CLAIM_STALE_MS + 10000), 1);
+    assert_int_equal(sweep_after(f, HC_HEARTBEAT_TIMEOUT_MS + 10000), 1);
     assert_false(temp_dir_has(f->dir, FOLDER "/blobs/" INCOMPLETE));
     assert_int_equal(temp_dir_count(f->dir, CLAIMS), 1);
     assert_true(temp_dir_has(f->dir, CLAIM));
@@ -228,7 +228,7 @@ static void a_living_transfer_is_left_alone(void **state)
     struct hc_ingest *ingest = begin_ingest(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
 
     assert_non_null(ingest);
-    assert_int_equal(sweep_after(f, 10 * (int64_t)HC_CLAIM_STALE_MS), 0);
+    assert_int_equal(sweep_after(f, 10 * (int64_t)HC_HEARTBEAT_TIMEOUT_MS), 0);
     assert_int_equal(temp_dir_count(f->dir, FOLDER "/blobs"), 1);
     assert_true(temp_dir_has(f->dir, CLAIM));
     hc_ingest_drop(ingest);
@@ -240,9 +240,9 @@ static void another_hosts_transfer_is_swept_when_its_heart_stops(void **state)
 
     temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, "he");
     claim_elsewhere(f, INCOMPLETE);
-    assert_int_equal(sweep_after(f, HC_CLAIM_STALE_MS - 10000), 0);
+    assert_int_equal(sweep_after(f, HC_HEARTBEAT_TIMEOUT_MS - 10000), 0);
     assert_true(temp_dir_has(f->dir, FOLDER "/blobs/" INCOMPLETE));
-    assert_int_equal(sweep_after(f, HC_CLAIM_STALE_MS + 10000), 1);
+    assert_int_equal(sweep_after(f, HC_HEARTBEAT_TIMEOUT_MS + 10000), 1);
     assert_false(temp_dir_has(f->dir, FOLDER "/blobs/" INCOMPLETE));
     assert_false(temp_dir_has(f->dir, CLAIM));
 }
@@ -255,8 +255,8 @@ static void a_heartbeat_that_was_set_ahead_stops_all_the_same(void **state)
     temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, "he");
     claim_elsewhere(f, INCOMPLETE);
     age_file(f, CLAIM, -365L * 24 * 3600);
-    assert_int_equal(sweep_after(f, HC_CLAIM_STALE_MS - 10000), 0);
-    assert_int_equal(sweep_after(f, HC_CLAIM_STALE_MS + 10000), 1);
+    assert_int_equal(sweep_after(f, HC_HEARTBEAT_TIMEOUT_MS - 10000), 0);
+    assert_int_equal(sweep_after(f, HC_HEARTBEAT_TIMEOUT_MS + 10000), 1);
     assert_false(temp_dir_has(f->dir, CLAIM));
 }
 
@@ -264,11 +264,11 @@ static void a_heartbeat_that_was_set_ahead_stops_all_the_same(void **state)
 static void a_heartbeat_far_in_the_future_has_stopped(void **state)
 {
     struct fixture *f = *state;
-    int64_t skew_ms = HC_CLAIM_STALE_MS + 10000;
+    int64_t skew_ms = HC_HEARTBEAT_TIMEOUT_MS + 10000;
 
     temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, "he");
     claim_elsewhere(f, INCOMPLETE);
-    assert_int_equal(sweep_after(f, -(HC_CLAIM_STALE_MS - 10000)), 0);
+    assert_int_equal(sweep_after(f, -(HC_HEARTBEAT_TIMEOUT_MS - 10000)), 0);
     assert_int_equal(sweep_after(f, -skew_ms), 1);
     assert_false(temp_dir_has(f->dir, CLAIM));
 }
@@ -284,11 +284,11 @@ static void private_files_of_the_future_are_swept_too(void **state)
     age_file(f, ".hubcache/tmp/1.00000000", -365L * 24 * 3600);
     age_file(f, ".hubcache/tmp/2.00000000", -365L * 24 * 3600);
     assert_int_equal(sweep_after(f, 0), 0);
-    assert_int_equal(sweep_after(f, 2 * (int64_t)HC_CLAIM_STALE_MS), 2);
+    assert_int_equal(sweep_after(f, 2 * (int64_t)HC_HEARTBEAT_TIMEOUT_MS), 2);
     assert_false(temp_dir_has(f->dir, ".hubcache/tmp/2.00000000"));
     temp_dir_write(f->dir, ".hubcache/tmp/1.00000000", "");
-    assert_int_equal(sweep_after(f, -HC_CLAIM_KEPT_MS + 60000), 0);
-    assert_int_equal(sweep_after(f, -HC_CLAIM_KEPT_MS - 60000), 1);
+    assert_int_equal(sweep_after(f, -HC_PARTIAL_KEEP_MS + 60000), 0);
+    assert_int_equal(sweep_after(f, -HC_PARTIAL_KEEP_MS - 60000), 1);
 }
 
 static void a_blob_that_is_locked_is_left_alone(void **state)
@@ -324,7 +324,7 @@ static void forged_names_remove_nothing(void **state)
     temp_dir_write(f->dir, FOLDER "/blobs/" HELLO_SHA256 ".01234567.incomplete", "hello");
     for (size_t i = 0; i < sizeof forged / sizeof *forged; i++) {
         claim_elsewhere(f, forged[i]);
-        assert_int_equal(sweep_after(f, 10 * (int64_t)HC_CLAIM_STALE_MS), 0);
+        assert_int_equal(sweep_after(f, 10 * (int64_t)HC_HEARTBEAT_TIMEOUT_MS), 0);
     }
     assert_true(temp_dir_has(f->dir, "precious"));
     assert_int_equal(temp_dir_count(f->dir, FOLDER "/blobs"), 2);
@@ -336,7 +336,7 @@ static void a_claim_that_is_no_claim_is_left(void **state)
 
     temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, "he");
     temp_dir_write(f->dir, CLAIM, "pid=x\nhost=\nincomplete=" INCOMPLETE "\n");
-    assert_int_equal(sweep_after(f, 10 * (int64_t)HC_CLAIM_STALE_MS), 0);
+    assert_int_equal(sweep_after(f, 10 * (int64_t)HC_HEARTBEAT_TIMEOUT_MS), 0);
     assert_true(temp_dir_has(f->dir, FOLDER "/blobs/" INCOMPLETE));
 }
 
@@ -349,7 +349,7 @@ static void the_sweep_follows_no_symlink(void **state)
     temp_dir_write(f->dir, "outside/claims/" FOLDER "/x", "he");
     claim_elsewhere(f, INCOMPLETE);
     assert_int_equal(symlinkat("outside", root, FOLDER), 0);
-    assert_int_equal(sweep_after(f, 10 * (int64_t)HC_CLAIM_STALE_MS), 0);
+    assert_int_equal(sweep_after(f, 10 * (int64_t)HC_HEARTBEAT_TIMEOUT_MS), 0);
     assert_true(temp_dir_has(f->dir, "outside/blobs/" INCOMPLETE));
 }
 
@@ -361,7 +361,7 @@ static void old_private_files_are_swept_and_new_ones_not(void **state)
     assert_int_equal(symlinkat("/etc", hc_cache_fd(f->cache), ".hubcache/tmp/link"), 0);
     assert_int_equal(sweep_after(f, 0), 0);
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/tmp"), 2);
-    assert_int_equal(sweep_after(f, 10 * (int64_t)HC_CLAIM_STALE_MS), 2);
+    assert_int_equal(sweep_after(f, 10 * (int64_t)HC_HEARTBEAT_TIMEOUT_MS), 2);
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/tmp"), 0);
 }
 

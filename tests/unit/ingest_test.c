@@ -181,9 +181,9 @@ static void the_sweep_keeps_it_for_a_day(void **state)
 
     content_crash_with(f, 0, HALF);
     assert_int_equal(sweep_after(f, 0), 0);
-    assert_int_equal(sweep_after(f, HC_CLAIM_KEPT_MS - 60000), 0);
+    assert_int_equal(sweep_after(f, HC_PARTIAL_KEEP_MS - 60000), 0);
     assert_int_equal(temp_dir_count(f->dir, BLOBS), 1);
-    assert_int_equal(sweep_after(f, HC_CLAIM_KEPT_MS + 60000), 1);
+    assert_int_equal(sweep_after(f, HC_PARTIAL_KEEP_MS + 60000), 1);
     assert_int_equal(temp_dir_count(f->dir, BLOBS), 0);
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
 }

@@ -206,11 +206,11 @@ static void what_was_promised_in_the_future_is_free(void **state)
                    "host=elsewhere.invalid\npid=1\nstart=1\n"
                    "incomplete=snapshot.00000001\nsince=1\nsize=99999999\n");
     assert_null(reserve(f, "org/one", 20 * (uint64_t)MIB));
-    assert_int_equal(hc_claims_needs(f->cache, "",
-                                     &(const struct hc_record){.since_us = INT64_MAX},
-                                     ((int64_t)time(NULL) * 1000) -
-                                         2 * HC_CLAIM_STALE_MS),
-                     0);
+    assert_int_equal(
+        hc_claims_needs(f->cache, "",
+                        &(const struct hc_claim_record){.began_us = INT64_MAX},
+                        ((int64_t)time(NULL) * 1000) - 2 * HC_HEARTBEAT_TIMEOUT_MS),
+        0);
 }
 
 static void what_a_dead_process_was_promised_is_free_again(void **state)

@@ -183,7 +183,7 @@ static void with_a_claim(struct fixture *f, enum special special)
     struct hc_ingest *ingest;
 
     put_special(f, special, CLAIM);
-    (void)hc_claim_sweep(f->cache, hc_claim_now_ms(f->cache));
+    (void)hc_claim_sweep(f->cache, hc_volume_now_ms(f->cache));
     ingest = begin_ingest(f->cache, &f->repo, HELLO_GIT, SIZE, &f->err);
     assert_non_null(ingest);
     assert_int_equal(hc_ingest_resumed_bytes(ingest), 0);

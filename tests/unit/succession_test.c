@@ -161,14 +161,13 @@ static void another_users_partial_file_is_copied(void **state)
     assert_int_equal(fstatat(root, FOLDER "/blobs/" INCOMPLETE, &theirs, 0), 0);
     {
         HC_AUTO(hc_ingest) *ingest = begin(f, NULL, &inherited);
-        struct hc_record record;
+        struct hc_claim_record record;
         char path[PATH_MAX];
 
         assert_non_null(ingest);
         assert_int_equal(inherited, HAS);
-        assert_int_equal(hc_record_find(root, FOLDER, HELLO_GIT, &record), 1);
-        assert_true(hc_format(path, sizeof path, FOLDER "/blobs/%s", record.incomplete) >
-                    0);
+        assert_int_equal(hc_claim_record_find(root, FOLDER, HELLO_GIT, &record), 1);
+        assert_true(hc_format(path, sizeof path, FOLDER "/blobs/%s", record.partial) > 0);
         assert_int_equal(fstatat(root, path, &ours, AT_SYMLINK_NOFOLLOW), 0);
         assert_true(ours.st_ino != theirs.st_ino);
         assert_int_equal(ours.st_uid, geteuid());
@@ -242,7 +241,7 @@ static void what_is_to_be_followed_is_not_swept_with_the_tomb(void **state)
                                  "\nsize=%d\nbytes=%d\nranges=0-%d\n",
                           SIZE, HAS, HAS) > 0);
     temp_dir_write(f->dir, CLAIM, text);
-    assert_int_equal(hc_claim_sweep(f->cache, hc_claim_now_ms(f->cache)), 0);
+    assert_int_equal(hc_claim_sweep(f->cache, hc_volume_now_ms(f->cache)), 0);
     assert_false(temp_dir_has(f->dir, CLAIM HEX));
     ingest = begin(f, NULL, &inherited);
     assert_non_null(ingest);
