@@ -28,14 +28,14 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { BEAT_MS = HC_HEARTBEAT_MS * 9 / 10, BEAT_BYTES = 1024 * 1024 };
+enum { HEARTBEAT_MIN_MS = HC_HEARTBEAT_MS * 9 / 10, HEARTBEAT_BYTES = 1024 * 1024 };
 
 struct hc_claim {
     struct hc_heartbeat heartbeat;
     struct hc_heartbeats *heartbeats; /* borrowed from the cache, as the next */
     int root;
     int fd; /* -1 when no claim could be written */
-    bool is_left;
+    bool is_abandoned;
     struct hc_pieces *pieces; /* borrowed */
     char folder[HC_REPO_FOLDER_MAX + 1];
     char path[PATH_MAX];    /* the claim's own */
@@ -43,12 +43,12 @@ struct hc_claim {
     struct {
         pthread_mutex_t lock;
         struct hc_claim_record record;
-        int64_t beat_ms;
-        uint64_t beat_bytes;
+        int64_t heartbeat_ms;
+        uint64_t heartbeat_bytes;
     } shared;
 };
 
-static int write_text(struct hc_claim *claim)
+static int claim_write(struct hc_claim *claim)
 {
     struct hc_claim_record *record = &claim->shared.record;
 
@@ -58,38 +58,38 @@ static int write_text(struct hc_claim *claim)
     return hc_claim_record_write(record, claim->fd);
 }
 
-static void beat(struct hc_heartbeat *heartbeat)
+static void claim_on_heartbeat(struct hc_heartbeat *heartbeat)
 {
-    hc_claim_beat(
+    hc_claim_heartbeat(
         (struct hc_claim *)((char *)heartbeat - offsetof(struct hc_claim, heartbeat)));
 }
 
-static void start_beating(struct hc_claim *claim)
+static void claim_start_heartbeat(struct hc_claim *claim)
 {
     if (claim->fd < 0)
         return;
-    claim->shared.beat_bytes = hc_pieces_arrived(claim->pieces);
-    claim->heartbeat.beat = beat;
+    claim->shared.heartbeat_bytes = hc_pieces_arrived(claim->pieces);
+    claim->heartbeat.beat = claim_on_heartbeat;
     hc_heartbeats_start(claim->heartbeats, &claim->heartbeat);
 }
 
-static void forget(struct hc_claim *claim)
+static void claim_close_file(struct hc_claim *claim)
 {
     hc_auto_close(&claim->fd);
     claim->fd = -1;
 }
 
 /* False, for those who say that another claim was in the way. */
-static bool withdraw(struct hc_claim *claim, const char *private)
+static bool claim_withdraw(struct hc_claim *claim, const char *private)
 {
     if (claim->fd >= 0)
         (void)unlinkat(claim->root, private, 0);
-    forget(claim);
+    claim_close_file(claim);
     return false;
 }
 
 /* A file with the claim in it, under a private name, where there can be one. */
-static void write_private(struct hc_claim *claim, char private[PATH_MAX])
+static void claim_write_private(struct hc_claim *claim, char private[PATH_MAX])
 {
     struct hc_error unused;
 
@@ -98,11 +98,11 @@ static void write_private(struct hc_claim *claim, char private[PATH_MAX])
         hc_file_mkparents(claim->root, claim->path, &unused) < 0)
         return;
     claim->fd = hc_file_create(claim->root, private, O_WRONLY);
-    if (claim->fd >= 0 && write_text(claim) < 0)
-        (void)withdraw(claim, private);
+    if (claim->fd >= 0 && claim_write(claim) < 0)
+        (void)claim_withdraw(claim, private);
 }
 
-static bool move(int root, const char *from, const char *to)
+static bool claim_rename(int root, const char *from, const char *to)
 {
     if (renameat(root, from, root, to) == 0)
         return true;
@@ -110,14 +110,14 @@ static bool move(int root, const char *from, const char *to)
     return false;
 }
 
-static bool has_no_links(int errnum)
+static bool volume_has_no_links(int errnum)
 {
     return errnum == EPERM || errnum == EOPNOTSUPP || errnum == ENOSYS ||
            errnum == EMLINK;
 }
 
 /* The answer of a network filesystem may have been lost, and been asked for again. */
-static bool has_two_names(const struct hc_claim *claim)
+static bool claim_has_two_names(const struct hc_claim *claim)
 {
     struct stat status;
 
@@ -125,7 +125,7 @@ static bool has_two_names(const struct hc_claim *claim)
 }
 
 /* 0 or why not. A sweep may have removed the empty directory. */
-static int link_to(int root, const char *from, const char *to)
+static int claim_link(int root, const char *from, const char *to)
 {
     int failure = linkat(root, from, root, to, 0) == 0 ? 0 : errno;
     struct hc_error unused;
@@ -136,28 +136,28 @@ static int link_to(int root, const char *from, const char *to)
 }
 
 /* In a place where there is none. False when somebody else was faster. */
-static bool link_in_place(struct hc_claim *claim, const char *private)
+static bool claim_link_in_place(struct hc_claim *claim, const char *private)
 {
     int root = claim->root;
-    int failure = claim->fd < 0 ? 0 : link_to(root, private, claim->path);
+    int failure = claim->fd < 0 ? 0 : claim_link(root, private, claim->path);
 
-    if (failure == EEXIST && has_two_names(claim))
+    if (failure == EEXIST && claim_has_two_names(claim))
         failure = 0;
-    if (has_no_links(failure) && move(root, private, claim->path))
+    if (volume_has_no_links(failure) && claim_rename(root, private, claim->path))
         failure = 0;
     if (failure != 0) {
-        (void)withdraw(claim, private);
+        (void)claim_withdraw(claim, private);
         return failure != EEXIST;
     }
     if (claim->fd >= 0)
         (void)unlinkat(root, private, 0);
-    start_beating(claim);
+    claim_start_heartbeat(claim);
     return true;
 }
 
 /* What no hash will check is not gone on with. */
-static bool is_of_use(const struct hc_claim *claim, const struct hc_succession *after,
-                      int64_t now_ms)
+static bool takeover_is_useful(const struct hc_claim *claim,
+                               const struct hc_succession *after, int64_t now_ms)
 {
     const struct hc_claim_record *earlier = &after->earlier;
     uint64_t size = hc_pieces_size(claim->pieces);
@@ -168,28 +168,28 @@ static bool is_of_use(const struct hc_claim *claim, const struct hc_succession *
 }
 
 /* Our record tells of the earlier one's file, and what is in it, before it is renamed. */
-static bool announce(struct hc_claim *claim, const struct hc_succession *after,
-                     int64_t now_ms)
+static bool takeover_announce(struct hc_claim *claim, const struct hc_succession *after,
+                              int64_t now_ms)
 {
     const struct hc_claim_record *earlier = &after->earlier;
     struct hc_claim_record *record = &claim->shared.record;
-    bool is_useful = is_of_use(claim, after, now_ms) &&
+    bool is_useful = takeover_is_useful(claim, after, now_ms) &&
                      hc_pieces_parse(claim->pieces, earlier->ranges);
 
     memcpy(record->previous, earlier->partial, sizeof record->previous);
     if (claim->fd >= 0)
-        (void)write_text(claim);
+        (void)claim_write(claim);
     return is_useful;
 }
 
 /* A copy takes its time: it is not there before it is. */
-static void inherit(struct hc_claim *claim, const struct hc_succession *after,
-                    bool is_useful, struct hc_cancellation *call)
+static void takeover_finish(struct hc_claim *claim, const struct hc_succession *after,
+                            bool is_useful, struct hc_cancellation *cancellation)
 {
     struct hc_claim_record *record = &claim->shared.record;
 
-    start_beating(claim);
-    if (is_useful && !hc_succession_take(after, record->partial, call))
+    claim_start_heartbeat(claim);
+    if (is_useful && !hc_succession_take(after, record->partial, cancellation))
         hc_pieces_clear(claim->pieces);
     else if (is_useful && after->standing == HC_STANDING_ALIVE)
         (void)hc_pieces_parse(claim->pieces, after->earlier.ranges);
@@ -200,57 +200,62 @@ static void inherit(struct hc_claim *claim, const struct hc_succession *after,
 }
 
 /* Ours in the place of an earlier one. */
-static bool follow(struct hc_claim *claim, const struct hc_claim_wish *wish,
-                   const struct hc_succession *after, const char *private, int64_t now_ms)
+static bool claim_take_over(struct hc_claim *claim,
+                            const struct hc_claim_request *request,
+                            const struct hc_succession *after, const char *private,
+                            int64_t now_ms)
 {
     bool is_useful;
 
     if (!hc_succession_enter(after, now_ms))
-        return withdraw(claim, private);
-    is_useful = after->standing == HC_STANDING_GONE ? announce(claim, after, now_ms)
-                                                    : is_of_use(claim, after, now_ms);
-    if (claim->fd >= 0 && !move(claim->root, private, claim->path))
-        forget(claim);
-    inherit(claim, after, is_useful, wish->call);
+        return claim_withdraw(claim, private);
+    is_useful = after->standing == HC_STANDING_GONE
+                    ? takeover_announce(claim, after, now_ms)
+                    : takeover_is_useful(claim, after, now_ms);
+    if (claim->fd >= 0 && !claim_rename(claim->root, private, claim->path))
+        claim_close_file(claim);
+    takeover_finish(claim, after, is_useful, request->cancellation);
     return true;
 }
 
-static bool is_stuck(const struct hc_claim_wish *wish, const struct hc_succession *after)
+static bool claim_is_stalled(const struct hc_claim_request *request,
+                             const struct hc_succession *after)
 {
-    return wish->stuck && strcmp(wish->stuck, after->claimed) == 0;
+    return request->stalled && strcmp(request->stalled, after->claimed) == 0;
 }
 
 /* False: somebody else's is in its place. Without a file when the volume refuses it. */
-static bool put(struct hc_claim *claim, const struct hc_claim_wish *wish)
+static bool claim_put_in_place(struct hc_claim *claim,
+                               const struct hc_claim_request *request)
 {
     struct hc_succession after = {.root = claim->root,
                                   .folder = claim->folder,
                                   .path = claim->path,
-                                  .etag = wish->etag};
+                                  .etag = request->etag};
     char private[PATH_MAX];
     int64_t now_ms;
 
-    write_private(claim, private);
-    after.uid = hc_claim_uid(claim);
+    claim_write_private(claim, private);
+    after.uid = hc_claim_owner_uid(claim);
     now_ms = hc_volume_written_ms(claim->fd);
     hc_succession_look(&after, now_ms);
     switch (after.standing) {
     case HC_STANDING_UNKNOWN: /* that one may name a file */
-        (void)withdraw(claim, private);
+        (void)claim_withdraw(claim, private);
         return true;
     case HC_STANDING_ALIVE:
-        if (!is_stuck(wish, &after))
-            return withdraw(claim, private);
-        return follow(claim, wish, &after, private, now_ms);
+        if (!claim_is_stalled(request, &after))
+            return claim_withdraw(claim, private);
+        return claim_take_over(claim, request, &after, private, now_ms);
     case HC_STANDING_GONE:
-        return follow(claim, wish, &after, private, now_ms);
+        return claim_take_over(claim, request, &after, private, now_ms);
     default:
-        return link_in_place(claim, private);
+        return claim_link_in_place(claim, private);
     }
 }
 
-static int name_files(struct hc_claim *claim, const struct hc_repo *repo,
-                      const char *etag, struct hc_error *err)
+static int claim_name_files(struct hc_claim *claim, const struct hc_repo *repo,
+                            const char *etag, struct hc_error *err)
 {
     char blob[PATH_MAX];
 
@@ -265,8 +270,9 @@ static int name_files(struct hc_claim *claim, const struct hc_repo *repo,
     return 0;
 }
 
-static struct hc_claim *make(const struct hc_cache *cache,
-                             const struct hc_claim_wish *wish, struct hc_error *err)
+static struct hc_claim *claim_new(const struct hc_cache *cache,
+                                  const struct hc_claim_request *request,
+                                  struct hc_error *err)
 {
     HC_AUTO(hc_claim) *claim = calloc(1, sizeof *claim);
 
@@ -278,39 +284,41 @@ static struct hc_claim *make(const struct hc_cache *cache,
     claim->heartbeats = hc_cache_heartbeats(cache);
     claim->root = hc_cache_fd(cache);
     claim->fd = -1;
-    claim->pieces = wish->pieces;
-    claim->shared.beat_ms = hc_monotonic_ms();
-    claim->shared.record = hc_claim_record_new(hc_pieces_size(wish->pieces));
-    (void)hc_format(claim->folder, sizeof claim->folder, "%s", wish->repo->folder);
-    return name_files(claim, wish->repo, wish->etag, err) < 0 ? NULL : hc_take(&claim);
+    claim->pieces = request->pieces;
+    claim->shared.heartbeat_ms = hc_monotonic_ms();
+    claim->shared.record = hc_claim_record_new(hc_pieces_size(request->pieces));
+    (void)hc_format(claim->folder, sizeof claim->folder, "%s", request->repo->folder);
+    return claim_name_files(claim, request->repo, request->etag, err) < 0
+               ? NULL
+               : hc_take(&claim);
 }
 
-int hc_claim_make(const struct hc_cache *cache, const struct hc_claim_wish *wish,
-                  struct hc_claim **claim, struct hc_error *err)
+int hc_claim_acquire(const struct hc_cache *cache, const struct hc_claim_request *request,
+                     struct hc_claim **claim, struct hc_error *err)
 {
-    HC_AUTO(hc_claim) *made = make(cache, wish, err);
+    HC_AUTO(hc_claim) *claimed = claim_new(cache, request, err);
 
-    if (!made)
+    if (!claimed)
         return -1;
-    if (made->path[0] && !put(made, wish))
+    if (claimed->path[0] && !claim_put_in_place(claimed, request))
         return 0;
-    *claim = hc_take(&made);
+    *claim = hc_take(&claimed);
     return 1;
 }
 
-uid_t hc_claim_uid(const struct hc_claim *claim)
+uid_t hc_claim_owner_uid(const struct hc_claim *claim)
 {
     struct stat status;
 
     return claim->fd >= 0 && fstat(claim->fd, &status) == 0 ? status.st_uid : geteuid();
 }
 
-const char *hc_claim_path(const struct hc_claim *claim)
+const char *hc_claim_partial_path(const struct hc_claim *claim)
 {
     return claim->partial;
 }
 
-void hc_claim_beat(struct hc_claim *claim)
+void hc_claim_heartbeat(struct hc_claim *claim)
 {
     uint64_t arrived = hc_pieces_arrived(claim->pieces);
     int64_t now_ms = hc_monotonic_ms();
@@ -319,40 +327,40 @@ void hc_claim_beat(struct hc_claim *claim)
     /* Who finds it locked leaves it to who is at it. */
     if (claim->fd < 0 || pthread_mutex_trylock(&claim->shared.lock) != 0)
         return;
-    is_time = now_ms - claim->shared.beat_ms >= BEAT_MS;
-    if (is_time || arrived >= claim->shared.beat_bytes + BEAT_BYTES) {
-        claim->shared.beat_bytes = arrived;
-        (void)write_text(claim);
+    is_time = now_ms - claim->shared.heartbeat_ms >= HEARTBEAT_MIN_MS;
+    if (is_time || arrived >= claim->shared.heartbeat_bytes + HEARTBEAT_BYTES) {
+        claim->shared.heartbeat_bytes = arrived;
+        (void)claim_write(claim);
     }
     if (is_time) {
-        claim->shared.beat_ms = now_ms;
+        claim->shared.heartbeat_ms = now_ms;
         (void)futimens(claim->fd, NULL); /* a network filesystem tells this at once */
     }
     (void)pthread_mutex_unlock(&claim->shared.lock);
 }
 
 /* Nobody would find it in a record that has no name any more. */
-static bool can_be_found(const struct hc_claim *claim)
+static bool claim_is_linked(const struct hc_claim *claim)
 {
     struct stat status;
 
     return claim->fd >= 0 && fstat(claim->fd, &status) == 0 && status.st_nlink > 0;
 }
 
-bool hc_claim_leave(struct hc_claim *claim)
+bool hc_claim_abandon(struct hc_claim *claim)
 {
-    if (!can_be_found(claim))
+    if (!claim_is_linked(claim))
         return false;
     (void)pthread_mutex_lock(&claim->shared.lock);
     claim->shared.record.owner.pid = 0;
     claim->shared.record.owner.start = 0;
-    claim->is_left = write_text(claim) == 0;
+    claim->is_abandoned = claim_write(claim) == 0;
     (void)pthread_mutex_unlock(&claim->shared.lock);
-    return claim->is_left;
+    return claim->is_abandoned;
 }
 
-uint64_t hc_claim_left(const struct hc_cache *cache, const struct hc_repo *repo,
-                       const char *etag)
+uint64_t hc_claim_arrived_bytes(const struct hc_cache *cache, const struct hc_repo *repo,
+                                const char *etag)
 {
     struct hc_claim_record record;
 
@@ -367,7 +375,7 @@ uint64_t hc_claim_reserved(const struct hc_cache *cache, const struct hc_claim *
                            hc_volume_written_ms(claim->fd));
 }
 
-static void remove_file(const struct hc_claim *claim)
+static void claim_remove_file(const struct hc_claim *claim)
 {
     char tomb[PATH_MAX];
 
@@ -383,8 +391,8 @@ void hc_claim_drop(struct hc_claim *claim)
         return;
     if (claim->heartbeat.beat)
         hc_heartbeats_stop(claim->heartbeats, &claim->heartbeat);
-    if (claim->fd >= 0 && !claim->is_left)
-        remove_file(claim);
+    if (claim->fd >= 0 && !claim->is_abandoned)
+        claim_remove_file(claim);
     hc_auto_close(&claim->fd);
     (void)pthread_mutex_destroy(&claim->shared.lock);
     free(claim);

@@ -19,13 +19,13 @@
 
 struct hc_claim;
 
-struct hc_claim_wish {
+struct hc_claim_request {
     const struct hc_repo *repo;
     const char *etag;
     struct hc_pieces *pieces; /* where the bytes arrive; borrowed until it is dropped */
-    const char *stuck; /* the file of somebody who seems to live, but does not move: */
-                       /* he is followed all the same; or NULL */
-    struct hc_cancellation *call; /* ends the copy of his bytes */
+    const char *stalled; /* the file of somebody who seems to live, but does not move: */
+                         /* he is followed all the same; or NULL */
+    struct hc_cancellation *cancellation; /* ends the copy of his bytes */
 };
 
 /*
@@ -36,38 +36,38 @@ struct hc_claim_wish {
  * what is in it, if that is worth going on with. Failure to write a claim is not a failure
  * of the transfer: -1 only when there is no memory, or no such name.
  */
-int hc_claim_make(const struct hc_cache *cache, const struct hc_claim_wish *wish,
-                  struct hc_claim **claim, struct hc_error *err);
+int hc_claim_acquire(const struct hc_cache *cache, const struct hc_claim_request *request,
+                     struct hc_claim **claim, struct hc_error *err);
 
 /*
  * The user that the volume takes this process for, as its record shows: an NFS server may
  * map root to another. A partial file of another user's is copied, not taken over, and
  * not gone on with in place: its owner may still have it open for writing.
  */
-uid_t hc_claim_uid(const struct hc_claim *claim);
+uid_t hc_claim_owner_uid(const struct hc_claim *claim);
 
 /* "<repo folder>/blobs/<etag>.<8 hex>.incomplete", relative to the root. Borrowed. */
-const char *hc_claim_path(const struct hc_claim *claim);
+const char *hc_claim_partial_path(const struct hc_claim *claim);
 
 /*
  * Says "still here, this far", at most once in a second or a mebibyte. It also beats by
  * itself (heart.h). Callable from any thread.
  */
-void hc_claim_beat(struct hc_claim *claim);
+void hc_claim_heartbeat(struct hc_claim *claim);
 
 /*
  * What has arrived is left to whoever comes next; false when no record says so. Drop
  * afterwards all the same.
  */
-bool hc_claim_leave(struct hc_claim *claim);
+bool hc_claim_abandon(struct hc_claim *claim);
 
 /* Removes the record unless it was left. NULL is fine. */
 void hc_claim_drop(struct hc_claim *claim);
 HC_DEFINE_AUTO(hc_claim, hc_claim_drop)
 
 /* Bytes of a blob that an earlier transfer left, or that are just coming, as claimed. */
-uint64_t hc_claim_left(const struct hc_cache *cache, const struct hc_repo *repo,
-                       const char *etag);
+uint64_t hc_claim_arrived_bytes(const struct hc_cache *cache, const struct hc_repo *repo,
+                                const char *etag);
 
 /* Bytes that running transfers, here and elsewhere, which began before this one still
  * need. */

@@ -24,7 +24,7 @@ struct hc_succession {
     const char *folder;
     const char *path; /* where the blob's claim is */
     const char *etag;
-    uid_t uid; /* ours, see hc_claim_uid() */
+    uid_t uid; /* ours, see hc_claim_owner_uid() */
     enum hc_standing standing;
     char claimed[NAME_MAX + 1];     /* the file it names, by which it is known; or "" */
     struct hc_claim_record earlier; /* whose `incomplete` is where its bytes are; or "" */

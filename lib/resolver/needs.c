@@ -46,7 +46,7 @@ static uint64_t need_of(const struct hc_batch *batch, const struct hc_job *job)
          size == job->size) ||
         hc_duplicate_find(cache, repo, job->etag, job->size, twin))
         return 0;
-    left = hc_claim_left(cache, repo, job->etag);
+    left = hc_claim_arrived_bytes(cache, repo, job->etag);
     return left < job->size ? job->size - left : 0;
 }
 

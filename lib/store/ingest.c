@@ -75,21 +75,21 @@ static bool ingest_open_partial(struct hc_ingest *ingest)
 
     if (hc_pieces_arrived(ingest->pieces) == 0)
         return false;
-    ingest->fd = hc_file_open(root, hc_claim_path(ingest->claim), O_RDWR, 0);
+    ingest->fd = hc_file_open(root, hc_claim_partial_path(ingest->claim), O_RDWR, 0);
     if (ingest->fd >= 0 && fstat(ingest->fd, &status) == 0 && status.st_nlink == 1 &&
-        status.st_uid == hc_claim_uid(ingest->claim) &&
+        status.st_uid == hc_claim_owner_uid(ingest->claim) &&
         (uint64_t)status.st_size >= hc_pieces_end(ingest->pieces))
         return true;
     hc_auto_close(&ingest->fd);
     ingest->fd = -1;
-    (void)unlinkat(root, hc_claim_path(ingest->claim), 0);
+    (void)unlinkat(root, hc_claim_partial_path(ingest->claim), 0);
     hc_pieces_clear(ingest->pieces);
     return false;
 }
 
 static int ingest_create_file(struct hc_ingest *ingest, struct hc_error *err)
 {
-    const char *path = hc_claim_path(ingest->claim);
+    const char *path = hc_claim_partial_path(ingest->claim);
     int root = hc_cache_fd(ingest->cache);
 
     if (hc_file_mkparents(root, path, err) < 0)
@@ -105,7 +105,7 @@ static int ingest_use_duplicate(struct hc_ingest *ingest,
                                 const struct hc_ingest_request *request,
                                 struct hc_error *err)
 {
-    const char *path = hc_claim_path(ingest->claim);
+    const char *path = hc_claim_partial_path(ingest->claim);
     char duplicate[PATH_MAX];
 
     if (!request->may_use_duplicate || request->size < HC_DUPLICATE_MIN_BYTES ||
@@ -188,12 +188,12 @@ int hc_ingest_begin(const struct hc_cache *cache, const struct hc_ingest_request
     int result = -1;
 
     if (ingest_made) {
-        const struct hc_claim_wish claim_request = {request->repo, request->etag,
-                                                    ingest_made->pieces, request->stuck,
-                                                    request->call};
+        const struct hc_claim_request claim_request = {request->repo, request->etag,
+                                                       ingest_made->pieces,
+                                                       request->stuck, request->call};
 
         /* The claim comes first: what a crash leaves behind is always somebody's. */
-        result = hc_claim_make(cache, &claim_request, &ingest_made->claim, err);
+        result = hc_claim_acquire(cache, &claim_request, &ingest_made->claim, err);
     }
     if (result <= 0)
         return result;
@@ -212,7 +212,7 @@ static int ingest_write_span(struct hc_ingest *ingest, const struct hc_span *spa
     if (hc_file_write_all_at(ingest->fd, bytes, count, span->start, err) < 0) {
         atomic_store(&ingest->is_unusable, true);
         hc_room_describe(ingest->fd, ingest_missing_bytes(ingest), err);
-        return hc_context(err, "'%s'", hc_claim_path(ingest->claim));
+        return hc_context(err, "'%s'", hc_claim_partial_path(ingest->claim));
     }
     hc_pieces_add_arrived(ingest->pieces, span->start, count);
     return 0;
@@ -246,7 +246,7 @@ int hc_ingest_write(struct hc_ingest *ingest, uint64_t at, const void *bytes,
             return -1;
         next = span.end;
     }
-    hc_claim_beat(ingest->claim);
+    hc_claim_heartbeat(ingest->claim);
     return 0;
 }
 
@@ -312,7 +312,7 @@ uint64_t hc_ingest_unhashed(struct hc_ingest *ingest)
 static ssize_t ingest_read_next(struct hc_ingest *ingest, uint64_t ready,
                                 struct hc_error *err)
 {
-    const char *path = hc_claim_path(ingest->claim);
+    const char *path = hc_claim_partial_path(ingest->claim);
     off_t at = (off_t)atomic_load(&ingest->hashed);
     ssize_t count;
 
@@ -353,7 +353,7 @@ int hc_ingest_restart(struct hc_ingest *ingest, struct hc_error *err)
 {
     hc_auto_close(&ingest->fd);
     ingest->fd = -1;
-    (void)unlinkat(hc_cache_fd(ingest->cache), hc_claim_path(ingest->claim), 0);
+    (void)unlinkat(hc_cache_fd(ingest->cache), hc_claim_partial_path(ingest->claim), 0);
     hc_pieces_clear(ingest->pieces);
     if (!ingest->is_size_given)
         hc_pieces_set_size(ingest->pieces, HC_SIZE_UNKNOWN);
@@ -378,7 +378,7 @@ static int ingest_trim_file(const struct hc_ingest *ingest, struct hc_error *err
           ftruncate(ingest->fd, size) == 0)))
         return 0;
     return hc_fail(err, HC_CHECKSUM_MISMATCH, "'%s' has lost bytes or got more",
-                   hc_claim_path(ingest->claim));
+                   hc_claim_partial_path(ingest->claim));
 }
 
 static int ingest_verify(struct hc_ingest *ingest, struct hc_error *err)
@@ -408,7 +408,7 @@ static int ingest_verify(struct hc_ingest *ingest, struct hc_error *err)
 
 static int ingest_publish(struct hc_ingest *ingest, struct hc_error *err)
 {
-    const char *path = hc_claim_path(ingest->claim);
+    const char *path = hc_claim_partial_path(ingest->claim);
     int root = hc_cache_fd(ingest->cache);
 
     if (fsync(ingest->fd) < 0) {
@@ -446,7 +446,7 @@ static bool ingest_keep_partial(struct hc_ingest *ingest)
     return !atomic_load(&ingest->is_unusable) && ingest->duplicate == HC_DUPLICATE_NONE &&
            hc_digest_kind_of(ingest->etag) != HC_DIGEST_NONE &&
            hc_pieces_arrived(ingest->pieces) >= HC_PARTIAL_KEEP_BYTES &&
-           hc_claim_leave(ingest->claim);
+           hc_claim_abandon(ingest->claim);
 }
 
 void hc_ingest_drop(struct hc_ingest *ingest)
@@ -454,7 +454,8 @@ void hc_ingest_drop(struct hc_ingest *ingest)
     if (!ingest)
         return;
     if (ingest->fd >= 0 && !ingest->is_committed && !ingest_keep_partial(ingest))
-        (void)unlinkat(hc_cache_fd(ingest->cache), hc_claim_path(ingest->claim), 0);
+        (void)unlinkat(hc_cache_fd(ingest->cache), hc_claim_partial_path(ingest->claim),
+                       0);
     hc_auto_close(&ingest->fd);
     hc_claim_drop(ingest->claim);
     hc_digest_free(ingest->digest);

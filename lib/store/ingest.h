@@ -21,7 +21,7 @@ struct hc_ingest_request {
     const char *etag;
     uint64_t size;                /* what the Hub promised, or HC_SIZE_UNKNOWN */
     uint64_t piece_length;        /* Optional: see hc_pieces_new() */
-    const char *stuck;            /* see struct hc_claim_wish */
+    const char *stuck;            /* see struct hc_claim_request */
     struct hc_cancellation *call; /* the same */
     bool may_use_duplicate;       /* what another repo has is as good (twin.h) */
 };

@@ -24,7 +24,7 @@ struct hc_download_lock {
     void (*note_remote)(void *ctx, const struct hc_blob_progress *remote);
     void *ctx;
     char stalled[NAME_MAX + 1]; /* the file of who stood still for too long, or "": go on
-                                 without him (struct hc_claim_wish) */
+                                 without him (struct hc_claim_request) */
     int64_t waited_ms;          /* for others, in all */
 };
 

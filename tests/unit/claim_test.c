@@ -21,35 +21,35 @@
 #define CLAIM CLAIMS "/" HELLO_GIT
 #define INCOMPLETE HELLO_GIT ".01234567.incomplete"
 
-static int64_t now_ms(void)
+static int64_t claim_test_now_ms(void)
 {
     return (int64_t)time(NULL) * 1000;
 }
 
-static unsigned sweep_after(struct fixture *f, int64_t ms)
+static unsigned claim_sweep_after(struct fixture *f, int64_t ms)
 {
-    return hc_claim_sweep(f->cache, now_ms() + ms);
+    return hc_claim_sweep(f->cache, claim_test_now_ms() + ms);
 }
 
 /* NULL when somebody else has one. */
-static struct hc_claim *make_claim(struct fixture *f, struct hc_pieces *pieces,
-                                   const char *stuck)
+static struct hc_claim *acquire_hello(struct fixture *f, struct hc_pieces *pieces,
+                                      const char *stalled)
 {
-    const struct hc_claim_wish wish = {&f->repo, HELLO_GIT, pieces, stuck, NULL};
+    const struct hc_claim_request wish = {&f->repo, HELLO_GIT, pieces, stalled, NULL};
     struct hc_claim *claim = NULL;
-    int made = hc_claim_make(f->cache, &wish, &claim, &f->err);
+    int made = hc_claim_acquire(f->cache, &wish, &claim, &f->err);
 
     assert_int_equal(made, claim ? 1 : 0);
     return claim;
 }
 
-static const char *file_of(const struct hc_claim *claim)
+static const char *partial_name_of(const struct hc_claim *claim)
 {
-    return strrchr(hc_claim_path(claim), '/') + 1;
+    return strrchr(hc_claim_partial_path(claim), '/') + 1;
 }
 
 /* A claim of another host, with a heartbeat of now. */
-static void claim_elsewhere(struct fixture *f, const char *incomplete)
+static void claim_of_another_host(struct fixture *f, const char *incomplete)
 {
     char text[512];
 
@@ -77,11 +77,11 @@ static void crash_in_mid_transfer(struct fixture *f)
     assert_int_equal(status, 0);
 }
 
-static void a_claim_says_who_fetches_what(void **state)
+static void a_claim_names_its_owner_and_its_partial_file(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
-    HC_AUTO(hc_claim) *claim = make_claim(f, pieces, NULL);
+    HC_AUTO(hc_claim) *claim = acquire_hello(f, pieces, NULL);
     HC_AUTO_FREE char *text = temp_dir_read(f->dir, CLAIM);
     char pid[32];
 
@@ -92,40 +92,40 @@ static void a_claim_says_who_fetches_what(void **state)
     assert_non_null(strstr(text, pid));
     assert_non_null(strstr(text, "\nstart="));
     assert_null(strstr(text, "\nstart=0\n"));
-    assert_non_null(strstr(text, file_of(claim)));
+    assert_non_null(strstr(text, partial_name_of(claim)));
     assert_true(hc_text_ends(text, "\nsize=5\nbytes=0\nranges=\n"));
 }
 
-static void a_dropped_claim_is_gone(void **state)
+static void a_dropped_claim_is_removed(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
 
-    hc_claim_drop(make_claim(f, pieces, NULL));
+    hc_claim_drop(acquire_hello(f, pieces, NULL));
     assert_false(temp_dir_has(f->dir, CLAIM));
     hc_claim_drop(NULL);
 }
 
-static void a_claim_that_lives_is_in_the_way_of_another(void **state)
+static void a_held_claim_refuses_a_second_one(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
-    struct hc_claim *one = make_claim(f, pieces, NULL);
+    struct hc_claim *one = acquire_hello(f, pieces, NULL);
 
     assert_non_null(one);
-    assert_null(make_claim(f, pieces, NULL));
+    assert_null(acquire_hello(f, pieces, NULL));
     hc_claim_drop(one);
-    one = make_claim(f, pieces, NULL);
+    one = acquire_hello(f, pieces, NULL);
     assert_non_null(one);
     hc_claim_drop(one);
 }
 
-static void what_was_taken_over_tidies_up_after_itself(void **state)
+static void a_superseded_claim_is_removed_by_its_owner(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
-    struct hc_claim *one = make_claim(f, pieces, NULL);
-    struct hc_claim *two = make_claim(f, pieces, file_of(one));
+    struct hc_claim *one = acquire_hello(f, pieces, NULL);
+    struct hc_claim *two = acquire_hello(f, pieces, partial_name_of(one));
 
     assert_non_null(two);
     assert_int_equal(temp_dir_count(f->dir, CLAIMS), 2);
@@ -136,63 +136,63 @@ static void what_was_taken_over_tidies_up_after_itself(void **state)
     assert_int_equal(temp_dir_count(f->dir, CLAIMS), 0);
 }
 
-static void what_was_taken_over_is_swept_when_its_owner_is_gone(void **state)
+static void a_superseded_claim_is_swept_when_its_owner_is_gone(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
     struct hc_claim *claim;
 
     temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, "he");
-    claim_elsewhere(f, INCOMPLETE);
-    claim = make_claim(f, pieces, INCOMPLETE);
+    claim_of_another_host(f, INCOMPLETE);
+    claim = acquire_hello(f, pieces, INCOMPLETE);
     assert_non_null(claim);
-    assert_int_equal(sweep_after(f, 0), 0);
+    assert_int_equal(claim_sweep_after(f, 0), 0);
     assert_int_equal(temp_dir_count(f->dir, CLAIMS), 2);
-    assert_int_equal(sweep_after(f, HC_HEARTBEAT_TIMEOUT_MS + 10000), 1);
+    assert_int_equal(claim_sweep_after(f, HC_HEARTBEAT_TIMEOUT_MS + 10000), 1);
     assert_false(temp_dir_has(f->dir, FOLDER "/blobs/" INCOMPLETE));
     assert_int_equal(temp_dir_count(f->dir, CLAIMS), 1);
     assert_true(temp_dir_has(f->dir, CLAIM));
     hc_claim_drop(claim);
 }
 
-static void a_beat_soon_after_another_writes_nothing(void **state)
+static void a_heartbeat_soon_after_another_writes_nothing(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
-    HC_AUTO(hc_claim) *claim = make_claim(f, pieces, NULL);
+    HC_AUTO(hc_claim) *claim = acquire_hello(f, pieces, NULL);
     HC_AUTO_FREE char *text = NULL;
 
     hc_pieces_add_arrived(pieces, 0, 3);
-    hc_claim_beat(claim);
+    hc_claim_heartbeat(claim);
     text = temp_dir_read(f->dir, CLAIM);
     assert_non_null(text);
     assert_true(hc_text_ends(text, "\nbytes=0\nranges=\n"));
 }
 
-static void a_volume_that_refuses_claims_is_no_failure(void **state)
+static void a_volume_that_refuses_claims_fails_no_transfer(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
     struct hc_claim *claim;
 
     make_read_only(f);
-    claim = make_claim(f, pieces, NULL);
+    claim = acquire_hello(f, pieces, NULL);
     make_writable(f);
     assert_non_null(claim);
-    hc_claim_beat(claim);
-    assert_false(hc_claim_leave(claim));
+    hc_claim_heartbeat(claim);
+    assert_false(hc_claim_abandon(claim));
     hc_claim_drop(claim);
 }
 
-static void a_mebibyte_makes_a_beat(void **state)
+static void a_mebibyte_causes_a_heartbeat(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_pieces) *pieces = hc_pieces_new(4 << 20, 0, &f->err);
-    HC_AUTO(hc_claim) *claim = make_claim(f, pieces, NULL);
+    HC_AUTO(hc_claim) *claim = acquire_hello(f, pieces, NULL);
     HC_AUTO_FREE char *text = NULL;
 
     hc_pieces_add_arrived(pieces, 0, 1 << 20);
-    hc_claim_beat(claim);
+    hc_claim_heartbeat(claim);
     text = temp_dir_read(f->dir, CLAIM);
     assert_non_null(text);
     assert_true(hc_text_ends(text, "\nbytes=1048576\nranges=0-1048576\n"));
@@ -204,12 +204,12 @@ static void what_a_crash_left_is_swept_at_once_on_the_same_host(void **state)
 
     crash_in_mid_transfer(f);
     assert_int_equal(temp_dir_count(f->dir, FOLDER "/blobs"), 1);
-    assert_int_equal(sweep_after(f, 0), 1);
+    assert_int_equal(claim_sweep_after(f, 0), 1);
     assert_int_equal(temp_dir_count(f->dir, FOLDER "/blobs"), 0);
     assert_false(temp_dir_has(f->dir, CLAIM));
 }
 
-static void a_new_transfer_of_the_same_blob_sweeps_the_old_one(void **state)
+static void a_new_transfer_replaces_a_crashed_one_of_the_same_blob(void **state)
 {
     struct fixture *f = *state;
     struct hc_ingest *ingest;
@@ -228,7 +228,7 @@ static void a_living_transfer_is_left_alone(void **state)
     struct hc_ingest *ingest = begin_ingest(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
 
     assert_non_null(ingest);
-    assert_int_equal(sweep_after(f, 10 * (int64_t)HC_HEARTBEAT_TIMEOUT_MS), 0);
+    assert_int_equal(claim_sweep_after(f, 10 * (int64_t)HC_HEARTBEAT_TIMEOUT_MS), 0);
     assert_int_equal(temp_dir_count(f->dir, FOLDER "/blobs"), 1);
     assert_true(temp_dir_has(f->dir, CLAIM));
     hc_ingest_drop(ingest);
@@ -239,10 +239,10 @@ static void another_hosts_transfer_is_swept_when_its_heart_stops(void **state)
     struct fixture *f = *state;
 
     temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, "he");
-    claim_elsewhere(f, INCOMPLETE);
-    assert_int_equal(sweep_after(f, HC_HEARTBEAT_TIMEOUT_MS - 10000), 0);
+    claim_of_another_host(f, INCOMPLETE);
+    assert_int_equal(claim_sweep_after(f, HC_HEARTBEAT_TIMEOUT_MS - 10000), 0);
     assert_true(temp_dir_has(f->dir, FOLDER "/blobs/" INCOMPLETE));
-    assert_int_equal(sweep_after(f, HC_HEARTBEAT_TIMEOUT_MS + 10000), 1);
+    assert_int_equal(claim_sweep_after(f, HC_HEARTBEAT_TIMEOUT_MS + 10000), 1);
     assert_false(temp_dir_has(f->dir, FOLDER "/blobs/" INCOMPLETE));
     assert_false(temp_dir_has(f->dir, CLAIM));
 }
@@ -253,10 +253,10 @@ static void a_heartbeat_that_was_set_ahead_stops_all_the_same(void **state)
     struct fixture *f = *state;
 
     temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, "he");
-    claim_elsewhere(f, INCOMPLETE);
+    claim_of_another_host(f, INCOMPLETE);
     age_file(f, CLAIM, -365L * 24 * 3600);
-    assert_int_equal(sweep_after(f, HC_HEARTBEAT_TIMEOUT_MS - 10000), 0);
-    assert_int_equal(sweep_after(f, HC_HEARTBEAT_TIMEOUT_MS + 10000), 1);
+    assert_int_equal(claim_sweep_after(f, HC_HEARTBEAT_TIMEOUT_MS - 10000), 0);
+    assert_int_equal(claim_sweep_after(f, HC_HEARTBEAT_TIMEOUT_MS + 10000), 1);
     assert_false(temp_dir_has(f->dir, CLAIM));
 }
 
@@ -267,9 +267,9 @@ static void a_heartbeat_far_in_the_future_has_stopped(void **state)
     int64_t skew_ms = HC_HEARTBEAT_TIMEOUT_MS + 10000;
 
     temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, "he");
-    claim_elsewhere(f, INCOMPLETE);
-    assert_int_equal(sweep_after(f, -(HC_HEARTBEAT_TIMEOUT_MS - 10000)), 0);
-    assert_int_equal(sweep_after(f, -skew_ms), 1);
+    claim_of_another_host(f, INCOMPLETE);
+    assert_int_equal(claim_sweep_after(f, -(HC_HEARTBEAT_TIMEOUT_MS - 10000)), 0);
+    assert_int_equal(claim_sweep_after(f, -skew_ms), 1);
     assert_false(temp_dir_has(f->dir, CLAIM));
 }
 
@@ -283,12 +283,12 @@ static void private_files_of_the_future_are_swept_too(void **state)
                      0);
     age_file(f, ".hubcache/tmp/1.00000000", -365L * 24 * 3600);
     age_file(f, ".hubcache/tmp/2.00000000", -365L * 24 * 3600);
-    assert_int_equal(sweep_after(f, 0), 0);
-    assert_int_equal(sweep_after(f, 2 * (int64_t)HC_HEARTBEAT_TIMEOUT_MS), 2);
+    assert_int_equal(claim_sweep_after(f, 0), 0);
+    assert_int_equal(claim_sweep_after(f, 2 * (int64_t)HC_HEARTBEAT_TIMEOUT_MS), 2);
     assert_false(temp_dir_has(f->dir, ".hubcache/tmp/2.00000000"));
     temp_dir_write(f->dir, ".hubcache/tmp/1.00000000", "");
-    assert_int_equal(sweep_after(f, -HC_PARTIAL_KEEP_MS + 60000), 0);
-    assert_int_equal(sweep_after(f, -HC_PARTIAL_KEEP_MS - 60000), 1);
+    assert_int_equal(claim_sweep_after(f, -HC_PARTIAL_KEEP_MS + 60000), 0);
+    assert_int_equal(claim_sweep_after(f, -HC_PARTIAL_KEEP_MS - 60000), 1);
 }
 
 static void a_blob_that_is_locked_is_left_alone(void **state)
@@ -298,10 +298,10 @@ static void a_blob_that_is_locked_is_left_alone(void **state)
 
     assert_non_null(lock);
     crash_in_mid_transfer(f);
-    assert_int_equal(sweep_after(f, 0), 0);
+    assert_int_equal(claim_sweep_after(f, 0), 0);
     assert_int_equal(temp_dir_count(f->dir, FOLDER "/blobs"), 1);
     hc_lock_release(lock);
-    assert_int_equal(sweep_after(f, 0), 1);
+    assert_int_equal(claim_sweep_after(f, 0), 1);
 }
 
 static void forged_names_remove_nothing(void **state)
@@ -323,8 +323,8 @@ static void forged_names_remove_nothing(void **state)
     temp_dir_write(f->dir, FOLDER "/blobs/" HELLO_GIT, "hello");
     temp_dir_write(f->dir, FOLDER "/blobs/" HELLO_SHA256 ".01234567.incomplete", "hello");
     for (size_t i = 0; i < sizeof forged / sizeof *forged; i++) {
-        claim_elsewhere(f, forged[i]);
-        assert_int_equal(sweep_after(f, 10 * (int64_t)HC_HEARTBEAT_TIMEOUT_MS), 0);
+        claim_of_another_host(f, forged[i]);
+        assert_int_equal(claim_sweep_after(f, 10 * (int64_t)HC_HEARTBEAT_TIMEOUT_MS), 0);
     }
     assert_true(temp_dir_has(f->dir, "precious"));
     assert_int_equal(temp_dir_count(f->dir, FOLDER "/blobs"), 2);
@@ -336,7 +336,7 @@ static void a_claim_that_is_no_claim_is_left(void **state)
 
     temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, "he");
     temp_dir_write(f->dir, CLAIM, "pid=x\nhost=\nincomplete=" INCOMPLETE "\n");
-    assert_int_equal(sweep_after(f, 10 * (int64_t)HC_HEARTBEAT_TIMEOUT_MS), 0);
+    assert_int_equal(claim_sweep_after(f, 10 * (int64_t)HC_HEARTBEAT_TIMEOUT_MS), 0);
     assert_true(temp_dir_has(f->dir, FOLDER "/blobs/" INCOMPLETE));
 }
 
@@ -347,9 +347,9 @@ static void the_sweep_follows_no_symlink(void **state)
 
     temp_dir_write(f->dir, "outside/blobs/" INCOMPLETE, "he");
     temp_dir_write(f->dir, "outside/claims/" FOLDER "/x", "he");
-    claim_elsewhere(f, INCOMPLETE);
+    claim_of_another_host(f, INCOMPLETE);
     assert_int_equal(symlinkat("outside", root, FOLDER), 0);
-    assert_int_equal(sweep_after(f, 10 * (int64_t)HC_HEARTBEAT_TIMEOUT_MS), 0);
+    assert_int_equal(claim_sweep_after(f, 10 * (int64_t)HC_HEARTBEAT_TIMEOUT_MS), 0);
     assert_true(temp_dir_has(f->dir, "outside/blobs/" INCOMPLETE));
 }
 
@@ -359,9 +359,9 @@ static void old_private_files_are_swept_and_new_ones_not(void **state)
 
     temp_dir_write(f->dir, ".hubcache/tmp/1.00000000", "");
     assert_int_equal(symlinkat("/etc", hc_cache_fd(f->cache), ".hubcache/tmp/link"), 0);
-    assert_int_equal(sweep_after(f, 0), 0);
+    assert_int_equal(claim_sweep_after(f, 0), 0);
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/tmp"), 2);
-    assert_int_equal(sweep_after(f, 10 * (int64_t)HC_HEARTBEAT_TIMEOUT_MS), 2);
+    assert_int_equal(claim_sweep_after(f, 10 * (int64_t)HC_HEARTBEAT_TIMEOUT_MS), 2);
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/tmp"), 0);
 }
 
@@ -370,22 +370,22 @@ static void a_cache_without_anything_of_ours_is_swept_too(void **state)
     struct fixture *f = *state;
 
     temp_dir_write(f->dir, "plain/file", "");
-    assert_int_equal(sweep_after(f, 0), 0);
+    assert_int_equal(claim_sweep_after(f, 0), 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_CACHE(a_claim_says_who_fetches_what),
-        WITH_CACHE(a_dropped_claim_is_gone),
-        WITH_CACHE(a_claim_that_lives_is_in_the_way_of_another),
-        WITH_CACHE(what_was_taken_over_tidies_up_after_itself),
-        WITH_CACHE(what_was_taken_over_is_swept_when_its_owner_is_gone),
-        WITH_CACHE(a_beat_soon_after_another_writes_nothing),
-        WITH_CACHE(a_mebibyte_makes_a_beat),
-        WITH_CACHE(a_volume_that_refuses_claims_is_no_failure),
+        WITH_CACHE(a_claim_names_its_owner_and_its_partial_file),
+        WITH_CACHE(a_dropped_claim_is_removed),
+        WITH_CACHE(a_held_claim_refuses_a_second_one),
+        WITH_CACHE(a_superseded_claim_is_removed_by_its_owner),
+        WITH_CACHE(a_superseded_claim_is_swept_when_its_owner_is_gone),
+        WITH_CACHE(a_heartbeat_soon_after_another_writes_nothing),
+        WITH_CACHE(a_mebibyte_causes_a_heartbeat),
+        WITH_CACHE(a_volume_that_refuses_claims_fails_no_transfer),
         WITH_CACHE(what_a_crash_left_is_swept_at_once_on_the_same_host),
-        WITH_CACHE(a_new_transfer_of_the_same_blob_sweeps_the_old_one),
+        WITH_CACHE(a_new_transfer_replaces_a_crashed_one_of_the_same_blob),
         WITH_CACHE(a_living_transfer_is_left_alone),
         WITH_CACHE(another_hosts_transfer_is_swept_when_its_heart_stops),
         WITH_CACHE(a_heartbeat_that_was_set_ahead_stops_all_the_same),
