@@ -26,7 +26,7 @@ struct sweep {
     unsigned removed;
 };
 
-static bool is_blob_there(int root, const struct hc_claims_entry *entry)
+static bool sweep_blob_exists(int root, const struct hc_claims_entry *entry)
 {
     char path[PATH_MAX];
     struct stat status;
@@ -36,20 +36,21 @@ static bool is_blob_there(int root, const struct hc_claims_entry *entry)
 }
 
 /* Whether somebody may still want what has arrived. */
-static bool is_of_use(const struct sweep *sweep, const struct hc_claims_entry *entry)
+static bool sweep_partial_is_useful(const struct sweep *sweep,
+                                    const struct hc_claims_entry *entry)
 {
     int root = hc_cache_fd(sweep->cache);
     const struct hc_claim_record *record = &entry->record;
 
     return hc_claim_record_is_worth_keeping(record, sweep->now_ms) &&
-           !is_blob_there(root, entry) &&
+           !sweep_blob_exists(root, entry) &&
            (hc_partial_exists(root, entry->folder, record->partial) ||
             (hc_partial_is_of(record->previous, entry->etag) &&
              hc_partial_exists(root, entry->folder, record->previous)));
 }
 
-static unsigned remove_partial(int root, const struct hc_claims_entry *entry,
-                               const char *name)
+static unsigned sweep_remove_partial(int root, const struct hc_claims_entry *entry,
+                                     const char *name)
 {
     return hc_partial_is_of(name, entry->etag) &&
                    hc_partial_remove(root, entry->folder, name)
@@ -83,31 +84,31 @@ static bool has_heir(int root, const struct hc_claims_entry *tomb)
            (strcmp(heir.partial, file) == 0 || strcmp(heir.previous, file) == 0);
 }
 
-static void remove_claim(struct sweep *sweep, const struct hc_claims_entry *entry)
+static void sweep_remove_claim(struct sweep *sweep, const struct hc_claims_entry *entry)
 {
     int root = hc_cache_fd(sweep->cache);
 
-    sweep->removed += remove_partial(root, entry, entry->record.partial);
-    sweep->removed += remove_partial(root, entry, entry->record.previous);
+    sweep->removed += sweep_remove_partial(root, entry, entry->record.partial);
+    sweep->removed += sweep_remove_partial(root, entry, entry->record.previous);
     (void)unlinkat(root, entry->path, 0);
 }
 
 /* Of a claim in its blob's place. With the lock, no process puts another one there
  * meanwhile. */
-static void sweep_blob(struct sweep *sweep, struct hc_claims_entry *entry)
+static void sweep_blob_claim(struct sweep *sweep, struct hc_claims_entry *entry)
 {
     HC_AUTO(hc_lock) *lock = NULL;
     struct hc_claim_record *record = &entry->record;
     struct hc_error unused;
 
-    if (is_of_use(sweep, entry) ||
+    if (sweep_partial_is_useful(sweep, entry) ||
         hc_lock_is_held(sweep->cache, entry->folder, entry->etag))
         return;
     lock = hc_lock_new(sweep->cache, entry->folder, entry->etag, &unused);
     if (lock && hc_lock_try(lock, &unused) == 1 &&
         hc_claim_record_read(hc_cache_fd(sweep->cache), entry->path, record) == 1 &&
         hc_claim_record_is_abandoned(record, sweep->now_ms))
-        remove_claim(sweep, entry);
+        sweep_remove_claim(sweep, entry);
 }
 
 static void sweep_tomb(struct sweep *sweep, const struct hc_claims_entry *tomb)
@@ -117,7 +118,7 @@ static void sweep_tomb(struct sweep *sweep, const struct hc_claims_entry *tomb)
     if (has_heir(root, tomb))
         (void)unlinkat(root, tomb->path, 0);
     else
-        remove_claim(sweep, tomb);
+        sweep_remove_claim(sweep, tomb);
 }
 
 static void sweep_claim(void *ctx, const struct hc_claims_entry *found)
@@ -134,12 +135,12 @@ static void sweep_claim(void *ctx, const struct hc_claims_entry *found)
         entry.etag = etag;
         sweep_tomb(sweep, &entry);
     } else if (hc_partial_is_of(entry.record.partial, entry.etag)) {
-        sweep_blob(sweep, &entry);
+        sweep_blob_claim(sweep, &entry);
     }
 }
 
 /* Of a clock that was set back by a day, a file is no older than one of today's. */
-static bool is_left_over(const struct stat *status, int64_t now_ms)
+static bool private_file_is_old(const struct stat *status, int64_t now_ms)
 {
     int64_t age_ms = now_ms - hc_file_changed_ms(status);
 
@@ -147,7 +148,7 @@ static bool is_left_over(const struct stat *status, int64_t now_ms)
 }
 
 /* A directory is of something that was moved out of the way. */
-static unsigned sweep_private(int root, int64_t now_ms)
+static unsigned sweep_private_files(int root, int64_t now_ms)
 {
     HC_AUTO_CLOSEDIR DIR *dir = hc_directory_stream(root, ".hubcache/tmp");
     int tmp = dir ? dirfd(dir) : -1;
@@ -158,7 +159,7 @@ static unsigned sweep_private(int root, int64_t now_ms)
         return 0;
     for (const char *name = hc_directory_next(dir); name; name = hc_directory_next(dir)) {
         if (fstatat(tmp, name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-            is_left_over(&status, now_ms) &&
+            private_file_is_old(&status, now_ms) &&
             unlinkat(tmp, name, S_ISDIR(status.st_mode) ? AT_REMOVEDIR : 0) == 0)
             removed++;
     }
@@ -166,7 +167,7 @@ static unsigned sweep_private(int root, int64_t now_ms)
 }
 
 /* The directories of repos of which nobody fetches anything. */
-static void remove_empty(int root)
+static void sweep_empty_folders(int root)
 {
     HC_AUTO_CLOSEDIR DIR *dir = hc_directory_stream(root, ".hubcache/transfers");
     int transfers = dir ? dirfd(dir) : -1;
@@ -197,6 +198,6 @@ unsigned hc_claim_sweep(const struct hc_cache *cache, int64_t now_ms)
     struct sweep sweep = {.cache = cache, .now_ms = now_ms};
 
     hc_claims_each(cache, sweep_claim, &sweep);
-    remove_empty(hc_cache_fd(cache));
-    return sweep.removed + sweep_private(hc_cache_fd(cache), now_ms);
+    sweep_empty_folders(hc_cache_fd(cache));
+    return sweep.removed + sweep_private_files(hc_cache_fd(cache), now_ms);
 }

@@ -198,7 +198,7 @@ static void a_mebibyte_causes_a_heartbeat(void **state)
     assert_true(hc_text_ends(text, "\nbytes=1048576\nranges=0-1048576\n"));
 }
 
-static void what_a_crash_left_is_swept_at_once_on_the_same_host(void **state)
+static void a_crashed_transfer_of_the_same_host_is_swept_at_once(void **state)
 {
     struct fixture *f = *state;
 
@@ -222,7 +222,7 @@ static void a_new_transfer_replaces_a_crashed_one_of_the_same_blob(void **state)
     assert_int_equal(temp_dir_count(f->dir, FOLDER "/blobs"), 0);
 }
 
-static void a_living_transfer_is_left_alone(void **state)
+static void the_sweep_keeps_a_running_transfer(void **state)
 {
     struct fixture *f = *state;
     struct hc_ingest *ingest = begin_ingest(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
@@ -234,7 +234,7 @@ static void a_living_transfer_is_left_alone(void **state)
     hc_ingest_drop(ingest);
 }
 
-static void another_hosts_transfer_is_swept_when_its_heart_stops(void **state)
+static void another_hosts_transfer_is_swept_when_its_heartbeat_stops(void **state)
 {
     struct fixture *f = *state;
 
@@ -248,7 +248,7 @@ static void another_hosts_transfer_is_swept_when_its_heart_stops(void **state)
 }
 
 /* Anybody may date a file; the volume dates its last change. */
-static void a_heartbeat_that_was_set_ahead_stops_all_the_same(void **state)
+static void a_heartbeat_dated_ahead_still_expires(void **state)
 {
     struct fixture *f = *state;
 
@@ -261,7 +261,7 @@ static void a_heartbeat_that_was_set_ahead_stops_all_the_same(void **state)
 }
 
 /* The volume's clock was ahead, and was set back. */
-static void a_heartbeat_far_in_the_future_has_stopped(void **state)
+static void a_heartbeat_far_in_the_future_has_expired(void **state)
 {
     struct fixture *f = *state;
     int64_t skew_ms = HC_HEARTBEAT_TIMEOUT_MS + 10000;
@@ -273,7 +273,7 @@ static void a_heartbeat_far_in_the_future_has_stopped(void **state)
     assert_false(temp_dir_has(f->dir, CLAIM));
 }
 
-static void private_files_of_the_future_are_swept_too(void **state)
+static void private_files_dated_in_the_future_are_swept(void **state)
 {
     struct fixture *f = *state;
 
@@ -291,7 +291,7 @@ static void private_files_of_the_future_are_swept_too(void **state)
     assert_int_equal(claim_sweep_after(f, -HC_PARTIAL_KEEP_MS - 60000), 1);
 }
 
-static void a_blob_that_is_locked_is_left_alone(void **state)
+static void the_sweep_keeps_the_partial_file_of_a_locked_blob(void **state)
 {
     struct fixture *f = *state;
     struct hc_lock *lock = take_lock(f->cache, &f->repo, HELLO_GIT);
@@ -304,7 +304,7 @@ static void a_blob_that_is_locked_is_left_alone(void **state)
     assert_int_equal(claim_sweep_after(f, 0), 1);
 }
 
-static void forged_names_remove_nothing(void **state)
+static void forged_file_names_remove_nothing(void **state)
 {
     static const char *const forged[] = {
         "../../precious",
@@ -330,7 +330,7 @@ static void forged_names_remove_nothing(void **state)
     assert_int_equal(temp_dir_count(f->dir, FOLDER "/blobs"), 2);
 }
 
-static void a_claim_that_is_no_claim_is_left(void **state)
+static void a_malformed_claim_is_kept(void **state)
 {
     struct fixture *f = *state;
 
@@ -353,7 +353,7 @@ static void the_sweep_follows_no_symlink(void **state)
     assert_true(temp_dir_has(f->dir, "outside/blobs/" INCOMPLETE));
 }
 
-static void old_private_files_are_swept_and_new_ones_not(void **state)
+static void only_old_private_files_are_swept(void **state)
 {
     struct fixture *f = *state;
 
@@ -365,7 +365,7 @@ static void old_private_files_are_swept_and_new_ones_not(void **state)
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/tmp"), 0);
 }
 
-static void a_cache_without_anything_of_ours_is_swept_too(void **state)
+static void a_cache_without_claims_can_be_swept(void **state)
 {
     struct fixture *f = *state;
 
@@ -384,19 +384,19 @@ int main(void)
         WITH_CACHE(a_heartbeat_soon_after_another_writes_nothing),
         WITH_CACHE(a_mebibyte_causes_a_heartbeat),
         WITH_CACHE(a_volume_that_refuses_claims_fails_no_transfer),
-        WITH_CACHE(what_a_crash_left_is_swept_at_once_on_the_same_host),
+        WITH_CACHE(a_crashed_transfer_of_the_same_host_is_swept_at_once),
         WITH_CACHE(a_new_transfer_replaces_a_crashed_one_of_the_same_blob),
-        WITH_CACHE(a_living_transfer_is_left_alone),
-        WITH_CACHE(another_hosts_transfer_is_swept_when_its_heart_stops),
-        WITH_CACHE(a_heartbeat_that_was_set_ahead_stops_all_the_same),
-        WITH_CACHE(a_heartbeat_far_in_the_future_has_stopped),
-        WITH_CACHE(private_files_of_the_future_are_swept_too),
-        WITH_CACHE(a_blob_that_is_locked_is_left_alone),
-        WITH_CACHE(forged_names_remove_nothing),
-        WITH_CACHE(a_claim_that_is_no_claim_is_left),
+        WITH_CACHE(the_sweep_keeps_a_running_transfer),
+        WITH_CACHE(another_hosts_transfer_is_swept_when_its_heartbeat_stops),
+        WITH_CACHE(a_heartbeat_dated_ahead_still_expires),
+        WITH_CACHE(a_heartbeat_far_in_the_future_has_expired),
+        WITH_CACHE(private_files_dated_in_the_future_are_swept),
+        WITH_CACHE(the_sweep_keeps_the_partial_file_of_a_locked_blob),
+        WITH_CACHE(forged_file_names_remove_nothing),
+        WITH_CACHE(a_malformed_claim_is_kept),
         WITH_CACHE(the_sweep_follows_no_symlink),
-        WITH_CACHE(old_private_files_are_swept_and_new_ones_not),
-        WITH_CACHE(a_cache_without_anything_of_ours_is_swept_too),
+        WITH_CACHE(only_old_private_files_are_swept),
+        WITH_CACHE(a_cache_without_claims_can_be_swept),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
