@@ -11,7 +11,7 @@
 #include "claim.h"
 
 #include "claims.h"
-#include "succession.h"
+#include "takeover.h"
 #include <base/heartbeat.h>
 
 #include <base/cancellation.h>
@@ -157,23 +157,23 @@ static bool claim_link_in_place(struct hc_claim *claim, const char *private)
 
 /* What no hash will check is not gone on with. */
 static bool takeover_is_useful(const struct hc_claim *claim,
-                               const struct hc_succession *after, int64_t now_ms)
+                               const struct hc_takeover *takeover, int64_t now_ms)
 {
-    const struct hc_claim_record *earlier = &after->earlier;
+    const struct hc_claim_record *earlier = &takeover->earlier;
     uint64_t size = hc_pieces_size(claim->pieces);
 
-    return hc_digest_kind_of(after->etag) != HC_DIGEST_NONE && earlier->partial[0] &&
+    return hc_digest_kind_of(takeover->etag) != HC_DIGEST_NONE && earlier->partial[0] &&
            (size == HC_SIZE_UNKNOWN || earlier->size == size) &&
            hc_claim_record_is_worth_keeping(earlier, now_ms);
 }
 
 /* Our record tells of the earlier one's file, and what is in it, before it is renamed. */
-static bool takeover_announce(struct hc_claim *claim, const struct hc_succession *after,
+static bool takeover_announce(struct hc_claim *claim, const struct hc_takeover *takeover,
                               int64_t now_ms)
 {
-    const struct hc_claim_record *earlier = &after->earlier;
+    const struct hc_claim_record *earlier = &takeover->earlier;
     struct hc_claim_record *record = &claim->shared.record;
-    bool is_useful = takeover_is_useful(claim, after, now_ms) &&
+    bool is_useful = takeover_is_useful(claim, takeover, now_ms) &&
                      hc_pieces_parse(claim->pieces, earlier->ranges);
 
     memcpy(record->previous, earlier->partial, sizeof record->previous);
@@ -183,17 +183,17 @@ static bool takeover_announce(struct hc_claim *claim, const struct hc_succession
 }
 
 /* A copy takes its time: it is not there before it is. */
-static void takeover_finish(struct hc_claim *claim, const struct hc_succession *after,
+static void takeover_finish(struct hc_claim *claim, const struct hc_takeover *takeover,
                             bool is_useful, struct hc_cancellation *cancellation)
 {
     struct hc_claim_record *record = &claim->shared.record;
 
     claim_start_heartbeat(claim);
-    if (is_useful && !hc_succession_take(after, record->partial, cancellation))
+    if (is_useful && !hc_takeover_adopt_partial(takeover, record->partial, cancellation))
         hc_pieces_clear(claim->pieces);
-    else if (is_useful && after->standing == HC_STANDING_ALIVE)
-        (void)hc_pieces_parse(claim->pieces, after->earlier.ranges);
-    hc_succession_finish(after);
+    else if (is_useful && takeover->state == HC_CLAIM_HELD)
+        (void)hc_pieces_parse(claim->pieces, takeover->earlier.ranges);
+    hc_takeover_remove_earlier(takeover);
     (void)pthread_mutex_lock(&claim->shared.lock);
     record->previous[0] = '\0';
     (void)pthread_mutex_unlock(&claim->shared.lock);
@@ -202,53 +202,53 @@ static void takeover_finish(struct hc_claim *claim, const struct hc_succession *
 /* Ours in the place of an earlier one. */
 static bool claim_take_over(struct hc_claim *claim,
                             const struct hc_claim_request *request,
-                            const struct hc_succession *after, const char *private,
+                            const struct hc_takeover *takeover, const char *private,
                             int64_t now_ms)
 {
     bool is_useful;
 
-    if (!hc_succession_enter(after, now_ms))
+    if (!hc_takeover_begin(takeover, now_ms))
         return claim_withdraw(claim, private);
-    is_useful = after->standing == HC_STANDING_GONE
-                    ? takeover_announce(claim, after, now_ms)
-                    : takeover_is_useful(claim, after, now_ms);
+    is_useful = takeover->state == HC_CLAIM_ABANDONED
+                    ? takeover_announce(claim, takeover, now_ms)
+                    : takeover_is_useful(claim, takeover, now_ms);
     if (claim->fd >= 0 && !claim_rename(claim->root, private, claim->path))
         claim_close_file(claim);
-    takeover_finish(claim, after, is_useful, request->cancellation);
+    takeover_finish(claim, takeover, is_useful, request->cancellation);
     return true;
 }
 
 static bool claim_is_stalled(const struct hc_claim_request *request,
-                             const struct hc_succession *after)
+                             const struct hc_takeover *takeover)
 {
-    return request->stalled && strcmp(request->stalled, after->claimed) == 0;
+    return request->stalled && strcmp(request->stalled, takeover->partial) == 0;
 }
 
 /* False: somebody else's is in its place. Without a file when the volume refuses it. */
 static bool claim_put_in_place(struct hc_claim *claim,
                                const struct hc_claim_request *request)
 {
-    struct hc_succession after = {.root = claim->root,
-                                  .folder = claim->folder,
-                                  .path = claim->path,
-                                  .etag = request->etag};
+    struct hc_takeover takeover = {.root = claim->root,
+                                   .folder = claim->folder,
+                                   .path = claim->path,
+                                   .etag = request->etag};
     char private[PATH_MAX];
     int64_t now_ms;
 
     claim_write_private(claim, private);
-    after.uid = hc_claim_owner_uid(claim);
+    takeover.uid = hc_claim_owner_uid(claim);
     now_ms = hc_volume_written_ms(claim->fd);
-    hc_succession_look(&after, now_ms);
-    switch (after.standing) {
-    case HC_STANDING_UNKNOWN: /* that one may name a file */
+    hc_takeover_inspect(&takeover, now_ms);
+    switch (takeover.state) {
+    case HC_CLAIM_UNREADABLE: /* that one may name a file */
         (void)claim_withdraw(claim, private);
         return true;
-    case HC_STANDING_ALIVE:
-        if (!claim_is_stalled(request, &after))
+    case HC_CLAIM_HELD:
+        if (!claim_is_stalled(request, &takeover))
             return claim_withdraw(claim, private);
-        return claim_take_over(claim, request, &after, private, now_ms);
-    case HC_STANDING_GONE:
-        return claim_take_over(claim, request, &after, private, now_ms);
+        return claim_take_over(claim, request, &takeover, private, now_ms);
+    case HC_CLAIM_ABANDONED:
+        return claim_take_over(claim, request, &takeover, private, now_ms);
     default:
         return claim_link_in_place(claim, private);
     }
@@ -377,12 +377,13 @@ uint64_t hc_claim_reserved(const struct hc_cache *cache, const struct hc_claim *
 
 static void claim_remove_file(const struct hc_claim *claim)
 {
-    char tomb[PATH_MAX];
+    char superseded[PATH_MAX];
 
     if (hc_file_is_named(claim->root, claim->path, claim->fd))
         (void)unlinkat(claim->root, claim->path, 0);
-    else if (hc_succession_tomb(tomb, claim->path, claim->shared.record.partial))
-        (void)unlinkat(claim->root, tomb, 0);
+    else if (hc_superseded_claim_path(superseded, claim->path,
+                                      claim->shared.record.partial))
+        (void)unlinkat(claim->root, superseded, 0);
 }
 
 void hc_claim_drop(struct hc_claim *claim)

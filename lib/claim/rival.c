@@ -31,7 +31,7 @@ static bool look_at_claim(struct hc_rival *rival, uint64_t *trace)
         (!rival->is_ours && hc_claim_record_owner_is_gone(&record)))
         return false;
     rival->bytes = record.bytes;
-    memcpy(rival->claimed, record.partial, sizeof rival->claimed);
+    memcpy(rival->partial, record.partial, sizeof rival->partial);
     *trace = (uint64_t)record.heartbeat_ms + record.bytes;
     return true;
 }
@@ -55,7 +55,7 @@ static void look(struct hc_rival *rival, int64_t now_ms)
 
     rival->looked_ms = now_ms;
     rival->bytes = 0;
-    rival->claimed[0] = '\0';
+    rival->partial[0] = '\0';
     rival->is_claimed = look_at_claim(rival, &trace);
     rival->is_there = rival->is_claimed;
     /* A claim may have outlived its owner, and another client be at work. */

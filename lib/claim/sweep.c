@@ -18,7 +18,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { TOMB_SUFFIX = 9 /* ".<8 hex>" */ };
+enum { SUPERSEDED_SUFFIX = 9 /* ".<8 hex>" */ };
 
 struct sweep {
     const struct hc_cache *cache;
@@ -62,26 +62,29 @@ static unsigned sweep_remove_partial(int root, const struct hc_claims_entry *ent
  * A claim that was taken over lies beside its successor as "<etag>.<8 hex>" (succession.h):
  * then `etag` is that of its blob, and nobody will go on with what it has.
  */
-static bool is_tomb(const struct hc_claims_entry *entry, char etag[NAME_MAX + 1])
+static bool claim_is_superseded(const struct hc_claims_entry *entry,
+                                char etag[NAME_MAX + 1])
 {
     size_t length = strlen(entry->etag);
 
-    if (length <= TOMB_SUFFIX || length > NAME_MAX)
+    if (length <= SUPERSEDED_SUFFIX || length > NAME_MAX)
         return false;
-    memcpy(etag, entry->etag, length - TOMB_SUFFIX);
-    etag[length - TOMB_SUFFIX] = '\0';
+    memcpy(etag, entry->etag, length - SUPERSEDED_SUFFIX);
+    etag[length - SUPERSEDED_SUFFIX] = '\0';
     return hc_partial_is_of(entry->record.partial, etag) &&
            hc_text_starts(entry->record.partial, entry->etag);
 }
 
 /* Whether the claim in the blob's place names the file too: it follows the tomb's. */
-static bool has_heir(int root, const struct hc_claims_entry *tomb)
+static bool superseded_has_successor(int root, const struct hc_claims_entry *superseded)
 {
-    const char *file = tomb->record.partial;
-    struct hc_claim_record heir;
+    const char *file = superseded->record.partial;
+    struct hc_claim_record successor;
 
-    return hc_claim_record_find(root, tomb->folder, tomb->etag, &heir) == 1 &&
-           (strcmp(heir.partial, file) == 0 || strcmp(heir.previous, file) == 0);
+    return hc_claim_record_find(root, superseded->folder, superseded->etag, &successor) ==
+               1 &&
+           (strcmp(successor.partial, file) == 0 ||
+            strcmp(successor.previous, file) == 0);
 }
 
 static void sweep_remove_claim(struct sweep *sweep, const struct hc_claims_entry *entry)
@@ -111,14 +114,15 @@ static void sweep_blob_claim(struct sweep *sweep, struct hc_claims_entry *entry)
         sweep_remove_claim(sweep, entry);
 }
 
-static void sweep_tomb(struct sweep *sweep, const struct hc_claims_entry *tomb)
+static void sweep_superseded(struct sweep *sweep,
+                             const struct hc_claims_entry *superseded)
 {
     int root = hc_cache_fd(sweep->cache);
 
-    if (has_heir(root, tomb))
-        (void)unlinkat(root, tomb->path, 0);
+    if (superseded_has_successor(root, superseded))
+        (void)unlinkat(root, superseded->path, 0);
     else
-        sweep_remove_claim(sweep, tomb);
+        sweep_remove_claim(sweep, superseded);
 }
 
 static void sweep_claim(void *ctx, const struct hc_claims_entry *found)
@@ -131,9 +135,9 @@ static void sweep_claim(void *ctx, const struct hc_claims_entry *found)
         return;
     if (hc_claim_record_is_reservation(&entry.record)) {
         (void)unlinkat(hc_cache_fd(sweep->cache), entry.path, 0);
-    } else if (is_tomb(found, etag)) {
+    } else if (claim_is_superseded(found, etag)) {
         entry.etag = etag;
-        sweep_tomb(sweep, &entry);
+        sweep_superseded(sweep, &entry);
     } else if (hc_partial_is_of(entry.record.partial, entry.etag)) {
         sweep_blob_claim(sweep, &entry);
     }

@@ -62,7 +62,7 @@ static bool holder_is_stalled(struct hc_download_lock *download_lock,
         limit_ms = HC_LOCKED_CLAIM_LEASE_MS;
     if (!hc_rival_is_still(rival, limit_ms, hc_monotonic_ms()))
         return false;
-    memcpy(download_lock->stalled, rival->claimed, sizeof download_lock->stalled);
+    memcpy(download_lock->stalled, rival->partial, sizeof download_lock->stalled);
     return true;
 }
 
@@ -126,7 +126,7 @@ int hc_download_lock_await_claim(struct hc_download_lock *download_lock,
             result = hc_cancellation_sleep(download_lock->call, POLL_MS, err);
     } while (result == 0 && !is_still);
     if (is_still)
-        memcpy(download_lock->stalled, rival.claimed, sizeof download_lock->stalled);
+        memcpy(download_lock->stalled, rival.partial, sizeof download_lock->stalled);
     download_lock_end_wait(download_lock, began_ms);
     return result < 0 ? -1 : 0;
 }

@@ -42,7 +42,7 @@ static void a_claim_that_lives_is_watched(void **state)
     claim(f, "host=elsewhere.invalid\npid=1");
     start(f, &rival);
     assert_true(rival.is_claimed);
-    assert_string_equal(rival.claimed, OURS);
+    assert_string_equal(rival.partial, OURS);
     assert_int_equal(rival.bytes, 2);
     assert_false(hc_rival_is_still(&rival, PATIENCE_MS, PATIENCE_MS));
     assert_true(hc_rival_is_still(&rival, PATIENCE_MS, 2 * PATIENCE_MS));

@@ -34,7 +34,7 @@ enum {
 
 static char *content; /* HAS bytes of text */
 
-static int make_content(void **state)
+static int setup_partial_content(void **state)
 {
     (void)state;
     content = calloc(1, HAS + 1);
@@ -44,7 +44,7 @@ static int make_content(void **state)
     return 0;
 }
 
-static int free_content(void **state)
+static int teardown_partial_content(void **state)
 {
     (void)state;
     free(content);
@@ -52,7 +52,7 @@ static int free_content(void **state)
 }
 
 /* A claim with HAS bytes; of nobody any more, or of another host that lives. */
-static void claim_of(struct fixture *f, const char *owner)
+static void write_earlier_claim(struct fixture *f, const char *owner)
 {
     char text[512];
 
@@ -64,11 +64,12 @@ static void claim_of(struct fixture *f, const char *owner)
     temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, content);
 }
 
-#define NOBODY "host=\npid=0"
-#define ELSEWHERE "host=elsewhere.invalid\npid=1"
+#define ABANDONED "host=\npid=0"
+#define ANOTHER_HOST "host=elsewhere.invalid\npid=1"
 
 /* The bytes it begins with are added; NULL when somebody else is at it. */
-static struct hc_ingest *begin(struct fixture *f, const char *stuck, uint64_t *inherited)
+static struct hc_ingest *takeover_begin_ingest(struct fixture *f, const char *stuck,
+                                               uint64_t *reused)
 {
     const struct hc_ingest_request plan = {.repo = &f->repo,
                                            .etag = HELLO_GIT,
@@ -79,67 +80,68 @@ static struct hc_ingest *begin(struct fixture *f, const char *stuck, uint64_t *i
 
     if (hc_ingest_begin(f->cache, &plan, &ingest, &err) != 1)
         return NULL;
-    *inherited += hc_ingest_resumed_bytes(ingest);
+    *reused += hc_ingest_resumed_bytes(ingest);
     return ingest;
 }
 
-struct follower {
+struct contender {
     struct fixture *f;
     const char *stuck;
     pthread_barrier_t *start;
     pthread_t thread;
     struct hc_ingest *ingest;
-    uint64_t inherited;
+    uint64_t reused;
 };
 
-static void *follow(void *argument)
+static void *contender_thread(void *argument)
 {
-    struct follower *follower = argument;
+    struct contender *contender = argument;
 
-    (void)pthread_barrier_wait(follower->start);
-    follower->ingest = begin(follower->f, follower->stuck, &follower->inherited);
+    (void)pthread_barrier_wait(contender->start);
+    contender->ingest =
+        takeover_begin_ingest(contender->f, contender->stuck, &contender->reused);
     return NULL;
 }
 
 /* MANY at once; how many got it, and with how many bytes. */
-static unsigned race(struct fixture *f, const char *stuck, uint64_t *inherited)
+static unsigned race_contenders(struct fixture *f, const char *stuck, uint64_t *reused)
 {
-    struct follower followers[MANY];
+    struct contender contenders[MANY];
     pthread_barrier_t start;
     unsigned count = 0;
 
-    *inherited = 0;
+    *reused = 0;
     assert_int_equal(pthread_barrier_init(&start, NULL, MANY), 0);
     for (int i = 0; i < MANY; i++) {
-        followers[i] = (struct follower){.f = f, .stuck = stuck, .start = &start};
-        assert_int_equal(pthread_create(&followers[i].thread, NULL, follow,
-                                        &followers[i]),
+        contenders[i] = (struct contender){.f = f, .stuck = stuck, .start = &start};
+        assert_int_equal(pthread_create(&contenders[i].thread, NULL, contender_thread,
+                                        &contenders[i]),
                          0);
     }
     for (int i = 0; i < MANY; i++)
-        assert_int_equal(pthread_join(followers[i].thread, NULL), 0);
+        assert_int_equal(pthread_join(contenders[i].thread, NULL), 0);
     for (int i = 0; i < MANY; i++) {
-        count += followers[i].ingest != NULL;
-        *inherited += followers[i].inherited;
+        count += contenders[i].ingest != NULL;
+        *reused += contenders[i].reused;
     }
     for (int i = 0; i < MANY; i++) {
-        if (followers[i].ingest)
-            (void)hc_ingest_restart(followers[i].ingest, &f->err); /* leaves nothing */
-        hc_ingest_drop(followers[i].ingest);
+        if (contenders[i].ingest)
+            (void)hc_ingest_restart(contenders[i].ingest, &f->err); /* leaves nothing */
+        hc_ingest_drop(contenders[i].ingest);
     }
     assert_int_equal(pthread_barrier_destroy(&start), 0);
     return count;
 }
 
-static void of_many_one_goes_on_with_what_was_left(void **state)
+static void one_of_many_takes_over_an_abandoned_partial_file(void **state)
 {
     struct fixture *f = *state;
-    uint64_t inherited;
+    uint64_t reused;
 
     for (int i = 0; i < ROUNDS; i++) {
-        claim_of(f, NOBODY);
-        assert_int_equal(race(f, NULL, &inherited), 1);
-        assert_int_equal(inherited, HAS);
+        write_earlier_claim(f, ABANDONED);
+        assert_int_equal(race_contenders(f, NULL, &reused), 1);
+        assert_int_equal(reused, HAS);
         assert_int_equal(temp_dir_count(f->dir, FOLDER "/blobs"), 0);
         assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
     }
@@ -151,21 +153,21 @@ static void another_users_partial_file_is_copied(void **state)
     struct fixture *f = *state;
     int root = hc_cache_fd(f->cache);
     struct stat theirs, ours;
-    uint64_t inherited = 0;
+    uint64_t reused = 0;
 
     if (geteuid() != 0)
         skip();
-    claim_of(f, NOBODY);
+    write_earlier_claim(f, ABANDONED);
     assert_int_equal(fchownat(root, FOLDER "/blobs/" INCOMPLETE, OTHER_UID, (gid_t)-1, 0),
                      0);
     assert_int_equal(fstatat(root, FOLDER "/blobs/" INCOMPLETE, &theirs, 0), 0);
     {
-        HC_AUTO(hc_ingest) *ingest = begin(f, NULL, &inherited);
+        HC_AUTO(hc_ingest) *ingest = takeover_begin_ingest(f, NULL, &reused);
         struct hc_claim_record record;
         char path[PATH_MAX];
 
         assert_non_null(ingest);
-        assert_int_equal(inherited, HAS);
+        assert_int_equal(reused, HAS);
         assert_int_equal(hc_claim_record_find(root, FOLDER, HELLO_GIT, &record), 1);
         assert_true(hc_format(path, sizeof path, FOLDER "/blobs/%s", record.partial) > 0);
         assert_int_equal(fstatat(root, path, &ours, AT_SYMLINK_NOFOLLOW), 0);
@@ -175,81 +177,81 @@ static void another_users_partial_file_is_copied(void **state)
     }
 }
 
-static void of_many_one_follows_who_stood_still(void **state)
+static void one_of_many_takes_over_from_a_stalled_holder(void **state)
 {
     struct fixture *f = *state;
-    uint64_t inherited;
+    uint64_t reused;
 
     for (int i = 0; i < ROUNDS; i++) {
-        claim_of(f, ELSEWHERE);
-        assert_int_equal(race(f, INCOMPLETE, &inherited), 1);
-        assert_int_equal(inherited, HAS);
+        write_earlier_claim(f, ANOTHER_HOST);
+        assert_int_equal(race_contenders(f, INCOMPLETE, &reused), 1);
+        assert_int_equal(reused, HAS);
         assert_int_equal(unlinkat(hc_cache_fd(f->cache), CLAIM HEX, 0), 0);
     }
 }
 
-static void who_follows_is_not_taken_for_the_one_before(void **state)
+static void a_successor_is_not_taken_for_the_stalled_holder(void **state)
 {
     struct fixture *f = *state;
-    uint64_t inherited = 0;
+    uint64_t reused = 0;
     HC_AUTO(hc_ingest) *first = NULL;
 
-    claim_of(f, ELSEWHERE);
-    assert_null(begin(f, NULL, &inherited));
-    assert_null(begin(f, HELLO_GIT ".76543210.incomplete", &inherited));
-    first = begin(f, INCOMPLETE, &inherited);
+    write_earlier_claim(f, ANOTHER_HOST);
+    assert_null(takeover_begin_ingest(f, NULL, &reused));
+    assert_null(takeover_begin_ingest(f, HELLO_GIT ".76543210.incomplete", &reused));
+    first = takeover_begin_ingest(f, INCOMPLETE, &reused);
     assert_non_null(first);
-    assert_null(begin(f, INCOMPLETE, &inherited));
+    assert_null(takeover_begin_ingest(f, INCOMPLETE, &reused));
 }
 
 /* link(2) has been called, and rename(2) has not. */
-static void who_dies_of_it_is_in_nobodys_way_for_long(void **state)
+static void a_crashed_takeover_is_repeated_after_a_while(void **state)
 {
     const struct timespec moment = {.tv_nsec = 50000000};
     struct fixture *f = *state;
     int64_t give_up = hc_monotonic_ms() + 30000;
     int root = hc_cache_fd(f->cache);
     struct hc_ingest *ingest = NULL;
-    uint64_t inherited = 0;
+    uint64_t reused = 0;
 
-    claim_of(f, NOBODY);
+    write_earlier_claim(f, ABANDONED);
     assert_int_equal(linkat(root, CLAIM, root, CLAIM HEX, 0), 0);
-    assert_null(begin(f, NULL, &inherited));
+    assert_null(takeover_begin_ingest(f, NULL, &reused));
     while (!ingest) {
         assert_true(hc_monotonic_ms() < give_up);
         (void)nanosleep(&moment, NULL);
-        ingest = begin(f, NULL, &inherited);
+        ingest = takeover_begin_ingest(f, NULL, &reused);
     }
-    assert_int_equal(inherited, HAS);
+    assert_int_equal(reused, HAS);
     hc_ingest_drop(ingest);
 }
 
 /* The same, and rename(2) has been called, but the file has its old name still. */
-static void what_is_to_be_followed_is_not_swept_with_the_tomb(void **state)
+static void the_sweep_keeps_the_partial_file_of_an_unfinished_takeover(void **state)
 {
     struct fixture *f = *state;
     int root = hc_cache_fd(f->cache);
-    uint64_t inherited = 0;
+    uint64_t reused = 0;
     struct hc_ingest *ingest;
     char text[512];
 
-    claim_of(f, NOBODY);
+    write_earlier_claim(f, ABANDONED);
     assert_int_equal(renameat(root, CLAIM, root, CLAIM HEX), 0);
     assert_true(hc_format(text, sizeof text,
-                          NOBODY "\nstart=1\nincomplete=" HELLO_GIT
-                                 ".76543210.incomplete\nprevious=" INCOMPLETE
-                                 "\nsize=%d\nbytes=%d\nranges=0-%d\n",
+                          ABANDONED "\nstart=1\nincomplete=" HELLO_GIT
+                                    ".76543210.incomplete\nprevious=" INCOMPLETE
+                                    "\nsize=%d\nbytes=%d\nranges=0-%d\n",
                           SIZE, HAS, HAS) > 0);
     temp_dir_write(f->dir, CLAIM, text);
     assert_int_equal(hc_claim_sweep(f->cache, hc_volume_now_ms(f->cache)), 0);
     assert_false(temp_dir_has(f->dir, CLAIM HEX));
-    ingest = begin(f, NULL, &inherited);
+    ingest = takeover_begin_ingest(f, NULL, &reused);
     assert_non_null(ingest);
-    assert_int_equal(inherited, HAS);
+    assert_int_equal(reused, HAS);
     hc_ingest_drop(ingest);
 }
 
-static void who_was_followed_leaves_nothing_that_nobody_finds(void **state)
+static void an_owner_without_its_claim_leaves_no_partial_file(void **state)
 {
     struct fixture *f = *state;
     struct hc_error err;
@@ -267,14 +269,14 @@ static void who_was_followed_leaves_nothing_that_nobody_finds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_CACHE(of_many_one_goes_on_with_what_was_left),
+        WITH_CACHE(one_of_many_takes_over_an_abandoned_partial_file),
         WITH_CACHE(another_users_partial_file_is_copied),
-        WITH_CACHE(of_many_one_follows_who_stood_still),
-        WITH_CACHE(who_follows_is_not_taken_for_the_one_before),
-        WITH_CACHE(who_dies_of_it_is_in_nobodys_way_for_long),
-        WITH_CACHE(what_is_to_be_followed_is_not_swept_with_the_tomb),
-        WITH_CACHE(who_was_followed_leaves_nothing_that_nobody_finds),
+        WITH_CACHE(one_of_many_takes_over_from_a_stalled_holder),
+        WITH_CACHE(a_successor_is_not_taken_for_the_stalled_holder),
+        WITH_CACHE(a_crashed_takeover_is_repeated_after_a_while),
+        WITH_CACHE(the_sweep_keeps_the_partial_file_of_an_unfinished_takeover),
+        WITH_CACHE(an_owner_without_its_claim_leaves_no_partial_file),
     };
 
-    return cmocka_run_group_tests(tests, make_content, free_content);
+    return cmocka_run_group_tests(tests, setup_partial_content, teardown_partial_content);
 }
