@@ -8,26 +8,26 @@
 #include <base/cancellation.h>
 #include <base/error.h>
 #include <cache/blob.h>
-#include <claim/rival.h>
+#include <claim/claim_holder.h>
 
 #include <string.h>
 
 enum { POLL_MS = 50 };
 
 static void holder_start(const struct hc_download_lock *download_lock,
-                         struct hc_rival *rival, int64_t now_ms)
+                         struct hc_claim_holder *rival, int64_t now_ms)
 {
-    hc_rival_init(rival, download_lock->cache, download_lock->request->repo,
-                  download_lock->request->etag, now_ms);
+    hc_claim_holder_init(rival, download_lock->cache, download_lock->request->repo,
+                         download_lock->request->etag, now_ms);
 }
 
 static void holder_poll(const struct hc_download_lock *download_lock,
-                        struct hc_rival *rival)
+                        struct hc_claim_holder *rival)
 {
-    if (hc_rival_look(rival, hc_monotonic_ms()) && download_lock->note_remote)
+    if (hc_claim_holder_poll(rival, hc_monotonic_ms()) && download_lock->note_remote)
         download_lock->note_remote(download_lock->ctx,
                                    &(const struct hc_blob_progress){rival->bytes,
-                                                                    rival->is_there});
+                                                                    rival->is_present});
 }
 
 static void download_lock_end_wait(struct hc_download_lock *download_lock,
@@ -54,13 +54,13 @@ int hc_download_lock_finds_blob(const struct hc_download_lock *download_lock,
 
 /* Other clients have no heartbeat; bytes may be long in coming. */
 static bool holder_is_stalled(struct hc_download_lock *download_lock,
-                              struct hc_rival *rival)
+                              struct hc_claim_holder *rival)
 {
     int64_t limit_ms = download_lock->takeover_ms;
 
-    if (rival->is_claimed && limit_ms > HC_LOCKED_CLAIM_LEASE_MS)
+    if (rival->has_claim && limit_ms > HC_LOCKED_CLAIM_LEASE_MS)
         limit_ms = HC_LOCKED_CLAIM_LEASE_MS;
-    if (!hc_rival_is_still(rival, limit_ms, hc_monotonic_ms()))
+    if (!hc_claim_holder_is_stalled(rival, limit_ms, hc_monotonic_ms()))
         return false;
     memcpy(download_lock->stalled, rival->partial, sizeof download_lock->stalled);
     return true;
@@ -68,7 +68,7 @@ static bool holder_is_stalled(struct hc_download_lock *download_lock,
 
 /* Who loses the lock has as much time again, should it not be possible to take it. */
 static int download_lock_await(struct hc_download_lock *download_lock,
-                               struct hc_lock *lock, struct hc_rival *rival,
+                               struct hc_lock *lock, struct hc_claim_holder *rival,
                                struct hc_error *err)
 {
     int taken;
@@ -92,7 +92,7 @@ struct hc_lock *hc_download_lock_take(struct hc_download_lock *download_lock,
         hc_lock_new(download_lock->cache, download_lock->request->repo->folder,
                     download_lock->request->etag, err);
     int64_t began_ms = hc_monotonic_ms();
-    struct hc_rival rival;
+    struct hc_claim_holder rival;
     int taken;
 
     if (!lock || hc_cancellation_check(download_lock->call, err) < 0)
@@ -110,18 +110,19 @@ int hc_download_lock_await_claim(struct hc_download_lock *download_lock,
                                  struct hc_error *err)
 {
     int64_t began_ms = hc_monotonic_ms();
-    struct hc_rival rival;
+    struct hc_claim_holder rival;
     bool is_still = false;
     int result = 0;
 
     holder_start(download_lock, &rival, began_ms);
-    rival.is_ours = true;
+    rival.only_claims = true;
     do {
         holder_poll(download_lock, &rival);
-        result = rival.is_there ? hc_download_lock_finds_blob(download_lock, err) : 1;
+        result = rival.is_present ? hc_download_lock_finds_blob(download_lock, err) : 1;
         if (result != 0)
             break;
-        is_still = hc_rival_is_still(&rival, HC_CLAIM_LEASE_MS, hc_monotonic_ms());
+        is_still =
+            hc_claim_holder_is_stalled(&rival, HC_CLAIM_LEASE_MS, hc_monotonic_ms());
         if (!is_still)
             result = hc_cancellation_sleep(download_lock->call, POLL_MS, err);
     } while (result == 0 && !is_still);
