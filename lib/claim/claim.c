@@ -369,10 +369,11 @@ uint64_t hc_claim_arrived_bytes(const struct hc_cache *cache, const struct hc_re
                : 0;
 }
 
-uint64_t hc_claim_reserved(const struct hc_cache *cache, const struct hc_claim *claim)
+uint64_t hc_claim_reserved_before(const struct hc_cache *cache,
+                                  const struct hc_claim *claim)
 {
-    return hc_claims_needs(cache, claim->folder, &claim->shared.record,
-                           hc_volume_written_ms(claim->fd));
+    return hc_reserved_bytes(cache, claim->folder, &claim->shared.record,
+                             hc_volume_written_ms(claim->fd));
 }
 
 static void claim_remove_file(const struct hc_claim *claim)

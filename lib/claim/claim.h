@@ -71,7 +71,8 @@ uint64_t hc_claim_arrived_bytes(const struct hc_cache *cache, const struct hc_re
 
 /* Bytes that running transfers, here and elsewhere, which began before this one still
  * need. */
-uint64_t hc_claim_reserved(const struct hc_cache *cache, const struct hc_claim *claim);
+uint64_t hc_claim_reserved_before(const struct hc_cache *cache,
+                                  const struct hc_claim *claim);
 
 /*
  * Removes claims that are abandoned and whose blob nobody has locked, with the

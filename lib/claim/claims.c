@@ -51,16 +51,17 @@ void hc_claims_each(const struct hc_cache *cache,
         visit_folder(&how, transfers, folder);
 }
 
-enum { SUFFIX = sizeof ".01234567.incomplete" - 1 };
+enum { PARTIAL_SUFFIX = sizeof ".01234567.incomplete" - 1 };
 
-struct reservation {
+struct earlier_claims {
     const char *folder;
     const struct hc_claim_record *ours;
     int64_t now_ms;
     uint64_t bytes;
 };
 
-static bool is_earlier(const struct hc_claim_record *a, const struct hc_claim_record *b)
+static bool claim_is_earlier(const struct hc_claim_record *a,
+                             const struct hc_claim_record *b)
 {
     if (a->began_us != b->began_us)
         return a->began_us < b->began_us;
@@ -68,43 +69,46 @@ static bool is_earlier(const struct hc_claim_record *a, const struct hc_claim_re
 }
 
 /* "<etag>.<8 hex>.incomplete", both. */
-static bool is_of_the_same_blob(const char *a, const char *b)
+static bool claim_is_of_same_blob(const char *a, const char *b)
 {
     size_t length = strlen(a);
 
-    return length > SUFFIX && strlen(b) == length && memcmp(a, b, length - SUFFIX) == 0;
+    return length > PARTIAL_SUFFIX && strlen(b) == length &&
+           memcmp(a, b, length - PARTIAL_SUFFIX) == 0;
 }
 
 /* One of the two will be the other's, in part at least: a snapshot's file, or the blob of
  * somebody whom we followed. */
-static bool is_for_the_same(const struct reservation *reservation,
-                            const struct hc_claims_entry *entry)
+static bool claim_is_for_same_repo(const struct earlier_claims *earlier_claims,
+                                   const struct hc_claims_entry *entry)
 {
-    const struct hc_claim_record *theirs = &entry->record, *ours = reservation->ours;
+    const struct hc_claim_record *theirs = &entry->record, *ours = earlier_claims->ours;
 
-    return strcmp(entry->folder, reservation->folder) == 0 &&
+    return strcmp(entry->folder, earlier_claims->folder) == 0 &&
            (hc_claim_record_is_reservation(theirs) ||
             hc_claim_record_is_reservation(ours) ||
-            is_of_the_same_blob(theirs->partial, ours->partial));
+            claim_is_of_same_blob(theirs->partial, ours->partial));
 }
 
-static void add_need(void *ctx, const struct hc_claims_entry *entry)
+static void add_missing_bytes(void *ctx, const struct hc_claims_entry *entry)
 {
-    struct reservation *reservation = ctx;
+    struct earlier_claims *earlier_claims = ctx;
     const struct hc_claim_record *record = &entry->record;
 
-    if (!is_for_the_same(reservation, entry) &&
-        !hc_claim_record_is_abandoned(record, reservation->now_ms) &&
-        is_earlier(record, reservation->ours) && record->size > record->bytes)
-        reservation->bytes =
-            hc_size_add(reservation->bytes, record->size - record->bytes);
+    if (!claim_is_for_same_repo(earlier_claims, entry) &&
+        !hc_claim_record_is_abandoned(record, earlier_claims->now_ms) &&
+        claim_is_earlier(record, earlier_claims->ours) && record->size > record->bytes)
+        earlier_claims->bytes =
+            hc_size_add(earlier_claims->bytes, record->size - record->bytes);
 }
 
-uint64_t hc_claims_needs(const struct hc_cache *cache, const char *folder,
-                         const struct hc_claim_record *ours, int64_t now_ms)
+uint64_t hc_reserved_bytes(const struct hc_cache *cache, const char *folder,
+                           const struct hc_claim_record *ours, int64_t now_ms)
 {
-    struct reservation reservation = {.folder = folder, .ours = ours, .now_ms = now_ms};
+    struct earlier_claims earlier_claims = {.folder = folder,
+                                            .ours = ours,
+                                            .now_ms = now_ms};
 
-    hc_claims_each(cache, add_need, &reservation);
-    return reservation.bytes;
+    hc_claims_each(cache, add_missing_bytes, &earlier_claims);
+    return earlier_claims.bytes;
 }

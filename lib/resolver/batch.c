@@ -36,7 +36,7 @@ struct worker {
 struct crew {
     const struct hc_batch *batch;
     struct hc_cancellation *call;
-    struct hc_reserve *reserve;
+    struct hc_reservation *reserve;
     struct worker workers[HC_BATCH_WIDTH_MAX];
     size_t worker_count;
     struct hc_workers *pool;
@@ -98,7 +98,7 @@ static void begin_job(struct worker *worker, const struct hc_job *job)
     worker->job = job;
     worker->seen = flow_of(&course);
     (void)pthread_mutex_unlock(&crew->lock);
-    hc_reserve_use(crew->reserve, job->need);
+    hc_reservation_use(crew->reserve, job->need);
 }
 
 /* What a job has brought, and cost. */
@@ -379,7 +379,7 @@ int hc_batch_fetch(const struct hc_batch *batch, uint64_t *fetched_bytes,
     int64_t left = hc_cancellation_remaining_ms(batch->caller->call);
     HC_AUTO(hc_cancellation) *call =
         hc_cancellation_new(left == HC_NO_DEADLINE ? left : hc_monotonic_ms() + left);
-    HC_AUTO(hc_reserve) *reserve = NULL;
+    HC_AUTO(hc_reservation) *reserve = NULL;
     struct crew crew = {.batch = batch, .call = call};
     struct hc_rate rate = {0};
     int started;

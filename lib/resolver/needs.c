@@ -68,21 +68,21 @@ static uint64_t weigh_closely(const struct hc_batch *batch, struct hc_job **orde
     return bytes;
 }
 
-int hc_needs_reserve(const struct hc_batch *batch, struct hc_reserve **reserve,
+int hc_needs_reserve(const struct hc_batch *batch, struct hc_reservation **reserve,
                      struct hc_error *err)
 {
     const struct hc_cache *cache = batch->subject->resolver->cache;
     const struct hc_repo *repo = &batch->subject->repo;
     HC_AUTO_FREE struct hc_job **order = NULL;
 
-    if (hc_reserve_make(cache, repo, weigh(batch), reserve, err) == 0)
+    if (hc_reservation_make(cache, repo, weigh(batch), reserve, err) == 0)
         return 0;
     if (err->reason != HC_NO_SPACE)
         return -1;
     order = calloc(batch->count, sizeof *order);
     if (!order)
         return hc_fail_memory(err);
-    if (hc_reserve_make(cache, repo, weigh_closely(batch, order), reserve, err) == 0)
+    if (hc_reservation_make(cache, repo, weigh_closely(batch, order), reserve, err) == 0)
         return 0;
     return hc_context(err, "%zu files of %s '%s'", batch->count,
                       hc_repo_type_name(repo->type), repo->id);

@@ -7,11 +7,11 @@
 
 #include "batch.h"
 
-#include <claim/reserve.h>
+#include <claim/reservation.h>
 
 /* NO_SPACE when the volume has too little; else `*reserve` for as long as it runs, and what
  * of it each job needs. */
-int hc_needs_reserve(const struct hc_batch *batch, struct hc_reserve **reserve,
+int hc_needs_reserve(const struct hc_batch *batch, struct hc_reservation **reserve,
                      struct hc_error *err);
 
 #endif

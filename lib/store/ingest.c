@@ -155,7 +155,7 @@ static int ingest_check_space(const struct hc_ingest *ingest, struct hc_error *e
     uint64_t needed = ingest_missing_bytes(ingest);
     uint64_t reserved = needed < HC_ROOM_WORTH_BYTES
                             ? 0
-                            : hc_claim_reserved(ingest->cache, ingest->claim);
+                            : hc_claim_reserved_before(ingest->cache, ingest->claim);
 
     return hc_room_check(ingest->fd, needed, reserved, err);
 }

@@ -5,7 +5,7 @@
  */
 #include "resolver_fixture.h"
 
-#include <claim/reserve.h>
+#include <claim/reservation.h>
 
 #include <stdatomic.h>
 #include <string.h>
@@ -35,13 +35,13 @@ int __wrap_fstatvfs(int fd, struct statvfs *volume)
 
 static atomic_uint_least64_t used_bytes; /* of what was reserved */
 
-void __real_hc_reserve_use(struct hc_reserve *reserve, uint64_t bytes);
-void __wrap_hc_reserve_use(struct hc_reserve *reserve, uint64_t bytes);
+void __real_hc_reservation_use(struct hc_reservation *reserve, uint64_t bytes);
+void __wrap_hc_reservation_use(struct hc_reservation *reserve, uint64_t bytes);
 
-void __wrap_hc_reserve_use(struct hc_reserve *reserve, uint64_t bytes)
+void __wrap_hc_reservation_use(struct hc_reservation *reserve, uint64_t bytes)
 {
     (void)atomic_fetch_add(&used_bytes, bytes);
-    __real_hc_reserve_use(reserve, bytes);
+    __real_hc_reservation_use(reserve, bytes);
 }
 
 /* Two files that are the same, and a third. */

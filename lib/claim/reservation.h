@@ -9,27 +9,28 @@
  * one repo do not stand in each other's way: they want the same blobs, as a rule. Callable
  * from any thread.
  */
-#ifndef HC_CLAIM_RESERVE_H
-#define HC_CLAIM_RESERVE_H
+#ifndef HC_CLAIM_RESERVATION_H
+#define HC_CLAIM_RESERVATION_H
 
 #include <cache/cache.h>
 
 #include <stdint.h>
 
-struct hc_reserve;
+struct hc_reservation;
 
 /*
  * NO_SPACE, with both figures, when the volume has not so many `bytes` beyond what is
  * promised to others. Else `*reserve`, NULL when the room of so few needs no file, or
  * none can be written.
  */
-int hc_reserve_make(const struct hc_cache *cache, const struct hc_repo *repo,
-                    uint64_t bytes, struct hc_reserve **reserve, struct hc_error *err);
+int hc_reservation_make(const struct hc_cache *cache, const struct hc_repo *repo,
+                        uint64_t bytes, struct hc_reservation **reservation,
+                        struct hc_error *err);
 
 /* So many bytes of it are used now, or are not needed. NULL is fine, here and below. */
-void hc_reserve_use(struct hc_reserve *reserve, uint64_t bytes);
+void hc_reservation_use(struct hc_reservation *reservation, uint64_t bytes);
 
-void hc_reserve_drop(struct hc_reserve *reserve);
-HC_DEFINE_AUTO(hc_reserve, hc_reserve_drop)
+void hc_reservation_drop(struct hc_reservation *reservation);
+HC_DEFINE_AUTO(hc_reservation, hc_reservation_drop)
 
 #endif
