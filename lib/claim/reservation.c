@@ -6,7 +6,7 @@
 #include "reservation.h"
 
 #include "claims.h"
-#include "room.h"
+#include "free_space.h"
 #include <base/heartbeat.h>
 
 #include <base/file.h>
@@ -94,12 +94,12 @@ int hc_reservation_make(const struct hc_cache *cache, const struct hc_repo *repo
     *reservation = NULL;
     if (!own)
         return -1;
-    if (bytes < HC_ROOM_WORTH_BYTES)
-        return hc_room_check(own->root, bytes, 0, err);
+    if (bytes < HC_RESERVATION_MIN_BYTES)
+        return hc_free_space_check(own->root, bytes, 0, err);
     reservation_publish(own); /* first, so that of two who check one sees the other */
     others = hc_reserved_bytes(cache, repo->folder, &own->record,
                                hc_volume_written_ms(own->fd));
-    if (hc_room_check(own->root, bytes, others, err) < 0)
+    if (hc_free_space_check(own->root, bytes, others, err) < 0)
         return -1;
     *reservation = hc_take(&own);
     return 0;

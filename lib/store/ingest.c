@@ -11,7 +11,7 @@
 
 #include "duplicate.h"
 #include <claim/claim.h>
-#include <claim/room.h>
+#include <claim/free_space.h>
 
 #include <base/digest.h>
 #include <base/file.h>
@@ -153,11 +153,11 @@ static uint64_t ingest_missing_bytes(const struct hc_ingest *ingest)
 static int ingest_check_space(const struct hc_ingest *ingest, struct hc_error *err)
 {
     uint64_t needed = ingest_missing_bytes(ingest);
-    uint64_t reserved = needed < HC_ROOM_WORTH_BYTES
+    uint64_t reserved = needed < HC_RESERVATION_MIN_BYTES
                             ? 0
                             : hc_claim_reserved_before(ingest->cache, ingest->claim);
 
-    return hc_room_check(ingest->fd, needed, reserved, err);
+    return hc_free_space_check(ingest->fd, needed, reserved, err);
 }
 
 static struct hc_ingest *ingest_new(const struct hc_cache *cache,
@@ -211,7 +211,7 @@ static int ingest_write_span(struct hc_ingest *ingest, const struct hc_span *spa
 
     if (hc_file_write_all_at(ingest->fd, bytes, count, span->start, err) < 0) {
         atomic_store(&ingest->is_unusable, true);
-        hc_room_describe(ingest->fd, ingest_missing_bytes(ingest), err);
+        hc_free_space_describe(ingest->fd, ingest_missing_bytes(ingest), err);
         return hc_context(err, "'%s'", hc_claim_partial_path(ingest->claim));
     }
     hc_pieces_add_arrived(ingest->pieces, span->start, count);
@@ -413,7 +413,7 @@ static int ingest_publish(struct hc_ingest *ingest, struct hc_error *err)
 
     if (fsync(ingest->fd) < 0) {
         (void)hc_fail_errno(err, errno, "fsync '%s'", path);
-        hc_room_describe(ingest->fd, hc_pieces_size(ingest->pieces), err);
+        hc_free_space_describe(ingest->fd, hc_pieces_size(ingest->pieces), err);
         return -1;
     }
     if (renameat(root, path, root, ingest->blob) < 0) {

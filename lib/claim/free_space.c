@@ -3,13 +3,13 @@
  * What statvfs(3) says is what an unprivileged process may still write; quotas it does
  * not know, so a write may fail all the same.
  */
-#include "room.h"
+#include "free_space.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
 #include <sys/statvfs.h>
 
-static bool find_free(int fd, uint64_t *free_bytes)
+static bool volume_find_free(int fd, uint64_t *free_bytes)
 {
     struct statvfs volume;
 
@@ -19,11 +19,11 @@ static bool find_free(int fd, uint64_t *free_bytes)
     return true;
 }
 
-int hc_room_check(int fd, uint64_t needed, uint64_t reserved, struct hc_error *err)
+int hc_free_space_check(int fd, uint64_t needed, uint64_t reserved, struct hc_error *err)
 {
     uint64_t free_bytes;
 
-    if (!find_free(fd, &free_bytes))
+    if (!volume_find_free(fd, &free_bytes))
         return 0;
     free_bytes = free_bytes > reserved ? free_bytes - reserved : 0;
     if (needed <= free_bytes)
@@ -38,11 +38,11 @@ int hc_room_check(int fd, uint64_t needed, uint64_t reserved, struct hc_error *e
     return -1;
 }
 
-void hc_room_describe(int fd, uint64_t needed, struct hc_error *err)
+void hc_free_space_describe(int fd, uint64_t needed, struct hc_error *err)
 {
     uint64_t free_bytes;
 
-    if (err->reason != HC_NO_SPACE || !find_free(fd, &free_bytes))
+    if (err->reason != HC_NO_SPACE || !volume_find_free(fd, &free_bytes))
         return;
     err->needed_bytes = needed;
     err->free_bytes = free_bytes;
