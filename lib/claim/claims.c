@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-static const char transfers_path[] = ".hubcache/transfers";
+static const char claims_path[] = ".hubcache/transfers";
 
 struct visit {
     int root;
@@ -18,7 +18,8 @@ struct visit {
     void *ctx;
 };
 
-static void visit_folder(const struct visit *visit, int transfers, const char *folder)
+static void claims_visit_repo(const struct visit *visit, int transfers,
+                              const char *folder)
 {
     HC_AUTO_CLOSEDIR DIR *dir = hc_directory_stream(transfers, folder);
     struct hc_claims_entry entry = {.folder = folder};
@@ -29,7 +30,7 @@ static void visit_folder(const struct visit *visit, int transfers, const char *f
     for (entry.etag = hc_directory_next(dir); entry.etag;
          entry.etag = hc_directory_next(dir)) {
         entry.path = path;
-        if (hc_format(path, sizeof path, "%s/%s/%s", transfers_path, folder, entry.etag) >
+        if (hc_format(path, sizeof path, "%s/%s/%s", claims_path, folder, entry.etag) >
                 0 &&
             hc_claim_record_read(visit->root, path, &entry.record) == 1)
             visit->call(visit->ctx, &entry);
@@ -41,14 +42,14 @@ void hc_claims_each(const struct hc_cache *cache,
                     void *ctx)
 {
     const struct visit how = {.root = hc_cache_fd(cache), .call = visit, .ctx = ctx};
-    HC_AUTO_CLOSEDIR DIR *dir = hc_directory_stream(how.root, transfers_path);
+    HC_AUTO_CLOSEDIR DIR *dir = hc_directory_stream(how.root, claims_path);
     int transfers = dir ? dirfd(dir) : -1;
 
     if (transfers < 0)
         return;
     for (const char *folder = hc_directory_next(dir); folder;
          folder = hc_directory_next(dir))
-        visit_folder(&how, transfers, folder);
+        claims_visit_repo(&how, transfers, folder);
 }
 
 enum { PARTIAL_SUFFIX = sizeof ".01234567.incomplete" - 1 };
