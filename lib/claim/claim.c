@@ -6,7 +6,7 @@
  * Nothing is flushed: a claim that power loss eats was advice.
  *
  * Where nobody has a claim, ours is put in place by link(2), which only one of many can.
- * How it follows another is in succession.h.
+ * How it follows another is in takeover.h.
  */
 #include "claim.h"
 

@@ -31,7 +31,7 @@ struct hc_claim_request {
 /*
  * Claims a blob whose lock the caller has, with a fresh private name for its bytes. 1 and
  * the claim; 0 when somebody else has one who is alive as far as can be told: see
- * rival.h, or is just about to follow an earlier one. When an earlier claim is abandoned,
+ * claim_holder.h, or is just about to follow an earlier one. When an earlier claim is abandoned,
  * its file gets our name, and when its owner is stuck, ours becomes a copy; `pieces` says
  * what is in it, if that is worth going on with. Failure to write a claim is not a failure
  * of the transfer: -1 only when there is no memory, or no such name.
@@ -51,7 +51,7 @@ const char *hc_claim_partial_path(const struct hc_claim *claim);
 
 /*
  * Says "still here, this far", at most once in a second or a mebibyte. It also beats by
- * itself (heart.h). Callable from any thread.
+ * itself (heartbeat.h). Callable from any thread.
  */
 void hc_claim_heartbeat(struct hc_claim *claim);
 

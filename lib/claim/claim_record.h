@@ -54,7 +54,7 @@ void hc_claim_record_set_size(struct hc_claim_record *record, uint64_t size);
  */
 int64_t hc_volume_written_ms(int fd);
 
-/* It is of no blob, but of room for several (reserve.h). */
+/* It is of no blob, but of room for several (reservation.h). */
 bool hc_claim_record_is_reservation(const struct hc_claim_record *record);
 
 /*

@@ -21,7 +21,7 @@ void hc_claims_each(const struct hc_cache *cache,
                     void *ctx);
 
 /* Bytes that those which are alive, and began before `ours` in `folder`, still need: claims
- * and reservations (reserve.h). */
+ * and reservations (reservation.h). */
 uint64_t hc_reserved_bytes(const struct hc_cache *cache, const char *folder,
                            const struct hc_claim_record *ours, int64_t now_ms);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A record (record.h) like that of a claim, whose size is what is still spoken for. It is
+ * A record (claim_record.h) like that of a claim, whose size is what is still spoken for. It is
  * written anew with the heartbeat only.
  */
 #include "reservation.h"

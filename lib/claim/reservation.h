@@ -2,7 +2,7 @@
 /*
  * Room on the volume that is spoken for: what many blobs will need that are fetched one
  * after the other. Kept beside the claims, as .hubcache/transfers/<repo folder>/
- * snapshot.<8 hex>, where other replicas see it; it lives as long as it beats (heart.h).
+ * snapshot.<8 hex>, where other replicas see it; it lives as long as it beats (heartbeat.h).
  * Blobs that have a claim of their own are not part of it any more. Of those who want
  * room the earlier have it, as their hosts' clocks tell: of two who begin in the same
  * moment both may have it, and then one of them fails when the volume is full. Fetches of

@@ -59,7 +59,7 @@ static unsigned sweep_remove_partial(int root, const struct hc_claims_entry *ent
 }
 
 /*
- * A claim that was taken over lies beside its successor as "<etag>.<8 hex>" (succession.h):
+ * A claim that was taken over lies beside its successor as "<etag>.<8 hex>" (takeover.h):
  * then `etag` is that of its blob, and nobody will go on with what it has.
  */
 static bool claim_is_superseded(const struct hc_claims_entry *entry,
