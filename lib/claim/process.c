@@ -20,7 +20,7 @@
 enum { STAT_SIZE = 1024, FIELDS_BEFORE_START = 20 };
 
 /* 0 when there is no such process. */
-static uint64_t start_of(uint64_t pid)
+static uint64_t process_start_time(uint64_t pid)
 {
     char path[64];
     char text[STAT_SIZE];
@@ -41,7 +41,7 @@ static uint64_t start_of(uint64_t pid)
 }
 
 /* The first digits of what the kernel made up when it booted. */
-static void read_boot(char boot[9])
+static void process_read_boot(char boot[9])
 {
     HC_AUTO_CLOSE int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
     ssize_t count = fd < 0 ? -1 : read(fd, boot, 8);
@@ -49,10 +49,10 @@ static void read_boot(char boot[9])
     boot[count > 0 ? count : 0] = '\0';
 }
 
-static pthread_once_t host_once = PTHREAD_ONCE_INIT;
-static char host[HC_PROCESS_HOST_MAX + 1]; /* once known, it stays */
+static pthread_once_t process_host_once = PTHREAD_ONCE_INIT;
+static char process_host[HC_PROCESS_HOST_MAX + 1]; /* once known, it stays */
 
-static void find_host(void)
+static void process_find_host(void)
 {
     struct stat space = {0};
     char name[HOST_NAME_MAX + 1] = "";
@@ -60,9 +60,9 @@ static void find_host(void)
 
     if (gethostname(name, sizeof name - 1) < 0)
         name[0] = '\0';
-    read_boot(boot);
+    process_read_boot(boot);
     (void)stat("/proc/self/ns/pid", &space);
-    (void)hc_format(host, sizeof host, "%s/%s/%" PRIx64, name, boot,
+    (void)hc_format(process_host, sizeof process_host, "%s/%s/%" PRIx64, name, boot,
                     (uint64_t)space.st_ino);
 }
 
@@ -70,21 +70,21 @@ struct hc_process hc_process_self(void)
 {
     struct hc_process self = {.pid = (uint64_t)getpid()};
 
-    (void)pthread_once(&host_once, find_host);
-    memcpy(self.host, host, sizeof self.host);
-    self.start = start_of(self.pid);
+    (void)pthread_once(&process_host_once, process_find_host);
+    memcpy(self.host, process_host, sizeof self.host);
+    self.start = process_start_time(self.pid);
     return self;
 }
 
 bool hc_process_is_local(const struct hc_process *process)
 {
-    (void)pthread_once(&host_once, find_host);
-    return strcmp(process->host, host) == 0;
+    (void)pthread_once(&process_host_once, process_find_host);
+    return strcmp(process->host, process_host) == 0;
 }
 
 bool hc_process_is_alive(const struct hc_process *process)
 {
-    uint64_t start = start_of(process->pid);
+    uint64_t start = process_start_time(process->pid);
 
     if (start == 0) /* there is none, or we may not look at other users' */
         return kill((pid_t)process->pid, 0) == 0 || errno == EPERM;
