@@ -49,7 +49,7 @@ static int ask_revision(void *ctx, void *answer, struct hc_error *err)
 
     (void)answer;
     about.path = NULL;
-    hc_ask_init(&ask, asked->hub, asked->caller, &about);
+    hc_ask_init(&ask, asked->hub, asked->credentials, &about);
     hc_ask_address(&ask, asked->endpoint);
     if (hc_url_revision(ask.request.url, about.endpoint, about.repo, about.revision,
                         err) < 0)
@@ -100,7 +100,7 @@ int hc_absence_explain(struct hc_ask *ask, struct hc_error *err)
     char present;
     struct hc_error of_revision = {0};
     const struct hc_shared_question question = {.name = name,
-                                                .caller = ask->caller,
+                                                .credentials = ask->credentials,
                                                 .answer_size = sizeof present,
                                                 .ask = ask_revision,
                                                 .ctx = ask};

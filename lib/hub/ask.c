@@ -145,10 +145,11 @@ static int next_hop(struct hc_ask *ask, struct hc_error *err)
 static int perform(struct hc_ask *ask, struct hc_endpoint *host, struct hc_error *err)
 {
     struct hc_visit visit = {.asker = ask->asker,
-                             .call = ask->caller->call,
+                             .call = ask->credentials->call,
                              .pause_base_ms = ask->hub->retry_base_ms,
                              .doublings = ask->hub->retries,
-                             .is_patient = !ask->caller->asks_once && !ask->has_mirror,
+                             .is_patient =
+                                 !ask->credentials->no_retry && !ask->has_mirror,
                              .waited_ms = ask->waited_ms};
     int result;
 
@@ -196,7 +197,7 @@ static int hop(struct hc_ask *ask, struct hc_error *err)
         is_home ? ask->endpoint : hc_hosts_find(ask->hub->hosts, ask->request.url);
 
     memcpy(&earlier, &ask->reply, offsetof(struct hc_reply, location));
-    ask->request.token = is_home && ask->is_trusted ? ask->caller->token : NULL;
+    ask->request.token = is_home && ask->is_trusted ? ask->credentials->token : NULL;
     ask->request.is_led_to = !is_home && !is_configured(ask->hub, ask->request.url);
     if (perform(ask, host, err) < 0)
         return hc_ask_fail(ask, err);
@@ -217,16 +218,17 @@ static bool is_told_off(const struct hc_error *err)
 
 /* `most_s`, or less: a caller with an older answer must hear that there is no newer one
  * before its deadline. */
-static unsigned bound(unsigned most_s, const struct hc_caller *caller)
+static unsigned bound(unsigned most_s, const struct hc_hub_credentials *credentials)
 {
-    int64_t half_s = hc_cancellation_remaining_ms(caller->call) / 2000;
+    int64_t half_s = hc_cancellation_remaining_ms(credentials->call) / 2000;
 
-    if (!caller->asks_once || half_s >= most_s)
+    if (!credentials->no_retry || half_s >= most_s)
         return most_s;
     return half_s > 1 ? (unsigned)half_s : 1;
 }
 
-void hc_ask_init(struct hc_ask *ask, struct hc_hub *hub, const struct hc_caller *caller,
+void hc_ask_init(struct hc_ask *ask, struct hc_hub *hub,
+                 const struct hc_hub_credentials *credentials,
                  const struct hc_question *about)
 {
     memset(ask, 0, offsetof(struct hc_ask, request));
@@ -234,29 +236,30 @@ void hc_ask_init(struct hc_ask *ask, struct hc_hub *hub, const struct hc_caller 
     ask->request.url[0] = '\0';
     hc_reply_clear(&ask->reply);
     ask->hub = hub;
-    ask->caller = caller;
+    ask->credentials = credentials;
     ask->question = *about;
-    ask->request.call = caller->call;
-    ask->request.timeout_s = bound(hub->metadata_timeout_s, caller);
+    ask->request.call = credentials->call;
+    ask->request.timeout_s = bound(hub->metadata_timeout_s, credentials);
     hc_ask_address(ask, hub->endpoints[0]);
 }
 
-struct hc_asker hc_ask_asker(const struct hc_caller *caller, const struct hc_repo *repo,
-                             bool is_trusted)
+struct hc_asker hc_ask_asker(const struct hc_hub_credentials *credentials,
+                             const struct hc_repo *repo, bool is_trusted)
 {
-    return (struct hc_asker){.token = hc_keyed_hash_of(is_trusted ? caller->token : NULL),
+    return (struct hc_asker){.token =
+                                 hc_keyed_hash_of(is_trusted ? credentials->token : NULL),
                              .repo = hc_keyed_hash_of(repo->folder)};
 }
 
 void hc_ask_address(struct hc_ask *ask, struct hc_endpoint *endpoint)
 {
-    const char *token = ask->caller->token;
+    const char *token = ask->credentials->token;
 
     ask->endpoint = endpoint;
     ask->is_trusted = endpoint == ask->hub->endpoints[0];
     ask->question.endpoint = hc_endpoint_url(endpoint);
     ask->question.had_token = ask->is_trusted && token && token[0];
-    ask->asker = hc_ask_asker(ask->caller, ask->question.repo, ask->is_trusted);
+    ask->asker = hc_ask_asker(ask->credentials, ask->question.repo, ask->is_trusted);
 }
 
 int hc_ask_fail(const struct hc_ask *ask, struct hc_error *err)
@@ -279,7 +282,7 @@ int hc_ask_fail(const struct hc_ask *ask, struct hc_error *err)
 int hc_ask_once(struct hc_ask *ask, struct hc_error *err)
 {
     hc_reply_clear(&ask->reply);
-    if (ask->question.had_token && !hc_text_is_printable(ask->caller->token))
+    if (ask->question.had_token && !hc_text_is_printable(ask->credentials->token))
         return hc_fail(err, HC_HUB_UNAUTHORIZED,
                        "the Hub token has control characters in it");
     for (int hops = 0; hops <= HC_REDIRECTS_MAX; hops++) {
@@ -308,7 +311,8 @@ static void note_outage(const struct hc_ask *ask, struct hc_retry *retry)
  * many requests as there are redirects, HC_REDIRECTS_MAX at most. */
 int hc_ask(struct hc_ask *ask, struct hc_body *body, struct hc_error *err)
 {
-    struct hc_retry retry = {.attempt = ask->caller->asks_once ? ask->hub->retries : 0,
+    struct hc_retry retry = {.attempt =
+                                 ask->credentials->no_retry ? ask->hub->retries : 0,
                              .most = ask->has_mirror ? RETRIES_BEFORE_MIRROR : 0};
     char start[HC_URL_MAX];
 
@@ -316,12 +320,12 @@ int hc_ask(struct hc_ask *ask, struct hc_body *body, struct hc_error *err)
     ask->request.write = body ? add_json : NULL;
     ask->request.ctx = body;
     ask->request.total_s =
-        bound(JSON_TIMEOUTS * ask->hub->metadata_timeout_s, ask->caller);
+        bound(JSON_TIMEOUTS * ask->hub->metadata_timeout_s, ask->credentials);
     while (hc_ask_once(ask, err) < 0) {
         if (ask->has_mirror && is_told_off(err))
             return -1;
         note_outage(ask, &retry);
-        if (hc_retry_pause(&retry, ask->hub, ask->caller->call, err) < 0)
+        if (hc_retry_pause(&retry, ask->hub, ask->credentials->call, err) < 0)
             return -1;
         hc_url_copy(ask->request.url, start);
         if (body)

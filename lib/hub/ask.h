@@ -32,7 +32,7 @@ enum {
 
 struct hc_ask {
     struct hc_hub *hub;
-    const struct hc_caller *caller;
+    const struct hc_hub_credentials *credentials;
     struct hc_endpoint *endpoint; /* that is asked */
     bool is_trusted;              /* it is the Hub itself, which may see the token */
     bool has_mirror;              /* there is another one to ask, so do not wait for it */
@@ -47,12 +47,13 @@ struct hc_ask {
 
 /* Zero but for who asks what, of the first endpoint; a question about a whole repo has no
  * `path`. */
-void hc_ask_init(struct hc_ask *ask, struct hc_hub *hub, const struct hc_caller *caller,
+void hc_ask_init(struct hc_ask *ask, struct hc_hub *hub,
+                 const struct hc_hub_credentials *credentials,
                  const struct hc_question *about);
 
 /* The caller as an endpoint knows it, in questions about the repo. */
-struct hc_asker hc_ask_asker(const struct hc_caller *caller, const struct hc_repo *repo,
-                             bool is_trusted);
+struct hc_asker hc_ask_asker(const struct hc_hub_credentials *credentials,
+                             const struct hc_repo *repo, bool is_trusted);
 
 /* Of another endpoint, with nothing heard yet. */
 void hc_ask_address(struct hc_ask *ask, struct hc_endpoint *endpoint);

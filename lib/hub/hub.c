@@ -269,11 +269,11 @@ void hc_hub_close(struct hc_hub *hub)
 }
 
 int hc_hub_get(struct hc_hub *hub, const struct hc_download *download,
-               const struct hc_caller *caller, struct hc_error *err)
+               const struct hc_hub_credentials *credentials, struct hc_error *err)
 {
     struct delivery delivery = {.download = download};
     const struct hc_errand errand = {.hub = hub,
-                                     .caller = caller,
+                                     .credentials = credentials,
                                      .about = {.repo = download->repo,
                                                .revision = download->commit,
                                                .path = download->path},
@@ -285,8 +285,8 @@ int hc_hub_get(struct hc_hub *hub, const struct hc_download *download,
 
     if (!download->location)
         return hc_mirrors_ask(&errand, err);
-    hc_ask_init(&ask, hub, caller, &errand.about);
-    ask.has_mirror = hub->endpoint_count > 1 && !caller->hub_only;
+    hc_ask_init(&ask, hub, credentials, &errand.about);
+    ask.has_mirror = hub->endpoint_count > 1 && !credentials->hub_only;
     if (get_located(&ask, &delivery, err) == 0)
         return 0;
     may_be_elsewhere = ask.has_mirror && !delivery.has_begun && hc_retry_may_help(err);

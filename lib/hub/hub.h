@@ -35,12 +35,12 @@
 struct hc_hub;
 
 /* On whose behalf the Hub is asked. */
-struct hc_caller {
+struct hc_hub_credentials {
     const char *token;            /* sent as a bearer token; NULL or "": none */
     struct hc_cancellation *call; /* may be NULL */
-    bool asks_once; /* there is an older answer to fall back on: do not try again */
-    bool hub_only;  /* the mirrors are not asked */
-    uint64_t key;   /* whose share of the connections is used */
+    bool no_retry; /* there is an older answer to fall back on: do not try again */
+    bool hub_only; /* the mirrors are not asked */
+    uint64_t key;  /* whose share of the connections is used */
 };
 
 enum {
@@ -86,18 +86,18 @@ HC_DEFINE_AUTO(hc_hub, hc_hub_close)
  * "". An answer that leaves open what is missing costs one more question; see absence.h.
  */
 int hc_hub_head(struct hc_hub *hub, const struct hc_place *place,
-                const struct hc_caller *caller, struct hc_metadata *metadata,
-                struct hc_error *err);
+                const struct hc_hub_credentials *credentials,
+                struct hc_metadata *metadata, struct hc_error *err);
 
 /* GET /api/<collection>/<id>/revision/<revision>: the commit a name means now. */
 int hc_hub_revision(struct hc_hub *hub, const struct hc_repo *repo, const char *revision,
-                    const struct hc_caller *caller, struct hc_revision *answer,
-                    struct hc_error *err);
+                    const struct hc_hub_credentials *credentials,
+                    struct hc_revision *answer, struct hc_error *err);
 
 /* The same, with the names of its files. The path of `place` is not looked at. */
 int hc_hub_describe(struct hc_hub *hub, const struct hc_place *place,
-                    const struct hc_caller *caller, struct hc_description *description,
-                    struct hc_error *err);
+                    const struct hc_hub_credentials *credentials,
+                    struct hc_description *description, struct hc_error *err);
 
 /*
  * GET /api/<collection>/<id>/tree/<commit>, all pages of it; the caller frees.
@@ -105,7 +105,8 @@ int hc_hub_describe(struct hc_hub *hub, const struct hc_place *place,
  * missing.
  */
 struct hc_tree *hc_hub_tree(struct hc_hub *hub, const struct hc_repo *repo,
-                            const char *commit, const struct hc_caller *caller,
+                            const char *commit,
+                            const struct hc_hub_credentials *credentials,
                             struct hc_error *err);
 
 /* One attempt at the bytes of a file; transfer/ decides what to do when it fails. */
@@ -145,7 +146,7 @@ struct hc_download {
  * once more, for the whole file.
  */
 int hc_hub_get(struct hc_hub *hub, const struct hc_download *download,
-               const struct hc_caller *caller, struct hc_error *err);
+               const struct hc_hub_credentials *credentials, struct hc_error *err);
 
 /* The pause before attempt `attempt` + 1 (0 for the first retry): doubles from the base,
  * jittered. */

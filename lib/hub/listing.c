@@ -293,12 +293,13 @@ static int put_tree(void *ctx, struct hc_ask *ask, struct hc_error *err)
 }
 
 struct hc_tree *hc_hub_tree(struct hc_hub *hub, const struct hc_repo *repo,
-                            const char *commit, const struct hc_caller *caller,
+                            const char *commit,
+                            const struct hc_hub_credentials *credentials,
                             struct hc_error *err)
 {
     struct hc_tree *tree = NULL;
     const struct hc_errand errand = {.hub = hub,
-                                     .caller = caller,
+                                     .credentials = credentials,
                                      .about = {.repo = repo, .revision = commit},
                                      .put = put_tree,
                                      .ctx = &tree};

@@ -100,18 +100,18 @@ static int run(void *ctx, void *answer, struct hc_error *err)
 }
 
 int hc_hub_head(struct hc_hub *hub, const struct hc_place *place,
-                const struct hc_caller *caller, struct hc_metadata *metadata,
-                struct hc_error *err)
+                const struct hc_hub_credentials *credentials,
+                struct hc_metadata *metadata, struct hc_error *err)
 {
     struct hc_errand errand = {.hub = hub,
-                               .caller = caller,
+                               .credentials = credentials,
                                .about = {.repo = place->repo,
                                          .revision = place->revision,
                                          .path = place->path},
                                .put = put_head};
     char url[HC_URL_MAX];
     const struct hc_shared_question question = {.name = url,
-                                                .caller = caller,
+                                                .credentials = credentials,
                                                 .answer_size = sizeof *metadata,
                                                 .ask = run,
                                                 .ctx = &errand};
@@ -124,17 +124,17 @@ int hc_hub_head(struct hc_hub *hub, const struct hc_place *place,
 }
 
 int hc_hub_describe(struct hc_hub *hub, const struct hc_place *place,
-                    const struct hc_caller *caller, struct hc_description *description,
-                    struct hc_error *err)
+                    const struct hc_hub_credentials *credentials,
+                    struct hc_description *description, struct hc_error *err)
 {
     struct hc_errand errand = {.hub = hub,
-                               .caller = caller,
+                               .credentials = credentials,
                                .about = {.repo = place->repo,
                                          .revision = place->revision},
                                .put = put_revision};
     char url[HC_URL_MAX];
     const struct hc_shared_question question = {.name = url,
-                                                .caller = caller,
+                                                .credentials = credentials,
                                                 .answer_size = sizeof *description,
                                                 .ask = run,
                                                 .ctx = &errand,
@@ -148,13 +148,13 @@ int hc_hub_describe(struct hc_hub *hub, const struct hc_place *place,
 }
 
 int hc_hub_revision(struct hc_hub *hub, const struct hc_repo *repo, const char *revision,
-                    const struct hc_caller *caller, struct hc_revision *answer,
-                    struct hc_error *err)
+                    const struct hc_hub_credentials *credentials,
+                    struct hc_revision *answer, struct hc_error *err)
 {
     HC_AUTO_VALUE(hc_description) description = {0};
     const struct hc_place place = {.repo = repo, .revision = revision};
 
-    if (hc_hub_describe(hub, &place, caller, &description, err) < 0)
+    if (hc_hub_describe(hub, &place, credentials, &description, err) < 0)
         return -1;
     *answer = description.revision;
     return 0;

@@ -57,7 +57,7 @@ static int put(const struct hc_errand *errand, struct hc_ask *ask, struct hc_err
 {
     int64_t down_ms = hc_endpoint_probe(ask->endpoint, &ask->asker);
 
-    if (down_ms == 0 || !errand->caller->asks_once)
+    if (down_ms == 0 || !errand->credentials->no_retry)
         return errand->put(errand->ctx, ask, err);
     (void)hc_endpoint_fail_down(ask->endpoint, down_ms, err);
     return hc_ask_fail(ask, err);
@@ -69,7 +69,7 @@ static int visit(struct round *round, size_t i, struct hc_error *err)
     const struct hc_errand *errand = round->errand;
     struct hc_ask ask;
 
-    hc_ask_init(&ask, errand->hub, errand->caller, &errand->about);
+    hc_ask_init(&ask, errand->hub, errand->credentials, &errand->about);
     hc_ask_address(&ask, errand->hub->endpoints[i]);
     ask.has_mirror = round->left > 1 && round->states[i] == NEW;
     if (put(errand, &ask, err) == 0)
@@ -96,7 +96,7 @@ static size_t choose(const struct round *round)
 
     for (size_t i = 0; i < round->count; i++) {
         const struct hc_asker asker =
-            hc_ask_asker(round->errand->caller, round->errand->about.repo, i == 0);
+            hc_ask_asker(round->errand->credentials, round->errand->about.repo, i == 0);
         int64_t away_ms = hc_endpoint_away_ms(hub->endpoints[i], &asker);
 
         if (round->states[i] != DONE && away_ms < soonest_ms) {
@@ -110,7 +110,7 @@ static size_t choose(const struct round *round)
 /* Budget: an endpoint is asked once, and once more, after its hold, when it was put off. */
 int hc_mirrors_ask(const struct hc_errand *errand, struct hc_error *err)
 {
-    size_t count = errand->caller->hub_only ? 1 : errand->hub->endpoint_count;
+    size_t count = errand->credentials->hub_only ? 1 : errand->hub->endpoint_count;
     struct round round = {.errand = errand, .count = count, .left = count};
     int result = 1;
 

@@ -15,7 +15,7 @@
 
 struct hc_errand {
     struct hc_hub *hub;
-    const struct hc_caller *caller;
+    const struct hc_hub_credentials *credentials;
     struct hc_question about;
     bool is_known; /* the Hub has said that what is asked for is there */
 

@@ -25,7 +25,7 @@ struct question {
     LIST_ENTRY(question) link;
     char *name;
     struct hc_keyed_hash token;
-    bool asks_once;
+    bool no_retry;
     bool hub_only;
     unsigned aboard;
     bool is_asked; /* somebody is asking */
@@ -73,12 +73,12 @@ static struct question *make(const struct hc_shared_question *like, struct hc_er
         return NULL;
     }
     hc_condition_init(&question->news);
-    question->asks_once = like->caller->asks_once;
-    question->hub_only = like->caller->hub_only;
+    question->no_retry = like->credentials->no_retry;
+    question->hub_only = like->credentials->hub_only;
     question->drop = like->drop;
     question->answer = calloc(1, like->answer_size);
     question->name = strdup(like->name);
-    question->token = hc_keyed_hash_of(like->caller->token);
+    question->token = hc_keyed_hash_of(like->credentials->token);
     if (question->answer && question->name)
         return question;
     scrap(question);
@@ -89,13 +89,13 @@ static struct question *make(const struct hc_shared_question *like, struct hc_er
 static struct question *find(const struct hc_questions *questions,
                              const struct hc_shared_question *like)
 {
-    const struct hc_keyed_hash token = hc_keyed_hash_of(like->caller->token);
+    const struct hc_keyed_hash token = hc_keyed_hash_of(like->credentials->token);
     struct question *question;
 
     LIST_FOREACH(question, &questions->shared.list, link)
     {
-        if (question->asks_once == like->caller->asks_once &&
-            question->hub_only == like->caller->hub_only &&
+        if (question->no_retry == like->credentials->no_retry &&
+            question->hub_only == like->credentials->hub_only &&
             strcmp(question->name, like->name) == 0 &&
             hc_keyed_hash_equals(&question->token, &token))
             return question;
@@ -193,7 +193,7 @@ static void settle(struct hc_questions *questions, struct question *question,
 {
     lock(questions);
     question->is_asked = false;
-    if (failure && is_impatience(failure, like->caller->call)) {
+    if (failure && is_impatience(failure, like->credentials->call)) {
         if (failure->retry_after_ms > 0)
             question->rebuff = *failure;
     } else {
@@ -251,7 +251,7 @@ int hc_questions_ask(struct hc_questions *questions,
     if (!question)
         return -1;
     lock(questions);
-    turn = await_turn(questions, question, like->caller->call, err);
+    turn = await_turn(questions, question, like->credentials->call, err);
     unlock(questions);
     if (turn == OURS) {
         result = like->ask(like->ctx, answer, err);

@@ -14,8 +14,9 @@ struct hc_questions; /* those being asked just now */
 
 /* Two are the same when the name is, and all of the caller but its call. Borrowed. */
 struct hc_shared_question {
-    const char *name;               /* what is asked: all that the answer depends on */
-    const struct hc_caller *caller; /* on whose behalf, and for how long it waits */
+    const char *name; /* what is asked: all that the answer depends on */
+    const struct hc_hub_credentials
+        *credentials; /* on whose behalf, and for how long it waits */
     size_t answer_size;
 
     /* Asks; `answer` is zero before, and is shared even when it fails with -1. */

@@ -111,7 +111,7 @@ static int bring(struct crew *crew, const struct hc_job *job, struct yield *yiel
                  struct hc_error *err)
 {
     const struct hc_batch *batch = crew->batch;
-    struct hc_caller caller = *batch->caller;
+    struct hc_hub_credentials caller = *batch->caller;
     struct hc_blob_request wanted = {
         .repo = &batch->subject->repo,
         .commit = batch->commit,

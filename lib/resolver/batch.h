@@ -21,7 +21,7 @@ struct hc_job {
 struct hc_batch {
     const struct hc_subject *subject;
     const char *commit;
-    const struct hc_caller *caller;
+    const struct hc_hub_credentials *caller;
     struct hc_job *jobs;
     size_t count;
 

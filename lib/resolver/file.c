@@ -159,7 +159,7 @@ static int describe_from_hub(const struct wish *wish, const char *revision,
 {
     const struct hc_subject *subject = &wish->subject;
     const struct hc_place place = {&subject->repo, revision, wish->path};
-    const struct hc_caller caller = hc_resolution_caller(resolution, revision);
+    const struct hc_hub_credentials caller = hc_resolution_caller(resolution, revision);
 
     if (hc_hub_head(subject->resolver->hub, &place, &caller, metadata, err) == 0) {
         hc_resolution_hear_file(resolution, revision, metadata);
@@ -268,7 +268,8 @@ static int foresee(const struct wish *wish, const struct hc_metadata *metadata,
 
 /* Bytes, then pointer, then ref: nothing names what is not there yet. */
 static int fetch(const struct wish *wish, const struct hc_metadata *metadata,
-                 const struct hc_caller *caller, bool *is_fetched, struct hc_error *err)
+                 const struct hc_hub_credentials *caller, bool *is_fetched,
+                 struct hc_error *err)
 {
     const struct hc_subject *subject = &wish->subject;
     uint64_t bytes;

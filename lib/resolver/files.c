@@ -225,7 +225,7 @@ static int confirm_absence(const struct wishes *wishes, const char *commit,
                            struct hc_error *err)
 {
     const struct hc_subject *subject = &wishes->subject;
-    const struct hc_caller caller = hc_resolution_caller(resolution, commit);
+    const struct hc_hub_credentials caller = hc_resolution_caller(resolution, commit);
     struct hc_place place = {&subject->repo, commit, find_absent(wishes, commit, tree)};
     struct hc_metadata metadata = {0};
     struct hc_error cause;

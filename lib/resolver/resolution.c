@@ -56,7 +56,7 @@ static void hear_refusal(struct hc_resolution *resolution, const struct hc_error
 static void learn_visibility(struct hc_resolution *resolution)
 {
     const struct hc_subject *subject = resolution->subject;
-    struct hc_caller caller = resolution->caller;
+    struct hc_hub_credentials caller = resolution->caller;
     struct hc_revision answer;
     struct hc_error failure;
 
@@ -64,7 +64,7 @@ static void learn_visibility(struct hc_resolution *resolution)
         resolution->visibility != HC_VISIBILITY_UNKNOWN)
         return;
     caller.hub_only = true;
-    caller.asks_once = true;
+    caller.no_retry = true;
     if (hc_hub_revision(subject->resolver->hub, &subject->repo, subject->revision,
                         &caller, &answer, &failure) == 0)
         hc_resolution_hear_repo(resolution, &answer);
@@ -156,13 +156,13 @@ static int learn(const struct hc_steps *steps, struct hc_resolution *resolution,
                    resolution->visibility != HC_VISIBILITY_RESTRICTED &&
                    !resolution->subject->options->force_download;
 
-    resolution->caller.asks_once = has_older || may_pin;
+    resolution->caller.no_retry = has_older || may_pin;
     if (learn_once(steps, resolution, err) == 0)
         return 0;
     if (!may_pin || err->is_final ||
         (err->reason != HC_HUB_UNREACHABLE && err->reason != HC_HUB_RATE_LIMITED))
         return -1;
-    resolution->caller.asks_once = false;
+    resolution->caller.no_retry = false;
     if (learn_pinned(steps, resolution, err) == 0)
         return 0;
     return learn_once(steps, resolution, err);
@@ -247,7 +247,7 @@ int hc_resolution_run(const struct hc_steps *steps, const struct hc_subject *sub
     if (choose_token(&resolution, err) < 0 ||
         learn(steps, &resolution, has_older, is_old, err) < 0)
         return fall_back(steps, &resolution, has_older, err);
-    resolution.caller.asks_once = false;
+    resolution.caller.no_retry = false;
     learn_visibility(&resolution);
     if (obtain(steps, &resolution, err) < 0) {
         hear_refusal(&resolution, err);
@@ -277,10 +277,10 @@ int hc_resolution_recall(const struct hc_resolution *resolution,
     return 0;
 }
 
-struct hc_caller hc_resolution_caller(struct hc_resolution *resolution,
-                                      const char *revision)
+struct hc_hub_credentials hc_resolution_caller(struct hc_resolution *resolution,
+                                               const char *revision)
 {
-    struct hc_caller caller = resolution->caller;
+    struct hc_hub_credentials caller = resolution->caller;
     const struct hc_subject *subject = resolution->subject;
     bool is_name = !subject->is_commit && strcmp(revision, subject->revision) == 0;
 

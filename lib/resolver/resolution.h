@@ -25,7 +25,7 @@
 
 struct hc_resolution {
     const struct hc_subject *subject;
-    struct hc_caller caller;
+    struct hc_hub_credentials caller;
     char token[HC_TOKEN_MAX + 1];
     char remembered[HC_COMMIT_SIZE]; /* refs/<revision>; "": none, or a commit is named */
     enum hc_visibility visibility;   /* on record, or heard since */
@@ -64,8 +64,8 @@ int hc_resolution_recall(const struct hc_resolution *resolution,
 
 /* On whose behalf the Hub is asked about `revision`: a name that the Hub has given a
  * meaning before is not asked of a mirror. */
-struct hc_caller hc_resolution_caller(struct hc_resolution *resolution,
-                                      const char *revision);
+struct hc_hub_credentials hc_resolution_caller(struct hc_resolution *resolution,
+                                               const char *revision);
 
 /* What was said of the name, perhaps to another caller; of the repo, by /revision; and of
  * a file at `revision`. */

@@ -89,8 +89,9 @@ int hc_subject_fail_uncached(const struct hc_subject *subject, const char *path,
  * A volume that refuses is told together with what was to be kept on it.
  */
 int hc_subject_bring(const struct hc_subject *subject,
-                     const struct hc_blob_request *wanted, const struct hc_caller *caller,
-                     uint64_t *fetched, struct hc_error *err);
+                     const struct hc_blob_request *wanted,
+                     const struct hc_hub_credentials *caller, uint64_t *fetched,
+                     struct hc_error *err);
 
 /* ---- local.c: 1 and the directory's real path, 0 when the id names none. */
 int hc_local_find(const struct hc_resolver *resolver, const char *id, char dir[PATH_MAX]);

@@ -50,10 +50,11 @@ int hc_subject_refresh(struct hc_resolution *resolution, const struct hc_refresh
                        struct hc_revision *answer, struct hc_error *err)
 {
     const struct hc_subject *subject = resolution->subject;
-    const struct hc_caller caller = hc_resolution_caller(resolution, subject->revision);
+    const struct hc_hub_credentials caller =
+        hc_resolution_caller(resolution, subject->revision);
     HC_AUTO_FREE char *name = NULL;
     struct inquiry inquiry = {.resolution = resolution, .refresh = ask};
-    struct hc_shared_question question = {.caller = &caller,
+    struct hc_shared_question question = {.credentials = &caller,
                                           .answer_size = sizeof *answer,
                                           .ask = refresh,
                                           .ctx = &inquiry};
@@ -70,7 +71,8 @@ static int ask_revision(void *ctx, struct hc_revision *answer, struct hc_error *
 {
     struct hc_resolution *resolution = ctx;
     const struct hc_subject *subject = resolution->subject;
-    const struct hc_caller caller = hc_resolution_caller(resolution, subject->revision);
+    const struct hc_hub_credentials caller =
+        hc_resolution_caller(resolution, subject->revision);
     const struct hc_place place = {.repo = &subject->repo, .revision = subject->revision};
     HC_AUTO_VALUE(hc_description) description = {0};
 
@@ -140,13 +142,14 @@ static int expect_names(const struct inquiry *inquiry, const struct hc_tree *tre
 {
     const struct hc_subject *subject = inquiry->resolution->subject;
     const struct hc_place place = {.repo = &subject->repo, .revision = inquiry->commit};
-    struct hc_caller caller = hc_resolution_caller(inquiry->resolution, inquiry->commit);
+    struct hc_hub_credentials caller =
+        hc_resolution_caller(inquiry->resolution, inquiry->commit);
     struct hc_description description;
 
     *names = hc_tree_expected(subject->resolver->cache, &subject->repo, inquiry->commit);
     if (*names || (tree->count > 0 && !is_new))
         return 0;
-    caller.asks_once = caller.asks_once || tree->count > 0;
+    caller.no_retry = caller.no_retry || tree->count > 0;
     if (hc_hub_describe(subject->resolver->hub, &place, &caller, &description, err) < 0)
         return tree->count > 0 ? 0 : -1;
     *names = description.siblings;
@@ -209,7 +212,7 @@ static int list(void *ctx, void *answer, struct hc_error *err)
     const struct inquiry *inquiry = ctx;
     const struct hc_subject *subject = inquiry->resolution->subject;
     const struct hc_resolver *resolver = subject->resolver;
-    const struct hc_caller caller =
+    const struct hc_hub_credentials caller =
         hc_resolution_caller(inquiry->resolution, inquiry->commit);
     HC_AUTO(hc_tree) *tree = NULL;
     struct hc_error ignored;
@@ -235,11 +238,11 @@ static struct hc_tree *learn_tree(struct hc_resolution *resolution, const char *
                                   struct hc_error *err)
 {
     const struct hc_subject *subject = resolution->subject;
-    const struct hc_caller caller = hc_resolution_caller(resolution, commit);
+    const struct hc_hub_credentials caller = hc_resolution_caller(resolution, commit);
     char name[HC_REPO_FOLDER_MAX + 1 + HC_COMMIT_SIZE + 16];
     struct inquiry inquiry = {.resolution = resolution, .commit = commit};
     const struct hc_shared_question question = {.name = name,
-                                                .caller = &caller,
+                                                .credentials = &caller,
                                                 .answer_size = sizeof(struct hc_tree *),
                                                 .ask = list,
                                                 .ctx = &inquiry,

@@ -145,7 +145,7 @@ static int look(const struct hc_want *want, struct hc_snapshot *answer,
 }
 
 static int fetch(const struct hc_want *want, const char *commit,
-                 const struct hc_survey *survey, const struct hc_caller *caller,
+                 const struct hc_survey *survey, const struct hc_hub_credentials *caller,
                  struct hc_error *err)
 {
     struct hc_snapshot *answer = survey->answer;

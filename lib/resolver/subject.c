@@ -137,7 +137,8 @@ static bool is_placed(const struct hc_resolver *resolver, const struct hc_place 
 
 /* The listing has no usable hash of the file: the Hub is asked for it. `metadata` backs
  * what becomes of `wanted`. */
-static int describe(const struct hc_subject *subject, const struct hc_caller *caller,
+static int describe(const struct hc_subject *subject,
+                    const struct hc_hub_credentials *caller,
                     struct hc_blob_request *wanted, struct hc_metadata *metadata,
                     struct hc_error *err)
 {
@@ -152,8 +153,9 @@ static int describe(const struct hc_subject *subject, const struct hc_caller *ca
 }
 
 int hc_subject_bring(const struct hc_subject *subject,
-                     const struct hc_blob_request *wanted, const struct hc_caller *caller,
-                     uint64_t *fetched, struct hc_error *err)
+                     const struct hc_blob_request *wanted,
+                     const struct hc_hub_credentials *caller, uint64_t *fetched,
+                     struct hc_error *err)
 {
     const struct hc_resolver *resolver = subject->resolver;
     const struct hc_place place = {wanted->repo, wanted->commit, wanted->path};

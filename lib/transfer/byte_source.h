@@ -28,7 +28,7 @@ struct hc_byte_source {
     struct hc_hub *hub;
     const struct hc_blob_request *request;
     struct hc_ingest *ingest;
-    struct hc_caller credentials;
+    struct hc_hub_credentials credentials;
     uint64_t min_split_size; /* a blob of no more comes in one request */
     struct {
         pthread_mutex_t lock;

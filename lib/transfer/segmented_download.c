@@ -275,7 +275,7 @@ static void download_end_workers(struct download *download, bool has_failed)
 
 static int download_run_workers(struct download *download, struct hc_error *err)
 {
-    struct hc_caller *credentials = &download->source->credentials;
+    struct hc_hub_credentials *credentials = &download->source->credentials;
     int result;
 
     (void)pthread_mutex_init(&download->shared.lock, NULL);

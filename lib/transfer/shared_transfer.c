@@ -206,7 +206,7 @@ void hc_shared_transfers_free(struct hc_shared_transfers *transfers)
 struct hc_shared_transfer *
 hc_shared_transfer_join(struct hc_shared_transfers *transfers,
                         const struct hc_shared_transfer_key *name,
-                        const struct hc_caller *caller, struct hc_error *err)
+                        const struct hc_hub_credentials *caller, struct hc_error *err)
 {
     const struct hc_keyed_hash key = hc_keyed_hash_of(caller->token);
     struct hc_shared_transfer *transfer;
@@ -226,7 +226,8 @@ hc_shared_transfer_join(struct hc_shared_transfers *transfers,
 
 int hc_shared_transfer_admit(struct hc_shared_transfers *transfers,
                              struct hc_shared_transfer *transfer,
-                             const struct hc_caller *caller, struct hc_error *err)
+                             const struct hc_hub_credentials *caller,
+                             struct hc_error *err)
 {
     const struct hc_keyed_hash key = hc_keyed_hash_of(caller->token);
     int result = 0;
@@ -254,7 +255,7 @@ void hc_shared_transfer_leave(struct hc_shared_transfers *transfers,
 
 int hc_shared_transfer_wait(struct hc_shared_transfers *transfers,
                             struct hc_shared_transfer *transfer,
-                            const struct hc_caller *caller, struct hc_error *err)
+                            const struct hc_hub_credentials *caller, struct hc_error *err)
 {
     const struct hc_keyed_hash key = hc_keyed_hash_of(caller->token);
     int answer;
@@ -318,7 +319,7 @@ void hc_shared_transfer_finish(struct hc_shared_transfers *transfers,
 
 void hc_shared_transfer_hand_over(struct hc_shared_transfers *transfers,
                                   struct hc_shared_transfer *transfer,
-                                  const struct hc_caller *refused,
+                                  const struct hc_hub_credentials *refused,
                                   const struct hc_error *refusal)
 {
     lock(transfers);

@@ -59,12 +59,13 @@ HC_DEFINE_AUTO(hc_shared_transfers, hc_shared_transfers_free)
 struct hc_shared_transfer *
 hc_shared_transfer_join(struct hc_shared_transfers *transfers,
                         const struct hc_shared_transfer_key *name,
-                        const struct hc_caller *caller, struct hc_error *err);
+                        const struct hc_hub_credentials *caller, struct hc_error *err);
 
 /* The Hub has answered about the file with the caller's token: so it may have the blob. */
 int hc_shared_transfer_admit(struct hc_shared_transfers *transfers,
                              struct hc_shared_transfer *transfer,
-                             const struct hc_caller *caller, struct hc_error *err);
+                             const struct hc_hub_credentials *caller,
+                             struct hc_error *err);
 
 /* The last one to leave drops the cargo. */
 void hc_shared_transfer_leave(struct hc_shared_transfers *transfers,
@@ -84,7 +85,8 @@ enum {
  */
 int hc_shared_transfer_wait(struct hc_shared_transfers *transfers,
                             struct hc_shared_transfer *transfer,
-                            const struct hc_caller *caller, struct hc_error *err);
+                            const struct hc_hub_credentials *caller,
+                            struct hc_error *err);
 
 /*
  * For the leader: what is on board, and putting it there. Given cargo is the flight's.
@@ -111,7 +113,7 @@ void hc_shared_transfer_finish(struct hc_shared_transfers *transfers,
  */
 void hc_shared_transfer_hand_over(struct hc_shared_transfers *transfers,
                                   struct hc_shared_transfer *transfer,
-                                  const struct hc_caller *refused,
+                                  const struct hc_hub_credentials *refused,
                                   const struct hc_error *refusal);
 
 /* For the leader: another process brings the blob and has so many bytes; or no more. */

@@ -36,7 +36,7 @@ struct attempt {
     struct hc_transfers *transfers;
     struct hc_shared_transfer *shared;
     const struct hc_blob_request *request;
-    const struct hc_caller *credentials;
+    const struct hc_hub_credentials *credentials;
     struct hc_partial_file partial;
     struct hc_download_lock download_lock;
     struct hc_byte_source source;
@@ -402,7 +402,7 @@ void hc_transfers_close(struct hc_transfers *transfers)
 
 int hc_transfers_fetch(struct hc_transfers *transfers,
                        const struct hc_blob_request *request,
-                       const struct hc_caller *caller, uint64_t *fetched_bytes,
+                       const struct hc_hub_credentials *caller, uint64_t *fetched_bytes,
                        struct hc_error *err)
 {
     const struct hc_shared_transfer_key name = {.repo = request->repo,

@@ -76,7 +76,7 @@ HC_DEFINE_AUTO(hc_transfers, hc_transfers_close)
  */
 int hc_transfers_fetch(struct hc_transfers *transfers,
                        const struct hc_blob_request *request,
-                       const struct hc_caller *caller, uint64_t *fetched_bytes,
+                       const struct hc_hub_credentials *caller, uint64_t *fetched_bytes,
                        struct hc_error *err);
 
 /* How far a blob is that this process fetches or waits for; zero when it does neither. */

@@ -17,7 +17,7 @@ enum { CONNECTIONS = 16 };
 static int fetch(struct hc_transfers *transfers, char **args, struct hc_error *err)
 {
     struct hc_repo repo;
-    const struct hc_caller caller = {0};
+    const struct hc_hub_credentials caller = {0};
     struct hc_blob_request wanted = {.repo = &repo,
                                      .commit = "0123456789012345678901234567890123456789",
                                      .path = "file",

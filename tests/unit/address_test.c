@@ -279,18 +279,18 @@ static void a_public_hub_cannot_redirect_inside(void **state)
     HC_AUTO(hc_hub) *hub = NULL;
     struct hc_repo repo;
     const struct hc_place place = {&repo, "main", "f"};
-    const struct hc_caller caller = {0};
+    const struct hc_hub_credentials credentials = {0};
     struct hc_metadata metadata;
 
     set_variable("http_proxy", raw_site_url(inside->site));
     raw_site_answer(inside->site, "http://hub.example", redirect);
     hub = open_hub("http://hub.example", 0);
     assert_int_equal(hc_repo_init(&repo, HC_REPO_MODEL, "org/m", &inside->err), 0);
-    assert_int_equal(hc_hub_head(hub, &place, &caller, &metadata, &inside->err), -1);
+    assert_int_equal(hc_hub_head(hub, &place, &credentials, &metadata, &inside->err), -1);
     assert_int_equal(inside->err.reason, HC_BAD_HUB_REPLY);
     assert_non_null(strstr(inside->err.message, "private"));
     assert_null(hc_hub_tree(hub, &repo, "0123456789abcdef0123456789abcdef01234567",
-                            &caller, &inside->err));
+                            &credentials, &inside->err));
     assert_int_equal(inside->err.reason, HC_BAD_HUB_REPLY);
     assert_int_equal(raw_site_count(inside->site, "http://169.254"), 0);
 }

@@ -20,9 +20,9 @@ static struct hc_endpoint *endpoint_of(struct fixture *f)
 static struct hc_visit visit_of(struct hc_cancellation *call, const char *token,
                                 const struct hc_repo *repo)
 {
-    const struct hc_caller caller = {.token = token};
+    const struct hc_hub_credentials credentials = {.token = token};
 
-    return (struct hc_visit){.asker = hc_ask_asker(&caller, repo, true),
+    return (struct hc_visit){.asker = hc_ask_asker(&credentials, repo, true),
                              .call = call,
                              .pause_base_ms = 1,
                              .is_patient = true};
@@ -75,7 +75,7 @@ static void what_one_caller_is_told_holds_back_all(void **state)
 static void a_429_that_says_no_time_holds_back_all_for_a_second(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_asker asker = hc_ask_asker(&f->caller, &f->repo, true);
+    const struct hc_asker asker = hc_ask_asker(&f->credentials, &f->repo, true);
     struct hc_metadata metadata;
     int64_t start_ms = hc_monotonic_ms();
 
@@ -97,12 +97,12 @@ static void a_hold_that_outlasts_the_deadline_is_told_at_once(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         HC_AUTO(hc_hub) *hub = open_hub(test_hub_endpoint(f->server), 3);
         HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 20000);
-        const struct hc_caller caller = {.call = call};
+        const struct hc_hub_credentials credentials = {.call = call};
         const struct hc_reply reply = {.status = rows[i].status, .retry_after_ms = 60000};
         struct hc_revision revision;
 
         hear(f, hub->endpoints[0], &reply, NULL);
-        assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &caller, &revision,
+        assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &credentials, &revision,
                                          &f->err),
                          -1);
         assert_int_equal(f->err.reason, rows[i].reason);
@@ -118,7 +118,7 @@ static void who_has_an_older_answer_does_not_wait_for_a_hold(void **state)
     struct fixture *f = *state;
     struct hc_metadata metadata;
 
-    f->caller.asks_once = true;
+    f->credentials.no_retry = true;
     hear_status(f, 429, 20000);
     assert_int_equal(head(f, "config.json", &metadata), -1);
     assert_int_equal(f->err.reason, HC_HUB_RATE_LIMITED);
@@ -130,15 +130,15 @@ static void what_is_down_is_left_alone_by_those_who_can_do_without(void **state)
     struct fixture *f = *state;
     struct hc_metadata metadata;
 
-    f->caller.asks_once = true;
+    f->credentials.no_retry = true;
     hear_silence(f, HC_FAILURES_MAX);
     assert_int_equal(head(f, "config.json", &metadata), -1);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
     assert_int_equal(test_hub_count(f->server, NULL, NULL), 0);
 
-    f->caller.asks_once = false; /* the others find it back, for all */
+    f->credentials.no_retry = false; /* the others find it back, for all */
     assert_int_equal(head(f, "config.json", &metadata), 0);
-    f->caller.asks_once = true;
+    f->credentials.no_retry = true;
     assert_int_equal(head(f, "config.json", &metadata), 0);
 }
 
@@ -148,7 +148,7 @@ static void an_outage_is_noticed_by_asking(void **state)
     struct hc_metadata metadata;
 
     inject(f, (struct test_hub_rule){.fault = TEST_HUB_CLOSE});
-    f->caller.asks_once = true;
+    f->credentials.no_retry = true;
     for (int i = 0; i < HC_FAILURES_MAX + 5; i++) {
         assert_int_equal(head(f, "config.json", &metadata), -1);
         assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
@@ -163,7 +163,7 @@ static void who_has_an_older_answer_hears_of_an_outage_before_its_deadline(void 
     struct hc_metadata metadata;
 
     inject(f, (struct test_hub_rule){.fault = TEST_HUB_DELAY, .number = 60000});
-    f->caller = (struct hc_caller){.call = call, .asks_once = true};
+    f->credentials = (struct hc_hub_credentials){.call = call, .no_retry = true};
     assert_int_equal(head(f, "config.json", &metadata), -1);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
 }
@@ -190,8 +190,8 @@ static void the_budget_is_kept(void **state)
     struct hc_revision revision;
 
     for (int i = 0; i < 2; i++)
-        assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->caller, &revision,
-                                         &f->err),
+        assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->credentials,
+                                         &revision, &f->err),
                          0);
     assert_true(hc_monotonic_ms() - start_ms >= 900);
 }
@@ -203,11 +203,11 @@ static void a_budget_spent_beyond_the_deadline_is_told_at_once(void **state)
     HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 900);
     struct hc_revision revision;
 
-    f->caller.call = call;
-    assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->caller, &revision,
+    f->credentials.call = call;
+    assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->credentials, &revision,
                                      &f->err),
                      0);
-    assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->caller, &revision,
+    assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->credentials, &revision,
                                      &f->err),
                      -1);
     assert_int_equal(f->err.reason, HC_HUB_RATE_LIMITED);
@@ -302,9 +302,9 @@ static void bandwidth_is_waited_for_until_the_caller_leaves(void **state)
                                          .write = take,
                                          .ctx = &taken};
 
-    f->caller.call = call;
+    f->credentials.call = call;
     assert_non_null(hub);
-    assert_int_equal(hc_hub_get(hub, &download, &f->caller, &f->err), -1);
+    assert_int_equal(hc_hub_get(hub, &download, &f->credentials, &f->err), -1);
     assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
     assert_int_equal(taken, 10);
     free(endpoint);

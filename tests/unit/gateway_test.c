@@ -29,7 +29,7 @@ struct gateway {
     struct raw_site *other; /* where redirects lead */
     struct hc_hub *hub;
     struct hc_repo repo;
-    struct hc_caller caller;
+    struct hc_hub_credentials credentials;
     struct hc_error err;
 };
 
@@ -61,7 +61,7 @@ static int head_at(struct gateway *g, const char *revision, struct hc_metadata *
 {
     const struct hc_place place = {&g->repo, revision, "config.json"};
 
-    return hc_hub_head(g->hub, &place, &g->caller, metadata, &g->err);
+    return hc_hub_head(g->hub, &place, &g->credentials, metadata, &g->err);
 }
 
 static void a_bare_refusal_is_explained_by_one_more_question(void **state)
@@ -91,7 +91,7 @@ static void a_bare_refusal_is_explained_by_one_more_question(void **state)
 
         raw_site_answer(g->site, "HEAD ", rows[i].head);
         raw_site_answer(g->site, "/api/models/org/m/revision/main", rows[i].revision);
-        g->caller.token = rows[i].token;
+        g->credentials.token = rows[i].token;
         assert_int_equal(head_at(g, "main", &metadata), -1);
         if (g->err.reason != rows[i].reason)
             fail_msg("row %zu: reason %d: %s", i, g->err.reason, g->err.message);
@@ -133,19 +133,19 @@ static void a_bare_refusal_of_a_revision_or_a_tree_is_explained(void **state)
     struct hc_revision answer;
 
     raw_site_answer(g->site, "/revision/", BARE_404);
-    assert_int_equal(hc_hub_revision(g->hub, &g->repo, "main", &g->caller, &answer,
+    assert_int_equal(hc_hub_revision(g->hub, &g->repo, "main", &g->credentials, &answer,
                                      &g->err),
                      -1);
     assert_int_equal(g->err.reason, HC_REPO_NOT_FOUND);
     raw_site_answer(g->site, "/revision/", NO_REVISION);
-    assert_int_equal(hc_hub_revision(g->hub, &g->repo, "main", &g->caller, &answer,
+    assert_int_equal(hc_hub_revision(g->hub, &g->repo, "main", &g->credentials, &answer,
                                      &g->err),
                      -1);
     assert_int_equal(g->err.reason, HC_REVISION_NOT_FOUND);
     assert_int_equal(raw_site_count(g->site, " HTTP/1.1"), 2);
 
     raw_site_answer(g->site, "/tree/", BARE_404);
-    assert_null(hc_hub_tree(g->hub, &g->repo, COMMIT, &g->caller, &g->err));
+    assert_null(hc_hub_tree(g->hub, &g->repo, COMMIT, &g->credentials, &g->err));
     assert_int_equal(g->err.reason, HC_REVISION_NOT_FOUND);
 }
 
@@ -164,7 +164,7 @@ static void *ask(void *ctx)
     struct hc_metadata metadata;
     struct hc_error err = {0};
 
-    (void)hc_hub_head(asker->g->hub, &place, &asker->g->caller, &metadata, &err);
+    (void)hc_hub_head(asker->g->hub, &place, &asker->g->credentials, &metadata, &err);
     asker->reason = err.reason;
     return NULL;
 }
@@ -208,7 +208,7 @@ static void a_question_is_followed_to_another_host_without_the_token(void **stat
                                         "307 Temporary", "308 Permanent"};
     struct gateway *g = *state;
 
-    g->caller.token = good_token;
+    g->credentials.token = good_token;
     raw_site_answer(g->other, "/elsewhere",
                     "HTTP/1.1 200 OK\r\nX-Repo-Commit: " COMMIT "\r\nETag: \"" ETAG
                     "\"\r\nContent-Length: 2\r\n" END);

@@ -55,7 +55,7 @@ int hub_tear_down(void **state)
 int head(struct fixture *f, const char *path, struct hc_metadata *metadata)
 {
     return hc_hub_head(f->hub, &(const struct hc_place){&f->repo, "main", path},
-                       &f->caller, metadata, &f->err);
+                       &f->credentials, metadata, &f->err);
 }
 
 void inject(struct fixture *f, struct test_hub_rule rule)

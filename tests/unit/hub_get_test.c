@@ -53,7 +53,7 @@ static int get(struct fixture *f, struct sink *sink, const char *location)
                                          .write = sink_write,
                                          .ctx = sink};
 
-    return hc_hub_get(f->hub, &download, &f->caller, &f->err);
+    return hc_hub_get(f->hub, &download, &f->credentials, &f->err);
 }
 
 static void bytes_of_another_commit_are_a_bad_reply(void **state)
@@ -74,7 +74,7 @@ static void the_token_goes_to_the_hub_and_not_to_the_storage(void **state)
     struct fixture *f = *state;
     struct sink sink = {0};
 
-    f->caller.token = good_token;
+    f->credentials.token = good_token;
     test_hub_set_access(f->server, "models/org/m", TEST_HUB_PRIVATE);
     assert_int_equal(get(f, &sink, NULL), 0);
 
@@ -108,7 +108,7 @@ static void a_token_with_a_line_break_is_not_sent(void **state)
     struct fixture *f = *state;
     struct sink sink = {0};
 
-    f->caller.token = "hf_a\r\nX-Evil: 1";
+    f->credentials.token = "hf_a\r\nX-Evil: 1";
     assert_int_equal(get(f, &sink, NULL), -1);
     assert_int_equal(f->err.reason, HC_HUB_UNAUTHORIZED);
     assert_null(strstr(f->err.message, "hf_a"));
@@ -147,7 +147,8 @@ static void a_part_of_a_huge_file_is_asked_for_by_all_its_digits(void **state)
                                          .write = sink_write,
                                          .ctx = &sink};
 
-    assert_int_equal(hc_hub_get(f->hub, &download, &f->caller, &f->err), -1); /* 416 */
+    assert_int_equal(hc_hub_get(f->hub, &download, &f->credentials, &f->err),
+                     -1); /* 416 */
     expect_log(f, "range=bytes=99999999980-99999999989", true);
 }
 
@@ -313,7 +314,7 @@ static void a_sink_that_fails_ends_the_download_with_its_error(void **state)
                                              .write = sink_write,
                                              .ctx = &sink};
 
-        assert_int_equal(hc_hub_get(f->hub, &download, &f->caller, &f->err), -1);
+        assert_int_equal(hc_hub_get(f->hub, &download, &f->credentials, &f->err), -1);
     }
     assert_int_equal(f->err.reason, HC_NO_SPACE);
 }
@@ -338,11 +339,11 @@ static void a_deadline_ends_a_silent_answer(void **state)
     struct fixture *f = *state;
     struct sink sink = {0};
 
-    f->caller.call = hc_cancellation_new(hc_monotonic_ms() + 100);
+    f->credentials.call = hc_cancellation_new(hc_monotonic_ms() + 100);
     inject(f,
            (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_STALL, .number = 3});
     assert_int_equal(get(f, &sink, NULL), -1);
-    hc_cancellation_free(f->caller.call);
+    hc_cancellation_free(f->credentials.call);
     test_hub_release(f->server);
     assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
 }
@@ -384,9 +385,9 @@ static int64_t leave(struct leaver *leaver, pthread_t thread)
 
     assert_int_equal(hc_cancellation_sleep(NULL, LONG_MS, &leaver->f->err), 0);
     start_ms = hc_monotonic_ms();
-    hc_cancellation_cancel(leaver->f->caller.call);
+    hc_cancellation_cancel(leaver->f->credentials.call);
     assert_int_equal(pthread_join(thread, NULL), 0);
-    hc_cancellation_free(leaver->f->caller.call);
+    hc_cancellation_free(leaver->f->credentials.call);
     assert_int_equal(leaver->result, -1);
     assert_int_equal(leaver->f->err.reason, HC_CANCELLED);
     return hc_monotonic_ms() - start_ms;
@@ -398,7 +399,7 @@ static void who_leaves_in_mid_silence_is_gone_soon(void **state)
     struct leaver leaver = {.f = f};
     pthread_t thread;
 
-    f->caller.call = hc_cancellation_new(HC_NO_DEADLINE);
+    f->credentials.call = hc_cancellation_new(HC_NO_DEADLINE);
     inject(f,
            (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_STALL, .number = 3});
     assert_int_equal(pthread_create(&thread, NULL, get_on_thread, &leaver), 0);
@@ -413,7 +414,7 @@ static void who_leaves_before_an_answer_is_gone_soon(void **state)
     struct leaver leaver = {.f = f};
     pthread_t thread;
 
-    f->caller.call = hc_cancellation_new(HC_NO_DEADLINE);
+    f->credentials.call = hc_cancellation_new(HC_NO_DEADLINE);
     inject(f, (struct test_hub_rule){.fault = TEST_HUB_DELAY, .number = 60000});
     assert_int_equal(pthread_create(&thread, NULL, head_on_thread, &leaver), 0);
     test_hub_await(f->server, "HEAD", NULL, 1);

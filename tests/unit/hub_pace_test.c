@@ -251,9 +251,9 @@ static void json_that_drips_is_a_hub_that_is_not_there(void **state)
     HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + PLENTY_MS);
     struct hc_tree *tree;
 
-    f->caller.call = call;
+    f->credentials.call = call;
     inject(f, (struct test_hub_rule){.fault = TEST_HUB_THROTTLE, .number = 1});
-    tree = hc_hub_tree(hub, &f->repo, f->commit, &f->caller, &f->err);
+    tree = hc_hub_tree(hub, &f->repo, f->commit, &f->credentials, &f->err);
     assert_null(tree);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
     assert_int_equal(test_hub_count(f->server, NULL, NULL), 2);

@@ -33,8 +33,8 @@ static void failures_that_may_pass_are_asked_again(void **state)
         inject(f, (struct test_hub_rule){.times = 3,
                                          .fault = rows[i].fault,
                                          .number = rows[i].number});
-        assert_int_equal(hc_hub_revision(f->hub, &f->repo, "main", &f->caller, &revision,
-                                         &f->err),
+        assert_int_equal(hc_hub_revision(f->hub, &f->repo, "main", &f->credentials,
+                                         &revision, &f->err),
                          0);
         assert_string_equal(revision.commit, f->commit);
     }
@@ -91,12 +91,12 @@ static void a_pause_longer_than_the_deadline_is_not_begun(void **state)
     struct hc_metadata metadata;
     int64_t start = hc_monotonic_ms();
 
-    f->caller.call = hc_cancellation_new(start + 20000);
+    f->credentials.call = hc_cancellation_new(start + 20000);
     inject(f, (struct test_hub_rule){.fault = TEST_HUB_STATUS,
                                      .number = 429,
                                      .retry_after_s = 60});
     assert_int_equal(head(f, "config.json", &metadata), -1);
-    hc_cancellation_free(f->caller.call);
+    hc_cancellation_free(f->credentials.call);
 
     assert_int_equal(f->err.reason, HC_HUB_RATE_LIMITED);
     assert_int_equal(f->err.retry_after_ms, 60000);
@@ -164,7 +164,7 @@ static void a_hub_that_is_not_there_is_named(void **state)
     nobody = open_hub(endpoint, 1);
     assert_int_equal(
         hc_hub_head(nobody, &(const struct hc_place){&f->repo, "main", "config.json"},
-                    &f->caller, &metadata, &f->err),
+                    &f->credentials, &metadata, &f->err),
         -1);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
     assert_false(f->err.is_final);
@@ -189,7 +189,7 @@ static void ask_through(struct fixture *f, const char *url)
     set_proxy(url);
     assert_int_equal(
         hc_hub_head(hub, &(const struct hc_place){&f->repo, "main", "config.json"},
-                    &f->caller, &metadata, &f->err),
+                    &f->credentials, &metadata, &f->err),
         -1);
     set_proxy("");
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);

@@ -210,7 +210,8 @@ static void metadata_of_another_commit_is_a_bad_reply(void **state)
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         const struct hc_place place = {&f->repo, f->commit, paths[i]};
 
-        assert_bad_commit(f, hc_hub_head(f->hub, &place, &f->caller, &metadata, &f->err));
+        assert_bad_commit(f, hc_hub_head(f->hub, &place, &f->credentials, &metadata,
+                                         &f->err));
         assert_string_equal(metadata.commit, ""); /* no absence is to be remembered */
     }
     assert_int_equal(head(f, "model.bin", &metadata), 0); /* a branch may mean any */
@@ -222,7 +223,7 @@ static void a_listing_of_another_commit_is_a_bad_reply(void **state)
     struct fixture *f = *state;
 
     answer_for_another_commit(f);
-    assert_null(hc_hub_tree(f->hub, &f->repo, f->commit, &f->caller, &f->err));
+    assert_null(hc_hub_tree(f->hub, &f->repo, f->commit, &f->credentials, &f->err));
     assert_bad_commit(f, -1);
 }
 
@@ -234,9 +235,9 @@ static void a_commit_that_means_another_one_is_a_bad_reply(void **state)
     inject(f, (struct test_hub_rule){
                   .fault = TEST_HUB_BODY,
                   .text = "{\"sha\": \"ffffffffffffffffffffffffffffffffffffffff\"}"});
-    assert_bad_commit(f, hc_hub_revision(f->hub, &f->repo, f->commit, &f->caller,
+    assert_bad_commit(f, hc_hub_revision(f->hub, &f->repo, f->commit, &f->credentials,
                                          &revision, &f->err));
-    assert_int_equal(hc_hub_revision(f->hub, &f->repo, "main", &f->caller, &revision,
+    assert_int_equal(hc_hub_revision(f->hub, &f->repo, "main", &f->credentials, &revision,
                                      &f->err),
                      0);
 }
@@ -248,7 +249,7 @@ static void a_tree_is_read_page_by_page(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_tree) *tree =
-        hc_hub_tree(f->hub, &f->repo, f->commit, &f->caller, &f->err);
+        hc_hub_tree(f->hub, &f->repo, f->commit, &f->credentials, &f->err);
 
     assert_non_null(tree);
     assert_int_equal(tree->count, 3);
@@ -275,7 +276,7 @@ static void a_tree_that_goes_on_elsewhere_or_for_ever_is_a_bad_reply(void **stat
                                          .name = "Link",
                                          .text = links[i]});
         test_hub_clear_log(f->server);
-        assert_null(hc_hub_tree(f->hub, &f->repo, f->commit, &f->caller, &f->err));
+        assert_null(hc_hub_tree(f->hub, &f->repo, f->commit, &f->credentials, &f->err));
         assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
         assert_int_equal(test_hub_count(f->server, NULL, NULL), 1);
     }
@@ -312,7 +313,7 @@ static struct hc_tree *tree_by_link(struct fixture *f, const char *text,
                                      .fault = TEST_HUB_HEADER,
                                      .name = "Link",
                                      .text = link});
-    return hc_hub_tree(f->hub, &f->repo, f->commit, &f->caller, &f->err);
+    return hc_hub_tree(f->hub, &f->repo, f->commit, &f->credentials, &f->err);
 }
 
 static void pages_are_found_however_the_link_is_written(void **state)
@@ -429,7 +430,7 @@ static void pages_in_a_circle_are_a_bad_reply(void **state)
                                          .name = "Link",
                                          .text = link});
     }
-    assert_null(hc_hub_tree(f->hub, &f->repo, f->commit, &f->caller, &f->err));
+    assert_null(hc_hub_tree(f->hub, &f->repo, f->commit, &f->credentials, &f->err));
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
     assert_non_null(strstr(f->err.message, "circle"));
     assert_in_range(test_hub_count(f->server, NULL, NULL), 3, 6);
@@ -441,7 +442,7 @@ static void a_listing_that_makes_no_sense_names_the_repo(void **state)
 
     inject(f,
            (struct test_hub_rule){.fault = TEST_HUB_BODY, .text = "<html>login</html>"});
-    assert_null(hc_hub_tree(f->hub, &f->repo, f->commit, &f->caller, &f->err));
+    assert_null(hc_hub_tree(f->hub, &f->repo, f->commit, &f->credentials, &f->err));
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
     assert_non_null(strstr(f->err.message, "org/m"));
 }

@@ -105,7 +105,7 @@ static int get(struct mirrored *m, const char *path, const char *location,
                                          .ctx = sink};
 
     *sink = (struct sink){0};
-    return hc_hub_get(m->f.hub, &download, &m->f.caller, &m->f.err);
+    return hc_hub_get(m->f.hub, &download, &m->f.credentials, &m->f.err);
 }
 
 static void a_hub_that_answers_is_the_only_one_asked(void **state)
@@ -130,12 +130,12 @@ static void every_question_finds_the_mirror(void **state)
     struct sink sink;
 
     break_hub(m);
-    assert_int_equal(hc_hub_revision(m->f.hub, &m->f.repo, "main", &m->f.caller,
+    assert_int_equal(hc_hub_revision(m->f.hub, &m->f.repo, "main", &m->f.credentials,
                                      &revision, &m->f.err),
                      0);
     assert_string_equal(revision.commit, m->f.commit);
     assert_true(revision.is_of_mirror);
-    tree = hc_hub_tree(m->f.hub, &m->f.repo, m->f.commit, &m->f.caller, &m->f.err);
+    tree = hc_hub_tree(m->f.hub, &m->f.repo, m->f.commit, &m->f.credentials, &m->f.err);
     assert_non_null(tree);
     assert_int_equal(tree->count, 3);
     assert_true(tree->is_of_mirror);
@@ -226,7 +226,7 @@ static void nobody_waits_for_a_hub_while_there_is_a_mirror(void **state)
         test_hub_clear_log(m->f.server);
         tell_off(m->f.server, statuses[i], 20);
         for (int times = 0; times < 3; times++)
-            assert_int_equal(hc_hub_revision(hub, &m->f.repo, "main", &m->f.caller,
+            assert_int_equal(hc_hub_revision(hub, &m->f.repo, "main", &m->f.credentials,
                                              &revision, &m->f.err),
                              0);
         assert_true(hc_monotonic_ms() - start_ms < 10000);
@@ -277,7 +277,7 @@ static void the_token_is_not_for_mirrors(void **state)
     struct hc_metadata metadata;
     struct sink sink;
 
-    m->f.caller.token = good_token;
+    m->f.credentials.token = good_token;
     break_hub(m);
     assert_int_equal(head(&m->f, "config.json", &metadata), 0);
     assert_int_equal(get(m, "config.json", metadata.location, &sink), 0);
@@ -296,7 +296,7 @@ static void a_mirror_cannot_make_us_show_the_token_to_the_hub(void **state)
 
     (void)snprintf(target, sizeof target, "%s/org/m/resolve/main/model.bin",
                    test_hub_endpoint(m->f.server));
-    m->f.caller.token = good_token;
+    m->f.credentials.token = good_token;
     inject(&m->f, (struct test_hub_rule){.fault = TEST_HUB_CLOSE, .times = 1});
     test_hub_rule(m->mirror,
                   &(struct test_hub_rule){.fault = TEST_HUB_REDIRECT, .text = target});
@@ -325,7 +325,7 @@ static void a_mirrors_refusal_says_nothing(void **state)
         test_hub_clear_rules(m->mirror);
         test_hub_rule(m->mirror, &refusals[i]);
         for (size_t t = 0; t < 2; t++) {
-            m->f.caller.token = tokens[t];
+            m->f.credentials.token = tokens[t];
             assert_int_equal(head(&m->f, "config.json", &metadata), -1);
             assert_int_equal(m->f.err.reason, HC_HUB_UNREACHABLE);
         }
@@ -367,12 +367,13 @@ static void a_caller_for_whom_only_the_hub_counts_asks_no_mirror(void **state)
     assert_int_equal(head(&m->f, "config.json", &metadata), 0);
     assert_false(metadata.is_of_mirror);
     break_hub(m);
-    m->f.caller.hub_only = true;
-    assert_int_equal(hc_hub_revision(m->f.hub, &m->f.repo, "main", &m->f.caller,
+    m->f.credentials.hub_only = true;
+    assert_int_equal(hc_hub_revision(m->f.hub, &m->f.repo, "main", &m->f.credentials,
                                      &revision, &m->f.err),
                      -1);
     assert_int_equal(m->f.err.reason, HC_HUB_UNREACHABLE);
-    assert_null(hc_hub_tree(m->f.hub, &m->f.repo, m->f.commit, &m->f.caller, &m->f.err));
+    assert_null(
+        hc_hub_tree(m->f.hub, &m->f.repo, m->f.commit, &m->f.credentials, &m->f.err));
     assert_int_equal(get(m, "model.bin", NULL, &sink), -1);
     assert_int_equal(get(m, "config.json", metadata.location, &sink), -1);
     assert_int_equal(head(&m->f, "config.json", &metadata), -1);
@@ -385,7 +386,7 @@ static void a_listing_is_all_of_one_endpoint(void **state)
     HC_AUTO(hc_tree) *tree = NULL;
 
     inject(&m->f, (struct test_hub_rule){.fault = TEST_HUB_CLOSE, .skip = 1});
-    tree = hc_hub_tree(m->f.hub, &m->f.repo, m->f.commit, &m->f.caller, &m->f.err);
+    tree = hc_hub_tree(m->f.hub, &m->f.repo, m->f.commit, &m->f.credentials, &m->f.err);
     assert_non_null(tree);
     assert_int_equal(tree->count, 3);
     assert_int_equal(test_hub_count(m->mirror, "GET", "/tree/"), 2);
@@ -408,8 +409,8 @@ static void pages_of_a_mirror_stay_on_the_mirror(void **state)
                                                      .name = "Link",
                                                      .text = link});
     break_hub(m);
-    m->f.caller.token = good_token;
-    tree = hc_hub_tree(m->f.hub, &m->f.repo, m->f.commit, &m->f.caller, &m->f.err);
+    m->f.credentials.token = good_token;
+    tree = hc_hub_tree(m->f.hub, &m->f.repo, m->f.commit, &m->f.credentials, &m->f.err);
     if (!tree)
         fail_msg("%s", m->f.err.message);
     assert_int_equal(tree->count, 3);

@@ -46,7 +46,7 @@ static void *ask(void *ctx)
     struct hc_revision answer;
 
     caller->result = hc_hub_revision(caller->hub, &caller->repo, "main",
-                                     &caller->f->caller, &answer, &caller->err);
+                                     &caller->f->credentials, &answer, &caller->err);
     return NULL;
 }
 
@@ -136,12 +136,13 @@ static void a_caller_that_comes_late_does_not_ask_in_an_outage(void **state)
 
     inject(f, (struct test_hub_rule){.fault = TEST_HUB_CLOSE});
     for (int i = 0; i < 3; i++)
-        assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->caller, &answer,
+        assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->credentials, &answer,
                                          &f->err),
                          -1);
-    f->caller.call = call;
+    f->credentials.call = call;
     test_hub_clear_log(f->server);
-    assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->caller, &answer, &f->err),
+    assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->credentials, &answer,
+                                     &f->err),
                      -1);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
     assert_in_range(f->err.retry_after_ms, 1000, 15000);
@@ -157,17 +158,19 @@ static void a_prober_that_leaves_leaves_the_probe_to_another(void **state)
 
     inject(f, (struct test_hub_rule){.fault = TEST_HUB_CLOSE, .times = 3});
     for (int i = 0; i < 3; i++)
-        assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->caller, &answer,
+        assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->credentials, &answer,
                                          &f->err),
                          -1);
     inject(f,
            (struct test_hub_rule){.fault = TEST_HUB_DELAY, .number = 1500, .times = 1});
-    f->caller.call = call;
-    assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->caller, &answer, &f->err),
+    f->credentials.call = call;
+    assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->credentials, &answer,
+                                     &f->err),
                      -1);
     assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
-    f->caller.call = NULL;
-    assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->caller, &answer, &f->err),
+    f->credentials.call = NULL;
+    assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->credentials, &answer,
+                                     &f->err),
                      0);
 }
 
@@ -181,12 +184,12 @@ static void one_repos_failures_leave_the_others_alone(void **state)
     inject(f, (struct test_hub_rule){.contains = "broken",
                                      .fault = TEST_HUB_STATUS,
                                      .number = 500});
-    f->caller.asks_once = true; /* there are older answers of all of them */
+    f->credentials.no_retry = true; /* there are older answers of all of them */
     for (int i = 0; i < 10; i++) {
         struct hc_revision answer;
 
-        assert_int_equal(hc_hub_revision(f->hub, &broken, "main", &f->caller, &answer,
-                                         &f->err),
+        assert_int_equal(hc_hub_revision(f->hub, &broken, "main", &f->credentials,
+                                         &answer, &f->err),
                          -1);
         assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
     }
@@ -204,14 +207,14 @@ static void a_pause_told_to_one_token_holds_up_no_other(void **state)
                                      .times = 1,
                                      .number = 429,
                                      .retry_after_s = 60});
-    f->caller.token = good_token;
+    f->credentials.token = good_token;
     assert_int_equal(head(f, "model.bin", &metadata), -1);
     assert_int_equal(f->err.reason, HC_HUB_RATE_LIMITED);
 
-    f->caller.token = NULL;
+    f->credentials.token = NULL;
     assert_int_equal(head(f, "model.bin", &metadata), 0);
     assert_true(hc_monotonic_ms() - start_ms < 10000);
-    f->caller.token = good_token; /* and this one is still held up */
+    f->credentials.token = good_token; /* and this one is still held up */
     test_hub_clear_log(f->server);
     assert_int_equal(head(f, "config.json", &metadata), -1);
     assert_int_equal(f->err.reason, HC_HUB_RATE_LIMITED);

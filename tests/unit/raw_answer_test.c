@@ -20,7 +20,7 @@ struct raw {
     struct raw_site *site;
     struct hc_hub *hub;
     struct hc_repo repo;
-    struct hc_caller caller;
+    struct hc_hub_credentials credentials;
     struct hc_error err;
 };
 
@@ -50,7 +50,7 @@ static int ask_revision(struct raw *raw)
 {
     struct hc_revision answer;
 
-    return hc_hub_revision(raw->hub, &raw->repo, "main", &raw->caller, &answer,
+    return hc_hub_revision(raw->hub, &raw->repo, "main", &raw->credentials, &answer,
                            &raw->err);
 }
 

@@ -24,7 +24,7 @@ struct fixture {
 
 struct asker {
     struct fixture *f;
-    struct hc_caller caller;
+    struct hc_hub_credentials credentials;
     pthread_t thread;
     int answer;
     int result;
@@ -75,7 +75,7 @@ static void *run(void *ctx)
 {
     struct asker *asker = ctx;
     const struct hc_shared_question question = {.name = "name",
-                                                .caller = &asker->caller,
+                                                .credentials = &asker->credentials,
                                                 .answer_size = sizeof asker->answer,
                                                 .ask = ask,
                                                 .ctx = asker->f};
@@ -94,7 +94,7 @@ static void start(struct fixture *f, struct asker *asker)
 static void finish(struct asker *asker)
 {
     assert_int_equal(pthread_join(asker->thread, NULL), 0);
-    hc_cancellation_free(asker->caller.call);
+    hc_cancellation_free(asker->credentials.call);
 }
 
 static void await_callers(struct fixture *f, unsigned count)
@@ -162,11 +162,11 @@ static void who_comes_later_asks_again(void **state)
 static void other_tokens_patience_or_endpoints_are_other_questions(void **state)
 {
     struct fixture *f = *state;
-    struct asker askers[5] = {{.caller = {.token = ""}},
-                              {.caller = {.token = "hf_one"}},
-                              {.caller = {.token = "hf_two"}},
-                              {.caller = {.asks_once = true}},
-                              {.caller = {.hub_only = true}}};
+    struct asker askers[5] = {{.credentials = {.token = ""}},
+                              {.credentials = {.token = "hf_one"}},
+                              {.credentials = {.token = "hf_two"}},
+                              {.credentials = {.no_retry = true}},
+                              {.credentials = {.hub_only = true}}};
 
     for (int i = 0; i < 5; i++) {
         start(f, &askers[i]);
@@ -199,10 +199,11 @@ static void who_waits_may_leave_alone(void **state)
 {
     struct fixture *f = *state;
     struct asker askers[2] = {{0},
-                              {.caller = {.call = hc_cancellation_new(HC_NO_DEADLINE)}}};
+                              {.credentials = {.call =
+                                                   hc_cancellation_new(HC_NO_DEADLINE)}}};
 
     start_two(f, askers);
-    hc_cancellation_cancel(askers[1].caller.call);
+    hc_cancellation_cancel(askers[1].credentials.call);
     finish(&askers[1]);
     assert_int_equal(askers[1].err.reason, HC_CANCELLED);
     (void)sem_post(&f->may_answer);
@@ -228,9 +229,9 @@ static void a_near_deadline_speaks_for_itself_only(void **state)
     struct fixture *f = *state;
     int64_t soon = hc_monotonic_ms() + 10000;
     int64_t late = hc_monotonic_ms() + 600000;
-    struct asker askers[3] = {{.caller = {.call = hc_cancellation_new(soon)}},
-                              {.caller = {.call = hc_cancellation_new(soon)}},
-                              {.caller = {.call = hc_cancellation_new(late)}}};
+    struct asker askers[3] = {{.credentials = {.call = hc_cancellation_new(soon)}},
+                              {.credentials = {.call = hc_cancellation_new(soon)}},
+                              {.credentials = {.call = hc_cancellation_new(late)}}};
 
     (void)hc_fail(&f->failure, HC_HUB_RATE_LIMITED, "later");
     f->failure.retry_after_ms = 60000;
@@ -245,7 +246,9 @@ static void who_has_no_deadline_speaks_for_itself_only(void **state)
 {
     struct fixture *f = *state;
     int64_t late = hc_monotonic_ms() + 600000;
-    struct asker askers[3] = {{0}, {.caller = {.call = hc_cancellation_new(late)}}, {0}};
+    struct asker askers[3] = {{0},
+                              {.credentials = {.call = hc_cancellation_new(late)}},
+                              {0}};
 
     (void)hc_fail(&f->failure, HC_HUB_UNREACHABLE, "later");
     f->failure.retry_after_ms = 60000;

@@ -58,8 +58,8 @@ static struct hc_shared_transfer *shared_join(struct fixture *f, bool is_forced)
                                                 .etag = etag,
                                                 .is_forced = is_forced};
     struct hc_shared_transfer *transfer =
-        hc_shared_transfer_join(f->transfers, &name, &(const struct hc_caller){0},
-                                &f->err);
+        hc_shared_transfer_join(f->transfers, &name,
+                                &(const struct hc_hub_credentials){0}, &f->err);
 
     assert_non_null(transfer);
     return transfer;
@@ -68,7 +68,7 @@ static struct hc_shared_transfer *shared_join(struct fixture *f, bool is_forced)
 static void shared_admit(struct fixture *f, struct hc_shared_transfer *transfer,
                          const char *token)
 {
-    const struct hc_caller credentials = {.token = token};
+    const struct hc_hub_credentials credentials = {.token = token};
 
     assert_int_equal(hc_shared_transfer_admit(f->transfers, transfer, &credentials,
                                               &f->err),
@@ -80,7 +80,7 @@ static int shared_wait_as(struct fixture *f, struct hc_shared_transfer *transfer
                           const char *token)
 {
     struct hc_cancellation *call = hc_cancellation_new(HC_NO_DEADLINE);
-    const struct hc_caller credentials = {.token = token, .call = call};
+    const struct hc_hub_credentials credentials = {.token = token, .call = call};
     int answer;
 
     hc_cancellation_cancel(call);
@@ -247,7 +247,7 @@ static void a_refusal_is_for_callers_with_the_same_token(void **state)
 {
     struct fixture *f = *state;
     struct hc_shared_transfer *transfer = shared_join(f, false);
-    const struct hc_caller refused = {.token = "hf_bad"};
+    const struct hc_hub_credentials refused = {.token = "hf_bad"};
     struct hc_error refusal;
 
     (void)shared_join(f, false);
@@ -269,7 +269,7 @@ static void no_token_and_an_empty_one_are_the_same(void **state)
 {
     struct fixture *f = *state;
     struct hc_shared_transfer *transfer = shared_join(f, false);
-    const struct hc_caller refused = {0};
+    const struct hc_hub_credentials refused = {0};
     struct hc_error refusal;
 
     assert_int_equal(shared_wait_as(f, transfer, NULL), HC_SHARED_TRANSFER_LEAD);

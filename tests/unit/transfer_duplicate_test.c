@@ -35,7 +35,7 @@ static struct stat blob_stat(struct fixture *f, const char *folder, const char *
 static int fetch_fork(struct fixture *f, const struct hc_metadata *metadata, bool force,
                       uint64_t *fetched)
 {
-    const struct hc_caller credentials = {0};
+    const struct hc_hub_credentials credentials = {0};
     struct hc_blob_request request = blob_request_of(f, "large.bin", metadata);
     struct hc_repo fork;
 

@@ -74,7 +74,7 @@ int transfer_tear_down(void **state)
 
 struct hc_metadata metadata_of(struct fixture *f, const char *path)
 {
-    const struct hc_caller credentials = {.token = "hf_good"};
+    const struct hc_hub_credentials credentials = {.token = "hf_good"};
     struct hc_metadata metadata;
 
     assert_int_equal(hc_hub_head(f->hub, &(const struct hc_place){&f->repo, "main", path},
@@ -99,7 +99,7 @@ int fetch_file(struct fixture *f, const char *path, struct hc_cancellation *call
 {
     const struct hc_metadata metadata = metadata_of(f, path);
     const struct hc_blob_request request = blob_request_of(f, path, &metadata);
-    const struct hc_caller credentials = {.call = call};
+    const struct hc_hub_credentials credentials = {.call = call};
 
     return hc_transfers_fetch(f->transfers, &request, &credentials, fetched, &f->err);
 }

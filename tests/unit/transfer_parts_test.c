@@ -29,7 +29,7 @@ static void *fetcher_main(void *ctx)
     struct fetcher *fetcher = ctx;
     const struct hc_blob_request request =
         blob_request_of(fetcher->f, "large.bin", &fetcher->metadata);
-    const struct hc_caller credentials = {.call = fetcher->call};
+    const struct hc_hub_credentials credentials = {.call = fetcher->call};
 
     fetcher->result = hc_transfers_fetch(fetcher->f->transfers, &request, &credentials,
                                          &fetcher->fetched, &fetcher->err);
@@ -93,7 +93,7 @@ static unsigned connections_with(struct fixture *f, unsigned connections, uint64
         hc_transfers_open(f->cache, f->hub, &settings, &f->err);
     const struct hc_metadata metadata = metadata_of(f, "large.bin");
     struct hc_blob_request request = blob_request_of(f, "large.bin", &metadata);
-    const struct hc_caller credentials = {0};
+    const struct hc_hub_credentials credentials = {0};
     unsigned most = 0;
     uint64_t fetched;
 

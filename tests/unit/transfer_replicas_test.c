@@ -94,7 +94,7 @@ static void *replica_main(void *ctx)
     struct replica *replica = ctx;
     const struct hc_blob_request request =
         blob_request_of(replica->f, "large.bin", &replica->metadata);
-    const struct hc_caller credentials = {0};
+    const struct hc_hub_credentials credentials = {0};
     uint64_t fetched;
 
     replica->result = hc_transfers_fetch(replica->transfers, &request, &credentials,

@@ -82,7 +82,7 @@ static void a_forced_fetch_starts_from_the_beginning(void **state)
     struct fixture *f = *state;
     const struct hc_metadata metadata = metadata_of(f, "large.bin");
     struct hc_blob_request request = blob_request_of(f, "large.bin", &metadata);
-    const struct hc_caller credentials = {0};
+    const struct hc_hub_credentials credentials = {0};
     uint64_t fetched;
 
     leave_in_mid_transfer(f);

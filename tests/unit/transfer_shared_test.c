@@ -19,7 +19,7 @@ enum { THREADS = 16, STALL_AT = 1000 };
 struct fetcher {
     struct fixture *f;
     const struct hc_metadata *metadata;
-    struct hc_caller credentials;
+    struct hc_hub_credentials credentials;
     const char *location; /* where it was told the bytes are */
     pthread_t thread;
     int result;

@@ -88,7 +88,7 @@ static void way_fail(const struct fixture *f, uint64_t size, const struct way *w
 /* As fetch(), by what the HEAD said, or less. */
 static int way_fetch_file(struct fixture *f, const char *name, const struct way *way)
 {
-    const struct hc_caller credentials = {0};
+    const struct hc_hub_credentials credentials = {0};
     struct hc_metadata metadata = metadata_of(f, name);
     struct hc_blob_request request;
     uint64_t fetched;

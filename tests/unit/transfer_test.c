@@ -80,7 +80,7 @@ static void a_large_file_arrives_whole(void **state)
 static void force_fetches_what_is_there(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_caller credentials = {0};
+    const struct hc_hub_credentials credentials = {0};
     struct hc_metadata metadata;
     struct hc_blob_request request;
     uint64_t fetched;
@@ -293,7 +293,7 @@ static void more_bytes_than_promised_are_not_stored(void **state)
 {
     struct fixture *f = *state;
     const struct hc_metadata metadata = metadata_of(f, "small.bin");
-    const struct hc_caller credentials = {0};
+    const struct hc_hub_credentials credentials = {0};
     struct hc_blob_request request = blob_request_of(f, "small.bin", &metadata);
     uint64_t fetched;
 
@@ -315,7 +315,7 @@ static void a_known_location_is_asked_directly(void **state)
 {
     struct fixture *f = *state;
     const struct hc_metadata metadata = metadata_of(f, "small.bin");
-    const struct hc_caller credentials = {0};
+    const struct hc_hub_credentials credentials = {0};
     struct hc_blob_request request = blob_request_of(f, "small.bin", &metadata);
     uint64_t fetched;
 
@@ -334,7 +334,7 @@ static void a_location_that_expired_is_asked_for_again(void **state)
 
     for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
         const struct hc_metadata metadata = metadata_of(f, "small.bin");
-        const struct hc_caller credentials = {0};
+        const struct hc_hub_credentials credentials = {0};
         struct hc_blob_request request = blob_request_of(f, "small.bin", &metadata);
         uint64_t fetched;
 
