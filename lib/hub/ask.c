@@ -62,7 +62,7 @@ static const char *asked(const struct hc_ask *ask)
     const struct hc_endpoint *host = NULL;
 
     if (url[0] && !hc_url_same_origin(url, ask->question.endpoint))
-        host = hc_hosts_find(ask->hub->hosts, url);
+        host = hc_storage_hosts_find(ask->hub->hosts, url);
     return host ? hc_endpoint_url(host) : ask->question.endpoint;
 }
 
@@ -194,7 +194,8 @@ static int hop(struct hc_ask *ask, struct hc_error *err)
     struct hc_reply earlier; /* but for its URLs, which are not looked at */
     bool is_home = hc_url_same_origin(ask->request.url, hc_endpoint_url(ask->endpoint));
     struct hc_endpoint *host =
-        is_home ? ask->endpoint : hc_hosts_find(ask->hub->hosts, ask->request.url);
+        is_home ? ask->endpoint
+                : hc_storage_hosts_find(ask->hub->hosts, ask->request.url);
 
     memcpy(&earlier, &ask->reply, offsetof(struct hc_reply, location));
     ask->request.token = is_home && ask->is_trusted ? ask->credentials->token : NULL;

@@ -6,17 +6,17 @@
 #ifndef HC_HUB_ASK_H
 #define HC_HUB_ASK_H
 
-#include "hosts.h"
 #include "reply.h"
 #include "request.h"
 #include "shared_question.h"
+#include "storage_hosts.h"
 
 enum { HC_ENDPOINTS_MAX = 16 };
 
 struct hc_hub {
     struct hc_endpoint *endpoints[HC_ENDPOINTS_MAX]; /* the Hub, then its mirrors */
     size_t endpoint_count;
-    struct hc_hosts *hosts;         /* that these lead to */
+    struct hc_storage_hosts *hosts; /* that these lead to */
     struct hc_questions *questions; /* about a file or a revision */
     struct hc_pool *pool;
     unsigned metadata_timeout_s;

@@ -241,7 +241,7 @@ struct hc_hub *hc_hub_open(const struct hc_settings *settings, struct hc_error *
     hub->retry_base_ms = settings->retry_base_ms;
     if (add_endpoints(hub, settings, err) < 0)
         return NULL;
-    hub->hosts = hc_hosts_new(err);
+    hub->hosts = hc_storage_hosts_new(err);
     hub->questions = hub->hosts ? hc_questions_new(err) : NULL;
     if (!hub->questions)
         return NULL;
@@ -262,7 +262,7 @@ void hc_hub_close(struct hc_hub *hub)
         return;
     hc_pool_close(hub->pool);
     hc_questions_free(hub->questions);
-    hc_hosts_free(hub->hosts);
+    hc_storage_hosts_free(hub->hosts);
     for (size_t i = 0; i < hub->endpoint_count; i++)
         hc_endpoint_free(hub->endpoints[i]);
     free(hub);

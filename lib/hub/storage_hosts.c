@@ -2,7 +2,7 @@
 /*
  * A short list that only grows: the Hub has a handful of such hosts.
  */
-#include "hosts.h"
+#include "storage_hosts.h"
 
 #include "url.h"
 
@@ -10,17 +10,17 @@
 
 #include <pthread.h>
 
-struct hc_hosts {
+struct hc_storage_hosts {
     struct {
         pthread_mutex_t lock;
-        struct hc_endpoint *items[HC_HOSTS_MAX];
+        struct hc_endpoint *items[HC_STORAGE_HOSTS_MAX];
         size_t count;
     } shared;
 };
 
-struct hc_hosts *hc_hosts_new(struct hc_error *err)
+struct hc_storage_hosts *hc_storage_hosts_new(struct hc_error *err)
 {
-    struct hc_hosts *hosts = calloc(1, sizeof *hosts);
+    struct hc_storage_hosts *hosts = calloc(1, sizeof *hosts);
 
     if (!hosts) {
         (void)hc_fail_memory(err);
@@ -30,7 +30,7 @@ struct hc_hosts *hc_hosts_new(struct hc_error *err)
     return hosts;
 }
 
-void hc_hosts_free(struct hc_hosts *hosts)
+void hc_storage_hosts_free(struct hc_storage_hosts *hosts)
 {
     if (!hosts)
         return;
@@ -40,20 +40,21 @@ void hc_hosts_free(struct hc_hosts *hosts)
     free(hosts);
 }
 
-static struct hc_endpoint *add(struct hc_hosts *hosts, const char *url)
+static struct hc_endpoint *storage_hosts_add(struct hc_storage_hosts *hosts,
+                                             const char *url)
 {
     char origin[HC_URL_MAX];
     struct hc_error unused;
     struct hc_endpoint *host = NULL;
 
-    if (hosts->shared.count < HC_HOSTS_MAX && hc_url_join(origin, url, "/"))
+    if (hosts->shared.count < HC_STORAGE_HOSTS_MAX && hc_url_join(origin, url, "/"))
         host = hc_endpoint_new(origin, 0, &unused);
     if (host)
         hosts->shared.items[hosts->shared.count++] = host;
     return host;
 }
 
-struct hc_endpoint *hc_hosts_find(struct hc_hosts *hosts, const char *url)
+struct hc_endpoint *hc_storage_hosts_find(struct hc_storage_hosts *hosts, const char *url)
 {
     struct hc_endpoint *host = NULL;
 
@@ -63,7 +64,7 @@ struct hc_endpoint *hc_hosts_find(struct hc_hosts *hosts, const char *url)
             host = hosts->shared.items[i];
     }
     if (!host)
-        host = add(hosts, url);
+        host = storage_hosts_add(hosts, url);
     (void)pthread_mutex_unlock(&hosts->shared.lock);
     return host;
 }
