@@ -43,7 +43,7 @@ static int ask_revision(void *ctx, void *answer, struct hc_error *err)
     const struct hc_ask *asked = ctx;
     HC_AUTO(hc_tree) *siblings = NULL;
     struct hc_question about = asked->question;
-    HC_AUTO_VALUE(hc_body) body = {0};
+    HC_AUTO_VALUE(hc_buffer) body = {0};
     struct hc_revision revision;
     struct hc_ask ask;
 

@@ -69,13 +69,13 @@ static const char *asked(const struct hc_ask *ask)
 static int add_json(void *ctx, const struct hc_reply *reply, const void *bytes,
                     size_t count, struct hc_error *err)
 {
-    struct hc_body *body = ctx;
+    struct hc_buffer *body = ctx;
 
     (void)reply;
     if (count > HC_PAGE_BYTES_MAX - body->used)
         return hc_fail(err, HC_BAD_HUB_REPLY, "the answer has more than %d bytes",
                        HC_PAGE_BYTES_MAX);
-    return hc_body_add(body, bytes, count, err);
+    return hc_buffer_add(body, bytes, count, err);
 }
 
 /* Whether the request is a question, not one for the bytes of a file. */
@@ -310,7 +310,7 @@ static void note_outage(const struct hc_ask *ask, struct hc_retry *retry)
 
 /* Budget: the retries of the settings (retry.h), each after its pause; each attempt is as
  * many requests as there are redirects, HC_REDIRECTS_MAX at most. */
-int hc_ask(struct hc_ask *ask, struct hc_body *body, struct hc_error *err)
+int hc_ask(struct hc_ask *ask, struct hc_buffer *body, struct hc_error *err)
 {
     struct hc_retry retry = {.attempt =
                                  ask->credentials->no_retry ? ask->hub->retries : 0,

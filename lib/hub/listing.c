@@ -256,7 +256,7 @@ static int read_pages(struct hc_ask *ask, struct hc_listing *listing,
     int more = 1;
 
     for (unsigned page = 1; more > 0; page++) {
-        HC_AUTO_VALUE(hc_body) body = {0};
+        HC_AUTO_VALUE(hc_buffer) body = {0};
 
         if ((page & (page - 1)) == 0)
             memcpy(seen, ask->request.url, sizeof seen);

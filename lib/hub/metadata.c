@@ -55,7 +55,7 @@ static int put_revision(void *ctx, struct hc_ask *ask, struct hc_error *err)
     const struct hc_question *about = &ask->question;
     struct hc_description *answer = ctx;
     HC_AUTO_VALUE(hc_description) heard = {0};
-    HC_AUTO_VALUE(hc_body) body = {0};
+    HC_AUTO_VALUE(hc_buffer) body = {0};
 
     if (hc_url_revision(ask->request.url, about->endpoint, about->repo, about->revision,
                         err) < 0)

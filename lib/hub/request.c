@@ -52,7 +52,7 @@ struct exchange {
     struct hc_pool *pool;
     const struct hc_request *request;
     struct hc_reply *reply;
-    struct hc_body refusal;
+    struct hc_buffer refusal;
     char *received; /* BUFFER_SIZE bytes, once one has come */
     size_t count;   /* of them, not passed on yet */
     size_t header_bytes;
@@ -108,7 +108,7 @@ static void keep_refusal(struct exchange *exchange, const char *bytes, size_t co
     size_t room = REFUSAL_MAX - exchange->refusal.used;
     struct hc_error ignored;
 
-    (void)hc_body_add(&exchange->refusal, bytes, count < room ? count : room, &ignored);
+    (void)hc_buffer_add(&exchange->refusal, bytes, count < room ? count : room, &ignored);
 }
 
 /* Waits until the bandwidth that these bytes took is there again. */
@@ -559,7 +559,7 @@ int hc_pool_perform(struct hc_pool *pool, const struct hc_request *request,
         (void)curl_easy_setopt(exchange.curl, CURLOPT_HTTPHEADER, headers);
         result = conclude(&exchange, drive(&exchange, channel.connections), err);
     }
-    hc_body_clear(&exchange.refusal);
+    hc_buffer_clear(&exchange.refusal);
     hc_channels_give_back(&pool->channels, channel);
     free(exchange.received);
     curl_slist_free_all(headers);

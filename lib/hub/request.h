@@ -8,7 +8,7 @@
 #ifndef HC_HUB_REQUEST_H
 #define HC_HUB_REQUEST_H
 
-#include "body.h"
+#include "buffer.h"
 #include "reply.h"
 
 struct hc_request {
