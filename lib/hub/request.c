@@ -12,8 +12,8 @@
 
 #include "address.h"
 #include "bucket.h"
+#include "certificates.h"
 #include "channel.h"
-#include "trust.h"
 
 #include <base/error.h>
 #include <base/text.h>
@@ -34,7 +34,7 @@ enum {
 
 struct hc_pool {
     char *user_agent;
-    struct hc_trust trust;
+    struct hc_certificates certificates;
     struct hc_channels channels;
     atomic_bool allows_private;
     struct {
@@ -354,7 +354,7 @@ static void set_options(CURL *curl, const struct hc_pool *pool,
     }
     set_range(curl, request);
     set_proxy(curl, request->url);
-    hc_trust_apply(&pool->trust, curl);
+    hc_certificates_apply(&pool->certificates, curl);
 }
 
 /* Curl's own words name hosts; but of a proxy setting that makes no sense they show all,
@@ -510,7 +510,8 @@ struct hc_pool *hc_pool_open(const char *user_agent, const char *ca_file,
     hc_channels_init(&pool->channels);
     pool->shared.bandwidth.per_second = bytes_per_second;
     pool->user_agent = hc_text_copy(user_agent, err);
-    if (!pool->user_agent || hc_trust_load(&pool->trust, ca_file, err) < 0) {
+    if (!pool->user_agent ||
+        hc_certificates_load(&pool->certificates, ca_file, err) < 0) {
         hc_pool_close(pool);
         return NULL;
     }
@@ -524,7 +525,7 @@ void hc_pool_close(struct hc_pool *pool)
     hc_channels_clear(&pool->channels);
     (void)pthread_mutex_destroy(&pool->shared.lock);
     free(pool->user_agent);
-    hc_trust_clear(&pool->trust);
+    hc_certificates_clear(&pool->certificates);
     free(pool);
 }
 

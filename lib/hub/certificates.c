@@ -2,7 +2,7 @@
 /*
  * libcurl reads none of the variables that name authorities: the curl program does.
  */
-#include "trust.h"
+#include "certificates.h"
 
 #include <base/error.h>
 #include <base/text.h>
@@ -14,7 +14,7 @@
 
 /* A directory, or several with a colon between them, as OpenSSL reads SSL_CERT_DIR; it
  * goes on without those that are not there, if there is one. */
-static bool names_dir(const char *list)
+static bool path_list_has_directory(const char *list)
 {
     struct stat info;
 
@@ -29,36 +29,37 @@ static bool names_dir(const char *list)
     return false;
 }
 
-int hc_trust_load(struct hc_trust *trust, const char *path, struct hc_error *err)
+int hc_certificates_load(struct hc_certificates *certificates, const char *path,
+                         struct hc_error *err)
 {
     struct stat info;
 
-    *trust = (struct hc_trust){0};
+    *certificates = (struct hc_certificates){0};
     if (!path)
         return 0;
-    trust->is_dir = names_dir(path);
-    if (!trust->is_dir && stat(path, &info) < 0)
+    certificates->is_dir = path_list_has_directory(path);
+    if (!certificates->is_dir && stat(path, &info) < 0)
         return hc_fail_field(err, HC_INVALID_OPTIONS, "ca_file",
                              "the authorities to trust: cannot read '%s': %s", path,
                              strerrordesc_np(errno));
-    trust->path = hc_text_copy(path, err);
-    return trust->path ? 0 : -1;
+    certificates->path = hc_text_copy(path, err);
+    return certificates->path ? 0 : -1;
 }
 
-void hc_trust_clear(struct hc_trust *trust)
+void hc_certificates_clear(struct hc_certificates *certificates)
 {
-    free(trust->path);
-    *trust = (struct hc_trust){0};
+    free(certificates->path);
+    *certificates = (struct hc_certificates){0};
 }
 
 /* Sets both, for curl would add the one it was built with to the other; and for a proxy
  * that is spoken to over TLS, which has options of its own. */
-void hc_trust_apply(const struct hc_trust *trust, CURL *curl)
+void hc_certificates_apply(const struct hc_certificates *certificates, CURL *curl)
 {
-    const char *file = trust->is_dir ? NULL : trust->path;
-    const char *dir = trust->is_dir ? trust->path : NULL;
+    const char *file = certificates->is_dir ? NULL : certificates->path;
+    const char *dir = certificates->is_dir ? certificates->path : NULL;
 
-    if (!trust->path)
+    if (!certificates->path)
         return;
     (void)curl_easy_setopt(curl, CURLOPT_CAINFO, file);
     (void)curl_easy_setopt(curl, CURLOPT_CAPATH, dir);
