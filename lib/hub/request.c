@@ -13,7 +13,7 @@
 #include "address.h"
 #include "bucket.h"
 #include "certificates.h"
-#include "channel.h"
+#include "curl_handle.h"
 
 #include <base/error.h>
 #include <base/text.h>
@@ -35,7 +35,7 @@ enum {
 struct hc_pool {
     char *user_agent;
     struct hc_certificates certificates;
-    struct hc_channels channels;
+    struct hc_curl_handles handles;
     atomic_bool allows_private;
     struct {
         pthread_mutex_t lock;
@@ -507,7 +507,7 @@ struct hc_pool *hc_pool_open(const char *user_agent, const char *ca_file,
         return NULL;
     }
     (void)pthread_mutex_init(&pool->shared.lock, NULL);
-    hc_channels_init(&pool->channels);
+    hc_curl_handles_init(&pool->handles);
     pool->shared.bandwidth.per_second = bytes_per_second;
     pool->user_agent = hc_text_copy(user_agent, err);
     if (!pool->user_agent ||
@@ -522,7 +522,7 @@ void hc_pool_close(struct hc_pool *pool)
 {
     if (!pool)
         return;
-    hc_channels_clear(&pool->channels);
+    hc_curl_handles_clear(&pool->handles);
     (void)pthread_mutex_destroy(&pool->shared.lock);
     free(pool->user_agent);
     hc_certificates_clear(&pool->certificates);
@@ -539,8 +539,8 @@ int hc_pool_perform(struct hc_pool *pool, const struct hc_request *request,
 {
     bool is_refused = request->is_led_to && !atomic_load(&pool->allows_private) &&
                       hc_address_is_in_url(request->url);
-    struct hc_channel channel = hc_channels_borrow(&pool->channels);
-    struct exchange exchange = {.curl = channel.curl,
+    struct hc_curl_handle handle = hc_curl_handles_borrow(&pool->handles);
+    struct exchange exchange = {.curl = handle.curl,
                                 .pool = pool,
                                 .request = request,
                                 .reply = reply,
@@ -558,10 +558,10 @@ int hc_pool_perform(struct hc_pool *pool, const struct hc_request *request,
         set_options(exchange.curl, pool, request);
         set_callbacks(exchange.curl, &exchange);
         (void)curl_easy_setopt(exchange.curl, CURLOPT_HTTPHEADER, headers);
-        result = conclude(&exchange, drive(&exchange, channel.connections), err);
+        result = conclude(&exchange, drive(&exchange, handle.connections), err);
     }
     hc_buffer_clear(&exchange.refusal);
-    hc_channels_give_back(&pool->channels, channel);
+    hc_curl_handles_return(&pool->handles, handle);
     free(exchange.received);
     curl_slist_free_all(headers);
     return result;
