@@ -244,12 +244,12 @@ void hc_ask_init(struct hc_ask *ask, struct hc_hub *hub,
     hc_ask_address(ask, hub->endpoints[0]);
 }
 
-struct hc_asker hc_ask_asker(const struct hc_hub_credentials *credentials,
-                             const struct hc_repo *repo, bool is_trusted)
+struct hc_breaker_key hc_ask_asker(const struct hc_hub_credentials *credentials,
+                                   const struct hc_repo *repo, bool is_trusted)
 {
-    return (struct hc_asker){.token =
-                                 hc_keyed_hash_of(is_trusted ? credentials->token : NULL),
-                             .repo = hc_keyed_hash_of(repo->folder)};
+    return (struct hc_breaker_key){.token = hc_keyed_hash_of(
+                                       is_trusted ? credentials->token : NULL),
+                                   .repo = hc_keyed_hash_of(repo->folder)};
 }
 
 void hc_ask_address(struct hc_ask *ask, struct hc_endpoint *endpoint)

@@ -38,7 +38,7 @@ struct hc_ask {
     bool has_mirror;              /* there is another one to ask, so do not wait for it */
     bool has_begun;               /* some of the answer was passed on */
     bool was_redirected;          /* what was asked last is where a redirect led */
-    struct hc_asker asker;        /* with the token, if it is sent */
+    struct hc_breaker_key asker;  /* with the token, if it is sent */
     int64_t waited_ms;            /* for the end of an outage */
     struct hc_question question;
     struct hc_request request; /* its url becomes the last one asked */
@@ -52,8 +52,8 @@ void hc_ask_init(struct hc_ask *ask, struct hc_hub *hub,
                  const struct hc_question *about);
 
 /* The caller as an endpoint knows it, in questions about the repo. */
-struct hc_asker hc_ask_asker(const struct hc_hub_credentials *credentials,
-                             const struct hc_repo *repo, bool is_trusted);
+struct hc_breaker_key hc_ask_asker(const struct hc_hub_credentials *credentials,
+                                   const struct hc_repo *repo, bool is_trusted);
 
 /* Of another endpoint, with nothing heard yet. */
 void hc_ask_address(struct hc_ask *ask, struct hc_endpoint *endpoint);

@@ -7,8 +7,8 @@
  */
 #include "endpoint.h"
 
+#include "breaker.h"
 #include "bucket.h"
-#include "health.h"
 #include "retry.h"
 #include "url.h"
 
@@ -24,7 +24,7 @@ struct hc_endpoint {
     char *url;
     struct {
         pthread_mutex_t lock;
-        struct hc_health health;
+        struct hc_breaker breaker;
         struct hc_bucket budget;
         uint64_t arrived;        /* callers, since the start */
         uint64_t gone;           /* of them, whether to ask or to give up */
@@ -91,7 +91,7 @@ static void go(struct hc_endpoint *endpoint)
 /* Why a visitor may not ask yet; zero: it may. */
 struct obstacle {
     enum hc_download_lock turn; /* in an outage */
-    int64_t down_ms;            /* until the next probe, with HC_TURN_WAIT */
+    int64_t down_ms;            /* until the next probe, with HC_BREAKER_WAIT */
     enum hc_reason held_for;
     int64_t held_ms;
     int64_t spent_ms; /* the budget, for as long as others are first */
@@ -102,7 +102,7 @@ struct entrance {
     struct hc_endpoint *endpoint;
     struct hc_visit *visit;
     uint64_t turn; /* in the order of arrival */
-    struct hc_turn_seen seen;
+    struct hc_breaker_wait seen;
 };
 
 /* Takes the request out of the budget when nothing is in the way. Not patient: does not
@@ -110,29 +110,29 @@ struct entrance {
 static struct obstacle look(struct entrance *entrance)
 {
     struct hc_endpoint *endpoint = entrance->endpoint;
-    const struct hc_asker *asker = &entrance->visit->asker;
-    struct hc_health *health = &endpoint->shared.health;
+    const struct hc_breaker_key *key = &entrance->visit->asker;
+    struct hc_breaker *breaker = &endpoint->shared.health;
     struct hc_bucket *budget = &endpoint->shared.budget;
     int64_t now_ms = hc_monotonic_ms();
-    const struct hc_health_pause *pause;
+    const struct hc_throttle *pause;
     struct obstacle obstacle = {0};
     uint64_t before_it;
 
     (void)pthread_mutex_lock(&endpoint->shared.lock);
-    pause = hc_health_held(health, asker, now_ms);
+    pause = hc_breaker_find_throttle(breaker, key, now_ms);
     if (pause) {
         obstacle.held_for = pause->reason;
         obstacle.held_ms = pause->until_ms - now_ms;
     } else if (entrance->visit->is_patient && !entrance->visit->is_probe) {
-        obstacle.turn = hc_health_turn(health, asker, &entrance->seen, now_ms);
+        obstacle.turn = hc_breaker_acquire(breaker, key, &entrance->seen, now_ms);
         obstacle.down_ms = entrance->seen.wait_ms;
-        entrance->visit->is_probe = obstacle.turn == HC_TURN_PROBE;
+        entrance->visit->is_probe = obstacle.turn == HC_BREAKER_HALF_OPEN;
     }
     before_it = entrance->turn > endpoint->shared.gone
                     ? entrance->turn - endpoint->shared.gone
                     : 0;
     obstacle.spent_ms = hc_bucket_wait_ms(budget, before_it + 1, now_ms);
-    if (!pause && obstacle.turn <= HC_TURN_PROBE && obstacle.spent_ms == 0)
+    if (!pause && obstacle.turn <= HC_BREAKER_HALF_OPEN && obstacle.spent_ms == 0)
         (void)hc_bucket_take(budget, 1, now_ms);
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
     return obstacle;
@@ -152,7 +152,7 @@ static int wait_out_outage(struct entrance *entrance, const struct obstacle *obs
     int64_t left_ms = obstacle->down_ms > 0 ? obstacle->down_ms : GLANCE_MS;
     int64_t patience_ms = hc_patience_ms(visit->call);
 
-    if (obstacle->turn == HC_TURN_SHARED) {
+    if (obstacle->turn == HC_BREAKER_STILL_OPEN) {
         (void)pthread_mutex_lock(&endpoint->shared.lock);
         *err = endpoint->shared.failure;
         (void)pthread_mutex_unlock(&endpoint->shared.lock);
@@ -177,7 +177,7 @@ static int wait_out(struct entrance *entrance, const struct obstacle *obstacle,
     struct hc_visit *visit = entrance->visit;
     int64_t pause_ms = obstacle->spent_ms < GLANCE_MS ? obstacle->spent_ms : GLANCE_MS;
 
-    if (obstacle->turn > HC_TURN_PROBE)
+    if (obstacle->turn > HC_BREAKER_HALF_OPEN)
         return wait_out_outage(entrance, obstacle, err);
     if (obstacle->held_ms > 0) {
         pause_ms = obstacle->held_ms + hc_jitter_ms(obstacle->held_ms);
@@ -197,7 +197,7 @@ static void give_probe_back(struct hc_endpoint *endpoint, struct hc_visit *visit
         return;
     visit->is_probe = false;
     (void)pthread_mutex_lock(&endpoint->shared.lock);
-    hc_health_leave(&endpoint->shared.health, &visit->asker);
+    hc_breaker_release_trial(&endpoint->shared.health, &visit->asker);
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
 }
 
@@ -275,18 +275,17 @@ static int64_t hold_of(const struct hc_reply *reply)
 static void hear_failure(struct hc_endpoint *endpoint, const struct hc_visit *visit,
                          const struct hc_reply *reply, const struct hc_error *failure)
 {
-    struct hc_health *health = &endpoint->shared.health;
-    unsigned probes = hc_health_probes(health, &visit->asker);
+    struct hc_breaker *breaker = &endpoint->shared.health;
+    unsigned probes = hc_breaker_pauses(breaker, &visit->asker);
     unsigned doublings = probes < visit->doublings ? probes : visit->doublings;
     int64_t pause_ms = hc_pause_ms(visit->pause_base_ms, doublings);
-    const struct hc_health_failure how = {.was_sent =
-                                              reply->status != 0 || reply->was_sent,
-                                          .was_probe = visit->is_probe,
-                                          .now_ms = hc_monotonic_ms(),
-                                          .pause_ms = pause_ms < HC_DOWN_MS ? pause_ms
-                                                                            : HC_DOWN_MS};
+    const struct hc_breaker_failure how = {
+        .was_sent = reply->status != 0 || reply->was_sent,
+        .was_trial = visit->is_probe,
+        .now_ms = hc_monotonic_ms(),
+        .pause_ms = pause_ms < HC_BREAKER_OPEN_MS ? pause_ms : HC_BREAKER_OPEN_MS};
 
-    hc_health_fail(health, &visit->asker, &how);
+    hc_breaker_record_failure(breaker, &visit->asker, &how);
     if (!visit->is_probe)
         return;
     if (failure)
@@ -300,68 +299,71 @@ static void hear_failure(struct hc_endpoint *endpoint, const struct hc_visit *vi
 void hc_endpoint_hear(struct hc_endpoint *endpoint, struct hc_visit *visit,
                       const struct hc_reply *reply, const struct hc_error *failure)
 {
-    struct hc_health *health = &endpoint->shared.health;
+    struct hc_breaker *breaker = &endpoint->shared.health;
     bool is_overloaded = reply->status == 408 || reply->status >= 500;
     bool is_silent = failure && reply->status == 0 && !failure->is_final &&
                      failure->reason == HC_HUB_UNREACHABLE;
     int64_t now_ms = hc_monotonic_ms();
     int64_t hold_ms = hold_of(reply);
-    const struct hc_health_pause pause = {.reason = is_overloaded ? HC_HUB_UNREACHABLE
-                                                                  : HC_HUB_RATE_LIMITED,
-                                          .until_ms = now_ms + hold_ms};
+    const struct hc_throttle pause = {.reason = is_overloaded ? HC_HUB_UNREACHABLE
+                                                              : HC_HUB_RATE_LIMITED,
+                                      .until_ms = now_ms + hold_ms};
 
     (void)pthread_mutex_lock(&endpoint->shared.lock);
     if (is_silent || is_overloaded)
         hear_failure(endpoint, visit, reply, failure);
     else if (reply->status != 0)
-        hc_health_rise(health, &visit->asker);
+        hc_breaker_record_success(breaker, &visit->asker);
     else if (visit->is_probe)
-        hc_health_leave(health, &visit->asker);
+        hc_breaker_release_trial(breaker, &visit->asker);
     if (hold_ms > 0)
-        hc_health_hold(health, &visit->asker, &pause, now_ms);
+        hc_breaker_throttle(breaker, &visit->asker, &pause, now_ms);
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
     visit->is_probe = false;
 }
 
-int64_t hc_endpoint_held_ms(struct hc_endpoint *endpoint, const struct hc_asker *asker)
+int64_t hc_endpoint_held_ms(struct hc_endpoint *endpoint,
+                            const struct hc_breaker_key *key)
 {
     int64_t now_ms = hc_monotonic_ms();
-    const struct hc_health_pause *pause;
+    const struct hc_throttle *pause;
     int64_t held_ms;
 
     (void)pthread_mutex_lock(&endpoint->shared.lock);
-    pause = hc_health_held(&endpoint->shared.health, asker, now_ms);
+    pause = hc_breaker_find_throttle(&endpoint->shared.health, key, now_ms);
     held_ms = pause ? pause->until_ms - now_ms : 0;
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
     return held_ms;
 }
 
-int64_t hc_endpoint_away_ms(struct hc_endpoint *endpoint, const struct hc_asker *asker)
+int64_t hc_endpoint_away_ms(struct hc_endpoint *endpoint,
+                            const struct hc_breaker_key *key)
 {
     int64_t away_ms;
 
     (void)pthread_mutex_lock(&endpoint->shared.lock);
-    away_ms = hc_health_away_ms(&endpoint->shared.health, asker, hc_monotonic_ms());
+    away_ms = hc_breaker_unavailable_ms(&endpoint->shared.health, key, hc_monotonic_ms());
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
     return away_ms;
 }
 
-unsigned hc_endpoint_pauses(struct hc_endpoint *endpoint, const struct hc_asker *asker)
+unsigned hc_endpoint_pauses(struct hc_endpoint *endpoint,
+                            const struct hc_breaker_key *key)
 {
     unsigned pauses;
 
     (void)pthread_mutex_lock(&endpoint->shared.lock);
-    pauses = hc_health_probes(&endpoint->shared.health, asker);
+    pauses = hc_breaker_pauses(&endpoint->shared.health, key);
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
     return pauses;
 }
 
-int64_t hc_endpoint_probe(struct hc_endpoint *endpoint, const struct hc_asker *asker)
+int64_t hc_endpoint_probe(struct hc_endpoint *endpoint, const struct hc_breaker_key *key)
 {
     int64_t left_ms;
 
     (void)pthread_mutex_lock(&endpoint->shared.lock);
-    left_ms = hc_health_probe(&endpoint->shared.health, asker, hc_monotonic_ms());
+    left_ms = hc_breaker_try(&endpoint->shared.health, key, hc_monotonic_ms());
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
     return left_ms;
 }
@@ -372,7 +374,7 @@ int hc_endpoint_fail_down(const struct hc_endpoint *endpoint, int64_t left_ms,
     (void)hc_fail(
         err, HC_HUB_UNREACHABLE,
         "%.100s did not answer %d times in a row, and is asked again in %" PRId64 " ms",
-        endpoint->url, HC_FAILURES_MAX, left_ms);
+        endpoint->url, HC_BREAKER_FAILURES, left_ms);
     err->retry_after_ms = (unsigned)left_ms;
     return -1;
 }

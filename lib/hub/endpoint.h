@@ -7,7 +7,7 @@
 #ifndef HC_HUB_ENDPOINT_H
 #define HC_HUB_ENDPOINT_H
 
-#include "health.h"
+#include "breaker.h"
 #include "reply.h"
 
 struct hc_endpoint;
@@ -24,10 +24,10 @@ const char *hc_endpoint_url(const struct hc_endpoint *endpoint);
 /* One request to an endpoint. Zero but for what is required; used for one thing after the
  * other: hc_endpoint_enter, and if that allowed it hc_endpoint_hear. */
 struct hc_visit {
-    struct hc_asker asker;        /* Required */
+    struct hc_breaker_key asker;  /* Required */
     struct hc_cancellation *call; /* Optional: who waits, and until when */
     unsigned pause_base_ms; /* the first pause of an outage; doubles, see retry.h, … */
-    unsigned doublings;     /* … so often at most, and to HC_DOWN_MS */
+    unsigned doublings;     /* … so often at most, and to HC_BREAKER_OPEN_MS */
     bool is_patient;   /* waits while the endpoint wants to be left alone, or is down */
     bool is_probe;     /* set: finds out for all others whether an outage is over */
     int64_t waited_ms; /* set: for the end of an outage */
@@ -48,19 +48,23 @@ void hc_endpoint_hear(struct hc_endpoint *endpoint, struct hc_visit *visit,
                       const struct hc_reply *reply, const struct hc_error *failure);
 
 /* For how long it wants to be left alone by the asker. */
-int64_t hc_endpoint_held_ms(struct hc_endpoint *endpoint, const struct hc_asker *asker);
+int64_t hc_endpoint_held_ms(struct hc_endpoint *endpoint,
+                            const struct hc_breaker_key *asker);
 
 /* How good it would be to ask another one first; see health.h. */
-int64_t hc_endpoint_away_ms(struct hc_endpoint *endpoint, const struct hc_asker *asker);
+int64_t hc_endpoint_away_ms(struct hc_endpoint *endpoint,
+                            const struct hc_breaker_key *asker);
 
 /* How many pauses an outage has lasted for, the present one included; 0: there is none. */
-unsigned hc_endpoint_pauses(struct hc_endpoint *endpoint, const struct hc_asker *asker);
+unsigned hc_endpoint_pauses(struct hc_endpoint *endpoint,
+                            const struct hc_breaker_key *asker);
 
 /*
  * For how long it still counts as down; 0 when it may be asked. To one of the callers with
  * an older answer it is 0 now and then: that one is to find out.
  */
-int64_t hc_endpoint_probe(struct hc_endpoint *endpoint, const struct hc_asker *asker);
+int64_t hc_endpoint_probe(struct hc_endpoint *endpoint,
+                          const struct hc_breaker_key *asker);
 
 /* HUB_UNREACHABLE, for a caller that does not ask since it is down for `left_ms`; -1. */
 int hc_endpoint_fail_down(const struct hc_endpoint *endpoint, int64_t left_ms,

@@ -95,7 +95,7 @@ static size_t choose(const struct round *round)
     size_t chosen = 0;
 
     for (size_t i = 0; i < round->count; i++) {
-        const struct hc_asker asker =
+        const struct hc_breaker_key asker =
             hc_ask_asker(round->errand->credentials, round->errand->about.repo, i == 0);
         int64_t away_ms = hc_endpoint_away_ms(hub->endpoints[i], &asker);
 

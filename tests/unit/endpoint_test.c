@@ -6,7 +6,7 @@
 #include "hub_fixture.h"
 
 #include <hub/ask.h>
-#include <hub/health.h>
+#include <hub/breaker.h>
 
 #include <pthread.h>
 #include <string.h>
@@ -75,7 +75,7 @@ static void what_one_caller_is_told_holds_back_all(void **state)
 static void a_429_that_says_no_time_holds_back_all_for_a_second(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_asker asker = hc_ask_asker(&f->credentials, &f->repo, true);
+    const struct hc_breaker_key asker = hc_ask_asker(&f->credentials, &f->repo, true);
     struct hc_metadata metadata;
     int64_t start_ms = hc_monotonic_ms();
 
@@ -131,7 +131,7 @@ static void what_is_down_is_left_alone_by_those_who_can_do_without(void **state)
     struct hc_metadata metadata;
 
     f->credentials.no_retry = true;
-    hear_silence(f, HC_FAILURES_MAX);
+    hear_silence(f, HC_BREAKER_FAILURES);
     assert_int_equal(head(f, "config.json", &metadata), -1);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
     assert_int_equal(test_hub_count(f->server, NULL, NULL), 0);
@@ -149,11 +149,11 @@ static void an_outage_is_noticed_by_asking(void **state)
 
     inject(f, (struct test_hub_rule){.fault = TEST_HUB_CLOSE});
     f->credentials.no_retry = true;
-    for (int i = 0; i < HC_FAILURES_MAX + 5; i++) {
+    for (int i = 0; i < HC_BREAKER_FAILURES + 5; i++) {
         assert_int_equal(head(f, "config.json", &metadata), -1);
         assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
     }
-    assert_int_equal(test_hub_count(f->server, NULL, NULL), HC_FAILURES_MAX);
+    assert_int_equal(test_hub_count(f->server, NULL, NULL), HC_BREAKER_FAILURES);
 }
 
 static void who_has_an_older_answer_hears_of_an_outage_before_its_deadline(void **state)

@@ -5,7 +5,7 @@
  */
 #include "hub_fixture.h"
 
-#include <hub/health.h>
+#include <hub/breaker.h>
 
 #include <pthread.h>
 #include <stdio.h>
@@ -118,7 +118,7 @@ static void all_callers_go_on_when_a_probe_finds_the_hub_back(void **state)
         test_hub_commit(f->server, repo, "main", commit);
     }
     start_all(f, hub, callers);
-    test_hub_await(f->server, "GET", NULL, HC_FAILURES_MAX + 1);
+    test_hub_await(f->server, "GET", NULL, HC_BREAKER_FAILURES + 1);
     test_hub_clear_rules(f->server);
     join_all(callers);
     for (int i = 0; i < CALLERS; i++) {

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A few numbers and what they mean. Repos and pauses have a fixed number of places; the
+ * oldest makes room, for it matters least.
+ */
+#include "breaker.h"
+
+#include <stddef.h>
+
+static const struct hc_keyed_hash any;
+
+static struct hc_repo_circuit *breaker_find_repo(struct hc_breaker *breaker,
+                                                 const struct hc_keyed_hash *repo)
+{
+    for (size_t i = 0; i < HC_BREAKER_REPOS; i++) {
+        struct hc_repo_circuit *slot = &breaker->repos[i];
+
+        if (slot->failed_ms != 0 && hc_keyed_hash_equals(&slot->repo, repo))
+            return slot;
+    }
+    return NULL;
+}
+
+/* The place of the repo, made if there is none. */
+static struct hc_repo_circuit *breaker_take_repo(struct hc_breaker *breaker,
+                                                 const struct hc_keyed_hash *repo,
+                                                 int64_t now_ms)
+{
+    struct hc_repo_circuit *slot = breaker_find_repo(breaker, repo);
+
+    if (!slot) {
+        slot = &breaker->repos[0];
+        for (size_t i = 1; i < HC_BREAKER_REPOS; i++) {
+            if (breaker->repos[i].failed_ms < slot->failed_ms)
+                slot = &breaker->repos[i];
+        }
+        *slot = (struct hc_repo_circuit){.repo = *repo};
+    }
+    slot->failed_ms = now_ms > 0 ? now_ms : 1;
+    return slot;
+}
+
+static bool circuit_is_open(const struct hc_circuit *circuit)
+{
+    return circuit->failures >= HC_BREAKER_FAILURES;
+}
+
+/* That the asker would run into; NULL: none. */
+static struct hc_circuit *breaker_circuit_of(struct hc_breaker *breaker,
+                                             const struct hc_breaker_key *key)
+{
+    struct hc_repo_circuit *slot = breaker_find_repo(breaker, &key->repo);
+
+    if (circuit_is_open(&breaker->endpoint))
+        return &breaker->endpoint;
+    return slot && circuit_is_open(&slot->circuit) ? &slot->circuit : NULL;
+}
+
+void hc_breaker_record_success(struct hc_breaker *breaker,
+                               const struct hc_breaker_key *key)
+{
+    struct hc_repo_circuit *slot = breaker_find_repo(breaker, &key->repo);
+
+    if (slot)
+        *slot = (struct hc_repo_circuit){0};
+    breaker->endpoint = (struct hc_circuit){0};
+    for (size_t i = 0; i < HC_BREAKER_REPOS; i++)
+        breaker->repos[i].is_counted = false;
+}
+
+/* One more failure. Only the first one of a pause and the probe at its end begin the next
+ * pause: what was asked before the outage comes back late, and says nothing new. */
+static void circuit_add_failure(struct hc_circuit *circuit,
+                                const struct hc_breaker_failure *failure)
+{
+    bool was_open = circuit_is_open(circuit);
+
+    if (!was_open)
+        circuit->failures++;
+    if (!circuit_is_open(circuit))
+        return;
+    circuit->open_until_ms = failure->now_ms + HC_BREAKER_OPEN_MS;
+    if (was_open && !failure->was_trial)
+        return;
+    circuit->trials_failed += was_open ? 1 : 0;
+    circuit->trial_at_ms = failure->now_ms + failure->pause_ms;
+    circuit->is_half_open = false;
+}
+
+void hc_breaker_record_failure(struct hc_breaker *breaker,
+                               const struct hc_breaker_key *key,
+                               const struct hc_breaker_failure *failure)
+{
+    struct hc_repo_circuit *slot = breaker_find_repo(breaker, &key->repo);
+
+    if (!failure->was_sent) {
+        circuit_add_failure(&breaker->endpoint, failure);
+        if (slot && failure->was_trial)
+            circuit_add_failure(&slot->circuit, failure);
+        return;
+    }
+    slot = breaker_take_repo(breaker, &key->repo, failure->now_ms);
+    circuit_add_failure(&slot->circuit, failure);
+    if (!slot->is_counted || circuit_is_open(&breaker->endpoint))
+        circuit_add_failure(&breaker->endpoint, failure);
+    slot->is_counted = true;
+}
+
+unsigned hc_breaker_pauses(struct hc_breaker *breaker, const struct hc_breaker_key *key)
+{
+    const struct hc_circuit *circuit = breaker_circuit_of(breaker, key);
+
+    return circuit ? circuit->trials_failed + 1 : 0;
+}
+
+/* Whether a pause is for the asker. */
+static bool throttle_applies(const struct hc_throttle *throttle,
+                             const struct hc_breaker_key *key)
+{
+    if (throttle->reason == HC_HUB_RATE_LIMITED)
+        return hc_keyed_hash_equals(&throttle->key, &key->token);
+    return hc_keyed_hash_equals(&throttle->key, &any) ||
+           hc_keyed_hash_equals(&throttle->key, &key->repo);
+}
+
+void hc_breaker_throttle(struct hc_breaker *breaker, const struct hc_breaker_key *key,
+                         const struct hc_throttle *throttle, int64_t now_ms)
+{
+    const struct hc_throttle *longest = hc_breaker_find_throttle(breaker, key, now_ms);
+    struct hc_throttle *slot = &breaker->throttles[0];
+
+    if (longest && longest->until_ms >= throttle->until_ms)
+        return;
+    for (size_t i = 1; i < HC_BREAKER_THROTTLES; i++) {
+        if (breaker->throttles[i].until_ms < slot->until_ms)
+            slot = &breaker->throttles[i];
+    }
+    *slot = *throttle;
+    if (throttle->reason == HC_HUB_RATE_LIMITED)
+        slot->key = key->token;
+    else
+        slot->key = circuit_is_open(&breaker->endpoint) ? any : key->repo;
+}
+
+const struct hc_throttle *hc_breaker_find_throttle(const struct hc_breaker *breaker,
+                                                   const struct hc_breaker_key *key,
+                                                   int64_t now_ms)
+{
+    const struct hc_throttle *longest = NULL;
+
+    for (size_t i = 0; i < HC_BREAKER_THROTTLES; i++) {
+        const struct hc_throttle *throttle = &breaker->throttles[i];
+
+        if (throttle->until_ms > now_ms && throttle_applies(throttle, key) &&
+            (!longest || throttle->until_ms > longest->until_ms))
+            longest = throttle;
+    }
+    return longest;
+}
+
+int64_t hc_breaker_open_ms(struct hc_breaker *breaker, const struct hc_breaker_key *key,
+                           int64_t now_ms)
+{
+    const struct hc_circuit *circuit = breaker_circuit_of(breaker, key);
+
+    return circuit && circuit->open_until_ms > now_ms ? circuit->open_until_ms - now_ms
+                                                      : 0;
+}
+
+int64_t hc_breaker_unavailable_ms(struct hc_breaker *breaker,
+                                  const struct hc_breaker_key *key, int64_t now_ms)
+{
+    const struct hc_throttle *throttle = hc_breaker_find_throttle(breaker, key, now_ms);
+    int64_t throttled_ms = throttle ? throttle->until_ms - now_ms : 0;
+    int64_t open_ms =
+        hc_breaker_open_ms(breaker, key, now_ms) > 0 ? HC_BREAKER_OPEN_MS : 0;
+
+    return throttled_ms > open_ms ? throttled_ms : open_ms;
+}
+
+int64_t hc_breaker_try(struct hc_breaker *breaker, const struct hc_breaker_key *key,
+                       int64_t now_ms)
+{
+    struct hc_circuit *circuit = breaker_circuit_of(breaker, key);
+    int64_t left_ms = hc_breaker_open_ms(breaker, key, now_ms);
+
+    /* The others still take it to be down until it is known. */
+    if (circuit && left_ms == 0)
+        circuit->open_until_ms = now_ms + HC_BREAKER_OPEN_MS;
+    return left_ms;
+}
+
+enum hc_download_lock hc_breaker_acquire(struct hc_breaker *breaker,
+                                         const struct hc_breaker_key *key,
+                                         struct hc_breaker_wait *seen, int64_t now_ms)
+{
+    struct hc_circuit *circuit = breaker_circuit_of(breaker, key);
+
+    if (!circuit)
+        return HC_BREAKER_CLOSED;
+    if (seen->is_waiting && circuit->trials_failed != seen->trials_failed)
+        return HC_BREAKER_STILL_OPEN;
+    seen->is_waiting = true;
+    seen->trials_failed = circuit->trials_failed;
+    seen->wait_ms = circuit->trial_at_ms > now_ms ? circuit->trial_at_ms - now_ms : 0;
+    if (circuit->is_half_open || seen->wait_ms > 0)
+        return HC_BREAKER_WAIT;
+    circuit->is_half_open = true;
+    return HC_BREAKER_HALF_OPEN;
+}
+
+void hc_breaker_release_trial(struct hc_breaker *breaker,
+                              const struct hc_breaker_key *key)
+{
+    struct hc_repo_circuit *slot = breaker_find_repo(breaker, &key->repo);
+
+    breaker->endpoint.is_half_open = false;
+    if (slot)
+        slot->circuit.is_half_open = false;
+}
