@@ -144,25 +144,25 @@ static int next_hop(struct hc_ask *ask, struct hc_error *err)
 /* One exchange with the host, when it may be asked; of some nothing is known. */
 static int perform(struct hc_ask *ask, struct hc_endpoint *host, struct hc_error *err)
 {
-    struct hc_visit visit = {.asker = ask->asker,
-                             .call = ask->credentials->call,
-                             .pause_base_ms = ask->hub->retry_base_ms,
-                             .doublings = ask->hub->retries,
-                             .is_patient =
-                                 !ask->credentials->no_retry && !ask->has_mirror,
-                             .waited_ms = ask->waited_ms};
+    struct hc_endpoint_permit permit = {.key = ask->key,
+                                        .call = ask->credentials->call,
+                                        .pause_base_ms = ask->hub->retry_base_ms,
+                                        .doublings = ask->hub->retries,
+                                        .may_wait = !ask->credentials->no_retry &&
+                                                    !ask->has_mirror,
+                                        .waited_ms = ask->waited_ms};
     int result;
 
     if (!ask->request.token)
-        visit.asker.token = (struct hc_keyed_hash){0};
-    if (host && hc_endpoint_enter(host, &visit, err) < 0) {
-        ask->waited_ms = visit.waited_ms;
+        permit.key.token = (struct hc_keyed_hash){0};
+    if (host && hc_endpoint_acquire(host, &permit, err) < 0) {
+        ask->waited_ms = permit.waited_ms;
         return -1;
     }
-    ask->waited_ms = visit.waited_ms;
+    ask->waited_ms = permit.waited_ms;
     result = hc_pool_perform(ask->hub->pool, &ask->request, &ask->reply, err);
     if (host)
-        hc_endpoint_hear(host, &visit, &ask->reply, result < 0 ? err : NULL);
+        hc_endpoint_report(host, &permit, &ask->reply, result < 0 ? err : NULL);
     return result;
 }
 
@@ -260,7 +260,7 @@ void hc_ask_address(struct hc_ask *ask, struct hc_endpoint *endpoint)
     ask->is_trusted = endpoint == ask->hub->endpoints[0];
     ask->question.endpoint = hc_endpoint_url(endpoint);
     ask->question.had_token = ask->is_trusted && token && token[0];
-    ask->asker = hc_ask_asker(ask->credentials, ask->question.repo, ask->is_trusted);
+    ask->key = hc_ask_asker(ask->credentials, ask->question.repo, ask->is_trusted);
 }
 
 int hc_ask_fail(const struct hc_ask *ask, struct hc_error *err)
@@ -301,7 +301,7 @@ int hc_ask_once(struct hc_ask *ask, struct hc_error *err)
  * outlasted all retries of a caller is not waited out by the next caller. */
 static void note_outage(const struct hc_ask *ask, struct hc_retry *retry)
 {
-    unsigned pauses = hc_endpoint_pauses(ask->endpoint, &ask->asker);
+    unsigned pauses = hc_endpoint_pauses(ask->endpoint, &ask->key);
 
     retry->is_shared = pauses > 0;
     if (pauses > ask->hub->retries)

@@ -38,7 +38,7 @@ struct hc_ask {
     bool has_mirror;              /* there is another one to ask, so do not wait for it */
     bool has_begun;               /* some of the answer was passed on */
     bool was_redirected;          /* what was asked last is where a redirect led */
-    struct hc_breaker_key asker;  /* with the token, if it is sent */
+    struct hc_breaker_key key;    /* with the token, if it is sent */
     int64_t waited_ms;            /* for the end of an outage */
     struct hc_question question;
     struct hc_request request; /* its url becomes the last one asked */

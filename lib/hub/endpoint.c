@@ -27,18 +27,18 @@ struct hc_endpoint {
         struct hc_breaker breaker;
         struct hc_bucket budget;
         uint64_t arrived;        /* callers, since the start */
-        uint64_t gone;           /* of them, whether to ask or to give up */
+        uint64_t left;           /* of them, whether to ask or to give up */
         struct hc_error failure; /* of the last probe in an outage */
     } shared;
 };
 
 enum {
-    GLANCE_MS = 100,      /* how often who waits for the budget looks at it */
-    HOLD_UNTOLD_MS = 1000 /* after a 429 that does not say how long */
+    POLL_INTERVAL_MS = 100,    /* how often who waits for the budget looks at it */
+    THROTTLE_DEFAULT_MS = 1000 /* after a 429 that does not say how long */
 };
 
 /* A URL of the web with nothing behind the path, and nobody's password in it. */
-static int check_url(const char *url, struct hc_error *err)
+static int endpoint_check_url(const char *url, struct hc_error *err)
 {
     char joined[HC_URL_MAX];
 
@@ -50,8 +50,9 @@ static int check_url(const char *url, struct hc_error *err)
                          "--endpoint to one without user, query and fragment");
 }
 
-static int fail_held(const struct hc_endpoint *endpoint, enum hc_reason reason,
-                     int64_t left_ms, struct hc_error *err)
+static int endpoint_fail_throttled(const struct hc_endpoint *endpoint,
+                                   enum hc_reason reason, int64_t left_ms,
+                                   struct hc_error *err)
 {
     (void)hc_fail(err, reason,
                   "%.100s asked for a pause earlier; it is asked again in %" PRId64 " ms",
@@ -60,8 +61,8 @@ static int fail_held(const struct hc_endpoint *endpoint, enum hc_reason reason,
     return -1;
 }
 
-static int fail_spent(const struct hc_endpoint *endpoint, int64_t wait_ms,
-                      struct hc_error *err)
+static int endpoint_fail_over_budget(const struct hc_endpoint *endpoint, int64_t wait_ms,
+                                     struct hc_error *err)
 {
     (void)hc_fail(err, HC_HUB_RATE_LIMITED,
                   "the budget of %" PRIu64 " requests a second is spent for %" PRId64
@@ -71,133 +72,136 @@ static int fail_spent(const struct hc_endpoint *endpoint, int64_t wait_ms,
     return -1;
 }
 
-static uint64_t arrive(struct hc_endpoint *endpoint)
+static uint64_t endpoint_take_ticket(struct hc_endpoint *endpoint)
 {
-    uint64_t turn;
+    uint64_t ticket;
 
     (void)pthread_mutex_lock(&endpoint->shared.lock);
-    turn = endpoint->shared.arrived++;
+    ticket = endpoint->shared.arrived++;
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
-    return turn;
+    return ticket;
 }
 
-static void go(struct hc_endpoint *endpoint)
+static void endpoint_leave_queue(struct hc_endpoint *endpoint)
 {
     (void)pthread_mutex_lock(&endpoint->shared.lock);
-    endpoint->shared.gone++;
+    endpoint->shared.left++;
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
 }
 
 /* Why a visitor may not ask yet; zero: it may. */
-struct obstacle {
-    enum hc_download_lock turn; /* in an outage */
-    int64_t down_ms;            /* until the next probe, with HC_BREAKER_WAIT */
-    enum hc_reason held_for;
-    int64_t held_ms;
-    int64_t spent_ms; /* the budget, for as long as others are first */
+struct delay {
+    enum hc_download_lock ticket; /* in an outage */
+    int64_t open_ms;              /* until the next probe, with HC_BREAKER_WAIT */
+    enum hc_reason throttled_for;
+    int64_t throttled_ms;
+    int64_t budget_ms; /* the budget, for as long as others are first */
 };
 
 /* A visitor on its way in. */
-struct entrance {
+struct admission {
     struct hc_endpoint *endpoint;
-    struct hc_visit *visit;
-    uint64_t turn; /* in the order of arrival */
-    struct hc_breaker_wait seen;
+    struct hc_endpoint_permit *permit;
+    uint64_t ticket; /* in the order of arrival */
+    struct hc_breaker_wait wait;
 };
 
 /* Takes the request out of the budget when nothing is in the way. Not patient: does not
  * wait for the end of an outage, but asks. */
-static struct obstacle look(struct entrance *entrance)
+static struct delay admission_find_delay(struct admission *admission)
 {
-    struct hc_endpoint *endpoint = entrance->endpoint;
-    const struct hc_breaker_key *key = &entrance->visit->asker;
-    struct hc_breaker *breaker = &endpoint->shared.health;
+    struct hc_endpoint *endpoint = admission->endpoint;
+    const struct hc_breaker_key *key = &admission->permit->key;
+    struct hc_breaker *breaker = &endpoint->shared.breaker;
     struct hc_bucket *budget = &endpoint->shared.budget;
     int64_t now_ms = hc_monotonic_ms();
     const struct hc_throttle *pause;
-    struct obstacle obstacle = {0};
+    struct delay delay = {0};
     uint64_t before_it;
 
     (void)pthread_mutex_lock(&endpoint->shared.lock);
     pause = hc_breaker_find_throttle(breaker, key, now_ms);
     if (pause) {
-        obstacle.held_for = pause->reason;
-        obstacle.held_ms = pause->until_ms - now_ms;
-    } else if (entrance->visit->is_patient && !entrance->visit->is_probe) {
-        obstacle.turn = hc_breaker_acquire(breaker, key, &entrance->seen, now_ms);
-        obstacle.down_ms = entrance->seen.wait_ms;
-        entrance->visit->is_probe = obstacle.turn == HC_BREAKER_HALF_OPEN;
+        delay.throttled_for = pause->reason;
+        delay.throttled_ms = pause->until_ms - now_ms;
+    } else if (admission->permit->may_wait && !admission->permit->is_trial) {
+        delay.ticket = hc_breaker_acquire(breaker, key, &admission->wait, now_ms);
+        delay.open_ms = admission->wait.wait_ms;
+        admission->permit->is_trial = delay.ticket == HC_BREAKER_HALF_OPEN;
     }
-    before_it = entrance->turn > endpoint->shared.gone
-                    ? entrance->turn - endpoint->shared.gone
+    before_it = admission->ticket > endpoint->shared.left
+                    ? admission->ticket - endpoint->shared.left
                     : 0;
-    obstacle.spent_ms = hc_bucket_wait_ms(budget, before_it + 1, now_ms);
-    if (!pause && obstacle.turn <= HC_BREAKER_HALF_OPEN && obstacle.spent_ms == 0)
+    delay.budget_ms = hc_bucket_wait_ms(budget, before_it + 1, now_ms);
+    if (!pause && delay.ticket <= HC_BREAKER_HALF_OPEN && delay.budget_ms == 0)
         (void)hc_bucket_take(budget, 1, now_ms);
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
-    return obstacle;
+    return delay;
 }
 
-static int pause_for(struct hc_visit *visit, int64_t pause_ms, struct hc_error *err)
+static int permit_pause(struct hc_endpoint_permit *permit, int64_t pause_ms,
+                        struct hc_error *err)
 {
-    return hc_cancellation_sleep(visit->call, pause_ms, err) < 0 ? -1 : 1;
+    return hc_cancellation_sleep(permit->call, pause_ms, err) < 0 ? -1 : 1;
 }
 
 /* For the next probe, or for what it brings. All visitors that wait hear of a failure. */
-static int wait_out_outage(struct entrance *entrance, const struct obstacle *obstacle,
-                           struct hc_error *err)
+static int admission_wait_open(struct admission *admission, const struct delay *delay,
+                               struct hc_error *err)
 {
-    struct hc_endpoint *endpoint = entrance->endpoint;
-    struct hc_visit *visit = entrance->visit;
-    int64_t left_ms = obstacle->down_ms > 0 ? obstacle->down_ms : GLANCE_MS;
-    int64_t patience_ms = hc_patience_ms(visit->call);
+    struct hc_endpoint *endpoint = admission->endpoint;
+    struct hc_endpoint_permit *permit = admission->permit;
+    int64_t left_ms = delay->open_ms > 0 ? delay->open_ms : POLL_INTERVAL_MS;
+    int64_t remaining_ms = hc_patience_ms(permit->call);
 
-    if (obstacle->turn == HC_BREAKER_STILL_OPEN) {
+    if (delay->ticket == HC_BREAKER_STILL_OPEN) {
         (void)pthread_mutex_lock(&endpoint->shared.lock);
         *err = endpoint->shared.failure;
         (void)pthread_mutex_unlock(&endpoint->shared.lock);
         return -1;
     }
-    if (hc_cancellation_remaining_ms(visit->call) == HC_NO_DEADLINE)
-        patience_ms -= visit->waited_ms;
-    if (left_ms >= patience_ms)
-        return hc_endpoint_fail_down(endpoint, left_ms, err);
-    if (left_ms > GLANCE_MS)
-        left_ms = GLANCE_MS;
-    visit->waited_ms += left_ms;
-    return pause_for(visit, left_ms, err);
+    if (hc_cancellation_remaining_ms(permit->call) == HC_NO_DEADLINE)
+        remaining_ms -= permit->waited_ms;
+    if (left_ms >= remaining_ms)
+        return hc_endpoint_fail_open(endpoint, left_ms, err);
+    if (left_ms > POLL_INTERVAL_MS)
+        left_ms = POLL_INTERVAL_MS;
+    permit->waited_ms += left_ms;
+    return permit_pause(permit, left_ms, err);
 }
 
 /* 1: waited, look again; 0: nothing was in the way. Out of a hold each comes a little
  * later, by itself, so that not all come back at once. */
-static int wait_out(struct entrance *entrance, const struct obstacle *obstacle,
-                    struct hc_error *err)
+static int admission_wait(struct admission *admission, const struct delay *delay,
+                          struct hc_error *err)
 {
-    const struct hc_endpoint *endpoint = entrance->endpoint;
-    struct hc_visit *visit = entrance->visit;
-    int64_t pause_ms = obstacle->spent_ms < GLANCE_MS ? obstacle->spent_ms : GLANCE_MS;
+    const struct hc_endpoint *endpoint = admission->endpoint;
+    struct hc_endpoint_permit *permit = admission->permit;
+    int64_t pause_ms =
+        delay->budget_ms < POLL_INTERVAL_MS ? delay->budget_ms : POLL_INTERVAL_MS;
 
-    if (obstacle->turn > HC_BREAKER_HALF_OPEN)
-        return wait_out_outage(entrance, obstacle, err);
-    if (obstacle->held_ms > 0) {
-        pause_ms = obstacle->held_ms + hc_jitter_ms(obstacle->held_ms);
-        if (!visit->is_patient || pause_ms >= hc_patience_ms(visit->call))
-            return fail_held(endpoint, obstacle->held_for, obstacle->held_ms, err);
-    } else if (obstacle->spent_ms > 0 &&
-               obstacle->spent_ms >= hc_patience_ms(visit->call)) {
-        return fail_spent(endpoint, obstacle->spent_ms, err);
+    if (delay->ticket > HC_BREAKER_HALF_OPEN)
+        return admission_wait_open(admission, delay, err);
+    if (delay->throttled_ms > 0) {
+        pause_ms = delay->throttled_ms + hc_jitter_ms(delay->throttled_ms);
+        if (!permit->may_wait || pause_ms >= hc_patience_ms(permit->call))
+            return endpoint_fail_throttled(endpoint, delay->throttled_for,
+                                           delay->throttled_ms, err);
+    } else if (delay->budget_ms > 0 && delay->budget_ms >= hc_patience_ms(permit->call)) {
+        return endpoint_fail_over_budget(endpoint, delay->budget_ms, err);
     }
-    return pause_ms == 0 ? 0 : pause_for(visit, pause_ms, err);
+    return pause_ms == 0 ? 0 : permit_pause(permit, pause_ms, err);
 }
 
 /* A probe that was not made: another visitor makes it. */
-static void give_probe_back(struct hc_endpoint *endpoint, struct hc_visit *visit)
+static void permit_release_trial(struct hc_endpoint *endpoint,
+                                 struct hc_endpoint_permit *permit)
 {
-    if (!visit->is_probe)
+    if (!permit->is_trial)
         return;
-    visit->is_probe = false;
+    permit->is_trial = false;
     (void)pthread_mutex_lock(&endpoint->shared.lock);
-    hc_breaker_release_trial(&endpoint->shared.health, &visit->asker);
+    hc_breaker_release_trial(&endpoint->shared.breaker, &permit->key);
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
 }
 
@@ -206,7 +210,7 @@ struct hc_endpoint *hc_endpoint_new(const char *url, unsigned requests_per_secon
 {
     HC_AUTO(hc_endpoint) *endpoint = NULL;
 
-    if (check_url(url, err) < 0)
+    if (endpoint_check_url(url, err) < 0)
         return NULL;
     endpoint = calloc(1, sizeof *endpoint);
     if (!endpoint) {
@@ -237,23 +241,23 @@ const char *hc_endpoint_url(const struct hc_endpoint *endpoint)
     return endpoint->url;
 }
 
-int hc_endpoint_enter(struct hc_endpoint *endpoint, struct hc_visit *visit,
-                      struct hc_error *err)
+int hc_endpoint_acquire(struct hc_endpoint *endpoint, struct hc_endpoint_permit *permit,
+                        struct hc_error *err)
 {
-    struct entrance entrance = {.endpoint = endpoint,
-                                .visit = visit,
-                                .turn = arrive(endpoint)};
+    struct admission admission = {.endpoint = endpoint,
+                                  .permit = permit,
+                                  .ticket = endpoint_take_ticket(endpoint)};
     int result;
 
-    visit->is_probe = false;
+    permit->is_trial = false;
     do {
-        const struct obstacle obstacle = look(&entrance);
+        const struct delay delay = admission_find_delay(&admission);
 
-        result = wait_out(&entrance, &obstacle, err);
+        result = admission_wait(&admission, &delay, err);
     } while (result > 0);
-    go(endpoint);
+    endpoint_leave_queue(endpoint);
     if (result < 0)
-        give_probe_back(endpoint, visit);
+        permit_release_trial(endpoint, permit);
     return result;
 }
 
@@ -262,31 +266,33 @@ int hc_endpoint_enter(struct hc_endpoint *endpoint, struct hc_visit *visit,
  * not say how long; a 503 that does not may be of one server among many, so that the next
  * request may do: three in a row make it down.
  */
-static int64_t hold_of(const struct hc_reply *reply)
+static int64_t response_throttle_ms(const struct hc_reply *reply)
 {
     int64_t told_ms = hc_reply_may_pass(reply) ? reply->retry_after_ms : 0;
 
     if (told_ms == 0 && reply->status == 429)
-        return HOLD_UNTOLD_MS;
+        return THROTTLE_DEFAULT_MS;
     return told_ms < HC_PAUSE_TOLD_MAX_MS ? told_ms : HC_PAUSE_TOLD_MAX_MS;
 }
 
 /* With the lock: what it says of the endpoint's health that a request failed. */
-static void hear_failure(struct hc_endpoint *endpoint, const struct hc_visit *visit,
-                         const struct hc_reply *reply, const struct hc_error *failure)
+static void endpoint_record_failure(struct hc_endpoint *endpoint,
+                                    const struct hc_endpoint_permit *permit,
+                                    const struct hc_reply *reply,
+                                    const struct hc_error *failure)
 {
-    struct hc_breaker *breaker = &endpoint->shared.health;
-    unsigned probes = hc_breaker_pauses(breaker, &visit->asker);
-    unsigned doublings = probes < visit->doublings ? probes : visit->doublings;
-    int64_t pause_ms = hc_pause_ms(visit->pause_base_ms, doublings);
+    struct hc_breaker *breaker = &endpoint->shared.breaker;
+    unsigned probes = hc_breaker_pauses(breaker, &permit->key);
+    unsigned doublings = probes < permit->doublings ? probes : permit->doublings;
+    int64_t pause_ms = hc_pause_ms(permit->pause_base_ms, doublings);
     const struct hc_breaker_failure how = {
         .was_sent = reply->status != 0 || reply->was_sent,
-        .was_trial = visit->is_probe,
+        .was_trial = permit->is_trial,
         .now_ms = hc_monotonic_ms(),
         .pause_ms = pause_ms < HC_BREAKER_OPEN_MS ? pause_ms : HC_BREAKER_OPEN_MS};
 
-    hc_breaker_record_failure(breaker, &visit->asker, &how);
-    if (!visit->is_probe)
+    hc_breaker_record_failure(breaker, &permit->key, &how);
+    if (!permit->is_trial)
         return;
     if (failure)
         endpoint->shared.failure = *failure;
@@ -296,55 +302,56 @@ static void hear_failure(struct hc_endpoint *endpoint, const struct hc_visit *vi
                       endpoint->url, reply->status);
 }
 
-void hc_endpoint_hear(struct hc_endpoint *endpoint, struct hc_visit *visit,
-                      const struct hc_reply *reply, const struct hc_error *failure)
+void hc_endpoint_report(struct hc_endpoint *endpoint, struct hc_endpoint_permit *permit,
+                        const struct hc_reply *reply, const struct hc_error *failure)
 {
-    struct hc_breaker *breaker = &endpoint->shared.health;
+    struct hc_breaker *breaker = &endpoint->shared.breaker;
     bool is_overloaded = reply->status == 408 || reply->status >= 500;
     bool is_silent = failure && reply->status == 0 && !failure->is_final &&
                      failure->reason == HC_HUB_UNREACHABLE;
     int64_t now_ms = hc_monotonic_ms();
-    int64_t hold_ms = hold_of(reply);
+    int64_t throttle_ms = response_throttle_ms(reply);
     const struct hc_throttle pause = {.reason = is_overloaded ? HC_HUB_UNREACHABLE
                                                               : HC_HUB_RATE_LIMITED,
-                                      .until_ms = now_ms + hold_ms};
+                                      .until_ms = now_ms + throttle_ms};
 
     (void)pthread_mutex_lock(&endpoint->shared.lock);
     if (is_silent || is_overloaded)
-        hear_failure(endpoint, visit, reply, failure);
+        endpoint_record_failure(endpoint, permit, reply, failure);
     else if (reply->status != 0)
-        hc_breaker_record_success(breaker, &visit->asker);
-    else if (visit->is_probe)
-        hc_breaker_release_trial(breaker, &visit->asker);
-    if (hold_ms > 0)
-        hc_breaker_throttle(breaker, &visit->asker, &pause, now_ms);
+        hc_breaker_record_success(breaker, &permit->key);
+    else if (permit->is_trial)
+        hc_breaker_release_trial(breaker, &permit->key);
+    if (throttle_ms > 0)
+        hc_breaker_throttle(breaker, &permit->key, &pause, now_ms);
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
-    visit->is_probe = false;
+    permit->is_trial = false;
 }
 
-int64_t hc_endpoint_held_ms(struct hc_endpoint *endpoint,
-                            const struct hc_breaker_key *key)
+int64_t hc_endpoint_throttled_ms(struct hc_endpoint *endpoint,
+                                 const struct hc_breaker_key *key)
 {
     int64_t now_ms = hc_monotonic_ms();
     const struct hc_throttle *pause;
-    int64_t held_ms;
+    int64_t throttled_ms;
 
     (void)pthread_mutex_lock(&endpoint->shared.lock);
-    pause = hc_breaker_find_throttle(&endpoint->shared.health, key, now_ms);
-    held_ms = pause ? pause->until_ms - now_ms : 0;
+    pause = hc_breaker_find_throttle(&endpoint->shared.breaker, key, now_ms);
+    throttled_ms = pause ? pause->until_ms - now_ms : 0;
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
-    return held_ms;
+    return throttled_ms;
 }
 
-int64_t hc_endpoint_away_ms(struct hc_endpoint *endpoint,
-                            const struct hc_breaker_key *key)
+int64_t hc_endpoint_unavailable_ms(struct hc_endpoint *endpoint,
+                                   const struct hc_breaker_key *key)
 {
-    int64_t away_ms;
+    int64_t unavailable_ms;
 
     (void)pthread_mutex_lock(&endpoint->shared.lock);
-    away_ms = hc_breaker_unavailable_ms(&endpoint->shared.health, key, hc_monotonic_ms());
+    unavailable_ms =
+        hc_breaker_unavailable_ms(&endpoint->shared.breaker, key, hc_monotonic_ms());
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
-    return away_ms;
+    return unavailable_ms;
 }
 
 unsigned hc_endpoint_pauses(struct hc_endpoint *endpoint,
@@ -353,22 +360,22 @@ unsigned hc_endpoint_pauses(struct hc_endpoint *endpoint,
     unsigned pauses;
 
     (void)pthread_mutex_lock(&endpoint->shared.lock);
-    pauses = hc_breaker_pauses(&endpoint->shared.health, key);
+    pauses = hc_breaker_pauses(&endpoint->shared.breaker, key);
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
     return pauses;
 }
 
-int64_t hc_endpoint_probe(struct hc_endpoint *endpoint, const struct hc_breaker_key *key)
+int64_t hc_endpoint_try(struct hc_endpoint *endpoint, const struct hc_breaker_key *key)
 {
     int64_t left_ms;
 
     (void)pthread_mutex_lock(&endpoint->shared.lock);
-    left_ms = hc_breaker_try(&endpoint->shared.health, key, hc_monotonic_ms());
+    left_ms = hc_breaker_try(&endpoint->shared.breaker, key, hc_monotonic_ms());
     (void)pthread_mutex_unlock(&endpoint->shared.lock);
     return left_ms;
 }
 
-int hc_endpoint_fail_down(const struct hc_endpoint *endpoint, int64_t left_ms,
+int hc_endpoint_fail_open(const struct hc_endpoint *endpoint, int64_t left_ms,
                           struct hc_error *err)
 {
     (void)hc_fail(

@@ -55,11 +55,11 @@ static bool may_be_elsewhere(const struct hc_errand *errand, const struct hc_ask
 /* Who may find out that it is back does so now: not before it is asked. */
 static int put(const struct hc_errand *errand, struct hc_ask *ask, struct hc_error *err)
 {
-    int64_t down_ms = hc_endpoint_probe(ask->endpoint, &ask->asker);
+    int64_t down_ms = hc_endpoint_try(ask->endpoint, &ask->key);
 
     if (down_ms == 0 || !errand->credentials->no_retry)
         return errand->put(errand->ctx, ask, err);
-    (void)hc_endpoint_fail_down(ask->endpoint, down_ms, err);
+    (void)hc_endpoint_fail_open(ask->endpoint, down_ms, err);
     return hc_ask_fail(ask, err);
 }
 
@@ -78,7 +78,7 @@ static int visit(struct round *round, size_t i, struct hc_error *err)
         return -1;
     if (ask.is_trusted)
         round->of_hub = *err;
-    if (ask.has_mirror && hc_endpoint_held_ms(ask.endpoint, &ask.asker) > 0) {
+    if (ask.has_mirror && hc_endpoint_throttled_ms(ask.endpoint, &ask.key) > 0) {
         round->states[i] = PUT_OFF;
         return 1;
     }
@@ -95,9 +95,9 @@ static size_t choose(const struct round *round)
     size_t chosen = 0;
 
     for (size_t i = 0; i < round->count; i++) {
-        const struct hc_breaker_key asker =
+        const struct hc_breaker_key key =
             hc_ask_asker(round->errand->credentials, round->errand->about.repo, i == 0);
-        int64_t away_ms = hc_endpoint_away_ms(hub->endpoints[i], &asker);
+        int64_t away_ms = hc_endpoint_unavailable_ms(hub->endpoints[i], &key);
 
         if (round->states[i] != DONE && away_ms < soonest_ms) {
             soonest_ms = away_ms;

@@ -17,31 +17,31 @@ static struct hc_endpoint *endpoint_of(struct fixture *f)
 }
 
 /* A caller that waits, with this token, if it has one, asking about this repo. */
-static struct hc_visit visit_of(struct hc_cancellation *call, const char *token,
-                                const struct hc_repo *repo)
+static struct hc_endpoint_permit visit_of(struct hc_cancellation *call, const char *token,
+                                          const struct hc_repo *repo)
 {
     const struct hc_hub_credentials credentials = {.token = token};
 
-    return (struct hc_visit){.asker = hc_ask_asker(&credentials, repo, true),
-                             .call = call,
-                             .pause_base_ms = 1,
-                             .is_patient = true};
+    return (struct hc_endpoint_permit){.key = hc_ask_asker(&credentials, repo, true),
+                                       .call = call,
+                                       .pause_base_ms = 1,
+                                       .may_wait = true};
 }
 
 static void hear(struct fixture *f, struct hc_endpoint *endpoint,
                  const struct hc_reply *reply, const struct hc_error *failure)
 {
-    struct hc_visit visit = visit_of(NULL, NULL, &f->repo);
+    struct hc_endpoint_permit visit = visit_of(NULL, NULL, &f->repo);
 
-    hc_endpoint_hear(endpoint, &visit, reply, failure);
+    hc_endpoint_report(endpoint, &visit, reply, failure);
 }
 
 static int enter_as(struct fixture *f, struct hc_endpoint *endpoint,
                     struct hc_cancellation *call)
 {
-    struct hc_visit visit = visit_of(call, NULL, &f->repo);
+    struct hc_endpoint_permit visit = visit_of(call, NULL, &f->repo);
 
-    return hc_endpoint_enter(endpoint, &visit, &f->err);
+    return hc_endpoint_acquire(endpoint, &visit, &f->err);
 }
 
 /* As if another caller had just been told so. */
@@ -80,7 +80,7 @@ static void a_429_that_says_no_time_holds_back_all_for_a_second(void **state)
     int64_t start_ms = hc_monotonic_ms();
 
     hear_status(f, 503, 0);
-    assert_int_equal(hc_endpoint_held_ms(endpoint_of(f), &asker), 0);
+    assert_int_equal(hc_endpoint_throttled_ms(endpoint_of(f), &asker), 0);
     hear_status(f, 429, 0);
     assert_int_equal(head(f, "config.json", &metadata), 0);
     assert_in_range(hc_monotonic_ms() - start_ms, 1000, 5000);
@@ -233,10 +233,10 @@ static void who_leaves_takes_nothing_out_of_the_budget(void **state)
 static void *enter(void *ctx)
 {
     struct hc_endpoint *endpoint = ctx;
-    struct hc_visit visit = {.is_patient = true};
+    struct hc_endpoint_permit visit = {.may_wait = true};
     struct hc_error err;
 
-    return hc_endpoint_enter(endpoint, &visit, &err) < 0 ? ctx : NULL;
+    return hc_endpoint_acquire(endpoint, &visit, &err) < 0 ? ctx : NULL;
 }
 
 /* The first is let in at once, the others a second apart. */
