@@ -79,7 +79,7 @@ static int add_json(void *ctx, const struct hc_reply *reply, const void *bytes,
 }
 
 /* Whether the request is a question, not one for the bytes of a file. */
-static bool asks_about(const struct hc_request *request)
+static bool asks_about(const struct hc_http_request *request)
 {
     return request->is_head || request->write == add_json;
 }
@@ -160,7 +160,7 @@ static int perform(struct hc_ask *ask, struct hc_endpoint *host, struct hc_error
         return -1;
     }
     ask->waited_ms = permit.waited_ms;
-    result = hc_pool_perform(ask->hub->pool, &ask->request, &ask->reply, err);
+    result = hc_http_perform(ask->hub->pool, &ask->request, &ask->reply, err);
     if (host)
         hc_endpoint_report(host, &permit, &ask->reply, result < 0 ? err : NULL);
     return result;
@@ -199,7 +199,8 @@ static int hop(struct hc_ask *ask, struct hc_error *err)
 
     memcpy(&earlier, &ask->reply, offsetof(struct hc_reply, location));
     ask->request.token = is_home && ask->is_trusted ? ask->credentials->token : NULL;
-    ask->request.is_led_to = !is_home && !is_configured(ask->hub, ask->request.url);
+    ask->request.is_redirect_target =
+        !is_home && !is_configured(ask->hub, ask->request.url);
     if (perform(ask, host, err) < 0)
         return hc_ask_fail(ask, err);
     inherit(&ask->reply, &earlier, is_home);
@@ -233,7 +234,7 @@ void hc_ask_init(struct hc_ask *ask, struct hc_hub *hub,
                  const struct hc_question *about)
 {
     memset(ask, 0, offsetof(struct hc_ask, request));
-    memset(&ask->request, 0, offsetof(struct hc_request, url));
+    memset(&ask->request, 0, offsetof(struct hc_http_request, url));
     ask->request.url[0] = '\0';
     hc_reply_clear(&ask->reply);
     ask->hub = hub;

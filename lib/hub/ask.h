@@ -6,8 +6,8 @@
 #ifndef HC_HUB_ASK_H
 #define HC_HUB_ASK_H
 
+#include "http_exchange.h"
 #include "reply.h"
-#include "request.h"
 #include "shared_question.h"
 #include "storage_hosts.h"
 
@@ -18,7 +18,7 @@ struct hc_hub {
     size_t endpoint_count;
     struct hc_storage_hosts *hosts; /* that these lead to */
     struct hc_questions *questions; /* about a file or a revision */
-    struct hc_pool *pool;
+    struct hc_http_pool *pool;
     unsigned metadata_timeout_s;
     unsigned download_timeout_s;
     unsigned retries;
@@ -41,8 +41,8 @@ struct hc_ask {
     struct hc_breaker_key key;    /* with the token, if it is sent */
     int64_t waited_ms;            /* for the end of an outage */
     struct hc_question question;
-    struct hc_request request; /* its url becomes the last one asked */
-    struct hc_reply reply;     /* the last one's; see hc_ask_once */
+    struct hc_http_request request; /* its url becomes the last one asked */
+    struct hc_reply reply;          /* the last one's; see hc_ask_once */
 };
 
 /* Zero but for who asks what, of the first endpoint; a question about a whole repo has no

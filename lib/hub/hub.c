@@ -180,7 +180,8 @@ static int get_located(struct hc_ask *ask, struct delivery *delivery,
     return attempt(delivery, ask, err);
 }
 
-static struct hc_pool *open_pool(const struct hc_settings *settings, struct hc_error *err)
+static struct hc_http_pool *open_pool(const struct hc_settings *settings,
+                                      struct hc_error *err)
 {
     char text[512];
     const char *extra = settings->user_agent ? settings->user_agent : "";
@@ -192,7 +193,7 @@ static struct hc_pool *open_pool(const struct hc_settings *settings, struct hc_e
                             "the user agent is too long or has control characters");
         return NULL;
     }
-    return hc_pool_open(text, settings->ca_file, settings->bytes_per_second, err);
+    return hc_http_pool_open(text, settings->ca_file, settings->bytes_per_second, err);
 }
 
 static int add_endpoint(struct hc_hub *hub, const char *url, unsigned requests_per_second,
@@ -251,7 +252,7 @@ struct hc_hub *hc_hub_open(const struct hc_settings *settings, struct hc_error *
     for (size_t i = 0; i < hub->endpoint_count; i++) {
         if (settings->allow_private_redirects ||
             hc_address_is_in_url(hc_endpoint_url(hub->endpoints[i])))
-            hc_pool_allow_private(hub->pool);
+            hc_http_pool_allow_private(hub->pool);
     }
     return hc_take(&hub);
 }
@@ -260,7 +261,7 @@ void hc_hub_close(struct hc_hub *hub)
 {
     if (!hub)
         return;
-    hc_pool_close(hub->pool);
+    hc_http_pool_close(hub->pool);
     hc_questions_free(hub->questions);
     hc_storage_hosts_free(hub->hosts);
     for (size_t i = 0; i < hub->endpoint_count; i++)

@@ -131,7 +131,7 @@ struct hc_download {
     int (*restart)(void *ctx, struct hc_error *err);
     /* Called with the bytes, in order; -1 ends the download with that error. */
     int (*write)(void *ctx, const void *bytes, size_t count, struct hc_error *err);
-    /* Optional: see struct hc_request. */
+    /* Optional: see struct hc_http_request. */
     int (*watch)(void *ctx, int64_t waited_ms, struct hc_error *err);
     void *ctx;
 };

@@ -10,7 +10,7 @@
 #include "segment_worker.h"
 
 #include <base/error.h>
-#include <hub/request.h>
+#include <hub/http_exchange.h>
 #include <hub/retry.h>
 
 #include <inttypes.h>

@@ -8,7 +8,7 @@
 #include "raw_site.h"
 
 #include <hub/address.h>
-#include <hub/request.h>
+#include <hub/http_exchange.h>
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -141,7 +141,7 @@ static void addresses_are_seen_in_urls_however_they_are_spelt(void **state)
 
 struct inside {
     struct raw_site *site; /* at 127.0.0.1 */
-    struct hc_pool *pool;
+    struct hc_http_pool *pool;
     struct hc_reply reply;
     struct hc_error err;
 };
@@ -153,7 +153,7 @@ static int set_up(void **state)
     assert_non_null(inside);
     inside->site = raw_site_start();
     raw_site_answer(inside->site, " HTTP/1.1", ANSWER);
-    inside->pool = hc_pool_open("test", NULL, 0, &inside->err);
+    inside->pool = hc_http_pool_open("test", NULL, 0, &inside->err);
     assert_non_null(inside->pool);
     *state = inside;
     return 0;
@@ -176,7 +176,7 @@ static int tear_down(void **state)
 
     set_variable("http_proxy", NULL);
     set_variable("no_proxy", NULL);
-    hc_pool_close(inside->pool);
+    hc_http_pool_close(inside->pool);
     raw_site_stop(inside->site);
     free(inside);
     return 0;
@@ -190,11 +190,11 @@ static const char *port_of(const struct inside *inside)
 /* Asks the site by that name, as if an answer had led there. */
 static int follow(struct inside *inside, const char *name, bool is_led_to)
 {
-    struct hc_request request = {.timeout_s = 5, .is_led_to = is_led_to};
+    struct hc_http_request request = {.timeout_s = 5, .is_redirect_target = is_led_to};
 
     (void)snprintf(request.url, sizeof request.url, "http://%s%s/x", name,
                    port_of(inside));
-    return hc_pool_perform(inside->pool, &request, &inside->reply, &inside->err);
+    return hc_http_perform(inside->pool, &request, &inside->reply, &inside->err);
 }
 
 static void an_answer_does_not_lead_inside(void **state)
@@ -231,7 +231,7 @@ static void an_answer_leads_inside_when_that_is_allowed(void **state)
 {
     struct inside *inside = *state;
 
-    hc_pool_allow_private(inside->pool);
+    hc_http_pool_allow_private(inside->pool);
     assert_int_equal(follow(inside, "127.0.0.1", true), 0);
     assert_int_equal(inside->reply.status, 200);
 }
@@ -248,17 +248,17 @@ static void a_hub_that_is_inside_may_lead_inside(void **state)
 static void a_proxy_may_be_inside(void **state)
 {
     struct inside *inside = *state;
-    struct hc_request request = {.timeout_s = 5, .is_led_to = true};
+    struct hc_http_request request = {.timeout_s = 5, .is_redirect_target = true};
 
     set_variable("http_proxy", raw_site_url(inside->site));
     (void)strcpy(request.url, "http://storage.example/x");
-    assert_int_equal(hc_pool_perform(inside->pool, &request, &inside->reply,
+    assert_int_equal(hc_http_perform(inside->pool, &request, &inside->reply,
                                      &inside->err),
                      0);
     assert_int_equal(raw_site_count(inside->site, "GET http://storage.example/x"), 1);
 
     (void)strcpy(request.url, "http://169.254.169.254/latest/meta-data");
-    assert_int_equal(hc_pool_perform(inside->pool, &request, &inside->reply,
+    assert_int_equal(hc_http_perform(inside->pool, &request, &inside->reply,
                                      &inside->err),
                      -1);
     assert_int_equal(inside->err.reason, HC_BAD_HUB_REPLY);

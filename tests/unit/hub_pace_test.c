@@ -7,7 +7,7 @@
 #include "hub_fixture.h"
 
 #include <base/error.h>
-#include <hub/request.h>
+#include <hub/http_exchange.h>
 
 #include <netinet/in.h>
 #include <pthread.h>
@@ -113,13 +113,13 @@ struct outcome {
 };
 
 /* Asks `url` once; it must come to an end long before a server that never ends does. */
-static struct outcome perform(const char *url, struct hc_request request)
+static struct outcome perform(const char *url, struct hc_http_request request)
 {
-    HC_AUTO(hc_pool) *pool = NULL;
+    HC_AUTO(hc_http_pool) *pool = NULL;
     struct outcome outcome = {0};
     int64_t began_ms = hc_monotonic_ms();
 
-    pool = hc_pool_open("test", NULL, 0, &outcome.err);
+    pool = hc_http_pool_open("test", NULL, 0, &outcome.err);
     assert_non_null(pool);
     (void)snprintf(request.url, sizeof request.url, "%s", url);
     request.timeout_s = TIMEOUT_S;
@@ -127,7 +127,7 @@ static struct outcome perform(const char *url, struct hc_request request)
     if (!request.write)
         request.write = take;
     request.ctx = &outcome.taken;
-    outcome.result = hc_pool_perform(pool, &request, &outcome.reply, &outcome.err);
+    outcome.result = hc_http_perform(pool, &request, &outcome.reply, &outcome.err);
     outcome.ms = hc_monotonic_ms() - began_ms;
     hc_cancellation_free(request.call);
     return outcome;
@@ -150,7 +150,7 @@ static void headers_that_drip_are_given_up(void **state)
 
     (void)state;
     dripper_start(&dripper);
-    outcome = perform(dripper.url, (struct hc_request){0});
+    outcome = perform(dripper.url, (struct hc_http_request){0});
     dripper_stop(&dripper);
     expect_given_up(&outcome, "no answer began within 2 s");
 }
@@ -165,7 +165,7 @@ static void a_header_that_drips_is_given_up(void **state)
 
     (void)state;
     dripper_start(&dripper);
-    outcome = perform(dripper.url, (struct hc_request){0});
+    outcome = perform(dripper.url, (struct hc_http_request){0});
     dripper_stop(&dripper);
     expect_given_up(&outcome, "no byte came for 1 s");
 }
@@ -183,7 +183,7 @@ static void a_body_that_drips_is_given_up(void **state)
         struct outcome outcome;
 
         dripper_start(&dripper);
-        outcome = perform(dripper.url, (struct hc_request){0});
+        outcome = perform(dripper.url, (struct hc_http_request){0});
         dripper_stop(&dripper);
         expect_given_up(&outcome, "fewer than 1024 bytes a second came for 1 s");
     }
@@ -200,7 +200,7 @@ static void an_answer_that_does_not_end_in_time_is_given_up(void **state)
     (void)state;
     memset(drop, 'x', sizeof drop - 1);
     dripper_start(&dripper);
-    outcome = perform(dripper.url, (struct hc_request){.total_s = 3});
+    outcome = perform(dripper.url, (struct hc_http_request){.total_s = 3});
     dripper_stop(&dripper);
     expect_given_up(&outcome, "the answer did not end within 3 s");
     assert_true(outcome.ms >= 3000);
@@ -217,7 +217,7 @@ static void a_refusal_without_end_is_a_refusal(void **state)
     (void)state;
     memset(drop, 'x', sizeof drop - 1);
     dripper_start(&dripper);
-    outcome = perform(dripper.url, (struct hc_request){0});
+    outcome = perform(dripper.url, (struct hc_http_request){0});
     dripper_stop(&dripper);
     assert_int_equal(outcome.result, 0);
     assert_int_equal(outcome.reply.status, 403);
@@ -235,7 +235,7 @@ static void the_callers_own_time_is_not_held_against_the_server(void **state)
     (void)state;
     memset(drop, 'x', sizeof drop - 1);
     dripper_start(&dripper);
-    outcome = perform(dripper.url, (struct hc_request){.write = take_late});
+    outcome = perform(dripper.url, (struct hc_http_request){.write = take_late});
     dripper_stop(&dripper);
     assert_int_equal(outcome.result, 0);
     assert_int_equal(outcome.taken, BIG);

@@ -7,7 +7,7 @@
 #include "test.h"
 
 #include <base/cancellation.h>
-#include <hub/request.h>
+#include <hub/http_exchange.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -58,15 +58,15 @@ static unsigned count_fds(void)
 }
 
 /* Asks a host whose name is being looked up. */
-static int ask(struct hc_pool *pool, unsigned timeout_s, struct hc_cancellation *call,
-               struct hc_error *err)
+static int ask(struct hc_http_pool *pool, unsigned timeout_s,
+               struct hc_cancellation *call, struct hc_error *err)
 {
-    const struct hc_request request = {.url = "http://slow.example/",
-                                       .timeout_s = timeout_s,
-                                       .call = call};
+    const struct hc_http_request request = {.url = "http://slow.example/",
+                                            .timeout_s = timeout_s,
+                                            .call = call};
     struct hc_reply reply;
 
-    return hc_pool_perform(pool, &request, &reply, err);
+    return hc_http_perform(pool, &request, &reply, err);
 }
 
 static void await_fds(unsigned count)
@@ -84,13 +84,13 @@ static void a_lookup_that_hangs_keeps_nobody_who_leaves(void **state)
     HC_AUTO(hc_cancellation) *call = hc_cancellation_new(start_ms + 300);
     unsigned fds = count_fds();
     struct hc_error err;
-    struct hc_pool *pool = hc_pool_open("test", NULL, 0, &err);
+    struct hc_http_pool *pool = hc_http_pool_open("test", NULL, 0, &err);
 
     assert_int_equal(ask(pool, 60, call, &err), -1);
     assert_int_equal(err.reason, HC_DEADLINE_EXCEEDED);
     assert_true(hc_monotonic_ms() - start_ms < LOOKUP_S * 500);
 
-    hc_pool_close(pool);
+    hc_http_pool_close(pool);
     (void)sem_post(*state);
     await_fds(fds);
 }
@@ -100,7 +100,7 @@ static void a_lookup_is_part_of_the_time_to_connect(void **state)
     int64_t start_ms = hc_monotonic_ms();
     unsigned fds = count_fds();
     struct hc_error err;
-    struct hc_pool *pool = hc_pool_open("test", NULL, 0, &err);
+    struct hc_http_pool *pool = hc_http_pool_open("test", NULL, 0, &err);
 
     for (int i = 0; i < 2; i++) { /* with the same handle */
         assert_int_equal(ask(pool, 1, NULL, &err), -1);
@@ -110,7 +110,7 @@ static void a_lookup_is_part_of_the_time_to_connect(void **state)
 
     (void)sem_post(*state);
     (void)sem_post(*state);
-    hc_pool_close(pool);
+    hc_http_pool_close(pool);
     await_fds(fds);
 }
 

@@ -8,7 +8,7 @@
 #include "tls_site.h"
 
 #include <base/error.h>
-#include <hub/request.h>
+#include <hub/http_exchange.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,13 +46,13 @@ static int tear_down(void **state)
 
 static int ask_trusting(struct fixture *f, const char *authorities, const char *url)
 {
-    HC_AUTO(hc_pool) *pool = hc_pool_open("test", authorities, 0, &f->err);
-    struct hc_request request = {.timeout_s = TIMEOUT_S};
+    HC_AUTO(hc_http_pool) *pool = hc_http_pool_open("test", authorities, 0, &f->err);
+    struct hc_http_request request = {.timeout_s = TIMEOUT_S};
 
     if (!pool)
         return -1;
     (void)strncpy(request.url, url, sizeof request.url - 1);
-    return hc_pool_perform(pool, &request, &f->reply, &f->err);
+    return hc_http_perform(pool, &request, &f->reply, &f->err);
 }
 
 /* Asks the site once, trusting `<dir>/<ca_file>`, NULL: the system. */

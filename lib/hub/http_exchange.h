@@ -5,20 +5,20 @@
  * exchange ends: a server that sends a byte now and then is as good as a silent one.
  * Callable from any thread.
  */
-#ifndef HC_HUB_REQUEST_H
-#define HC_HUB_REQUEST_H
+#ifndef HC_HUB_HTTP_EXCHANGE_H
+#define HC_HUB_HTTP_EXCHANGE_H
 
 #include "buffer.h"
 #include "reply.h"
 
-struct hc_request {
+struct hc_http_request {
     bool is_head;
-    const char *token;  /* Optional: sent to this URL, whatever its host */
-    bool is_led_to;     /* by an answer: not to a private address, see below */
-    uint64_t offset;    /* Optional: asks for the bytes from here on */
-    uint64_t until;     /* Optional: and before this one */
-    unsigned timeout_s; /* see below */
-    unsigned total_s;   /* Optional: of the whole exchange */
+    const char *token;       /* Optional: sent to this URL, whatever its host */
+    bool is_redirect_target; /* by an answer: not to a private address, see below */
+    uint64_t offset;         /* Optional: asks for the bytes from here on */
+    uint64_t until;          /* Optional: and before this one */
+    unsigned timeout_s;      /* see below */
+    unsigned total_s;        /* Optional: of the whole exchange */
     struct hc_cancellation *call;
     /* Gets the body of a 2xx answer; -1 ends the exchange with that error. */
     int (*write)(void *ctx, const struct hc_reply *reply, const void *bytes, size_t count,
@@ -38,15 +38,15 @@ struct hc_request {
  */
 enum { HC_RATE_MIN = 1024 };
 
-struct hc_pool; /* connections, idle ones kept alive */
+struct hc_http_pool; /* connections, idle ones kept alive */
 
 /*
  * Texts are copied. `ca_file`, unless NULL, is whom to trust instead of the system's
  * authorities; INVALID_OPTIONS when it is not there. All exchanges together get
  * `bytes_per_second`, 0: no limit.
  */
-struct hc_pool *hc_pool_open(const char *user_agent, const char *ca_file,
-                             uint64_t bytes_per_second, struct hc_error *err);
+struct hc_http_pool *hc_http_pool_open(const char *user_agent, const char *ca_file,
+                                       uint64_t bytes_per_second, struct hc_error *err);
 
 /*
  * Lets answers lead to private addresses (address.h) from now on. So does the first request
@@ -55,18 +55,18 @@ struct hc_pool *hc_pool_open(const char *user_agent, const char *ca_file,
  * requests with `is_led_to` to such an address; it is the one that is connected to that
  * counts, whatever its name meant before. Through a proxy only addresses in URLs are seen.
  */
-void hc_pool_allow_private(struct hc_pool *pool);
+void hc_http_pool_allow_private(struct hc_http_pool *pool);
 
 /* No exchange may be running. */
-void hc_pool_close(struct hc_pool *pool);
-HC_DEFINE_AUTO(hc_pool, hc_pool_close)
+void hc_http_pool_close(struct hc_http_pool *pool);
+HC_DEFINE_AUTO(hc_http_pool, hc_http_pool_close)
 
 /*
  * 0 when the answer came and ended as HTTP says it should, whatever its status. -1 with
  * HUB_UNREACHABLE (`is_final` when a proxy refuses to let us out), CANCELLED,
  * DEADLINE_EXCEEDED, or what `write` failed with.
  */
-int hc_pool_perform(struct hc_pool *pool, const struct hc_request *request,
+int hc_http_perform(struct hc_http_pool *pool, const struct hc_http_request *request,
                     struct hc_reply *reply, struct hc_error *err);
 
 #endif

@@ -8,7 +8,7 @@
  * once per URL, by the caller. Its texts become part of our messages; they name hosts,
  * never a URL's query.
  */
-#include "request.h"
+#include "http_exchange.h"
 
 #include "address.h"
 #include "bucket.h"
@@ -27,12 +27,12 @@
 #include <sys/socket.h>
 
 enum {
-    REFUSAL_MAX = 64 * 1024,  /* bytes kept of the body of an error */
-    BUFFER_SIZE = 256 * 1024, /* what curl reads, and passes on, at once */
-    GLANCE_MS = 100           /* how often silence is looked up from */
+    ERROR_BODY_MAX = 64 * 1024, /* bytes kept of the body of an error */
+    BUFFER_SIZE = 256 * 1024,   /* what curl reads, and passes on, at once */
+    POLL_INTERVAL_MS = 100      /* how often silence is looked up from */
 };
 
-struct hc_pool {
+struct hc_http_pool {
     char *user_agent;
     struct hc_certificates certificates;
     struct hc_curl_handles handles;
@@ -44,26 +44,32 @@ struct hc_pool {
 };
 
 /* Why an exchange was ended before the server had. */
-enum lapse { NONE, SILENT, SLOW_HEADERS, SLOW_BODY, TOO_LONG };
+enum timeout_kind {
+    TIMEOUT_NONE,
+    TIMEOUT_SILENT,
+    TIMEOUT_HEADERS,
+    TIMEOUT_SLOW_BODY,
+    TIMEOUT_TOTAL
+};
 
 /* One exchange while curl runs it. */
 struct exchange {
     CURL *curl;
-    struct hc_pool *pool;
-    const struct hc_request *request;
+    struct hc_http_pool *pool;
+    const struct hc_http_request *request;
     struct hc_reply *reply;
-    struct hc_buffer refusal;
-    char *received; /* BUFFER_SIZE bytes, once one has come */
+    struct hc_buffer error_body;
+    char *buffered; /* BUFFER_SIZE bytes, once one has come */
     size_t count;   /* of them, not passed on yet */
     size_t header_bytes;
     bool has_headers;      /* all of them */
     int64_t started_ms;    /* the exchange */
     int64_t delivering_ms; /* of the time since then, what the caller's write took */
-    int64_t heard_ms;      /* when the last byte came */
+    int64_t last_byte_ms;  /* when the last byte came */
     uint64_t body_bytes;   /* that have come */
-    int64_t stretch_ms;    /* waited for the server when this stretch of the body began */
-    uint64_t stretch_bytes;
-    enum lapse lapse;
+    int64_t window_ms;     /* waited for the server when this stretch of the body began */
+    uint64_t window_bytes;
+    enum timeout_kind timeout;
     bool is_refused; /* an address that is not to be connected to */
     bool has_enough; /* of the body of an error */
     bool has_failed; /* with `failure`, the caller's own or that of the headers */
@@ -73,21 +79,21 @@ struct exchange {
 
 static const char too_many_headers[] = "with more headers than can be right";
 
-static bool is_empty_line(const char *line, size_t length)
+static bool line_is_empty(const char *line, size_t length)
 {
     return length <= 2 && (length == 0 || line[0] == '\r' || line[0] == '\n');
 }
 
 /* 0 ends the exchange with the failure that is set. */
-static size_t on_header(char *line, size_t size, size_t count, void *ctx)
+static size_t exchange_on_header(char *line, size_t size, size_t count, void *ctx)
 {
     struct exchange *exchange = ctx;
     struct hc_reply *reply = exchange->reply;
     size_t length = size * count;
 
-    exchange->heard_ms = hc_monotonic_ms();
+    exchange->last_byte_ms = hc_monotonic_ms();
     exchange->header_bytes += length;
-    exchange->has_headers = is_empty_line(line, length);
+    exchange->has_headers = line_is_empty(line, length);
     if (length >= 5 && memcmp(line, "HTTP/", 5) == 0) {
         hc_reply_clear(reply); /* an interim answer came before */
         (void)curl_easy_getinfo(exchange->curl, CURLINFO_RESPONSE_CODE, &reply->status);
@@ -103,18 +109,20 @@ static size_t on_header(char *line, size_t size, size_t count, void *ctx)
 }
 
 /* Keeps the beginning of an error's body, for its text. */
-static void keep_refusal(struct exchange *exchange, const char *bytes, size_t count)
+static void exchange_keep_error_body(struct exchange *exchange, const char *bytes,
+                                     size_t count)
 {
-    size_t room = REFUSAL_MAX - exchange->refusal.used;
+    size_t room = ERROR_BODY_MAX - exchange->error_body.used;
     struct hc_error ignored;
 
-    (void)hc_buffer_add(&exchange->refusal, bytes, count < room ? count : room, &ignored);
+    (void)hc_buffer_add(&exchange->error_body, bytes, count < room ? count : room,
+                        &ignored);
 }
 
 /* Waits until the bandwidth that these bytes took is there again. */
-static int throttle(struct exchange *exchange, size_t count)
+static int exchange_throttle(struct exchange *exchange, size_t count)
 {
-    struct hc_pool *pool = exchange->pool;
+    struct hc_http_pool *pool = exchange->pool;
     int64_t wait_ms;
 
     (void)pthread_mutex_lock(&pool->shared.lock);
@@ -126,9 +134,9 @@ static int throttle(struct exchange *exchange, size_t count)
 }
 
 /* Passes on what has come. That may take long, which is not the server's silence. */
-static int deliver(struct exchange *exchange)
+static int exchange_deliver(struct exchange *exchange)
 {
-    const struct hc_request *request = exchange->request;
+    const struct hc_http_request *request = exchange->request;
     size_t count = exchange->count;
     int64_t began_ms = hc_monotonic_ms();
 
@@ -136,22 +144,22 @@ static int deliver(struct exchange *exchange)
     if (count == 0)
         return 0;
     if ((request->write &&
-         request->write(request->ctx, exchange->reply, exchange->received, count,
+         request->write(request->ctx, exchange->reply, exchange->buffered, count,
                         &exchange->failure) < 0) ||
-        throttle(exchange, count) < 0) {
+        exchange_throttle(exchange, count) < 0) {
         exchange->has_failed = true;
         return -1;
     }
-    exchange->heard_ms = hc_monotonic_ms();
-    exchange->delivering_ms += exchange->heard_ms - began_ms;
+    exchange->last_byte_ms = hc_monotonic_ms();
+    exchange->delivering_ms += exchange->last_byte_ms - began_ms;
     return 0;
 }
 
-static int collect(struct exchange *exchange, const char *bytes, size_t count)
+static int exchange_collect(struct exchange *exchange, const char *bytes, size_t count)
 {
-    if (!exchange->received)
-        exchange->received = malloc(BUFFER_SIZE);
-    if (!exchange->received) {
+    if (!exchange->buffered)
+        exchange->buffered = malloc(BUFFER_SIZE);
+    if (!exchange->buffered) {
         exchange->has_failed = true;
         return hc_fail_memory(&exchange->failure);
     }
@@ -159,96 +167,96 @@ static int collect(struct exchange *exchange, const char *bytes, size_t count)
         size_t room = BUFFER_SIZE - exchange->count;
         size_t part = count < room ? count : room;
 
-        memcpy(exchange->received + exchange->count, bytes, part);
+        memcpy(exchange->buffered + exchange->count, bytes, part);
         exchange->count += part;
         bytes += part;
         count -= part;
-        if (exchange->count == BUFFER_SIZE && deliver(exchange) < 0)
+        if (exchange->count == BUFFER_SIZE && exchange_deliver(exchange) < 0)
             return -1;
     }
     return 0;
 }
 
 /* How long the server has been waited for. */
-static int64_t waited_ms(const struct exchange *exchange)
+static int64_t exchange_waited_ms(const struct exchange *exchange)
 {
     return hc_monotonic_ms() - exchange->started_ms - exchange->delivering_ms;
 }
 
-static void count_body(struct exchange *exchange, size_t count)
+static void exchange_count_body(struct exchange *exchange, size_t count)
 {
-    exchange->heard_ms = hc_monotonic_ms();
+    exchange->last_byte_ms = hc_monotonic_ms();
     if (exchange->body_bytes == 0)
-        exchange->stretch_ms = waited_ms(exchange);
+        exchange->window_ms = exchange_waited_ms(exchange);
     exchange->body_bytes += count;
 }
 
-static size_t on_body(char *bytes, size_t size, size_t count, void *ctx)
+static size_t exchange_on_body(char *bytes, size_t size, size_t count, void *ctx)
 {
     struct exchange *exchange = ctx;
     size_t length = size * count;
 
-    count_body(exchange, length);
+    exchange_count_body(exchange, length);
     if (exchange->reply->status / 100 != 2) {
-        keep_refusal(exchange, bytes, length);
-        exchange->has_enough = exchange->refusal.used == REFUSAL_MAX;
+        exchange_keep_error_body(exchange, bytes, length);
+        exchange->has_enough = exchange->error_body.used == ERROR_BODY_MAX;
         return exchange->has_enough ? CURL_WRITEFUNC_ERROR : length;
     }
-    return collect(exchange, bytes, length) < 0 ? CURL_WRITEFUNC_ERROR : length;
+    return exchange_collect(exchange, bytes, length) < 0 ? CURL_WRITEFUNC_ERROR : length;
 }
 
 /* Whether the body is too slow, by the stretch that ends now: a glance later than silence
  * would be noticed. */
-static bool is_slow(struct exchange *exchange)
+static bool exchange_is_slow(struct exchange *exchange)
 {
     const unsigned length_s = exchange->request->timeout_s;
-    int64_t now_ms = waited_ms(exchange);
-    uint64_t bytes = exchange->body_bytes - exchange->stretch_bytes;
+    int64_t now_ms = exchange_waited_ms(exchange);
+    uint64_t bytes = exchange->body_bytes - exchange->window_bytes;
 
-    if (now_ms - exchange->stretch_ms < (int64_t)length_s * 1000 + GLANCE_MS)
+    if (now_ms - exchange->window_ms < (int64_t)length_s * 1000 + POLL_INTERVAL_MS)
         return false;
-    exchange->stretch_ms = now_ms;
-    exchange->stretch_bytes = exchange->body_bytes;
+    exchange->window_ms = now_ms;
+    exchange->window_bytes = exchange->body_bytes;
     return bytes < (uint64_t)length_s * HC_RATE_MIN;
 }
 
-static enum lapse find_lapse(struct exchange *exchange)
+static enum timeout_kind exchange_find_timeout(struct exchange *exchange)
 {
-    const struct hc_request *request = exchange->request;
+    const struct hc_http_request *request = exchange->request;
     int64_t timeout_ms = (int64_t)request->timeout_s * 1000;
     int64_t now_ms = hc_monotonic_ms();
     int64_t passed_ms = now_ms - exchange->started_ms;
 
-    if (now_ms - exchange->heard_ms > timeout_ms)
-        return SILENT;
+    if (now_ms - exchange->last_byte_ms > timeout_ms)
+        return TIMEOUT_SILENT;
     if (request->total_s > 0 && passed_ms > (int64_t)request->total_s * 1000)
-        return TOO_LONG;
+        return TIMEOUT_TOTAL;
     if (exchange->body_bytes == 0)
-        return passed_ms > 2 * timeout_ms ? SLOW_HEADERS : NONE;
-    return is_slow(exchange) ? SLOW_BODY : NONE;
+        return passed_ms > 2 * timeout_ms ? TIMEOUT_HEADERS : TIMEOUT_NONE;
+    return exchange_is_slow(exchange) ? TIMEOUT_SLOW_BODY : TIMEOUT_NONE;
 }
 
 /* Curl asks at every glance, and whenever bytes come. */
-static int on_progress(void *ctx, curl_off_t total, curl_off_t now, curl_off_t up_total,
-                       curl_off_t up_now)
+static int exchange_on_progress(void *ctx, curl_off_t total, curl_off_t now,
+                                curl_off_t up_total, curl_off_t up_now)
 {
     struct exchange *exchange = ctx;
-    const struct hc_request *request = exchange->request;
+    const struct hc_http_request *request = exchange->request;
 
     (void)total, (void)now, (void)up_total, (void)up_now;
     if (exchange->has_failed || hc_cancellation_is_set(request->call))
         return 1;
-    exchange->lapse = find_lapse(exchange);
-    if (exchange->lapse != NONE)
+    exchange->timeout = exchange_find_timeout(exchange);
+    if (exchange->timeout != TIMEOUT_NONE)
         return 1;
-    if (request->watch &&
-        request->watch(request->ctx, waited_ms(exchange), &exchange->failure) < 0)
+    if (request->watch && request->watch(request->ctx, exchange_waited_ms(exchange),
+                                         &exchange->failure) < 0)
         exchange->has_failed = true;
     return exchange->has_failed ? 1 : 0;
 }
 
 /* The caller frees; NULL when memory is short. */
-static struct curl_slist *make_headers(const struct hc_request *request)
+static struct curl_slist *request_make_headers(const struct hc_http_request *request)
 {
     struct curl_slist *list = curl_slist_append(NULL, "Accept-Encoding: identity");
     HC_AUTO_FREE char *line = NULL;
@@ -265,46 +273,47 @@ static struct curl_slist *make_headers(const struct hc_request *request)
 }
 
 /* Whether the exchange may connect to this address. */
-static bool may_connect(struct exchange *exchange, const struct sockaddr *address)
+static bool exchange_may_connect(struct exchange *exchange,
+                                 const struct sockaddr *address)
 {
-    const struct hc_request *request = exchange->request;
-    struct hc_pool *pool = exchange->pool;
+    const struct hc_http_request *request = exchange->request;
+    struct hc_http_pool *pool = exchange->pool;
 
     if (!hc_address_is_private(address) || hc_address_is_of_proxy(address, request->url))
         return true;
-    if (!request->is_led_to)
+    if (!request->is_redirect_target)
         atomic_store(&pool->allows_private, true);
     return atomic_load(&pool->allows_private);
 }
 
 /* Curl is about to connect: what its name means is known, and cannot change any more. */
-static curl_socket_t on_socket(void *ctx, curlsocktype purpose,
-                               struct curl_sockaddr *address)
+static curl_socket_t exchange_on_socket(void *ctx, curlsocktype purpose,
+                                        struct curl_sockaddr *address)
 {
     struct exchange *exchange = ctx;
 
     (void)purpose;
-    exchange->is_refused = !may_connect(exchange, &address->addr);
+    exchange->is_refused = !exchange_may_connect(exchange, &address->addr);
     if (exchange->is_refused)
         return CURL_SOCKET_BAD;
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
-static void set_callbacks(CURL *curl, struct exchange *exchange)
+static void curl_set_callbacks(CURL *curl, struct exchange *exchange)
 {
-    (void)curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, on_socket);
+    (void)curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, exchange_on_socket);
     (void)curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, exchange);
     (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, exchange->text);
-    (void)curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+    (void)curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, exchange_on_header);
     (void)curl_easy_setopt(curl, CURLOPT_HEADERDATA, exchange);
-    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, exchange_on_body);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, exchange);
-    (void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+    (void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, exchange_on_progress);
     (void)curl_easy_setopt(curl, CURLOPT_XFERINFODATA, exchange);
     (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
 }
 
-static void set_range(CURL *curl, const struct hc_request *request)
+static void curl_set_range(CURL *curl, const struct hc_http_request *request)
 {
     char range[48];
 
@@ -321,7 +330,7 @@ static void set_range(CURL *curl, const struct hc_request *request)
  * libcurl takes proxies from the environment, but not HTTP_PROXY in capitals, which a CGI
  * program's caller may set. The Hub's Python clients do, and we are no CGI program.
  */
-static void set_proxy(CURL *curl, const char *url)
+static void curl_set_proxy(CURL *curl, const char *url)
 {
     /* NOLINTBEGIN(concurrency-mt-unsafe): nobody sets variables by now */
     const char *proxy = getenv("http_proxy") ? NULL : getenv("HTTP_PROXY");
@@ -336,8 +345,8 @@ static void set_proxy(CURL *curl, const char *url)
  * lets go; a resolver that hangs would keep whoever leaves, and the server's shutdown.
  * Now the thread ends by itself, later, and frees what it has.
  */
-static void set_options(CURL *curl, const struct hc_pool *pool,
-                        const struct hc_request *request)
+static void curl_set_options(CURL *curl, const struct hc_http_pool *pool,
+                             const struct hc_http_request *request)
 {
     (void)curl_easy_setopt(curl, CURLOPT_URL, request->url);
     (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -352,14 +361,14 @@ static void set_options(CURL *curl, const struct hc_pool *pool,
         (void)curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
         (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)request->timeout_s);
     }
-    set_range(curl, request);
-    set_proxy(curl, request->url);
+    curl_set_range(curl, request);
+    curl_set_proxy(curl, request->url);
     hc_certificates_apply(&pool->certificates, curl);
 }
 
 /* Curl's own words name hosts; but of a proxy setting that makes no sense they show all,
  * and the host in it may be a part of the password. */
-static const char *text_of(const struct exchange *exchange, CURLcode code)
+static const char *exchange_curl_text(const struct exchange *exchange, CURLcode code)
 {
     bool is_of_setting = code == CURLE_COULDNT_RESOLVE_PROXY ||
                          hc_text_starts(exchange->text, "Unsupported proxy");
@@ -370,7 +379,7 @@ static const char *text_of(const struct exchange *exchange, CURLcode code)
 }
 
 /* A proxy that does not let us out will not; one that cannot get there may, later. */
-static int fail_proxy(long status, struct hc_error *err)
+static int fail_proxy_refused(long status, struct hc_error *err)
 {
     if (status / 100 == 5)
         return hc_fail(err, HC_HUB_UNREACHABLE, "the proxy cannot connect (HTTP %ld)",
@@ -381,19 +390,19 @@ static int fail_proxy(long status, struct hc_error *err)
     return -1;
 }
 
-static int fail_lapsed(const struct exchange *exchange, struct hc_error *err)
+static int exchange_fail_timeout(const struct exchange *exchange, struct hc_error *err)
 {
-    const struct hc_request *request = exchange->request;
+    const struct hc_http_request *request = exchange->request;
 
-    switch (exchange->lapse) {
-    case SLOW_HEADERS:
+    switch (exchange->timeout) {
+    case TIMEOUT_HEADERS:
         return hc_fail(err, HC_HUB_UNREACHABLE, "no answer began within %u s",
                        2 * request->timeout_s);
-    case SLOW_BODY:
+    case TIMEOUT_SLOW_BODY:
         return hc_fail(err, HC_HUB_UNREACHABLE,
                        "fewer than %d bytes a second came for %u s", HC_RATE_MIN,
                        request->timeout_s);
-    case TOO_LONG:
+    case TIMEOUT_TOTAL:
         return hc_fail(err, HC_HUB_UNREACHABLE, "the answer did not end within %u s",
                        request->total_s);
     default:
@@ -402,20 +411,20 @@ static int fail_lapsed(const struct exchange *exchange, struct hc_error *err)
     }
 }
 
-static int fail_unreachable(const struct exchange *exchange, CURLcode code,
-                            struct hc_error *err)
+static int exchange_fail_unreachable(const struct exchange *exchange, CURLcode code,
+                                     struct hc_error *err)
 {
     long refusal = 0;
 
     (void)curl_easy_getinfo(exchange->curl, CURLINFO_HTTP_CONNECTCODE, &refusal);
     if (refusal >= 400)
-        return fail_proxy(refusal, err);
-    if (exchange->lapse != NONE)
-        return fail_lapsed(exchange, err);
-    return hc_fail(err, HC_HUB_UNREACHABLE, "%s", text_of(exchange, code));
+        return fail_proxy_refused(refusal, err);
+    if (exchange->timeout != TIMEOUT_NONE)
+        return exchange_fail_timeout(exchange, err);
+    return hc_fail(err, HC_HUB_UNREACHABLE, "%s", exchange_curl_text(exchange, code));
 }
 
-static bool was_sent(const struct exchange *exchange)
+static bool exchange_was_sent(const struct exchange *exchange)
 {
     curl_off_t sent_us = 0;
 
@@ -423,7 +432,7 @@ static bool was_sent(const struct exchange *exchange)
     return sent_us > 0;
 }
 
-static int fail_private(struct hc_error *err)
+static int fail_private_address(struct hc_error *err)
 {
     return hc_fail(err, HC_BAD_HUB_REPLY,
                    "it leads to a private address; if that is right, start with "
@@ -434,47 +443,49 @@ static int fail_private(struct hc_error *err)
  * Whether what came is no answer that HTTP knows. A header line of more than 100 KiB is
  * "out of memory" to curl.
  */
-static bool is_no_http(const struct exchange *exchange, CURLcode code)
+static bool exchange_is_no_http(const struct exchange *exchange, CURLcode code)
 {
     return code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL ||
            code == CURLE_WEIRD_SERVER_REPLY || code == CURLE_BAD_CONTENT_ENCODING ||
-           (code == CURLE_OUT_OF_MEMORY && was_sent(exchange) && !exchange->has_headers);
+           (code == CURLE_OUT_OF_MEMORY && exchange_was_sent(exchange) &&
+            !exchange->has_headers);
 }
 
 /* What a curl code means to the caller. */
-static int conclude(struct exchange *exchange, CURLcode code, struct hc_error *err)
+static int exchange_conclude(struct exchange *exchange, CURLcode code,
+                             struct hc_error *err)
 {
-    exchange->reply->was_sent = was_sent(exchange);
+    exchange->reply->was_sent = exchange_was_sent(exchange);
     if (exchange->has_failed) {
         *err = exchange->failure;
         return -1;
     }
     if (code == CURLE_OK || exchange->has_enough) {
-        if (exchange->refusal.used > 0)
-            hc_reply_body(exchange->reply, exchange->refusal.bytes,
-                          exchange->refusal.used);
+        if (exchange->error_body.used > 0)
+            hc_reply_body(exchange->reply, exchange->error_body.bytes,
+                          exchange->error_body.used);
         return 0;
     }
     if (hc_cancellation_check(exchange->request->call, err) < 0)
         return -1;
     if (code == CURLE_COULDNT_CONNECT && exchange->is_refused)
-        return fail_private(err);
-    if (is_no_http(exchange, code))
+        return fail_private_address(err);
+    if (exchange_is_no_http(exchange, code))
         return hc_fail(err, HC_BAD_HUB_REPLY, "%s",
                        code == CURLE_OUT_OF_MEMORY ? "it answers with a header too long"
-                                                   : text_of(exchange, code));
+                                                   : exchange_curl_text(exchange, code));
     if (code == CURLE_OUT_OF_MEMORY)
         return hc_fail_memory(err);
-    return fail_unreachable(exchange, code, err);
+    return exchange_fail_unreachable(exchange, code, err);
 }
 
-static void initialise_curl(void)
+static void curl_initialise(void)
 {
     (void)curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
 /* curl_easy_perform() would look up from silence once a second only. */
-static CURLcode drive(struct exchange *exchange, CURLM *connections)
+static CURLcode exchange_perform(struct exchange *exchange, CURLM *connections)
 {
     CURLMcode state = curl_multi_add_handle(connections, exchange->curl);
     CURLcode result = CURLE_OUT_OF_MEMORY;
@@ -483,25 +494,25 @@ static CURLcode drive(struct exchange *exchange, CURLM *connections)
 
     while (state == CURLM_OK && running > 0 && !exchange->has_failed) {
         state = curl_multi_perform(connections, &running);
-        if (state == CURLM_OK && running > 0 && deliver(exchange) == 0)
-            state = curl_multi_poll(connections, NULL, 0, GLANCE_MS, NULL);
+        if (state == CURLM_OK && running > 0 && exchange_deliver(exchange) == 0)
+            state = curl_multi_poll(connections, NULL, 0, POLL_INTERVAL_MS, NULL);
     }
     message = curl_multi_info_read(connections, &running);
     if (message && message->msg == CURLMSG_DONE)
         result = message->data.result;
     (void)curl_multi_remove_handle(connections, exchange->curl);
     if (!exchange->has_failed)
-        (void)deliver(exchange);
+        (void)exchange_deliver(exchange);
     return result;
 }
 
-struct hc_pool *hc_pool_open(const char *user_agent, const char *ca_file,
-                             uint64_t bytes_per_second, struct hc_error *err)
+struct hc_http_pool *hc_http_pool_open(const char *user_agent, const char *ca_file,
+                                       uint64_t bytes_per_second, struct hc_error *err)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    struct hc_pool *pool = calloc(1, sizeof *pool);
+    struct hc_http_pool *pool = calloc(1, sizeof *pool);
 
-    (void)pthread_once(&once, initialise_curl);
+    (void)pthread_once(&once, curl_initialise);
     if (!pool) {
         (void)hc_fail_memory(err);
         return NULL;
@@ -512,13 +523,13 @@ struct hc_pool *hc_pool_open(const char *user_agent, const char *ca_file,
     pool->user_agent = hc_text_copy(user_agent, err);
     if (!pool->user_agent ||
         hc_certificates_load(&pool->certificates, ca_file, err) < 0) {
-        hc_pool_close(pool);
+        hc_http_pool_close(pool);
         return NULL;
     }
     return pool;
 }
 
-void hc_pool_close(struct hc_pool *pool)
+void hc_http_pool_close(struct hc_http_pool *pool)
 {
     if (!pool)
         return;
@@ -529,15 +540,16 @@ void hc_pool_close(struct hc_pool *pool)
     free(pool);
 }
 
-void hc_pool_allow_private(struct hc_pool *pool)
+void hc_http_pool_allow_private(struct hc_http_pool *pool)
 {
     atomic_store(&pool->allows_private, true);
 }
 
-int hc_pool_perform(struct hc_pool *pool, const struct hc_request *request,
+int hc_http_perform(struct hc_http_pool *pool, const struct hc_http_request *request,
                     struct hc_reply *reply, struct hc_error *err)
 {
-    bool is_refused = request->is_led_to && !atomic_load(&pool->allows_private) &&
+    bool is_refused = request->is_redirect_target &&
+                      !atomic_load(&pool->allows_private) &&
                       hc_address_is_in_url(request->url);
     struct hc_curl_handle handle = hc_curl_handles_borrow(&pool->handles);
     struct exchange exchange = {.curl = handle.curl,
@@ -545,24 +557,25 @@ int hc_pool_perform(struct hc_pool *pool, const struct hc_request *request,
                                 .request = request,
                                 .reply = reply,
                                 .started_ms = hc_monotonic_ms()};
-    struct curl_slist *headers = make_headers(request);
+    struct curl_slist *headers = request_make_headers(request);
     int result;
 
-    exchange.heard_ms = exchange.started_ms;
+    exchange.last_byte_ms = exchange.started_ms;
     hc_reply_clear(reply);
     if (is_refused) {
-        result = fail_private(err);
+        result = fail_private_address(err);
     } else if (!exchange.curl || !headers) {
         result = hc_fail_memory(err);
     } else {
-        set_options(exchange.curl, pool, request);
-        set_callbacks(exchange.curl, &exchange);
+        curl_set_options(exchange.curl, pool, request);
+        curl_set_callbacks(exchange.curl, &exchange);
         (void)curl_easy_setopt(exchange.curl, CURLOPT_HTTPHEADER, headers);
-        result = conclude(&exchange, drive(&exchange, handle.connections), err);
+        result = exchange_conclude(&exchange,
+                                   exchange_perform(&exchange, handle.connections), err);
     }
-    hc_buffer_clear(&exchange.refusal);
+    hc_buffer_clear(&exchange.error_body);
     hc_curl_handles_return(&pool->handles, handle);
-    free(exchange.received);
+    free(exchange.buffered);
     curl_slist_free_all(headers);
     return result;
 }
