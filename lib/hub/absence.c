@@ -17,24 +17,24 @@ enum { UNAUTHORIZED = 401, NOT_FOUND = 404 };
 
 bool hc_absence_is_open(const struct hc_ask *ask)
 {
-    const struct hc_reply *reply = &ask->reply;
+    const struct hc_hub_response *response = &ask->response;
 
-    return (reply->status == NOT_FOUND || reply->status == UNAUTHORIZED) &&
-           !reply->error_code[0] && !reply->commit[0] &&
-           hc_url_same_origin(ask->request.url, ask->question.endpoint);
+    return (response->status == NOT_FOUND || response->status == UNAUTHORIZED) &&
+           !response->error_code[0] && !response->commit[0] &&
+           hc_url_same_origin(ask->request.url, ask->target.endpoint);
 }
 
 int hc_absence_of_revision(const struct hc_ask *ask, struct hc_error *err)
 {
-    bool is_of_revision = strcasestr(ask->reply.error_message, "revision") ||
-                          strcasestr(ask->reply.error_message, "rev id");
+    bool is_of_revision = strcasestr(ask->response.error_message, "revision") ||
+                          strcasestr(ask->response.error_message, "rev id");
 
-    if (ask->reply.status != NOT_FOUND || !hc_absence_is_open(ask))
+    if (ask->response.status != NOT_FOUND || !hc_absence_is_open(ask))
         return -1;
-    return hc_reply_fail_absent(&ask->question,
-                                is_of_revision ? HC_REVISION_NOT_FOUND
-                                               : HC_REPO_NOT_FOUND,
-                                err);
+    return hc_hub_target_fail_absent(&ask->target,
+                                     is_of_revision ? HC_REVISION_NOT_FOUND
+                                                    : HC_REPO_NOT_FOUND,
+                                     err);
 }
 
 /* 0 when the revision is there; the answer is empty. */
@@ -42,7 +42,7 @@ static int ask_revision(void *ctx, void *answer, struct hc_error *err)
 {
     const struct hc_ask *asked = ctx;
     HC_AUTO(hc_tree) *siblings = NULL;
-    struct hc_question about = asked->question;
+    struct hc_hub_target about = asked->target;
     HC_AUTO_VALUE(hc_buffer) body = {0};
     struct hc_revision revision;
     struct hc_ask ask;
@@ -79,18 +79,18 @@ static bool is_an_answer(const struct hc_error *err)
 /* The revision is there: what was asked for is not, or not for this caller. */
 static int fail_present(const struct hc_ask *ask, struct hc_error *err)
 {
-    char subject[HC_SUBJECT_SIZE];
+    char text[HC_TARGET_TEXT_SIZE];
 
-    if (ask->reply.status == NOT_FOUND)
-        return ask->question.path
-                   ? hc_reply_fail_absent(&ask->question, HC_ENTRY_NOT_FOUND, err)
+    if (ask->response.status == NOT_FOUND)
+        return ask->target.path
+                   ? hc_hub_target_fail_absent(&ask->target, HC_ENTRY_NOT_FOUND, err)
                    : -1;
-    hc_question_describe(&ask->question, subject);
+    hc_hub_target_describe(&ask->target, text);
     return hc_fail(err, HC_HUB_UNAUTHORIZED,
-                   "%s: %.100s shows the repo but refuses what is in it; %s", subject,
-                   ask->question.endpoint,
-                   ask->question.had_token ? "check that the token may read it"
-                                           : "it may need a token");
+                   "%s: %.100s shows the repo but refuses what is in it; %s", text,
+                   ask->target.endpoint,
+                   ask->target.had_token ? "check that the token may read it"
+                                         : "it may need a token");
 }
 
 int hc_absence_explain(struct hc_ask *ask, struct hc_error *err)
@@ -105,9 +105,9 @@ int hc_absence_explain(struct hc_ask *ask, struct hc_error *err)
                                                 .ask = ask_revision,
                                                 .ctx = ask};
 
-    if (!ask->is_trusted || !hc_absence_is_open(ask) || ask->reply.error_message[0] ||
-        hc_url_revision(name + sizeof purpose - 1, ask->question.endpoint,
-                        ask->question.repo, ask->question.revision, &of_revision) < 0)
+    if (!ask->is_trusted || !hc_absence_is_open(ask) || ask->response.error_message[0] ||
+        hc_url_revision(name + sizeof purpose - 1, ask->target.endpoint, ask->target.repo,
+                        ask->target.revision, &of_revision) < 0)
         return -1;
     if (hc_questions_ask(ask->hub->questions, &question, &present, &of_revision) == 0)
         return fail_present(ask, err);

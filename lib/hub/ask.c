@@ -22,9 +22,9 @@ enum { RETRIES_BEFORE_MIRROR = 1 };
 /* How long a JSON answer may take in all, in time-outs: five minutes by default. */
 enum { JSON_TIMEOUTS = 30 };
 
-static bool is_redirect(const struct hc_reply *reply)
+static bool is_redirect(const struct hc_hub_response *response)
 {
-    switch (reply->status) {
+    switch (response->status) {
     case 301:
     case 302:
     case 303:
@@ -41,17 +41,18 @@ static bool is_redirect(const struct hc_reply *reply)
  * speaks of, the ETag is no name of the Hub's for these bytes (the storage's is the Xet
  * hash).
  */
-static void inherit(struct hc_reply *reply, const struct hc_reply *earlier, bool is_home)
+static void inherit(struct hc_hub_response *response,
+                    const struct hc_hub_response *earlier, bool is_home)
 {
-    if (!is_home && !reply->commit[0])
-        reply->etag[0] = '\0';
+    if (!is_home && !response->commit[0])
+        response->etag[0] = '\0';
     if (earlier->commit[0])
-        memcpy(reply->commit, earlier->commit, sizeof reply->commit);
+        memcpy(response->commit, earlier->commit, sizeof response->commit);
     if (earlier->linked_etag[0])
-        memcpy(reply->linked_etag, earlier->linked_etag, sizeof reply->linked_etag);
+        memcpy(response->linked_etag, earlier->linked_etag, sizeof response->linked_etag);
     if (earlier->has_linked_size) {
-        reply->has_linked_size = true;
-        reply->linked_size = earlier->linked_size;
+        response->has_linked_size = true;
+        response->linked_size = earlier->linked_size;
     }
 }
 
@@ -61,17 +62,17 @@ static const char *asked(const struct hc_ask *ask)
     const char *url = ask->request.url;
     const struct hc_endpoint *host = NULL;
 
-    if (url[0] && !hc_url_same_origin(url, ask->question.endpoint))
+    if (url[0] && !hc_url_same_origin(url, ask->target.endpoint))
         host = hc_storage_hosts_find(ask->hub->hosts, url);
-    return host ? hc_endpoint_url(host) : ask->question.endpoint;
+    return host ? hc_endpoint_url(host) : ask->target.endpoint;
 }
 
-static int add_json(void *ctx, const struct hc_reply *reply, const void *bytes,
+static int add_json(void *ctx, const struct hc_hub_response *response, const void *bytes,
                     size_t count, struct hc_error *err)
 {
     struct hc_buffer *body = ctx;
 
-    (void)reply;
+    (void)response;
     if (count > HC_PAGE_BYTES_MAX - body->used)
         return hc_fail(err, HC_BAD_HUB_REPLY, "the answer has more than %d bytes",
                        HC_PAGE_BYTES_MAX);
@@ -91,21 +92,21 @@ static bool asks_about(const struct hc_http_request *request)
  */
 static int fail_answer(const struct hc_ask *ask, bool is_home, struct hc_error *err)
 {
-    struct hc_question question = ask->question;
+    struct hc_hub_target target = ask->target;
 
     if (!is_home)
-        question.storage = asked(ask);
-    if (is_home || hc_reply_may_pass(&ask->reply))
-        return hc_reply_fail(&ask->reply, &question, err);
+        target.storage = asked(ask);
+    if (is_home || hc_hub_response_is_transient(&ask->response))
+        return hc_hub_response_fail(&ask->response, &target, err);
     (void)hc_fail(err, HC_BAD_HUB_REPLY, "the storage answers HTTP %ld",
-                  ask->reply.status);
+                  ask->response.status);
     return hc_ask_fail(ask, err);
 }
 
 /* Whether commit and etag are known, so that another host need not be asked for them. */
-static bool is_described(const struct hc_reply *reply)
+static bool is_described(const struct hc_hub_response *response)
 {
-    return reply->commit[0] && (reply->linked_etag[0] || reply->etag[0]);
+    return response->commit[0] && (response->linked_etag[0] || response->etag[0]);
 }
 
 /* Bytes are proven by their hash, whichever way they came; names and hashes are not. */
@@ -121,14 +122,14 @@ static int next_hop(struct hc_ask *ask, struct hc_error *err)
     char next[HC_URL_MAX];
     bool is_home;
 
-    if (!is_redirect(&ask->reply))
+    if (!is_redirect(&ask->response))
         return 0;
-    if (!hc_url_join(next, ask->request.url, ask->reply.location)) {
+    if (!hc_url_join(next, ask->request.url, ask->response.location)) {
         (void)hc_fail(err, HC_BAD_HUB_REPLY, "it redirects to something unusable");
         return hc_ask_fail(ask, err);
     }
     is_home = hc_url_same_origin(next, hc_endpoint_url(ask->endpoint));
-    if (ask->request.is_head && !is_home && is_described(&ask->reply)) {
+    if (ask->request.is_head && !is_home && is_described(&ask->response)) {
         hc_url_copy(ask->request.url, next);
         return 0;
     }
@@ -160,22 +161,25 @@ static int perform(struct hc_ask *ask, struct hc_endpoint *host, struct hc_error
         return -1;
     }
     ask->waited_ms = permit.waited_ms;
-    result = hc_http_perform(ask->hub->pool, &ask->request, &ask->reply, err);
+    result = hc_http_perform(ask->hub->pool, &ask->request, &ask->response, err);
     if (host)
-        hc_endpoint_report(host, &permit, &ask->reply, result < 0 ? err : NULL);
+        hc_endpoint_report(host, &permit, &ask->response, result < 0 ? err : NULL);
     return result;
 }
 
 /* Answers that say something of a file or a listing, if only that it is not there. */
-static bool is_about_content(const struct hc_reply *reply)
+static bool is_about_content(const struct hc_hub_response *response)
 {
-    return reply->status / 100 == 2 || reply->status == 404 || is_redirect(reply);
+    return response->status / 100 == 2 || response->status == 404 ||
+           is_redirect(response);
 }
 
 /* Whether another host's answer to a question is as good as the Hub's own. */
-static bool speaks_for_hub(const struct hc_ask *ask, const struct hc_reply *earlier)
+static bool speaks_for_hub(const struct hc_ask *ask,
+                           const struct hc_hub_response *earlier)
 {
-    return asks_about(&ask->request) && !earlier->commit[0] && ask->reply.error_code[0];
+    return asks_about(&ask->request) && !earlier->commit[0] &&
+           ask->response.error_code[0];
 }
 
 /* Whether the URL is of the Hub or of a mirror: no answer is needed to lead there. */
@@ -191,23 +195,23 @@ static bool is_configured(const struct hc_hub *hub, const char *url)
 /* One exchange, with or without the token. 1 and 0 as next_hop. */
 static int hop(struct hc_ask *ask, struct hc_error *err)
 {
-    struct hc_reply earlier; /* but for its URLs, which are not looked at */
+    struct hc_hub_response earlier; /* but for its URLs, which are not looked at */
     bool is_home = hc_url_same_origin(ask->request.url, hc_endpoint_url(ask->endpoint));
     struct hc_endpoint *host =
         is_home ? ask->endpoint
                 : hc_storage_hosts_find(ask->hub->hosts, ask->request.url);
 
-    memcpy(&earlier, &ask->reply, offsetof(struct hc_reply, location));
+    memcpy(&earlier, &ask->response, offsetof(struct hc_hub_response, location));
     ask->request.token = is_home && ask->is_trusted ? ask->credentials->token : NULL;
     ask->request.is_redirect_target =
         !is_home && !is_configured(ask->hub, ask->request.url);
     if (perform(ask, host, err) < 0)
         return hc_ask_fail(ask, err);
-    inherit(&ask->reply, &earlier, is_home);
-    if (is_about_content(&ask->reply) &&
-        hc_reply_check_commit(&ask->reply, &ask->question, err) < 0)
+    inherit(&ask->response, &earlier, is_home);
+    if (is_about_content(&ask->response) &&
+        hc_hub_response_check_commit(&ask->response, &ask->target, err) < 0)
         return hc_ask_fail(ask, err);
-    if (ask->reply.status / 100 != 2 && !is_redirect(&ask->reply))
+    if (ask->response.status / 100 != 2 && !is_redirect(&ask->response))
         return fail_answer(ask, is_home || speaks_for_hub(ask, &earlier), err);
     return next_hop(ask, err);
 }
@@ -231,15 +235,15 @@ static unsigned bound(unsigned most_s, const struct hc_hub_credentials *credenti
 
 void hc_ask_init(struct hc_ask *ask, struct hc_hub *hub,
                  const struct hc_hub_credentials *credentials,
-                 const struct hc_question *about)
+                 const struct hc_hub_target *about)
 {
     memset(ask, 0, offsetof(struct hc_ask, request));
     memset(&ask->request, 0, offsetof(struct hc_http_request, url));
     ask->request.url[0] = '\0';
-    hc_reply_clear(&ask->reply);
+    hc_hub_response_clear(&ask->response);
     ask->hub = hub;
     ask->credentials = credentials;
-    ask->question = *about;
+    ask->target = *about;
     ask->request.call = credentials->call;
     ask->request.timeout_s = bound(hub->metadata_timeout_s, credentials);
     hc_ask_address(ask, hub->endpoints[0]);
@@ -259,32 +263,32 @@ void hc_ask_address(struct hc_ask *ask, struct hc_endpoint *endpoint)
 
     ask->endpoint = endpoint;
     ask->is_trusted = endpoint == ask->hub->endpoints[0];
-    ask->question.endpoint = hc_endpoint_url(endpoint);
-    ask->question.had_token = ask->is_trusted && token && token[0];
-    ask->key = hc_ask_asker(ask->credentials, ask->question.repo, ask->is_trusted);
+    ask->target.endpoint = hc_endpoint_url(endpoint);
+    ask->target.had_token = ask->is_trusted && token && token[0];
+    ask->key = hc_ask_asker(ask->credentials, ask->target.repo, ask->is_trusted);
 }
 
 int hc_ask_fail(const struct hc_ask *ask, struct hc_error *err)
 {
-    char subject[HC_SUBJECT_SIZE];
+    char text[HC_TARGET_TEXT_SIZE];
 
-    hc_question_describe(&ask->question, subject);
+    hc_hub_target_describe(&ask->target, text);
     if (err->reason == HC_HUB_RATE_LIMITED)
-        return hc_context(err, "%s", subject);
+        return hc_context(err, "%s", text);
     if (err->reason == HC_HUB_UNREACHABLE)
         return hc_context(err,
                           "%s: %.100s cannot be reached (check the network, the endpoint "
                           "and the proxy)",
-                          subject, asked(ask));
+                          text, asked(ask));
     if (err->reason == HC_BAD_HUB_REPLY)
-        return hc_context(err, "%s: unusable answer from %.100s", subject, asked(ask));
+        return hc_context(err, "%s: unusable answer from %.100s", text, asked(ask));
     return -1;
 }
 
 int hc_ask_once(struct hc_ask *ask, struct hc_error *err)
 {
-    hc_reply_clear(&ask->reply);
-    if (ask->question.had_token && !hc_text_is_printable(ask->credentials->token))
+    hc_hub_response_clear(&ask->response);
+    if (ask->target.had_token && !hc_text_is_printable(ask->credentials->token))
         return hc_fail(err, HC_HUB_UNAUTHORIZED,
                        "the Hub token has control characters in it");
     for (int hops = 0; hops <= HC_REDIRECTS_MAX; hops++) {
@@ -340,14 +344,13 @@ int hc_ask_next_page(struct hc_ask *ask, struct hc_error *err)
 {
     char link[HC_URL_MAX];
 
-    if (ask->reply.has_bad_link)
+    if (ask->response.has_bad_link)
         return hc_fail(err, HC_BAD_HUB_REPLY,
                        "it answers with a Link header that cannot be understood");
-    if (!ask->reply.next_page[0])
+    if (!ask->response.next_page[0])
         return 0;
-    if (!hc_url_join(link, ask->request.url, ask->reply.next_page) ||
-        !hc_url_page(ask->request.url, ask->question.endpoint, ask->question.revision,
-                     link))
+    if (!hc_url_join(link, ask->request.url, ask->response.next_page) ||
+        !hc_url_page(ask->request.url, ask->target.endpoint, ask->target.revision, link))
         return hc_fail(err, HC_BAD_HUB_REPLY,
                        "its next page is none of the same listing");
     return 1;

@@ -7,7 +7,7 @@
 #define HC_HUB_ASK_H
 
 #include "http_exchange.h"
-#include "reply.h"
+#include "response.h"
 #include "shared_question.h"
 #include "storage_hosts.h"
 
@@ -40,16 +40,16 @@ struct hc_ask {
     bool was_redirected;          /* what was asked last is where a redirect led */
     struct hc_breaker_key key;    /* with the token, if it is sent */
     int64_t waited_ms;            /* for the end of an outage */
-    struct hc_question question;
-    struct hc_http_request request; /* its url becomes the last one asked */
-    struct hc_reply reply;          /* the last one's; see hc_ask_once */
+    struct hc_hub_target target;
+    struct hc_http_request request;  /* its url becomes the last one asked */
+    struct hc_hub_response response; /* the last one's; see hc_ask_once */
 };
 
 /* Zero but for who asks what, of the first endpoint; a question about a whole repo has no
  * `path`. */
 void hc_ask_init(struct hc_ask *ask, struct hc_hub *hub,
                  const struct hc_hub_credentials *credentials,
-                 const struct hc_question *about);
+                 const struct hc_hub_target *about);
 
 /* The caller as an endpoint knows it, in questions about the repo. */
 struct hc_breaker_key hc_ask_asker(const struct hc_hub_credentials *credentials,

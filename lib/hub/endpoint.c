@@ -266,11 +266,12 @@ int hc_endpoint_acquire(struct hc_endpoint *endpoint, struct hc_endpoint_permit 
  * not say how long; a 503 that does not may be of one server among many, so that the next
  * request may do: three in a row make it down.
  */
-static int64_t response_throttle_ms(const struct hc_reply *reply)
+static int64_t response_throttle_ms(const struct hc_hub_response *response)
 {
-    int64_t told_ms = hc_reply_may_pass(reply) ? reply->retry_after_ms : 0;
+    int64_t told_ms =
+        hc_hub_response_is_transient(response) ? response->retry_after_ms : 0;
 
-    if (told_ms == 0 && reply->status == 429)
+    if (told_ms == 0 && response->status == 429)
         return THROTTLE_DEFAULT_MS;
     return told_ms < HC_PAUSE_TOLD_MAX_MS ? told_ms : HC_PAUSE_TOLD_MAX_MS;
 }
@@ -278,7 +279,7 @@ static int64_t response_throttle_ms(const struct hc_reply *reply)
 /* With the lock: what it says of the endpoint's health that a request failed. */
 static void endpoint_record_failure(struct hc_endpoint *endpoint,
                                     const struct hc_endpoint_permit *permit,
-                                    const struct hc_reply *reply,
+                                    const struct hc_hub_response *response,
                                     const struct hc_error *failure)
 {
     struct hc_breaker *breaker = &endpoint->shared.breaker;
@@ -286,7 +287,7 @@ static void endpoint_record_failure(struct hc_endpoint *endpoint,
     unsigned doublings = probes < permit->doublings ? probes : permit->doublings;
     int64_t pause_ms = hc_pause_ms(permit->pause_base_ms, doublings);
     const struct hc_breaker_failure how = {
-        .was_sent = reply->status != 0 || reply->was_sent,
+        .was_sent = response->status != 0 || response->was_sent,
         .was_trial = permit->is_trial,
         .now_ms = hc_monotonic_ms(),
         .pause_ms = pause_ms < HC_BREAKER_OPEN_MS ? pause_ms : HC_BREAKER_OPEN_MS};
@@ -299,26 +300,27 @@ static void endpoint_record_failure(struct hc_endpoint *endpoint,
     else
         (void)hc_fail(&endpoint->shared.failure, HC_HUB_UNREACHABLE,
                       "%.100s answers HTTP %ld: it is out of order; try again later",
-                      endpoint->url, reply->status);
+                      endpoint->url, response->status);
 }
 
 void hc_endpoint_report(struct hc_endpoint *endpoint, struct hc_endpoint_permit *permit,
-                        const struct hc_reply *reply, const struct hc_error *failure)
+                        const struct hc_hub_response *response,
+                        const struct hc_error *failure)
 {
     struct hc_breaker *breaker = &endpoint->shared.breaker;
-    bool is_overloaded = reply->status == 408 || reply->status >= 500;
-    bool is_silent = failure && reply->status == 0 && !failure->is_final &&
+    bool is_overloaded = response->status == 408 || response->status >= 500;
+    bool is_silent = failure && response->status == 0 && !failure->is_final &&
                      failure->reason == HC_HUB_UNREACHABLE;
     int64_t now_ms = hc_monotonic_ms();
-    int64_t throttle_ms = response_throttle_ms(reply);
+    int64_t throttle_ms = response_throttle_ms(response);
     const struct hc_throttle pause = {.reason = is_overloaded ? HC_HUB_UNREACHABLE
                                                               : HC_HUB_RATE_LIMITED,
                                       .until_ms = now_ms + throttle_ms};
 
     (void)pthread_mutex_lock(&endpoint->shared.lock);
     if (is_silent || is_overloaded)
-        endpoint_record_failure(endpoint, permit, reply, failure);
-    else if (reply->status != 0)
+        endpoint_record_failure(endpoint, permit, response, failure);
+    else if (response->status != 0)
         hc_breaker_record_success(breaker, &permit->key);
     else if (permit->is_trial)
         hc_breaker_release_trial(breaker, &permit->key);

@@ -8,7 +8,7 @@
 #define HC_HUB_ENDPOINT_H
 
 #include "breaker.h"
-#include "reply.h"
+#include "response.h"
 
 struct hc_endpoint;
 
@@ -45,7 +45,8 @@ int hc_endpoint_acquire(struct hc_endpoint *endpoint, struct hc_endpoint_permit 
 
 /* What became of the request: an answer, whatever it says, or `failure`. */
 void hc_endpoint_report(struct hc_endpoint *endpoint, struct hc_endpoint_permit *permit,
-                        const struct hc_reply *reply, const struct hc_error *failure);
+                        const struct hc_hub_response *response,
+                        const struct hc_error *failure);
 
 /* For how long it wants to be left alone by the asker. */
 int64_t hc_endpoint_throttled_ms(struct hc_endpoint *endpoint,

@@ -57,7 +57,7 @@ struct exchange {
     CURL *curl;
     struct hc_http_pool *pool;
     const struct hc_http_request *request;
-    struct hc_reply *reply;
+    struct hc_hub_response *response;
     struct hc_buffer error_body;
     char *buffered; /* BUFFER_SIZE bytes, once one has come */
     size_t count;   /* of them, not passed on yet */
@@ -88,23 +88,24 @@ static bool line_is_empty(const char *line, size_t length)
 static size_t exchange_on_header(char *line, size_t size, size_t count, void *ctx)
 {
     struct exchange *exchange = ctx;
-    struct hc_reply *reply = exchange->reply;
+    struct hc_hub_response *response = exchange->response;
     size_t length = size * count;
 
     exchange->last_byte_ms = hc_monotonic_ms();
     exchange->header_bytes += length;
     exchange->has_headers = line_is_empty(line, length);
     if (length >= 5 && memcmp(line, "HTTP/", 5) == 0) {
-        hc_reply_clear(reply); /* an interim answer came before */
-        (void)curl_easy_getinfo(exchange->curl, CURLINFO_RESPONSE_CODE, &reply->status);
+        hc_hub_response_clear(response); /* an interim answer came before */
+        (void)curl_easy_getinfo(exchange->curl, CURLINFO_RESPONSE_CODE,
+                                &response->status);
     } else {
-        hc_reply_header(reply, line, length);
+        hc_hub_response_header(response, line, length);
     }
-    if (!reply->flaw && exchange->header_bytes <= HC_HEADERS_MAX)
+    if (!response->flaw && exchange->header_bytes <= HC_HEADERS_MAX)
         return length;
     exchange->has_failed = true;
     (void)hc_fail(&exchange->failure, HC_BAD_HUB_REPLY, "it answers %s",
-                  reply->flaw ? reply->flaw : too_many_headers);
+                  response->flaw ? response->flaw : too_many_headers);
     return 0;
 }
 
@@ -144,7 +145,7 @@ static int exchange_deliver(struct exchange *exchange)
     if (count == 0)
         return 0;
     if ((request->write &&
-         request->write(request->ctx, exchange->reply, exchange->buffered, count,
+         request->write(request->ctx, exchange->response, exchange->buffered, count,
                         &exchange->failure) < 0) ||
         exchange_throttle(exchange, count) < 0) {
         exchange->has_failed = true;
@@ -197,7 +198,7 @@ static size_t exchange_on_body(char *bytes, size_t size, size_t count, void *ctx
     size_t length = size * count;
 
     exchange_count_body(exchange, length);
-    if (exchange->reply->status / 100 != 2) {
+    if (exchange->response->status / 100 != 2) {
         exchange_keep_error_body(exchange, bytes, length);
         exchange->has_enough = exchange->error_body.used == ERROR_BODY_MAX;
         return exchange->has_enough ? CURL_WRITEFUNC_ERROR : length;
@@ -455,15 +456,15 @@ static bool exchange_is_no_http(const struct exchange *exchange, CURLcode code)
 static int exchange_conclude(struct exchange *exchange, CURLcode code,
                              struct hc_error *err)
 {
-    exchange->reply->was_sent = exchange_was_sent(exchange);
+    exchange->response->was_sent = exchange_was_sent(exchange);
     if (exchange->has_failed) {
         *err = exchange->failure;
         return -1;
     }
     if (code == CURLE_OK || exchange->has_enough) {
         if (exchange->error_body.used > 0)
-            hc_reply_body(exchange->reply, exchange->error_body.bytes,
-                          exchange->error_body.used);
+            hc_hub_response_body(exchange->response, exchange->error_body.bytes,
+                                 exchange->error_body.used);
         return 0;
     }
     if (hc_cancellation_check(exchange->request->call, err) < 0)
@@ -546,7 +547,7 @@ void hc_http_pool_allow_private(struct hc_http_pool *pool)
 }
 
 int hc_http_perform(struct hc_http_pool *pool, const struct hc_http_request *request,
-                    struct hc_reply *reply, struct hc_error *err)
+                    struct hc_hub_response *response, struct hc_error *err)
 {
     bool is_refused = request->is_redirect_target &&
                       !atomic_load(&pool->allows_private) &&
@@ -555,13 +556,13 @@ int hc_http_perform(struct hc_http_pool *pool, const struct hc_http_request *req
     struct exchange exchange = {.curl = handle.curl,
                                 .pool = pool,
                                 .request = request,
-                                .reply = reply,
+                                .response = response,
                                 .started_ms = hc_monotonic_ms()};
     struct curl_slist *headers = request_make_headers(request);
     int result;
 
     exchange.last_byte_ms = exchange.started_ms;
-    hc_reply_clear(reply);
+    hc_hub_response_clear(response);
     if (is_refused) {
         result = fail_private_address(err);
     } else if (!exchange.curl || !headers) {

@@ -9,7 +9,7 @@
 #define HC_HUB_HTTP_EXCHANGE_H
 
 #include "buffer.h"
-#include "reply.h"
+#include "response.h"
 
 struct hc_http_request {
     bool is_head;
@@ -21,13 +21,13 @@ struct hc_http_request {
     unsigned total_s;        /* Optional: of the whole exchange */
     struct hc_cancellation *call;
     /* Gets the body of a 2xx answer; -1 ends the exchange with that error. */
-    int (*write)(void *ctx, const struct hc_reply *reply, const void *bytes, size_t count,
-                 struct hc_error *err);
+    int (*write)(void *ctx, const struct hc_hub_response *response, const void *bytes,
+                 size_t count, struct hc_error *err);
     /* Optional: called again and again while the server is waited for, which it was for
        `waited_ms` in all; -1 ends the exchange with that error. */
     int (*watch)(void *ctx, int64_t waited_ms, struct hc_error *err);
     void *ctx;
-    char url[HC_URL_MAX]; /* last, as in hc_reply */
+    char url[HC_URL_MAX]; /* last, as in hc_hub_response */
 };
 
 /*
@@ -67,6 +67,6 @@ HC_DEFINE_AUTO(hc_http_pool, hc_http_pool_close)
  * DEADLINE_EXCEEDED, or what `write` failed with.
  */
 int hc_http_perform(struct hc_http_pool *pool, const struct hc_http_request *request,
-                    struct hc_reply *reply, struct hc_error *err);
+                    struct hc_hub_response *response, struct hc_error *err);
 
 #endif

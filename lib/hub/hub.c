@@ -27,85 +27,87 @@ struct delivery {
     bool is_part_unnamed; /* a part came, and it does not say which one it is */
 };
 
-static int check_length(const struct hc_reply *reply, uint64_t expected,
+static int check_length(const struct hc_hub_response *response, uint64_t expected,
                         struct hc_error *err)
 {
-    if (!reply->has_length || expected == HC_SIZE_UNKNOWN ||
-        reply->content_length == expected)
+    if (!response->has_length || expected == HC_SIZE_UNKNOWN ||
+        response->content_length == expected)
         return 0;
     return hc_fail(err, HC_BAD_HUB_REPLY,
                    "its length is %" PRIu64 " bytes, and should be %" PRIu64,
-                   reply->content_length, expected);
+                   response->content_length, expected);
 }
 
 /* The part may end early, as a server may choose; it may not begin or end elsewhere. */
-static int check_part(struct delivery *delivery, const struct hc_reply *reply,
+static int check_part(struct delivery *delivery, const struct hc_hub_response *response,
                       struct hc_error *err)
 {
     const struct hc_download *download = delivery->download;
     uint64_t until = download->until > 0 ? download->until : download->size;
 
-    delivery->is_part_unnamed = !reply->has_range && !reply->has_bad_range;
+    delivery->is_part_unnamed = !response->has_range && !response->has_bad_range;
     if (delivery->is_part_unnamed)
         return hc_fail(err, HC_BAD_HUB_REPLY, "a part without Content-Range");
-    if (!reply->has_range || reply->range_start != download->offset ||
-        reply->range_end > until ||
-        (reply->range_total > 0 && download->size != HC_SIZE_UNKNOWN &&
-         reply->range_total != download->size))
+    if (!response->has_range || response->range_start != download->offset ||
+        response->range_end > until ||
+        (response->range_total > 0 && download->size != HC_SIZE_UNKNOWN &&
+         response->range_total != download->size))
         return hc_fail(err, HC_BAD_HUB_REPLY, "another range than the one asked for");
-    return check_length(reply, reply->range_end - reply->range_start, err);
+    return check_length(response, response->range_end - response->range_start, err);
 }
 
 /* What the headers say is compared with what was asked before a byte is passed on. */
-static int check_answer(struct delivery *delivery, const struct hc_reply *reply,
+static int check_answer(struct delivery *delivery, const struct hc_hub_response *response,
                         struct hc_error *err)
 {
-    if (reply->status == 200)
-        return check_length(reply, delivery->download->size, err);
-    if (reply->status == 206 && delivery->asks_for_part)
-        return check_part(delivery, reply, err);
-    return hc_fail(err, HC_BAD_HUB_REPLY, "HTTP %ld instead of the file", reply->status);
+    if (response->status == 200)
+        return check_length(response, delivery->download->size, err);
+    if (response->status == 206 && delivery->asks_for_part)
+        return check_part(delivery, response, err);
+    return hc_fail(err, HC_BAD_HUB_REPLY, "HTTP %ld instead of the file",
+                   response->status);
 }
 
 /* What the answer says of the size, when nothing has told it before. */
-static int tell_size(const struct hc_download *download, const struct hc_reply *reply,
-                     struct hc_error *err)
+static int tell_size(const struct hc_download *download,
+                     const struct hc_hub_response *response, struct hc_error *err)
 {
     uint64_t size = HC_SIZE_UNKNOWN;
 
-    if (reply->status == 206 && reply->range_total > 0)
-        size = reply->range_total;
-    if (reply->status == 200 && reply->has_length)
-        size = reply->content_length;
+    if (response->status == 206 && response->range_total > 0)
+        size = response->range_total;
+    if (response->status == 200 && response->has_length)
+        size = response->content_length;
     if (download->size != HC_SIZE_UNKNOWN || size == HC_SIZE_UNKNOWN)
         return 0;
     return download->learn_size(download->ctx, size, err);
 }
 
-static int begin(struct delivery *delivery, const struct hc_reply *reply,
+static int begin(struct delivery *delivery, const struct hc_hub_response *response,
                  struct hc_error *err)
 {
     const struct hc_download *download = delivery->download;
     bool wants_part = download->offset > 0 || download->until > 0;
 
-    if (check_answer(delivery, reply, err) < 0)
+    if (check_answer(delivery, response, err) < 0)
         return -1;
     delivery->has_begun = true;
-    if (hc_reply_check_commit(reply, &delivery->ask->question, err) < 0)
+    if (hc_hub_response_check_commit(response, &delivery->ask->target, err) < 0)
         return -1;
     if (download->came_from)
         hc_url_copy(download->came_from, delivery->ask->request.url);
-    if (tell_size(download, reply, err) < 0)
+    if (tell_size(download, response, err) < 0)
         return -1;
-    return reply->status == 200 && wants_part ? download->restart(download->ctx, err) : 0;
+    return response->status == 200 && wants_part ? download->restart(download->ctx, err)
+                                                 : 0;
 }
 
-static int deliver(void *ctx, const struct hc_reply *reply, const void *bytes,
+static int deliver(void *ctx, const struct hc_hub_response *response, const void *bytes,
                    size_t count, struct hc_error *err)
 {
     struct delivery *delivery = ctx;
 
-    if (!delivery->has_begun && begin(delivery, reply, err) < 0)
+    if (!delivery->has_begun && begin(delivery, response, err) < 0)
         return -1;
     return delivery->download->write(delivery->download->ctx, bytes, count, err);
 }
@@ -128,7 +130,7 @@ static int ask_for(struct delivery *delivery, struct hc_ask *ask, bool part,
     ask->request.until = part ? download->until : 0;
     if (hc_ask_once(ask, err) < 0)
         return -1;
-    if (!delivery->has_begun && begin(delivery, &ask->reply, err) < 0)
+    if (!delivery->has_begun && begin(delivery, &ask->response, err) < 0)
         return hc_ask_fail(ask, err);
     return 0;
 }
@@ -158,7 +160,7 @@ static int put_get(void *ctx, struct hc_ask *ask, struct hc_error *err)
     struct delivery *delivery = ctx;
     const struct hc_download *download = delivery->download;
 
-    if (hc_url_resolve(ask->request.url, ask->question.endpoint, download->repo,
+    if (hc_url_resolve(ask->request.url, ask->target.endpoint, download->repo,
                        download->commit, download->path, err) < 0)
         return -1;
     return attempt(delivery, ask, err);

@@ -280,8 +280,8 @@ static int put_tree(void *ctx, struct hc_ask *ask, struct hc_error *err)
 
     if (hc_listing_init(&listing, err) < 0)
         return -1;
-    if (hc_url_tree(ask->request.url, ask->question.endpoint, ask->question.repo,
-                    ask->question.revision, err) < 0)
+    if (hc_url_tree(ask->request.url, ask->target.endpoint, ask->target.repo,
+                    ask->target.revision, err) < 0)
         return -1;
     if (read_pages(ask, &listing, err) < 0)
         return hc_absence_explain(ask, err);

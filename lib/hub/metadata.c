@@ -26,7 +26,7 @@ static int check_proof(const struct hc_ask *ask, const char *etag, struct hc_err
 static int put_head(void *ctx, struct hc_ask *ask, struct hc_error *err)
 {
     struct hc_metadata *metadata = ctx;
-    const struct hc_question *about = &ask->question;
+    const struct hc_hub_target *about = &ask->target;
 
     ask->request.is_head = true;
     if (hc_url_resolve(ask->request.url, about->endpoint, about->repo, about->revision,
@@ -38,21 +38,21 @@ static int put_head(void *ctx, struct hc_ask *ask, struct hc_error *err)
 
         (void)hc_absence_explain(ask, err);
         if (err->reason == HC_ENTRY_NOT_FOUND)
-            memcpy(metadata->commit, ask->reply.commit, sizeof metadata->commit);
+            memcpy(metadata->commit, ask->response.commit, sizeof metadata->commit);
         if (err->reason == HC_ENTRY_NOT_FOUND && is_open &&
             hc_commit_is_valid(about->revision))
             memcpy(metadata->commit, about->revision, sizeof metadata->commit);
         return -1;
     }
     hc_url_copy(metadata->location, ask->request.url);
-    if (hc_reply_metadata(&ask->reply, about, metadata, err) < 0)
+    if (hc_hub_response_metadata(&ask->response, about, metadata, err) < 0)
         return -1;
     return metadata->is_of_mirror ? check_proof(ask, metadata->etag, err) : 0;
 }
 
 static int put_revision(void *ctx, struct hc_ask *ask, struct hc_error *err)
 {
-    const struct hc_question *about = &ask->question;
+    const struct hc_hub_target *about = &ask->target;
     struct hc_description *answer = ctx;
     HC_AUTO_VALUE(hc_description) heard = {0};
     HC_AUTO_VALUE(hc_buffer) body = {0};

@@ -16,7 +16,7 @@
 struct hc_errand {
     struct hc_hub *hub;
     const struct hc_hub_credentials *credentials;
-    struct hc_question about;
+    struct hc_hub_target about;
     bool is_known; /* the Hub has said that what is asked for is there */
 
     /* Asks one endpoint, with what `ask` was made for; the URL is still to be set. */

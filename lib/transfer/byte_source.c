@@ -442,12 +442,12 @@ unsigned hc_byte_source_receiving(struct hc_byte_source *source)
 }
 
 void hc_byte_source_describe(const struct hc_byte_source *source,
-                             char subject[HC_SUBJECT_SIZE])
+                             char subject[HC_TARGET_TEXT_SIZE])
 {
     const struct hc_blob_request *request = source->request;
-    const struct hc_question question = {.repo = request->repo,
-                                         .revision = request->commit,
-                                         .path = request->path};
+    const struct hc_hub_target question = {.repo = request->repo,
+                                           .revision = request->commit,
+                                           .path = request->path};
 
-    hc_question_describe(&question, subject);
+    hc_hub_target_describe(&question, subject);
 }

@@ -9,7 +9,7 @@
 
 #include "transfer.h"
 
-#include <hub/reply.h>
+#include <hub/response.h>
 #include <store/ingest.h>
 
 #include <pthread.h>
@@ -98,6 +98,6 @@ unsigned hc_byte_source_receiving(struct hc_byte_source *source);
 
 /* Which file is brought, for messages. */
 void hc_byte_source_describe(const struct hc_byte_source *source,
-                             char subject[HC_SUBJECT_SIZE]);
+                             char subject[HC_TARGET_TEXT_SIZE]);
 
 #endif

@@ -114,7 +114,7 @@ static enum verdict worker_judge_failure(const struct hc_segment_workers *worker
 static int fail_short_answer(const struct hc_byte_source *source, uint64_t at,
                              uint64_t count, struct hc_error *err)
 {
-    char subject[HC_SUBJECT_SIZE];
+    char subject[HC_TARGET_TEXT_SIZE];
 
     hc_byte_source_describe(source, subject);
     if (count == 0)

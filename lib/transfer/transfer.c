@@ -87,7 +87,7 @@ static int attempt_download_and_commit(struct attempt *attempt, struct hc_error 
 /* Which file it is whose bytes stayed wrong, and what can be done. */
 static int attempt_fail_wrong_bytes(const struct attempt *attempt, struct hc_error *err)
 {
-    char subject[HC_SUBJECT_SIZE];
+    char subject[HC_TARGET_TEXT_SIZE];
 
     hc_byte_source_describe(&attempt->source, subject);
     if (err->reason != HC_CHECKSUM_MISMATCH)

@@ -6,7 +6,7 @@
 #include "fuzz.h"
 
 #include <base/auto.h>
-#include <hub/reply.h>
+#include <hub/response.h>
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -30,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     HC_AUTO_FREE char *lines = text_of(data, size);
     HC_AUTO_FREE char *copy = text_of(data, size);
-    struct hc_reply reply = {0};
+    struct hc_hub_response reply = {0};
     unsigned count = 0;
 
     for (char *line = lines; line; count++) {
@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         HC_AUTO_FREE char *header = NULL;
 
         must(asprintf(&header, "Content-Length: %s\r\n", line) > 0);
-        hc_reply_header(&reply, header, strlen(header));
+        hc_hub_response_header(&reply, header, strlen(header));
         line = next;
     }
     if (reply.flaw)

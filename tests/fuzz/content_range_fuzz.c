@@ -6,24 +6,24 @@
 #include "fuzz.h"
 
 #include <base/auto.h>
-#include <hub/reply.h>
+#include <hub/response.h>
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <strings.h>
 
 /* The range as it is written, without leading zeros. */
-static void check_text(const struct hc_reply *reply)
+static void check_text(const struct hc_hub_response *reply)
 {
     HC_AUTO_FREE char *text = NULL;
     HC_AUTO_FREE char *total = NULL;
-    struct hc_reply again = {0};
+    struct hc_hub_response again = {0};
 
     if (reply->range_total > 0)
         must(asprintf(&total, "%" PRIu64, reply->range_total) > 0);
     must(asprintf(&text, "content-range: bytes %" PRIu64 "-%" PRIu64 "/%s",
                   reply->range_start, reply->range_end - 1, total ? total : "*") > 0);
-    hc_reply_header(&again, text, strlen(text));
+    hc_hub_response_header(&again, text, strlen(text));
     must(again.has_range && again.range_start == reply->range_start &&
          again.range_end == reply->range_end && again.range_total == reply->range_total);
 }
@@ -32,10 +32,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     HC_AUTO_FREE char *value = text_of(data, size);
     HC_AUTO_FREE char *header = NULL;
-    struct hc_reply reply = {0};
+    struct hc_hub_response reply = {0};
 
     must(asprintf(&header, "Content-Range: %s\r\n", value) > 0);
-    hc_reply_header(&reply, header, strlen(header));
+    hc_hub_response_header(&reply, header, strlen(header));
     must(!(reply.has_range && reply.has_bad_range));
     if (!reply.has_range)
         return 0;

@@ -8,11 +8,11 @@
 
 #include <base/size.h>
 #include <base/text.h>
-#include <hub/reply.h>
+#include <hub/response.h>
 
 /* The first byte is the status, lines follow; what comes after an empty one is the body.
  */
-static void read_answer(struct hc_reply *reply, const char *text, size_t size)
+static void read_answer(struct hc_hub_response *reply, const char *text, size_t size)
 {
     const char *end = text + size;
 
@@ -21,21 +21,21 @@ static void read_answer(struct hc_reply *reply, const char *text, size_t size)
         const char *next = newline ? newline + 1 : end;
 
         if (next - text == 1 && newline) {
-            hc_reply_body(reply, next, (size_t)(end - next));
+            hc_hub_response_body(reply, next, (size_t)(end - next));
             return;
         }
-        hc_reply_header(reply, text, (size_t)(next - text));
+        hc_hub_response_header(reply, text, (size_t)(next - text));
         text = next;
     }
 }
 
-static void check_metadata(const struct hc_reply *reply,
-                           const struct hc_question *question)
+static void check_metadata(const struct hc_hub_response *reply,
+                           const struct hc_hub_target *question)
 {
     struct hc_metadata metadata;
     struct hc_error err;
 
-    if (hc_reply_metadata(reply, question, &metadata, &err) < 0) {
+    if (hc_hub_response_metadata(reply, question, &metadata, &err) < 0) {
         must(err.reason == HC_BAD_HUB_REPLY);
         return;
     }
@@ -49,12 +49,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct hc_repo repo;
     struct hc_error err;
-    struct hc_reply reply = {0};
-    struct hc_question question = {.repo = &repo,
-                                   .revision = "main",
-                                   .path = "f",
-                                   .endpoint = "https://hub.example",
-                                   .had_token = size % 2 == 0};
+    struct hc_hub_response reply = {0};
+    struct hc_hub_target question = {.repo = &repo,
+                                     .revision = "main",
+                                     .path = "f",
+                                     .endpoint = "https://hub.example",
+                                     .had_token = size % 2 == 0};
 
     if (size == 0 || hc_repo_init(&repo, HC_REPO_MODEL, "org/m", &err) < 0)
         return 0;
@@ -66,7 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must(!reply.has_range || reply.range_total == 0 ||
          reply.range_end <= reply.range_total);
     must(!(reply.has_range && reply.has_bad_range));
-    (void)hc_reply_fail(&reply, &question, &err);
+    (void)hc_hub_response_fail(&reply, &question, &err);
     must(err.reason != HC_OK && hc_text_is_printable(err.message));
     check_metadata(&reply, &question);
     return 0;

@@ -7,7 +7,7 @@
 
 #include <base/auto.h>
 #include <base/text.h>
-#include <hub/reply.h>
+#include <hub/response.h>
 #include <hub/url.h>
 
 #include <stdio.h>
@@ -21,10 +21,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     HC_AUTO_FREE char *value = text_of(data, size);
     HC_AUTO_FREE char *header = NULL;
     char link[HC_URL_MAX], page[HC_URL_MAX];
-    struct hc_reply reply = {0};
+    struct hc_hub_response reply = {0};
 
     must(asprintf(&header, "Link: %s\r\n", value) > 0);
-    hc_reply_header(&reply, header, strlen(header));
+    hc_hub_response_header(&reply, header, strlen(header));
     if (!reply.next_page[0] ||
         !hc_url_join(link, "https://hub.example:8443/base/api/models/o/m/tree/" COMMIT,
                      reply.next_page) ||

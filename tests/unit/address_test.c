@@ -142,7 +142,7 @@ static void addresses_are_seen_in_urls_however_they_are_spelt(void **state)
 struct inside {
     struct raw_site *site; /* at 127.0.0.1 */
     struct hc_http_pool *pool;
-    struct hc_reply reply;
+    struct hc_hub_response reply;
     struct hc_error err;
 };
 

@@ -29,7 +29,7 @@ static struct hc_endpoint_permit visit_of(struct hc_cancellation *call, const ch
 }
 
 static void hear(struct fixture *f, struct hc_endpoint *endpoint,
-                 const struct hc_reply *reply, const struct hc_error *failure)
+                 const struct hc_hub_response *reply, const struct hc_error *failure)
 {
     struct hc_endpoint_permit visit = visit_of(NULL, NULL, &f->repo);
 
@@ -47,7 +47,8 @@ static int enter_as(struct fixture *f, struct hc_endpoint *endpoint,
 /* As if another caller had just been told so. */
 static void hear_status(struct fixture *f, long status, unsigned retry_after_ms)
 {
-    const struct hc_reply reply = {.status = status, .retry_after_ms = retry_after_ms};
+    const struct hc_hub_response reply = {.status = status,
+                                          .retry_after_ms = retry_after_ms};
 
     hear(f, endpoint_of(f), &reply, NULL);
 }
@@ -55,7 +56,7 @@ static void hear_status(struct fixture *f, long status, unsigned retry_after_ms)
 static void hear_silence(struct fixture *f, unsigned times)
 {
     const struct hc_error failure = {.reason = HC_HUB_UNREACHABLE};
-    const struct hc_reply nothing = {0};
+    const struct hc_hub_response nothing = {0};
 
     while (times-- > 0)
         hear(f, endpoint_of(f), &nothing, &failure);
@@ -98,7 +99,8 @@ static void a_hold_that_outlasts_the_deadline_is_told_at_once(void **state)
         HC_AUTO(hc_hub) *hub = open_hub(test_hub_endpoint(f->server), 3);
         HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 20000);
         const struct hc_hub_credentials credentials = {.call = call};
-        const struct hc_reply reply = {.status = rows[i].status, .retry_after_ms = 60000};
+        const struct hc_hub_response reply = {.status = rows[i].status,
+                                              .retry_after_ms = 60000};
         struct hc_revision revision;
 
         hear(f, hub->endpoints[0], &reply, NULL);
@@ -261,7 +263,7 @@ static void the_budget_is_kept_by_all_together(void **state)
 
 static void who_waits_for_the_budget_hears_of_a_hold(void **state)
 {
-    const struct hc_reply reply = {.status = 429, .retry_after_ms = 2000};
+    const struct hc_hub_response reply = {.status = 429, .retry_after_ms = 2000};
     struct fixture *f = *state;
     HC_AUTO(hc_hub) *hub = open_thrifty_hub(f);
     int64_t held_ms;

@@ -85,8 +85,8 @@ static void dripper_stop(struct dripper *dripper)
 /* --- one exchange ----------------------------------------------------------------------
  */
 
-static int take(void *ctx, const struct hc_reply *reply, const void *bytes, size_t count,
-                struct hc_error *err)
+static int take(void *ctx, const struct hc_hub_response *reply, const void *bytes,
+                size_t count, struct hc_error *err)
 {
     (void)reply, (void)bytes, (void)err;
     *(uint64_t *)ctx += count;
@@ -94,7 +94,7 @@ static int take(void *ctx, const struct hc_reply *reply, const void *bytes, size
 }
 
 /* The first bytes take longer to put away than a server may be silent. */
-static int take_late(void *ctx, const struct hc_reply *reply, const void *bytes,
+static int take_late(void *ctx, const struct hc_hub_response *reply, const void *bytes,
                      size_t count, struct hc_error *err)
 {
     const uint64_t *taken = ctx;
@@ -108,7 +108,7 @@ struct outcome {
     int result;
     int64_t ms;
     uint64_t taken;
-    struct hc_reply reply;
+    struct hc_hub_response reply;
     struct hc_error err;
 };
 

@@ -64,7 +64,7 @@ static int ask(struct hc_http_pool *pool, unsigned timeout_s,
     const struct hc_http_request request = {.url = "http://slow.example/",
                                             .timeout_s = timeout_s,
                                             .call = call};
-    struct hc_reply reply;
+    struct hc_hub_response reply;
 
     return hc_http_perform(pool, &request, &reply, err);
 }

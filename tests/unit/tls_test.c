@@ -19,7 +19,7 @@ enum { TIMEOUT_S = 5 };
 struct fixture {
     char *dir;
     struct tls_site *site;
-    struct hc_reply reply;
+    struct hc_hub_response reply;
     struct hc_error err;
 };
 

@@ -6,7 +6,7 @@
 #include "test.h"
 
 #include <base/size.h>
-#include <hub/reply.h>
+#include <hub/response.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -15,27 +15,27 @@
 static const char commit[] = "0123456789abcdef0123456789abcdef01234567";
 static const char git_etag[] = "\"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391\"";
 
-static void hear(struct hc_reply *reply, const char *line)
+static void hear(struct hc_hub_response *reply, const char *line)
 {
-    hc_reply_header(reply, line, strlen(line));
+    hc_hub_response_header(reply, line, strlen(line));
 }
 
 /* A question about config.json of org/m at main; `repo` must outlive it. */
-static struct hc_question question_about(struct hc_repo *repo, bool had_token)
+static struct hc_hub_target question_about(struct hc_repo *repo, bool had_token)
 {
     struct hc_error err;
 
     assert_int_equal(hc_repo_init(repo, HC_REPO_DATASET, "org/m", &err), 0);
-    return (struct hc_question){.repo = repo,
-                                .revision = "main",
-                                .path = "config.json",
-                                .endpoint = "https://hub.example",
-                                .had_token = had_token};
+    return (struct hc_hub_target){.repo = repo,
+                                  .revision = "main",
+                                  .path = "config.json",
+                                  .endpoint = "https://hub.example",
+                                  .had_token = had_token};
 }
 
 static void headers_are_read_whatever_their_case_and_spacing(void **state)
 {
-    struct hc_reply reply = {0};
+    struct hc_hub_response reply = {0};
 
     (void)state;
     hear(&reply, "x-repo-commit:0123456789abcdef0123456789abcdef01234567\r\n");
@@ -62,7 +62,7 @@ static void headers_are_read_whatever_their_case_and_spacing(void **state)
 
 static void a_range_may_leave_the_whole_length_open(void **state)
 {
-    struct hc_reply reply = {0};
+    struct hc_hub_response reply = {0};
 
     (void)state;
     hear(&reply, "Content-Range: Bytes 9-9/*\r\n");
@@ -109,8 +109,8 @@ static void headers_that_are_not_what_they_should_be_are_absent(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
-        static const struct hc_reply none;
-        struct hc_reply reply = {0};
+        static const struct hc_hub_response none;
+        struct hc_hub_response reply = {0};
 
         hear(&reply, lines[i]);
         assert_false(reply.has_length || reply.has_linked_size || reply.has_range);
@@ -121,7 +121,7 @@ static void headers_that_are_not_what_they_should_be_are_absent(void **state)
 
 static void a_commit_that_is_none_is_told_from_no_commit(void **state)
 {
-    struct hc_reply reply = {0};
+    struct hc_hub_response reply = {0};
 
     (void)state;
     hear(&reply, "X-Repo-Commit: notahash\r\n");
@@ -132,7 +132,7 @@ static void a_commit_that_is_none_is_told_from_no_commit(void **state)
 static void values_too_long_for_their_place_are_dropped(void **state)
 {
     static char line[HC_URL_MAX + 100];
-    struct hc_reply reply = {0};
+    struct hc_hub_response reply = {0};
 
     (void)state;
     memset(line, 'a', sizeof line - 1);
@@ -147,7 +147,7 @@ static void values_too_long_for_their_place_are_dropped(void **state)
 
 static void the_next_page_is_found_among_links(void **state)
 {
-    struct hc_reply reply = {0};
+    struct hc_hub_response reply = {0};
 
     (void)state;
     hear(&reply, "Link: </api/x>; rel=\"xet-auth\", <https://h.example/p?cursor=a,b>; "
@@ -157,8 +157,8 @@ static void the_next_page_is_found_among_links(void **state)
 
 static void waiting_is_as_long_as_the_hub_says(void **state)
 {
-    struct hc_reply seconds = {0}, limit = {0}, both = {0}, date = {0}, absurd = {0},
-                    several = {0};
+    struct hc_hub_response seconds = {0}, limit = {0}, both = {0}, date = {0},
+                           absurd = {0}, several = {0};
     char line[80];
     time_t later = time(NULL) + 60;
     struct tm utc;
@@ -221,14 +221,14 @@ static void each_answer_has_its_reason(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct hc_repo repo;
-        struct hc_question question = question_about(&repo, rows[i].had_token);
-        struct hc_reply reply = {.status = rows[i].status};
+        struct hc_hub_target question = question_about(&repo, rows[i].had_token);
+        struct hc_hub_response reply = {.status = rows[i].status};
         struct hc_error err;
 
         (void)snprintf(reply.error_code, sizeof reply.error_code, "%s", rows[i].code);
         (void)snprintf(reply.error_message, sizeof reply.error_message, "%s",
                        rows[i].message);
-        assert_int_equal(hc_reply_fail(&reply, &question, &err), -1);
+        assert_int_equal(hc_hub_response_fail(&reply, &question, &err), -1);
         if (err.reason != rows[i].reason || err.is_final != rows[i].is_final)
             fail_msg("%ld %s: %s", rows[i].status, rows[i].code, err.message);
         assert_non_null(strstr(err.message, "file 'config.json' of dataset 'org/m' at "
@@ -239,12 +239,12 @@ static void each_answer_has_its_reason(void **state)
 static void a_missing_repo_may_as_well_be_private(void **state)
 {
     struct hc_repo repo;
-    struct hc_question question = question_about(&repo, false);
-    struct hc_reply reply = {.status = 401};
+    struct hc_hub_target question = question_about(&repo, false);
+    struct hc_hub_response reply = {.status = 401};
     struct hc_error err;
 
     (void)state;
-    (void)hc_reply_fail(&reply, &question, &err);
+    (void)hc_hub_response_fail(&reply, &question, &err);
     assert_non_null(strstr(err.message, "does not exist"));
     assert_non_null(strstr(err.message, "private"));
     assert_non_null(strstr(err.message, "token"));
@@ -253,12 +253,12 @@ static void a_missing_repo_may_as_well_be_private(void **state)
 static void a_gated_repo_has_a_page_to_ask_on(void **state)
 {
     struct hc_repo repo;
-    struct hc_question question = question_about(&repo, true);
-    struct hc_reply reply = {.status = 403, .error_code = "GatedRepo"};
+    struct hc_hub_target question = question_about(&repo, true);
+    struct hc_hub_response reply = {.status = 403, .error_code = "GatedRepo"};
     struct hc_error err;
 
     (void)state;
-    (void)hc_reply_fail(&reply, &question, &err);
+    (void)hc_hub_response_fail(&reply, &question, &err);
     assert_string_equal(err.link, "https://hub.example/datasets/org/m");
 }
 
@@ -266,18 +266,18 @@ static void the_hub_is_quoted_in_characters_that_can_be_shown(void **state)
 {
     static const char json[] = "{\"error\": \"broken\\u0007pipe \xc3\xa9\"}";
     struct hc_repo repo;
-    struct hc_question question = question_about(&repo, false);
-    struct hc_reply from_body = {.status = 500}, from_header = {.status = 500};
+    struct hc_hub_target question = question_about(&repo, false);
+    struct hc_hub_response from_body = {.status = 500}, from_header = {.status = 500};
     struct hc_error err;
 
     (void)state;
-    hc_reply_body(&from_body, json, sizeof json - 1);
+    hc_hub_response_body(&from_body, json, sizeof json - 1);
     hear(&from_header, "X-Error-Message: a\x1b[31mb\xff\r\n");
-    hc_reply_body(&from_header, json, sizeof json - 1);
+    hc_hub_response_body(&from_header, json, sizeof json - 1);
 
     assert_string_equal(from_body.error_message, "broken?pipe \xc3\xa9");
     assert_string_equal(from_header.error_message, "a?[31mb?");
-    (void)hc_reply_fail(&from_body, &question, &err);
+    (void)hc_hub_response_fail(&from_body, &question, &err);
     assert_non_null(strstr(err.message, "broken?pipe"));
 }
 
@@ -285,8 +285,8 @@ static void long_names_leave_room_for_the_cause(void **state)
 {
     static char path[HC_FILENAME_MAX + 1], revision[HC_REVISION_MAX + 1];
     struct hc_repo repo;
-    struct hc_question question = question_about(&repo, false);
-    struct hc_reply reply = {.status = 429};
+    struct hc_hub_target question = question_about(&repo, false);
+    struct hc_hub_response reply = {.status = 429};
     struct hc_error err;
 
     (void)state;
@@ -294,15 +294,15 @@ static void long_names_leave_room_for_the_cause(void **state)
     memset(revision, 'r', HC_REVISION_MAX);
     question.path = path;
     question.revision = revision;
-    (void)hc_reply_fail(&reply, &question, &err);
+    (void)hc_hub_response_fail(&reply, &question, &err);
     assert_non_null(strstr(err.message, "too many requests; wait"));
 }
 
 static void metadata_comes_from_the_linked_headers_first(void **state)
 {
     struct hc_repo repo;
-    struct hc_question question = question_about(&repo, false);
-    struct hc_reply reply = {.status = 302};
+    struct hc_hub_target question = question_about(&repo, false);
+    struct hc_hub_response reply = {.status = 302};
     struct hc_metadata metadata;
     struct hc_error err;
 
@@ -313,7 +313,7 @@ static void metadata_comes_from_the_linked_headers_first(void **state)
     hear(&reply, "ETag: \"other\"");
     hear(&reply, "Content-Length: 998");
 
-    assert_int_equal(hc_reply_metadata(&reply, &question, &metadata, &err), 0);
+    assert_int_equal(hc_hub_response_metadata(&reply, &question, &metadata, &err), 0);
     assert_string_equal(metadata.commit, commit);
     assert_memory_equal(metadata.etag, "abcd-", 5); /* no hash: the file's own name */
     assert_int_equal(strlen(metadata.etag), 5 + 64);
@@ -345,8 +345,8 @@ static void a_size_is_believed_when_it_can_be(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct hc_repo repo;
-        struct hc_question question = question_about(&repo, false);
-        struct hc_reply reply = {.status = rows[i].status};
+        struct hc_hub_target question = question_about(&repo, false);
+        struct hc_hub_response reply = {.status = rows[i].status};
         struct hc_metadata metadata;
         struct hc_error err;
 
@@ -354,7 +354,7 @@ static void a_size_is_believed_when_it_can_be(void **state)
         (void)snprintf(reply.etag, sizeof reply.etag, "%s", rows[i].etag);
         if (rows[i].header[0])
             hear(&reply, rows[i].header);
-        assert_int_equal(hc_reply_metadata(&reply, &question, &metadata, &err), 0);
+        assert_int_equal(hc_hub_response_metadata(&reply, &question, &metadata, &err), 0);
         assert_true(metadata.size == rows[i].size);
     }
 }
@@ -375,8 +375,8 @@ static void metadata_without_a_part_or_with_an_unsafe_one_is_refused(void **stat
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct hc_repo repo;
-        struct hc_question question = question_about(&repo, false);
-        struct hc_reply reply = {.status = rows[i].status};
+        struct hc_hub_target question = question_about(&repo, false);
+        struct hc_hub_response reply = {.status = rows[i].status};
         struct hc_metadata metadata;
         struct hc_error err;
 
@@ -386,7 +386,8 @@ static void metadata_without_a_part_or_with_an_unsafe_one_is_refused(void **stat
             hear(&reply, rows[i].commit);
         (void)snprintf(reply.etag, sizeof reply.etag, "%s", rows[i].etag);
         hear(&reply, rows[i].length);
-        assert_int_equal(hc_reply_metadata(&reply, &question, &metadata, &err), -1);
+        assert_int_equal(hc_hub_response_metadata(&reply, &question, &metadata, &err),
+                         -1);
         assert_int_equal(err.reason, HC_BAD_HUB_REPLY);
     }
 }

@@ -4,15 +4,15 @@
  * struct hc_error (spec/hub-cache.md §2.3, spec/hub-wire.md "Errors"). Parsing only, no
  * I/O; everything here may be fed hostile bytes.
  */
-#ifndef HC_HUB_REPLY_H
-#define HC_HUB_REPLY_H
+#ifndef HC_HUB_RESPONSE_H
+#define HC_HUB_RESPONSE_H
 
 #include "hub.h"
 
 #include <stdbool.h>
 
 /* The headers of one answer that matter, each "" or 0 when absent. */
-struct hc_reply {
+struct hc_hub_response {
     long status;
     bool was_sent;    /* the request reached a server, whether or not it answered */
     const char *flaw; /* why the headers cannot be believed, "with a …"; NULL: they can */
@@ -35,24 +35,26 @@ struct hc_reply {
     uint64_t range_start;
     uint64_t range_end;         /* the byte after the last one */
     uint64_t range_total;       /* of the whole file; 0: the server does not say ("*") */
-    char location[HC_URL_MAX];  /* last, so that hc_reply_clear() is cheap */
+    char location[HC_URL_MAX];  /* last, so that hc_hub_response_clear() is cheap */
     char next_page[HC_URL_MAX]; /* Link: <…>; rel="next" */
 };
 
 /* Nothing heard yet. Costs less than zeroing all, for URLs may be long. */
-void hc_reply_clear(struct hc_reply *reply);
+void hc_hub_response_clear(struct hc_hub_response *response);
 
 /*
  * Takes one raw header line "Name: value\r\n"; unknown and malformed ones are ignored. Sets
  * `flaw` for one that leaves open what the answer says.
  */
-void hc_reply_header(struct hc_reply *reply, const char *line, size_t length);
+void hc_hub_response_header(struct hc_hub_response *response, const char *line,
+                            size_t length);
 
 /* Takes an error's body, {"error": "…"}, for its text when X-Error-Message had none. */
-void hc_reply_body(struct hc_reply *reply, const char *bytes, size_t count);
+void hc_hub_response_body(struct hc_hub_response *response, const char *bytes,
+                          size_t count);
 
 /* What was asked, for messages. Strings are borrowed. */
-struct hc_question {
+struct hc_hub_target {
     const struct hc_repo *repo;
     const char *revision;
     const char *path; /* NULL when the question is about the repo */
@@ -61,36 +63,38 @@ struct hc_question {
     bool had_token;
 };
 
-enum { HC_SUBJECT_SIZE = 400 };
+enum { HC_TARGET_TEXT_SIZE = 400 };
 
 /* "file 'x' of model 'org/name' at revision 'main'", long names cut. */
-void hc_question_describe(const struct hc_question *question,
-                          char subject[HC_SUBJECT_SIZE]);
+void hc_hub_target_describe(const struct hc_hub_target *target,
+                            char text[HC_TARGET_TEXT_SIZE]);
 
 /*
  * Fills `err` from an answer that is not what was hoped for; always -1. `retry_after_ms`
  * is what the Hub said, 0 when it said nothing.
  */
-int hc_reply_fail(const struct hc_reply *reply, const struct hc_question *question,
-                  struct hc_error *err);
+int hc_hub_response_fail(const struct hc_hub_response *response,
+                         const struct hc_hub_target *target, struct hc_error *err);
 
 /*
  * BAD_HUB_REPLY when the question names a commit and the answer is about another one: what
  * that says of files, sizes and absences is no answer to the question.
  */
-int hc_reply_check_commit(const struct hc_reply *reply,
-                          const struct hc_question *question, struct hc_error *err);
+int hc_hub_response_check_commit(const struct hc_hub_response *response,
+                                 const struct hc_hub_target *target,
+                                 struct hc_error *err);
 
 /* Fills `err` with REPO_NOT_FOUND, REVISION_NOT_FOUND or ENTRY_NOT_FOUND; always -1. */
-int hc_reply_fail_absent(const struct hc_question *question, enum hc_reason reason,
-                         struct hc_error *err);
+int hc_hub_target_fail_absent(const struct hc_hub_target *target, enum hc_reason reason,
+                              struct hc_error *err);
 
 /* Whether asking again later may help: 408, 429, 5xx but 501. */
-bool hc_reply_may_pass(const struct hc_reply *reply);
+bool hc_hub_response_is_transient(const struct hc_hub_response *response);
 
 /* commit, etag, size of a file from a HEAD's last answer; BAD_HUB_REPLY when commit or etag
  * is missing. */
-int hc_reply_metadata(const struct hc_reply *reply, const struct hc_question *question,
-                      struct hc_metadata *metadata, struct hc_error *err);
+int hc_hub_response_metadata(const struct hc_hub_response *response,
+                             const struct hc_hub_target *target,
+                             struct hc_metadata *metadata, struct hc_error *err);
 
 #endif
