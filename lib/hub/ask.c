@@ -308,7 +308,7 @@ static void note_outage(const struct hc_ask *ask, struct hc_retry *retry)
 {
     unsigned pauses = hc_endpoint_pauses(ask->endpoint, &ask->key);
 
-    retry->is_shared = pauses > 0;
+    retry->is_endpoint_paused = pauses > 0;
     if (pauses > ask->hub->retries)
         retry->attempt = ask->hub->retries;
 }
@@ -319,7 +319,7 @@ int hc_ask(struct hc_ask *ask, struct hc_buffer *body, struct hc_error *err)
 {
     struct hc_retry retry = {.attempt =
                                  ask->credentials->no_retry ? ask->hub->retries : 0,
-                             .most = ask->has_mirror ? RETRIES_BEFORE_MIRROR : 0};
+                             .max_pauses = ask->has_mirror ? RETRIES_BEFORE_MIRROR : 0};
     char start[HC_URL_MAX];
 
     hc_url_copy(start, ask->request.url);
@@ -331,7 +331,7 @@ int hc_ask(struct hc_ask *ask, struct hc_buffer *body, struct hc_error *err)
         if (ask->has_mirror && is_told_off(err))
             return -1;
         note_outage(ask, &retry);
-        if (hc_retry_pause(&retry, ask->hub, ask->credentials->call, err) < 0)
+        if (hc_retry_wait(&retry, ask->hub, ask->credentials->call, err) < 0)
             return -1;
         hc_url_copy(ask->request.url, start);
         if (body)

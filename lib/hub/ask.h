@@ -72,7 +72,7 @@ int hc_ask_fail(const struct hc_ask *ask, struct hc_error *err);
 int hc_ask_once(struct hc_ask *ask, struct hc_error *err);
 
 /*
- * The same, again and again as hc_retry_pause says. `body` gets the bytes of the last
+ * The same, again and again as hc_retry_wait says. `body` gets the bytes of the last
  * answer, at most HC_PAGE_BYTES_MAX; NULL when there will be none.
  */
 int hc_ask(struct hc_ask *ask, struct hc_buffer *body, struct hc_error *err);

@@ -152,7 +152,7 @@ static int admission_wait_open(struct admission *admission, const struct delay *
     struct hc_endpoint *endpoint = admission->endpoint;
     struct hc_endpoint_permit *permit = admission->permit;
     int64_t left_ms = delay->open_ms > 0 ? delay->open_ms : POLL_INTERVAL_MS;
-    int64_t remaining_ms = hc_patience_ms(permit->call);
+    int64_t remaining_ms = hc_retry_remaining_ms(permit->call);
 
     if (delay->ticket == HC_BREAKER_STILL_OPEN) {
         (void)pthread_mutex_lock(&endpoint->shared.lock);
@@ -183,11 +183,12 @@ static int admission_wait(struct admission *admission, const struct delay *delay
     if (delay->ticket > HC_BREAKER_HALF_OPEN)
         return admission_wait_open(admission, delay, err);
     if (delay->throttled_ms > 0) {
-        pause_ms = delay->throttled_ms + hc_jitter_ms(delay->throttled_ms);
-        if (!permit->may_wait || pause_ms >= hc_patience_ms(permit->call))
+        pause_ms = delay->throttled_ms + hc_retry_jitter_ms(delay->throttled_ms);
+        if (!permit->may_wait || pause_ms >= hc_retry_remaining_ms(permit->call))
             return endpoint_fail_throttled(endpoint, delay->throttled_for,
                                            delay->throttled_ms, err);
-    } else if (delay->budget_ms > 0 && delay->budget_ms >= hc_patience_ms(permit->call)) {
+    } else if (delay->budget_ms > 0 &&
+               delay->budget_ms >= hc_retry_remaining_ms(permit->call)) {
         return endpoint_fail_over_budget(endpoint, delay->budget_ms, err);
     }
     return pause_ms == 0 ? 0 : permit_pause(permit, pause_ms, err);
@@ -273,7 +274,7 @@ static int64_t response_throttle_ms(const struct hc_hub_response *response)
 
     if (told_ms == 0 && response->status == 429)
         return THROTTLE_DEFAULT_MS;
-    return told_ms < HC_PAUSE_TOLD_MAX_MS ? told_ms : HC_PAUSE_TOLD_MAX_MS;
+    return told_ms < HC_RETRY_AFTER_MAX_MS ? told_ms : HC_RETRY_AFTER_MAX_MS;
 }
 
 /* With the lock: what it says of the endpoint's health that a request failed. */
@@ -285,7 +286,7 @@ static void endpoint_record_failure(struct hc_endpoint *endpoint,
     struct hc_breaker *breaker = &endpoint->shared.breaker;
     unsigned probes = hc_breaker_pauses(breaker, &permit->key);
     unsigned doublings = probes < permit->doublings ? probes : permit->doublings;
-    int64_t pause_ms = hc_pause_ms(permit->pause_base_ms, doublings);
+    int64_t pause_ms = hc_retry_backoff_ms(permit->pause_base_ms, doublings);
     const struct hc_breaker_failure how = {
         .was_sent = response->status != 0 || response->was_sent,
         .was_trial = permit->is_trial,

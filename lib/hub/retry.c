@@ -19,14 +19,14 @@ bool hc_retry_may_help(const struct hc_error *err)
            err->reason == HC_HUB_RATE_LIMITED;
 }
 
-int64_t hc_patience_ms(struct hc_cancellation *call)
+int64_t hc_retry_remaining_ms(struct hc_cancellation *call)
 {
     int64_t left_ms = hc_cancellation_remaining_ms(call);
 
-    return left_ms == HC_NO_DEADLINE ? HC_PAUSES_MAX_MS : left_ms;
+    return left_ms == HC_NO_DEADLINE ? HC_RETRY_TOTAL_MAX_MS : left_ms;
 }
 
-int64_t hc_jitter_ms(int64_t ms)
+int64_t hc_retry_jitter_ms(int64_t ms)
 {
     int64_t most_ms = ms / 8 < JITTER_MAX_MS ? ms / 8 : JITTER_MAX_MS;
     uint32_t chance = 0;
@@ -35,43 +35,44 @@ int64_t hc_jitter_ms(int64_t ms)
     return most_ms * (chance % 1024) / 1023;
 }
 
-static int64_t next_pause_ms(const struct hc_retry *retry, const struct hc_hub *hub,
-                             const struct hc_error *err)
+static int64_t retry_next_pause_ms(const struct hc_retry *retry, const struct hc_hub *hub,
+                                   const struct hc_error *err)
 {
-    int64_t told_ms = err->retry_after_ms;
+    int64_t retry_after_ms = err->retry_after_ms;
 
-    if (told_ms == 0 && retry->is_shared)
+    if (retry_after_ms == 0 && retry->is_endpoint_paused)
         return 0;
-    if (told_ms == 0)
-        return hc_hub_pause_ms(hub, retry->attempt);
-    if (told_ms > HC_PAUSE_TOLD_MAX_MS)
-        told_ms = HC_PAUSE_TOLD_MAX_MS;
-    return told_ms + hc_jitter_ms(told_ms);
+    if (retry_after_ms == 0)
+        return hc_hub_backoff_ms(hub, retry->attempt);
+    if (retry_after_ms > HC_RETRY_AFTER_MAX_MS)
+        retry_after_ms = HC_RETRY_AFTER_MAX_MS;
+    return retry_after_ms + hc_retry_jitter_ms(retry_after_ms);
 }
 
 /* How long a pause may last. */
-static int64_t patience_ms(const struct hc_retry *retry, struct hc_cancellation *call)
+static int64_t retry_time_left_ms(const struct hc_retry *retry,
+                                  struct hc_cancellation *call)
 {
     int64_t left = hc_cancellation_remaining_ms(call);
 
-    return left == HC_NO_DEADLINE ? HC_PAUSES_MAX_MS - retry->waited_ms : left;
+    return left == HC_NO_DEADLINE ? HC_RETRY_TOTAL_MAX_MS - retry->waited_ms : left;
 }
 
-static unsigned most_pauses(const struct hc_retry *retry, const struct hc_hub *hub)
+static unsigned retry_max_pauses(const struct hc_retry *retry, const struct hc_hub *hub)
 {
-    bool is_fewer = retry->most > 0 && retry->most < hub->retries;
+    bool is_fewer = retry->max_pauses > 0 && retry->max_pauses < hub->retries;
 
-    return is_fewer ? retry->most : hub->retries;
+    return is_fewer ? retry->max_pauses : hub->retries;
 }
 
-int hc_retry_pause(struct hc_retry *retry, const struct hc_hub *hub,
-                   struct hc_cancellation *call, struct hc_error *err)
+int hc_retry_wait(struct hc_retry *retry, const struct hc_hub *hub,
+                  struct hc_cancellation *call, struct hc_error *err)
 {
-    int64_t pause_ms = next_pause_ms(retry, hub, err);
+    int64_t pause_ms = retry_next_pause_ms(retry, hub, err);
     struct hc_error left;
 
-    if (!hc_retry_may_help(err) || retry->attempt >= most_pauses(retry, hub) ||
-        pause_ms >= patience_ms(retry, call)) {
+    if (!hc_retry_may_help(err) || retry->attempt >= retry_max_pauses(retry, hub) ||
+        pause_ms >= retry_time_left_ms(retry, call)) {
         bool wants_advice =
             err->reason == HC_HUB_UNREACHABLE || err->reason == HC_HUB_RATE_LIMITED;
 
@@ -87,20 +88,20 @@ int hc_retry_pause(struct hc_retry *retry, const struct hc_hub *hub,
     return -1;
 }
 
-int64_t hc_pause_ms(unsigned base_ms, unsigned attempt)
+int64_t hc_retry_backoff_ms(unsigned base_ms, unsigned attempt)
 {
     int64_t pause_ms = base_ms;
     uint32_t chance = 0;
 
-    while (attempt-- > 0 && pause_ms < HC_PAUSE_MAX_MS)
+    while (attempt-- > 0 && pause_ms < HC_BACKOFF_MAX_MS)
         pause_ms *= 2;
-    if (pause_ms > HC_PAUSE_MAX_MS)
-        pause_ms = HC_PAUSE_MAX_MS;
+    if (pause_ms > HC_BACKOFF_MAX_MS)
+        pause_ms = HC_BACKOFF_MAX_MS;
     (void)getrandom(&chance, sizeof chance, GRND_NONBLOCK);
     return pause_ms - pause_ms / 4 + pause_ms / 2 * (chance % 1024) / 1024;
 }
 
-int64_t hc_hub_pause_ms(const struct hc_hub *hub, unsigned attempt)
+int64_t hc_hub_backoff_ms(const struct hc_hub *hub, unsigned attempt)
 {
-    return hc_pause_ms(hub->retry_base_ms, attempt);
+    return hc_retry_backoff_ms(hub->retry_base_ms, attempt);
 }

@@ -148,7 +148,7 @@ enum turn { SETTLED, OURS, OVER };
 static bool is_rebuffed(const struct question *question, struct hc_cancellation *call)
 {
     return question->rebuff.reason != HC_OK &&
-           hc_patience_ms(call) <= question->rebuff.retry_after_ms;
+           hc_retry_remaining_ms(call) <= question->rebuff.retry_after_ms;
 }
 
 /* Waits until the question is settled, or ours to ask; OVER with `err`. */
@@ -175,7 +175,7 @@ static enum turn await_turn(struct hc_questions *questions, struct question *que
 static bool is_impatience(const struct hc_error *failure, struct hc_cancellation *call)
 {
     return failure->reason == HC_CANCELLED || failure->reason == HC_DEADLINE_EXCEEDED ||
-           hc_patience_ms(call) < failure->retry_after_ms;
+           hc_retry_remaining_ms(call) < failure->retry_after_ms;
 }
 
 static void copy_answer(const struct hc_shared_question *like, void *to, const void *from)

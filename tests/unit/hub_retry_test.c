@@ -128,9 +128,9 @@ static void pauses_double_up_to_eight_seconds_and_never_agree(void **state)
     settings.endpoint = endpoint;
     hub = hc_hub_open(&settings, &err);
     assert_non_null(hub);
-    assert_in_range(hc_hub_pause_ms(hub, 0), 750, 1250);
-    assert_in_range(hc_hub_pause_ms(hub, 2), 3000, 5000);
-    assert_in_range(hc_hub_pause_ms(hub, 60), 6000, 10000);
+    assert_in_range(hc_hub_backoff_ms(hub, 0), 750, 1250);
+    assert_in_range(hc_hub_backoff_ms(hub, 2), 3000, 5000);
+    assert_in_range(hc_hub_backoff_ms(hub, 60), 6000, 10000);
     hc_hub_close(hub);
 }
 
