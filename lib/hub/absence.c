@@ -15,23 +15,23 @@
 
 enum { UNAUTHORIZED = 401, NOT_FOUND = 404 };
 
-bool hc_absence_is_open(const struct hc_ask *ask)
+bool hc_absence_is_open(const struct hc_hub_request *request)
 {
-    const struct hc_hub_response *response = &ask->response;
+    const struct hc_hub_response *response = &request->response;
 
     return (response->status == NOT_FOUND || response->status == UNAUTHORIZED) &&
            !response->error_code[0] && !response->commit[0] &&
-           hc_url_same_origin(ask->request.url, ask->target.endpoint);
+           hc_url_same_origin(request->http.url, request->target.endpoint);
 }
 
-int hc_absence_of_revision(const struct hc_ask *ask, struct hc_error *err)
+int hc_absence_of_revision(const struct hc_hub_request *request, struct hc_error *err)
 {
-    bool is_of_revision = strcasestr(ask->response.error_message, "revision") ||
-                          strcasestr(ask->response.error_message, "rev id");
+    bool is_of_revision = strcasestr(request->response.error_message, "revision") ||
+                          strcasestr(request->response.error_message, "rev id");
 
-    if (ask->response.status != NOT_FOUND || !hc_absence_is_open(ask))
+    if (request->response.status != NOT_FOUND || !hc_absence_is_open(request))
         return -1;
-    return hc_hub_target_fail_absent(&ask->target,
+    return hc_hub_target_fail_absent(&request->target,
                                      is_of_revision ? HC_REVISION_NOT_FOUND
                                                     : HC_REPO_NOT_FOUND,
                                      err);
@@ -40,24 +40,24 @@ int hc_absence_of_revision(const struct hc_ask *ask, struct hc_error *err)
 /* 0 when the revision is there; the answer is empty. */
 static int ask_revision(void *ctx, void *answer, struct hc_error *err)
 {
-    const struct hc_ask *asked = ctx;
+    const struct hc_hub_request *asked = ctx;
     HC_AUTO(hc_tree) *siblings = NULL;
     struct hc_hub_target about = asked->target;
     HC_AUTO_VALUE(hc_buffer) body = {0};
     struct hc_revision revision;
-    struct hc_ask ask;
+    struct hc_hub_request request;
 
     (void)answer;
     about.path = NULL;
-    hc_ask_init(&ask, asked->hub, asked->credentials, &about);
-    hc_ask_address(&ask, asked->endpoint);
-    if (hc_url_revision(ask.request.url, about.endpoint, about.repo, about.revision,
+    hc_hub_request_init(&request, asked->hub, asked->credentials, &about);
+    hc_hub_request_set_endpoint(&request, asked->endpoint);
+    if (hc_url_revision(request.http.url, about.endpoint, about.repo, about.revision,
                         err) < 0)
         return -1;
-    if (hc_ask(&ask, &body, err) < 0)
-        return hc_absence_of_revision(&ask, err);
+    if (hc_hub_request_perform(&request, &body, err) < 0)
+        return hc_absence_of_revision(&request, err);
     if (hc_listing_revision(body.bytes, body.used, &revision, &siblings, err) < 0)
-        return hc_ask_fail(&ask, err);
+        return hc_hub_request_fail(&request, err);
     return 0;
 }
 
@@ -77,40 +77,41 @@ static bool is_an_answer(const struct hc_error *err)
 }
 
 /* The revision is there: what was asked for is not, or not for this caller. */
-static int fail_present(const struct hc_ask *ask, struct hc_error *err)
+static int fail_present(const struct hc_hub_request *request, struct hc_error *err)
 {
     char text[HC_TARGET_TEXT_SIZE];
 
-    if (ask->response.status == NOT_FOUND)
-        return ask->target.path
-                   ? hc_hub_target_fail_absent(&ask->target, HC_ENTRY_NOT_FOUND, err)
+    if (request->response.status == NOT_FOUND)
+        return request->target.path
+                   ? hc_hub_target_fail_absent(&request->target, HC_ENTRY_NOT_FOUND, err)
                    : -1;
-    hc_hub_target_describe(&ask->target, text);
+    hc_hub_target_describe(&request->target, text);
     return hc_fail(err, HC_HUB_UNAUTHORIZED,
                    "%s: %.100s shows the repo but refuses what is in it; %s", text,
-                   ask->target.endpoint,
-                   ask->target.had_token ? "check that the token may read it"
-                                         : "it may need a token");
+                   request->target.endpoint,
+                   request->target.had_token ? "check that the token may read it"
+                                             : "it may need a token");
 }
 
-int hc_absence_explain(struct hc_ask *ask, struct hc_error *err)
+int hc_absence_explain(struct hc_hub_request *request, struct hc_error *err)
 {
     static const char purpose[] = "present ";
     char name[HC_URL_MAX + sizeof purpose] = "present ";
     char present;
     struct hc_error of_revision = {0};
     const struct hc_shared_question question = {.name = name,
-                                                .credentials = ask->credentials,
+                                                .credentials = request->credentials,
                                                 .answer_size = sizeof present,
                                                 .ask = ask_revision,
-                                                .ctx = ask};
+                                                .ctx = request};
 
-    if (!ask->is_trusted || !hc_absence_is_open(ask) || ask->response.error_message[0] ||
-        hc_url_revision(name + sizeof purpose - 1, ask->target.endpoint, ask->target.repo,
-                        ask->target.revision, &of_revision) < 0)
+    if (!request->is_trusted || !hc_absence_is_open(request) ||
+        request->response.error_message[0] ||
+        hc_url_revision(name + sizeof purpose - 1, request->target.endpoint,
+                        request->target.repo, request->target.revision, &of_revision) < 0)
         return -1;
-    if (hc_questions_ask(ask->hub->questions, &question, &present, &of_revision) == 0)
-        return fail_present(ask, err);
+    if (hc_questions_ask(request->hub->questions, &question, &present, &of_revision) == 0)
+        return fail_present(request, err);
     if (is_an_answer(&of_revision))
         *err = of_revision;
     return -1;

@@ -7,16 +7,16 @@
 #ifndef HC_HUB_ABSENCE_H
 #define HC_HUB_ABSENCE_H
 
-#include "ask.h"
+#include "hub_request.h"
 
 /* Whether the last answer to `ask` is such a 404 or 401, of the endpoint itself. */
-bool hc_absence_is_open(const struct hc_ask *ask);
+bool hc_absence_is_open(const struct hc_hub_request *request);
 
 /*
  * After a question about a revision that failed with `err`: a bare 404 becomes
  * REPO_NOT_FOUND, or REVISION_NOT_FOUND when its text says so. Always -1.
  */
-int hc_absence_of_revision(const struct hc_ask *ask, struct hc_error *err);
+int hc_absence_of_revision(const struct hc_hub_request *request, struct hc_error *err);
 
 /*
  * After a question about a file or a tree that failed with `err`: when that leaves open
@@ -24,6 +24,6 @@ int hc_absence_of_revision(const struct hc_ask *ask, struct hc_error *err);
  * that want to know the same, and makes `err` say which of repo, revision and file it is.
  * Always -1.
  */
-int hc_absence_explain(struct hc_ask *ask, struct hc_error *err);
+int hc_absence_explain(struct hc_hub_request *request, struct hc_error *err);
 
 #endif

@@ -21,7 +21,7 @@
 /* The bytes of one download, on their way to who wants them. */
 struct delivery {
     const struct hc_download *download;
-    const struct hc_ask *ask;
+    const struct hc_hub_request *request;
     bool has_begun;
     bool asks_for_part;
     bool is_part_unnamed; /* a part came, and it does not say which one it is */
@@ -92,10 +92,10 @@ static int begin(struct delivery *delivery, const struct hc_hub_response *respon
     if (check_answer(delivery, response, err) < 0)
         return -1;
     delivery->has_begun = true;
-    if (hc_hub_response_check_commit(response, &delivery->ask->target, err) < 0)
+    if (hc_hub_response_check_commit(response, &delivery->request->target, err) < 0)
         return -1;
     if (download->came_from)
-        hc_url_copy(download->came_from, delivery->ask->request.url);
+        hc_url_copy(download->came_from, delivery->request->http.url);
     if (tell_size(download, response, err) < 0)
         return -1;
     return response->status == 200 && wants_part ? download->restart(download->ctx, err)
@@ -120,66 +120,67 @@ static int watch(void *ctx, int64_t waited_ms, struct hc_error *err)
 }
 
 /* Asks the URL that is set, for the part or for the whole file. */
-static int ask_for(struct delivery *delivery, struct hc_ask *ask, bool part,
+static int ask_for(struct delivery *delivery, struct hc_hub_request *request, bool part,
                    struct hc_error *err)
 {
     const struct hc_download *download = delivery->download;
 
     delivery->asks_for_part = part && (download->offset > 0 || download->until > 0);
-    ask->request.offset = part ? download->offset : 0;
-    ask->request.until = part ? download->until : 0;
-    if (hc_ask_once(ask, err) < 0)
+    request->http.offset = part ? download->offset : 0;
+    request->http.until = part ? download->until : 0;
+    if (hc_hub_request_attempt(request, err) < 0)
         return -1;
-    if (!delivery->has_begun && begin(delivery, &ask->response, err) < 0)
-        return hc_ask_fail(ask, err);
+    if (!delivery->has_begun && begin(delivery, &request->response, err) < 0)
+        return hc_hub_request_fail(request, err);
     return 0;
 }
 
 /* One attempt at the URL that is set: one request, or two when the part that came does
  * not say which one it is. */
-static int attempt(struct delivery *delivery, struct hc_ask *ask, struct hc_error *err)
+static int attempt(struct delivery *delivery, struct hc_hub_request *request,
+                   struct hc_error *err)
 {
     int result;
 
-    ask->request.timeout_s = ask->hub->download_timeout_s;
-    ask->request.write = deliver;
-    ask->request.watch = watch;
-    ask->request.ctx = delivery;
-    delivery->ask = ask;
-    result = ask_for(delivery, ask, true, err);
+    request->http.timeout_s = request->hub->download_timeout_s;
+    request->http.write = deliver;
+    request->http.watch = watch;
+    request->http.ctx = delivery;
+    delivery->request = request;
+    result = ask_for(delivery, request, true, err);
     if (result < 0 && delivery->is_part_unnamed)
-        result = ask_for(delivery, ask, false, err);
-    ask->has_begun = delivery->has_begun;
+        result = ask_for(delivery, request, false, err);
+    request->has_begun = delivery->has_begun;
     if (delivery->download->was_redirected)
-        *delivery->download->was_redirected = ask->was_redirected;
+        *delivery->download->was_redirected = request->was_redirected;
     return result;
 }
 
-static int put_get(void *ctx, struct hc_ask *ask, struct hc_error *err)
+static int put_get(void *ctx, struct hc_hub_request *request, struct hc_error *err)
 {
     struct delivery *delivery = ctx;
     const struct hc_download *download = delivery->download;
 
-    if (hc_url_resolve(ask->request.url, ask->target.endpoint, download->repo,
+    if (hc_url_resolve(request->http.url, request->target.endpoint, download->repo,
                        download->commit, download->path, err) < 0)
         return -1;
-    return attempt(delivery, ask, err);
+    return attempt(delivery, request, err);
 }
 
 /* Where a HEAD said the bytes are, whichever endpoint that was. */
-static int get_located(struct hc_ask *ask, struct delivery *delivery,
+static int get_located(struct hc_hub_request *request, struct delivery *delivery,
                        struct hc_error *err)
 {
-    const struct hc_hub *hub = ask->hub;
+    const struct hc_hub *hub = request->hub;
 
-    if (!hc_url_join(ask->request.url, hc_hub_endpoint(hub),
+    if (!hc_url_join(request->http.url, hc_hub_endpoint(hub),
                      delivery->download->location))
         return hc_fail(err, HC_BAD_HUB_REPLY, "the file's location is no URL");
     for (size_t i = hub->endpoint_count; i-- > 0;) {
-        if (hc_url_same_origin(ask->request.url, hc_endpoint_url(hub->endpoints[i])))
-            hc_ask_address(ask, hub->endpoints[i]);
+        if (hc_url_same_origin(request->http.url, hc_endpoint_url(hub->endpoints[i])))
+            hc_hub_request_set_endpoint(request, hub->endpoints[i]);
     }
-    return attempt(delivery, ask, err);
+    return attempt(delivery, request, err);
 }
 
 static struct hc_http_pool *open_pool(const struct hc_settings *settings,
@@ -283,16 +284,17 @@ int hc_hub_get(struct hc_hub *hub, const struct hc_download *download,
                                      .is_known = true,
                                      .put = put_get,
                                      .ctx = &delivery};
-    struct hc_ask ask;
+    struct hc_hub_request request;
     bool may_be_elsewhere;
 
     if (!download->location)
         return hc_mirrors_ask(&errand, err);
-    hc_ask_init(&ask, hub, credentials, &errand.about);
-    ask.has_mirror = hub->endpoint_count > 1 && !credentials->hub_only;
-    if (get_located(&ask, &delivery, err) == 0)
+    hc_hub_request_init(&request, hub, credentials, &errand.about);
+    request.has_mirror = hub->endpoint_count > 1 && !credentials->hub_only;
+    if (get_located(&request, &delivery, err) == 0)
         return 0;
-    may_be_elsewhere = ask.has_mirror && !delivery.has_begun && hc_retry_may_help(err);
+    may_be_elsewhere =
+        request.has_mirror && !delivery.has_begun && hc_retry_may_help(err);
     return may_be_elsewhere ? hc_mirrors_ask(&errand, err)
                             : hc_fail_about_file(err, download->path);
 }

@@ -235,11 +235,12 @@ int hc_listing_revision(const char *bytes, size_t count, struct hc_revision *rev
 
 /* 1: ask->request.url is the next page; 0: there is none; -1. `seen` is an earlier page.
  */
-static int turn_page(struct hc_ask *ask, const char *seen, struct hc_error *err)
+static int turn_page(struct hc_hub_request *request, const char *seen,
+                     struct hc_error *err)
 {
-    int more = hc_ask_next_page(ask, err);
+    int more = hc_hub_request_next_page(request, err);
 
-    if (more > 0 && strcmp(ask->request.url, seen) == 0)
+    if (more > 0 && strcmp(request->http.url, seen) == 0)
         return hc_fail(err, HC_BAD_HUB_REPLY, "its pages go round in a circle");
     return more;
 }
@@ -247,9 +248,9 @@ static int turn_page(struct hc_ask *ask, const char *seen, struct hc_error *err)
 /*
  * One page after the other, into `listing`. Every power of two the page is remembered: a
  * circle of any length comes by the one that is remembered then. Budget: HC_PAGES_MAX new
- * pages; there is no pause between two of them, for none is asked again but by hc_ask().
+ * pages; there is no pause between two of them, for none is asked again but by hc_hub_request_perform().
  */
-static int read_pages(struct hc_ask *ask, struct hc_listing *listing,
+static int read_pages(struct hc_hub_request *request, struct hc_listing *listing,
                       struct hc_error *err)
 {
     char seen[HC_URL_MAX];
@@ -259,35 +260,35 @@ static int read_pages(struct hc_ask *ask, struct hc_listing *listing,
         HC_AUTO_VALUE(hc_buffer) body = {0};
 
         if ((page & (page - 1)) == 0)
-            memcpy(seen, ask->request.url, sizeof seen);
+            memcpy(seen, request->http.url, sizeof seen);
         if (page > HC_PAGES_MAX)
             return hc_fail(err, HC_BAD_HUB_REPLY, "the listing has more than %d pages",
                            HC_PAGES_MAX);
-        if (hc_ask(ask, &body, err) < 0)
+        if (hc_hub_request_perform(request, &body, err) < 0)
             return -1;
         if (hc_listing_parse(body.bytes, body.used, listing, err) < 0)
-            return hc_ask_fail(ask, err);
-        more = turn_page(ask, seen, err);
+            return hc_hub_request_fail(request, err);
+        more = turn_page(request, seen, err);
     }
-    return more < 0 ? hc_ask_fail(ask, err) : 0;
+    return more < 0 ? hc_hub_request_fail(request, err) : 0;
 }
 
 /* All of it from one endpoint: pages of two do not make one listing. */
-static int put_tree(void *ctx, struct hc_ask *ask, struct hc_error *err)
+static int put_tree(void *ctx, struct hc_hub_request *request, struct hc_error *err)
 {
     HC_AUTO_VALUE(hc_listing) listing = {0};
     struct hc_tree **answer = ctx;
 
     if (hc_listing_init(&listing, err) < 0)
         return -1;
-    if (hc_url_tree(ask->request.url, ask->target.endpoint, ask->target.repo,
-                    ask->target.revision, err) < 0)
+    if (hc_url_tree(request->http.url, request->target.endpoint, request->target.repo,
+                    request->target.revision, err) < 0)
         return -1;
-    if (read_pages(ask, &listing, err) < 0)
-        return hc_absence_explain(ask, err);
+    if (read_pages(request, &listing, err) < 0)
+        return hc_absence_explain(request, err);
     if (hc_listing_finish(&listing, err) < 0)
-        return hc_ask_fail(ask, err);
-    listing.files->is_of_mirror = !ask->is_trusted;
+        return hc_hub_request_fail(request, err);
+    listing.files->is_of_mirror = !request->is_trusted;
     *answer = hc_take(&listing.files);
     return 0;
 }

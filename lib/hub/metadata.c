@@ -15,63 +15,64 @@
 #include <string.h>
 
 /* A name that a mirror made up proves nothing of the bytes that come with it. */
-static int check_proof(const struct hc_ask *ask, const char *etag, struct hc_error *err)
+static int check_proof(const struct hc_hub_request *request, const char *etag,
+                       struct hc_error *err)
 {
     if (hc_digest_kind_of(etag) != HC_DIGEST_NONE)
         return 0;
     (void)hc_fail(err, HC_BAD_HUB_REPLY, "a mirror's ETag is no hash");
-    return hc_ask_fail(ask, err);
+    return hc_hub_request_fail(request, err);
 }
 
-static int put_head(void *ctx, struct hc_ask *ask, struct hc_error *err)
+static int put_head(void *ctx, struct hc_hub_request *request, struct hc_error *err)
 {
     struct hc_metadata *metadata = ctx;
-    const struct hc_hub_target *about = &ask->target;
+    const struct hc_hub_target *about = &request->target;
 
-    ask->request.is_head = true;
-    if (hc_url_resolve(ask->request.url, about->endpoint, about->repo, about->revision,
+    request->http.is_head = true;
+    if (hc_url_resolve(request->http.url, about->endpoint, about->repo, about->revision,
                        about->path, err) < 0)
         return -1;
-    metadata->is_of_mirror = !ask->is_trusted;
-    if (hc_ask(ask, NULL, err) < 0) {
-        bool is_open = hc_absence_is_open(ask);
+    metadata->is_of_mirror = !request->is_trusted;
+    if (hc_hub_request_perform(request, NULL, err) < 0) {
+        bool is_open = hc_absence_is_open(request);
 
-        (void)hc_absence_explain(ask, err);
+        (void)hc_absence_explain(request, err);
         if (err->reason == HC_ENTRY_NOT_FOUND)
-            memcpy(metadata->commit, ask->response.commit, sizeof metadata->commit);
+            memcpy(metadata->commit, request->response.commit, sizeof metadata->commit);
         if (err->reason == HC_ENTRY_NOT_FOUND && is_open &&
             hc_commit_is_valid(about->revision))
             memcpy(metadata->commit, about->revision, sizeof metadata->commit);
         return -1;
     }
-    hc_url_copy(metadata->location, ask->request.url);
-    if (hc_hub_response_metadata(&ask->response, about, metadata, err) < 0)
+    hc_url_copy(metadata->location, request->http.url);
+    if (hc_hub_response_metadata(&request->response, about, metadata, err) < 0)
         return -1;
-    return metadata->is_of_mirror ? check_proof(ask, metadata->etag, err) : 0;
+    return metadata->is_of_mirror ? check_proof(request, metadata->etag, err) : 0;
 }
 
-static int put_revision(void *ctx, struct hc_ask *ask, struct hc_error *err)
+static int put_revision(void *ctx, struct hc_hub_request *request, struct hc_error *err)
 {
-    const struct hc_hub_target *about = &ask->target;
+    const struct hc_hub_target *about = &request->target;
     struct hc_description *answer = ctx;
     HC_AUTO_VALUE(hc_description) heard = {0};
     HC_AUTO_VALUE(hc_buffer) body = {0};
 
-    if (hc_url_revision(ask->request.url, about->endpoint, about->repo, about->revision,
+    if (hc_url_revision(request->http.url, about->endpoint, about->repo, about->revision,
                         err) < 0)
         return -1;
-    if (hc_ask(ask, &body, err) < 0)
-        return hc_absence_of_revision(ask, err);
+    if (hc_hub_request_perform(request, &body, err) < 0)
+        return hc_absence_of_revision(request, err);
     if (hc_listing_revision(body.bytes, body.used, &heard.revision, &heard.siblings,
                             err) < 0)
-        return hc_ask_fail(ask, err);
+        return hc_hub_request_fail(request, err);
     if (hc_commit_is_valid(about->revision) &&
         strcmp(heard.revision.commit, about->revision) != 0) {
         (void)hc_fail(err, HC_BAD_HUB_REPLY, "it answers for commit %s instead",
                       heard.revision.commit);
-        return hc_ask_fail(ask, err);
+        return hc_hub_request_fail(request, err);
     }
-    heard.revision.is_of_mirror = !ask->is_trusted;
+    heard.revision.is_of_mirror = !request->is_trusted;
     *answer = heard;
     heard.siblings = NULL;
     return 0;

@@ -44,41 +44,44 @@ static bool says_nothing(const struct hc_errand *errand, const struct hc_error *
     }
 }
 
-static bool may_be_elsewhere(const struct hc_errand *errand, const struct hc_ask *ask,
+static bool may_be_elsewhere(const struct hc_errand *errand,
+                             const struct hc_hub_request *request,
                              const struct hc_error *err)
 {
-    if (ask->has_begun)
+    if (request->has_begun)
         return false;
-    return ask->is_trusted ? hc_retry_may_help(err) : says_nothing(errand, err);
+    return request->is_trusted ? hc_retry_may_help(err) : says_nothing(errand, err);
 }
 
 /* Who may find out that it is back does so now: not before it is asked. */
-static int put(const struct hc_errand *errand, struct hc_ask *ask, struct hc_error *err)
+static int put(const struct hc_errand *errand, struct hc_hub_request *request,
+               struct hc_error *err)
 {
-    int64_t down_ms = hc_endpoint_try(ask->endpoint, &ask->key);
+    int64_t down_ms = hc_endpoint_try(request->endpoint, &request->key);
 
     if (down_ms == 0 || !errand->credentials->no_retry)
-        return errand->put(errand->ctx, ask, err);
-    (void)hc_endpoint_fail_open(ask->endpoint, down_ms, err);
-    return hc_ask_fail(ask, err);
+        return errand->put(errand->ctx, request, err);
+    (void)hc_endpoint_fail_open(request->endpoint, down_ms, err);
+    return hc_hub_request_fail(request, err);
 }
 
 /* 1: another one is to be asked; 0 and -1: that was the answer. */
 static int visit(struct round *round, size_t i, struct hc_error *err)
 {
     const struct hc_errand *errand = round->errand;
-    struct hc_ask ask;
+    struct hc_hub_request request;
 
-    hc_ask_init(&ask, errand->hub, errand->credentials, &errand->about);
-    hc_ask_address(&ask, errand->hub->endpoints[i]);
-    ask.has_mirror = round->left > 1 && round->states[i] == NEW;
-    if (put(errand, &ask, err) == 0)
+    hc_hub_request_init(&request, errand->hub, errand->credentials, &errand->about);
+    hc_hub_request_set_endpoint(&request, errand->hub->endpoints[i]);
+    request.has_mirror = round->left > 1 && round->states[i] == NEW;
+    if (put(errand, &request, err) == 0)
         return 0;
-    if (!may_be_elsewhere(errand, &ask, err))
+    if (!may_be_elsewhere(errand, &request, err))
         return -1;
-    if (ask.is_trusted)
+    if (request.is_trusted)
         round->of_hub = *err;
-    if (ask.has_mirror && hc_endpoint_throttled_ms(ask.endpoint, &ask.key) > 0) {
+    if (request.has_mirror &&
+        hc_endpoint_throttled_ms(request.endpoint, &request.key) > 0) {
         round->states[i] = PUT_OFF;
         return 1;
     }
@@ -96,7 +99,8 @@ static size_t choose(const struct round *round)
 
     for (size_t i = 0; i < round->count; i++) {
         const struct hc_breaker_key key =
-            hc_ask_asker(round->errand->credentials, round->errand->about.repo, i == 0);
+            hc_hub_request_breaker_key(round->errand->credentials,
+                                       round->errand->about.repo, i == 0);
         int64_t away_ms = hc_endpoint_unavailable_ms(hub->endpoints[i], &key);
 
         if (round->states[i] != DONE && away_ms < soonest_ms) {

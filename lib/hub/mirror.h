@@ -11,7 +11,7 @@
 #ifndef HC_HUB_MIRROR_H
 #define HC_HUB_MIRROR_H
 
-#include "ask.h"
+#include "hub_request.h"
 
 struct hc_errand {
     struct hc_hub *hub;
@@ -20,7 +20,7 @@ struct hc_errand {
     bool is_known; /* the Hub has said that what is asked for is there */
 
     /* Asks one endpoint, with what `ask` was made for; the URL is still to be set. */
-    int (*put)(void *ctx, struct hc_ask *ask, struct hc_error *err);
+    int (*put)(void *ctx, struct hc_hub_request *request, struct hc_error *err);
     void *ctx;
 };
 

@@ -5,7 +5,7 @@
  */
 #include "retry.h"
 
-#include "ask.h"
+#include "hub_request.h"
 
 #include <base/error.h>
 

@@ -5,8 +5,8 @@
  */
 #include "hub_fixture.h"
 
-#include <hub/ask.h>
 #include <hub/breaker.h>
+#include <hub/hub_request.h>
 
 #include <pthread.h>
 #include <string.h>
@@ -22,7 +22,8 @@ static struct hc_endpoint_permit visit_of(struct hc_cancellation *call, const ch
 {
     const struct hc_hub_credentials credentials = {.token = token};
 
-    return (struct hc_endpoint_permit){.key = hc_ask_asker(&credentials, repo, true),
+    return (struct hc_endpoint_permit){.key = hc_hub_request_breaker_key(&credentials,
+                                                                         repo, true),
                                        .call = call,
                                        .pause_base_ms = 1,
                                        .may_wait = true};
@@ -76,7 +77,8 @@ static void what_one_caller_is_told_holds_back_all(void **state)
 static void a_429_that_says_no_time_holds_back_all_for_a_second(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_breaker_key asker = hc_ask_asker(&f->credentials, &f->repo, true);
+    const struct hc_breaker_key asker =
+        hc_hub_request_breaker_key(&f->credentials, &f->repo, true);
     struct hc_metadata metadata;
     int64_t start_ms = hc_monotonic_ms();
 

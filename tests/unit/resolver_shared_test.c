@@ -5,7 +5,7 @@
  */
 #include "resolver_fixture.h"
 
-#include <hub/ask.h>
+#include <hub/hub_request.h>
 #include <resolver/resolution.h>
 
 #include <pthread.h>

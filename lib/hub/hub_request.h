@@ -3,8 +3,8 @@
  * A question to the Hub: a request with its redirects followed, asked again while that
  * may help, and failures told in terms of what was asked. For the files of this folder.
  */
-#ifndef HC_HUB_ASK_H
-#define HC_HUB_ASK_H
+#ifndef HC_HUB_HUB_REQUEST_H
+#define HC_HUB_HUB_REQUEST_H
 
 #include "http_exchange.h"
 #include "response.h"
@@ -30,7 +30,7 @@ enum {
     HC_PAGES_MAX = 20000                  /* of one listing */
 };
 
-struct hc_ask {
+struct hc_hub_request {
     struct hc_hub *hub;
     const struct hc_hub_credentials *credentials;
     struct hc_endpoint *endpoint; /* that is asked */
@@ -41,25 +41,27 @@ struct hc_ask {
     struct hc_breaker_key key;    /* with the token, if it is sent */
     int64_t waited_ms;            /* for the end of an outage */
     struct hc_hub_target target;
-    struct hc_http_request request;  /* its url becomes the last one asked */
-    struct hc_hub_response response; /* the last one's; see hc_ask_once */
+    struct hc_http_request http;     /* its url becomes the last one asked */
+    struct hc_hub_response response; /* the last one's; see hc_hub_request_attempt */
 };
 
 /* Zero but for who asks what, of the first endpoint; a question about a whole repo has no
  * `path`. */
-void hc_ask_init(struct hc_ask *ask, struct hc_hub *hub,
-                 const struct hc_hub_credentials *credentials,
-                 const struct hc_hub_target *about);
+void hc_hub_request_init(struct hc_hub_request *request, struct hc_hub *hub,
+                         const struct hc_hub_credentials *credentials,
+                         const struct hc_hub_target *about);
 
 /* The caller as an endpoint knows it, in questions about the repo. */
-struct hc_breaker_key hc_ask_asker(const struct hc_hub_credentials *credentials,
-                                   const struct hc_repo *repo, bool is_trusted);
+struct hc_breaker_key
+hc_hub_request_breaker_key(const struct hc_hub_credentials *credentials,
+                           const struct hc_repo *repo, bool is_trusted);
 
 /* Of another endpoint, with nothing heard yet. */
-void hc_ask_address(struct hc_ask *ask, struct hc_endpoint *endpoint);
+void hc_hub_request_set_endpoint(struct hc_hub_request *request,
+                                 struct hc_endpoint *endpoint);
 
 /* Puts what was asked, and of whom, before what says neither; always -1. */
-int hc_ask_fail(const struct hc_ask *ask, struct hc_error *err);
+int hc_hub_request_fail(const struct hc_hub_request *request, struct hc_error *err);
 
 /*
  * Asks `ask->request`, following redirects anywhere; but a HEAD ends with status 3xx and
@@ -69,13 +71,14 @@ int hc_ask_fail(const struct hc_ask *ask, struct hc_error *err);
  * are those of the first answer on the way that had them. 0 with any status but an error's;
  * -1 otherwise.
  */
-int hc_ask_once(struct hc_ask *ask, struct hc_error *err);
+int hc_hub_request_attempt(struct hc_hub_request *request, struct hc_error *err);
 
 /*
  * The same, again and again as hc_retry_wait says. `body` gets the bytes of the last
  * answer, at most HC_PAGE_BYTES_MAX; NULL when there will be none.
  */
-int hc_ask(struct hc_ask *ask, struct hc_buffer *body, struct hc_error *err);
+int hc_hub_request_perform(struct hc_hub_request *request, struct hc_buffer *body,
+                           struct hc_error *err);
 
 /*
  * After an answer to a question about a tree: 1 and `ask->request.url` is its next page,
@@ -83,6 +86,6 @@ int hc_ask(struct hc_ask *ask, struct hc_buffer *body, struct hc_error *err);
  * was the last one. BAD_HUB_REPLY when the Link header cannot be understood, or leads to
  * another listing.
  */
-int hc_ask_next_page(struct hc_ask *ask, struct hc_error *err);
+int hc_hub_request_next_page(struct hc_hub_request *request, struct hc_error *err);
 
 #endif
