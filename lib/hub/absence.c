@@ -99,18 +99,19 @@ int hc_absence_explain(struct hc_hub_request *request, struct hc_error *err)
     char name[HC_URL_MAX + sizeof purpose] = "present ";
     char present;
     struct hc_error of_revision = {0};
-    const struct hc_shared_question question = {.name = name,
-                                                .credentials = request->credentials,
-                                                .answer_size = sizeof present,
-                                                .ask = ask_revision,
-                                                .ctx = request};
+    const struct hc_shared_query question = {.name = name,
+                                             .credentials = request->credentials,
+                                             .answer_size = sizeof present,
+                                             .ask = ask_revision,
+                                             .ctx = request};
 
     if (!request->is_trusted || !hc_absence_is_open(request) ||
         request->response.error_message[0] ||
         hc_url_revision(name + sizeof purpose - 1, request->target.endpoint,
                         request->target.repo, request->target.revision, &of_revision) < 0)
         return -1;
-    if (hc_questions_ask(request->hub->questions, &question, &present, &of_revision) == 0)
+    if (hc_shared_queries_run(request->hub->questions, &question, &present,
+                              &of_revision) == 0)
         return fail_present(request, err);
     if (is_an_answer(&of_revision))
         *err = of_revision;

@@ -246,7 +246,7 @@ struct hc_hub *hc_hub_open(const struct hc_settings *settings, struct hc_error *
     if (add_endpoints(hub, settings, err) < 0)
         return NULL;
     hub->hosts = hc_storage_hosts_new(err);
-    hub->questions = hub->hosts ? hc_questions_new(err) : NULL;
+    hub->questions = hub->hosts ? hc_shared_queries_new(err) : NULL;
     if (!hub->questions)
         return NULL;
     hub->pool = open_pool(settings, err);
@@ -265,7 +265,7 @@ void hc_hub_close(struct hc_hub *hub)
     if (!hub)
         return;
     hc_http_pool_close(hub->pool);
-    hc_questions_free(hub->questions);
+    hc_shared_queries_free(hub->questions);
     hc_storage_hosts_free(hub->hosts);
     for (size_t i = 0; i < hub->endpoint_count; i++)
         hc_endpoint_free(hub->endpoints[i]);

@@ -8,7 +8,7 @@
 
 #include "http_exchange.h"
 #include "response.h"
-#include "shared_question.h"
+#include "shared_query.h"
 #include "storage_hosts.h"
 
 enum { HC_ENDPOINTS_MAX = 16 };
@@ -16,8 +16,8 @@ enum { HC_ENDPOINTS_MAX = 16 };
 struct hc_hub {
     struct hc_endpoint *endpoints[HC_ENDPOINTS_MAX]; /* the Hub, then its mirrors */
     size_t endpoint_count;
-    struct hc_storage_hosts *hosts; /* that these lead to */
-    struct hc_questions *questions; /* about a file or a revision */
+    struct hc_storage_hosts *hosts;      /* that these lead to */
+    struct hc_shared_queries *questions; /* about a file or a revision */
     struct hc_http_pool *pool;
     unsigned metadata_timeout_s;
     unsigned download_timeout_s;

@@ -111,17 +111,17 @@ int hc_hub_head(struct hc_hub *hub, const struct hc_place *place,
                                          .path = place->path},
                                .put = put_head};
     char url[HC_URL_MAX];
-    const struct hc_shared_question question = {.name = url,
-                                                .credentials = credentials,
-                                                .answer_size = sizeof *metadata,
-                                                .ask = run,
-                                                .ctx = &errand};
+    const struct hc_shared_query question = {.name = url,
+                                             .credentials = credentials,
+                                             .answer_size = sizeof *metadata,
+                                             .ask = run,
+                                             .ctx = &errand};
 
     metadata->commit[0] = '\0';
     if (hc_url_resolve(url, hc_hub_endpoint(hub), place->repo, place->revision,
                        place->path, err) < 0)
         return -1;
-    return hc_questions_ask(hub->questions, &question, metadata, err);
+    return hc_shared_queries_run(hub->questions, &question, metadata, err);
 }
 
 int hc_hub_describe(struct hc_hub *hub, const struct hc_place *place,
@@ -134,18 +134,18 @@ int hc_hub_describe(struct hc_hub *hub, const struct hc_place *place,
                                          .revision = place->revision},
                                .put = put_revision};
     char url[HC_URL_MAX];
-    const struct hc_shared_question question = {.name = url,
-                                                .credentials = credentials,
-                                                .answer_size = sizeof *description,
-                                                .ask = run,
-                                                .ctx = &errand,
-                                                .copy = copy_description,
-                                                .drop = drop_description};
+    const struct hc_shared_query question = {.name = url,
+                                             .credentials = credentials,
+                                             .answer_size = sizeof *description,
+                                             .ask = run,
+                                             .ctx = &errand,
+                                             .copy = copy_description,
+                                             .drop = drop_description};
 
     *description = (struct hc_description){0};
     if (hc_url_revision(url, hc_hub_endpoint(hub), place->repo, place->revision, err) < 0)
         return -1;
-    return hc_questions_ask(hub->questions, &question, description, err);
+    return hc_shared_queries_run(hub->questions, &question, description, err);
 }
 
 int hc_hub_revision(struct hc_hub *hub, const struct hc_repo *repo, const char *revision,

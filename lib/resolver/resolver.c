@@ -10,7 +10,7 @@
 #include <cache/tree_cache.h>
 #include <cache/visibility.h>
 #include <claim/claim.h>
-#include <hub/shared_question.h>
+#include <hub/shared_query.h>
 
 #include <string.h>
 
@@ -112,7 +112,7 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
         hc_tree_cache_set_budget(hc_cache_trees(resolver->cache), settings->tree_memory);
     hc_resolver_sweep(resolver);
     note_token(resolver);
-    resolver->questions = hc_questions_new(err);
+    resolver->questions = hc_shared_queries_new(err);
     resolver->hub = resolver->questions ? hc_hub_open(settings, err) : NULL;
     if (!resolver->hub)
         return NULL;
@@ -131,7 +131,7 @@ void hc_resolver_close(struct hc_resolver *resolver)
     hc_workers_close(resolver->downloads);
     hc_transfers_close(resolver->transfers);
     hc_hub_close(resolver->hub);
-    hc_questions_free(resolver->questions);
+    hc_shared_queries_free(resolver->questions);
     hc_cache_close(resolver->cache);
     hc_settings_clear(&resolver->settings);
     free(resolver);

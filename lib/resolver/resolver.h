@@ -35,7 +35,7 @@
 #include <stdatomic.h>
 
 struct hc_filter;
-struct hc_questions;
+struct hc_shared_queries;
 struct hc_resolution;
 
 struct hc_resolver {
@@ -44,8 +44,8 @@ struct hc_resolver {
     struct hc_cache *cache;
     struct hc_hub *hub;
     struct hc_transfers *transfers;
-    struct hc_questions *questions; /* about revisions and trees */
-    struct hc_workers *downloads;   /* threads for the files of all batches */
+    struct hc_shared_queries *questions; /* about revisions and trees */
+    struct hc_workers *downloads;        /* threads for the files of all batches */
     atomic_int_least64_t markers_swept_ms;
     atomic_bool held_token; /* the token file has held one */
     hc_stale_fn stale_watcher;

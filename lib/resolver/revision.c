@@ -9,7 +9,7 @@
 
 #include <cache/ref.h>
 #include <cache/tree_file.h>
-#include <hub/shared_question.h>
+#include <hub/shared_query.h>
 
 #include <string.h>
 
@@ -54,17 +54,17 @@ int hc_subject_refresh(struct hc_resolution *resolution, const struct hc_refresh
         hc_resolution_caller(resolution, subject->revision);
     HC_AUTO_FREE char *name = NULL;
     struct inquiry inquiry = {.resolution = resolution, .refresh = ask};
-    struct hc_shared_question question = {.credentials = &caller,
-                                          .answer_size = sizeof *answer,
-                                          .ask = refresh,
-                                          .ctx = &inquiry};
+    struct hc_shared_query question = {.credentials = &caller,
+                                       .answer_size = sizeof *answer,
+                                       .ask = refresh,
+                                       .ctx = &inquiry};
 
     if (asprintf(&name, "%s@%s", subject->repo.folder, subject->revision) < 0) {
         name = NULL;
         return hc_fail_memory(err);
     }
     question.name = name;
-    return hc_questions_ask(subject->resolver->questions, &question, answer, err);
+    return hc_shared_queries_run(subject->resolver->questions, &question, answer, err);
 }
 
 static int ask_revision(void *ctx, struct hc_revision *answer, struct hc_error *err)
@@ -241,13 +241,13 @@ static struct hc_tree *learn_tree(struct hc_resolution *resolution, const char *
     const struct hc_hub_credentials caller = hc_resolution_caller(resolution, commit);
     char name[HC_REPO_FOLDER_MAX + 1 + HC_COMMIT_SIZE + 16];
     struct inquiry inquiry = {.resolution = resolution, .commit = commit};
-    const struct hc_shared_question question = {.name = name,
-                                                .credentials = &caller,
-                                                .answer_size = sizeof(struct hc_tree *),
-                                                .ask = list,
-                                                .ctx = &inquiry,
-                                                .copy = copy_tree,
-                                                .drop = drop_tree};
+    const struct hc_shared_query question = {.name = name,
+                                             .credentials = &caller,
+                                             .answer_size = sizeof(struct hc_tree *),
+                                             .ask = list,
+                                             .ctx = &inquiry,
+                                             .copy = copy_tree,
+                                             .drop = drop_tree};
     HC_AUTO(hc_tree) *tree = NULL;
 
     /* What a dry run lists is not kept, and others want it kept; and who lists anew does
@@ -258,7 +258,7 @@ static struct hc_tree *learn_tree(struct hc_resolution *resolution, const char *
         (void)hc_fail(err, HC_INTERNAL, "the repo's folder has too long a name");
         return NULL;
     }
-    if (hc_questions_ask(subject->resolver->questions, &question, &tree, err) < 0)
+    if (hc_shared_queries_run(subject->resolver->questions, &question, &tree, err) < 0)
         return NULL;
     return hc_take(&tree);
 }

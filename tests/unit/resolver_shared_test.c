@@ -100,11 +100,11 @@ static void delay_answers(struct fixture *f, unsigned ms)
 }
 
 /* Until all of them ask or wait; a test that hangs here has failed. */
-static void await_callers(struct hc_questions *questions)
+static void await_callers(struct hc_shared_queries *questions)
 {
     const struct timespec moment = {.tv_nsec = 1000000};
 
-    while (hc_questions_callers(questions) < CALLERS)
+    while (hc_shared_queries_waiters(questions) < CALLERS)
         (void)nanosleep(&moment, NULL);
 }
 

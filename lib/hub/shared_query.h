@@ -5,15 +5,15 @@
  * bad. An asker who leaves early, or who had not the patience to try again, speaks for
  * itself only: then the next one asks. Callable from any thread.
  */
-#ifndef HC_HUB_SHARED_QUESTION_H
-#define HC_HUB_SHARED_QUESTION_H
+#ifndef HC_HUB_SHARED_QUERY_H
+#define HC_HUB_SHARED_QUERY_H
 
 #include "hub.h"
 
-struct hc_questions; /* those being asked just now */
+struct hc_shared_queries; /* those being asked just now */
 
 /* Two are the same when the name is, and all of the caller but its call. Borrowed. */
-struct hc_shared_question {
+struct hc_shared_query {
     const char *name; /* what is asked: all that the answer depends on */
     const struct hc_hub_credentials
         *credentials; /* on whose behalf, and for how long it waits */
@@ -28,18 +28,18 @@ struct hc_shared_question {
     void (*drop)(void *answer);
 };
 
-struct hc_questions *hc_questions_new(struct hc_error *err);
+struct hc_shared_queries *hc_shared_queries_new(struct hc_error *err);
 
 /* Nobody may be asking. */
-void hc_questions_free(struct hc_questions *questions);
-HC_DEFINE_AUTO(hc_questions, hc_questions_free)
+void hc_shared_queries_free(struct hc_shared_queries *queries);
+HC_DEFINE_AUTO(hc_shared_queries, hc_shared_queries_free)
 
 /* What `like->ask` returned to whoever asked; `answer` is the caller's own copy. */
-int hc_questions_ask(struct hc_questions *questions,
-                     const struct hc_shared_question *like, void *answer,
-                     struct hc_error *err);
+int hc_shared_queries_run(struct hc_shared_queries *queries,
+                          const struct hc_shared_query *like, void *answer,
+                          struct hc_error *err);
 
 /* How many callers ask or wait right now. */
-unsigned hc_questions_callers(struct hc_questions *questions);
+unsigned hc_shared_queries_waiters(struct hc_shared_queries *queries);
 
 #endif

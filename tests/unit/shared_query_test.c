@@ -6,7 +6,7 @@
 #include "test.h"
 
 #include <base/error.h>
-#include <hub/shared_question.h>
+#include <hub/shared_query.h>
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -15,7 +15,7 @@
 #include <time.h>
 
 struct fixture {
-    struct hc_questions *questions;
+    struct hc_shared_queries *questions;
     sem_t is_asked; /* posted by whoever asks */
     sem_t may_answer;
     atomic_int asked;
@@ -37,7 +37,7 @@ static int set_up(void **state)
     struct hc_error err;
 
     assert_non_null(f);
-    f->questions = hc_questions_new(&err);
+    f->questions = hc_shared_queries_new(&err);
     assert_non_null(f->questions);
     assert_int_equal(sem_init(&f->is_asked, 0, 0), 0);
     assert_int_equal(sem_init(&f->may_answer, 0, 0), 0);
@@ -49,7 +49,7 @@ static int tear_down(void **state)
 {
     struct fixture *f = *state;
 
-    hc_questions_free(f->questions);
+    hc_shared_queries_free(f->questions);
     (void)sem_destroy(&f->is_asked);
     (void)sem_destroy(&f->may_answer);
     free(f);
@@ -74,14 +74,14 @@ static int ask(void *ctx, void *answer, struct hc_error *err)
 static void *run(void *ctx)
 {
     struct asker *asker = ctx;
-    const struct hc_shared_question question = {.name = "name",
-                                                .credentials = &asker->credentials,
-                                                .answer_size = sizeof asker->answer,
-                                                .ask = ask,
-                                                .ctx = asker->f};
+    const struct hc_shared_query question = {.name = "name",
+                                             .credentials = &asker->credentials,
+                                             .answer_size = sizeof asker->answer,
+                                             .ask = ask,
+                                             .ctx = asker->f};
 
-    asker->result =
-        hc_questions_ask(asker->f->questions, &question, &asker->answer, &asker->err);
+    asker->result = hc_shared_queries_run(asker->f->questions, &question, &asker->answer,
+                                          &asker->err);
     return NULL;
 }
 
@@ -101,7 +101,7 @@ static void await_callers(struct fixture *f, unsigned count)
 {
     const struct timespec moment = {.tv_nsec = 1000000};
 
-    while (hc_questions_callers(f->questions) != count)
+    while (hc_shared_queries_waiters(f->questions) != count)
         (void)nanosleep(&moment, NULL);
 }
 
@@ -126,7 +126,7 @@ static void an_answer_is_shared(void **state)
         assert_int_equal(askers[i].result, 0);
         assert_int_equal(askers[i].answer, 1);
     }
-    assert_int_equal(hc_questions_callers(f->questions), 0);
+    assert_int_equal(hc_shared_queries_waiters(f->questions), 0);
 }
 
 static void a_failure_is_shared_with_what_was_answered(void **state)
