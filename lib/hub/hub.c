@@ -156,7 +156,7 @@ static int attempt(struct delivery *delivery, struct hc_hub_request *request,
     return result;
 }
 
-static int put_get(void *ctx, struct hc_hub_request *request, struct hc_error *err)
+static int query_send_get(void *ctx, struct hc_hub_request *request, struct hc_error *err)
 {
     struct delivery *delivery = ctx;
     const struct hc_download *download = delivery->download;
@@ -276,26 +276,26 @@ int hc_hub_get(struct hc_hub *hub, const struct hc_download *download,
                const struct hc_hub_credentials *credentials, struct hc_error *err)
 {
     struct delivery delivery = {.download = download};
-    const struct hc_errand errand = {.hub = hub,
-                                     .credentials = credentials,
-                                     .about = {.repo = download->repo,
-                                               .revision = download->commit,
-                                               .path = download->path},
-                                     .is_known = true,
-                                     .put = put_get,
-                                     .ctx = &delivery};
+    const struct hc_hub_query query = {.hub = hub,
+                                       .credentials = credentials,
+                                       .target = {.repo = download->repo,
+                                                  .revision = download->commit,
+                                                  .path = download->path},
+                                       .is_known_to_exist = true,
+                                       .send = query_send_get,
+                                       .ctx = &delivery};
     struct hc_hub_request request;
     bool may_be_elsewhere;
 
     if (!download->location)
-        return hc_mirrors_ask(&errand, err);
-    hc_hub_request_init(&request, hub, credentials, &errand.about);
+        return hc_hub_query_run(&query, err);
+    hc_hub_request_init(&request, hub, credentials, &query.target);
     request.has_mirror = hub->endpoint_count > 1 && !credentials->hub_only;
     if (get_located(&request, &delivery, err) == 0)
         return 0;
     may_be_elsewhere =
         request.has_mirror && !delivery.has_begun && hc_retry_may_help(err);
-    return may_be_elsewhere ? hc_mirrors_ask(&errand, err)
+    return may_be_elsewhere ? hc_hub_query_run(&query, err)
                             : hc_fail_about_file(err, download->path);
 }
 

@@ -274,7 +274,8 @@ static int read_pages(struct hc_hub_request *request, struct hc_listing *listing
 }
 
 /* All of it from one endpoint: pages of two do not make one listing. */
-static int put_tree(void *ctx, struct hc_hub_request *request, struct hc_error *err)
+static int query_send_tree(void *ctx, struct hc_hub_request *request,
+                           struct hc_error *err)
 {
     HC_AUTO_VALUE(hc_listing) listing = {0};
     struct hc_tree **answer = ctx;
@@ -299,11 +300,11 @@ struct hc_tree *hc_hub_tree(struct hc_hub *hub, const struct hc_repo *repo,
                             struct hc_error *err)
 {
     struct hc_tree *tree = NULL;
-    const struct hc_errand errand = {.hub = hub,
-                                     .credentials = credentials,
-                                     .about = {.repo = repo, .revision = commit},
-                                     .put = put_tree,
-                                     .ctx = &tree};
+    const struct hc_hub_query query = {.hub = hub,
+                                       .credentials = credentials,
+                                       .target = {.repo = repo, .revision = commit},
+                                       .send = query_send_tree,
+                                       .ctx = &tree};
 
-    return hc_mirrors_ask(&errand, err) < 0 ? NULL : tree;
+    return hc_hub_query_run(&query, err) < 0 ? NULL : tree;
 }

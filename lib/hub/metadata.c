@@ -15,8 +15,8 @@
 #include <string.h>
 
 /* A name that a mirror made up proves nothing of the bytes that come with it. */
-static int check_proof(const struct hc_hub_request *request, const char *etag,
-                       struct hc_error *err)
+static int mirror_etag_check(const struct hc_hub_request *request, const char *etag,
+                             struct hc_error *err)
 {
     if (hc_digest_kind_of(etag) != HC_DIGEST_NONE)
         return 0;
@@ -24,7 +24,8 @@ static int check_proof(const struct hc_hub_request *request, const char *etag,
     return hc_hub_request_fail(request, err);
 }
 
-static int put_head(void *ctx, struct hc_hub_request *request, struct hc_error *err)
+static int query_send_head(void *ctx, struct hc_hub_request *request,
+                           struct hc_error *err)
 {
     struct hc_metadata *metadata = ctx;
     const struct hc_hub_target *about = &request->target;
@@ -48,10 +49,11 @@ static int put_head(void *ctx, struct hc_hub_request *request, struct hc_error *
     hc_url_copy(metadata->location, request->http.url);
     if (hc_hub_response_metadata(&request->response, about, metadata, err) < 0)
         return -1;
-    return metadata->is_of_mirror ? check_proof(request, metadata->etag, err) : 0;
+    return metadata->is_of_mirror ? mirror_etag_check(request, metadata->etag, err) : 0;
 }
 
-static int put_revision(void *ctx, struct hc_hub_request *request, struct hc_error *err)
+static int query_send_revision(void *ctx, struct hc_hub_request *request,
+                               struct hc_error *err)
 {
     const struct hc_hub_target *about = &request->target;
     struct hc_description *answer = ctx;
@@ -78,7 +80,7 @@ static int put_revision(void *ctx, struct hc_hub_request *request, struct hc_err
     return 0;
 }
 
-static void copy_description(void *to, const void *from)
+static void repo_info_copy(void *to, const void *from)
 {
     const struct hc_description *description = from;
     struct hc_description *copy = to;
@@ -87,35 +89,35 @@ static void copy_description(void *to, const void *from)
     copy->siblings = hc_tree_share(description->siblings);
 }
 
-static void drop_description(void *answer)
+static void repo_info_drop(void *answer)
 {
     hc_description_clear(answer);
 }
 
-static int run(void *ctx, void *answer, struct hc_error *err)
+static int query_run_shared(void *ctx, void *answer, struct hc_error *err)
 {
-    struct hc_errand *errand = ctx;
+    struct hc_hub_query *query = ctx;
 
-    errand->ctx = answer;
-    return hc_mirrors_ask(errand, err);
+    query->ctx = answer;
+    return hc_hub_query_run(query, err);
 }
 
 int hc_hub_head(struct hc_hub *hub, const struct hc_place *place,
                 const struct hc_hub_credentials *credentials,
                 struct hc_metadata *metadata, struct hc_error *err)
 {
-    struct hc_errand errand = {.hub = hub,
-                               .credentials = credentials,
-                               .about = {.repo = place->repo,
-                                         .revision = place->revision,
-                                         .path = place->path},
-                               .put = put_head};
+    struct hc_hub_query query = {.hub = hub,
+                                 .credentials = credentials,
+                                 .target = {.repo = place->repo,
+                                            .revision = place->revision,
+                                            .path = place->path},
+                                 .send = query_send_head};
     char url[HC_URL_MAX];
     const struct hc_shared_query question = {.name = url,
                                              .credentials = credentials,
                                              .answer_size = sizeof *metadata,
-                                             .ask = run,
-                                             .ctx = &errand};
+                                             .ask = query_run_shared,
+                                             .ctx = &query};
 
     metadata->commit[0] = '\0';
     if (hc_url_resolve(url, hc_hub_endpoint(hub), place->repo, place->revision,
@@ -128,19 +130,19 @@ int hc_hub_describe(struct hc_hub *hub, const struct hc_place *place,
                     const struct hc_hub_credentials *credentials,
                     struct hc_description *description, struct hc_error *err)
 {
-    struct hc_errand errand = {.hub = hub,
-                               .credentials = credentials,
-                               .about = {.repo = place->repo,
-                                         .revision = place->revision},
-                               .put = put_revision};
+    struct hc_hub_query query = {.hub = hub,
+                                 .credentials = credentials,
+                                 .target = {.repo = place->repo,
+                                            .revision = place->revision},
+                                 .send = query_send_revision};
     char url[HC_URL_MAX];
     const struct hc_shared_query question = {.name = url,
                                              .credentials = credentials,
                                              .answer_size = sizeof *description,
-                                             .ask = run,
-                                             .ctx = &errand,
-                                             .copy = copy_description,
-                                             .drop = drop_description};
+                                             .ask = query_run_shared,
+                                             .ctx = &query,
+                                             .copy = repo_info_copy,
+                                             .drop = repo_info_drop};
 
     *description = (struct hc_description){0};
     if (hc_url_revision(url, hc_hub_endpoint(hub), place->repo, place->revision, err) < 0)

@@ -10,13 +10,13 @@
 
 #include <base/error.h>
 
-enum state { NEW, PUT_OFF, DONE };
+enum endpoint_state { ENDPOINT_NEW, ENDPOINT_POSTPONED, ENDPOINT_DONE };
 
 /* A question on its way from one endpoint to the next. */
-struct round {
-    const struct hc_errand *errand;
+struct rotation {
+    const struct hc_hub_query *query;
     size_t count; /* of endpoints that may be asked: all, or the Hub alone */
-    enum state states[HC_ENDPOINTS_MAX];
+    enum endpoint_state progress[HC_ENDPOINTS_MAX];
     size_t left;            /* that are not done */
     struct hc_error of_hub; /* why the Hub itself was no use */
 };
@@ -27,7 +27,8 @@ struct round {
  * not the Hub's word. Only that a commit has no such file is as good as the Hub's, unless
  * the Hub has said that it has.
  */
-static bool says_nothing(const struct hc_errand *errand, const struct hc_error *err)
+static bool mirror_failure_is_meaningless(const struct hc_hub_query *query,
+                                          const struct hc_error *err)
 {
     switch (err->reason) {
     case HC_HUB_UNAUTHORIZED:
@@ -38,72 +39,73 @@ static bool says_nothing(const struct hc_errand *errand, const struct hc_error *
     case HC_BAD_HUB_REPLY:
         return true;
     case HC_ENTRY_NOT_FOUND:
-        return errand->is_known;
+        return query->is_known_to_exist;
     default:
         return hc_retry_may_help(err);
     }
 }
 
-static bool may_be_elsewhere(const struct hc_errand *errand,
-                             const struct hc_hub_request *request,
-                             const struct hc_error *err)
+static bool query_may_try_next(const struct hc_hub_query *query,
+                               const struct hc_hub_request *request,
+                               const struct hc_error *err)
 {
     if (request->has_begun)
         return false;
-    return request->is_trusted ? hc_retry_may_help(err) : says_nothing(errand, err);
+    return request->is_trusted ? hc_retry_may_help(err)
+                               : mirror_failure_is_meaningless(query, err);
 }
 
 /* Who may find out that it is back does so now: not before it is asked. */
-static int put(const struct hc_errand *errand, struct hc_hub_request *request,
-               struct hc_error *err)
+static int query_send(const struct hc_hub_query *query, struct hc_hub_request *request,
+                      struct hc_error *err)
 {
     int64_t down_ms = hc_endpoint_try(request->endpoint, &request->key);
 
-    if (down_ms == 0 || !errand->credentials->no_retry)
-        return errand->put(errand->ctx, request, err);
+    if (down_ms == 0 || !query->credentials->no_retry)
+        return query->send(query->ctx, request, err);
     (void)hc_endpoint_fail_open(request->endpoint, down_ms, err);
     return hc_hub_request_fail(request, err);
 }
 
 /* 1: another one is to be asked; 0 and -1: that was the answer. */
-static int visit(struct round *round, size_t i, struct hc_error *err)
+static int rotation_try(struct rotation *rotation, size_t i, struct hc_error *err)
 {
-    const struct hc_errand *errand = round->errand;
+    const struct hc_hub_query *query = rotation->query;
     struct hc_hub_request request;
 
-    hc_hub_request_init(&request, errand->hub, errand->credentials, &errand->about);
-    hc_hub_request_set_endpoint(&request, errand->hub->endpoints[i]);
-    request.has_mirror = round->left > 1 && round->states[i] == NEW;
-    if (put(errand, &request, err) == 0)
+    hc_hub_request_init(&request, query->hub, query->credentials, &query->target);
+    hc_hub_request_set_endpoint(&request, query->hub->endpoints[i]);
+    request.has_mirror = rotation->left > 1 && rotation->progress[i] == ENDPOINT_NEW;
+    if (query_send(query, &request, err) == 0)
         return 0;
-    if (!may_be_elsewhere(errand, &request, err))
+    if (!query_may_try_next(query, &request, err))
         return -1;
     if (request.is_trusted)
-        round->of_hub = *err;
+        rotation->of_hub = *err;
     if (request.has_mirror &&
         hc_endpoint_throttled_ms(request.endpoint, &request.key) > 0) {
-        round->states[i] = PUT_OFF;
+        rotation->progress[i] = ENDPOINT_POSTPONED;
         return 1;
     }
-    round->states[i] = DONE;
-    round->left--;
+    rotation->progress[i] = ENDPOINT_DONE;
+    rotation->left--;
     return 1;
 }
 
 /* Of those that are left, which may be asked soonest; of equals, the first. */
-static size_t choose(const struct round *round)
+static size_t rotation_choose(const struct rotation *rotation)
 {
-    const struct hc_hub *hub = round->errand->hub;
+    const struct hc_hub *hub = rotation->query->hub;
     int64_t soonest_ms = INT64_MAX;
     size_t chosen = 0;
 
-    for (size_t i = 0; i < round->count; i++) {
+    for (size_t i = 0; i < rotation->count; i++) {
         const struct hc_breaker_key key =
-            hc_hub_request_breaker_key(round->errand->credentials,
-                                       round->errand->about.repo, i == 0);
+            hc_hub_request_breaker_key(rotation->query->credentials,
+                                       rotation->query->target.repo, i == 0);
         int64_t away_ms = hc_endpoint_unavailable_ms(hub->endpoints[i], &key);
 
-        if (round->states[i] != DONE && away_ms < soonest_ms) {
+        if (rotation->progress[i] != ENDPOINT_DONE && away_ms < soonest_ms) {
             soonest_ms = away_ms;
             chosen = i;
         }
@@ -112,17 +114,17 @@ static size_t choose(const struct round *round)
 }
 
 /* Budget: an endpoint is asked once, and once more, after its hold, when it was put off. */
-int hc_mirrors_ask(const struct hc_errand *errand, struct hc_error *err)
+int hc_hub_query_run(const struct hc_hub_query *query, struct hc_error *err)
 {
-    size_t count = errand->credentials->hub_only ? 1 : errand->hub->endpoint_count;
-    struct round round = {.errand = errand, .count = count, .left = count};
+    size_t count = query->credentials->hub_only ? 1 : query->hub->endpoint_count;
+    struct rotation rotation = {.query = query, .count = count, .left = count};
     int result = 1;
 
-    while (result > 0 && round.left > 0)
-        result = visit(&round, choose(&round), err);
+    while (result > 0 && rotation.left > 0)
+        result = rotation_try(&rotation, rotation_choose(&rotation), err);
     if (result > 0)
-        *err = round.of_hub;
+        *err = rotation.of_hub;
     if (result == 0)
         return 0;
-    return errand->about.path ? hc_fail_about_file(err, errand->about.path) : -1;
+    return query->target.path ? hc_fail_about_file(err, query->target.path) : -1;
 }

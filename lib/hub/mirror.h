@@ -13,19 +13,19 @@
 
 #include "hub_request.h"
 
-struct hc_errand {
+struct hc_hub_query {
     struct hc_hub *hub;
     const struct hc_hub_credentials *credentials;
-    struct hc_hub_target about;
-    bool is_known; /* the Hub has said that what is asked for is there */
+    struct hc_hub_target target;
+    bool is_known_to_exist; /* the Hub has said that what is asked for is there */
 
     /* Asks one endpoint, with what `ask` was made for; the URL is still to be set. */
-    int (*put)(void *ctx, struct hc_hub_request *request, struct hc_error *err);
+    int (*send)(void *ctx, struct hc_hub_request *request, struct hc_error *err);
     void *ctx;
 };
 
 /* What `put` returned at last; when no endpoint could be reached, the Hub's own failure.
  */
-int hc_mirrors_ask(const struct hc_errand *errand, struct hc_error *err);
+int hc_hub_query_run(const struct hc_hub_query *query, struct hc_error *err);
 
 #endif
