@@ -65,13 +65,13 @@ struct hc_revision {
 };
 
 /* That, and which files the commit has. */
-struct hc_description {
+struct hc_repo_info {
     struct hc_revision revision;
     struct hc_tree *siblings; /* their names alone, sorted; NULL: not told */
 };
 
-void hc_description_clear(struct hc_description *description);
-HC_DEFINE_AUTO_VALUE(hc_description, hc_description_clear)
+void hc_repo_info_clear(struct hc_repo_info *info);
+HC_DEFINE_AUTO_VALUE(hc_repo_info, hc_repo_info_clear)
 
 /* Borrows nothing: copies what it needs of `settings`. */
 struct hc_hub *hc_hub_open(const struct hc_settings *settings, struct hc_error *err);
@@ -95,9 +95,9 @@ int hc_hub_revision(struct hc_hub *hub, const struct hc_repo *repo, const char *
                     struct hc_revision *answer, struct hc_error *err);
 
 /* The same, with the names of its files. The path of `place` is not looked at. */
-int hc_hub_describe(struct hc_hub *hub, const struct hc_place *place,
-                    const struct hc_hub_credentials *credentials,
-                    struct hc_description *description, struct hc_error *err);
+int hc_hub_repo_info(struct hc_hub *hub, const struct hc_place *place,
+                     const struct hc_hub_credentials *credentials,
+                     struct hc_repo_info *info, struct hc_error *err);
 
 /*
  * GET /api/<collection>/<id>/tree/<commit>, all pages of it; the caller frees.

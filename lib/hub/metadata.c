@@ -56,8 +56,8 @@ static int query_send_revision(void *ctx, struct hc_hub_request *request,
                                struct hc_error *err)
 {
     const struct hc_hub_target *about = &request->target;
-    struct hc_description *answer = ctx;
-    HC_AUTO_VALUE(hc_description) heard = {0};
+    struct hc_repo_info *answer = ctx;
+    HC_AUTO_VALUE(hc_repo_info) heard = {0};
     HC_AUTO_VALUE(hc_buffer) body = {0};
 
     if (hc_url_revision(request->http.url, about->endpoint, about->repo, about->revision,
@@ -82,16 +82,16 @@ static int query_send_revision(void *ctx, struct hc_hub_request *request,
 
 static void repo_info_copy(void *to, const void *from)
 {
-    const struct hc_description *description = from;
-    struct hc_description *copy = to;
+    const struct hc_repo_info *info = from;
+    struct hc_repo_info *copy = to;
 
-    *copy = *description;
-    copy->siblings = hc_tree_share(description->siblings);
+    *copy = *info;
+    copy->siblings = hc_tree_share(info->siblings);
 }
 
 static void repo_info_drop(void *answer)
 {
-    hc_description_clear(answer);
+    hc_repo_info_clear(answer);
 }
 
 static int query_run_shared(void *ctx, void *answer, struct hc_error *err)
@@ -126,9 +126,9 @@ int hc_hub_head(struct hc_hub *hub, const struct hc_place *place,
     return hc_shared_queries_run(hub->questions, &question, metadata, err);
 }
 
-int hc_hub_describe(struct hc_hub *hub, const struct hc_place *place,
-                    const struct hc_hub_credentials *credentials,
-                    struct hc_description *description, struct hc_error *err)
+int hc_hub_repo_info(struct hc_hub *hub, const struct hc_place *place,
+                     const struct hc_hub_credentials *credentials,
+                     struct hc_repo_info *info, struct hc_error *err)
 {
     struct hc_hub_query query = {.hub = hub,
                                  .credentials = credentials,
@@ -138,33 +138,33 @@ int hc_hub_describe(struct hc_hub *hub, const struct hc_place *place,
     char url[HC_URL_MAX];
     const struct hc_shared_query question = {.name = url,
                                              .credentials = credentials,
-                                             .answer_size = sizeof *description,
+                                             .answer_size = sizeof *info,
                                              .ask = query_run_shared,
                                              .ctx = &query,
                                              .copy = repo_info_copy,
                                              .drop = repo_info_drop};
 
-    *description = (struct hc_description){0};
+    *info = (struct hc_repo_info){0};
     if (hc_url_revision(url, hc_hub_endpoint(hub), place->repo, place->revision, err) < 0)
         return -1;
-    return hc_shared_queries_run(hub->questions, &question, description, err);
+    return hc_shared_queries_run(hub->questions, &question, info, err);
 }
 
 int hc_hub_revision(struct hc_hub *hub, const struct hc_repo *repo, const char *revision,
                     const struct hc_hub_credentials *credentials,
                     struct hc_revision *answer, struct hc_error *err)
 {
-    HC_AUTO_VALUE(hc_description) description = {0};
+    HC_AUTO_VALUE(hc_repo_info) info = {0};
     const struct hc_place place = {.repo = repo, .revision = revision};
 
-    if (hc_hub_describe(hub, &place, credentials, &description, err) < 0)
+    if (hc_hub_repo_info(hub, &place, credentials, &info, err) < 0)
         return -1;
-    *answer = description.revision;
+    *answer = info.revision;
     return 0;
 }
 
-void hc_description_clear(struct hc_description *description)
+void hc_repo_info_clear(struct hc_repo_info *info)
 {
-    hc_tree_free(description->siblings);
-    *description = (struct hc_description){0};
+    hc_tree_free(info->siblings);
+    *info = (struct hc_repo_info){0};
 }

@@ -74,9 +74,9 @@ static int ask_revision(void *ctx, struct hc_revision *answer, struct hc_error *
     const struct hc_hub_credentials caller =
         hc_resolution_caller(resolution, subject->revision);
     const struct hc_place place = {.repo = &subject->repo, .revision = subject->revision};
-    HC_AUTO_VALUE(hc_description) description = {0};
+    HC_AUTO_VALUE(hc_repo_info) description = {0};
 
-    if (hc_hub_describe(subject->resolver->hub, &place, &caller, &description, err) < 0)
+    if (hc_hub_repo_info(subject->resolver->hub, &place, &caller, &description, err) < 0)
         return -1;
     *answer = description.revision;
     if (description.siblings && !answer->is_of_mirror)
@@ -144,13 +144,13 @@ static int expect_names(const struct inquiry *inquiry, const struct hc_tree *tre
     const struct hc_place place = {.repo = &subject->repo, .revision = inquiry->commit};
     struct hc_hub_credentials caller =
         hc_resolution_caller(inquiry->resolution, inquiry->commit);
-    struct hc_description description;
+    struct hc_repo_info description;
 
     *names = hc_tree_expected(subject->resolver->cache, &subject->repo, inquiry->commit);
     if (*names || (tree->count > 0 && !is_new))
         return 0;
     caller.no_retry = caller.no_retry || tree->count > 0;
-    if (hc_hub_describe(subject->resolver->hub, &place, &caller, &description, err) < 0)
+    if (hc_hub_repo_info(subject->resolver->hub, &place, &caller, &description, err) < 0)
         return tree->count > 0 ? 0 : -1;
     *names = description.siblings;
     return 0;
