@@ -6,7 +6,7 @@
  */
 #include "listing.h"
 
-#include "absence.h"
+#include "not_found.h"
 
 #include "mirror.h"
 #include "url.h"
@@ -286,7 +286,7 @@ static int query_send_tree(void *ctx, struct hc_hub_request *request,
                     request->target.revision, err) < 0)
         return -1;
     if (read_pages(request, &listing, err) < 0)
-        return hc_absence_explain(request, err);
+        return hc_not_found_explain(request, err);
     if (hc_listing_finish(&listing, err) < 0)
         return hc_hub_request_fail(request, err);
     listing.files->is_of_mirror = !request->is_trusted;

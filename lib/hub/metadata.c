@@ -4,9 +4,9 @@
  * same time, so they are asked for once. Questions are told apart by their URL
  * on the Hub, whoever answers in the end.
  */
-#include "absence.h"
 #include "listing.h"
 #include "mirror.h"
+#include "not_found.h"
 #include "url.h"
 
 #include <base/digest.h>
@@ -36,9 +36,9 @@ static int query_send_head(void *ctx, struct hc_hub_request *request,
         return -1;
     metadata->is_of_mirror = !request->is_trusted;
     if (hc_hub_request_perform(request, NULL, err) < 0) {
-        bool is_open = hc_absence_is_open(request);
+        bool is_open = hc_not_found_is_ambiguous(request);
 
-        (void)hc_absence_explain(request, err);
+        (void)hc_not_found_explain(request, err);
         if (err->reason == HC_ENTRY_NOT_FOUND)
             memcpy(metadata->commit, request->response.commit, sizeof metadata->commit);
         if (err->reason == HC_ENTRY_NOT_FOUND && is_open &&
@@ -64,7 +64,7 @@ static int query_send_revision(void *ctx, struct hc_hub_request *request,
                         err) < 0)
         return -1;
     if (hc_hub_request_perform(request, &body, err) < 0)
-        return hc_absence_of_revision(request, err);
+        return hc_not_found_fail_revision(request, err);
     if (hc_listing_revision(body.bytes, body.used, &heard.revision, &heard.siblings,
                             err) < 0)
         return hc_hub_request_fail(request, err);

@@ -3,7 +3,7 @@
  * The question about the revision is a shared one, under a name of its own: it is for one
  * endpoint, and its answer says only whether the revision is there.
  */
-#include "absence.h"
+#include "not_found.h"
 
 #include "listing.h"
 #include "url.h"
@@ -15,7 +15,7 @@
 
 enum { UNAUTHORIZED = 401, NOT_FOUND = 404 };
 
-bool hc_absence_is_open(const struct hc_hub_request *request)
+bool hc_not_found_is_ambiguous(const struct hc_hub_request *request)
 {
     const struct hc_hub_response *response = &request->response;
 
@@ -24,12 +24,12 @@ bool hc_absence_is_open(const struct hc_hub_request *request)
            hc_url_same_origin(request->http.url, request->target.endpoint);
 }
 
-int hc_absence_of_revision(const struct hc_hub_request *request, struct hc_error *err)
+int hc_not_found_fail_revision(const struct hc_hub_request *request, struct hc_error *err)
 {
     bool is_of_revision = strcasestr(request->response.error_message, "revision") ||
                           strcasestr(request->response.error_message, "rev id");
 
-    if (request->response.status != NOT_FOUND || !hc_absence_is_open(request))
+    if (request->response.status != NOT_FOUND || !hc_not_found_is_ambiguous(request))
         return -1;
     return hc_hub_target_fail_absent(&request->target,
                                      is_of_revision ? HC_REVISION_NOT_FOUND
@@ -38,7 +38,7 @@ int hc_absence_of_revision(const struct hc_hub_request *request, struct hc_error
 }
 
 /* 0 when the revision is there; the answer is empty. */
-static int ask_revision(void *ctx, void *answer, struct hc_error *err)
+static int not_found_query_revision(void *ctx, void *answer, struct hc_error *err)
 {
     const struct hc_hub_request *asked = ctx;
     HC_AUTO(hc_tree) *siblings = NULL;
@@ -55,14 +55,14 @@ static int ask_revision(void *ctx, void *answer, struct hc_error *err)
                         err) < 0)
         return -1;
     if (hc_hub_request_perform(&request, &body, err) < 0)
-        return hc_absence_of_revision(&request, err);
+        return hc_not_found_fail_revision(&request, err);
     if (hc_listing_revision(body.bytes, body.used, &revision, &siblings, err) < 0)
         return hc_hub_request_fail(&request, err);
     return 0;
 }
 
 /* Whether it says what is missing, or who may not see it. */
-static bool is_an_answer(const struct hc_error *err)
+static bool fail_is_an_answer(const struct hc_error *err)
 {
     switch (err->reason) {
     case HC_REPO_NOT_FOUND:
@@ -77,7 +77,8 @@ static bool is_an_answer(const struct hc_error *err)
 }
 
 /* The revision is there: what was asked for is not, or not for this caller. */
-static int fail_present(const struct hc_hub_request *request, struct hc_error *err)
+static int not_found_fail_present(const struct hc_hub_request *request,
+                                  struct hc_error *err)
 {
     char text[HC_TARGET_TEXT_SIZE];
 
@@ -93,7 +94,7 @@ static int fail_present(const struct hc_hub_request *request, struct hc_error *e
                                              : "it may need a token");
 }
 
-int hc_absence_explain(struct hc_hub_request *request, struct hc_error *err)
+int hc_not_found_explain(struct hc_hub_request *request, struct hc_error *err)
 {
     static const char purpose[] = "present ";
     char name[HC_URL_MAX + sizeof purpose] = "present ";
@@ -102,18 +103,18 @@ int hc_absence_explain(struct hc_hub_request *request, struct hc_error *err)
     const struct hc_shared_query question = {.name = name,
                                              .credentials = request->credentials,
                                              .answer_size = sizeof present,
-                                             .ask = ask_revision,
+                                             .ask = not_found_query_revision,
                                              .ctx = request};
 
-    if (!request->is_trusted || !hc_absence_is_open(request) ||
+    if (!request->is_trusted || !hc_not_found_is_ambiguous(request) ||
         request->response.error_message[0] ||
         hc_url_revision(name + sizeof purpose - 1, request->target.endpoint,
                         request->target.repo, request->target.revision, &of_revision) < 0)
         return -1;
     if (hc_shared_queries_run(request->hub->questions, &question, &present,
                               &of_revision) == 0)
-        return fail_present(request, err);
-    if (is_an_answer(&of_revision))
+        return not_found_fail_present(request, err);
+    if (fail_is_an_answer(&of_revision))
         *err = of_revision;
     return -1;
 }
