@@ -19,16 +19,16 @@
 #include <string.h>
 
 /* The bytes of one download, on their way to who wants them. */
-struct delivery {
-    const struct hc_download *download;
+struct download_delivery {
+    const struct hc_hub_download *download;
     const struct hc_hub_request *request;
     bool has_begun;
     bool asks_for_part;
     bool is_part_unnamed; /* a part came, and it does not say which one it is */
 };
 
-static int check_length(const struct hc_hub_response *response, uint64_t expected,
-                        struct hc_error *err)
+static int delivery_check_length(const struct hc_hub_response *response,
+                                 uint64_t expected, struct hc_error *err)
 {
     if (!response->has_length || expected == HC_SIZE_UNKNOWN ||
         response->content_length == expected)
@@ -39,38 +39,42 @@ static int check_length(const struct hc_hub_response *response, uint64_t expecte
 }
 
 /* The part may end early, as a server may choose; it may not begin or end elsewhere. */
-static int check_part(struct delivery *delivery, const struct hc_hub_response *response,
-                      struct hc_error *err)
+static int delivery_check_range(struct download_delivery *download_delivery,
+                                const struct hc_hub_response *response,
+                                struct hc_error *err)
 {
-    const struct hc_download *download = delivery->download;
+    const struct hc_hub_download *download = download_delivery->download;
     uint64_t until = download->until > 0 ? download->until : download->size;
 
-    delivery->is_part_unnamed = !response->has_range && !response->has_bad_range;
-    if (delivery->is_part_unnamed)
+    download_delivery->is_part_unnamed = !response->has_range && !response->has_bad_range;
+    if (download_delivery->is_part_unnamed)
         return hc_fail(err, HC_BAD_HUB_REPLY, "a part without Content-Range");
     if (!response->has_range || response->range_start != download->offset ||
         response->range_end > until ||
         (response->range_total > 0 && download->size != HC_SIZE_UNKNOWN &&
          response->range_total != download->size))
         return hc_fail(err, HC_BAD_HUB_REPLY, "another range than the one asked for");
-    return check_length(response, response->range_end - response->range_start, err);
+    return delivery_check_length(response, response->range_end - response->range_start,
+                                 err);
 }
 
 /* What the headers say is compared with what was asked before a byte is passed on. */
-static int check_answer(struct delivery *delivery, const struct hc_hub_response *response,
-                        struct hc_error *err)
+static int delivery_check_response(struct download_delivery *download_delivery,
+                                   const struct hc_hub_response *response,
+                                   struct hc_error *err)
 {
     if (response->status == 200)
-        return check_length(response, delivery->download->size, err);
-    if (response->status == 206 && delivery->asks_for_part)
-        return check_part(delivery, response, err);
+        return delivery_check_length(response, download_delivery->download->size, err);
+    if (response->status == 206 && download_delivery->asks_for_part)
+        return delivery_check_range(download_delivery, response, err);
     return hc_fail(err, HC_BAD_HUB_REPLY, "HTTP %ld instead of the file",
                    response->status);
 }
 
 /* What the answer says of the size, when nothing has told it before. */
-static int tell_size(const struct hc_download *download,
-                     const struct hc_hub_response *response, struct hc_error *err)
+static int delivery_report_size(const struct hc_hub_download *download,
+                                const struct hc_hub_response *response,
+                                struct hc_error *err)
 {
     uint64_t size = HC_SIZE_UNKNOWN;
 
@@ -83,108 +87,116 @@ static int tell_size(const struct hc_download *download,
     return download->learn_size(download->ctx, size, err);
 }
 
-static int begin(struct delivery *delivery, const struct hc_hub_response *response,
-                 struct hc_error *err)
+static int delivery_begin(struct download_delivery *download_delivery,
+                          const struct hc_hub_response *response, struct hc_error *err)
 {
-    const struct hc_download *download = delivery->download;
+    const struct hc_hub_download *download = download_delivery->download;
     bool wants_part = download->offset > 0 || download->until > 0;
 
-    if (check_answer(delivery, response, err) < 0)
+    if (delivery_check_response(download_delivery, response, err) < 0)
         return -1;
-    delivery->has_begun = true;
-    if (hc_hub_response_check_commit(response, &delivery->request->target, err) < 0)
+    download_delivery->has_begun = true;
+    if (hc_hub_response_check_commit(response, &download_delivery->request->target, err) <
+        0)
         return -1;
     if (download->came_from)
-        hc_url_copy(download->came_from, delivery->request->http.url);
-    if (tell_size(download, response, err) < 0)
+        hc_url_copy(download->came_from, download_delivery->request->http.url);
+    if (delivery_report_size(download, response, err) < 0)
         return -1;
     return response->status == 200 && wants_part ? download->restart(download->ctx, err)
                                                  : 0;
 }
 
-static int deliver(void *ctx, const struct hc_hub_response *response, const void *bytes,
-                   size_t count, struct hc_error *err)
+static int delivery_write(void *ctx, const struct hc_hub_response *response,
+                          const void *bytes, size_t count, struct hc_error *err)
 {
-    struct delivery *delivery = ctx;
+    struct download_delivery *download_delivery = ctx;
 
-    if (!delivery->has_begun && begin(delivery, response, err) < 0)
+    if (!download_delivery->has_begun &&
+        delivery_begin(download_delivery, response, err) < 0)
         return -1;
-    return delivery->download->write(delivery->download->ctx, bytes, count, err);
+    return download_delivery->download->write(download_delivery->download->ctx, bytes,
+                                              count, err);
 }
 
-static int watch(void *ctx, int64_t waited_ms, struct hc_error *err)
+static int delivery_watch(void *ctx, int64_t waited_ms, struct hc_error *err)
 {
-    const struct hc_download *download = ((const struct delivery *)ctx)->download;
+    const struct hc_hub_download *download =
+        ((const struct download_delivery *)ctx)->download;
 
     return download->watch ? download->watch(download->ctx, waited_ms, err) : 0;
 }
 
 /* Asks the URL that is set, for the part or for the whole file. */
-static int ask_for(struct delivery *delivery, struct hc_hub_request *request, bool part,
-                   struct hc_error *err)
+static int delivery_request(struct download_delivery *download_delivery,
+                            struct hc_hub_request *request, bool part,
+                            struct hc_error *err)
 {
-    const struct hc_download *download = delivery->download;
+    const struct hc_hub_download *download = download_delivery->download;
 
-    delivery->asks_for_part = part && (download->offset > 0 || download->until > 0);
+    download_delivery->asks_for_part =
+        part && (download->offset > 0 || download->until > 0);
     request->http.offset = part ? download->offset : 0;
     request->http.until = part ? download->until : 0;
     if (hc_hub_request_attempt(request, err) < 0)
         return -1;
-    if (!delivery->has_begun && begin(delivery, &request->response, err) < 0)
+    if (!download_delivery->has_begun &&
+        delivery_begin(download_delivery, &request->response, err) < 0)
         return hc_hub_request_fail(request, err);
     return 0;
 }
 
 /* One attempt at the URL that is set: one request, or two when the part that came does
  * not say which one it is. */
-static int attempt(struct delivery *delivery, struct hc_hub_request *request,
-                   struct hc_error *err)
+static int delivery_attempt(struct download_delivery *download_delivery,
+                            struct hc_hub_request *request, struct hc_error *err)
 {
     int result;
 
     request->http.timeout_s = request->hub->download_timeout_s;
-    request->http.write = deliver;
-    request->http.watch = watch;
-    request->http.ctx = delivery;
-    delivery->request = request;
-    result = ask_for(delivery, request, true, err);
-    if (result < 0 && delivery->is_part_unnamed)
-        result = ask_for(delivery, request, false, err);
-    request->has_begun = delivery->has_begun;
-    if (delivery->download->was_redirected)
-        *delivery->download->was_redirected = request->was_redirected;
+    request->http.write = delivery_write;
+    request->http.watch = delivery_watch;
+    request->http.ctx = download_delivery;
+    download_delivery->request = request;
+    result = delivery_request(download_delivery, request, true, err);
+    if (result < 0 && download_delivery->is_part_unnamed)
+        result = delivery_request(download_delivery, request, false, err);
+    request->has_begun = download_delivery->has_begun;
+    if (download_delivery->download->was_redirected)
+        *download_delivery->download->was_redirected = request->was_redirected;
     return result;
 }
 
 static int query_send_get(void *ctx, struct hc_hub_request *request, struct hc_error *err)
 {
-    struct delivery *delivery = ctx;
-    const struct hc_download *download = delivery->download;
+    struct download_delivery *download_delivery = ctx;
+    const struct hc_hub_download *download = download_delivery->download;
 
     if (hc_url_resolve(request->http.url, request->target.endpoint, download->repo,
                        download->commit, download->path, err) < 0)
         return -1;
-    return attempt(delivery, request, err);
+    return delivery_attempt(download_delivery, request, err);
 }
 
 /* Where a HEAD said the bytes are, whichever endpoint that was. */
-static int get_located(struct hc_hub_request *request, struct delivery *delivery,
-                       struct hc_error *err)
+static int delivery_get_located(struct hc_hub_request *request,
+                                struct download_delivery *download_delivery,
+                                struct hc_error *err)
 {
     const struct hc_hub *hub = request->hub;
 
     if (!hc_url_join(request->http.url, hc_hub_endpoint(hub),
-                     delivery->download->location))
+                     download_delivery->download->location))
         return hc_fail(err, HC_BAD_HUB_REPLY, "the file's location is no URL");
     for (size_t i = hub->endpoint_count; i-- > 0;) {
         if (hc_url_same_origin(request->http.url, hc_endpoint_url(hub->endpoints[i])))
             hc_hub_request_set_endpoint(request, hub->endpoints[i]);
     }
-    return attempt(delivery, request, err);
+    return delivery_attempt(download_delivery, request, err);
 }
 
-static struct hc_http_pool *open_pool(const struct hc_settings *settings,
-                                      struct hc_error *err)
+static struct hc_http_pool *hub_open_pool(const struct hc_settings *settings,
+                                          struct hc_error *err)
 {
     char text[512];
     const char *extra = settings->user_agent ? settings->user_agent : "";
@@ -199,8 +211,8 @@ static struct hc_http_pool *open_pool(const struct hc_settings *settings,
     return hc_http_pool_open(text, settings->ca_file, settings->bytes_per_second, err);
 }
 
-static int add_endpoint(struct hc_hub *hub, const char *url, unsigned requests_per_second,
-                        struct hc_error *err)
+static int hub_add_endpoint(struct hc_hub *hub, const char *url,
+                            unsigned requests_per_second, struct hc_error *err)
 {
     struct hc_endpoint *endpoint = hc_endpoint_new(url, requests_per_second, err);
 
@@ -211,8 +223,8 @@ static int add_endpoint(struct hc_hub *hub, const char *url, unsigned requests_p
 }
 
 /* The Hub, then its mirrors; each has a budget of its own. */
-static int add_endpoints(struct hc_hub *hub, const struct hc_settings *settings,
-                         struct hc_error *err)
+static int hub_add_endpoints(struct hc_hub *hub, const struct hc_settings *settings,
+                             struct hc_error *err)
 {
     unsigned budget = settings->requests_per_second;
 
@@ -220,10 +232,10 @@ static int add_endpoints(struct hc_hub *hub, const struct hc_settings *settings,
         return hc_fail_field(err, HC_INVALID_OPTIONS, "mirrors",
                              "%zu mirrors are set; %d is the most",
                              settings->mirror_count, HC_ENDPOINTS_MAX - 1);
-    if (add_endpoint(hub, settings->endpoint, budget, err) < 0)
+    if (hub_add_endpoint(hub, settings->endpoint, budget, err) < 0)
         return -1;
     for (size_t i = 0; i < settings->mirror_count; i++) {
-        if (add_endpoint(hub, settings->mirrors[i], budget, err) < 0) {
+        if (hub_add_endpoint(hub, settings->mirrors[i], budget, err) < 0) {
             (void)hc_format(err->field, sizeof err->field, "mirrors");
             return hc_context(err, "mirror %zu", i + 1);
         }
@@ -243,13 +255,13 @@ struct hc_hub *hc_hub_open(const struct hc_settings *settings, struct hc_error *
     hub->download_timeout_s = settings->download_timeout_s;
     hub->retries = settings->retries;
     hub->retry_base_ms = settings->retry_base_ms;
-    if (add_endpoints(hub, settings, err) < 0)
+    if (hub_add_endpoints(hub, settings, err) < 0)
         return NULL;
     hub->hosts = hc_storage_hosts_new(err);
     hub->questions = hub->hosts ? hc_shared_queries_new(err) : NULL;
     if (!hub->questions)
         return NULL;
-    hub->pool = open_pool(settings, err);
+    hub->pool = hub_open_pool(settings, err);
     if (!hub->pool)
         return NULL;
     for (size_t i = 0; i < hub->endpoint_count; i++) {
@@ -272,10 +284,10 @@ void hc_hub_close(struct hc_hub *hub)
     free(hub);
 }
 
-int hc_hub_get(struct hc_hub *hub, const struct hc_download *download,
+int hc_hub_get(struct hc_hub *hub, const struct hc_hub_download *download,
                const struct hc_hub_credentials *credentials, struct hc_error *err)
 {
-    struct delivery delivery = {.download = download};
+    struct download_delivery download_delivery = {.download = download};
     const struct hc_hub_query query = {.hub = hub,
                                        .credentials = credentials,
                                        .target = {.repo = download->repo,
@@ -283,7 +295,7 @@ int hc_hub_get(struct hc_hub *hub, const struct hc_download *download,
                                                   .path = download->path},
                                        .is_known_to_exist = true,
                                        .send = query_send_get,
-                                       .ctx = &delivery};
+                                       .ctx = &download_delivery};
     struct hc_hub_request request;
     bool may_be_elsewhere;
 
@@ -291,10 +303,10 @@ int hc_hub_get(struct hc_hub *hub, const struct hc_download *download,
         return hc_hub_query_run(&query, err);
     hc_hub_request_init(&request, hub, credentials, &query.target);
     request.has_mirror = hub->endpoint_count > 1 && !credentials->hub_only;
-    if (get_located(&request, &delivery, err) == 0)
+    if (delivery_get_located(&request, &download_delivery, err) == 0)
         return 0;
     may_be_elsewhere =
-        request.has_mirror && !delivery.has_begun && hc_retry_may_help(err);
+        request.has_mirror && !download_delivery.has_begun && hc_retry_may_help(err);
     return may_be_elsewhere ? hc_hub_query_run(&query, err)
                             : hc_fail_about_file(err, download->path);
 }

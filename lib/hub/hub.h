@@ -110,7 +110,7 @@ struct hc_tree *hc_hub_tree(struct hc_hub *hub, const struct hc_repo *repo,
                             struct hc_error *err);
 
 /* One attempt at the bytes of a file; transfer/ decides what to do when it fails. */
-struct hc_download {
+struct hc_hub_download {
     const struct hc_repo *repo;
     const char *commit;
     const char *path;
@@ -145,7 +145,7 @@ struct hc_download {
  * When an answer with a part does not say which part it is, the same address is asked
  * once more, for the whole file.
  */
-int hc_hub_get(struct hc_hub *hub, const struct hc_download *download,
+int hc_hub_get(struct hc_hub *hub, const struct hc_hub_download *download,
                const struct hc_hub_credentials *credentials, struct hc_error *err);
 
 /* The pause before attempt `attempt` + 1 (0 for the first retry): doubles from the base,

@@ -329,7 +329,7 @@ int hc_byte_source_get_range(struct hc_byte_source *source, const struct hc_span
 {
     const struct hc_blob_request *request = source->request;
     struct range range = {.source = source, .span = *span};
-    struct hc_download download = {
+    struct hc_hub_download download = {
         .repo = request->repo,
         .commit = request->commit,
         .path = request->path,

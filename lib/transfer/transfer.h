@@ -28,7 +28,7 @@ struct hc_blob_request {
     const char *path;
     const char *etag;
     uint64_t size;        /* or HC_SIZE_UNKNOWN */
-    const char *location; /* Optional: see struct hc_download */
+    const char *location; /* Optional: see struct hc_hub_download */
     bool force;           /* fetch it although it is there */
     atomic_uint *retries; /* Optional: grows by the requests that had to be repeated */
     bool *is_fetched; /* Optional: set when the Hub was asked for the bytes for the sake

@@ -43,15 +43,15 @@ static int sink_restart(void *ctx, struct hc_error *err)
 /* One attempt at model.bin, from where the sink is. */
 static int get(struct fixture *f, struct sink *sink, const char *location)
 {
-    const struct hc_download download = {.repo = &f->repo,
-                                         .commit = f->commit,
-                                         .path = "model.bin",
-                                         .location = location,
-                                         .offset = sink->used,
-                                         .size = 10,
-                                         .restart = sink_restart,
-                                         .write = sink_write,
-                                         .ctx = sink};
+    const struct hc_hub_download download = {.repo = &f->repo,
+                                             .commit = f->commit,
+                                             .path = "model.bin",
+                                             .location = location,
+                                             .offset = sink->used,
+                                             .size = 10,
+                                             .restart = sink_restart,
+                                             .write = sink_write,
+                                             .ctx = sink};
 
     return hc_hub_get(f->hub, &download, &f->credentials, &f->err);
 }
@@ -137,15 +137,15 @@ static void a_part_of_a_huge_file_is_asked_for_by_all_its_digits(void **state)
     struct fixture *f = *state;
     struct sink sink = {0};
     const uint64_t size = 100000000000;
-    const struct hc_download download = {.repo = &f->repo,
-                                         .commit = f->commit,
-                                         .path = "model.bin",
-                                         .offset = size - 20,
-                                         .until = size - 10,
-                                         .size = size,
-                                         .restart = sink_restart,
-                                         .write = sink_write,
-                                         .ctx = &sink};
+    const struct hc_hub_download download = {.repo = &f->repo,
+                                             .commit = f->commit,
+                                             .path = "model.bin",
+                                             .offset = size - 20,
+                                             .until = size - 10,
+                                             .size = size,
+                                             .restart = sink_restart,
+                                             .write = sink_write,
+                                             .ctx = &sink};
 
     assert_int_equal(hc_hub_get(f->hub, &download, &f->credentials, &f->err),
                      -1); /* 416 */
@@ -307,12 +307,12 @@ static void a_sink_that_fails_ends_the_download_with_its_error(void **state)
     sink.used = sizeof sink.bytes - 5;
     inject(f, (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_NO_RANGE});
     {
-        const struct hc_download download = {.repo = &f->repo,
-                                             .commit = f->commit,
-                                             .path = "model.bin",
-                                             .size = 10,
-                                             .write = sink_write,
-                                             .ctx = &sink};
+        const struct hc_hub_download download = {.repo = &f->repo,
+                                                 .commit = f->commit,
+                                                 .path = "model.bin",
+                                                 .size = 10,
+                                                 .write = sink_write,
+                                                 .ctx = &sink};
 
         assert_int_equal(hc_hub_get(f->hub, &download, &f->credentials, &f->err), -1);
     }

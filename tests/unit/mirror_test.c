@@ -96,13 +96,13 @@ static int sink_write(void *ctx, const void *bytes, size_t count, struct hc_erro
 static int get(struct mirrored *m, const char *path, const char *location,
                struct sink *sink)
 {
-    const struct hc_download download = {.repo = &m->f.repo,
-                                         .commit = m->f.commit,
-                                         .path = path,
-                                         .location = location,
-                                         .size = strcmp(path, "config.json") ? 10 : 2,
-                                         .write = sink_write,
-                                         .ctx = sink};
+    const struct hc_hub_download download = {.repo = &m->f.repo,
+                                             .commit = m->f.commit,
+                                             .path = path,
+                                             .location = location,
+                                             .size = strcmp(path, "config.json") ? 10 : 2,
+                                             .write = sink_write,
+                                             .ctx = sink};
 
     *sink = (struct sink){0};
     return hc_hub_get(m->f.hub, &download, &m->f.credentials, &m->f.err);
