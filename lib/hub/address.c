@@ -35,7 +35,7 @@ static const struct {
     {0xf0000000, 4},  /* reserved, broadcast */
 };
 
-static bool is_private_v4(uint32_t address)
+static bool v4_is_private(uint32_t address)
 {
     for (size_t i = 0; i < sizeof private_v4 / sizeof *private_v4; i++) {
         if ((address ^ private_v4[i].prefix) >> (32 - private_v4[i].bits) == 0)
@@ -44,7 +44,7 @@ static bool is_private_v4(uint32_t address)
     return false;
 }
 
-static uint32_t word_at(const struct in6_addr *address, size_t offset)
+static uint32_t v6_word_at(const struct in6_addr *address, size_t offset)
 {
     uint32_t word;
 
@@ -53,7 +53,7 @@ static uint32_t word_at(const struct in6_addr *address, size_t offset)
 }
 
 /* Where an IPv6 address carries an IPv4 one; -1: it does not. */
-static int v4_offset(const struct in6_addr *address)
+static int v6_offset_of_v4(const struct in6_addr *address)
 {
     static const struct {
         unsigned char prefix[12];
@@ -74,15 +74,15 @@ static int v4_offset(const struct in6_addr *address)
     return -1;
 }
 
-static bool is_private_v6(const struct in6_addr *address)
+static bool v6_is_private(const struct in6_addr *address)
 {
     static const unsigned char local_nat64[6] = {0, 0x64, 0xff, 0x9b, 0, 1};
     static const unsigned char teredo[4] = {0x20, 0x01, 0, 0};
     const unsigned char *bytes = address->s6_addr;
-    int offset = v4_offset(address);
+    int offset = v6_offset_of_v4(address);
 
     if (offset >= 0)
-        return is_private_v4(word_at(address, (size_t)offset));
+        return v4_is_private(v6_word_at(address, (size_t)offset));
     return (bytes[0] & 0xfe) == 0xfc ||                       /* unique local; metadata */
            (bytes[0] == 0xfe && (bytes[1] & 0x80) == 0x80) || /* link- and site-local */
            bytes[0] == 0xff ||                                /* multicast */
@@ -98,17 +98,17 @@ bool hc_address_is_private(const struct sockaddr *address)
     switch (address->sa_family) {
     case AF_INET:
         memcpy(&v4, address, sizeof v4);
-        return is_private_v4(ntohl(v4.sin_addr.s_addr));
+        return v4_is_private(ntohl(v4.sin_addr.s_addr));
     case AF_INET6:
         memcpy(&v6, address, sizeof v6);
-        return is_private_v6(&v6.sin6_addr);
+        return v6_is_private(&v6.sin6_addr);
     default:
         return true; /* no way to a public Hub */
     }
 }
 
 /* The host of a URL as curl reads it, the caller frees with curl_free(); NULL: none. */
-static char *part_of(const char *text, CURLUPart part)
+static char *url_host_part(const char *text, CURLUPart part)
 {
     CURLU *url = curl_url();
     char *value = NULL;
@@ -121,7 +121,7 @@ static char *part_of(const char *text, CURLUPart part)
     return value;
 }
 
-static bool is_private_host(char *host)
+static bool host_is_private(char *host)
 {
     struct sockaddr_in v4 = {.sin_family = AF_INET};
     struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
@@ -140,17 +140,17 @@ static bool is_private_host(char *host)
            (length > 10 && strcasecmp(host + length - 10, ".localhost") == 0);
 }
 
-bool hc_address_is_in_url(const char *url)
+bool hc_address_url_is_private(const char *url)
 {
-    char *host = part_of(url, CURLUPART_HOST);
-    bool is_private = host && is_private_host(host);
+    char *host = url_host_part(url, CURLUPART_HOST);
+    bool is_private = host && host_is_private(host);
 
     curl_free(host);
     return is_private;
 }
 
 /* The first variable of these that is set and not empty. */
-static const char *first_of(const char *const names[], size_t count)
+static const char *environment_first(const char *const names[], size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         /* NOLINTNEXTLINE(concurrency-mt-unsafe): no thread sets variables by now */
@@ -162,19 +162,20 @@ static const char *first_of(const char *const names[], size_t count)
     return NULL;
 }
 
-static const char *proxy_for(const char *url)
+static const char *proxy_of_url(const char *url)
 {
     static const char *const plain[] = {"http_proxy", "HTTP_PROXY", "all_proxy",
                                         "ALL_PROXY"};
     static const char *const tls[] = {"https_proxy", "HTTPS_PROXY", "all_proxy",
                                       "ALL_PROXY"};
 
-    return hc_text_starts(url, "https://") ? first_of(tls, 4) : first_of(plain, 4);
+    return hc_text_starts(url, "https://") ? environment_first(tls, 4)
+                                           : environment_first(plain, 4);
 }
 
-static unsigned port_of(const char *url, unsigned fallback)
+static unsigned url_port(const char *url, unsigned fallback)
 {
-    char *text = part_of(url, CURLUPART_PORT);
+    char *text = url_host_part(url, CURLUPART_PORT);
     unsigned port = text ? (unsigned)strtoul(text, NULL, 10) : fallback;
 
     curl_free(text);
@@ -182,20 +183,20 @@ static unsigned port_of(const char *url, unsigned fallback)
 }
 
 /* Curl gives a proxy without a port 1080, whatever its scheme but https. */
-static unsigned port_of_proxy(const char *proxy)
+static unsigned proxy_port(const char *proxy)
 {
     const char *host = strstr(proxy, "://");
     bool names_port = strrchr(host ? host + 3 : proxy, ':') != NULL;
 
     if (!names_port && !hc_text_starts(proxy, "https://"))
         return PORT_OF_PROXY;
-    return port_of(proxy, PORT_OF_PROXY);
+    return url_port(proxy, PORT_OF_PROXY);
 }
 
 bool hc_address_is_of_proxy(const struct sockaddr *address, const char *url)
 {
     static const char *const exceptions[] = {"no_proxy", "NO_PROXY"};
-    const char *proxy = proxy_for(url);
+    const char *proxy = proxy_of_url(url);
     struct sockaddr_in any; /* the port is at the same place in both families */
     unsigned port;
 
@@ -203,6 +204,6 @@ bool hc_address_is_of_proxy(const struct sockaddr *address, const char *url)
         return false;
     memcpy(&any, address, sizeof any);
     port = ntohs(any.sin_port);
-    return port == port_of_proxy(proxy) &&
-           (!first_of(exceptions, 2) || port != port_of(url, 0));
+    return port == proxy_port(proxy) &&
+           (!environment_first(exceptions, 2) || port != url_port(url, 0));
 }

@@ -16,7 +16,7 @@ bool hc_address_is_private(const struct sockaddr *address);
 
 /* Whether the host of a URL is such an address, or a name of this machine. False for other
  * names: what they mean is known when a connection is made. */
-bool hc_address_is_in_url(const char *url);
+bool hc_address_url_is_private(const char *url);
 
 /*
  * Whether a connection for `url` to `address` may be one to a proxy that the environment

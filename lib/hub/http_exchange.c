@@ -551,7 +551,7 @@ int hc_http_perform(struct hc_http_pool *pool, const struct hc_http_request *req
 {
     bool is_refused = request->is_redirect_target &&
                       !atomic_load(&pool->allows_private) &&
-                      hc_address_is_in_url(request->url);
+                      hc_address_url_is_private(request->url);
     struct hc_curl_handle handle = hc_curl_handles_borrow(&pool->handles);
     struct exchange exchange = {.curl = handle.curl,
                                 .pool = pool,

@@ -266,7 +266,7 @@ struct hc_hub *hc_hub_open(const struct hc_settings *settings, struct hc_error *
         return NULL;
     for (size_t i = 0; i < hub->endpoint_count; i++) {
         if (settings->allow_private_redirects ||
-            hc_address_is_in_url(hc_endpoint_url(hub->endpoints[i])))
+            hc_address_url_is_private(hc_endpoint_url(hub->endpoints[i])))
             hc_http_pool_allow_private(hub->pool);
     }
     return hc_take(&hub);

@@ -27,7 +27,7 @@ struct link {
     bool is_others; /* of another resource than the one that was asked for */
 };
 
-static const char *skip_space(const char *text)
+static const char *link_skip_space(const char *text)
 {
     return text + strspn(text, " \t");
 }
@@ -38,7 +38,7 @@ static bool span_is(struct span span, const char *word)
 }
 
 /* Whether one of the words, separated by white space, is "next". */
-static bool names_next(struct span value)
+static bool span_names_next(struct span value)
 {
     const char *end = value.start + value.length;
     const char *word = value.start;
@@ -57,7 +57,7 @@ static bool names_next(struct span value)
 
 /* `text` is behind the opening quote. A backslash in a relation is not undone: no
  * registered relation has one. */
-static const char *take_quoted(const char *text, struct span *value)
+static const char *link_take_quoted(const char *text, struct span *value)
 {
     value->start = text;
     for (; *text && *text != '"'; text++) {
@@ -68,44 +68,44 @@ static const char *take_quoted(const char *text, struct span *value)
     return *text == '"' ? text + 1 : NULL;
 }
 
-static const char *take_word(const char *text, const char *ends, struct span *word)
+static const char *link_take_word(const char *text, const char *ends, struct span *word)
 {
     word->start = text;
     word->length = strcspn(text, ends);
     return word->length > 0 ? text + word->length : NULL;
 }
 
-static void keep_parameter(struct link *link, struct span name, struct span value)
+static void link_keep_parameter(struct link *link, struct span name, struct span value)
 {
     if (span_is(name, "anchor"))
         link->is_others = true;
     if (!span_is(name, "rel") || link->has_rel)
         return;
     link->has_rel = true;
-    link->is_next = names_next(value);
+    link->is_next = span_names_next(value);
 }
 
 /* name, name=token or name="text"; the first byte after it, NULL when it is none. */
-static const char *take_parameter(const char *text, struct link *link)
+static const char *link_take_parameter(const char *text, struct link *link)
 {
     struct span name, value = {"", 0};
 
-    text = take_word(text, " \t=;,<>\"", &name);
+    text = link_take_word(text, " \t=;,<>\"", &name);
     if (!text)
         return NULL;
-    text = skip_space(text);
+    text = link_skip_space(text);
     if (*text == '=') {
-        text = skip_space(text + 1);
-        text = *text == '"' ? take_quoted(text + 1, &value)
-                            : take_word(text, " \t;,<>\"", &value);
+        text = link_skip_space(text + 1);
+        text = *text == '"' ? link_take_quoted(text + 1, &value)
+                            : link_take_word(text, " \t;,<>\"", &value);
     }
     if (text)
-        keep_parameter(link, name, value);
+        link_keep_parameter(link, name, value);
     return text;
 }
 
 /* <target>; name=value; …: the comma or the end after it, NULL when it is none. */
-static const char *take_link(const char *text, struct link *link)
+static const char *link_take(const char *text, struct link *link)
 {
     *link = (struct link){0};
     if (*text != '<')
@@ -114,18 +114,19 @@ static const char *take_link(const char *text, struct link *link)
     text = link->target.start + link->target.length;
     if (*text != '>')
         return NULL;
-    text = skip_space(text + 1);
+    text = link_skip_space(text + 1);
     while (text && *text == ';') {
-        text = skip_space(text + 1);
+        text = link_skip_space(text + 1);
         if (*text && !strchr(";,", *text))
-            text = take_parameter(text, link);
-        text = text ? skip_space(text) : NULL;
+            text = link_take_parameter(text, link);
+        text = text ? link_skip_space(text) : NULL;
     }
     return text && (*text == ',' || *text == '\0') ? text : NULL;
 }
 
 /* 0: `target` is that of `link`; -1 when there is another one already, or it is none. */
-static int keep_target(const struct link *link, bool is_found, char *target, size_t size)
+static int link_keep_target(const struct link *link, bool is_found, char *target,
+                            size_t size)
 {
     struct span found = link->target;
 
@@ -141,22 +142,22 @@ static int keep_target(const struct link *link, bool is_found, char *target, siz
 
 int hc_link_next(const char *value, char *target, size_t size)
 {
-    const char *next = skip_space(value);
+    const char *next = link_skip_space(value);
     bool is_found = false;
 
     while (*next) {
         struct link link;
 
         if (*next == ',') { /* a list may have empty elements */
-            next = skip_space(next + 1);
+            next = link_skip_space(next + 1);
             continue;
         }
-        next = take_link(next, &link);
+        next = link_take(next, &link);
         if (!next)
             return -1;
         if (!link.is_next)
             continue;
-        if (keep_target(&link, is_found, target, size) < 0)
+        if (link_keep_target(&link, is_found, target, size) < 0)
             return -1;
         is_found = true;
     }

@@ -36,7 +36,7 @@ int hc_listing_init(struct hc_listing *listing, struct hc_error *err)
     return listing->others ? 0 : -1;
 }
 
-static bool read_size(const json_t *object, uint64_t *size)
+static bool json_read_size(const json_t *object, uint64_t *size)
 {
     const json_t *value = json_object_get(object, "size");
 
@@ -47,7 +47,8 @@ static bool read_size(const json_t *object, uint64_t *size)
 }
 
 /* Path, size and id make a file; what else a row says is taken as far as it is of use. */
-static int add_file(const json_t *row, struct hc_tree *files, struct hc_error *err)
+static int listing_add_file(const json_t *row, struct hc_tree *files,
+                            struct hc_error *err)
 {
     const json_t *lfs = json_object_get(row, "lfs");
     struct hc_entry entry = {
@@ -56,20 +57,21 @@ static int add_file(const json_t *row, struct hc_tree *files, struct hc_error *e
         .xet_hash = json_string_value(json_object_get(row, "xetHash")),
     };
 
-    if (!entry.path || !entry.blob_id || !read_size(row, &entry.size))
+    if (!entry.path || !entry.blob_id || !json_read_size(row, &entry.size))
         return hc_fail(err, HC_BAD_HUB_REPLY, "a file listed has no path, id or size");
     if (lfs && !json_is_null(lfs)) {
         const char *sha256 = json_string_value(json_object_get(lfs, "oid"));
 
         entry.lfs_sha256 = sha256 ? sha256 : "";
-        if (!read_size(lfs, &entry.lfs_size))
+        if (!json_read_size(lfs, &entry.lfs_size))
             entry.lfs_size = entry.size;
     }
     return hc_tree_add(files, &entry, err);
 }
 
 /* Files, directories, and what is neither, such as submodules, which no client fetches. */
-static int add_row(const json_t *row, struct hc_listing *listing, struct hc_error *err)
+static int listing_add_row(const json_t *row, struct hc_listing *listing,
+                           struct hc_error *err)
 {
     const char *type = json_string_value(json_object_get(row, "type"));
     const char *path = json_string_value(json_object_get(row, "path"));
@@ -77,7 +79,7 @@ static int add_row(const json_t *row, struct hc_listing *listing, struct hc_erro
     if (!type || !path)
         return hc_fail(err, HC_BAD_HUB_REPLY, "a row of the listing has no type or path");
     if (strcmp(type, "file") == 0)
-        return add_file(row, listing->files, err);
+        return listing_add_file(row, listing->files, err);
     return hc_tree_add_path(strcmp(type, "directory") == 0 ? listing->directories
                                                            : listing->others,
                             path, err);
@@ -99,7 +101,7 @@ int hc_listing_parse(const char *bytes, size_t count, struct hc_listing *listing
             more = -1;
             break;
         }
-        if (add_row(row, listing, err) < 0)
+        if (listing_add_row(row, listing, err) < 0)
             return -1;
     }
     if (more < 0 || !hc_json_is_done(&json))
@@ -109,8 +111,8 @@ int hc_listing_parse(const char *bytes, size_t count, struct hc_listing *listing
 }
 
 /* git has no empty directories: one without anything in it was listed in part. */
-static int check_directory(const struct hc_listing *listing, const char *path,
-                           struct hc_error *err)
+static int listing_check_directory(const struct hc_listing *listing, const char *path,
+                                   struct hc_error *err)
 {
     char shown[SHOWN_SIZE];
 
@@ -136,7 +138,7 @@ int hc_listing_finish(struct hc_listing *listing, struct hc_error *err)
     hc_tree_sort(listing->directories);
     hc_tree_sort(listing->others);
     for (size_t i = 0; i < directories->count; i++) {
-        if (check_directory(listing, directories->entries[i].path, err) < 0)
+        if (listing_check_directory(listing, directories->entries[i].path, err) < 0)
             return -1;
     }
     return 0;
@@ -144,7 +146,7 @@ int hc_listing_finish(struct hc_listing *listing, struct hc_error *err)
 
 /* ---- what a revision means ---------------------------------------------------------- */
 
-static int add_sibling(const json_t *row, struct hc_tree *names, struct hc_error *err)
+static int siblings_add(const json_t *row, struct hc_tree *names, struct hc_error *err)
 {
     const char *name = json_string_value(json_object_get(row, "rfilename"));
 
@@ -153,7 +155,7 @@ static int add_sibling(const json_t *row, struct hc_tree *names, struct hc_error
 
 /* Names of files, which prove a listing incomplete. When one of them makes no sense, none
  * is taken: they are evidence that is nice to have. */
-static bool read_siblings(struct hc_json *json, struct hc_tree **siblings)
+static bool siblings_read(struct hc_json *json, struct hc_tree **siblings)
 {
     struct hc_error unused;
     HC_AUTO(hc_tree) *names = hc_tree_new(&unused);
@@ -169,7 +171,7 @@ static bool read_siblings(struct hc_json *json, struct hc_tree **siblings)
 
         if (!row)
             return false;
-        if (names && add_sibling(row, names, &unused) < 0) {
+        if (names && siblings_add(row, names, &unused) < 0) {
             hc_tree_free(names);
             names = NULL;
         }
@@ -183,14 +185,14 @@ static bool read_siblings(struct hc_json *json, struct hc_tree **siblings)
 }
 
 /* "gated" is false, or a text that says how access is given. */
-static bool read_member(struct hc_json *json, struct hc_revision *revision,
-                        struct hc_tree **siblings)
+static bool revision_read_member(struct hc_json *json, struct hc_revision *revision,
+                                 struct hc_tree **siblings)
 {
     HC_AUTO_FREE char *key = hc_json_key(json);
     HC_AUTO_JSON *value = NULL;
 
     if (key && strcmp(key, "siblings") == 0)
-        return read_siblings(json, siblings);
+        return siblings_read(json, siblings);
     value = key ? hc_json_value(json) : NULL;
     if (!value)
         return false;
@@ -204,8 +206,9 @@ static bool read_member(struct hc_json *json, struct hc_revision *revision,
     return true;
 }
 
-int hc_listing_revision(const char *bytes, size_t count, struct hc_revision *revision,
-                        struct hc_tree **siblings, struct hc_error *err)
+int hc_listing_parse_revision(const char *bytes, size_t count,
+                              struct hc_revision *revision, struct hc_tree **siblings,
+                              struct hc_error *err)
 {
     HC_AUTO(hc_tree) *names = NULL;
     struct hc_revision read = {0};
@@ -216,7 +219,7 @@ int hc_listing_revision(const char *bytes, size_t count, struct hc_revision *rev
     if (!hc_json_enter(&json, '{'))
         return hc_fail(err, HC_BAD_HUB_REPLY, "the Hub's answer is no JSON object");
     while ((more = hc_json_next(&json)) > 0) {
-        if (!read_member(&json, &read, &names)) {
+        if (!revision_read_member(&json, &read, &names)) {
             more = -1;
             break;
         }
@@ -235,8 +238,8 @@ int hc_listing_revision(const char *bytes, size_t count, struct hc_revision *rev
 
 /* 1: ask->request.url is the next page; 0: there is none; -1. `seen` is an earlier page.
  */
-static int turn_page(struct hc_hub_request *request, const char *seen,
-                     struct hc_error *err)
+static int listing_next_page(struct hc_hub_request *request, const char *seen,
+                             struct hc_error *err)
 {
     int more = hc_hub_request_next_page(request, err);
 
@@ -250,8 +253,8 @@ static int turn_page(struct hc_hub_request *request, const char *seen,
  * circle of any length comes by the one that is remembered then. Budget: HC_PAGES_MAX new
  * pages; there is no pause between two of them, for none is asked again but by hc_hub_request_perform().
  */
-static int read_pages(struct hc_hub_request *request, struct hc_listing *listing,
-                      struct hc_error *err)
+static int listing_read_pages(struct hc_hub_request *request, struct hc_listing *listing,
+                              struct hc_error *err)
 {
     char seen[HC_URL_MAX];
     int more = 1;
@@ -268,7 +271,7 @@ static int read_pages(struct hc_hub_request *request, struct hc_listing *listing
             return -1;
         if (hc_listing_parse(body.bytes, body.used, listing, err) < 0)
             return hc_hub_request_fail(request, err);
-        more = turn_page(request, seen, err);
+        more = listing_next_page(request, seen, err);
     }
     return more < 0 ? hc_hub_request_fail(request, err) : 0;
 }
@@ -285,7 +288,7 @@ static int query_send_tree(void *ctx, struct hc_hub_request *request,
     if (hc_url_tree(request->http.url, request->target.endpoint, request->target.repo,
                     request->target.revision, err) < 0)
         return -1;
-    if (read_pages(request, &listing, err) < 0)
+    if (listing_read_pages(request, &listing, err) < 0)
         return hc_not_found_explain(request, err);
     if (hc_listing_finish(&listing, err) < 0)
         return hc_hub_request_fail(request, err);

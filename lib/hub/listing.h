@@ -32,7 +32,8 @@ int hc_listing_finish(struct hc_listing *listing, struct hc_error *err);
  * "sha", "private" and "gated", and the names in "siblings": of all files, sorted (the
  * caller frees), or NULL when they are not told. BAD_HUB_REPLY when "sha" is no commit.
  */
-int hc_listing_revision(const char *bytes, size_t count, struct hc_revision *revision,
-                        struct hc_tree **siblings, struct hc_error *err);
+int hc_listing_parse_revision(const char *bytes, size_t count,
+                              struct hc_revision *revision, struct hc_tree **siblings,
+                              struct hc_error *err);
 
 #endif

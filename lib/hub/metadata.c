@@ -65,8 +65,8 @@ static int query_send_revision(void *ctx, struct hc_hub_request *request,
         return -1;
     if (hc_hub_request_perform(request, &body, err) < 0)
         return hc_not_found_fail_revision(request, err);
-    if (hc_listing_revision(body.bytes, body.used, &heard.revision, &heard.siblings,
-                            err) < 0)
+    if (hc_listing_parse_revision(body.bytes, body.used, &heard.revision, &heard.siblings,
+                                  err) < 0)
         return hc_hub_request_fail(request, err);
     if (hc_commit_is_valid(about->revision) &&
         strcmp(heard.revision.commit, about->revision) != 0) {

@@ -56,7 +56,7 @@ static int not_found_query_revision(void *ctx, void *answer, struct hc_error *er
         return -1;
     if (hc_hub_request_perform(&request, &body, err) < 0)
         return hc_not_found_fail_revision(&request, err);
-    if (hc_listing_revision(body.bytes, body.used, &revision, &siblings, err) < 0)
+    if (hc_listing_parse_revision(body.bytes, body.used, &revision, &siblings, err) < 0)
         return hc_hub_request_fail(&request, err);
     return 0;
 }

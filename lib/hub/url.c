@@ -20,7 +20,7 @@ struct draft {
     bool is_full;
 };
 
-static void put(struct draft *draft, char c)
+static void draft_put(struct draft *draft, char c)
 {
     if (draft->used + 1 >= HC_URL_MAX) {
         draft->is_full = true;
@@ -30,42 +30,42 @@ static void put(struct draft *draft, char c)
     draft->url[draft->used] = '\0';
 }
 
-static void put_text(struct draft *draft, const char *text)
+static void draft_put_text(struct draft *draft, const char *text)
 {
     for (; *text; text++)
-        put(draft, *text);
+        draft_put(draft, *text);
 }
 
-static bool is_unreserved(char c)
+static bool char_is_unreserved(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
            c == '-' || c == '.' || c == '_' || c == '~';
 }
 
-static void put_encoded(struct draft *draft, const char *text, bool keep_slash)
+static void draft_put_encoded(struct draft *draft, const char *text, bool keep_slash)
 {
     static const char digits[] = "0123456789ABCDEF";
 
     for (; *text; text++) {
-        if (is_unreserved(*text) || (keep_slash && *text == '/')) {
-            put(draft, *text);
+        if (char_is_unreserved(*text) || (keep_slash && *text == '/')) {
+            draft_put(draft, *text);
             continue;
         }
-        put(draft, '%');
-        put(draft, digits[(unsigned char)*text >> 4]);
-        put(draft, digits[(unsigned char)*text & 0xf]);
+        draft_put(draft, '%');
+        draft_put(draft, digits[(unsigned char)*text >> 4]);
+        draft_put(draft, digits[(unsigned char)*text & 0xf]);
     }
 }
 
 /* One part of a URL as curl sees it, "" when there is none; curl_free() it. */
-static char *part_of(CURLU *url, CURLUPart part)
+static char *curl_url_part(CURLU *url, CURLUPart part)
 {
     char *text = NULL;
 
     return curl_url_get(url, part, &text, CURLU_DEFAULT_PORT) == CURLUE_OK ? text : NULL;
 }
 
-static CURLU *parse(const char *text)
+static CURLU *curl_url_parse(const char *text)
 {
     CURLU *url = curl_url();
 
@@ -76,10 +76,10 @@ static CURLU *parse(const char *text)
     return url;
 }
 
-static bool is_same_part(CURLU *a, CURLU *b, CURLUPart part)
+static bool curl_url_same_part(CURLU *a, CURLU *b, CURLUPart part)
 {
-    char *left = part_of(a, part);
-    char *right = part_of(b, part);
+    char *left = curl_url_part(a, part);
+    char *right = curl_url_part(b, part);
     bool is_same = left && right && strcasecmp(left, right) == 0;
 
     curl_free(left);
@@ -87,9 +87,9 @@ static bool is_same_part(CURLU *a, CURLU *b, CURLUPart part)
     return is_same;
 }
 
-static bool is_web(CURLU *url)
+static bool curl_url_is_http(CURLU *url)
 {
-    char *scheme = part_of(url, CURLUPART_SCHEME);
+    char *scheme = curl_url_part(url, CURLUPART_SCHEME);
     bool result = scheme && (strcasecmp(scheme, "http") == 0 || //
                              strcasecmp(scheme, "https") == 0);
 
@@ -102,14 +102,14 @@ int hc_url_resolve(char url[HC_URL_MAX], const char *endpoint, const struct hc_r
 {
     struct draft draft = {.url = url};
 
-    put_text(&draft, endpoint);
-    put(&draft, '/');
-    put_text(&draft, hc_repo_url_prefix(repo));
-    put_text(&draft, repo->id);
-    put_text(&draft, "/resolve/");
-    put_encoded(&draft, revision, false);
-    put(&draft, '/');
-    put_encoded(&draft, path, true);
+    draft_put_text(&draft, endpoint);
+    draft_put(&draft, '/');
+    draft_put_text(&draft, hc_repo_url_prefix(repo));
+    draft_put_text(&draft, repo->id);
+    draft_put_text(&draft, "/resolve/");
+    draft_put_encoded(&draft, revision, false);
+    draft_put(&draft, '/');
+    draft_put_encoded(&draft, path, true);
     if (!draft.is_full)
         return 0;
     return hc_fail_field(err, HC_INVALID_FILENAME, "filename",
@@ -118,21 +118,22 @@ int hc_url_resolve(char url[HC_URL_MAX], const char *endpoint, const struct hc_r
 }
 
 /* <endpoint>/api/<collection>/<id>/<kind>/<revision>, to be continued. */
-static void put_api(struct draft *draft, const char *endpoint, const struct hc_repo *repo,
-                    const char *kind, const char *revision)
+static void draft_put_api(struct draft *draft, const char *endpoint,
+                          const struct hc_repo *repo, const char *kind,
+                          const char *revision)
 {
-    put_text(draft, endpoint);
-    put_text(draft, "/api/");
-    put_text(draft, hc_repo_collection(repo));
-    put(draft, '/');
-    put_text(draft, repo->id);
-    put(draft, '/');
-    put_text(draft, kind);
-    put(draft, '/');
-    put_encoded(draft, revision, false);
+    draft_put_text(draft, endpoint);
+    draft_put_text(draft, "/api/");
+    draft_put_text(draft, hc_repo_collection(repo));
+    draft_put(draft, '/');
+    draft_put_text(draft, repo->id);
+    draft_put(draft, '/');
+    draft_put_text(draft, kind);
+    draft_put(draft, '/');
+    draft_put_encoded(draft, revision, false);
 }
 
-static int finish_api(const struct draft *draft, struct hc_error *err)
+static int draft_finish_api(const struct draft *draft, struct hc_error *err)
 {
     if (!draft->is_full)
         return 0;
@@ -147,8 +148,8 @@ int hc_url_revision(char url[HC_URL_MAX], const char *endpoint,
 {
     struct draft draft = {.url = url};
 
-    put_api(&draft, endpoint, repo, "revision", revision);
-    return finish_api(&draft, err);
+    draft_put_api(&draft, endpoint, repo, "revision", revision);
+    return draft_finish_api(&draft, err);
 }
 
 int hc_url_tree(char url[HC_URL_MAX], const char *endpoint, const struct hc_repo *repo,
@@ -156,13 +157,13 @@ int hc_url_tree(char url[HC_URL_MAX], const char *endpoint, const struct hc_repo
 {
     struct draft draft = {.url = url};
 
-    put_api(&draft, endpoint, repo, "tree", commit);
-    put_text(&draft, "?recursive=true&expand=false");
-    return finish_api(&draft, err);
+    draft_put_api(&draft, endpoint, repo, "tree", commit);
+    draft_put_text(&draft, "?recursive=true&expand=false");
+    return draft_finish_api(&draft, err);
 }
 
 /* Behind the host in a URL that curl has put together; NULL when it has none. */
-static const char *path_of(const char *url)
+static const char *url_path(const char *url)
 {
     const char *host = strstr(url, "://");
 
@@ -171,14 +172,14 @@ static const char *path_of(const char *url)
 
 /* Whether the path that ends at `end` has the part "/tree/<revision>", and nothing behind
  * it but directories. */
-static bool lists_revision(const char *path, const char *end, const char *revision)
+static bool url_lists_revision(const char *path, const char *end, const char *revision)
 {
     char part[HC_URL_MAX];
     struct draft draft = {.url = part};
     const char *found;
 
-    put_text(&draft, "/tree/");
-    put_encoded(&draft, revision, false);
+    draft_put_text(&draft, "/tree/");
+    draft_put_encoded(&draft, revision, false);
     found = strcasestr(path, part);
     return found && found + draft.used <= end &&
            (found[draft.used] == '/' || found + draft.used == end);
@@ -187,7 +188,7 @@ static bool lists_revision(const char *path, const char *end, const char *revisi
 bool hc_url_page(char url[HC_URL_MAX], const char *endpoint, const char *revision,
                  const char *link)
 {
-    const char *path = path_of(link);
+    const char *path = url_path(link);
     const char *end = path ? path + strcspn(path, "?#") : NULL;
     const char *start = NULL;
 
@@ -195,7 +196,7 @@ bool hc_url_page(char url[HC_URL_MAX], const char *endpoint, const char *revisio
         if (hc_text_starts(api, "/api/"))
             start = api;
     }
-    return start && lists_revision(start, end, revision) &&
+    return start && url_lists_revision(start, end, revision) &&
            hc_format(url, HC_URL_MAX, "%s%s", endpoint, start) >= 0;
 }
 
@@ -211,13 +212,14 @@ bool hc_url_join(char url[HC_URL_MAX], const char *base, const char *location)
 {
     /* A redirect that brings a user name along would make curl send credentials. */
     const unsigned flags = CURLU_URLENCODE | CURLU_ALLOW_SPACE | CURLU_DISALLOW_USER;
-    CURLU *target = location[0] ? parse(base) : NULL;
+    CURLU *target = location[0] ? curl_url_parse(base) : NULL;
     char *text = NULL;
-    bool is_good =
-        target && curl_url_set(target, CURLUPART_URL, location, flags) == CURLUE_OK &&
-        curl_url_set(target, CURLUPART_FRAGMENT, NULL, 0) == CURLUE_OK &&
-        is_web(target) && curl_url_get(target, CURLUPART_URL, &text, 0) == CURLUE_OK &&
-        hc_format(url, HC_URL_MAX, "%s", text) >= 0;
+    bool is_good = target &&
+                   curl_url_set(target, CURLUPART_URL, location, flags) == CURLUE_OK &&
+                   curl_url_set(target, CURLUPART_FRAGMENT, NULL, 0) == CURLUE_OK &&
+                   curl_url_is_http(target) &&
+                   curl_url_get(target, CURLUPART_URL, &text, 0) == CURLUE_OK &&
+                   hc_format(url, HC_URL_MAX, "%s", text) >= 0;
 
     curl_free(text);
     curl_url_cleanup(target);
@@ -226,11 +228,11 @@ bool hc_url_join(char url[HC_URL_MAX], const char *base, const char *location)
 
 bool hc_url_same_origin(const char *a, const char *b)
 {
-    CURLU *left = parse(a);
-    CURLU *right = parse(b);
-    bool is_same = left && right && is_same_part(left, right, CURLUPART_SCHEME) &&
-                   is_same_part(left, right, CURLUPART_HOST) &&
-                   is_same_part(left, right, CURLUPART_PORT);
+    CURLU *left = curl_url_parse(a);
+    CURLU *right = curl_url_parse(b);
+    bool is_same = left && right && curl_url_same_part(left, right, CURLUPART_SCHEME) &&
+                   curl_url_same_part(left, right, CURLUPART_HOST) &&
+                   curl_url_same_part(left, right, CURLUPART_PORT);
 
     curl_url_cleanup(left);
     curl_url_cleanup(right);

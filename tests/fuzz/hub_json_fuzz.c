@@ -32,7 +32,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         hc_listing_parse((const char *)data, size, &listing, &err) == 0 &&
         hc_listing_finish(&listing, &err) == 0)
         check_tree(listing.files);
-    if (hc_listing_revision((const char *)data, size, &revision, &siblings, &err) == 0)
+    if (hc_listing_parse_revision((const char *)data, size, &revision, &siblings, &err) ==
+        0)
         must(hc_commit_is_valid(revision.commit));
     return 0;
 }

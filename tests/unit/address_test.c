@@ -125,11 +125,11 @@ static void addresses_are_seen_in_urls_however_they_are_spelt(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof inside / sizeof *inside; i++) {
-        if (!hc_address_is_in_url(inside[i]))
+        if (!hc_address_url_is_private(inside[i]))
             fail_msg("not seen: %s", inside[i]);
     }
     for (size_t i = 0; i < sizeof outside / sizeof *outside; i++) {
-        if (hc_address_is_in_url(outside[i]))
+        if (hc_address_url_is_private(outside[i]))
             fail_msg("seen: %s", outside[i]);
     }
 }
@@ -219,7 +219,7 @@ static void the_address_that_is_connected_to_counts(void **state)
 
     if (gethostname(name, sizeof name - 1) < 0 || !strcmp(name, "localhost"))
         skip();
-    assert_false(hc_address_is_in_url(name));
+    assert_false(hc_address_url_is_private(name));
     assert_int_equal(follow(inside, name, true), -1);
     if (inside->err.reason == HC_HUB_UNREACHABLE)
         skip(); /* the machine does not know its name */

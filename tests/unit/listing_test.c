@@ -182,24 +182,24 @@ static void the_names_of_files_come_with_a_revision(void **state)
     for (size_t i = 0; i < sizeof without / sizeof *without; i++) {
         HC_AUTO(hc_tree) *siblings = NULL;
 
-        assert_int_equal(hc_listing_revision(without[i], strlen(without[i]), &revision,
-                                             &siblings, &err),
+        assert_int_equal(hc_listing_parse_revision(without[i], strlen(without[i]),
+                                                   &revision, &siblings, &err),
                          0);
         assert_null(siblings);
     }
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         HC_AUTO(hc_tree) *siblings = NULL;
 
-        assert_int_equal(hc_listing_revision(bad[i], strlen(bad[i]), &revision, &siblings,
-                                             &err),
+        assert_int_equal(hc_listing_parse_revision(bad[i], strlen(bad[i]), &revision,
+                                                   &siblings, &err),
                          -1);
         assert_int_equal(err.reason, HC_BAD_HUB_REPLY);
     }
     {
         HC_AUTO(hc_tree) *siblings = NULL;
 
-        assert_int_equal(hc_listing_revision(good, strlen(good), &revision, &siblings,
-                                             &err),
+        assert_int_equal(hc_listing_parse_revision(good, strlen(good), &revision,
+                                                   &siblings, &err),
                          0);
         assert_true(revision.is_restricted);
         assert_int_equal(siblings->count, 2);
@@ -216,15 +216,16 @@ static void the_commit_of_a_revision_is_checked(void **state)
     struct hc_error err;
 
     (void)state;
-    assert_int_equal(hc_listing_revision(good, sizeof good - 1, &revision, &siblings,
-                                         &err),
+    assert_int_equal(hc_listing_parse_revision(good, sizeof good - 1, &revision,
+                                               &siblings, &err),
                      0);
     assert_string_equal(revision.commit, commit);
     assert_false(revision.is_restricted);
-    assert_int_equal(hc_listing_revision(bad, sizeof bad - 1, &revision, &siblings, &err),
+    assert_int_equal(hc_listing_parse_revision(bad, sizeof bad - 1, &revision, &siblings,
+                                               &err),
                      -1);
     assert_int_equal(err.reason, HC_BAD_HUB_REPLY);
-    assert_int_equal(hc_listing_revision("[]", 2, &revision, &siblings, &err), -1);
+    assert_int_equal(hc_listing_parse_revision("[]", 2, &revision, &siblings, &err), -1);
     assert_int_equal(err.reason, HC_BAD_HUB_REPLY);
 }
 
@@ -250,8 +251,8 @@ static void private_and_gated_repos_are_restricted(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         (void)snprintf(text, sizeof text, "{\"sha\": \"%s\", %s}", commit,
                        rows[i].members);
-        assert_int_equal(hc_listing_revision(text, strlen(text), &revision, &siblings,
-                                             &err),
+        assert_int_equal(hc_listing_parse_revision(text, strlen(text), &revision,
+                                                   &siblings, &err),
                          0);
         assert_int_equal(revision.is_restricted, rows[i].is_restricted);
     }
