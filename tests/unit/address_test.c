@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static bool is_private(const char *text)
+static bool address_text_is_private(const char *text)
 {
     struct sockaddr_in v4 = {.sin_family = AF_INET};
     struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
@@ -89,11 +89,11 @@ static void addresses_inside_are_told_from_those_outside(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof addresses_inside / sizeof *addresses_inside; i++) {
-        if (!is_private(addresses_inside[i]))
+        if (!address_text_is_private(addresses_inside[i]))
             fail_msg("taken for public: %s", addresses_inside[i]);
     }
     for (size_t i = 0; i < sizeof addresses_outside / sizeof *addresses_outside; i++) {
-        if (is_private(addresses_outside[i]))
+        if (address_text_is_private(addresses_outside[i]))
             fail_msg("taken for private: %s", addresses_outside[i]);
     }
     assert_true(hc_address_is_private(&local));
@@ -146,7 +146,7 @@ struct inside {
     struct hc_error err;
 };
 
-static int set_up(void **state)
+static int address_set_up(void **state)
 {
     struct inside *inside = calloc(1, sizeof *inside);
 
@@ -160,7 +160,7 @@ static int set_up(void **state)
 }
 
 /* NULL: takes the variable away. The test's own thread is the only one that reads it. */
-static void set_variable(const char *name, const char *value)
+static void address_set_variable(const char *name, const char *value)
 {
     /* NOLINTBEGIN(concurrency-mt-unsafe) */
     if (value)
@@ -170,30 +170,30 @@ static void set_variable(const char *name, const char *value)
     /* NOLINTEND(concurrency-mt-unsafe) */
 }
 
-static int tear_down(void **state)
+static int address_tear_down(void **state)
 {
     struct inside *inside = *state;
 
-    set_variable("http_proxy", NULL);
-    set_variable("no_proxy", NULL);
+    address_set_variable("http_proxy", NULL);
+    address_set_variable("no_proxy", NULL);
     hc_http_pool_close(inside->pool);
     raw_site_stop(inside->site);
     free(inside);
     return 0;
 }
 
-static const char *port_of(const struct inside *inside)
+static const char *address_port_of(const struct inside *inside)
 {
     return strrchr(raw_site_url(inside->site), ':');
 }
 
 /* Asks the site by that name, as if an answer had led there. */
-static int follow(struct inside *inside, const char *name, bool is_led_to)
+static int address_follow(struct inside *inside, const char *name, bool is_led_to)
 {
     struct hc_http_request request = {.timeout_s = 5, .is_redirect_target = is_led_to};
 
     (void)snprintf(request.url, sizeof request.url, "http://%s%s/x", name,
-                   port_of(inside));
+                   address_port_of(inside));
     return hc_http_perform(inside->pool, &request, &inside->reply, &inside->err);
 }
 
@@ -204,7 +204,7 @@ static void an_answer_does_not_lead_inside(void **state)
     struct inside *inside = *state;
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        assert_int_equal(follow(inside, names[i], true), -1);
+        assert_int_equal(address_follow(inside, names[i], true), -1);
         assert_int_equal(inside->err.reason, HC_BAD_HUB_REPLY);
         assert_non_null(strstr(inside->err.message, "--allow-private-redirects"));
     }
@@ -220,7 +220,7 @@ static void the_address_that_is_connected_to_counts(void **state)
     if (gethostname(name, sizeof name - 1) < 0 || !strcmp(name, "localhost"))
         skip();
     assert_false(hc_address_url_is_private(name));
-    assert_int_equal(follow(inside, name, true), -1);
+    assert_int_equal(address_follow(inside, name, true), -1);
     if (inside->err.reason == HC_HUB_UNREACHABLE)
         skip(); /* the machine does not know its name */
     assert_int_equal(inside->err.reason, HC_BAD_HUB_REPLY);
@@ -232,7 +232,7 @@ static void an_answer_leads_inside_when_that_is_allowed(void **state)
     struct inside *inside = *state;
 
     hc_http_pool_allow_private(inside->pool);
-    assert_int_equal(follow(inside, "127.0.0.1", true), 0);
+    assert_int_equal(address_follow(inside, "127.0.0.1", true), 0);
     assert_int_equal(inside->reply.status, 200);
 }
 
@@ -240,8 +240,8 @@ static void a_hub_that_is_inside_may_lead_inside(void **state)
 {
     struct inside *inside = *state;
 
-    assert_int_equal(follow(inside, "hub.localhost", false), 0);
-    assert_int_equal(follow(inside, "storage.localhost", true), 0);
+    assert_int_equal(address_follow(inside, "hub.localhost", false), 0);
+    assert_int_equal(address_follow(inside, "storage.localhost", true), 0);
 }
 
 /* The proxy is inside; what is behind it is not seen but in URLs. */
@@ -250,7 +250,7 @@ static void a_proxy_may_be_inside(void **state)
     struct inside *inside = *state;
     struct hc_http_request request = {.timeout_s = 5, .is_redirect_target = true};
 
-    set_variable("http_proxy", raw_site_url(inside->site));
+    address_set_variable("http_proxy", raw_site_url(inside->site));
     (void)strcpy(request.url, "http://storage.example/x");
     assert_int_equal(hc_http_perform(inside->pool, &request, &inside->reply,
                                      &inside->err),
@@ -263,8 +263,9 @@ static void a_proxy_may_be_inside(void **state)
                      -1);
     assert_int_equal(inside->err.reason, HC_BAD_HUB_REPLY);
 
-    set_variable("no_proxy", "storage.localhost"); /* and the port is the proxy's */
-    assert_int_equal(follow(inside, "storage.localhost", true), -1);
+    address_set_variable("no_proxy",
+                         "storage.localhost"); /* and the port is the proxy's */
+    assert_int_equal(address_follow(inside, "storage.localhost", true), -1);
     assert_int_equal(inside->err.reason, HC_BAD_HUB_REPLY);
     assert_int_equal(raw_site_count(inside->site, " HTTP/1.1"), 1);
 }
@@ -282,9 +283,9 @@ static void a_public_hub_cannot_redirect_inside(void **state)
     const struct hc_hub_credentials credentials = {0};
     struct hc_metadata metadata;
 
-    set_variable("http_proxy", raw_site_url(inside->site));
+    address_set_variable("http_proxy", raw_site_url(inside->site));
     raw_site_answer(inside->site, "http://hub.example", redirect);
-    hub = open_hub("http://hub.example", 0);
+    hub = hub_fixture_open("http://hub.example", 0);
     assert_int_equal(hc_repo_init(&repo, HC_REPO_MODEL, "org/m", &inside->err), 0);
     assert_int_equal(hc_hub_head(hub, &place, &credentials, &metadata, &inside->err), -1);
     assert_int_equal(inside->err.reason, HC_BAD_HUB_REPLY);
@@ -295,7 +296,8 @@ static void a_public_hub_cannot_redirect_inside(void **state)
     assert_int_equal(raw_site_count(inside->site, "http://169.254"), 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, address_set_up, address_tear_down)
 
 int main(void)
 {

@@ -28,7 +28,7 @@ static void a_seconds_worth_passes_at_once_and_then_one_by_one(void **state)
     assert_int_equal(hc_bucket_take(&bucket, 1, 5000), 200);
 }
 
-static void who_waited_goes_and_time_refills(void **state)
+static void waiting_is_enough_and_time_refills(void **state)
 {
     struct hc_bucket bucket = {.per_second = 1};
 
@@ -63,7 +63,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_rate_nothing_waits),
         cmocka_unit_test(a_seconds_worth_passes_at_once_and_then_one_by_one),
-        cmocka_unit_test(who_waited_goes_and_time_refills),
+        cmocka_unit_test(waiting_is_enough_and_time_refills),
         cmocka_unit_test(asking_how_long_takes_nothing),
         cmocka_unit_test(a_long_rest_saves_up_one_second_and_no_more),
     };

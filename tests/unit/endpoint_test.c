@@ -17,8 +17,9 @@ static struct hc_endpoint *endpoint_of(struct fixture *f)
 }
 
 /* A caller that waits, with this token, if it has one, asking about this repo. */
-static struct hc_endpoint_permit visit_of(struct hc_cancellation *call, const char *token,
-                                          const struct hc_repo *repo)
+static struct hc_endpoint_permit endpoint_permit_of(struct hc_cancellation *call,
+                                                    const char *token,
+                                                    const struct hc_repo *repo)
 {
     const struct hc_hub_credentials credentials = {.token = token};
 
@@ -29,67 +30,69 @@ static struct hc_endpoint_permit visit_of(struct hc_cancellation *call, const ch
                                        .may_wait = true};
 }
 
-static void hear(struct fixture *f, struct hc_endpoint *endpoint,
-                 const struct hc_hub_response *reply, const struct hc_error *failure)
+static void endpoint_report(struct fixture *f, struct hc_endpoint *endpoint,
+                            const struct hc_hub_response *reply,
+                            const struct hc_error *failure)
 {
-    struct hc_endpoint_permit visit = visit_of(NULL, NULL, &f->repo);
+    struct hc_endpoint_permit permit = endpoint_permit_of(NULL, NULL, &f->repo);
 
-    hc_endpoint_report(endpoint, &visit, reply, failure);
+    hc_endpoint_report(endpoint, &permit, reply, failure);
 }
 
-static int enter_as(struct fixture *f, struct hc_endpoint *endpoint,
-                    struct hc_cancellation *call)
+static int endpoint_acquire_as(struct fixture *f, struct hc_endpoint *endpoint,
+                               struct hc_cancellation *call)
 {
-    struct hc_endpoint_permit visit = visit_of(call, NULL, &f->repo);
+    struct hc_endpoint_permit permit = endpoint_permit_of(call, NULL, &f->repo);
 
-    return hc_endpoint_acquire(endpoint, &visit, &f->err);
+    return hc_endpoint_acquire(endpoint, &permit, &f->err);
 }
 
 /* As if another caller had just been told so. */
-static void hear_status(struct fixture *f, long status, unsigned retry_after_ms)
+static void endpoint_report_status(struct fixture *f, long status,
+                                   unsigned retry_after_ms)
 {
     const struct hc_hub_response reply = {.status = status,
                                           .retry_after_ms = retry_after_ms};
 
-    hear(f, endpoint_of(f), &reply, NULL);
+    endpoint_report(f, endpoint_of(f), &reply, NULL);
 }
 
-static void hear_silence(struct fixture *f, unsigned times)
+static void endpoint_report_silence(struct fixture *f, unsigned times)
 {
     const struct hc_error failure = {.reason = HC_HUB_UNREACHABLE};
     const struct hc_hub_response nothing = {0};
 
     while (times-- > 0)
-        hear(f, endpoint_of(f), &nothing, &failure);
+        endpoint_report(f, endpoint_of(f), &nothing, &failure);
 }
 
-static void what_one_caller_is_told_holds_back_all(void **state)
+static void what_one_caller_is_told_throttles_all(void **state)
 {
     struct fixture *f = *state;
     struct hc_metadata metadata;
     int64_t start_ms = hc_monotonic_ms();
 
-    hear_status(f, 429, 300);
-    assert_int_equal(head(f, "config.json", &metadata), 0);
+    endpoint_report_status(f, 429, 300);
+    assert_int_equal(hub_fixture_head_file(f, "config.json", &metadata), 0);
     assert_true(hc_monotonic_ms() - start_ms >= 300);
 }
 
-static void a_429_that_says_no_time_holds_back_all_for_a_second(void **state)
+static void a_429_that_says_no_time_throttles_all_for_a_second(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_breaker_key asker =
+    const struct hc_breaker_key key =
         hc_hub_request_breaker_key(&f->credentials, &f->repo, true);
     struct hc_metadata metadata;
     int64_t start_ms = hc_monotonic_ms();
 
-    hear_status(f, 503, 0);
-    assert_int_equal(hc_endpoint_throttled_ms(endpoint_of(f), &asker), 0);
-    hear_status(f, 429, 0);
-    assert_int_equal(head(f, "config.json", &metadata), 0);
+    endpoint_report_status(f, 503, 0);
+    assert_int_equal(hc_endpoint_throttled_ms(endpoint_of(f), &key), 0);
+    endpoint_report_status(f, 429, 0);
+    assert_int_equal(hub_fixture_head_file(f, "config.json", &metadata), 0);
     assert_in_range(hc_monotonic_ms() - start_ms, 1000, 5000);
 }
 
-static void a_hold_that_outlasts_the_deadline_is_told_at_once(void **state)
+static void a_throttle_that_outlasts_the_deadline_is_reported_at_once(void **state)
 {
     static const struct {
         long status;
@@ -98,14 +101,14 @@ static void a_hold_that_outlasts_the_deadline_is_told_at_once(void **state)
     struct fixture *f = *state;
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        HC_AUTO(hc_hub) *hub = open_hub(test_hub_endpoint(f->server), 3);
+        HC_AUTO(hc_hub) *hub = hub_fixture_open(test_hub_endpoint(f->server), 3);
         HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 20000);
         const struct hc_hub_credentials credentials = {.call = call};
         const struct hc_hub_response reply = {.status = rows[i].status,
                                               .retry_after_ms = 60000};
         struct hc_revision revision;
 
-        hear(f, hub->endpoints[0], &reply, NULL);
+        endpoint_report(f, hub->endpoints[0], &reply, NULL);
         assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &credentials, &revision,
                                          &f->err),
                          -1);
@@ -117,33 +120,34 @@ static void a_hold_that_outlasts_the_deadline_is_told_at_once(void **state)
     assert_int_equal(test_hub_count(f->server, NULL, NULL), 0);
 }
 
-static void who_has_an_older_answer_does_not_wait_for_a_hold(void **state)
+static void a_caller_with_an_older_answer_does_not_wait_for_a_throttle(void **state)
 {
     struct fixture *f = *state;
     struct hc_metadata metadata;
 
     f->credentials.no_retry = true;
-    hear_status(f, 429, 20000);
-    assert_int_equal(head(f, "config.json", &metadata), -1);
+    endpoint_report_status(f, 429, 20000);
+    assert_int_equal(hub_fixture_head_file(f, "config.json", &metadata), -1);
     assert_int_equal(f->err.reason, HC_HUB_RATE_LIMITED);
     assert_int_equal(test_hub_count(f->server, NULL, NULL), 0);
 }
 
-static void what_is_down_is_left_alone_by_those_who_can_do_without(void **state)
+static void
+an_endpoint_that_is_down_is_left_alone_by_callers_with_an_older_answer(void **state)
 {
     struct fixture *f = *state;
     struct hc_metadata metadata;
 
     f->credentials.no_retry = true;
-    hear_silence(f, HC_BREAKER_FAILURES);
-    assert_int_equal(head(f, "config.json", &metadata), -1);
+    endpoint_report_silence(f, HC_BREAKER_FAILURES);
+    assert_int_equal(hub_fixture_head_file(f, "config.json", &metadata), -1);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
     assert_int_equal(test_hub_count(f->server, NULL, NULL), 0);
 
     f->credentials.no_retry = false; /* the others find it back, for all */
-    assert_int_equal(head(f, "config.json", &metadata), 0);
+    assert_int_equal(hub_fixture_head_file(f, "config.json", &metadata), 0);
     f->credentials.no_retry = true;
-    assert_int_equal(head(f, "config.json", &metadata), 0);
+    assert_int_equal(hub_fixture_head_file(f, "config.json", &metadata), 0);
 }
 
 static void an_outage_is_noticed_by_asking(void **state)
@@ -151,29 +155,31 @@ static void an_outage_is_noticed_by_asking(void **state)
     struct fixture *f = *state;
     struct hc_metadata metadata;
 
-    inject(f, (struct test_hub_rule){.fault = TEST_HUB_CLOSE});
+    hub_fixture_add_rule(f, (struct test_hub_rule){.fault = TEST_HUB_CLOSE});
     f->credentials.no_retry = true;
     for (int i = 0; i < HC_BREAKER_FAILURES + 5; i++) {
-        assert_int_equal(head(f, "config.json", &metadata), -1);
+        assert_int_equal(hub_fixture_head_file(f, "config.json", &metadata), -1);
         assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
     }
     assert_int_equal(test_hub_count(f->server, NULL, NULL), HC_BREAKER_FAILURES);
 }
 
-static void who_has_an_older_answer_hears_of_an_outage_before_its_deadline(void **state)
+static void
+a_caller_with_an_older_answer_hears_of_an_outage_before_its_deadline(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 1900);
     struct hc_metadata metadata;
 
-    inject(f, (struct test_hub_rule){.fault = TEST_HUB_DELAY, .number = 60000});
+    hub_fixture_add_rule(f, (struct test_hub_rule){.fault = TEST_HUB_DELAY,
+                                                   .number = 60000});
     f->credentials = (struct hc_hub_credentials){.call = call, .no_retry = true};
-    assert_int_equal(head(f, "config.json", &metadata), -1);
+    assert_int_equal(hub_fixture_head_file(f, "config.json", &metadata), -1);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
 }
 
 /* A hub that may be asked once a second. */
-static struct hc_hub *open_thrifty_hub(struct fixture *f)
+static struct hc_hub *endpoint_open_budget_hub(struct fixture *f)
 {
     char *endpoint = strdup(test_hub_endpoint(f->server));
     const struct hc_settings settings = {.endpoint = endpoint,
@@ -189,7 +195,7 @@ static struct hc_hub *open_thrifty_hub(struct fixture *f)
 static void the_budget_is_kept(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_hub) *hub = open_thrifty_hub(f);
+    HC_AUTO(hc_hub) *hub = endpoint_open_budget_hub(f);
     int64_t start_ms = hc_monotonic_ms();
     struct hc_revision revision;
 
@@ -200,10 +206,10 @@ static void the_budget_is_kept(void **state)
     assert_true(hc_monotonic_ms() - start_ms >= 900);
 }
 
-static void a_budget_spent_beyond_the_deadline_is_told_at_once(void **state)
+static void a_budget_spent_beyond_the_deadline_is_reported_at_once(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_hub) *hub = open_thrifty_hub(f);
+    HC_AUTO(hc_hub) *hub = endpoint_open_budget_hub(f);
     HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 900);
     struct hc_revision revision;
 
@@ -219,28 +225,28 @@ static void a_budget_spent_beyond_the_deadline_is_told_at_once(void **state)
     assert_int_equal(test_hub_count(f->server, NULL, NULL), 1);
 }
 
-static void who_leaves_takes_nothing_out_of_the_budget(void **state)
+static void a_caller_that_leaves_takes_nothing_out_of_the_budget(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_hub) *hub = open_thrifty_hub(f);
+    HC_AUTO(hc_hub) *hub = endpoint_open_budget_hub(f);
     HC_AUTO(hc_cancellation) *leaver = hc_cancellation_new(HC_NO_DEADLINE);
     HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 8000);
 
-    assert_int_equal(enter_as(f, hub->endpoints[0], call), 0);
+    assert_int_equal(endpoint_acquire_as(f, hub->endpoints[0], call), 0);
     hc_cancellation_cancel(leaver);
     for (int i = 0; i < 20; i++)
-        assert_int_equal(enter_as(f, hub->endpoints[0], leaver), -1);
+        assert_int_equal(endpoint_acquire_as(f, hub->endpoints[0], leaver), -1);
     assert_int_equal(f->err.reason, HC_CANCELLED);
-    assert_int_equal(enter_as(f, hub->endpoints[0], call), 0);
+    assert_int_equal(endpoint_acquire_as(f, hub->endpoints[0], call), 0);
 }
 
-static void *enter(void *ctx)
+static void *endpoint_acquire_thread(void *ctx)
 {
     struct hc_endpoint *endpoint = ctx;
-    struct hc_endpoint_permit visit = {.may_wait = true};
+    struct hc_endpoint_permit permit = {.may_wait = true};
     struct hc_error err;
 
-    return hc_endpoint_acquire(endpoint, &visit, &err) < 0 ? ctx : NULL;
+    return hc_endpoint_acquire(endpoint, &permit, &err) < 0 ? ctx : NULL;
 }
 
 /* The first is let in at once, the others a second apart. */
@@ -248,12 +254,14 @@ static void the_budget_is_kept_by_all_together(void **state)
 {
     enum { CALLERS = 4 };
     struct fixture *f = *state;
-    HC_AUTO(hc_hub) *hub = open_thrifty_hub(f);
+    HC_AUTO(hc_hub) *hub = endpoint_open_budget_hub(f);
     int64_t start_ms = hc_monotonic_ms();
     pthread_t threads[CALLERS];
 
     for (int i = 0; i < CALLERS; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, enter, hub->endpoints[0]), 0);
+        assert_int_equal(pthread_create(&threads[i], NULL, endpoint_acquire_thread,
+                                        hub->endpoints[0]),
+                         0);
     for (int i = 0; i < CALLERS; i++) {
         void *failed;
 
@@ -263,24 +271,27 @@ static void the_budget_is_kept_by_all_together(void **state)
     assert_in_range(hc_monotonic_ms() - start_ms, (CALLERS - 1) * 1000 - 10, 10000);
 }
 
-static void who_waits_for_the_budget_hears_of_a_hold(void **state)
+static void a_caller_that_waits_for_the_budget_hears_of_a_throttle(void **state)
 {
     const struct hc_hub_response reply = {.status = 429, .retry_after_ms = 2000};
     struct fixture *f = *state;
-    HC_AUTO(hc_hub) *hub = open_thrifty_hub(f);
+    HC_AUTO(hc_hub) *hub = endpoint_open_budget_hub(f);
     int64_t held_ms;
     pthread_t thread;
 
-    assert_int_equal(enter_as(f, hub->endpoints[0], NULL), 0);
-    assert_int_equal(pthread_create(&thread, NULL, enter, hub->endpoints[0]), 0);
+    assert_int_equal(endpoint_acquire_as(f, hub->endpoints[0], NULL), 0);
+    assert_int_equal(pthread_create(&thread, NULL, endpoint_acquire_thread,
+                                    hub->endpoints[0]),
+                     0);
     assert_int_equal(hc_cancellation_sleep(NULL, 200, &f->err), 0); /* it waits by now */
-    hear(f, hub->endpoints[0], &reply, NULL);
+    endpoint_report(f, hub->endpoints[0], &reply, NULL);
     held_ms = hc_monotonic_ms();
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_true(hc_monotonic_ms() - held_ms >= 1990);
 }
 
-static int take(void *ctx, const void *bytes, size_t count, struct hc_error *err)
+static int endpoint_take_bytes(void *ctx, const void *bytes, size_t count,
+                               struct hc_error *err)
 {
     size_t *taken = ctx;
 
@@ -303,7 +314,7 @@ static void bandwidth_is_waited_for_until_the_caller_leaves(void **state)
                                              .commit = f->commit,
                                              .path = "model.bin",
                                              .size = 10,
-                                             .write = take,
+                                             .write = endpoint_take_bytes,
                                              .ctx = &taken};
 
     f->credentials.call = call;
@@ -314,23 +325,24 @@ static void bandwidth_is_waited_for_until_the_caller_leaves(void **state)
     free(endpoint);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, hub_set_up, hub_tear_down)
+#define TEST(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, hub_fixture_set_up, hub_fixture_tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(what_one_caller_is_told_holds_back_all),
-        TEST(a_429_that_says_no_time_holds_back_all_for_a_second),
-        TEST(a_hold_that_outlasts_the_deadline_is_told_at_once),
-        TEST(who_has_an_older_answer_does_not_wait_for_a_hold),
-        TEST(what_is_down_is_left_alone_by_those_who_can_do_without),
+        TEST(what_one_caller_is_told_throttles_all),
+        TEST(a_429_that_says_no_time_throttles_all_for_a_second),
+        TEST(a_throttle_that_outlasts_the_deadline_is_reported_at_once),
+        TEST(a_caller_with_an_older_answer_does_not_wait_for_a_throttle),
+        TEST(an_endpoint_that_is_down_is_left_alone_by_callers_with_an_older_answer),
         TEST(an_outage_is_noticed_by_asking),
-        TEST(who_has_an_older_answer_hears_of_an_outage_before_its_deadline),
+        TEST(a_caller_with_an_older_answer_hears_of_an_outage_before_its_deadline),
         TEST(the_budget_is_kept),
-        TEST(a_budget_spent_beyond_the_deadline_is_told_at_once),
-        TEST(who_leaves_takes_nothing_out_of_the_budget),
+        TEST(a_budget_spent_beyond_the_deadline_is_reported_at_once),
+        TEST(a_caller_that_leaves_takes_nothing_out_of_the_budget),
         TEST(the_budget_is_kept_by_all_together),
-        TEST(who_waits_for_the_budget_hears_of_a_hold),
+        TEST(a_caller_that_waits_for_the_budget_hears_of_a_throttle),
         TEST(bandwidth_is_waited_for_until_the_caller_leaves),
     };
 

@@ -33,20 +33,20 @@ struct gateway {
     struct hc_error err;
 };
 
-static int set_up(void **state)
+static int gateway_set_up(void **state)
 {
     struct gateway *g = calloc(1, sizeof *g);
 
     assert_non_null(g);
     g->site = raw_site_start();
     g->other = raw_site_start();
-    g->hub = open_hub(raw_site_url(g->site), 3);
+    g->hub = hub_fixture_open(raw_site_url(g->site), 3);
     assert_int_equal(hc_repo_init(&g->repo, HC_REPO_MODEL, "org/m", &g->err), 0);
     *state = g;
     return 0;
 }
 
-static int tear_down(void **state)
+static int gateway_tear_down(void **state)
 {
     struct gateway *g = *state;
 
@@ -57,7 +57,8 @@ static int tear_down(void **state)
     return 0;
 }
 
-static int head_at(struct gateway *g, const char *revision, struct hc_metadata *metadata)
+static int gateway_head_at(struct gateway *g, const char *revision,
+                           struct hc_metadata *metadata)
 {
     const struct hc_place place = {&g->repo, revision, "config.json"};
 
@@ -92,7 +93,7 @@ static void a_bare_refusal_is_explained_by_one_more_question(void **state)
         raw_site_answer(g->site, "HEAD ", rows[i].head);
         raw_site_answer(g->site, "/api/models/org/m/revision/main", rows[i].revision);
         g->credentials.token = rows[i].token;
-        assert_int_equal(head_at(g, "main", &metadata), -1);
+        assert_int_equal(gateway_head_at(g, "main", &metadata), -1);
         if (g->err.reason != rows[i].reason)
             fail_msg("row %zu: reason %d: %s", i, g->err.reason, g->err.message);
         assert_non_null(strstr(g->err.message, "org/m"));
@@ -108,7 +109,7 @@ static void a_commit_that_is_there_lacks_the_file(void **state)
 
     raw_site_answer(g->site, "HEAD ", BARE_404);
     raw_site_answer(g->site, "/revision/" COMMIT, PRESENT);
-    assert_int_equal(head_at(g, COMMIT, &metadata), -1);
+    assert_int_equal(gateway_head_at(g, COMMIT, &metadata), -1);
     assert_int_equal(g->err.reason, HC_ENTRY_NOT_FOUND);
     assert_string_equal(metadata.commit, COMMIT);
 }
@@ -122,7 +123,7 @@ static void a_refusal_with_a_text_costs_no_more_questions(void **state)
                     "HTTP/1.1 401 Unauthorized\r\n"
                     "X-Error-Message: Invalid username or password.\r\n"
                     "Content-Length: 0\r\n" END);
-    assert_int_equal(head_at(g, "main", &metadata), -1);
+    assert_int_equal(gateway_head_at(g, "main", &metadata), -1);
     assert_int_equal(g->err.reason, HC_REPO_NOT_FOUND);
     assert_int_equal(raw_site_count(g->site, " HTTP/1.1"), 1);
 }
@@ -157,7 +158,7 @@ struct asker {
     enum hc_reason reason;
 };
 
-static void *ask(void *ctx)
+static void *gateway_ask(void *ctx)
 {
     struct asker *asker = ctx;
     const struct hc_place place = {&asker->g->repo, "main", asker->path};
@@ -180,7 +181,8 @@ static void callers_that_ask_together_share_the_question(void **state)
     for (int i = 0; i < CALLERS; i++) {
         askers[i] = (struct asker){.g = g};
         (void)snprintf(askers[i].path, sizeof askers[i].path, "f%d", i);
-        assert_int_equal(pthread_create(&askers[i].thread, NULL, ask, &askers[i]), 0);
+        assert_int_equal(pthread_create(&askers[i].thread, NULL, gateway_ask, &askers[i]),
+                         0);
     }
     for (int i = 0; i < CALLERS; i++) {
         assert_int_equal(pthread_join(askers[i].thread, NULL), 0);
@@ -191,7 +193,8 @@ static void callers_that_ask_together_share_the_question(void **state)
 }
 
 /* An answer that leads to the same path of the other host; the caller frees. */
-static char *lead_on(const struct gateway *g, const char *line, const char *headers)
+static char *gateway_lead_on(const struct gateway *g, const char *line,
+                             const char *headers)
 {
     char *answer = NULL;
 
@@ -213,11 +216,11 @@ static void a_question_is_followed_to_another_host_without_the_token(void **stat
                     "HTTP/1.1 200 OK\r\nX-Repo-Commit: " COMMIT "\r\nETag: \"" ETAG
                     "\"\r\nContent-Length: 2\r\n" END);
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
-        HC_AUTO_FREE char *answer = lead_on(g, lines[i], "");
+        HC_AUTO_FREE char *answer = gateway_lead_on(g, lines[i], "");
         struct hc_metadata metadata;
 
         raw_site_answer(g->site, "HEAD ", answer);
-        if (head_at(g, "main", &metadata) != 0)
+        if (gateway_head_at(g, "main", &metadata) != 0)
             fail_msg("%s: %s", lines[i], g->err.message);
         assert_string_equal(metadata.commit, COMMIT);
         assert_string_equal(metadata.etag, ETAG);
@@ -233,13 +236,13 @@ static void a_file_that_is_described_is_not_asked_about_elsewhere(void **state)
 {
     struct gateway *g = *state;
     HC_AUTO_FREE char *answer =
-        lead_on(g, "302 Found",
-                "X-Repo-Commit: " COMMIT "\r\nX-Linked-Etag: \"" ETAG
-                "\"\r\nX-Linked-Size: 2\r\n");
+        gateway_lead_on(g, "302 Found",
+                        "X-Repo-Commit: " COMMIT "\r\nX-Linked-Etag: \"" ETAG
+                        "\"\r\nX-Linked-Size: 2\r\n");
     struct hc_metadata metadata;
 
     raw_site_answer(g->site, "HEAD ", answer);
-    assert_int_equal(head_at(g, "main", &metadata), 0);
+    assert_int_equal(gateway_head_at(g, "main", &metadata), 0);
     assert_int_equal(metadata.size, 2);
     assert_int_equal(raw_site_count(g->other, " HTTP/1.1"), 0);
 }
@@ -248,13 +251,14 @@ static void a_file_that_is_described_is_not_asked_about_elsewhere(void **state)
 static void an_etag_of_the_storage_names_no_file(void **state)
 {
     struct gateway *g = *state;
-    HC_AUTO_FREE char *answer = lead_on(g, "302 Found", "X-Repo-Commit: " COMMIT "\r\n");
+    HC_AUTO_FREE char *answer =
+        gateway_lead_on(g, "302 Found", "X-Repo-Commit: " COMMIT "\r\n");
     struct hc_metadata metadata;
 
     raw_site_answer(g->site, "HEAD ", answer);
     raw_site_answer(g->other, "/elsewhere",
                     "HTTP/1.1 200 OK\r\nETag: \"" ETAG "\"\r\nContent-Length: 2\r\n" END);
-    assert_int_equal(head_at(g, "main", &metadata), -1);
+    assert_int_equal(gateway_head_at(g, "main", &metadata), -1);
     assert_int_equal(g->err.reason, HC_BAD_HUB_REPLY);
     assert_non_null(strstr(g->err.message, "without an ETag"));
 }
@@ -262,23 +266,24 @@ static void an_etag_of_the_storage_names_no_file(void **state)
 static void what_another_host_says_in_the_hubs_words_counts(void **state)
 {
     struct gateway *g = *state;
-    HC_AUTO_FREE char *answer = lead_on(g, "308 Permanent", "");
+    HC_AUTO_FREE char *answer = gateway_lead_on(g, "308 Permanent", "");
     struct hc_metadata metadata;
 
     raw_site_answer(g->site, "HEAD ", answer);
     raw_site_answer(g->other, "/elsewhere",
                     "HTTP/1.1 404 Not Found\r\nX-Error-Code: EntryNotFound\r\n"
                     "X-Repo-Commit: " COMMIT "\r\nContent-Length: 0\r\n" END);
-    assert_int_equal(head_at(g, "main", &metadata), -1);
+    assert_int_equal(gateway_head_at(g, "main", &metadata), -1);
     assert_int_equal(g->err.reason, HC_ENTRY_NOT_FOUND);
     assert_string_equal(metadata.commit, COMMIT);
 
     raw_site_answer(g->other, "/elsewhere", BARE_404);
-    assert_int_equal(head_at(g, "main", &metadata), -1);
+    assert_int_equal(gateway_head_at(g, "main", &metadata), -1);
     assert_int_equal(g->err.reason, HC_BAD_HUB_REPLY);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, gateway_set_up, gateway_tear_down)
 
 int main(void)
 {

@@ -9,7 +9,7 @@
 
 const char good_token[] = "hf_secret";
 
-struct hc_hub *open_hub(const char *url, unsigned retries)
+struct hc_hub *hub_fixture_open(const char *url, unsigned retries)
 {
     char *endpoint = strdup(url);
     struct hc_settings settings = {.endpoint = endpoint,
@@ -25,7 +25,7 @@ struct hc_hub *open_hub(const char *url, unsigned retries)
     return hub;
 }
 
-int hub_set_up(void **state)
+int hub_fixture_set_up(void **state)
 {
     const struct test_hub_options options = {.valid_token = good_token, .page_size = 2};
     struct fixture *f = calloc(1, sizeof *f);
@@ -36,13 +36,13 @@ int hub_set_up(void **state)
     test_hub_add(f->server, "model.bin", "0123456789", 10, true);
     test_hub_add(f->server, "sub/a b+c%.txt", "odd", 3, false);
     test_hub_commit(f->server, "models/org/m", "main", f->commit);
-    f->hub = open_hub(test_hub_endpoint(f->server), 3);
+    f->hub = hub_fixture_open(test_hub_endpoint(f->server), 3);
     assert_int_equal(hc_repo_init(&f->repo, HC_REPO_MODEL, "org/m", &f->err), 0);
     *state = f;
     return 0;
 }
 
-int hub_tear_down(void **state)
+int hub_fixture_tear_down(void **state)
 {
     struct fixture *f = *state;
 
@@ -52,18 +52,19 @@ int hub_tear_down(void **state)
     return 0;
 }
 
-int head(struct fixture *f, const char *path, struct hc_metadata *metadata)
+int hub_fixture_head_file(struct fixture *f, const char *path,
+                          struct hc_metadata *metadata)
 {
     return hc_hub_head(f->hub, &(const struct hc_place){&f->repo, "main", path},
                        &f->credentials, metadata, &f->err);
 }
 
-void inject(struct fixture *f, struct test_hub_rule rule)
+void hub_fixture_add_rule(struct fixture *f, struct test_hub_rule rule)
 {
     test_hub_rule(f->server, &rule);
 }
 
-void expect_log(struct fixture *f, const char *text, bool is_there)
+void hub_fixture_expect_log(struct fixture *f, const char *text, bool is_there)
 {
     char *log = test_hub_log(f->server);
 

@@ -23,17 +23,18 @@ struct fixture {
 
 extern const char good_token[];
 
-int hub_set_up(void **state);
-int hub_tear_down(void **state);
+int hub_fixture_set_up(void **state);
+int hub_fixture_tear_down(void **state);
 
 /* A hub with that endpoint, to be closed. */
-struct hc_hub *open_hub(const char *url, unsigned retries);
+struct hc_hub *hub_fixture_open(const char *url, unsigned retries);
 
 /* hc_hub_head of a file of the model at main. */
-int head(struct fixture *f, const char *path, struct hc_metadata *metadata);
+int hub_fixture_head_file(struct fixture *f, const char *path,
+                          struct hc_metadata *metadata);
 
-void inject(struct fixture *f, struct test_hub_rule rule);
+void hub_fixture_add_rule(struct fixture *f, struct test_hub_rule rule);
 
-void expect_log(struct fixture *f, const char *text, bool is_there);
+void hub_fixture_expect_log(struct fixture *f, const char *text, bool is_there);
 
 #endif

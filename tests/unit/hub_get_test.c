@@ -19,7 +19,8 @@ struct sink {
     unsigned restarts;
 };
 
-static int sink_write(void *ctx, const void *bytes, size_t count, struct hc_error *err)
+static int get_sink_write(void *ctx, const void *bytes, size_t count,
+                          struct hc_error *err)
 {
     struct sink *sink = ctx;
 
@@ -30,7 +31,7 @@ static int sink_write(void *ctx, const void *bytes, size_t count, struct hc_erro
     return 0;
 }
 
-static int sink_restart(void *ctx, struct hc_error *err)
+static int get_sink_restart(void *ctx, struct hc_error *err)
 {
     struct sink *sink = ctx;
 
@@ -41,7 +42,7 @@ static int sink_restart(void *ctx, struct hc_error *err)
 }
 
 /* One attempt at model.bin, from where the sink is. */
-static int get(struct fixture *f, struct sink *sink, const char *location)
+static int get_file(struct fixture *f, struct sink *sink, const char *location)
 {
     const struct hc_hub_download download = {.repo = &f->repo,
                                              .commit = f->commit,
@@ -49,8 +50,8 @@ static int get(struct fixture *f, struct sink *sink, const char *location)
                                              .location = location,
                                              .offset = sink->used,
                                              .size = 10,
-                                             .restart = sink_restart,
-                                             .write = sink_write,
+                                             .restart = get_sink_restart,
+                                             .write = get_sink_write,
                                              .ctx = sink};
 
     return hc_hub_get(f->hub, &download, &f->credentials, &f->err);
@@ -61,10 +62,11 @@ static void bytes_of_another_commit_are_a_bad_reply(void **state)
     struct fixture *f = *state;
     struct sink sink = {0};
 
-    inject(f, (struct test_hub_rule){.fault = TEST_HUB_HEADER,
-                                     .name = "X-Repo-Commit",
-                                     .text = "ffffffffffffffffffffffffffffffffffffffff"});
-    assert_int_equal(get(f, &sink, NULL), -1);
+    hub_fixture_add_rule(
+        f, (struct test_hub_rule){.fault = TEST_HUB_HEADER,
+                                  .name = "X-Repo-Commit",
+                                  .text = "ffffffffffffffffffffffffffffffffffffffff"});
+    assert_int_equal(get_file(f, &sink, NULL), -1);
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
     assert_int_equal(sink.used, 0);
 }
@@ -76,7 +78,7 @@ static void the_token_goes_to_the_hub_and_not_to_the_storage(void **state)
 
     f->credentials.token = good_token;
     test_hub_set_access(f->server, "models/org/m", TEST_HUB_PRIVATE);
-    assert_int_equal(get(f, &sink, NULL), 0);
+    assert_int_equal(get_file(f, &sink, NULL), 0);
 
     assert_memory_equal(sink.bytes, "0123456789", 10);
     assert_int_equal(test_hub_count_authorized(f->server, false), 1);
@@ -90,15 +92,15 @@ static void what_the_storage_tells_one_caller_holds_back_all(void **state)
     struct sink sink = {0};
     int64_t start_ms;
 
-    inject(f, (struct test_hub_rule){.on_cdn = true,
-                                     .times = 1,
-                                     .fault = TEST_HUB_STATUS,
-                                     .number = 503,
-                                     .retry_after_s = 1});
-    assert_int_equal(get(f, &sink, NULL), -1);
+    hub_fixture_add_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                                   .times = 1,
+                                                   .fault = TEST_HUB_STATUS,
+                                                   .number = 503,
+                                                   .retry_after_s = 1});
+    assert_int_equal(get_file(f, &sink, NULL), -1);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
     start_ms = hc_monotonic_ms();
-    assert_int_equal(get(f, &sink, NULL), 0); /* by somebody who was not told */
+    assert_int_equal(get_file(f, &sink, NULL), 0); /* by somebody who was not told */
     assert_true(hc_monotonic_ms() - start_ms >= 900);
     assert_memory_equal(sink.bytes, "0123456789", 10);
 }
@@ -109,7 +111,7 @@ static void a_token_with_a_line_break_is_not_sent(void **state)
     struct sink sink = {0};
 
     f->credentials.token = "hf_a\r\nX-Evil: 1";
-    assert_int_equal(get(f, &sink, NULL), -1);
+    assert_int_equal(get_file(f, &sink, NULL), -1);
     assert_int_equal(f->err.reason, HC_HUB_UNAUTHORIZED);
     assert_null(strstr(f->err.message, "hf_a"));
     assert_int_equal(test_hub_count(f->server, NULL, NULL), 0);
@@ -120,16 +122,18 @@ static void a_cut_download_goes_on_where_it_was(void **state)
     struct fixture *f = *state;
     struct sink sink = {0};
 
-    inject(f, (struct test_hub_rule){
-                  .on_cdn = true, .times = 1, .fault = TEST_HUB_CUT, .number = 4});
-    assert_int_equal(get(f, &sink, NULL), -1);
+    hub_fixture_add_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                                   .times = 1,
+                                                   .fault = TEST_HUB_CUT,
+                                                   .number = 4});
+    assert_int_equal(get_file(f, &sink, NULL), -1);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
     assert_int_equal(sink.used, 4);
 
-    assert_int_equal(get(f, &sink, NULL), 0);
+    assert_int_equal(get_file(f, &sink, NULL), 0);
     assert_memory_equal(sink.bytes, "0123456789", 10);
     assert_int_equal(sink.restarts, 0);
-    expect_log(f, "range=bytes=4-", true);
+    hub_fixture_expect_log(f, "range=bytes=4-", true);
 }
 
 static void a_part_of_a_huge_file_is_asked_for_by_all_its_digits(void **state)
@@ -143,13 +147,13 @@ static void a_part_of_a_huge_file_is_asked_for_by_all_its_digits(void **state)
                                              .offset = size - 20,
                                              .until = size - 10,
                                              .size = size,
-                                             .restart = sink_restart,
-                                             .write = sink_write,
+                                             .restart = get_sink_restart,
+                                             .write = get_sink_write,
                                              .ctx = &sink};
 
     assert_int_equal(hc_hub_get(f->hub, &download, &f->credentials, &f->err),
                      -1); /* 416 */
-    expect_log(f, "range=bytes=99999999980-99999999989", true);
+    hub_fixture_expect_log(f, "range=bytes=99999999980-99999999989", true);
 }
 
 static void a_server_without_ranges_starts_over(void **state)
@@ -157,18 +161,21 @@ static void a_server_without_ranges_starts_over(void **state)
     struct fixture *f = *state;
     struct sink sink = {.used = 4};
 
-    inject(f, (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_NO_RANGE});
-    assert_int_equal(get(f, &sink, NULL), 0);
+    hub_fixture_add_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                                   .fault = TEST_HUB_NO_RANGE});
+    assert_int_equal(get_file(f, &sink, NULL), 0);
     assert_int_equal(sink.restarts, 1);
     assert_memory_equal(sink.bytes, "0123456789", 10);
 }
 
 /* A header of the storage's answers becomes `text`; NULL: it is left out. */
-static void set_header(struct fixture *f, const char *name, const char *text)
+static void get_set_header(struct fixture *f, const char *name, const char *text)
 {
     test_hub_clear_rules(f->server);
-    inject(f, (struct test_hub_rule){
-                  .on_cdn = true, .fault = TEST_HUB_HEADER, .name = name, .text = text});
+    hub_fixture_add_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                                   .fault = TEST_HUB_HEADER,
+                                                   .name = name,
+                                                   .text = text});
 }
 
 static void another_range_than_asked_for_is_a_bad_reply(void **state)
@@ -181,8 +188,8 @@ static void another_range_than_asked_for_is_a_bad_reply(void **state)
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
         struct sink sink = {.used = 4};
 
-        set_header(f, "Content-Range", ranges[i]);
-        assert_int_equal(get(f, &sink, NULL), -1);
+        get_set_header(f, "Content-Range", ranges[i]);
+        assert_int_equal(get_file(f, &sink, NULL), -1);
         assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
         assert_int_equal(sink.used, 4); /* not a byte of it was taken */
     }
@@ -193,8 +200,8 @@ static void a_part_of_a_file_of_unknown_length_is_taken(void **state)
     struct fixture *f = *state;
     struct sink sink = {.bytes = "0123", .used = 4};
 
-    set_header(f, "Content-Range", "bytes 4-9/*");
-    assert_int_equal(get(f, &sink, NULL), 0);
+    get_set_header(f, "Content-Range", "bytes 4-9/*");
+    assert_int_equal(get_file(f, &sink, NULL), 0);
     assert_memory_equal(sink.bytes, "0123456789", 10);
     assert_int_equal(sink.restarts, 0);
     assert_int_equal(test_hub_count_cdn(f->server, "GET"), 1);
@@ -205,12 +212,12 @@ static void a_part_that_does_not_say_which_it_is_is_asked_for_as_a_whole(void **
     struct fixture *f = *state;
     struct sink sink = {.used = 4};
 
-    set_header(f, "Content-Range", NULL);
-    assert_int_equal(get(f, &sink, NULL), 0);
+    get_set_header(f, "Content-Range", NULL);
+    assert_int_equal(get_file(f, &sink, NULL), 0);
     assert_memory_equal(sink.bytes, "0123456789", 10);
     assert_int_equal(sink.restarts, 1);
     assert_int_equal(test_hub_count_cdn(f->server, "GET"), 2);
-    expect_log(f, "range=-", true);
+    hub_fixture_expect_log(f, "range=-", true);
 }
 
 /* The whole file's, and that of a part. */
@@ -225,8 +232,8 @@ static void a_length_that_contradicts_is_refused_before_a_byte_is_taken(void **s
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct sink sink = {.used = rows[i].used};
 
-        set_header(f, "Content-Length", rows[i].length);
-        assert_int_equal(get(f, &sink, NULL), -1);
+        get_set_header(f, "Content-Length", rows[i].length);
+        assert_int_equal(get_file(f, &sink, NULL), -1);
         assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
         assert_int_equal(sink.used, rows[i].used);
         assert_int_equal(sink.restarts, 0);
@@ -238,13 +245,14 @@ static void the_page_of_a_captive_portal_is_no_file(void **state)
     static const size_t used[] = {0, 4};
     struct fixture *f = *state;
 
-    inject(f, (struct test_hub_rule){.on_cdn = true,
-                                     .fault = TEST_HUB_BODY,
-                                     .text = "<html>Please sign in</html>"});
+    hub_fixture_add_rule(f,
+                         (struct test_hub_rule){.on_cdn = true,
+                                                .fault = TEST_HUB_BODY,
+                                                .text = "<html>Please sign in</html>"});
     for (size_t i = 0; i < sizeof used / sizeof *used; i++) {
         struct sink sink = {.used = used[i]};
 
-        assert_int_equal(get(f, &sink, NULL), -1);
+        assert_int_equal(get_file(f, &sink, NULL), -1);
         assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
         assert_int_equal(sink.used, used[i]);
         assert_int_equal(sink.restarts, 0);
@@ -257,23 +265,23 @@ static void a_storage_that_refuses_says_nothing_about_the_repo(void **state)
     struct fixture *f = *state;
     struct hc_metadata metadata;
 
-    assert_int_equal(head(f, "model.bin", &metadata), 0);
+    assert_int_equal(hub_fixture_head_file(f, "model.bin", &metadata), 0);
     for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
         struct sink sink = {0};
 
         test_hub_clear_rules(f->server);
-        inject(f, (struct test_hub_rule){.on_cdn = true,
-                                         .fault = TEST_HUB_STATUS,
-                                         .number = (uint64_t)statuses[i],
-                                         .text = "AccessDenied"});
-        assert_int_equal(get(f, &sink, metadata.location), -1);
+        hub_fixture_add_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                                       .fault = TEST_HUB_STATUS,
+                                                       .number = (uint64_t)statuses[i],
+                                                       .text = "AccessDenied"});
+        assert_int_equal(get_file(f, &sink, metadata.location), -1);
         assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
         assert_null(strstr(f->err.message, "Signature")); /* nor anything of the query */
         assert_null(strchr(f->err.message, '?'));
     }
 }
 
-static void a_storage_in_trouble_is_who_is_named(void **state)
+static void a_storage_in_trouble_is_named(void **state)
 {
     static const struct {
         enum test_hub_fault fault;
@@ -288,10 +296,10 @@ static void a_storage_in_trouble_is_who_is_named(void **state)
         struct sink sink = {0};
 
         test_hub_clear_rules(f->server);
-        inject(f, (struct test_hub_rule){.on_cdn = true,
-                                         .fault = rows[i].fault,
-                                         .number = rows[i].number});
-        assert_int_equal(get(f, &sink, NULL), -1);
+        hub_fixture_add_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                                       .fault = rows[i].fault,
+                                                       .number = rows[i].number});
+        assert_int_equal(get_file(f, &sink, NULL), -1);
         assert_non_null(strstr(f->err.message, test_hub_cdn(f->server)));
         assert_null(strstr(f->err.message, test_hub_endpoint(f->server)));
         assert_null(strstr(f->err.message, "the Hub"));
@@ -305,13 +313,14 @@ static void a_sink_that_fails_ends_the_download_with_its_error(void **state)
     struct sink sink = {.used = 0};
 
     sink.used = sizeof sink.bytes - 5;
-    inject(f, (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_NO_RANGE});
+    hub_fixture_add_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                                   .fault = TEST_HUB_NO_RANGE});
     {
         const struct hc_hub_download download = {.repo = &f->repo,
                                                  .commit = f->commit,
                                                  .path = "model.bin",
                                                  .size = 10,
-                                                 .write = sink_write,
+                                                 .write = get_sink_write,
                                                  .ctx = &sink};
 
         assert_int_equal(hc_hub_get(f->hub, &download, &f->credentials, &f->err), -1);
@@ -324,9 +333,11 @@ static void silence_counts_as_unreachable(void **state)
     struct fixture *f = *state;
     struct sink sink = {0};
 
-    inject(f, (struct test_hub_rule){
-                  .on_cdn = true, .times = 1, .fault = TEST_HUB_STALL, .number = 3});
-    assert_int_equal(get(f, &sink, NULL), -1);
+    hub_fixture_add_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                                   .times = 1,
+                                                   .fault = TEST_HUB_STALL,
+                                                   .number = 3});
+    assert_int_equal(get_file(f, &sink, NULL), -1);
     test_hub_release(f->server);
 
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
@@ -340,9 +351,10 @@ static void a_deadline_ends_a_silent_answer(void **state)
     struct sink sink = {0};
 
     f->credentials.call = hc_cancellation_new(hc_monotonic_ms() + 100);
-    inject(f,
-           (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_STALL, .number = 3});
-    assert_int_equal(get(f, &sink, NULL), -1);
+    hub_fixture_add_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                                   .fault = TEST_HUB_STALL,
+                                                   .number = 3});
+    assert_int_equal(get_file(f, &sink, NULL), -1);
     hc_cancellation_free(f->credentials.call);
     test_hub_release(f->server);
     assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
@@ -357,21 +369,21 @@ struct leaver {
     int result;
 };
 
-static void *get_on_thread(void *ctx)
+static void *get_file_thread(void *ctx)
 {
     struct leaver *leaver = ctx;
     struct sink sink = {0};
 
-    leaver->result = get(leaver->f, &sink, NULL);
+    leaver->result = get_file(leaver->f, &sink, NULL);
     return NULL;
 }
 
-static void *head_on_thread(void *ctx)
+static void *get_head_thread(void *ctx)
 {
     struct leaver *leaver = ctx;
     struct hc_metadata metadata;
 
-    leaver->result = head(leaver->f, "config.json", &metadata);
+    leaver->result = hub_fixture_head_file(leaver->f, "config.json", &metadata);
     return NULL;
 }
 
@@ -379,7 +391,7 @@ enum { LONG_MS = 300, SOON_MS = 400 };
 
 /* How long the thread goes on after its caller left, when it had been silent for long:
  * while bytes and curl's own timers come, curl is awake anyway. */
-static int64_t leave(struct leaver *leaver, pthread_t thread)
+static int64_t get_leave(struct leaver *leaver, pthread_t thread)
 {
     int64_t start_ms;
 
@@ -393,35 +405,38 @@ static int64_t leave(struct leaver *leaver, pthread_t thread)
     return hc_monotonic_ms() - start_ms;
 }
 
-static void who_leaves_in_mid_silence_is_gone_soon(void **state)
+static void a_caller_that_leaves_in_mid_silence_is_gone_soon(void **state)
 {
     struct fixture *f = *state;
     struct leaver leaver = {.f = f};
     pthread_t thread;
 
     f->credentials.call = hc_cancellation_new(HC_NO_DEADLINE);
-    inject(f,
-           (struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_STALL, .number = 3});
-    assert_int_equal(pthread_create(&thread, NULL, get_on_thread, &leaver), 0);
+    hub_fixture_add_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                                   .fault = TEST_HUB_STALL,
+                                                   .number = 3});
+    assert_int_equal(pthread_create(&thread, NULL, get_file_thread, &leaver), 0);
     test_hub_await_stall(f->server);
-    assert_true(leave(&leaver, thread) < SOON_MS);
+    assert_true(get_leave(&leaver, thread) < SOON_MS);
     test_hub_release(f->server);
 }
 
-static void who_leaves_before_an_answer_is_gone_soon(void **state)
+static void a_caller_that_leaves_before_an_answer_is_gone_soon(void **state)
 {
     struct fixture *f = *state;
     struct leaver leaver = {.f = f};
     pthread_t thread;
 
     f->credentials.call = hc_cancellation_new(HC_NO_DEADLINE);
-    inject(f, (struct test_hub_rule){.fault = TEST_HUB_DELAY, .number = 60000});
-    assert_int_equal(pthread_create(&thread, NULL, head_on_thread, &leaver), 0);
+    hub_fixture_add_rule(f, (struct test_hub_rule){.fault = TEST_HUB_DELAY,
+                                                   .number = 60000});
+    assert_int_equal(pthread_create(&thread, NULL, get_head_thread, &leaver), 0);
     test_hub_await(f->server, "HEAD", NULL, 1);
-    assert_true(leave(&leaver, thread) < SOON_MS);
+    assert_true(get_leave(&leaver, thread) < SOON_MS);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, hub_set_up, hub_tear_down)
+#define TEST(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, hub_fixture_set_up, hub_fixture_tear_down)
 
 int main(void)
 {
@@ -439,12 +454,12 @@ int main(void)
         TEST(a_length_that_contradicts_is_refused_before_a_byte_is_taken),
         TEST(the_page_of_a_captive_portal_is_no_file),
         TEST(a_storage_that_refuses_says_nothing_about_the_repo),
-        TEST(a_storage_in_trouble_is_who_is_named),
+        TEST(a_storage_in_trouble_is_named),
         TEST(a_sink_that_fails_ends_the_download_with_its_error),
         TEST(silence_counts_as_unreachable),
         TEST(a_deadline_ends_a_silent_answer),
-        TEST(who_leaves_in_mid_silence_is_gone_soon),
-        TEST(who_leaves_before_an_answer_is_gone_soon),
+        TEST(a_caller_that_leaves_in_mid_silence_is_gone_soon),
+        TEST(a_caller_that_leaves_before_an_answer_is_gone_soon),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,26 +33,26 @@ struct dripper {
     char url[64];
 };
 
-static bool send_text(int fd, const char *text)
+static bool pace_send_text(int fd, const char *text)
 {
     size_t length = strlen(text);
 
     return send(fd, text, length, MSG_NOSIGNAL) == (ssize_t)length;
 }
 
-static void *drip(void *ctx)
+static void *pace_drip(void *ctx)
 {
     struct dripper *dripper = ctx;
     struct hc_error err;
     char request[4096];
     int fd = accept(dripper->fd, NULL, NULL);
     bool is_there = fd >= 0 && recv(fd, request, sizeof request, 0) > 0 &&
-                    send_text(fd, dripper->first);
+                    pace_send_text(fd, dripper->first);
 
     while (is_there && !atomic_load(&dripper->is_over)) {
         if (dripper->every_ms > 0)
             (void)hc_cancellation_sleep(NULL, dripper->every_ms, &err);
-        is_there = send_text(fd, dripper->drop);
+        is_there = pace_send_text(fd, dripper->drop);
     }
     (void)close(fd);
     return NULL;
@@ -71,7 +71,7 @@ static void dripper_start(struct dripper *dripper)
     assert_int_equal(getsockname(dripper->fd, (struct sockaddr *)&address, &size), 0);
     (void)snprintf(dripper->url, sizeof dripper->url, "http://127.0.0.1:%u",
                    (unsigned)ntohs(address.sin_port));
-    assert_int_equal(pthread_create(&dripper->thread, NULL, drip, dripper), 0);
+    assert_int_equal(pthread_create(&dripper->thread, NULL, pace_drip, dripper), 0);
 }
 
 static void dripper_stop(struct dripper *dripper)
@@ -85,8 +85,8 @@ static void dripper_stop(struct dripper *dripper)
 /* --- one exchange ----------------------------------------------------------------------
  */
 
-static int take(void *ctx, const struct hc_hub_response *reply, const void *bytes,
-                size_t count, struct hc_error *err)
+static int pace_take(void *ctx, const struct hc_hub_response *reply, const void *bytes,
+                     size_t count, struct hc_error *err)
 {
     (void)reply, (void)bytes, (void)err;
     *(uint64_t *)ctx += count;
@@ -94,14 +94,14 @@ static int take(void *ctx, const struct hc_hub_response *reply, const void *byte
 }
 
 /* The first bytes take longer to put away than a server may be silent. */
-static int take_late(void *ctx, const struct hc_hub_response *reply, const void *bytes,
-                     size_t count, struct hc_error *err)
+static int pace_take_late(void *ctx, const struct hc_hub_response *reply,
+                          const void *bytes, size_t count, struct hc_error *err)
 {
     const uint64_t *taken = ctx;
 
     if (*taken == 0)
         assert_int_equal(hc_cancellation_sleep(NULL, 2 * TIMEOUT_S * 1000 + 500, err), 0);
-    return take(ctx, reply, bytes, count, err);
+    return pace_take(ctx, reply, bytes, count, err);
 }
 
 struct outcome {
@@ -113,7 +113,7 @@ struct outcome {
 };
 
 /* Asks `url` once; it must come to an end long before a server that never ends does. */
-static struct outcome perform(const char *url, struct hc_http_request request)
+static struct outcome pace_perform(const char *url, struct hc_http_request request)
 {
     HC_AUTO(hc_http_pool) *pool = NULL;
     struct outcome outcome = {0};
@@ -125,7 +125,7 @@ static struct outcome perform(const char *url, struct hc_http_request request)
     request.timeout_s = TIMEOUT_S;
     request.call = hc_cancellation_new(began_ms + PLENTY_MS);
     if (!request.write)
-        request.write = take;
+        request.write = pace_take;
     request.ctx = &outcome.taken;
     outcome.result = hc_http_perform(pool, &request, &outcome.reply, &outcome.err);
     outcome.ms = hc_monotonic_ms() - began_ms;
@@ -133,7 +133,7 @@ static struct outcome perform(const char *url, struct hc_http_request request)
     return outcome;
 }
 
-static void expect_given_up(const struct outcome *outcome, const char *why)
+static void pace_expect_given_up(const struct outcome *outcome, const char *why)
 {
     assert_int_equal(outcome->result, -1);
     assert_int_equal(outcome->err.reason, HC_HUB_UNREACHABLE);
@@ -150,9 +150,9 @@ static void headers_that_drip_are_given_up(void **state)
 
     (void)state;
     dripper_start(&dripper);
-    outcome = perform(dripper.url, (struct hc_http_request){0});
+    outcome = pace_perform(dripper.url, (struct hc_http_request){0});
     dripper_stop(&dripper);
-    expect_given_up(&outcome, "no answer began within 2 s");
+    pace_expect_given_up(&outcome, "no answer began within 2 s");
 }
 
 /* A line that does not end is none: that is silence, whatever comes of it. */
@@ -165,9 +165,9 @@ static void a_header_that_drips_is_given_up(void **state)
 
     (void)state;
     dripper_start(&dripper);
-    outcome = perform(dripper.url, (struct hc_http_request){0});
+    outcome = pace_perform(dripper.url, (struct hc_http_request){0});
     dripper_stop(&dripper);
-    expect_given_up(&outcome, "no byte came for 1 s");
+    pace_expect_given_up(&outcome, "no byte came for 1 s");
 }
 
 static void a_body_that_drips_is_given_up(void **state)
@@ -183,9 +183,9 @@ static void a_body_that_drips_is_given_up(void **state)
         struct outcome outcome;
 
         dripper_start(&dripper);
-        outcome = perform(dripper.url, (struct hc_http_request){0});
+        outcome = pace_perform(dripper.url, (struct hc_http_request){0});
         dripper_stop(&dripper);
-        expect_given_up(&outcome, "fewer than 1024 bytes a second came for 1 s");
+        pace_expect_given_up(&outcome, "fewer than 1024 bytes a second came for 1 s");
     }
 }
 
@@ -200,9 +200,9 @@ static void an_answer_that_does_not_end_in_time_is_given_up(void **state)
     (void)state;
     memset(drop, 'x', sizeof drop - 1);
     dripper_start(&dripper);
-    outcome = perform(dripper.url, (struct hc_http_request){.total_s = 3});
+    outcome = pace_perform(dripper.url, (struct hc_http_request){.total_s = 3});
     dripper_stop(&dripper);
-    expect_given_up(&outcome, "the answer did not end within 3 s");
+    pace_expect_given_up(&outcome, "the answer did not end within 3 s");
     assert_true(outcome.ms >= 3000);
     assert_true(outcome.taken > 0);
 }
@@ -217,7 +217,7 @@ static void a_refusal_without_end_is_a_refusal(void **state)
     (void)state;
     memset(drop, 'x', sizeof drop - 1);
     dripper_start(&dripper);
-    outcome = perform(dripper.url, (struct hc_http_request){0});
+    outcome = pace_perform(dripper.url, (struct hc_http_request){0});
     dripper_stop(&dripper);
     assert_int_equal(outcome.result, 0);
     assert_int_equal(outcome.reply.status, 403);
@@ -235,7 +235,8 @@ static void the_callers_own_time_is_not_held_against_the_server(void **state)
     (void)state;
     memset(drop, 'x', sizeof drop - 1);
     dripper_start(&dripper);
-    outcome = perform(dripper.url, (struct hc_http_request){.write = take_late});
+    outcome =
+        pace_perform(dripper.url, (struct hc_http_request){.write = pace_take_late});
     dripper_stop(&dripper);
     assert_int_equal(outcome.result, 0);
     assert_int_equal(outcome.taken, BIG);
@@ -247,19 +248,21 @@ static void the_callers_own_time_is_not_held_against_the_server(void **state)
 static void json_that_drips_is_a_hub_that_is_not_there(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_hub) *hub = open_hub(test_hub_endpoint(f->server), 1);
+    HC_AUTO(hc_hub) *hub = hub_fixture_open(test_hub_endpoint(f->server), 1);
     HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + PLENTY_MS);
     struct hc_tree *tree;
 
     f->credentials.call = call;
-    inject(f, (struct test_hub_rule){.fault = TEST_HUB_THROTTLE, .number = 1});
+    hub_fixture_add_rule(f,
+                         (struct test_hub_rule){.fault = TEST_HUB_THROTTLE, .number = 1});
     tree = hc_hub_tree(hub, &f->repo, f->commit, &f->credentials, &f->err);
     assert_null(tree);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
     assert_int_equal(test_hub_count(f->server, NULL, NULL), 2);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, hub_set_up, hub_tear_down)
+#define TEST(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, hub_fixture_set_up, hub_fixture_tear_down)
 
 int main(void)
 {

@@ -30,9 +30,9 @@ static void failures_that_may_pass_are_asked_again(void **state)
         struct hc_revision revision;
 
         test_hub_clear_rules(f->server);
-        inject(f, (struct test_hub_rule){.times = 3,
-                                         .fault = rows[i].fault,
-                                         .number = rows[i].number});
+        hub_fixture_add_rule(f, (struct test_hub_rule){.times = 3,
+                                                       .fault = rows[i].fault,
+                                                       .number = rows[i].number});
         assert_int_equal(hc_hub_revision(f->hub, &f->repo, "main", &f->credentials,
                                          &revision, &f->err),
                          0);
@@ -40,13 +40,14 @@ static void failures_that_may_pass_are_asked_again(void **state)
     }
 }
 
-static void patience_with_the_hub_has_an_end(void **state)
+static void retries_of_the_hub_have_an_end(void **state)
 {
     struct fixture *f = *state;
     struct hc_metadata metadata;
 
-    inject(f, (struct test_hub_rule){.fault = TEST_HUB_STATUS, .number = 503});
-    assert_int_equal(head(f, "config.json", &metadata), -1);
+    hub_fixture_add_rule(f,
+                         (struct test_hub_rule){.fault = TEST_HUB_STATUS, .number = 503});
+    assert_int_equal(hub_fixture_head_file(f, "config.json", &metadata), -1);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
     assert_int_equal(f->err.retry_after_ms, HC_RETRY_ADVICE_MS);
     assert_int_equal(test_hub_count(f->server, "HEAD", NULL), 1 + 3);
@@ -62,9 +63,9 @@ static void what_cannot_pass_is_asked_once(void **state)
 
         test_hub_clear_rules(f->server);
         test_hub_clear_log(f->server);
-        inject(f,
-               (struct test_hub_rule){.fault = TEST_HUB_STATUS, .number = statuses[i]});
-        assert_int_equal(head(f, "config.json", &metadata), -1);
+        hub_fixture_add_rule(f, (struct test_hub_rule){.fault = TEST_HUB_STATUS,
+                                                       .number = statuses[i]});
+        assert_int_equal(hub_fixture_head_file(f, "config.json", &metadata), -1);
         /* A 404 that does not say what is missing is explained by one more question. */
         assert_int_equal(test_hub_count(f->server, "HEAD", NULL), 1);
         assert_int_equal(test_hub_count(f->server, "GET", NULL), statuses[i] == 404);
@@ -77,11 +78,11 @@ static void retry_after_is_waited_for(void **state)
     struct hc_metadata metadata;
     int64_t start = hc_monotonic_ms();
 
-    inject(f, (struct test_hub_rule){.times = 1,
-                                     .fault = TEST_HUB_STATUS,
-                                     .number = 429,
-                                     .retry_after_s = 1});
-    assert_int_equal(head(f, "config.json", &metadata), 0);
+    hub_fixture_add_rule(f, (struct test_hub_rule){.times = 1,
+                                                   .fault = TEST_HUB_STATUS,
+                                                   .number = 429,
+                                                   .retry_after_s = 1});
+    assert_int_equal(hub_fixture_head_file(f, "config.json", &metadata), 0);
     assert_true(hc_monotonic_ms() - start >= 1000);
 }
 
@@ -92,10 +93,10 @@ static void a_pause_longer_than_the_deadline_is_not_begun(void **state)
     int64_t start = hc_monotonic_ms();
 
     f->credentials.call = hc_cancellation_new(start + 20000);
-    inject(f, (struct test_hub_rule){.fault = TEST_HUB_STATUS,
-                                     .number = 429,
-                                     .retry_after_s = 60});
-    assert_int_equal(head(f, "config.json", &metadata), -1);
+    hub_fixture_add_rule(f, (struct test_hub_rule){.fault = TEST_HUB_STATUS,
+                                                   .number = 429,
+                                                   .retry_after_s = 60});
+    assert_int_equal(hub_fixture_head_file(f, "config.json", &metadata), -1);
     hc_cancellation_free(f->credentials.call);
 
     assert_int_equal(f->err.reason, HC_HUB_RATE_LIMITED);
@@ -108,10 +109,10 @@ static void without_a_deadline_half_a_minute_is_the_longest_wait(void **state)
     struct fixture *f = *state;
     struct hc_metadata metadata;
 
-    inject(f, (struct test_hub_rule){.fault = TEST_HUB_STATUS,
-                                     .number = 503,
-                                     .retry_after_s = 31});
-    assert_int_equal(head(f, "config.json", &metadata), -1);
+    hub_fixture_add_rule(f, (struct test_hub_rule){.fault = TEST_HUB_STATUS,
+                                                   .number = 503,
+                                                   .retry_after_s = 31});
+    assert_int_equal(hub_fixture_head_file(f, "config.json", &metadata), -1);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
     assert_int_equal(f->err.retry_after_ms, 31000);
     assert_int_equal(test_hub_count(f->server, NULL, NULL), 1);
@@ -138,7 +139,7 @@ static void pauses_double_up_to_eight_seconds_and_never_agree(void **state)
  */
 
 /* A port on loopback that nobody listens on, held by `*fd`. */
-static void deaf_port(int *fd, char endpoint[64])
+static void retry_deaf_port(int *fd, char endpoint[64])
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -160,8 +161,8 @@ static void a_hub_that_is_not_there_is_named(void **state)
     HC_AUTO(hc_hub) *nobody = NULL;
     char endpoint[64];
 
-    deaf_port(&fd, endpoint);
-    nobody = open_hub(endpoint, 1);
+    retry_deaf_port(&fd, endpoint);
+    nobody = hub_fixture_open(endpoint, 1);
     assert_int_equal(
         hc_hub_head(nobody, &(const struct hc_place){&f->repo, "main", "config.json"},
                     &f->credentials, &metadata, &f->err),
@@ -174,35 +175,36 @@ static void a_hub_that_is_not_there_is_named(void **state)
 }
 
 /* Curl looks for proxies in the environment, and no other thread of the test does. */
-static void set_proxy(const char *url)
+static void retry_set_proxy(const char *url)
 {
     /* NOLINTNEXTLINE(concurrency-mt-unsafe) */
     assert_int_equal(setenv("https_proxy", url, 1), 0);
 }
 
 /* Asks an https hub through the proxy at `url`, once; what became of it is in f->err. */
-static void ask_through(struct fixture *f, const char *url)
+static void retry_ask_through_proxy(struct fixture *f, const char *url)
 {
-    HC_AUTO(hc_hub) *hub = open_hub("https://hub.example", 1);
+    HC_AUTO(hc_hub) *hub = hub_fixture_open("https://hub.example", 1);
     struct hc_metadata metadata;
 
-    set_proxy(url);
+    retry_set_proxy(url);
     assert_int_equal(
         hc_hub_head(hub, &(const struct hc_place){&f->repo, "main", "config.json"},
                     &f->credentials, &metadata, &f->err),
         -1);
-    set_proxy("");
+    retry_set_proxy("");
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
 }
 
-static void ask_through_one_that_answers(struct fixture *f, uint64_t status)
+static void retry_ask_through_answering_proxy(struct fixture *f, uint64_t status)
 {
     char code[16];
 
     test_hub_clear_rules(f->server);
     test_hub_clear_log(f->server);
-    inject(f, (struct test_hub_rule){.fault = TEST_HUB_STATUS, .number = status});
-    ask_through(f, test_hub_endpoint(f->server));
+    hub_fixture_add_rule(f, (struct test_hub_rule){.fault = TEST_HUB_STATUS,
+                                                   .number = status});
+    retry_ask_through_proxy(f, test_hub_endpoint(f->server));
     (void)snprintf(code, sizeof code, "HTTP %d", (int)status);
     assert_non_null(strstr(f->err.message, code));
 }
@@ -215,17 +217,17 @@ static void a_proxy_that_refuses_is_final_and_a_dead_one_is_not(void **state)
     HC_AUTO_CLOSE int fd = -1;
     char dead[64];
 
-    deaf_port(&fd, dead);
-    ask_through(f, dead);
+    retry_deaf_port(&fd, dead);
+    retry_ask_through_proxy(f, dead);
     assert_false(f->err.is_final);
 
     for (size_t i = 0; i < sizeof passing / sizeof *passing; i++) {
-        ask_through_one_that_answers(f, passing[i]);
+        retry_ask_through_answering_proxy(f, passing[i]);
         assert_false(f->err.is_final);
         assert_int_equal(test_hub_count(f->server, "CONNECT", NULL), 2);
     }
     for (size_t i = 0; i < sizeof lasting / sizeof *lasting; i++) {
-        ask_through_one_that_answers(f, lasting[i]);
+        retry_ask_through_answering_proxy(f, lasting[i]);
         assert_true(f->err.is_final);
         assert_int_equal(test_hub_count(f->server, "CONNECT", NULL), 1);
     }
@@ -242,7 +244,7 @@ static void a_proxys_password_is_in_no_message(void **state)
     struct fixture *f = *state;
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        ask_through(f, rows[i]);
+        retry_ask_through_proxy(f, rows[i]);
         assert_null(strstr(f->err.message, "hush"));
         assert_non_null(strstr(f->err.message, "proxy"));
     }
@@ -272,13 +274,14 @@ static void an_endpoint_that_is_no_url_is_refused(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, hub_set_up, hub_tear_down)
+#define TEST(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, hub_fixture_set_up, hub_fixture_tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(failures_that_may_pass_are_asked_again),
-        TEST(patience_with_the_hub_has_an_end),
+        TEST(retries_of_the_hub_have_an_end),
         TEST(what_cannot_pass_is_asked_once),
         TEST(retry_after_is_waited_for),
         TEST(a_pause_longer_than_the_deadline_is_not_begun),

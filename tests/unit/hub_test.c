@@ -19,7 +19,7 @@ static void a_git_file_is_described_by_two_hops_on_the_hub(void **state)
     struct fixture *f = *state;
     struct hc_metadata metadata;
 
-    assert_int_equal(head(f, "config.json", &metadata), 0);
+    assert_int_equal(hub_fixture_head_file(f, "config.json", &metadata), 0);
 
     assert_string_equal(metadata.commit, f->commit);
     assert_string_equal(metadata.etag, "9e26dfeeb6e641a33dae4961196235bdb965b21b");
@@ -34,11 +34,11 @@ static void what_the_first_answer_says_stands(void **state)
     struct fixture *f = *state;
     struct hc_metadata metadata;
 
-    inject(f, (struct test_hub_rule){.contains = "resolve-cache",
-                                     .fault = TEST_HUB_HEADER,
-                                     .name = "X-Linked-Etag",
-                                     .text = "\"another\""});
-    assert_int_equal(head(f, "config.json", &metadata), 0);
+    hub_fixture_add_rule(f, (struct test_hub_rule){.contains = "resolve-cache",
+                                                   .fault = TEST_HUB_HEADER,
+                                                   .name = "X-Linked-Etag",
+                                                   .text = "\"another\""});
+    assert_int_equal(hub_fixture_head_file(f, "config.json", &metadata), 0);
     assert_string_equal(metadata.etag, "9e26dfeeb6e641a33dae4961196235bdb965b21b");
 }
 
@@ -47,7 +47,7 @@ static void an_lfs_file_is_described_without_asking_its_storage(void **state)
     struct fixture *f = *state;
     struct hc_metadata metadata;
 
-    assert_int_equal(head(f, "model.bin", &metadata), 0);
+    assert_int_equal(hub_fixture_head_file(f, "model.bin", &metadata), 0);
 
     assert_string_equal(
         metadata.etag,
@@ -63,7 +63,7 @@ static void odd_names_arrive_encoded(void **state)
     struct fixture *f = *state;
     struct hc_metadata metadata;
 
-    assert_int_equal(head(f, "sub/a b+c%.txt", &metadata), 0);
+    assert_int_equal(hub_fixture_head_file(f, "sub/a b+c%.txt", &metadata), 0);
     assert_int_not_equal(test_hub_count(f->server, "HEAD",
                                         "/org/m/resolve/main/sub/a%20b%2Bc%25.txt"),
                          0);
@@ -85,10 +85,10 @@ static void metadata_that_is_incomplete_or_unsafe_is_a_bad_reply(void **state)
         struct hc_metadata metadata;
 
         test_hub_clear_rules(f->server);
-        inject(f, (struct test_hub_rule){.fault = TEST_HUB_HEADER,
-                                         .name = rows[i].name,
-                                         .text = rows[i].text});
-        if (head(f, "model.bin", &metadata) == 0)
+        hub_fixture_add_rule(f, (struct test_hub_rule){.fault = TEST_HUB_HEADER,
+                                                       .name = rows[i].name,
+                                                       .text = rows[i].text});
+        if (hub_fixture_head_file(f, "model.bin", &metadata) == 0)
             fail_msg("%s: %s", rows[i].name, rows[i].text ? rows[i].text : "(none)");
         assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
     }
@@ -102,8 +102,9 @@ static void a_size_that_is_not_told_is_unknown(void **state)
     struct fixture *f = *state;
     struct hc_metadata metadata;
 
-    inject(f, (struct test_hub_rule){.fault = TEST_HUB_HEADER, .name = "X-Linked-Size"});
-    assert_int_equal(head(f, "model.bin", &metadata), 0);
+    hub_fixture_add_rule(f, (struct test_hub_rule){.fault = TEST_HUB_HEADER,
+                                                   .name = "X-Linked-Size"});
+    assert_int_equal(hub_fixture_head_file(f, "model.bin", &metadata), 0);
     assert_true(metadata.size == HC_SIZE_UNKNOWN);
 }
 
@@ -112,16 +113,17 @@ static void an_unknown_file_names_the_commit_that_lacks_it(void **state)
     struct fixture *f = *state;
     struct hc_metadata metadata;
 
-    inject(f, (struct test_hub_rule){.fault = TEST_HUB_HEADER,
-                                     .name = "X-Repo-Commit",
-                                     .text = f->commit});
-    assert_int_equal(head(f, "absent", &metadata), -1);
+    hub_fixture_add_rule(f, (struct test_hub_rule){.fault = TEST_HUB_HEADER,
+                                                   .name = "X-Repo-Commit",
+                                                   .text = f->commit});
+    assert_int_equal(hub_fixture_head_file(f, "absent", &metadata), -1);
     assert_int_equal(f->err.reason, HC_ENTRY_NOT_FOUND);
     assert_string_equal(metadata.commit, f->commit);
 
     test_hub_clear_rules(f->server);
-    inject(f, (struct test_hub_rule){.fault = TEST_HUB_HEADER, .name = "X-Repo-Commit"});
-    assert_int_equal(head(f, "absent", &metadata), -1);
+    hub_fixture_add_rule(f, (struct test_hub_rule){.fault = TEST_HUB_HEADER,
+                                                   .name = "X-Repo-Commit"});
+    assert_int_equal(hub_fixture_head_file(f, "absent", &metadata), -1);
     assert_string_equal(metadata.commit, "");
     assert_int_equal(test_hub_count(f->server, NULL, NULL), 2); /* 404 is final */
 }
@@ -132,16 +134,16 @@ static void what_the_hub_refuses_has_its_reason(void **state)
     struct hc_metadata metadata;
 
     test_hub_set_access(f->server, "models/org/m", TEST_HUB_PRIVATE);
-    assert_int_equal(head(f, "config.json", &metadata), -1);
+    assert_int_equal(hub_fixture_head_file(f, "config.json", &metadata), -1);
     assert_int_equal(f->err.reason, HC_REPO_NOT_FOUND);
 
     test_hub_set_access(f->server, "models/org/m", TEST_HUB_GATED);
-    assert_int_equal(head(f, "config.json", &metadata), -1);
+    assert_int_equal(hub_fixture_head_file(f, "config.json", &metadata), -1);
     assert_int_equal(f->err.reason, HC_GATED_REPO);
     assert_non_null(strstr(f->err.link, "/org/m"));
 
     test_hub_set_access(f->server, "models/org/m", TEST_HUB_DISABLED);
-    assert_int_equal(head(f, "config.json", &metadata), -1);
+    assert_int_equal(hub_fixture_head_file(f, "config.json", &metadata), -1);
     assert_int_equal(f->err.reason, HC_REPO_DISABLED);
 }
 
@@ -153,8 +155,8 @@ static void a_redirect_loop_is_a_bad_reply(void **state)
     struct fixture *f = *state;
     struct hc_metadata metadata;
 
-    inject(f, (struct test_hub_rule){.fault = TEST_HUB_REDIRECT_LOOP});
-    assert_int_equal(head(f, "config.json", &metadata), -1);
+    hub_fixture_add_rule(f, (struct test_hub_rule){.fault = TEST_HUB_REDIRECT_LOOP});
+    assert_int_equal(hub_fixture_head_file(f, "config.json", &metadata), -1);
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
     assert_int_equal(test_hub_count(f->server, NULL, NULL), HC_REDIRECTS_MAX + 1);
 }
@@ -164,9 +166,9 @@ static void a_redirect_to_another_scheme_is_not_followed(void **state)
     struct fixture *f = *state;
     struct hc_metadata metadata;
 
-    inject(f, (struct test_hub_rule){.fault = TEST_HUB_REDIRECT,
-                                     .text = "file:///etc/passwd"});
-    assert_int_equal(head(f, "config.json", &metadata), -1);
+    hub_fixture_add_rule(f, (struct test_hub_rule){.fault = TEST_HUB_REDIRECT,
+                                                   .text = "file:///etc/passwd"});
+    assert_int_equal(hub_fixture_head_file(f, "config.json", &metadata), -1);
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
 }
 
@@ -177,7 +179,7 @@ static void a_renamed_repo_is_followed(void **state)
 
     test_hub_rename(f->server, "models/org/old", "models/org/m");
     assert_int_equal(hc_repo_init(&f->repo, HC_REPO_MODEL, "org/old", &f->err), 0);
-    assert_int_equal(head(f, "config.json", &metadata), 0);
+    assert_int_equal(hub_fixture_head_file(f, "config.json", &metadata), 0);
     assert_string_equal(metadata.commit, f->commit);
 }
 
@@ -186,14 +188,14 @@ static void a_renamed_repo_is_followed(void **state)
 
 static const char other_commit[] = "ffffffffffffffffffffffffffffffffffffffff";
 
-static void answer_for_another_commit(struct fixture *f)
+static void hub_answer_for_another_commit(struct fixture *f)
 {
-    inject(f, (struct test_hub_rule){.fault = TEST_HUB_HEADER,
-                                     .name = "X-Repo-Commit",
-                                     .text = other_commit});
+    hub_fixture_add_rule(f, (struct test_hub_rule){.fault = TEST_HUB_HEADER,
+                                                   .name = "X-Repo-Commit",
+                                                   .text = other_commit});
 }
 
-static void assert_bad_commit(struct fixture *f, int result)
+static void hub_assert_bad_commit(struct fixture *f, int result)
 {
     assert_int_equal(result, -1);
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
@@ -206,15 +208,16 @@ static void metadata_of_another_commit_is_a_bad_reply(void **state)
     struct fixture *f = *state;
     struct hc_metadata metadata;
 
-    answer_for_another_commit(f);
+    hub_answer_for_another_commit(f);
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         const struct hc_place place = {&f->repo, f->commit, paths[i]};
 
-        assert_bad_commit(f, hc_hub_head(f->hub, &place, &f->credentials, &metadata,
-                                         &f->err));
+        hub_assert_bad_commit(f, hc_hub_head(f->hub, &place, &f->credentials, &metadata,
+                                             &f->err));
         assert_string_equal(metadata.commit, ""); /* no absence is to be remembered */
     }
-    assert_int_equal(head(f, "model.bin", &metadata), 0); /* a branch may mean any */
+    assert_int_equal(hub_fixture_head_file(f, "model.bin", &metadata),
+                     0); /* a branch may mean any */
     assert_string_equal(metadata.commit, other_commit);
 }
 
@@ -222,9 +225,9 @@ static void a_listing_of_another_commit_is_a_bad_reply(void **state)
 {
     struct fixture *f = *state;
 
-    answer_for_another_commit(f);
+    hub_answer_for_another_commit(f);
     assert_null(hc_hub_tree(f->hub, &f->repo, f->commit, &f->credentials, &f->err));
-    assert_bad_commit(f, -1);
+    hub_assert_bad_commit(f, -1);
 }
 
 static void a_commit_that_means_another_one_is_a_bad_reply(void **state)
@@ -232,11 +235,12 @@ static void a_commit_that_means_another_one_is_a_bad_reply(void **state)
     struct fixture *f = *state;
     struct hc_revision revision;
 
-    inject(f, (struct test_hub_rule){
-                  .fault = TEST_HUB_BODY,
-                  .text = "{\"sha\": \"ffffffffffffffffffffffffffffffffffffffff\"}"});
-    assert_bad_commit(f, hc_hub_revision(f->hub, &f->repo, f->commit, &f->credentials,
-                                         &revision, &f->err));
+    hub_fixture_add_rule(
+        f, (struct test_hub_rule){
+               .fault = TEST_HUB_BODY,
+               .text = "{\"sha\": \"ffffffffffffffffffffffffffffffffffffffff\"}"});
+    hub_assert_bad_commit(f, hc_hub_revision(f->hub, &f->repo, f->commit, &f->credentials,
+                                             &revision, &f->err));
     assert_int_equal(hc_hub_revision(f->hub, &f->repo, "main", &f->credentials, &revision,
                                      &f->err),
                      0);
@@ -272,9 +276,9 @@ static void a_tree_that_goes_on_elsewhere_or_for_ever_is_a_bad_reply(void **stat
 
     for (size_t i = 0; i < sizeof links / sizeof *links; i++) {
         test_hub_clear_rules(f->server);
-        inject(f, (struct test_hub_rule){.fault = TEST_HUB_HEADER,
-                                         .name = "Link",
-                                         .text = links[i]});
+        hub_fixture_add_rule(f, (struct test_hub_rule){.fault = TEST_HUB_HEADER,
+                                                       .name = "Link",
+                                                       .text = links[i]});
         test_hub_clear_log(f->server);
         assert_null(hc_hub_tree(f->hub, &f->repo, f->commit, &f->credentials, &f->err));
         assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
@@ -283,7 +287,7 @@ static void a_tree_that_goes_on_elsewhere_or_for_ever_is_a_bad_reply(void **stat
 }
 
 /* `text` with `value` in the place of its `mark`, if it has one; the caller frees. */
-static char *fill_in(const char *text, char mark, const char *value)
+static char *hub_fill_in(const char *text, char mark, const char *value)
 {
     const char *at = strchr(text, mark);
     char *filled = NULL;
@@ -295,8 +299,8 @@ static char *fill_in(const char *text, char mark, const char *value)
 }
 
 /* The tree of two pages whose first one has this Link header; "@" is the second one. */
-static struct hc_tree *tree_by_link(struct fixture *f, const char *text,
-                                    const char *origin)
+static struct hc_tree *hub_tree_by_link(struct fixture *f, const char *text,
+                                        const char *origin)
 {
     HC_AUTO_FREE char *path = NULL;
     HC_AUTO_FREE char *link = NULL;
@@ -305,14 +309,14 @@ static struct hc_tree *tree_by_link(struct fixture *f, const char *text,
                          "%s/api/models/org/m/tree/%s?recursive=true&expand=false&"
                          "limit=2&cursor=2",
                          origin, f->commit) > 0);
-    link = fill_in(text, '@', path);
+    link = hub_fill_in(text, '@', path);
 
     test_hub_clear_rules(f->server);
-    inject(f, (struct test_hub_rule){.contains = "/tree/",
-                                     .times = 1,
-                                     .fault = TEST_HUB_HEADER,
-                                     .name = "Link",
-                                     .text = link});
+    hub_fixture_add_rule(f, (struct test_hub_rule){.contains = "/tree/",
+                                                   .times = 1,
+                                                   .fault = TEST_HUB_HEADER,
+                                                   .name = "Link",
+                                                   .text = link});
     return hc_hub_tree(f->hub, &f->repo, f->commit, &f->credentials, &f->err);
 }
 
@@ -336,7 +340,7 @@ static void pages_are_found_however_the_link_is_written(void **state)
 
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
         for (size_t k = 0; k < sizeof origins / sizeof *origins; k++) {
-            HC_AUTO(hc_tree) *tree = tree_by_link(f, formats[i], origins[k]);
+            HC_AUTO(hc_tree) *tree = hub_tree_by_link(f, formats[i], origins[k]);
 
             if (!tree || tree->count != 3)
                 fail_msg("%s of %s: %s", formats[i], origins[k],
@@ -362,8 +366,8 @@ static void pages_are_found_in_a_long_link_header(void **state)
         assert_non_null(filling);
         memset(filling, 'x', sizes[i]);
         for (size_t k = 0; k < sizeof formats / sizeof *formats; k++) {
-            HC_AUTO_FREE char *format = fill_in(formats[k], '#', filling);
-            HC_AUTO(hc_tree) *tree = tree_by_link(f, format, "");
+            HC_AUTO_FREE char *format = hub_fill_in(formats[k], '#', filling);
+            HC_AUTO(hc_tree) *tree = hub_tree_by_link(f, format, "");
 
             if (!tree || tree->count != 3)
                 fail_msg("%zu bytes in %s: %s", sizes[i], formats[k],
@@ -385,7 +389,7 @@ static void a_link_that_cannot_be_understood_is_not_the_last_page(void **state)
     struct fixture *f = *state;
 
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
-        HC_AUTO(hc_tree) *tree = tree_by_link(f, formats[i], "");
+        HC_AUTO(hc_tree) *tree = hub_tree_by_link(f, formats[i], "");
 
         if (tree || f->err.reason != HC_BAD_HUB_REPLY)
             fail_msg("%s: %zu entries", formats[i], tree ? tree->count : 0);
@@ -403,7 +407,7 @@ static void pages_of_another_listing_are_a_bad_reply(void **state)
     struct fixture *f = *state;
 
     for (size_t i = 0; i < sizeof links / sizeof *links; i++) {
-        assert_null(tree_by_link(f, links[i], ""));
+        assert_null(hub_tree_by_link(f, links[i], ""));
         assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
     }
 }
@@ -415,20 +419,21 @@ static void pages_in_a_circle_are_a_bad_reply(void **state)
 
     /* The first page leads to the second, the second to the third, the third to the
      * second. */
-    inject(f, (struct test_hub_rule){.contains = "expand=false",
-                                     .fault = TEST_HUB_HEADER,
-                                     .name = "Link",
-                                     .text = "<?recursive=true&step=2>; rel=\"next\""});
+    hub_fixture_add_rule(
+        f, (struct test_hub_rule){.contains = "expand=false",
+                                  .fault = TEST_HUB_HEADER,
+                                  .name = "Link",
+                                  .text = "<?recursive=true&step=2>; rel=\"next\""});
     for (int step = 2; step <= 3; step++) {
         char target[16];
 
         (void)snprintf(target, sizeof target, "step=%d", step);
         (void)snprintf(link, sizeof link, "<?recursive=true&step=%d>; rel=\"next\"",
                        5 - step);
-        inject(f, (struct test_hub_rule){.contains = target,
-                                         .fault = TEST_HUB_HEADER,
-                                         .name = "Link",
-                                         .text = link});
+        hub_fixture_add_rule(f, (struct test_hub_rule){.contains = target,
+                                                       .fault = TEST_HUB_HEADER,
+                                                       .name = "Link",
+                                                       .text = link});
     }
     assert_null(hc_hub_tree(f->hub, &f->repo, f->commit, &f->credentials, &f->err));
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
@@ -440,8 +445,8 @@ static void a_listing_that_makes_no_sense_names_the_repo(void **state)
 {
     struct fixture *f = *state;
 
-    inject(f,
-           (struct test_hub_rule){.fault = TEST_HUB_BODY, .text = "<html>login</html>"});
+    hub_fixture_add_rule(f, (struct test_hub_rule){.fault = TEST_HUB_BODY,
+                                                   .text = "<html>login</html>"});
     assert_null(hc_hub_tree(f->hub, &f->repo, f->commit, &f->credentials, &f->err));
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
     assert_non_null(strstr(f->err.message, "org/m"));
@@ -454,13 +459,14 @@ static void connections_are_kept_and_the_client_names_itself(void **state)
     for (int i = 0; i < 3; i++) {
         struct hc_metadata metadata;
 
-        assert_int_equal(head(f, "model.bin", &metadata), 0);
+        assert_int_equal(hub_fixture_head_file(f, "model.bin", &metadata), 0);
     }
-    expect_log(f, "ua=hubcache/", true);
-    expect_log(f, good_token, false);
+    hub_fixture_expect_log(f, "ua=hubcache/", true);
+    hub_fixture_expect_log(f, good_token, false);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, hub_set_up, hub_tear_down)
+#define TEST(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, hub_fixture_set_up, hub_fixture_tear_down)
 
 int main(void)
 {

@@ -18,7 +18,8 @@ static const char commit[] = "0123456789abcdef0123456789abcdef01234567";
 #define OTHER_ROW(path) "{\"type\":\"unknown\",\"path\":\"" path "\"}"
 
 /* A listing of one page. */
-static int list(const char *json, struct hc_listing *listing, struct hc_error *err)
+static int listing_parse(const char *json, struct hc_listing *listing,
+                         struct hc_error *err)
 {
     assert_int_equal(hc_listing_init(listing, err), 0);
     if (hc_listing_parse(json, strlen(json), listing, err) < 0)
@@ -26,19 +27,19 @@ static int list(const char *json, struct hc_listing *listing, struct hc_error *e
     return hc_listing_finish(listing, err);
 }
 
-static void assert_refused(const char *const *rows, size_t count)
+static void listing_assert_refused(const char *const *rows, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         HC_AUTO_VALUE(hc_listing) listing = {0};
         struct hc_error err = {0};
 
-        if (list(rows[i], &listing, &err) != -1)
+        if (listing_parse(rows[i], &listing, &err) != -1)
             fail_msg("accepted: %s", rows[i]);
         assert_int_equal(err.reason, HC_BAD_HUB_REPLY);
     }
 }
 
-#define ASSERT_REFUSED(rows) assert_refused(rows, sizeof(rows) / sizeof *(rows))
+#define ASSERT_REFUSED(rows) listing_assert_refused(rows, sizeof(rows) / sizeof *(rows))
 
 static void a_listing_gives_files_and_leaves_directories_out(void **state)
 {
@@ -50,7 +51,7 @@ static void a_listing_gives_files_and_leaves_directories_out(void **state)
     struct hc_error err;
 
     (void)state;
-    assert_int_equal(list(json, &listing, &err), 0);
+    assert_int_equal(listing_parse(json, &listing, &err), 0);
     assert_int_equal(listing.files->count, 2);
     assert_string_equal(listing.files->entries[1].path, "sub/a");
     assert_string_equal(hc_entry_etag(&listing.files->entries[0]), SHA256);
@@ -121,10 +122,11 @@ static void a_directory_without_files_is_an_incomplete_listing(void **state)
 
     (void)state;
     ASSERT_REFUSED(rows);
-    assert_int_equal(list("[" DIRECTORY_ROW("a") "," DIRECTORY_ROW("a/b") "," FILE_ROW(
-                              "a/b/c") "," DIRECTORY_ROW("d") "," OTHER_ROW("d/e") "]",
-                          &listing, &err),
-                     0);
+    assert_int_equal(
+        listing_parse("[" DIRECTORY_ROW("a") "," DIRECTORY_ROW("a/b") "," FILE_ROW(
+                          "a/b/c") "," DIRECTORY_ROW("d") "," OTHER_ROW("d/e") "]",
+                      &listing, &err),
+        0);
     assert_int_equal(listing.files->count, 1);
 }
 
@@ -145,7 +147,7 @@ static void one_odd_row_does_not_condemn_the_others(void **state)
     struct hc_error err;
 
     (void)state;
-    assert_int_equal(list(json, &listing, &err), 0);
+    assert_int_equal(listing_parse(json, &listing, &err), 0);
     files = listing.files;
     assert_int_equal(files->count, 7);
     assert_false(hc_tree_find(files, "a\tb")->is_safe);

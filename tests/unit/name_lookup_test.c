@@ -36,19 +36,19 @@ HC_PUBLIC int getaddrinfo(const char *name, const char *service,
     return EAI_AGAIN;
 }
 
-static int set_up(void **state)
+static int lookup_set_up(void **state)
 {
     *state = &may_end;
     return sem_init(&may_end, 0, 0);
 }
 
-static int tear_down(void **state)
+static int lookup_tear_down(void **state)
 {
     (void)state;
     return sem_destroy(&may_end);
 }
 
-static unsigned count_fds(void)
+static unsigned lookup_count_fds(void)
 {
     unsigned count = 0;
 
@@ -58,8 +58,8 @@ static unsigned count_fds(void)
 }
 
 /* Asks a host whose name is being looked up. */
-static int ask(struct hc_http_pool *pool, unsigned timeout_s,
-               struct hc_cancellation *call, struct hc_error *err)
+static int lookup_perform(struct hc_http_pool *pool, unsigned timeout_s,
+                          struct hc_cancellation *call, struct hc_error *err)
 {
     const struct hc_http_request request = {.url = "http://slow.example/",
                                             .timeout_s = timeout_s,
@@ -69,41 +69,41 @@ static int ask(struct hc_http_pool *pool, unsigned timeout_s,
     return hc_http_perform(pool, &request, &reply, err);
 }
 
-static void await_fds(unsigned count)
+static void lookup_await_fds(unsigned count)
 {
     const struct timespec moment = {.tv_nsec = 1000000};
 
-    for (int i = 0; i < 10000 && count_fds() != count; i++)
+    for (int i = 0; i < 10000 && lookup_count_fds() != count; i++)
         (void)nanosleep(&moment, NULL);
-    assert_int_equal(count_fds(), count);
+    assert_int_equal(lookup_count_fds(), count);
 }
 
-static void a_lookup_that_hangs_keeps_nobody_who_leaves(void **state)
+static void a_lookup_that_hangs_does_not_keep_a_caller_that_leaves(void **state)
 {
     int64_t start_ms = hc_monotonic_ms();
     HC_AUTO(hc_cancellation) *call = hc_cancellation_new(start_ms + 300);
-    unsigned fds = count_fds();
+    unsigned fds = lookup_count_fds();
     struct hc_error err;
     struct hc_http_pool *pool = hc_http_pool_open("test", NULL, 0, &err);
 
-    assert_int_equal(ask(pool, 60, call, &err), -1);
+    assert_int_equal(lookup_perform(pool, 60, call, &err), -1);
     assert_int_equal(err.reason, HC_DEADLINE_EXCEEDED);
     assert_true(hc_monotonic_ms() - start_ms < LOOKUP_S * 500);
 
     hc_http_pool_close(pool);
     (void)sem_post(*state);
-    await_fds(fds);
+    lookup_await_fds(fds);
 }
 
 static void a_lookup_is_part_of_the_time_to_connect(void **state)
 {
     int64_t start_ms = hc_monotonic_ms();
-    unsigned fds = count_fds();
+    unsigned fds = lookup_count_fds();
     struct hc_error err;
     struct hc_http_pool *pool = hc_http_pool_open("test", NULL, 0, &err);
 
     for (int i = 0; i < 2; i++) { /* with the same handle */
-        assert_int_equal(ask(pool, 1, NULL, &err), -1);
+        assert_int_equal(lookup_perform(pool, 1, NULL, &err), -1);
         assert_int_equal(err.reason, HC_HUB_UNREACHABLE);
     }
     assert_true(hc_monotonic_ms() - start_ms < LOOKUP_S * 500);
@@ -111,15 +111,15 @@ static void a_lookup_is_part_of_the_time_to_connect(void **state)
     (void)sem_post(*state);
     (void)sem_post(*state);
     hc_http_pool_close(pool);
-    await_fds(fds);
+    lookup_await_fds(fds);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, lookup_set_up, lookup_tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_lookup_that_hangs_keeps_nobody_who_leaves),
+        TEST(a_lookup_that_hangs_does_not_keep_a_caller_that_leaves),
         TEST(a_lookup_is_part_of_the_time_to_connect),
     };
 

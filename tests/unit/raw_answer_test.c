@@ -24,19 +24,19 @@ struct raw {
     struct hc_error err;
 };
 
-static int set_up(void **state)
+static int raw_set_up(void **state)
 {
     struct raw *raw = calloc(1, sizeof *raw);
 
     assert_non_null(raw);
     raw->site = raw_site_start();
-    raw->hub = open_hub(raw_site_url(raw->site), 3);
+    raw->hub = hub_fixture_open(raw_site_url(raw->site), 3);
     assert_int_equal(hc_repo_init(&raw->repo, HC_REPO_MODEL, "org/m", &raw->err), 0);
     *state = raw;
     return 0;
 }
 
-static int tear_down(void **state)
+static int raw_tear_down(void **state)
 {
     struct raw *raw = *state;
 
@@ -46,7 +46,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-static int ask_revision(struct raw *raw)
+static int raw_ask_revision(struct raw *raw)
 {
     struct hc_revision answer;
 
@@ -78,7 +78,7 @@ static void headers_that_contradict_themselves_are_a_bad_reply(void **state)
 
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
         raw_site_answer(raw->site, "GET", answers[i]);
-        if (ask_revision(raw) != -1 || raw->err.reason != HC_BAD_HUB_REPLY)
+        if (raw_ask_revision(raw) != -1 || raw->err.reason != HC_BAD_HUB_REPLY)
             fail_msg("row %zu: reason %d: %s", i, raw->err.reason, raw->err.message);
         assert_non_null(strstr(raw->err.message, "org/m"));
         assert_int_equal(raw_site_count(raw->site, "GET"), i + 1); /* not asked again */
@@ -98,13 +98,13 @@ static void headers_that_are_there_twice_and_agree_are_read(void **state)
     assert_int_equal(strlen(COMMIT_BODY), 50);
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
         raw_site_answer(raw->site, "GET", answers[i]);
-        if (ask_revision(raw) != 0)
+        if (raw_ask_revision(raw) != 0)
             fail_msg("row %zu: %s", i, raw->err.message);
     }
 }
 
 /* An answer whose headers have about `size` bytes, in lines of `line` bytes. */
-static void answer_with_headers(struct raw *raw, size_t size, size_t line)
+static void raw_answer_with_headers(struct raw *raw, size_t size, size_t line)
 {
     char *answer = calloc(1, size + line + 256);
     size_t used = (size_t)sprintf(answer, "%s", OK_LINE);
@@ -138,8 +138,8 @@ static void large_headers_are_read_and_larger_ones_are_a_bad_reply(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         int result;
 
-        answer_with_headers(raw, rows[i].size, rows[i].line);
-        result = ask_revision(raw);
+        raw_answer_with_headers(raw, rows[i].size, rows[i].line);
+        result = raw_ask_revision(raw);
         if (result != (rows[i].is_good ? 0 : -1))
             fail_msg("row %zu: %d: %s", i, result, raw->err.message);
         if (!rows[i].is_good)
@@ -147,7 +147,7 @@ static void large_headers_are_read_and_larger_ones_are_a_bad_reply(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, raw_set_up, raw_tear_down)
 
 int main(void)
 {

@@ -15,13 +15,13 @@
 static const char commit[] = "0123456789abcdef0123456789abcdef01234567";
 static const char git_etag[] = "\"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391\"";
 
-static void hear(struct hc_hub_response *reply, const char *line)
+static void response_of_headers(struct hc_hub_response *reply, const char *line)
 {
     hc_hub_response_header(reply, line, strlen(line));
 }
 
 /* A question about config.json of org/m at main; `repo` must outlive it. */
-static struct hc_hub_target question_about(struct hc_repo *repo, bool had_token)
+static struct hc_hub_target response_target_of(struct hc_repo *repo, bool had_token)
 {
     struct hc_error err;
 
@@ -38,15 +38,16 @@ static void headers_are_read_whatever_their_case_and_spacing(void **state)
     struct hc_hub_response reply = {0};
 
     (void)state;
-    hear(&reply, "x-repo-commit:0123456789abcdef0123456789abcdef01234567\r\n");
-    hear(&reply, "X-LINKED-ETAG: \t \"abc\" \r\n");
-    hear(&reply, "etag: W/\"def\"\r\n");
-    hear(&reply, "X-Linked-Size: 125162496\r\n");
-    hear(&reply, "Content-Length: 998\r\n");
-    hear(&reply, "Location: /somewhere?x=1\r\n");
-    hear(&reply, "Content-Range: bytes 100-199/1000\r\n");
-    hear(&reply, "X-Error-Code: EntryNotFound\r\n");
-    hear(&reply, "X-Request-Id: 42\r\n");
+    response_of_headers(&reply,
+                        "x-repo-commit:0123456789abcdef0123456789abcdef01234567\r\n");
+    response_of_headers(&reply, "X-LINKED-ETAG: \t \"abc\" \r\n");
+    response_of_headers(&reply, "etag: W/\"def\"\r\n");
+    response_of_headers(&reply, "X-Linked-Size: 125162496\r\n");
+    response_of_headers(&reply, "Content-Length: 998\r\n");
+    response_of_headers(&reply, "Location: /somewhere?x=1\r\n");
+    response_of_headers(&reply, "Content-Range: bytes 100-199/1000\r\n");
+    response_of_headers(&reply, "X-Error-Code: EntryNotFound\r\n");
+    response_of_headers(&reply, "X-Request-Id: 42\r\n");
 
     assert_string_equal(reply.commit, commit);
     assert_string_equal(reply.linked_etag, "\"abc\"");
@@ -65,10 +66,10 @@ static void a_range_may_leave_the_whole_length_open(void **state)
     struct hc_hub_response reply = {0};
 
     (void)state;
-    hear(&reply, "Content-Range: Bytes 9-9/*\r\n");
+    response_of_headers(&reply, "Content-Range: Bytes 9-9/*\r\n");
     assert_true(reply.has_range && reply.range_start == 9 && reply.range_end == 10);
     assert_int_equal(reply.range_total, 0);
-    hear(&reply, "Content-Range: bytes 9-9/9\r\n");
+    response_of_headers(&reply, "Content-Range: bytes 9-9/9\r\n");
     assert_true(reply.has_bad_range && !reply.has_range);
 }
 
@@ -112,7 +113,7 @@ static void headers_that_are_not_what_they_should_be_are_absent(void **state)
         static const struct hc_hub_response none;
         struct hc_hub_response reply = {0};
 
-        hear(&reply, lines[i]);
+        response_of_headers(&reply, lines[i]);
         assert_false(reply.has_length || reply.has_linked_size || reply.has_range);
         assert_int_equal(reply.retry_after_ms, none.retry_after_ms);
         assert_string_equal(reply.next_page, "");
@@ -124,7 +125,7 @@ static void a_commit_that_is_none_is_told_from_no_commit(void **state)
     struct hc_hub_response reply = {0};
 
     (void)state;
-    hear(&reply, "X-Repo-Commit: notahash\r\n");
+    response_of_headers(&reply, "X-Repo-Commit: notahash\r\n");
     assert_string_equal(reply.commit, "");
     assert_true(reply.has_bad_commit);
 }
@@ -137,11 +138,11 @@ static void values_too_long_for_their_place_are_dropped(void **state)
     (void)state;
     memset(line, 'a', sizeof line - 1);
     memcpy(line, "Location: /", 11);
-    hear(&reply, line); /* over HC_URL_MAX */
+    response_of_headers(&reply, line); /* over HC_URL_MAX */
     assert_string_equal(reply.location, "");
 
     line[HC_URL_MAX] = '\0';
-    hear(&reply, line);
+    response_of_headers(&reply, line);
     assert_int_equal(strlen(reply.location), HC_URL_MAX - 10);
 }
 
@@ -150,8 +151,9 @@ static void the_next_page_is_found_among_links(void **state)
     struct hc_hub_response reply = {0};
 
     (void)state;
-    hear(&reply, "Link: </api/x>; rel=\"xet-auth\", <https://h.example/p?cursor=a,b>; "
-                 "rel=\"next\", <https://h.example/last>; rel=\"last\"\r\n");
+    response_of_headers(
+        &reply, "Link: </api/x>; rel=\"xet-auth\", <https://h.example/p?cursor=a,b>; "
+                "rel=\"next\", <https://h.example/last>; rel=\"last\"\r\n");
     assert_string_equal(reply.next_page, "https://h.example/p?cursor=a,b");
 }
 
@@ -164,18 +166,19 @@ static void waiting_is_as_long_as_the_hub_says(void **state)
     struct tm utc;
 
     (void)state;
-    hear(&seconds, "Retry-After: 7\r\n");
-    hear(&limit, "RateLimit: \"api\";r=0;t=55\r\n");
-    hear(&both, "Retry-After: 3\r\n");
-    hear(&both, "RateLimit: \"api\";r=0;t=55\r\n");
-    hear(&several, "RateLimit: \"pages\";r=3;t=90, \"api\";r=0;t=20,\"resolvers\"; r=0; "
-                   "t=40;x=r=1, \"burst\";r=0;t=1\r\n");
-    hear(&absurd, "Retry-After: 9223372036854775807\r\n");
+    response_of_headers(&seconds, "Retry-After: 7\r\n");
+    response_of_headers(&limit, "RateLimit: \"api\";r=0;t=55\r\n");
+    response_of_headers(&both, "Retry-After: 3\r\n");
+    response_of_headers(&both, "RateLimit: \"api\";r=0;t=55\r\n");
+    response_of_headers(
+        &several, "RateLimit: \"pages\";r=3;t=90, \"api\";r=0;t=20,\"resolvers\"; r=0; "
+                  "t=40;x=r=1, \"burst\";r=0;t=1\r\n");
+    response_of_headers(&absurd, "Retry-After: 9223372036854775807\r\n");
     assert_non_null(gmtime_r(&later, &utc));
     assert_int_not_equal(strftime(line, sizeof line,
                                   "Retry-After: %a, %d %b %Y %H:%M:%S GMT\r\n", &utc),
                          0);
-    hear(&date, line);
+    response_of_headers(&date, line);
 
     assert_int_equal(seconds.retry_after_ms, 7000);
     assert_int_equal(limit.retry_after_ms, 55000);
@@ -221,7 +224,7 @@ static void each_answer_has_its_reason(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct hc_repo repo;
-        struct hc_hub_target question = question_about(&repo, rows[i].had_token);
+        struct hc_hub_target question = response_target_of(&repo, rows[i].had_token);
         struct hc_hub_response reply = {.status = rows[i].status};
         struct hc_error err;
 
@@ -239,7 +242,7 @@ static void each_answer_has_its_reason(void **state)
 static void a_missing_repo_may_as_well_be_private(void **state)
 {
     struct hc_repo repo;
-    struct hc_hub_target question = question_about(&repo, false);
+    struct hc_hub_target question = response_target_of(&repo, false);
     struct hc_hub_response reply = {.status = 401};
     struct hc_error err;
 
@@ -253,7 +256,7 @@ static void a_missing_repo_may_as_well_be_private(void **state)
 static void a_gated_repo_has_a_page_to_ask_on(void **state)
 {
     struct hc_repo repo;
-    struct hc_hub_target question = question_about(&repo, true);
+    struct hc_hub_target question = response_target_of(&repo, true);
     struct hc_hub_response reply = {.status = 403, .error_code = "GatedRepo"};
     struct hc_error err;
 
@@ -266,13 +269,13 @@ static void the_hub_is_quoted_in_characters_that_can_be_shown(void **state)
 {
     static const char json[] = "{\"error\": \"broken\\u0007pipe \xc3\xa9\"}";
     struct hc_repo repo;
-    struct hc_hub_target question = question_about(&repo, false);
+    struct hc_hub_target question = response_target_of(&repo, false);
     struct hc_hub_response from_body = {.status = 500}, from_header = {.status = 500};
     struct hc_error err;
 
     (void)state;
     hc_hub_response_body(&from_body, json, sizeof json - 1);
-    hear(&from_header, "X-Error-Message: a\x1b[31mb\xff\r\n");
+    response_of_headers(&from_header, "X-Error-Message: a\x1b[31mb\xff\r\n");
     hc_hub_response_body(&from_header, json, sizeof json - 1);
 
     assert_string_equal(from_body.error_message, "broken?pipe \xc3\xa9");
@@ -285,7 +288,7 @@ static void long_names_leave_room_for_the_cause(void **state)
 {
     static char path[HC_FILENAME_MAX + 1], revision[HC_REVISION_MAX + 1];
     struct hc_repo repo;
-    struct hc_hub_target question = question_about(&repo, false);
+    struct hc_hub_target question = response_target_of(&repo, false);
     struct hc_hub_response reply = {.status = 429};
     struct hc_error err;
 
@@ -301,17 +304,18 @@ static void long_names_leave_room_for_the_cause(void **state)
 static void metadata_comes_from_the_linked_headers_first(void **state)
 {
     struct hc_repo repo;
-    struct hc_hub_target question = question_about(&repo, false);
+    struct hc_hub_target question = response_target_of(&repo, false);
     struct hc_hub_response reply = {.status = 302};
     struct hc_metadata metadata;
     struct hc_error err;
 
     (void)state;
-    hear(&reply, "X-Repo-Commit: 0123456789abcdef0123456789abcdef01234567");
-    hear(&reply, "X-Linked-Etag: \"abcd\"");
-    hear(&reply, "X-Linked-Size: 7");
-    hear(&reply, "ETag: \"other\"");
-    hear(&reply, "Content-Length: 998");
+    response_of_headers(&reply,
+                        "X-Repo-Commit: 0123456789abcdef0123456789abcdef01234567");
+    response_of_headers(&reply, "X-Linked-Etag: \"abcd\"");
+    response_of_headers(&reply, "X-Linked-Size: 7");
+    response_of_headers(&reply, "ETag: \"other\"");
+    response_of_headers(&reply, "Content-Length: 998");
 
     assert_int_equal(hc_hub_response_metadata(&reply, &question, &metadata, &err), 0);
     assert_string_equal(metadata.commit, commit);
@@ -345,7 +349,7 @@ static void a_size_is_believed_when_it_can_be(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct hc_repo repo;
-        struct hc_hub_target question = question_about(&repo, false);
+        struct hc_hub_target question = response_target_of(&repo, false);
         struct hc_hub_response reply = {.status = rows[i].status};
         struct hc_metadata metadata;
         struct hc_error err;
@@ -353,7 +357,7 @@ static void a_size_is_believed_when_it_can_be(void **state)
         memcpy(reply.commit, commit, sizeof reply.commit);
         (void)snprintf(reply.etag, sizeof reply.etag, "%s", rows[i].etag);
         if (rows[i].header[0])
-            hear(&reply, rows[i].header);
+            response_of_headers(&reply, rows[i].header);
         assert_int_equal(hc_hub_response_metadata(&reply, &question, &metadata, &err), 0);
         assert_true(metadata.size == rows[i].size);
     }
@@ -375,7 +379,7 @@ static void metadata_without_a_part_or_with_an_unsafe_one_is_refused(void **stat
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct hc_repo repo;
-        struct hc_hub_target question = question_about(&repo, false);
+        struct hc_hub_target question = response_target_of(&repo, false);
         struct hc_hub_response reply = {.status = rows[i].status};
         struct hc_metadata metadata;
         struct hc_error err;
@@ -383,9 +387,9 @@ static void metadata_without_a_part_or_with_an_unsafe_one_is_refused(void **stat
         if (rows[i].commit == commit)
             memcpy(reply.commit, commit, sizeof reply.commit);
         else
-            hear(&reply, rows[i].commit);
+            response_of_headers(&reply, rows[i].commit);
         (void)snprintf(reply.etag, sizeof reply.etag, "%s", rows[i].etag);
-        hear(&reply, rows[i].length);
+        response_of_headers(&reply, rows[i].length);
         assert_int_equal(hc_hub_response_metadata(&reply, &question, &metadata, &err),
                          -1);
         assert_int_equal(err.reason, HC_BAD_HUB_REPLY);

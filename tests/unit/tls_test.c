@@ -23,7 +23,7 @@ struct fixture {
     struct hc_error err;
 };
 
-static int set_up(void **state)
+static int tls_set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
 
@@ -34,7 +34,7 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
+static int tls_tear_down(void **state)
 {
     struct fixture *f = *state;
 
@@ -44,7 +44,8 @@ static int tear_down(void **state)
     return 0;
 }
 
-static int ask_trusting(struct fixture *f, const char *authorities, const char *url)
+static int tls_request_trusting(struct fixture *f, const char *authorities,
+                                const char *url)
 {
     HC_AUTO(hc_http_pool) *pool = hc_http_pool_open("test", authorities, 0, &f->err);
     struct hc_http_request request = {.timeout_s = TIMEOUT_S};
@@ -56,23 +57,23 @@ static int ask_trusting(struct fixture *f, const char *authorities, const char *
 }
 
 /* Asks the site once, trusting `<dir>/<ca_file>`, NULL: the system. */
-static int ask(struct fixture *f, const char *ca_file)
+static int tls_request(struct fixture *f, const char *ca_file)
 {
     HC_AUTO_FREE char *path = ca_file ? temp_dir_path(f->dir, ca_file) : NULL;
 
-    return ask_trusting(f, path, tls_site_url(f->site));
+    return tls_request_trusting(f, path, tls_site_url(f->site));
 }
 
-static void whom_the_named_authority_signed_is_trusted(void **state)
+static void a_peer_that_the_named_authority_signed_is_trusted(void **state)
 {
     struct fixture *f = *state;
 
-    assert_int_equal(ask(f, "authority.pem"), 0);
+    assert_int_equal(tls_request(f, "authority.pem"), 0);
     assert_int_equal(f->reply.status, 200);
 }
 
 /* In `<dir>/authorities`, as OpenSSL keeps them. */
-static void fill_directory(struct fixture *f)
+static void tls_fill_directory(struct fixture *f)
 {
     char *name = tls_site_hashed_name(f->site);
     char *pem = temp_dir_read(f->dir, "authority.pem");
@@ -88,8 +89,8 @@ static void a_directory_of_authorities_will_do(void **state)
 {
     struct fixture *f = *state;
 
-    fill_directory(f);
-    assert_int_equal(ask(f, "authorities"), 0);
+    tls_fill_directory(f);
+    assert_int_equal(tls_request(f, "authorities"), 0);
     assert_int_equal(f->reply.status, 200);
 }
 
@@ -99,23 +100,24 @@ static void several_directories_will_do(void **state)
     static const char *const others[] = {"/no/such", "/", ""};
     struct fixture *f = *state;
 
-    fill_directory(f);
+    tls_fill_directory(f);
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         HC_AUTO_FREE char *list = NULL;
 
         assert_true(asprintf(&list, "%s:%s/authorities", others[i], f->dir) > 0);
-        assert_int_equal(ask_trusting(f, list, tls_site_url(f->site)), 0);
+        assert_int_equal(tls_request_trusting(f, list, tls_site_url(f->site)), 0);
         assert_int_equal(f->reply.status, 200);
     }
-    assert_int_equal(ask_trusting(f, "/no/such:/nor/this", tls_site_url(f->site)), -1);
+    assert_int_equal(tls_request_trusting(f, "/no/such:/nor/this", tls_site_url(f->site)),
+                     -1);
     assert_int_equal(f->err.reason, HC_INVALID_OPTIONS);
 }
 
-static void whom_nobody_vouches_for_is_unreachable(void **state)
+static void a_peer_that_no_authority_signed_is_unreachable(void **state)
 {
     struct fixture *f = *state;
 
-    assert_int_equal(ask(f, NULL), -1);
+    assert_int_equal(tls_request(f, NULL), -1);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
     assert_non_null(strstr(f->err.message, "certificate"));
 }
@@ -125,13 +127,13 @@ static void the_named_authority_stands_in_for_the_others(void **state)
     struct fixture *f = *state;
     struct tls_site *other = tls_site_start(f->dir, "other.pem");
 
-    assert_int_equal(ask(f, "other.pem"), -1);
+    assert_int_equal(tls_request(f, "other.pem"), -1);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
     tls_site_stop(other);
 }
 
 /* Curl looks for proxies in the environment, and no other thread of the test does. */
-static void set_proxy(const char *url)
+static void tls_set_proxy(const char *url)
 {
     /* NOLINTNEXTLINE(concurrency-mt-unsafe) */
     assert_int_equal(setenv("http_proxy", url, 1), 0);
@@ -144,35 +146,35 @@ static void a_proxy_is_trusted_like_any_other_peer(void **state)
     HC_AUTO_FREE char *file = temp_dir_path(f->dir, "authority.pem");
     HC_AUTO_FREE char *dir = temp_dir_path(f->dir, "authorities");
 
-    fill_directory(f);
-    set_proxy(tls_site_url(f->site));
-    assert_int_equal(ask_trusting(f, file, "http://hub.example/"), 0);
-    assert_int_equal(ask_trusting(f, dir, "http://hub.example/"), 0);
-    assert_int_equal(ask_trusting(f, NULL, "http://hub.example/"), -1);
+    tls_fill_directory(f);
+    tls_set_proxy(tls_site_url(f->site));
+    assert_int_equal(tls_request_trusting(f, file, "http://hub.example/"), 0);
+    assert_int_equal(tls_request_trusting(f, dir, "http://hub.example/"), 0);
+    assert_int_equal(tls_request_trusting(f, NULL, "http://hub.example/"), -1);
     assert_non_null(strstr(f->err.message, "certificate"));
-    set_proxy("");
+    tls_set_proxy("");
 }
 
 static void an_authority_that_is_not_there_is_said_at_the_start(void **state)
 {
     struct fixture *f = *state;
 
-    assert_int_equal(ask(f, "no-such.pem"), -1);
+    assert_int_equal(tls_request(f, "no-such.pem"), -1);
     assert_int_equal(f->err.reason, HC_INVALID_OPTIONS);
     assert_string_equal(f->err.field, "ca_file");
     assert_non_null(strstr(f->err.message, "no-such.pem"));
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, tls_set_up, tls_tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(whom_the_named_authority_signed_is_trusted),
+        TEST(a_peer_that_the_named_authority_signed_is_trusted),
         TEST(a_directory_of_authorities_will_do),
         TEST(several_directories_will_do),
         TEST(a_proxy_is_trusted_like_any_other_peer),
-        TEST(whom_nobody_vouches_for_is_unreachable),
+        TEST(a_peer_that_no_authority_signed_is_unreachable),
         TEST(the_named_authority_stands_in_for_the_others),
         TEST(an_authority_that_is_not_there_is_said_at_the_start),
     };

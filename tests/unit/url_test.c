@@ -11,7 +11,7 @@
 
 static const char endpoint[] = "https://hub.example";
 
-static struct hc_repo repo_of(enum hc_repo_type type, const char *id)
+static struct hc_repo url_repo_of(enum hc_repo_type type, const char *id)
 {
     struct hc_repo repo;
     struct hc_error err;
@@ -39,7 +39,7 @@ static void a_file_is_asked_for_under_its_encoded_name(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct hc_repo repo = repo_of(rows[i].type, rows[i].id);
+        struct hc_repo repo = url_repo_of(rows[i].type, rows[i].id);
         char url[HC_URL_MAX];
         struct hc_error err;
 
@@ -53,8 +53,8 @@ static void a_file_is_asked_for_under_its_encoded_name(void **state)
 
 static void the_api_is_asked_by_collection(void **state)
 {
-    struct hc_repo model = repo_of(HC_REPO_MODEL, "gpt2");
-    struct hc_repo dataset = repo_of(HC_REPO_DATASET, "org/d");
+    struct hc_repo model = url_repo_of(HC_REPO_MODEL, "gpt2");
+    struct hc_repo dataset = url_repo_of(HC_REPO_DATASET, "org/d");
     char url[HC_URL_MAX];
     struct hc_error err;
 
@@ -68,7 +68,7 @@ static void the_api_is_asked_by_collection(void **state)
 
 static void a_name_whose_url_is_too_long_is_refused(void **state)
 {
-    struct hc_repo repo = repo_of(HC_REPO_MODEL, "gpt2");
+    struct hc_repo repo = url_repo_of(HC_REPO_MODEL, "gpt2");
     char path[HC_URL_MAX / 3 + 1];
     char url[HC_URL_MAX];
     struct hc_error err;
