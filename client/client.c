@@ -9,10 +9,10 @@
 #include "answer.h"
 #include "base/auto.h"
 #include "base/text.h"
+#include "channel.h"
 #include "message.h"
 #include "mount.h"
 #include "request.h"
-#include "rpc.h"
 
 #include <hubcache/v1/resolver.pb-c.h>
 #include <protobuf-c/protobuf-c.h>
@@ -22,7 +22,7 @@
 #define METHOD(name) "/hubcache.v1.Resolver/" name
 
 struct hc_client {
-    struct hc_rpc *rpc;
+    struct hc_channel *channel;
     char *mount; /* NULL: none */
 };
 HC_DEFINE_AUTO(hc_client, hc_client_close)
@@ -51,7 +51,7 @@ static int connect_client(struct hc_client *client,
 {
     const char *server = setting(options->server, "HUBCACHE_SERVER");
     const char *mount = setting(options->mount, "HUBCACHE_MOUNT");
-    struct hc_rpc_options rpc = {
+    struct hc_channel_options channel = {
         .server = server ? server : HC_ADDRESS_DEFAULT,
         .bearer_token = options->bearer_token,
         .hub_token = options->hub_token,
@@ -67,13 +67,14 @@ static int connect_client(struct hc_client *client,
     client->mount = hc_text_copy(mount, err);
     if (mount && !client->mount)
         return -1;
-    client->rpc = hc_rpc_open(&rpc, err);
-    return client->rpc ? 0 : -1;
+    client->channel = hc_channel_open(&channel, err);
+    return client->channel ? 0 : -1;
 }
 
 static struct hc_mount mount_of(const struct hc_client *client)
 {
-    return (struct hc_mount){.dir = client->mount, .server = hc_rpc_server(client->rpc)};
+    return (struct hc_mount){.dir = client->mount,
+                             .server = hc_channel_server(client->channel)};
 }
 
 struct hc_client *hc_client_open(const struct hc_client_options *options,
@@ -94,7 +95,7 @@ void hc_client_close(struct hc_client *client)
 {
     if (!client)
         return;
-    hc_rpc_close(client->rpc);
+    hc_channel_close(client->channel);
     free(client->mount);
     free(client);
 }
@@ -106,7 +107,7 @@ int hc_client_resolve_file(struct hc_client *client,
     struct hc_mount mount = mount_of(client);
     struct hc_request_options options;
     Hubcache__V1__ResolveFileRequest message;
-    struct hc_rpc_request call = {
+    struct hc_channel_request call = {
         .method = METHOD("ResolveFile"),
         .message = &message.base,
         .answer = &hubcache__v1__resolve_file_response__descriptor,
@@ -114,7 +115,7 @@ int hc_client_resolve_file(struct hc_client *client,
     HC_AUTO_MESSAGE *answer = NULL;
 
     hc_request_file(request, &options, &message);
-    answer = hc_rpc_call(client->rpc, &call, err);
+    answer = hc_channel_call(client->channel, &call, err);
     if (!answer)
         return -1;
     return hc_answer_file(&mount, (const Hubcache__V1__ResolveFileResponse *)answer, file,
@@ -128,7 +129,7 @@ int hc_client_resolve_files(struct hc_client *client,
     struct hc_mount mount = mount_of(client);
     struct hc_request_options options;
     Hubcache__V1__ResolveFilesRequest message;
-    struct hc_rpc_request call = {
+    struct hc_channel_request call = {
         .method = METHOD("ResolveFiles"),
         .message = &message.base,
         .answer = &hubcache__v1__resolve_files_response__descriptor,
@@ -136,14 +137,14 @@ int hc_client_resolve_files(struct hc_client *client,
     HC_AUTO_MESSAGE *answer = NULL;
 
     hc_request_files(request, &options, &message);
-    answer = hc_rpc_call(client->rpc, &call, err);
+    answer = hc_channel_call(client->channel, &call, err);
     if (!answer)
         return -1;
     return hc_answer_files(&mount, (const Hubcache__V1__ResolveFilesResponse *)answer,
                            files, err);
 }
 
-/* An event of WatchSnapshot; the result is what hc_rpc_call returns. */
+/* An event of WatchSnapshot; the result is what hc_channel_call returns. */
 static bool report(void *ctx, const ProtobufCMessage *message)
 {
     const struct hc_client_snapshot_request *request = ctx;
@@ -167,7 +168,7 @@ static int watch_snapshot(struct hc_client *client,
     Hubcache__V1__ResolveSnapshotRequest inner;
     Hubcache__V1__WatchSnapshotRequest message =
         HUBCACHE__V1__WATCH_SNAPSHOT_REQUEST__INIT;
-    struct hc_rpc_request call = {
+    struct hc_channel_request call = {
         .method = METHOD("WatchSnapshot"),
         .message = &message.base,
         .answer = &hubcache__v1__watch_snapshot_response__descriptor,
@@ -179,7 +180,7 @@ static int watch_snapshot(struct hc_client *client,
 
     hc_request_snapshot(request, &options, &inner);
     message.snapshot = &inner;
-    answer = hc_rpc_call(client->rpc, &call, err);
+    answer = hc_channel_call(client->channel, &call, err);
     if (!answer)
         return -1;
     last = (const Hubcache__V1__WatchSnapshotResponse *)answer;
@@ -196,7 +197,7 @@ int hc_client_resolve_snapshot(struct hc_client *client,
     struct hc_mount mount = mount_of(client);
     struct hc_request_options options;
     Hubcache__V1__ResolveSnapshotRequest message;
-    struct hc_rpc_request call = {
+    struct hc_channel_request call = {
         .method = METHOD("ResolveSnapshot"),
         .message = &message.base,
         .answer = &hubcache__v1__resolve_snapshot_response__descriptor,
@@ -206,7 +207,7 @@ int hc_client_resolve_snapshot(struct hc_client *client,
     if (request->progress)
         return watch_snapshot(client, request, snapshot, err);
     hc_request_snapshot(request, &options, &message);
-    answer = hc_rpc_call(client->rpc, &call, err);
+    answer = hc_channel_call(client->channel, &call, err);
     if (!answer)
         return -1;
     return hc_answer_snapshot(&mount,
@@ -219,12 +220,12 @@ int hc_client_get_info(struct hc_client *client, struct hc_client_info *info,
 {
     Hubcache__V1__GetServerInfoRequest message =
         HUBCACHE__V1__GET_SERVER_INFO_REQUEST__INIT;
-    struct hc_rpc_request call = {
+    struct hc_channel_request call = {
         .method = METHOD("GetServerInfo"),
         .message = &message.base,
         .answer = &hubcache__v1__get_server_info_response__descriptor,
     };
-    HC_AUTO_MESSAGE *answer = hc_rpc_call(client->rpc, &call, err);
+    HC_AUTO_MESSAGE *answer = hc_channel_call(client->channel, &call, err);
 
     if (!answer)
         return -1;

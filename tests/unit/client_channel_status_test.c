@@ -6,7 +6,7 @@
  */
 #include "test.h"
 
-#include "client/status.h"
+#include "client/channel_status.h"
 
 #include <google/protobuf/any.pb-c.h>
 #include <google/protobuf/duration.pb-c.h>
@@ -20,17 +20,17 @@
 enum { UNIMPLEMENTED = 12, DETAIL_MAX = 4096 };
 
 /* The error that a status with this one detail becomes. */
-static struct hc_error receive(int code, const ProtobufCMessage *detail)
+static struct hc_error fail_with_detail(int code, const ProtobufCMessage *detail)
 {
     char type[128], text[] = "in the server's words";
     uint8_t packed[DETAIL_MAX], bytes[DETAIL_MAX];
     Google__Protobuf__Any any;
     Google__Protobuf__Any *details[] = {&any};
     Google__Rpc__Status status;
-    struct hc_reply_status reply = {.code = code,
-                                    .text = text,
-                                    .details = bytes,
-                                    .server = "cache.example:50051"};
+    struct hc_channel_status reply = {.code = code,
+                                      .text = text,
+                                      .details = bytes,
+                                      .server = "cache.example:50051"};
     struct hc_error err = {0};
 
     protobuf_c_message_init(&google__protobuf__any__descriptor, &any);
@@ -43,21 +43,21 @@ static struct hc_error receive(int code, const ProtobufCMessage *detail)
     status.details = details;
     status.n_details = 1;
     reply.details_size = protobuf_c_message_pack(&status.base, bytes);
-    assert_int_equal(hc_reply_status_fail(&reply, &err), -1);
+    assert_int_equal(hc_channel_status_fail(&reply, &err), -1);
     return err;
 }
 
-static struct hc_error receive_reason(int code, char *reason, char *domain)
+static struct hc_error fail_with_reason(int code, char *reason, char *domain)
 {
     Google__Rpc__ErrorInfo info;
 
     protobuf_c_message_init(&google__rpc__error_info__descriptor, &info);
     info.reason = reason;
     info.domain = domain;
-    return receive(code, &info.base);
+    return fail_with_detail(code, &info.base);
 }
 
-static struct hc_error receive_metadata(char *reason, char *key, char *value)
+static struct hc_error fail_with_metadata(char *reason, char *key, char *value)
 {
     Google__Rpc__ErrorInfo__MetadataEntry entry;
     Google__Rpc__ErrorInfo__MetadataEntry *entries[] = {&entry};
@@ -72,23 +72,23 @@ static struct hc_error receive_metadata(char *reason, char *key, char *value)
     info.domain = domain;
     info.metadata = entries;
     info.n_metadata = 1;
-    return receive(HC_STATUS_NOT_FOUND, &info.base);
+    return fail_with_detail(HC_STATUS_NOT_FOUND, &info.base);
 }
 
-static struct hc_error receive_bare(int code, const uint8_t *details, size_t size)
+static struct hc_error fail_without_details(int code, const uint8_t *details, size_t size)
 {
-    struct hc_reply_status reply = {.code = code,
-                                    .text = "said gRPC",
-                                    .details = details,
-                                    .details_size = size,
-                                    .server = "cache.example:50051"};
+    struct hc_channel_status reply = {.code = code,
+                                      .text = "said gRPC",
+                                      .details = details,
+                                      .details_size = size,
+                                      .server = "cache.example:50051"};
     struct hc_error err = {0};
 
-    assert_int_equal(hc_reply_status_fail(&reply, &err), -1);
+    assert_int_equal(hc_channel_status_fail(&reply, &err), -1);
     return err;
 }
 
-static unsigned retry_after(int64_t seconds, int32_t nanos)
+static unsigned fail_with_retry_delay(int64_t seconds, int32_t nanos)
 {
     Google__Protobuf__Duration delay;
     Google__Rpc__RetryInfo info;
@@ -98,7 +98,7 @@ static unsigned retry_after(int64_t seconds, int32_t nanos)
     delay.seconds = seconds;
     delay.nanos = nanos;
     info.retry_delay = &delay;
-    return receive(HC_STATUS_UNAVAILABLE, &info.base).retry_after_ms;
+    return fail_with_detail(HC_STATUS_UNAVAILABLE, &info.base).retry_after_ms;
 }
 
 static void every_reason_survives_the_wire(void **state)
@@ -110,7 +110,8 @@ static void every_reason_survives_the_wire(void **state)
         struct hc_error err;
 
         (void)snprintf(name, sizeof name, "%s", hc_reason_name((enum hc_reason)reason));
-        err = receive_reason((int)hc_reason_status((enum hc_reason)reason), name, domain);
+        err =
+            fail_with_reason((int)hc_reason_status((enum hc_reason)reason), name, domain);
         assert_int_equal(err.reason, reason);
         assert_string_equal(err.message, "in the server's words");
     }
@@ -119,7 +120,7 @@ static void every_reason_survives_the_wire(void **state)
 static void a_reason_of_a_newer_server_is_told_by_its_code(void **state)
 {
     char reason[] = "FROM_THE_FUTURE", domain[] = "hubcache";
-    struct hc_error err = receive_reason(HC_STATUS_NOT_FOUND, reason, domain);
+    struct hc_error err = fail_with_reason(HC_STATUS_NOT_FOUND, reason, domain);
 
     (void)state;
     assert_int_equal(hc_reason_exit(err.reason), HC_EXIT_NOT_FOUND);
@@ -131,7 +132,7 @@ static void a_reason_of_another_domain_is_not_ours(void **state)
     char reason[] = "NO_SPACE", domain[] = "mesh.example";
 
     (void)state;
-    assert_int_equal(receive_reason(HC_STATUS_PERMISSION_DENIED, reason, domain).reason,
+    assert_int_equal(fail_with_reason(HC_STATUS_PERMISSION_DENIED, reason, domain).reason,
                      HC_POLICY_DENIED);
 }
 
@@ -142,17 +143,17 @@ static void numbers_and_names_of_the_metadata_are_read(void **state)
     char count[] = "missing_count", many[] = "70";
 
     (void)state;
-    assert_true(receive_metadata(no_space, needed, large).needed_bytes == 5000000000);
-    assert_string_equal(receive_metadata(incomplete, missing, names).missing, "a\nb");
-    assert_int_equal(receive_metadata(incomplete, count, many).missing_count, 70);
+    assert_true(fail_with_metadata(no_space, needed, large).needed_bytes == 5000000000);
+    assert_string_equal(fail_with_metadata(incomplete, missing, names).missing, "a\nb");
+    assert_int_equal(fail_with_metadata(incomplete, count, many).missing_count, 70);
 }
 
-static void advice_when_to_try_again_is_read_and_bounded(void **state)
+static void a_retry_delay_is_read_and_bounded(void **state)
 {
     (void)state;
-    assert_int_equal(retry_after(1, 500000000), 1500);
-    assert_int_equal(retry_after(-1, 0), 0);
-    assert_int_equal(retry_after(INT64_MAX, 0), 24 * 60 * 60 * 1000);
+    assert_int_equal(fail_with_retry_delay(1, 500000000), 1500);
+    assert_int_equal(fail_with_retry_delay(-1, 0), 0);
+    assert_int_equal(fail_with_retry_delay(INT64_MAX, 0), 24 * 60 * 60 * 1000);
 }
 
 static void the_field_at_fault_is_read(void **state)
@@ -169,7 +170,7 @@ static void the_field_at_fault_is_read(void **state)
     violation.field = field;
     request.field_violations = violations;
     request.n_field_violations = 1;
-    assert_string_equal(receive(HC_STATUS_INVALID_ARGUMENT, &request.base).field,
+    assert_string_equal(fail_with_detail(HC_STATUS_INVALID_ARGUMENT, &request.base).field,
                         "repo_id");
 }
 
@@ -186,16 +187,18 @@ static void a_link_is_read_whole_or_not_at_all(void **state)
     help.links = links;
     help.n_links = 1;
     link.url = url;
-    assert_string_equal(receive(HC_STATUS_PERMISSION_DENIED, &help.base).link, url);
+    assert_string_equal(fail_with_detail(HC_STATUS_PERMISSION_DENIED, &help.base).link,
+                        url);
     memset(long_url, 'x', sizeof long_url - 1);
     long_url[sizeof long_url - 1] = '\0';
     link.url = long_url;
-    assert_string_equal(receive(HC_STATUS_PERMISSION_DENIED, &help.base).link, "");
+    assert_string_equal(fail_with_detail(HC_STATUS_PERMISSION_DENIED, &help.base).link,
+                        "");
 }
 
-static void nobody_there_names_the_address_and_the_next_step(void **state)
+static void a_server_that_is_not_there_is_named_with_the_next_step(void **state)
 {
-    struct hc_error err = receive_bare(HC_STATUS_UNAVAILABLE, NULL, 0);
+    struct hc_error err = fail_without_details(HC_STATUS_UNAVAILABLE, NULL, 0);
 
     (void)state;
     assert_int_equal(err.reason, HC_SERVER_UNAVAILABLE);
@@ -207,14 +210,15 @@ static void nobody_there_names_the_address_and_the_next_step(void **state)
 static void a_status_without_details_is_told_by_its_code(void **state)
 {
     (void)state;
-    assert_int_equal(receive_bare(HC_STATUS_CANCELLED, NULL, 0).reason, HC_CANCELLED);
-    assert_int_equal(receive_bare(HC_STATUS_DEADLINE_EXCEEDED, NULL, 0).reason,
+    assert_int_equal(fail_without_details(HC_STATUS_CANCELLED, NULL, 0).reason,
+                     HC_CANCELLED);
+    assert_int_equal(fail_without_details(HC_STATUS_DEADLINE_EXCEEDED, NULL, 0).reason,
                      HC_DEADLINE_EXCEEDED);
-    assert_int_equal(receive_bare(HC_STATUS_UNAUTHENTICATED, NULL, 0).reason,
+    assert_int_equal(fail_without_details(HC_STATUS_UNAUTHENTICATED, NULL, 0).reason,
                      HC_CALLER_UNAUTHENTICATED);
-    assert_int_equal(receive_bare(HC_STATUS_RESOURCE_EXHAUSTED, NULL, 0).reason,
+    assert_int_equal(fail_without_details(HC_STATUS_RESOURCE_EXHAUSTED, NULL, 0).reason,
                      HC_INTERNAL);
-    assert_int_equal(receive_bare(UNIMPLEMENTED, NULL, 0).reason, HC_INTERNAL);
+    assert_int_equal(fail_without_details(UNIMPLEMENTED, NULL, 0).reason, HC_INTERNAL);
 }
 
 static void details_that_are_no_message_are_ignored(void **state)
@@ -222,8 +226,9 @@ static void details_that_are_no_message_are_ignored(void **state)
     static const uint8_t rubbish[] = {0xff, 0xff, 0xff, 0xff};
 
     (void)state;
-    assert_int_equal(receive_bare(HC_STATUS_UNAVAILABLE, rubbish, sizeof rubbish).reason,
-                     HC_SERVER_UNAVAILABLE);
+    assert_int_equal(
+        fail_without_details(HC_STATUS_UNAVAILABLE, rubbish, sizeof rubbish).reason,
+        HC_SERVER_UNAVAILABLE);
 }
 
 int main(void)
@@ -233,10 +238,10 @@ int main(void)
         cmocka_unit_test(a_reason_of_a_newer_server_is_told_by_its_code),
         cmocka_unit_test(a_reason_of_another_domain_is_not_ours),
         cmocka_unit_test(numbers_and_names_of_the_metadata_are_read),
-        cmocka_unit_test(advice_when_to_try_again_is_read_and_bounded),
+        cmocka_unit_test(a_retry_delay_is_read_and_bounded),
         cmocka_unit_test(the_field_at_fault_is_read),
         cmocka_unit_test(a_link_is_read_whole_or_not_at_all),
-        cmocka_unit_test(nobody_there_names_the_address_and_the_next_step),
+        cmocka_unit_test(a_server_that_is_not_there_is_named_with_the_next_step),
         cmocka_unit_test(a_status_without_details_is_told_by_its_code),
         cmocka_unit_test(details_that_are_no_message_are_ignored),
     };

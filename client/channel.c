@@ -5,11 +5,11 @@
  * but the channel. Two batches run: one that ends with the status of the call, and one
  * for each message of the answer. A unary call is a stream of one message.
  */
-#include "rpc.h"
+#include "channel.h"
 
 #include "address.h"
 #include "base/text.h"
-#include "status.h"
+#include "channel_status.h"
 
 #include <grpc/byte_buffer.h>
 #include <grpc/byte_buffer_reader.h>
@@ -42,8 +42,8 @@ enum {
     RETRY_LAST_MS = 1600
 };
 
-struct hc_rpc {
-    grpc_channel *channel;
+struct hc_channel {
+    grpc_channel *grpc;
     char *server;
     char *authorization; /* "Bearer …" */
     char *hub_token;
@@ -76,16 +76,16 @@ static void exchange_release(struct exchange *exchange)
 }
 HC_DEFINE_AUTO_VALUE(exchange, exchange_release)
 
-static gpr_timespec from_now(int64_t milliseconds)
+static gpr_timespec time_from_now(int64_t milliseconds)
 {
     return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
                         gpr_time_from_millis(milliseconds, GPR_TIMESPAN));
 }
 
-static gpr_timespec deadline_of(const struct hc_rpc *rpc)
+static gpr_timespec channel_deadline(const struct hc_channel *channel)
 {
-    return rpc->timeout_ms == 0 ? gpr_inf_future(GPR_CLOCK_MONOTONIC)
-                                : from_now(rpc->timeout_ms);
+    return channel->timeout_ms == 0 ? gpr_inf_future(GPR_CLOCK_MONOTONIC)
+                                    : time_from_now(channel->timeout_ms);
 }
 
 /*
@@ -94,29 +94,29 @@ static gpr_timespec deadline_of(const struct hc_rpc *rpc)
  * for an attempt to end; after an earlier one failed it asks for another and gives it a
  * moment.
  */
-static void settle(const struct hc_rpc *rpc, grpc_completion_queue *queue,
-                   gpr_timespec deadline)
+static void channel_await_connection(const struct hc_channel *channel,
+                                     grpc_completion_queue *queue, gpr_timespec deadline)
 {
-    gpr_timespec moment = gpr_time_min(deadline, from_now(SETTLE_MS));
+    gpr_timespec moment = gpr_time_min(deadline, time_from_now(SETTLE_MS));
     grpc_connectivity_state state =
-        grpc_channel_check_connectivity_state(rpc->channel, 1);
+        grpc_channel_check_connectivity_state(channel->grpc, 1);
     bool has_failed = state == GRPC_CHANNEL_TRANSIENT_FAILURE;
     bool is_in_time = true;
 
     if (has_failed)
-        grpc_channel_reset_connect_backoff(rpc->channel);
+        grpc_channel_reset_connect_backoff(channel->grpc);
     while (is_in_time && (state < GRPC_CHANNEL_READY ||
                           (state == GRPC_CHANNEL_TRANSIENT_FAILURE && has_failed))) {
-        grpc_channel_watch_connectivity_state(rpc->channel, state, moment, queue, queue);
+        grpc_channel_watch_connectivity_state(channel->grpc, state, moment, queue, queue);
         is_in_time =
             grpc_completion_queue_pluck(queue, queue, gpr_inf_future(GPR_CLOCK_MONOTONIC),
                                         NULL)
                 .success;
-        state = grpc_channel_check_connectivity_state(rpc->channel, 1);
+        state = grpc_channel_check_connectivity_state(channel->grpc, 1);
     }
 }
 
-static void exchange_open(struct exchange *exchange, const struct hc_rpc *rpc,
+static void exchange_open(struct exchange *exchange, const struct hc_channel *channel,
                           const char *method, gpr_timespec deadline)
 {
     grpc_slice name = grpc_slice_from_copied_string(method);
@@ -127,20 +127,20 @@ static void exchange_open(struct exchange *exchange, const struct hc_rpc *rpc,
     };
     grpc_metadata_array_init(&exchange->headers);
     grpc_metadata_array_init(&exchange->trailers);
-    settle(rpc, exchange->queue, deadline);
+    channel_await_connection(channel, exchange->queue, deadline);
     exchange->call =
-        grpc_channel_create_call(rpc->channel, NULL, GRPC_PROPAGATE_DEFAULTS,
+        grpc_channel_create_call(channel->grpc, NULL, GRPC_PROPAGATE_DEFAULTS,
                                  exchange->queue, name, NULL, deadline, NULL);
     grpc_slice_unref(name);
 }
 
-static void wait_for(struct exchange *exchange, void *tag)
+static void exchange_wait(struct exchange *exchange, void *tag)
 {
     (void)grpc_completion_queue_pluck(exchange->queue, tag,
                                       gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
 }
 
-static grpc_byte_buffer *pack(const ProtobufCMessage *message)
+static grpc_byte_buffer *message_pack(const ProtobufCMessage *message)
 {
     grpc_slice slice = grpc_slice_malloc(protobuf_c_message_get_packed_size(message));
     grpc_byte_buffer *bytes;
@@ -151,8 +151,8 @@ static grpc_byte_buffer *pack(const ProtobufCMessage *message)
     return bytes;
 }
 
-static ProtobufCMessage *unpack(grpc_byte_buffer *bytes,
-                                const ProtobufCMessageDescriptor *type)
+static ProtobufCMessage *message_unpack(grpc_byte_buffer *bytes,
+                                        const ProtobufCMessageDescriptor *type)
 {
     grpc_byte_buffer_reader reader;
     ProtobufCMessage *message;
@@ -168,29 +168,30 @@ static ProtobufCMessage *unpack(grpc_byte_buffer *bytes,
     return message;
 }
 
-static size_t metadata_of(const struct hc_rpc *rpc, grpc_metadata *metadata)
+static size_t channel_metadata(const struct hc_channel *channel, grpc_metadata *metadata)
 {
     size_t count = 0;
 
     memset(metadata, 0, METADATA_COUNT_MAX * sizeof *metadata);
-    if (rpc->authorization) {
+    if (channel->authorization) {
         metadata[count].key = grpc_slice_from_static_string("authorization");
-        metadata[count++].value = grpc_slice_from_copied_string(rpc->authorization);
+        metadata[count++].value = grpc_slice_from_copied_string(channel->authorization);
     }
-    if (rpc->hub_token) {
+    if (channel->hub_token) {
         metadata[count].key = grpc_slice_from_static_string("x-hub-token");
-        metadata[count++].value = grpc_slice_from_copied_string(rpc->hub_token);
+        metadata[count++].value = grpc_slice_from_copied_string(channel->hub_token);
     }
     return count;
 }
 
 /* Sends all there is to send and asks for the first message. */
-static grpc_call_error start(struct exchange *exchange, const struct hc_rpc *rpc,
-                             const ProtobufCMessage *request)
+static grpc_call_error exchange_start(struct exchange *exchange,
+                                      const struct hc_channel *channel,
+                                      const ProtobufCMessage *request)
 {
     grpc_metadata metadata[METADATA_COUNT_MAX];
-    size_t count = metadata_of(rpc, metadata);
-    grpc_byte_buffer *bytes = pack(request);
+    size_t count = channel_metadata(channel, metadata);
+    grpc_byte_buffer *bytes = message_pack(request);
     grpc_op ops[] = {{.op = GRPC_OP_SEND_INITIAL_METADATA},
                      {.op = GRPC_OP_SEND_MESSAGE},
                      {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
@@ -211,7 +212,7 @@ static grpc_call_error start(struct exchange *exchange, const struct hc_rpc *rpc
     return result;
 }
 
-static grpc_call_error start_status(struct exchange *exchange)
+static grpc_call_error exchange_start_status(struct exchange *exchange)
 {
     grpc_op op = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
 
@@ -221,7 +222,7 @@ static grpc_call_error start_status(struct exchange *exchange)
     return grpc_call_start_batch(exchange->call, &op, 1, &exchange->code, NULL);
 }
 
-static grpc_call_error start_read(struct exchange *exchange)
+static grpc_call_error exchange_start_read(struct exchange *exchange)
 {
     grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
 
@@ -231,13 +232,13 @@ static grpc_call_error start_read(struct exchange *exchange)
     return grpc_call_start_batch(exchange->call, &op, 1, &exchange->message, NULL);
 }
 
-static int take_message(const struct exchange *exchange,
-                        const struct hc_rpc_request *request, ProtobufCMessage **last,
-                        struct hc_error *err)
+static int exchange_read_message(const struct exchange *exchange,
+                                 const struct hc_channel_request *request,
+                                 ProtobufCMessage **last, struct hc_error *err)
 {
     if (*last)
         protobuf_c_message_free_unpacked(*last, NULL);
-    *last = unpack(exchange->message, request->answer);
+    *last = message_unpack(exchange->message, request->answer);
     if (!*last)
         return hc_fail(err, HC_INTERNAL, "%s: the answer is no %s", request->method,
                        request->answer->name);
@@ -246,16 +247,17 @@ static int take_message(const struct exchange *exchange,
     return 0;
 }
 
-static int take_messages(struct exchange *exchange, const struct hc_rpc_request *request,
-                         ProtobufCMessage **last, struct hc_error *err)
+static int exchange_read_messages(struct exchange *exchange,
+                                  const struct hc_channel_request *request,
+                                  ProtobufCMessage **last, struct hc_error *err)
 {
-    wait_for(exchange, &exchange->message);
+    exchange_wait(exchange, &exchange->message);
     while (exchange->message) {
-        if (take_message(exchange, request, last, err) < 0)
+        if (exchange_read_message(exchange, request, last, err) < 0)
             return -1;
-        if (start_read(exchange) != GRPC_CALL_OK)
+        if (exchange_start_read(exchange) != GRPC_CALL_OK)
             return hc_fail(err, HC_INTERNAL, "%s: gRPC refuses to read", request->method);
-        wait_for(exchange, &exchange->message);
+        exchange_wait(exchange, &exchange->message);
     }
     return 0;
 }
@@ -266,8 +268,8 @@ static int take_messages(struct exchange *exchange, const struct hc_rpc_request 
  * it said GOAWAY, of which gRPC makes UNAVAILABLE or CANCELLED without details. What the
  * server itself says of the Hub is its last word: it has retried that.
  */
-static bool is_worth_a_retry(const struct hc_reply_status *status,
-                             const struct hc_error *err)
+static bool status_is_retryable(const struct hc_channel_status *status,
+                                const struct hc_error *err)
 {
     if (!status->details)
         return status->code == GRPC_STATUS_UNAVAILABLE ||
@@ -275,14 +277,15 @@ static bool is_worth_a_retry(const struct hc_reply_status *status,
     return err->reason == HC_SHUTTING_DOWN || err->reason == HC_BUSY;
 }
 
-static int fail_with_status(const struct exchange *exchange, const struct hc_rpc *rpc,
-                            bool *is_retryable, struct hc_error *err)
+static int exchange_fail(const struct exchange *exchange,
+                         const struct hc_channel *channel, bool *is_retryable,
+                         struct hc_error *err)
 {
     HC_AUTO_FREE char *text = strndup((const char *)GRPC_SLICE_START_PTR(exchange->text),
                                       GRPC_SLICE_LENGTH(exchange->text));
-    struct hc_reply_status status = {.code = (int)exchange->code,
-                                     .text = text ? text : "",
-                                     .server = rpc->server};
+    struct hc_channel_status status = {.code = (int)exchange->code,
+                                       .text = text ? text : "",
+                                       .server = channel->server};
 
     for (size_t i = 0; i < exchange->trailers.count; i++) {
         const grpc_metadata *entry = &exchange->trailers.metadata[i];
@@ -292,39 +295,39 @@ static int fail_with_status(const struct exchange *exchange, const struct hc_rpc
             status.details_size = GRPC_SLICE_LENGTH(entry->value);
         }
     }
-    (void)hc_reply_status_fail(&status, err);
-    *is_retryable = is_worth_a_retry(&status, err);
+    (void)hc_channel_status_fail(&status, err);
+    *is_retryable = status_is_retryable(&status, err);
     return -1;
 }
 
 /* One attempt. */
-static int converse(struct hc_rpc *rpc, const struct hc_rpc_request *request,
-                    struct attempt *attempt, ProtobufCMessage **last,
-                    struct hc_error *err)
+static int exchange_run(struct hc_channel *channel,
+                        const struct hc_channel_request *request, struct attempt *attempt,
+                        ProtobufCMessage **last, struct hc_error *err)
 {
     HC_AUTO_VALUE(exchange) exchange;
     int taken;
 
     attempt->is_retryable = false;
-    exchange_open(&exchange, rpc, request->method, attempt->deadline);
+    exchange_open(&exchange, channel, request->method, attempt->deadline);
     /* gRPC refuses what is malformed, and that could only be the first. */
-    if (start(&exchange, rpc, request->message) != GRPC_CALL_OK ||
-        start_status(&exchange) != GRPC_CALL_OK)
+    if (exchange_start(&exchange, channel, request->message) != GRPC_CALL_OK ||
+        exchange_start_status(&exchange) != GRPC_CALL_OK)
         return hc_fail(err, HC_INTERNAL, "%s: gRPC refuses the call", request->method);
-    taken = take_messages(&exchange, request, last, err);
+    taken = exchange_read_messages(&exchange, request, last, err);
     if (taken < 0)
         (void)grpc_call_cancel(exchange.call, NULL);
-    wait_for(&exchange, &exchange.code);
+    exchange_wait(&exchange, &exchange.code);
     if (taken < 0)
         return -1;
     if (exchange.code != GRPC_STATUS_OK)
-        return fail_with_status(&exchange, rpc, &attempt->is_retryable, err);
+        return exchange_fail(&exchange, channel, &attempt->is_retryable, err);
     if (!*last)
         return hc_fail(err, HC_INTERNAL, "%s: no answer came", request->method);
     return 0;
 }
 
-static grpc_arg integer(const char *key, int value)
+static grpc_arg integer_argument(const char *key, int value)
 {
     /* gRPC declares keys of arguments as char *, and copies them. */
     union {
@@ -336,22 +339,22 @@ static grpc_arg integer(const char *key, int value)
         grpc_arg){.type = GRPC_ARG_INTEGER, .key = name.taken, .value.integer = value};
 }
 
-static grpc_channel *connect_lazily(const char *uri)
+static grpc_channel *grpc_channel_lazy(const char *uri)
 {
     char agent_key[] = GRPC_ARG_PRIMARY_USER_AGENT_STRING;
     char agent[] = "hubcache-client/" HC_CLIENT_VERSION;
     grpc_arg args[] = {
         {.type = GRPC_ARG_STRING, .key = agent_key, .value.string = agent},
-        integer(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, ANSWER_BYTES_MAX),
-        integer(GRPC_ARG_MAX_METADATA_SIZE, METADATA_BYTES_MAX),
-        integer(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CONNECT_MS),
-        integer(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, BACKOFF_FIRST_MS),
-        integer(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, BACKOFF_LAST_MS),
-        integer(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),
-        integer(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0), /* 0: no limit */
+        integer_argument(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, ANSWER_BYTES_MAX),
+        integer_argument(GRPC_ARG_MAX_METADATA_SIZE, METADATA_BYTES_MAX),
+        integer_argument(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CONNECT_MS),
+        integer_argument(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, BACKOFF_FIRST_MS),
+        integer_argument(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, BACKOFF_LAST_MS),
+        integer_argument(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),
+        integer_argument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0), /* 0: no limit */
         /* http_proxy is the way to the Hub, not to a server on this network. */
-        integer(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
-        integer(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
+        integer_argument(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
+        integer_argument(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
     };
     grpc_channel_args all = {.num_args = sizeof args / sizeof *args, .args = args};
     grpc_channel_credentials *none = grpc_insecure_credentials_create();
@@ -361,61 +364,63 @@ static grpc_channel *connect_lazily(const char *uri)
     return channel;
 }
 
-static int keep_options(struct hc_rpc *rpc, const struct hc_rpc_options *options,
-                        struct hc_error *err)
+static int channel_copy_options(struct hc_channel *channel,
+                                const struct hc_channel_options *options,
+                                struct hc_error *err)
 {
-    rpc->timeout_ms = options->timeout_ms;
-    rpc->server = strdup(options->server);
+    channel->timeout_ms = options->timeout_ms;
+    channel->server = strdup(options->server);
     if (options->hub_token)
-        rpc->hub_token = strdup(options->hub_token);
+        channel->hub_token = strdup(options->hub_token);
     if (options->bearer_token &&
-        asprintf(&rpc->authorization, "Bearer %s", options->bearer_token) < 0)
-        rpc->authorization = NULL;
-    if (!rpc->server || !rpc->hub_token != !options->hub_token ||
-        !rpc->authorization != !options->bearer_token)
+        asprintf(&channel->authorization, "Bearer %s", options->bearer_token) < 0)
+        channel->authorization = NULL;
+    if (!channel->server || !channel->hub_token != !options->hub_token ||
+        !channel->authorization != !options->bearer_token)
         return hc_fail_memory(err);
     return 0;
 }
 
-struct hc_rpc *hc_rpc_open(const struct hc_rpc_options *options, struct hc_error *err)
+struct hc_channel *hc_channel_open(const struct hc_channel_options *options,
+                                   struct hc_error *err)
 {
     char uri[HC_ADDRESS_URI_MAX];
-    HC_AUTO(hc_rpc) *rpc = NULL;
+    HC_AUTO(hc_channel) *channel = NULL;
 
     if (hc_address_to_uri(options->server, uri, sizeof uri, err) < 0)
         return NULL;
-    rpc = calloc(1, sizeof *rpc);
-    if (!rpc) {
+    channel = calloc(1, sizeof *channel);
+    if (!channel) {
         (void)hc_fail_memory(err);
         return NULL;
     }
     grpc_init();
-    if (keep_options(rpc, options, err) < 0)
+    if (channel_copy_options(channel, options, err) < 0)
         return NULL;
-    rpc->channel = connect_lazily(uri);
-    return hc_take(&rpc);
+    channel->grpc = grpc_channel_lazy(uri);
+    return hc_take(&channel);
 }
 
-void hc_rpc_close(struct hc_rpc *rpc)
+void hc_channel_close(struct hc_channel *channel)
 {
-    if (!rpc)
+    if (!channel)
         return;
-    if (rpc->channel)
-        grpc_channel_destroy(rpc->channel);
+    if (channel->grpc)
+        grpc_channel_destroy(channel->grpc);
     grpc_shutdown();
-    free(rpc->server);
-    free(rpc->authorization);
-    free(rpc->hub_token);
-    free(rpc);
+    free(channel->server);
+    free(channel->authorization);
+    free(channel->hub_token);
+    free(channel);
 }
 
-const char *hc_rpc_server(const struct hc_rpc *rpc)
+const char *hc_channel_server(const struct hc_channel *channel)
 {
-    return rpc->server;
+    return channel->server;
 }
 
 /* Half to one and a half of `ms`, for clients that one restart has hit at once. */
-static int64_t with_jitter(int64_t ms)
+static int64_t pause_with_jitter(int64_t ms)
 {
     uint32_t chance = 0;
 
@@ -424,37 +429,38 @@ static int64_t with_jitter(int64_t ms)
 }
 
 /* False: there is no next attempt, or the deadline comes before it. */
-static bool pause_before_next(struct attempt *attempt, const struct hc_error *err)
+static bool attempt_pause(struct attempt *attempt, const struct hc_error *err)
 {
     int64_t ms = RETRY_FIRST_MS << attempt->number;
     gpr_timespec until;
 
     if (++attempt->number == ATTEMPTS_MAX)
         return false;
-    ms = with_jitter(ms < RETRY_LAST_MS ? ms : RETRY_LAST_MS);
+    ms = pause_with_jitter(ms < RETRY_LAST_MS ? ms : RETRY_LAST_MS);
     if (ms < err->retry_after_ms)
         ms = err->retry_after_ms;
-    until = from_now(ms);
+    until = time_from_now(ms);
     if (gpr_time_cmp(until, attempt->deadline) >= 0)
         return false;
     gpr_sleep_until(until);
     return true;
 }
 
-ProtobufCMessage *hc_rpc_call(struct hc_rpc *rpc, const struct hc_rpc_request *request,
-                              struct hc_error *err)
+ProtobufCMessage *hc_channel_call(struct hc_channel *channel,
+                                  const struct hc_channel_request *request,
+                                  struct hc_error *err)
 {
-    struct attempt attempt = {.deadline = deadline_of(rpc)};
+    struct attempt attempt = {.deadline = channel_deadline(channel)};
     ProtobufCMessage *last = NULL;
     struct hc_error failure; /* `err` is left alone when a later attempt succeeds */
 
     do {
-        if (converse(rpc, request, &attempt, &last, &failure) == 0)
+        if (exchange_run(channel, request, &attempt, &last, &failure) == 0)
             return last;
         if (last)
             protobuf_c_message_free_unpacked(last, NULL);
         last = NULL;
-    } while (attempt.is_retryable && pause_before_next(&attempt, &failure));
+    } while (attempt.is_retryable && attempt_pause(&attempt, &failure));
     *err = failure;
     return NULL;
 }

@@ -4,8 +4,8 @@
  * once. Nothing outside rpc.c knows that gRPC does it. The connection is made by the
  * first call; when it is lost, the next call makes it anew.
  */
-#ifndef HC_CLIENT_RPC_H
-#define HC_CLIENT_RPC_H
+#ifndef HC_CLIENT_CHANNEL_H
+#define HC_CLIENT_CHANNEL_H
 
 #include "base/auto.h"
 #include "base/error.h"
@@ -14,9 +14,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct hc_rpc;
+struct hc_channel;
 
-struct hc_rpc_options {
+struct hc_channel_options {
     const char *server;       /* Required. */
     const char *bearer_token; /* Optional: printable ASCII without spaces. */
     const char *hub_token;    /* Optional: likewise. */
@@ -24,25 +24,26 @@ struct hc_rpc_options {
 };
 
 /* A message as it arrives, borrowed. False gives the call up. */
-typedef bool (*hc_rpc_message_fn)(void *ctx, const ProtobufCMessage *message);
+typedef bool (*hc_channel_message_fn)(void *ctx, const ProtobufCMessage *message);
 
-struct hc_rpc_request {
+struct hc_channel_request {
     const char *method;                       /* Required. "/package.Service/Method" */
     const ProtobufCMessage *message;          /* Required. */
     const ProtobufCMessageDescriptor *answer; /* Required. */
-    hc_rpc_message_fn each; /* Optional: sees every message of the answer */
+    hc_channel_message_fn each; /* Optional: sees every message of the answer */
     void *ctx;
 };
 
 /* Copies `options`. INVALID_OPTIONS for an unusable address. */
-struct hc_rpc *hc_rpc_open(const struct hc_rpc_options *options, struct hc_error *err);
+struct hc_channel *hc_channel_open(const struct hc_channel_options *options,
+                                   struct hc_error *err);
 
 /* No call may be running. */
-void hc_rpc_close(struct hc_rpc *rpc);
-HC_DEFINE_AUTO(hc_rpc, hc_rpc_close)
+void hc_channel_close(struct hc_channel *channel);
+HC_DEFINE_AUTO(hc_channel, hc_channel_close)
 
 /* As given to open. */
-const char *hc_rpc_server(const struct hc_rpc *rpc);
+const char *hc_channel_server(const struct hc_channel *channel);
 
 /*
  * Where a restart of the server, or a full queue, made the call fail, it is repeated after
@@ -53,7 +54,8 @@ const char *hc_rpc_server(const struct hc_rpc *rpc);
  * one unless the method streams; the caller frees it with
  * protobuf_c_message_free_unpacked. NULL on failure; CANCELLED when `each` gave up.
  */
-ProtobufCMessage *hc_rpc_call(struct hc_rpc *rpc, const struct hc_rpc_request *request,
-                              struct hc_error *err);
+ProtobufCMessage *hc_channel_call(struct hc_channel *channel,
+                                  const struct hc_channel_request *request,
+                                  struct hc_error *err);
 
 #endif

@@ -4,7 +4,7 @@
  * them was made by gRPC itself or by a proxy on the way, and one with a reason that this
  * client does not know by a newer server: both are mapped by their code.
  */
-#include "status.h"
+#include "channel_status.h"
 
 #include "base/text.h"
 #include "message.h"
@@ -21,8 +21,8 @@
 #define ERROR_DOMAIN "hubcache"
 
 /* The first detail of that type, unpacked; NULL when there is none. */
-static ProtobufCMessage *find_detail(const Google__Rpc__Status *status,
-                                     const ProtobufCMessageDescriptor *type)
+static ProtobufCMessage *status_find_detail(const Google__Rpc__Status *status,
+                                            const ProtobufCMessageDescriptor *type)
 {
     for (size_t i = 0; i < status->n_details; i++) {
         const Google__Protobuf__Any *any = status->details[i];
@@ -34,7 +34,7 @@ static ProtobufCMessage *find_detail(const Google__Rpc__Status *status,
     return NULL;
 }
 
-static const char *find_metadata(const Google__Rpc__ErrorInfo *info, const char *key)
+static const char *error_info_find(const Google__Rpc__ErrorInfo *info, const char *key)
 {
     for (size_t i = 0; i < info->n_metadata; i++) {
         if (strcmp(info->metadata[i]->key, key) == 0)
@@ -44,27 +44,30 @@ static const char *find_metadata(const Google__Rpc__ErrorInfo *info, const char 
 }
 
 /* A reason that is none of ours, or a newer server's, leaves the one of the code. */
-static void read_info(const Google__Rpc__Status *status, struct hc_error *err)
+static void status_read_error_info(const Google__Rpc__Status *status,
+                                   struct hc_error *err)
 {
-    HC_AUTO_MESSAGE *message = find_detail(status, &google__rpc__error_info__descriptor);
+    HC_AUTO_MESSAGE *message =
+        status_find_detail(status, &google__rpc__error_info__descriptor);
     const Google__Rpc__ErrorInfo *info = (const Google__Rpc__ErrorInfo *)message;
 
     if (!info || strcmp(info->domain, ERROR_DOMAIN) != 0)
         return;
     if (hc_reason_from_name(info->reason) != HC_OK)
         err->reason = hc_reason_from_name(info->reason);
-    err->needed_bytes = strtoull(find_metadata(info, "needed_bytes"), NULL, 10);
-    err->free_bytes = strtoull(find_metadata(info, "free_bytes"), NULL, 10);
+    err->needed_bytes = strtoull(error_info_find(info, "needed_bytes"), NULL, 10);
+    err->free_bytes = strtoull(error_info_find(info, "free_bytes"), NULL, 10);
     err->missing_count =
-        (unsigned)strtoul(find_metadata(info, "missing_count"), NULL, 10);
+        (unsigned)strtoul(error_info_find(info, "missing_count"), NULL, 10);
     (void)snprintf(err->missing, sizeof err->missing, "%s",
-                   find_metadata(info, "missing"));
+                   error_info_find(info, "missing"));
 }
 
-static void read_retry(const Google__Rpc__Status *status, struct hc_error *err)
+static void status_read_retry(const Google__Rpc__Status *status, struct hc_error *err)
 {
     const int64_t seconds_max = 24L * 60 * 60;
-    HC_AUTO_MESSAGE *message = find_detail(status, &google__rpc__retry_info__descriptor);
+    HC_AUTO_MESSAGE *message =
+        status_find_detail(status, &google__rpc__retry_info__descriptor);
     const Google__Rpc__RetryInfo *info = (const Google__Rpc__RetryInfo *)message;
     const Google__Protobuf__Duration *delay = info ? info->retry_delay : NULL;
 
@@ -76,9 +79,10 @@ static void read_retry(const Google__Rpc__Status *status, struct hc_error *err)
         err->retry_after_ms = (unsigned)(delay->seconds * 1000 + delay->nanos / 1000000);
 }
 
-static void read_field(const Google__Rpc__Status *status, struct hc_error *err)
+static void status_read_field(const Google__Rpc__Status *status, struct hc_error *err)
 {
-    HC_AUTO_MESSAGE *message = find_detail(status, &google__rpc__bad_request__descriptor);
+    HC_AUTO_MESSAGE *message =
+        status_find_detail(status, &google__rpc__bad_request__descriptor);
     const Google__Rpc__BadRequest *request = (const Google__Rpc__BadRequest *)message;
 
     if (request && request->n_field_violations > 0)
@@ -87,9 +91,9 @@ static void read_field(const Google__Rpc__Status *status, struct hc_error *err)
 }
 
 /* A link that was cut would lead nowhere: none is better. */
-static void read_link(const Google__Rpc__Status *status, struct hc_error *err)
+static void status_read_link(const Google__Rpc__Status *status, struct hc_error *err)
 {
-    HC_AUTO_MESSAGE *message = find_detail(status, &google__rpc__help__descriptor);
+    HC_AUTO_MESSAGE *message = status_find_detail(status, &google__rpc__help__descriptor);
     const Google__Rpc__Help *help = (const Google__Rpc__Help *)message;
 
     if (help && help->n_links > 0)
@@ -97,7 +101,7 @@ static void read_link(const Google__Rpc__Status *status, struct hc_error *err)
 }
 
 /* What gRPC itself, a proxy, or a newer server may say. */
-static enum hc_reason reason_of_code(int code)
+static enum hc_reason reason_of_status_code(int code)
 {
     switch (code) {
     case HC_STATUS_CANCELLED:
@@ -119,10 +123,11 @@ static enum hc_reason reason_of_code(int code)
     }
 }
 
-static int fail_by_code(const struct hc_reply_status *status, struct hc_error *err)
+static int status_fail_by_code(const struct hc_channel_status *status,
+                               struct hc_error *err)
 {
     const int unimplemented = 12;
-    enum hc_reason reason = reason_of_code(status->code);
+    enum hc_reason reason = reason_of_status_code(status->code);
 
     if (reason == HC_SERVER_UNAVAILABLE)
         return hc_fail(
@@ -145,7 +150,7 @@ static int fail_by_code(const struct hc_reply_status *status, struct hc_error *e
                    status->server, status->code, status->text);
 }
 
-int hc_reply_status_fail(const struct hc_reply_status *status, struct hc_error *err)
+int hc_channel_status_fail(const struct hc_channel_status *status, struct hc_error *err)
 {
     HC_AUTO_MESSAGE *message = NULL;
     const Google__Rpc__Status *parsed;
@@ -155,11 +160,11 @@ int hc_reply_status_fail(const struct hc_reply_status *status, struct hc_error *
                                             status->details_size, status->details);
     parsed = (const Google__Rpc__Status *)message;
     if (!parsed)
-        return fail_by_code(status, err);
-    (void)hc_fail(err, reason_of_code(status->code), "%s", parsed->message);
-    read_info(parsed, err);
-    read_retry(parsed, err);
-    read_field(parsed, err);
-    read_link(parsed, err);
+        return status_fail_by_code(status, err);
+    (void)hc_fail(err, reason_of_status_code(status->code), "%s", parsed->message);
+    status_read_error_info(parsed, err);
+    status_read_retry(parsed, err);
+    status_read_field(parsed, err);
+    status_read_link(parsed, err);
     return -1;
 }
