@@ -12,14 +12,14 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-static int copy(char **out, const char *text, struct hc_error *err)
+static int copy_text(char **out, const char *text, struct hc_error *err)
 {
     *out = hc_text_copy(text, err);
     return *out ? 0 : -1;
 }
 
-static int copy_list(char ***out, size_t *count, char *const *texts, size_t wanted,
-                     struct hc_error *err)
+static int copy_texts(char ***out, size_t *count, char *const *texts, size_t wanted,
+                      struct hc_error *err)
 {
     if (wanted == 0)
         return 0;
@@ -27,29 +27,30 @@ static int copy_list(char ***out, size_t *count, char *const *texts, size_t want
     if (!*out)
         return hc_fail_memory(err);
     for (; *count < wanted; (*count)++) {
-        if (copy(&(*out)[*count], texts[*count], err) < 0)
+        if (copy_text(&(*out)[*count], texts[*count], err) < 0)
             return -1;
     }
     return 0;
 }
 
-static int fill_file(const struct hc_mount *mount, const Hubcache__V1__ResolvedFile *from,
-                     struct hc_client_file *to, struct hc_error *err)
+static int fill_resolved_file(const struct hc_mount *mount,
+                              const Hubcache__V1__ResolvedFile *from,
+                              struct hc_client_file *to, struct hc_error *err)
 {
     to->size_bytes = from->size_bytes;
     to->source = (enum hc_client_source)from->source;
     to->stale = from->stale;
     to->path = hc_mount_path(mount, from->path, from->cache_path, err);
-    if (!to->path || copy(&to->cache_path, from->cache_path, err) < 0 ||
-        copy(&to->filename, from->filename, err) < 0 ||
-        copy(&to->commit_hash, from->commit_hash, err) < 0)
+    if (!to->path || copy_text(&to->cache_path, from->cache_path, err) < 0 ||
+        copy_text(&to->filename, from->filename, err) < 0 ||
+        copy_text(&to->commit_hash, from->commit_hash, err) < 0)
         return -1;
-    return copy(&to->etag, from->etag, err);
+    return copy_text(&to->etag, from->etag, err);
 }
 
-static int fill_files(const struct hc_mount *mount,
-                      Hubcache__V1__ResolvedFile *const *from, size_t count,
-                      struct hc_client_file **to, struct hc_error *err)
+static int fill_file_list(const struct hc_mount *mount,
+                          Hubcache__V1__ResolvedFile *const *from, size_t count,
+                          struct hc_client_file **to, struct hc_error *err)
 {
     if (count == 0)
         return 0;
@@ -57,14 +58,14 @@ static int fill_files(const struct hc_mount *mount,
     if (!*to)
         return hc_fail_memory(err);
     for (size_t i = 0; i < count; i++) {
-        if (fill_file(mount, from[i], &(*to)[i], err) < 0)
+        if (fill_resolved_file(mount, from[i], &(*to)[i], err) < 0)
             return -1;
     }
     return 0;
 }
 
 /* A local directory's files are on no cache volume. */
-static bool is_any_cached(Hubcache__V1__ResolvedFile *const *files, size_t count)
+static bool files_are_cached(Hubcache__V1__ResolvedFile *const *files, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         if (files[i]->cache_path[0] != '\0')
@@ -73,34 +74,35 @@ static bool is_any_cached(Hubcache__V1__ResolvedFile *const *files, size_t count
     return false;
 }
 
-static int fill_one(const struct hc_mount *mount,
-                    const Hubcache__V1__ResolveFileResponse *from,
-                    struct hc_client_file *to, struct hc_error *err)
+static int fill_file_answer(const struct hc_mount *mount,
+                            const Hubcache__V1__ResolveFileResponse *from,
+                            struct hc_client_file *to, struct hc_error *err)
 {
     if (!from->file)
         return hc_fail(err, HC_INTERNAL, "hubcached at '%.128s' answered with no file",
                        mount->server);
-    if (is_any_cached(&from->file, 1) && hc_mount_check(mount, from->cache_id, err) < 0)
+    if (files_are_cached(&from->file, 1) &&
+        hc_mount_check(mount, from->cache_id, err) < 0)
         return -1;
-    if (fill_file(mount, from->file, to, err) < 0)
+    if (fill_resolved_file(mount, from->file, to, err) < 0)
         return -1;
-    return copy(&to->cache_id, from->cache_id, err);
+    return copy_text(&to->cache_id, from->cache_id, err);
 }
 
-static int fill_several(const struct hc_mount *mount,
-                        const Hubcache__V1__ResolveFilesResponse *from,
-                        struct hc_client_files *to, struct hc_error *err)
+static int fill_files_answer(const struct hc_mount *mount,
+                             const Hubcache__V1__ResolveFilesResponse *from,
+                             struct hc_client_files *to, struct hc_error *err)
 {
-    if (is_any_cached(from->files, from->n_files) &&
+    if (files_are_cached(from->files, from->n_files) &&
         hc_mount_check(mount, from->cache_id, err) < 0)
         return -1;
     to->count = from->n_files;
-    if (fill_files(mount, from->files, from->n_files, &to->items, err) < 0 ||
-        copy_list(&to->missing, &to->missing_count, from->missing, from->n_missing, err) <
-            0 ||
-        copy(&to->commit_hash, from->commit_hash, err) < 0)
+    if (fill_file_list(mount, from->files, from->n_files, &to->items, err) < 0 ||
+        copy_texts(&to->missing, &to->missing_count, from->missing, from->n_missing,
+                   err) < 0 ||
+        copy_text(&to->commit_hash, from->commit_hash, err) < 0)
         return -1;
-    return copy(&to->cache_id, from->cache_id, err);
+    return copy_text(&to->cache_id, from->cache_id, err);
 }
 
 static void fill_numbers(const Hubcache__V1__ResolveSnapshotResponse *from,
@@ -123,34 +125,34 @@ static int fill_snapshot(const struct hc_mount *mount,
         return -1;
     fill_numbers(from, to);
     to->path = hc_mount_path(mount, from->path, from->cache_path, err);
-    if (!to->path || copy(&to->cache_path, from->cache_path, err) < 0 ||
-        copy(&to->commit_hash, from->commit_hash, err) < 0 ||
-        copy(&to->cache_id, from->cache_id, err) < 0 ||
-        copy_list(&to->missing, &to->missing_listed, from->missing, from->n_missing,
-                  err) < 0)
+    if (!to->path || copy_text(&to->cache_path, from->cache_path, err) < 0 ||
+        copy_text(&to->commit_hash, from->commit_hash, err) < 0 ||
+        copy_text(&to->cache_id, from->cache_id, err) < 0 ||
+        copy_texts(&to->missing, &to->missing_listed, from->missing, from->n_missing,
+                   err) < 0)
         return -1;
     to->listed = from->n_files;
-    return fill_files(mount, from->files, from->n_files, &to->files, err);
+    return fill_file_list(mount, from->files, from->n_files, &to->files, err);
 }
 
 static int fill_info(const Hubcache__V1__GetServerInfoResponse *from,
                      struct hc_client_info *to, struct hc_error *err)
 {
     to->offline = from->offline;
-    if (copy(&to->version, from->version, err) < 0 ||
-        copy(&to->cache_root, from->cache_root, err) < 0 ||
-        copy(&to->cache_id, from->cache_id, err) < 0)
+    if (copy_text(&to->version, from->version, err) < 0 ||
+        copy_text(&to->cache_root, from->cache_root, err) < 0 ||
+        copy_text(&to->cache_id, from->cache_id, err) < 0)
         return -1;
-    return copy(&to->endpoint, from->endpoint, err);
+    return copy_text(&to->endpoint, from->endpoint, err);
 }
 
-int hc_answer_file(const struct hc_mount *mount,
-                   const Hubcache__V1__ResolveFileResponse *answer,
-                   struct hc_client_file *file, struct hc_error *err)
+int hc_message_decode_file(const struct hc_mount *mount,
+                           const Hubcache__V1__ResolveFileResponse *answer,
+                           struct hc_client_file *file, struct hc_error *err)
 {
     struct hc_client_file filled = {0};
 
-    if (fill_one(mount, answer, &filled, err) < 0) {
+    if (fill_file_answer(mount, answer, &filled, err) < 0) {
         hc_client_file_clear(&filled);
         return -1;
     }
@@ -158,13 +160,13 @@ int hc_answer_file(const struct hc_mount *mount,
     return 0;
 }
 
-int hc_answer_files(const struct hc_mount *mount,
-                    const Hubcache__V1__ResolveFilesResponse *answer,
-                    struct hc_client_files *files, struct hc_error *err)
+int hc_message_decode_files(const struct hc_mount *mount,
+                            const Hubcache__V1__ResolveFilesResponse *answer,
+                            struct hc_client_files *files, struct hc_error *err)
 {
     struct hc_client_files filled = {0};
 
-    if (fill_several(mount, answer, &filled, err) < 0) {
+    if (fill_files_answer(mount, answer, &filled, err) < 0) {
         hc_client_files_clear(&filled);
         return -1;
     }
@@ -172,9 +174,9 @@ int hc_answer_files(const struct hc_mount *mount,
     return 0;
 }
 
-int hc_answer_snapshot(const struct hc_mount *mount,
-                       const Hubcache__V1__ResolveSnapshotResponse *answer,
-                       struct hc_client_snapshot *snapshot, struct hc_error *err)
+int hc_message_decode_snapshot(const struct hc_mount *mount,
+                               const Hubcache__V1__ResolveSnapshotResponse *answer,
+                               struct hc_client_snapshot *snapshot, struct hc_error *err)
 {
     struct hc_client_snapshot filled = {0};
 
@@ -186,8 +188,8 @@ int hc_answer_snapshot(const struct hc_mount *mount,
     return 0;
 }
 
-void hc_answer_progress(const Hubcache__V1__SnapshotProgress *event,
-                        struct hc_client_progress *progress)
+void hc_message_decode_progress(const Hubcache__V1__SnapshotProgress *event,
+                                struct hc_client_progress *progress)
 {
     *progress = (struct hc_client_progress){
         .files_total = event->files_total,
@@ -202,8 +204,8 @@ void hc_answer_progress(const Hubcache__V1__SnapshotProgress *event,
     };
 }
 
-int hc_answer_info(const Hubcache__V1__GetServerInfoResponse *answer,
-                   struct hc_client_info *info, struct hc_error *err)
+int hc_message_decode_info(const Hubcache__V1__GetServerInfoResponse *answer,
+                           struct hc_client_info *info, struct hc_error *err)
 {
     struct hc_client_info filled = {0};
 

@@ -13,21 +13,21 @@
 
 #include <hubcache/v1/resolver.pb-c.h>
 
-int hc_answer_file(const struct hc_mount *mount,
-                   const Hubcache__V1__ResolveFileResponse *answer,
-                   struct hc_client_file *file, struct hc_error *err);
-int hc_answer_files(const struct hc_mount *mount,
-                    const Hubcache__V1__ResolveFilesResponse *answer,
-                    struct hc_client_files *files, struct hc_error *err);
-int hc_answer_snapshot(const struct hc_mount *mount,
-                       const Hubcache__V1__ResolveSnapshotResponse *answer,
-                       struct hc_client_snapshot *snapshot, struct hc_error *err);
+int hc_message_decode_file(const struct hc_mount *mount,
+                           const Hubcache__V1__ResolveFileResponse *answer,
+                           struct hc_client_file *file, struct hc_error *err);
+int hc_message_decode_files(const struct hc_mount *mount,
+                            const Hubcache__V1__ResolveFilesResponse *answer,
+                            struct hc_client_files *files, struct hc_error *err);
+int hc_message_decode_snapshot(const struct hc_mount *mount,
+                               const Hubcache__V1__ResolveSnapshotResponse *answer,
+                               struct hc_client_snapshot *snapshot, struct hc_error *err);
 
 /* Borrows the names of `event`. */
-void hc_answer_progress(const Hubcache__V1__SnapshotProgress *event,
-                        struct hc_client_progress *progress);
+void hc_message_decode_progress(const Hubcache__V1__SnapshotProgress *event,
+                                struct hc_client_progress *progress);
 
-int hc_answer_info(const Hubcache__V1__GetServerInfoResponse *answer,
-                   struct hc_client_info *info, struct hc_error *err);
+int hc_message_decode_info(const Hubcache__V1__GetServerInfoResponse *answer,
+                           struct hc_client_info *info, struct hc_error *err);
 
 #endif

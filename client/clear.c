@@ -7,14 +7,14 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-static void free_texts(char **texts, size_t count)
+static void text_list_free(char **texts, size_t count)
 {
     for (size_t i = 0; texts && i < count; i++)
         free(texts[i]);
     free((void *)texts);
 }
 
-static void free_files(struct hc_client_file *files, size_t count)
+static void client_files_free(struct hc_client_file *files, size_t count)
 {
     for (size_t i = 0; files && i < count; i++)
         hc_client_file_clear(&files[i]);
@@ -34,8 +34,8 @@ void hc_client_file_clear(struct hc_client_file *file)
 
 void hc_client_files_clear(struct hc_client_files *files)
 {
-    free_files(files->items, files->count);
-    free_texts(files->missing, files->missing_count);
+    client_files_free(files->items, files->count);
+    text_list_free(files->missing, files->missing_count);
     free(files->commit_hash);
     free(files->cache_id);
     *files = (struct hc_client_files){0};
@@ -47,8 +47,8 @@ void hc_client_snapshot_clear(struct hc_client_snapshot *snapshot)
     free(snapshot->cache_path);
     free(snapshot->commit_hash);
     free(snapshot->cache_id);
-    free_texts(snapshot->missing, snapshot->missing_listed);
-    free_files(snapshot->files, snapshot->listed);
+    text_list_free(snapshot->missing, snapshot->missing_listed);
+    client_files_free(snapshot->files, snapshot->listed);
     *snapshot = (struct hc_client_snapshot){0};
 }
 

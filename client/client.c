@@ -28,7 +28,7 @@ struct hc_client {
 HC_DEFINE_AUTO(hc_client, hc_client_close)
 
 /* What was given, else the variable, else NULL; empty is not given. */
-static const char *setting(const char *given, const char *variable)
+static const char *option_or_variable(const char *given, const char *variable)
 {
     const char *value = given ? given : getenv(variable);
 
@@ -36,7 +36,7 @@ static const char *setting(const char *given, const char *variable)
 }
 
 /* The token itself must not show up in the message. */
-static int check_token(const char *token, const char *what, struct hc_error *err)
+static int token_check(const char *token, const char *what, struct hc_error *err)
 {
     for (const unsigned char *s = (const unsigned char *)(token ? token : ""); *s; s++) {
         if (*s <= ' ' || *s >= 0x7f)
@@ -46,11 +46,11 @@ static int check_token(const char *token, const char *what, struct hc_error *err
     return 0;
 }
 
-static int connect_client(struct hc_client *client,
+static int client_connect(struct hc_client *client,
                           const struct hc_client_options *options, struct hc_error *err)
 {
-    const char *server = setting(options->server, "HUBCACHE_SERVER");
-    const char *mount = setting(options->mount, "HUBCACHE_MOUNT");
+    const char *server = option_or_variable(options->server, "HUBCACHE_SERVER");
+    const char *mount = option_or_variable(options->mount, "HUBCACHE_MOUNT");
     struct hc_channel_options channel = {
         .server = server ? server : HC_ADDRESS_DEFAULT,
         .bearer_token = options->bearer_token,
@@ -61,8 +61,8 @@ static int connect_client(struct hc_client *client,
     if (options->timeout_ms < 0)
         return hc_fail_field(err, HC_INVALID_OPTIONS, "timeout_ms",
                              "the timeout is negative");
-    if (check_token(options->bearer_token, "bearer token", err) < 0 ||
-        check_token(options->hub_token, "Hub token", err) < 0)
+    if (token_check(options->bearer_token, "bearer token", err) < 0 ||
+        token_check(options->hub_token, "Hub token", err) < 0)
         return -1;
     client->mount = hc_text_copy(mount, err);
     if (mount && !client->mount)
@@ -71,7 +71,7 @@ static int connect_client(struct hc_client *client,
     return client->channel ? 0 : -1;
 }
 
-static struct hc_mount mount_of(const struct hc_client *client)
+static struct hc_mount client_mount(const struct hc_client *client)
 {
     return (struct hc_mount){.dir = client->mount,
                              .server = hc_channel_server(client->channel)};
@@ -86,7 +86,7 @@ struct hc_client *hc_client_open(const struct hc_client_options *options,
         (void)hc_fail_memory(err);
         return NULL;
     }
-    if (connect_client(client, options, err) < 0)
+    if (client_connect(client, options, err) < 0)
         return NULL;
     return hc_take(&client);
 }
@@ -104,8 +104,8 @@ int hc_client_resolve_file(struct hc_client *client,
                            const struct hc_client_file_request *request,
                            struct hc_client_file *file, struct hc_error *err)
 {
-    struct hc_mount mount = mount_of(client);
-    struct hc_request_options options;
+    struct hc_mount mount = client_mount(client);
+    struct hc_message_options options;
     Hubcache__V1__ResolveFileRequest message;
     struct hc_channel_request call = {
         .method = METHOD("ResolveFile"),
@@ -114,20 +114,21 @@ int hc_client_resolve_file(struct hc_client *client,
     };
     HC_AUTO_MESSAGE *answer = NULL;
 
-    hc_request_file(request, &options, &message);
+    hc_message_encode_file(request, &options, &message);
     answer = hc_channel_call(client->channel, &call, err);
     if (!answer)
         return -1;
-    return hc_answer_file(&mount, (const Hubcache__V1__ResolveFileResponse *)answer, file,
-                          err);
+    return hc_message_decode_file(&mount,
+                                  (const Hubcache__V1__ResolveFileResponse *)answer, file,
+                                  err);
 }
 
 int hc_client_resolve_files(struct hc_client *client,
                             const struct hc_client_files_request *request,
                             struct hc_client_files *files, struct hc_error *err)
 {
-    struct hc_mount mount = mount_of(client);
-    struct hc_request_options options;
+    struct hc_mount mount = client_mount(client);
+    struct hc_message_options options;
     Hubcache__V1__ResolveFilesRequest message;
     struct hc_channel_request call = {
         .method = METHOD("ResolveFiles"),
@@ -136,16 +137,17 @@ int hc_client_resolve_files(struct hc_client *client,
     };
     HC_AUTO_MESSAGE *answer = NULL;
 
-    hc_request_files(request, &options, &message);
+    hc_message_encode_files(request, &options, &message);
     answer = hc_channel_call(client->channel, &call, err);
     if (!answer)
         return -1;
-    return hc_answer_files(&mount, (const Hubcache__V1__ResolveFilesResponse *)answer,
-                           files, err);
+    return hc_message_decode_files(&mount,
+                                   (const Hubcache__V1__ResolveFilesResponse *)answer,
+                                   files, err);
 }
 
 /* An event of WatchSnapshot; the result is what hc_channel_call returns. */
-static bool report(void *ctx, const ProtobufCMessage *message)
+static bool watch_report(void *ctx, const ProtobufCMessage *message)
 {
     const struct hc_client_snapshot_request *request = ctx;
     const Hubcache__V1__WatchSnapshotResponse *event =
@@ -154,17 +156,18 @@ static bool report(void *ctx, const ProtobufCMessage *message)
 
     if (event->event_case != HUBCACHE__V1__WATCH_SNAPSHOT_RESPONSE__EVENT_PROGRESS)
         return true;
-    hc_answer_progress(event->progress, &progress);
+    hc_message_decode_progress(event->progress, &progress);
     return request->progress(request->progress_ctx, &progress);
 }
 
-static int watch_snapshot(struct hc_client *client,
-                          const struct hc_client_snapshot_request *request,
-                          struct hc_client_snapshot *snapshot, struct hc_error *err)
+static int client_watch_snapshot(struct hc_client *client,
+                                 const struct hc_client_snapshot_request *request,
+                                 struct hc_client_snapshot *snapshot,
+                                 struct hc_error *err)
 {
-    struct hc_mount mount = mount_of(client);
+    struct hc_mount mount = client_mount(client);
     struct hc_client_snapshot_request copy = *request; /* what report() may point to */
-    struct hc_request_options options;
+    struct hc_message_options options;
     Hubcache__V1__ResolveSnapshotRequest inner;
     Hubcache__V1__WatchSnapshotRequest message =
         HUBCACHE__V1__WATCH_SNAPSHOT_REQUEST__INIT;
@@ -172,13 +175,13 @@ static int watch_snapshot(struct hc_client *client,
         .method = METHOD("WatchSnapshot"),
         .message = &message.base,
         .answer = &hubcache__v1__watch_snapshot_response__descriptor,
-        .each = report,
+        .each = watch_report,
         .ctx = &copy,
     };
     const Hubcache__V1__WatchSnapshotResponse *last;
     HC_AUTO_MESSAGE *answer = NULL;
 
-    hc_request_snapshot(request, &options, &inner);
+    hc_message_encode_snapshot(request, &options, &inner);
     message.snapshot = &inner;
     answer = hc_channel_call(client->channel, &call, err);
     if (!answer)
@@ -187,15 +190,15 @@ static int watch_snapshot(struct hc_client *client,
     if (last->event_case != HUBCACHE__V1__WATCH_SNAPSHOT_RESPONSE__EVENT_RESULT)
         return hc_fail(err, HC_INTERNAL, "hubcached at '%.128s' ended without a result",
                        mount.server);
-    return hc_answer_snapshot(&mount, last->result, snapshot, err);
+    return hc_message_decode_snapshot(&mount, last->result, snapshot, err);
 }
 
 int hc_client_resolve_snapshot(struct hc_client *client,
                                const struct hc_client_snapshot_request *request,
                                struct hc_client_snapshot *snapshot, struct hc_error *err)
 {
-    struct hc_mount mount = mount_of(client);
-    struct hc_request_options options;
+    struct hc_mount mount = client_mount(client);
+    struct hc_message_options options;
     Hubcache__V1__ResolveSnapshotRequest message;
     struct hc_channel_request call = {
         .method = METHOD("ResolveSnapshot"),
@@ -205,14 +208,13 @@ int hc_client_resolve_snapshot(struct hc_client *client,
     HC_AUTO_MESSAGE *answer = NULL;
 
     if (request->progress)
-        return watch_snapshot(client, request, snapshot, err);
-    hc_request_snapshot(request, &options, &message);
+        return client_watch_snapshot(client, request, snapshot, err);
+    hc_message_encode_snapshot(request, &options, &message);
     answer = hc_channel_call(client->channel, &call, err);
     if (!answer)
         return -1;
-    return hc_answer_snapshot(&mount,
-                              (const Hubcache__V1__ResolveSnapshotResponse *)answer,
-                              snapshot, err);
+    return hc_message_decode_snapshot(
+        &mount, (const Hubcache__V1__ResolveSnapshotResponse *)answer, snapshot, err);
 }
 
 int hc_client_get_info(struct hc_client *client, struct hc_client_info *info,
@@ -229,5 +231,6 @@ int hc_client_get_info(struct hc_client *client, struct hc_client_info *info,
 
     if (!answer)
         return -1;
-    return hc_answer_info((const Hubcache__V1__GetServerInfoResponse *)answer, info, err);
+    return hc_message_decode_info((const Hubcache__V1__GetServerInfoResponse *)answer,
+                                  info, err);
 }

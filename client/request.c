@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 /* protobuf-c declares strings as char * and does not write to those it packs. */
-static char *borrow(const char *text)
+static char *message_borrow(const char *text)
 {
     union {
         const char *given;
@@ -20,7 +20,7 @@ static char *borrow(const char *text)
     return both.lent;
 }
 
-static char **borrow_list(const char *const *list)
+static char **message_borrow_list(const char *const *list)
 {
     union {
         const char *const *given;
@@ -30,8 +30,9 @@ static char **borrow_list(const char *const *list)
     return both.lent;
 }
 
-static Hubcache__V1__FetchOptions *fill_options(const struct hc_client_fetch *fetch,
-                                                struct hc_request_options *options)
+static Hubcache__V1__FetchOptions *
+message_fill_options(const struct hc_client_fetch *fetch,
+                     struct hc_message_options *options)
 {
     protobuf_c_message_init(&google__protobuf__duration__descriptor,
                             &options->max_staleness);
@@ -48,46 +49,46 @@ static Hubcache__V1__FetchOptions *fill_options(const struct hc_client_fetch *fe
     return &options->message;
 }
 
-void hc_request_file(const struct hc_client_file_request *request,
-                     struct hc_request_options *options,
-                     Hubcache__V1__ResolveFileRequest *message)
+void hc_message_encode_file(const struct hc_client_file_request *request,
+                            struct hc_message_options *options,
+                            Hubcache__V1__ResolveFileRequest *message)
 {
     protobuf_c_message_init(&hubcache__v1__resolve_file_request__descriptor, message);
-    message->repo_id = borrow(request->repo.id);
+    message->repo_id = message_borrow(request->repo.id);
     message->repo_type = (Hubcache__V1__RepoType)request->repo.type;
-    message->revision = borrow(request->repo.revision);
-    message->filename = borrow(request->filename);
-    message->subfolder = borrow(request->subfolder);
-    message->options = fill_options(&request->fetch, options);
+    message->revision = message_borrow(request->repo.revision);
+    message->filename = message_borrow(request->filename);
+    message->subfolder = message_borrow(request->subfolder);
+    message->options = message_fill_options(&request->fetch, options);
 }
 
-void hc_request_files(const struct hc_client_files_request *request,
-                      struct hc_request_options *options,
-                      Hubcache__V1__ResolveFilesRequest *message)
+void hc_message_encode_files(const struct hc_client_files_request *request,
+                             struct hc_message_options *options,
+                             Hubcache__V1__ResolveFilesRequest *message)
 {
     protobuf_c_message_init(&hubcache__v1__resolve_files_request__descriptor, message);
-    message->repo_id = borrow(request->repo.id);
+    message->repo_id = message_borrow(request->repo.id);
     message->repo_type = (Hubcache__V1__RepoType)request->repo.type;
-    message->revision = borrow(request->repo.revision);
-    message->filenames = borrow_list(request->filenames);
+    message->revision = message_borrow(request->repo.revision);
+    message->filenames = message_borrow_list(request->filenames);
     message->n_filenames = request->filename_count;
-    message->subfolder = borrow(request->subfolder);
+    message->subfolder = message_borrow(request->subfolder);
     message->allow_missing = request->allow_missing;
-    message->options = fill_options(&request->fetch, options);
+    message->options = message_fill_options(&request->fetch, options);
 }
 
-void hc_request_snapshot(const struct hc_client_snapshot_request *request,
-                         struct hc_request_options *options,
-                         Hubcache__V1__ResolveSnapshotRequest *message)
+void hc_message_encode_snapshot(const struct hc_client_snapshot_request *request,
+                                struct hc_message_options *options,
+                                Hubcache__V1__ResolveSnapshotRequest *message)
 {
     protobuf_c_message_init(&hubcache__v1__resolve_snapshot_request__descriptor, message);
-    message->repo_id = borrow(request->repo.id);
+    message->repo_id = message_borrow(request->repo.id);
     message->repo_type = (Hubcache__V1__RepoType)request->repo.type;
-    message->revision = borrow(request->repo.revision);
-    message->allow_patterns = borrow_list(request->allow_patterns);
+    message->revision = message_borrow(request->repo.revision);
+    message->allow_patterns = message_borrow_list(request->allow_patterns);
     message->n_allow_patterns = request->allow_count;
-    message->ignore_patterns = borrow_list(request->ignore_patterns);
+    message->ignore_patterns = message_borrow_list(request->ignore_patterns);
     message->n_ignore_patterns = request->ignore_count;
     message->list_files = request->list_files;
-    message->options = fill_options(&request->fetch, options);
+    message->options = message_fill_options(&request->fetch, options);
 }

@@ -12,19 +12,19 @@
 #include <hubcache/v1/resolver.pb-c.h>
 
 /* What the messages below point to. */
-struct hc_request_options {
+struct hc_message_options {
     Google__Protobuf__Duration max_staleness;
     Hubcache__V1__FetchOptions message;
 };
 
-void hc_request_file(const struct hc_client_file_request *request,
-                     struct hc_request_options *options,
-                     Hubcache__V1__ResolveFileRequest *message);
-void hc_request_files(const struct hc_client_files_request *request,
-                      struct hc_request_options *options,
-                      Hubcache__V1__ResolveFilesRequest *message);
-void hc_request_snapshot(const struct hc_client_snapshot_request *request,
-                         struct hc_request_options *options,
-                         Hubcache__V1__ResolveSnapshotRequest *message);
+void hc_message_encode_file(const struct hc_client_file_request *request,
+                            struct hc_message_options *options,
+                            Hubcache__V1__ResolveFileRequest *message);
+void hc_message_encode_files(const struct hc_client_files_request *request,
+                             struct hc_message_options *options,
+                             Hubcache__V1__ResolveFilesRequest *message);
+void hc_message_encode_snapshot(const struct hc_client_snapshot_request *request,
+                                struct hc_message_options *options,
+                                Hubcache__V1__ResolveSnapshotRequest *message);
 
 #endif

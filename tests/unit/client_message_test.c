@@ -8,7 +8,7 @@
 #include "client/answer.h"
 
 static Hubcache__V1__SnapshotProgress *
-received(const Hubcache__V1__SnapshotProgress *sent)
+progress_over_the_wire(const Hubcache__V1__SnapshotProgress *sent)
 {
     uint8_t bytes[256];
     size_t size = hubcache__v1__snapshot_progress__get_packed_size(sent);
@@ -21,7 +21,7 @@ received(const Hubcache__V1__SnapshotProgress *sent)
     return message;
 }
 
-static void progress_arrives_number_by_number(void **state)
+static void every_number_of_progress_is_decoded(void **state)
 {
     Hubcache__V1__SnapshotProgress sent = HUBCACHE__V1__SNAPSHOT_PROGRESS__INIT;
     Hubcache__V1__SnapshotProgress *message;
@@ -38,9 +38,9 @@ static void progress_arrives_number_by_number(void **state)
     sent.bytes_per_second = 13;
     sent.retries = 17;
     sent.files_waiting = 1;
-    message = received(&sent);
+    message = progress_over_the_wire(&sent);
 
-    hc_answer_progress(message, &progress);
+    hc_message_decode_progress(message, &progress);
 
     assert_int_equal(progress.files_total, 7);
     assert_int_equal(progress.files_done, 3);
@@ -55,7 +55,7 @@ static void progress_arrives_number_by_number(void **state)
 }
 
 /* Field 1, files_total: 7, and nothing of what came later. */
-static void an_older_servers_progress_has_no_retries_and_nobody_waits(void **state)
+static void numbers_that_an_older_server_does_not_send_are_zero(void **state)
 {
     static const uint8_t bytes[] = {0x08, 0x07};
     Hubcache__V1__SnapshotProgress *message =
@@ -64,7 +64,7 @@ static void an_older_servers_progress_has_no_retries_and_nobody_waits(void **sta
 
     (void)state;
     assert_non_null(message);
-    hc_answer_progress(message, &progress);
+    hc_message_decode_progress(message, &progress);
 
     assert_int_equal(progress.files_total, 7);
     assert_int_equal(progress.retries, 0);
@@ -75,8 +75,8 @@ static void an_older_servers_progress_has_no_retries_and_nobody_waits(void **sta
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(progress_arrives_number_by_number),
-        cmocka_unit_test(an_older_servers_progress_has_no_retries_and_nobody_waits),
+        cmocka_unit_test(every_number_of_progress_is_decoded),
+        cmocka_unit_test(numbers_that_an_older_server_does_not_send_are_zero),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
