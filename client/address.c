@@ -16,7 +16,7 @@
 #include <sys/un.h>
 
 /* Appends `text` to `uri`, percent-encoding what a URI's path may not hold. */
-static int append_encoded(char *uri, size_t size, const char *text)
+static int uri_append(char *uri, size_t size, const char *text)
 {
     size_t used = strlen(uri);
 
@@ -31,7 +31,7 @@ static int append_encoded(char *uri, size_t size, const char *text)
     return 0;
 }
 
-static bool is_port(const char *text)
+static bool port_is_valid(const char *text)
 {
     size_t length = strlen(text);
 
@@ -39,14 +39,14 @@ static bool is_port(const char *text)
            strtol(text, NULL, 10) >= 1 && strtol(text, NULL, 10) <= 65535;
 }
 
-static bool is_host(const char *text, size_t length)
+static bool host_is_valid(const char *text, size_t length)
 {
     if (length > 2 && text[0] == '[' && text[length - 1] == ']')
         return strcspn(text, "]") == length - 1;
     return length > 0 && strcspn(text, ":[]/ ") >= length;
 }
 
-static int check_unix(const char *address, struct hc_error *err)
+static int unix_address_check(const char *address, struct hc_error *err)
 {
     const char *path = address + strlen("unix:");
 
@@ -61,11 +61,12 @@ static int check_unix(const char *address, struct hc_error *err)
     return 0;
 }
 
-static int check_inet(const char *address, struct hc_error *err)
+static int inet_address_check(const char *address, struct hc_error *err)
 {
     const char *colon = strrchr(address, ':');
 
-    if (colon && is_host(address, (size_t)(colon - address)) && is_port(colon + 1))
+    if (colon && host_is_valid(address, (size_t)(colon - address)) &&
+        port_is_valid(colon + 1))
         return 0;
     return hc_fail_field(err, HC_INVALID_OPTIONS, "server",
                          "server '%.200s' is not an address: write 'host:port' or "
@@ -77,10 +78,11 @@ int hc_address_to_uri(const char *address, char *uri, size_t size, struct hc_err
 {
     bool is_unix = hc_text_starts(address, "unix:");
 
-    if ((is_unix ? check_unix(address, err) : check_inet(address, err)) < 0)
+    if ((is_unix ? unix_address_check(address, err) : inet_address_check(address, err)) <
+        0)
         return -1;
     if (hc_format(uri, size, "%s", is_unix ? "" : "dns:///") < 0 ||
-        append_encoded(uri, size, address) < 0)
+        uri_append(uri, size, address) < 0)
         return hc_fail_field(err, HC_INVALID_OPTIONS, "server",
                              "server '%.200s…': the address is too long", address);
     return 0;

@@ -46,7 +46,7 @@ int hc_mount_check(const struct hc_mount *mount, const char *cache_id,
 }
 
 /* Relative, and each part a name. */
-static bool is_below(const char *path)
+static bool path_is_below(const char *path)
 {
     for (const char *part = path;; part++) {
         size_t length = strcspn(part, "/");
@@ -61,7 +61,7 @@ static bool is_below(const char *path)
 }
 
 /* "/" when the mount is "/" and "/models" when it is "/models/". */
-static int length_of_dir(const char *dir)
+static int dir_length(const char *dir)
 {
     size_t length = strlen(dir);
 
@@ -75,7 +75,7 @@ char *hc_mount_path(const struct hc_mount *mount, const char *server_path,
 {
     char *path;
 
-    if (cache_path[0] != '\0' && !is_below(cache_path)) {
+    if (cache_path[0] != '\0' && !path_is_below(cache_path)) {
         (void)hc_fail(
             err, HC_INTERNAL,
             "hubcached at '%.128s' answered with '%.200s', which is no path below "
@@ -85,8 +85,7 @@ char *hc_mount_path(const struct hc_mount *mount, const char *server_path,
     }
     if (!mount->dir || cache_path[0] == '\0')
         return hc_text_copy(server_path, err);
-    if (asprintf(&path, "%.*s/%s", length_of_dir(mount->dir), mount->dir, cache_path) >=
-        0)
+    if (asprintf(&path, "%.*s/%s", dir_length(mount->dir), mount->dir, cache_path) >= 0)
         return path;
     (void)hc_fail_memory(err);
     return NULL;

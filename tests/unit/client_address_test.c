@@ -19,7 +19,7 @@ static void assert_uri(const char *address, const char *expected)
     assert_string_equal(uri, expected);
 }
 
-static void assert_refused(const char *address)
+static void assert_address_refused(const char *address)
 {
     char uri[HC_ADDRESS_URI_MAX];
     struct hc_error err = {0};
@@ -55,34 +55,34 @@ static void a_socket_keeps_every_character_of_its_path(void **state)
 static void an_address_without_a_sound_port_is_refused(void **state)
 {
     (void)state;
-    assert_refused("");
-    assert_refused("hubcached");
-    assert_refused("hubcached:");
-    assert_refused("hubcached:0");
-    assert_refused("hubcached:65536");
-    assert_refused("hubcached:http");
-    assert_refused("hubcached:+80");
-    assert_refused("hubcached:000080");
+    assert_address_refused("");
+    assert_address_refused("hubcached");
+    assert_address_refused("hubcached:");
+    assert_address_refused("hubcached:0");
+    assert_address_refused("hubcached:65536");
+    assert_address_refused("hubcached:http");
+    assert_address_refused("hubcached:+80");
+    assert_address_refused("hubcached:000080");
 }
 
 static void an_address_without_a_sound_host_is_refused(void **state)
 {
     (void)state;
-    assert_refused(":50051");
-    assert_refused("::1:50051");
-    assert_refused("[]:50051");
-    assert_refused("[::1:50051");
-    assert_refused("[::1]]:50051");
-    assert_refused("a b:50051");
+    assert_address_refused(":50051");
+    assert_address_refused("::1:50051");
+    assert_address_refused("[]:50051");
+    assert_address_refused("[::1:50051");
+    assert_address_refused("[::1]]:50051");
+    assert_address_refused("a b:50051");
 }
 
 static void other_schemes_are_refused(void **state)
 {
     (void)state;
-    assert_refused("http://hubcached:50051");
-    assert_refused("dns:///hubcached:50051");
-    assert_refused("xds:///hubcached:50051");
-    assert_refused("unix:hubcached.sock");
+    assert_address_refused("http://hubcached:50051");
+    assert_address_refused("dns:///hubcached:50051");
+    assert_address_refused("xds:///hubcached:50051");
+    assert_address_refused("unix:hubcached.sock");
 }
 
 static void a_socket_whose_path_the_system_cannot_hold_is_refused(void **state)
@@ -91,7 +91,7 @@ static void a_socket_whose_path_the_system_cannot_hold_is_refused(void **state)
 
     (void)state;
     (void)snprintf(address, sizeof address, "unix:/%0107d", 0);
-    assert_refused(address);
+    assert_address_refused(address);
 }
 
 static void a_host_longer_than_a_uri_may_be_is_refused(void **state)
@@ -100,7 +100,7 @@ static void a_host_longer_than_a_uri_may_be_is_refused(void **state)
 
     (void)state;
     (void)snprintf(address, sizeof address, "%01500d:80", 0);
-    assert_refused(address);
+    assert_address_refused(address);
 }
 
 int main(void)

@@ -10,13 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int make_dir(void **state)
+static int mount_setup(void **state)
 {
     *state = temp_dir_make();
     return 0;
 }
 
-static int remove_dir(void **state)
+static int mount_teardown(void **state)
 {
     temp_dir_remove(*state);
     return 0;
@@ -27,7 +27,8 @@ static struct hc_mount mount_at(const char *dir)
     return (struct hc_mount){.dir = dir, .server = "cache.example:50051"};
 }
 
-static void assert_path(const char *dir, const char *cache_path, const char *expected)
+static void assert_mounted_path(const char *dir, const char *cache_path,
+                                const char *expected)
 {
     struct hc_mount mount = mount_at(dir);
     struct hc_error err = {0};
@@ -38,7 +39,7 @@ static void assert_path(const char *dir, const char *cache_path, const char *exp
     free(path);
 }
 
-static void assert_no_path(const char *dir, const char *cache_path)
+static void assert_no_mounted_path(const char *dir, const char *cache_path)
 {
     struct hc_mount mount = mount_at(dir);
     struct hc_error err = {0};
@@ -48,7 +49,7 @@ static void assert_no_path(const char *dir, const char *cache_path)
     assert_non_null(strstr(err.message, cache_path));
 }
 
-static int check(const char *dir, const char *cache_id, struct hc_error *err)
+static int check_mount(const char *dir, const char *cache_id, struct hc_error *err)
 {
     struct hc_mount mount = mount_at(dir);
 
@@ -58,37 +59,37 @@ static int check(const char *dir, const char *cache_id, struct hc_error *err)
 static void a_cache_path_is_joined_to_the_mount(void **state)
 {
     (void)state;
-    assert_path("/models", "models--a--b/snapshots/c/f",
-                "/models/models--a--b/snapshots/c/f");
-    assert_path("/models//", "x", "/models/x");
-    assert_path("/", "x", "/x");
-    assert_path("/models", "a..b/.hidden/...", "/models/a..b/.hidden/...");
+    assert_mounted_path("/models", "models--a--b/snapshots/c/f",
+                        "/models/models--a--b/snapshots/c/f");
+    assert_mounted_path("/models//", "x", "/models/x");
+    assert_mounted_path("/", "x", "/x");
+    assert_mounted_path("/models", "a..b/.hidden/...", "/models/a..b/.hidden/...");
 }
 
 static void without_a_mount_the_servers_path_stands(void **state)
 {
     (void)state;
-    assert_path(NULL, "models--a--b/snapshots/c/f", "/srv/cache/server-side");
+    assert_mounted_path(NULL, "models--a--b/snapshots/c/f", "/srv/cache/server-side");
 }
 
 static void a_local_directorys_file_keeps_the_servers_path(void **state)
 {
     (void)state;
-    assert_path("/models", "", "/srv/cache/server-side");
+    assert_mounted_path("/models", "", "/srv/cache/server-side");
 }
 
 static void a_cache_path_that_leaves_the_mount_is_refused(void **state)
 {
     (void)state;
-    assert_no_path("/models", "/etc/passwd");
-    assert_no_path("/models", "..");
-    assert_no_path("/models", "../x");
-    assert_no_path("/models", "a/../../x");
-    assert_no_path("/models", "a/..");
-    assert_no_path("/models", "a//b");
-    assert_no_path("/models", "./a");
-    assert_no_path("/models", "a/");
-    assert_no_path(NULL, "../x"); /* callers may join it themselves */
+    assert_no_mounted_path("/models", "/etc/passwd");
+    assert_no_mounted_path("/models", "..");
+    assert_no_mounted_path("/models", "../x");
+    assert_no_mounted_path("/models", "a/../../x");
+    assert_no_mounted_path("/models", "a/..");
+    assert_no_mounted_path("/models", "a//b");
+    assert_no_mounted_path("/models", "./a");
+    assert_no_mounted_path("/models", "a/");
+    assert_no_mounted_path(NULL, "../x"); /* callers may join it themselves */
 }
 
 static void the_servers_volume_is_known_by_its_id(void **state)
@@ -96,7 +97,7 @@ static void the_servers_volume_is_known_by_its_id(void **state)
     struct hc_error err = {0};
 
     temp_dir_write(*state, ".hubcache/cache-id", "8d9f\n");
-    assert_int_equal(check(*state, "8d9f", &err), 0);
+    assert_int_equal(check_mount(*state, "8d9f", &err), 0);
 }
 
 static void another_volume_is_refused_and_both_are_named(void **state)
@@ -104,7 +105,7 @@ static void another_volume_is_refused_and_both_are_named(void **state)
     struct hc_error err = {0};
 
     temp_dir_write(*state, ".hubcache/cache-id", "ours");
-    assert_int_equal(check(*state, "theirs", &err), -1);
+    assert_int_equal(check_mount(*state, "theirs", &err), -1);
     assert_int_equal(err.reason, HC_CACHE_MISMATCH);
     assert_non_null(strstr(err.message, "'ours'"));
     assert_non_null(strstr(err.message, "'theirs'"));
@@ -117,7 +118,7 @@ static void a_directory_without_an_id_is_refused(void **state)
 {
     struct hc_error err = {0};
 
-    assert_int_equal(check(*state, "theirs", &err), -1);
+    assert_int_equal(check_mount(*state, "theirs", &err), -1);
     assert_int_equal(err.reason, HC_CACHE_MISMATCH);
     assert_non_null(strstr(err.message, "cache-id"));
 }
@@ -127,7 +128,7 @@ static void an_id_is_compared_whole(void **state)
     struct hc_error err = {0};
 
     temp_dir_write(*state, ".hubcache/cache-id", "8d9f-more");
-    assert_int_equal(check(*state, "8d9f", &err), -1);
+    assert_int_equal(check_mount(*state, "8d9f", &err), -1);
     assert_int_equal(err.reason, HC_CACHE_MISMATCH);
 }
 
@@ -136,17 +137,17 @@ static void a_volume_mounted_anew_is_noticed(void **state)
     struct hc_error err = {0};
 
     temp_dir_write(*state, ".hubcache/cache-id", "old");
-    assert_int_equal(check(*state, "old", &err), 0);
+    assert_int_equal(check_mount(*state, "old", &err), 0);
     temp_dir_write(*state, ".hubcache/cache-id", "new");
-    assert_int_equal(check(*state, "old", &err), -1);
+    assert_int_equal(check_mount(*state, "old", &err), -1);
 }
 
 static void a_server_without_an_id_is_not_compared(void **state)
 {
     struct hc_error err = {0};
 
-    assert_int_equal(check(*state, "", &err), 0);
-    assert_int_equal(check(NULL, "theirs", &err), 0);
+    assert_int_equal(check_mount(*state, "", &err), 0);
+    assert_int_equal(check_mount(NULL, "theirs", &err), 0);
 }
 
 int main(void)
@@ -156,17 +157,18 @@ int main(void)
         cmocka_unit_test(without_a_mount_the_servers_path_stands),
         cmocka_unit_test(a_local_directorys_file_keeps_the_servers_path),
         cmocka_unit_test(a_cache_path_that_leaves_the_mount_is_refused),
-        cmocka_unit_test_setup_teardown(the_servers_volume_is_known_by_its_id, make_dir,
-                                        remove_dir),
+        cmocka_unit_test_setup_teardown(the_servers_volume_is_known_by_its_id,
+                                        mount_setup, mount_teardown),
         cmocka_unit_test_setup_teardown(another_volume_is_refused_and_both_are_named,
-                                        make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(a_directory_without_an_id_is_refused, make_dir,
-                                        remove_dir),
-        cmocka_unit_test_setup_teardown(an_id_is_compared_whole, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(a_volume_mounted_anew_is_noticed, make_dir,
-                                        remove_dir),
-        cmocka_unit_test_setup_teardown(a_server_without_an_id_is_not_compared, make_dir,
-                                        remove_dir),
+                                        mount_setup, mount_teardown),
+        cmocka_unit_test_setup_teardown(a_directory_without_an_id_is_refused, mount_setup,
+                                        mount_teardown),
+        cmocka_unit_test_setup_teardown(an_id_is_compared_whole, mount_setup,
+                                        mount_teardown),
+        cmocka_unit_test_setup_teardown(a_volume_mounted_anew_is_noticed, mount_setup,
+                                        mount_teardown),
+        cmocka_unit_test_setup_teardown(a_server_without_an_id_is_not_compared,
+                                        mount_setup, mount_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
