@@ -3,7 +3,7 @@
  * hubcache info: who answers, and from which cache.
  */
 #include "base/auto.h"
-#include "common.h"
+#include "command.h"
 #include "json.h"
 #include "output.h"
 
@@ -13,32 +13,33 @@ HC_DEFINE_AUTO(hc_client, hc_client_close)
 HC_DEFINE_AUTO_VALUE(hc_client_info, hc_client_info_clear)
 
 /* NOLINTNEXTLINE(readability-non-const-parameter): argp decides on the type */
-static error_t parse(int key, char *arg, struct argp_state *state)
+static error_t info_option_parse(int key, char *arg, struct argp_state *state)
 {
     (void)arg;
     if (key == ARGP_KEY_INIT)
         state->child_inputs[0] = state->input;
     if (key == ARGP_KEY_ARG)
-        hc_common_refuse(state, "info takes no arguments");
+        hc_command_refuse(state, "info takes no arguments");
     return key == ARGP_KEY_INIT ? 0 : ARGP_ERR_UNKNOWN;
 }
 
-static const struct argp_child children[] = {{&hc_common_argp, 0, NULL, 0}, {0}};
+static const struct argp_child children[] = {{&hc_command_argp, 0, NULL, 0}, {0}};
 
 static const struct argp argp = {
-    .parser = parse,
+    .parser = info_option_parse,
     .doc = "Says which hubcached answers and from which cache.",
     .children = children,
 };
 
-static int show(struct hc_client *client, const struct hc_common *common,
-                struct hc_error *err)
+static int info_print(struct hc_client *client,
+                      const struct hc_command_options *command_options,
+                      struct hc_error *err)
 {
     HC_AUTO_VALUE(hc_client_info) info = {0};
 
     if (hc_client_get_info(client, &info, err) < 0)
         return -1;
-    if (common->json)
+    if (command_options->json)
         return hc_output_json(hc_json_info(&info), err);
     hc_output_field("version", info.version);
     hc_output_field("cache_root", info.cache_root);
@@ -48,14 +49,14 @@ static int show(struct hc_client *client, const struct hc_common *common,
     return hc_output_finish(err);
 }
 
-int hc_command_info(int argc, char **argv, struct hc_common *common)
+int hc_command_info(int argc, char **argv, struct hc_command_options *command_options)
 {
     struct hc_error err = {0};
     HC_AUTO(hc_client) *client = NULL;
 
-    hc_common_parse(&argp, 0, argc, argv, common);
-    client = hc_common_open(common, &err);
-    if (!client || show(client, common, &err) < 0)
+    hc_command_parse(&argp, 0, argc, argv, command_options);
+    client = hc_command_connect(command_options, &err);
+    if (!client || info_print(client, command_options, &err) < 0)
         return hc_output_failure(&err);
     return HC_EXIT_OK;
 }

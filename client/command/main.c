@@ -3,7 +3,7 @@
  * hubcache: picks the subcommand and sees to interrupts. A thread waits for them; ending
  * the process drops the connection, by which the server knows that nobody waits any more.
  */
-#include "common.h"
+#include "command.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -15,11 +15,11 @@
 struct subcommand {
     const char *name;
     char title[32]; /* what it is called in its own messages */
-    int (*run)(int argc, char **argv, struct hc_common *common);
+    int (*run)(int argc, char **argv, struct hc_command_options *command_options);
 };
 
 struct command_line {
-    struct hc_common common;
+    struct hc_command_options command_options;
     const char *name;
     int rest; /* where the name stands in argv */
 };
@@ -28,13 +28,13 @@ struct command_line {
 HC_PUBLIC const char *argp_program_version = "hubcache " HC_CLIENT_VERSION;
 
 /* NOLINTNEXTLINE(readability-non-const-parameter): argp decides on the type */
-static error_t parse(int key, char *arg, struct argp_state *state)
+static error_t main_option_parse(int key, char *arg, struct argp_state *state)
 {
     struct command_line *line = state->input;
 
     switch (key) {
     case ARGP_KEY_INIT:
-        state->child_inputs[0] = &line->common;
+        state->child_inputs[0] = &line->command_options;
         return 0;
     case ARGP_KEY_ARG: /* the rest is the subcommand's */
         line->name = arg;
@@ -42,17 +42,17 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         state->next = state->argc;
         return 0;
     case ARGP_KEY_NO_ARGS:
-        hc_common_refuse(state, "a command is needed: file, snapshot or info");
+        hc_command_refuse(state, "a command is needed: file, snapshot or info");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
-static const struct argp_child children[] = {{&hc_common_argp, 0, NULL, 0}, {0}};
+static const struct argp_child children[] = {{&hc_command_argp, 0, NULL, 0}, {0}};
 
 static const struct argp argp = {
-    .parser = parse,
+    .parser = main_option_parse,
     .args_doc = "file REPO FILENAME...\nsnapshot REPO\ninfo",
     .doc =
         "Asks a hubcached where files of Hugging Face Hub repos are on this machine."
@@ -102,11 +102,12 @@ int main(int argc, char **argv)
     struct command_line line = {0};
 
     watch_for_interrupts();
-    hc_common_parse(&argp, ARGP_IN_ORDER, argc, argv, &line);
+    hc_command_parse(&argp, ARGP_IN_ORDER, argc, argv, &line);
     for (size_t i = 0; i < sizeof subcommands / sizeof *subcommands; i++) {
         if (strcmp(line.name, subcommands[i].name) == 0) {
             argv[line.rest] = subcommands[i].title;
-            return subcommands[i].run(argc - line.rest, argv + line.rest, &line.common);
+            return subcommands[i].run(argc - line.rest, argv + line.rest,
+                                      &line.command_options);
         }
     }
     (void)fprintf(stderr, "hubcache: '%s' is no command: file, snapshot and info are\n",

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/size.h"
 #include "base/text.h"
-#include "common.h"
+#include "command.h"
 #include "json.h"
 #include "output.h"
 #include "progress.h"
@@ -24,20 +24,20 @@ HC_DEFINE_AUTO_VALUE(hc_client_snapshot, hc_client_snapshot_clear)
 enum { KEY_INCLUDE = 512, KEY_EXCLUDE, KEY_DRY_RUN, KEY_QUIET };
 enum { NOTE_MAX = 4096 };
 
-struct command {
-    struct hc_common *common;
-    struct hc_choice choice;
+struct snapshot_command {
+    struct hc_command_options *command_options;
+    struct hc_resolve_options resolve_options;
     struct hc_strings include;
     struct hc_strings exclude;
     bool is_quiet;
 };
 
-static void command_clear(struct command *command)
+static void snapshot_command_clear(struct snapshot_command *snapshot_command)
 {
-    hc_strings_clear(&command->include);
-    hc_strings_clear(&command->exclude);
+    hc_strings_clear(&snapshot_command->include);
+    hc_strings_clear(&snapshot_command->exclude);
 }
-HC_DEFINE_AUTO_VALUE(command, command_clear)
+HC_DEFINE_AUTO_VALUE(snapshot_command, snapshot_command_clear)
 
 static error_t add_pattern(const struct argp_state *state, struct hc_strings *patterns,
                            const char *pattern)
@@ -45,37 +45,37 @@ static error_t add_pattern(const struct argp_state *state, struct hc_strings *pa
     struct hc_error err = {0};
 
     if (hc_strings_add(patterns, pattern, &err) < 0)
-        hc_common_refuse(state, "%s", err.message);
+        hc_command_refuse(state, "%s", err.message);
     return 0;
 }
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static error_t snapshot_option_parse(int key, char *arg, struct argp_state *state)
 {
-    struct command *command = state->input;
+    struct snapshot_command *snapshot_command = state->input;
 
     switch (key) {
     case ARGP_KEY_INIT:
-        state->child_inputs[0] = &command->choice;
-        state->child_inputs[1] = command->common;
+        state->child_inputs[0] = &snapshot_command->resolve_options;
+        state->child_inputs[1] = snapshot_command->command_options;
         return 0;
     case KEY_INCLUDE:
-        return add_pattern(state, &command->include, arg);
+        return add_pattern(state, &snapshot_command->include, arg);
     case KEY_EXCLUDE:
-        return add_pattern(state, &command->exclude, arg);
+        return add_pattern(state, &snapshot_command->exclude, arg);
     case KEY_DRY_RUN:
-        command->choice.fetch.dry_run = true;
+        snapshot_command->resolve_options.fetch.dry_run = true;
         return 0;
     case KEY_QUIET:
-        command->is_quiet = true;
+        snapshot_command->is_quiet = true;
         return 0;
     case ARGP_KEY_ARG:
         if (state->arg_num > 0)
-            hc_common_refuse(state, "one repo at a time: '%s' is too much", arg);
-        command->choice.repo.id = arg;
+            hc_command_refuse(state, "one repo at a time: '%s' is too much", arg);
+        snapshot_command->resolve_options.repo.id = arg;
         return 0;
     case ARGP_KEY_END:
-        if (!command->choice.repo.id)
-            hc_common_refuse(state, "a repo is needed");
+        if (!snapshot_command->resolve_options.repo.id)
+            hc_command_refuse(state, "a repo is needed");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -83,8 +83,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_child children[] = {
-    {&hc_choice_argp, 0, NULL, 0},
-    {&hc_common_argp, 0, "Options of every command:", 1},
+    {&hc_resolve_argp, 0, NULL, 0},
+    {&hc_command_argp, 0, "Options of every command:", 1},
     {0},
 };
 
@@ -100,14 +100,14 @@ static const struct argp_option options[] = {
 
 static const struct argp argp = {
     .options = options,
-    .parser = parse,
+    .parser = snapshot_option_parse,
     .args_doc = "REPO",
     .doc =
         "Writes the path of REPO's snapshot directory, downloading what is not cached.",
     .children = children,
 };
 
-static void list_fetches(const struct hc_client_snapshot *snapshot)
+static void snapshot_list_fetches(const struct hc_client_snapshot *snapshot)
 {
     char size[HC_UNITS_TEXT_MAX], note[NOTE_MAX];
     uint64_t bytes = 0;
@@ -130,7 +130,7 @@ static void list_fetches(const struct hc_client_snapshot *snapshot)
     hc_output_note(note);
 }
 
-static void note_doubts(const struct hc_client_snapshot *snapshot)
+static void snapshot_note_doubts(const struct hc_client_snapshot *snapshot)
 {
     if (snapshot->stale)
         hc_output_note("the Hub could not be asked; this is what it said last time");
@@ -138,51 +138,53 @@ static void note_doubts(const struct hc_client_snapshot *snapshot)
         hc_output_note("no listing of this commit is known: the snapshot may lack files");
 }
 
-static int answer(const struct command *command,
-                  const struct hc_client_snapshot *snapshot, struct hc_error *err)
+static int snapshot_print(const struct snapshot_command *snapshot_command,
+                          const struct hc_client_snapshot *snapshot, struct hc_error *err)
 {
-    note_doubts(snapshot);
-    if (command->choice.fetch.dry_run)
-        list_fetches(snapshot);
-    if (command->common->json)
+    snapshot_note_doubts(snapshot);
+    if (snapshot_command->resolve_options.fetch.dry_run)
+        snapshot_list_fetches(snapshot);
+    if (snapshot_command->command_options->json)
         return hc_output_json(hc_json_snapshot(snapshot), err);
     return hc_output_line(snapshot->path, err);
 }
 
-static int resolve(struct hc_client *client, const struct command *command,
-                   struct hc_error *err)
+static int snapshot_resolve(struct hc_client *client,
+                            const struct snapshot_command *snapshot_command,
+                            struct hc_error *err)
 {
-    bool is_dry_run = command->choice.fetch.dry_run;
+    bool is_dry_run = snapshot_command->resolve_options.fetch.dry_run;
     struct hc_progress_view view;
     struct hc_client_snapshot_request request = {
-        .repo = command->choice.repo,
-        .allow_patterns = (const char *const *)command->include.items,
-        .allow_count = command->include.count,
-        .ignore_patterns = (const char *const *)command->exclude.items,
-        .ignore_count = command->exclude.count,
+        .repo = snapshot_command->resolve_options.repo,
+        .allow_patterns = (const char *const *)snapshot_command->include.items,
+        .allow_count = snapshot_command->include.count,
+        .ignore_patterns = (const char *const *)snapshot_command->exclude.items,
+        .ignore_count = snapshot_command->exclude.count,
         .list_files = is_dry_run,
-        .fetch = command->choice.fetch,
-        .progress = is_dry_run || command->is_quiet ? NULL : hc_progress_show,
+        .fetch = snapshot_command->resolve_options.fetch,
+        .progress = is_dry_run || snapshot_command->is_quiet ? NULL : hc_progress_show,
         .progress_ctx = &view,
     };
     HC_AUTO_VALUE(hc_client_snapshot) snapshot = {0};
     int result;
 
-    hc_progress_begin(&view, command->choice.repo.id);
+    hc_progress_begin(&view, snapshot_command->resolve_options.repo.id);
     result = hc_client_resolve_snapshot(client, &request, &snapshot, err);
     hc_progress_end(&view);
-    return result < 0 ? -1 : answer(command, &snapshot, err);
+    return result < 0 ? -1 : snapshot_print(snapshot_command, &snapshot, err);
 }
 
-int hc_command_snapshot(int argc, char **argv, struct hc_common *common)
+int hc_command_snapshot(int argc, char **argv, struct hc_command_options *command_options)
 {
-    HC_AUTO_VALUE(command) command = {.common = common};
+    HC_AUTO_VALUE(snapshot_command)
+    snapshot_command = {.command_options = command_options};
     struct hc_error err = {0};
     HC_AUTO(hc_client) *client = NULL;
 
-    hc_common_parse(&argp, 0, argc, argv, &command);
-    client = hc_common_open(common, &err);
-    if (!client || resolve(client, &command, &err) < 0)
+    hc_command_parse(&argp, 0, argc, argv, &snapshot_command);
+    client = hc_command_connect(command_options, &err);
+    if (!client || snapshot_resolve(client, &snapshot_command, &err) < 0)
         return hc_output_failure(&err);
     return HC_EXIT_OK;
 }

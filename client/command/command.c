@@ -2,7 +2,7 @@
 /*
  * Options before and after the subcommand mean the same: the same argp child reads both.
  */
-#include "common.h"
+#include "command.h"
 
 #include "base/error.h"
 #include "base/file.h"
@@ -32,82 +32,82 @@ enum key {
     KEY_MAX_STALENESS
 };
 
-static int64_t duration_of(const struct argp_state *state, const char *text)
+static int64_t parse_duration(const struct argp_state *state, const char *text)
 {
     int64_t milliseconds = 0;
 
     if (hc_duration_parse(text, &milliseconds) < 0)
-        hc_common_refuse(state, "'%s' is not a duration: write 500ms, 60s, 5m, 2h or 1d",
-                         text);
+        hc_command_refuse(state, "'%s' is not a duration: write 500ms, 60s, 5m, 2h or 1d",
+                          text);
     return milliseconds;
 }
 
-static error_t parse_common(int key, char *arg, struct argp_state *state)
+static error_t command_option_parse(int key, char *arg, struct argp_state *state)
 {
-    struct hc_common *common = state->input;
+    struct hc_command_options *command_options = state->input;
 
     switch (key) {
     case KEY_SERVER:
-        common->server = arg;
+        command_options->server = arg;
         return 0;
     case KEY_MOUNT:
-        common->mount = arg;
+        command_options->mount = arg;
         return 0;
     case KEY_JSON:
-        common->json = true;
+        command_options->json = true;
         return 0;
     case KEY_TIMEOUT:
-        common->timeout_ms = duration_of(state, arg);
+        command_options->timeout_ms = parse_duration(state, arg);
         return 0;
     case KEY_BEARER_TOKEN_FILE:
-        common->bearer_token_file = arg;
+        command_options->bearer_token_file = arg;
         return 0;
     case KEY_HUB_TOKEN_FILE:
-        common->hub_token_file = arg;
+        command_options->hub_token_file = arg;
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
-static enum hc_repo_type type_of(const struct argp_state *state, const char *name)
+static enum hc_repo_type parse_repo_type(const struct argp_state *state, const char *name)
 {
     enum hc_repo_type type = hc_repo_type_from_name(name);
 
     if (type == HC_REPO_DEFAULT)
-        hc_common_refuse(state,
-                         "'%s' is not a repo type: write model, dataset, space or kernel",
-                         name);
+        hc_command_refuse(
+            state, "'%s' is not a repo type: write model, dataset, space or kernel",
+            name);
     return type;
 }
 
-static error_t parse_choice(int key, char *arg, struct argp_state *state)
+static error_t resolve_option_parse(int key, char *arg, struct argp_state *state)
 {
-    struct hc_choice *choice = state->input;
+    struct hc_resolve_options *resolve_options = state->input;
 
     switch (key) {
     case KEY_REVISION:
-        choice->repo.revision = arg;
+        resolve_options->repo.revision = arg;
         return 0;
     case KEY_REPO_TYPE:
-        choice->repo.type = type_of(state, arg);
+        resolve_options->repo.type = parse_repo_type(state, arg);
         return 0;
     case KEY_LOCAL_FILES_ONLY:
-        choice->fetch.local_files_only = true;
+        resolve_options->fetch.local_files_only = true;
         return 0;
     case KEY_FORCE:
-        choice->fetch.force_download = true;
+        resolve_options->fetch.force_download = true;
         return 0;
     case KEY_MAX_STALENESS:
-        choice->fetch.has_max_staleness = true;
-        choice->fetch.max_staleness_ms = duration_of(state, arg);
+        resolve_options->fetch.has_max_staleness = true;
+        resolve_options->fetch.max_staleness_ms = parse_duration(state, arg);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
-static const struct argp_option common_options[] = {
+static const struct argp_option command_argp_options[] = {
     {"server", KEY_SERVER, "ADDRESS", 0,
      "Ask the hubcached at host:port or unix:/path (HUBCACHE_SERVER, else "
      "127.0.0.1:50051)",
@@ -126,7 +126,7 @@ static const struct argp_option common_options[] = {
     {0},
 };
 
-static const struct argp_option choice_options[] = {
+static const struct argp_option resolve_argp_options[] = {
     {"revision", KEY_REVISION, "REVISION", 0,
      "Branch, tag, refs/pr/N or commit; by default main", 0},
     {"repo-type", KEY_REPO_TYPE, "TYPE", 0,
@@ -138,11 +138,13 @@ static const struct argp_option choice_options[] = {
     {0},
 };
 
-const struct argp hc_common_argp = {.options = common_options, .parser = parse_common};
-const struct argp hc_choice_argp = {.options = choice_options, .parser = parse_choice};
+const struct argp hc_command_argp = {.options = command_argp_options,
+                                     .parser = command_option_parse};
+const struct argp hc_resolve_argp = {.options = resolve_argp_options,
+                                     .parser = resolve_option_parse};
 
 /* From the file, else the variable, else none: "". */
-static int read_token(const char *file, const char *variable, char token[TOKEN_MAX],
+static int token_read(const char *file, const char *variable, char token[TOKEN_MAX],
                       struct hc_error *err)
 {
     const char *value = getenv(variable);
@@ -164,15 +166,15 @@ static int read_token(const char *file, const char *variable, char token[TOKEN_M
 }
 
 /* argp's functions are not thread-safe; no other thread uses them. */
-void hc_common_parse(const struct argp *argp, unsigned flags, int argc, char **argv,
-                     void *input)
+void hc_command_parse(const struct argp *argp, unsigned flags, int argc, char **argv,
+                      void *input)
 {
     argp_err_exit_status = HC_EXIT_USAGE;
     /* NOLINTNEXTLINE(concurrency-mt-unsafe) */
     (void)argp_parse(argp, argc, argv, flags, NULL, input);
 }
 
-void hc_common_refuse(const struct argp_state *state, const char *format, ...)
+void hc_command_refuse(const struct argp_state *state, const char *format, ...)
 {
     char message[MESSAGE_MAX];
     va_list args;
@@ -183,16 +185,18 @@ void hc_common_refuse(const struct argp_state *state, const char *format, ...)
     argp_error(state, "%s", message); /* NOLINT(concurrency-mt-unsafe) */
 }
 
-struct hc_client *hc_common_open(const struct hc_common *common, struct hc_error *err)
+struct hc_client *hc_command_connect(const struct hc_command_options *command_options,
+                                     struct hc_error *err)
 {
     char bearer[TOKEN_MAX], hub[TOKEN_MAX];
-    struct hc_client_options options = {.server = common->server,
-                                        .mount = common->mount,
-                                        .timeout_ms = common->timeout_ms};
+    struct hc_client_options options = {.server = command_options->server,
+                                        .mount = command_options->mount,
+                                        .timeout_ms = command_options->timeout_ms};
     struct hc_client *client;
 
-    if (read_token(common->bearer_token_file, "HUBCACHE_TOKEN", bearer, err) < 0 ||
-        read_token(common->hub_token_file, "HUBCACHE_HUB_TOKEN", hub, err) < 0)
+    if (token_read(command_options->bearer_token_file, "HUBCACHE_TOKEN", bearer, err) <
+            0 ||
+        token_read(command_options->hub_token_file, "HUBCACHE_HUB_TOKEN", hub, err) < 0)
         return NULL;
     options.bearer_token = bearer[0] != '\0' ? bearer : NULL;
     options.hub_token = hub[0] != '\0' ? hub : NULL;
