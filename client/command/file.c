@@ -75,7 +75,8 @@ static const struct argp argp = {
 static void file_note_stale(bool stale)
 {
     if (stale)
-        hc_output_note("the Hub could not be asked; this is what it said last time");
+        hc_output_print_note(
+            "the Hub could not be asked; this is what it said last time");
 }
 
 static int file_resolve_one(struct hc_client *client,
@@ -93,8 +94,8 @@ static int file_resolve_one(struct hc_client *client,
         return -1;
     file_note_stale(file.stale);
     if (file_command->command_options->json)
-        return hc_output_json(hc_json_file(&file), err);
-    return hc_output_line(file.path, err);
+        return hc_output_print_json(hc_output_json_of_file(&file), err);
+    return hc_output_print_path(file.path, err);
 }
 
 static int file_resolve_several(struct hc_client *client,
@@ -114,9 +115,9 @@ static int file_resolve_several(struct hc_client *client,
         return -1;
     file_note_stale(files.count > 0 && files.items[0].stale);
     if (file_command->command_options->json)
-        return hc_output_json(hc_json_files(&files), err);
+        return hc_output_print_json(hc_output_json_of_files(&files), err);
     for (size_t i = 0; i < files.count; i++) {
-        if (hc_output_line(files.items[i].path, err) < 0)
+        if (hc_output_print_path(files.items[i].path, err) < 0)
             return -1;
     }
     return 0;
@@ -132,8 +133,8 @@ int hc_command_file(int argc, char **argv, struct hc_command_options *command_op
     hc_command_parse(&argp, 0, argc, argv, &file_command);
     client = hc_command_connect(command_options, &err);
     if (!client)
-        return hc_output_failure(&err);
+        return hc_output_print_failure(&err);
     result = file_command.count == 1 ? file_resolve_one(client, &file_command, &err)
                                      : file_resolve_several(client, &file_command, &err);
-    return result < 0 ? hc_output_failure(&err) : HC_EXIT_OK;
+    return result < 0 ? hc_output_print_failure(&err) : HC_EXIT_OK;
 }

@@ -40,13 +40,13 @@ static int info_print(struct hc_client *client,
     if (hc_client_get_info(client, &info, err) < 0)
         return -1;
     if (command_options->json)
-        return hc_output_json(hc_json_info(&info), err);
-    hc_output_field("version", info.version);
-    hc_output_field("cache_root", info.cache_root);
-    hc_output_field("cache_id", info.cache_id);
-    hc_output_field("offline", info.offline ? "true" : "false");
-    hc_output_field("endpoint", info.endpoint);
-    return hc_output_finish(err);
+        return hc_output_print_json(hc_output_json_of_info(&info), err);
+    hc_output_print_field("version", info.version);
+    hc_output_print_field("cache_root", info.cache_root);
+    hc_output_print_field("cache_id", info.cache_id);
+    hc_output_print_field("offline", info.offline ? "true" : "false");
+    hc_output_print_field("endpoint", info.endpoint);
+    return hc_output_flush(err);
 }
 
 int hc_command_info(int argc, char **argv, struct hc_command_options *command_options)
@@ -57,6 +57,6 @@ int hc_command_info(int argc, char **argv, struct hc_command_options *command_op
     hc_command_parse(&argp, 0, argc, argv, command_options);
     client = hc_command_connect(command_options, &err);
     if (!client || info_print(client, command_options, &err) < 0)
-        return hc_output_failure(&err);
+        return hc_output_print_failure(&err);
     return HC_EXIT_OK;
 }

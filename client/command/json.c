@@ -8,7 +8,7 @@
 #include <jansson.h>
 #include <stddef.h>
 
-static const char *source_name(enum hc_client_source source)
+static const char *json_source_name(enum hc_client_source source)
 {
     static const char *const names[] = {
         [HC_CLIENT_SOURCE_UNSPECIFIED] = "SOURCE_UNSPECIFIED",
@@ -20,7 +20,7 @@ static const char *source_name(enum hc_client_source source)
     return names[(size_t)source < sizeof names / sizeof *names ? source : 0];
 }
 
-static const char *completeness_name(enum hc_client_completeness completeness)
+static const char *json_completeness_name(enum hc_client_completeness completeness)
 {
     static const char *const names[] = {
         [HC_CLIENT_COMPLETENESS_UNSPECIFIED] = "COMPLETENESS_UNSPECIFIED",
@@ -32,21 +32,21 @@ static const char *completeness_name(enum hc_client_completeness completeness)
     return names[(size_t)completeness < sizeof names / sizeof *names ? completeness : 0];
 }
 
-static json_t *file_object(const struct hc_client_file *file)
+static json_t *json_of_file(const struct hc_client_file *file)
 {
     return json_pack("{ss ss ss ss ss sI ss sb}", "path", file->path, "cache_path",
                      file->cache_path, "filename", file->filename, "commit_hash",
                      file->commit_hash, "etag", file->etag, "size_bytes",
-                     (json_int_t)file->size_bytes, "source", source_name(file->source),
-                     "stale", (int)file->stale);
+                     (json_int_t)file->size_bytes, "source",
+                     json_source_name(file->source), "stale", (int)file->stale);
 }
 
-static json_t *file_array(const struct hc_client_file *files, size_t count)
+static json_t *json_of_files(const struct hc_client_file *files, size_t count)
 {
     json_t *array = json_array();
 
     for (size_t i = 0; array && i < count; i++) {
-        if (json_array_append_new(array, file_object(&files[i])) < 0) {
+        if (json_array_append_new(array, json_of_file(&files[i])) < 0) {
             json_decref(array);
             return NULL;
         }
@@ -54,7 +54,7 @@ static json_t *file_array(const struct hc_client_file *files, size_t count)
     return array;
 }
 
-static json_t *text_array(char *const *texts, size_t count)
+static json_t *json_of_texts(char *const *texts, size_t count)
 {
     json_t *array = json_array();
 
@@ -68,7 +68,7 @@ static json_t *text_array(char *const *texts, size_t count)
 }
 
 /* Takes over `object`. */
-static char *line_of(json_t *object)
+static char *json_line(json_t *object)
 {
     char *line = object ? json_dumps(object, 0) : NULL;
 
@@ -76,37 +76,37 @@ static char *line_of(json_t *object)
     return line;
 }
 
-char *hc_json_file(const struct hc_client_file *file)
+char *hc_output_json_of_file(const struct hc_client_file *file)
 {
-    return line_of(
-        json_pack("{so ss}", "file", file_object(file), "cache_id", file->cache_id));
+    return json_line(
+        json_pack("{so ss}", "file", json_of_file(file), "cache_id", file->cache_id));
 }
 
-char *hc_json_files(const struct hc_client_files *files)
+char *hc_output_json_of_files(const struct hc_client_files *files)
 {
-    return line_of(
-        json_pack("{so so ss ss}", "files", file_array(files->items, files->count),
-                  "missing", text_array(files->missing, files->missing_count),
+    return json_line(
+        json_pack("{so so ss ss}", "files", json_of_files(files->items, files->count),
+                  "missing", json_of_texts(files->missing, files->missing_count),
                   "commit_hash", files->commit_hash, "cache_id", files->cache_id));
 }
 
-char *hc_json_snapshot(const struct hc_client_snapshot *snapshot)
+char *hc_output_json_of_snapshot(const struct hc_client_snapshot *snapshot)
 {
-    return line_of(json_pack(
+    return json_line(json_pack(
         "{ss ss ss ss so sI sI sI sI ss sb ss so}", "path", snapshot->path, "cache_path",
         snapshot->cache_path, "commit_hash", snapshot->commit_hash, "completeness",
-        completeness_name(snapshot->completeness), "missing",
-        text_array(snapshot->missing, snapshot->missing_listed), "missing_total",
+        json_completeness_name(snapshot->completeness), "missing",
+        json_of_texts(snapshot->missing, snapshot->missing_listed), "missing_total",
         (json_int_t)snapshot->missing_total, "file_count",
         (json_int_t)snapshot->file_count, "size_bytes", (json_int_t)snapshot->size_bytes,
         "downloaded_bytes", (json_int_t)snapshot->downloaded_bytes, "source",
-        source_name(snapshot->source), "stale", (int)snapshot->stale, "cache_id",
-        snapshot->cache_id, "files", file_array(snapshot->files, snapshot->listed)));
+        json_source_name(snapshot->source), "stale", (int)snapshot->stale, "cache_id",
+        snapshot->cache_id, "files", json_of_files(snapshot->files, snapshot->listed)));
 }
 
-char *hc_json_info(const struct hc_client_info *info)
+char *hc_output_json_of_info(const struct hc_client_info *info)
 {
-    return line_of(json_pack("{ss ss ss sb ss}", "version", info->version, "cache_root",
-                             info->cache_root, "cache_id", info->cache_id, "offline",
-                             (int)info->offline, "endpoint", info->endpoint));
+    return json_line(json_pack("{ss ss ss sb ss}", "version", info->version, "cache_root",
+                               info->cache_root, "cache_id", info->cache_id, "offline",
+                               (int)info->offline, "endpoint", info->endpoint));
 }

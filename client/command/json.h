@@ -9,9 +9,9 @@
 
 #include <hubcache-client/client.h>
 
-char *hc_json_file(const struct hc_client_file *file);
-char *hc_json_files(const struct hc_client_files *files);
-char *hc_json_snapshot(const struct hc_client_snapshot *snapshot);
-char *hc_json_info(const struct hc_client_info *info);
+char *hc_output_json_of_file(const struct hc_client_file *file);
+char *hc_output_json_of_files(const struct hc_client_files *files);
+char *hc_output_json_of_snapshot(const struct hc_client_snapshot *snapshot);
+char *hc_output_json_of_info(const struct hc_client_info *info);
 
 #endif

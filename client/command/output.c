@@ -23,7 +23,7 @@ static void print_message(const char *message)
     (void)fputc('\n', stderr);
 }
 
-static void print_missing(const struct hc_error *err)
+static void print_missing_names(const struct hc_error *err)
 {
     char names[sizeof err->missing];
     char *rest = names;
@@ -61,31 +61,31 @@ void hc_output_hint(const struct hc_error *err, char *hint, unsigned size)
                        "--bearer-token-file FILE");
 }
 
-int hc_output_failure(const struct hc_error *err)
+int hc_output_print_failure(const struct hc_error *err)
 {
     char hint[HINT_MAX];
 
     print_message(err->message);
-    print_missing(err);
+    print_missing_names(err);
     hc_output_hint(err, hint, sizeof hint);
     if (hint[0] != '\0')
         print_message(hint);
     return (int)hc_reason_exit(err->reason);
 }
 
-void hc_output_note(const char *message)
+void hc_output_print_note(const char *message)
 {
     print_message(message);
 }
 
-int hc_output_finish(struct hc_error *err)
+int hc_output_flush(struct hc_error *err)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))
         return 0;
     return hc_fail(err, HC_INTERNAL, "standard output: %s", strerrordesc_np(errno));
 }
 
-void hc_output_field(const char *name, const char *value)
+void hc_output_print_field(const char *name, const char *value)
 {
     (void)printf("%s: ", name);
     hc_text_escape(stdout, value, "");
@@ -93,17 +93,17 @@ void hc_output_field(const char *name, const char *value)
 }
 
 /* A program gets the bytes that open(2) takes. */
-int hc_output_line(const char *text, struct hc_error *err)
+int hc_output_print_path(const char *text, struct hc_error *err)
 {
     if (isatty(STDOUT_FILENO))
         hc_text_escape(stdout, text, "");
     else
         (void)fputs(text, stdout);
     (void)fputc('\n', stdout);
-    return hc_output_finish(err);
+    return hc_output_flush(err);
 }
 
-int hc_output_json(char *json, struct hc_error *err)
+int hc_output_print_json(char *json, struct hc_error *err)
 {
     int result;
 
@@ -113,7 +113,7 @@ int hc_output_json(char *json, struct hc_error *err)
             "the answer cannot be written as JSON: is the mount's path UTF-8?");
     hc_text_escape(stdout, json, ""); /* as JSON does: what a program reads is the same */
     (void)fputc('\n', stdout);
-    result = hc_output_finish(err);
+    result = hc_output_flush(err);
     free(json);
     return result;
 }

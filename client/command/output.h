@@ -11,22 +11,22 @@
 #include <hubcache/error.h>
 
 /* "hubcache: <message>" and, where there is one, the next step. Returns the exit code. */
-int hc_output_failure(const struct hc_error *err);
+int hc_output_print_failure(const struct hc_error *err);
 
 /* "hubcache: <message>" for what is no failure. */
-void hc_output_note(const char *message);
+void hc_output_print_note(const char *message);
 
 /* "<name>: <value>" on standard output. */
-void hc_output_field(const char *name, const char *value);
+void hc_output_print_field(const char *name, const char *value);
 
 /* A path, a line on standard output: escaped on a terminal only. */
-int hc_output_line(const char *text, struct hc_error *err);
+int hc_output_print_path(const char *text, struct hc_error *err);
 
 /* Frees `json`, a line of JSON; NULL is one that could not be made. */
-int hc_output_json(char *json, struct hc_error *err);
+int hc_output_print_json(char *json, struct hc_error *err);
 
 /* Flushes standard output: -1 when somebody did not want or could not take it. */
-int hc_output_finish(struct hc_error *err);
+int hc_output_flush(struct hc_error *err);
 
 /* What to do about a failure, beyond its message; "" when there is nothing to add. */
 void hc_output_hint(const struct hc_error *err, char *hint, unsigned size);

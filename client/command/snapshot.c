@@ -10,7 +10,7 @@
 #include "command.h"
 #include "json.h"
 #include "output.h"
-#include "progress.h"
+#include "progress_bar.h"
 #include "units.h"
 
 #include <stdbool.h>
@@ -120,22 +120,24 @@ static void snapshot_list_fetches(const struct hc_client_snapshot *snapshot)
             continue;
         hc_bytes_format(size, file->size_bytes);
         (void)snprintf(note, sizeof note, "would fetch %s (%s)", file->filename, size);
-        hc_output_note(note);
+        hc_output_print_note(note);
         bytes = hc_size_add(bytes, file->size_bytes);
         count++;
     }
     hc_bytes_format(size, bytes);
     (void)snprintf(note, sizeof note, "%zu of %u files would be fetched, %s", count,
                    snapshot->file_count, size);
-    hc_output_note(note);
+    hc_output_print_note(note);
 }
 
 static void snapshot_note_doubts(const struct hc_client_snapshot *snapshot)
 {
     if (snapshot->stale)
-        hc_output_note("the Hub could not be asked; this is what it said last time");
+        hc_output_print_note(
+            "the Hub could not be asked; this is what it said last time");
     if (snapshot->completeness == HC_CLIENT_UNKNOWN)
-        hc_output_note("no listing of this commit is known: the snapshot may lack files");
+        hc_output_print_note(
+            "no listing of this commit is known: the snapshot may lack files");
 }
 
 static int snapshot_print(const struct snapshot_command *snapshot_command,
@@ -145,8 +147,8 @@ static int snapshot_print(const struct snapshot_command *snapshot_command,
     if (snapshot_command->resolve_options.fetch.dry_run)
         snapshot_list_fetches(snapshot);
     if (snapshot_command->command_options->json)
-        return hc_output_json(hc_json_snapshot(snapshot), err);
-    return hc_output_line(snapshot->path, err);
+        return hc_output_print_json(hc_output_json_of_snapshot(snapshot), err);
+    return hc_output_print_path(snapshot->path, err);
 }
 
 static int snapshot_resolve(struct hc_client *client,
@@ -154,7 +156,7 @@ static int snapshot_resolve(struct hc_client *client,
                             struct hc_error *err)
 {
     bool is_dry_run = snapshot_command->resolve_options.fetch.dry_run;
-    struct hc_progress_view view;
+    struct hc_progress_bar_state view;
     struct hc_client_snapshot_request request = {
         .repo = snapshot_command->resolve_options.repo,
         .allow_patterns = (const char *const *)snapshot_command->include.items,
@@ -163,15 +165,16 @@ static int snapshot_resolve(struct hc_client *client,
         .ignore_count = snapshot_command->exclude.count,
         .list_files = is_dry_run,
         .fetch = snapshot_command->resolve_options.fetch,
-        .progress = is_dry_run || snapshot_command->is_quiet ? NULL : hc_progress_show,
+        .progress =
+            is_dry_run || snapshot_command->is_quiet ? NULL : hc_progress_bar_show,
         .progress_ctx = &view,
     };
     HC_AUTO_VALUE(hc_client_snapshot) snapshot = {0};
     int result;
 
-    hc_progress_begin(&view, snapshot_command->resolve_options.repo.id);
+    hc_progress_bar_begin(&view, snapshot_command->resolve_options.repo.id);
     result = hc_client_resolve_snapshot(client, &request, &snapshot, err);
-    hc_progress_end(&view);
+    hc_progress_bar_end(&view);
     return result < 0 ? -1 : snapshot_print(snapshot_command, &snapshot, err);
 }
 
@@ -185,6 +188,6 @@ int hc_command_snapshot(int argc, char **argv, struct hc_command_options *comman
     hc_command_parse(&argp, 0, argc, argv, &snapshot_command);
     client = hc_command_connect(command_options, &err);
     if (!client || snapshot_resolve(client, &snapshot_command, &err) < 0)
-        return hc_output_failure(&err);
+        return hc_output_print_failure(&err);
     return HC_EXIT_OK;
 }

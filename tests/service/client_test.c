@@ -34,7 +34,7 @@ struct fixture {
 };
 
 /* Becomes hubcached, in the child. */
-static void become_server(const struct fixture *f, int out)
+static void server_exec(const struct fixture *f, int out)
 {
     (void)dup2(out, STDOUT_FILENO);
     (void)execl(HUBCACHED, "hubcached", "--offline", "--listen", f->address,
@@ -44,7 +44,7 @@ static void become_server(const struct fixture *f, int out)
 }
 
 /* Returns when it says that it listens. */
-static void start_server(struct fixture *f)
+static void server_start(struct fixture *f)
 {
     char line[256];
     FILE *out;
@@ -53,7 +53,7 @@ static void start_server(struct fixture *f)
     assert_int_equal(pipe(ends), 0);
     f->server = fork();
     if (f->server == 0)
-        become_server(f, ends[1]);
+        server_exec(f, ends[1]);
     assert_true(f->server > 0);
     (void)close(ends[1]);
     out = fdopen(ends[0], "r");
@@ -64,7 +64,7 @@ static void start_server(struct fixture *f)
     assert_memory_equal(line, "listening ", strlen("listening "));
 }
 
-static void stop_server(struct fixture *f)
+static void server_stop(struct fixture *f)
 {
     int status = 0;
 
@@ -73,13 +73,13 @@ static void stop_server(struct fixture *f)
     assert_int_equal(status, 0);
 }
 
-static void kill_server(const struct fixture *f)
+static void server_kill(const struct fixture *f)
 {
     assert_int_equal(kill(f->server, SIGKILL), 0);
     assert_int_equal(waitpid(f->server, NULL, 0), f->server);
 }
 
-static int set_up(void **state)
+static int client_test_setup(void **state)
 {
     static struct fixture f;
 
@@ -91,16 +91,16 @@ static int set_up(void **state)
     temp_dir_write(f.dir, "cache/" FOLDER "/snapshots/" COMMIT "/config.json", "{}");
     temp_dir_write(f.dir, "local/config.json", "{}");
     assert_int_equal(symlink("cache", f.mount), 0);
-    start_server(&f);
+    server_start(&f);
     *state = &f;
     return 0;
 }
 
-static int tear_down(void **state)
+static int client_test_teardown(void **state)
 {
     struct fixture *f = *state;
 
-    stop_server(f);
+    server_stop(f);
     temp_dir_remove(f->dir);
     free(f->cache);
     free(f->mount);
@@ -108,7 +108,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-static struct hc_client *open_client(const struct fixture *f, const char *mount)
+static struct hc_client *client_open(const struct fixture *f, const char *mount)
 {
     struct hc_client_options options = {.server = f->address, .mount = mount};
     struct hc_error err = {0};
@@ -119,8 +119,8 @@ static struct hc_client *open_client(const struct fixture *f, const char *mount)
 }
 
 /* The reason, HC_OK with the path in `path`. */
-static enum hc_reason resolve(struct hc_client *client, const char *repo,
-                              const char *name, char path[512])
+static enum hc_reason client_resolve(struct hc_client *client, const char *repo,
+                                     const char *name, char path[512])
 {
     struct hc_client_file_request request = {.repo = {.id = repo}, .filename = name};
     struct hc_client_file file = {0};
@@ -136,10 +136,10 @@ static enum hc_reason resolve(struct hc_client *client, const char *repo,
 static void a_cached_file_is_found_on_the_callers_mount(void **state)
 {
     const struct fixture *f = *state;
-    struct hc_client *client = open_client(f, f->mount);
+    struct hc_client *client = client_open(f, f->mount);
     char path[512] = "";
 
-    assert_int_equal(resolve(client, "org/name", "config.json", path), HC_OK);
+    assert_int_equal(client_resolve(client, "org/name", "config.json", path), HC_OK);
     assert_memory_equal(path, f->mount, strlen(f->mount));
     assert_int_equal(access(path, R_OK), 0);
     hc_client_close(client);
@@ -149,10 +149,11 @@ static void a_mount_of_something_else_is_refused(void **state)
 {
     const struct fixture *f = *state;
     char *other = temp_dir_path(f->dir, "local");
-    struct hc_client *client = open_client(f, other);
+    struct hc_client *client = client_open(f, other);
     char path[512] = "";
 
-    assert_int_equal(resolve(client, "org/name", "config.json", path), HC_CACHE_MISMATCH);
+    assert_int_equal(client_resolve(client, "org/name", "config.json", path),
+                     HC_CACHE_MISMATCH);
     hc_client_close(client);
     free(other);
 }
@@ -161,10 +162,10 @@ static void a_local_directorys_file_needs_no_mount(void **state)
 {
     const struct fixture *f = *state;
     char *local = temp_dir_path(f->dir, "local");
-    struct hc_client *client = open_client(f, "/nonexistent");
+    struct hc_client *client = client_open(f, "/nonexistent");
     char path[512] = "";
 
-    assert_int_equal(resolve(client, local, "config.json", path), HC_OK);
+    assert_int_equal(client_resolve(client, local, "config.json", path), HC_OK);
     assert_memory_equal(path, local, strlen(local));
     hc_client_close(client);
     free(local);
@@ -173,19 +174,21 @@ static void a_local_directorys_file_needs_no_mount(void **state)
 static void failures_have_the_servers_reason(void **state)
 {
     const struct fixture *f = *state;
-    struct hc_client *client = open_client(f, NULL);
+    struct hc_client *client = client_open(f, NULL);
     char path[512] = "";
 
-    assert_int_equal(resolve(client, "org/name", "absent.json", path), HC_NOT_CACHED);
-    assert_int_equal(resolve(client, "a--b", "x", path), HC_INVALID_REPO_ID);
-    assert_int_equal(resolve(client, "org/name", "../x", path), HC_INVALID_FILENAME);
+    assert_int_equal(client_resolve(client, "org/name", "absent.json", path),
+                     HC_NOT_CACHED);
+    assert_int_equal(client_resolve(client, "a--b", "x", path), HC_INVALID_REPO_ID);
+    assert_int_equal(client_resolve(client, "org/name", "../x", path),
+                     HC_INVALID_FILENAME);
     hc_client_close(client);
 }
 
 static void several_files_are_all_there_or_none_is(void **state)
 {
     const struct fixture *f = *state;
-    struct hc_client *client = open_client(f, f->mount);
+    struct hc_client *client = client_open(f, f->mount);
     const char *const names[] = {"config.json", "absent.json"};
     struct hc_client_files_request request = {.repo = {.id = "org/name"},
                                               .filenames = names,
@@ -214,7 +217,7 @@ static bool count_events(void *ctx, const struct hc_client_progress *progress)
 static void a_watched_snapshot_is_the_same_answer(void **state)
 {
     const struct fixture *f = *state;
-    struct hc_client *client = open_client(f, f->mount);
+    struct hc_client *client = client_open(f, f->mount);
     unsigned events = 0;
     struct hc_client_snapshot_request request = {.repo = {.id = "org/name"}};
     struct hc_client_snapshot plain = {0}, watched = {0};
@@ -235,7 +238,7 @@ static void a_watched_snapshot_is_the_same_answer(void **state)
 static void the_server_says_who_it_is(void **state)
 {
     const struct fixture *f = *state;
-    struct hc_client *client = open_client(f, NULL);
+    struct hc_client *client = client_open(f, NULL);
     struct hc_client_info info = {0};
     struct hc_error err = {0};
 
@@ -250,15 +253,15 @@ static void the_server_says_who_it_is(void **state)
 static void a_server_that_comes_back_is_found_by_the_same_client(void **state)
 {
     struct fixture *f = *state;
-    struct hc_client *client = open_client(f, NULL);
+    struct hc_client *client = client_open(f, NULL);
     char path[512] = "";
 
-    assert_int_equal(resolve(client, "org/name", "config.json", path), HC_OK);
-    kill_server(f);
-    assert_int_equal(resolve(client, "org/name", "config.json", path),
+    assert_int_equal(client_resolve(client, "org/name", "config.json", path), HC_OK);
+    server_kill(f);
+    assert_int_equal(client_resolve(client, "org/name", "config.json", path),
                      HC_SERVER_UNAVAILABLE);
-    start_server(f);
-    assert_int_equal(resolve(client, "org/name", "config.json", path), HC_OK);
+    server_start(f);
+    assert_int_equal(client_resolve(client, "org/name", "config.json", path), HC_OK);
     hc_client_close(client);
 }
 
@@ -295,7 +298,7 @@ static void a_restart_of_the_server_fails_no_call(void **state)
     bool is_slow = false; /* the server was away longer than a client tries */
 
     for (int i = 0; i < THREADS; i++) {
-        callers[i] = (struct caller){.client = open_client(f, NULL), .is_over = &is_over};
+        callers[i] = (struct caller){.client = client_open(f, NULL), .is_over = &is_over};
         assert_int_equal(pthread_create(&threads[i], NULL, resolve_until_over,
                                         &callers[i]),
                          0);
@@ -303,8 +306,8 @@ static void a_restart_of_the_server_fails_no_call(void **state)
     for (int i = 0; i < RESTARTS; i++) {
         int64_t start_ms = hc_monotonic_ms();
 
-        stop_server(f);
-        start_server(f);
+        server_stop(f);
+        server_start(f);
         is_slow = is_slow || hc_monotonic_ms() - start_ms > SLOW_MS;
     }
     atomic_store(&is_over, true);
@@ -343,14 +346,14 @@ static void a_server_that_is_not_there_is_given_up_within_the_timeout(void **sta
     hc_client_close(client);
 }
 
-static void *resolve_often(void *client)
+static void *thread_resolve_often(void *client)
 {
     char path[512] = "";
     size_t wrong = 0;
 
     for (int i = 0; i < CALLS; i++) {
-        wrong += resolve(client, "org/name", "config.json", path) != HC_OK;
-        wrong += resolve(client, "org/name", "absent.json", path) != HC_NOT_CACHED;
+        wrong += client_resolve(client, "org/name", "config.json", path) != HC_OK;
+        wrong += client_resolve(client, "org/name", "absent.json", path) != HC_NOT_CACHED;
     }
     return (void *)wrong; /* NOLINT(performance-no-int-to-ptr): a count, no address */
 }
@@ -358,12 +361,13 @@ static void *resolve_often(void *client)
 static void many_threads_share_one_client(void **state)
 {
     const struct fixture *f = *state;
-    struct hc_client *client = open_client(f, f->mount);
+    struct hc_client *client = client_open(f, f->mount);
     pthread_t threads[THREADS];
     void *wrong;
 
     for (int i = 0; i < THREADS; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, resolve_often, client), 0);
+        assert_int_equal(pthread_create(&threads[i], NULL, thread_resolve_often, client),
+                         0);
     for (int i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_join(threads[i], &wrong), 0);
         assert_null(wrong);
@@ -387,5 +391,5 @@ int main(void)
         cmocka_unit_test(many_threads_share_one_client),
     };
 
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, client_test_setup, client_test_teardown);
 }

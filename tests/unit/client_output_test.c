@@ -7,7 +7,7 @@
 
 #include "client/command/json.h"
 #include "client/command/output.h"
-#include "client/command/progress.h"
+#include "client/command/progress_bar.h"
 #include "client/command/units.h"
 
 #include <fcntl.h>
@@ -50,7 +50,7 @@ static void assert_bytes(uint64_t bytes, const char *expected)
 }
 
 /* Parses and frees `line`, which must be one line. */
-static json_t *parsed(char *line)
+static json_t *parse_json_line(char *line)
 {
     json_t *object;
 
@@ -62,7 +62,7 @@ static json_t *parsed(char *line)
     return object;
 }
 
-static const char *text_of(const json_t *object, const char *key)
+static const char *json_text(const json_t *object, const char *key)
 {
     const char *text = json_string_value(json_object_get(object, key));
 
@@ -78,7 +78,7 @@ static const char *text_of(const json_t *object, const char *key)
 #define ESCAPED "a\\u001b[2J\\u202eb\\u009bc\\u000a\\u00ff"
 
 /* What `print` writes to the stream of descriptor `fd` while that is `to`. */
-static void print_to(FILE *stream, int to, void (*print)(void))
+static void redirect_output(FILE *stream, int to, void (*print)(void))
 {
     int fd = fileno(stream);
     int kept;
@@ -100,7 +100,7 @@ static void assert_printed(FILE *stream, void (*print)(void), const char *expect
     int ends[2];
 
     assert_int_equal(pipe(ends), 0);
-    print_to(stream, ends[1], print);
+    redirect_output(stream, ends[1], print);
     length = read(ends[0], text, sizeof text - 1);
     assert_true(length >= 0);
     text[length] = '\0';
@@ -120,7 +120,7 @@ static void assert_shown(void (*print)(void), const char *expected)
     assert_true(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0);
     shown = open(ptsname(terminal), O_RDWR | O_NOCTTY);
     assert_true(shown >= 0);
-    print_to(stdout, shown, print);
+    redirect_output(stdout, shown, print);
     length = read(terminal, text, sizeof text - 1);
     assert_true(length >= 0);
     text[length] = '\0';
@@ -133,17 +133,17 @@ static void print_path(void)
 {
     struct hc_error err;
 
-    assert_int_equal(hc_output_line(HOSTILE, &err), 0);
+    assert_int_equal(hc_output_print_path(HOSTILE, &err), 0);
 }
 
 static void print_note(void)
 {
-    hc_output_note(HOSTILE);
+    hc_output_print_note(HOSTILE);
 }
 
 static void print_field(void)
 {
-    hc_output_field("endpoint", HOSTILE);
+    hc_output_print_field("endpoint", HOSTILE);
 }
 
 static void print_json(void)
@@ -154,17 +154,17 @@ static void print_json(void)
                                "c\n");
     struct hc_error err;
 
-    assert_int_equal(hc_output_json(json_dumps(object, 0), &err), 0);
+    assert_int_equal(hc_output_print_json(json_dumps(object, 0), &err), 0);
     json_decref(object);
 }
 
-static void print_missing(void)
+static void print_missing_text(void)
 {
     struct hc_error err = {.reason = HC_INCOMPLETE_SNAPSHOT,
                            .message = "x",
                            .missing = "a\x1b[2J\u202e"};
 
-    (void)hc_output_failure(&err);
+    (void)hc_output_print_failure(&err);
 }
 
 static void a_program_reads_the_path_as_it_is(void **state)
@@ -183,7 +183,8 @@ static void messages_and_fields_are_escaped(void **state)
 {
     (void)state;
     assert_printed(stderr, print_note, "hubcache: " ESCAPED "\n");
-    assert_printed(stderr, print_missing, "hubcache: x\n  missing: a\\u001b[2J\\u202e\n");
+    assert_printed(stderr, print_missing_text,
+                   "hubcache: x\n  missing: a\\u001b[2J\\u202e\n");
     assert_printed(stdout, print_field, "endpoint: " ESCAPED "\n");
 }
 
@@ -245,39 +246,39 @@ static void times_left_have_hours_only_when_needed(void **state)
 
 static void progress_says_files_bytes_rate_and_time_left(void **state)
 {
-    char text[HC_PROGRESS_TEXT_MAX];
+    char text[HC_PROGRESS_BAR_TEXT_MAX];
 
     (void)state;
-    hc_progress_text(&halfway, text);
+    hc_progress_bar_text(&halfway, text);
     assert_string_equal(text, "3/7 files, 2.0 GB of 4.0 GB, 100.0 MB/s, 0:20 left");
 }
 
 static void progress_without_a_rate_makes_no_guess(void **state)
 {
     struct hc_client_progress stalled = halfway;
-    char text[HC_PROGRESS_TEXT_MAX];
+    char text[HC_PROGRESS_BAR_TEXT_MAX];
 
     (void)state;
     stalled.bytes_per_second = 0;
-    hc_progress_text(&stalled, text);
+    hc_progress_bar_text(&stalled, text);
     assert_string_equal(text, "3/7 files, 2.0 GB of 4.0 GB");
 }
 
 static void progress_says_what_others_fetch_and_what_was_repeated(void **state)
 {
     struct hc_client_progress troubled = halfway;
-    char text[HC_PROGRESS_TEXT_MAX];
+    char text[HC_PROGRESS_BAR_TEXT_MAX];
 
     (void)state;
     troubled.waiting_count = 2;
     troubled.retries = 3;
-    hc_progress_text(&troubled, text);
+    hc_progress_bar_text(&troubled, text);
     assert_string_equal(text, "3/7 files, 2.0 GB of 4.0 GB, 100.0 MB/s, 0:20 left, "
                               "2 fetched by others, 3 retries");
     troubled.waiting_count = 0;
     troubled.retries = 1;
     troubled.bytes_per_second = 0;
-    hc_progress_text(&troubled, text);
+    hc_progress_bar_text(&troubled, text);
     assert_string_equal(text, "3/7 files, 2.0 GB of 4.0 GB, 1 retry");
 }
 
@@ -291,21 +292,21 @@ static void the_longest_progress_fits_its_text(void **state)
         .waiting_count = UINT32_MAX,
         .retries = UINT32_MAX,
     };
-    char text[HC_PROGRESS_TEXT_MAX], bar[HC_PROGRESS_TEXT_MAX];
+    char text[HC_PROGRESS_BAR_TEXT_MAX], bar[HC_PROGRESS_BAR_TEXT_MAX];
 
     (void)state;
-    hc_progress_text(&longest, text);
+    hc_progress_bar_text(&longest, text);
     assert_string_equal(text + strlen(text) - strlen(" retries"), " retries");
-    hc_progress_bar(&longest, 1000, bar);
+    hc_progress_bar_line(&longest, 1000, bar);
     assert_string_equal(bar + strlen(bar) - strlen(" retries"), " retries");
 }
 
 static void the_bar_shows_the_part_that_is_done(void **state)
 {
-    char bar[HC_PROGRESS_TEXT_MAX];
+    char bar[HC_PROGRESS_BAR_TEXT_MAX];
 
     (void)state;
-    hc_progress_bar(&halfway, 120, bar);
+    hc_progress_bar_line(&halfway, 120, bar);
     assert_string_equal(bar,
                         "[############------------]  50% 3/7 files, 2.0 GB of 4.0 GB, "
                         "100.0 MB/s, 0:20 left");
@@ -313,26 +314,26 @@ static void the_bar_shows_the_part_that_is_done(void **state)
 
 static void the_bar_never_exceeds_the_terminal(void **state)
 {
-    char bar[HC_PROGRESS_TEXT_MAX];
+    char bar[HC_PROGRESS_BAR_TEXT_MAX];
 
     (void)state;
     for (size_t columns = 0; columns < 120; columns++) {
-        hc_progress_bar(&halfway, columns, bar);
+        hc_progress_bar_line(&halfway, columns, bar);
         assert_true(strlen(bar) <= columns);
     }
-    hc_progress_bar(&halfway, 79, bar);
+    hc_progress_bar_line(&halfway, 79, bar);
     assert_non_null(strstr(bar, "0:20 left"));
 }
 
 static void a_narrow_bar_says_what_is_left_before_what_went_wrong(void **state)
 {
     struct hc_client_progress troubled = halfway;
-    char bar[HC_PROGRESS_TEXT_MAX];
+    char bar[HC_PROGRESS_BAR_TEXT_MAX];
 
     (void)state;
     troubled.waiting_count = 12;
     troubled.retries = 345;
-    hc_progress_bar(&troubled, 79, bar);
+    hc_progress_bar_line(&troubled, 79, bar);
     assert_int_equal(strlen(bar), 79);
     assert_non_null(strstr(bar, "0:20 left"));
 }
@@ -340,25 +341,25 @@ static void a_narrow_bar_says_what_is_left_before_what_went_wrong(void **state)
 static void more_bytes_than_announced_do_not_break_the_bar(void **state)
 {
     struct hc_client_progress over = halfway, nothing = {0};
-    char bar[HC_PROGRESS_TEXT_MAX];
+    char bar[HC_PROGRESS_BAR_TEXT_MAX];
 
     (void)state;
     over.bytes_done = over.bytes_total * 2;
-    hc_progress_bar(&over, 120, bar);
+    hc_progress_bar_line(&over, 120, bar);
     assert_non_null(strstr(bar, "[########################] 100%"));
-    hc_progress_bar(&nothing, 120, bar);
+    hc_progress_bar_line(&nothing, 120, bar);
     assert_non_null(strstr(bar, "]   0% 0/0 files"));
 }
 
 static void lines_come_every_five_seconds(void **state)
 {
-    struct hc_progress_view view = {.next_ms = 10000};
+    struct hc_progress_bar_state view = {.next_ms = 10000};
 
     (void)state;
-    assert_false(hc_progress_is_due(&view, 9999));
-    assert_true(hc_progress_is_due(&view, 10000));
-    assert_false(hc_progress_is_due(&view, 14999));
-    assert_true(hc_progress_is_due(&view, 15000));
+    assert_false(hc_progress_bar_is_due(&view, 9999));
+    assert_true(hc_progress_bar_is_due(&view, 10000));
+    assert_false(hc_progress_bar_is_due(&view, 14999));
+    assert_true(hc_progress_bar_is_due(&view, 15000));
 }
 
 static void a_snapshot_in_json_has_the_names_of_the_proto_file(void **state)
@@ -384,17 +385,17 @@ static void a_snapshot_in_json_has_the_names_of_the_proto_file(void **state)
                                           .missing_total = 200,
                                           .files = &file,
                                           .listed = 1};
-    json_t *object = parsed(hc_json_snapshot(&snapshot));
+    json_t *object = parse_json_line(hc_output_json_of_snapshot(&snapshot));
     const json_t *first = json_array_get(json_object_get(object, "files"), 0);
 
     (void)state;
-    assert_string_equal(text_of(object, "path"), "/models/s");
-    assert_string_equal(text_of(object, "completeness"), "COMPLETENESS_PARTIAL");
-    assert_string_equal(text_of(object, "source"), "SOURCE_CACHE");
+    assert_string_equal(json_text(object, "path"), "/models/s");
+    assert_string_equal(json_text(object, "completeness"), "COMPLETENESS_PARTIAL");
+    assert_string_equal(json_text(object, "source"), "SOURCE_CACHE");
     assert_true(json_is_true(json_object_get(object, "stale")));
     assert_int_equal(json_integer_value(json_object_get(object, "missing_total")), 200);
     assert_int_equal(json_array_size(json_object_get(object, "missing")), 1);
-    assert_string_equal(text_of(first, "source"), "SOURCE_HUB");
+    assert_string_equal(json_text(first, "source"), "SOURCE_HUB");
     assert_int_equal(json_integer_value(json_object_get(first, "size_bytes")),
                      5000000000);
     json_decref(object);
@@ -412,12 +413,13 @@ static void one_file_in_json_is_the_answer_of_resolve_file(void **state)
                                   .etag = text,
                                   .cache_id = text,
                                   .source = unknown};
-    json_t *object = parsed(hc_json_file(&file));
+    json_t *object = parse_json_line(hc_output_json_of_file(&file));
 
     (void)state;
-    assert_string_equal(text_of(object, "cache_id"), "x");
-    assert_string_equal(text_of(json_object_get(object, "file"), "path"), "/models/a\nb");
-    assert_string_equal(text_of(json_object_get(object, "file"), "source"),
+    assert_string_equal(json_text(object, "cache_id"), "x");
+    assert_string_equal(json_text(json_object_get(object, "file"), "path"),
+                        "/models/a\nb");
+    assert_string_equal(json_text(json_object_get(object, "file"), "source"),
                         "SOURCE_UNSPECIFIED");
     json_decref(object);
 }
@@ -431,7 +433,7 @@ static void a_path_that_is_no_utf8_makes_no_json(void **state)
                                   .endpoint = text};
 
     (void)state;
-    assert_null(hc_json_info(&info));
+    assert_null(hc_output_json_of_info(&info));
 }
 
 static void hints_say_when_where_and_how(void **state)

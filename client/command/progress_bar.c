@@ -3,7 +3,7 @@
  * The terminal is left in no special mode and the cursor is never hidden: whoever
  * interrupts us finds it as it was.
  */
-#include "progress.h"
+#include "progress_bar.h"
 
 #include "base/cancellation.h"
 #include "base/error.h"
@@ -20,29 +20,29 @@
 enum { LINE_EVERY_MS = 5000, BAR_WIDTH = 24, COLUMNS_DEFAULT = 80 };
 
 HC_PRINTF(2, 3)
-static void append(char text[HC_PROGRESS_TEXT_MAX], const char *format, ...)
+static void text_append(char text[HC_PROGRESS_BAR_TEXT_MAX], const char *format, ...)
 {
     size_t used = strlen(text);
     va_list args;
 
     va_start(args, format);
-    (void)vsnprintf(text + used, HC_PROGRESS_TEXT_MAX - used, format, args);
+    (void)vsnprintf(text + used, HC_PROGRESS_BAR_TEXT_MAX - used, format, args);
     va_end(args);
 }
 
-static void append_bytes(const struct hc_client_progress *progress,
-                         char text[HC_PROGRESS_TEXT_MAX])
+static void text_append_bytes(const struct hc_client_progress *progress,
+                              char text[HC_PROGRESS_BAR_TEXT_MAX])
 {
     char done[HC_UNITS_TEXT_MAX], total[HC_UNITS_TEXT_MAX];
 
     hc_bytes_format(done, progress->bytes_done);
     hc_bytes_format(total, progress->bytes_total);
-    append(text, "%u/%u files, %s of %s", progress->files_done, progress->files_total,
-           done, total);
+    text_append(text, "%u/%u files, %s of %s", progress->files_done,
+                progress->files_total, done, total);
 }
 
-static void append_rate(const struct hc_client_progress *progress,
-                        char text[HC_PROGRESS_TEXT_MAX])
+static void text_append_rate(const struct hc_client_progress *progress,
+                             char text[HC_PROGRESS_BAR_TEXT_MAX])
 {
     char rate[HC_UNITS_TEXT_MAX], left[HC_UNITS_TEXT_MAX];
     uint64_t missing = progress->bytes_total > progress->bytes_done
@@ -51,30 +51,30 @@ static void append_rate(const struct hc_client_progress *progress,
 
     hc_bytes_format(rate, progress->bytes_per_second);
     hc_duration_format(left, missing / progress->bytes_per_second);
-    append(text, ", %s/s, %s left", rate, left);
+    text_append(text, ", %s/s, %s left", rate, left);
 }
 
 /* What a narrow terminal may cut off comes last. */
-void hc_progress_text(const struct hc_client_progress *progress,
-                      char text[HC_PROGRESS_TEXT_MAX])
+void hc_progress_bar_text(const struct hc_client_progress *progress,
+                          char text[HC_PROGRESS_BAR_TEXT_MAX])
 {
     text[0] = '\0';
-    append_bytes(progress, text);
+    text_append_bytes(progress, text);
     if (progress->bytes_per_second > 0)
-        append_rate(progress, text);
+        text_append_rate(progress, text);
     if (progress->waiting_count > 0)
-        append(text, ", %u fetched by others", progress->waiting_count);
+        text_append(text, ", %u fetched by others", progress->waiting_count);
     if (progress->retries > 0)
-        append(text, progress->retries == 1 ? ", %u retry" : ", %u retries",
-               progress->retries);
+        text_append(text, progress->retries == 1 ? ", %u retry" : ", %u retries",
+                    progress->retries);
 }
 
-void hc_progress_bar(const struct hc_client_progress *progress, size_t columns,
-                     char bar[HC_PROGRESS_TEXT_MAX])
+void hc_progress_bar_line(const struct hc_client_progress *progress, size_t columns,
+                          char bar[HC_PROGRESS_BAR_TEXT_MAX])
 {
     static const char full[BAR_WIDTH + 1] = "########################";
     static const char empty[BAR_WIDTH + 1] = "------------------------";
-    char text[HC_PROGRESS_TEXT_MAX];
+    char text[HC_PROGRESS_BAR_TEXT_MAX];
     double part = 0;
     int width, done;
 
@@ -82,20 +82,20 @@ void hc_progress_bar(const struct hc_client_progress *progress, size_t columns,
         part = (double)progress->bytes_done / (double)progress->bytes_total;
     if (part > 1)
         part = 1;
-    hc_progress_text(progress, text);
+    hc_progress_bar_text(progress, text);
     width = (int)columns - (int)strlen("[] 100% ") - (int)strlen(text);
     if (width < 0)
         width = 0;
     if (width > BAR_WIDTH)
         width = BAR_WIDTH;
     done = (int)(part * width);
-    (void)snprintf(bar, HC_PROGRESS_TEXT_MAX, "[%.*s%.*s] %3d%% %.192s", done, full,
+    (void)snprintf(bar, HC_PROGRESS_BAR_TEXT_MAX, "[%.*s%.*s] %3d%% %.192s", done, full,
                    width - done, empty, (int)(part * 100), text);
     if (columns < strlen(bar))
         bar[columns] = '\0';
 }
 
-bool hc_progress_is_due(struct hc_progress_view *view, int64_t now_ms)
+bool hc_progress_bar_is_due(struct hc_progress_bar_state *view, int64_t now_ms)
 {
     if (now_ms < view->next_ms)
         return false;
@@ -104,7 +104,7 @@ bool hc_progress_is_due(struct hc_progress_view *view, int64_t now_ms)
 }
 
 /* The last column stays free: some terminals wrap when it is written. */
-static size_t columns_of_terminal(void)
+static size_t terminal_columns(void)
 {
     struct winsize size = {0};
 
@@ -113,35 +113,35 @@ static size_t columns_of_terminal(void)
     return (size_t)size.ws_col - 1;
 }
 
-void hc_progress_begin(struct hc_progress_view *view, const char *title)
+void hc_progress_bar_begin(struct hc_progress_bar_state *view, const char *title)
 {
-    *view = (struct hc_progress_view){
+    *view = (struct hc_progress_bar_state){
         .title = title,
         .is_terminal = isatty(STDERR_FILENO),
         .next_ms = hc_monotonic_ms() + LINE_EVERY_MS,
     };
 }
 
-bool hc_progress_show(void *view, const struct hc_client_progress *progress)
+bool hc_progress_bar_show(void *view, const struct hc_client_progress *progress)
 {
-    struct hc_progress_view *shown = view;
-    char text[HC_PROGRESS_TEXT_MAX];
+    struct hc_progress_bar_state *shown = view;
+    char text[HC_PROGRESS_BAR_TEXT_MAX];
 
     if (shown->is_terminal) {
-        hc_progress_bar(progress, columns_of_terminal(), text);
+        hc_progress_bar_line(progress, terminal_columns(), text);
         (void)fprintf(stderr, "\r\033[K%s", text);
         (void)fflush(stderr);
         shown->is_drawn = true;
         return true;
     }
-    if (hc_progress_is_due(shown, hc_monotonic_ms())) {
-        hc_progress_text(progress, text);
+    if (hc_progress_bar_is_due(shown, hc_monotonic_ms())) {
+        hc_progress_bar_text(progress, text);
         (void)fprintf(stderr, "hubcache: %s: %s\n", shown->title, text);
     }
     return true;
 }
 
-void hc_progress_end(struct hc_progress_view *view)
+void hc_progress_bar_end(struct hc_progress_bar_state *view)
 {
     if (view->is_drawn)
         (void)fputs("\r\033[K", stderr);
