@@ -159,7 +159,8 @@ static void add_repos(struct world *world, const char *name, unsigned count,
             test_hub_add(world->hub, path, text, strlen(text), false);
         }
         if (large_size > 0)
-            test_hub_add_made_up(world->hub, "a-large.bin", large_size, 100 + repo, true);
+            test_hub_add_generated(world->hub, "a-large.bin", large_size, 100 + repo,
+                                   true);
         (void)snprintf(id, sizeof id, "models/org/%s-%u", name, repo);
         test_hub_commit(world->hub, id, "main", commit);
     }

@@ -26,7 +26,7 @@ static struct world *world_new(void)
     world->dir = temp_dir_make();
     world->hub = test_hub_start(&(struct test_hub_options){0});
     test_hub_add(world->hub, "config.json", "{}\n", 3, false);
-    test_hub_add_made_up(world->hub, "weights.bin", WEIGHTS_SIZE, 1, true);
+    test_hub_add_generated(world->hub, "weights.bin", WEIGHTS_SIZE, 1, true);
     test_hub_commit(world->hub, "models/org/name", "main", world->commit);
     return world;
 }

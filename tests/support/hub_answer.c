@@ -5,8 +5,8 @@
 #include "hub_answer.h"
 
 #include "base/text.h"
+#include "hub_abort.h"
 #include "hub_blob.h"
-#include "hub_must.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -24,7 +24,7 @@ struct part {
 };
 
 /* False for everything else, lists of ranges included: they are ignored. */
-static bool parse_range(const char *range, uint64_t size, struct part *part)
+static bool range_parse(const char *range, uint64_t size, struct part *part)
 {
     const char *text = range ? range : "";
     bool is_suffix;
@@ -63,8 +63,8 @@ void hub_answer_set(struct hub_answer *answer, const char *name, const char *for
     va_end(args);
     hub_answer_unset(answer, name);
     if (length < 0 || answer->header_count == HUB_HEADERS_MAX)
-        hub_die("no room for header", name);
-    answer->headers[answer->header_count].name = hub_copy(name);
+        hub_abort("no room for header", name);
+    answer->headers[answer->header_count].name = hub_strdup(name);
     answer->headers[answer->header_count].value = value;
     answer->header_count++;
 }
@@ -103,7 +103,7 @@ void hub_answer_json(struct hub_answer *answer, unsigned status, char *text)
 
 void hub_answer_redirect(struct hub_answer *answer, unsigned status, const char *location)
 {
-    hub_answer_text(answer, status, hub_text("Redirecting to %s", location));
+    hub_answer_text(answer, status, hub_format("Redirecting to %s", location));
     hub_answer_set(answer, "Location", "%s", location);
 }
 
@@ -111,11 +111,11 @@ void hub_answer_blob(struct hub_answer *answer, const struct hub_blob *blob,
                      const char *range)
 {
     struct part part = {0, blob->size};
-    bool is_part = parse_range(range, blob->size, &part);
+    bool is_part = range_parse(range, blob->size, &part);
 
     hub_answer_set(answer, "Accept-Ranges", "bytes");
     if (is_part && part.length == 0) {
-        hub_answer_text(answer, 416, hub_copy("Range Not Satisfiable"));
+        hub_answer_text(answer, 416, hub_strdup("Range Not Satisfiable"));
         hub_answer_set(answer, "Content-Range", "bytes */%" PRIu64, blob->size);
         return;
     }

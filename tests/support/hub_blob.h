@@ -25,7 +25,7 @@ struct hub_blob {
 
 /* The bytes are copied. */
 struct hub_blob *hub_blob_of_bytes(const void *bytes, size_t size, bool is_lfs);
-struct hub_blob *hub_blob_made_up(uint64_t size, unsigned seed, bool is_lfs);
+struct hub_blob *hub_blob_generated(uint64_t size, unsigned seed, bool is_lfs);
 
 /* The file must stay as it is for as long as the blob lives. */
 struct hub_blob *hub_blob_of_file(const char *path, bool is_lfs);

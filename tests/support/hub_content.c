@@ -7,8 +7,8 @@
 
 #include "base/auto.h"
 #include "base/text.h"
+#include "hub_abort.h"
 #include "hub_blob.h"
-#include "hub_must.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -41,7 +41,7 @@ struct hub_content {
     } shared;
 };
 
-static struct hub_repo *find_repo(struct hub_content *content, const char *name)
+static struct hub_repo *content_find_repo(struct hub_content *content, const char *name)
 {
     struct hub_repo *repo = content->shared.repos;
 
@@ -50,20 +50,20 @@ static struct hub_repo *find_repo(struct hub_content *content, const char *name)
     return repo;
 }
 
-static struct hub_repo *add_repo(struct hub_content *content, const char *name)
+static struct hub_repo *content_add_repo(struct hub_content *content, const char *name)
 {
-    struct hub_repo *repo = find_repo(content, name);
+    struct hub_repo *repo = content_find_repo(content, name);
 
     if (repo)
         return repo;
-    repo = hub_must(calloc(1, sizeof *repo));
-    repo->name = hub_copy(name);
+    repo = hub_require(calloc(1, sizeof *repo));
+    repo->name = hub_strdup(name);
     repo->next = content->shared.repos;
     content->shared.repos = repo;
     return repo;
 }
 
-static struct hub_ref *find_ref(const struct hub_repo *repo, const char *name)
+static struct hub_ref *repo_find_ref(const struct hub_repo *repo, const char *name)
 {
     struct hub_ref *ref = repo->refs;
 
@@ -72,14 +72,14 @@ static struct hub_ref *find_ref(const struct hub_repo *repo, const char *name)
     return ref;
 }
 
-static void set_ref(struct hub_repo *repo, const char *name,
-                    const struct hub_commit *commit)
+static void repo_set_ref(struct hub_repo *repo, const char *name,
+                         const struct hub_commit *commit)
 {
-    struct hub_ref *ref = find_ref(repo, name);
+    struct hub_ref *ref = repo_find_ref(repo, name);
 
     if (!ref) {
-        ref = hub_must(calloc(1, sizeof *ref));
-        ref->name = hub_copy(name);
+        ref = hub_require(calloc(1, sizeof *ref));
+        ref->name = hub_strdup(name);
         ref->next = repo->refs;
         repo->refs = ref;
     }
@@ -87,8 +87,8 @@ static void set_ref(struct hub_repo *repo, const char *name,
 }
 
 /* `prefix` is a whole hash or the start of one. */
-static const struct hub_commit *find_commit(const struct hub_repo *repo,
-                                            const char *prefix)
+static const struct hub_commit *repo_find_commit(const struct hub_repo *repo,
+                                                 const char *prefix)
 {
     const struct hub_commit *commit = repo->commits;
 
@@ -97,16 +97,16 @@ static const struct hub_commit *find_commit(const struct hub_repo *repo,
     return commit;
 }
 
-static const struct hub_commit *find_revision(const struct hub_repo *repo,
-                                              const char *revision)
+static const struct hub_commit *repo_find_revision(const struct hub_repo *repo,
+                                                   const char *revision)
 {
-    const struct hub_ref *ref = find_ref(repo, revision);
+    const struct hub_ref *ref = repo_find_ref(repo, revision);
 
     if (ref)
         return ref->commit;
     if (strlen(revision) < SHORT_HASH_MIN)
         return NULL;
-    return find_commit(repo, revision);
+    return repo_find_commit(repo, revision);
 }
 
 static int compare_files(const void *left, const void *right)
@@ -117,11 +117,11 @@ static int compare_files(const void *left, const void *right)
 }
 
 /* The same files give the same hash, in whatever repo, on whatever day. */
-static void name_commit(struct hub_commit *commit)
+static void commit_set_hash(struct hub_commit *commit)
 {
     HC_AUTO_FREE char *text = NULL;
     size_t size = 0;
-    FILE *stream = hub_must(open_memstream(&text, &size));
+    FILE *stream = hub_require(open_memstream(&text, &size));
 
     for (size_t i = 0; i < commit->count; i++) {
         (void)fprintf(stream, "%s %s\n", commit->files[i].blob->git_oid,
@@ -131,7 +131,7 @@ static void name_commit(struct hub_commit *commit)
     hub_blob_name_text(text, commit->hash);
 }
 
-static void commit_free(struct hub_commit *commit)
+static void hub_commit_free(struct hub_commit *commit)
 {
     for (size_t i = 0; i < commit->count; i++) {
         free(commit->files[i].path);
@@ -141,20 +141,20 @@ static void commit_free(struct hub_commit *commit)
     free(commit);
 }
 
-static struct hub_commit *take_staged(struct hub_content *content)
+static struct hub_commit *content_take_staged(struct hub_content *content)
 {
-    struct hub_commit *commit = hub_must(calloc(1, sizeof *commit));
+    struct hub_commit *commit = hub_require(calloc(1, sizeof *commit));
 
     commit->files = hc_take(&content->shared.staged);
     commit->count = content->shared.staged_count;
     content->shared.staged_count = 0;
     if (commit->count > 0)
         qsort(commit->files, commit->count, sizeof *commit->files, compare_files);
-    name_commit(commit);
+    commit_set_hash(commit);
     return commit;
 }
 
-static void repo_free(struct hub_repo *repo)
+static void hub_repo_free(struct hub_repo *repo)
 {
     while (repo->refs) {
         struct hub_ref *ref = repo->refs;
@@ -167,14 +167,15 @@ static void repo_free(struct hub_repo *repo)
         struct hub_commit *commit = repo->commits;
 
         repo->commits = commit->next;
-        commit_free(commit);
+        hub_commit_free(commit);
     }
     free(repo->name);
     free(repo->moved_to);
     free(repo);
 }
 
-static const struct hub_blob *find_xet(const struct hub_repo *repo, const char *xet_hash)
+static const struct hub_blob *repo_find_xet(const struct hub_repo *repo,
+                                            const char *xet_hash)
 {
     for (const struct hub_commit *commit = repo->commits; commit; commit = commit->next) {
         for (size_t i = 0; i < commit->count; i++) {
@@ -187,7 +188,7 @@ static const struct hub_blob *find_xet(const struct hub_repo *repo, const char *
 
 struct hub_content *hub_content_new(void)
 {
-    struct hub_content *content = hub_must(calloc(1, sizeof *content));
+    struct hub_content *content = hub_require(calloc(1, sizeof *content));
 
     (void)pthread_mutex_init(&content->lock, NULL);
     return content;
@@ -204,7 +205,7 @@ void hub_content_free(struct hub_content *content)
         struct hub_repo *repo = content->shared.repos;
 
         content->shared.repos = repo->next;
-        repo_free(repo);
+        hub_repo_free(repo);
     }
     (void)pthread_mutex_destroy(&content->lock);
     free(content);
@@ -213,12 +214,12 @@ void hub_content_free(struct hub_content *content)
 void hub_content_stage(struct hub_content *content, const char *path,
                        struct hub_blob *blob)
 {
-    struct hub_file file = {hub_copy(path), blob};
+    struct hub_file file = {hub_strdup(path), blob};
 
     (void)pthread_mutex_lock(&content->lock);
     content->shared.staged =
-        hub_must(reallocarray(content->shared.staged, content->shared.staged_count + 1,
-                              sizeof *content->shared.staged));
+        hub_require(reallocarray(content->shared.staged, content->shared.staged_count + 1,
+                                 sizeof *content->shared.staged));
     content->shared.staged[content->shared.staged_count++] = file;
     (void)pthread_mutex_unlock(&content->lock);
 }
@@ -230,11 +231,11 @@ void hub_content_commit(struct hub_content *content, const char *repo,
     struct hub_repo *home;
 
     (void)pthread_mutex_lock(&content->lock);
-    made = take_staged(content);
-    home = add_repo(content, repo);
+    made = content_take_staged(content);
+    home = content_add_repo(content, repo);
     made->next = home->commits;
     home->commits = made;
-    set_ref(home, revision, made);
+    repo_set_ref(home, revision, made);
     memcpy(commit, made->hash, sizeof made->hash);
     (void)pthread_mutex_unlock(&content->lock);
 }
@@ -246,11 +247,11 @@ bool hub_content_tag(struct hub_content *content, const char *repo, const char *
     struct hub_repo *home;
 
     (void)pthread_mutex_lock(&content->lock);
-    home = find_repo(content, repo);
+    home = content_find_repo(content, repo);
     if (home)
-        found = find_commit(home, commit);
+        found = repo_find_commit(home, commit);
     if (found)
-        set_ref(home, revision, found);
+        repo_set_ref(home, revision, found);
     (void)pthread_mutex_unlock(&content->lock);
     return found != NULL;
 }
@@ -261,7 +262,7 @@ bool hub_content_set_access(struct hub_content *content, const char *repo,
     struct hub_repo *found;
 
     (void)pthread_mutex_lock(&content->lock);
-    found = find_repo(content, repo);
+    found = content_find_repo(content, repo);
     if (found)
         found->access = access;
     (void)pthread_mutex_unlock(&content->lock);
@@ -275,14 +276,14 @@ void hub_content_rename(struct hub_content *content, const char *old_repo,
     struct hub_repo *repo;
 
     (void)pthread_mutex_lock(&content->lock);
-    repo = find_repo(content, old_repo);
-    if (repo && !find_repo(content, new_repo)) {
+    repo = content_find_repo(content, old_repo);
+    if (repo && !content_find_repo(content, new_repo)) {
         free(repo->name);
-        repo->name = hub_copy(new_repo);
+        repo->name = hub_strdup(new_repo);
     }
-    repo = add_repo(content, old_repo);
+    repo = content_add_repo(content, old_repo);
     if (!repo->moved_to)
-        repo->moved_to = hub_copy(new_repo);
+        repo->moved_to = hub_strdup(new_repo);
     (void)pthread_mutex_unlock(&content->lock);
 }
 
@@ -292,11 +293,11 @@ bool hub_content_find(struct hub_content *content, const char *repo, const char 
     const struct hub_repo *found;
 
     (void)pthread_mutex_lock(&content->lock);
-    found = find_repo(content, repo);
+    found = content_find_repo(content, repo);
     if (found) {
         *view = (struct hub_view){.access = found->access,
                                   .moved_to = found->moved_to,
-                                  .commit = find_revision(found, revision)};
+                                  .commit = repo_find_revision(found, revision)};
     }
     (void)pthread_mutex_unlock(&content->lock);
     return found != NULL;
@@ -304,7 +305,7 @@ bool hub_content_find(struct hub_content *content, const char *repo, const char 
 
 const struct hub_blob *hub_commit_find(const struct hub_commit *commit, const char *path)
 {
-    HC_AUTO_FREE char *copy = hub_copy(path);
+    HC_AUTO_FREE char *copy = hub_strdup(path);
     struct hub_file key = {.path = copy};
     const struct hub_file *file;
 
@@ -324,7 +325,7 @@ const struct hub_blob *hub_content_find_xet(struct hub_content *content,
     (void)pthread_mutex_lock(&content->lock);
     for (const struct hub_repo *repo = content->shared.repos; repo && !blob;
          repo = repo->next)
-        blob = find_xet(repo, xet_hash);
+        blob = repo_find_xet(repo, xet_hash);
     (void)pthread_mutex_unlock(&content->lock);
     return blob;
 }

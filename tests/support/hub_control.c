@@ -23,12 +23,12 @@
 #include "hub_control.h"
 
 #include "base/auto.h"
+#include "hub_abort.h"
 #include "hub_answer.h"
 #include "hub_content.h"
-#include "hub_fault.h"
-#include "hub_gate.h"
 #include "hub_log.h"
-#include "hub_must.h"
+#include "hub_rules.h"
+#include "hub_stalls.h"
 #include "hub_state.h"
 #include "test_hub.h"
 
@@ -63,7 +63,7 @@ static const char *const FIELDS[] = {"method", "contains",      "on_cdn",     "s
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* The place of `name` in a list of names; -1: it is not there. */
-static int find_name(const char *const *names, size_t count, const char *name)
+static int name_index(const char *const *names, size_t count, const char *name)
 {
     for (size_t i = 0; i < count && name; i++) {
         if (strcmp(names[i], name) == 0)
@@ -72,180 +72,188 @@ static int find_name(const char *const *names, size_t count, const char *name)
     return -1;
 }
 
-static void fail(struct hub_answer *answer, const char *what)
+static void control_fail(struct hub_answer *answer, const char *what)
 {
-    hub_answer_text(answer, 400, hub_text("%s\n", what));
+    hub_answer_text(answer, 400, hub_format("%s\n", what));
 }
 
-static uint64_t number_of(const struct hub_request *request, const char *name)
+static uint64_t query_number(const struct hub_request *request, const char *name)
 {
     const char *text = hub_request_query(request, name);
 
     return text ? strtoull(text, NULL, 10) : 0;
 }
 
-static void get_log(const struct hub_request *request, struct hub_answer *answer)
+static void control_log(const struct hub_request *request, struct hub_answer *answer)
 {
     hub_answer_text(answer, 200, test_hub_log(request->hub));
 }
 
-static void clear_log(const struct hub_request *request, struct hub_answer *answer)
+static void control_clear_log(const struct hub_request *request,
+                              struct hub_answer *answer)
 {
     (void)answer;
     test_hub_clear_log(request->hub);
 }
 
-static const char *text_in(const json_t *rule, const char *name)
+static const char *rule_text(const json_t *rule, const char *name)
 {
     return json_string_value(json_object_get(rule, name));
 }
 
-static unsigned number_in(const json_t *rule, const char *name)
+static unsigned rule_number(const json_t *rule, const char *name)
 {
     return (unsigned)json_integer_value(json_object_get(rule, name));
 }
 
 /* NULL, or a field that a rule does not have. */
-static const char *unknown_field(json_t *rule)
+static const char *rule_unknown_field(json_t *rule)
 {
     const char *name;
     json_t *value;
 
     json_object_foreach(rule, name, value)
     {
-        if (find_name(FIELDS, COUNT(FIELDS), name) < 0)
+        if (name_index(FIELDS, COUNT(FIELDS), name) < 0)
             return name;
     }
     return NULL;
 }
 
-static void add_parsed_rule(const struct hub_request *request, json_t *json,
-                            struct hub_answer *answer)
+static void rule_add(const struct hub_request *request, json_t *json,
+                     struct hub_answer *answer)
 {
-    const char *unknown = unknown_field(json);
-    int fault = find_name(FAULTS, COUNT(FAULTS), text_in(json, "fault"));
+    const char *unknown = rule_unknown_field(json);
+    int fault = name_index(FAULTS, COUNT(FAULTS), rule_text(json, "fault"));
     struct test_hub_rule rule = {
-        .method = text_in(json, "method"),
-        .contains = text_in(json, "contains"),
-        .range = text_in(json, "range"),
+        .method = rule_text(json, "method"),
+        .contains = rule_text(json, "contains"),
+        .range = rule_text(json, "range"),
         .on_cdn = json_is_true(json_object_get(json, "on_cdn")),
-        .skip = number_in(json, "skip"),
-        .times = number_in(json, "times"),
+        .skip = rule_number(json, "skip"),
+        .times = rule_number(json, "times"),
         .number = (uint64_t)json_integer_value(json_object_get(json, "number")),
-        .name = text_in(json, "name"),
-        .text = text_in(json, "text"),
-        .retry_after_s = number_in(json, "retry_after_s"),
-        .error_code = text_in(json, "error_code"),
+        .name = rule_text(json, "name"),
+        .text = rule_text(json, "text"),
+        .retry_after_s = rule_number(json, "retry_after_s"),
+        .error_code = rule_text(json, "error_code"),
     };
 
     if (unknown || fault < 0) {
-        fail(answer, unknown ? unknown : "fault");
+        control_fail(answer, unknown ? unknown : "fault");
         return;
     }
     rule.fault = (enum test_hub_fault)fault;
     test_hub_rule(request->hub, &rule);
 }
 
-static void add_rule(const struct hub_request *request, struct hub_answer *answer)
+static void control_add_rule(const struct hub_request *request, struct hub_answer *answer)
 {
     json_error_t error;
     json_t *json = json_loadb(request->body, request->body_size, 0, &error);
 
     if (json_is_object(json))
-        add_parsed_rule(request, json, answer);
+        rule_add(request, json, answer);
     else
-        fail(answer, "the body is no JSON object");
+        control_fail(answer, "the body is no JSON object");
     json_decref(json);
 }
 
-static void clear_rules(const struct hub_request *request, struct hub_answer *answer)
+static void control_clear_rules(const struct hub_request *request,
+                                struct hub_answer *answer)
 {
     (void)answer;
     test_hub_clear_rules(request->hub);
 }
 
-static void release(const struct hub_request *request, struct hub_answer *answer)
+static void control_release(const struct hub_request *request, struct hub_answer *answer)
 {
     (void)answer;
     test_hub_release(request->hub);
 }
 
-static void await_requests(const struct hub_request *request, struct hub_answer *answer)
+static void control_await(const struct hub_request *request, struct hub_answer *answer)
 {
     const struct hub_log_query query = {.method = hub_request_query(request, "method"),
                                         .contains =
                                             hub_request_query(request, "contains")};
 
-    if (!hub_log_await(request->hub->log, &query, (unsigned)number_of(request, "count")))
-        fail(answer, "they did not come");
+    if (!hub_log_await(request->hub->log, &query,
+                       (unsigned)query_number(request, "count")))
+        control_fail(answer, "they did not come");
 }
 
-static void await_stall(const struct hub_request *request, struct hub_answer *answer)
+static void control_await_stall(const struct hub_request *request,
+                                struct hub_answer *answer)
 {
-    if (!hub_gate_await_stall(request->hub->gate))
-        fail(answer, "nothing stalled");
+    if (!hub_stalls_await_stall(request->hub->stalls))
+        control_fail(answer, "nothing stalled");
 }
 
-static void add(const struct hub_request *request, struct hub_answer *answer)
+static void control_add(const struct hub_request *request, struct hub_answer *answer)
 {
     (void)answer;
     test_hub_add(request->hub, hub_request_query(request, "path"), request->body,
-                 request->body_size, number_of(request, "lfs") != 0);
+                 request->body_size, query_number(request, "lfs") != 0);
 }
 
-static void add_made_up(const struct hub_request *request, struct hub_answer *answer)
+static void control_add_generated(const struct hub_request *request,
+                                  struct hub_answer *answer)
 {
     (void)answer;
-    test_hub_add_made_up(request->hub, hub_request_query(request, "path"),
-                         number_of(request, "size"), (unsigned)number_of(request, "seed"),
-                         number_of(request, "lfs") != 0);
+    test_hub_add_generated(request->hub, hub_request_query(request, "path"),
+                           query_number(request, "size"),
+                           (unsigned)query_number(request, "seed"),
+                           query_number(request, "lfs") != 0);
 }
 
-static void commit(const struct hub_request *request, struct hub_answer *answer)
+static void control_commit(const struct hub_request *request, struct hub_answer *answer)
 {
     const char *revision = hub_request_query(request, "revision");
     char hash[41];
 
     test_hub_commit(request->hub, hub_request_query(request, "repo"),
                     revision ? revision : "main", hash);
-    hub_answer_text(answer, 200, hub_copy(hash));
+    hub_answer_text(answer, 200, hub_strdup(hash));
 }
 
-static void tag(const struct hub_request *request, struct hub_answer *answer)
+static void control_tag(const struct hub_request *request, struct hub_answer *answer)
 {
     if (!hub_content_tag(request->hub->content, hub_request_query(request, "repo"),
                          hub_request_query(request, "revision"),
                          hub_request_query(request, "commit")))
-        fail(answer, "no such commit");
+        control_fail(answer, "no such commit");
 }
 
-static void set_access(const struct hub_request *request, struct hub_answer *answer)
+static void control_set_access(const struct hub_request *request,
+                               struct hub_answer *answer)
 {
-    int access = find_name(ACCESS, COUNT(ACCESS), hub_request_query(request, "access"));
+    int access = name_index(ACCESS, COUNT(ACCESS), hub_request_query(request, "access"));
 
     if (access < 0 ||
         !hub_content_set_access(request->hub->content, hub_request_query(request, "repo"),
                                 (enum test_hub_access)access))
-        fail(answer, "no such repo or access");
+        control_fail(answer, "no such repo or access");
 }
 
-static void rename_repo(const struct hub_request *request, struct hub_answer *answer)
+static void control_rename(const struct hub_request *request, struct hub_answer *answer)
 {
     (void)answer;
     test_hub_rename(request->hub, hub_request_query(request, "old"),
                     hub_request_query(request, "new"));
 }
 
-static void load(const struct hub_request *request, struct hub_answer *answer)
+static void control_load(const struct hub_request *request, struct hub_answer *answer)
 {
     (void)answer;
     test_hub_load(request->hub, hub_request_query(request, "dir"));
 }
 
-static void commit_on_404(const struct hub_request *request, struct hub_answer *answer)
+static void control_commit_on_404(const struct hub_request *request,
+                                  struct hub_answer *answer)
 {
     (void)answer;
-    test_hub_set_commit_on_404(request->hub, number_of(request, "on") != 0);
+    test_hub_set_commit_on_404(request->hub, query_number(request, "on") != 0);
 }
 
 static const struct {
@@ -253,21 +261,21 @@ static const struct {
     void (*answer)(const struct hub_request *request, struct hub_answer *answer);
     const char *needs[3]; /* query parameters */
 } ROWS[] = {
-    {"log", get_log, {0}},
-    {"log/clear", clear_log, {0}},
-    {"rules", add_rule, {0}},
-    {"rules/clear", clear_rules, {0}},
-    {"release", release, {0}},
-    {"await", await_requests, {"count"}},
-    {"await-stall", await_stall, {0}},
-    {"add", add, {"path"}},
-    {"add-made-up", add_made_up, {"path", "size"}},
-    {"commit", commit, {"repo"}},
-    {"tag", tag, {"repo", "revision", "commit"}},
-    {"access", set_access, {"repo", "access"}},
-    {"rename", rename_repo, {"old", "new"}},
-    {"load", load, {"dir"}},
-    {"commit-on-404", commit_on_404, {"on"}},
+    {"log", control_log, {0}},
+    {"log/clear", control_clear_log, {0}},
+    {"rules", control_add_rule, {0}},
+    {"rules/clear", control_clear_rules, {0}},
+    {"release", control_release, {0}},
+    {"await", control_await, {"count"}},
+    {"await-stall", control_await_stall, {0}},
+    {"add", control_add, {"path"}},
+    {"add-made-up", control_add_generated, {"path", "size"}},
+    {"commit", control_commit, {"repo"}},
+    {"tag", control_tag, {"repo", "revision", "commit"}},
+    {"access", control_set_access, {"repo", "access"}},
+    {"rename", control_rename, {"old", "new"}},
+    {"load", control_load, {"dir"}},
+    {"commit-on-404", control_commit_on_404, {"on"}},
 };
 
 void hub_control_answer(const struct hub_request *request, struct hub_answer *answer)
@@ -278,15 +286,15 @@ void hub_control_answer(const struct hub_request *request, struct hub_answer *an
     while (row < COUNT(ROWS) && strcmp(ROWS[row].name, name) != 0)
         row++;
     if (row == COUNT(ROWS)) {
-        fail(answer, "no such control");
+        control_fail(answer, "no such control");
         return;
     }
     for (size_t i = 0; i < COUNT(ROWS[row].needs) && ROWS[row].needs[i]; i++) {
         if (!hub_request_query(request, ROWS[row].needs[i])) {
-            fail(answer, ROWS[row].needs[i]);
+            control_fail(answer, ROWS[row].needs[i]);
             return;
         }
     }
-    hub_answer_text(answer, 200, hub_copy("ok\n"));
+    hub_answer_text(answer, 200, hub_strdup("ok\n"));
     ROWS[row].answer(request, answer);
 }

@@ -7,9 +7,9 @@
 
 #include "base/auto.h"
 #include "base/text.h"
+#include "hub_abort.h"
 #include "hub_blob.h"
-#include "hub_must.h"
-#include "hub_place.h"
+#include "hub_route.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -26,16 +26,16 @@ static const char *const LFS_SUFFIXES[] = {".safetensors", ".bin", ".gguf", ".pt
 /* Calls `visit` for each entry of `dir`, names sorted; a missing directory has none. */
 typedef void (*visitor)(void *ctx, const char *path, const char *name);
 
-static void for_each(const char *dir, visitor visit, void *ctx)
+static void visit_entries(const char *dir, visitor visit, void *ctx)
 {
     struct dirent **entries = NULL;
     int count = scandir(dir, &entries, NULL, alphasort);
 
     if (count < 0 && errno != ENOENT)
-        hub_die(dir, strerrordesc_np(errno));
+        hub_abort(dir, strerrordesc_np(errno));
     for (int i = 0; i < count; i++) {
         HC_AUTO_FREE struct dirent *entry = entries[i];
-        HC_AUTO_FREE char *path = hub_text("%s/%s", dir, entry->d_name);
+        HC_AUTO_FREE char *path = hub_format("%s/%s", dir, entry->d_name);
 
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
             visit(ctx, path, entry->d_name);
@@ -43,7 +43,7 @@ static void for_each(const char *dir, visitor visit, void *ctx)
     free(entries);
 }
 
-static bool belongs_in_lfs(const char *path, uint64_t size)
+static bool file_is_lfs(const char *path, uint64_t size)
 {
     for (size_t i = 0; i < sizeof LFS_SUFFIXES / sizeof *LFS_SUFFIXES; i++) {
         if (hc_text_ends(path, LFS_SUFFIXES[i]))
@@ -67,19 +67,18 @@ static void load_file(void *ctx, const char *path, const char *name)
     if (strcmp(name, ".git") == 0 || hc_text_starts(name, ".lfs-"))
         return;
     if (stat(path, &info) < 0)
-        hub_die(path, strerrordesc_np(errno));
+        hub_abort(path, strerrordesc_np(errno));
     if (S_ISDIR(info.st_mode)) {
         struct walk below = {walk->content, NULL};
 
-        inside = hub_text("%s%s/", walk->prefix, name);
+        inside = hub_format("%s%s/", walk->prefix, name);
         below.prefix = inside;
-        for_each(path, load_file, &below);
+        visit_entries(path, load_file, &below);
         return;
     }
-    inside = hub_text("%s%s", walk->prefix, name);
+    inside = hub_format("%s%s", walk->prefix, name);
     hub_content_stage(walk->content, inside,
-                      hub_blob_of_file(path,
-                                       belongs_in_lfs(path, (uint64_t)info.st_size)));
+                      hub_blob_of_file(path, file_is_lfs(path, (uint64_t)info.st_size)));
 }
 
 /* The same struct serves the levels above: there `prefix` is "models/org/". */
@@ -87,29 +86,29 @@ static void load_revision(void *ctx, const char *path, const char *name)
 {
     const struct walk *repo = ctx;
     struct walk files = {repo->content, ""};
-    HC_AUTO_FREE char *revision = hub_place_decode(name, strlen(name));
+    HC_AUTO_FREE char *revision = hub_url_decode(name, strlen(name));
     char commit[41];
 
-    for_each(path, load_file, &files);
+    visit_entries(path, load_file, &files);
     hub_content_commit(repo->content, repo->prefix, revision, commit);
 }
 
 static void load_repo(void *ctx, const char *path, const char *name)
 {
     const struct walk *org = ctx;
-    HC_AUTO_FREE char *repo_name = hub_text("%s%s", org->prefix, name);
+    HC_AUTO_FREE char *repo_name = hub_format("%s%s", org->prefix, name);
     struct walk repo = {org->content, repo_name};
 
-    for_each(path, load_revision, &repo);
+    visit_entries(path, load_revision, &repo);
 }
 
 static void load_org(void *ctx, const char *path, const char *name)
 {
     const struct walk *type = ctx;
-    HC_AUTO_FREE char *prefix = hub_text("%s%s/", type->prefix, name);
+    HC_AUTO_FREE char *prefix = hub_format("%s%s/", type->prefix, name);
     struct walk org = {type->content, prefix};
 
-    for_each(path, load_repo, &org);
+    visit_entries(path, load_repo, &org);
 }
 
 void hub_content_load(struct hub_content *content, const char *dir)
@@ -117,10 +116,10 @@ void hub_content_load(struct hub_content *content, const char *dir)
     static const char *const types[] = {"models", "datasets", "spaces", "kernels"};
 
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        HC_AUTO_FREE char *path = hub_text("%s/%s", dir, types[i]);
-        HC_AUTO_FREE char *prefix = hub_text("%s/", types[i]);
+        HC_AUTO_FREE char *path = hub_format("%s/%s", dir, types[i]);
+        HC_AUTO_FREE char *prefix = hub_format("%s/", types[i]);
         struct walk type = {content, prefix};
 
-        for_each(path, load_org, &type);
+        visit_entries(path, load_org, &type);
     }
 }

@@ -5,7 +5,7 @@
  */
 #include "hub_log.h"
 
-#include "hub_must.h"
+#include "hub_abort.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -27,7 +27,8 @@ struct hub_log {
     } shared;
 };
 
-static bool matches(const struct hub_log_entry *entry, const struct hub_log_query *query)
+static bool entry_matches(const struct hub_log_entry *entry,
+                          const struct hub_log_query *query)
 {
     if (query->method && strcmp(entry->method, query->method) != 0)
         return false;
@@ -38,18 +39,18 @@ static bool matches(const struct hub_log_entry *entry, const struct hub_log_quer
     return !(query->cdn_only && !entry->on_cdn) && !(query->hub_only && entry->on_cdn);
 }
 
-static unsigned count_matches(const struct hub_log *log,
-                              const struct hub_log_query *query)
+static unsigned log_count_matches(const struct hub_log *log,
+                                  const struct hub_log_query *query)
 {
     unsigned count = 0;
 
     for (const struct hub_log_entry *entry = *log->shared.start; entry;
          entry = entry->next)
-        count += matches(entry, query);
+        count += entry_matches(entry, query);
     return count;
 }
 
-static void write_entry(FILE *stream, const struct hub_log_entry *entry)
+static void entry_print(FILE *stream, const struct hub_log_entry *entry)
 {
     (void)fprintf(stream, "%s %s %s %u %" PRIu64 " range=%s auth=%s ua=%s\n",
                   entry->on_cdn ? "cdn" : "hub", entry->method, entry->target,
@@ -60,7 +61,7 @@ static void write_entry(FILE *stream, const struct hub_log_entry *entry)
 
 struct hub_log *hub_log_new(void)
 {
-    struct hub_log *log = hub_must(calloc(1, sizeof *log));
+    struct hub_log *log = hub_require(calloc(1, sizeof *log));
 
     (void)pthread_mutex_init(&log->lock, NULL);
     (void)pthread_cond_init(&log->added, NULL);
@@ -116,7 +117,7 @@ unsigned hub_log_count(struct hub_log *log, const struct hub_log_query *query)
     unsigned count;
 
     (void)pthread_mutex_lock(&log->lock);
-    count = count_matches(log, query);
+    count = log_count_matches(log, query);
     (void)pthread_mutex_unlock(&log->lock);
     return count;
 }
@@ -142,9 +143,9 @@ bool hub_log_await(struct hub_log *log, const struct hub_log_query *query, unsig
     (void)clock_gettime(CLOCK_REALTIME, &deadline);
     deadline.tv_sec += PATIENCE_S;
     (void)pthread_mutex_lock(&log->lock);
-    while (count_matches(log, query) < count && failure == 0)
+    while (log_count_matches(log, query) < count && failure == 0)
         failure = pthread_cond_timedwait(&log->added, &log->lock, &deadline);
-    is_there = count_matches(log, query) >= count;
+    is_there = log_count_matches(log, query) >= count;
     (void)pthread_mutex_unlock(&log->lock);
     return is_there;
 }
@@ -153,12 +154,12 @@ char *hub_log_text(struct hub_log *log)
 {
     char *text = NULL;
     size_t size = 0;
-    FILE *stream = hub_must(open_memstream(&text, &size));
+    FILE *stream = hub_require(open_memstream(&text, &size));
 
     (void)pthread_mutex_lock(&log->lock);
     for (const struct hub_log_entry *entry = *log->shared.start; entry;
          entry = entry->next)
-        write_entry(stream, entry);
+        entry_print(stream, entry);
     (void)pthread_mutex_unlock(&log->lock);
     (void)fclose(stream);
     return text;

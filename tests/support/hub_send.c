@@ -6,12 +6,12 @@
 #include "hub_send.h"
 
 #include "base/auto.h"
+#include "hub_abort.h"
 #include "hub_answer.h"
 #include "hub_blob.h"
-#include "hub_fault.h"
-#include "hub_gate.h"
 #include "hub_log.h"
-#include "hub_must.h"
+#include "hub_rules.h"
+#include "hub_stalls.h"
 #include "hub_state.h"
 
 #include <linux/sockios.h>
@@ -50,18 +50,18 @@ static void body_free(void *ctx)
     free(body);
 }
 
-static int socket_of(const struct hub_request *request)
+static int request_socket(const struct hub_request *request)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 
     if (!info)
-        hub_die("libmicrohttpd", "a connection without a socket");
+        hub_abort("libmicrohttpd", "a connection without a socket");
     return info->connect_fd;
 }
 
 /* Dissolving the association sends RST at once; close() would send FIN before it. */
-static bool reset(int fd)
+static bool connection_reset(int fd)
 {
     const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
 
@@ -69,7 +69,7 @@ static bool reset(int fd)
 }
 
 /* What libmicrohttpd has corked goes out now. */
-static void flush(int fd)
+static void connection_flush(int fd)
 {
     const int yes = 1;
 
@@ -77,15 +77,15 @@ static void flush(int fd)
 }
 
 /* A reset throws away what has not arrived. */
-static void drain(const struct body *body)
+static void connection_drain(const struct body *body)
 {
     int left = 1;
 
-    flush(body->fd);
+    connection_flush(body->fd);
     for (int i = 0; i < DRAIN_TRIES; i++) {
         if (ioctl(body->fd, SIOCOUTQ, &left) < 0 || left == 0)
             return;
-        hub_gate_pause(body->hub->gate, 1);
+        hub_stalls_pause(body->hub->stalls, 1);
     }
 }
 
@@ -95,34 +95,34 @@ static bool body_has(const struct body *body, enum test_hub_fault fault)
 }
 
 /* Acts on a body that has come to the byte of its rule; false: hang up. */
-static bool stop_here(struct body *body)
+static bool body_stop(struct body *body)
 {
     if (body_has(body, TEST_HUB_STALL) && !body->was_stalled) {
         body->was_stalled = true;
-        flush(body->fd);
-        hub_gate_stall(body->hub->gate, body->fd, body->releases);
+        connection_flush(body->fd);
+        hub_stalls_wait(body->hub->stalls, body->fd, body->releases);
         return true;
     }
     if (body_has(body, TEST_HUB_CUT_RESET)) {
-        drain(body);
-        (void)reset(body->fd);
+        connection_drain(body);
+        (void)connection_reset(body->fd);
         return false;
     }
     return !body_has(body, TEST_HUB_CUT);
 }
 
-static bool stops(const struct body *body)
+static bool body_stops(const struct body *body)
 {
     return body_has(body, TEST_HUB_CUT) || body_has(body, TEST_HUB_CUT_RESET) ||
            (body_has(body, TEST_HUB_STALL) && !body->was_stalled);
 }
 
 /* How many bytes may go in one piece from `position`. */
-static size_t piece_at(const struct body *body, uint64_t position, size_t max)
+static size_t body_piece_size(const struct body *body, uint64_t position, size_t max)
 {
     uint64_t room = body->source.length - position;
 
-    if (stops(body) && body->rule->number > position &&
+    if (body_stops(body) && body->rule->number > position &&
         body->rule->number - position < room)
         room = body->rule->number - position;
     if (body_has(body, TEST_HUB_CHUNKS) && room > body->rule->number)
@@ -131,16 +131,16 @@ static size_t piece_at(const struct body *body, uint64_t position, size_t max)
         uint64_t share = body->rule->number * THROTTLE_MS / 1000;
         bool is_fast = share > max; /* more goes at a time than fits: so more often */
 
-        hub_gate_pause(body->hub->gate,
-                       is_fast ? max * 1000 / body->rule->number : THROTTLE_MS);
+        hub_stalls_pause(body->hub->stalls,
+                         is_fast ? max * 1000 / body->rule->number : THROTTLE_MS);
         if (room > share)
             room = share > 0 ? share : 1;
     }
     return room < max ? (size_t)room : max;
 }
 
-static void copy_piece(const struct body *body, uint64_t position, char *buffer,
-                       size_t count)
+static void body_copy_piece(const struct body *body, uint64_t position, char *buffer,
+                            size_t count)
 {
     const struct hub_answer *source = &body->source;
 
@@ -153,28 +153,29 @@ static void copy_piece(const struct body *body, uint64_t position, char *buffer,
         buffer[body->rule->number - position] ^= (char)0xff;
 }
 
-static ssize_t read_body(void *ctx, uint64_t position, char *buffer, size_t max)
+static ssize_t body_read(void *ctx, uint64_t position, char *buffer, size_t max)
 {
     struct body *body = ctx;
     size_t count;
 
-    if (stops(body) && position == body->rule->number && !stop_here(body))
+    if (body_stops(body) && position == body->rule->number && !body_stop(body))
         return MHD_CONTENT_READER_END_WITH_ERROR;
     if (position >= body->source.length) {
         return body->is_size_unknown ? MHD_CONTENT_READER_END_OF_STREAM
                                      : MHD_CONTENT_READER_END_WITH_ERROR;
     }
-    count = piece_at(body, position, max);
-    copy_piece(body, position, buffer, count);
+    count = body_piece_size(body, position, max);
+    body_copy_piece(body, position, buffer, count);
     if (body->entry)
         hub_log_bytes(body->hub->log, body->entry, count);
     return (ssize_t)count;
 }
 
-static void spoil_status(struct hub_answer *answer, const struct test_hub_rule *rule)
+static void answer_apply_status(struct hub_answer *answer,
+                                const struct test_hub_rule *rule)
 {
     hub_answer_text(answer, (unsigned)rule->number,
-                    hub_copy(rule->text ? rule->text : ""));
+                    hub_strdup(rule->text ? rule->text : ""));
     if (rule->text)
         hub_answer_set(answer, "X-Error-Message", "%s", rule->text);
     if (rule->error_code)
@@ -183,34 +184,35 @@ static void spoil_status(struct hub_answer *answer, const struct test_hub_rule *
         hub_answer_set(answer, "Retry-After", "%u", rule->retry_after_s);
 }
 
-static void spoil_short(struct hub_answer *answer, const struct test_hub_rule *rule)
+static void answer_shorten(struct hub_answer *answer, const struct test_hub_rule *rule)
 {
     answer->length -= rule->number < answer->length ? rule->number : answer->length;
 }
 
 /* The faults that are a different answer. */
-static void spoil(const struct hub_request *request, const struct test_hub_rule *rule,
-                  struct hub_answer *answer)
+static void answer_apply_fault(const struct hub_request *request,
+                               const struct test_hub_rule *rule,
+                               struct hub_answer *answer)
 {
     if (rule->fault == TEST_HUB_SHORT)
-        spoil_short(answer, rule);
+        answer_shorten(answer, rule);
     if (rule->fault != TEST_HUB_STATUS && rule->fault != TEST_HUB_REDIRECT &&
         rule->fault != TEST_HUB_REDIRECT_LOOP && rule->fault != TEST_HUB_BODY)
         return;
     hub_answer_clear(answer);
     if (rule->fault == TEST_HUB_STATUS)
-        spoil_status(answer, rule);
+        answer_apply_status(answer, rule);
     else if (rule->fault == TEST_HUB_REDIRECT)
         hub_answer_redirect(answer, 302, rule->text);
     else if (rule->fault == TEST_HUB_REDIRECT_LOOP)
         hub_answer_redirect(answer, 302, request->target);
     else
-        hub_answer_text(answer, 200, hub_copy(rule->text ? rule->text : ""));
+        hub_answer_text(answer, 200, hub_strdup(rule->text ? rule->text : ""));
 }
 
 /* A Content-Length is promised by `size`: libmicrohttpd writes that header itself. */
-static void spoil_header(struct hub_answer *answer, const struct test_hub_rule *rule,
-                         uint64_t *size)
+static void answer_apply_header(struct hub_answer *answer,
+                                const struct test_hub_rule *rule, uint64_t *size)
 {
     if (strcasecmp(rule->name, "Content-Length") == 0)
         *size = rule->text ? strtoull(rule->text, NULL, 10) : MHD_SIZE_UNKNOWN;
@@ -220,16 +222,16 @@ static void spoil_header(struct hub_answer *answer, const struct test_hub_rule *
         hub_answer_unset(answer, rule->name);
 }
 
-static enum MHD_Result queue(const struct hub_request *request, struct body *body,
-                             uint64_t size)
+static enum MHD_Result answer_queue(const struct hub_request *request, struct body *body,
+                                    uint64_t size)
 {
     const struct hub_answer *answer = &body->source;
     unsigned status = answer->status;
     struct MHD_Response *response =
-        MHD_create_response_from_callback(size, BLOCK, read_body, body, body_free);
+        MHD_create_response_from_callback(size, BLOCK, body_read, body, body_free);
     enum MHD_Result result;
 
-    hub_must(response);
+    hub_require(response);
     /* libmicrohttpd ends a body of unknown size also for a HEAD, which has none. */
     if (size == MHD_SIZE_UNKNOWN && strcmp(request->method, "HEAD") == 0)
         (void)MHD_add_response_header(response, "Connection", "close");
@@ -245,30 +247,30 @@ static enum MHD_Result queue(const struct hub_request *request, struct body *bod
 }
 
 enum MHD_Result hub_send(const struct hub_request *request,
-                         const struct hub_verdict *verdict, struct hub_answer *answer)
+                         const struct hub_faults *faults, struct hub_answer *answer)
 {
     struct body *body;
     uint64_t size;
 
-    if (hub_verdict_is(verdict, TEST_HUB_RESET))
-        (void)reset(socket_of(request));
-    if (hub_verdict_is(verdict, TEST_HUB_RESET) ||
-        hub_verdict_is(verdict, TEST_HUB_CLOSE))
+    if (hub_faults_include(faults, TEST_HUB_RESET))
+        (void)connection_reset(request_socket(request));
+    if (hub_faults_include(faults, TEST_HUB_RESET) ||
+        hub_faults_include(faults, TEST_HUB_CLOSE))
         return MHD_NO;
-    if (verdict->rule)
-        spoil(request, verdict->rule, answer);
+    if (faults->rule)
+        answer_apply_fault(request, faults->rule, answer);
     size = answer->length;
-    for (size_t i = 0; i < verdict->header_count; i++)
-        spoil_header(answer, verdict->headers[i], &size);
+    for (size_t i = 0; i < faults->header_count; i++)
+        answer_apply_header(answer, faults->headers[i], &size);
 
-    body = hub_must(malloc(sizeof *body));
+    body = hub_require(malloc(sizeof *body));
     *body = (struct body){.hub = request->hub,
                           .entry = request->entry,
-                          .rule = verdict->rule,
+                          .rule = faults->rule,
                           .source = *answer,
-                          .fd = socket_of(request),
+                          .fd = request_socket(request),
                           .releases = request->releases,
                           .is_size_unknown = size == MHD_SIZE_UNKNOWN};
     *answer = (struct hub_answer){0};
-    return queue(request, body, size);
+    return answer_queue(request, body, size);
 }

@@ -10,10 +10,10 @@
 
 struct hub_answer;
 struct hub_request;
-struct hub_verdict;
+struct hub_faults;
 
 /* What libmicrohttpd's handler returns. Takes what the answer owns. */
 enum MHD_Result hub_send(const struct hub_request *request,
-                         const struct hub_verdict *verdict, struct hub_answer *answer);
+                         const struct hub_faults *faults, struct hub_answer *answer);
 
 #endif

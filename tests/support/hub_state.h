@@ -15,7 +15,7 @@
 struct MHD_Connection;
 struct MHD_Daemon;
 struct hub_content;
-struct hub_gate;
+struct hub_stalls;
 struct hub_log;
 struct hub_log_entry;
 struct hub_rules;
@@ -28,10 +28,10 @@ struct hub_port {
 };
 
 struct test_hub {
-    struct hub_port site;
+    struct hub_port endpoint;
     struct hub_port cdn;
     struct hub_content *content;
-    struct hub_gate *gate;
+    struct hub_stalls *stalls;
     struct hub_log *log;
     struct hub_rules *rules;
     char *valid_token; /* NULL: any is good */

@@ -7,11 +7,11 @@
 
 #include "base/auto.h"
 #include "base/text.h"
+#include "hub_abort.h"
 #include "hub_answer.h"
 #include "hub_blob.h"
 #include "hub_content.h"
-#include "hub_must.h"
-#include "hub_place.h"
+#include "hub_route.h"
 #include "hub_state.h"
 
 #include <jansson.h>
@@ -30,19 +30,19 @@ struct page {
 };
 
 /* Whether the next row belongs on this page. */
-static bool takes_next(struct page *page)
+static bool page_takes_next(struct page *page)
 {
     size_t number = page->number++;
 
     return number >= page->first && number < page->first + page->limit;
 }
 
-static void add_directory(struct page *page, const char *path, size_t length)
+static void page_add_directory(struct page *page, const char *path, size_t length)
 {
-    HC_AUTO_FREE char *name = hub_text("%.*s", (int)length, path);
+    HC_AUTO_FREE char *name = hub_format("%.*s", (int)length, path);
     char oid[41];
 
-    if (!takes_next(page))
+    if (!page_takes_next(page))
         return;
     hub_blob_name_text(name, oid);
     (void)json_array_append_new(page->rows,
@@ -50,12 +50,12 @@ static void add_directory(struct page *page, const char *path, size_t length)
                                           oid, "size", 0, "path", name));
 }
 
-static void add_file(struct page *page, const struct hub_file *file)
+static void page_add_file(struct page *page, const struct hub_file *file)
 {
     const struct hub_blob *blob = file->blob;
     json_t *row;
 
-    if (!takes_next(page))
+    if (!page_takes_next(page))
         return;
     row = json_pack("{ss ss sI ss}", "type", "file", "oid", blob->git_oid, "size",
                     (json_int_t)blob->size, "path", file->path);
@@ -71,7 +71,7 @@ static void add_file(struct page *page, const struct hub_file *file)
 }
 
 /* How much of `path`, up to and with its last shared slash, `before` has too. */
-static size_t shared_directories(const char *before, const char *path)
+static size_t shared_directory_length(const char *before, const char *path)
 {
     size_t shared = 0;
 
@@ -83,10 +83,10 @@ static size_t shared_directories(const char *before, const char *path)
 }
 
 /* Rows for the directories of `path` that are new since `before`, and for the file. */
-static void add_path(struct page *page, const char *before, const struct hub_file *file,
-                     size_t root, bool is_recursive)
+static void page_add_path(struct page *page, const char *before,
+                          const struct hub_file *file, size_t root, bool is_recursive)
 {
-    size_t start = shared_directories(before, file->path);
+    size_t start = shared_directory_length(before, file->path);
     const char *slash;
 
     if (start < root)
@@ -95,47 +95,48 @@ static void add_path(struct page *page, const char *before, const struct hub_fil
     if (!is_recursive && start > root)
         return;
     for (; slash; slash = strchr(slash + 1, '/')) {
-        add_directory(page, file->path, (size_t)(slash - file->path));
+        page_add_directory(page, file->path, (size_t)(slash - file->path));
         if (!is_recursive)
             return;
     }
-    add_file(page, file);
+    page_add_file(page, file);
 }
 
-static void list(const struct hub_commit *commit, const char *root, bool is_recursive,
-                 struct page *page)
+static void page_list_commit(const struct hub_commit *commit, const char *root,
+                             bool is_recursive, struct page *page)
 {
     const char *before = "";
 
     for (size_t i = 0; i < commit->count; i++) {
         if (!hc_text_starts(commit->files[i].path, root))
             continue;
-        add_path(page, before, &commit->files[i], strlen(root), is_recursive);
+        page_add_path(page, before, &commit->files[i], strlen(root), is_recursive);
         before = commit->files[i].path;
     }
 }
 
 /* The same URL with another cursor. */
-static void link_next(const struct hub_request *request, const struct page *page,
-                      struct hub_answer *answer)
+static void page_link_next(const struct hub_request *request, const struct page *page,
+                           struct hub_answer *answer)
 {
     const char *recursive = hub_request_query(request, "recursive");
     const char *expand = hub_request_query(request, "expand");
 
     hub_answer_set(answer, "Link",
                    "<%s%s?recursive=%s&expand=%s&limit=%zu&cursor=%zu>; rel=\"next\"",
-                   request->hub->site.url, request->path, recursive ? recursive : "false",
-                   expand ? expand : "false", page->limit, page->first + page->limit);
+                   request->hub->endpoint.url, request->path,
+                   recursive ? recursive : "false", expand ? expand : "false",
+                   page->limit, page->first + page->limit);
 }
 
-static size_t number_in(const struct hub_request *request, const char *name)
+static size_t query_size(const struct hub_request *request, const char *name)
 {
     const char *text = hub_request_query(request, name);
 
     return text ? strtoul(text, NULL, 10) : 0;
 }
 
-void hub_tree_answer_info(const struct hub_place *place, const struct hub_view *view,
+void hub_tree_answer_info(const struct hub_route *route, const struct hub_view *view,
                           struct hub_answer *answer)
 {
     json_t *siblings = json_array();
@@ -147,32 +148,33 @@ void hub_tree_answer_info(const struct hub_place *place, const struct hub_view *
         (void)json_array_append_new(siblings, json_pack("{ss}", "rfilename",
                                                         view->commit->files[i].path));
     }
-    hub_blob_name_text(place->repo, number);
+    hub_blob_name_text(route->repo, number);
     number[24] = '\0';
     info = json_pack("{ss ss ss sb so sb so si}", "_id", number, "id",
-                     strchr(place->repo, '/') + 1, "sha", view->commit->hash, "private",
+                     strchr(route->repo, '/') + 1, "sha", view->commit->hash, "private",
                      view->access == TEST_HUB_PRIVATE, "gated", gated, "disabled", 0,
                      "siblings", siblings, "usedStorage", 0);
-    hub_answer_json(answer, 200, hub_must(json_dumps(info, JSON_COMPACT)));
+    hub_answer_json(answer, 200, hub_require(json_dumps(info, JSON_COMPACT)));
     json_decref(info);
 }
 
-bool hub_tree_answer(const struct hub_request *request, const struct hub_place *place,
+bool hub_tree_answer(const struct hub_request *request, const struct hub_route *route,
                      const struct hub_commit *commit, struct hub_answer *answer)
 {
     const char *recursive = hub_request_query(request, "recursive");
-    HC_AUTO_FREE char *root = hub_text("%s%s", place->path, *place->path ? "/" : "");
+    HC_AUTO_FREE char *root = hub_format("%s%s", route->path, *route->path ? "/" : "");
     struct page page = {.rows = json_array(),
-                        .first = number_in(request, "cursor"),
-                        .limit = number_in(request, "limit"),
+                        .first = query_size(request, "cursor"),
+                        .limit = query_size(request, "limit"),
                         .has_xet = !request->hub->no_xet};
 
     if (page.limit == 0 || page.limit > request->hub->page_size)
         page.limit = request->hub->page_size;
-    list(commit, root, recursive && strcasecmp(recursive, "true") == 0, &page);
+    page_list_commit(commit, root, recursive && strcasecmp(recursive, "true") == 0,
+                     &page);
     if (page.number > page.first + page.limit)
-        link_next(request, &page, answer);
-    hub_answer_json(answer, 200, hub_must(json_dumps(page.rows, JSON_COMPACT)));
+        page_link_next(request, &page, answer);
+    hub_answer_json(answer, 200, hub_require(json_dumps(page.rows, JSON_COMPACT)));
     json_decref(page.rows);
     return page.number > 0 || *root == '\0';
 }

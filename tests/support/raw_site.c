@@ -5,7 +5,7 @@
 #include "raw_site.h"
 
 #include "base/auto.h"
-#include "hub_must.h"
+#include "hub_abort.h"
 
 #include <netinet/in.h>
 #include <pthread.h>
@@ -38,7 +38,7 @@ struct raw_site {
 /* Up to the empty line; the caller frees. NULL when the peer leaves before it. */
 static char *read_request(int connection)
 {
-    char *request = hub_must(calloc(1, REQUEST_MAX));
+    char *request = hub_require(calloc(1, REQUEST_MAX));
     size_t used = 0;
 
     while (used + 1 < REQUEST_MAX && !strstr(request, "\r\n\r\n")) {
@@ -60,14 +60,14 @@ static char *take_request(struct raw_site *site, char *request)
 
     (void)pthread_mutex_lock(&site->shared.lock);
     if (site->shared.request_count == REQUESTS_MAX)
-        hub_die("raw site", "too many requests");
+        hub_abort("raw site", "too many requests");
     site->shared.requests[site->shared.request_count++] = request;
     for (size_t i = site->shared.answer_count; !bytes && i-- > 0;) {
         if (strstr(request, site->shared.answers[i].text))
-            bytes = hub_copy(site->shared.answers[i].bytes);
+            bytes = hub_strdup(site->shared.answers[i].bytes);
     }
     (void)pthread_mutex_unlock(&site->shared.lock);
-    return bytes ? bytes : hub_copy(not_found);
+    return bytes ? bytes : hub_strdup(not_found);
 }
 
 /* A peer that leaves in the middle is none of our business. */
@@ -109,7 +109,7 @@ struct raw_site *raw_site_start(void)
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
-    struct raw_site *site = hub_must(calloc(1, sizeof *site));
+    struct raw_site *site = hub_require(calloc(1, sizeof *site));
 
     (void)pthread_mutex_init(&site->shared.lock, NULL);
     site->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -117,10 +117,10 @@ struct raw_site *raw_site_start(void)
         bind(site->listener, (struct sockaddr *)&address, size) < 0 ||
         listen(site->listener, SOMAXCONN) < 0 ||
         getsockname(site->listener, (struct sockaddr *)&address, &size) < 0)
-        hub_die("raw site", "cannot listen");
-    site->url = hub_text("http://127.0.0.1:%u", (unsigned)ntohs(address.sin_port));
+        hub_abort("raw site", "cannot listen");
+    site->url = hub_format("http://127.0.0.1:%u", (unsigned)ntohs(address.sin_port));
     if (pthread_create(&site->thread, NULL, serve, site) != 0)
-        hub_die("raw site", "no thread");
+        hub_abort("raw site", "no thread");
     return site;
 }
 
@@ -149,9 +149,9 @@ void raw_site_answer(struct raw_site *site, const char *text, const char *bytes)
 {
     (void)pthread_mutex_lock(&site->shared.lock);
     if (site->shared.answer_count == ANSWERS_MAX)
-        hub_die("raw site", "too many answers");
-    site->shared.answers[site->shared.answer_count].text = hub_copy(text);
-    site->shared.answers[site->shared.answer_count++].bytes = hub_copy(bytes);
+        hub_abort("raw site", "too many answers");
+    site->shared.answers[site->shared.answer_count].text = hub_strdup(text);
+    site->shared.answers[site->shared.answer_count++].bytes = hub_strdup(bytes);
     (void)pthread_mutex_unlock(&site->shared.lock);
 }
 

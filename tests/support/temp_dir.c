@@ -6,7 +6,7 @@
 
 #include "base/auto.h"
 #include "base/file.h"
-#include "hub_must.h"
+#include "hub_abort.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,16 +24,16 @@ static int open_dir(const char *dir)
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     if (fd < 0)
-        hub_die(dir, strerrordesc_np(errno));
+        hub_abort(dir, strerrordesc_np(errno));
     return fd;
 }
 
 static FTS *walk(const char *path)
 {
-    HC_AUTO_FREE char *copy = hub_copy(path);
+    HC_AUTO_FREE char *copy = hub_strdup(path);
     char *roots[] = {copy, NULL};
 
-    return hub_must(fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL));
+    return hub_require(fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL));
 }
 
 /* A test may have taken its own permission away. */
@@ -45,10 +45,10 @@ static void make_writable(const FTSENT *entry)
 char *temp_dir_make(void)
 {
     const char *parent = getenv("TMPDIR"); // NOLINT(concurrency-mt-unsafe)
-    char *dir = hub_text("%s/hubcache-test-XXXXXX", parent ? parent : "/tmp");
+    char *dir = hub_format("%s/hubcache-test-XXXXXX", parent ? parent : "/tmp");
 
     if (!mkdtemp(dir))
-        hub_die(dir, strerrordesc_np(errno));
+        hub_abort(dir, strerrordesc_np(errno));
     return dir;
 }
 
@@ -64,7 +64,7 @@ void temp_dir_remove(char *dir)
         if (entry->fts_info == FTS_D)
             make_writable(entry);
         else if (remove(entry->fts_accpath) < 0)
-            hub_die(entry->fts_path, strerrordesc_np(errno));
+            hub_abort(entry->fts_path, strerrordesc_np(errno));
     }
     (void)fts_close(fts);
     free(dir);
@@ -72,7 +72,7 @@ void temp_dir_remove(char *dir)
 
 char *temp_dir_path(const char *dir, const char *path)
 {
-    return hub_text("%s/%s", dir, path);
+    return hub_format("%s/%s", dir, path);
 }
 
 void temp_dir_write(const char *dir, const char *path, const char *text)
@@ -82,12 +82,12 @@ void temp_dir_write(const char *dir, const char *path, const char *text)
     struct hc_error err = {0};
 
     if (hc_file_mkparents(root, path, &err) < 0)
-        hub_die(path, err.message);
+        hub_abort(path, err.message);
     fd = openat(root, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0)
-        hub_die(path, strerrordesc_np(errno));
+        hub_abort(path, strerrordesc_np(errno));
     if (hc_file_write_all(fd, text, strlen(text), &err) < 0)
-        hub_die(path, err.message);
+        hub_abort(path, err.message);
 }
 
 char *temp_dir_read(const char *dir, const char *path)
@@ -99,7 +99,7 @@ char *temp_dir_read(const char *dir, const char *path)
     size_t size;
 
     if (real && hc_file_read_whole(AT_FDCWD, real, FILE_LIMIT, &content, &size, &err) < 0)
-        hub_die(path, err.message);
+        hub_abort(path, err.message);
     return content;
 }
 

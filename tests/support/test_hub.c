@@ -8,17 +8,17 @@
 
 #include "base/auto.h"
 #include "base/text.h"
+#include "hub_abort.h"
 #include "hub_answer.h"
 #include "hub_blob.h"
 #include "hub_cdn.h"
 #include "hub_content.h"
 #include "hub_control.h"
-#include "hub_fault.h"
-#include "hub_gate.h"
+#include "hub_endpoint.h"
 #include "hub_log.h"
-#include "hub_must.h"
+#include "hub_rules.h"
 #include "hub_send.h"
-#include "hub_site.h"
+#include "hub_stalls.h"
 #include "hub_state.h"
 
 #include <arpa/inet.h>
@@ -39,22 +39,22 @@ enum {
 };
 
 /* libmicrohttpd decodes the path before the handler sees it: this is the one chance. */
-static void *begin_request(void *ctx, const char *target,
+static void *request_begin(void *ctx, const char *target,
                            struct MHD_Connection *connection)
 {
     const struct hub_port *port = ctx;
-    struct hub_request *request = hub_must(calloc(1, sizeof *request));
+    struct hub_request *request = hub_require(calloc(1, sizeof *request));
 
     request->hub = port->hub;
     request->on_cdn = port->is_cdn;
     request->connection = connection;
-    request->target = hub_copy(target);
-    request->path = hub_copy(target);
+    request->target = hub_strdup(target);
+    request->path = hub_strdup(target);
     request->path[strcspn(target, "?")] = '\0';
     return request;
 }
 
-static void end_request(void *ctx, struct MHD_Connection *connection, void **state,
+static void request_end(void *ctx, struct MHD_Connection *connection, void **state,
                         enum MHD_RequestTerminationCode why)
 {
     struct hub_request *request = *state;
@@ -72,92 +72,94 @@ static void end_request(void *ctx, struct MHD_Connection *connection, void **sta
     free(request);
 }
 
-static const char *header(const struct hub_request *request, const char *name)
+static const char *request_header(const struct hub_request *request, const char *name)
 {
     return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
 }
 
-static void read_headers(struct hub_request *request, const char *method)
+static void request_read_headers(struct hub_request *request, const char *method)
 {
-    const char *authorization = header(request, "Authorization");
+    const char *authorization = request_header(request, "Authorization");
 
-    request->method = hub_copy(method);
-    request->range = header(request, "Range");
+    request->method = hub_strdup(method);
+    request->range = request_header(request, "Range");
     if (authorization && hc_text_starts(authorization, "Bearer "))
         request->token = authorization + strlen("Bearer ");
 }
 
-static void keep_body(struct hub_request *request, const char *bytes, size_t size)
+static void request_append_body(struct hub_request *request, const char *bytes,
+                                size_t size)
 {
-    request->body = hub_must(realloc(request->body, request->body_size + size));
+    request->body = hub_require(realloc(request->body, request->body_size + size));
     memcpy(request->body + request->body_size, bytes, size);
     request->body_size += size;
 }
 
-static void note(struct hub_request *request)
+static void request_log(struct hub_request *request)
 {
-    struct hub_log_entry *entry = hub_must(calloc(1, sizeof *entry));
+    struct hub_log_entry *entry = hub_require(calloc(1, sizeof *entry));
 
     entry->on_cdn = request->on_cdn;
-    entry->is_authorized = header(request, "Authorization") != NULL;
-    entry->method = hub_copy(request->method);
-    entry->target = hub_copy(request->target);
-    entry->range = hub_copy(request->range);
-    entry->user_agent = hub_copy(header(request, "User-Agent"));
+    entry->is_authorized = request_header(request, "Authorization") != NULL;
+    entry->method = hub_strdup(request->method);
+    entry->target = hub_strdup(request->target);
+    entry->range = hub_strdup(request->range);
+    entry->user_agent = hub_strdup(request_header(request, "User-Agent"));
     request->entry = entry;
     hub_log_add(request->hub->log, entry);
 }
 
 /* In place of "bytes=<start>-<last>"; the caller keeps it until it is answered. */
-static char *short_range(const char *range, uint64_t most)
+static char *range_shorten(const char *range, uint64_t most)
 {
     char *end;
     uint64_t start = strtoull(range + strcspn(range, "0123456789"), &end, 10);
     uint64_t last = start + most - 1;
     uint64_t asked = *end == '-' && end[1] ? strtoull(end + 1, NULL, 10) : last;
 
-    return hub_text("bytes=%" PRIu64 "-%" PRIu64, start, asked < last ? asked : last);
+    return hub_format("bytes=%" PRIu64 "-%" PRIu64, start, asked < last ? asked : last);
 }
 
-static bool is_control(const struct hub_request *request)
+static bool request_is_control(const struct hub_request *request)
 {
     return !request->on_cdn && hc_text_starts(request->path, HUB_CONTROL_PATH);
 }
 
-static enum MHD_Result answer(struct hub_request *request)
+static enum MHD_Result request_answer(struct hub_request *request)
 {
     HC_AUTO_VALUE(hub_answer) reply = {0};
     HC_AUTO_FREE char *range = NULL;
-    struct hub_verdict verdict = {0};
+    struct hub_faults faults = {0};
 
-    if (is_control(request)) {
+    if (request_is_control(request)) {
         hub_control_answer(request, &reply);
-        return hub_send(request, &verdict, &reply);
+        return hub_send(request, &faults, &reply);
     }
-    hub_rules_judge(request->hub->rules,
-                    &(const struct hub_asked){request->on_cdn, request->method,
-                                              request->target, request->range},
-                    &verdict);
-    request->releases = hub_gate_releases(request->hub->gate);
-    note(request);
-    if (hub_verdict_is(&verdict, TEST_HUB_DELAY))
-        hub_gate_pause(request->hub->gate, verdict.rule->number);
-    if (hub_verdict_is(&verdict, TEST_HUB_NO_RANGE))
+    hub_rules_apply(request->hub->rules,
+                    &(const struct hub_rule_request){request->on_cdn, request->method,
+                                                     request->target, request->range},
+                    &faults);
+    request->releases = hub_stalls_release_count(request->hub->stalls);
+    request_log(request);
+    if (hub_faults_include(&faults, TEST_HUB_DELAY))
+        hub_stalls_pause(request->hub->stalls, faults.rule->number);
+    if (hub_faults_include(&faults, TEST_HUB_NO_RANGE))
         request->range = NULL;
-    if (hub_verdict_is(&verdict, TEST_HUB_SHORT_RANGE) && request->range)
-        request->range = range = short_range(request->range, verdict.rule->number);
+    if (hub_faults_include(&faults, TEST_HUB_SHORT_RANGE) && request->range)
+        request->range = range = range_shorten(request->range, faults.rule->number);
     if (request->on_cdn)
         hub_cdn_answer(request, &reply);
     else
-        hub_site_answer(request, &reply);
-    return hub_send(request, &verdict, &reply);
+        hub_endpoint_answer(request, &reply);
+    return hub_send(request, &faults, &reply);
 }
 
 /* Called once when the headers are there, for each piece of the body, and at the end. */
 // NOLINTNEXTLINE(readability-function-size): libmicrohttpd's signature
-static enum MHD_Result handle(void *ctx, struct MHD_Connection *connection,
-                              const char *path, const char *method, const char *version,
-                              const char *bytes, size_t *size, void **state)
+static enum MHD_Result request_handle(void *ctx, struct MHD_Connection *connection,
+                                      const char *path, const char *method,
+                                      const char *version, const char *bytes,
+                                      size_t *size, void **state)
 {
     struct hub_request *request = *state;
 
@@ -167,19 +169,19 @@ static enum MHD_Result handle(void *ctx, struct MHD_Connection *connection,
     (void)version;
     if (!request->is_begun) {
         request->is_begun = true;
-        read_headers(request, method);
+        request_read_headers(request, method);
         return MHD_YES;
     }
     if (*size > 0) {
-        if (is_control(request))
-            keep_body(request, bytes, *size);
+        if (request_is_control(request))
+            request_append_body(request, bytes, *size);
         *size = 0;
         return MHD_YES;
     }
-    return answer(request);
+    return request_answer(request);
 }
 
-static void listen_on(struct hub_port *port, unsigned short number)
+static void port_listen(struct hub_port *port, unsigned short number)
 {
     const struct sockaddr_in address = {.sin_family = AF_INET,
                                         .sin_port = htons(number),
@@ -188,21 +190,21 @@ static void listen_on(struct hub_port *port, unsigned short number)
     const union MHD_DaemonInfo *info;
 
     port->daemon =
-        MHD_start_daemon(flags, number, NULL, NULL, handle, port, MHD_OPTION_SOCK_ADDR,
-                         &address, MHD_OPTION_URI_LOG_CALLBACK, begin_request, port,
-                         MHD_OPTION_NOTIFY_COMPLETED, end_request, NULL,
-                         MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+        MHD_start_daemon(flags, number, NULL, NULL, request_handle, port,
+                         MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_URI_LOG_CALLBACK,
+                         request_begin, port, MHD_OPTION_NOTIFY_COMPLETED, request_end,
+                         NULL, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
                          MHD_OPTION_LISTEN_BACKLOG_SIZE, (unsigned)BACKLOG,
                          MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_SIZE,
                          MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_MAX,
                          MHD_OPTION_END);
     if (!port->daemon)
-        hub_die("cannot listen", "is the port in use?");
+        hub_abort("cannot listen", "is the port in use?");
     info = MHD_get_daemon_info(port->daemon, MHD_DAEMON_INFO_BIND_PORT);
-    port->url = hub_text("http://127.0.0.1:%u", (unsigned)info->port);
+    port->url = hub_format("http://127.0.0.1:%u", (unsigned)info->port);
 }
 
-static void allow_many_files(void)
+static void raise_file_limit(void)
 {
     struct rlimit limit;
 
@@ -220,21 +222,21 @@ const char *hub_request_query(const struct hub_request *request, const char *nam
 
 struct test_hub *test_hub_start(const struct test_hub_options *options)
 {
-    struct test_hub *hub = hub_must(calloc(1, sizeof *hub));
+    struct test_hub *hub = hub_require(calloc(1, sizeof *hub));
 
-    allow_many_files();
+    raise_file_limit();
     hub->content = hub_content_new();
-    hub->gate = hub_gate_new();
+    hub->stalls = hub_stalls_new();
     hub->log = hub_log_new();
     hub->rules = hub_rules_new();
-    hub->valid_token = hub_copy(options->valid_token);
+    hub->valid_token = hub_strdup(options->valid_token);
     hub->page_size = options->page_size ? options->page_size : PAGE_SIZE;
     hub->no_xet = options->no_xet;
     hub->commit_on_404 = true;
-    hub->site.hub = hub->cdn.hub = hub;
+    hub->endpoint.hub = hub->cdn.hub = hub;
     hub->cdn.is_cdn = true;
-    listen_on(&hub->cdn, options->cdn_port);
-    listen_on(&hub->site, options->port);
+    port_listen(&hub->cdn, options->cdn_port);
+    port_listen(&hub->endpoint, options->port);
     return hub;
 }
 
@@ -242,14 +244,14 @@ void test_hub_stop(struct test_hub *hub)
 {
     if (!hub)
         return;
-    hub_gate_open(hub->gate);
-    MHD_stop_daemon(hub->site.daemon);
+    hub_stalls_end(hub->stalls);
+    MHD_stop_daemon(hub->endpoint.daemon);
     MHD_stop_daemon(hub->cdn.daemon);
     hub_rules_free(hub->rules);
     hub_log_free(hub->log);
-    hub_gate_free(hub->gate);
+    hub_stalls_free(hub->stalls);
     hub_content_free(hub->content);
-    free(hub->site.url);
+    free(hub->endpoint.url);
     free(hub->cdn.url);
     free(hub->valid_token);
     free(hub);
@@ -257,7 +259,7 @@ void test_hub_stop(struct test_hub *hub)
 
 const char *test_hub_endpoint(const struct test_hub *hub)
 {
-    return hub->site.url;
+    return hub->endpoint.url;
 }
 
 const char *test_hub_cdn(const struct test_hub *hub)

@@ -48,8 +48,8 @@ void test_hub_add(struct test_hub *hub, const char *path, const void *bytes, siz
                   bool is_lfs);
 
 /* The same with `size` bytes made up from `seed`, never held in memory at once. */
-void test_hub_add_made_up(struct test_hub *hub, const char *path, uint64_t size,
-                          unsigned seed, bool is_lfs);
+void test_hub_add_generated(struct test_hub *hub, const char *path, uint64_t size,
+                            unsigned seed, bool is_lfs);
 void test_hub_commit(struct test_hub *hub, const char *repo, const char *revision,
                      char commit[41]);
 

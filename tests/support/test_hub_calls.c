@@ -5,12 +5,12 @@
  */
 #include "test_hub.h"
 
+#include "hub_abort.h"
 #include "hub_blob.h"
 #include "hub_content.h"
-#include "hub_fault.h"
-#include "hub_gate.h"
 #include "hub_log.h"
-#include "hub_must.h"
+#include "hub_rules.h"
+#include "hub_stalls.h"
 #include "hub_state.h"
 
 void test_hub_add(struct test_hub *hub, const char *path, const void *bytes, size_t size,
@@ -19,10 +19,10 @@ void test_hub_add(struct test_hub *hub, const char *path, const void *bytes, siz
     hub_content_stage(hub->content, path, hub_blob_of_bytes(bytes, size, is_lfs));
 }
 
-void test_hub_add_made_up(struct test_hub *hub, const char *path, uint64_t size,
-                          unsigned seed, bool is_lfs)
+void test_hub_add_generated(struct test_hub *hub, const char *path, uint64_t size,
+                            unsigned seed, bool is_lfs)
 {
-    hub_content_stage(hub->content, path, hub_blob_made_up(size, seed, is_lfs));
+    hub_content_stage(hub->content, path, hub_blob_generated(size, seed, is_lfs));
 }
 
 void test_hub_commit(struct test_hub *hub, const char *repo, const char *revision,
@@ -35,14 +35,14 @@ void test_hub_tag(struct test_hub *hub, const char *repo, const char *revision,
                   const char *commit)
 {
     if (!hub_content_tag(hub->content, repo, revision, commit))
-        hub_die("no such commit to tag", commit);
+        hub_abort("no such commit to tag", commit);
 }
 
 void test_hub_set_access(struct test_hub *hub, const char *repo,
                          enum test_hub_access access)
 {
     if (!hub_content_set_access(hub->content, repo, access))
-        hub_die("no such repo to give access to", repo);
+        hub_abort("no such repo to give access to", repo);
 }
 
 void test_hub_rename(struct test_hub *hub, const char *old_repo, const char *new_repo)
@@ -67,7 +67,7 @@ void test_hub_clear_rules(struct test_hub *hub)
 
 void test_hub_release(struct test_hub *hub)
 {
-    hub_gate_release(hub->gate);
+    hub_stalls_release(hub->stalls);
 }
 
 void test_hub_await(struct test_hub *hub, const char *method, const char *contains,
@@ -76,13 +76,13 @@ void test_hub_await(struct test_hub *hub, const char *method, const char *contai
     const struct hub_log_query query = {.method = method, .contains = contains};
 
     if (!hub_log_await(hub->log, &query, count))
-        hub_die("awaited requests did not come", contains ? contains : "any");
+        hub_abort("awaited requests did not come", contains ? contains : "any");
 }
 
 void test_hub_await_stall(struct test_hub *hub)
 {
-    if (!hub_gate_await_stall(hub->gate))
-        hub_die("awaited in vain", "nothing stalled");
+    if (!hub_stalls_await_stall(hub->stalls))
+        hub_abort("awaited in vain", "nothing stalled");
 }
 
 unsigned test_hub_count(struct test_hub *hub, const char *method, const char *contains)

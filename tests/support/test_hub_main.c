@@ -46,7 +46,7 @@ static unsigned parse_number(const struct argp_state *state, const char *text,
     return (unsigned)number;
 }
 
-static error_t parse(int key, char *text, struct argp_state *state)
+static error_t option_parse(int key, char *text, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
 
@@ -96,8 +96,8 @@ static int write_ports(const struct test_hub *hub, const char *path)
 int main(int argc, char **argv)
 {
     static const struct argp argp = {
-        OPTIONS, parse, NULL, "A Hub on loopback, for tests and demonstrations.",
-        NULL,    NULL,  NULL};
+        OPTIONS, option_parse, NULL, "A Hub on loopback, for tests and demonstrations.",
+        NULL,    NULL,         NULL};
     struct arguments arguments = {0};
     struct test_hub *hub;
     sigset_t ends;

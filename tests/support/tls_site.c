@@ -5,7 +5,7 @@
 #include "tls_site.h"
 
 #include "base/auto.h"
-#include "hub_must.h"
+#include "hub_abort.h"
 
 #include <netinet/in.h>
 #include <openssl/evp.h>
@@ -35,7 +35,7 @@ struct tls_site {
 static void must(int is_done)
 {
     if (is_done <= 0)
-        hub_die("OpenSSL", "a certificate of our own");
+        hub_abort("OpenSSL", "a certificate of our own");
 }
 
 static void add_extension(X509 *cert, int nid, const char *value)
@@ -49,7 +49,7 @@ static void add_extension(X509 *cert, int nid, const char *value)
 
 static X509 *make_cert(EVP_PKEY *key)
 {
-    X509 *cert = hub_must(X509_new());
+    X509 *cert = hub_require(X509_new());
     X509_NAME *name = X509_get_subject_name(cert);
 
     must(X509_set_version(cert, X509_VERSION_3));
@@ -68,14 +68,14 @@ static X509 *make_cert(EVP_PKEY *key)
 
 static void write_cert(X509 *cert, const char *path)
 {
-    HC_AUTO_FCLOSE FILE *file = hub_must(fopen(path, "we"));
+    HC_AUTO_FCLOSE FILE *file = hub_require(fopen(path, "we"));
 
     must(PEM_write_X509(file, cert));
 }
 
 static SSL_CTX *make_context(X509 *cert, EVP_PKEY *key)
 {
-    SSL_CTX *context = hub_must(SSL_CTX_new(TLS_server_method()));
+    SSL_CTX *context = hub_require(SSL_CTX_new(TLS_server_method()));
 
     must(SSL_CTX_use_certificate(context, cert));
     must(SSL_CTX_use_PrivateKey(context, key));
@@ -92,15 +92,15 @@ static int listen_anywhere(char **url)
     if (listener < 0 || bind(listener, (struct sockaddr *)&address, size) < 0 ||
         listen(listener, SOMAXCONN) < 0 ||
         getsockname(listener, (struct sockaddr *)&address, &size) < 0)
-        hub_die("TLS site", "cannot listen");
-    *url = hub_text("https://127.0.0.1:%u/", (unsigned)ntohs(address.sin_port));
+        hub_abort("TLS site", "cannot listen");
+    *url = hub_format("https://127.0.0.1:%u/", (unsigned)ntohs(address.sin_port));
     return listener;
 }
 
 /* A peer that does not trust us leaves in the middle of it. */
 static void answer(const struct tls_site *site, int connection)
 {
-    SSL *session = hub_must(SSL_new(site->context));
+    SSL *session = hub_require(SSL_new(site->context));
     char request[REQUEST_MAX];
 
     must(SSL_set_fd(session, connection));
@@ -124,9 +124,9 @@ static void *serve(void *ctx)
 
 struct tls_site *tls_site_start(const char *dir, const char *cert)
 {
-    struct tls_site *site = hub_must(calloc(1, sizeof *site));
-    HC_AUTO_FREE char *path = hub_text("%s/%s", dir, cert);
-    EVP_PKEY *key = hub_must(EVP_EC_gen("P-256"));
+    struct tls_site *site = hub_require(calloc(1, sizeof *site));
+    HC_AUTO_FREE char *path = hub_format("%s/%s", dir, cert);
+    EVP_PKEY *key = hub_require(EVP_EC_gen("P-256"));
 
     (void)signal(SIGPIPE, SIG_IGN);
     site->cert = make_cert(key);
@@ -135,7 +135,7 @@ struct tls_site *tls_site_start(const char *dir, const char *cert)
     EVP_PKEY_free(key);
     site->listener = listen_anywhere(&site->url);
     if (pthread_create(&site->thread, NULL, serve, site) != 0)
-        hub_die("TLS site", "no thread");
+        hub_abort("TLS site", "no thread");
     return site;
 }
 
@@ -157,5 +157,5 @@ const char *tls_site_url(const struct tls_site *site)
 
 char *tls_site_hashed_name(const struct tls_site *site)
 {
-    return hub_text("%08lx.0", X509_subject_name_hash(site->cert));
+    return hub_format("%08lx.0", X509_subject_name_hash(site->cert));
 }

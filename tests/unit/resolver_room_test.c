@@ -47,9 +47,9 @@ void __wrap_hc_reservation_use(struct hc_reservation *reserve, uint64_t bytes)
 /* Two files that are the same, and a third. */
 static void commit_big(struct fixture *f, const char *repo)
 {
-    test_hub_add_made_up(f->hub, "one.safetensors", BIG, 1, true);
-    test_hub_add_made_up(f->hub, "same.safetensors", BIG, 1, true);
-    test_hub_add_made_up(f->hub, "two.safetensors", BIG, 2, true);
+    test_hub_add_generated(f->hub, "one.safetensors", BIG, 1, true);
+    test_hub_add_generated(f->hub, "same.safetensors", BIG, 1, true);
+    test_hub_add_generated(f->hub, "two.safetensors", BIG, 2, true);
     test_hub_commit(f->hub, repo, "main", f->commit);
 }
 

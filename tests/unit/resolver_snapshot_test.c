@@ -314,7 +314,7 @@ static void progress_ends_with_everything_done(void **state)
 /* The one is in another repo, the other is long in coming. */
 static void commit_fork(struct fixture *f, const char *repo)
 {
-    test_hub_add_made_up(f->hub, "big.safetensors", 2 * 1024 * 1024, 1, true);
+    test_hub_add_generated(f->hub, "big.safetensors", 2 * 1024 * 1024, 1, true);
     test_hub_add(f->hub, "late.txt", "late", 4, false);
     test_hub_commit(f->hub, repo, "main", f->commit);
 }

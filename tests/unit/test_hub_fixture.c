@@ -16,7 +16,7 @@ int hub_fixture_start(void **state)
     test_hub_add(f->hub, "config.json", "{}", 2, false);
     test_hub_add(f->hub, "empty", "", 0, false);
     test_hub_add(f->hub, "sub/dir/a b.txt", "deep", 4, false);
-    test_hub_add_made_up(f->hub, "model.safetensors", LFS_SIZE, 7, true);
+    test_hub_add_generated(f->hub, "model.safetensors", LFS_SIZE, 7, true);
     test_hub_commit(f->hub, "models/org/name", "main", f->commit);
     *state = f;
     return 0;

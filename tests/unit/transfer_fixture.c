@@ -21,8 +21,8 @@ static void server_add_content(struct fixture *f)
     f->server = test_hub_start(&options);
     test_hub_add(f->server, "config.json", "{}", 2, false);
     test_hub_add(f->server, "empty.txt", "", 0, false);
-    test_hub_add_made_up(f->server, "small.bin", SMALL_SIZE, 1, true);
-    test_hub_add_made_up(f->server, "large.bin", LARGE_SIZE, 2, true);
+    test_hub_add_generated(f->server, "small.bin", SMALL_SIZE, 1, true);
+    test_hub_add_generated(f->server, "large.bin", LARGE_SIZE, 2, true);
     test_hub_commit(f->server, "models/org/m", "main", f->commit);
 }
 

@@ -43,7 +43,7 @@ static void way_serve(struct fixture *f, uint64_t size, const struct way *way)
     char name[NAME];
 
     way_file_name(size, way, name);
-    test_hub_add_made_up(f->server, name, size, 7, way->is_lfs);
+    test_hub_add_generated(f->server, name, size, 7, way->is_lfs);
 }
 
 static void server_commit(struct fixture *f)

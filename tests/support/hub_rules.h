@@ -2,8 +2,8 @@
 /*
  * The rules by which the hub misbehaves. Callable from any thread.
  */
-#ifndef HC_SUPPORT_HUB_FAULT_H
-#define HC_SUPPORT_HUB_FAULT_H
+#ifndef HC_SUPPORT_HUB_RULES_H
+#define HC_SUPPORT_HUB_RULES_H
 
 #include "test_hub.h"
 
@@ -15,7 +15,7 @@ struct hub_rules;
 enum { HUB_HEADER_RULES_MAX = 8 }; /* that act on one answer */
 
 /* What is to go wrong with one answer. The rules live as long as the hub. */
-struct hub_verdict {
+struct hub_faults {
     const struct test_hub_rule *rule; /* NULL: nothing but the headers */
     const struct test_hub_rule *headers[HUB_HEADER_RULES_MAX];
     size_t header_count;
@@ -29,7 +29,7 @@ void hub_rules_add(struct hub_rules *rules, const struct test_hub_rule *rule);
 void hub_rules_clear(struct hub_rules *rules);
 
 /* What a rule looks at of a request. */
-struct hub_asked {
+struct hub_rule_request {
     bool on_cdn;
     const char *method;
     const char *target;
@@ -37,10 +37,10 @@ struct hub_asked {
 };
 
 /* Uses up the rules that act. */
-void hub_rules_judge(struct hub_rules *rules, const struct hub_asked *asked,
-                     struct hub_verdict *verdict);
+void hub_rules_apply(struct hub_rules *rules, const struct hub_rule_request *request,
+                     struct hub_faults *faults);
 
 /* Whether the verdict's rule, if any, is this fault. */
-bool hub_verdict_is(const struct hub_verdict *verdict, enum test_hub_fault fault);
+bool hub_faults_include(const struct hub_faults *faults, enum test_hub_fault fault);
 
 #endif

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the Hub answers to each URL (spec/hub-wire.md). Who asks is looked at first, then
+ * the repo, the revision and the file, in the order the Hub does it.
+ */
+#include "hub_endpoint.h"
+
+#include "base/auto.h"
+#include "base/text.h"
+#include "hub_abort.h"
+#include "hub_answer.h"
+#include "hub_blob.h"
+#include "hub_cdn.h"
+#include "hub_content.h"
+#include "hub_route.h"
+#include "hub_state.h"
+#include "hub_tree.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+/* An error as the Hub words it; `code` may be NULL. */
+static void endpoint_refuse(struct hub_answer *answer, const struct hub_route *route,
+                            unsigned status, const char *code, const char *message)
+{
+    if (route->is_api) {
+        json_t *body = json_pack("{ss}", "error", message);
+
+        hub_answer_json(answer, status, hub_require(json_dumps(body, 0)));
+        json_decref(body);
+    } else {
+        hub_answer_text(answer, status, hub_strdup(message));
+    }
+    hub_answer_set(answer, "X-Error-Message", "%s", message);
+    if (code)
+        hub_answer_set(answer, "X-Error-Code", "%s", code);
+    if (status == 401) {
+        hub_answer_set(answer, "WWW-Authenticate",
+                       "Bearer realm=\"Authentication required\", charset=\"UTF-8\"");
+    }
+}
+
+static bool token_is_wrong(const struct hub_request *request)
+{
+    return request->token && request->hub->valid_token &&
+           strcmp(request->token, request->hub->valid_token) != 0;
+}
+
+/* A missing repo is no different from one that the caller may not see. */
+static bool endpoint_refuse_repo(const struct hub_request *request,
+                                 const struct hub_route *route, bool is_there,
+                                 struct hub_answer *answer)
+{
+    if (is_there)
+        return false;
+    if (request->token)
+        endpoint_refuse(answer, route, 404, "RepoNotFound", "Repository not found");
+    else
+        endpoint_refuse(answer, route, 401, NULL, "Invalid username or password.");
+    return true;
+}
+
+static bool endpoint_refuse_access(const struct hub_request *request,
+                                   const struct hub_route *route,
+                                   enum test_hub_access access, struct hub_answer *answer)
+{
+    bool is_file =
+        route->kind == HUB_ROUTE_RESOLVE || route->kind == HUB_ROUTE_RESOLVE_CACHE;
+    HC_AUTO_FREE char *message = NULL;
+
+    if (access == TEST_HUB_DISABLED) {
+        endpoint_refuse(answer, route, 403, NULL, "Access to this resource is disabled.");
+        return true;
+    }
+    if (access != TEST_HUB_GATED || request->token || !is_file)
+        return false;
+    message = hub_format("Access to %s is restricted. You must have access to it and be "
+                         "authenticated to access it. Please log in.",
+                         route->repo);
+    endpoint_refuse(answer, route, 403, "GatedRepo", message);
+    return true;
+}
+
+static void endpoint_answer_moved(const struct hub_request *request,
+                                  const struct hub_route *route, const char *moved_to,
+                                  struct hub_answer *answer)
+{
+    HC_AUTO_FREE char *path = hub_route_moved(route, moved_to);
+    HC_AUTO_FREE char *location =
+        hub_format("%s%s", path, request->target + strlen(request->path));
+
+    hub_answer_redirect(answer, 307, location);
+}
+
+/* To the same file under its commit, where it may be cached for ever. */
+static void endpoint_answer_git(const struct hub_request *request,
+                                const struct hub_route *route,
+                                const struct hub_commit *commit,
+                                const struct hub_blob *blob, struct hub_answer *answer)
+{
+    HC_AUTO_FREE char *repo = hub_url_encode(route->repo, "/");
+    HC_AUTO_FREE char *path = hub_url_encode(route->path, "/");
+    HC_AUTO_FREE char *asked = hub_url_encode(request->path, "");
+    HC_AUTO_FREE char *location =
+        hub_format("/api/resolve-cache/%s/%s/%s?%s=&etag=%%22%s%%22", repo, commit->hash,
+                   path, asked, blob->git_oid);
+
+    hub_answer_redirect(answer, 307, location);
+    hub_answer_set(answer, "X-Linked-Etag", "\"%s\"", blob->git_oid);
+}
+
+static void endpoint_answer_lfs(const struct hub_request *request,
+                                const struct hub_route *route,
+                                const struct hub_commit *commit,
+                                const struct hub_blob *blob, struct hub_answer *answer)
+{
+    HC_AUTO_FREE char *location = hub_cdn_sign(request->hub, route->repo, blob);
+
+    hub_answer_redirect(answer, 302, location);
+    hub_answer_set(answer, "X-Linked-Etag", "\"%s\"", blob->sha256);
+    hub_answer_set(answer, "X-Linked-Size", "%" PRIu64, blob->size);
+    if (request->hub->no_xet)
+        return;
+    hub_answer_set(answer, "X-Xet-Hash", "%s", blob->xet_hash);
+    hub_answer_set(answer, "Link",
+                   "</api/%s/xet-read-token/%s>; rel=\"xet-auth\", "
+                   "<%s/v1/reconstructions/%s>; rel=\"xet-reconstruction-info\"",
+                   route->repo, commit->hash, request->hub->cdn.url, blob->xet_hash);
+}
+
+static void endpoint_answer_file(const struct hub_request *request,
+                                 const struct hub_route *route,
+                                 const struct hub_commit *commit,
+                                 struct hub_answer *answer)
+{
+    const struct hub_blob *blob = hub_commit_find(commit, route->path);
+
+    if (!blob) {
+        endpoint_refuse(answer, route, 404, "EntryNotFound", "Entry not found");
+        if (request->hub->commit_on_404)
+            hub_answer_set(answer, "X-Repo-Commit", "%s", commit->hash);
+        return;
+    }
+    hub_answer_set(answer, "X-Repo-Commit", "%s", commit->hash);
+    hub_answer_set(answer, "Accept-Ranges", "bytes");
+    if (blob->is_lfs) {
+        endpoint_answer_lfs(request, route, commit, blob, answer);
+        return;
+    }
+    if (route->kind == HUB_ROUTE_RESOLVE) {
+        endpoint_answer_git(request, route, commit, blob, answer);
+        return;
+    }
+    hub_answer_set(answer, "ETag", "\"%s\"", blob->git_oid);
+    hub_answer_blob(answer, blob, request->range);
+}
+
+static void endpoint_answer_view(const struct hub_request *request,
+                                 const struct hub_route *route,
+                                 const struct hub_view *view, struct hub_answer *answer)
+{
+    if (view->moved_to) {
+        endpoint_answer_moved(request, route, view->moved_to, answer);
+        return;
+    }
+    if (endpoint_refuse_access(request, route, view->access, answer))
+        return;
+    if (!view->commit) {
+        HC_AUTO_FREE char *revision = hub_url_encode(route->revision, "/");
+        HC_AUTO_FREE char *message = hub_format("Invalid rev id: %s", revision);
+
+        endpoint_refuse(answer, route, 404, "RevisionNotFound", message);
+        return;
+    }
+    if (route->kind == HUB_ROUTE_INFO)
+        hub_tree_answer_info(route, view, answer);
+    else if (route->kind != HUB_ROUTE_TREE)
+        endpoint_answer_file(request, route, view->commit, answer);
+    else if (!hub_tree_answer(request, route, view->commit, answer))
+        endpoint_refuse(answer, route, 404, "EntryNotFound", "Entry not found");
+}
+
+static void endpoint_answer_route(const struct hub_request *request,
+                                  const struct hub_route *route,
+                                  struct hub_answer *answer)
+{
+    struct hub_view view;
+    bool is_there;
+
+    if (token_is_wrong(request)) {
+        endpoint_refuse(answer, route, 401, NULL,
+                        "Invalid credentials in Authorization header");
+        return;
+    }
+    if (route->kind == HUB_ROUTE_NOWHERE) {
+        endpoint_refuse(answer, route, 404, NULL,
+                        "Sorry, we can't find the page you look for.");
+        return;
+    }
+    is_there =
+        hub_content_find(request->hub->content, route->repo, route->revision, &view) &&
+        (view.access != TEST_HUB_PRIVATE || request->token);
+    if (!endpoint_refuse_repo(request, route, is_there, answer))
+        endpoint_answer_view(request, route, &view, answer);
+}
+
+void hub_endpoint_answer(const struct hub_request *request, struct hub_answer *answer)
+{
+    HC_AUTO_VALUE(hub_route) route = {0};
+
+    hub_route_parse(request->path, &route);
+    endpoint_answer_route(request, &route, answer);
+    if (!request->token) {
+        hub_answer_set(answer, "X-Hf-Warning",
+                       "unauthenticated; Set a token for higher rate limits.");
+    }
+}
