@@ -40,7 +40,7 @@ void fault_arm(enum fault_kind kind, unsigned nth, int errnum)
 void fault_refuse(const char *call, int errnum)
 {
     atomic_store(&fault.lacking, call);
-    fault_arm(FAULT_LACK, 1, errnum);
+    fault_arm(FAULT_UNSUPPORTED, 1, errnum);
 }
 
 void fault_disarm(void)
@@ -60,12 +60,12 @@ const char *fault_hit(void)
 
 enum { ANY, NEEDS_ROOM };
 
-static bool is_the_one(const char *name, int kind, int needs)
+static bool fault_is_due(const char *name, int kind, int needs)
 {
     unsigned nth = atomic_load(&fault.nth);
     unsigned call;
 
-    if (kind == FAULT_LACK)
+    if (kind == FAULT_UNSUPPORTED)
         return strcmp(name, atomic_load(&fault.lacking)) == 0;
     if (kind == FAULT_NONE || (kind == FAULT_FULL && needs != NEEDS_ROOM))
         return false;
@@ -74,11 +74,11 @@ static bool is_the_one(const char *name, int kind, int needs)
 }
 
 /* True when this call is the one: errno is set. */
-static bool strikes(const char *call, int needs)
+static bool fault_applies(const char *call, int needs)
 {
     int kind = atomic_load(&fault.kind);
 
-    if (!is_the_one(call, kind, needs))
+    if (!fault_is_due(call, kind, needs))
         return false;
     atomic_store(&fault.hit, call);
     if (kind == FAULT_EXIT)
@@ -94,7 +94,7 @@ static bool strikes(const char *call, int needs)
     type __wrap_##name parameters;                                                       \
     type __wrap_##name parameters                                                        \
     {                                                                                    \
-        if (strikes(#name, needs))                                                       \
+        if (fault_applies(#name, needs))                                                 \
             return -1;                                                                   \
         record;                                                                          \
         return __real_##name arguments;                                                  \
@@ -131,7 +131,8 @@ int __wrap_mkdirat(int dir, const char *path, mode_t mode);
 
 int __wrap_mkdirat(int dir, const char *path, mode_t mode)
 {
-    int result = strikes("mkdirat", NEEDS_ROOM) ? -1 : __real_mkdirat(dir, path, mode);
+    int result =
+        fault_applies("mkdirat", NEEDS_ROOM) ? -1 : __real_mkdirat(dir, path, mode);
     int errnum = errno;
 
     if (result == 0)
@@ -149,11 +150,11 @@ int __wrap_openat(int dir, const char *path, int flags, ...)
     mode_t mode;
 
     if (!(flags & O_CREAT))
-        return strikes("openat", ANY) ? -1 : __real_openat(dir, path, flags);
+        return fault_applies("openat", ANY) ? -1 : __real_openat(dir, path, flags);
     va_start(args, flags);
     mode = va_arg(args, mode_t);
     va_end(args);
-    if (strikes("openat", NEEDS_ROOM))
+    if (fault_applies("openat", NEEDS_ROOM))
         return -1;
     fault_log_name("create", dir, path);
     return __real_openat(dir, path, flags, mode);

@@ -12,8 +12,8 @@ enum fault_kind {
     FAULT_NONE,
     FAULT_ERRNO, /* the call fails with the errno given */
     FAULT_FULL,  /* it does, and so do all later ones that need room on the volume */
-    FAULT_LACK,  /* every call of one name fails with the errno given */
-    FAULT_EXIT   /* the process dies before the call, as by SIGKILL */
+    FAULT_UNSUPPORTED, /* every call of one name fails with the errno given */
+    FAULT_EXIT         /* the process dies before the call, as by SIGKILL */
 };
 
 /* The `nth` wrapped call from now on (1 is the next) has the fault: of FAULT_FULL, the

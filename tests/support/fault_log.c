@@ -21,7 +21,7 @@ static struct {
     size_t size;
 } record = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static void path_of(char path[PATH_MAX], int fd)
+static void fd_path(char path[PATH_MAX], int fd)
 {
     char entry[64];
     ssize_t length;
@@ -31,16 +31,16 @@ static void path_of(char path[PATH_MAX], int fd)
     path[length < 0 ? 0 : length] = '\0';
 }
 
-static void print_name(int dir, const char *path)
+static void record_print_name(int dir, const char *path)
 {
     char parent[PATH_MAX] = "";
 
     if (path[0] != '/' && dir != AT_FDCWD)
-        path_of(parent, dir);
+        fd_path(parent, dir);
     (void)fprintf(record.lines, " %s%s%s", parent, parent[0] ? "/" : "", path);
 }
 
-static bool begin(const char *call)
+static bool record_begin(const char *call)
 {
     (void)pthread_mutex_lock(&record.lock);
     if (record.lines)
@@ -48,7 +48,7 @@ static bool begin(const char *call)
     return record.lines != NULL;
 }
 
-static void end(bool is_on)
+static void record_end(bool is_on)
 {
     if (is_on)
         (void)fputc('\n', record.lines);
@@ -57,35 +57,35 @@ static void end(bool is_on)
 
 void fault_log_file(const char *call, int fd)
 {
-    bool is_on = begin(call);
+    bool is_on = record_begin(call);
     char path[PATH_MAX];
 
     if (is_on) {
-        path_of(path, fd);
-        print_name(AT_FDCWD, path);
+        fd_path(path, fd);
+        record_print_name(AT_FDCWD, path);
     }
-    end(is_on);
+    record_end(is_on);
 }
 
 void fault_log_name(const char *call, int dir, const char *path)
 {
-    bool is_on = begin(call);
+    bool is_on = record_begin(call);
 
     if (is_on)
-        print_name(dir, path);
-    end(is_on);
+        record_print_name(dir, path);
+    record_end(is_on);
 }
 
 void fault_log_names(const char *call, int from_dir, const char *from, int to_dir,
                      const char *to)
 {
-    bool is_on = begin(call);
+    bool is_on = record_begin(call);
 
     if (is_on) {
-        print_name(from_dir, from);
-        print_name(to_dir, to);
+        record_print_name(from_dir, from);
+        record_print_name(to_dir, to);
     }
-    end(is_on);
+    record_end(is_on);
 }
 
 void fault_record(void)

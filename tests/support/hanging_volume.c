@@ -13,7 +13,7 @@
 
 #define VISIBLE __attribute__((visibility("default")))
 
-static void hang(const char *path)
+static void wait_while_hanging(const char *path)
 {
     // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing changes it
     const char *fifo = getenv("HANGING_VOLUME");
@@ -33,7 +33,7 @@ VISIBLE ssize_t readlinkat(int dir, const char *path, char *target, size_t size)
 
     if (!real)
         *(void **)&real = dlsym(RTLD_NEXT, "readlinkat");
-    hang(path);
+    wait_while_hanging(path);
     return real(dir, path, target, size);
 }
 
@@ -44,6 +44,6 @@ VISIBLE int fstatat(int dir, const char *path, struct stat *status, int flags)
 
     if (!real)
         *(void **)&real = dlsym(RTLD_NEXT, "fstatat");
-    hang(path);
+    wait_while_hanging(path);
     return real(dir, path, status, flags);
 }

@@ -19,7 +19,7 @@
 
 enum { FILE_LIMIT = 256 * 1024 * 1024 };
 
-static int open_dir(const char *dir)
+static int temp_dir_open(const char *dir)
 {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -28,7 +28,7 @@ static int open_dir(const char *dir)
     return fd;
 }
 
-static FTS *walk(const char *path)
+static FTS *temp_dir_walk(const char *path)
 {
     HC_AUTO_FREE char *copy = hub_strdup(path);
     char *roots[] = {copy, NULL};
@@ -37,7 +37,7 @@ static FTS *walk(const char *path)
 }
 
 /* A test may have taken its own permission away. */
-static void make_writable(const FTSENT *entry)
+static void entry_make_writable(const FTSENT *entry)
 {
     (void)chmod(entry->fts_accpath, S_IRWXU);
 }
@@ -59,10 +59,10 @@ void temp_dir_remove(char *dir)
 
     if (!dir)
         return;
-    fts = walk(dir);
+    fts = temp_dir_walk(dir);
     while ((entry = fts_read(fts)) != NULL) {
         if (entry->fts_info == FTS_D)
-            make_writable(entry);
+            entry_make_writable(entry);
         else if (remove(entry->fts_accpath) < 0)
             hub_abort(entry->fts_path, strerrordesc_np(errno));
     }
@@ -77,7 +77,7 @@ char *temp_dir_path(const char *dir, const char *path)
 
 void temp_dir_write(const char *dir, const char *path, const char *text)
 {
-    HC_AUTO_CLOSE int root = open_dir(dir);
+    HC_AUTO_CLOSE int root = temp_dir_open(dir);
     HC_AUTO_CLOSE int fd = -1;
     struct hc_error err = {0};
 
@@ -114,7 +114,7 @@ bool temp_dir_has(const char *dir, const char *path)
 unsigned temp_dir_count(const char *dir, const char *path)
 {
     HC_AUTO_FREE char *whole = temp_dir_path(dir, path);
-    FTS *fts = walk(whole);
+    FTS *fts = temp_dir_walk(whole);
     FTSENT *entry;
     unsigned count = 0;
 

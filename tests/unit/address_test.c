@@ -5,7 +5,7 @@
  */
 #include "hub_fixture.h"
 
-#include "raw_site.h"
+#include "raw_server.h"
 
 #include <hub/address.h>
 #include <hub/http_exchange.h>
@@ -140,7 +140,7 @@ static void addresses_are_seen_in_urls_however_they_are_spelt(void **state)
 #define ANSWER "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 
 struct inside {
-    struct raw_site *site; /* at 127.0.0.1 */
+    struct raw_server *site; /* at 127.0.0.1 */
     struct hc_http_pool *pool;
     struct hc_hub_response reply;
     struct hc_error err;
@@ -151,8 +151,8 @@ static int address_set_up(void **state)
     struct inside *inside = calloc(1, sizeof *inside);
 
     assert_non_null(inside);
-    inside->site = raw_site_start();
-    raw_site_answer(inside->site, " HTTP/1.1", ANSWER);
+    inside->site = raw_server_start();
+    raw_server_answer(inside->site, " HTTP/1.1", ANSWER);
     inside->pool = hc_http_pool_open("test", NULL, 0, &inside->err);
     assert_non_null(inside->pool);
     *state = inside;
@@ -177,14 +177,14 @@ static int address_tear_down(void **state)
     address_set_variable("http_proxy", NULL);
     address_set_variable("no_proxy", NULL);
     hc_http_pool_close(inside->pool);
-    raw_site_stop(inside->site);
+    raw_server_stop(inside->site);
     free(inside);
     return 0;
 }
 
 static const char *address_port_of(const struct inside *inside)
 {
-    return strrchr(raw_site_url(inside->site), ':');
+    return strrchr(raw_server_url(inside->site), ':');
 }
 
 /* Asks the site by that name, as if an answer had led there. */
@@ -208,7 +208,7 @@ static void an_answer_does_not_lead_inside(void **state)
         assert_int_equal(inside->err.reason, HC_BAD_HUB_REPLY);
         assert_non_null(strstr(inside->err.message, "--allow-private-redirects"));
     }
-    assert_int_equal(raw_site_count(inside->site, " HTTP/1.1"), 0);
+    assert_int_equal(raw_server_count(inside->site, " HTTP/1.1"), 0);
 }
 
 /* A name that is public when it is looked at, and means an address inside afterwards. */
@@ -224,7 +224,7 @@ static void the_address_that_is_connected_to_counts(void **state)
     if (inside->err.reason == HC_HUB_UNREACHABLE)
         skip(); /* the machine does not know its name */
     assert_int_equal(inside->err.reason, HC_BAD_HUB_REPLY);
-    assert_int_equal(raw_site_count(inside->site, " HTTP/1.1"), 0);
+    assert_int_equal(raw_server_count(inside->site, " HTTP/1.1"), 0);
 }
 
 static void an_answer_leads_inside_when_that_is_allowed(void **state)
@@ -250,12 +250,12 @@ static void a_proxy_may_be_inside(void **state)
     struct inside *inside = *state;
     struct hc_http_request request = {.timeout_s = 5, .is_redirect_target = true};
 
-    address_set_variable("http_proxy", raw_site_url(inside->site));
+    address_set_variable("http_proxy", raw_server_url(inside->site));
     (void)strcpy(request.url, "http://storage.example/x");
     assert_int_equal(hc_http_perform(inside->pool, &request, &inside->reply,
                                      &inside->err),
                      0);
-    assert_int_equal(raw_site_count(inside->site, "GET http://storage.example/x"), 1);
+    assert_int_equal(raw_server_count(inside->site, "GET http://storage.example/x"), 1);
 
     (void)strcpy(request.url, "http://169.254.169.254/latest/meta-data");
     assert_int_equal(hc_http_perform(inside->pool, &request, &inside->reply,
@@ -267,7 +267,7 @@ static void a_proxy_may_be_inside(void **state)
                          "storage.localhost"); /* and the port is the proxy's */
     assert_int_equal(address_follow(inside, "storage.localhost", true), -1);
     assert_int_equal(inside->err.reason, HC_BAD_HUB_REPLY);
-    assert_int_equal(raw_site_count(inside->site, " HTTP/1.1"), 1);
+    assert_int_equal(raw_server_count(inside->site, " HTTP/1.1"), 1);
 }
 
 /* Head and bytes; the Hub is public, for it is behind the proxy. */
@@ -283,8 +283,8 @@ static void a_public_hub_cannot_redirect_inside(void **state)
     const struct hc_hub_credentials credentials = {0};
     struct hc_metadata metadata;
 
-    address_set_variable("http_proxy", raw_site_url(inside->site));
-    raw_site_answer(inside->site, "http://hub.example", redirect);
+    address_set_variable("http_proxy", raw_server_url(inside->site));
+    raw_server_answer(inside->site, "http://hub.example", redirect);
     hub = hub_fixture_open("http://hub.example", 0);
     assert_int_equal(hc_repo_init(&repo, HC_REPO_MODEL, "org/m", &inside->err), 0);
     assert_int_equal(hc_hub_head(hub, &place, &credentials, &metadata, &inside->err), -1);
@@ -293,7 +293,7 @@ static void a_public_hub_cannot_redirect_inside(void **state)
     assert_null(hc_hub_tree(hub, &repo, "0123456789abcdef0123456789abcdef01234567",
                             &credentials, &inside->err));
     assert_int_equal(inside->err.reason, HC_BAD_HUB_REPLY);
-    assert_int_equal(raw_site_count(inside->site, "http://169.254"), 0);
+    assert_int_equal(raw_server_count(inside->site, "http://169.254"), 0);
 }
 
 #define TEST(name)                                                                       \

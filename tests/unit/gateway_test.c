@@ -5,7 +5,7 @@
  */
 #include "hub_fixture.h"
 
-#include "raw_site.h"
+#include "raw_server.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -25,8 +25,8 @@
 enum { CALLERS = 8 };
 
 struct gateway {
-    struct raw_site *site;
-    struct raw_site *other; /* where redirects lead */
+    struct raw_server *site;
+    struct raw_server *other; /* where redirects lead */
     struct hc_hub *hub;
     struct hc_repo repo;
     struct hc_hub_credentials credentials;
@@ -38,9 +38,9 @@ static int gateway_set_up(void **state)
     struct gateway *g = calloc(1, sizeof *g);
 
     assert_non_null(g);
-    g->site = raw_site_start();
-    g->other = raw_site_start();
-    g->hub = hub_fixture_open(raw_site_url(g->site), 3);
+    g->site = raw_server_start();
+    g->other = raw_server_start();
+    g->hub = hub_fixture_open(raw_server_url(g->site), 3);
     assert_int_equal(hc_repo_init(&g->repo, HC_REPO_MODEL, "org/m", &g->err), 0);
     *state = g;
     return 0;
@@ -51,8 +51,8 @@ static int gateway_tear_down(void **state)
     struct gateway *g = *state;
 
     hc_hub_close(g->hub);
-    raw_site_stop(g->site);
-    raw_site_stop(g->other);
+    raw_server_stop(g->site);
+    raw_server_stop(g->other);
     free(g);
     return 0;
 }
@@ -87,18 +87,18 @@ static void a_bare_refusal_is_explained_by_one_more_question(void **state)
     struct gateway *g = *state;
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        unsigned before = raw_site_count(g->site, " HTTP/1.1");
+        unsigned before = raw_server_count(g->site, " HTTP/1.1");
         struct hc_metadata metadata;
 
-        raw_site_answer(g->site, "HEAD ", rows[i].head);
-        raw_site_answer(g->site, "/api/models/org/m/revision/main", rows[i].revision);
+        raw_server_answer(g->site, "HEAD ", rows[i].head);
+        raw_server_answer(g->site, "/api/models/org/m/revision/main", rows[i].revision);
         g->credentials.token = rows[i].token;
         assert_int_equal(gateway_head_at(g, "main", &metadata), -1);
         if (g->err.reason != rows[i].reason)
             fail_msg("row %zu: reason %d: %s", i, g->err.reason, g->err.message);
         assert_non_null(strstr(g->err.message, "org/m"));
         assert_string_equal(metadata.commit, "");
-        assert_int_equal(raw_site_count(g->site, " HTTP/1.1"), before + 2);
+        assert_int_equal(raw_server_count(g->site, " HTTP/1.1"), before + 2);
     }
 }
 
@@ -107,8 +107,8 @@ static void a_commit_that_is_there_lacks_the_file(void **state)
     struct gateway *g = *state;
     struct hc_metadata metadata;
 
-    raw_site_answer(g->site, "HEAD ", BARE_404);
-    raw_site_answer(g->site, "/revision/" COMMIT, PRESENT);
+    raw_server_answer(g->site, "HEAD ", BARE_404);
+    raw_server_answer(g->site, "/revision/" COMMIT, PRESENT);
     assert_int_equal(gateway_head_at(g, COMMIT, &metadata), -1);
     assert_int_equal(g->err.reason, HC_ENTRY_NOT_FOUND);
     assert_string_equal(metadata.commit, COMMIT);
@@ -119,13 +119,13 @@ static void a_refusal_with_a_text_costs_no_more_questions(void **state)
     struct gateway *g = *state;
     struct hc_metadata metadata;
 
-    raw_site_answer(g->site, "HEAD ",
-                    "HTTP/1.1 401 Unauthorized\r\n"
-                    "X-Error-Message: Invalid username or password.\r\n"
-                    "Content-Length: 0\r\n" END);
+    raw_server_answer(g->site, "HEAD ",
+                      "HTTP/1.1 401 Unauthorized\r\n"
+                      "X-Error-Message: Invalid username or password.\r\n"
+                      "Content-Length: 0\r\n" END);
     assert_int_equal(gateway_head_at(g, "main", &metadata), -1);
     assert_int_equal(g->err.reason, HC_REPO_NOT_FOUND);
-    assert_int_equal(raw_site_count(g->site, " HTTP/1.1"), 1);
+    assert_int_equal(raw_server_count(g->site, " HTTP/1.1"), 1);
 }
 
 static void a_bare_refusal_of_a_revision_or_a_tree_is_explained(void **state)
@@ -133,19 +133,19 @@ static void a_bare_refusal_of_a_revision_or_a_tree_is_explained(void **state)
     struct gateway *g = *state;
     struct hc_revision answer;
 
-    raw_site_answer(g->site, "/revision/", BARE_404);
+    raw_server_answer(g->site, "/revision/", BARE_404);
     assert_int_equal(hc_hub_revision(g->hub, &g->repo, "main", &g->credentials, &answer,
                                      &g->err),
                      -1);
     assert_int_equal(g->err.reason, HC_REPO_NOT_FOUND);
-    raw_site_answer(g->site, "/revision/", NO_REVISION);
+    raw_server_answer(g->site, "/revision/", NO_REVISION);
     assert_int_equal(hc_hub_revision(g->hub, &g->repo, "main", &g->credentials, &answer,
                                      &g->err),
                      -1);
     assert_int_equal(g->err.reason, HC_REVISION_NOT_FOUND);
-    assert_int_equal(raw_site_count(g->site, " HTTP/1.1"), 2);
+    assert_int_equal(raw_server_count(g->site, " HTTP/1.1"), 2);
 
-    raw_site_answer(g->site, "/tree/", BARE_404);
+    raw_server_answer(g->site, "/tree/", BARE_404);
     assert_null(hc_hub_tree(g->hub, &g->repo, COMMIT, &g->credentials, &g->err));
     assert_int_equal(g->err.reason, HC_REVISION_NOT_FOUND);
 }
@@ -176,8 +176,8 @@ static void callers_that_ask_together_share_the_question(void **state)
     struct gateway *g = *state;
     struct asker askers[CALLERS];
 
-    raw_site_answer(g->site, "HEAD ", BARE_404);
-    raw_site_answer(g->site, "/revision/main", PRESENT);
+    raw_server_answer(g->site, "HEAD ", BARE_404);
+    raw_server_answer(g->site, "/revision/main", PRESENT);
     for (int i = 0; i < CALLERS; i++) {
         askers[i] = (struct asker){.g = g};
         (void)snprintf(askers[i].path, sizeof askers[i].path, "f%d", i);
@@ -188,8 +188,8 @@ static void callers_that_ask_together_share_the_question(void **state)
         assert_int_equal(pthread_join(askers[i].thread, NULL), 0);
         assert_int_equal(askers[i].reason, HC_ENTRY_NOT_FOUND);
     }
-    assert_int_equal(raw_site_count(g->site, "HEAD "), CALLERS);
-    assert_in_range(raw_site_count(g->site, "/revision/"), 1, CALLERS);
+    assert_int_equal(raw_server_count(g->site, "HEAD "), CALLERS);
+    assert_in_range(raw_server_count(g->site, "/revision/"), 1, CALLERS);
 }
 
 /* An answer that leads to the same path of the other host; the caller frees. */
@@ -201,7 +201,7 @@ static char *gateway_lead_on(const struct gateway *g, const char *line,
     assert_true(asprintf(&answer,
                          "HTTP/1.1 %s\r\nLocation: %s/elsewhere\r\n%sContent-Length: "
                          "0\r\n" END,
-                         line, raw_site_url(g->other), headers) > 0);
+                         line, raw_server_url(g->other), headers) > 0);
     return answer;
 }
 
@@ -212,14 +212,14 @@ static void a_question_is_followed_to_another_host_without_the_token(void **stat
     struct gateway *g = *state;
 
     g->credentials.token = good_token;
-    raw_site_answer(g->other, "/elsewhere",
-                    "HTTP/1.1 200 OK\r\nX-Repo-Commit: " COMMIT "\r\nETag: \"" ETAG
-                    "\"\r\nContent-Length: 2\r\n" END);
+    raw_server_answer(g->other, "/elsewhere",
+                      "HTTP/1.1 200 OK\r\nX-Repo-Commit: " COMMIT "\r\nETag: \"" ETAG
+                      "\"\r\nContent-Length: 2\r\n" END);
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         HC_AUTO_FREE char *answer = gateway_lead_on(g, lines[i], "");
         struct hc_metadata metadata;
 
-        raw_site_answer(g->site, "HEAD ", answer);
+        raw_server_answer(g->site, "HEAD ", answer);
         if (gateway_head_at(g, "main", &metadata) != 0)
             fail_msg("%s: %s", lines[i], g->err.message);
         assert_string_equal(metadata.commit, COMMIT);
@@ -227,9 +227,9 @@ static void a_question_is_followed_to_another_host_without_the_token(void **stat
         assert_int_equal(metadata.size, 2);
         assert_non_null(strstr(metadata.location, "/elsewhere"));
     }
-    assert_int_equal(raw_site_count(g->other, "HEAD "), 5);
-    assert_int_equal(raw_site_count(g->other, "uthorization"), 0);
-    assert_int_equal(raw_site_count(g->site, "uthorization"), 5);
+    assert_int_equal(raw_server_count(g->other, "HEAD "), 5);
+    assert_int_equal(raw_server_count(g->other, "uthorization"), 0);
+    assert_int_equal(raw_server_count(g->site, "uthorization"), 5);
 }
 
 static void a_file_that_is_described_is_not_asked_about_elsewhere(void **state)
@@ -241,10 +241,10 @@ static void a_file_that_is_described_is_not_asked_about_elsewhere(void **state)
                         "\"\r\nX-Linked-Size: 2\r\n");
     struct hc_metadata metadata;
 
-    raw_site_answer(g->site, "HEAD ", answer);
+    raw_server_answer(g->site, "HEAD ", answer);
     assert_int_equal(gateway_head_at(g, "main", &metadata), 0);
     assert_int_equal(metadata.size, 2);
-    assert_int_equal(raw_site_count(g->other, " HTTP/1.1"), 0);
+    assert_int_equal(raw_server_count(g->other, " HTTP/1.1"), 0);
 }
 
 /* The storage's is the Xet hash. */
@@ -255,9 +255,10 @@ static void an_etag_of_the_storage_names_no_file(void **state)
         gateway_lead_on(g, "302 Found", "X-Repo-Commit: " COMMIT "\r\n");
     struct hc_metadata metadata;
 
-    raw_site_answer(g->site, "HEAD ", answer);
-    raw_site_answer(g->other, "/elsewhere",
-                    "HTTP/1.1 200 OK\r\nETag: \"" ETAG "\"\r\nContent-Length: 2\r\n" END);
+    raw_server_answer(g->site, "HEAD ", answer);
+    raw_server_answer(g->other, "/elsewhere",
+                      "HTTP/1.1 200 OK\r\nETag: \"" ETAG
+                      "\"\r\nContent-Length: 2\r\n" END);
     assert_int_equal(gateway_head_at(g, "main", &metadata), -1);
     assert_int_equal(g->err.reason, HC_BAD_HUB_REPLY);
     assert_non_null(strstr(g->err.message, "without an ETag"));
@@ -269,15 +270,15 @@ static void what_another_host_says_in_the_hubs_words_counts(void **state)
     HC_AUTO_FREE char *answer = gateway_lead_on(g, "308 Permanent", "");
     struct hc_metadata metadata;
 
-    raw_site_answer(g->site, "HEAD ", answer);
-    raw_site_answer(g->other, "/elsewhere",
-                    "HTTP/1.1 404 Not Found\r\nX-Error-Code: EntryNotFound\r\n"
-                    "X-Repo-Commit: " COMMIT "\r\nContent-Length: 0\r\n" END);
+    raw_server_answer(g->site, "HEAD ", answer);
+    raw_server_answer(g->other, "/elsewhere",
+                      "HTTP/1.1 404 Not Found\r\nX-Error-Code: EntryNotFound\r\n"
+                      "X-Repo-Commit: " COMMIT "\r\nContent-Length: 0\r\n" END);
     assert_int_equal(gateway_head_at(g, "main", &metadata), -1);
     assert_int_equal(g->err.reason, HC_ENTRY_NOT_FOUND);
     assert_string_equal(metadata.commit, COMMIT);
 
-    raw_site_answer(g->other, "/elsewhere", BARE_404);
+    raw_server_answer(g->other, "/elsewhere", BARE_404);
     assert_int_equal(gateway_head_at(g, "main", &metadata), -1);
     assert_int_equal(g->err.reason, HC_BAD_HUB_REPLY);
 }

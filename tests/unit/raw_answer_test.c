@@ -6,7 +6,7 @@
  */
 #include "hub_fixture.h"
 
-#include "raw_site.h"
+#include "raw_server.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@
 #define COMMIT_BODY "{\"sha\":\"" COMMIT "\"}"
 
 struct raw {
-    struct raw_site *site;
+    struct raw_server *site;
     struct hc_hub *hub;
     struct hc_repo repo;
     struct hc_hub_credentials credentials;
@@ -29,8 +29,8 @@ static int raw_set_up(void **state)
     struct raw *raw = calloc(1, sizeof *raw);
 
     assert_non_null(raw);
-    raw->site = raw_site_start();
-    raw->hub = hub_fixture_open(raw_site_url(raw->site), 3);
+    raw->site = raw_server_start();
+    raw->hub = hub_fixture_open(raw_server_url(raw->site), 3);
     assert_int_equal(hc_repo_init(&raw->repo, HC_REPO_MODEL, "org/m", &raw->err), 0);
     *state = raw;
     return 0;
@@ -41,7 +41,7 @@ static int raw_tear_down(void **state)
     struct raw *raw = *state;
 
     hc_hub_close(raw->hub);
-    raw_site_stop(raw->site);
+    raw_server_stop(raw->site);
     free(raw);
     return 0;
 }
@@ -77,11 +77,11 @@ static void headers_that_contradict_themselves_are_a_bad_reply(void **state)
     struct raw *raw = *state;
 
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
-        raw_site_answer(raw->site, "GET", answers[i]);
+        raw_server_answer(raw->site, "GET", answers[i]);
         if (raw_ask_revision(raw) != -1 || raw->err.reason != HC_BAD_HUB_REPLY)
             fail_msg("row %zu: reason %d: %s", i, raw->err.reason, raw->err.message);
         assert_non_null(strstr(raw->err.message, "org/m"));
-        assert_int_equal(raw_site_count(raw->site, "GET"), i + 1); /* not asked again */
+        assert_int_equal(raw_server_count(raw->site, "GET"), i + 1); /* not asked again */
     }
 }
 
@@ -97,7 +97,7 @@ static void headers_that_are_there_twice_and_agree_are_read(void **state)
 
     assert_int_equal(strlen(COMMIT_BODY), 50);
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
-        raw_site_answer(raw->site, "GET", answers[i]);
+        raw_server_answer(raw->site, "GET", answers[i]);
         if (raw_ask_revision(raw) != 0)
             fail_msg("row %zu: %s", i, raw->err.message);
     }
@@ -118,7 +118,7 @@ static void raw_answer_with_headers(struct raw *raw, size_t size, size_t line)
         used += line;
     }
     (void)strcpy(answer + used, "Content-Length: 50\r\n\r\n" COMMIT_BODY);
-    raw_site_answer(raw->site, "GET", answer);
+    raw_server_answer(raw->site, "GET", answer);
     free(answer);
 }
 

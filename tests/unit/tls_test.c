@@ -5,7 +5,7 @@
  */
 #include "test.h"
 
-#include "tls_site.h"
+#include "tls_server.h"
 
 #include <base/error.h>
 #include <hub/http_exchange.h>
@@ -18,7 +18,7 @@ enum { TIMEOUT_S = 5 };
 
 struct fixture {
     char *dir;
-    struct tls_site *site;
+    struct tls_server *site;
     struct hc_hub_response reply;
     struct hc_error err;
 };
@@ -29,7 +29,7 @@ static int tls_set_up(void **state)
 
     assert_non_null(f);
     f->dir = temp_dir_make();
-    f->site = tls_site_start(f->dir, "authority.pem");
+    f->site = tls_server_start(f->dir, "authority.pem");
     *state = f;
     return 0;
 }
@@ -38,7 +38,7 @@ static int tls_tear_down(void **state)
 {
     struct fixture *f = *state;
 
-    tls_site_stop(f->site);
+    tls_server_stop(f->site);
     temp_dir_remove(f->dir);
     free(f);
     return 0;
@@ -61,7 +61,7 @@ static int tls_request(struct fixture *f, const char *ca_file)
 {
     HC_AUTO_FREE char *path = ca_file ? temp_dir_path(f->dir, ca_file) : NULL;
 
-    return tls_request_trusting(f, path, tls_site_url(f->site));
+    return tls_request_trusting(f, path, tls_server_url(f->site));
 }
 
 static void a_peer_that_the_named_authority_signed_is_trusted(void **state)
@@ -75,7 +75,7 @@ static void a_peer_that_the_named_authority_signed_is_trusted(void **state)
 /* In `<dir>/authorities`, as OpenSSL keeps them. */
 static void tls_fill_directory(struct fixture *f)
 {
-    char *name = tls_site_hashed_name(f->site);
+    char *name = tls_server_hashed_name(f->site);
     char *pem = temp_dir_read(f->dir, "authority.pem");
     char path[64] = "authorities/";
 
@@ -105,10 +105,11 @@ static void several_directories_will_do(void **state)
         HC_AUTO_FREE char *list = NULL;
 
         assert_true(asprintf(&list, "%s:%s/authorities", others[i], f->dir) > 0);
-        assert_int_equal(tls_request_trusting(f, list, tls_site_url(f->site)), 0);
+        assert_int_equal(tls_request_trusting(f, list, tls_server_url(f->site)), 0);
         assert_int_equal(f->reply.status, 200);
     }
-    assert_int_equal(tls_request_trusting(f, "/no/such:/nor/this", tls_site_url(f->site)),
+    assert_int_equal(tls_request_trusting(f, "/no/such:/nor/this",
+                                          tls_server_url(f->site)),
                      -1);
     assert_int_equal(f->err.reason, HC_INVALID_OPTIONS);
 }
@@ -125,11 +126,11 @@ static void a_peer_that_no_authority_signed_is_unreachable(void **state)
 static void the_named_authority_stands_in_for_the_others(void **state)
 {
     struct fixture *f = *state;
-    struct tls_site *other = tls_site_start(f->dir, "other.pem");
+    struct tls_server *other = tls_server_start(f->dir, "other.pem");
 
     assert_int_equal(tls_request(f, "other.pem"), -1);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
-    tls_site_stop(other);
+    tls_server_stop(other);
 }
 
 /* Curl looks for proxies in the environment, and no other thread of the test does. */
@@ -147,7 +148,7 @@ static void a_proxy_is_trusted_like_any_other_peer(void **state)
     HC_AUTO_FREE char *dir = temp_dir_path(f->dir, "authorities");
 
     tls_fill_directory(f);
-    tls_set_proxy(tls_site_url(f->site));
+    tls_set_proxy(tls_server_url(f->site));
     assert_int_equal(tls_request_trusting(f, file, "http://hub.example/"), 0);
     assert_int_equal(tls_request_trusting(f, dir, "http://hub.example/"), 0);
     assert_int_equal(tls_request_trusting(f, NULL, "http://hub.example/"), -1);

@@ -4,19 +4,19 @@
  * and answers every request with "ok". What cannot be done aborts the test program. One
  * thread may start and stop it.
  */
-#ifndef HC_SUPPORT_TLS_SITE_H
-#define HC_SUPPORT_TLS_SITE_H
+#ifndef HC_SUPPORT_TLS_SERVER_H
+#define HC_SUPPORT_TLS_SERVER_H
 
-struct tls_site;
+struct tls_server;
 
 /* Writes the certificate, in PEM, to `<dir>/<cert>`, which makes its authority. */
-struct tls_site *tls_site_start(const char *dir, const char *cert);
-void tls_site_stop(struct tls_site *site);
+struct tls_server *tls_server_start(const char *dir, const char *cert);
+void tls_server_stop(struct tls_server *server);
 
 /* "https://127.0.0.1:<port>/", borrowed. */
-const char *tls_site_url(const struct tls_site *site);
+const char *tls_server_url(const struct tls_server *server);
 
 /* What a directory of authorities calls the certificate; the caller frees. */
-char *tls_site_hashed_name(const struct tls_site *site);
+char *tls_server_hashed_name(const struct tls_server *server);
 
 #endif

@@ -4,25 +4,25 @@
  * HTTP: for the headers that no HTTP library would send. One connection at a time, closed
  * after its answer. What cannot be done aborts the test program. Callable from any thread.
  */
-#ifndef HC_SUPPORT_RAW_SITE_H
-#define HC_SUPPORT_RAW_SITE_H
+#ifndef HC_SUPPORT_RAW_SERVER_H
+#define HC_SUPPORT_RAW_SERVER_H
 
 #include <stdbool.h>
 
-struct raw_site;
+struct raw_server;
 
 /* Listens on 127.0.0.1. Answers 404 until it is told otherwise. */
-struct raw_site *raw_site_start(void);
-void raw_site_stop(struct raw_site *site);
+struct raw_server *raw_server_start(void);
+void raw_server_stop(struct raw_server *server);
 
 /* "http://127.0.0.1:<port>", borrowed. */
-const char *raw_site_url(const struct raw_site *site);
+const char *raw_server_url(const struct raw_server *server);
 
 /* Answers requests that contain `text` with `bytes`, both copied; the newest answer that
  * matches is sent. */
-void raw_site_answer(struct raw_site *site, const char *text, const char *bytes);
+void raw_server_answer(struct raw_server *server, const char *text, const char *bytes);
 
 /* How many requests contained `text`, in their first line or a header. */
-unsigned raw_site_count(struct raw_site *site, const char *text);
+unsigned raw_server_count(struct raw_server *server, const char *text);
 
 #endif

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One connection after the other, one answer each.
+ */
+#include "tls_server.h"
+
+#include "base/auto.h"
+#include "hub_abort.h"
+
+#include <netinet/in.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { LIFETIME_S = 3600, REQUEST_MAX = 8192 };
+
+static const char ANSWER[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+                             "Connection: close\r\n\r\nok";
+
+struct tls_server {
+    SSL_CTX *context;
+    X509 *cert;
+    int listener;
+    pthread_t thread;
+    char *url;
+};
+
+static void openssl_require(int is_done)
+{
+    if (is_done <= 0)
+        hub_abort("OpenSSL", "a certificate of our own");
+}
+
+static void cert_add_extension(X509 *cert, int nid, const char *value)
+{
+    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, NULL, nid, value);
+
+    openssl_require(extension != NULL);
+    openssl_require(X509_add_ext(cert, extension, -1));
+    X509_EXTENSION_free(extension);
+}
+
+static X509 *cert_make(EVP_PKEY *key)
+{
+    X509 *cert = hub_require(X509_new());
+    X509_NAME *name = X509_get_subject_name(cert);
+
+    openssl_require(X509_set_version(cert, X509_VERSION_3));
+    openssl_require(ASN1_INTEGER_set(X509_get_serialNumber(cert), 1));
+    openssl_require(X509_gmtime_adj(X509_getm_notBefore(cert), 0) != NULL);
+    openssl_require(X509_gmtime_adj(X509_getm_notAfter(cert), LIFETIME_S) != NULL);
+    openssl_require(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
+                                               (const unsigned char *)"test authority",
+                                               -1, -1, 0));
+    openssl_require(X509_set_issuer_name(cert, name));
+    openssl_require(X509_set_pubkey(cert, key));
+    cert_add_extension(cert, NID_basic_constraints, "critical,CA:TRUE");
+    cert_add_extension(cert, NID_subject_alt_name, "IP:127.0.0.1");
+    openssl_require(X509_sign(cert, key, EVP_sha256()));
+    return cert;
+}
+
+static void cert_write(X509 *cert, const char *path)
+{
+    HC_AUTO_FCLOSE FILE *file = hub_require(fopen(path, "we"));
+
+    openssl_require(PEM_write_X509(file, cert));
+}
+
+static SSL_CTX *tls_context_make(X509 *cert, EVP_PKEY *key)
+{
+    SSL_CTX *context = hub_require(SSL_CTX_new(TLS_server_method()));
+
+    openssl_require(SSL_CTX_use_certificate(context, cert));
+    openssl_require(SSL_CTX_use_PrivateKey(context, key));
+    return context;
+}
+
+static int tls_server_listen(char **url)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (listener < 0 || bind(listener, (struct sockaddr *)&address, size) < 0 ||
+        listen(listener, SOMAXCONN) < 0 ||
+        getsockname(listener, (struct sockaddr *)&address, &size) < 0)
+        hub_abort("TLS site", "cannot listen");
+    *url = hub_format("https://127.0.0.1:%u/", (unsigned)ntohs(address.sin_port));
+    return listener;
+}
+
+/* A peer that does not trust us leaves in the middle of it. */
+static void tls_server_answer(const struct tls_server *server, int connection)
+{
+    SSL *session = hub_require(SSL_new(server->context));
+    char request[REQUEST_MAX];
+
+    openssl_require(SSL_set_fd(session, connection));
+    if (SSL_accept(session) == 1 && SSL_read(session, request, sizeof request) > 0 &&
+        SSL_write(session, ANSWER, sizeof ANSWER - 1) > 0)
+        (void)SSL_shutdown(session);
+    SSL_free(session);
+}
+
+static void *tls_server_run(void *ctx)
+{
+    const struct tls_server *server = ctx;
+    int connection;
+
+    while ((connection = accept(server->listener, NULL, NULL)) >= 0) {
+        tls_server_answer(server, connection);
+        (void)close(connection);
+    }
+    return NULL;
+}
+
+struct tls_server *tls_server_start(const char *dir, const char *cert)
+{
+    struct tls_server *server = hub_require(calloc(1, sizeof *server));
+    HC_AUTO_FREE char *path = hub_format("%s/%s", dir, cert);
+    EVP_PKEY *key = hub_require(EVP_EC_gen("P-256"));
+
+    (void)signal(SIGPIPE, SIG_IGN);
+    server->cert = cert_make(key);
+    cert_write(server->cert, path);
+    server->context = tls_context_make(server->cert, key);
+    EVP_PKEY_free(key);
+    server->listener = tls_server_listen(&server->url);
+    if (pthread_create(&server->thread, NULL, tls_server_run, server) != 0)
+        hub_abort("TLS site", "no thread");
+    return server;
+}
+
+void tls_server_stop(struct tls_server *server)
+{
+    (void)shutdown(server->listener, SHUT_RDWR);
+    (void)pthread_join(server->thread, NULL);
+    (void)close(server->listener);
+    SSL_CTX_free(server->context);
+    X509_free(server->cert);
+    free(server->url);
+    free(server);
+}
+
+const char *tls_server_url(const struct tls_server *server)
+{
+    return server->url;
+}
+
+char *tls_server_hashed_name(const struct tls_server *server)
+{
+    return hub_format("%08lx.0", X509_subject_name_hash(server->cert));
+}
