@@ -16,7 +16,8 @@
 
 enum { CROWD = 1000, PATIENCE_S = 20 };
 
-static void on_cdn(const struct fixture *f, enum test_hub_fault fault, uint64_t number)
+static void add_cdn_fault(const struct fixture *f, enum test_hub_fault fault,
+                          uint64_t number)
 {
     const struct test_hub_rule rule = {.on_cdn = true,
                                        .fault = fault,
@@ -35,8 +36,8 @@ static void a_cut_body_ends_at_exactly_the_byte_of_the_rule(void **state)
     const struct fixture *f = *state;
 
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-        on_cdn(f, TEST_HUB_CUT, places[i]);
-        HC_AUTO_VALUE(reply) cut = get(f, LFS_PATH);
+        add_cdn_fault(f, TEST_HUB_CUT, places[i]);
+        HC_AUTO_VALUE(response) cut = hub_fixture_get(f, LFS_PATH);
 
         assert_int_equal(cut.outcome, CURLE_PARTIAL_FILE);
         assert_int_equal(cut.size, places[i]);
@@ -49,8 +50,8 @@ static void a_reset_comes_after_the_bytes_before_it_arrived(void **state)
     const struct fixture *f = *state;
 
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-        on_cdn(f, TEST_HUB_CUT_RESET, places[i]);
-        HC_AUTO_VALUE(reply) cut = get(f, LFS_PATH);
+        add_cdn_fault(f, TEST_HUB_CUT_RESET, places[i]);
+        HC_AUTO_VALUE(response) cut = hub_fixture_get(f, LFS_PATH);
 
         assert_int_equal(cut.outcome, CURLE_RECV_ERROR);
         assert_int_equal(cut.size, places[i]);
@@ -61,10 +62,10 @@ static void a_closed_and_a_reset_connection_bring_no_answer(void **state)
 {
     const struct fixture *f = *state;
 
-    on_cdn(f, TEST_HUB_CLOSE, 0);
-    HC_AUTO_VALUE(reply) closed = get(f, LFS_PATH);
-    on_cdn(f, TEST_HUB_RESET, 0);
-    HC_AUTO_VALUE(reply) reset = get(f, LFS_PATH);
+    add_cdn_fault(f, TEST_HUB_CLOSE, 0);
+    HC_AUTO_VALUE(response) closed = hub_fixture_get(f, LFS_PATH);
+    add_cdn_fault(f, TEST_HUB_RESET, 0);
+    HC_AUTO_VALUE(response) reset = hub_fixture_get(f, LFS_PATH);
 
     assert_int_equal(closed.outcome, CURLE_GOT_NOTHING);
     assert_int_equal(reset.outcome, CURLE_RECV_ERROR);
@@ -73,12 +74,12 @@ static void a_closed_and_a_reset_connection_bring_no_answer(void **state)
 static void corrupting_flips_one_byte_and_shortening_takes_bytes_away(void **state)
 {
     const struct fixture *f = *state;
-    HC_AUTO_VALUE(reply) right = get(f, LFS_PATH);
+    HC_AUTO_VALUE(response) right = hub_fixture_get(f, LFS_PATH);
 
-    on_cdn(f, TEST_HUB_CORRUPT, 131072);
-    HC_AUTO_VALUE(reply) wrong = get(f, LFS_PATH);
-    on_cdn(f, TEST_HUB_SHORT, 5);
-    HC_AUTO_VALUE(reply) shortened = get(f, LFS_PATH);
+    add_cdn_fault(f, TEST_HUB_CORRUPT, 131072);
+    HC_AUTO_VALUE(response) wrong = hub_fixture_get(f, LFS_PATH);
+    add_cdn_fault(f, TEST_HUB_SHORT, 5);
+    HC_AUTO_VALUE(response) shortened = hub_fixture_get(f, LFS_PATH);
 
     assert_int_equal(wrong.size, LFS_SIZE);
     assert_memory_equal(wrong.body, right.body, 131072);
@@ -98,10 +99,10 @@ static void a_length_that_lies_ends_in_a_broken_connection(void **state)
                                        .text = "300001"};
 
     test_hub_rule(f->hub, &rule);
-    HC_AUTO_VALUE(reply) reply = get(f, LFS_PATH);
+    HC_AUTO_VALUE(response) response = hub_fixture_get(f, LFS_PATH);
 
-    assert_int_equal(reply.outcome, CURLE_PARTIAL_FILE);
-    assert_int_equal(reply.size, LFS_SIZE);
+    assert_int_equal(response.outcome, CURLE_PARTIAL_FILE);
+    assert_int_equal(response.size, LFS_SIZE);
 }
 
 static void rules_let_requests_pass_act_and_are_used_up(void **state)
@@ -117,11 +118,12 @@ static void rules_let_requests_pass_act_and_are_used_up(void **state)
 
     test_hub_rule(f->hub, &busy);
     for (size_t i = 0; i < 5; i++) {
-        HC_AUTO_VALUE(reply) reply = head(f, "/org/name/resolve/main/config.json");
+        HC_AUTO_VALUE(response)
+        response = hub_fixture_head(f, "/org/name/resolve/main/config.json");
 
-        statuses[i] = reply.status;
-        if (reply.status == 503)
-            assert_has(reply, "Retry-After: 7\r\n");
+        statuses[i] = response.status;
+        if (response.status == 503)
+            assert_has(response, "Retry-After: 7\r\n");
     }
 
     assert_int_equal(statuses[0], 307);
@@ -134,7 +136,7 @@ static void rules_let_requests_pass_act_and_are_used_up(void **state)
 /* --- stalls and crowds ---------------------------------------------------------------
  */
 
-static int connect_to(const char *url)
+static int hub_connect(const char *url)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -150,9 +152,9 @@ static int connect_to(const char *url)
 }
 
 /* Asks without reading the answer. */
-static int open_request(const struct fixture *f, const char *target)
+static int hub_send_request(const struct fixture *f, const char *target)
 {
-    int fd = connect_to(test_hub_endpoint(f->hub));
+    int fd = hub_connect(test_hub_endpoint(f->hub));
     char text[512];
     int length =
         snprintf(text, sizeof text,
@@ -163,7 +165,7 @@ static int open_request(const struct fixture *f, const char *target)
 }
 
 /* Reads until `text` ends with `end`, or to the end of the stream. */
-static size_t read_until(int fd, char *text, size_t size, const char *end)
+static size_t hub_read_until(int fd, char *text, size_t size, const char *end)
 {
     size_t length = 0;
     ssize_t count = 1;
@@ -196,17 +198,17 @@ static void a_stalled_body_has_sent_its_bytes_and_goes_on_when_released(void **s
     int fd;
 
     stall_git_file_at(f, 2, target);
-    fd = open_request(f, target);
-    (void)read_until(fd, text, sizeof text, "\r\n\r\nde");
+    fd = hub_send_request(f, target);
+    (void)hub_read_until(fd, text, sizeof text, "\r\n\r\nde");
     test_hub_await_stall(f->hub);
     test_hub_release(f->hub);
-    (void)read_until(fd, text, sizeof text, NULL);
+    (void)hub_read_until(fd, text, sizeof text, NULL);
 
     assert_string_equal(text, "ep");
     (void)close(fd);
 }
 
-static void stopping_the_hub_frees_those_who_stall(void **state)
+static void stopping_the_hub_ends_stalled_answers(void **state)
 {
     struct fixture *f = *state;
     char target[128], text[2048];
@@ -214,12 +216,12 @@ static void stopping_the_hub_frees_those_who_stall(void **state)
     int fd;
 
     stall_git_file_at(f, 1, target);
-    fd = open_request(f, target);
+    fd = hub_send_request(f, target);
     test_hub_await_stall(f->hub);
     test_hub_stop(f->hub);
     f->hub = test_hub_start(&options);
 
-    assert_true(read_until(fd, text, sizeof text, NULL) > 0);
+    assert_true(hub_read_until(fd, text, sizeof text, NULL) > 0);
     (void)close(fd);
 }
 
@@ -231,13 +233,13 @@ static void a_thousand_connections_are_answered_at_once(void **state)
 
     stall_git_file_at(f, 2, target);
     for (size_t i = 0; i < CROWD; i++)
-        crowd[i] = open_request(f, target);
+        crowd[i] = hub_send_request(f, target);
     for (size_t i = 0; i < CROWD; i++)
-        (void)read_until(crowd[i], text, sizeof text, "\r\n\r\nde");
+        (void)hub_read_until(crowd[i], text, sizeof text, "\r\n\r\nde");
     test_hub_release(f->hub);
     test_hub_clear_rules(f->hub);
     for (size_t i = 0; i < CROWD; i++) {
-        (void)read_until(crowd[i], text, sizeof text, NULL);
+        (void)hub_read_until(crowd[i], text, sizeof text, NULL);
         assert_string_equal(text, "ep");
         (void)close(crowd[i]);
     }
@@ -255,7 +257,7 @@ int main(void)
         WITH_HUB(a_length_that_lies_ends_in_a_broken_connection),
         WITH_HUB(rules_let_requests_pass_act_and_are_used_up),
         WITH_HUB(a_stalled_body_has_sent_its_bytes_and_goes_on_when_released),
-        WITH_HUB(stopping_the_hub_frees_those_who_stall),
+        WITH_HUB(stopping_the_hub_ends_stalled_answers),
         WITH_HUB(a_thousand_connections_are_answered_at_once),
     };
 

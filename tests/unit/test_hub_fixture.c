@@ -31,49 +31,50 @@ int hub_fixture_stop(void **state)
     return 0;
 }
 
-void reply_clear(struct reply *reply)
+void response_clear(struct response *response)
 {
-    free(reply->headers);
-    free(reply->body);
+    free(response->headers);
+    free(response->body);
 }
 
-struct reply ask(const struct fixture *f, struct question question)
+struct response hub_fixture_request(const struct fixture *f,
+                                    struct http_request http_request)
 {
-    struct reply reply = {0};
+    struct response response = {0};
     size_t header_size;
     char url[1024];
-    FILE *headers = open_memstream(&reply.headers, &header_size);
-    FILE *body = open_memstream(&reply.body, &reply.size);
+    FILE *headers = open_memstream(&response.headers, &header_size);
+    FILE *body = open_memstream(&response.body, &response.size);
     CURL *curl = curl_easy_init();
 
     (void)snprintf(url, sizeof url, "%s%s",
-                   question.path[0] == '/' ? test_hub_endpoint(f->hub) : "",
-                   question.path);
+                   http_request.path[0] == '/' ? test_hub_endpoint(f->hub) : "",
+                   http_request.path);
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_NOBODY, (long)question.is_head);
-    curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, (long)question.follows);
-    curl_easy_setopt(curl, CURLOPT_RANGE, question.range);
+    curl_easy_setopt(curl, CURLOPT_NOBODY, (long)http_request.is_head);
+    curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, (long)http_request.follows);
+    curl_easy_setopt(curl, CURLOPT_RANGE, http_request.range);
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, headers);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, body);
-    if (question.token) {
+    if (http_request.token) {
         curl_easy_setopt(curl, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
-        curl_easy_setopt(curl, CURLOPT_XOAUTH2_BEARER, question.token);
+        curl_easy_setopt(curl, CURLOPT_XOAUTH2_BEARER, http_request.token);
     }
-    reply.outcome = curl_easy_perform(curl);
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &reply.status);
+    response.outcome = curl_easy_perform(curl);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &response.status);
     curl_easy_cleanup(curl);
     (void)fclose(headers);
     (void)fclose(body);
-    return reply;
+    return response;
 }
 
-struct reply head(const struct fixture *f, const char *path)
+struct response hub_fixture_head(const struct fixture *f, const char *path)
 {
-    return ask(f, (struct question){.path = path, .is_head = true});
+    return hub_fixture_request(f, (struct http_request){.path = path, .is_head = true});
 }
 
-struct reply get(const struct fixture *f, const char *path)
+struct response hub_fixture_get(const struct fixture *f, const char *path)
 {
-    return ask(f, (struct question){.path = path, .follows = true});
+    return hub_fixture_request(f, (struct http_request){.path = path, .follows = true});
 }

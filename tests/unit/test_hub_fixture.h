@@ -32,7 +32,7 @@ int hub_fixture_stop(void **state);
     cmocka_unit_test_setup_teardown(test, hub_fixture_start, hub_fixture_stop)
 
 /* What one request brought. */
-struct reply {
+struct response {
     CURLcode outcome;
     long status;
     char *headers;
@@ -40,11 +40,11 @@ struct reply {
     size_t size;
 };
 
-void reply_clear(struct reply *reply);
-HC_DEFINE_AUTO_VALUE(reply, reply_clear)
+void response_clear(struct response *response);
+HC_DEFINE_AUTO_VALUE(response, response_clear)
 
 /* One request; zero-initialised members are left out. */
-struct question {
+struct http_request {
     const char *path; /* or a whole URL */
     const char *range;
     const char *token;
@@ -52,13 +52,14 @@ struct question {
     bool follows;
 };
 
-struct reply ask(const struct fixture *f, struct question question);
+struct response hub_fixture_request(const struct fixture *f,
+                                    struct http_request http_request);
 
 /* HEAD without following redirects; GET that follows them. */
-struct reply head(const struct fixture *f, const char *path);
-struct reply get(const struct fixture *f, const char *path);
+struct response hub_fixture_head(const struct fixture *f, const char *path);
+struct response hub_fixture_get(const struct fixture *f, const char *path);
 
-#define assert_has(reply, text) assert_non_null(strstr((reply).headers, text))
-#define assert_has_not(reply, text) assert_null(strstr((reply).headers, text))
+#define assert_has(response, text) assert_non_null(strstr((response).headers, text))
+#define assert_has_not(response, text) assert_null(strstr((response).headers, text))
 
 #endif

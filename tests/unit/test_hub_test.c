@@ -17,9 +17,11 @@ static void a_git_file_redirects_to_its_commit_and_names_its_blob(void **state)
 {
     const struct fixture *f = *state;
 
-    HC_AUTO_VALUE(reply) first = head(f, GIT_PATH);
-    HC_AUTO_VALUE(reply)
-    last = ask(f, (struct question){.path = GIT_PATH, .is_head = true, .follows = true});
+    HC_AUTO_VALUE(response) first = hub_fixture_head(f, GIT_PATH);
+    HC_AUTO_VALUE(response)
+    last = hub_fixture_request(f, (struct http_request){.path = GIT_PATH,
+                                                        .is_head = true,
+                                                        .follows = true});
 
     assert_int_equal(first.status, 307);
     assert_has(first, "\r\nLocation: /api/resolve-cache/models/org/name/");
@@ -38,8 +40,8 @@ static void an_lfs_file_comes_from_the_cdn_under_a_signed_url(void **state)
 {
     const struct fixture *f = *state;
 
-    HC_AUTO_VALUE(reply) first = head(f, LFS_PATH);
-    HC_AUTO_VALUE(reply) last = get(f, LFS_PATH);
+    HC_AUTO_VALUE(response) first = hub_fixture_head(f, LFS_PATH);
+    HC_AUTO_VALUE(response) last = hub_fixture_get(f, LFS_PATH);
 
     assert_int_equal(first.status, 302);
     assert_has(first, test_hub_cdn(f->hub));
@@ -53,31 +55,33 @@ static void an_lfs_file_comes_from_the_cdn_under_a_signed_url(void **state)
 static void the_cdn_refuses_a_url_whose_signature_is_wrong(void **state)
 {
     const struct fixture *f = *state;
-    HC_AUTO_VALUE(reply) first = head(f, LFS_PATH);
+    HC_AUTO_VALUE(response) first = hub_fixture_head(f, LFS_PATH);
     char *location = strstr(first.headers, "Location: ") + strlen("Location: ");
 
     location[strcspn(location, "\r")] = '\0';
     location[strlen(location) - 1] ^= 1;
-    HC_AUTO_VALUE(reply) refused = get(f, location);
+    HC_AUTO_VALUE(response) refused = hub_fixture_get(f, location);
 
     assert_int_equal(refused.status, 403);
 }
 
-static void any_range_of_made_up_bytes_is_what_the_whole_has_there(void **state)
+static void any_range_of_generated_bytes_equals_that_part_of_the_whole(void **state)
 {
     const struct fixture *f = *state;
 
-    HC_AUTO_VALUE(reply) whole = get(f, LFS_PATH);
-    HC_AUTO_VALUE(reply)
-    part = ask(f, (struct question){.path = LFS_PATH,
-                                    .range = "65533-131075",
-                                    .follows = true});
-    HC_AUTO_VALUE(reply)
-    tail =
-        ask(f, (struct question){.path = LFS_PATH, .range = "299990-", .follows = true});
-    HC_AUTO_VALUE(reply)
-    outside =
-        ask(f, (struct question){.path = LFS_PATH, .range = "300000-", .follows = true});
+    HC_AUTO_VALUE(response) whole = hub_fixture_get(f, LFS_PATH);
+    HC_AUTO_VALUE(response)
+    part = hub_fixture_request(f, (struct http_request){.path = LFS_PATH,
+                                                        .range = "65533-131075",
+                                                        .follows = true});
+    HC_AUTO_VALUE(response)
+    tail = hub_fixture_request(f, (struct http_request){.path = LFS_PATH,
+                                                        .range = "299990-",
+                                                        .follows = true});
+    HC_AUTO_VALUE(response)
+    outside = hub_fixture_request(f, (struct http_request){.path = LFS_PATH,
+                                                           .range = "300000-",
+                                                           .follows = true});
 
     assert_int_equal(part.status, 206);
     assert_has(part, "Content-Range: bytes 65533-131075/300000\r\n");
@@ -95,8 +99,9 @@ static void a_branch_named_with_slashes_and_a_short_hash_are_revisions(void **st
 
     test_hub_tag(f->hub, "models/org/name", "refs/pr/1", f->commit);
     (void)snprintf(path, sizeof path, "/org/name/resolve/%.7s/config.json", f->commit);
-    HC_AUTO_VALUE(reply) by_ref = get(f, "/org/name/resolve/refs%2Fpr%2F1/config.json");
-    HC_AUTO_VALUE(reply) by_hash = get(f, path);
+    HC_AUTO_VALUE(response)
+    by_ref = hub_fixture_get(f, "/org/name/resolve/refs%2Fpr%2F1/config.json");
+    HC_AUTO_VALUE(response) by_hash = hub_fixture_get(f, path);
 
     assert_string_equal(by_ref.body, "{}");
     assert_string_equal(by_hash.body, "{}");
@@ -110,9 +115,9 @@ static void pages_of_a_tree_hold_every_entry_once(void **state)
 
     (void)snprintf(second_path, sizeof second_path, "%s&cursor=2", tree);
     (void)snprintf(third_path, sizeof third_path, "%s&cursor=4", tree);
-    HC_AUTO_VALUE(reply) first = get(f, tree);
-    HC_AUTO_VALUE(reply) second = get(f, second_path);
-    HC_AUTO_VALUE(reply) third = get(f, third_path);
+    HC_AUTO_VALUE(response) first = hub_fixture_get(f, tree);
+    HC_AUTO_VALUE(response) second = hub_fixture_get(f, second_path);
+    HC_AUTO_VALUE(response) third = hub_fixture_get(f, third_path);
 
     assert_has(first, "cursor=2>; rel=\"next\"");
     assert_has(second, "cursor=4>; rel=\"next\"");
@@ -128,19 +133,24 @@ static void pages_of_a_tree_hold_every_entry_once(void **state)
     assert_non_null(strstr(third.body, "\"sub/dir/a b.txt\""));
 }
 
-static void what_is_not_there_is_refused_in_the_hubs_words(void **state)
+static void missing_things_are_refused_with_the_hubs_errors(void **state)
 {
     const struct fixture *f = *state;
 
-    HC_AUTO_VALUE(reply) entry = head(f, "/org/name/resolve/main/none");
-    HC_AUTO_VALUE(reply) revision = head(f, "/org/name/resolve/none/config.json");
-    HC_AUTO_VALUE(reply) repo = head(f, "/org/none/resolve/main/config.json");
-    HC_AUTO_VALUE(reply)
-    known = ask(f, (struct question){.path = "/org/none/resolve/main/x",
-                                     .token = "good",
-                                     .is_head = true});
-    HC_AUTO_VALUE(reply)
-    wrong = ask(f, (struct question){.path = GIT_PATH, .token = "bad", .is_head = true});
+    HC_AUTO_VALUE(response) entry = hub_fixture_head(f, "/org/name/resolve/main/none");
+    HC_AUTO_VALUE(response)
+    revision = hub_fixture_head(f, "/org/name/resolve/none/config.json");
+    HC_AUTO_VALUE(response)
+    repo = hub_fixture_head(f, "/org/none/resolve/main/config.json");
+    HC_AUTO_VALUE(response)
+    known =
+        hub_fixture_request(f, (struct http_request){.path = "/org/none/resolve/main/x",
+                                                     .token = "good",
+                                                     .is_head = true});
+    HC_AUTO_VALUE(response)
+    wrong = hub_fixture_request(f, (struct http_request){.path = GIT_PATH,
+                                                         .token = "bad",
+                                                         .is_head = true});
 
     assert_int_equal(entry.status, 404);
     assert_has(entry, "X-Error-Code: EntryNotFound\r\n");
@@ -161,7 +171,7 @@ static void a_missing_entry_names_its_commit_only_when_told_to(void **state)
     const struct fixture *f = *state;
 
     test_hub_set_commit_on_404(f->hub, false);
-    HC_AUTO_VALUE(reply) entry = head(f, "/org/name/resolve/main/none");
+    HC_AUTO_VALUE(response) entry = hub_fixture_head(f, "/org/name/resolve/main/none");
 
     assert_has(entry, "X-Error-Code: EntryNotFound\r\n");
     assert_has_not(entry, "X-Repo-Commit");
@@ -172,13 +182,15 @@ static void access_is_refused_without_the_token_and_to_disabled_repos(void **sta
     const struct fixture *f = *state;
 
     test_hub_set_access(f->hub, "models/org/name", TEST_HUB_PRIVATE);
-    HC_AUTO_VALUE(reply) hidden = head(f, GIT_PATH);
-    HC_AUTO_VALUE(reply)
-    shown = ask(f, (struct question){.path = GIT_PATH, .token = "good", .is_head = true});
+    HC_AUTO_VALUE(response) hidden = hub_fixture_head(f, GIT_PATH);
+    HC_AUTO_VALUE(response)
+    shown = hub_fixture_request(f, (struct http_request){.path = GIT_PATH,
+                                                         .token = "good",
+                                                         .is_head = true});
     test_hub_set_access(f->hub, "models/org/name", TEST_HUB_GATED);
-    HC_AUTO_VALUE(reply) gated = head(f, GIT_PATH);
+    HC_AUTO_VALUE(response) gated = hub_fixture_head(f, GIT_PATH);
     test_hub_set_access(f->hub, "models/org/name", TEST_HUB_DISABLED);
-    HC_AUTO_VALUE(reply) disabled = head(f, GIT_PATH);
+    HC_AUTO_VALUE(response) disabled = hub_fixture_head(f, GIT_PATH);
 
     assert_int_equal(hidden.status, 401);
     assert_int_equal(shown.status, 307);
@@ -193,8 +205,9 @@ static void a_renamed_repo_redirects_to_its_new_name(void **state)
     const struct fixture *f = *state;
 
     test_hub_rename(f->hub, "models/org/name", "models/new/name");
-    HC_AUTO_VALUE(reply) moved = head(f, "/org/name/resolve/refs%2Fpr%2F1/x?y=1");
-    HC_AUTO_VALUE(reply) file = get(f, GIT_PATH);
+    HC_AUTO_VALUE(response)
+    moved = hub_fixture_head(f, "/org/name/resolve/refs%2Fpr%2F1/x?y=1");
+    HC_AUTO_VALUE(response) file = hub_fixture_get(f, GIT_PATH);
 
     assert_int_equal(moved.status, 307);
     assert_has(moved, "Location: /new/name/resolve/refs%2Fpr%2F1/x?y=1\r\n");
@@ -208,17 +221,17 @@ static void the_log_has_every_request_and_no_token(void **state)
 {
     const struct fixture *f = *state;
 
-    HC_AUTO_VALUE(reply) before = head(f, GIT_PATH);
+    HC_AUTO_VALUE(response) before = hub_fixture_head(f, GIT_PATH);
     test_hub_clear_log(f->hub);
-    HC_AUTO_VALUE(reply)
-    reply = ask(f, (struct question){.path = LFS_PATH,
-                                     .range = "0-9",
-                                     .token = "good",
-                                     .follows = true});
+    HC_AUTO_VALUE(response)
+    response = hub_fixture_request(f, (struct http_request){.path = LFS_PATH,
+                                                            .range = "0-9",
+                                                            .token = "good",
+                                                            .follows = true});
     HC_AUTO_FREE char *log = test_hub_log(f->hub);
 
     assert_int_equal(before.status, 307);
-    assert_int_equal(reply.status, 206);
+    assert_int_equal(response.status, 206);
     assert_non_null(strstr(log, "hub GET /org/name/resolve/main/model.safetensors 302 "));
     assert_non_null(strstr(log, " 206 10 range=bytes=0-9 auth=no "));
     assert_null(strstr(log, "good"));
@@ -227,11 +240,11 @@ static void the_log_has_every_request_and_no_token(void **state)
     assert_int_equal(test_hub_count_authorized(f->hub, true), 0);
 }
 
-static void *ask_in_a_while(void *state)
+static void *request_after_a_pause(void *state)
 {
-    HC_AUTO_VALUE(reply) reply = get(state, GIT_PATH);
+    HC_AUTO_VALUE(response) response = hub_fixture_get(state, GIT_PATH);
 
-    return reply.outcome == CURLE_OK ? state : NULL;
+    return response.outcome == CURLE_OK ? state : NULL;
 }
 
 static void awaiting_ends_when_the_request_has_come(void **state)
@@ -240,7 +253,7 @@ static void awaiting_ends_when_the_request_has_come(void **state)
     pthread_t thread;
     void *result;
 
-    assert_int_equal(pthread_create(&thread, NULL, ask_in_a_while, f), 0);
+    assert_int_equal(pthread_create(&thread, NULL, request_after_a_pause, f), 0);
     test_hub_await(f->hub, "GET", "/api/resolve-cache/", 1);
 
     assert_int_equal(test_hub_count(f->hub, "GET", "/org/name/resolve/"), 1);
@@ -257,9 +270,12 @@ static void a_directory_of_repos_is_served_with_its_revisions(void **state)
     temp_dir_write(dir, "datasets/a/b/refs%2Fpr%2F2/y.txt", "text");
     temp_dir_write(dir, "datasets/a/b/refs%2Fpr%2F2/.git/config", "no");
     test_hub_load(f->hub, dir);
-    HC_AUTO_VALUE(reply) lfs = get(f, "/datasets/a/b/resolve/refs%2Fpr%2F2/sub/x.bin");
-    HC_AUTO_VALUE(reply) git = get(f, "/datasets/a/b/resolve/refs%2Fpr%2F2/y.txt");
-    HC_AUTO_VALUE(reply) none = get(f, "/datasets/a/b/resolve/refs%2Fpr%2F2/.git/config");
+    HC_AUTO_VALUE(response)
+    lfs = hub_fixture_get(f, "/datasets/a/b/resolve/refs%2Fpr%2F2/sub/x.bin");
+    HC_AUTO_VALUE(response)
+    git = hub_fixture_get(f, "/datasets/a/b/resolve/refs%2Fpr%2F2/y.txt");
+    HC_AUTO_VALUE(response)
+    none = hub_fixture_get(f, "/datasets/a/b/resolve/refs%2Fpr%2F2/.git/config");
 
     assert_string_equal(lfs.body, "weights");
     assert_string_equal(git.body, "text");
@@ -275,10 +291,10 @@ int main(void)
         WITH_HUB(a_git_file_redirects_to_its_commit_and_names_its_blob),
         WITH_HUB(an_lfs_file_comes_from_the_cdn_under_a_signed_url),
         WITH_HUB(the_cdn_refuses_a_url_whose_signature_is_wrong),
-        WITH_HUB(any_range_of_made_up_bytes_is_what_the_whole_has_there),
+        WITH_HUB(any_range_of_generated_bytes_equals_that_part_of_the_whole),
         WITH_HUB(a_branch_named_with_slashes_and_a_short_hash_are_revisions),
         WITH_HUB(pages_of_a_tree_hold_every_entry_once),
-        WITH_HUB(what_is_not_there_is_refused_in_the_hubs_words),
+        WITH_HUB(missing_things_are_refused_with_the_hubs_errors),
         WITH_HUB(a_missing_entry_names_its_commit_only_when_told_to),
         WITH_HUB(access_is_refused_without_the_token_and_to_disabled_repos),
         WITH_HUB(a_renamed_repo_redirects_to_its_new_name),
