@@ -33,7 +33,7 @@ struct echo {
     void *method;
 };
 
-static bool wait_for_call(struct echo *echo, struct slot *slot)
+static bool echo_await_call(struct echo *echo, struct slot *slot)
 {
     slot->is_answering = false;
     slot->call = NULL;
@@ -45,7 +45,7 @@ static bool wait_for_call(struct echo *echo, struct slot *slot)
                                                slot) == GRPC_CALL_OK;
 }
 
-static bool answer(struct slot *slot)
+static bool echo_answer(struct slot *slot)
 {
     grpc_op ops[4] = {0};
 
@@ -60,7 +60,7 @@ static bool answer(struct slot *slot)
     return grpc_call_start_batch(slot->call, ops, 4, slot, NULL) == GRPC_CALL_OK;
 }
 
-static void release(struct slot *slot)
+static void slot_release(struct slot *slot)
 {
     grpc_byte_buffer_destroy(slot->message);
     grpc_metadata_array_destroy(&slot->metadata);
@@ -68,12 +68,12 @@ static void release(struct slot *slot)
         grpc_call_unref(slot->call);
 }
 
-static int serve(struct echo *echo)
+static int echo_serve(struct echo *echo)
 {
     static struct slot slots[SLOTS];
 
     for (size_t i = 0; i < SLOTS; i++)
-        if (!wait_for_call(echo, &slots[i]))
+        if (!echo_await_call(echo, &slots[i]))
             return 1;
     for (;;) {
         grpc_event event =
@@ -84,12 +84,12 @@ static int serve(struct echo *echo)
 
         struct slot *slot = event.tag;
         if (event.success && !slot->is_answering) {
-            if (!answer(slot))
+            if (!echo_answer(slot))
                 return 1;
             continue;
         }
-        release(slot);
-        if (!wait_for_call(echo, slot))
+        slot_release(slot);
+        if (!echo_await_call(echo, slot))
             return 1;
     }
 }
@@ -116,5 +116,5 @@ int main(int argc, char **argv)
     grpc_server_start(echo.server);
     printf("listening 127.0.0.1:%d\n", port);
     (void)fflush(stdout);
-    return serve(&echo);
+    return echo_serve(&echo);
 }

@@ -14,7 +14,7 @@
 
 enum { CONNECTIONS = 16 };
 
-static int fetch(struct hc_transfers *transfers, char **args, struct hc_error *err)
+static int fetch_blob(struct hc_transfers *transfers, char **args, struct hc_error *err)
 {
     struct hc_repo repo;
     const struct hc_hub_credentials caller = {0};
@@ -33,7 +33,7 @@ static int fetch(struct hc_transfers *transfers, char **args, struct hc_error *e
     return 0;
 }
 
-static int run(char **args, unsigned connections, struct hc_error *err)
+static int fetch_with_settings(char **args, unsigned connections, struct hc_error *err)
 {
     /* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet */
     char *ca_file = getenv("SSL_CERT_FILE");
@@ -49,7 +49,7 @@ static int run(char **args, unsigned connections, struct hc_error *err)
     HC_AUTO(hc_transfers) *transfers =
         hub ? hc_transfers_open(cache, hub, &settings, err) : NULL;
 
-    return transfers ? fetch(transfers, args, err) : -1;
+    return transfers ? fetch_blob(transfers, args, err) : -1;
 }
 
 int main(int argc, char **argv)
@@ -63,7 +63,7 @@ int main(int argc, char **argv)
     }
     if (argc == 6)
         connections = (unsigned)strtoul(argv[5], NULL, 10);
-    if (run(argv, connections, &err) == 0)
+    if (fetch_with_settings(argv, connections, &err) == 0)
         return 0;
     (void)fprintf(stderr, "bench_fetch: %s\n", err.message);
     return 1;

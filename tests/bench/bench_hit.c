@@ -16,7 +16,7 @@
 #include <string.h>
 #include <time.h>
 
-static int64_t now_ns(void)
+static int64_t hit_clock_ns(void)
 {
     struct timespec now;
 
@@ -24,7 +24,7 @@ static int64_t now_ns(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-static struct hc_resolver *open_resolver(const char *cache, struct hc_error *err)
+static struct hc_resolver *hit_open_resolver(const char *cache, struct hc_error *err)
 {
     struct hc_settings settings = {0};
     struct hc_resolver *resolver = NULL;
@@ -41,8 +41,8 @@ static struct hc_resolver *open_resolver(const char *cache, struct hc_error *err
     return resolver;
 }
 
-static int ask(struct hc_resolver *resolver, const struct hc_file_request *request,
-               unsigned long count)
+static int hit_resolve_often(struct hc_resolver *resolver,
+                             const struct hc_file_request *request, unsigned long count)
 {
     for (unsigned long i = 0; i < count; i++) {
         struct hc_file file = {0};
@@ -69,15 +69,15 @@ int main(int argc, char **argv)
     struct hc_file_request request = {.repo = {.id = argv[2], .revision = argv[4]},
                                       .filename = argv[3]};
     unsigned long count = strtoul(argv[5], NULL, 10);
-    struct hc_resolver *resolver = open_resolver(argv[1], &err);
+    struct hc_resolver *resolver = hit_open_resolver(argv[1], &err);
     if (!resolver) {
         (void)fprintf(stderr, "bench_hit: %s\n", err.message);
         return 1;
     }
 
-    int64_t start = now_ns();
-    int result = ask(resolver, &request, count);
-    int64_t took = now_ns() - start;
+    int64_t start = hit_clock_ns();
+    int result = hit_resolve_often(resolver, &request, count);
+    int64_t took = hit_clock_ns() - start;
 
     hc_resolver_close(resolver);
     if (result == 0 && count > 0)

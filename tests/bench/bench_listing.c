@@ -55,7 +55,7 @@ static int write_listing(const char *dir, unsigned long files)
 }
 
 /* One file more than the others, for each: its own number. */
-static void *ask(void *ctx)
+static void *listing_thread(void *ctx)
 {
     struct caller *caller = ctx;
     char(*patterns)[PATTERN_SIZE] = calloc(caller->patterns, sizeof *patterns);
@@ -84,7 +84,8 @@ static void *ask(void *ctx)
     return NULL;
 }
 
-static int run(struct hc_resolver *resolver, size_t count, size_t patterns)
+static int listing_run_threads(struct hc_resolver *resolver, size_t count,
+                               size_t patterns)
 {
     static struct caller callers[CALLERS_MAX];
     pthread_barrier_t start;
@@ -93,7 +94,7 @@ static int run(struct hc_resolver *resolver, size_t count, size_t patterns)
     (void)pthread_barrier_init(&start, NULL, (unsigned)count);
     for (size_t i = 0; i < count; i++) {
         callers[i] = (struct caller){resolver, &start, 0, i, patterns, 0, {0}};
-        if (pthread_create(&callers[i].thread, NULL, ask, &callers[i]) != 0)
+        if (pthread_create(&callers[i].thread, NULL, listing_thread, &callers[i]) != 0)
             abort();
     }
     for (size_t i = 0; i < count; i++) {
@@ -129,7 +130,8 @@ int main(int argc, char **argv)
     settings.offline = true;
     resolver = hc_resolver_open(&settings, &err);
     start_ms = hc_monotonic_ms();
-    if (!resolver || run(resolver, callers, strtoul(argv[4], NULL, 10)) < 0) {
+    if (!resolver ||
+        listing_run_threads(resolver, callers, strtoul(argv[4], NULL, 10)) < 0) {
         (void)fprintf(stderr, "%s\n", err.message);
         return 1;
     }

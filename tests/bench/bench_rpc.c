@@ -45,7 +45,7 @@ struct slot {
     int64_t start_ns;
 };
 
-static int64_t now_ns(void)
+static int64_t rpc_clock_ns(void)
 {
     struct timespec now;
 
@@ -53,11 +53,11 @@ static int64_t now_ns(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-static bool start_call(struct load *load, struct slot *slot)
+static bool load_start_call(struct load *load, struct slot *slot)
 {
     grpc_op ops[6] = {0};
 
-    *slot = (struct slot){.start_ns = now_ns()};
+    *slot = (struct slot){.start_ns = rpc_clock_ns()};
     slot->call =
         grpc_channel_create_registered_call(load->channel, NULL, GRPC_PROPAGATE_DEFAULTS,
                                             load->queue, load->method,
@@ -81,7 +81,7 @@ static bool start_call(struct load *load, struct slot *slot)
     return grpc_call_start_batch(slot->call, ops, 6, slot, NULL) == GRPC_CALL_OK;
 }
 
-static bool finish_call(struct load *load, struct slot *slot)
+static bool load_finish_call(struct load *load, struct slot *slot)
 {
     bool is_good = slot->status == GRPC_STATUS_OK && slot->answer;
 
@@ -91,7 +91,8 @@ static bool finish_call(struct load *load, struct slot *slot)
         gpr_free(details);
     }
     if (load->is_warm && load->count < LATENCIES_MAX)
-        load->latencies[load->count++] = (uint32_t)((now_ns() - slot->start_ns) / 1000);
+        load->latencies[load->count++] =
+            (uint32_t)((rpc_clock_ns() - slot->start_ns) / 1000);
     grpc_byte_buffer_destroy(slot->request);
     grpc_byte_buffer_destroy(slot->answer);
     grpc_metadata_array_destroy(&slot->initial);
@@ -101,7 +102,7 @@ static bool finish_call(struct load *load, struct slot *slot)
     return is_good;
 }
 
-static struct slot *next_done(struct load *load)
+static struct slot *load_next_done(struct load *load)
 {
     grpc_event event =
         grpc_completion_queue_next(load->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC),
@@ -111,41 +112,42 @@ static struct slot *next_done(struct load *load)
 }
 
 /* The first calls connect and warm up; measuring starts after them. */
-static bool run(struct load *load, struct slot *slots, size_t in_flight, int64_t for_ns)
+static bool load_run(struct load *load, struct slot *slots, size_t in_flight,
+                     int64_t for_ns)
 {
     size_t warm_up = 0, running = in_flight;
 
     for (size_t i = 0; i < in_flight; i++)
-        if (!start_call(load, &slots[i]))
+        if (!load_start_call(load, &slots[i]))
             return false;
     while (running > 0) {
-        struct slot *slot = next_done(load);
-        if (!slot || !finish_call(load, slot))
+        struct slot *slot = load_next_done(load);
+        if (!slot || !load_finish_call(load, slot))
             return false;
         if (!load->is_warm && ++warm_up >= WARM_UP_CALLS) {
             load->is_warm = true;
-            load->end_ns = now_ns() + for_ns;
+            load->end_ns = rpc_clock_ns() + for_ns;
         }
-        if (load->is_warm && now_ns() >= load->end_ns) {
+        if (load->is_warm && rpc_clock_ns() >= load->end_ns) {
             running--;
             continue;
         }
-        if (!start_call(load, slot))
+        if (!load_start_call(load, slot))
             return false;
     }
     return true;
 }
 
-static int by_size(const void *left, const void *right)
+static int compare_latencies(const void *left, const void *right)
 {
     uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
 
     return (a > b) - (a < b);
 }
 
-static void report(struct load *load, double seconds)
+static void load_report(struct load *load, double seconds)
 {
-    qsort(load->latencies, load->count, sizeof(*load->latencies), by_size);
+    qsort(load->latencies, load->count, sizeof(*load->latencies), compare_latencies);
     printf("%.0f %u %u\n", (double)load->count / seconds,
            load->latencies[load->count / 2], load->latencies[load->count * 99 / 100]);
 }
@@ -187,9 +189,9 @@ int main(int argc, char **argv)
     load.request = pack_request(argv[2], argv[3], argv[4]);
 
     bool is_good = slots && load.latencies && in_flight > 0 &&
-                   run(&load, slots, in_flight, (int64_t)(seconds * 1e9));
+                   load_run(&load, slots, in_flight, (int64_t)(seconds * 1e9));
     if (is_good)
-        report(&load, seconds);
+        load_report(&load, seconds);
     free(slots);
     free(load.latencies);
     return is_good ? 0 : 1;
