@@ -28,22 +28,22 @@ static bool says_only(const char *lines, uint64_t number)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    HC_AUTO_FREE char *lines = text_of(data, size);
-    HC_AUTO_FREE char *copy = text_of(data, size);
+    HC_AUTO_FREE char *lines = fuzz_text(data, size);
+    HC_AUTO_FREE char *copy = fuzz_text(data, size);
     struct hc_hub_response reply = {0};
     unsigned count = 0;
 
     for (char *line = lines; line; count++) {
-        char *next = cut(line);
+        char *next = fuzz_cut_line(line);
         HC_AUTO_FREE char *header = NULL;
 
-        must(asprintf(&header, "Content-Length: %s\r\n", line) > 0);
+        fuzz_require(asprintf(&header, "Content-Length: %s\r\n", line) > 0);
         hc_hub_response_header(&reply, header, strlen(header));
         line = next;
     }
     if (reply.flaw)
         return 0;
-    must(reply.has_length && reply.content_length <= INT64_MAX);
-    must(says_only(copy, reply.content_length));
+    fuzz_require(reply.has_length && reply.content_length <= INT64_MAX);
+    fuzz_require(says_only(copy, reply.content_length));
     return 0;
 }

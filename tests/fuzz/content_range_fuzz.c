@@ -20,28 +20,30 @@ static void check_text(const struct hc_hub_response *reply)
     struct hc_hub_response again = {0};
 
     if (reply->range_total > 0)
-        must(asprintf(&total, "%" PRIu64, reply->range_total) > 0);
-    must(asprintf(&text, "content-range: bytes %" PRIu64 "-%" PRIu64 "/%s",
-                  reply->range_start, reply->range_end - 1, total ? total : "*") > 0);
+        fuzz_require(asprintf(&total, "%" PRIu64, reply->range_total) > 0);
+    fuzz_require(asprintf(&text, "content-range: bytes %" PRIu64 "-%" PRIu64 "/%s",
+                          reply->range_start, reply->range_end - 1,
+                          total ? total : "*") > 0);
     hc_hub_response_header(&again, text, strlen(text));
-    must(again.has_range && again.range_start == reply->range_start &&
-         again.range_end == reply->range_end && again.range_total == reply->range_total);
+    fuzz_require(again.has_range && again.range_start == reply->range_start &&
+                 again.range_end == reply->range_end &&
+                 again.range_total == reply->range_total);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    HC_AUTO_FREE char *value = text_of(data, size);
+    HC_AUTO_FREE char *value = fuzz_text(data, size);
     HC_AUTO_FREE char *header = NULL;
     struct hc_hub_response reply = {0};
 
-    must(asprintf(&header, "Content-Range: %s\r\n", value) > 0);
+    fuzz_require(asprintf(&header, "Content-Range: %s\r\n", value) > 0);
     hc_hub_response_header(&reply, header, strlen(header));
-    must(!(reply.has_range && reply.has_bad_range));
+    fuzz_require(!(reply.has_range && reply.has_bad_range));
     if (!reply.has_range)
         return 0;
-    must(reply.range_start < reply.range_end && reply.range_end <= INT64_MAX);
-    must(reply.range_total == 0 || reply.range_end <= reply.range_total);
-    must(strncasecmp(value + strspn(value, " \t\r\n\v\f"), "bytes ", 6) == 0);
+    fuzz_require(reply.range_start < reply.range_end && reply.range_end <= INT64_MAX);
+    fuzz_require(reply.range_total == 0 || reply.range_end <= reply.range_total);
+    fuzz_require(strncasecmp(value + strspn(value, " \t\r\n\v\f"), "bytes ", 6) == 0);
     check_text(&reply);
     return 0;
 }

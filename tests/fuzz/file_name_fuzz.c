@@ -11,17 +11,18 @@
 
 static void check_path(const char *path)
 {
-    must(path[0] && path[0] != '/' && !hc_text_ends(path, "/"));
-    must(!strstr(path, "//") && hc_text_is_utf8(path) && hc_text_is_printable(path));
-    must(strcmp(path, "..") != 0 && !hc_text_starts(path, "../"));
-    must(!strstr(path, "/../") && !hc_text_ends(path, "/.."));
-    must(hc_filename_is_safe(path));
+    fuzz_require(path[0] && path[0] != '/' && !hc_text_ends(path, "/"));
+    fuzz_require(!strstr(path, "//") && hc_text_is_utf8(path) &&
+                 hc_text_is_printable(path));
+    fuzz_require(strcmp(path, "..") != 0 && !hc_text_starts(path, "../"));
+    fuzz_require(!strstr(path, "/../") && !hc_text_ends(path, "/.."));
+    fuzz_require(hc_filename_is_safe(path));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    HC_AUTO_FREE char *subfolder = text_of(data, size);
-    const char *filename = cut(subfolder);
+    HC_AUTO_FREE char *subfolder = fuzz_text(data, size);
+    const char *filename = fuzz_cut_line(subfolder);
     char path[HC_FILENAME_MAX + 1];
     struct hc_error err;
 
@@ -29,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_path(path);
         return 0;
     }
-    must(err.reason == HC_INVALID_FILENAME && err.field[0]);
-    must(hc_text_is_utf8(err.message) && hc_text_is_printable(err.message));
+    fuzz_require(err.reason == HC_INVALID_FILENAME && err.field[0]);
+    fuzz_require(hc_text_is_utf8(err.message) && hc_text_is_printable(err.message));
     return 0;
 }

@@ -14,25 +14,25 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static inline void must(bool is_true)
+static inline void fuzz_require(bool is_true)
 {
     if (!is_true)
         abort();
 }
 
 /* The input as text that ends at its first NUL; the caller frees. */
-static inline char *text_of(const uint8_t *data, size_t size)
+static inline char *fuzz_text(const uint8_t *data, size_t size)
 {
     char *text = calloc(1, size + 1);
 
-    must(text != NULL);
+    fuzz_require(text != NULL);
     if (size > 0)
         memcpy(text, data, size);
     return text;
 }
 
 /* Cuts `text` at its first newline; the second part, NULL when there is none. */
-static inline char *cut(char *text)
+static inline char *fuzz_cut_line(char *text)
 {
     char *newline = strchr(text, '\n');
 

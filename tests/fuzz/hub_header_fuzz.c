@@ -36,13 +36,13 @@ static void check_metadata(const struct hc_hub_response *reply,
     struct hc_error err;
 
     if (hc_hub_response_metadata(reply, question, &metadata, &err) < 0) {
-        must(err.reason == HC_BAD_HUB_REPLY);
+        fuzz_require(err.reason == HC_BAD_HUB_REPLY);
         return;
     }
-    must(hc_commit_is_valid(metadata.commit));
-    must(metadata.etag[0] && !strchr(metadata.etag, '/'));
-    must(strcmp(metadata.etag, ".") != 0 && strcmp(metadata.etag, "..") != 0);
-    must(metadata.size <= INT64_MAX || metadata.size == HC_SIZE_UNKNOWN);
+    fuzz_require(hc_commit_is_valid(metadata.commit));
+    fuzz_require(metadata.etag[0] && !strchr(metadata.etag, '/'));
+    fuzz_require(strcmp(metadata.etag, ".") != 0 && strcmp(metadata.etag, "..") != 0);
+    fuzz_require(metadata.size <= INT64_MAX || metadata.size == HC_SIZE_UNKNOWN);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -60,14 +60,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     read_answer(&reply, (const char *)data + 1, size - 1);
     reply.status = 4L * data[0];
-    must(hc_text_is_printable(reply.error_message));
-    must(reply.retry_after_ms <= 86400000);
-    must(!reply.has_range || reply.range_start < reply.range_end);
-    must(!reply.has_range || reply.range_total == 0 ||
-         reply.range_end <= reply.range_total);
-    must(!(reply.has_range && reply.has_bad_range));
+    fuzz_require(hc_text_is_printable(reply.error_message));
+    fuzz_require(reply.retry_after_ms <= 86400000);
+    fuzz_require(!reply.has_range || reply.range_start < reply.range_end);
+    fuzz_require(!reply.has_range || reply.range_total == 0 ||
+                 reply.range_end <= reply.range_total);
+    fuzz_require(!(reply.has_range && reply.has_bad_range));
     (void)hc_hub_response_fail(&reply, &question, &err);
-    must(err.reason != HC_OK && hc_text_is_printable(err.message));
+    fuzz_require(err.reason != HC_OK && hc_text_is_printable(err.message));
     check_metadata(&reply, &question);
     return 0;
 }

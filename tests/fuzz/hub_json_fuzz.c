@@ -14,10 +14,10 @@ static void check_tree(const struct hc_tree *tree)
         const struct hc_entry *entry = &tree->entries[i];
         const char *etag = hc_entry_etag(entry);
 
-        must(entry->is_safe == hc_filename_is_safe(entry->path));
-        must(!etag[0] || hc_text_is_hex(etag, 40) || hc_text_is_hex(etag, 64));
-        must(i == 0 || strcmp(tree->entries[i - 1].path, entry->path) < 0);
-        must(!hc_tree_has_below(tree, entry->path));
+        fuzz_require(entry->is_safe == hc_filename_is_safe(entry->path));
+        fuzz_require(!etag[0] || hc_text_is_hex(etag, 40) || hc_text_is_hex(etag, 64));
+        fuzz_require(i == 0 || strcmp(tree->entries[i - 1].path, entry->path) < 0);
+        fuzz_require(!hc_tree_has_below(tree, entry->path));
     }
 }
 
@@ -34,6 +34,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_tree(listing.files);
     if (hc_listing_parse_revision((const char *)data, size, &revision, &siblings, &err) ==
         0)
-        must(hc_commit_is_valid(revision.commit));
+        fuzz_require(hc_commit_is_valid(revision.commit));
     return 0;
 }

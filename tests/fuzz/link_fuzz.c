@@ -17,26 +17,26 @@ static void check_target(const char *value, const char *target)
 {
     HC_AUTO_FREE char *bracketed = NULL;
 
-    must(target[0] && strlen(target) < TARGET_SIZE);
-    must(!strpbrk(target, "<>"));
-    must(asprintf(&bracketed, "<%s>", target) > 0);
-    must(strstr(value, bracketed) != NULL);
+    fuzz_require(target[0] && strlen(target) < TARGET_SIZE);
+    fuzz_require(!strpbrk(target, "<>"));
+    fuzz_require(asprintf(&bracketed, "<%s>", target) > 0);
+    fuzz_require(strstr(value, bracketed) != NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    HC_AUTO_FREE char *value = text_of(data, size);
+    HC_AUTO_FREE char *value = fuzz_text(data, size);
     HC_AUTO_FREE char *longer = NULL;
     char target[TARGET_SIZE] = "untouched", again[TARGET_SIZE];
     int found = hc_link_next(value, target, sizeof target);
 
-    must(found >= -1 && found <= 1);
+    fuzz_require(found >= -1 && found <= 1);
     if (found == 1)
         check_target(value, target);
-    must(asprintf(&longer, " ,</first>; rel=\"first\", %s ,\t,", value) > 0);
+    fuzz_require(asprintf(&longer, " ,</first>; rel=\"first\", %s ,\t,", value) > 0);
     if (found >= 0)
-        must(hc_link_next(longer, again, sizeof again) == found);
+        fuzz_require(hc_link_next(longer, again, sizeof again) == found);
     if (found == 1)
-        must(strcmp(target, again) == 0);
+        fuzz_require(strcmp(target, again) == 0);
     return 0;
 }

@@ -9,7 +9,7 @@
 #include <hubcache/resolver.h>
 #include <policy/patterns.h>
 
-static void turn_backslashes(char *text)
+static void fuzz_turn_backslashes(char *text)
 {
     for (char *s = strchr(text, '\\'); s; s = strchr(s, '\\'))
         *s = '/';
@@ -17,21 +17,21 @@ static void turn_backslashes(char *text)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    HC_AUTO_FREE char *pattern = text_of(data, size);
-    char *path = cut(pattern);
+    HC_AUTO_FREE char *pattern = fuzz_text(data, size);
+    char *path = fuzz_cut_line(pattern);
     size_t length = strlen(pattern);
     bool matches;
 
     if (!path)
         return 0;
     matches = hc_pattern_matches(pattern, path);
-    must(hc_pattern_matches("*", path));
-    turn_backslashes(pattern);
-    turn_backslashes(path);
-    must(hc_pattern_matches(pattern, path) == matches);
+    fuzz_require(hc_pattern_matches("*", path));
+    fuzz_turn_backslashes(pattern);
+    fuzz_turn_backslashes(path);
+    fuzz_require(hc_pattern_matches(pattern, path) == matches);
     if (length > HC_PATTERN_MAX)
-        must(!matches);
+        fuzz_require(!matches);
     else if (!strpbrk(pattern, "*?[") && (length == 0 || pattern[length - 1] != '/'))
-        must(matches == (strcmp(pattern, path) == 0));
+        fuzz_require(matches == (strcmp(pattern, path) == 0));
     return 0;
 }

@@ -9,10 +9,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    HC_AUTO_FREE char *content = text_of(data, size);
+    HC_AUTO_FREE char *content = fuzz_text(data, size);
     char commit[HC_COMMIT_SIZE];
 
     if (hc_ref_parse(content, commit))
-        must(hc_commit_is_valid(commit));
+        fuzz_require(hc_commit_is_valid(commit));
     return 0;
 }

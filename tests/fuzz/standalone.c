@@ -14,7 +14,7 @@
 
 enum { INPUT_MAX = 64 * 1024 * 1024 };
 
-static int replay(int dir, const char *name)
+static int replay_input(int dir, const char *name)
 {
     HC_AUTO_FREE char *bytes = NULL;
     size_t size = 0;
@@ -29,7 +29,7 @@ static int replay(int dir, const char *name)
 }
 
 /* How many files there were; -1 when one could not be read. */
-static int replay_all(const char *path)
+static int replay_folder(const char *path)
 {
     HC_AUTO_CLOSEDIR DIR *dir = opendir(path);
     const struct dirent *entry;
@@ -38,7 +38,7 @@ static int replay_all(const char *path)
     if (!dir)
         return -1;
     while ((entry = readdir(dir))) {
-        int replayed = replay(dirfd(dir), entry->d_name);
+        int replayed = replay_input(dirfd(dir), entry->d_name);
 
         if (replayed < 0)
             return -1;
@@ -51,7 +51,7 @@ int main(int argc, char **argv)
 {
     (void)LLVMFuzzerTestOneInput((const uint8_t *)"", 0);
     for (int i = 1; i < argc; i++) {
-        int count = replay_all(argv[i]);
+        int count = replay_folder(argv[i]);
 
         if (count <= 0) {
             (void)fprintf(stderr, "%s: no inputs: %s\n", argv[i], strerrordesc_np(errno));

@@ -13,38 +13,38 @@ static void check_entries(const struct hc_tree *tree)
     for (size_t i = 0; i < tree->count; i++) {
         const struct hc_entry *entry = &tree->entries[i];
 
-        must(entry->is_safe == hc_filename_is_safe(entry->path));
-        must(!entry->has_etag || hc_etag_is_valid(hc_entry_etag(entry)));
-        must(i == 0 || strcmp(tree->entries[i - 1].path, entry->path) < 0);
-        must(hc_tree_find(tree, entry->path) == entry);
+        fuzz_require(entry->is_safe == hc_filename_is_safe(entry->path));
+        fuzz_require(!entry->has_etag || hc_etag_is_valid(hc_entry_etag(entry)));
+        fuzz_require(i == 0 || strcmp(tree->entries[i - 1].path, entry->path) < 0);
+        fuzz_require(hc_tree_find(tree, entry->path) == entry);
     }
 }
 
-static char *format(const struct hc_tree *tree, size_t *size)
+static char *tree_format(const struct hc_tree *tree, size_t *size)
 {
     char *json = NULL;
     FILE *out = open_memstream(&json, size);
 
-    must(out != NULL);
+    fuzz_require(out != NULL);
     hc_tree_write(tree, out);
-    must(fclose(out) == 0);
+    fuzz_require(fclose(out) == 0);
     return json;
 }
 
 static void check_round_trip(const struct hc_tree *tree)
 {
     size_t size = 0, again_size = 0;
-    HC_AUTO_FREE char *json = format(tree, &size);
+    HC_AUTO_FREE char *json = tree_format(tree, &size);
     HC_AUTO(hc_tree) *copy = hc_tree_parse(json, size);
-    HC_AUTO_FREE char *again = copy ? format(copy, &again_size) : NULL;
+    HC_AUTO_FREE char *again = copy ? tree_format(copy, &again_size) : NULL;
 
-    must(again && again_size == size && memcmp(again, json, size) == 0);
-    must(hc_tree_is_same(tree, copy));
+    fuzz_require(again && again_size == size && memcmp(again, json, size) == 0);
+    fuzz_require(hc_tree_is_same(tree, copy));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    HC_AUTO_FREE char *json = text_of(data, size);
+    HC_AUTO_FREE char *json = fuzz_text(data, size);
     HC_AUTO(hc_tree) *tree = hc_tree_parse(json, size);
 
     if (!tree)

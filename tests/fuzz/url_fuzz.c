@@ -20,13 +20,14 @@ static void check_join(const char *text)
 
     if (!hc_url_join(location, endpoint, text))
         return;
-    must(hc_text_starts(location, "http://") || hc_text_starts(location, "https://"));
-    must(hc_text_is_printable(location));
-    must(hc_url_same_origin(location, location));
+    fuzz_require(hc_text_starts(location, "http://") ||
+                 hc_text_starts(location, "https://"));
+    fuzz_require(hc_text_is_printable(location));
+    fuzz_require(hc_url_same_origin(location, location));
     if (hc_url_same_origin(location, endpoint))
-        must(strncasecmp(location, "https://hub.example:8443", 24) == 0);
+        fuzz_require(strncasecmp(location, "https://hub.example:8443", 24) == 0);
     if (hc_url_join(url, endpoint, location))
-        must(hc_url_same_origin(url, location));
+        fuzz_require(hc_url_same_origin(url, location));
 }
 
 /* Only unreserved characters, "/" and "%" come after the endpoint. */
@@ -41,13 +42,14 @@ static void check_resolve(const char *name)
     if (hc_repo_init(&repo, HC_REPO_MODEL, "org/m", &err) < 0 ||
         hc_url_resolve(url, endpoint, &repo, name, name, &err) < 0)
         return;
-    must(hc_text_starts(url, endpoint));
-    must(strspn(url + strlen(endpoint), allowed) == strlen(url + strlen(endpoint)));
+    fuzz_require(hc_text_starts(url, endpoint));
+    fuzz_require(strspn(url + strlen(endpoint), allowed) ==
+                 strlen(url + strlen(endpoint)));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    HC_AUTO_FREE char *text = text_of(data, size);
+    HC_AUTO_FREE char *text = fuzz_text(data, size);
 
     check_join(text);
     check_resolve(text);
