@@ -190,9 +190,9 @@ int64_t hc_breaker_try(struct hc_breaker *breaker, const struct hc_breaker_key *
     return left_ms;
 }
 
-enum hc_download_lock hc_breaker_acquire(struct hc_breaker *breaker,
-                                         const struct hc_breaker_key *key,
-                                         struct hc_breaker_wait *seen, int64_t now_ms)
+enum hc_breaker_turn hc_breaker_acquire(struct hc_breaker *breaker,
+                                        const struct hc_breaker_key *key,
+                                        struct hc_breaker_wait *seen, int64_t now_ms)
 {
     struct hc_circuit *circuit = breaker_circuit_of(breaker, key);
 

@@ -113,7 +113,7 @@ int64_t hc_breaker_unavailable_ms(struct hc_breaker *breaker,
 int64_t hc_breaker_try(struct hc_breaker *breaker, const struct hc_breaker_key *key,
                        int64_t now_ms);
 
-enum hc_download_lock {
+enum hc_breaker_turn {
     HC_BREAKER_CLOSED,    /* it is not down */
     HC_BREAKER_HALF_OPEN, /* it is, and this caller finds out for all whether it still is */
     HC_BREAKER_WAIT,      /* another caller is about to, or will be in `wait_ms` */
@@ -130,9 +130,9 @@ struct hc_breaker_wait {
     unsigned trials_failed;
     int64_t wait_ms;
 };
-enum hc_download_lock hc_breaker_acquire(struct hc_breaker *breaker,
-                                         const struct hc_breaker_key *key,
-                                         struct hc_breaker_wait *seen, int64_t now_ms);
+enum hc_breaker_turn hc_breaker_acquire(struct hc_breaker *breaker,
+                                        const struct hc_breaker_key *key,
+                                        struct hc_breaker_wait *seen, int64_t now_ms);
 
 /* The caller that was to find out leaves without having heard anything. */
 void hc_breaker_release_trial(struct hc_breaker *breaker,

@@ -91,8 +91,8 @@ static void endpoint_leave_queue(struct hc_endpoint *endpoint)
 
 /* Why a visitor may not ask yet; zero: it may. */
 struct delay {
-    enum hc_download_lock ticket; /* in an outage */
-    int64_t open_ms;              /* until the next probe, with HC_BREAKER_WAIT */
+    enum hc_breaker_turn ticket; /* in an outage */
+    int64_t open_ms;             /* until the next probe, with HC_BREAKER_WAIT */
     enum hc_reason throttled_for;
     int64_t throttled_ms;
     int64_t budget_ms; /* the budget, for as long as others are first */
