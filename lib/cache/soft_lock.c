@@ -19,7 +19,7 @@
 
 enum { MARKER_SIZE = 256, MARKER_MODE = 0644 };
 
-static int format_marker(char marker[MARKER_SIZE])
+static int soft_lock_format_marker(char marker[MARKER_SIZE])
 {
     char host[65] = "";
 
@@ -29,19 +29,19 @@ static int format_marker(char marker[MARKER_SIZE])
 }
 
 /* Of the form that we write; what others write is theirs to judge. */
-static bool is_of_the_dead(const char *marker)
+static bool soft_lock_owner_is_gone(const char *marker)
 {
     char ours[MARKER_SIZE];
     char *host;
     long pid = strtol(marker, &host, 10);
 
-    return format_marker(ours) > 0 && pid > 0 && *host == '\n' &&
+    return soft_lock_format_marker(ours) > 0 && pid > 0 && *host == '\n' &&
            strcmp(host, strchr(ours, '\n')) == 0 && kill((pid_t)pid, 0) < 0 &&
            errno == ESRCH;
 }
 
 /* The file, if there is one, locks nothing; nor does what is no regular file. */
-static bool is_void(int root, const char *path)
+static bool soft_lock_is_void(int root, const char *path)
 {
     char marker[MARKER_SIZE];
     struct hc_error unused;
@@ -52,28 +52,28 @@ static bool is_void(int root, const char *path)
     if (!S_ISREG(status.st_mode))
         return true;
     return hc_file_read(root, path, marker, sizeof marker, &unused) == 1 &&
-           (marker[0] == '\0' || is_of_the_dead(marker));
+           (marker[0] == '\0' || soft_lock_owner_is_gone(marker));
 }
 
 /*
  * Out of the way, under a name of its own: somebody may have put a living lock in its place
  * since we looked, and then that goes back.
  */
-static void clear_void(int root, const char *path)
+static void soft_lock_remove_void(int root, const char *path)
 {
     char private[PATH_MAX];
     struct hc_error unused;
 
-    if (!is_void(root, path) || hc_cache_private_path(private, &unused) < 0 ||
+    if (!soft_lock_is_void(root, path) || hc_cache_private_path(private, &unused) < 0 ||
         hc_file_mkparents(root, private, &unused) < 0 ||
         renameat(root, path, root, private) < 0)
         return;
-    if (!is_void(root, private))
+    if (!soft_lock_is_void(root, private))
         (void)linkat(root, private, root, path, 0);
     (void)unlinkat(root, private, 0);
 }
 
-static int create(int root, const char *path)
+static int soft_lock_create_file(int root, const char *path)
 {
     return hc_file_open(root, path, O_RDWR | O_CREAT | O_EXCL, MARKER_MODE);
 }
@@ -81,10 +81,10 @@ static int create(int root, const char *path)
 int hc_soft_lock_try(int root, const char *path, int *fd, struct hc_error *err)
 {
     char marker[MARKER_SIZE];
-    int length = format_marker(marker);
+    int length = soft_lock_format_marker(marker);
 
-    clear_void(root, path);
-    *fd = create(root, path);
+    soft_lock_remove_void(root, path);
+    *fd = soft_lock_create_file(root, path);
     if (*fd < 0)
         return errno == EEXIST ? 0 : hc_file_fail(err, errno, "create", root, path);
     if (length > 0 && hc_file_write_all(*fd, marker, (size_t)length, err) == 0)
@@ -106,5 +106,5 @@ bool hc_soft_lock_is_held(int root, const char *path)
     struct stat status;
 
     return fstatat(root, path, &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_size > 0 &&
-           !is_void(root, path);
+           !soft_lock_is_void(root, path);
 }

@@ -8,7 +8,7 @@
 
 #include "claims.h"
 #include "partial.h"
-#include <cache/lock.h>
+#include <cache/blob_lock.h>
 
 #include <base/directory.h>
 #include <base/file.h>
@@ -100,15 +100,15 @@ static void sweep_remove_claim(struct sweep *sweep, const struct hc_claims_entry
  * meanwhile. */
 static void sweep_blob_claim(struct sweep *sweep, struct hc_claims_entry *entry)
 {
-    HC_AUTO(hc_lock) *lock = NULL;
+    HC_AUTO(hc_blob_lock) *lock = NULL;
     struct hc_claim_record *record = &entry->record;
     struct hc_error unused;
 
     if (sweep_partial_is_useful(sweep, entry) ||
-        hc_lock_is_held(sweep->cache, entry->folder, entry->etag))
+        hc_blob_lock_is_held(sweep->cache, entry->folder, entry->etag))
         return;
-    lock = hc_lock_new(sweep->cache, entry->folder, entry->etag, &unused);
-    if (lock && hc_lock_try(lock, &unused) == 1 &&
+    lock = hc_blob_lock_new(sweep->cache, entry->folder, entry->etag, &unused);
+    if (lock && hc_blob_lock_try(lock, &unused) == 1 &&
         hc_claim_record_read(hc_cache_fd(sweep->cache), entry->path, record) == 1 &&
         hc_claim_record_is_abandoned(record, sweep->now_ms))
         sweep_remove_claim(sweep, entry);

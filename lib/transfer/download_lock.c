@@ -68,15 +68,15 @@ static bool holder_is_stalled(struct hc_download_lock *download_lock,
 
 /* Who loses the lock has as much time again, should it not be possible to take it. */
 static int download_lock_await(struct hc_download_lock *download_lock,
-                               struct hc_lock *lock, struct hc_claim_holder *rival,
+                               struct hc_blob_lock *lock, struct hc_claim_holder *rival,
                                struct hc_error *err)
 {
     int taken;
 
-    while ((taken = hc_lock_try(lock, err)) == 0) {
+    while ((taken = hc_blob_lock_try(lock, err)) == 0) {
         holder_poll(download_lock, rival);
         if (holder_is_stalled(download_lock, rival)) {
-            hc_lock_replace(lock);
+            hc_blob_lock_replace(lock);
             holder_start(download_lock, rival, hc_monotonic_ms());
         }
         if (hc_cancellation_sleep(download_lock->call, POLL_MS, err) < 0)
@@ -85,19 +85,19 @@ static int download_lock_await(struct hc_download_lock *download_lock,
     return taken < 0 ? -1 : 0;
 }
 
-struct hc_lock *hc_download_lock_take(struct hc_download_lock *download_lock,
-                                      struct hc_error *err)
+struct hc_blob_lock *hc_download_lock_take(struct hc_download_lock *download_lock,
+                                           struct hc_error *err)
 {
-    HC_AUTO(hc_lock) *lock =
-        hc_lock_new(download_lock->cache, download_lock->request->repo->folder,
-                    download_lock->request->etag, err);
+    HC_AUTO(hc_blob_lock) *lock =
+        hc_blob_lock_new(download_lock->cache, download_lock->request->repo->folder,
+                         download_lock->request->etag, err);
     int64_t began_ms = hc_monotonic_ms();
     struct hc_claim_holder rival;
     int taken;
 
     if (!lock || hc_cancellation_check(download_lock->call, err) < 0)
         return NULL;
-    taken = hc_lock_try(lock, err);
+    taken = hc_blob_lock_try(lock, err);
     if (taken == 0) {
         holder_start(download_lock, &rival, began_ms);
         taken = download_lock_await(download_lock, lock, &rival, err) < 0 ? -1 : 1;

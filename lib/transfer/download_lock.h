@@ -10,7 +10,7 @@
 
 #include "transfer.h"
 
-#include <cache/lock.h>
+#include <cache/blob_lock.h>
 
 /* How long a claim may miss its heartbeat: without the blob's lock, and with it. */
 enum { HC_CLAIM_LEASE_MS = 5000, HC_LOCKED_CLAIM_LEASE_MS = 10000 };
@@ -33,8 +33,8 @@ int hc_download_lock_finds_blob(const struct hc_download_lock *download_lock,
                                 struct hc_error *err);
 
 /* Waits until the lock is ours, or `call` ends. NULL on failure. */
-struct hc_lock *hc_download_lock_take(struct hc_download_lock *download_lock,
-                                      struct hc_error *err);
+struct hc_blob_lock *hc_download_lock_take(struct hc_download_lock *download_lock,
+                                           struct hc_error *err);
 
 /*
  * With the lock in hand, and somebody else's claim in the way: waits until it is gone, or

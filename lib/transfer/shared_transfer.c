@@ -132,7 +132,7 @@ shared_transfer_new(const struct hc_shared_transfer_key *name,
 static void partial_file_drop(struct hc_partial_file partial)
 {
     hc_ingest_drop(partial.ingest);
-    hc_lock_release(partial.lock);
+    hc_blob_lock_release(partial.lock);
 }
 
 static void shared_transfer_free(struct hc_shared_transfer *transfer)

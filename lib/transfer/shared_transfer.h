@@ -28,7 +28,7 @@
 
 #include "transfer.h"
 
-#include <cache/lock.h>
+#include <cache/blob_lock.h>
 #include <store/ingest.h>
 
 struct hc_shared_transfers; /* those of one process; one lock guards them all */
@@ -44,7 +44,7 @@ struct hc_shared_transfer_key {
 
 /* What a flight has of the blob so far: the leader's to use, and to fill. */
 struct hc_partial_file {
-    struct hc_lock *lock;
+    struct hc_blob_lock *lock;
     struct hc_ingest *ingest;
 };
 

@@ -7,19 +7,19 @@
 
 #include "test.h"
 
-#include <cache/lock.h>
+#include <cache/blob_lock.h>
 #include <claim/claim_record.h>
 #include <store/ingest.h>
 
 /* The lock of a blob that nobody has. */
-static inline struct hc_lock *take_lock(const struct hc_cache *cache,
-                                        const struct hc_repo *repo, const char *etag)
+static inline struct hc_blob_lock *take_lock(const struct hc_cache *cache,
+                                             const struct hc_repo *repo, const char *etag)
 {
     struct hc_error err;
-    struct hc_lock *lock = hc_lock_new(cache, repo->folder, etag, &err);
+    struct hc_blob_lock *lock = hc_blob_lock_new(cache, repo->folder, etag, &err);
 
     assert_non_null(lock);
-    assert_int_equal(hc_lock_try(lock, &err), 1);
+    assert_int_equal(hc_blob_lock_try(lock, &err), 1);
     return lock;
 }
 

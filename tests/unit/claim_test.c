@@ -294,13 +294,13 @@ static void private_files_dated_in_the_future_are_swept(void **state)
 static void the_sweep_keeps_the_partial_file_of_a_locked_blob(void **state)
 {
     struct fixture *f = *state;
-    struct hc_lock *lock = take_lock(f->cache, &f->repo, HELLO_GIT);
+    struct hc_blob_lock *lock = take_lock(f->cache, &f->repo, HELLO_GIT);
 
     assert_non_null(lock);
     crash_in_mid_transfer(f);
     assert_int_equal(claim_sweep_after(f, 0), 0);
     assert_int_equal(temp_dir_count(f->dir, FOLDER "/blobs"), 1);
-    hc_lock_release(lock);
+    hc_blob_lock_release(lock);
     assert_int_equal(claim_sweep_after(f, 0), 1);
 }
 

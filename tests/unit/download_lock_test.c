@@ -136,7 +136,7 @@ static void *waiter_main(void *argument)
 {
     struct waiter *waiter = argument;
     struct hc_error err;
-    HC_AUTO(hc_lock) *lock = hc_download_lock_take(&waiter->download_lock, &err);
+    HC_AUTO(hc_blob_lock) *lock = hc_download_lock_take(&waiter->download_lock, &err);
 
     waiter->has_lock = lock != NULL;
     return NULL;
@@ -233,7 +233,7 @@ static void a_stalled_holder_loses_the_lock(void **state)
     const struct hc_blob_request request = blob_request_of(f);
     struct hc_download_lock download_lock = download_lock_of(f, &request);
     HC_AUTO_CLOSE int other = lock_as_another_client(f);
-    HC_AUTO(hc_lock) *lock = NULL;
+    HC_AUTO(hc_blob_lock) *lock = NULL;
 
     assert_true(other >= 0);
     claim_elsewhere(f, 2);
@@ -242,7 +242,7 @@ static void a_stalled_holder_loses_the_lock(void **state)
     assert_non_null(lock);
     assert_string_equal(download_lock.stalled, INCOMPLETE);
     assert_true(download_lock.waited_ms >= SOON_MS);
-    assert_true(hc_lock_is_held(f->cache, f->repo.folder, HELLO_GIT));
+    assert_true(hc_blob_lock_is_held(f->cache, f->repo.folder, HELLO_GIT));
 }
 
 static void a_lock_that_cannot_be_replaced_is_waited_for_until_the_deadline(void **state)

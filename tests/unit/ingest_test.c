@@ -7,7 +7,7 @@
 #include "ingest_fixture.h"
 
 #include <base/text.h>
-#include <cache/lock.h>
+#include <cache/blob_lock.h>
 #include <claim/claim.h>
 #include <store/ingest.h>
 

@@ -105,7 +105,7 @@ static void shared_set_partial(struct fixture *f, struct hc_shared_transfer *tra
 static void expect_no_partial(struct fixture *f)
 {
     assert_int_equal(temp_dir_count(f->dir, "models--org--m/blobs"), 0);
-    assert_false(hc_lock_is_held(f->cache, f->repo.folder, etag));
+    assert_false(hc_blob_lock_is_held(f->cache, f->repo.folder, etag));
 }
 
 static void the_first_leads_and_the_next_waits(void **state)
@@ -182,7 +182,7 @@ static void the_partial_file_is_handed_over_with_the_lead(void **state)
     assert_int_equal(shared_wait_as(f, waiter, NULL), HC_SHARED_TRANSFER_LEAD);
     partial = hc_shared_transfer_partial(f->transfers, waiter);
     assert_int_equal(hc_pieces_arrived(hc_ingest_pieces(partial.ingest)), 5);
-    assert_true(hc_lock_is_held(f->cache, f->repo.folder, etag));
+    assert_true(hc_blob_lock_is_held(f->cache, f->repo.folder, etag));
 
     hc_shared_transfer_leave(f->transfers, waiter); /* the last one */
     expect_no_partial(f);

@@ -96,17 +96,17 @@ static void put_special(struct fixture *f, enum special special, const char *pat
 
 static void with_a_lock(struct fixture *f, enum special special)
 {
-    struct hc_lock *lock = NULL;
+    struct hc_blob_lock *lock = NULL;
 
     put_special(f, special, LOCK);
-    lock = hc_lock_new(f->cache, FOLDER, HELLO_GIT, &f->err);
+    lock = hc_blob_lock_new(f->cache, FOLDER, HELLO_GIT, &f->err);
     assert_non_null(lock);
-    assert_int_equal(hc_lock_try(lock, &f->err), -1);
+    assert_int_equal(hc_blob_lock_try(lock, &f->err), -1);
     assert_int_equal(f->err.reason, HC_CACHE_IO);
     assert_non_null(strstr(f->err.message, LOCK));
     assert_non_null(strstr(f->err.message, "remove it"));
-    assert_false(hc_lock_is_held(f->cache, FOLDER, HELLO_GIT));
-    hc_lock_release(lock);
+    assert_false(hc_blob_lock_is_held(f->cache, FOLDER, HELLO_GIT));
+    hc_blob_lock_release(lock);
 }
 
 static void with_a_ref(struct fixture *f, enum special special)

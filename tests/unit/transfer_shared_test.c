@@ -80,19 +80,19 @@ static void sharers_start_two(struct fixture *f, const struct hc_metadata *metad
 
 /* Before any of them can begin: somebody has the lock, until they all wait. */
 static void sharers_start(struct fetcher fetchers[THREADS], struct fixture *f,
-                          const struct hc_metadata *metadata, struct hc_lock *lock)
+                          const struct hc_metadata *metadata, struct hc_blob_lock *lock)
 {
     for (size_t i = 0; i < THREADS; i++)
         sharer_start(&fetchers[i], f, metadata);
     await_waiting(f, metadata->etag, THREADS);
-    hc_lock_release(lock);
+    hc_blob_lock_release(lock);
 }
 
 static void many_callers_cost_one_transfer(void **state)
 {
     struct fixture *f = *state;
     const struct hc_metadata metadata = metadata_of(f, "small.bin");
-    struct hc_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
+    struct hc_blob_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
     struct fetcher fetchers[THREADS] = {0};
     uint64_t fetched = 0;
 
@@ -112,7 +112,7 @@ static void all_callers_see_the_retries_of_a_shared_transfer(void **state)
 {
     struct fixture *f = *state;
     const struct hc_metadata metadata = metadata_of(f, "small.bin");
-    struct hc_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
+    struct hc_blob_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
     struct fetcher fetchers[THREADS] = {0};
 
     inject_rule(f, (struct test_hub_rule){.on_cdn = true,
@@ -131,7 +131,7 @@ static void a_blob_that_another_process_fetched_is_not_fetched_again(void **stat
 {
     struct fixture *f = *state;
     const struct hc_metadata metadata = metadata_of(f, "small.bin");
-    struct hc_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
+    struct hc_blob_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
     struct fetcher fetcher = {0};
     char blob[PATH_MAX];
     char *bytes = malloc(SMALL_SIZE + 1);
@@ -143,7 +143,7 @@ static void a_blob_that_another_process_fetched_is_not_fetched_again(void **stat
     await_waiting(f, metadata.etag, 1);
     assert_int_equal(hc_cache_blob_path(blob, &f->repo, metadata.etag, &f->err), 0);
     temp_dir_write(f->dir, blob, bytes);
-    hc_lock_release(lock);
+    hc_blob_lock_release(lock);
     free(bytes);
 
     assert_int_equal(sharer_finish(&fetcher), 0);
@@ -199,7 +199,7 @@ static void a_transfer_without_callers_leaves_nothing(void **state)
     assert_int_equal(sharer_finish(&fetchers[1]), -1);
 
     expect_no_blob(f);
-    assert_false(hc_lock_is_held(f->cache, f->repo.folder, metadata.etag));
+    assert_false(hc_blob_lock_is_held(f->cache, f->repo.folder, metadata.etag));
     assert_int_equal(
         hc_transfers_progress(f->transfers, &f->repo, metadata.etag).arrival.bytes, 0);
 }
@@ -208,7 +208,7 @@ static void a_failure_reaches_all_callers(void **state)
 {
     struct fixture *f = *state;
     const struct hc_metadata metadata = metadata_of(f, "small.bin");
-    struct hc_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
+    struct hc_blob_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
     struct fetcher fetchers[THREADS] = {0};
 
     inject_rule(f, (struct test_hub_rule){.on_cdn = true,
@@ -228,7 +228,7 @@ static void a_good_token_is_not_spoilt_by_bad_ones(void **state)
 {
     struct fixture *f = *state;
     const struct hc_metadata metadata = metadata_of(f, "small.bin");
-    struct hc_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
+    struct hc_blob_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
     struct fetcher fetchers[THREADS] = {0};
 
     test_hub_set_access(f->server, "models/org/m", TEST_HUB_GATED);

@@ -3,7 +3,7 @@
  * Opened, locked and left as the reference client's filelock does it (§1.4), so that both
  * wait for each other. POSIX record locks would not interoperate.
  */
-#include "lock.h"
+#include "blob_lock.h"
 
 #include "soft_lock.h"
 
@@ -17,15 +17,15 @@
 
 enum { LOCK_MODE = 0664 };
 
-struct hc_lock {
+struct hc_blob_lock {
     int root; /* borrowed from the cache */
     int fd;   /* -1: not ours */
     bool is_soft;
     char path[PATH_MAX];
 };
 
-static int format_path(char path[PATH_MAX], const char *folder, const char *etag,
-                       struct hc_error *err)
+static int blob_lock_format_path(char path[PATH_MAX], const char *folder,
+                                 const char *etag, struct hc_error *err)
 {
     if (hc_format(path, PATH_MAX, ".locks/%s/%s.lock", folder, etag) < 0)
         return hc_fail_errno(err, ENAMETOOLONG, "lock of '%s'", folder);
@@ -33,7 +33,7 @@ static int format_path(char path[PATH_MAX], const char *folder, const char *etag
 }
 
 /* A shared, sticky directory refuses O_CREAT even for a file that is there. */
-static int open_file(int root, const char *path)
+static int blob_lock_open_file(int root, const char *path)
 {
     int fd = hc_file_open(root, path, O_RDWR | O_CREAT, LOCK_MODE);
 
@@ -46,14 +46,14 @@ static int open_file(int root, const char *path)
 }
 
 /* Directories are made only when it turns out that they are missing. */
-static int open_or_make(int root, const char *path, struct hc_error *err)
+static int blob_lock_open_or_create(int root, const char *path, struct hc_error *err)
 {
-    int fd = open_file(root, path);
+    int fd = blob_lock_open_file(root, path);
 
     if (fd < 0 && errno == ENOENT) {
         if (hc_file_mkparents(root, path, err) < 0)
             return -1;
-        fd = open_file(root, path);
+        fd = blob_lock_open_file(root, path);
     }
     return fd < 0 ? hc_file_fail(err, errno, "open", root, path) : fd;
 }
@@ -61,7 +61,7 @@ static int open_or_make(int root, const char *path, struct hc_error *err)
 enum { NO_FLOCK = 2 };
 
 /* 1 locked, or it cannot be; 0 another process has it; NO_FLOCK. */
-static int lock_file(int fd)
+static int fd_flock(int fd)
 {
     while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         switch (errno) {
@@ -78,10 +78,10 @@ static int lock_file(int fd)
     return 1;
 }
 
-struct hc_lock *hc_lock_new(const struct hc_cache *cache, const char *folder,
-                            const char *etag, struct hc_error *err)
+struct hc_blob_lock *hc_blob_lock_new(const struct hc_cache *cache, const char *folder,
+                                      const char *etag, struct hc_error *err)
 {
-    HC_AUTO(hc_lock) *lock = calloc(1, sizeof *lock);
+    HC_AUTO(hc_blob_lock) *lock = calloc(1, sizeof *lock);
 
     if (!lock) {
         (void)hc_fail_memory(err);
@@ -89,17 +89,18 @@ struct hc_lock *hc_lock_new(const struct hc_cache *cache, const char *folder,
     }
     lock->root = hc_cache_fd(cache);
     lock->fd = -1;
-    return format_path(lock->path, folder, etag, err) < 0 ? NULL : hc_take(&lock);
+    return blob_lock_format_path(lock->path, folder, etag, err) < 0 ? NULL
+                                                                    : hc_take(&lock);
 }
 
-static int try_hard(struct hc_lock *lock, struct hc_error *err)
+static int blob_lock_try_flock(struct hc_blob_lock *lock, struct hc_error *err)
 {
-    HC_AUTO_CLOSE int fd = open_or_make(lock->root, lock->path, err);
+    HC_AUTO_CLOSE int fd = blob_lock_open_or_create(lock->root, lock->path, err);
     int locked;
 
     if (fd < 0)
         return -1;
-    locked = lock_file(fd);
+    locked = fd_flock(fd);
     lock->is_soft = locked == NO_FLOCK;
     /* A file that was deleted or replaced while we waited for it locks nothing. */
     if (locked != 1 || !hc_file_is_named(lock->root, lock->path, fd))
@@ -110,12 +111,12 @@ static int try_hard(struct hc_lock *lock, struct hc_error *err)
     return 1;
 }
 
-int hc_lock_try(struct hc_lock *lock, struct hc_error *err)
+int hc_blob_lock_try(struct hc_blob_lock *lock, struct hc_error *err)
 {
     int locked = lock->fd >= 0 ? 1 : 0;
 
     if (locked == 0 && !lock->is_soft)
-        locked = try_hard(lock, err);
+        locked = blob_lock_try_flock(lock, err);
     if (locked == 0 && lock->is_soft)
         locked = hc_soft_lock_try(lock->root, lock->path, &lock->fd, err);
     return locked;
@@ -123,12 +124,12 @@ int hc_lock_try(struct hc_lock *lock, struct hc_error *err)
 
 /* Of several who do this at once some may lose what they just got; then their claims keep
  * the turns (claim.h). */
-void hc_lock_replace(struct hc_lock *lock)
+void hc_blob_lock_replace(struct hc_blob_lock *lock)
 {
     (void)unlinkat(lock->root, lock->path, 0);
 }
 
-void hc_lock_release(struct hc_lock *lock)
+void hc_blob_lock_release(struct hc_blob_lock *lock)
 {
     if (!lock)
         return;
@@ -139,13 +140,14 @@ void hc_lock_release(struct hc_lock *lock)
     free(lock);
 }
 
-bool hc_lock_is_held(const struct hc_cache *cache, const char *folder, const char *etag)
+bool hc_blob_lock_is_held(const struct hc_cache *cache, const char *folder,
+                          const char *etag)
 {
     HC_AUTO_CLOSE int fd = -1;
     char path[PATH_MAX];
     struct hc_error unused;
 
-    if (format_path(path, folder, etag, &unused) < 0)
+    if (blob_lock_format_path(path, folder, etag, &unused) < 0)
         return false;
     fd = hc_file_open(hc_cache_fd(cache), path, O_RDONLY, 0);
     if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0)

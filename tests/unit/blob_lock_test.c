@@ -5,7 +5,7 @@
  */
 #include "cache_fixture.h"
 
-#include <cache/lock.h>
+#include <cache/blob_lock.h>
 #include <cache/soft_lock.h>
 
 #include <errno.h>
@@ -18,7 +18,8 @@
 #include <unistd.h>
 
 #define WITH_CACHE(test) cmocka_unit_test_setup_teardown(test, make_cache, remove_cache)
-#define WITHOUT_FLOCK(test) cmocka_unit_test_setup_teardown(test, make_cache, work_again)
+#define WITHOUT_FLOCK(test)                                                              \
+    cmocka_unit_test_setup_teardown(test, make_cache, flock_works_again)
 #define LOCK ".locks/models--org--name/" HELLO_GIT ".lock"
 
 /* What flock(2) fails with; 0: it works. */
@@ -46,26 +47,27 @@ int __wrap_flock(int fd, int operation)
     return result;
 }
 
-static int work_again(void **state)
+static int flock_works_again(void **state)
 {
     flock_errno = 0;
     return remove_cache(state);
 }
 
 /* NULL when the volume refuses. A file that is replaced just then is tried again. */
-static struct hc_lock *take(struct fixture *f)
+static struct hc_blob_lock *blob_lock_take(struct fixture *f)
 {
-    HC_AUTO(hc_lock) *lock = hc_lock_new(f->cache, f->repo.folder, HELLO_GIT, &f->err);
+    HC_AUTO(hc_blob_lock) *lock =
+        hc_blob_lock_new(f->cache, f->repo.folder, HELLO_GIT, &f->err);
     int taken;
 
     do
-        taken = hc_lock_try(lock, &f->err);
+        taken = hc_blob_lock_try(lock, &f->err);
     while (taken == 0);
     return taken == 1 ? hc_take(&lock) : NULL;
 }
 
 /* Another client has the lock. */
-static int lock_as_another_client(const struct fixture *f)
+static int flock_as_another_client(const struct fixture *f)
 {
     int fd;
 
@@ -76,27 +78,27 @@ static int lock_as_another_client(const struct fixture *f)
     return fd;
 }
 
-static bool is_held(const struct fixture *f)
+static bool blob_lock_is_held(const struct fixture *f)
 {
-    return hc_lock_is_held(f->cache, f->repo.folder, HELLO_GIT);
+    return hc_blob_lock_is_held(f->cache, f->repo.folder, HELLO_GIT);
 }
 
 static void a_taken_lock_is_held_until_it_is_released(void **state)
 {
     struct fixture *f = *state;
-    struct hc_lock *lock = take(f);
+    struct hc_blob_lock *lock = blob_lock_take(f);
 
     assert_non_null(lock);
-    assert_true(is_held(f));
-    hc_lock_release(lock);
-    assert_false(is_held(f));
-    hc_lock_release(NULL);
+    assert_true(blob_lock_is_held(f));
+    hc_blob_lock_release(lock);
+    assert_false(blob_lock_is_held(f));
+    hc_blob_lock_release(NULL);
 }
 
 static void other_clients_see_that_it_is_taken(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_lock) *lock = take(f);
+    HC_AUTO(hc_blob_lock) *lock = blob_lock_take(f);
     HC_AUTO_CLOSE int fd = openat(hc_cache_fd(f->cache), LOCK, O_RDWR | O_CLOEXEC);
 
     assert_non_null(lock);
@@ -110,143 +112,148 @@ static void the_file_stays_empty_and_writable_for_the_group(void **state)
     struct fixture *f = *state;
     mode_t old = umask(077);
 
-    hc_lock_release(take(f));
+    hc_blob_lock_release(blob_lock_take(f));
     (void)umask(old);
     assert_content(f, LOCK, "");
     assert_int_equal(mode_of(f, LOCK), 0664);
 }
 
-static void asking_makes_no_file(void **state)
+static void asking_whether_a_lock_is_held_creates_no_file(void **state)
 {
     struct fixture *f = *state;
 
-    assert_false(is_held(f));
+    assert_false(blob_lock_is_held(f));
     assert_false(temp_dir_has(f->dir, ".locks"));
 }
 
-static void a_lock_file_that_was_removed_as_it_was_locked_is_made_anew(void **state)
+static void a_lock_file_removed_while_it_was_locked_is_created_again(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_lock) *lock = NULL;
+    HC_AUTO(hc_blob_lock) *lock = NULL;
 
     removing_root = hc_cache_fd(f->cache);
-    lock = take(f);
+    lock = blob_lock_take(f);
     assert_non_null(lock);
     assert_true(temp_dir_has(f->dir, LOCK));
-    assert_true(is_held(f));
+    assert_true(blob_lock_is_held(f));
 }
 
-static void somebody_elses_lock_is_not_ours(void **state)
+static void a_lock_of_another_client_is_not_taken(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_lock) *lock = hc_lock_new(f->cache, f->repo.folder, HELLO_GIT, &f->err);
-    int other = lock_as_another_client(f);
+    HC_AUTO(hc_blob_lock) *lock =
+        hc_blob_lock_new(f->cache, f->repo.folder, HELLO_GIT, &f->err);
+    int other = flock_as_another_client(f);
 
-    assert_int_equal(hc_lock_try(lock, &f->err), 0);
-    assert_int_equal(hc_lock_try(lock, &f->err), 0);
+    assert_int_equal(hc_blob_lock_try(lock, &f->err), 0);
+    assert_int_equal(hc_blob_lock_try(lock, &f->err), 0);
     assert_int_equal(close(other), 0);
-    assert_int_equal(hc_lock_try(lock, &f->err), 1);
-    assert_int_equal(hc_lock_try(lock, &f->err), 1);
+    assert_int_equal(hc_blob_lock_try(lock, &f->err), 1);
+    assert_int_equal(hc_blob_lock_try(lock, &f->err), 1);
 }
 
-static void a_lock_that_is_replaced_keeps_nobody_waiting(void **state)
+static void a_replaced_lock_blocks_no_waiter(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_lock) *lock = hc_lock_new(f->cache, f->repo.folder, HELLO_GIT, &f->err);
-    HC_AUTO_CLOSE int other = lock_as_another_client(f);
+    HC_AUTO(hc_blob_lock) *lock =
+        hc_blob_lock_new(f->cache, f->repo.folder, HELLO_GIT, &f->err);
+    HC_AUTO_CLOSE int other = flock_as_another_client(f);
 
     assert_true(other >= 0);
-    assert_int_equal(hc_lock_try(lock, &f->err), 0);
-    hc_lock_replace(lock);
-    assert_int_equal(hc_lock_try(lock, &f->err), 1);
-    assert_true(is_held(f));
+    assert_int_equal(hc_blob_lock_try(lock, &f->err), 0);
+    hc_blob_lock_replace(lock);
+    assert_int_equal(hc_blob_lock_try(lock, &f->err), 1);
+    assert_true(blob_lock_is_held(f));
 }
 
 static void threads_exclude_each_other(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_lock) *lock = take(f);
-    HC_AUTO(hc_lock) *second = hc_lock_new(f->cache, f->repo.folder, HELLO_GIT, &f->err);
+    HC_AUTO(hc_blob_lock) *lock = blob_lock_take(f);
+    HC_AUTO(hc_blob_lock) *second =
+        hc_blob_lock_new(f->cache, f->repo.folder, HELLO_GIT, &f->err);
 
     assert_non_null(lock);
-    assert_int_equal(hc_lock_try(second, &f->err), 0);
+    assert_int_equal(hc_blob_lock_try(second, &f->err), 0);
 }
 
-static void where_locks_are_refused_everybody_has_the_lock(void **state)
+static void where_locks_are_refused_every_client_gets_the_lock(void **state)
 {
     struct fixture *f = *state;
 
     for (int errnum = 1; errnum <= EHWPOISON; errnum++) {
-        struct hc_lock *lock;
+        struct hc_blob_lock *lock;
 
         if (errnum == EINTR || errnum == EWOULDBLOCK || errnum == ENOSYS)
             continue;
         flock_errno = errnum;
-        lock = take(f);
+        lock = blob_lock_take(f);
         assert_non_null(lock);
-        assert_false(is_held(f));
-        hc_lock_release(lock);
+        assert_false(blob_lock_is_held(f));
+        hc_blob_lock_release(lock);
     }
 }
 
 /* Without flock, as the Python clients do it: the file is the lock. */
-static void where_there_is_no_flock_the_file_is_the_lock(void **state)
+static void without_flock_the_file_is_the_lock(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_lock) *second = hc_lock_new(f->cache, f->repo.folder, HELLO_GIT, &f->err);
+    HC_AUTO(hc_blob_lock) *second =
+        hc_blob_lock_new(f->cache, f->repo.folder, HELLO_GIT, &f->err);
     HC_AUTO_FREE char *marker = NULL;
-    struct hc_lock *lock;
+    struct hc_blob_lock *lock;
     char pid[32];
 
     flock_errno = ENOSYS;
-    lock = take(f);
+    lock = blob_lock_take(f);
     assert_non_null(lock);
     marker = temp_dir_read(f->dir, LOCK);
     (void)snprintf(pid, sizeof pid, "%d\n", getpid());
     assert_memory_equal(marker, pid, strlen(pid));
     assert_int_equal(mode_of(f, LOCK), 0644);
-    assert_true(is_held(f));
-    assert_int_equal(hc_lock_try(second, &f->err), 0);
-    hc_lock_release(lock);
+    assert_true(blob_lock_is_held(f));
+    assert_int_equal(hc_blob_lock_try(second, &f->err), 0);
+    hc_blob_lock_release(lock);
     assert_false(temp_dir_has(f->dir, LOCK)); /* or the Python clients wait for ever */
-    assert_int_equal(hc_lock_try(second, &f->err), 1);
+    assert_int_equal(hc_blob_lock_try(second, &f->err), 1);
 }
 
-static void without_flock_what_others_have_locked_is_theirs(void **state)
+static void without_flock_a_lock_file_of_another_client_is_respected(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_lock) *lock = hc_lock_new(f->cache, f->repo.folder, HELLO_GIT, &f->err);
+    HC_AUTO(hc_blob_lock) *lock =
+        hc_blob_lock_new(f->cache, f->repo.folder, HELLO_GIT, &f->err);
 
     flock_errno = ENOSYS;
     temp_dir_write(f->dir, LOCK, "1\nelsewhere.invalid\n");
-    assert_int_equal(hc_lock_try(lock, &f->err), 0);
-    assert_true(is_held(f));
+    assert_int_equal(hc_blob_lock_try(lock, &f->err), 0);
+    assert_true(blob_lock_is_held(f));
     assert_content(f, LOCK, "1\nelsewhere.invalid\n");
-    hc_lock_replace(lock); /* who stands still */
-    assert_int_equal(hc_lock_try(lock, &f->err), 1);
+    hc_blob_lock_replace(lock); /* who stands still */
+    assert_int_equal(hc_blob_lock_try(lock, &f->err), 1);
 }
 
-static void without_flock_the_dead_have_no_lock(void **state)
+static void without_flock_a_lock_of_a_dead_process_does_not_count(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_lock) *lock = NULL;
+    HC_AUTO(hc_blob_lock) *lock = NULL;
     pid_t child = fork();
     int status;
 
     flock_errno = ENOSYS;
     assert_true(child >= 0);
     if (child == 0)
-        _exit(take(f) ? 0 : 1);
+        _exit(blob_lock_take(f) ? 0 : 1);
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
     assert_true(temp_dir_has(f->dir, LOCK));
-    assert_false(is_held(f));
-    lock = take(f);
+    assert_false(blob_lock_is_held(f));
+    lock = blob_lock_take(f);
     assert_non_null(lock);
 }
 
 /* A directory, a FIFO and a symlink say nothing of a process that has the lock. */
-static void without_flock_what_is_no_file_locks_nothing(void **state)
+static void without_flock_a_special_file_locks_nothing(void **state)
 {
     struct fixture *f = *state;
     int root = hc_cache_fd(f->cache);
@@ -261,7 +268,7 @@ static void without_flock_what_is_no_file_locks_nothing(void **state)
         int fd = -1;
 
         assert_int_equal(made, 0);
-        assert_false(is_held(f));
+        assert_false(blob_lock_is_held(f));
         assert_false(hc_soft_lock_is_held(root, LOCK));
         assert_int_equal(hc_soft_lock_try(root, LOCK, &fd, &f->err), 1);
         assert_true(hc_soft_lock_is_held(root, LOCK));
@@ -277,18 +284,18 @@ static void a_symlink_in_place_of_the_lock_is_refused(void **state)
     temp_dir_write(f->dir, "victim", "x");
     temp_dir_write(f->dir, ".locks/models--org--name/other", "");
     assert_int_equal(symlinkat("../../victim", hc_cache_fd(f->cache), LOCK), 0);
-    assert_null(take(f));
+    assert_null(blob_lock_take(f));
     assert_int_equal(f->err.reason, HC_CACHE_IO);
     assert_content(f, "victim", "x");
 }
 
-static void a_read_only_volume_is_named(void **state)
+static void a_read_only_volume_is_named_when_a_lock_fails(void **state)
 {
     struct fixture *f = *state;
-    struct hc_lock *lock;
+    struct hc_blob_lock *lock;
 
     make_read_only(f);
-    lock = take(f);
+    lock = blob_lock_take(f);
     make_writable(f);
     assert_null(lock);
     assert_int_equal(f->err.reason, HC_CACHE_READ_ONLY);
@@ -301,18 +308,18 @@ int main(void)
         WITH_CACHE(a_taken_lock_is_held_until_it_is_released),
         WITH_CACHE(other_clients_see_that_it_is_taken),
         WITH_CACHE(the_file_stays_empty_and_writable_for_the_group),
-        WITH_CACHE(asking_makes_no_file),
-        WITH_CACHE(a_lock_file_that_was_removed_as_it_was_locked_is_made_anew),
-        WITH_CACHE(somebody_elses_lock_is_not_ours),
-        WITH_CACHE(a_lock_that_is_replaced_keeps_nobody_waiting),
+        WITH_CACHE(asking_whether_a_lock_is_held_creates_no_file),
+        WITH_CACHE(a_lock_file_removed_while_it_was_locked_is_created_again),
+        WITH_CACHE(a_lock_of_another_client_is_not_taken),
+        WITH_CACHE(a_replaced_lock_blocks_no_waiter),
         WITH_CACHE(threads_exclude_each_other),
-        WITHOUT_FLOCK(where_locks_are_refused_everybody_has_the_lock),
-        WITHOUT_FLOCK(where_there_is_no_flock_the_file_is_the_lock),
-        WITHOUT_FLOCK(without_flock_what_others_have_locked_is_theirs),
-        WITHOUT_FLOCK(without_flock_the_dead_have_no_lock),
-        WITHOUT_FLOCK(without_flock_what_is_no_file_locks_nothing),
+        WITHOUT_FLOCK(where_locks_are_refused_every_client_gets_the_lock),
+        WITHOUT_FLOCK(without_flock_the_file_is_the_lock),
+        WITHOUT_FLOCK(without_flock_a_lock_file_of_another_client_is_respected),
+        WITHOUT_FLOCK(without_flock_a_lock_of_a_dead_process_does_not_count),
+        WITHOUT_FLOCK(without_flock_a_special_file_locks_nothing),
         WITH_CACHE(a_symlink_in_place_of_the_lock_is_refused),
-        WITH_CACHE(a_read_only_volume_is_named),
+        WITH_CACHE(a_read_only_volume_is_named_when_a_lock_fails),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
