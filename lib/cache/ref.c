@@ -17,10 +17,10 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { CONTENT_MAX = 256 }; /* a commit and whatever white space an editor added */
+enum { REF_CONTENT_MAX = 256 }; /* a commit and whatever white space an editor added */
 
-static int format_path(char path[PATH_MAX], const struct hc_repo *repo,
-                       const char *revision, struct hc_error *err)
+static int ref_format_path(char path[PATH_MAX], const struct hc_repo *repo,
+                           const char *revision, struct hc_error *err)
 {
     if (hc_format(path, PATH_MAX, "%s/refs/%s", repo->folder, revision) < 0)
         return hc_fail_errno(err, ENAMETOOLONG, "ref '%s'", revision);
@@ -36,11 +36,11 @@ bool hc_ref_parse(char *content, char commit[HC_COMMIT_SIZE])
 }
 
 /* 1 and what the file says, read only when a stat shows that it changed; 0; -1. */
-static int read_ref(const struct hc_cache *cache, const char *path, struct stat *status,
+static int ref_read(const struct hc_cache *cache, const char *path, struct stat *status,
                     char commit[HC_COMMIT_SIZE], struct hc_error *err)
 {
     struct hc_memo *memo = hc_cache_memo(cache);
-    char content[CONTENT_MAX];
+    char content[REF_CONTENT_MAX];
     int found;
 
     if (fstatat(hc_cache_fd(cache), path, status, AT_SYMLINK_NOFOLLOW) < 0)
@@ -69,9 +69,9 @@ int hc_ref_find(const struct hc_cache *cache, const struct hc_repo *repo,
 
     if (hc_commit_is_valid(revision))
         return 0;
-    if (format_path(path, repo, revision, err) < 0)
+    if (ref_format_path(path, repo, revision, err) < 0)
         return -1;
-    found = read_ref(cache, path, &status, ref->commit, err);
+    found = ref_read(cache, path, &status, ref->commit, err);
     if (found == 1)
         ref->heard_ms = hc_file_time_ms(&status.st_mtim);
     return found;
@@ -82,7 +82,7 @@ int hc_ref_find(const struct hc_cache *cache, const struct hc_repo *repo,
  * that has its file in the way of another's name is dead, for the Hub cannot have both. If
  * it has to stay, the revision has no ref, and the Hub is asked again next time.
  */
-static int write_ref(const struct hc_cache *cache, const struct hc_repo *repo,
+static int ref_write(const struct hc_cache *cache, const struct hc_repo *repo,
                      const char *path, const char *commit, struct hc_error *err)
 {
     int root = hc_cache_fd(cache);
@@ -102,8 +102,8 @@ static int write_ref(const struct hc_cache *cache, const struct hc_repo *repo,
     return hc_file_sync_parent(root, path, err);
 }
 
-int hc_ref_hear(const struct hc_cache *cache, const struct hc_repo *repo,
-                const char *revision, const char *commit, struct hc_error *err)
+int hc_ref_update(const struct hc_cache *cache, const struct hc_repo *repo,
+                  const char *revision, const char *commit, struct hc_error *err)
 {
     char path[PATH_MAX];
     struct hc_ref known;
@@ -114,7 +114,7 @@ int hc_ref_hear(const struct hc_cache *cache, const struct hc_repo *repo,
     if (hc_commit_is_valid(revision))
         return hc_fail(err, HC_BAD_HUB_REPLY, "commit %s cannot mean commit %s", revision,
                        commit);
-    if (format_path(path, repo, revision, err) < 0)
+    if (ref_format_path(path, repo, revision, err) < 0)
         return -1;
     if (hc_ref_find(cache, repo, revision, &known, &unused) == 1 &&
         strcmp(known.commit, commit) == 0) {
@@ -125,16 +125,16 @@ int hc_ref_hear(const struct hc_cache *cache, const struct hc_repo *repo,
     /* What a ref names is on the disk before the ref is. */
     if (hc_pointer_sync(cache, &(const struct hc_place){repo, commit, NULL}, err) < 0)
         return -1;
-    return write_ref(cache, repo, path, commit, err);
+    return ref_write(cache, repo, path, commit, err);
 }
 
-void hc_ref_doubt(const struct hc_cache *cache, const struct hc_repo *repo,
-                  const char *revision)
+void hc_ref_expire(const struct hc_cache *cache, const struct hc_repo *repo,
+                   const char *revision)
 {
     const struct timespec never[] = {{0}, {0}};
     char path[PATH_MAX];
     struct hc_error unused;
 
-    if (format_path(path, repo, revision, &unused) == 0)
+    if (ref_format_path(path, repo, revision, &unused) == 0)
         (void)utimensat(hc_cache_fd(cache), path, never, AT_SYMLINK_NOFOLLOW);
 }

@@ -30,11 +30,11 @@ int hc_ref_find(const struct hc_cache *cache, const struct hc_repo *repo,
  * of `release/v1`, or the reverse) is dead and removed; when it cannot be, the revision is
  * left without a ref.
  */
-int hc_ref_hear(const struct hc_cache *cache, const struct hc_repo *repo,
-                const char *revision, const char *commit, struct hc_error *err);
+int hc_ref_update(const struct hc_cache *cache, const struct hc_repo *repo,
+                  const char *revision, const char *commit, struct hc_error *err);
 
 /* The ref counts as never heard, for all who would have it fresh; what it says stays. */
-void hc_ref_doubt(const struct hc_cache *cache, const struct hc_repo *repo,
-                  const char *revision);
+void hc_ref_expire(const struct hc_cache *cache, const struct hc_repo *repo,
+                   const char *revision);
 
 #endif

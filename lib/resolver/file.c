@@ -76,7 +76,7 @@ static void remember_absence(const struct wish *wish, const char *commit)
     if (!commit[0])
         return;
     hc_no_exist_mark(cache, &subject->repo, commit, wish->path);
-    (void)hc_ref_hear(cache, &subject->repo, subject->revision, commit, &ignored);
+    (void)hc_ref_update(cache, &subject->repo, subject->revision, commit, &ignored);
 }
 
 /* From the tree of a commit on disk: 1, or 0 when there is none, or it has no such file,

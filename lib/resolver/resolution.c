@@ -119,7 +119,7 @@ static bool drop_ref(struct hc_resolution *resolution, const struct hc_error *er
         resolution->is_rewritten || resolution->is_pinned)
         return false;
     resolution->is_rewritten = true;
-    hc_ref_doubt(subject->resolver->cache, &subject->repo, subject->revision);
+    hc_ref_expire(subject->resolver->cache, &subject->repo, subject->revision);
     return true;
 }
 
@@ -347,6 +347,6 @@ int hc_resolution_keep_ref(const struct hc_resolution *resolution, const char *c
 
     if (resolution->is_stale)
         return 0;
-    return hc_ref_hear(subject->resolver->cache, &subject->repo, subject->revision,
-                       commit, err);
+    return hc_ref_update(subject->resolver->cache, &subject->repo, subject->revision,
+                         commit, err);
 }

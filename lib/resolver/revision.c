@@ -41,8 +41,8 @@ static int refresh(void *ctx, void *result, struct hc_error *err)
     /* Another commit is noted by those who bring its bytes, when they are there. */
     if (meaning.commit[0] && strcmp(meaning.commit, answer->commit) == 0 &&
         !answer->is_of_mirror)
-        (void)hc_ref_hear(subject->resolver->cache, &subject->repo, subject->revision,
-                          meaning.commit, &ignored);
+        (void)hc_ref_update(subject->resolver->cache, &subject->repo, subject->revision,
+                            meaning.commit, &ignored);
     return 0;
 }
 

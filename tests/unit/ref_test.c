@@ -26,7 +26,7 @@ int __wrap_fsync(int fd);
 int __real_renameat(int from_dir, const char *from, int to_dir, const char *to);
 int __wrap_renameat(int from_dir, const char *from, int to_dir, const char *to);
 
-static void note(const char *what, const char *path)
+static void event_record(const char *what, const char *path)
 {
     size_t used = strlen(events);
 
@@ -42,34 +42,34 @@ int __wrap_fsync(int fd)
     // NOLINTNEXTLINE(readability-suspicious-call-argument)
     length = readlink(name, path, sizeof path - 1);
     path[length > 0 ? length : 0] = '\0';
-    note("fsync", path);
+    event_record("fsync", path);
     return __real_fsync(fd);
 }
 
 int __wrap_renameat(int from_dir, const char *from, int to_dir, const char *to)
 {
-    note("rename", to);
+    event_record("rename", to);
     return __real_renameat(from_dir, from, to_dir, to);
 }
 
-static int hear(struct fixture *f, const char *revision, const char *commit)
+static int ref_update(struct fixture *f, const char *revision, const char *commit)
 {
-    return hc_ref_hear(f->cache, &f->repo, revision, commit, &f->err);
+    return hc_ref_update(f->cache, &f->repo, revision, commit, &f->err);
 }
 
-static int find(struct fixture *f, const char *revision, struct hc_ref *ref)
+static int ref_find(struct fixture *f, const char *revision, struct hc_ref *ref)
 {
     return hc_ref_find(f->cache, &f->repo, revision, ref, &f->err);
 }
 
-static void what_was_heard_is_found(void **state)
+static void an_updated_ref_is_found(void **state)
 {
     struct fixture *f = *state;
     int64_t now_ms = (int64_t)time(NULL) * 1000;
     struct hc_ref ref;
 
-    assert_int_equal(hear(f, "main", COMMIT), 0);
-    assert_int_equal(find(f, "main", &ref), 1);
+    assert_int_equal(ref_update(f, "main", COMMIT), 0);
+    assert_int_equal(ref_find(f, "main", &ref), 1);
     assert_string_equal(ref.commit, COMMIT);
     assert_true(ref.heard_ms >= now_ms - 5000 && ref.heard_ms <= now_ms + 60000);
 }
@@ -78,7 +78,7 @@ static void a_ref_is_40_bytes_without_a_line_end(void **state)
 {
     struct fixture *f = *state;
 
-    assert_int_equal(hear(f, "main", COMMIT), 0);
+    assert_int_equal(ref_update(f, "main", COMMIT), 0);
     assert_content(f, REFS "main", COMMIT);
 }
 
@@ -86,7 +86,7 @@ static void a_revision_with_slashes_is_nested(void **state)
 {
     struct fixture *f = *state;
 
-    assert_int_equal(hear(f, "refs/pr/1", COMMIT), 0);
+    assert_int_equal(ref_update(f, "refs/pr/1", COMMIT), 0);
     assert_content(f, REFS "refs/pr/1", COMMIT);
 }
 
@@ -94,21 +94,21 @@ static void a_moved_revision_is_replaced(void **state)
 {
     struct fixture *f = *state;
 
-    assert_int_equal(hear(f, "main", COMMIT), 0);
-    assert_int_equal(hear(f, "main", OTHER_COMMIT), 0);
+    assert_int_equal(ref_update(f, "main", COMMIT), 0);
+    assert_int_equal(ref_update(f, "main", OTHER_COMMIT), 0);
     assert_content(f, REFS "main", OTHER_COMMIT);
 }
 
-static void hearing_the_same_again_only_renews_the_time(void **state)
+static void an_update_to_the_same_commit_only_renews_the_time(void **state)
 {
     struct fixture *f = *state;
     struct hc_ref old, new;
 
     temp_dir_write(f->dir, REFS "main", COMMIT "\n");
     age_file(f, REFS "main", 1000);
-    assert_int_equal(find(f, "main", &old), 1);
-    assert_int_equal(hear(f, "main", COMMIT), 0);
-    assert_int_equal(find(f, "main", &new), 1);
+    assert_int_equal(ref_find(f, "main", &old), 1);
+    assert_int_equal(ref_update(f, "main", COMMIT), 0);
+    assert_int_equal(ref_find(f, "main", &new), 1);
     assert_true(new.heard_ms - old.heard_ms > 900000);
     assert_content(f, REFS "main", COMMIT "\n");
 }
@@ -117,21 +117,21 @@ static void a_commit_is_no_ref_of_itself(void **state)
 {
     struct fixture *f = *state;
 
-    assert_int_equal(hear(f, COMMIT, COMMIT), 0);
+    assert_int_equal(ref_update(f, COMMIT, COMMIT), 0);
     assert_false(temp_dir_has(f->dir, "models--org--name"));
 }
 
-static void a_commit_never_means_another_one(void **state)
+static void a_commit_never_resolves_to_another_commit(void **state)
 {
     struct fixture *f = *state;
     struct hc_ref ref;
 
-    assert_int_equal(hear(f, COMMIT, OTHER_COMMIT), -1);
+    assert_int_equal(ref_update(f, COMMIT, OTHER_COMMIT), -1);
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
     assert_false(temp_dir_has(f->dir, "models--org--name"));
 
     temp_dir_write(f->dir, REFS COMMIT, OTHER_COMMIT);
-    assert_int_equal(find(f, COMMIT, &ref), 0);
+    assert_int_equal(ref_find(f, COMMIT, &ref), 0);
 }
 
 static void white_space_after_the_commit_is_read(void **state)
@@ -140,11 +140,11 @@ static void white_space_after_the_commit_is_read(void **state)
     struct hc_ref ref;
 
     temp_dir_write(f->dir, REFS "main", COMMIT " \r\n");
-    assert_int_equal(find(f, "main", &ref), 1);
+    assert_int_equal(ref_find(f, "main", &ref), 1);
     assert_string_equal(ref.commit, COMMIT);
 }
 
-static void what_is_no_commit_is_no_ref(void **state)
+static void a_file_without_a_commit_is_no_ref(void **state)
 {
     struct fixture *f = *state;
     struct hc_ref ref;
@@ -153,22 +153,22 @@ static void what_is_no_commit_is_no_ref(void **state)
     temp_dir_write(f->dir, REFS "path", "../../../../../../../../../../../../etc");
     temp_dir_write(f->dir, REFS "empty", "");
     temp_dir_write(f->dir, REFS "dir/file", "");
-    assert_int_equal(find(f, "short", &ref), 0);
-    assert_int_equal(find(f, "path", &ref), 0);
-    assert_int_equal(find(f, "empty", &ref), 0);
-    assert_int_equal(find(f, "dir", &ref), 0);
-    assert_int_equal(find(f, "none", &ref), 0);
+    assert_int_equal(ref_find(f, "short", &ref), 0);
+    assert_int_equal(ref_find(f, "path", &ref), 0);
+    assert_int_equal(ref_find(f, "empty", &ref), 0);
+    assert_int_equal(ref_find(f, "dir", &ref), 0);
+    assert_int_equal(ref_find(f, "none", &ref), 0);
 }
 
-static void a_read_only_volume_matters_only_to_news(void **state)
+static void a_read_only_volume_refuses_only_a_moved_ref(void **state)
 {
     struct fixture *f = *state;
     int same, news;
 
-    assert_int_equal(hear(f, "main", COMMIT), 0);
+    assert_int_equal(ref_update(f, "main", COMMIT), 0);
     make_read_only(f);
-    same = hear(f, "main", COMMIT);
-    news = hear(f, "main", OTHER_COMMIT);
+    same = ref_update(f, "main", COMMIT);
+    news = ref_update(f, "main", OTHER_COMMIT);
     make_writable(f);
     assert_int_equal(same, 0);
     assert_int_equal(news, -1);
@@ -181,13 +181,13 @@ static void a_branch_that_became_a_directory_of_branches_is_replaced(void **stat
     struct fixture *f = *state;
     struct hc_ref ref;
 
-    assert_int_equal(hear(f, "release", COMMIT), 0);
-    assert_int_equal(hear(f, "other", COMMIT), 0);
-    assert_int_equal(hear(f, "release/v1/rc", OTHER_COMMIT), 0);
-    assert_int_equal(find(f, "release/v1/rc", &ref), 1);
+    assert_int_equal(ref_update(f, "release", COMMIT), 0);
+    assert_int_equal(ref_update(f, "other", COMMIT), 0);
+    assert_int_equal(ref_update(f, "release/v1/rc", OTHER_COMMIT), 0);
+    assert_int_equal(ref_find(f, "release/v1/rc", &ref), 1);
     assert_string_equal(ref.commit, OTHER_COMMIT);
-    assert_int_equal(find(f, "release", &ref), 0);
-    assert_int_equal(find(f, "other", &ref), 1);
+    assert_int_equal(ref_find(f, "release", &ref), 0);
+    assert_int_equal(ref_find(f, "other", &ref), 1);
 }
 
 static void branches_that_became_one_branch_are_replaced(void **state)
@@ -195,12 +195,12 @@ static void branches_that_became_one_branch_are_replaced(void **state)
     struct fixture *f = *state;
     struct hc_ref ref;
 
-    assert_int_equal(hear(f, "release/v1/rc", COMMIT), 0);
-    assert_int_equal(hear(f, "release/v2", COMMIT), 0);
-    assert_int_equal(hear(f, "release", OTHER_COMMIT), 0);
-    assert_int_equal(find(f, "release", &ref), 1);
+    assert_int_equal(ref_update(f, "release/v1/rc", COMMIT), 0);
+    assert_int_equal(ref_update(f, "release/v2", COMMIT), 0);
+    assert_int_equal(ref_update(f, "release", OTHER_COMMIT), 0);
+    assert_int_equal(ref_find(f, "release", &ref), 1);
     assert_string_equal(ref.commit, OTHER_COMMIT);
-    assert_int_equal(find(f, "release/v2", &ref), 0);
+    assert_int_equal(ref_find(f, "release/v2", &ref), 0);
 }
 
 static void an_empty_directory_in_the_place_of_a_ref_is_replaced(void **state)
@@ -209,20 +209,20 @@ static void an_empty_directory_in_the_place_of_a_ref_is_replaced(void **state)
 
     temp_dir_write(f->dir, REFS "release/v1", "");
     assert_int_equal(unlinkat(hc_cache_fd(f->cache), REFS "release/v1", 0), 0);
-    assert_int_equal(hear(f, "release", COMMIT), 0);
+    assert_int_equal(ref_update(f, "release", COMMIT), 0);
     assert_content(f, REFS "release", COMMIT);
 }
 
 /* Nor does a failure of the disk pass for a name in the way. */
-static void what_is_no_ref_stays_and_the_answer_needs_none(void **state)
+static void a_foreign_file_in_the_way_stays_and_fails_nothing(void **state)
 {
     struct fixture *f = *state;
     struct hc_ref ref;
 
     temp_dir_write(f->dir, REFS "release/v1", COMMIT);
     assert_int_equal(symlinkat("v1", hc_cache_fd(f->cache), REFS "release/v2"), 0);
-    assert_int_equal(hear(f, "release", COMMIT), 0);
-    assert_int_equal(find(f, "release", &ref), 0);
+    assert_int_equal(ref_update(f, "release", COMMIT), 0);
+    assert_int_equal(ref_find(f, "release", &ref), 0);
     assert_content(f, REFS "release/v1", COMMIT);
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/tmp"), 0);
 }
@@ -234,9 +234,9 @@ static void a_file_in_the_place_of_all_refs_stays_and_fails_nothing(void **state
     struct hc_ref ref;
 
     temp_dir_write(f->dir, "models--org--name/refs", "x");
-    assert_int_equal(hear(f, "main", COMMIT), 0);
-    assert_int_equal(hear(f, "feature/new", COMMIT), 0);
-    assert_int_equal(find(f, "main", &ref), 0);
+    assert_int_equal(ref_update(f, "main", COMMIT), 0);
+    assert_int_equal(ref_update(f, "feature/new", COMMIT), 0);
+    assert_int_equal(ref_find(f, "main", &ref), 0);
     assert_content(f, "models--org--name/refs", "x");
 }
 
@@ -245,16 +245,16 @@ static void a_dead_ref_that_cannot_be_removed_fails_nothing(void **state)
     struct fixture *f = *state;
     int below;
 
-    assert_int_equal(hear(f, "release", COMMIT), 0);
+    assert_int_equal(ref_update(f, "release", COMMIT), 0);
     make_read_only(f);
-    below = hear(f, "release/v1", COMMIT);
+    below = ref_update(f, "release/v1", COMMIT);
     make_writable(f);
     assert_int_equal(below, 0);
     assert_content(f, REFS "release", COMMIT);
 }
 
 /* The place in `events` of an event whose path ends like this; it must be there. */
-static const char *find_event(const char *what, const char *end)
+static const char *event_find(const char *what, const char *end)
 {
     char line[PATH_MAX];
     const char *place;
@@ -272,17 +272,17 @@ static const char *find_event(const char *what, const char *end)
     return NULL;
 }
 
-static void a_doubted_ref_says_the_same_but_was_never_heard(void **state)
+static void an_expired_ref_keeps_its_commit_but_counts_as_never_confirmed(void **state)
 {
     struct fixture *f = *state;
     struct hc_ref ref;
 
-    assert_int_equal(hear(f, "main", COMMIT), 0);
-    hc_ref_doubt(f->cache, &f->repo, "main");
+    assert_int_equal(ref_update(f, "main", COMMIT), 0);
+    hc_ref_expire(f->cache, &f->repo, "main");
     assert_int_equal(hc_ref_find(f->cache, &f->repo, "main", &ref, &f->err), 1);
     assert_string_equal(ref.commit, COMMIT);
     assert_int_equal(ref.heard_ms, 0);
-    hc_ref_doubt(f->cache, &f->repo, "never heard");
+    hc_ref_expire(f->cache, &f->repo, "never heard");
     assert_false(temp_dir_has(f->dir, REFS "never heard"));
 }
 
@@ -300,34 +300,34 @@ static void power_loss_leaves_no_ref_without_its_snapshot(void **state)
 
     temp_dir_write(f->dir, "models--org--name/snapshots/" COMMIT "/a/b/file", "");
     events[0] = '\0';
-    assert_int_equal(hear(f, "main", COMMIT), 0);
+    assert_int_equal(ref_update(f, "main", COMMIT), 0);
 
-    rename = find_event("rename", REFS "main");
+    rename = event_find("rename", REFS "main");
     for (size_t i = 0; i < sizeof first / sizeof *first; i++)
-        assert_true(find_event("fsync", first[i]) < rename);
-    assert_true(find_event("fsync", "models--org--name/refs") > rename);
+        assert_true(event_find("fsync", first[i]) < rename);
+    assert_true(event_find("fsync", "models--org--name/refs") > rename);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_CACHE(what_was_heard_is_found),
+        WITH_CACHE(an_updated_ref_is_found),
         WITH_CACHE(a_ref_is_40_bytes_without_a_line_end),
         WITH_CACHE(a_revision_with_slashes_is_nested),
         WITH_CACHE(a_moved_revision_is_replaced),
-        WITH_CACHE(hearing_the_same_again_only_renews_the_time),
+        WITH_CACHE(an_update_to_the_same_commit_only_renews_the_time),
         WITH_CACHE(a_commit_is_no_ref_of_itself),
-        WITH_CACHE(a_commit_never_means_another_one),
+        WITH_CACHE(a_commit_never_resolves_to_another_commit),
         WITH_CACHE(white_space_after_the_commit_is_read),
-        WITH_CACHE(what_is_no_commit_is_no_ref),
-        WITH_CACHE(a_read_only_volume_matters_only_to_news),
+        WITH_CACHE(a_file_without_a_commit_is_no_ref),
+        WITH_CACHE(a_read_only_volume_refuses_only_a_moved_ref),
         WITH_CACHE(a_branch_that_became_a_directory_of_branches_is_replaced),
         WITH_CACHE(branches_that_became_one_branch_are_replaced),
         WITH_CACHE(an_empty_directory_in_the_place_of_a_ref_is_replaced),
-        WITH_CACHE(what_is_no_ref_stays_and_the_answer_needs_none),
+        WITH_CACHE(a_foreign_file_in_the_way_stays_and_fails_nothing),
         WITH_CACHE(a_file_in_the_place_of_all_refs_stays_and_fails_nothing),
         WITH_CACHE(a_dead_ref_that_cannot_be_removed_fails_nothing),
-        WITH_CACHE(a_doubted_ref_says_the_same_but_was_never_heard),
+        WITH_CACHE(an_expired_ref_keeps_its_commit_but_counts_as_never_confirmed),
         WITH_CACHE(power_loss_leaves_no_ref_without_its_snapshot),
     };
 

@@ -115,7 +115,7 @@ static void with_a_ref(struct fixture *f, enum special special)
 
     put_special(f, special, REF);
     assert_int_equal(hc_ref_find(f->cache, &f->repo, "main", &ref, &f->err), 0);
-    assert_int_equal(hc_ref_hear(f->cache, &f->repo, "main", COMMIT, &f->err), 0);
+    assert_int_equal(hc_ref_update(f->cache, &f->repo, "main", COMMIT, &f->err), 0);
     assert_int_equal(hc_ref_find(f->cache, &f->repo, "main", &ref, &f->err), 1);
     assert_string_equal(ref.commit, COMMIT);
 }
