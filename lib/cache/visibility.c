@@ -13,20 +13,20 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char *const words[] = {
+static const char *const visibility_words[] = {
     [HC_VISIBILITY_PUBLIC] = "public\n",
     [HC_VISIBILITY_RESTRICTED] = "restricted\n",
 };
 
-static const char records_path[] = ".hubcache/visibility";
+static const char visibility_records_path[] = ".hubcache/visibility";
 
 enum { PATH_SIZE = HC_REPO_FOLDER_MAX + 32, WORD_SIZE = 16 };
 
-static const int64_t FORGOTTEN_MS = INT64_C(30) * 24 * 60 * 60 * 1000;
+static const int64_t RECORD_MAX_AGE_MS = INT64_C(30) * 24 * 60 * 60 * 1000;
 
-static void format_path(char path[PATH_SIZE], const struct hc_repo *repo)
+static void visibility_format_path(char path[PATH_SIZE], const struct hc_repo *repo)
 {
-    (void)hc_format(path, PATH_SIZE, "%s/%s", records_path, repo->folder);
+    (void)hc_format(path, PATH_SIZE, "%s/%s", visibility_records_path, repo->folder);
 }
 
 enum hc_visibility hc_visibility_find(const struct hc_cache *cache,
@@ -37,21 +37,21 @@ enum hc_visibility hc_visibility_find(const struct hc_cache *cache,
     struct hc_error unused;
     int64_t age_ms;
 
-    format_path(path, repo);
+    visibility_format_path(path, repo);
     if (hc_file_read_stat(hc_cache_fd(cache), path, word, sizeof word, &status,
                           &unused) != 1)
         return HC_VISIBILITY_UNKNOWN;
-    if (strcmp(word, words[HC_VISIBILITY_RESTRICTED]) == 0)
+    if (strcmp(word, visibility_words[HC_VISIBILITY_RESTRICTED]) == 0)
         return HC_VISIBILITY_RESTRICTED;
     age_ms = now_ms - hc_file_time_ms(&status.st_mtim);
-    return strcmp(word, words[HC_VISIBILITY_PUBLIC]) == 0 &&
-                   age_ms < HC_VISIBILITY_GOOD_MS && age_ms > -HC_VISIBILITY_GOOD_MS
+    return strcmp(word, visibility_words[HC_VISIBILITY_PUBLIC]) == 0 &&
+                   age_ms < HC_VISIBILITY_MAX_AGE_MS && age_ms > -HC_VISIBILITY_MAX_AGE_MS
                ? HC_VISIBILITY_PUBLIC
                : HC_VISIBILITY_UNKNOWN;
 }
 
-void hc_visibility_hear(const struct hc_cache *cache, const struct hc_repo *repo,
-                        enum hc_visibility visibility, int64_t now_ms)
+void hc_visibility_update(const struct hc_cache *cache, const struct hc_repo *repo,
+                          enum hc_visibility visibility, int64_t now_ms)
 {
     char path[PATH_SIZE];
     struct hc_error unused;
@@ -59,16 +59,16 @@ void hc_visibility_hear(const struct hc_cache *cache, const struct hc_repo *repo
     if (visibility == HC_VISIBILITY_UNKNOWN ||
         hc_visibility_find(cache, repo, now_ms) == visibility)
         return;
-    format_path(path, repo);
-    (void)hc_cache_publish(cache, path, words[visibility], strlen(words[visibility]),
-                           &unused);
+    visibility_format_path(path, repo);
+    (void)hc_cache_publish(cache, path, visibility_words[visibility],
+                           strlen(visibility_words[visibility]), &unused);
 }
 
 /* Callers may name any repo: what is known of those that were never cached goes. */
 void hc_visibility_sweep(const struct hc_cache *cache, int64_t now_ms)
 {
     int root = hc_cache_fd(cache);
-    HC_AUTO_CLOSEDIR DIR *dir = hc_directory_stream(root, records_path);
+    HC_AUTO_CLOSEDIR DIR *dir = hc_directory_stream(root, visibility_records_path);
     int records = dir ? dirfd(dir) : -1;
     const char *name;
     struct stat status;
@@ -76,7 +76,7 @@ void hc_visibility_sweep(const struct hc_cache *cache, int64_t now_ms)
     while (records >= 0 && (name = hc_directory_next(dir))) {
         if (faccessat(root, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
             fstatat(records, name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-            now_ms - hc_file_time_ms(&status.st_mtim) > FORGOTTEN_MS)
+            now_ms - hc_file_time_ms(&status.st_mtim) > RECORD_MAX_AGE_MS)
             (void)unlinkat(records, name, 0);
     }
 }

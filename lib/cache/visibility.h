@@ -19,14 +19,14 @@ enum hc_visibility {
     HC_VISIBILITY_RESTRICTED
 };
 
-enum { HC_VISIBILITY_GOOD_MS = 24 * 60 * 60 * 1000 /* of a PUBLIC that was heard */ };
+enum { HC_VISIBILITY_MAX_AGE_MS = 24 * 60 * 60 * 1000 /* of a PUBLIC that was heard */ };
 
 enum hc_visibility hc_visibility_find(const struct hc_cache *cache,
                                       const struct hc_repo *repo, int64_t now_ms);
 
 /* What the Hub just said; writes nothing when that is what the record says. */
-void hc_visibility_hear(const struct hc_cache *cache, const struct hc_repo *repo,
-                        enum hc_visibility visibility, int64_t now_ms);
+void hc_visibility_update(const struct hc_cache *cache, const struct hc_repo *repo,
+                          enum hc_visibility visibility, int64_t now_ms);
 
 /* Removes old records of repos that the cache has nothing of. */
 void hc_visibility_sweep(const struct hc_cache *cache, int64_t now_ms);

@@ -36,8 +36,8 @@ static void hear_visibility(struct hc_resolution *resolution,
         return;
     resolution->visibility = visibility;
     resolution->caller.hub_only = visibility == HC_VISIBILITY_RESTRICTED;
-    hc_visibility_hear(subject->resolver->cache, &subject->repo, visibility,
-                       hc_subject_now_ms());
+    hc_visibility_update(subject->resolver->cache, &subject->repo, visibility,
+                         hc_subject_now_ms());
 }
 
 /* A repo that is hidden from a caller is not for everybody; a refused token says nothing

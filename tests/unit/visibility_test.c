@@ -16,12 +16,12 @@ static const char record[] = ".hubcache/visibility/models--org--m";
 
 static const int64_t day_ms = INT64_C(24) * 60 * 60 * 1000;
 
-static int64_t now(void)
+static int64_t wall_clock_now_ms(void)
 {
     return (int64_t)time(NULL) * 1000;
 }
 
-static struct hc_repo repo_of(struct fixture *f)
+static struct hc_repo org_name_repo(struct fixture *f)
 {
     struct hc_repo repo;
 
@@ -29,48 +29,54 @@ static struct hc_repo repo_of(struct fixture *f)
     return repo;
 }
 
-static void what_was_heard_is_found(void **state)
+static void an_updated_visibility_is_found(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_repo repo = repo_of(f);
+    const struct hc_repo repo = org_name_repo(f);
 
-    assert_int_equal(hc_visibility_find(f->cache, &repo, now()), HC_VISIBILITY_UNKNOWN);
-    hc_visibility_hear(f->cache, &repo, HC_VISIBILITY_RESTRICTED, now());
-    assert_int_equal(hc_visibility_find(f->cache, &repo, now()),
+    assert_int_equal(hc_visibility_find(f->cache, &repo, wall_clock_now_ms()),
+                     HC_VISIBILITY_UNKNOWN);
+    hc_visibility_update(f->cache, &repo, HC_VISIBILITY_RESTRICTED, wall_clock_now_ms());
+    assert_int_equal(hc_visibility_find(f->cache, &repo, wall_clock_now_ms()),
                      HC_VISIBILITY_RESTRICTED);
-    hc_visibility_hear(f->cache, &repo, HC_VISIBILITY_UNKNOWN, now());
-    assert_int_equal(hc_visibility_find(f->cache, &repo, now()),
+    hc_visibility_update(f->cache, &repo, HC_VISIBILITY_UNKNOWN, wall_clock_now_ms());
+    assert_int_equal(hc_visibility_find(f->cache, &repo, wall_clock_now_ms()),
                      HC_VISIBILITY_RESTRICTED);
-    hc_visibility_hear(f->cache, &repo, HC_VISIBILITY_PUBLIC, now());
-    assert_int_equal(hc_visibility_find(f->cache, &repo, now()), HC_VISIBILITY_PUBLIC);
-}
-
-static void only_what_is_restricted_stays_so(void **state)
-{
-    struct fixture *f = *state;
-    const struct hc_repo repo = repo_of(f);
-
-    hc_visibility_hear(f->cache, &repo, HC_VISIBILITY_PUBLIC, now());
-    assert_int_equal(hc_visibility_find(f->cache, &repo, now() + day_ms - 60000),
+    hc_visibility_update(f->cache, &repo, HC_VISIBILITY_PUBLIC, wall_clock_now_ms());
+    assert_int_equal(hc_visibility_find(f->cache, &repo, wall_clock_now_ms()),
                      HC_VISIBILITY_PUBLIC);
-    assert_int_equal(hc_visibility_find(f->cache, &repo, now() + day_ms + 60000),
+}
+
+static void only_a_restricted_visibility_never_expires(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_repo repo = org_name_repo(f);
+
+    hc_visibility_update(f->cache, &repo, HC_VISIBILITY_PUBLIC, wall_clock_now_ms());
+    assert_int_equal(hc_visibility_find(f->cache, &repo,
+                                        wall_clock_now_ms() + day_ms - 60000),
+                     HC_VISIBILITY_PUBLIC);
+    assert_int_equal(hc_visibility_find(f->cache, &repo,
+                                        wall_clock_now_ms() + day_ms + 60000),
                      HC_VISIBILITY_UNKNOWN);
-    assert_int_equal(hc_visibility_find(f->cache, &repo, now() - day_ms - 60000),
+    assert_int_equal(hc_visibility_find(f->cache, &repo,
+                                        wall_clock_now_ms() - day_ms - 60000),
                      HC_VISIBILITY_UNKNOWN);
-    hc_visibility_hear(f->cache, &repo, HC_VISIBILITY_RESTRICTED, now());
-    assert_int_equal(hc_visibility_find(f->cache, &repo, now() + 1000 * day_ms),
+    hc_visibility_update(f->cache, &repo, HC_VISIBILITY_RESTRICTED, wall_clock_now_ms());
+    assert_int_equal(hc_visibility_find(f->cache, &repo,
+                                        wall_clock_now_ms() + 1000 * day_ms),
                      HC_VISIBILITY_RESTRICTED);
 }
 
-static void what_others_wrote_there_is_not_believed(void **state)
+static void a_malformed_record_is_unknown(void **state)
 {
     static const char *const texts[] = {"", "public", "restricted", "public\nx", "yes\n"};
     struct fixture *f = *state;
-    const struct hc_repo repo = repo_of(f);
+    const struct hc_repo repo = org_name_repo(f);
 
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         temp_dir_write(f->dir, record, texts[i]);
-        assert_int_equal(hc_visibility_find(f->cache, &repo, now()),
+        assert_int_equal(hc_visibility_find(f->cache, &repo, wall_clock_now_ms()),
                          HC_VISIBILITY_UNKNOWN);
     }
 }
@@ -78,17 +84,17 @@ static void what_others_wrote_there_is_not_believed(void **state)
 static void records_of_repos_that_were_never_cached_are_swept(void **state)
 {
     struct fixture *f = *state;
-    const struct hc_repo repo = repo_of(f);
+    const struct hc_repo repo = org_name_repo(f);
 
-    hc_visibility_hear(f->cache, &repo, HC_VISIBILITY_RESTRICTED, now());
-    hc_visibility_sweep(f->cache, now() + 29 * day_ms);
+    hc_visibility_update(f->cache, &repo, HC_VISIBILITY_RESTRICTED, wall_clock_now_ms());
+    hc_visibility_sweep(f->cache, wall_clock_now_ms() + 29 * day_ms);
     assert_true(temp_dir_has(f->dir, record));
     temp_dir_write(f->dir, "models--org--m/refs/main", "x");
-    hc_visibility_sweep(f->cache, now() + 31 * day_ms);
+    hc_visibility_sweep(f->cache, wall_clock_now_ms() + 31 * day_ms);
     assert_true(temp_dir_has(f->dir, record));
-    hc_visibility_hear(f->cache, &(struct hc_repo){.folder = "models--other--m"},
-                       HC_VISIBILITY_RESTRICTED, now());
-    hc_visibility_sweep(f->cache, now() + 31 * day_ms);
+    hc_visibility_update(f->cache, &(struct hc_repo){.folder = "models--other--m"},
+                         HC_VISIBILITY_RESTRICTED, wall_clock_now_ms());
+    hc_visibility_sweep(f->cache, wall_clock_now_ms() + 31 * day_ms);
     assert_true(temp_dir_has(f->dir, record));
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/visibility"), 1);
 }
@@ -96,9 +102,9 @@ static void records_of_repos_that_were_never_cached_are_swept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_CACHE(what_was_heard_is_found),
-        WITH_CACHE(only_what_is_restricted_stays_so),
-        WITH_CACHE(what_others_wrote_there_is_not_believed),
+        WITH_CACHE(an_updated_visibility_is_found),
+        WITH_CACHE(only_a_restricted_visibility_never_expires),
+        WITH_CACHE(a_malformed_record_is_unknown),
         WITH_CACHE(records_of_repos_that_were_never_cached_are_swept),
     };
 
