@@ -18,14 +18,14 @@
 struct hc_memo;
 
 enum {
-    HC_MEMO_PLACES = 4096,
+    HC_MEMO_SLOTS = 4096,
     HC_MEMO_TEXT_MAX = 255,
 
     /*
      * A change in the same tick of the file system's clock as the last one cannot be seen.
      * What changed so recently is not remembered (git's index has the same rule).
      */
-    HC_MEMO_SETTLED_S = 2
+    HC_MEMO_MIN_AGE_S = 2
 };
 
 struct hc_memo *hc_memo_new(struct hc_error *err);
@@ -33,11 +33,11 @@ void hc_memo_free(struct hc_memo *memo);
 HC_DEFINE_AUTO(hc_memo, hc_memo_free)
 
 /* True, and `text`, when `path` was remembered in the state that `status` shows. */
-bool hc_memo_recall(struct hc_memo *memo, const char *path, const struct stat *status,
-                    char *text, size_t size);
+bool hc_memo_find(struct hc_memo *memo, const char *path, const struct stat *status,
+                  char *text, size_t size);
 
-/* Remembers, unless the file changed less than HC_MEMO_SETTLED_S before `now_s`. */
-void hc_memo_keep(struct hc_memo *memo, const char *path, const struct stat *status,
-                  const char *text, time_t now_s);
+/* Remembers, unless the file changed less than HC_MEMO_MIN_AGE_S before `now_s`. */
+void hc_memo_store(struct hc_memo *memo, const char *path, const struct stat *status,
+                   const char *text, time_t now_s);
 
 #endif

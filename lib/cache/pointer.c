@@ -54,11 +54,11 @@ static void read_etag(const struct hc_cache *cache, const char *path,
     struct hc_memo *memo = hc_cache_memo(cache);
     struct timespec now;
 
-    if (hc_memo_recall(memo, path, blob, etag, HC_ETAG_MAX + 1))
+    if (hc_memo_find(memo, path, blob, etag, HC_ETAG_MAX + 1))
         return;
     read_link(hc_cache_fd(cache), path, etag);
     (void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
-    hc_memo_keep(memo, path, blob, etag, now.tv_sec);
+    hc_memo_store(memo, path, blob, etag, now.tv_sec);
 }
 
 int hc_pointer_find(const struct hc_cache *cache, const struct hc_repo *repo,

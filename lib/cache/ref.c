@@ -50,13 +50,13 @@ static int ref_read(const struct hc_cache *cache, const char *path, struct stat 
                    : hc_file_fail(err, errno, "open", hc_cache_fd(cache), path);
     if (!S_ISREG(status->st_mode))
         return 0;
-    if (hc_memo_recall(memo, path, status, commit, HC_COMMIT_SIZE))
+    if (hc_memo_find(memo, path, status, commit, HC_COMMIT_SIZE))
         return 1;
     found =
         hc_file_read_stat(hc_cache_fd(cache), path, content, sizeof content, status, err);
     if (found <= 0 || !hc_ref_parse(content, commit))
         return found < 0 ? -1 : 0;
-    hc_memo_keep(memo, path, status, commit, time(NULL));
+    hc_memo_store(memo, path, status, commit, time(NULL));
     return 1;
 }
 

@@ -23,44 +23,44 @@ static const struct stat settled = {.st_ino = 1,
                                     .st_size = 40,
                                     .st_ctim = {.tv_sec = 100}};
 
-static void what_was_kept_is_recalled_for_the_same_state_only(void **state)
+static void a_stored_text_is_found_for_the_same_state_only(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_memo) *memo = hc_memo_new(&f->err);
     struct stat changed = settled;
     char text[64];
 
-    hc_memo_keep(memo, "a", &settled, "one", 200);
-    assert_true(hc_memo_recall(memo, "a", &settled, text, sizeof text));
+    hc_memo_store(memo, "a", &settled, "one", 200);
+    assert_true(hc_memo_find(memo, "a", &settled, text, sizeof text));
     assert_string_equal(text, "one");
-    assert_false(hc_memo_recall(memo, "b", &settled, text, sizeof text));
+    assert_false(hc_memo_find(memo, "b", &settled, text, sizeof text));
     changed.st_ctim.tv_nsec = 1;
-    assert_false(hc_memo_recall(memo, "a", &changed, text, sizeof text));
+    assert_false(hc_memo_find(memo, "a", &changed, text, sizeof text));
     changed = settled;
     changed.st_ino = 2;
-    assert_false(hc_memo_recall(memo, "a", &changed, text, sizeof text));
+    assert_false(hc_memo_find(memo, "a", &changed, text, sizeof text));
 }
 
-static void what_has_just_changed_is_not_kept(void **state)
+static void a_file_that_has_just_changed_is_not_stored(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_memo) *memo = hc_memo_new(&f->err);
     char text[64];
 
-    hc_memo_keep(memo, "a", &settled, "one", 101);
-    assert_false(hc_memo_recall(memo, "a", &settled, text, sizeof text));
-    hc_memo_keep(memo, "a", &settled, "one", 102);
-    assert_true(hc_memo_recall(memo, "a", &settled, text, sizeof text));
+    hc_memo_store(memo, "a", &settled, "one", 101);
+    assert_false(hc_memo_find(memo, "a", &settled, text, sizeof text));
+    hc_memo_store(memo, "a", &settled, "one", 102);
+    assert_true(hc_memo_find(memo, "a", &settled, text, sizeof text));
 }
 
-static void a_text_that_does_not_fit_is_not_recalled(void **state)
+static void a_text_that_does_not_fit_is_not_found(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_memo) *memo = hc_memo_new(&f->err);
     char text[3];
 
-    hc_memo_keep(memo, "a", &settled, "four", 200);
-    assert_false(hc_memo_recall(memo, "a", &settled, text, sizeof text));
+    hc_memo_store(memo, "a", &settled, "four", 200);
+    assert_false(hc_memo_find(memo, "a", &settled, text, sizeof text));
 }
 
 static void a_ref_that_changed_in_place_is_read_again(void **state)
@@ -81,9 +81,9 @@ static void a_ref_that_changed_in_place_is_read_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        test(what_was_kept_is_recalled_for_the_same_state_only),
-        test(what_has_just_changed_is_not_kept),
-        test(a_text_that_does_not_fit_is_not_recalled),
+        test(a_stored_text_is_found_for_the_same_state_only),
+        test(a_file_that_has_just_changed_is_not_stored),
+        test(a_text_that_does_not_fit_is_not_found),
         test(a_ref_that_changed_in_place_is_read_again),
     };
 
