@@ -13,8 +13,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static int format_path(char marker[PATH_MAX], const struct hc_repo *repo,
-                       const char *commit, const char *path, struct hc_error *err)
+static int no_exist_format_path(char marker[PATH_MAX], const struct hc_repo *repo,
+                                const char *commit, const char *path,
+                                struct hc_error *err)
 {
     if (hc_format(marker, PATH_MAX, "%s/.no_exist/%s/%s", repo->folder, commit, path) < 0)
         return hc_fail_errno(err, ENAMETOOLONG, "marker of '%s'", path);
@@ -27,7 +28,7 @@ int hc_no_exist_find(const struct hc_cache *cache, const struct hc_repo *repo,
     char marker[PATH_MAX];
     struct stat status;
 
-    if (format_path(marker, repo, commit, path, err) < 0)
+    if (no_exist_format_path(marker, repo, commit, path, err) < 0)
         return -1;
     if (fstatat(hc_cache_fd(cache), marker, &status, AT_SYMLINK_NOFOLLOW) == 0)
         return S_ISREG(status.st_mode) ? 1 : 0;
@@ -36,8 +37,8 @@ int hc_no_exist_find(const struct hc_cache *cache, const struct hc_repo *repo,
     return hc_file_fail(err, errno, "open", hc_cache_fd(cache), marker);
 }
 
-static bool has_directory(int root, const struct hc_repo *repo, const char *kind,
-                          const char *commit, const char *path)
+static bool repo_has_directory(int root, const struct hc_repo *repo, const char *kind,
+                               const char *commit, const char *path)
 {
     const char *slash = strrchr(path, '/');
     char directory[PATH_MAX];
@@ -50,13 +51,13 @@ static bool has_directory(int root, const struct hc_repo *repo, const char *kind
 }
 
 /* A caller may ask for a/b/c/… at will; a commit has only so many directories. */
-static bool may_mark(int root, const struct hc_repo *repo, const char *commit,
-                     const char *path)
+static bool no_exist_may_mark(int root, const struct hc_repo *repo, const char *commit,
+                              const char *path)
 {
     char top[PATH_MAX];
 
-    if (strchr(path, '/') && !has_directory(root, repo, "snapshots", commit, path) &&
-        !has_directory(root, repo, ".no_exist", commit, path))
+    if (strchr(path, '/') && !repo_has_directory(root, repo, "snapshots", commit, path) &&
+        !repo_has_directory(root, repo, ".no_exist", commit, path))
         return false;
     return hc_format(top, sizeof top, "%s/.no_exist/%s", repo->folder, commit) > 0 &&
            hc_directory_count(root, top, HC_NO_EXIST_MAX) < HC_NO_EXIST_MAX;
@@ -70,20 +71,20 @@ void hc_no_exist_mark(const struct hc_cache *cache, const struct hc_repo *repo,
     struct hc_error unused;
     int fd;
 
-    if (format_path(marker, repo, commit, path, &unused) < 0 ||
-        !may_mark(root, repo, commit, path) ||
+    if (no_exist_format_path(marker, repo, commit, path, &unused) < 0 ||
+        !no_exist_may_mark(root, repo, commit, path) ||
         hc_file_mkparents(root, marker, &unused) < 0)
         return;
     fd = hc_file_create(root, marker, O_WRONLY);
     hc_auto_close(&fd);
 }
 
-static unsigned sweep_repo(int root, const char *folder, int64_t now_ms)
+static unsigned no_exist_sweep_repo(int root, const char *folder, int64_t now_ms)
 {
     char path[PATH_MAX];
 
     return hc_format(path, sizeof path, "%s/.no_exist", folder) > 0
-               ? hc_directory_remove_older(root, path, now_ms - HC_NO_EXIST_KEPT_MS)
+               ? hc_directory_remove_older(root, path, now_ms - HC_NO_EXIST_MAX_AGE_MS)
                : 0;
 }
 
@@ -97,7 +98,7 @@ unsigned hc_no_exist_sweep(const struct hc_cache *cache, int64_t now_ms)
         return 0;
     for (const char *name = hc_directory_next(dir); name; name = hc_directory_next(dir)) {
         if (strstr(name, "--"))
-            removed += sweep_repo(root, name, now_ms);
+            removed += no_exist_sweep_repo(root, name, now_ms);
     }
     return removed;
 }

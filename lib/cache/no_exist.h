@@ -3,7 +3,7 @@
  * .no_exist/<commit>/<path>: an empty file that remembers that a commit has no such file.
  * Callers name the files, so markers are bounded: at most HC_NO_EXIST_MAX names below a
  * commit, none in a directory that neither the snapshot nor .no_exist has, and none that
- * is older than HC_NO_EXIST_KEPT_MS when the sweep comes by.
+ * is older than HC_NO_EXIST_MAX_AGE_MS when the sweep comes by.
  */
 #ifndef HC_CACHE_NO_EXIST_H
 #define HC_CACHE_NO_EXIST_H
@@ -14,7 +14,7 @@
 
 enum { HC_NO_EXIST_MAX = 1000 /* files and directories */ };
 
-#define HC_NO_EXIST_KEPT_MS (INT64_C(30) * 24 * 3600 * 1000)
+#define HC_NO_EXIST_MAX_AGE_MS (INT64_C(30) * 24 * 3600 * 1000)
 
 /* 1 when marked, 0 when not. */
 int hc_no_exist_find(const struct hc_cache *cache, const struct hc_repo *repo,

@@ -14,7 +14,7 @@
 #define SNAPSHOT "models--org--name/snapshots/" COMMIT "/"
 #define MARKERS "models--org--name/.no_exist/" COMMIT "/"
 
-static int find(struct fixture *f, const char *path)
+static int no_exist_find(struct fixture *f, const char *path)
 {
     return hc_no_exist_find(f->cache, &f->repo, COMMIT, path, &f->err);
 }
@@ -25,7 +25,7 @@ static void a_marked_file_is_known_not_to_exist(void **state)
 
     temp_dir_write(f->dir, SNAPSHOT "a/c.json", "");
     hc_no_exist_mark(f->cache, &f->repo, COMMIT, "a/b.json");
-    assert_int_equal(find(f, "a/b.json"), 1);
+    assert_int_equal(no_exist_find(f, "a/b.json"), 1);
     assert_content(f, MARKERS "a/b.json", "");
 }
 
@@ -41,17 +41,17 @@ static void a_file_of_a_directory_that_is_not_there_is_not_marked(void **state)
     deep[sizeof deep - 2] = 'x';
     hc_no_exist_mark(f->cache, &f->repo, COMMIT, deep);
     hc_no_exist_mark(f->cache, &f->repo, COMMIT, "a/b.json");
-    assert_int_equal(find(f, "a/b.json"), 0);
+    assert_int_equal(no_exist_find(f, "a/b.json"), 0);
     assert_false(temp_dir_has(f->dir, "models--org--name"));
 }
 
-static void what_another_client_marked_makes_a_directory_known(void **state)
+static void a_marker_of_another_client_makes_its_directory_known(void **state)
 {
     struct fixture *f = *state;
 
     temp_dir_write(f->dir, MARKERS "a/c.json", "");
     hc_no_exist_mark(f->cache, &f->repo, COMMIT, "a/b.json");
-    assert_int_equal(find(f, "a/b.json"), 1);
+    assert_int_equal(no_exist_find(f, "a/b.json"), 1);
 }
 
 /* Both may be unknown to a commit; the one that was marked first stays. */
@@ -63,16 +63,16 @@ static void a_marker_in_the_way_of_another_fails_nothing(void **state)
     temp_dir_write(f->dir, SNAPSHOT "y/file", "");
     hc_no_exist_mark(f->cache, &f->repo, COMMIT, "x");
     hc_no_exist_mark(f->cache, &f->repo, COMMIT, "x/y");
-    assert_int_equal(find(f, "x"), 1);
-    assert_int_equal(find(f, "x/y"), 0);
+    assert_int_equal(no_exist_find(f, "x"), 1);
+    assert_int_equal(no_exist_find(f, "x/y"), 0);
 
     hc_no_exist_mark(f->cache, &f->repo, COMMIT, "y/x");
     hc_no_exist_mark(f->cache, &f->repo, COMMIT, "y");
-    assert_int_equal(find(f, "y"), 0);
-    assert_int_equal(find(f, "y/x"), 1);
+    assert_int_equal(no_exist_find(f, "y"), 0);
+    assert_int_equal(no_exist_find(f, "y/x"), 1);
 }
 
-static void a_commit_has_only_so_many_markers(void **state)
+static void the_markers_of_a_commit_are_limited(void **state)
 {
     struct fixture *f = *state;
     char name[32];
@@ -80,7 +80,7 @@ static void a_commit_has_only_so_many_markers(void **state)
     for (int i = 0; i <= HC_NO_EXIST_MAX; i++) {
         assert_true(hc_format(name, sizeof name, "%d", i) > 0);
         hc_no_exist_mark(f->cache, &f->repo, COMMIT, name);
-        assert_int_equal(find(f, name), i < HC_NO_EXIST_MAX);
+        assert_int_equal(no_exist_find(f, name), i < HC_NO_EXIST_MAX);
     }
     assert_int_equal(temp_dir_count(f->dir, MARKERS), HC_NO_EXIST_MAX);
     hc_no_exist_mark(f->cache, &f->repo, OTHER_COMMIT, "a");
@@ -97,36 +97,37 @@ static void old_markers_are_swept_and_nothing_else(void **state)
     hc_no_exist_mark(f->cache, &f->repo, COMMIT, "c");
     assert_int_equal(symlinkat("c", hc_cache_fd(f->cache), MARKERS "link"), 0);
     age_file(f, MARKERS "a/b", 3600);
-    assert_int_equal(hc_no_exist_sweep(f->cache, now_ms + HC_NO_EXIST_KEPT_MS - 1800000),
+    assert_int_equal(hc_no_exist_sweep(f->cache,
+                                       now_ms + HC_NO_EXIST_MAX_AGE_MS - 1800000),
                      1);
-    assert_int_equal(find(f, "a/b"), 0);
+    assert_int_equal(no_exist_find(f, "a/b"), 0);
     assert_false(temp_dir_has(f->dir, MARKERS "a"));
-    assert_int_equal(find(f, "c"), 1);
-    assert_int_equal(hc_no_exist_sweep(f->cache, now_ms + HC_NO_EXIST_KEPT_MS + 60000),
+    assert_int_equal(no_exist_find(f, "c"), 1);
+    assert_int_equal(hc_no_exist_sweep(f->cache, now_ms + HC_NO_EXIST_MAX_AGE_MS + 60000),
                      1);
     assert_true(temp_dir_has(f->dir, MARKERS "link"));
     assert_content(f, SNAPSHOT "a/file", "x");
 }
 
-static void what_was_not_marked_is_not_known(void **state)
+static void an_unmarked_file_is_not_known(void **state)
 {
     struct fixture *f = *state;
 
     temp_dir_write(f->dir, SNAPSHOT "a/c.json", "");
     hc_no_exist_mark(f->cache, &f->repo, COMMIT, "a/b.json");
-    assert_int_equal(find(f, "b.json"), 0);
-    assert_int_equal(find(f, "a"), 0);
-    assert_int_equal(find(f, "a/b.json/c"), 0);
+    assert_int_equal(no_exist_find(f, "b.json"), 0);
+    assert_int_equal(no_exist_find(f, "a"), 0);
+    assert_int_equal(no_exist_find(f, "a/b.json/c"), 0);
 }
 
-static void a_volume_that_refuses_is_of_no_interest(void **state)
+static void a_read_only_volume_fails_no_marking(void **state)
 {
     struct fixture *f = *state;
 
     make_read_only(f);
     hc_no_exist_mark(f->cache, &f->repo, COMMIT, "a");
     make_writable(f);
-    assert_int_equal(find(f, "a"), 0);
+    assert_int_equal(no_exist_find(f, "a"), 0);
 }
 
 int main(void)
@@ -134,12 +135,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_CACHE(a_marked_file_is_known_not_to_exist),
         WITH_CACHE(a_file_of_a_directory_that_is_not_there_is_not_marked),
-        WITH_CACHE(what_another_client_marked_makes_a_directory_known),
+        WITH_CACHE(a_marker_of_another_client_makes_its_directory_known),
         WITH_CACHE(a_marker_in_the_way_of_another_fails_nothing),
-        WITH_CACHE(a_commit_has_only_so_many_markers),
+        WITH_CACHE(the_markers_of_a_commit_are_limited),
         WITH_CACHE(old_markers_are_swept_and_nothing_else),
-        WITH_CACHE(what_was_not_marked_is_not_known),
-        WITH_CACHE(a_volume_that_refuses_is_of_no_interest),
+        WITH_CACHE(an_unmarked_file_is_not_known),
+        WITH_CACHE(a_read_only_volume_fails_no_marking),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
