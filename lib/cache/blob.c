@@ -17,9 +17,9 @@ bool hc_blob_is_emptied(const char *etag, uint64_t size)
            !hc_digest_is_of_empty_file(etag);
 }
 
-bool hc_blob_may_have(uint64_t told, uint64_t size)
+bool hc_blob_size_matches(uint64_t expected, uint64_t size)
 {
-    return told == HC_SIZE_UNKNOWN || told == size;
+    return expected == HC_SIZE_UNKNOWN || expected == size;
 }
 
 int hc_blob_find(const struct hc_cache *cache, const struct hc_repo *repo,

@@ -17,8 +17,8 @@
  */
 bool hc_blob_is_emptied(const char *etag, uint64_t size);
 
-/* Whether a file of `size` bytes may be a blob of `told`, or of HC_SIZE_UNKNOWN. */
-bool hc_blob_may_have(uint64_t told, uint64_t size);
+/* Whether a file of `size` bytes may be a blob of `expected`, or of HC_SIZE_UNKNOWN. */
+bool hc_blob_size_matches(uint64_t expected, uint64_t size);
 
 /* 1 and its size when the blob is there (through symlinks, a regular file, not emptied);
  * else 0. */

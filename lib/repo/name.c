@@ -232,9 +232,9 @@ int hc_etag_bind(char etag[HC_ETAG_MAX + 1], const char *commit, const char *pat
     return 0;
 }
 
-uint64_t hc_blob_size_of(const char *etag, uint64_t told)
+uint64_t hc_blob_size_from_head(const char *etag, uint64_t reported)
 {
     if (hc_digest_is_of_empty_file(etag))
-        return told == HC_SIZE_UNKNOWN ? 0 : told;
-    return told == 0 ? HC_SIZE_UNKNOWN : told;
+        return reported == HC_SIZE_UNKNOWN ? 0 : reported;
+    return reported == 0 ? HC_SIZE_UNKNOWN : reported;
 }

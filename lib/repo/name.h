@@ -66,10 +66,10 @@ int hc_etag_bind(char etag[HC_ETAG_MAX + 1], const char *commit, const char *pat
                  struct hc_error *err);
 
 /*
- * What is known of the size of a blob of which a HEAD says that it has `told` bytes, or
+ * What is known of the size of a blob of which a HEAD says that it has `reported` bytes, or
  * HC_SIZE_UNKNOWN. 0 is what servers say that do not know it: it is believed only when the
  * etag is the hash of nothing.
  */
-uint64_t hc_blob_size_of(const char *etag, uint64_t told);
+uint64_t hc_blob_size_from_head(const char *etag, uint64_t reported);
 
 #endif

@@ -148,7 +148,7 @@ static uint64_t size_in_tree(const struct wish *wish, const struct hc_metadata *
 
     return describe_from_tree(wish, metadata->commit, &listed, &ignored) == 1 &&
                    strcmp(listed.etag, metadata->etag) == 0
-               ? hc_blob_size_of(listed.etag, listed.size)
+               ? hc_blob_size_from_head(listed.etag, listed.size)
                : HC_SIZE_UNKNOWN;
 }
 
@@ -249,7 +249,7 @@ static int foresee(const struct wish *wish, const struct hc_metadata *metadata,
     char cache_path[PATH_MAX];
     uint64_t size = 0;
     int found = hc_blob_find(resolver->cache, &subject->repo, metadata->etag, &size, err);
-    bool is_there = found == 1 && hc_blob_may_have(metadata->size, size);
+    bool is_there = found == 1 && hc_blob_size_matches(metadata->size, size);
 
     if (found < 0)
         return -1;
@@ -312,7 +312,7 @@ static int look_as_told(const struct wish *wish, const struct hc_metadata *metad
 {
     int found = hc_file_look(&wish->subject, metadata->commit, wish->path, file, err);
 
-    if (found == 1 && !hc_blob_may_have(metadata->size, file->size_bytes)) {
+    if (found == 1 && !hc_blob_size_matches(metadata->size, file->size_bytes)) {
         hc_file_clear(file);
         return 0;
     }

@@ -132,7 +132,7 @@ static bool is_placed(const struct hc_resolver *resolver, const struct hc_place 
 
     return hc_pointer_find(resolver->cache, place->repo, place->revision, place->path,
                            &pointer, &unused) == 1 &&
-           hc_blob_may_have(size, pointer.size);
+           hc_blob_size_matches(size, pointer.size);
 }
 
 /* The listing has no usable hash of the file: the Hub is asked for it. `metadata` backs

@@ -49,7 +49,7 @@ int hc_download_lock_finds_blob(const struct hc_download_lock *download_lock,
     if (request->force)
         return 0;
     found = hc_blob_find(download_lock->cache, request->repo, request->etag, &size, err);
-    return found == 1 ? hc_blob_may_have(request->size, size) : found;
+    return found == 1 ? hc_blob_size_matches(request->size, size) : found;
 }
 
 /* Other clients have no heartbeat; bytes may be long in coming. */
