@@ -178,15 +178,15 @@ struct link {
     char target[PATH_MAX];
 };
 
-static int format_link(struct link *link, const struct hc_place *place, const char *etag,
-                       struct hc_error *err)
+static int format_link(struct link *link, const struct hc_repo_file *file,
+                       const char *etag, struct hc_error *err)
 {
-    if (hc_cache_snapshot_path(link->cache_path, place->repo, place->revision,
-                               place->path, err) < 0 ||
-        hc_cache_blob_path(link->blob, place->repo, etag, err) < 0 ||
+    if (hc_cache_snapshot_path(link->cache_path, file->repo, file->revision, file->path,
+                               err) < 0 ||
+        hc_cache_blob_path(link->blob, file->repo, etag, err) < 0 ||
         hc_cache_private_path(link->private, err) < 0)
         return -1;
-    return format_target(link->target, place->path, etag, err);
+    return format_target(link->target, file->path, etag, err);
 }
 
 static int make_pointer(const struct hc_cache *cache, const struct link *link,
@@ -210,7 +210,7 @@ static int make_pointer(const struct hc_cache *cache, const struct link *link,
  * A commit has no file below a file: what is in the way of this one was never a part of
  * the commit, or its listing was wrong.
  */
-int hc_pointer_link(const struct hc_cache *cache, const struct hc_place *place,
+int hc_pointer_link(const struct hc_cache *cache, const struct hc_repo_file *file,
                     const char *etag, bool is_fresh, struct hc_error *err)
 {
     struct hc_error first;
@@ -218,12 +218,12 @@ int hc_pointer_link(const struct hc_cache *cache, const struct hc_place *place,
     size_t top;
     int result;
 
-    if (format_link(&link, place, etag, err) < 0)
+    if (format_link(&link, file, etag, err) < 0)
         return -1;
     result = make_pointer(cache, &link, is_fresh, &first);
     if (result >= 0)
         return result;
-    top = strlen(link.cache_path) - strlen(place->path) - 1;
+    top = strlen(link.cache_path) - strlen(file->path) - 1;
     if (hc_directory_remove_obstacle(hc_cache_fd(cache), top, link.cache_path, S_IFLNK) ==
         1)
         return make_pointer(cache, &link, is_fresh, err);
@@ -231,17 +231,17 @@ int hc_pointer_link(const struct hc_cache *cache, const struct hc_place *place,
     return -1;
 }
 
-int hc_pointer_sync(const struct hc_cache *cache, const struct hc_place *place,
+int hc_pointer_sync(const struct hc_cache *cache, const struct hc_repo_file *file,
                     struct hc_error *err)
 {
     int root = hc_cache_fd(cache);
     char path[PATH_MAX];
 
-    if (hc_cache_snapshot_path(path, place->repo, place->revision, place->path, err) < 0)
+    if (hc_cache_snapshot_path(path, file->repo, file->revision, file->path, err) < 0)
         return -1;
     if (faccessat(root, path, F_OK, 0) < 0)
         return 0; /* a ref may be all there is, beside .no_exist */
-    if (!place->path && hc_directory_sync(root, path, err) < 0)
+    if (!file->path && hc_directory_sync(root, path, err) < 0)
         return -1;
     for (char *end = path + strlen(path); end; end = strrchr(path, '/')) {
         *end = '\0';

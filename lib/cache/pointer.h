@@ -34,14 +34,14 @@ int hc_pointer_find(const struct hc_cache *cache, const struct hc_repo *repo,
  * blob to the pointer's place, else it is copied (§1.7). 0; 1 when the blob is
  * not there, as when somebody who brought it has moved it just now; -1.
  */
-int hc_pointer_link(const struct hc_cache *cache, const struct hc_place *place,
+int hc_pointer_link(const struct hc_cache *cache, const struct hc_repo_file *file,
                     const char *etag, bool is_fresh, struct hc_error *err);
 
 /*
  * Flushes the names on the way to a pointer, from its directory to the cache root, so
  * that they survive power loss; with no `path`, all of that snapshot.
  */
-int hc_pointer_sync(const struct hc_cache *cache, const struct hc_place *place,
+int hc_pointer_sync(const struct hc_cache *cache, const struct hc_repo_file *file,
                     struct hc_error *err);
 
 #endif

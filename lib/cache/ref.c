@@ -123,7 +123,7 @@ int hc_ref_update(const struct hc_cache *cache, const struct hc_repo *repo,
         return 0;
     }
     /* What a ref names is on the disk before the ref is. */
-    if (hc_pointer_sync(cache, &(const struct hc_place){repo, commit, NULL}, err) < 0)
+    if (hc_pointer_sync(cache, &(const struct hc_repo_file){repo, commit, NULL}, err) < 0)
         return -1;
     return ref_write(cache, repo, path, commit, err);
 }

@@ -85,7 +85,7 @@ HC_DEFINE_AUTO(hc_hub, hc_hub_close)
  * left open. On ENTRY_NOT_FOUND `metadata->commit` is the commit that the answer named, or
  * "". An answer that leaves open what is missing costs one more question; see absence.h.
  */
-int hc_hub_head(struct hc_hub *hub, const struct hc_place *place,
+int hc_hub_head(struct hc_hub *hub, const struct hc_repo_file *place,
                 const struct hc_hub_credentials *credentials,
                 struct hc_metadata *metadata, struct hc_error *err);
 
@@ -95,7 +95,7 @@ int hc_hub_revision(struct hc_hub *hub, const struct hc_repo *repo, const char *
                     struct hc_revision *answer, struct hc_error *err);
 
 /* The same, with the names of its files. The path of `place` is not looked at. */
-int hc_hub_repo_info(struct hc_hub *hub, const struct hc_place *place,
+int hc_hub_repo_info(struct hc_hub *hub, const struct hc_repo_file *place,
                      const struct hc_hub_credentials *credentials,
                      struct hc_repo_info *info, struct hc_error *err);
 

@@ -102,7 +102,7 @@ static int query_run_shared(void *ctx, void *answer, struct hc_error *err)
     return hc_hub_query_run(query, err);
 }
 
-int hc_hub_head(struct hc_hub *hub, const struct hc_place *place,
+int hc_hub_head(struct hc_hub *hub, const struct hc_repo_file *place,
                 const struct hc_hub_credentials *credentials,
                 struct hc_metadata *metadata, struct hc_error *err)
 {
@@ -126,7 +126,7 @@ int hc_hub_head(struct hc_hub *hub, const struct hc_place *place,
     return hc_shared_queries_run(hub->questions, &question, metadata, err);
 }
 
-int hc_hub_repo_info(struct hc_hub *hub, const struct hc_place *place,
+int hc_hub_repo_info(struct hc_hub *hub, const struct hc_repo_file *place,
                      const struct hc_hub_credentials *credentials,
                      struct hc_repo_info *info, struct hc_error *err)
 {
@@ -155,7 +155,7 @@ int hc_hub_revision(struct hc_hub *hub, const struct hc_repo *repo, const char *
                     struct hc_revision *answer, struct hc_error *err)
 {
     HC_AUTO_VALUE(hc_repo_info) info = {0};
-    const struct hc_place place = {.repo = repo, .revision = revision};
+    const struct hc_repo_file place = {.repo = repo, .revision = revision};
 
     if (hc_hub_repo_info(hub, &place, credentials, &info, err) < 0)
         return -1;

@@ -30,7 +30,7 @@ int hc_repo_init(struct hc_repo *repo, enum hc_repo_type type, const char *id,
                  struct hc_error *err);
 
 /* A file of a repo at a revision; in the cache, that is a commit. Strings are borrowed. */
-struct hc_place {
+struct hc_repo_file {
     const struct hc_repo *repo;
     const char *revision;
     const char *path;

@@ -352,7 +352,7 @@ static int start(struct crew *crew, struct hc_error *err)
 static int outcome(struct crew *crew, uint64_t *fetched_bytes, struct hc_error *err)
 {
     const struct hc_batch *batch = crew->batch;
-    const struct hc_place snapshot = {&batch->subject->repo, batch->commit, NULL};
+    const struct hc_repo_file snapshot = {&batch->subject->repo, batch->commit, NULL};
 
     *fetched_bytes = crew->shared.fetched_bytes;
     if (hc_cancellation_check(crew->batch->caller->call, err) < 0)

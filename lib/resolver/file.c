@@ -158,7 +158,7 @@ static int describe_from_hub(const struct wish *wish, const char *revision,
                              struct hc_metadata *metadata, struct hc_error *err)
 {
     const struct hc_subject *subject = &wish->subject;
-    const struct hc_place place = {&subject->repo, revision, wish->path};
+    const struct hc_repo_file place = {&subject->repo, revision, wish->path};
     const struct hc_hub_credentials caller = hc_resolution_caller(resolution, revision);
 
     if (hc_hub_head(subject->resolver->hub, &place, &caller, metadata, err) == 0) {
@@ -288,8 +288,8 @@ static int fetch(const struct wish *wish, const struct hc_metadata *metadata,
     if (hc_subject_bring(subject, &wanted, caller, &bytes, err) < 0)
         return -1;
     return hc_pointer_sync(subject->resolver->cache,
-                           &(const struct hc_place){&subject->repo, metadata->commit,
-                                                    wish->path},
+                           &(const struct hc_repo_file){&subject->repo, metadata->commit,
+                                                        wish->path},
                            err);
 }
 

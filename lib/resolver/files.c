@@ -226,7 +226,8 @@ static int confirm_absence(const struct wishes *wishes, const char *commit,
 {
     const struct hc_subject *subject = &wishes->subject;
     const struct hc_hub_credentials caller = hc_resolution_caller(resolution, commit);
-    struct hc_place place = {&subject->repo, commit, find_absent(wishes, commit, tree)};
+    struct hc_repo_file place = {&subject->repo, commit,
+                                 find_absent(wishes, commit, tree)};
     struct hc_metadata metadata = {0};
     struct hc_error cause;
 

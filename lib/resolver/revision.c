@@ -73,7 +73,8 @@ static int ask_revision(void *ctx, struct hc_revision *answer, struct hc_error *
     const struct hc_subject *subject = resolution->subject;
     const struct hc_hub_credentials caller =
         hc_resolution_caller(resolution, subject->revision);
-    const struct hc_place place = {.repo = &subject->repo, .revision = subject->revision};
+    const struct hc_repo_file place = {.repo = &subject->repo,
+                                       .revision = subject->revision};
     HC_AUTO_VALUE(hc_repo_info) description = {0};
 
     if (hc_hub_repo_info(subject->resolver->hub, &place, &caller, &description, err) < 0)
@@ -141,7 +142,8 @@ static int expect_names(const struct inquiry *inquiry, const struct hc_tree *tre
                         bool is_new, struct hc_tree **names, struct hc_error *err)
 {
     const struct hc_subject *subject = inquiry->resolution->subject;
-    const struct hc_place place = {.repo = &subject->repo, .revision = inquiry->commit};
+    const struct hc_repo_file place = {.repo = &subject->repo,
+                                       .revision = inquiry->commit};
     struct hc_hub_credentials caller =
         hc_resolution_caller(inquiry->resolution, inquiry->commit);
     struct hc_repo_info description;

@@ -124,8 +124,8 @@ static int blame(const struct hc_subject *subject, const char *path, struct hc_e
 
 /* Where there are no symlinks, whoever else wanted the blob may have moved it away: to
  * the very place, or to another one. */
-static bool is_placed(const struct hc_resolver *resolver, const struct hc_place *place,
-                      uint64_t size)
+static bool is_placed(const struct hc_resolver *resolver,
+                      const struct hc_repo_file *place, uint64_t size)
 {
     struct hc_pointer pointer;
     struct hc_error unused;
@@ -142,7 +142,7 @@ static int describe(const struct hc_subject *subject,
                     struct hc_blob_request *wanted, struct hc_metadata *metadata,
                     struct hc_error *err)
 {
-    const struct hc_place place = {wanted->repo, wanted->commit, wanted->path};
+    const struct hc_repo_file place = {wanted->repo, wanted->commit, wanted->path};
 
     if (hc_hub_head(subject->resolver->hub, &place, caller, metadata, err) < 0)
         return -1;
@@ -158,7 +158,7 @@ int hc_subject_bring(const struct hc_subject *subject,
                      struct hc_error *err)
 {
     const struct hc_resolver *resolver = subject->resolver;
-    const struct hc_place place = {wanted->repo, wanted->commit, wanted->path};
+    const struct hc_repo_file place = {wanted->repo, wanted->commit, wanted->path};
     struct hc_blob_request described = *wanted;
     struct hc_metadata metadata;
     bool is_fresh = false;

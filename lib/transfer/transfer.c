@@ -323,7 +323,7 @@ static int attempt_lead(struct hc_transfers *transfers, struct attempt *attempt,
 static int attempt_prove_access(const struct attempt *attempt, struct hc_error *err)
 {
     const struct hc_blob_request *request = attempt->request;
-    const struct hc_place place = {request->repo, request->commit, request->path};
+    const struct hc_repo_file place = {request->repo, request->commit, request->path};
     struct hc_metadata metadata = {0};
 
     if (request->location)

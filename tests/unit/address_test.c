@@ -279,7 +279,7 @@ static void a_public_hub_cannot_redirect_inside(void **state)
     struct inside *inside = *state;
     HC_AUTO(hc_hub) *hub = NULL;
     struct hc_repo repo;
-    const struct hc_place place = {&repo, "main", "f"};
+    const struct hc_repo_file place = {&repo, "main", "f"};
     const struct hc_hub_credentials credentials = {0};
     struct hc_metadata metadata;
 

@@ -60,7 +60,7 @@ static int gateway_tear_down(void **state)
 static int gateway_head_at(struct gateway *g, const char *revision,
                            struct hc_metadata *metadata)
 {
-    const struct hc_place place = {&g->repo, revision, "config.json"};
+    const struct hc_repo_file place = {&g->repo, revision, "config.json"};
 
     return hc_hub_head(g->hub, &place, &g->credentials, metadata, &g->err);
 }
@@ -161,7 +161,7 @@ struct asker {
 static void *gateway_ask(void *ctx)
 {
     struct asker *asker = ctx;
-    const struct hc_place place = {&asker->g->repo, "main", asker->path};
+    const struct hc_repo_file place = {&asker->g->repo, "main", asker->path};
     struct hc_metadata metadata;
     struct hc_error err = {0};
 

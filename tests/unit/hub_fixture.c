@@ -55,7 +55,7 @@ int hub_fixture_tear_down(void **state)
 int hub_fixture_head_file(struct fixture *f, const char *path,
                           struct hc_metadata *metadata)
 {
-    return hc_hub_head(f->hub, &(const struct hc_place){&f->repo, "main", path},
+    return hc_hub_head(f->hub, &(const struct hc_repo_file){&f->repo, "main", path},
                        &f->credentials, metadata, &f->err);
 }
 

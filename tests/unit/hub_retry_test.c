@@ -164,7 +164,7 @@ static void a_hub_that_is_not_there_is_named(void **state)
     retry_deaf_port(&fd, endpoint);
     nobody = hub_fixture_open(endpoint, 1);
     assert_int_equal(
-        hc_hub_head(nobody, &(const struct hc_place){&f->repo, "main", "config.json"},
+        hc_hub_head(nobody, &(const struct hc_repo_file){&f->repo, "main", "config.json"},
                     &f->credentials, &metadata, &f->err),
         -1);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
@@ -189,7 +189,7 @@ static void retry_ask_through_proxy(struct fixture *f, const char *url)
 
     retry_set_proxy(url);
     assert_int_equal(
-        hc_hub_head(hub, &(const struct hc_place){&f->repo, "main", "config.json"},
+        hc_hub_head(hub, &(const struct hc_repo_file){&f->repo, "main", "config.json"},
                     &f->credentials, &metadata, &f->err),
         -1);
     retry_set_proxy("");

@@ -210,7 +210,7 @@ static void metadata_of_another_commit_is_a_bad_reply(void **state)
 
     hub_answer_for_another_commit(f);
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
-        const struct hc_place place = {&f->repo, f->commit, paths[i]};
+        const struct hc_repo_file place = {&f->repo, f->commit, paths[i]};
 
         hub_assert_bad_commit(f, hc_hub_head(f->hub, &place, &f->credentials, &metadata,
                                              &f->err));

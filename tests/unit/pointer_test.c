@@ -60,7 +60,7 @@ static int find(struct fixture *f, const char *path, struct hc_pointer *pointer)
 
 static int link_hello(struct fixture *f, const char *path, bool is_fresh)
 {
-    const struct hc_place place = {&f->repo, COMMIT, path};
+    const struct hc_repo_file place = {&f->repo, COMMIT, path};
 
     return hc_pointer_link(f->cache, &place, HELLO_GIT, is_fresh, &f->err);
 }

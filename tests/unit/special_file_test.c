@@ -152,7 +152,7 @@ static void with_a_tree(struct fixture *f, enum special special)
 /* A symlink to a regular file is a blob: clients share them between repos so. */
 static void with_a_blob(struct fixture *f, enum special special)
 {
-    const struct hc_place place = {&f->repo, COMMIT, "a"};
+    const struct hc_repo_file place = {&f->repo, COMMIT, "a"};
     bool is_there = special == OUTSIDE;
     uint64_t size;
 
@@ -166,7 +166,7 @@ static void with_a_blob(struct fixture *f, enum special special)
 
 static void with_a_pointer(struct fixture *f, enum special special)
 {
-    const struct hc_place place = {&f->repo, COMMIT, "a"};
+    const struct hc_repo_file place = {&f->repo, COMMIT, "a"};
     struct hc_pointer pointer;
 
     temp_dir_write(f->dir, BLOB, "hello");

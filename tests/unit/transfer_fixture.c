@@ -77,7 +77,8 @@ struct hc_metadata metadata_of(struct fixture *f, const char *path)
     const struct hc_hub_credentials credentials = {.token = "hf_good"};
     struct hc_metadata metadata;
 
-    assert_int_equal(hc_hub_head(f->hub, &(const struct hc_place){&f->repo, "main", path},
+    assert_int_equal(hc_hub_head(f->hub,
+                                 &(const struct hc_repo_file){&f->repo, "main", path},
                                  &credentials, &metadata, &f->err),
                      0);
     test_hub_clear_log(f->server);
