@@ -21,7 +21,7 @@
 enum { ATIME_AGE_S = 60 };
 
 /* The atime of a blob is its last use, however the volume is mounted. */
-static void touch(int root, const char *path, const struct stat *status)
+static void blob_touch(int root, const char *path, const struct stat *status)
 {
     const struct timespec used[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_OMIT}};
     struct timespec now;
@@ -31,7 +31,7 @@ static void touch(int root, const char *path, const struct stat *status)
         (void)utimensat(root, path, used, 0);
 }
 
-static void read_link(int root, const char *path, char etag[HC_ETAG_MAX + 1])
+static void pointer_read_link(int root, const char *path, char etag[HC_ETAG_MAX + 1])
 {
     char target[PATH_MAX];
     ssize_t length = readlinkat(root, path, target, sizeof target);
@@ -48,15 +48,15 @@ static void read_link(int root, const char *path, char etag[HC_ETAG_MAX + 1])
 }
 
 /* The link is read anew only when the blob behind it is not the one it was. */
-static void read_etag(const struct hc_cache *cache, const char *path,
-                      const struct stat *blob, char etag[HC_ETAG_MAX + 1])
+static void pointer_read_etag(const struct hc_cache *cache, const char *path,
+                              const struct stat *blob, char etag[HC_ETAG_MAX + 1])
 {
     struct hc_memo *memo = hc_cache_memo(cache);
     struct timespec now;
 
     if (hc_memo_find(memo, path, blob, etag, HC_ETAG_MAX + 1))
         return;
-    read_link(hc_cache_fd(cache), path, etag);
+    pointer_read_link(hc_cache_fd(cache), path, etag);
     (void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
     hc_memo_store(memo, path, blob, etag, now.tv_sec);
 }
@@ -80,16 +80,16 @@ int hc_pointer_find(const struct hc_cache *cache, const struct hc_repo *repo,
     if (!S_ISREG(status.st_mode))
         return 0;
     pointer->size = (uint64_t)status.st_size;
-    read_etag(cache, cache_path, &status, pointer->etag);
+    pointer_read_etag(cache, cache_path, &status, pointer->etag);
     if (hc_blob_is_emptied(pointer->etag, pointer->size))
         return 0;
-    touch(root, cache_path, &status);
+    blob_touch(root, cache_path, &status);
     return 1;
 }
 
 /* "../../blobs/<etag>", and one more "../" for each directory in `path`. */
-static int format_target(char target[PATH_MAX], const char *path, const char *etag,
-                         struct hc_error *err)
+static int pointer_format_target(char target[PATH_MAX], const char *path,
+                                 const char *etag, struct hc_error *err)
 {
     char climb[3 * (HC_FILENAME_MAX + 1) + 1] = "";
     size_t used = 0;
@@ -105,18 +105,18 @@ static int format_target(char target[PATH_MAX], const char *path, const char *et
 
 /* Whether symlink(2) failed for lack of room or of a directory; any other failure means
  * that the volume has no symlinks, for which each filesystem has an errno of its own. */
-static bool is_about_the_name(int errnum)
+static bool symlink_error_is_final(int errnum)
 {
     return errnum == ENOSPC || errnum == EDQUOT || errnum == ENAMETOOLONG ||
            errnum == ENOENT;
 }
 
 /* 1 linked; 0 the volume has no symlinks; -1. */
-static int link_blob(int root, const char *target, const char *private,
-                     const char *cache_path, struct hc_error *err)
+static int pointer_make_symlink(int root, const char *target, const char *private,
+                                const char *cache_path, struct hc_error *err)
 {
     if (symlinkat(target, root, private) < 0) {
-        return is_about_the_name(errno)
+        return symlink_error_is_final(errno)
                    ? hc_file_fail(err, errno, "make symlink", root, private)
                    : 0;
     }
@@ -128,14 +128,14 @@ static int link_blob(int root, const char *target, const char *private,
     return 1;
 }
 
-static int flush(int fd, struct hc_error *err)
+static int fd_sync(int fd, struct hc_error *err)
 {
     return fsync(fd) < 0 ? hc_fail_errno(err, errno, "fsync") : 0;
 }
 
 /* 0 copied; 1 there is no blob; -1. */
-static int copy_blob(int root, const char *blob, const char *private,
-                     struct hc_error *err)
+static int pointer_copy_blob(int root, const char *blob, const char *private,
+                             struct hc_error *err)
 {
     HC_AUTO_CLOSE int from = hc_file_open_linked(root, blob);
     HC_AUTO_CLOSE int to = -1;
@@ -147,18 +147,18 @@ static int copy_blob(int root, const char *blob, const char *private,
     to = hc_file_create(root, private, O_WRONLY);
     if (to < 0)
         return hc_file_fail(err, errno, "create", root, private);
-    if (hc_file_copy(from, to, NULL, err) == 0 && flush(to, err) == 0)
+    if (hc_file_copy(from, to, NULL, err) == 0 && fd_sync(to, err) == 0)
         return 0;
     (void)unlinkat(root, private, 0);
     return hc_context(err, "copy '%s'", blob);
 }
 
 /* Without symlinks the pointer is the file itself. */
-static int place_blob(int root, const char *blob, const char *private,
-                      const char *cache_path, struct hc_error *err)
+static int pointer_place_blob(int root, const char *blob, const char *private,
+                              const char *cache_path, struct hc_error *err)
 {
     const char *source = private ? private : blob;
-    int copied = private ? copy_blob(root, blob, private, err) : 0;
+    int copied = private ? pointer_copy_blob(root, blob, private, err) : 0;
 
     if (copied != 0)
         return copied;
@@ -171,39 +171,41 @@ static int place_blob(int root, const char *blob, const char *private,
     return 0;
 }
 
-struct link {
+struct pointer_paths {
     char cache_path[PATH_MAX]; /* the pointer's own */
     char private[PATH_MAX];
     char blob[PATH_MAX];
     char target[PATH_MAX];
 };
 
-static int format_link(struct link *link, const struct hc_repo_file *file,
-                       const char *etag, struct hc_error *err)
+static int pointer_paths_format(struct pointer_paths *paths,
+                                const struct hc_repo_file *file, const char *etag,
+                                struct hc_error *err)
 {
-    if (hc_cache_snapshot_path(link->cache_path, file->repo, file->revision, file->path,
+    if (hc_cache_snapshot_path(paths->cache_path, file->repo, file->revision, file->path,
                                err) < 0 ||
-        hc_cache_blob_path(link->blob, file->repo, etag, err) < 0 ||
-        hc_cache_private_path(link->private, err) < 0)
+        hc_cache_blob_path(paths->blob, file->repo, etag, err) < 0 ||
+        hc_cache_private_path(paths->private, err) < 0)
         return -1;
-    return format_target(link->target, file->path, etag, err);
+    return pointer_format_target(paths->target, file->path, etag, err);
 }
 
-static int make_pointer(const struct hc_cache *cache, const struct link *link,
-                        bool is_fresh, struct hc_error *err)
+static int pointer_make(const struct hc_cache *cache, const struct pointer_paths *paths,
+                        bool may_move, struct hc_error *err)
 {
     int root = hc_cache_fd(cache);
     int linked = 0;
 
-    if (hc_file_mkparents(root, link->private, err) < 0 ||
-        hc_file_mkparents(root, link->cache_path, err) < 0)
+    if (hc_file_mkparents(root, paths->private, err) < 0 ||
+        hc_file_mkparents(root, paths->cache_path, err) < 0)
         return -1;
     if (!hc_cache_has_no_symlinks(cache))
-        linked = link_blob(root, link->target, link->private, link->cache_path, err);
+        linked = pointer_make_symlink(root, paths->target, paths->private,
+                                      paths->cache_path, err);
     if (linked != 0)
         return linked < 0 ? -1 : 0;
-    return place_blob(root, link->blob, is_fresh ? NULL : link->private, link->cache_path,
-                      err);
+    return pointer_place_blob(root, paths->blob, may_move ? NULL : paths->private,
+                              paths->cache_path, err);
 }
 
 /*
@@ -211,22 +213,22 @@ static int make_pointer(const struct hc_cache *cache, const struct link *link,
  * the commit, or its listing was wrong.
  */
 int hc_pointer_link(const struct hc_cache *cache, const struct hc_repo_file *file,
-                    const char *etag, bool is_fresh, struct hc_error *err)
+                    const char *etag, bool may_move, struct hc_error *err)
 {
     struct hc_error first;
-    struct link link;
+    struct pointer_paths paths;
     size_t top;
     int result;
 
-    if (format_link(&link, file, etag, err) < 0)
+    if (pointer_paths_format(&paths, file, etag, err) < 0)
         return -1;
-    result = make_pointer(cache, &link, is_fresh, &first);
+    result = pointer_make(cache, &paths, may_move, &first);
     if (result >= 0)
         return result;
-    top = strlen(link.cache_path) - strlen(file->path) - 1;
-    if (hc_directory_remove_obstacle(hc_cache_fd(cache), top, link.cache_path, S_IFLNK) ==
-        1)
-        return make_pointer(cache, &link, is_fresh, err);
+    top = strlen(paths.cache_path) - strlen(file->path) - 1;
+    if (hc_directory_remove_obstacle(hc_cache_fd(cache), top, paths.cache_path,
+                                     S_IFLNK) == 1)
+        return pointer_make(cache, &paths, may_move, err);
     *err = first;
     return -1;
 }

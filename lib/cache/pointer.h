@@ -30,12 +30,12 @@ int hc_pointer_find(const struct hc_cache *cache, const struct hc_repo *repo,
  * Makes the pointer to blobs/<etag>, which must exist, by symlink under a private name
  * and rename; replaces what is there, also a pointer in the place of one of its
  * directories, and a directory of pointers in its own. Where symlink(2) fails for
- * another cause than room or the name, or symlinks are unwanted, `is_fresh` moves the
+ * another cause than room or the name, or symlinks are unwanted, `may_move` moves the
  * blob to the pointer's place, else it is copied (§1.7). 0; 1 when the blob is
  * not there, as when somebody who brought it has moved it just now; -1.
  */
 int hc_pointer_link(const struct hc_cache *cache, const struct hc_repo_file *file,
-                    const char *etag, bool is_fresh, struct hc_error *err);
+                    const char *etag, bool may_move, struct hc_error *err);
 
 /*
  * Flushes the names on the way to a pointer, from its directory to the cache root, so
