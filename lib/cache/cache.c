@@ -31,15 +31,15 @@ struct hc_cache {
     char root[PATH_MAX];
 };
 
-static const char id_path[] = ".hubcache/cache-id";
+static const char cache_id_path[] = ".hubcache/cache-id";
 
-static const char tag[] =
+static const char cachedir_tag[] =
     "Signature: 8a477f597d28d172789f06886806bc55\n"
     "# This file is a cache directory tag created by huggingface_hub.\n"
     "# For information about cache directory tags, see:\n"
     "#\thttps://bford.info/cachedir/\n";
 
-static bool is_uuid(const char *text)
+static bool text_is_uuid(const char *text)
 {
     static const char shape[UUID_SIZE] = "hhhhhhhh-hhhh-hhhh-hhhh-hhhhhhhhhhhh";
     size_t i = 0;
@@ -54,21 +54,21 @@ static bool is_uuid(const char *text)
     return text[i] == '\0';
 }
 
-static bool read_id(struct hc_cache *cache)
+static bool cache_id_read(struct hc_cache *cache)
 {
     char text[UUID_SIZE + 8];
     struct hc_error unused;
 
-    if (hc_file_read(cache->fd, id_path, text, sizeof text, &unused) != 1)
+    if (hc_file_read(cache->fd, cache_id_path, text, sizeof text, &unused) != 1)
         return false;
-    if (!is_uuid(hc_text_trim(text)))
+    if (!text_is_uuid(hc_text_trim(text)))
         return false;
     memcpy(cache->id, text, UUID_SIZE);
     return true;
 }
 
 /* A random UUID (version 4) of RFC 9562. */
-static int make_uuid(char uuid[UUID_SIZE], struct hc_error *err)
+static int uuid_generate(char uuid[UUID_SIZE], struct hc_error *err)
 {
     unsigned char b[16];
 
@@ -89,26 +89,27 @@ static int make_uuid(char uuid[UUID_SIZE], struct hc_error *err)
  * win, and both read what the winner wrote. Where there are no hard links, or the file is
  * damaged, rename has to do.
  */
-static int make_id(struct hc_cache *cache, struct hc_error *err)
+static int cache_id_create(struct hc_cache *cache, struct hc_error *err)
 {
     char uuid[UUID_SIZE];
     char candidate[PATH_MAX];
 
-    if (make_uuid(uuid, err) < 0 || hc_cache_private_path(candidate, err) < 0 ||
+    if (uuid_generate(uuid, err) < 0 || hc_cache_private_path(candidate, err) < 0 ||
         hc_cache_publish(cache, candidate, uuid, strlen(uuid), err) < 0)
         return -1;
-    if (linkat(cache->fd, candidate, cache->fd, id_path, 0) < 0 && !read_id(cache))
-        (void)renameat(cache->fd, candidate, cache->fd, id_path);
+    if (linkat(cache->fd, candidate, cache->fd, cache_id_path, 0) < 0 &&
+        !cache_id_read(cache))
+        (void)renameat(cache->fd, candidate, cache->fd, cache_id_path);
     (void)unlinkat(cache->fd, candidate, 0);
     return 0;
 }
 
-static void load_id(struct hc_cache *cache)
+static void cache_id_load(struct hc_cache *cache)
 {
     struct hc_error unused;
 
-    if (!read_id(cache) && make_id(cache, &unused) == 0)
-        (void)read_id(cache);
+    if (!cache_id_read(cache) && cache_id_create(cache, &unused) == 0)
+        (void)cache_id_read(cache);
 }
 
 struct hc_cache *hc_cache_open(const char *dir, bool no_symlinks, struct hc_error *err)
@@ -140,7 +141,7 @@ struct hc_cache *hc_cache_open(const char *dir, bool no_symlinks, struct hc_erro
     cache->heartbeats = cache->trees ? hc_heartbeats_new(err) : NULL;
     if (!cache->heartbeats)
         return NULL;
-    load_id(cache);
+    cache_id_load(cache);
     return hc_take(&cache);
 }
 
@@ -228,10 +229,11 @@ int hc_cache_publish(const struct hc_cache *cache, const char *path, const char 
     return hc_file_publish(cache->fd, private, path, content, size, err);
 }
 
-void hc_cache_tag(const struct hc_cache *cache)
+void hc_cache_write_tag(const struct hc_cache *cache)
 {
     struct hc_error unused;
 
     if (faccessat(cache->fd, "CACHEDIR.TAG", F_OK, 0) < 0)
-        (void)hc_cache_publish(cache, "CACHEDIR.TAG", tag, sizeof tag - 1, &unused);
+        (void)hc_cache_publish(cache, "CACHEDIR.TAG", cachedir_tag,
+                               sizeof cachedir_tag - 1, &unused);
 }

@@ -66,6 +66,6 @@ int hc_cache_publish(const struct hc_cache *cache, const char *path, const char 
                      size_t size, struct hc_error *err);
 
 /* Writes CACHEDIR.TAG (§1.1) when it is not there. Failure is of no interest. */
-void hc_cache_tag(const struct hc_cache *cache);
+void hc_cache_write_tag(const struct hc_cache *cache);
 
 #endif

@@ -51,7 +51,7 @@ enum {
 
 struct hc_metadata {
     char commit[HC_COMMIT_SIZE];
-    char etag[HC_ETAG_MAX + 1]; /* what the blob is called: see hc_etag_bind() */
+    char etag[HC_ETAG_MAX + 1]; /* what the blob is called: see hc_etag_make_unique() */
     uint64_t size;              /* or HC_SIZE_UNKNOWN */
     char location[HC_URL_MAX];  /* where the bytes are; signed, never to be logged */
     bool is_of_mirror;          /* a mirror says so, not the Hub itself */

@@ -246,5 +246,5 @@ int hc_hub_response_metadata(const struct hc_hub_response *response,
         return target_fail_metadata(target, "with an ETag that cannot name a file", err);
     metadata->size = hc_blob_size_from_head(metadata->etag, response_size(response));
     memcpy(metadata->commit, response->commit, sizeof metadata->commit);
-    return hc_etag_bind(metadata->etag, metadata->commit, target->path, err);
+    return hc_etag_make_unique(metadata->etag, metadata->commit, target->path, err);
 }

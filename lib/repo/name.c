@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-enum { BOUND_ETAG_SHOWN = HC_ETAG_MAX - HC_DIGEST_HEX_MAX - 1 };
+enum { UNIQUE_ETAG_PREFIX_MAX = HC_ETAG_MAX - HC_DIGEST_HEX_MAX - 1 };
 
 static const char etag_characters[] =
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
@@ -23,35 +23,35 @@ bool hc_commit_is_valid(const char *text)
 }
 
 /* Whether the first `length` bytes of `text` are `word`. */
-static bool is_word(const char *text, size_t length, const char *word)
+static bool text_span_is(const char *text, size_t length, const char *word)
 {
     return length == strlen(word) && memcmp(text, word, length) == 0;
 }
 
 /* What is wrong with one segment of a revision; NULL: nothing. */
-static const char *revision_segment_fault(const char *segment, size_t length)
+static const char *revision_component_fault(const char *component, size_t length)
 {
     if (length == 0)
         return "it starts or ends with '/' or has two in a row";
-    if (is_word(segment, length, ".") || is_word(segment, length, ".."))
+    if (text_span_is(component, length, ".") || text_span_is(component, length, ".."))
         return "it has a '.' or '..' between slashes";
-    if (length > HC_SEGMENT_MAX)
+    if (length > HC_COMPONENT_MAX)
         return "it has more than 255 bytes between two slashes";
     return NULL;
 }
 
 static const char *revision_fault(const char *revision)
 {
-    const char *segment = revision;
+    const char *component = revision;
     const char *fault = NULL;
 
     while (!fault) {
-        size_t length = strcspn(segment, "/");
+        size_t length = strcspn(component, "/");
 
-        fault = revision_segment_fault(segment, length);
-        if (segment[length] == '\0')
+        fault = revision_component_fault(component, length);
+        if (component[length] == '\0')
             break;
-        segment += length + 1;
+        component += length + 1;
     }
     return fault;
 }
@@ -74,14 +74,14 @@ int hc_revision_check(const char *revision, struct hc_error *err)
 }
 
 /* ".." between slashes or backslashes: another system would climb. */
-static bool climbs(const char *segment, size_t length)
+static bool component_climbs(const char *component, size_t length)
 {
     size_t start = 0;
 
     for (size_t i = 0; i <= length; i++) {
-        if (i < length && segment[i] != '\\')
+        if (i < length && component[i] != '\\')
             continue;
-        if (is_word(segment + start, i - start, ".."))
+        if (text_span_is(component + start, i - start, ".."))
             return true;
         start = i + 1;
     }
@@ -89,51 +89,51 @@ static bool climbs(const char *segment, size_t length)
 }
 
 /* "C:x", "\\server\x", "\x": elsewhere on Windows, so refused everywhere (§1.8). */
-static bool is_windows_absolute(const char *segment, size_t length)
+static bool component_is_windows_absolute(const char *component, size_t length)
 {
-    size_t first = length > 0 ? hc_text_utf8_length(segment) : 0;
+    size_t first = length > 0 ? hc_text_utf8_length(component) : 0;
 
     return length > 0 &&
-           (segment[0] == '\\' || (first < length && segment[first] == ':'));
+           (component[0] == '\\' || (first < length && component[first] == ':'));
 }
 
-static const char *segment_fault(const char *segment, size_t length)
+static const char *filename_component_fault(const char *component, size_t length)
 {
-    if (climbs(segment, length))
+    if (component_climbs(component, length))
         return "it has a '..' segment";
-    if (is_windows_absolute(segment, length))
+    if (component_is_windows_absolute(component, length))
         return "it has a Windows drive or root in a segment";
-    if (length > HC_SEGMENT_MAX)
+    if (length > HC_COMPONENT_MAX)
         return "it has more than 255 bytes between two slashes";
     return NULL;
 }
 
 /* Appends the segments of `part` to `path`, which has room for them. NULL: done. */
-static const char *append_part(const char *part, char *path)
+static const char *filename_append_part(const char *part, char *path)
 {
     size_t used = strlen(path);
     const char *fault = NULL;
 
-    for (const char *segment = part; !fault; segment++) {
-        size_t length = strcspn(segment, "/");
+    for (const char *component = part; !fault; component++) {
+        size_t length = strcspn(component, "/");
 
-        fault = segment_fault(segment, length);
-        if (!fault && length > 0 && !is_word(segment, length, ".")) {
+        fault = filename_component_fault(component, length);
+        if (!fault && length > 0 && !text_span_is(component, length, ".")) {
             if (used > 0)
                 path[used++] = '/';
-            memcpy(path + used, segment, length);
+            memcpy(path + used, component, length);
             used += length;
             path[used] = '\0';
         }
-        segment += length;
-        if (*segment == '\0')
+        component += length;
+        if (*component == '\0')
             break;
     }
     return fault;
 }
 
-static int join_part(const char *field, const char *part, char *path,
-                     struct hc_error *err)
+static int filename_join_part(const char *field, const char *part, char *path,
+                              struct hc_error *err)
 {
     const char *fault;
 
@@ -143,7 +143,7 @@ static int join_part(const char *field, const char *part, char *path,
     if (!hc_text_is_utf8(part) || !hc_text_is_printable(part))
         return hc_fail_field(err, HC_INVALID_FILENAME, field,
                              "a file name is UTF-8 without control characters");
-    fault = part[0] == '/' ? "it is absolute" : append_part(part, path);
+    fault = part[0] == '/' ? "it is absolute" : filename_append_part(part, path);
     if (fault)
         return hc_fail_field(err, HC_INVALID_FILENAME, field, "file name '%s': %s", part,
                              fault);
@@ -156,10 +156,10 @@ int hc_filename_join(const char *subfolder, const char *filename,
     char joined[2 * HC_FILENAME_MAX + 2] = "";
     size_t subfolder_length;
 
-    if (subfolder && join_part("subfolder", subfolder, joined, err) < 0)
+    if (subfolder && filename_join_part("subfolder", subfolder, joined, err) < 0)
         return -1;
     subfolder_length = strlen(joined);
-    if (join_part("filename", filename, joined, err) < 0)
+    if (filename_join_part("filename", filename, joined, err) < 0)
         return -1;
     if (strlen(joined) == subfolder_length || hc_text_ends(filename, "/"))
         return hc_fail_field(err, HC_INVALID_FILENAME, "filename",
@@ -209,11 +209,11 @@ bool hc_etag_parse(const char *header, char etag[HC_ETAG_MAX + 1])
     return hc_etag_is_valid(etag);
 }
 
-int hc_etag_bind(char etag[HC_ETAG_MAX + 1], const char *commit, const char *path,
-                 struct hc_error *err)
+int hc_etag_make_unique(char etag[HC_ETAG_MAX + 1], const char *commit, const char *path,
+                        struct hc_error *err)
 {
     const char *const parts[] = {commit, path, etag};
-    char hex[HC_DIGEST_HEX_MAX + 1], bound[HC_ETAG_MAX + 1];
+    char hex[HC_DIGEST_HEX_MAX + 1], unique[HC_ETAG_MAX + 1];
     HC_AUTO(hc_digest) *digest = NULL;
 
     if (hc_digest_kind_of(etag) != HC_DIGEST_NONE)
@@ -227,8 +227,8 @@ int hc_etag_bind(char etag[HC_ETAG_MAX + 1], const char *commit, const char *pat
     }
     if (hc_digest_finish(digest, hex, err) < 0)
         return -1;
-    (void)hc_format(bound, sizeof bound, "%.*s-%s", BOUND_ETAG_SHOWN, etag, hex);
-    memcpy(etag, bound, sizeof bound);
+    (void)hc_format(unique, sizeof unique, "%.*s-%s", UNIQUE_ETAG_PREFIX_MAX, etag, hex);
+    memcpy(etag, unique, sizeof unique);
     return 0;
 }
 

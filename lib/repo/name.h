@@ -17,7 +17,7 @@ enum {
     HC_ETAG_MAX = 200,      /* leaves room for ".<8 hex>.incomplete" below NAME_MAX */
     HC_REVISION_MAX = 1024, /* bytes */
     HC_FILENAME_MAX = 2048, /* bytes of a path within a repo */
-    HC_SEGMENT_MAX = 255    /* bytes between two slashes: NAME_MAX */
+    HC_COMPONENT_MAX = 255  /* bytes between two slashes: NAME_MAX */
 };
 
 /* 40 lower-case hexadecimal digits: the only revision that needs no network. */
@@ -25,7 +25,7 @@ bool hc_commit_is_valid(const char *text);
 
 /*
  * INVALID_REVISION (field "revision"): empty, too long, not UTF-8, control characters, a
- * leading or trailing "/", or a segment that is empty, ".", ".." or over HC_SEGMENT_MAX.
+ * leading or trailing "/", or a segment that is empty, ".", ".." or over HC_COMPONENT_MAX.
  */
 int hc_revision_check(const char *revision, struct hc_error *err);
 
@@ -34,7 +34,7 @@ int hc_revision_check(const char *revision, struct hc_error *err);
  * dropping "." segments and doubled slashes. INVALID_FILENAME (field "filename", or
  * "subfolder" when that is at fault): empty, absolute, ends in "/", a ".." segment (also
  * between backslashes), a Windows drive or UNC prefix in any segment ("C:x"), not UTF-8,
- * control characters, a segment over HC_SEGMENT_MAX, or longer than HC_FILENAME_MAX in
+ * control characters, a segment over HC_COMPONENT_MAX, or longer than HC_FILENAME_MAX in
  * all. A backslash is an ordinary character otherwise, as in the reference client.
  */
 int hc_filename_join(const char *subfolder, const char *filename,
@@ -62,8 +62,8 @@ bool hc_etag_is_valid(const char *etag);
  * which the digits are the SHA-256 of all three. Two files may have the same such etag and
  * different bytes, so that it must not name the blob of both. A hash stays as it is.
  */
-int hc_etag_bind(char etag[HC_ETAG_MAX + 1], const char *commit, const char *path,
-                 struct hc_error *err);
+int hc_etag_make_unique(char etag[HC_ETAG_MAX + 1], const char *commit, const char *path,
+                        struct hc_error *err);
 
 /*
  * What is known of the size of a blob of which a HEAD says that it has `reported` bytes, or

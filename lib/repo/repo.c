@@ -29,35 +29,35 @@ enum { TYPE_COUNT = sizeof types / sizeof *types, PART_MAX = 96 };
 static const char word_characters[] =
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
 
-static bool is_word(char character)
+static bool character_is_word(char character)
 {
     return character != '\0' && strchr(word_characters, character);
 }
 
 /* A namespace or a name: the first `length` bytes of `part`. */
-static bool is_part(const char *part, size_t length)
+static bool repo_id_part_is_valid(const char *part, size_t length)
 {
     if (length == 0 || length > PART_MAX)
         return false;
     for (size_t i = 0; i < length; i++) {
-        if (!is_word(part[i]) && part[i] != '-' && part[i] != '.')
+        if (!character_is_word(part[i]) && part[i] != '-' && part[i] != '.')
             return false;
     }
-    return is_word(part[0]) && is_word(part[length - 1]);
+    return character_is_word(part[0]) && character_is_word(part[length - 1]);
 }
 
-static bool is_id(const char *id)
+static bool repo_id_is_valid(const char *id)
 {
     const char *slash = strchr(id, '/');
     const char *name = slash ? slash + 1 : id;
 
-    if (slash && !is_part(id, (size_t)(slash - id)))
+    if (slash && !repo_id_part_is_valid(id, (size_t)(slash - id)))
         return false;
-    return is_part(name, strlen(name));
+    return repo_id_part_is_valid(name, strlen(name));
 }
 
 /* Ids come from outside: what is quoted in a message is short and printable. */
-static int refuse(struct hc_error *err, const char *id, const char *rule)
+static int repo_id_refuse(struct hc_error *err, const char *id, const char *rule)
 {
     bool is_quotable = hc_text_is_printable(id) && strlen(id) <= HC_REPO_ID_MAX;
 
@@ -74,14 +74,15 @@ int hc_repo_init(struct hc_repo *repo, enum hc_repo_type type, const char *id,
     if ((unsigned)type >= TYPE_COUNT)
         return hc_fail_field(err, HC_INVALID_OPTIONS, "repo_type",
                              "repo type %d: there is none of that number", (int)type);
-    if (!is_id(id))
-        return refuse(err, id,
-                      "must be 'name' or 'namespace/name', each 1 to 96 letters, digits, "
-                      "'_', '-' or '.', starting and ending with a letter, digit or '_'");
+    if (!repo_id_is_valid(id))
+        return repo_id_refuse(
+            err, id,
+            "must be 'name' or 'namespace/name', each 1 to 96 letters, digits, "
+            "'_', '-' or '.', starting and ending with a letter, digit or '_'");
     if (strstr(id, "--") || strstr(id, ".."))
-        return refuse(err, id, "must not contain '--' or '..'");
+        return repo_id_refuse(err, id, "must not contain '--' or '..'");
     if (hc_text_ends(id, ".git"))
-        return refuse(err, id, "must not end in '.git'");
+        return repo_id_refuse(err, id, "must not end in '.git'");
 
     repo->type = type == HC_REPO_DEFAULT ? HC_REPO_MODEL : type;
     (void)hc_format(repo->id, sizeof repo->id, "%s", id);

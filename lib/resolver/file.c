@@ -284,7 +284,7 @@ static int fetch(const struct wish *wish, const struct hc_metadata *metadata,
         .is_fetched = is_fetched,
     };
 
-    hc_cache_tag(subject->resolver->cache);
+    hc_cache_write_tag(subject->resolver->cache);
     if (hc_subject_bring(subject, &wanted, caller, &bytes, err) < 0)
         return -1;
     return hc_pointer_sync(subject->resolver->cache,

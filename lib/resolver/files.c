@@ -299,7 +299,7 @@ static int fetch(const struct wishes *wishes, const struct hc_batch *batch,
 
     if (subject->options->dry_run)
         return 0;
-    hc_cache_tag(subject->resolver->cache);
+    hc_cache_write_tag(subject->resolver->cache);
     if (batch->count > 0 && hc_batch_fetch(batch, &fetched, err) < 0)
         return hc_resolution_doubt(resolution, err);
     return hc_resolution_keep_ref(resolution, batch->commit, err);

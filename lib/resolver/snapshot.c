@@ -166,7 +166,7 @@ static int fetch(const struct hc_want *want, const char *commit,
             },
     };
 
-    hc_cache_tag(want->subject.resolver->cache);
+    hc_cache_write_tag(want->subject.resolver->cache);
     return hc_batch_fetch(&batch, &answer->downloaded_bytes, err);
 }
 

@@ -172,14 +172,14 @@ static void the_tag_is_the_one_of_the_reference_and_written_once(void **state)
     struct fixture *f = *state;
     HC_AUTO_FREE char *tag = NULL;
 
-    hc_cache_tag(f->cache);
+    hc_cache_write_tag(f->cache);
     tag = temp_dir_read(f->dir, "CACHEDIR.TAG");
     assert_non_null(tag);
     assert_int_equal(strlen(tag), 191);
     assert_true(
         hc_text_starts(tag, "Signature: 8a477f597d28d172789f06886806bc55\n# This"));
     temp_dir_write(f->dir, "CACHEDIR.TAG", "mine");
-    hc_cache_tag(f->cache);
+    hc_cache_write_tag(f->cache);
     assert_content(f, "CACHEDIR.TAG", "mine");
 }
 

@@ -56,14 +56,14 @@ static void a_revision_has_limits(void **state)
 
     (void)state;
     memset(revision, 'a', sizeof revision);
-    revision[HC_SEGMENT_MAX] = '\0';
+    revision[HC_COMPONENT_MAX] = '\0';
     assert_int_equal(hc_revision_check(revision, &err), 0);
-    revision[HC_SEGMENT_MAX] = 'a';
-    revision[HC_SEGMENT_MAX + 1] = '\0';
+    revision[HC_COMPONENT_MAX] = 'a';
+    revision[HC_COMPONENT_MAX + 1] = '\0';
     assert_int_equal(hc_revision_check(revision, &err), -1);
     for (size_t i = 200; i < sizeof revision; i += 200)
         revision[i] = '/';
-    revision[HC_SEGMENT_MAX + 1] = 'a';
+    revision[HC_COMPONENT_MAX + 1] = 'a';
     revision[HC_REVISION_MAX] = '\0';
     assert_int_equal(hc_revision_check(revision, &err), 0);
     revision[HC_REVISION_MAX] = 'a';
@@ -96,7 +96,8 @@ static void subfolder_and_name_become_one_path(void **state)
     assert_joined(NULL, "caf\xc3\xa9", "caf\xc3\xa9");
 }
 
-static void assert_refused(const char *subfolder, const char *filename, const char *field)
+static void assert_filename_refused(const char *subfolder, const char *filename,
+                                    const char *field)
 {
     char path[HC_FILENAME_MAX + 1];
     struct hc_error err = {0};
@@ -117,18 +118,18 @@ static void file_names_that_could_leave_the_snapshot_are_refused(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_refused(NULL, bad[i], "filename");
+        assert_filename_refused(NULL, bad[i], "filename");
 }
 
 static void the_part_at_fault_is_named(void **state)
 {
     (void)state;
-    assert_refused("../x", "a", "subfolder");
-    assert_refused("/x", "a", "subfolder");
-    assert_refused("x", "../a", "filename");
-    assert_refused("x", "/a", "filename");
-    assert_refused("x", "", "filename");
-    assert_refused("x", ".", "filename");
+    assert_filename_refused("../x", "a", "subfolder");
+    assert_filename_refused("/x", "a", "subfolder");
+    assert_filename_refused("x", "../a", "filename");
+    assert_filename_refused("x", "/a", "filename");
+    assert_filename_refused("x", "", "filename");
+    assert_filename_refused("x", ".", "filename");
 }
 
 static void a_file_name_has_limits(void **state)
@@ -139,21 +140,21 @@ static void a_file_name_has_limits(void **state)
 
     (void)state;
     memset(name, 'a', sizeof name);
-    name[HC_SEGMENT_MAX] = '\0';
+    name[HC_COMPONENT_MAX] = '\0';
     assert_int_equal(hc_filename_join(NULL, name, path, &err), 0);
-    name[HC_SEGMENT_MAX] = 'a';
-    name[HC_SEGMENT_MAX + 1] = '\0';
-    assert_refused(NULL, name, "filename");
-    name[HC_SEGMENT_MAX + 1] = 'a';
+    name[HC_COMPONENT_MAX] = 'a';
+    name[HC_COMPONENT_MAX + 1] = '\0';
+    assert_filename_refused(NULL, name, "filename");
+    name[HC_COMPONENT_MAX + 1] = 'a';
     for (size_t i = 200; i < sizeof name; i += 200)
         name[i] = '/';
     name[HC_FILENAME_MAX] = '\0';
     assert_int_equal(hc_filename_join(NULL, name, path, &err), 0);
-    assert_refused("s", name, "filename");
+    assert_filename_refused("s", name, "filename");
     name[HC_FILENAME_MAX] = 'a';
     name[HC_FILENAME_MAX + 1] = '\0';
-    assert_refused(NULL, name, "filename");
-    assert_refused(name, "a", "subfolder");
+    assert_filename_refused(NULL, name, "filename");
+    assert_filename_refused(name, "a", "subfolder");
 }
 
 static void a_listed_name_is_safe_when_it_is_in_its_only_form(void **state)
@@ -167,7 +168,7 @@ static void a_listed_name_is_safe_when_it_is_in_its_only_form(void **state)
     assert_false(hc_filename_is_safe(""));
 }
 
-static void assert_etag(const char *header, const char *expected)
+static void assert_parsed_etag(const char *header, const char *expected)
 {
     char etag[HC_ETAG_MAX + 1];
 
@@ -178,13 +179,13 @@ static void assert_etag(const char *header, const char *expected)
 static void etags_are_normalised_as_the_reference_does(void **state)
 {
     (void)state;
-    assert_etag("W/\"abc\"", "abc");
-    assert_etag("\"abc\"", "abc");
-    assert_etag("abc", "abc");
-    assert_etag("Wabc", "abc");
-    assert_etag("WW//\"Wabc\"", "Wabc");
-    assert_etag("\"x-gzip\"", "x-gzip");
-    assert_etag("\"ABC\"", "ABC");
+    assert_parsed_etag("W/\"abc\"", "abc");
+    assert_parsed_etag("\"abc\"", "abc");
+    assert_parsed_etag("abc", "abc");
+    assert_parsed_etag("Wabc", "abc");
+    assert_parsed_etag("WW//\"Wabc\"", "Wabc");
+    assert_parsed_etag("\"x-gzip\"", "x-gzip");
+    assert_parsed_etag("\"ABC\"", "ABC");
 }
 
 static void etags_that_cannot_name_a_file_are_refused(void **state)
@@ -232,7 +233,7 @@ static void bind_etag(const char *from, const char *commit, const char *path,
     struct hc_error err;
 
     (void)hc_format(etag, HC_ETAG_MAX + 1, "%s", from);
-    assert_int_equal(hc_etag_bind(etag, commit, path, &err), 0);
+    assert_int_equal(hc_etag_make_unique(etag, commit, path, &err), 0);
     assert_true(hc_etag_is_valid(etag));
 }
 

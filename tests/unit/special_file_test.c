@@ -138,7 +138,7 @@ static void with_the_cache_id(struct fixture *f, enum special special)
 static void with_the_tag(struct fixture *f, enum special special)
 {
     put_special(f, special, "CACHEDIR.TAG");
-    hc_cache_tag(f->cache);
+    hc_cache_write_tag(f->cache);
 }
 
 static void with_a_tree(struct fixture *f, enum special special)
