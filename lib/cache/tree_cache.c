@@ -16,46 +16,47 @@
 #include <sys/queue.h>
 
 /* Which state of which file: a write changes size or time, a rename the inode. */
-struct state {
+struct tree_file_state {
     dev_t dev;
     ino_t ino;
     off_t size;
     struct timespec mtim;
 };
 
-struct item {
-    TAILQ_ENTRY(item) link;
+struct cached_tree {
+    TAILQ_ENTRY(cached_tree) link;
     uint64_t hash; /* of the path */
-    struct state state;
+    struct tree_file_state state;
     struct hc_tree *tree; /* NULL: it is being read */
     size_t size;
     char path[];
 };
 
 struct hc_tree_cache {
-    struct hc_tree_keeper keeper; /* first: a tree knows its cache by this alone */
+    struct hc_tree_observer observer; /* first: a tree knows its cache by this alone */
     struct {
         pthread_mutex_t lock;
         pthread_cond_t read; /* a reading has ended */
-        TAILQ_HEAD(list, item) items;
+        TAILQ_HEAD(list, cached_tree) items;
         size_t count;
         size_t size;
         size_t budget;
     } shared;
 };
 
-static uint64_t hash_of(const char *path)
+static uint64_t path_hash(const char *path)
 {
     return hc_hash_bytes(HC_HASH_START, path, strlen(path));
 }
 
-static struct state state_of(const struct stat *status)
+static struct tree_file_state tree_file_state_of(const struct stat *status)
 {
-    return (struct state){status->st_dev, status->st_ino, status->st_size,
-                          status->st_mtim};
+    return (struct tree_file_state){status->st_dev, status->st_ino, status->st_size,
+                                    status->st_mtim};
 }
 
-static bool is_same(const struct state *a, const struct state *b)
+static bool tree_file_state_equals(const struct tree_file_state *a,
+                                   const struct tree_file_state *b)
 {
     return a->ino == b->ino && a->dev == b->dev && a->size == b->size &&
            a->mtim.tv_sec == b->mtim.tv_sec && a->mtim.tv_nsec == b->mtim.tv_nsec;
@@ -63,10 +64,10 @@ static bool is_same(const struct state *a, const struct state *b)
 
 /* ---- under the lock ----------------------------------------------------------------- */
 
-static struct item *find_item(struct hc_tree_cache *cache, const char *path)
+static struct cached_tree *cached_tree_find(struct hc_tree_cache *cache, const char *path)
 {
-    uint64_t hash = hash_of(path);
-    struct item *item;
+    uint64_t hash = path_hash(path);
+    struct cached_tree *item;
 
     TAILQ_FOREACH(item, &cache->shared.items, link)
     {
@@ -77,22 +78,23 @@ static struct item *find_item(struct hc_tree_cache *cache, const char *path)
 }
 
 /* NULL when memory is short: then it is not kept, and that is all. */
-static struct item *add_item(struct hc_tree_cache *cache, const char *path)
+static struct cached_tree *cached_tree_add(struct hc_tree_cache *cache, const char *path)
 {
     size_t size = strlen(path) + 1;
-    struct item *item = calloc(1, sizeof *item + size);
+    struct cached_tree *item = calloc(1, sizeof *item + size);
 
     if (!item)
         return NULL;
     memcpy(item->path, path, size);
-    item->hash = hash_of(path);
+    item->hash = path_hash(path);
     TAILQ_INSERT_HEAD(&cache->shared.items, item, link);
     cache->shared.count++;
     return item;
 }
 
 /* The cache gives up its share; the listing lives on while others have one. */
-static void drop_tree(struct hc_tree_cache *cache, struct item *item)
+static void cached_tree_drop_listing(struct hc_tree_cache *cache,
+                                     struct cached_tree *item)
 {
     if (!item->tree)
         return;
@@ -100,35 +102,35 @@ static void drop_tree(struct hc_tree_cache *cache, struct item *item)
     hc_tree_unshare(hc_take(&item->tree));
 }
 
-static void remove_item(struct hc_tree_cache *cache, struct item *item)
+static void cached_tree_remove(struct hc_tree_cache *cache, struct cached_tree *item)
 {
-    drop_tree(cache, item);
+    cached_tree_drop_listing(cache, item);
     TAILQ_REMOVE(&cache->shared.items, item, link);
     cache->shared.count--;
     free(item);
 }
 
-static void trim(struct hc_tree_cache *cache)
+static void tree_cache_trim(struct hc_tree_cache *cache)
 {
-    struct item *item = TAILQ_LAST(&cache->shared.items, list);
+    struct cached_tree *item = TAILQ_LAST(&cache->shared.items, list);
 
     while (item && (cache->shared.size > cache->shared.budget ||
                     cache->shared.count > HC_TREE_CACHE_COUNT_MAX)) {
-        struct item *before = TAILQ_PREV(item, list, link);
+        struct cached_tree *before = TAILQ_PREV(item, list, link);
 
-        if (item->tree && atomic_load(&item->tree->sharers) == 0)
-            remove_item(cache, item);
+        if (item->tree && atomic_load(&item->tree->other_owners) == 0)
+            cached_tree_remove(cache, item);
         item = before;
     }
 }
 
-static void set_tree(struct hc_tree_cache *cache, struct item *item,
-                     const struct stat *status, struct hc_tree *tree)
+static void cached_tree_set_listing(struct hc_tree_cache *cache, struct cached_tree *item,
+                                    const struct stat *status, struct hc_tree *tree)
 {
-    tree->keeper = &cache->keeper;
+    tree->observer = &cache->observer;
     item->tree = hc_tree_share(tree);
-    item->size = hc_tree_size(tree);
-    item->state = state_of(status);
+    item->size = hc_tree_memory_bytes(tree);
+    item->state = tree_file_state_of(status);
     cache->shared.size += item->size;
 }
 
@@ -144,12 +146,12 @@ static void unlock(struct hc_tree_cache *cache)
     (void)pthread_mutex_unlock(&cache->shared.lock);
 }
 
-static void trim_after_share(struct hc_tree_keeper *keeper)
+static void tree_cache_on_share_released(struct hc_tree_observer *observer)
 {
-    struct hc_tree_cache *cache = (struct hc_tree_cache *)keeper;
+    struct hc_tree_cache *cache = (struct hc_tree_cache *)observer;
 
     lock(cache);
-    trim(cache);
+    tree_cache_trim(cache);
     unlock(cache);
 }
 
@@ -164,7 +166,7 @@ struct hc_tree_cache *hc_tree_cache_new(size_t budget, struct hc_error *err)
     (void)pthread_mutex_init(&cache->shared.lock, NULL);
     (void)pthread_cond_init(&cache->shared.read, NULL);
     TAILQ_INIT(&cache->shared.items);
-    cache->keeper.trim = trim_after_share;
+    cache->observer.share_released = tree_cache_on_share_released;
     cache->shared.budget = budget;
     return cache;
 }
@@ -174,7 +176,7 @@ void hc_tree_cache_free(struct hc_tree_cache *cache)
     if (!cache)
         return;
     while (!TAILQ_EMPTY(&cache->shared.items))
-        remove_item(cache, TAILQ_FIRST(&cache->shared.items));
+        cached_tree_remove(cache, TAILQ_FIRST(&cache->shared.items));
     (void)pthread_cond_destroy(&cache->shared.read);
     (void)pthread_mutex_destroy(&cache->shared.lock);
     free(cache);
@@ -184,29 +186,29 @@ void hc_tree_cache_set_budget(struct hc_tree_cache *cache, size_t budget)
 {
     lock(cache);
     cache->shared.budget = budget;
-    trim(cache);
+    tree_cache_trim(cache);
     unlock(cache);
 }
 
 int hc_tree_cache_find(struct hc_tree_cache *cache, const char *path,
                        const struct stat *status, struct hc_tree **tree)
 {
-    const struct state state = state_of(status);
-    struct item *item;
+    const struct tree_file_state state = tree_file_state_of(status);
+    struct cached_tree *item;
     int found = 0;
 
     lock(cache);
-    while ((item = find_item(cache, path)) && !item->tree)
+    while ((item = cached_tree_find(cache, path)) && !item->tree)
         (void)pthread_cond_wait(&cache->shared.read, &cache->shared.lock);
-    if (item && is_same(&item->state, &state)) {
+    if (item && tree_file_state_equals(&item->state, &state)) {
         TAILQ_REMOVE(&cache->shared.items, item, link);
         TAILQ_INSERT_HEAD(&cache->shared.items, item, link);
         *tree = hc_tree_share(item->tree);
         found = 1;
     } else if (item) {
-        drop_tree(cache, item); /* of an older file: it is read anew */
+        cached_tree_drop_listing(cache, item); /* of an older file: it is read anew */
     } else {
-        (void)add_item(cache, path);
+        (void)cached_tree_add(cache, path);
     }
     unlock(cache);
     return found;
@@ -215,15 +217,15 @@ int hc_tree_cache_find(struct hc_tree_cache *cache, const char *path,
 void hc_tree_cache_end_read(struct hc_tree_cache *cache, const char *path,
                             const struct stat *status, struct hc_tree *tree)
 {
-    struct item *item;
+    struct cached_tree *item;
 
     lock(cache);
-    item = find_item(cache, path);
+    item = cached_tree_find(cache, path);
     if (item && !item->tree && tree)
-        set_tree(cache, item, status, tree);
+        cached_tree_set_listing(cache, item, status, tree);
     else if (item && !item->tree)
-        remove_item(cache, item);
-    trim(cache);
+        cached_tree_remove(cache, item);
+    tree_cache_trim(cache);
     (void)pthread_cond_broadcast(&cache->shared.read);
     unlock(cache);
 }
@@ -231,38 +233,38 @@ void hc_tree_cache_end_read(struct hc_tree_cache *cache, const char *path,
 void hc_tree_cache_put(struct hc_tree_cache *cache, const char *path,
                        const struct stat *status, struct hc_tree *tree)
 {
-    struct item *item;
+    struct cached_tree *item;
 
     lock(cache);
-    item = find_item(cache, path);
+    item = cached_tree_find(cache, path);
     if (item && item->tree) { /* one that is being read is its reader's */
-        remove_item(cache, item);
+        cached_tree_remove(cache, item);
         item = NULL;
     }
     if (!item && tree)
-        item = add_item(cache, path);
+        item = cached_tree_add(cache, path);
     else
         item = NULL;
     if (item)
-        set_tree(cache, item, status, tree);
-    trim(cache);
+        cached_tree_set_listing(cache, item, status, tree);
+    tree_cache_trim(cache);
     unlock(cache);
 }
 
 struct hc_tree *hc_tree_cache_get(struct hc_tree_cache *cache, const char *path)
 {
     struct hc_tree *tree = NULL;
-    const struct item *item;
+    const struct cached_tree *item;
 
     lock(cache);
-    item = find_item(cache, path);
+    item = cached_tree_find(cache, path);
     if (item)
         tree = hc_tree_share(item->tree);
     unlock(cache);
     return tree;
 }
 
-size_t hc_tree_cache_size(struct hc_tree_cache *cache)
+size_t hc_tree_cache_bytes(struct hc_tree_cache *cache)
 {
     size_t size;
 

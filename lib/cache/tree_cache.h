@@ -50,6 +50,6 @@ void hc_tree_cache_put(struct hc_tree_cache *cache, const char *path,
 struct hc_tree *hc_tree_cache_get(struct hc_tree_cache *cache, const char *path);
 
 /* Bytes of the listings that it has, in use or not. */
-size_t hc_tree_cache_size(struct hc_tree_cache *cache);
+size_t hc_tree_cache_bytes(struct hc_tree_cache *cache);
 
 #endif

@@ -27,11 +27,11 @@ void hc_tree_drop(const struct hc_cache *cache, const struct hc_repo *repo,
  * Names that the commit's listing must have, as the Hub said beside the commit: kept in
  * memory, as long as there is room, until the listing was held against them.
  */
-void hc_tree_expect(const struct hc_cache *cache, const struct hc_repo *repo,
-                    const char *commit, struct hc_tree *names);
+void hc_tree_expect_names(const struct hc_cache *cache, const struct hc_repo *repo,
+                          const char *commit, struct hc_tree *names);
 
 /* NULL: none are known. The caller frees. */
-struct hc_tree *hc_tree_expected(const struct hc_cache *cache, const struct hc_repo *repo,
-                                 const char *commit);
+struct hc_tree *hc_tree_expected_names(const struct hc_cache *cache,
+                                       const struct hc_repo *repo, const char *commit);
 
 #endif

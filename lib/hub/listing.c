@@ -120,9 +120,9 @@ static int listing_check_directory(const struct hc_listing *listing, const char 
     if (hc_tree_find(listing->files, path))
         return hc_fail(err, HC_BAD_HUB_REPLY,
                        "the listing has '%s' both as a file and as a directory", shown);
-    if (hc_tree_has_below(listing->files, path) ||
-        hc_tree_has_below(listing->directories, path) ||
-        hc_tree_has_below(listing->others, path))
+    if (hc_tree_has_directory(listing->files, path) ||
+        hc_tree_has_directory(listing->directories, path) ||
+        hc_tree_has_directory(listing->others, path))
         return 0;
     return hc_fail(
         err, HC_BAD_HUB_REPLY,

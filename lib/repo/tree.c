@@ -15,11 +15,11 @@ enum {
     CHUNK_MIN = 4096,
     CHUNK_MAX = 1024 * 1024,
     HASH_MAX = 200, /* bytes of a hash, or of what is none, that are kept */
-    SHOWN_SIZE = 256
+    EXCERPT_SIZE = 256
 };
 
-struct hc_chunk {
-    struct hc_chunk *next;
+struct hc_text_chunk {
+    struct hc_text_chunk *next;
     size_t size;
     size_t used;
     char text[];
@@ -36,10 +36,10 @@ struct hc_tree *hc_tree_new(struct hc_error *err)
 
 void hc_tree_unshare(struct hc_tree *tree)
 {
-    if (atomic_fetch_sub(&tree->sharers, 1) > 0)
+    if (atomic_fetch_sub(&tree->other_owners, 1) > 0)
         return;
     while (tree->chunks) {
-        struct hc_chunk *chunk = tree->chunks;
+        struct hc_text_chunk *chunk = tree->chunks;
 
         tree->chunks = chunk->next;
         free(chunk);
@@ -50,32 +50,32 @@ void hc_tree_unshare(struct hc_tree *tree)
 
 void hc_tree_free(struct hc_tree *tree)
 {
-    struct hc_tree_keeper *keeper = tree ? tree->keeper : NULL;
+    struct hc_tree_observer *observer = tree ? tree->observer : NULL;
 
     if (tree)
         hc_tree_unshare(tree);
-    if (keeper)
-        keeper->trim(keeper);
+    if (observer)
+        observer->share_released(observer);
 }
 
 struct hc_tree *hc_tree_share(struct hc_tree *tree)
 {
     if (tree)
-        (void)atomic_fetch_add(&tree->sharers, 1);
+        (void)atomic_fetch_add(&tree->other_owners, 1);
     return tree;
 }
 
-size_t hc_tree_size(const struct hc_tree *tree)
+size_t hc_tree_memory_bytes(const struct hc_tree *tree)
 {
-    return sizeof *tree + tree->room * sizeof *tree->entries + tree->bytes;
+    return sizeof *tree + tree->capacity * sizeof *tree->entries + tree->text_bytes;
 }
 
 /* ---- adding ------------------------------------------------------------------------- */
 
 /* Room for `size` bytes; chunks grow with the tree. */
-static char *allocate(struct hc_tree *tree, size_t size, struct hc_error *err)
+static char *tree_allocate_text(struct hc_tree *tree, size_t size, struct hc_error *err)
 {
-    struct hc_chunk *chunk = tree->chunks;
+    struct hc_text_chunk *chunk = tree->chunks;
 
     if (!chunk || chunk->size - chunk->used < size) {
         size_t room = chunk ? chunk->size * 2 : CHUNK_MIN;
@@ -89,19 +89,19 @@ static char *allocate(struct hc_tree *tree, size_t size, struct hc_error *err)
             (void)hc_fail_memory(err);
             return NULL;
         }
-        *chunk = (struct hc_chunk){.next = tree->chunks, .size = room};
+        *chunk = (struct hc_text_chunk){.next = tree->chunks, .size = room};
         tree->chunks = chunk;
-        tree->bytes += sizeof *chunk + room;
+        tree->text_bytes += sizeof *chunk + room;
     }
     chunk->used += size;
     return chunk->text + chunk->used - size;
 }
 
 /* NULL stays NULL. */
-static int keep_text(struct hc_tree *tree, const char **text, struct hc_error *err)
+static int tree_copy_text(struct hc_tree *tree, const char **text, struct hc_error *err)
 {
     size_t size = *text ? strlen(*text) + 1 : 0;
-    char *copy = *text ? allocate(tree, size, err) : NULL;
+    char *copy = *text ? tree_allocate_text(tree, size, err) : NULL;
 
     if (!*text)
         return 0;
@@ -111,12 +111,12 @@ static int keep_text(struct hc_tree *tree, const char **text, struct hc_error *e
     return 0;
 }
 
-static int make_room(struct hc_tree *tree, struct hc_error *err)
+static int tree_grow(struct hc_tree *tree, struct hc_error *err)
 {
-    size_t room = tree->room ? tree->room * 2 : 64;
+    size_t room = tree->capacity ? tree->capacity * 2 : 64;
     struct hc_entry *entries;
 
-    if (tree->count < tree->room)
+    if (tree->count < tree->capacity)
         return 0;
     if (tree->count >= HC_TREE_ENTRIES_MAX)
         return hc_fail(err, HC_BAD_HUB_REPLY, "the listing has more than %d files",
@@ -125,12 +125,12 @@ static int make_room(struct hc_tree *tree, struct hc_error *err)
     if (!entries)
         return hc_fail_memory(err);
     tree->entries = entries;
-    tree->room = room;
+    tree->capacity = room;
     return 0;
 }
 
 /* A hash as listed; "" instead of what is longer than any. */
-static const char *bounded(const char *hash)
+static const char *hash_bounded(const char *hash)
 {
     return hash && strnlen(hash, HASH_MAX + 1) > HASH_MAX ? "" : hash;
 }
@@ -145,17 +145,17 @@ int hc_tree_add(struct hc_tree *tree, const struct hc_entry *entry, struct hc_er
         return hc_fail(err, HC_BAD_HUB_REPLY,
                        "a file listed has a path of more than %d bytes",
                        HC_TREE_PATH_MAX);
-    added.blob_id = bounded(entry->blob_id);
-    added.lfs_sha256 = bounded(entry->lfs_sha256);
+    added.blob_id = hash_bounded(entry->blob_id);
+    added.lfs_sha256 = hash_bounded(entry->lfs_sha256);
     added.is_safe = hc_filename_is_safe(entry->path);
     added.has_etag = added.lfs_sha256 ? hc_text_is_hex(added.lfs_sha256, 64)
                                       : hc_text_is_hex(added.blob_id, 40);
     if (!added.has_etag || !added.xet_hash || !hc_xet_hash_is_valid(added.xet_hash))
         added.xet_hash = NULL;
-    if (make_room(tree, err) < 0 || keep_text(tree, &added.path, err) < 0 ||
-        keep_text(tree, &added.blob_id, err) < 0 ||
-        keep_text(tree, &added.lfs_sha256, err) < 0 ||
-        keep_text(tree, &added.xet_hash, err) < 0)
+    if (tree_grow(tree, err) < 0 || tree_copy_text(tree, &added.path, err) < 0 ||
+        tree_copy_text(tree, &added.blob_id, err) < 0 ||
+        tree_copy_text(tree, &added.lfs_sha256, err) < 0 ||
+        tree_copy_text(tree, &added.xet_hash, err) < 0)
         return -1;
     tree->entries[tree->count++] = added;
     return 0;
@@ -168,7 +168,7 @@ int hc_tree_add_path(struct hc_tree *tree, const char *path, struct hc_error *er
 
 /* ---- what makes it one listing ------------------------------------------------------ */
 
-static int compare_entries(const void *a, const void *b)
+static int tree_entry_compare(const void *a, const void *b)
 {
     const struct hc_entry *left = a, *right = b;
 
@@ -180,40 +180,40 @@ void hc_tree_sort(struct hc_tree *tree)
     size_t i = 1;
 
     while (i < tree->count &&
-           compare_entries(&tree->entries[i - 1], &tree->entries[i]) < 0)
+           tree_entry_compare(&tree->entries[i - 1], &tree->entries[i]) < 0)
         i++;
     if (i < tree->count)
-        qsort(tree->entries, tree->count, sizeof *tree->entries, compare_entries);
+        qsort(tree->entries, tree->count, sizeof *tree->entries, tree_entry_compare);
 }
 
-static bool is_same_text(const char *a, const char *b)
+static bool text_equals(const char *a, const char *b)
 {
     return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-static bool is_same_entry(const struct hc_entry *a, const struct hc_entry *b)
+static bool tree_entry_equals(const struct hc_entry *a, const struct hc_entry *b)
 {
     return strcmp(a->path, b->path) == 0 && a->size == b->size &&
-           a->lfs_size == b->lfs_size && is_same_text(a->blob_id, b->blob_id) &&
-           is_same_text(a->lfs_sha256, b->lfs_sha256) &&
-           is_same_text(a->xet_hash, b->xet_hash);
+           a->lfs_size == b->lfs_size && text_equals(a->blob_id, b->blob_id) &&
+           text_equals(a->lfs_sha256, b->lfs_sha256) &&
+           text_equals(a->xet_hash, b->xet_hash);
 }
 
-static int drop_repeated(struct hc_tree *tree, struct hc_error *err)
+static int tree_drop_repeated(struct hc_tree *tree, struct hc_error *err)
 {
     size_t kept = 0;
 
     for (size_t i = 0; i < tree->count; i++) {
         const struct hc_entry *entry = &tree->entries[i];
         const struct hc_entry *last = kept > 0 ? &tree->entries[kept - 1] : NULL;
-        char shown[SHOWN_SIZE];
+        char excerpt[EXCERPT_SIZE];
 
         if (last && strcmp(last->path, entry->path) == 0) {
-            if (is_same_entry(last, entry))
+            if (tree_entry_equals(last, entry))
                 continue;
-            hc_text_excerpt(shown, sizeof shown, entry->path);
+            hc_text_excerpt(excerpt, sizeof excerpt, entry->path);
             return hc_fail(err, HC_BAD_HUB_REPLY,
-                           "the listing says two different things of '%s'", shown);
+                           "the listing says two different things of '%s'", excerpt);
         }
         tree->entries[kept++] = *entry;
     }
@@ -222,7 +222,7 @@ static int drop_repeated(struct hc_tree *tree, struct hc_error *err)
 }
 
 /* How many bytes, up to and with the last "/" that they share, two paths begin alike. */
-static size_t shared_directories(const char *before, const char *path)
+static size_t path_shared_directories(const char *before, const char *path)
 {
     size_t shared = 0;
 
@@ -234,35 +234,35 @@ static size_t shared_directories(const char *before, const char *path)
 }
 
 /* The directories of an entry that its predecessor does not have are no files. */
-static int check_directories(const struct hc_tree *tree, const char *before,
-                             const char *path, struct hc_error *err)
+static int tree_check_directories(const struct hc_tree *tree, const char *before,
+                                  const char *path, struct hc_error *err)
 {
-    const char *slash = strchr(path + shared_directories(before, path), '/');
-    char directory[HC_TREE_PATH_MAX + 1], shown[SHOWN_SIZE];
+    const char *slash = strchr(path + path_shared_directories(before, path), '/');
+    char directory[HC_TREE_PATH_MAX + 1], excerpt[EXCERPT_SIZE];
 
     for (; slash; slash = strchr(slash + 1, '/')) {
         (void)hc_format(directory, sizeof directory, "%.*s", (int)(slash - path), path);
         if (!hc_tree_find(tree, directory))
             continue;
-        hc_text_excerpt(shown, sizeof shown, directory);
+        hc_text_excerpt(excerpt, sizeof excerpt, directory);
         return hc_fail(err, HC_BAD_HUB_REPLY,
-                       "the listing has '%s' both as a file and as a directory", shown);
+                       "the listing has '%s' both as a file and as a directory", excerpt);
     }
     return 0;
 }
 
 /* What was made room for and is not used. */
-static void shrink(struct hc_tree *tree)
+static void tree_shrink(struct hc_tree *tree)
 {
     struct hc_entry *entries;
 
-    if (tree->count == 0 || tree->count == tree->room)
+    if (tree->count == 0 || tree->count == tree->capacity)
         return;
     entries = reallocarray(tree->entries, tree->count, sizeof *entries);
     if (!entries)
         return;
     tree->entries = entries;
-    tree->room = tree->count;
+    tree->capacity = tree->count;
 }
 
 int hc_tree_finish(struct hc_tree *tree, struct hc_error *err)
@@ -270,23 +270,23 @@ int hc_tree_finish(struct hc_tree *tree, struct hc_error *err)
     const char *before = "";
 
     hc_tree_sort(tree);
-    if (drop_repeated(tree, err) < 0)
+    if (tree_drop_repeated(tree, err) < 0)
         return -1;
     for (size_t i = 0; i < tree->count; i++) {
         const char *path = tree->entries[i].path;
 
-        if (check_directories(tree, before, path, err) < 0)
+        if (tree_check_directories(tree, before, path, err) < 0)
             return -1;
         before = path;
     }
-    shrink(tree);
+    tree_shrink(tree);
     return 0;
 }
 
 /* ---- asking it ---------------------------------------------------------------------- */
 
 /* The first entry that does not come before `path`. */
-static size_t lower_bound(const struct hc_tree *tree, const char *path)
+static size_t tree_lower_bound(const struct hc_tree *tree, const char *path)
 {
     size_t low = 0, high = tree->count;
 
@@ -303,29 +303,29 @@ static size_t lower_bound(const struct hc_tree *tree, const char *path)
 
 const struct hc_entry *hc_tree_find(const struct hc_tree *tree, const char *path)
 {
-    size_t i = lower_bound(tree, path);
+    size_t i = tree_lower_bound(tree, path);
 
     return i < tree->count && strcmp(tree->entries[i].path, path) == 0 ? &tree->entries[i]
                                                                        : NULL;
 }
 
-bool hc_tree_has_below(const struct hc_tree *tree, const char *path)
+bool hc_tree_has_directory(const struct hc_tree *tree, const char *path)
 {
     char prefix[HC_TREE_PATH_MAX + 2];
     size_t i;
 
     if (hc_format(prefix, sizeof prefix, "%s/", path) < 0)
         return false;
-    i = lower_bound(tree, prefix);
+    i = tree_lower_bound(tree, prefix);
     return i < tree->count && hc_text_starts(tree->entries[i].path, prefix);
 }
 
-bool hc_tree_is_same(const struct hc_tree *a, const struct hc_tree *b)
+bool hc_tree_equals(const struct hc_tree *a, const struct hc_tree *b)
 {
     bool is_same = a->count == b->count;
 
     for (size_t i = 0; is_same && i < a->count; i++)
-        is_same = is_same_entry(&a->entries[i], &b->entries[i]);
+        is_same = tree_entry_equals(&a->entries[i], &b->entries[i]);
     return is_same;
 }
 

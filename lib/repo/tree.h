@@ -21,11 +21,12 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-struct hc_chunk;
+struct hc_text_chunk;
 
 /* A cache of trees, as a tree that it shares knows it. */
-struct hc_tree_keeper {
-    void (*trim)(struct hc_tree_keeper *keeper); /* called after a share was given up */
+struct hc_tree_observer {
+    void (*share_released)(
+        struct hc_tree_observer *observer); /* called after a share was given up */
 };
 
 struct hc_entry {
@@ -42,11 +43,11 @@ struct hc_entry {
 struct hc_tree {
     struct hc_entry *entries;
     size_t count;
-    size_t room;
-    struct hc_chunk *chunks;               /* the entries' texts */
-    size_t bytes;                          /* of the chunks */
-    atomic_uint sharers;                   /* owners beside the first */
-    struct hc_tree_keeper *_Atomic keeper; /* the cache that shares it, or did */
+    size_t capacity;
+    struct hc_text_chunk *chunks;              /* the entries' texts */
+    size_t text_bytes;                         /* of the chunks */
+    atomic_uint other_owners;                  /* owners beside the first */
+    struct hc_tree_observer *_Atomic observer; /* the cache that shares it, or did */
     bool is_of_mirror; /* a mirror says so, not the Hub itself: for this
                                     answer only */
 };
@@ -69,7 +70,7 @@ struct hc_tree *hc_tree_share(struct hc_tree *tree);
 void hc_tree_unshare(struct hc_tree *tree);
 
 /* Bytes of memory that it takes. */
-size_t hc_tree_size(const struct hc_tree *tree);
+size_t hc_tree_memory_bytes(const struct hc_tree *tree);
 
 /* Appends a copy. BAD_HUB_REPLY without a path or blob_id, and beyond the limits. */
 int hc_tree_add(struct hc_tree *tree, const struct hc_entry *entry, struct hc_error *err);
@@ -91,10 +92,10 @@ int hc_tree_finish(struct hc_tree *tree, struct hc_error *err);
 const struct hc_entry *hc_tree_find(const struct hc_tree *tree, const char *path);
 
 /* Whether an entry is below the directory `path`. */
-bool hc_tree_has_below(const struct hc_tree *tree, const char *path);
+bool hc_tree_has_directory(const struct hc_tree *tree, const char *path);
 
 /* Whether both list the same. */
-bool hc_tree_is_same(const struct hc_tree *a, const struct hc_tree *b);
+bool hc_tree_equals(const struct hc_tree *a, const struct hc_tree *b);
 
 /* The blob's name: the SHA-256 of an LFS file, else git's id; "" when that is no hash.
  * Borrowed. */
@@ -105,6 +106,6 @@ uint64_t hc_entry_size(const struct hc_entry *entry);
 
 /* The parser behind hc_tree_load, for the fuzzer: NULL when `json` is no valid listing.
  */
-struct hc_tree *hc_tree_parse(const char *json, size_t size);
+struct hc_tree *hc_tree_parse_json(const char *json, size_t size);
 
 #endif

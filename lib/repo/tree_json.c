@@ -16,7 +16,7 @@
 
 enum { FORMAT_VERSION = 1 };
 
-static uint32_t decode(const char *text, size_t length)
+static uint32_t utf8_decode(const char *text, size_t length)
 {
     static const unsigned char lead_bits[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
     const unsigned char *s = (const unsigned char *)text;
@@ -28,7 +28,7 @@ static uint32_t decode(const char *text, size_t length)
 }
 
 /* The escapes that have a letter, in Python's order of preference. */
-static bool write_short(FILE *out, uint32_t point)
+static bool json_write_short_escape(FILE *out, uint32_t point)
 {
     static const char characters[] = "\"\\\n\r\t\f\b";
     static const char letters[] = "\"\\nrtfb";
@@ -40,9 +40,9 @@ static bool write_short(FILE *out, uint32_t point)
     return true;
 }
 
-static void write_character(FILE *out, uint32_t point)
+static void json_write_character(FILE *out, uint32_t point)
 {
-    if (write_short(out, point))
+    if (json_write_short_escape(out, point))
         return;
     if (point >= ' ' && point <= '~')
         (void)fputc((int)point, out);
@@ -54,27 +54,27 @@ static void write_character(FILE *out, uint32_t point)
 }
 
 /* Texts of a listing came out of JSON, and are UTF-8. */
-static void write_string(FILE *out, const char *text)
+static void json_write_string(FILE *out, const char *text)
 {
     (void)fputc('"', out);
     while (*text) {
         size_t length = hc_text_utf8_length(text);
 
-        write_character(out, decode(text, length));
+        json_write_character(out, utf8_decode(text, length));
         text += length;
     }
     (void)fputc('"', out);
 }
 
-static void write_entry(FILE *out, const struct hc_entry *entry)
+static void tree_entry_write_json(FILE *out, const struct hc_entry *entry)
 {
     (void)fputs("\n  ", out);
-    write_string(out, entry->path);
+    json_write_string(out, entry->path);
     (void)fprintf(out, ": {\n   \"size\": %" PRIu64 ",\n   \"blob_id\": ", entry->size);
-    write_string(out, entry->blob_id);
+    json_write_string(out, entry->blob_id);
     if (entry->lfs_sha256) {
         (void)fputs(",\n   \"lfs_sha256\": ", out);
-        write_string(out, entry->lfs_sha256);
+        json_write_string(out, entry->lfs_sha256);
         (void)fprintf(out, ",\n   \"lfs_size\": %" PRIu64, entry->lfs_size);
     }
     if (entry->xet_hash)
@@ -82,19 +82,19 @@ static void write_entry(FILE *out, const struct hc_entry *entry)
     (void)fputs("\n  }", out);
 }
 
-void hc_tree_write(const struct hc_tree *tree, FILE *out)
+void hc_tree_write_json(const struct hc_tree *tree, FILE *out)
 {
     (void)fprintf(out, "{\n \"format_version\": %d,\n \"files\": {", FORMAT_VERSION);
     for (size_t i = 0; i < tree->count; i++) {
         if (i > 0)
             (void)fputc(',', out);
-        write_entry(out, &tree->entries[i]);
+        tree_entry_write_json(out, &tree->entries[i]);
     }
     (void)fputs(tree->count > 0 ? "\n }\n}" : "}\n}", out);
 }
 
 /* A size: an integer that is not negative. */
-static bool read_size(const json_t *info, const char *key, uint64_t *size)
+static bool tree_entry_read_size(const json_t *info, const char *key, uint64_t *size)
 {
     const json_t *value = json_object_get(info, key);
 
@@ -105,7 +105,7 @@ static bool read_size(const json_t *info, const char *key, uint64_t *size)
 }
 
 /* A string; absent and null are NULL. */
-static bool read_text(const json_t *info, const char *key, const char **text)
+static bool tree_entry_read_text(const json_t *info, const char *key, const char **text)
 {
     const json_t *value = json_object_get(info, key);
 
@@ -114,19 +114,19 @@ static bool read_text(const json_t *info, const char *key, const char **text)
 }
 
 /* Borrows from `info`. A Xet hash that is none spoils the listing, as in the reference. */
-static bool read_entry(const json_t *info, struct hc_entry *entry)
+static bool tree_entry_read_json(const json_t *info, struct hc_entry *entry)
 {
-    if (!read_size(info, "size", &entry->size) ||
-        !read_text(info, "blob_id", &entry->blob_id) ||
-        !read_text(info, "lfs_sha256", &entry->lfs_sha256) ||
-        !read_text(info, "xet_hash", &entry->xet_hash))
+    if (!tree_entry_read_size(info, "size", &entry->size) ||
+        !tree_entry_read_text(info, "blob_id", &entry->blob_id) ||
+        !tree_entry_read_text(info, "lfs_sha256", &entry->lfs_sha256) ||
+        !tree_entry_read_text(info, "xet_hash", &entry->xet_hash))
         return false;
     if (entry->xet_hash && !hc_xet_hash_is_valid(entry->xet_hash))
         return false;
-    return !entry->lfs_sha256 || read_size(info, "lfs_size", &entry->lfs_size);
+    return !entry->lfs_sha256 || tree_entry_read_size(info, "lfs_size", &entry->lfs_size);
 }
 
-static bool read_files(struct hc_json *json, struct hc_tree *tree)
+static bool tree_read_files(struct hc_json *json, struct hc_tree *tree)
 {
     int more;
 
@@ -138,7 +138,8 @@ static bool read_files(struct hc_json *json, struct hc_tree *tree)
         struct hc_entry entry = {.path = path};
         struct hc_error unused;
 
-        if (!info || !read_entry(info, &entry) || hc_tree_add(tree, &entry, &unused) < 0)
+        if (!info || !tree_entry_read_json(info, &entry) ||
+            hc_tree_add(tree, &entry, &unused) < 0)
             return false;
     }
     hc_json_resume(json, '{');
@@ -146,14 +147,14 @@ static bool read_files(struct hc_json *json, struct hc_tree *tree)
 }
 
 /* One member of the root. */
-static bool read_member(struct hc_json *json, struct hc_tree *tree, unsigned *files,
-                        unsigned *versions)
+static bool tree_read_member(struct hc_json *json, struct hc_tree *tree, unsigned *files,
+                             unsigned *versions)
 {
     HC_AUTO_FREE char *key = hc_json_key(json);
     HC_AUTO_JSON *value = NULL;
 
     if (key && strcmp(key, "files") == 0)
-        return ++*files == 1 && read_files(json, tree);
+        return ++*files == 1 && tree_read_files(json, tree);
     value = key ? hc_json_value(json) : NULL;
     if (value && strcmp(key, "format_version") == 0)
         return ++*versions == 1 && json_is_integer(value) &&
@@ -161,7 +162,7 @@ static bool read_member(struct hc_json *json, struct hc_tree *tree, unsigned *fi
     return value;
 }
 
-struct hc_tree *hc_tree_read(struct hc_json *json)
+struct hc_tree *hc_tree_read_json(struct hc_json *json)
 {
     struct hc_error unused;
     HC_AUTO(hc_tree) *tree = hc_tree_new(&unused);
@@ -171,7 +172,7 @@ struct hc_tree *hc_tree_read(struct hc_json *json)
     if (!tree || !hc_json_enter(json, '{'))
         return NULL;
     while ((more = hc_json_next(json)) > 0) {
-        if (!read_member(json, tree, &files, &versions))
+        if (!tree_read_member(json, tree, &files, &versions))
             return NULL;
     }
     if (more < 0 || files == 0 || versions == 0 || !hc_json_is_done(json) ||
@@ -180,10 +181,10 @@ struct hc_tree *hc_tree_read(struct hc_json *json)
     return hc_take(&tree);
 }
 
-struct hc_tree *hc_tree_parse(const char *json, size_t size)
+struct hc_tree *hc_tree_parse_json(const char *json, size_t size)
 {
     struct hc_json reader;
 
     hc_json_from_text(&reader, json, size);
-    return hc_tree_read(&reader);
+    return hc_tree_read_json(&reader);
 }

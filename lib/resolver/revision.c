@@ -81,8 +81,8 @@ static int ask_revision(void *ctx, struct hc_revision *answer, struct hc_error *
         return -1;
     *answer = description.revision;
     if (description.siblings && !answer->is_of_mirror)
-        hc_tree_expect(subject->resolver->cache, &subject->repo, answer->commit,
-                       description.siblings);
+        hc_tree_expect_names(subject->resolver->cache, &subject->repo, answer->commit,
+                             description.siblings);
     hc_resolution_hear(resolution, answer);
     hc_resolution_hear_repo(resolution, answer);
     return 0;
@@ -148,7 +148,8 @@ static int expect_names(const struct inquiry *inquiry, const struct hc_tree *tre
         hc_resolution_caller(inquiry->resolution, inquiry->commit);
     struct hc_repo_info description;
 
-    *names = hc_tree_expected(subject->resolver->cache, &subject->repo, inquiry->commit);
+    *names =
+        hc_tree_expected_names(subject->resolver->cache, &subject->repo, inquiry->commit);
     if (*names || (tree->count > 0 && !is_new))
         return 0;
     caller.no_retry = caller.no_retry || tree->count > 0;
@@ -182,7 +183,7 @@ static int check_names(const struct inquiry *inquiry, const struct hc_tree *tree
             hc_repo_type_name(subject->repo.type), subject->repo.id, inquiry->commit,
             tree->count, shown);
     }
-    hc_tree_expect(subject->resolver->cache, &subject->repo, inquiry->commit, NULL);
+    hc_tree_expect_names(subject->resolver->cache, &subject->repo, inquiry->commit, NULL);
     return 0;
 }
 

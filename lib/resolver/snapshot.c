@@ -212,7 +212,7 @@ static int snapshot_step_learn(void *ctx, struct hc_resolution *resolution,
     self->tree = hc_subject_learn(resolution, self->commit, err);
     if (!self->tree)
         return -1;
-    return before && hc_tree_is_same(before, self->tree);
+    return before && hc_tree_equals(before, self->tree);
 }
 
 static int snapshot_step_obtain(void *ctx, struct hc_resolution *resolution,

@@ -17,7 +17,7 @@ static void check_tree(const struct hc_tree *tree)
         fuzz_require(entry->is_safe == hc_filename_is_safe(entry->path));
         fuzz_require(!etag[0] || hc_text_is_hex(etag, 40) || hc_text_is_hex(etag, 64));
         fuzz_require(i == 0 || strcmp(tree->entries[i - 1].path, entry->path) < 0);
-        fuzz_require(!hc_tree_has_below(tree, entry->path));
+        fuzz_require(!hc_tree_has_directory(tree, entry->path));
     }
 }
 

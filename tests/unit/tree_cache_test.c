@@ -20,7 +20,7 @@
 enum { CALLERS = 16 };
 
 /* A commit that is one digit, repeated. */
-static const char *commit(int number)
+static const char *numbered_commit(int number)
 {
     static _Thread_local char text[HC_COMMIT_SIZE];
 
@@ -28,7 +28,7 @@ static const char *commit(int number)
     return text;
 }
 
-static struct hc_tree *make_tree(const char *path, int files)
+static struct hc_tree *make_numbered_tree(const char *path, int files)
 {
     struct hc_error err;
     struct hc_tree *tree = hc_tree_new(&err);
@@ -48,58 +48,62 @@ static struct hc_tree *make_tree(const char *path, int files)
     return tree;
 }
 
-static void save(struct fixture *f, int number, struct hc_tree *tree)
+static void numbered_tree_save(struct fixture *f, int number, struct hc_tree *tree)
 {
-    assert_int_equal(hc_tree_save(f->cache, &f->repo, commit(number), tree, &f->err), 0);
+    assert_int_equal(hc_tree_save(f->cache, &f->repo, numbered_commit(number), tree,
+                                  &f->err),
+                     0);
 }
 
-static struct hc_tree *load(struct fixture *f, int number)
+static struct hc_tree *numbered_tree_load(struct fixture *f, int number)
 {
     struct hc_tree *tree = NULL;
 
-    (void)hc_tree_load(f->cache, &f->repo, commit(number), &tree, &f->err);
+    (void)hc_tree_load(f->cache, &f->repo, numbered_commit(number), &tree, &f->err);
     return tree;
 }
 
 /* What another replica does: a file that this process has not written. */
-static void write_elsewhere(struct fixture *f, int number, const char *path, int files)
+static void write_as_another_replica(struct fixture *f, int number, const char *path,
+                                     int files)
 {
     struct hc_error err;
     HC_AUTO(hc_cache) *other = hc_cache_open(f->dir, false, &err);
-    HC_AUTO(hc_tree) *tree = make_tree(path, files);
+    HC_AUTO(hc_tree) *tree = make_numbered_tree(path, files);
 
     assert_non_null(other);
-    assert_int_equal(hc_tree_save(other, &f->repo, commit(number), tree, &err), 0);
+    assert_int_equal(hc_tree_save(other, &f->repo, numbered_commit(number), tree, &err),
+                     0);
 }
 
-static size_t kept(struct fixture *f)
+static size_t cached_bytes(struct fixture *f)
 {
-    return hc_tree_cache_size(hc_cache_trees(f->cache));
+    return hc_tree_cache_bytes(hc_cache_trees(f->cache));
 }
 
-static void what_was_saved_is_shared_and_not_read(void **state)
+static void a_saved_listing_is_shared_and_not_read(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_tree) *tree = make_tree("a", 3);
+    HC_AUTO(hc_tree) *tree = make_numbered_tree("a", 3);
     HC_AUTO(hc_tree) *first = NULL;
     HC_AUTO(hc_tree) *second = NULL;
 
-    save(f, 1, tree);
-    first = load(f, 1);
-    second = load(f, 1);
+    numbered_tree_save(f, 1, tree);
+    first = numbered_tree_load(f, 1);
+    second = numbered_tree_load(f, 1);
     assert_ptr_equal(first, tree);
     assert_ptr_equal(second, tree);
 }
 
-static void what_another_replica_wrote_is_read_once(void **state)
+static void a_listing_of_another_replica_is_read_once(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_tree) *first = NULL;
     HC_AUTO(hc_tree) *second = NULL;
 
-    write_elsewhere(f, 1, "a", 3);
-    first = load(f, 1);
-    second = load(f, 1);
+    write_as_another_replica(f, 1, "a", 3);
+    first = numbered_tree_load(f, 1);
+    second = numbered_tree_load(f, 1);
     assert_non_null(first);
     assert_ptr_equal(first, second);
 }
@@ -110,10 +114,10 @@ static void a_file_that_was_replaced_is_read_again(void **state)
     HC_AUTO(hc_tree) *first = NULL;
     HC_AUTO(hc_tree) *second = NULL;
 
-    write_elsewhere(f, 1, "a", 3);
-    first = load(f, 1);
-    write_elsewhere(f, 1, "b", 3);
-    second = load(f, 1);
+    write_as_another_replica(f, 1, "a", 3);
+    first = numbered_tree_load(f, 1);
+    write_as_another_replica(f, 1, "b", 3);
+    second = numbered_tree_load(f, 1);
     assert_string_equal(first->entries[0].path, "a-000000");
     assert_string_equal(second->entries[0].path, "b-000000");
 }
@@ -121,12 +125,12 @@ static void a_file_that_was_replaced_is_read_again(void **state)
 static void a_file_that_is_gone_is_absent(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_tree) *tree = make_tree("a", 3);
+    HC_AUTO(hc_tree) *tree = make_numbered_tree("a", 3);
 
-    save(f, 1, tree);
-    hc_tree_drop(f->cache, &f->repo, commit(1));
-    assert_null(load(f, 1));
-    assert_int_equal(kept(f), 0);
+    numbered_tree_save(f, 1, tree);
+    hc_tree_drop(f->cache, &f->repo, numbered_commit(1));
+    assert_null(numbered_tree_load(f, 1));
+    assert_int_equal(cached_bytes(f), 0);
 }
 
 static void a_file_that_is_no_listing_is_not_kept(void **state)
@@ -134,33 +138,34 @@ static void a_file_that_is_no_listing_is_not_kept(void **state)
     struct fixture *f = *state;
     char path[128];
 
-    assert_true(
-        hc_format(path, sizeof path, "%s/trees/%s.json", f->repo.folder, commit(1)) > 0);
+    assert_true(hc_format(path, sizeof path, "%s/trees/%s.json", f->repo.folder,
+                          numbered_commit(1)) > 0);
     temp_dir_write(f->dir, path, "{\"format_version\": 1, \"files\": {\"a\"");
-    assert_null(load(f, 1));
-    assert_int_equal(kept(f), 0);
-    write_elsewhere(f, 1, "a", 3);
-    hc_tree_free(load(f, 1));
-    assert_true(kept(f) > 0);
+    assert_null(numbered_tree_load(f, 1));
+    assert_int_equal(cached_bytes(f), 0);
+    write_as_another_replica(f, 1, "a", 3);
+    hc_tree_free(numbered_tree_load(f, 1));
+    assert_true(cached_bytes(f) > 0);
 }
 
 static void names_to_expect_are_kept_beside_the_listing(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_tree) *names = make_tree("n", 2);
+    HC_AUTO(hc_tree) *names = make_numbered_tree("n", 2);
     HC_AUTO(hc_tree) *expected = NULL;
 
-    assert_null(hc_tree_expected(f->cache, &f->repo, commit(1)));
-    hc_tree_expect(f->cache, &f->repo, commit(1), names);
-    assert_null(load(f, 1));
-    expected = hc_tree_expected(f->cache, &f->repo, commit(1));
+    assert_null(hc_tree_expected_names(f->cache, &f->repo, numbered_commit(1)));
+    hc_tree_expect_names(f->cache, &f->repo, numbered_commit(1), names);
+    assert_null(numbered_tree_load(f, 1));
+    expected = hc_tree_expected_names(f->cache, &f->repo, numbered_commit(1));
     assert_ptr_equal(expected, names);
     hc_tree_free(expected);
-    hc_tree_expect(f->cache, &f->repo, commit(1), names); /* as two callers are told */
-    expected = hc_tree_expected(f->cache, &f->repo, commit(1));
+    hc_tree_expect_names(f->cache, &f->repo, numbered_commit(1),
+                         names); /* as two callers are told */
+    expected = hc_tree_expected_names(f->cache, &f->repo, numbered_commit(1));
     assert_ptr_equal(expected, names);
-    hc_tree_expect(f->cache, &f->repo, commit(1), NULL);
-    assert_null(hc_tree_expected(f->cache, &f->repo, commit(1)));
+    hc_tree_expect_names(f->cache, &f->repo, numbered_commit(1), NULL);
+    assert_null(hc_tree_expected_names(f->cache, &f->repo, numbered_commit(1)));
 }
 
 /* Room for two trees of a size, and a byte less. */
@@ -170,16 +175,16 @@ static void the_listing_used_longest_ago_goes_first(void **state)
     size_t size;
 
     for (int i = 0; i < 3; i++)
-        write_elsewhere(f, i, "a", 100);
-    hc_tree_free(load(f, 0));
-    size = kept(f);
+        write_as_another_replica(f, i, "a", 100);
+    hc_tree_free(numbered_tree_load(f, 0));
+    size = cached_bytes(f);
     for (int short_of = 0; short_of < 2; short_of++) {
         hc_tree_cache_set_budget(hc_cache_trees(f->cache), 2 * size - (size_t)short_of);
-        hc_tree_free(load(f, 0));
-        hc_tree_free(load(f, 1));
-        assert_int_equal(kept(f), (size_t)(2 - short_of) * size);
-        hc_tree_free(load(f, 2));
-        assert_int_equal(kept(f), (size_t)(2 - short_of) * size);
+        hc_tree_free(numbered_tree_load(f, 0));
+        hc_tree_free(numbered_tree_load(f, 1));
+        assert_int_equal(cached_bytes(f), (size_t)(2 - short_of) * size);
+        hc_tree_free(numbered_tree_load(f, 2));
+        assert_int_equal(cached_bytes(f), (size_t)(2 - short_of) * size);
     }
 }
 
@@ -189,14 +194,14 @@ static void a_listing_in_use_is_shared_whatever_the_budget(void **state)
     struct hc_tree *first, *second;
 
     hc_tree_cache_set_budget(hc_cache_trees(f->cache), 1);
-    write_elsewhere(f, 1, "a", 100);
-    first = load(f, 1);
-    second = load(f, 1);
+    write_as_another_replica(f, 1, "a", 100);
+    first = numbered_tree_load(f, 1);
+    second = numbered_tree_load(f, 1);
     assert_ptr_equal(first, second);
     hc_tree_free(first);
-    assert_true(kept(f) > 0);
+    assert_true(cached_bytes(f) > 0);
     hc_tree_free(second);
-    assert_int_equal(kept(f), 0);
+    assert_int_equal(cached_bytes(f), 0);
 }
 
 struct caller {
@@ -206,14 +211,14 @@ struct caller {
     pthread_t thread;
 };
 
-static void *run(void *ctx)
+static void *caller_load_tree(void *ctx)
 {
     struct caller *caller = ctx;
     struct hc_error err;
 
     (void)pthread_barrier_wait(caller->start);
-    (void)hc_tree_load(caller->f->cache, &caller->f->repo, commit(1), &caller->tree,
-                       &err);
+    (void)hc_tree_load(caller->f->cache, &caller->f->repo, numbered_commit(1),
+                       &caller->tree, &err);
     return NULL;
 }
 
@@ -223,11 +228,13 @@ static void many_callers_read_a_file_once(void **state)
     struct caller callers[CALLERS];
     pthread_barrier_t start;
 
-    write_elsewhere(f, 1, "a", 20000);
+    write_as_another_replica(f, 1, "a", 20000);
     assert_int_equal(pthread_barrier_init(&start, NULL, CALLERS), 0);
     for (int i = 0; i < CALLERS; i++) {
         callers[i] = (struct caller){.f = f, .start = &start};
-        assert_int_equal(pthread_create(&callers[i].thread, NULL, run, &callers[i]), 0);
+        assert_int_equal(pthread_create(&callers[i].thread, NULL, caller_load_tree,
+                                        &callers[i]),
+                         0);
     }
     for (int i = 0; i < CALLERS; i++)
         assert_int_equal(pthread_join(callers[i].thread, NULL), 0);
@@ -243,8 +250,8 @@ static void many_callers_read_a_file_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_CACHE(what_was_saved_is_shared_and_not_read),
-        WITH_CACHE(what_another_replica_wrote_is_read_once),
+        WITH_CACHE(a_saved_listing_is_shared_and_not_read),
+        WITH_CACHE(a_listing_of_another_replica_is_read_once),
         WITH_CACHE(a_file_that_was_replaced_is_read_again),
         WITH_CACHE(a_file_that_is_gone_is_absent),
         WITH_CACHE(a_file_that_is_no_listing_is_not_kept),

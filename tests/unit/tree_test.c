@@ -46,7 +46,8 @@ static const char reference[] = "{\n"
                                 " }\n"
                                 "}";
 
-static void add(struct hc_tree *tree, const char *path, uint64_t size, bool is_lfs)
+static void tree_add_file(struct hc_tree *tree, const char *path, uint64_t size,
+                          bool is_lfs)
 {
     struct hc_entry entry = {.path = path, .size = size, .blob_id = HELLO_GIT};
     struct hc_error err;
@@ -59,26 +60,26 @@ static void add(struct hc_tree *tree, const char *path, uint64_t size, bool is_l
     assert_int_equal(hc_tree_add(tree, &entry, &err), 0);
 }
 
-static struct hc_tree *make_tree(void)
+static struct hc_tree *make_reference_tree(void)
 {
     struct hc_error err;
     struct hc_tree *tree = hc_tree_new(&err);
 
     assert_non_null(tree);
-    add(tree, "\xf0\x9f\x98\x80", 5, false);
-    add(tree, "model.bin", 130, true);
-    add(tree, "\xc3\xa9/\xe2\x82\xac", 5, false);
-    add(tree, "a \"b\"", 0, false);
+    tree_add_file(tree, "\xf0\x9f\x98\x80", 5, false);
+    tree_add_file(tree, "model.bin", 130, true);
+    tree_add_file(tree, "\xc3\xa9/\xe2\x82\xac", 5, false);
+    tree_add_file(tree, "a \"b\"", 0, false);
     assert_int_equal(hc_tree_finish(tree, &err), 0);
     return tree;
 }
 
-static int save(struct fixture *f, struct hc_tree *tree)
+static int tree_save(struct fixture *f, struct hc_tree *tree)
 {
     return hc_tree_save(f->cache, &f->repo, COMMIT, tree, &f->err);
 }
 
-static int load(struct fixture *f, struct hc_tree **tree)
+static int tree_load(struct fixture *f, struct hc_tree **tree)
 {
     return hc_tree_load(f->cache, &f->repo, COMMIT, tree, &f->err);
 }
@@ -86,9 +87,9 @@ static int load(struct fixture *f, struct hc_tree **tree)
 static void a_saved_listing_has_the_bytes_of_the_reference(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_tree) *tree = make_tree();
+    HC_AUTO(hc_tree) *tree = make_reference_tree();
 
-    assert_int_equal(save(f, tree), 0);
+    assert_int_equal(tree_save(f, tree), 0);
     assert_content(f, TREE, reference);
 }
 
@@ -97,29 +98,29 @@ static void an_empty_listing_is_written_as_python_does(void **state)
     struct fixture *f = *state;
     HC_AUTO(hc_tree) *tree = hc_tree_new(&f->err);
 
-    assert_int_equal(save(f, tree), 0);
+    assert_int_equal(tree_save(f, tree), 0);
     assert_content(f, TREE, "{\n \"format_version\": 1,\n \"files\": {}\n}");
 }
 
 static void a_listing_has_the_mode_of_the_umask(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_tree) *tree = make_tree();
+    HC_AUTO(hc_tree) *tree = make_reference_tree();
     mode_t old = umask(022);
 
-    assert_int_equal(save(f, tree), 0);
+    assert_int_equal(tree_save(f, tree), 0);
     (void)umask(old);
     assert_int_equal(mode_of(f, TREE), 0644);
 }
 
-static void what_the_reference_wrote_is_read(void **state)
+static void a_listing_of_the_reference_is_read(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_tree) *tree = NULL;
     const struct hc_entry *entry;
 
     temp_dir_write(f->dir, TREE, reference);
-    assert_int_equal(load(f, &tree), 1);
+    assert_int_equal(tree_load(f, &tree), 1);
     assert_int_equal(tree->count, 4);
     entry = hc_tree_find(tree, "model.bin");
     assert_non_null(entry);
@@ -135,7 +136,7 @@ static void what_the_reference_wrote_is_read(void **state)
 
 static void files_are_found_by_their_whole_path_only(void **state)
 {
-    HC_AUTO(hc_tree) *tree = make_tree();
+    HC_AUTO(hc_tree) *tree = make_reference_tree();
 
     (void)state;
     assert_null(hc_tree_find(tree, "model"));
@@ -144,15 +145,15 @@ static void files_are_found_by_their_whole_path_only(void **state)
     assert_null(hc_tree_find(tree, "z"));
 }
 
-static struct hc_tree *parse(const char *json)
+static struct hc_tree *tree_parse_text(const char *json)
 {
-    return hc_tree_parse(json, strlen(json));
+    return hc_tree_parse_json(json, strlen(json));
 }
 
 static void listings_in_any_order_are_sorted(void **state)
 {
-    HC_AUTO(hc_tree) *tree =
-        parse(HEAD "\"b\": {" ENTRY "}, \"a/c\": {" ENTRY "}, \"a-\": {" ENTRY "}}}");
+    HC_AUTO(hc_tree) *tree = tree_parse_text(HEAD "\"b\": {" ENTRY "}, \"a/c\": {" ENTRY
+                                                  "}, \"a-\": {" ENTRY "}}}");
 
     (void)state;
     assert_non_null(tree);
@@ -163,9 +164,9 @@ static void listings_in_any_order_are_sorted(void **state)
 
 static void null_and_unknown_keys_are_harmless(void **state)
 {
-    HC_AUTO(hc_tree) *tree =
-        parse(HEAD "\"a\": {" ENTRY ", \"lfs_sha256\": null, \"lfs_size\": null, "
-                   "\"xet_hash\": null, \"new\": [1]}}, \"later\": true}");
+    HC_AUTO(hc_tree) *tree = tree_parse_text(
+        HEAD "\"a\": {" ENTRY ", \"lfs_sha256\": null, \"lfs_size\": null, "
+             "\"xet_hash\": null, \"new\": [1]}}, \"later\": true}");
 
     (void)state;
     assert_non_null(tree);
@@ -209,7 +210,7 @@ static void a_listing_that_is_wrong_anywhere_is_none(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_null(parse(bad[i]));
+        assert_null(tree_parse_text(bad[i]));
 }
 
 /* As json.dump writes what Python's client makes of such rows. */
@@ -237,10 +238,10 @@ static const char odd[] = "{\n"
                           " }\n"
                           "}";
 
-static void what_cannot_be_used_is_kept_for_what_it_proves(void **state)
+static void an_unusable_entry_is_kept_for_completeness(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_tree) *tree = parse(odd);
+    HC_AUTO(hc_tree) *tree = tree_parse_text(odd);
     const struct hc_entry *entry;
 
     assert_non_null(tree);
@@ -253,7 +254,7 @@ static void what_cannot_be_used_is_kept_for_what_it_proves(void **state)
     assert_true(entry->is_safe);
     assert_string_equal(hc_entry_etag(entry), "");
     assert_true(hc_entry_size(entry) == 7);
-    assert_int_equal(save(f, tree), 0);
+    assert_int_equal(tree_save(f, tree), 0);
     assert_content(f, TREE, odd);
 }
 
@@ -278,8 +279,8 @@ static void a_xet_hash_that_is_none_is_left_out(void **state)
 
 static void a_repeated_entry_counts_once(void **state)
 {
-    HC_AUTO(hc_tree) *tree =
-        parse(HEAD "\"b\": {" ENTRY "}, \"a\": {" ENTRY "}, \"b\": {" ENTRY "}}}");
+    HC_AUTO(hc_tree) *tree = tree_parse_text(HEAD "\"b\": {" ENTRY "}, \"a\": {" ENTRY
+                                                  "}, \"b\": {" ENTRY "}}}");
 
     (void)state;
     assert_non_null(tree);
@@ -324,14 +325,14 @@ static void a_large_listing_comes_back(void **state)
         int width = rand_r(&seed) % 400;
 
         assert_true(hc_format(path, sizeof path, "d%d/%0*d", i % 7, width, i) > 0);
-        add(tree, path, (uint64_t)rand_r(&seed), i % 2);
+        tree_add_file(tree, path, (uint64_t)rand_r(&seed), i % 2);
     }
     assert_int_equal(hc_tree_finish(tree, &f->err), 0);
-    assert_int_equal(save(f, tree), 0);
+    assert_int_equal(tree_save(f, tree), 0);
     hc_tree_cache_put(hc_cache_trees(f->cache), TREE, NULL, NULL);
-    assert_int_equal(load(f, &copy), 1);
+    assert_int_equal(tree_load(f, &copy), 1);
     assert_ptr_not_equal(copy, tree);
-    if (!hc_tree_is_same(tree, copy))
+    if (!hc_tree_equals(tree, copy))
         fail_msg("another listing came back (seed %u)", first);
 }
 
@@ -340,9 +341,9 @@ static void a_listing_that_cannot_be_read_is_absent(void **state)
     struct fixture *f = *state;
     HC_AUTO(hc_tree) *tree = NULL;
 
-    assert_int_equal(load(f, &tree), 0);
+    assert_int_equal(tree_load(f, &tree), 0);
     temp_dir_write(f->dir, TREE, "{\"format_version\": 1, \"fil");
-    assert_int_equal(load(f, &tree), 0);
+    assert_int_equal(tree_load(f, &tree), 0);
     assert_null(tree);
 }
 
@@ -356,7 +357,7 @@ static void a_listing_of_another_user_is_absent(void **state)
     temp_dir_write(f->dir, TREE, reference);
     assert_int_equal(chmod(path, 0), 0);
     make_read_only(f);
-    found = load(f, &tree);
+    found = tree_load(f, &tree);
     make_writable(f);
     assert_int_equal(found, 0);
 }
@@ -382,12 +383,12 @@ int main(void)
         WITH_CACHE(a_saved_listing_has_the_bytes_of_the_reference),
         WITH_CACHE(an_empty_listing_is_written_as_python_does),
         WITH_CACHE(a_listing_has_the_mode_of_the_umask),
-        WITH_CACHE(what_the_reference_wrote_is_read),
+        WITH_CACHE(a_listing_of_the_reference_is_read),
         cmocka_unit_test(files_are_found_by_their_whole_path_only),
         cmocka_unit_test(listings_in_any_order_are_sorted),
         cmocka_unit_test(null_and_unknown_keys_are_harmless),
         cmocka_unit_test(a_listing_that_is_wrong_anywhere_is_none),
-        WITH_CACHE(what_cannot_be_used_is_kept_for_what_it_proves),
+        WITH_CACHE(an_unusable_entry_is_kept_for_completeness),
         cmocka_unit_test(a_xet_hash_that_is_none_is_left_out),
         cmocka_unit_test(a_repeated_entry_counts_once),
         cmocka_unit_test(texts_of_any_length_are_kept),
