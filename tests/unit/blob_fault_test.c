@@ -82,9 +82,9 @@ static void a_read_only_volume_is_named(void **state)
     struct fixture *f = *state;
     struct hc_ingest *ingest;
 
-    make_read_only(f);
+    make_cache_read_only(f);
     ingest = begin_ingest(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
-    make_writable(f);
+    make_cache_writable(f);
     assert_null(ingest);
     assert_int_equal(f->err.reason, HC_CACHE_READ_ONLY);
     assert_non_null(strstr(f->err.message, "models--org--name"));
@@ -118,7 +118,7 @@ static void a_failure_at_any_step_leaves_no_trace(void **state)
         /* Only flushing the directory may fail when the blob has its name already. */
         if (temp_dir_count(f->dir, BLOBS) > 0) {
             assert_int_equal(temp_dir_count(f->dir, BLOBS), 1);
-            assert_content(f, BLOBS HELLO_GIT, "hello");
+            assert_file_content(f, BLOBS HELLO_GIT, "hello");
         }
     }
 }
@@ -164,7 +164,7 @@ static void a_write_that_failed_halfway_can_be_repeated(void **state)
     assert_int_equal(hello_write(f, ingest, "hello"), 0);
     assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
     hc_ingest_drop(ingest);
-    assert_content(f, BLOBS HELLO_GIT, "hello");
+    assert_file_content(f, BLOBS HELLO_GIT, "hello");
 }
 
 #define WITH_FAULTS(test)                                                                \

@@ -114,8 +114,8 @@ static void the_file_stays_empty_and_writable_for_the_group(void **state)
 
     hc_blob_lock_release(blob_lock_take(f));
     (void)umask(old);
-    assert_content(f, LOCK, "");
-    assert_int_equal(mode_of(f, LOCK), 0664);
+    assert_file_content(f, LOCK, "");
+    assert_int_equal(file_mode_of(f, LOCK), 0664);
 }
 
 static void asking_whether_a_lock_is_held_creates_no_file(void **state)
@@ -210,7 +210,7 @@ static void without_flock_the_file_is_the_lock(void **state)
     marker = temp_dir_read(f->dir, LOCK);
     (void)snprintf(pid, sizeof pid, "%d\n", getpid());
     assert_memory_equal(marker, pid, strlen(pid));
-    assert_int_equal(mode_of(f, LOCK), 0644);
+    assert_int_equal(file_mode_of(f, LOCK), 0644);
     assert_true(blob_lock_is_held(f));
     assert_int_equal(hc_blob_lock_try(second, &f->err), 0);
     hc_blob_lock_release(lock);
@@ -228,7 +228,7 @@ static void without_flock_a_lock_file_of_another_client_is_respected(void **stat
     temp_dir_write(f->dir, LOCK, "1\nelsewhere.invalid\n");
     assert_int_equal(hc_blob_lock_try(lock, &f->err), 0);
     assert_true(blob_lock_is_held(f));
-    assert_content(f, LOCK, "1\nelsewhere.invalid\n");
+    assert_file_content(f, LOCK, "1\nelsewhere.invalid\n");
     hc_blob_lock_replace(lock); /* who stands still */
     assert_int_equal(hc_blob_lock_try(lock, &f->err), 1);
 }
@@ -274,7 +274,7 @@ static void without_flock_a_special_file_locks_nothing(void **state)
         assert_true(hc_soft_lock_is_held(root, LOCK));
         hc_soft_lock_release(root, LOCK, fd);
     }
-    assert_content(f, "victim", "x");
+    assert_file_content(f, "victim", "x");
 }
 
 static void a_symlink_in_place_of_the_lock_is_refused(void **state)
@@ -286,7 +286,7 @@ static void a_symlink_in_place_of_the_lock_is_refused(void **state)
     assert_int_equal(symlinkat("../../victim", hc_cache_fd(f->cache), LOCK), 0);
     assert_null(blob_lock_take(f));
     assert_int_equal(f->err.reason, HC_CACHE_IO);
-    assert_content(f, "victim", "x");
+    assert_file_content(f, "victim", "x");
 }
 
 static void a_read_only_volume_is_named_when_a_lock_fails(void **state)
@@ -294,9 +294,9 @@ static void a_read_only_volume_is_named_when_a_lock_fails(void **state)
     struct fixture *f = *state;
     struct hc_blob_lock *lock;
 
-    make_read_only(f);
+    make_cache_read_only(f);
     lock = blob_lock_take(f);
-    make_writable(f);
+    make_cache_writable(f);
     assert_null(lock);
     assert_int_equal(f->err.reason, HC_CACHE_READ_ONLY);
     assert_non_null(strstr(f->err.message, ".locks"));

@@ -59,7 +59,7 @@ static void a_committed_blob_is_found_and_nothing_else_is_left(void **state)
 
     assert_int_equal(blob_find(f, HELLO_GIT, &size), 1);
     assert_int_equal(size, 5);
-    assert_content(f, BLOBS HELLO_GIT, "hello");
+    assert_file_content(f, BLOBS HELLO_GIT, "hello");
     assert_int_equal(temp_dir_count(f->dir, BLOBS), 1);
     assert_false(temp_dir_has(f->dir, CLAIM));
 }
@@ -141,7 +141,7 @@ static void an_etag_that_is_no_hash_vouches_for_the_size_only(void **state)
     blob_write(f, ingest, "hallo");
     assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
     hc_ingest_drop(ingest);
-    assert_content(f, BLOBS "mirror-1", "hallo");
+    assert_file_content(f, BLOBS "mirror-1", "hallo");
 }
 
 /* An earlier release, or another one, may have left it. */
@@ -294,7 +294,7 @@ static void a_restart_forgets_what_came(void **state)
     blob_write(f, ingest, "hello");
     assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
     hc_ingest_drop(ingest);
-    assert_content(f, BLOBS HELLO_SHA256, "hello");
+    assert_file_content(f, BLOBS HELLO_SHA256, "hello");
 }
 
 static void a_blob_may_be_tried_again_after_a_mismatch(void **state)
@@ -308,7 +308,7 @@ static void a_blob_may_be_tried_again_after_a_mismatch(void **state)
     blob_write(f, ingest, "hello");
     assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
     hc_ingest_drop(ingest);
-    assert_content(f, BLOBS HELLO_SHA256, "hello");
+    assert_file_content(f, BLOBS HELLO_SHA256, "hello");
 }
 
 static void two_ingests_of_one_blob_both_succeed(void **state)
@@ -323,7 +323,7 @@ static void two_ingests_of_one_blob_both_succeed(void **state)
     assert_int_equal(hc_ingest_commit(two, &f->err), 0);
     hc_ingest_drop(one);
     hc_ingest_drop(two);
-    assert_content(f, BLOBS HELLO_GIT, "hello");
+    assert_file_content(f, BLOBS HELLO_GIT, "hello");
     assert_int_equal(temp_dir_count(f->dir, BLOBS), 1);
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
 }
@@ -361,8 +361,8 @@ static void a_link_into_the_shared_store_is_replaced_not_written_through(void **
     blob_write(f, ingest, "hello");
     assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
     hc_ingest_drop(ingest);
-    assert_content(f, BLOBS HELLO_GIT, "hello");
-    assert_content(f, "blobs/ab/abcd", "shared");
+    assert_file_content(f, BLOBS HELLO_GIT, "hello");
+    assert_file_content(f, "blobs/ab/abcd", "shared");
 }
 
 static void a_blob_has_the_mode_of_the_umask(void **state)
@@ -375,7 +375,7 @@ static void a_blob_has_the_mode_of_the_umask(void **state)
     blob_write(f, ingest, "hello");
     assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
     hc_ingest_drop(ingest);
-    assert_int_equal(mode_of(f, BLOBS HELLO_GIT), 0640);
+    assert_int_equal(file_mode_of(f, BLOBS HELLO_GIT), 0640);
 }
 
 static void an_etag_that_is_no_name_is_refused(void **state)

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { NOBODY = 65534 };
+enum { UNPRIVILEGED_UID = 65534 };
 
 int make_cache(void **state)
 {
@@ -43,7 +43,7 @@ void reopen_cache(struct fixture *f, bool no_symlinks)
     assert_non_null(f->cache);
 }
 
-void assert_content(const struct fixture *f, const char *path, const char *text)
+void assert_file_content(const struct fixture *f, const char *path, const char *text)
 {
     HC_AUTO_FREE char *content = temp_dir_read(f->dir, path);
 
@@ -51,7 +51,7 @@ void assert_content(const struct fixture *f, const char *path, const char *text)
     assert_string_equal(content, text);
 }
 
-unsigned mode_of(const struct fixture *f, const char *path)
+unsigned file_mode_of(const struct fixture *f, const char *path)
 {
     struct stat status;
 
@@ -94,14 +94,14 @@ static void change_directories(const char *dir, mode_t mode)
     (void)fts_close(walk);
 }
 
-void make_read_only(const struct fixture *f)
+void make_cache_read_only(const struct fixture *f)
 {
     change_directories(f->dir, 0555);
     if (geteuid() == 0)
-        assert_int_equal(seteuid(NOBODY), 0);
+        assert_int_equal(seteuid(UNPRIVILEGED_UID), 0);
 }
 
-void make_writable(const struct fixture *f)
+void make_cache_writable(const struct fixture *f)
 {
     if (getuid() == 0)
         assert_int_equal(seteuid(0), 0);

@@ -32,10 +32,10 @@ int remove_cache(void **state);
 /* Opens the same cache anew, with or without symlinks. */
 void reopen_cache(struct fixture *f, bool no_symlinks);
 
-void assert_content(const struct fixture *f, const char *path, const char *text);
+void assert_file_content(const struct fixture *f, const char *path, const char *text);
 
 /* The permission bits of the file itself. */
-unsigned mode_of(const struct fixture *f, const char *path);
+unsigned file_mode_of(const struct fixture *f, const char *path);
 
 void assert_link(const struct fixture *f, const char *path, const char *target);
 
@@ -46,7 +46,7 @@ void age_file(const struct fixture *f, const char *path, long seconds);
  * Takes the right to write anywhere in the cache away, also from root, who becomes
  * somebody else; and gives it back.
  */
-void make_read_only(const struct fixture *f);
-void make_writable(const struct fixture *f);
+void make_cache_read_only(const struct fixture *f);
+void make_cache_writable(const struct fixture *f);
 
 #endif

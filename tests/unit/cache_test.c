@@ -28,7 +28,7 @@ static void a_new_volume_gets_a_random_uuid(void **state)
     assert_int_equal(strlen(id), 36);
     assert_int_equal(id[14], '4');
     assert_non_null(strchr("89ab", id[19]));
-    assert_content(f, ".hubcache/cache-id", id);
+    assert_file_content(f, ".hubcache/cache-id", id);
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/tmp"), 0);
 }
 
@@ -53,10 +53,10 @@ static void an_id_with_a_line_end_is_read_and_a_damaged_one_replaced(void **stat
     temp_dir_write(f->dir, ".hubcache/cache-id", "");
     reopen_cache(f, false);
     assert_int_equal(strlen(hc_cache_id(f->cache)), 36);
-    assert_content(f, ".hubcache/cache-id", hc_cache_id(f->cache));
+    assert_file_content(f, ".hubcache/cache-id", hc_cache_id(f->cache));
 }
 
-static void *open_cache(void *argument)
+static void *opener_open_cache(void *argument)
 {
     struct opener *opener = argument;
     struct hc_error err;
@@ -69,7 +69,7 @@ static void *open_cache(void *argument)
     return NULL;
 }
 
-static void all_who_open_a_new_volume_at_once_agree_on_its_id(void **state)
+static void concurrent_openers_of_a_new_volume_agree_on_its_id(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO_FREE char *dir = temp_dir_path(f->dir, "new/volume");
@@ -80,7 +80,9 @@ static void all_who_open_a_new_volume_at_once_agree_on_its_id(void **state)
     assert_int_equal(pthread_barrier_init(&barrier, NULL, OPENERS), 0);
     for (int i = 0; i < OPENERS; i++) {
         openers[i] = (struct opener){.dir = dir, .barrier = &barrier};
-        assert_int_equal(pthread_create(&threads[i], NULL, open_cache, &openers[i]), 0);
+        assert_int_equal(pthread_create(&threads[i], NULL, opener_open_cache,
+                                        &openers[i]),
+                         0);
     }
     for (int i = 0; i < OPENERS; i++)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
@@ -115,9 +117,9 @@ static void a_read_only_volume_that_was_never_written_to_has_no_id(void **state)
     HC_AUTO(hc_cache) *cache = NULL;
 
     temp_dir_write(f->dir, "mount/file", "");
-    make_read_only(f);
+    make_cache_read_only(f);
     cache = hc_cache_open(dir, false, &f->err);
-    make_writable(f);
+    make_cache_writable(f);
     assert_non_null(cache);
     assert_string_equal(hc_cache_id(cache), "");
 }
@@ -127,14 +129,14 @@ static void a_read_only_volume_keeps_its_id(void **state)
     struct fixture *f = *state;
     HC_AUTO(hc_cache) *cache = NULL;
 
-    make_read_only(f);
+    make_cache_read_only(f);
     cache = hc_cache_open(f->dir, false, &f->err);
-    make_writable(f);
+    make_cache_writable(f);
     assert_non_null(cache);
     assert_string_equal(hc_cache_id(cache), hc_cache_id(f->cache));
 }
 
-static void what_is_no_directory_is_no_cache(void **state)
+static void a_file_is_no_cache_directory(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO_FREE char *file = temp_dir_path(f->dir, "file");
@@ -180,7 +182,7 @@ static void the_tag_is_the_one_of_the_reference_and_written_once(void **state)
         hc_text_starts(tag, "Signature: 8a477f597d28d172789f06886806bc55\n# This"));
     temp_dir_write(f->dir, "CACHEDIR.TAG", "mine");
     hc_cache_write_tag(f->cache);
-    assert_content(f, "CACHEDIR.TAG", "mine");
+    assert_file_content(f, "CACHEDIR.TAG", "mine");
 }
 
 int main(void)
@@ -189,11 +191,11 @@ int main(void)
         WITH_CACHE(a_new_volume_gets_a_random_uuid),
         WITH_CACHE(the_id_stays),
         WITH_CACHE(an_id_with_a_line_end_is_read_and_a_damaged_one_replaced),
-        WITH_CACHE(all_who_open_a_new_volume_at_once_agree_on_its_id),
+        WITH_CACHE(concurrent_openers_of_a_new_volume_agree_on_its_id),
         WITH_CACHE(the_root_is_resolved_through_symlinks),
         WITH_CACHE(a_read_only_volume_that_was_never_written_to_has_no_id),
         WITH_CACHE(a_read_only_volume_keeps_its_id),
-        WITH_CACHE(what_is_no_directory_is_no_cache),
+        WITH_CACHE(a_file_is_no_cache_directory),
         WITH_CACHE(paths_are_those_of_the_layout),
         WITH_CACHE(an_etag_that_is_no_name_has_no_path),
         WITH_CACHE(the_tag_is_the_one_of_the_reference_and_written_once),

@@ -175,9 +175,9 @@ static void a_volume_that_refuses_claims_fails_no_transfer(void **state)
     HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
     struct hc_claim *claim;
 
-    make_read_only(f);
+    make_cache_read_only(f);
     claim = acquire_hello(f, pieces, NULL);
-    make_writable(f);
+    make_cache_writable(f);
     assert_non_null(claim);
     hc_claim_heartbeat(claim);
     assert_false(hc_claim_abandon(claim));

@@ -25,7 +25,7 @@ static void a_published_file_has_its_content_and_no_private_name(void **state)
 
     assert_int_equal(hc_file_publish(root, "p/one", "a/b/c", "text", 4, &f->err), 0);
 
-    assert_content(f, "a/b/c", "text");
+    assert_file_content(f, "a/b/c", "text");
     assert_false(temp_dir_has(f->dir, "p/one"));
 }
 
@@ -36,7 +36,7 @@ static void publishing_replaces_what_was_there(void **state)
     temp_dir_write(f->dir, "a", "a longer old text");
     assert_int_equal(hc_file_publish(hc_cache_fd(f->cache), "p", "a", "new", 3, &f->err),
                      0);
-    assert_content(f, "a", "new");
+    assert_file_content(f, "a", "new");
 }
 
 static void a_name_that_cannot_be_had_leaves_nothing_behind(void **state)
@@ -59,8 +59,8 @@ static void a_published_file_has_the_mode_of_the_umask(void **state)
     assert_int_equal(hc_file_publish(hc_cache_fd(f->cache), "p", "d/a", "", 0, &f->err),
                      0);
     (void)umask(old);
-    assert_int_equal(mode_of(f, "d/a"), 0640);
-    assert_int_equal(mode_of(f, "d"), 0750);
+    assert_int_equal(file_mode_of(f, "d/a"), 0640);
+    assert_int_equal(file_mode_of(f, "d"), 0750);
 }
 
 static void *open_and_close(void *argument)
@@ -267,9 +267,9 @@ static void a_read_only_directory_is_named_as_the_cause(void **state)
     struct fixture *f = *state;
     int result;
 
-    make_read_only(f);
+    make_cache_read_only(f);
     result = hc_file_publish(hc_cache_fd(f->cache), "p", "a", "x", 1, &f->err);
-    make_writable(f);
+    make_cache_writable(f);
     assert_int_equal(result, -1);
     assert_int_equal(f->err.reason, HC_CACHE_READ_ONLY);
     assert_non_null(strstr(f->err.message, "'p'"));

@@ -26,7 +26,7 @@ static void a_marked_file_is_known_not_to_exist(void **state)
     temp_dir_write(f->dir, SNAPSHOT "a/c.json", "");
     hc_no_exist_mark(f->cache, &f->repo, COMMIT, "a/b.json");
     assert_int_equal(no_exist_find(f, "a/b.json"), 1);
-    assert_content(f, MARKERS "a/b.json", "");
+    assert_file_content(f, MARKERS "a/b.json", "");
 }
 
 static void a_file_of_a_directory_that_is_not_there_is_not_marked(void **state)
@@ -106,7 +106,7 @@ static void old_markers_are_swept_and_nothing_else(void **state)
     assert_int_equal(hc_no_exist_sweep(f->cache, now_ms + HC_NO_EXIST_MAX_AGE_MS + 60000),
                      1);
     assert_true(temp_dir_has(f->dir, MARKERS "link"));
-    assert_content(f, SNAPSHOT "a/file", "x");
+    assert_file_content(f, SNAPSHOT "a/file", "x");
 }
 
 static void an_unmarked_file_is_not_known(void **state)
@@ -124,9 +124,9 @@ static void a_read_only_volume_fails_no_marking(void **state)
 {
     struct fixture *f = *state;
 
-    make_read_only(f);
+    make_cache_read_only(f);
     hc_no_exist_mark(f->cache, &f->repo, COMMIT, "a");
-    make_writable(f);
+    make_cache_writable(f);
     assert_int_equal(no_exist_find(f, "a"), 0);
 }
 

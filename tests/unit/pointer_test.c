@@ -92,7 +92,7 @@ static void the_link_is_relative_and_as_deep_as_the_file(void **state)
     assert_int_equal(pointer_link_hello(f, "sub/dir/x", true), 0);
     assert_link(f, SNAPSHOT "a", "../../blobs/" HELLO_GIT);
     assert_link(f, SNAPSHOT "sub/dir/x", "../../../../blobs/" HELLO_GIT);
-    assert_content(f, SNAPSHOT "sub/dir/x", "hello");
+    assert_file_content(f, SNAPSHOT "sub/dir/x", "hello");
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/tmp"), 0);
 }
 
@@ -103,9 +103,9 @@ static void linking_replaces_what_was_there(void **state)
     temp_dir_write(f->dir, BLOB, "hello");
     temp_dir_write(f->dir, SNAPSHOT "a", "a user's own file");
     assert_int_equal(pointer_link_hello(f, "a", true), 0);
-    assert_content(f, SNAPSHOT "a", "hello");
+    assert_file_content(f, SNAPSHOT "a", "hello");
     assert_int_equal(pointer_link_hello(f, "a", false), 0);
-    assert_content(f, SNAPSHOT "a", "hello");
+    assert_file_content(f, SNAPSHOT "a", "hello");
 }
 
 static void a_chain_into_the_shared_store_is_followed(void **state)
@@ -208,9 +208,9 @@ static void a_volume_that_is_read_only_is_read(void **state)
     temp_dir_write(f->dir, BLOB, "hello");
     assert_int_equal(pointer_link_hello(f, "a", true), 0);
     age_file(f, BLOB, 1000);
-    make_read_only(f);
+    make_cache_read_only(f);
     found = pointer_find(f, "a", &pointer);
-    make_writable(f);
+    make_cache_writable(f);
     assert_int_equal(found, 1);
 }
 
@@ -221,7 +221,7 @@ static void without_symlinks_a_fresh_blob_moves(void **state)
     reopen_cache(f, true);
     temp_dir_write(f->dir, BLOB, "hello");
     assert_int_equal(pointer_link_hello(f, "sub/a", true), 0);
-    assert_content(f, SNAPSHOT "sub/a", "hello");
+    assert_file_content(f, SNAPSHOT "sub/a", "hello");
     assert_false(temp_dir_has(f->dir, BLOB));
 }
 
@@ -232,8 +232,8 @@ static void without_symlinks_an_old_blob_is_copied(void **state)
     reopen_cache(f, true);
     temp_dir_write(f->dir, BLOB, "hello");
     assert_int_equal(pointer_link_hello(f, "a", false), 0);
-    assert_content(f, SNAPSHOT "a", "hello");
-    assert_content(f, BLOB, "hello");
+    assert_file_content(f, SNAPSHOT "a", "hello");
+    assert_file_content(f, BLOB, "hello");
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/tmp"), 0);
 }
 
@@ -254,7 +254,7 @@ static void where_symlinks_fail_for_any_cause_the_bytes_are_put_in_place(void **
             continue;
         temp_dir_write(f->dir, BLOB, "hello");
         assert_int_equal(pointer_link_hello(f, "a", true), 0);
-        assert_content(f, SNAPSHOT "a", "hello");
+        assert_file_content(f, SNAPSHOT "a", "hello");
         assert_false(temp_dir_has(f->dir, BLOB));
     }
 }
@@ -268,7 +268,7 @@ static void a_full_volume_is_not_one_without_symlinks(void **state)
     for (size_t i = 0; i < sizeof failures / sizeof *failures; i++) {
         symlink_errno = failures[i];
         assert_int_equal(pointer_link_hello(f, "a", true), -1);
-        assert_content(f, BLOB, "hello");
+        assert_file_content(f, BLOB, "hello");
         assert_false(temp_dir_has(f->dir, SNAPSHOT "a"));
     }
 }
@@ -280,7 +280,7 @@ static void a_pointer_in_the_place_of_a_directory_is_replaced(void **state)
     temp_dir_write(f->dir, BLOB, "hello");
     assert_int_equal(pointer_link_hello(f, "x", true), 0);
     assert_int_equal(pointer_link_hello(f, "x/y/z", true), 0);
-    assert_content(f, SNAPSHOT "x/y/z", "hello");
+    assert_file_content(f, SNAPSHOT "x/y/z", "hello");
 }
 
 static void a_directory_of_pointers_in_the_place_of_a_file_is_replaced(void **state)
@@ -291,7 +291,7 @@ static void a_directory_of_pointers_in_the_place_of_a_file_is_replaced(void **st
     assert_int_equal(pointer_link_hello(f, "x/y/z", true), 0);
     assert_int_equal(pointer_link_hello(f, "x/w", true), 0);
     assert_int_equal(pointer_link_hello(f, "x", true), 0);
-    assert_content(f, SNAPSHOT "x", "hello");
+    assert_file_content(f, SNAPSHOT "x", "hello");
 }
 
 static void an_obstacle_is_removed_without_symlinks_too(void **state)
@@ -302,7 +302,7 @@ static void an_obstacle_is_removed_without_symlinks_too(void **state)
     temp_dir_write(f->dir, BLOB, "hello");
     assert_int_equal(pointer_link_hello(f, "x", false), 0);
     assert_int_equal(pointer_link_hello(f, "x/y", false), 0);
-    assert_content(f, SNAPSHOT "x/y", "hello");
+    assert_file_content(f, SNAPSHOT "x/y", "hello");
 }
 
 static void nothing_above_the_snapshot_is_removed(void **state)
@@ -312,8 +312,8 @@ static void nothing_above_the_snapshot_is_removed(void **state)
     temp_dir_write(f->dir, BLOB, "hello");
     temp_dir_write(f->dir, REPO "snapshots/" COMMIT, "a file of another kind");
     assert_int_equal(pointer_link_hello(f, "x/y", true), -1);
-    assert_content(f, REPO "snapshots/" COMMIT, "a file of another kind");
-    assert_content(f, BLOB, "hello");
+    assert_file_content(f, REPO "snapshots/" COMMIT, "a file of another kind");
+    assert_file_content(f, BLOB, "hello");
 }
 
 static void a_copy_works_without_copy_file_range(void **state)
@@ -324,7 +324,7 @@ static void a_copy_works_without_copy_file_range(void **state)
     copy_errno = EXDEV;
     temp_dir_write(f->dir, BLOB, "hello");
     assert_int_equal(pointer_link_hello(f, "a", false), 0);
-    assert_content(f, SNAPSHOT "a", "hello");
+    assert_file_content(f, SNAPSHOT "a", "hello");
 }
 
 static void a_copy_has_the_mode_of_the_umask(void **state)
@@ -337,7 +337,7 @@ static void a_copy_has_the_mode_of_the_umask(void **state)
     old = umask(027);
     assert_int_equal(pointer_link_hello(f, "a", false), 0);
     (void)umask(old);
-    assert_int_equal(mode_of(f, SNAPSHOT "a"), 0640);
+    assert_int_equal(file_mode_of(f, SNAPSHOT "a"), 0640);
 }
 
 static void a_copy_of_a_missing_blob_reports_it_and_leaves_nothing(void **state)
@@ -358,8 +358,8 @@ static void a_path_that_cannot_be_created_is_a_failure(void **state)
     temp_dir_write(f->dir, SNAPSHOT "a/file", "");
     assert_int_equal(pointer_link_hello(f, "a", true), -1);
     assert_int_equal(f->err.reason, HC_CACHE_IO);
-    assert_content(f, SNAPSHOT "a/file", "");
-    assert_content(f, BLOB, "hello");
+    assert_file_content(f, SNAPSHOT "a/file", "");
+    assert_file_content(f, BLOB, "hello");
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/tmp"), 0);
 }
 

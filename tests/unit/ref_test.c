@@ -79,7 +79,7 @@ static void a_ref_is_40_bytes_without_a_line_end(void **state)
     struct fixture *f = *state;
 
     assert_int_equal(ref_update(f, "main", COMMIT), 0);
-    assert_content(f, REFS "main", COMMIT);
+    assert_file_content(f, REFS "main", COMMIT);
 }
 
 static void a_revision_with_slashes_is_nested(void **state)
@@ -87,7 +87,7 @@ static void a_revision_with_slashes_is_nested(void **state)
     struct fixture *f = *state;
 
     assert_int_equal(ref_update(f, "refs/pr/1", COMMIT), 0);
-    assert_content(f, REFS "refs/pr/1", COMMIT);
+    assert_file_content(f, REFS "refs/pr/1", COMMIT);
 }
 
 static void a_moved_revision_is_replaced(void **state)
@@ -96,7 +96,7 @@ static void a_moved_revision_is_replaced(void **state)
 
     assert_int_equal(ref_update(f, "main", COMMIT), 0);
     assert_int_equal(ref_update(f, "main", OTHER_COMMIT), 0);
-    assert_content(f, REFS "main", OTHER_COMMIT);
+    assert_file_content(f, REFS "main", OTHER_COMMIT);
 }
 
 static void an_update_to_the_same_commit_only_renews_the_time(void **state)
@@ -110,7 +110,7 @@ static void an_update_to_the_same_commit_only_renews_the_time(void **state)
     assert_int_equal(ref_update(f, "main", COMMIT), 0);
     assert_int_equal(ref_find(f, "main", &new), 1);
     assert_true(new.heard_ms - old.heard_ms > 900000);
-    assert_content(f, REFS "main", COMMIT "\n");
+    assert_file_content(f, REFS "main", COMMIT "\n");
 }
 
 static void a_commit_is_no_ref_of_itself(void **state)
@@ -166,14 +166,14 @@ static void a_read_only_volume_refuses_only_a_moved_ref(void **state)
     int same, news;
 
     assert_int_equal(ref_update(f, "main", COMMIT), 0);
-    make_read_only(f);
+    make_cache_read_only(f);
     same = ref_update(f, "main", COMMIT);
     news = ref_update(f, "main", OTHER_COMMIT);
-    make_writable(f);
+    make_cache_writable(f);
     assert_int_equal(same, 0);
     assert_int_equal(news, -1);
     assert_int_equal(f->err.reason, HC_CACHE_READ_ONLY);
-    assert_content(f, REFS "main", COMMIT);
+    assert_file_content(f, REFS "main", COMMIT);
 }
 
 static void a_branch_that_became_a_directory_of_branches_is_replaced(void **state)
@@ -210,7 +210,7 @@ static void an_empty_directory_in_the_place_of_a_ref_is_replaced(void **state)
     temp_dir_write(f->dir, REFS "release/v1", "");
     assert_int_equal(unlinkat(hc_cache_fd(f->cache), REFS "release/v1", 0), 0);
     assert_int_equal(ref_update(f, "release", COMMIT), 0);
-    assert_content(f, REFS "release", COMMIT);
+    assert_file_content(f, REFS "release", COMMIT);
 }
 
 /* Nor does a failure of the disk pass for a name in the way. */
@@ -223,7 +223,7 @@ static void a_foreign_file_in_the_way_stays_and_fails_nothing(void **state)
     assert_int_equal(symlinkat("v1", hc_cache_fd(f->cache), REFS "release/v2"), 0);
     assert_int_equal(ref_update(f, "release", COMMIT), 0);
     assert_int_equal(ref_find(f, "release", &ref), 0);
-    assert_content(f, REFS "release/v1", COMMIT);
+    assert_file_content(f, REFS "release/v1", COMMIT);
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/tmp"), 0);
 }
 
@@ -237,7 +237,7 @@ static void a_file_in_the_place_of_all_refs_stays_and_fails_nothing(void **state
     assert_int_equal(ref_update(f, "main", COMMIT), 0);
     assert_int_equal(ref_update(f, "feature/new", COMMIT), 0);
     assert_int_equal(ref_find(f, "main", &ref), 0);
-    assert_content(f, "models--org--name/refs", "x");
+    assert_file_content(f, "models--org--name/refs", "x");
 }
 
 static void a_dead_ref_that_cannot_be_removed_fails_nothing(void **state)
@@ -246,11 +246,11 @@ static void a_dead_ref_that_cannot_be_removed_fails_nothing(void **state)
     int below;
 
     assert_int_equal(ref_update(f, "release", COMMIT), 0);
-    make_read_only(f);
+    make_cache_read_only(f);
     below = ref_update(f, "release/v1", COMMIT);
-    make_writable(f);
+    make_cache_writable(f);
     assert_int_equal(below, 0);
-    assert_content(f, REFS "release", COMMIT);
+    assert_file_content(f, REFS "release", COMMIT);
 }
 
 /* The place in `events` of an event whose path ends like this; it must be there. */

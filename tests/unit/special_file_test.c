@@ -45,7 +45,7 @@ static const char *const names[SPECIALS] = {
 /* A file outside the cache, which stays as it is, and a name there that stays free. */
 static char *outside;
 
-static void make_link(const char *name, const char *path)
+static void special_make_link(const char *name, const char *path)
 {
     char *target = temp_dir_path(outside, name);
 
@@ -53,7 +53,7 @@ static void make_link(const char *name, const char *path)
     free(target);
 }
 
-static void make_special(enum special special, const char *path)
+static void special_make(enum special special, const char *path)
 {
     switch (special) {
     case FIFO:
@@ -70,10 +70,10 @@ static void make_special(enum special special, const char *path)
         assert_int_equal(mkdir(path, 0777), 0);
         return;
     case DANGLING:
-        make_link("gone", path);
+        special_make_link("gone", path);
         return;
     case OUTSIDE:
-        make_link("victim", path);
+        special_make_link("victim", path);
         return;
     default:
         assert_int_equal(symlink(strrchr(path, '/') + 1, path), 0);
@@ -81,13 +81,13 @@ static void make_special(enum special special, const char *path)
 }
 
 /* In the place of `path`, whose directory is made. */
-static void put_special(struct fixture *f, enum special special, const char *path)
+static void special_put(struct fixture *f, enum special special, const char *path)
 {
     char *whole = temp_dir_path(f->dir, path);
 
     assert_int_equal(hc_file_mkparents(hc_cache_fd(f->cache), path, &f->err), 0);
     (void)unlinkat(hc_cache_fd(f->cache), path, 0);
-    make_special(special, whole);
+    special_make(special, whole);
     free(whole);
 }
 
@@ -98,7 +98,7 @@ static void with_a_lock(struct fixture *f, enum special special)
 {
     struct hc_blob_lock *lock = NULL;
 
-    put_special(f, special, LOCK);
+    special_put(f, special, LOCK);
     lock = hc_blob_lock_new(f->cache, FOLDER, HELLO_GIT, &f->err);
     assert_non_null(lock);
     assert_int_equal(hc_blob_lock_try(lock, &f->err), -1);
@@ -113,7 +113,7 @@ static void with_a_ref(struct fixture *f, enum special special)
 {
     struct hc_ref ref;
 
-    put_special(f, special, REF);
+    special_put(f, special, REF);
     assert_int_equal(hc_ref_find(f->cache, &f->repo, "main", &ref, &f->err), 0);
     assert_int_equal(hc_ref_update(f->cache, &f->repo, "main", COMMIT, &f->err), 0);
     assert_int_equal(hc_ref_find(f->cache, &f->repo, "main", &ref, &f->err), 1);
@@ -122,7 +122,7 @@ static void with_a_ref(struct fixture *f, enum special special)
 
 static void with_a_marker(struct fixture *f, enum special special)
 {
-    put_special(f, special, MARKER);
+    special_put(f, special, MARKER);
     assert_int_equal(hc_no_exist_find(f->cache, &f->repo, COMMIT, "a", &f->err), 0);
     hc_no_exist_mark(f->cache, &f->repo, COMMIT, "a");
     assert_int_equal(hc_no_exist_find(f->cache, &f->repo, COMMIT, "a", &f->err), 0);
@@ -130,14 +130,14 @@ static void with_a_marker(struct fixture *f, enum special special)
 
 static void with_the_cache_id(struct fixture *f, enum special special)
 {
-    put_special(f, special, ".hubcache/cache-id");
+    special_put(f, special, ".hubcache/cache-id");
     reopen_cache(f, false);
     assert_int_equal(strlen(hc_cache_id(f->cache)), special == DIRECTORY ? 0 : 36);
 }
 
 static void with_the_tag(struct fixture *f, enum special special)
 {
-    put_special(f, special, "CACHEDIR.TAG");
+    special_put(f, special, "CACHEDIR.TAG");
     hc_cache_write_tag(f->cache);
 }
 
@@ -145,7 +145,7 @@ static void with_a_tree(struct fixture *f, enum special special)
 {
     struct hc_tree *tree = NULL;
 
-    put_special(f, special, TREE);
+    special_put(f, special, TREE);
     assert_int_equal(hc_tree_load(f->cache, &f->repo, COMMIT, &tree, &f->err), 0);
 }
 
@@ -156,7 +156,7 @@ static void with_a_blob(struct fixture *f, enum special special)
     bool is_there = special == OUTSIDE;
     uint64_t size;
 
-    put_special(f, special, BLOB);
+    special_put(f, special, BLOB);
     assert_int_equal(hc_blob_find(f->cache, &f->repo, HELLO_GIT, &size, &f->err),
                      is_there);
     reopen_cache(f, true); /* so that the blob is opened, and copied */
@@ -170,11 +170,11 @@ static void with_a_pointer(struct fixture *f, enum special special)
     struct hc_pointer pointer;
 
     temp_dir_write(f->dir, BLOB, "hello");
-    put_special(f, special, POINTER);
+    special_put(f, special, POINTER);
     assert_int_equal(hc_pointer_find(f->cache, &f->repo, COMMIT, "a", &pointer, &f->err),
                      special == OUTSIDE);
     assert_int_equal(hc_pointer_link(f->cache, &place, HELLO_GIT, true, &f->err), 0);
-    assert_content(f, POINTER, "hello");
+    assert_file_content(f, POINTER, "hello");
 }
 
 /* The transfer starts, with a claim where it can have one. */
@@ -182,7 +182,7 @@ static void with_a_claim(struct fixture *f, enum special special)
 {
     struct hc_ingest *ingest;
 
-    put_special(f, special, CLAIM);
+    special_put(f, special, CLAIM);
     (void)hc_claim_sweep(f->cache, hc_volume_now_ms(f->cache));
     ingest = begin_ingest(f->cache, &f->repo, HELLO_GIT, SIZE, &f->err);
     assert_non_null(ingest);
@@ -201,7 +201,7 @@ static void with_a_partial_file(struct fixture *f, enum special special)
                           "\nsize=%d\nbytes=%d\nranges=0-%d\n",
                           SIZE, MIB, MIB) > 0);
     temp_dir_write(f->dir, CLAIM, text);
-    put_special(f, special, FOLDER "/blobs/" PARTIAL);
+    special_put(f, special, FOLDER "/blobs/" PARTIAL);
     ingest = begin_ingest(f->cache, &f->repo, HELLO_GIT, SIZE, &f->err);
     assert_non_null(ingest);
     assert_int_equal(hc_ingest_resumed_bytes(ingest), 0);
@@ -254,7 +254,7 @@ EACH(a_pointer_that_leads_to_no_file_is_replaced, with_a_pointer)
 EACH(a_claim_that_is_no_file_is_in_no_transfers_way, with_a_claim)
 EACH(a_partial_file_that_is_no_file_is_not_gone_on_with, with_a_partial_file)
 
-static int make_outside(void **state)
+static int outside_setup(void **state)
 {
     (void)state;
     outside = temp_dir_make();
@@ -262,7 +262,7 @@ static int make_outside(void **state)
     return 0;
 }
 
-static int remove_outside(void **state)
+static int outside_teardown(void **state)
 {
     (void)state;
     temp_dir_remove(outside);
@@ -284,5 +284,5 @@ int main(void)
         cmocka_unit_test(a_partial_file_that_is_no_file_is_not_gone_on_with),
     };
 
-    return cmocka_run_group_tests(tests, make_outside, remove_outside);
+    return cmocka_run_group_tests(tests, outside_setup, outside_teardown);
 }

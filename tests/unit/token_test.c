@@ -139,9 +139,9 @@ static void a_file_that_may_not_be_read_is_named(void **state)
 
     temp_dir_write(f->dir, "token", "hf_secret");
     assert_int_equal(chmod(file, 0), 0);
-    make_read_only(f);
+    make_cache_read_only(f);
     choice = token_choice(NULL, file, NULL);
-    make_writable(f);
+    make_cache_writable(f);
     assert_temporary_failure(&choice, file);
 }
 

@@ -90,7 +90,7 @@ static void a_saved_listing_has_the_bytes_of_the_reference(void **state)
     HC_AUTO(hc_tree) *tree = make_reference_tree();
 
     assert_int_equal(tree_save(f, tree), 0);
-    assert_content(f, TREE, reference);
+    assert_file_content(f, TREE, reference);
 }
 
 static void an_empty_listing_is_written_as_python_does(void **state)
@@ -99,7 +99,7 @@ static void an_empty_listing_is_written_as_python_does(void **state)
     HC_AUTO(hc_tree) *tree = hc_tree_new(&f->err);
 
     assert_int_equal(tree_save(f, tree), 0);
-    assert_content(f, TREE, "{\n \"format_version\": 1,\n \"files\": {}\n}");
+    assert_file_content(f, TREE, "{\n \"format_version\": 1,\n \"files\": {}\n}");
 }
 
 static void a_listing_has_the_mode_of_the_umask(void **state)
@@ -110,7 +110,7 @@ static void a_listing_has_the_mode_of_the_umask(void **state)
 
     assert_int_equal(tree_save(f, tree), 0);
     (void)umask(old);
-    assert_int_equal(mode_of(f, TREE), 0644);
+    assert_int_equal(file_mode_of(f, TREE), 0644);
 }
 
 static void a_listing_of_the_reference_is_read(void **state)
@@ -255,7 +255,7 @@ static void an_unusable_entry_is_kept_for_completeness(void **state)
     assert_string_equal(hc_entry_etag(entry), "");
     assert_true(hc_entry_size(entry) == 7);
     assert_int_equal(tree_save(f, tree), 0);
-    assert_content(f, TREE, odd);
+    assert_file_content(f, TREE, odd);
 }
 
 static void a_xet_hash_that_is_none_is_left_out(void **state)
@@ -356,9 +356,9 @@ static void a_listing_of_another_user_is_absent(void **state)
 
     temp_dir_write(f->dir, TREE, reference);
     assert_int_equal(chmod(path, 0), 0);
-    make_read_only(f);
+    make_cache_read_only(f);
     found = tree_load(f, &tree);
-    make_writable(f);
+    make_cache_writable(f);
     assert_int_equal(found, 0);
 }
 
