@@ -2,7 +2,7 @@
 /*
  * One file, top to bottom: local directory, cache, offline guard, Hub, bytes, cache.
  */
-#include "resolution.h"
+#include "hub_resolution.h"
 
 #include <base/digest.h>
 #include <base/size.h>
@@ -154,15 +154,16 @@ static uint64_t size_in_tree(const struct wish *wish, const struct hc_metadata *
 
 /* From the Hub, or a mirror. An absence is remembered when the Hub itself says so. */
 static int describe_from_hub(const struct wish *wish, const char *revision,
-                             struct hc_resolution *resolution,
+                             struct hc_hub_resolution *hub_resolution,
                              struct hc_metadata *metadata, struct hc_error *err)
 {
     const struct hc_subject *subject = &wish->subject;
     const struct hc_repo_file place = {&subject->repo, revision, wish->path};
-    const struct hc_hub_credentials caller = hc_resolution_caller(resolution, revision);
+    const struct hc_hub_credentials caller =
+        hc_resolution_caller(hub_resolution, revision);
 
     if (hc_hub_head(subject->resolver->hub, &place, &caller, metadata, err) == 0) {
-        hc_resolution_hear_file(resolution, revision, metadata);
+        hc_resolution_hear_file(hub_resolution, revision, metadata);
         hold_tree_against(wish, metadata);
         if (metadata->size == HC_SIZE_UNKNOWN)
             metadata->size = size_in_tree(wish, metadata);
@@ -176,7 +177,7 @@ static int describe_from_hub(const struct wish *wish, const char *revision,
 /* The question what a revision means, put by asking about a file of it. */
 struct heading {
     const struct wish *wish;
-    struct hc_resolution *resolution;
+    struct hc_hub_resolution *hub_resolution;
     struct hc_metadata *metadata;
     bool is_asked; /* by us, with this `result`: */
     int result;
@@ -191,7 +192,7 @@ static int ask_by_head(void *ctx, struct hc_revision *answer, struct hc_error *e
     heading->is_asked = true;
     heading->result =
         describe_from_hub(heading->wish, heading->wish->subject.revision,
-                          heading->resolution, heading->metadata, &heading->failure);
+                          heading->hub_resolution, heading->metadata, &heading->failure);
     reason = heading->result < 0 ? heading->failure.reason : HC_OK;
     if (reason == HC_OK || reason == HC_ENTRY_NOT_FOUND) {
         memcpy(answer->commit, heading->metadata->commit, HC_COMMIT_SIZE);
@@ -205,25 +206,25 @@ static int ask_by_head(void *ctx, struct hc_revision *answer, struct hc_error *e
 }
 
 /* commit, etag and size of the file, at what its revision means now. */
-static int describe(const struct wish *wish, struct hc_resolution *resolution,
+static int describe(const struct wish *wish, struct hc_hub_resolution *hub_resolution,
                     struct hc_metadata *metadata, struct hc_error *err)
 {
     const struct hc_subject *subject = &wish->subject;
     struct heading heading = {.wish = wish,
-                              .resolution = resolution,
+                              .hub_resolution = hub_resolution,
                               .metadata = metadata};
     const struct hc_refresh by_head = {ask_by_head, &heading};
     struct hc_revision revision = {0};
     struct hc_meaning meaning;
     int found;
 
-    if (hc_resolution_recall(resolution, &meaning, err) < 0)
+    if (hc_resolution_recall(hub_resolution, &meaning, err) < 0)
         return -1;
     if (subject->options->force_download || !meaning.commit[0])
-        return describe_from_hub(wish, subject->revision, resolution, metadata, err);
+        return describe_from_hub(wish, subject->revision, hub_resolution, metadata, err);
     if (meaning.is_good)
         memcpy(revision.commit, meaning.commit, sizeof meaning.commit);
-    else if (hc_subject_refresh(resolution, &by_head, &revision, err) < 0)
+    else if (hc_subject_refresh(hub_resolution, &by_head, &revision, err) < 0)
         return -1;
     if (heading.is_asked) {
         if (heading.result < 0)
@@ -231,13 +232,13 @@ static int describe(const struct wish *wish, struct hc_resolution *resolution,
         return heading.result;
     }
     if (!revision.commit[0])
-        return describe_from_hub(wish, subject->revision, resolution, metadata, err);
-    hc_resolution_hear(resolution, &revision);
-    found =
-        describe_from_disk(wish, revision.commit, resolution->lists_anew, metadata, err);
+        return describe_from_hub(wish, subject->revision, hub_resolution, metadata, err);
+    hc_resolution_hear(hub_resolution, &revision);
+    found = describe_from_disk(wish, revision.commit, hub_resolution->lists_anew,
+                               metadata, err);
     if (found != 0)
         return found < 0 ? -1 : 0;
-    return describe_from_hub(wish, revision.commit, resolution, metadata, err);
+    return describe_from_hub(wish, revision.commit, hub_resolution, metadata, err);
 }
 
 /* A dry run's answer: where the file would be. */
@@ -336,7 +337,7 @@ static int file_step_look(void *ctx, const char *commit, struct hc_error *err)
     return hc_file_look(&self->wish->subject, commit, self->wish->path, self->file, err);
 }
 
-static int file_step_learn(void *ctx, struct hc_resolution *resolution,
+static int file_step_learn(void *ctx, struct hc_hub_resolution *hub_resolution,
                            struct hc_error *err)
 {
     struct file_resolving *self = ctx;
@@ -344,14 +345,14 @@ static int file_step_learn(void *ctx, struct hc_resolution *resolution,
     const struct hc_metadata before = self->metadata;
 
     self->metadata = (struct hc_metadata){0};
-    if (describe(self->wish, resolution, &self->metadata, err) < 0)
+    if (describe(self->wish, hub_resolution, &self->metadata, err) < 0)
         return -1;
     return before.etag[0] && before.size == self->metadata.size &&
            strcmp(before.etag, self->metadata.etag) == 0;
 }
 
 /* The answer for what is now known of the file. */
-static int file_step_obtain(void *ctx, struct hc_resolution *resolution,
+static int file_step_obtain(void *ctx, struct hc_hub_resolution *hub_resolution,
                             struct hc_error *err)
 {
     struct file_resolving *self = ctx;
@@ -365,16 +366,16 @@ static int file_step_obtain(void *ctx, struct hc_resolution *resolution,
     /* A hit needs no write access: failing to note it is no failure. */
     if (!subject->options->force_download &&
         look_as_told(wish, metadata, file, &ignored) == 1) {
-        (void)hc_resolution_keep_ref(resolution, metadata->commit, &ignored);
+        (void)hc_resolution_keep_ref(hub_resolution, metadata->commit, &ignored);
         return 0;
     }
     if (subject->options->dry_run)
         return foresee(wish, metadata, file, err);
-    if (fetch(wish, metadata, &resolution->caller, &is_fetched, err) < 0)
-        return metadata->location[0] ? -1 : hc_resolution_doubt(resolution, err);
+    if (fetch(wish, metadata, &hub_resolution->caller, &is_fetched, err) < 0)
+        return metadata->location[0] ? -1 : hc_resolution_doubt(hub_resolution, err);
     if (metadata->size == HC_SIZE_UNKNOWN)
         self->metadata.size = size_on_disk(wish, metadata->commit);
-    if (hc_resolution_keep_ref(resolution, metadata->commit, err) < 0 ||
+    if (hc_resolution_keep_ref(hub_resolution, metadata->commit, err) < 0 ||
         foresee(wish, metadata, file, err) < 0)
         return -1;
     file->source = is_fetched ? HC_SOURCE_HUB : HC_SOURCE_CACHE;

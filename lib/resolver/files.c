@@ -4,7 +4,7 @@
  * from there, and for the rest one listing of the commit says what they are.
  */
 #include "batch.h"
-#include "resolution.h"
+#include "hub_resolution.h"
 
 #include <cache/no_exist.h>
 #include <cache/ref.h>
@@ -221,11 +221,11 @@ static const char *find_absent(const struct wishes *wishes, const char *commit,
  * listing's word stands.
  */
 static int confirm_absence(const struct wishes *wishes, const char *commit,
-                           const struct hc_tree *tree, struct hc_resolution *resolution,
-                           struct hc_error *err)
+                           const struct hc_tree *tree,
+                           struct hc_hub_resolution *hub_resolution, struct hc_error *err)
 {
     const struct hc_subject *subject = &wishes->subject;
-    const struct hc_hub_credentials caller = hc_resolution_caller(resolution, commit);
+    const struct hc_hub_credentials caller = hc_resolution_caller(hub_resolution, commit);
     struct hc_repo_file place = {&subject->repo, commit,
                                  find_absent(wishes, commit, tree)};
     struct hc_metadata metadata = {0};
@@ -240,7 +240,7 @@ static int confirm_absence(const struct wishes *wishes, const char *commit,
             "has; try again",
             hc_repo_type_name(subject->repo.type), subject->repo.id, commit, place.path);
         (void)hc_fail_about_file(err, place.path);
-        return hc_resolution_doubt(resolution, err);
+        return hc_resolution_doubt(hub_resolution, err);
     }
     if (cause.reason != HC_ENTRY_NOT_FOUND)
         return 0;
@@ -292,7 +292,7 @@ static void mark_fetched(struct hc_files *files, const struct hc_job *jobs, size
 
 /* The bytes of the jobs, then the ref. */
 static int fetch(const struct wishes *wishes, const struct hc_batch *batch,
-                 struct hc_resolution *resolution, struct hc_error *err)
+                 struct hc_hub_resolution *hub_resolution, struct hc_error *err)
 {
     const struct hc_subject *subject = &wishes->subject;
     uint64_t fetched;
@@ -301,8 +301,8 @@ static int fetch(const struct wishes *wishes, const struct hc_batch *batch,
         return 0;
     hc_cache_write_tag(subject->resolver->cache);
     if (batch->count > 0 && hc_batch_fetch(batch, &fetched, err) < 0)
-        return hc_resolution_doubt(resolution, err);
-    return hc_resolution_keep_ref(resolution, batch->commit, err);
+        return hc_resolution_doubt(hub_resolution, err);
+    return hc_resolution_keep_ref(hub_resolution, batch->commit, err);
 }
 
 /* ---- the steps of a resolution --------------------------------------------------------
@@ -322,14 +322,14 @@ static int files_step_look(void *ctx, const char *commit, struct hc_error *err)
     return look_at(self->wishes, commit, NULL, err);
 }
 
-static int files_step_learn(void *ctx, struct hc_resolution *resolution,
+static int files_step_learn(void *ctx, struct hc_hub_resolution *hub_resolution,
                             struct hc_error *err)
 {
     struct files_resolving *self = ctx;
 
     HC_AUTO(hc_tree) *before = hc_take(&self->tree);
 
-    self->tree = hc_subject_learn(resolution, self->commit, err);
+    self->tree = hc_subject_learn(hub_resolution, self->commit, err);
     if (!self->tree)
         return -1;
     return before && hc_tree_equals(before, self->tree);
@@ -357,7 +357,7 @@ static int fail_vanished(const struct wishes *wishes, const char *commit,
     return hc_fail_about_file(err, path);
 }
 
-static int files_step_obtain(void *ctx, struct hc_resolution *resolution,
+static int files_step_obtain(void *ctx, struct hc_hub_resolution *hub_resolution,
                              struct hc_error *err)
 {
     const struct files_resolving *self = ctx;
@@ -365,15 +365,15 @@ static int files_step_obtain(void *ctx, struct hc_resolution *resolution,
     HC_AUTO_FREE struct hc_job *jobs = calloc(wishes->paths.count, sizeof *jobs);
     struct hc_batch batch = {.subject = &wishes->subject,
                              .commit = self->commit,
-                             .caller = &resolution->caller,
+                             .caller = &hub_resolution->caller,
                              .jobs = jobs};
     int found;
 
     if (!jobs)
         return hc_fail_memory(err);
-    if (confirm_absence(wishes, self->commit, self->tree, resolution, err) < 0 ||
+    if (confirm_absence(wishes, self->commit, self->tree, hub_resolution, err) < 0 ||
         plan(wishes, self->commit, self->tree, jobs, &batch.count, err) < 0 ||
-        fetch(wishes, &batch, resolution, err) < 0)
+        fetch(wishes, &batch, hub_resolution, err) < 0)
         return -1;
     found = look_at(wishes, self->commit, self->tree, err);
     if (found == 0)

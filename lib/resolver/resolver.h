@@ -36,7 +36,7 @@
 
 struct hc_filter;
 struct hc_shared_queries;
-struct hc_resolution;
+struct hc_hub_resolution;
 
 struct hc_resolver {
     struct hc_settings settings;
@@ -118,14 +118,15 @@ struct hc_refresh {
 
 /* Asks `ask`, unless another caller just does, or the disk knows by now. Not for those
  * who force a download. */
-int hc_subject_refresh(struct hc_resolution *resolution, const struct hc_refresh *ask,
-                       struct hc_revision *answer, struct hc_error *err);
+int hc_subject_refresh(struct hc_hub_resolution *hub_resolution,
+                       const struct hc_refresh *ask, struct hc_revision *answer,
+                       struct hc_error *err);
 
 /*
  * Which commit the revision means now, and the tree of that commit: both from disk where it
  * is good for that, else from the Hub, and the tree is kept. NULL on failure.
  */
-struct hc_tree *hc_subject_learn(struct hc_resolution *resolution,
+struct hc_tree *hc_subject_learn(struct hc_hub_resolution *hub_resolution,
                                  char commit[HC_COMMIT_SIZE], struct hc_error *err);
 
 /* ---- answer.c */

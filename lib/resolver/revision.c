@@ -5,7 +5,7 @@
  * looks at the disk again, for another may just have heard, and what it hears is on disk
  * before anybody is told. So whoever comes later finds it there.
  */
-#include "resolution.h"
+#include "hub_resolution.h"
 
 #include <cache/ref.h>
 #include <cache/tree_file.h>
@@ -17,7 +17,7 @@
  */
 
 struct inquiry {
-    struct hc_resolution *resolution;
+    struct hc_hub_resolution *hub_resolution;
     const struct hc_refresh *refresh;
     const char *commit; /* whose tree is wanted */
 };
@@ -25,12 +25,12 @@ struct inquiry {
 static int refresh(void *ctx, void *result, struct hc_error *err)
 {
     const struct inquiry *inquiry = ctx;
-    const struct hc_subject *subject = inquiry->resolution->subject;
+    const struct hc_subject *subject = inquiry->hub_resolution->subject;
     struct hc_revision *answer = result;
     struct hc_meaning meaning;
     struct hc_error ignored;
 
-    if (hc_resolution_recall(inquiry->resolution, &meaning, err) < 0)
+    if (hc_resolution_recall(inquiry->hub_resolution, &meaning, err) < 0)
         return -1;
     if (meaning.is_good && meaning.commit[0]) {
         memcpy(answer->commit, meaning.commit, sizeof meaning.commit);
@@ -46,14 +46,15 @@ static int refresh(void *ctx, void *result, struct hc_error *err)
     return 0;
 }
 
-int hc_subject_refresh(struct hc_resolution *resolution, const struct hc_refresh *ask,
-                       struct hc_revision *answer, struct hc_error *err)
+int hc_subject_refresh(struct hc_hub_resolution *hub_resolution,
+                       const struct hc_refresh *ask, struct hc_revision *answer,
+                       struct hc_error *err)
 {
-    const struct hc_subject *subject = resolution->subject;
+    const struct hc_subject *subject = hub_resolution->subject;
     const struct hc_hub_credentials caller =
-        hc_resolution_caller(resolution, subject->revision);
+        hc_resolution_caller(hub_resolution, subject->revision);
     HC_AUTO_FREE char *name = NULL;
-    struct inquiry inquiry = {.resolution = resolution, .refresh = ask};
+    struct inquiry inquiry = {.hub_resolution = hub_resolution, .refresh = ask};
     struct hc_shared_query question = {.credentials = &caller,
                                        .answer_size = sizeof *answer,
                                        .ask = refresh,
@@ -69,10 +70,10 @@ int hc_subject_refresh(struct hc_resolution *resolution, const struct hc_refresh
 
 static int ask_revision(void *ctx, struct hc_revision *answer, struct hc_error *err)
 {
-    struct hc_resolution *resolution = ctx;
-    const struct hc_subject *subject = resolution->subject;
+    struct hc_hub_resolution *hub_resolution = ctx;
+    const struct hc_subject *subject = hub_resolution->subject;
     const struct hc_hub_credentials caller =
-        hc_resolution_caller(resolution, subject->revision);
+        hc_resolution_caller(hub_resolution, subject->revision);
     const struct hc_repo_file place = {.repo = &subject->repo,
                                        .revision = subject->revision};
     HC_AUTO_VALUE(hc_repo_info) description = {0};
@@ -83,30 +84,30 @@ static int ask_revision(void *ctx, struct hc_revision *answer, struct hc_error *
     if (description.siblings && !answer->is_of_mirror)
         hc_tree_expect_names(subject->resolver->cache, &subject->repo, answer->commit,
                              description.siblings);
-    hc_resolution_hear(resolution, answer);
-    hc_resolution_hear_repo(resolution, answer);
+    hc_resolution_hear(hub_resolution, answer);
+    hc_resolution_hear_repo(hub_resolution, answer);
     return 0;
 }
 
-static int learn_commit(struct hc_resolution *resolution, char commit[HC_COMMIT_SIZE],
-                        struct hc_error *err)
+static int learn_commit(struct hc_hub_resolution *hub_resolution,
+                        char commit[HC_COMMIT_SIZE], struct hc_error *err)
 {
-    const struct hc_subject *subject = resolution->subject;
-    const struct hc_refresh by_revision = {ask_revision, resolution};
+    const struct hc_subject *subject = hub_resolution->subject;
+    const struct hc_refresh by_revision = {ask_revision, hub_resolution};
     bool is_forced = subject->options->force_download;
     struct hc_revision answer = {0};
     struct hc_meaning meaning;
 
-    if (hc_resolution_recall(resolution, &meaning, err) < 0)
+    if (hc_resolution_recall(hub_resolution, &meaning, err) < 0)
         return -1;
     memcpy(commit, meaning.commit, HC_COMMIT_SIZE);
     if (subject->is_commit || (meaning.is_good && commit[0] && !is_forced))
         return 0;
-    if (!is_forced && hc_subject_refresh(resolution, &by_revision, &answer, err) < 0)
+    if (!is_forced && hc_subject_refresh(hub_resolution, &by_revision, &answer, err) < 0)
         return -1;
-    if (!answer.commit[0] && ask_revision(resolution, &answer, err) < 0)
+    if (!answer.commit[0] && ask_revision(hub_resolution, &answer, err) < 0)
         return -1;
-    hc_resolution_hear(resolution, &answer);
+    hc_resolution_hear(hub_resolution, &answer);
     memcpy(commit, answer.commit, HC_COMMIT_SIZE);
     return 0;
 }
@@ -115,9 +116,9 @@ static int learn_commit(struct hc_resolution *resolution, char commit[HC_COMMIT_
  */
 
 /* A listing from disk is not good enough. */
-static bool lists_anew(const struct hc_resolution *resolution)
+static bool lists_anew(const struct hc_hub_resolution *hub_resolution)
 {
-    return resolution->lists_anew || resolution->subject->options->force_download;
+    return hub_resolution->lists_anew || hub_resolution->subject->options->force_download;
 }
 
 static void copy_tree(void *to, const void *from)
@@ -141,11 +142,11 @@ static void drop_tree(void *answer)
 static int expect_names(const struct inquiry *inquiry, const struct hc_tree *tree,
                         bool is_new, struct hc_tree **names, struct hc_error *err)
 {
-    const struct hc_subject *subject = inquiry->resolution->subject;
+    const struct hc_subject *subject = inquiry->hub_resolution->subject;
     const struct hc_repo_file place = {.repo = &subject->repo,
                                        .revision = inquiry->commit};
     struct hc_hub_credentials caller =
-        hc_resolution_caller(inquiry->resolution, inquiry->commit);
+        hc_resolution_caller(inquiry->hub_resolution, inquiry->commit);
     struct hc_repo_info description;
 
     *names =
@@ -163,7 +164,7 @@ static int expect_names(const struct inquiry *inquiry, const struct hc_tree *tre
 static int check_names(const struct inquiry *inquiry, const struct hc_tree *tree,
                        bool is_new, struct hc_error *err)
 {
-    const struct hc_subject *subject = inquiry->resolution->subject;
+    const struct hc_subject *subject = inquiry->hub_resolution->subject;
     HC_AUTO(hc_tree) *names = NULL;
     char shown[128];
 
@@ -191,13 +192,13 @@ static int check_names(const struct inquiry *inquiry, const struct hc_tree *tree
 static int recall_tree(const struct inquiry *inquiry, struct hc_tree **answer,
                        struct hc_error *err)
 {
-    const struct hc_subject *subject = inquiry->resolution->subject;
+    const struct hc_subject *subject = inquiry->hub_resolution->subject;
     const struct hc_cache *cache = subject->resolver->cache;
     HC_AUTO(hc_tree) *tree = NULL;
     struct hc_error cause;
     int found = 0;
 
-    if (!lists_anew(inquiry->resolution))
+    if (!lists_anew(inquiry->hub_resolution))
         found = hc_tree_load(cache, &subject->repo, inquiry->commit, &tree, err);
     if (found <= 0)
         return found;
@@ -213,10 +214,10 @@ static int recall_tree(const struct inquiry *inquiry, struct hc_tree **answer,
 static int list(void *ctx, void *answer, struct hc_error *err)
 {
     const struct inquiry *inquiry = ctx;
-    const struct hc_subject *subject = inquiry->resolution->subject;
+    const struct hc_subject *subject = inquiry->hub_resolution->subject;
     const struct hc_resolver *resolver = subject->resolver;
     const struct hc_hub_credentials caller =
-        hc_resolution_caller(inquiry->resolution, inquiry->commit);
+        hc_resolution_caller(inquiry->hub_resolution, inquiry->commit);
     HC_AUTO(hc_tree) *tree = NULL;
     struct hc_error ignored;
     int found = recall_tree(inquiry, answer, err);
@@ -237,13 +238,13 @@ static int list(void *ctx, void *answer, struct hc_error *err)
     return 0;
 }
 
-static struct hc_tree *learn_tree(struct hc_resolution *resolution, const char *commit,
-                                  struct hc_error *err)
+static struct hc_tree *learn_tree(struct hc_hub_resolution *hub_resolution,
+                                  const char *commit, struct hc_error *err)
 {
-    const struct hc_subject *subject = resolution->subject;
-    const struct hc_hub_credentials caller = hc_resolution_caller(resolution, commit);
+    const struct hc_subject *subject = hub_resolution->subject;
+    const struct hc_hub_credentials caller = hc_resolution_caller(hub_resolution, commit);
     char name[HC_REPO_FOLDER_MAX + 1 + HC_COMMIT_SIZE + 16];
-    struct inquiry inquiry = {.resolution = resolution, .commit = commit};
+    struct inquiry inquiry = {.hub_resolution = hub_resolution, .commit = commit};
     const struct hc_shared_query question = {.name = name,
                                              .credentials = &caller,
                                              .answer_size = sizeof(struct hc_tree *),
@@ -257,7 +258,7 @@ static struct hc_tree *learn_tree(struct hc_resolution *resolution, const char *
      * not want what others find on disk. */
     if (hc_format(name, sizeof name, "%s/%s%s%s", subject->repo.folder, commit,
                   subject->options->dry_run ? " dry" : "",
-                  lists_anew(resolution) ? " anew" : "") < 0) {
+                  lists_anew(hub_resolution) ? " anew" : "") < 0) {
         (void)hc_fail(err, HC_INTERNAL, "the repo's folder has too long a name");
         return NULL;
     }
@@ -266,10 +267,10 @@ static struct hc_tree *learn_tree(struct hc_resolution *resolution, const char *
     return hc_take(&tree);
 }
 
-struct hc_tree *hc_subject_learn(struct hc_resolution *resolution,
+struct hc_tree *hc_subject_learn(struct hc_hub_resolution *hub_resolution,
                                  char commit[HC_COMMIT_SIZE], struct hc_error *err)
 {
-    if (learn_commit(resolution, commit, err) < 0)
+    if (learn_commit(hub_resolution, commit, err) < 0)
         return NULL;
-    return learn_tree(resolution, commit, err);
+    return learn_tree(hub_resolution, commit, err);
 }

@@ -4,7 +4,7 @@
  * of that is here; fetch the rest. It goes by the tree of the commit: one listing, then
  * one GET per missing file, and the answer is proved rather than assumed.
  */
-#include "resolution.h"
+#include "hub_resolution.h"
 #include "survey.h"
 
 #include <base/file.h>
@@ -173,7 +173,7 @@ static int fetch(const struct hc_want *want, const char *commit,
 /* The directory, then the ref that names it: no client ever sees the one without the
  * other. */
 static int note(const struct hc_want *want, const char *commit,
-                const struct hc_resolution *resolution, struct hc_error *err)
+                const struct hc_hub_resolution *hub_resolution, struct hc_error *err)
 {
     const struct hc_subject *subject = &want->subject;
     char cache_path[PATH_MAX];
@@ -181,7 +181,7 @@ static int note(const struct hc_want *want, const char *commit,
     if (hc_cache_snapshot_path(cache_path, &subject->repo, commit, NULL, err) < 0 ||
         hc_file_mkdirs(hc_cache_fd(subject->resolver->cache), cache_path, err) < 0)
         return -1;
-    return hc_resolution_keep_ref(resolution, commit, err);
+    return hc_resolution_keep_ref(hub_resolution, commit, err);
 }
 
 /* ---- the steps of a resolution --------------------------------------------------------
@@ -202,20 +202,20 @@ static int snapshot_step_look(void *ctx, const char *commit, struct hc_error *er
     return look_at(self->want, commit, self->answer, err);
 }
 
-static int snapshot_step_learn(void *ctx, struct hc_resolution *resolution,
+static int snapshot_step_learn(void *ctx, struct hc_hub_resolution *hub_resolution,
                                struct hc_error *err)
 {
     struct snapshot_resolving *self = ctx;
 
     HC_AUTO(hc_tree) *before = hc_take(&self->tree);
 
-    self->tree = hc_subject_learn(resolution, self->commit, err);
+    self->tree = hc_subject_learn(hub_resolution, self->commit, err);
     if (!self->tree)
         return -1;
     return before && hc_tree_equals(before, self->tree);
 }
 
-static int snapshot_step_obtain(void *ctx, struct hc_resolution *resolution,
+static int snapshot_step_obtain(void *ctx, struct hc_hub_resolution *hub_resolution,
                                 struct hc_error *err)
 {
     const struct snapshot_resolving *self = ctx;
@@ -233,13 +233,13 @@ static int snapshot_step_obtain(void *ctx, struct hc_resolution *resolution,
         return 0;
     }
     if (survey.count == 0) { /* a hit needs no write access */
-        (void)note(want, commit, resolution, &ignored);
+        (void)note(want, commit, hub_resolution, &ignored);
         return 0;
     }
     answer->source = HC_SOURCE_HUB;
-    if (fetch(want, commit, &survey, &resolution->caller, err) < 0)
-        return hc_resolution_doubt(resolution, err);
-    return note(want, commit, resolution, err);
+    if (fetch(want, commit, &survey, &hub_resolution->caller, err) < 0)
+        return hc_resolution_doubt(hub_resolution, err);
+    return note(want, commit, hub_resolution, err);
 }
 
 static void snapshot_step_clear(void *ctx)

@@ -6,7 +6,7 @@
 #include "resolver_fixture.h"
 
 #include <hub/hub_request.h>
-#include <resolver/resolution.h>
+#include <resolver/hub_resolution.h>
 
 #include <pthread.h>
 #include <stdio.h>
@@ -171,14 +171,15 @@ static void what_was_heard_is_on_disk_before_it_is_told(void **state)
     const struct hc_fetch_options options = {0};
     const struct hc_target target = {.id = "org/model"};
     struct hc_subject subject;
-    struct hc_resolution resolution = {.subject = &subject};
+    struct hc_hub_resolution hub_resolution = {.subject = &subject};
     struct hc_revision answer;
 
     fill_cache(f);
     assert_int_equal(hc_subject_init(&subject, f->resolver, &target, &options, &f->err),
                      0);
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(hc_subject_refresh(&resolution, &refresh, &answer, &f->err), 0);
+        assert_int_equal(hc_subject_refresh(&hub_resolution, &refresh, &answer, &f->err),
+                         0);
         assert_string_equal(answer.commit, f->commit);
     }
     assert_int_equal(counted.result, 1);

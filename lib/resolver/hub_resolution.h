@@ -16,14 +16,14 @@
  * An answer is stale, too, when only a mirror said what the name means; such a commit is
  * never written to refs/. A restricted repo (cache/visibility.h) is asked of no mirror.
  */
-#ifndef HC_RESOLVER_RESOLUTION_H
-#define HC_RESOLVER_RESOLUTION_H
+#ifndef HC_RESOLVER_HUB_RESOLUTION_H
+#define HC_RESOLVER_HUB_RESOLUTION_H
 
 #include "resolver.h"
 
 #include <cache/visibility.h>
 
-struct hc_resolution {
+struct hc_hub_resolution {
     const struct hc_subject *subject;
     struct hc_hub_credentials caller;
     char token[HC_TOKEN_MAX + 1];
@@ -45,9 +45,11 @@ struct hc_steps {
     int (*look)(void *ctx, const char *commit, struct hc_error *err);
     /* Asks what is to be obtained: 0; 1 when it was asked before and is the same; does not
      * touch the answer. */
-    int (*learn)(void *ctx, struct hc_resolution *resolution, struct hc_error *err);
+    int (*learn)(void *ctx, struct hc_hub_resolution *hub_resolution,
+                 struct hc_error *err);
     /* Obtains it, and fills the answer. */
-    int (*obtain)(void *ctx, struct hc_resolution *resolution, struct hc_error *err);
+    int (*obtain)(void *ctx, struct hc_hub_resolution *hub_resolution,
+                  struct hc_error *err);
     void (*clear)(void *ctx); /* empties the answer */
     void (*mark_stale)(void *ctx);
     void *ctx;
@@ -59,28 +61,29 @@ int hc_resolution_run(const struct hc_steps *steps, const struct hc_subject *sub
 /* ---- for the steps */
 
 /* What the disk says that the revision means, as far as that counts here. */
-int hc_resolution_recall(const struct hc_resolution *resolution,
+int hc_resolution_recall(const struct hc_hub_resolution *hub_resolution,
                          struct hc_meaning *meaning, struct hc_error *err);
 
 /* On whose behalf the Hub is asked about `revision`: a name that the Hub has given a
  * meaning before is not asked of a mirror. */
-struct hc_hub_credentials hc_resolution_caller(struct hc_resolution *resolution,
+struct hc_hub_credentials hc_resolution_caller(struct hc_hub_resolution *hub_resolution,
                                                const char *revision);
 
 /* What was said of the name, perhaps to another caller; of the repo, by /revision; and of
  * a file at `revision`. */
-void hc_resolution_hear(struct hc_resolution *resolution,
+void hc_resolution_hear(struct hc_hub_resolution *hub_resolution,
                         const struct hc_revision *answer);
-void hc_resolution_hear_repo(struct hc_resolution *resolution,
+void hc_resolution_hear_repo(struct hc_hub_resolution *hub_resolution,
                              const struct hc_revision *answer);
-void hc_resolution_hear_file(struct hc_resolution *resolution, const char *revision,
-                             const struct hc_metadata *metadata);
+void hc_resolution_hear_file(struct hc_hub_resolution *hub_resolution,
+                             const char *revision, const struct hc_metadata *metadata);
 
 /* The bytes could not be had as a listing described them, as `err` says; always -1. */
-int hc_resolution_doubt(struct hc_resolution *resolution, const struct hc_error *err);
+int hc_resolution_doubt(struct hc_hub_resolution *hub_resolution,
+                        const struct hc_error *err);
 
 /* Records that the name means `commit`, if the Hub itself just said so. */
-int hc_resolution_keep_ref(const struct hc_resolution *resolution, const char *commit,
-                           struct hc_error *err);
+int hc_resolution_keep_ref(const struct hc_hub_resolution *hub_resolution,
+                           const char *commit, struct hc_error *err);
 
 #endif

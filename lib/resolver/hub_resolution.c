@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See resolution.h for the order of the steps and what moves one to the next.
+ */
+#include "hub_resolution.h"
+
+#include <cache/ref.h>
+
+#include <string.h>
+
+static void resolution_clear(struct hc_hub_resolution *hub_resolution)
+{
+    explicit_bzero(hub_resolution->token, sizeof hub_resolution->token);
+}
+
+HC_DEFINE_AUTO_VALUE(hc_hub_resolution, resolution_clear)
+
+/* ---- what a repo's visibility has to do with mirrors -----------------------------------
+ */
+
+static bool has_mirrors(const struct hc_hub_resolution *hub_resolution)
+{
+    return hub_resolution->subject->resolver->settings.mirror_count > 0;
+}
+
+/* That a repo is public is kept only where it says something: to a caller with a token,
+ * or after it was restricted. */
+static void hear_visibility(struct hc_hub_resolution *hub_resolution,
+                            enum hc_visibility visibility)
+{
+    const struct hc_subject *subject = hub_resolution->subject;
+    bool is_no_news = visibility == HC_VISIBILITY_PUBLIC && !hub_resolution->token[0] &&
+                      hub_resolution->visibility != HC_VISIBILITY_RESTRICTED;
+
+    if (!has_mirrors(hub_resolution) || is_no_news)
+        return;
+    hub_resolution->visibility = visibility;
+    hub_resolution->caller.hub_only = visibility == HC_VISIBILITY_RESTRICTED;
+    hc_visibility_update(subject->resolver->cache, &subject->repo, visibility,
+                         hc_subject_now_ms());
+}
+
+/* A repo that is hidden from a caller is not for everybody; a refused token says nothing
+ * of the repo. */
+static void hear_refusal(struct hc_hub_resolution *hub_resolution,
+                         const struct hc_error *err)
+{
+    bool is_hidden = err->reason == HC_GATED_REPO || err->reason == HC_REPO_NOT_FOUND ||
+                     (err->reason == HC_HUB_UNAUTHORIZED && !hub_resolution->token[0]);
+
+    if (is_hidden)
+        hear_visibility(hub_resolution, HC_VISIBILITY_RESTRICTED);
+}
+
+/* The answer to a token does not say whether it would be the same without one: the Hub is
+ * asked, once a day. */
+static void learn_visibility(struct hc_hub_resolution *hub_resolution)
+{
+    const struct hc_subject *subject = hub_resolution->subject;
+    struct hc_hub_credentials caller = hub_resolution->caller;
+    struct hc_revision answer;
+    struct hc_error failure;
+
+    if (!has_mirrors(hub_resolution) || hub_resolution->is_stale ||
+        !hub_resolution->token[0] || hub_resolution->visibility != HC_VISIBILITY_UNKNOWN)
+        return;
+    caller.hub_only = true;
+    caller.no_retry = true;
+    if (hc_hub_revision(subject->resolver->hub, &subject->repo, subject->revision,
+                        &caller, &answer, &failure) == 0)
+        hc_resolution_hear_repo(hub_resolution, &answer);
+    else
+        hear_refusal(hub_resolution, &failure);
+}
+
+/* ---- beginning ------------------------------------------------------------------------
+ */
+
+/* What is on disk; `*is_old`: the Hub has to be asked whether it still holds. */
+static int remember(struct hc_hub_resolution *hub_resolution, bool *is_old,
+                    struct hc_error *err)
+{
+    const struct hc_subject *subject = hub_resolution->subject;
+    struct hc_meaning meaning;
+
+    *is_old = false;
+    if (has_mirrors(hub_resolution))
+        hub_resolution->visibility =
+            hc_visibility_find(subject->resolver->cache, &subject->repo,
+                               hc_subject_now_ms());
+    hub_resolution->caller.hub_only =
+        hub_resolution->visibility == HC_VISIBILITY_RESTRICTED;
+    if (subject->is_commit)
+        return 0;
+    if (hc_subject_recall(subject, &meaning, err) < 0)
+        return -1;
+    memcpy(hub_resolution->remembered, meaning.commit, sizeof meaning.commit);
+    *is_old = !meaning.is_good && meaning.commit[0];
+    return 0;
+}
+
+static int choose_token(struct hc_hub_resolution *hub_resolution, struct hc_error *err)
+{
+    const struct hc_subject *subject = hub_resolution->subject;
+    struct hc_resolver *resolver = subject->resolver;
+
+    hub_resolution->caller.token = hub_resolution->token;
+    hub_resolution->caller.key = subject->options->caller;
+    return hc_token_choose(&resolver->settings, subject->options->hub_token,
+                           &resolver->held_token, hub_resolution->token, err);
+}
+
+/* ---- learning -------------------------------------------------------------------------
+ */
+
+/* True once, when the branch was rewritten: the ref that names the lost commit counts no
+ * more, here and for those who come later. */
+static bool drop_ref(struct hc_hub_resolution *hub_resolution, const struct hc_error *err)
+{
+    const struct hc_subject *subject = hub_resolution->subject;
+
+    if (err->reason != HC_REVISION_NOT_FOUND || !hub_resolution->asked_of_commit ||
+        hub_resolution->is_rewritten || hub_resolution->is_pinned)
+        return false;
+    hub_resolution->is_rewritten = true;
+    hc_ref_expire(subject->resolver->cache, &subject->repo, subject->revision);
+    return true;
+}
+
+static int learn_once(const struct hc_steps *steps,
+                      struct hc_hub_resolution *hub_resolution, struct hc_error *err)
+{
+    int result = steps->learn(steps->ctx, hub_resolution, err);
+
+    if (result < 0 && drop_ref(hub_resolution, err))
+        result = steps->learn(steps->ctx, hub_resolution, err);
+    if (result < 0)
+        hear_refusal(hub_resolution, err);
+    return result;
+}
+
+/* At the commit that the Hub named last: its bytes may be had without the Hub. */
+static int learn_pinned(const struct hc_steps *steps,
+                        struct hc_hub_resolution *hub_resolution, struct hc_error *err)
+{
+    hub_resolution->cause = *err;
+    hub_resolution->is_pinned = true;
+    hub_resolution->is_stale = true;
+    if (steps->learn(steps->ctx, hub_resolution, err) == 0)
+        return 0;
+    hub_resolution->is_pinned = false;
+    hub_resolution->is_stale = false;
+    return -1;
+}
+
+static int learn(const struct hc_steps *steps, struct hc_hub_resolution *hub_resolution,
+                 bool has_older, bool is_old, struct hc_error *err)
+{
+    bool may_pin = is_old && !has_older && has_mirrors(hub_resolution) &&
+                   hub_resolution->visibility != HC_VISIBILITY_RESTRICTED &&
+                   !hub_resolution->subject->options->force_download;
+
+    hub_resolution->caller.no_retry = has_older || may_pin;
+    if (learn_once(steps, hub_resolution, err) == 0)
+        return 0;
+    if (!may_pin || err->is_final ||
+        (err->reason != HC_HUB_UNREACHABLE && err->reason != HC_HUB_RATE_LIMITED))
+        return -1;
+    hub_resolution->caller.no_retry = false;
+    if (learn_pinned(steps, hub_resolution, err) == 0)
+        return 0;
+    return learn_once(steps, hub_resolution, err);
+}
+
+/* ---- answering ------------------------------------------------------------------------
+ */
+
+static void tell_stale(const struct hc_hub_resolution *hub_resolution)
+{
+    const struct hc_subject *subject = hub_resolution->subject;
+    const struct hc_resolver *resolver = subject->resolver;
+    const struct hc_stale stale = {.repo_id = subject->repo.id,
+                                   .repo_type = subject->repo.type,
+                                   .revision = subject->revision,
+                                   .reason = hub_resolution->cause.reason,
+                                   .message = hub_resolution->cause.message};
+
+    if (resolver->stale_watcher)
+        resolver->stale_watcher(resolver->stale_ctx, &stale);
+}
+
+static int answer_stale(const struct hc_steps *steps,
+                        const struct hc_hub_resolution *hub_resolution)
+{
+    steps->mark_stale(steps->ctx);
+    tell_stale(hub_resolution);
+    return 0;
+}
+
+/* The Hub failed, as `err` says: the older answer, if there is one, takes its place. */
+static int fall_back(const struct hc_steps *steps,
+                     struct hc_hub_resolution *hub_resolution, bool has_older,
+                     const struct hc_error *err)
+{
+    const char *own = hub_resolution->subject->options->hub_token;
+
+    if (!has_older || !hc_policy_may_fall_back(err, own && own[0])) {
+        steps->clear(steps->ctx);
+        return -1;
+    }
+    hub_resolution->cause = *err;
+    return answer_stale(steps, hub_resolution);
+}
+
+static int obtain(const struct hc_steps *steps, struct hc_hub_resolution *hub_resolution,
+                  struct hc_error *err)
+{
+    steps->clear(steps->ctx);
+    hub_resolution->asked_of_commit = !hub_resolution->subject->is_commit;
+    return steps->obtain(steps->ctx, hub_resolution, err);
+}
+
+/* Whether something else is to be obtained than what failed, as `err` says. */
+static bool learn_again(const struct hc_steps *steps,
+                        struct hc_hub_resolution *hub_resolution, struct hc_error *err)
+{
+    const struct hc_error cause = *err;
+
+    if (drop_ref(hub_resolution, err))
+        return learn_once(steps, hub_resolution, err) >= 0;
+    if (!hub_resolution->is_contradicted || hub_resolution->is_stale)
+        return false;
+    hub_resolution->lists_anew = true;
+    if (steps->learn(steps->ctx, hub_resolution, err) == 0)
+        return true;
+    *err = cause;
+    return false;
+}
+
+int hc_resolution_run(const struct hc_steps *steps, const struct hc_subject *subject,
+                      struct hc_cancellation *call, struct hc_error *err)
+{
+    HC_AUTO_VALUE(hc_hub_resolution)
+    hub_resolution = {.subject = subject, .caller = {.call = call}};
+    struct hc_error ignored;
+    bool is_old, has_older;
+
+    if (remember(&hub_resolution, &is_old, err) < 0)
+        return -1;
+    has_older = is_old && !subject->options->force_download &&
+                steps->look(steps->ctx, hub_resolution.remembered, &ignored) == 1;
+    if (choose_token(&hub_resolution, err) < 0 ||
+        learn(steps, &hub_resolution, has_older, is_old, err) < 0)
+        return fall_back(steps, &hub_resolution, has_older, err);
+    hub_resolution.caller.no_retry = false;
+    learn_visibility(&hub_resolution);
+    if (obtain(steps, &hub_resolution, err) < 0) {
+        hear_refusal(&hub_resolution, err);
+        if (!learn_again(steps, &hub_resolution, err) ||
+            obtain(steps, &hub_resolution, err) < 0)
+            return -1;
+    }
+    return hub_resolution.is_stale ? answer_stale(steps, &hub_resolution) : 0;
+}
+
+/* ---- for the steps ----------------------------------------------------------------------
+ */
+
+int hc_resolution_recall(const struct hc_hub_resolution *hub_resolution,
+                         struct hc_meaning *meaning, struct hc_error *err)
+{
+    if (hc_subject_recall(hub_resolution->subject, meaning, err) < 0)
+        return -1;
+    if (hub_resolution->subject->is_commit)
+        return 0;
+    if (hub_resolution->is_pinned) {
+        memcpy(meaning->commit, hub_resolution->remembered, sizeof meaning->commit);
+        meaning->is_good = true;
+    }
+    /* A volume that cannot be written to keeps the ref as it was. */
+    if (hub_resolution->is_rewritten &&
+        strcmp(meaning->commit, hub_resolution->remembered) == 0)
+        meaning->is_good = false;
+    return 0;
+}
+
+struct hc_hub_credentials hc_resolution_caller(struct hc_hub_resolution *hub_resolution,
+                                               const char *revision)
+{
+    struct hc_hub_credentials caller = hub_resolution->caller;
+    const struct hc_subject *subject = hub_resolution->subject;
+    bool is_name = !subject->is_commit && strcmp(revision, subject->revision) == 0;
+
+    hub_resolution->asked_of_commit = !subject->is_commit && !is_name;
+    caller.hub_only = caller.hub_only || (is_name && hub_resolution->remembered[0]);
+    return caller;
+}
+
+/* Only a mirror said what the name means. */
+static void hear_mirror(struct hc_hub_resolution *hub_resolution, const char *commit)
+{
+    hub_resolution->is_stale = true;
+    (void)hc_fail(&hub_resolution->cause, HC_HUB_UNREACHABLE,
+                  "the Hub cannot be asked; a mirror says that '%s' of '%s' is %.8s",
+                  hub_resolution->subject->revision, hub_resolution->subject->repo.id,
+                  commit);
+}
+
+void hc_resolution_hear(struct hc_hub_resolution *hub_resolution,
+                        const struct hc_revision *answer)
+{
+    if (answer->is_of_mirror && !hub_resolution->subject->is_commit)
+        hear_mirror(hub_resolution, answer->commit);
+}
+
+void hc_resolution_hear_repo(struct hc_hub_resolution *hub_resolution,
+                             const struct hc_revision *answer)
+{
+    if (!answer->is_of_mirror)
+        hear_visibility(hub_resolution, answer->is_restricted ? HC_VISIBILITY_RESTRICTED
+                                                              : HC_VISIBILITY_PUBLIC);
+}
+
+void hc_resolution_hear_file(struct hc_hub_resolution *hub_resolution,
+                             const char *revision, const struct hc_metadata *metadata)
+{
+    const struct hc_subject *subject = hub_resolution->subject;
+
+    if (metadata->is_of_mirror) {
+        if (!subject->is_commit && strcmp(revision, subject->revision) == 0)
+            hear_mirror(hub_resolution, metadata->commit);
+        return;
+    }
+    if (!hub_resolution->token[0] &&
+        hub_resolution->visibility == HC_VISIBILITY_RESTRICTED)
+        hear_visibility(hub_resolution, HC_VISIBILITY_PUBLIC);
+}
+
+int hc_resolution_doubt(struct hc_hub_resolution *hub_resolution,
+                        const struct hc_error *err)
+{
+    switch (err->reason) {
+    case HC_CHECKSUM_MISMATCH:
+    case HC_BAD_HUB_REPLY:
+    case HC_ENTRY_NOT_FOUND:
+        hub_resolution->is_contradicted =
+            !hub_resolution->subject->options->force_download;
+        return -1;
+    default:
+        return -1;
+    }
+}
+
+int hc_resolution_keep_ref(const struct hc_hub_resolution *hub_resolution,
+                           const char *commit, struct hc_error *err)
+{
+    const struct hc_subject *subject = hub_resolution->subject;
+
+    if (hub_resolution->is_stale)
+        return 0;
+    return hc_ref_update(subject->resolver->cache, &subject->repo, subject->revision,
+                         commit, err);
+}
