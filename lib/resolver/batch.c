@@ -57,9 +57,10 @@ struct crew {
 
 static struct hc_transfer_progress look(const struct crew *crew, const struct hc_job *job)
 {
-    const struct hc_subject *subject = crew->batch->subject;
+    const struct hc_resolution *resolution = crew->batch->resolution;
 
-    return hc_transfers_progress(subject->resolver->transfers, &subject->repo, job->etag);
+    return hc_transfers_progress(resolution->resolver->transfers, &resolution->repo,
+                                 job->etag);
 }
 
 static uint64_t flow_of(const struct hc_transfer_progress *course)
@@ -113,17 +114,18 @@ static int bring(struct crew *crew, const struct hc_job *job, struct yield *yiel
     const struct hc_batch *batch = crew->batch;
     struct hc_hub_credentials caller = *batch->caller;
     struct hc_blob_request wanted = {
-        .repo = &batch->subject->repo,
+        .repo = &batch->resolution->repo,
         .commit = batch->commit,
         .path = job->path,
         .etag = job->etag,
         .size = job->size,
-        .force = batch->subject->options->force_download,
+        .force = batch->resolution->options->force_download,
         .retries = &yield->retries,
     };
 
     caller.call = crew->call;
-    return hc_subject_bring(batch->subject, &wanted, &caller, &yield->fetched, err);
+    return hc_resolution_fetch_blob(batch->resolution, &wanted, &caller, &yield->fetched,
+                                    err);
 }
 
 /* Under the lock. */
@@ -312,7 +314,7 @@ static bool wait_a_tick(struct crew *crew)
 /* How many files come at a time. */
 static size_t width(const struct hc_batch *batch)
 {
-    const struct hc_settings *settings = &batch->subject->resolver->settings;
+    const struct hc_settings *settings = &batch->resolution->resolver->settings;
     size_t wanted = settings->snapshot_workers;
 
     if (wanted == 0)
@@ -325,7 +327,7 @@ static size_t width(const struct hc_batch *batch)
 static int start(struct crew *crew, struct hc_error *err)
 {
     const struct hc_batch *batch = crew->batch;
-    const struct hc_repo *repo = &batch->subject->repo;
+    const struct hc_repo *repo = &batch->resolution->repo;
     size_t wanted = width(batch);
 
     crew->shared.working = wanted;
@@ -335,7 +337,7 @@ static int start(struct crew *crew, struct hc_error *err)
         worker->crew = crew;
         worker->task = (struct hc_task){
             .run = work,
-            .caller = batch->subject->options->caller,
+            .caller = batch->resolution->options->caller,
             .repo = hc_hash_bytes(HC_HASH_START, repo->folder, strlen(repo->folder)),
             .batch = (uint64_t)(uintptr_t)crew,
         };
@@ -352,7 +354,7 @@ static int start(struct crew *crew, struct hc_error *err)
 static int outcome(struct crew *crew, uint64_t *fetched_bytes, struct hc_error *err)
 {
     const struct hc_batch *batch = crew->batch;
-    const struct hc_repo_file snapshot = {&batch->subject->repo, batch->commit, NULL};
+    const struct hc_repo_file snapshot = {&batch->resolution->repo, batch->commit, NULL};
 
     *fetched_bytes = crew->shared.fetched_bytes;
     if (hc_cancellation_check(crew->batch->caller->call, err) < 0)
@@ -363,7 +365,7 @@ static int outcome(struct crew *crew, uint64_t *fetched_bytes, struct hc_error *
     }
     if (crew->shared.done < crew->batch->count)
         return hc_fail(err, HC_INTERNAL, "a worker was lost");
-    return hc_pointer_sync(batch->subject->resolver->cache, &snapshot, err);
+    return hc_pointer_sync(batch->resolution->resolver->cache, &snapshot, err);
 }
 
 static void init(struct crew *crew)
@@ -389,7 +391,7 @@ int hc_batch_fetch(const struct hc_batch *batch, uint64_t *fetched_bytes,
     if (hc_needs_reserve(batch, &reserve, err) < 0)
         return -1;
     crew.reserve = reserve;
-    crew.pool = batch->subject->resolver->downloads;
+    crew.pool = batch->resolution->resolver->downloads;
     init(&crew);
     started = start(&crew, err);
     while (started == 0) {

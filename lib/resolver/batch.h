@@ -19,7 +19,7 @@ struct hc_job {
 };
 
 struct hc_batch {
-    const struct hc_subject *subject;
+    const struct hc_resolution *resolution;
     const char *commit;
     const struct hc_hub_credentials *caller;
     struct hc_job *jobs;

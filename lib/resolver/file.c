@@ -15,29 +15,29 @@
 
 /* A request with its names checked. */
 struct wish {
-    struct hc_subject subject;
+    struct hc_resolution resolution;
     char path[HC_FILENAME_MAX + 1];
 };
 
-int hc_file_look(const struct hc_subject *subject, const char *commit, const char *path,
-                 struct hc_file *file, struct hc_error *err)
+int hc_file_look(const struct hc_resolution *resolution, const char *commit,
+                 const char *path, struct hc_file *file, struct hc_error *err)
 {
-    const struct hc_resolver *resolver = subject->resolver;
+    const struct hc_resolver *resolver = resolution->resolver;
     struct hc_pointer pointer;
     int found =
-        hc_pointer_find(resolver->cache, &subject->repo, commit, path, &pointer, err);
+        hc_pointer_find(resolver->cache, &resolution->repo, commit, path, &pointer, err);
 
     if (found < 0)
         return -1;
     if (found == 0) {
-        found = hc_no_exist_find(resolver->cache, &subject->repo, commit, path, err);
+        found = hc_no_exist_find(resolver->cache, &resolution->repo, commit, path, err);
         if (found <= 0)
             return found;
         return hc_fail(err, HC_ENTRY_NOT_FOUND,
                        "%s '%s' has no file '%s' at '%s' (commit %.8s), as the Hub said "
                        "earlier",
-                       hc_repo_type_name(subject->repo.type), subject->repo.id, path,
-                       subject->revision, commit);
+                       hc_repo_type_name(resolution->repo.type), resolution->repo.id,
+                       path, resolution->revision, commit);
     }
     if (hc_answer_file(resolver, pointer.cache_path, path, file, err) < 0)
         return -1;
@@ -51,32 +51,32 @@ int hc_file_look(const struct hc_subject *subject, const char *commit, const cha
 /* 1 answered, 0 the Hub has to be asked, -1 no answer whatever it would say. */
 static int look(const struct wish *wish, struct hc_file *file, struct hc_error *err)
 {
-    const struct hc_subject *subject = &wish->subject;
+    const struct hc_resolution *resolution = &wish->resolution;
     struct hc_meaning meaning;
     int found = 0;
 
-    if (subject->options->force_download)
+    if (resolution->options->force_download)
         return 0;
-    if (hc_subject_recall(subject, &meaning, err) < 0)
+    if (hc_subject_recall(resolution, &meaning, err) < 0)
         return -1;
     if (meaning.is_good)
-        found = hc_file_look(subject, meaning.commit, wish->path, file, err);
-    if (found != 0 || subject->may_ask)
+        found = hc_file_look(resolution, meaning.commit, wish->path, file, err);
+    if (found != 0 || resolution->may_ask_hub)
         return found;
-    return hc_subject_fail_uncached(subject, wish->path, err);
+    return hc_resolution_fail_not_cached(resolution, wish->path, err);
 }
 
 /* The Hub says the file does not exist: remember it, as the reference does (§1.3). */
 static void remember_absence(const struct wish *wish, const char *commit)
 {
-    const struct hc_subject *subject = &wish->subject;
-    const struct hc_cache *cache = subject->resolver->cache;
+    const struct hc_resolution *resolution = &wish->resolution;
+    const struct hc_cache *cache = resolution->resolver->cache;
     struct hc_error ignored;
 
     if (!commit[0])
         return;
-    hc_no_exist_mark(cache, &subject->repo, commit, wish->path);
-    (void)hc_ref_update(cache, &subject->repo, subject->revision, commit, &ignored);
+    hc_no_exist_mark(cache, &resolution->repo, commit, wish->path);
+    (void)hc_ref_update(cache, &resolution->repo, resolution->revision, commit, &ignored);
 }
 
 /* From the tree of a commit on disk: 1, or 0 when there is none, or it has no such file,
@@ -84,11 +84,11 @@ static void remember_absence(const struct wish *wish, const char *commit)
 static int describe_from_tree(const struct wish *wish, const char *commit,
                               struct hc_metadata *metadata, struct hc_error *err)
 {
-    const struct hc_subject *subject = &wish->subject;
+    const struct hc_resolution *resolution = &wish->resolution;
     HC_AUTO(hc_tree) *tree = NULL;
     const struct hc_entry *entry;
     int found =
-        hc_tree_load(subject->resolver->cache, &subject->repo, commit, &tree, err);
+        hc_tree_load(resolution->resolver->cache, &resolution->repo, commit, &tree, err);
 
     if (found <= 0)
         return found;
@@ -108,7 +108,7 @@ static int describe_from_disk(const struct wish *wish, const char *commit,
                               struct hc_error *err)
 {
     struct hc_file file;
-    int found = hc_file_look(&wish->subject, commit, wish->path, &file, err);
+    int found = hc_file_look(&wish->resolution, commit, wish->path, &file, err);
 
     if (found == 0 && !lists_anew)
         return describe_from_tree(wish, commit, metadata, err);
@@ -126,18 +126,18 @@ static int describe_from_disk(const struct wish *wish, const char *commit,
 /* A listing on disk that lacks the file, or has another hash of it, is wrong. */
 static void hold_tree_against(const struct wish *wish, const struct hc_metadata *metadata)
 {
-    const struct hc_subject *subject = &wish->subject;
-    const struct hc_cache *cache = subject->resolver->cache;
+    const struct hc_resolution *resolution = &wish->resolution;
+    const struct hc_cache *cache = resolution->resolver->cache;
     HC_AUTO(hc_tree) *tree = NULL;
     const struct hc_entry *entry;
     struct hc_error ignored;
 
     if (metadata->is_of_mirror || hc_digest_kind_of(metadata->etag) == HC_DIGEST_NONE ||
-        hc_tree_load(cache, &subject->repo, metadata->commit, &tree, &ignored) != 1)
+        hc_tree_load(cache, &resolution->repo, metadata->commit, &tree, &ignored) != 1)
         return;
     entry = hc_tree_find(tree, wish->path);
     if (!entry || (entry->has_etag && strcmp(hc_entry_etag(entry), metadata->etag) != 0))
-        hc_tree_drop(cache, &subject->repo, metadata->commit);
+        hc_tree_drop(cache, &resolution->repo, metadata->commit);
 }
 
 /* Should the Hub have left the size open, of which a listing may tell. */
@@ -157,12 +157,12 @@ static int describe_from_hub(const struct wish *wish, const char *revision,
                              struct hc_hub_resolution *hub_resolution,
                              struct hc_metadata *metadata, struct hc_error *err)
 {
-    const struct hc_subject *subject = &wish->subject;
-    const struct hc_repo_file place = {&subject->repo, revision, wish->path};
+    const struct hc_resolution *resolution = &wish->resolution;
+    const struct hc_repo_file place = {&resolution->repo, revision, wish->path};
     const struct hc_hub_credentials caller =
         hc_resolution_caller(hub_resolution, revision);
 
-    if (hc_hub_head(subject->resolver->hub, &place, &caller, metadata, err) == 0) {
+    if (hc_hub_head(resolution->resolver->hub, &place, &caller, metadata, err) == 0) {
         hc_resolution_hear_file(hub_resolution, revision, metadata);
         hold_tree_against(wish, metadata);
         if (metadata->size == HC_SIZE_UNKNOWN)
@@ -191,7 +191,7 @@ static int ask_by_head(void *ctx, struct hc_revision *answer, struct hc_error *e
 
     heading->is_asked = true;
     heading->result =
-        describe_from_hub(heading->wish, heading->wish->subject.revision,
+        describe_from_hub(heading->wish, heading->wish->resolution.revision,
                           heading->hub_resolution, heading->metadata, &heading->failure);
     reason = heading->result < 0 ? heading->failure.reason : HC_OK;
     if (reason == HC_OK || reason == HC_ENTRY_NOT_FOUND) {
@@ -209,7 +209,7 @@ static int ask_by_head(void *ctx, struct hc_revision *answer, struct hc_error *e
 static int describe(const struct wish *wish, struct hc_hub_resolution *hub_resolution,
                     struct hc_metadata *metadata, struct hc_error *err)
 {
-    const struct hc_subject *subject = &wish->subject;
+    const struct hc_resolution *resolution = &wish->resolution;
     struct heading heading = {.wish = wish,
                               .hub_resolution = hub_resolution,
                               .metadata = metadata};
@@ -220,8 +220,9 @@ static int describe(const struct wish *wish, struct hc_hub_resolution *hub_resol
 
     if (hc_resolution_recall(hub_resolution, &meaning, err) < 0)
         return -1;
-    if (subject->options->force_download || !meaning.commit[0])
-        return describe_from_hub(wish, subject->revision, hub_resolution, metadata, err);
+    if (resolution->options->force_download || !meaning.commit[0])
+        return describe_from_hub(wish, resolution->revision, hub_resolution, metadata,
+                                 err);
     if (meaning.is_good)
         memcpy(revision.commit, meaning.commit, sizeof meaning.commit);
     else if (hc_subject_refresh(hub_resolution, &by_head, &revision, err) < 0)
@@ -232,7 +233,8 @@ static int describe(const struct wish *wish, struct hc_hub_resolution *hub_resol
         return heading.result;
     }
     if (!revision.commit[0])
-        return describe_from_hub(wish, subject->revision, hub_resolution, metadata, err);
+        return describe_from_hub(wish, resolution->revision, hub_resolution, metadata,
+                                 err);
     hc_resolution_hear(hub_resolution, &revision);
     found = describe_from_disk(wish, revision.commit, hub_resolution->lists_anew,
                                metadata, err);
@@ -245,25 +247,26 @@ static int describe(const struct wish *wish, struct hc_hub_resolution *hub_resol
 static int foresee(const struct wish *wish, const struct hc_metadata *metadata,
                    struct hc_file *file, struct hc_error *err)
 {
-    const struct hc_subject *subject = &wish->subject;
-    const struct hc_resolver *resolver = subject->resolver;
+    const struct hc_resolution *resolution = &wish->resolution;
+    const struct hc_resolver *resolver = resolution->resolver;
     char cache_path[PATH_MAX];
     uint64_t size = 0;
-    int found = hc_blob_find(resolver->cache, &subject->repo, metadata->etag, &size, err);
+    int found =
+        hc_blob_find(resolver->cache, &resolution->repo, metadata->etag, &size, err);
     bool is_there = found == 1 && hc_blob_size_matches(metadata->size, size);
 
     if (found < 0)
         return -1;
-    if (hc_cache_snapshot_path(cache_path, &subject->repo, metadata->commit, wish->path,
-                               err) < 0)
+    if (hc_cache_snapshot_path(cache_path, &resolution->repo, metadata->commit,
+                               wish->path, err) < 0)
         return -1;
     if (hc_answer_file(resolver, cache_path, wish->path, file, err) < 0)
         return -1;
     memcpy(file->commit_hash, metadata->commit, HC_COMMIT_SIZE);
     memcpy(file->etag, metadata->etag, sizeof metadata->etag);
     file->size_bytes = metadata->size == HC_SIZE_UNKNOWN ? size : metadata->size;
-    file->source =
-        is_there && !subject->options->force_download ? HC_SOURCE_CACHE : HC_SOURCE_HUB;
+    file->source = is_there && !resolution->options->force_download ? HC_SOURCE_CACHE
+                                                                    : HC_SOURCE_HUB;
     return 0;
 }
 
@@ -272,37 +275,37 @@ static int fetch(const struct wish *wish, const struct hc_metadata *metadata,
                  const struct hc_hub_credentials *caller, bool *is_fetched,
                  struct hc_error *err)
 {
-    const struct hc_subject *subject = &wish->subject;
+    const struct hc_resolution *resolution = &wish->resolution;
     uint64_t bytes;
     struct hc_blob_request wanted = {
-        .repo = &subject->repo,
+        .repo = &resolution->repo,
         .commit = metadata->commit,
         .path = wish->path,
         .etag = metadata->etag,
         .size = metadata->size,
         .location = metadata->location[0] ? metadata->location : NULL,
-        .force = subject->options->force_download,
+        .force = resolution->options->force_download,
         .is_fetched = is_fetched,
     };
 
-    hc_cache_write_tag(subject->resolver->cache);
-    if (hc_subject_bring(subject, &wanted, caller, &bytes, err) < 0)
+    hc_cache_write_tag(resolution->resolver->cache);
+    if (hc_resolution_fetch_blob(resolution, &wanted, caller, &bytes, err) < 0)
         return -1;
-    return hc_pointer_sync(subject->resolver->cache,
-                           &(const struct hc_repo_file){&subject->repo, metadata->commit,
-                                                        wish->path},
+    return hc_pointer_sync(resolution->resolver->cache,
+                           &(const struct hc_repo_file){&resolution->repo,
+                                                        metadata->commit, wish->path},
                            err);
 }
 
 /* Of a file that has just been brought. */
 static uint64_t size_on_disk(const struct wish *wish, const char *commit)
 {
-    const struct hc_subject *subject = &wish->subject;
+    const struct hc_resolution *resolution = &wish->resolution;
     struct hc_pointer pointer;
     struct hc_error ignored;
 
-    return hc_pointer_find(subject->resolver->cache, &subject->repo, commit, wish->path,
-                           &pointer, &ignored) == 1
+    return hc_pointer_find(resolution->resolver->cache, &resolution->repo, commit,
+                           wish->path, &pointer, &ignored) == 1
                ? pointer.size
                : HC_SIZE_UNKNOWN;
 }
@@ -311,7 +314,7 @@ static uint64_t size_on_disk(const struct wish *wish, const char *commit)
 static int look_as_told(const struct wish *wish, const struct hc_metadata *metadata,
                         struct hc_file *file, struct hc_error *err)
 {
-    int found = hc_file_look(&wish->subject, metadata->commit, wish->path, file, err);
+    int found = hc_file_look(&wish->resolution, metadata->commit, wish->path, file, err);
 
     if (found == 1 && !hc_blob_size_matches(metadata->size, file->size_bytes)) {
         hc_file_clear(file);
@@ -334,7 +337,8 @@ static int file_step_look(void *ctx, const char *commit, struct hc_error *err)
 {
     const struct file_resolving *self = ctx;
 
-    return hc_file_look(&self->wish->subject, commit, self->wish->path, self->file, err);
+    return hc_file_look(&self->wish->resolution, commit, self->wish->path, self->file,
+                        err);
 }
 
 static int file_step_learn(void *ctx, struct hc_hub_resolution *hub_resolution,
@@ -357,19 +361,19 @@ static int file_step_obtain(void *ctx, struct hc_hub_resolution *hub_resolution,
 {
     struct file_resolving *self = ctx;
     const struct wish *wish = self->wish;
-    const struct hc_subject *subject = &wish->subject;
+    const struct hc_resolution *resolution = &wish->resolution;
     const struct hc_metadata *metadata = &self->metadata;
     struct hc_file *file = self->file;
     struct hc_error ignored;
     bool is_fetched = false;
 
     /* A hit needs no write access: failing to note it is no failure. */
-    if (!subject->options->force_download &&
+    if (!resolution->options->force_download &&
         look_as_told(wish, metadata, file, &ignored) == 1) {
         (void)hc_resolution_keep_ref(hub_resolution, metadata->commit, &ignored);
         return 0;
     }
-    if (subject->options->dry_run)
+    if (resolution->options->dry_run)
         return foresee(wish, metadata, file, err);
     if (fetch(wish, metadata, &hub_resolution->caller, &is_fetched, err) < 0)
         return metadata->location[0] ? -1 : hc_resolution_doubt(hub_resolution, err);
@@ -405,7 +409,7 @@ static int ask(const struct wish *wish, struct hc_cancellation *call,
                                    file_step_mark_stale, &self};
 
     *file = (struct hc_file){0};
-    return hc_resolution_run(&steps, &wish->subject, call, err);
+    return hc_resolution_run(&steps, &wish->resolution, call, err);
 }
 
 /* Validates and looks: the hit path, shared by both ways to ask for a file. */
@@ -419,8 +423,8 @@ static int begin(struct hc_resolver *resolver, const struct hc_file_request *req
         return hc_fail_about_file(err, filename);
     if (hc_local_find(resolver, request->repo.id, dir))
         return hc_local_file(dir, wish->path, file, err) < 0 ? -1 : 1;
-    if (hc_subject_init(&wish->subject, resolver, &request->repo, &request->options,
-                        err) < 0)
+    if (hc_resolution_init(&wish->resolution, resolver, &request->repo, &request->options,
+                           err) < 0)
         return -1;
     return look(wish, file, err);
 }

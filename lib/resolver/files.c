@@ -14,7 +14,7 @@
 
 /* A request with its names checked, and its answer as it grows. */
 struct wishes {
-    struct hc_subject subject;
+    struct hc_resolution resolution;
     const struct hc_files_request *request;
     struct hc_strings paths; /* in the order of the request */
     struct hc_strings missing;
@@ -91,12 +91,13 @@ static int foresee(const struct wishes *wishes, const char *commit,
                    const struct hc_entry *entry, struct hc_file *file,
                    struct hc_error *err)
 {
-    const struct hc_subject *subject = &wishes->subject;
+    const struct hc_resolution *resolution = &wishes->resolution;
     char cache_path[PATH_MAX];
 
-    if (hc_cache_snapshot_path(cache_path, &subject->repo, commit, entry->path, err) < 0)
+    if (hc_cache_snapshot_path(cache_path, &resolution->repo, commit, entry->path, err) <
+        0)
         return -1;
-    if (hc_answer_file(subject->resolver, cache_path, entry->path, file, err) < 0)
+    if (hc_answer_file(resolution->resolver, cache_path, entry->path, file, err) < 0)
         return -1;
     file->source = HC_SOURCE_HUB;
     file->size_bytes = hc_entry_size(entry);
@@ -107,26 +108,26 @@ static int foresee(const struct wishes *wishes, const char *commit,
 
 /* A file that the commit's listing does not have: no reason for a marker in .no_exist,
  * which other clients would believe for ever. */
-static int fail_absent(const struct hc_subject *subject, const char *path,
+static int fail_absent(const struct hc_resolution *resolution, const char *path,
                        struct hc_error *err)
 {
     return hc_fail(err, HC_ENTRY_NOT_FOUND, "%s '%s' has no file '%s' at '%s'",
-                   hc_repo_type_name(subject->repo.type), subject->repo.id, path,
-                   subject->revision);
+                   hc_repo_type_name(resolution->repo.type), resolution->repo.id, path,
+                   resolution->revision);
 }
 
 /* The Hub must not be asked: a listing on disk may know that there is no such file. */
-static int fail_offline(const struct hc_subject *subject, const char *commit,
+static int fail_offline(const struct hc_resolution *resolution, const char *commit,
                         const char *path, struct hc_error *err)
 {
-    const struct hc_resolver *resolver = subject->resolver;
+    const struct hc_resolver *resolver = resolution->resolver;
     HC_AUTO(hc_tree) *tree = NULL;
 
     if (commit[0] &&
-        hc_tree_load(resolver->cache, &subject->repo, commit, &tree, err) == 1 &&
+        hc_tree_load(resolver->cache, &resolution->repo, commit, &tree, err) == 1 &&
         !hc_tree_find(tree, path))
-        return fail_absent(subject, path, err);
-    return hc_subject_fail_uncached(subject, path, err);
+        return fail_absent(resolution, path, err);
+    return hc_resolution_fail_not_cached(resolution, path, err);
 }
 
 /* One file at `commit`: 1 found, 0 the Hub has to be asked, -1 it is missing or failed.
@@ -135,9 +136,9 @@ static int look_for(const struct wishes *wishes, const char *commit,
                     const struct hc_tree *tree, const char *path, struct hc_file *file,
                     struct hc_error *err)
 {
-    const struct hc_subject *subject = &wishes->subject;
+    const struct hc_resolution *resolution = &wishes->resolution;
     const struct hc_entry *entry = tree ? hc_tree_find(tree, path) : NULL;
-    int found = commit[0] ? hc_file_look(subject, commit, path, file, err) : 0;
+    int found = commit[0] ? hc_file_look(resolution, commit, path, file, err) : 0;
 
     if (found == 1 && entry && file->size_bytes != hc_entry_size(entry)) {
         hc_file_clear(file);
@@ -145,11 +146,11 @@ static int look_for(const struct wishes *wishes, const char *commit,
     }
     if (found != 0)
         return found;
-    if (!subject->may_ask)
-        return fail_offline(subject, commit, path, err);
+    if (!resolution->may_ask_hub)
+        return fail_offline(resolution, commit, path, err);
     if (tree && !entry)
-        return fail_absent(subject, path, err);
-    if (entry && subject->options->dry_run)
+        return fail_absent(resolution, path, err);
+    if (entry && resolution->options->dry_run)
         return foresee(wishes, commit, entry, file, err);
     return 0;
 }
@@ -181,14 +182,14 @@ static int look_at(struct wishes *wishes, const char *commit, const struct hc_tr
 /* The disk's answer: 1, or 0 when the Hub has to be asked. */
 static int look(struct wishes *wishes, struct hc_error *err)
 {
-    const struct hc_subject *subject = &wishes->subject;
+    const struct hc_resolution *resolution = &wishes->resolution;
     struct hc_meaning meaning;
 
-    if (subject->options->force_download)
+    if (resolution->options->force_download)
         return 0;
-    if (hc_subject_recall(subject, &meaning, err) < 0)
+    if (hc_subject_recall(resolution, &meaning, err) < 0)
         return -1;
-    if (subject->may_ask && !meaning.is_good)
+    if (resolution->may_ask_hub && !meaning.is_good)
         return 0;
     return look_at(wishes, meaning.commit, NULL, err);
 }
@@ -198,8 +199,8 @@ static int look(struct wishes *wishes, struct hc_error *err)
 static const char *find_absent(const struct wishes *wishes, const char *commit,
                                const struct hc_tree *tree)
 {
-    const struct hc_subject *subject = &wishes->subject;
-    const struct hc_cache *cache = subject->resolver->cache;
+    const struct hc_resolution *resolution = &wishes->resolution;
+    const struct hc_cache *cache = resolution->resolver->cache;
     struct hc_pointer pointer;
     struct hc_error unused;
 
@@ -207,9 +208,9 @@ static const char *find_absent(const struct wishes *wishes, const char *commit,
         const char *path = wishes->paths.items[i];
 
         if (!hc_tree_find(tree, path) &&
-            hc_pointer_find(cache, &subject->repo, commit, path, &pointer, &unused) ==
+            hc_pointer_find(cache, &resolution->repo, commit, path, &pointer, &unused) ==
                 0 &&
-            hc_no_exist_find(cache, &subject->repo, commit, path, &unused) == 0)
+            hc_no_exist_find(cache, &resolution->repo, commit, path, &unused) == 0)
             return path;
     }
     return NULL;
@@ -224,28 +225,30 @@ static int confirm_absence(const struct wishes *wishes, const char *commit,
                            const struct hc_tree *tree,
                            struct hc_hub_resolution *hub_resolution, struct hc_error *err)
 {
-    const struct hc_subject *subject = &wishes->subject;
+    const struct hc_resolution *resolution = &wishes->resolution;
     const struct hc_hub_credentials caller = hc_resolution_caller(hub_resolution, commit);
-    struct hc_repo_file place = {&subject->repo, commit,
+    struct hc_repo_file place = {&resolution->repo, commit,
                                  find_absent(wishes, commit, tree)};
     struct hc_metadata metadata = {0};
     struct hc_error cause;
 
     if (!place.path || wishes->request->allow_missing)
         return 0;
-    if (hc_hub_head(subject->resolver->hub, &place, &caller, &metadata, &cause) == 0) {
-        (void)hc_fail(
-            err, HC_BAD_HUB_REPLY,
-            "the listing of %s '%s' at commit %.8s lacks '%.200s', which the Hub "
-            "has; try again",
-            hc_repo_type_name(subject->repo.type), subject->repo.id, commit, place.path);
+    if (hc_hub_head(resolution->resolver->hub, &place, &caller, &metadata, &cause) == 0) {
+        (void)
+            hc_fail(err, HC_BAD_HUB_REPLY,
+                    "the listing of %s '%s' at commit %.8s lacks '%.200s', which the Hub "
+                    "has; try again",
+                    hc_repo_type_name(resolution->repo.type), resolution->repo.id, commit,
+                    place.path);
         (void)hc_fail_about_file(err, place.path);
         return hc_resolution_doubt(hub_resolution, err);
     }
     if (cause.reason != HC_ENTRY_NOT_FOUND)
         return 0;
     if (!metadata.is_of_mirror && strcmp(metadata.commit, commit) == 0)
-        hc_no_exist_mark(subject->resolver->cache, &subject->repo, commit, place.path);
+        hc_no_exist_mark(resolution->resolver->cache, &resolution->repo, commit,
+                         place.path);
     *err = cause;
     return -1;
 }
@@ -254,8 +257,8 @@ static int confirm_absence(const struct wishes *wishes, const char *commit,
 static int plan(struct wishes *wishes, const char *commit, const struct hc_tree *tree,
                 struct hc_job *jobs, size_t *count, struct hc_error *err)
 {
-    const struct hc_subject *subject = &wishes->subject;
-    const struct hc_cache *cache = subject->resolver->cache;
+    const struct hc_resolution *resolution = &wishes->resolution;
+    const struct hc_cache *cache = resolution->resolver->cache;
     struct hc_pointer pointer;
 
     for (size_t i = 0; i < wishes->paths.count; i++) {
@@ -265,8 +268,9 @@ static int plan(struct wishes *wishes, const char *commit, const struct hc_tree 
 
         if (!entry)
             continue;
-        if (!subject->options->force_download)
-            found = hc_pointer_find(cache, &subject->repo, commit, path, &pointer, err);
+        if (!resolution->options->force_download)
+            found =
+                hc_pointer_find(cache, &resolution->repo, commit, path, &pointer, err);
         if (found < 0)
             return hc_fail_about_file(err, path);
         if (found == 0 || pointer.size != hc_entry_size(entry))
@@ -294,12 +298,12 @@ static void mark_fetched(struct hc_files *files, const struct hc_job *jobs, size
 static int fetch(const struct wishes *wishes, const struct hc_batch *batch,
                  struct hc_hub_resolution *hub_resolution, struct hc_error *err)
 {
-    const struct hc_subject *subject = &wishes->subject;
+    const struct hc_resolution *resolution = &wishes->resolution;
     uint64_t fetched;
 
-    if (subject->options->dry_run)
+    if (resolution->options->dry_run)
         return 0;
-    hc_cache_write_tag(subject->resolver->cache);
+    hc_cache_write_tag(resolution->resolver->cache);
     if (batch->count > 0 && hc_batch_fetch(batch, &fetched, err) < 0)
         return hc_resolution_doubt(hub_resolution, err);
     return hc_resolution_keep_ref(hub_resolution, batch->commit, err);
@@ -338,14 +342,14 @@ static int files_step_learn(void *ctx, struct hc_hub_resolution *hub_resolution,
 static int fail_vanished(const struct wishes *wishes, const char *commit,
                          struct hc_error *err)
 {
-    const struct hc_subject *subject = &wishes->subject;
+    const struct hc_resolution *resolution = &wishes->resolution;
     const char *path = wishes->paths.items[0];
     struct hc_pointer pointer;
     struct hc_error unused;
 
     for (size_t i = 0; i < wishes->paths.count; i++) {
         path = wishes->paths.items[i];
-        if (hc_pointer_find(subject->resolver->cache, &subject->repo, commit, path,
+        if (hc_pointer_find(resolution->resolver->cache, &resolution->repo, commit, path,
                             &pointer, &unused) != 1)
             break;
     }
@@ -353,7 +357,7 @@ static int fail_vanished(const struct wishes *wishes, const char *commit,
         hc_fail(err, HC_CACHE_IO,
                 "'%s' of %s '%s' vanished from the cache while it was resolved; resolve "
                 "it again",
-                path, hc_repo_type_name(subject->repo.type), subject->repo.id);
+                path, hc_repo_type_name(resolution->repo.type), resolution->repo.id);
     return hc_fail_about_file(err, path);
 }
 
@@ -363,7 +367,7 @@ static int files_step_obtain(void *ctx, struct hc_hub_resolution *hub_resolution
     const struct files_resolving *self = ctx;
     struct wishes *wishes = self->wishes;
     HC_AUTO_FREE struct hc_job *jobs = calloc(wishes->paths.count, sizeof *jobs);
-    struct hc_batch batch = {.subject = &wishes->subject,
+    struct hc_batch batch = {.resolution = &wishes->resolution,
                              .commit = self->commit,
                              .caller = &hub_resolution->caller,
                              .jobs = jobs};
@@ -404,7 +408,7 @@ static int ask(struct wishes *wishes, struct hc_cancellation *call, struct hc_er
     const struct hc_steps steps = {files_step_look,       files_step_learn,
                                    files_step_obtain,     files_step_clear,
                                    files_step_mark_stale, &self};
-    int result = hc_resolution_run(&steps, &wishes->subject, call, err);
+    int result = hc_resolution_run(&steps, &wishes->resolution, call, err);
 
     hc_tree_free(self.tree);
     return result;
@@ -437,8 +441,8 @@ static int begin(struct hc_resolver *resolver, struct wishes *wishes,
         return -1;
     if (hc_local_find(resolver, request->repo.id, dir))
         return look_local(wishes, dir, err) < 0 ? -1 : 1;
-    if (hc_subject_init(&wishes->subject, resolver, &request->repo, &request->options,
-                        err) < 0)
+    if (hc_resolution_init(&wishes->resolution, resolver, &request->repo,
+                           &request->options, err) < 0)
         return -1;
     return look(wishes, err);
 }

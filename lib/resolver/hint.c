@@ -18,16 +18,16 @@ enum {
     REVISIONS_MAX = 8    /* refs, and commits, that are looked into */
 };
 
-static DIR *open_dir(const struct hc_subject *subject, const char *path)
+static DIR *open_dir(const struct hc_resolution *resolution, const char *path)
 {
-    return hc_directory_stream(hc_cache_fd(subject->resolver->cache), path);
+    return hc_directory_stream(hc_cache_fd(resolution->resolver->cache), path);
 }
 
 /* "models--org--name" is "org/name"; the folder's casing, the id's length. */
-static void hint_casing(const struct hc_subject *subject, char hint[HC_HINT_SIZE])
+static void hint_casing(const struct hc_resolution *resolution, char hint[HC_HINT_SIZE])
 {
-    HC_AUTO_CLOSEDIR DIR *dir = open_dir(subject, ".");
-    const struct hc_repo *repo = &subject->repo;
+    HC_AUTO_CLOSEDIR DIR *dir = open_dir(resolution, ".");
+    const struct hc_repo *repo = &resolution->repo;
     size_t prefix = strlen(hc_repo_collection(repo)) + 2;
     const char *name = NULL;
     char id[HC_REPO_FOLDER_MAX + 1];
@@ -49,23 +49,24 @@ static void hint_casing(const struct hc_subject *subject, char hint[HC_HINT_SIZE
 }
 
 /* Whether a commit's snapshot has the file, or is there at all. */
-static bool has_at(const struct hc_subject *subject, const char *commit, const char *path)
+static bool has_at(const struct hc_resolution *resolution, const char *commit,
+                   const char *path)
 {
-    const struct hc_cache *cache = subject->resolver->cache;
+    const struct hc_cache *cache = resolution->resolver->cache;
     struct hc_pointer pointer;
     struct hc_error unused;
     char directory[PATH_MAX];
 
     if (path)
-        return hc_pointer_find(cache, &subject->repo, commit, path, &pointer, &unused) ==
-               1;
-    return hc_cache_snapshot_path(directory, &subject->repo, commit, NULL, &unused) ==
+        return hc_pointer_find(cache, &resolution->repo, commit, path, &pointer,
+                               &unused) == 1;
+    return hc_cache_snapshot_path(directory, &resolution->repo, commit, NULL, &unused) ==
                0 &&
            faccessat(hc_cache_fd(cache), directory, F_OK, 0) == 0;
 }
 
 /* A name in refs/ whose commit has it; false when none has. */
-static bool hint_ref(const struct hc_subject *subject, const char *path,
+static bool hint_ref(const struct hc_resolution *resolution, const char *path,
                      char hint[HC_HINT_SIZE])
 {
     char refs[HC_REPO_FOLDER_MAX + 8];
@@ -74,14 +75,14 @@ static bool hint_ref(const struct hc_subject *subject, const char *path,
     struct hc_ref ref;
     const char *name;
 
-    (void)hc_format(refs, sizeof refs, "%s/refs", subject->repo.folder);
-    dir = open_dir(subject, refs);
+    (void)hc_format(refs, sizeof refs, "%s/refs", resolution->repo.folder);
+    dir = open_dir(resolution, refs);
     for (int i = 0; dir && i < REVISIONS_MAX && (name = hc_directory_next(dir)); i++) {
-        if (strcmp(name, subject->revision) == 0 ||
+        if (strcmp(name, resolution->revision) == 0 ||
             hc_revision_check(name, &unused) < 0 ||
-            hc_ref_find(subject->resolver->cache, &subject->repo, name, &ref, &unused) !=
-                1 ||
-            !has_at(subject, ref.commit, path))
+            hc_ref_find(resolution->resolver->cache, &resolution->repo, name, &ref,
+                        &unused) != 1 ||
+            !has_at(resolution, ref.commit, path))
             continue;
         (void)hc_format(hint, HC_HINT_SIZE, " (but it is at revision '%.120s')", name);
         return true;
@@ -89,32 +90,32 @@ static bool hint_ref(const struct hc_subject *subject, const char *path,
     return false;
 }
 
-static void hint_commit(const struct hc_subject *subject, const char *path,
+static void hint_commit(const struct hc_resolution *resolution, const char *path,
                         char hint[HC_HINT_SIZE])
 {
     char snapshots[HC_REPO_FOLDER_MAX + 16];
     HC_AUTO_CLOSEDIR DIR *dir = NULL;
     const char *name;
 
-    (void)hc_format(snapshots, sizeof snapshots, "%s/snapshots", subject->repo.folder);
-    dir = open_dir(subject, snapshots);
+    (void)hc_format(snapshots, sizeof snapshots, "%s/snapshots", resolution->repo.folder);
+    dir = open_dir(resolution, snapshots);
     for (int i = 0; dir && i < REVISIONS_MAX && (name = hc_directory_next(dir)); i++) {
-        if (!hc_commit_is_valid(name) || strcmp(name, subject->revision) == 0 ||
-            !has_at(subject, name, path))
+        if (!hc_commit_is_valid(name) || strcmp(name, resolution->revision) == 0 ||
+            !has_at(resolution, name, path))
             continue;
         (void)hc_format(hint, HC_HINT_SIZE, " (but it is at commit '%s')", name);
         return;
     }
 }
 
-void hc_hint_uncached(const struct hc_subject *subject, const char *path,
+void hc_hint_uncached(const struct hc_resolution *resolution, const char *path,
                       char hint[HC_HINT_SIZE])
 {
-    int root = hc_cache_fd(subject->resolver->cache);
+    int root = hc_cache_fd(resolution->resolver->cache);
 
     hint[0] = '\0';
-    if (faccessat(root, subject->repo.folder, F_OK, 0) < 0)
-        hint_casing(subject, hint);
-    else if (!hint_ref(subject, path, hint))
-        hint_commit(subject, path, hint);
+    if (faccessat(root, resolution->repo.folder, F_OK, 0) < 0)
+        hint_casing(resolution, hint);
+    else if (!hint_ref(resolution, path, hint))
+        hint_commit(resolution, path, hint);
 }

@@ -20,7 +20,7 @@ HC_DEFINE_AUTO_VALUE(hc_hub_resolution, resolution_clear)
 
 static bool has_mirrors(const struct hc_hub_resolution *hub_resolution)
 {
-    return hub_resolution->subject->resolver->settings.mirror_count > 0;
+    return hub_resolution->resolution->resolver->settings.mirror_count > 0;
 }
 
 /* That a repo is public is kept only where it says something: to a caller with a token,
@@ -28,7 +28,7 @@ static bool has_mirrors(const struct hc_hub_resolution *hub_resolution)
 static void hear_visibility(struct hc_hub_resolution *hub_resolution,
                             enum hc_visibility visibility)
 {
-    const struct hc_subject *subject = hub_resolution->subject;
+    const struct hc_resolution *resolution = hub_resolution->resolution;
     bool is_no_news = visibility == HC_VISIBILITY_PUBLIC && !hub_resolution->token[0] &&
                       hub_resolution->visibility != HC_VISIBILITY_RESTRICTED;
 
@@ -36,8 +36,8 @@ static void hear_visibility(struct hc_hub_resolution *hub_resolution,
         return;
     hub_resolution->visibility = visibility;
     hub_resolution->caller.hub_only = visibility == HC_VISIBILITY_RESTRICTED;
-    hc_visibility_update(subject->resolver->cache, &subject->repo, visibility,
-                         hc_subject_now_ms());
+    hc_visibility_update(resolution->resolver->cache, &resolution->repo, visibility,
+                         hc_resolution_now_ms());
 }
 
 /* A repo that is hidden from a caller is not for everybody; a refused token says nothing
@@ -56,7 +56,7 @@ static void hear_refusal(struct hc_hub_resolution *hub_resolution,
  * asked, once a day. */
 static void learn_visibility(struct hc_hub_resolution *hub_resolution)
 {
-    const struct hc_subject *subject = hub_resolution->subject;
+    const struct hc_resolution *resolution = hub_resolution->resolution;
     struct hc_hub_credentials caller = hub_resolution->caller;
     struct hc_revision answer;
     struct hc_error failure;
@@ -66,8 +66,8 @@ static void learn_visibility(struct hc_hub_resolution *hub_resolution)
         return;
     caller.hub_only = true;
     caller.no_retry = true;
-    if (hc_hub_revision(subject->resolver->hub, &subject->repo, subject->revision,
-                        &caller, &answer, &failure) == 0)
+    if (hc_hub_revision(resolution->resolver->hub, &resolution->repo,
+                        resolution->revision, &caller, &answer, &failure) == 0)
         hc_resolution_hear_repo(hub_resolution, &answer);
     else
         hear_refusal(hub_resolution, &failure);
@@ -80,19 +80,19 @@ static void learn_visibility(struct hc_hub_resolution *hub_resolution)
 static int remember(struct hc_hub_resolution *hub_resolution, bool *is_old,
                     struct hc_error *err)
 {
-    const struct hc_subject *subject = hub_resolution->subject;
+    const struct hc_resolution *resolution = hub_resolution->resolution;
     struct hc_meaning meaning;
 
     *is_old = false;
     if (has_mirrors(hub_resolution))
         hub_resolution->visibility =
-            hc_visibility_find(subject->resolver->cache, &subject->repo,
-                               hc_subject_now_ms());
+            hc_visibility_find(resolution->resolver->cache, &resolution->repo,
+                               hc_resolution_now_ms());
     hub_resolution->caller.hub_only =
         hub_resolution->visibility == HC_VISIBILITY_RESTRICTED;
-    if (subject->is_commit)
+    if (resolution->is_commit)
         return 0;
-    if (hc_subject_recall(subject, &meaning, err) < 0)
+    if (hc_subject_recall(resolution, &meaning, err) < 0)
         return -1;
     memcpy(hub_resolution->remembered, meaning.commit, sizeof meaning.commit);
     *is_old = !meaning.is_good && meaning.commit[0];
@@ -101,12 +101,12 @@ static int remember(struct hc_hub_resolution *hub_resolution, bool *is_old,
 
 static int choose_token(struct hc_hub_resolution *hub_resolution, struct hc_error *err)
 {
-    const struct hc_subject *subject = hub_resolution->subject;
-    struct hc_resolver *resolver = subject->resolver;
+    const struct hc_resolution *resolution = hub_resolution->resolution;
+    struct hc_resolver *resolver = resolution->resolver;
 
     hub_resolution->caller.token = hub_resolution->token;
-    hub_resolution->caller.key = subject->options->caller;
-    return hc_token_choose(&resolver->settings, subject->options->hub_token,
+    hub_resolution->caller.key = resolution->options->caller;
+    return hc_token_choose(&resolver->settings, resolution->options->hub_token,
                            &resolver->held_token, hub_resolution->token, err);
 }
 
@@ -117,13 +117,13 @@ static int choose_token(struct hc_hub_resolution *hub_resolution, struct hc_erro
  * more, here and for those who come later. */
 static bool drop_ref(struct hc_hub_resolution *hub_resolution, const struct hc_error *err)
 {
-    const struct hc_subject *subject = hub_resolution->subject;
+    const struct hc_resolution *resolution = hub_resolution->resolution;
 
     if (err->reason != HC_REVISION_NOT_FOUND || !hub_resolution->asked_of_commit ||
         hub_resolution->is_rewritten || hub_resolution->is_pinned)
         return false;
     hub_resolution->is_rewritten = true;
-    hc_ref_expire(subject->resolver->cache, &subject->repo, subject->revision);
+    hc_ref_expire(resolution->resolver->cache, &resolution->repo, resolution->revision);
     return true;
 }
 
@@ -158,7 +158,7 @@ static int learn(const struct hc_steps *steps, struct hc_hub_resolution *hub_res
 {
     bool may_pin = is_old && !has_older && has_mirrors(hub_resolution) &&
                    hub_resolution->visibility != HC_VISIBILITY_RESTRICTED &&
-                   !hub_resolution->subject->options->force_download;
+                   !hub_resolution->resolution->options->force_download;
 
     hub_resolution->caller.no_retry = has_older || may_pin;
     if (learn_once(steps, hub_resolution, err) == 0)
@@ -177,11 +177,11 @@ static int learn(const struct hc_steps *steps, struct hc_hub_resolution *hub_res
 
 static void tell_stale(const struct hc_hub_resolution *hub_resolution)
 {
-    const struct hc_subject *subject = hub_resolution->subject;
-    const struct hc_resolver *resolver = subject->resolver;
-    const struct hc_stale stale = {.repo_id = subject->repo.id,
-                                   .repo_type = subject->repo.type,
-                                   .revision = subject->revision,
+    const struct hc_resolution *resolution = hub_resolution->resolution;
+    const struct hc_resolver *resolver = resolution->resolver;
+    const struct hc_stale stale = {.repo_id = resolution->repo.id,
+                                   .repo_type = resolution->repo.type,
+                                   .revision = resolution->revision,
                                    .reason = hub_resolution->cause.reason,
                                    .message = hub_resolution->cause.message};
 
@@ -202,7 +202,7 @@ static int fall_back(const struct hc_steps *steps,
                      struct hc_hub_resolution *hub_resolution, bool has_older,
                      const struct hc_error *err)
 {
-    const char *own = hub_resolution->subject->options->hub_token;
+    const char *own = hub_resolution->resolution->options->hub_token;
 
     if (!has_older || !hc_policy_may_fall_back(err, own && own[0])) {
         steps->clear(steps->ctx);
@@ -216,7 +216,7 @@ static int obtain(const struct hc_steps *steps, struct hc_hub_resolution *hub_re
                   struct hc_error *err)
 {
     steps->clear(steps->ctx);
-    hub_resolution->asked_of_commit = !hub_resolution->subject->is_commit;
+    hub_resolution->asked_of_commit = !hub_resolution->resolution->is_commit;
     return steps->obtain(steps->ctx, hub_resolution, err);
 }
 
@@ -237,17 +237,18 @@ static bool learn_again(const struct hc_steps *steps,
     return false;
 }
 
-int hc_resolution_run(const struct hc_steps *steps, const struct hc_subject *subject,
+int hc_resolution_run(const struct hc_steps *steps,
+                      const struct hc_resolution *resolution,
                       struct hc_cancellation *call, struct hc_error *err)
 {
     HC_AUTO_VALUE(hc_hub_resolution)
-    hub_resolution = {.subject = subject, .caller = {.call = call}};
+    hub_resolution = {.resolution = resolution, .caller = {.call = call}};
     struct hc_error ignored;
     bool is_old, has_older;
 
     if (remember(&hub_resolution, &is_old, err) < 0)
         return -1;
-    has_older = is_old && !subject->options->force_download &&
+    has_older = is_old && !resolution->options->force_download &&
                 steps->look(steps->ctx, hub_resolution.remembered, &ignored) == 1;
     if (choose_token(&hub_resolution, err) < 0 ||
         learn(steps, &hub_resolution, has_older, is_old, err) < 0)
@@ -269,9 +270,9 @@ int hc_resolution_run(const struct hc_steps *steps, const struct hc_subject *sub
 int hc_resolution_recall(const struct hc_hub_resolution *hub_resolution,
                          struct hc_meaning *meaning, struct hc_error *err)
 {
-    if (hc_subject_recall(hub_resolution->subject, meaning, err) < 0)
+    if (hc_subject_recall(hub_resolution->resolution, meaning, err) < 0)
         return -1;
-    if (hub_resolution->subject->is_commit)
+    if (hub_resolution->resolution->is_commit)
         return 0;
     if (hub_resolution->is_pinned) {
         memcpy(meaning->commit, hub_resolution->remembered, sizeof meaning->commit);
@@ -288,10 +289,10 @@ struct hc_hub_credentials hc_resolution_caller(struct hc_hub_resolution *hub_res
                                                const char *revision)
 {
     struct hc_hub_credentials caller = hub_resolution->caller;
-    const struct hc_subject *subject = hub_resolution->subject;
-    bool is_name = !subject->is_commit && strcmp(revision, subject->revision) == 0;
+    const struct hc_resolution *resolution = hub_resolution->resolution;
+    bool is_name = !resolution->is_commit && strcmp(revision, resolution->revision) == 0;
 
-    hub_resolution->asked_of_commit = !subject->is_commit && !is_name;
+    hub_resolution->asked_of_commit = !resolution->is_commit && !is_name;
     caller.hub_only = caller.hub_only || (is_name && hub_resolution->remembered[0]);
     return caller;
 }
@@ -302,14 +303,14 @@ static void hear_mirror(struct hc_hub_resolution *hub_resolution, const char *co
     hub_resolution->is_stale = true;
     (void)hc_fail(&hub_resolution->cause, HC_HUB_UNREACHABLE,
                   "the Hub cannot be asked; a mirror says that '%s' of '%s' is %.8s",
-                  hub_resolution->subject->revision, hub_resolution->subject->repo.id,
-                  commit);
+                  hub_resolution->resolution->revision,
+                  hub_resolution->resolution->repo.id, commit);
 }
 
 void hc_resolution_hear(struct hc_hub_resolution *hub_resolution,
                         const struct hc_revision *answer)
 {
-    if (answer->is_of_mirror && !hub_resolution->subject->is_commit)
+    if (answer->is_of_mirror && !hub_resolution->resolution->is_commit)
         hear_mirror(hub_resolution, answer->commit);
 }
 
@@ -324,10 +325,10 @@ void hc_resolution_hear_repo(struct hc_hub_resolution *hub_resolution,
 void hc_resolution_hear_file(struct hc_hub_resolution *hub_resolution,
                              const char *revision, const struct hc_metadata *metadata)
 {
-    const struct hc_subject *subject = hub_resolution->subject;
+    const struct hc_resolution *resolution = hub_resolution->resolution;
 
     if (metadata->is_of_mirror) {
-        if (!subject->is_commit && strcmp(revision, subject->revision) == 0)
+        if (!resolution->is_commit && strcmp(revision, resolution->revision) == 0)
             hear_mirror(hub_resolution, metadata->commit);
         return;
     }
@@ -344,7 +345,7 @@ int hc_resolution_doubt(struct hc_hub_resolution *hub_resolution,
     case HC_BAD_HUB_REPLY:
     case HC_ENTRY_NOT_FOUND:
         hub_resolution->is_contradicted =
-            !hub_resolution->subject->options->force_download;
+            !hub_resolution->resolution->options->force_download;
         return -1;
     default:
         return -1;
@@ -354,10 +355,10 @@ int hc_resolution_doubt(struct hc_hub_resolution *hub_resolution,
 int hc_resolution_keep_ref(const struct hc_hub_resolution *hub_resolution,
                            const char *commit, struct hc_error *err)
 {
-    const struct hc_subject *subject = hub_resolution->subject;
+    const struct hc_resolution *resolution = hub_resolution->resolution;
 
     if (hub_resolution->is_stale)
         return 0;
-    return hc_ref_update(subject->resolver->cache, &subject->repo, subject->revision,
-                         commit, err);
+    return hc_ref_update(resolution->resolver->cache, &resolution->repo,
+                         resolution->revision, commit, err);
 }

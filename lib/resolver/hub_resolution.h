@@ -24,7 +24,7 @@
 #include <cache/visibility.h>
 
 struct hc_hub_resolution {
-    const struct hc_subject *subject;
+    const struct hc_resolution *resolution;
     struct hc_hub_credentials caller;
     char token[HC_TOKEN_MAX + 1];
     char remembered[HC_COMMIT_SIZE]; /* refs/<revision>; "": none, or a commit is named */
@@ -55,7 +55,8 @@ struct hc_steps {
     void *ctx;
 };
 
-int hc_resolution_run(const struct hc_steps *steps, const struct hc_subject *subject,
+int hc_resolution_run(const struct hc_steps *steps,
+                      const struct hc_resolution *resolution,
                       struct hc_cancellation *call, struct hc_error *err);
 
 /* ---- for the steps */

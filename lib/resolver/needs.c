@@ -34,13 +34,13 @@ static uint64_t weigh(const struct hc_batch *batch)
 
 static uint64_t need_of(const struct hc_batch *batch, const struct hc_job *job)
 {
-    const struct hc_cache *cache = batch->subject->resolver->cache;
-    const struct hc_repo *repo = &batch->subject->repo;
+    const struct hc_cache *cache = batch->resolution->resolver->cache;
+    const struct hc_repo *repo = &batch->resolution->repo;
     struct hc_error unused;
     char twin[PATH_MAX];
     uint64_t size, left;
 
-    if (batch->subject->options->force_download || !job->etag[0])
+    if (batch->resolution->options->force_download || !job->etag[0])
         return job->size;
     if ((hc_blob_find(cache, repo, job->etag, &size, &unused) == 1 &&
          size == job->size) ||
@@ -71,8 +71,8 @@ static uint64_t weigh_closely(const struct hc_batch *batch, struct hc_job **orde
 int hc_needs_reserve(const struct hc_batch *batch, struct hc_reservation **reserve,
                      struct hc_error *err)
 {
-    const struct hc_cache *cache = batch->subject->resolver->cache;
-    const struct hc_repo *repo = &batch->subject->repo;
+    const struct hc_cache *cache = batch->resolution->resolver->cache;
+    const struct hc_repo *repo = &batch->resolution->repo;
     HC_AUTO_FREE struct hc_job **order = NULL;
 
     if (hc_reservation_make(cache, repo, weigh(batch), reserve, err) == 0)

@@ -53,22 +53,22 @@ struct hc_resolver {
 };
 
 /* What a request is about. Strings are the request's. */
-struct hc_subject {
+struct hc_resolution {
     struct hc_resolver *resolver;
     const struct hc_fetch_options *options;
     const char *revision; /* never NULL */
     bool is_commit;       /* the revision is one */
-    bool may_ask;         /* the Hub may be asked */
+    bool may_ask_hub;     /* the Hub may be asked */
     struct hc_repo repo;
 };
 
 /* Refuses bad ids, revisions and options before any I/O. */
-int hc_subject_init(struct hc_subject *subject, struct hc_resolver *resolver,
-                    const struct hc_target *target,
-                    const struct hc_fetch_options *options, struct hc_error *err);
+int hc_resolution_init(struct hc_resolution *resolution, struct hc_resolver *resolver,
+                       const struct hc_target *target,
+                       const struct hc_fetch_options *options, struct hc_error *err);
 
 /* Milliseconds since the epoch, by which refs are fresh or not. */
-int64_t hc_subject_now_ms(void);
+int64_t hc_resolution_now_ms(void);
 
 /* What the disk says a revision means. */
 struct hc_meaning {
@@ -76,22 +76,22 @@ struct hc_meaning {
     bool is_good; /* the Hub need not be asked (fresh enough) or must not be */
 };
 
-int hc_subject_recall(const struct hc_subject *subject, struct hc_meaning *meaning,
+int hc_subject_recall(const struct hc_resolution *resolution, struct hc_meaning *meaning,
                       struct hc_error *err);
 
 /* NOT_CACHED for `what` ("'config.json'", "a snapshot"), saying why and the way out. */
-int hc_subject_fail_uncached(const struct hc_subject *subject, const char *path,
-                             struct hc_error *err);
+int hc_resolution_fail_not_cached(const struct hc_resolution *resolution,
+                                  const char *path, struct hc_error *err);
 
 /*
  * Brings the bytes of a file and makes its pointer; `*fetched` is what came from the Hub.
  * With an empty etag, the Hub is asked for etag and size first.
  * A volume that refuses is told together with what was to be kept on it.
  */
-int hc_subject_bring(const struct hc_subject *subject,
-                     const struct hc_blob_request *wanted,
-                     const struct hc_hub_credentials *caller, uint64_t *fetched,
-                     struct hc_error *err);
+int hc_resolution_fetch_blob(const struct hc_resolution *resolution,
+                             const struct hc_blob_request *wanted,
+                             const struct hc_hub_credentials *caller, uint64_t *fetched,
+                             struct hc_error *err);
 
 /* ---- local.c: 1 and the directory's real path, 0 when the id names none. */
 int hc_local_find(const struct hc_resolver *resolver, const char *id, char dir[PATH_MAX]);
@@ -105,8 +105,8 @@ int hc_local_snapshot(const char *dir, const struct hc_snapshot_request *request
 
 /* One file of one commit, from the disk: 1 found, 0 not there, -1 (ENTRY_NOT_FOUND:
  * marked). */
-int hc_file_look(const struct hc_subject *subject, const char *commit, const char *path,
-                 struct hc_file *file, struct hc_error *err);
+int hc_file_look(const struct hc_resolution *resolution, const char *commit,
+                 const char *path, struct hc_file *file, struct hc_error *err);
 
 /* ---- revision.c */
 

@@ -25,7 +25,7 @@ struct inquiry {
 static int refresh(void *ctx, void *result, struct hc_error *err)
 {
     const struct inquiry *inquiry = ctx;
-    const struct hc_subject *subject = inquiry->hub_resolution->subject;
+    const struct hc_resolution *resolution = inquiry->hub_resolution->resolution;
     struct hc_revision *answer = result;
     struct hc_meaning meaning;
     struct hc_error ignored;
@@ -41,8 +41,8 @@ static int refresh(void *ctx, void *result, struct hc_error *err)
     /* Another commit is noted by those who bring its bytes, when they are there. */
     if (meaning.commit[0] && strcmp(meaning.commit, answer->commit) == 0 &&
         !answer->is_of_mirror)
-        (void)hc_ref_update(subject->resolver->cache, &subject->repo, subject->revision,
-                            meaning.commit, &ignored);
+        (void)hc_ref_update(resolution->resolver->cache, &resolution->repo,
+                            resolution->revision, meaning.commit, &ignored);
     return 0;
 }
 
@@ -50,9 +50,9 @@ int hc_subject_refresh(struct hc_hub_resolution *hub_resolution,
                        const struct hc_refresh *ask, struct hc_revision *answer,
                        struct hc_error *err)
 {
-    const struct hc_subject *subject = hub_resolution->subject;
+    const struct hc_resolution *resolution = hub_resolution->resolution;
     const struct hc_hub_credentials caller =
-        hc_resolution_caller(hub_resolution, subject->revision);
+        hc_resolution_caller(hub_resolution, resolution->revision);
     HC_AUTO_FREE char *name = NULL;
     struct inquiry inquiry = {.hub_resolution = hub_resolution, .refresh = ask};
     struct hc_shared_query question = {.credentials = &caller,
@@ -60,30 +60,31 @@ int hc_subject_refresh(struct hc_hub_resolution *hub_resolution,
                                        .ask = refresh,
                                        .ctx = &inquiry};
 
-    if (asprintf(&name, "%s@%s", subject->repo.folder, subject->revision) < 0) {
+    if (asprintf(&name, "%s@%s", resolution->repo.folder, resolution->revision) < 0) {
         name = NULL;
         return hc_fail_memory(err);
     }
     question.name = name;
-    return hc_shared_queries_run(subject->resolver->questions, &question, answer, err);
+    return hc_shared_queries_run(resolution->resolver->questions, &question, answer, err);
 }
 
 static int ask_revision(void *ctx, struct hc_revision *answer, struct hc_error *err)
 {
     struct hc_hub_resolution *hub_resolution = ctx;
-    const struct hc_subject *subject = hub_resolution->subject;
+    const struct hc_resolution *resolution = hub_resolution->resolution;
     const struct hc_hub_credentials caller =
-        hc_resolution_caller(hub_resolution, subject->revision);
-    const struct hc_repo_file place = {.repo = &subject->repo,
-                                       .revision = subject->revision};
+        hc_resolution_caller(hub_resolution, resolution->revision);
+    const struct hc_repo_file place = {.repo = &resolution->repo,
+                                       .revision = resolution->revision};
     HC_AUTO_VALUE(hc_repo_info) description = {0};
 
-    if (hc_hub_repo_info(subject->resolver->hub, &place, &caller, &description, err) < 0)
+    if (hc_hub_repo_info(resolution->resolver->hub, &place, &caller, &description, err) <
+        0)
         return -1;
     *answer = description.revision;
     if (description.siblings && !answer->is_of_mirror)
-        hc_tree_expect_names(subject->resolver->cache, &subject->repo, answer->commit,
-                             description.siblings);
+        hc_tree_expect_names(resolution->resolver->cache, &resolution->repo,
+                             answer->commit, description.siblings);
     hc_resolution_hear(hub_resolution, answer);
     hc_resolution_hear_repo(hub_resolution, answer);
     return 0;
@@ -92,16 +93,16 @@ static int ask_revision(void *ctx, struct hc_revision *answer, struct hc_error *
 static int learn_commit(struct hc_hub_resolution *hub_resolution,
                         char commit[HC_COMMIT_SIZE], struct hc_error *err)
 {
-    const struct hc_subject *subject = hub_resolution->subject;
+    const struct hc_resolution *resolution = hub_resolution->resolution;
     const struct hc_refresh by_revision = {ask_revision, hub_resolution};
-    bool is_forced = subject->options->force_download;
+    bool is_forced = resolution->options->force_download;
     struct hc_revision answer = {0};
     struct hc_meaning meaning;
 
     if (hc_resolution_recall(hub_resolution, &meaning, err) < 0)
         return -1;
     memcpy(commit, meaning.commit, HC_COMMIT_SIZE);
-    if (subject->is_commit || (meaning.is_good && commit[0] && !is_forced))
+    if (resolution->is_commit || (meaning.is_good && commit[0] && !is_forced))
         return 0;
     if (!is_forced && hc_subject_refresh(hub_resolution, &by_revision, &answer, err) < 0)
         return -1;
@@ -118,7 +119,8 @@ static int learn_commit(struct hc_hub_resolution *hub_resolution,
 /* A listing from disk is not good enough. */
 static bool lists_anew(const struct hc_hub_resolution *hub_resolution)
 {
-    return hub_resolution->lists_anew || hub_resolution->subject->options->force_download;
+    return hub_resolution->lists_anew ||
+           hub_resolution->resolution->options->force_download;
 }
 
 static void copy_tree(void *to, const void *from)
@@ -142,19 +144,20 @@ static void drop_tree(void *answer)
 static int expect_names(const struct inquiry *inquiry, const struct hc_tree *tree,
                         bool is_new, struct hc_tree **names, struct hc_error *err)
 {
-    const struct hc_subject *subject = inquiry->hub_resolution->subject;
-    const struct hc_repo_file place = {.repo = &subject->repo,
+    const struct hc_resolution *resolution = inquiry->hub_resolution->resolution;
+    const struct hc_repo_file place = {.repo = &resolution->repo,
                                        .revision = inquiry->commit};
     struct hc_hub_credentials caller =
         hc_resolution_caller(inquiry->hub_resolution, inquiry->commit);
     struct hc_repo_info description;
 
-    *names =
-        hc_tree_expected_names(subject->resolver->cache, &subject->repo, inquiry->commit);
+    *names = hc_tree_expected_names(resolution->resolver->cache, &resolution->repo,
+                                    inquiry->commit);
     if (*names || (tree->count > 0 && !is_new))
         return 0;
     caller.no_retry = caller.no_retry || tree->count > 0;
-    if (hc_hub_repo_info(subject->resolver->hub, &place, &caller, &description, err) < 0)
+    if (hc_hub_repo_info(resolution->resolver->hub, &place, &caller, &description, err) <
+        0)
         return tree->count > 0 ? 0 : -1;
     *names = description.siblings;
     return 0;
@@ -164,7 +167,7 @@ static int expect_names(const struct inquiry *inquiry, const struct hc_tree *tre
 static int check_names(const struct inquiry *inquiry, const struct hc_tree *tree,
                        bool is_new, struct hc_error *err)
 {
-    const struct hc_subject *subject = inquiry->hub_resolution->subject;
+    const struct hc_resolution *resolution = inquiry->hub_resolution->resolution;
     HC_AUTO(hc_tree) *names = NULL;
     char shown[128];
 
@@ -181,10 +184,11 @@ static int check_names(const struct inquiry *inquiry, const struct hc_tree *tree
             "the listing of %s '%s' at commit %.8s is incomplete: it has %zu "
             "files and lacks '%s', which the Hub says is there; try again, and "
             "check what is between here and the Hub",
-            hc_repo_type_name(subject->repo.type), subject->repo.id, inquiry->commit,
-            tree->count, shown);
+            hc_repo_type_name(resolution->repo.type), resolution->repo.id,
+            inquiry->commit, tree->count, shown);
     }
-    hc_tree_expect_names(subject->resolver->cache, &subject->repo, inquiry->commit, NULL);
+    hc_tree_expect_names(resolution->resolver->cache, &resolution->repo, inquiry->commit,
+                         NULL);
     return 0;
 }
 
@@ -192,19 +196,19 @@ static int check_names(const struct inquiry *inquiry, const struct hc_tree *tree
 static int recall_tree(const struct inquiry *inquiry, struct hc_tree **answer,
                        struct hc_error *err)
 {
-    const struct hc_subject *subject = inquiry->hub_resolution->subject;
-    const struct hc_cache *cache = subject->resolver->cache;
+    const struct hc_resolution *resolution = inquiry->hub_resolution->resolution;
+    const struct hc_cache *cache = resolution->resolver->cache;
     HC_AUTO(hc_tree) *tree = NULL;
     struct hc_error cause;
     int found = 0;
 
     if (!lists_anew(inquiry->hub_resolution))
-        found = hc_tree_load(cache, &subject->repo, inquiry->commit, &tree, err);
+        found = hc_tree_load(cache, &resolution->repo, inquiry->commit, &tree, err);
     if (found <= 0)
         return found;
     if (check_names(inquiry, tree, false, &cause) < 0) {
         if (cause.reason == HC_BAD_HUB_REPLY)
-            hc_tree_drop(cache, &subject->repo, inquiry->commit);
+            hc_tree_drop(cache, &resolution->repo, inquiry->commit);
         return 0;
     }
     *answer = hc_take(&tree);
@@ -214,8 +218,8 @@ static int recall_tree(const struct inquiry *inquiry, struct hc_tree **answer,
 static int list(void *ctx, void *answer, struct hc_error *err)
 {
     const struct inquiry *inquiry = ctx;
-    const struct hc_subject *subject = inquiry->hub_resolution->subject;
-    const struct hc_resolver *resolver = subject->resolver;
+    const struct hc_resolution *resolution = inquiry->hub_resolution->resolution;
+    const struct hc_resolver *resolver = resolution->resolver;
     const struct hc_hub_credentials caller =
         hc_resolution_caller(inquiry->hub_resolution, inquiry->commit);
     HC_AUTO(hc_tree) *tree = NULL;
@@ -224,15 +228,15 @@ static int list(void *ctx, void *answer, struct hc_error *err)
 
     if (found != 0)
         return found < 0 ? -1 : 0;
-    tree = hc_hub_tree(resolver->hub, &subject->repo, inquiry->commit, &caller, err);
+    tree = hc_hub_tree(resolver->hub, &resolution->repo, inquiry->commit, &caller, err);
     if (!tree || check_names(inquiry, tree, true, err) < 0)
         return -1;
     /*
      * Without it the next proof costs a listing again: no reason to fail now. A mirror's
      * word is good for this answer, and not for all that come later.
      */
-    if (!subject->options->dry_run && !tree->is_of_mirror)
-        (void)hc_tree_save(resolver->cache, &subject->repo, inquiry->commit, tree,
+    if (!resolution->options->dry_run && !tree->is_of_mirror)
+        (void)hc_tree_save(resolver->cache, &resolution->repo, inquiry->commit, tree,
                            &ignored);
     *(struct hc_tree **)answer = hc_take(&tree);
     return 0;
@@ -241,7 +245,7 @@ static int list(void *ctx, void *answer, struct hc_error *err)
 static struct hc_tree *learn_tree(struct hc_hub_resolution *hub_resolution,
                                   const char *commit, struct hc_error *err)
 {
-    const struct hc_subject *subject = hub_resolution->subject;
+    const struct hc_resolution *resolution = hub_resolution->resolution;
     const struct hc_hub_credentials caller = hc_resolution_caller(hub_resolution, commit);
     char name[HC_REPO_FOLDER_MAX + 1 + HC_COMMIT_SIZE + 16];
     struct inquiry inquiry = {.hub_resolution = hub_resolution, .commit = commit};
@@ -256,13 +260,13 @@ static struct hc_tree *learn_tree(struct hc_hub_resolution *hub_resolution,
 
     /* What a dry run lists is not kept, and others want it kept; and who lists anew does
      * not want what others find on disk. */
-    if (hc_format(name, sizeof name, "%s/%s%s%s", subject->repo.folder, commit,
-                  subject->options->dry_run ? " dry" : "",
+    if (hc_format(name, sizeof name, "%s/%s%s%s", resolution->repo.folder, commit,
+                  resolution->options->dry_run ? " dry" : "",
                   lists_anew(hub_resolution) ? " anew" : "") < 0) {
         (void)hc_fail(err, HC_INTERNAL, "the repo's folder has too long a name");
         return NULL;
     }
-    if (hc_shared_queries_run(subject->resolver->questions, &question, &tree, err) < 0)
+    if (hc_shared_queries_run(resolution->resolver->questions, &question, &tree, err) < 0)
         return NULL;
     return hc_take(&tree);
 }

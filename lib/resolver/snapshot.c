@@ -22,11 +22,11 @@
 static int name_answer(const struct hc_want *want, const char *commit,
                        struct hc_snapshot *answer, struct hc_error *err)
 {
-    const struct hc_subject *subject = &want->subject;
-    const char *root = hc_cache_root(subject->resolver->cache);
+    const struct hc_resolution *resolution = &want->resolution;
+    const char *root = hc_cache_root(resolution->resolver->cache);
     char cache_path[PATH_MAX];
 
-    if (hc_cache_snapshot_path(cache_path, &subject->repo, commit, NULL, err) < 0)
+    if (hc_cache_snapshot_path(cache_path, &resolution->repo, commit, NULL, err) < 0)
         return -1;
     if (asprintf(&answer->path, "%s/%s", root, cache_path) < 0) {
         answer->path = NULL;
@@ -42,8 +42,8 @@ static int name_answer(const struct hc_want *want, const char *commit,
 static int fail_incomplete(const struct hc_want *want, const struct hc_survey *survey,
                            struct hc_error *err)
 {
-    const struct hc_subject *subject = &want->subject;
-    const char *id = subject->repo.id;
+    const struct hc_resolution *resolution = &want->resolution;
+    const char *id = resolution->repo.id;
     const char *first = survey->jobs[0].path;
     size_t used = 0;
 
@@ -52,9 +52,9 @@ static int fail_incomplete(const struct hc_want *want, const struct hc_survey *s
         "the snapshot of %s '%s' at '%s' lacks %zu of %u files ('%.100s'%s), and "
         "the Hub is not asked. Complete it while online: hubcache snapshot %s "
         "--repo-type %s --revision %s",
-        hc_repo_type_name(subject->repo.type), id, subject->revision, survey->count,
+        hc_repo_type_name(resolution->repo.type), id, resolution->revision, survey->count,
         survey->answer->file_count, first, survey->count > 1 ? ", …" : "", id,
-        hc_repo_type_name(subject->repo.type), subject->revision);
+        hc_repo_type_name(resolution->repo.type), resolution->revision);
     err->missing_count = (unsigned)survey->count;
     for (size_t i = 0; i < survey->missing.count; i++) {
         const char *name = survey->missing.items[i];
@@ -72,13 +72,13 @@ static int fail_incomplete(const struct hc_want *want, const struct hc_survey *s
 static int answer_unknown(const struct hc_want *want, const char *commit,
                           struct hc_snapshot *answer, struct hc_error *err)
 {
-    const struct hc_subject *subject = &want->subject;
-    const struct hc_cache *cache = subject->resolver->cache;
+    const struct hc_resolution *resolution = &want->resolution;
+    const struct hc_cache *cache = resolution->resolver->cache;
     char cache_path[PATH_MAX];
     struct hc_snapshot counted;
     struct stat status;
 
-    if (hc_cache_snapshot_path(cache_path, &subject->repo, commit, NULL, err) < 0)
+    if (hc_cache_snapshot_path(cache_path, &resolution->repo, commit, NULL, err) < 0)
         return -1;
     if (fstatat(hc_cache_fd(cache), cache_path, &status, 0) < 0 ||
         !S_ISDIR(status.st_mode))
@@ -104,22 +104,22 @@ static int answer_unknown(const struct hc_want *want, const char *commit,
 static int look_at(const struct hc_want *want, const char *commit,
                    struct hc_snapshot *answer, struct hc_error *err)
 {
-    const struct hc_subject *subject = &want->subject;
+    const struct hc_resolution *resolution = &want->resolution;
     HC_AUTO_VALUE(hc_survey) survey = {.answer = answer};
     HC_AUTO(hc_tree) *tree = NULL;
     int found =
-        hc_tree_load(subject->resolver->cache, &subject->repo, commit, &tree, err);
+        hc_tree_load(resolution->resolver->cache, &resolution->repo, commit, &tree, err);
 
     if (found < 0)
         return -1;
     if (found == 0)
-        return subject->may_ask ? 0 : answer_unknown(want, commit, answer, err);
-    if (tree->count == 0 && subject->may_ask) /* the Hub may know of files */
+        return resolution->may_ask_hub ? 0 : answer_unknown(want, commit, answer, err);
+    if (tree->count == 0 && resolution->may_ask_hub) /* the Hub may know of files */
         return 0;
     if (hc_survey_tree(want, commit, tree, &survey, err) < 0)
         return -1;
-    if (survey.count > 0 && !subject->options->dry_run)
-        return subject->may_ask ? 0 : fail_incomplete(want, &survey, err);
+    if (survey.count > 0 && !resolution->options->dry_run)
+        return resolution->may_ask_hub ? 0 : fail_incomplete(want, &survey, err);
     if (name_answer(want, commit, answer, err) < 0)
         return -1;
     hc_survey_admit(&survey);
@@ -129,19 +129,19 @@ static int look_at(const struct hc_want *want, const char *commit,
 static int look(const struct hc_want *want, struct hc_snapshot *answer,
                 struct hc_error *err)
 {
-    const struct hc_subject *subject = &want->subject;
+    const struct hc_resolution *resolution = &want->resolution;
     struct hc_meaning meaning;
     int found = 0;
 
-    if (subject->options->force_download)
+    if (resolution->options->force_download)
         return 0;
-    if (hc_subject_recall(subject, &meaning, err) < 0)
+    if (hc_subject_recall(resolution, &meaning, err) < 0)
         return -1;
     if (meaning.is_good && meaning.commit[0])
         found = look_at(want, meaning.commit, answer, err);
-    if (found != 0 || subject->may_ask)
+    if (found != 0 || resolution->may_ask_hub)
         return found;
-    return hc_subject_fail_uncached(subject, NULL, err);
+    return hc_resolution_fail_not_cached(resolution, NULL, err);
 }
 
 static int fetch(const struct hc_want *want, const char *commit,
@@ -150,7 +150,7 @@ static int fetch(const struct hc_want *want, const char *commit,
 {
     struct hc_snapshot *answer = survey->answer;
     struct hc_batch batch = {
-        .subject = &want->subject,
+        .resolution = &want->resolution,
         .commit = commit,
         .caller = caller,
         .jobs = survey->jobs,
@@ -166,7 +166,7 @@ static int fetch(const struct hc_want *want, const char *commit,
             },
     };
 
-    hc_cache_write_tag(want->subject.resolver->cache);
+    hc_cache_write_tag(want->resolution.resolver->cache);
     return hc_batch_fetch(&batch, &answer->downloaded_bytes, err);
 }
 
@@ -175,11 +175,11 @@ static int fetch(const struct hc_want *want, const char *commit,
 static int note(const struct hc_want *want, const char *commit,
                 const struct hc_hub_resolution *hub_resolution, struct hc_error *err)
 {
-    const struct hc_subject *subject = &want->subject;
+    const struct hc_resolution *resolution = &want->resolution;
     char cache_path[PATH_MAX];
 
-    if (hc_cache_snapshot_path(cache_path, &subject->repo, commit, NULL, err) < 0 ||
-        hc_file_mkdirs(hc_cache_fd(subject->resolver->cache), cache_path, err) < 0)
+    if (hc_cache_snapshot_path(cache_path, &resolution->repo, commit, NULL, err) < 0 ||
+        hc_file_mkdirs(hc_cache_fd(resolution->resolver->cache), cache_path, err) < 0)
         return -1;
     return hc_resolution_keep_ref(hub_resolution, commit, err);
 }
@@ -228,7 +228,7 @@ static int snapshot_step_obtain(void *ctx, struct hc_hub_resolution *hub_resolut
     if (name_answer(want, commit, answer, err) < 0 ||
         hc_survey_tree(want, commit, self->tree, &survey, err) < 0)
         return -1;
-    if (want->subject.options->dry_run) {
+    if (want->resolution.options->dry_run) {
         hc_survey_admit(&survey);
         return 0;
     }
@@ -263,7 +263,7 @@ static int ask(const struct hc_want *want, struct hc_snapshot *answer,
     const struct hc_steps steps = {snapshot_step_look,       snapshot_step_learn,
                                    snapshot_step_obtain,     snapshot_step_clear,
                                    snapshot_step_mark_stale, &self};
-    int result = hc_resolution_run(&steps, &want->subject, want->call, err);
+    int result = hc_resolution_run(&steps, &want->resolution, want->call, err);
 
     hc_tree_free(self.tree);
     return result;
@@ -285,8 +285,8 @@ static int begin(struct hc_resolver *resolver, struct hc_want *want,
         return -1;
     if (hc_local_find(resolver, request->repo.id, dir))
         return hc_local_snapshot(dir, request, want->filter, answer, err) < 0 ? -1 : 1;
-    if (hc_subject_init(&want->subject, resolver, &request->repo, &request->options,
-                        err) < 0)
+    if (hc_resolution_init(&want->resolution, resolver, &request->repo, &request->options,
+                           err) < 0)
         return -1;
     return look(want, answer, err);
 }

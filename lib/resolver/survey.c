@@ -18,14 +18,14 @@
 static int is_here(const struct hc_want *want, const char *commit,
                    const struct hc_entry *entry, struct hc_error *err)
 {
-    const struct hc_subject *subject = &want->subject;
+    const struct hc_resolution *resolution = &want->resolution;
     struct hc_pointer pointer;
     int found;
 
-    if (subject->options->force_download)
+    if (resolution->options->force_download)
         return 0;
-    found = hc_pointer_find(subject->resolver->cache, &subject->repo, commit, entry->path,
-                            &pointer, err);
+    found = hc_pointer_find(resolution->resolver->cache, &resolution->repo, commit,
+                            entry->path, &pointer, err);
     if (found <= 0)
         return found;
     if (!entry->has_etag ||
@@ -38,13 +38,14 @@ static int list_file(const struct hc_want *want, const char *commit,
                      const struct hc_entry *entry, bool here, struct hc_snapshot *answer,
                      struct hc_error *err)
 {
-    const struct hc_subject *subject = &want->subject;
+    const struct hc_resolution *resolution = &want->resolution;
     char cache_path[PATH_MAX];
     struct hc_file file;
 
-    if (hc_cache_snapshot_path(cache_path, &subject->repo, commit, entry->path, err) < 0)
+    if (hc_cache_snapshot_path(cache_path, &resolution->repo, commit, entry->path, err) <
+        0)
         return -1;
-    if (hc_answer_file(subject->resolver, cache_path, entry->path, &file, err) < 0)
+    if (hc_answer_file(resolution->resolver, cache_path, entry->path, &file, err) < 0)
         return -1;
     memcpy(file.commit_hash, commit, HC_COMMIT_SIZE);
     (void)hc_format(file.etag, sizeof file.etag, "%s", hc_entry_etag(entry));
@@ -80,15 +81,15 @@ static int add_job(struct hc_survey *survey, const struct hc_entry *entry,
 static int fail_unsafe(const struct hc_want *want, const struct hc_entry *entry,
                        struct hc_error *err)
 {
-    const struct hc_subject *subject = &want->subject;
+    const struct hc_resolution *resolution = &want->resolution;
     char shown[128];
 
     hc_text_excerpt(shown, sizeof shown, entry->path);
     return hc_fail(err, HC_BAD_HUB_REPLY,
                    "%s '%s' at '%.80s' has a file '%s', whose name is unsafe on disk; "
                    "leave it out with ignore_patterns, or have its owner rename it",
-                   hc_repo_type_name(subject->repo.type), subject->repo.id,
-                   subject->revision, shown);
+                   hc_repo_type_name(resolution->repo.type), resolution->repo.id,
+                   resolution->revision, shown);
 }
 
 static int survey_entry(const struct hc_want *want, const char *commit,
@@ -108,7 +109,8 @@ static int survey_entry(const struct hc_want *want, const char *commit,
             err, HC_BAD_HUB_REPLY,
             "the files of commit %s of %s '%s' are said to have more bytes than "
             "64 bits can count",
-            commit, hc_repo_type_name(want->subject.repo.type), want->subject.repo.id);
+            commit, hc_repo_type_name(want->resolution.repo.type),
+            want->resolution.repo.id);
     if (want->request->list_files &&
         list_file(want, commit, entry, here, answer, err) < 0)
         return -1;

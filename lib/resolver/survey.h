@@ -11,7 +11,7 @@
 
 /* A request for a snapshot, with its names checked. */
 struct hc_want {
-    struct hc_subject subject;
+    struct hc_resolution resolution;
     const struct hc_snapshot_request *request;
     struct hc_cancellation *call; /* whose request it is; may be NULL */
     struct hc_filter *filter;     /* the request's patterns */

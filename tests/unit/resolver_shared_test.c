@@ -170,12 +170,13 @@ static void what_was_heard_is_on_disk_before_it_is_told(void **state)
     const struct hc_refresh refresh = {count_and_answer, &counted};
     const struct hc_fetch_options options = {0};
     const struct hc_target target = {.id = "org/model"};
-    struct hc_subject subject;
-    struct hc_hub_resolution hub_resolution = {.subject = &subject};
+    struct hc_resolution resolution;
+    struct hc_hub_resolution hub_resolution = {.resolution = &resolution};
     struct hc_revision answer;
 
     fill_cache(f);
-    assert_int_equal(hc_subject_init(&subject, f->resolver, &target, &options, &f->err),
+    assert_int_equal(hc_resolution_init(&resolution, f->resolver, &target, &options,
+                                        &f->err),
                      0);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(hc_subject_refresh(&hub_resolution, &refresh, &answer, &f->err),

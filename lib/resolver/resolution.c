@@ -12,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-int64_t hc_subject_now_ms(void)
+int64_t hc_resolution_now_ms(void)
 {
     struct timespec now;
 
@@ -20,81 +20,84 @@ int64_t hc_subject_now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-int hc_subject_init(struct hc_subject *subject, struct hc_resolver *resolver,
-                    const struct hc_target *target,
-                    const struct hc_fetch_options *options, struct hc_error *err)
+int hc_resolution_init(struct hc_resolution *resolution, struct hc_resolver *resolver,
+                       const struct hc_target *target,
+                       const struct hc_fetch_options *options, struct hc_error *err)
 {
     bool has_revision = target->revision && target->revision[0] != '\0';
 
-    subject->resolver = resolver;
-    subject->options = options;
-    subject->revision = has_revision ? target->revision : "main";
-    subject->is_commit = hc_commit_is_valid(subject->revision);
-    subject->may_ask = hc_policy_may_ask_hub(&resolver->policy, options);
-    if (hc_repo_init(&subject->repo, target->type, target->id ? target->id : "", err) < 0)
+    resolution->resolver = resolver;
+    resolution->options = options;
+    resolution->revision = has_revision ? target->revision : "main";
+    resolution->is_commit = hc_commit_is_valid(resolution->revision);
+    resolution->may_ask_hub = hc_policy_may_ask_hub(&resolver->policy, options);
+    if (hc_repo_init(&resolution->repo, target->type, target->id ? target->id : "", err) <
+        0)
         return -1;
-    if (hc_revision_check(subject->revision, err) < 0)
+    if (hc_revision_check(resolution->revision, err) < 0)
         return -1;
     return hc_policy_check(&resolver->policy, options, err);
 }
 
-int hc_subject_recall(const struct hc_subject *subject, struct hc_meaning *meaning,
+int hc_subject_recall(const struct hc_resolution *resolution, struct hc_meaning *meaning,
                       struct hc_error *err)
 {
-    const struct hc_resolver *resolver = subject->resolver;
+    const struct hc_resolver *resolver = resolution->resolver;
     struct hc_ref ref;
     int found;
 
     *meaning = (struct hc_meaning){0};
-    if (subject->is_commit) {
-        memcpy(meaning->commit, subject->revision, HC_COMMIT_SIZE);
+    if (resolution->is_commit) {
+        memcpy(meaning->commit, resolution->revision, HC_COMMIT_SIZE);
         meaning->is_good = true;
         return 0;
     }
-    found = hc_ref_find(resolver->cache, &subject->repo, subject->revision, &ref, err);
+    found =
+        hc_ref_find(resolver->cache, &resolution->repo, resolution->revision, &ref, err);
     if (found <= 0)
         return found;
     memcpy(meaning->commit, ref.commit, HC_COMMIT_SIZE);
-    meaning->is_good =
-        !subject->may_ask || hc_policy_is_fresh(&resolver->policy, subject->options,
-                                                ref.heard_ms, hc_subject_now_ms());
+    meaning->is_good = !resolution->may_ask_hub ||
+                       hc_policy_is_fresh(&resolver->policy, resolution->options,
+                                          ref.heard_ms, hc_resolution_now_ms());
     return 0;
 }
 
-int hc_subject_fail_uncached(const struct hc_subject *subject, const char *path,
-                             struct hc_error *err)
+int hc_resolution_fail_not_cached(const struct hc_resolution *resolution,
+                                  const char *path, struct hc_error *err)
 {
-    const char *type = hc_repo_type_name(subject->repo.type);
-    const char *id = subject->repo.id;
+    const char *type = hc_repo_type_name(resolution->repo.type);
+    const char *id = resolution->repo.id;
     const char *why =
-        subject->options->local_files_only
+        resolution->options->local_files_only
             ? "the request says local_files_only"
             : "hubcache is offline (HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE or "
               "--offline)";
     char hint[HC_HINT_SIZE];
 
-    hc_hint_uncached(subject, path, hint);
+    hc_hint_uncached(resolution, path, hint);
     if (!path)
         return hc_fail(err, HC_NOT_CACHED,
                        "no snapshot of %s '%s' at '%s' is in the cache%s, and the Hub is "
                        "not asked: %s. Resolve it once while online: hubcache snapshot "
                        "%s --repo-type %s --revision %s",
-                       type, id, subject->revision, hint, why, id, type,
-                       subject->revision);
+                       type, id, resolution->revision, hint, why, id, type,
+                       resolution->revision);
     (void)hc_fail(err, HC_NOT_CACHED,
                   "'%s' of %s '%s' at '%s' is not in the cache%s, and the Hub is not "
                   "asked: %s. Resolve it once while online: hubcache file %s %s "
                   "--repo-type %s --revision %s",
-                  path, type, id, subject->revision, hint, why, id, path, type,
-                  subject->revision);
+                  path, type, id, resolution->revision, hint, why, id, path, type,
+                  resolution->revision);
     return hc_fail_about_file(err, path);
 }
 
 /* Failures of the Hub name the file already; others name a path, a blob or nothing. */
-static int blame(const struct hc_subject *subject, const char *path, struct hc_error *err)
+static int explain_blob_failure(const struct hc_resolution *resolution, const char *path,
+                                struct hc_error *err)
 {
-    const char *type = hc_repo_type_name(subject->repo.type);
-    const char *id = subject->repo.id;
+    const char *type = hc_repo_type_name(resolution->repo.type);
+    const char *id = resolution->repo.id;
 
     (void)hc_fail_about_file(err, path);
     switch (err->reason) {
@@ -105,27 +108,27 @@ static int blame(const struct hc_subject *subject, const char *path, struct hc_e
     case HC_CACHE_READ_ONLY:
     case HC_CACHE_IO:
         return hc_context(err, "cannot keep '%.120s' of %s '%s' at '%.80s' in '%.80s'",
-                          path, type, id, subject->revision,
-                          hc_cache_root(subject->resolver->cache));
+                          path, type, id, resolution->revision,
+                          hc_cache_root(resolution->resolver->cache));
     case HC_CHECKSUM_MISMATCH:
         return hc_context(
             err,
             "'%.120s' of %s '%s' at '%.80s' came with wrong bytes, also when "
             "fetched again; check the endpoint, and the proxies and mirrors "
             "in between, then resolve it again",
-            path, type, id, subject->revision);
+            path, type, id, resolution->revision);
     default:
         return strstr(err->message, path)
                    ? -1
                    : hc_context(err, "'%.120s' of %s '%s' at '%.80s'", path, type, id,
-                                subject->revision);
+                                resolution->revision);
     }
 }
 
 /* Where there are no symlinks, whoever else wanted the blob may have moved it away: to
  * the very place, or to another one. */
-static bool is_placed(const struct hc_resolver *resolver,
-                      const struct hc_repo_file *place, uint64_t size)
+static bool pointer_is_there(const struct hc_resolver *resolver,
+                             const struct hc_repo_file *place, uint64_t size)
 {
     struct hc_pointer pointer;
     struct hc_error unused;
@@ -137,14 +140,14 @@ static bool is_placed(const struct hc_resolver *resolver,
 
 /* The listing has no usable hash of the file: the Hub is asked for it. `metadata` backs
  * what becomes of `wanted`. */
-static int describe(const struct hc_subject *subject,
-                    const struct hc_hub_credentials *caller,
-                    struct hc_blob_request *wanted, struct hc_metadata *metadata,
-                    struct hc_error *err)
+static int request_etag(const struct hc_resolution *resolution,
+                        const struct hc_hub_credentials *caller,
+                        struct hc_blob_request *wanted, struct hc_metadata *metadata,
+                        struct hc_error *err)
 {
     const struct hc_repo_file place = {wanted->repo, wanted->commit, wanted->path};
 
-    if (hc_hub_head(subject->resolver->hub, &place, caller, metadata, err) < 0)
+    if (hc_hub_head(resolution->resolver->hub, &place, caller, metadata, err) < 0)
         return -1;
     wanted->etag = metadata->etag;
     if (metadata->size != HC_SIZE_UNKNOWN)
@@ -152,19 +155,20 @@ static int describe(const struct hc_subject *subject,
     return 0;
 }
 
-int hc_subject_bring(const struct hc_subject *subject,
-                     const struct hc_blob_request *wanted,
-                     const struct hc_hub_credentials *caller, uint64_t *fetched,
-                     struct hc_error *err)
+int hc_resolution_fetch_blob(const struct hc_resolution *resolution,
+                             const struct hc_blob_request *wanted,
+                             const struct hc_hub_credentials *caller, uint64_t *fetched,
+                             struct hc_error *err)
 {
-    const struct hc_resolver *resolver = subject->resolver;
+    const struct hc_resolver *resolver = resolution->resolver;
     const struct hc_repo_file place = {wanted->repo, wanted->commit, wanted->path};
     struct hc_blob_request described = *wanted;
     struct hc_metadata metadata;
     bool is_fresh = false;
     int placed;
 
-    if (!wanted->etag[0] && describe(subject, caller, &described, &metadata, err) < 0)
+    if (!wanted->etag[0] &&
+        request_etag(resolution, caller, &described, &metadata, err) < 0)
         return -1;
     described.is_fetched = wanted->is_fetched ? wanted->is_fetched : &is_fresh;
     do
@@ -173,8 +177,8 @@ int hc_subject_bring(const struct hc_subject *subject,
                 ? -1
                 : hc_pointer_link(resolver->cache, &place, described.etag,
                                   *described.is_fetched, err);
-    while (placed == 1 && !is_placed(resolver, &place, described.size));
+    while (placed == 1 && !pointer_is_there(resolver, &place, described.size));
     if (placed >= 0)
         return 0;
-    return blame(subject, wanted->path, err);
+    return explain_blob_failure(resolution, wanted->path, err);
 }
