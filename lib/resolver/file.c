@@ -52,15 +52,15 @@ int hc_file_look(const struct hc_resolution *resolution, const char *commit,
 static int look(const struct wish *wish, struct hc_file *file, struct hc_error *err)
 {
     const struct hc_resolution *resolution = &wish->resolution;
-    struct hc_meaning meaning;
+    struct hc_local_ref local_ref;
     int found = 0;
 
     if (resolution->options->force_download)
         return 0;
-    if (hc_subject_recall(resolution, &meaning, err) < 0)
+    if (hc_resolution_read_ref(resolution, &local_ref, err) < 0)
         return -1;
-    if (meaning.is_good)
-        found = hc_file_look(resolution, meaning.commit, wish->path, file, err);
+    if (local_ref.is_usable)
+        found = hc_file_look(resolution, local_ref.commit, wish->path, file, err);
     if (found != 0 || resolution->may_ask_hub)
         return found;
     return hc_resolution_fail_not_cached(resolution, wish->path, err);
@@ -215,16 +215,16 @@ static int describe(const struct wish *wish, struct hc_hub_resolution *hub_resol
                               .metadata = metadata};
     const struct hc_refresh by_head = {ask_by_head, &heading};
     struct hc_revision revision = {0};
-    struct hc_meaning meaning;
+    struct hc_local_ref local_ref;
     int found;
 
-    if (hc_resolution_recall(hub_resolution, &meaning, err) < 0)
+    if (hc_resolution_reread_ref(hub_resolution, &local_ref, err) < 0)
         return -1;
-    if (resolution->options->force_download || !meaning.commit[0])
+    if (resolution->options->force_download || !local_ref.commit[0])
         return describe_from_hub(wish, resolution->revision, hub_resolution, metadata,
                                  err);
-    if (meaning.is_good)
-        memcpy(revision.commit, meaning.commit, sizeof meaning.commit);
+    if (local_ref.is_usable)
+        memcpy(revision.commit, local_ref.commit, sizeof local_ref.commit);
     else if (hc_subject_refresh(hub_resolution, &by_head, &revision, err) < 0)
         return -1;
     if (heading.is_asked) {
@@ -370,7 +370,7 @@ static int file_step_obtain(void *ctx, struct hc_hub_resolution *hub_resolution,
     /* A hit needs no write access: failing to note it is no failure. */
     if (!resolution->options->force_download &&
         look_as_told(wish, metadata, file, &ignored) == 1) {
-        (void)hc_resolution_keep_ref(hub_resolution, metadata->commit, &ignored);
+        (void)hc_resolution_write_ref(hub_resolution, metadata->commit, &ignored);
         return 0;
     }
     if (resolution->options->dry_run)
@@ -379,7 +379,7 @@ static int file_step_obtain(void *ctx, struct hc_hub_resolution *hub_resolution,
         return metadata->location[0] ? -1 : hc_resolution_doubt(hub_resolution, err);
     if (metadata->size == HC_SIZE_UNKNOWN)
         self->metadata.size = size_on_disk(wish, metadata->commit);
-    if (hc_resolution_keep_ref(hub_resolution, metadata->commit, err) < 0 ||
+    if (hc_resolution_write_ref(hub_resolution, metadata->commit, err) < 0 ||
         foresee(wish, metadata, file, err) < 0)
         return -1;
     file->source = is_fetched ? HC_SOURCE_HUB : HC_SOURCE_CACHE;

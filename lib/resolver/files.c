@@ -183,15 +183,15 @@ static int look_at(struct wishes *wishes, const char *commit, const struct hc_tr
 static int look(struct wishes *wishes, struct hc_error *err)
 {
     const struct hc_resolution *resolution = &wishes->resolution;
-    struct hc_meaning meaning;
+    struct hc_local_ref local_ref;
 
     if (resolution->options->force_download)
         return 0;
-    if (hc_subject_recall(resolution, &meaning, err) < 0)
+    if (hc_resolution_read_ref(resolution, &local_ref, err) < 0)
         return -1;
-    if (resolution->may_ask_hub && !meaning.is_good)
+    if (resolution->may_ask_hub && !local_ref.is_usable)
         return 0;
-    return look_at(wishes, meaning.commit, NULL, err);
+    return look_at(wishes, local_ref.commit, NULL, err);
 }
 
 /* The first file that the listing does not have and of which the disk knows nothing; NULL:
@@ -306,7 +306,7 @@ static int fetch(const struct wishes *wishes, const struct hc_batch *batch,
     hc_cache_write_tag(resolution->resolver->cache);
     if (batch->count > 0 && hc_batch_fetch(batch, &fetched, err) < 0)
         return hc_resolution_doubt(hub_resolution, err);
-    return hc_resolution_keep_ref(hub_resolution, batch->commit, err);
+    return hc_resolution_write_ref(hub_resolution, batch->commit, err);
 }
 
 /* ---- the steps of a resolution --------------------------------------------------------

@@ -77,11 +77,11 @@ static void learn_visibility(struct hc_hub_resolution *hub_resolution)
  */
 
 /* What is on disk; `*is_old`: the Hub has to be asked whether it still holds. */
-static int remember(struct hc_hub_resolution *hub_resolution, bool *is_old,
-                    struct hc_error *err)
+static int resolution_read_disk(struct hc_hub_resolution *hub_resolution, bool *is_old,
+                                struct hc_error *err)
 {
     const struct hc_resolution *resolution = hub_resolution->resolution;
-    struct hc_meaning meaning;
+    struct hc_local_ref local_ref;
 
     *is_old = false;
     if (has_mirrors(hub_resolution))
@@ -92,10 +92,10 @@ static int remember(struct hc_hub_resolution *hub_resolution, bool *is_old,
         hub_resolution->visibility == HC_VISIBILITY_RESTRICTED;
     if (resolution->is_commit)
         return 0;
-    if (hc_subject_recall(resolution, &meaning, err) < 0)
+    if (hc_resolution_read_ref(resolution, &local_ref, err) < 0)
         return -1;
-    memcpy(hub_resolution->remembered, meaning.commit, sizeof meaning.commit);
-    *is_old = !meaning.is_good && meaning.commit[0];
+    memcpy(hub_resolution->ref_commit, local_ref.commit, sizeof local_ref.commit);
+    *is_old = !local_ref.is_usable && local_ref.commit[0];
     return 0;
 }
 
@@ -115,14 +115,15 @@ static int choose_token(struct hc_hub_resolution *hub_resolution, struct hc_erro
 
 /* True once, when the branch was rewritten: the ref that names the lost commit counts no
  * more, here and for those who come later. */
-static bool drop_ref(struct hc_hub_resolution *hub_resolution, const struct hc_error *err)
+static bool resolution_drop_ref(struct hc_hub_resolution *hub_resolution,
+                                const struct hc_error *err)
 {
     const struct hc_resolution *resolution = hub_resolution->resolution;
 
-    if (err->reason != HC_REVISION_NOT_FOUND || !hub_resolution->asked_of_commit ||
-        hub_resolution->is_rewritten || hub_resolution->is_pinned)
+    if (err->reason != HC_REVISION_NOT_FOUND || !hub_resolution->asked_by_commit ||
+        hub_resolution->is_ref_lost || hub_resolution->is_at_old_ref)
         return false;
-    hub_resolution->is_rewritten = true;
+    hub_resolution->is_ref_lost = true;
     hc_ref_expire(resolution->resolver->cache, &resolution->repo, resolution->revision);
     return true;
 }
@@ -132,7 +133,7 @@ static int learn_once(const struct hc_steps *steps,
 {
     int result = steps->learn(steps->ctx, hub_resolution, err);
 
-    if (result < 0 && drop_ref(hub_resolution, err))
+    if (result < 0 && resolution_drop_ref(hub_resolution, err))
         result = steps->learn(steps->ctx, hub_resolution, err);
     if (result < 0)
         hear_refusal(hub_resolution, err);
@@ -144,11 +145,11 @@ static int learn_pinned(const struct hc_steps *steps,
                         struct hc_hub_resolution *hub_resolution, struct hc_error *err)
 {
     hub_resolution->cause = *err;
-    hub_resolution->is_pinned = true;
+    hub_resolution->is_at_old_ref = true;
     hub_resolution->is_stale = true;
     if (steps->learn(steps->ctx, hub_resolution, err) == 0)
         return 0;
-    hub_resolution->is_pinned = false;
+    hub_resolution->is_at_old_ref = false;
     hub_resolution->is_stale = false;
     return -1;
 }
@@ -216,7 +217,7 @@ static int obtain(const struct hc_steps *steps, struct hc_hub_resolution *hub_re
                   struct hc_error *err)
 {
     steps->clear(steps->ctx);
-    hub_resolution->asked_of_commit = !hub_resolution->resolution->is_commit;
+    hub_resolution->asked_by_commit = !hub_resolution->resolution->is_commit;
     return steps->obtain(steps->ctx, hub_resolution, err);
 }
 
@@ -226,7 +227,7 @@ static bool learn_again(const struct hc_steps *steps,
 {
     const struct hc_error cause = *err;
 
-    if (drop_ref(hub_resolution, err))
+    if (resolution_drop_ref(hub_resolution, err))
         return learn_once(steps, hub_resolution, err) >= 0;
     if (!hub_resolution->is_contradicted || hub_resolution->is_stale)
         return false;
@@ -246,10 +247,10 @@ int hc_resolution_run(const struct hc_steps *steps,
     struct hc_error ignored;
     bool is_old, has_older;
 
-    if (remember(&hub_resolution, &is_old, err) < 0)
+    if (resolution_read_disk(&hub_resolution, &is_old, err) < 0)
         return -1;
     has_older = is_old && !resolution->options->force_download &&
-                steps->look(steps->ctx, hub_resolution.remembered, &ignored) == 1;
+                steps->look(steps->ctx, hub_resolution.ref_commit, &ignored) == 1;
     if (choose_token(&hub_resolution, err) < 0 ||
         learn(steps, &hub_resolution, has_older, is_old, err) < 0)
         return fall_back(steps, &hub_resolution, has_older, err);
@@ -267,21 +268,21 @@ int hc_resolution_run(const struct hc_steps *steps,
 /* ---- for the steps ----------------------------------------------------------------------
  */
 
-int hc_resolution_recall(const struct hc_hub_resolution *hub_resolution,
-                         struct hc_meaning *meaning, struct hc_error *err)
+int hc_resolution_reread_ref(const struct hc_hub_resolution *hub_resolution,
+                             struct hc_local_ref *local_ref, struct hc_error *err)
 {
-    if (hc_subject_recall(hub_resolution->resolution, meaning, err) < 0)
+    if (hc_resolution_read_ref(hub_resolution->resolution, local_ref, err) < 0)
         return -1;
     if (hub_resolution->resolution->is_commit)
         return 0;
-    if (hub_resolution->is_pinned) {
-        memcpy(meaning->commit, hub_resolution->remembered, sizeof meaning->commit);
-        meaning->is_good = true;
+    if (hub_resolution->is_at_old_ref) {
+        memcpy(local_ref->commit, hub_resolution->ref_commit, sizeof local_ref->commit);
+        local_ref->is_usable = true;
     }
     /* A volume that cannot be written to keeps the ref as it was. */
-    if (hub_resolution->is_rewritten &&
-        strcmp(meaning->commit, hub_resolution->remembered) == 0)
-        meaning->is_good = false;
+    if (hub_resolution->is_ref_lost &&
+        strcmp(local_ref->commit, hub_resolution->ref_commit) == 0)
+        local_ref->is_usable = false;
     return 0;
 }
 
@@ -292,8 +293,8 @@ struct hc_hub_credentials hc_resolution_caller(struct hc_hub_resolution *hub_res
     const struct hc_resolution *resolution = hub_resolution->resolution;
     bool is_name = !resolution->is_commit && strcmp(revision, resolution->revision) == 0;
 
-    hub_resolution->asked_of_commit = !resolution->is_commit && !is_name;
-    caller.hub_only = caller.hub_only || (is_name && hub_resolution->remembered[0]);
+    hub_resolution->asked_by_commit = !resolution->is_commit && !is_name;
+    caller.hub_only = caller.hub_only || (is_name && hub_resolution->ref_commit[0]);
     return caller;
 }
 
@@ -352,8 +353,8 @@ int hc_resolution_doubt(struct hc_hub_resolution *hub_resolution,
     }
 }
 
-int hc_resolution_keep_ref(const struct hc_hub_resolution *hub_resolution,
-                           const char *commit, struct hc_error *err)
+int hc_resolution_write_ref(const struct hc_hub_resolution *hub_resolution,
+                            const char *commit, struct hc_error *err)
 {
     const struct hc_resolution *resolution = hub_resolution->resolution;
 

@@ -27,12 +27,12 @@ struct hc_hub_resolution {
     const struct hc_resolution *resolution;
     struct hc_hub_credentials caller;
     char token[HC_TOKEN_MAX + 1];
-    char remembered[HC_COMMIT_SIZE]; /* refs/<revision>; "": none, or a commit is named */
+    char ref_commit[HC_COMMIT_SIZE]; /* refs/<revision>; "": none, or a commit is named */
     enum hc_visibility visibility;   /* on record, or heard since */
-    bool is_pinned;                  /* the remembered commit has to do */
-    bool is_rewritten;               /* the remembered commit is gone */
+    bool is_at_old_ref;              /* the remembered commit has to do */
+    bool is_ref_lost;                /* the remembered commit is gone */
     bool
-        asked_of_commit; /* the last question was about one that the caller did not name */
+        asked_by_commit; /* the last question was about one that the caller did not name */
     bool is_contradicted; /* bytes are not what a listing from disk said */
     bool lists_anew;      /* so it counts no more */
     bool is_stale;
@@ -62,8 +62,8 @@ int hc_resolution_run(const struct hc_steps *steps,
 /* ---- for the steps */
 
 /* What the disk says that the revision means, as far as that counts here. */
-int hc_resolution_recall(const struct hc_hub_resolution *hub_resolution,
-                         struct hc_meaning *meaning, struct hc_error *err);
+int hc_resolution_reread_ref(const struct hc_hub_resolution *hub_resolution,
+                             struct hc_local_ref *local_ref, struct hc_error *err);
 
 /* On whose behalf the Hub is asked about `revision`: a name that the Hub has given a
  * meaning before is not asked of a mirror. */
@@ -84,7 +84,7 @@ int hc_resolution_doubt(struct hc_hub_resolution *hub_resolution,
                         const struct hc_error *err);
 
 /* Records that the name means `commit`, if the Hub itself just said so. */
-int hc_resolution_keep_ref(const struct hc_hub_resolution *hub_resolution,
-                           const char *commit, struct hc_error *err);
+int hc_resolution_write_ref(const struct hc_hub_resolution *hub_resolution,
+                            const char *commit, struct hc_error *err);
 
 #endif

@@ -39,27 +39,27 @@ int hc_resolution_init(struct hc_resolution *resolution, struct hc_resolver *res
     return hc_policy_check(&resolver->policy, options, err);
 }
 
-int hc_subject_recall(const struct hc_resolution *resolution, struct hc_meaning *meaning,
-                      struct hc_error *err)
+int hc_resolution_read_ref(const struct hc_resolution *resolution,
+                           struct hc_local_ref *local_ref, struct hc_error *err)
 {
     const struct hc_resolver *resolver = resolution->resolver;
     struct hc_ref ref;
     int found;
 
-    *meaning = (struct hc_meaning){0};
+    *local_ref = (struct hc_local_ref){0};
     if (resolution->is_commit) {
-        memcpy(meaning->commit, resolution->revision, HC_COMMIT_SIZE);
-        meaning->is_good = true;
+        memcpy(local_ref->commit, resolution->revision, HC_COMMIT_SIZE);
+        local_ref->is_usable = true;
         return 0;
     }
     found =
         hc_ref_find(resolver->cache, &resolution->repo, resolution->revision, &ref, err);
     if (found <= 0)
         return found;
-    memcpy(meaning->commit, ref.commit, HC_COMMIT_SIZE);
-    meaning->is_good = !resolution->may_ask_hub ||
-                       hc_policy_is_fresh(&resolver->policy, resolution->options,
-                                          ref.heard_ms, hc_resolution_now_ms());
+    memcpy(local_ref->commit, ref.commit, HC_COMMIT_SIZE);
+    local_ref->is_usable = !resolution->may_ask_hub ||
+                           hc_policy_is_fresh(&resolver->policy, resolution->options,
+                                              ref.heard_ms, hc_resolution_now_ms());
     return 0;
 }
 

@@ -71,13 +71,13 @@ int hc_resolution_init(struct hc_resolution *resolution, struct hc_resolver *res
 int64_t hc_resolution_now_ms(void);
 
 /* What the disk says a revision means. */
-struct hc_meaning {
+struct hc_local_ref {
     char commit[HC_COMMIT_SIZE]; /* "" when it says nothing */
-    bool is_good; /* the Hub need not be asked (fresh enough) or must not be */
+    bool is_usable; /* the Hub need not be asked (fresh enough) or must not be */
 };
 
-int hc_subject_recall(const struct hc_resolution *resolution, struct hc_meaning *meaning,
-                      struct hc_error *err);
+int hc_resolution_read_ref(const struct hc_resolution *resolution,
+                           struct hc_local_ref *local_ref, struct hc_error *err);
 
 /* NOT_CACHED for `what` ("'config.json'", "a snapshot"), saying why and the way out. */
 int hc_resolution_fail_not_cached(const struct hc_resolution *resolution,

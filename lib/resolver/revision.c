@@ -27,22 +27,22 @@ static int refresh(void *ctx, void *result, struct hc_error *err)
     const struct inquiry *inquiry = ctx;
     const struct hc_resolution *resolution = inquiry->hub_resolution->resolution;
     struct hc_revision *answer = result;
-    struct hc_meaning meaning;
+    struct hc_local_ref local_ref;
     struct hc_error ignored;
 
-    if (hc_resolution_recall(inquiry->hub_resolution, &meaning, err) < 0)
+    if (hc_resolution_reread_ref(inquiry->hub_resolution, &local_ref, err) < 0)
         return -1;
-    if (meaning.is_good && meaning.commit[0]) {
-        memcpy(answer->commit, meaning.commit, sizeof meaning.commit);
+    if (local_ref.is_usable && local_ref.commit[0]) {
+        memcpy(answer->commit, local_ref.commit, sizeof local_ref.commit);
         return 0;
     }
     if (inquiry->refresh->ask(inquiry->refresh->ctx, answer, err) < 0)
         return -1;
     /* Another commit is noted by those who bring its bytes, when they are there. */
-    if (meaning.commit[0] && strcmp(meaning.commit, answer->commit) == 0 &&
+    if (local_ref.commit[0] && strcmp(local_ref.commit, answer->commit) == 0 &&
         !answer->is_of_mirror)
         (void)hc_ref_update(resolution->resolver->cache, &resolution->repo,
-                            resolution->revision, meaning.commit, &ignored);
+                            resolution->revision, local_ref.commit, &ignored);
     return 0;
 }
 
@@ -97,12 +97,12 @@ static int learn_commit(struct hc_hub_resolution *hub_resolution,
     const struct hc_refresh by_revision = {ask_revision, hub_resolution};
     bool is_forced = resolution->options->force_download;
     struct hc_revision answer = {0};
-    struct hc_meaning meaning;
+    struct hc_local_ref local_ref;
 
-    if (hc_resolution_recall(hub_resolution, &meaning, err) < 0)
+    if (hc_resolution_reread_ref(hub_resolution, &local_ref, err) < 0)
         return -1;
-    memcpy(commit, meaning.commit, HC_COMMIT_SIZE);
-    if (resolution->is_commit || (meaning.is_good && commit[0] && !is_forced))
+    memcpy(commit, local_ref.commit, HC_COMMIT_SIZE);
+    if (resolution->is_commit || (local_ref.is_usable && commit[0] && !is_forced))
         return 0;
     if (!is_forced && hc_subject_refresh(hub_resolution, &by_revision, &answer, err) < 0)
         return -1;

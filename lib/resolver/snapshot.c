@@ -130,15 +130,15 @@ static int look(const struct hc_want *want, struct hc_snapshot *answer,
                 struct hc_error *err)
 {
     const struct hc_resolution *resolution = &want->resolution;
-    struct hc_meaning meaning;
+    struct hc_local_ref local_ref;
     int found = 0;
 
     if (resolution->options->force_download)
         return 0;
-    if (hc_subject_recall(resolution, &meaning, err) < 0)
+    if (hc_resolution_read_ref(resolution, &local_ref, err) < 0)
         return -1;
-    if (meaning.is_good && meaning.commit[0])
-        found = look_at(want, meaning.commit, answer, err);
+    if (local_ref.is_usable && local_ref.commit[0])
+        found = look_at(want, local_ref.commit, answer, err);
     if (found != 0 || resolution->may_ask_hub)
         return found;
     return hc_resolution_fail_not_cached(resolution, NULL, err);
@@ -181,7 +181,7 @@ static int note(const struct hc_want *want, const char *commit,
     if (hc_cache_snapshot_path(cache_path, &resolution->repo, commit, NULL, err) < 0 ||
         hc_file_mkdirs(hc_cache_fd(resolution->resolver->cache), cache_path, err) < 0)
         return -1;
-    return hc_resolution_keep_ref(hub_resolution, commit, err);
+    return hc_resolution_write_ref(hub_resolution, commit, err);
 }
 
 /* ---- the steps of a resolution --------------------------------------------------------
