@@ -112,7 +112,7 @@ static int bring(struct crew *crew, const struct hc_job *job, struct yield *yiel
                  struct hc_error *err)
 {
     const struct hc_batch *batch = crew->batch;
-    struct hc_hub_credentials caller = *batch->caller;
+    struct hc_hub_credentials credentials = *batch->credentials;
     struct hc_blob_request wanted = {
         .repo = &batch->resolution->repo,
         .commit = batch->commit,
@@ -123,9 +123,9 @@ static int bring(struct crew *crew, const struct hc_job *job, struct yield *yiel
         .retries = &yield->retries,
     };
 
-    caller.call = crew->call;
-    return hc_resolution_fetch_blob(batch->resolution, &wanted, &caller, &yield->fetched,
-                                    err);
+    credentials.call = crew->call;
+    return hc_resolution_fetch_blob(batch->resolution, &wanted, &credentials,
+                                    &yield->fetched, err);
 }
 
 /* Under the lock. */
@@ -269,7 +269,7 @@ static void tell(struct crew *crew, struct hc_rate *rate)
 /* The caller's patience becomes the crew's: it may have grown, or ended. */
 static void pass_patience_on(struct crew *crew)
 {
-    struct hc_cancellation *call = crew->batch->caller->call;
+    struct hc_cancellation *call = crew->batch->credentials->call;
     int64_t left = hc_cancellation_remaining_ms(call);
 
     if (hc_cancellation_is_set(call))
@@ -357,7 +357,7 @@ static int outcome(struct crew *crew, uint64_t *fetched_bytes, struct hc_error *
     const struct hc_repo_file snapshot = {&batch->resolution->repo, batch->commit, NULL};
 
     *fetched_bytes = crew->shared.fetched_bytes;
-    if (hc_cancellation_check(crew->batch->caller->call, err) < 0)
+    if (hc_cancellation_check(crew->batch->credentials->call, err) < 0)
         return -1;
     if (crew->shared.failed) {
         *err = crew->shared.error;
@@ -378,7 +378,7 @@ static void init(struct crew *crew)
 int hc_batch_fetch(const struct hc_batch *batch, uint64_t *fetched_bytes,
                    struct hc_error *err)
 {
-    int64_t left = hc_cancellation_remaining_ms(batch->caller->call);
+    int64_t left = hc_cancellation_remaining_ms(batch->credentials->call);
     HC_AUTO(hc_cancellation) *call =
         hc_cancellation_new(left == HC_NO_DEADLINE ? left : hc_monotonic_ms() + left);
     HC_AUTO(hc_reservation) *reserve = NULL;

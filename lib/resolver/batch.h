@@ -21,7 +21,7 @@ struct hc_job {
 struct hc_batch {
     const struct hc_resolution *resolution;
     const char *commit;
-    const struct hc_hub_credentials *caller;
+    const struct hc_hub_credentials *credentials;
     struct hc_job *jobs;
     size_t count;
 

@@ -159,10 +159,11 @@ static int describe_from_hub(const struct wish *wish, const char *revision,
 {
     const struct hc_resolution *resolution = &wish->resolution;
     const struct hc_repo_file place = {&resolution->repo, revision, wish->path};
-    const struct hc_hub_credentials caller =
-        hc_resolution_caller(hub_resolution, revision);
+    const struct hc_hub_credentials credentials =
+        hc_resolution_credentials(hub_resolution, revision);
 
-    if (hc_hub_head(resolution->resolver->hub, &place, &caller, metadata, err) == 0) {
+    if (hc_hub_head(resolution->resolver->hub, &place, &credentials, metadata, err) ==
+        0) {
         hc_resolution_hear_file(hub_resolution, revision, metadata);
         hold_tree_against(wish, metadata);
         if (metadata->size == HC_SIZE_UNKNOWN)
@@ -272,7 +273,7 @@ static int foresee(const struct wish *wish, const struct hc_metadata *metadata,
 
 /* Bytes, then pointer, then ref: nothing names what is not there yet. */
 static int fetch(const struct wish *wish, const struct hc_metadata *metadata,
-                 const struct hc_hub_credentials *caller, bool *is_fetched,
+                 const struct hc_hub_credentials *credentials, bool *is_fetched,
                  struct hc_error *err)
 {
     const struct hc_resolution *resolution = &wish->resolution;
@@ -289,7 +290,7 @@ static int fetch(const struct wish *wish, const struct hc_metadata *metadata,
     };
 
     hc_cache_write_tag(resolution->resolver->cache);
-    if (hc_resolution_fetch_blob(resolution, &wanted, caller, &bytes, err) < 0)
+    if (hc_resolution_fetch_blob(resolution, &wanted, credentials, &bytes, err) < 0)
         return -1;
     return hc_pointer_sync(resolution->resolver->cache,
                            &(const struct hc_repo_file){&resolution->repo,
@@ -375,7 +376,7 @@ static int file_step_obtain(void *ctx, struct hc_hub_resolution *hub_resolution,
     }
     if (resolution->options->dry_run)
         return foresee(wish, metadata, file, err);
-    if (fetch(wish, metadata, &hub_resolution->caller, &is_fetched, err) < 0)
+    if (fetch(wish, metadata, &hub_resolution->credentials, &is_fetched, err) < 0)
         return metadata->location[0] ? -1 : hc_resolution_doubt(hub_resolution, err);
     if (metadata->size == HC_SIZE_UNKNOWN)
         self->metadata.size = size_on_disk(wish, metadata->commit);

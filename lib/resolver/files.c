@@ -226,7 +226,8 @@ static int confirm_absence(const struct wishes *wishes, const char *commit,
                            struct hc_hub_resolution *hub_resolution, struct hc_error *err)
 {
     const struct hc_resolution *resolution = &wishes->resolution;
-    const struct hc_hub_credentials caller = hc_resolution_caller(hub_resolution, commit);
+    const struct hc_hub_credentials credentials =
+        hc_resolution_credentials(hub_resolution, commit);
     struct hc_repo_file place = {&resolution->repo, commit,
                                  find_absent(wishes, commit, tree)};
     struct hc_metadata metadata = {0};
@@ -234,7 +235,8 @@ static int confirm_absence(const struct wishes *wishes, const char *commit,
 
     if (!place.path || wishes->request->allow_missing)
         return 0;
-    if (hc_hub_head(resolution->resolver->hub, &place, &caller, &metadata, &cause) == 0) {
+    if (hc_hub_head(resolution->resolver->hub, &place, &credentials, &metadata, &cause) ==
+        0) {
         (void)
             hc_fail(err, HC_BAD_HUB_REPLY,
                     "the listing of %s '%s' at commit %.8s lacks '%.200s', which the Hub "
@@ -369,7 +371,7 @@ static int files_step_obtain(void *ctx, struct hc_hub_resolution *hub_resolution
     HC_AUTO_FREE struct hc_job *jobs = calloc(wishes->paths.count, sizeof *jobs);
     struct hc_batch batch = {.resolution = &wishes->resolution,
                              .commit = self->commit,
-                             .caller = &hub_resolution->caller,
+                             .credentials = &hub_resolution->credentials,
                              .jobs = jobs};
     int found;
 

@@ -35,7 +35,7 @@ static void hear_visibility(struct hc_hub_resolution *hub_resolution,
     if (!has_mirrors(hub_resolution) || is_no_news)
         return;
     hub_resolution->visibility = visibility;
-    hub_resolution->caller.hub_only = visibility == HC_VISIBILITY_RESTRICTED;
+    hub_resolution->credentials.hub_only = visibility == HC_VISIBILITY_RESTRICTED;
     hc_visibility_update(resolution->resolver->cache, &resolution->repo, visibility,
                          hc_resolution_now_ms());
 }
@@ -57,17 +57,17 @@ static void hear_refusal(struct hc_hub_resolution *hub_resolution,
 static void learn_visibility(struct hc_hub_resolution *hub_resolution)
 {
     const struct hc_resolution *resolution = hub_resolution->resolution;
-    struct hc_hub_credentials caller = hub_resolution->caller;
+    struct hc_hub_credentials credentials = hub_resolution->credentials;
     struct hc_revision answer;
     struct hc_error failure;
 
     if (!has_mirrors(hub_resolution) || hub_resolution->is_stale ||
         !hub_resolution->token[0] || hub_resolution->visibility != HC_VISIBILITY_UNKNOWN)
         return;
-    caller.hub_only = true;
-    caller.no_retry = true;
+    credentials.hub_only = true;
+    credentials.no_retry = true;
     if (hc_hub_revision(resolution->resolver->hub, &resolution->repo,
-                        resolution->revision, &caller, &answer, &failure) == 0)
+                        resolution->revision, &credentials, &answer, &failure) == 0)
         hc_resolution_hear_repo(hub_resolution, &answer);
     else
         hear_refusal(hub_resolution, &failure);
@@ -88,7 +88,7 @@ static int resolution_read_disk(struct hc_hub_resolution *hub_resolution, bool *
         hub_resolution->visibility =
             hc_visibility_find(resolution->resolver->cache, &resolution->repo,
                                hc_resolution_now_ms());
-    hub_resolution->caller.hub_only =
+    hub_resolution->credentials.hub_only =
         hub_resolution->visibility == HC_VISIBILITY_RESTRICTED;
     if (resolution->is_commit)
         return 0;
@@ -104,8 +104,8 @@ static int choose_token(struct hc_hub_resolution *hub_resolution, struct hc_erro
     const struct hc_resolution *resolution = hub_resolution->resolution;
     struct hc_resolver *resolver = resolution->resolver;
 
-    hub_resolution->caller.token = hub_resolution->token;
-    hub_resolution->caller.key = resolution->options->caller;
+    hub_resolution->credentials.token = hub_resolution->token;
+    hub_resolution->credentials.key = resolution->options->caller;
     return hc_token_choose(&resolver->settings, resolution->options->hub_token,
                            &resolver->held_token, hub_resolution->token, err);
 }
@@ -161,13 +161,13 @@ static int learn(const struct hc_steps *steps, struct hc_hub_resolution *hub_res
                    hub_resolution->visibility != HC_VISIBILITY_RESTRICTED &&
                    !hub_resolution->resolution->options->force_download;
 
-    hub_resolution->caller.no_retry = has_older || may_pin;
+    hub_resolution->credentials.no_retry = has_older || may_pin;
     if (learn_once(steps, hub_resolution, err) == 0)
         return 0;
     if (!may_pin || err->is_final ||
         (err->reason != HC_HUB_UNREACHABLE && err->reason != HC_HUB_RATE_LIMITED))
         return -1;
-    hub_resolution->caller.no_retry = false;
+    hub_resolution->credentials.no_retry = false;
     if (learn_pinned(steps, hub_resolution, err) == 0)
         return 0;
     return learn_once(steps, hub_resolution, err);
@@ -243,7 +243,7 @@ int hc_resolution_run(const struct hc_steps *steps,
                       struct hc_cancellation *call, struct hc_error *err)
 {
     HC_AUTO_VALUE(hc_hub_resolution)
-    hub_resolution = {.resolution = resolution, .caller = {.call = call}};
+    hub_resolution = {.resolution = resolution, .credentials = {.call = call}};
     struct hc_error ignored;
     bool is_old, has_older;
 
@@ -254,7 +254,7 @@ int hc_resolution_run(const struct hc_steps *steps,
     if (choose_token(&hub_resolution, err) < 0 ||
         learn(steps, &hub_resolution, has_older, is_old, err) < 0)
         return fall_back(steps, &hub_resolution, has_older, err);
-    hub_resolution.caller.no_retry = false;
+    hub_resolution.credentials.no_retry = false;
     learn_visibility(&hub_resolution);
     if (obtain(steps, &hub_resolution, err) < 0) {
         hear_refusal(&hub_resolution, err);
@@ -286,16 +286,17 @@ int hc_resolution_reread_ref(const struct hc_hub_resolution *hub_resolution,
     return 0;
 }
 
-struct hc_hub_credentials hc_resolution_caller(struct hc_hub_resolution *hub_resolution,
-                                               const char *revision)
+struct hc_hub_credentials
+hc_resolution_credentials(struct hc_hub_resolution *hub_resolution, const char *revision)
 {
-    struct hc_hub_credentials caller = hub_resolution->caller;
+    struct hc_hub_credentials credentials = hub_resolution->credentials;
     const struct hc_resolution *resolution = hub_resolution->resolution;
     bool is_name = !resolution->is_commit && strcmp(revision, resolution->revision) == 0;
 
     hub_resolution->asked_by_commit = !resolution->is_commit && !is_name;
-    caller.hub_only = caller.hub_only || (is_name && hub_resolution->ref_commit[0]);
-    return caller;
+    credentials.hub_only =
+        credentials.hub_only || (is_name && hub_resolution->ref_commit[0]);
+    return credentials;
 }
 
 /* Only a mirror said what the name means. */

@@ -25,7 +25,7 @@
 
 struct hc_hub_resolution {
     const struct hc_resolution *resolution;
-    struct hc_hub_credentials caller;
+    struct hc_hub_credentials credentials;
     char token[HC_TOKEN_MAX + 1];
     char ref_commit[HC_COMMIT_SIZE]; /* refs/<revision>; "": none, or a commit is named */
     enum hc_visibility visibility;   /* on record, or heard since */
@@ -67,8 +67,8 @@ int hc_resolution_reread_ref(const struct hc_hub_resolution *hub_resolution,
 
 /* On whose behalf the Hub is asked about `revision`: a name that the Hub has given a
  * meaning before is not asked of a mirror. */
-struct hc_hub_credentials hc_resolution_caller(struct hc_hub_resolution *hub_resolution,
-                                               const char *revision);
+struct hc_hub_credentials
+hc_resolution_credentials(struct hc_hub_resolution *hub_resolution, const char *revision);
 
 /* What was said of the name, perhaps to another caller; of the repo, by /revision; and of
  * a file at `revision`. */

@@ -141,13 +141,13 @@ static bool pointer_is_there(const struct hc_resolver *resolver,
 /* The listing has no usable hash of the file: the Hub is asked for it. `metadata` backs
  * what becomes of `wanted`. */
 static int request_etag(const struct hc_resolution *resolution,
-                        const struct hc_hub_credentials *caller,
+                        const struct hc_hub_credentials *credentials,
                         struct hc_blob_request *wanted, struct hc_metadata *metadata,
                         struct hc_error *err)
 {
     const struct hc_repo_file place = {wanted->repo, wanted->commit, wanted->path};
 
-    if (hc_hub_head(resolution->resolver->hub, &place, caller, metadata, err) < 0)
+    if (hc_hub_head(resolution->resolver->hub, &place, credentials, metadata, err) < 0)
         return -1;
     wanted->etag = metadata->etag;
     if (metadata->size != HC_SIZE_UNKNOWN)
@@ -157,8 +157,8 @@ static int request_etag(const struct hc_resolution *resolution,
 
 int hc_resolution_fetch_blob(const struct hc_resolution *resolution,
                              const struct hc_blob_request *wanted,
-                             const struct hc_hub_credentials *caller, uint64_t *fetched,
-                             struct hc_error *err)
+                             const struct hc_hub_credentials *credentials,
+                             uint64_t *fetched, struct hc_error *err)
 {
     const struct hc_resolver *resolver = resolution->resolver;
     const struct hc_repo_file place = {wanted->repo, wanted->commit, wanted->path};
@@ -168,15 +168,15 @@ int hc_resolution_fetch_blob(const struct hc_resolution *resolution,
     int placed;
 
     if (!wanted->etag[0] &&
-        request_etag(resolution, caller, &described, &metadata, err) < 0)
+        request_etag(resolution, credentials, &described, &metadata, err) < 0)
         return -1;
     described.is_fetched = wanted->is_fetched ? wanted->is_fetched : &is_fresh;
     do
-        placed =
-            hc_transfers_fetch(resolver->transfers, &described, caller, fetched, err) < 0
-                ? -1
-                : hc_pointer_link(resolver->cache, &place, described.etag,
-                                  *described.is_fetched, err);
+        placed = hc_transfers_fetch(resolver->transfers, &described, credentials, fetched,
+                                    err) < 0
+                     ? -1
+                     : hc_pointer_link(resolver->cache, &place, described.etag,
+                                       *described.is_fetched, err);
     while (placed == 1 && !pointer_is_there(resolver, &place, described.size));
     if (placed >= 0)
         return 0;

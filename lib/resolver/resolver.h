@@ -90,8 +90,8 @@ int hc_resolution_fail_not_cached(const struct hc_resolution *resolution,
  */
 int hc_resolution_fetch_blob(const struct hc_resolution *resolution,
                              const struct hc_blob_request *wanted,
-                             const struct hc_hub_credentials *caller, uint64_t *fetched,
-                             struct hc_error *err);
+                             const struct hc_hub_credentials *credentials,
+                             uint64_t *fetched, struct hc_error *err);
 
 /* ---- local.c: 1 and the directory's real path, 0 when the id names none. */
 int hc_local_find(const struct hc_resolver *resolver, const char *id, char dir[PATH_MAX]);

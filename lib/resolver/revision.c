@@ -51,11 +51,11 @@ int hc_subject_refresh(struct hc_hub_resolution *hub_resolution,
                        struct hc_error *err)
 {
     const struct hc_resolution *resolution = hub_resolution->resolution;
-    const struct hc_hub_credentials caller =
-        hc_resolution_caller(hub_resolution, resolution->revision);
+    const struct hc_hub_credentials credentials =
+        hc_resolution_credentials(hub_resolution, resolution->revision);
     HC_AUTO_FREE char *name = NULL;
     struct inquiry inquiry = {.hub_resolution = hub_resolution, .refresh = ask};
-    struct hc_shared_query question = {.credentials = &caller,
+    struct hc_shared_query question = {.credentials = &credentials,
                                        .answer_size = sizeof *answer,
                                        .ask = refresh,
                                        .ctx = &inquiry};
@@ -72,14 +72,14 @@ static int ask_revision(void *ctx, struct hc_revision *answer, struct hc_error *
 {
     struct hc_hub_resolution *hub_resolution = ctx;
     const struct hc_resolution *resolution = hub_resolution->resolution;
-    const struct hc_hub_credentials caller =
-        hc_resolution_caller(hub_resolution, resolution->revision);
+    const struct hc_hub_credentials credentials =
+        hc_resolution_credentials(hub_resolution, resolution->revision);
     const struct hc_repo_file place = {.repo = &resolution->repo,
                                        .revision = resolution->revision};
     HC_AUTO_VALUE(hc_repo_info) description = {0};
 
-    if (hc_hub_repo_info(resolution->resolver->hub, &place, &caller, &description, err) <
-        0)
+    if (hc_hub_repo_info(resolution->resolver->hub, &place, &credentials, &description,
+                         err) < 0)
         return -1;
     *answer = description.revision;
     if (description.siblings && !answer->is_of_mirror)
@@ -147,17 +147,17 @@ static int expect_names(const struct inquiry *inquiry, const struct hc_tree *tre
     const struct hc_resolution *resolution = inquiry->hub_resolution->resolution;
     const struct hc_repo_file place = {.repo = &resolution->repo,
                                        .revision = inquiry->commit};
-    struct hc_hub_credentials caller =
-        hc_resolution_caller(inquiry->hub_resolution, inquiry->commit);
+    struct hc_hub_credentials credentials =
+        hc_resolution_credentials(inquiry->hub_resolution, inquiry->commit);
     struct hc_repo_info description;
 
     *names = hc_tree_expected_names(resolution->resolver->cache, &resolution->repo,
                                     inquiry->commit);
     if (*names || (tree->count > 0 && !is_new))
         return 0;
-    caller.no_retry = caller.no_retry || tree->count > 0;
-    if (hc_hub_repo_info(resolution->resolver->hub, &place, &caller, &description, err) <
-        0)
+    credentials.no_retry = credentials.no_retry || tree->count > 0;
+    if (hc_hub_repo_info(resolution->resolver->hub, &place, &credentials, &description,
+                         err) < 0)
         return tree->count > 0 ? 0 : -1;
     *names = description.siblings;
     return 0;
@@ -220,15 +220,16 @@ static int list(void *ctx, void *answer, struct hc_error *err)
     const struct inquiry *inquiry = ctx;
     const struct hc_resolution *resolution = inquiry->hub_resolution->resolution;
     const struct hc_resolver *resolver = resolution->resolver;
-    const struct hc_hub_credentials caller =
-        hc_resolution_caller(inquiry->hub_resolution, inquiry->commit);
+    const struct hc_hub_credentials credentials =
+        hc_resolution_credentials(inquiry->hub_resolution, inquiry->commit);
     HC_AUTO(hc_tree) *tree = NULL;
     struct hc_error ignored;
     int found = recall_tree(inquiry, answer, err);
 
     if (found != 0)
         return found < 0 ? -1 : 0;
-    tree = hc_hub_tree(resolver->hub, &resolution->repo, inquiry->commit, &caller, err);
+    tree =
+        hc_hub_tree(resolver->hub, &resolution->repo, inquiry->commit, &credentials, err);
     if (!tree || check_names(inquiry, tree, true, err) < 0)
         return -1;
     /*
@@ -246,11 +247,12 @@ static struct hc_tree *learn_tree(struct hc_hub_resolution *hub_resolution,
                                   const char *commit, struct hc_error *err)
 {
     const struct hc_resolution *resolution = hub_resolution->resolution;
-    const struct hc_hub_credentials caller = hc_resolution_caller(hub_resolution, commit);
+    const struct hc_hub_credentials credentials =
+        hc_resolution_credentials(hub_resolution, commit);
     char name[HC_REPO_FOLDER_MAX + 1 + HC_COMMIT_SIZE + 16];
     struct inquiry inquiry = {.hub_resolution = hub_resolution, .commit = commit};
     const struct hc_shared_query question = {.name = name,
-                                             .credentials = &caller,
+                                             .credentials = &credentials,
                                              .answer_size = sizeof(struct hc_tree *),
                                              .ask = list,
                                              .ctx = &inquiry,

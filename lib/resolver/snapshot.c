@@ -145,14 +145,14 @@ static int look(const struct hc_want *want, struct hc_snapshot *answer,
 }
 
 static int fetch(const struct hc_want *want, const char *commit,
-                 const struct hc_survey *survey, const struct hc_hub_credentials *caller,
-                 struct hc_error *err)
+                 const struct hc_survey *survey,
+                 const struct hc_hub_credentials *credentials, struct hc_error *err)
 {
     struct hc_snapshot *answer = survey->answer;
     struct hc_batch batch = {
         .resolution = &want->resolution,
         .commit = commit,
-        .caller = caller,
+        .credentials = credentials,
         .jobs = survey->jobs,
         .count = survey->count,
         .progress = want->request->progress,
@@ -237,7 +237,7 @@ static int snapshot_step_obtain(void *ctx, struct hc_hub_resolution *hub_resolut
         return 0;
     }
     answer->source = HC_SOURCE_HUB;
-    if (fetch(want, commit, &survey, &hub_resolution->caller, err) < 0)
+    if (fetch(want, commit, &survey, &hub_resolution->credentials, err) < 0)
         return hc_resolution_doubt(hub_resolution, err);
     return note(want, commit, hub_resolution, err);
 }
