@@ -35,7 +35,7 @@ struct worker {
 
 struct crew {
     const struct hc_batch *batch;
-    struct hc_cancellation *call;
+    struct hc_cancellation *cancellation;
     struct hc_reservation *reserve;
     struct worker workers[HC_BATCH_WIDTH_MAX];
     size_t worker_count;
@@ -123,7 +123,7 @@ static int bring(struct crew *crew, const struct hc_job *job, struct yield *yiel
         .retries = &yield->retries,
     };
 
-    credentials.call = crew->call;
+    credentials.call = crew->cancellation;
     return hc_resolution_fetch_blob(batch->resolution, &wanted, &credentials,
                                     &yield->fetched, err);
 }
@@ -161,7 +161,7 @@ static void note_failure(struct worker *worker, const struct yield *yield,
     (void)pthread_cond_signal(&crew->changed);
     end_job(worker, yield);
     (void)pthread_mutex_unlock(&crew->lock);
-    hc_cancellation_cancel(crew->call);
+    hc_cancellation_cancel(crew->cancellation);
 }
 
 static void bring_job(struct worker *worker, const struct hc_job *job)
@@ -269,13 +269,13 @@ static void tell(struct crew *crew, struct hc_rate *rate)
 /* The caller's patience becomes the crew's: it may have grown, or ended. */
 static void pass_patience_on(struct crew *crew)
 {
-    struct hc_cancellation *call = crew->batch->credentials->call;
-    int64_t left = hc_cancellation_remaining_ms(call);
+    struct hc_cancellation *cancellation = crew->batch->credentials->call;
+    int64_t left = hc_cancellation_remaining_ms(cancellation);
 
-    if (hc_cancellation_is_set(call))
-        hc_cancellation_cancel(crew->call);
+    if (hc_cancellation_is_set(cancellation))
+        hc_cancellation_cancel(crew->cancellation);
     else
-        hc_cancellation_extend(crew->call,
+        hc_cancellation_extend(crew->cancellation,
                                left == HC_NO_DEADLINE ? left : hc_monotonic_ms() + left);
 }
 
@@ -289,7 +289,7 @@ static void withdraw_idle(struct crew *crew)
     (void)pthread_mutex_lock(&crew->lock);
     failed = crew->shared.failed;
     (void)pthread_mutex_unlock(&crew->lock);
-    if (!failed && !hc_cancellation_is_set(crew->call))
+    if (!failed && !hc_cancellation_is_set(crew->cancellation))
         return;
     for (size_t i = 0; i < crew->worker_count; i++)
         withdrawn += hc_workers_withdraw(crew->pool, &crew->workers[i].task);
@@ -379,14 +379,14 @@ int hc_batch_fetch(const struct hc_batch *batch, uint64_t *fetched_bytes,
                    struct hc_error *err)
 {
     int64_t left = hc_cancellation_remaining_ms(batch->credentials->call);
-    HC_AUTO(hc_cancellation) *call =
+    HC_AUTO(hc_cancellation) *cancellation =
         hc_cancellation_new(left == HC_NO_DEADLINE ? left : hc_monotonic_ms() + left);
     HC_AUTO(hc_reservation) *reserve = NULL;
-    struct crew crew = {.batch = batch, .call = call};
+    struct crew crew = {.batch = batch, .cancellation = cancellation};
     struct hc_rate rate = {0};
     int started;
 
-    if (!call)
+    if (!cancellation)
         return hc_fail_memory(err);
     if (hc_needs_reserve(batch, &reserve, err) < 0)
         return -1;

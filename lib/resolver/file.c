@@ -401,7 +401,7 @@ static void file_step_mark_stale(void *ctx)
     self->file->stale = true;
 }
 
-static int ask(const struct wish *wish, struct hc_cancellation *call,
+static int ask(const struct wish *wish, struct hc_cancellation *cancellation,
                struct hc_file *file, struct hc_error *err)
 {
     struct file_resolving self = {.wish = wish, .file = file};
@@ -410,7 +410,7 @@ static int ask(const struct wish *wish, struct hc_cancellation *call,
                                    file_step_mark_stale, &self};
 
     *file = (struct hc_file){0};
-    return hc_resolution_run(&steps, &wish->resolution, call, err);
+    return hc_resolution_run(&steps, &wish->resolution, cancellation, err);
 }
 
 /* Validates and looks: the hit path, shared by both ways to ask for a file. */
@@ -441,13 +441,13 @@ int hc_resolve_file_cached(struct hc_resolver *resolver,
 }
 
 int hc_resolve_file(struct hc_resolver *resolver, const struct hc_file_request *request,
-                    struct hc_cancellation *call, struct hc_file *file,
+                    struct hc_cancellation *cancellation, struct hc_file *file,
                     struct hc_error *err)
 {
     struct wish wish;
     int found = begin(resolver, request, &wish, file, err);
 
     if (found == 0)
-        found = ask(&wish, call, file, err);
+        found = ask(&wish, cancellation, file, err);
     return found < 0 ? hc_fail_about_file(err, wish.path) : 0;
 }

@@ -404,13 +404,14 @@ static void files_step_mark_stale(void *ctx)
         files->items[i].stale = true;
 }
 
-static int ask(struct wishes *wishes, struct hc_cancellation *call, struct hc_error *err)
+static int ask(struct wishes *wishes, struct hc_cancellation *cancellation,
+               struct hc_error *err)
 {
     struct files_resolving self = {.wishes = wishes};
     const struct hc_steps steps = {files_step_look,       files_step_learn,
                                    files_step_obtain,     files_step_clear,
                                    files_step_mark_stale, &self};
-    int result = hc_resolution_run(&steps, &wishes->resolution, call, err);
+    int result = hc_resolution_run(&steps, &wishes->resolution, cancellation, err);
 
     hc_tree_free(self.tree);
     return result;
@@ -464,7 +465,7 @@ int hc_resolve_files_cached(struct hc_resolver *resolver,
 }
 
 int hc_resolve_files(struct hc_resolver *resolver, const struct hc_files_request *request,
-                     struct hc_cancellation *call, struct hc_files *files,
+                     struct hc_cancellation *cancellation, struct hc_files *files,
                      struct hc_error *err)
 {
     HC_AUTO_VALUE(wishes) wishes = {.request = request, .files = files};
@@ -473,7 +474,7 @@ int hc_resolve_files(struct hc_resolver *resolver, const struct hc_files_request
     *files = (struct hc_files){0};
     found = begin(resolver, &wishes, err);
     if (found == 0)
-        found = ask(&wishes, call, err) < 0 ? -1 : 1;
+        found = ask(&wishes, cancellation, err) < 0 ? -1 : 1;
     if (found < 0)
         hc_files_clear(files);
     return found < 0 ? -1 : 0;

@@ -240,10 +240,10 @@ static bool learn_again(const struct hc_steps *steps,
 
 int hc_resolution_run(const struct hc_steps *steps,
                       const struct hc_resolution *resolution,
-                      struct hc_cancellation *call, struct hc_error *err)
+                      struct hc_cancellation *cancellation, struct hc_error *err)
 {
     HC_AUTO_VALUE(hc_hub_resolution)
-    hub_resolution = {.resolution = resolution, .credentials = {.call = call}};
+    hub_resolution = {.resolution = resolution, .credentials = {.call = cancellation}};
     struct hc_error ignored;
     bool is_old, has_older;
 

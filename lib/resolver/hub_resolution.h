@@ -57,7 +57,7 @@ struct hc_steps {
 
 int hc_resolution_run(const struct hc_steps *steps,
                       const struct hc_resolution *resolution,
-                      struct hc_cancellation *call, struct hc_error *err);
+                      struct hc_cancellation *cancellation, struct hc_error *err);
 
 /* ---- for the steps */
 

@@ -263,7 +263,7 @@ static int ask(const struct hc_want *want, struct hc_snapshot *answer,
     const struct hc_steps steps = {snapshot_step_look,       snapshot_step_learn,
                                    snapshot_step_obtain,     snapshot_step_clear,
                                    snapshot_step_mark_stale, &self};
-    int result = hc_resolution_run(&steps, &want->resolution, want->call, err);
+    int result = hc_resolution_run(&steps, &want->resolution, want->cancellation, err);
 
     hc_tree_free(self.tree);
     return result;
@@ -280,7 +280,7 @@ static int begin(struct hc_resolver *resolver, struct hc_want *want,
     *answer = (struct hc_snapshot){0};
     if (hc_patterns_check(&patterns, err) < 0)
         return -1;
-    want->filter = hc_filter_new(&patterns, want->call, err);
+    want->filter = hc_filter_new(&patterns, want->cancellation, err);
     if (!want->filter)
         return -1;
     if (hc_local_find(resolver, request->repo.id, dir))
@@ -305,10 +305,10 @@ int hc_resolve_snapshot_cached(struct hc_resolver *resolver,
 
 int hc_resolve_snapshot(struct hc_resolver *resolver,
                         const struct hc_snapshot_request *request,
-                        struct hc_cancellation *call, struct hc_snapshot *snapshot,
-                        struct hc_error *err)
+                        struct hc_cancellation *cancellation,
+                        struct hc_snapshot *snapshot, struct hc_error *err)
 {
-    HC_AUTO_VALUE(hc_want) want = {.request = request, .call = call};
+    HC_AUTO_VALUE(hc_want) want = {.request = request, .cancellation = cancellation};
     int found = begin(resolver, &want, snapshot, err);
 
     if (found == 0) {

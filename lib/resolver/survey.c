@@ -138,7 +138,7 @@ int hc_survey_tree(const struct hc_want *want, const char *commit,
         if (selected < 0 ||
             (selected && survey_entry(want, commit, entry, survey, err) < 0))
             return -1;
-        if (i % CHECK_ENTRIES == 0 && hc_cancellation_check(want->call, err) < 0)
+        if (i % CHECK_ENTRIES == 0 && hc_cancellation_check(want->cancellation, err) < 0)
             return -1;
     }
     return 0;

@@ -13,8 +13,8 @@
 struct hc_want {
     struct hc_resolution resolution;
     const struct hc_snapshot_request *request;
-    struct hc_cancellation *call; /* whose request it is; may be NULL */
-    struct hc_filter *filter;     /* the request's patterns */
+    struct hc_cancellation *cancellation; /* whose request it is; may be NULL */
+    struct hc_filter *filter;             /* the request's patterns */
 };
 
 static inline void hc_want_clear(struct hc_want *want)
