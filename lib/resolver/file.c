@@ -164,7 +164,7 @@ static int describe_from_hub(const struct wish *wish, const char *revision,
 
     if (hc_hub_head(resolution->resolver->hub, &place, &credentials, metadata, err) ==
         0) {
-        hc_resolution_hear_file(hub_resolution, revision, metadata);
+        hc_resolution_note_file(hub_resolution, revision, metadata);
         hold_tree_against(wish, metadata);
         if (metadata->size == HC_SIZE_UNKNOWN)
             metadata->size = size_in_tree(wish, metadata);
@@ -236,8 +236,8 @@ static int describe(const struct wish *wish, struct hc_hub_resolution *hub_resol
     if (!revision.commit[0])
         return describe_from_hub(wish, resolution->revision, hub_resolution, metadata,
                                  err);
-    hc_resolution_hear(hub_resolution, &revision);
-    found = describe_from_disk(wish, revision.commit, hub_resolution->lists_anew,
+    hc_resolution_note_revision(hub_resolution, &revision);
+    found = describe_from_disk(wish, revision.commit, hub_resolution->must_relist,
                                metadata, err);
     if (found != 0)
         return found < 0 ? -1 : 0;
@@ -377,7 +377,8 @@ static int file_step_obtain(void *ctx, struct hc_hub_resolution *hub_resolution,
     if (resolution->options->dry_run)
         return foresee(wish, metadata, file, err);
     if (fetch(wish, metadata, &hub_resolution->credentials, &is_fetched, err) < 0)
-        return metadata->location[0] ? -1 : hc_resolution_doubt(hub_resolution, err);
+        return metadata->location[0] ? -1
+                                     : hc_resolution_suspect_listing(hub_resolution, err);
     if (metadata->size == HC_SIZE_UNKNOWN)
         self->metadata.size = size_on_disk(wish, metadata->commit);
     if (hc_resolution_write_ref(hub_resolution, metadata->commit, err) < 0 ||
@@ -405,9 +406,9 @@ static int ask(const struct wish *wish, struct hc_cancellation *cancellation,
                struct hc_file *file, struct hc_error *err)
 {
     struct file_resolving self = {.wish = wish, .file = file};
-    const struct hc_steps steps = {file_step_look,       file_step_learn,
-                                   file_step_obtain,     file_step_clear,
-                                   file_step_mark_stale, &self};
+    const struct hc_resolution_steps steps = {file_step_look,       file_step_learn,
+                                              file_step_obtain,     file_step_clear,
+                                              file_step_mark_stale, &self};
 
     *file = (struct hc_file){0};
     return hc_resolution_run(&steps, &wish->resolution, cancellation, err);

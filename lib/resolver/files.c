@@ -244,7 +244,7 @@ static int confirm_absence(const struct wishes *wishes, const char *commit,
                     hc_repo_type_name(resolution->repo.type), resolution->repo.id, commit,
                     place.path);
         (void)hc_fail_about_file(err, place.path);
-        return hc_resolution_doubt(hub_resolution, err);
+        return hc_resolution_suspect_listing(hub_resolution, err);
     }
     if (cause.reason != HC_ENTRY_NOT_FOUND)
         return 0;
@@ -307,7 +307,7 @@ static int fetch(const struct wishes *wishes, const struct hc_batch *batch,
         return 0;
     hc_cache_write_tag(resolution->resolver->cache);
     if (batch->count > 0 && hc_batch_fetch(batch, &fetched, err) < 0)
-        return hc_resolution_doubt(hub_resolution, err);
+        return hc_resolution_suspect_listing(hub_resolution, err);
     return hc_resolution_write_ref(hub_resolution, batch->commit, err);
 }
 
@@ -408,9 +408,9 @@ static int ask(struct wishes *wishes, struct hc_cancellation *cancellation,
                struct hc_error *err)
 {
     struct files_resolving self = {.wishes = wishes};
-    const struct hc_steps steps = {files_step_look,       files_step_learn,
-                                   files_step_obtain,     files_step_clear,
-                                   files_step_mark_stale, &self};
+    const struct hc_resolution_steps steps = {files_step_look,       files_step_learn,
+                                              files_step_obtain,     files_step_clear,
+                                              files_step_mark_stale, &self};
     int result = hc_resolution_run(&steps, &wishes->resolution, cancellation, err);
 
     hc_tree_free(self.tree);

@@ -33,29 +33,30 @@ struct hc_hub_resolution {
     bool is_ref_lost;                /* the remembered commit is gone */
     bool
         asked_by_commit; /* the last question was about one that the caller did not name */
-    bool is_contradicted; /* bytes are not what a listing from disk said */
-    bool lists_anew;      /* so it counts no more */
+    bool is_listing_wrong; /* bytes are not what a listing from disk said */
+    bool must_relist;      /* so it counts no more */
     bool is_stale;
-    struct hc_error cause; /* with is_stale: why the Hub's own word is not to be had */
+    struct hc_error
+        stale_cause; /* with is_stale: why the Hub's own word is not to be had */
 };
 
 /* How one kind of request is resolved. */
-struct hc_steps {
+struct hc_resolution_steps {
     /* Fills the answer from the disk if it is whole at `commit`: 1; else 0 or -1. */
-    int (*look)(void *ctx, const char *commit, struct hc_error *err);
+    int (*find_cached)(void *ctx, const char *commit, struct hc_error *err);
     /* Asks what is to be obtained: 0; 1 when it was asked before and is the same; does not
      * touch the answer. */
-    int (*learn)(void *ctx, struct hc_hub_resolution *hub_resolution,
-                 struct hc_error *err);
+    int (*describe)(void *ctx, struct hc_hub_resolution *hub_resolution,
+                    struct hc_error *err);
     /* Obtains it, and fills the answer. */
-    int (*obtain)(void *ctx, struct hc_hub_resolution *hub_resolution,
-                  struct hc_error *err);
+    int (*fetch)(void *ctx, struct hc_hub_resolution *hub_resolution,
+                 struct hc_error *err);
     void (*clear)(void *ctx); /* empties the answer */
     void (*mark_stale)(void *ctx);
     void *ctx;
 };
 
-int hc_resolution_run(const struct hc_steps *steps,
+int hc_resolution_run(const struct hc_resolution_steps *steps,
                       const struct hc_resolution *resolution,
                       struct hc_cancellation *cancellation, struct hc_error *err);
 
@@ -72,16 +73,16 @@ hc_resolution_credentials(struct hc_hub_resolution *hub_resolution, const char *
 
 /* What was said of the name, perhaps to another caller; of the repo, by /revision; and of
  * a file at `revision`. */
-void hc_resolution_hear(struct hc_hub_resolution *hub_resolution,
-                        const struct hc_revision *answer);
-void hc_resolution_hear_repo(struct hc_hub_resolution *hub_resolution,
+void hc_resolution_note_revision(struct hc_hub_resolution *hub_resolution,
+                                 const struct hc_revision *answer);
+void hc_resolution_note_repo(struct hc_hub_resolution *hub_resolution,
                              const struct hc_revision *answer);
-void hc_resolution_hear_file(struct hc_hub_resolution *hub_resolution,
+void hc_resolution_note_file(struct hc_hub_resolution *hub_resolution,
                              const char *revision, const struct hc_metadata *metadata);
 
 /* The bytes could not be had as a listing described them, as `err` says; always -1. */
-int hc_resolution_doubt(struct hc_hub_resolution *hub_resolution,
-                        const struct hc_error *err);
+int hc_resolution_suspect_listing(struct hc_hub_resolution *hub_resolution,
+                                  const struct hc_error *err);
 
 /* Records that the name means `commit`, if the Hub itself just said so. */
 int hc_resolution_write_ref(const struct hc_hub_resolution *hub_resolution,

@@ -85,8 +85,8 @@ static int ask_revision(void *ctx, struct hc_revision *answer, struct hc_error *
     if (description.siblings && !answer->is_of_mirror)
         hc_tree_expect_names(resolution->resolver->cache, &resolution->repo,
                              answer->commit, description.siblings);
-    hc_resolution_hear(hub_resolution, answer);
-    hc_resolution_hear_repo(hub_resolution, answer);
+    hc_resolution_note_revision(hub_resolution, answer);
+    hc_resolution_note_repo(hub_resolution, answer);
     return 0;
 }
 
@@ -108,7 +108,7 @@ static int learn_commit(struct hc_hub_resolution *hub_resolution,
         return -1;
     if (!answer.commit[0] && ask_revision(hub_resolution, &answer, err) < 0)
         return -1;
-    hc_resolution_hear(hub_resolution, &answer);
+    hc_resolution_note_revision(hub_resolution, &answer);
     memcpy(commit, answer.commit, HC_COMMIT_SIZE);
     return 0;
 }
@@ -119,7 +119,7 @@ static int learn_commit(struct hc_hub_resolution *hub_resolution,
 /* A listing from disk is not good enough. */
 static bool lists_anew(const struct hc_hub_resolution *hub_resolution)
 {
-    return hub_resolution->lists_anew ||
+    return hub_resolution->must_relist ||
            hub_resolution->resolution->options->force_download;
 }
 

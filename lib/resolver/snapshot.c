@@ -238,7 +238,7 @@ static int snapshot_step_obtain(void *ctx, struct hc_hub_resolution *hub_resolut
     }
     answer->source = HC_SOURCE_HUB;
     if (fetch(want, commit, &survey, &hub_resolution->credentials, err) < 0)
-        return hc_resolution_doubt(hub_resolution, err);
+        return hc_resolution_suspect_listing(hub_resolution, err);
     return note(want, commit, hub_resolution, err);
 }
 
@@ -260,9 +260,9 @@ static int ask(const struct hc_want *want, struct hc_snapshot *answer,
                struct hc_error *err)
 {
     struct snapshot_resolving self = {.want = want, .answer = answer};
-    const struct hc_steps steps = {snapshot_step_look,       snapshot_step_learn,
-                                   snapshot_step_obtain,     snapshot_step_clear,
-                                   snapshot_step_mark_stale, &self};
+    const struct hc_resolution_steps steps = {
+        snapshot_step_look,  snapshot_step_learn,      snapshot_step_obtain,
+        snapshot_step_clear, snapshot_step_mark_stale, &self};
     int result = hc_resolution_run(&steps, &want->resolution, want->cancellation, err);
 
     hc_tree_free(self.tree);
