@@ -104,13 +104,13 @@ static int describe_from_tree(const struct wish *wish, const char *commit,
 /* From the disk, at a commit that is right: 1, 0 it cannot tell, -1 (ENTRY_NOT_FOUND:
  * marked). */
 static int describe_from_disk(const struct wish *wish, const char *commit,
-                              bool lists_anew, struct hc_metadata *metadata,
+                              bool must_relist, struct hc_metadata *metadata,
                               struct hc_error *err)
 {
     struct hc_file file;
     int found = hc_file_look(&wish->resolution, commit, wish->path, &file, err);
 
-    if (found == 0 && !lists_anew)
+    if (found == 0 && !must_relist)
         return describe_from_tree(wish, commit, metadata, err);
     if (found == 0)
         return 0;
@@ -214,7 +214,7 @@ static int describe(const struct wish *wish, struct hc_hub_resolution *hub_resol
     struct heading heading = {.wish = wish,
                               .hub_resolution = hub_resolution,
                               .metadata = metadata};
-    const struct hc_refresh by_head = {ask_by_head, &heading};
+    const struct hc_revision_query by_head = {ask_by_head, &heading};
     struct hc_revision revision = {0};
     struct hc_local_ref local_ref;
     int found;
@@ -226,7 +226,7 @@ static int describe(const struct wish *wish, struct hc_hub_resolution *hub_resol
                                  err);
     if (local_ref.is_usable)
         memcpy(revision.commit, local_ref.commit, sizeof local_ref.commit);
-    else if (hc_subject_refresh(hub_resolution, &by_head, &revision, err) < 0)
+    else if (hc_resolution_query_revision(hub_resolution, &by_head, &revision, err) < 0)
         return -1;
     if (heading.is_asked) {
         if (heading.result < 0)

@@ -335,7 +335,7 @@ static int files_step_learn(void *ctx, struct hc_hub_resolution *hub_resolution,
 
     HC_AUTO(hc_tree) *before = hc_take(&self->tree);
 
-    self->tree = hc_subject_learn(hub_resolution, self->commit, err);
+    self->tree = hc_resolution_get_tree(hub_resolution, self->commit, err);
     if (!self->tree)
         return -1;
     return before && hc_tree_equals(before, self->tree);

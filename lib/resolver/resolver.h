@@ -111,23 +111,23 @@ int hc_file_look(const struct hc_resolution *resolution, const char *commit,
 /* ---- revision.c */
 
 /* A way to ask the Hub what a revision means: 0, and no commit when it did not tell. */
-struct hc_refresh {
+struct hc_revision_query {
     int (*ask)(void *ctx, struct hc_revision *answer, struct hc_error *err);
     void *ctx;
 };
 
 /* Asks `ask`, unless another caller just does, or the disk knows by now. Not for those
  * who force a download. */
-int hc_subject_refresh(struct hc_hub_resolution *hub_resolution,
-                       const struct hc_refresh *ask, struct hc_revision *answer,
-                       struct hc_error *err);
+int hc_resolution_query_revision(struct hc_hub_resolution *hub_resolution,
+                                 const struct hc_revision_query *ask,
+                                 struct hc_revision *answer, struct hc_error *err);
 
 /*
  * Which commit the revision means now, and the tree of that commit: both from disk where it
  * is good for that, else from the Hub, and the tree is kept. NULL on failure.
  */
-struct hc_tree *hc_subject_learn(struct hc_hub_resolution *hub_resolution,
-                                 char commit[HC_COMMIT_SIZE], struct hc_error *err);
+struct hc_tree *hc_resolution_get_tree(struct hc_hub_resolution *hub_resolution,
+                                       char commit[HC_COMMIT_SIZE], struct hc_error *err);
 
 /* ---- answer.c */
 int hc_answer_file(const struct hc_resolver *resolver, const char *cache_path,

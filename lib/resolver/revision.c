@@ -16,27 +16,27 @@
 /* ---- the commit of a name ----------------------------------------------------------
  */
 
-struct inquiry {
+struct hub_query {
     struct hc_hub_resolution *hub_resolution;
-    const struct hc_refresh *refresh;
+    const struct hc_revision_query *revision_query;
     const char *commit; /* whose tree is wanted */
 };
 
-static int refresh(void *ctx, void *result, struct hc_error *err)
+static int revision_reread_or_ask(void *ctx, void *result, struct hc_error *err)
 {
-    const struct inquiry *inquiry = ctx;
-    const struct hc_resolution *resolution = inquiry->hub_resolution->resolution;
+    const struct hub_query *query = ctx;
+    const struct hc_resolution *resolution = query->hub_resolution->resolution;
     struct hc_revision *answer = result;
     struct hc_local_ref local_ref;
     struct hc_error ignored;
 
-    if (hc_resolution_reread_ref(inquiry->hub_resolution, &local_ref, err) < 0)
+    if (hc_resolution_reread_ref(query->hub_resolution, &local_ref, err) < 0)
         return -1;
     if (local_ref.is_usable && local_ref.commit[0]) {
         memcpy(answer->commit, local_ref.commit, sizeof local_ref.commit);
         return 0;
     }
-    if (inquiry->refresh->ask(inquiry->refresh->ctx, answer, err) < 0)
+    if (query->revision_query->ask(query->revision_query->ctx, answer, err) < 0)
         return -1;
     /* Another commit is noted by those who bring its bytes, when they are there. */
     if (local_ref.commit[0] && strcmp(local_ref.commit, answer->commit) == 0 &&
@@ -46,19 +46,19 @@ static int refresh(void *ctx, void *result, struct hc_error *err)
     return 0;
 }
 
-int hc_subject_refresh(struct hc_hub_resolution *hub_resolution,
-                       const struct hc_refresh *ask, struct hc_revision *answer,
-                       struct hc_error *err)
+int hc_resolution_query_revision(struct hc_hub_resolution *hub_resolution,
+                                 const struct hc_revision_query *ask,
+                                 struct hc_revision *answer, struct hc_error *err)
 {
     const struct hc_resolution *resolution = hub_resolution->resolution;
     const struct hc_hub_credentials credentials =
         hc_resolution_credentials(hub_resolution, resolution->revision);
     HC_AUTO_FREE char *name = NULL;
-    struct inquiry inquiry = {.hub_resolution = hub_resolution, .refresh = ask};
+    struct hub_query query = {.hub_resolution = hub_resolution, .revision_query = ask};
     struct hc_shared_query question = {.credentials = &credentials,
                                        .answer_size = sizeof *answer,
-                                       .ask = refresh,
-                                       .ctx = &inquiry};
+                                       .ask = revision_reread_or_ask,
+                                       .ctx = &query};
 
     if (asprintf(&name, "%s@%s", resolution->repo.folder, resolution->revision) < 0) {
         name = NULL;
@@ -68,7 +68,7 @@ int hc_subject_refresh(struct hc_hub_resolution *hub_resolution,
     return hc_shared_queries_run(resolution->resolver->questions, &question, answer, err);
 }
 
-static int ask_revision(void *ctx, struct hc_revision *answer, struct hc_error *err)
+static int revision_ask_hub(void *ctx, struct hc_revision *answer, struct hc_error *err)
 {
     struct hc_hub_resolution *hub_resolution = ctx;
     const struct hc_resolution *resolution = hub_resolution->resolution;
@@ -90,11 +90,11 @@ static int ask_revision(void *ctx, struct hc_revision *answer, struct hc_error *
     return 0;
 }
 
-static int learn_commit(struct hc_hub_resolution *hub_resolution,
-                        char commit[HC_COMMIT_SIZE], struct hc_error *err)
+static int revision_get_commit(struct hc_hub_resolution *hub_resolution,
+                               char commit[HC_COMMIT_SIZE], struct hc_error *err)
 {
     const struct hc_resolution *resolution = hub_resolution->resolution;
-    const struct hc_refresh by_revision = {ask_revision, hub_resolution};
+    const struct hc_revision_query by_revision = {revision_ask_hub, hub_resolution};
     bool is_forced = resolution->options->force_download;
     struct hc_revision answer = {0};
     struct hc_local_ref local_ref;
@@ -104,9 +104,10 @@ static int learn_commit(struct hc_hub_resolution *hub_resolution,
     memcpy(commit, local_ref.commit, HC_COMMIT_SIZE);
     if (resolution->is_commit || (local_ref.is_usable && commit[0] && !is_forced))
         return 0;
-    if (!is_forced && hc_subject_refresh(hub_resolution, &by_revision, &answer, err) < 0)
+    if (!is_forced &&
+        hc_resolution_query_revision(hub_resolution, &by_revision, &answer, err) < 0)
         return -1;
-    if (!answer.commit[0] && ask_revision(hub_resolution, &answer, err) < 0)
+    if (!answer.commit[0] && revision_ask_hub(hub_resolution, &answer, err) < 0)
         return -1;
     hc_resolution_note_revision(hub_resolution, &answer);
     memcpy(commit, answer.commit, HC_COMMIT_SIZE);
@@ -117,20 +118,20 @@ static int learn_commit(struct hc_hub_resolution *hub_resolution,
  */
 
 /* A listing from disk is not good enough. */
-static bool lists_anew(const struct hc_hub_resolution *hub_resolution)
+static bool tree_must_be_listed(const struct hc_hub_resolution *hub_resolution)
 {
     return hub_resolution->must_relist ||
            hub_resolution->resolution->options->force_download;
 }
 
-static void copy_tree(void *to, const void *from)
+static void tree_answer_copy(void *to, const void *from)
 {
     struct hc_tree *const *tree = from;
 
     *(struct hc_tree **)to = hc_tree_share(*tree);
 }
 
-static void drop_tree(void *answer)
+static void tree_answer_drop(void *answer)
 {
     hc_tree_free(*(struct hc_tree **)answer);
 }
@@ -141,18 +142,18 @@ static void drop_tree(void *answer)
  * Hub is asked, for a page that went missing on the way leaves no other trace. A Hub that
  * cannot tell fails the empty one only.
  */
-static int expect_names(const struct inquiry *inquiry, const struct hc_tree *tree,
-                        bool is_new, struct hc_tree **names, struct hc_error *err)
+static int tree_expected_names(const struct hub_query *query, const struct hc_tree *tree,
+                               bool is_new, struct hc_tree **names, struct hc_error *err)
 {
-    const struct hc_resolution *resolution = inquiry->hub_resolution->resolution;
+    const struct hc_resolution *resolution = query->hub_resolution->resolution;
     const struct hc_repo_file place = {.repo = &resolution->repo,
-                                       .revision = inquiry->commit};
+                                       .revision = query->commit};
     struct hc_hub_credentials credentials =
-        hc_resolution_credentials(inquiry->hub_resolution, inquiry->commit);
+        hc_resolution_credentials(query->hub_resolution, query->commit);
     struct hc_repo_info description;
 
     *names = hc_tree_expected_names(resolution->resolver->cache, &resolution->repo,
-                                    inquiry->commit);
+                                    query->commit);
     if (*names || (tree->count > 0 && !is_new))
         return 0;
     credentials.no_retry = credentials.no_retry || tree->count > 0;
@@ -164,14 +165,14 @@ static int expect_names(const struct inquiry *inquiry, const struct hc_tree *tre
 }
 
 /* BAD_HUB_REPLY when the listing lacks a file that the Hub says is there. */
-static int check_names(const struct inquiry *inquiry, const struct hc_tree *tree,
-                       bool is_new, struct hc_error *err)
+static int tree_check_names(const struct hub_query *query, const struct hc_tree *tree,
+                            bool is_new, struct hc_error *err)
 {
-    const struct hc_resolution *resolution = inquiry->hub_resolution->resolution;
+    const struct hc_resolution *resolution = query->hub_resolution->resolution;
     HC_AUTO(hc_tree) *names = NULL;
     char shown[128];
 
-    if (expect_names(inquiry, tree, is_new, &names, err) < 0)
+    if (tree_expected_names(query, tree, is_new, &names, err) < 0)
         return -1;
     for (size_t i = 0; names && i < names->count; i++) {
         const char *name = names->entries[i].path;
@@ -184,87 +185,87 @@ static int check_names(const struct inquiry *inquiry, const struct hc_tree *tree
             "the listing of %s '%s' at commit %.8s is incomplete: it has %zu "
             "files and lacks '%s', which the Hub says is there; try again, and "
             "check what is between here and the Hub",
-            hc_repo_type_name(resolution->repo.type), resolution->repo.id,
-            inquiry->commit, tree->count, shown);
+            hc_repo_type_name(resolution->repo.type), resolution->repo.id, query->commit,
+            tree->count, shown);
     }
-    hc_tree_expect_names(resolution->resolver->cache, &resolution->repo, inquiry->commit,
+    hc_tree_expect_names(resolution->resolver->cache, &resolution->repo, query->commit,
                          NULL);
     return 0;
 }
 
 /* The listing on disk, unless it is known, or now shown, to be wrong: 1, 0, -1. */
-static int recall_tree(const struct inquiry *inquiry, struct hc_tree **answer,
-                       struct hc_error *err)
+static int tree_find_cached(const struct hub_query *query, struct hc_tree **answer,
+                            struct hc_error *err)
 {
-    const struct hc_resolution *resolution = inquiry->hub_resolution->resolution;
+    const struct hc_resolution *resolution = query->hub_resolution->resolution;
     const struct hc_cache *cache = resolution->resolver->cache;
     HC_AUTO(hc_tree) *tree = NULL;
     struct hc_error cause;
     int found = 0;
 
-    if (!lists_anew(inquiry->hub_resolution))
-        found = hc_tree_load(cache, &resolution->repo, inquiry->commit, &tree, err);
+    if (!tree_must_be_listed(query->hub_resolution))
+        found = hc_tree_load(cache, &resolution->repo, query->commit, &tree, err);
     if (found <= 0)
         return found;
-    if (check_names(inquiry, tree, false, &cause) < 0) {
+    if (tree_check_names(query, tree, false, &cause) < 0) {
         if (cause.reason == HC_BAD_HUB_REPLY)
-            hc_tree_drop(cache, &resolution->repo, inquiry->commit);
+            hc_tree_drop(cache, &resolution->repo, query->commit);
         return 0;
     }
     *answer = hc_take(&tree);
     return 1;
 }
 
-static int list(void *ctx, void *answer, struct hc_error *err)
+static int tree_find_or_list(void *ctx, void *answer, struct hc_error *err)
 {
-    const struct inquiry *inquiry = ctx;
-    const struct hc_resolution *resolution = inquiry->hub_resolution->resolution;
+    const struct hub_query *query = ctx;
+    const struct hc_resolution *resolution = query->hub_resolution->resolution;
     const struct hc_resolver *resolver = resolution->resolver;
     const struct hc_hub_credentials credentials =
-        hc_resolution_credentials(inquiry->hub_resolution, inquiry->commit);
+        hc_resolution_credentials(query->hub_resolution, query->commit);
     HC_AUTO(hc_tree) *tree = NULL;
     struct hc_error ignored;
-    int found = recall_tree(inquiry, answer, err);
+    int found = tree_find_cached(query, answer, err);
 
     if (found != 0)
         return found < 0 ? -1 : 0;
     tree =
-        hc_hub_tree(resolver->hub, &resolution->repo, inquiry->commit, &credentials, err);
-    if (!tree || check_names(inquiry, tree, true, err) < 0)
+        hc_hub_tree(resolver->hub, &resolution->repo, query->commit, &credentials, err);
+    if (!tree || tree_check_names(query, tree, true, err) < 0)
         return -1;
     /*
      * Without it the next proof costs a listing again: no reason to fail now. A mirror's
      * word is good for this answer, and not for all that come later.
      */
     if (!resolution->options->dry_run && !tree->is_of_mirror)
-        (void)hc_tree_save(resolver->cache, &resolution->repo, inquiry->commit, tree,
+        (void)hc_tree_save(resolver->cache, &resolution->repo, query->commit, tree,
                            &ignored);
     *(struct hc_tree **)answer = hc_take(&tree);
     return 0;
 }
 
-static struct hc_tree *learn_tree(struct hc_hub_resolution *hub_resolution,
-                                  const char *commit, struct hc_error *err)
+static struct hc_tree *tree_get(struct hc_hub_resolution *hub_resolution,
+                                const char *commit, struct hc_error *err)
 {
     const struct hc_resolution *resolution = hub_resolution->resolution;
     const struct hc_hub_credentials credentials =
         hc_resolution_credentials(hub_resolution, commit);
     char name[HC_REPO_FOLDER_MAX + 1 + HC_COMMIT_SIZE + 16];
-    struct inquiry inquiry = {.hub_resolution = hub_resolution, .commit = commit};
+    struct hub_query query = {.hub_resolution = hub_resolution, .commit = commit};
     const struct hc_shared_query question = {.name = name,
                                              .credentials = &credentials,
                                              .answer_size = sizeof(struct hc_tree *),
-                                             .ask = list,
-                                             .ctx = &inquiry,
-                                             .copy = copy_tree,
-                                             .drop = drop_tree};
+                                             .ask = tree_find_or_list,
+                                             .ctx = &query,
+                                             .copy = tree_answer_copy,
+                                             .drop = tree_answer_drop};
     HC_AUTO(hc_tree) *tree = NULL;
 
     /* What a dry run lists is not kept, and others want it kept; and who lists anew does
      * not want what others find on disk. */
     if (hc_format(name, sizeof name, "%s/%s%s%s", resolution->repo.folder, commit,
                   resolution->options->dry_run ? " dry" : "",
-                  lists_anew(hub_resolution) ? " anew" : "") < 0) {
+                  tree_must_be_listed(hub_resolution) ? " anew" : "") < 0) {
         (void)hc_fail(err, HC_INTERNAL, "the repo's folder has too long a name");
         return NULL;
     }
@@ -273,10 +274,10 @@ static struct hc_tree *learn_tree(struct hc_hub_resolution *hub_resolution,
     return hc_take(&tree);
 }
 
-struct hc_tree *hc_subject_learn(struct hc_hub_resolution *hub_resolution,
-                                 char commit[HC_COMMIT_SIZE], struct hc_error *err)
+struct hc_tree *hc_resolution_get_tree(struct hc_hub_resolution *hub_resolution,
+                                       char commit[HC_COMMIT_SIZE], struct hc_error *err)
 {
-    if (learn_commit(hub_resolution, commit, err) < 0)
+    if (revision_get_commit(hub_resolution, commit, err) < 0)
         return NULL;
-    return learn_tree(hub_resolution, commit, err);
+    return tree_get(hub_resolution, commit, err);
 }

@@ -167,7 +167,7 @@ static void what_was_heard_is_on_disk_before_it_is_told(void **state)
 {
     struct fixture *f = *state;
     struct caller counted = {.f = f};
-    const struct hc_refresh refresh = {count_and_answer, &counted};
+    const struct hc_revision_query query = {count_and_answer, &counted};
     const struct hc_fetch_options options = {0};
     const struct hc_target target = {.id = "org/model"};
     struct hc_resolution resolution;
@@ -179,7 +179,8 @@ static void what_was_heard_is_on_disk_before_it_is_told(void **state)
                                         &f->err),
                      0);
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(hc_subject_refresh(&hub_resolution, &refresh, &answer, &f->err),
+        assert_int_equal(hc_resolution_query_revision(&hub_resolution, &query, &answer,
+                                                      &f->err),
                          0);
         assert_string_equal(answer.commit, f->commit);
     }
