@@ -39,7 +39,7 @@ int hc_file_look(const struct hc_resolution *resolution, const char *commit,
                        hc_repo_type_name(resolution->repo.type), resolution->repo.id,
                        path, resolution->revision, commit);
     }
-    if (hc_answer_file(resolver, pointer.cache_path, path, file, err) < 0)
+    if (hc_resolved_file_init(resolver, pointer.cache_path, path, file, err) < 0)
         return -1;
     memcpy(file->commit_hash, commit, HC_COMMIT_SIZE);
     memcpy(file->etag, pointer.etag, sizeof pointer.etag);
@@ -261,7 +261,7 @@ static int foresee(const struct wish *wish, const struct hc_metadata *metadata,
     if (hc_cache_snapshot_path(cache_path, &resolution->repo, metadata->commit,
                                wish->path, err) < 0)
         return -1;
-    if (hc_answer_file(resolver, cache_path, wish->path, file, err) < 0)
+    if (hc_resolved_file_init(resolver, cache_path, wish->path, file, err) < 0)
         return -1;
     memcpy(file->commit_hash, metadata->commit, HC_COMMIT_SIZE);
     memcpy(file->etag, metadata->etag, sizeof metadata->etag);

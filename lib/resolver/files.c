@@ -63,7 +63,8 @@ static int miss(struct wishes *wishes, const char *path, struct hc_error *err)
 
 static int keep(struct wishes *wishes, struct hc_file *file, struct hc_error *err)
 {
-    if (hc_answer_add(&wishes->files->items, &wishes->files->count, file, err) == 0)
+    if (hc_resolved_files_add(&wishes->files->items, &wishes->files->count, file, err) ==
+        0)
         return 0;
     hc_file_clear(file);
     return -1;
@@ -97,7 +98,8 @@ static int foresee(const struct wishes *wishes, const char *commit,
     if (hc_cache_snapshot_path(cache_path, &resolution->repo, commit, entry->path, err) <
         0)
         return -1;
-    if (hc_answer_file(resolution->resolver, cache_path, entry->path, file, err) < 0)
+    if (hc_resolved_file_init(resolution->resolver, cache_path, entry->path, file, err) <
+        0)
         return -1;
     file->source = HC_SOURCE_HUB;
     file->size_bytes = hc_entry_size(entry);

@@ -16,7 +16,7 @@
 
 enum { DEPTH_MAX = 64 };
 
-static bool is_within(const char *path, const char *root)
+static bool path_is_within(const char *path, const char *root)
 {
     size_t length = strlen(root);
 
@@ -26,20 +26,21 @@ static bool is_within(const char *path, const char *root)
 }
 
 /* The directory that `id`, absolute or relative to `root`, names below `root`. */
-static bool find_below(const char *configured, const char *id, char dir[PATH_MAX])
+static bool root_find_directory(const char *configured, const char *id,
+                                char dir[PATH_MAX])
 {
     char root[PATH_MAX], joined[PATH_MAX];
     struct stat status;
 
     if (!realpath(configured, root))
         return false;
-    if (id[0] == '/' && !is_within(id, configured) && !is_within(id, root))
+    if (id[0] == '/' && !path_is_within(id, configured) && !path_is_within(id, root))
         return false; /* not even looked at */
     if (hc_format(joined, sizeof joined, "%s%s%s", id[0] == '/' ? "" : root,
                   id[0] == '/' ? "" : "/", id) < 0)
         return false;
-    return realpath(joined, dir) && is_within(dir, root) && stat(dir, &status) == 0 &&
-           S_ISDIR(status.st_mode);
+    return realpath(joined, dir) && path_is_within(dir, root) &&
+           stat(dir, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
 int hc_local_find(const struct hc_resolver *resolver, const char *id, char dir[PATH_MAX])
@@ -47,15 +48,15 @@ int hc_local_find(const struct hc_resolver *resolver, const char *id, char dir[P
     if (!id || id[0] == '\0')
         return 0;
     for (size_t i = 0; i < resolver->settings.local_root_count; i++) {
-        if (find_below(resolver->settings.local_roots[i], id, dir))
+        if (root_find_directory(resolver->settings.local_roots[i], id, dir))
             return 1;
     }
     return 0;
 }
 
 /* An answer is its path; the Hub's words for it are empty. */
-static int answer(const char *dir, const char *path, uint64_t size, struct hc_file *file,
-                  struct hc_error *err)
+static int local_answer_file(const char *dir, const char *path, uint64_t size,
+                             struct hc_file *file, struct hc_error *err)
 {
     *file = (struct hc_file){.size_bytes = size, .source = HC_SOURCE_LOCAL};
     if (asprintf(&file->path, "%s/%s", dir, path) < 0) {
@@ -74,23 +75,23 @@ int hc_local_file(const char *dir, const char *path, struct hc_file *file,
     struct stat status;
 
     if (hc_format(joined, sizeof joined, "%s/%s", dir, path) < 0 ||
-        !realpath(joined, real) || !is_within(real, dir) || stat(real, &status) < 0 ||
-        !S_ISREG(status.st_mode))
+        !realpath(joined, real) || !path_is_within(real, dir) ||
+        stat(real, &status) < 0 || !S_ISREG(status.st_mode))
         return hc_fail(err, HC_ENTRY_NOT_FOUND,
                        "the local directory '%s' has no file '%s'", dir, path);
-    return answer(dir, path, (uint64_t)status.st_size, file, err);
+    return local_answer_file(dir, path, (uint64_t)status.st_size, file, err);
 }
 
 /* What a walk through a directory knows. */
-struct walk {
+struct local_walk {
     const char *dir;
     struct hc_filter *filter;
     bool list_files;
     struct hc_snapshot *snapshot;
 };
 
-static int count_file(const struct walk *walk, const char *path, uint64_t size,
-                      struct hc_error *err)
+static int local_walk_count_file(const struct local_walk *walk, const char *path,
+                                 uint64_t size, struct hc_error *err)
 {
     struct hc_snapshot *snapshot = walk->snapshot;
     struct hc_file file;
@@ -102,9 +103,9 @@ static int count_file(const struct walk *walk, const char *path, uint64_t size,
     snapshot->size_bytes = hc_size_add(snapshot->size_bytes, size);
     if (!walk->list_files)
         return 0;
-    if (answer(walk->dir, path, size, &file, err) < 0)
+    if (local_answer_file(walk->dir, path, size, &file, err) < 0)
         return -1;
-    if (hc_answer_add(&snapshot->files, &snapshot->listed, &file, err) < 0) {
+    if (hc_resolved_files_add(&snapshot->files, &snapshot->listed, &file, err) < 0) {
         hc_file_clear(&file);
         return -1;
     }
@@ -113,12 +114,12 @@ static int count_file(const struct walk *walk, const char *path, uint64_t size,
 
 /* Every regular file below `path` ("" for the top). Symlinks to directories are not
  * followed. */
-static int walk_directory(const struct walk *walk, const char *path, unsigned depth,
-                          struct hc_error *err);
+static int local_walk_directory(const struct local_walk *walk, const char *path,
+                                unsigned depth, struct hc_error *err);
 
 /* NOLINTNEXTLINE(misc-no-recursion): bounded by DEPTH_MAX */
-static int walk_entry(const struct walk *walk, const char *path, unsigned depth,
-                      struct hc_error *err)
+static int local_walk_entry(const struct local_walk *walk, const char *path,
+                            unsigned depth, struct hc_error *err)
 {
     char joined[PATH_MAX];
     struct stat status;
@@ -127,15 +128,15 @@ static int walk_entry(const struct walk *walk, const char *path, unsigned depth,
         lstat(joined, &status) < 0)
         return 0;
     if (S_ISDIR(status.st_mode))
-        return walk_directory(walk, path, depth + 1, err);
+        return local_walk_directory(walk, path, depth + 1, err);
     if (stat(joined, &status) < 0 || !S_ISREG(status.st_mode))
         return 0;
-    return count_file(walk, path, (uint64_t)status.st_size, err);
+    return local_walk_count_file(walk, path, (uint64_t)status.st_size, err);
 }
 
 /* NOLINTNEXTLINE(misc-no-recursion): bounded by DEPTH_MAX */
-static int walk_directory(const struct walk *walk, const char *path, unsigned depth,
-                          struct hc_error *err)
+static int local_walk_directory(const struct local_walk *walk, const char *path,
+                                unsigned depth, struct hc_error *err)
 {
     char child[PATH_MAX];
     HC_AUTO_CLOSEDIR DIR *stream = NULL;
@@ -152,7 +153,7 @@ static int walk_directory(const struct walk *walk, const char *path, unsigned de
         if (hc_format(child, sizeof child, "%s%s%s", path, path[0] ? "/" : "",
                       entry->d_name) < 0)
             continue;
-        if (walk_entry(walk, child, depth, err) < 0)
+        if (local_walk_entry(walk, child, depth, err) < 0)
             return -1;
     }
     return 0;
@@ -162,7 +163,7 @@ int hc_local_snapshot(const char *dir, const struct hc_snapshot_request *request
                       struct hc_filter *filter, struct hc_snapshot *snapshot,
                       struct hc_error *err)
 {
-    struct walk walk = {
+    struct local_walk walk = {
         .dir = dir,
         .filter = filter,
         .list_files = request->list_files,
@@ -177,7 +178,7 @@ int hc_local_snapshot(const char *dir, const struct hc_snapshot_request *request
     if (!snapshot->path)
         return -1;
     snapshot->cache_path = snapshot->path + strlen(dir);
-    if (walk_directory(&walk, "", 0, err) < 0) {
+    if (local_walk_directory(&walk, "", 0, err) < 0) {
         hc_snapshot_clear(snapshot);
         return -1;
     }

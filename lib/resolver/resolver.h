@@ -130,9 +130,9 @@ struct hc_tree *hc_resolution_get_tree(struct hc_hub_resolution *hub_resolution,
                                        char commit[HC_COMMIT_SIZE], struct hc_error *err);
 
 /* ---- answer.c */
-int hc_answer_file(const struct hc_resolver *resolver, const char *cache_path,
-                   const char *path, struct hc_file *file, struct hc_error *err);
-int hc_answer_add(struct hc_file **items, size_t *count, struct hc_file *file,
-                  struct hc_error *err);
+int hc_resolved_file_init(const struct hc_resolver *resolver, const char *cache_path,
+                          const char *path, struct hc_file *file, struct hc_error *err);
+int hc_resolved_files_add(struct hc_file **items, size_t *count, struct hc_file *file,
+                          struct hc_error *err);
 
 #endif

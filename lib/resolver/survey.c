@@ -45,13 +45,14 @@ static int list_file(const struct hc_want *want, const char *commit,
     if (hc_cache_snapshot_path(cache_path, &resolution->repo, commit, entry->path, err) <
         0)
         return -1;
-    if (hc_answer_file(resolution->resolver, cache_path, entry->path, &file, err) < 0)
+    if (hc_resolved_file_init(resolution->resolver, cache_path, entry->path, &file, err) <
+        0)
         return -1;
     memcpy(file.commit_hash, commit, HC_COMMIT_SIZE);
     (void)hc_format(file.etag, sizeof file.etag, "%s", hc_entry_etag(entry));
     file.size_bytes = hc_entry_size(entry);
     file.source = here ? HC_SOURCE_CACHE : HC_SOURCE_HUB;
-    if (hc_answer_add(&answer->files, &answer->listed, &file, err) == 0)
+    if (hc_resolved_files_add(&answer->files, &answer->listed, &file, err) == 0)
         return 0;
     hc_file_clear(&file);
     return -1;

@@ -7,8 +7,8 @@
 
 #include <string.h>
 
-int hc_answer_file(const struct hc_resolver *resolver, const char *cache_path,
-                   const char *path, struct hc_file *file, struct hc_error *err)
+int hc_resolved_file_init(const struct hc_resolver *resolver, const char *cache_path,
+                          const char *path, struct hc_file *file, struct hc_error *err)
 {
     const char *root = hc_cache_root(resolver->cache);
     size_t root_length = strlen(root), length = strlen(cache_path);
@@ -25,8 +25,8 @@ int hc_answer_file(const struct hc_resolver *resolver, const char *cache_path,
     return 0;
 }
 
-int hc_answer_add(struct hc_file **items, size_t *count, struct hc_file *file,
-                  struct hc_error *err)
+int hc_resolved_files_add(struct hc_file **items, size_t *count, struct hc_file *file,
+                          struct hc_error *err)
 {
     /* Doubles at powers of two, so that no capacity needs to be kept. */
     if ((*count & (*count - 1)) == 0) {
@@ -42,14 +42,14 @@ int hc_answer_add(struct hc_file **items, size_t *count, struct hc_file *file,
     return 0;
 }
 
-static void clear_files(struct hc_file *items, size_t count)
+static void resolved_files_clear(struct hc_file *items, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         hc_file_clear(&items[i]);
     free(items);
 }
 
-static void clear_names(char **names, size_t count)
+static void missing_names_clear(char **names, size_t count)
 {
     struct hc_strings list = {.items = names, .count = count};
 
@@ -64,15 +64,15 @@ void hc_file_clear(struct hc_file *file)
 
 void hc_files_clear(struct hc_files *files)
 {
-    clear_files(files->items, files->count);
-    clear_names(files->missing, files->missing_count);
+    resolved_files_clear(files->items, files->count);
+    missing_names_clear(files->missing, files->missing_count);
     *files = (struct hc_files){0};
 }
 
 void hc_snapshot_clear(struct hc_snapshot *snapshot)
 {
     free(snapshot->path);
-    clear_names(snapshot->missing, snapshot->missing_listed);
-    clear_files(snapshot->files, snapshot->listed);
+    missing_names_clear(snapshot->missing, snapshot->missing_listed);
+    resolved_files_clear(snapshot->files, snapshot->listed);
     *snapshot = (struct hc_snapshot){0};
 }
