@@ -140,7 +140,8 @@ static int look_for(const struct wishes *wishes, const char *commit,
 {
     const struct hc_resolution *resolution = &wishes->resolution;
     const struct hc_entry *entry = tree ? hc_tree_find(tree, path) : NULL;
-    int found = commit[0] ? hc_file_look(resolution, commit, path, file, err) : 0;
+    int found =
+        commit[0] ? hc_resolution_find_file(resolution, commit, path, file, err) : 0;
 
     if (found == 1 && entry && file->size_bytes != hc_entry_size(entry)) {
         hc_file_clear(file);

@@ -105,8 +105,8 @@ int hc_local_snapshot(const char *dir, const struct hc_snapshot_request *request
 
 /* One file of one commit, from the disk: 1 found, 0 not there, -1 (ENTRY_NOT_FOUND:
  * marked). */
-int hc_file_look(const struct hc_resolution *resolution, const char *commit,
-                 const char *path, struct hc_file *file, struct hc_error *err);
+int hc_resolution_find_file(const struct hc_resolution *resolution, const char *commit,
+                            const char *path, struct hc_file *file, struct hc_error *err);
 
 /* ---- revision.c */
 
