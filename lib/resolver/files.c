@@ -13,7 +13,7 @@
 #include <string.h>
 
 /* A request with its names checked, and its answer as it grows. */
-struct wishes {
+struct files_lookup {
     struct hc_resolution resolution;
     const struct hc_files_request *request;
     struct hc_strings paths; /* in the order of the request */
@@ -21,17 +21,17 @@ struct wishes {
     struct hc_files *files;
 };
 
-static void wishes_clear(struct wishes *wishes)
+static void files_lookup_clear(struct files_lookup *lookup)
 {
-    hc_strings_clear(&wishes->paths);
-    hc_strings_clear(&wishes->missing);
+    hc_strings_clear(&lookup->paths);
+    hc_strings_clear(&lookup->missing);
 }
 
-HC_DEFINE_AUTO_VALUE(wishes, wishes_clear)
+HC_DEFINE_AUTO_VALUE(files_lookup, files_lookup_clear)
 
-static int check_names(struct wishes *wishes, struct hc_error *err)
+static int files_check_names(struct files_lookup *lookup, struct hc_error *err)
 {
-    const struct hc_files_request *request = wishes->request;
+    const struct hc_files_request *request = lookup->request;
     char path[HC_FILENAME_MAX + 1];
 
     if (request->filename_count == 0)
@@ -46,24 +46,26 @@ static int check_names(struct wishes *wishes, struct hc_error *err)
                 memcpy(err->field, "filenames", sizeof "filenames");
             return hc_fail_about_file(err, request->filenames[i]);
         }
-        if (hc_strings_add(&wishes->paths, path, err) < 0)
+        if (hc_strings_add(&lookup->paths, path, err) < 0)
             return -1;
     }
     return 0;
 }
 
 /* One more file that the answer lists as missing, if that is allowed; `err` says why. */
-static int miss(struct wishes *wishes, const char *path, struct hc_error *err)
+static int files_add_missing(struct files_lookup *lookup, const char *path,
+                             struct hc_error *err)
 {
-    if (!wishes->request->allow_missing ||
+    if (!lookup->request->allow_missing ||
         (err->reason != HC_ENTRY_NOT_FOUND && err->reason != HC_NOT_CACHED))
         return -1;
-    return hc_strings_add(&wishes->missing, path, err);
+    return hc_strings_add(&lookup->missing, path, err);
 }
 
-static int keep(struct wishes *wishes, struct hc_file *file, struct hc_error *err)
+static int files_add_found(struct files_lookup *lookup, struct hc_file *file,
+                           struct hc_error *err)
 {
-    if (hc_resolved_files_add(&wishes->files->items, &wishes->files->count, file, err) ==
+    if (hc_resolved_files_add(&lookup->files->items, &lookup->files->count, file, err) ==
         0)
         return 0;
     hc_file_clear(file);
@@ -71,28 +73,28 @@ static int keep(struct wishes *wishes, struct hc_file *file, struct hc_error *er
 }
 
 /* Starts the answer anew. */
-static void reset(struct wishes *wishes)
+static void files_reset(struct files_lookup *lookup)
 {
-    hc_files_clear(wishes->files);
-    hc_strings_clear(&wishes->missing);
+    hc_files_clear(lookup->files);
+    hc_strings_clear(&lookup->missing);
 }
 
-static void finish(struct wishes *wishes, const char *commit)
+static void files_finish(struct files_lookup *lookup, const char *commit)
 {
-    struct hc_files *files = wishes->files;
+    struct hc_files *files = lookup->files;
 
     (void)hc_format(files->commit_hash, sizeof files->commit_hash, "%s", commit);
-    files->missing = wishes->missing.items;
-    files->missing_count = wishes->missing.count;
-    wishes->missing = (struct hc_strings){0};
+    files->missing = lookup->missing.items;
+    files->missing_count = lookup->missing.count;
+    lookup->missing = (struct hc_strings){0};
 }
 
 /* Where a file that a dry run would fetch would be. */
-static int foresee(const struct wishes *wishes, const char *commit,
-                   const struct hc_entry *entry, struct hc_file *file,
-                   struct hc_error *err)
+static int files_dry_run_answer(const struct files_lookup *lookup, const char *commit,
+                                const struct hc_entry *entry, struct hc_file *file,
+                                struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &wishes->resolution;
+    const struct hc_resolution *resolution = &lookup->resolution;
     char cache_path[PATH_MAX];
 
     if (hc_cache_snapshot_path(cache_path, &resolution->repo, commit, entry->path, err) <
@@ -110,8 +112,8 @@ static int foresee(const struct wishes *wishes, const char *commit,
 
 /* A file that the commit's listing does not have: no reason for a marker in .no_exist,
  * which other clients would believe for ever. */
-static int fail_absent(const struct hc_resolution *resolution, const char *path,
-                       struct hc_error *err)
+static int files_fail_absent(const struct hc_resolution *resolution, const char *path,
+                             struct hc_error *err)
 {
     return hc_fail(err, HC_ENTRY_NOT_FOUND, "%s '%s' has no file '%s' at '%s'",
                    hc_repo_type_name(resolution->repo.type), resolution->repo.id, path,
@@ -119,8 +121,8 @@ static int fail_absent(const struct hc_resolution *resolution, const char *path,
 }
 
 /* The Hub must not be asked: a listing on disk may know that there is no such file. */
-static int fail_offline(const struct hc_resolution *resolution, const char *commit,
-                        const char *path, struct hc_error *err)
+static int files_fail_offline(const struct hc_resolution *resolution, const char *commit,
+                              const char *path, struct hc_error *err)
 {
     const struct hc_resolver *resolver = resolution->resolver;
     HC_AUTO(hc_tree) *tree = NULL;
@@ -128,17 +130,17 @@ static int fail_offline(const struct hc_resolution *resolution, const char *comm
     if (commit[0] &&
         hc_tree_load(resolver->cache, &resolution->repo, commit, &tree, err) == 1 &&
         !hc_tree_find(tree, path))
-        return fail_absent(resolution, path, err);
+        return files_fail_absent(resolution, path, err);
     return hc_resolution_fail_not_cached(resolution, path, err);
 }
 
 /* One file at `commit`: 1 found, 0 the Hub has to be asked, -1 it is missing or failed.
  */
-static int look_for(const struct wishes *wishes, const char *commit,
-                    const struct hc_tree *tree, const char *path, struct hc_file *file,
-                    struct hc_error *err)
+static int files_find_one(const struct files_lookup *lookup, const char *commit,
+                          const struct hc_tree *tree, const char *path,
+                          struct hc_file *file, struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &wishes->resolution;
+    const struct hc_resolution *resolution = &lookup->resolution;
     const struct hc_entry *entry = tree ? hc_tree_find(tree, path) : NULL;
     int found =
         commit[0] ? hc_resolution_find_file(resolution, commit, path, file, err) : 0;
@@ -150,11 +152,11 @@ static int look_for(const struct wishes *wishes, const char *commit,
     if (found != 0)
         return found;
     if (!resolution->may_ask_hub)
-        return fail_offline(resolution, commit, path, err);
+        return files_fail_offline(resolution, commit, path, err);
     if (tree && !entry)
-        return fail_absent(resolution, path, err);
+        return files_fail_absent(resolution, path, err);
     if (entry && resolution->options->dry_run)
-        return foresee(wishes, commit, entry, file, err);
+        return files_dry_run_answer(lookup, commit, entry, file, err);
     return 0;
 }
 
@@ -162,30 +164,30 @@ static int look_for(const struct wishes *wishes, const char *commit,
  * Every file at `commit`, as far as the disk, and the tree when there is one, can tell:
  * 1 answered, 0 the Hub has to be asked, -1.
  */
-static int look_at(struct wishes *wishes, const char *commit, const struct hc_tree *tree,
-                   struct hc_error *err)
+static int files_find_at(struct files_lookup *lookup, const char *commit,
+                         const struct hc_tree *tree, struct hc_error *err)
 {
     struct hc_file file;
 
-    for (size_t i = 0; i < wishes->paths.count; i++) {
-        const char *path = wishes->paths.items[i];
-        int found = look_for(wishes, commit, tree, path, &file, err);
+    for (size_t i = 0; i < lookup->paths.count; i++) {
+        const char *path = lookup->paths.items[i];
+        int found = files_find_one(lookup, commit, tree, path, &file, err);
 
         if (found == 0)
             return 0;
-        if (found < 0 && miss(wishes, path, err) < 0)
+        if (found < 0 && files_add_missing(lookup, path, err) < 0)
             return hc_fail_about_file(err, path);
-        if (found == 1 && keep(wishes, &file, err) < 0)
+        if (found == 1 && files_add_found(lookup, &file, err) < 0)
             return -1;
     }
-    finish(wishes, commit);
+    files_finish(lookup, commit);
     return 1;
 }
 
 /* The disk's answer: 1, or 0 when the Hub has to be asked. */
-static int look(struct wishes *wishes, struct hc_error *err)
+static int files_find_cached(struct files_lookup *lookup, struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &wishes->resolution;
+    const struct hc_resolution *resolution = &lookup->resolution;
     struct hc_local_ref local_ref;
 
     if (resolution->options->force_download)
@@ -194,21 +196,21 @@ static int look(struct wishes *wishes, struct hc_error *err)
         return -1;
     if (resolution->may_ask_hub && !local_ref.is_usable)
         return 0;
-    return look_at(wishes, local_ref.commit, NULL, err);
+    return files_find_at(lookup, local_ref.commit, NULL, err);
 }
 
 /* The first file that the listing does not have and of which the disk knows nothing; NULL:
  * none. */
-static const char *find_absent(const struct wishes *wishes, const char *commit,
-                               const struct hc_tree *tree)
+static const char *files_find_absent(const struct files_lookup *lookup,
+                                     const char *commit, const struct hc_tree *tree)
 {
-    const struct hc_resolution *resolution = &wishes->resolution;
+    const struct hc_resolution *resolution = &lookup->resolution;
     const struct hc_cache *cache = resolution->resolver->cache;
     struct hc_pointer pointer;
     struct hc_error unused;
 
-    for (size_t i = 0; i < wishes->paths.count; i++) {
-        const char *path = wishes->paths.items[i];
+    for (size_t i = 0; i < lookup->paths.count; i++) {
+        const char *path = lookup->paths.items[i];
 
         if (!hc_tree_find(tree, path) &&
             hc_pointer_find(cache, &resolution->repo, commit, path, &pointer, &unused) ==
@@ -224,19 +226,20 @@ static const char *find_absent(const struct wishes *wishes, const char *commit,
  * it says is remembered, or shows that the listing is wrong. When it cannot be asked, the
  * listing's word stands.
  */
-static int confirm_absence(const struct wishes *wishes, const char *commit,
-                           const struct hc_tree *tree,
-                           struct hc_hub_resolution *hub_resolution, struct hc_error *err)
+static int files_confirm_absence(const struct files_lookup *lookup, const char *commit,
+                                 const struct hc_tree *tree,
+                                 struct hc_hub_resolution *hub_resolution,
+                                 struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &wishes->resolution;
+    const struct hc_resolution *resolution = &lookup->resolution;
     const struct hc_hub_credentials credentials =
         hc_resolution_credentials(hub_resolution, commit);
     struct hc_repo_file place = {&resolution->repo, commit,
-                                 find_absent(wishes, commit, tree)};
+                                 files_find_absent(lookup, commit, tree)};
     struct hc_metadata metadata = {0};
     struct hc_error cause;
 
-    if (!place.path || wishes->request->allow_missing)
+    if (!place.path || lookup->request->allow_missing)
         return 0;
     if (hc_hub_head(resolution->resolver->hub, &place, &credentials, &metadata, &cause) ==
         0) {
@@ -259,15 +262,16 @@ static int confirm_absence(const struct wishes *wishes, const char *commit,
 }
 
 /* What has to be fetched: the wishes that are in the tree and not on disk. */
-static int plan(struct wishes *wishes, const char *commit, const struct hc_tree *tree,
-                struct hc_job *jobs, size_t *count, struct hc_error *err)
+static int files_list_missing(struct files_lookup *lookup, const char *commit,
+                              const struct hc_tree *tree, struct hc_job *jobs,
+                              size_t *count, struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &wishes->resolution;
+    const struct hc_resolution *resolution = &lookup->resolution;
     const struct hc_cache *cache = resolution->resolver->cache;
     struct hc_pointer pointer;
 
-    for (size_t i = 0; i < wishes->paths.count; i++) {
-        const char *path = wishes->paths.items[i];
+    for (size_t i = 0; i < lookup->paths.count; i++) {
+        const char *path = lookup->paths.items[i];
         const struct hc_entry *entry = hc_tree_find(tree, path);
         int found = 0;
 
@@ -287,7 +291,8 @@ static int plan(struct wishes *wishes, const char *commit, const struct hc_tree 
 }
 
 /* The jobs' files are SOURCE_HUB in the answer. */
-static void mark_fetched(struct hc_files *files, const struct hc_job *jobs, size_t count)
+static void files_mark_fetched(struct hc_files *files, const struct hc_job *jobs,
+                               size_t count)
 {
     size_t job = 0; /* both lists are in the order of the request */
 
@@ -300,10 +305,10 @@ static void mark_fetched(struct hc_files *files, const struct hc_job *jobs, size
 }
 
 /* The bytes of the jobs, then the ref. */
-static int fetch(const struct wishes *wishes, const struct hc_batch *batch,
-                 struct hc_hub_resolution *hub_resolution, struct hc_error *err)
+static int files_fetch(const struct files_lookup *lookup, const struct hc_batch *batch,
+                       struct hc_hub_resolution *hub_resolution, struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &wishes->resolution;
+    const struct hc_resolution *resolution = &lookup->resolution;
     uint64_t fetched;
 
     if (resolution->options->dry_run)
@@ -318,23 +323,23 @@ static int fetch(const struct wishes *wishes, const struct hc_batch *batch,
  */
 
 /* A request on its way. */
-struct files_resolving {
-    struct wishes *wishes;
+struct files_resolution {
+    struct files_lookup *lookup;
     struct hc_tree *tree;
     char commit[HC_COMMIT_SIZE];
 };
 
-static int files_step_look(void *ctx, const char *commit, struct hc_error *err)
+static int files_step_find_cached(void *ctx, const char *commit, struct hc_error *err)
 {
-    struct files_resolving *self = ctx;
+    struct files_resolution *self = ctx;
 
-    return look_at(self->wishes, commit, NULL, err);
+    return files_find_at(self->lookup, commit, NULL, err);
 }
 
-static int files_step_learn(void *ctx, struct hc_hub_resolution *hub_resolution,
-                            struct hc_error *err)
+static int files_step_describe(void *ctx, struct hc_hub_resolution *hub_resolution,
+                               struct hc_error *err)
 {
-    struct files_resolving *self = ctx;
+    struct files_resolution *self = ctx;
 
     HC_AUTO(hc_tree) *before = hc_take(&self->tree);
 
@@ -344,16 +349,16 @@ static int files_step_learn(void *ctx, struct hc_hub_resolution *hub_resolution,
     return before && hc_tree_equals(before, self->tree);
 }
 
-static int fail_vanished(const struct wishes *wishes, const char *commit,
-                         struct hc_error *err)
+static int files_fail_vanished(const struct files_lookup *lookup, const char *commit,
+                               struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &wishes->resolution;
-    const char *path = wishes->paths.items[0];
+    const struct hc_resolution *resolution = &lookup->resolution;
+    const char *path = lookup->paths.items[0];
     struct hc_pointer pointer;
     struct hc_error unused;
 
-    for (size_t i = 0; i < wishes->paths.count; i++) {
-        path = wishes->paths.items[i];
+    for (size_t i = 0; i < lookup->paths.count; i++) {
+        path = lookup->paths.items[i];
         if (hc_pointer_find(resolution->resolver->cache, &resolution->repo, commit, path,
                             &pointer, &unused) != 1)
             break;
@@ -366,13 +371,13 @@ static int fail_vanished(const struct wishes *wishes, const char *commit,
     return hc_fail_about_file(err, path);
 }
 
-static int files_step_obtain(void *ctx, struct hc_hub_resolution *hub_resolution,
-                             struct hc_error *err)
+static int files_step_fetch(void *ctx, struct hc_hub_resolution *hub_resolution,
+                            struct hc_error *err)
 {
-    const struct files_resolving *self = ctx;
-    struct wishes *wishes = self->wishes;
-    HC_AUTO_FREE struct hc_job *jobs = calloc(wishes->paths.count, sizeof *jobs);
-    struct hc_batch batch = {.resolution = &wishes->resolution,
+    const struct files_resolution *self = ctx;
+    struct files_lookup *lookup = self->lookup;
+    HC_AUTO_FREE struct hc_job *jobs = calloc(lookup->paths.count, sizeof *jobs);
+    struct hc_batch batch = {.resolution = &lookup->resolution,
                              .commit = self->commit,
                              .credentials = &hub_resolution->credentials,
                              .jobs = jobs};
@@ -380,88 +385,92 @@ static int files_step_obtain(void *ctx, struct hc_hub_resolution *hub_resolution
 
     if (!jobs)
         return hc_fail_memory(err);
-    if (confirm_absence(wishes, self->commit, self->tree, hub_resolution, err) < 0 ||
-        plan(wishes, self->commit, self->tree, jobs, &batch.count, err) < 0 ||
-        fetch(wishes, &batch, hub_resolution, err) < 0)
+    if (files_confirm_absence(lookup, self->commit, self->tree, hub_resolution, err) <
+            0 ||
+        files_list_missing(lookup, self->commit, self->tree, jobs, &batch.count, err) <
+            0 ||
+        files_fetch(lookup, &batch, hub_resolution, err) < 0)
         return -1;
-    found = look_at(wishes, self->commit, self->tree, err);
+    found = files_find_at(lookup, self->commit, self->tree, err);
     if (found == 0)
-        return fail_vanished(wishes, self->commit, err);
-    mark_fetched(wishes->files, jobs, batch.count);
+        return files_fail_vanished(lookup, self->commit, err);
+    files_mark_fetched(lookup->files, jobs, batch.count);
     return found < 0 ? -1 : 0;
 }
 
 static void files_step_clear(void *ctx)
 {
-    const struct files_resolving *self = ctx;
+    const struct files_resolution *self = ctx;
 
-    reset(self->wishes);
+    files_reset(self->lookup);
 }
 
 static void files_step_mark_stale(void *ctx)
 {
-    const struct files_resolving *self = ctx;
-    struct hc_files *files = self->wishes->files;
+    const struct files_resolution *self = ctx;
+    struct hc_files *files = self->lookup->files;
 
     for (size_t i = 0; i < files->count; i++)
         files->items[i].stale = true;
 }
 
-static int ask(struct wishes *wishes, struct hc_cancellation *cancellation,
-               struct hc_error *err)
+static int files_resolve_by_hub(struct files_lookup *lookup,
+                                struct hc_cancellation *cancellation,
+                                struct hc_error *err)
 {
-    struct files_resolving self = {.wishes = wishes};
-    const struct hc_resolution_steps steps = {files_step_look,       files_step_learn,
-                                              files_step_obtain,     files_step_clear,
-                                              files_step_mark_stale, &self};
-    int result = hc_resolution_run(&steps, &wishes->resolution, cancellation, err);
+    struct files_resolution self = {.lookup = lookup};
+    const struct hc_resolution_steps steps = {files_step_find_cached, files_step_describe,
+                                              files_step_fetch,       files_step_clear,
+                                              files_step_mark_stale,  &self};
+    int result = hc_resolution_run(&steps, &lookup->resolution, cancellation, err);
 
     hc_tree_free(self.tree);
     return result;
 }
 
 /* An answer from a local directory. */
-static int look_local(struct wishes *wishes, const char *dir, struct hc_error *err)
+static int files_find_local(struct files_lookup *lookup, const char *dir,
+                            struct hc_error *err)
 {
     struct hc_file file;
 
-    for (size_t i = 0; i < wishes->paths.count; i++) {
-        int result = hc_local_file(dir, wishes->paths.items[i], &file, err);
+    for (size_t i = 0; i < lookup->paths.count; i++) {
+        int result = hc_local_file(dir, lookup->paths.items[i], &file, err);
 
-        if (result < 0 && miss(wishes, wishes->paths.items[i], err) < 0)
-            return hc_fail_about_file(err, wishes->paths.items[i]);
-        if (result == 0 && keep(wishes, &file, err) < 0)
+        if (result < 0 && files_add_missing(lookup, lookup->paths.items[i], err) < 0)
+            return hc_fail_about_file(err, lookup->paths.items[i]);
+        if (result == 0 && files_add_found(lookup, &file, err) < 0)
             return -1;
     }
-    finish(wishes, "");
+    files_finish(lookup, "");
     return 0;
 }
 
-static int begin(struct hc_resolver *resolver, struct wishes *wishes,
-                 struct hc_error *err)
+static int files_resolve_from_disk(struct hc_resolver *resolver,
+                                   struct files_lookup *lookup, struct hc_error *err)
 {
-    const struct hc_files_request *request = wishes->request;
+    const struct hc_files_request *request = lookup->request;
     char dir[PATH_MAX];
 
-    if (check_names(wishes, err) < 0)
+    if (files_check_names(lookup, err) < 0)
         return -1;
     if (hc_local_find(resolver, request->repo.id, dir))
-        return look_local(wishes, dir, err) < 0 ? -1 : 1;
-    if (hc_resolution_init(&wishes->resolution, resolver, &request->repo,
+        return files_find_local(lookup, dir, err) < 0 ? -1 : 1;
+    if (hc_resolution_init(&lookup->resolution, resolver, &request->repo,
                            &request->options, err) < 0)
         return -1;
-    return look(wishes, err);
+    return files_find_cached(lookup, err);
 }
 
 int hc_resolve_files_cached(struct hc_resolver *resolver,
                             const struct hc_files_request *request,
                             struct hc_files *files, struct hc_error *err)
 {
-    HC_AUTO_VALUE(wishes) wishes = {.request = request, .files = files};
+    HC_AUTO_VALUE(files_lookup) lookup = {.request = request, .files = files};
     int found;
 
     *files = (struct hc_files){0};
-    found = begin(resolver, &wishes, err);
+    found = files_resolve_from_disk(resolver, &lookup, err);
     if (found != 1)
         hc_files_clear(files);
     return found;
@@ -471,13 +480,13 @@ int hc_resolve_files(struct hc_resolver *resolver, const struct hc_files_request
                      struct hc_cancellation *cancellation, struct hc_files *files,
                      struct hc_error *err)
 {
-    HC_AUTO_VALUE(wishes) wishes = {.request = request, .files = files};
+    HC_AUTO_VALUE(files_lookup) lookup = {.request = request, .files = files};
     int found;
 
     *files = (struct hc_files){0};
-    found = begin(resolver, &wishes, err);
+    found = files_resolve_from_disk(resolver, &lookup, err);
     if (found == 0)
-        found = ask(&wishes, cancellation, err) < 0 ? -1 : 1;
+        found = files_resolve_by_hub(&lookup, cancellation, err) < 0 ? -1 : 1;
     if (found < 0)
         hc_files_clear(files);
     return found < 0 ? -1 : 0;
