@@ -19,10 +19,10 @@
  */
 
 /* Path, commit and what a hit has in common. */
-static int name_answer(const struct hc_want *want, const char *commit,
-                       struct hc_snapshot *answer, struct hc_error *err)
+static int snapshot_set_path(const struct hc_snapshot_lookup *lookup, const char *commit,
+                             struct hc_snapshot *answer, struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &want->resolution;
+    const struct hc_resolution *resolution = &lookup->resolution;
     const char *root = hc_cache_root(resolution->resolver->cache);
     char cache_path[PATH_MAX];
 
@@ -39,10 +39,10 @@ static int name_answer(const struct hc_want *want, const char *commit,
     return 0;
 }
 
-static int fail_incomplete(const struct hc_want *want, const struct hc_survey *survey,
-                           struct hc_error *err)
+static int snapshot_fail_incomplete(const struct hc_snapshot_lookup *lookup,
+                                    const struct hc_survey *survey, struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &want->resolution;
+    const struct hc_resolution *resolution = &lookup->resolution;
     const char *id = resolution->repo.id;
     const char *first = survey->jobs[0].path;
     size_t used = 0;
@@ -69,10 +69,11 @@ static int fail_incomplete(const struct hc_want *want, const struct hc_survey *s
 }
 
 /* No tree tells what should be here: the directory as it is, and that this is so. */
-static int answer_unknown(const struct hc_want *want, const char *commit,
-                          struct hc_snapshot *answer, struct hc_error *err)
+static int snapshot_answer_unknown(const struct hc_snapshot_lookup *lookup,
+                                   const char *commit, struct hc_snapshot *answer,
+                                   struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &want->resolution;
+    const struct hc_resolution *resolution = &lookup->resolution;
     const struct hc_cache *cache = resolution->resolver->cache;
     char cache_path[PATH_MAX];
     struct hc_snapshot counted;
@@ -83,10 +84,11 @@ static int answer_unknown(const struct hc_want *want, const char *commit,
     if (fstatat(hc_cache_fd(cache), cache_path, &status, 0) < 0 ||
         !S_ISDIR(status.st_mode))
         return 0;
-    if (name_answer(want, commit, answer, err) < 0)
+    if (snapshot_set_path(lookup, commit, answer, err) < 0)
         return -1;
     answer->completeness = HC_UNKNOWN;
-    if (hc_local_snapshot(answer->path, want->request, want->filter, &counted, err) < 0)
+    if (hc_local_snapshot(answer->path, lookup->request, lookup->filter, &counted, err) <
+        0)
         return -1;
     answer->file_count = counted.file_count;
     answer->size_bytes = counted.size_bytes;
@@ -101,10 +103,10 @@ static int answer_unknown(const struct hc_want *want, const char *commit,
  * The disk's answer at `commit`: 1 proved complete (or a dry run's answer, or unknown
  * when the Hub must not be asked), 0 the Hub has to be asked, -1.
  */
-static int look_at(const struct hc_want *want, const char *commit,
-                   struct hc_snapshot *answer, struct hc_error *err)
+static int snapshot_find_at(const struct hc_snapshot_lookup *lookup, const char *commit,
+                            struct hc_snapshot *answer, struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &want->resolution;
+    const struct hc_resolution *resolution = &lookup->resolution;
     HC_AUTO_VALUE(hc_survey) survey = {.answer = answer};
     HC_AUTO(hc_tree) *tree = NULL;
     int found =
@@ -113,23 +115,26 @@ static int look_at(const struct hc_want *want, const char *commit,
     if (found < 0)
         return -1;
     if (found == 0)
-        return resolution->may_ask_hub ? 0 : answer_unknown(want, commit, answer, err);
+        return resolution->may_ask_hub
+                   ? 0
+                   : snapshot_answer_unknown(lookup, commit, answer, err);
     if (tree->count == 0 && resolution->may_ask_hub) /* the Hub may know of files */
         return 0;
-    if (hc_survey_tree(want, commit, tree, &survey, err) < 0)
+    if (hc_survey_tree(lookup, commit, tree, &survey, err) < 0)
         return -1;
     if (survey.count > 0 && !resolution->options->dry_run)
-        return resolution->may_ask_hub ? 0 : fail_incomplete(want, &survey, err);
-    if (name_answer(want, commit, answer, err) < 0)
+        return resolution->may_ask_hub ? 0
+                                       : snapshot_fail_incomplete(lookup, &survey, err);
+    if (snapshot_set_path(lookup, commit, answer, err) < 0)
         return -1;
     hc_survey_admit(&survey);
     return 1;
 }
 
-static int look(const struct hc_want *want, struct hc_snapshot *answer,
-                struct hc_error *err)
+static int snapshot_find_cached(const struct hc_snapshot_lookup *lookup,
+                                struct hc_snapshot *answer, struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &want->resolution;
+    const struct hc_resolution *resolution = &lookup->resolution;
     struct hc_local_ref local_ref;
     int found = 0;
 
@@ -138,25 +143,26 @@ static int look(const struct hc_want *want, struct hc_snapshot *answer,
     if (hc_resolution_read_ref(resolution, &local_ref, err) < 0)
         return -1;
     if (local_ref.is_usable && local_ref.commit[0])
-        found = look_at(want, local_ref.commit, answer, err);
+        found = snapshot_find_at(lookup, local_ref.commit, answer, err);
     if (found != 0 || resolution->may_ask_hub)
         return found;
     return hc_resolution_fail_not_cached(resolution, NULL, err);
 }
 
-static int fetch(const struct hc_want *want, const char *commit,
-                 const struct hc_survey *survey,
-                 const struct hc_hub_credentials *credentials, struct hc_error *err)
+static int snapshot_fetch(const struct hc_snapshot_lookup *lookup, const char *commit,
+                          const struct hc_survey *survey,
+                          const struct hc_hub_credentials *credentials,
+                          struct hc_error *err)
 {
     struct hc_snapshot *answer = survey->answer;
     struct hc_batch batch = {
-        .resolution = &want->resolution,
+        .resolution = &lookup->resolution,
         .commit = commit,
         .credentials = credentials,
         .jobs = survey->jobs,
         .count = survey->count,
-        .progress = want->request->progress,
-        .progress_ctx = want->request->progress_ctx,
+        .progress = lookup->request->progress,
+        .progress_ctx = lookup->request->progress_ctx,
         .before =
             {
                 .files_total = answer->file_count,
@@ -166,16 +172,17 @@ static int fetch(const struct hc_want *want, const char *commit,
             },
     };
 
-    hc_cache_write_tag(want->resolution.resolver->cache);
+    hc_cache_write_tag(lookup->resolution.resolver->cache);
     return hc_batch_fetch(&batch, &answer->downloaded_bytes, err);
 }
 
 /* The directory, then the ref that names it: no client ever sees the one without the
  * other. */
-static int note(const struct hc_want *want, const char *commit,
-                const struct hc_hub_resolution *hub_resolution, struct hc_error *err)
+static int snapshot_publish(const struct hc_snapshot_lookup *lookup, const char *commit,
+                            const struct hc_hub_resolution *hub_resolution,
+                            struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &want->resolution;
+    const struct hc_resolution *resolution = &lookup->resolution;
     char cache_path[PATH_MAX];
 
     if (hc_cache_snapshot_path(cache_path, &resolution->repo, commit, NULL, err) < 0 ||
@@ -188,24 +195,24 @@ static int note(const struct hc_want *want, const char *commit,
  */
 
 /* A request on its way, and its answer. */
-struct snapshot_resolving {
-    const struct hc_want *want;
+struct snapshot_resolution {
+    const struct hc_snapshot_lookup *lookup;
     struct hc_tree *tree;
     char commit[HC_COMMIT_SIZE];
     struct hc_snapshot *answer;
 };
 
-static int snapshot_step_look(void *ctx, const char *commit, struct hc_error *err)
+static int snapshot_step_find_cached(void *ctx, const char *commit, struct hc_error *err)
 {
-    const struct snapshot_resolving *self = ctx;
+    const struct snapshot_resolution *self = ctx;
 
-    return look_at(self->want, commit, self->answer, err);
+    return snapshot_find_at(self->lookup, commit, self->answer, err);
 }
 
-static int snapshot_step_learn(void *ctx, struct hc_hub_resolution *hub_resolution,
-                               struct hc_error *err)
+static int snapshot_step_describe(void *ctx, struct hc_hub_resolution *hub_resolution,
+                                  struct hc_error *err)
 {
-    struct snapshot_resolving *self = ctx;
+    struct snapshot_resolution *self = ctx;
 
     HC_AUTO(hc_tree) *before = hc_take(&self->tree);
 
@@ -215,64 +222,66 @@ static int snapshot_step_learn(void *ctx, struct hc_hub_resolution *hub_resoluti
     return before && hc_tree_equals(before, self->tree);
 }
 
-static int snapshot_step_obtain(void *ctx, struct hc_hub_resolution *hub_resolution,
-                                struct hc_error *err)
+static int snapshot_step_fetch(void *ctx, struct hc_hub_resolution *hub_resolution,
+                               struct hc_error *err)
 {
-    const struct snapshot_resolving *self = ctx;
-    const struct hc_want *want = self->want;
+    const struct snapshot_resolution *self = ctx;
+    const struct hc_snapshot_lookup *lookup = self->lookup;
     const char *commit = self->commit;
     struct hc_snapshot *answer = self->answer;
     HC_AUTO_VALUE(hc_survey) survey = {.answer = answer};
     struct hc_error ignored;
 
-    if (name_answer(want, commit, answer, err) < 0 ||
-        hc_survey_tree(want, commit, self->tree, &survey, err) < 0)
+    if (snapshot_set_path(lookup, commit, answer, err) < 0 ||
+        hc_survey_tree(lookup, commit, self->tree, &survey, err) < 0)
         return -1;
-    if (want->resolution.options->dry_run) {
+    if (lookup->resolution.options->dry_run) {
         hc_survey_admit(&survey);
         return 0;
     }
     if (survey.count == 0) { /* a hit needs no write access */
-        (void)note(want, commit, hub_resolution, &ignored);
+        (void)snapshot_publish(lookup, commit, hub_resolution, &ignored);
         return 0;
     }
     answer->source = HC_SOURCE_HUB;
-    if (fetch(want, commit, &survey, &hub_resolution->credentials, err) < 0)
+    if (snapshot_fetch(lookup, commit, &survey, &hub_resolution->credentials, err) < 0)
         return hc_resolution_suspect_listing(hub_resolution, err);
-    return note(want, commit, hub_resolution, err);
+    return snapshot_publish(lookup, commit, hub_resolution, err);
 }
 
 static void snapshot_step_clear(void *ctx)
 {
-    const struct snapshot_resolving *self = ctx;
+    const struct snapshot_resolution *self = ctx;
 
     hc_snapshot_clear(self->answer);
 }
 
 static void snapshot_step_mark_stale(void *ctx)
 {
-    const struct snapshot_resolving *self = ctx;
+    const struct snapshot_resolution *self = ctx;
 
     self->answer->stale = true;
 }
 
-static int ask(const struct hc_want *want, struct hc_snapshot *answer,
-               struct hc_error *err)
+static int snapshot_resolve_by_hub(const struct hc_snapshot_lookup *lookup,
+                                   struct hc_snapshot *answer, struct hc_error *err)
 {
-    struct snapshot_resolving self = {.want = want, .answer = answer};
+    struct snapshot_resolution self = {.lookup = lookup, .answer = answer};
     const struct hc_resolution_steps steps = {
-        snapshot_step_look,  snapshot_step_learn,      snapshot_step_obtain,
-        snapshot_step_clear, snapshot_step_mark_stale, &self};
-    int result = hc_resolution_run(&steps, &want->resolution, want->cancellation, err);
+        snapshot_step_find_cached, snapshot_step_describe,   snapshot_step_fetch,
+        snapshot_step_clear,       snapshot_step_mark_stale, &self};
+    int result =
+        hc_resolution_run(&steps, &lookup->resolution, lookup->cancellation, err);
 
     hc_tree_free(self.tree);
     return result;
 }
 
-static int begin(struct hc_resolver *resolver, struct hc_want *want,
-                 struct hc_snapshot *answer, struct hc_error *err)
+static int snapshot_resolve_from_disk(struct hc_resolver *resolver,
+                                      struct hc_snapshot_lookup *lookup,
+                                      struct hc_snapshot *answer, struct hc_error *err)
 {
-    const struct hc_snapshot_request *request = want->request;
+    const struct hc_snapshot_request *request = lookup->request;
     const struct hc_patterns patterns = {request->allow_patterns, request->allow_count,
                                          request->ignore_patterns, request->ignore_count};
     char dir[PATH_MAX];
@@ -280,23 +289,23 @@ static int begin(struct hc_resolver *resolver, struct hc_want *want,
     *answer = (struct hc_snapshot){0};
     if (hc_patterns_check(&patterns, err) < 0)
         return -1;
-    want->filter = hc_filter_new(&patterns, want->cancellation, err);
-    if (!want->filter)
+    lookup->filter = hc_filter_new(&patterns, lookup->cancellation, err);
+    if (!lookup->filter)
         return -1;
     if (hc_local_find(resolver, request->repo.id, dir))
-        return hc_local_snapshot(dir, request, want->filter, answer, err) < 0 ? -1 : 1;
-    if (hc_resolution_init(&want->resolution, resolver, &request->repo, &request->options,
-                           err) < 0)
+        return hc_local_snapshot(dir, request, lookup->filter, answer, err) < 0 ? -1 : 1;
+    if (hc_resolution_init(&lookup->resolution, resolver, &request->repo,
+                           &request->options, err) < 0)
         return -1;
-    return look(want, answer, err);
+    return snapshot_find_cached(lookup, answer, err);
 }
 
 int hc_resolve_snapshot_cached(struct hc_resolver *resolver,
                                const struct hc_snapshot_request *request,
                                struct hc_snapshot *snapshot, struct hc_error *err)
 {
-    HC_AUTO_VALUE(hc_want) want = {.request = request};
-    int found = begin(resolver, &want, snapshot, err);
+    HC_AUTO_VALUE(hc_snapshot_lookup) lookup = {.request = request};
+    int found = snapshot_resolve_from_disk(resolver, &lookup, snapshot, err);
 
     if (found != 1)
         hc_snapshot_clear(snapshot);
@@ -308,12 +317,13 @@ int hc_resolve_snapshot(struct hc_resolver *resolver,
                         struct hc_cancellation *cancellation,
                         struct hc_snapshot *snapshot, struct hc_error *err)
 {
-    HC_AUTO_VALUE(hc_want) want = {.request = request, .cancellation = cancellation};
-    int found = begin(resolver, &want, snapshot, err);
+    HC_AUTO_VALUE(hc_snapshot_lookup)
+    lookup = {.request = request, .cancellation = cancellation};
+    int found = snapshot_resolve_from_disk(resolver, &lookup, snapshot, err);
 
     if (found == 0) {
         hc_snapshot_clear(snapshot);
-        found = ask(&want, snapshot, err) < 0 ? -1 : 1;
+        found = snapshot_resolve_by_hub(&lookup, snapshot, err) < 0 ? -1 : 1;
     }
     if (found < 0)
         hc_snapshot_clear(snapshot);

@@ -15,10 +15,10 @@
  * of another size is not. A blob of another name was brought for this commit and path on
  * the Hub's word, which counts for more than a listing on disk.
  */
-static int is_here(const struct hc_want *want, const char *commit,
+static int is_here(const struct hc_snapshot_lookup *lookup, const char *commit,
                    const struct hc_entry *entry, struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &want->resolution;
+    const struct hc_resolution *resolution = &lookup->resolution;
     struct hc_pointer pointer;
     int found;
 
@@ -34,11 +34,11 @@ static int is_here(const struct hc_want *want, const char *commit,
     return pointer.size == hc_entry_size(entry);
 }
 
-static int list_file(const struct hc_want *want, const char *commit,
+static int list_file(const struct hc_snapshot_lookup *lookup, const char *commit,
                      const struct hc_entry *entry, bool here, struct hc_snapshot *answer,
                      struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &want->resolution;
+    const struct hc_resolution *resolution = &lookup->resolution;
     char cache_path[PATH_MAX];
     struct hc_file file;
 
@@ -79,10 +79,10 @@ static int add_job(struct hc_survey *survey, const struct hc_entry *entry,
 
 /* A file that the request selects and the cache cannot hold: the whole of the selection
  * can never be there. */
-static int fail_unsafe(const struct hc_want *want, const struct hc_entry *entry,
-                       struct hc_error *err)
+static int fail_unsafe(const struct hc_snapshot_lookup *lookup,
+                       const struct hc_entry *entry, struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &want->resolution;
+    const struct hc_resolution *resolution = &lookup->resolution;
     char shown[128];
 
     hc_text_excerpt(shown, sizeof shown, entry->path);
@@ -93,13 +93,13 @@ static int fail_unsafe(const struct hc_want *want, const struct hc_entry *entry,
                    resolution->revision, shown);
 }
 
-static int survey_entry(const struct hc_want *want, const char *commit,
+static int survey_entry(const struct hc_snapshot_lookup *lookup, const char *commit,
                         const struct hc_entry *entry, struct hc_survey *survey,
                         struct hc_error *err)
 {
     struct hc_snapshot *answer = survey->answer;
-    int here = entry->is_safe ? is_here(want, commit, entry, err)
-                              : fail_unsafe(want, entry, err);
+    int here = entry->is_safe ? is_here(lookup, commit, entry, err)
+                              : fail_unsafe(lookup, entry, err);
 
     if (here < 0)
         return -1;
@@ -110,10 +110,10 @@ static int survey_entry(const struct hc_want *want, const char *commit,
             err, HC_BAD_HUB_REPLY,
             "the files of commit %s of %s '%s' are said to have more bytes than "
             "64 bits can count",
-            commit, hc_repo_type_name(want->resolution.repo.type),
-            want->resolution.repo.id);
-    if (want->request->list_files &&
-        list_file(want, commit, entry, here, answer, err) < 0)
+            commit, hc_repo_type_name(lookup->resolution.repo.type),
+            lookup->resolution.repo.id);
+    if (lookup->request->list_files &&
+        list_file(lookup, commit, entry, here, answer, err) < 0)
         return -1;
     if (here)
         return 0;
@@ -126,20 +126,21 @@ static int survey_entry(const struct hc_want *want, const char *commit,
 
 enum { CHECK_ENTRIES = 1024 }; /* looked up on disk between two looks at the call */
 
-int hc_survey_tree(const struct hc_want *want, const char *commit,
+int hc_survey_tree(const struct hc_snapshot_lookup *lookup, const char *commit,
                    const struct hc_tree *tree, struct hc_survey *survey,
                    struct hc_error *err)
 {
-    if (hc_filter_check(want->filter, tree->count, err) < 0)
+    if (hc_filter_check(lookup->filter, tree->count, err) < 0)
         return -1;
     for (size_t i = 0; i < tree->count; i++) {
         const struct hc_entry *entry = &tree->entries[i];
-        int selected = hc_filter_select(want->filter, entry->path, err);
+        int selected = hc_filter_select(lookup->filter, entry->path, err);
 
         if (selected < 0 ||
-            (selected && survey_entry(want, commit, entry, survey, err) < 0))
+            (selected && survey_entry(lookup, commit, entry, survey, err) < 0))
             return -1;
-        if (i % CHECK_ENTRIES == 0 && hc_cancellation_check(want->cancellation, err) < 0)
+        if (i % CHECK_ENTRIES == 0 &&
+            hc_cancellation_check(lookup->cancellation, err) < 0)
             return -1;
     }
     return 0;

@@ -10,19 +10,19 @@
 #include <policy/patterns.h>
 
 /* A request for a snapshot, with its names checked. */
-struct hc_want {
+struct hc_snapshot_lookup {
     struct hc_resolution resolution;
     const struct hc_snapshot_request *request;
     struct hc_cancellation *cancellation; /* whose request it is; may be NULL */
     struct hc_filter *filter;             /* the request's patterns */
 };
 
-static inline void hc_want_clear(struct hc_want *want)
+static inline void hc_snapshot_lookup_clear(struct hc_snapshot_lookup *lookup)
 {
-    hc_filter_free(want->filter);
+    hc_filter_free(lookup->filter);
 }
 
-HC_DEFINE_AUTO_VALUE(hc_want, hc_want_clear)
+HC_DEFINE_AUTO_VALUE(hc_snapshot_lookup, hc_snapshot_lookup_clear)
 
 struct hc_survey {
     struct hc_snapshot
@@ -33,7 +33,7 @@ struct hc_survey {
     uint64_t missing_bytes;
 };
 
-int hc_survey_tree(const struct hc_want *want, const char *commit,
+int hc_survey_tree(const struct hc_snapshot_lookup *lookup, const char *commit,
                    const struct hc_tree *tree, struct hc_survey *survey,
                    struct hc_error *err);
 
