@@ -4,8 +4,8 @@
  * of that is here; fetch the rest. It goes by the tree of the commit: one listing, then
  * one GET per missing file, and the answer is proved rather than assumed.
  */
+#include "completeness.h"
 #include "hub_resolution.h"
-#include "survey.h"
 
 #include <base/file.h>
 #include <cache/ref.h>
@@ -40,11 +40,12 @@ static int snapshot_set_path(const struct hc_snapshot_lookup *lookup, const char
 }
 
 static int snapshot_fail_incomplete(const struct hc_snapshot_lookup *lookup,
-                                    const struct hc_survey *survey, struct hc_error *err)
+                                    const struct hc_completeness_check *check,
+                                    struct hc_error *err)
 {
     const struct hc_resolution *resolution = &lookup->resolution;
     const char *id = resolution->repo.id;
-    const char *first = survey->jobs[0].path;
+    const char *first = check->jobs[0].path;
     size_t used = 0;
 
     (void)hc_fail(
@@ -52,12 +53,12 @@ static int snapshot_fail_incomplete(const struct hc_snapshot_lookup *lookup,
         "the snapshot of %s '%s' at '%s' lacks %zu of %u files ('%.100s'%s), and "
         "the Hub is not asked. Complete it while online: hubcache snapshot %s "
         "--repo-type %s --revision %s",
-        hc_repo_type_name(resolution->repo.type), id, resolution->revision, survey->count,
-        survey->answer->file_count, first, survey->count > 1 ? ", …" : "", id,
+        hc_repo_type_name(resolution->repo.type), id, resolution->revision, check->count,
+        check->answer->file_count, first, check->count > 1 ? ", …" : "", id,
         hc_repo_type_name(resolution->repo.type), resolution->revision);
-    err->missing_count = (unsigned)survey->count;
-    for (size_t i = 0; i < survey->missing.count; i++) {
-        const char *name = survey->missing.items[i];
+    err->missing_count = (unsigned)check->count;
+    for (size_t i = 0; i < check->missing.count; i++) {
+        const char *name = check->missing.items[i];
         int length = hc_format(err->missing + used, sizeof err->missing - used, "%s%s",
                                used ? "\n" : "", name);
 
@@ -107,7 +108,7 @@ static int snapshot_find_at(const struct hc_snapshot_lookup *lookup, const char 
                             struct hc_snapshot *answer, struct hc_error *err)
 {
     const struct hc_resolution *resolution = &lookup->resolution;
-    HC_AUTO_VALUE(hc_survey) survey = {.answer = answer};
+    HC_AUTO_VALUE(hc_completeness_check) check = {.answer = answer};
     HC_AUTO(hc_tree) *tree = NULL;
     int found =
         hc_tree_load(resolution->resolver->cache, &resolution->repo, commit, &tree, err);
@@ -120,14 +121,14 @@ static int snapshot_find_at(const struct hc_snapshot_lookup *lookup, const char 
                    : snapshot_answer_unknown(lookup, commit, answer, err);
     if (tree->count == 0 && resolution->may_ask_hub) /* the Hub may know of files */
         return 0;
-    if (hc_survey_tree(lookup, commit, tree, &survey, err) < 0)
+    if (hc_completeness_check_tree(lookup, commit, tree, &check, err) < 0)
         return -1;
-    if (survey.count > 0 && !resolution->options->dry_run)
+    if (check.count > 0 && !resolution->options->dry_run)
         return resolution->may_ask_hub ? 0
-                                       : snapshot_fail_incomplete(lookup, &survey, err);
+                                       : snapshot_fail_incomplete(lookup, &check, err);
     if (snapshot_set_path(lookup, commit, answer, err) < 0)
         return -1;
-    hc_survey_admit(&survey);
+    hc_completeness_answer_partial(&check);
     return 1;
 }
 
@@ -150,25 +151,25 @@ static int snapshot_find_cached(const struct hc_snapshot_lookup *lookup,
 }
 
 static int snapshot_fetch(const struct hc_snapshot_lookup *lookup, const char *commit,
-                          const struct hc_survey *survey,
+                          const struct hc_completeness_check *check,
                           const struct hc_hub_credentials *credentials,
                           struct hc_error *err)
 {
-    struct hc_snapshot *answer = survey->answer;
+    struct hc_snapshot *answer = check->answer;
     struct hc_batch batch = {
         .resolution = &lookup->resolution,
         .commit = commit,
         .credentials = credentials,
-        .jobs = survey->jobs,
-        .count = survey->count,
+        .jobs = check->jobs,
+        .count = check->count,
         .progress = lookup->request->progress,
         .progress_ctx = lookup->request->progress_ctx,
         .before =
             {
                 .files_total = answer->file_count,
-                .files_done = answer->file_count - (unsigned)survey->count,
+                .files_done = answer->file_count - (unsigned)check->count,
                 .bytes_total = answer->size_bytes,
-                .bytes_done = answer->size_bytes - survey->missing_bytes,
+                .bytes_done = answer->size_bytes - check->missing_bytes,
             },
     };
 
@@ -229,22 +230,22 @@ static int snapshot_step_fetch(void *ctx, struct hc_hub_resolution *hub_resoluti
     const struct hc_snapshot_lookup *lookup = self->lookup;
     const char *commit = self->commit;
     struct hc_snapshot *answer = self->answer;
-    HC_AUTO_VALUE(hc_survey) survey = {.answer = answer};
+    HC_AUTO_VALUE(hc_completeness_check) check = {.answer = answer};
     struct hc_error ignored;
 
     if (snapshot_set_path(lookup, commit, answer, err) < 0 ||
-        hc_survey_tree(lookup, commit, self->tree, &survey, err) < 0)
+        hc_completeness_check_tree(lookup, commit, self->tree, &check, err) < 0)
         return -1;
     if (lookup->resolution.options->dry_run) {
-        hc_survey_admit(&survey);
+        hc_completeness_answer_partial(&check);
         return 0;
     }
-    if (survey.count == 0) { /* a hit needs no write access */
+    if (check.count == 0) { /* a hit needs no write access */
         (void)snapshot_publish(lookup, commit, hub_resolution, &ignored);
         return 0;
     }
     answer->source = HC_SOURCE_HUB;
-    if (snapshot_fetch(lookup, commit, &survey, &hub_resolution->credentials, err) < 0)
+    if (snapshot_fetch(lookup, commit, &check, &hub_resolution->credentials, err) < 0)
         return hc_resolution_suspect_listing(hub_resolution, err);
     return snapshot_publish(lookup, commit, hub_resolution, err);
 }

@@ -3,7 +3,7 @@
  * Every entry of the tree that the patterns select is looked up on disk; what is not
  * there, or has another size than the tree says, is a job to fetch.
  */
-#include "survey.h"
+#include "completeness.h"
 
 #include <base/digest.h>
 #include <base/size.h>
@@ -15,8 +15,8 @@
  * of another size is not. A blob of another name was brought for this commit and path on
  * the Hub's word, which counts for more than a listing on disk.
  */
-static int is_here(const struct hc_snapshot_lookup *lookup, const char *commit,
-                   const struct hc_entry *entry, struct hc_error *err)
+static int entry_is_cached(const struct hc_snapshot_lookup *lookup, const char *commit,
+                           const struct hc_entry *entry, struct hc_error *err)
 {
     const struct hc_resolution *resolution = &lookup->resolution;
     struct hc_pointer pointer;
@@ -34,9 +34,10 @@ static int is_here(const struct hc_snapshot_lookup *lookup, const char *commit,
     return pointer.size == hc_entry_size(entry);
 }
 
-static int list_file(const struct hc_snapshot_lookup *lookup, const char *commit,
-                     const struct hc_entry *entry, bool here, struct hc_snapshot *answer,
-                     struct hc_error *err)
+static int entry_add_to_answer(const struct hc_snapshot_lookup *lookup,
+                               const char *commit, const struct hc_entry *entry,
+                               bool here, struct hc_snapshot *answer,
+                               struct hc_error *err)
 {
     const struct hc_resolution *resolution = &lookup->resolution;
     char cache_path[PATH_MAX];
@@ -59,28 +60,28 @@ static int list_file(const struct hc_snapshot_lookup *lookup, const char *commit
 }
 
 /* One more that is missing. Room doubles. */
-static int add_job(struct hc_survey *survey, const struct hc_entry *entry,
-                   struct hc_error *err)
+static int entry_add_missing(struct hc_completeness_check *check,
+                             const struct hc_entry *entry, struct hc_error *err)
 {
-    if ((survey->count & (survey->count - 1)) == 0) {
-        size_t room = survey->count ? survey->count * 2 : 1;
-        struct hc_job *grown = reallocarray(survey->jobs, room, sizeof *grown);
+    if ((check->count & (check->count - 1)) == 0) {
+        size_t room = check->count ? check->count * 2 : 1;
+        struct hc_job *grown = reallocarray(check->jobs, room, sizeof *grown);
 
         if (!grown)
             return hc_fail_memory(err);
-        survey->jobs = grown;
+        check->jobs = grown;
     }
-    survey->jobs[survey->count++] = (struct hc_job){.path = entry->path,
-                                                    .etag = hc_entry_etag(entry),
-                                                    .size = hc_entry_size(entry)};
-    survey->missing_bytes += hc_entry_size(entry);
+    check->jobs[check->count++] = (struct hc_job){.path = entry->path,
+                                                  .etag = hc_entry_etag(entry),
+                                                  .size = hc_entry_size(entry)};
+    check->missing_bytes += hc_entry_size(entry);
     return 0;
 }
 
 /* A file that the request selects and the cache cannot hold: the whole of the selection
  * can never be there. */
-static int fail_unsafe(const struct hc_snapshot_lookup *lookup,
-                       const struct hc_entry *entry, struct hc_error *err)
+static int entry_fail_unsafe(const struct hc_snapshot_lookup *lookup,
+                             const struct hc_entry *entry, struct hc_error *err)
 {
     const struct hc_resolution *resolution = &lookup->resolution;
     char shown[128];
@@ -93,13 +94,13 @@ static int fail_unsafe(const struct hc_snapshot_lookup *lookup,
                    resolution->revision, shown);
 }
 
-static int survey_entry(const struct hc_snapshot_lookup *lookup, const char *commit,
-                        const struct hc_entry *entry, struct hc_survey *survey,
-                        struct hc_error *err)
+static int entry_check(const struct hc_snapshot_lookup *lookup, const char *commit,
+                       const struct hc_entry *entry, struct hc_completeness_check *check,
+                       struct hc_error *err)
 {
-    struct hc_snapshot *answer = survey->answer;
-    int here = entry->is_safe ? is_here(lookup, commit, entry, err)
-                              : fail_unsafe(lookup, entry, err);
+    struct hc_snapshot *answer = check->answer;
+    int here = entry->is_safe ? entry_is_cached(lookup, commit, entry, err)
+                              : entry_fail_unsafe(lookup, entry, err);
 
     if (here < 0)
         return -1;
@@ -113,22 +114,22 @@ static int survey_entry(const struct hc_snapshot_lookup *lookup, const char *com
             commit, hc_repo_type_name(lookup->resolution.repo.type),
             lookup->resolution.repo.id);
     if (lookup->request->list_files &&
-        list_file(lookup, commit, entry, here, answer, err) < 0)
+        entry_add_to_answer(lookup, commit, entry, here, answer, err) < 0)
         return -1;
     if (here)
         return 0;
-    if (add_job(survey, entry, err) < 0)
+    if (entry_add_missing(check, entry, err) < 0)
         return -1;
-    if (survey->missing.count == HC_MISSING_MAX)
+    if (check->missing.count == HC_MISSING_MAX)
         return 0;
-    return hc_strings_add(&survey->missing, entry->path, err);
+    return hc_strings_add(&check->missing, entry->path, err);
 }
 
 enum { CHECK_ENTRIES = 1024 }; /* looked up on disk between two looks at the call */
 
-int hc_survey_tree(const struct hc_snapshot_lookup *lookup, const char *commit,
-                   const struct hc_tree *tree, struct hc_survey *survey,
-                   struct hc_error *err)
+int hc_completeness_check_tree(const struct hc_snapshot_lookup *lookup,
+                               const char *commit, const struct hc_tree *tree,
+                               struct hc_completeness_check *check, struct hc_error *err)
 {
     if (hc_filter_check(lookup->filter, tree->count, err) < 0)
         return -1;
@@ -137,7 +138,7 @@ int hc_survey_tree(const struct hc_snapshot_lookup *lookup, const char *commit,
         int selected = hc_filter_select(lookup->filter, entry->path, err);
 
         if (selected < 0 ||
-            (selected && survey_entry(lookup, commit, entry, survey, err) < 0))
+            (selected && entry_check(lookup, commit, entry, check, err) < 0))
             return -1;
         if (i % CHECK_ENTRIES == 0 &&
             hc_cancellation_check(lookup->cancellation, err) < 0)
@@ -146,22 +147,22 @@ int hc_survey_tree(const struct hc_snapshot_lookup *lookup, const char *commit,
     return 0;
 }
 
-void hc_survey_admit(struct hc_survey *survey)
+void hc_completeness_answer_partial(struct hc_completeness_check *check)
 {
-    struct hc_snapshot *answer = survey->answer;
+    struct hc_snapshot *answer = check->answer;
 
-    if (survey->count == 0)
+    if (check->count == 0)
         return;
     answer->completeness = HC_PARTIAL;
     answer->source = HC_SOURCE_HUB;
-    answer->missing = survey->missing.items;
-    answer->missing_listed = survey->missing.count;
-    answer->missing_total = (unsigned)survey->count;
-    survey->missing = (struct hc_strings){0};
+    answer->missing = check->missing.items;
+    answer->missing_listed = check->missing.count;
+    answer->missing_total = (unsigned)check->count;
+    check->missing = (struct hc_strings){0};
 }
 
-void hc_survey_clear(struct hc_survey *survey)
+void hc_completeness_check_clear(struct hc_completeness_check *check)
 {
-    hc_strings_clear(&survey->missing);
-    free(survey->jobs);
+    hc_strings_clear(&check->missing);
+    free(check->jobs);
 }

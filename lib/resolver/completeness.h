@@ -2,8 +2,8 @@
 /*
  * What of a commit's tree is here and what is not: the proof of completeness.
  */
-#ifndef HC_RESOLVER_SURVEY_H
-#define HC_RESOLVER_SURVEY_H
+#ifndef HC_RESOLVER_COMPLETENESS_H
+#define HC_RESOLVER_COMPLETENESS_H
 
 #include "batch.h"
 
@@ -24,7 +24,7 @@ static inline void hc_snapshot_lookup_clear(struct hc_snapshot_lookup *lookup)
 
 HC_DEFINE_AUTO_VALUE(hc_snapshot_lookup, hc_snapshot_lookup_clear)
 
-struct hc_survey {
+struct hc_completeness_check {
     struct hc_snapshot
         *answer;               /* figures, and with list_files the files, are filled in */
     struct hc_strings missing; /* the first HC_MISSING_MAX names */
@@ -33,14 +33,14 @@ struct hc_survey {
     uint64_t missing_bytes;
 };
 
-int hc_survey_tree(const struct hc_snapshot_lookup *lookup, const char *commit,
-                   const struct hc_tree *tree, struct hc_survey *survey,
-                   struct hc_error *err);
+int hc_completeness_check_tree(const struct hc_snapshot_lookup *lookup,
+                               const char *commit, const struct hc_tree *tree,
+                               struct hc_completeness_check *check, struct hc_error *err);
 
 /* Makes it the answer to a dry run, which may miss files. */
-void hc_survey_admit(struct hc_survey *survey);
+void hc_completeness_answer_partial(struct hc_completeness_check *check);
 
-void hc_survey_clear(struct hc_survey *survey);
-HC_DEFINE_AUTO_VALUE(hc_survey, hc_survey_clear)
+void hc_completeness_check_clear(struct hc_completeness_check *check);
+HC_DEFINE_AUTO_VALUE(hc_completeness_check, hc_completeness_check_clear)
 
 #endif
