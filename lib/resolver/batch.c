@@ -28,9 +28,10 @@ struct crew;
 struct worker {
     struct hc_task task;
     struct crew *crew;
-    const struct hc_job *job; /* under the crew's lock; NULL when between jobs */
-    uint64_t seen;            /* that too: bytes of it that had flowed at the last look */
-    unsigned retries;         /* and what had been repeated for it */
+    const struct hc_missing_blob
+        *blob;        /* under the crew's lock; NULL when between jobs */
+    uint64_t seen;    /* that too: bytes of it that had flowed at the last look */
+    unsigned retries; /* and what had been repeated for it */
 };
 
 struct crew {
@@ -55,12 +56,13 @@ struct crew {
     } shared;
 };
 
-static struct hc_transfer_progress look(const struct crew *crew, const struct hc_job *job)
+static struct hc_transfer_progress look(const struct crew *crew,
+                                        const struct hc_missing_blob *blob)
 {
     const struct hc_resolution *resolution = crew->batch->resolution;
 
     return hc_transfers_progress(resolution->resolver->transfers, &resolution->repo,
-                                 job->etag);
+                                 blob->etag);
 }
 
 static uint64_t flow_of(const struct hc_transfer_progress *course)
@@ -78,28 +80,28 @@ static void note_flow(struct worker *worker, uint64_t bytes)
     worker->seen = bytes;
 }
 
-static const struct hc_job *take_job(struct crew *crew)
+static const struct hc_missing_blob *take_job(struct crew *crew)
 {
-    const struct hc_job *job = NULL;
+    const struct hc_missing_blob *blob = NULL;
 
     (void)pthread_mutex_lock(&crew->lock);
     if (!crew->shared.failed && crew->shared.next < crew->batch->count)
-        job = &crew->batch->jobs[crew->shared.next++];
+        blob = &crew->batch->blobs[crew->shared.next++];
     (void)pthread_mutex_unlock(&crew->lock);
-    return job;
+    return blob;
 }
 
 /* What has flowed for another caller before does not count. */
-static void begin_job(struct worker *worker, const struct hc_job *job)
+static void begin_job(struct worker *worker, const struct hc_missing_blob *blob)
 {
     struct crew *crew = worker->crew;
-    const struct hc_transfer_progress course = look(crew, job);
+    const struct hc_transfer_progress course = look(crew, blob);
 
     (void)pthread_mutex_lock(&crew->lock);
-    worker->job = job;
+    worker->blob = blob;
     worker->seen = flow_of(&course);
     (void)pthread_mutex_unlock(&crew->lock);
-    hc_reservation_use(crew->reserve, job->need);
+    hc_reservation_use(crew->reserve, blob->reserved_bytes);
 }
 
 /* What a job has brought, and cost. */
@@ -108,17 +110,17 @@ struct yield {
     atomic_uint retries;
 };
 
-static int bring(struct crew *crew, const struct hc_job *job, struct yield *yield,
-                 struct hc_error *err)
+static int bring(struct crew *crew, const struct hc_missing_blob *blob,
+                 struct yield *yield, struct hc_error *err)
 {
     const struct hc_batch *batch = crew->batch;
     struct hc_hub_credentials credentials = *batch->credentials;
     struct hc_blob_request wanted = {
         .repo = &batch->resolution->repo,
         .commit = batch->commit,
-        .path = job->path,
-        .etag = job->etag,
-        .size = job->size,
+        .path = blob->path,
+        .etag = blob->etag,
+        .size = blob->size,
         .force = batch->resolution->options->force_download,
         .retries = &yield->retries,
     };
@@ -133,7 +135,7 @@ static void end_job(struct worker *worker, const struct yield *yield)
 {
     worker->crew->shared.retries += atomic_load(&yield->retries);
     worker->retries = 0;
-    worker->job = NULL;
+    worker->blob = NULL;
 }
 
 static void note_done(struct worker *worker, const struct yield *yield)
@@ -142,7 +144,7 @@ static void note_done(struct worker *worker, const struct yield *yield)
 
     (void)pthread_mutex_lock(&crew->lock);
     crew->shared.done++;
-    crew->shared.done_bytes = hc_size_add(crew->shared.done_bytes, worker->job->size);
+    crew->shared.done_bytes = hc_size_add(crew->shared.done_bytes, worker->blob->size);
     crew->shared.fetched_bytes += yield->fetched;
     note_flow(worker, yield->fetched);
     end_job(worker, yield);
@@ -164,13 +166,13 @@ static void note_failure(struct worker *worker, const struct yield *yield,
     hc_cancellation_cancel(crew->cancellation);
 }
 
-static void bring_job(struct worker *worker, const struct hc_job *job)
+static void bring_job(struct worker *worker, const struct hc_missing_blob *blob)
 {
     struct yield yield = {0};
     struct hc_error err;
 
-    begin_job(worker, job);
-    if (bring(worker->crew, job, &yield, &err) < 0)
+    begin_job(worker, blob);
+    if (bring(worker->crew, blob, &yield, &err) < 0)
         note_failure(worker, &yield, &err);
     else
         note_done(worker, &yield);
@@ -181,11 +183,11 @@ static bool work(struct hc_task *task)
 {
     struct worker *worker = (struct worker *)task;
     struct crew *crew = worker->crew;
-    const struct hc_job *job = take_job(crew);
+    const struct hc_missing_blob *blob = take_job(crew);
     bool goes_on;
 
-    if (job)
-        bring_job(worker, job);
+    if (blob)
+        bring_job(worker, blob);
     (void)pthread_mutex_lock(&crew->lock);
     goes_on = !crew->shared.failed && crew->shared.next < crew->batch->count;
     crew->shared.working -= !goes_on;
@@ -197,16 +199,16 @@ static bool work(struct hc_task *task)
 
 _Static_assert(offsetof(struct worker, task) == 0, "work() relies on it");
 
-static void measure_job(struct worker *worker, const struct hc_job *job,
+static void measure_job(struct worker *worker, const struct hc_missing_blob *blob,
                         struct hc_progress *progress)
 {
     struct crew *crew = worker->crew;
-    const struct hc_transfer_progress course = look(crew, job);
+    const struct hc_transfer_progress course = look(crew, blob);
 
     progress->bytes_done = hc_size_add(progress->bytes_done, course.arrival.bytes);
     progress->waiting_count += course.arrival.is_elsewhere;
     (void)pthread_mutex_lock(&crew->lock);
-    if (worker->job == job) {
+    if (worker->blob == blob) {
         note_flow(worker, flow_of(&course));
         if (worker->retries < course.retries)
             worker->retries = course.retries;
@@ -217,7 +219,7 @@ static void measure_job(struct worker *worker, const struct hc_job *job,
 /* Fills what changes; the names in `active` are borrowed from the jobs. */
 static void measure(struct crew *crew, struct hc_progress *progress, const char **active)
 {
-    const struct hc_job *jobs[HC_BATCH_WIDTH_MAX];
+    const struct hc_missing_blob *blobs[HC_BATCH_WIDTH_MAX];
     const size_t count = crew->worker_count;
 
     *progress = crew->batch->before;
@@ -225,14 +227,14 @@ static void measure(struct crew *crew, struct hc_progress *progress, const char 
     progress->files_done += (unsigned)crew->shared.done;
     progress->bytes_done = hc_size_add(progress->bytes_done, crew->shared.done_bytes);
     for (size_t i = 0; i < count; i++)
-        jobs[i] = crew->workers[i].job;
+        blobs[i] = crew->workers[i].blob;
     (void)pthread_mutex_unlock(&crew->lock);
     progress->active_files = active;
     for (size_t i = 0; i < count; i++) {
-        if (!jobs[i])
+        if (!blobs[i])
             continue;
-        active[progress->active_count++] = jobs[i]->path;
-        measure_job(&crew->workers[i], jobs[i], progress);
+        active[progress->active_count++] = blobs[i]->path;
+        measure_job(&crew->workers[i], blobs[i], progress);
     }
     if (progress->bytes_done > progress->bytes_total)
         progress->bytes_done = progress->bytes_total; /* a job counted twice at its end */

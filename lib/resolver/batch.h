@@ -11,18 +11,18 @@
 enum { HC_BATCH_WIDTH_MAX = 64 }; /* files of one batch at a time */
 
 /* One file to bring. Strings are borrowed. */
-struct hc_job {
+struct hc_missing_blob {
     const char *path;
     const char *etag; /* "": the Hub has to be asked for it */
     uint64_t size;
-    uint64_t need; /* room for what of it has to come, once that is reserved */
+    uint64_t reserved_bytes; /* room for what of it has to come, once that is reserved */
 };
 
 struct hc_batch {
     const struct hc_resolution *resolution;
     const char *commit;
     const struct hc_hub_credentials *credentials;
-    struct hc_job *jobs;
+    struct hc_missing_blob *blobs;
     size_t count;
 
     /* Optional: progress, on top of what was there before. */

@@ -65,15 +65,15 @@ static int entry_add_missing(struct hc_completeness_check *check,
 {
     if ((check->count & (check->count - 1)) == 0) {
         size_t room = check->count ? check->count * 2 : 1;
-        struct hc_job *grown = reallocarray(check->jobs, room, sizeof *grown);
+        struct hc_missing_blob *grown = reallocarray(check->blobs, room, sizeof *grown);
 
         if (!grown)
             return hc_fail_memory(err);
-        check->jobs = grown;
+        check->blobs = grown;
     }
-    check->jobs[check->count++] = (struct hc_job){.path = entry->path,
-                                                  .etag = hc_entry_etag(entry),
-                                                  .size = hc_entry_size(entry)};
+    check->blobs[check->count++] = (struct hc_missing_blob){.path = entry->path,
+                                                            .etag = hc_entry_etag(entry),
+                                                            .size = hc_entry_size(entry)};
     check->missing_bytes += hc_entry_size(entry);
     return 0;
 }
@@ -164,5 +164,5 @@ void hc_completeness_answer_partial(struct hc_completeness_check *check)
 void hc_completeness_check_clear(struct hc_completeness_check *check)
 {
     hc_strings_clear(&check->missing);
-    free(check->jobs);
+    free(check->blobs);
 }

@@ -28,7 +28,7 @@ struct hc_completeness_check {
     struct hc_snapshot
         *answer;               /* figures, and with list_files the files, are filled in */
     struct hc_strings missing; /* the first HC_MISSING_MAX names */
-    struct hc_job *jobs;       /* all that are missing; borrow from the tree */
+    struct hc_missing_blob *blobs; /* all that are missing; borrow from the tree */
     size_t count;
     uint64_t missing_bytes;
 };

@@ -263,7 +263,7 @@ static int files_confirm_absence(const struct files_lookup *lookup, const char *
 
 /* What has to be fetched: the wishes that are in the tree and not on disk. */
 static int files_list_missing(struct files_lookup *lookup, const char *commit,
-                              const struct hc_tree *tree, struct hc_job *jobs,
+                              const struct hc_tree *tree, struct hc_missing_blob *blobs,
                               size_t *count, struct hc_error *err)
 {
     const struct hc_resolution *resolution = &lookup->resolution;
@@ -283,24 +283,24 @@ static int files_list_missing(struct files_lookup *lookup, const char *commit,
         if (found < 0)
             return hc_fail_about_file(err, path);
         if (found == 0 || pointer.size != hc_entry_size(entry))
-            jobs[(*count)++] = (struct hc_job){.path = path,
-                                               .etag = hc_entry_etag(entry),
-                                               .size = hc_entry_size(entry)};
+            blobs[(*count)++] = (struct hc_missing_blob){.path = path,
+                                                         .etag = hc_entry_etag(entry),
+                                                         .size = hc_entry_size(entry)};
     }
     return 0;
 }
 
 /* The jobs' files are SOURCE_HUB in the answer. */
-static void files_mark_fetched(struct hc_files *files, const struct hc_job *jobs,
-                               size_t count)
+static void files_mark_fetched(struct hc_files *files,
+                               const struct hc_missing_blob *blobs, size_t count)
 {
-    size_t job = 0; /* both lists are in the order of the request */
+    size_t blob = 0; /* both lists are in the order of the request */
 
-    for (size_t i = 0; i < files->count && job < count; i++) {
-        if (strcmp(files->items[i].filename, jobs[job].path) != 0)
+    for (size_t i = 0; i < files->count && blob < count; i++) {
+        if (strcmp(files->items[i].filename, blobs[blob].path) != 0)
             continue;
         files->items[i].source = HC_SOURCE_HUB;
-        job++;
+        blob++;
     }
 }
 
@@ -376,25 +376,26 @@ static int files_step_fetch(void *ctx, struct hc_hub_resolution *hub_resolution,
 {
     const struct files_resolution *self = ctx;
     struct files_lookup *lookup = self->lookup;
-    HC_AUTO_FREE struct hc_job *jobs = calloc(lookup->paths.count, sizeof *jobs);
+    HC_AUTO_FREE struct hc_missing_blob *blobs =
+        calloc(lookup->paths.count, sizeof *blobs);
     struct hc_batch batch = {.resolution = &lookup->resolution,
                              .commit = self->commit,
                              .credentials = &hub_resolution->credentials,
-                             .jobs = jobs};
+                             .blobs = blobs};
     int found;
 
-    if (!jobs)
+    if (!blobs)
         return hc_fail_memory(err);
     if (files_confirm_absence(lookup, self->commit, self->tree, hub_resolution, err) <
             0 ||
-        files_list_missing(lookup, self->commit, self->tree, jobs, &batch.count, err) <
+        files_list_missing(lookup, self->commit, self->tree, blobs, &batch.count, err) <
             0 ||
         files_fetch(lookup, &batch, hub_resolution, err) < 0)
         return -1;
     found = files_find_at(lookup, self->commit, self->tree, err);
     if (found == 0)
         return files_fail_vanished(lookup, self->commit, err);
-    files_mark_fetched(lookup->files, jobs, batch.count);
+    files_mark_fetched(lookup->files, blobs, batch.count);
     return found < 0 ? -1 : 0;
 }
 

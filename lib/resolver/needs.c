@@ -15,8 +15,8 @@
 
 static int compare(const void *a, const void *b)
 {
-    return strcmp((*(const struct hc_job *const *)a)->etag,
-                  (*(const struct hc_job *const *)b)->etag);
+    return strcmp((*(const struct hc_missing_blob *const *)a)->etag,
+                  (*(const struct hc_missing_blob *const *)b)->etag);
 }
 
 static uint64_t weigh(const struct hc_batch *batch)
@@ -24,15 +24,15 @@ static uint64_t weigh(const struct hc_batch *batch)
     uint64_t bytes = 0;
 
     for (size_t i = 0; i < batch->count; i++) {
-        struct hc_job *job = &batch->jobs[i];
+        struct hc_missing_blob *blob = &batch->blobs[i];
 
-        job->need = job->size;
-        bytes = hc_size_add(bytes, job->need);
+        blob->reserved_bytes = blob->size;
+        bytes = hc_size_add(bytes, blob->reserved_bytes);
     }
     return bytes;
 }
 
-static uint64_t need_of(const struct hc_batch *batch, const struct hc_job *job)
+static uint64_t need_of(const struct hc_batch *batch, const struct hc_missing_blob *blob)
 {
     const struct hc_cache *cache = batch->resolution->resolver->cache;
     const struct hc_repo *repo = &batch->resolution->repo;
@@ -40,30 +40,31 @@ static uint64_t need_of(const struct hc_batch *batch, const struct hc_job *job)
     char twin[PATH_MAX];
     uint64_t size, left;
 
-    if (batch->resolution->options->force_download || !job->etag[0])
-        return job->size;
-    if ((hc_blob_find(cache, repo, job->etag, &size, &unused) == 1 &&
-         size == job->size) ||
-        hc_duplicate_find(cache, repo, job->etag, job->size, twin))
+    if (batch->resolution->options->force_download || !blob->etag[0])
+        return blob->size;
+    if ((hc_blob_find(cache, repo, blob->etag, &size, &unused) == 1 &&
+         size == blob->size) ||
+        hc_duplicate_find(cache, repo, blob->etag, blob->size, twin))
         return 0;
-    left = hc_claim_arrived_bytes(cache, repo, job->etag);
-    return left < job->size ? job->size - left : 0;
+    left = hc_claim_arrived_bytes(cache, repo, blob->etag);
+    return left < blob->size ? blob->size - left : 0;
 }
 
 /* `order` is room for as many jobs as there are. */
-static uint64_t weigh_closely(const struct hc_batch *batch, struct hc_job **order)
+static uint64_t weigh_closely(const struct hc_batch *batch,
+                              struct hc_missing_blob **order)
 {
     uint64_t bytes = 0;
 
     for (size_t i = 0; i < batch->count; i++)
-        order[i] = &batch->jobs[i];
+        order[i] = &batch->blobs[i];
     qsort(order, batch->count, sizeof *order, compare);
     for (size_t i = 0; i < batch->count; i++) {
         bool is_same =
             i > 0 && order[i]->etag[0] && strcmp(order[i]->etag, order[i - 1]->etag) == 0;
 
-        order[i]->need = is_same ? 0 : need_of(batch, order[i]);
-        bytes = hc_size_add(bytes, order[i]->need);
+        order[i]->reserved_bytes = is_same ? 0 : need_of(batch, order[i]);
+        bytes = hc_size_add(bytes, order[i]->reserved_bytes);
     }
     return bytes;
 }
@@ -73,7 +74,7 @@ int hc_needs_reserve(const struct hc_batch *batch, struct hc_reservation **reser
 {
     const struct hc_cache *cache = batch->resolution->resolver->cache;
     const struct hc_repo *repo = &batch->resolution->repo;
-    HC_AUTO_FREE struct hc_job **order = NULL;
+    HC_AUTO_FREE struct hc_missing_blob **order = NULL;
 
     if (hc_reservation_make(cache, repo, weigh(batch), reserve, err) == 0)
         return 0;

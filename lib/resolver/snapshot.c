@@ -45,7 +45,7 @@ static int snapshot_fail_incomplete(const struct hc_snapshot_lookup *lookup,
 {
     const struct hc_resolution *resolution = &lookup->resolution;
     const char *id = resolution->repo.id;
-    const char *first = check->jobs[0].path;
+    const char *first = check->blobs[0].path;
     size_t used = 0;
 
     (void)hc_fail(
@@ -160,7 +160,7 @@ static int snapshot_fetch(const struct hc_snapshot_lookup *lookup, const char *c
         .resolution = &lookup->resolution,
         .commit = commit,
         .credentials = credentials,
-        .jobs = check->jobs,
+        .blobs = check->blobs,
         .count = check->count,
         .progress = lookup->request->progress,
         .progress_ctx = lookup->request->progress_ctx,
