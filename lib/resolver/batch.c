@@ -12,8 +12,8 @@
  */
 #include "batch.h"
 
-#include "needs.h"
 #include "rate.h"
+#include "space_estimate.h"
 
 #include <base/condition.h>
 #include <base/size.h>
@@ -37,7 +37,7 @@ struct worker {
 struct crew {
     const struct hc_batch *batch;
     struct hc_cancellation *cancellation;
-    struct hc_reservation *reserve;
+    struct hc_reservation *reservation;
     struct worker workers[HC_BATCH_WIDTH_MAX];
     size_t worker_count;
     struct hc_workers *pool;
@@ -101,7 +101,7 @@ static void begin_job(struct worker *worker, const struct hc_missing_blob *blob)
     worker->blob = blob;
     worker->seen = flow_of(&course);
     (void)pthread_mutex_unlock(&crew->lock);
-    hc_reservation_use(crew->reserve, blob->reserved_bytes);
+    hc_reservation_use(crew->reservation, blob->reserved_bytes);
 }
 
 /* What a job has brought, and cost. */
@@ -383,16 +383,16 @@ int hc_batch_fetch(const struct hc_batch *batch, uint64_t *fetched_bytes,
     int64_t left = hc_cancellation_remaining_ms(batch->credentials->call);
     HC_AUTO(hc_cancellation) *cancellation =
         hc_cancellation_new(left == HC_NO_DEADLINE ? left : hc_monotonic_ms() + left);
-    HC_AUTO(hc_reservation) *reserve = NULL;
+    HC_AUTO(hc_reservation) *reservation = NULL;
     struct crew crew = {.batch = batch, .cancellation = cancellation};
     struct hc_rate rate = {0};
     int started;
 
     if (!cancellation)
         return hc_fail_memory(err);
-    if (hc_needs_reserve(batch, &reserve, err) < 0)
+    if (hc_space_estimate_reserve(batch, &reservation, err) < 0)
         return -1;
-    crew.reserve = reserve;
+    crew.reservation = reservation;
     crew.pool = batch->resolution->resolver->downloads;
     init(&crew);
     started = start(&crew, err);

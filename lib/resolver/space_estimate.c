@@ -4,7 +4,7 @@
  * closer look tells what of it need not come: the same blob twice, what is there already,
  * what an earlier transfer left, what another repo has.
  */
-#include "needs.h"
+#include "space_estimate.h"
 
 #include <base/size.h>
 #include <cache/blob.h>
@@ -13,13 +13,13 @@
 
 #include <string.h>
 
-static int compare(const void *a, const void *b)
+static int blob_compare_etags(const void *a, const void *b)
 {
     return strcmp((*(const struct hc_missing_blob *const *)a)->etag,
                   (*(const struct hc_missing_blob *const *)b)->etag);
 }
 
-static uint64_t weigh(const struct hc_batch *batch)
+static uint64_t estimate_all_bytes(const struct hc_batch *batch)
 {
     uint64_t bytes = 0;
 
@@ -32,7 +32,8 @@ static uint64_t weigh(const struct hc_batch *batch)
     return bytes;
 }
 
-static uint64_t need_of(const struct hc_batch *batch, const struct hc_missing_blob *blob)
+static uint64_t blob_missing_bytes(const struct hc_batch *batch,
+                                   const struct hc_missing_blob *blob)
 {
     const struct hc_cache *cache = batch->resolution->resolver->cache;
     const struct hc_repo *repo = &batch->resolution->repo;
@@ -51,39 +52,41 @@ static uint64_t need_of(const struct hc_batch *batch, const struct hc_missing_bl
 }
 
 /* `order` is room for as many jobs as there are. */
-static uint64_t weigh_closely(const struct hc_batch *batch,
-                              struct hc_missing_blob **order)
+static uint64_t estimate_missing_bytes(const struct hc_batch *batch,
+                                       struct hc_missing_blob **order)
 {
     uint64_t bytes = 0;
 
     for (size_t i = 0; i < batch->count; i++)
         order[i] = &batch->blobs[i];
-    qsort(order, batch->count, sizeof *order, compare);
+    qsort(order, batch->count, sizeof *order, blob_compare_etags);
     for (size_t i = 0; i < batch->count; i++) {
         bool is_same =
             i > 0 && order[i]->etag[0] && strcmp(order[i]->etag, order[i - 1]->etag) == 0;
 
-        order[i]->reserved_bytes = is_same ? 0 : need_of(batch, order[i]);
+        order[i]->reserved_bytes = is_same ? 0 : blob_missing_bytes(batch, order[i]);
         bytes = hc_size_add(bytes, order[i]->reserved_bytes);
     }
     return bytes;
 }
 
-int hc_needs_reserve(const struct hc_batch *batch, struct hc_reservation **reserve,
-                     struct hc_error *err)
+int hc_space_estimate_reserve(const struct hc_batch *batch,
+                              struct hc_reservation **reservation, struct hc_error *err)
 {
     const struct hc_cache *cache = batch->resolution->resolver->cache;
     const struct hc_repo *repo = &batch->resolution->repo;
     HC_AUTO_FREE struct hc_missing_blob **order = NULL;
 
-    if (hc_reservation_make(cache, repo, weigh(batch), reserve, err) == 0)
+    if (hc_reservation_make(cache, repo, estimate_all_bytes(batch), reservation, err) ==
+        0)
         return 0;
     if (err->reason != HC_NO_SPACE)
         return -1;
     order = calloc(batch->count, sizeof *order);
     if (!order)
         return hc_fail_memory(err);
-    if (hc_reservation_make(cache, repo, weigh_closely(batch, order), reserve, err) == 0)
+    if (hc_reservation_make(cache, repo, estimate_missing_bytes(batch, order),
+                            reservation, err) == 0)
         return 0;
     return hc_context(err, "%zu files of %s '%s'", batch->count,
                       hc_repo_type_name(repo->type), repo->id);
