@@ -23,97 +23,102 @@
 
 enum { TICK_MS = 250 };
 
-struct crew;
+struct batch_download;
 
-struct worker {
+struct batch_worker {
     struct hc_task task;
-    struct crew *crew;
+    struct batch_download *download;
     const struct hc_missing_blob
-        *blob;        /* under the crew's lock; NULL when between jobs */
-    uint64_t seen;    /* that too: bytes of it that had flowed at the last look */
-    unsigned retries; /* and what had been repeated for it */
+        *blob;         /* under the crew's lock; NULL when between jobs */
+    uint64_t received; /* that too: bytes of it that had flowed at the last look */
+    unsigned retries;  /* and what had been repeated for it */
 };
 
-struct crew {
+struct batch_download {
     const struct hc_batch *batch;
     struct hc_cancellation *cancellation;
     struct hc_reservation *reservation;
-    struct worker workers[HC_BATCH_WIDTH_MAX];
+    struct batch_worker workers[HC_BATCH_WIDTH_MAX];
     size_t worker_count;
     struct hc_workers *pool;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct {
-        size_t next;    /* the first job nobody has taken */
-        size_t done;    /* files that are there */
-        size_t working; /* workers that have not ended, queued or not */
+        size_t next_blob;      /* the first job nobody has taken */
+        size_t done;           /* files that are there */
+        size_t active_workers; /* workers that have not ended, queued or not */
         uint64_t done_bytes;
         uint64_t fetched_bytes;
-        uint64_t flowed; /* bytes that came over the network, for us or another process */
+        uint64_t
+            received_bytes; /* bytes that came over the network, for us or another process */
         unsigned retries; /* of jobs that are over */
         bool failed;
         struct hc_error error; /* of the first failure */
     } shared;
 };
 
-static struct hc_transfer_progress look(const struct crew *crew,
-                                        const struct hc_missing_blob *blob)
+static struct hc_transfer_progress
+blob_get_progress(const struct batch_download *download,
+                  const struct hc_missing_blob *blob)
 {
-    const struct hc_resolution *resolution = crew->batch->resolution;
+    const struct hc_resolution *resolution = download->batch->resolution;
 
     return hc_transfers_progress(resolution->resolver->transfers, &resolution->repo,
                                  blob->etag);
 }
 
-static uint64_t flow_of(const struct hc_transfer_progress *course)
+static uint64_t progress_received_bytes(const struct hc_transfer_progress *blob_progress)
 {
-    return course->arrival.bytes > course->given ? course->arrival.bytes - course->given
-                                                 : 0;
+    return blob_progress->arrival.bytes > blob_progress->given
+               ? blob_progress->arrival.bytes - blob_progress->given
+               : 0;
 }
 
 /* Under the lock: so many bytes of the worker's job have flowed by now. Fewer than before
  * when somebody else has begun it anew. */
-static void note_flow(struct worker *worker, uint64_t bytes)
+static void worker_add_received(struct batch_worker *worker, uint64_t bytes)
 {
-    if (bytes > worker->seen)
-        worker->crew->shared.flowed += bytes - worker->seen;
-    worker->seen = bytes;
+    if (bytes > worker->received)
+        worker->download->shared.received_bytes += bytes - worker->received;
+    worker->received = bytes;
 }
 
-static const struct hc_missing_blob *take_job(struct crew *crew)
+static const struct hc_missing_blob *batch_take_blob(struct batch_download *download)
 {
     const struct hc_missing_blob *blob = NULL;
 
-    (void)pthread_mutex_lock(&crew->lock);
-    if (!crew->shared.failed && crew->shared.next < crew->batch->count)
-        blob = &crew->batch->blobs[crew->shared.next++];
-    (void)pthread_mutex_unlock(&crew->lock);
+    (void)pthread_mutex_lock(&download->lock);
+    if (!download->shared.failed && download->shared.next_blob < download->batch->count)
+        blob = &download->batch->blobs[download->shared.next_blob++];
+    (void)pthread_mutex_unlock(&download->lock);
     return blob;
 }
 
 /* What has flowed for another caller before does not count. */
-static void begin_job(struct worker *worker, const struct hc_missing_blob *blob)
+static void worker_begin_blob(struct batch_worker *worker,
+                              const struct hc_missing_blob *blob)
 {
-    struct crew *crew = worker->crew;
-    const struct hc_transfer_progress course = look(crew, blob);
+    struct batch_download *download = worker->download;
+    const struct hc_transfer_progress blob_progress = blob_get_progress(download, blob);
 
-    (void)pthread_mutex_lock(&crew->lock);
+    (void)pthread_mutex_lock(&download->lock);
     worker->blob = blob;
-    worker->seen = flow_of(&course);
-    (void)pthread_mutex_unlock(&crew->lock);
-    hc_reservation_use(crew->reservation, blob->reserved_bytes);
+    worker->received = progress_received_bytes(&blob_progress);
+    (void)pthread_mutex_unlock(&download->lock);
+    hc_reservation_use(download->reservation, blob->reserved_bytes);
 }
 
 /* What a job has brought, and cost. */
-struct yield {
+struct job_result {
     uint64_t fetched;
     atomic_uint retries;
 };
 
-static int bring(struct crew *crew, const struct hc_missing_blob *blob,
-                 struct yield *yield, struct hc_error *err)
+static int worker_fetch_blob(struct batch_download *download,
+                             const struct hc_missing_blob *blob,
+                             struct job_result *result, struct hc_error *err)
 {
-    const struct hc_batch *batch = crew->batch;
+    const struct hc_batch *batch = download->batch;
     struct hc_hub_credentials credentials = *batch->credentials;
     struct hc_blob_request wanted = {
         .repo = &batch->resolution->repo,
@@ -122,199 +127,207 @@ static int bring(struct crew *crew, const struct hc_missing_blob *blob,
         .etag = blob->etag,
         .size = blob->size,
         .force = batch->resolution->options->force_download,
-        .retries = &yield->retries,
+        .retries = &result->retries,
     };
 
-    credentials.call = crew->cancellation;
+    credentials.call = download->cancellation;
     return hc_resolution_fetch_blob(batch->resolution, &wanted, &credentials,
-                                    &yield->fetched, err);
+                                    &result->fetched, err);
 }
 
 /* Under the lock. */
-static void end_job(struct worker *worker, const struct yield *yield)
+static void worker_end_blob(struct batch_worker *worker, const struct job_result *result)
 {
-    worker->crew->shared.retries += atomic_load(&yield->retries);
+    worker->download->shared.retries += atomic_load(&result->retries);
     worker->retries = 0;
     worker->blob = NULL;
 }
 
-static void note_done(struct worker *worker, const struct yield *yield)
+static void worker_record_success(struct batch_worker *worker,
+                                  const struct job_result *result)
 {
-    struct crew *crew = worker->crew;
+    struct batch_download *download = worker->download;
 
-    (void)pthread_mutex_lock(&crew->lock);
-    crew->shared.done++;
-    crew->shared.done_bytes = hc_size_add(crew->shared.done_bytes, worker->blob->size);
-    crew->shared.fetched_bytes += yield->fetched;
-    note_flow(worker, yield->fetched);
-    end_job(worker, yield);
-    (void)pthread_mutex_unlock(&crew->lock);
+    (void)pthread_mutex_lock(&download->lock);
+    download->shared.done++;
+    download->shared.done_bytes =
+        hc_size_add(download->shared.done_bytes, worker->blob->size);
+    download->shared.fetched_bytes += result->fetched;
+    worker_add_received(worker, result->fetched);
+    worker_end_blob(worker, result);
+    (void)pthread_mutex_unlock(&download->lock);
 }
 
-static void note_failure(struct worker *worker, const struct yield *yield,
-                         const struct hc_error *error)
+static void worker_record_failure(struct batch_worker *worker,
+                                  const struct job_result *result,
+                                  const struct hc_error *error)
 {
-    struct crew *crew = worker->crew;
+    struct batch_download *download = worker->download;
 
-    (void)pthread_mutex_lock(&crew->lock);
-    if (!crew->shared.failed)
-        crew->shared.error = *error;
-    crew->shared.failed = true;
-    (void)pthread_cond_signal(&crew->changed);
-    end_job(worker, yield);
-    (void)pthread_mutex_unlock(&crew->lock);
-    hc_cancellation_cancel(crew->cancellation);
+    (void)pthread_mutex_lock(&download->lock);
+    if (!download->shared.failed)
+        download->shared.error = *error;
+    download->shared.failed = true;
+    (void)pthread_cond_signal(&download->changed);
+    worker_end_blob(worker, result);
+    (void)pthread_mutex_unlock(&download->lock);
+    hc_cancellation_cancel(download->cancellation);
 }
 
-static void bring_job(struct worker *worker, const struct hc_missing_blob *blob)
+static void worker_run_blob(struct batch_worker *worker,
+                            const struct hc_missing_blob *blob)
 {
-    struct yield yield = {0};
+    struct job_result result = {0};
     struct hc_error err;
 
-    begin_job(worker, blob);
-    if (bring(worker->crew, blob, &yield, &err) < 0)
-        note_failure(worker, &yield, &err);
+    worker_begin_blob(worker, blob);
+    if (worker_fetch_blob(worker->download, blob, &result, &err) < 0)
+        worker_record_failure(worker, &result, &err);
     else
-        note_done(worker, &yield);
+        worker_record_success(worker, &result);
 }
 
 /* One file. True: the worker has not ended, and has another turn. */
-static bool work(struct hc_task *task)
+static bool batch_worker_run(struct hc_task *task)
 {
-    struct worker *worker = (struct worker *)task;
-    struct crew *crew = worker->crew;
-    const struct hc_missing_blob *blob = take_job(crew);
+    struct batch_worker *worker = (struct batch_worker *)task;
+    struct batch_download *download = worker->download;
+    const struct hc_missing_blob *blob = batch_take_blob(download);
     bool goes_on;
 
     if (blob)
-        bring_job(worker, blob);
-    (void)pthread_mutex_lock(&crew->lock);
-    goes_on = !crew->shared.failed && crew->shared.next < crew->batch->count;
-    crew->shared.working -= !goes_on;
+        worker_run_blob(worker, blob);
+    (void)pthread_mutex_lock(&download->lock);
+    goes_on =
+        !download->shared.failed && download->shared.next_blob < download->batch->count;
+    download->shared.active_workers -= !goes_on;
     if (!goes_on)
-        (void)pthread_cond_signal(&crew->changed);
-    (void)pthread_mutex_unlock(&crew->lock);
+        (void)pthread_cond_signal(&download->changed);
+    (void)pthread_mutex_unlock(&download->lock);
     return goes_on;
 }
 
-_Static_assert(offsetof(struct worker, task) == 0, "work() relies on it");
+_Static_assert(offsetof(struct batch_worker, task) == 0, "work() relies on it");
 
-static void measure_job(struct worker *worker, const struct hc_missing_blob *blob,
-                        struct hc_progress *progress)
+static void worker_measure(struct batch_worker *worker,
+                           const struct hc_missing_blob *blob,
+                           struct hc_progress *progress)
 {
-    struct crew *crew = worker->crew;
-    const struct hc_transfer_progress course = look(crew, blob);
+    struct batch_download *download = worker->download;
+    const struct hc_transfer_progress blob_progress = blob_get_progress(download, blob);
 
-    progress->bytes_done = hc_size_add(progress->bytes_done, course.arrival.bytes);
-    progress->waiting_count += course.arrival.is_elsewhere;
-    (void)pthread_mutex_lock(&crew->lock);
+    progress->bytes_done = hc_size_add(progress->bytes_done, blob_progress.arrival.bytes);
+    progress->waiting_count += blob_progress.arrival.is_elsewhere;
+    (void)pthread_mutex_lock(&download->lock);
     if (worker->blob == blob) {
-        note_flow(worker, flow_of(&course));
-        if (worker->retries < course.retries)
-            worker->retries = course.retries;
+        worker_add_received(worker, progress_received_bytes(&blob_progress));
+        if (worker->retries < blob_progress.retries)
+            worker->retries = blob_progress.retries;
     }
-    (void)pthread_mutex_unlock(&crew->lock);
+    (void)pthread_mutex_unlock(&download->lock);
 }
 
 /* Fills what changes; the names in `active` are borrowed from the jobs. */
-static void measure(struct crew *crew, struct hc_progress *progress, const char **active)
+static void batch_measure(struct batch_download *download, struct hc_progress *progress,
+                          const char **active)
 {
     const struct hc_missing_blob *blobs[HC_BATCH_WIDTH_MAX];
-    const size_t count = crew->worker_count;
+    const size_t count = download->worker_count;
 
-    *progress = crew->batch->before;
-    (void)pthread_mutex_lock(&crew->lock);
-    progress->files_done += (unsigned)crew->shared.done;
-    progress->bytes_done = hc_size_add(progress->bytes_done, crew->shared.done_bytes);
+    *progress = download->batch->before;
+    (void)pthread_mutex_lock(&download->lock);
+    progress->files_done += (unsigned)download->shared.done;
+    progress->bytes_done = hc_size_add(progress->bytes_done, download->shared.done_bytes);
     for (size_t i = 0; i < count; i++)
-        blobs[i] = crew->workers[i].blob;
-    (void)pthread_mutex_unlock(&crew->lock);
+        blobs[i] = download->workers[i].blob;
+    (void)pthread_mutex_unlock(&download->lock);
     progress->active_files = active;
     for (size_t i = 0; i < count; i++) {
         if (!blobs[i])
             continue;
         active[progress->active_count++] = blobs[i]->path;
-        measure_job(&crew->workers[i], blobs[i], progress);
+        worker_measure(&download->workers[i], blobs[i], progress);
     }
     if (progress->bytes_done > progress->bytes_total)
         progress->bytes_done = progress->bytes_total; /* a job counted twice at its end */
 }
 
 /* What only grows, once all jobs were looked at. */
-static uint64_t count_up(struct crew *crew, struct hc_progress *progress)
+static uint64_t batch_count_received(struct batch_download *download,
+                                     struct hc_progress *progress)
 {
     uint64_t flowed;
 
-    (void)pthread_mutex_lock(&crew->lock);
-    flowed = crew->shared.flowed;
-    progress->retries = crew->shared.retries;
-    for (size_t i = 0; i < crew->worker_count; i++)
-        progress->retries += crew->workers[i].retries;
-    (void)pthread_mutex_unlock(&crew->lock);
+    (void)pthread_mutex_lock(&download->lock);
+    flowed = download->shared.received_bytes;
+    progress->retries = download->shared.retries;
+    for (size_t i = 0; i < download->worker_count; i++)
+        progress->retries += download->workers[i].retries;
+    (void)pthread_mutex_unlock(&download->lock);
     return flowed;
 }
 
-static void tell(struct crew *crew, struct hc_rate *rate)
+static void batch_report_progress(struct batch_download *download, struct hc_rate *rate)
 {
     const char *active[HC_BATCH_WIDTH_MAX];
     struct hc_progress progress;
     uint64_t flowed;
 
-    if (!crew->batch->progress)
+    if (!download->batch->progress)
         return;
-    measure(crew, &progress, active);
-    flowed = count_up(crew, &progress);
+    batch_measure(download, &progress, active);
+    flowed = batch_count_received(download, &progress);
     progress.bytes_per_second = hc_rate_add(rate, hc_monotonic_ms(), flowed);
-    crew->batch->progress(crew->batch->progress_ctx, &progress);
+    download->batch->progress(download->batch->progress_ctx, &progress);
 }
 
 /* The caller's patience becomes the crew's: it may have grown, or ended. */
-static void pass_patience_on(struct crew *crew)
+static void batch_propagate_cancellation(struct batch_download *download)
 {
-    struct hc_cancellation *cancellation = crew->batch->credentials->call;
+    struct hc_cancellation *cancellation = download->batch->credentials->call;
     int64_t left = hc_cancellation_remaining_ms(cancellation);
 
     if (hc_cancellation_is_set(cancellation))
-        hc_cancellation_cancel(crew->cancellation);
+        hc_cancellation_cancel(download->cancellation);
     else
-        hc_cancellation_extend(crew->cancellation,
+        hc_cancellation_extend(download->cancellation,
                                left == HC_NO_DEADLINE ? left : hc_monotonic_ms() + left);
 }
 
 /* Workers without a thread, when nothing is to be done any more. One that is just between
  * two turns is withdrawn the next time. */
-static void withdraw_idle(struct crew *crew)
+static void batch_withdraw_idle(struct batch_download *download)
 {
     size_t withdrawn = 0;
     bool failed;
 
-    (void)pthread_mutex_lock(&crew->lock);
-    failed = crew->shared.failed;
-    (void)pthread_mutex_unlock(&crew->lock);
-    if (!failed && !hc_cancellation_is_set(crew->cancellation))
+    (void)pthread_mutex_lock(&download->lock);
+    failed = download->shared.failed;
+    (void)pthread_mutex_unlock(&download->lock);
+    if (!failed && !hc_cancellation_is_set(download->cancellation))
         return;
-    for (size_t i = 0; i < crew->worker_count; i++)
-        withdrawn += hc_workers_withdraw(crew->pool, &crew->workers[i].task);
-    (void)pthread_mutex_lock(&crew->lock);
-    crew->shared.working -= withdrawn;
-    (void)pthread_mutex_unlock(&crew->lock);
+    for (size_t i = 0; i < download->worker_count; i++)
+        withdrawn += hc_workers_withdraw(download->pool, &download->workers[i].task);
+    (void)pthread_mutex_lock(&download->lock);
+    download->shared.active_workers -= withdrawn;
+    (void)pthread_mutex_unlock(&download->lock);
 }
 
 /* True when every worker has ended; waits a tick at most. */
-static bool wait_a_tick(struct crew *crew)
+static bool batch_wait_tick(struct batch_download *download)
 {
     bool ended;
 
-    (void)pthread_mutex_lock(&crew->lock);
-    if (crew->shared.working > 0)
-        hc_condition_wait(&crew->changed, &crew->lock, TICK_MS);
-    ended = crew->shared.working == 0;
-    (void)pthread_mutex_unlock(&crew->lock);
+    (void)pthread_mutex_lock(&download->lock);
+    if (download->shared.active_workers > 0)
+        hc_condition_wait(&download->changed, &download->lock, TICK_MS);
+    ended = download->shared.active_workers == 0;
+    (void)pthread_mutex_unlock(&download->lock);
     return ended;
 }
 
 /* How many files come at a time. */
-static size_t width(const struct hc_batch *batch)
+static size_t batch_width(const struct hc_batch *batch)
 {
     const struct hc_settings *settings = &batch->resolution->resolver->settings;
     size_t wanted = settings->snapshot_workers;
@@ -326,55 +339,56 @@ static size_t width(const struct hc_batch *batch)
     return wanted < batch->count ? wanted : batch->count;
 }
 
-static int start(struct crew *crew, struct hc_error *err)
+static int batch_start(struct batch_download *download, struct hc_error *err)
 {
-    const struct hc_batch *batch = crew->batch;
+    const struct hc_batch *batch = download->batch;
     const struct hc_repo *repo = &batch->resolution->repo;
-    size_t wanted = width(batch);
+    size_t wanted = batch_width(batch);
 
-    crew->shared.working = wanted;
-    while (crew->worker_count < wanted) {
-        struct worker *worker = &crew->workers[crew->worker_count];
+    download->shared.active_workers = wanted;
+    while (download->worker_count < wanted) {
+        struct batch_worker *worker = &download->workers[download->worker_count];
 
-        worker->crew = crew;
+        worker->download = download;
         worker->task = (struct hc_task){
-            .run = work,
+            .run = batch_worker_run,
             .caller = batch->resolution->options->caller,
             .repo = hc_hash_bytes(HC_HASH_START, repo->folder, strlen(repo->folder)),
-            .batch = (uint64_t)(uintptr_t)crew,
+            .batch = (uint64_t)(uintptr_t)download,
         };
-        if (hc_workers_submit(crew->pool, &worker->task, err) < 0)
+        if (hc_workers_submit(download->pool, &worker->task, err) < 0)
             break; /* fewer have to do */
-        crew->worker_count++;
+        download->worker_count++;
     }
-    (void)pthread_mutex_lock(&crew->lock);
-    crew->shared.working -= wanted - crew->worker_count;
-    (void)pthread_mutex_unlock(&crew->lock);
-    return crew->worker_count > 0 ? 0 : -1;
+    (void)pthread_mutex_lock(&download->lock);
+    download->shared.active_workers -= wanted - download->worker_count;
+    (void)pthread_mutex_unlock(&download->lock);
+    return download->worker_count > 0 ? 0 : -1;
 }
 
-static int outcome(struct crew *crew, uint64_t *fetched_bytes, struct hc_error *err)
+static int batch_result(struct batch_download *download, uint64_t *fetched_bytes,
+                        struct hc_error *err)
 {
-    const struct hc_batch *batch = crew->batch;
+    const struct hc_batch *batch = download->batch;
     const struct hc_repo_file snapshot = {&batch->resolution->repo, batch->commit, NULL};
 
-    *fetched_bytes = crew->shared.fetched_bytes;
-    if (hc_cancellation_check(crew->batch->credentials->call, err) < 0)
+    *fetched_bytes = download->shared.fetched_bytes;
+    if (hc_cancellation_check(download->batch->credentials->call, err) < 0)
         return -1;
-    if (crew->shared.failed) {
-        *err = crew->shared.error;
+    if (download->shared.failed) {
+        *err = download->shared.error;
         return -1;
     }
-    if (crew->shared.done < crew->batch->count)
+    if (download->shared.done < download->batch->count)
         return hc_fail(err, HC_INTERNAL, "a worker was lost");
     return hc_pointer_sync(batch->resolution->resolver->cache, &snapshot, err);
 }
 
-static void init(struct crew *crew)
+static void batch_init(struct batch_download *download)
 {
 
-    (void)pthread_mutex_init(&crew->lock, NULL);
-    hc_condition_init(&crew->changed);
+    (void)pthread_mutex_init(&download->lock, NULL);
+    hc_condition_init(&download->changed);
 }
 
 int hc_batch_fetch(const struct hc_batch *batch, uint64_t *fetched_bytes,
@@ -384,7 +398,7 @@ int hc_batch_fetch(const struct hc_batch *batch, uint64_t *fetched_bytes,
     HC_AUTO(hc_cancellation) *cancellation =
         hc_cancellation_new(left == HC_NO_DEADLINE ? left : hc_monotonic_ms() + left);
     HC_AUTO(hc_reservation) *reservation = NULL;
-    struct crew crew = {.batch = batch, .cancellation = cancellation};
+    struct batch_download download = {.batch = batch, .cancellation = cancellation};
     struct hc_rate rate = {0};
     int started;
 
@@ -392,19 +406,19 @@ int hc_batch_fetch(const struct hc_batch *batch, uint64_t *fetched_bytes,
         return hc_fail_memory(err);
     if (hc_space_estimate_reserve(batch, &reservation, err) < 0)
         return -1;
-    crew.reservation = reservation;
-    crew.pool = batch->resolution->resolver->downloads;
-    init(&crew);
-    started = start(&crew, err);
+    download.reservation = reservation;
+    download.pool = batch->resolution->resolver->downloads;
+    batch_init(&download);
+    started = batch_start(&download, err);
     while (started == 0) {
-        pass_patience_on(&crew);
-        withdraw_idle(&crew);
-        tell(&crew, &rate);
-        if (wait_a_tick(&crew))
+        batch_propagate_cancellation(&download);
+        batch_withdraw_idle(&download);
+        batch_report_progress(&download, &rate);
+        if (batch_wait_tick(&download))
             break;
     }
-    tell(&crew, &rate);
-    (void)pthread_cond_destroy(&crew.changed);
-    (void)pthread_mutex_destroy(&crew.lock);
-    return started < 0 ? -1 : outcome(&crew, fetched_bytes, err);
+    batch_report_progress(&download, &rate);
+    (void)pthread_cond_destroy(&download.changed);
+    (void)pthread_mutex_destroy(&download.lock);
+    return started < 0 ? -1 : batch_result(&download, fetched_bytes, err);
 }
