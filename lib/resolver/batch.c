@@ -407,7 +407,7 @@ int hc_batch_fetch(const struct hc_batch *batch, uint64_t *fetched_bytes,
     if (hc_space_estimate_reserve(batch, &reservation, err) < 0)
         return -1;
     download.reservation = reservation;
-    download.pool = batch->resolution->resolver->downloads;
+    download.pool = batch->resolution->resolver->download_workers;
     batch_init(&download);
     started = batch_start(&download, err);
     while (started == 0) {

@@ -18,7 +18,7 @@ enum {
     REVISIONS_MAX = 8    /* refs, and commits, that are looked into */
 };
 
-static DIR *open_dir(const struct hc_resolution *resolution, const char *path)
+static DIR *hint_open_directory(const struct hc_resolution *resolution, const char *path)
 {
     return hc_directory_stream(hc_cache_fd(resolution->resolver->cache), path);
 }
@@ -26,7 +26,7 @@ static DIR *open_dir(const struct hc_resolution *resolution, const char *path)
 /* "models--org--name" is "org/name"; the folder's casing, the id's length. */
 static void hint_casing(const struct hc_resolution *resolution, char hint[HC_HINT_SIZE])
 {
-    HC_AUTO_CLOSEDIR DIR *dir = open_dir(resolution, ".");
+    HC_AUTO_CLOSEDIR DIR *dir = hint_open_directory(resolution, ".");
     const struct hc_repo *repo = &resolution->repo;
     size_t prefix = strlen(hc_repo_collection(repo)) + 2;
     const char *name = NULL;
@@ -49,8 +49,8 @@ static void hint_casing(const struct hc_resolution *resolution, char hint[HC_HIN
 }
 
 /* Whether a commit's snapshot has the file, or is there at all. */
-static bool has_at(const struct hc_resolution *resolution, const char *commit,
-                   const char *path)
+static bool snapshot_has_path(const struct hc_resolution *resolution, const char *commit,
+                              const char *path)
 {
     const struct hc_cache *cache = resolution->resolver->cache;
     struct hc_pointer pointer;
@@ -76,13 +76,13 @@ static bool hint_ref(const struct hc_resolution *resolution, const char *path,
     const char *name;
 
     (void)hc_format(refs, sizeof refs, "%s/refs", resolution->repo.folder);
-    dir = open_dir(resolution, refs);
+    dir = hint_open_directory(resolution, refs);
     for (int i = 0; dir && i < REVISIONS_MAX && (name = hc_directory_next(dir)); i++) {
         if (strcmp(name, resolution->revision) == 0 ||
             hc_revision_check(name, &unused) < 0 ||
             hc_ref_find(resolution->resolver->cache, &resolution->repo, name, &ref,
                         &unused) != 1 ||
-            !has_at(resolution, ref.commit, path))
+            !snapshot_has_path(resolution, ref.commit, path))
             continue;
         (void)hc_format(hint, HC_HINT_SIZE, " (but it is at revision '%.120s')", name);
         return true;
@@ -98,18 +98,18 @@ static void hint_commit(const struct hc_resolution *resolution, const char *path
     const char *name;
 
     (void)hc_format(snapshots, sizeof snapshots, "%s/snapshots", resolution->repo.folder);
-    dir = open_dir(resolution, snapshots);
+    dir = hint_open_directory(resolution, snapshots);
     for (int i = 0; dir && i < REVISIONS_MAX && (name = hc_directory_next(dir)); i++) {
         if (!hc_commit_is_valid(name) || strcmp(name, resolution->revision) == 0 ||
-            !has_at(resolution, name, path))
+            !snapshot_has_path(resolution, name, path))
             continue;
         (void)hc_format(hint, HC_HINT_SIZE, " (but it is at commit '%s')", name);
         return;
     }
 }
 
-void hc_hint_uncached(const struct hc_resolution *resolution, const char *path,
-                      char hint[HC_HINT_SIZE])
+void hc_hint_not_cached(const struct hc_resolution *resolution, const char *path,
+                        char hint[HC_HINT_SIZE])
 {
     int root = hc_cache_fd(resolution->resolver->cache);
 

@@ -13,7 +13,7 @@ enum { HC_HINT_SIZE = 192 };
 
 /* " (…)" to be put into a sentence, "" when there is nothing to say; `path` may be NULL,
  * for a snapshot. */
-void hc_hint_uncached(const struct hc_resolution *resolution, const char *path,
-                      char hint[HC_HINT_SIZE]);
+void hc_hint_not_cached(const struct hc_resolution *resolution, const char *path,
+                        char hint[HC_HINT_SIZE]);
 
 #endif

@@ -108,7 +108,7 @@ static int resolution_choose_token(struct hc_hub_resolution *hub_resolution,
     hub_resolution->credentials.token = hub_resolution->token;
     hub_resolution->credentials.key = resolution->options->caller;
     return hc_token_choose(&resolver->settings, resolution->options->hub_token,
-                           &resolver->held_token, hub_resolution->token, err);
+                           &resolver->had_token_file, hub_resolution->token, err);
 }
 
 /* ---- learning -------------------------------------------------------------------------

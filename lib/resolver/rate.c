@@ -7,7 +7,7 @@
 /* What less time says is chance. Samples are taken four times a second. */
 enum { ENOUGH_MS = 500, APART_MS = 200 };
 
-static void keep(struct hc_rate *rate, int64_t now_ms, uint64_t bytes)
+static void rate_add_sample(struct hc_rate *rate, int64_t now_ms, uint64_t bytes)
 {
     unsigned newest = (rate->count - 1) % HC_RATE_SAMPLES;
     unsigned next = rate->count % HC_RATE_SAMPLES;
@@ -24,7 +24,7 @@ uint64_t hc_rate_add(struct hc_rate *rate, int64_t now_ms, uint64_t bytes)
     unsigned oldest;
     int64_t elapsed;
 
-    keep(rate, now_ms, bytes);
+    rate_add_sample(rate, now_ms, bytes);
     oldest = rate->count < HC_RATE_SAMPLES ? 0 : rate->count % HC_RATE_SAMPLES;
     elapsed = now_ms - rate->at_ms[oldest];
     if (elapsed < ENOUGH_MS || bytes < rate->bytes[oldest])

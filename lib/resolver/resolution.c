@@ -75,7 +75,7 @@ int hc_resolution_fail_not_cached(const struct hc_resolution *resolution,
               "--offline)";
     char hint[HC_HINT_SIZE];
 
-    hc_hint_uncached(resolution, path, hint);
+    hc_hint_not_cached(resolution, path, hint);
     if (!path)
         return hc_fail(err, HC_NOT_CACHED,
                        "no snapshot of %s '%s' at '%s' is in the cache%s, and the Hub is "

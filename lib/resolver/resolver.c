@@ -18,8 +18,8 @@ HC_DEFINE_AUTO(hc_resolver, hc_resolver_close)
 
 enum { MARKERS_EVERY_MS = 3600 * 1000 };
 
-static int copy_strings(struct hc_settings *copy, const struct hc_settings *settings,
-                        struct hc_error *err)
+static int settings_copy_strings(struct hc_settings *copy,
+                                 const struct hc_settings *settings, struct hc_error *err)
 {
     copy->cache_dir = hc_text_copy(settings->cache_dir, err);
     copy->endpoint = hc_text_copy(settings->endpoint, err);
@@ -43,7 +43,7 @@ static int copy_strings(struct hc_settings *copy, const struct hc_settings *sett
     return 0;
 }
 
-static int copy_settings(struct hc_settings *copy, const struct hc_settings *settings,
+static int settings_copy(struct hc_settings *copy, const struct hc_settings *settings,
                          struct hc_error *err)
 {
     if (!settings->cache_dir || !settings->endpoint)
@@ -55,16 +55,16 @@ static int copy_settings(struct hc_settings *copy, const struct hc_settings *set
     copy->local_root_count = 0;
     copy->mirrors = NULL;
     copy->mirror_count = 0;
-    return copy_strings(copy, settings, err);
+    return settings_copy_strings(copy, settings, err);
 }
 
 /* A token file that held a token at the start, and does not later, has been lost. */
-static void note_token(struct hc_resolver *resolver)
+static void resolver_note_token_file(struct hc_resolver *resolver)
 {
     char token[HC_TOKEN_MAX + 1];
     struct hc_error ignored;
 
-    (void)hc_token_choose(&resolver->settings, NULL, &resolver->held_token, token,
+    (void)hc_token_choose(&resolver->settings, NULL, &resolver->had_token_file, token,
                           &ignored);
     explicit_bzero(token, sizeof token);
 }
@@ -74,8 +74,8 @@ static void note_token(struct hc_resolver *resolver)
  * leaves as many to others. They are more than there are connections, because a thread may
  * also wait for another process.
  */
-static struct hc_workers *open_downloads(const struct hc_settings *settings,
-                                         struct hc_error *err)
+static struct hc_workers *resolver_open_workers(const struct hc_settings *settings,
+                                                struct hc_error *err)
 {
     enum { QUEUE_MAX = 1 << 20 };
     unsigned width = settings->connections;
@@ -98,7 +98,7 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
         (void)hc_fail_memory(err);
         return NULL;
     }
-    if (copy_settings(&resolver->settings, settings, err) < 0)
+    if (settings_copy(&resolver->settings, settings, err) < 0)
         return NULL;
     resolver->policy = (struct hc_policy){
         .offline = settings->offline,
@@ -111,13 +111,13 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
     if (settings->tree_memory > 0)
         hc_tree_cache_set_budget(hc_cache_trees(resolver->cache), settings->tree_memory);
     hc_resolver_sweep(resolver);
-    note_token(resolver);
+    resolver_note_token_file(resolver);
     resolver->questions = hc_shared_queries_new(err);
     resolver->hub = resolver->questions ? hc_hub_open(settings, err) : NULL;
     if (!resolver->hub)
         return NULL;
-    resolver->downloads = open_downloads(settings, err);
-    if (!resolver->downloads)
+    resolver->download_workers = resolver_open_workers(settings, err);
+    if (!resolver->download_workers)
         return NULL;
     resolver->transfers =
         hc_transfers_open(resolver->cache, resolver->hub, settings, err);
@@ -128,7 +128,7 @@ void hc_resolver_close(struct hc_resolver *resolver)
 {
     if (!resolver)
         return;
-    hc_workers_close(resolver->downloads);
+    hc_workers_close(resolver->download_workers);
     hc_transfers_close(resolver->transfers);
     hc_hub_close(resolver->hub);
     hc_shared_queries_free(resolver->questions);
@@ -149,7 +149,7 @@ void hc_resolver_watch_stale(struct hc_resolver *resolver, hc_stale_fn fn, void 
 }
 
 /* All repos are looked through: seldom, and not while a process starts. */
-static bool is_time_for_markers(struct hc_resolver *resolver)
+static bool resolver_is_marker_sweep_due(struct hc_resolver *resolver)
 {
     int64_t now_ms = hc_monotonic_ms();
     int64_t last_ms = atomic_load(&resolver->markers_swept_ms);
@@ -163,7 +163,7 @@ void hc_resolver_sweep(struct hc_resolver *resolver)
     int64_t now_ms = hc_volume_now_ms(resolver->cache);
 
     (void)hc_claim_sweep(resolver->cache, now_ms);
-    if (is_time_for_markers(resolver))
+    if (resolver_is_marker_sweep_due(resolver))
         (void)hc_no_exist_sweep(resolver->cache, now_ms);
     hc_visibility_sweep(resolver->cache, now_ms);
 }

@@ -45,9 +45,9 @@ struct hc_resolver {
     struct hc_hub *hub;
     struct hc_transfers *transfers;
     struct hc_shared_queries *questions; /* about revisions and trees */
-    struct hc_workers *downloads;        /* threads for the files of all batches */
+    struct hc_workers *download_workers; /* threads for the files of all batches */
     atomic_int_least64_t markers_swept_ms;
-    atomic_bool held_token; /* the token file has held one */
+    atomic_bool had_token_file; /* the token file has held one */
     hc_stale_fn stale_watcher;
     void *stale_ctx;
 };
