@@ -28,7 +28,7 @@ static void a_steady_flow_has_its_rate(void **state)
     assert_int_equal(last, 1000);
 }
 
-static void what_was_long_ago_does_not_count(void **state)
+static void old_samples_do_not_count(void **state)
 {
     struct hc_rate rate = {0};
     uint64_t last = 1;
@@ -75,7 +75,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_samples_have_no_rate),
         cmocka_unit_test(a_steady_flow_has_its_rate),
-        cmocka_unit_test(what_was_long_ago_does_not_count),
+        cmocka_unit_test(old_samples_do_not_count),
         cmocka_unit_test(a_rate_never_wraps),
         cmocka_unit_test(a_burst_of_samples_does_not_shorten_the_window),
     };

@@ -14,36 +14,36 @@
 
 static const char *const two_files[] = {"config.json", "weights.bin"};
 
-static struct hc_files_request files_of(const char *const *names)
+static struct hc_files_request files_request_of(const char *const *names)
 {
     return (struct hc_files_request){.repo = {.id = "org/model"},
                                      .filenames = names,
                                      .filename_count = 2};
 }
 
-static void warm(struct fixture *f, const char *revision, const char *filename)
+static void cache_one_file(struct fixture *f, const char *revision, const char *filename)
 {
     struct hc_file file;
 
-    assert_int_equal(resolve(f, revision, filename, &file), 0);
+    assert_int_equal(fixture_resolve_file(f, revision, filename, &file), 0);
     hc_file_clear(&file);
 }
 
-static void expect_file(const struct fixture *f, enum hc_reason reason,
-                        const char *filename)
+static void expect_named_file(const struct fixture *f, enum hc_reason reason,
+                              const char *filename)
 {
     assert_int_equal(f->err.reason, reason);
     assert_string_equal(f->err.filename, filename);
 }
 
-static void expect_word(const struct fixture *f, const char *word)
+static void expect_word_in_message(const struct fixture *f, const char *word)
 {
     if (!strstr(f->err.message, word))
         fail_msg("'%s' is not in: %s", word, f->err.message);
 }
 
 /* Bytes of weights.bin are wrong each time. */
-static void corrupt(struct fixture *f)
+static void corrupt_config(struct fixture *f)
 {
     test_hub_rule(f->hub, &(struct test_hub_rule){.fault = TEST_HUB_CORRUPT,
                                                   .on_cdn = true,
@@ -55,18 +55,19 @@ static void a_failure_of_one_file_names_it(void **state)
     struct fixture *f = *state;
     struct hc_file file;
 
-    assert_int_equal(resolve(f, "main", "missing.txt", &file), -1);
-    expect_file(f, HC_ENTRY_NOT_FOUND, "missing.txt");
-    assert_int_equal(resolve(f, "main", "missing.txt", &file), -1); /* as marked */
-    expect_file(f, HC_ENTRY_NOT_FOUND, "missing.txt");
-    assert_int_equal(resolve(f, "main", "../up", &file), -1);
-    expect_file(f, HC_INVALID_FILENAME, "../up");
-    corrupt(f);
-    assert_int_equal(resolve(f, "main", "weights.bin", &file), -1);
-    expect_file(f, HC_CHECKSUM_MISMATCH, "weights.bin");
+    assert_int_equal(fixture_resolve_file(f, "main", "missing.txt", &file), -1);
+    expect_named_file(f, HC_ENTRY_NOT_FOUND, "missing.txt");
+    assert_int_equal(fixture_resolve_file(f, "main", "missing.txt", &file),
+                     -1); /* as marked */
+    expect_named_file(f, HC_ENTRY_NOT_FOUND, "missing.txt");
+    assert_int_equal(fixture_resolve_file(f, "main", "../up", &file), -1);
+    expect_named_file(f, HC_INVALID_FILENAME, "../up");
+    corrupt_config(f);
+    assert_int_equal(fixture_resolve_file(f, "main", "weights.bin", &file), -1);
+    expect_named_file(f, HC_CHECKSUM_MISMATCH, "weights.bin");
     resolver_fixture_reopen(f, true);
-    assert_int_equal(resolve(f, "main", "sub/dir/nested.txt", &file), -1);
-    expect_file(f, HC_NOT_CACHED, "sub/dir/nested.txt");
+    assert_int_equal(fixture_resolve_file(f, "main", "sub/dir/nested.txt", &file), -1);
+    expect_named_file(f, HC_NOT_CACHED, "sub/dir/nested.txt");
 }
 
 static void a_failure_of_one_among_many_names_it(void **state)
@@ -75,29 +76,29 @@ static void a_failure_of_one_among_many_names_it(void **state)
     static const char *const unsafe[] = {"config.json", "../up"};
     const struct hc_snapshot_request whole = {.repo = {.id = "org/model"}};
     struct fixture *f = *state;
-    struct hc_files_request request = files_of(missing);
+    struct hc_files_request request = files_request_of(missing);
     struct hc_snapshot snapshot;
     struct hc_files files;
 
-    warm(f, "main", "config.json");
+    cache_one_file(f, "main", "config.json");
     assert_int_equal(hc_resolve_files(f->resolver, &request, NULL, &files, &f->err), -1);
-    expect_file(f, HC_ENTRY_NOT_FOUND, "missing.txt");
-    request = files_of(unsafe);
+    expect_named_file(f, HC_ENTRY_NOT_FOUND, "missing.txt");
+    request = files_request_of(unsafe);
     assert_int_equal(hc_resolve_files(f->resolver, &request, NULL, &files, &f->err), -1);
-    expect_file(f, HC_INVALID_FILENAME, "../up");
-    corrupt(f);
-    request = files_of(two_files);
+    expect_named_file(f, HC_INVALID_FILENAME, "../up");
+    corrupt_config(f);
+    request = files_request_of(two_files);
     assert_int_equal(hc_resolve_files(f->resolver, &request, NULL, &files, &f->err), -1);
-    expect_file(f, HC_CHECKSUM_MISMATCH, "weights.bin");
+    expect_named_file(f, HC_CHECKSUM_MISMATCH, "weights.bin");
     assert_int_equal(hc_resolve_snapshot(f->resolver, &whole, NULL, &snapshot, &f->err),
                      -1);
-    expect_file(f, HC_CHECKSUM_MISMATCH, "weights.bin");
+    expect_named_file(f, HC_CHECKSUM_MISMATCH, "weights.bin");
     resolver_fixture_reopen(f, true);
     assert_int_equal(hc_resolve_files(f->resolver, &request, NULL, &files, &f->err), -1);
-    expect_file(f, HC_NOT_CACHED, "weights.bin");
+    expect_named_file(f, HC_NOT_CACHED, "weights.bin");
 }
 
-static void what_is_about_no_file_names_none(void **state)
+static void a_failure_of_no_single_file_names_none(void **state)
 {
     const struct hc_snapshot_request whole = {.repo = {.id = "org/none"}};
     struct fixture *f = *state;
@@ -105,7 +106,7 @@ static void what_is_about_no_file_names_none(void **state)
 
     assert_int_equal(hc_resolve_snapshot(f->resolver, &whole, NULL, &snapshot, &f->err),
                      -1);
-    expect_file(f, HC_REPO_NOT_FOUND, "");
+    expect_named_file(f, HC_REPO_NOT_FOUND, "");
 }
 
 static void wrong_bytes_name_repo_file_and_the_next_step(void **state)
@@ -113,16 +114,16 @@ static void wrong_bytes_name_repo_file_and_the_next_step(void **state)
     struct fixture *f = *state;
     struct hc_file file;
 
-    corrupt(f);
-    assert_int_equal(resolve(f, "main", "weights.bin", &file), -1);
-    expect_word(f, "'weights.bin'");
-    expect_word(f, "'org/model'");
-    expect_word(f, "'main'");
-    expect_word(f, "resolve it again");
-    expect_word(f, "hash to");
+    corrupt_config(f);
+    assert_int_equal(fixture_resolve_file(f, "main", "weights.bin", &file), -1);
+    expect_word_in_message(f, "'weights.bin'");
+    expect_word_in_message(f, "'org/model'");
+    expect_word_in_message(f, "'main'");
+    expect_word_in_message(f, "resolve it again");
+    expect_word_in_message(f, "hash to");
 }
 
-static void what_is_cached_at_another_revision_is_said_to_be(void **state)
+static void the_message_names_the_revision_that_has_the_file(void **state)
 {
     const struct hc_snapshot_request whole = {.repo = {.id = "org/model"}};
     struct fixture *f = *state;
@@ -131,47 +132,47 @@ static void what_is_cached_at_another_revision_is_said_to_be(void **state)
     char commit[41];
 
     test_hub_tag(f->hub, "models/org/model", "v1.0", f->commit);
-    warm(f, "v1.0", "config.json");
+    cache_one_file(f, "v1.0", "config.json");
     resolver_fixture_move_main(f, commit);
-    warm(f, commit, "config.json");
+    cache_one_file(f, commit, "config.json");
     resolver_fixture_reopen(f, true);
 
-    assert_int_equal(resolve(f, "main", "config.json", &file), -1);
-    expect_file(f, HC_NOT_CACHED, "config.json");
-    expect_word(f, "it is at revision 'v1.0'");
-    assert_int_equal(resolve(f, "main", "weights.bin", &file), -1);
+    assert_int_equal(fixture_resolve_file(f, "main", "config.json", &file), -1);
+    expect_named_file(f, HC_NOT_CACHED, "config.json");
+    expect_word_in_message(f, "it is at revision 'v1.0'");
+    assert_int_equal(fixture_resolve_file(f, "main", "weights.bin", &file), -1);
     assert_null(strstr(f->err.message, "it is at"));
     assert_int_equal(hc_resolve_snapshot(f->resolver, &whole, NULL, &snapshot, &f->err),
                      -1);
     assert_int_equal(f->err.reason, HC_NOT_CACHED);
-    expect_word(f, "it is at revision 'v1.0'");
+    expect_word_in_message(f, "it is at revision 'v1.0'");
 }
 
-static void what_is_cached_at_a_commit_without_a_name_is_said_to_be(void **state)
+static void the_message_names_the_commit_that_has_the_file(void **state)
 {
     struct fixture *f = *state;
     struct hc_file file;
 
-    warm(f, f->commit, "config.json");
+    cache_one_file(f, f->commit, "config.json");
     resolver_fixture_reopen(f, true);
-    assert_int_equal(resolve(f, "main", "config.json", &file), -1);
-    expect_word(f, "it is at commit");
-    expect_word(f, f->commit);
+    assert_int_equal(fixture_resolve_file(f, "main", "config.json", &file), -1);
+    expect_word_in_message(f, "it is at commit");
+    expect_word_in_message(f, f->commit);
 }
 
-static void a_repo_in_another_casing_is_said_to_be_there(void **state)
+static void the_message_names_the_repo_in_its_real_casing(void **state)
 {
     struct hc_file_request request = {.repo = {.id = "Org/Model"},
                                       .filename = "config.json"};
     struct fixture *f = *state;
     struct hc_file file;
 
-    warm(f, "main", "config.json");
+    cache_one_file(f, "main", "config.json");
     temp_dir_write(f->dir, "stray file", "");
     resolver_fixture_reopen(f, true);
     assert_int_equal(hc_resolve_file(f->resolver, &request, NULL, &file, &f->err), -1);
     assert_int_equal(f->err.reason, HC_NOT_CACHED);
-    expect_word(f, "'org/model' is");
+    expect_word_in_message(f, "'org/model' is");
     request.repo.id = "org/other";
     assert_int_equal(hc_resolve_file(f->resolver, &request, NULL, &file, &f->err), -1);
     assert_null(strstr(f->err.message, "case matters"));
@@ -182,11 +183,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         test(a_failure_of_one_file_names_it),
         test(a_failure_of_one_among_many_names_it),
-        test(what_is_about_no_file_names_none),
+        test(a_failure_of_no_single_file_names_none),
         test(wrong_bytes_name_repo_file_and_the_next_step),
-        test(what_is_cached_at_another_revision_is_said_to_be),
-        test(what_is_cached_at_a_commit_without_a_name_is_said_to_be),
-        test(a_repo_in_another_casing_is_said_to_be_there),
+        test(the_message_names_the_revision_that_has_the_file),
+        test(the_message_names_the_commit_that_has_the_file),
+        test(the_message_names_the_repo_in_its_real_casing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,9 +17,9 @@ static void a_missing_file_is_fetched_and_named(void **state)
     struct fixture *f = *state;
     struct hc_file file;
 
-    assert_int_equal(resolve(f, NULL, "weights.bin", &file), 0);
+    assert_int_equal(fixture_resolve_file(f, NULL, "weights.bin", &file), 0);
 
-    assert_content(&file, "0123456789abcdef");
+    assert_file_content(&file, "0123456789abcdef");
     assert_string_equal(file.cache_path, pointer_path(f->commit, "weights.bin"));
     assert_string_equal(file.filename, "weights.bin");
     assert_string_equal(file.commit_hash, f->commit);
@@ -31,16 +31,16 @@ static void a_missing_file_is_fetched_and_named(void **state)
     hc_file_clear(&file);
 }
 
-static void a_second_request_asks_nobody(void **state)
+static void a_second_request_for_a_file_sends_nothing(void **state)
 {
     struct fixture *f = *state;
     struct hc_file file;
 
-    assert_int_equal(resolve(f, "main", "config.json", &file), 0);
+    assert_int_equal(fixture_resolve_file(f, "main", "config.json", &file), 0);
     hc_file_clear(&file);
     test_hub_clear_log(f->hub);
 
-    assert_int_equal(resolve(f, "main", "config.json", &file), 0);
+    assert_int_equal(fixture_resolve_file(f, "main", "config.json", &file), 0);
     assert_int_equal(file.source, HC_SOURCE_CACHE);
     assert_int_equal(test_hub_count(f->hub, NULL, NULL), 0);
     hc_file_clear(&file);
@@ -51,11 +51,11 @@ static void a_commit_is_answered_without_the_hub_however_old(void **state)
     struct fixture *f = *state;
     struct hc_file file;
 
-    assert_int_equal(resolve(f, f->commit, "config.json", &file), 0);
+    assert_int_equal(fixture_resolve_file(f, f->commit, "config.json", &file), 0);
     hc_file_clear(&file);
     test_hub_clear_log(f->hub);
 
-    assert_int_equal(resolve(f, f->commit, "config.json", &file), 0);
+    assert_int_equal(fixture_resolve_file(f, f->commit, "config.json", &file), 0);
     assert_int_equal(test_hub_count(f->hub, NULL, NULL), 0);
     assert_false(temp_dir_has(f->dir, REPO_FOLDER "/refs")); /* a commit is no ref */
     hc_file_clear(&file);
@@ -66,13 +66,13 @@ static void an_old_ref_costs_one_request(void **state)
     struct fixture *f = *state;
     struct hc_file file;
 
-    assert_int_equal(resolve(f, "main", "weights.bin", &file), 0);
+    assert_int_equal(fixture_resolve_file(f, "main", "weights.bin", &file), 0);
     hc_file_clear(&file);
     resolver_fixture_age_ref(f, "main", 61);
     test_hub_clear_log(f->hub);
 
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(resolve(f, "main", "weights.bin", &file), 0);
+        assert_int_equal(fixture_resolve_file(f, "main", "weights.bin", &file), 0);
         assert_int_equal(file.source, HC_SOURCE_CACHE);
         hc_file_clear(&file);
     }
@@ -85,14 +85,14 @@ static void a_branch_that_moved_is_followed(void **state)
     struct hc_file file;
     char commit[41];
 
-    assert_int_equal(resolve(f, "main", "config.json", &file), 0);
+    assert_int_equal(fixture_resolve_file(f, "main", "config.json", &file), 0);
     hc_file_clear(&file);
     resolver_fixture_move_main(f, commit);
     resolver_fixture_age_ref(f, "main", 61);
 
-    assert_int_equal(resolve(f, "main", "config.json", &file), 0);
+    assert_int_equal(fixture_resolve_file(f, "main", "config.json", &file), 0);
     assert_string_equal(file.commit_hash, commit);
-    assert_content(&file, "{\"v\": 2}");
+    assert_file_content(&file, "{\"v\": 2}");
     hc_file_clear(&file);
 }
 
@@ -104,7 +104,7 @@ static void the_caller_says_how_stale_an_answer_may_be(void **state)
                                       .options = {.has_max_staleness = true}};
     struct hc_file file;
 
-    assert_int_equal(resolve(f, "main", "config.json", &file), 0);
+    assert_int_equal(fixture_resolve_file(f, "main", "config.json", &file), 0);
     hc_file_clear(&file);
     resolver_fixture_age_ref(f, "main", 3600);
     test_hub_clear_log(f->hub);
@@ -125,14 +125,14 @@ static void an_outage_is_answered_from_the_cache_and_marked_stale(void **state)
     struct fixture *f = *state;
     struct hc_file file;
 
-    assert_int_equal(resolve(f, "main", "config.json", &file), 0);
+    assert_int_equal(fixture_resolve_file(f, "main", "config.json", &file), 0);
     hc_file_clear(&file);
     resolver_fixture_age_ref(f, "main", 61);
     test_hub_clear_log(f->hub);
     test_hub_rule(f->hub,
                   &(struct test_hub_rule){.fault = TEST_HUB_STATUS, .number = 503});
 
-    assert_int_equal(resolve(f, "main", "config.json", &file), 0);
+    assert_int_equal(fixture_resolve_file(f, "main", "config.json", &file), 0);
     assert_true(file.stale);
     assert_int_equal(file.source, HC_SOURCE_CACHE);
     assert_int_equal(test_hub_count(f->hub, NULL, NULL),
@@ -155,9 +155,9 @@ static void an_outage_with_a_mirror_is_answered_by_it_and_marked_stale(void **st
     test_hub_rule(f->hub,
                   &(struct test_hub_rule){.fault = TEST_HUB_STATUS, .number = 503});
 
-    assert_int_equal(resolve(f, "main", "config.json", &file), 0);
+    assert_int_equal(fixture_resolve_file(f, "main", "config.json", &file), 0);
     assert_true(file.stale);
-    assert_content(&file, "mirrored");
+    assert_file_content(&file, "mirrored");
     hc_file_clear(&file);
     test_hub_stop(mirror);
 }
@@ -167,12 +167,12 @@ static void a_connection_closed_without_an_answer_counts_as_an_outage(void **sta
     struct fixture *f = *state;
     struct hc_file file;
 
-    assert_int_equal(resolve(f, "main", "config.json", &file), 0);
+    assert_int_equal(fixture_resolve_file(f, "main", "config.json", &file), 0);
     hc_file_clear(&file);
     resolver_fixture_age_ref(f, "main", 61);
     test_hub_rule(f->hub, &(struct test_hub_rule){.fault = TEST_HUB_CLOSE});
 
-    assert_int_equal(resolve(f, "main", "config.json", &file), 0);
+    assert_int_equal(fixture_resolve_file(f, "main", "config.json", &file), 0);
     assert_true(file.stale);
     hc_file_clear(&file);
 }
@@ -185,7 +185,7 @@ static void an_outage_without_a_cached_file_is_retried_and_then_unreachable(void
     test_hub_rule(f->hub,
                   &(struct test_hub_rule){.fault = TEST_HUB_STATUS, .number = 503});
 
-    assert_int_equal(resolve(f, "main", "config.json", &file), -1);
+    assert_int_equal(fixture_resolve_file(f, "main", "config.json", &file), -1);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
     assert_true(f->err.retry_after_ms > 0);
     assert_int_equal(test_hub_count(f->hub, "HEAD", NULL), 3);
@@ -196,14 +196,14 @@ static void a_file_the_hub_denies_is_an_error_even_when_cached(void **state)
     struct fixture *f = *state;
     struct hc_file file;
 
-    assert_int_equal(resolve(f, "main", "config.json", &file), 0);
+    assert_int_equal(fixture_resolve_file(f, "main", "config.json", &file), 0);
     hc_file_clear(&file);
     resolver_fixture_age_ref(f, "main", 61);
     test_hub_rule(f->hub, &(struct test_hub_rule){.fault = TEST_HUB_STATUS,
                                                   .number = 404,
                                                   .error_code = "EntryNotFound"});
 
-    assert_int_equal(resolve(f, "main", "config.json", &file), -1);
+    assert_int_equal(fixture_resolve_file(f, "main", "config.json", &file), -1);
     assert_int_equal(f->err.reason, HC_ENTRY_NOT_FOUND);
 }
 
@@ -213,7 +213,7 @@ static void an_absent_file_is_remembered_with_its_ref(void **state)
     struct hc_file file;
     char marker[256];
 
-    assert_int_equal(resolve(f, "main", "nothing.bin", &file), -1);
+    assert_int_equal(fixture_resolve_file(f, "main", "nothing.bin", &file), -1);
     assert_int_equal(f->err.reason, HC_ENTRY_NOT_FOUND);
     (void)snprintf(marker, sizeof marker, REPO_FOLDER "/.no_exist/%s/nothing.bin",
                    f->commit);
@@ -221,7 +221,7 @@ static void an_absent_file_is_remembered_with_its_ref(void **state)
     assert_true(temp_dir_has(f->dir, REPO_FOLDER "/refs/main"));
     test_hub_clear_log(f->hub);
 
-    assert_int_equal(resolve(f, "main", "nothing.bin", &file), -1);
+    assert_int_equal(fixture_resolve_file(f, "main", "nothing.bin", &file), -1);
     assert_int_equal(f->err.reason, HC_ENTRY_NOT_FOUND);
     assert_int_equal(test_hub_count(f->hub, NULL, NULL), 0);
 }
@@ -233,14 +233,14 @@ static void a_dead_refs_name_in_the_way_fails_no_answer(void **state)
     struct hc_file file;
 
     temp_dir_write(f->dir, REPO_FOLDER "/refs/main/old", f->commit);
-    assert_int_equal(resolve(f, "main", "config.json", &file), 0);
+    assert_int_equal(fixture_resolve_file(f, "main", "config.json", &file), 0);
     hc_file_clear(&file);
     assert_true(temp_dir_has(f->dir, REPO_FOLDER "/refs/main"));
     assert_false(temp_dir_has(f->dir, REPO_FOLDER "/refs/main/old"));
 
     temp_dir_write(f->dir, REPO_FOLDER "/refs/refs", f->commit);
     test_hub_tag(f->hub, "models/org/model", "refs/pr/1", f->commit);
-    assert_int_equal(resolve(f, "refs/pr/1", "config.json", &file), 0);
+    assert_int_equal(fixture_resolve_file(f, "refs/pr/1", "config.json", &file), 0);
     hc_file_clear(&file);
     assert_true(temp_dir_has(f->dir, REPO_FOLDER "/refs/refs/pr/1"));
 }
@@ -250,16 +250,16 @@ static void offline_answers_from_disk_and_says_what_is_missing(void **state)
     struct fixture *f = *state;
     struct hc_file file;
 
-    assert_int_equal(resolve(f, "main", "config.json", &file), 0);
+    assert_int_equal(fixture_resolve_file(f, "main", "config.json", &file), 0);
     hc_file_clear(&file);
     resolver_fixture_age_ref(f, "main", 1000000);
     resolver_fixture_reopen(f, true);
     test_hub_clear_log(f->hub);
 
-    assert_int_equal(resolve(f, "main", "config.json", &file), 0);
+    assert_int_equal(fixture_resolve_file(f, "main", "config.json", &file), 0);
     assert_false(file.stale);
     hc_file_clear(&file);
-    assert_int_equal(resolve(f, "main", "weights.bin", &file), -1);
+    assert_int_equal(fixture_resolve_file(f, "main", "weights.bin", &file), -1);
     assert_int_equal(f->err.reason, HC_NOT_CACHED);
     assert_non_null(strstr(f->err.message, "weights.bin"));
     assert_non_null(strstr(f->err.message, "org/model"));
@@ -276,13 +276,13 @@ static void force_fetches_again_and_replaces_the_blob(void **state)
                                       .options = {.force_download = true}};
     struct hc_file file;
 
-    assert_int_equal(resolve(f, "main", "weights.bin", &file), 0);
+    assert_int_equal(fixture_resolve_file(f, "main", "weights.bin", &file), 0);
     hc_file_clear(&file);
 
     assert_int_equal(hc_resolve_file(f->resolver, &request, NULL, &file, &f->err), 0);
     assert_int_equal(file.source, HC_SOURCE_HUB);
     assert_int_equal(test_hub_count_cdn(f->hub, "GET"), 2);
-    assert_content(&file, "0123456789abcdef");
+    assert_file_content(&file, "0123456789abcdef");
     hc_file_clear(&file);
 }
 
@@ -312,7 +312,7 @@ static void a_failed_download_leaves_no_ref(void **state)
                                                   .on_cdn = true,
                                                   .method = "GET"});
 
-    assert_int_equal(resolve(f, "main", "weights.bin", &file), -1);
+    assert_int_equal(fixture_resolve_file(f, "main", "weights.bin", &file), -1);
     assert_int_equal(f->err.reason, HC_CHECKSUM_MISMATCH);
     assert_false(temp_dir_has(f->dir, REPO_FOLDER "/refs/main"));
     assert_int_equal(temp_dir_count(f->dir, REPO_FOLDER "/blobs"), 0);
@@ -328,9 +328,9 @@ static void bad_names_are_refused_before_anything_is_asked(void **state)
     assert_int_equal(hc_resolve_file(f->resolver, &request, NULL, &file, &f->err), -1);
     assert_int_equal(f->err.reason, HC_INVALID_REPO_ID);
     assert_string_equal(f->err.field, "repo_id");
-    assert_int_equal(resolve(f, "a\nb", "f", &file), -1);
+    assert_int_equal(fixture_resolve_file(f, "a\nb", "f", &file), -1);
     assert_int_equal(f->err.reason, HC_INVALID_REVISION);
-    assert_int_equal(resolve(f, "main", "../../etc/passwd", &file), -1);
+    assert_int_equal(fixture_resolve_file(f, "main", "../../etc/passwd", &file), -1);
     assert_int_equal(f->err.reason, HC_INVALID_FILENAME);
     assert_int_equal(test_hub_count(f->hub, NULL, NULL), 0);
 }
@@ -345,7 +345,7 @@ static void a_subfolder_is_put_before_the_name(void **state)
 
     assert_int_equal(hc_resolve_file(f->resolver, &request, NULL, &file, &f->err), 0);
     assert_string_equal(file.filename, "sub/dir/nested.txt");
-    assert_content(&file, "nested");
+    assert_file_content(&file, "nested");
     hc_file_clear(&file);
 }
 
@@ -359,9 +359,9 @@ static void another_commit_than_the_one_asked_for_is_a_bad_reply(void **state)
     test_hub_rule(f->hub, &(struct test_hub_rule){.fault = TEST_HUB_HEADER,
                                                   .name = "X-Repo-Commit",
                                                   .text = moved});
-    assert_int_equal(resolve(f, f->commit, "config.json", &file), -1);
+    assert_int_equal(fixture_resolve_file(f, f->commit, "config.json", &file), -1);
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
-    assert_int_equal(resolve(f, f->commit, "absent.json", &file), -1);
+    assert_int_equal(fixture_resolve_file(f, f->commit, "absent.json", &file), -1);
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
     assert_false(temp_dir_has(f->dir, REPO_FOLDER));
 }
@@ -373,7 +373,7 @@ static void a_pull_request_ref_keeps_its_name(void **state)
 
     test_hub_tag(f->hub, "models/org/model", "refs/pr/1", f->commit);
 
-    assert_int_equal(resolve(f, "refs/pr/1", "config.json", &file), 0);
+    assert_int_equal(fixture_resolve_file(f, "refs/pr/1", "config.json", &file), 0);
     assert_true(temp_dir_has(f->dir, REPO_FOLDER "/refs/refs/pr/1"));
     hc_file_clear(&file);
 }
@@ -382,7 +382,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         test(a_missing_file_is_fetched_and_named),
-        test(a_second_request_asks_nobody),
+        test(a_second_request_for_a_file_sends_nothing),
         test(a_commit_is_answered_without_the_hub_however_old),
         test(an_old_ref_costs_one_request),
         test(a_branch_that_moved_is_followed),

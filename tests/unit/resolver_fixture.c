@@ -11,17 +11,17 @@
 #include <sys/stat.h>
 #include <time.h>
 
-static void add_text(struct test_hub *hub, const char *path, const char *text)
+static void fixture_add_text(struct test_hub *hub, const char *path, const char *text)
 {
     test_hub_add(hub, path, text, strlen(text), false);
 }
 
-static void fill_hub(struct fixture *f)
+static void fixture_fill_hub(struct fixture *f)
 {
-    add_text(f->hub, "config.json", "{\"v\": 1}");
-    add_text(f->hub, "README.md", "# model\n");
-    add_text(f->hub, "empty.txt", "");
-    add_text(f->hub, "sub/dir/nested.txt", "nested");
+    fixture_add_text(f->hub, "config.json", "{\"v\": 1}");
+    fixture_add_text(f->hub, "README.md", "# model\n");
+    fixture_add_text(f->hub, "empty.txt", "");
+    fixture_add_text(f->hub, "sub/dir/nested.txt", "nested");
     test_hub_add(f->hub, "weights.bin", "0123456789abcdef", 16, true);
     test_hub_commit(f->hub, "models/org/model", "main", f->commit);
 }
@@ -41,7 +41,7 @@ int resolver_fixture_setup(void **state)
     assert_non_null(f);
     f->dir = temp_dir_make();
     f->hub = test_hub_start(&(struct test_hub_options){0});
-    fill_hub(f);
+    fixture_fill_hub(f);
     f->settings = (struct hc_settings){
         .cache_dir = strdup(f->dir),
         .endpoint = strdup(test_hub_endpoint(f->hub)),
@@ -71,7 +71,7 @@ int resolver_fixture_teardown(void **state)
 
 void resolver_fixture_move_main(struct fixture *f, char commit[41])
 {
-    add_text(f->hub, "config.json", "{\"v\": 2}");
+    fixture_add_text(f->hub, "config.json", "{\"v\": 2}");
     test_hub_commit(f->hub, "models/org/model", "main", commit);
 }
 
@@ -86,8 +86,8 @@ void resolver_fixture_age_ref(struct fixture *f, const char *revision, int secon
     assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
 }
 
-int resolve(struct fixture *f, const char *revision, const char *filename,
-            struct hc_file *file)
+int fixture_resolve_file(struct fixture *f, const char *revision, const char *filename,
+                         struct hc_file *file)
 {
     struct hc_file_request request = {.repo = {.id = "org/model", .revision = revision},
                                       .filename = filename};
@@ -95,7 +95,7 @@ int resolve(struct fixture *f, const char *revision, const char *filename,
     return hc_resolve_file(f->resolver, &request, NULL, file, &f->err);
 }
 
-void assert_content(const struct hc_file *file, const char *text)
+void assert_file_content(const struct hc_file *file, const char *text)
 {
     char *content = temp_dir_read("/", file->path + 1);
 

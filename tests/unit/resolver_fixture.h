@@ -38,11 +38,11 @@ void resolver_fixture_move_main(struct fixture *f, char commit[41]);
 void resolver_fixture_age_ref(struct fixture *f, const char *revision, int seconds);
 
 /* Resolves a file with default options; 0 or -1 and f->err. */
-int resolve(struct fixture *f, const char *revision, const char *filename,
-            struct hc_file *file);
+int fixture_resolve_file(struct fixture *f, const char *revision, const char *filename,
+                         struct hc_file *file);
 
 /* The content of a resolved file is `text`. */
-void assert_content(const struct hc_file *file, const char *text);
+void assert_file_content(const struct hc_file *file, const char *text);
 
 /* "<REPO_FOLDER>/snapshots/<commit>/<path>", borrowed until the next call. */
 const char *pointer_path(const char *commit, const char *path);

@@ -36,15 +36,16 @@
 #define TREE REPO_FOLDER "/trees/"
 
 /* What the Hub lists from now on. */
-static void list(struct fixture *f, const char *rows)
+static void serve_listing(struct fixture *f, const char *rows)
 {
     test_hub_rule(f->hub, &(struct test_hub_rule){.contains = "/tree/",
                                                   .fault = TEST_HUB_BODY,
                                                   .text = rows});
 }
 
-static int snapshot_with(struct fixture *f, const struct hc_snapshot_request *like,
-                         struct hc_snapshot *answer)
+static int resolve_snapshot_like(struct fixture *f,
+                                 const struct hc_snapshot_request *like,
+                                 struct hc_snapshot *answer)
 {
     struct hc_snapshot_request request = *like;
 
@@ -52,25 +53,26 @@ static int snapshot_with(struct fixture *f, const struct hc_snapshot_request *li
     return hc_resolve_snapshot(f->resolver, &request, NULL, answer, &f->err);
 }
 
-static int snapshot(struct fixture *f, struct hc_snapshot *answer)
+static int resolve_listed_snapshot(struct fixture *f, struct hc_snapshot *answer)
 {
-    return snapshot_with(f, &(const struct hc_snapshot_request){0}, answer);
+    return resolve_snapshot_like(f, &(const struct hc_snapshot_request){0}, answer);
 }
 
 /* A snapshot that is whole, of so many files. */
-static void assert_snapshot(struct fixture *f, const struct hc_snapshot_request *like,
-                            unsigned count)
+static void assert_snapshot_resolves(struct fixture *f,
+                                     const struct hc_snapshot_request *like,
+                                     unsigned count)
 {
     struct hc_snapshot answer;
 
-    if (snapshot_with(f, like, &answer) < 0)
+    if (resolve_snapshot_like(f, like, &answer) < 0)
         fail_msg("%s", f->err.message);
     assert_int_equal(answer.completeness, HC_COMPLETE);
     assert_int_equal(answer.file_count, count);
     hc_snapshot_clear(&answer);
 }
 
-static bool has_tree(struct fixture *f)
+static bool has_cached_tree(struct fixture *f)
 {
     char path[4096];
 
@@ -82,25 +84,25 @@ static bool has_tree(struct fixture *f)
 
 static const char *const odd_names[] = {"a*", "C:*", "../*"};
 
-static void an_unsafe_name_fails_only_what_selects_it(void **state)
+static void an_unsafe_name_fails_only_requests_that_select_it(void **state)
 {
     struct fixture *f = *state;
     const struct hc_snapshot_request without = {.ignore_patterns = odd_names,
                                                 .ignore_count = 3};
     struct hc_snapshot answer;
 
-    list(f, "[" CONFIG ", " REST ", " WEIGHTS
-            ", " ROW("a\\tb\\u202e", CONFIG_OID,
-                     "8") ", " ROW("C:x", CONFIG_OID, "8") ", " ROW("../x", CONFIG_OID,
-                                                                    "8") "]");
-    assert_int_equal(snapshot(f, &answer), -1);
+    serve_listing(f, "[" CONFIG ", " REST ", " WEIGHTS
+                     ", " ROW("a\\tb\\u202e", CONFIG_OID,
+                              "8") ", " ROW("C:x", CONFIG_OID,
+                                            "8") ", " ROW("../x", CONFIG_OID, "8") "]");
+    assert_int_equal(resolve_listed_snapshot(f, &answer), -1);
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
     assert_non_null(strstr(f->err.message, "'../x'"));
-    assert_snapshot(f, &without, 5);
+    assert_snapshot_resolves(f, &without, 5);
 
     resolver_fixture_reopen(f, true);
-    assert_snapshot(f, &without, 5);
-    assert_int_equal(snapshot(f, &answer), -1);
+    assert_snapshot_resolves(f, &without, 5);
+    assert_int_equal(resolve_listed_snapshot(f, &answer), -1);
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
 }
 
@@ -110,13 +112,12 @@ static void an_unsafe_name_is_shown_without_control_characters(void **state)
     struct fixture *f = *state;
     struct hc_snapshot answer;
 
-    list(f,
-         "[" CONFIG ", " REST ", " WEIGHTS ", " ROW("a\\tb\\u202e", CONFIG_OID, "8") "]");
-    assert_int_equal(snapshot_with(f,
-                                   &(const struct hc_snapshot_request){.allow_patterns =
-                                                                           allow,
-                                                                       .allow_count = 1},
-                                   &answer),
+    serve_listing(f, "[" CONFIG ", " REST ", " WEIGHTS
+                     ", " ROW("a\\tb\\u202e", CONFIG_OID, "8") "]");
+    assert_int_equal(resolve_snapshot_like(f,
+                                           &(const struct hc_snapshot_request){
+                                               .allow_patterns = allow, .allow_count = 1},
+                                           &answer),
                      -1);
     assert_non_null(strstr(f->err.message, "'a\\u0009b\\u202e'"));
     assert_null(strpbrk(f->err.message, "\t\n"));
@@ -130,18 +131,19 @@ static void a_masked_hash_is_asked_for_when_the_file_is_needed(void **state)
     const struct hc_snapshot_request config = {.allow_patterns = allow, .allow_count = 1};
     struct hc_file file;
 
-    list(f, "[" CONFIG ", " REST
-            ", " WEIGHTS_WITH("********", ", \"xetHash\": \"****\"") "]");
-    assert_snapshot(f, &config, 1);
+    serve_listing(f, "[" CONFIG ", " REST
+                     ", " WEIGHTS_WITH("********", ", \"xetHash\": \"****\"") "]");
+    assert_snapshot_resolves(f, &config, 1);
     assert_int_equal(test_hub_count(f->hub, "HEAD", NULL), 0);
 
-    assert_snapshot(f, &(const struct hc_snapshot_request){0}, 5);
+    assert_snapshot_resolves(f, &(const struct hc_snapshot_request){0}, 5);
     assert_int_equal(test_hub_count(f->hub, "HEAD", "weights.bin"), 1);
     test_hub_clear_log(f->hub);
-    assert_snapshot(f, &(const struct hc_snapshot_request){0}, 5); /* and then is here */
+    assert_snapshot_resolves(f, &(const struct hc_snapshot_request){0},
+                             5); /* and then is here */
     assert_int_equal(test_hub_count(f->hub, NULL, NULL), 0);
-    assert_int_equal(resolve(f, f->commit, "weights.bin", &file), 0);
-    assert_content(&file, "0123456789abcdef");
+    assert_int_equal(fixture_resolve_file(f, f->commit, "weights.bin", &file), 0);
+    assert_file_content(&file, "0123456789abcdef");
     hc_file_clear(&file);
 }
 
@@ -149,10 +151,11 @@ static void a_masked_xet_hash_alone_costs_nothing(void **state)
 {
     struct fixture *f = *state;
 
-    list(f, "[" CONFIG ", " REST ", " WEIGHTS_WITH(
-                "9f9f5111f7b27a781f1f1ddde5ebc2dd2b796bfc7365c9c28b548e564176929f",
-                ", \"xetHash\": \"********\"") "]");
-    assert_snapshot(f, &(const struct hc_snapshot_request){0}, 5);
+    serve_listing(f,
+                  "[" CONFIG ", " REST ", " WEIGHTS_WITH(
+                      "9f9f5111f7b27a781f1f1ddde5ebc2dd2b796bfc7365c9c28b548e564176929f",
+                      ", \"xetHash\": \"********\"") "]");
+    assert_snapshot_resolves(f, &(const struct hc_snapshot_request){0}, 5);
     assert_int_equal(test_hub_count(f->hub, "HEAD", NULL), 0);
 }
 
@@ -165,9 +168,9 @@ static void a_file_with_a_masked_hash_is_resolved_alone(void **state)
     struct fixture *f = *state;
     struct hc_files files;
 
-    list(f, "[" CONFIG ", " REST ", " WEIGHTS_WITH("********", "") "]");
+    serve_listing(f, "[" CONFIG ", " REST ", " WEIGHTS_WITH("********", "") "]");
     assert_int_equal(hc_resolve_files(f->resolver, &request, NULL, &files, &f->err), 0);
-    assert_content(&files.items[0], "0123456789abcdef");
+    assert_file_content(&files.items[0], "0123456789abcdef");
     hc_files_clear(&files);
 }
 
@@ -175,29 +178,29 @@ static void a_repeated_row_counts_once(void **state)
 {
     struct fixture *f = *state;
 
-    list(f, "[" CONFIG ", " CONFIG ", " REST ", " WEIGHTS ", " README "]");
-    assert_snapshot(f, &(const struct hc_snapshot_request){0}, 5);
+    serve_listing(f, "[" CONFIG ", " CONFIG ", " REST ", " WEIGHTS ", " README "]");
+    assert_snapshot_resolves(f, &(const struct hc_snapshot_request){0}, 5);
 }
 
 /* Each of the listings makes a snapshot fail, and is not kept. */
-static void assert_not_believed(struct fixture *f, const char *const *listings,
-                                size_t count)
+static void assert_listings_refused(struct fixture *f, const char *const *listings,
+                                    size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         struct hc_snapshot answer;
 
         test_hub_clear_rules(f->hub);
-        list(f, listings[i]);
-        if (snapshot(f, &answer) == 0)
+        serve_listing(f, listings[i]);
+        if (resolve_listed_snapshot(f, &answer) == 0)
             fail_msg("believed: %s", listings[i]);
         assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
-        assert_false(has_tree(f));
+        assert_false(has_cached_tree(f));
     }
 }
 
 /* ---- listings that are none --------------------------------------------------------- */
 
-static void what_is_no_whole_listing_is_refused_and_not_kept(void **state)
+static void an_incomplete_listing_is_refused_and_not_written(void **state)
 {
     static const char *const listings[] = {
         "[" CONFIG ", " ROW("config.json/x", CONFIG_OID, "8") "]",
@@ -208,14 +211,14 @@ static void what_is_no_whole_listing_is_refused_and_not_kept(void **state)
     };
     struct fixture *f = *state;
 
-    assert_not_believed(f, listings, sizeof listings / sizeof *listings);
+    assert_listings_refused(f, listings, sizeof listings / sizeof *listings);
     test_hub_clear_rules(f->hub);
-    assert_snapshot(f, &(const struct hc_snapshot_request){0}, 5);
+    assert_snapshot_resolves(f, &(const struct hc_snapshot_request){0}, 5);
 }
 
 /* ---- listings that something else contradicts --------------------------------------- */
 
-static unsigned listings_asked(struct fixture *f)
+static unsigned count_listing_requests(struct fixture *f)
 {
     return test_hub_count(f->hub, "GET", "/tree/");
 }
@@ -230,10 +233,10 @@ static void fewer_files_than_the_hub_names_are_no_listing(void **state)
     };
     struct fixture *f = *state;
 
-    assert_not_believed(f, listings, sizeof listings / sizeof *listings);
+    assert_listings_refused(f, listings, sizeof listings / sizeof *listings);
     assert_non_null(strstr(f->err.message, "incomplete"));
     test_hub_clear_rules(f->hub);
-    assert_snapshot(f, &(const struct hc_snapshot_request){0}, 5);
+    assert_snapshot_resolves(f, &(const struct hc_snapshot_request){0}, 5);
 }
 
 /* Asked for by commit, no answer about the revision says which files there are. */
@@ -244,13 +247,13 @@ static void a_cut_listing_of_a_commit_is_no_listing(void **state)
         .repo = {.id = "org/model", .revision = f->commit}};
     struct hc_snapshot answer;
 
-    list(f, "[" CONFIG ", " README "]");
+    serve_listing(f, "[" CONFIG ", " README "]");
     assert_int_equal(hc_resolve_snapshot(f->resolver, &request, NULL, &answer, &f->err),
                      -1);
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
-    assert_false(has_tree(f));
+    assert_false(has_cached_tree(f));
     test_hub_clear_rules(f->hub);
-    assert_snapshot(f, &request, 5);
+    assert_snapshot_resolves(f, &request, 5);
 }
 
 /* A Hub that has no such answer is believed, as before; it is asked once. */
@@ -263,7 +266,7 @@ static void a_hub_that_names_no_files_is_believed(void **state)
     test_hub_rule(f->hub, &(struct test_hub_rule){.contains = "/revision/",
                                                   .fault = TEST_HUB_STATUS,
                                                   .number = 500});
-    assert_snapshot(f, &request, 5);
+    assert_snapshot_resolves(f, &request, 5);
     assert_int_equal(test_hub_count(f->hub, "GET", "/revision/"), 1);
 }
 
@@ -274,11 +277,11 @@ static void a_listing_of_nothing_is_believed_of_no_repo_with_files(void **state)
         .repo = {.id = "org/model", .revision = f->commit}};
     struct hc_snapshot answer;
 
-    list(f, "[]");
+    serve_listing(f, "[]");
     assert_int_equal(hc_resolve_snapshot(f->resolver, &request, NULL, &answer, &f->err),
                      -1);
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
-    assert_false(has_tree(f));
+    assert_false(has_cached_tree(f));
 }
 
 static void a_repo_without_files_is_whole(void **state)
@@ -290,9 +293,9 @@ static void a_repo_without_files_is_whole(void **state)
     test_hub_rule(f->hub, &(struct test_hub_rule){.contains = "/revision/",
                                                   .fault = TEST_HUB_BODY,
                                                   .text = info});
-    list(f, "[]");
-    assert_snapshot(f, &(const struct hc_snapshot_request){0}, 0);
-    assert_true(has_tree(f));
+    serve_listing(f, "[]");
+    assert_snapshot_resolves(f, &(const struct hc_snapshot_request){0}, 0);
+    assert_true(has_cached_tree(f));
 }
 
 /* Entries of trees/<commit>.json. */
@@ -302,7 +305,7 @@ static void a_repo_without_files_is_whole(void **state)
 #define KEPT_README KEPT("README.md", "e339422d0f5def57816b7df65a4fd8979edc765d", "8")
 
 /* What another client, or an editor, left in trees/. */
-static void keep_listing(struct fixture *f, const char *entries)
+static void write_cached_listing(struct fixture *f, const char *entries)
 {
     char path[4096], text[4096];
 
@@ -312,7 +315,7 @@ static void keep_listing(struct fixture *f, const char *entries)
     temp_dir_write(f->dir, path, text);
 }
 
-static int snapshot_of_commit(struct fixture *f, struct hc_snapshot *answer)
+static int resolve_commit_snapshot(struct fixture *f, struct hc_snapshot *answer)
 {
     const struct hc_snapshot_request request = {
         .repo = {.id = "org/model", .revision = f->commit}};
@@ -324,26 +327,26 @@ static void assert_whole_commit(struct fixture *f)
 {
     struct hc_snapshot answer;
 
-    if (snapshot_of_commit(f, &answer) < 0)
+    if (resolve_commit_snapshot(f, &answer) < 0)
         fail_msg("%s", f->err.message);
     assert_int_equal(answer.completeness, HC_COMPLETE);
     assert_int_equal(answer.file_count, 5);
     hc_snapshot_clear(&answer);
 }
 
-static void a_listing_on_disk_that_lacks_a_file_heals_with_the_branch(void **state)
+static void a_cached_listing_that_lacks_a_file_is_replaced_with_the_branch(void **state)
 {
     struct fixture *f = *state;
 
-    assert_snapshot(f, &(const struct hc_snapshot_request){0}, 5);
-    keep_listing(f, KEPT_CONFIG);
+    assert_snapshot_resolves(f, &(const struct hc_snapshot_request){0}, 5);
+    write_cached_listing(f, KEPT_CONFIG);
     resolver_fixture_age_ref(f, "main", 61);
     test_hub_clear_log(f->hub);
-    assert_snapshot(f, &(const struct hc_snapshot_request){0}, 5);
-    assert_int_equal(listings_asked(f), 1);
+    assert_snapshot_resolves(f, &(const struct hc_snapshot_request){0}, 5);
+    assert_int_equal(count_listing_requests(f), 1);
 
     resolver_fixture_reopen(f, true);
-    assert_snapshot(f, &(const struct hc_snapshot_request){0}, 5);
+    assert_snapshot_resolves(f, &(const struct hc_snapshot_request){0}, 5);
 }
 
 static void a_forced_download_lists_anew(void **state)
@@ -351,14 +354,14 @@ static void a_forced_download_lists_anew(void **state)
     struct fixture *f = *state;
     const struct hc_snapshot_request forced = {.options = {.force_download = true}};
 
-    keep_listing(f, KEPT_CONFIG);
-    assert_snapshot(f, &forced, 5);
-    assert_int_equal(listings_asked(f), 1);
+    write_cached_listing(f, KEPT_CONFIG);
+    assert_snapshot_resolves(f, &forced, 5);
+    assert_int_equal(count_listing_requests(f), 1);
     resolver_fixture_reopen(f, true);
-    assert_snapshot(f, &(const struct hc_snapshot_request){0}, 5);
+    assert_snapshot_resolves(f, &(const struct hc_snapshot_request){0}, 5);
 }
 
-static void a_listing_on_disk_that_is_none_heals(void **state)
+static void a_cached_listing_that_cannot_be_parsed_is_replaced(void **state)
 {
     static const char *const bad[] = {
         "",
@@ -369,10 +372,10 @@ static void a_listing_on_disk_that_is_none_heals(void **state)
     struct fixture *f = *state;
 
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        keep_listing(f, bad[i]);
+        write_cached_listing(f, bad[i]);
         test_hub_clear_log(f->hub);
         assert_whole_commit(f);
-        assert_int_equal(listings_asked(f), 1);
+        assert_int_equal(count_listing_requests(f), 1);
     }
 }
 
@@ -393,10 +396,10 @@ static void a_listing_that_the_bytes_contradict_is_asked_for_once_more(void **st
         free(f->settings.cache_dir);
         f->settings.cache_dir = strdup(f->dir);
         resolver_fixture_reopen(f, false);
-        keep_listing(f, wrong[i]);
+        write_cached_listing(f, wrong[i]);
         test_hub_clear_log(f->hub);
         assert_whole_commit(f);
-        assert_int_equal(listings_asked(f), 1);
+        assert_int_equal(count_listing_requests(f), 1);
     }
 }
 
@@ -421,11 +424,11 @@ static void a_listing_that_stays_wrong_is_asked_for_once_more_only(void **state)
     struct fixture *f = *state;
     struct hc_snapshot answer;
 
-    list(f, "[" CONFIG ", " ROW("README.md", OTHER_OID, "8") ", " NESTED ", " EMPTY
-                                                             ", " WEIGHTS "]");
-    assert_int_equal(snapshot_of_commit(f, &answer), -1);
+    serve_listing(f, "[" CONFIG ", " ROW("README.md", OTHER_OID,
+                                         "8") ", " NESTED ", " EMPTY ", " WEIGHTS "]");
+    assert_int_equal(resolve_commit_snapshot(f, &answer), -1);
     assert_int_equal(f->err.reason, HC_CHECKSUM_MISMATCH);
-    assert_int_equal(listings_asked(f), 2);
+    assert_int_equal(count_listing_requests(f), 2);
 }
 
 static void a_file_that_a_listing_describes_wrongly_is_described_by_head(void **state)
@@ -433,11 +436,11 @@ static void a_file_that_a_listing_describes_wrongly_is_described_by_head(void **
     struct fixture *f = *state;
     struct hc_file file;
 
-    keep_listing(f, KEPT_CONFIG ", " KEPT("README.md", OTHER_OID, "8"));
-    assert_int_equal(resolve(f, f->commit, "README.md", &file), 0);
-    assert_content(&file, "# model\n");
+    write_cached_listing(f, KEPT_CONFIG ", " KEPT("README.md", OTHER_OID, "8"));
+    assert_int_equal(fixture_resolve_file(f, f->commit, "README.md", &file), 0);
+    assert_file_content(&file, "# model\n");
     hc_file_clear(&file);
-    assert_false(has_tree(f));
+    assert_false(has_cached_tree(f));
 }
 
 static void a_file_that_a_listing_lacks_drops_the_listing(void **state)
@@ -445,15 +448,15 @@ static void a_file_that_a_listing_lacks_drops_the_listing(void **state)
     struct fixture *f = *state;
     struct hc_file file;
 
-    keep_listing(f, KEPT_CONFIG);
-    assert_int_equal(resolve(f, f->commit, "README.md", &file), 0);
+    write_cached_listing(f, KEPT_CONFIG);
+    assert_int_equal(fixture_resolve_file(f, f->commit, "README.md", &file), 0);
     hc_file_clear(&file);
-    assert_false(has_tree(f));
+    assert_false(has_cached_tree(f));
 
-    keep_listing(f, KEPT_CONFIG ", " KEPT_README);
-    assert_int_equal(resolve(f, f->commit, "config.json", &file), 0);
+    write_cached_listing(f, KEPT_CONFIG ", " KEPT_README);
+    assert_int_equal(fixture_resolve_file(f, f->commit, "config.json", &file), 0);
     hc_file_clear(&file);
-    assert_true(has_tree(f));
+    assert_true(has_cached_tree(f));
 }
 
 /* ---- absences ----------------------------------------------------------------------- */
@@ -480,7 +483,7 @@ static void a_listing_marks_no_absence(void **state)
     assert_int_equal(f->err.reason, HC_ENTRY_NOT_FOUND);
 
     resolver_fixture_reopen(f, false);
-    assert_int_equal(resolve(f, "main", "absent.json", &file), -1);
+    assert_int_equal(fixture_resolve_file(f, "main", "absent.json", &file), -1);
     assert_int_equal(f->err.reason, HC_ENTRY_NOT_FOUND);
     assert_true(temp_dir_has(f->dir, REPO_FOLDER "/.no_exist"));
 }
@@ -503,33 +506,33 @@ static void before_a_call_fails_for_want_of_a_file_the_hub_is_asked_for_it(void 
     assert_int_equal(hc_resolve_files(f->resolver, &request, NULL, &files, &f->err), -1);
     assert_int_equal(test_hub_count(f->hub, "HEAD", NULL), 0);
 
-    keep_listing(f, KEPT_CONFIG); /* which lacks a file that is there */
+    write_cached_listing(f, KEPT_CONFIG); /* which lacks a file that is there */
     request.filenames = present;
     assert_int_equal(hc_resolve_files(f->resolver, &request, NULL, &files, &f->err), 0);
     assert_int_equal(files.count, 2);
-    assert_content(&files.items[1], "# model\n");
+    assert_file_content(&files.items[1], "# model\n");
     hc_files_clear(&files);
-    assert_int_equal(listings_asked(f), 1);
+    assert_int_equal(count_listing_requests(f), 1);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        test(an_unsafe_name_fails_only_what_selects_it),
+        test(an_unsafe_name_fails_only_requests_that_select_it),
         test(an_unsafe_name_is_shown_without_control_characters),
         test(a_masked_hash_is_asked_for_when_the_file_is_needed),
         test(a_masked_xet_hash_alone_costs_nothing),
         test(a_file_with_a_masked_hash_is_resolved_alone),
         test(a_repeated_row_counts_once),
-        test(what_is_no_whole_listing_is_refused_and_not_kept),
+        test(an_incomplete_listing_is_refused_and_not_written),
         test(fewer_files_than_the_hub_names_are_no_listing),
         test(a_cut_listing_of_a_commit_is_no_listing),
         test(a_hub_that_names_no_files_is_believed),
         test(a_listing_of_nothing_is_believed_of_no_repo_with_files),
         test(a_repo_without_files_is_whole),
-        test(a_listing_on_disk_that_lacks_a_file_heals_with_the_branch),
+        test(a_cached_listing_that_lacks_a_file_is_replaced_with_the_branch),
         test(a_forced_download_lists_anew),
-        test(a_listing_on_disk_that_is_none_heals),
+        test(a_cached_listing_that_cannot_be_parsed_is_replaced),
         test(a_listing_that_the_bytes_contradict_is_asked_for_once_more),
         test(a_plain_file_of_another_size_is_fetched_again),
         test(a_listing_that_stays_wrong_is_asked_for_once_more_only),

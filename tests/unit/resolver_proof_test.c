@@ -22,7 +22,7 @@ enum { MIB = 1024 * 1024, LARGE = 3 * MIB };
 static const char unproved[] = "\"v1\"";
 
 /* The hub names files whose address contains `text` by an etag that is no hash. */
-static void name_without_a_hash(struct fixture *f, const char *text)
+static void serve_etag_without_hash(struct fixture *f, const char *text)
 {
     test_hub_rule(f->hub, &(struct test_hub_rule){.contains = text,
                                                   .fault = TEST_HUB_HEADER,
@@ -30,20 +30,21 @@ static void name_without_a_hash(struct fixture *f, const char *text)
                                                   .text = unproved});
 }
 
-static struct hc_file expect(struct fixture *f, const char *name, const char *text)
+static struct hc_file resolve_expecting(struct fixture *f, const char *name,
+                                        const char *text)
 {
     struct hc_file file;
 
-    if (resolve(f, "main", name, &file) < 0)
+    if (fixture_resolve_file(f, "main", name, &file) < 0)
         fail_msg("%s: %s", name, f->err.message);
-    assert_content(&file, text);
+    assert_file_content(&file, text);
     return file;
 }
 
-static void expect_from(struct fixture *f, const char *name, const char *text,
-                        enum hc_source source)
+static void expect_text_from(struct fixture *f, const char *name, const char *text,
+                             enum hc_source source)
 {
-    struct hc_file file = expect(f, name, text);
+    struct hc_file file = resolve_expecting(f, name, text);
 
     assert_int_equal(file.source, source);
     assert_int_equal(file.size_bytes, strlen(text));
@@ -54,12 +55,12 @@ static void files_with_one_etag_have_bytes_of_their_own(void **state)
 {
     struct fixture *f = *state;
 
-    name_without_a_hash(f, "README.md");
-    name_without_a_hash(f, "config.json");
-    expect_from(f, "README.md", "# model\n", HC_SOURCE_HUB);
-    expect_from(f, "config.json", "{\"v\": 1}", HC_SOURCE_HUB);
-    expect_from(f, "README.md", "# model\n", HC_SOURCE_CACHE);
-    expect_from(f, "config.json", "{\"v\": 1}", HC_SOURCE_CACHE);
+    serve_etag_without_hash(f, "README.md");
+    serve_etag_without_hash(f, "config.json");
+    expect_text_from(f, "README.md", "# model\n", HC_SOURCE_HUB);
+    expect_text_from(f, "config.json", "{\"v\": 1}", HC_SOURCE_HUB);
+    expect_text_from(f, "README.md", "# model\n", HC_SOURCE_CACHE);
+    expect_text_from(f, "config.json", "{\"v\": 1}", HC_SOURCE_CACHE);
 }
 
 static void an_etag_that_stays_says_nothing_of_the_next_commit(void **state)
@@ -67,13 +68,13 @@ static void an_etag_that_stays_says_nothing_of_the_next_commit(void **state)
     struct fixture *f = *state;
     char commit[41];
 
-    name_without_a_hash(f, "config.json");
-    expect_from(f, "config.json", "{\"v\": 1}", HC_SOURCE_HUB);
+    serve_etag_without_hash(f, "config.json");
+    expect_text_from(f, "config.json", "{\"v\": 1}", HC_SOURCE_HUB);
     resolver_fixture_move_main(f, commit);
     resolver_fixture_age_ref(f, "main", 61);
-    expect_from(f, "config.json", "{\"v\": 2}", HC_SOURCE_HUB);
+    expect_text_from(f, "config.json", "{\"v\": 2}", HC_SOURCE_HUB);
     resolver_fixture_reopen(f, true);
-    expect_from(f, "config.json", "{\"v\": 2}", HC_SOURCE_CACHE);
+    expect_text_from(f, "config.json", "{\"v\": 2}", HC_SOURCE_CACHE);
 }
 
 /* A blob of another client's may be of any file with that etag. */
@@ -82,8 +83,8 @@ static void a_blob_whose_name_is_no_hash_serves_no_other_file(void **state)
     struct fixture *f = *state;
 
     temp_dir_write(f->dir, REPO_FOLDER "/blobs/v1", "{\"v\": 9}");
-    name_without_a_hash(f, "config.json");
-    expect_from(f, "config.json", "{\"v\": 1}", HC_SOURCE_HUB);
+    serve_etag_without_hash(f, "config.json");
+    expect_text_from(f, "config.json", "{\"v\": 1}", HC_SOURCE_HUB);
 }
 
 /* What another client has put in its place is that file. */
@@ -96,11 +97,11 @@ static void a_pointer_to_a_name_that_is_no_hash_is_a_hit(void **state)
     temp_dir_write(f->dir, REPO_FOLDER "/blobs/v1", "{\"v\": 1}");
     temp_dir_write(f->dir, pointer_path(f->commit, "other"), "");
     assert_int_equal(symlink("../../blobs/v1", pointer), 0);
-    name_without_a_hash(f, "config.json");
-    expect_from(f, "config.json", "{\"v\": 1}", HC_SOURCE_CACHE);
+    serve_etag_without_hash(f, "config.json");
+    expect_text_from(f, "config.json", "{\"v\": 1}", HC_SOURCE_CACHE);
 }
 
-static int resolve_in(struct fixture *f, const char *repo, struct hc_file *file)
+static int resolve_large_of(struct fixture *f, const char *repo, struct hc_file *file)
 {
     const struct hc_file_request request = {.repo = {.id = repo},
                                             .filename = "large.git"};
@@ -108,7 +109,7 @@ static int resolve_in(struct fixture *f, const char *repo, struct hc_file *file)
     return hc_resolve_file(f->resolver, &request, NULL, file, &f->err);
 }
 
-static char first_byte(const struct hc_file *file)
+static char read_first_byte(const struct hc_file *file)
 {
     HC_AUTO_CLOSE int fd = open(file->path, O_RDONLY | O_CLOEXEC);
     char byte = 0;
@@ -118,7 +119,7 @@ static char first_byte(const struct hc_file *file)
 }
 
 /* Large enough for what another repo has to be of use. */
-static void add_large(struct fixture *f, const char *repo, char byte)
+static void serve_large_file(struct fixture *f, const char *repo, char byte)
 {
     HC_AUTO_FREE char *bytes = malloc(LARGE);
     char commit[41];
@@ -134,24 +135,24 @@ static void repos_with_one_etag_have_bytes_of_their_own(void **state)
     struct fixture *f = *state;
     struct hc_file one, other;
 
-    add_large(f, "models/org/one", '1');
-    add_large(f, "models/org/other", '2');
-    name_without_a_hash(f, "large.git");
-    assert_int_equal(resolve_in(f, "org/one", &one), 0);
-    assert_int_equal(resolve_in(f, "org/other", &other), 0);
-    assert_int_equal(first_byte(&one), '1');
-    assert_int_equal(first_byte(&other), '2');
+    serve_large_file(f, "models/org/one", '1');
+    serve_large_file(f, "models/org/other", '2');
+    serve_etag_without_hash(f, "large.git");
+    assert_int_equal(resolve_large_of(f, "org/one", &one), 0);
+    assert_int_equal(resolve_large_of(f, "org/other", &other), 0);
+    assert_int_equal(read_first_byte(&one), '1');
+    assert_int_equal(read_first_byte(&other), '2');
     hc_file_clear(&one);
     hc_file_clear(&other);
 }
 
-static void what_no_hash_can_check_is_not_gone_on_with(void **state)
+static void bytes_that_no_hash_can_check_are_not_resumed_by_the_resolver(void **state)
 {
     struct fixture *f = *state;
     struct hc_file file;
 
-    add_large(f, "models/org/one", '1');
-    name_without_a_hash(f, "large.git");
+    serve_large_file(f, "models/org/one", '1');
+    serve_etag_without_hash(f, "large.git");
     test_hub_rule(f->hub, &(struct test_hub_rule){.method = "GET",
                                                   .contains = "resolve-cache",
                                                   .times = 1,
@@ -160,14 +161,14 @@ static void what_no_hash_can_check_is_not_gone_on_with(void **state)
     test_hub_rule(f->hub, &(struct test_hub_rule){.method = "GET",
                                                   .contains = "resolve-cache",
                                                   .fault = TEST_HUB_CLOSE});
-    assert_int_equal(resolve_in(f, "org/one", &file), -1);
+    assert_int_equal(resolve_large_of(f, "org/one", &file), -1);
     test_hub_clear_rules(f->hub);
     assert_int_equal(temp_dir_count(f->dir, "models--org--one/blobs"), 0);
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
 }
 
 /* Cuts the blob that the file has down to `size` bytes. */
-static void cut_blob(const struct hc_file *file, off_t size)
+static void truncate_blob(const struct hc_file *file, off_t size)
 {
     assert_int_equal(truncate(file->path, size), 0);
 }
@@ -176,14 +177,14 @@ static void cut_blob(const struct hc_file *file, off_t size)
 static void a_blob_that_has_lost_all_bytes_is_fetched_again(void **state)
 {
     struct fixture *f = *state;
-    struct hc_file file = expect(f, "weights.bin", "0123456789abcdef");
+    struct hc_file file = resolve_expecting(f, "weights.bin", "0123456789abcdef");
 
-    cut_blob(&file, 0);
-    expect_from(f, "weights.bin", "0123456789abcdef", HC_SOURCE_HUB);
-    cut_blob(&file, 0);
+    truncate_blob(&file, 0);
+    expect_text_from(f, "weights.bin", "0123456789abcdef", HC_SOURCE_HUB);
+    truncate_blob(&file, 0);
     hc_file_clear(&file);
     resolver_fixture_reopen(f, true);
-    assert_int_equal(resolve(f, "main", "weights.bin", &file), -1);
+    assert_int_equal(fixture_resolve_file(f, "main", "weights.bin", &file), -1);
     assert_int_equal(f->err.reason, HC_NOT_CACHED);
 }
 
@@ -193,12 +194,12 @@ static void a_blob_of_another_size_than_the_hub_says_is_fetched_again(void **sta
     struct fixture *f = *state;
 
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        struct hc_file file = expect(f, "weights.bin", "0123456789abcdef");
+        struct hc_file file = resolve_expecting(f, "weights.bin", "0123456789abcdef");
 
-        cut_blob(&file, sizes[i]);
+        truncate_blob(&file, sizes[i]);
         hc_file_clear(&file);
         resolver_fixture_age_ref(f, "main", 61);
-        expect_from(f, "weights.bin", "0123456789abcdef", HC_SOURCE_HUB);
+        expect_text_from(f, "weights.bin", "0123456789abcdef", HC_SOURCE_HUB);
     }
 }
 
@@ -209,13 +210,13 @@ static void a_blob_of_another_size_than_the_listing_says_is_fetched_again(void *
     const struct hc_files_request request = {.repo = {.id = "org/model"},
                                              .filenames = names,
                                              .filename_count = 2};
-    struct hc_file file = expect(f, "weights.bin", "0123456789abcdef");
+    struct hc_file file = resolve_expecting(f, "weights.bin", "0123456789abcdef");
     struct hc_files files;
 
-    cut_blob(&file, 5);
+    truncate_blob(&file, 5);
     hc_file_clear(&file);
     assert_int_equal(hc_resolve_files(f->resolver, &request, NULL, &files, &f->err), 0);
-    assert_content(&files.items[0], "0123456789abcdef");
+    assert_file_content(&files.items[0], "0123456789abcdef");
     assert_int_equal(files.items[0].source, HC_SOURCE_HUB);
     hc_files_clear(&files);
 }
@@ -228,15 +229,15 @@ static void a_forced_empty_file_comes_from_the_hub(void **state)
                                             .options = {.force_download = true}};
     struct hc_file file;
 
-    expect_from(f, "empty.txt", "", HC_SOURCE_HUB);
-    expect_from(f, "empty.txt", "", HC_SOURCE_CACHE);
+    expect_text_from(f, "empty.txt", "", HC_SOURCE_HUB);
+    expect_text_from(f, "empty.txt", "", HC_SOURCE_CACHE);
     assert_int_equal(hc_resolve_file(f->resolver, &request, NULL, &file, &f->err), 0);
     assert_int_equal(file.source, HC_SOURCE_HUB);
     hc_file_clear(&file);
 }
 
 /* The hub's answers to HEAD say this of the size, or nothing. */
-static void tell_size(struct fixture *f, const char *length)
+static void serve_content_length(struct fixture *f, const char *length)
 {
     static const char *const names[] = {"Content-Length", "X-Linked-Size"};
 
@@ -248,7 +249,7 @@ static void tell_size(struct fixture *f, const char *length)
 }
 
 /* The hub ends its answers without having said how long they are. */
-static void hide_lengths(struct fixture *f)
+static void serve_no_lengths(struct fixture *f)
 {
     for (int on_cdn = 0; on_cdn < 2; on_cdn++)
         test_hub_rule(f->hub, &(struct test_hub_rule){.method = "GET",
@@ -263,13 +264,13 @@ static void a_size_that_no_head_tells_comes_with_the_bytes(void **state)
     struct fixture *f = *state;
 
     for (int i = 0; i < 4; i++) {
-        tell_size(f, lengths[i % 2]);
+        serve_content_length(f, lengths[i % 2]);
         if (i / 2)
-            hide_lengths(f);
-        expect_from(f, "config.json", "{\"v\": 1}", HC_SOURCE_HUB);
-        expect_from(f, "weights.bin", "0123456789abcdef", HC_SOURCE_HUB);
-        expect_from(f, "empty.txt", "", HC_SOURCE_HUB);
-        expect_from(f, "config.json", "{\"v\": 1}", HC_SOURCE_CACHE);
+            serve_no_lengths(f);
+        expect_text_from(f, "config.json", "{\"v\": 1}", HC_SOURCE_HUB);
+        expect_text_from(f, "weights.bin", "0123456789abcdef", HC_SOURCE_HUB);
+        expect_text_from(f, "empty.txt", "", HC_SOURCE_HUB);
+        expect_text_from(f, "config.json", "{\"v\": 1}", HC_SOURCE_CACHE);
         temp_dir_remove(temp_dir_path(f->dir, REPO_FOLDER));
         test_hub_clear_rules(f->hub);
     }
@@ -280,13 +281,13 @@ static void wrong_bytes_of_unknown_size_are_refused(void **state)
     struct fixture *f = *state;
     struct hc_file file;
 
-    tell_size(f, "0");
-    hide_lengths(f);
+    serve_content_length(f, "0");
+    serve_no_lengths(f);
     test_hub_rule(f->hub, &(struct test_hub_rule){.method = "GET",
                                                   .contains = "resolve-cache",
                                                   .fault = TEST_HUB_CORRUPT,
                                                   .number = 3});
-    assert_int_equal(resolve(f, "main", "config.json", &file), -1);
+    assert_int_equal(fixture_resolve_file(f, "main", "config.json", &file), -1);
     assert_int_equal(f->err.reason, HC_CHECKSUM_MISMATCH);
     assert_int_equal(test_hub_count(f->hub, "GET", "resolve-cache"), 2);
     assert_int_equal(temp_dir_count(f->dir, REPO_FOLDER "/blobs"), 0);
@@ -305,7 +306,7 @@ static void a_listing_tells_the_size_that_no_head_does(void **state)
     struct hc_files files;
     struct hc_file file;
 
-    tell_size(f, NULL);
+    serve_content_length(f, NULL);
     assert_int_equal(hc_resolve_file(f->resolver, &request, NULL, &file, &f->err), 0);
     assert_int_equal(file.size_bytes, 0); /* nothing tells it without a GET */
     assert_int_equal(file.source, HC_SOURCE_HUB);
@@ -316,7 +317,7 @@ static void a_listing_tells_the_size_that_no_head_does(void **state)
     assert_int_equal(hc_resolve_file(f->resolver, &request, NULL, &file, &f->err), 0);
     assert_int_equal(file.size_bytes, 16);
     hc_file_clear(&file);
-    expect_from(f, "weights.bin", "0123456789abcdef", HC_SOURCE_HUB);
+    expect_text_from(f, "weights.bin", "0123456789abcdef", HC_SOURCE_HUB);
 }
 
 int main(void)
@@ -327,7 +328,7 @@ int main(void)
         test(a_blob_whose_name_is_no_hash_serves_no_other_file),
         test(a_pointer_to_a_name_that_is_no_hash_is_a_hit),
         test(repos_with_one_etag_have_bytes_of_their_own),
-        test(what_no_hash_can_check_is_not_gone_on_with),
+        test(bytes_that_no_hash_can_check_are_not_resumed_by_the_resolver),
         test(a_blob_that_has_lost_all_bytes_is_fetched_again),
         test(a_blob_of_another_size_than_the_hub_says_is_fetched_again),
         test(a_blob_of_another_size_than_the_listing_says_is_fetched_again),

@@ -45,7 +45,7 @@ void __wrap_hc_reservation_use(struct hc_reservation *reserve, uint64_t bytes)
 }
 
 /* Two files that are the same, and a third. */
-static void commit_big(struct fixture *f, const char *repo)
+static void commit_large_files(struct fixture *f, const char *repo)
 {
     test_hub_add_generated(f->hub, "one.safetensors", BIG, 1, true);
     test_hub_add_generated(f->hub, "same.safetensors", BIG, 1, true);
@@ -53,7 +53,7 @@ static void commit_big(struct fixture *f, const char *repo)
     test_hub_commit(f->hub, repo, "main", f->commit);
 }
 
-static int resolve_repo(struct fixture *f, const char *id, uint64_t room)
+static int resolve_repo_with_free_bytes(struct fixture *f, const char *id, uint64_t room)
 {
     const struct hc_snapshot_request request = {.repo = {.id = id}};
     struct hc_snapshot snapshot;
@@ -68,12 +68,12 @@ static int resolve_repo(struct fixture *f, const char *id, uint64_t room)
     return result;
 }
 
-static void without_room_no_byte_is_asked_for(void **state)
+static void without_free_space_no_byte_is_requested(void **state)
 {
     struct fixture *f = *state;
 
-    commit_big(f, "models/org/big");
-    assert_int_equal(resolve_repo(f, "org/big", 2 * BIG - 1), -1);
+    commit_large_files(f, "models/org/big");
+    assert_int_equal(resolve_repo_with_free_bytes(f, "org/big", 2 * BIG - 1), -1);
     assert_int_equal(f->err.reason, HC_NO_SPACE);
     assert_int_equal(f->err.needed_bytes, 2 * BIG); /* what is the same comes once */
     assert_int_equal(f->err.free_bytes, 2 * BIG - 1);
@@ -83,24 +83,24 @@ static void without_room_no_byte_is_asked_for(void **state)
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
 }
 
-static void the_same_blob_twice_needs_room_once(void **state)
+static void the_same_blob_twice_needs_space_once(void **state)
 {
     struct fixture *f = *state;
 
-    commit_big(f, "models/org/big");
-    assert_int_equal(resolve_repo(f, "org/big", 2 * BIG), 0);
+    commit_large_files(f, "models/org/big");
+    assert_int_equal(resolve_repo_with_free_bytes(f, "org/big", 2 * BIG), 0);
     assert_int_equal(atomic_load(&used_bytes), 2 * BIG);
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
 }
 
-static void what_another_repo_has_needs_no_room(void **state)
+static void a_blob_of_another_repo_needs_no_space(void **state)
 {
     struct fixture *f = *state;
 
-    commit_big(f, "models/org/big");
-    commit_big(f, "models/org/fork");
-    assert_int_equal(resolve_repo(f, "org/big", 0), 0);
-    assert_int_equal(resolve_repo(f, "org/fork", 1), 0);
+    commit_large_files(f, "models/org/big");
+    commit_large_files(f, "models/org/fork");
+    assert_int_equal(resolve_repo_with_free_bytes(f, "org/big", 0), 0);
+    assert_int_equal(resolve_repo_with_free_bytes(f, "org/fork", 1), 0);
     assert_int_equal(atomic_load(&used_bytes), 0);
     assert_int_equal(test_hub_count_cdn(f->hub, "GET"), 2);
 }
@@ -108,9 +108,9 @@ static void what_another_repo_has_needs_no_room(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        test(without_room_no_byte_is_asked_for),
-        test(the_same_blob_twice_needs_room_once),
-        test(what_another_repo_has_needs_no_room),
+        test(without_free_space_no_byte_is_requested),
+        test(the_same_blob_twice_needs_space_once),
+        test(a_blob_of_another_repo_needs_no_space),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

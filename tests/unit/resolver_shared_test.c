@@ -13,13 +13,13 @@
 #include <string.h>
 #include <time.h>
 
-enum { CALLERS = 16 };
+enum { CLIENTS = 16 };
 
 #define test(name)                                                                       \
     cmocka_unit_test_setup_teardown(name, shared_setup, resolver_fixture_teardown)
 
 /* One caller on a thread of its own, and what it was told. */
-struct caller {
+struct client_thread {
     struct fixture *f;
     pthread_t thread;
     char filename[32];
@@ -37,7 +37,7 @@ static int shared_setup(void **state)
     if (resolver_fixture_setup(state) != 0)
         return -1;
     f = *state;
-    for (int i = 0; i < CALLERS; i++) {
+    for (int i = 0; i < CLIENTS; i++) {
         (void)snprintf(name, sizeof name, "file-%d.txt", i);
         test_hub_add(f->hub, name, name, strlen(name), false);
     }
@@ -45,53 +45,58 @@ static int shared_setup(void **state)
     return 0;
 }
 
-static void fill_cache(struct fixture *f)
+static void cache_all_files(struct fixture *f)
 {
     struct hc_file file;
     char name[32];
 
-    for (int i = 0; i < CALLERS; i++) {
+    for (int i = 0; i < CLIENTS; i++) {
         (void)snprintf(name, sizeof name, "file-%d.txt", i);
-        assert_int_equal(resolve(f, "main", name, &file), 0);
+        assert_int_equal(fixture_resolve_file(f, "main", name, &file), 0);
         hc_file_clear(&file);
     }
     resolver_fixture_age_ref(f, "main", 61);
     test_hub_clear_log(f->hub);
 }
 
-static void *run(void *ctx)
+static void *client_thread_run(void *ctx)
 {
-    struct caller *caller = ctx;
+    struct client_thread *client_thread = ctx;
     struct hc_file_request request = {.repo = {.id = "org/model"},
-                                      .filename = caller->filename};
+                                      .filename = client_thread->filename};
 
-    caller->result =
-        hc_resolve_file(caller->f->resolver, &request, NULL, &caller->file, &caller->err);
+    client_thread->result = hc_resolve_file(client_thread->f->resolver, &request, NULL,
+                                            &client_thread->file, &client_thread->err);
     return NULL;
 }
 
-static void start_one(struct fixture *f, struct caller *caller, const char *filename)
+static void client_thread_start(struct fixture *f, struct client_thread *client_thread,
+                                const char *filename)
 {
-    *caller = (struct caller){.f = f};
-    (void)snprintf(caller->filename, sizeof caller->filename, "%s", filename);
-    assert_int_equal(pthread_create(&caller->thread, NULL, run, caller), 0);
+    *client_thread = (struct client_thread){.f = f};
+    (void)snprintf(client_thread->filename, sizeof client_thread->filename, "%s",
+                   filename);
+    assert_int_equal(pthread_create(&client_thread->thread, NULL, client_thread_run,
+                                    client_thread),
+                     0);
 }
 
 /* Each asks for `filename`; without one, each for another file. */
-static void start(struct fixture *f, struct caller callers[CALLERS], const char *filename)
+static void client_threads_start(struct fixture *f, struct client_thread clients[CLIENTS],
+                                 const char *filename)
 {
     char name[32];
 
-    for (int i = 0; i < CALLERS; i++) {
+    for (int i = 0; i < CLIENTS; i++) {
         (void)snprintf(name, sizeof name, "file-%d.txt", i);
-        start_one(f, &callers[i], filename ? filename : name);
+        client_thread_start(f, &clients[i], filename ? filename : name);
     }
 }
 
-static void join(struct caller callers[CALLERS])
+static void client_threads_join(struct client_thread clients[CLIENTS])
 {
-    for (int i = 0; i < CALLERS; i++)
-        assert_int_equal(pthread_join(callers[i].thread, NULL), 0);
+    for (int i = 0; i < CLIENTS; i++)
+        assert_int_equal(pthread_join(clients[i].thread, NULL), 0);
 }
 
 static void delay_answers(struct fixture *f, unsigned ms)
@@ -100,40 +105,40 @@ static void delay_answers(struct fixture *f, unsigned ms)
 }
 
 /* Until all of them ask or wait; a test that hangs here has failed. */
-static void await_callers(struct hc_shared_queries *questions)
+static void await_waiters(struct hc_shared_queries *questions)
 {
     const struct timespec moment = {.tv_nsec = 1000000};
 
-    while (hc_shared_queries_waiters(questions) < CALLERS)
+    while (hc_shared_queries_waiters(questions) < CLIENTS)
         (void)nanosleep(&moment, NULL);
 }
 
 static void a_ref_too_old_for_many_files_costs_one_question(void **state)
 {
     struct fixture *f = *state;
-    struct caller callers[CALLERS];
+    struct client_thread clients[CLIENTS];
 
-    fill_cache(f);
-    start(f, callers, NULL);
-    join(callers);
+    cache_all_files(f);
+    client_threads_start(f, clients, NULL);
+    client_threads_join(clients);
 
-    for (int i = 0; i < CALLERS; i++) {
-        assert_int_equal(callers[i].result, 0);
-        assert_false(callers[i].file.stale);
-        assert_string_equal(callers[i].file.filename, callers[i].filename);
-        assert_content(&callers[i].file, callers[i].filename);
-        hc_file_clear(&callers[i].file);
+    for (int i = 0; i < CLIENTS; i++) {
+        assert_int_equal(clients[i].result, 0);
+        assert_false(clients[i].file.stale);
+        assert_string_equal(clients[i].file.filename, clients[i].filename);
+        assert_file_content(&clients[i].file, clients[i].filename);
+        hc_file_clear(&clients[i].file);
     }
     assert_int_equal(test_hub_count(f->hub, "HEAD", "/resolve/"), 1);
     assert_int_equal(test_hub_count(f->hub, "GET", NULL), 0);
 }
 
 /* Whoever brings a blob moves it to one of its names, where there are no symlinks. */
-static void without_symlinks_all_have_their_file_too(void **state)
+static void without_symlinks_every_caller_gets_the_file(void **state)
 {
     static const char *const names[] = {"twin-a.txt", "twin-b.txt"};
     struct fixture *f = *state;
-    struct caller callers[CALLERS];
+    struct client_thread clients[CLIENTS];
 
     for (int i = 0; i < 2; i++)
         test_hub_add(f->hub, names[i], "twin", 4, false);
@@ -141,40 +146,41 @@ static void without_symlinks_all_have_their_file_too(void **state)
     f->settings.no_symlinks = true;
     resolver_fixture_reopen(f, false);
     delay_answers(f, 200);
-    for (int i = 0; i < CALLERS; i++)
-        start_one(f, &callers[i], names[i % 2]);
-    join(callers);
-    for (int i = 0; i < CALLERS; i++) {
-        if (callers[i].result < 0)
-            fail_msg("%s", callers[i].err.message);
-        assert_content(&callers[i].file, "twin");
-        hc_file_clear(&callers[i].file);
+    for (int i = 0; i < CLIENTS; i++)
+        client_thread_start(f, &clients[i], names[i % 2]);
+    client_threads_join(clients);
+    for (int i = 0; i < CLIENTS; i++) {
+        if (clients[i].result < 0)
+            fail_msg("%s", clients[i].err.message);
+        assert_file_content(&clients[i].file, "twin");
+        hc_file_clear(&clients[i].file);
     }
 }
 
-static int count_and_answer(void *ctx, struct hc_revision *answer, struct hc_error *err)
+static int count_and_name_commit(void *ctx, struct hc_revision *answer,
+                                 struct hc_error *err)
 {
-    struct caller *caller = ctx;
+    struct client_thread *client_thread = ctx;
 
     (void)err;
-    caller->result++;
-    memcpy(answer->commit, caller->f->commit, HC_COMMIT_SIZE);
+    client_thread->result++;
+    memcpy(answer->commit, client_thread->f->commit, HC_COMMIT_SIZE);
     return 0;
 }
 
 /* Nobody slips in between the answer and its record. */
-static void what_was_heard_is_on_disk_before_it_is_told(void **state)
+static void an_answer_of_the_hub_is_on_disk_before_waiters_get_it(void **state)
 {
     struct fixture *f = *state;
-    struct caller counted = {.f = f};
-    const struct hc_revision_query query = {count_and_answer, &counted};
+    struct client_thread counter = {.f = f};
+    const struct hc_revision_query query = {count_and_name_commit, &counter};
     const struct hc_fetch_options options = {0};
     const struct hc_target target = {.id = "org/model"};
     struct hc_resolution resolution;
     struct hc_hub_resolution hub_resolution = {.resolution = &resolution};
     struct hc_revision answer;
 
-    fill_cache(f);
+    cache_all_files(f);
     assert_int_equal(hc_resolution_init(&resolution, f->resolver, &target, &options,
                                         &f->err),
                      0);
@@ -184,27 +190,27 @@ static void what_was_heard_is_on_disk_before_it_is_told(void **state)
                          0);
         assert_string_equal(answer.commit, f->commit);
     }
-    assert_int_equal(counted.result, 1);
+    assert_int_equal(counter.result, 1);
 }
 
 static void a_branch_that_moved_is_followed_by_all(void **state)
 {
     struct fixture *f = *state;
-    struct caller callers[CALLERS];
+    struct client_thread clients[CLIENTS];
     char commit[41];
 
-    fill_cache(f);
+    cache_all_files(f);
     resolver_fixture_move_main(f, commit);
     delay_answers(f, 500);
-    start(f, callers, "config.json");
-    await_callers(f->resolver->questions);
-    join(callers);
+    client_threads_start(f, clients, "config.json");
+    await_waiters(f->resolver->questions);
+    client_threads_join(clients);
 
-    for (int i = 0; i < CALLERS; i++) {
-        assert_int_equal(callers[i].result, 0);
-        assert_string_equal(callers[i].file.commit_hash, commit);
-        assert_content(&callers[i].file, "{\"v\": 2}");
-        hc_file_clear(&callers[i].file);
+    for (int i = 0; i < CLIENTS; i++) {
+        assert_int_equal(clients[i].result, 0);
+        assert_string_equal(clients[i].file.commit_hash, commit);
+        assert_file_content(&clients[i].file, "{\"v\": 2}");
+        hc_file_clear(&clients[i].file);
     }
     assert_in_range(test_hub_count(f->hub, "HEAD", "/resolve/"), 1, 2);
     assert_int_equal(test_hub_count(f->hub, "GET", "config.json"), 1);
@@ -213,16 +219,16 @@ static void a_branch_that_moved_is_followed_by_all(void **state)
 static void a_file_that_is_not_there_is_asked_for_once(void **state)
 {
     struct fixture *f = *state;
-    struct caller callers[CALLERS];
+    struct client_thread clients[CLIENTS];
 
     delay_answers(f, 500);
-    start(f, callers, "missing.txt");
-    await_callers(f->resolver->hub->questions);
-    join(callers);
+    client_threads_start(f, clients, "missing.txt");
+    await_waiters(f->resolver->hub->questions);
+    client_threads_join(clients);
 
-    for (int i = 0; i < CALLERS; i++) {
-        assert_int_equal(callers[i].result, -1);
-        assert_int_equal(callers[i].err.reason, HC_ENTRY_NOT_FOUND);
+    for (int i = 0; i < CLIENTS; i++) {
+        assert_int_equal(clients[i].result, -1);
+        assert_int_equal(clients[i].err.reason, HC_ENTRY_NOT_FOUND);
     }
     assert_int_equal(test_hub_count(f->hub, NULL, NULL), 1);
 }
@@ -230,52 +236,52 @@ static void a_file_that_is_not_there_is_asked_for_once(void **state)
 static void an_old_ref_and_a_missing_file_cost_few_questions(void **state)
 {
     struct fixture *f = *state;
-    struct caller callers[CALLERS];
+    struct client_thread clients[CLIENTS];
 
-    fill_cache(f);
+    cache_all_files(f);
     test_hub_set_commit_on_404(f->hub, false);
     delay_answers(f, 500);
-    start(f, callers, "missing.txt");
-    await_callers(f->resolver->questions);
-    join(callers);
+    client_threads_start(f, clients, "missing.txt");
+    await_waiters(f->resolver->questions);
+    client_threads_join(clients);
 
-    for (int i = 0; i < CALLERS; i++)
-        assert_int_equal(callers[i].err.reason, HC_ENTRY_NOT_FOUND);
+    for (int i = 0; i < CLIENTS; i++)
+        assert_int_equal(clients[i].err.reason, HC_ENTRY_NOT_FOUND);
     assert_in_range(test_hub_count(f->hub, NULL, NULL), 1, 2);
 }
 
 static void an_outage_is_waited_out_once_for_all(void **state)
 {
     struct fixture *f = *state;
-    struct caller callers[CALLERS];
+    struct client_thread clients[CLIENTS];
     int64_t start_ms;
 
-    fill_cache(f);
+    cache_all_files(f);
     f->settings.metadata_timeout_s = 1;
     resolver_fixture_reopen(f, false);
     delay_answers(f, 60000);
     start_ms = hc_monotonic_ms();
-    start(f, callers, NULL);
-    await_callers(f->resolver->questions);
-    join(callers);
+    client_threads_start(f, clients, NULL);
+    await_waiters(f->resolver->questions);
+    client_threads_join(clients);
 
     assert_true(hc_monotonic_ms() - start_ms < 5000);
-    for (int i = 0; i < CALLERS; i++) {
-        assert_int_equal(callers[i].result, 0);
-        assert_true(callers[i].file.stale);
-        hc_file_clear(&callers[i].file);
+    for (int i = 0; i < CLIENTS; i++) {
+        assert_int_equal(clients[i].result, 0);
+        assert_true(clients[i].file.stale);
+        hc_file_clear(&clients[i].file);
     }
     assert_int_equal(test_hub_count(f->hub, NULL, NULL), 1);
 }
 
-static void *run_snapshot(void *ctx)
+static void *client_thread_run_snapshot(void *ctx)
 {
-    struct caller *caller = ctx;
+    struct client_thread *client_thread = ctx;
     const struct hc_snapshot_request request = {.repo = {.id = "org/model"}};
     struct hc_snapshot snapshot;
 
-    caller->result =
-        hc_resolve_snapshot(caller->f->resolver, &request, NULL, &snapshot, &caller->err);
+    client_thread->result = hc_resolve_snapshot(client_thread->f->resolver, &request,
+                                                NULL, &snapshot, &client_thread->err);
     hc_snapshot_clear(&snapshot);
     return NULL;
 }
@@ -283,20 +289,20 @@ static void *run_snapshot(void *ctx)
 static void a_cold_snapshot_is_named_and_listed_once(void **state)
 {
     struct fixture *f = *state;
-    struct caller callers[CALLERS];
+    struct client_thread clients[CLIENTS];
 
     delay_answers(f, 500);
-    for (int i = 0; i < CALLERS; i++) {
-        callers[i] = (struct caller){.f = f};
-        assert_int_equal(pthread_create(&callers[i].thread, NULL, run_snapshot,
-                                        &callers[i]),
+    for (int i = 0; i < CLIENTS; i++) {
+        clients[i] = (struct client_thread){.f = f};
+        assert_int_equal(pthread_create(&clients[i].thread, NULL,
+                                        client_thread_run_snapshot, &clients[i]),
                          0);
     }
-    await_callers(f->resolver->questions);
-    join(callers);
+    await_waiters(f->resolver->questions);
+    client_threads_join(clients);
 
-    for (int i = 0; i < CALLERS; i++)
-        assert_int_equal(callers[i].result, 0);
+    for (int i = 0; i < CLIENTS; i++)
+        assert_int_equal(clients[i].result, 0);
     assert_int_equal(test_hub_count(f->hub, "GET", "/revision/"), 1);
     assert_int_equal(test_hub_count(f->hub, "GET", "/tree/"), 1);
 }
@@ -305,8 +311,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         test(a_ref_too_old_for_many_files_costs_one_question),
-        test(without_symlinks_all_have_their_file_too),
-        test(what_was_heard_is_on_disk_before_it_is_told),
+        test(without_symlinks_every_caller_gets_the_file),
+        test(an_answer_of_the_hub_is_on_disk_before_waiters_get_it),
         test(a_branch_that_moved_is_followed_by_all),
         test(a_file_that_is_not_there_is_asked_for_once),
         test(an_old_ref_and_a_missing_file_cost_few_questions),

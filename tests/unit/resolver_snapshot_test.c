@@ -19,42 +19,43 @@
 
 static const char *const only_config[] = {"*.json"};
 
-static struct hc_snapshot_request whole(void)
+static struct hc_snapshot_request whole_snapshot_request(void)
 {
     return (struct hc_snapshot_request){.repo = {.id = "org/model"}};
 }
 
-static struct hc_snapshot_request config_only(void)
+static struct hc_snapshot_request config_snapshot_request(void)
 {
-    struct hc_snapshot_request request = whole();
+    struct hc_snapshot_request request = whole_snapshot_request();
 
     request.allow_patterns = only_config;
     request.allow_count = 1;
     return request;
 }
 
-static int snapshot(struct fixture *f, const struct hc_snapshot_request *request,
-                    struct hc_snapshot *answer)
+static int resolve_snapshot_request(struct fixture *f,
+                                    const struct hc_snapshot_request *request,
+                                    struct hc_snapshot *answer)
 {
     return hc_resolve_snapshot(f->resolver, request, NULL, answer, &f->err);
 }
 
 /* Resolves and forgets the answer: what earlier calls left on disk. */
-static void fetch(struct fixture *f, const struct hc_snapshot_request *request)
+static void fetch_snapshot(struct fixture *f, const struct hc_snapshot_request *request)
 {
     struct hc_snapshot answer;
 
-    assert_int_equal(snapshot(f, request, &answer), 0);
+    assert_int_equal(resolve_snapshot_request(f, request, &answer), 0);
     hc_snapshot_clear(&answer);
 }
 
 static void a_snapshot_costs_one_listing_and_one_get_a_file(void **state)
 {
     struct fixture *f = *state;
-    struct hc_snapshot_request request = whole();
+    struct hc_snapshot_request request = whole_snapshot_request();
     struct hc_snapshot answer;
 
-    assert_int_equal(snapshot(f, &request, &answer), 0);
+    assert_int_equal(resolve_snapshot_request(f, &request, &answer), 0);
 
     assert_int_equal(answer.completeness, HC_COMPLETE);
     assert_int_equal(answer.source, HC_SOURCE_HUB);
@@ -79,7 +80,7 @@ static void a_snapshot_survives_one_useless_answer_of_the_storage(void **state)
         {.fault = TEST_HUB_BODY, .text = "<html>Please sign in</html>"},
     };
     struct fixture *f = *state;
-    struct hc_snapshot_request request = whole();
+    struct hc_snapshot_request request = whole_snapshot_request();
 
     request.options.force_download = true;
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
@@ -88,21 +89,21 @@ static void a_snapshot_survives_one_useless_answer_of_the_storage(void **state)
         rule.on_cdn = true;
         rule.times = 1;
         test_hub_rule(f->hub, &rule);
-        fetch(f, &request);
+        fetch_snapshot(f, &request);
         test_hub_clear_rules(f->hub);
     }
 }
 
-static void a_second_snapshot_asks_nobody(void **state)
+static void a_second_request_for_a_snapshot_sends_nothing(void **state)
 {
     struct fixture *f = *state;
-    struct hc_snapshot_request request = whole();
+    struct hc_snapshot_request request = whole_snapshot_request();
     struct hc_snapshot answer;
 
-    fetch(f, &request);
+    fetch_snapshot(f, &request);
     test_hub_clear_log(f->hub);
 
-    assert_int_equal(snapshot(f, &request, &answer), 0);
+    assert_int_equal(resolve_snapshot_request(f, &request, &answer), 0);
     assert_int_equal(answer.source, HC_SOURCE_CACHE);
     assert_int_equal(answer.completeness, HC_COMPLETE);
     assert_int_equal(answer.downloaded_bytes, 0);
@@ -110,16 +111,17 @@ static void a_second_snapshot_asks_nobody(void **state)
     hc_snapshot_clear(&answer);
 }
 
-static void only_what_is_missing_is_fetched(void **state)
+static void only_missing_files_are_fetched(void **state)
 {
     struct fixture *f = *state;
-    struct hc_snapshot_request some = config_only(), all = whole();
+    struct hc_snapshot_request some = config_snapshot_request(),
+                               all = whole_snapshot_request();
     struct hc_snapshot answer;
 
-    fetch(f, &some);
+    fetch_snapshot(f, &some);
     test_hub_clear_log(f->hub);
 
-    assert_int_equal(snapshot(f, &all, &answer), 0);
+    assert_int_equal(resolve_snapshot_request(f, &all, &answer), 0);
     assert_int_equal(answer.downloaded_bytes, 8 + 6 + 16);
     assert_int_equal(test_hub_count(f->hub, NULL, "config.json"), 0);
     assert_int_equal(test_hub_count(f->hub, NULL, "/tree/"), 0); /* kept on disk */
@@ -129,19 +131,21 @@ static void only_what_is_missing_is_fetched(void **state)
 static void offline_an_incomplete_snapshot_is_an_error_with_names(void **state)
 {
     struct fixture *f = *state;
-    struct hc_snapshot_request some = config_only(), all = whole();
+    struct hc_snapshot_request some = config_snapshot_request(),
+                               all = whole_snapshot_request();
     struct hc_snapshot answer;
 
-    fetch(f, &some);
+    fetch_snapshot(f, &some);
     resolver_fixture_reopen(f, true);
 
-    assert_int_equal(snapshot(f, &all, &answer), -1);
+    assert_int_equal(resolve_snapshot_request(f, &all, &answer), -1);
     assert_int_equal(f->err.reason, HC_INCOMPLETE_SNAPSHOT);
     assert_int_equal(f->err.missing_count, 4);
     assert_non_null(strstr(f->err.missing, "weights.bin"));
     assert_non_null(strstr(f->err.missing, "sub/dir/nested.txt"));
 
-    assert_int_equal(snapshot(f, &some, &answer), 0); /* what was fetched is whole */
+    assert_int_equal(resolve_snapshot_request(f, &some, &answer),
+                     0); /* what was fetched is whole */
     assert_int_equal(answer.completeness, HC_COMPLETE);
     hc_snapshot_clear(&answer);
 }
@@ -149,21 +153,21 @@ static void offline_an_incomplete_snapshot_is_an_error_with_names(void **state)
 static void without_a_listing_completeness_is_unknown(void **state)
 {
     struct fixture *f = *state;
-    struct hc_snapshot_request request = whole();
+    struct hc_snapshot_request request = whole_snapshot_request();
     struct hc_snapshot answer;
     struct hc_file file;
 
-    assert_int_equal(resolve(f, "main", "config.json", &file), 0);
+    assert_int_equal(fixture_resolve_file(f, "main", "config.json", &file), 0);
     hc_file_clear(&file);
     resolver_fixture_reopen(f, true);
 
-    assert_int_equal(snapshot(f, &request, &answer), 0);
+    assert_int_equal(resolve_snapshot_request(f, &request, &answer), 0);
     assert_int_equal(answer.completeness, HC_UNKNOWN);
     assert_int_equal(answer.file_count, 1);
     hc_snapshot_clear(&answer);
 
     request.repo.revision = f->commit; /* the reference fails here: trap 42 */
-    assert_int_equal(snapshot(f, &request, &answer), 0);
+    assert_int_equal(resolve_snapshot_request(f, &request, &answer), 0);
     assert_int_equal(answer.completeness, HC_UNKNOWN);
     hc_snapshot_clear(&answer);
 }
@@ -171,17 +175,18 @@ static void without_a_listing_completeness_is_unknown(void **state)
 static void an_outage_never_makes_an_incomplete_snapshot_whole(void **state)
 {
     struct fixture *f = *state;
-    struct hc_snapshot_request some = config_only(), all = whole();
+    struct hc_snapshot_request some = config_snapshot_request(),
+                               all = whole_snapshot_request();
     struct hc_snapshot answer;
 
-    fetch(f, &some);
+    fetch_snapshot(f, &some);
     resolver_fixture_age_ref(f, "main", 61);
     test_hub_rule(f->hub,
                   &(struct test_hub_rule){.fault = TEST_HUB_STATUS, .number = 503});
 
-    assert_int_equal(snapshot(f, &all, &answer), -1);
+    assert_int_equal(resolve_snapshot_request(f, &all, &answer), -1);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
-    assert_int_equal(snapshot(f, &some, &answer), 0);
+    assert_int_equal(resolve_snapshot_request(f, &some, &answer), 0);
     assert_true(answer.stale);
     assert_int_equal(answer.completeness, HC_COMPLETE);
     hc_snapshot_clear(&answer);
@@ -190,35 +195,36 @@ static void an_outage_never_makes_an_incomplete_snapshot_whole(void **state)
 static void a_blob_of_another_size_is_fetched_again(void **state)
 {
     struct fixture *f = *state;
-    struct hc_snapshot_request request = whole();
+    struct hc_snapshot_request request = whole_snapshot_request();
     struct hc_snapshot answer;
     struct hc_file file;
     char *path;
 
-    fetch(f, &request);
+    fetch_snapshot(f, &request);
     path = temp_dir_path(f->dir, pointer_path(f->commit, "weights.bin"));
     assert_int_equal(truncate(path, 3), 0);
     free(path);
 
-    assert_int_equal(snapshot(f, &request, &answer), 0);
+    assert_int_equal(resolve_snapshot_request(f, &request, &answer), 0);
     assert_int_equal(answer.downloaded_bytes, 16);
     hc_snapshot_clear(&answer);
-    assert_int_equal(resolve(f, "main", "weights.bin", &file), 0);
-    assert_content(&file, "0123456789abcdef");
+    assert_int_equal(fixture_resolve_file(f, "main", "weights.bin", &file), 0);
+    assert_file_content(&file, "0123456789abcdef");
     hc_file_clear(&file);
 }
 
 static void a_dry_run_says_what_is_missing(void **state)
 {
     struct fixture *f = *state;
-    struct hc_snapshot_request some = config_only(), all = whole();
+    struct hc_snapshot_request some = config_snapshot_request(),
+                               all = whole_snapshot_request();
     struct hc_snapshot answer;
 
-    fetch(f, &some);
+    fetch_snapshot(f, &some);
     all.options.dry_run = true;
     all.list_files = true;
 
-    assert_int_equal(snapshot(f, &all, &answer), 0);
+    assert_int_equal(resolve_snapshot_request(f, &all, &answer), 0);
     assert_int_equal(answer.completeness, HC_PARTIAL);
     assert_int_equal(answer.missing_total, 4);
     assert_int_equal(answer.missing_listed, 4);
@@ -233,11 +239,12 @@ static void a_call_that_is_over_ends_the_proof(void **state)
     struct fixture *f = *state;
     const struct hc_snapshot_request request = {.repo = {.id = "org/model"}};
     HC_AUTO(hc_cancellation) *call = hc_cancellation_new(HC_NO_DEADLINE);
-    struct hc_snapshot snapshot;
+    struct hc_snapshot resolve_snapshot_request;
 
-    fetch(f, &request);
+    fetch_snapshot(f, &request);
     hc_cancellation_cancel(call);
-    assert_int_equal(hc_resolve_snapshot(f->resolver, &request, call, &snapshot, &f->err),
+    assert_int_equal(hc_resolve_snapshot(f->resolver, &request, call,
+                                         &resolve_snapshot_request, &f->err),
                      -1);
     assert_int_equal(f->err.reason, HC_CANCELLED);
 }
@@ -246,98 +253,98 @@ static void patterns_that_select_nothing_make_an_empty_snapshot(void **state)
 {
     struct fixture *f = *state;
     static const char *const none[] = {"no such file"};
-    struct hc_snapshot_request request = whole();
+    struct hc_snapshot_request request = whole_snapshot_request();
     struct hc_snapshot answer;
 
     request.allow_patterns = none;
     request.allow_count = 1;
 
-    assert_int_equal(snapshot(f, &request, &answer), 0);
+    assert_int_equal(resolve_snapshot_request(f, &request, &answer), 0);
     assert_int_equal(answer.file_count, 0);
     assert_int_equal(access(answer.path, F_OK),
                      0); /* the ref names what exists: trap 55 */
     hc_snapshot_clear(&answer);
 }
 
-static void the_first_failure_stops_the_rest_and_what_arrived_stays(void **state)
+static void the_first_failure_stops_the_rest_and_arrived_files_stay(void **state)
 {
     struct fixture *f = *state;
-    struct hc_snapshot_request request = whole();
+    struct hc_snapshot_request request = whole_snapshot_request();
     struct hc_snapshot answer;
 
     test_hub_rule(f->hub,
                   &(struct test_hub_rule){.fault = TEST_HUB_CORRUPT, .on_cdn = true});
 
-    assert_int_equal(snapshot(f, &request, &answer), -1);
+    assert_int_equal(resolve_snapshot_request(f, &request, &answer), -1);
     assert_int_equal(f->err.reason, HC_CHECKSUM_MISMATCH);
     assert_false(temp_dir_has(f->dir, REPO_FOLDER "/refs/main"));
     test_hub_clear_rules(f->hub);
 
-    assert_int_equal(snapshot(f, &request, &answer), 0);
+    assert_int_equal(resolve_snapshot_request(f, &request, &answer), 0);
     assert_int_equal(answer.completeness, HC_COMPLETE);
     hc_snapshot_clear(&answer);
 }
 
-struct seen {
+struct progress_record {
     unsigned calls;
     uint64_t best_rate;
     struct hc_progress last;
 };
 
-static void see(void *ctx, const struct hc_progress *progress)
+static void record_progress(void *ctx, const struct hc_progress *progress)
 {
-    struct seen *seen = ctx;
+    struct progress_record *progress_record = ctx;
 
-    seen->calls++;
-    seen->last = *progress;
-    if (progress->bytes_per_second > seen->best_rate)
-        seen->best_rate = progress->bytes_per_second;
+    progress_record->calls++;
+    progress_record->last = *progress;
+    if (progress->bytes_per_second > progress_record->best_rate)
+        progress_record->best_rate = progress->bytes_per_second;
 }
 
 static void progress_ends_with_everything_done(void **state)
 {
     struct fixture *f = *state;
-    struct seen seen = {0};
-    struct hc_snapshot_request request = whole();
+    struct progress_record progress_record = {0};
+    struct hc_snapshot_request request = whole_snapshot_request();
 
-    request.progress = see;
-    request.progress_ctx = &seen;
-    fetch(f, &request);
+    request.progress = record_progress;
+    request.progress_ctx = &progress_record;
+    fetch_snapshot(f, &request);
 
-    assert_true(seen.calls >= 2);
-    assert_int_equal(seen.last.files_done, 5);
-    assert_int_equal(seen.last.files_total, 5);
-    assert_int_equal(seen.last.bytes_done, seen.last.bytes_total);
-    assert_int_equal(seen.last.bytes_total, 38);
+    assert_true(progress_record.calls >= 2);
+    assert_int_equal(progress_record.last.files_done, 5);
+    assert_int_equal(progress_record.last.files_total, 5);
+    assert_int_equal(progress_record.last.bytes_done, progress_record.last.bytes_total);
+    assert_int_equal(progress_record.last.bytes_total, 38);
 }
 
 /* The one is in another repo, the other is long in coming. */
-static void commit_fork(struct fixture *f, const char *repo)
+static void serve_fork(struct fixture *f, const char *repo)
 {
     test_hub_add_generated(f->hub, "big.safetensors", 2 * 1024 * 1024, 1, true);
     test_hub_add(f->hub, "late.txt", "late", 4, false);
     test_hub_commit(f->hub, repo, "main", f->commit);
 }
 
-static void only_what_comes_over_the_network_has_a_rate(void **state)
+static void only_bytes_from_the_network_count_towards_the_rate(void **state)
 {
     struct fixture *f = *state;
-    struct seen seen = {0};
-    struct hc_snapshot_request request = whole();
+    struct progress_record progress_record = {0};
+    struct hc_snapshot_request request = whole_snapshot_request();
 
-    commit_fork(f, "models/org/model");
-    fetch(f, &request);
-    commit_fork(f, "models/org/fork");
+    serve_fork(f, "models/org/model");
+    fetch_snapshot(f, &request);
+    serve_fork(f, "models/org/fork");
     test_hub_rule(f->hub, &(struct test_hub_rule){.contains = "late.txt",
                                                   .fault = TEST_HUB_DELAY,
                                                   .number = 1000});
     request.repo.id = "org/fork";
-    request.progress = see;
-    request.progress_ctx = &seen;
-    fetch(f, &request);
+    request.progress = record_progress;
+    request.progress_ctx = &progress_record;
+    fetch_snapshot(f, &request);
 
-    assert_int_equal(seen.last.bytes_done, 2 * 1024 * 1024 + 4);
-    assert_in_range(seen.best_rate, 0, 100);
+    assert_int_equal(progress_record.last.bytes_done, 2 * 1024 * 1024 + 4);
+    assert_in_range(progress_record.best_rate, 0, 100);
 }
 
 /* 2^63 - 1 is what JSON's numbers hold here; of three, the sum would wrap. */
@@ -347,7 +354,7 @@ static void sizes_that_add_up_to_more_than_64_bits_are_refused(void **state)
         "\"%c\": {\"size\": 9223372036854775807, \"blob_id\": \"%040d\"}%s";
     struct fixture *f = *state;
     struct hc_snapshot_request request = {.repo = {.id = "org/model"}};
-    struct hc_snapshot snapshot;
+    struct hc_snapshot resolve_snapshot_request;
     char tree[1024] = "{\"format_version\": 1, \"files\": {";
     char path[PATH_MAX];
 
@@ -359,7 +366,8 @@ static void sizes_that_add_up_to_more_than_64_bits_are_refused(void **state)
     request.repo.revision = f->commit;
     request.options.local_files_only = true;
 
-    assert_int_equal(hc_resolve_snapshot(f->resolver, &request, NULL, &snapshot, &f->err),
+    assert_int_equal(hc_resolve_snapshot(f->resolver, &request, NULL,
+                                         &resolve_snapshot_request, &f->err),
                      -1);
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
 }
@@ -370,8 +378,8 @@ int main(void)
         test(sizes_that_add_up_to_more_than_64_bits_are_refused),
         test(a_snapshot_costs_one_listing_and_one_get_a_file),
         test(a_snapshot_survives_one_useless_answer_of_the_storage),
-        test(a_second_snapshot_asks_nobody),
-        test(only_what_is_missing_is_fetched),
+        test(a_second_request_for_a_snapshot_sends_nothing),
+        test(only_missing_files_are_fetched),
         test(offline_an_incomplete_snapshot_is_an_error_with_names),
         test(without_a_listing_completeness_is_unknown),
         test(an_outage_never_makes_an_incomplete_snapshot_whole),
@@ -379,9 +387,9 @@ int main(void)
         test(a_dry_run_says_what_is_missing),
         test(a_call_that_is_over_ends_the_proof),
         test(patterns_that_select_nothing_make_an_empty_snapshot),
-        test(the_first_failure_stops_the_rest_and_what_arrived_stays),
+        test(the_first_failure_stops_the_rest_and_arrived_files_stay),
         test(progress_ends_with_everything_done),
-        test(only_what_comes_over_the_network_has_a_rate),
+        test(only_bytes_from_the_network_count_towards_the_rate),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
