@@ -22,21 +22,21 @@ bool hc_blob_size_matches(uint64_t expected, uint64_t size)
     return expected == HC_SIZE_UNKNOWN || expected == size;
 }
 
-int hc_blob_find(const struct hc_cache *cache, const struct hc_repo *repo,
-                 const char *etag, uint64_t *size, struct hc_error *err)
+int hc_blob_find(const struct hc_cache *cache, const struct hc_blob_id *blob,
+                 uint64_t *size, struct hc_error *err)
 {
-    char blob[PATH_MAX];
+    char path[PATH_MAX];
     struct stat status;
 
-    if (hc_cache_blob_path(blob, repo, etag, err) < 0)
+    if (hc_cache_blob_path(path, blob, err) < 0)
         return -1;
-    if (fstatat(hc_cache_fd(cache), blob, &status, 0) < 0) {
+    if (fstatat(hc_cache_fd(cache), path, &status, 0) < 0) {
         if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)
             return 0;
-        return hc_file_fail(err, errno, "open", hc_cache_fd(cache), blob);
+        return hc_file_fail(err, errno, "open", hc_cache_fd(cache), path);
     }
     if (!S_ISREG(status.st_mode))
         return 0;
     *size = (uint64_t)status.st_size;
-    return !hc_blob_is_emptied(etag, *size);
+    return !hc_blob_is_emptied(blob->etag, *size);
 }

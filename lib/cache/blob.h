@@ -22,7 +22,7 @@ bool hc_blob_size_matches(uint64_t expected, uint64_t size);
 
 /* 1 and its size when the blob is there (through symlinks, a regular file, not emptied);
  * else 0. */
-int hc_blob_find(const struct hc_cache *cache, const struct hc_repo *repo,
-                 const char *etag, uint64_t *size, struct hc_error *err);
+int hc_blob_find(const struct hc_cache *cache, const struct hc_blob_id *blob,
+                 uint64_t *size, struct hc_error *err);
 
 #endif

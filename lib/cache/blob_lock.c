@@ -24,11 +24,11 @@ struct hc_blob_lock {
     char path[PATH_MAX];
 };
 
-static int blob_lock_format_path(char path[PATH_MAX], const char *folder,
-                                 const char *etag, struct hc_error *err)
+static int blob_lock_format_path(char path[PATH_MAX], const struct hc_blob_id *blob,
+                                 struct hc_error *err)
 {
-    if (hc_format(path, PATH_MAX, ".locks/%s/%s.lock", folder, etag) < 0)
-        return hc_fail_errno(err, ENAMETOOLONG, "lock of '%s'", folder);
+    if (hc_format(path, PATH_MAX, ".locks/%s/%s.lock", blob->folder, blob->etag) < 0)
+        return hc_fail_errno(err, ENAMETOOLONG, "lock of '%s'", blob->folder);
     return 0;
 }
 
@@ -78,8 +78,8 @@ static int fd_flock(int fd)
     return 1;
 }
 
-struct hc_blob_lock *hc_blob_lock_new(const struct hc_cache *cache, const char *folder,
-                                      const char *etag, struct hc_error *err)
+struct hc_blob_lock *hc_blob_lock_new(const struct hc_cache *cache,
+                                      const struct hc_blob_id *blob, struct hc_error *err)
 {
     HC_AUTO(hc_blob_lock) *lock = calloc(1, sizeof *lock);
 
@@ -89,8 +89,7 @@ struct hc_blob_lock *hc_blob_lock_new(const struct hc_cache *cache, const char *
     }
     lock->root = hc_cache_fd(cache);
     lock->fd = -1;
-    return blob_lock_format_path(lock->path, folder, etag, err) < 0 ? NULL
-                                                                    : hc_take(&lock);
+    return blob_lock_format_path(lock->path, blob, err) < 0 ? NULL : hc_take(&lock);
 }
 
 static int blob_lock_try_flock(struct hc_blob_lock *lock, struct hc_error *err)
@@ -140,14 +139,13 @@ void hc_blob_lock_release(struct hc_blob_lock *lock)
     free(lock);
 }
 
-bool hc_blob_lock_is_held(const struct hc_cache *cache, const char *folder,
-                          const char *etag)
+bool hc_blob_lock_is_held(const struct hc_cache *cache, const struct hc_blob_id *blob)
 {
     HC_AUTO_CLOSE int fd = -1;
     char path[PATH_MAX];
     struct hc_error unused;
 
-    if (blob_lock_format_path(path, folder, etag, &unused) < 0)
+    if (blob_lock_format_path(path, blob, &unused) < 0)
         return false;
     fd = hc_file_open(hc_cache_fd(cache), path, O_RDONLY, 0);
     if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0)

@@ -13,8 +13,9 @@
 struct hc_blob_lock;
 
 /* Takes nothing yet. Release it in every case. */
-struct hc_blob_lock *hc_blob_lock_new(const struct hc_cache *cache, const char *folder,
-                                      const char *etag, struct hc_error *err);
+struct hc_blob_lock *hc_blob_lock_new(const struct hc_cache *cache,
+                                      const struct hc_blob_id *blob,
+                                      struct hc_error *err);
 
 /* 1 it is ours; 0 somebody else has it: try again later; -1 the volume refuses. */
 int hc_blob_lock_try(struct hc_blob_lock *lock, struct hc_error *err);
@@ -30,7 +31,6 @@ void hc_blob_lock_release(struct hc_blob_lock *lock);
 HC_DEFINE_AUTO(hc_blob_lock, hc_blob_lock_release)
 
 /* Whether another open file holds the lock right now. Makes no file. */
-bool hc_blob_lock_is_held(const struct hc_cache *cache, const char *folder,
-                          const char *etag);
+bool hc_blob_lock_is_held(const struct hc_cache *cache, const struct hc_blob_id *blob);
 
 #endif

@@ -200,14 +200,14 @@ int hc_cache_snapshot_path(char out[PATH_MAX], const struct hc_repo *repo,
     return 0;
 }
 
-int hc_cache_blob_path(char out[PATH_MAX], const struct hc_repo *repo, const char *etag,
+int hc_cache_blob_path(char out[PATH_MAX], const struct hc_blob_id *blob,
                        struct hc_error *err)
 {
-    if (!hc_etag_is_valid(etag))
+    if (!hc_etag_is_valid(blob->etag))
         return hc_fail(err, HC_BAD_HUB_REPLY, "an etag of '%s' cannot name a file",
-                       repo->id);
-    if (hc_format(out, PATH_MAX, "%s/blobs/%s", repo->folder, etag) < 0)
-        return hc_fail_errno(err, ENAMETOOLONG, "blob of '%s'", repo->id);
+                       blob->folder);
+    if (hc_format(out, PATH_MAX, "%s/blobs/%s", blob->folder, blob->etag) < 0)
+        return hc_fail_errno(err, ENAMETOOLONG, "blob of '%s'", blob->folder);
     return 0;
 }
 

@@ -6,8 +6,8 @@
 #ifndef HC_CACHE_CACHE_H
 #define HC_CACHE_CACHE_H
 
+#include <repo/blob_request.h>
 #include <repo/name.h>
-#include <repo/repo.h>
 
 #include <base/auto.h>
 #include <base/error.h>
@@ -55,7 +55,7 @@ int hc_cache_snapshot_path(char out[PATH_MAX], const struct hc_repo *repo,
                            const char *commit, const char *path, struct hc_error *err);
 
 /* "<folder>/blobs/<etag>". */
-int hc_cache_blob_path(char out[PATH_MAX], const struct hc_repo *repo, const char *etag,
+int hc_cache_blob_path(char out[PATH_MAX], const struct hc_blob_id *blob,
                        struct hc_error *err);
 
 /* A fresh name below .hubcache/tmp, where no client looks; the sweep empties it. */

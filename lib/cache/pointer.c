@@ -184,7 +184,9 @@ static int pointer_paths_format(struct pointer_paths *paths,
 {
     if (hc_cache_snapshot_path(paths->cache_path, file->repo, file->revision, file->path,
                                err) < 0 ||
-        hc_cache_blob_path(paths->blob, file->repo, etag, err) < 0 ||
+        hc_cache_blob_path(paths->blob,
+                           &(const struct hc_blob_id){file->repo->folder, etag},
+                           err) < 0 ||
         hc_cache_private_path(paths->private, err) < 0)
         return -1;
     return pointer_format_target(paths->target, file->path, etag, err);

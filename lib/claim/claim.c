@@ -162,8 +162,8 @@ static bool takeover_is_useful(const struct hc_claim *claim,
     const struct hc_claim_record *earlier = &takeover->earlier;
     uint64_t size = hc_pieces_size(claim->pieces);
 
-    return hc_digest_kind_of(takeover->etag) != HC_DIGEST_NONE && earlier->partial[0] &&
-           (size == HC_SIZE_UNKNOWN || earlier->size == size) &&
+    return hc_digest_kind_of(takeover->blob->etag) != HC_DIGEST_NONE &&
+           earlier->partial[0] && (size == HC_SIZE_UNKNOWN || earlier->size == size) &&
            hc_claim_record_is_worth_keeping(earlier, now_ms);
 }
 
@@ -229,9 +229,8 @@ static bool claim_put_in_place(struct hc_claim *claim,
                                const struct hc_claim_request *request)
 {
     struct hc_takeover takeover = {.root = claim->root,
-                                   .folder = claim->folder,
                                    .path = claim->path,
-                                   .etag = request->etag};
+                                   .blob = request->blob};
     char private[PATH_MAX];
     int64_t now_ms;
 
@@ -254,18 +253,18 @@ static bool claim_put_in_place(struct hc_claim *claim,
     }
 }
 
-static int claim_name_files(struct hc_claim *claim, const struct hc_repo *repo,
-                            const char *etag, struct hc_error *err)
+static int claim_name_files(struct hc_claim *claim, const struct hc_blob_id *blob,
+                            struct hc_error *err)
 {
-    char blob[PATH_MAX];
+    char path[PATH_MAX];
 
-    if (hc_format(blob, sizeof blob, "%s/blobs/%s", repo->folder, etag) < 0 ||
-        hc_file_private_name(claim->partial, PATH_MAX, blob, ".incomplete", err) < 0)
+    if (hc_format(path, sizeof path, "%s/blobs/%s", blob->folder, blob->etag) < 0 ||
+        hc_file_private_name(claim->partial, PATH_MAX, path, ".incomplete", err) < 0)
         return -1;
     if (hc_format(claim->shared.record.partial, NAME_MAX + 1, "%s",
                   strrchr(claim->partial, '/') + 1) < 0 ||
-        hc_format(claim->path, PATH_MAX, ".hubcache/transfers/%s/%s", repo->folder,
-                  etag) < 0)
+        hc_format(claim->path, PATH_MAX, ".hubcache/transfers/%s/%s", blob->folder,
+                  blob->etag) < 0)
         claim->path[0] = '\0'; /* a transfer without a claim */
     return 0;
 }
@@ -287,10 +286,8 @@ static struct hc_claim *claim_new(const struct hc_cache *cache,
     claim->pieces = request->pieces;
     claim->shared.heartbeat_ms = hc_monotonic_ms();
     claim->shared.record = hc_claim_record_new(hc_pieces_size(request->pieces));
-    (void)hc_format(claim->folder, sizeof claim->folder, "%s", request->repo->folder);
-    return claim_name_files(claim, request->repo, request->etag, err) < 0
-               ? NULL
-               : hc_take(&claim);
+    (void)hc_format(claim->folder, sizeof claim->folder, "%s", request->blob->folder);
+    return claim_name_files(claim, request->blob, err) < 0 ? NULL : hc_take(&claim);
 }
 
 int hc_claim_acquire(const struct hc_cache *cache, const struct hc_claim_request *request,
@@ -359,14 +356,13 @@ bool hc_claim_abandon(struct hc_claim *claim)
     return claim->is_abandoned;
 }
 
-uint64_t hc_claim_arrived_bytes(const struct hc_cache *cache, const struct hc_repo *repo,
-                                const char *etag)
+uint64_t hc_claim_arrived_bytes(const struct hc_cache *cache,
+                                const struct hc_blob_id *blob)
 {
     struct hc_claim_record record;
 
-    return hc_claim_record_find(hc_cache_fd(cache), repo->folder, etag, &record) == 1
-               ? record.bytes
-               : 0;
+    return hc_claim_record_find(hc_cache_fd(cache), blob, &record) == 1 ? record.bytes
+                                                                        : 0;
 }
 
 uint64_t hc_claim_reserved_before(const struct hc_cache *cache,

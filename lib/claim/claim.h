@@ -20,8 +20,7 @@
 struct hc_claim;
 
 struct hc_claim_request {
-    const struct hc_repo *repo;
-    const char *etag;
+    const struct hc_blob_id *blob;
     struct hc_pieces *pieces; /* where the bytes arrive; borrowed until it is dropped */
     const char *stalled; /* the file of somebody who seems to live, but does not move: */
                          /* he is followed all the same; or NULL */
@@ -66,8 +65,8 @@ void hc_claim_drop(struct hc_claim *claim);
 HC_DEFINE_AUTO(hc_claim, hc_claim_drop)
 
 /* Bytes of a blob that an earlier transfer left, or that are just coming, as claimed. */
-uint64_t hc_claim_arrived_bytes(const struct hc_cache *cache, const struct hc_repo *repo,
-                                const char *etag);
+uint64_t hc_claim_arrived_bytes(const struct hc_cache *cache,
+                                const struct hc_blob_id *blob);
 
 /* Bytes that running transfers, here and elsewhere, which began before this one still
  * need. */

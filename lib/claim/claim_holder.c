@@ -12,11 +12,10 @@
 enum { POLL_INTERVAL_MS = 250 };
 
 void hc_claim_holder_init(struct hc_claim_holder *holder, const struct hc_cache *cache,
-                          const struct hc_repo *repo, const char *etag, int64_t now_ms)
+                          const struct hc_blob_id *blob, int64_t now_ms)
 {
     *holder = (struct hc_claim_holder){.cache = cache,
-                                       .repo = repo,
-                                       .etag = etag,
+                                       .blob = *blob,
                                        .progressed_ms = now_ms,
                                        .polled_ms = now_ms - POLL_INTERVAL_MS};
 }
@@ -26,8 +25,7 @@ static bool claim_holder_read_record(struct hc_claim_holder *holder, uint64_t *t
 {
     struct hc_claim_record record;
 
-    if (hc_claim_record_find(hc_cache_fd(holder->cache), holder->repo->folder,
-                             holder->etag, &record) != 1 ||
+    if (hc_claim_record_find(hc_cache_fd(holder->cache), &holder->blob, &record) != 1 ||
         (!holder->only_claims && hc_claim_record_owner_is_gone(&record)))
         return false;
     holder->bytes = record.bytes;
@@ -40,8 +38,7 @@ static bool claim_holder_read_files(struct hc_claim_holder *holder, uint64_t *tr
 {
     struct hc_partial_summary files;
 
-    if (!hc_partial_summary(hc_cache_fd(holder->cache), holder->repo->folder,
-                            holder->etag, &files))
+    if (!hc_partial_summary(hc_cache_fd(holder->cache), &holder->blob, &files))
         return false;
     if (!holder->has_claim)
         holder->bytes = files.largest;

@@ -14,9 +14,8 @@
 #include <stdint.h>
 
 struct hc_claim_holder {
-    const struct hc_cache *cache; /* borrowed, as the next two */
-    const struct hc_repo *repo;
-    const char *etag;
+    const struct hc_cache *cache; /* borrowed, as the next */
+    struct hc_blob_id blob;
     bool
         only_claims; /* only a claim counts, be its owner gone; not other clients' files */
     bool is_present;            /* there is a claim or a file */
@@ -30,7 +29,7 @@ struct hc_claim_holder {
 };
 
 void hc_claim_holder_init(struct hc_claim_holder *holder, const struct hc_cache *cache,
-                          const struct hc_repo *repo, const char *etag, int64_t now_ms);
+                          const struct hc_blob_id *blob, int64_t now_ms);
 
 /* Looks, four times a second at most; false when it had looked shortly before. */
 bool hc_claim_holder_poll(struct hc_claim_holder *holder, int64_t now_ms);

@@ -85,12 +85,13 @@ int hc_claim_record_read(int root, const char *path, struct hc_claim_record *rec
                                    sizeof record->partial);
 }
 
-int hc_claim_record_find(int root, const char *folder, const char *etag,
+int hc_claim_record_find(int root, const struct hc_blob_id *blob,
                          struct hc_claim_record *record)
 {
     char path[PATH_MAX];
 
-    if (hc_format(path, sizeof path, ".hubcache/transfers/%s/%s", folder, etag) < 0)
+    if (hc_format(path, sizeof path, ".hubcache/transfers/%s/%s", blob->folder,
+                  blob->etag) < 0)
         return 0;
     return hc_claim_record_read(root, path, record);
 }

@@ -9,6 +9,8 @@
 #include "pieces_text.h"
 #include "process.h"
 
+#include <repo/blob_request.h>
+
 #include <limits.h>
 
 enum {
@@ -37,7 +39,7 @@ struct hc_claim_record {
 int hc_claim_record_read(int root, const char *path, struct hc_claim_record *record);
 
 /* The same for the claim of a blob. */
-int hc_claim_record_find(int root, const char *folder, const char *etag,
+int hc_claim_record_find(int root, const struct hc_blob_id *blob,
                          struct hc_claim_record *record);
 
 /* In place of what the file had. -1 when it cannot be. `beat_ms` is not part of it. */

@@ -22,16 +22,16 @@ static void claims_visit_repo(const struct visit *visit, int transfers,
                               const char *folder)
 {
     HC_AUTO_CLOSEDIR DIR *dir = hc_directory_stream(transfers, folder);
-    struct hc_claims_entry entry = {.folder = folder};
+    struct hc_claims_entry entry = {.blob.folder = folder};
     char path[PATH_MAX];
 
     if (!dir)
         return;
-    for (entry.etag = hc_directory_next(dir); entry.etag;
-         entry.etag = hc_directory_next(dir)) {
+    for (entry.blob.etag = hc_directory_next(dir); entry.blob.etag;
+         entry.blob.etag = hc_directory_next(dir)) {
         entry.path = path;
-        if (hc_format(path, sizeof path, "%s/%s/%s", claims_path, folder, entry.etag) >
-                0 &&
+        if (hc_format(path, sizeof path, "%s/%s/%s", claims_path, folder,
+                      entry.blob.etag) > 0 &&
             hc_claim_record_read(visit->root, path, &entry.record) == 1)
             visit->call(visit->ctx, &entry);
     }
@@ -85,7 +85,7 @@ static bool claim_is_for_same_repo(const struct earlier_claims *earlier_claims,
 {
     const struct hc_claim_record *theirs = &entry->record, *ours = earlier_claims->ours;
 
-    return strcmp(entry->folder, earlier_claims->folder) == 0 &&
+    return strcmp(entry->blob.folder, earlier_claims->folder) == 0 &&
            (hc_claim_record_is_reservation(theirs) ||
             hc_claim_record_is_reservation(ours) ||
             claim_is_of_same_blob(theirs->partial, ours->partial));

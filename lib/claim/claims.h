@@ -9,8 +9,7 @@
 #include <cache/cache.h>
 
 struct hc_claims_entry {
-    const char *folder;
-    const char *etag;
+    struct hc_blob_id blob;
     const char *path; /* of the claim */
     struct hc_claim_record record;
 };

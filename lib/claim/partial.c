@@ -106,11 +106,11 @@ static void summary_add(struct hc_partial_summary *summary, const struct stat *s
                       (uint64_t)status->st_mtim.tv_nsec;
 }
 
-bool hc_partial_summary(int root, const char *folder, const char *etag,
+bool hc_partial_summary(int root, const struct hc_blob_id *blob,
                         struct hc_partial_summary *summary)
 {
     HC_AUTO_CLOSEDIR DIR *dir = NULL;
-    int blobs = partial_open_folder(root, folder);
+    int blobs = partial_open_folder(root, blob->folder);
     const struct dirent *entry;
     struct stat status;
     bool is_found = false;
@@ -122,7 +122,7 @@ bool hc_partial_summary(int root, const char *folder, const char *etag,
         return false;
     }
     while ((entry = readdir(dir))) {
-        if (!partial_is_of_any_client(entry->d_name, etag) ||
+        if (!partial_is_of_any_client(entry->d_name, blob->etag) ||
             fstatat(blobs, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0 ||
             !S_ISREG(status.st_mode))
             continue;

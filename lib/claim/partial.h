@@ -8,6 +8,7 @@
 #define HC_CLAIM_PARTIAL_H
 
 #include <base/cancellation.h>
+#include <repo/blob_request.h>
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -36,7 +37,7 @@ struct hc_partial_summary {
 };
 
 /* False when there is none. */
-bool hc_partial_summary(int root, const char *folder, const char *etag,
+bool hc_partial_summary(int root, const struct hc_blob_id *blob,
                         struct hc_partial_summary *trace);
 
 #endif

@@ -31,7 +31,8 @@ static bool sweep_blob_exists(int root, const struct hc_claims_entry *entry)
     char path[PATH_MAX];
     struct stat status;
 
-    return hc_format(path, sizeof path, "%s/blobs/%s", entry->folder, entry->etag) > 0 &&
+    return hc_format(path, sizeof path, "%s/blobs/%s", entry->blob.folder,
+                     entry->blob.etag) > 0 &&
            fstatat(root, path, &status, 0) == 0;
 }
 
@@ -44,16 +45,16 @@ static bool sweep_partial_is_useful(const struct sweep *sweep,
 
     return hc_claim_record_is_worth_keeping(record, sweep->now_ms) &&
            !sweep_blob_exists(root, entry) &&
-           (hc_partial_exists(root, entry->folder, record->partial) ||
-            (hc_partial_is_of(record->previous, entry->etag) &&
-             hc_partial_exists(root, entry->folder, record->previous)));
+           (hc_partial_exists(root, entry->blob.folder, record->partial) ||
+            (hc_partial_is_of(record->previous, entry->blob.etag) &&
+             hc_partial_exists(root, entry->blob.folder, record->previous)));
 }
 
 static unsigned sweep_remove_partial(int root, const struct hc_claims_entry *entry,
                                      const char *name)
 {
-    return hc_partial_is_of(name, entry->etag) &&
-                   hc_partial_remove(root, entry->folder, name)
+    return hc_partial_is_of(name, entry->blob.etag) &&
+                   hc_partial_remove(root, entry->blob.folder, name)
                ? 1
                : 0;
 }
@@ -65,14 +66,14 @@ static unsigned sweep_remove_partial(int root, const struct hc_claims_entry *ent
 static bool claim_is_superseded(const struct hc_claims_entry *entry,
                                 char etag[NAME_MAX + 1])
 {
-    size_t length = strlen(entry->etag);
+    size_t length = strlen(entry->blob.etag);
 
     if (length <= SUPERSEDED_SUFFIX || length > NAME_MAX)
         return false;
-    memcpy(etag, entry->etag, length - SUPERSEDED_SUFFIX);
+    memcpy(etag, entry->blob.etag, length - SUPERSEDED_SUFFIX);
     etag[length - SUPERSEDED_SUFFIX] = '\0';
     return hc_partial_is_of(entry->record.partial, etag) &&
-           hc_text_starts(entry->record.partial, entry->etag);
+           hc_text_starts(entry->record.partial, entry->blob.etag);
 }
 
 /* Whether the claim in the blob's place names the file too: it follows the tomb's. */
@@ -81,8 +82,7 @@ static bool superseded_has_successor(int root, const struct hc_claims_entry *sup
     const char *file = superseded->record.partial;
     struct hc_claim_record successor;
 
-    return hc_claim_record_find(root, superseded->folder, superseded->etag, &successor) ==
-               1 &&
+    return hc_claim_record_find(root, &superseded->blob, &successor) == 1 &&
            (strcmp(successor.partial, file) == 0 ||
             strcmp(successor.previous, file) == 0);
 }
@@ -105,9 +105,9 @@ static void sweep_blob_claim(struct sweep *sweep, struct hc_claims_entry *entry)
     struct hc_error unused;
 
     if (sweep_partial_is_useful(sweep, entry) ||
-        hc_blob_lock_is_held(sweep->cache, entry->folder, entry->etag))
+        hc_blob_lock_is_held(sweep->cache, &entry->blob))
         return;
-    lock = hc_blob_lock_new(sweep->cache, entry->folder, entry->etag, &unused);
+    lock = hc_blob_lock_new(sweep->cache, &entry->blob, &unused);
     if (lock && hc_blob_lock_try(lock, &unused) == 1 &&
         hc_claim_record_read(hc_cache_fd(sweep->cache), entry->path, record) == 1 &&
         hc_claim_record_is_abandoned(record, sweep->now_ms))
@@ -136,9 +136,9 @@ static void sweep_claim(void *ctx, const struct hc_claims_entry *found)
     if (hc_claim_record_is_reservation(&entry.record)) {
         (void)unlinkat(hc_cache_fd(sweep->cache), entry.path, 0);
     } else if (claim_is_superseded(found, etag)) {
-        entry.etag = etag;
+        entry.blob.etag = etag;
         sweep_superseded(sweep, &entry);
-    } else if (hc_partial_is_of(entry.record.partial, entry.etag)) {
+    } else if (hc_partial_is_of(entry.record.partial, entry.blob.etag)) {
         sweep_blob_claim(sweep, &entry);
     }
 }

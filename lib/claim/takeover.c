@@ -35,14 +35,14 @@ void hc_takeover_inspect(struct hc_takeover *takeover, int64_t now_ms)
     memcpy(takeover->partial, earlier->partial, sizeof takeover->partial);
     if (found < 0) {
         takeover->state = HC_CLAIM_UNREADABLE;
-    } else if (found == 0 || !hc_partial_is_of(earlier->partial, takeover->etag)) {
+    } else if (found == 0 || !hc_partial_is_of(earlier->partial, takeover->blob->etag)) {
         takeover->partial[0] = earlier->partial[0] = '\0';
         if (fstatat(root, takeover->path, &status, AT_SYMLINK_NOFOLLOW) < 0)
             takeover->state = HC_CLAIM_FREE;
     } else if (!hc_claim_record_is_abandoned(earlier, now_ms)) {
         takeover->state = HC_CLAIM_HELD;
-    } else if (hc_partial_is_of(earlier->previous, takeover->etag) &&
-               !hc_partial_exists(root, takeover->folder, earlier->partial)) {
+    } else if (hc_partial_is_of(earlier->previous, takeover->blob->etag) &&
+               !hc_partial_exists(root, takeover->blob->folder, earlier->partial)) {
         memcpy(earlier->partial, earlier->previous, sizeof earlier->partial);
     }
 }
@@ -73,7 +73,7 @@ static bool superseded_is_inspected_one(const struct hc_takeover *takeover,
     struct hc_claim_record record;
 
     return hc_claim_record_read(takeover->root, superseded, &record) == 1 &&
-           hc_partial_is_of(record.partial, takeover->etag) &&
+           hc_partial_is_of(record.partial, takeover->blob->etag) &&
            strcmp(record.partial, takeover->partial) == 0;
 }
 
@@ -106,9 +106,11 @@ bool hc_takeover_adopt_partial(const struct hc_takeover *takeover, const char *n
     int root = takeover->root;
 
     return takeover->state == HC_CLAIM_ABANDONED &&
-                   hc_partial_belongs_to(root, takeover->folder, partial, takeover->uid)
-               ? hc_partial_rename(root, takeover->folder, partial, name)
-               : hc_partial_copy(root, takeover->folder, partial, name, cancellation);
+                   hc_partial_belongs_to(root, takeover->blob->folder, partial,
+                                         takeover->uid)
+               ? hc_partial_rename(root, takeover->blob->folder, partial, name)
+               : hc_partial_copy(root, takeover->blob->folder, partial, name,
+                                 cancellation);
 }
 
 void hc_takeover_remove_earlier(const struct hc_takeover *takeover)
@@ -118,7 +120,7 @@ void hc_takeover_remove_earlier(const struct hc_takeover *takeover)
 
     if (takeover->state != HC_CLAIM_ABANDONED || !partial[0])
         return;
-    (void)hc_partial_remove(takeover->root, takeover->folder, partial);
+    (void)hc_partial_remove(takeover->root, takeover->blob->folder, partial);
     if (hc_superseded_claim_path(superseded, takeover->path, takeover->partial))
         (void)unlinkat(takeover->root, superseded, 0);
 }

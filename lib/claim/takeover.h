@@ -20,10 +20,9 @@ enum hc_claim_state {
 };
 
 struct hc_takeover {
-    int root; /* borrowed, as the next three */
-    const char *folder;
+    int root;         /* borrowed, as the next three */
     const char *path; /* where the blob's claim is */
-    const char *etag;
+    const struct hc_blob_id *blob;
     uid_t uid; /* ours, see hc_claim_owner_uid() */
     enum hc_claim_state state;
     char partial[NAME_MAX + 1];     /* the file it names, by which it is known; or "" */

@@ -62,15 +62,15 @@ blob_get_progress(const struct batch_download *download,
                   const struct hc_missing_blob *blob)
 {
     const struct hc_resolution *resolution = download->batch->resolution;
+    const struct hc_blob_id id = {resolution->repo.folder, blob->etag};
 
-    return hc_transfers_progress(resolution->resolver->transfers, &resolution->repo,
-                                 blob->etag);
+    return hc_transfers_progress(resolution->resolver->transfers, &id);
 }
 
 static uint64_t progress_received_bytes(const struct hc_transfer_progress *blob_progress)
 {
-    return blob_progress->arrival.bytes > blob_progress->given
-               ? blob_progress->arrival.bytes - blob_progress->given
+    return blob_progress->bytes > blob_progress->reused_bytes
+               ? blob_progress->bytes - blob_progress->reused_bytes
                : 0;
 }
 
@@ -108,43 +108,35 @@ static void worker_begin_blob(struct batch_worker *worker,
     hc_reservation_use(download->reservation, blob->reserved_bytes);
 }
 
-/* What a job has brought, and cost. */
-struct job_result {
-    uint64_t fetched;
-    atomic_uint retries;
-};
-
 static int worker_fetch_blob(struct batch_download *download,
                              const struct hc_missing_blob *blob,
-                             struct job_result *result, struct hc_error *err)
+                             struct hc_blob_result *result, struct hc_error *err)
 {
     const struct hc_batch *batch = download->batch;
     struct hc_hub_credentials credentials = *batch->credentials;
-    struct hc_blob_request wanted = {
-        .repo = &batch->resolution->repo,
-        .commit = batch->commit,
-        .path = blob->path,
-        .etag = blob->etag,
+    const struct hc_blob_request request = {
+        .blob = {batch->resolution->repo.folder, blob->etag},
+        .file = {&batch->resolution->repo, batch->commit, blob->path},
         .size = blob->size,
-        .force = batch->resolution->options->force_download,
-        .retries = &result->retries,
+        .is_forced = batch->resolution->options->force_download,
     };
 
     credentials.call = download->cancellation;
-    return hc_resolution_fetch_blob(batch->resolution, &wanted, &credentials,
-                                    &result->fetched, err);
+    return hc_resolution_fetch_blob(batch->resolution, &request, &credentials, result,
+                                    err);
 }
 
 /* Under the lock. */
-static void worker_end_blob(struct batch_worker *worker, const struct job_result *result)
+static void worker_end_blob(struct batch_worker *worker,
+                            const struct hc_blob_result *result)
 {
-    worker->download->shared.retries += atomic_load(&result->retries);
+    worker->download->shared.retries += result->retries;
     worker->retries = 0;
     worker->blob = NULL;
 }
 
 static void worker_record_success(struct batch_worker *worker,
-                                  const struct job_result *result)
+                                  const struct hc_blob_result *result)
 {
     struct batch_download *download = worker->download;
 
@@ -152,14 +144,14 @@ static void worker_record_success(struct batch_worker *worker,
     download->shared.done++;
     download->shared.done_bytes =
         hc_size_add(download->shared.done_bytes, worker->blob->size);
-    download->shared.fetched_bytes += result->fetched;
-    worker_add_received(worker, result->fetched);
+    download->shared.fetched_bytes += result->fetched_bytes;
+    worker_add_received(worker, result->fetched_bytes);
     worker_end_blob(worker, result);
     (void)pthread_mutex_unlock(&download->lock);
 }
 
 static void worker_record_failure(struct batch_worker *worker,
-                                  const struct job_result *result,
+                                  const struct hc_blob_result *result,
                                   const struct hc_error *error)
 {
     struct batch_download *download = worker->download;
@@ -177,7 +169,7 @@ static void worker_record_failure(struct batch_worker *worker,
 static void worker_run_blob(struct batch_worker *worker,
                             const struct hc_missing_blob *blob)
 {
-    struct job_result result = {0};
+    struct hc_blob_result result = {0};
     struct hc_error err;
 
     worker_begin_blob(worker, blob);
@@ -216,8 +208,8 @@ static void worker_measure(struct batch_worker *worker,
     struct batch_download *download = worker->download;
     const struct hc_transfer_progress blob_progress = blob_get_progress(download, blob);
 
-    progress->bytes_done = hc_size_add(progress->bytes_done, blob_progress.arrival.bytes);
-    progress->waiting_count += blob_progress.arrival.is_elsewhere;
+    progress->bytes_done = hc_size_add(progress->bytes_done, blob_progress.bytes);
+    progress->waiting_count += blob_progress.is_remote;
     (void)pthread_mutex_lock(&download->lock);
     if (worker->blob == blob) {
         worker_add_received(worker, progress_received_bytes(&blob_progress));

@@ -261,7 +261,9 @@ static int file_answer_from_metadata(const struct file_lookup *lookup,
     char cache_path[PATH_MAX];
     uint64_t size = 0;
     int found =
-        hc_blob_find(resolver->cache, &resolution->repo, metadata->etag, &size, err);
+        hc_blob_find(resolver->cache,
+                     &(const struct hc_blob_id){resolution->repo.folder, metadata->etag},
+                     &size, err);
     bool is_there = found == 1 && hc_blob_size_matches(metadata->size, size);
 
     if (found < 0)
@@ -286,25 +288,21 @@ static int file_fetch(const struct file_lookup *lookup,
                       struct hc_error *err)
 {
     const struct hc_resolution *resolution = &lookup->resolution;
-    uint64_t bytes;
-    struct hc_blob_request wanted = {
-        .repo = &resolution->repo,
-        .commit = metadata->commit,
-        .path = lookup->path,
-        .etag = metadata->etag,
+    struct hc_blob_result result;
+    const struct hc_blob_request request = {
+        .blob = {resolution->repo.folder, metadata->etag},
+        .file = {&resolution->repo, metadata->commit, lookup->path},
         .size = metadata->size,
         .location = metadata->location[0] ? metadata->location : NULL,
-        .force = resolution->options->force_download,
-        .is_fetched = is_fetched,
+        .is_forced = resolution->options->force_download,
     };
+    int fetched;
 
     hc_cache_write_tag(resolution->resolver->cache);
-    if (hc_resolution_fetch_blob(resolution, &wanted, credentials, &bytes, err) < 0)
-        return -1;
-    return hc_pointer_sync(resolution->resolver->cache,
-                           &(const struct hc_repo_file){&resolution->repo,
-                                                        metadata->commit, lookup->path},
-                           err);
+    fetched = hc_resolution_fetch_blob(resolution, &request, credentials, &result, err);
+    *is_fetched = result.is_fetched;
+    return fetched < 0 ? -1
+                       : hc_pointer_sync(resolution->resolver->cache, &request.file, err);
 }
 
 /* Of a file that has just been brought. */

@@ -139,46 +139,46 @@ static bool pointer_is_there(const struct hc_resolver *resolver,
 }
 
 /* The listing has no usable hash of the file: the Hub is asked for it. `metadata` backs
- * what becomes of `wanted`. */
+ * what becomes of `request`. */
 static int request_etag(const struct hc_resolution *resolution,
                         const struct hc_hub_credentials *credentials,
-                        struct hc_blob_request *wanted, struct hc_metadata *metadata,
+                        struct hc_blob_request *request, struct hc_metadata *metadata,
                         struct hc_error *err)
 {
-    const struct hc_repo_file place = {wanted->repo, wanted->commit, wanted->path};
-
-    if (hc_hub_head(resolution->resolver->hub, &place, credentials, metadata, err) < 0)
+    if (hc_hub_head(resolution->resolver->hub, &request->file, credentials, metadata,
+                    err) < 0)
         return -1;
-    wanted->etag = metadata->etag;
+    request->blob.etag = metadata->etag;
     if (metadata->size != HC_SIZE_UNKNOWN)
-        wanted->size = metadata->size;
+        request->size = metadata->size;
     return 0;
 }
 
 int hc_resolution_fetch_blob(const struct hc_resolution *resolution,
-                             const struct hc_blob_request *wanted,
+                             const struct hc_blob_request *request,
                              const struct hc_hub_credentials *credentials,
-                             uint64_t *fetched, struct hc_error *err)
+                             struct hc_blob_result *result, struct hc_error *err)
 {
     const struct hc_resolver *resolver = resolution->resolver;
-    const struct hc_repo_file place = {wanted->repo, wanted->commit, wanted->path};
-    struct hc_blob_request described = *wanted;
+    struct hc_blob_request described = *request;
     struct hc_metadata metadata;
-    bool is_fresh = false;
+    unsigned retries = 0;
     int placed;
 
-    if (!wanted->etag[0] &&
+    *result = (struct hc_blob_result){0};
+    if (!request->blob.etag[0] &&
         request_etag(resolution, credentials, &described, &metadata, err) < 0)
         return -1;
-    described.is_fetched = wanted->is_fetched ? wanted->is_fetched : &is_fresh;
-    do
-        placed = hc_transfers_fetch(resolver->transfers, &described, credentials, fetched,
+    do {
+        placed = hc_transfers_fetch(resolver->transfers, &described, credentials, result,
                                     err) < 0
                      ? -1
-                     : hc_pointer_link(resolver->cache, &place, described.etag,
-                                       *described.is_fetched, err);
-    while (placed == 1 && !pointer_is_there(resolver, &place, described.size));
+                     : hc_pointer_link(resolver->cache, &described.file,
+                                       described.blob.etag, result->is_fetched, err);
+        retries += result->retries;
+        result->retries = retries;
+    } while (placed == 1 && !pointer_is_there(resolver, &described.file, described.size));
     if (placed >= 0)
         return 0;
-    return explain_blob_failure(resolution, wanted->path, err);
+    return explain_blob_failure(resolution, request->file.path, err);
 }

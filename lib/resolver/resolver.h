@@ -84,14 +84,14 @@ int hc_resolution_fail_not_cached(const struct hc_resolution *resolution,
                                   const char *path, struct hc_error *err);
 
 /*
- * Brings the bytes of a file and makes its pointer; `*fetched` is what came from the Hub.
+ * Fetches the bytes of a file and makes its pointer; `result` as of hc_transfers_fetch.
  * With an empty etag, the Hub is asked for etag and size first.
  * A volume that refuses is told together with what was to be kept on it.
  */
 int hc_resolution_fetch_blob(const struct hc_resolution *resolution,
-                             const struct hc_blob_request *wanted,
+                             const struct hc_blob_request *request,
                              const struct hc_hub_credentials *credentials,
-                             uint64_t *fetched, struct hc_error *err);
+                             struct hc_blob_result *result, struct hc_error *err);
 
 /* ---- local.c: 1 and the directory's real path, 0 when the id names none. */
 int hc_local_find(const struct hc_resolver *resolver, const char *id, char dir[PATH_MAX]);

@@ -36,18 +36,17 @@ static uint64_t blob_missing_bytes(const struct hc_batch *batch,
                                    const struct hc_missing_blob *blob)
 {
     const struct hc_cache *cache = batch->resolution->resolver->cache;
-    const struct hc_repo *repo = &batch->resolution->repo;
+    const struct hc_blob_id id = {batch->resolution->repo.folder, blob->etag};
     struct hc_error unused;
     char twin[PATH_MAX];
     uint64_t size, left;
 
     if (batch->resolution->options->force_download || !blob->etag[0])
         return blob->size;
-    if ((hc_blob_find(cache, repo, blob->etag, &size, &unused) == 1 &&
-         size == blob->size) ||
-        hc_duplicate_find(cache, repo, blob->etag, blob->size, twin))
+    if ((hc_blob_find(cache, &id, &size, &unused) == 1 && size == blob->size) ||
+        hc_duplicate_find(cache, &id, blob->size, twin))
         return 0;
-    left = hc_claim_arrived_bytes(cache, repo, blob->etag);
+    left = hc_claim_arrived_bytes(cache, &id);
     return left < blob->size ? blob->size - left : 0;
 }
 

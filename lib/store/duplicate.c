@@ -25,20 +25,20 @@ static bool file_has_size(int root, const char *path, uint64_t size)
            (uint64_t)status.st_size == size;
 }
 
-bool hc_duplicate_find(const struct hc_cache *cache, const struct hc_repo *repo,
-                       const char *etag, uint64_t size, char path[PATH_MAX])
+bool hc_duplicate_find(const struct hc_cache *cache, const struct hc_blob_id *blob,
+                       uint64_t size, char path[PATH_MAX])
 {
     int root = hc_cache_fd(cache);
     HC_AUTO_CLOSEDIR DIR *dir = NULL;
 
-    if (hc_digest_kind_of(etag) == HC_DIGEST_NONE)
+    if (hc_digest_kind_of(blob->etag) == HC_DIGEST_NONE)
         return false;
     dir = hc_directory_stream(root, ".");
     if (!dir)
         return false;
     for (const char *name = hc_directory_next(dir); name; name = hc_directory_next(dir)) {
-        if (strstr(name, "--") && strcmp(name, repo->folder) != 0 &&
-            hc_format(path, PATH_MAX, "%s/blobs/%s", name, etag) > 0 &&
+        if (strstr(name, "--") && strcmp(name, blob->folder) != 0 &&
+            hc_format(path, PATH_MAX, "%s/blobs/%s", name, blob->etag) > 0 &&
             file_has_size(root, path, size))
             return true;
     }

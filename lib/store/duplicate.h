@@ -23,8 +23,8 @@ enum { HC_DUPLICATE_MIN_BYTES = 1024 * 1024 }; /* smaller ones are quicker fetch
 
 /* Whether another repo has it, of that size; none has one whose name is no hash. `path` is
  * relative to the root. */
-bool hc_duplicate_find(const struct hc_cache *cache, const struct hc_repo *repo,
-                       const char *etag, uint64_t size, char path[PATH_MAX]);
+bool hc_duplicate_find(const struct hc_cache *cache, const struct hc_blob_id *blob,
+                       uint64_t size, char path[PATH_MAX]);
 
 enum hc_duplicate_kind { HC_DUPLICATE_NONE, HC_DUPLICATE_CLONED, HC_DUPLICATE_LINKED };
 

@@ -102,16 +102,15 @@ static int ingest_create_file(struct hc_ingest *ingest, struct hc_error *err)
 
 /* Another repo's blob in place of our empty file, with all its bytes. */
 static int ingest_use_duplicate(struct hc_ingest *ingest,
-                                const struct hc_ingest_request *request,
+                                const struct hc_blob_request *request,
                                 struct hc_error *err)
 {
     const char *path = hc_claim_partial_path(ingest->claim);
     char duplicate[PATH_MAX];
 
-    if (!request->may_use_duplicate || request->size < HC_DUPLICATE_MIN_BYTES ||
+    if (request->is_forced || request->size < HC_DUPLICATE_MIN_BYTES ||
         !ingest->is_size_given ||
-        !hc_duplicate_find(ingest->cache, request->repo, request->etag, request->size,
-                           duplicate))
+        !hc_duplicate_find(ingest->cache, &request->blob, request->size, duplicate))
         return 0;
     ingest->duplicate = hc_duplicate_use(ingest->cache, duplicate, ingest->fd, path);
     if (ingest->duplicate == HC_DUPLICATE_LINKED) {
@@ -129,7 +128,7 @@ static int ingest_use_duplicate(struct hc_ingest *ingest,
 }
 
 static int ingest_open_file(struct hc_ingest *ingest,
-                            const struct hc_ingest_request *request, struct hc_error *err)
+                            const struct hc_blob_request *request, struct hc_error *err)
 {
     if (ingest_open_partial(ingest)) {
         ingest->resumed_bytes = hc_pieces_arrived(ingest->pieces);
@@ -161,8 +160,8 @@ static int ingest_check_space(const struct hc_ingest *ingest, struct hc_error *e
 }
 
 static struct hc_ingest *ingest_new(const struct hc_cache *cache,
-                                    const struct hc_ingest_request *request,
-                                    struct hc_error *err)
+                                    const struct hc_blob_request *request,
+                                    uint64_t piece_length, struct hc_error *err)
 {
     HC_AUTO(hc_ingest) *ingest = calloc(1, sizeof *ingest);
 
@@ -173,24 +172,27 @@ static struct hc_ingest *ingest_new(const struct hc_cache *cache,
     ingest->cache = cache;
     ingest->fd = -1;
     ingest->is_size_given = request->size != HC_SIZE_UNKNOWN;
-    if (hc_cache_blob_path(ingest->blob, request->repo, request->etag, err) < 0)
+    if (hc_cache_blob_path(ingest->blob, &request->blob, err) < 0)
         return NULL;
-    (void)hc_format(ingest->etag, sizeof ingest->etag, "%s", request->etag);
-    ingest->pieces = hc_pieces_new(request->size, request->piece_length, err);
+    (void)hc_format(ingest->etag, sizeof ingest->etag, "%s", request->blob.etag);
+    ingest->pieces = hc_pieces_new(request->size, piece_length, err);
     return ingest->pieces && ingest_start_digest(ingest, err) == 0 ? hc_take(&ingest)
                                                                    : NULL;
 }
 
-int hc_ingest_begin(const struct hc_cache *cache, const struct hc_ingest_request *request,
-                    struct hc_ingest **ingest, struct hc_error *err)
+int hc_ingest_begin(const struct hc_cache *cache, const struct hc_blob_request *request,
+                    const struct hc_ingest_options *options, struct hc_ingest **ingest,
+                    struct hc_error *err)
 {
-    HC_AUTO(hc_ingest) *ingest_made = ingest_new(cache, request, err);
+    HC_AUTO(hc_ingest) *ingest_made =
+        ingest_new(cache, request, options->piece_length, err);
     int result = -1;
 
     if (ingest_made) {
-        const struct hc_claim_request claim_request = {request->repo, request->etag,
+        const struct hc_claim_request claim_request = {&request->blob,
                                                        ingest_made->pieces,
-                                                       request->stuck, request->call};
+                                                       options->stalled,
+                                                       options->cancellation};
 
         /* The claim comes first: what a crash leaves behind is always somebody's. */
         result = hc_claim_acquire(cache, &claim_request, &ingest_made->claim, err);

@@ -16,14 +16,10 @@
 
 struct hc_ingest;
 
-struct hc_ingest_request {
-    const struct hc_repo *repo;
-    const char *etag;
-    uint64_t size;                /* what the Hub promised, or HC_SIZE_UNKNOWN */
-    uint64_t piece_length;        /* Optional: see hc_pieces_new() */
-    const char *stuck;            /* see struct hc_claim_request */
-    struct hc_cancellation *call; /* the same */
-    bool may_use_duplicate;       /* what another repo has is as good (twin.h) */
+struct hc_ingest_options {
+    uint64_t piece_length;                /* Optional: see hc_pieces_new() */
+    const char *stalled;                  /* Optional: see struct hc_claim_request */
+    struct hc_cancellation *cancellation; /* Optional: the same */
 };
 
 /*
@@ -32,8 +28,9 @@ struct hc_ingest_request {
  * NO_SPACE, naming both figures, when the volume has not enough room for this blob and
  * for those that were begun before it.
  */
-int hc_ingest_begin(const struct hc_cache *cache, const struct hc_ingest_request *request,
-                    struct hc_ingest **ingest, struct hc_error *err);
+int hc_ingest_begin(const struct hc_cache *cache, const struct hc_blob_request *request,
+                    const struct hc_ingest_options *options, struct hc_ingest **ingest,
+                    struct hc_error *err);
 
 /*
  * Bytes from `at` on; those that are there already are left as they are. BAD_HUB_REPLY

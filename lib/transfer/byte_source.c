@@ -321,7 +321,7 @@ static int range_check_end(const struct range *range, uint64_t arrived,
     }
     return hc_fail(err, HC_BAD_HUB_REPLY,
                    "the answer for '%.120s' had %" PRIu64 " bytes of %" PRIu64,
-                   source->request->path, range->received, size);
+                   source->request->file.path, range->received, size);
 }
 
 int hc_byte_source_get_range(struct hc_byte_source *source, const struct hc_span *span,
@@ -330,9 +330,9 @@ int hc_byte_source_get_range(struct hc_byte_source *source, const struct hc_span
     const struct hc_blob_request *request = source->request;
     struct range range = {.source = source, .span = *span};
     struct hc_hub_download download = {
-        .repo = request->repo,
-        .commit = request->commit,
-        .path = request->path,
+        .repo = request->file.repo,
+        .commit = request->file.revision,
+        .path = request->file.path,
         .offset = span->start,
         .until = range_request_end(source, span),
         .size = source_blob_size(source),
@@ -417,8 +417,8 @@ void hc_byte_source_count_retry(struct hc_byte_source *source)
     lock(source);
     source->shared.retries++;
     unlock(source);
-    if (source->request->retries)
-        (void)atomic_fetch_add(source->request->retries, 1);
+    if (source->retries)
+        (void)atomic_fetch_add(source->retries, 1);
 }
 
 enum hc_byte_source_kind hc_byte_source_kind_of(struct hc_byte_source *source)
@@ -445,9 +445,9 @@ void hc_byte_source_describe(const struct hc_byte_source *source,
                              char subject[HC_TARGET_TEXT_SIZE])
 {
     const struct hc_blob_request *request = source->request;
-    const struct hc_hub_target question = {.repo = request->repo,
-                                           .revision = request->commit,
-                                           .path = request->path};
+    const struct hc_hub_target question = {.repo = request->file.repo,
+                                           .revision = request->file.revision,
+                                           .path = request->file.path};
 
     hc_hub_target_describe(&question, subject);
 }

@@ -13,6 +13,7 @@
 #include <store/ingest.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* What has been seen of a server that was asked for a part. */
 enum hc_byte_source_kind {
@@ -29,6 +30,7 @@ struct hc_byte_source {
     const struct hc_blob_request *request;
     struct hc_ingest *ingest;
     struct hc_hub_credentials credentials;
+    atomic_uint *retries;    /* Optional: counts those of all who lead the transfer */
     uint64_t min_split_size; /* a blob of no more comes in one request */
     struct {
         pthread_mutex_t lock;

@@ -18,10 +18,11 @@ enum { HC_CLAIM_LEASE_MS = 5000, HC_LOCKED_CLAIM_LEASE_MS = 10000 };
 struct hc_download_lock {
     const struct hc_cache *cache;
     const struct hc_blob_request *request;
-    struct hc_cancellation *call;
+    struct hc_cancellation *cancellation;
     int64_t takeover_ms; /* how long who has the lock may stand still at all */
-    /* Told now and then how far another process is. */
-    void (*note_remote)(void *ctx, const struct hc_blob_progress *remote);
+    /* Optional: told now and then how many bytes another process has; `is_remote` is
+     * false when it is not there any more. */
+    void (*note_remote)(void *ctx, uint64_t bytes, bool is_remote);
     void *ctx;
     char stalled[NAME_MAX + 1]; /* the file of who stood still for too long, or "": go on
                                  without him (struct hc_claim_request) */
@@ -32,7 +33,7 @@ struct hc_download_lock {
 int hc_download_lock_finds_blob(const struct hc_download_lock *download_lock,
                                 struct hc_error *err);
 
-/* Waits until the lock is ours, or `call` ends. NULL on failure. */
+/* Waits until the lock is ours, or `cancellation` ends. NULL on failure. */
 struct hc_blob_lock *hc_download_lock_take(struct hc_download_lock *download_lock,
                                            struct hc_error *err);
 

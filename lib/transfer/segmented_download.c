@@ -344,7 +344,7 @@ static uint64_t url_host_key(const char *url)
 int hc_segmented_download_run(struct hc_byte_source *source, struct hc_budget *budget,
                               struct hc_error *err)
 {
-    const char *folder = source->request->repo->folder;
+    const char *folder = source->request->blob.folder;
     struct hc_pieces *pieces = hc_ingest_pieces(source->ingest);
     struct hc_budget_share share = {
         .keys = {[HC_BUDGET_CALLER] = source->credentials.key,

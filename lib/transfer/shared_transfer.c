@@ -38,7 +38,8 @@ struct hc_shared_transfer {
         refused;             /* and, with `refusal`, those of a leader that was refused */
     struct hc_error refusal; /* reason HC_OK: none was */
     struct hc_partial_file partial;
-    struct hc_blob_progress remote;
+    uint64_t remote_bytes;
+    bool is_remote; /* another process has them */
     atomic_uint retries;
     uint64_t given; /* what was there when we loaded the ingest, or sighted who has it */
     pthread_cond_t changed;
@@ -62,10 +63,10 @@ static void unlock(struct hc_shared_transfers *transfers)
 }
 
 static bool shared_transfer_is_of(const struct hc_shared_transfer *transfer,
-                                  const struct hc_repo *repo, const char *etag)
+                                  const struct hc_blob_id *blob)
 {
-    return strcmp(transfer->etag, etag) == 0 &&
-           strcmp(transfer->folder, repo->folder) == 0;
+    return strcmp(transfer->etag, blob->etag) == 0 &&
+           strcmp(transfer->folder, blob->folder) == 0;
 }
 
 static struct hc_shared_transfer *
@@ -76,7 +77,7 @@ shared_transfers_find(struct hc_shared_transfers *transfers,
 
     LIST_FOREACH(transfer, &transfers->shared.list, link)
     {
-        if (shared_transfer_is_of(transfer, name->repo, name->etag) &&
+        if (shared_transfer_is_of(transfer, &name->blob) &&
             transfer->is_forced == name->is_forced)
             return transfer;
     }
@@ -121,8 +122,8 @@ shared_transfer_new(const struct hc_shared_transfer_key *name,
         free(transfer);
         return NULL;
     }
-    (void)hc_format(transfer->folder, sizeof transfer->folder, "%s", name->repo->folder);
-    (void)hc_format(transfer->etag, sizeof transfer->etag, "%s", name->etag);
+    (void)hc_format(transfer->folder, sizeof transfer->folder, "%s", name->blob.folder);
+    (void)hc_format(transfer->etag, sizeof transfer->etag, "%s", name->blob.etag);
     transfer->is_forced = name->is_forced;
     hc_condition_init(&transfer->changed);
     return transfer;
@@ -332,13 +333,14 @@ void hc_shared_transfer_hand_over(struct hc_shared_transfers *transfers,
 }
 
 void hc_shared_transfer_set_remote(struct hc_shared_transfers *transfers,
-                                   struct hc_shared_transfer *transfer,
-                                   const struct hc_blob_progress *remote)
+                                   struct hc_shared_transfer *transfer, uint64_t bytes,
+                                   bool is_remote)
 {
     lock(transfers);
-    if (!transfer->remote.is_elsewhere)
-        transfer->given = remote->bytes;
-    transfer->remote = *remote;
+    if (!transfer->is_remote)
+        transfer->given = bytes;
+    transfer->remote_bytes = bytes;
+    transfer->is_remote = is_remote;
     unlock(transfers);
 }
 
@@ -346,19 +348,21 @@ static struct hc_transfer_progress
 shared_transfer_progress(const struct hc_shared_transfer *transfer)
 {
     struct hc_ingest *ingest = transfer->partial.ingest;
-    struct hc_transfer_progress progress = {.arrival = transfer->remote,
-                                            .given = transfer->given,
-                                            .retries = atomic_load(&transfer->retries)};
+    struct hc_transfer_progress progress = {.bytes = transfer->remote_bytes,
+                                            .reused_bytes = transfer->given,
+                                            .retries = atomic_load(&transfer->retries),
+                                            .is_remote = transfer->is_remote};
 
-    if (ingest)
-        progress.arrival = (struct hc_blob_progress){
-            .bytes = hc_pieces_arrived(hc_ingest_pieces(ingest))};
+    if (ingest) {
+        progress.bytes = hc_pieces_arrived(hc_ingest_pieces(ingest));
+        progress.is_remote = false;
+    }
     return progress;
 }
 
 struct hc_transfer_progress
 hc_shared_transfers_progress(struct hc_shared_transfers *transfers,
-                             const struct hc_repo *repo, const char *etag)
+                             const struct hc_blob_id *blob)
 {
     const struct hc_shared_transfer *transfer;
     struct hc_transfer_progress progress = {0};
@@ -366,7 +370,7 @@ hc_shared_transfers_progress(struct hc_shared_transfers *transfers,
     lock(transfers);
     LIST_FOREACH(transfer, &transfers->shared.list, link)
     {
-        if (shared_transfer_is_of(transfer, repo, etag) && progress.arrival.bytes == 0)
+        if (shared_transfer_is_of(transfer, blob) && progress.bytes == 0)
             progress = shared_transfer_progress(transfer);
     }
     unlock(transfers);
@@ -388,7 +392,7 @@ unsigned hc_shared_transfers_count(struct hc_shared_transfers *transfers)
 }
 
 unsigned hc_shared_transfers_waiters(struct hc_shared_transfers *transfers,
-                                     const struct hc_repo *repo, const char *etag)
+                                     const struct hc_blob_id *blob)
 {
     const struct hc_shared_transfer *transfer;
     unsigned waiters = 0;
@@ -396,7 +400,7 @@ unsigned hc_shared_transfers_waiters(struct hc_shared_transfers *transfers,
     lock(transfers);
     LIST_FOREACH(transfer, &transfers->shared.list, link)
     {
-        if (shared_transfer_is_of(transfer, repo, etag))
+        if (shared_transfer_is_of(transfer, blob))
             waiters += transfer->waiters;
     }
     unlock(transfers);

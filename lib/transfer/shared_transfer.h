@@ -28,6 +28,8 @@
 
 #include "transfer.h"
 
+#include <stdatomic.h>
+
 #include <cache/blob_lock.h>
 #include <store/ingest.h>
 
@@ -37,8 +39,7 @@ struct hc_shared_transfer;
 /* What a flight brings. A forced fetch does not share with one that may find the blob
  * there. */
 struct hc_shared_transfer_key {
-    const struct hc_repo *repo;
-    const char *etag;
+    struct hc_blob_id blob;
     bool is_forced;
 };
 
@@ -118,19 +119,19 @@ void hc_shared_transfer_hand_over(struct hc_shared_transfers *transfers,
 
 /* For the leader: another process brings the blob and has so many bytes; or no more. */
 void hc_shared_transfer_set_remote(struct hc_shared_transfers *transfers,
-                                   struct hc_shared_transfer *transfer,
-                                   const struct hc_blob_progress *remote);
+                                   struct hc_shared_transfer *transfer, uint64_t bytes,
+                                   bool is_remote);
 
 /* How the flight goes, forced or not, that brings this blob; zero without one. */
 struct hc_transfer_progress
 hc_shared_transfers_progress(struct hc_shared_transfers *transfers,
-                             const struct hc_repo *repo, const char *etag);
+                             const struct hc_blob_id *blob);
 
 /* How many there are. */
 unsigned hc_shared_transfers_count(struct hc_shared_transfers *transfers);
 
 /* How many are aboard the flights that bring it. */
 unsigned hc_shared_transfers_waiters(struct hc_shared_transfers *transfers,
-                                     const struct hc_repo *repo, const char *etag);
+                                     const struct hc_blob_id *blob);
 
 #endif

@@ -138,9 +138,10 @@ static int attempt_download(struct attempt *attempt, struct hc_error *err)
     attempt->source.hub = attempt->transfers->hub;
     attempt->source.request = attempt->request;
     attempt->source.ingest = attempt->partial.ingest;
+    attempt->source.retries = hc_shared_transfer_retries(attempt->shared);
     attempt->source.min_split_size = attempt->transfers->min_split_size;
     attempt->source.credentials = *attempt->credentials;
-    if (hc_digest_kind_of(attempt->request->etag) == HC_DIGEST_NONE)
+    if (hc_digest_kind_of(attempt->request->blob.etag) == HC_DIGEST_NONE)
         attempt->source.credentials.hub_only =
             true; /* a mirror's bytes could not be checked */
     hc_byte_source_init(&attempt->source);
@@ -155,11 +156,12 @@ static int attempt_download(struct attempt *attempt, struct hc_error *err)
     return result;
 }
 
-static void attempt_note_remote(void *ctx, const struct hc_blob_progress *remote)
+static void attempt_note_remote(void *ctx, uint64_t bytes, bool is_remote)
 {
     struct attempt *attempt = ctx;
 
-    hc_shared_transfer_set_remote(attempt->transfers->active, attempt->shared, remote);
+    hc_shared_transfer_set_remote(attempt->transfers->active, attempt->shared, bytes,
+                                  is_remote);
 }
 
 /* Lock first: then what is found, or not, stays so. */
@@ -176,23 +178,19 @@ static int attempt_take_lock(struct attempt *attempt, struct hc_error *err)
 static int attempt_begin_ingest(struct attempt *attempt, struct hc_error *err)
 {
     const struct hc_blob_request *request = attempt->request;
-    const struct hc_ingest_request plan = {
-        .repo = request->repo,
-        .etag = request->etag,
-        .size = request->size,
+    const struct hc_ingest_options options = {
         .piece_length = hc_byte_source_piece_length(attempt->transfers->min_split_size),
-        .stuck = attempt->download_lock.stalled,
-        .call = attempt->credentials->call,
-        .may_use_duplicate = !request->force,
+        .stalled = attempt->download_lock.stalled,
+        .cancellation = attempt->credentials->call,
     };
     int begun = 1;
 
     if (!attempt->partial.ingest) {
-        begun = hc_ingest_begin(attempt->transfers->cache, &plan,
+        begun = hc_ingest_begin(attempt->transfers->cache, request, &options,
                                 &attempt->partial.ingest, err);
         attempt_store_partial(attempt);
         attempt->download_lock.stalled[0] = '\0'; /* it says nothing of the next one */
-        if (begun == 1 && request->force && attempt_restart(attempt, err) < 0)
+        if (begun == 1 && request->is_forced && attempt_restart(attempt, err) < 0)
             return -1;
     }
     return begun;
@@ -242,7 +240,7 @@ static int attempt_run(struct attempt *attempt, struct hc_error *err)
     attempt->download_lock =
         (struct hc_download_lock){.cache = attempt->transfers->cache,
                                   .request = attempt->request,
-                                  .call = attempt->credentials->call,
+                                  .cancellation = attempt->credentials->call,
                                   .takeover_ms = attempt->transfers->takeover_ms,
                                   .note_remote = attempt_note_remote,
                                   .ctx = attempt};
@@ -282,10 +280,10 @@ static void attempt_report(const struct attempt *attempt, int64_t began_ms,
 
     if (!attempt->transfers->observer || attempt_found_the_blob(attempt, reason))
         return;
-    report.repo_id = request->repo->id;
-    report.repo_type = request->repo->type;
-    report.path = request->path;
-    report.etag = request->etag;
+    report.repo_id = request->file.repo->id;
+    report.repo_type = request->file.repo->type;
+    report.path = request->file.path;
+    report.etag = request->blob.etag;
     report.size_bytes = attempt->size;
     report.reason = reason;
     report.duration_ms = (uint64_t)(hc_monotonic_ms() - began_ms);
@@ -323,21 +321,20 @@ static int attempt_lead(struct hc_transfers *transfers, struct attempt *attempt,
 static int attempt_prove_access(const struct attempt *attempt, struct hc_error *err)
 {
     const struct hc_blob_request *request = attempt->request;
-    const struct hc_repo_file place = {request->repo, request->commit, request->path};
     struct hc_metadata metadata = {0};
 
     if (request->location)
         return 0;
-    if (hc_hub_head(attempt->transfers->hub, &place, attempt->credentials, &metadata,
-                    err) < 0)
+    if (hc_hub_head(attempt->transfers->hub, &request->file, attempt->credentials,
+                    &metadata, err) < 0)
         return -1;
-    if (!metadata.is_of_mirror || strcmp(metadata.etag, request->etag) == 0)
+    if (!metadata.is_of_mirror || strcmp(metadata.etag, request->blob.etag) == 0)
         return 0;
     return hc_fail(err, HC_HUB_UNREACHABLE,
                    "file '%.120s' of %s '%s': the Hub cannot be asked whether the caller "
                    "may have it",
-                   request->path, hc_repo_type_name(request->repo->type),
-                   request->repo->id);
+                   request->file.path, hc_repo_type_name(request->file.repo->type),
+                   request->file.repo->id);
 }
 
 /* hc_shared_transfer_wait's answer, once the caller may have what is on board. */
@@ -402,34 +399,29 @@ void hc_transfers_close(struct hc_transfers *transfers)
 
 int hc_transfers_fetch(struct hc_transfers *transfers,
                        const struct hc_blob_request *request,
-                       const struct hc_hub_credentials *caller, uint64_t *fetched_bytes,
-                       struct hc_error *err)
+                       const struct hc_hub_credentials *credentials,
+                       struct hc_blob_result *result, struct hc_error *err)
 {
-    const struct hc_shared_transfer_key name = {.repo = request->repo,
-                                                .etag = request->etag,
-                                                .is_forced = request->force};
-    struct hc_blob_request shared_request = *request;
+    const struct hc_shared_transfer_key key = {.blob = request->blob,
+                                               .is_forced = request->is_forced};
     struct attempt attempt = {.transfers = transfers,
-                              .request = &shared_request,
-                              .credentials = caller};
-    int result;
+                              .request = request,
+                              .credentials = credentials,
+                              .size = known_size(request->size)};
+    int role;
 
-    attempt.size = known_size(shared_request.size);
-    *fetched_bytes = 0;
-    attempt.shared = hc_shared_transfer_join(transfers->active, &name, caller, err);
+    *result = (struct hc_blob_result){0};
+    attempt.shared = hc_shared_transfer_join(transfers->active, &key, credentials, err);
     if (!attempt.shared)
         return -1;
-    shared_request.retries = hc_shared_transfer_retries(attempt.shared);
-    result = attempt_await_role(&attempt, err);
-    if (result == HC_SHARED_TRANSFER_LEAD)
-        result = attempt_lead(transfers, &attempt, err);
-    *fetched_bytes = attempt.own_bytes;
-    if (request->is_fetched)
-        *request->is_fetched = attempt.is_fetched;
-    if (request->retries)
-        (void)atomic_fetch_add(request->retries, atomic_load(shared_request.retries));
+    role = attempt_await_role(&attempt, err);
+    if (role == HC_SHARED_TRANSFER_LEAD)
+        role = attempt_lead(transfers, &attempt, err);
+    result->fetched_bytes = attempt.own_bytes;
+    result->is_fetched = attempt.is_fetched;
+    result->retries = atomic_load(hc_shared_transfer_retries(attempt.shared));
     hc_shared_transfer_leave(transfers->active, attempt.shared);
-    return result;
+    return role;
 }
 
 void hc_transfers_observe(struct hc_transfers *transfers, hc_transfer_fn fn, void *ctx)
@@ -446,14 +438,13 @@ void hc_transfers_count(struct hc_transfers *transfers, unsigned *count,
 }
 
 struct hc_transfer_progress hc_transfers_progress(struct hc_transfers *transfers,
-                                                  const struct hc_repo *repo,
-                                                  const char *etag)
+                                                  const struct hc_blob_id *blob)
 {
-    return hc_shared_transfers_progress(transfers->active, repo, etag);
+    return hc_shared_transfers_progress(transfers->active, blob);
 }
 
-unsigned hc_transfers_waiting(struct hc_transfers *transfers, const struct hc_repo *repo,
-                              const char *etag)
+unsigned hc_transfers_waiting(struct hc_transfers *transfers,
+                              const struct hc_blob_id *blob)
 {
-    return hc_shared_transfers_waiters(transfers->active, repo, etag);
+    return hc_shared_transfers_waiters(transfers->active, blob);
 }

@@ -16,36 +16,25 @@
 #include <cache/cache.h>
 #include <hub/hub.h>
 #include <hubcache/resolver.h>
-
-#include <stdatomic.h>
+#include <repo/blob_request.h>
 
 struct hc_transfers;
 
-/* A blob somebody wants, and where the Hub has it. Strings are borrowed for the call. */
-struct hc_blob_request {
-    const struct hc_repo *repo;
-    const char *commit;
-    const char *path;
-    const char *etag;
-    uint64_t size;        /* or HC_SIZE_UNKNOWN */
-    const char *location; /* Optional: see struct hc_hub_download */
-    bool force;           /* fetch it although it is there */
-    atomic_uint *retries; /* Optional: grows by the requests that had to be repeated */
-    bool *is_fetched; /* Optional: set when the Hub was asked for the bytes for the sake
-                             of this call; an empty file has none, and is fetched too */
+/* What a fetch came to, for the caller of hc_transfers_fetch; filled on failure, too. */
+struct hc_blob_result {
+    uint64_t fetched_bytes; /* of the blob, that the Hub sent for the sake of this call */
+    bool is_fetched;  /* the Hub was asked for the bytes; an empty file has none, and
+                               is fetched too */
+    unsigned retries; /* requests that had to be repeated */
 };
 
-/* How far a blob is that somebody fetches. */
-struct hc_blob_progress {
-    uint64_t bytes;    /* that are on the volume */
-    bool is_elsewhere; /* another process fetches it */
-};
-
-/* How it comes. */
+/* How far a blob is that is being fetched. */
 struct hc_transfer_progress {
-    struct hc_blob_progress arrival;
-    uint64_t given;   /* of its bytes, those that had not to come any more */
+    uint64_t bytes; /* that are on the volume */
+    uint64_t
+        reused_bytes; /* of these, the ones that were there when the transfer began */
     unsigned retries; /* requests that had to be repeated so far */
+    bool is_remote;   /* another process fetches it */
 };
 
 /*
@@ -69,23 +58,22 @@ void hc_transfers_close(struct hc_transfers *transfers);
 HC_DEFINE_AUTO(hc_transfers, hc_transfers_close)
 
 /*
- * When it returns 0, blobs/<etag> is there, whole and verified, and `*fetched_bytes` says
- * how many of its bytes came from the Hub for the sake of this process (0: somebody else
- * had brought it). A hash that does not match is fetched again once, cleanly, and then
- * CHECKSUM_MISMATCH. A blob that is there with another size than wanted is replaced.
+ * When it returns 0, blobs/<etag> is there, whole and verified. `result->fetched_bytes` is
+ * 0 when another process, or another caller of this one, has fetched it. A hash that does
+ * not match is fetched again once, cleanly, and then CHECKSUM_MISMATCH. A blob that is
+ * there with another size than requested is replaced.
  */
 int hc_transfers_fetch(struct hc_transfers *transfers,
                        const struct hc_blob_request *request,
-                       const struct hc_hub_credentials *caller, uint64_t *fetched_bytes,
-                       struct hc_error *err);
+                       const struct hc_hub_credentials *credentials,
+                       struct hc_blob_result *result, struct hc_error *err);
 
 /* How far a blob is that this process fetches or waits for; zero when it does neither. */
 struct hc_transfer_progress hc_transfers_progress(struct hc_transfers *transfers,
-                                                  const struct hc_repo *repo,
-                                                  const char *etag);
+                                                  const struct hc_blob_id *blob);
 
 /* How many callers of this process are fetching or waiting for a blob right now. */
-unsigned hc_transfers_waiting(struct hc_transfers *transfers, const struct hc_repo *repo,
-                              const char *etag);
+unsigned hc_transfers_waiting(struct hc_transfers *transfers,
+                              const struct hc_blob_id *blob);
 
 #endif

@@ -18,18 +18,17 @@ static int fetch_blob(struct hc_transfers *transfers, char **args, struct hc_err
 {
     struct hc_repo repo;
     const struct hc_hub_credentials caller = {0};
-    struct hc_blob_request wanted = {.repo = &repo,
-                                     .commit = "0123456789012345678901234567890123456789",
-                                     .path = "file",
-                                     .location = args[1],
-                                     .size = strtoull(args[2], NULL, 10),
-                                     .etag = args[3]};
-    uint64_t fetched;
+    const struct hc_blob_request request = {
+        .blob = {repo.folder, args[3]},
+        .file = {&repo, "0123456789012345678901234567890123456789", "file"},
+        .size = strtoull(args[2], NULL, 10),
+        .location = args[1]};
+    struct hc_blob_result result;
 
     if (hc_repo_init(&repo, HC_REPO_MODEL, "bench/fetch", err) < 0 ||
-        hc_transfers_fetch(transfers, &wanted, &caller, &fetched, err) < 0)
+        hc_transfers_fetch(transfers, &request, &caller, &result, err) < 0)
         return -1;
-    (void)printf("%" PRIu64 " bytes fetched\n", fetched);
+    (void)printf("%" PRIu64 " bytes fetched\n", result.fetched_bytes);
     return 0;
 }
 

@@ -3,6 +3,7 @@
  * Promise: where the volume fails under a blob, an error says how, and nothing is left
  * that is not a whole and right blob.
  */
+#include "blob_id.h"
 #include "cache_fixture.h"
 #include "cache_helper.h"
 
@@ -66,7 +67,7 @@ static int calls_work_again(void **state)
 
 static struct hc_ingest *hello_begin(struct fixture *f)
 {
-    struct hc_ingest *ingest = begin_ingest(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
+    struct hc_ingest *ingest = begin_ingest(f->cache, BLOB_OF(f, HELLO_GIT), 5, &f->err);
 
     assert_non_null(ingest);
     return ingest;
@@ -83,7 +84,7 @@ static void a_read_only_volume_is_named(void **state)
     struct hc_ingest *ingest;
 
     make_cache_read_only(f);
-    ingest = begin_ingest(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
+    ingest = begin_ingest(f->cache, BLOB_OF(f, HELLO_GIT), 5, &f->err);
     make_cache_writable(f);
     assert_null(ingest);
     assert_int_equal(f->err.reason, HC_CACHE_READ_ONLY);
@@ -93,7 +94,8 @@ static void a_read_only_volume_is_named(void **state)
 /* The whole way of a blob; -1 where the volume failed. */
 static int hello_store(struct fixture *f)
 {
-    HC_AUTO(hc_ingest) *ingest = begin_ingest(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
+    HC_AUTO(hc_ingest) *ingest =
+        begin_ingest(f->cache, BLOB_OF(f, HELLO_GIT), 5, &f->err);
 
     if (!ingest || hello_write(f, ingest, "hello") < 0)
         return -1;

@@ -3,6 +3,7 @@
  * Promise: the lock is the Hub clients' own, and is never the reason why a volume without
  * locks cannot be used.
  */
+#include "blob_id.h"
 #include "cache_fixture.h"
 
 #include <cache/blob_lock.h>
@@ -57,7 +58,7 @@ static int flock_works_again(void **state)
 static struct hc_blob_lock *blob_lock_take(struct fixture *f)
 {
     HC_AUTO(hc_blob_lock) *lock =
-        hc_blob_lock_new(f->cache, f->repo.folder, HELLO_GIT, &f->err);
+        hc_blob_lock_new(f->cache, BLOB_OF(f, HELLO_GIT), &f->err);
     int taken;
 
     do
@@ -80,7 +81,7 @@ static int flock_as_another_client(const struct fixture *f)
 
 static bool blob_lock_is_held(const struct fixture *f)
 {
-    return hc_blob_lock_is_held(f->cache, f->repo.folder, HELLO_GIT);
+    return hc_blob_lock_is_held(f->cache, BLOB_OF(f, HELLO_GIT));
 }
 
 static void a_taken_lock_is_held_until_it_is_released(void **state)
@@ -142,7 +143,7 @@ static void a_lock_of_another_client_is_not_taken(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_blob_lock) *lock =
-        hc_blob_lock_new(f->cache, f->repo.folder, HELLO_GIT, &f->err);
+        hc_blob_lock_new(f->cache, BLOB_OF(f, HELLO_GIT), &f->err);
     int other = flock_as_another_client(f);
 
     assert_int_equal(hc_blob_lock_try(lock, &f->err), 0);
@@ -156,7 +157,7 @@ static void a_replaced_lock_blocks_no_waiter(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_blob_lock) *lock =
-        hc_blob_lock_new(f->cache, f->repo.folder, HELLO_GIT, &f->err);
+        hc_blob_lock_new(f->cache, BLOB_OF(f, HELLO_GIT), &f->err);
     HC_AUTO_CLOSE int other = flock_as_another_client(f);
 
     assert_true(other >= 0);
@@ -171,7 +172,7 @@ static void threads_exclude_each_other(void **state)
     struct fixture *f = *state;
     HC_AUTO(hc_blob_lock) *lock = blob_lock_take(f);
     HC_AUTO(hc_blob_lock) *second =
-        hc_blob_lock_new(f->cache, f->repo.folder, HELLO_GIT, &f->err);
+        hc_blob_lock_new(f->cache, BLOB_OF(f, HELLO_GIT), &f->err);
 
     assert_non_null(lock);
     assert_int_equal(hc_blob_lock_try(second, &f->err), 0);
@@ -199,7 +200,7 @@ static void without_flock_the_file_is_the_lock(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_blob_lock) *second =
-        hc_blob_lock_new(f->cache, f->repo.folder, HELLO_GIT, &f->err);
+        hc_blob_lock_new(f->cache, BLOB_OF(f, HELLO_GIT), &f->err);
     HC_AUTO_FREE char *marker = NULL;
     struct hc_blob_lock *lock;
     char pid[32];
@@ -222,7 +223,7 @@ static void without_flock_a_lock_file_of_another_client_is_respected(void **stat
 {
     struct fixture *f = *state;
     HC_AUTO(hc_blob_lock) *lock =
-        hc_blob_lock_new(f->cache, f->repo.folder, HELLO_GIT, &f->err);
+        hc_blob_lock_new(f->cache, BLOB_OF(f, HELLO_GIT), &f->err);
 
     flock_errno = ENOSYS;
     temp_dir_write(f->dir, LOCK, "1\nelsewhere.invalid\n");

@@ -3,6 +3,7 @@
  * Promise: a blob that can be found is whole and right; one that is not never gets its
  * name and leaves nothing behind.
  */
+#include "blob_id.h"
 #include "cache_fixture.h"
 #include "cache_helper.h"
 
@@ -23,7 +24,7 @@
 
 static struct hc_ingest *blob_begin(struct fixture *f, const char *etag, uint64_t size)
 {
-    struct hc_ingest *ingest = begin_ingest(f->cache, &f->repo, etag, size, &f->err);
+    struct hc_ingest *ingest = begin_ingest(f->cache, BLOB_OF(f, etag), size, &f->err);
 
     assert_non_null(ingest);
     return ingest;
@@ -43,7 +44,7 @@ static void blob_write(struct fixture *f, struct hc_ingest *ingest, const char *
 
 static int blob_find(struct fixture *f, const char *etag, uint64_t *size)
 {
-    return hc_blob_find(f->cache, &f->repo, etag, size, &f->err);
+    return hc_blob_find(f->cache, BLOB_OF(f, etag), size, &f->err);
 }
 
 static void a_committed_blob_is_found_and_nothing_else_is_left(void **state)
@@ -315,7 +316,7 @@ static void two_ingests_of_one_blob_both_succeed(void **state)
 {
     struct fixture *f = *state;
     struct hc_ingest *one = blob_begin(f, HELLO_GIT, 5);
-    struct hc_ingest *two = take_ingest_over(f->cache, &f->repo, HELLO_GIT, 5);
+    struct hc_ingest *two = take_ingest_over(f->cache, BLOB_OF(f, HELLO_GIT), 5);
 
     blob_write(f, one, "hello");
     blob_write(f, two, "hello");
@@ -382,7 +383,7 @@ static void an_etag_that_is_no_name_is_refused(void **state)
 {
     struct fixture *f = *state;
 
-    assert_null(begin_ingest(f->cache, &f->repo, "../evil", 1, &f->err));
+    assert_null(begin_ingest(f->cache, BLOB_OF(f, "../evil"), 1, &f->err));
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
     assert_false(temp_dir_has(f->dir, "models--org--name"));
 }

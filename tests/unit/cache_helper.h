@@ -11,46 +11,43 @@
 #include <claim/claim_record.h>
 #include <store/ingest.h>
 
-/* The lock of a blob that nobody has. */
+/* The lock of a blob that no other test object has locked. */
 static inline struct hc_blob_lock *take_lock(const struct hc_cache *cache,
-                                             const struct hc_repo *repo, const char *etag)
+                                             const struct hc_blob_id *blob)
 {
     struct hc_error err;
-    struct hc_blob_lock *lock = hc_blob_lock_new(cache, repo->folder, etag, &err);
+    struct hc_blob_lock *lock = hc_blob_lock_new(cache, blob, &err);
 
     assert_non_null(lock);
     assert_int_equal(hc_blob_lock_try(lock, &err), 1);
     return lock;
 }
 
-/* NULL also when somebody else is at it; then `err` is as it was. */
+/* NULL also when another claim of the blob is alive; then `err` is as it was. */
 static inline struct hc_ingest *begin_ingest(const struct hc_cache *cache,
-                                             const struct hc_repo *repo, const char *etag,
-                                             uint64_t size, struct hc_error *err)
+                                             const struct hc_blob_id *blob, uint64_t size,
+                                             struct hc_error *err)
 {
-    const struct hc_ingest_request request = {.repo = repo, .etag = etag, .size = size};
+    const struct hc_blob_request request = {.blob = *blob, .size = size};
+    const struct hc_ingest_options options = {0};
     struct hc_ingest *ingest = NULL;
 
-    return hc_ingest_begin(cache, &request, &ingest, err) == 1 ? ingest : NULL;
+    return hc_ingest_begin(cache, &request, &options, &ingest, err) == 1 ? ingest : NULL;
 }
 
-/* From whoever is at it, and may go on all the same. */
+/* Takes over the claim that a live process has, as if it had stalled. */
 static inline struct hc_ingest *take_ingest_over(const struct hc_cache *cache,
-                                                 const struct hc_repo *repo,
-                                                 const char *etag, uint64_t size)
+                                                 const struct hc_blob_id *blob,
+                                                 uint64_t size)
 {
+    const struct hc_blob_request request = {.blob = *blob, .size = size};
     struct hc_claim_record record;
-    const struct hc_ingest_request request = {.repo = repo,
-                                              .etag = etag,
-                                              .size = size,
-                                              .stuck = record.partial};
+    const struct hc_ingest_options options = {.stalled = record.partial};
     struct hc_ingest *ingest = NULL;
     struct hc_error err;
 
-    assert_int_equal(hc_claim_record_find(hc_cache_fd(cache), repo->folder, etag,
-                                          &record),
-                     1);
-    assert_int_equal(hc_ingest_begin(cache, &request, &ingest, &err), 1);
+    assert_int_equal(hc_claim_record_find(hc_cache_fd(cache), blob, &record), 1);
+    assert_int_equal(hc_ingest_begin(cache, &request, &options, &ingest, &err), 1);
     return ingest;
 }
 

@@ -3,6 +3,7 @@
  * Promise: opening a cache resolves its root once, gives the volume one id that all who
  * open it agree on, and asks for nothing that a read-only volume cannot give.
  */
+#include "blob_id.h"
 #include "cache_fixture.h"
 
 #include <base/text.h>
@@ -156,7 +157,7 @@ static void paths_are_those_of_the_layout(void **state)
     assert_string_equal(path, "models--org--name/snapshots/" COMMIT);
     assert_int_equal(hc_cache_snapshot_path(path, &f->repo, COMMIT, "a/b", &f->err), 0);
     assert_string_equal(path, "models--org--name/snapshots/" COMMIT "/a/b");
-    assert_int_equal(hc_cache_blob_path(path, &f->repo, HELLO_GIT, &f->err), 0);
+    assert_int_equal(hc_cache_blob_path(path, BLOB_OF(f, HELLO_GIT), &f->err), 0);
     assert_string_equal(path, "models--org--name/blobs/" HELLO_GIT);
 }
 
@@ -165,7 +166,7 @@ static void an_etag_that_is_no_name_has_no_path(void **state)
     struct fixture *f = *state;
     char path[PATH_MAX];
 
-    assert_int_equal(hc_cache_blob_path(path, &f->repo, "../../evil", &f->err), -1);
+    assert_int_equal(hc_cache_blob_path(path, BLOB_OF(f, "../../evil"), &f->err), -1);
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
 }
 

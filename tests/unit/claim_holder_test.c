@@ -3,6 +3,7 @@
  * Promise: whether somebody else who fetches a blob still moves is told by what he does,
  * not by what others left lying about.
  */
+#include "blob_id.h"
 #include "cache_fixture.h"
 
 #include <claim/claim_holder.h>
@@ -29,7 +30,7 @@ static void write_holders_claim(struct fixture *f, const char *owner)
 
 static void begin_polling(struct fixture *f, struct hc_claim_holder *holder)
 {
-    hc_claim_holder_init(holder, f->cache, &f->repo, HELLO_GIT, 0);
+    hc_claim_holder_init(holder, f->cache, BLOB_OF(f, HELLO_GIT), 0);
     assert_true(hc_claim_holder_poll(holder, 0));
     assert_false(hc_claim_holder_poll(holder, 1));
     assert_true(hc_claim_holder_poll(holder, STEP_MS / 2));
@@ -90,7 +91,7 @@ static void with_only_claims_other_clients_files_do_not_count(void **state)
     struct hc_claim_holder holder;
 
     write_holders_claim(f, "host=\npid=0");
-    hc_claim_holder_init(&holder, f->cache, &f->repo, HELLO_GIT, 0);
+    hc_claim_holder_init(&holder, f->cache, BLOB_OF(f, HELLO_GIT), 0);
     holder.only_claims = true;
     assert_true(hc_claim_holder_poll(&holder, 0));
     assert_true(holder.has_claim);

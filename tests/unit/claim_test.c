@@ -4,6 +4,7 @@
  * (much of it is kept, see ingest_test), what a living one works on is not, and no claim,
  * however forged, makes the sweep touch anything else.
  */
+#include "blob_id.h"
 #include "cache_fixture.h"
 #include "cache_helper.h"
 
@@ -35,7 +36,7 @@ static unsigned claim_sweep_after(struct fixture *f, int64_t ms)
 static struct hc_claim *acquire_hello(struct fixture *f, struct hc_pieces *pieces,
                                       const char *stalled)
 {
-    const struct hc_claim_request wish = {&f->repo, HELLO_GIT, pieces, stalled, NULL};
+    const struct hc_claim_request wish = {BLOB_OF(f, HELLO_GIT), pieces, stalled, NULL};
     struct hc_claim *claim = NULL;
     int made = hc_claim_acquire(f->cache, &wish, &claim, &f->err);
 
@@ -69,7 +70,7 @@ static void crash_in_mid_transfer(struct fixture *f)
     assert_true(child >= 0);
     if (child == 0) {
         struct hc_ingest *ingest =
-            begin_ingest(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
+            begin_ingest(f->cache, BLOB_OF(f, HELLO_GIT), 5, &f->err);
 
         _exit(ingest && hc_ingest_write(ingest, 0, "he", 2, &f->err) == 0 ? 0 : 1);
     }
@@ -215,7 +216,7 @@ static void a_new_transfer_replaces_a_crashed_one_of_the_same_blob(void **state)
     struct hc_ingest *ingest;
 
     crash_in_mid_transfer(f);
-    ingest = begin_ingest(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
+    ingest = begin_ingest(f->cache, BLOB_OF(f, HELLO_GIT), 5, &f->err);
     assert_non_null(ingest);
     assert_int_equal(temp_dir_count(f->dir, FOLDER "/blobs"), 1);
     hc_ingest_drop(ingest);
@@ -225,7 +226,7 @@ static void a_new_transfer_replaces_a_crashed_one_of_the_same_blob(void **state)
 static void the_sweep_keeps_a_running_transfer(void **state)
 {
     struct fixture *f = *state;
-    struct hc_ingest *ingest = begin_ingest(f->cache, &f->repo, HELLO_GIT, 5, &f->err);
+    struct hc_ingest *ingest = begin_ingest(f->cache, BLOB_OF(f, HELLO_GIT), 5, &f->err);
 
     assert_non_null(ingest);
     assert_int_equal(claim_sweep_after(f, 10 * (int64_t)HC_HEARTBEAT_TIMEOUT_MS), 0);
@@ -294,7 +295,7 @@ static void private_files_dated_in_the_future_are_swept(void **state)
 static void the_sweep_keeps_the_partial_file_of_a_locked_blob(void **state)
 {
     struct fixture *f = *state;
-    struct hc_blob_lock *lock = take_lock(f->cache, &f->repo, HELLO_GIT);
+    struct hc_blob_lock *lock = take_lock(f->cache, BLOB_OF(f, HELLO_GIT));
 
     assert_non_null(lock);
     crash_in_mid_transfer(f);

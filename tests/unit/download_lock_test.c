@@ -4,6 +4,7 @@
  * how far he is, is seen; who stands still loses his turn; and where locks do nothing,
  * claims keep the turns.
  */
+#include "blob_id.h"
 #include "cache_fixture.h"
 #include "cache_helper.h"
 
@@ -34,19 +35,19 @@ struct seen {
     atomic_bool is_elsewhere;
 };
 
-static void note_remote(void *ctx, const struct hc_blob_progress *remote)
+static void note_remote(void *ctx, uint64_t bytes, bool is_remote)
 {
     struct seen *seen = ctx;
 
-    if (!remote->is_elsewhere)
+    if (!is_remote)
         return;
-    atomic_store(&seen->bytes, remote->bytes);
+    atomic_store(&seen->bytes, bytes);
     atomic_store(&seen->is_elsewhere, true);
 }
 
 static struct hc_blob_request blob_request_of(const struct fixture *f)
 {
-    return (struct hc_blob_request){.repo = &f->repo, .etag = HELLO_GIT, .size = 5};
+    return (struct hc_blob_request){.blob = *BLOB_OF(f, HELLO_GIT), .size = 5};
 }
 
 static struct hc_download_lock download_lock_of(const struct fixture *f,
@@ -103,7 +104,7 @@ static void waiting_ends_at_the_deadline(void **state)
     HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 120);
 
     assert_true(other >= 0);
-    download_lock.call = call;
+    download_lock.cancellation = call;
     assert_null(hc_download_lock_take(&download_lock, &f->err));
     assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
     assert_true(download_lock.waited_ms >= 100);
@@ -119,7 +120,7 @@ static void a_cancelled_caller_does_not_wait(void **state)
 
     assert_true(other >= 0);
     hc_cancellation_cancel(call);
-    download_lock.call = call;
+    download_lock.cancellation = call;
     assert_null(hc_download_lock_take(&download_lock, &f->err));
     assert_int_equal(f->err.reason, HC_CANCELLED);
 }
@@ -242,7 +243,7 @@ static void a_stalled_holder_loses_the_lock(void **state)
     assert_non_null(lock);
     assert_string_equal(download_lock.stalled, INCOMPLETE);
     assert_true(download_lock.waited_ms >= SOON_MS);
-    assert_true(hc_blob_lock_is_held(f->cache, f->repo.folder, HELLO_GIT));
+    assert_true(hc_blob_lock_is_held(f->cache, BLOB_OF(f, HELLO_GIT)));
 }
 
 static void a_lock_that_cannot_be_replaced_is_waited_for_until_the_deadline(void **state)
@@ -257,7 +258,7 @@ static void a_lock_that_cannot_be_replaced_is_waited_for_until_the_deadline(void
     assert_true(other >= 0);
     lock_stays = true;
     download_lock.takeover_ms = SOON_MS;
-    download_lock.call = call;
+    download_lock.cancellation = call;
     assert_null(hc_download_lock_take(&download_lock, &f->err));
     lock_stays = false;
     assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
@@ -268,7 +269,7 @@ static void a_holder_with_a_heartbeat_keeps_the_lock(void **state)
     struct fixture *f = *state;
     const struct hc_blob_request request = blob_request_of(f);
     HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
-    const struct hc_claim_request wish = {&f->repo, HELLO_GIT, pieces, NULL, NULL};
+    const struct hc_claim_request wish = {BLOB_OF(f, HELLO_GIT), pieces, NULL, NULL};
     struct hc_download_lock download_lock = download_lock_of(f, &request);
     HC_AUTO_CLOSE int other = lock_as_another_client(f);
     HC_AUTO(hc_cancellation) *call =
@@ -277,7 +278,7 @@ static void a_holder_with_a_heartbeat_keeps_the_lock(void **state)
 
     assert_true(other >= 0);
     assert_int_equal(hc_claim_acquire(f->cache, &wish, &claim, &f->err), 1);
-    download_lock.call = call;
+    download_lock.cancellation = call;
     download_lock.takeover_ms =
         4 * HC_HEARTBEAT_MS; /* its heart beats, though no byte comes */
     assert_null(hc_download_lock_take(&download_lock, &f->err));

@@ -104,15 +104,13 @@ static int begin_and_die(char **args)
 {
     struct hc_error err;
     struct hc_repo repo;
-    const struct hc_ingest_request plan = {.repo = &repo,
-                                           .etag = args[1],
-                                           .size = SIZE,
-                                           .piece_length = PIECE};
+    const struct hc_blob_request request = {.blob = {repo.folder, args[1]}, .size = SIZE};
+    const struct hc_ingest_options options = {.piece_length = PIECE};
     struct hc_ingest *ingest = NULL;
     struct hc_cache *cache = hc_cache_open(args[0], false, &err);
 
     if (cache && hc_repo_init(&repo, HC_REPO_MODEL, "org/large", &err) == 0 &&
-        hc_ingest_begin(cache, &plan, &ingest, &err) == 1 &&
+        hc_ingest_begin(cache, &request, &options, &ingest, &err) == 1 &&
         ingest_write_some(ingest, strcmp(args[2], "holes") == 0, &err) == 0)
         (void)raise(SIGKILL);
     return 1;

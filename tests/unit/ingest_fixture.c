@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ingest_fixture.h"
 
+#include "blob_id.h"
+
 #include "cache_helper.h"
 
 #include <base/digest.h>
@@ -35,7 +37,7 @@ int content_free(void **state)
 
 struct hc_ingest *content_begin(struct fixture *f)
 {
-    return begin_ingest(f->cache, &f->repo, content_etag, SIZE, &f->err);
+    return begin_ingest(f->cache, BLOB_OF(f, content_etag), SIZE, &f->err);
 }
 
 int content_write(struct fixture *f, struct hc_ingest *ingest, uint64_t from, uint64_t to)

@@ -3,6 +3,7 @@
  * Promise: a blob of more than 4 GiB is like any other: it is gone on with where a
  * transfer ended, hashed and published. Most of it is a hole, which costs no room.
  */
+#include "blob_id.h"
 #include "cache_fixture.h"
 #include "cache_helper.h"
 
@@ -62,7 +63,7 @@ static void a_blob_of_more_than_4_gib_is_resumed(void **state)
     struct stat status;
 
     huge_leave_most(f);
-    ingest = begin_ingest(f->cache, &f->repo, ETAG, huge_size, &f->err);
+    ingest = begin_ingest(f->cache, BLOB_OF(f, ETAG), huge_size, &f->err);
     assert_non_null(ingest);
     assert_int_equal(hc_ingest_resumed_bytes(ingest), had);
     huge_write_rest(f, ingest);

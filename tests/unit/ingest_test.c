@@ -3,6 +3,7 @@
  * Promise: what had arrived when a transfer ended, by its own will or by kill -9, is
  * there for the next one, until it is too old.
  */
+#include "blob_id.h"
 #include "cache_helper.h"
 #include "ingest_fixture.h"
 
@@ -209,7 +210,7 @@ static void a_living_transfer_is_not_taken_over(void **state)
     assert_non_null(one);
     assert_int_equal(content_write(f, one, 0, HALF), 0);
     assert_null(content_begin(f)); /* its claim is in the way */
-    two = take_ingest_over(f->cache, &f->repo, content_etag, SIZE);
+    two = take_ingest_over(f->cache, BLOB_OF(f, content_etag), SIZE);
     assert_int_equal(hc_ingest_resumed_bytes(two), HALF); /* a copy */
     assert_int_equal(content_write(f, one, HALF, SIZE), 0);
     assert_int_equal(content_write(f, two, HALF, SIZE), 0);

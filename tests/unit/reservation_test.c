@@ -4,6 +4,7 @@
  * promised is not promised to another, whoever asks; what it has used, or leaves, is free
  * again.
  */
+#include "blob_id.h"
 #include "cache_fixture.h"
 #include "cache_helper.h"
 
@@ -68,7 +69,7 @@ static void a_reservation_above_the_free_space_is_refused_with_both_figures(void
 static struct hc_ingest *reservation_begin_ingest(struct fixture *f, const char *etag,
                                                   uint64_t size)
 {
-    return begin_ingest(f->cache, &f->repo, etag, size, &f->err);
+    return begin_ingest(f->cache, BLOB_OF(f, etag), size, &f->err);
 }
 
 static void an_ingest_above_the_free_space_is_refused_before_its_first_byte(void **state)
@@ -111,7 +112,7 @@ static void a_superseded_claim_of_the_same_blob_reserves_nothing(void **state)
     HC_AUTO(hc_ingest) *ingest = NULL;
 
     temp_dir_write(f->dir, ".hubcache/transfers/models--org--name/" HELLO_GIT, claim);
-    ingest = take_ingest_over(f->cache, &f->repo, HELLO_GIT, 60 * (uint64_t)MIB);
+    ingest = take_ingest_over(f->cache, BLOB_OF(f, HELLO_GIT), 60 * (uint64_t)MIB);
     assert_non_null(ingest);
     assert_null(reservation_begin_ingest(f, "other",
                                          41 * (uint64_t)MIB)); /* but others count him */

@@ -5,6 +5,7 @@
  * token only, and none with other credentials has a part in it before they are proved. One
  * thread plays all the parts, so that every order of events is the same on each run.
  */
+#include "blob_id.h"
 #include "cache_helper.h"
 #include "test.h"
 
@@ -54,8 +55,7 @@ static int shared_tear_down(void **state)
 
 static struct hc_shared_transfer *shared_join(struct fixture *f, bool is_forced)
 {
-    const struct hc_shared_transfer_key name = {.repo = &f->repo,
-                                                .etag = etag,
+    const struct hc_shared_transfer_key name = {.blob = {f->repo.folder, etag},
                                                 .is_forced = is_forced};
     struct hc_shared_transfer *transfer =
         hc_shared_transfer_join(f->transfers, &name,
@@ -92,8 +92,8 @@ static int shared_wait_as(struct fixture *f, struct hc_shared_transfer *transfer
 /* Puts a lock and the first bytes of a blob on board. */
 static void shared_set_partial(struct fixture *f, struct hc_shared_transfer *transfer)
 {
-    struct hc_partial_file partial = {.lock = take_lock(f->cache, &f->repo, etag),
-                                      .ingest = begin_ingest(f->cache, &f->repo, etag,
+    struct hc_partial_file partial = {.lock = take_lock(f->cache, BLOB_OF(f, etag)),
+                                      .ingest = begin_ingest(f->cache, BLOB_OF(f, etag),
                                                              100, &f->err)};
 
     assert_non_null(partial.lock);
@@ -105,7 +105,7 @@ static void shared_set_partial(struct fixture *f, struct hc_shared_transfer *tra
 static void expect_no_partial(struct fixture *f)
 {
     assert_int_equal(temp_dir_count(f->dir, "models--org--m/blobs"), 0);
-    assert_false(hc_blob_lock_is_held(f->cache, f->repo.folder, etag));
+    assert_false(hc_blob_lock_is_held(f->cache, BLOB_OF(f, etag)));
 }
 
 static void the_first_leads_and_the_next_waits(void **state)
@@ -115,7 +115,7 @@ static void the_first_leads_and_the_next_waits(void **state)
                               *second = shared_join(f, false);
 
     assert_ptr_equal(first, second);
-    assert_int_equal(hc_shared_transfers_waiters(f->transfers, &f->repo, etag), 2);
+    assert_int_equal(hc_shared_transfers_waiters(f->transfers, BLOB_OF(f, etag)), 2);
     assert_int_equal(shared_wait_as(f, first, NULL), HC_SHARED_TRANSFER_LEAD);
     assert_int_equal(shared_wait_as(f, second, NULL), -1);
     assert_int_equal(f->err.reason, HC_CANCELLED);
@@ -174,27 +174,27 @@ static void the_partial_file_is_handed_over_with_the_lead(void **state)
 
     assert_int_equal(shared_wait_as(f, leader, NULL), HC_SHARED_TRANSFER_LEAD);
     shared_set_partial(f, leader);
-    assert_int_equal(
-        hc_shared_transfers_progress(f->transfers, &f->repo, etag).arrival.bytes, 5);
+    assert_int_equal(hc_shared_transfers_progress(f->transfers, BLOB_OF(f, etag)).bytes,
+                     5);
     hc_shared_transfer_hand_over(f->transfers, leader, NULL, NULL);
     hc_shared_transfer_leave(f->transfers, leader);
 
     assert_int_equal(shared_wait_as(f, waiter, NULL), HC_SHARED_TRANSFER_LEAD);
     partial = hc_shared_transfer_partial(f->transfers, waiter);
     assert_int_equal(hc_pieces_arrived(hc_ingest_pieces(partial.ingest)), 5);
-    assert_true(hc_blob_lock_is_held(f->cache, f->repo.folder, etag));
+    assert_true(hc_blob_lock_is_held(f->cache, BLOB_OF(f, etag)));
 
     hc_shared_transfer_leave(f->transfers, waiter); /* the last one */
     expect_no_partial(f);
-    assert_int_equal(
-        hc_shared_transfers_progress(f->transfers, &f->repo, etag).arrival.bytes, 0);
-    assert_int_equal(hc_shared_transfers_waiters(f->transfers, &f->repo, etag), 0);
+    assert_int_equal(hc_shared_transfers_progress(f->transfers, BLOB_OF(f, etag)).bytes,
+                     0);
+    assert_int_equal(hc_shared_transfers_waiters(f->transfers, BLOB_OF(f, etag)), 0);
 }
 
 static struct hc_ingest *begin_large(struct fixture *f)
 {
     struct hc_ingest *ingest =
-        begin_ingest(f->cache, &f->repo, etag, LARGE_SIZE, &f->err);
+        begin_ingest(f->cache, BLOB_OF(f, etag), LARGE_SIZE, &f->err);
 
     assert_non_null(ingest);
     return ingest;
@@ -214,32 +214,32 @@ static void bytes_of_an_earlier_transfer_count_as_reused(void **state)
     hc_shared_transfer_set_partial(f->transfers, transfer, partial);
     assert_int_equal(hc_ingest_write(partial.ingest, LEFT_SIZE, bytes, 5, &f->err), 0);
 
+    assert_int_equal(hc_shared_transfers_progress(f->transfers, BLOB_OF(f, etag)).bytes,
+                     LEFT_SIZE + 5);
     assert_int_equal(
-        hc_shared_transfers_progress(f->transfers, &f->repo, etag).arrival.bytes,
-        LEFT_SIZE + 5);
-    assert_int_equal(hc_shared_transfers_progress(f->transfers, &f->repo, etag).given,
-                     LEFT_SIZE);
+        hc_shared_transfers_progress(f->transfers, BLOB_OF(f, etag)).reused_bytes,
+        LEFT_SIZE);
     hc_shared_transfer_leave(f->transfers, transfer);
     free(bytes);
 }
 
 static void bytes_of_another_process_count_as_reused(void **state)
 {
-    static const struct hc_blob_progress sights[] = {{70, true}, {90, true}, {0, false}};
     struct fixture *f = *state;
     struct hc_shared_transfer *transfer = shared_join(f, false);
 
     assert_int_equal(shared_wait_as(f, transfer, NULL), HC_SHARED_TRANSFER_LEAD);
-    hc_shared_transfer_set_remote(f->transfers, transfer, &sights[0]);
-    hc_shared_transfer_set_remote(f->transfers, transfer, &sights[1]);
+    hc_shared_transfer_set_remote(f->transfers, transfer, 70, true);
+    hc_shared_transfer_set_remote(f->transfers, transfer, 90, true);
+    assert_int_equal(hc_shared_transfers_progress(f->transfers, BLOB_OF(f, etag)).bytes,
+                     90);
     assert_int_equal(
-        hc_shared_transfers_progress(f->transfers, &f->repo, etag).arrival.bytes, 90);
-    assert_int_equal(hc_shared_transfers_progress(f->transfers, &f->repo, etag).given,
-                     70);
+        hc_shared_transfers_progress(f->transfers, BLOB_OF(f, etag)).reused_bytes, 70);
 
-    hc_shared_transfer_set_remote(f->transfers, transfer, &sights[2]);
+    hc_shared_transfer_set_remote(f->transfers, transfer, 0, false);
     shared_set_partial(f, transfer); /* an ingest that began with nothing */
-    assert_int_equal(hc_shared_transfers_progress(f->transfers, &f->repo, etag).given, 0);
+    assert_int_equal(
+        hc_shared_transfers_progress(f->transfers, BLOB_OF(f, etag)).reused_bytes, 0);
     hc_shared_transfer_leave(f->transfers, transfer);
 }
 

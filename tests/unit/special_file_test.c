@@ -5,6 +5,7 @@
  * it out of the cache or fails other than it says here. Another process of the volume may
  * put it there. A call that waits is ended by SIGALRM.
  */
+#include "blob_id.h"
 #include "cache_fixture.h"
 #include "cache_helper.h"
 
@@ -99,13 +100,13 @@ static void with_a_lock(struct fixture *f, enum special special)
     struct hc_blob_lock *lock = NULL;
 
     special_put(f, special, LOCK);
-    lock = hc_blob_lock_new(f->cache, FOLDER, HELLO_GIT, &f->err);
+    lock = hc_blob_lock_new(f->cache, BLOB_OF(f, HELLO_GIT), &f->err);
     assert_non_null(lock);
     assert_int_equal(hc_blob_lock_try(lock, &f->err), -1);
     assert_int_equal(f->err.reason, HC_CACHE_IO);
     assert_non_null(strstr(f->err.message, LOCK));
     assert_non_null(strstr(f->err.message, "remove it"));
-    assert_false(hc_blob_lock_is_held(f->cache, FOLDER, HELLO_GIT));
+    assert_false(hc_blob_lock_is_held(f->cache, BLOB_OF(f, HELLO_GIT)));
     hc_blob_lock_release(lock);
 }
 
@@ -157,7 +158,7 @@ static void with_a_blob(struct fixture *f, enum special special)
     uint64_t size;
 
     special_put(f, special, BLOB);
-    assert_int_equal(hc_blob_find(f->cache, &f->repo, HELLO_GIT, &size, &f->err),
+    assert_int_equal(hc_blob_find(f->cache, BLOB_OF(f, HELLO_GIT), &size, &f->err),
                      is_there);
     reopen_cache(f, true); /* so that the blob is opened, and copied */
     assert_int_equal(hc_pointer_link(f->cache, &place, HELLO_GIT, false, &f->err),
@@ -184,7 +185,7 @@ static void with_a_claim(struct fixture *f, enum special special)
 
     special_put(f, special, CLAIM);
     (void)hc_claim_sweep(f->cache, hc_volume_now_ms(f->cache));
-    ingest = begin_ingest(f->cache, &f->repo, HELLO_GIT, SIZE, &f->err);
+    ingest = begin_ingest(f->cache, BLOB_OF(f, HELLO_GIT), SIZE, &f->err);
     assert_non_null(ingest);
     assert_int_equal(hc_ingest_resumed_bytes(ingest), 0);
     hc_ingest_drop(ingest);
@@ -202,7 +203,7 @@ static void with_a_partial_file(struct fixture *f, enum special special)
                           SIZE, MIB, MIB) > 0);
     temp_dir_write(f->dir, CLAIM, text);
     special_put(f, special, FOLDER "/blobs/" PARTIAL);
-    ingest = begin_ingest(f->cache, &f->repo, HELLO_GIT, SIZE, &f->err);
+    ingest = begin_ingest(f->cache, BLOB_OF(f, HELLO_GIT), SIZE, &f->err);
     assert_non_null(ingest);
     assert_int_equal(hc_ingest_resumed_bytes(ingest), 0);
     assert_int_equal(hc_ingest_write(ingest, 0, "hello", 5, &f->err), 0);

@@ -3,6 +3,7 @@
  * Promise: also where no lock keeps them apart, one of many goes on with what an earlier
  * transfer left, whoever dies in between; and who stood still is followed by one only.
  */
+#include "blob_id.h"
 #include "cache_fixture.h"
 #include "cache_helper.h"
 
@@ -71,14 +72,12 @@ static void write_earlier_claim(struct fixture *f, const char *owner)
 static struct hc_ingest *takeover_begin_ingest(struct fixture *f, const char *stuck,
                                                uint64_t *reused)
 {
-    const struct hc_ingest_request plan = {.repo = &f->repo,
-                                           .etag = HELLO_GIT,
-                                           .size = SIZE,
-                                           .stuck = stuck};
+    const struct hc_blob_request request = {.blob = *BLOB_OF(f, HELLO_GIT), .size = SIZE};
+    const struct hc_ingest_options options = {.stalled = stuck};
     struct hc_ingest *ingest = NULL;
     struct hc_error err;
 
-    if (hc_ingest_begin(f->cache, &plan, &ingest, &err) != 1)
+    if (hc_ingest_begin(f->cache, &request, &options, &ingest, &err) != 1)
         return NULL;
     *reused += hc_ingest_resumed_bytes(ingest);
     return ingest;
@@ -168,7 +167,7 @@ static void another_users_partial_file_is_copied(void **state)
 
         assert_non_null(ingest);
         assert_int_equal(reused, HAS);
-        assert_int_equal(hc_claim_record_find(root, FOLDER, HELLO_GIT, &record), 1);
+        assert_int_equal(hc_claim_record_find(root, BLOB_OF(f, HELLO_GIT), &record), 1);
         assert_true(hc_format(path, sizeof path, FOLDER "/blobs/%s", record.partial) > 0);
         assert_int_equal(fstatat(root, path, &ours, AT_SYMLINK_NOFOLLOW), 0);
         assert_true(ours.st_ino != theirs.st_ino);
@@ -255,7 +254,7 @@ static void an_owner_without_its_claim_leaves_no_partial_file(void **state)
 {
     struct fixture *f = *state;
     struct hc_error err;
-    HC_AUTO(hc_ingest) *one = begin_ingest(f->cache, &f->repo, HELLO_GIT, SIZE, &err);
+    HC_AUTO(hc_ingest) *one = begin_ingest(f->cache, BLOB_OF(f, HELLO_GIT), SIZE, &err);
     int root = hc_cache_fd(f->cache);
 
     assert_non_null(one);

@@ -37,12 +37,17 @@ static int fetch_fork(struct fixture *f, const struct hc_metadata *metadata, boo
 {
     const struct hc_hub_credentials credentials = {0};
     struct hc_blob_request request = blob_request_of(f, "large.bin", metadata);
+    struct hc_blob_result blob;
     struct hc_repo fork;
+    int result;
 
     assert_int_equal(hc_repo_init(&fork, HC_REPO_MODEL, "org/fork", &f->err), 0);
-    request.repo = &fork;
-    request.force = force;
-    return hc_transfers_fetch(f->transfers, &request, &credentials, fetched, &f->err);
+    request.blob.folder = fork.folder;
+    request.file.repo = &fork;
+    request.is_forced = force;
+    result = hc_transfers_fetch(f->transfers, &request, &credentials, &blob, &f->err);
+    *fetched = blob.fetched_bytes;
+    return result;
 }
 
 /* Another repo's file of the right name and length; `byte` is all that is in it. */

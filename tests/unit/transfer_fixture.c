@@ -5,6 +5,8 @@
  */
 #include "transfer_fixture.h"
 
+#include "blob_id.h"
+
 #include <cache/blob.h>
 
 #include <stdio.h>
@@ -88,10 +90,8 @@ struct hc_metadata metadata_of(struct fixture *f, const char *path)
 struct hc_blob_request blob_request_of(struct fixture *f, const char *path,
                                        const struct hc_metadata *metadata)
 {
-    return (struct hc_blob_request){.repo = &f->repo,
-                                    .commit = f->commit,
-                                    .path = path,
-                                    .etag = metadata->etag,
+    return (struct hc_blob_request){.blob = {f->repo.folder, metadata->etag},
+                                    .file = {&f->repo, f->commit, path},
                                     .size = metadata->size};
 }
 
@@ -102,7 +102,11 @@ int fetch_file(struct fixture *f, const char *path, struct hc_cancellation *call
     const struct hc_blob_request request = blob_request_of(f, path, &metadata);
     const struct hc_hub_credentials credentials = {.call = call};
 
-    return hc_transfers_fetch(f->transfers, &request, &credentials, fetched, &f->err);
+    struct hc_blob_result blob;
+    int result = hc_transfers_fetch(f->transfers, &request, &credentials, &blob, &f->err);
+
+    *fetched = blob.fetched_bytes;
+    return result;
 }
 
 void inject_rule(struct fixture *f, struct test_hub_rule rule)
@@ -124,7 +128,8 @@ void expect_only_blob(struct fixture *f, const char *path)
     const struct hc_metadata metadata = metadata_of(f, path);
     uint64_t size = 0;
 
-    assert_int_equal(hc_blob_find(f->cache, &f->repo, metadata.etag, &size, &f->err), 1);
+    assert_int_equal(hc_blob_find(f->cache, BLOB_OF(f, metadata.etag), &size, &f->err),
+                     1);
     assert_int_equal(size, metadata.size);
     assert_int_equal(temp_dir_count(f->dir, "models--org--m/blobs"), 1);
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
@@ -147,7 +152,7 @@ void await_waiting(struct fixture *f, const char *etag, unsigned count)
 {
     int64_t give_up = hc_monotonic_ms() + AWAIT_MS;
 
-    while (hc_transfers_waiting(f->transfers, &f->repo, etag) != count) {
+    while (hc_transfers_waiting(f->transfers, BLOB_OF(f, etag)) != count) {
         assert_true(hc_monotonic_ms() < give_up);
         sleep_briefly();
     }
@@ -157,7 +162,7 @@ void await_arrived(struct fixture *f, const char *etag, uint64_t count)
 {
     int64_t give_up = hc_monotonic_ms() + AWAIT_MS;
 
-    while (hc_transfers_progress(f->transfers, &f->repo, etag).arrival.bytes != count) {
+    while (hc_transfers_progress(f->transfers, BLOB_OF(f, etag)).bytes != count) {
         assert_true(hc_monotonic_ms() < give_up);
         sleep_briefly();
     }

@@ -20,7 +20,7 @@ struct fetcher {
     struct hc_cancellation *call;
     pthread_t thread;
     int result;
-    uint64_t fetched;
+    struct hc_blob_result blob;
     struct hc_error err;
 };
 
@@ -32,7 +32,7 @@ static void *fetcher_main(void *ctx)
     const struct hc_hub_credentials credentials = {.call = fetcher->call};
 
     fetcher->result = hc_transfers_fetch(fetcher->f->transfers, &request, &credentials,
-                                         &fetcher->fetched, &fetcher->err);
+                                         &fetcher->blob, &fetcher->err);
     return NULL;
 }
 
@@ -95,11 +95,11 @@ static unsigned connections_with(struct fixture *f, unsigned connections, uint64
     struct hc_blob_request request = blob_request_of(f, "large.bin", &metadata);
     const struct hc_hub_credentials credentials = {0};
     unsigned most = 0;
-    uint64_t fetched;
+    struct hc_blob_result result;
 
     hc_transfers_observe(transfers, note_connections, &most);
-    request.force = true;
-    assert_int_equal(hc_transfers_fetch(transfers, &request, &credentials, &fetched,
+    request.is_forced = true;
+    assert_int_equal(hc_transfers_fetch(transfers, &request, &credentials, &result,
                                         &f->err),
                      0);
     return most;

@@ -4,6 +4,7 @@
  * or is not there, and one that is stuck does not hold up the others. The replicas are
  * two engines of this process, or another process where one is stopped.
  */
+#include "blob_id.h"
 #include "transfer_fixture.h"
 
 #include <base/auto.h>
@@ -95,10 +96,10 @@ static void *replica_main(void *ctx)
     const struct hc_blob_request request =
         blob_request_of(replica->f, "large.bin", &replica->metadata);
     const struct hc_hub_credentials credentials = {0};
-    uint64_t fetched;
+    struct hc_blob_result result;
 
     replica->result = hc_transfers_fetch(replica->transfers, &request, &credentials,
-                                         &fetched, &replica->err);
+                                         &result, &replica->err);
     return NULL;
 }
 
@@ -127,14 +128,13 @@ static void await_remote_bytes(struct replica *replica)
 {
     const struct timespec moment = {.tv_nsec = 1000000};
     int64_t give_up = hc_monotonic_ms() + 20000;
-    struct hc_blob_progress arrival = {0};
+    struct hc_transfer_progress progress = {0};
 
-    while (!arrival.is_elsewhere || arrival.bytes == 0) {
+    while (!progress.is_remote || progress.bytes == 0) {
         assert_true(hc_monotonic_ms() < give_up);
         (void)nanosleep(&moment, NULL);
-        arrival = hc_transfers_progress(replica->transfers, &replica->f->repo,
-                                        replica->metadata.etag)
-                      .arrival;
+        progress = hc_transfers_progress(replica->transfers,
+                                         BLOB_OF(replica->f, replica->metadata.etag));
     }
 }
 

@@ -3,6 +3,7 @@
  * The promise: what has arrived of a blob is not fetched again, whoever ended the
  * transfer that brought it: the last waiter who left, a Hub that went away, or kill -9.
  */
+#include "blob_id.h"
 #include "cache_helper.h"
 #include "transfer_fixture.h"
 
@@ -83,14 +84,14 @@ static void a_forced_fetch_starts_from_the_beginning(void **state)
     const struct hc_metadata metadata = metadata_of(f, "large.bin");
     struct hc_blob_request request = blob_request_of(f, "large.bin", &metadata);
     const struct hc_hub_credentials credentials = {0};
-    uint64_t fetched;
+    struct hc_blob_result result;
 
     leave_in_mid_transfer(f);
-    request.force = true;
-    assert_int_equal(hc_transfers_fetch(f->transfers, &request, &credentials, &fetched,
+    request.is_forced = true;
+    assert_int_equal(hc_transfers_fetch(f->transfers, &request, &credentials, &result,
                                         &f->err),
                      0);
-    assert_int_equal(fetched, LARGE_SIZE);
+    assert_int_equal(result.fetched_bytes, LARGE_SIZE);
     expect_only_blob(f, "large.bin");
 }
 
@@ -123,7 +124,7 @@ static void crash_with_partial(struct fixture *f, int value, size_t count)
     assert_true(child >= 0);
     if (child == 0) {
         struct hc_ingest *ingest =
-            begin_ingest(f->cache, &f->repo, metadata.etag, metadata.size, &f->err);
+            begin_ingest(f->cache, BLOB_OF(f, metadata.etag), metadata.size, &f->err);
         char *bytes = malloc(count);
 
         memset(bytes, value, count);

@@ -4,6 +4,7 @@
  * and it goes on as long as one of them waits. Threads meet at the blob's own lock, which
  * the test holds until all are aboard, or at a stalled answer: nothing depends on timing.
  */
+#include "blob_id.h"
 #include "cache_helper.h"
 #include "transfer_fixture.h"
 
@@ -23,8 +24,7 @@ struct fetcher {
     const char *location; /* where it was told the bytes are */
     pthread_t thread;
     int result;
-    uint64_t fetched;
-    atomic_uint retries;
+    struct hc_blob_result blob;
     struct hc_error err;
 };
 
@@ -34,11 +34,10 @@ static void *sharer_main(void *ctx)
     struct hc_blob_request request =
         blob_request_of(fetcher->f, "small.bin", fetcher->metadata);
 
-    request.retries = &fetcher->retries;
     request.location = fetcher->location;
     fetcher->result =
         hc_transfers_fetch(fetcher->f->transfers, &request, &fetcher->credentials,
-                           &fetcher->fetched, &fetcher->err);
+                           &fetcher->blob, &fetcher->err);
     return NULL;
 }
 
@@ -92,7 +91,7 @@ static void many_callers_cost_one_transfer(void **state)
 {
     struct fixture *f = *state;
     const struct hc_metadata metadata = metadata_of(f, "small.bin");
-    struct hc_blob_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
+    struct hc_blob_lock *lock = take_lock(f->cache, BLOB_OF(f, metadata.etag));
     struct fetcher fetchers[THREADS] = {0};
     uint64_t fetched = 0;
 
@@ -100,11 +99,11 @@ static void many_callers_cost_one_transfer(void **state)
 
     for (size_t i = 0; i < THREADS; i++) {
         assert_int_equal(sharer_finish(&fetchers[i]), 0);
-        fetched += fetchers[i].fetched;
+        fetched += fetchers[i].blob.fetched_bytes;
     }
     assert_int_equal(test_hub_count_cdn(f->server, "GET"), 1);
     assert_int_equal(fetched, SMALL_SIZE); /* one of them brought it */
-    assert_int_equal(hc_transfers_waiting(f->transfers, &f->repo, metadata.etag), 0);
+    assert_int_equal(hc_transfers_waiting(f->transfers, BLOB_OF(f, metadata.etag)), 0);
     expect_only_blob(f, "small.bin");
 }
 
@@ -112,7 +111,7 @@ static void all_callers_see_the_retries_of_a_shared_transfer(void **state)
 {
     struct fixture *f = *state;
     const struct hc_metadata metadata = metadata_of(f, "small.bin");
-    struct hc_blob_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
+    struct hc_blob_lock *lock = take_lock(f->cache, BLOB_OF(f, metadata.etag));
     struct fetcher fetchers[THREADS] = {0};
 
     inject_rule(f, (struct test_hub_rule){.on_cdn = true,
@@ -123,7 +122,7 @@ static void all_callers_see_the_retries_of_a_shared_transfer(void **state)
 
     for (size_t i = 0; i < THREADS; i++) {
         assert_int_equal(sharer_finish(&fetchers[i]), 0);
-        assert_int_equal(atomic_load(&fetchers[i].retries), 1);
+        assert_int_equal(fetchers[i].blob.retries, 1);
     }
 }
 
@@ -131,7 +130,7 @@ static void a_blob_that_another_process_fetched_is_not_fetched_again(void **stat
 {
     struct fixture *f = *state;
     const struct hc_metadata metadata = metadata_of(f, "small.bin");
-    struct hc_blob_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
+    struct hc_blob_lock *lock = take_lock(f->cache, BLOB_OF(f, metadata.etag));
     struct fetcher fetcher = {0};
     char blob[PATH_MAX];
     char *bytes = malloc(SMALL_SIZE + 1);
@@ -141,13 +140,13 @@ static void a_blob_that_another_process_fetched_is_not_fetched_again(void **stat
     bytes[SMALL_SIZE] = '\0';
     sharer_start(&fetcher, f, &metadata);
     await_waiting(f, metadata.etag, 1);
-    assert_int_equal(hc_cache_blob_path(blob, &f->repo, metadata.etag, &f->err), 0);
+    assert_int_equal(hc_cache_blob_path(blob, BLOB_OF(f, metadata.etag), &f->err), 0);
     temp_dir_write(f->dir, blob, bytes);
     hc_blob_lock_release(lock);
     free(bytes);
 
     assert_int_equal(sharer_finish(&fetcher), 0);
-    assert_int_equal(fetcher.fetched, 0);
+    assert_int_equal(fetcher.blob.fetched_bytes, 0);
     assert_int_equal(test_hub_count(f->server, "GET", NULL), 0);
 }
 
@@ -163,7 +162,7 @@ static void a_transfer_outlives_the_caller_that_began_it(void **state)
     assert_int_equal(sharer_finish(&fetchers[0]), -1);
     assert_int_equal(fetchers[0].err.reason, HC_CANCELLED);
     assert_int_equal(sharer_finish(&fetchers[1]), 0);
-    assert_int_equal(fetchers[1].fetched, SMALL_SIZE);
+    assert_int_equal(fetchers[1].blob.fetched_bytes, SMALL_SIZE);
     expect_log(f, "range=bytes=1000-", true);
     assert_int_equal(test_hub_count_cdn(f->server, "GET"), 2);
     expect_only_blob(f, "small.bin");
@@ -199,16 +198,16 @@ static void a_transfer_without_callers_leaves_nothing(void **state)
     assert_int_equal(sharer_finish(&fetchers[1]), -1);
 
     expect_no_blob(f);
-    assert_false(hc_blob_lock_is_held(f->cache, f->repo.folder, metadata.etag));
-    assert_int_equal(
-        hc_transfers_progress(f->transfers, &f->repo, metadata.etag).arrival.bytes, 0);
+    assert_false(hc_blob_lock_is_held(f->cache, BLOB_OF(f, metadata.etag)));
+    assert_int_equal(hc_transfers_progress(f->transfers, BLOB_OF(f, metadata.etag)).bytes,
+                     0);
 }
 
 static void a_failure_reaches_all_callers(void **state)
 {
     struct fixture *f = *state;
     const struct hc_metadata metadata = metadata_of(f, "small.bin");
-    struct hc_blob_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
+    struct hc_blob_lock *lock = take_lock(f->cache, BLOB_OF(f, metadata.etag));
     struct fetcher fetchers[THREADS] = {0};
 
     inject_rule(f, (struct test_hub_rule){.on_cdn = true,
@@ -228,7 +227,7 @@ static void a_good_token_is_not_spoilt_by_bad_ones(void **state)
 {
     struct fixture *f = *state;
     const struct hc_metadata metadata = metadata_of(f, "small.bin");
-    struct hc_blob_lock *lock = take_lock(f->cache, &f->repo, metadata.etag);
+    struct hc_blob_lock *lock = take_lock(f->cache, BLOB_OF(f, metadata.etag));
     struct fetcher fetchers[THREADS] = {0};
 
     test_hub_set_access(f->server, "models/org/m", TEST_HUB_GATED);

@@ -4,6 +4,7 @@
  * or after any number of cuts, whichever hash names it. The sizes lie around every
  * boundary that the engine knows, and at random.
  */
+#include "blob_id.h"
 #include "random.h"
 #include "temp_dir.h"
 #include "transfer_fixture.h"
@@ -91,12 +92,12 @@ static int way_fetch_file(struct fixture *f, const char *name, const struct way 
     const struct hc_hub_credentials credentials = {0};
     struct hc_metadata metadata = metadata_of(f, name);
     struct hc_blob_request request;
-    uint64_t fetched;
+    struct hc_blob_result result;
 
     if (way->is_unsized)
         metadata.size = HC_SIZE_UNKNOWN;
     request = blob_request_of(f, name, &metadata);
-    return hc_transfers_fetch(f->transfers, &request, &credentials, &fetched, &f->err);
+    return hc_transfers_fetch(f->transfers, &request, &credentials, &result, &f->err);
 }
 
 static void hide_lengths(struct fixture *f)
@@ -141,7 +142,8 @@ static void way_expect_whole(struct fixture *f, uint64_t size, const struct way 
     if (way_fetch_file(f, name, way) < 0)
         way_fail(f, size, way);
     test_hub_clear_rules(f->server);
-    assert_int_equal(hc_blob_find(f->cache, &f->repo, metadata.etag, &there, &f->err), 1);
+    assert_int_equal(hc_blob_find(f->cache, BLOB_OF(f, metadata.etag), &there, &f->err),
+                     1);
     assert_int_equal(there, size);
     assert_int_equal(temp_dir_count(f->dir, "models--org--m/blobs"), 1);
     temp_dir_remove(temp_dir_path(f->dir, "models--org--m"));

@@ -4,6 +4,7 @@
  * bad connection costs is the bytes that did not arrive, and what bad bytes cost is one
  * more try.
  */
+#include "blob_id.h"
 #include "transfer_fixture.h"
 
 #include <cache/blob.h>
@@ -83,14 +84,15 @@ static void force_fetches_what_is_there(void **state)
     const struct hc_hub_credentials credentials = {0};
     struct hc_metadata metadata;
     struct hc_blob_request request;
+    struct hc_blob_result result;
     uint64_t fetched;
 
     assert_int_equal(fetch_file(f, "small.bin", NULL, &fetched), 0);
     metadata = metadata_of(f, "small.bin");
     request = blob_request_of(f, "small.bin", &metadata);
-    request.force = true;
+    request.is_forced = true;
 
-    assert_int_equal(hc_transfers_fetch(f->transfers, &request, &credentials, &fetched,
+    assert_int_equal(hc_transfers_fetch(f->transfers, &request, &credentials, &result,
                                         &f->err),
                      0);
     assert_int_equal(fetched, SMALL_SIZE);
@@ -105,7 +107,7 @@ static void a_blob_of_another_size_is_replaced(void **state)
     char blob[PATH_MAX];
     uint64_t fetched;
 
-    assert_int_equal(hc_cache_blob_path(blob, &f->repo, metadata.etag, &f->err), 0);
+    assert_int_equal(hc_cache_blob_path(blob, BLOB_OF(f, metadata.etag), &f->err), 0);
     temp_dir_write(f->dir, blob, "half a fi");
 
     assert_int_equal(fetch_file(f, "small.bin", NULL, &fetched), 0);
@@ -295,13 +297,13 @@ static void more_bytes_than_promised_are_not_stored(void **state)
     const struct hc_metadata metadata = metadata_of(f, "small.bin");
     const struct hc_hub_credentials credentials = {0};
     struct hc_blob_request request = blob_request_of(f, "small.bin", &metadata);
-    uint64_t fetched;
+    struct hc_blob_result result;
 
     /* No hash to catch it, and what was promised is there before more comes. */
-    request.etag = "no-hash";
+    request.blob.etag = "no-hash";
     request.size = FIRST_SHARE;
     request.location = metadata.location;
-    assert_int_equal(hc_transfers_fetch(f->transfers, &request, &credentials, &fetched,
+    assert_int_equal(hc_transfers_fetch(f->transfers, &request, &credentials, &result,
                                         &f->err),
                      -1);
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
@@ -317,10 +319,10 @@ static void a_known_location_is_asked_directly(void **state)
     const struct hc_metadata metadata = metadata_of(f, "small.bin");
     const struct hc_hub_credentials credentials = {0};
     struct hc_blob_request request = blob_request_of(f, "small.bin", &metadata);
-    uint64_t fetched;
+    struct hc_blob_result result;
 
     request.location = metadata.location;
-    assert_int_equal(hc_transfers_fetch(f->transfers, &request, &credentials, &fetched,
+    assert_int_equal(hc_transfers_fetch(f->transfers, &request, &credentials, &result,
                                         &f->err),
                      0);
     assert_int_equal(test_hub_count(f->server, "GET", "/resolve/"), 0);
@@ -336,16 +338,16 @@ static void a_location_that_expired_is_asked_for_again(void **state)
         const struct hc_metadata metadata = metadata_of(f, "small.bin");
         const struct hc_hub_credentials credentials = {0};
         struct hc_blob_request request = blob_request_of(f, "small.bin", &metadata);
-        uint64_t fetched;
+        struct hc_blob_result result;
 
         request.location = metadata.location;
-        request.force = true;
+        request.is_forced = true;
         inject_rule(f, (struct test_hub_rule){.on_cdn = true,
                                               .times = 1,
                                               .fault = TEST_HUB_STATUS,
                                               .number = statuses[i]});
-        assert_int_equal(hc_transfers_fetch(f->transfers, &request, &credentials,
-                                            &fetched, &f->err),
+        assert_int_equal(hc_transfers_fetch(f->transfers, &request, &credentials, &result,
+                                            &f->err),
                          0);
         assert_int_equal(test_hub_count(f->server, "GET", "/resolve/"), 1);
         expect_only_blob(f, "small.bin");
