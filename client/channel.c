@@ -1,16 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls on gRPC's C core, the only file of the client that includes it. A call has its
- * own completion queue and is driven by the thread that makes it, so calls share nothing
- * but the channel. Two batches run: one that ends with the status of the call, and one
- * for each message of the answer. A unary call is a stream of one message.
+ * Calls on gRPC's C core; no other file of the client includes it. Each attempt of a call
+ * has a completion queue of its own, which the calling thread polls, so calls share
+ * nothing but the gRPC channel. A unary call is read as a stream of one message.
+ *
+ * A call makes one attempt after the other, each through these states:
+ *
+ *   connecting   until the connection is up or an attempt to make it has failed
+ *   reading      the request is sent; messages are read until there is no more, one cannot
+ *                be decoded, or the caller's function returns false (then it is cancelled)
+ *   ended        gRPC has told the status: OK, or a failure that is final or retryable
+ *
+ * A retryable failure leads to a pause and the next attempt, until eight attempts were
+ * made or the deadline comes first. Two batches of operations run per attempt: one that
+ * ends with the status, and one for each message read.
  */
 #include "channel.h"
 
-#include "address.h"
 #include "base/text.h"
 #include "channel_status.h"
 
+#include <hubcache-client/client.h>
+
+#include <ctype.h>
 #include <grpc/byte_buffer.h>
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/grpc.h>
@@ -18,25 +30,26 @@
 #include <grpc/slice.h>
 #include <grpc/status.h>
 #include <grpc/support/time.h>
-#include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 enum {
-    ANSWER_BYTES_MAX = 64 * 1024 * 1024, /* the listing of a large repo */
-    METADATA_BYTES_MAX = 64 * 1024,      /* a status with its details */
+    RESPONSE_BYTES_MAX = 64 * 1024 * 1024, /* the listing of a large repo */
+    METADATA_BYTES_MAX = 64 * 1024,        /* a status with its details */
     CONNECT_MS = 5000,
     BACKOFF_FIRST_MS = 100,
     BACKOFF_LAST_MS = 1000,
-    SETTLE_MS = 300,
+    RECONNECT_WAIT_MS = 300,
     /*
-     * A server whose machine vanished is noticed. By default gRPC servers hang up on
-     * clients that probe an idle connection more often than every five minutes.
+     * Keepalive notices a server whose machine vanished. gRPC servers by default hang up
+     * on clients that probe an idle connection more often than every five minutes.
      */
     KEEPALIVE_MS = 310 * 1000,
     METADATA_COUNT_MAX = 2,
-    /* Some six seconds of pauses in all: a restart is waited for, an outage is not. */
+    /* The pauses are some six seconds in all: longer than a restart of the server. */
     ATTEMPTS_MAX = 8,
     RETRY_FIRST_MS = 100,
     RETRY_LAST_MS = 1600
@@ -45,36 +58,37 @@ enum {
 struct hc_channel {
     grpc_channel *grpc;
     char *server;
-    char *authorization; /* "Bearer …" */
-    char *hub_token;
-    int64_t timeout_ms;
+    char *authorization; /* "Bearer …"; NULL: no token */
+    char *hub_token;     /* NULL: no token */
+    int64_t timeout_ms;  /* 0: none */
 };
 
-struct attempt { /* of a call, of which there may be several */
-    gpr_timespec deadline;
-    unsigned number; /* from 0 */
-    bool is_retryable;
-};
-
-struct exchange { /* one attempt's */
+struct attempt {
+    const struct hc_channel *channel;
+    const struct hc_channel_request *request;
+    gpr_timespec deadline; /* of the whole call */
     grpc_completion_queue *queue;
     grpc_call *call;
     grpc_metadata_array headers, trailers;
-    grpc_byte_buffer *message; /* the one read last; NULL at the end */
+    grpc_byte_buffer *bytes;    /* the message read last; NULL at the end */
+    ProtobufCMessage *response; /* the same, decoded; owned */
     grpc_status_code code;
     grpc_slice text;
+    bool is_retryable; /* the failure is one after which another attempt makes sense */
 };
 
-static void exchange_release(struct exchange *exchange)
+static void attempt_release(struct attempt *attempt)
 {
-    grpc_byte_buffer_destroy(exchange->message);
-    grpc_metadata_array_destroy(&exchange->headers);
-    grpc_metadata_array_destroy(&exchange->trailers);
-    grpc_slice_unref(exchange->text);
-    grpc_call_unref(exchange->call);
-    grpc_completion_queue_destroy(exchange->queue);
+    if (attempt->response)
+        protobuf_c_message_free_unpacked(attempt->response, NULL);
+    grpc_byte_buffer_destroy(attempt->bytes);
+    grpc_metadata_array_destroy(&attempt->headers);
+    grpc_metadata_array_destroy(&attempt->trailers);
+    grpc_slice_unref(attempt->text);
+    grpc_call_unref(attempt->call);
+    grpc_completion_queue_destroy(attempt->queue);
 }
-HC_DEFINE_AUTO_VALUE(exchange, exchange_release)
+HC_DEFINE_AUTO_VALUE(attempt, attempt_release)
 
 static gpr_timespec time_from_now(int64_t milliseconds)
 {
@@ -82,22 +96,16 @@ static gpr_timespec time_from_now(int64_t milliseconds)
                         gpr_time_from_millis(milliseconds, GPR_TIMESPAN));
 }
 
-static gpr_timespec channel_deadline(const struct hc_channel *channel)
-{
-    return channel->timeout_ms == 0 ? gpr_inf_future(GPR_CLOCK_MONOTONIC)
-                                    : time_from_now(channel->timeout_ms);
-}
-
 /*
- * gRPC connects only while somebody polls, and a call that fails at once polls no longer:
- * a server that came up late would be noticed after many seconds. So a call first waits
- * for an attempt to end; after an earlier one failed it asks for another and gives it a
- * moment.
+ * Waits until the connection is up or could not be made. gRPC makes progress on a
+ * connection only while a thread polls, and a call that fails at once stops polling: a
+ * server that came up late would be noticed after many seconds. If an earlier attempt to
+ * connect has failed, another one is started at once and given RECONNECT_WAIT_MS.
  */
 static void channel_await_connection(const struct hc_channel *channel,
                                      grpc_completion_queue *queue, gpr_timespec deadline)
 {
-    gpr_timespec moment = gpr_time_min(deadline, time_from_now(SETTLE_MS));
+    gpr_timespec moment = gpr_time_min(deadline, time_from_now(RECONNECT_WAIT_MS));
     grpc_connectivity_state state =
         grpc_channel_check_connectivity_state(channel->grpc, 1);
     bool has_failed = state == GRPC_CHANNEL_TRANSIENT_FAILURE;
@@ -116,27 +124,25 @@ static void channel_await_connection(const struct hc_channel *channel,
     }
 }
 
-static void exchange_open(struct exchange *exchange, const struct hc_channel *channel,
-                          const char *method, gpr_timespec deadline)
+static void attempt_open(struct attempt *attempt)
 {
-    grpc_slice name = grpc_slice_from_copied_string(method);
+    const struct hc_channel *channel = attempt->channel;
+    grpc_slice method = grpc_slice_from_copied_string(attempt->request->method);
 
-    *exchange = (struct exchange){
-        .queue = grpc_completion_queue_create_for_pluck(NULL),
-        .text = grpc_empty_slice(),
-    };
-    grpc_metadata_array_init(&exchange->headers);
-    grpc_metadata_array_init(&exchange->trailers);
-    channel_await_connection(channel, exchange->queue, deadline);
-    exchange->call =
+    attempt->queue = grpc_completion_queue_create_for_pluck(NULL);
+    attempt->text = grpc_empty_slice();
+    grpc_metadata_array_init(&attempt->headers);
+    grpc_metadata_array_init(&attempt->trailers);
+    channel_await_connection(channel, attempt->queue, attempt->deadline);
+    attempt->call =
         grpc_channel_create_call(channel->grpc, NULL, GRPC_PROPAGATE_DEFAULTS,
-                                 exchange->queue, name, NULL, deadline, NULL);
-    grpc_slice_unref(name);
+                                 attempt->queue, method, NULL, attempt->deadline, NULL);
+    grpc_slice_unref(method);
 }
 
-static void exchange_wait(struct exchange *exchange, void *tag)
+static void attempt_wait(struct attempt *attempt, void *tag)
 {
-    (void)grpc_completion_queue_pluck(exchange->queue, tag,
+    (void)grpc_completion_queue_pluck(attempt->queue, tag,
                                       gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
 }
 
@@ -184,14 +190,12 @@ static size_t channel_metadata(const struct hc_channel *channel, grpc_metadata *
     return count;
 }
 
-/* Sends all there is to send and asks for the first message. */
-static grpc_call_error exchange_start(struct exchange *exchange,
-                                      const struct hc_channel *channel,
-                                      const ProtobufCMessage *request)
+/* Starts the batch that sends the whole request and reads the first message. */
+static grpc_call_error attempt_start(struct attempt *attempt)
 {
     grpc_metadata metadata[METADATA_COUNT_MAX];
-    size_t count = channel_metadata(channel, metadata);
-    grpc_byte_buffer *bytes = message_pack(request);
+    size_t count = channel_metadata(attempt->channel, metadata);
+    grpc_byte_buffer *bytes = message_pack(attempt->request->message);
     grpc_op ops[] = {{.op = GRPC_OP_SEND_INITIAL_METADATA},
                      {.op = GRPC_OP_SEND_MESSAGE},
                      {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
@@ -202,71 +206,72 @@ static grpc_call_error exchange_start(struct exchange *exchange,
     ops[0].data.send_initial_metadata.metadata = metadata;
     ops[0].data.send_initial_metadata.count = count;
     ops[1].data.send_message.send_message = bytes;
-    ops[3].data.recv_initial_metadata.recv_initial_metadata = &exchange->headers;
-    ops[4].data.recv_message.recv_message = &exchange->message;
-    result = grpc_call_start_batch(exchange->call, ops, sizeof ops / sizeof *ops,
-                                   &exchange->message, NULL);
+    ops[3].data.recv_initial_metadata.recv_initial_metadata = &attempt->headers;
+    ops[4].data.recv_message.recv_message = &attempt->bytes;
+    result = grpc_call_start_batch(attempt->call, ops, sizeof ops / sizeof *ops,
+                                   &attempt->bytes, NULL);
     grpc_byte_buffer_destroy(bytes);
     for (size_t i = 0; i < count; i++)
         grpc_slice_unref(metadata[i].value);
     return result;
 }
 
-static grpc_call_error exchange_start_status(struct exchange *exchange)
+static grpc_call_error attempt_start_status(struct attempt *attempt)
 {
     grpc_op op = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
 
-    op.data.recv_status_on_client.trailing_metadata = &exchange->trailers;
-    op.data.recv_status_on_client.status = &exchange->code;
-    op.data.recv_status_on_client.status_details = &exchange->text;
-    return grpc_call_start_batch(exchange->call, &op, 1, &exchange->code, NULL);
+    op.data.recv_status_on_client.trailing_metadata = &attempt->trailers;
+    op.data.recv_status_on_client.status = &attempt->code;
+    op.data.recv_status_on_client.status_details = &attempt->text;
+    return grpc_call_start_batch(attempt->call, &op, 1, &attempt->code, NULL);
 }
 
-static grpc_call_error exchange_start_read(struct exchange *exchange)
+static grpc_call_error attempt_start_read(struct attempt *attempt)
 {
     grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
 
-    grpc_byte_buffer_destroy(exchange->message);
-    exchange->message = NULL;
-    op.data.recv_message.recv_message = &exchange->message;
-    return grpc_call_start_batch(exchange->call, &op, 1, &exchange->message, NULL);
+    grpc_byte_buffer_destroy(attempt->bytes);
+    attempt->bytes = NULL;
+    op.data.recv_message.recv_message = &attempt->bytes;
+    return grpc_call_start_batch(attempt->call, &op, 1, &attempt->bytes, NULL);
 }
 
-static int exchange_read_message(const struct exchange *exchange,
-                                 const struct hc_channel_request *request,
-                                 ProtobufCMessage **last, struct hc_error *err)
+/* Decodes the message that has arrived, and hands it to the caller's function. */
+static int attempt_read_message(struct attempt *attempt, struct hc_error *err)
 {
-    if (*last)
-        protobuf_c_message_free_unpacked(*last, NULL);
-    *last = message_unpack(exchange->message, request->answer);
-    if (!*last)
-        return hc_fail(err, HC_INTERNAL, "%s: the answer is no %s", request->method,
-                       request->answer->name);
-    if (request->each && !request->each(request->ctx, *last))
-        return hc_fail(err, HC_CANCELLED, "given up before the answer was there");
+    const struct hc_channel_request *request = attempt->request;
+
+    if (attempt->response)
+        protobuf_c_message_free_unpacked(attempt->response, NULL);
+    attempt->response = message_unpack(attempt->bytes, request->response);
+    if (!attempt->response)
+        return hc_fail(err, HC_INTERNAL, "%s: the answer is not a %s", request->method,
+                       request->response->name);
+    if (request->each && !request->each(request->ctx, attempt->response))
+        return hc_fail(err, HC_CANCELLED,
+                       "the caller gave the call up before its answer came");
     return 0;
 }
 
-static int exchange_read_messages(struct exchange *exchange,
-                                  const struct hc_channel_request *request,
-                                  ProtobufCMessage **last, struct hc_error *err)
+static int attempt_read_messages(struct attempt *attempt, struct hc_error *err)
 {
-    exchange_wait(exchange, &exchange->message);
-    while (exchange->message) {
-        if (exchange_read_message(exchange, request, last, err) < 0)
+    attempt_wait(attempt, &attempt->bytes);
+    while (attempt->bytes) {
+        if (attempt_read_message(attempt, err) < 0)
             return -1;
-        if (exchange_start_read(exchange) != GRPC_CALL_OK)
-            return hc_fail(err, HC_INTERNAL, "%s: gRPC refuses to read", request->method);
-        exchange_wait(exchange, &exchange->message);
+        if (attempt_start_read(attempt) != GRPC_CALL_OK)
+            return hc_fail(err, HC_INTERNAL, "%s: gRPC refuses to read",
+                           attempt->request->method);
+        attempt_wait(attempt, &attempt->bytes);
     }
     return 0;
 }
 
 /*
- * A failure after which the same request may succeed, here or at another replica: the
- * server was not reached, stops, or has its queue full; or it had not begun the call when
- * it said GOAWAY, of which gRPC makes UNAVAILABLE or CANCELLED without details. What the
- * server itself says of the Hub is its last word: it has retried that.
+ * Whether the same request may succeed later, here or at another replica: the server was
+ * not reached, stops, or has its queue full; or it sent GOAWAY before it began the call,
+ * of which gRPC makes UNAVAILABLE or CANCELLED without details. Failures of the Hub are
+ * final: the server has retried those itself.
  */
 static bool status_is_retryable(const struct hc_channel_status *status,
                                 const struct hc_error *err)
@@ -277,18 +282,16 @@ static bool status_is_retryable(const struct hc_channel_status *status,
     return err->reason == HC_SHUTTING_DOWN || err->reason == HC_BUSY;
 }
 
-static int exchange_fail(const struct exchange *exchange,
-                         const struct hc_channel *channel, bool *is_retryable,
-                         struct hc_error *err)
+static int attempt_fail(struct attempt *attempt, struct hc_error *err)
 {
-    HC_AUTO_FREE char *text = strndup((const char *)GRPC_SLICE_START_PTR(exchange->text),
-                                      GRPC_SLICE_LENGTH(exchange->text));
-    struct hc_channel_status status = {.code = (int)exchange->code,
+    HC_AUTO_FREE char *text = strndup((const char *)GRPC_SLICE_START_PTR(attempt->text),
+                                      GRPC_SLICE_LENGTH(attempt->text));
+    struct hc_channel_status status = {.code = (int)attempt->code,
                                        .text = text ? text : "",
-                                       .server = channel->server};
+                                       .server = attempt->channel->server};
 
-    for (size_t i = 0; i < exchange->trailers.count; i++) {
-        const grpc_metadata *entry = &exchange->trailers.metadata[i];
+    for (size_t i = 0; i < attempt->trailers.count; i++) {
+        const grpc_metadata *entry = &attempt->trailers.metadata[i];
 
         if (grpc_slice_str_cmp(entry->key, "grpc-status-details-bin") == 0) {
             status.details = GRPC_SLICE_START_PTR(entry->value);
@@ -296,35 +299,60 @@ static int exchange_fail(const struct exchange *exchange,
         }
     }
     (void)hc_channel_status_fail(&status, err);
-    *is_retryable = status_is_retryable(&status, err);
+    attempt->is_retryable = status_is_retryable(&status, err);
     return -1;
 }
 
-/* One attempt. */
-static int exchange_run(struct hc_channel *channel,
-                        const struct hc_channel_request *request, struct attempt *attempt,
-                        ProtobufCMessage **last, struct hc_error *err)
+static int attempt_run(struct attempt *attempt, struct hc_error *err)
 {
-    HC_AUTO_VALUE(exchange) exchange;
-    int taken;
+    int result;
 
-    attempt->is_retryable = false;
-    exchange_open(&exchange, channel, request->method, attempt->deadline);
-    /* gRPC refuses what is malformed, and that could only be the first. */
-    if (exchange_start(&exchange, channel, request->message) != GRPC_CALL_OK ||
-        exchange_start_status(&exchange) != GRPC_CALL_OK)
-        return hc_fail(err, HC_INTERNAL, "%s: gRPC refuses the call", request->method);
-    taken = exchange_read_messages(&exchange, request, last, err);
-    if (taken < 0)
-        (void)grpc_call_cancel(exchange.call, NULL);
-    exchange_wait(&exchange, &exchange.code);
-    if (taken < 0)
+    attempt_open(attempt);
+    /* gRPC refuses only malformed batches, so the second cannot fail after the first. */
+    if (attempt_start(attempt) != GRPC_CALL_OK ||
+        attempt_start_status(attempt) != GRPC_CALL_OK)
+        return hc_fail(err, HC_INTERNAL, "%s: gRPC refuses the call",
+                       attempt->request->method);
+    result = attempt_read_messages(attempt, err);
+    if (result < 0)
+        (void)grpc_call_cancel(attempt->call, NULL);
+    attempt_wait(attempt, &attempt->code);
+    if (result < 0)
         return -1;
-    if (exchange.code != GRPC_STATUS_OK)
-        return exchange_fail(&exchange, channel, &attempt->is_retryable, err);
-    if (!*last)
-        return hc_fail(err, HC_INTERNAL, "%s: no answer came", request->method);
+    if (attempt->code != GRPC_STATUS_OK)
+        return attempt_fail(attempt, err);
+    if (!attempt->response)
+        return hc_fail(err, HC_INTERNAL, "%s: the server sent no message",
+                       attempt->request->method);
     return 0;
+}
+
+/*
+ * Sleeps before attempt `number` (from 1) for a time that doubles with each attempt, or
+ * for as long as the server asks. Half to one and a half of it, so that clients that one
+ * restart has hit do not come back at once. False when there is no such attempt: they are
+ * used up, or the deadline comes first.
+ */
+static bool attempt_pause(unsigned number, gpr_timespec deadline,
+                          const struct hc_error *err)
+{
+    int64_t ms = RETRY_FIRST_MS << (number - 1);
+    uint32_t chance = 0;
+    gpr_timespec until;
+
+    if (number == ATTEMPTS_MAX)
+        return false;
+    if (ms > RETRY_LAST_MS)
+        ms = RETRY_LAST_MS;
+    (void)getentropy(&chance, sizeof chance);
+    ms = ms / 2 + (int64_t)(chance % (uint32_t)(ms + 1));
+    if (ms < err->retry_after_ms)
+        ms = err->retry_after_ms;
+    until = time_from_now(ms);
+    if (gpr_time_cmp(until, deadline) >= 0)
+        return false;
+    gpr_sleep_until(until);
+    return true;
 }
 
 static grpc_arg integer_argument(const char *key, int value)
@@ -339,13 +367,14 @@ static grpc_arg integer_argument(const char *key, int value)
         grpc_arg){.type = GRPC_ARG_INTEGER, .key = name.taken, .value.integer = value};
 }
 
+/* Creates a channel that connects when the first call is made. */
 static grpc_channel *grpc_channel_lazy(const char *uri)
 {
     char agent_key[] = GRPC_ARG_PRIMARY_USER_AGENT_STRING;
     char agent[] = "hubcache-client/" HC_CLIENT_VERSION;
     grpc_arg args[] = {
         {.type = GRPC_ARG_STRING, .key = agent_key, .value.string = agent},
-        integer_argument(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, ANSWER_BYTES_MAX),
+        integer_argument(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, RESPONSE_BYTES_MAX),
         integer_argument(GRPC_ARG_MAX_METADATA_SIZE, METADATA_BYTES_MAX),
         integer_argument(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CONNECT_MS),
         integer_argument(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, BACKOFF_FIRST_MS),
@@ -357,15 +386,15 @@ static grpc_channel *grpc_channel_lazy(const char *uri)
         integer_argument(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
     };
     grpc_channel_args all = {.num_args = sizeof args / sizeof *args, .args = args};
-    grpc_channel_credentials *none = grpc_insecure_credentials_create();
-    grpc_channel *channel = grpc_channel_create(uri, none, &all);
+    grpc_channel_credentials *insecure = grpc_insecure_credentials_create();
+    grpc_channel *channel = grpc_channel_create(uri, insecure, &all);
 
-    grpc_channel_credentials_release(none);
+    grpc_channel_credentials_release(insecure);
     return channel;
 }
 
 static int channel_copy_options(struct hc_channel *channel,
-                                const struct hc_channel_options *options,
+                                const struct hc_client_options *options,
                                 struct hc_error *err)
 {
     channel->timeout_ms = options->timeout_ms;
@@ -381,13 +410,72 @@ static int channel_copy_options(struct hc_channel *channel,
     return 0;
 }
 
-struct hc_channel *hc_channel_open(const struct hc_channel_options *options,
+/* Appends `text` to `uri`, percent-encoding what a URI's path may not hold. */
+static int uri_append(char *uri, size_t size, const char *text)
+{
+    size_t used = strlen(uri);
+
+    for (const unsigned char *s = (const unsigned char *)text; *s; s++) {
+        bool is_plain = isalnum(*s) || strchr("-._~/:", *s);
+        int length = hc_format(uri + used, size - used, is_plain ? "%c" : "%%%02X", *s);
+
+        if (length < 0)
+            return -1;
+        used += (size_t)length;
+    }
+    return 0;
+}
+
+static bool port_is_valid(const char *text)
+{
+    size_t length = strlen(text);
+
+    return length >= 1 && length <= 5 && strspn(text, "0123456789") == length &&
+           strtol(text, NULL, 10) >= 1 && strtol(text, NULL, 10) <= 65535;
+}
+
+static bool host_is_valid(const char *text, size_t length)
+{
+    if (length > 2 && text[0] == '[' && text[length - 1] == ']')
+        return strcspn(text, "]") == length - 1;
+    return length > 0 && strcspn(text, ":[]/ ") >= length;
+}
+
+static int unix_address_check(const char *address, struct hc_error *err)
+{
+    const char *path = address + strlen("unix:");
+
+    if (path[0] != '/')
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "server",
+                             "server '%.200s': the socket's path must be absolute, as in "
+                             "'unix:/run/hubcached.sock'",
+                             address);
+    if (strlen(path) >= sizeof((struct sockaddr_un *)NULL)->sun_path)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "server",
+                             "server '%.200s…': the socket's path is too long", address);
+    return 0;
+}
+
+static int inet_address_check(const char *address, struct hc_error *err)
+{
+    const char *colon = strrchr(address, ':');
+
+    if (colon && host_is_valid(address, (size_t)(colon - address)) &&
+        port_is_valid(colon + 1))
+        return 0;
+    return hc_fail_field(err, HC_INVALID_OPTIONS, "server",
+                         "server '%.200s' is not an address: write 'host:port' or "
+                         "'unix:/path'",
+                         address);
+}
+
+struct hc_channel *hc_channel_open(const struct hc_client_options *options,
                                    struct hc_error *err)
 {
-    char uri[HC_ADDRESS_URI_MAX];
+    char uri[HC_CHANNEL_URI_MAX];
     HC_AUTO(hc_channel) *channel = NULL;
 
-    if (hc_address_to_uri(options->server, uri, sizeof uri, err) < 0)
+    if (hc_channel_uri(options->server, uri, sizeof uri, err) < 0)
         return NULL;
     channel = calloc(1, sizeof *channel);
     if (!channel) {
@@ -401,6 +489,13 @@ struct hc_channel *hc_channel_open(const struct hc_channel_options *options,
     return hc_take(&channel);
 }
 
+static void channel_token_free(char *token)
+{
+    if (token)
+        explicit_bzero(token, strlen(token));
+    free(token);
+}
+
 void hc_channel_close(struct hc_channel *channel)
 {
     if (!channel)
@@ -408,9 +503,9 @@ void hc_channel_close(struct hc_channel *channel)
     if (channel->grpc)
         grpc_channel_destroy(channel->grpc);
     grpc_shutdown();
+    channel_token_free(channel->authorization);
+    channel_token_free(channel->hub_token);
     free(channel->server);
-    free(channel->authorization);
-    free(channel->hub_token);
     free(channel);
 }
 
@@ -419,48 +514,42 @@ const char *hc_channel_server(const struct hc_channel *channel)
     return channel->server;
 }
 
-/* Half to one and a half of `ms`, for clients that one restart has hit at once. */
-static int64_t pause_with_jitter(int64_t ms)
-{
-    uint32_t chance = 0;
-
-    (void)getentropy(&chance, sizeof chance);
-    return ms / 2 + (int64_t)(chance % (uint32_t)(ms + 1));
-}
-
-/* False: there is no next attempt, or the deadline comes before it. */
-static bool attempt_pause(struct attempt *attempt, const struct hc_error *err)
-{
-    int64_t ms = RETRY_FIRST_MS << attempt->number;
-    gpr_timespec until;
-
-    if (++attempt->number == ATTEMPTS_MAX)
-        return false;
-    ms = pause_with_jitter(ms < RETRY_LAST_MS ? ms : RETRY_LAST_MS);
-    if (ms < err->retry_after_ms)
-        ms = err->retry_after_ms;
-    until = time_from_now(ms);
-    if (gpr_time_cmp(until, attempt->deadline) >= 0)
-        return false;
-    gpr_sleep_until(until);
-    return true;
-}
-
 ProtobufCMessage *hc_channel_call(struct hc_channel *channel,
                                   const struct hc_channel_request *request,
                                   struct hc_error *err)
 {
-    struct attempt attempt = {.deadline = channel_deadline(channel)};
-    ProtobufCMessage *last = NULL;
+    gpr_timespec deadline = channel->timeout_ms == 0 ? gpr_inf_future(GPR_CLOCK_MONOTONIC)
+                                                     : time_from_now(channel->timeout_ms);
     struct hc_error failure; /* `err` is left alone when a later attempt succeeds */
+    unsigned number = 0;
+    bool is_retryable;
 
     do {
-        if (exchange_run(channel, request, &attempt, &last, &failure) == 0)
-            return last;
-        if (last)
-            protobuf_c_message_free_unpacked(last, NULL);
-        last = NULL;
-    } while (attempt.is_retryable && attempt_pause(&attempt, &failure));
+        HC_AUTO_VALUE(attempt)
+        attempt = {.channel = channel, .request = request, .deadline = deadline};
+
+        if (attempt_run(&attempt, &failure) == 0)
+            return hc_take(&attempt.response);
+        is_retryable = attempt.is_retryable;
+    } while (is_retryable && attempt_pause(++number, deadline, &failure));
     *err = failure;
     return NULL;
+}
+
+/*
+ * gRPC would look up a target that is no URI as a name, and decode "%" in one that is. The
+ * address is therefore checked here, where the message can say what is wrong, and encoded.
+ */
+int hc_channel_uri(const char *address, char *uri, size_t size, struct hc_error *err)
+{
+    bool is_unix = hc_text_starts(address, "unix:");
+
+    if ((is_unix ? unix_address_check(address, err) : inet_address_check(address, err)) <
+        0)
+        return -1;
+    if (hc_format(uri, size, "%s", is_unix ? "" : "dns:///") < 0 ||
+        uri_append(uri, size, address) < 0)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "server",
+                             "server '%.200s…': the address is too long", address);
+    return 0;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One connection to a hubcached and blocking calls over it, for any number of threads at
- * once. Nothing outside rpc.c knows that gRPC does it. The connection is made by the
- * first call; when it is lost, the next call makes it anew.
+ * The client's gRPC channel to one hubcached, and blocking calls over it. Any number of
+ * threads may call at once; a channel holds no lock and is not written to after it was
+ * opened. The connection is made by the first call; when it is lost, the next call makes
+ * a new one. Only channel.c includes gRPC's headers.
  */
 #ifndef HC_CLIENT_CHANNEL_H
 #define HC_CLIENT_CHANNEL_H
@@ -12,50 +13,61 @@
 
 #include <protobuf-c/protobuf-c.h>
 #include <stdbool.h>
-#include <stdint.h>
+#include <stddef.h>
 
 struct hc_channel;
+struct hc_client_options;
 
-struct hc_channel_options {
-    const char *server;       /* Required. */
-    const char *bearer_token; /* Optional: printable ASCII without spaces. */
-    const char *hub_token;    /* Optional: likewise. */
-    int64_t timeout_ms;       /* Optional: 0 waits for ever. */
-};
+enum { HC_CHANNEL_URI_MAX = 1024 }; /* bytes, the NUL included */
 
-/* A message as it arrives, borrowed. False gives the call up. */
+/*
+ * Receives a message as it arrives; the message is borrowed for the call. Returning false
+ * ends the call with CANCELLED.
+ */
 typedef bool (*hc_channel_message_fn)(void *ctx, const ProtobufCMessage *message);
 
 struct hc_channel_request {
-    const char *method;                       /* Required. "/package.Service/Method" */
-    const ProtobufCMessage *message;          /* Required. */
-    const ProtobufCMessageDescriptor *answer; /* Required. */
-    hc_channel_message_fn each; /* Optional: sees every message of the answer */
-    void *ctx;
+    const char *method;                         /* Required. "/package.Service/Method" */
+    const ProtobufCMessage *message;            /* Required. */
+    const ProtobufCMessageDescriptor *response; /* Required. */
+    hc_channel_message_fn each; /* Optional: receives every message of the response. */
+    void *ctx;                  /* Optional: given to `each`. */
 };
 
-/* Copies `options`. INVALID_OPTIONS for an unusable address. */
-struct hc_channel *hc_channel_open(const struct hc_channel_options *options,
+/*
+ * Opens a channel to `options->server`, which is required here. Copies the server, the
+ * tokens and the timeout; the mount is not looked at. NULL on failure: INVALID_OPTIONS
+ * (field "server") for an address of another form than hc_channel_uri() takes.
+ */
+struct hc_channel *hc_channel_open(const struct hc_client_options *options,
                                    struct hc_error *err);
 
-/* No call may be running. */
+/* No call may be running. Wipes the tokens. NULL is fine. */
 void hc_channel_close(struct hc_channel *channel);
 HC_DEFINE_AUTO(hc_channel, hc_channel_close)
 
-/* As given to open. */
+/* The address given to open, borrowed until close. */
 const char *hc_channel_server(const struct hc_channel *channel);
 
 /*
- * Where a restart of the server, or a full queue, made the call fail, it is repeated after
- * a growing pause, eight times in all, while the timeout has not passed. `each` may so see
- * messages of more than one attempt.
+ * Sends the request and reads the response to its end. Returns the last message, which is
+ * the only one unless the method streams; the caller frees it with
+ * protobuf_c_message_free_unpacked(). NULL on failure; CANCELLED when `each` returned
+ * false.
  *
- * Sends the request and reads the answer to its end: the last message, which is the only
- * one unless the method streams; the caller frees it with
- * protobuf_c_message_free_unpacked. NULL on failure; CANCELLED when `each` gave up.
+ * A call that fails because the server restarts or its queue is full is made again after a
+ * growing pause, eight times in all, within the timeout. `each` may therefore receive
+ * messages of more than one attempt.
  */
 ProtobufCMessage *hc_channel_call(struct hc_channel *channel,
                                   const struct hc_channel_request *request,
                                   struct hc_error *err);
+
+/*
+ * Writes to `uri` what gRPC takes for `address`, which is "host:port", "[::1]:port" or
+ * "unix:/path". INVALID_OPTIONS (field "server") for every other form, gRPC's other
+ * schemes included.
+ */
+int hc_channel_uri(const char *address, char *uri, size_t size, struct hc_error *err);
 
 #endif

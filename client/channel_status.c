@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Details travel in `grpc-status-details-bin`; see the table in proto/. A status without
- * them was made by gRPC itself or by a proxy on the way, and one with a reason that this
- * client does not know by a newer server: both are mapped by their code.
+ * A hubcached sends its error in `grpc-status-details-bin`; the proto file has the table
+ * of reasons. Details that cannot be decoded are treated as if there were none. Two kinds
+ * of status are mapped by their code alone: one without details, which gRPC itself or a
+ * proxy on the way has made, and one with a reason that this client does not know, which
+ * a newer server has sent.
  */
 #include "channel_status.h"
 
@@ -43,7 +45,7 @@ static const char *error_info_find(const Google__Rpc__ErrorInfo *info, const cha
     return "";
 }
 
-/* A reason that is none of ours, or a newer server's, leaves the one of the code. */
+/* A reason of another domain, or one that a newer server added, leaves the code's. */
 static void status_read_error_info(const Google__Rpc__Status *status,
                                    struct hc_error *err)
 {
@@ -90,7 +92,7 @@ static void status_read_field(const Google__Rpc__Status *status, struct hc_error
                        request->field_violations[0]->field);
 }
 
-/* A link that was cut would lead nowhere: none is better. */
+/* A link that does not fit is left out, since a cut one would lead nowhere. */
 static void status_read_link(const Google__Rpc__Status *status, struct hc_error *err)
 {
     HC_AUTO_MESSAGE *message = status_find_detail(status, &google__rpc__help__descriptor);
@@ -100,7 +102,7 @@ static void status_read_link(const Google__Rpc__Status *status, struct hc_error 
         (void)hc_format(err->link, sizeof err->link, "%s", help->links[0]->url);
 }
 
-/* What gRPC itself, a proxy, or a newer server may say. */
+/* The reason for codes that gRPC itself, a proxy or a newer server may send. */
 static enum hc_reason reason_of_status_code(int code)
 {
     switch (code) {
@@ -137,14 +139,14 @@ static int status_fail_by_code(const struct hc_channel_status *status,
             status->server, status->text);
     if (reason == HC_DEADLINE_EXCEEDED)
         return hc_fail(err, reason,
-                       "hubcached at '%.200s' did not answer in time; a download it may "
-                       "have begun goes on while others wait for it, so ask again or "
+                       "hubcached at '%.200s' did not answer in time; a download that it "
+                       "has begun goes on while other calls wait for it, so ask again or "
                        "wait longer",
                        status->server);
     if (status->code == unimplemented)
         return hc_fail(
             err, reason,
-            "what answers at '%.200s' is no hubcached that knows this call (%s)",
+            "the server at '%.200s' is not a hubcached that knows this call (%s)",
             status->server, status->text);
     return hc_fail(err, reason, "hubcached at '%.200s' failed with status %d: %s",
                    status->server, status->code, status->text);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a failed call says: a status code and a text, and from a hubcached also a
- * google.rpc.Status whose details are turned back into the error that the server had.
+ * The status of a failed call, and the error made of it. A status has a code and a text;
+ * a hubcached also sends a google.rpc.Status, whose details become the error that the
+ * server had. Callable from any thread.
  */
 #ifndef HC_CLIENT_CHANNEL_STATUS_H
 #define HC_CLIENT_CHANNEL_STATUS_H
@@ -16,7 +17,7 @@ struct hc_channel_status {
     const char *text;       /* grpc-message */
     const uint8_t *details; /* grpc-status-details-bin; NULL when there is none */
     size_t details_size;
-    const char *server; /* who was asked, for the message when nobody was there */
+    const char *server; /* the address that was called, for the message */
 };
 
 /* Fills `err` and returns -1. */

@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The public calls, top to bottom: request, rpc, answer. Every thread's call is its own;
- * the client itself is not written to after it was opened.
+ * The public calls: encode the request, make the RPC, decode the response. A client is not
+ * written to after it was opened, and each call keeps what it needs on its own stack.
  */
 #include <hubcache-client/client.h>
 
-#include "address.h"
-#include "answer.h"
 #include "base/auto.h"
 #include "base/text.h"
 #include "channel.h"
 #include "message.h"
-#include "mount.h"
-#include "request.h"
 
 #include <hubcache/v1/resolver.pb-c.h>
 #include <protobuf-c/protobuf-c.h>
@@ -21,13 +17,15 @@
 
 #define METHOD(name) "/hubcache.v1.Resolver/" name
 
+static const char default_server[] = "127.0.0.1:50051";
+
 struct hc_client {
     struct hc_channel *channel;
     char *mount; /* NULL: none */
 };
 HC_DEFINE_AUTO(hc_client, hc_client_close)
 
-/* What was given, else the variable, else NULL; empty is not given. */
+/* The option, else the variable, else NULL. An empty text counts as not given. */
 static const char *option_or_variable(const char *given, const char *variable)
 {
     const char *value = given ? given : getenv(variable);
@@ -35,7 +33,7 @@ static const char *option_or_variable(const char *given, const char *variable)
     return value && value[0] != '\0' ? value : NULL;
 }
 
-/* The token itself must not show up in the message. */
+/* The message does not show the token. */
 static int token_check(const char *token, const char *what, struct hc_error *err)
 {
     for (const unsigned char *s = (const unsigned char *)(token ? token : ""); *s; s++) {
@@ -51,12 +49,7 @@ static int client_connect(struct hc_client *client,
 {
     const char *server = option_or_variable(options->server, "HUBCACHE_SERVER");
     const char *mount = option_or_variable(options->mount, "HUBCACHE_MOUNT");
-    struct hc_channel_options channel = {
-        .server = server ? server : HC_ADDRESS_DEFAULT,
-        .bearer_token = options->bearer_token,
-        .hub_token = options->hub_token,
-        .timeout_ms = options->timeout_ms,
-    };
+    struct hc_client_options resolved = *options;
 
     if (options->timeout_ms < 0)
         return hc_fail_field(err, HC_INVALID_OPTIONS, "timeout_ms",
@@ -67,7 +60,8 @@ static int client_connect(struct hc_client *client,
     client->mount = hc_text_copy(mount, err);
     if (mount && !client->mount)
         return -1;
-    client->channel = hc_channel_open(&channel, err);
+    resolved.server = server ? server : default_server;
+    client->channel = hc_channel_open(&resolved, err);
     return client->channel ? 0 : -1;
 }
 
@@ -110,17 +104,17 @@ int hc_client_resolve_file(struct hc_client *client,
     struct hc_channel_request call = {
         .method = METHOD("ResolveFile"),
         .message = &message.base,
-        .answer = &hubcache__v1__resolve_file_response__descriptor,
+        .response = &hubcache__v1__resolve_file_response__descriptor,
     };
-    HC_AUTO_MESSAGE *answer = NULL;
+    HC_AUTO_MESSAGE *response = NULL;
 
     hc_message_encode_file(request, &options, &message);
-    answer = hc_channel_call(client->channel, &call, err);
-    if (!answer)
+    response = hc_channel_call(client->channel, &call, err);
+    if (!response)
         return -1;
     return hc_message_decode_file(&mount,
-                                  (const Hubcache__V1__ResolveFileResponse *)answer, file,
-                                  err);
+                                  (const Hubcache__V1__ResolveFileResponse *)response,
+                                  file, err);
 }
 
 int hc_client_resolve_files(struct hc_client *client,
@@ -133,20 +127,23 @@ int hc_client_resolve_files(struct hc_client *client,
     struct hc_channel_request call = {
         .method = METHOD("ResolveFiles"),
         .message = &message.base,
-        .answer = &hubcache__v1__resolve_files_response__descriptor,
+        .response = &hubcache__v1__resolve_files_response__descriptor,
     };
-    HC_AUTO_MESSAGE *answer = NULL;
+    HC_AUTO_MESSAGE *response = NULL;
 
     hc_message_encode_files(request, &options, &message);
-    answer = hc_channel_call(client->channel, &call, err);
-    if (!answer)
+    response = hc_channel_call(client->channel, &call, err);
+    if (!response)
         return -1;
     return hc_message_decode_files(&mount,
-                                   (const Hubcache__V1__ResolveFilesResponse *)answer,
+                                   (const Hubcache__V1__ResolveFilesResponse *)response,
                                    files, err);
 }
 
-/* An event of WatchSnapshot; the result is what hc_channel_call returns. */
+/*
+ * Passes an event of WatchSnapshot on to the caller's progress function. The result, which
+ * is the last event, is what hc_channel_call() returns.
+ */
 static bool watch_report(void *ctx, const ProtobufCMessage *message)
 {
     const struct hc_client_snapshot_request *request = ctx;
@@ -166,7 +163,7 @@ static int client_watch_snapshot(struct hc_client *client,
                                  struct hc_error *err)
 {
     struct hc_mount mount = client_mount(client);
-    struct hc_client_snapshot_request copy = *request; /* what report() may point to */
+    struct hc_client_snapshot_request copy = *request; /* a `ctx` is not const */
     struct hc_message_options options;
     Hubcache__V1__ResolveSnapshotRequest inner;
     Hubcache__V1__WatchSnapshotRequest message =
@@ -174,19 +171,19 @@ static int client_watch_snapshot(struct hc_client *client,
     struct hc_channel_request call = {
         .method = METHOD("WatchSnapshot"),
         .message = &message.base,
-        .answer = &hubcache__v1__watch_snapshot_response__descriptor,
+        .response = &hubcache__v1__watch_snapshot_response__descriptor,
         .each = watch_report,
         .ctx = &copy,
     };
     const Hubcache__V1__WatchSnapshotResponse *last;
-    HC_AUTO_MESSAGE *answer = NULL;
+    HC_AUTO_MESSAGE *response = NULL;
 
     hc_message_encode_snapshot(request, &options, &inner);
     message.snapshot = &inner;
-    answer = hc_channel_call(client->channel, &call, err);
-    if (!answer)
+    response = hc_channel_call(client->channel, &call, err);
+    if (!response)
         return -1;
-    last = (const Hubcache__V1__WatchSnapshotResponse *)answer;
+    last = (const Hubcache__V1__WatchSnapshotResponse *)response;
     if (last->event_case != HUBCACHE__V1__WATCH_SNAPSHOT_RESPONSE__EVENT_RESULT)
         return hc_fail(err, HC_INTERNAL, "hubcached at '%.128s' ended without a result",
                        mount.server);
@@ -203,18 +200,18 @@ int hc_client_resolve_snapshot(struct hc_client *client,
     struct hc_channel_request call = {
         .method = METHOD("ResolveSnapshot"),
         .message = &message.base,
-        .answer = &hubcache__v1__resolve_snapshot_response__descriptor,
+        .response = &hubcache__v1__resolve_snapshot_response__descriptor,
     };
-    HC_AUTO_MESSAGE *answer = NULL;
+    HC_AUTO_MESSAGE *response = NULL;
 
     if (request->progress)
         return client_watch_snapshot(client, request, snapshot, err);
     hc_message_encode_snapshot(request, &options, &message);
-    answer = hc_channel_call(client->channel, &call, err);
-    if (!answer)
+    response = hc_channel_call(client->channel, &call, err);
+    if (!response)
         return -1;
     return hc_message_decode_snapshot(
-        &mount, (const Hubcache__V1__ResolveSnapshotResponse *)answer, snapshot, err);
+        &mount, (const Hubcache__V1__ResolveSnapshotResponse *)response, snapshot, err);
 }
 
 int hc_client_get_info(struct hc_client *client, struct hc_client_info *info,
@@ -225,12 +222,12 @@ int hc_client_get_info(struct hc_client *client, struct hc_client_info *info,
     struct hc_channel_request call = {
         .method = METHOD("GetServerInfo"),
         .message = &message.base,
-        .answer = &hubcache__v1__get_server_info_response__descriptor,
+        .response = &hubcache__v1__get_server_info_response__descriptor,
     };
-    HC_AUTO_MESSAGE *answer = hc_channel_call(client->channel, &call, err);
+    HC_AUTO_MESSAGE *response = hc_channel_call(client->channel, &call, err);
 
-    if (!answer)
+    if (!response)
         return -1;
-    return hc_message_decode_info((const Hubcache__V1__GetServerInfoResponse *)answer,
+    return hc_message_decode_info((const Hubcache__V1__GetServerInfoResponse *)response,
                                   info, err);
 }

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Options before and after the subcommand mean the same: the same argp child reads both.
+ * One argp child parses the options that stand before the name of a subcommand and those
+ * that stand after it, so that both places mean the same.
  */
 #include "command.h"
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "units.h"
-
-#include <hubcache/repo.h>
+#include "output.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,89 +17,37 @@
 
 enum { TOKEN_MAX = 8192, MESSAGE_MAX = 512 };
 
-enum key {
+enum {
     KEY_SERVER = 256,
     KEY_MOUNT,
     KEY_JSON,
     KEY_TIMEOUT,
     KEY_BEARER_TOKEN_FILE,
-    KEY_HUB_TOKEN_FILE,
-    KEY_REVISION,
-    KEY_REPO_TYPE,
-    KEY_LOCAL_FILES_ONLY,
-    KEY_FORCE,
-    KEY_MAX_STALENESS
+    KEY_HUB_TOKEN_FILE
 };
-
-static int64_t parse_duration(const struct argp_state *state, const char *text)
-{
-    int64_t milliseconds = 0;
-
-    if (hc_duration_parse(text, &milliseconds) < 0)
-        hc_command_refuse(state, "'%s' is not a duration: write 500ms, 60s, 5m, 2h or 1d",
-                          text);
-    return milliseconds;
-}
 
 static error_t command_option_parse(int key, char *arg, struct argp_state *state)
 {
-    struct hc_command_options *command_options = state->input;
+    struct hc_command_options *options = state->input;
 
     switch (key) {
     case KEY_SERVER:
-        command_options->server = arg;
+        options->server = arg;
         return 0;
     case KEY_MOUNT:
-        command_options->mount = arg;
+        options->mount = arg;
         return 0;
     case KEY_JSON:
-        command_options->json = true;
+        options->json = true;
         return 0;
     case KEY_TIMEOUT:
-        command_options->timeout_ms = parse_duration(state, arg);
+        options->timeout_ms = hc_command_duration(state, arg);
         return 0;
     case KEY_BEARER_TOKEN_FILE:
-        command_options->bearer_token_file = arg;
+        options->bearer_token_file = arg;
         return 0;
     case KEY_HUB_TOKEN_FILE:
-        command_options->hub_token_file = arg;
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
-static enum hc_repo_type parse_repo_type(const struct argp_state *state, const char *name)
-{
-    enum hc_repo_type type = hc_repo_type_from_name(name);
-
-    if (type == HC_REPO_DEFAULT)
-        hc_command_refuse(
-            state, "'%s' is not a repo type: write model, dataset, space or kernel",
-            name);
-    return type;
-}
-
-static error_t resolve_option_parse(int key, char *arg, struct argp_state *state)
-{
-    struct hc_resolve_options *resolve_options = state->input;
-
-    switch (key) {
-    case KEY_REVISION:
-        resolve_options->repo.revision = arg;
-        return 0;
-    case KEY_REPO_TYPE:
-        resolve_options->repo.type = parse_repo_type(state, arg);
-        return 0;
-    case KEY_LOCAL_FILES_ONLY:
-        resolve_options->fetch.local_files_only = true;
-        return 0;
-    case KEY_FORCE:
-        resolve_options->fetch.force_download = true;
-        return 0;
-    case KEY_MAX_STALENESS:
-        resolve_options->fetch.has_max_staleness = true;
-        resolve_options->fetch.max_staleness_ms = parse_duration(state, arg);
+        options->hub_token_file = arg;
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -126,24 +73,9 @@ static const struct argp_option command_argp_options[] = {
     {0},
 };
 
-static const struct argp_option resolve_argp_options[] = {
-    {"revision", KEY_REVISION, "REVISION", 0,
-     "Branch, tag, refs/pr/N or commit; by default main", 0},
-    {"repo-type", KEY_REPO_TYPE, "TYPE", 0,
-     "model, dataset, space or kernel; by default model", 0},
-    {"local-files-only", KEY_LOCAL_FILES_ONLY, NULL, 0, "Do not ask the Hub", 0},
-    {"force", KEY_FORCE, NULL, 0, "Fetch the bytes again even if they are cached", 0},
-    {"max-staleness", KEY_MAX_STALENESS, "DURATION", 0,
-     "Take what the Hub said no longer ago than this; 0 asks it now", 0},
-    {0},
-};
-
 const struct argp hc_command_argp = {.options = command_argp_options,
                                      .parser = command_option_parse};
-const struct argp hc_resolve_argp = {.options = resolve_argp_options,
-                                     .parser = resolve_option_parse};
-
-/* From the file, else the variable, else none: "". */
+/* Reads the token from the file, else from the variable; "" when there is neither. */
 static int token_read(const char *file, const char *variable, char token[TOKEN_MAX],
                       struct hc_error *err)
 {
@@ -185,22 +117,31 @@ void hc_command_refuse(const struct argp_state *state, const char *format, ...)
     argp_error(state, "%s", message); /* NOLINT(concurrency-mt-unsafe) */
 }
 
-struct hc_client *hc_command_connect(const struct hc_command_options *command_options,
+int64_t hc_command_duration(const struct argp_state *state, const char *text)
+{
+    int64_t milliseconds = 0;
+
+    if (hc_duration_parse(text, &milliseconds) < 0)
+        hc_command_refuse(state, "'%s' is not a duration: write 500ms, 60s, 5m, 2h or 1d",
+                          text);
+    return milliseconds;
+}
+
+struct hc_client *hc_command_connect(const struct hc_command_options *options,
                                      struct hc_error *err)
 {
     char bearer[TOKEN_MAX], hub[TOKEN_MAX];
-    struct hc_client_options options = {.server = command_options->server,
-                                        .mount = command_options->mount,
-                                        .timeout_ms = command_options->timeout_ms};
-    struct hc_client *client;
+    struct hc_client_options client_options = {.server = options->server,
+                                               .mount = options->mount,
+                                               .timeout_ms = options->timeout_ms};
+    struct hc_client *client = NULL;
 
-    if (token_read(command_options->bearer_token_file, "HUBCACHE_TOKEN", bearer, err) <
-            0 ||
-        token_read(command_options->hub_token_file, "HUBCACHE_HUB_TOKEN", hub, err) < 0)
-        return NULL;
-    options.bearer_token = bearer[0] != '\0' ? bearer : NULL;
-    options.hub_token = hub[0] != '\0' ? hub : NULL;
-    client = hc_client_open(&options, err);
+    if (token_read(options->bearer_token_file, "HUBCACHE_TOKEN", bearer, err) == 0 &&
+        token_read(options->hub_token_file, "HUBCACHE_HUB_TOKEN", hub, err) == 0) {
+        client_options.bearer_token = bearer[0] != '\0' ? bearer : NULL;
+        client_options.hub_token = hub[0] != '\0' ? hub : NULL;
+        client = hc_client_open(&client_options, err);
+    }
     explicit_bzero(bearer, sizeof bearer);
     explicit_bzero(hub, sizeof hub);
     return client;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The options that every subcommand has, those of the two that resolve something, and how
- * a subcommand is run. Tokens come from files or the environment, never from the command
- * line, where every user of the machine could read them.
+ * The options that every subcommand has, and the subcommands. Tokens come from files or
+ * the environment, never from the command line, where every user of the machine could
+ * read them. Used by the main thread, for argp is not thread-safe.
  */
 #ifndef HC_COMMAND_COMMAND_H
 #define HC_COMMAND_COMMAND_H
@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct hc_command_options {
+struct hc_command_options { /* the texts are those of argv */
     const char *server;
     const char *mount;
     const char *bearer_token_file;
@@ -22,31 +22,27 @@ struct hc_command_options {
     bool json;
 };
 
-struct hc_resolve_options { /* what to resolve and how */
-    struct hc_client_repo repo;
-    struct hc_client_fetch fetch;
-};
-
-/* Children for argp; their inputs are a struct hc_command_options and a struct hc_resolve_options. */
+/* A child for argp; its input is a struct hc_command_options. */
 extern const struct argp hc_command_argp;
-extern const struct argp hc_resolve_argp;
 
-/* Reads `argv` into `input`; ends the process, with USAGE, where it makes no sense. */
+/* Parses `argv` into `input`. Wrong usage ends the process with HC_EXIT_USAGE. */
 void hc_command_parse(const struct argp *argp, unsigned flags, int argc, char **argv,
                       void *input);
 
-/* Says what makes no sense and ends the process with USAGE. */
+/* Prints what is wrong with the usage and ends the process with HC_EXIT_USAGE. */
 void hc_command_refuse(const struct argp_state *state, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* The milliseconds of a duration such as "60s"; refuses any other text. */
+int64_t hc_command_duration(const struct argp_state *state, const char *text);
+
 /* NULL on failure; the caller closes. */
-struct hc_client *hc_command_connect(const struct hc_command_options *command_options,
+struct hc_client *hc_command_connect(const struct hc_command_options *options,
                                      struct hc_error *err);
 
-/* Subcommands: argv[0] is what to call them in messages; they return the exit code. */
-int hc_command_file(int argc, char **argv, struct hc_command_options *command_options);
-int hc_command_snapshot(int argc, char **argv,
-                        struct hc_command_options *command_options);
-int hc_command_info(int argc, char **argv, struct hc_command_options *command_options);
+/* Run a subcommand and return the exit code; argv[0] is its name in messages. */
+int hc_command_file(int argc, char **argv, struct hc_command_options *options);
+int hc_command_snapshot(int argc, char **argv, struct hc_command_options *options);
+int hc_command_info(int argc, char **argv, struct hc_command_options *options);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hubcache: picks the subcommand and sees to interrupts. A thread waits for them; ending
- * the process drops the connection, by which the server knows that nobody waits any more.
+ * hubcache: parses the options before the subcommand, and runs the subcommand. A second
+ * thread waits for SIGINT and SIGTERM and ends the process. That drops the connection, by
+ * which the server notices that this caller no longer waits.
  */
 #include "command.h"
 
@@ -12,19 +13,13 @@
 #include <string.h>
 #include <unistd.h>
 
-struct subcommand {
-    const char *name;
-    char title[32]; /* what it is called in its own messages */
-    int (*run)(int argc, char **argv, struct hc_command_options *command_options);
-};
-
 struct command_line {
-    struct hc_command_options command_options;
-    const char *name;
-    int rest; /* where the name stands in argv */
+    struct hc_command_options options;
+    const char *name; /* of the subcommand */
+    int name_index;   /* in argv */
 };
 
-/* argp finds it by its name, which therefore must be visible to libc. */
+/* argp looks for this symbol, which must therefore be visible outside the program. */
 HC_PUBLIC const char *argp_program_version = "hubcache " HC_CLIENT_VERSION;
 
 /* NOLINTNEXTLINE(readability-non-const-parameter): argp decides on the type */
@@ -34,11 +29,11 @@ static error_t main_option_parse(int key, char *arg, struct argp_state *state)
 
     switch (key) {
     case ARGP_KEY_INIT:
-        state->child_inputs[0] = &line->command_options;
+        state->child_inputs[0] = &line->options;
         return 0;
     case ARGP_KEY_ARG: /* the rest is the subcommand's */
         line->name = arg;
-        line->rest = state->next - 1;
+        line->name_index = state->next - 1;
         state->next = state->argc;
         return 0;
     case ARGP_KEY_NO_ARGS:
@@ -63,7 +58,7 @@ static const struct argp argp = {
     .children = children,
 };
 
-/* Ends the process as a shell reports the signal, the cursor on a line of its own. */
+/* Ends the process with the status that a shell gives to a signal. */
 static void *wait_for_interrupt(void *signals)
 {
     const int signal_base = 128;
@@ -75,7 +70,7 @@ static void *wait_for_interrupt(void *signals)
     _exit(signal_base + number);
 }
 
-/* Before any other thread: all of them inherit the mask. */
+/* Runs before there is any other thread: each inherits the mask of signals. */
 static void watch_for_interrupts(void)
 {
     static sigset_t signals;
@@ -94,7 +89,11 @@ static void watch_for_interrupts(void)
 
 int main(int argc, char **argv)
 {
-    struct subcommand subcommands[] = {
+    struct {
+        const char *name;
+        char title[32]; /* its name in its own messages */
+        int (*run)(int argc, char **argv, struct hc_command_options *options);
+    } subcommands[] = {
         {"file", "hubcache file", hc_command_file},
         {"snapshot", "hubcache snapshot", hc_command_snapshot},
         {"info", "hubcache info", hc_command_info},
@@ -105,12 +104,13 @@ int main(int argc, char **argv)
     hc_command_parse(&argp, ARGP_IN_ORDER, argc, argv, &line);
     for (size_t i = 0; i < sizeof subcommands / sizeof *subcommands; i++) {
         if (strcmp(line.name, subcommands[i].name) == 0) {
-            argv[line.rest] = subcommands[i].title;
-            return subcommands[i].run(argc - line.rest, argv + line.rest,
-                                      &line.command_options);
+            argv[line.name_index] = subcommands[i].title;
+            return subcommands[i].run(argc - line.name_index, argv + line.name_index,
+                                      &line.options);
         }
     }
-    (void)fprintf(stderr, "hubcache: '%s' is no command: file, snapshot and info are\n",
+    (void)fprintf(stderr,
+                  "hubcache: '%s' is not a command: write file, snapshot or info\n",
                   line.name);
     return HC_EXIT_USAGE;
 }

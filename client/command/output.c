@@ -1,20 +1,181 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Messages name the next step themselves; a hint is for what only the command knows: its
- * own options.
+ * Messages name the next step themselves; a hint adds only what the command alone knows,
+ * which is its own options. Durations and sizes have one table of units each. JSON is made
+ * with json_pack(), whose format "o" takes over a value and passes on the failure of one
+ * that is NULL.
  */
 #include "output.h"
 
 #include "base/error.h"
 #include "base/text.h"
 
+#include <ctype.h>
 #include <errno.h>
+#include <jansson.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { HINT_MAX = 512 };
+
+int hc_duration_parse(const char *text, int64_t *milliseconds)
+{
+    static const struct {
+        const char *name;
+        int64_t milliseconds;
+    } units[] = {
+        {"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000},
+    };
+    char *end;
+    long long count;
+
+    if (!isdigit((unsigned char)text[0]))
+        return -1;
+    errno = 0;
+    count = strtoll(text, &end, 10);
+    if (errno != 0)
+        return -1;
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (strcmp(end, units[i].name) == 0)
+            return __builtin_mul_overflow(count, units[i].milliseconds, milliseconds) ? -1
+                                                                                      : 0;
+    }
+    return -1;
+}
+
+void hc_duration_format(char text[HC_UNITS_TEXT_MAX], uint64_t seconds)
+{
+    unsigned second = (unsigned)(seconds % 60);
+    unsigned minute = (unsigned)(seconds / 60 % 60);
+
+    if (seconds < 3600)
+        (void)snprintf(text, HC_UNITS_TEXT_MAX, "%u:%02u", minute, second);
+    else
+        (void)snprintf(text, HC_UNITS_TEXT_MAX, "%llu:%02u:%02u",
+                       (unsigned long long)(seconds / 3600), minute, second);
+}
+
+void hc_bytes_format(char text[HC_UNITS_TEXT_MAX], uint64_t bytes)
+{
+    static const char *const names[] = {"kB", "MB", "GB", "TB", "PB", "EB"};
+    double value = (double)bytes / 1000;
+    size_t i = 0;
+
+    if (bytes < 1000) {
+        (void)snprintf(text, HC_UNITS_TEXT_MAX, "%u B", (unsigned)bytes);
+        return;
+    }
+    /* A value that would be printed as 1000.0 belongs to the next unit. */
+    for (; value >= 999.95 && i + 1 < sizeof names / sizeof *names; i++)
+        value /= 1000;
+    (void)snprintf(text, HC_UNITS_TEXT_MAX, "%.1f %s", value, names[i]);
+}
+
+static const char *json_source_name(enum hc_client_source source)
+{
+    static const char *const names[] = {
+        [HC_CLIENT_SOURCE_UNSPECIFIED] = "SOURCE_UNSPECIFIED",
+        [HC_CLIENT_SOURCE_CACHE] = "SOURCE_CACHE",
+        [HC_CLIENT_SOURCE_HUB] = "SOURCE_HUB",
+        [HC_CLIENT_SOURCE_LOCAL] = "SOURCE_LOCAL",
+    };
+
+    return names[(size_t)source < sizeof names / sizeof *names ? source : 0];
+}
+
+static const char *json_completeness_name(enum hc_client_completeness completeness)
+{
+    static const char *const names[] = {
+        [HC_CLIENT_COMPLETENESS_UNSPECIFIED] = "COMPLETENESS_UNSPECIFIED",
+        [HC_CLIENT_COMPLETE] = "COMPLETENESS_COMPLETE",
+        [HC_CLIENT_PARTIAL] = "COMPLETENESS_PARTIAL",
+        [HC_CLIENT_UNKNOWN] = "COMPLETENESS_UNKNOWN",
+    };
+
+    return names[(size_t)completeness < sizeof names / sizeof *names ? completeness : 0];
+}
+
+static json_t *json_of_file(const struct hc_client_file *file)
+{
+    return json_pack("{ss ss ss ss ss sI ss sb}", "path", file->path, "cache_path",
+                     file->cache_path, "filename", file->filename, "commit_hash",
+                     file->commit_hash, "etag", file->etag, "size_bytes",
+                     (json_int_t)file->size_bytes, "source",
+                     json_source_name(file->source), "stale", (int)file->stale);
+}
+
+static json_t *json_of_files(const struct hc_client_file *files, size_t count)
+{
+    json_t *array = json_array();
+
+    for (size_t i = 0; array && i < count; i++) {
+        if (json_array_append_new(array, json_of_file(&files[i])) < 0) {
+            json_decref(array);
+            return NULL;
+        }
+    }
+    return array;
+}
+
+static json_t *json_of_texts(char *const *texts, size_t count)
+{
+    json_t *array = json_array();
+
+    for (size_t i = 0; array && i < count; i++) {
+        if (json_array_append_new(array, json_string(texts[i])) < 0) {
+            json_decref(array);
+            return NULL;
+        }
+    }
+    return array;
+}
+
+/* Takes over `object`. NULL when it is NULL or cannot be written. */
+static char *json_line(json_t *object)
+{
+    char *line = object ? json_dumps(object, 0) : NULL;
+
+    json_decref(object);
+    return line;
+}
+
+char *hc_output_json_of_file(const struct hc_client_file *file)
+{
+    return json_line(
+        json_pack("{so ss}", "file", json_of_file(file), "cache_id", file->cache_id));
+}
+
+char *hc_output_json_of_files(const struct hc_client_files *files)
+{
+    return json_line(
+        json_pack("{so so ss ss}", "files", json_of_files(files->items, files->count),
+                  "missing", json_of_texts(files->missing, files->missing_count),
+                  "commit_hash", files->commit_hash, "cache_id", files->cache_id));
+}
+
+char *hc_output_json_of_snapshot(const struct hc_client_snapshot *snapshot)
+{
+    return json_line(json_pack(
+        "{ss ss ss ss so sI sI sI sI ss sb ss so}", "path", snapshot->path, "cache_path",
+        snapshot->cache_path, "commit_hash", snapshot->commit_hash, "completeness",
+        json_completeness_name(snapshot->completeness), "missing",
+        json_of_texts(snapshot->missing, snapshot->missing_listed), "missing_total",
+        (json_int_t)snapshot->missing_total, "file_count",
+        (json_int_t)snapshot->file_count, "size_bytes", (json_int_t)snapshot->size_bytes,
+        "downloaded_bytes", (json_int_t)snapshot->downloaded_bytes, "source",
+        json_source_name(snapshot->source), "stale", (int)snapshot->stale, "cache_id",
+        snapshot->cache_id, "files", json_of_files(snapshot->files, snapshot->listed)));
+}
+
+char *hc_output_json_of_info(const struct hc_client_info *info)
+{
+    return json_line(json_pack("{ss ss ss sb ss}", "version", info->version, "cache_root",
+                               info->cache_root, "cache_id", info->cache_id, "offline",
+                               (int)info->offline, "endpoint", info->endpoint));
+}
 
 static void print_message(const char *message)
 {
@@ -92,7 +253,7 @@ void hc_output_print_field(const char *name, const char *value)
     (void)fputc('\n', stdout);
 }
 
-/* A program gets the bytes that open(2) takes. */
+/* A program that reads the output gets the bytes that open(2) takes. */
 int hc_output_print_path(const char *text, struct hc_error *err)
 {
     if (isatty(STDOUT_FILENO))
@@ -111,7 +272,8 @@ int hc_output_print_json(char *json, struct hc_error *err)
         return hc_fail(
             err, HC_INTERNAL,
             "the answer cannot be written as JSON: is the mount's path UTF-8?");
-    hc_text_escape(stdout, json, ""); /* as JSON does: what a program reads is the same */
+    hc_text_escape(stdout, json,
+                   ""); /* \uXXXX is JSON too: a parser sees no difference */
     (void)fputc('\n', stdout);
     result = hc_output_flush(err);
     free(json);

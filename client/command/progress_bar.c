@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The terminal is left in no special mode and the cursor is never hidden: whoever
- * interrupts us finds it as it was.
+ * The terminal is put in no special mode and its cursor is never hidden, so an interrupt
+ * leaves it as it was.
  */
 #include "progress_bar.h"
 
 #include "base/cancellation.h"
 #include "base/error.h"
-#include "units.h"
+#include "output.h"
 
 #include <hubcache/cancellation.h>
 
@@ -54,7 +54,7 @@ static void text_append_rate(const struct hc_client_progress *progress,
     text_append(text, ", %s/s, %s left", rate, left);
 }
 
-/* What a narrow terminal may cut off comes last. */
+/* The least important comes last, where a narrow terminal cuts it off. */
 void hc_progress_bar_text(const struct hc_client_progress *progress,
                           char text[HC_PROGRESS_BAR_TEXT_MAX])
 {
@@ -95,15 +95,15 @@ void hc_progress_bar_line(const struct hc_client_progress *progress, size_t colu
         bar[columns] = '\0';
 }
 
-bool hc_progress_bar_is_due(struct hc_progress_bar_state *view, int64_t now_ms)
+bool hc_progress_bar_is_due(struct hc_progress_bar *bar, int64_t now_ms)
 {
-    if (now_ms < view->next_ms)
+    if (now_ms < bar->next_ms)
         return false;
-    view->next_ms = now_ms + LINE_EVERY_MS;
+    bar->next_ms = now_ms + LINE_EVERY_MS;
     return true;
 }
 
-/* The last column stays free: some terminals wrap when it is written. */
+/* One column less than there are: some terminals wrap when the last one is written. */
 static size_t terminal_columns(void)
 {
     struct winsize size = {0};
@@ -113,37 +113,37 @@ static size_t terminal_columns(void)
     return (size_t)size.ws_col - 1;
 }
 
-void hc_progress_bar_begin(struct hc_progress_bar_state *view, const char *title)
+void hc_progress_bar_begin(struct hc_progress_bar *bar, const char *title)
 {
-    *view = (struct hc_progress_bar_state){
+    *bar = (struct hc_progress_bar){
         .title = title,
         .is_terminal = isatty(STDERR_FILENO),
         .next_ms = hc_monotonic_ms() + LINE_EVERY_MS,
     };
 }
 
-bool hc_progress_bar_show(void *view, const struct hc_client_progress *progress)
+bool hc_progress_bar_show(void *ctx, const struct hc_client_progress *progress)
 {
-    struct hc_progress_bar_state *shown = view;
+    struct hc_progress_bar *bar = ctx;
     char text[HC_PROGRESS_BAR_TEXT_MAX];
 
-    if (shown->is_terminal) {
+    if (bar->is_terminal) {
         hc_progress_bar_line(progress, terminal_columns(), text);
         (void)fprintf(stderr, "\r\033[K%s", text);
         (void)fflush(stderr);
-        shown->is_drawn = true;
+        bar->is_drawn = true;
         return true;
     }
-    if (hc_progress_bar_is_due(shown, hc_monotonic_ms())) {
+    if (hc_progress_bar_is_due(bar, hc_monotonic_ms())) {
         hc_progress_bar_text(progress, text);
-        (void)fprintf(stderr, "hubcache: %s: %s\n", shown->title, text);
+        (void)fprintf(stderr, "hubcache: %s: %s\n", bar->title, text);
     }
     return true;
 }
 
-void hc_progress_bar_end(struct hc_progress_bar_state *view)
+void hc_progress_bar_end(struct hc_progress_bar *bar)
 {
-    if (view->is_drawn)
+    if (bar->is_drawn)
         (void)fputs("\r\033[K", stderr);
-    view->is_drawn = false;
+    bar->is_drawn = false;
 }

@@ -5,7 +5,7 @@
  */
 #include "test.h"
 
-#include "client/answer.h"
+#include "client/message.h"
 
 static Hubcache__V1__SnapshotProgress *
 progress_over_the_wire(const Hubcache__V1__SnapshotProgress *sent)

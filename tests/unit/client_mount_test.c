@@ -5,7 +5,7 @@
  */
 #include "test.h"
 
-#include "client/mount.h"
+#include "client/message.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -5,10 +5,8 @@
  */
 #include "test.h"
 
-#include "client/command/json.h"
 #include "client/command/output.h"
 #include "client/command/progress_bar.h"
-#include "client/command/units.h"
 
 #include <fcntl.h>
 #include <jansson.h>
@@ -353,13 +351,13 @@ static void more_bytes_than_announced_do_not_break_the_bar(void **state)
 
 static void lines_come_every_five_seconds(void **state)
 {
-    struct hc_progress_bar_state view = {.next_ms = 10000};
+    struct hc_progress_bar bar = {.next_ms = 10000};
 
     (void)state;
-    assert_false(hc_progress_bar_is_due(&view, 9999));
-    assert_true(hc_progress_bar_is_due(&view, 10000));
-    assert_false(hc_progress_bar_is_due(&view, 14999));
-    assert_true(hc_progress_bar_is_due(&view, 15000));
+    assert_false(hc_progress_bar_is_due(&bar, 9999));
+    assert_true(hc_progress_bar_is_due(&bar, 10000));
+    assert_false(hc_progress_bar_is_due(&bar, 14999));
+    assert_true(hc_progress_bar_is_due(&bar, 15000));
 }
 
 static void a_snapshot_in_json_has_the_names_of_the_proto_file(void **state)
