@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Promise: both libraries can be installed anywhere and used from there, by find_package and
-# by pkg-config, in C and in C++, and export their interface and nothing else.
+# by pkg-config, in C and in C++, and export their interface and nothing else. The example
+# in a header's comment is a program that compiles as it stands.
 # install_test.sh CMAKE BUILD_DIR WORK_DIR LIBDIR COMPILER
 set -eu
 cmake=$1 build=$2 work=$3 libdir=$4 compiler=$5
@@ -31,6 +32,17 @@ export PKG_CONFIG_PATH
 "$compiler" -std=c99 "$here/resolver.c" -o "$work/resolver" \
     $(pkg-config --cflags --libs hubcache) "-Wl,-rpath,$prefix/$libdir"
 "$work/resolver"
+
+echo "examples in the headers"
+for header in hubcache-client/client.h hubcache/resolver.h; do
+    package=${header%/*}
+    # Five spaces indent it; it begins with an #include and ends with the indentation.
+    awk '/^ \*     #include/ { on = 1 } on && !/^ \*(     |$)/ { exit } on { print substr($0, 8) }' \
+        "$prefix/include/$header" >"$work/example-$package.c"
+    # shellcheck disable=SC2046
+    "$compiler" -std=c99 -Wall -Wextra -Wpedantic -Werror "$work/example-$package.c" \
+        -o "$work/example-$package" $(pkg-config --cflags --libs "$package")
+done
 
 echo "exported names"
 for library in hubcache-client hubcache; do

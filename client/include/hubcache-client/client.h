@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* clang-format off: the example below keeps its lines */
 /*
  * Asks a hubcached where a file or snapshot is, on this machine's mount of the cache
  * volume.
  *
  * A client holds one connection; any number of threads may call it at once. Every call
- * blocks until the answer is there, it failed, or its timeout passed. Requests are
- * borrowed for the time of the call; answers are the caller's to clear. `{0}` is a valid
- * start for every options and request struct; members not marked "Required." may stay
- * zero.
+ * blocks until its answer came, it failed, or its timeout passed. Requests are borrowed
+ * for the time of the call; the caller clears the answers. `{0}` is a valid start for
+ * every options and request struct; members not marked "Required." may stay zero.
  *
  *     #include <hubcache-client/client.h>
  *     #include <stdio.h>
@@ -16,8 +16,9 @@
  *     {
  *         struct hc_client_options options = {.server = "127.0.0.1:50051",
  *                                             .mount = "/models"};
- *         struct hc_client_file_request request = {.repo = {.id =
- * "openai-community/gpt2"}, .filename = "config.json"}; struct hc_client_file file;
+ *         struct hc_client_file_request request = {.repo = {.id = "openai-community/gpt2"},
+ *                                                  .filename = "config.json"};
+ *         struct hc_client_file file;
  *         struct hc_error err = {0};
  *         struct hc_client *client = hc_client_open(&options, &err);
  *
@@ -34,17 +35,19 @@
  *
  * Build with: cc app.c $(pkg-config --cflags --libs hubcache-client)
  *
- * A call that fails because the server was not reached, stops or starts anew
+ * A call is made again when the server was not reached, stops or restarts
  * (SERVER_UNAVAILABLE, SHUTTING_DOWN, a call that it had not begun) or has its queue full
- * (BUSY) is made again, after pauses from 0.1 to 1.6 s or the one that the server asks
- * for, eight times in all and within the timeout. Every call may be repeated: it changes
- * nothing but what the cache has. No other failure is retried; what the server says of the
- * Hub it has retried itself.
+ * (BUSY): eight times in all, within the timeout, after pauses of 0.1 to 1.6 s or the one
+ * that the server asks for. Repeating a call is safe, since calls change nothing but what
+ * the cache holds. No other failure is retried: failures of the Hub the server has retried
+ * itself.
  *
- * Failures are those of the server (see hubcache/error.h and the proto file), and of the
- * client itself: SERVER_UNAVAILABLE (nobody answers there), CACHE_MISMATCH (the mount is
- * not the volume that the server resolves on), DEADLINE_EXCEEDED.
+ * Failures are those of the server (see hubcache/error.h and the proto file), and those of
+ * the client itself: SERVER_UNAVAILABLE (no server answers at the address), CACHE_MISMATCH
+ * (the mount is not the volume that the server resolves on), DEADLINE_EXCEEDED (the
+ * timeout passed), CANCELLED (the progress function returned false).
  */
+/* clang-format on */
 #ifndef HUBCACHE_CLIENT_H
 #define HUBCACHE_CLIENT_H
 
@@ -67,18 +70,19 @@ struct hc_client_options {
     const char *server;
 
     /*
-     * Optional: where this machine mounts the cache root. If NULL, HUBCACHE_MOUNT, else
-     * the server's own paths are returned as they are. With a mount, its
-     * .hubcache/cache-id is compared with the server's at each answer: CACHE_MISMATCH
-     * when they differ.
+     * Optional: where this machine mounts the cache root. If NULL, HUBCACHE_MOUNT; without
+     * both, answers have the server's own paths. With a mount, each answer compares its
+     * .hubcache/cache-id with the server's: CACHE_MISMATCH when they differ.
      */
     const char *mount;
 
-    const char *bearer_token; /* Optional: identifies the caller to hubcache. */
-    const char *hub_token;    /* Optional: the caller's own Hub token. */
+    /* Optional: identifies the caller to hubcache. Printable ASCII without spaces. */
+    const char *bearer_token;
 
-    /* Optional: for each call, in milliseconds; 0 waits for ever, as for a long download.
-     */
+    /* Optional: the caller's own Hub token, likewise; used instead of the server's. */
+    const char *hub_token;
+
+    /* Optional: the limit of each call in milliseconds; 0: none, as for a long download. */
     int64_t timeout_ms;
 };
 
@@ -113,7 +117,7 @@ struct hc_client_files_request {
     struct hc_client_fetch fetch;
 };
 
-/* How far a snapshot is. Files that were on disk already count as done. */
+/* The progress of a snapshot. Files that were on disk already count as done. */
 struct hc_client_progress {
     unsigned files_total, files_done;
     uint64_t bytes_total, bytes_done;
@@ -121,10 +125,10 @@ struct hc_client_progress {
     const char *const *active_files; /* being fetched; borrowed for the call */
     size_t active_count;
     unsigned waiting_count; /* active files that another process is fetching */
-    unsigned retries;       /* requests for bytes that had to be repeated, so far */
+    unsigned retries;       /* requests for bytes that were repeated so far */
 };
 
-/* Called on the thread that resolves. False gives up: the call fails with CANCELLED. */
+/* Called on the thread that resolves. Returning false ends the call with CANCELLED. */
 typedef bool (*hc_client_progress_fn)(void *ctx,
                                       const struct hc_client_progress *progress);
 
@@ -161,8 +165,7 @@ struct hc_client_file {
     char *filename;
     char *commit_hash;
     char *etag;
-    char
-        *cache_id; /* of an answer of hc_client_resolve_file; NULL for a file in a list */
+    char *cache_id; /* of the volume; NULL for a file in a list, which has one for all */
     uint64_t size_bytes;
     enum hc_client_source source;
     bool stale;
@@ -171,7 +174,7 @@ struct hc_client_file {
 struct hc_client_files {
     struct hc_client_file *items;
     size_t count;
-    char **missing;
+    char **missing; /* only with allow_missing */
     size_t missing_count;
     char *commit_hash;
     char *cache_id;
@@ -203,14 +206,21 @@ struct hc_client_info {
     bool offline;
 };
 
-/* Connects lazily: a server that is not there is noticed by the first call. NULL on
- * failure. */
+/*
+ * Copies `options`. Connects at the first call, which is therefore the one that notices a
+ * server that is not there. NULL on failure: INVALID_OPTIONS for a server that is no
+ * address, a token with other characters, a negative timeout.
+ */
 HC_PUBLIC struct hc_client *hc_client_open(const struct hc_client_options *options,
                                            struct hc_error *err);
 
-/* No call may be running. NULL is fine. */
+/* No call may be running. Wipes its copies of the tokens. NULL is fine. */
 HC_PUBLIC void hc_client_close(struct hc_client *client);
 
+/*
+ * 0, and the caller clears the answer; -1 with `err` set, and the answer is left alone. The
+ * files of hc_client_resolve_files() come from one commit, in the order of the request.
+ */
 HC_PUBLIC int hc_client_resolve_file(struct hc_client *client,
                                      const struct hc_client_file_request *request,
                                      struct hc_client_file *file, struct hc_error *err);
@@ -225,6 +235,7 @@ HC_PUBLIC int hc_client_resolve_snapshot(struct hc_client *client,
 HC_PUBLIC int hc_client_get_info(struct hc_client *client, struct hc_client_info *info,
                                  struct hc_error *err);
 
+/* Free what an answer owns, and leave it zero. */
 HC_PUBLIC void hc_client_file_clear(struct hc_client_file *file);
 HC_PUBLIC void hc_client_files_clear(struct hc_client_files *files);
 HC_PUBLIC void hc_client_snapshot_clear(struct hc_client_snapshot *snapshot);
