@@ -1,28 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* clang-format off: the example below keeps its lines */
 /*
  * A resolver answers "where is this file (or snapshot) of this repo at this revision" with
  * a path on the cache volume: it looks in local directories, then in the cache, guards
  * offline mode, asks the Hub and downloads when it may, and verifies every byte.
  *
  * One resolver serves any number of threads. Every call blocks until it has an answer, has
- * failed, or `call` (see <hubcache/cancellation.h>) ends; the *_cached variants never block on the
- * network. Requests are borrowed for the time of the call; answers are the caller's to
- * clear. `{0}` is a valid start for every request; members not marked "Required." may stay
- * zero.
+ * failed, or `cancellation` (see <hubcache/cancellation.h>) says so; the *_cached variants
+ * never block on the network. Requests are borrowed for the time of the call; answers are
+ * the caller's to clear. `{0}` is a valid start for every request; members not marked
+ * "Required." may stay zero.
  *
- *     struct hc_settings settings = {0};
- *     struct hc_error err;
- *     if (hc_settings_load(&settings, &err) < 0) …
- *     struct hc_resolver *resolver = hc_resolver_open(&settings, &err);
- *     struct hc_file_request request = {.repo = {.id = "gpt2"}, .filename = "config.json"};
- *     struct hc_file file;
- *     if (hc_resolve_file(resolver, &request, NULL, &file, &err) == 0) {
- *         puts(file.path);
- *         hc_file_clear(&file);
+ *     #include <hubcache/resolver.h>
+ *     #include <stdio.h>
+ *
+ *     int main(void)
+ *     {
+ *         struct hc_file_request request = {.repo = {.id = "openai-community/gpt2"},
+ *                                           .filename = "config.json"};
+ *         struct hc_settings settings = {0};
+ *         struct hc_resolver *resolver = NULL;
+ *         struct hc_file file;
+ *         struct hc_error err = {0};
+ *         int result = hc_settings_load(&settings, &err);
+ *
+ *         if (result == 0)
+ *             resolver = hc_resolver_open(&settings, &err);
+ *         if (resolver && hc_resolve_file(resolver, &request, NULL, &file, &err) == 0) {
+ *             puts(file.path);
+ *             hc_file_clear(&file);
+ *         } else {
+ *             fprintf(stderr, "%s: %s\n", hc_reason_name(err.reason), err.message);
+ *         }
+ *         hc_resolver_close(resolver);
+ *         hc_settings_clear(&settings);
+ *         return err.reason == HC_OK ? 0 : hc_reason_exit(err.reason);
  *     }
- *     hc_resolver_close(resolver);
- *     hc_settings_clear(&settings);
  */
+/* clang-format on */
 #ifndef HUBCACHE_RESOLVER_H
 #define HUBCACHE_RESOLVER_H
 
