@@ -15,7 +15,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { DEPTH_MAX = 100, IN_THE_WAY_MAX = 10000 };
+enum { OBSTACLE_MAX = 10000 };
 
 int hc_directory_open(int root, const char *path)
 {
@@ -32,121 +32,206 @@ DIR *hc_directory_stream(int root, const char *path)
     return dir;
 }
 
-const char *hc_directory_next(DIR *dir)
+const char *hc_directory_next(DIR *stream)
 {
     const struct dirent *entry;
 
     do
-        entry = readdir(dir); /* each stream belongs to one thread */
+        entry = readdir(stream); /* each stream belongs to one thread */
     while (entry && entry->d_name[0] == '.');
     return entry ? entry->d_name : NULL;
 }
 
-/* Visits what is below a directory, a directory after what is in it; ends with false. */
-struct directory_walk {
-    bool (*visit)(struct directory_walk *directory_walk, int dir, const char *name,
-                  const struct stat *status);
-    mode_t kind;
-    int64_t then_ms;
-    unsigned count;
-    unsigned limit;
-};
+/* ---- the walk: a stack of open directories, of which the last is being read --------- */
 
-/* Follows no symlink, nor one that another process puts in place of a directory.
- * NOLINTNEXTLINE(misc-no-recursion): bounded by DEPTH_MAX */
-static bool directory_walk_below(struct directory_walk *directory_walk, int root,
-                                 const char *path, unsigned depth)
+/* Enters the directory `name` of `dir`; with errno when it cannot. */
+static bool walk_push(struct hc_directory_walk *walk, int dir, const char *name)
 {
-    int fd = depth > DEPTH_MAX ? -1 : hc_directory_open(root, path);
-    HC_AUTO_CLOSEDIR DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    const struct dirent *entry;
+    DIR *stream = hc_directory_stream(dir, name);
+
+    if (!stream)
+        return false;
+    walk->streams[walk->depth++] = stream;
+    return true;
+}
+
+/* The path without its last component. */
+static void walk_cut_path(struct hc_directory_walk *walk)
+{
+    char *slash = strrchr(walk->path, '/');
+
+    *(slash ? slash : walk->path) = '\0';
+}
+
+static void walk_set_entry(struct hc_directory_walk *walk, mode_t type)
+{
+    const char *slash = strrchr(walk->path, '/');
+
+    walk->name = slash ? slash + 1 : walk->path;
+    walk->dir = dirfd(walk->streams[walk->depth - 1]);
+    walk->type = type;
+}
+
+/* Appends an entry's name to the path of the directory that is being read. */
+static bool walk_append_name(struct hc_directory_walk *walk, const char *name)
+{
+    size_t length = strlen(walk->path);
+
+    return hc_format(walk->path + length, sizeof walk->path - length, "%s%s",
+                     length > 0 ? "/" : "", name) > 0;
+}
+
+/* The type of an entry; 0 when it has just vanished. Not every filesystem says it. */
+static mode_t walk_entry_type(int dir, const struct dirent *entry)
+{
     struct stat status;
 
-    if (!dir) {
-        hc_auto_close(&fd);
+    if (entry->d_type != DT_UNKNOWN)
+        return DTTOIF(entry->d_type);
+    return fstatat(dir, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0
+               ? status.st_mode & S_IFMT
+               : 0;
+}
+
+/* Whether `entry` is one to return now, and not the first of those below it. */
+static bool walk_take_entry(struct hc_directory_walk *walk, const struct dirent *entry)
+{
+    int dir = dirfd(walk->streams[walk->depth - 1]);
+    mode_t type;
+
+    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+        return false;
+    type = walk_entry_type(dir, entry);
+    if (type == 0)
+        return false;
+    if (!walk_append_name(walk, entry->d_name)) {
+        walk->is_incomplete = true;
         return false;
     }
-    while ((entry = readdir(dir))) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-            fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
-            continue;
-        if (S_ISDIR(status.st_mode) &&
-            !directory_walk_below(directory_walk, fd, entry->d_name, depth + 1))
+    if (S_ISDIR(type) && walk->depth_max > 0) {
+        if (walk->depth <= walk->depth_max && walk_push(walk, dir, entry->d_name))
             return false;
-        if (!directory_walk->visit(directory_walk, fd, entry->d_name, &status))
-            return false;
+        walk->is_incomplete = true;
     }
+    walk_set_entry(walk, type);
     return true;
 }
 
-static bool visit_counting(struct directory_walk *directory_walk, int dir,
-                           const char *name, const struct stat *status)
+/* Whether a directory whose entries are all read is one to return: not the first. */
+static bool walk_pop(struct hc_directory_walk *walk)
 {
-    (void)dir, (void)name, (void)status;
-    return ++directory_walk->count < directory_walk->limit;
+    (void)closedir(walk->streams[--walk->depth]);
+    if (walk->depth > 0)
+        walk_set_entry(walk, S_IFDIR);
+    return walk->depth > 0;
 }
 
-static bool visit_checking(struct directory_walk *directory_walk, int dir,
-                           const char *name, const struct stat *status)
+static bool walk_next_entry(struct hc_directory_walk *walk)
 {
-    mode_t kind = status->st_mode & S_IFMT;
+    if (walk->name)
+        walk_cut_path(walk);
+    walk->name = NULL;
+    while (walk->depth > 0) {
+        const struct dirent *entry;
 
-    return (kind == S_IFDIR || kind == directory_walk->kind) &&
-           visit_counting(directory_walk, dir, name, status);
+        errno = 0;
+        entry = readdir(walk->streams[walk->depth - 1]); /* of one thread */
+        if (!entry && errno != 0)
+            walk->is_incomplete = true;
+        if (entry ? walk_take_entry(walk, entry) : walk_pop(walk))
+            return true;
+    }
+    return false;
 }
 
-static bool entry_remove(int dir, const char *name, const struct stat *status)
+struct hc_directory_walk hc_directory_walk(int root, const char *path, unsigned depth_max)
 {
-    return unlinkat(dir, name, S_ISDIR(status->st_mode) ? AT_REMOVEDIR : 0) == 0;
+    struct hc_directory_walk walk = {.dir = -1};
+
+    walk.depth_max = depth_max < HC_DEPTH_MAX ? depth_max : HC_DEPTH_MAX;
+    walk.is_incomplete = !walk_push(&walk, root, path) && errno != ENOENT;
+    return walk;
 }
 
-static bool visit_removing(struct directory_walk *directory_walk, int dir,
-                           const char *name, const struct stat *status)
+bool hc_directory_walk_next(struct hc_directory_walk *walk)
 {
-    (void)directory_walk;
-    return entry_remove(dir, name, status);
+    while (walk_next_entry(walk)) {
+        if (!walk->accepts || walk->accepts(walk))
+            return true;
+    }
+    return false;
 }
 
-/* A directory that is not empty refuses. */
-static bool visit_removing_older(struct directory_walk *directory_walk, int dir,
-                                 const char *name, const struct stat *status)
+void hc_directory_walk_end(struct hc_directory_walk *walk)
 {
-    if (S_ISDIR(status->st_mode))
-        (void)entry_remove(dir, name, status);
-    else if (S_ISREG(status->st_mode) &&
-             hc_file_changed_ms(status) < directory_walk->then_ms)
-        directory_walk->count += entry_remove(dir, name, status);
-    return true;
+    while (walk->depth > 0)
+        (void)closedir(walk->streams[--walk->depth]);
 }
+
+/* ---- what walks do ------------------------------------------------------------------ */
 
 unsigned hc_directory_count(int root, const char *path, unsigned limit)
 {
-    struct directory_walk directory_walk = {.visit = visit_counting, .limit = limit};
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(root, path, HC_DEPTH_MAX);
+    unsigned count = 0;
 
-    (void)directory_walk_below(&directory_walk, root, path, 0);
-    return directory_walk.count;
+    while (count < limit && hc_directory_walk_next(&walk))
+        count++;
+    return count;
+}
+
+static bool walk_remove_entry(const struct hc_directory_walk *walk)
+{
+    return unlinkat(walk->dir, walk->name, S_ISDIR(walk->type) ? AT_REMOVEDIR : 0) == 0;
+}
+
+static bool walk_entry_is_older(const struct hc_directory_walk *walk, int64_t then_ms)
+{
+    struct stat status;
+
+    return fstatat(walk->dir, walk->name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+           S_ISREG(status.st_mode) && hc_file_changed_ms(&status) < then_ms;
 }
 
 unsigned hc_directory_remove_older(int root, const char *path, int64_t then_ms)
 {
-    struct directory_walk directory_walk = {.visit = visit_removing_older,
-                                            .then_ms = then_ms};
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(root, path, HC_DEPTH_MAX);
+    unsigned removed = 0;
 
-    (void)directory_walk_below(&directory_walk, root, path, 0);
-    return directory_walk.count;
+    while (hc_directory_walk_next(&walk)) {
+        if (S_ISDIR(walk.type)) /* one that is not empty refuses */
+            (void)walk_remove_entry(&walk);
+        else if (walk_entry_is_older(&walk, then_ms))
+            removed += walk_remove_entry(&walk);
+    }
+    return removed;
 }
 
-/* Only directories and files of that kind, and not too many. */
-static bool directory_remove(int root, const char *path, mode_t kind)
+/* Whether only directories and files of that type are below, and not too many. */
+static bool directory_has_only(int root, const char *path, mode_t type)
 {
-    struct directory_walk check = {.visit = visit_checking,
-                                   .kind = kind,
-                                   .limit = IN_THE_WAY_MAX};
-    struct directory_walk removal = {.visit = visit_removing};
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(root, path, HC_DEPTH_MAX);
+    unsigned count = 0;
 
-    return directory_walk_below(&check, root, path, 0) &&
-           directory_walk_below(&removal, root, path, 0) &&
-           unlinkat(root, path, AT_REMOVEDIR) == 0;
+    while (hc_directory_walk_next(&walk)) {
+        if ((!S_ISDIR(walk.type) && walk.type != type) || ++count >= OBSTACLE_MAX)
+            return false;
+    }
+    return !walk.is_incomplete;
+}
+
+static bool directory_remove(int root, const char *path, mode_t type)
+{
+    if (!directory_has_only(root, path, type))
+        return false;
+
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(root, path, HC_DEPTH_MAX);
+
+    while (hc_directory_walk_next(&walk)) {
+        if (!walk_remove_entry(&walk))
+            return false;
+    }
+    return unlinkat(root, path, AT_REMOVEDIR) == 0;
 }
 
 int hc_directory_remove_obstacle(int root, size_t top, const char *path, mode_t kind)

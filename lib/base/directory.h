@@ -1,13 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Directories of the cache volume, and what is below them. No symlink is followed, nor one
- * that another process puts in the place of a directory meanwhile; what is more than a
- * hundred directories deep is left alone. Callable from any thread.
+ * Directories of the cache volume, and what is below them. Other processes write to the
+ * volume: no symlink is followed, nor one that another process puts in the place of a
+ * directory during a walk, and a walk goes HC_DEPTH_MAX directories deep at most.
+ * Callable from any thread; a walk belongs to one.
+ *
+ *     HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(root, "models--a--b", 3);
+ *
+ *     while (hc_directory_walk_next(&walk))
+ *         printf("%s\n", walk.path);
  */
 #ifndef HC_BASE_DIRECTORY_H
 #define HC_BASE_DIRECTORY_H
 
+#include "auto.h"
+
 #include <dirent.h>
+#include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -20,6 +30,42 @@ DIR *hc_directory_stream(int root, const char *path);
 
 /* The next name of a stream that does not start with a dot; NULL at its end. */
 const char *hc_directory_next(DIR *stream);
+
+enum { HC_DEPTH_MAX = 100 };
+
+/*
+ * A walk of all that is below a directory: a directory comes after what is in it. The
+ * members down to `is_incomplete` are for the caller. Entries that are created or removed
+ * during the walk may be missed; none that stays is.
+ */
+struct hc_directory_walk {
+    char path[PATH_MAX]; /* of the entry, below the directory that is walked */
+    const char *name;    /* its last component */
+    int dir;             /* the directory that holds it, for openat(2) and its like */
+    mode_t type;         /* S_IFREG, S_IFDIR, S_IFLNK …: of the entry itself */
+    bool is_incomplete;  /* so far a directory could not be read, or is too deep */
+
+    /* Optional: which entries the walk returns; the others it passes over. */
+    bool (*accepts)(const struct hc_directory_walk *walk);
+
+    unsigned depth_max;
+    unsigned depth; /* of `streams`, those that are open */
+    DIR *streams[HC_DEPTH_MAX + 1];
+};
+
+/*
+ * Begins a walk of the directory `path`, which finds nothing when it is absent. It enters
+ * directories up to `depth_max` levels below; 0: none. The caller ends the walk in every
+ * case.
+ */
+struct hc_directory_walk hc_directory_walk(int root, const char *path,
+                                           unsigned depth_max);
+
+/* Whether there is another entry. */
+bool hc_directory_walk_next(struct hc_directory_walk *walk);
+
+void hc_directory_walk_end(struct hc_directory_walk *walk);
+HC_DEFINE_AUTO_VALUE(hc_directory_walk, hc_directory_walk_end)
 
 /* Files and directories below a directory, counted up to `limit`; 0 of an absent one. */
 unsigned hc_directory_count(int root, const char *path, unsigned limit);
