@@ -92,6 +92,27 @@ int hc_repo_init(struct hc_repo *repo, enum hc_repo_type type, const char *id,
     return 0;
 }
 
+/* An id has no "--" (hc_repo_init), so that the folder's last two parts are never mistaken:
+ * "models--a--b" is "a/b" and nothing else. */
+bool hc_repo_parse_folder(struct hc_repo *repo, const char *folder)
+{
+    const char *rest = strstr(folder, "--");
+    const char *name = rest ? strstr(rest + 2, "--") : NULL;
+    char id[HC_REPO_ID_MAX + 1];
+    struct hc_error unused;
+
+    if (!rest || hc_format(id, sizeof id, "%.*s%s%s", name ? (int)(name - rest - 2) : 0,
+                           rest + 2, name ? "/" : "", name ? name + 2 : rest + 2) < 0)
+        return false;
+    for (int type = HC_REPO_MODEL; type < TYPE_COUNT; type++) {
+        if (hc_text_starts(folder, types[type].collection) &&
+            hc_repo_init(repo, (enum hc_repo_type)type, id, &unused) == 0 &&
+            strcmp(repo->folder, folder) == 0)
+            return true;
+    }
+    return false;
+}
+
 const char *hc_repo_url_prefix(const struct hc_repo *repo)
 {
     return types[repo->type].url_prefix;

@@ -9,6 +9,8 @@
 
 #include <hubcache/repo.h>
 
+#include <stdbool.h>
+
 enum {
     HC_REPO_ID_MAX = 200,
     HC_REPO_FOLDER_MAX = 220 /* leaves room for suffixes below NAME_MAX */
@@ -28,6 +30,9 @@ struct hc_repo {
  */
 int hc_repo_init(struct hc_repo *repo, enum hc_repo_type type, const char *id,
                  struct hc_error *err);
+
+/* The repo whose folder that is; false when it is none, as of all else in a cache root. */
+bool hc_repo_parse_folder(struct hc_repo *repo, const char *folder);
 
 /* A file of a repo at a revision; in the cache, that is a commit. Strings are borrowed. */
 struct hc_repo_file {

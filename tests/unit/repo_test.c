@@ -113,6 +113,44 @@ static void types_have_names_and_places_in_urls(void **state)
     assert_string_equal(hc_repo_collection(&repo), "models");
 }
 
+static void a_folder_names_its_repo(void **state)
+{
+    static const char *const ids[] = {"org/name", "gpt2", "a-b/c.d_e", "Org/M"};
+    struct hc_repo repo, parsed;
+    struct hc_error err;
+
+    (void)state;
+    for (int type = HC_REPO_MODEL; type <= HC_REPO_KERNEL; type++) {
+        for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+            assert_int_equal(hc_repo_init(&repo, (enum hc_repo_type)type, ids[i], &err),
+                             0);
+            assert_true(hc_repo_parse_folder(&parsed, repo.folder));
+            assert_int_equal(parsed.type, type);
+            assert_string_equal(parsed.id, ids[i]);
+            assert_string_equal(parsed.folder, repo.folder);
+        }
+    }
+}
+
+static void other_names_are_no_folders_of_repos(void **state)
+{
+    static const char *const names[] = {
+        "",          "--",          "models",          "models--",      "models----a",
+        "blobs",     "models--a--", "models--a--b--c", "buckets--a--b", "--a--b",
+        ".locks--a", "modelsx--a",  "models--.--b",    "models--a..b",  "Models--a--b",
+    };
+    char long_name[HC_REPO_FOLDER_MAX + 100];
+    struct hc_repo repo;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        assert_false(hc_repo_parse_folder(&repo, names[i]));
+    memset(long_name, 'a', sizeof long_name - 1);
+    long_name[sizeof long_name - 1] = '\0';
+    memcpy(long_name, "models--", 8);
+    assert_false(hc_repo_parse_folder(&repo, long_name));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -122,6 +160,8 @@ int main(void)
         cmocka_unit_test(a_name_has_at_most_96_bytes),
         cmocka_unit_test(an_unknown_type_is_refused),
         cmocka_unit_test(types_have_names_and_places_in_urls),
+        cmocka_unit_test(a_folder_names_its_repo),
+        cmocka_unit_test(other_names_are_no_folders_of_repos),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
