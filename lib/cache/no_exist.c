@@ -4,6 +4,8 @@
  */
 #include "no_exist.h"
 
+#include "walk.h"
+
 #include <base/directory.h>
 #include <base/file.h>
 #include <base/text.h>
@@ -90,15 +92,11 @@ static unsigned no_exist_sweep_repo(int root, const char *folder, int64_t now_ms
 
 unsigned hc_no_exist_sweep(const struct hc_cache *cache, int64_t now_ms)
 {
-    int root = hc_cache_fd(cache);
-    HC_AUTO_CLOSEDIR DIR *dir = hc_directory_stream(root, ".");
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_walk_repos(cache);
+    struct hc_repo repo;
     unsigned removed = 0;
 
-    if (!dir)
-        return 0;
-    for (const char *name = hc_directory_next(dir); name; name = hc_directory_next(dir)) {
-        if (strstr(name, "--"))
-            removed += no_exist_sweep_repo(root, name, now_ms);
-    }
+    while (hc_walk_next_repo(&walk, &repo))
+        removed += no_exist_sweep_repo(hc_cache_fd(cache), repo.folder, now_ms);
     return removed;
 }

@@ -68,15 +68,14 @@ void hc_visibility_update(const struct hc_cache *cache, const struct hc_repo *re
 void hc_visibility_sweep(const struct hc_cache *cache, int64_t now_ms)
 {
     int root = hc_cache_fd(cache);
-    HC_AUTO_CLOSEDIR DIR *dir = hc_directory_stream(root, visibility_records_path);
-    int records = dir ? dirfd(dir) : -1;
-    const char *name;
+    HC_AUTO_VALUE(hc_directory_walk)
+    walk = hc_directory_walk(root, visibility_records_path, 0);
     struct stat status;
 
-    while (records >= 0 && (name = hc_directory_next(dir))) {
-        if (faccessat(root, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
-            fstatat(records, name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+    while (hc_directory_walk_next(&walk)) {
+        if (faccessat(root, walk.name, F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
+            fstatat(walk.dir, walk.name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
             now_ms - hc_file_time_ms(&status.st_mtim) > RECORD_MAX_AGE_MS)
-            (void)unlinkat(records, name, 0);
+            (void)unlinkat(walk.dir, walk.name, 0);
     }
 }

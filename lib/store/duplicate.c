@@ -5,9 +5,10 @@
  */
 #include "duplicate.h"
 
+#include <cache/walk.h>
+
 #include <base/auto.h>
 #include <base/digest.h>
-#include <base/directory.h>
 #include <base/file.h>
 #include <base/text.h>
 
@@ -28,18 +29,17 @@ static bool file_has_size(int root, const char *path, uint64_t size)
 bool hc_duplicate_find(const struct hc_cache *cache, const struct hc_blob_id *blob,
                        uint64_t size, char path[PATH_MAX])
 {
-    int root = hc_cache_fd(cache);
-    HC_AUTO_CLOSEDIR DIR *dir = NULL;
+    struct hc_repo other;
 
     if (hc_digest_kind_of(blob->etag) == HC_DIGEST_NONE)
         return false;
-    dir = hc_directory_stream(root, ".");
-    if (!dir)
-        return false;
-    for (const char *name = hc_directory_next(dir); name; name = hc_directory_next(dir)) {
-        if (strstr(name, "--") && strcmp(name, blob->folder) != 0 &&
-            hc_format(path, PATH_MAX, "%s/blobs/%s", name, blob->etag) > 0 &&
-            file_has_size(root, path, size))
+
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_walk_repos(cache);
+
+    while (hc_walk_next_repo(&walk, &other)) {
+        if (strcmp(other.folder, blob->folder) != 0 &&
+            hc_format(path, PATH_MAX, "%s/blobs/%s", other.folder, blob->etag) > 0 &&
+            file_has_size(hc_cache_fd(cache), path, size))
             return true;
     }
     return false;
