@@ -1,24 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A few tasks take jobs off a list, on the threads that all batches of the process share;
- * a task that has brought a file waits for its next turn, so that the batches take turns
- * file by file. The thread that called waits for them, tells progress four times a second,
- * and passes its caller's going on to them. Tasks wait on a call of their own, so that the
- * first failure can end the others; those that have no thread then are withdrawn.
+ * A batch has a few tasks in the pool of download threads that all batches of the process
+ * share. A task takes the next entry off the batch's list and fetches it; then it goes back
+ * into the pool's queue, so that batches take turns file by file. A task is idle (queued),
+ * busy with one entry, or ended: when the list is empty, or the batch has failed.
  *
- * A file never waits for one that is queued: when two batches want the same blob, the one
- * that leads its transfer has a thread. A large blob takes, beside its task's thread, one
+ * The thread that called hc_batch_fetch() waits for the tasks. Four times a second it
+ * reports progress and passes its caller's cancellation and deadline on to them. The tasks
+ * wait on a cancellation of the batch's own, so that the first failure can end the others;
+ * tasks that are queued then are withdrawn from the pool.
+ *
+ * A fetch never waits for one that is queued: when two batches want the same blob, the one
+ * that runs its transfer has a thread. A large blob takes, beside its task's thread, one
  * for each of its connections, and these are few in all (transfer/budget.h).
+ *
+ * Before the first byte, space for all entries is reserved on the volume.
  */
 #include "batch.h"
 
-#include "rate.h"
-#include "space_estimate.h"
-
+#include <base/cancellation.h>
 #include <base/condition.h>
 #include <base/size.h>
+#include <cache/blob.h>
+#include <claim/claim.h>
+#include <claim/reservation.h>
+#include <store/duplicate.h>
 
 #include <pthread.h>
+#include <stddef.h>
 #include <string.h>
 
 enum { TICK_MS = 250 };
@@ -28,54 +37,176 @@ struct batch_download;
 struct batch_worker {
     struct hc_task task;
     struct batch_download *download;
-    const struct hc_missing_blob
-        *blob;         /* under the crew's lock; NULL when between jobs */
-    uint64_t received; /* that too: bytes of it that had flowed at the last look */
-    unsigned retries;  /* and what had been repeated for it */
+    /* Under the download's lock: */
+    const struct hc_entry *entry; /* NULL: idle or ended */
+    uint64_t received;            /* of its bytes, from the network, when last measured */
+    unsigned retries;             /* of its requests, when last measured */
 };
 
 struct batch_download {
     const struct hc_batch *batch;
-    struct hc_cancellation *cancellation;
+    struct hc_cancellation *cancellation; /* the batch's own */
     struct hc_reservation *reservation;
+    uint64_t *reserved_bytes; /* of each entry, when not all of its size; else NULL */
     struct batch_worker workers[HC_BATCH_WIDTH_MAX];
     size_t worker_count;
-    struct hc_workers *pool;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
     struct {
-        size_t next_blob;      /* the first job nobody has taken */
+        pthread_mutex_t lock;
+        pthread_cond_t changed;
+        size_t next;           /* the first entry that no worker has taken */
         size_t done;           /* files that are there */
-        size_t active_workers; /* workers that have not ended, queued or not */
+        size_t active_workers; /* that have not ended */
         uint64_t done_bytes;
         uint64_t fetched_bytes;
-        uint64_t
-            received_bytes; /* bytes that came over the network, for us or another process */
-        unsigned retries; /* of jobs that are over */
-        bool failed;
+        uint64_t received_bytes; /* over the network, for us or for another process */
+        unsigned retries;        /* of entries that are over */
+        bool has_failed;
         struct hc_error error; /* of the first failure */
     } shared;
 };
 
-static struct hc_transfer_progress
-blob_get_progress(const struct batch_download *download,
-                  const struct hc_missing_blob *blob)
-{
-    const struct hc_resolution *resolution = download->batch->resolution;
-    const struct hc_blob_id id = {resolution->repo.folder, blob->etag};
+/* ---- the rate ---------------------------------------------------------------------------
+ */
 
-    return hc_transfers_progress(resolution->resolver->transfers, &id);
+/* A rate over less time says nothing. Samples are taken four times a second. */
+enum { RATE_MIN_MS = 500, RATE_APART_MS = 200 };
+
+static void rate_add_sample(struct hc_rate *rate, int64_t now_ms, uint64_t bytes)
+{
+    unsigned newest = (rate->count - 1) % HC_RATE_SAMPLES;
+    unsigned next = rate->count % HC_RATE_SAMPLES;
+
+    if (rate->count > 0 && now_ms - rate->at_ms[newest] < RATE_APART_MS)
+        return;
+    rate->at_ms[next] = now_ms;
+    rate->bytes[next] = bytes;
+    rate->count++;
 }
 
-static uint64_t progress_received_bytes(const struct hc_transfer_progress *blob_progress)
+uint64_t hc_rate_add(struct hc_rate *rate, int64_t now_ms, uint64_t bytes)
 {
-    return blob_progress->bytes > blob_progress->reused_bytes
-               ? blob_progress->bytes - blob_progress->reused_bytes
+    unsigned oldest;
+    int64_t elapsed;
+
+    rate_add_sample(rate, now_ms, bytes);
+    oldest = rate->count < HC_RATE_SAMPLES ? 0 : rate->count % HC_RATE_SAMPLES;
+    elapsed = now_ms - rate->at_ms[oldest];
+    if (elapsed < RATE_MIN_MS || bytes < rate->bytes[oldest])
+        return 0;
+    bytes -= rate->bytes[oldest];
+    if (bytes <= UINT64_MAX / 1000)
+        return bytes * 1000 / (uint64_t)elapsed;
+    bytes /= (uint64_t)elapsed; /* a claim of another process may say any number */
+    return bytes > UINT64_MAX / 1000 ? UINT64_MAX : bytes * 1000;
+}
+
+/* ---- the space estimate -------------------------------------------------------------------
+ *
+ * The sizes of all files are quickly added up, and mostly fit. Only when they do not, a
+ * closer look says which bytes need not come: those of the same blob in another entry, of a
+ * blob that is there already, of an earlier transfer, and of another repo.
+ */
+
+static int entry_compare_etags(const void *a, const void *b, void *ctx)
+{
+    const struct hc_entry *const *entries = ctx;
+
+    return strcmp(hc_entry_etag(entries[*(const size_t *)a]),
+                  hc_entry_etag(entries[*(const size_t *)b]));
+}
+
+/* The bytes of an entry that have to come. */
+static uint64_t entry_estimate_bytes(const struct hc_resolution *resolution,
+                                     const struct hc_entry *entry)
+{
+    const struct hc_cache *cache = resolution->resolver->cache;
+    const struct hc_blob_id blob = {resolution->repo.folder, hc_entry_etag(entry)};
+    uint64_t size = hc_entry_size(entry), cached_size, arrived_bytes;
+    struct hc_error unused;
+    char duplicate[PATH_MAX];
+
+    if (resolution->options->force_download || !blob.etag[0])
+        return size;
+    if ((hc_blob_find(cache, &blob, &cached_size, &unused) == 1 && cached_size == size) ||
+        hc_duplicate_find(cache, &blob, size, duplicate))
+        return 0;
+    arrived_bytes = hc_claim_arrived_bytes(cache, &blob);
+    return arrived_bytes < size ? size - arrived_bytes : 0;
+}
+
+/* Fills the reserved bytes of each entry, and adds them up. `order` is room for as many
+ * numbers as there are entries. */
+static uint64_t batch_estimate_closely(const struct batch_download *download,
+                                       size_t *order)
+{
+    const struct hc_batch *batch = download->batch;
+    const struct hc_entry **entries = batch->entries;
+    const char *before = "";
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < batch->count; i++)
+        order[i] = i;
+    qsort_r(order, batch->count, sizeof *order, entry_compare_etags, (void *)entries);
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct hc_entry *entry = entries[order[i]];
+        const char *etag = hc_entry_etag(entry);
+        bool is_same = etag[0] && strcmp(etag, before) == 0;
+
+        before = etag;
+        download->reserved_bytes[order[i]] =
+            is_same ? 0 : entry_estimate_bytes(batch->resolution, entry);
+        bytes = hc_size_add(bytes, download->reserved_bytes[order[i]]);
+    }
+    return bytes;
+}
+
+/* NO_SPACE when the volume has too little; else the reservation holds while the batch runs. */
+static int batch_reserve(struct batch_download *download, struct hc_error *err)
+{
+    const struct hc_batch *batch = download->batch;
+    const struct hc_cache *cache = batch->resolution->resolver->cache;
+    const struct hc_repo *repo = &batch->resolution->repo;
+    HC_AUTO_FREE size_t *order = NULL;
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < batch->count; i++)
+        bytes = hc_size_add(bytes, hc_entry_size(batch->entries[i]));
+    if (hc_reservation_make(cache, repo, bytes, &download->reservation, err) == 0)
+        return 0;
+    if (err->reason != HC_NO_SPACE)
+        return -1;
+    order = calloc(batch->count, sizeof *order);
+    download->reserved_bytes = calloc(batch->count, sizeof *download->reserved_bytes);
+    if (!order || !download->reserved_bytes)
+        return hc_fail_memory(err);
+    bytes = batch_estimate_closely(download, order);
+    if (hc_reservation_make(cache, repo, bytes, &download->reservation, err) == 0)
+        return 0;
+    return hc_context(err, "%zu files of %s '%s'", batch->count,
+                      hc_repo_type_name(repo->type), repo->id);
+}
+
+/* ---- one entry, on a download thread ------------------------------------------------------
+ */
+
+static struct hc_transfer_progress entry_progress(const struct batch_download *download,
+                                                  const struct hc_entry *entry)
+{
+    const struct hc_resolution *resolution = download->batch->resolution;
+    const struct hc_blob_id blob = {resolution->repo.folder, hc_entry_etag(entry)};
+
+    return hc_transfers_progress(resolution->resolver->transfers, &blob);
+}
+
+static uint64_t progress_received_bytes(const struct hc_transfer_progress *progress)
+{
+    return progress->bytes > progress->reused_bytes
+               ? progress->bytes - progress->reused_bytes
                : 0;
 }
 
-/* Under the lock: so many bytes of the worker's job have flowed by now. Fewer than before
- * when somebody else has begun it anew. */
+/* Under the lock: so many bytes of the worker's entry have been received by now. Fewer than
+ * before when another process has begun it anew. */
 static void worker_add_received(struct batch_worker *worker, uint64_t bytes)
 {
     if (bytes > worker->received)
@@ -83,334 +214,327 @@ static void worker_add_received(struct batch_worker *worker, uint64_t bytes)
     worker->received = bytes;
 }
 
-static const struct hc_missing_blob *batch_take_blob(struct batch_download *download)
-{
-    const struct hc_missing_blob *blob = NULL;
-
-    (void)pthread_mutex_lock(&download->lock);
-    if (!download->shared.failed && download->shared.next_blob < download->batch->count)
-        blob = &download->batch->blobs[download->shared.next_blob++];
-    (void)pthread_mutex_unlock(&download->lock);
-    return blob;
-}
-
-/* What has flowed for another caller before does not count. */
-static void worker_begin_blob(struct batch_worker *worker,
-                              const struct hc_missing_blob *blob)
+/* The next entry; NULL when there is none, or the batch has failed. What was received for
+ * another caller before does not count. */
+static const struct hc_entry *worker_begin_entry(struct batch_worker *worker)
 {
     struct batch_download *download = worker->download;
-    const struct hc_transfer_progress blob_progress = blob_get_progress(download, blob);
+    const struct hc_entry *entry;
+    struct hc_transfer_progress progress;
+    size_t i;
 
-    (void)pthread_mutex_lock(&download->lock);
-    worker->blob = blob;
-    worker->received = progress_received_bytes(&blob_progress);
-    (void)pthread_mutex_unlock(&download->lock);
-    hc_reservation_use(download->reservation, blob->reserved_bytes);
+    {
+        HC_LOCKED(&download->shared.lock);
+
+        if (download->shared.has_failed ||
+            download->shared.next == download->batch->count)
+            return NULL;
+        i = download->shared.next++;
+    }
+    entry = download->batch->entries[i];
+    progress = entry_progress(download, entry);
+    {
+        HC_LOCKED(&download->shared.lock);
+
+        worker->entry = entry;
+        worker->received = progress_received_bytes(&progress);
+    }
+    hc_reservation_use(download->reservation, download->reserved_bytes
+                                                  ? download->reserved_bytes[i]
+                                                  : hc_entry_size(entry));
+    return entry;
 }
 
-static int worker_fetch_blob(struct batch_download *download,
-                             const struct hc_missing_blob *blob,
-                             struct hc_blob_result *result, struct hc_error *err)
+static int worker_fetch_entry(const struct batch_worker *worker,
+                              const struct hc_entry *entry, struct hc_blob_result *result,
+                              struct hc_error *err)
 {
-    const struct hc_batch *batch = download->batch;
-    struct hc_hub_credentials credentials = *batch->credentials;
-    const struct hc_blob_request request = {
-        .blob = {batch->resolution->repo.folder, blob->etag},
-        .file = {&batch->resolution->repo, batch->commit, blob->path},
-        .size = blob->size,
-        .is_forced = batch->resolution->options->force_download,
-    };
+    const struct batch_download *download = worker->download;
+    const struct hc_resolution *resolution = download->batch->resolution;
+    struct hc_hub_credentials credentials = resolution->credentials;
 
     credentials.call = download->cancellation;
-    return hc_resolution_fetch_blob(batch->resolution, &request, &credentials, result,
-                                    err);
+    return hc_resolution_fetch_entry(resolution, entry, &credentials, result, err);
 }
 
-/* Under the lock. */
-static void worker_end_blob(struct batch_worker *worker,
-                            const struct hc_blob_result *result)
-{
-    worker->download->shared.retries += result->retries;
-    worker->retries = 0;
-    worker->blob = NULL;
-}
-
-static void worker_record_success(struct batch_worker *worker,
-                                  const struct hc_blob_result *result)
+/* `error` is NULL when the entry's file is there. */
+static void worker_end_entry(struct batch_worker *worker,
+                             const struct hc_blob_result *result,
+                             const struct hc_error *error)
 {
     struct batch_download *download = worker->download;
 
-    (void)pthread_mutex_lock(&download->lock);
-    download->shared.done++;
-    download->shared.done_bytes =
-        hc_size_add(download->shared.done_bytes, worker->blob->size);
-    download->shared.fetched_bytes += result->fetched_bytes;
-    worker_add_received(worker, result->fetched_bytes);
-    worker_end_blob(worker, result);
-    (void)pthread_mutex_unlock(&download->lock);
-}
+    HC_LOCKED(&download->shared.lock);
 
-static void worker_record_failure(struct batch_worker *worker,
-                                  const struct hc_blob_result *result,
-                                  const struct hc_error *error)
-{
-    struct batch_download *download = worker->download;
-
-    (void)pthread_mutex_lock(&download->lock);
-    if (!download->shared.failed)
+    if (!error) {
+        download->shared.done++;
+        download->shared.done_bytes =
+            hc_size_add(download->shared.done_bytes, hc_entry_size(worker->entry));
+        download->shared.fetched_bytes += result->fetched_bytes;
+        worker_add_received(worker, result->fetched_bytes);
+    } else if (!download->shared.has_failed) {
         download->shared.error = *error;
-    download->shared.failed = true;
-    (void)pthread_cond_signal(&download->changed);
-    worker_end_blob(worker, result);
-    (void)pthread_mutex_unlock(&download->lock);
-    hc_cancellation_cancel(download->cancellation);
+        download->shared.has_failed = true;
+        (void)pthread_cond_signal(&download->shared.changed);
+    }
+    download->shared.retries += result->retries;
+    worker->retries = 0;
+    worker->entry = NULL;
 }
 
-static void worker_run_blob(struct batch_worker *worker,
-                            const struct hc_missing_blob *blob)
-{
-    struct hc_blob_result result = {0};
-    struct hc_error err;
-
-    worker_begin_blob(worker, blob);
-    if (worker_fetch_blob(worker->download, blob, &result, &err) < 0)
-        worker_record_failure(worker, &result, &err);
-    else
-        worker_record_success(worker, &result);
-}
-
-/* One file. True: the worker has not ended, and has another turn. */
-static bool batch_worker_run(struct hc_task *task)
+/* One entry. True: the task has not ended, and is queued again. */
+static bool batch_task_run(struct hc_task *task)
 {
     struct batch_worker *worker = (struct batch_worker *)task;
     struct batch_download *download = worker->download;
-    const struct hc_missing_blob *blob = batch_take_blob(download);
-    bool goes_on;
+    const struct hc_entry *entry = worker_begin_entry(worker);
+    struct hc_blob_result result = {0};
+    struct hc_error err;
 
-    if (blob)
-        worker_run_blob(worker, blob);
-    (void)pthread_mutex_lock(&download->lock);
-    goes_on =
-        !download->shared.failed && download->shared.next_blob < download->batch->count;
-    download->shared.active_workers -= !goes_on;
-    if (!goes_on)
-        (void)pthread_cond_signal(&download->changed);
-    (void)pthread_mutex_unlock(&download->lock);
-    return goes_on;
+    if (entry && worker_fetch_entry(worker, entry, &result, &err) == 0) {
+        worker_end_entry(worker, &result, NULL);
+    } else if (entry) {
+        worker_end_entry(worker, &result, &err);
+        hc_cancellation_cancel(download->cancellation);
+    }
+
+    HC_LOCKED(&download->shared.lock);
+
+    if (!download->shared.has_failed && download->shared.next < download->batch->count)
+        return true;
+    download->shared.active_workers--;
+    (void)pthread_cond_signal(&download->shared.changed);
+    return false;
 }
 
-_Static_assert(offsetof(struct batch_worker, task) == 0, "work() relies on it");
+_Static_assert(offsetof(struct batch_worker, task) == 0, "batch_task_run() casts to it");
 
-static void worker_measure(struct batch_worker *worker,
-                           const struct hc_missing_blob *blob,
+/* ---- progress, on the thread that waits ---------------------------------------------------
+ */
+
+/* Adds one entry that is being fetched. The worker may be at another one by now. */
+static void worker_measure(struct batch_worker *worker, const struct hc_entry *entry,
                            struct hc_progress *progress)
 {
     struct batch_download *download = worker->download;
-    const struct hc_transfer_progress blob_progress = blob_get_progress(download, blob);
+    const struct hc_transfer_progress measured = entry_progress(download, entry);
 
-    progress->bytes_done = hc_size_add(progress->bytes_done, blob_progress.bytes);
-    progress->waiting_count += blob_progress.is_remote;
-    (void)pthread_mutex_lock(&download->lock);
-    if (worker->blob == blob) {
-        worker_add_received(worker, progress_received_bytes(&blob_progress));
-        if (worker->retries < blob_progress.retries)
-            worker->retries = blob_progress.retries;
-    }
-    (void)pthread_mutex_unlock(&download->lock);
+    progress->bytes_done = hc_size_add(progress->bytes_done, measured.bytes);
+    progress->waiting_count += measured.is_remote;
+
+    HC_LOCKED(&download->shared.lock);
+
+    if (worker->entry != entry)
+        return;
+    worker_add_received(worker, progress_received_bytes(&measured));
+    if (worker->retries < measured.retries)
+        worker->retries = measured.retries;
 }
 
-/* Fills what changes; the names in `active` are borrowed from the jobs. */
+/* Fills what changes; the names in `active` are borrowed from the tree. */
 static void batch_measure(struct batch_download *download, struct hc_progress *progress,
                           const char **active)
 {
-    const struct hc_missing_blob *blobs[HC_BATCH_WIDTH_MAX];
+    const struct hc_entry *entries[HC_BATCH_WIDTH_MAX];
     const size_t count = download->worker_count;
 
     *progress = download->batch->before;
-    (void)pthread_mutex_lock(&download->lock);
-    progress->files_done += (unsigned)download->shared.done;
-    progress->bytes_done = hc_size_add(progress->bytes_done, download->shared.done_bytes);
-    for (size_t i = 0; i < count; i++)
-        blobs[i] = download->workers[i].blob;
-    (void)pthread_mutex_unlock(&download->lock);
     progress->active_files = active;
+    {
+        HC_LOCKED(&download->shared.lock);
+
+        progress->files_done += (unsigned)download->shared.done;
+        progress->bytes_done =
+            hc_size_add(progress->bytes_done, download->shared.done_bytes);
+        for (size_t i = 0; i < count; i++)
+            entries[i] = download->workers[i].entry;
+    }
     for (size_t i = 0; i < count; i++) {
-        if (!blobs[i])
+        if (!entries[i])
             continue;
-        active[progress->active_count++] = blobs[i]->path;
-        worker_measure(&download->workers[i], blobs[i], progress);
+        active[progress->active_count++] = entries[i]->path;
+        worker_measure(&download->workers[i], entries[i], progress);
     }
     if (progress->bytes_done > progress->bytes_total)
-        progress->bytes_done = progress->bytes_total; /* a job counted twice at its end */
-}
-
-/* What only grows, once all jobs were looked at. */
-static uint64_t batch_count_received(struct batch_download *download,
-                                     struct hc_progress *progress)
-{
-    uint64_t flowed;
-
-    (void)pthread_mutex_lock(&download->lock);
-    flowed = download->shared.received_bytes;
-    progress->retries = download->shared.retries;
-    for (size_t i = 0; i < download->worker_count; i++)
-        progress->retries += download->workers[i].retries;
-    (void)pthread_mutex_unlock(&download->lock);
-    return flowed;
+        progress->bytes_done =
+            progress->bytes_total; /* one was counted twice at its end */
 }
 
 static void batch_report_progress(struct batch_download *download, struct hc_rate *rate)
 {
     const char *active[HC_BATCH_WIDTH_MAX];
     struct hc_progress progress;
-    uint64_t flowed;
+    uint64_t received_bytes;
 
     if (!download->batch->progress)
         return;
     batch_measure(download, &progress, active);
-    flowed = batch_count_received(download, &progress);
-    progress.bytes_per_second = hc_rate_add(rate, hc_monotonic_ms(), flowed);
+    { /* what only grows, once all entries are measured */
+        HC_LOCKED(&download->shared.lock);
+
+        received_bytes = download->shared.received_bytes;
+        progress.retries = download->shared.retries;
+        for (size_t i = 0; i < download->worker_count; i++)
+            progress.retries += download->workers[i].retries;
+    }
+    progress.bytes_per_second = hc_rate_add(rate, hc_monotonic_ms(), received_bytes);
     download->batch->progress(download->batch->progress_ctx, &progress);
 }
 
-/* The caller's patience becomes the crew's: it may have grown, or ended. */
-static void batch_propagate_cancellation(struct batch_download *download)
-{
-    struct hc_cancellation *cancellation = download->batch->credentials->call;
-    int64_t left = hc_cancellation_remaining_ms(cancellation);
+/* ---- starting, waiting, ending ------------------------------------------------------------
+ */
 
-    if (hc_cancellation_is_set(cancellation))
+/* The caller's deadline may have been extended, or its call cancelled. */
+static void batch_propagate_cancellation(const struct batch_download *download)
+{
+    struct hc_cancellation *caller = download->batch->resolution->cancellation;
+    int64_t left_ms = hc_cancellation_remaining_ms(caller);
+
+    if (hc_cancellation_is_set(caller))
         hc_cancellation_cancel(download->cancellation);
     else
-        hc_cancellation_extend(download->cancellation,
-                               left == HC_NO_DEADLINE ? left : hc_monotonic_ms() + left);
+        hc_cancellation_extend(download->cancellation, left_ms == HC_NO_DEADLINE
+                                                           ? left_ms
+                                                           : hc_monotonic_ms() + left_ms);
 }
 
-/* Workers without a thread, when nothing is to be done any more. One that is just between
- * two turns is withdrawn the next time. */
+/* Takes tasks without a thread out of the pool, once nothing is to be done any more. One
+ * that is just being queued again is taken out the next time. */
 static void batch_withdraw_idle(struct batch_download *download)
 {
+    struct hc_workers *pool = download->batch->resolution->resolver->download_workers;
     size_t withdrawn = 0;
-    bool failed;
 
-    (void)pthread_mutex_lock(&download->lock);
-    failed = download->shared.failed;
-    (void)pthread_mutex_unlock(&download->lock);
-    if (!failed && !hc_cancellation_is_set(download->cancellation))
-        return;
+    {
+        HC_LOCKED(&download->shared.lock);
+
+        if (!download->shared.has_failed &&
+            !hc_cancellation_is_set(download->cancellation))
+            return;
+    }
     for (size_t i = 0; i < download->worker_count; i++)
-        withdrawn += hc_workers_withdraw(download->pool, &download->workers[i].task);
-    (void)pthread_mutex_lock(&download->lock);
+        withdrawn += hc_workers_withdraw(pool, &download->workers[i].task);
+
+    HC_LOCKED(&download->shared.lock);
+
     download->shared.active_workers -= withdrawn;
-    (void)pthread_mutex_unlock(&download->lock);
 }
 
-/* True when every worker has ended; waits a tick at most. */
+/* True when every task has ended; waits a tick at most. */
 static bool batch_wait_tick(struct batch_download *download)
 {
-    bool ended;
+    HC_LOCKED(&download->shared.lock);
 
-    (void)pthread_mutex_lock(&download->lock);
     if (download->shared.active_workers > 0)
-        hc_condition_wait(&download->changed, &download->lock, TICK_MS);
-    ended = download->shared.active_workers == 0;
-    (void)pthread_mutex_unlock(&download->lock);
-    return ended;
+        hc_condition_wait(&download->shared.changed, &download->shared.lock, TICK_MS);
+    return download->shared.active_workers == 0;
 }
 
-/* How many files come at a time. */
+/* How many files are fetched at a time. */
 static size_t batch_width(const struct hc_batch *batch)
 {
     const struct hc_settings *settings = &batch->resolution->resolver->settings;
-    size_t wanted = settings->snapshot_workers;
+    size_t width = settings->snapshot_workers;
 
-    if (wanted == 0)
-        wanted = settings->connections > 0 ? settings->connections : 1;
-    if (wanted > HC_BATCH_WIDTH_MAX)
-        wanted = HC_BATCH_WIDTH_MAX;
-    return wanted < batch->count ? wanted : batch->count;
+    if (width == 0)
+        width = settings->connections > 0 ? settings->connections : 1;
+    if (width > HC_BATCH_WIDTH_MAX)
+        width = HC_BATCH_WIDTH_MAX;
+    return width < batch->count ? width : batch->count;
 }
 
+/* Puts the tasks into the pool; fewer have to do when its queue is full. */
 static int batch_start(struct batch_download *download, struct hc_error *err)
 {
-    const struct hc_batch *batch = download->batch;
-    const struct hc_repo *repo = &batch->resolution->repo;
-    size_t wanted = batch_width(batch);
+    const struct hc_resolution *resolution = download->batch->resolution;
+    const char *folder = resolution->repo.folder;
+    size_t width = batch_width(download->batch);
 
-    download->shared.active_workers = wanted;
-    while (download->worker_count < wanted) {
+    download->shared.active_workers = width;
+    while (download->worker_count < width) {
         struct batch_worker *worker = &download->workers[download->worker_count];
 
         worker->download = download;
         worker->task = (struct hc_task){
-            .run = batch_worker_run,
-            .caller = batch->resolution->options->caller,
-            .repo = hc_hash_bytes(HC_HASH_START, repo->folder, strlen(repo->folder)),
+            .run = batch_task_run,
+            .caller = resolution->options->caller,
+            .repo = hc_hash_bytes(HC_HASH_START, folder, strlen(folder)),
             .batch = (uint64_t)(uintptr_t)download,
         };
-        if (hc_workers_submit(download->pool, &worker->task, err) < 0)
-            break; /* fewer have to do */
+        if (hc_workers_submit(resolution->resolver->download_workers, &worker->task,
+                              err) < 0)
+            break;
         download->worker_count++;
     }
-    (void)pthread_mutex_lock(&download->lock);
-    download->shared.active_workers -= wanted - download->worker_count;
-    (void)pthread_mutex_unlock(&download->lock);
+
+    HC_LOCKED(&download->shared.lock);
+
+    download->shared.active_workers -= width - download->worker_count;
     return download->worker_count > 0 ? 0 : -1;
 }
 
-static int batch_result(struct batch_download *download, uint64_t *fetched_bytes,
+/* After all tasks have ended. */
+static int batch_finish(const struct batch_download *download, uint64_t *fetched_bytes,
                         struct hc_error *err)
 {
     const struct hc_batch *batch = download->batch;
-    const struct hc_repo_file snapshot = {&batch->resolution->repo, batch->commit, NULL};
+    const struct hc_resolution *resolution = batch->resolution;
+    const struct hc_repo_file snapshot = {&resolution->repo, resolution->commit, NULL};
 
     *fetched_bytes = download->shared.fetched_bytes;
-    if (hc_cancellation_check(download->batch->credentials->call, err) < 0)
+    if (hc_cancellation_check(resolution->cancellation, err) < 0)
         return -1;
-    if (download->shared.failed) {
+    if (download->shared.has_failed) {
         *err = download->shared.error;
         return -1;
     }
-    if (download->shared.done < download->batch->count)
+    if (download->shared.done < batch->count)
         return hc_fail(err, HC_INTERNAL, "a worker was lost");
-    return hc_pointer_sync(batch->resolution->resolver->cache, &snapshot, err);
+    return hc_pointer_sync(resolution->resolver->cache, &snapshot, err);
 }
 
-static void batch_init(struct batch_download *download)
+static int batch_run(struct batch_download *download, struct hc_error *err)
 {
+    struct hc_rate rate = {0};
 
-    (void)pthread_mutex_init(&download->lock, NULL);
-    hc_condition_init(&download->changed);
+    if (batch_start(download, err) < 0)
+        return -1;
+    do {
+        batch_propagate_cancellation(download);
+        batch_withdraw_idle(download);
+        batch_report_progress(download, &rate);
+    } while (!batch_wait_tick(download));
+    batch_report_progress(download, &rate);
+    return 0;
 }
+
+static void batch_download_clear(struct batch_download *download)
+{
+    (void)pthread_cond_destroy(&download->shared.changed);
+    (void)pthread_mutex_destroy(&download->shared.lock);
+    hc_reservation_drop(download->reservation);
+    hc_cancellation_free(download->cancellation);
+    free(download->reserved_bytes);
+}
+
+HC_DEFINE_AUTO_VALUE(batch_download, batch_download_clear)
 
 int hc_batch_fetch(const struct hc_batch *batch, uint64_t *fetched_bytes,
                    struct hc_error *err)
 {
-    int64_t left = hc_cancellation_remaining_ms(batch->credentials->call);
-    HC_AUTO(hc_cancellation) *cancellation =
-        hc_cancellation_new(left == HC_NO_DEADLINE ? left : hc_monotonic_ms() + left);
-    HC_AUTO(hc_reservation) *reservation = NULL;
-    struct batch_download download = {.batch = batch, .cancellation = cancellation};
-    struct hc_rate rate = {0};
-    int started;
+    int64_t left_ms = hc_cancellation_remaining_ms(batch->resolution->cancellation);
+    HC_AUTO_VALUE(batch_download)
+    download = {
+        .batch = batch,
+        .cancellation = hc_cancellation_new(
+            left_ms == HC_NO_DEADLINE ? left_ms : hc_monotonic_ms() + left_ms),
+    };
 
-    if (!cancellation)
+    (void)pthread_mutex_init(&download.shared.lock, NULL);
+    hc_condition_init(&download.shared.changed);
+    if (!download.cancellation)
         return hc_fail_memory(err);
-    if (hc_space_estimate_reserve(batch, &reservation, err) < 0)
+    if (batch_reserve(&download, err) < 0 || batch_run(&download, err) < 0)
         return -1;
-    download.reservation = reservation;
-    download.pool = batch->resolution->resolver->download_workers;
-    batch_init(&download);
-    started = batch_start(&download, err);
-    while (started == 0) {
-        batch_propagate_cancellation(&download);
-        batch_withdraw_idle(&download);
-        batch_report_progress(&download, &rate);
-        if (batch_wait_tick(&download))
-            break;
-    }
-    batch_report_progress(&download, &rate);
-    (void)pthread_cond_destroy(&download.changed);
-    (void)pthread_mutex_destroy(&download.lock);
-    return started < 0 ? -1 : batch_result(&download, fetched_bytes, err);
+    return batch_finish(&download, fetched_bytes, err);
 }

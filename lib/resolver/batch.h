@@ -1,31 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Brings many files of one commit to the cache, several at a time, and tells how far it
- * is. The first failure stops the rest; what has arrived stays.
+ * Fetches many files of one commit, several at a time, and reports progress. The first
+ * failure stops the rest; files that have arrived stay.
  */
 #ifndef HC_RESOLVER_BATCH_H
 #define HC_RESOLVER_BATCH_H
 
-#include "resolver.h"
+#include "resolution.h"
 
-enum { HC_BATCH_WIDTH_MAX = 64 }; /* files of one batch at a time */
-
-/* One file to bring. Strings are borrowed. */
-struct hc_missing_blob {
-    const char *path;
-    const char *etag; /* "": the Hub has to be asked for it */
-    uint64_t size;
-    uint64_t reserved_bytes; /* room for what of it has to come, once that is reserved */
+enum {
+    HC_BATCH_WIDTH_MAX = 64, /* files of one batch at a time */
+    HC_RATE_SAMPLES = 17     /* four seconds of samples, four a second */
 };
 
 struct hc_batch {
-    const struct hc_resolution *resolution;
-    const char *commit;
-    const struct hc_hub_credentials *credentials;
-    struct hc_missing_blob *blobs;
+    const struct hc_resolution *resolution; /* with commit and credentials */
+    const struct hc_entry **entries;        /* of its tree: the files to fetch */
     size_t count;
 
-    /* Optional: progress, on top of what was there before. */
+    /* Optional: is called with what was there `before`, and what has come since. */
     hc_progress_fn progress;
     void *progress_ctx;
     struct hc_progress before;
@@ -34,5 +27,18 @@ struct hc_batch {
 /* Blocks. `*fetched_bytes` is what came from the Hub. */
 int hc_batch_fetch(const struct hc_batch *batch, uint64_t *fetched_bytes,
                    struct hc_error *err);
+
+/* Bytes per second over the last few seconds, from samples of a counter that only grows. */
+struct hc_rate {
+    int64_t at_ms[HC_RATE_SAMPLES];
+    uint64_t bytes[HC_RATE_SAMPLES];
+    unsigned count; /* samples ever added */
+};
+
+/*
+ * The rate since the oldest sample that is kept, 0 in the first half a second. Adds one,
+ * unless the newest is so young that a burst of them would leave the ring too short.
+ */
+uint64_t hc_rate_add(struct hc_rate *rate, int64_t now_ms, uint64_t bytes);
 
 #endif

@@ -1,117 +1,125 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Several files of one commit: the name is resolved once, what is on disk is answered
- * from there, and for the rest one listing of the commit says what they are.
+ * Several files of one commit. The revision is resolved once, cached files are answered
+ * from the cache, and for the rest one listing of the commit says what they are. A file
+ * that the listing lacks is asked of the Hub before the request fails for it, because only
+ * the Hub's own word may mark an absence (.no_exist), which other clients believe for ever.
  */
 #include "batch.h"
-#include "hub_resolution.h"
 
 #include <cache/no_exist.h>
-#include <cache/ref.h>
 #include <cache/tree_file.h>
 
+#include <stddef.h>
 #include <string.h>
 
-/* A request with its names checked, and its answer as it grows. */
-struct files_lookup {
+struct files_resolution {
     struct hc_resolution resolution;
     const struct hc_files_request *request;
-    struct hc_strings paths; /* in the order of the request */
+    struct hc_strings paths; /* the request's, joined and checked, in its order */
     struct hc_strings missing;
-    struct hc_files *files;
+    struct hc_files *files; /* the answer */
 };
 
-static void files_lookup_clear(struct files_lookup *lookup)
+_Static_assert(offsetof(struct files_resolution, resolution) == 0,
+               "the kind casts to it");
+
+static void files_resolution_clear(struct files_resolution *self)
 {
-    hc_strings_clear(&lookup->paths);
-    hc_strings_clear(&lookup->missing);
+    hc_strings_clear(&self->paths);
+    hc_strings_clear(&self->missing);
 }
 
-HC_DEFINE_AUTO_VALUE(files_lookup, files_lookup_clear)
+HC_DEFINE_AUTO_VALUE(files_resolution, files_resolution_clear)
 
-static int files_check_names(struct files_lookup *lookup, struct hc_error *err)
+/* ---- the answer as it grows -----------------------------------------------------------
+ */
+
+int hc_resolved_files_add(struct hc_file **items, size_t *count, struct hc_file *file,
+                          struct hc_error *err)
 {
-    const struct hc_files_request *request = lookup->request;
-    char path[HC_FILENAME_MAX + 1];
+    /* Doubles at powers of two, so that no capacity needs to be kept. */
+    if ((*count & (*count - 1)) == 0) {
+        size_t capacity = *count ? *count * 2 : 1;
+        struct hc_file *grown = reallocarray(*items, capacity, sizeof *grown);
 
-    if (request->filename_count == 0)
-        return hc_fail_field(err, HC_INVALID_FILENAME, "filenames", "no file is named");
-    if (request->filename_count > HC_FILENAMES_MAX)
-        return hc_fail_field(err, HC_INVALID_FILENAME, "filenames",
-                             "%zu files are named; %d is the most",
-                             request->filename_count, HC_FILENAMES_MAX);
-    for (size_t i = 0; i < request->filename_count; i++) {
-        if (hc_filename_join(request->subfolder, request->filenames[i], path, err) < 0) {
-            if (strcmp(err->field, "filename") == 0)
-                memcpy(err->field, "filenames", sizeof "filenames");
-            return hc_fail_about_file(err, request->filenames[i]);
+        if (!grown) {
+            hc_file_clear(file);
+            return hc_fail_memory(err);
         }
-        if (hc_strings_add(&lookup->paths, path, err) < 0)
-            return -1;
+        *items = grown;
     }
+    (*items)[(*count)++] = *file;
+    *file = (struct hc_file){0};
     return 0;
 }
 
-/* One more file that the answer lists as missing, if that is allowed; `err` says why. */
-static int files_add_missing(struct files_lookup *lookup, const char *path,
-                             struct hc_error *err)
+void hc_resolved_files_clear(struct hc_file *items, size_t count)
 {
-    if (!lookup->request->allow_missing ||
-        (err->reason != HC_ENTRY_NOT_FOUND && err->reason != HC_NOT_CACHED))
-        return -1;
-    return hc_strings_add(&lookup->missing, path, err);
+    for (size_t i = 0; i < count; i++)
+        hc_file_clear(&items[i]);
+    free(items);
 }
 
-static int files_add_found(struct files_lookup *lookup, struct hc_file *file,
+void hc_files_clear(struct hc_files *files)
+{
+    struct hc_strings missing = {.items = files->missing, .count = files->missing_count};
+
+    hc_resolved_files_clear(files->items, files->count);
+    hc_strings_clear(&missing);
+    *files = (struct hc_files){0};
+}
+
+static int files_add_found(struct files_resolution *self, struct hc_file *file,
                            struct hc_error *err)
 {
-    if (hc_resolved_files_add(&lookup->files->items, &lookup->files->count, file, err) ==
-        0)
-        return 0;
-    hc_file_clear(file);
-    return -1;
+    return hc_resolved_files_add(&self->files->items, &self->files->count, file, err);
 }
 
-/* Starts the answer anew. */
-static void files_reset(struct files_lookup *lookup)
+/* One more file that the answer lists as missing, if that is allowed; `err` says why. */
+static int files_add_missing(struct files_resolution *self, const char *path,
+                             struct hc_error *err)
 {
-    hc_files_clear(lookup->files);
-    hc_strings_clear(&lookup->missing);
+    if (!self->request->allow_missing ||
+        (err->reason != HC_ENTRY_NOT_FOUND && err->reason != HC_NOT_CACHED))
+        return hc_fail_about_file(err, path);
+    return hc_strings_add(&self->missing, path, err);
 }
 
-static void files_finish(struct files_lookup *lookup, const char *commit)
+static void files_finish(struct files_resolution *self, const char *commit)
 {
-    struct hc_files *files = lookup->files;
+    struct hc_files *files = self->files;
 
     (void)hc_format(files->commit_hash, sizeof files->commit_hash, "%s", commit);
-    files->missing = lookup->missing.items;
-    files->missing_count = lookup->missing.count;
-    lookup->missing = (struct hc_strings){0};
+    files->missing = self->missing.items;
+    files->missing_count = self->missing.count;
+    self->missing = (struct hc_strings){0};
 }
 
-/* Where a file that a dry run would fetch would be. */
-static int files_dry_run_answer(const struct files_lookup *lookup, const char *commit,
-                                const struct hc_entry *entry, struct hc_file *file,
-                                struct hc_error *err)
+/* ---- cached, or described: one file after the other -----------------------------------
+ */
+
+/* Where a file that a dry run would fetch would be: 1 or -1. */
+static int files_answer_entry(const struct hc_resolution *resolution,
+                              const struct hc_entry *entry, struct hc_file *file,
+                              struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &lookup->resolution;
     char cache_path[PATH_MAX];
 
-    if (hc_cache_snapshot_path(cache_path, &resolution->repo, commit, entry->path, err) <
-        0)
+    if (hc_cache_snapshot_path(cache_path, &resolution->repo, resolution->commit,
+                               entry->path, err) < 0)
         return -1;
     if (hc_resolved_file_init(resolution->resolver, cache_path, entry->path, file, err) <
         0)
         return -1;
     file->source = HC_SOURCE_HUB;
     file->size_bytes = hc_entry_size(entry);
-    memcpy(file->commit_hash, commit, HC_COMMIT_SIZE);
+    memcpy(file->commit_hash, resolution->commit, HC_COMMIT_SIZE);
     (void)hc_format(file->etag, sizeof file->etag, "%s", hc_entry_etag(entry));
     return 1;
 }
 
-/* A file that the commit's listing does not have: no reason for a marker in .no_exist,
- * which other clients would believe for ever. */
+/* A file that the commit's listing does not have. */
 static int files_fail_absent(const struct hc_resolution *resolution, const char *path,
                              struct hc_error *err)
 {
@@ -120,27 +128,24 @@ static int files_fail_absent(const struct hc_resolution *resolution, const char 
                    resolution->revision);
 }
 
-/* The Hub must not be asked: a listing on disk may know that there is no such file. */
+/* The Hub must not be asked: a cached listing may say that there is no such file. */
 static int files_fail_offline(const struct hc_resolution *resolution, const char *commit,
                               const char *path, struct hc_error *err)
 {
-    const struct hc_resolver *resolver = resolution->resolver;
+    const struct hc_cache *cache = resolution->resolver->cache;
     HC_AUTO(hc_tree) *tree = NULL;
 
-    if (commit[0] &&
-        hc_tree_load(resolver->cache, &resolution->repo, commit, &tree, err) == 1 &&
+    if (commit[0] && hc_tree_load(cache, &resolution->repo, commit, &tree, err) == 1 &&
         !hc_tree_find(tree, path))
         return files_fail_absent(resolution, path, err);
     return hc_resolution_fail_not_cached(resolution, path, err);
 }
 
-/* One file at `commit`: 1 found, 0 the Hub has to be asked, -1 it is missing or failed.
- */
-static int files_find_one(const struct files_lookup *lookup, const char *commit,
-                          const struct hc_tree *tree, const char *path,
-                          struct hc_file *file, struct hc_error *err)
+/* One file at `commit`: 1 found, 0 the Hub has to be asked, -1 it is missing or failed. */
+static int files_find_one(const struct hc_resolution *resolution, const char *commit,
+                          const char *path, struct hc_file *file, struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &lookup->resolution;
+    const struct hc_tree *tree = resolution->tree;
     const struct hc_entry *entry = tree ? hc_tree_find(tree, path) : NULL;
     int found =
         commit[0] ? hc_resolution_find_file(resolution, commit, path, file, err) : 0;
@@ -156,63 +161,68 @@ static int files_find_one(const struct files_lookup *lookup, const char *commit,
     if (tree && !entry)
         return files_fail_absent(resolution, path, err);
     if (entry && resolution->options->dry_run)
-        return files_dry_run_answer(lookup, commit, entry, file, err);
+        return files_answer_entry(resolution, entry, file, err);
     return 0;
 }
 
-/*
- * Every file at `commit`, as far as the disk, and the tree when there is one, can tell:
- * 1 answered, 0 the Hub has to be asked, -1.
- */
-static int files_find_at(struct files_lookup *lookup, const char *commit,
-                         const struct hc_tree *tree, struct hc_error *err)
+/* Every file at `commit`, as far as the cache, and the tree when there is one, can tell. */
+static int files_find_cached(struct hc_resolution *resolution, const char *commit,
+                             struct hc_error *err)
 {
+    struct files_resolution *self = (struct files_resolution *)resolution;
     struct hc_file file;
 
-    for (size_t i = 0; i < lookup->paths.count; i++) {
-        const char *path = lookup->paths.items[i];
-        int found = files_find_one(lookup, commit, tree, path, &file, err);
+    for (size_t i = 0; i < self->paths.count; i++) {
+        const char *path = self->paths.items[i];
+        int found = files_find_one(resolution, commit, path, &file, err);
 
         if (found == 0)
             return 0;
-        if (found < 0 && files_add_missing(lookup, path, err) < 0)
-            return hc_fail_about_file(err, path);
-        if (found == 1 && files_add_found(lookup, &file, err) < 0)
+        if (found < 0 && files_add_missing(self, path, err) < 0)
+            return -1;
+        if (found == 1 && files_add_found(self, &file, err) < 0)
             return -1;
     }
-    files_finish(lookup, commit);
+    files_finish(self, commit);
     return 1;
 }
 
-/* The disk's answer: 1, or 0 when the Hub has to be asked. */
-static int files_find_cached(struct files_lookup *lookup, struct hc_error *err)
+static int files_find_local(struct hc_resolution *resolution, const char *directory,
+                            struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &lookup->resolution;
-    struct hc_local_ref local_ref;
+    struct files_resolution *self = (struct files_resolution *)resolution;
+    struct hc_file file;
 
-    if (resolution->options->force_download)
-        return 0;
-    if (hc_resolution_read_ref(resolution, &local_ref, err) < 0)
-        return -1;
-    if (resolution->may_ask_hub && !local_ref.is_usable)
-        return 0;
-    return files_find_at(lookup, local_ref.commit, NULL, err);
+    for (size_t i = 0; i < self->paths.count; i++) {
+        const char *path = self->paths.items[i];
+        int result = hc_local_file(directory, path, &file, err);
+
+        if (result < 0 && files_add_missing(self, path, err) < 0)
+            return -1;
+        if (result == 0 && files_add_found(self, &file, err) < 0)
+            return -1;
+    }
+    files_finish(self, "");
+    return 1;
 }
 
-/* The first file that the listing does not have and of which the disk knows nothing; NULL:
+/* ---- fetch ----------------------------------------------------------------------------
+ */
+
+/* The first file that the listing does not have and of which the cache knows nothing; NULL:
  * none. */
-static const char *files_find_absent(const struct files_lookup *lookup,
-                                     const char *commit, const struct hc_tree *tree)
+static const char *files_find_absent(const struct files_resolution *self)
 {
-    const struct hc_resolution *resolution = &lookup->resolution;
+    const struct hc_resolution *resolution = &self->resolution;
     const struct hc_cache *cache = resolution->resolver->cache;
+    const char *commit = resolution->commit;
     struct hc_pointer pointer;
     struct hc_error unused;
 
-    for (size_t i = 0; i < lookup->paths.count; i++) {
-        const char *path = lookup->paths.items[i];
+    for (size_t i = 0; i < self->paths.count; i++) {
+        const char *path = self->paths.items[i];
 
-        if (!hc_tree_find(tree, path) &&
+        if (!hc_tree_find(resolution->tree, path) &&
             hc_pointer_find(cache, &resolution->repo, commit, path, &pointer, &unused) ==
                 0 &&
             hc_no_exist_find(cache, &resolution->repo, commit, path, &unused) == 0)
@@ -222,24 +232,22 @@ static const char *files_find_absent(const struct files_lookup *lookup,
 }
 
 /*
- * Before the request fails for want of a file, the Hub is asked for that very file: what
- * it says is remembered, or shows that the listing is wrong. When it cannot be asked, the
- * listing's word stands.
+ * Before the request fails for a missing file, the Hub is asked for that very file: what it
+ * says is recorded, or shows that the listing is wrong. When the Hub cannot be asked, the
+ * listing is believed.
  */
-static int files_confirm_absence(const struct files_lookup *lookup, const char *commit,
-                                 const struct hc_tree *tree,
-                                 struct hc_hub_resolution *hub_resolution,
-                                 struct hc_error *err)
+static int files_confirm_absence(struct files_resolution *self, struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &lookup->resolution;
+    struct hc_resolution *resolution = &self->resolution;
+    const char *commit = resolution->commit;
     const struct hc_hub_credentials credentials =
-        hc_resolution_credentials(hub_resolution, commit);
-    struct hc_repo_file place = {&resolution->repo, commit,
-                                 files_find_absent(lookup, commit, tree)};
+        hc_resolution_credentials(resolution, commit);
+    const struct hc_repo_file place = {&resolution->repo, commit,
+                                       files_find_absent(self)};
     struct hc_metadata metadata = {0};
     struct hc_error cause;
 
-    if (!place.path || lookup->request->allow_missing)
+    if (!place.path || self->request->allow_missing)
         return 0;
     if (hc_hub_head(resolution->resolver->hub, &place, &credentials, &metadata, &cause) ==
         0) {
@@ -250,7 +258,7 @@ static int files_confirm_absence(const struct files_lookup *lookup, const char *
                     hc_repo_type_name(resolution->repo.type), resolution->repo.id, commit,
                     place.path);
         (void)hc_fail_about_file(err, place.path);
-        return hc_resolution_suspect_listing(hub_resolution, err);
+        return hc_resolution_suspect_listing(resolution, err);
     }
     if (cause.reason != HC_ENTRY_NOT_FOUND)
         return 0;
@@ -261,106 +269,71 @@ static int files_confirm_absence(const struct files_lookup *lookup, const char *
     return -1;
 }
 
-/* What has to be fetched: the wishes that are in the tree and not on disk. */
-static int files_list_missing(struct files_lookup *lookup, const char *commit,
-                              const struct hc_tree *tree, struct hc_missing_blob *blobs,
-                              size_t *count, struct hc_error *err)
+/* The entries of the tree that are asked for and are not in the cache. `entries` is room
+ * for as many as there are paths. */
+static int files_list_uncached(const struct files_resolution *self,
+                               const struct hc_entry **entries, size_t *count,
+                               struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &lookup->resolution;
-    const struct hc_cache *cache = resolution->resolver->cache;
+    const struct hc_resolution *resolution = &self->resolution;
     struct hc_pointer pointer;
 
-    for (size_t i = 0; i < lookup->paths.count; i++) {
-        const char *path = lookup->paths.items[i];
-        const struct hc_entry *entry = hc_tree_find(tree, path);
+    for (size_t i = 0; i < self->paths.count; i++) {
+        const char *path = self->paths.items[i];
+        const struct hc_entry *entry = hc_tree_find(resolution->tree, path);
         int found = 0;
 
         if (!entry)
             continue;
         if (!resolution->options->force_download)
-            found =
-                hc_pointer_find(cache, &resolution->repo, commit, path, &pointer, err);
+            found = hc_pointer_find(resolution->resolver->cache, &resolution->repo,
+                                    resolution->commit, path, &pointer, err);
         if (found < 0)
             return hc_fail_about_file(err, path);
         if (found == 0 || pointer.size != hc_entry_size(entry))
-            blobs[(*count)++] = (struct hc_missing_blob){.path = path,
-                                                         .etag = hc_entry_etag(entry),
-                                                         .size = hc_entry_size(entry)};
+            entries[(*count)++] = entry;
     }
     return 0;
 }
 
-/* The jobs' files are SOURCE_HUB in the answer. */
-static void files_mark_fetched(struct hc_files *files,
-                               const struct hc_missing_blob *blobs, size_t count)
+/* The bytes, then the ref. */
+static int files_fetch_batch(struct hc_resolution *resolution,
+                             const struct hc_batch *batch, struct hc_error *err)
 {
-    size_t blob = 0; /* both lists are in the order of the request */
-
-    for (size_t i = 0; i < files->count && blob < count; i++) {
-        if (strcmp(files->items[i].filename, blobs[blob].path) != 0)
-            continue;
-        files->items[i].source = HC_SOURCE_HUB;
-        blob++;
-    }
-}
-
-/* The bytes of the jobs, then the ref. */
-static int files_fetch(const struct files_lookup *lookup, const struct hc_batch *batch,
-                       struct hc_hub_resolution *hub_resolution, struct hc_error *err)
-{
-    const struct hc_resolution *resolution = &lookup->resolution;
-    uint64_t fetched;
+    uint64_t fetched_bytes;
 
     if (resolution->options->dry_run)
         return 0;
     hc_cache_write_tag(resolution->resolver->cache);
-    if (batch->count > 0 && hc_batch_fetch(batch, &fetched, err) < 0)
-        return hc_resolution_suspect_listing(hub_resolution, err);
-    return hc_resolution_write_ref(hub_resolution, batch->commit, err);
+    if (batch->count > 0 && hc_batch_fetch(batch, &fetched_bytes, err) < 0)
+        return hc_resolution_suspect_listing(resolution, err);
+    return hc_resolution_write_ref(resolution, err);
 }
 
-/* ---- the steps of a resolution --------------------------------------------------------
- */
-
-/* A request on its way. */
-struct files_resolution {
-    struct files_lookup *lookup;
-    struct hc_tree *tree;
-    char commit[HC_COMMIT_SIZE];
-};
-
-static int files_step_find_cached(void *ctx, const char *commit, struct hc_error *err)
+/* The batch's files are SOURCE_HUB in the answer. Both are in the order of the request. */
+static void files_mark_fetched(struct hc_files *files, const struct hc_batch *batch)
 {
-    struct files_resolution *self = ctx;
+    size_t next = 0;
 
-    return files_find_at(self->lookup, commit, NULL, err);
+    for (size_t i = 0; i < files->count && next < batch->count; i++) {
+        if (strcmp(files->items[i].filename, batch->entries[next]->path) != 0)
+            continue;
+        files->items[i].source = HC_SOURCE_HUB;
+        next++;
+    }
 }
 
-static int files_step_describe(void *ctx, struct hc_hub_resolution *hub_resolution,
-                               struct hc_error *err)
+static int files_fail_vanished(const struct files_resolution *self, struct hc_error *err)
 {
-    struct files_resolution *self = ctx;
-
-    HC_AUTO(hc_tree) *before = hc_take(&self->tree);
-
-    self->tree = hc_resolution_get_tree(hub_resolution, self->commit, err);
-    if (!self->tree)
-        return -1;
-    return before && hc_tree_equals(before, self->tree);
-}
-
-static int files_fail_vanished(const struct files_lookup *lookup, const char *commit,
-                               struct hc_error *err)
-{
-    const struct hc_resolution *resolution = &lookup->resolution;
-    const char *path = lookup->paths.items[0];
+    const struct hc_resolution *resolution = &self->resolution;
+    const char *path = self->paths.items[0];
     struct hc_pointer pointer;
     struct hc_error unused;
 
-    for (size_t i = 0; i < lookup->paths.count; i++) {
-        path = lookup->paths.items[i];
-        if (hc_pointer_find(resolution->resolver->cache, &resolution->repo, commit, path,
-                            &pointer, &unused) != 1)
+    for (size_t i = 0; i < self->paths.count; i++) {
+        path = self->paths.items[i];
+        if (hc_pointer_find(resolution->resolver->cache, &resolution->repo,
+                            resolution->commit, path, &pointer, &unused) != 1)
             break;
     }
     (void)
@@ -371,124 +344,106 @@ static int files_fail_vanished(const struct files_lookup *lookup, const char *co
     return hc_fail_about_file(err, path);
 }
 
-static int files_step_fetch(void *ctx, struct hc_hub_resolution *hub_resolution,
-                            struct hc_error *err)
+static int files_fetch(struct hc_resolution *resolution, struct hc_error *err)
 {
-    const struct files_resolution *self = ctx;
-    struct files_lookup *lookup = self->lookup;
-    HC_AUTO_FREE struct hc_missing_blob *blobs =
-        calloc(lookup->paths.count, sizeof *blobs);
-    struct hc_batch batch = {.resolution = &lookup->resolution,
-                             .commit = self->commit,
-                             .credentials = &hub_resolution->credentials,
-                             .blobs = blobs};
+    struct files_resolution *self = (struct files_resolution *)resolution;
+    HC_AUTO_FREE const struct hc_entry **entries =
+        calloc(self->paths.count, sizeof *entries);
+    struct hc_batch batch = {.resolution = resolution, .entries = entries};
     int found;
 
-    if (!blobs)
+    if (!entries)
         return hc_fail_memory(err);
-    if (files_confirm_absence(lookup, self->commit, self->tree, hub_resolution, err) <
-            0 ||
-        files_list_missing(lookup, self->commit, self->tree, blobs, &batch.count, err) <
-            0 ||
-        files_fetch(lookup, &batch, hub_resolution, err) < 0)
+    if (files_confirm_absence(self, err) < 0 ||
+        files_list_uncached(self, entries, &batch.count, err) < 0 ||
+        files_fetch_batch(resolution, &batch, err) < 0)
         return -1;
-    found = files_find_at(lookup, self->commit, self->tree, err);
+    found = files_find_cached(resolution, resolution->commit, err);
     if (found == 0)
-        return files_fail_vanished(lookup, self->commit, err);
-    files_mark_fetched(lookup->files, blobs, batch.count);
+        return files_fail_vanished(self, err);
+    files_mark_fetched(self->files, &batch);
     return found < 0 ? -1 : 0;
 }
 
-static void files_step_clear(void *ctx)
-{
-    const struct files_resolution *self = ctx;
+/* ---- the kind -------------------------------------------------------------------------
+ */
 
-    files_reset(self->lookup);
+static void files_clear(struct hc_resolution *resolution)
+{
+    struct files_resolution *self = (struct files_resolution *)resolution;
+
+    hc_files_clear(self->files);
+    hc_strings_clear(&self->missing);
 }
 
-static void files_step_mark_stale(void *ctx)
+static const struct hc_resolution_kind files_kind = {
+    .find_local = files_find_local,
+    .find_cached = files_find_cached,
+    .ask_revision = hc_revision_ask,
+    .describe = hc_revision_describe,
+    .fetch = files_fetch,
+    .clear = files_clear,
+};
+
+static int files_join_names(struct files_resolution *self, struct hc_error *err)
 {
-    const struct files_resolution *self = ctx;
-    struct hc_files *files = self->lookup->files;
+    const struct hc_files_request *request = self->request;
+    char path[HC_FILENAME_MAX + 1];
 
-    for (size_t i = 0; i < files->count; i++)
-        files->items[i].stale = true;
-}
-
-static int files_resolve_by_hub(struct files_lookup *lookup,
-                                struct hc_cancellation *cancellation,
-                                struct hc_error *err)
-{
-    struct files_resolution self = {.lookup = lookup};
-    const struct hc_resolution_steps steps = {files_step_find_cached, files_step_describe,
-                                              files_step_fetch,       files_step_clear,
-                                              files_step_mark_stale,  &self};
-    int result = hc_resolution_run(&steps, &lookup->resolution, cancellation, err);
-
-    hc_tree_free(self.tree);
-    return result;
-}
-
-/* An answer from a local directory. */
-static int files_find_local(struct files_lookup *lookup, const char *dir,
-                            struct hc_error *err)
-{
-    struct hc_file file;
-
-    for (size_t i = 0; i < lookup->paths.count; i++) {
-        int result = hc_local_file(dir, lookup->paths.items[i], &file, err);
-
-        if (result < 0 && files_add_missing(lookup, lookup->paths.items[i], err) < 0)
-            return hc_fail_about_file(err, lookup->paths.items[i]);
-        if (result == 0 && files_add_found(lookup, &file, err) < 0)
+    if (request->filename_count == 0)
+        return hc_fail_field(err, HC_INVALID_FILENAME, "filenames", "no file is named");
+    if (request->filename_count > HC_FILENAMES_MAX)
+        return hc_fail_field(err, HC_INVALID_FILENAME, "filenames",
+                             "%zu files are named; %d is the most",
+                             request->filename_count, HC_FILENAMES_MAX);
+    for (size_t i = 0; i < request->filename_count; i++) {
+        if (hc_filename_join(request->subfolder, request->filenames[i], path, err) < 0) {
+            if (strcmp(err->field, "filename") == 0)
+                memcpy(err->field, "filenames", sizeof "filenames");
+            return hc_fail_about_file(err, request->filenames[i]);
+        }
+        if (hc_strings_add(&self->paths, path, err) < 0)
             return -1;
     }
-    files_finish(lookup, "");
     return 0;
 }
 
-static int files_resolve_from_disk(struct hc_resolver *resolver,
-                                   struct files_lookup *lookup, struct hc_error *err)
+static int files_resolve(struct files_resolution *self, bool asks_hub,
+                         struct hc_error *err)
 {
-    const struct hc_files_request *request = lookup->request;
-    char dir[PATH_MAX];
+    struct hc_resolution *resolution = &self->resolution;
+    int found;
 
-    if (files_check_names(lookup, err) < 0)
+    resolution->kind = &files_kind;
+    resolution->target = &self->request->repo;
+    resolution->options = &self->request->options;
+    *self->files = (struct hc_files){0};
+    if (files_join_names(self, err) < 0)
         return -1;
-    if (hc_local_find(resolver, request->repo.id, dir))
-        return files_find_local(lookup, dir, err) < 0 ? -1 : 1;
-    if (hc_resolution_init(&lookup->resolution, resolver, &request->repo,
-                           &request->options, err) < 0)
-        return -1;
-    return files_find_cached(lookup, err);
+    found = hc_resolution_run(resolution, asks_hub, err);
+    for (size_t i = 0; i < self->files->count; i++)
+        self->files->items[i].stale = resolution->is_stale;
+    return found;
 }
 
 int hc_resolve_files_cached(struct hc_resolver *resolver,
                             const struct hc_files_request *request,
                             struct hc_files *files, struct hc_error *err)
 {
-    HC_AUTO_VALUE(files_lookup) lookup = {.request = request, .files = files};
-    int found;
+    HC_AUTO_VALUE(files_resolution)
+    self = {.resolution = {.resolver = resolver}, .request = request, .files = files};
 
-    *files = (struct hc_files){0};
-    found = files_resolve_from_disk(resolver, &lookup, err);
-    if (found != 1)
-        hc_files_clear(files);
-    return found;
+    return files_resolve(&self, false, err);
 }
 
 int hc_resolve_files(struct hc_resolver *resolver, const struct hc_files_request *request,
                      struct hc_cancellation *cancellation, struct hc_files *files,
                      struct hc_error *err)
 {
-    HC_AUTO_VALUE(files_lookup) lookup = {.request = request, .files = files};
-    int found;
+    HC_AUTO_VALUE(files_resolution)
+    self = {.resolution = {.resolver = resolver, .cancellation = cancellation},
+            .request = request,
+            .files = files};
 
-    *files = (struct hc_files){0};
-    found = files_resolve_from_disk(resolver, &lookup, err);
-    if (found == 0)
-        found = files_resolve_by_hub(&lookup, cancellation, err) < 0 ? -1 : 1;
-    if (found < 0)
-        hc_files_clear(files);
-    return found < 0 ? -1 : 0;
+    return files_resolve(&self, true, err) < 0 ? -1 : 0;
 }

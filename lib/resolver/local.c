@@ -105,11 +105,7 @@ static int local_walk_count_file(const struct local_walk *walk, const char *path
         return 0;
     if (local_answer_file(walk->dir, path, size, &file, err) < 0)
         return -1;
-    if (hc_resolved_files_add(&snapshot->files, &snapshot->listed, &file, err) < 0) {
-        hc_file_clear(&file);
-        return -1;
-    }
-    return 0;
+    return hc_resolved_files_add(&snapshot->files, &snapshot->listed, &file, err);
 }
 
 /* Every regular file below `path` ("" for the top). Symlinks to directories are not

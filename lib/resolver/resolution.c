@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The subject of a request, and the first half of resolving it: which commit does the
- * name mean, as far as the disk can tell.
+ * The order of the steps, the rule for stale answers, and how one blob gets its pointer.
+ * resolution.h lists the steps and what moves a resolution from one to the next. Nothing
+ * here is shared between threads: whatever is, is behind the resolver's members.
  */
-#include "hint.h"
+#include "resolution.h"
 
 #include <base/size.h>
 #include <cache/blob.h>
@@ -12,7 +13,28 @@
 #include <string.h>
 #include <time.h>
 
-int64_t hc_resolution_now_ms(void)
+/* ---- local, check, cached ------------------------------------------------
+ */
+
+int hc_resolution_check(struct hc_resolution *resolution, struct hc_error *err)
+{
+    const struct hc_target *target = resolution->target;
+    const struct hc_policy *policy = &resolution->resolver->policy;
+    bool has_revision = target->revision && target->revision[0] != '\0';
+
+    resolution->revision = has_revision ? target->revision : "main";
+    resolution->is_commit = hc_commit_is_valid(resolution->revision);
+    resolution->may_ask_hub = hc_policy_may_ask_hub(policy, resolution->options);
+    if (hc_repo_init(&resolution->repo, target->type, target->id ? target->id : "", err) <
+        0)
+        return -1;
+    if (hc_revision_check(resolution->revision, err) < 0)
+        return -1;
+    return hc_policy_check(policy, resolution->options, err);
+}
+
+/* Milliseconds since the epoch, by which refs are fresh or not. */
+static int64_t resolution_now_ms(void)
 {
     struct timespec now;
 
@@ -20,80 +42,410 @@ int64_t hc_resolution_now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-int hc_resolution_init(struct hc_resolution *resolution, struct hc_resolver *resolver,
-                       const struct hc_target *target,
-                       const struct hc_fetch_options *options, struct hc_error *err)
-{
-    bool has_revision = target->revision && target->revision[0] != '\0';
-
-    resolution->resolver = resolver;
-    resolution->options = options;
-    resolution->revision = has_revision ? target->revision : "main";
-    resolution->is_commit = hc_commit_is_valid(resolution->revision);
-    resolution->may_ask_hub = hc_policy_may_ask_hub(&resolver->policy, options);
-    if (hc_repo_init(&resolution->repo, target->type, target->id ? target->id : "", err) <
-        0)
-        return -1;
-    if (hc_revision_check(resolution->revision, err) < 0)
-        return -1;
-    return hc_policy_check(&resolver->policy, options, err);
-}
-
 int hc_resolution_read_ref(const struct hc_resolution *resolution,
-                           struct hc_local_ref *local_ref, struct hc_error *err)
+                           char commit[HC_COMMIT_SIZE], struct hc_error *err)
 {
     const struct hc_resolver *resolver = resolution->resolver;
+    bool is_usable = true;
     struct hc_ref ref;
     int found;
 
-    *local_ref = (struct hc_local_ref){0};
     if (resolution->is_commit) {
-        memcpy(local_ref->commit, resolution->revision, HC_COMMIT_SIZE);
-        local_ref->is_usable = true;
-        return 0;
+        memcpy(commit, resolution->revision, HC_COMMIT_SIZE);
+        return 1;
     }
     found =
         hc_ref_find(resolver->cache, &resolution->repo, resolution->revision, &ref, err);
-    if (found <= 0)
-        return found;
-    memcpy(local_ref->commit, ref.commit, HC_COMMIT_SIZE);
-    local_ref->is_usable = !resolution->may_ask_hub ||
+    if (found < 0)
+        return -1;
+    if (found == 0)
+        ref.commit[0] = '\0';
+    if (resolution->uses_old_ref)
+        memcpy(ref.commit, resolution->ref_commit, HC_COMMIT_SIZE);
+    else
+        is_usable =
+            found == 1 && (!resolution->may_ask_hub ||
                            hc_policy_is_fresh(&resolver->policy, resolution->options,
-                                              ref.heard_ms, hc_resolution_now_ms());
+                                              ref.heard_ms, resolution_now_ms()));
+    /* On a volume that cannot be written to, the ref still names the lost commit. */
+    if (resolution->is_ref_lost && strcmp(ref.commit, resolution->ref_commit) == 0)
+        is_usable = false;
+    memcpy(commit, ref.commit, HC_COMMIT_SIZE);
+    return is_usable;
+}
+
+static int resolution_find_cached(struct hc_resolution *resolution, struct hc_error *err)
+{
+    char commit[HC_COMMIT_SIZE];
+    int found;
+
+    if (resolution->options->force_download)
+        return 0;
+    found = hc_resolution_read_ref(resolution, commit, err);
+    if (found < 0)
+        return -1;
+    if (found == 1 || !resolution->may_ask_hub)
+        found = resolution->kind->find_cached(resolution, commit, err);
+    if (found != 0 || resolution->may_ask_hub)
+        return found;
+    return hc_resolution_fail_not_cached(resolution, resolution->path, err);
+}
+
+/* All that needs no Hub: 1 answered, 0 the Hub has to be asked, -1. */
+static int resolution_find(struct hc_resolution *resolution, struct hc_error *err)
+{
+    char directory[PATH_MAX];
+
+    if (hc_local_find(resolution->resolver, resolution->target->id, directory))
+        return resolution->kind->find_local(resolution, directory, err);
+    if (hc_resolution_check(resolution, err) < 0)
+        return -1;
+    return resolution_find_cached(resolution, err);
+}
+
+/* ---- visibility: which repos mirrors are asked about ----------------------------------
+ */
+
+static bool resolution_has_mirrors(const struct hc_resolution *resolution)
+{
+    return resolution->resolver->settings.mirror_count > 0;
+}
+
+static bool resolution_has_token(const struct hc_resolution *resolution)
+{
+    return resolution->credentials.token && resolution->credentials.token[0];
+}
+
+/* That a repo is public is recorded only where it is news: when the Hub was asked with a
+ * token, or after the repo was restricted. */
+static void resolution_record_visibility(struct hc_resolution *resolution,
+                                         enum hc_visibility visibility)
+{
+    bool is_no_news = visibility == HC_VISIBILITY_PUBLIC &&
+                      !resolution_has_token(resolution) &&
+                      resolution->visibility != HC_VISIBILITY_RESTRICTED;
+
+    if (!resolution_has_mirrors(resolution) || is_no_news)
+        return;
+    resolution->visibility = visibility;
+    resolution->credentials.hub_only = visibility == HC_VISIBILITY_RESTRICTED;
+    hc_visibility_update(resolution->resolver->cache, &resolution->repo, visibility,
+                         resolution_now_ms());
+}
+
+/* A repo that is hidden from a caller is not public; a refused token says nothing about
+ * the repo. */
+static void resolution_record_refusal(struct hc_resolution *resolution,
+                                      const struct hc_error *err)
+{
+    bool is_hidden =
+        err->reason == HC_GATED_REPO || err->reason == HC_REPO_NOT_FOUND ||
+        (err->reason == HC_HUB_UNAUTHORIZED && !resolution_has_token(resolution));
+
+    if (is_hidden)
+        resolution_record_visibility(resolution, HC_VISIBILITY_RESTRICTED);
+}
+
+/* An answer to a token does not say whether the Hub would give the same without one, so
+ * the Hub is asked about the repo, once a day. */
+static void resolution_ask_visibility(struct hc_resolution *resolution)
+{
+    struct hc_hub_credentials credentials = resolution->credentials;
+    struct hc_revision answer;
+    struct hc_error failure;
+
+    if (!resolution_has_mirrors(resolution) || resolution->is_stale ||
+        !resolution_has_token(resolution) ||
+        resolution->visibility != HC_VISIBILITY_UNKNOWN)
+        return;
+    credentials.hub_only = true;
+    credentials.no_retry = true;
+    if (hc_hub_revision(resolution->resolver->hub, &resolution->repo,
+                        resolution->revision, &credentials, &answer, &failure) == 0)
+        hc_resolution_note_repo(resolution, &answer);
+    else
+        resolution_record_refusal(resolution, &failure);
+}
+
+/* ---- what answers of the Hub mean for the next question -------------------------------
+ */
+
+struct hc_hub_credentials hc_resolution_credentials(struct hc_resolution *resolution,
+                                                    const char *revision)
+{
+    struct hc_hub_credentials credentials = resolution->credentials;
+    bool is_name = !resolution->is_commit && strcmp(revision, resolution->revision) == 0;
+
+    resolution->asked_by_commit = !resolution->is_commit && !is_name;
+    credentials.hub_only = credentials.hub_only || (is_name && resolution->ref_commit[0]);
+    return credentials;
+}
+
+/* Only a mirror said what the name means. */
+static void resolution_note_mirror(struct hc_resolution *resolution, const char *commit)
+{
+    resolution->is_stale = true;
+    (void)hc_fail(resolution->stale_cause, HC_HUB_UNREACHABLE,
+                  "the Hub cannot be asked; a mirror says that '%s' of '%s' is %.8s",
+                  resolution->revision, resolution->repo.id, commit);
+}
+
+void hc_resolution_note_revision(struct hc_resolution *resolution,
+                                 const struct hc_revision *answer)
+{
+    if (answer->is_of_mirror && !resolution->is_commit)
+        resolution_note_mirror(resolution, answer->commit);
+}
+
+void hc_resolution_note_repo(struct hc_resolution *resolution,
+                             const struct hc_revision *answer)
+{
+    if (!answer->is_of_mirror)
+        resolution_record_visibility(resolution, answer->is_restricted
+                                                     ? HC_VISIBILITY_RESTRICTED
+                                                     : HC_VISIBILITY_PUBLIC);
+}
+
+void hc_resolution_note_file(struct hc_resolution *resolution, const char *revision,
+                             const struct hc_metadata *metadata)
+{
+    if (metadata->is_of_mirror) {
+        if (!resolution->is_commit && strcmp(revision, resolution->revision) == 0)
+            resolution_note_mirror(resolution, metadata->commit);
+        return;
+    }
+    if (!resolution_has_token(resolution) &&
+        resolution->visibility == HC_VISIBILITY_RESTRICTED)
+        resolution_record_visibility(resolution, HC_VISIBILITY_PUBLIC);
+}
+
+int hc_resolution_suspect_listing(struct hc_resolution *resolution,
+                                  const struct hc_error *err)
+{
+    if (err->reason == HC_CHECKSUM_MISMATCH || err->reason == HC_BAD_HUB_REPLY ||
+        err->reason == HC_ENTRY_NOT_FOUND)
+        resolution->is_listing_wrong = !resolution->options->force_download;
+    return -1;
+}
+
+int hc_resolution_write_ref(const struct hc_resolution *resolution, struct hc_error *err)
+{
+    if (resolution->is_stale)
+        return 0;
+    return hc_ref_update(resolution->resolver->cache, &resolution->repo,
+                         resolution->revision, resolution->commit, err);
+}
+
+/* ---- describe -------------------------------------------------------------------------
+ */
+
+/* True once, when the branch was rewritten: the ref that names the lost commit is expired,
+ * for this resolution and for every later one. */
+static bool resolution_expire_ref(struct hc_resolution *resolution,
+                                  const struct hc_error *err)
+{
+    if (err->reason != HC_REVISION_NOT_FOUND || !resolution->asked_by_commit ||
+        resolution->is_ref_lost || resolution->uses_old_ref)
+        return false;
+    resolution->is_ref_lost = true;
+    hc_ref_expire(resolution->resolver->cache, &resolution->repo, resolution->revision);
+    return true;
+}
+
+static int resolution_describe_now(struct hc_resolution *resolution, struct hc_error *err)
+{
+    int result = resolution->kind->describe(resolution, err);
+
+    if (result < 0 && resolution_expire_ref(resolution, err))
+        result = resolution->kind->describe(resolution, err);
+    if (result < 0)
+        resolution_record_refusal(resolution, err);
+    return result < 0 ? -1 : 0;
+}
+
+/* At the commit that the Hub named last, whose bytes a mirror may have. */
+static int resolution_describe_old_ref(struct hc_resolution *resolution,
+                                       struct hc_error *err)
+{
+    *resolution->stale_cause = *err;
+    resolution->uses_old_ref = true;
+    resolution->is_stale = true;
+    if (resolution->kind->describe(resolution, err) == 0)
+        return 0;
+    resolution->uses_old_ref = false;
+    resolution->is_stale = false;
+    return -1;
+}
+
+/*
+ * With something to fall back on the Hub is asked once, without retries: an older answer
+ * now is worth more than a fresh one later. With nothing left, it is asked with retries.
+ */
+static int resolution_describe(struct hc_resolution *resolution, bool is_old,
+                               bool has_older, struct hc_error *err)
+{
+    bool may_use_old_ref = is_old && !has_older && resolution_has_mirrors(resolution) &&
+                           resolution->visibility != HC_VISIBILITY_RESTRICTED &&
+                           !resolution->options->force_download;
+
+    resolution->credentials.no_retry = has_older || may_use_old_ref;
+    if (resolution_describe_now(resolution, err) == 0)
+        return 0;
+    if (!may_use_old_ref || err->is_final ||
+        (err->reason != HC_HUB_UNREACHABLE && err->reason != HC_HUB_RATE_LIMITED))
+        return -1;
+    resolution->credentials.no_retry = false;
+    if (resolution_describe_old_ref(resolution, err) == 0)
+        return 0;
+    return resolution_describe_now(resolution, err);
+}
+
+/* Whether there is something else to fetch than what failed, as `err` says. */
+static bool resolution_describe_again(struct hc_resolution *resolution,
+                                      struct hc_error *err)
+{
+    const struct hc_error cause = *err;
+
+    if (resolution_expire_ref(resolution, err))
+        return resolution_describe_now(resolution, err) == 0;
+    if (!resolution->is_listing_wrong || resolution->is_stale)
+        return false;
+    resolution->must_relist = true;
+    if (resolution->kind->describe(resolution, err) == 0)
+        return true;
+    *err = cause;
+    return false;
+}
+
+/* ---- fetch, and the older answer ------------------------------------------------------
+ */
+
+static int resolution_fetch(struct hc_resolution *resolution, struct hc_error *err)
+{
+    resolution->kind->clear(resolution);
+    resolution->asked_by_commit = !resolution->is_commit;
+    return resolution->kind->fetch(resolution, err);
+}
+
+static void resolution_report_stale(const struct hc_resolution *resolution)
+{
+    const struct hc_resolver *resolver = resolution->resolver;
+    const struct hc_stale stale = {.repo_id = resolution->repo.id,
+                                   .repo_type = resolution->repo.type,
+                                   .revision = resolution->revision,
+                                   .reason = resolution->stale_cause->reason,
+                                   .message = resolution->stale_cause->message};
+
+    if (resolver->stale_watcher)
+        resolver->stale_watcher(resolver->stale_ctx, &stale);
+}
+
+/* The Hub failed, as `err` says: the older answer, which is filled in, takes its place if
+ * policy allows. */
+static int resolution_fall_back(struct hc_resolution *resolution,
+                                const struct hc_error *err)
+{
+    const char *own_token = resolution->options->hub_token;
+
+    if (!hc_policy_may_fall_back(err, own_token && own_token[0]))
+        return -1;
+    *resolution->stale_cause = *err;
+    resolution->is_stale = true;
     return 0;
 }
 
-int hc_resolution_fail_not_cached(const struct hc_resolution *resolution,
-                                  const char *path, struct hc_error *err)
+/* The visibility and the ref in the cache; `*is_old`: a ref is there, and is not fresh. */
+static int resolution_read_cache(struct hc_resolution *resolution, bool *is_old,
+                                 struct hc_error *err)
 {
-    const char *type = hc_repo_type_name(resolution->repo.type);
-    const char *id = resolution->repo.id;
-    const char *why =
-        resolution->options->local_files_only
-            ? "the request says local_files_only"
-            : "hubcache is offline (HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE or "
-              "--offline)";
-    char hint[HC_HINT_SIZE];
+    int is_usable;
 
-    hc_hint_not_cached(resolution, path, hint);
-    if (!path)
-        return hc_fail(err, HC_NOT_CACHED,
-                       "no snapshot of %s '%s' at '%s' is in the cache%s, and the Hub is "
-                       "not asked: %s. Resolve it once while online: hubcache snapshot "
-                       "%s --repo-type %s --revision %s",
-                       type, id, resolution->revision, hint, why, id, type,
-                       resolution->revision);
-    (void)hc_fail(err, HC_NOT_CACHED,
-                  "'%s' of %s '%s' at '%s' is not in the cache%s, and the Hub is not "
-                  "asked: %s. Resolve it once while online: hubcache file %s %s "
-                  "--repo-type %s --revision %s",
-                  path, type, id, resolution->revision, hint, why, id, path, type,
-                  resolution->revision);
-    return hc_fail_about_file(err, path);
+    *is_old = false;
+    if (resolution_has_mirrors(resolution))
+        resolution->visibility =
+            hc_visibility_find(resolution->resolver->cache, &resolution->repo,
+                               resolution_now_ms());
+    resolution->credentials.hub_only = resolution->visibility == HC_VISIBILITY_RESTRICTED;
+    if (resolution->is_commit)
+        return 0;
+    is_usable = hc_resolution_read_ref(resolution, resolution->ref_commit, err);
+    if (is_usable < 0)
+        return -1;
+    *is_old = !is_usable && resolution->ref_commit[0];
+    return 0;
 }
 
+/* The steps from describe on. `token` is filled; the credentials point to it. */
+static int resolution_ask_with_token(struct hc_resolution *resolution,
+                                     char token[HC_TOKEN_MAX + 1], struct hc_error *err)
+{
+    struct hc_resolver *resolver = resolution->resolver;
+    struct hc_error ignored;
+    bool is_old, has_older;
+
+    if (resolution_read_cache(resolution, &is_old, err) < 0)
+        return -1;
+    has_older =
+        is_old && !resolution->options->force_download &&
+        resolution->kind->find_cached(resolution, resolution->ref_commit, &ignored) == 1;
+    if (hc_token_choose(&resolver->settings, resolution->options->hub_token,
+                        &resolver->had_token_file, token, err) < 0 ||
+        resolution_describe(resolution, is_old, has_older, err) < 0)
+        return has_older ? resolution_fall_back(resolution, err) : -1;
+    resolution->credentials.no_retry = false;
+    resolution_ask_visibility(resolution);
+    if (resolution_fetch(resolution, err) == 0)
+        return 0;
+    resolution_record_refusal(resolution, err);
+    if (!resolution_describe_again(resolution, err))
+        return -1;
+    return resolution_fetch(resolution, err);
+}
+
+static int resolution_ask_hub(struct hc_resolution *resolution, struct hc_error *err)
+{
+    char token[HC_TOKEN_MAX + 1];
+    struct hc_error stale_cause;
+    int result;
+
+    token[0] = '\0';
+    resolution->credentials = (struct hc_hub_credentials){
+        .token = token,
+        .call = resolution->cancellation,
+        .key = resolution->options->caller,
+    };
+    resolution->stale_cause = &stale_cause;
+    resolution->kind->clear(resolution);
+    result = resolution_ask_with_token(resolution, token, err);
+    explicit_bzero(token, sizeof token);
+    if (result == 0 && resolution->is_stale)
+        resolution_report_stale(resolution);
+    resolution->credentials.token = NULL;
+    resolution->stale_cause = NULL;
+    hc_tree_free(hc_take(&resolution->tree));
+    return result;
+}
+
+int hc_resolution_run(struct hc_resolution *resolution, bool asks_hub,
+                      struct hc_error *err)
+{
+    int found = resolution_find(resolution, err);
+
+    if (found == 0 && asks_hub)
+        found = resolution_ask_hub(resolution, err) < 0 ? -1 : 1;
+    if (found == 1)
+        return 1;
+    resolution->kind->clear(resolution);
+    if (found < 0 && resolution->path)
+        return hc_fail_about_file(err, resolution->path);
+    return found;
+}
+
+/* ---- blobs ----------------------------------------------------------------------------
+ */
+
 /* Failures of the Hub name the file already; others name a path, a blob or nothing. */
-static int explain_blob_failure(const struct hc_resolution *resolution, const char *path,
+static int blob_explain_failure(const struct hc_resolution *resolution, const char *path,
                                 struct hc_error *err)
 {
     const char *type = hc_repo_type_name(resolution->repo.type);
@@ -125,33 +477,18 @@ static int explain_blob_failure(const struct hc_resolution *resolution, const ch
     }
 }
 
-/* Where there are no symlinks, whoever else wanted the blob may have moved it away: to
- * the very place, or to another one. */
-static bool pointer_is_there(const struct hc_resolver *resolver,
-                             const struct hc_repo_file *place, uint64_t size)
+/* Where there are no symlinks, another caller that fetched the same blob may have moved it
+ * away: to the very place of this file, or to another one. */
+static bool blob_is_in_place(const struct hc_resolution *resolution,
+                             const struct hc_blob_request *request)
 {
     struct hc_pointer pointer;
     struct hc_error unused;
 
-    return hc_pointer_find(resolver->cache, place->repo, place->revision, place->path,
-                           &pointer, &unused) == 1 &&
-           hc_blob_size_matches(size, pointer.size);
-}
-
-/* The listing has no usable hash of the file: the Hub is asked for it. `metadata` backs
- * what becomes of `request`. */
-static int request_etag(const struct hc_resolution *resolution,
-                        const struct hc_hub_credentials *credentials,
-                        struct hc_blob_request *request, struct hc_metadata *metadata,
-                        struct hc_error *err)
-{
-    if (hc_hub_head(resolution->resolver->hub, &request->file, credentials, metadata,
-                    err) < 0)
-        return -1;
-    request->blob.etag = metadata->etag;
-    if (metadata->size != HC_SIZE_UNKNOWN)
-        request->size = metadata->size;
-    return 0;
+    return hc_pointer_find(resolution->resolver->cache, &resolution->repo,
+                           request->file.revision, request->file.path, &pointer,
+                           &unused) == 1 &&
+           hc_blob_size_matches(request->size, pointer.size);
 }
 
 int hc_resolution_fetch_blob(const struct hc_resolution *resolution,
@@ -160,25 +497,55 @@ int hc_resolution_fetch_blob(const struct hc_resolution *resolution,
                              struct hc_blob_result *result, struct hc_error *err)
 {
     const struct hc_resolver *resolver = resolution->resolver;
-    struct hc_blob_request described = *request;
-    struct hc_metadata metadata;
     unsigned retries = 0;
-    int placed;
+    int linked;
 
-    *result = (struct hc_blob_result){0};
-    if (!request->blob.etag[0] &&
-        request_etag(resolution, credentials, &described, &metadata, err) < 0)
-        return -1;
     do {
-        placed = hc_transfers_fetch(resolver->transfers, &described, credentials, result,
-                                    err) < 0
-                     ? -1
-                     : hc_pointer_link(resolver->cache, &described.file,
-                                       described.blob.etag, result->is_fetched, err);
+        linked =
+            hc_transfers_fetch(resolver->transfers, request, credentials, result, err) < 0
+                ? -1
+                : hc_pointer_link(resolver->cache, &request->file, request->blob.etag,
+                                  result->is_fetched, err);
         retries += result->retries;
-        result->retries = retries;
-    } while (placed == 1 && !pointer_is_there(resolver, &described.file, described.size));
-    if (placed >= 0)
+    } while (linked == 1 && !blob_is_in_place(resolution, request));
+    result->retries = retries;
+    if (linked >= 0)
         return 0;
-    return explain_blob_failure(resolution, request->file.path, err);
+    return blob_explain_failure(resolution, request->file.path, err);
+}
+
+/* The listing has no usable hash of the file: a HEAD tells its etag, and its size. */
+static int entry_ask_etag(const struct hc_resolution *resolution,
+                          const struct hc_blob_request *request,
+                          const struct hc_hub_credentials *credentials,
+                          struct hc_metadata *metadata, struct hc_error *err)
+{
+    if (hc_hub_head(resolution->resolver->hub, &request->file, credentials, metadata,
+                    err) < 0)
+        return -1;
+    if (metadata->size == HC_SIZE_UNKNOWN)
+        metadata->size = request->size;
+    return 0;
+}
+
+int hc_resolution_fetch_entry(const struct hc_resolution *resolution,
+                              const struct hc_entry *entry,
+                              const struct hc_hub_credentials *credentials,
+                              struct hc_blob_result *result, struct hc_error *err)
+{
+    struct hc_metadata metadata;
+    struct hc_blob_request request = {
+        .blob = {.folder = resolution->repo.folder, .etag = hc_entry_etag(entry)},
+        .file = {&resolution->repo, resolution->commit, entry->path},
+        .size = hc_entry_size(entry),
+        .is_forced = resolution->options->force_download,
+    };
+
+    if (!request.blob.etag[0]) {
+        if (entry_ask_etag(resolution, &request, credentials, &metadata, err) < 0)
+            return -1;
+        request.blob.etag = metadata.etag;
+        request.size = metadata.size;
+    }
+    return hc_resolution_fetch_blob(resolution, &request, credentials, result, err);
 }

@@ -112,8 +112,8 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
         hc_tree_cache_set_budget(hc_cache_trees(resolver->cache), settings->tree_memory);
     hc_resolver_sweep(resolver);
     resolver_note_token_file(resolver);
-    resolver->questions = hc_shared_queries_new(err);
-    resolver->hub = resolver->questions ? hc_hub_open(settings, err) : NULL;
+    resolver->queries = hc_shared_queries_new(err);
+    resolver->hub = resolver->queries ? hc_hub_open(settings, err) : NULL;
     if (!resolver->hub)
         return NULL;
     resolver->download_workers = resolver_open_workers(settings, err);
@@ -131,7 +131,7 @@ void hc_resolver_close(struct hc_resolver *resolver)
     hc_workers_close(resolver->download_workers);
     hc_transfers_close(resolver->transfers);
     hc_hub_close(resolver->hub);
-    hc_shared_queries_free(resolver->questions);
+    hc_shared_queries_free(resolver->queries);
     hc_cache_close(resolver->cache);
     hc_settings_clear(&resolver->settings);
     free(resolver);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which commit a name means now, and what is in it: what many callers want to know at the
- * same moment, when a branch has just become too old. One of them asks; before it does it
- * looks at the disk again, for another may just have heard, and what it hears is on disk
- * before anybody is told. So whoever comes later finds it there.
+ * Which commit a name means now, and what is in that commit. Many callers want to know
+ * that at the same moment, when the ref of a branch has just become too old: one thread
+ * asks, and the others wait for its answer (hub/shared_query.h). Before it asks, it reads
+ * the cache again, because another thread or replica may just have written the answer; and
+ * the answer is on disk before any waiter gets it, so a caller that comes later finds it
+ * there. A tree is kept only when the Hub itself listed it.
  */
-#include "hub_resolution.h"
+#include "resolution.h"
 
 #include <cache/ref.h>
 #include <cache/tree_file.h>
@@ -16,112 +18,97 @@
 /* ---- the commit of a name ----------------------------------------------------------
  */
 
-struct hub_query {
-    struct hc_hub_resolution *hub_resolution;
-    const struct hc_revision_query *revision_query;
-    const char *commit; /* whose tree is wanted */
-};
-
-static int revision_reread_or_ask(void *ctx, void *result, struct hc_error *err)
+static int revision_read_or_ask(void *ctx, void *result, struct hc_error *err)
 {
-    const struct hub_query *query = ctx;
-    const struct hc_resolution *resolution = query->hub_resolution->resolution;
+    struct hc_resolution *resolution = ctx;
     struct hc_revision *answer = result;
-    struct hc_local_ref local_ref;
+    char commit[HC_COMMIT_SIZE];
     struct hc_error ignored;
+    int is_usable = hc_resolution_read_ref(resolution, commit, err);
 
-    if (hc_resolution_reread_ref(query->hub_resolution, &local_ref, err) < 0)
+    if (is_usable < 0)
         return -1;
-    if (local_ref.is_usable && local_ref.commit[0]) {
-        memcpy(answer->commit, local_ref.commit, sizeof local_ref.commit);
+    if (is_usable && commit[0]) {
+        memcpy(answer->commit, commit, sizeof commit);
         return 0;
     }
-    if (query->revision_query->ask(query->revision_query->ctx, answer, err) < 0)
+    if (resolution->kind->ask_revision(resolution, answer, err) < 0)
         return -1;
-    /* Another commit is noted by those who bring its bytes, when they are there. */
-    if (local_ref.commit[0] && strcmp(local_ref.commit, answer->commit) == 0 &&
-        !answer->is_of_mirror)
+    /* Another commit is written to the ref by the resolution that fetches its bytes, once
+     * they are there. */
+    if (commit[0] && strcmp(commit, answer->commit) == 0 && !answer->is_of_mirror)
         (void)hc_ref_update(resolution->resolver->cache, &resolution->repo,
-                            resolution->revision, local_ref.commit, &ignored);
+                            resolution->revision, commit, &ignored);
     return 0;
 }
 
-int hc_resolution_query_revision(struct hc_hub_resolution *hub_resolution,
-                                 const struct hc_revision_query *ask,
+int hc_resolution_share_revision(struct hc_resolution *resolution,
                                  struct hc_revision *answer, struct hc_error *err)
 {
-    const struct hc_resolution *resolution = hub_resolution->resolution;
     const struct hc_hub_credentials credentials =
-        hc_resolution_credentials(hub_resolution, resolution->revision);
+        hc_resolution_credentials(resolution, resolution->revision);
     HC_AUTO_FREE char *name = NULL;
-    struct hub_query query = {.hub_resolution = hub_resolution, .revision_query = ask};
-    struct hc_shared_query question = {.credentials = &credentials,
-                                       .answer_size = sizeof *answer,
-                                       .ask = revision_reread_or_ask,
-                                       .ctx = &query};
+    struct hc_shared_query query = {.credentials = &credentials,
+                                    .answer_size = sizeof *answer,
+                                    .ask = revision_read_or_ask,
+                                    .ctx = resolution};
 
     if (asprintf(&name, "%s@%s", resolution->repo.folder, resolution->revision) < 0) {
         name = NULL;
         return hc_fail_memory(err);
     }
-    question.name = name;
-    return hc_shared_queries_run(resolution->resolver->questions, &question, answer, err);
+    query.name = name;
+    return hc_shared_queries_run(resolution->resolver->queries, &query, answer, err);
 }
 
-static int revision_ask_hub(void *ctx, struct hc_revision *answer, struct hc_error *err)
+int hc_revision_ask(struct hc_resolution *resolution, struct hc_revision *answer,
+                    struct hc_error *err)
 {
-    struct hc_hub_resolution *hub_resolution = ctx;
-    const struct hc_resolution *resolution = hub_resolution->resolution;
-    const struct hc_hub_credentials credentials =
-        hc_resolution_credentials(hub_resolution, resolution->revision);
+    const struct hc_resolver *resolver = resolution->resolver;
     const struct hc_repo_file place = {.repo = &resolution->repo,
                                        .revision = resolution->revision};
-    HC_AUTO_VALUE(hc_repo_info) description = {0};
+    const struct hc_hub_credentials credentials =
+        hc_resolution_credentials(resolution, resolution->revision);
+    HC_AUTO_VALUE(hc_repo_info) info = {0};
 
-    if (hc_hub_repo_info(resolution->resolver->hub, &place, &credentials, &description,
-                         err) < 0)
+    if (hc_hub_repo_info(resolver->hub, &place, &credentials, &info, err) < 0)
         return -1;
-    *answer = description.revision;
-    if (description.siblings && !answer->is_of_mirror)
-        hc_tree_expect_names(resolution->resolver->cache, &resolution->repo,
-                             answer->commit, description.siblings);
-    hc_resolution_note_revision(hub_resolution, answer);
-    hc_resolution_note_repo(hub_resolution, answer);
+    *answer = info.revision;
+    if (info.siblings && !answer->is_of_mirror)
+        hc_tree_expect_names(resolver->cache, &resolution->repo, answer->commit,
+                             info.siblings);
+    hc_resolution_note_revision(resolution, answer);
+    hc_resolution_note_repo(resolution, answer);
     return 0;
 }
 
-static int revision_get_commit(struct hc_hub_resolution *hub_resolution,
-                               char commit[HC_COMMIT_SIZE], struct hc_error *err)
+/* Sets the resolution's commit: from the ref if that is good enough, else from the Hub. */
+static int revision_find_commit(struct hc_resolution *resolution, struct hc_error *err)
 {
-    const struct hc_resolution *resolution = hub_resolution->resolution;
-    const struct hc_revision_query by_revision = {revision_ask_hub, hub_resolution};
     bool is_forced = resolution->options->force_download;
     struct hc_revision answer = {0};
-    struct hc_local_ref local_ref;
+    int is_usable = hc_resolution_read_ref(resolution, resolution->commit, err);
 
-    if (hc_resolution_reread_ref(hub_resolution, &local_ref, err) < 0)
+    if (is_usable < 0)
         return -1;
-    memcpy(commit, local_ref.commit, HC_COMMIT_SIZE);
-    if (resolution->is_commit || (local_ref.is_usable && commit[0] && !is_forced))
+    if (resolution->is_commit || (is_usable && resolution->commit[0] && !is_forced))
         return 0;
-    if (!is_forced &&
-        hc_resolution_query_revision(hub_resolution, &by_revision, &answer, err) < 0)
+    if (!is_forced && hc_resolution_share_revision(resolution, &answer, err) < 0)
         return -1;
-    if (!answer.commit[0] && revision_ask_hub(hub_resolution, &answer, err) < 0)
+    if (!answer.commit[0] && resolution->kind->ask_revision(resolution, &answer, err) < 0)
         return -1;
-    hc_resolution_note_revision(hub_resolution, &answer);
-    memcpy(commit, answer.commit, HC_COMMIT_SIZE);
+    hc_resolution_note_revision(resolution, &answer);
+    memcpy(resolution->commit, answer.commit, HC_COMMIT_SIZE);
     return 0;
 }
 
-/* ---- the tree of a commit ----------------------------------------------------------
+/* ---- the tree of the commit ----------------------------------------------------------
  */
 
-/* A listing from disk is not good enough. */
-static bool tree_must_be_listed(const struct hc_hub_resolution *hub_resolution)
+/* A cached listing is not good enough. */
+static bool tree_must_be_listed(const struct hc_resolution *resolution)
 {
-    return hub_resolution->must_relist ||
-           hub_resolution->resolution->options->force_download;
+    return resolution->must_relist || resolution->options->force_download;
 }
 
 static void tree_answer_copy(void *to, const void *from)
@@ -138,41 +125,40 @@ static void tree_answer_drop(void *answer)
 
 /*
  * The names of the commit's files: 0, and NULL when they are not known. What the Hub said
- * beside the commit is at hand; of a listing that has just come, and of an empty one, the
- * Hub is asked, for a page that went missing on the way leaves no other trace. A Hub that
- * cannot tell fails the empty one only.
+ * beside the commit is at hand; about a listing that has just come, and about an empty one,
+ * the Hub is asked, because a page that went missing on the way leaves no other trace. A
+ * Hub that cannot tell fails the empty one only.
  */
-static int tree_expected_names(const struct hub_query *query, const struct hc_tree *tree,
-                               bool is_new, struct hc_tree **names, struct hc_error *err)
+static int tree_expected_names(struct hc_resolution *resolution,
+                               const struct hc_tree *tree, bool is_new,
+                               struct hc_tree **names, struct hc_error *err)
 {
-    const struct hc_resolution *resolution = query->hub_resolution->resolution;
+    const struct hc_resolver *resolver = resolution->resolver;
     const struct hc_repo_file place = {.repo = &resolution->repo,
-                                       .revision = query->commit};
+                                       .revision = resolution->commit};
     struct hc_hub_credentials credentials =
-        hc_resolution_credentials(query->hub_resolution, query->commit);
-    struct hc_repo_info description;
+        hc_resolution_credentials(resolution, resolution->commit);
+    struct hc_repo_info info;
 
-    *names = hc_tree_expected_names(resolution->resolver->cache, &resolution->repo,
-                                    query->commit);
+    *names =
+        hc_tree_expected_names(resolver->cache, &resolution->repo, resolution->commit);
     if (*names || (tree->count > 0 && !is_new))
         return 0;
     credentials.no_retry = credentials.no_retry || tree->count > 0;
-    if (hc_hub_repo_info(resolution->resolver->hub, &place, &credentials, &description,
-                         err) < 0)
+    if (hc_hub_repo_info(resolver->hub, &place, &credentials, &info, err) < 0)
         return tree->count > 0 ? 0 : -1;
-    *names = description.siblings;
+    *names = info.siblings;
     return 0;
 }
 
 /* BAD_HUB_REPLY when the listing lacks a file that the Hub says is there. */
-static int tree_check_names(const struct hub_query *query, const struct hc_tree *tree,
+static int tree_check_names(struct hc_resolution *resolution, const struct hc_tree *tree,
                             bool is_new, struct hc_error *err)
 {
-    const struct hc_resolution *resolution = query->hub_resolution->resolution;
     HC_AUTO(hc_tree) *names = NULL;
     char shown[128];
 
-    if (tree_expected_names(query, tree, is_new, &names, err) < 0)
+    if (tree_expected_names(resolution, tree, is_new, &names, err) < 0)
         return -1;
     for (size_t i = 0; names && i < names->count; i++) {
         const char *name = names->entries[i].path;
@@ -185,31 +171,30 @@ static int tree_check_names(const struct hub_query *query, const struct hc_tree 
             "the listing of %s '%s' at commit %.8s is incomplete: it has %zu "
             "files and lacks '%s', which the Hub says is there; try again, and "
             "check what is between here and the Hub",
-            hc_repo_type_name(resolution->repo.type), resolution->repo.id, query->commit,
-            tree->count, shown);
+            hc_repo_type_name(resolution->repo.type), resolution->repo.id,
+            resolution->commit, tree->count, shown);
     }
-    hc_tree_expect_names(resolution->resolver->cache, &resolution->repo, query->commit,
-                         NULL);
+    hc_tree_expect_names(resolution->resolver->cache, &resolution->repo,
+                         resolution->commit, NULL);
     return 0;
 }
 
-/* The listing on disk, unless it is known, or now shown, to be wrong: 1, 0, -1. */
-static int tree_find_cached(const struct hub_query *query, struct hc_tree **answer,
+/* The cached listing, unless it is known, or now shown, to be wrong: 1, 0, -1. */
+static int tree_find_cached(struct hc_resolution *resolution, struct hc_tree **answer,
                             struct hc_error *err)
 {
-    const struct hc_resolution *resolution = query->hub_resolution->resolution;
     const struct hc_cache *cache = resolution->resolver->cache;
     HC_AUTO(hc_tree) *tree = NULL;
     struct hc_error cause;
     int found = 0;
 
-    if (!tree_must_be_listed(query->hub_resolution))
-        found = hc_tree_load(cache, &resolution->repo, query->commit, &tree, err);
+    if (!tree_must_be_listed(resolution))
+        found = hc_tree_load(cache, &resolution->repo, resolution->commit, &tree, err);
     if (found <= 0)
         return found;
-    if (tree_check_names(query, tree, false, &cause) < 0) {
+    if (tree_check_names(resolution, tree, false, &cause) < 0) {
         if (cause.reason == HC_BAD_HUB_REPLY)
-            hc_tree_drop(cache, &resolution->repo, query->commit);
+            hc_tree_drop(cache, &resolution->repo, resolution->commit);
         return 0;
     }
     *answer = hc_take(&tree);
@@ -218,66 +203,60 @@ static int tree_find_cached(const struct hub_query *query, struct hc_tree **answ
 
 static int tree_find_or_list(void *ctx, void *answer, struct hc_error *err)
 {
-    const struct hub_query *query = ctx;
-    const struct hc_resolution *resolution = query->hub_resolution->resolution;
+    struct hc_resolution *resolution = ctx;
     const struct hc_resolver *resolver = resolution->resolver;
     const struct hc_hub_credentials credentials =
-        hc_resolution_credentials(query->hub_resolution, query->commit);
+        hc_resolution_credentials(resolution, resolution->commit);
     HC_AUTO(hc_tree) *tree = NULL;
     struct hc_error ignored;
-    int found = tree_find_cached(query, answer, err);
+    int found = tree_find_cached(resolution, answer, err);
 
     if (found != 0)
         return found < 0 ? -1 : 0;
-    tree =
-        hc_hub_tree(resolver->hub, &resolution->repo, query->commit, &credentials, err);
-    if (!tree || tree_check_names(query, tree, true, err) < 0)
+    tree = hc_hub_tree(resolver->hub, &resolution->repo, resolution->commit, &credentials,
+                       err);
+    if (!tree || tree_check_names(resolution, tree, true, err) < 0)
         return -1;
     /*
-     * Without it the next proof costs a listing again: no reason to fail now. A mirror's
-     * word is good for this answer, and not for all that come later.
+     * If it cannot be saved, the next proof costs another listing, which is no reason to
+     * fail now. A mirror's listing serves this answer and no later one.
      */
     if (!resolution->options->dry_run && !tree->is_of_mirror)
-        (void)hc_tree_save(resolver->cache, &resolution->repo, query->commit, tree,
+        (void)hc_tree_save(resolver->cache, &resolution->repo, resolution->commit, tree,
                            &ignored);
     *(struct hc_tree **)answer = hc_take(&tree);
     return 0;
 }
 
-static struct hc_tree *tree_get(struct hc_hub_resolution *hub_resolution,
-                                const char *commit, struct hc_error *err)
+/* Sets the resolution's tree. */
+static int tree_find(struct hc_resolution *resolution, struct hc_error *err)
 {
-    const struct hc_resolution *resolution = hub_resolution->resolution;
     const struct hc_hub_credentials credentials =
-        hc_resolution_credentials(hub_resolution, commit);
+        hc_resolution_credentials(resolution, resolution->commit);
     char name[HC_REPO_FOLDER_MAX + 1 + HC_COMMIT_SIZE + 16];
-    struct hub_query query = {.hub_resolution = hub_resolution, .commit = commit};
-    const struct hc_shared_query question = {.name = name,
-                                             .credentials = &credentials,
-                                             .answer_size = sizeof(struct hc_tree *),
-                                             .ask = tree_find_or_list,
-                                             .ctx = &query,
-                                             .copy = tree_answer_copy,
-                                             .drop = tree_answer_drop};
-    HC_AUTO(hc_tree) *tree = NULL;
+    const struct hc_shared_query query = {.name = name,
+                                          .credentials = &credentials,
+                                          .answer_size = sizeof(struct hc_tree *),
+                                          .ask = tree_find_or_list,
+                                          .ctx = resolution,
+                                          .copy = tree_answer_copy,
+                                          .drop = tree_answer_drop};
 
-    /* What a dry run lists is not kept, and others want it kept; and who lists anew does
-     * not want what others find on disk. */
-    if (hc_format(name, sizeof name, "%s/%s%s%s", resolution->repo.folder, commit,
-                  resolution->options->dry_run ? " dry" : "",
-                  tree_must_be_listed(hub_resolution) ? " anew" : "") < 0) {
-        (void)hc_fail(err, HC_INTERNAL, "the repo's folder has too long a name");
-        return NULL;
-    }
-    if (hc_shared_queries_run(resolution->resolver->questions, &question, &tree, err) < 0)
-        return NULL;
-    return hc_take(&tree);
+    /* A dry run does not save what it lists, and other callers want it saved; a caller
+     * that lists anew does not want what other callers find in the cache. */
+    if (hc_format(name, sizeof name, "%s/%s%s%s", resolution->repo.folder,
+                  resolution->commit, resolution->options->dry_run ? " dry" : "",
+                  tree_must_be_listed(resolution) ? " anew" : "") < 0)
+        return hc_fail(err, HC_INTERNAL, "the repo's folder has too long a name");
+    return hc_shared_queries_run(resolution->resolver->queries, &query, &resolution->tree,
+                                 err);
 }
 
-struct hc_tree *hc_resolution_get_tree(struct hc_hub_resolution *hub_resolution,
-                                       char commit[HC_COMMIT_SIZE], struct hc_error *err)
+int hc_revision_describe(struct hc_resolution *resolution, struct hc_error *err)
 {
-    if (revision_get_commit(hub_resolution, commit, err) < 0)
-        return NULL;
-    return tree_get(hub_resolution, commit, err);
+    HC_AUTO(hc_tree) *before = hc_take(&resolution->tree);
+
+    if (revision_find_commit(resolution, err) < 0 || tree_find(resolution, err) < 0)
+        return -1;
+    return before && hc_tree_equals(before, resolution->tree);
 }

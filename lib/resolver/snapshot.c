@@ -1,66 +1,112 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A snapshot, top to bottom: local directory; what commit is it; what belongs to it; what
- * of that is here; fetch the rest. It goes by the tree of the commit: one listing, then
- * one GET per missing file, and the answer is proved rather than assumed.
+ * A snapshot: all files of a commit that the patterns select. It goes by the tree of the
+ * commit: one listing, then one GET for each missing file, and the answer is proved rather
+ * than assumed. The completeness check looks every selected entry up in the cache; an
+ * entry whose file is not there, or has another size than the tree says, is missing.
+ *
+ *     COMPLETE   no entry is missing
+ *     PARTIAL    the answer to a dry run, with the names of missing files
+ *     UNKNOWN    offline, and no listing is cached: the directory as it is
+ *
+ * Offline, a snapshot known to be incomplete is never answered as if it were whole: it is
+ * INCOMPLETE_SNAPSHOT, with the names.
  */
-#include "completeness.h"
-#include "hub_resolution.h"
+#include "batch.h"
 
+#include <base/cancellation.h>
 #include <base/file.h>
-#include <cache/ref.h>
+#include <base/size.h>
 #include <cache/tree_file.h>
+#include <policy/patterns.h>
 
 #include <fcntl.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/stat.h>
+
+enum { CHECK_ENTRIES = 1024 }; /* looked up between two looks at the cancellation */
+
+struct snapshot_resolution {
+    struct hc_resolution resolution;
+    const struct hc_snapshot_request *request;
+    struct hc_filter *filter;     /* the request's patterns */
+    struct hc_snapshot *snapshot; /* the answer */
+
+    /* From the completeness check. */
+    const struct hc_entry **missing; /* entries of the tree that was checked */
+    size_t missing_count;
+    uint64_t missing_bytes;
+};
+
+_Static_assert(offsetof(struct snapshot_resolution, resolution) == 0,
+               "the kind casts to it");
+
+static void snapshot_resolution_clear(struct snapshot_resolution *self)
+{
+    hc_filter_free(self->filter);
+    free(self->missing);
+}
+
+HC_DEFINE_AUTO_VALUE(snapshot_resolution, snapshot_resolution_clear)
 
 /* ---- answers ------------------------------------------------------------------------
  */
 
-/* Path, commit and what a hit has in common. */
-static int snapshot_set_path(const struct hc_snapshot_lookup *lookup, const char *commit,
-                             struct hc_snapshot *answer, struct hc_error *err)
+void hc_snapshot_clear(struct hc_snapshot *snapshot)
 {
-    const struct hc_resolution *resolution = &lookup->resolution;
+    struct hc_strings missing = {.items = snapshot->missing,
+                                 .count = snapshot->missing_listed};
+
+    free(snapshot->path);
+    hc_strings_clear(&missing);
+    hc_resolved_files_clear(snapshot->files, snapshot->listed);
+    *snapshot = (struct hc_snapshot){0};
+}
+
+/* Path, commit and what a hit has in common. */
+static int snapshot_set_path(const struct snapshot_resolution *self, const char *commit,
+                             struct hc_error *err)
+{
+    const struct hc_resolution *resolution = &self->resolution;
     const char *root = hc_cache_root(resolution->resolver->cache);
+    struct hc_snapshot *snapshot = self->snapshot;
     char cache_path[PATH_MAX];
 
     if (hc_cache_snapshot_path(cache_path, &resolution->repo, commit, NULL, err) < 0)
         return -1;
-    if (asprintf(&answer->path, "%s/%s", root, cache_path) < 0) {
-        answer->path = NULL;
+    if (asprintf(&snapshot->path, "%s/%s", root, cache_path) < 0) {
+        snapshot->path = NULL;
         return hc_fail_memory(err);
     }
-    answer->cache_path = answer->path + strlen(root) + 1;
-    memcpy(answer->commit_hash, commit, HC_COMMIT_SIZE);
-    answer->source = HC_SOURCE_CACHE;
-    answer->completeness = HC_COMPLETE;
+    snapshot->cache_path = snapshot->path + strlen(root) + 1;
+    memcpy(snapshot->commit_hash, commit, HC_COMMIT_SIZE);
+    snapshot->source = HC_SOURCE_CACHE;
+    snapshot->completeness = HC_COMPLETE;
     return 0;
 }
 
-static int snapshot_fail_incomplete(const struct hc_snapshot_lookup *lookup,
-                                    const struct hc_completeness_check *check,
+/* The error lists as many names of missing files as it has room for. */
+static int snapshot_fail_incomplete(const struct snapshot_resolution *self,
                                     struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &lookup->resolution;
+    const struct hc_resolution *resolution = &self->resolution;
+    const char *type = hc_repo_type_name(resolution->repo.type);
     const char *id = resolution->repo.id;
-    const char *first = check->blobs[0].path;
     size_t used = 0;
 
-    (void)hc_fail(
-        err, HC_INCOMPLETE_SNAPSHOT,
-        "the snapshot of %s '%s' at '%s' lacks %zu of %u files ('%.100s'%s), and "
-        "the Hub is not asked. Complete it while online: hubcache snapshot %s "
-        "--repo-type %s --revision %s",
-        hc_repo_type_name(resolution->repo.type), id, resolution->revision, check->count,
-        check->answer->file_count, first, check->count > 1 ? ", …" : "", id,
-        hc_repo_type_name(resolution->repo.type), resolution->revision);
-    err->missing_count = (unsigned)check->count;
-    for (size_t i = 0; i < check->missing.count; i++) {
-        const char *name = check->missing.items[i];
+    (void)
+        hc_fail(err, HC_INCOMPLETE_SNAPSHOT,
+                "the snapshot of %s '%s' at '%s' lacks %zu of %u files ('%.100s'%s), and "
+                "the Hub is not asked. Complete it while online: hubcache snapshot %s "
+                "--repo-type %s --revision %s",
+                type, id, resolution->revision, self->missing_count,
+                self->snapshot->file_count, self->missing[0]->path,
+                self->missing_count > 1 ? ", …" : "", id, type, resolution->revision);
+    err->missing_count = (unsigned)self->missing_count;
+    for (size_t i = 0; i < self->missing_count && i < HC_MISSING_MAX; i++) {
         int length = hc_format(err->missing + used, sizeof err->missing - used, "%s%s",
-                               used ? "\n" : "", name);
+                               used ? "\n" : "", self->missing[i]->path);
 
         if (length < 0)
             break;
@@ -69,248 +115,328 @@ static int snapshot_fail_incomplete(const struct hc_snapshot_lookup *lookup,
     return -1;
 }
 
-/* No tree tells what should be here: the directory as it is, and that this is so. */
-static int snapshot_answer_unknown(const struct hc_snapshot_lookup *lookup,
-                                   const char *commit, struct hc_snapshot *answer,
-                                   struct hc_error *err)
+/* No tree says what should be here: the directory as it is, and that this is so. */
+static int snapshot_answer_unknown(const struct snapshot_resolution *self,
+                                   const char *commit, struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &lookup->resolution;
-    const struct hc_cache *cache = resolution->resolver->cache;
-    char cache_path[PATH_MAX];
+    const struct hc_resolution *resolution = &self->resolution;
+    struct hc_snapshot *snapshot = self->snapshot;
     struct hc_snapshot counted;
+    char cache_path[PATH_MAX];
     struct stat status;
 
     if (hc_cache_snapshot_path(cache_path, &resolution->repo, commit, NULL, err) < 0)
         return -1;
-    if (fstatat(hc_cache_fd(cache), cache_path, &status, 0) < 0 ||
+    if (fstatat(hc_cache_fd(resolution->resolver->cache), cache_path, &status, 0) < 0 ||
         !S_ISDIR(status.st_mode))
         return 0;
-    if (snapshot_set_path(lookup, commit, answer, err) < 0)
+    if (snapshot_set_path(self, commit, err) < 0)
         return -1;
-    answer->completeness = HC_UNKNOWN;
-    if (hc_local_snapshot(answer->path, lookup->request, lookup->filter, &counted, err) <
-        0)
+    snapshot->completeness = HC_UNKNOWN;
+    if (hc_local_snapshot(snapshot->path, self->request, self->filter, &counted, err) < 0)
         return -1;
-    answer->file_count = counted.file_count;
-    answer->size_bytes = counted.size_bytes;
+    snapshot->file_count = counted.file_count;
+    snapshot->size_bytes = counted.size_bytes;
     hc_snapshot_clear(&counted);
-    return answer->file_count > 0; /* none is no answer: the repo may have files */
+    return snapshot->file_count > 0; /* none is no answer: the repo may have files */
 }
 
-/* ---- the order of the steps ---------------------------------------------------------
+/* Makes what was checked the answer to a dry run, which may miss files. */
+static int snapshot_answer_dry_run(struct snapshot_resolution *self, struct hc_error *err)
+{
+    struct hc_snapshot *snapshot = self->snapshot;
+    HC_AUTO_VALUE(hc_strings) names = {0};
+
+    if (self->missing_count == 0)
+        return 0;
+    for (size_t i = 0; i < self->missing_count && i < HC_MISSING_MAX; i++) {
+        if (hc_strings_add(&names, self->missing[i]->path, err) < 0)
+            return -1;
+    }
+    snapshot->completeness = HC_PARTIAL;
+    snapshot->source = HC_SOURCE_HUB;
+    snapshot->missing = names.items;
+    snapshot->missing_listed = names.count;
+    snapshot->missing_total = (unsigned)self->missing_count;
+    names = (struct hc_strings){0};
+    return 0;
+}
+
+/* ---- the completeness check ---------------------------------------------------------
  */
 
 /*
- * The disk's answer at `commit`: 1 proved complete (or a dry run's answer, or unknown
- * when the Hub must not be asked), 0 the Hub has to be asked, -1.
+ * Is the entry's file here, whole? A blob of that name, or a plain file, which has none,
+ * of another size is not. A blob of another name was fetched for this commit and path on
+ * the Hub's word, which counts for more than a cached listing.
  */
-static int snapshot_find_at(const struct hc_snapshot_lookup *lookup, const char *commit,
-                            struct hc_snapshot *answer, struct hc_error *err)
+static int entry_is_cached(const struct hc_resolution *resolution, const char *commit,
+                           const struct hc_entry *entry, struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &lookup->resolution;
-    HC_AUTO_VALUE(hc_completeness_check) check = {.answer = answer};
-    HC_AUTO(hc_tree) *tree = NULL;
-    int found =
-        hc_tree_load(resolution->resolver->cache, &resolution->repo, commit, &tree, err);
-
-    if (found < 0)
-        return -1;
-    if (found == 0)
-        return resolution->may_ask_hub
-                   ? 0
-                   : snapshot_answer_unknown(lookup, commit, answer, err);
-    if (tree->count == 0 && resolution->may_ask_hub) /* the Hub may know of files */
-        return 0;
-    if (hc_completeness_check_tree(lookup, commit, tree, &check, err) < 0)
-        return -1;
-    if (check.count > 0 && !resolution->options->dry_run)
-        return resolution->may_ask_hub ? 0
-                                       : snapshot_fail_incomplete(lookup, &check, err);
-    if (snapshot_set_path(lookup, commit, answer, err) < 0)
-        return -1;
-    hc_completeness_answer_partial(&check);
-    return 1;
-}
-
-static int snapshot_find_cached(const struct hc_snapshot_lookup *lookup,
-                                struct hc_snapshot *answer, struct hc_error *err)
-{
-    const struct hc_resolution *resolution = &lookup->resolution;
-    struct hc_local_ref local_ref;
-    int found = 0;
+    struct hc_pointer pointer;
+    int found;
 
     if (resolution->options->force_download)
         return 0;
-    if (hc_resolution_read_ref(resolution, &local_ref, err) < 0)
-        return -1;
-    if (local_ref.is_usable && local_ref.commit[0])
-        found = snapshot_find_at(lookup, local_ref.commit, answer, err);
-    if (found != 0 || resolution->may_ask_hub)
+    found = hc_pointer_find(resolution->resolver->cache, &resolution->repo, commit,
+                            entry->path, &pointer, err);
+    if (found <= 0)
         return found;
-    return hc_resolution_fail_not_cached(resolution, NULL, err);
+    if (!entry->has_etag ||
+        (pointer.etag[0] && strcmp(pointer.etag, hc_entry_etag(entry)) != 0))
+        return 1;
+    return pointer.size == hc_entry_size(entry);
 }
 
-static int snapshot_fetch(const struct hc_snapshot_lookup *lookup, const char *commit,
-                          const struct hc_completeness_check *check,
-                          const struct hc_hub_credentials *credentials,
-                          struct hc_error *err)
+static int snapshot_list_file(const struct snapshot_resolution *self, const char *commit,
+                              const struct hc_entry *entry, bool is_cached,
+                              struct hc_error *err)
 {
-    struct hc_snapshot *answer = check->answer;
-    struct hc_batch batch = {
-        .resolution = &lookup->resolution,
-        .commit = commit,
-        .credentials = credentials,
-        .blobs = check->blobs,
-        .count = check->count,
-        .progress = lookup->request->progress,
-        .progress_ctx = lookup->request->progress_ctx,
+    const struct hc_resolution *resolution = &self->resolution;
+    struct hc_snapshot *snapshot = self->snapshot;
+    char cache_path[PATH_MAX];
+    struct hc_file file;
+
+    if (hc_cache_snapshot_path(cache_path, &resolution->repo, commit, entry->path, err) <
+        0)
+        return -1;
+    if (hc_resolved_file_init(resolution->resolver, cache_path, entry->path, &file, err) <
+        0)
+        return -1;
+    memcpy(file.commit_hash, commit, HC_COMMIT_SIZE);
+    (void)hc_format(file.etag, sizeof file.etag, "%s", hc_entry_etag(entry));
+    file.size_bytes = hc_entry_size(entry);
+    file.source = is_cached ? HC_SOURCE_CACHE : HC_SOURCE_HUB;
+    return hc_resolved_files_add(&snapshot->files, &snapshot->listed, &file, err);
+}
+
+static int snapshot_add_missing(struct snapshot_resolution *self,
+                                const struct hc_entry *entry, struct hc_error *err)
+{
+    /* Doubles at powers of two, so that no capacity needs to be kept. */
+    if ((self->missing_count & (self->missing_count - 1)) == 0) {
+        size_t capacity = self->missing_count ? self->missing_count * 2 : 1;
+        const struct hc_entry **grown =
+            reallocarray(self->missing, capacity, sizeof *grown);
+
+        if (!grown)
+            return hc_fail_memory(err);
+        self->missing = grown;
+    }
+    self->missing[self->missing_count++] = entry;
+    self->missing_bytes += hc_entry_size(entry);
+    return 0;
+}
+
+/* The request selects a file that the cache cannot hold, so the selection can never be
+ * complete. */
+static int entry_fail_unsafe(const struct hc_resolution *resolution,
+                             const struct hc_entry *entry, struct hc_error *err)
+{
+    char shown[128];
+
+    hc_text_excerpt(shown, sizeof shown, entry->path);
+    return hc_fail(err, HC_BAD_HUB_REPLY,
+                   "%s '%s' at '%.80s' has a file '%s', whose name is unsafe on disk; "
+                   "leave it out with ignore_patterns, or have its owner rename it",
+                   hc_repo_type_name(resolution->repo.type), resolution->repo.id,
+                   resolution->revision, shown);
+}
+
+static int snapshot_check_entry(struct snapshot_resolution *self, const char *commit,
+                                const struct hc_entry *entry, struct hc_error *err)
+{
+    const struct hc_resolution *resolution = &self->resolution;
+    struct hc_snapshot *snapshot = self->snapshot;
+    int is_cached = entry->is_safe ? entry_is_cached(resolution, commit, entry, err)
+                                   : entry_fail_unsafe(resolution, entry, err);
+
+    if (is_cached < 0)
+        return -1;
+    snapshot->file_count++;
+    snapshot->size_bytes = hc_size_add(snapshot->size_bytes, hc_entry_size(entry));
+    if (snapshot->size_bytes == UINT64_MAX)
+        return hc_fail(
+            err, HC_BAD_HUB_REPLY,
+            "the files of commit %s of %s '%s' are said to have more bytes than "
+            "64 bits can count",
+            commit, hc_repo_type_name(resolution->repo.type), resolution->repo.id);
+    if (self->request->list_files &&
+        snapshot_list_file(self, commit, entry, is_cached, err) < 0)
+        return -1;
+    return is_cached ? 0 : snapshot_add_missing(self, entry, err);
+}
+
+/* Fills in the answer's figures, with list_files its files, and the missing entries, which
+ * are borrowed from `tree`. */
+static int snapshot_check(struct snapshot_resolution *self, const char *commit,
+                          const struct hc_tree *tree, struct hc_error *err)
+{
+    self->missing_count = 0;
+    self->missing_bytes = 0;
+    if (hc_filter_check(self->filter, tree->count, err) < 0)
+        return -1;
+    for (size_t i = 0; i < tree->count; i++) {
+        const struct hc_entry *entry = &tree->entries[i];
+        int selected = hc_filter_select(self->filter, entry->path, err);
+
+        if (selected < 0 ||
+            (selected && snapshot_check_entry(self, commit, entry, err) < 0))
+            return -1;
+        if (i % CHECK_ENTRIES == 0 &&
+            hc_cancellation_check(self->resolution.cancellation, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- the kind -------------------------------------------------------------------------
+ */
+
+static int snapshot_find_local(struct hc_resolution *resolution, const char *directory,
+                               struct hc_error *err)
+{
+    const struct snapshot_resolution *self =
+        (const struct snapshot_resolution *)resolution;
+
+    return hc_local_snapshot(directory, self->request, self->filter, self->snapshot,
+                             err) < 0
+               ? -1
+               : 1;
+}
+
+/* 1 proved complete (or a dry run's answer, or unknown when the Hub must not be asked). */
+static int snapshot_find_cached(struct hc_resolution *resolution, const char *commit,
+                                struct hc_error *err)
+{
+    struct snapshot_resolution *self = (struct snapshot_resolution *)resolution;
+    HC_AUTO(hc_tree) *tree = NULL;
+    int found = 0;
+
+    if (commit[0])
+        found = hc_tree_load(resolution->resolver->cache, &resolution->repo, commit,
+                             &tree, err);
+    if (found < 0 || !commit[0])
+        return found;
+    if (found == 0)
+        return resolution->may_ask_hub ? 0 : snapshot_answer_unknown(self, commit, err);
+    if (tree->count == 0 && resolution->may_ask_hub) /* the Hub may know of files */
+        return 0;
+    if (snapshot_check(self, commit, tree, err) < 0)
+        return -1;
+    if (self->missing_count > 0 && !resolution->options->dry_run)
+        return resolution->may_ask_hub ? 0 : snapshot_fail_incomplete(self, err);
+    if (snapshot_set_path(self, commit, err) < 0 ||
+        snapshot_answer_dry_run(self, err) < 0)
+        return -1;
+    return 1;
+}
+
+static int snapshot_fetch_missing(struct snapshot_resolution *self, struct hc_error *err)
+{
+    struct hc_snapshot *snapshot = self->snapshot;
+    const struct hc_batch batch = {
+        .resolution = &self->resolution,
+        .entries = self->missing,
+        .count = self->missing_count,
+        .progress = self->request->progress,
+        .progress_ctx = self->request->progress_ctx,
         .before =
             {
-                .files_total = answer->file_count,
-                .files_done = answer->file_count - (unsigned)check->count,
-                .bytes_total = answer->size_bytes,
-                .bytes_done = answer->size_bytes - check->missing_bytes,
+                .files_total = snapshot->file_count,
+                .files_done = snapshot->file_count - (unsigned)self->missing_count,
+                .bytes_total = snapshot->size_bytes,
+                .bytes_done = snapshot->size_bytes - self->missing_bytes,
             },
     };
 
-    hc_cache_write_tag(lookup->resolution.resolver->cache);
-    return hc_batch_fetch(&batch, &answer->downloaded_bytes, err);
+    hc_cache_write_tag(self->resolution.resolver->cache);
+    return hc_batch_fetch(&batch, &snapshot->downloaded_bytes, err);
 }
 
-/* The directory, then the ref that names it: no client ever sees the one without the
- * other. */
-static int snapshot_publish(const struct hc_snapshot_lookup *lookup, const char *commit,
-                            const struct hc_hub_resolution *hub_resolution,
-                            struct hc_error *err)
+/* The directory, then the ref that names it: no client ever sees a ref without it. */
+static int snapshot_publish(const struct hc_resolution *resolution, struct hc_error *err)
 {
-    const struct hc_resolution *resolution = &lookup->resolution;
+    const struct hc_cache *cache = resolution->resolver->cache;
     char cache_path[PATH_MAX];
 
-    if (hc_cache_snapshot_path(cache_path, &resolution->repo, commit, NULL, err) < 0 ||
-        hc_file_mkdirs(hc_cache_fd(resolution->resolver->cache), cache_path, err) < 0)
+    if (hc_cache_snapshot_path(cache_path, &resolution->repo, resolution->commit, NULL,
+                               err) < 0 ||
+        hc_file_mkdirs(hc_cache_fd(cache), cache_path, err) < 0)
         return -1;
-    return hc_resolution_write_ref(hub_resolution, commit, err);
+    return hc_resolution_write_ref(resolution, err);
 }
 
-/* ---- the steps of a resolution --------------------------------------------------------
- */
-
-/* A request on its way, and its answer. */
-struct snapshot_resolution {
-    const struct hc_snapshot_lookup *lookup;
-    struct hc_tree *tree;
-    char commit[HC_COMMIT_SIZE];
-    struct hc_snapshot *answer;
-};
-
-static int snapshot_step_find_cached(void *ctx, const char *commit, struct hc_error *err)
+static int snapshot_fetch(struct hc_resolution *resolution, struct hc_error *err)
 {
-    const struct snapshot_resolution *self = ctx;
-
-    return snapshot_find_at(self->lookup, commit, self->answer, err);
-}
-
-static int snapshot_step_describe(void *ctx, struct hc_hub_resolution *hub_resolution,
-                                  struct hc_error *err)
-{
-    struct snapshot_resolution *self = ctx;
-
-    HC_AUTO(hc_tree) *before = hc_take(&self->tree);
-
-    self->tree = hc_resolution_get_tree(hub_resolution, self->commit, err);
-    if (!self->tree)
-        return -1;
-    return before && hc_tree_equals(before, self->tree);
-}
-
-static int snapshot_step_fetch(void *ctx, struct hc_hub_resolution *hub_resolution,
-                               struct hc_error *err)
-{
-    const struct snapshot_resolution *self = ctx;
-    const struct hc_snapshot_lookup *lookup = self->lookup;
-    const char *commit = self->commit;
-    struct hc_snapshot *answer = self->answer;
-    HC_AUTO_VALUE(hc_completeness_check) check = {.answer = answer};
+    struct snapshot_resolution *self = (struct snapshot_resolution *)resolution;
     struct hc_error ignored;
 
-    if (snapshot_set_path(lookup, commit, answer, err) < 0 ||
-        hc_completeness_check_tree(lookup, commit, self->tree, &check, err) < 0)
+    if (snapshot_set_path(self, resolution->commit, err) < 0 ||
+        snapshot_check(self, resolution->commit, resolution->tree, err) < 0)
         return -1;
-    if (lookup->resolution.options->dry_run) {
-        hc_completeness_answer_partial(&check);
+    if (resolution->options->dry_run)
+        return snapshot_answer_dry_run(self, err);
+    if (self->missing_count == 0) { /* a hit needs no write access */
+        (void)snapshot_publish(resolution, &ignored);
         return 0;
     }
-    if (check.count == 0) { /* a hit needs no write access */
-        (void)snapshot_publish(lookup, commit, hub_resolution, &ignored);
-        return 0;
-    }
-    answer->source = HC_SOURCE_HUB;
-    if (snapshot_fetch(lookup, commit, &check, &hub_resolution->credentials, err) < 0)
-        return hc_resolution_suspect_listing(hub_resolution, err);
-    return snapshot_publish(lookup, commit, hub_resolution, err);
+    self->snapshot->source = HC_SOURCE_HUB;
+    if (snapshot_fetch_missing(self, err) < 0)
+        return hc_resolution_suspect_listing(resolution, err);
+    return snapshot_publish(resolution, err);
 }
 
-static void snapshot_step_clear(void *ctx)
+static void snapshot_clear(struct hc_resolution *resolution)
 {
-    const struct snapshot_resolution *self = ctx;
+    const struct snapshot_resolution *self =
+        (const struct snapshot_resolution *)resolution;
 
-    hc_snapshot_clear(self->answer);
+    hc_snapshot_clear(self->snapshot);
 }
 
-static void snapshot_step_mark_stale(void *ctx)
+static const struct hc_resolution_kind snapshot_kind = {
+    .find_local = snapshot_find_local,
+    .find_cached = snapshot_find_cached,
+    .ask_revision = hc_revision_ask,
+    .describe = hc_revision_describe,
+    .fetch = snapshot_fetch,
+    .clear = snapshot_clear,
+};
+
+static int snapshot_resolve(struct snapshot_resolution *self, bool asks_hub,
+                            struct hc_error *err)
 {
-    const struct snapshot_resolution *self = ctx;
-
-    self->answer->stale = true;
-}
-
-static int snapshot_resolve_by_hub(const struct hc_snapshot_lookup *lookup,
-                                   struct hc_snapshot *answer, struct hc_error *err)
-{
-    struct snapshot_resolution self = {.lookup = lookup, .answer = answer};
-    const struct hc_resolution_steps steps = {
-        snapshot_step_find_cached, snapshot_step_describe,   snapshot_step_fetch,
-        snapshot_step_clear,       snapshot_step_mark_stale, &self};
-    int result =
-        hc_resolution_run(&steps, &lookup->resolution, lookup->cancellation, err);
-
-    hc_tree_free(self.tree);
-    return result;
-}
-
-static int snapshot_resolve_from_disk(struct hc_resolver *resolver,
-                                      struct hc_snapshot_lookup *lookup,
-                                      struct hc_snapshot *answer, struct hc_error *err)
-{
-    const struct hc_snapshot_request *request = lookup->request;
+    struct hc_resolution *resolution = &self->resolution;
+    const struct hc_snapshot_request *request = self->request;
     const struct hc_patterns patterns = {request->allow_patterns, request->allow_count,
                                          request->ignore_patterns, request->ignore_count};
-    char dir[PATH_MAX];
+    int found;
 
-    *answer = (struct hc_snapshot){0};
+    resolution->kind = &snapshot_kind;
+    resolution->target = &request->repo;
+    resolution->options = &request->options;
+    *self->snapshot = (struct hc_snapshot){0};
     if (hc_patterns_check(&patterns, err) < 0)
         return -1;
-    lookup->filter = hc_filter_new(&patterns, lookup->cancellation, err);
-    if (!lookup->filter)
+    self->filter = hc_filter_new(&patterns, resolution->cancellation, err);
+    if (!self->filter)
         return -1;
-    if (hc_local_find(resolver, request->repo.id, dir))
-        return hc_local_snapshot(dir, request, lookup->filter, answer, err) < 0 ? -1 : 1;
-    if (hc_resolution_init(&lookup->resolution, resolver, &request->repo,
-                           &request->options, err) < 0)
-        return -1;
-    return snapshot_find_cached(lookup, answer, err);
+    found = hc_resolution_run(resolution, asks_hub, err);
+    self->snapshot->stale = found == 1 && resolution->is_stale;
+    return found;
 }
 
 int hc_resolve_snapshot_cached(struct hc_resolver *resolver,
                                const struct hc_snapshot_request *request,
                                struct hc_snapshot *snapshot, struct hc_error *err)
 {
-    HC_AUTO_VALUE(hc_snapshot_lookup) lookup = {.request = request};
-    int found = snapshot_resolve_from_disk(resolver, &lookup, snapshot, err);
+    HC_AUTO_VALUE(snapshot_resolution)
+    self = {.resolution = {.resolver = resolver},
+            .request = request,
+            .snapshot = snapshot};
 
-    if (found != 1)
-        hc_snapshot_clear(snapshot);
-    return found;
+    return snapshot_resolve(&self, false, err);
 }
 
 int hc_resolve_snapshot(struct hc_resolver *resolver,
@@ -318,15 +444,10 @@ int hc_resolve_snapshot(struct hc_resolver *resolver,
                         struct hc_cancellation *cancellation,
                         struct hc_snapshot *snapshot, struct hc_error *err)
 {
-    HC_AUTO_VALUE(hc_snapshot_lookup)
-    lookup = {.request = request, .cancellation = cancellation};
-    int found = snapshot_resolve_from_disk(resolver, &lookup, snapshot, err);
+    HC_AUTO_VALUE(snapshot_resolution)
+    self = {.resolution = {.resolver = resolver, .cancellation = cancellation},
+            .request = request,
+            .snapshot = snapshot};
 
-    if (found == 0) {
-        hc_snapshot_clear(snapshot);
-        found = snapshot_resolve_by_hub(&lookup, snapshot, err) < 0 ? -1 : 1;
-    }
-    if (found < 0)
-        hc_snapshot_clear(snapshot);
-    return found < 0 ? -1 : 0;
+    return snapshot_resolve(&self, true, err) < 0 ? -1 : 0;
 }

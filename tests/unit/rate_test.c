@@ -4,7 +4,7 @@
  */
 #include "test.h"
 
-#include <resolver/rate.h>
+#include <resolver/batch.h>
 
 static void the_first_samples_have_no_rate(void **state)
 {

@@ -6,7 +6,7 @@
 #include "resolver_fixture.h"
 
 #include <hub/hub_request.h>
-#include <resolver/hub_resolution.h>
+#include <resolver/resolution.h>
 
 #include <pthread.h>
 #include <stdio.h>
@@ -157,40 +157,46 @@ static void without_symlinks_every_caller_gets_the_file(void **state)
     }
 }
 
-static int count_and_name_commit(void *ctx, struct hc_revision *answer,
-                                 struct hc_error *err)
+/* A resolution of a kind that counts its questions to the Hub. */
+struct counted_resolution {
+    struct hc_resolution resolution;
+    const char *commit; /* every answer */
+    unsigned questions;
+};
+
+static int counted_ask_revision(struct hc_resolution *resolution,
+                                struct hc_revision *answer, struct hc_error *err)
 {
-    struct client_thread *client_thread = ctx;
+    struct counted_resolution *self = (struct counted_resolution *)resolution;
 
     (void)err;
-    client_thread->result++;
-    memcpy(answer->commit, client_thread->f->commit, HC_COMMIT_SIZE);
+    self->questions++;
+    memcpy(answer->commit, self->commit, HC_COMMIT_SIZE);
     return 0;
 }
 
-/* Nobody slips in between the answer and its record. */
+/* A caller that comes right after the answer finds it in the cache. */
 static void an_answer_of_the_hub_is_on_disk_before_waiters_get_it(void **state)
 {
     struct fixture *f = *state;
-    struct client_thread counter = {.f = f};
-    const struct hc_revision_query query = {count_and_name_commit, &counter};
+    const struct hc_resolution_kind kind = {.ask_revision = counted_ask_revision};
     const struct hc_fetch_options options = {0};
     const struct hc_target target = {.id = "org/model"};
-    struct hc_resolution resolution;
-    struct hc_hub_resolution hub_resolution = {.resolution = &resolution};
+    struct counted_resolution counted = {.resolution = {.kind = &kind,
+                                                        .resolver = f->resolver,
+                                                        .target = &target,
+                                                        .options = &options},
+                                         .commit = f->commit};
+    struct hc_resolution *resolution = &counted.resolution;
     struct hc_revision answer;
 
     cache_all_files(f);
-    assert_int_equal(hc_resolution_init(&resolution, f->resolver, &target, &options,
-                                        &f->err),
-                     0);
+    assert_int_equal(hc_resolution_check(resolution, &f->err), 0);
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(hc_resolution_query_revision(&hub_resolution, &query, &answer,
-                                                      &f->err),
-                         0);
+        assert_int_equal(hc_resolution_share_revision(resolution, &answer, &f->err), 0);
         assert_string_equal(answer.commit, f->commit);
     }
-    assert_int_equal(counter.result, 1);
+    assert_int_equal(counted.questions, 1);
 }
 
 static void a_branch_that_moved_is_followed_by_all(void **state)
@@ -203,7 +209,7 @@ static void a_branch_that_moved_is_followed_by_all(void **state)
     resolver_fixture_move_main(f, commit);
     delay_answers(f, 500);
     client_threads_start(f, clients, "config.json");
-    await_waiters(f->resolver->questions);
+    await_waiters(f->resolver->queries);
     client_threads_join(clients);
 
     for (int i = 0; i < CLIENTS; i++) {
@@ -242,7 +248,7 @@ static void an_old_ref_and_a_missing_file_cost_few_questions(void **state)
     test_hub_set_commit_on_404(f->hub, false);
     delay_answers(f, 500);
     client_threads_start(f, clients, "missing.txt");
-    await_waiters(f->resolver->questions);
+    await_waiters(f->resolver->queries);
     client_threads_join(clients);
 
     for (int i = 0; i < CLIENTS; i++)
@@ -262,7 +268,7 @@ static void an_outage_is_waited_out_once_for_all(void **state)
     delay_answers(f, 60000);
     start_ms = hc_monotonic_ms();
     client_threads_start(f, clients, NULL);
-    await_waiters(f->resolver->questions);
+    await_waiters(f->resolver->queries);
     client_threads_join(clients);
 
     assert_true(hc_monotonic_ms() - start_ms < 5000);
@@ -298,7 +304,7 @@ static void a_cold_snapshot_is_named_and_listed_once(void **state)
                                         client_thread_run_snapshot, &clients[i]),
                          0);
     }
-    await_waiters(f->resolver->questions);
+    await_waiters(f->resolver->queries);
     client_threads_join(clients);
 
     for (int i = 0; i < CLIENTS; i++)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Names on a volume may be anybody's: what does not look like a repo's folder, a ref or a
- * commit is passed over.
+ * The failure NOT_CACHED, with a hint at what the cache has instead: the repo in another
+ * casing, or the file at another revision. It looks at a bounded number of names, and only
+ * after a resolution has failed. Other clients write to the volume as well, so a name that
+ * is not that of a repo's folder, a ref or a commit is passed over.
  */
-#include "hint.h"
+#include "resolution.h"
 
 #include <base/directory.h>
 #include <cache/ref.h>
@@ -14,19 +16,20 @@
 #include <sys/stat.h>
 
 enum {
+    HINT_SIZE = 192,
     FOLDERS_MAX = 10000, /* names in the cache root that are looked at */
     REVISIONS_MAX = 8    /* refs, and commits, that are looked into */
 };
 
-static DIR *hint_open_directory(const struct hc_resolution *resolution, const char *path)
+static DIR *hint_open(const struct hc_resolution *resolution, const char *path)
 {
     return hc_directory_stream(hc_cache_fd(resolution->resolver->cache), path);
 }
 
 /* "models--org--name" is "org/name"; the folder's casing, the id's length. */
-static void hint_casing(const struct hc_resolution *resolution, char hint[HC_HINT_SIZE])
+static void hint_casing(const struct hc_resolution *resolution, char hint[HINT_SIZE])
 {
-    HC_AUTO_CLOSEDIR DIR *dir = hint_open_directory(resolution, ".");
+    HC_AUTO_CLOSEDIR DIR *dir = hint_open(resolution, ".");
     const struct hc_repo *repo = &resolution->repo;
     size_t prefix = strlen(hc_repo_collection(repo)) + 2;
     const char *name = NULL;
@@ -45,12 +48,12 @@ static void hint_casing(const struct hc_resolution *resolution, char hint[HC_HIN
         *separator = '/';
         memmove(separator + 1, separator + 2, strlen(separator + 2) + 1);
     }
-    (void)hc_format(hint, HC_HINT_SIZE, " (but '%.140s' is: case matters)", id);
+    (void)hc_format(hint, HINT_SIZE, " (but '%.140s' is: case matters)", id);
 }
 
 /* Whether a commit's snapshot has the file, or is there at all. */
-static bool snapshot_has_path(const struct hc_resolution *resolution, const char *commit,
-                              const char *path)
+static bool commit_has_path(const struct hc_resolution *resolution, const char *commit,
+                            const char *path)
 {
     const struct hc_cache *cache = resolution->resolver->cache;
     struct hc_pointer pointer;
@@ -67,7 +70,7 @@ static bool snapshot_has_path(const struct hc_resolution *resolution, const char
 
 /* A name in refs/ whose commit has it; false when none has. */
 static bool hint_ref(const struct hc_resolution *resolution, const char *path,
-                     char hint[HC_HINT_SIZE])
+                     char hint[HINT_SIZE])
 {
     char refs[HC_REPO_FOLDER_MAX + 8];
     HC_AUTO_CLOSEDIR DIR *dir = NULL;
@@ -76,40 +79,43 @@ static bool hint_ref(const struct hc_resolution *resolution, const char *path,
     const char *name;
 
     (void)hc_format(refs, sizeof refs, "%s/refs", resolution->repo.folder);
-    dir = hint_open_directory(resolution, refs);
+    dir = hint_open(resolution, refs);
     for (int i = 0; dir && i < REVISIONS_MAX && (name = hc_directory_next(dir)); i++) {
         if (strcmp(name, resolution->revision) == 0 ||
             hc_revision_check(name, &unused) < 0 ||
             hc_ref_find(resolution->resolver->cache, &resolution->repo, name, &ref,
                         &unused) != 1 ||
-            !snapshot_has_path(resolution, ref.commit, path))
+            !commit_has_path(resolution, ref.commit, path))
             continue;
-        (void)hc_format(hint, HC_HINT_SIZE, " (but it is at revision '%.120s')", name);
+        (void)hc_format(hint, HINT_SIZE, " (but it is at revision '%.120s')", name);
         return true;
     }
     return false;
 }
 
+/* A directory in snapshots/ that has it, for a commit that no ref names. */
 static void hint_commit(const struct hc_resolution *resolution, const char *path,
-                        char hint[HC_HINT_SIZE])
+                        char hint[HINT_SIZE])
 {
     char snapshots[HC_REPO_FOLDER_MAX + 16];
     HC_AUTO_CLOSEDIR DIR *dir = NULL;
     const char *name;
 
     (void)hc_format(snapshots, sizeof snapshots, "%s/snapshots", resolution->repo.folder);
-    dir = hint_open_directory(resolution, snapshots);
+    dir = hint_open(resolution, snapshots);
     for (int i = 0; dir && i < REVISIONS_MAX && (name = hc_directory_next(dir)); i++) {
         if (!hc_commit_is_valid(name) || strcmp(name, resolution->revision) == 0 ||
-            !snapshot_has_path(resolution, name, path))
+            !commit_has_path(resolution, name, path))
             continue;
-        (void)hc_format(hint, HC_HINT_SIZE, " (but it is at commit '%s')", name);
+        (void)hc_format(hint, HINT_SIZE, " (but it is at commit '%s')", name);
         return;
     }
 }
 
-void hc_hint_not_cached(const struct hc_resolution *resolution, const char *path,
-                        char hint[HC_HINT_SIZE])
+/* " (…)" to be put into a sentence, "" when there is nothing to say; `path` is NULL for a
+ * snapshot. */
+static void hint_fill(const struct hc_resolution *resolution, const char *path,
+                      char hint[HINT_SIZE])
 {
     int root = hc_cache_fd(resolution->resolver->cache);
 
@@ -118,4 +124,33 @@ void hc_hint_not_cached(const struct hc_resolution *resolution, const char *path
         hint_casing(resolution, hint);
     else if (!hint_ref(resolution, path, hint))
         hint_commit(resolution, path, hint);
+}
+
+int hc_resolution_fail_not_cached(const struct hc_resolution *resolution,
+                                  const char *path, struct hc_error *err)
+{
+    const char *type = hc_repo_type_name(resolution->repo.type);
+    const char *id = resolution->repo.id;
+    const char *why =
+        resolution->options->local_files_only
+            ? "the request says local_files_only"
+            : "hubcache is offline (HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE or "
+              "--offline)";
+    char hint[HINT_SIZE];
+
+    hint_fill(resolution, path, hint);
+    if (!path)
+        return hc_fail(err, HC_NOT_CACHED,
+                       "no snapshot of %s '%s' at '%s' is in the cache%s, and the Hub is "
+                       "not asked: %s. Resolve it once while online: hubcache snapshot "
+                       "%s --repo-type %s --revision %s",
+                       type, id, resolution->revision, hint, why, id, type,
+                       resolution->revision);
+    (void)hc_fail(err, HC_NOT_CACHED,
+                  "'%s' of %s '%s' at '%s' is not in the cache%s, and the Hub is not "
+                  "asked: %s. Resolve it once while online: hubcache file %s %s "
+                  "--repo-type %s --revision %s",
+                  path, type, id, resolution->revision, hint, why, id, path, type,
+                  resolution->revision);
+    return hc_fail_about_file(err, path);
 }

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A resolution: one request on its way from revision to path. The order of its steps is
+ * here, once, for a file, for several files and for a snapshot; what differs between them
+ * is a struct hc_resolution_kind. One thread works on a resolution.
+ *
+ *     local       a directory below a local root answers, and nothing else is looked at
+ *     check       the repo's id, the revision and the options are refused or accepted
+ *     cached      the cache answers if refs/<revision> is fresh enough, or if the Hub must
+ *                 not be asked; hc_resolve_*_cached() end here
+ *     describe    the Hub says which commit the revision means and what is in it
+ *     ├ fails, a commit that the caller did not name is gone (the branch was rewritten):
+ *     │           the ref is expired, and the Hub is asked once more
+ *     ├ fails, the Hub cannot be reached, and mirrors are configured: the commit of the
+ *     │           old ref is used, mirrors send its bytes, and the answer is stale
+ *     └ fails, the cache has an older answer, and policy lets the failure fall back: the
+ *                 older answer, stale
+ *     fetch       blobs, then pointers, then the ref. A failure ends the resolution, unless
+ *                 the bytes contradict a cached listing: then the commit is listed anew,
+ *                 and fetched once more
+ *
+ * An answer is stale, too, when only a mirror named the commit; such a commit is never
+ * written to refs/. A mirror is never asked about a restricted repo (cache/visibility.h).
+ */
+#ifndef HC_RESOLVER_RESOLUTION_H
+#define HC_RESOLVER_RESOLUTION_H
+
+#include "resolver.h"
+
+#include <cache/visibility.h>
+
+struct hc_resolution;
+
+/* What one kind of request does in each step. The kind's own struct begins with its struct
+ * hc_resolution; see file.c. */
+struct hc_resolution_kind {
+    /* Fills the answer from `directory`, which is below a local root: 1 or -1. */
+    int (*find_local)(struct hc_resolution *resolution, const char *directory,
+                      struct hc_error *err);
+    /* Fills the answer from the cache: 1 if it has all of it at `commit` ("" when no ref
+     * names one), 0 if the Hub has to be asked, -1. */
+    int (*find_cached)(struct hc_resolution *resolution, const char *commit,
+                       struct hc_error *err);
+    /* Asks the Hub what the revision means; no commit in `answer` when it does not say. */
+    int (*ask_revision)(struct hc_resolution *resolution, struct hc_revision *answer,
+                        struct hc_error *err);
+    /* Asks the Hub what to fetch, and leaves the answer alone: 0, or 1 when an earlier
+     * call had the same result. */
+    int (*describe)(struct hc_resolution *resolution, struct hc_error *err);
+    /* Fetches what was described, and fills the answer. */
+    int (*fetch)(struct hc_resolution *resolution, struct hc_error *err);
+    /* Empties the answer. */
+    void (*clear)(struct hc_resolution *resolution);
+};
+
+struct hc_resolution {
+    /* Required, set by the kind and borrowed from the request. */
+    const struct hc_resolution_kind *kind;
+    struct hc_resolver *resolver;
+    const struct hc_target *target;
+    const struct hc_fetch_options *options;
+    struct hc_cancellation *cancellation; /* Optional. */
+    const char *path;                     /* Optional: the one file that is asked for */
+
+    /* Set by the check. */
+    struct hc_repo repo;
+    const char *revision; /* never NULL */
+    bool is_commit;       /* the revision is one */
+    bool may_ask_hub;
+
+    /* Set by describe. */
+    char commit[HC_COMMIT_SIZE]; /* what the revision means */
+    struct hc_tree *tree;        /* the commit's listing; NULL for one file */
+
+    /* How the Hub is asked, and what its answers so far mean for the next. */
+    struct hc_hub_credentials credentials;
+    char ref_commit[HC_COMMIT_SIZE]; /* of the old ref; "": none, or a commit is named */
+    enum hc_visibility visibility;   /* from the cache, or from an answer of the Hub */
+    bool uses_old_ref;               /* the Hub cannot be asked: ref_commit is used */
+    bool is_ref_lost;                /* ref_commit is gone from the Hub */
+    bool asked_by_commit;            /* the last question was about a commit that the
+                                        caller did not name */
+    bool is_listing_wrong;           /* the bytes are not what a cached listing says */
+    bool must_relist;                /* so cached listings do not count */
+    bool is_stale;                   /* of the answer */
+    struct hc_error *stale_cause;    /* with is_stale: why the Hub's answer is missing */
+};
+
+/*
+ * Runs the steps: 1 answered; 0 the Hub has to be asked, and `asks_hub` is false; -1. The
+ * answer is empty unless 1 is returned. Afterwards is_stale says whether it is stale.
+ */
+int hc_resolution_run(struct hc_resolution *resolution, bool asks_hub,
+                      struct hc_error *err);
+
+/* ---- for the kinds */
+
+/* The check: INVALID_* for a bad repo id, a bad revision or options that exclude each
+ * other; before any I/O. */
+int hc_resolution_check(struct hc_resolution *resolution, struct hc_error *err);
+
+/*
+ * What refs/<revision> says: 1 when `commit` can be used as it is, 0 when the Hub has to
+ * be asked and `commit` is what it said before, or "".
+ */
+int hc_resolution_read_ref(const struct hc_resolution *resolution,
+                           char commit[HC_COMMIT_SIZE], struct hc_error *err);
+
+/* Records that the revision means the resolution's commit, if the Hub itself said so. */
+int hc_resolution_write_ref(const struct hc_resolution *resolution, struct hc_error *err);
+
+/* With what the Hub is asked about `revision`. A mirror is not asked about a name for
+ * which the Hub itself has named a commit before. */
+struct hc_hub_credentials hc_resolution_credentials(struct hc_resolution *resolution,
+                                                    const char *revision);
+
+/* Take in what the Hub, or a mirror, answered: about the name, perhaps to another caller;
+ * about the repo, by /revision; about a file at `revision`. */
+void hc_resolution_note_revision(struct hc_resolution *resolution,
+                                 const struct hc_revision *answer);
+void hc_resolution_note_repo(struct hc_resolution *resolution,
+                             const struct hc_revision *answer);
+void hc_resolution_note_file(struct hc_resolution *resolution, const char *revision,
+                             const struct hc_metadata *metadata);
+
+/* For a fetch that failed, as `err` says, at what a listing describes; always -1. */
+int hc_resolution_suspect_listing(struct hc_resolution *resolution,
+                                  const struct hc_error *err);
+
+/* NOT_CACHED for the file `path`, or with NULL for a snapshot: says why the Hub is not
+ * asked, what the cache has instead, and the way out. */
+int hc_resolution_fail_not_cached(const struct hc_resolution *resolution,
+                                  const char *path, struct hc_error *err);
+
+/* ---- blobs */
+
+/*
+ * Fetches a blob, and makes the pointer to it. `request` is made by the caller and goes
+ * down unchanged to the source of the bytes. A failure of the volume is reported together
+ * with the file that was to be kept on it.
+ */
+int hc_resolution_fetch_blob(const struct hc_resolution *resolution,
+                             const struct hc_blob_request *request,
+                             const struct hc_hub_credentials *credentials,
+                             struct hc_blob_result *result, struct hc_error *err);
+
+/* The same for an entry of the tree; an etag that the listing lacks is asked of the Hub. */
+int hc_resolution_fetch_entry(const struct hc_resolution *resolution,
+                              const struct hc_entry *entry,
+                              const struct hc_hub_credentials *credentials,
+                              struct hc_blob_result *result, struct hc_error *err);
+
+/* ---- revision.c */
+
+/*
+ * Asks the kind's question what the revision means, unless another thread is asking it, or
+ * the ref is fresh by now. 0, and no commit in `answer` when the Hub did not say. Not for
+ * force_download.
+ */
+int hc_resolution_share_revision(struct hc_resolution *resolution,
+                                 struct hc_revision *answer, struct hc_error *err);
+
+/* The steps of the kinds that go by the tree of a commit. */
+int hc_revision_ask(struct hc_resolution *resolution, struct hc_revision *answer,
+                    struct hc_error *err);
+int hc_revision_describe(struct hc_resolution *resolution, struct hc_error *err);
+
+/* ---- file.c, for files.c as well */
+
+/* One file of one commit, from the cache: 1 found, 0 not there, -1 (ENTRY_NOT_FOUND:
+ * marked in .no_exist). */
+int hc_resolution_find_file(const struct hc_resolution *resolution, const char *commit,
+                            const char *path, struct hc_file *file, struct hc_error *err);
+
+#endif
