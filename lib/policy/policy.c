@@ -6,6 +6,16 @@
 
 #include <base/error.h>
 
+int hc_policy_authorize(const struct hc_policy *policy, const struct hc_target *target,
+                        const struct hc_fetch_options *options, struct hc_error *err)
+{
+    (void)policy;
+    (void)target;
+    (void)options;
+    (void)err;
+    return 0;
+}
+
 int hc_policy_check(const struct hc_policy *policy,
                     const struct hc_fetch_options *options, struct hc_error *err)
 {

@@ -13,8 +13,20 @@
 #include <string.h>
 #include <time.h>
 
-/* ---- local, check, cached ------------------------------------------------
+/* ---- authorize, local, check, cached ------------------------------------------------
  */
+
+/*
+ * May this caller have this? The only place where that is decided: hc_resolution_run()
+ * comes here before it looks anywhere, for every kind, for local directories and for hits.
+ * The target is as the request has it, not checked yet. No I/O: a hit pays for this.
+ */
+static int resolution_authorize(const struct hc_resolution *resolution,
+                                struct hc_error *err)
+{
+    return hc_policy_authorize(&resolution->resolver->policy, resolution->target,
+                               resolution->options, err);
+}
 
 int hc_resolution_check(struct hc_resolution *resolution, struct hc_error *err)
 {
@@ -96,6 +108,8 @@ static int resolution_find(struct hc_resolution *resolution, struct hc_error *er
 {
     char directory[PATH_MAX];
 
+    if (resolution_authorize(resolution, err) < 0)
+        return -1;
     if (hc_local_find(resolution->resolver, resolution->target->id, directory))
         return resolution->kind->find_local(resolution, directory, err);
     if (hc_resolution_check(resolution, err) < 0)

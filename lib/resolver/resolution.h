@@ -4,6 +4,7 @@
  * here, once, for a file, for several files and for a snapshot; what differs between them
  * is a struct hc_resolution_kind. One thread works on a resolution.
  *
+ *     authorize   may this caller have this? Every request passes here, before any answer
  *     local       a directory below a local root answers, and nothing else is looked at
  *     check       the repo's id, the revision and the options are refused or accepted
  *     cached      the cache answers if refs/<revision> is fresh enough, or if the Hub must
