@@ -8,10 +8,9 @@
 #include "log.h"
 
 #include <base/auto.h>
-#include <base/condition.h>
+#include <base/cancellation.h>
 #include <base/error.h>
 #include <base/text.h>
-#include <hubcache/cancellation.h>
 
 #include <errno.h>
 #include <inttypes.h>

@@ -5,7 +5,6 @@
 #include "sweeper.h"
 
 #include <base/cancellation.h>
-#include <base/condition.h>
 #include <base/error.h>
 
 #include <stdbool.h>

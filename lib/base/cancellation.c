@@ -1,17 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A deadline that only moves out, a flag that is only ever set, and a condition on which
- * pauses end early. The two words are atomic so that a transfer's inner loop can look at
- * them without taking the lock.
+ * A cancellation is a deadline that only moves out, a flag that is only ever set, and a
+ * condition on which sleeps end early. Flag and deadline are atomic, so that the inner loop
+ * of a transfer reads them without the lock.
+ *
+ *     waiting --hc_cancellation_cancel--> cancelled      for good
+ *     waiting --the deadline passes-----> expired
+ *     expired --hc_cancellation_extend--> waiting        another caller waits longer
+ *
+ * A wait on a condition of another object cannot be woken by the cancellation: that would
+ * need both locks, in an order that the waiter has already chosen. It looks at the
+ * cancellation every WAIT_SLICE_MS instead.
  */
 #include "cancellation.h"
 
-#include "condition.h"
 #include "error.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <time.h>
+
+enum { WAIT_SLICE_MS = 100 };
 
 struct hc_cancellation {
     atomic_bool cancelled;
@@ -27,6 +35,32 @@ int64_t hc_monotonic_ms(void)
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
+
+static struct timespec timespec_from_ms(int64_t ms)
+{
+    return (struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+}
+
+/* ---- conditions ---------------------------------------------------------------------- */
+
+void hc_condition_init(pthread_cond_t *condition)
+{
+    pthread_condattr_t monotonic;
+
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(condition, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+}
+
+void hc_condition_wait(pthread_cond_t *condition, pthread_mutex_t *lock, int64_t ms)
+{
+    struct timespec until = timespec_from_ms(hc_monotonic_ms() + ms);
+
+    (void)pthread_cond_timedwait(condition, lock, &until);
+}
+
+/* ---- cancellations ------------------------------------------------------------------- */
 
 struct hc_cancellation *hc_cancellation_new(int64_t deadline_ms)
 {
@@ -52,10 +86,10 @@ void hc_cancellation_free(struct hc_cancellation *cancellation)
 
 void hc_cancellation_cancel(struct hc_cancellation *cancellation)
 {
-    (void)pthread_mutex_lock(&cancellation->lock);
+    HC_LOCKED(&cancellation->lock);
+
     atomic_store(&cancellation->cancelled, true);
     (void)pthread_cond_broadcast(&cancellation->changed);
-    (void)pthread_mutex_unlock(&cancellation->lock);
 }
 
 void hc_cancellation_extend(struct hc_cancellation *cancellation, int64_t deadline_ms)
@@ -96,10 +130,7 @@ int hc_cancellation_check(struct hc_cancellation *cancellation, struct hc_error 
     return 0;
 }
 
-static struct timespec timespec_from_ms(int64_t ms)
-{
-    return (struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-}
+/* ---- waits --------------------------------------------------------------------------- */
 
 static void monotonic_sleep_until(int64_t until_ms)
 {
@@ -109,23 +140,46 @@ static void monotonic_sleep_until(int64_t until_ms)
         continue;
 }
 
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The deadline is read anew each time round: another thread may have moved it out. */
 int hc_cancellation_sleep(struct hc_cancellation *cancellation, int64_t ms,
                           struct hc_error *err)
 {
-    int64_t until_ms = hc_monotonic_ms() + ms;
+    const int64_t until_ms = hc_monotonic_ms() + ms;
+    int64_t left_ms = ms;
 
     if (!cancellation) {
         monotonic_sleep_until(until_ms);
         return 0;
     }
-    (void)pthread_mutex_lock(&cancellation->lock);
-    while (!hc_cancellation_is_set(cancellation) && hc_monotonic_ms() < until_ms) {
-        int64_t deadline_ms = atomic_load(&cancellation->deadline_ms);
-        struct timespec until =
-            timespec_from_ms(deadline_ms < until_ms ? deadline_ms : until_ms);
+    HC_LOCKED(&cancellation->lock);
 
-        (void)pthread_cond_timedwait(&cancellation->changed, &cancellation->lock, &until);
+    while (left_ms > 0 && !hc_cancellation_is_set(cancellation)) {
+        int64_t remaining_ms = hc_cancellation_remaining_ms(cancellation);
+
+        hc_condition_wait(&cancellation->changed, &cancellation->lock,
+                          smaller(left_ms, remaining_ms));
+        left_ms = until_ms - hc_monotonic_ms();
     }
-    (void)pthread_mutex_unlock(&cancellation->lock);
     return hc_cancellation_check(cancellation, err);
+}
+
+/* Checked before the wait only: news that came with the end are better than the end. */
+int hc_cancellation_wait(struct hc_cancellation *cancellation, pthread_cond_t *condition,
+                         pthread_mutex_t *lock, int64_t ms, struct hc_error *err)
+{
+    if (hc_cancellation_check(cancellation, err) < 0)
+        return -1;
+    if (cancellation)
+        ms = smaller(smaller(ms, hc_cancellation_remaining_ms(cancellation)),
+                     WAIT_SLICE_MS);
+    if (ms == HC_NO_DEADLINE)
+        (void)pthread_cond_wait(condition, lock);
+    else
+        hc_condition_wait(condition, lock, ms);
+    return 0;
 }

@@ -6,7 +6,7 @@
  */
 #include "heartbeat.h"
 
-#include "condition.h"
+#include "cancellation.h"
 
 #include <pthread.h>
 

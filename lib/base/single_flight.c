@@ -7,7 +7,7 @@
  */
 #include "single_flight.h"
 
-#include "condition.h"
+#include "cancellation.h"
 #include "error.h"
 
 /* A cancellation does not wake a waiter: each looks this often. */

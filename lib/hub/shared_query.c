@@ -9,7 +9,7 @@
 
 #include "retry.h"
 
-#include <base/condition.h>
+#include <base/cancellation.h>
 #include <base/error.h>
 #include <base/keyed_hash.h>
 #include <base/text.h>

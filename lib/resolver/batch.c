@@ -19,7 +19,6 @@
 #include "batch.h"
 
 #include <base/cancellation.h>
-#include <base/condition.h>
 #include <base/size.h>
 #include <cache/blob.h>
 #include <claim/claim.h>

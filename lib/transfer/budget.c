@@ -9,7 +9,7 @@
  */
 #include "budget.h"
 
-#include <base/condition.h>
+#include <base/cancellation.h>
 
 enum { POLL_MS = 100, RECENT_MS = 1000, SUCCESSES_MAX = 64, HOSTS_MAX = 256 };
 

@@ -13,7 +13,7 @@
 #include "ramp.h"
 #include "segment_worker.h"
 
-#include <base/condition.h>
+#include <base/cancellation.h>
 #include <base/error.h>
 #include <base/text.h>
 

@@ -9,7 +9,6 @@
 #include "shared_transfer.h"
 
 #include <base/cancellation.h>
-#include <base/condition.h>
 #include <base/error.h>
 #include <base/keyed_hash.h>
 #include <base/text.h>
