@@ -109,21 +109,16 @@ static void summary_add(struct hc_partial_summary *summary, const struct stat *s
 bool hc_partial_summary(int root, const struct hc_blob_id *blob,
                         struct hc_partial_summary *summary)
 {
-    HC_AUTO_CLOSEDIR DIR *dir = NULL;
-    int blobs = partial_open_folder(root, blob->folder);
-    const struct dirent *entry;
+    HC_AUTO_CLOSE int repo = hc_directory_open(root, blob->folder);
+    HC_AUTO_CLOSEDIR DIR *dir = repo < 0 ? NULL : hc_directory_stream(repo, "blobs");
+    const char *name;
     struct stat status;
     bool is_found = false;
 
     *summary = (struct hc_partial_summary){0};
-    dir = blobs < 0 ? NULL : fdopendir(blobs);
-    if (!dir) {
-        hc_auto_close(&blobs);
-        return false;
-    }
-    while ((entry = readdir(dir))) {
-        if (!partial_is_of_any_client(entry->d_name, blob->etag) ||
-            fstatat(blobs, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0 ||
+    while (dir && (name = hc_directory_next(dir))) {
+        if (!partial_is_of_any_client(name, blob->etag) ||
+            fstatat(dirfd(dir), name, &status, AT_SYMLINK_NOFOLLOW) < 0 ||
             !S_ISREG(status.st_mode))
             continue;
         is_found = true;
