@@ -19,6 +19,7 @@
 
 #include <base/cancellation.h>
 #include <base/error.h>
+#include <base/hash.h>
 #include <base/text.h>
 
 #include <pthread.h>

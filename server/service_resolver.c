@@ -13,6 +13,7 @@
 #include "wire.h"
 
 #include <base/error.h>
+#include <base/hash.h>
 #include <base/text.h>
 
 #include <hubcache/v1/resolver.pb-c.h>

@@ -195,12 +195,3 @@ void hc_strings_clear(struct hc_strings *list)
     free(list->items);
     *list = (struct hc_strings){0};
 }
-
-uint64_t hc_hash_bytes(uint64_t hash, const void *bytes, size_t size)
-{
-    const uint8_t *byte = bytes;
-
-    for (size_t i = 0; i < size; i++)
-        hash = (hash ^ byte[i]) * UINT64_C(0x100000001b3); /* FNV-1a */
-    return hash;
-}

@@ -10,7 +10,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 
 /* Like snprintf, but -1 (and "" in `buffer`) when the text does not fit; else its length.
@@ -61,9 +60,5 @@ struct hc_strings {
 int hc_strings_add(struct hc_strings *list, const char *text, struct hc_error *err);
 void hc_strings_clear(struct hc_strings *list);
 HC_DEFINE_AUTO_VALUE(hc_strings, hc_strings_clear)
-
-/* A hash of bytes for tables, gone on with from `hash`; HC_HASH_START at first. */
-#define HC_HASH_START UINT64_C(0xcbf29ce484222325)
-uint64_t hc_hash_bytes(uint64_t hash, const void *bytes, size_t size);
 
 #endif

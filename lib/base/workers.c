@@ -12,7 +12,7 @@
 #include "workers.h"
 
 #include "error.h"
-#include "text.h"
+#include "hash.h"
 
 #include <pthread.h>
 #include <stdbool.h>

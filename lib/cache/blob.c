@@ -4,8 +4,8 @@
  */
 #include "blob.h"
 
-#include <base/digest.h>
 #include <base/file.h>
+#include <base/hash.h>
 #include <base/size.h>
 
 #include <errno.h>

@@ -5,6 +5,7 @@
  */
 #include "memo.h"
 
+#include <base/hash.h>
 #include <base/text.h>
 
 #include <pthread.h>

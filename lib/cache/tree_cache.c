@@ -9,6 +9,7 @@
 
 #include <repo/tree.h>
 
+#include <base/hash.h>
 #include <base/text.h>
 
 #include <pthread.h>

@@ -15,8 +15,8 @@
 #include <base/heartbeat.h>
 
 #include <base/cancellation.h>
-#include <base/digest.h>
 #include <base/file.h>
+#include <base/hash.h>
 #include <base/size.h>
 #include <base/text.h>
 

@@ -18,7 +18,7 @@
 #ifndef HC_HUB_BREAKER_H
 #define HC_HUB_BREAKER_H
 
-#include <base/keyed_hash.h>
+#include <base/hash.h>
 #include <hubcache/error.h>
 
 #include <stdbool.h>

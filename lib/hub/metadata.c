@@ -9,8 +9,8 @@
 #include "not_found.h"
 #include "url.h"
 
-#include <base/digest.h>
 #include <base/error.h>
+#include <base/hash.h>
 
 #include <string.h>
 

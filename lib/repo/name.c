@@ -5,8 +5,8 @@
  */
 #include "name.h"
 
-#include <base/digest.h>
 #include <base/error.h>
+#include <base/hash.h>
 #include <base/size.h>
 #include <base/text.h>
 

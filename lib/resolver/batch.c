@@ -19,6 +19,7 @@
 #include "batch.h"
 
 #include <base/cancellation.h>
+#include <base/hash.h>
 #include <base/size.h>
 #include <cache/blob.h>
 #include <claim/claim.h>

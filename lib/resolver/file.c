@@ -7,7 +7,7 @@
  */
 #include "resolution.h"
 
-#include <base/digest.h>
+#include <base/hash.h>
 #include <base/size.h>
 #include <cache/blob.h>
 #include <cache/no_exist.h>

@@ -8,8 +8,8 @@
 #include <cache/walk.h>
 
 #include <base/auto.h>
-#include <base/digest.h>
 #include <base/file.h>
+#include <base/hash.h>
 #include <base/text.h>
 
 #include <fcntl.h>

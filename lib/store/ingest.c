@@ -13,8 +13,8 @@
 #include <claim/claim.h>
 #include <claim/free_space.h>
 
-#include <base/digest.h>
 #include <base/file.h>
+#include <base/hash.h>
 #include <base/size.h>
 #include <base/text.h>
 

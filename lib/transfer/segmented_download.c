@@ -15,6 +15,7 @@
 
 #include <base/cancellation.h>
 #include <base/error.h>
+#include <base/hash.h>
 #include <base/text.h>
 
 #include <stdatomic.h>

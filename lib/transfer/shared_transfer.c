@@ -10,7 +10,7 @@
 
 #include <base/cancellation.h>
 #include <base/error.h>
-#include <base/keyed_hash.h>
+#include <base/hash.h>
 #include <base/text.h>
 
 #include <pthread.h>

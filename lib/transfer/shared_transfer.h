@@ -19,7 +19,7 @@
  *     }
  *     hc_shared_transfer_leave(transfers, transfer);
  *
- * Tokens are kept as keys only (base/keyed_hash.h).
+ * Tokens are kept as keys only (base/hash.h).
  *
  * Callable from any thread.
  */

@@ -12,8 +12,8 @@
 #include "segmented_download.h"
 #include "shared_transfer.h"
 
-#include <base/digest.h>
 #include <base/error.h>
+#include <base/hash.h>
 #include <base/size.h>
 
 #include <stdlib.h>

@@ -5,8 +5,8 @@
 #include "hub_blob.h"
 
 #include "base/auto.h"
-#include "base/digest.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/text.h"
 #include "hub_abort.h"
 

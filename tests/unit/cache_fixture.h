@@ -8,7 +8,7 @@
 
 #include "test.h"
 
-#include <base/digest.h>
+#include <base/hash.h>
 #include <cache/cache.h>
 
 #define COMMIT "1111111111111111111111111111111111111111"

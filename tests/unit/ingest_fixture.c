@@ -5,7 +5,7 @@
 
 #include "cache_helper.h"
 
-#include <base/digest.h>
+#include <base/hash.h>
 
 #include <stdlib.h>
 

@@ -6,6 +6,7 @@
  */
 #include <base/cancellation.h>
 #include <base/error.h>
+#include <base/hash.h>
 #include <base/text.h>
 #include <server/errand.h>
 #include <server/status.h>

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A thin shell over OpenSSL's EVP digests, which use the processor's SHA instructions.
+ * Digests and keyed hashes are thin shells over OpenSSL, which uses the processor's SHA
+ * instructions.
  */
-#include "digest.h"
+#include "hash.h"
 
 #include "text.h"
 
 #include <inttypes.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <pthread.h>
 #include <string.h>
+#include <sys/random.h>
+
+/* ---- digests ------------------------------------------------------------------------- */
 
 struct hc_digest {
     EVP_MD_CTX *context; /* NULL for HC_DIGEST_NONE */
@@ -93,4 +99,62 @@ int hc_digest_finish(struct hc_digest *digest, char hex[HC_DIGEST_HEX_MAX + 1],
     }
     hex[2 * (size_t)count] = '\0';
     return 0;
+}
+
+/* ---- keyed hashes --------------------------------------------------------------------- */
+
+enum { SECRET_SIZE = 32 };
+
+/* Drawn once and never changed: the one thing that makes keys differ between processes. */
+static unsigned char process_secret[SECRET_SIZE];
+
+static void random_fill(unsigned char *bytes, size_t size)
+{
+    size_t done = 0;
+
+    while (done < size) {
+        ssize_t count = getrandom(bytes + done, size - done, 0);
+
+        done += count > 0 ? (size_t)count : 0;
+    }
+}
+
+static void process_secret_draw(void)
+{
+    random_fill(process_secret, sizeof process_secret);
+}
+
+struct hc_keyed_hash hc_keyed_hash_of(const char *text)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    unsigned char hash[EVP_MAX_MD_SIZE];
+    struct hc_keyed_hash key = {0};
+    unsigned size = 0;
+
+    if (!text || !text[0])
+        return key;
+    (void)pthread_once(&once, process_secret_draw);
+    if (HMAC(EVP_sha256(), process_secret, sizeof process_secret,
+             (const unsigned char *)text, strlen(text), hash, &size))
+        memcpy(key.bytes, hash, sizeof key.bytes);
+    else
+        random_fill(key.bytes, sizeof key.bytes);
+    return key;
+}
+
+bool hc_keyed_hash_equals(const struct hc_keyed_hash *key,
+                          const struct hc_keyed_hash *other)
+{
+    return memcmp(key->bytes, other->bytes, sizeof key->bytes) == 0;
+}
+
+/* ---- hashes of tables ----------------------------------------------------------------- */
+
+uint64_t hc_hash_bytes(uint64_t hash, const void *bytes, size_t size)
+{
+    const uint8_t *byte = bytes;
+
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ byte[i]) * UINT64_C(0x100000001b3); /* FNV-1a */
+    return hash;
 }

@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The two hashes by which the Hub names bytes: SHA-256 of the content for LFS files, and
- * git's blob id, SHA-1 of "blob <size>\0<content>", for all others. The length of an etag
- * tells which: 64 or 40 lower-case hexadecimal digits. One digest, one thread.
+ * Three hashes, for three purposes.
+ *
+ * A digest names bytes, as the Hub does: SHA-256 of the content for LFS files, and git's
+ * blob id, SHA-1 of "blob <size>\0<content>", for all others. The length of an etag tells
+ * which: 64 or 40 lower-case hexadecimal digits. One digest belongs to one thread.
+ *
+ * A keyed hash stands for a text in a table that holds no secrets: HMAC-SHA256 under a key
+ * that the process draws at random. No caller can choose a text that has the hash of
+ * another one. A value, copyable; any thread.
+ *
+ * hc_hash_bytes() spreads the keys of a table over its buckets, and is good for nothing else.
  */
-#ifndef HC_BASE_DIGEST_H
-#define HC_BASE_DIGEST_H
+#ifndef HC_BASE_HASH_H
+#define HC_BASE_HASH_H
 
 #include "auto.h"
 #include "error.h"
@@ -44,5 +52,22 @@ int hc_digest_update(struct hc_digest *digest, const void *bytes, size_t count,
 /* Writes lower-case hexadecimal digits and a NUL ("" for NONE); updates must end here. */
 int hc_digest_finish(struct hc_digest *digest, char hex[HC_DIGEST_HEX_MAX + 1],
                      struct hc_error *err);
+
+enum { HC_KEYED_HASH_SIZE = 16 };
+
+/* All zero: of no text. */
+struct hc_keyed_hash {
+    unsigned char bytes[HC_KEYED_HASH_SIZE];
+};
+
+/* NULL and "" have the key of no text. When memory is short, a key that no text has. */
+struct hc_keyed_hash hc_keyed_hash_of(const char *text);
+
+bool hc_keyed_hash_equals(const struct hc_keyed_hash *key,
+                          const struct hc_keyed_hash *other);
+
+/* FNV-1a of bytes, continued from `hash`; HC_HASH_START at first. */
+#define HC_HASH_START UINT64_C(0xcbf29ce484222325)
+uint64_t hc_hash_bytes(uint64_t hash, const void *bytes, size_t size);
 
 #endif
