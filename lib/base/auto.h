@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Ownership by scope: HC_AUTO(hc_tree) *tree = …; releases the tree when the scope ends.
- * hc_take() moves an owned pointer out. HC_LOCKED(&x->shared.lock); holds a lock likewise.
- * Never use goto in a function that has one of these.
+ * hc_take() moves an owned pointer out. HC_LOCKED(&x->shared.lock); holds a lock
+ * likewise. Never use goto in a function that has one of these.
  */
 #ifndef HC_BASE_AUTO_H
 #define HC_BASE_AUTO_H
@@ -77,8 +77,9 @@ static inline void hc_auto_unlock(pthread_mutex_t **lock)
 #define HC_AUTO_FCLOSE __attribute__((cleanup(hc_auto_fclose)))
 
 /*
- * Holds a mutex to the end of the scope: HC_LOCKED(&pool->shared.lock); It is a declaration,
- * so it stands after the others, and a function that unlocks before its end gets a block.
+ * Holds a mutex to the end of the scope: HC_LOCKED(&pool->shared.lock); It is a
+ * declaration, so it stands after the others, and a function that unlocks before its end
+ * gets a block.
  */
 #define HC_LOCKED(lock) HC_LOCKED_AT(lock, __LINE__)
 #define HC_LOCKED_AT(lock, line) HC_LOCKED_NAME(lock, line)

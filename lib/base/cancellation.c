@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A cancellation is a deadline that only moves out, a flag that is only ever set, and a
- * condition on which sleeps end early. Flag and deadline are atomic, so that the inner loop
- * of a transfer reads them without the lock.
+ * condition on which sleeps end early. Flag and deadline are atomic, so that the inner
+ * loop of a transfer reads them without the lock.
  *
  *     waiting --hc_cancellation_cancel--> cancelled      for good
  *     waiting --the deadline passes-----> expired
@@ -41,7 +41,7 @@ static struct timespec timespec_from_ms(int64_t ms)
     return (struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
 }
 
-/* ---- conditions ---------------------------------------------------------------------- */
+/* ---- conditions -------------------------------------------------------------------- */
 
 void hc_condition_init(pthread_cond_t *condition)
 {
@@ -60,7 +60,7 @@ void hc_condition_wait(pthread_cond_t *condition, pthread_mutex_t *lock, int64_t
     (void)pthread_cond_timedwait(condition, lock, &until);
 }
 
-/* ---- cancellations ------------------------------------------------------------------- */
+/* ---- cancellations ----------------------------------------------------------------- */
 
 struct hc_cancellation *hc_cancellation_new(int64_t deadline_ms)
 {
@@ -130,7 +130,7 @@ int hc_cancellation_check(struct hc_cancellation *cancellation, struct hc_error 
     return 0;
 }
 
-/* ---- waits --------------------------------------------------------------------------- */
+/* ---- waits ------------------------------------------------------------------------- */
 
 static void monotonic_sleep_until(int64_t until_ms)
 {

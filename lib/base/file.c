@@ -47,8 +47,9 @@ static int fd_require_regular(int fd)
 }
 
 /*
- * With O_NONBLOCK, a file on which an NFS or SMB server has a lease for one of its clients
- * is refused (EWOULDBLOCK) until the client has given it back, which this open asks for.
+ * With O_NONBLOCK, a file on which an NFS or SMB server has a lease for one of its
+ * clients is refused (EWOULDBLOCK) until the client has given it back, which this open
+ * asks for.
  */
 static int open_nonblocking(int root, const char *path, int flags, mode_t mode)
 {

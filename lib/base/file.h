@@ -102,7 +102,8 @@ bool hc_file_is_named(int root, const char *path, int fd);
 
 /*
  * Puts all bytes of `from` into `to`, both just opened: as a clone where the filesystem
- * has such, else copied in the kernel where that can be. Ends with `call` (NULL: nobody's).
+ * has such, else copied in the kernel where that can be. Ends with `call` (NULL:
+ * nobody's).
  */
 int hc_file_copy(int from, int to, struct hc_cancellation *cancellation,
                  struct hc_error *err);

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-/* ---- digests ------------------------------------------------------------------------- */
+/* ---- digests ----------------------------------------------------------------------- */
 
 struct hc_digest {
     EVP_MD_CTX *context; /* NULL for HC_DIGEST_NONE */
@@ -101,11 +101,12 @@ int hc_digest_finish(struct hc_digest *digest, char hex[HC_DIGEST_HEX_MAX + 1],
     return 0;
 }
 
-/* ---- keyed hashes --------------------------------------------------------------------- */
+/* ---- keyed hashes ------------------------------------------------------------------ */
 
 enum { SECRET_SIZE = 32 };
 
-/* Drawn once and never changed: the one thing that makes keys differ between processes. */
+/* Drawn once and never changed: the one thing that makes keys differ between
+ * processes. */
 static unsigned char process_secret[SECRET_SIZE];
 
 static void random_fill(unsigned char *bytes, size_t size)
@@ -148,7 +149,7 @@ bool hc_keyed_hash_equals(const struct hc_keyed_hash *key,
     return memcmp(key->bytes, other->bytes, sizeof key->bytes) == 0;
 }
 
-/* ---- hashes of tables ----------------------------------------------------------------- */
+/* ---- hashes of tables -------------------------------------------------------------- */
 
 uint64_t hc_hash_bytes(uint64_t hash, const void *bytes, size_t size)
 {

@@ -6,11 +6,12 @@
  * blob id, SHA-1 of "blob <size>\0<content>", for all others. The length of an etag tells
  * which: 64 or 40 lower-case hexadecimal digits. One digest belongs to one thread.
  *
- * A keyed hash stands for a text in a table that holds no secrets: HMAC-SHA256 under a key
- * that the process draws at random. No caller can choose a text that has the hash of
+ * A keyed hash stands for a text in a table that holds no secrets: HMAC-SHA256 under a
+ * key that the process draws at random. No caller can choose a text that has the hash of
  * another one. A value, copyable; any thread.
  *
- * hc_hash_bytes() spreads the keys of a table over its buckets, and is good for nothing else.
+ * hc_hash_bytes() spreads the keys of a table over its buckets, and is good for nothing
+ * else.
  */
 #ifndef HC_BASE_HASH_H
 #define HC_BASE_HASH_H
@@ -36,8 +37,8 @@ struct hc_digest; /* a hash being computed */
 /* What an etag is a hash of. */
 enum hc_digest_kind hc_digest_kind_of(const char *etag);
 
-/* Whether an etag is the hash of no bytes at all. No file of another size has such a name,
- * and of a file with the hash of some bytes 0 cannot be the size. */
+/* Whether an etag is the hash of no bytes at all. No file of another size has such a
+ * name, and of a file with the hash of some bytes 0 cannot be the size. */
 bool hc_digest_is_of_empty_file(const char *etag);
 
 /* `size` is the content's full length; git hashes it before the content. */

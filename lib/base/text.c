@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Small text helpers. Anything that needs a growing buffer uses open_memstream(3).
+ * Small text helpers. Texts that grow are written with open_memstream(3), not here.
  */
 #include "text.h"
 
 #include <ctype.h>
 #include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -168,6 +167,14 @@ char *hc_text_copy(const char *text, struct hc_error *err)
     if (text && !copy)
         (void)hc_fail_memory(err);
     return copy;
+}
+
+/* explicit_bzero(3), because a compiler drops a memset() before free(). */
+void hc_text_wipe(char *text)
+{
+    if (text)
+        explicit_bzero(text, strlen(text));
+    free(text);
 }
 
 int hc_strings_add(struct hc_strings *list, const char *text, struct hc_error *err)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Text in fixed buffers, and lists of strings. Nothing here truncates silently.
+ * Text in fixed buffers and on the heap, and lists of strings. Nothing here truncates
+ * silently. Callable from any thread, each buffer and list from one at a time.
  */
 #ifndef HC_BASE_TEXT_H
 #define HC_BASE_TEXT_H
@@ -12,8 +13,8 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* Like snprintf, but -1 (and "" in `buffer`) when the text does not fit; else its length.
- */
+/* Like snprintf(3), but -1, and "" in `buffer`, when the text does not fit; else its
+ * length. */
 int hc_format(char *buffer, size_t size, const char *format, ...) HC_PRINTF(3, 4);
 
 bool hc_text_starts(const char *text, const char *prefix);
@@ -22,7 +23,7 @@ bool hc_text_ends(const char *text, const char *suffix);
 /* Well-formed UTF-8, as Unicode 15 table 3-7 has it: no overlong forms, no surrogates. */
 bool hc_text_is_utf8(const char *text);
 
-/* Bytes of the well-formed UTF-8 character that `text` starts with; 0 when it is none. */
+/* Bytes of the well-formed UTF-8 character that `text` starts with; 0: there is none. */
 size_t hc_text_utf8_length(const char *text);
 
 /* No byte below 0x20 and no 0x7f. */
@@ -49,6 +50,16 @@ char *hc_text_trim(char *text);
 
 /* NULL stays NULL. NULL with `err` set when memory is short. */
 char *hc_text_copy(const char *text, struct hc_error *err);
+
+/* Frees a text that is a secret, after overwriting it. NULL is fine. */
+void hc_text_wipe(char *text);
+
+static inline void hc_auto_wipe(char **text)
+{
+    hc_text_wipe(*text);
+}
+
+#define HC_AUTO_WIPE __attribute__((cleanup(hc_auto_wipe)))
 
 /* A list that owns its strings; zero-initialise it. */
 struct hc_strings {

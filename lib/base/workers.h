@@ -4,10 +4,10 @@
  * behalf it is: a caller, a repo, and a batch of tasks that belong together.
  *
  * A caller's running tasks may be at most three times as many as there are threads free,
- * those of a repo as many as there are free. So one caller alone never has more than three
- * quarters of the threads, one repo never more than half, however slow they are; two slow
- * repos leave a third of the threads for the others, and so on (the dynamic thresholds of
- * shared packet buffers). A pool of one thread gives it to any task.
+ * those of a repo as many as there are free. So one caller alone never has more than
+ * three quarters of the threads, one repo never more than half, however slow they are;
+ * two slow repos leave a third of the threads for the others, and so on (the dynamic
+ * thresholds of shared packet buffers). A pool of one thread gives it to any task.
  *
  * What cannot run at once waits in a queue of bounded length, of which a caller has at
  * most three quarters. The callers take turns, and the batches and repos of a caller do.
@@ -55,9 +55,9 @@ int hc_workers_submit(struct hc_workers *workers, struct hc_task *task,
                       struct hc_error *err);
 
 /*
- * True: the task will not run, and the pool does not know it any more. False: it runs, has
- * run, or is not submitted. The caller sees to it that the task's memory is there: that it
- * does not end meanwhile.
+ * True: the task will not run, and the pool does not know it any more. False: it runs,
+ * has run, or is not submitted. The caller sees to it that the task's memory is there:
+ * that it does not end meanwhile.
  */
 bool hc_workers_withdraw(struct hc_workers *workers, struct hc_task *task);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Python's fnmatch, without its detour over regular expressions. A pattern is compiled to
- * tokens, one for each character, "?", "*" or set, and to the text that it begins and ends
- * with. That text refuses most files, and decides a pattern that has one "*" at most and
- * nothing else. Matching the tokens remembers the last "*" only: what an earlier one could
- * still give up, the last one can take as well.
+ * tokens, one for each character, "?", "*" or set, and to the text that it begins and
+ * ends with. That text refuses most files, and decides a pattern that has one "*" at most
+ * and nothing else. Matching the tokens remembers the last "*" only: what an earlier one
+ * could still give up, the last one can take as well.
  *
  * Sets follow what fnmatch.translate() makes of them, down to what happens when a range
  * that is the wrong way round is dropped: whatever then stands first decides whether the
@@ -87,7 +87,7 @@ static uint32_t next_code_point(const char **text)
     return point;
 }
 
-/* ---- compiling ---------------------------------------------------------------------- */
+/* ---- compiling --------------------------------------------------------------------- */
 
 /* Where the set that starts after "[" ends; NULL: nowhere, the "[" is a character. */
 static const char *find_set_end(const char *start)
@@ -285,7 +285,7 @@ void hc_filter_free(struct hc_filter *filter)
     free(filter);
 }
 
-/* ---- matching ----------------------------------------------------------------------- */
+/* ---- matching ---------------------------------------------------------------------- */
 
 static bool set_has(const struct hc_filter *filter, uint32_t token, uint32_t point)
 {
@@ -454,7 +454,7 @@ bool hc_pattern_matches(const char *pattern, const char *path)
     return filter && hc_filter_select(filter, path, &unused) == 1;
 }
 
-/* ---- limits ------------------------------------------------------------------------- */
+/* ---- limits ------------------------------------------------------------------------ */
 
 static int patterns_check_list(const char *const *patterns, size_t count,
                                const char *field, struct hc_error *err)

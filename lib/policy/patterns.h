@@ -43,8 +43,8 @@ HC_DEFINE_AUTO(hc_filter, hc_filter_free)
 /* INVALID_PATTERN when so many files times its patterns are more than HC_MATCHES_MAX. */
 int hc_filter_check(const struct hc_filter *filter, size_t files, struct hc_error *err);
 
-/* 1 selected, 0 not; -1 as hc_cancellation_check when the call is over, which is looked at now
- * and then. */
+/* 1 selected, 0 not; -1 as hc_cancellation_check when the call is over, which is looked
+ * at now and then. */
 int hc_filter_select(struct hc_filter *filter, const char *path, struct hc_error *err);
 
 /* One pattern and one path, for tests and the fuzzer. */

@@ -1,10 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Decisions, without I/O and without a clock of their own.
+ * The order of these rules is that of the reference client (§2.3, §2.6); where they
+ * differ, policy.h says so. A token is never part of a message.
  */
 #include "policy.h"
 
 #include <base/error.h>
+#include <base/file.h>
+#include <base/text.h>
+
+#include <string.h>
+#include <unistd.h>
+
+enum { TOKEN_FILE_RETRY_MS = 5000 };
 
 int hc_policy_authorize(const struct hc_policy *policy, const struct hc_target *target,
                         const struct hc_fetch_options *options, struct hc_error *err)
@@ -49,8 +57,8 @@ bool hc_policy_is_fresh(const struct hc_policy *policy,
 
     if (limit_ms <= 0 || __builtin_sub_overflow(now_ms, heard_ms, &age_ms))
         return false;
-    /* The volume's clock may be ahead of ours; far ahead, its time stamps mean nothing.
-     */
+    /* The clock of the volume may run ahead a little; far ahead, its time stamps mean
+     * nothing. */
     return age_ms <= limit_ms && age_ms >= -limit_ms;
 }
 
@@ -70,4 +78,89 @@ bool hc_policy_may_fall_back(const struct hc_error *failure, bool is_own_token)
     default:
         return !failure->is_final;
     }
+}
+
+/* ---- tokens ------------------------------------------------------------------------ */
+
+/* Copies `text` without the white space around it; -1 when a header cannot carry it. */
+static int token_accept(const char *text, const char *source,
+                        char token[HC_TOKEN_MAX + 1], struct hc_error *err)
+{
+    if (hc_format(token, HC_TOKEN_MAX + 1, "%s", text) < 0)
+        return hc_fail(err, HC_HUB_UNAUTHORIZED, "the token %s has more than %d bytes",
+                       source, HC_TOKEN_MAX);
+    (void)hc_text_trim(token);
+    for (const char *s = token; *s; s++) {
+        if (*s > ' ' && *s <= '~')
+            continue;
+        explicit_bzero(token, HC_TOKEN_MAX + 1);
+        return hc_fail(err, HC_HUB_UNAUTHORIZED,
+                       "the token %s has white space or control characters inside",
+                       source);
+    }
+    return 0;
+}
+
+/* The file may be back at the next request. */
+static int token_fail_temporarily(struct hc_error *err)
+{
+    err->reason = HC_INTERNAL;
+    err->retry_after_ms = TOKEN_FILE_RETRY_MS;
+    return -1;
+}
+
+/* An absent or empty file means no token, unless it has held one. */
+static int token_accept_absence(const char *path, const atomic_bool *had_token,
+                                struct hc_error *err)
+{
+    if (!had_token || !atomic_load(had_token))
+        return 0;
+    (void)hc_fail(err, HC_INTERNAL,
+                  "token file '%s' held a token and is gone or empty; put it back, or "
+                  "restart to go on without a token",
+                  path);
+    return token_fail_temporarily(err);
+}
+
+static int token_read_file(const char *path, atomic_bool *had_token,
+                           char token[HC_TOKEN_MAX + 1], struct hc_error *err)
+{
+    char text[HC_TOKEN_MAX + 1];
+    int found = hc_file_read_linked(path, text, sizeof text, err);
+
+    if (found < 0) {
+        (void)hc_context(err, "the token file cannot be read");
+        return token_fail_temporarily(err);
+    }
+    if (found == 0 && access(path, F_OK) == 0)
+        return hc_fail(err, HC_HUB_UNAUTHORIZED,
+                       "token file '%s' is no regular file of at most %d bytes", path,
+                       HC_TOKEN_MAX);
+    if (found == 0)
+        return token_accept_absence(path, had_token, err);
+    found = token_accept(text, "in the file", token, err);
+    explicit_bzero(text, sizeof text);
+    if (found < 0)
+        return hc_context(err, "token file '%s'", path);
+    if (!token[0])
+        return token_accept_absence(path, had_token, err);
+    if (had_token)
+        atomic_store(had_token, true);
+    return 0;
+}
+
+int hc_token_choose(const struct hc_settings *settings, const char *caller_token,
+                    atomic_bool *had_token, char token[HC_TOKEN_MAX + 1],
+                    struct hc_error *err)
+{
+    token[0] = '\0';
+    if (caller_token && caller_token[0])
+        return token_accept(caller_token, "of the caller", token, err);
+    if (settings->no_implicit_token)
+        return 0;
+    if (settings->token && settings->token[0])
+        return token_accept(settings->token, "of the settings (HF_TOKEN)", token, err);
+    return settings->token_file
+               ? token_read_file(settings->token_file, had_token, token, err)
+               : 0;
 }

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * May the Hub be asked, and is an old answer of it good enough? Pure functions; the time
- * is an argument.
+ * What a request may do: whether it may ask the Hub, with which token, and whether an
+ * older answer is good enough. The decisions are pure functions, with the time as an
+ * argument; only the choice of a token reads a file. Callable from any thread.
  */
 #ifndef HC_POLICY_POLICY_H
 #define HC_POLICY_POLICY_H
 
+#include <hubcache/error.h>
 #include <hubcache/resolver.h>
+#include <hubcache/settings.h>
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -41,10 +45,28 @@ bool hc_policy_is_fresh(const struct hc_policy *policy,
                         int64_t now_ms);
 
 /*
- * Whether a failure of the Hub may be answered from the cache instead (§2.3): all but
- * REVISION_NOT_FOUND, ENTRY_NOT_FOUND, what is_final marks, and the caller's own going.
- * With `is_own_token`, the Hub was asked with the caller's own: then a refusal is final.
+ * Whether the cache may answer although the Hub failed so, by the reference client's
+ * table (§2.3): always, but for REVISION_NOT_FOUND, ENTRY_NOT_FOUND, what is_final marks,
+ * and a caller that gave up. With `is_own_token` the Hub was asked with the token of the
+ * caller: then a refusal is final, too.
  */
 bool hc_policy_may_fall_back(const struct hc_error *failure, bool is_own_token);
+
+enum { HC_TOKEN_MAX = 4096 };
+
+/*
+ * The token that requests to the Hub carry: that of the caller, else HF_TOKEN, else the
+ * content of the token file (§2.6), which is read each time, so that a rotated secret
+ * takes effect at once. Fills `token`, "" for none; the caller wipes it. A token with
+ * control characters or white space inside is HUB_UNAUTHORIZED: it would forge a header.
+ *
+ * A token file that is absent or empty means no token, as in the reference client, unless
+ * it has held one: `*had_token` (Optional) remembers that. A file that lost its token or
+ * cannot be read is INTERNAL, with its path and a time to try again: the Hub has refused
+ * nothing, and asking it without a token would get an answer for strangers.
+ */
+int hc_token_choose(const struct hc_settings *settings, const char *caller_token,
+                    atomic_bool *had_token, char token[HC_TOKEN_MAX + 1],
+                    struct hc_error *err);
 
 #endif

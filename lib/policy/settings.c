@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The environment as the reference client reads it, when it is imported (§2.7): which
+ * The environment as the reference client reads it when it is imported (§2.7): which
  * variable wins, what is expanded, and what a variable that is set but empty means, are
- * its rules, not ours. Texts grow, so each step makes a new one and frees the old.
+ * its rules, which in turn are those of Python's os.environ, os.path and int().
+ *
+ * All of this runs once at start-up, before there are threads: the environment and the
+ * user database are read without a lock. A path is built step by step; each step makes a
+ * new text and frees the one before, and passes on a NULL that an earlier step returned.
  */
-#include "expand.h"
-
 #include <base/auto.h>
 #include <base/error.h>
 #include <base/text.h>
@@ -13,6 +15,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -29,11 +32,127 @@ enum {
     DEFAULT_CONNECTIONS = 16
 };
 
-/* Read once at start-up, before there are threads that might change the environment. */
 static const char *environment_value(const char *name)
 {
     return getenv(name); // NOLINT(concurrency-mt-unsafe)
 }
+
+/* ---- Python's os.path.expanduser and os.path.expandvars ---------------------------- */
+
+static const char word_characters[] =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+
+/* The home of the user named in "~user", or one's own; NULL: not known. */
+static const char *user_home(const char *user)
+{
+    const char *home = environment_value("HOME");
+    const struct passwd *entry;
+
+    if (user[0] == '\0' && home)
+        return home;
+    entry =
+        user[0] ? getpwnam(user) : getpwuid(getuid()); // NOLINT(concurrency-mt-unsafe)
+    return entry ? entry->pw_dir : NULL;
+}
+
+/* A copy of `path` with "~" or "~user" at its start expanded; an unknown user stays. */
+static char *path_expand_user(const char *path, struct hc_error *err)
+{
+    size_t user_end = strcspn(path, "/");
+    HC_AUTO_FREE char *user = NULL;
+    const char *home;
+    char *expanded = NULL;
+    int home_length;
+
+    if (path[0] != '~')
+        return hc_text_copy(path, err);
+    user = strndup(path + 1, user_end - 1);
+    if (!user) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    home = user_home(user);
+    if (!home)
+        return hc_text_copy(path, err);
+    home_length = (int)strlen(home);
+    while (home_length > 0 && home[home_length - 1] == '/')
+        home_length--;
+    if (home_length == 0 && path[user_end] == '\0')
+        return hc_text_copy("/", err);
+    if (asprintf(&expanded, "%.*s%s", home_length, home, path + user_end) < 0) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    return expanded;
+}
+
+/* The length of the "$NAME" or "${NAME}" at `text`, and where the name is; 0: neither. */
+static size_t variable_name_find(const char *text, const char **name, size_t *length)
+{
+    bool is_braced = text[1] == '{';
+
+    *name = text + (is_braced ? 2 : 1);
+    *length = is_braced ? strcspn(*name, "}") : strspn(*name, word_characters);
+    if (is_braced)
+        return (*name)[*length] == '}' ? *length + 3 : 0;
+    return *length > 0 ? *length + 1 : 0;
+}
+
+/* Writes what the reference at `text` stands for; how many bytes of `text` that used. */
+static size_t variable_write(FILE *out, const char *text)
+{
+    const char *name;
+    size_t length;
+    size_t used = variable_name_find(text, &name, &length);
+    HC_AUTO_FREE char *copy = used ? strndup(name, length) : NULL;
+    const char *value = copy ? environment_value(copy) : NULL;
+
+    if (value)
+        (void)fputs(value, out);
+    else
+        (void)fwrite(text, 1, used ? used : 1, out);
+    return used ? used : 1;
+}
+
+/* $NAME and ${NAME}; values are put in as they are and not expanded again, and unknown
+ * variables stay as written. */
+static char *variables_expand(const char *path, struct hc_error *err)
+{
+    char *expanded = NULL;
+    size_t size;
+    FILE *out = open_memstream(&expanded, &size);
+    bool is_whole;
+
+    if (!out) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    while (*path) {
+        size_t plain = strcspn(path, "$");
+
+        (void)fwrite(path, 1, plain, out);
+        path += plain;
+        if (*path)
+            path += variable_write(out, path);
+    }
+    is_whole = !ferror(out);
+    if (fclose(out) == 0 && is_whole)
+        return expanded;
+    free(expanded);
+    (void)hc_fail_memory(err);
+    return NULL;
+}
+
+/* Expands the user and then the variables; frees `path`. NULL stays NULL. */
+static char *path_expand(char *path, struct hc_error *err)
+{
+    HC_AUTO_FREE char *owned = path;
+    HC_AUTO_FREE char *at_home = owned ? path_expand_user(owned, err) : NULL;
+
+    return at_home ? variables_expand(at_home, err) : NULL;
+}
+
+/* ---- values of the environment ----------------------------------------------------- */
 
 static bool value_is_true(const char *value)
 {
@@ -123,19 +242,18 @@ static char *environment_value_or(const char *name, char *fallback, struct hc_er
 /* ~/.cache/<name> */
 static char *user_cache_dir(const char *name, struct hc_error *err)
 {
-    return path_join(path_join(hc_path_expand_user("~", err), ".cache", err), name, err);
+    return path_join(path_join(path_expand_user("~", err), ".cache", err), name, err);
 }
 
 static char *load_home(struct hc_error *err)
 {
     char *cache =
         environment_value_or("XDG_CACHE_HOME",
-                             path_join(hc_path_expand_user("~", err), ".cache", err),
-                             err);
+                             path_join(path_expand_user("~", err), ".cache", err), err);
 
-    return hc_path_expand(environment_value_or("HF_HOME",
-                                               path_join(cache, "huggingface", err), err),
-                          err);
+    return path_expand(environment_value_or("HF_HOME",
+                                            path_join(cache, "huggingface", err), err),
+                       err);
 }
 
 /* The cache root. An empty path is the working directory. */
@@ -145,7 +263,7 @@ static int load_cache_dir(struct hc_settings *settings, const char *home,
     char *dir = path_join(hc_text_copy(home, err), "hub", err);
 
     dir = environment_value_or("HUGGINGFACE_HUB_CACHE", dir, err);
-    dir = hc_path_expand(environment_value_or("HF_HUB_CACHE", dir, err), err);
+    dir = path_expand(environment_value_or("HF_HUB_CACHE", dir, err), err);
     if (dir && dir[0] == '\0') {
         free(dir);
         dir = hc_text_copy(".", err);
@@ -171,7 +289,7 @@ static int load_endpoint(struct hc_settings *settings, bool is_staging,
     return 0;
 }
 
-/* What stands in HF_TOKEN without the line ends and blanks that secrets come with. */
+/* The value without the line ends and blanks that secrets come with. */
 static int load_token(struct hc_settings *settings, struct hc_error *err)
 {
     const char *value = environment_first_filled("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN");
@@ -189,8 +307,7 @@ static int load_token(struct hc_settings *settings, struct hc_error *err)
     }
     *to = '\0';
     if (hc_text_trim(settings->token)[0] == '\0') {
-        free(settings->token);
-        settings->token = NULL;
+        hc_text_wipe(hc_take(&settings->token));
     }
     return 0;
 }
@@ -200,7 +317,7 @@ static int load_token_file(struct hc_settings *settings, const char *home,
 {
     char *path = path_join(hc_text_copy(home, err), "token", err);
 
-    path = hc_path_expand(environment_value_or("HF_TOKEN_PATH", path, err), err);
+    path = path_expand(environment_value_or("HF_TOKEN_PATH", path, err), err);
     if (is_staging) {
         free(path);
         path = path_join(user_cache_dir("huggingface_staging", err), "token", err);
@@ -209,7 +326,8 @@ static int load_token_file(struct hc_settings *settings, const char *home,
     return path ? 0 : -1;
 }
 
-/* What the reference client's HTTP library reads, then what those of older ones do. */
+/* The variables of the reference client's HTTP library come first, then those of the
+ * library that older clients used. */
 static int load_ca_file(struct hc_settings *settings, struct hc_error *err)
 {
     static const char *const names[] = {"SSL_CERT_FILE", "SSL_CERT_DIR",
@@ -304,7 +422,7 @@ void hc_settings_clear(struct hc_settings *settings)
 {
     free(settings->cache_dir);
     free(settings->endpoint);
-    free(settings->token);
+    hc_text_wipe(settings->token);
     free(settings->token_file);
     free(settings->user_agent);
     free(settings->ca_file);

@@ -26,7 +26,6 @@
 #include <hub/hub.h>
 #include <hubcache/resolver.h>
 #include <policy/policy.h>
-#include <policy/token.h>
 #include <repo/tree.h>
 #include <transfer/transfer.h>
 

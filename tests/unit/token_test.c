@@ -5,7 +5,7 @@
  */
 #include "cache_fixture.h"
 
-#include <policy/token.h>
+#include <policy/policy.h>
 
 #include <string.h>
 #include <sys/resource.h>

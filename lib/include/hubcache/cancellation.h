@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A call is the patience of those who wait for an answer: a deadline and a way to give up.
- * Everything that may block takes one and returns early, with HC_DEADLINE_EXCEEDED or
+ * A call is the patience of those who wait for an answer: a deadline and a way to give
+ * up. Everything that may block takes one and returns early, with HC_DEADLINE_EXCEEDED or
  * HC_CANCELLED, when patience ends. A NULL call waits for ever. All functions may be
  * called from any thread, also while another thread works on the call's behalf.
  */

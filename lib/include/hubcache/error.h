@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One failure: what a program decides on (`reason`), and what a person reads (`message`).
- * A struct hc_error lives on the caller's stack, owns nothing and is copied by assignment.
- * Functions that can fail take one as their last argument, leave it alone on success and
- * fill it exactly once on failure. Callable from any thread.
+ * A struct hc_error lives on the caller's stack, owns nothing and is copied by
+ * assignment. Functions that can fail take one as their last argument, leave it alone on
+ * success and fill it exactly once on failure. Callable from any thread.
  */
 #ifndef HUBCACHE_ERROR_H
 #define HUBCACHE_ERROR_H
