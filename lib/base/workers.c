@@ -1,13 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Three kinds of keys in one table: callers, repos, and turns, which are a caller's tasks
- * for one repo and batch. A turn with queued tasks is on its caller's list, a caller with
- * such turns is on the pool's; whichever has been served goes to the end of its list. A
- * key lives as long as a task refers to it.
+ * Fair queueing, with three kinds of groups of tasks in one table: those of a caller,
+ * those of a repo, and those of a subqueue, which are a caller's tasks for one repo and
+ * batch. A subqueue with queued tasks is on its caller's list, a caller with such
+ * subqueues is on the pool's; one that has been served goes to the end of its list. A
+ * group lives as long as a task refers to it.
  *
- * A task is queued, then ready (it counts as running, and there is a thread for it, or
- * will be), then it runs. Whenever a thread may have become free, schedule() makes tasks
- * ready; it passes over turns whose caller or repo has its share already.
+ * The states of a task:
+ *
+ *     idle   --hc_workers_submit--> queued     (or BUSY, and idle again)
+ *     queued --workers_schedule---> ready      it counts as running from here on
+ *     ready  --a thread takes it--> running    idle for the pool, which may not touch it:
+ *                                              the task may free itself
+ *     running --run() says true---> queued     at the end of its subqueue
+ *     queued, ready --withdraw----> idle
+ *
+ * Whenever a thread may have become free, workers_schedule() makes tasks ready; it passes
+ * over subqueues whose caller or repo has its share already. `shared.lock` guards all
+ * groups and the `pool` member of all tasks; it is not held while a task runs.
  */
 #include "workers.h"
 
@@ -30,7 +40,7 @@ struct hc_task_group {
     unsigned running, queued;
     TAILQ_ENTRY(hc_task_group) round_robin; /* among those that take turns */
     struct group_list subqueues;            /* a caller's, with queued tasks */
-    struct task_list tasks;                 /* a turn's, queued */
+    struct task_list tasks;                 /* a subqueue's, queued */
 };
 
 struct hc_workers {
@@ -47,8 +57,7 @@ struct hc_workers {
     } shared;
 };
 
-/* --- keys, all with the lock held ------------------------------------------------------
- */
+/* ---- groups, all with the lock held ------------------------------------------------ */
 
 enum group_kind { GROUP_CALLER, GROUP_REPO, GROUP_SUBQUEUE };
 
@@ -90,7 +99,7 @@ static void group_unref(struct hc_task_group *group)
     free(group);
 }
 
-/* The keys of a task, so that they outlive it. */
+/* The groups of a task, which are needed after a task that has run may be gone. */
 struct task_groups {
     struct hc_task_group *caller, *repo, *subqueue;
 };
@@ -127,8 +136,7 @@ static bool task_groups_find(struct hc_workers *workers, struct hc_task *task)
     return false;
 }
 
-/* --- the queue, all with the lock held -------------------------------------------------
- */
+/* ---- the queue, all with the lock held --------------------------------------------- */
 
 static void queue_add(struct hc_workers *workers, struct hc_task *task)
 {
@@ -143,7 +151,8 @@ static void queue_add(struct hc_workers *workers, struct hc_task *task)
     workers->shared.queued++;
 }
 
-/* The turn that the task was of goes to the end of the line, or out of it. */
+/* The subqueue of the task goes to the end of the list, or out of it; so does its
+ * caller. */
 static void queue_remove(struct hc_workers *workers, struct hc_task *task)
 {
     struct hc_task_group *caller = task->pool.caller, *subqueue = task->pool.subqueue;
@@ -184,12 +193,11 @@ static struct hc_task *queue_next(struct hc_workers *workers)
     return NULL;
 }
 
-/* --- threads ---------------------------------------------------------------------------
- */
+/* ---- threads ----------------------------------------------------------------------- */
 
 static void *worker_run(void *argument);
 
-/* With the lock held. A thread that cannot be had only matters when there is none. */
+/* A thread that cannot be started only matters when there is none. */
 static void workers_ensure_thread(struct hc_workers *workers)
 {
     unsigned n = workers->shared.threads;
@@ -242,7 +250,7 @@ static void task_leave_ready(struct hc_workers *workers, struct hc_task *task)
     task->pool.state = HC_TASK_IDLE;
 }
 
-/* With the lock held, by a thread that counts as idle. NULL: there will be no more. */
+/* For a thread that counts as idle. NULL: the pool is closed and no task is left. */
 static struct hc_task *worker_next_task(struct hc_workers *workers)
 {
     struct hc_task *task;
@@ -261,7 +269,8 @@ static void *worker_run(void *argument)
     struct hc_workers *workers = argument;
     struct hc_task *task;
 
-    (void)pthread_mutex_lock(&workers->shared.lock);
+    HC_LOCKED(&workers->shared.lock);
+
     while ((task = worker_next_task(workers))) {
         struct task_groups task_groups = task_groups_of(task);
         bool again;
@@ -276,12 +285,10 @@ static void *worker_run(void *argument)
         workers->shared.idle++;
         task_end(workers, task_groups);
     }
-    (void)pthread_mutex_unlock(&workers->shared.lock);
     return NULL;
 }
 
-/* --- public ----------------------------------------------------------------------------
- */
+/* ---- public ------------------------------------------------------------------------ */
 
 static bool task_withdraw(struct hc_workers *workers, struct hc_task *task)
 {
@@ -337,59 +344,56 @@ static int task_submit(struct hc_workers *workers, struct hc_task *task,
 int hc_workers_submit(struct hc_workers *workers, struct hc_task *task,
                       struct hc_error *err)
 {
-    int result;
+    HC_LOCKED(&workers->shared.lock);
 
-    (void)pthread_mutex_lock(&workers->shared.lock);
-    result = task_submit(workers, task, err);
-    (void)pthread_mutex_unlock(&workers->shared.lock);
-    if (result < 0)
-        err->retry_after_ms = RETRY_AFTER_MS;
-    return result;
+    if (task_submit(workers, task, err) == 0)
+        return 0;
+    err->retry_after_ms = RETRY_AFTER_MS;
+    return -1;
 }
 
 bool hc_workers_withdraw(struct hc_workers *workers, struct hc_task *task)
 {
-    bool is_withdrawn;
+    HC_LOCKED(&workers->shared.lock);
 
-    (void)pthread_mutex_lock(&workers->shared.lock);
-    is_withdrawn = task_withdraw(workers, task);
-    (void)pthread_mutex_unlock(&workers->shared.lock);
-    return is_withdrawn;
+    return task_withdraw(workers, task);
 }
 
+/* A copy of the task refers to the groups of the other caller, and then to those that the
+ * task has left. */
 void hc_workers_add_caller(struct hc_workers *workers, struct hc_task *task,
                            uint64_t caller)
 {
-    struct hc_task moved;
+    struct task_groups old;
+    struct hc_task other;
 
-    (void)pthread_mutex_lock(&workers->shared.lock);
-    moved = *task;
-    moved.caller = caller;
-    if (task->pool.state == HC_TASK_QUEUED && task->caller != caller &&
-        task_groups_find(workers, &moved)) {
-        if (moved.pool.caller->queued < task->pool.caller->queued) {
-            struct task_groups task_groups = task_groups_of(task);
+    HC_LOCKED(&workers->shared.lock);
 
-            queue_remove(workers, task);
-            task->caller = caller;
-            task->pool.caller = moved.pool.caller;
-            task->pool.subqueue = moved.pool.subqueue;
-            queue_add(workers, task);
-            moved.pool.caller = task_groups.caller;
-            moved.pool.subqueue = task_groups.subqueue;
-            workers_schedule(workers);
-        }
-        task_groups_unref(task_groups_of(&moved));
+    other = *task;
+    other.caller = caller;
+    if (task->pool.state != HC_TASK_QUEUED || task->caller == caller ||
+        !task_groups_find(workers, &other))
+        return;
+    if (other.pool.caller->queued < task->pool.caller->queued) {
+        old = task_groups_of(task);
+        queue_remove(workers, task);
+        task->caller = caller;
+        task->pool.caller = other.pool.caller;
+        task->pool.subqueue = other.pool.subqueue;
+        queue_add(workers, task);
+        other.pool.caller = old.caller;
+        other.pool.subqueue = old.subqueue;
+        workers_schedule(workers);
     }
-    (void)pthread_mutex_unlock(&workers->shared.lock);
+    task_groups_unref(task_groups_of(&other));
 }
 
 void hc_workers_count(struct hc_workers *workers, unsigned *running, unsigned *queued)
 {
-    (void)pthread_mutex_lock(&workers->shared.lock);
+    HC_LOCKED(&workers->shared.lock);
+
     *running = workers->shared.running;
     *queued = workers->shared.queued;
-    (void)pthread_mutex_unlock(&workers->shared.lock);
 }
 
 struct hc_workers *hc_workers_open(unsigned threads, unsigned queue, struct hc_error *err)
@@ -413,7 +417,6 @@ struct hc_workers *hc_workers_open(unsigned threads, unsigned queue, struct hc_e
     return workers;
 }
 
-/* Threads may be started as long as tasks are queued. */
 void hc_workers_close(struct hc_workers *workers)
 {
     unsigned joined = 0;
@@ -423,7 +426,7 @@ void hc_workers_close(struct hc_workers *workers)
     (void)pthread_mutex_lock(&workers->shared.lock);
     workers->shared.is_closing = true;
     (void)pthread_cond_broadcast(&workers->shared.has_work);
-    while (joined < workers->shared.threads) {
+    while (joined < workers->shared.threads) { /* more may start as long as tasks wait */
         pthread_t thread = workers->threads[joined++];
 
         (void)pthread_mutex_unlock(&workers->shared.lock);
