@@ -291,32 +291,6 @@ int hc_file_read_linked(const char *path, char *buffer, size_t size, struct hc_e
                   : fd_read_text(fd, path, buffer, size, &status, err);
 }
 
-int hc_file_read_whole(int root, const char *path, size_t limit, char **content,
-                       size_t *size, struct hc_error *err)
-{
-    HC_AUTO_CLOSE int fd = hc_file_open(root, path, O_RDONLY, 0);
-    HC_AUTO_FREE char *bytes = NULL;
-    struct stat status;
-    ssize_t count;
-
-    if (fd < 0)
-        return open_failure(root, path, err);
-    if (fstat(fd, &status) < 0)
-        return hc_fail_errno(err, errno, "stat '%s'", path);
-    if ((uintmax_t)status.st_size > limit)
-        return hc_fail(err, HC_CACHE_IO, "'%s' is larger than %zu bytes", path, limit);
-    bytes = malloc((size_t)status.st_size + 1);
-    if (!bytes)
-        return hc_fail_memory(err);
-    count = fd_read_all(fd, bytes, (size_t)status.st_size);
-    if (count < 0)
-        return hc_fail_errno(err, errno, "read '%s'", path);
-    bytes[count] = '\0';
-    *size = (size_t)count;
-    *content = hc_take(&bytes);
-    return 1;
-}
-
 int hc_file_write_all(int fd, const void *bytes, size_t count, struct hc_error *err)
 {
     const char *next = bytes;

@@ -66,13 +66,6 @@ int hc_file_read_stat(int root, const char *path, char *buffer, size_t size,
                       struct stat *status, struct hc_error *err);
 
 /*
- * Reads a whole regular file of at most `limit` bytes: 1 and `*content` (NUL-terminated,
- * caller frees), 0 when absent or not a regular file, -1 otherwise.
- */
-int hc_file_read_whole(int root, const char *path, size_t limit, char **content,
-                       size_t *size, struct hc_error *err);
-
-/*
  * Writes and flushes `content` under the name `private`, then renames it to `path`:
  * readers see the old file or the new one. Mode is 0666 & ~umask. Parents are made for
  * both.

@@ -442,18 +442,6 @@ int hc_filter_select(struct hc_filter *filter, const char *path, struct hc_error
     return result < 0 ? -1 : !result;
 }
 
-bool hc_pattern_matches(const char *pattern, const char *path)
-{
-    const struct hc_patterns patterns = {.allow = &pattern, .allow_count = 1};
-    HC_AUTO(hc_filter) *filter = NULL;
-    struct hc_error unused;
-
-    if (strnlen(pattern, HC_PATTERN_MAX + 1) > HC_PATTERN_MAX)
-        return false;
-    filter = hc_filter_new(&patterns, NULL, &unused);
-    return filter && hc_filter_select(filter, path, &unused) == 1;
-}
-
 /* ---- limits ------------------------------------------------------------------------ */
 
 static int patterns_check_list(const char *const *patterns, size_t count,

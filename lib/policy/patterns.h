@@ -47,7 +47,4 @@ int hc_filter_check(const struct hc_filter *filter, size_t files, struct hc_erro
  * at now and then. */
 int hc_filter_select(struct hc_filter *filter, const char *path, struct hc_error *err);
 
-/* One pattern and one path, for tests and the fuzzer. */
-bool hc_pattern_matches(const char *pattern, const char *path);
-
 #endif

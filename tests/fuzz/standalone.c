@@ -5,27 +5,30 @@
  */
 #include "fuzz.h"
 
-#include <base/error.h>
-#include <base/file.h>
+#include <base/auto.h>
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
-enum { INPUT_MAX = 64 * 1024 * 1024 };
-
+/* 1 replayed, 0 no regular file, -1. */
 static int replay_input(int dir, const char *name)
 {
-    HC_AUTO_FREE char *bytes = NULL;
-    size_t size = 0;
-    struct hc_error err;
-    int found = hc_file_read_whole(dir, name, INPUT_MAX, &bytes, &size, &err);
+    HC_AUTO_CLOSE int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+    HC_AUTO_FREE uint8_t *bytes = NULL;
+    struct stat status;
 
-    if (found < 0)
+    if (fd < 0 || fstat(fd, &status) < 0)
         return -1;
-    if (found > 0)
-        (void)LLVMFuzzerTestOneInput((const uint8_t *)bytes, size);
-    return found;
+    if (!S_ISREG(status.st_mode))
+        return 0;
+    bytes = malloc((size_t)status.st_size + 1);
+    if (!bytes || read(fd, bytes, (size_t)status.st_size) != status.st_size)
+        return -1;
+    (void)LLVMFuzzerTestOneInput(bytes, (size_t)status.st_size);
+    return 1;
 }
 
 /* How many files there were; -1 when one could not be read. */

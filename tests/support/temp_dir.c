@@ -17,8 +17,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FILE_LIMIT = 256 * 1024 * 1024 };
-
 static int temp_dir_open(const char *dir)
 {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -93,14 +91,18 @@ void temp_dir_write(const char *dir, const char *path, const char *text)
 char *temp_dir_read(const char *dir, const char *path)
 {
     HC_AUTO_FREE char *whole = temp_dir_path(dir, path);
-    HC_AUTO_FREE char *real = realpath(whole, NULL); /* a pointer is a symlink */
+    HC_AUTO_FREE char *content = NULL;
     struct hc_error err = {0};
-    char *content = NULL;
-    size_t size;
+    struct stat status;
+    int found;
 
-    if (real && hc_file_read_whole(AT_FDCWD, real, FILE_LIMIT, &content, &size, &err) < 0)
+    if (stat(whole, &status) < 0) /* of what a pointer points to */
+        return NULL;
+    content = hub_require(malloc((size_t)status.st_size + 1));
+    found = hc_file_read_linked(whole, content, (size_t)status.st_size + 1, &err);
+    if (found < 0)
         hub_abort(path, err.message);
-    return content;
+    return found > 0 ? hc_take(&content) : NULL;
 }
 
 bool temp_dir_has(const char *dir, const char *path)

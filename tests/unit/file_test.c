@@ -219,22 +219,6 @@ static void a_special_file_is_absent(void **state)
     assert_int_equal(hc_file_read(root, "file/below", text, sizeof text, &f->err), 0);
 }
 
-static void a_whole_file_is_read_up_to_the_limit(void **state)
-{
-    struct fixture *f = *state;
-    int root = hc_cache_fd(f->cache);
-    char *content = NULL;
-    size_t size = 0;
-
-    temp_dir_write(f->dir, "a", "12345");
-    assert_int_equal(hc_file_read_whole(root, "a", 5, &content, &size, &f->err), 1);
-    assert_string_equal(content, "12345");
-    assert_int_equal(size, 5);
-    free(content);
-    assert_int_equal(hc_file_read_whole(root, "a", 4, &content, &size, &f->err), -1);
-    assert_int_equal(hc_file_read_whole(root, "b", 4, &content, &size, &f->err), 0);
-}
-
 static void directories_that_exist_are_fine(void **state)
 {
     struct fixture *f = *state;
@@ -290,7 +274,6 @@ int main(void)
         WITH_CACHE(a_small_file_is_read_with_a_nul),
         WITH_CACHE(a_file_that_does_not_fit_is_absent),
         WITH_CACHE(a_special_file_is_absent),
-        WITH_CACHE(a_whole_file_is_read_up_to_the_limit),
         WITH_CACHE(directories_that_exist_are_fine),
         WITH_CACHE(private_names_differ_and_end_as_asked),
         WITH_CACHE(a_read_only_directory_is_named_as_the_cause),
