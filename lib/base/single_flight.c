@@ -10,9 +10,6 @@
 #include "cancellation.h"
 #include "error.h"
 
-/* A cancellation does not wake a waiter: each looks this often. */
-enum { POLL_INTERVAL_MS = 100 };
-
 void hc_single_flights_init(struct hc_single_flights *flights,
                             const struct hc_single_flight_rules *rules)
 {
@@ -83,7 +80,6 @@ int hc_single_flight_wait(struct hc_single_flights *flights,
                           struct hc_cancellation *cancellation, struct hc_error *err)
 {
     const struct hc_single_flight_rules *rules = flights->rules;
-    int64_t remaining_ms;
     HC_LOCKED(&flights->shared.lock);
 
     while (!flight->is_finished) {
@@ -95,12 +91,9 @@ int hc_single_flight_wait(struct hc_single_flights *flights,
             flight->has_runner = true;
             return HC_FLIGHT_RUN;
         }
-        if (hc_cancellation_check(cancellation, err) < 0)
+        if (hc_cancellation_wait(cancellation, &flight->changed, &flights->shared.lock,
+                                 HC_NO_DEADLINE, err) < 0)
             return -1;
-        remaining_ms = hc_cancellation_remaining_ms(cancellation);
-        hc_condition_wait(&flight->changed, &flights->shared.lock,
-                          remaining_ms < POLL_INTERVAL_MS ? remaining_ms
-                                                          : POLL_INTERVAL_MS);
     }
     return HC_FLIGHT_FINISHED;
 }
