@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Preloaded (LD_PRELOAD), it gives a program a filesystem whose flock() does not work:
- * it says yes and locks nothing or, with BROKEN_FLOCK=ENOSYS or EOPNOTSUPP, refuses.
+ * A library for LD_PRELOAD that makes flock() useless, as on some file systems: it succeeds
+ * and locks nothing or, with BROKEN_FLOCK=ENOSYS or EOPNOTSUPP, fails with that errno.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 
 __attribute__((visibility("default"))) int flock(int fd, int operation)
 {
-    // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody changes it
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): the environment does not change
     const char *how = getenv("BROKEN_FLOCK");
 
     (void)fd, (void)operation;

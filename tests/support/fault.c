@@ -1,23 +1,121 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See fault.h. With --wrap=f the linker sends calls of f to __wrap_f, and those of
- * __real_f to f.
+ * With --wrap=f the linker sends calls of f to __wrap_f, and those of __real_f to f. The
+ * kernel knows the path of a descriptor: /proc/self/fd.
  */
 #include "fault.h"
 
-#include "fault_log.h"
-
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
+
+static struct {
+    pthread_mutex_t lock;
+    FILE *lines; /* NULL: calls are not recorded */
+    char *text;
+    size_t size;
+} record = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void fd_path(char path[PATH_MAX], int fd)
+{
+    char entry[64];
+    ssize_t length;
+
+    (void)snprintf(entry, sizeof entry, "/proc/self/fd/%d", fd);
+    length = readlink(entry, path, PATH_MAX - 1);
+    path[length < 0 ? 0 : length] = '\0';
+}
+
+static void record_print_name(int dir, const char *path)
+{
+    char parent[PATH_MAX] = "";
+
+    if (path[0] != '/' && dir != AT_FDCWD)
+        fd_path(parent, dir);
+    (void)fprintf(record.lines, " %s%s%s", parent, parent[0] ? "/" : "", path);
+}
+
+static bool record_begin(const char *call)
+{
+    (void)pthread_mutex_lock(&record.lock);
+    if (record.lines)
+        (void)fprintf(record.lines, "%s", call);
+    return record.lines != NULL;
+}
+
+static void record_end(bool is_on)
+{
+    if (is_on)
+        (void)fputc('\n', record.lines);
+    (void)pthread_mutex_unlock(&record.lock);
+}
+
+/* Records a call on an open file. */
+static void fault_log_file(const char *call, int fd)
+{
+    bool is_on = record_begin(call);
+    char path[PATH_MAX];
+
+    if (is_on) {
+        fd_path(path, fd);
+        record_print_name(AT_FDCWD, path);
+    }
+    record_end(is_on);
+}
+
+/* Records a call on `path`, which is relative to the directory `dir`. */
+static void fault_log_name(const char *call, int dir, const char *path)
+{
+    bool is_on = record_begin(call);
+
+    if (is_on)
+        record_print_name(dir, path);
+    record_end(is_on);
+}
+
+/* Records a call that gives an existing file another name. */
+static void fault_log_names(const char *call, int from_dir, const char *from, int to_dir,
+                            const char *to)
+{
+    bool is_on = record_begin(call);
+
+    if (is_on) {
+        record_print_name(from_dir, from);
+        record_print_name(to_dir, to);
+    }
+    record_end(is_on);
+}
+
+void fault_record(void)
+{
+    (void)pthread_mutex_lock(&record.lock);
+    record.lines = open_memstream(&record.text, &record.size);
+    (void)pthread_mutex_unlock(&record.lock);
+}
+
+char *fault_recorded(void)
+{
+    char *text;
+
+    (void)pthread_mutex_lock(&record.lock);
+    (void)fclose(record.lines);
+    record.lines = NULL;
+    text = record.text;
+    (void)pthread_mutex_unlock(&record.lock);
+    return text;
+}
 
 static struct {
     atomic_int kind;
@@ -73,7 +171,7 @@ static bool fault_is_due(const char *name, int kind, int needs)
     return kind == FAULT_FULL ? call >= nth : call == nth;
 }
 
-/* True when this call is the one: errno is set. */
+/* Counts a call; true when it gets the fault, and then errno is set. */
 static bool fault_applies(const char *call, int needs)
 {
     int kind = atomic_load(&fault.kind);
@@ -87,8 +185,10 @@ static bool fault_applies(const char *call, int needs)
     return true;
 }
 
-/* One row a call: its result and name, what it needs, its parameters, its arguments, and
- * how it is written down. */
+/*
+ * One row for each call: its result and name, what it needs, its parameters, its arguments,
+ * and how it is recorded.
+ */
 #define FAULT_CALL(type, name, needs, parameters, arguments, record)                     \
     type __real_##name parameters;                                                       \
     type __wrap_##name parameters;                                                       \
@@ -125,7 +225,7 @@ FAULT_CALL(int, linkat, NEEDS_ROOM,
            fault_log_names("linkat", from_dir, from, to_dir, to))
 FAULT_CALL(int, flock, ANY, (int fd, int operation), (fd, operation), (void)0)
 
-/* Whether there was a directory before is known only afterwards. */
+/* Recorded afterwards, since only then is it known whether it made a directory. */
 int __real_mkdirat(int dir, const char *path, mode_t mode);
 int __wrap_mkdirat(int dir, const char *path, mode_t mode);
 

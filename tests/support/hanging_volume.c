@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Preloaded (LD_PRELOAD), it gives a program a volume that hangs: as long as the FIFO that
- * HANGING_VOLUME names exists, looking at a file of a repo waits until the FIFO is opened
- * for writing.
+ * A library for LD_PRELOAD that makes a volume hang: while the FIFO that HANGING_VOLUME
+ * names exists, a stat or readlink of a file of a repo waits until another process opens
+ * the FIFO for writing.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 
 static void wait_while_hanging(const char *path)
 {
-    // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing changes it
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): the environment does not change
     const char *fifo = getenv("HANGING_VOLUME");
     int fd;
 

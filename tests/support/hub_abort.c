@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The end of a test hub that cannot go on, and the allocations that lead there.
+ * Every failure of a test's own parts ends here, at abort().
  */
 #include "hub_abort.h"
 
@@ -18,7 +18,7 @@ void hub_abort(const char *what, const char *detail)
 void *hub_require(void *memory)
 {
     if (!memory)
-        hub_abort("out of memory", "no more to be had");
+        hub_abort("out of memory", "malloc failed");
     return memory;
 }
 

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A test hub that cannot go on ends the program, so its functions need no error: memory
- * that is short and calls that are wrong end here. Callable from any thread.
+ * Failures of the test hub and its fixtures abort the program, so that their functions
+ * need no error: no memory, or a call that a test must not make. Callable from any thread.
  */
 #ifndef HC_SUPPORT_HUB_ABORT_H
 #define HC_SUPPORT_HUB_ABORT_H
 
-/* Says "test hub: <what>: <detail>" and aborts. */
+/* Prints "test hub: <what>: <detail>" and aborts. */
 _Noreturn void hub_abort(const char *what, const char *detail);
 
-/* `memory`, which is not NULL. */
+/* Returns `memory`; aborts if it is NULL. */
 void *hub_require(void *memory);
 
 /* Formatted text; the caller frees. */

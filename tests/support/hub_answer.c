@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Answers are put together header by header; the last word on a header wins.
+ * An answer is built header by header; a header that is set twice has the second value.
  */
 #include "hub_answer.h"
 

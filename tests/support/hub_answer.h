@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An answer before it is sent: a status, headers and a body, which is a text or a part of
- * a blob. One thread at a time.
+ * An answer that is not sent yet: a status, headers and a body, which is a text or a part
+ * of a blob. Used by one thread at a time.
  */
 #ifndef HC_SUPPORT_HUB_ANSWER_H
 #define HC_SUPPORT_HUB_ANSWER_H
@@ -28,22 +28,22 @@ struct hub_answer {
     uint64_t length;             /* of the body */
 };
 
-/* In place of what `name` had before. */
+/* Sets a header, in place of an earlier value. */
 void hub_answer_set(struct hub_answer *answer, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void hub_answer_unset(struct hub_answer *answer, const char *name);
 
-/* Status and body; takes `text`. The headers stay. */
+/* Sets status and body, takes `text`, and keeps the headers. */
 void hub_answer_text(struct hub_answer *answer, unsigned status, char *text);
 
-/* The same with JSON, which has a weak ETag. */
+/* The same with JSON; adds a weak ETag, as the Hub does. */
 void hub_answer_json(struct hub_answer *answer, unsigned status, char *text);
 
-/* With a short body of its own, as the Hub does. */
+/* A redirect, with a short body as the Hub's have. */
 void hub_answer_redirect(struct hub_answer *answer, unsigned status,
                          const char *location);
 
-/* The whole blob, or what the Range header `range` (NULL: none) asks of it. */
+/* The whole blob, or the part that the Range header `range` (NULL: none) names. */
 void hub_answer_blob(struct hub_answer *answer, const struct hub_blob *blob,
                      const char *range);
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Lists under one lock. Nothing is taken out of them before the end; a test hub does not
- * live long enough for that to matter.
+ * The repos of the hub: lists under one lock. Nothing is removed from them before the end,
+ * since a test hub does not live long. hub_content_load() reads repos from a directory,
+ * <dir>/<type>s/<org>/<name>/<revision>/<files…>; it reads every level in the order of
+ * names, so that commits get the same hashes on every run.
  */
 #include "hub_content.h"
 
@@ -9,11 +11,16 @@
 #include "base/text.h"
 #include "hub_abort.h"
 #include "hub_blob.h"
+#include "hub_route.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { SHORT_HASH_MIN = 7 };
 
@@ -116,7 +123,7 @@ static int compare_files(const void *left, const void *right)
     return strcmp(a->path, b->path);
 }
 
-/* The same files give the same hash, in whatever repo, on whatever day. */
+/* The hash depends on the files alone: neither on the repo nor on the time. */
 static void commit_set_hash(struct hub_commit *commit)
 {
     HC_AUTO_FREE char *text = NULL;
@@ -200,7 +207,7 @@ void hub_content_free(struct hub_content *content)
 
     if (!content)
         return;
-    hub_content_commit(content, "models/nobody/left-over", "main", unused);
+    hub_content_commit(content, "models/unused/left-over", "main", unused);
     while (content->shared.repos) {
         struct hub_repo *repo = content->shared.repos;
 
@@ -215,13 +222,12 @@ void hub_content_stage(struct hub_content *content, const char *path,
                        struct hub_blob *blob)
 {
     struct hub_file file = {hub_strdup(path), blob};
+    HC_LOCKED(&content->lock);
 
-    (void)pthread_mutex_lock(&content->lock);
     content->shared.staged =
         hub_require(reallocarray(content->shared.staged, content->shared.staged_count + 1,
                                  sizeof *content->shared.staged));
     content->shared.staged[content->shared.staged_count++] = file;
-    (void)pthread_mutex_unlock(&content->lock);
 }
 
 void hub_content_commit(struct hub_content *content, const char *repo,
@@ -229,15 +235,14 @@ void hub_content_commit(struct hub_content *content, const char *repo,
 {
     struct hub_commit *made;
     struct hub_repo *home;
+    HC_LOCKED(&content->lock);
 
-    (void)pthread_mutex_lock(&content->lock);
     made = content_take_staged(content);
     home = content_add_repo(content, repo);
     made->next = home->commits;
     home->commits = made;
     repo_set_ref(home, revision, made);
     memcpy(commit, made->hash, sizeof made->hash);
-    (void)pthread_mutex_unlock(&content->lock);
 }
 
 bool hub_content_tag(struct hub_content *content, const char *repo, const char *revision,
@@ -245,14 +250,13 @@ bool hub_content_tag(struct hub_content *content, const char *repo, const char *
 {
     const struct hub_commit *found = NULL;
     struct hub_repo *home;
+    HC_LOCKED(&content->lock);
 
-    (void)pthread_mutex_lock(&content->lock);
     home = content_find_repo(content, repo);
     if (home)
         found = repo_find_commit(home, commit);
     if (found)
         repo_set_ref(home, revision, found);
-    (void)pthread_mutex_unlock(&content->lock);
     return found != NULL;
 }
 
@@ -260,12 +264,11 @@ bool hub_content_set_access(struct hub_content *content, const char *repo,
                             enum test_hub_access access)
 {
     struct hub_repo *found;
+    HC_LOCKED(&content->lock);
 
-    (void)pthread_mutex_lock(&content->lock);
     found = content_find_repo(content, repo);
     if (found)
         found->access = access;
-    (void)pthread_mutex_unlock(&content->lock);
     return found != NULL;
 }
 
@@ -274,8 +277,8 @@ void hub_content_rename(struct hub_content *content, const char *old_repo,
                         const char *new_repo)
 {
     struct hub_repo *repo;
+    HC_LOCKED(&content->lock);
 
-    (void)pthread_mutex_lock(&content->lock);
     repo = content_find_repo(content, old_repo);
     if (repo && !content_find_repo(content, new_repo)) {
         free(repo->name);
@@ -284,22 +287,20 @@ void hub_content_rename(struct hub_content *content, const char *old_repo,
     repo = content_add_repo(content, old_repo);
     if (!repo->moved_to)
         repo->moved_to = hub_strdup(new_repo);
-    (void)pthread_mutex_unlock(&content->lock);
 }
 
 bool hub_content_find(struct hub_content *content, const char *repo, const char *revision,
                       struct hub_view *view)
 {
     const struct hub_repo *found;
+    HC_LOCKED(&content->lock);
 
-    (void)pthread_mutex_lock(&content->lock);
     found = content_find_repo(content, repo);
     if (found) {
         *view = (struct hub_view){.access = found->access,
                                   .moved_to = found->moved_to,
                                   .commit = repo_find_revision(found, revision)};
     }
-    (void)pthread_mutex_unlock(&content->lock);
     return found != NULL;
 }
 
@@ -322,10 +323,116 @@ const struct hub_blob *hub_content_find_xet(struct hub_content *content,
 
     if (!hc_text_is_hex(xet_hash, 64))
         return NULL;
-    (void)pthread_mutex_lock(&content->lock);
+    HC_LOCKED(&content->lock);
+
     for (const struct hub_repo *repo = content->shared.repos; repo && !blob;
          repo = repo->next)
         blob = repo_find_xet(repo, xet_hash);
-    (void)pthread_mutex_unlock(&content->lock);
     return blob;
+}
+
+static const uint64_t LFS_SIZE = UINT64_C(64) * 1024;
+
+static const char *const LFS_SUFFIXES[] = {".safetensors", ".bin", ".gguf", ".pt",
+                                           ".onnx"};
+
+/* Calls `visit` for each entry of `dir`, names sorted; a missing directory has none. */
+typedef void (*visit_fn)(void *ctx, const char *path, const char *name);
+
+static void visit_entries(const char *dir, visit_fn visit, void *ctx)
+{
+    struct dirent **entries = NULL;
+    int count = scandir(dir, &entries, NULL, alphasort);
+
+    if (count < 0 && errno != ENOENT)
+        hub_abort(dir, strerrordesc_np(errno));
+    for (int i = 0; i < count; i++) {
+        HC_AUTO_FREE struct dirent *entry = entries[i];
+        HC_AUTO_FREE char *path = hub_format("%s/%s", dir, entry->d_name);
+
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            visit(ctx, path, entry->d_name);
+    }
+    free(entries);
+}
+
+static bool file_is_lfs(const char *path, uint64_t size)
+{
+    for (size_t i = 0; i < sizeof LFS_SUFFIXES / sizeof *LFS_SUFFIXES; i++) {
+        if (hc_text_ends(path, LFS_SUFFIXES[i]))
+            return true;
+    }
+    return size > LFS_SIZE;
+}
+
+/* A directory that is being read; for the levels above a revision, `prefix` is a part of
+ * the repo's name, such as "models/org/". */
+struct walk {
+    struct hub_content *content;
+    const char *prefix; /* of paths in the repo: "" or "sub/" */
+};
+
+static void load_file(void *ctx, const char *path, const char *name)
+{
+    const struct walk *walk = ctx;
+    HC_AUTO_FREE char *inside = NULL;
+    struct stat info;
+
+    if (strcmp(name, ".git") == 0 || hc_text_starts(name, ".lfs-"))
+        return;
+    if (stat(path, &info) < 0)
+        hub_abort(path, strerrordesc_np(errno));
+    if (S_ISDIR(info.st_mode)) {
+        struct walk below = {walk->content, NULL};
+
+        inside = hub_format("%s%s/", walk->prefix, name);
+        below.prefix = inside;
+        visit_entries(path, load_file, &below);
+        return;
+    }
+    inside = hub_format("%s%s", walk->prefix, name);
+    hub_content_stage(walk->content, inside,
+                      hub_blob_of_file(path, file_is_lfs(path, (uint64_t)info.st_size)));
+}
+
+static void load_revision(void *ctx, const char *path, const char *name)
+{
+    const struct walk *repo = ctx;
+    struct walk files = {repo->content, ""};
+    HC_AUTO_FREE char *revision = hub_url_decode(name, strlen(name));
+    char commit[41];
+
+    visit_entries(path, load_file, &files);
+    hub_content_commit(repo->content, repo->prefix, revision, commit);
+}
+
+static void load_repo(void *ctx, const char *path, const char *name)
+{
+    const struct walk *org = ctx;
+    HC_AUTO_FREE char *repo_name = hub_format("%s%s", org->prefix, name);
+    struct walk repo = {org->content, repo_name};
+
+    visit_entries(path, load_revision, &repo);
+}
+
+static void load_org(void *ctx, const char *path, const char *name)
+{
+    const struct walk *type = ctx;
+    HC_AUTO_FREE char *prefix = hub_format("%s%s/", type->prefix, name);
+    struct walk org = {type->content, prefix};
+
+    visit_entries(path, load_repo, &org);
+}
+
+void hub_content_load(struct hub_content *content, const char *dir)
+{
+    static const char *const types[] = {"models", "datasets", "spaces", "kernels"};
+
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        HC_AUTO_FREE char *path = hub_format("%s/%s", dir, types[i]);
+        HC_AUTO_FREE char *prefix = hub_format("%s/", types[i]);
+        struct walk type = {content, prefix};
+
+        visit_entries(path, load_org, &type);
+    }
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the hub has: repos with their commits, the names for them, and who may see them.
- * Commits and their files never change and stay until the content is freed, so what a
- * lookup found is used without a lock. Callable from any thread.
+ * The hub's content: repos with their commits, the refs that name them, and the access to
+ * them. Commits and their files never change and stay until the content is freed, so the
+ * result of a lookup is used without a lock. Callable from any thread.
  */
 #ifndef HC_SUPPORT_HUB_CONTENT_H
 #define HC_SUPPORT_HUB_CONTENT_H
@@ -30,14 +30,14 @@ struct hub_commit {
 /* A repo at a revision, as it was when it was looked up. */
 struct hub_view {
     enum test_hub_access access;
-    const char *moved_to;            /* NULL: it is still here */
+    const char *moved_to;            /* NULL: it was not renamed */
     const struct hub_commit *commit; /* NULL: no such revision */
 };
 
 struct hub_content *hub_content_new(void);
 void hub_content_free(struct hub_content *content);
 
-/* Takes `blob`; it is in the next commit. */
+/* Takes `blob`, which becomes a file of the next commit. */
 void hub_content_stage(struct hub_content *content, const char *path,
                        struct hub_blob *blob);
 void hub_content_commit(struct hub_content *content, const char *repo,
@@ -51,14 +51,17 @@ bool hub_content_set_access(struct hub_content *content, const char *repo,
 void hub_content_rename(struct hub_content *content, const char *old_repo,
                         const char *new_repo);
 
-/* A revision is a ref, a commit, or the first 7 or more digits of one; absent: false. */
+/*
+ * False when there is no such repo. A revision is a ref, a commit, or the first 7 or more
+ * digits of a commit.
+ */
 bool hub_content_find(struct hub_content *content, const char *repo, const char *revision,
                       struct hub_view *view);
 
 /* NULL when the commit has no such file. */
 const struct hub_blob *hub_commit_find(const struct hub_commit *commit, const char *path);
 
-/* An LFS file by the CDN's name for it, NULL when there is none. */
+/* The LFS file with this name on the CDN; NULL when there is none. */
 const struct hub_blob *hub_content_find_xet(struct hub_content *content,
                                             const char *xet_hash);
 

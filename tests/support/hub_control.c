@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One row for each thing that can be asked of the control interface:
+ * The requests of the control interface, one row each in CONTROLS:
  *
- *   GET  /_test/log                                     the log as text
+ *   GET  /_test/log                                     answers the log as text
  *   POST /_test/log/clear
  *   POST /_test/rules                                   {"fault": "cut", "number": 5, …}
  *   POST /_test/rules/clear
  *   POST /_test/release
- *   GET  /_test/await?count=N[&method=M][&contains=C]   when so many requests have come
- *   GET  /_test/await-stall
+ *   GET  /_test/await?count=N[&method=M][&contains=C]   answers when N requests came
+ *   GET  /_test/await-stall                             answers when an answer is stalled
  *   POST /_test/add?path=P[&lfs=1]                      the body is the file
  *   POST /_test/add-made-up?path=P&size=N[&seed=N][&lfs=1]
  *   POST /_test/commit?repo=models/org/name[&revision=main]     answers the commit
@@ -18,7 +18,7 @@
  *   POST /_test/load?dir=D
  *   POST /_test/commit-on-404?on=0|1
  *
- * 200 with an answer, 400 with what is wrong.
+ * The status is 200, or 400 with a body that names the mistake.
  */
 #include "hub_control.h"
 
@@ -62,7 +62,7 @@ static const char *const FIELDS[] = {"method", "contains",      "on_cdn",     "s
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-/* The place of `name` in a list of names; -1: it is not there. */
+/* The index of `name` in a list of names; -1: it is not there. */
 static int name_index(const char *const *names, size_t count, const char *name)
 {
     for (size_t i = 0; i < count && name; i++) {
@@ -180,7 +180,7 @@ static void control_await(const struct hub_request *request, struct hub_answer *
 
     if (!hub_log_await(request->hub->log, &query,
                        (unsigned)query_number(request, "count")))
-        control_fail(answer, "they did not come");
+        control_fail(answer, "the awaited requests did not come");
 }
 
 static void control_await_stall(const struct hub_request *request,
@@ -260,7 +260,7 @@ static const struct {
     const char *name;
     void (*answer)(const struct hub_request *request, struct hub_answer *answer);
     const char *needs[3]; /* query parameters */
-} ROWS[] = {
+} CONTROLS[] = {
     {"log", control_log, {0}},
     {"log/clear", control_clear_log, {0}},
     {"rules", control_add_rule, {0}},
@@ -283,18 +283,18 @@ void hub_control_answer(const struct hub_request *request, struct hub_answer *an
     const char *name = request->path + strlen(HUB_CONTROL_PATH);
     size_t row = 0;
 
-    while (row < COUNT(ROWS) && strcmp(ROWS[row].name, name) != 0)
+    while (row < COUNT(CONTROLS) && strcmp(CONTROLS[row].name, name) != 0)
         row++;
-    if (row == COUNT(ROWS)) {
+    if (row == COUNT(CONTROLS)) {
         control_fail(answer, "no such control");
         return;
     }
-    for (size_t i = 0; i < COUNT(ROWS[row].needs) && ROWS[row].needs[i]; i++) {
-        if (!hub_request_query(request, ROWS[row].needs[i])) {
-            control_fail(answer, ROWS[row].needs[i]);
+    for (size_t i = 0; i < COUNT(CONTROLS[row].needs) && CONTROLS[row].needs[i]; i++) {
+        if (!hub_request_query(request, CONTROLS[row].needs[i])) {
+            control_fail(answer, CONTROLS[row].needs[i]);
             return;
         }
     }
     hub_answer_text(answer, 200, hub_strdup("ok\n"));
-    ROWS[row].answer(request, answer);
+    CONTROLS[row].answer(request, answer);
 }

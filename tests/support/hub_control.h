@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The same hub for tests in other languages: "/_test/…" on the hub port does what the
- * functions of test_hub.h do.
+ * The control interface, for tests in other languages: requests for "/_test/…" on the hub
+ * port do what the functions of test_hub.h do.
  */
 #ifndef HC_SUPPORT_HUB_CONTROL_H
 #define HC_SUPPORT_HUB_CONTROL_H

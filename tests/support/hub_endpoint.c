@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the Hub answers to each URL (spec/hub-wire.md). Who asks is looked at first, then
- * the repo, the revision and the file, in the order the Hub does it.
+ * The Hub's answer to each URL (spec/hub-wire.md). As in the Hub, the token is checked
+ * first, then the repo, the revision and the file. LFS files are redirected to the CDN
+ * port, whose URLs are signed and expire:
+ *
+ *     /xet-bridge/<repo's number>/<xet hash>?Expires=<time>&Signature=<of both>
  */
 #include "hub_endpoint.h"
 
@@ -10,7 +13,6 @@
 #include "hub_abort.h"
 #include "hub_answer.h"
 #include "hub_blob.h"
-#include "hub_cdn.h"
 #include "hub_content.h"
 #include "hub_route.h"
 #include "hub_state.h"
@@ -18,10 +20,60 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-/* An error as the Hub words it; `code` may be NULL. */
+enum { LIFETIME_S = 3600 };
+
+/* The key is no secret; it only makes signatures that no client can guess. */
+static const char KEY[] = "test hub";
+
+static void cdn_signature(const char *path, const char *expires, char hex[65])
+{
+    HC_AUTO_FREE char *text = hub_format("%s?Expires=%s", path, expires);
+    unsigned char mac[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+
+    if (!HMAC(EVP_sha256(), KEY, sizeof KEY, (const unsigned char *)text, strlen(text),
+              mac, &size))
+        hub_abort("OpenSSL", "HMAC");
+    for (unsigned i = 0; i < size; i++)
+        (void)snprintf(hex + 2 * (size_t)i, 3, "%02x", mac[i]);
+}
+
+static bool request_is_signed(const struct hub_request *request)
+{
+    const char *expires = hub_request_query(request, "Expires");
+    const char *signature = hub_request_query(request, "Signature");
+    char right[65];
+
+    if (!expires || !signature)
+        return false;
+    cdn_signature(request->path, expires, right);
+    return strcmp(signature, right) == 0 && strtoll(expires, NULL, 10) > time(NULL);
+}
+
+/* The absolute URL of a file of `repo`, valid for an hour; the caller frees. */
+static char *cdn_sign(const struct test_hub *hub, const char *repo,
+                      const struct hub_blob *blob)
+{
+    HC_AUTO_FREE char *path = NULL;
+    HC_AUTO_FREE char *expires = NULL;
+    char number[41], signature[65];
+
+    hub_blob_name_text(repo, number);
+    path = hub_format("/xet-bridge/%.24s/%s", number, blob->xet_hash);
+    expires = hub_format("%lld", (long long)time(NULL) + LIFETIME_S);
+    cdn_signature(path, expires, signature);
+    return hub_format("%s%s?Expires=%s&Signature=%s", hub->cdn.url, path, expires,
+                      signature);
+}
+
+/* An error in the Hub's form; `code` may be NULL. */
 static void endpoint_refuse(struct hub_answer *answer, const struct hub_route *route,
                             unsigned status, const char *code, const char *message)
 {
@@ -48,7 +100,7 @@ static bool token_is_wrong(const struct hub_request *request)
            strcmp(request->token, request->hub->valid_token) != 0;
 }
 
-/* A missing repo is no different from one that the caller may not see. */
+/* A missing repo gets the same answer as one that the client may not see. */
 static bool endpoint_refuse_repo(const struct hub_request *request,
                                  const struct hub_route *route, bool is_there,
                                  struct hub_answer *answer)
@@ -94,7 +146,7 @@ static void endpoint_answer_moved(const struct hub_request *request,
     hub_answer_redirect(answer, 307, location);
 }
 
-/* To the same file under its commit, where it may be cached for ever. */
+/* Redirects to the same file under its commit, where clients may cache it for ever. */
 static void endpoint_answer_git(const struct hub_request *request,
                                 const struct hub_route *route,
                                 const struct hub_commit *commit,
@@ -116,7 +168,7 @@ static void endpoint_answer_lfs(const struct hub_request *request,
                                 const struct hub_commit *commit,
                                 const struct hub_blob *blob, struct hub_answer *answer)
 {
-    HC_AUTO_FREE char *location = hub_cdn_sign(request->hub, route->repo, blob);
+    HC_AUTO_FREE char *location = cdn_sign(request->hub, route->repo, blob);
 
     hub_answer_redirect(answer, 302, location);
     hub_answer_set(answer, "X-Linked-Etag", "\"%s\"", blob->sha256);
@@ -216,4 +268,22 @@ void hub_endpoint_answer(const struct hub_request *request, struct hub_answer *a
         hub_answer_set(answer, "X-Hf-Warning",
                        "unauthenticated; Set a token for higher rate limits.");
     }
+}
+
+void hub_cdn_answer(const struct hub_request *request, struct hub_answer *answer)
+{
+    const char *name = strrchr(request->path, '/');
+    const struct hub_blob *blob;
+
+    if (!hc_text_starts(request->path, "/xet-bridge/") || !request_is_signed(request)) {
+        hub_answer_text(answer, 403, hub_strdup("Access denied"));
+        return;
+    }
+    blob = hub_content_find_xet(request->hub->content, name + 1);
+    if (!blob) {
+        hub_answer_text(answer, 404, hub_strdup("No such object"));
+        return;
+    }
+    hub_answer_set(answer, "ETag", "\"%s\"", blob->xet_hash);
+    hub_answer_blob(answer, blob, request->range);
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Clearing the log only moves its start: requests that are still being answered keep
- * their entries.
+ * Clearing the log only moves its start, because requests that are still being answered
+ * write to their entries.
  */
 #include "hub_log.h"
 
+#include "base/auto.h"
 #include "hub_abort.h"
 
 #include <inttypes.h>
@@ -15,15 +16,15 @@
 #include <string.h>
 #include <time.h>
 
-enum { PATIENCE_S = 10 };
+enum { AWAIT_S = 10 };
 
 struct hub_log {
     pthread_mutex_t lock;
     pthread_cond_t added;
     struct {
         struct hub_log_entry *all;
-        struct hub_log_entry **end;   /* where the next entry is hung */
-        struct hub_log_entry **start; /* what was cleared is before it */
+        struct hub_log_entry **end;   /* the link that will point to the next entry */
+        struct hub_log_entry **start; /* cleared entries come before it */
     } shared;
 };
 
@@ -91,46 +92,42 @@ void hub_log_free(struct hub_log *log)
 
 void hub_log_add(struct hub_log *log, struct hub_log_entry *entry)
 {
-    (void)pthread_mutex_lock(&log->lock);
+    HC_LOCKED(&log->lock);
+
     *log->shared.end = entry;
     log->shared.end = &entry->next;
     (void)pthread_cond_broadcast(&log->added);
-    (void)pthread_mutex_unlock(&log->lock);
 }
 
 void hub_log_status(struct hub_log *log, struct hub_log_entry *entry, unsigned status)
 {
-    (void)pthread_mutex_lock(&log->lock);
+    HC_LOCKED(&log->lock);
+
     entry->shared.status = status;
-    (void)pthread_mutex_unlock(&log->lock);
 }
 
 void hub_log_bytes(struct hub_log *log, struct hub_log_entry *entry, uint64_t bytes)
 {
-    (void)pthread_mutex_lock(&log->lock);
+    HC_LOCKED(&log->lock);
+
     entry->shared.bytes += bytes;
-    (void)pthread_mutex_unlock(&log->lock);
 }
 
 unsigned hub_log_count(struct hub_log *log, const struct hub_log_query *query)
 {
-    unsigned count;
+    HC_LOCKED(&log->lock);
 
-    (void)pthread_mutex_lock(&log->lock);
-    count = log_count_matches(log, query);
-    (void)pthread_mutex_unlock(&log->lock);
-    return count;
+    return log_count_matches(log, query);
 }
 
 uint64_t hub_log_bytes_sent(struct hub_log *log)
 {
     uint64_t bytes = 0;
+    HC_LOCKED(&log->lock);
 
-    (void)pthread_mutex_lock(&log->lock);
     for (const struct hub_log_entry *entry = *log->shared.start; entry;
          entry = entry->next)
         bytes += entry->shared.bytes;
-    (void)pthread_mutex_unlock(&log->lock);
     return bytes;
 }
 
@@ -141,12 +138,12 @@ bool hub_log_await(struct hub_log *log, const struct hub_log_query *query, unsig
     int failure = 0;
 
     (void)clock_gettime(CLOCK_REALTIME, &deadline);
-    deadline.tv_sec += PATIENCE_S;
-    (void)pthread_mutex_lock(&log->lock);
+    deadline.tv_sec += AWAIT_S;
+    HC_LOCKED(&log->lock);
+
     while (log_count_matches(log, query) < count && failure == 0)
         failure = pthread_cond_timedwait(&log->added, &log->lock, &deadline);
     is_there = log_count_matches(log, query) >= count;
-    (void)pthread_mutex_unlock(&log->lock);
     return is_there;
 }
 
@@ -156,18 +153,20 @@ char *hub_log_text(struct hub_log *log)
     size_t size = 0;
     FILE *stream = hub_require(open_memstream(&text, &size));
 
-    (void)pthread_mutex_lock(&log->lock);
-    for (const struct hub_log_entry *entry = *log->shared.start; entry;
-         entry = entry->next)
-        entry_print(stream, entry);
-    (void)pthread_mutex_unlock(&log->lock);
+    {
+        HC_LOCKED(&log->lock);
+
+        for (const struct hub_log_entry *entry = *log->shared.start; entry;
+             entry = entry->next)
+            entry_print(stream, entry);
+    }
     (void)fclose(stream);
     return text;
 }
 
 void hub_log_clear(struct hub_log *log)
 {
-    (void)pthread_mutex_lock(&log->lock);
+    HC_LOCKED(&log->lock);
+
     log->shared.start = log->shared.end;
-    (void)pthread_mutex_unlock(&log->lock);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What was asked of the hub, in order. An entry is made when a request has arrived and
- * filled in while it is answered. Callable from any thread.
+ * The requests to the hub, in the order of their arrival. An entry is added when a request
+ * has arrived and is completed while it is answered. Callable from any thread.
  */
 #ifndef HC_SUPPORT_HUB_LOG_H
 #define HC_SUPPORT_HUB_LOG_H
@@ -11,7 +11,7 @@
 
 struct hub_log;
 
-/* Read and written by the log alone, but for the first five, which never change. */
+/* The log alone reads and writes `shared`; the members before it never change. */
 struct hub_log_entry {
     bool on_cdn;
     bool is_authorized;
@@ -29,7 +29,7 @@ struct hub_log_entry {
 struct hub_log *hub_log_new(void);
 void hub_log_free(struct hub_log *log);
 
-/* Takes `entry` and wakes who waits for it. It stays valid until the log is freed. */
+/* Takes `entry`, which stays valid until the log is freed, and wakes waiting threads. */
 void hub_log_add(struct hub_log *log, struct hub_log_entry *entry);
 void hub_log_status(struct hub_log *log, struct hub_log_entry *entry, unsigned status);
 void hub_log_bytes(struct hub_log *log, struct hub_log_entry *entry, uint64_t bytes);
@@ -46,7 +46,7 @@ struct hub_log_query {
 unsigned hub_log_count(struct hub_log *log, const struct hub_log_query *query);
 uint64_t hub_log_bytes_sent(struct hub_log *log);
 
-/* Until `count` entries match; false after 10 seconds. */
+/* Waits until `count` entries match; false after 10 seconds. */
 bool hub_log_await(struct hub_log *log, const struct hub_log_query *query,
                    unsigned count);
 

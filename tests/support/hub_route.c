@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * URLs are cut while they are still encoded: a "%2F" in a revision is no separator.
+ * A URL is split before it is decoded, because a "%2F" in a revision is no separator.
  */
 #include "hub_route.h"
 
@@ -45,7 +45,7 @@ static void route_set_revision(struct hub_route *route, const char *text)
     route->path = hub_url_decode(path, strlen(path));
 }
 
-/* "<id>/resolve/<revision>/<path>" and its like; false when `verb` is not there. */
+/* "<id>/resolve/<revision>/<path>" and the like; false when `verb` does not occur. */
 static bool route_read_verb(struct hub_route *route, const char *type, const char *id,
                             const char *verb)
 {
@@ -58,7 +58,7 @@ static bool route_read_verb(struct hub_route *route, const char *type, const cha
     return true;
 }
 
-/* "<id>/<commit>/<path>": the commit is the first segment that looks like one. */
+/* "<id>/<commit>/<path>"; the commit is the first part with 40 hexadecimal digits. */
 static enum hub_route_kind route_read_resolve_cache(struct hub_route *route,
                                                     const char *type, const char *id)
 {

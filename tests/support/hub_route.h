@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a URL of the hub names: a repo, a revision of it, a path there. A place owns its
- * strings, and is pure text: whether there is such a repo is hub_content's matter.
+ * The route that a URL of the hub takes: which answer it asks for, and the repo, revision
+ * and path that it names. A route owns its strings. Whether there is such a repo, only
+ * hub_content.h tells. Used by one thread at a time.
  */
 #ifndef HC_SUPPORT_HUB_ROUTE_H
 #define HC_SUPPORT_HUB_ROUTE_H
@@ -24,8 +25,8 @@ struct hub_route {
     bool is_api;
     char *repo;     /* "models/org/name" */
     char *revision; /* decoded */
-    char *path;     /* decoded, "" for none */
-    char *rest;     /* what followed the repo, as it was */
+    char *path;     /* decoded; "" for none */
+    char *rest;     /* the part after the repo, not decoded */
 };
 
 /* `path` is the raw path of a URL, without the query. */
@@ -39,7 +40,7 @@ char *hub_url_decode(const char *text, size_t length);
 /* Percent-encodes all but unreserved characters and those of `safe`; the caller frees. */
 char *hub_url_encode(const char *text, const char *safe);
 
-/* The path of the same place in another repo, as in a redirect; the caller frees. */
+/* The path of the same route in another repo, for a redirect; the caller frees. */
 char *hub_route_moved(const struct hub_route *route, const char *new_repo);
 
 #endif

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A list in the order of adding. Cleared rules stay in memory, for an answer may still be
- * under their influence.
+ * Rules are a list, in the order in which they were added. Cleared rules stay in memory,
+ * because answers that are being sent still point to them.
  */
 #include "hub_rules.h"
 
+#include "base/auto.h"
 #include "hub_abort.h"
+#include "hub_state.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct rule_entry {
-    struct test_hub_rule rule; /* its strings are `strings` */
+    struct test_hub_rule rule; /* points to `strings` */
     char *strings[6];
     unsigned skipped;
     unsigned acted;
@@ -28,7 +30,7 @@ struct hub_rules {
 };
 
 static bool rule_matches(const struct rule_entry *rule_entry,
-                         const struct hub_rule_request *request)
+                         const struct hub_request *request)
 {
     const struct test_hub_rule *rule = &rule_entry->rule;
 
@@ -41,7 +43,7 @@ static bool rule_matches(const struct rule_entry *rule_entry,
     return !rule->contains || strstr(request->target, rule->contains) != NULL;
 }
 
-/* Whether a rule that matches acts this time. */
+/* Counts a match; whether the rule acts on it. */
 static bool rule_acts(struct rule_entry *rule_entry)
 {
     if (rule_entry->rule.times > 0 && rule_entry->acted == rule_entry->rule.times)
@@ -54,7 +56,7 @@ static bool rule_acts(struct rule_entry *rule_entry)
     return true;
 }
 
-/* Whether the verdict has room for another rule of this kind. */
+/* Whether `faults` can take another rule of this kind. */
 static bool faults_have_room(const struct hub_faults *faults, enum test_hub_fault fault)
 {
     if (fault == TEST_HUB_HEADER)
@@ -99,27 +101,28 @@ void hub_rules_add(struct hub_rules *rules, const struct test_hub_rule *rule)
     rule_entry->rule.text = rule_entry->strings[3] = hub_strdup(rule->text);
     rule_entry->rule.error_code = rule_entry->strings[4] = hub_strdup(rule->error_code);
     rule_entry->rule.range = rule_entry->strings[5] = hub_strdup(rule->range);
-    (void)pthread_mutex_lock(&rules->lock);
+    HC_LOCKED(&rules->lock);
+
     while (*end)
         end = &(*end)->next;
     *end = rule_entry;
-    (void)pthread_mutex_unlock(&rules->lock);
 }
 
 void hub_rules_clear(struct hub_rules *rules)
 {
-    (void)pthread_mutex_lock(&rules->lock);
+    HC_LOCKED(&rules->lock);
+
     for (struct rule_entry *rule_entry = rules->shared.first; rule_entry;
          rule_entry = rule_entry->next)
         rule_entry->is_cleared = true;
-    (void)pthread_mutex_unlock(&rules->lock);
 }
 
-void hub_rules_apply(struct hub_rules *rules, const struct hub_rule_request *request,
+void hub_rules_apply(struct hub_rules *rules, const struct hub_request *request,
                      struct hub_faults *faults)
 {
     *faults = (struct hub_faults){0};
-    (void)pthread_mutex_lock(&rules->lock);
+    HC_LOCKED(&rules->lock);
+
     for (struct rule_entry *rule_entry = rules->shared.first; rule_entry;
          rule_entry = rule_entry->next) {
         if (!rule_matches(rule_entry, request) ||
@@ -130,7 +133,6 @@ void hub_rules_apply(struct hub_rules *rules, const struct hub_rule_request *req
         else
             faults->rule = &rule_entry->rule;
     }
-    (void)pthread_mutex_unlock(&rules->lock);
 }
 
 bool hub_faults_include(const struct hub_faults *faults, enum test_hub_fault fault)

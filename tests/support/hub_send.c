@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The content reader is where bodies go wrong: it stops, waits, lies or hangs up at the
- * very byte the rule names.
+ * Faults of the status, headers and length are applied before an answer is queued. Faults
+ * of the body are applied by the content reader, which libmicrohttpd calls for each piece:
+ * at exactly the byte that the rule names it stalls, flips a byte, or ends the connection.
  */
 #include "hub_send.h"
 
@@ -27,8 +28,8 @@
 
 enum {
     BLOCK = 64 * 1024,
-    THROTTLE_MS = 50,   /* between two pieces of a throttled body, at most */
-    DRAIN_TRIES = 2000, /* of a millisecond, before a reset */
+    THROTTLE_MS = 50,   /* the longest pause between two pieces of a throttled body */
+    DRAIN_TRIES = 2000, /* of a millisecond each, before a reset */
 };
 
 struct body {
@@ -63,12 +64,12 @@ static int request_socket(const struct hub_request *request)
 /* Dissolving the association sends RST at once; close() would send FIN before it. */
 static bool connection_reset(int fd)
 {
-    const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+    const struct sockaddr unspecified = {.sa_family = AF_UNSPEC};
 
-    return connect(fd, &nobody, sizeof nobody) == 0;
+    return connect(fd, &unspecified, sizeof unspecified) == 0;
 }
 
-/* What libmicrohttpd has corked goes out now. */
+/* Sends what libmicrohttpd has corked. */
 static void connection_flush(int fd)
 {
     const int yes = 1;
@@ -76,7 +77,7 @@ static void connection_flush(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
 }
 
-/* A reset throws away what has not arrived. */
+/* Waits until the peer's kernel has all bytes, since a reset discards what is queued. */
 static void connection_drain(const struct body *body)
 {
     int left = 1;
@@ -94,7 +95,7 @@ static bool body_has(const struct body *body, enum test_hub_fault fault)
     return body->rule && body->rule->fault == fault;
 }
 
-/* Acts on a body that has come to the byte of its rule; false: hang up. */
+/* Applies the fault at the byte that the rule names; false ends the connection. */
 static bool body_stop(struct body *body)
 {
     if (body_has(body, TEST_HUB_STALL) && !body->was_stalled) {
@@ -117,7 +118,7 @@ static bool body_stops(const struct body *body)
            (body_has(body, TEST_HUB_STALL) && !body->was_stalled);
 }
 
-/* How many bytes may go in one piece from `position`. */
+/* The number of bytes that the piece from `position` may have. */
 static size_t body_piece_size(const struct body *body, uint64_t position, size_t max)
 {
     uint64_t room = body->source.length - position;
@@ -129,7 +130,7 @@ static size_t body_piece_size(const struct body *body, uint64_t position, size_t
         room = body->rule->number;
     if (body_has(body, TEST_HUB_THROTTLE)) {
         uint64_t share = body->rule->number * THROTTLE_MS / 1000;
-        bool is_fast = share > max; /* more goes at a time than fits: so more often */
+        bool is_fast = share > max; /* full pieces, so the pauses are shorter */
 
         hub_stalls_pause(body->hub->stalls,
                          is_fast ? max * 1000 / body->rule->number : THROTTLE_MS);
@@ -189,7 +190,7 @@ static void answer_shorten(struct hub_answer *answer, const struct test_hub_rule
     answer->length -= rule->number < answer->length ? rule->number : answer->length;
 }
 
-/* The faults that are a different answer. */
+/* Applies the faults that make it another answer. */
 static void answer_apply_fault(const struct hub_request *request,
                                const struct test_hub_rule *rule,
                                struct hub_answer *answer)
@@ -210,7 +211,7 @@ static void answer_apply_fault(const struct hub_request *request,
         hub_answer_text(answer, 200, hub_strdup(rule->text ? rule->text : ""));
 }
 
-/* A Content-Length is promised by `size`: libmicrohttpd writes that header itself. */
+/* libmicrohttpd writes Content-Length itself, so a rule for it changes `size`. */
 static void answer_apply_header(struct hub_answer *answer,
                                 const struct test_hub_rule *rule, uint64_t *size)
 {
@@ -232,7 +233,7 @@ static enum MHD_Result answer_queue(const struct hub_request *request, struct bo
     enum MHD_Result result;
 
     hub_require(response);
-    /* libmicrohttpd ends a body of unknown size also for a HEAD, which has none. */
+    /* Else libmicrohttpd would end a body of unknown size for a HEAD, which has none. */
     if (size == MHD_SIZE_UNKNOWN && strcmp(request->method, "HEAD") == 0)
         (void)MHD_add_response_header(response, "Connection", "close");
     for (size_t i = 0; i < answer->header_count; i++) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sends an answer, spoiled as the verdict says. Bodies are read piece by piece while they
- * are sent, by the thread of the connection, which may therefore wait.
+ * Sends an answer, with the faults that the rules give it. Bodies are read piece by piece
+ * while they are sent, on the thread of the connection, which may therefore wait. Called on
+ * that thread.
  */
 #ifndef HC_SUPPORT_HUB_SEND_H
 #define HC_SUPPORT_HUB_SEND_H
@@ -12,7 +13,7 @@ struct hub_answer;
 struct hub_request;
 struct hub_faults;
 
-/* What libmicrohttpd's handler returns. Takes what the answer owns. */
+/* Takes what the answer owns. Returns what libmicrohttpd's handler has to return. */
 enum MHD_Result hub_send(const struct hub_request *request,
                          const struct hub_faults *faults, struct hub_answer *answer);
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One condition for everything that may end a wait.
+ * One condition variable tells of all that ends a wait: a release, and the end of the hub.
+ * A peer that hangs up is noticed by polling its socket.
  */
 #include "hub_stalls.h"
 
+#include "base/auto.h"
 #include "hub_abort.h"
 
 #include <poll.h>
@@ -12,8 +14,8 @@
 #include <time.h>
 
 enum {
-    PATIENCE_MS = 10000,
-    PEER_CHECK_MS = 20 /* how soon a stalled answer notices that its peer has gone */
+    AWAIT_MS = 10000,
+    PEER_CHECK_MS = 20 /* between two looks at the peer of a stalled answer */
 };
 
 struct hub_stalls {
@@ -71,17 +73,15 @@ void hub_stalls_free(struct hub_stalls *stalls)
 
 unsigned hub_stalls_release_count(struct hub_stalls *stalls)
 {
-    unsigned releases;
+    HC_LOCKED(&stalls->lock);
 
-    (void)pthread_mutex_lock(&stalls->lock);
-    releases = stalls->shared.releases;
-    (void)pthread_mutex_unlock(&stalls->lock);
-    return releases;
+    return stalls->shared.releases;
 }
 
 void hub_stalls_wait(struct hub_stalls *stalls, int fd, unsigned releases)
 {
-    (void)pthread_mutex_lock(&stalls->lock);
+    HC_LOCKED(&stalls->lock);
+
     stalls->shared.stalled++;
     (void)pthread_cond_broadcast(&stalls->changed);
     while (!stalls->shared.is_open && releases == stalls->shared.releases &&
@@ -91,28 +91,26 @@ void hub_stalls_wait(struct hub_stalls *stalls, int fd, unsigned releases)
         (void)pthread_cond_timedwait(&stalls->changed, &stalls->lock, &next_check);
     }
     stalls->shared.stalled--;
-    (void)pthread_mutex_unlock(&stalls->lock);
 }
 
 void hub_stalls_release(struct hub_stalls *stalls)
 {
-    (void)pthread_mutex_lock(&stalls->lock);
+    HC_LOCKED(&stalls->lock);
+
     stalls->shared.releases++;
     (void)pthread_cond_broadcast(&stalls->changed);
-    (void)pthread_mutex_unlock(&stalls->lock);
 }
 
 bool hub_stalls_await_stall(struct hub_stalls *stalls)
 {
-    struct timespec deadline = deadline_in_ms(PATIENCE_MS);
+    struct timespec deadline = deadline_in_ms(AWAIT_MS);
     bool is_stalled;
     int failure = 0;
+    HC_LOCKED(&stalls->lock);
 
-    (void)pthread_mutex_lock(&stalls->lock);
     while (stalls->shared.stalled == 0 && failure == 0)
         failure = pthread_cond_timedwait(&stalls->changed, &stalls->lock, &deadline);
     is_stalled = stalls->shared.stalled > 0;
-    (void)pthread_mutex_unlock(&stalls->lock);
     return is_stalled;
 }
 
@@ -120,17 +118,16 @@ void hub_stalls_pause(struct hub_stalls *stalls, uint64_t ms)
 {
     struct timespec deadline = deadline_in_ms(ms);
     int failure = 0;
+    HC_LOCKED(&stalls->lock);
 
-    (void)pthread_mutex_lock(&stalls->lock);
     while (!stalls->shared.is_open && failure == 0)
         failure = pthread_cond_timedwait(&stalls->changed, &stalls->lock, &deadline);
-    (void)pthread_mutex_unlock(&stalls->lock);
 }
 
 void hub_stalls_end(struct hub_stalls *stalls)
 {
-    (void)pthread_mutex_lock(&stalls->lock);
+    HC_LOCKED(&stalls->lock);
+
     stalls->shared.is_open = true;
     (void)pthread_cond_broadcast(&stalls->changed);
-    (void)pthread_mutex_unlock(&stalls->lock);
 }

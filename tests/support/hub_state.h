@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A running test hub and one request to it. The parts of a hub have locks of their own;
- * the rest does not change while it runs.
+ * The state of a running test hub and of one request to it. The parts of a hub have locks
+ * of their own; the rest does not change while it runs. A request belongs to the thread of
+ * its connection.
  */
 #ifndef HC_SUPPORT_HUB_STATE_H
 #define HC_SUPPORT_HUB_STATE_H
@@ -34,7 +35,7 @@ struct test_hub {
     struct hub_stalls *stalls;
     struct hub_log *log;
     struct hub_rules *rules;
-    char *valid_token; /* NULL: any is good */
+    char *valid_token; /* NULL: every token is valid */
     unsigned page_size;
     bool no_xet;
     atomic_bool commit_on_404;
@@ -46,17 +47,17 @@ struct hub_request {
     bool on_cdn;
     bool is_begun;
     char *method;
-    char *target;      /* path and query, as they came */
-    char *path;        /* of the target, still encoded */
+    char *target;      /* path and query, not decoded */
+    char *path;        /* of the target, not decoded */
     const char *range; /* NULL: none */
     const char *token; /* of "Authorization: Bearer <token>", NULL: none */
     char *body;        /* of a request to the control interface */
     size_t body_size;
-    unsigned releases;           /* of the gate, when the request had come */
+    unsigned releases;           /* of stalls, when the request arrived */
     struct hub_log_entry *entry; /* NULL for the control interface */
 };
 
-/* A query parameter, decoded; NULL: it is not there. Borrowed. */
+/* A query parameter, decoded and borrowed; NULL: it is not there. */
 const char *hub_request_query(const struct hub_request *request, const char *name);
 
 #endif

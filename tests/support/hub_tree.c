@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A commit has no directories of its own: a directory's row comes before the first file
- * below it. A page starts where its cursor, the number of a row, says.
+ * A commit has only files: the row of a directory comes before the first file below it.
+ * The cursor of a page is the number of its first row.
  */
 #include "hub_tree.h"
 
@@ -20,10 +20,10 @@
 #include <string.h>
 #include <strings.h>
 
-/* The rows of one page, while they are counted off. */
+/* The rows of one page, while all rows are counted. */
 struct page {
     json_t *rows;
-    size_t number; /* of the next row, on whatever page */
+    size_t number; /* of the next row, counted over all pages */
     size_t first;
     size_t limit;
     bool has_xet;
@@ -70,7 +70,7 @@ static void page_add_file(struct page *page, const struct hub_file *file)
     (void)json_array_append_new(page->rows, row);
 }
 
-/* How much of `path`, up to and with its last shared slash, `before` has too. */
+/* The length of the directories that both paths begin with, their last slash included. */
 static size_t shared_directory_length(const char *before, const char *path)
 {
     size_t shared = 0;
@@ -82,7 +82,7 @@ static size_t shared_directory_length(const char *before, const char *path)
     return shared;
 }
 
-/* Rows for the directories of `path` that are new since `before`, and for the file. */
+/* Adds rows for the directories that `before` is not in, and for the file. */
 static void page_add_path(struct page *page, const char *before,
                           const struct hub_file *file, size_t root, bool is_recursive)
 {
@@ -115,7 +115,7 @@ static void page_list_commit(const struct hub_commit *commit, const char *root,
     }
 }
 
-/* The same URL with another cursor. */
+/* Links to the next page: the same URL with another cursor. */
 static void page_link_next(const struct hub_request *request, const struct page *page,
                            struct hub_answer *answer)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The Hub's JSON about a commit: the repo's page, and the listing of its tree.
+ * The Hub's JSON about a commit: the information about the repo, and the listing of the
+ * tree. Callable from any thread.
  */
 #ifndef HC_SUPPORT_HUB_TREE_H
 #define HC_SUPPORT_HUB_TREE_H
@@ -17,7 +18,7 @@ struct hub_view;
 void hub_tree_answer_info(const struct hub_route *route, const struct hub_view *view,
                           struct hub_answer *answer);
 
-/* One page of the tree below place->path; false when there is nothing there. */
+/* One page of the tree below route->path; false when there is no such directory. */
 bool hub_tree_answer(const struct hub_request *request, const struct hub_route *route,
                      const struct hub_commit *commit, struct hub_answer *answer);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * SplitMix64: every seed gives a sequence of its own.
+ * The generator is SplitMix64, which takes any seed.
  */
 #include "random.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One thread takes one connection after the other. Requests are kept whole, for counting.
+ * One thread serves one connection after the other. It keeps the whole requests, so that
+ * they can be counted by their text.
  */
 #include "raw_server.h"
 
@@ -35,7 +36,7 @@ struct raw_server {
     } shared;
 };
 
-/* Up to the empty line; the caller frees. NULL when the peer leaves before it. */
+/* Reads up to the empty line; the caller frees. NULL when the peer hangs up before. */
 static char *raw_request_read(int connection)
 {
     char *request = hub_require(calloc(1, REQUEST_MAX));
@@ -53,24 +54,23 @@ static char *raw_request_read(int connection)
     return request;
 }
 
-/* Keeps the request; what to answer it with, a copy. */
+/* Keeps the request. Returns a copy of the answer to it; the caller frees. */
 static char *raw_server_choose_answer(struct raw_server *server, char *request)
 {
     char *bytes = NULL;
+    HC_LOCKED(&server->shared.lock);
 
-    (void)pthread_mutex_lock(&server->shared.lock);
     if (server->shared.request_count == REQUESTS_MAX)
-        hub_abort("raw site", "too many requests");
+        hub_abort("raw server", "too many requests");
     server->shared.requests[server->shared.request_count++] = request;
     for (size_t i = server->shared.answer_count; !bytes && i-- > 0;) {
         if (strstr(request, server->shared.answers[i].text))
             bytes = hub_strdup(server->shared.answers[i].bytes);
     }
-    (void)pthread_mutex_unlock(&server->shared.lock);
     return bytes ? bytes : hub_strdup(not_found);
 }
 
-/* A peer that leaves in the middle is none of our business. */
+/* A peer that hangs up early is no failure: clients may do so. */
 static void connection_send(int connection, const char *bytes)
 {
     size_t left = strlen(bytes);
@@ -117,10 +117,10 @@ struct raw_server *raw_server_start(void)
         bind(server->listener, (struct sockaddr *)&address, size) < 0 ||
         listen(server->listener, SOMAXCONN) < 0 ||
         getsockname(server->listener, (struct sockaddr *)&address, &size) < 0)
-        hub_abort("raw site", "cannot listen");
+        hub_abort("raw server", "cannot listen");
     server->url = hub_format("http://127.0.0.1:%u", (unsigned)ntohs(address.sin_port));
     if (pthread_create(&server->thread, NULL, raw_server_run, server) != 0)
-        hub_abort("raw site", "no thread");
+        hub_abort("raw server", "no thread");
     return server;
 }
 
@@ -147,21 +147,20 @@ const char *raw_server_url(const struct raw_server *server)
 
 void raw_server_answer(struct raw_server *server, const char *text, const char *bytes)
 {
-    (void)pthread_mutex_lock(&server->shared.lock);
+    HC_LOCKED(&server->shared.lock);
+
     if (server->shared.answer_count == ANSWERS_MAX)
-        hub_abort("raw site", "too many answers");
+        hub_abort("raw server", "too many answers");
     server->shared.answers[server->shared.answer_count].text = hub_strdup(text);
     server->shared.answers[server->shared.answer_count++].bytes = hub_strdup(bytes);
-    (void)pthread_mutex_unlock(&server->shared.lock);
 }
 
 unsigned raw_server_count(struct raw_server *server, const char *text)
 {
     unsigned count = 0;
+    HC_LOCKED(&server->shared.lock);
 
-    (void)pthread_mutex_lock(&server->shared.lock);
     for (size_t i = 0; i < server->shared.request_count; i++)
         count += strstr(server->shared.requests[i], text) ? 1 : 0;
-    (void)pthread_mutex_unlock(&server->shared.lock);
     return count;
 }

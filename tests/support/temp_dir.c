@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Walks are fts(3)'s, which neither follows links nor minds depth.
+ * Directories are walked with fts(3), which does not follow links and has no limit of depth.
  */
 #include "temp_dir.h"
 
@@ -34,7 +34,7 @@ static FTS *temp_dir_walk(const char *path)
     return hub_require(fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL));
 }
 
-/* A test may have taken its own permission away. */
+/* A directory that a test has made read-only could not be emptied. */
 static void entry_make_writable(const FTSENT *entry)
 {
     (void)chmod(entry->fts_accpath, S_IRWXU);

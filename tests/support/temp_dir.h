@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A directory of a test's own, and the files in it. Paths are relative to `dir`. What
- * cannot be done aborts the test program. Callable from any thread.
+ * A temporary directory of one test, and the files in it. Paths are relative to `dir`.
+ * Failures abort the test program. Callable from any thread.
  */
 #ifndef HC_SUPPORT_TEMP_DIR_H
 #define HC_SUPPORT_TEMP_DIR_H
@@ -9,25 +9,25 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* A new, empty directory; give it to temp_dir_remove(). */
+/* Makes an empty directory, which temp_dir_remove() removes. */
 char *temp_dir_make(void);
 
-/* Removes it with everything in it, and frees `dir`. */
+/* Removes the directory with everything in it, and frees `dir`. */
 void temp_dir_remove(char *dir);
 
 /* "<dir>/<path>"; the caller frees. */
 char *temp_dir_path(const char *dir, const char *path);
 
-/* Makes the directories on the way. */
+/* Writes a file, and makes its directories. */
 void temp_dir_write(const char *dir, const char *path, const char *text);
 
-/* The content, NUL-terminated, NULL when there is no such file; the caller frees. */
+/* The content, ended by a NUL; the caller frees. NULL when there is no such file. */
 char *temp_dir_read(const char *dir, const char *path);
 
-/* Whether there is anything of this name, be it a dangling link. */
+/* Whether there is a file of any kind with this name, a dangling link included. */
 bool temp_dir_has(const char *dir, const char *path);
 
-/* Files and links below `path`, in all depths; 0 when it is not there. "": the whole. */
+/* The number of files and links below `path` ("": everywhere); 0 when it is not there. */
 unsigned temp_dir_count(const char *dir, const char *path);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What every test includes first: cmocka, whose header needs four others before it, and
- * the files that tests make and look at.
+ * Every test includes this first: cmocka, whose header needs four others before it, and
+ * temporary directories.
  */
 #ifndef HC_SUPPORT_TEST_H
 #define HC_SUPPORT_TEST_H

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A hub is two daemons of libmicrohttpd with a thread for each connection, so that
- * answers may wait where they like. This file starts and stops them, takes requests in,
- * and gives the parts of the hub their public names.
+ * A hub is two daemons of libmicrohttpd, one for the hub port and one for the CDN port,
+ * with a thread for each connection, so that an answer may wait for as long as a rule
+ * says. This file starts and stops them, receives requests, and has the public functions,
+ * most of which call one part of the hub. A call that cannot be done aborts the program,
+ * for then the test that makes it is wrong.
  */
 #include "test_hub.h"
 
@@ -11,7 +13,6 @@
 #include "hub_abort.h"
 #include "hub_answer.h"
 #include "hub_blob.h"
-#include "hub_cdn.h"
 #include "hub_content.h"
 #include "hub_control.h"
 #include "hub_endpoint.h"
@@ -38,7 +39,7 @@ enum {
     PAGE_SIZE = 1000
 };
 
-/* libmicrohttpd decodes the path before the handler sees it: this is the one chance. */
+/* Copies the target here, because libmicrohttpd decodes the path for the handler. */
 static void *request_begin(void *ctx, const char *target,
                            struct MHD_Connection *connection)
 {
@@ -109,7 +110,7 @@ static void request_log(struct hub_request *request)
     hub_log_add(request->hub->log, entry);
 }
 
-/* In place of "bytes=<start>-<last>"; the caller keeps it until it is answered. */
+/* A range with at most `most` bytes in place of `range`; the caller frees. */
 static char *range_shorten(const char *range, uint64_t most)
 {
     char *end;
@@ -135,10 +136,7 @@ static enum MHD_Result request_answer(struct hub_request *request)
         hub_control_answer(request, &reply);
         return hub_send(request, &faults, &reply);
     }
-    hub_rules_apply(request->hub->rules,
-                    &(const struct hub_rule_request){request->on_cdn, request->method,
-                                                     request->target, request->range},
-                    &faults);
+    hub_rules_apply(request->hub->rules, request, &faults);
     request->releases = hub_stalls_release_count(request->hub->stalls);
     request_log(request);
     if (hub_faults_include(&faults, TEST_HUB_DELAY))
@@ -154,7 +152,7 @@ static enum MHD_Result request_answer(struct hub_request *request)
     return hub_send(request, &faults, &reply);
 }
 
-/* Called once when the headers are there, for each piece of the body, and at the end. */
+/* Called once when the headers have arrived, for each piece of the body, and at the end. */
 // NOLINTNEXTLINE(readability-function-size): libmicrohttpd's signature
 static enum MHD_Result request_handle(void *ctx, struct MHD_Connection *connection,
                                       const char *path, const char *method,
@@ -270,4 +268,114 @@ const char *test_hub_cdn(const struct test_hub *hub)
 void test_hub_set_commit_on_404(struct test_hub *hub, bool is_sent)
 {
     hub->commit_on_404 = is_sent;
+}
+
+void test_hub_add(struct test_hub *hub, const char *path, const void *bytes, size_t size,
+                  bool is_lfs)
+{
+    hub_content_stage(hub->content, path, hub_blob_of_bytes(bytes, size, is_lfs));
+}
+
+void test_hub_add_generated(struct test_hub *hub, const char *path, uint64_t size,
+                            unsigned seed, bool is_lfs)
+{
+    hub_content_stage(hub->content, path, hub_blob_generated(size, seed, is_lfs));
+}
+
+void test_hub_commit(struct test_hub *hub, const char *repo, const char *revision,
+                     char commit[41])
+{
+    hub_content_commit(hub->content, repo, revision, commit);
+}
+
+void test_hub_tag(struct test_hub *hub, const char *repo, const char *revision,
+                  const char *commit)
+{
+    if (!hub_content_tag(hub->content, repo, revision, commit))
+        hub_abort("no such commit to tag", commit);
+}
+
+void test_hub_set_access(struct test_hub *hub, const char *repo,
+                         enum test_hub_access access)
+{
+    if (!hub_content_set_access(hub->content, repo, access))
+        hub_abort("no such repo to give access to", repo);
+}
+
+void test_hub_rename(struct test_hub *hub, const char *old_repo, const char *new_repo)
+{
+    hub_content_rename(hub->content, old_repo, new_repo);
+}
+
+void test_hub_load(struct test_hub *hub, const char *dir)
+{
+    hub_content_load(hub->content, dir);
+}
+
+void test_hub_rule(struct test_hub *hub, const struct test_hub_rule *rule)
+{
+    hub_rules_add(hub->rules, rule);
+}
+
+void test_hub_clear_rules(struct test_hub *hub)
+{
+    hub_rules_clear(hub->rules);
+}
+
+void test_hub_release(struct test_hub *hub)
+{
+    hub_stalls_release(hub->stalls);
+}
+
+void test_hub_await(struct test_hub *hub, const char *method, const char *contains,
+                    unsigned count)
+{
+    const struct hub_log_query query = {.method = method, .contains = contains};
+
+    if (!hub_log_await(hub->log, &query, count))
+        hub_abort("awaited requests did not come", contains ? contains : "any");
+}
+
+void test_hub_await_stall(struct test_hub *hub)
+{
+    if (!hub_stalls_await_stall(hub->stalls))
+        hub_abort("no answer stalled", "the test awaited one");
+}
+
+unsigned test_hub_count(struct test_hub *hub, const char *method, const char *contains)
+{
+    const struct hub_log_query query = {.method = method, .contains = contains};
+
+    return hub_log_count(hub->log, &query);
+}
+
+unsigned test_hub_count_cdn(struct test_hub *hub, const char *method)
+{
+    const struct hub_log_query query = {.method = method, .cdn_only = true};
+
+    return hub_log_count(hub->log, &query);
+}
+
+unsigned test_hub_count_authorized(struct test_hub *hub, bool on_cdn)
+{
+    const struct hub_log_query query = {.cdn_only = on_cdn,
+                                        .hub_only = !on_cdn,
+                                        .authorized_only = true};
+
+    return hub_log_count(hub->log, &query);
+}
+
+uint64_t test_hub_bytes_sent(struct test_hub *hub)
+{
+    return hub_log_bytes_sent(hub->log);
+}
+
+char *test_hub_log(struct test_hub *hub)
+{
+    return hub_log_text(hub->log);
+}
+
+void test_hub_clear_log(struct test_hub *hub)
+{
+    hub_log_clear(hub->log);
 }

@@ -2,9 +2,9 @@
 /*
  * A Hub on loopback that answers as the real one does (spec/hub-wire.md): a hub port and,
  * for LFS files, a CDN port with signed URLs. Repos are made in memory or read from a
- * directory; faults are injected by rules; every request is logged. Used in-process by
- * the unit and service tests, and as the program `test-hub` by the interop tests and the
- * quickstart. Callable from any thread.
+ * directory; rules inject faults; every request is logged. The unit and service tests use
+ * it in-process, the interop tests and the quickstart as the program `test-hub`. Callable
+ * from any thread.
  */
 #ifndef HC_SUPPORT_TEST_HUB_H
 #define HC_SUPPORT_TEST_HUB_H
@@ -18,14 +18,14 @@ struct test_hub;
 struct test_hub_options {
     unsigned short port;     /* 0: any */
     unsigned short cdn_port; /* 0: any */
-    const char *valid_token; /* NULL: any bearer token is good */
+    const char *valid_token; /* NULL: every bearer token is valid */
     unsigned page_size;      /* entries of one tree page; 0: 1000 */
     bool no_xet;             /* leave out X-Xet-Hash, the xet links and xetHash */
 };
 
 /*
- * Starts listening on 127.0.0.1; aborts the program when it cannot. Raises the soft limit
- * of open files, for it holds thousands of connections.
+ * Starts listening on 127.0.0.1; aborts the program when that fails. Raises the soft limit
+ * of open files, since a hub may have thousands of connections.
  */
 struct test_hub *test_hub_start(const struct test_hub_options *options);
 void test_hub_stop(struct test_hub *hub);
@@ -38,7 +38,7 @@ const char *test_hub_cdn(const struct test_hub *hub);
  */
 
 /*
- * Commits files one after the other: add as many as the commit should have, then commit.
+ * A commit is made of the files that were added since the last one.
  * `repo` is "models/org/name", "datasets/…", "spaces/…", "kernels/…". The commit hash is
  * derived from the content, the same on every run, and copied to `commit`. A revision is
  * a branch, a tag or "refs/pr/1"; committing moves it. Files of earlier commits stay
@@ -47,21 +47,21 @@ const char *test_hub_cdn(const struct test_hub *hub);
 void test_hub_add(struct test_hub *hub, const char *path, const void *bytes, size_t size,
                   bool is_lfs);
 
-/* The same with `size` bytes made up from `seed`, never held in memory at once. */
+/* The same with `size` bytes generated from `seed`, never all in memory at once. */
 void test_hub_add_generated(struct test_hub *hub, const char *path, uint64_t size,
                             unsigned seed, bool is_lfs);
 void test_hub_commit(struct test_hub *hub, const char *repo, const char *revision,
                      char commit[41]);
 
-/* Another name for a commit that is there. */
+/* Gives an existing commit another name. */
 void test_hub_tag(struct test_hub *hub, const char *repo, const char *revision,
                   const char *commit);
 
 enum test_hub_access {
     TEST_HUB_PUBLIC,
-    TEST_HUB_PRIVATE, /* without the valid token as if it were not there: 401 */
-    TEST_HUB_GATED,   /* files: 403 GatedRepo without it; listings are public, as there */
-    TEST_HUB_DISABLED /* 403 "… disabled …" for everybody */
+    TEST_HUB_PRIVATE, /* 401 without the valid token, as for a missing repo */
+    TEST_HUB_GATED,   /* 403 GatedRepo without it, for files; listings are public */
+    TEST_HUB_DISABLED /* 403 "… disabled …", with any token */
 };
 void test_hub_set_access(struct test_hub *hub, const char *repo,
                          enum test_hub_access access);
@@ -70,8 +70,8 @@ void test_hub_set_access(struct test_hub *hub, const char *repo,
 void test_hub_rename(struct test_hub *hub, const char *old_repo, const char *new_repo);
 
 /*
- * Whether "no such file" names the commit it looked in (X-Repo-Commit). The Hub used to,
- * and does here at first; without it clients cannot record that the file is not there.
+ * Sets whether a 404 for a file names the commit (X-Repo-Commit). The Hub once did, and the
+ * test hub does by default; without it clients cannot record that the file is absent.
  */
 void test_hub_set_commit_on_404(struct test_hub *hub, bool is_sent);
 
@@ -111,8 +111,8 @@ struct test_hub_rule {
         *contains; /* the request's target (path and query) contains this; NULL: any */
     const char *range; /* the request's Range header contains this; NULL: any */
     bool on_cdn;       /* the CDN port rather than the hub port */
-    unsigned skip;     /* let so many matching requests pass first */
-    unsigned times;    /* then act so often; 0: for ever */
+    unsigned skip;     /* how many matching requests to let pass first */
+    unsigned times;    /* how often to act then; 0: always */
     enum test_hub_fault fault;
     uint64_t number;
     const char *name;
@@ -121,33 +121,34 @@ struct test_hub_rule {
     const char *error_code; /* with TEST_HUB_STATUS: X-Error-Code; NULL: none */
 };
 
-/* Copied; the first rule that matches and is not used up acts. Several HEADER rules may
- * act on one answer. */
+/*
+ * Adds a rule, which is copied. The first rule that matches and is not used up acts; of
+ * HEADER rules, several may act on one answer.
+ */
 void test_hub_rule(struct test_hub *hub, const struct test_hub_rule *rule);
 void test_hub_clear_rules(struct test_hub *hub);
 
 /*
- * Lets every stalled answer go on, and also those that have not come to their stall yet,
- * if their request is in the log.
+ * Lets every stalled answer continue, and also those that have not stalled yet, if their
+ * request is in the log.
  */
 void test_hub_release(struct test_hub *hub);
 
-/* Blocks until `count` requests match (10 s at most, then aborts): what tests wait with.
- */
+/* Blocks until `count` requests match; aborts after 10 s. Tests wait with it. */
 void test_hub_await(struct test_hub *hub, const char *method, const char *contains,
                     unsigned count);
 
-/* Blocks until an answer is stalled. */
+/* Blocks until an answer is stalled; aborts after 10 s. */
 void test_hub_await_stall(struct test_hub *hub);
 
-/* --- what was asked ------------------------------------------------------------------
+/* --- requests ------------------------------------------------------------------------
  */
 
-/* How many requests there were; NULL matches any. Includes both ports. */
+/* The number of requests to both ports; NULL matches any. */
 unsigned test_hub_count(struct test_hub *hub, const char *method, const char *contains);
 unsigned test_hub_count_cdn(struct test_hub *hub, const char *method);
 
-/* Requests that carried an Authorization header: to the hub, to the CDN. */
+/* The number of requests with an Authorization header, to one of the ports. */
 unsigned test_hub_count_authorized(struct test_hub *hub, bool on_cdn);
 
 /* Body bytes sent by both ports since the log was cleared, headers apart. */

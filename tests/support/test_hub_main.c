@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The program test-hub: a hub with repos from a directory, until SIGTERM or SIGINT. Tests
- * in other languages steer it through /_test/ (see hub_control.c).
+ * The program test-hub: a hub with repos from a directory, which runs until SIGTERM or
+ * SIGINT. Tests in other languages control it through /_test/ (see hub_control.c).
  */
 #include "test_hub.h"
 
@@ -27,10 +27,10 @@ static const struct argp_option OPTIONS[] = {
     {"repos", 'r', "DIR", 0, "Serve DIR/models/ORG/NAME/REVISION/… and its like", 0},
     {"port", 'p', "N", 0, "Listen for the hub on port N (default: any)", 0},
     {"cdn-port", 'c', "N", 0, "Listen for the CDN on port N (default: any)", 0},
-    {"token", 't', "T", 0, "The one token that is good (default: any is)", 0},
+    {"token", 't', "T", 0, "The one valid token (default: every token is valid)", 0},
     {"page-size", 's', "N", 0, "Entries of one page of a tree (default: 1000)", 0},
     {"port-file", 'f', "FILE", 0, "Write the two port numbers to FILE", 0},
-    {"no-xet", KEY_NO_XET, NULL, 0, "Leave out all that has to do with Xet", 0},
+    {"no-xet", KEY_NO_XET, NULL, 0, "Leave out all headers and fields of Xet", 0},
     {0},
 };
 
@@ -77,7 +77,7 @@ static error_t option_parse(int key, char *text, struct argp_state *state)
     }
 }
 
-/* Complete or not there, for others wait for it. */
+/* Written under another name first: a program that waits for the file reads it whole. */
 static int write_ports(const struct test_hub *hub, const char *path)
 {
     HC_AUTO_FREE char *private = NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One connection after the other, one answer each.
+ * One thread serves one connection after the other, with one answer each.
  */
 #include "tls_server.h"
 
@@ -35,7 +35,7 @@ struct tls_server {
 static void openssl_require(int is_done)
 {
     if (is_done <= 0)
-        hub_abort("OpenSSL", "a certificate of our own");
+        hub_abort("OpenSSL", "making a certificate failed");
 }
 
 static void cert_add_extension(X509 *cert, int nid, const char *value)
@@ -93,12 +93,12 @@ static int tls_server_listen(char **url)
     if (listener < 0 || bind(listener, (struct sockaddr *)&address, size) < 0 ||
         listen(listener, SOMAXCONN) < 0 ||
         getsockname(listener, (struct sockaddr *)&address, &size) < 0)
-        hub_abort("TLS site", "cannot listen");
+        hub_abort("TLS server", "cannot listen");
     *url = hub_format("https://127.0.0.1:%u/", (unsigned)ntohs(address.sin_port));
     return listener;
 }
 
-/* A peer that does not trust us leaves in the middle of it. */
+/* A client that does not trust the certificate hangs up during the handshake. */
 static void tls_server_answer(const struct tls_server *server, int connection)
 {
     SSL *session = hub_require(SSL_new(server->context));
@@ -136,7 +136,7 @@ struct tls_server *tls_server_start(const char *dir, const char *cert)
     EVP_PKEY_free(key);
     server->listener = tls_server_listen(&server->url);
     if (pthread_create(&server->thread, NULL, tls_server_run, server) != 0)
-        hub_abort("TLS site", "no thread");
+        hub_abort("TLS server", "no thread");
     return server;
 }
 
