@@ -10,7 +10,7 @@
 enum { WIRE_LENGTH_DELIMITED = 2, VARINT_MAX = 10 };
 
 /* Room for `size` bytes and for `message`, which is copied. */
-static struct hc_answer *allocate(size_t size, const char *message)
+static struct hc_answer *answer_allocate(size_t size, const char *message)
 {
     size_t text = strlen(message) + 1;
     struct hc_answer *answer = malloc(sizeof *answer + size + text);
@@ -28,17 +28,18 @@ static struct hc_answer *allocate(size_t size, const char *message)
     return answer;
 }
 
-static uint8_t *bytes_of(struct hc_answer *answer)
+static uint8_t *answer_bytes(struct hc_answer *answer)
 {
     return (uint8_t *)(answer + 1);
 }
 
 struct hc_answer *hc_answer_new(const ProtobufCMessage *message)
 {
-    struct hc_answer *answer = allocate(protobuf_c_message_get_packed_size(message), "");
+    struct hc_answer *answer =
+        answer_allocate(protobuf_c_message_get_packed_size(message), "");
 
     if (answer)
-        (void)protobuf_c_message_pack(message, bytes_of(answer));
+        (void)protobuf_c_message_pack(message, answer_bytes(answer));
     return answer;
 }
 
@@ -47,14 +48,14 @@ struct hc_answer *hc_answer_new_failure(unsigned code, enum hc_reason reason,
                                         const ProtobufCMessage *details)
 {
     size_t size = details ? protobuf_c_message_get_packed_size(details) : 0;
-    struct hc_answer *answer = allocate(size, message);
+    struct hc_answer *answer = answer_allocate(size, message);
 
     if (!answer)
         return NULL;
     answer->code = code;
     answer->reason = reason;
     if (details)
-        (void)protobuf_c_message_pack(details, bytes_of(answer));
+        (void)protobuf_c_message_pack(details, answer_bytes(answer));
     return answer;
 }
 
@@ -75,11 +76,11 @@ struct hc_answer *hc_answer_wrap(unsigned number, const struct hc_answer *inner)
     struct hc_answer *answer;
 
     used += put_varint(head + used, inner->size);
-    answer = allocate(used + inner->size, "");
+    answer = answer_allocate(used + inner->size, "");
     if (!answer)
         return NULL;
-    memcpy(bytes_of(answer), head, used);
-    memcpy(bytes_of(answer) + used, inner->bytes, inner->size);
+    memcpy(answer_bytes(answer), head, used);
+    memcpy(answer_bytes(answer) + used, inner->bytes, inner->size);
     return answer;
 }
 

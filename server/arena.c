@@ -16,12 +16,12 @@ struct hc_arena_chunk {
     alignas(max_align_t) uint8_t room[];
 };
 
-static size_t rounded(size_t size)
+static size_t size_rounded(size_t size)
 {
     return (size + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
 }
 
-static struct hc_arena_chunk *chunk_add(struct hc_arena *arena, size_t size)
+static struct hc_arena_chunk *arena_add_chunk(struct hc_arena *arena, size_t size)
 {
     size_t room = size > CHUNK_SIZE ? size : CHUNK_SIZE;
     struct hc_arena_chunk *chunk = malloc(sizeof *chunk + room);
@@ -40,14 +40,14 @@ void *hc_arena_take(struct hc_arena *arena, size_t size)
     struct hc_arena_chunk *chunk = arena->chunks;
     void *taken;
 
-    size = rounded(size);
+    size = size_rounded(size);
     if (size <= sizeof arena->room - arena->used) {
         taken = arena->room + arena->used;
         arena->used += size;
         return taken;
     }
     if (!chunk || size > chunk->size - chunk->used)
-        chunk = chunk_add(arena, size);
+        chunk = arena_add_chunk(arena, size);
     if (!chunk)
         return NULL;
     taken = chunk->room + chunk->used;
@@ -55,12 +55,12 @@ void *hc_arena_take(struct hc_arena *arena, size_t size)
     return taken;
 }
 
-static void *allocate(void *arena, size_t size)
+static void *arena_allocate(void *arena, size_t size)
 {
     return hc_arena_take(arena, size);
 }
 
-static void ignore(void *arena, void *taken)
+static void arena_ignore_free(void *arena, void *taken)
 {
     (void)arena;
     (void)taken;
@@ -68,8 +68,9 @@ static void ignore(void *arena, void *taken)
 
 void hc_arena_init(struct hc_arena *arena)
 {
-    arena->allocator =
-        (ProtobufCAllocator){.alloc = allocate, .free = ignore, .allocator_data = arena};
+    arena->allocator = (ProtobufCAllocator){.alloc = arena_allocate,
+                                            .free = arena_ignore_free,
+                                            .allocator_data = arena};
     arena->chunks = NULL;
     arena->used = 0;
 }

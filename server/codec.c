@@ -100,22 +100,24 @@ int hc_decode_snapshot(const Hubcache__V1__ResolveSnapshotRequest *message,
     return decode_options(message->options, token, &request->options, err);
 }
 
-struct hc_facts hc_facts_of(const struct hc_target *target, const char *filename)
+struct hc_error_info hc_error_info_of(const struct hc_target *target,
+                                      const char *filename)
 {
-    return (struct hc_facts){.repo_id = target->id,
-                             .repo_type = target->type,
-                             .revision = target->revision ? target->revision : "main",
-                             .filename = filename};
+    return (struct hc_error_info){.repo_id = target->id,
+                                  .repo_type = target->type,
+                                  .revision =
+                                      target->revision ? target->revision : "main",
+                                  .filename = filename};
 }
 
 void hc_encode_file(const struct hc_file *file, Hubcache__V1__ResolvedFile *message)
 {
     hubcache__v1__resolved_file__init(message);
     message->path = file->path;
-    message->cache_path = hc_lend(file->cache_path);
-    message->filename = hc_lend(file->filename);
-    message->commit_hash = hc_lend(file->commit_hash);
-    message->etag = hc_lend(file->etag);
+    message->cache_path = hc_unconst(file->cache_path);
+    message->filename = hc_unconst(file->filename);
+    message->commit_hash = hc_unconst(file->commit_hash);
+    message->etag = hc_unconst(file->etag);
     message->size_bytes = file->size_bytes;
     message->source = (Hubcache__V1__Source)file->source;
     message->stale = file->stale;
@@ -148,7 +150,7 @@ int hc_encode_files(const struct hc_files *files, struct hc_arena *arena,
     message->n_files = files->count;
     message->missing = files->missing;
     message->n_missing = files->missing_count;
-    message->commit_hash = hc_lend(files->commit_hash);
+    message->commit_hash = hc_unconst(files->commit_hash);
     return 0;
 }
 
@@ -162,8 +164,8 @@ int hc_encode_snapshot(const struct hc_snapshot *snapshot, struct hc_arena *aren
         return hc_fail_memory(err);
     message->n_files = snapshot->listed;
     message->path = snapshot->path;
-    message->cache_path = hc_lend(snapshot->cache_path);
-    message->commit_hash = hc_lend(snapshot->commit_hash);
+    message->cache_path = hc_unconst(snapshot->cache_path);
+    message->commit_hash = hc_unconst(snapshot->commit_hash);
     message->completeness = (Hubcache__V1__Completeness)snapshot->completeness;
     message->missing = snapshot->missing;
     message->n_missing = snapshot->missing_listed;

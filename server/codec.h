@@ -23,7 +23,8 @@ int hc_decode_snapshot(const Hubcache__V1__ResolveSnapshotRequest *message,
                        struct hc_error *err);
 
 /* What a failed request was about. */
-struct hc_facts hc_facts_of(const struct hc_target *target, const char *filename);
+struct hc_error_info hc_error_info_of(const struct hc_target *target,
+                                      const char *filename);
 
 void hc_encode_file(const struct hc_file *file, Hubcache__V1__ResolvedFile *message);
 

@@ -47,13 +47,13 @@ struct page {
     unsigned (*write)(struct hc_http *http, FILE *out); /* the status */
 };
 
-static unsigned write_metrics(struct hc_http *http, FILE *out)
+static unsigned page_write_metrics(struct hc_http *http, FILE *out)
 {
     hc_metrics_write(http->sources.metrics, &http->sources.gauges, out);
     return MHD_HTTP_OK;
 }
 
-static unsigned write_health(struct hc_http *http, FILE *out)
+static unsigned page_write_health(struct hc_http *http, FILE *out)
 {
     bool is_stopping = atomic_load(&http->is_stopping);
 
@@ -61,13 +61,13 @@ static unsigned write_health(struct hc_http *http, FILE *out)
     return is_stopping ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK;
 }
 
-static void write_counts(const struct hc_gauges *gauges, FILE *out)
+static void page_write_counts(const struct hc_gauges *gauges, FILE *out)
 {
     unsigned running[2], queued[2], unfinished, waiting, transfers, connections;
 
     hc_workers_count(gauges->disk, &running[0], &queued[0]);
     hc_workers_count(gauges->hub, &running[1], &queued[1]);
-    hc_errands_count(gauges->errands, &unfinished, &waiting);
+    hc_coalescer_count(gauges->coalescer, &unfinished, &waiting);
     hc_resolver_count(gauges->resolver, &transfers, &connections);
     (void)fprintf(out,
                   "%u calls wait for %u jobs, of which %u run and %u are queued.\n"
@@ -76,7 +76,7 @@ static void write_counts(const struct hc_gauges *gauges, FILE *out)
                   transfers, connections);
 }
 
-static unsigned write_status(struct hc_http *http, FILE *out)
+static unsigned page_write_status(struct hc_http *http, FILE *out)
 {
     struct hc_resolver *resolver = http->sources.gauges.resolver;
 
@@ -84,11 +84,11 @@ static unsigned write_status(struct hc_http *http, FILE *out)
                   hc_version(), hc_resolver_cache_root(resolver),
                   hc_resolver_cache_id(resolver), hc_resolver_endpoint(resolver),
                   hc_resolver_is_offline(resolver) ? " (offline)" : "");
-    write_counts(&http->sources.gauges, out);
+    page_write_counts(&http->sources.gauges, out);
     return MHD_HTTP_OK;
 }
 
-static unsigned write_not_found(struct hc_http *http, FILE *out)
+static unsigned page_write_not_found(struct hc_http *http, FILE *out)
 {
     (void)http;
     (void)fputs("There are /, /healthz and /metrics.\n", out);
@@ -96,12 +96,13 @@ static unsigned write_not_found(struct hc_http *http, FILE *out)
 }
 
 static const struct page pages[] = {
-    {"/metrics", "text/plain; version=0.0.4; charset=utf-8", write_metrics},
-    {"/healthz", "text/plain; charset=utf-8", write_health},
-    {"/", "text/plain; charset=utf-8", write_status},
+    {"/metrics", "text/plain; version=0.0.4; charset=utf-8", page_write_metrics},
+    {"/healthz", "text/plain; charset=utf-8", page_write_health},
+    {"/", "text/plain; charset=utf-8", page_write_status},
 };
 
-static const struct page not_found = {NULL, "text/plain; charset=utf-8", write_not_found};
+static const struct page not_found = {NULL, "text/plain; charset=utf-8",
+                                      page_write_not_found};
 
 static const struct page *page_find(const char *path)
 {
@@ -112,7 +113,7 @@ static const struct page *page_find(const char *path)
     return &not_found;
 }
 
-static enum MHD_Result send_page(struct hc_http *http, struct MHD_Connection *connection,
+static enum MHD_Result page_send(struct hc_http *http, struct MHD_Connection *connection,
                                  const struct page *page)
 {
     struct MHD_Response *response;
@@ -137,10 +138,11 @@ static enum MHD_Result send_page(struct hc_http *http, struct MHD_Connection *co
     return result;
 }
 
-static enum MHD_Result answer(/* NOLINT(readability-function-size): the library's type */
-                              void *ctx, struct MHD_Connection *connection,
-                              const char *url, const char *method, const char *version,
-                              const char *body, size_t *body_size, void **state)
+static enum MHD_Result
+http_answer(/* NOLINT(readability-function-size): the library's type */
+            void *ctx, struct MHD_Connection *connection, const char *url,
+            const char *method, const char *version, const char *body, size_t *body_size,
+            void **state)
 {
     (void)version;
     (void)body;
@@ -151,10 +153,10 @@ static enum MHD_Result answer(/* NOLINT(readability-function-size): the library'
     }
     if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
         return MHD_NO;
-    return send_page(ctx, connection, page_find(url));
+    return page_send(ctx, connection, page_find(url));
 }
 
-static struct connection *find(struct hc_http *http, int fd)
+static struct connection *connection_find(struct hc_http *http, int fd)
 {
     for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
         if (http->shared.connections[i].fd == fd)
@@ -163,7 +165,7 @@ static struct connection *find(struct hc_http *http, int fd)
     return NULL;
 }
 
-static int descriptor_of(struct MHD_Connection *connection)
+static int connection_descriptor(struct MHD_Connection *connection)
 {
     return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)
         ->connect_fd;
@@ -176,12 +178,12 @@ static void connection_changed(void *ctx, struct MHD_Connection *connection,
 {
     struct hc_http *http = ctx;
     bool has_begun = code == MHD_CONNECTION_NOTIFY_STARTED;
-    int fd = descriptor_of(connection);
+    int fd = connection_descriptor(connection);
     struct connection *slot;
 
     (void)socket_context;
     (void)pthread_mutex_lock(&http->shared.lock);
-    slot = find(http, has_begun ? -1 : fd);
+    slot = connection_find(http, has_begun ? -1 : fd);
     if (slot)
         *slot = (struct connection){has_begun ? fd : -1, hc_monotonic_ms()};
     (void)pthread_mutex_unlock(&http->shared.lock);
@@ -197,7 +199,7 @@ static void request_completed(void *ctx, struct MHD_Connection *connection,
     (void)request_context;
     (void)code;
     (void)pthread_mutex_lock(&http->shared.lock);
-    slot = find(http, descriptor_of(connection));
+    slot = connection_find(http, connection_descriptor(connection));
     if (slot)
         slot->since_ms = hc_monotonic_ms();
     (void)pthread_mutex_unlock(&http->shared.lock);
@@ -215,8 +217,9 @@ void hc_http_expire(struct hc_http *http, int64_t now_ms)
     (void)pthread_mutex_unlock(&http->shared.lock);
 }
 
-static struct MHD_Daemon *start_daemon(struct hc_http *http, const char *address,
-                                       char *bound, size_t size, struct hc_error *err)
+static struct MHD_Daemon *http_start_daemon(struct hc_http *http, const char *address,
+                                            char *bound, size_t size,
+                                            struct hc_error *err)
 {
     struct addrinfo *found = NULL;
     struct MHD_Daemon *daemon;
@@ -228,7 +231,7 @@ static struct MHD_Daemon *start_daemon(struct hc_http *http, const char *address
     if (found->ai_family == AF_INET6)
         flags |= MHD_USE_IPv6;
     daemon =
-        MHD_start_daemon(flags, 0, NULL, NULL, answer, http, MHD_OPTION_SOCK_ADDR,
+        MHD_start_daemon(flags, 0, NULL, NULL, http_answer, http, MHD_OPTION_SOCK_ADDR,
                          found->ai_addr, MHD_OPTION_CONNECTION_LIMIT,
                          (unsigned)CONNECTIONS_MAX, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
                          (unsigned)CONNECTIONS_OF_HOST_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
@@ -259,7 +262,7 @@ struct hc_http *hc_http_open(const char *address, const struct hc_http_sources *
     (void)pthread_mutex_init(&http->shared.lock, NULL);
     for (size_t i = 0; i < CONNECTIONS_MAX; i++)
         http->shared.connections[i].fd = -1;
-    http->daemon = start_daemon(http, address, bound, size, err);
+    http->daemon = http_start_daemon(http, address, bound, size, err);
     return http->daemon ? hc_take(&http) : NULL;
 }
 

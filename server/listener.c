@@ -115,7 +115,7 @@ static int socket_open(const struct sockaddr *address, socklen_t size)
     return opened;
 }
 
-static bool keep(struct hc_listener *listener, int fd)
+static bool socket_keep(struct hc_listener *listener, int fd)
 {
     if (listener->count == SOCKETS_MAX) {
         (void)close(fd);
@@ -126,7 +126,7 @@ static bool keep(struct hc_listener *listener, int fd)
     return true;
 }
 
-static in_port_t *port_of(struct sockaddr_storage *address)
+static in_port_t *socket_port(struct sockaddr_storage *address)
 {
     if (address->ss_family == AF_INET6)
         return &((struct sockaddr_in6 *)address)->sin6_port;
@@ -142,7 +142,7 @@ static bool is_wildcard(const struct sockaddr_storage *address)
 }
 
 /* Of both families, as gRPC understands it: -1 where there is no IPv6. */
-static int open_any(in_port_t port)
+static int socket_open_any(in_port_t port)
 {
     const struct sockaddr_in6 any = {.sin6_family = AF_INET6,
                                      .sin6_addr = IN6ADDR_ANY_INIT,
@@ -152,8 +152,8 @@ static int open_any(in_port_t port)
 }
 
 /* One of the addresses of a name; `*port`, unless 0, is that of the first. */
-static int add_address(struct hc_listener *listener, const struct addrinfo *found,
-                       in_port_t *port)
+static int listener_add_address(struct hc_listener *listener,
+                                const struct addrinfo *found, in_port_t *port)
 {
     struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
     socklen_t size = found->ai_addrlen;
@@ -161,22 +161,22 @@ static int add_address(struct hc_listener *listener, const struct addrinfo *foun
 
     memcpy(&address, found->ai_addr, size);
     if (*port)
-        *port_of(&address) = *port;
+        *socket_port(&address) = *port;
     if (is_wildcard(&address))
-        fd = open_any(*port_of(&address));
+        fd = socket_open_any(*socket_port(&address));
     if (fd < 0 && !(is_wildcard(&address) && errno == EADDRINUSE))
         fd = socket_open((struct sockaddr *)&address, size);
-    if (fd < 0 || !keep(listener, fd))
+    if (fd < 0 || !socket_keep(listener, fd))
         return -1;
     size = sizeof address;
     if (getsockname(fd, (struct sockaddr *)&address, &size) == 0)
-        *port = *port_of(&address);
+        *port = *socket_port(&address);
     return 0;
 }
 
 /* localhost may be 127.0.0.1 and ::1, of which a machine may lack one. */
-static int add_host(struct hc_listener *listener, const char *address, char *bound,
-                    size_t size, struct hc_error *err)
+static int listener_add_host(struct hc_listener *listener, const char *address,
+                             char *bound, size_t size, struct hc_error *err)
 {
     char host[HC_LISTENER_HOST_MAX];
     struct addrinfo *found;
@@ -188,7 +188,7 @@ static int add_host(struct hc_listener *listener, const char *address, char *bou
         return -1;
     for (struct addrinfo *each = found; each && failed != EADDRINUSE;
          each = each->ai_next) {
-        if (add_address(listener, each, &port) < 0)
+        if (listener_add_address(listener, each, &port) < 0)
             failed = errno;
         else if (is_wildcard((struct sockaddr_storage *)each->ai_addr))
             break;
@@ -203,7 +203,7 @@ static int add_host(struct hc_listener *listener, const char *address, char *bou
     return 0;
 }
 
-static bool is_busy(const struct sockaddr_un *address)
+static bool address_is_in_use(const struct sockaddr_un *address)
 {
     HC_AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -211,7 +211,8 @@ static bool is_busy(const struct sockaddr_un *address)
 }
 
 /* A socket that an earlier server has left behind is taken away; any other file is not. */
-static int add_path(struct hc_listener *listener, const char *path, struct hc_error *err)
+static int listener_add_path(struct hc_listener *listener, const char *path,
+                             struct hc_error *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct socket *added;
@@ -221,12 +222,12 @@ static int add_path(struct hc_listener *listener, const char *path, struct hc_er
     if (!*path || hc_format(address.sun_path, sizeof address.sun_path, "%s", path) < 0)
         return hc_fail_field(err, HC_INVALID_OPTIONS, "listen",
                              "listen: 'unix:%s' is no path of a socket", path);
-    if (is_busy(&address))
+    if (address_is_in_use(&address))
         return hc_fail(err, HC_INTERNAL, "unix:%s: another server listens there", path);
     if (lstat(path, &info) == 0 && S_ISSOCK(info.st_mode))
         (void)unlink(path);
     fd = socket_open((struct sockaddr *)&address, sizeof address);
-    if (fd < 0 || !keep(listener, fd))
+    if (fd < 0 || !socket_keep(listener, fd))
         return fail_to_listen(path, err);
     added = &listener->sockets[listener->count - 1];
     memcpy(added->path, address.sun_path, sizeof added->path);
@@ -241,10 +242,10 @@ int hc_listener_add(struct hc_listener *listener, const char *address, char *bou
     const char *path = address + strlen("unix:");
 
     if (!hc_text_starts(address, "unix:"))
-        return add_host(listener, address, bound, size, err);
+        return listener_add_host(listener, address, bound, size, err);
     if (hc_text_starts(path, "//"))
         path += 2;
-    if (add_path(listener, path, err) < 0)
+    if (listener_add_path(listener, path, err) < 0)
         return -1;
     if (hc_format(bound, size, "%s", address) < 0)
         return hc_fail(err, HC_INTERNAL, "the address is too long");
@@ -254,7 +255,7 @@ int hc_listener_add(struct hc_listener *listener, const char *address, char *bou
 /* --- connections ---------------------------------------------------------------------
  */
 
-static ino_t inode_of(int fd)
+static ino_t socket_inode(int fd)
 {
     struct stat info;
 
@@ -262,19 +263,19 @@ static ino_t inode_of(int fd)
 }
 
 /* With the lock held, as the next. */
-static void count_open(struct hc_listener *listener)
+static void connections_count(struct hc_listener *listener)
 {
     listener->shared.open = 0;
     for (size_t fd = 0; fd < listener->shared.room; fd++) {
         ino_t *inode = &listener->shared.inodes[fd];
 
-        if (*inode && inode_of((int)fd) != *inode)
+        if (*inode && socket_inode((int)fd) != *inode)
             *inode = 0;
         listener->shared.open += *inode != 0;
     }
 }
 
-static bool make_room(struct hc_listener *listener, size_t fd)
+static bool connections_make_room(struct hc_listener *listener, size_t fd)
 {
     size_t room = listener->shared.room ? listener->shared.room : 64;
     ino_t *inodes;
@@ -293,29 +294,30 @@ static bool make_room(struct hc_listener *listener, size_t fd)
     return true;
 }
 
-static bool is_full(struct hc_listener *listener)
+static bool connections_are_full(struct hc_listener *listener)
 {
     int64_t now_ms = hc_monotonic_ms();
 
     if (listener->shared.open < listener->options.connections_max)
         return false;
     if (now_ms - listener->counted_ms >= COUNT_EVERY_MS) {
-        count_open(listener);
+        connections_count(listener);
         listener->counted_ms = now_ms;
     }
     return listener->shared.open >= listener->options.connections_max;
 }
 
 /* False: there are too many. */
-static bool remember(struct hc_listener *listener, int fd)
+static bool connections_add(struct hc_listener *listener, int fd)
 {
     bool is_kept;
 
     (void)pthread_mutex_lock(&listener->shared.lock);
-    is_kept = !is_full(listener) && make_room(listener, (size_t)fd);
+    is_kept =
+        !connections_are_full(listener) && connections_make_room(listener, (size_t)fd);
     if (is_kept) {
         listener->shared.open += listener->shared.inodes[fd] == 0;
-        listener->shared.inodes[fd] = inode_of(fd);
+        listener->shared.inodes[fd] = socket_inode(fd);
     } else {
         listener->shared.refused++;
     }
@@ -324,7 +326,7 @@ static bool remember(struct hc_listener *listener, int fd)
 }
 
 /* 1: accepted or refused one; 0: there is none; -1: this process is short of something. */
-static int accept_one(struct hc_listener *listener, int from)
+static int listener_accept_one(struct hc_listener *listener, int from)
 {
     int fd = accept4(from, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
@@ -335,23 +337,23 @@ static int accept_one(struct hc_listener *listener, int from)
         return -1;
     if (fd < 0)
         return 1; /* that connection is broken; there may be others */
-    if (remember(listener, fd))
+    if (connections_add(listener, fd))
         listener->options.accepted(listener->options.ctx, fd);
     else
         (void)close(fd);
     return 1;
 }
 
-static int accept_some(struct hc_listener *listener, int from)
+static int listener_accept_some(struct hc_listener *listener, int from)
 {
     int accepted = 1;
 
     for (int n = 0; n < BATCH && accepted > 0; n++)
-        accepted = accept_one(listener, from);
+        accepted = listener_accept_one(listener, from);
     return accepted;
 }
 
-static void *work(void *argument)
+static void *listener_run(void *argument)
 {
     struct hc_listener *listener = argument;
     struct pollfd events[SOCKETS_MAX + 1] = {{.fd = listener->stop_fd, .events = POLLIN}};
@@ -365,7 +367,7 @@ static void *work(void *argument)
 
         must_pause = false;
         for (nfds_t i = 1; ready > 0 && i < count; i++) {
-            if (events[i].revents && accept_some(listener, events[i].fd) < 0)
+            if (events[i].revents && listener_accept_some(listener, events[i].fd) < 0)
                 must_pause = true;
         }
     }
@@ -394,7 +396,7 @@ unsigned hc_listener_address(const struct hc_listener *listener, size_t number,
 void hc_listener_count(struct hc_listener *listener, unsigned *open, uint64_t *refused)
 {
     (void)pthread_mutex_lock(&listener->shared.lock);
-    count_open(listener);
+    connections_count(listener);
     *open = listener->shared.open;
     *refused = listener->shared.refused;
     (void)pthread_mutex_unlock(&listener->shared.lock);
@@ -411,7 +413,7 @@ void hc_listener_raise_limit(void)
 }
 
 /* A quarter of the descriptors is for files and the Hub, and 256 where there are few. */
-static unsigned limit_connections(unsigned wanted)
+static unsigned listener_limit_connections(unsigned wanted)
 {
     struct rlimit limit;
     rlim_t kept;
@@ -437,7 +439,8 @@ struct hc_listener *hc_listener_new(const struct hc_listener_options *options,
         return NULL;
     }
     listener->options = *options;
-    listener->options.connections_max = limit_connections(options->connections_max);
+    listener->options.connections_max =
+        listener_limit_connections(options->connections_max);
     listener->stop_fd = stop_fd;
     (void)pthread_mutex_init(&listener->shared.lock, NULL);
     return listener;
@@ -445,14 +448,14 @@ struct hc_listener *hc_listener_new(const struct hc_listener_options *options,
 
 int hc_listener_start(struct hc_listener *listener, struct hc_error *err)
 {
-    if (pthread_create(&listener->thread, NULL, work, listener) != 0)
+    if (pthread_create(&listener->thread, NULL, listener_run, listener) != 0)
         return hc_fail(err, HC_INTERNAL, "no thread to accept connections");
     listener->is_started = true;
     return 0;
 }
 
 /* Unless another server has put its own socket there. */
-static void remove_path(const struct socket *socket)
+static void listener_remove_path(const struct socket *socket)
 {
     struct stat info;
 
@@ -471,7 +474,7 @@ void hc_listener_stop(struct hc_listener *listener)
     while (listener->count > 0) {
         struct socket *socket = &listener->sockets[--listener->count];
 
-        remove_path(socket);
+        listener_remove_path(socket);
         (void)close(socket->fd);
     }
 }

@@ -69,7 +69,7 @@ static void put_quoted(FILE *line, const char *text)
 }
 
 /* A word that no reader of key=value can mistake needs no quotes. */
-static bool is_word(const char *text)
+static bool text_is_word(const char *text)
 {
     for (const char *at = text; *at; at++) {
         if (*at <= ' ' || *at > '~' || *at == '"' || *at == '\\' || *at == '=')
@@ -82,7 +82,7 @@ static void put_value(FILE *line, const struct hc_log_field *field)
 {
     if (!field->text)
         (void)fprintf(line, "%" PRId64, field->number);
-    else if (!sink.is_json && is_word(field->text))
+    else if (!sink.is_json && text_is_word(field->text))
         (void)fputs(field->text, line);
     else
         put_quoted(line, field->text);
@@ -159,7 +159,7 @@ static void write_text(const char *text, size_t size)
 }
 
 /* With the lock held. */
-static void enqueue(const char *text, size_t size)
+static void ring_add(const char *text, size_t size)
 {
     struct line *line = NULL;
 
@@ -190,7 +190,7 @@ void hc_log(enum hc_log_level level, const char *message,
     (void)pthread_mutex_lock(&sink.shared.lock);
     route = sink.shared.route;
     if (route != DIRECT)
-        enqueue(text, size);
+        ring_add(text, size);
     (void)pthread_mutex_unlock(&sink.shared.lock);
     if (route == DIRECT && text)
         write_text(text, size);
@@ -200,7 +200,7 @@ void hc_log(enum hc_log_level level, const char *message,
  */
 
 /* With the lock held. NULL and 0 `*dropped`: there will be no more. */
-static struct line *take_lines(uint64_t *dropped)
+static struct line *ring_take_lines(uint64_t *dropped)
 {
     struct line *lines;
 
@@ -217,7 +217,7 @@ static struct line *take_lines(uint64_t *dropped)
     return lines;
 }
 
-static void write_lines(struct line *line, uint64_t dropped)
+static void writer_write_lines(struct line *line, uint64_t dropped)
 {
     size_t size = 0;
     HC_AUTO_FREE char *text = NULL;
@@ -239,15 +239,15 @@ static void write_lines(struct line *line, uint64_t dropped)
         write_text(text, size);
 }
 
-static void *work(void *unused)
+static void *writer_run(void *unused)
 {
     struct line *lines;
     uint64_t dropped;
 
     (void)pthread_mutex_lock(&sink.shared.lock);
-    while ((lines = take_lines(&dropped)) || dropped > 0) {
+    while ((lines = ring_take_lines(&dropped)) || dropped > 0) {
         (void)pthread_mutex_unlock(&sink.shared.lock);
-        write_lines(lines, dropped);
+        writer_write_lines(lines, dropped);
         (void)pthread_mutex_lock(&sink.shared.lock);
     }
     sink.shared.is_writing = false;
@@ -262,7 +262,7 @@ int hc_log_start(struct hc_error *err)
     hc_condition_init(&sink.shared.written);
     sink.shared.last = &sink.shared.first;
     sink.shared.is_closing = false;
-    if (pthread_create(&sink.thread, NULL, work, NULL) != 0)
+    if (pthread_create(&sink.thread, NULL, writer_run, NULL) != 0)
         return hc_fail(err, HC_INTERNAL, "the system gives no thread for the log");
     (void)pthread_mutex_lock(&sink.shared.lock);
     sink.shared.route = QUEUED;
@@ -271,7 +271,7 @@ int hc_log_start(struct hc_error *err)
 }
 
 /* With the lock held. Whether all is written. */
-static bool flush(void)
+static bool log_flush(void)
 {
     int64_t end_ms = hc_monotonic_ms() + FLUSH_MS;
 
@@ -289,7 +289,7 @@ void hc_log_stop(void)
     if (sink.shared.route == QUEUED && !sink.shared.is_closing) {
         sink.shared.is_closing = true;
         (void)pthread_cond_signal(&sink.shared.news);
-        must_join = flush();
+        must_join = log_flush();
         sink.shared.route = must_join ? DIRECT : NOWHERE;
     }
     (void)pthread_mutex_unlock(&sink.shared.lock);

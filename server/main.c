@@ -6,18 +6,18 @@
  * The first SIGTERM or SIGINT lets running calls finish within the grace period; a second
  * one ends them at once.
  */
-#include "errand.h"
+#include "coalescer.h"
 #include "http.h"
-#include "journal.h"
 #include "log.h"
 #include "metrics.h"
 #include "options.h"
+#include "request_log.h"
 #include "rpc.h"
 #include "service_health.h"
 #include "service_resolver.h"
-#include "stale_journal.h"
+#include "stale_log.h"
 #include "sweeper.h"
-#include "transfer_journal.h"
+#include "transfer_log.h"
 #include "watchdog.h"
 
 #include <base/error.h>
@@ -45,11 +45,11 @@ enum {
 HC_DEFINE_AUTO(hc_resolver, hc_resolver_close)
 
 /* What the phases of a run share; each part belongs to a scope of `run`. */
-struct parts {
-    struct hc_errands *errands;
-    struct hc_health *health;
+struct server_state {
+    struct hc_coalescer *coalescer;
+    struct hc_health_service *health;
     struct hc_http *http; /* NULL: none */
-    struct hc_journal *journal;
+    struct hc_request_log *request_log;
     struct hc_rpc *rpc;
     struct hc_watchdog *watchdog;
     int signals;
@@ -86,25 +86,25 @@ static int await_signal(int signals, int other, int64_t timeout_ms)
 }
 
 /* What has to be looked after now and then. */
-static void tend(const struct parts *parts)
+static void server_tend(const struct server_state *server_state)
 {
     int64_t now_ms = hc_monotonic_ms();
 
-    hc_journal_summarize(parts->journal, now_ms);
-    if (parts->http)
-        hc_http_expire(parts->http, now_ms);
+    hc_request_log_summarize(server_state->request_log, now_ms);
+    if (server_state->http)
+        hc_http_expire(server_state->http, now_ms);
 }
 
 /* Until a signal comes, or a listener is found dead: false. */
-static bool serve(const struct parts *parts)
+static bool server_serve(const struct server_state *server_state)
 {
     const char *error = "";
 
     while (!*error) {
-        if (await_signal(parts->signals, -1, TEND_EVERY_MS) != 0)
+        if (await_signal(server_state->signals, -1, TEND_EVERY_MS) != 0)
             return true;
-        tend(parts);
-        error = hc_watchdog_error(parts->watchdog);
+        server_tend(server_state);
+        error = hc_watchdog_error(server_state->watchdog);
     }
     HC_LOG(HC_LOG_ERROR, "a listener is dead: ending, to be started anew",
            HC_TEXT("error", error));
@@ -112,7 +112,7 @@ static bool serve(const struct parts *parts)
 }
 
 /* A volume, the Hub or a thread that hangs would keep the process for ever. */
-static void *end_in_time(void *ctx)
+static void *process_end_in_time(void *ctx)
 {
     atomic_int_least64_t *end_ms = ctx;
 
@@ -125,11 +125,11 @@ static void *end_in_time(void *ctx)
 }
 
 /* From now on the process lives until `*end_ms` at most. */
-static void bound_life(atomic_int_least64_t *end_ms)
+static void process_bound_life(atomic_int_least64_t *end_ms)
 {
     pthread_t thread;
 
-    if (pthread_create(&thread, NULL, end_in_time, end_ms) == 0)
+    if (pthread_create(&thread, NULL, process_end_in_time, end_ms) == 0)
         (void)pthread_detach(thread);
     else
         HC_LOG(HC_LOG_WARN, "no thread to bound the end",
@@ -141,7 +141,7 @@ static void bound_life(atomic_int_least64_t *end_ms)
  * close by themselves, once the clients have heard of the end: a client whose connection
  * breaks cannot know whether its call has begun.
  */
-static void stop(const struct parts *parts, int64_t grace_ms)
+static void server_stop_serving(const struct server_state *server_state, int64_t grace_ms)
 {
     static atomic_int_least64_t end_ms; /* the thread may outlive every scope */
     int64_t bound_ms = grace_ms < INT32_MAX ? grace_ms : INT32_MAX;
@@ -149,25 +149,28 @@ static void stop(const struct parts *parts, int64_t grace_ms)
 
     HC_LOG(HC_LOG_INFO, "stopping", HC_NUMBER("grace_ms", grace_ms));
     atomic_store(&end_ms, hc_monotonic_ms() + bound_ms + EXIT_AFTER_MS);
-    bound_life(&end_ms);
-    hc_health_stop(parts->health);
-    hc_http_stop(parts->http);
-    hc_watchdog_stop(parts->watchdog);
-    hc_rpc_stop(parts->rpc);
-    if (await_signal(parts->signals, hc_rpc_drained_fd(parts->rpc), grace_ms) != 0)
+    process_bound_life(&end_ms);
+    hc_health_service_stop(server_state->health);
+    hc_http_stop(server_state->http);
+    hc_watchdog_stop(server_state->watchdog);
+    hc_rpc_stop(server_state->rpc);
+    if (await_signal(server_state->signals, hc_rpc_drained_fd(server_state->rpc),
+                     grace_ms) != 0)
         HC_LOG(HC_LOG_WARN, "stopping at once", HC_NUMBER("grace_ms", 0));
     atomic_store(&end_ms, hc_monotonic_ms() + EXIT_AFTER_MS);
-    cut = hc_rpc_cut(parts->rpc);
+    cut = hc_rpc_end_calls(server_state->rpc);
     if (cut > 0)
         HC_LOG(HC_LOG_WARN, "calls cut", HC_NUMBER("calls", cut));
-    hc_errands_cancel(parts->errands);
-    (void)await_signal(parts->signals, hc_rpc_drained_fd(parts->rpc), FLUSH_MS);
-    (void)await_signal(parts->signals, hc_rpc_ended_fd(parts->rpc), FLUSH_MS);
-    hc_rpc_cancel(parts->rpc);
+    hc_coalescer_cancel(server_state->coalescer);
+    (void)await_signal(server_state->signals, hc_rpc_drained_fd(server_state->rpc),
+                       FLUSH_MS);
+    (void)await_signal(server_state->signals, hc_rpc_ended_fd(server_state->rpc),
+                       FLUSH_MS);
+    hc_rpc_cancel(server_state->rpc);
 }
 
-static int listen_all(struct hc_rpc *rpc, const struct hc_strings *addresses,
-                      struct hc_strings *bound, struct hc_error *err)
+static int server_listen(struct hc_rpc *rpc, const struct hc_strings *addresses,
+                         struct hc_strings *bound, struct hc_error *err)
 {
     char address[ADDRESS_SIZE];
 
@@ -179,9 +182,9 @@ static int listen_all(struct hc_rpc *rpc, const struct hc_strings *addresses,
     return 0;
 }
 
-static struct hc_http *open_http(const struct hc_options *options,
-                                 const struct hc_http_sources *sources,
-                                 struct hc_strings *bound, struct hc_error *err)
+static struct hc_http *server_open_http(const struct hc_options *options,
+                                        const struct hc_http_sources *sources,
+                                        struct hc_strings *bound, struct hc_error *err)
 {
     char address[ADDRESS_SIZE] = "http://";
     size_t used = strlen(address);
@@ -194,7 +197,7 @@ static struct hc_http *open_http(const struct hc_options *options,
 }
 
 /* What scripts and tests wait for. */
-static void announce(const struct hc_strings *bound)
+static void server_announce(const struct hc_strings *bound)
 {
     for (size_t i = 0; i < bound->count; i++) {
         (void)printf("listening %s\n", bound->items[i]);
@@ -203,54 +206,54 @@ static void announce(const struct hc_strings *bound)
     (void)fflush(stdout);
 }
 
-static int serve_until_end(const struct parts *parts, int64_t grace_ms,
-                           struct hc_error *err)
+static int server_serve_until_end(const struct server_state *server_state,
+                                  int64_t grace_ms, struct hc_error *err)
 {
-    bool is_well = serve(parts);
+    bool is_well = server_serve(server_state);
 
-    stop(parts, grace_ms);
+    server_stop_serving(server_state, grace_ms);
     return is_well ? 0
                    : hc_fail(err, HC_INTERNAL, "ended: %s",
-                             hc_watchdog_error(parts->watchdog));
+                             hc_watchdog_error(server_state->watchdog));
 }
 
 /* What is declared first is released last. */
-static int run(const struct hc_options *options, int signals, struct hc_error *err)
+static int server_run(const struct hc_options *options, int signals, struct hc_error *err)
 {
     HC_AUTO_VALUE(hc_strings) bound = {0};
     HC_AUTO(hc_metrics) *metrics = hc_metrics_new(err);
-    HC_AUTO(hc_journal) *journal = hc_journal_new(metrics, err);
-    HC_AUTO(hc_stale_journal) *stale = hc_stale_journal_new(metrics, err);
+    HC_AUTO(hc_request_log) *request_log = hc_request_log_new(metrics, err);
+    HC_AUTO(hc_stale_log) *stale = hc_stale_log_new(metrics, err);
     HC_AUTO(hc_resolver) *resolver = hc_resolver_open(&options->settings, err);
     HC_AUTO(hc_sweeper) *sweeper = NULL;
     HC_AUTO(hc_workers) *hub = hc_workers_open(options->workers, options->queue, err);
     HC_AUTO(hc_workers) *disk =
         hc_workers_open(options->disk_workers, options->queue, err);
-    HC_AUTO(hc_errands) *errands = hc_errands_open(disk, hub, err);
+    HC_AUTO(hc_coalescer) *coalescer = hc_coalescer_open(disk, hub, err);
     HC_AUTO(hc_resolver_service) *service =
-        hc_resolver_service_new(resolver, errands, metrics, err);
-    HC_AUTO(hc_health) *health = hc_health_new(err);
+        hc_resolver_service_new(resolver, coalescer, metrics, err);
+    HC_AUTO(hc_health_service) *health = hc_health_service_new(err);
     HC_AUTO(hc_rpc) *rpc = NULL;
     HC_AUTO(hc_watchdog) *watchdog = NULL;
     HC_AUTO(hc_http) *http = NULL;
-    struct hc_rpc_options edge = {.finished = hc_journal_write,
-                                  .ctx = journal,
+    struct hc_rpc_options edge = {.finished = hc_request_log_write,
+                                  .ctx = request_log,
                                   .connections_max = options->client_connections};
-    struct hc_http_sources sources = {metrics, {disk, hub, errands, resolver, NULL}};
+    struct hc_http_sources sources = {metrics, {disk, hub, coalescer, resolver, NULL}};
 
-    if (!metrics || !journal || !stale || !resolver || !hub || !disk || !errands ||
+    if (!metrics || !request_log || !stale || !resolver || !hub || !disk || !coalescer ||
         !service || !health)
         return -1;
-    hc_resolver_watch(resolver, hc_transfer_journal_write, metrics);
-    hc_resolver_watch_stale(resolver, hc_stale_journal_write, stale);
+    hc_resolver_watch(resolver, hc_transfer_log_write, metrics);
+    hc_resolver_watch_stale(resolver, hc_stale_log_write, stale);
     rpc = hc_rpc_open(&edge, err);
     if (!rpc || hc_resolver_service_serve(service, rpc, err) < 0 ||
-        hc_health_serve(health, rpc, err) < 0 ||
-        listen_all(rpc, &options->listen, &bound, err) < 0)
+        hc_health_service_serve(health, rpc, err) < 0 ||
+        server_listen(rpc, &options->listen, &bound, err) < 0)
         return -1;
     if (strcmp(options->http_listen, "off") != 0) {
         sources.gauges.listener = hc_rpc_listener(rpc);
-        http = open_http(options, &sources, &bound, err);
+        http = server_open_http(options, &sources, &bound, err);
         if (!http)
             return -1;
     }
@@ -260,13 +263,14 @@ static int run(const struct hc_options *options, int signals, struct hc_error *e
     watchdog = hc_watchdog_open(hc_rpc_listener(rpc), err);
     if (!watchdog)
         return -1;
-    announce(&bound);
-    return serve_until_end(&(struct parts){errands, health, http, journal, rpc, watchdog,
-                                           signals},
-                           options->grace_period_ms, err);
+    server_announce(&bound);
+    return server_serve_until_end(&(struct server_state){coalescer, health, http,
+                                                         request_log, rpc, watchdog,
+                                                         signals},
+                                  options->grace_period_ms, err);
 }
 
-static void set_log(const struct hc_options *options)
+static void log_configure(const struct hc_options *options)
 {
     static const char *const names[] = {"error", "warn", "info", "debug"};
     enum hc_log_level level = HC_LOG_ERROR;
@@ -276,7 +280,7 @@ static void set_log(const struct hc_options *options)
     hc_log_set(level, strcmp(options->log_format, "json") == 0);
 }
 
-static int fail(const struct hc_error *err, int status)
+static int program_fail(const struct hc_error *err, int status)
 {
     hc_log_stop();
     (void)fputs("hubcached: ", stderr);
@@ -292,20 +296,20 @@ int main(int argc, char **argv)
     struct hc_error err;
 
     if (hc_options_load(&options, argc, argv, &err) < 0)
-        return fail(&err, EXIT_BAD_OPTIONS);
+        return program_fail(&err, EXIT_BAD_OPTIONS);
     if (options.check_config) {
         (void)puts("configuration ok");
         hc_options_print(&options, stdout);
         return EXIT_SUCCESS;
     }
-    set_log(&options);
+    log_configure(&options);
     /* It would log in a format of its own. There are no other threads yet. */
     (void)setenv("GRPC_VERBOSITY", "NONE", 0); /* NOLINT(concurrency-mt-unsafe) */
     hc_listener_raise_limit();
     signals = signals_open(&err);
-    if (signals < 0 || hc_log_start(&err) < 0 || run(&options, signals, &err) < 0)
-        return fail(&err,
-                    err.reason == HC_INVALID_OPTIONS ? EXIT_BAD_OPTIONS : EXIT_FAILURE);
+    if (signals < 0 || hc_log_start(&err) < 0 || server_run(&options, signals, &err) < 0)
+        return program_fail(&err, err.reason == HC_INVALID_OPTIONS ? EXIT_BAD_OPTIONS
+                                                                   : EXIT_FAILURE);
     HC_LOG(HC_LOG_INFO, "stopped", HC_TEXT("version", hc_version()));
     hc_log_stop();
     return EXIT_SUCCESS;

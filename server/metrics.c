@@ -41,44 +41,44 @@ void hc_metrics_free(struct hc_metrics *metrics)
     free(metrics);
 }
 
-static void add(atomic_uint_least64_t *counter, uint64_t amount)
+static void counter_add(atomic_uint_least64_t *counter, uint64_t amount)
 {
     atomic_fetch_add_explicit(counter, amount, memory_order_relaxed);
 }
 
 void hc_metrics_add_request(struct hc_metrics *metrics,
-                            const struct hc_rpc_record *record)
+                            const struct hc_rpc_outcome *record)
 {
     const char *path = record->method ? record->method->path : "unknown";
     unsigned number = record->number;
 
     atomic_store_explicit(&metrics->methods[number].path, path, memory_order_relaxed);
     if (record->code != 0 && record->reason == HC_OK)
-        add(&metrics->methods[number].unreasoned, 1);
+        counter_add(&metrics->methods[number].unreasoned, 1);
     else
-        add(&metrics->methods[number].by_reason[record->reason], 1);
+        counter_add(&metrics->methods[number].by_reason[record->reason], 1);
 }
 
 void hc_metrics_add_hit(struct hc_metrics *metrics)
 {
-    add(&metrics->hits, 1);
+    counter_add(&metrics->hits, 1);
 }
 
 void hc_metrics_add_stale(struct hc_metrics *metrics, enum hc_reason reason)
 {
-    add(&metrics->stale_by_reason[reason], 1);
+    counter_add(&metrics->stale_by_reason[reason], 1);
 }
 
 void hc_metrics_add_transfer(struct hc_metrics *metrics,
                              const struct hc_transfer *transfer)
 {
-    add(&metrics->transfers.by_reason[transfer->reason], 1);
-    add(&metrics->transfers.fetched_bytes, transfer->fetched_bytes);
-    add(&metrics->transfers.resumed_bytes, transfer->resumed_bytes);
-    add(&metrics->transfers.shared_bytes, transfer->shared_bytes);
-    add(&metrics->transfers.retries, transfer->retries);
-    add(&metrics->transfers.duration_ms, transfer->duration_ms);
-    add(&metrics->transfers.waited_ms, transfer->waited_ms);
+    counter_add(&metrics->transfers.by_reason[transfer->reason], 1);
+    counter_add(&metrics->transfers.fetched_bytes, transfer->fetched_bytes);
+    counter_add(&metrics->transfers.resumed_bytes, transfer->resumed_bytes);
+    counter_add(&metrics->transfers.shared_bytes, transfer->shared_bytes);
+    counter_add(&metrics->transfers.retries, transfer->retries);
+    counter_add(&metrics->transfers.duration_ms, transfer->duration_ms);
+    counter_add(&metrics->transfers.waited_ms, transfer->waited_ms);
 }
 
 static void write_head(FILE *out, const char *name, const char *type, const char *help)
@@ -201,7 +201,7 @@ static void write_gauges(const struct hc_gauges *gauges, FILE *out)
 
     hc_workers_count(gauges->disk, &running[0], &queued[0]);
     hc_workers_count(gauges->hub, &running[1], &queued[1]);
-    hc_errands_count(gauges->errands, &unfinished, &waiting);
+    hc_coalescer_count(gauges->coalescer, &unfinished, &waiting);
     hc_resolver_count(gauges->resolver, &transfers, &connections);
     write_one(out, "hubcache_waiting_calls", "gauge",
               "Calls that wait for the disk or the Hub.", waiting);

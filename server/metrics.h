@@ -6,7 +6,7 @@
 #ifndef HC_SERVER_METRICS_H
 #define HC_SERVER_METRICS_H
 
-#include "errand.h"
+#include "coalescer.h"
 #include "rpc.h"
 
 #include <base/workers.h>
@@ -18,7 +18,7 @@ struct hc_metrics;
 /* Who is asked how much there is right now; all borrowed. */
 struct hc_gauges {
     struct hc_workers *disk, *hub; /* the pools */
-    struct hc_errands *errands;
+    struct hc_coalescer *coalescer;
     struct hc_resolver *resolver;
     struct hc_listener *listener;
 };
@@ -28,7 +28,7 @@ void hc_metrics_free(struct hc_metrics *metrics);
 HC_DEFINE_AUTO(hc_metrics, hc_metrics_free)
 
 void hc_metrics_add_request(struct hc_metrics *metrics,
-                            const struct hc_rpc_record *record);
+                            const struct hc_rpc_outcome *record);
 
 /* A request that the disk alone has answered. */
 void hc_metrics_add_hit(struct hc_metrics *metrics);

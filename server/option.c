@@ -73,19 +73,19 @@ const struct hc_option hc_option_table[] = {
 
 const size_t hc_option_count = sizeof hc_option_table / sizeof *hc_option_table;
 
-static void *value_of(struct hc_options *options, const struct hc_option *option)
+static void *option_value(struct hc_options *options, const struct hc_option *option)
 {
     return (char *)options + option->offset;
 }
 
-static const void *value_at(const struct hc_options *options,
-                            const struct hc_option *option)
+static const void *option_value_at(const struct hc_options *options,
+                                   const struct hc_option *option)
 {
     return (const char *)options + option->offset;
 }
 
-static int refuse(const struct hc_option *option, const char *text, const char *wanted,
-                  struct hc_error *err)
+static int value_refuse(const struct hc_option *option, const char *text,
+                        const char *wanted, struct hc_error *err)
 {
     return hc_fail_field(err, HC_INVALID_OPTIONS, option->name, "%s: '%s' is not %s",
                          option->name, text, wanted);
@@ -96,7 +96,7 @@ static int set_flag(const struct hc_option *option, const char *text, bool *valu
 {
     *value = strcmp(text, "true") == 0;
     if (!*value && strcmp(text, "false") != 0)
-        return refuse(option, text, "true or false", err);
+        return value_refuse(option, text, "true or false", err);
     return 0;
 }
 
@@ -120,9 +120,9 @@ static int set_text(const struct hc_option *option, const char *text, char **val
     char *copy;
 
     if (!*text || !hc_text_is_printable(text))
-        return refuse(option, text, "printable text", err);
+        return value_refuse(option, text, "printable text", err);
     if (option->choices && !is_choice(option->choices, text))
-        return refuse(option, text, option->choices, err);
+        return value_refuse(option, text, option->choices, err);
     copy = hc_text_copy(text, err);
     if (!copy)
         return -1;
@@ -147,7 +147,7 @@ static int set_count(const struct hc_option *option, const char *text, unsigned 
     char *rest;
 
     if (!read_number(text, &number, &rest) || *rest || number < 1 || number > most)
-        return refuse(option, text, "a number from 1 to 1000000", err);
+        return value_refuse(option, text, "a number from 1 to 1000000", err);
     *value = (unsigned)number;
     return 0;
 }
@@ -161,12 +161,12 @@ static int set_size(const struct hc_option *option, const char *text, uint64_t *
     char *rest;
 
     if (!read_number(text, &number, &rest) || number == 0)
-        return refuse(option, text, "a size such as 1000, 10k, 10M or 10G", err);
+        return value_refuse(option, text, "a size such as 1000, 10k, 10M or 10G", err);
     unit = *rest ? strchr(units, *rest) : NULL;
     for (ptrdiff_t i = 0; unit && i <= unit - units; i++)
         factor *= 1000;
     if ((*rest && (!unit || rest[1])) || number > UINT64_MAX / factor)
-        return refuse(option, text, "a size such as 1000, 10k, 10M or 10G", err);
+        return value_refuse(option, text, "a size such as 1000, 10k, 10M or 10G", err);
     *value = number * factor;
     return 0;
 }
@@ -183,14 +183,14 @@ static int set_duration(const struct hc_option *option, const char *text, int64_
     char *rest;
 
     if (!read_number(text, &number, &rest) || number > most)
-        return refuse(option, text, "a duration such as 500ms, 60s, 5m or 1h", err);
+        return value_refuse(option, text, "a duration such as 500ms, 60s, 5m or 1h", err);
     for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
         if (strcmp(units[i].unit, rest) != 0)
             continue;
         *value = (int64_t)(number * units[i].ms);
         return 0;
     }
-    return refuse(option, text, "a duration such as 500ms, 60s, 5m or 1h", err);
+    return value_refuse(option, text, "a duration such as 500ms, 60s, 5m or 1h", err);
 }
 
 const struct hc_option *hc_option_find(const char *name)
@@ -205,7 +205,7 @@ const struct hc_option *hc_option_find(const char *name)
 int hc_option_set(struct hc_options *options, const struct hc_option *option,
                   const char *text, struct hc_error *err)
 {
-    void *value = value_of(options, option);
+    void *value = option_value(options, option);
 
     switch (option->kind) {
     case HC_OPTION_FLAG:
@@ -214,7 +214,7 @@ int hc_option_set(struct hc_options *options, const struct hc_option *option,
         return set_text(option, text, value, err);
     case HC_OPTION_LIST:
         if (!*text || !hc_text_is_printable(text))
-            return refuse(option, text, "printable text", err);
+            return value_refuse(option, text, "printable text", err);
         return hc_strings_add(value, text, err);
     case HC_OPTION_COUNT:
         return set_count(option, text, value, err);
@@ -229,7 +229,7 @@ int hc_option_set(struct hc_options *options, const struct hc_option *option,
 void hc_option_restart(struct hc_options *options, const struct hc_option *option)
 {
     if (option->kind == HC_OPTION_LIST)
-        hc_strings_clear(value_of(options, option));
+        hc_strings_clear(option_value(options, option));
 }
 
 static void print_list(const struct hc_option *option, const struct hc_strings *list,
@@ -244,7 +244,7 @@ static void print_list(const struct hc_option *option, const struct hc_strings *
 void hc_option_print(const struct hc_options *options, const struct hc_option *option,
                      FILE *out)
 {
-    const void *value = value_at(options, option);
+    const void *value = option_value_at(options, option);
     const char *text;
 
     switch (option->kind) {

@@ -27,7 +27,7 @@ struct given {
     size_t count;
 };
 
-static error_t take_flag(int key, char *text, struct argp_state *state)
+static error_t flag_take(int key, char *text, struct argp_state *state)
 {
     struct given *given = state->input;
 
@@ -55,7 +55,7 @@ static void read_flags(int argc, char **argv, struct given *given)
     struct argp_option rows[32] = {0};
     const struct argp parser = {
         .options = rows,
-        .parser = take_flag,
+        .parser = flag_take,
         .doc = "Resolves Hugging Face Hub files to paths on a shared cache volume, "
                "over gRPC.\vThe Hub's own variables (HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, "
                "HF_TOKEN, HF_HUB_OFFLINE, ...) give the defaults, a configuration file "
@@ -86,7 +86,7 @@ static int set_defaults(struct hc_options *options, struct hc_error *err)
     return 0;
 }
 
-static bool is_first(const struct given *given, size_t position)
+static bool option_is_first_given(const struct given *given, size_t position)
 {
     for (size_t i = 0; i < position; i++) {
         if (given->flags[i].option == given->flags[position].option)
@@ -103,7 +103,7 @@ static int set_given(struct hc_options *options, const struct given *given,
 
         if (option->is_flag_only != flag_only)
             continue;
-        if (is_first(given, i))
+        if (option_is_first_given(given, i))
             hc_option_restart(options, option);
         if (hc_option_set(options, option, given->flags[i].text, err) < 0)
             return hc_context(err, "--%s", option->name);
@@ -112,7 +112,7 @@ static int set_given(struct hc_options *options, const struct given *given,
 }
 
 /* Of the endpoint or a mirror. What is printed later has no credentials in it. */
-static int check_url(const char *name, char *url, struct hc_error *err)
+static int options_check_url(const char *name, char *url, struct hc_error *err)
 {
     size_t length = strlen(url);
 
@@ -130,7 +130,7 @@ static int check_url(const char *name, char *url, struct hc_error *err)
 
 /* The one that was asked for, or that a variable names. Of several directories some may be
  * missing: the start tells. */
-static int check_ca_file(const char *path, struct hc_error *err)
+static int options_check_ca_file(const char *path, struct hc_error *err)
 {
     if (!path || strchr(path, ':') || access(path, R_OK) == 0)
         return 0;
@@ -139,7 +139,7 @@ static int check_ca_file(const char *path, struct hc_error *err)
 }
 
 /* A hubcached beats once a second: who loses its turn sooner is alive, and only slow. */
-static int check_takeover(int64_t takeover_ms, struct hc_error *err)
+static int options_check_takeover_limit(int64_t takeover_ms, struct hc_error *err)
 {
     if (takeover_ms >= TAKEOVER_MIN_MS)
         return 0;
@@ -148,7 +148,7 @@ static int check_takeover(int64_t takeover_ms, struct hc_error *err)
 }
 
 /* A file that was asked for wins over HF_TOKEN, and has to be there. */
-static int use_token_file(struct hc_settings *settings, struct hc_error *err)
+static int options_use_token_file(struct hc_settings *settings, struct hc_error *err)
 {
     HC_AUTO_FCLOSE FILE *file = fopen(settings->token_file, "re");
 
@@ -161,12 +161,12 @@ static int use_token_file(struct hc_settings *settings, struct hc_error *err)
     return 0;
 }
 
-static int add_mirrors(struct hc_options *options, struct hc_error *err)
+static int options_add_mirrors(struct hc_options *options, struct hc_error *err)
 {
     for (size_t i = 0; i < options->mirrors.count; i++) {
         char *url = options->mirrors.items[i];
 
-        if (check_url("mirror", url, err) < 0 ||
+        if (options_check_url("mirror", url, err) < 0 ||
             hc_settings_add_mirror(&options->settings, url, err) < 0)
             return -1;
     }
@@ -174,8 +174,8 @@ static int add_mirrors(struct hc_options *options, struct hc_error *err)
 }
 
 /* Options that more than one layer or field has a say in. */
-static int settle(struct hc_options *options, const char *implicit_token_file,
-                  struct hc_error *err)
+static int options_complete(struct hc_options *options, const char *implicit_token_file,
+                            struct hc_error *err)
 {
     struct hc_settings *settings = &options->settings;
     const char *file = settings->token_file;
@@ -184,10 +184,10 @@ static int settle(struct hc_options *options, const char *implicit_token_file,
         if (hc_settings_add_local_root(settings, options->local_roots.items[i], err) < 0)
             return -1;
     }
-    if (add_mirrors(options, err) < 0 ||
-        check_url("endpoint", settings->endpoint, err) < 0 ||
-        check_ca_file(settings->ca_file, err) < 0 ||
-        check_takeover(settings->takeover_ms, err) < 0)
+    if (options_add_mirrors(options, err) < 0 ||
+        options_check_url("endpoint", settings->endpoint, err) < 0 ||
+        options_check_ca_file(settings->ca_file, err) < 0 ||
+        options_check_takeover_limit(settings->takeover_ms, err) < 0)
         return -1;
     if (!options->log_format) {
         const char *format = isatty(STDERR_FILENO) ? "text" : "json";
@@ -197,7 +197,7 @@ static int settle(struct hc_options *options, const char *implicit_token_file,
     if (!options->log_format)
         return -1;
     if (file && (!implicit_token_file || strcmp(file, implicit_token_file) != 0))
-        return use_token_file(settings, err);
+        return options_use_token_file(settings, err);
     return 0;
 }
 
@@ -222,7 +222,7 @@ int hc_options_load(struct hc_options *options, int argc, char **argv,
         return -1;
     if (set_given(options, &given, false, err) < 0)
         return -1;
-    return settle(options, implicit_token_file, err);
+    return options_complete(options, implicit_token_file, err);
 }
 
 void hc_options_clear(struct hc_options *options)

@@ -26,7 +26,7 @@ HC_DEFINE_AUTO_VALUE(hc_snapshot, hc_snapshot_clear)
 struct way {
     bool asks_hub; /* else the disk alone is looked at */
     struct hc_cancellation *call;
-    struct hc_errand *errand; /* hears of progress */
+    struct hc_coalesced_request *errand; /* hears of progress */
 };
 
 static int found_of(int resolved)
@@ -41,7 +41,7 @@ static void note_hit(struct hc_resolving *self, const struct way *way)
 }
 
 /* False: the Hub has to be asked. */
-static bool answer_file(struct hc_resolving *self, const struct hc_order *order,
+static bool answer_file(struct hc_resolving *self, const struct hc_request_key *order,
                         const struct way *way, struct hc_answer **result)
 {
     const ProtobufCMessageDescriptor *type =
@@ -51,7 +51,7 @@ static bool answer_file(struct hc_resolving *self, const struct hc_order *order,
     HC_AUTO_VALUE(hc_arena) arena;
     HC_AUTO_VALUE(hc_file) file = {0};
     struct hc_file_request request = {0};
-    struct hc_facts facts;
+    struct hc_error_info info;
     struct hc_error err;
     const void *message;
     int64_t began_ms;
@@ -68,24 +68,24 @@ static bool answer_file(struct hc_resolving *self, const struct hc_order *order,
                                                &err))
                     : hc_resolve_file_cached(self->resolver, &request, &file, &err);
         if (!way->asks_hub)
-            hc_pace_note(&self->pace, hc_monotonic_ms() - began_ms);
+            hc_volume_speed_add_lookup(&self->speed, hc_monotonic_ms() - began_ms);
     }
     if (found == 0)
         return false;
     if (found < 0) {
-        facts = hc_facts_of(&request.repo, request.filename);
-        *result = hc_status_answer(&err, &facts);
+        info = hc_error_info_of(&request.repo, request.filename);
+        *result = hc_status_answer(&err, &info);
         return true;
     }
     note_hit(self, way);
     hc_encode_file(&file, &encoded);
     answer.file = &encoded;
-    answer.cache_id = hc_lend(hc_resolver_cache_id(self->resolver));
+    answer.cache_id = hc_unconst(hc_resolver_cache_id(self->resolver));
     *result = hc_answer_new(&answer.base);
     return true;
 }
 
-static bool answer_files(struct hc_resolving *self, const struct hc_order *order,
+static bool answer_files(struct hc_resolving *self, const struct hc_request_key *order,
                          const struct way *way, struct hc_answer **result)
 {
     const ProtobufCMessageDescriptor *type =
@@ -94,7 +94,7 @@ static bool answer_files(struct hc_resolving *self, const struct hc_order *order
     HC_AUTO_VALUE(hc_arena) arena;
     HC_AUTO_VALUE(hc_files) files = {0};
     struct hc_files_request request = {0};
-    struct hc_facts facts;
+    struct hc_error_info info;
     struct hc_error err;
     const void *message;
     int found = -1;
@@ -111,33 +111,33 @@ static bool answer_files(struct hc_resolving *self, const struct hc_order *order
     if (found == 0)
         return false;
     if (found < 0 || hc_encode_files(&files, &arena, &answer, &err) < 0) {
-        facts = hc_facts_of(&request.repo, NULL);
-        *result = hc_status_answer(&err, &facts);
+        info = hc_error_info_of(&request.repo, NULL);
+        *result = hc_status_answer(&err, &info);
         return true;
     }
     note_hit(self, way);
-    answer.cache_id = hc_lend(hc_resolver_cache_id(self->resolver));
+    answer.cache_id = hc_unconst(hc_resolver_cache_id(self->resolver));
     *result = hc_answer_new(&answer.base);
     return true;
 }
 
-static void tell(void *ctx, const struct hc_progress *progress)
+static void send_progress(void *ctx, const struct hc_progress *progress)
 {
-    struct hc_errand *errand = ctx;
+    struct hc_coalesced_request *errand = ctx;
     Hubcache__V1__SnapshotProgress encoded;
     HC_AUTO(hc_answer) *inner = NULL;
     HC_AUTO(hc_answer) *event = NULL;
 
-    if (!hc_errand_is_watched(errand))
+    if (!hc_coalesced_request_is_watched(errand))
         return;
     hc_encode_progress(progress, &encoded);
     inner = hc_answer_new(&encoded.base);
     event = inner ? hc_answer_wrap(WATCH_PROGRESS, inner) : NULL;
     if (event)
-        hc_errand_tell(errand, event);
+        hc_coalesced_request_send_progress(errand, event);
 }
 
-static bool answer_snapshot(struct hc_resolving *self, const struct hc_order *order,
+static bool answer_snapshot(struct hc_resolving *self, const struct hc_request_key *order,
                             const struct way *way, struct hc_answer **result)
 {
     const ProtobufCMessageDescriptor *type =
@@ -146,7 +146,7 @@ static bool answer_snapshot(struct hc_resolving *self, const struct hc_order *or
     HC_AUTO_VALUE(hc_arena) arena;
     HC_AUTO_VALUE(hc_snapshot) snapshot = {0};
     struct hc_snapshot_request request = {0};
-    struct hc_facts facts;
+    struct hc_error_info info;
     struct hc_error err;
     const void *message;
     int found = -1;
@@ -155,7 +155,7 @@ static bool answer_snapshot(struct hc_resolving *self, const struct hc_order *or
     message = hc_wire_unpack(type, order->request, order->size, &arena, &err);
     if (message && hc_decode_snapshot(message, order->token, &request, &err) == 0) {
         request.options.caller = order->caller;
-        request.progress = tell;
+        request.progress = send_progress;
         request.progress_ctx = way->errand;
         found = way->asks_hub ? found_of(hc_resolve_snapshot(self->resolver, &request,
                                                              way->call, &snapshot, &err))
@@ -165,11 +165,11 @@ static bool answer_snapshot(struct hc_resolving *self, const struct hc_order *or
     if (found == 0)
         return false;
     if (found < 0 || hc_encode_snapshot(&snapshot, &arena, &answer, &err) < 0) {
-        facts = hc_facts_of(&request.repo, NULL);
-        *result = hc_status_answer(&err, &facts);
+        info = hc_error_info_of(&request.repo, NULL);
+        *result = hc_status_answer(&err, &info);
         return true;
     }
-    answer.cache_id = hc_lend(hc_resolver_cache_id(self->resolver));
+    answer.cache_id = hc_unconst(hc_resolver_cache_id(self->resolver));
     *result = hc_answer_new(&answer.base);
     return true;
 }
@@ -177,14 +177,14 @@ static bool answer_snapshot(struct hc_resolving *self, const struct hc_order *or
 static const struct way disk_only = {.asks_hub = false};
 
 #define DEFINE_STEPS(kind)                                                               \
-    static bool look_at_##kind(void *ctx, const struct hc_order *order,                  \
+    static bool look_at_##kind(void *ctx, const struct hc_request_key *order,            \
                                struct hc_answer **answer)                                \
     {                                                                                    \
         return answer_##kind(ctx, order, &disk_only, answer);                            \
     }                                                                                    \
-    static struct hc_answer *run_##kind(void *ctx, const struct hc_order *order,         \
+    static struct hc_answer *run_##kind(void *ctx, const struct hc_request_key *order,   \
                                         struct hc_cancellation *call,                    \
-                                        struct hc_errand *errand)                        \
+                                        struct hc_coalesced_request *errand)             \
     {                                                                                    \
         struct hc_answer *answer = NULL;                                                 \
                                                                                          \

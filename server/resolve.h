@@ -7,17 +7,17 @@
 #ifndef HC_SERVER_RESOLVE_H
 #define HC_SERVER_RESOLVE_H
 
-#include "errand.h"
+#include "coalescer.h"
 #include "metrics.h"
-#include "pace.h"
+#include "volume_speed.h"
 
 #include <hubcache/resolver.h>
 
 struct hc_resolving {
     struct hc_resolver *resolver;
     struct hc_metrics *metrics;
-    struct hc_pace pace; /* of lookups of single files */
-    struct hc_errand_type file, files, snapshot;
+    struct hc_volume_speed speed; /* of lookups of single files */
+    struct hc_request_kind file, files, snapshot;
 };
 
 /* Borrows both; `self` must stay where it is. */

@@ -46,25 +46,27 @@ enum {
     KEEPALIVE_ANSWER_MS = 20 * 1000
 };
 
-static grpc_arg number(const char *key, int value)
+static grpc_arg integer_arg(const char *key, int value)
 {
-    return (
-        grpc_arg){.type = GRPC_ARG_INTEGER, .key = hc_lend(key), .value.integer = value};
+    return (grpc_arg){.type = GRPC_ARG_INTEGER,
+                      .key = hc_unconst(key),
+                      .value.integer = value};
 }
 
-static grpc_server *server_new(void)
+static grpc_server *grpc_server_new(void)
 {
     grpc_resource_quota *quota = grpc_resource_quota_create("hubcached");
     grpc_arg args[] = {
-        number(GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_MAX),
-        number(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, REQUEST_BYTES_MAX),
-        number(GRPC_ARG_MAX_METADATA_SIZE, METADATA_BYTES_MAX),
-        number(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, PING_INTERVAL_MS),
-        number(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),
-        number(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_ANSWER_MS),
-        number(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
+        integer_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_MAX),
+        integer_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, REQUEST_BYTES_MAX),
+        integer_arg(GRPC_ARG_MAX_METADATA_SIZE, METADATA_BYTES_MAX),
+        integer_arg(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                    PING_INTERVAL_MS),
+        integer_arg(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),
+        integer_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_ANSWER_MS),
+        integer_arg(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
         {.type = GRPC_ARG_POINTER,
-         .key = hc_lend(GRPC_ARG_RESOURCE_QUOTA),
+         .key = hc_unconst(GRPC_ARG_RESOURCE_QUOTA),
          .value.pointer = {quota, grpc_resource_quota_arg_vtable()}},
     };
     grpc_channel_args all = {.num_args = sizeof args / sizeof *args, .args = args};
@@ -77,7 +79,7 @@ static grpc_server *server_new(void)
 }
 
 /* Only the thread itself counts its turns. */
-static void count_turn(struct hc_rpc_thread *thread)
+static void thread_count_turn(struct hc_rpc_thread *thread)
 {
     unsigned turns = atomic_load_explicit(&thread->turns, memory_order_relaxed);
 
@@ -85,7 +87,7 @@ static void count_turn(struct hc_rpc_thread *thread)
 }
 
 /* False: the queue has been shut down and is empty. The server's own event has no call. */
-static bool take_event(struct hc_rpc_thread *thread, gpr_timespec until)
+static bool thread_take_event(struct hc_rpc_thread *thread, gpr_timespec until)
 {
     struct hc_rpc *rpc = thread->rpc;
     grpc_event event = grpc_completion_queue_next(rpc->queue, until, NULL);
@@ -93,52 +95,53 @@ static bool take_event(struct hc_rpc_thread *thread, gpr_timespec until)
 
     if (event.type != GRPC_OP_COMPLETE)
         return event.type != GRPC_QUEUE_SHUTDOWN;
-    count_turn(thread);
-    hc_rpc_take_over(rpc);
-    if (tag && tag == &tag->call->asked)
+    thread_count_turn(thread);
+    hc_rpc_acquire_order(rpc);
+    if (tag && tag == &tag->call->arrived)
         tag->call->thread = thread;
     if (tag)
         tag->happened(tag->call, event.success != 0);
     else
         (void)eventfd_write(rpc->ended_fd, 1);
-    count_turn(thread);
+    thread_count_turn(thread);
     return true;
 }
 
-static void *take_events(void *argument)
+static void *thread_take_events(void *argument)
 {
     const gpr_timespec never = gpr_inf_future(GPR_CLOCK_REALTIME);
 
-    while (take_event(argument, never))
+    while (thread_take_event(argument, never))
         continue;
     return NULL;
 }
 
-static unsigned turns_of(const struct hc_rpc_thread *thread)
+static unsigned thread_turns(const struct hc_rpc_thread *thread)
 {
     return atomic_load_explicit(&thread->turns, memory_order_acquire);
 }
 
-static void *relieve(void *argument)
+static void *relief_run(void *argument)
 {
     struct hc_rpc *rpc = argument;
     unsigned seen = 0, turns;
     struct hc_error err;
 
     while (hc_cancellation_sleep(rpc->end, LOOK_EVERY_MS, &err) == 0) {
-        turns = turns_of(&rpc->edge);
+        turns = thread_turns(&rpc->edge);
         while (turns % 2 == 1 && turns == seen && !hc_cancellation_is_set(rpc->end) &&
-               take_event(&rpc->relief, gpr_time_add(gpr_now(GPR_CLOCK_REALTIME),
-                                                     gpr_time_from_millis(LOOK_EVERY_MS,
-                                                                          GPR_TIMESPAN))))
-            turns = turns_of(&rpc->edge);
+               thread_take_event(&rpc->relief,
+                                 gpr_time_add(gpr_now(GPR_CLOCK_REALTIME),
+                                              gpr_time_from_millis(LOOK_EVERY_MS,
+                                                                   GPR_TIMESPAN))))
+            turns = thread_turns(&rpc->edge);
         seen = turns;
     }
     return NULL;
 }
 
 /* On the listener's thread. */
-static void accepted(void *ctx, int fd)
+static void connection_accepted(void *ctx, int fd)
 {
     struct hc_rpc *rpc = ctx;
 
@@ -149,7 +152,7 @@ struct hc_rpc *hc_rpc_open(const struct hc_rpc_options *options, struct hc_error
 {
     HC_AUTO_FREE struct hc_rpc *rpc = calloc(1, sizeof *rpc);
     struct hc_listener_options listening = {.connections_max = options->connections_max,
-                                            .accepted = accepted,
+                                            .accepted = connection_accepted,
                                             .ctx = rpc};
     HC_AUTO(hc_listener) *listener = hc_listener_new(&listening, err);
     HC_AUTO(hc_cancellation) *end = hc_cancellation_new(HC_NO_DEADLINE);
@@ -169,7 +172,7 @@ struct hc_rpc *hc_rpc_open(const struct hc_rpc_options *options, struct hc_error
     rpc->listener = hc_take(&listener);
     rpc->queue = grpc_completion_queue_create_for_next(NULL);
     rpc->plain = grpc_insecure_server_credentials_create();
-    rpc->server = server_new();
+    rpc->server = grpc_server_new();
     grpc_server_register_completion_queue(rpc->server, rpc->queue, NULL);
     rpc->edge.rpc = rpc->relief.rpc = rpc;
     hc_arena_init(&rpc->edge.arena);
@@ -207,15 +210,15 @@ int hc_rpc_listen(struct hc_rpc *rpc, const char *address, char *bound, size_t s
 int hc_rpc_start(struct hc_rpc *rpc, struct hc_error *err)
 {
     grpc_server_start(rpc->server);
-    if (pthread_create(&rpc->edge.handle, NULL, take_events, &rpc->edge) != 0)
+    if (pthread_create(&rpc->edge.handle, NULL, thread_take_events, &rpc->edge) != 0)
         return hc_fail(err, HC_INTERNAL, "no thread for gRPC's events");
     rpc->is_started = true;
-    if (pthread_create(&rpc->relief.handle, NULL, relieve, rpc) != 0)
+    if (pthread_create(&rpc->relief.handle, NULL, relief_run, rpc) != 0)
         return hc_fail(err, HC_INTERNAL, "no second thread for gRPC's events");
     rpc->has_relief = true;
     for (size_t i = 0; i < rpc->served_count; i++) {
         for (unsigned n = 0; n < ASKED_AHEAD; n++)
-            hc_rpc_call_ask(rpc, &rpc->served[i]);
+            hc_rpc_call_request_next(rpc, &rpc->served[i]);
     }
     return hc_listener_start(rpc->listener, err);
 }
@@ -252,10 +255,10 @@ int hc_rpc_ended_fd(const struct hc_rpc *rpc)
     return rpc->ended_fd;
 }
 
-unsigned hc_rpc_cut(struct hc_rpc *rpc)
+unsigned hc_rpc_end_calls(struct hc_rpc *rpc)
 {
-    atomic_store(&rpc->is_cut, true);
-    return hc_rpc_call_cut_all(rpc);
+    atomic_store(&rpc->is_ending, true);
+    return hc_rpc_call_end_all(rpc);
 }
 
 void hc_rpc_cancel(struct hc_rpc *rpc)
@@ -263,7 +266,7 @@ void hc_rpc_cancel(struct hc_rpc *rpc)
     grpc_server_cancel_all_calls(rpc->server);
 }
 
-static void await(int fd)
+static void queue_await(int fd)
 {
     struct pollfd event = {.fd = fd, .events = POLLIN};
 
@@ -278,8 +281,8 @@ void hc_rpc_close(struct hc_rpc *rpc)
     hc_rpc_stop(rpc);
     hc_rpc_cancel(rpc);
     if (rpc->is_started) {
-        await(rpc->drained_fd);
-        await(rpc->ended_fd);
+        queue_await(rpc->drained_fd);
+        queue_await(rpc->ended_fd);
     }
     grpc_completion_queue_shutdown(rpc->queue);
     hc_cancellation_cancel(rpc->end);
@@ -288,7 +291,7 @@ void hc_rpc_close(struct hc_rpc *rpc)
     if (rpc->is_started)
         (void)pthread_join(rpc->edge.handle, NULL);
     else
-        (void)take_events(&rpc->edge);
+        (void)thread_take_events(&rpc->edge);
     grpc_server_destroy(rpc->server);
     grpc_server_credentials_release(rpc->plain);
     hc_listener_close(rpc->listener);

@@ -34,7 +34,7 @@ struct hc_rpc_method {
 };
 
 /* A call that is over, for logs and counters. */
-struct hc_rpc_record {
+struct hc_rpc_outcome {
     const struct hc_rpc_method *method; /* NULL: there is no such method */
     unsigned number;                    /* of the method: 0 for those that are not */
     uint64_t id;
@@ -46,7 +46,7 @@ struct hc_rpc_record {
 enum { HC_RPC_METHODS_MAX = 16 }; /* with the one that is not */
 
 struct hc_rpc_options {
-    void (*finished)(void *ctx, const struct hc_rpc_record *record); /* Optional. */
+    void (*finished)(void *ctx, const struct hc_rpc_outcome *record); /* Optional. */
     void *ctx;
     unsigned connections_max; /* Required. */
 };
@@ -82,7 +82,7 @@ int hc_rpc_ended_fd(const struct hc_rpc *rpc);
  * The end of the grace period: calls `gone` of each parked call that is not over, on this
  * thread, for its service to finish it with HC_SHUTTING_DOWN. How many there were.
  */
-unsigned hc_rpc_cut(struct hc_rpc *rpc);
+unsigned hc_rpc_end_calls(struct hc_rpc *rpc);
 
 /* Cancels what still runs and closes the connections: clients see a broken one. */
 void hc_rpc_cancel(struct hc_rpc *rpc);
@@ -122,13 +122,13 @@ void hc_rpc_call_reply(struct hc_rpc_call *call, const ProtobufCMessage *message
 
 /*
  * Within `start`: the call will be finished later. `gone` is called on the edge's thread
- * when the caller has left or its deadline has passed before that, and by hc_rpc_cut(),
+ * when the caller has left or its deadline has passed before that, and by hc_rpc_end_calls(),
  * possibly by both at once; the call has to be finished all the same, once.
  */
 void hc_rpc_call_park(struct hc_rpc_call *call, void (*gone)(struct hc_rpc_call *call));
 
-/* Whether `gone` was called, or may have been, by hc_rpc_cut(). */
-bool hc_rpc_call_is_cut(const struct hc_rpc_call *call);
+/* Whether `gone` was called, or may have been, by hc_rpc_end_calls(). */
+bool hc_rpc_call_is_shutting_down(const struct hc_rpc_call *call);
 
 /* A message of a streaming method. The newest one wins while another is on its way. */
 void hc_rpc_call_send(struct hc_rpc_call *call, struct hc_answer *message);

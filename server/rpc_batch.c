@@ -10,7 +10,7 @@
 #include <grpc/slice.h>
 #include <string.h>
 
-static grpc_op *add(struct hc_rpc_batch *batch, grpc_op_type type)
+static grpc_op *batch_add(struct hc_rpc_batch *batch, grpc_op_type type)
 {
     grpc_op *op = &batch->ops[batch->count++];
 
@@ -21,12 +21,12 @@ static grpc_op *add(struct hc_rpc_batch *batch, grpc_op_type type)
 
 void hc_rpc_batch_add_headers(struct hc_rpc_batch *batch)
 {
-    (void)add(batch, GRPC_OP_SEND_INITIAL_METADATA);
+    (void)batch_add(batch, GRPC_OP_SEND_INITIAL_METADATA);
 }
 
 void hc_rpc_batch_add_close(struct hc_rpc_batch *batch, struct hc_rpc_call *call)
 {
-    add(batch, GRPC_OP_RECV_CLOSE_ON_SERVER)->data.recv_close_on_server.cancelled =
+    batch_add(batch, GRPC_OP_RECV_CLOSE_ON_SERVER)->data.recv_close_on_server.cancelled =
         &call->is_cancelled;
 }
 
@@ -34,12 +34,13 @@ void hc_rpc_batch_add_message(struct hc_rpc_batch *batch, grpc_slice bytes)
 {
     batch->message = grpc_raw_byte_buffer_create(&bytes, 1);
     grpc_slice_unref(bytes);
-    add(batch, GRPC_OP_SEND_MESSAGE)->data.send_message.send_message = batch->message;
+    batch_add(batch, GRPC_OP_SEND_MESSAGE)->data.send_message.send_message =
+        batch->message;
 }
 
 void hc_rpc_batch_add_status(struct hc_rpc_batch *batch, unsigned code, const char *text)
 {
-    grpc_op *op = add(batch, GRPC_OP_SEND_STATUS_FROM_SERVER);
+    grpc_op *op = batch_add(batch, GRPC_OP_SEND_STATUS_FROM_SERVER);
 
     op->data.send_status_from_server.status = (grpc_status_code)code;
     if (!*text)
@@ -62,8 +63,8 @@ grpc_slice hc_rpc_batch_share(struct hc_answer *answer)
                                          hc_answer_hold(answer));
 }
 
-static void add_failure(struct hc_rpc_batch *batch, struct hc_rpc_call *call,
-                        struct hc_answer *answer)
+static void batch_add_failure(struct hc_rpc_batch *batch, struct hc_rpc_call *call,
+                              struct hc_answer *answer)
 {
     grpc_op *op = &batch->ops[batch->count];
 
@@ -84,7 +85,7 @@ void hc_rpc_batch_add_answer(struct hc_rpc_batch *batch, struct hc_rpc_call *cal
         return;
     }
     if (answer->code != 0) {
-        add_failure(batch, call, answer);
+        batch_add_failure(batch, call, answer);
         return;
     }
     hc_rpc_batch_add_message(batch, hc_rpc_batch_share(answer));
@@ -97,7 +98,7 @@ void hc_rpc_batch_start(struct hc_rpc_batch *batch, struct hc_rpc_call *call,
     grpc_call *core = call->core; /* the call is not this thread's any more then */
     grpc_call_error failed;
 
-    hc_rpc_hand_over(call->rpc);
+    hc_rpc_release_order(call->rpc);
     failed = grpc_call_start_batch(core, batch->ops, batch->count, event, NULL);
     assert(failed == GRPC_CALL_OK);
     (void)failed;

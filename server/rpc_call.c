@@ -23,7 +23,7 @@
 
 enum { FREE_MAX = 1024, NO_MEMORY_CODE = HC_STATUS_INTERNAL };
 
-static void call_asked(struct hc_rpc_call *call, bool ok);
+static void call_arrived(struct hc_rpc_call *call, bool ok);
 static void call_closed(struct hc_rpc_call *call, bool ok);
 static void call_sent(struct hc_rpc_call *call, bool ok);
 static void call_finished(struct hc_rpc_call *call, bool ok);
@@ -38,7 +38,7 @@ static struct hc_rpc_call *call_new(struct hc_rpc *rpc)
     if (!call)
         return NULL;
     call->rpc = rpc;
-    call->asked = (struct hc_rpc_event){call_asked, call};
+    call->arrived = (struct hc_rpc_event){call_arrived, call};
     call->closed = (struct hc_rpc_event){call_closed, call};
     call->sent = (struct hc_rpc_event){call_sent, call};
     call->finished = (struct hc_rpc_event){call_finished, call};
@@ -72,7 +72,7 @@ static void call_reset(struct hc_rpc_call *call)
     call->trailer.value = grpc_empty_slice();
     call->headers.count = 0;
     call->is_cancelled = 0;
-    call->gone = NULL;
+    call->leave = NULL;
     call->shared.has_started = false;
     call->shared.is_sending = false;
     call->shared.is_over = false;
@@ -126,7 +126,7 @@ void hc_rpc_call_release(struct hc_rpc_call *call)
     call_give_back(call->rpc, call);
 }
 
-static void list_add(struct hc_rpc_call *call)
+static void parked_add(struct hc_rpc_call *call)
 {
     struct hc_rpc *rpc = call->rpc;
 
@@ -140,7 +140,7 @@ static void list_add(struct hc_rpc_call *call)
 }
 
 /* With the lock held. */
-static void list_remove(struct hc_rpc_call *call)
+static void parked_remove(struct hc_rpc_call *call)
 {
     if (!call->parked)
         return;
@@ -151,14 +151,14 @@ static void list_remove(struct hc_rpc_call *call)
 }
 
 /* The first parked call, off the list and held; NULL: there is none. */
-static struct hc_rpc_call *list_take(struct hc_rpc *rpc)
+static struct hc_rpc_call *parked_take(struct hc_rpc *rpc)
 {
     struct hc_rpc_call *call;
 
     (void)pthread_mutex_lock(&rpc->shared.lock);
     call = rpc->shared.parked;
     if (call) {
-        list_remove(call);
+        parked_remove(call);
         hc_rpc_call_hold(call);
     }
     (void)pthread_mutex_unlock(&rpc->shared.lock);
@@ -178,15 +178,15 @@ void hc_rpc_call_free_all(struct hc_rpc *rpc)
 /* --- answers -------------------------------------------------------------------------
  */
 
-static void record(struct hc_rpc_call *call, const struct hc_answer *answer)
+static void call_record(struct hc_rpc_call *call, const struct hc_answer *answer)
 {
     const struct hc_rpc_options *options = &call->rpc->options;
-    struct hc_rpc_record over = {.method = call->served->row,
-                                 .number = (unsigned)(call->served - call->rpc->served),
-                                 .id = call->id,
-                                 .code = answer ? answer->code : NO_MEMORY_CODE,
-                                 .reason = answer ? answer->reason : HC_INTERNAL,
-                                 .message = answer ? answer->message : "out of memory"};
+    struct hc_rpc_outcome over = {.method = call->served->row,
+                                  .number = (unsigned)(call->served - call->rpc->served),
+                                  .id = call->id,
+                                  .code = answer ? answer->code : NO_MEMORY_CODE,
+                                  .reason = answer ? answer->reason : HC_INTERNAL,
+                                  .message = answer ? answer->message : "out of memory"};
 
     if (options->finished)
         options->finished(options->ctx, &over);
@@ -203,19 +203,19 @@ void hc_rpc_call_reply(struct hc_rpc_call *call, const ProtobufCMessage *message
     hc_rpc_batch_add_message(&batch, bytes);
     hc_rpc_batch_add_status(&batch, 0, "");
     hc_rpc_batch_add_close(&batch, call);
-    record(call, &ok);
+    call_record(call, &ok);
     hc_rpc_batch_start(&batch, call, &call->finished);
 }
 
 /* The last batch. Nothing else is being sent, and nothing will. */
-static void finish(struct hc_rpc_call *call, struct hc_answer *answer)
+static void call_send_last(struct hc_rpc_call *call, struct hc_answer *answer)
 {
     struct hc_rpc_batch batch = {.text = grpc_empty_slice()};
 
     if (!call->shared.has_started)
         hc_rpc_batch_add_headers(&batch);
     hc_rpc_batch_add_answer(&batch, call, answer);
-    if (!call->gone)
+    if (!call->leave)
         hc_rpc_batch_add_close(&batch, call);
     hc_rpc_batch_start(&batch, call, &call->finished);
 }
@@ -225,7 +225,7 @@ void hc_rpc_call_finish(struct hc_rpc_call *call, struct hc_answer *answer)
     HC_AUTO(hc_answer) *superseded = NULL;
     bool must_wait;
 
-    record(call, answer);
+    call_record(call, answer);
     (void)pthread_mutex_lock(&call->shared.lock);
     call->shared.is_over = true;
     superseded = hc_take(&call->shared.next);
@@ -234,10 +234,10 @@ void hc_rpc_call_finish(struct hc_rpc_call *call, struct hc_answer *answer)
         call->shared.last = hc_answer_hold(answer);
     (void)pthread_mutex_unlock(&call->shared.lock);
     if (!must_wait)
-        finish(call, answer);
+        call_send_last(call, answer);
 }
 
-static void send(struct hc_rpc_call *call, struct hc_answer *message)
+static void call_send_message(struct hc_rpc_call *call, struct hc_answer *message)
 {
     struct hc_rpc_batch batch = {.text = grpc_empty_slice()};
 
@@ -253,7 +253,7 @@ void hc_rpc_call_send(struct hc_rpc_call *call, struct hc_answer *message)
     HC_AUTO(hc_answer) *superseded = NULL;
     bool is_now = false;
 
-    assert(call->gone && call->served->row->is_streaming);
+    assert(call->leave && call->served->row->is_streaming);
     (void)pthread_mutex_lock(&call->shared.lock);
     if (!call->shared.is_over && call->shared.is_sending) {
         superseded = call->shared.next;
@@ -264,16 +264,16 @@ void hc_rpc_call_send(struct hc_rpc_call *call, struct hc_answer *message)
     }
     (void)pthread_mutex_unlock(&call->shared.lock);
     if (is_now)
-        send(call, message);
+        call_send_message(call, message);
 }
 
-void hc_rpc_call_park(struct hc_rpc_call *call, void (*gone)(struct hc_rpc_call *call))
+void hc_rpc_call_park(struct hc_rpc_call *call, void (*leave)(struct hc_rpc_call *call))
 {
     struct hc_rpc_batch batch = {.text = grpc_empty_slice()};
 
-    call->gone = gone;
+    call->leave = leave;
     hc_rpc_call_hold(call);
-    list_add(call);
+    parked_add(call);
     hc_rpc_batch_add_close(&batch, call);
     hc_rpc_batch_start(&batch, call, &call->closed);
 }
@@ -285,54 +285,54 @@ static void call_sent(struct hc_rpc_call *call, bool ok)
 {
     HC_AUTO(hc_answer) *next = NULL;
     HC_AUTO(hc_answer) *last = NULL;
-    bool is_over;
+    bool call_is_finished;
 
     (void)ok; /* a caller who has gone is told of by call_closed() */
     (void)pthread_mutex_lock(&call->shared.lock);
-    is_over = call->shared.is_over;
+    call_is_finished = call->shared.is_over;
     next = hc_take(&call->shared.next);
     last = hc_take(&call->shared.last);
     call->shared.is_sending = next;
     (void)pthread_mutex_unlock(&call->shared.lock);
-    if (is_over)
-        finish(call, last);
+    if (call_is_finished)
+        call_send_last(call, last);
     else if (next)
-        send(call, next);
+        call_send_message(call, next);
 }
 
-static bool is_over(struct hc_rpc_call *call)
+static bool call_is_finished(struct hc_rpc_call *call)
 {
-    bool is_over;
+    bool call_is_finished;
 
     (void)pthread_mutex_lock(&call->shared.lock);
-    is_over = call->shared.is_over;
+    call_is_finished = call->shared.is_over;
     (void)pthread_mutex_unlock(&call->shared.lock);
-    return is_over;
+    return call_is_finished;
 }
 
 static void call_closed(struct hc_rpc_call *call, bool ok)
 {
     (void)ok;
     (void)pthread_mutex_lock(&call->rpc->shared.lock);
-    list_remove(call);
+    parked_remove(call);
     (void)pthread_mutex_unlock(&call->rpc->shared.lock);
-    if (call->is_cancelled && !is_over(call))
-        call->gone(call);
+    if (call->is_cancelled && !call_is_finished(call))
+        call->leave(call);
     hc_rpc_call_release(call);
 }
 
-unsigned hc_rpc_call_cut_all(struct hc_rpc *rpc)
+unsigned hc_rpc_call_end_all(struct hc_rpc *rpc)
 {
-    struct hc_rpc_call *call = list_take(rpc);
+    struct hc_rpc_call *call = parked_take(rpc);
     unsigned count = 0;
 
     while (call) {
-        if (!is_over(call)) {
-            call->gone(call);
+        if (!call_is_finished(call)) {
+            call->leave(call);
             count++;
         }
         hc_rpc_call_release(call);
-        call = list_take(rpc);
+        call = parked_take(rpc);
     }
     return count;
 }
@@ -347,8 +347,8 @@ static void call_finished(struct hc_rpc_call *call, bool ok)
  * The request's bytes, which the caller gives back. There is no payload when the caller
  * closed its side before a message, or within one; an empty message has one.
  */
-static int read_payload(const struct hc_rpc_call *call, grpc_slice *bytes,
-                        struct hc_error *err)
+static int call_read_payload(const struct hc_rpc_call *call, grpc_slice *bytes,
+                             struct hc_error *err)
 {
     grpc_byte_buffer_reader reader;
 
@@ -361,7 +361,7 @@ static int read_payload(const struct hc_rpc_call *call, grpc_slice *bytes,
     return 0;
 }
 
-static void hand_over(struct hc_rpc_call *call)
+static void call_start_method(struct hc_rpc_call *call)
 {
     struct hc_rpc_thread *thread = call->thread; /* the call may end before this does */
     const struct hc_rpc_method *method = call->served->row;
@@ -369,7 +369,7 @@ static void hand_over(struct hc_rpc_call *call)
     grpc_slice bytes;
     struct hc_error err;
 
-    if (read_payload(call, &bytes, &err) == 0)
+    if (call_read_payload(call, &bytes, &err) == 0)
         request = hc_wire_unpack(method->request, GRPC_SLICE_START_PTR(bytes),
                                  GRPC_SLICE_LENGTH(bytes), &thread->arena, &err);
     if (request) {
@@ -383,7 +383,7 @@ static void hand_over(struct hc_rpc_call *call)
     hc_arena_reset(&thread->arena);
 }
 
-static void refuse_unknown(struct hc_rpc_call *call)
+static void call_refuse_unknown(struct hc_rpc_call *call)
 {
     HC_AUTO(hc_answer) *failure =
         hc_answer_new_failure(HC_CODE_UNIMPLEMENTED, HC_OK,
@@ -392,22 +392,22 @@ static void refuse_unknown(struct hc_rpc_call *call)
     hc_rpc_call_finish(call, failure);
 }
 
-static void call_asked(struct hc_rpc_call *call, bool ok)
+static void call_arrived(struct hc_rpc_call *call, bool ok)
 {
     if (!ok) {
         hc_rpc_call_release(call);
         return;
     }
-    hc_rpc_call_ask(call->rpc, call->served);
+    hc_rpc_call_request_next(call->rpc, call->served);
     call->id = ++call->rpc->last_id;
     if (call->served->row)
-        hand_over(call);
+        call_start_method(call);
     else
-        refuse_unknown(call);
+        call_refuse_unknown(call);
 }
 
 /* Short of memory, one call less is asked for in advance. */
-void hc_rpc_call_ask(struct hc_rpc *rpc, const struct hc_rpc_served *served)
+void hc_rpc_call_request_next(struct hc_rpc *rpc, const struct hc_rpc_served *served)
 {
     struct hc_rpc_call *call = call_take(rpc);
 
@@ -417,16 +417,16 @@ void hc_rpc_call_ask(struct hc_rpc *rpc, const struct hc_rpc_served *served)
     }
     call->served = served;
     atomic_store(&call->holders, 1);
-    hc_rpc_hand_over(rpc);
+    hc_rpc_release_order(rpc);
     if (served->row)
         (void)grpc_server_request_registered_call(rpc->server, served->registered,
                                                   &call->core, &call->deadline,
                                                   &call->headers, &call->payload,
-                                                  rpc->queue, rpc->queue, &call->asked);
+                                                  rpc->queue, rpc->queue, &call->arrived);
     else
         (void)grpc_server_request_call(rpc->server, &call->core, &call->details,
                                        &call->headers, rpc->queue, rpc->queue,
-                                       &call->asked);
+                                       &call->arrived);
 }
 
 /* --- what methods ask of a call ------------------------------------------------------
@@ -452,9 +452,9 @@ int64_t hc_rpc_call_deadline_ms(const struct hc_rpc_call *call)
     return hc_monotonic_ms() + gpr_time_to_millis(left);
 }
 
-bool hc_rpc_call_is_cut(const struct hc_rpc_call *call)
+bool hc_rpc_call_is_shutting_down(const struct hc_rpc_call *call)
 {
-    return atomic_load(&call->rpc->is_cut);
+    return atomic_load(&call->rpc->is_ending);
 }
 
 struct hc_arena *hc_rpc_call_arena(const struct hc_rpc_call *call)

@@ -36,7 +36,7 @@ struct hc_rpc_thread {
 };
 
 struct hc_rpc_call {
-    struct hc_rpc_event asked, closed, sent, finished;
+    struct hc_rpc_event arrived, closed, sent, finished;
     struct hc_rpc *rpc;
     const struct hc_rpc_served *served;
     struct hc_rpc_thread *thread; /* that it was handed over by */
@@ -49,7 +49,7 @@ struct hc_rpc_call {
     grpc_metadata trailer;
     int is_cancelled;
     uint64_t id;
-    void (*gone)(struct hc_rpc_call *call);    /* parked when not NULL */
+    void (*leave)(struct hc_rpc_call *call);   /* parked when not NULL */
     struct hc_rpc_call *next_parked, **parked; /* NULL `parked`: not on the list */
     atomic_uint holders;
     struct {
@@ -75,10 +75,10 @@ struct hc_rpc {
     struct hc_cancellation *end;       /* over: the relief is not needed any more */
     atomic_uint_least64_t last_id;
     bool is_started, has_relief;
-    int drained_fd;          /* no call runs any more */
-    int ended_fd;            /* and gRPC has let go of the last connection */
-    atomic_uint handed_over; /* see hc_rpc_hand_over() */
-    atomic_bool is_cut;      /* hc_rpc_cut() */
+    int drained_fd;        /* no call runs any more */
+    int ended_fd;          /* and gRPC has let go of the last connection */
+    atomic_uint order;     /* see hc_rpc_release_order() */
+    atomic_bool is_ending; /* hc_rpc_end_calls() */
     struct {
         pthread_mutex_t lock;
         struct hc_rpc_call *free;
@@ -119,21 +119,21 @@ void hc_rpc_batch_start(struct hc_rpc_batch *batch, struct hc_rpc_call *call,
  * What a thread has written before it starts something at gRPC, the edge's thread may
  * read when the event comes. gRPC sees to that by means that ThreadSanitizer cannot see.
  */
-static inline void hc_rpc_hand_over(struct hc_rpc *rpc)
+static inline void hc_rpc_release_order(struct hc_rpc *rpc)
 {
-    atomic_fetch_add_explicit(&rpc->handed_over, 1, memory_order_release);
+    atomic_fetch_add_explicit(&rpc->order, 1, memory_order_release);
 }
 
-static inline void hc_rpc_take_over(struct hc_rpc *rpc)
+static inline void hc_rpc_acquire_order(struct hc_rpc *rpc)
 {
-    (void)atomic_load_explicit(&rpc->handed_over, memory_order_acquire);
+    (void)atomic_load_explicit(&rpc->order, memory_order_acquire);
 }
 
 /* Asks gRPC for one call of that method. */
-void hc_rpc_call_ask(struct hc_rpc *rpc, const struct hc_rpc_served *served);
+void hc_rpc_call_request_next(struct hc_rpc *rpc, const struct hc_rpc_served *served);
 
 /* Takes every call off the list of parked ones; how many of them were not over. */
-unsigned hc_rpc_call_cut_all(struct hc_rpc *rpc);
+unsigned hc_rpc_call_end_all(struct hc_rpc *rpc);
 
 /* Frees the list. */
 void hc_rpc_call_free_all(struct hc_rpc *rpc);

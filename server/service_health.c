@@ -17,11 +17,11 @@
 
 #define STATUS(name) GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__##name
 
-enum { GONE_CODE = HC_STATUS_CANCELLED };
+enum { LEFT_CODE = HC_STATUS_CANCELLED };
 
 /* In the call's scratch memory. */
 struct watcher {
-    struct hc_health *health;
+    struct hc_health_service *health;
     struct hc_rpc_call *call;
     struct watcher *next, **here; /* NULL `here`: on no list */
 };
@@ -29,7 +29,7 @@ struct watcher {
 _Static_assert(sizeof(struct watcher) <= HC_RPC_SCRATCH,
                "it lives in the scratch memory");
 
-struct hc_health {
+struct hc_health_service {
     struct {
         pthread_mutex_t lock;
         bool is_stopped;
@@ -37,7 +37,7 @@ struct hc_health {
     } shared;
 };
 
-static Grpc__Health__V1__HealthCheckResponse response(int status)
+static Grpc__Health__V1__HealthCheckResponse health_response(int status)
 {
     Grpc__Health__V1__HealthCheckResponse message;
 
@@ -46,7 +46,7 @@ static Grpc__Health__V1__HealthCheckResponse response(int status)
     return message;
 }
 
-static bool is_known(const ProtobufCMessage *message)
+static bool service_is_known(const ProtobufCMessage *message)
 {
     const Grpc__Health__V1__HealthCheckRequest *request = (const void *)message;
 
@@ -54,14 +54,15 @@ static bool is_known(const ProtobufCMessage *message)
            strcmp(request->service, HC_RESOLVER_SERVICE) == 0;
 }
 
-static void check(void *ctx, struct hc_rpc_call *call, const ProtobufCMessage *message)
+static void health_check(void *ctx, struct hc_rpc_call *call,
+                         const ProtobufCMessage *message)
 {
-    struct hc_health *health = ctx;
+    struct hc_health_service *health = ctx;
     HC_AUTO(hc_answer) *unknown = NULL;
     Grpc__Health__V1__HealthCheckResponse answer;
     bool is_stopped;
 
-    if (!is_known(message)) {
+    if (!service_is_known(message)) {
         unknown =
             hc_answer_new_failure(HC_STATUS_NOT_FOUND, HC_OK, "unknown service", NULL);
         hc_rpc_call_finish(call, unknown);
@@ -70,12 +71,12 @@ static void check(void *ctx, struct hc_rpc_call *call, const ProtobufCMessage *m
     (void)pthread_mutex_lock(&health->shared.lock);
     is_stopped = health->shared.is_stopped;
     (void)pthread_mutex_unlock(&health->shared.lock);
-    answer = response(is_stopped ? STATUS(NOT_SERVING) : STATUS(SERVING));
+    answer = health_response(is_stopped ? STATUS(NOT_SERVING) : STATUS(SERVING));
     hc_rpc_call_reply(call, &answer.base);
 }
 
 /* With the lock held, as the next. */
-static void list_add(struct hc_health *health, struct watcher *watcher)
+static void watcher_add(struct hc_health_service *health, struct watcher *watcher)
 {
     watcher->next = health->shared.watchers;
     watcher->here = &health->shared.watchers;
@@ -84,7 +85,7 @@ static void list_add(struct hc_health *health, struct watcher *watcher)
     health->shared.watchers = watcher;
 }
 
-static bool list_remove(struct watcher *watcher)
+static bool watcher_remove(struct watcher *watcher)
 {
     if (!watcher->here)
         return false;
@@ -95,47 +96,48 @@ static bool list_remove(struct watcher *watcher)
     return true;
 }
 
-static void gone(struct hc_rpc_call *call)
+static void watcher_leave(struct hc_rpc_call *call)
 {
     struct watcher *watcher = hc_rpc_call_scratch(call);
     HC_AUTO(hc_answer) *end = NULL;
     bool was_listed;
 
     (void)pthread_mutex_lock(&watcher->health->shared.lock);
-    was_listed = list_remove(watcher);
+    was_listed = watcher_remove(watcher);
     (void)pthread_mutex_unlock(&watcher->health->shared.lock);
     if (!was_listed)
         return;
-    end = hc_answer_new_failure(GONE_CODE, HC_CANCELLED, "the watcher left", NULL);
+    end = hc_answer_new_failure(LEFT_CODE, HC_CANCELLED, "the watcher left", NULL);
     hc_rpc_call_finish(call, end);
 }
 
-static bool begin_watch(struct hc_health *health, struct watcher *watcher)
+static bool watcher_begin(struct hc_health_service *health, struct watcher *watcher)
 {
     bool is_stopped;
 
     (void)pthread_mutex_lock(&health->shared.lock);
     is_stopped = health->shared.is_stopped;
     if (!is_stopped)
-        list_add(health, watcher);
+        watcher_add(health, watcher);
     (void)pthread_mutex_unlock(&health->shared.lock);
     return !is_stopped;
 }
 
-/* From begin_watch() on the call may be finished by hc_health_stop(); sending is
+/* From begin_watch() on the call may be finished by hc_health_service_stop(); sending is
  * harmless. */
-static void watch(void *ctx, struct hc_rpc_call *call, const ProtobufCMessage *message)
+static void health_watch(void *ctx, struct hc_rpc_call *call,
+                         const ProtobufCMessage *message)
 {
     struct watcher *watcher = hc_rpc_call_scratch(call);
-    int status = is_known(message) ? STATUS(SERVING) : STATUS(SERVICE_UNKNOWN);
+    int status = service_is_known(message) ? STATUS(SERVING) : STATUS(SERVICE_UNKNOWN);
     Grpc__Health__V1__HealthCheckResponse now;
     HC_AUTO(hc_answer) *answer = NULL;
     bool goes_on;
 
     *watcher = (struct watcher){.health = ctx, .call = call};
-    hc_rpc_call_park(call, gone);
-    goes_on = begin_watch(ctx, watcher);
-    now = response(goes_on ? status : STATUS(NOT_SERVING));
+    hc_rpc_call_park(call, watcher_leave);
+    goes_on = watcher_begin(ctx, watcher);
+    now = health_response(goes_on ? status : STATUS(NOT_SERVING));
     answer = hc_answer_new(&now.base);
     if (!goes_on)
         hc_rpc_call_finish(call, answer);
@@ -143,9 +145,9 @@ static void watch(void *ctx, struct hc_rpc_call *call, const ProtobufCMessage *m
         hc_rpc_call_send(call, answer);
 }
 
-void hc_health_stop(struct hc_health *health)
+void hc_health_service_stop(struct hc_health_service *health)
 {
-    Grpc__Health__V1__HealthCheckResponse last = response(STATUS(NOT_SERVING));
+    Grpc__Health__V1__HealthCheckResponse last = health_response(STATUS(NOT_SERVING));
     HC_AUTO(hc_answer) *answer = hc_answer_new(&last.base);
     struct watcher *watcher;
 
@@ -165,14 +167,14 @@ void hc_health_stop(struct hc_health *health)
 
 static const struct hc_rpc_method methods[] = {
     {"/grpc.health.v1.Health/Check", &grpc__health__v1__health_check_request__descriptor,
-     check, false},
+     health_check, false},
     {"/grpc.health.v1.Health/Watch", &grpc__health__v1__health_check_request__descriptor,
-     watch, true},
+     health_watch, true},
 };
 
-struct hc_health *hc_health_new(struct hc_error *err)
+struct hc_health_service *hc_health_service_new(struct hc_error *err)
 {
-    struct hc_health *health = calloc(1, sizeof *health);
+    struct hc_health_service *health = calloc(1, sizeof *health);
 
     if (!health) {
         (void)hc_fail_memory(err);
@@ -182,7 +184,7 @@ struct hc_health *hc_health_new(struct hc_error *err)
     return health;
 }
 
-void hc_health_free(struct hc_health *health)
+void hc_health_service_free(struct hc_health_service *health)
 {
     if (!health)
         return;
@@ -190,7 +192,8 @@ void hc_health_free(struct hc_health *health)
     free(health);
 }
 
-int hc_health_serve(struct hc_health *health, struct hc_rpc *rpc, struct hc_error *err)
+int hc_health_service_serve(struct hc_health_service *health, struct hc_rpc *rpc,
+                            struct hc_error *err)
 {
     return hc_rpc_add(rpc, methods, sizeof methods / sizeof *methods, health, err);
 }

@@ -8,16 +8,17 @@
 
 #include "rpc.h"
 
-struct hc_health;
+struct hc_health_service;
 
 /* SERVING from the start. */
-struct hc_health *hc_health_new(struct hc_error *err);
-void hc_health_free(struct hc_health *health);
-HC_DEFINE_AUTO(hc_health, hc_health_free)
+struct hc_health_service *hc_health_service_new(struct hc_error *err);
+void hc_health_service_free(struct hc_health_service *health);
+HC_DEFINE_AUTO(hc_health_service, hc_health_service_free)
 
-int hc_health_serve(struct hc_health *health, struct hc_rpc *rpc, struct hc_error *err);
+int hc_health_service_serve(struct hc_health_service *health, struct hc_rpc *rpc,
+                            struct hc_error *err);
 
 /* NOT_SERVING, for good: those who watch are told, and their calls end. */
-void hc_health_stop(struct hc_health *health);
+void hc_health_service_stop(struct hc_health_service *health);
 
 #endif

@@ -28,20 +28,20 @@ enum {
 
 struct hc_resolver_service {
     struct hc_resolver *resolver;
-    struct hc_errands *errands;
+    struct hc_coalescer *coalescer;
     struct hc_metrics *metrics;
     struct hc_resolving resolving;
 };
 
 /* A parked call, in its scratch memory. */
-struct passenger {
+struct parked_call {
     struct hc_waiter waiter;
     struct hc_rpc_call *call;
-    struct hc_errands *errands;
+    struct hc_coalescer *coalescer;
     bool watches;
 };
 
-_Static_assert(sizeof(struct passenger) <= HC_RPC_SCRATCH,
+_Static_assert(sizeof(struct parked_call) <= HC_RPC_SCRATCH,
                "it lives in the scratch memory");
 
 HC_DEFINE_AUTO_VALUE(hc_file, hc_file_clear)
@@ -50,47 +50,50 @@ HC_DEFINE_AUTO_VALUE(hc_files, hc_files_clear)
 /* --- passengers ----------------------------------------------------------------------
  */
 
-static struct passenger *passenger_of(struct hc_waiter *waiter)
+static struct parked_call *parked_call_of(struct hc_waiter *waiter)
 {
-    return (struct passenger *)waiter;
+    return (struct parked_call *)waiter;
 }
 
-static void done(struct hc_waiter *waiter, struct hc_answer *answer)
+static void parked_call_finish(struct hc_waiter *waiter, struct hc_answer *answer)
 {
-    struct passenger *passenger = passenger_of(waiter);
+    struct parked_call *parked_call = parked_call_of(waiter);
     HC_AUTO(hc_answer) *event = NULL;
 
-    if (!passenger->watches || !answer || answer->code != 0) {
-        hc_rpc_call_finish(passenger->call, answer);
+    if (!parked_call->watches || !answer || answer->code != 0) {
+        hc_rpc_call_finish(parked_call->call, answer);
         return;
     }
     event = hc_answer_wrap(WATCH_RESULT, answer);
-    hc_rpc_call_finish(passenger->call, event);
+    hc_rpc_call_finish(parked_call->call, event);
 }
 
-static void progress(struct hc_waiter *waiter, struct hc_answer *message)
+static void parked_call_send_progress(struct hc_waiter *waiter, struct hc_answer *message)
 {
-    hc_rpc_call_send(passenger_of(waiter)->call, message);
+    hc_rpc_call_send(parked_call_of(waiter)->call, message);
 }
 
-static void hold(struct hc_waiter *waiter)
+static void parked_call_hold(struct hc_waiter *waiter)
 {
-    hc_rpc_call_hold(passenger_of(waiter)->call);
+    hc_rpc_call_hold(parked_call_of(waiter)->call);
 }
 
-static void release(struct hc_waiter *waiter)
+static void parked_call_release(struct hc_waiter *waiter)
 {
-    hc_rpc_call_release(passenger_of(waiter)->call);
+    hc_rpc_call_release(parked_call_of(waiter)->call);
 }
 
-static const struct hc_waiter_type passenger_type = {done, progress, hold, release};
+static const struct hc_waiter_type parked_call_waiter = {parked_call_finish,
+                                                         parked_call_send_progress,
+                                                         parked_call_hold,
+                                                         parked_call_release};
 
-static void tell_why_gone(const struct hc_rpc_call *call, int64_t deadline_ms,
-                          struct hc_error *err)
+static void parked_call_failure(const struct hc_rpc_call *call, int64_t deadline_ms,
+                                struct hc_error *err)
 {
     if (deadline_ms <= hc_monotonic_ms()) {
         (void)hc_fail(err, HC_DEADLINE_EXCEEDED, "the caller's deadline passed");
-    } else if (hc_rpc_call_is_cut(call)) {
+    } else if (hc_rpc_call_is_shutting_down(call)) {
         (void)hc_fail(err, HC_SHUTTING_DOWN,
                       "this hubcached stops before the answer is there: ask again, "
                       "another replica or the next start goes on with the download");
@@ -100,34 +103,34 @@ static void tell_why_gone(const struct hc_rpc_call *call, int64_t deadline_ms,
     }
 }
 
-static void gone(struct hc_rpc_call *call)
+static void parked_call_leave(struct hc_rpc_call *call)
 {
-    struct passenger *passenger = hc_rpc_call_scratch(call);
+    struct parked_call *parked_call = hc_rpc_call_scratch(call);
     HC_AUTO(hc_answer) *answer = NULL;
     struct hc_error err;
 
-    if (!hc_errand_leave(passenger->errands, &passenger->waiter))
+    if (!hc_coalescer_leave(parked_call->coalescer, &parked_call->waiter))
         return;
-    tell_why_gone(call, passenger->waiter.deadline_ms, &err);
+    parked_call_failure(call, parked_call->waiter.deadline_ms, &err);
     answer = hc_status_answer(&err, NULL);
     hc_rpc_call_finish(call, answer);
 }
 
-static void join_errand(struct hc_resolver_service *service, struct hc_rpc_call *call,
-                        const struct hc_order *order, bool watches)
+static void park_call(struct hc_resolver_service *service, struct hc_rpc_call *call,
+                      const struct hc_request_key *order, bool watches)
 {
-    struct passenger *passenger = hc_rpc_call_scratch(call);
+    struct parked_call *parked_call = hc_rpc_call_scratch(call);
 
-    *passenger = (struct passenger){
-        .waiter = {.type = &passenger_type,
+    *parked_call = (struct parked_call){
+        .waiter = {.type = &parked_call_waiter,
                    .deadline_ms = hc_rpc_call_deadline_ms(call),
                    .wants_progress = watches},
         .call = call,
-        .errands = service->errands,
+        .coalescer = service->coalescer,
         .watches = watches,
     };
-    hc_rpc_call_park(call, gone);
-    hc_errand_join(service->errands, order, &passenger->waiter);
+    hc_rpc_call_park(call, parked_call_leave);
+    hc_coalescer_join(service->coalescer, order, &parked_call->waiter);
 }
 
 /*
@@ -157,36 +160,36 @@ static uint64_t repo_key(const struct hc_target *repo)
 
 /* `errand` has all but the request, which is packed once more, without whatever made two
  * equal ones differ. */
-static void begin_errand(struct hc_resolver_service *service, struct hc_rpc_call *call,
-                         struct hc_order errand, const ProtobufCMessage *message,
-                         bool watches)
+static void coalesce_call(struct hc_resolver_service *service, struct hc_rpc_call *call,
+                          struct hc_request_key key, const ProtobufCMessage *message,
+                          bool watches)
 {
     uint8_t *bytes;
 
-    errand.size = protobuf_c_message_get_packed_size(message);
-    errand.request = bytes = hc_arena_take(hc_rpc_call_arena(call), errand.size);
-    errand.caller = caller_key(call, errand.token);
+    key.size = protobuf_c_message_get_packed_size(message);
+    key.request = bytes = hc_arena_take(hc_rpc_call_arena(call), key.size);
+    key.caller = caller_key(call, key.token);
     if (!bytes) {
         hc_rpc_call_finish(call, NULL);
         return;
     }
     (void)protobuf_c_message_pack(message, bytes);
-    join_errand(service, call, &errand, watches);
+    park_call(service, call, &key, watches);
 }
 
 /* --- the request ----------------------------------------------------------------------
  */
 
-static void fail(struct hc_rpc_call *call, const struct hc_error *err,
-                 const struct hc_target *target, const char *filename)
+static void call_fail(struct hc_rpc_call *call, const struct hc_error *err,
+                      const struct hc_target *target, const char *filename)
 {
-    struct hc_facts facts = hc_facts_of(target, filename);
-    HC_AUTO(hc_answer) *failure = hc_status_answer(err, &facts);
+    struct hc_error_info info = hc_error_info_of(target, filename);
+    HC_AUTO(hc_answer) *failure = hc_status_answer(err, &info);
 
     hc_rpc_call_finish(call, failure);
 }
 
-static bool is_blank(char byte)
+static bool is_white_space(char byte)
 {
     return byte == ' ' || (byte >= '\t' && byte <= '\r');
 }
@@ -203,9 +206,9 @@ static int read_token(const struct hc_rpc_call *call, const char **token,
     *token = "";
     if (!hc_rpc_call_header(call, "x-hub-token", &value, &size))
         return 0;
-    for (; size > 0 && is_blank(value[size - 1]); size--)
+    for (; size > 0 && is_white_space(value[size - 1]); size--)
         continue;
-    for (; size > 0 && is_blank(*value); size--)
+    for (; size > 0 && is_white_space(*value); size--)
         value++;
     if (size > TOKEN_MAX)
         return hc_fail_field(err, HC_INVALID_OPTIONS, "x-hub-token",
@@ -236,7 +239,7 @@ static void reply_file(struct hc_resolver_service *service, struct hc_rpc_call *
     hubcache__v1__resolve_file_response__init(&answer);
     hc_encode_file(file, &encoded);
     answer.file = &encoded;
-    answer.cache_id = hc_lend(hc_resolver_cache_id(service->resolver));
+    answer.cache_id = hc_unconst(hc_resolver_cache_id(service->resolver));
     hc_metrics_add_hit(service->metrics);
     hc_rpc_call_reply(call, &answer.base);
 }
@@ -247,7 +250,7 @@ static void resolve_file(void *ctx, struct hc_rpc_call *call,
     struct hc_resolver_service *service = ctx;
     HC_AUTO_VALUE(hc_file) file = {0};
     struct hc_file_request request = {0};
-    struct hc_pace *pace = &service->resolving.pace;
+    struct hc_volume_speed *speed = &service->resolving.speed;
     const int64_t began_ms = hc_monotonic_ms();
     const char *token;
     struct hc_error err;
@@ -256,24 +259,24 @@ static void resolve_file(void *ctx, struct hc_rpc_call *call,
 
     if (read_token(call, &token, &err) == 0 &&
         hc_decode_file((const void *)message, token, &request, &err) == 0) {
-        has_looked = hc_pace_begin(pace);
+        has_looked = hc_volume_speed_begin_lookup(speed);
         found = has_looked
                     ? hc_resolve_file_cached(service->resolver, &request, &file, &err)
                     : 0;
         if (has_looked)
-            hc_pace_end(pace, hc_monotonic_ms() - began_ms);
+            hc_volume_speed_end_lookup(speed, hc_monotonic_ms() - began_ms);
     }
     if (found > 0)
         reply_file(service, call, &file);
     else if (found == 0)
-        begin_errand(service, call,
-                     (struct hc_order){.type = &service->resolving.file,
-                                       .token = token,
-                                       .repo = repo_key(&request.repo),
-                                       .has_looked = has_looked},
-                     message, false);
+        coalesce_call(service, call,
+                      (struct hc_request_key){.kind = &service->resolving.file,
+                                              .token = token,
+                                              .repo = repo_key(&request.repo),
+                                              .was_looked_up = has_looked},
+                      message, false);
     else
-        fail(call, &err, &request.repo, request.filename);
+        call_fail(call, &err, &request.repo, request.filename);
 }
 
 static void reply_files(struct hc_resolver_service *service, struct hc_rpc_call *call,
@@ -285,7 +288,7 @@ static void reply_files(struct hc_resolver_service *service, struct hc_rpc_call 
     if (hc_encode_files(files, hc_rpc_call_arena(call), &answer, &err) < 0) {
         hc_rpc_call_finish(call, NULL);
     } else {
-        answer.cache_id = hc_lend(hc_resolver_cache_id(service->resolver));
+        answer.cache_id = hc_unconst(hc_resolver_cache_id(service->resolver));
         hc_metrics_add_hit(service->metrics);
         hc_rpc_call_reply(call, &answer.base);
     }
@@ -297,7 +300,7 @@ static void resolve_files(void *ctx, struct hc_rpc_call *call,
     struct hc_resolver_service *service = ctx;
     HC_AUTO_VALUE(hc_files) files = {0};
     struct hc_files_request request = {0};
-    struct hc_pace *pace = &service->resolving.pace;
+    struct hc_volume_speed *speed = &service->resolving.speed;
     const int64_t began_ms = hc_monotonic_ms();
     const char *token;
     struct hc_error err;
@@ -306,24 +309,25 @@ static void resolve_files(void *ctx, struct hc_rpc_call *call,
 
     if (read_token(call, &token, &err) == 0 &&
         hc_decode_files((const void *)message, token, &request, &err) == 0) {
-        has_looked = request.filename_count <= INLINE_NAMES_MAX && hc_pace_begin(pace);
+        has_looked = request.filename_count <= INLINE_NAMES_MAX &&
+                     hc_volume_speed_begin_lookup(speed);
         found = has_looked
                     ? hc_resolve_files_cached(service->resolver, &request, &files, &err)
                     : 0;
         if (has_looked)
-            hc_pace_end(pace, hc_monotonic_ms() - began_ms);
+            hc_volume_speed_end_lookup(speed, hc_monotonic_ms() - began_ms);
     }
     if (found > 0)
         reply_files(service, call, &files);
     else if (found == 0)
-        begin_errand(service, call,
-                     (struct hc_order){.type = &service->resolving.files,
-                                       .token = token,
-                                       .repo = repo_key(&request.repo),
-                                       .has_looked = has_looked},
-                     message, false);
+        coalesce_call(service, call,
+                      (struct hc_request_key){.kind = &service->resolving.files,
+                                              .token = token,
+                                              .repo = repo_key(&request.repo),
+                                              .was_looked_up = has_looked},
+                      message, false);
     else
-        fail(call, &err, &request.repo, NULL);
+        call_fail(call, &err, &request.repo, NULL);
 }
 
 static void begin_snapshot(struct hc_resolver_service *service, struct hc_rpc_call *call,
@@ -336,13 +340,13 @@ static void begin_snapshot(struct hc_resolver_service *service, struct hc_rpc_ca
 
     if (read_token(call, &token, &err) < 0 ||
         hc_decode_snapshot(message, token, &request, &err) < 0)
-        fail(call, &err, &request.repo, NULL);
+        call_fail(call, &err, &request.repo, NULL);
     else
-        begin_errand(service, call,
-                     (struct hc_order){.type = &service->resolving.snapshot,
-                                       .token = token,
-                                       .repo = repo_key(&request.repo)},
-                     &message->base, watches);
+        coalesce_call(service, call,
+                      (struct hc_request_key){.kind = &service->resolving.snapshot,
+                                              .token = token,
+                                              .repo = repo_key(&request.repo)},
+                      &message->base, watches);
 }
 
 static void resolve_snapshot(void *ctx, struct hc_rpc_call *call,
@@ -370,11 +374,11 @@ static void get_server_info(void *ctx, struct hc_rpc_call *call,
 
     hubcache__v1__get_server_info_response__init(&answer);
     (void)message;
-    answer.version = hc_lend(hc_version());
-    answer.cache_root = hc_lend(hc_resolver_cache_root(service->resolver));
-    answer.cache_id = hc_lend(hc_resolver_cache_id(service->resolver));
+    answer.version = hc_unconst(hc_version());
+    answer.cache_root = hc_unconst(hc_resolver_cache_root(service->resolver));
+    answer.cache_id = hc_unconst(hc_resolver_cache_id(service->resolver));
     answer.offline = hc_resolver_is_offline(service->resolver);
-    answer.endpoint = hc_lend(hc_resolver_endpoint(service->resolver));
+    answer.endpoint = hc_unconst(hc_resolver_endpoint(service->resolver));
     hc_rpc_call_reply(call, &answer.base);
 }
 
@@ -397,7 +401,7 @@ static const struct hc_rpc_method methods[] = {
  */
 
 struct hc_resolver_service *hc_resolver_service_new(struct hc_resolver *resolver,
-                                                    struct hc_errands *errands,
+                                                    struct hc_coalescer *coalescer,
                                                     struct hc_metrics *metrics,
                                                     struct hc_error *err)
 {
@@ -408,7 +412,7 @@ struct hc_resolver_service *hc_resolver_service_new(struct hc_resolver *resolver
         return NULL;
     }
     service->resolver = resolver;
-    service->errands = errands;
+    service->coalescer = coalescer;
     service->metrics = metrics;
     hc_resolving_init(&service->resolving, resolver, metrics);
     return service;

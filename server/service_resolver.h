@@ -7,7 +7,7 @@
 #ifndef HC_SERVER_SERVICE_RESOLVER_H
 #define HC_SERVER_SERVICE_RESOLVER_H
 
-#include "errand.h"
+#include "coalescer.h"
 #include "metrics.h"
 #include "rpc.h"
 
@@ -19,7 +19,7 @@ struct hc_resolver_service;
 
 /* Borrows all three. */
 struct hc_resolver_service *hc_resolver_service_new(struct hc_resolver *resolver,
-                                                    struct hc_errands *errands,
+                                                    struct hc_coalescer *coalescer,
                                                     struct hc_metrics *metrics,
                                                     struct hc_error *err);
 void hc_resolver_service_free(struct hc_resolver_service *service);

@@ -16,15 +16,15 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { FACTS_MAX = 8, DETAILS_MAX = 4, FACT_SIZE = 400, DETAIL_SIZE = 4096 };
+enum { INFO_MAX = 8, DETAILS_MAX = 4, INFO_SIZE = 400, DETAIL_SIZE = 4096 };
 
-typedef Google__Rpc__ErrorInfo__MetadataEntry fact;
+typedef Google__Rpc__ErrorInfo__MetadataEntry info_entry;
 
 struct details {
-    fact facts[FACTS_MAX];
-    char texts[FACTS_MAX][FACT_SIZE];
-    fact *fact_list[FACTS_MAX];
-    size_t fact_count;
+    info_entry info[INFO_MAX];
+    char texts[INFO_MAX][INFO_SIZE];
+    info_entry *info_list[INFO_MAX];
+    size_t info_count;
     Google__Protobuf__Any any[DETAILS_MAX];
     Google__Protobuf__Any *list[DETAILS_MAX];
     uint8_t packed[DETAILS_MAX][DETAIL_SIZE];
@@ -34,7 +34,7 @@ struct details {
 };
 
 /* Copies what fits, bytes that are no UTF-8 as "?", no character cut in two. */
-static char *clean(char *out, size_t size, const char *text)
+static char *text_clean(char *out, size_t size, const char *text)
 {
     size_t used = 0;
 
@@ -53,44 +53,45 @@ static char *clean(char *out, size_t size, const char *text)
 }
 
 /* `value` stays where it is. */
-static void add_clean_fact(struct details *details, const char *key, char *value)
+static void details_add_clean_text(struct details *details, const char *key, char *value)
 {
-    fact *added = &details->facts[details->fact_count];
+    info_entry *added = &details->info[details->info_count];
 
     google__rpc__error_info__metadata_entry__init(added);
-    added->key = hc_lend(key);
+    added->key = hc_unconst(key);
     added->value = value;
-    details->fact_list[details->fact_count++] = added;
+    details->info_list[details->info_count++] = added;
 }
 
-static void add_fact(struct details *details, const char *key, const char *value)
+static void details_add_text(struct details *details, const char *key, const char *value)
 {
-    char *text = details->texts[details->fact_count];
+    char *text = details->texts[details->info_count];
 
     if (value && *value)
-        add_clean_fact(details, key, clean(text, FACT_SIZE, value));
+        details_add_clean_text(details, key, text_clean(text, INFO_SIZE, value));
 }
 
-static void add_number(struct details *details, const char *key, uint64_t number)
+static void details_add_number(struct details *details, const char *key, uint64_t number)
 {
     char text[24];
 
     (void)snprintf(text, sizeof text, "%" PRIu64, number);
-    add_fact(details, key, text);
+    details_add_text(details, key, text);
 }
 
-static void add_request(struct details *details, const struct hc_facts *facts)
+static void details_add_request(struct details *details, const struct hc_error_info *info)
 {
-    enum hc_repo_type type = facts->repo_type;
+    enum hc_repo_type type = info->repo_type;
 
-    add_fact(details, "repo_id", facts->repo_id);
-    add_fact(details, "repo_type", hc_repo_type_name(type ? type : HC_REPO_MODEL));
-    add_fact(details, "revision", facts->revision);
+    details_add_text(details, "repo_id", info->repo_id);
+    details_add_text(details, "repo_type",
+                     hc_repo_type_name(type ? type : HC_REPO_MODEL));
+    details_add_text(details, "revision", info->revision);
 }
 
 /* All details together stay below DETAIL_SIZE by the sizes of their texts. */
-static void add_detail(struct details *details, const ProtobufCMessage *message,
-                       const char *url)
+static void details_add(struct details *details, const ProtobufCMessage *message,
+                        const char *url)
 {
     uint8_t *packed = details->packed[details->count];
     Google__Protobuf__Any *any = &details->any[details->count];
@@ -98,39 +99,40 @@ static void add_detail(struct details *details, const ProtobufCMessage *message,
     if (protobuf_c_message_get_packed_size(message) > DETAIL_SIZE)
         return;
     google__protobuf__any__init(any);
-    any->type_url = hc_lend(url);
+    any->type_url = hc_unconst(url);
     any->value.data = packed;
     any->value.len = protobuf_c_message_pack(message, packed);
     details->list[details->count++] = any;
 }
 
-static void add_info(struct details *details, const struct hc_error *err,
-                     const struct hc_facts *facts)
+static void details_add_error_info(struct details *details, const struct hc_error *err,
+                                   const struct hc_error_info *about)
 {
     Google__Rpc__ErrorInfo info;
 
     google__rpc__error_info__init(&info);
-    if (facts)
-        add_request(details, facts);
-    add_fact(details, "filename",
-             facts && facts->filename ? facts->filename : err->filename);
+    if (about)
+        details_add_request(details, about);
+    details_add_text(details, "filename",
+                     about && about->filename ? about->filename : err->filename);
     if (err->reason == HC_NO_SPACE) {
-        add_number(details, "needed_bytes", err->needed_bytes);
-        add_number(details, "free_bytes", err->free_bytes);
+        details_add_number(details, "needed_bytes", err->needed_bytes);
+        details_add_number(details, "free_bytes", err->free_bytes);
     }
     if (err->reason == HC_INCOMPLETE_SNAPSHOT) {
-        add_clean_fact(details, "missing",
-                       clean(details->missing, sizeof details->missing, err->missing));
-        add_number(details, "missing_count", err->missing_count);
+        details_add_clean_text(details, "missing",
+                               text_clean(details->missing, sizeof details->missing,
+                                          err->missing));
+        details_add_number(details, "missing_count", err->missing_count);
     }
-    info.domain = hc_lend("hubcache");
-    info.reason = hc_lend(hc_reason_name(err->reason));
-    info.n_metadata = details->fact_count;
-    info.metadata = details->fact_list;
-    add_detail(details, &info.base, "type.googleapis.com/google.rpc.ErrorInfo");
+    info.domain = hc_unconst("hubcache");
+    info.reason = hc_unconst(hc_reason_name(err->reason));
+    info.n_metadata = details->info_count;
+    info.metadata = details->info_list;
+    details_add(details, &info.base, "type.googleapis.com/google.rpc.ErrorInfo");
 }
 
-static void add_retry(struct details *details, const struct hc_error *err)
+static void details_add_retry_info(struct details *details, const struct hc_error *err)
 {
     Google__Protobuf__Duration delay;
     Google__Rpc__RetryInfo retry;
@@ -140,10 +142,10 @@ static void add_retry(struct details *details, const struct hc_error *err)
     delay.seconds = err->retry_after_ms / 1000;
     delay.nanos = (int32_t)(err->retry_after_ms % 1000 * 1000000);
     retry.retry_delay = &delay;
-    add_detail(details, &retry.base, "type.googleapis.com/google.rpc.RetryInfo");
+    details_add(details, &retry.base, "type.googleapis.com/google.rpc.RetryInfo");
 }
 
-static void add_bad_request(struct details *details, const struct hc_error *err)
+static void details_add_bad_request(struct details *details, const struct hc_error *err)
 {
     Google__Rpc__BadRequest__FieldViolation violation;
     Google__Rpc__BadRequest__FieldViolation *violations[] = {&violation};
@@ -152,14 +154,14 @@ static void add_bad_request(struct details *details, const struct hc_error *err)
 
     google__rpc__bad_request__init(&bad);
     google__rpc__bad_request__field_violation__init(&violation);
-    violation.field = clean(field, sizeof field, err->field);
+    violation.field = text_clean(field, sizeof field, err->field);
     violation.description = details->message;
     bad.n_field_violations = 1;
     bad.field_violations = violations;
-    add_detail(details, &bad.base, "type.googleapis.com/google.rpc.BadRequest");
+    details_add(details, &bad.base, "type.googleapis.com/google.rpc.BadRequest");
 }
 
-static void add_help(struct details *details, const struct hc_error *err)
+static void details_add_help(struct details *details, const struct hc_error *err)
 {
     Google__Rpc__Help__Link link;
     Google__Rpc__Help__Link *links[] = {&link};
@@ -168,15 +170,15 @@ static void add_help(struct details *details, const struct hc_error *err)
 
     google__rpc__help__init(&help);
     google__rpc__help__link__init(&link);
-    link.description = hc_lend("The repo's page on the Hub");
-    link.url = clean(url, sizeof url, err->link);
+    link.description = hc_unconst("The repo's page on the Hub");
+    link.url = text_clean(url, sizeof url, err->link);
     help.n_links = 1;
     help.links = links;
-    add_detail(details, &help.base, "type.googleapis.com/google.rpc.Help");
+    details_add(details, &help.base, "type.googleapis.com/google.rpc.Help");
 }
 
 struct hc_answer *hc_status_answer(const struct hc_error *err,
-                                   const struct hc_facts *facts)
+                                   const struct hc_error_info *info)
 {
     Google__Rpc__Status status;
     HC_AUTO_FREE struct details *details = calloc(1, sizeof *details);
@@ -185,14 +187,14 @@ struct hc_answer *hc_status_answer(const struct hc_error *err,
     google__rpc__status__init(&status);
     if (!details)
         return NULL;
-    (void)clean(details->message, sizeof details->message, err->message);
-    add_info(details, err, facts);
+    (void)text_clean(details->message, sizeof details->message, err->message);
+    details_add_error_info(details, err, info);
     if (err->retry_after_ms > 0)
-        add_retry(details, err);
+        details_add_retry_info(details, err);
     if (err->field[0])
-        add_bad_request(details, err);
+        details_add_bad_request(details, err);
     if (err->link[0])
-        add_help(details, err);
+        details_add_help(details, err);
     status.code = (int32_t)code;
     status.message = details->message;
     status.n_details = details->count;

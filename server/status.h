@@ -13,7 +13,7 @@
 #include <hubcache/repo.h>
 
 /* What the request was about, as far as known; NULL or "" is not told. */
-struct hc_facts {
+struct hc_error_info {
     const char *repo_id;
     enum hc_repo_type repo_type;
     const char *revision;
@@ -22,6 +22,6 @@ struct hc_facts {
 
 /* `facts` may be NULL. NULL: out of memory. */
 struct hc_answer *hc_status_answer(const struct hc_error *err,
-                                   const struct hc_facts *facts);
+                                   const struct hc_error_info *info);
 
 #endif

@@ -21,7 +21,7 @@ struct hc_sweeper {
 };
 
 /* False: there is none any more. */
-static bool await_next(struct hc_sweeper *sweeper)
+static bool sweeper_await_next(struct hc_sweeper *sweeper)
 {
     int64_t due_ms = hc_monotonic_ms() + sweeper->every_ms;
     bool is_closing;
@@ -35,16 +35,16 @@ static bool await_next(struct hc_sweeper *sweeper)
     return !is_closing;
 }
 
-static void *work(void *ctx)
+static void *sweeper_run(void *ctx)
 {
     struct hc_sweeper *sweeper = ctx;
 
-    while (await_next(sweeper))
+    while (sweeper_await_next(sweeper))
         hc_resolver_sweep(sweeper->resolver);
     return NULL;
 }
 
-static void release(struct hc_sweeper *sweeper)
+static void sweeper_release(struct hc_sweeper *sweeper)
 {
     (void)pthread_cond_destroy(&sweeper->shared.news);
     (void)pthread_mutex_destroy(&sweeper->shared.lock);
@@ -64,10 +64,10 @@ struct hc_sweeper *hc_sweeper_open(struct hc_resolver *resolver, int64_t every_m
     sweeper->every_ms = every_ms;
     (void)pthread_mutex_init(&sweeper->shared.lock, NULL);
     hc_condition_init(&sweeper->shared.news);
-    if (pthread_create(&sweeper->thread, NULL, work, sweeper) == 0)
+    if (pthread_create(&sweeper->thread, NULL, sweeper_run, sweeper) == 0)
         return sweeper;
     (void)hc_fail(err, HC_INTERNAL, "the system gives no thread to sweep the cache");
-    release(sweeper);
+    sweeper_release(sweeper);
     return NULL;
 }
 
@@ -80,5 +80,5 @@ void hc_sweeper_close(struct hc_sweeper *sweeper)
     (void)pthread_cond_signal(&sweeper->shared.news);
     (void)pthread_mutex_unlock(&sweeper->shared.lock);
     (void)pthread_join(sweeper->thread, NULL);
-    release(sweeper);
+    sweeper_release(sweeper);
 }

@@ -39,7 +39,8 @@ struct hc_watchdog {
 };
 
 /* 1: `fd` has `events`; 0: the watchdog is closed; -1: the time is over. */
-static int await(const struct hc_watchdog *watchdog, int fd, short events, int timeout_ms)
+static int socket_await(const struct hc_watchdog *watchdog, int fd, short events,
+                        int timeout_ms)
 {
     int64_t deadline_ms = hc_monotonic_ms() + timeout_ms;
     struct pollfd fds[] = {{.fd = watchdog->stop_fd, .events = POLLIN},
@@ -55,8 +56,8 @@ static int await(const struct hc_watchdog *watchdog, int fd, short events, int t
     return fds[1].revents ? 1 : -1;
 }
 
-static void write_address(const struct sockaddr_storage *address, socklen_t size,
-                          char text[ADDRESS_TEXT_MAX])
+static void socket_write_address(const struct sockaddr_storage *address, socklen_t size,
+                                 char text[ADDRESS_TEXT_MAX])
 {
     char host[NI_MAXHOST];
     char port[NI_MAXSERV];
@@ -72,10 +73,10 @@ static void write_address(const struct sockaddr_storage *address, socklen_t size
 }
 
 /* The connection is made, or being made. 0 or the errno of what is wrong with it. */
-static int await_answer(const struct hc_watchdog *watchdog, int fd)
+static int socket_await_answer(const struct hc_watchdog *watchdog, int fd)
 {
     char byte;
-    int got = await(watchdog, fd, POLLIN, ANSWER_MS);
+    int got = socket_await(watchdog, fd, POLLIN, ANSWER_MS);
 
     if (got < 0)
         return ETIMEDOUT;
@@ -84,8 +85,8 @@ static int await_answer(const struct hc_watchdog *watchdog, int fd)
     return errno;
 }
 
-static int check_address(const struct hc_watchdog *watchdog,
-                         const struct sockaddr_storage *address, socklen_t size)
+static int watchdog_check_address(const struct hc_watchdog *watchdog,
+                                  const struct sockaddr_storage *address, socklen_t size)
 {
     HC_AUTO_CLOSE int fd =
         socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -94,20 +95,20 @@ static int check_address(const struct hc_watchdog *watchdog,
         return 0;
     if (connect(fd, (const struct sockaddr *)address, size) < 0 && errno != EINPROGRESS)
         return errno;
-    return await_answer(watchdog, fd);
+    return socket_await_answer(watchdog, fd);
 }
 
-static int check(struct hc_watchdog *watchdog)
+static int watchdog_check(struct hc_watchdog *watchdog)
 {
     struct sockaddr_storage address;
     socklen_t size = hc_listener_address(watchdog->listener, 0, &address);
 
     for (size_t i = 1; size > 0; i++) {
-        int failed = check_address(watchdog, &address, size);
+        int failed = watchdog_check_address(watchdog, &address, size);
         char text[ADDRESS_TEXT_MAX];
 
         if (failed) {
-            write_address(&address, size, text);
+            socket_write_address(&address, size, text);
             return hc_fail(&watchdog->err, HC_INTERNAL, "%s does not answer: %s", text,
                            strerrordesc_np(failed));
         }
@@ -116,14 +117,15 @@ static int check(struct hc_watchdog *watchdog)
     return 0;
 }
 
-static void *work(void *argument)
+static void *watchdog_run(void *argument)
 {
     struct hc_watchdog *watchdog = argument;
     int failures = 0;
 
     while (failures < FAILURES_MAX &&
-           await(watchdog, -1, 0, failures > 0 ? CHECK_AGAIN_MS : CHECK_EVERY_MS) != 0)
-        failures = check(watchdog) < 0 ? failures + 1 : 0;
+           socket_await(watchdog, -1, 0,
+                        failures > 0 ? CHECK_AGAIN_MS : CHECK_EVERY_MS) != 0)
+        failures = watchdog_check(watchdog) < 0 ? failures + 1 : 0;
     if (failures == FAILURES_MAX)
         atomic_store(&watchdog->is_dead, true);
     return NULL;
@@ -140,8 +142,9 @@ struct hc_watchdog *hc_watchdog_open(const struct hc_listener *listener,
     }
     watchdog->listener = listener;
     watchdog->stop_fd = eventfd(0, EFD_CLOEXEC);
-    watchdog->is_started = watchdog->stop_fd >= 0 &&
-                           pthread_create(&watchdog->thread, NULL, work, watchdog) == 0;
+    watchdog->is_started =
+        watchdog->stop_fd >= 0 &&
+        pthread_create(&watchdog->thread, NULL, watchdog_run, watchdog) == 0;
     if (watchdog->is_started)
         return hc_take(&watchdog);
     (void)hc_fail(err, HC_INTERNAL, "the system gives no thread to check the listeners");

@@ -27,7 +27,7 @@ static const struct {
     {"ignore_patterns", HC_INVALID_PATTERN},
 };
 
-static int refuse(const char *field, struct hc_error *err)
+static int field_refuse(const char *field, struct hc_error *err)
 {
     enum hc_reason reason = HC_INVALID_OPTIONS;
 
@@ -38,12 +38,12 @@ static int refuse(const char *field, struct hc_error *err)
     return hc_fail_field(err, reason, field, "%s holds a NUL byte", field);
 }
 
-static int refuse_bytes(const ProtobufCMessageDescriptor *type, struct hc_error *err)
+static int message_refuse(const ProtobufCMessageDescriptor *type, struct hc_error *err)
 {
     return hc_fail(err, HC_INVALID_OPTIONS, "the request is no %s", type->name);
 }
 
-static bool take_varint(struct cursor *in, uint64_t *value)
+static bool cursor_take_varint(struct cursor *in, uint64_t *value)
 {
     *value = 0;
     for (unsigned shift = 0; shift < 64 && in->at < in->end; shift += 7) {
@@ -57,18 +57,18 @@ static bool take_varint(struct cursor *in, uint64_t *value)
 }
 
 /* The field's content, without its length. */
-static bool take_value(struct cursor *in, unsigned wire_type, struct cursor *value)
+static bool cursor_take_value(struct cursor *in, unsigned wire_type, struct cursor *value)
 {
     uint64_t size = 0;
 
     value->at = in->at;
-    if (wire_type == VARINT && !take_varint(in, &size))
+    if (wire_type == VARINT && !cursor_take_varint(in, &size))
         return false;
     if (wire_type == VARINT) {
         value->end = in->at;
         return true;
     }
-    if (wire_type == DELIMITED && !take_varint(in, &size))
+    if (wire_type == DELIMITED && !cursor_take_varint(in, &size))
         return false;
     if (wire_type == FIXED64)
         size = 8;
@@ -83,25 +83,25 @@ static bool take_value(struct cursor *in, unsigned wire_type, struct cursor *val
 }
 
 /* As deep as the contract's messages nest: none holds itself. */
-static int refuse_nul(/* NOLINT(misc-no-recursion) */
-                      const ProtobufCMessageDescriptor *type, struct cursor in,
-                      struct hc_error *err)
+static int message_refuse_nul(/* NOLINT(misc-no-recursion) */
+                              const ProtobufCMessageDescriptor *type, struct cursor in,
+                              struct hc_error *err)
 {
     while (in.at < in.end) {
         const ProtobufCFieldDescriptor *field;
         struct cursor value;
         uint64_t tag;
 
-        if (!take_varint(&in, &tag) || !take_value(&in, tag & 7, &value))
-            return refuse_bytes(type, err);
+        if (!cursor_take_varint(&in, &tag) || !cursor_take_value(&in, tag & 7, &value))
+            return message_refuse(type, err);
         field = protobuf_c_message_descriptor_get_field(type, (unsigned)(tag >> 3));
         if (!field || (tag & 7) != DELIMITED)
             continue;
         if (field->type == PROTOBUF_C_TYPE_STRING &&
             memchr(value.at, 0, (size_t)(value.end - value.at)))
-            return refuse(field->name, err);
+            return field_refuse(field->name, err);
         if (field->type == PROTOBUF_C_TYPE_MESSAGE &&
-            refuse_nul(field->descriptor, value, err) < 0)
+            message_refuse_nul(field->descriptor, value, err) < 0)
             return -1;
     }
     return 0;
@@ -116,10 +116,10 @@ ProtobufCMessage *hc_wire_unpack(const ProtobufCMessageDescriptor *type,
         protobuf_c_message_unpack(type, &arena->allocator, size, bytes);
 
     if (!message) {
-        (void)refuse_bytes(type, err);
+        (void)message_refuse(type, err);
         return NULL;
     }
-    if (size > 0 && memchr(bytes, 0, size) && refuse_nul(type, in, err) < 0)
+    if (size > 0 && memchr(bytes, 0, size) && message_refuse_nul(type, in, err) < 0)
         return NULL;
     return message;
 }

@@ -13,7 +13,7 @@
 #include <string.h>
 
 /* Generated structs have `char *` also for what is only read when it is packed. */
-static inline char *hc_lend(const char *text)
+static inline char *hc_unconst(const char *text)
 {
     char *lent;
 

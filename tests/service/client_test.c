@@ -235,7 +235,7 @@ static void a_watched_snapshot_is_the_same_answer(void **state)
     hc_client_close(client);
 }
 
-static void the_server_says_who_it_is(void **state)
+static void the_client_gets_the_servers_info(void **state)
 {
     const struct fixture *f = *state;
     struct hc_client *client = client_open(f, NULL);
@@ -384,7 +384,7 @@ int main(void)
         cmocka_unit_test(failures_have_the_servers_reason),
         cmocka_unit_test(several_files_are_all_there_or_none_is),
         cmocka_unit_test(a_watched_snapshot_is_the_same_answer),
-        cmocka_unit_test(the_server_says_who_it_is),
+        cmocka_unit_test(the_client_gets_the_servers_info),
         cmocka_unit_test(a_server_that_comes_back_is_found_by_the_same_client),
         cmocka_unit_test(a_restart_of_the_server_fails_no_call),
         cmocka_unit_test(a_server_that_is_not_there_is_given_up_within_the_timeout),

@@ -23,7 +23,7 @@ struct load {
     struct hc_error first; /* of the thread that counted the first one */
 };
 
-static void *work(void *ctx)
+static void *load_thread_run(void *ctx)
 {
     struct load *load = ctx;
 
@@ -59,7 +59,7 @@ int main(int argc, char **argv)
     if (!load.client)
         return EXIT_FAILURE;
     for (int i = 0; i < THREADS; i++) {
-        if (pthread_create(&threads[i], NULL, work, &load) != 0)
+        if (pthread_create(&threads[i], NULL, load_thread_run, &load) != 0)
             return EXIT_FAILURE;
     }
     (void)poll(&input, 1, -1);

@@ -47,7 +47,7 @@ struct rpc_call {
     char text[TEXT_SIZE];
 };
 
-static void must(bool is_good, const char *what)
+static void grpc_must(bool is_good, const char *what)
 {
     if (is_good)
         return;
@@ -55,61 +55,61 @@ static void must(bool is_good, const char *what)
     abort();
 }
 
-static void start(struct rpc_call *call, const grpc_op *ops, size_t count,
-                  struct event *event)
+static void client_call_start_batch(struct rpc_call *call, const grpc_op *ops,
+                                    size_t count, struct event *event)
 {
     call->pending++;
-    must(grpc_call_start_batch(call->core, ops, count, event, NULL) == GRPC_CALL_OK,
-         "a batch was refused");
+    grpc_must(grpc_call_start_batch(call->core, ops, count, event, NULL) == GRPC_CALL_OK,
+              "a batch was refused");
 }
 
-static void receive(struct rpc_call *call)
+static void client_call_receive(struct rpc_call *call)
 {
     grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
 
     op.data.recv_message.recv_message = &call->incoming;
-    start(call, &op, 1, &call->received);
+    client_call_start_batch(call, &op, 1, &call->received);
 }
 
-static void sent(struct rpc_call *call)
+static void client_call_sent(struct rpc_call *call)
 {
     (void)call;
 }
 
-static void received(struct rpc_call *call)
+static void client_call_received(struct rpc_call *call)
 {
     grpc_byte_buffer_reader reader;
 
     if (!call->incoming)
         return;
-    must(call->message_count < MESSAGES_MAX, "too many messages");
-    must(grpc_byte_buffer_reader_init(&reader, call->incoming), "no reader");
+    grpc_must(call->message_count < MESSAGES_MAX, "too many messages");
+    grpc_must(grpc_byte_buffer_reader_init(&reader, call->incoming), "no reader");
     call->messages[call->message_count++] = grpc_byte_buffer_reader_readall(&reader);
     grpc_byte_buffer_reader_destroy(&reader);
     grpc_byte_buffer_destroy(call->incoming);
     call->incoming = NULL;
-    receive(call);
+    client_call_receive(call);
 }
 
-static void ended(struct rpc_call *call)
+static void client_call_ended(struct rpc_call *call)
 {
     call->is_ended = true;
 }
 
-static void take_event(struct rpc_client *client)
+static void client_take_event(struct rpc_client *client)
 {
     gpr_timespec late = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
                                      gpr_time_from_seconds(AWAIT_S, GPR_TIMESPAN));
     grpc_event got = grpc_completion_queue_next(client->queue, late, NULL);
     struct event *event = got.tag;
 
-    must(got.type == GRPC_OP_COMPLETE, "nothing happened for half a minute");
+    grpc_must(got.type == GRPC_OP_COMPLETE, "nothing happened for half a minute");
     event->call->pending--;
     event->happened(event->call);
 }
 
 /* Afterwards a call is on its way when it has been started, without anybody's polling. */
-static void connect_now(struct rpc_client *client)
+static void client_connect_now(struct rpc_client *client)
 {
     gpr_timespec late = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
                                      gpr_time_from_seconds(AWAIT_S, GPR_TIMESPAN));
@@ -122,7 +122,7 @@ static void connect_now(struct rpc_client *client)
         grpc_channel_watch_connectivity_state(client->channel, state, late, client->queue,
                                               NULL);
         got = grpc_completion_queue_next(client->queue, late, NULL);
-        must(got.type == GRPC_OP_COMPLETE && got.success, "no connection");
+        grpc_must(got.type == GRPC_OP_COMPLETE && got.success, "no connection");
         state = grpc_channel_check_connectivity_state(client->channel, 1);
     }
 }
@@ -135,14 +135,14 @@ struct rpc_client *rpc_client_open(const char *address)
     grpc_arg own = {.type = GRPC_ARG_INTEGER, .key = key, .value.integer = 1};
     grpc_channel_args args = {.num_args = 1, .args = &own};
 
-    must(client && key, "out of memory");
+    grpc_must(client && key, "out of memory");
     grpc_init();
     plain = grpc_insecure_credentials_create();
     client->channel = grpc_channel_create(address, plain, &args);
     client->queue = grpc_completion_queue_create_for_next(NULL);
     grpc_channel_credentials_release(plain);
     free(key);
-    connect_now(client);
+    client_connect_now(client);
     return client;
 }
 
@@ -160,7 +160,7 @@ void rpc_client_close(struct rpc_client *client)
     grpc_shutdown_blocking();
 }
 
-static grpc_byte_buffer *pack(const struct rpc_request *request)
+static grpc_byte_buffer *message_pack(const struct rpc_request *request)
 {
     grpc_slice slice;
     grpc_byte_buffer *buffer;
@@ -176,13 +176,13 @@ static grpc_byte_buffer *pack(const struct rpc_request *request)
     return buffer;
 }
 
-static void send(struct rpc_call *call, const struct rpc_request *request)
+static void client_call_send(struct rpc_call *call, const struct rpc_request *request)
 {
     grpc_op ops[4] = {{.op = GRPC_OP_SEND_INITIAL_METADATA},
                       {.op = GRPC_OP_RECV_INITIAL_METADATA},
                       {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
                       {.op = GRPC_OP_SEND_MESSAGE}};
-    grpc_byte_buffer *message = pack(request);
+    grpc_byte_buffer *message = message_pack(request);
 
     if (request->token) {
         call->token.key = grpc_slice_from_static_string("x-hub-token");
@@ -193,18 +193,18 @@ static void send(struct rpc_call *call, const struct rpc_request *request)
     ops[0].flags = GRPC_INITIAL_METADATA_WAIT_FOR_READY;
     ops[1].data.recv_initial_metadata.recv_initial_metadata = &call->headers;
     ops[3].data.send_message.send_message = message;
-    start(call, ops, request->has_no_message ? 3 : 4, &call->sent);
+    client_call_start_batch(call, ops, request->has_no_message ? 3 : 4, &call->sent);
     grpc_byte_buffer_destroy(message);
 }
 
-static void await_status(struct rpc_call *call)
+static void client_call_await_status(struct rpc_call *call)
 {
     grpc_op op = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
 
     op.data.recv_status_on_client.trailing_metadata = &call->trailers;
     op.data.recv_status_on_client.status = &call->code;
     op.data.recv_status_on_client.status_details = &call->error;
-    start(call, &op, 1, &call->ended);
+    client_call_start_batch(call, &op, 1, &call->ended);
 }
 
 struct rpc_call *rpc_call_start(struct rpc_client *client,
@@ -213,22 +213,22 @@ struct rpc_call *rpc_call_start(struct rpc_client *client,
     struct rpc_call *call = calloc(1, sizeof *call);
     gpr_timespec deadline = gpr_inf_future(GPR_CLOCK_MONOTONIC);
 
-    must(call, "out of memory");
+    grpc_must(call, "out of memory");
     if (request->timeout_ms > 0)
         deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
                                 gpr_time_from_millis(request->timeout_ms, GPR_TIMESPAN));
     call->client = client;
-    call->sent = (struct event){sent, call};
-    call->received = (struct event){received, call};
-    call->ended = (struct event){ended, call};
+    call->sent = (struct event){client_call_sent, call};
+    call->received = (struct event){client_call_received, call};
+    call->ended = (struct event){client_call_ended, call};
     call->token.value = grpc_empty_slice();
     call->core = grpc_channel_create_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS,
                                           client->queue,
                                           grpc_slice_from_static_string(request->path),
                                           NULL, deadline, NULL);
-    await_status(call);
-    send(call, request);
-    receive(call);
+    client_call_await_status(call);
+    client_call_send(call, request);
+    client_call_receive(call);
     return call;
 }
 
@@ -240,14 +240,14 @@ void rpc_call_cancel(struct rpc_call *call)
 size_t rpc_call_await_messages(struct rpc_call *call, size_t count)
 {
     while (call->message_count < count && call->pending > 0)
-        take_event(call->client);
+        client_take_event(call->client);
     return call->message_count;
 }
 
 unsigned rpc_call_await(struct rpc_call *call)
 {
     while (call->pending > 0)
-        take_event(call->client);
+        client_take_event(call->client);
     return (unsigned)call->code;
 }
 
@@ -269,11 +269,11 @@ ProtobufCMessage *rpc_call_message(struct rpc_call *call, size_t number,
 {
     ProtobufCMessage *message;
 
-    must(number < call->message_count, "there is no such message");
+    grpc_must(number < call->message_count, "there is no such message");
     message =
         protobuf_c_message_unpack(type, NULL, GRPC_SLICE_LENGTH(call->messages[number]),
                                   GRPC_SLICE_START_PTR(call->messages[number]));
-    must(message, "the answer cannot be unpacked");
+    grpc_must(message, "the answer cannot be unpacked");
     return message;
 }
 
@@ -281,15 +281,15 @@ const char *rpc_call_error(struct rpc_call *call)
 {
     size_t size = GRPC_SLICE_LENGTH(call->error);
 
-    must(size < TEXT_SIZE, "the error's text is too long");
+    grpc_must(size < TEXT_SIZE, "the error's text is too long");
     memcpy(call->text, GRPC_SLICE_START_PTR(call->error), size);
     call->text[size] = '\0';
     return call->text;
 }
 
 /* One detail of the google.rpc.Status in the trailers, NULL when there is none. */
-static ProtobufCMessage *detail(struct rpc_call *call,
-                                const ProtobufCMessageDescriptor *type)
+static ProtobufCMessage *status_find_detail(struct rpc_call *call,
+                                            const ProtobufCMessageDescriptor *type)
 {
     ProtobufCMessage *found = NULL;
     Google__Rpc__Status *status = NULL;
@@ -314,7 +314,7 @@ static ProtobufCMessage *detail(struct rpc_call *call,
     return found;
 }
 
-static const char *keep(struct rpc_call *call, const char *text)
+static const char *client_call_keep_message(struct rpc_call *call, const char *text)
 {
     (void)snprintf(call->text, sizeof call->text, "%s", text);
     return call->text;
@@ -322,24 +322,26 @@ static const char *keep(struct rpc_call *call, const char *text)
 
 const char *rpc_call_reason(struct rpc_call *call)
 {
-    ProtobufCMessage *found = detail(call, &google__rpc__error_info__descriptor);
+    ProtobufCMessage *found =
+        status_find_detail(call, &google__rpc__error_info__descriptor);
     const Google__Rpc__ErrorInfo *info = (const void *)found;
-    const char *reason = keep(call, info ? info->reason : "");
+    const char *reason = client_call_keep_message(call, info ? info->reason : "");
 
-    must(!info || strcmp(info->domain, "hubcache") == 0, "not hubcache's reason");
+    grpc_must(!info || strcmp(info->domain, "hubcache") == 0, "not hubcache's reason");
     protobuf_c_message_free_unpacked(found, NULL);
     return reason;
 }
 
 const char *rpc_call_fact(struct rpc_call *call, const char *key)
 {
-    ProtobufCMessage *found = detail(call, &google__rpc__error_info__descriptor);
+    ProtobufCMessage *found =
+        status_find_detail(call, &google__rpc__error_info__descriptor);
     const Google__Rpc__ErrorInfo *info = (const void *)found;
-    const char *fact = keep(call, "");
+    const char *fact = client_call_keep_message(call, "");
 
     for (size_t i = 0; info && i < info->n_metadata; i++) {
         if (strcmp(info->metadata[i]->key, key) == 0)
-            fact = keep(call, info->metadata[i]->value);
+            fact = client_call_keep_message(call, info->metadata[i]->value);
     }
     protobuf_c_message_free_unpacked(found, NULL);
     return fact;
@@ -347,9 +349,11 @@ const char *rpc_call_fact(struct rpc_call *call, const char *key)
 
 const char *rpc_call_violation(struct rpc_call *call)
 {
-    ProtobufCMessage *found = detail(call, &google__rpc__bad_request__descriptor);
+    ProtobufCMessage *found =
+        status_find_detail(call, &google__rpc__bad_request__descriptor);
     const Google__Rpc__BadRequest *bad = (const void *)found;
-    const char *field = keep(call, bad ? bad->field_violations[0]->field : "");
+    const char *field =
+        client_call_keep_message(call, bad ? bad->field_violations[0]->field : "");
 
     protobuf_c_message_free_unpacked(found, NULL);
     return field;
@@ -357,7 +361,8 @@ const char *rpc_call_violation(struct rpc_call *call)
 
 int64_t rpc_call_retry_ms(struct rpc_call *call)
 {
-    ProtobufCMessage *found = detail(call, &google__rpc__retry_info__descriptor);
+    ProtobufCMessage *found =
+        status_find_detail(call, &google__rpc__retry_info__descriptor);
     const Google__Rpc__RetryInfo *retry = (const void *)found;
     int64_t ms =
         retry ? retry->retry_delay->seconds * 1000 + retry->retry_delay->nanos / 1000000

@@ -48,8 +48,8 @@ static void give_up(struct rpc_call *call)
 }
 
 /* Ends the test rather than waiting for ever. */
-static struct rpc_call *ask(struct world *world, const char *path,
-                            const ProtobufCMessage *message)
+static struct rpc_call *call_cached_file(struct world *world, const char *path,
+                                         const ProtobufCMessage *message)
 {
     struct rpc_call *call =
         rpc_call_start(world->client, &(struct rpc_request){.path = path,
@@ -61,18 +61,18 @@ static struct rpc_call *ask(struct world *world, const char *path,
     return call;
 }
 
-static void ask_for_all(struct world *world)
+static void call_all_files(struct world *world)
 {
     const Hubcache__V1__ResolveFileRequest file = file_request("config.json");
     Hubcache__V1__ResolveSnapshotRequest snapshot = snapshot_request();
     Hubcache__V1__FetchOptions options;
 
-    rpc_call_free(ask(world, METHOD("ResolveFile"), &file.base));
-    rpc_call_free(ask(world, METHOD("ResolveSnapshot"), &snapshot.base));
+    rpc_call_free(call_cached_file(world, METHOD("ResolveFile"), &file.base));
+    rpc_call_free(call_cached_file(world, METHOD("ResolveSnapshot"), &snapshot.base));
     hubcache__v1__fetch_options__init(&options);
     options.local_files_only = true;
     snapshot.options = &options;
-    rpc_call_free(ask(world, METHOD("ResolveSnapshot"), &snapshot.base));
+    rpc_call_free(call_cached_file(world, METHOD("ResolveSnapshot"), &snapshot.base));
 }
 
 static void what_is_on_disk_and_other_repos_do_not_wait_for_a_slow_repo(void **state)
@@ -83,16 +83,16 @@ static void what_is_on_disk_and_other_repos_do_not_wait_for_a_slow_repo(void **s
     struct rpc_call *misses[MISSES];
     char commit[41];
 
-    ask_for_all(world);
+    call_all_files(world);
     test_hub_add(world->hub, "other.json", "[]\n", 3, false);
     test_hub_commit(world->hub, "models/org/other", "main", commit);
     slow_down(world, "org/slow");
     for (unsigned i = 0; i < MISSES; i++)
         misses[i] = start_miss(world, "org/slow", i);
-    ask_for_all(world);
-    rpc_call_free(ask(world, METHOD("ResolveFile"), &weights.base));
+    call_all_files(world);
+    rpc_call_free(call_cached_file(world, METHOD("ResolveFile"), &weights.base));
     other.repo_id = strdup("org/other");
-    rpc_call_free(ask(world, METHOD("ResolveFile"), &other.base));
+    rpc_call_free(call_cached_file(world, METHOD("ResolveFile"), &other.base));
     free(other.repo_id);
     for (unsigned i = 0; i < MISSES; i++)
         give_up(misses[i]);
@@ -109,7 +109,7 @@ static void calls_that_were_given_up_leave_no_trace_in_the_queue(void **state)
         misses[i] = start_miss(world, "org/slow", i);
     for (unsigned i = 0; i < GIVEN_UP; i++)
         give_up(start_miss(world, "org/slow", MISSES + i));
-    rpc_call_free(ask(world, METHOD("ResolveFile"), &other.base));
+    rpc_call_free(call_cached_file(world, METHOD("ResolveFile"), &other.base));
     for (unsigned i = 0; i < MISSES; i++)
         give_up(misses[i]);
 }
@@ -131,7 +131,7 @@ static void a_snapshot_that_is_given_up_leaves_the_queue_too(void **state)
                                                     .message = &request.base});
         give_up(call);
     }
-    ask_for_all(world);
+    call_all_files(world);
 }
 
 /* --- snapshots that are on their way --------------------------------------------------
@@ -182,7 +182,7 @@ static struct rpc_call *start_snapshot(struct world *world, const char *name,
                                                 .token = token});
 }
 
-static unsigned gauge(struct world *world, const char *name)
+static unsigned metrics_gauge(struct world *world, const char *name)
 {
     HC_AUTO_FREE char *page = world_get(world, "/metrics");
     const char *line = strstr(page, name);
@@ -191,9 +191,9 @@ static unsigned gauge(struct world *world, const char *name)
     return (unsigned)strtoul(line + strlen(name), NULL, 10);
 }
 
-static void await_gauge(struct world *world, const char *name, unsigned value)
+static void metrics_await_gauge(struct world *world, const char *name, unsigned value)
 {
-    while (gauge(world, name) < value)
+    while (metrics_gauge(world, name) < value)
         continue;
 }
 
@@ -209,8 +209,8 @@ static void count_threads_of_snapshots(struct world *world, uint64_t large_size,
     test_hub_rule(world->hub, slow);
     for (unsigned i = 0; i < SNAPSHOTS; i++)
         calls[i] = start_snapshot(world, "many", i);
-    await_gauge(world, "hubcache_running_jobs{pool=\"hub\"} ", HUB_WORKERS);
-    await_gauge(world, "\nhubcache_connections ", CONNECTIONS);
+    metrics_await_gauge(world, "hubcache_running_jobs{pool=\"hub\"} ", HUB_WORKERS);
+    metrics_await_gauge(world, "\nhubcache_connections ", CONNECTIONS);
     threads = world_process(world, "Threads");
     print_message("%lu threads\n", threads);
     assert_true(threads < THREADS_MAX);
@@ -252,9 +252,9 @@ static void a_snapshot_does_not_wait_for_the_files_of_a_slow_one(void **state)
     test_hub_await(world->hub, "GET", "/resolve/",
                    CONNECTIONS - 3); /* each has its share */
     request.repo_id = strdup("org/other-0");
-    rpc_call_free(ask(world, METHOD("ResolveSnapshot"), &request.base));
+    rpc_call_free(call_cached_file(world, METHOD("ResolveSnapshot"), &request.base));
     free(request.repo_id);
-    ask_for_all(world);
+    call_all_files(world);
     for (unsigned i = 0; i < 4; i++)
         give_up(slow[i]);
 }
@@ -272,12 +272,12 @@ static void assert_lives(struct world *world)
     HC_AUTO_FREE char *health = world_get(world, "/healthz");
 
     grpc__health__v1__health_check_request__init(&request);
-    rpc_call_free(ask(world, "/grpc.health.v1.Health/Check", &request.base));
+    rpc_call_free(call_cached_file(world, "/grpc.health.v1.Health/Check", &request.base));
     assert_non_null(strstr(metrics, "hubcache_build_info"));
     assert_non_null(strstr(health, "200 OK"));
 }
 
-static struct rpc_call *start_watch_of_health(struct world *world)
+static struct rpc_call *health_watch_start(struct world *world)
 {
     Grpc__Health__V1__HealthCheckRequest request;
 
@@ -288,7 +288,7 @@ static struct rpc_call *start_watch_of_health(struct world *world)
 }
 
 /* Those who wait go on, and the next ones do not wait. */
-static void let_go(const char *fifo)
+static void volume_let_go(const char *fifo)
 {
     HC_AUTO_CLOSE int fd = open(fifo, O_WRONLY | O_CLOEXEC);
 
@@ -305,7 +305,7 @@ static void while_the_volume_hangs_the_server_says_that_it_lives(void **state)
 
     world->preload = HANGING_VOLUME;
     world_serve(world, (const char *const[]){"--http-listen", "127.0.0.1:0", NULL});
-    ask_for_all(world);
+    call_all_files(world);
     assert_int_equal(mkfifo(fifo, 0600), 0);
     hits[0] = start_file(world, &file); /* on the thread that takes gRPC's events */
     assert_lives(world);
@@ -313,11 +313,11 @@ static void while_the_volume_hangs_the_server_says_that_it_lives(void **state)
         hits[i] = start_file(world, &file);
     for (unsigned i = 0; i < 2 * DISK_WORKERS; i++)
         snapshots[i] = start_snapshot(world, "any", i);
-    await_gauge(world, "hubcache_running_jobs{pool=\"disk\"} ", DISK_WORKERS);
+    metrics_await_gauge(world, "hubcache_running_jobs{pool=\"disk\"} ", DISK_WORKERS);
     assert_lives(world);
-    watch = start_watch_of_health(world);
+    watch = health_watch_start(world);
     assert_int_equal(rpc_call_await_messages(watch, 1), 1);
-    let_go(fifo);
+    volume_let_go(fifo);
     for (size_t i = 0; i < 20; i++) {
         assert_answers_file(world, hits[i], "config.json",
                             HUBCACHE__V1__SOURCE__SOURCE_CACHE);
@@ -327,7 +327,7 @@ static void while_the_volume_hangs_the_server_says_that_it_lives(void **state)
         assert_int_equal(rpc_call_await(snapshots[i]), HC_STATUS_NOT_FOUND);
         rpc_call_free(snapshots[i]);
     }
-    ask_for_all(world);
+    call_all_files(world);
     give_up(watch);
 }
 
@@ -358,14 +358,14 @@ calls_with_more_than_sixteen_files_are_looked_up_by_the_disk_pool(void **state)
 
     world->preload = HANGING_VOLUME;
     world_serve(world, (const char *const[]){"--http-listen", "127.0.0.1:0", NULL});
-    ask_for_all(world);
+    call_all_files(world);
     assert_int_equal(mkfifo(fifo, 0600), 0);
     sixteen = start_files(world, 16);
     assert_lives(world);
-    assert_int_equal(gauge(world, gauge_name), 0);
+    assert_int_equal(metrics_gauge(world, gauge_name), 0);
     seventeen = start_files(world, 17);
-    await_gauge(world, gauge_name, 1);
-    let_go(fifo);
+    metrics_await_gauge(world, gauge_name, 1);
+    volume_let_go(fifo);
     assert_int_equal(rpc_call_await(sixteen), HC_STATUS_OK);
     assert_int_equal(rpc_call_await(seventeen), HC_STATUS_OK);
     rpc_call_free(sixteen);

@@ -234,7 +234,7 @@ char *world_get(struct world *world, const char *path)
 /* --- calls ----------------------------------------------------------------------------
  */
 
-static char *lend(const char *text)
+static char *fixture_unconst(const char *text)
 {
     char *lent;
 
@@ -247,8 +247,8 @@ Hubcache__V1__ResolveFileRequest file_request(const char *filename)
     Hubcache__V1__ResolveFileRequest request;
 
     hubcache__v1__resolve_file_request__init(&request);
-    request.repo_id = lend("org/name");
-    request.filename = lend(filename);
+    request.repo_id = fixture_unconst("org/name");
+    request.filename = fixture_unconst(filename);
     return request;
 }
 
@@ -257,7 +257,7 @@ Hubcache__V1__ResolveSnapshotRequest snapshot_request(void)
     Hubcache__V1__ResolveSnapshotRequest request;
 
     hubcache__v1__resolve_snapshot_request__init(&request);
-    request.repo_id = lend("org/name");
+    request.repo_id = fixture_unconst("org/name");
     return request;
 }
 

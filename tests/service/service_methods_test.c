@@ -11,8 +11,8 @@
 #include <hubcache/error.h>
 #include <string.h>
 
-static struct rpc_call *ask(struct world *world, const char *path,
-                            const ProtobufCMessage *message)
+static struct rpc_call *call_method(struct world *world, const char *path,
+                                    const ProtobufCMessage *message)
 {
     struct rpc_call *call =
         rpc_call_start(world->client,
@@ -65,7 +65,7 @@ static void several_files_come_from_one_commit_and_the_missing_are_listed(void *
     request.n_filenames = 3;
     request.allow_missing = true;
 
-    call = ask(world, METHOD("ResolveFiles"), &request.base);
+    call = call_method(world, METHOD("ResolveFiles"), &request.base);
 
     message =
         rpc_call_message(call, 0, &hubcache__v1__resolve_files_response__descriptor);
@@ -90,7 +90,7 @@ static void a_snapshot_is_complete_and_lists_its_files_when_asked(void **state)
 
     request.list_files = true;
 
-    call = ask(world, METHOD("ResolveSnapshot"), &request.base);
+    call = call_method(world, METHOD("ResolveSnapshot"), &request.base);
 
     message =
         rpc_call_message(call, 0, &hubcache__v1__resolve_snapshot_response__descriptor);
@@ -117,7 +117,7 @@ static void a_watched_snapshot_ends_with_its_result(void **state)
     hubcache__v1__watch_snapshot_request__init(&request);
     request.snapshot = &inner;
 
-    call = ask(world, METHOD("WatchSnapshot"), &request.base);
+    call = call_method(world, METHOD("WatchSnapshot"), &request.base);
 
     message = rpc_call_message(call, rpc_call_await_messages(call, SIZE_MAX) - 1,
                                &hubcache__v1__watch_snapshot_response__descriptor);
@@ -129,7 +129,7 @@ static void a_watched_snapshot_ends_with_its_result(void **state)
     rpc_call_free(call);
 }
 
-static void the_server_says_who_it_is(void **state)
+static void server_info_names_cache_and_version(void **state)
 {
     struct world *world = *state;
     Hubcache__V1__GetServerInfoRequest request;
@@ -140,7 +140,7 @@ static void the_server_says_who_it_is(void **state)
     struct rpc_call *call;
 
     hubcache__v1__get_server_info_request__init(&request);
-    call = ask(world, METHOD("GetServerInfo"), &request.base);
+    call = call_method(world, METHOD("GetServerInfo"), &request.base);
 
     message =
         rpc_call_message(call, 0, &hubcache__v1__get_server_info_response__descriptor);
@@ -251,7 +251,7 @@ int main(void)
         TEST(several_files_come_from_one_commit_and_the_missing_are_listed),
         TEST(a_snapshot_is_complete_and_lists_its_files_when_asked),
         TEST(a_watched_snapshot_ends_with_its_result),
-        TEST(the_server_says_who_it_is),
+        TEST(server_info_names_cache_and_version),
         TEST_EMPTY(offline_the_hub_is_not_asked),
         TEST_EMPTY(a_directory_below_a_local_root_is_a_repo),
         TEST_EMPTY(a_unix_socket_serves_as_well),

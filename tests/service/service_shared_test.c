@@ -74,7 +74,7 @@ static void a_deadline_is_kept_while_the_hub_stalls(void **state)
     rpc_call_free(call);
 }
 
-static void who_waits_longer_gets_the_answer_all_the_same(void **state)
+static void a_caller_with_a_later_deadline_gets_the_answer(void **state)
 {
     struct world *world = *state;
     struct rpc_call *hasty, *patient;
@@ -112,7 +112,7 @@ static void the_last_caller_to_leave_stops_the_transfer(void **state)
     rpc_call_free(next);
 }
 
-static void a_full_queue_is_told_at_once(void **state)
+static void a_full_queue_answers_busy_at_once(void **state)
 {
     struct world *world = *state;
     Hubcache__V1__ResolveFileRequest third = file_request("b.json");
@@ -137,7 +137,7 @@ static void a_full_queue_is_told_at_once(void **state)
     rpc_call_free(refused);
 }
 
-static struct rpc_call *start_watch(struct world *world)
+static struct rpc_call *watch_snapshot_start(struct world *world)
 {
     Hubcache__V1__ResolveSnapshotRequest inner = snapshot_request();
     Hubcache__V1__WatchSnapshotRequest request;
@@ -173,7 +173,7 @@ static void two_watchers_get_progress_and_the_result_last(void **state)
 
     stall_the_cdn(world);
     for (size_t i = 0; i < 2; i++)
-        watches[i] = start_watch(world);
+        watches[i] = watch_snapshot_start(world);
     for (size_t i = 0; i < 2; i++)
         assert_true(rpc_call_await_messages(watches[i], 2) >= 2);
     test_hub_await_stall(world->hub);
@@ -202,9 +202,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_thousand_callers_share_one_download),
         TEST(a_deadline_is_kept_while_the_hub_stalls),
-        TEST(who_waits_longer_gets_the_answer_all_the_same),
+        TEST(a_caller_with_a_later_deadline_gets_the_answer),
         TEST_EMPTY(the_last_caller_to_leave_stops_the_transfer),
-        TEST_EMPTY(a_full_queue_is_told_at_once),
+        TEST_EMPTY(a_full_queue_answers_busy_at_once),
         TEST(two_watchers_get_progress_and_the_result_last),
     };
 

@@ -16,7 +16,7 @@ static const char *const always_asks[] = {
     "--max-staleness", "0s",          NULL};
 
 /* The call, which is over; the caller frees. */
-static struct rpc_call *ask_as(struct world *world, const char *token)
+static struct rpc_call *call_with_token(struct world *world, const char *token)
 {
     const Hubcache__V1__ResolveFileRequest request = file_request("config.json");
     struct rpc_call *call =
@@ -32,13 +32,13 @@ static struct rpc_call *ask_as(struct world *world, const char *token)
 
 static void expect_code(struct world *world, const char *token, unsigned code)
 {
-    struct rpc_call *call = ask_as(world, token);
+    struct rpc_call *call = call_with_token(world, token);
 
     assert_int_equal(rpc_call_await(call), code);
     rpc_call_free(call);
 }
 
-static unsigned count(const char *text, const char *part)
+static unsigned log_count(const char *text, const char *part)
 {
     unsigned times = 0;
 
@@ -75,12 +75,13 @@ static void an_outage_is_one_line_and_every_stale_answer_is_counted(void **state
     assert_non_null(
         strstr(metrics, "\nhubcache_stale_answers_total{reason=\"REPO_NOT_FOUND\"} 1\n"));
     log = world_log(world);
-    assert_int_equal(count(log,
-                           "\"msg\":\"stale answer\",\"reason\":\"HUB_UNREACHABLE\""),
+    assert_int_equal(log_count(log,
+                               "\"msg\":\"stale answer\",\"reason\":\"HUB_UNREACHABLE\""),
                      1);
-    assert_int_equal(count(log, "\"msg\":\"stale answer\",\"reason\":\"REPO_NOT_FOUND\""),
+    assert_int_equal(log_count(log,
+                               "\"msg\":\"stale answer\",\"reason\":\"REPO_NOT_FOUND\""),
                      1);
-    assert_int_equal(count(log, "\"repo\":\"org/name\""), 3); /* and the transfer */
+    assert_int_equal(log_count(log, "\"repo\":\"org/name\""), 3); /* and the transfer */
 }
 
 static void the_refusal_of_the_callers_own_token_is_its_answer(void **state)

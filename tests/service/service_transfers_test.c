@@ -36,7 +36,7 @@ static void spoil_always(struct world *world)
                                                       .number = WEIGHTS_SIZE / 2});
 }
 
-static unsigned ask_for(struct world *world, const char *filename, const char *token)
+static unsigned call_file(struct world *world, const char *filename, const char *token)
 {
     const Hubcache__V1__ResolveFileRequest request = file_request(filename);
     struct rpc_call *call =
@@ -51,7 +51,7 @@ static unsigned ask_for(struct world *world, const char *filename, const char *t
     return code;
 }
 
-static unsigned count(const char *text, const char *part)
+static unsigned lines_count(const char *text, const char *part)
 {
     unsigned times = 0;
 
@@ -66,7 +66,7 @@ static char *line_of_weights(struct world *world)
     HC_AUTO_FREE char *log = world_log(world);
     char *start, *end;
 
-    assert_int_equal(count(log, WEIGHTS_LINE), 1);
+    assert_int_equal(lines_count(log, WEIGHTS_LINE), 1);
     start = strstr(log, WEIGHTS_LINE);
     while (start > log && start[-1] != '\n')
         start--;
@@ -87,8 +87,8 @@ static void a_transfer_is_one_line_of_the_log(void **state)
     struct world *world = *state;
     HC_AUTO_FREE char *line = NULL;
 
-    assert_int_equal(ask_for(world, "weights.bin", NULL), HC_STATUS_OK);
-    assert_int_equal(ask_for(world, "weights.bin", NULL), HC_STATUS_OK);
+    assert_int_equal(call_file(world, "weights.bin", NULL), HC_STATUS_OK);
+    assert_int_equal(call_file(world, "weights.bin", NULL), HC_STATUS_OK);
 
     line = line_of_weights(world);
     assert_has(line, "\"level\":\"info\"");
@@ -103,7 +103,7 @@ static void small_files_that_come_as_they_should_are_for_debugging_only(void **s
     struct world *world = *state;
     HC_AUTO_FREE char *log = NULL;
 
-    assert_int_equal(ask_for(world, "config.json", NULL), HC_STATUS_OK);
+    assert_int_equal(call_file(world, "config.json", NULL), HC_STATUS_OK);
 
     log = world_log(world);
     assert_null(strstr(log, "\"transfer\""));
@@ -115,14 +115,14 @@ static void a_transfer_that_failed_is_a_warning_with_its_reason(void **state)
     HC_AUTO_FREE char *line = NULL;
 
     spoil_always(world);
-    assert_int_equal(ask_for(world, "weights.bin", NULL), HC_STATUS_DATA_LOSS);
+    assert_int_equal(call_file(world, "weights.bin", NULL), HC_STATUS_DATA_LOSS);
 
     line = line_of_weights(world);
     assert_has(line, "\"level\":\"warn\"");
     assert_has(line, ",\"reason\":\"CHECKSUM_MISMATCH\"}");
 }
 
-static void a_transfer_that_nobody_wants_any_more_is_no_warning(void **state)
+static void a_transfer_that_all_callers_left_is_no_warning(void **state)
 {
     struct world *world = *state;
     const Hubcache__V1__ResolveFileRequest request = file_request("weights.bin");
@@ -139,7 +139,7 @@ static void a_transfer_that_nobody_wants_any_more_is_no_warning(void **state)
     rpc_call_cancel(call);
     (void)rpc_call_await(call);
     /* The transfer is over when the one worker there is takes the next job. */
-    assert_int_equal(ask_for(world, "config.json", NULL), HC_STATUS_OK);
+    assert_int_equal(call_file(world, "config.json", NULL), HC_STATUS_OK);
 
     line = line_of_weights(world);
     assert_has(line, "\"level\":\"info\"");
@@ -155,14 +155,14 @@ static void neither_token_nor_signature_reaches_the_log(void **state)
 
     world_serve(world, with_metrics);
     cut_once(world);
-    assert_int_equal(ask_for(world, "weights.bin", "hf_secret_of_mine"), HC_STATUS_OK);
+    assert_int_equal(call_file(world, "weights.bin", "hf_secret_of_mine"), HC_STATUS_OK);
     test_hub_clear_rules(world->hub);
-    assert_int_equal(ask_for(world, "config.json", "hf_secret_of_mine"), HC_STATUS_OK);
+    assert_int_equal(call_file(world, "config.json", "hf_secret_of_mine"), HC_STATUS_OK);
 
     log = world_log(world);
     asked = test_hub_log(world->hub);
     assert_has(asked, "Signature=");
-    assert_int_equal(count(log, "\"msg\":\"transfer\""), 2);
+    assert_int_equal(lines_count(log, "\"msg\":\"transfer\""), 2);
     assert_null(strstr(log, "secret"));
     assert_null(strstr(log, "Signature"));
     assert_null(strstr(log, "?"));
@@ -176,8 +176,8 @@ static void the_metrics_count_transfers_and_where_their_bytes_came_from(void **s
 
     world_serve(world, with_metrics);
     cut_once(world);
-    assert_int_equal(ask_for(world, "weights.bin", NULL), HC_STATUS_OK);
-    assert_int_equal(ask_for(world, "weights.bin", NULL), HC_STATUS_OK);
+    assert_int_equal(call_file(world, "weights.bin", NULL), HC_STATUS_OK);
+    assert_int_equal(call_file(world, "weights.bin", NULL), HC_STATUS_OK);
 
     metrics = world_get(world, "/metrics");
     assert_has(metrics, "\nhubcache_transfers_total{reason=\"OK\"} 1\n");
@@ -199,7 +199,7 @@ static void the_metrics_name_the_reason_of_a_failure(void **state)
 
     world_serve(world, with_metrics);
     spoil_always(world);
-    assert_int_equal(ask_for(world, "weights.bin", NULL), HC_STATUS_DATA_LOSS);
+    assert_int_equal(call_file(world, "weights.bin", NULL), HC_STATUS_DATA_LOSS);
 
     metrics = world_get(world, "/metrics");
     assert_has(metrics, "\nhubcache_transfers_total{reason=\"CHECKSUM_MISMATCH\"} 1\n");
@@ -232,7 +232,7 @@ static void a_transfer_on_its_way_is_seen_with_its_connection(void **state)
     rpc_call_free(call);
 }
 
-static struct rpc_call *start_watch(struct world *world)
+static struct rpc_call *watch_weights_start(struct world *world)
 {
     Hubcache__V1__ResolveSnapshotRequest inner = snapshot_request();
     Hubcache__V1__WatchSnapshotRequest request;
@@ -260,7 +260,7 @@ static size_t retries_of(struct rpc_call *call, size_t number)
     return retries;
 }
 
-static void who_watches_sees_what_had_to_be_repeated(void **state)
+static void a_watcher_sees_the_retries_of_the_transfer(void **state)
 {
     struct world *world = *state;
     struct rpc_call *watch;
@@ -272,7 +272,7 @@ static void who_watches_sees_what_had_to_be_repeated(void **state)
                                                       .times = 1,
                                                       .fault = TEST_HUB_STALL,
                                                       .number = 1000});
-    watch = start_watch(world);
+    watch = watch_weights_start(world);
     test_hub_await_stall(world->hub); /* the second request */
     for (size_t i = 0; retries == 0; i++) {
         assert_int_equal(rpc_call_await_messages(watch, i + 1), i + 1);
@@ -294,12 +294,12 @@ int main(void)
         TEST(a_transfer_is_one_line_of_the_log),
         TEST(small_files_that_come_as_they_should_are_for_debugging_only),
         TEST(a_transfer_that_failed_is_a_warning_with_its_reason),
-        TEST_EMPTY(a_transfer_that_nobody_wants_any_more_is_no_warning),
+        TEST_EMPTY(a_transfer_that_all_callers_left_is_no_warning),
         TEST_EMPTY(neither_token_nor_signature_reaches_the_log),
         TEST_EMPTY(the_metrics_count_transfers_and_where_their_bytes_came_from),
         TEST_EMPTY(the_metrics_name_the_reason_of_a_failure),
         TEST_EMPTY(a_transfer_on_its_way_is_seen_with_its_connection),
-        TEST(who_watches_sees_what_had_to_be_repeated),
+        TEST(a_watcher_sees_the_retries_of_the_transfer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,9 +8,9 @@
 
 #include <base/auto.h>
 #include <base/error.h>
-#include <server/journal.h>
 #include <server/log.h>
 #include <server/metrics.h>
+#include <server/request_log.h>
 
 #include <fcntl.h>
 #include <string.h>
@@ -27,7 +27,7 @@ struct fixture {
     int stderr_fd, reader;
 };
 
-static int set_up(void **state)
+static int log_set_up(void **state)
 {
     static struct fixture f;
     int ends[2];
@@ -44,7 +44,7 @@ static int set_up(void **state)
 }
 
 /* The log's end of the pipe is closed. */
-static void restore(struct fixture *f)
+static void log_restore(struct fixture *f)
 {
     if (f->stderr_fd >= 0)
         (void)dup2(f->stderr_fd, STDERR_FILENO);
@@ -52,11 +52,11 @@ static void restore(struct fixture *f)
     f->stderr_fd = -1;
 }
 
-static int tear_down(void **state)
+static int log_tear_down(void **state)
 {
     struct fixture *f = *state;
 
-    restore(f);
+    log_restore(f);
     (void)close(f->reader);
     return 0;
 }
@@ -65,7 +65,7 @@ static int tear_down(void **state)
  * The reader is back, and has room for all there is: what the log has written at its end.
  * The first read wakes the log's thread.
  */
-static char *drain(struct fixture *f)
+static char *pipe_drain(struct fixture *f)
 {
     char *text = calloc(1, TEXT_MAX);
     size_t used = 0;
@@ -75,7 +75,7 @@ static char *drain(struct fixture *f)
     assert_true(fcntl(f->reader, F_SETPIPE_SZ, PIPE_BYTES_AT_END) >= PIPE_BYTES_AT_END);
     got = read(f->reader, text, PIPE_BYTES);
     hc_log_stop();
-    restore(f);
+    log_restore(f);
     while (got > 0) {
         used += (size_t)got;
         got = read(f->reader, text + used, TEXT_MAX - 1 - used);
@@ -83,7 +83,7 @@ static char *drain(struct fixture *f)
     return text;
 }
 
-static unsigned count(const char *text, const char *part)
+static unsigned lines_in(const char *text, const char *part)
 {
     unsigned n = 0;
 
@@ -103,7 +103,7 @@ static void a_reader_that_stalls_stops_no_thread_that_logs(void **state)
     assert_int_equal(hc_log_start(&err), 0);
     for (int i = 0; i < LINES; i++)
         HC_LOG(HC_LOG_INFO, "line", HC_NUMBER("number", i)); /* returns */
-    text = drain(f);
+    text = pipe_drain(f);
 
     for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
         const char *number = strstr(line, "number=");
@@ -132,10 +132,10 @@ static void lines_of_a_reader_that_keeps_up_are_all_written_at_the_end(void **st
     assert_int_equal(hc_log_start(&err), 0);
     for (int i = 0; i < 1000; i++)
         HC_LOG(HC_LOG_WARN, "line", HC_NUMBER("number", i));
-    text = drain(f);
+    text = pipe_drain(f);
 
-    assert_int_equal(count(text, "warn line number="), 1000);
-    assert_int_equal(count(text, "dropped"), 0);
+    assert_int_equal(lines_in(text, "warn line number="), 1000);
+    assert_int_equal(lines_in(text, "dropped"), 0);
 }
 
 static void what_turns_a_text_is_escaped_in_both_formats(void **state)
@@ -147,55 +147,55 @@ static void what_turns_a_text_is_escaped_in_both_formats(void **state)
     HC_LOG(HC_LOG_INFO, "a", HC_TEXT("file", "\u202ecod.exe \xc2\x9b[\u202c"));
     hc_log_set(HC_LOG_INFO, true);
     HC_LOG(HC_LOG_INFO, "a", HC_TEXT("file", "\u2066x\n\"\u2069"));
-    text = drain(f);
+    text = pipe_drain(f);
 
     assert_non_null(strstr(text, "file=\"\\u202ecod.exe \\u009b[\\u202c\"\n"));
     assert_non_null(strstr(text, "\"file\":\"\\u2066x\\u000a\\\"\\u2069\"}\n"));
 }
 
-static void fail_requests(struct hc_journal *journal, enum hc_reason reason, int n,
-                          int64_t now_ms)
+static void log_failed_requests(struct hc_request_log *journal, enum hc_reason reason,
+                                int n, int64_t now_ms)
 {
-    const struct hc_rpc_record record = {.code = hc_reason_status(reason),
-                                         .reason = reason,
-                                         .message = "text"};
+    const struct hc_rpc_outcome record = {.code = hc_reason_status(reason),
+                                          .reason = reason,
+                                          .message = "text"};
 
     for (int i = 0; i < n; i++)
-        hc_journal_add(journal, &record, now_ms);
+        hc_request_log_add(journal, &record, now_ms);
 }
 
-static void failures_of_one_reason_are_told_ten_times_a_second(void **state)
+static void failures_of_one_reason_have_ten_lines_a_second(void **state)
 {
     struct fixture *f = *state;
     struct hc_error err;
     HC_AUTO(hc_metrics) *metrics = hc_metrics_new(&err);
-    HC_AUTO(hc_journal) *journal = hc_journal_new(metrics, &err);
+    HC_AUTO(hc_request_log) *journal = hc_request_log_new(metrics, &err);
     HC_AUTO_FREE char *text = NULL;
 
-    fail_requests(journal, HC_INVALID_REPO_ID, 1000, 0);
-    fail_requests(journal, HC_BUSY, 10, 0);
-    hc_journal_summarize(journal, 999);
-    fail_requests(journal, HC_INVALID_REPO_ID, 5, 1000);
-    hc_journal_summarize(journal, 2000);
-    fail_requests(journal, HC_BUSY, 11, 2000);
-    hc_journal_summarize(journal, 3000);
-    hc_journal_summarize(journal, 4000);
-    text = drain(f);
+    log_failed_requests(journal, HC_INVALID_REPO_ID, 1000, 0);
+    log_failed_requests(journal, HC_BUSY, 10, 0);
+    hc_request_log_summarize(journal, 999);
+    log_failed_requests(journal, HC_INVALID_REPO_ID, 5, 1000);
+    hc_request_log_summarize(journal, 2000);
+    log_failed_requests(journal, HC_BUSY, 11, 2000);
+    hc_request_log_summarize(journal, 3000);
+    hc_request_log_summarize(journal, 4000);
+    text = pipe_drain(f);
 
-    assert_int_equal(count(text, "request failed "), 10 + 10 + 5 + 10);
-    assert_int_equal(count(text, "more requests failed"), 2);
+    assert_int_equal(lines_in(text, "request failed "), 10 + 10 + 5 + 10);
+    assert_int_equal(lines_in(text, "more requests failed"), 2);
     assert_non_null(strstr(text, "failed reason=INVALID_REPO_ID count=990\n"));
     assert_non_null(strstr(text, "failed reason=BUSY count=1\n"));
 }
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, log_set_up, log_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(a_reader_that_stalls_stops_no_thread_that_logs),
         TEST(lines_of_a_reader_that_keeps_up_are_all_written_at_the_end),
         TEST(what_turns_a_text_is_escaped_in_both_formats),
-        TEST(failures_of_one_reason_are_told_ten_times_a_second),
+        TEST(failures_of_one_reason_have_ten_lines_a_second),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,8 +15,8 @@
 enum { ARGUMENTS_MAX = 16 };
 
 /* argp permutes and getopt reads a vector of char *. */
-static int load(struct hc_options *options, const char *const *flags,
-                struct hc_error *err)
+static int options_load(struct hc_options *options, const char *const *flags,
+                        struct hc_error *err)
 {
     const char *arguments[ARGUMENTS_MAX] = {"hubcached"};
     char *mutable[ARGUMENTS_MAX];
@@ -35,7 +35,7 @@ static void without_flags_the_defaults_hold(void **state)
 
     (void)state;
     (void)setenv("HF_HUB_CACHE", "/the/cache", 1); /* NOLINT(concurrency-mt-unsafe) */
-    assert_int_equal(load(&options, (const char *const[]){NULL}, &err), 0);
+    assert_int_equal(options_load(&options, (const char *const[]){NULL}, &err), 0);
 
     assert_int_equal(options.listen.count, 1);
     assert_string_equal(options.listen.items[0], "127.0.0.1:50051");
@@ -64,10 +64,11 @@ static void flags_win_over_the_file_and_replace_its_lists(void **state)
     (void)state;
     temp_dir_write(dir, "config.yaml",
                    "listen: [a:1, b:2]\nlocal-root: [/x, /y]\nworkers: 3\nqueue: 5\n");
-    assert_int_equal(load(&options,
-                          (const char *const[]){"--listen=c:3", "--config", file,
-                                                "--listen", "d:4", "--workers=7", NULL},
-                          &err),
+    assert_int_equal(options_load(&options,
+                                  (const char *const[]){"--listen=c:3", "--config", file,
+                                                        "--listen", "d:4", "--workers=7",
+                                                        NULL},
+                                  &err),
                      0);
 
     assert_int_equal(options.listen.count, 2);
@@ -128,10 +129,11 @@ static void what_downloads_may_take_comes_from_the_file_and_from_flags(void **st
     temp_dir_write(dir, "config.yaml",
                    "download-memory: 8M\nmin-split-size: 1G\ntakeover-after: 1m\n"
                    "tree-memory: 9M\n");
-    assert_int_equal(load(&options,
-                          (const char *const[]){"--config", file, "--connections=4",
-                                                "--min-split-size=16M", NULL},
-                          &err),
+    assert_int_equal(options_load(&options,
+                                  (const char *const[]){"--config", file,
+                                                        "--connections=4",
+                                                        "--min-split-size=16M", NULL},
+                                  &err),
                      0);
 
     assert_int_equal(options.settings.connections, 4);
@@ -149,10 +151,10 @@ static void mirrors_are_kept_in_their_order(void **state)
     struct hc_error err;
 
     (void)state;
-    assert_int_equal(load(&options,
-                          (const char *const[]){"--mirror=http://a", "--mirror",
-                                                "http://b", NULL},
-                          &err),
+    assert_int_equal(options_load(&options,
+                                  (const char *const[]){"--mirror=http://a", "--mirror",
+                                                        "http://b", NULL},
+                                  &err),
                      0);
     assert_int_equal(options.settings.mirror_count, 2);
     assert_string_equal(options.settings.mirrors[0], "http://a");
@@ -179,10 +181,10 @@ static void what_would_fail_at_the_start_is_refused_before(void **state)
         struct hc_options options;
         struct hc_error err;
 
-        assert_int_equal(load(&options,
-                              (const char *const[]){bad[i].flag, bad[i].value, NULL},
-                              &err),
-                         -1);
+        assert_int_equal(
+            options_load(&options, (const char *const[]){bad[i].flag, bad[i].value, NULL},
+                         &err),
+            -1);
         assert_int_equal(err.reason, HC_INVALID_OPTIONS);
         assert_string_equal(err.field, bad[i].flag + 2);
         assert_non_null(strstr(err.message, bad[i].told));
@@ -229,7 +231,7 @@ static void what_is_no_value_is_refused_by_the_options_name(void **state)
     }
 }
 
-static void files_that_are_wrong_are_told_with_their_line(void **state)
+static void errors_in_files_name_their_line(void **state)
 {
     static const char *const bad[][2] = {
         {"queue: 1\nnope: 2\n", "line 2: there is no option 'nope'"},
@@ -248,8 +250,9 @@ static void files_that_are_wrong_are_told_with_their_line(void **state)
         struct hc_error err = {0};
 
         temp_dir_write(dir, "config.yaml", bad[i][0]);
-        assert_int_equal(load(&options, (const char *const[]){"--config", file, NULL},
-                              &err),
+        assert_int_equal(options_load(&options,
+                                      (const char *const[]){"--config", file, NULL},
+                                      &err),
                          -1);
         assert_int_equal(err.reason, HC_INVALID_OPTIONS);
         assert_non_null(strstr(err.message, bad[i][1]));
@@ -269,8 +272,9 @@ static void a_token_file_that_was_asked_for_wins_over_the_environment(void **sta
     temp_dir_write(dir, "token", "hf_of_the_file");
     /* NOLINTNEXTLINE(concurrency-mt-unsafe) */
     (void)setenv("HF_TOKEN", "hf_of_the_environment", 1);
-    assert_int_equal(load(&options, (const char *const[]){"--token-file", file, NULL},
-                          &err),
+    assert_int_equal(options_load(&options,
+                                  (const char *const[]){"--token-file", file, NULL},
+                                  &err),
                      0);
 
     assert_null(options.settings.token);
@@ -291,7 +295,7 @@ int main(void)
         cmocka_unit_test(mirrors_are_kept_in_their_order),
         cmocka_unit_test(what_would_fail_at_the_start_is_refused_before),
         cmocka_unit_test(what_is_no_value_is_refused_by_the_options_name),
-        cmocka_unit_test(files_that_are_wrong_are_told_with_their_line),
+        cmocka_unit_test(errors_in_files_name_their_line),
         cmocka_unit_test(a_token_file_that_was_asked_for_wins_over_the_environment),
     };
 

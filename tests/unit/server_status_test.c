@@ -13,8 +13,8 @@
 
 enum { TRAILER_MAX = 8192 };
 
-static ProtobufCMessage *detail(const struct hc_answer *answer,
-                                const ProtobufCMessageDescriptor *type)
+static ProtobufCMessage *status_detail(const struct hc_answer *answer,
+                                       const ProtobufCMessageDescriptor *type)
 {
     Google__Rpc__Status *status =
         google__rpc__status__unpack(NULL, answer->size, answer->bytes);
@@ -35,10 +35,11 @@ static ProtobufCMessage *detail(const struct hc_answer *answer,
 }
 
 /* Fails unless the ErrorInfo says `key` = `value`; NULL: it says nothing of `key`. */
-static void assert_fact(const struct hc_answer *answer, const char *key,
+static void assert_info(const struct hc_answer *answer, const char *key,
                         const char *value)
 {
-    ProtobufCMessage *message = detail(answer, &google__rpc__error_info__descriptor);
+    ProtobufCMessage *message =
+        status_detail(answer, &google__rpc__error_info__descriptor);
     const Google__Rpc__ErrorInfo *info = (const void *)message;
     const char *found = NULL;
 
@@ -59,7 +60,8 @@ static void every_reason_has_its_name_and_status(void **state)
     for (int reason = HC_INVALID_REPO_ID; reason <= HC_INTERNAL; reason++) {
         struct hc_error err = {.reason = (enum hc_reason)reason, .message = "why"};
         struct hc_answer *answer = hc_status_answer(&err, NULL);
-        ProtobufCMessage *message = detail(answer, &google__rpc__error_info__descriptor);
+        ProtobufCMessage *message =
+            status_detail(answer, &google__rpc__error_info__descriptor);
         const Google__Rpc__ErrorInfo *info = (const void *)message;
 
         assert_int_equal(answer->code, hc_reason_status(err.reason));
@@ -72,26 +74,26 @@ static void every_reason_has_its_name_and_status(void **state)
 
 static void the_request_is_told_as_far_as_it_is_known(void **state)
 {
-    const struct hc_facts facts = {.repo_id = "org/name", .revision = "main"};
+    const struct hc_error_info info = {.repo_id = "org/name", .revision = "main"};
     struct hc_error err;
     struct hc_answer *answer;
 
     (void)state;
     (void)hc_fail(&err, HC_NOT_CACHED, "not there");
-    answer = hc_status_answer(&err, &facts);
+    answer = hc_status_answer(&err, &info);
 
-    assert_fact(answer, "repo_id", "org/name");
-    assert_fact(answer, "repo_type", "model");
-    assert_fact(answer, "revision", "main");
-    assert_fact(answer, "filename", NULL);
+    assert_info(answer, "repo_id", "org/name");
+    assert_info(answer, "repo_type", "model");
+    assert_info(answer, "revision", "main");
+    assert_info(answer, "filename", NULL);
     hc_answer_release(answer);
 }
 
 /* Of a request for many it is the failure that knows which one. */
 static void the_file_of_a_failure_is_told(void **state)
 {
-    const struct hc_facts many = {.repo_id = "org/name", .revision = "main"};
-    const struct hc_facts one = {.repo_id = "org/name", .filename = "as/asked"};
+    const struct hc_error_info many = {.repo_id = "org/name", .revision = "main"};
+    const struct hc_error_info one = {.repo_id = "org/name", .filename = "as/asked"};
     struct hc_error err;
     struct hc_answer *answers[3];
 
@@ -101,9 +103,9 @@ static void the_file_of_a_failure_is_told(void **state)
     answers[0] = hc_status_answer(&err, &many);
     answers[1] = hc_status_answer(&err, NULL);
     answers[2] = hc_status_answer(&err, &one);
-    assert_fact(answers[0], "filename", "sub/file.bin");
-    assert_fact(answers[1], "filename", "sub/file.bin");
-    assert_fact(answers[2], "filename", "as/asked");
+    assert_info(answers[0], "filename", "sub/file.bin");
+    assert_info(answers[1], "filename", "sub/file.bin");
+    assert_info(answers[2], "filename", "as/asked");
     for (size_t i = 0; i < 3; i++)
         hc_answer_release(answers[i]);
 }
@@ -120,10 +122,10 @@ static void numbers_and_names_of_a_failure_are_told(void **state)
     struct hc_answer *incomplete = hc_status_answer(&partial, NULL);
 
     (void)state;
-    assert_fact(no_space, "needed_bytes", "5000000000");
-    assert_fact(no_space, "free_bytes", "7");
-    assert_fact(incomplete, "missing", "a\nb");
-    assert_fact(incomplete, "missing_count", "2");
+    assert_info(no_space, "needed_bytes", "5000000000");
+    assert_info(no_space, "free_bytes", "7");
+    assert_info(incomplete, "missing", "a\nb");
+    assert_info(incomplete, "missing_count", "2");
     hc_answer_release(no_space);
     hc_answer_release(incomplete);
 }
@@ -134,8 +136,8 @@ static void when_to_try_again_and_where_to_read_on_are_told(void **state)
     struct hc_error gated = {.reason = HC_GATED_REPO, .link = "https://hub/org/name"};
     struct hc_answer *later = hc_status_answer(&err, NULL);
     struct hc_answer *elsewhere = hc_status_answer(&gated, NULL);
-    ProtobufCMessage *retry = detail(later, &google__rpc__retry_info__descriptor);
-    ProtobufCMessage *help = detail(elsewhere, &google__rpc__help__descriptor);
+    ProtobufCMessage *retry = status_detail(later, &google__rpc__retry_info__descriptor);
+    ProtobufCMessage *help = status_detail(elsewhere, &google__rpc__help__descriptor);
     const Google__Rpc__RetryInfo *retry_info = (const void *)retry;
     const Google__Rpc__Help *links = (const void *)help;
 
@@ -143,8 +145,8 @@ static void when_to_try_again_and_where_to_read_on_are_told(void **state)
     assert_int_equal(retry_info->retry_delay->seconds, 61);
     assert_int_equal(retry_info->retry_delay->nanos, 500000000);
     assert_string_equal(links->links[0]->url, "https://hub/org/name");
-    assert_null(detail(elsewhere, &google__rpc__retry_info__descriptor));
-    assert_null(detail(later, &google__rpc__bad_request__descriptor));
+    assert_null(status_detail(elsewhere, &google__rpc__retry_info__descriptor));
+    assert_null(status_detail(later, &google__rpc__bad_request__descriptor));
     protobuf_c_message_free_unpacked(retry, NULL);
     protobuf_c_message_free_unpacked(help, NULL);
     hc_answer_release(later);
@@ -161,7 +163,7 @@ static void the_field_at_fault_is_told(void **state)
     (void)state;
     (void)hc_fail_field(&err, HC_INVALID_REVISION, "revision", "no revision");
     answer = hc_status_answer(&err, NULL);
-    message = detail(answer, &google__rpc__bad_request__descriptor);
+    message = status_detail(answer, &google__rpc__bad_request__descriptor);
     bad = (const void *)message;
 
     assert_int_equal(bad->n_field_violations, 1);
@@ -173,28 +175,28 @@ static void the_field_at_fault_is_told(void **state)
 
 static void bytes_that_are_not_utf8_do_not_get_out(void **state)
 {
-    const struct hc_facts facts = {.repo_id = "a\xff"
-                                              "b"};
+    const struct hc_error_info info = {.repo_id = "a\xff"
+                                                  "b"};
     struct hc_error err;
     struct hc_answer *answer;
 
     (void)state;
     (void)hc_fail(&err, HC_INVALID_REPO_ID, "'a\xff\xc3' \xc3\xa9");
-    answer = hc_status_answer(&err, &facts);
+    answer = hc_status_answer(&err, &info);
 
     assert_string_equal(answer->message, "'a?"
                                          "?' \xc3\xa9");
-    assert_fact(answer, "repo_id", "a?b");
+    assert_info(answer, "repo_id", "a?b");
     hc_answer_release(answer);
 }
 
 static void the_longest_failure_fits_into_a_trailer(void **state)
 {
     static char huge[1 << 20];
-    const struct hc_facts facts = {.repo_id = huge,
-                                   .repo_type = HC_REPO_KERNEL,
-                                   .revision = huge,
-                                   .filename = huge};
+    const struct hc_error_info info = {.repo_id = huge,
+                                       .repo_type = HC_REPO_KERNEL,
+                                       .revision = huge,
+                                       .filename = huge};
     struct hc_error err = {.reason = HC_INCOMPLETE_SNAPSHOT, .retry_after_ms = 1};
     struct hc_answer *answer;
 
@@ -204,10 +206,10 @@ static void the_longest_failure_fits_into_a_trailer(void **state)
     memset(err.missing, 'n', sizeof err.missing - 1);
     memset(err.link, 'l', sizeof err.link - 1);
     memset(err.field, 'f', sizeof err.field - 1);
-    answer = hc_status_answer(&err, &facts);
+    answer = hc_status_answer(&err, &info);
 
     assert_true(answer->size * 4 / 3 + 3 * strlen(answer->message) < TRAILER_MAX);
-    assert_fact(answer, "missing_count", "0");
+    assert_info(answer, "missing_count", "0");
     hc_answer_release(answer);
 }
 

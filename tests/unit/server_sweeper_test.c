@@ -30,7 +30,7 @@ void __wrap_hc_resolver_sweep(struct hc_resolver *resolver)
     (void)atomic_fetch_sub(&sweeping, 1);
 }
 
-static int set_up(void **state)
+static int sweeper_set_up(void **state)
 {
     (void)state;
     (void)pthread_barrier_init(&begun, NULL, 2);
@@ -40,7 +40,7 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
+static int sweeper_tear_down(void **state)
 {
     (void)state;
     (void)pthread_barrier_destroy(&begun);
@@ -57,7 +57,7 @@ static struct hc_sweeper *open_sweeper(int64_t every_ms)
     return sweeper;
 }
 
-static void a_sweep_that_hangs_keeps_nobody_until_it_is_closed(void **state)
+static void a_sweep_that_hangs_delays_no_caller_until_the_close(void **state)
 {
     struct hc_sweeper *sweeper = open_sweeper(1);
 
@@ -83,9 +83,10 @@ static void closing_does_not_wait_for_the_next(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, sweeper_set_up, sweeper_tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(a_sweep_that_hangs_keeps_nobody_until_it_is_closed),
+        TEST(a_sweep_that_hangs_delays_no_caller_until_the_close),
         TEST(closing_does_not_wait_for_the_next),
     };
 

@@ -3,7 +3,7 @@
  * A repo may have a hundred thousand small files: that they came as they should is for
  * debugging only. A transfer whose callers all left has not failed.
  */
-#include "transfer_journal.h"
+#include "transfer_log.h"
 
 #include "log.h"
 #include "metrics.h"
@@ -12,7 +12,7 @@
 
 enum { SMALL = 1024 * 1024, ETAG_SHOWN = 12 };
 
-static enum hc_log_level level_of(const struct hc_transfer *transfer)
+static enum hc_log_level transfer_level(const struct hc_transfer *transfer)
 {
     if (transfer->reason != HC_OK)
         return transfer->reason == HC_CANCELLED ? HC_LOG_INFO : HC_LOG_WARN;
@@ -22,7 +22,7 @@ static enum hc_log_level level_of(const struct hc_transfer *transfer)
 }
 
 /* Of the bytes that came from the Hub, while nobody else was waited for. */
-static uint64_t rate_of(const struct hc_transfer *transfer)
+static uint64_t transfer_rate(const struct hc_transfer *transfer)
 {
     uint64_t ms = transfer->duration_ms > transfer->waited_ms
                       ? transfer->duration_ms - transfer->waited_ms
@@ -31,7 +31,8 @@ static uint64_t rate_of(const struct hc_transfer *transfer)
     return transfer->fetched_bytes * 1000 / ms;
 }
 
-static void write_line(enum hc_log_level level, const struct hc_transfer *transfer)
+static void transfer_write_line(enum hc_log_level level,
+                                const struct hc_transfer *transfer)
 {
     const struct hc_log_field none = {.key = NULL};
     char etag[ETAG_SHOWN + 1];
@@ -46,7 +47,7 @@ static void write_line(enum hc_log_level level, const struct hc_transfer *transf
            HC_NUMBER("shared", transfer->shared_bytes),
            HC_NUMBER("duration_ms", transfer->duration_ms),
            HC_NUMBER("waited_ms", transfer->waited_ms),
-           HC_NUMBER("bytes_per_second", rate_of(transfer)),
+           HC_NUMBER("bytes_per_second", transfer_rate(transfer)),
            HC_NUMBER("connections", transfer->connections),
            HC_NUMBER("retries", transfer->retries),
            transfer->reason == HC_OK
@@ -54,8 +55,8 @@ static void write_line(enum hc_log_level level, const struct hc_transfer *transf
                : HC_TEXT("reason", hc_reason_name(transfer->reason)));
 }
 
-void hc_transfer_journal_write(void *metrics, const struct hc_transfer *transfer)
+void hc_transfer_log_write(void *metrics, const struct hc_transfer *transfer)
 {
     hc_metrics_add_transfer(metrics, transfer);
-    write_line(level_of(transfer), transfer);
+    transfer_write_line(transfer_level(transfer), transfer);
 }

@@ -8,7 +8,7 @@
 #include <base/error.h>
 #include <base/hash.h>
 #include <base/text.h>
-#include <server/errand.h>
+#include <server/coalescer.h>
 #include <server/status.h>
 
 #include <sched.h>
@@ -21,7 +21,7 @@ enum { CROWD = 10000, QUEUE = 2, DISK_QUEUE = 100, LEAVERS = 4200 };
 
 /* What all errands of a test do: they say that they have begun, and wait to go on. */
 struct work {
-    struct hc_errand_type type;
+    struct hc_request_kind kind;
     sem_t begun, may_end, may_look;
     atomic_uint runs, looks, looks_block;
     bool until_cancelled; /* instead of may_end */
@@ -31,7 +31,7 @@ struct work {
 struct fixture {
     struct work work;
     struct hc_workers *disk, *workers;
-    struct hc_errands *errands;
+    struct hc_coalescer *coalescer;
 };
 
 struct waiter {
@@ -80,48 +80,49 @@ static struct hc_answer *work_failure(struct work *work, struct hc_cancellation 
     return hc_status_answer(&err, NULL);
 }
 
-static struct hc_answer *run(void *ctx, const struct hc_order *order,
-                             struct hc_cancellation *call, struct hc_errand *errand)
+static struct hc_answer *work_run(void *ctx, const struct hc_request_key *key,
+                                  struct hc_cancellation *call,
+                                  struct hc_coalesced_request *request)
 {
     struct work *work = ctx;
     struct hc_answer *answer =
         hc_answer_new_failure(0, HC_OK, "", NULL); /* an empty message */
 
-    (void)order;
+    (void)key;
     atomic_fetch_add(&work->runs, 1);
     (void)sem_post(&work->begun);
     if (work->until_cancelled) {
         hc_answer_release(answer);
         return work_failure(work, call);
     }
-    if (hc_errand_is_watched(errand))
-        hc_errand_tell(errand, answer);
+    if (hc_coalesced_request_is_watched(request))
+        hc_coalesced_request_send_progress(request, answer);
     (void)sem_wait(&work->may_end);
     return answer;
 }
 
-static int setup(void **state)
+static int work_setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     struct hc_error err;
 
     assert_non_null(fixture);
-    fixture->work.type = (struct hc_errand_type){.run = run, .ctx = &fixture->work};
+    fixture->work.kind = (struct hc_request_kind){.run = work_run, .ctx = &fixture->work};
     (void)sem_init(&fixture->work.begun, 0, 0);
     (void)sem_init(&fixture->work.may_end, 0, 0);
     (void)sem_init(&fixture->work.may_look, 0, 0);
     fixture->disk = hc_workers_open(1, DISK_QUEUE, &err);
     fixture->workers = hc_workers_open(2, QUEUE, &err);
-    fixture->errands = hc_errands_open(fixture->disk, fixture->workers, &err);
+    fixture->coalescer = hc_coalescer_open(fixture->disk, fixture->workers, &err);
     *state = fixture;
-    return fixture->disk && fixture->workers && fixture->errands ? 0 : -1;
+    return fixture->disk && fixture->workers && fixture->coalescer ? 0 : -1;
 }
 
-static int teardown(void **state)
+static int work_teardown(void **state)
 {
     struct fixture *fixture = *state;
 
-    hc_errands_close(fixture->errands);
+    hc_coalescer_close(fixture->coalescer);
     hc_workers_close(fixture->disk);
     hc_workers_close(fixture->workers);
     (void)sem_destroy(&fixture->work.begun);
@@ -131,55 +132,55 @@ static int teardown(void **state)
     return 0;
 }
 
-static void join(struct fixture *fixture, struct waiter *waiter, const char *request,
-                 const char *token)
+static void waiter_join(struct fixture *fixture, struct waiter *waiter,
+                        const char *request, const char *token)
 {
-    const struct hc_order order = {.type = &fixture->work.type,
-                                   .token = token,
-                                   .request = (const uint8_t *)request,
-                                   .size = strlen(request),
-                                   .caller = waiter->caller,
-                                   .repo = hc_hash_bytes(HC_HASH_START, request,
-                                                         strlen(request))};
+    const struct hc_request_key key = {.kind = &fixture->work.kind,
+                                       .token = token,
+                                       .request = (const uint8_t *)request,
+                                       .size = strlen(request),
+                                       .caller = waiter->caller,
+                                       .repo = hc_hash_bytes(HC_HASH_START, request,
+                                                             strlen(request))};
 
     waiter->base.type = &waiter_type;
     if (waiter->base.deadline_ms == 0)
         waiter->base.deadline_ms = HC_NO_DEADLINE;
-    hc_errand_join(fixture->errands, &order, &waiter->base);
+    hc_coalescer_join(fixture->coalescer, &key, &waiter->base);
 }
 
-static void await_begun(struct fixture *fixture)
+static void work_await_begun(struct fixture *fixture)
 {
     (void)sem_wait(&fixture->work.begun);
 }
 
-static void let_end(struct fixture *fixture)
+static void work_let_end(struct fixture *fixture)
 {
     (void)sem_post(&fixture->work.may_end);
 }
 
 /* Afterwards nobody is told anything any more. */
-static void close_errands(struct fixture *fixture)
+static void work_close(struct fixture *fixture)
 {
     struct hc_error err;
 
-    hc_errands_close(fixture->errands);
+    hc_coalescer_close(fixture->coalescer);
     hc_workers_close(fixture->disk);
     hc_workers_close(fixture->workers);
     fixture->disk = hc_workers_open(1, 0, &err);
     fixture->workers = hc_workers_open(1, 0, &err);
-    fixture->errands = hc_errands_open(fixture->disk, fixture->workers, &err);
+    fixture->coalescer = hc_coalescer_open(fixture->disk, fixture->workers, &err);
 }
 
-static unsigned running(struct hc_workers *workers)
+static unsigned work_running(struct hc_workers *workers)
 {
-    unsigned running, queued;
+    unsigned work_running, queued;
 
-    hc_workers_count(workers, &running, &queued);
-    return running;
+    hc_workers_count(workers, &work_running, &queued);
+    return work_running;
 }
 
-static void ten_thousand_who_want_the_same_share_one_errand(void **state)
+static void ten_thousand_equal_calls_share_one_coalesced_request(void **state)
 {
     struct fixture *fixture = *state;
     struct waiter *crowd = calloc(CROWD, sizeof *crowd);
@@ -187,11 +188,11 @@ static void ten_thousand_who_want_the_same_share_one_errand(void **state)
 
     assert_non_null(crowd);
     for (size_t i = 0; i < CROWD; i++)
-        join(fixture, &crowd[i], "a", "");
-    hc_errands_count(fixture->errands, &unfinished, &waiting);
-    await_begun(fixture);
-    let_end(fixture);
-    close_errands(fixture);
+        waiter_join(fixture, &crowd[i], "a", "");
+    hc_coalescer_count(fixture->coalescer, &unfinished, &waiting);
+    work_await_begun(fixture);
+    work_let_end(fixture);
+    work_close(fixture);
 
     assert_int_equal(unfinished, 1);
     assert_int_equal(waiting, CROWD);
@@ -201,19 +202,19 @@ static void ten_thousand_who_want_the_same_share_one_errand(void **state)
     free(crowd);
 }
 
-static void another_request_or_another_token_is_another_errand(void **state)
+static void another_request_or_another_token_is_another_coalesced_request(void **state)
 {
     struct fixture *fixture = *state;
     struct waiter one = {.done = 0}, other = {.done = 0}, third = {.done = 0};
 
-    join(fixture, &one, "a", "");
-    join(fixture, &other, "a", "token");
-    join(fixture, &third, "b", "");
+    waiter_join(fixture, &one, "a", "");
+    waiter_join(fixture, &other, "a", "token");
+    waiter_join(fixture, &third, "b", "");
     for (unsigned i = 0; i < 2; i++) /* two of them: of each repo one */
-        await_begun(fixture);
+        work_await_begun(fixture);
     for (unsigned i = 0; i < 3; i++)
-        let_end(fixture);
-    close_errands(fixture);
+        work_let_end(fixture);
+    work_close(fixture);
 
     assert_int_equal(atomic_load(&fixture->work.runs), 3);
     assert_int_equal(one.reason, HC_OK);
@@ -222,7 +223,7 @@ static void another_request_or_another_token_is_another_errand(void **state)
     assert_int_equal(atomic_load(&third.done), 1);
 }
 
-static void an_errand_beyond_the_queue_is_busy(void **state)
+static void a_request_beyond_the_queue_is_busy(void **state)
 {
     struct fixture *fixture = *state;
     struct waiter waiters[6] = {{.done = 0}};
@@ -230,56 +231,57 @@ static void an_errand_beyond_the_queue_is_busy(void **state)
 
     for (size_t i = 0; i < 5; i++) { /* each of another caller: two run, two wait */
         waiters[i].caller = i;
-        join(fixture, &waiters[i], requests[i], "");
+        waiter_join(fixture, &waiters[i], requests[i], "");
     }
     assert_int_equal(waiters[4].reason, HC_BUSY);
     assert_int_equal(atomic_load(&waiters[4].done), 1);
     for (unsigned i = 0; i < 4; i++)
-        let_end(fixture);
-    close_errands(fixture);
+        work_let_end(fixture);
+    work_close(fixture);
     assert_int_equal(atomic_load(&fixture->work.runs), 4);
 }
 
 /* Asked for and left, so often that the queue would be full many times over. */
-static void an_errand_that_all_have_left_leaves_the_queue_at_once(void **state)
+static void a_request_without_waiters_leaves_the_queue_at_once(void **state)
 {
     struct fixture *fixture = *state;
     struct waiter holds[2] = {{.caller = 1}, {.caller = 2}}, last = {.caller = 3};
     unsigned unfinished, waiting;
 
-    join(fixture, &holds[0], "a", "");
-    join(fixture, &holds[1], "b", "");
+    waiter_join(fixture, &holds[0], "a", "");
+    waiter_join(fixture, &holds[1], "b", "");
     for (unsigned i = 0; i < 2; i++)
-        await_begun(fixture);
+        work_await_begun(fixture);
     for (unsigned i = 0; i < LEAVERS; i++) {
         struct waiter leaves = {.caller = i % 7};
         char request[16];
 
         (void)snprintf(request, sizeof request, "r%u", i);
-        join(fixture, &leaves, request, "");
-        assert_true(hc_errand_leave(fixture->errands, &leaves.base));
+        waiter_join(fixture, &leaves, request, "");
+        assert_true(hc_coalescer_leave(fixture->coalescer, &leaves.base));
         assert_int_equal(atomic_load(&leaves.done), 0);
     }
-    hc_errands_count(fixture->errands, &unfinished, &waiting);
+    hc_coalescer_count(fixture->coalescer, &unfinished, &waiting);
     assert_int_equal(unfinished, 2);
-    join(fixture, &last, "c", "");
+    waiter_join(fixture, &last, "c", "");
     for (unsigned i = 0; i < 3; i++)
-        let_end(fixture);
-    close_errands(fixture);
+        work_let_end(fixture);
+    work_close(fixture);
 
     assert_int_equal(last.reason, HC_OK);
     assert_int_equal(atomic_load(&fixture->work.runs), 3);
 }
 
 /* Says that the disk answers what begins with "d". */
-static bool look(void *ctx, const struct hc_order *order, struct hc_answer **answer)
+static bool work_look_at_disk(void *ctx, const struct hc_request_key *key,
+                              struct hc_answer **answer)
 {
     struct work *work = ctx;
 
     if (atomic_load(&work->looks_block))
         (void)sem_wait(&work->may_look);
     atomic_fetch_add(&work->looks, 1);
-    if (order->request[0] != 'd')
+    if (key->request[0] != 'd')
         return false;
     *answer = hc_answer_new_failure(0, HC_OK, "", NULL);
     return true;
@@ -292,53 +294,53 @@ static void what_the_disk_answers_does_not_wait_for_the_hub(void **state)
     struct waiter disk = {.caller = 0};
     static const char *const requests[] = {"a", "b", "c", "e"};
 
-    fixture->work.type.look = look;
+    fixture->work.kind.look = work_look_at_disk;
     for (size_t i = 0; i < 4; i++) /* as many as run and may wait */
-        join(fixture, &hub[i], requests[i], "");
+        waiter_join(fixture, &hub[i], requests[i], "");
     for (unsigned i = 0; i < 2; i++)
-        await_begun(fixture);
-    join(fixture, &disk, "d", "");
+        work_await_begun(fixture);
+    waiter_join(fixture, &disk, "d", "");
     while (atomic_load(&disk.done) == 0)
         (void)sched_yield();
     assert_int_equal(disk.reason, HC_OK);
     assert_int_equal(atomic_load(&hub[0].done), 0);
     for (unsigned i = 0; i < 4; i++)
-        let_end(fixture);
-    close_errands(fixture);
+        work_let_end(fixture);
+    work_close(fixture);
     assert_int_equal(atomic_load(&fixture->work.looks), 5);
     assert_int_equal(atomic_load(&fixture->work.runs), 4);
 }
 
-static void an_errand_that_all_left_while_it_looked_does_not_ask_the_hub(void **state)
+static void a_request_left_while_it_looks_at_the_disk_does_not_ask_the_hub(void **state)
 {
     struct fixture *fixture = *state;
     struct waiter leaves = {.caller = 1};
 
-    fixture->work.type.look = look;
+    fixture->work.kind.look = work_look_at_disk;
     atomic_store(&fixture->work.looks_block, 1);
-    join(fixture, &leaves, "a", "");
-    while (running(fixture->disk) == 0)
+    waiter_join(fixture, &leaves, "a", "");
+    while (work_running(fixture->disk) == 0)
         (void)sched_yield();
-    assert_true(hc_errand_leave(fixture->errands, &leaves.base));
+    assert_true(hc_coalescer_leave(fixture->coalescer, &leaves.base));
     (void)sem_post(&fixture->work.may_look);
-    close_errands(fixture);
+    work_close(fixture);
     assert_int_equal(atomic_load(&fixture->work.runs), 0);
     assert_int_equal(atomic_load(&leaves.done), 0);
 }
 
-static void who_has_left_is_not_told(void **state)
+static void a_waiter_that_left_gets_no_answer(void **state)
 {
     struct fixture *fixture = *state;
     struct waiter stays = {.done = 0}, leaves = {.done = 0};
     bool was_waiting, waits_still;
 
-    join(fixture, &stays, "a", "");
-    join(fixture, &leaves, "a", "");
-    await_begun(fixture);
-    was_waiting = hc_errand_leave(fixture->errands, &leaves.base);
-    waits_still = hc_errand_leave(fixture->errands, &leaves.base);
-    let_end(fixture);
-    close_errands(fixture);
+    waiter_join(fixture, &stays, "a", "");
+    waiter_join(fixture, &leaves, "a", "");
+    work_await_begun(fixture);
+    was_waiting = hc_coalescer_leave(fixture->coalescer, &leaves.base);
+    waits_still = hc_coalescer_leave(fixture->coalescer, &leaves.base);
+    work_let_end(fixture);
+    work_close(fixture);
 
     assert_true(was_waiting);
     assert_false(waits_still);
@@ -346,54 +348,54 @@ static void who_has_left_is_not_told(void **state)
     assert_int_equal(atomic_load(&leaves.done), 0);
 }
 
-static void the_last_to_leave_cancels_and_who_comes_next_begins_anew(void **state)
+static void the_last_waiter_to_leave_cancels_and_the_next_caller_begins_anew(void **state)
 {
     struct fixture *fixture = *state;
     struct waiter leaves = {.done = 0}, next = {.done = 0};
 
     fixture->work.until_cancelled = true;
-    join(fixture, &leaves, "a", "");
-    await_begun(fixture);
-    assert_true(hc_errand_leave(fixture->errands, &leaves.base));
-    join(fixture, &next, "a", "");
-    await_begun(fixture);
-    hc_errands_cancel(fixture->errands);
-    close_errands(fixture);
+    waiter_join(fixture, &leaves, "a", "");
+    work_await_begun(fixture);
+    assert_true(hc_coalescer_leave(fixture->coalescer, &leaves.base));
+    waiter_join(fixture, &next, "a", "");
+    work_await_begun(fixture);
+    hc_coalescer_cancel(fixture->coalescer);
+    work_close(fixture);
 
     assert_int_equal(atomic_load(&fixture->work.runs), 2);
     assert_int_equal(fixture->work.ended, HC_CANCELLED);
     assert_int_equal(next.reason, HC_CANCELLED);
 }
 
-static void an_errand_has_the_latest_deadline_of_its_waiters(void **state)
+static void a_request_has_the_latest_deadline_of_its_waiters(void **state)
 {
     struct fixture *fixture = *state;
     struct waiter hasty = {.base.deadline_ms = hc_monotonic_ms() + 200};
     struct waiter patient = {.base.deadline_ms = HC_NO_DEADLINE};
 
     fixture->work.until_cancelled = true;
-    join(fixture, &hasty, "a", "");
-    join(fixture, &patient, "a", "");
-    await_begun(fixture);
+    waiter_join(fixture, &hasty, "a", "");
+    waiter_join(fixture, &patient, "a", "");
+    work_await_begun(fixture);
     while (hc_monotonic_ms() <= hasty.base.deadline_ms)
         (void)sched_yield();
-    assert_true(hc_errand_leave(fixture->errands, &patient.base));
-    assert_true(hc_errand_leave(fixture->errands, &hasty.base));
-    close_errands(fixture);
+    assert_true(hc_coalescer_leave(fixture->coalescer, &patient.base));
+    assert_true(hc_coalescer_leave(fixture->coalescer, &hasty.base));
+    work_close(fixture);
 
     assert_int_equal(fixture->work.ended, HC_CANCELLED); /* and not DEADLINE_EXCEEDED */
 }
 
-static void only_those_who_watch_are_told_of_progress(void **state)
+static void only_waiters_that_watch_get_progress(void **state)
 {
     struct fixture *fixture = *state;
     struct waiter watches = {.base.wants_progress = true}, waits = {.done = 0};
 
-    join(fixture, &watches, "a", "");
-    join(fixture, &waits, "a", "");
-    await_begun(fixture);
-    let_end(fixture);
-    close_errands(fixture);
+    waiter_join(fixture, &watches, "a", "");
+    waiter_join(fixture, &waits, "a", "");
+    work_await_begun(fixture);
+    work_let_end(fixture);
+    work_close(fixture);
 
     assert_int_equal(atomic_load(&watches.progress), 1);
     assert_int_equal(atomic_load(&watches.held), 0);
@@ -403,18 +405,18 @@ static void only_those_who_watch_are_told_of_progress(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, work_setup, work_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(ten_thousand_who_want_the_same_share_one_errand),
-        TEST(another_request_or_another_token_is_another_errand),
-        TEST(an_errand_beyond_the_queue_is_busy),
-        TEST(an_errand_that_all_have_left_leaves_the_queue_at_once),
+        TEST(ten_thousand_equal_calls_share_one_coalesced_request),
+        TEST(another_request_or_another_token_is_another_coalesced_request),
+        TEST(a_request_beyond_the_queue_is_busy),
+        TEST(a_request_without_waiters_leaves_the_queue_at_once),
         TEST(what_the_disk_answers_does_not_wait_for_the_hub),
-        TEST(an_errand_that_all_left_while_it_looked_does_not_ask_the_hub),
-        TEST(who_has_left_is_not_told),
-        TEST(the_last_to_leave_cancels_and_who_comes_next_begins_anew),
-        TEST(an_errand_has_the_latest_deadline_of_its_waiters),
-        TEST(only_those_who_watch_are_told_of_progress),
+        TEST(a_request_left_while_it_looks_at_the_disk_does_not_ask_the_hub),
+        TEST(a_waiter_that_left_gets_no_answer),
+        TEST(the_last_waiter_to_leave_cancels_and_the_next_caller_begins_anew),
+        TEST(a_request_has_the_latest_deadline_of_its_waiters),
+        TEST(only_waiters_that_watch_get_progress),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

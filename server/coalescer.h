@@ -9,8 +9,8 @@
  * errand first looks at the disk, in the one; only if that does not answer it, it is
  * queued for the other, to ask the Hub. Callable from any thread.
  */
-#ifndef HC_SERVER_ERRAND_H
-#define HC_SERVER_ERRAND_H
+#ifndef HC_SERVER_COALESCER_H
+#define HC_SERVER_COALESCER_H
 
 #include "answer.h"
 
@@ -19,36 +19,37 @@
 #include <hubcache/cancellation.h>
 #include <stdbool.h>
 
-struct hc_errand; /* a piece of work and who waits for it */
-struct hc_errands;
+struct hc_coalesced_request; /* a piece of work and who waits for it */
+struct hc_coalescer;
 struct hc_waiter;
 
 /* What is wanted. Two orders are the same when the first four are. */
-struct hc_order {
-    const struct hc_errand_type *type;
+struct hc_request_key {
+    const struct hc_request_kind *kind;
     const char *token; /* the caller's own Hub token, "" for none */
     const uint8_t *request;
     size_t size;
     uint64_t caller, repo; /* see workers.h */
-    bool has_looked;       /* the disk does not answer it */
+    bool was_looked_up;    /* the disk does not answer it */
 };
 
-struct hc_errand_type {
+struct hc_request_kind {
     const char *name; /* for logs */
     /*
      * Optional: asks the disk, on a thread for that. True with the answer, NULL when memory
      * is short; false when `run` has to be called.
      */
-    bool (*look)(void *ctx, const struct hc_order *order, struct hc_answer **answer);
+    bool (*look)(void *ctx, const struct hc_request_key *key, struct hc_answer **answer);
     /* Asks the Hub, until there is an answer; NULL when memory is short. */
-    struct hc_answer *(*run)(void *ctx, const struct hc_order *order,
-                             struct hc_cancellation *call, struct hc_errand *errand);
+    struct hc_answer *(*run)(void *ctx, const struct hc_request_key *key,
+                             struct hc_cancellation *cancellation,
+                             struct hc_coalesced_request *request);
     void *ctx;
 };
 
 /*
  * Somebody who waits, inside whatever it is that waits. `done` is called once, from any
- * thread, possibly before hc_errand_join() returns, and never after hc_errand_leave() has
+ * thread, possibly before hc_coalescer_join() returns, and never after hc_coalescer_leave() has
  * said true; after it the waiter is not touched any more. The other three are called for
  * those with wants_progress: hold keeps the waiter's memory alive until release.
  */
@@ -63,34 +64,35 @@ struct hc_waiter {
     const struct hc_waiter_type *type;
     int64_t deadline_ms; /* of the monotonic clock */
     bool wants_progress;
-    struct hc_errand *errand; /* errand.c's, as the next two */
+    struct hc_coalesced_request *request; /* errand.c's, as the next two */
     struct hc_waiter *next, **here;
 };
 
 /* Borrows both pools. */
-struct hc_errands *hc_errands_open(struct hc_workers *disk, struct hc_workers *hub,
-                                   struct hc_error *err);
+struct hc_coalescer *hc_coalescer_open(struct hc_workers *disk, struct hc_workers *hub,
+                                       struct hc_error *err);
 
 /* Waits until all are done. */
-void hc_errands_close(struct hc_errands *errands);
-HC_DEFINE_AUTO(hc_errands, hc_errands_close)
+void hc_coalescer_close(struct hc_coalescer *coalescer);
+HC_DEFINE_AUTO(hc_coalescer, hc_coalescer_close)
 
 /* Ends all errands early, and those that are begun later at once. */
-void hc_errands_cancel(struct hc_errands *errands);
+void hc_coalescer_cancel(struct hc_coalescer *coalescer);
 
 /* `order` is copied. When it cannot be run, that is what the waiter is told. */
-void hc_errand_join(struct hc_errands *errands, const struct hc_order *order,
-                    struct hc_waiter *waiter);
+void hc_coalescer_join(struct hc_coalescer *coalescer, const struct hc_request_key *key,
+                       struct hc_waiter *waiter);
 
 /* True: the waiter waits no more. False: it is done, or just being told. */
-bool hc_errand_leave(struct hc_errands *errands, struct hc_waiter *waiter);
+bool hc_coalescer_leave(struct hc_coalescer *coalescer, struct hc_waiter *waiter);
 
 /* Called by `run`. */
-bool hc_errand_is_watched(struct hc_errand *errand);
-void hc_errand_tell(struct hc_errand *errand, struct hc_answer *progress);
+bool hc_coalesced_request_is_watched(struct hc_coalesced_request *request);
+void hc_coalesced_request_send_progress(struct hc_coalesced_request *request,
+                                        struct hc_answer *progress);
 
 /* Errands that are not done, and callers who wait for them. */
-void hc_errands_count(struct hc_errands *errands, unsigned *unfinished,
-                      unsigned *waiting);
+void hc_coalescer_count(struct hc_coalescer *coalescer, unsigned *unfinished,
+                        unsigned *waiting);
 
 #endif

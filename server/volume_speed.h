@@ -5,25 +5,25 @@
  * threads for the disk, until 16 of them in a row have taken 1 ms at most. While one hangs
  * there, no other thread that takes events begins another. Callable from any thread.
  */
-#ifndef HC_SERVER_PACE_H
-#define HC_SERVER_PACE_H
+#ifndef HC_SERVER_VOLUME_SPEED_H
+#define HC_SERVER_VOLUME_SPEED_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 /* Zero-initialise it. */
-struct hc_pace {
+struct hc_volume_speed {
     atomic_bool is_looking; /* a thread that takes events */
     atomic_bool is_slow;
-    atomic_uint quick; /* lookups in a row, by the pool */
+    atomic_uint quick_in_a_row; /* lookups in a row, by the pool */
 };
 
 /* True: the thread may look, and says when it has. The time is in milliseconds. */
-bool hc_pace_begin(struct hc_pace *pace);
-void hc_pace_end(struct hc_pace *pace, int64_t took_ms);
+bool hc_volume_speed_begin_lookup(struct hc_volume_speed *speed);
+void hc_volume_speed_end_lookup(struct hc_volume_speed *speed, int64_t took_ms);
 
 /* A lookup by the pool. */
-void hc_pace_note(struct hc_pace *pace, int64_t took_ms);
+void hc_volume_speed_add_lookup(struct hc_volume_speed *speed, int64_t took_ms);
 
 #endif

@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A table of errands by what they fetch. The one lock guards the table and the lists of
+ * waiters; waiters are told after it has been let go. An errand is
+ *
+ *     queued for the disk pool → looking → queued for the Hub pool → running → done
+ *
+ * and skips the first two when the disk has been asked already. When its last waiter
+ * leaves, it is taken off the table at once, so that the next caller begins a new one
+ * instead of joining one that is being cancelled. If it is queued, it is withdrawn from
+ * the pool and freed; else the thread that works on it finds no waiter, and frees it.
+ *
+ * The pools and hc_cancellation_cancel() are called with the lock held: that is what keeps the
+ * errand alive meanwhile, and their own locks are held for a few instructions only.
+ */
+#include "coalescer.h"
+
+#include "status.h"
+
+#include <base/cancellation.h>
+#include <base/error.h>
+#include <base/hash.h>
+#include <base/text.h>
+
+#include <pthread.h>
+#include <string.h>
+
+enum { BUCKETS = 1024 };
+
+struct hc_coalesced_request {
+    struct hc_task task;
+    struct hc_coalescer *coalescer;
+    struct hc_workers *pool; /* that it is queued for, or was */
+    struct hc_cancellation *cancellation;
+    struct hc_request_key key;
+    size_t bucket;
+    struct hc_coalesced_request *next, **here; /* NULL `here`: not on the table */
+    struct hc_waiter *waiters;
+    unsigned waiting, watching;
+};
+
+struct hc_coalescer {
+    struct hc_workers *disk, *hub;
+    struct {
+        pthread_mutex_t lock;
+        pthread_cond_t empty;
+        struct hc_coalesced_request *buckets[BUCKETS];
+        unsigned unfinished, waiting;
+        bool is_cancelled;
+    } shared;
+};
+
+static size_t key_bucket(const struct hc_request_key *key)
+{
+    uint64_t hash = hc_hash_bytes(HC_HASH_START, key->request, key->size);
+
+    return hc_hash_bytes(hash, key->token, strlen(key->token)) % BUCKETS;
+}
+
+static bool key_is_same(const struct hc_request_key *one,
+                        const struct hc_request_key *other)
+{
+    return one->kind == other->kind && one->size == other->size &&
+           strcmp(one->token, other->token) == 0 &&
+           memcmp(one->request, other->request, one->size) == 0;
+}
+
+/* With the lock held, as all up to `join`. */
+static void request_unlist(struct hc_coalesced_request *request)
+{
+    if (!request->here)
+        return;
+    *request->here = request->next;
+    if (request->next)
+        request->next->here = request->here;
+    request->here = NULL;
+}
+
+static void request_list(struct hc_coalesced_request *request)
+{
+    struct hc_coalesced_request **bucket =
+        &request->coalescer->shared.buckets[request->bucket];
+
+    request->next = *bucket;
+    request->here = bucket;
+    if (*bucket)
+        (*bucket)->here = &request->next;
+    *bucket = request;
+}
+
+static struct hc_coalesced_request *coalescer_find(struct hc_coalescer *coalescer,
+                                                   const struct hc_request_key *key,
+                                                   size_t bucket)
+{
+    struct hc_coalesced_request *request = coalescer->shared.buckets[bucket];
+
+    while (request && !key_is_same(&request->key, key))
+        request = request->next;
+    return request;
+}
+
+static void request_add_waiter(struct hc_coalesced_request *request,
+                               struct hc_waiter *waiter)
+{
+    waiter->request = request;
+    waiter->next = request->waiters;
+    waiter->here = &request->waiters;
+    if (request->waiters)
+        request->waiters->here = &waiter->next;
+    request->waiters = waiter;
+    request->waiting++;
+    request->watching += waiter->wants_progress;
+    request->coalescer->shared.waiting++;
+    hc_cancellation_extend(request->cancellation, waiter->deadline_ms);
+}
+
+static void request_free(struct hc_coalesced_request *request)
+{
+    if (!request)
+        return;
+    if (request->key.token)
+        explicit_bzero((uint8_t *)(request + 1) + request->key.size,
+                       strlen(request->key.token));
+    hc_cancellation_free(request->cancellation);
+    free(request);
+}
+
+HC_DEFINE_AUTO(hc_coalesced_request, request_free)
+
+/* The request and the token are copied behind the struct. */
+static struct hc_coalesced_request *request_new(struct hc_coalescer *coalescer,
+                                                const struct hc_request_key *key,
+                                                int64_t deadline_ms)
+{
+    size_t token_size = strlen(key->token) + 1;
+    HC_AUTO(hc_coalesced_request) *request =
+        calloc(1, sizeof *request + key->size + token_size);
+    uint8_t *bytes;
+
+    if (!request)
+        return NULL;
+    bytes = (uint8_t *)(request + 1);
+    request->cancellation = hc_cancellation_new(deadline_ms);
+    if (!request->cancellation)
+        return NULL;
+    memcpy(bytes, key->request, key->size);
+    request->coalescer = coalescer;
+    request->bucket = key_bucket(key);
+    request->key = *key;
+    request->key.request = bytes;
+    request->key.token = memcpy(bytes + key->size, key->token, token_size);
+    return hc_take(&request);
+}
+
+/* With the lock held: there is one errand less. */
+static void coalescer_forget(struct hc_coalescer *coalescer)
+{
+    if (--coalescer->shared.unfinished == 0)
+        (void)pthread_cond_broadcast(&coalescer->shared.empty);
+}
+
+/* Nobody can join or leave any more. */
+static struct hc_waiter *request_close(struct hc_coalesced_request *request)
+{
+    struct hc_coalescer *coalescer = request->coalescer;
+    struct hc_waiter *waiters;
+
+    (void)pthread_mutex_lock(&coalescer->shared.lock);
+    request_unlist(request);
+    waiters = request->waiters;
+    for (struct hc_waiter *waiter = waiters; waiter; waiter = waiter->next)
+        waiter->request = NULL;
+    coalescer->shared.waiting -= request->waiting;
+    coalescer_forget(coalescer);
+    (void)pthread_mutex_unlock(&coalescer->shared.lock);
+    return waiters;
+}
+
+static void request_finish(struct hc_coalesced_request *request, struct hc_answer *answer)
+{
+    struct hc_waiter *waiter = request_close(request);
+
+    while (waiter) {
+        struct hc_waiter *next = waiter->next;
+
+        waiter->type->done(waiter, answer);
+        waiter = next;
+    }
+    request_free(request);
+}
+
+static struct hc_answer *request_failure(const struct hc_error *err)
+{
+    return hc_status_answer(err, NULL);
+}
+
+/* After the cancellation of all, or the last deadline: nothing more is worth doing. */
+static bool request_is_over(struct hc_coalesced_request *request,
+                            struct hc_answer **answer)
+{
+    struct hc_error err;
+
+    if (hc_cancellation_check(request->cancellation, &err) == 0)
+        return false;
+    *answer = request_failure(&err);
+    return true;
+}
+
+static bool request_run(struct hc_task *task)
+{
+    struct hc_coalesced_request *request = (struct hc_coalesced_request *)task;
+    const struct hc_request_kind *type = request->key.kind;
+    HC_AUTO(hc_answer) *answer = NULL;
+
+    if (!request_is_over(request, &answer))
+        answer = type->run(type->ctx, &request->key, request->cancellation, request);
+    request_finish(request, answer);
+    return false;
+}
+
+/* With the lock held. */
+static int request_submit(struct hc_coalesced_request *request, struct hc_error *err)
+{
+    struct hc_coalescer *coalescer = request->coalescer;
+
+    request->pool = request->key.was_looked_up ? coalescer->hub : coalescer->disk;
+    return hc_workers_submit(request->pool, &request->task, err);
+}
+
+/* The disk did not answer. An errand that was left meanwhile is not worth a place. */
+static void request_continue_at_hub(struct hc_coalesced_request *request)
+{
+    struct hc_coalescer *coalescer = request->coalescer;
+    HC_AUTO(hc_answer) *failure = NULL;
+    struct hc_error err;
+    int submitted;
+
+    (void)pthread_mutex_lock(&coalescer->shared.lock);
+    request->task.run = request_run;
+    request->key.was_looked_up = true;
+    submitted = request->waiting > 0
+                    ? request_submit(request, &err)
+                    : hc_fail(&err, HC_CANCELLED, "no caller waits any more");
+    (void)pthread_mutex_unlock(&coalescer->shared.lock);
+    if (submitted == 0)
+        return;
+    failure = request_failure(&err);
+    request_finish(request, failure);
+}
+
+static bool request_look_at_disk(struct hc_task *task)
+{
+    struct hc_coalesced_request *request = (struct hc_coalesced_request *)task;
+    const struct hc_request_kind *type = request->key.kind;
+    HC_AUTO(hc_answer) *answer = NULL;
+
+    if (request_is_over(request, &answer) ||
+        type->look(type->ctx, &request->key, &answer))
+        request_finish(request, answer);
+    else
+        request_continue_at_hub(request);
+    return false;
+}
+
+_Static_assert(offsetof(struct hc_coalesced_request, task) == 0,
+               "run() and look() rely on it");
+
+/* Takes `fresh` onto the table, and queues it. */
+static int request_begin(struct hc_coalesced_request *fresh, struct hc_error *err)
+{
+    struct hc_coalescer *coalescer = fresh->coalescer;
+
+    request_list(fresh);
+    coalescer->shared.unfinished++;
+    if (coalescer->shared.is_cancelled)
+        hc_cancellation_cancel(fresh->cancellation);
+    fresh->key.was_looked_up = fresh->key.was_looked_up || !fresh->key.kind->look;
+    fresh->task.run = fresh->key.was_looked_up ? request_run : request_look_at_disk;
+    fresh->task.caller = fresh->key.caller;
+    fresh->task.repo = fresh->key.repo;
+    return request_submit(fresh, err);
+}
+
+/* The waiter joins the errand that is there, else `*fresh`, which is taken; -1 when that
+ * one cannot be queued. */
+static int coalescer_add_waiter(struct hc_coalescer *coalescer,
+                                struct hc_coalesced_request **fresh,
+                                struct hc_waiter *waiter, struct hc_error *err)
+{
+    struct hc_coalesced_request *request;
+    int result = 0;
+
+    (void)pthread_mutex_lock(&coalescer->shared.lock);
+    request = coalescer_find(coalescer, &(*fresh)->key, (*fresh)->bucket);
+    if (request) {
+        request_add_waiter(request, waiter);
+        hc_workers_add_caller(request->pool, &request->task, (*fresh)->key.caller);
+    } else {
+        request = hc_take(fresh);
+        request_add_waiter(request, waiter);
+        result = request_begin(request, err);
+    }
+    (void)pthread_mutex_unlock(&coalescer->shared.lock);
+    return result;
+}
+
+void hc_coalescer_join(struct hc_coalescer *coalescer, const struct hc_request_key *key,
+                       struct hc_waiter *waiter)
+{
+    HC_AUTO(hc_coalesced_request) *fresh =
+        request_new(coalescer, key, waiter->deadline_ms);
+    struct hc_coalesced_request *begun = fresh;
+    HC_AUTO(hc_answer) *failure = NULL;
+    struct hc_error err;
+
+    if (!fresh) {
+        waiter->request = NULL;
+        waiter->type->done(waiter, NULL);
+        return;
+    }
+    if (coalescer_add_waiter(coalescer, &fresh, waiter, &err) == 0)
+        return;
+    failure = request_failure(&err);
+    request_finish(begun, failure);
+}
+
+/* With the lock held: the errand that is to be freed, or NULL. */
+static struct hc_coalesced_request *request_remove_waiter(struct hc_waiter *waiter)
+{
+    struct hc_coalesced_request *request = waiter->request;
+    struct hc_coalescer *coalescer = request->coalescer;
+
+    *waiter->here = waiter->next;
+    if (waiter->next)
+        waiter->next->here = waiter->here;
+    waiter->request = NULL;
+    request->waiting--;
+    request->watching -= waiter->wants_progress;
+    coalescer->shared.waiting--;
+    if (request->waiting > 0)
+        return NULL;
+    request_unlist(request);
+    hc_cancellation_cancel(request->cancellation);
+    if (!hc_workers_withdraw(request->pool, &request->task))
+        return NULL;
+    coalescer_forget(coalescer);
+    return request;
+}
+
+bool hc_coalescer_leave(struct hc_coalescer *coalescer, struct hc_waiter *waiter)
+{
+    HC_AUTO(hc_coalesced_request) *withdrawn = NULL;
+    bool waits;
+
+    (void)pthread_mutex_lock(&coalescer->shared.lock);
+    waits = waiter->request;
+    if (waits)
+        withdrawn = request_remove_waiter(waiter);
+    (void)pthread_mutex_unlock(&coalescer->shared.lock);
+    return waits;
+}
+
+bool hc_coalesced_request_is_watched(struct hc_coalesced_request *request)
+{
+    bool is_watched;
+
+    (void)pthread_mutex_lock(&request->coalescer->shared.lock);
+    is_watched = request->watching > 0;
+    (void)pthread_mutex_unlock(&request->coalescer->shared.lock);
+    return is_watched;
+}
+
+/* Those who watch, held; `*count` of them. */
+static struct hc_waiter **request_hold_watchers(struct hc_coalesced_request *request,
+                                                unsigned *count)
+{
+    struct hc_coalescer *coalescer = request->coalescer;
+    struct hc_waiter **watchers;
+
+    *count = 0;
+    (void)pthread_mutex_lock(&coalescer->shared.lock);
+    watchers = calloc(request->watching + 1U, sizeof *watchers);
+    for (struct hc_waiter *waiter = request->waiters; watchers && waiter;
+         waiter = waiter->next) {
+        if (!waiter->wants_progress)
+            continue;
+        waiter->type->hold(waiter);
+        watchers[(*count)++] = waiter;
+    }
+    (void)pthread_mutex_unlock(&coalescer->shared.lock);
+    return watchers;
+}
+
+void hc_coalesced_request_send_progress(struct hc_coalesced_request *request,
+                                        struct hc_answer *progress)
+{
+    unsigned count;
+    HC_AUTO_FREE struct hc_waiter **watchers = request_hold_watchers(request, &count);
+
+    for (unsigned i = 0; i < count; i++) {
+        watchers[i]->type->progress(watchers[i], progress);
+        watchers[i]->type->release(watchers[i]);
+    }
+}
+
+void hc_coalescer_cancel(struct hc_coalescer *coalescer)
+{
+    (void)pthread_mutex_lock(&coalescer->shared.lock);
+    coalescer->shared.is_cancelled = true;
+    for (size_t i = 0; i < BUCKETS; i++) {
+        for (struct hc_coalesced_request *request = coalescer->shared.buckets[i]; request;
+             request = request->next)
+            hc_cancellation_cancel(request->cancellation);
+    }
+    (void)pthread_mutex_unlock(&coalescer->shared.lock);
+}
+
+void hc_coalescer_count(struct hc_coalescer *coalescer, unsigned *unfinished,
+                        unsigned *waiting)
+{
+    (void)pthread_mutex_lock(&coalescer->shared.lock);
+    *unfinished = coalescer->shared.unfinished;
+    *waiting = coalescer->shared.waiting;
+    (void)pthread_mutex_unlock(&coalescer->shared.lock);
+}
+
+struct hc_coalescer *hc_coalescer_open(struct hc_workers *disk, struct hc_workers *hub,
+                                       struct hc_error *err)
+{
+    struct hc_coalescer *coalescer = calloc(1, sizeof *coalescer);
+
+    if (!coalescer) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    coalescer->disk = disk;
+    coalescer->hub = hub;
+    (void)pthread_mutex_init(&coalescer->shared.lock, NULL);
+    (void)pthread_cond_init(&coalescer->shared.empty, NULL);
+    return coalescer;
+}
+
+void hc_coalescer_close(struct hc_coalescer *coalescer)
+{
+    if (!coalescer)
+        return;
+    (void)pthread_mutex_lock(&coalescer->shared.lock);
+    while (coalescer->shared.unfinished > 0)
+        (void)pthread_cond_wait(&coalescer->shared.empty, &coalescer->shared.lock);
+    (void)pthread_mutex_unlock(&coalescer->shared.lock);
+    (void)pthread_cond_destroy(&coalescer->shared.empty);
+    (void)pthread_mutex_destroy(&coalescer->shared.lock);
+    free(coalescer);
+}
