@@ -142,7 +142,7 @@ static struct delay admission_find_delay(struct admission *admission)
 static int permit_pause(struct hc_endpoint_permit *permit, int64_t pause_ms,
                         struct hc_error *err)
 {
-    return hc_cancellation_sleep(permit->call, pause_ms, err) < 0 ? -1 : 1;
+    return hc_cancellation_sleep(permit->cancellation, pause_ms, err) < 0 ? -1 : 1;
 }
 
 /* For the next probe, or for what it brings. All visitors that wait hear of a failure. */
@@ -152,7 +152,7 @@ static int admission_wait_open(struct admission *admission, const struct delay *
     struct hc_endpoint *endpoint = admission->endpoint;
     struct hc_endpoint_permit *permit = admission->permit;
     int64_t left_ms = delay->open_ms > 0 ? delay->open_ms : POLL_INTERVAL_MS;
-    int64_t remaining_ms = hc_retry_remaining_ms(permit->call);
+    int64_t remaining_ms = hc_retry_remaining_ms(permit->cancellation);
 
     if (delay->ticket == HC_BREAKER_STILL_OPEN) {
         (void)pthread_mutex_lock(&endpoint->shared.lock);
@@ -160,7 +160,7 @@ static int admission_wait_open(struct admission *admission, const struct delay *
         (void)pthread_mutex_unlock(&endpoint->shared.lock);
         return -1;
     }
-    if (hc_cancellation_remaining_ms(permit->call) == HC_NO_DEADLINE)
+    if (hc_cancellation_remaining_ms(permit->cancellation) == HC_NO_DEADLINE)
         remaining_ms -= permit->waited_ms;
     if (left_ms >= remaining_ms)
         return hc_endpoint_fail_open(endpoint, left_ms, err);
@@ -184,11 +184,11 @@ static int admission_wait(struct admission *admission, const struct delay *delay
         return admission_wait_open(admission, delay, err);
     if (delay->throttled_ms > 0) {
         pause_ms = delay->throttled_ms + hc_retry_jitter_ms(delay->throttled_ms);
-        if (!permit->may_wait || pause_ms >= hc_retry_remaining_ms(permit->call))
+        if (!permit->may_wait || pause_ms >= hc_retry_remaining_ms(permit->cancellation))
             return endpoint_fail_throttled(endpoint, delay->throttled_for,
                                            delay->throttled_ms, err);
     } else if (delay->budget_ms > 0 &&
-               delay->budget_ms >= hc_retry_remaining_ms(permit->call)) {
+               delay->budget_ms >= hc_retry_remaining_ms(permit->cancellation)) {
         return endpoint_fail_over_budget(endpoint, delay->budget_ms, err);
     }
     return pause_ms == 0 ? 0 : permit_pause(permit, pause_ms, err);

@@ -24,8 +24,8 @@ const char *hc_endpoint_url(const struct hc_endpoint *endpoint);
 /* One request to an endpoint. Zero but for what is required; used for one thing after the
  * other: hc_endpoint_acquire, and if that allowed it hc_endpoint_report. */
 struct hc_endpoint_permit {
-    struct hc_breaker_key key;    /* Required */
-    struct hc_cancellation *call; /* Optional: who waits, and until when */
+    struct hc_breaker_key key;            /* Required */
+    struct hc_cancellation *cancellation; /* Optional: who waits, and until when */
     unsigned pause_base_ms; /* the first pause of an outage; doubles, see retry.h, … */
     unsigned doublings;     /* … so often at most, and to HC_BREAKER_OPEN_MS */
     bool may_wait;     /* waits while the endpoint wants to be left alone, or is down */
@@ -35,7 +35,7 @@ struct hc_endpoint_permit {
 
 /*
  * Waits until a request may be sent. -1 at once with HUB_RATE_LIMITED or HUB_UNREACHABLE,
- * and when to come back, if that would outlast the call, or if the visitor is not patient
+ * and when to come back, if that would outlast the deadline, or if the visitor is not patient
  * and the endpoint wants to be left alone. In an outage, patient visitors wait for each
  * other: one of them asks at the end of each pause, and when that fails it is the failure
  * of all.

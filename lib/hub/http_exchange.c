@@ -131,7 +131,8 @@ static int exchange_throttle(struct exchange *exchange, size_t count)
     (void)pthread_mutex_unlock(&pool->shared.lock);
     if (wait_ms == 0)
         return 0;
-    return hc_cancellation_sleep(exchange->request->call, wait_ms, &exchange->failure);
+    return hc_cancellation_sleep(exchange->request->cancellation, wait_ms,
+                                 &exchange->failure);
 }
 
 /* Passes on what has come. That may take long, which is not the server's silence. */
@@ -245,7 +246,7 @@ static int exchange_on_progress(void *ctx, curl_off_t total, curl_off_t now,
     const struct hc_http_request *request = exchange->request;
 
     (void)total, (void)now, (void)up_total, (void)up_now;
-    if (exchange->has_failed || hc_cancellation_is_set(request->call))
+    if (exchange->has_failed || hc_cancellation_is_set(request->cancellation))
         return 1;
     exchange->timeout = exchange_find_timeout(exchange);
     if (exchange->timeout != TIMEOUT_NONE)
@@ -467,7 +468,7 @@ static int exchange_conclude(struct exchange *exchange, CURLcode code,
                                  exchange->error_body.used);
         return 0;
     }
-    if (hc_cancellation_check(exchange->request->call, err) < 0)
+    if (hc_cancellation_check(exchange->request->cancellation, err) < 0)
         return -1;
     if (code == CURLE_COULDNT_CONNECT && exchange->is_refused)
         return fail_private_address(err);

@@ -19,7 +19,7 @@ struct hc_http_request {
     uint64_t until;          /* Optional: and before this one */
     unsigned timeout_s;      /* see below */
     unsigned total_s;        /* Optional: of the whole exchange */
-    struct hc_cancellation *call;
+    struct hc_cancellation *cancellation;
     /* Gets the body of a 2xx answer; -1 ends the exchange with that error. */
     int (*write)(void *ctx, const struct hc_hub_response *response, const void *bytes,
                  size_t count, struct hc_error *err);

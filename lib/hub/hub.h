@@ -36,8 +36,8 @@ struct hc_hub;
 
 /* On whose behalf the Hub is asked. */
 struct hc_hub_credentials {
-    const char *token;            /* sent as a bearer token; NULL or "": none */
-    struct hc_cancellation *call; /* may be NULL */
+    const char *token;                    /* sent as a bearer token; NULL or "": none */
+    struct hc_cancellation *cancellation; /* may be NULL */
     bool no_retry; /* there is an older answer to fall back on: do not try again */
     bool hub_only; /* the mirrors are not asked */
     uint64_t key;  /* whose share of the connections is used */

@@ -149,7 +149,8 @@ static int request_exchange(struct hc_hub_request *request, struct hc_endpoint *
                             struct hc_error *err)
 {
     struct hc_endpoint_permit permit = {.key = request->key,
-                                        .call = request->credentials->call,
+                                        .cancellation =
+                                            request->credentials->cancellation,
                                         .pause_base_ms = request->hub->retry_base_ms,
                                         .doublings = request->hub->retries,
                                         .may_wait = !request->credentials->no_retry &&
@@ -234,7 +235,7 @@ static bool fail_is_throttled(const struct hc_error *err)
 static unsigned credentials_bound_timeout_s(unsigned most_s,
                                             const struct hc_hub_credentials *credentials)
 {
-    int64_t half_s = hc_cancellation_remaining_ms(credentials->call) / 2000;
+    int64_t half_s = hc_cancellation_remaining_ms(credentials->cancellation) / 2000;
 
     if (!credentials->no_retry || half_s >= most_s)
         return most_s;
@@ -252,7 +253,7 @@ void hc_hub_request_init(struct hc_hub_request *request, struct hc_hub *hub,
     request->hub = hub;
     request->credentials = credentials;
     request->target = *about;
-    request->http.call = credentials->call;
+    request->http.cancellation = credentials->cancellation;
     request->http.timeout_s =
         credentials_bound_timeout_s(hub->metadata_timeout_s, credentials);
     hc_hub_request_set_endpoint(request, hub->endpoints[0]);
@@ -347,7 +348,8 @@ int hc_hub_request_perform(struct hc_hub_request *request, struct hc_buffer *bod
         if (request->has_mirror && fail_is_throttled(err))
             return -1;
         request_note_open_circuit(request, &retry);
-        if (hc_retry_wait(&retry, request->hub, request->credentials->call, err) < 0)
+        if (hc_retry_wait(&retry, request->hub, request->credentials->cancellation, err) <
+            0)
             return -1;
         hc_url_copy(request->http.url, start);
         if (body)

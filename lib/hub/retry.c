@@ -19,9 +19,9 @@ bool hc_retry_may_help(const struct hc_error *err)
            err->reason == HC_HUB_RATE_LIMITED;
 }
 
-int64_t hc_retry_remaining_ms(struct hc_cancellation *call)
+int64_t hc_retry_remaining_ms(struct hc_cancellation *cancellation)
 {
-    int64_t left_ms = hc_cancellation_remaining_ms(call);
+    int64_t left_ms = hc_cancellation_remaining_ms(cancellation);
 
     return left_ms == HC_NO_DEADLINE ? HC_RETRY_TOTAL_MAX_MS : left_ms;
 }
@@ -51,9 +51,9 @@ static int64_t retry_next_pause_ms(const struct hc_retry *retry, const struct hc
 
 /* How long a pause may last. */
 static int64_t retry_time_left_ms(const struct hc_retry *retry,
-                                  struct hc_cancellation *call)
+                                  struct hc_cancellation *cancellation)
 {
-    int64_t left = hc_cancellation_remaining_ms(call);
+    int64_t left = hc_cancellation_remaining_ms(cancellation);
 
     return left == HC_NO_DEADLINE ? HC_RETRY_TOTAL_MAX_MS - retry->waited_ms : left;
 }
@@ -66,13 +66,13 @@ static unsigned retry_max_pauses(const struct hc_retry *retry, const struct hc_h
 }
 
 int hc_retry_wait(struct hc_retry *retry, const struct hc_hub *hub,
-                  struct hc_cancellation *call, struct hc_error *err)
+                  struct hc_cancellation *cancellation, struct hc_error *err)
 {
     int64_t pause_ms = retry_next_pause_ms(retry, hub, err);
     struct hc_error left;
 
     if (!hc_retry_may_help(err) || retry->attempt >= retry_max_pauses(retry, hub) ||
-        pause_ms >= retry_time_left_ms(retry, call)) {
+        pause_ms >= retry_time_left_ms(retry, cancellation)) {
         bool wants_advice =
             err->reason == HC_HUB_UNREACHABLE || err->reason == HC_HUB_RATE_LIMITED;
 
@@ -82,7 +82,7 @@ int hc_retry_wait(struct hc_retry *retry, const struct hc_hub *hub,
     }
     retry->attempt++;
     retry->waited_ms += pause_ms;
-    if (hc_cancellation_sleep(call, pause_ms, &left) == 0)
+    if (hc_cancellation_sleep(cancellation, pause_ms, &left) == 0)
         return 0;
     *err = left;
     return -1;

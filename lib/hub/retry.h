@@ -30,7 +30,7 @@ enum {
 bool hc_retry_may_help(const struct hc_error *err);
 
 /* How long a caller waits for the Hub to be asked again. */
-int64_t hc_retry_remaining_ms(struct hc_cancellation *call);
+int64_t hc_retry_remaining_ms(struct hc_cancellation *cancellation);
 
 /* Up to an eighth of `ms`, at most a second, by chance: what is added to a pause that all
  * were told, lest they all come back together. */
@@ -46,6 +46,6 @@ int64_t hc_retry_backoff_ms(unsigned base_ms, unsigned attempt);
  * advice when to come back, or that the caller left.
  */
 int hc_retry_wait(struct hc_retry *retry, const struct hc_hub *hub,
-                  struct hc_cancellation *call, struct hc_error *err);
+                  struct hc_cancellation *cancellation, struct hc_error *err);
 
 #endif

@@ -198,7 +198,7 @@ static void query_settle(struct hc_shared_queries *queries, struct query *query,
 {
     shared_queries_lock(queries);
     query->is_running = false;
-    if (failure && failure_is_of_caller(failure, like->credentials->call)) {
+    if (failure && failure_is_of_caller(failure, like->credentials->cancellation)) {
         if (failure->retry_after_ms > 0)
             query->retry_later = *failure;
     } else {
@@ -256,7 +256,7 @@ int hc_shared_queries_run(struct hc_shared_queries *queries,
     if (!query)
         return -1;
     shared_queries_lock(queries);
-    outcome = query_await(queries, query, like->credentials->call, err);
+    outcome = query_await(queries, query, like->credentials->cancellation, err);
     shared_queries_unlock(queries);
     if (outcome == OUTCOME_RUN) {
         result = like->ask(like->ctx, answer, err);

@@ -151,7 +151,7 @@ static bool source_is_ahead_of_hash(struct hc_byte_source *source)
 static int source_await_hash(struct hc_byte_source *source, struct hc_error *err)
 {
     while (source_is_ahead_of_hash(source)) {
-        if (hc_cancellation_sleep(source->credentials.call, POLL_MS, err) < 0)
+        if (hc_cancellation_sleep(source->credentials.cancellation, POLL_MS, err) < 0)
             return -1;
     }
     return 0;
@@ -274,7 +274,8 @@ static int range_enter(struct range *range, struct hc_error *err)
     int entered;
 
     while ((entered = range_try_enter(range)) == 0) {
-        if (hc_cancellation_sleep(range->source->credentials.call, POLL_MS, err) < 0)
+        if (hc_cancellation_sleep(range->source->credentials.cancellation, POLL_MS, err) <
+            0)
             return -1;
     }
     return entered < 0 ? fail_only_whole_files(err) : 0;

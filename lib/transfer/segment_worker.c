@@ -103,7 +103,8 @@ static enum verdict worker_judge_failure(const struct hc_segment_workers *worker
         return AGAIN;
     if (failure_may_be_of_the_connection(err) && workers->may_leave(workers->ctx, err))
         return LEAVE;
-    if (hc_retry_wait(&allowance->retry, source->hub, source->credentials.call, err) < 0)
+    if (hc_retry_wait(&allowance->retry, source->hub, source->credentials.cancellation,
+                      err) < 0)
         return GIVE_UP;
     if (err->reason == HC_HUB_UNREACHABLE && count == 0 && outcome->was_elsewhere)
         hc_byte_source_forget_address(source, outcome->address_number);

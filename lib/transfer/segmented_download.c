@@ -281,10 +281,10 @@ static int download_run_workers(struct download *download, struct hc_error *err)
 
     (void)pthread_mutex_init(&download->shared.lock, NULL);
     hc_condition_init(&download->shared.changed);
-    credentials->call = download->workers_cancellation;
+    credentials->cancellation = download->workers_cancellation;
     result = download_supervise(download, err);
     download_end_workers(download, result < 0);
-    credentials->call = download->cancellation;
+    credentials->cancellation = download->cancellation;
     (void)pthread_cond_destroy(&download->shared.changed);
     (void)pthread_mutex_destroy(&download->shared.lock);
     return result;
@@ -321,7 +321,7 @@ static int download_missing(struct hc_byte_source *source, struct hc_budget *bud
                                     .share_of = 2 * (uint64_t)workers_limit(budget),
                                     .may_leave = worker_may_leave,
                                     .ctx = download};
-    download->cancellation = source->credentials.call;
+    download->cancellation = source->credentials.cancellation;
     download->workers_cancellation = workers_cancellation;
     download->connections = 1;
     hc_ramp_start(&download->ramp, workers_limit(budget), hc_monotonic_ms());
@@ -358,7 +358,7 @@ int hc_segmented_download_run(struct hc_byte_source *source, struct hc_budget *b
 
     if (hc_pieces_missing(pieces) == 0)
         return 0;
-    if (hc_budget_take(budget, &share, source->credentials.call, err) < 0)
+    if (hc_budget_take(budget, &share, source->credentials.cancellation, err) < 0)
         return -1;
     result = download_missing(source, budget, &share, err);
     /* No other thread is at the origin any more. */

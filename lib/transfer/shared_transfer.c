@@ -262,11 +262,11 @@ int hc_shared_transfer_wait(struct hc_shared_transfers *transfers,
 
     lock(transfers);
     while (!shared_transfer_is_decided(transfer, &key, &answer, err)) {
-        if (hc_cancellation_check(caller->call, err) < 0) {
+        if (hc_cancellation_check(caller->cancellation, err) < 0) {
             answer = -1;
             break;
         }
-        shared_transfer_wait_a_poll(transfers, transfer, caller->call);
+        shared_transfer_wait_a_poll(transfers, transfer, caller->cancellation);
     }
     unlock(transfers);
     return answer;

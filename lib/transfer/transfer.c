@@ -68,7 +68,7 @@ static int attempt_hash_rest(struct attempt *attempt, struct hc_error *err)
     int result;
 
     do
-        result = hc_cancellation_check(attempt->credentials->call, err) < 0
+        result = hc_cancellation_check(attempt->credentials->cancellation, err) < 0
                      ? -1
                      : hc_ingest_hash_next(attempt->partial.ingest, err);
     while (result > 0);
@@ -181,7 +181,7 @@ static int attempt_begin_ingest(struct attempt *attempt, struct hc_error *err)
     const struct hc_ingest_options options = {
         .piece_length = hc_byte_source_piece_length(attempt->transfers->min_split_size),
         .stalled = attempt->download_lock.stalled,
-        .cancellation = attempt->credentials->call,
+        .cancellation = attempt->credentials->cancellation,
     };
     int begun = 1;
 
@@ -240,7 +240,7 @@ static int attempt_run(struct attempt *attempt, struct hc_error *err)
     attempt->download_lock =
         (struct hc_download_lock){.cache = attempt->transfers->cache,
                                   .request = attempt->request,
-                                  .cancellation = attempt->credentials->call,
+                                  .cancellation = attempt->credentials->cancellation,
                                   .takeover_ms = attempt->transfers->takeover_ms,
                                   .note_remote = attempt_note_remote,
                                   .ctx = attempt};

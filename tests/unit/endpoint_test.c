@@ -17,7 +17,7 @@ static struct hc_endpoint *endpoint_of(struct fixture *f)
 }
 
 /* A caller that waits, with this token, if it has one, asking about this repo. */
-static struct hc_endpoint_permit endpoint_permit_of(struct hc_cancellation *call,
+static struct hc_endpoint_permit endpoint_permit_of(struct hc_cancellation *cancellation,
                                                     const char *token,
                                                     const struct hc_repo *repo)
 {
@@ -25,7 +25,7 @@ static struct hc_endpoint_permit endpoint_permit_of(struct hc_cancellation *call
 
     return (struct hc_endpoint_permit){.key = hc_hub_request_breaker_key(&credentials,
                                                                          repo, true),
-                                       .call = call,
+                                       .cancellation = cancellation,
                                        .pause_base_ms = 1,
                                        .may_wait = true};
 }
@@ -40,9 +40,9 @@ static void endpoint_report(struct fixture *f, struct hc_endpoint *endpoint,
 }
 
 static int endpoint_acquire_as(struct fixture *f, struct hc_endpoint *endpoint,
-                               struct hc_cancellation *call)
+                               struct hc_cancellation *cancellation)
 {
-    struct hc_endpoint_permit permit = endpoint_permit_of(call, NULL, &f->repo);
+    struct hc_endpoint_permit permit = endpoint_permit_of(cancellation, NULL, &f->repo);
 
     return hc_endpoint_acquire(endpoint, &permit, &f->err);
 }
@@ -102,8 +102,9 @@ static void a_throttle_that_outlasts_the_deadline_is_reported_at_once(void **sta
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         HC_AUTO(hc_hub) *hub = hub_fixture_open(test_hub_endpoint(f->server), 3);
-        HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 20000);
-        const struct hc_hub_credentials credentials = {.call = call};
+        HC_AUTO(hc_cancellation) *cancellation =
+            hc_cancellation_new(hc_monotonic_ms() + 20000);
+        const struct hc_hub_credentials credentials = {.cancellation = cancellation};
         const struct hc_hub_response reply = {.status = rows[i].status,
                                               .retry_after_ms = 60000};
         struct hc_revision revision;
@@ -115,7 +116,7 @@ static void a_throttle_that_outlasts_the_deadline_is_reported_at_once(void **sta
         assert_int_equal(f->err.reason, rows[i].reason);
         assert_in_range(f->err.retry_after_ms, 50000, 60000);
         assert_non_null(strstr(f->err.message, "org/m"));
-        assert_true(hc_cancellation_remaining_ms(call) > 10000);
+        assert_true(hc_cancellation_remaining_ms(cancellation) > 10000);
     }
     assert_int_equal(test_hub_count(f->server, NULL, NULL), 0);
 }
@@ -168,12 +169,14 @@ static void
 a_caller_with_an_older_answer_hears_of_an_outage_before_its_deadline(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 1900);
+    HC_AUTO(hc_cancellation) *cancellation =
+        hc_cancellation_new(hc_monotonic_ms() + 1900);
     struct hc_metadata metadata;
 
     hub_fixture_add_rule(f, (struct test_hub_rule){.fault = TEST_HUB_DELAY,
                                                    .number = 60000});
-    f->credentials = (struct hc_hub_credentials){.call = call, .no_retry = true};
+    f->credentials =
+        (struct hc_hub_credentials){.cancellation = cancellation, .no_retry = true};
     assert_int_equal(hub_fixture_head_file(f, "config.json", &metadata), -1);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
 }
@@ -210,10 +213,10 @@ static void a_budget_spent_beyond_the_deadline_is_reported_at_once(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_hub) *hub = endpoint_open_budget_hub(f);
-    HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 900);
+    HC_AUTO(hc_cancellation) *cancellation = hc_cancellation_new(hc_monotonic_ms() + 900);
     struct hc_revision revision;
 
-    f->credentials.call = call;
+    f->credentials.cancellation = cancellation;
     assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->credentials, &revision,
                                      &f->err),
                      0);
@@ -230,14 +233,15 @@ static void a_caller_that_leaves_takes_nothing_out_of_the_budget(void **state)
     struct fixture *f = *state;
     HC_AUTO(hc_hub) *hub = endpoint_open_budget_hub(f);
     HC_AUTO(hc_cancellation) *leaver = hc_cancellation_new(HC_NO_DEADLINE);
-    HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 8000);
+    HC_AUTO(hc_cancellation) *cancellation =
+        hc_cancellation_new(hc_monotonic_ms() + 8000);
 
-    assert_int_equal(endpoint_acquire_as(f, hub->endpoints[0], call), 0);
+    assert_int_equal(endpoint_acquire_as(f, hub->endpoints[0], cancellation), 0);
     hc_cancellation_cancel(leaver);
     for (int i = 0; i < 20; i++)
         assert_int_equal(endpoint_acquire_as(f, hub->endpoints[0], leaver), -1);
     assert_int_equal(f->err.reason, HC_CANCELLED);
-    assert_int_equal(endpoint_acquire_as(f, hub->endpoints[0], call), 0);
+    assert_int_equal(endpoint_acquire_as(f, hub->endpoints[0], cancellation), 0);
 }
 
 static void *endpoint_acquire_thread(void *ctx)
@@ -308,7 +312,7 @@ static void bandwidth_is_waited_for_until_the_caller_leaves(void **state)
                                          .download_timeout_s = 5,
                                          .bytes_per_second = 1};
     HC_AUTO(hc_hub) *hub = hc_hub_open(&settings, &f->err);
-    HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 500);
+    HC_AUTO(hc_cancellation) *cancellation = hc_cancellation_new(hc_monotonic_ms() + 500);
     size_t taken = 0;
     const struct hc_hub_download download = {.repo = &f->repo,
                                              .commit = f->commit,
@@ -317,7 +321,7 @@ static void bandwidth_is_waited_for_until_the_caller_leaves(void **state)
                                              .write = endpoint_take_bytes,
                                              .ctx = &taken};
 
-    f->credentials.call = call;
+    f->credentials.cancellation = cancellation;
     assert_non_null(hub);
     assert_int_equal(hc_hub_get(hub, &download, &f->credentials, &f->err), -1);
     assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);

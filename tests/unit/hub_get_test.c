@@ -350,12 +350,12 @@ static void a_deadline_ends_a_silent_answer(void **state)
     struct fixture *f = *state;
     struct sink sink = {0};
 
-    f->credentials.call = hc_cancellation_new(hc_monotonic_ms() + 100);
+    f->credentials.cancellation = hc_cancellation_new(hc_monotonic_ms() + 100);
     hub_fixture_add_rule(f, (struct test_hub_rule){.on_cdn = true,
                                                    .fault = TEST_HUB_STALL,
                                                    .number = 3});
     assert_int_equal(get_file(f, &sink, NULL), -1);
-    hc_cancellation_free(f->credentials.call);
+    hc_cancellation_free(f->credentials.cancellation);
     test_hub_release(f->server);
     assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
 }
@@ -397,9 +397,9 @@ static int64_t get_leave(struct leaver *leaver, pthread_t thread)
 
     assert_int_equal(hc_cancellation_sleep(NULL, LONG_MS, &leaver->f->err), 0);
     start_ms = hc_monotonic_ms();
-    hc_cancellation_cancel(leaver->f->credentials.call);
+    hc_cancellation_cancel(leaver->f->credentials.cancellation);
     assert_int_equal(pthread_join(thread, NULL), 0);
-    hc_cancellation_free(leaver->f->credentials.call);
+    hc_cancellation_free(leaver->f->credentials.cancellation);
     assert_int_equal(leaver->result, -1);
     assert_int_equal(leaver->f->err.reason, HC_CANCELLED);
     return hc_monotonic_ms() - start_ms;
@@ -411,7 +411,7 @@ static void a_caller_that_leaves_in_mid_silence_is_gone_soon(void **state)
     struct leaver leaver = {.f = f};
     pthread_t thread;
 
-    f->credentials.call = hc_cancellation_new(HC_NO_DEADLINE);
+    f->credentials.cancellation = hc_cancellation_new(HC_NO_DEADLINE);
     hub_fixture_add_rule(f, (struct test_hub_rule){.on_cdn = true,
                                                    .fault = TEST_HUB_STALL,
                                                    .number = 3});
@@ -427,7 +427,7 @@ static void a_caller_that_leaves_before_an_answer_is_gone_soon(void **state)
     struct leaver leaver = {.f = f};
     pthread_t thread;
 
-    f->credentials.call = hc_cancellation_new(HC_NO_DEADLINE);
+    f->credentials.cancellation = hc_cancellation_new(HC_NO_DEADLINE);
     hub_fixture_add_rule(f, (struct test_hub_rule){.fault = TEST_HUB_DELAY,
                                                    .number = 60000});
     assert_int_equal(pthread_create(&thread, NULL, get_head_thread, &leaver), 0);

@@ -123,13 +123,13 @@ static struct outcome pace_perform(const char *url, struct hc_http_request reque
     assert_non_null(pool);
     (void)snprintf(request.url, sizeof request.url, "%s", url);
     request.timeout_s = TIMEOUT_S;
-    request.call = hc_cancellation_new(began_ms + PLENTY_MS);
+    request.cancellation = hc_cancellation_new(began_ms + PLENTY_MS);
     if (!request.write)
         request.write = pace_take;
     request.ctx = &outcome.taken;
     outcome.result = hc_http_perform(pool, &request, &outcome.reply, &outcome.err);
     outcome.ms = hc_monotonic_ms() - began_ms;
-    hc_cancellation_free(request.call);
+    hc_cancellation_free(request.cancellation);
     return outcome;
 }
 
@@ -249,10 +249,11 @@ static void json_that_drips_is_a_hub_that_is_not_there(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_hub) *hub = hub_fixture_open(test_hub_endpoint(f->server), 1);
-    HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + PLENTY_MS);
+    HC_AUTO(hc_cancellation) *cancellation =
+        hc_cancellation_new(hc_monotonic_ms() + PLENTY_MS);
     struct hc_tree *tree;
 
-    f->credentials.call = call;
+    f->credentials.cancellation = cancellation;
     hub_fixture_add_rule(f,
                          (struct test_hub_rule){.fault = TEST_HUB_THROTTLE, .number = 1});
     tree = hc_hub_tree(hub, &f->repo, f->commit, &f->credentials, &f->err);

@@ -92,12 +92,12 @@ static void a_pause_longer_than_the_deadline_is_not_begun(void **state)
     struct hc_metadata metadata;
     int64_t start = hc_monotonic_ms();
 
-    f->credentials.call = hc_cancellation_new(start + 20000);
+    f->credentials.cancellation = hc_cancellation_new(start + 20000);
     hub_fixture_add_rule(f, (struct test_hub_rule){.fault = TEST_HUB_STATUS,
                                                    .number = 429,
                                                    .retry_after_s = 60});
     assert_int_equal(hub_fixture_head_file(f, "config.json", &metadata), -1);
-    hc_cancellation_free(f->credentials.call);
+    hc_cancellation_free(f->credentials.cancellation);
 
     assert_int_equal(f->err.reason, HC_HUB_RATE_LIMITED);
     assert_int_equal(f->err.retry_after_ms, 60000);

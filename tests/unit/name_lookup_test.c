@@ -59,11 +59,11 @@ static unsigned lookup_count_fds(void)
 
 /* Asks a host whose name is being looked up. */
 static int lookup_perform(struct hc_http_pool *pool, unsigned timeout_s,
-                          struct hc_cancellation *call, struct hc_error *err)
+                          struct hc_cancellation *cancellation, struct hc_error *err)
 {
     const struct hc_http_request request = {.url = "http://slow.example/",
                                             .timeout_s = timeout_s,
-                                            .call = call};
+                                            .cancellation = cancellation};
     struct hc_hub_response reply;
 
     return hc_http_perform(pool, &request, &reply, err);
@@ -81,12 +81,12 @@ static void lookup_await_fds(unsigned count)
 static void a_lookup_that_hangs_does_not_keep_a_caller_that_leaves(void **state)
 {
     int64_t start_ms = hc_monotonic_ms();
-    HC_AUTO(hc_cancellation) *call = hc_cancellation_new(start_ms + 300);
+    HC_AUTO(hc_cancellation) *cancellation = hc_cancellation_new(start_ms + 300);
     unsigned fds = lookup_count_fds();
     struct hc_error err;
     struct hc_http_pool *pool = hc_http_pool_open("test", NULL, 0, &err);
 
-    assert_int_equal(lookup_perform(pool, 60, call, &err), -1);
+    assert_int_equal(lookup_perform(pool, 60, cancellation, &err), -1);
     assert_int_equal(err.reason, HC_DEADLINE_EXCEEDED);
     assert_true(hc_monotonic_ms() - start_ms < LOOKUP_S * 500);
 

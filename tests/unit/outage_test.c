@@ -133,7 +133,7 @@ static void all_callers_go_on_when_a_trial_finds_the_hub_back(void **state)
 static void a_caller_that_comes_late_does_not_ask_in_an_outage(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 400);
+    HC_AUTO(hc_cancellation) *cancellation = hc_cancellation_new(hc_monotonic_ms() + 400);
     HC_AUTO(hc_hub) *hub = outage_open_hub(f, 0, 10000);
     struct hc_revision answer;
 
@@ -142,7 +142,7 @@ static void a_caller_that_comes_late_does_not_ask_in_an_outage(void **state)
         assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->credentials, &answer,
                                          &f->err),
                          -1);
-    f->credentials.call = call;
+    f->credentials.cancellation = cancellation;
     test_hub_clear_log(f->server);
     assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->credentials, &answer,
                                      &f->err),
@@ -156,7 +156,7 @@ static void a_caller_that_leaves_its_trial_leaves_it_to_another(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_hub) *hub = hub_fixture_open(test_hub_endpoint(f->server), 0);
-    HC_AUTO(hc_cancellation) *call = hc_cancellation_new(hc_monotonic_ms() + 500);
+    HC_AUTO(hc_cancellation) *cancellation = hc_cancellation_new(hc_monotonic_ms() + 500);
     struct hc_revision answer;
 
     hub_fixture_add_rule(f, (struct test_hub_rule){.fault = TEST_HUB_CLOSE, .times = 3});
@@ -167,12 +167,12 @@ static void a_caller_that_leaves_its_trial_leaves_it_to_another(void **state)
     hub_fixture_add_rule(f, (struct test_hub_rule){.fault = TEST_HUB_DELAY,
                                                    .number = 1500,
                                                    .times = 1});
-    f->credentials.call = call;
+    f->credentials.cancellation = cancellation;
     assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->credentials, &answer,
                                      &f->err),
                      -1);
     assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
-    f->credentials.call = NULL;
+    f->credentials.cancellation = NULL;
     assert_int_equal(hc_hub_revision(hub, &f->repo, "main", &f->credentials, &answer,
                                      &f->err),
                      0);

@@ -94,7 +94,7 @@ static void query_start(struct fixture *f, struct caller *caller)
 static void query_finish(struct caller *caller)
 {
     assert_int_equal(pthread_join(caller->thread, NULL), 0);
-    hc_cancellation_free(caller->credentials.call);
+    hc_cancellation_free(caller->credentials.cancellation);
 }
 
 static void query_await_waiters(struct fixture *f, unsigned count)
@@ -199,10 +199,10 @@ static void a_waiter_may_leave_alone(void **state)
 {
     struct fixture *f = *state;
     struct caller callers[2] = {
-        {0}, {.credentials = {.call = hc_cancellation_new(HC_NO_DEADLINE)}}};
+        {0}, {.credentials = {.cancellation = hc_cancellation_new(HC_NO_DEADLINE)}}};
 
     query_start_two(f, callers);
-    hc_cancellation_cancel(callers[1].credentials.call);
+    hc_cancellation_cancel(callers[1].credentials.cancellation);
     query_finish(&callers[1]);
     assert_int_equal(callers[1].err.reason, HC_CANCELLED);
     (void)sem_post(&f->may_answer);
@@ -228,9 +228,10 @@ static void a_near_deadline_speaks_for_itself_only(void **state)
     struct fixture *f = *state;
     int64_t soon = hc_monotonic_ms() + 10000;
     int64_t late = hc_monotonic_ms() + 600000;
-    struct caller callers[3] = {{.credentials = {.call = hc_cancellation_new(soon)}},
-                                {.credentials = {.call = hc_cancellation_new(soon)}},
-                                {.credentials = {.call = hc_cancellation_new(late)}}};
+    struct caller callers[3] = {
+        {.credentials = {.cancellation = hc_cancellation_new(soon)}},
+        {.credentials = {.cancellation = hc_cancellation_new(soon)}},
+        {.credentials = {.cancellation = hc_cancellation_new(late)}}};
 
     (void)hc_fail(&f->failure, HC_HUB_RATE_LIMITED, "later");
     f->failure.retry_after_ms = 60000;
@@ -245,9 +246,8 @@ static void a_caller_without_a_deadline_speaks_for_itself_only(void **state)
 {
     struct fixture *f = *state;
     int64_t late = hc_monotonic_ms() + 600000;
-    struct caller callers[3] = {{0},
-                                {.credentials = {.call = hc_cancellation_new(late)}},
-                                {0}};
+    struct caller callers[3] = {
+        {0}, {.credentials = {.cancellation = hc_cancellation_new(late)}}, {0}};
 
     (void)hc_fail(&f->failure, HC_HUB_UNREACHABLE, "later");
     f->failure.retry_after_ms = 60000;

@@ -80,7 +80,7 @@ static int shared_wait_as(struct fixture *f, struct hc_shared_transfer *transfer
                           const char *token)
 {
     struct hc_cancellation *call = hc_cancellation_new(HC_NO_DEADLINE);
-    const struct hc_hub_credentials credentials = {.token = token, .call = call};
+    const struct hc_hub_credentials credentials = {.token = token, .cancellation = call};
     int answer;
 
     hc_cancellation_cancel(call);

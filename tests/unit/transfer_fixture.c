@@ -100,7 +100,7 @@ int fetch_file(struct fixture *f, const char *path, struct hc_cancellation *call
 {
     const struct hc_metadata metadata = metadata_of(f, path);
     const struct hc_blob_request request = blob_request_of(f, path, &metadata);
-    const struct hc_hub_credentials credentials = {.call = call};
+    const struct hc_hub_credentials credentials = {.cancellation = call};
 
     struct hc_blob_result blob;
     int result = hc_transfers_fetch(f->transfers, &request, &credentials, &blob, &f->err);

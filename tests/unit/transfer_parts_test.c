@@ -29,7 +29,7 @@ static void *fetcher_main(void *ctx)
     struct fetcher *fetcher = ctx;
     const struct hc_blob_request request =
         blob_request_of(fetcher->f, "large.bin", &fetcher->metadata);
-    const struct hc_hub_credentials credentials = {.call = fetcher->call};
+    const struct hc_hub_credentials credentials = {.cancellation = fetcher->call};
 
     fetcher->result = hc_transfers_fetch(fetcher->f->transfers, &request, &credentials,
                                          &fetcher->blob, &fetcher->err);

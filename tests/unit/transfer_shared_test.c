@@ -46,14 +46,14 @@ static void sharer_start(struct fetcher *fetcher, struct fixture *f,
 {
     fetcher->f = f;
     fetcher->metadata = metadata;
-    fetcher->credentials.call = hc_cancellation_new(HC_NO_DEADLINE);
+    fetcher->credentials.cancellation = hc_cancellation_new(HC_NO_DEADLINE);
     assert_int_equal(pthread_create(&fetcher->thread, NULL, sharer_main, fetcher), 0);
 }
 
 static int sharer_finish(struct fetcher *fetcher)
 {
     assert_int_equal(pthread_join(fetcher->thread, NULL), 0);
-    hc_cancellation_free(fetcher->credentials.call);
+    hc_cancellation_free(fetcher->credentials.cancellation);
     return fetcher->result;
 }
 
@@ -157,7 +157,7 @@ static void a_transfer_outlives_the_caller_that_began_it(void **state)
     struct fetcher fetchers[2] = {0};
 
     sharers_start_two(f, &metadata, fetchers);
-    hc_cancellation_cancel(fetchers[0].credentials.call);
+    hc_cancellation_cancel(fetchers[0].credentials.cancellation);
 
     assert_int_equal(sharer_finish(&fetchers[0]), -1);
     assert_int_equal(fetchers[0].err.reason, HC_CANCELLED);
@@ -175,7 +175,7 @@ static void a_waiting_caller_may_leave(void **state)
     struct fetcher fetchers[2] = {0};
 
     sharers_start_two(f, &metadata, fetchers);
-    hc_cancellation_cancel(fetchers[1].credentials.call);
+    hc_cancellation_cancel(fetchers[1].credentials.cancellation);
     assert_int_equal(sharer_finish(&fetchers[1]), -1);
     assert_int_equal(fetchers[1].err.reason, HC_CANCELLED);
 
@@ -192,8 +192,8 @@ static void a_transfer_without_callers_leaves_nothing(void **state)
     struct fetcher fetchers[2] = {0};
 
     sharers_start_two(f, &metadata, fetchers);
-    hc_cancellation_cancel(fetchers[0].credentials.call);
-    hc_cancellation_cancel(fetchers[1].credentials.call);
+    hc_cancellation_cancel(fetchers[0].credentials.cancellation);
+    hc_cancellation_cancel(fetchers[1].credentials.cancellation);
     assert_int_equal(sharer_finish(&fetchers[0]), -1);
     assert_int_equal(sharer_finish(&fetchers[1]), -1);
 
@@ -293,7 +293,7 @@ static void nor_are_they_when_that_caller_leaves(void **state)
                                           .number = 300});
     sharer_start(&other, f, &metadata);
     test_hub_await(f->server, "HEAD", "small.bin", 1);
-    hc_cancellation_cancel(owner.credentials.call);
+    hc_cancellation_cancel(owner.credentials.cancellation);
     assert_int_equal(sharer_finish(&owner), -1);
 
     assert_int_equal(sharer_finish(&other), -1);
@@ -313,7 +313,7 @@ static void a_caller_with_access_of_its_own_shares_them(void **state)
     await_arrived(f, metadata.etag, STALL_AT);
     sharer_start(&other, f, &metadata);
     test_hub_await(f->server, "HEAD", "small.bin", 1);
-    hc_cancellation_cancel(owner.credentials.call);
+    hc_cancellation_cancel(owner.credentials.cancellation);
     assert_int_equal(sharer_finish(&owner), -1);
     assert_int_equal(sharer_finish(&other), 0);
     expect_log(f, "range=bytes=1000-", true); /* it went on where that one was */
