@@ -251,6 +251,7 @@ struct hc_hub *hc_hub_open(const struct hc_settings *settings, struct hc_error *
         (void)hc_fail_memory(err);
         return NULL;
     }
+    hc_shared_queries_init(&hub->queries);
     hub->metadata_timeout_s = settings->metadata_timeout_s;
     hub->download_timeout_s = settings->download_timeout_s;
     hub->retries = settings->retries;
@@ -258,8 +259,7 @@ struct hc_hub *hc_hub_open(const struct hc_settings *settings, struct hc_error *
     if (hub_add_endpoints(hub, settings, err) < 0)
         return NULL;
     hub->hosts = hc_storage_hosts_new(err);
-    hub->questions = hub->hosts ? hc_shared_queries_new(err) : NULL;
-    if (!hub->questions)
+    if (!hub->hosts)
         return NULL;
     hub->pool = hub_open_pool(settings, err);
     if (!hub->pool)
@@ -277,7 +277,7 @@ void hc_hub_close(struct hc_hub *hub)
     if (!hub)
         return;
     hc_http_pool_close(hub->pool);
-    hc_shared_queries_free(hub->questions);
+    hc_single_flights_clear(&hub->queries);
     hc_storage_hosts_free(hub->hosts);
     for (size_t i = 0; i < hub->endpoint_count; i++)
         hc_endpoint_free(hub->endpoints[i]);

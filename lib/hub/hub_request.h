@@ -16,8 +16,8 @@ enum { HC_ENDPOINTS_MAX = 16 };
 struct hc_hub {
     struct hc_endpoint *endpoints[HC_ENDPOINTS_MAX]; /* the Hub, then its mirrors */
     size_t endpoint_count;
-    struct hc_storage_hosts *hosts;      /* that these lead to */
-    struct hc_shared_queries *questions; /* about a file or a revision */
+    struct hc_storage_hosts *hosts;   /* that these lead to */
+    struct hc_single_flights queries; /* about a file or a revision; shared_query.h */
     struct hc_http_pool *pool;
     unsigned metadata_timeout_s;
     unsigned download_timeout_s;

@@ -116,14 +116,14 @@ int hc_hub_head(struct hc_hub *hub, const struct hc_repo_file *place,
     const struct hc_shared_query question = {.name = url,
                                              .credentials = credentials,
                                              .answer_size = sizeof *metadata,
-                                             .ask = query_run_shared,
+                                             .run = query_run_shared,
                                              .ctx = &query};
 
     metadata->commit[0] = '\0';
     if (hc_url_resolve(url, hc_hub_endpoint(hub), place->repo, place->revision,
                        place->path, err) < 0)
         return -1;
-    return hc_shared_queries_run(hub->questions, &question, metadata, err);
+    return hc_shared_query_run(&hub->queries, &question, metadata, err);
 }
 
 int hc_hub_repo_info(struct hc_hub *hub, const struct hc_repo_file *place,
@@ -139,7 +139,7 @@ int hc_hub_repo_info(struct hc_hub *hub, const struct hc_repo_file *place,
     const struct hc_shared_query question = {.name = url,
                                              .credentials = credentials,
                                              .answer_size = sizeof *info,
-                                             .ask = query_run_shared,
+                                             .run = query_run_shared,
                                              .ctx = &query,
                                              .copy = repo_info_copy,
                                              .drop = repo_info_drop};
@@ -147,7 +147,7 @@ int hc_hub_repo_info(struct hc_hub *hub, const struct hc_repo_file *place,
     *info = (struct hc_repo_info){0};
     if (hc_url_revision(url, hc_hub_endpoint(hub), place->repo, place->revision, err) < 0)
         return -1;
-    return hc_shared_queries_run(hub->questions, &question, info, err);
+    return hc_shared_query_run(&hub->queries, &question, info, err);
 }
 
 int hc_hub_revision(struct hc_hub *hub, const struct hc_repo *repo, const char *revision,

@@ -103,7 +103,7 @@ int hc_not_found_explain(struct hc_hub_request *request, struct hc_error *err)
     const struct hc_shared_query question = {.name = name,
                                              .credentials = request->credentials,
                                              .answer_size = sizeof present,
-                                             .ask = not_found_query_revision,
+                                             .run = not_found_query_revision,
                                              .ctx = request};
 
     if (!request->is_trusted || !hc_not_found_is_ambiguous(request) ||
@@ -111,8 +111,8 @@ int hc_not_found_explain(struct hc_hub_request *request, struct hc_error *err)
         hc_url_revision(name + sizeof purpose - 1, request->target.endpoint,
                         request->target.repo, request->target.revision, &of_revision) < 0)
         return -1;
-    if (hc_shared_queries_run(request->hub->questions, &question, &present,
-                              &of_revision) == 0)
+    if (hc_shared_query_run(&request->hub->queries, &question, &present, &of_revision) ==
+        0)
         return not_found_fail_present(request, err);
     if (fail_is_an_answer(&of_revision))
         *err = of_revision;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A question is in the list while it may still be joined; who is aboard is a count. The
- * list's lock guards every member until the question is settled; what was answered is not
- * changed any more afterwards, and is read without it by those who are aboard. When the
- * caller that asks leaves, another one asks: as often as there are callers, at most.
+ * The rules of the single flight of queries. Beside the states of base/single_flight.h, an
+ * idle flight may remember a failure, `retry_later`: the Hub told the caller that asked to
+ * come back at a time that is beyond its deadline. A waiter whose deadline is as near is
+ * told the same; one with more time asks again, and may wait for that time in its retries.
  */
 #include "shared_query.h"
 
@@ -14,270 +14,151 @@
 #include <base/hash.h>
 #include <base/text.h>
 
-#include <pthread.h>
 #include <string.h>
-#include <sys/queue.h>
 
-/* A caller's cancellation does not reach the condition: waiters look this often. */
-enum { POLL_INTERVAL_MS = 100 };
-
-struct query {
-    LIST_ENTRY(query) link;
+struct query_flight {
+    struct hc_single_flight flight;
     char *name;
     struct hc_keyed_hash token;
     bool no_retry;
     bool hub_only;
-    unsigned waiters;
-    bool is_running; /* somebody is asking */
-    bool is_settled;
-    struct hc_error failure; /* when settled: reason HC_OK when it was answered */
-    struct hc_error
-        retry_later; /* else: of an asker who could not wait; reason HC_OK: none */
+    struct hc_error failure;     /* when finished; reason HC_OK: it was answered */
+    struct hc_error retry_later; /* when idle; reason HC_OK: none */
     void *answer;
     void (*drop)(void *answer);
-    pthread_cond_t changed;
 };
 
-struct hc_shared_queries {
-    struct {
-        pthread_mutex_t lock;
-        LIST_HEAD(, query) list;
-    } shared;
-};
-
-static void shared_queries_lock(struct hc_shared_queries *queries)
+static bool query_has_key(const struct hc_single_flight *flight, const void *key)
 {
-    (void)pthread_mutex_lock(&queries->shared.lock);
+    const struct query_flight *of = (const struct query_flight *)flight;
+    const struct hc_shared_query *query = key;
+    const struct hc_keyed_hash token = hc_keyed_hash_of(query->credentials->token);
+
+    return of->no_retry == query->credentials->no_retry &&
+           of->hub_only == query->credentials->hub_only &&
+           strcmp(of->name, query->name) == 0 && hc_keyed_hash_equals(&of->token, &token);
 }
 
-static void shared_queries_unlock(struct hc_shared_queries *queries)
+static void query_destroy(struct hc_single_flight *flight)
 {
-    (void)pthread_mutex_unlock(&queries->shared.lock);
+    struct query_flight *of = (struct query_flight *)flight;
+
+    if (of->answer && of->drop)
+        of->drop(of->answer);
+    free(of->answer);
+    free(of->name);
+    free(of);
 }
 
-static void query_free(struct query *query)
+static struct hc_single_flight *query_create(const void *key, struct hc_error *err)
 {
-    if (query->answer && query->drop)
-        query->drop(query->answer);
-    (void)pthread_cond_destroy(&query->changed);
-    free(query->answer);
-    free(query->name);
-    free(query);
-}
+    const struct hc_shared_query *query = key;
+    struct query_flight *of = calloc(1, sizeof *of);
 
-static struct query *query_new(const struct hc_shared_query *like, struct hc_error *err)
-{
-    struct query *query = calloc(1, sizeof *query);
-
-    if (!query) {
+    if (!of) {
         (void)hc_fail_memory(err);
         return NULL;
     }
-    hc_condition_init(&query->changed);
-    query->no_retry = like->credentials->no_retry;
-    query->hub_only = like->credentials->hub_only;
-    query->drop = like->drop;
-    query->answer = calloc(1, like->answer_size);
-    query->name = strdup(like->name);
-    query->token = hc_keyed_hash_of(like->credentials->token);
-    if (query->answer && query->name)
-        return query;
-    query_free(query);
+    of->no_retry = query->credentials->no_retry;
+    of->hub_only = query->credentials->hub_only;
+    of->drop = query->drop;
+    of->token = hc_keyed_hash_of(query->credentials->token);
+    of->answer = calloc(1, query->answer_size);
+    of->name = strdup(query->name);
+    if (of->answer && of->name)
+        return &of->flight;
+    query_destroy(&of->flight);
     (void)hc_fail_memory(err);
     return NULL;
 }
 
-static struct query *shared_queries_find(const struct hc_shared_queries *queries,
-                                         const struct hc_shared_query *like)
+/* Ends the wait of a caller that is cancelled, and of one that has no more time than the
+ * caller that was told to retry later. */
+static int query_decide(const struct hc_single_flight *flight, const void *caller,
+                        struct hc_error *err)
 {
-    const struct hc_keyed_hash token = hc_keyed_hash_of(like->credentials->token);
-    struct query *query;
+    const struct query_flight *of = (const struct query_flight *)flight;
+    const struct hc_hub_credentials *credentials = caller;
 
-    LIST_FOREACH(query, &queries->shared.list, link)
-    {
-        if (query->no_retry == like->credentials->no_retry &&
-            query->hub_only == like->credentials->hub_only &&
-            strcmp(query->name, like->name) == 0 &&
-            hc_keyed_hash_equals(&query->token, &token))
-            return query;
-    }
-    return NULL;
-}
-
-static struct query *shared_queries_join(struct hc_shared_queries *queries,
-                                         const struct hc_shared_query *like,
-                                         struct hc_error *err)
-{
-    struct query *query;
-
-    shared_queries_lock(queries);
-    query = shared_queries_find(queries, like);
-    if (!query) {
-        query = query_new(like, err);
-        if (query)
-            LIST_INSERT_HEAD(&queries->shared.list, query, link);
-    }
-    if (query)
-        query->waiters++;
-    shared_queries_unlock(queries);
-    return query;
-}
-
-static void shared_queries_leave(struct hc_shared_queries *queries, struct query *query)
-{
-    bool is_last;
-
-    shared_queries_lock(queries);
-    is_last = --query->waiters == 0;
-    if (is_last && !query->is_settled)
-        LIST_REMOVE(query, link);
-    shared_queries_unlock(queries);
-    if (is_last)
-        query_free(query);
-}
-
-static void query_wait_interval(struct hc_shared_queries *queries, struct query *query,
-                                struct hc_cancellation *call)
-{
-    int64_t left = hc_cancellation_remaining_ms(call);
-    hc_condition_wait(&query->changed, &queries->shared.lock,
-                      left < POLL_INTERVAL_MS ? left : POLL_INTERVAL_MS);
-}
-
-enum outcome { OUTCOME_SETTLED, OUTCOME_RUN, OUTCOME_LEFT };
-
-/* An asker who could not wait says enough to those who can wait no longer. */
-static bool query_must_retry_later(const struct query *query,
-                                   struct hc_cancellation *call)
-{
-    return query->retry_later.reason != HC_OK &&
-           hc_retry_remaining_ms(call) <= query->retry_later.retry_after_ms;
-}
-
-/* Waits until the question is settled, or ours to ask; OVER with `err`. */
-static enum outcome query_await(struct hc_shared_queries *queries, struct query *query,
-                                struct hc_cancellation *call, struct hc_error *err)
-{
-    while (!query->is_settled) {
-        if (hc_cancellation_check(call, err) < 0)
-            return OUTCOME_LEFT;
-        if (!query->is_running && query_must_retry_later(query, call)) {
-            *err = query->retry_later;
-            return OUTCOME_LEFT;
-        }
-        if (!query->is_running) {
-            query->is_running = true;
-            return OUTCOME_RUN;
-        }
-        query_wait_interval(queries, query, call);
-    }
-    return OUTCOME_SETTLED;
-}
-
-/* Whether a failure says more about the patience of who asked than about the Hub. */
-static bool failure_is_of_caller(const struct hc_error *failure,
-                                 struct hc_cancellation *call)
-{
-    return failure->reason == HC_CANCELLED || failure->reason == HC_DEADLINE_EXCEEDED ||
-           hc_retry_remaining_ms(call) < failure->retry_after_ms;
-}
-
-static void query_copy_answer(const struct hc_shared_query *like, void *to,
-                              const void *from)
-{
-    if (like->copy)
-        like->copy(to, from);
-    else
-        memcpy(to, from, like->answer_size);
-}
-
-/* `failure` is NULL when all went well. */
-static void query_settle(struct hc_shared_queries *queries, struct query *query,
-                         const struct hc_shared_query *like, const void *answer,
-                         const struct hc_error *failure)
-{
-    shared_queries_lock(queries);
-    query->is_running = false;
-    if (failure && failure_is_of_caller(failure, like->credentials->cancellation)) {
-        if (failure->retry_after_ms > 0)
-            query->retry_later = *failure;
-    } else {
-        query->is_settled = true;
-        if (failure)
-            query->failure = *failure;
-        query_copy_answer(like, query->answer, answer);
-        LIST_REMOVE(query, link);
-    }
-    (void)pthread_cond_broadcast(&query->changed);
-    shared_queries_unlock(queries);
-}
-
-/* What somebody else was told. */
-static int query_share(const struct query *query, const struct hc_shared_query *like,
-                       void *answer, struct hc_error *err)
-{
-    query_copy_answer(like, answer, query->answer);
-    if (query->failure.reason == HC_OK)
+    if (hc_cancellation_check(credentials->cancellation, err) < 0)
+        return -1;
+    if (flight->has_runner || of->retry_later.reason == HC_OK ||
+        hc_retry_remaining_ms(credentials->cancellation) > of->retry_later.retry_after_ms)
         return 0;
-    *err = query->failure;
+    *err = of->retry_later;
     return -1;
 }
 
-struct hc_shared_queries *hc_shared_queries_new(struct hc_error *err)
-{
-    struct hc_shared_queries *queries = calloc(1, sizeof *queries);
+static const struct hc_single_flight_rules query_rules = {.has_key = query_has_key,
+                                                          .create = query_create,
+                                                          .destroy = query_destroy,
+                                                          .decide = query_decide};
 
-    if (!queries) {
-        (void)hc_fail_memory(err);
-        return NULL;
-    }
-    (void)pthread_mutex_init(&queries->shared.lock, NULL);
-    LIST_INIT(&queries->shared.list);
-    return queries;
+void hc_shared_queries_init(struct hc_single_flights *queries)
+{
+    hc_single_flights_init(queries, &query_rules);
 }
 
-void hc_shared_queries_free(struct hc_shared_queries *queries)
+static void query_copy_answer(const struct hc_shared_query *query, void *to,
+                              const void *from)
 {
-    if (!queries)
-        return;
-    (void)pthread_mutex_destroy(&queries->shared.lock);
-    free(queries);
+    if (query->copy)
+        query->copy(to, from);
+    else
+        memcpy(to, from, query->answer_size);
 }
 
-int hc_shared_queries_run(struct hc_shared_queries *queries,
-                          const struct hc_shared_query *like, void *answer,
-                          struct hc_error *err)
+/* Whether a failure says more about how long its caller could wait than about the Hub. */
+static bool failure_is_of_caller(const struct hc_error *failure,
+                                 struct hc_cancellation *cancellation)
 {
-    struct query *query = shared_queries_join(queries, like, err);
-    enum outcome outcome;
-    int result = -1;
+    return failure->reason == HC_CANCELLED || failure->reason == HC_DEADLINE_EXCEEDED ||
+           hc_retry_remaining_ms(cancellation) < failure->retry_after_ms;
+}
 
-    memset(answer, 0, like->answer_size);
-    if (!query)
+/* Asks for all callers of the flight. */
+static int query_run_for_all(struct hc_single_flights *queries, struct query_flight *of,
+                             const struct hc_shared_query *query, void *answer,
+                             struct hc_error *err)
+{
+    int result = query->run(query->ctx, answer, err);
+    HC_LOCKED(&queries->shared.lock);
+
+    if (result < 0 && failure_is_of_caller(err, query->credentials->cancellation)) {
+        if (err->retry_after_ms > 0)
+            of->retry_later = *err;
+        hc_single_flight_hand_over(&of->flight);
         return -1;
-    shared_queries_lock(queries);
-    outcome = query_await(queries, query, like->credentials->cancellation, err);
-    shared_queries_unlock(queries);
-    if (outcome == OUTCOME_RUN) {
-        result = like->ask(like->ctx, answer, err);
-        query_settle(queries, query, like, answer, result < 0 ? err : NULL);
-    } else if (outcome == OUTCOME_SETTLED) {
-        result = query_share(query, like, answer, err);
     }
-    shared_queries_leave(queries, query);
+    if (result < 0)
+        of->failure = *err;
+    query_copy_answer(query, of->answer, answer);
+    hc_single_flight_finish(&of->flight);
     return result;
 }
 
-unsigned hc_shared_queries_waiters(struct hc_shared_queries *queries)
+int hc_shared_query_run(struct hc_single_flights *queries,
+                        const struct hc_shared_query *query, void *answer,
+                        struct hc_error *err)
 {
-    const struct query *query;
-    unsigned callers = 0;
+    struct hc_single_flight *flight = hc_single_flight_join(queries, query, err);
+    struct query_flight *of = (struct query_flight *)flight;
+    int result;
 
-    shared_queries_lock(queries);
-    LIST_FOREACH(query, &queries->shared.list, link)
-    {
-        callers += query->waiters;
+    memset(answer, 0, query->answer_size);
+    if (!flight)
+        return -1;
+    result = hc_single_flight_wait(queries, flight, query->credentials,
+                                   query->credentials->cancellation, err);
+    if (result == HC_FLIGHT_RUN) {
+        result = query_run_for_all(queries, of, query, answer, err);
+    } else if (result == HC_FLIGHT_FINISHED) {
+        query_copy_answer(query, answer, of->answer);
+        if (of->failure.reason != HC_OK) {
+            *err = of->failure;
+            result = -1;
+        }
     }
-    shared_queries_unlock(queries);
-    return callers;
+    hc_single_flight_leave(queries, flight);
+    return result;
 }

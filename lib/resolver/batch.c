@@ -253,14 +253,8 @@ static int worker_fetch_entry(const struct batch_worker *worker,
     const struct hc_resolution *resolution = download->batch->resolution;
     struct hc_hub_credentials credentials = resolution->credentials;
 
-<<<<<<< HEAD
     credentials.cancellation = download->cancellation;
     return hc_resolution_fetch_entry(resolution, entry, &credentials, result, err);
-=======
-    credentials.cancellation = download->cancellation;
-    return hc_resolution_fetch_blob(batch->resolution, &request, &credentials, result,
-                                    err);
->>>>>>> c8392c7 (hub: call a caller's cancellation by its name in the credentials)
 }
 
 /* `error` is NULL when the entry's file is there. */
@@ -387,16 +381,8 @@ static void batch_report_progress(struct batch_download *download, struct hc_rat
     download->batch->progress(download->batch->progress_ctx, &progress);
 }
 
-<<<<<<< HEAD
 /* ---- starting, waiting, ending ------------------------------------------------------------
  */
-=======
-/* The caller's patience becomes the crew's: it may have grown, or ended. */
-static void batch_propagate_cancellation(struct batch_download *download)
-{
-    struct hc_cancellation *cancellation = download->batch->credentials->cancellation;
-    int64_t left = hc_cancellation_remaining_ms(cancellation);
->>>>>>> c8392c7 (hub: call a caller's cancellation by its name in the credentials)
 
 /* The caller's deadline may have been extended, or its call cancelled. */
 static void batch_propagate_cancellation(const struct batch_download *download)
@@ -496,11 +482,7 @@ static int batch_finish(const struct batch_download *download, uint64_t *fetched
     const struct hc_repo_file snapshot = {&resolution->repo, resolution->commit, NULL};
 
     *fetched_bytes = download->shared.fetched_bytes;
-<<<<<<< HEAD
     if (hc_cancellation_check(resolution->cancellation, err) < 0)
-=======
-        if (hc_cancellation_check(download->batch->credentials->cancellation, err) < 0)
->>>>>>> c8392c7 (hub: call a caller's cancellation by its name in the credentials)
         return -1;
     if (download->shared.has_failed) {
         *err = download->shared.error;
@@ -540,7 +522,6 @@ HC_DEFINE_AUTO_VALUE(batch_download, batch_download_clear)
 int hc_batch_fetch(const struct hc_batch *batch, uint64_t *fetched_bytes,
                    struct hc_error *err)
 {
-<<<<<<< HEAD
     int64_t left_ms = hc_cancellation_remaining_ms(batch->resolution->cancellation);
     HC_AUTO_VALUE(batch_download)
     download = {
@@ -548,15 +529,6 @@ int hc_batch_fetch(const struct hc_batch *batch, uint64_t *fetched_bytes,
         .cancellation = hc_cancellation_new(
             left_ms == HC_NO_DEADLINE ? left_ms : hc_monotonic_ms() + left_ms),
     };
-=======
-        int64_t left = hc_cancellation_remaining_ms(batch->credentials->cancellation);
-        HC_AUTO(hc_cancellation) *cancellation =
-            hc_cancellation_new(left == HC_NO_DEADLINE ? left : hc_monotonic_ms() + left);
-        HC_AUTO(hc_reservation) *reservation = NULL;
-        struct batch_download download = {.batch = batch, .cancellation = cancellation};
-        struct hc_rate rate = {0};
-        int started;
->>>>>>> c8392c7 (hub: call a caller's cancellation by its name in the credentials)
 
     (void)pthread_mutex_init(&download.shared.lock, NULL);
     hc_condition_init(&download.shared.changed);

@@ -425,7 +425,7 @@ static int resolution_ask_hub(struct hc_resolution *resolution, struct hc_error 
     token[0] = '\0';
     resolution->credentials = (struct hc_hub_credentials){
         .token = token,
-        .call = resolution->cancellation,
+        .cancellation = resolution->cancellation,
         .key = resolution->options->caller,
     };
     resolution->stale_cause = &stale_cause;

@@ -98,6 +98,7 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
         (void)hc_fail_memory(err);
         return NULL;
     }
+    hc_shared_queries_init(&resolver->queries);
     if (settings_copy(&resolver->settings, settings, err) < 0)
         return NULL;
     resolver->policy = (struct hc_policy){
@@ -112,8 +113,7 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
         hc_tree_cache_set_budget(hc_cache_trees(resolver->cache), settings->tree_memory);
     hc_resolver_sweep(resolver);
     resolver_note_token_file(resolver);
-    resolver->queries = hc_shared_queries_new(err);
-    resolver->hub = resolver->queries ? hc_hub_open(settings, err) : NULL;
+    resolver->hub = hc_hub_open(settings, err);
     if (!resolver->hub)
         return NULL;
     resolver->download_workers = resolver_open_workers(settings, err);
@@ -131,7 +131,7 @@ void hc_resolver_close(struct hc_resolver *resolver)
     hc_workers_close(resolver->download_workers);
     hc_transfers_close(resolver->transfers);
     hc_hub_close(resolver->hub);
-    hc_shared_queries_free(resolver->queries);
+    hc_single_flights_clear(&resolver->queries);
     hc_cache_close(resolver->cache);
     hc_settings_clear(&resolver->settings);
     free(resolver);

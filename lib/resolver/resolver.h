@@ -19,6 +19,7 @@
 
 #include <base/cancellation.h>
 #include <base/error.h>
+#include <base/single_flight.h>
 #include <base/text.h>
 #include <base/workers.h>
 #include <cache/cache.h>
@@ -32,7 +33,6 @@
 #include <stdatomic.h>
 
 struct hc_filter;
-struct hc_shared_queries;
 
 struct hc_resolver {
     struct hc_settings settings;
@@ -40,7 +40,7 @@ struct hc_resolver {
     struct hc_cache *cache;
     struct hc_hub *hub;
     struct hc_transfers *transfers;
-    struct hc_shared_queries *queries;   /* about revisions and trees */
+    struct hc_single_flights queries;    /* about revisions and trees */
     struct hc_workers *download_workers; /* threads for the files of all batches */
     atomic_int_least64_t markers_swept_ms;
     atomic_bool had_token_file; /* the token file has held one */

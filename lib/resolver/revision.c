@@ -50,7 +50,7 @@ int hc_resolution_share_revision(struct hc_resolution *resolution,
     HC_AUTO_FREE char *name = NULL;
     struct hc_shared_query query = {.credentials = &credentials,
                                     .answer_size = sizeof *answer,
-                                    .ask = revision_read_or_ask,
+                                    .run = revision_read_or_ask,
                                     .ctx = resolution};
 
     if (asprintf(&name, "%s@%s", resolution->repo.folder, resolution->revision) < 0) {
@@ -58,7 +58,7 @@ int hc_resolution_share_revision(struct hc_resolution *resolution,
         return hc_fail_memory(err);
     }
     query.name = name;
-    return hc_shared_queries_run(resolution->resolver->queries, &query, answer, err);
+    return hc_shared_query_run(&resolution->resolver->queries, &query, answer, err);
 }
 
 int hc_revision_ask(struct hc_resolution *resolution, struct hc_revision *answer,
@@ -237,7 +237,7 @@ static int tree_find(struct hc_resolution *resolution, struct hc_error *err)
     const struct hc_shared_query query = {.name = name,
                                           .credentials = &credentials,
                                           .answer_size = sizeof(struct hc_tree *),
-                                          .ask = tree_find_or_list,
+                                          .run = tree_find_or_list,
                                           .ctx = resolution,
                                           .copy = tree_answer_copy,
                                           .drop = tree_answer_drop};
@@ -248,8 +248,8 @@ static int tree_find(struct hc_resolution *resolution, struct hc_error *err)
                   resolution->commit, resolution->options->dry_run ? " dry" : "",
                   tree_must_be_listed(resolution) ? " anew" : "") < 0)
         return hc_fail(err, HC_INTERNAL, "the repo's folder has too long a name");
-    return hc_shared_queries_run(resolution->resolver->queries, &query, &resolution->tree,
-                                 err);
+    return hc_shared_query_run(&resolution->resolver->queries, &query, &resolution->tree,
+                               err);
 }
 
 int hc_revision_describe(struct hc_resolution *resolution, struct hc_error *err)

@@ -5,13 +5,14 @@
  */
 #include "resolver_fixture.h"
 
+#include "single_flight_helper.h"
+
 #include <hub/hub_request.h>
 #include <resolver/resolution.h>
 
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 enum { CLIENTS = 16 };
 
@@ -102,15 +103,6 @@ static void client_threads_join(struct client_thread clients[CLIENTS])
 static void delay_answers(struct fixture *f, unsigned ms)
 {
     test_hub_rule(f->hub, &(struct test_hub_rule){.fault = TEST_HUB_DELAY, .number = ms});
-}
-
-/* Until all of them ask or wait; a test that hangs here has failed. */
-static void await_waiters(struct hc_shared_queries *questions)
-{
-    const struct timespec moment = {.tv_nsec = 1000000};
-
-    while (hc_shared_queries_waiters(questions) < CLIENTS)
-        (void)nanosleep(&moment, NULL);
 }
 
 static void a_ref_too_old_for_many_files_costs_one_question(void **state)
@@ -209,7 +201,7 @@ static void a_branch_that_moved_is_followed_by_all(void **state)
     resolver_fixture_move_main(f, commit);
     delay_answers(f, 500);
     client_threads_start(f, clients, "config.json");
-    await_waiters(f->resolver->queries);
+    single_flights_await_callers(&f->resolver->queries, CLIENTS);
     client_threads_join(clients);
 
     for (int i = 0; i < CLIENTS; i++) {
@@ -229,7 +221,7 @@ static void a_file_that_is_not_there_is_asked_for_once(void **state)
 
     delay_answers(f, 500);
     client_threads_start(f, clients, "missing.txt");
-    await_waiters(f->resolver->hub->questions);
+    single_flights_await_callers(&f->resolver->hub->queries, CLIENTS);
     client_threads_join(clients);
 
     for (int i = 0; i < CLIENTS; i++) {
@@ -248,7 +240,7 @@ static void an_old_ref_and_a_missing_file_cost_few_questions(void **state)
     test_hub_set_commit_on_404(f->hub, false);
     delay_answers(f, 500);
     client_threads_start(f, clients, "missing.txt");
-    await_waiters(f->resolver->queries);
+    single_flights_await_callers(&f->resolver->queries, CLIENTS);
     client_threads_join(clients);
 
     for (int i = 0; i < CLIENTS; i++)
@@ -268,7 +260,7 @@ static void an_outage_is_waited_out_once_for_all(void **state)
     delay_answers(f, 60000);
     start_ms = hc_monotonic_ms();
     client_threads_start(f, clients, NULL);
-    await_waiters(f->resolver->queries);
+    single_flights_await_callers(&f->resolver->queries, CLIENTS);
     client_threads_join(clients);
 
     assert_true(hc_monotonic_ms() - start_ms < 5000);
@@ -304,7 +296,7 @@ static void a_cold_snapshot_is_named_and_listed_once(void **state)
                                         client_thread_run_snapshot, &clients[i]),
                          0);
     }
-    await_waiters(f->resolver->queries);
+    single_flights_await_callers(&f->resolver->queries, CLIENTS);
     client_threads_join(clients);
 
     for (int i = 0; i < CLIENTS; i++)

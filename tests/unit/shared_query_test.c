@@ -5,6 +5,8 @@
  */
 #include "test.h"
 
+#include "single_flight_helper.h"
+
 #include <base/error.h>
 #include <hub/shared_query.h>
 
@@ -12,10 +14,9 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
 
 struct fixture {
-    struct hc_shared_queries *queries;
+    struct hc_single_flights queries;
     sem_t is_asked; /* posted by whoever asks */
     sem_t may_answer;
     atomic_int asked;
@@ -34,11 +35,9 @@ struct caller {
 static int query_set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
-    struct hc_error err;
 
     assert_non_null(f);
-    f->queries = hc_shared_queries_new(&err);
-    assert_non_null(f->queries);
+    hc_shared_queries_init(&f->queries);
     assert_int_equal(sem_init(&f->is_asked, 0, 0), 0);
     assert_int_equal(sem_init(&f->may_answer, 0, 0), 0);
     *state = f;
@@ -49,7 +48,7 @@ static int query_tear_down(void **state)
 {
     struct fixture *f = *state;
 
-    hc_shared_queries_free(f->queries);
+    hc_single_flights_clear(&f->queries);
     (void)sem_destroy(&f->is_asked);
     (void)sem_destroy(&f->may_answer);
     free(f);
@@ -74,14 +73,14 @@ static int query_run(void *ctx, void *answer, struct hc_error *err)
 static void *query_thread(void *ctx)
 {
     struct caller *caller = ctx;
-    const struct hc_shared_query question = {.name = "name",
-                                             .credentials = &caller->credentials,
-                                             .answer_size = sizeof caller->answer,
-                                             .ask = query_run,
-                                             .ctx = caller->f};
+    const struct hc_shared_query query = {.name = "name",
+                                          .credentials = &caller->credentials,
+                                          .answer_size = sizeof caller->answer,
+                                          .run = query_run,
+                                          .ctx = caller->f};
 
-    caller->result = hc_shared_queries_run(caller->f->queries, &question, &caller->answer,
-                                           &caller->err);
+    caller->result =
+        hc_shared_query_run(&caller->f->queries, &query, &caller->answer, &caller->err);
     return NULL;
 }
 
@@ -97,21 +96,13 @@ static void query_finish(struct caller *caller)
     hc_cancellation_free(caller->credentials.cancellation);
 }
 
-static void query_await_waiters(struct fixture *f, unsigned count)
-{
-    const struct timespec moment = {.tv_nsec = 1000000};
-
-    while (hc_shared_queries_waiters(f->queries) != count)
-        (void)nanosleep(&moment, NULL);
-}
-
 /* The first asks, the second waits. */
 static void query_start_two(struct fixture *f, struct caller callers[2])
 {
     query_start(f, &callers[0]);
     (void)sem_wait(&f->is_asked);
     query_start(f, &callers[1]);
-    query_await_waiters(f, 2);
+    single_flights_await_callers(&f->queries, 2);
 }
 
 static void an_answer_is_shared(void **state)
@@ -126,7 +117,7 @@ static void an_answer_is_shared(void **state)
         assert_int_equal(callers[i].result, 0);
         assert_int_equal(callers[i].answer, 1);
     }
-    assert_int_equal(hc_shared_queries_waiters(f->queries), 0);
+    assert_int_equal(single_flights_callers(&f->queries), 0);
 }
 
 static void a_failure_is_shared_with_what_was_answered(void **state)
@@ -215,7 +206,7 @@ static void query_let_three_run(struct fixture *f, struct caller callers[3])
 {
     query_start_two(f, callers);
     query_start(f, &callers[2]);
-    query_await_waiters(f, 3);
+    single_flights_await_callers(&f->queries, 3);
     (void)sem_post(&f->may_answer);
     (void)sem_post(&f->may_answer);
     for (int i = 0; i < 3; i++)
