@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The thread starts with the first pulse and rests while there is none. It beats with the
- * lock held, so that nobody goes while he is beaten: a beat writes a few bytes, and who
- * waits for it would wait for the same volume a moment later.
+ * The thread starts with the first heartbeat, and waits without a timeout while there is
+ * none (`is_idle`); the next hc_heartbeats_start() wakes it, and hc_heartbeats_free()
+ * ends it. When the system gives no thread, a claim is still written whenever bytes
+ * arrive.
+ *
+ * It calls `beat` with the lock held, so that a heartbeat that has been stopped is not
+ * called any more, and its owner may free it. That is the exception from "no lock is held
+ * across I/O": a beat writes a few bytes, and the thread that waits for it in
+ * hc_heartbeats_stop() is about to write to the same volume.
  */
 #include "heartbeat.h"
 
@@ -26,8 +32,8 @@ static void *heartbeat_thread(void *ctx)
 {
     struct hc_heartbeats *heartbeats = ctx;
     struct hc_heartbeat *heartbeat;
+    HC_LOCKED(&heartbeats->shared.lock);
 
-    (void)pthread_mutex_lock(&heartbeats->shared.lock);
     while (!heartbeats->shared.is_ending) {
         heartbeats->shared.is_idle = LIST_EMPTY(&heartbeats->shared.beating);
         if (heartbeats->shared.is_idle) {
@@ -41,7 +47,6 @@ static void *heartbeat_thread(void *ctx)
             heartbeat->beat(heartbeat);
         }
     }
-    (void)pthread_mutex_unlock(&heartbeats->shared.lock);
     return NULL;
 }
 
@@ -59,18 +64,21 @@ struct hc_heartbeats *hc_heartbeats_new(struct hc_error *err)
     return heartbeats;
 }
 
+/* Tells the thread to end. False when there is none. */
+static bool heartbeats_end(struct hc_heartbeats *heartbeats)
+{
+    HC_LOCKED(&heartbeats->shared.lock);
+
+    heartbeats->shared.is_ending = true;
+    (void)pthread_cond_signal(&heartbeats->shared.wakeup);
+    return heartbeats->shared.is_running;
+}
+
 void hc_heartbeats_free(struct hc_heartbeats *heartbeats)
 {
-    bool is_running;
-
     if (!heartbeats)
         return;
-    (void)pthread_mutex_lock(&heartbeats->shared.lock);
-    heartbeats->shared.is_ending = true;
-    is_running = heartbeats->shared.is_running;
-    (void)pthread_cond_signal(&heartbeats->shared.wakeup);
-    (void)pthread_mutex_unlock(&heartbeats->shared.lock);
-    if (is_running)
+    if (heartbeats_end(heartbeats))
         (void)pthread_join(heartbeats->thread, NULL);
     (void)pthread_cond_destroy(&heartbeats->shared.wakeup);
     (void)pthread_mutex_destroy(&heartbeats->shared.lock);
@@ -79,14 +87,14 @@ void hc_heartbeats_free(struct hc_heartbeats *heartbeats)
 
 void hc_heartbeats_start(struct hc_heartbeats *heartbeats, struct hc_heartbeat *heartbeat)
 {
-    (void)pthread_mutex_lock(&heartbeats->shared.lock);
+    HC_LOCKED(&heartbeats->shared.lock);
+
     LIST_INSERT_HEAD(&heartbeats->shared.beating, heartbeat, link);
-    if (!heartbeats->shared.is_running) /* without a thread it beats when bytes come */
+    if (!heartbeats->shared.is_running)
         heartbeats->shared.is_running =
             pthread_create(&heartbeats->thread, NULL, heartbeat_thread, heartbeats) == 0;
     else if (heartbeats->shared.is_idle)
         (void)pthread_cond_signal(&heartbeats->shared.wakeup);
-    (void)pthread_mutex_unlock(&heartbeats->shared.lock);
 }
 
 void hc_heartbeats_stop(struct hc_heartbeats *heartbeats, struct hc_heartbeat *heartbeat)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Heartbeats: whatever says on the volume that this process is at work says so once a
- * second, whatever its own threads wait for just then: the network, the disk, the Hub's
- * pardon. One thread beats for all of a cache, while there is anything to beat. Callable
- * from any thread.
+ * Heartbeats: a file on the volume that says "this process is at work" (a claim, a
+ * reservation) is written again once a second, whatever the thread that made it waits for
+ * meanwhile: the network, the disk, the end of a rate limit. One thread beats for all
+ * files of a cache. Callable from any thread.
  */
 #ifndef HC_BASE_HEARTBEAT_H
 #define HC_BASE_HEARTBEAT_H
@@ -18,7 +18,7 @@ enum { HC_HEARTBEAT_MS = 1000 };
 
 struct hc_heartbeats;
 
-/* What beats; embedded in whatever it is that lives. */
+/* Embedded in the object whose file is to be written; `beat` writes it. */
 struct hc_heartbeat {
     LIST_ENTRY(hc_heartbeat) link;
     void (*beat)(struct hc_heartbeat *heartbeat);
@@ -26,14 +26,18 @@ struct hc_heartbeat {
 
 struct hc_heartbeats *hc_heartbeats_new(struct hc_error *err);
 
-/* No pulse may be left. */
+/* Every heartbeat has been stopped by then. NULL is fine. */
 void hc_heartbeats_free(struct hc_heartbeats *heartbeats);
 HC_DEFINE_AUTO(hc_heartbeats, hc_heartbeats_free)
 
+/*
+ * From now on `beat` is called every HC_HEARTBEAT_MS, on the thread of `heartbeats`. It
+ * must neither start nor stop a heartbeat.
+ */
 void hc_heartbeats_start(struct hc_heartbeats *heartbeats,
                          struct hc_heartbeat *heartbeat);
 
-/* It is not beaten any more afterwards. */
+/* Waits for a call of `beat` that is under way; none follows. */
 void hc_heartbeats_stop(struct hc_heartbeats *heartbeats, struct hc_heartbeat *heartbeat);
 
 #endif

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The start time is field 22 of /proc/<pid>/stat. The second field, the command's name in
- * parentheses, may contain spaces and parentheses itself: counting begins after the last.
+ * The host is told apart by its name, by the first digits of the id that the kernel drew
+ * when it booted (two hosts of a cluster may be called "localhost"), and by the pid
+ * namespace (two containers of one host may have the same name, and both a process 1).
+ * None of that changes while a process lives: it is read once.
+ *
+ * The start time is field 22 of /proc/<pid>/stat, see proc_pid_stat(5). The second field,
+ * the command's name in parentheses, may contain spaces and parentheses itself: counting
+ * begins after the last one.
  */
 #include "process.h"
 
@@ -17,7 +23,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { STAT_SIZE = 1024, FIELDS_BEFORE_START = 20 };
+enum { STAT_SIZE = 1024, FIELDS_BEFORE_START = 20, BOOT_DIGITS = 8 };
+
+static pthread_once_t process_host_once = PTHREAD_ONCE_INIT;
+static char process_host[HC_PROCESS_HOST_MAX + 1]; /* once known, it stays */
 
 /* 0 when there is no such process. */
 static uint64_t process_start_time(uint64_t pid)
@@ -40,30 +49,20 @@ static uint64_t process_start_time(uint64_t pid)
     return field ? strtoull(field, NULL, 10) : 0;
 }
 
-/* The first digits of what the kernel made up when it booted. */
-static void process_read_boot(char boot[9])
-{
-    HC_AUTO_CLOSE int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    ssize_t count = fd < 0 ? -1 : read(fd, boot, 8);
-
-    boot[count > 0 ? count : 0] = '\0';
-}
-
-static pthread_once_t process_host_once = PTHREAD_ONCE_INIT;
-static char process_host[HC_PROCESS_HOST_MAX + 1]; /* once known, it stays */
-
 static void process_find_host(void)
 {
-    struct stat space = {0};
+    HC_AUTO_CLOSE int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    struct stat namespace = {0};
     char name[HOST_NAME_MAX + 1] = "";
-    char boot[9];
+    char boot[BOOT_DIGITS + 1];
+    ssize_t count = fd < 0 ? -1 : read(fd, boot, BOOT_DIGITS);
 
+    boot[count > 0 ? count : 0] = '\0';
     if (gethostname(name, sizeof name - 1) < 0)
         name[0] = '\0';
-    process_read_boot(boot);
-    (void)stat("/proc/self/ns/pid", &space);
+    (void)stat("/proc/self/ns/pid", &namespace);
     (void)hc_format(process_host, sizeof process_host, "%s/%s/%" PRIx64, name, boot,
-                    (uint64_t)space.st_ino);
+                    (uint64_t)namespace.st_ino);
 }
 
 struct hc_process hc_process_self(void)
@@ -82,11 +81,13 @@ bool hc_process_is_local(const struct hc_process *process)
     return strcmp(process->host, process_host) == 0;
 }
 
+/* Where /proc hides the processes of other users, kill(2) still tells whether one exists,
+ * though not whether it is the same one. */
 bool hc_process_is_alive(const struct hc_process *process)
 {
     uint64_t start = process_start_time(process->pid);
 
-    if (start == 0) /* there is none, or we may not look at other users' */
+    if (start == 0)
         return kill((pid_t)process->pid, 0) == 0 || errno == EPERM;
     return start == process->start;
 }

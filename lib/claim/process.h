@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who a process is, so that a record of it on a shared volume can be told from another
- * one that has its pid today, or has the same pid on another host or in another container
- * of the same name: where it runs, its pid, and when it started.
+ * The identity of a process, as claims on a shared volume name it: the host it runs on,
+ * its pid, and when it started. The pid alone is not enough: another process may have it
+ * by now, and so may one of another host, or of another container of the same host name.
+ * Callable from any thread.
  */
 #ifndef HC_CLAIM_PROCESS_H
 #define HC_CLAIM_PROCESS_H
@@ -20,7 +21,7 @@ struct hc_process {
 
 struct hc_process hc_process_self(void);
 
-/* Whether it runs, or ran, on this host. */
+/* Whether it runs, or ran, on this host, so that its pid can be looked up here. */
 bool hc_process_is_local(const struct hc_process *process);
 
 /* Only for a local one. */
