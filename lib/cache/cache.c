@@ -7,6 +7,7 @@
 
 #include "memo.h"
 #include "tree_cache.h"
+#include <base/free_space.h>
 #include <base/heartbeat.h>
 
 #include <base/file.h>
@@ -27,6 +28,7 @@ struct hc_cache {
     struct hc_memo *memo;
     struct hc_tree_cache *trees;
     struct hc_heartbeats *heartbeats;
+    struct hc_free_space *free_space;
     char id[UUID_SIZE];
     char root[PATH_MAX];
 };
@@ -139,7 +141,8 @@ struct hc_cache *hc_cache_open(const char *dir, bool no_symlinks, struct hc_erro
     cache->memo = hc_memo_new(err);
     cache->trees = cache->memo ? hc_tree_cache_new(HC_TREE_MEMORY, err) : NULL;
     cache->heartbeats = cache->trees ? hc_heartbeats_new(err) : NULL;
-    if (!cache->heartbeats)
+    cache->free_space = cache->heartbeats ? hc_free_space_new(err) : NULL;
+    if (!cache->free_space)
         return NULL;
     cache_id_load(cache);
     return hc_take(&cache);
@@ -149,6 +152,7 @@ void hc_cache_close(struct hc_cache *cache)
 {
     if (!cache)
         return;
+    hc_free_space_free(cache->free_space);
     hc_heartbeats_free(cache->heartbeats);
     hc_auto_close(&cache->fd);
     hc_tree_cache_free(cache->trees);
@@ -184,6 +188,11 @@ struct hc_tree_cache *hc_cache_trees(const struct hc_cache *cache)
 struct hc_heartbeats *hc_cache_heartbeats(const struct hc_cache *cache)
 {
     return cache->heartbeats;
+}
+
+struct hc_free_space *hc_cache_free_space(const struct hc_cache *cache)
+{
+    return cache->free_space;
 }
 
 bool hc_cache_has_no_symlinks(const struct hc_cache *cache)

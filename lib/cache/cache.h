@@ -16,6 +16,7 @@
 #include <stdbool.h>
 
 struct hc_cache;
+struct hc_free_space;
 struct hc_heartbeats;
 struct hc_memo;
 struct hc_tree_cache;
@@ -46,6 +47,9 @@ struct hc_tree_cache *hc_cache_trees(const struct hc_cache *cache);
 
 /* What beats for all claims of this process. Borrowed. */
 struct hc_heartbeats *hc_cache_heartbeats(const struct hc_cache *cache);
+
+/* The owner of its volume's free space (base/free_space.h). Borrowed. */
+struct hc_free_space *hc_cache_free_space(const struct hc_cache *cache);
 
 /* HF_HUB_DISABLE_SYMLINKS: pointers are plain files. */
 bool hc_cache_has_no_symlinks(const struct hc_cache *cache);

@@ -1,22 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A claim is written under a private name, put in its place and then only rewritten
- * through its descriptor: should somebody else claim the same blob all the same, each
- * beats into a file of its own, and drop removes the name only while it is still ours.
- * Nothing is flushed: a claim that power loss eats was advice.
+ * A claim file is written under a private name, put into place under its own and from
+ * then on only rewritten through its descriptor. When two processes claim one blob all
+ * the same, each writes to a file of its own, and drop removes the name only while it is
+ * that of its own file. Nothing is flushed: a claim that is lost with the power was
+ * advice.
  *
- * Where nobody has a claim, ours is put in place by link(2), which only one of many can.
- * How it follows another is in takeover.h.
+ * What puts it into place depends on the state of the claim that is there (claim.h):
+ *
+ *   free                link(2), which fails for all processes but one. On a volume
+ *                       without links, rename(2).
+ *   held                nothing: the caller waits. Unless it has watched that claim
+ *                       stall: then as below, but the partial file is copied.
+ *   abandoned           a takeover (takeover.h): link(2) to the superseded name decides,
+ *                       then rename(2) over the claim.
+ *   unreadable          nothing, and the transfer runs without a claim: the file may name
+ *                       bytes that another process can use later.
+ *
+ * The record is guarded by the lock: the heartbeat thread and all threads that bring
+ * bytes write it. Everything else is set before the heartbeat starts.
  */
 #include "claim.h"
 
-#include "claims.h"
+#include "reservation.h"
 #include "takeover.h"
-#include <base/heartbeat.h>
 
-#include <base/cancellation.h>
 #include <base/file.h>
+#include <base/free_space.h>
 #include <base/hash.h>
+#include <base/heartbeat.h>
 #include <base/size.h>
 #include <base/text.h>
 
@@ -26,20 +38,18 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
-enum { HEARTBEAT_MIN_MS = HC_HEARTBEAT_MS * 9 / 10, HEARTBEAT_BYTES = 1024 * 1024 };
+enum { HEARTBEAT_DUE_MS = HC_HEARTBEAT_MS * 9 / 10, HEARTBEAT_BYTES = 1024 * 1024 };
 
 struct hc_claim {
     struct hc_heartbeat heartbeat;
-    struct hc_heartbeats *heartbeats; /* borrowed from the cache, as the next */
-    int root;
-    int fd; /* -1 when no claim could be written */
+    const struct hc_cache *cache; /* borrowed */
+    int fd;                       /* -1 when no claim could be written */
     bool is_abandoned;
     struct hc_pieces *pieces; /* borrowed */
     char folder[HC_REPO_FOLDER_MAX + 1];
-    char path[PATH_MAX];    /* the claim's own */
-    char partial[PATH_MAX]; /* where the bytes are */
+    char path[PATH_MAX];    /* of the claim file; "" when that is too long */
+    char partial[PATH_MAX]; /* of the partial file */
     struct {
         pthread_mutex_t lock;
         struct hc_claim_record record;
@@ -52,7 +62,7 @@ static int claim_write(struct hc_claim *claim)
 {
     struct hc_claim_record *record = &claim->shared.record;
 
-    hc_claim_record_set_size(record, hc_pieces_size(claim->pieces));
+    record->size = hc_pieces_size(claim->pieces);
     record->bytes = hc_pieces_arrived(claim->pieces);
     hc_pieces_format(claim->pieces, record->ranges);
     return hc_claim_record_write(record, claim->fd);
@@ -70,7 +80,7 @@ static void claim_start_heartbeat(struct hc_claim *claim)
         return;
     claim->shared.heartbeat_bytes = hc_pieces_arrived(claim->pieces);
     claim->heartbeat.beat = claim_on_heartbeat;
-    hc_heartbeats_start(claim->heartbeats, &claim->heartbeat);
+    hc_heartbeats_start(hc_cache_heartbeats(claim->cache), &claim->heartbeat);
 }
 
 static void claim_close_file(struct hc_claim *claim)
@@ -79,25 +89,26 @@ static void claim_close_file(struct hc_claim *claim)
     claim->fd = -1;
 }
 
-/* False, for those who say that another claim was in the way. */
+/* Returns false, for the callers that then report another process's claim. */
 static bool claim_withdraw(struct hc_claim *claim, const char *private)
 {
     if (claim->fd >= 0)
-        (void)unlinkat(claim->root, private, 0);
+        (void)unlinkat(hc_cache_fd(claim->cache), private, 0);
     claim_close_file(claim);
     return false;
 }
 
-/* A file with the claim in it, under a private name, where there can be one. */
+/* The claim's file under a private name, if the volume takes one. */
 static void claim_write_private(struct hc_claim *claim, char private[PATH_MAX])
 {
+    int root = hc_cache_fd(claim->cache);
     struct hc_error unused;
 
     if (hc_cache_private_path(private, &unused) < 0 ||
-        hc_file_mkparents(claim->root, private, &unused) < 0 ||
-        hc_file_mkparents(claim->root, claim->path, &unused) < 0)
+        hc_file_mkparents(root, private, &unused) < 0 ||
+        hc_file_mkparents(root, claim->path, &unused) < 0)
         return;
-    claim->fd = hc_file_create(claim->root, private, O_WRONLY);
+    claim->fd = hc_file_create(root, private, O_WRONLY);
     if (claim->fd >= 0 && claim_write(claim) < 0)
         (void)claim_withdraw(claim, private);
 }
@@ -116,7 +127,8 @@ static bool volume_has_no_links(int errnum)
            errnum == EMLINK;
 }
 
-/* The answer of a network filesystem may have been lost, and been asked for again. */
+/* Whether a link(2) that failed was made: a network filesystem that has lost the answer
+ * asks again, and is told that the name exists. */
 static bool claim_has_two_names(const struct hc_claim *claim)
 {
     struct stat status;
@@ -124,7 +136,7 @@ static bool claim_has_two_names(const struct hc_claim *claim)
     return fstat(claim->fd, &status) == 0 && status.st_nlink == 2;
 }
 
-/* 0 or why not. A sweep may have removed the empty directory. */
+/* 0 or errno. Another process's sweep may have removed the empty directory meanwhile. */
 static int claim_link(int root, const char *from, const char *to)
 {
     int failure = linkat(root, from, root, to, 0) == 0 ? 0 : errno;
@@ -135,10 +147,10 @@ static int claim_link(int root, const char *from, const char *to)
     return failure;
 }
 
-/* In a place where there is none. False when somebody else was faster. */
+/* Free → held. False when another process was faster. */
 static bool claim_link_in_place(struct hc_claim *claim, const char *private)
 {
-    int root = claim->root;
+    int root = hc_cache_fd(claim->cache);
     int failure = claim->fd < 0 ? 0 : claim_link(root, private, claim->path);
 
     if (failure == EEXIST && claim_has_two_names(claim))
@@ -155,7 +167,7 @@ static bool claim_link_in_place(struct hc_claim *claim, const char *private)
     return true;
 }
 
-/* What no hash will check is not gone on with. */
+/* Bytes that no hash will check are not resumed. */
 static bool takeover_is_useful(const struct hc_claim *claim,
                                const struct hc_takeover *takeover, int64_t now_ms)
 {
@@ -164,10 +176,11 @@ static bool takeover_is_useful(const struct hc_claim *claim,
 
     return hc_digest_kind_of(takeover->blob->etag) != HC_DIGEST_NONE &&
            earlier->partial[0] && (size == HC_SIZE_UNKNOWN || earlier->size == size) &&
-           hc_claim_record_is_worth_keeping(earlier, now_ms);
+           hc_claim_record_is_worth_keeping(earlier, HC_PARTIAL_KEEP_MS, now_ms);
 }
 
-/* Our record tells of the earlier one's file, and what is in it, before it is renamed. */
+/* The successor's record names the earlier partial file, and what is in it, before that
+ * is renamed: should this process die in between, the next one finds the bytes. */
 static bool takeover_announce(struct hc_claim *claim, const struct hc_takeover *takeover,
                               int64_t now_ms)
 {
@@ -182,7 +195,8 @@ static bool takeover_announce(struct hc_claim *claim, const struct hc_takeover *
     return is_useful;
 }
 
-/* A copy takes its time: it is not there before it is. */
+/* A copy may take minutes, so the heartbeat runs meanwhile; the record names its bytes
+ * only once they are there. */
 static void takeover_finish(struct hc_claim *claim, const struct hc_takeover *takeover,
                             bool is_useful, struct hc_cancellation *cancellation)
 {
@@ -193,13 +207,12 @@ static void takeover_finish(struct hc_claim *claim, const struct hc_takeover *ta
         hc_pieces_clear(claim->pieces);
     else if (is_useful && takeover->state == HC_CLAIM_HELD)
         (void)hc_pieces_parse(claim->pieces, takeover->earlier.ranges);
-    hc_takeover_remove_earlier(takeover);
-    (void)pthread_mutex_lock(&claim->shared.lock);
+    hc_takeover_end(takeover);
+    HC_LOCKED(&claim->shared.lock);
     record->previous[0] = '\0';
-    (void)pthread_mutex_unlock(&claim->shared.lock);
 }
 
-/* Ours in the place of an earlier one. */
+/* Abandoned or stalled → held. False when another process takes it over. */
 static bool claim_take_over(struct hc_claim *claim,
                             const struct hc_claim_request *request,
                             const struct hc_takeover *takeover, const char *private,
@@ -212,23 +225,18 @@ static bool claim_take_over(struct hc_claim *claim,
     is_useful = takeover->state == HC_CLAIM_ABANDONED
                     ? takeover_announce(claim, takeover, now_ms)
                     : takeover_is_useful(claim, takeover, now_ms);
-    if (claim->fd >= 0 && !claim_rename(claim->root, private, claim->path))
+    if (claim->fd >= 0 && !claim_rename(hc_cache_fd(claim->cache), private, claim->path))
         claim_close_file(claim);
     takeover_finish(claim, takeover, is_useful, request->cancellation);
     return true;
 }
 
-static bool claim_is_stalled(const struct hc_claim_request *request,
-                             const struct hc_takeover *takeover)
-{
-    return request->stalled && strcmp(request->stalled, takeover->partial) == 0;
-}
-
-/* False: somebody else's is in its place. Without a file when the volume refuses it. */
+/* False when another process holds the blob's claim. True without a claim file when the
+ * volume refuses one. */
 static bool claim_put_in_place(struct hc_claim *claim,
                                const struct hc_claim_request *request)
 {
-    struct hc_takeover takeover = {.root = claim->root,
+    struct hc_takeover takeover = {.root = hc_cache_fd(claim->cache),
                                    .path = claim->path,
                                    .blob = request->blob};
     char private[PATH_MAX];
@@ -239,11 +247,11 @@ static bool claim_put_in_place(struct hc_claim *claim,
     now_ms = hc_volume_written_ms(claim->fd);
     hc_takeover_inspect(&takeover, now_ms);
     switch (takeover.state) {
-    case HC_CLAIM_UNREADABLE: /* that one may name a file */
+    case HC_CLAIM_UNREADABLE:
         (void)claim_withdraw(claim, private);
         return true;
     case HC_CLAIM_HELD:
-        if (!claim_is_stalled(request, &takeover))
+        if (!request->stalled || strcmp(request->stalled, takeover.partial) != 0)
             return claim_withdraw(claim, private);
         return claim_take_over(claim, request, &takeover, private, now_ms);
     case HC_CLAIM_ABANDONED:
@@ -265,7 +273,7 @@ static int claim_name_files(struct hc_claim *claim, const struct hc_blob_id *blo
                   strrchr(claim->partial, '/') + 1) < 0 ||
         hc_format(claim->path, PATH_MAX, ".hubcache/transfers/%s/%s", blob->folder,
                   blob->etag) < 0)
-        claim->path[0] = '\0'; /* a transfer without a claim */
+        claim->path[0] = '\0'; /* the transfer runs without a claim */
     return 0;
 }
 
@@ -280,8 +288,7 @@ static struct hc_claim *claim_new(const struct hc_cache *cache,
         return NULL;
     }
     (void)pthread_mutex_init(&claim->shared.lock, NULL);
-    claim->heartbeats = hc_cache_heartbeats(cache);
-    claim->root = hc_cache_fd(cache);
+    claim->cache = cache;
     claim->fd = -1;
     claim->pieces = request->pieces;
     claim->shared.heartbeat_ms = hc_monotonic_ms();
@@ -315,28 +322,44 @@ const char *hc_claim_partial_path(const struct hc_claim *claim)
     return claim->partial;
 }
 
+int hc_claim_require_space(const struct hc_claim *claim, int fd, uint64_t needed,
+                           struct hc_error *err)
+{
+    struct hc_space_request request = {.fd = fd,
+                                       .folder = claim->folder,
+                                       .needed = needed};
+
+    if (needed >= HC_RESERVATION_MIN_BYTES)
+        request.reserved =
+            hc_reserved_bytes(claim->cache, claim->folder, &claim->shared.record,
+                              hc_volume_written_ms(claim->fd));
+    return hc_free_space_require(hc_cache_free_space(claim->cache), &request, err);
+}
+
+/* A thread that finds the lock taken leaves it to the one that is writing just then. A
+ * network filesystem may keep written bytes to itself for a while, but tells a new mtime
+ * at once. */
 void hc_claim_heartbeat(struct hc_claim *claim)
 {
     uint64_t arrived = hc_pieces_arrived(claim->pieces);
     int64_t now_ms = hc_monotonic_ms();
-    bool is_time;
+    bool is_due;
 
-    /* Who finds it locked leaves it to who is at it. */
     if (claim->fd < 0 || pthread_mutex_trylock(&claim->shared.lock) != 0)
         return;
-    is_time = now_ms - claim->shared.heartbeat_ms >= HEARTBEAT_MIN_MS;
-    if (is_time || arrived >= claim->shared.heartbeat_bytes + HEARTBEAT_BYTES) {
+    is_due = now_ms - claim->shared.heartbeat_ms >= HEARTBEAT_DUE_MS;
+    if (is_due || arrived >= claim->shared.heartbeat_bytes + HEARTBEAT_BYTES) {
         claim->shared.heartbeat_bytes = arrived;
         (void)claim_write(claim);
     }
-    if (is_time) {
+    if (is_due) {
         claim->shared.heartbeat_ms = now_ms;
-        (void)futimens(claim->fd, NULL); /* a network filesystem tells this at once */
+        (void)futimens(claim->fd, NULL);
     }
     (void)pthread_mutex_unlock(&claim->shared.lock);
 }
 
-/* Nobody would find it in a record that has no name any more. */
+/* A claim file without a name is found by no other process. */
 static bool claim_is_linked(const struct hc_claim *claim)
 {
     struct stat status;
@@ -348,11 +371,10 @@ bool hc_claim_abandon(struct hc_claim *claim)
 {
     if (!claim_is_linked(claim))
         return false;
-    (void)pthread_mutex_lock(&claim->shared.lock);
+    HC_LOCKED(&claim->shared.lock);
     claim->shared.record.owner.pid = 0;
     claim->shared.record.owner.start = 0;
     claim->is_abandoned = claim_write(claim) == 0;
-    (void)pthread_mutex_unlock(&claim->shared.lock);
     return claim->is_abandoned;
 }
 
@@ -365,22 +387,18 @@ uint64_t hc_claim_arrived_bytes(const struct hc_cache *cache,
                                                                         : 0;
 }
 
-uint64_t hc_claim_reserved_before(const struct hc_cache *cache,
-                                  const struct hc_claim *claim)
-{
-    return hc_reserved_bytes(cache, claim->folder, &claim->shared.record,
-                             hc_volume_written_ms(claim->fd));
-}
-
+/* A successor's claim may be in its place by now: then this one has the superseded name.
+ * */
 static void claim_remove_file(const struct hc_claim *claim)
 {
+    int root = hc_cache_fd(claim->cache);
     char superseded[PATH_MAX];
 
-    if (hc_file_is_named(claim->root, claim->path, claim->fd))
-        (void)unlinkat(claim->root, claim->path, 0);
+    if (hc_file_is_named(root, claim->path, claim->fd))
+        (void)unlinkat(root, claim->path, 0);
     else if (hc_superseded_claim_path(superseded, claim->path,
                                       claim->shared.record.partial))
-        (void)unlinkat(claim->root, superseded, 0);
+        (void)unlinkat(root, superseded, 0);
 }
 
 void hc_claim_drop(struct hc_claim *claim)
@@ -388,7 +406,7 @@ void hc_claim_drop(struct hc_claim *claim)
     if (!claim)
         return;
     if (claim->heartbeat.beat)
-        hc_heartbeats_stop(claim->heartbeats, &claim->heartbeat);
+        hc_heartbeats_stop(hc_cache_heartbeats(claim->cache), &claim->heartbeat);
     if (claim->fd >= 0 && !claim->is_abandoned)
         claim_remove_file(claim);
     hc_auto_close(&claim->fd);

@@ -1,13 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Lines in any order; those that an older release did not write may be missing.
+ * The text of a claim file, as a replica of any release may have written it:
+ *
+ *   host=gpu-7/1f0c2a4e/f0000001   the owner (process.h)
+ *   pid=17                         0 when it has abandoned the claim
+ *   start=88123
+ *   incomplete=<etag>.0a1b2c3d.incomplete
+ *   previous=                      during a takeover, the same file's earlier name
+ *   since=1764370000000000         microseconds since the epoch
+ *   size=4194304                   0 while unknown
+ *   bytes=2097152
+ *   ranges=0-2097152
+ *
+ * Lines may come in any order. The first three and `incomplete` are required; the others
+ * are missing from what an older release wrote.
  */
 #include "claim_record.h"
 
+#include <base/directory.h>
 #include <base/file.h>
 #include <base/size.h>
 #include <base/text.h>
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +30,10 @@
 #include <time.h>
 #include <unistd.h>
 
+static const char claims_path[] = ".hubcache/transfers";
+
 /* The value of the line "<key>=<value>". */
-static bool claim_record_find_field(const char *text, const char *key, char *value,
-                                    size_t size)
+static bool record_find_text(const char *text, const char *key, char *value, size_t size)
 {
     size_t length = strlen(key);
 
@@ -32,36 +48,35 @@ static bool claim_record_find_field(const char *text, const char *key, char *val
     return false;
 }
 
-static bool claim_record_find_number(const char *text, const char *key, uint64_t *number)
+static bool record_find_number(const char *text, const char *key, uint64_t *number)
 {
     char value[24];
     char *end;
 
-    if (!claim_record_find_field(text, key, value, sizeof value) || value[0] < '0' ||
+    if (!record_find_text(text, key, value, sizeof value) || value[0] < '0' ||
         value[0] > '9')
         return false;
     *number = strtoull(value, &end, 10);
     return *end == '\0';
 }
 
-static void claim_record_parse_progress(const char *text, struct hc_claim_record *record)
+/* What is missing or contradicts itself counts as nothing that has arrived. */
+static void record_parse_progress(const char *text, struct hc_claim_record *record)
 {
-    uint64_t since_us = 0;
+    uint64_t began_us = 0;
 
-    if (!claim_record_find_field(text, "previous", record->previous,
-                                 sizeof record->previous))
+    if (!record_find_text(text, "previous", record->previous, sizeof record->previous))
         record->previous[0] = '\0';
-    if (!claim_record_find_field(text, "ranges", record->ranges, sizeof record->ranges))
+    if (!record_find_text(text, "ranges", record->ranges, sizeof record->ranges))
         record->ranges[0] = '\0';
-    if (!claim_record_find_number(text, "size", &record->size))
+    if (!record_find_number(text, "size", &record->size))
         record->size = 0;
-    if (!claim_record_find_number(text, "bytes", &record->bytes) ||
-        record->ranges[0] == '\0')
+    if (!record_find_number(text, "bytes", &record->bytes) || record->ranges[0] == '\0')
         record->bytes = 0;
     if (record->size > 0 && record->bytes > record->size)
         record->bytes = 0;
-    if (claim_record_find_number(text, "since", &since_us) && since_us <= INT64_MAX)
-        record->began_us = (int64_t)since_us;
+    if (record_find_number(text, "since", &began_us) && began_us <= INT64_MAX)
+        record->began_us = (int64_t)began_us;
 }
 
 int hc_claim_record_read(int root, const char *path, struct hc_claim_record *record)
@@ -76,13 +91,12 @@ int hc_claim_record_read(int root, const char *path, struct hc_claim_record *rec
     if (found != 1)
         return found;
     record->heartbeat_ms = hc_file_changed_ms(&status);
-    claim_record_parse_progress(text, record);
-    return claim_record_find_field(text, "host", record->owner.host,
-                                   sizeof record->owner.host) &&
-           claim_record_find_number(text, "pid", &record->owner.pid) &&
-           claim_record_find_number(text, "start", &record->owner.start) &&
-           claim_record_find_field(text, "incomplete", record->partial,
-                                   sizeof record->partial);
+    record_parse_progress(text, record);
+    return record_find_text(text, "host", record->owner.host,
+                            sizeof record->owner.host) &&
+           record_find_number(text, "pid", &record->owner.pid) &&
+           record_find_number(text, "start", &record->owner.start) &&
+           record_find_text(text, "incomplete", record->partial, sizeof record->partial);
 }
 
 int hc_claim_record_find(int root, const struct hc_blob_id *blob,
@@ -90,30 +104,26 @@ int hc_claim_record_find(int root, const struct hc_blob_id *blob,
 {
     char path[PATH_MAX];
 
-    if (hc_format(path, sizeof path, ".hubcache/transfers/%s/%s", blob->folder,
-                  blob->etag) < 0)
+    if (hc_format(path, sizeof path, "%s/%s/%s", claims_path, blob->folder, blob->etag) <
+        0)
         return 0;
     return hc_claim_record_read(root, path, record);
 }
 
-static int claim_record_format(const struct hc_claim_record *record,
-                               char text[HC_CLAIM_RECORD_TEXT_SIZE])
-{
-    return hc_format(text, HC_CLAIM_RECORD_TEXT_SIZE,
-                     "host=%s\npid=%" PRIu64 "\nstart=%" PRIu64
-                     "\nincomplete=%s\nprevious=%s\nsince=%" PRId64 "\nsize=%" PRIu64
-                     "\nbytes=%" PRIu64 "\nranges=%s\n",
-                     record->owner.host, record->owner.pid, record->owner.start,
-                     record->partial, record->previous, record->began_us, record->size,
-                     record->bytes, record->ranges);
-}
-
-/* Cutting a file costs a network filesystem an answer: only when it must be. */
+/* The file is cut only when it was longer: each ftruncate(2) costs a network filesystem
+ * an answer. */
 int hc_claim_record_write(struct hc_claim_record *record, int fd)
 {
     char text[HC_CLAIM_RECORD_TEXT_SIZE];
-    int length = claim_record_format(record, text);
+    uint64_t size = record->size == HC_SIZE_UNKNOWN ? 0 : record->size;
     int earlier = record->text_length;
+    int length = hc_format(text, sizeof text,
+                           "host=%s\npid=%" PRIu64 "\nstart=%" PRIu64
+                           "\nincomplete=%s\nprevious=%s\nsince=%" PRId64
+                           "\nsize=%" PRIu64 "\nbytes=%" PRIu64 "\nranges=%s\n",
+                           record->owner.host, record->owner.pid, record->owner.start,
+                           record->partial, record->previous, record->began_us, size,
+                           record->bytes, record->ranges);
 
     if (length < 0 || pwrite(fd, text, (size_t)length, 0) != length)
         return -1;
@@ -129,26 +139,11 @@ static int64_t host_now_us(void)
     return now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-void hc_claim_record_set_size(struct hc_claim_record *record, uint64_t size)
-{
-    record->size = size == HC_SIZE_UNKNOWN ? 0 : size;
-}
-
 struct hc_claim_record hc_claim_record_new(uint64_t size)
 {
-    struct hc_claim_record record = {.owner = hc_process_self(),
-                                     .began_us = host_now_us()};
-
-    hc_claim_record_set_size(&record, size);
-    return record;
-}
-
-int64_t hc_volume_written_ms(int fd)
-{
-    struct stat status;
-
-    return fd >= 0 && fstat(fd, &status) == 0 ? hc_file_time_ms(&status.st_mtim)
-                                              : host_now_us() / 1000;
+    return (struct hc_claim_record){.owner = hc_process_self(),
+                                    .size = size,
+                                    .began_us = host_now_us()};
 }
 
 bool hc_claim_record_is_reservation(const struct hc_claim_record *record)
@@ -170,8 +165,64 @@ bool hc_claim_record_is_abandoned(const struct hc_claim_record *record, int64_t 
 }
 
 bool hc_claim_record_is_worth_keeping(const struct hc_claim_record *record,
-                                      int64_t now_ms)
+                                      int64_t keep_ms, int64_t now_ms)
 {
     return record->bytes >= HC_PARTIAL_KEEP_BYTES &&
-           llabs(now_ms - record->heartbeat_ms) <= HC_PARTIAL_KEEP_MS;
+           llabs(now_ms - record->heartbeat_ms) <= keep_ms;
+}
+
+int64_t hc_volume_written_ms(int fd)
+{
+    struct stat status;
+
+    return fd >= 0 && fstat(fd, &status) == 0 ? hc_file_time_ms(&status.st_mtim)
+                                              : host_now_us() / 1000;
+}
+
+int64_t hc_volume_now_ms(const struct hc_cache *cache)
+{
+    int root = hc_cache_fd(cache);
+    HC_AUTO_CLOSE int fd = -1;
+    char private[PATH_MAX];
+    struct hc_error unused;
+
+    if (hc_cache_private_path(private, &unused) == 0 &&
+        hc_file_mkparents(root, private, &unused) == 0)
+        fd = hc_file_create(root, private, O_WRONLY);
+    if (fd >= 0)
+        (void)unlinkat(root, private, 0);
+    return hc_volume_written_ms(fd);
+}
+
+static bool listing_next_repo(struct hc_claim_listing *listing)
+{
+    if (!listing->repos)
+        listing->repos = hc_directory_stream(listing->root, claims_path);
+    hc_auto_closedir(&listing->files);
+    listing->files = NULL;
+    listing->blob.folder = listing->repos ? hc_directory_next(listing->repos) : NULL;
+    if (listing->blob.folder)
+        listing->files = hc_directory_stream(dirfd(listing->repos), listing->blob.folder);
+    return listing->blob.folder != NULL;
+}
+
+/* A stream that has ended is not read again: the next repo's takes its place. */
+bool hc_claim_listing_next(struct hc_claim_listing *listing)
+{
+    for (;;) {
+        listing->blob.etag = listing->files ? hc_directory_next(listing->files) : NULL;
+        if (!listing->blob.etag && !listing_next_repo(listing))
+            return false;
+        if (listing->blob.etag &&
+            hc_format(listing->path, sizeof listing->path, "%s/%s/%s", claims_path,
+                      listing->blob.folder, listing->blob.etag) > 0 &&
+            hc_claim_record_read(listing->root, listing->path, &listing->record) == 1)
+            return true;
+    }
+}
+
+void hc_claim_listing_close(struct hc_claim_listing *listing)
+{
+    hc_auto_closedir(&listing->files);
+    hc_auto_closedir(&listing->repos);
 }

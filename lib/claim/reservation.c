@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A record (claim_record.h) like that of a claim, whose size is what is still spoken for. It is
- * written anew with the heartbeat only.
+ * A reservation is a record like that of a claim (claim_record.h), whose size is what is
+ * still reserved; it is written again with each heartbeat, and removed by drop. When its
+ * process dies, its heartbeat ends, it counts no more, and the sweep removes the file.
+ *
+ * It is published before the free space is looked at: of two replicas that look at the
+ * same time, at least one sees the other's.
  */
 #include "reservation.h"
 
-#include "claims.h"
-#include "free_space.h"
-#include <base/heartbeat.h>
-
 #include <base/file.h>
+#include <base/free_space.h>
+#include <base/heartbeat.h>
+#include <base/size.h>
 #include <base/text.h>
 
 #include <fcntl.h>
@@ -18,16 +21,61 @@
 #include <string.h>
 #include <sys/stat.h>
 
+enum { PARTIAL_SUFFIX = sizeof ".01234567.incomplete" - 1 };
+
 struct hc_reservation {
     struct hc_heartbeat heartbeat;
-    struct hc_heartbeats *heartbeats; /* borrowed from the cache, as the next */
-    int root;
-    int fd;
+    const struct hc_cache *cache; /* borrowed */
+    int fd;                       /* -1 when no file could be written */
     char path[PATH_MAX];
-    struct hc_claim_record record; /* the heart's, once it beats */
+    struct hc_claim_record record; /* of the heartbeat's thread, once that beats */
     uint64_t bytes;
     atomic_uint_least64_t used;
 };
+
+static bool claim_is_earlier(const struct hc_claim_record *a,
+                             const struct hc_claim_record *b)
+{
+    if (a->began_us != b->began_us)
+        return a->began_us < b->began_us;
+    return strcmp(a->partial, b->partial) < 0;
+}
+
+/* Both are called "<etag>.<8 hex>.incomplete". */
+static bool partial_is_of_same_blob(const char *a, const char *b)
+{
+    size_t length = strlen(a);
+
+    return length > PARTIAL_SUFFIX && strlen(b) == length &&
+           memcmp(a, b, length - PARTIAL_SUFFIX) == 0;
+}
+
+/* The blobs of one may be those of the other: a file of a snapshot and its reservation,
+ * or the blob of a claim that was taken over. */
+static bool claim_is_for_same_blobs(const struct hc_claim_listing *listing,
+                                    const char *folder, const struct hc_claim_record *own)
+{
+    return strcmp(listing->blob.folder, folder) == 0 &&
+           (hc_claim_record_is_reservation(&listing->record) ||
+            hc_claim_record_is_reservation(own) ||
+            partial_is_of_same_blob(listing->record.partial, own->partial));
+}
+
+uint64_t hc_reserved_bytes(const struct hc_cache *cache, const char *folder,
+                           const struct hc_claim_record *own, int64_t now_ms)
+{
+    HC_AUTO_VALUE(hc_claim_listing) listing = {.root = hc_cache_fd(cache)};
+    const struct hc_claim_record *other = &listing.record;
+    uint64_t bytes = 0;
+
+    while (hc_claim_listing_next(&listing)) {
+        if (other->size > other->bytes && claim_is_earlier(other, own) &&
+            !claim_is_for_same_blobs(&listing, folder, own) &&
+            !hc_claim_record_is_abandoned(other, now_ms))
+            bytes = hc_size_add(bytes, other->size - other->bytes);
+    }
+    return bytes;
+}
 
 static void reservation_write(struct hc_reservation *reservation)
 {
@@ -45,19 +93,21 @@ static void reservation_on_heartbeat(struct hc_heartbeat *heartbeat)
                                   offsetof(struct hc_reservation, heartbeat)));
 }
 
-/* Without a file there is room all the same, only nobody else knows. */
+/* A volume that takes no file may have the space all the same: then only this process
+ * knows of the reservation. */
 static void reservation_publish(struct hc_reservation *reservation)
 {
+    int root = hc_cache_fd(reservation->cache);
     struct hc_error unused;
 
-    if (hc_file_mkparents(reservation->root, reservation->path, &unused) < 0)
+    if (hc_file_mkparents(root, reservation->path, &unused) < 0)
         return;
-    reservation->fd = hc_file_create(reservation->root, reservation->path, O_WRONLY);
+    reservation->fd = hc_file_create(root, reservation->path, O_WRONLY);
     if (reservation->fd < 0)
         return;
     reservation_write(reservation);
     reservation->heartbeat.beat = reservation_on_heartbeat;
-    hc_heartbeats_start(reservation->heartbeats, &reservation->heartbeat);
+    hc_heartbeats_start(hc_cache_heartbeats(reservation->cache), &reservation->heartbeat);
 }
 
 static struct hc_reservation *reservation_new(const struct hc_cache *cache,
@@ -71,8 +121,7 @@ static struct hc_reservation *reservation_new(const struct hc_cache *cache,
         (void)hc_fail_memory(err);
         return NULL;
     }
-    reservation->heartbeats = hc_cache_heartbeats(cache);
-    reservation->root = hc_cache_fd(cache);
+    reservation->cache = cache;
     reservation->fd = -1;
     (void)hc_format(path, sizeof path, ".hubcache/transfers/%s/snapshot", repo->folder);
     if (hc_file_private_name(reservation->path, PATH_MAX, path, "", err) < 0)
@@ -81,7 +130,41 @@ static struct hc_reservation *reservation_new(const struct hc_cache *cache,
     reservation->record = hc_claim_record_new(bytes);
     (void)hc_format(reservation->record.partial, sizeof reservation->record.partial, "%s",
                     strrchr(reservation->path, '/') + 1);
+    if (bytes >= HC_RESERVATION_MIN_BYTES)
+        reservation_publish(reservation);
     return hc_take(&reservation);
+}
+
+static struct hc_space_request reservation_request(const struct hc_reservation *own,
+                                                   const struct hc_repo *repo)
+{
+    return (struct hc_space_request){
+        .fd = hc_cache_fd(own->cache),
+        .folder = repo->folder,
+        .needed = own->bytes,
+        .reserved = own->bytes < HC_RESERVATION_MIN_BYTES
+                        ? 0
+                        : hc_reserved_bytes(own->cache, repo->folder, &own->record,
+                                            hc_volume_written_ms(own->fd)),
+    };
+}
+
+int hc_reservation_try(const struct hc_cache *cache, const struct hc_repo *repo,
+                       uint64_t bytes, struct hc_reservation **reservation,
+                       struct hc_error *err)
+{
+    HC_AUTO(hc_reservation) *own = reservation_new(cache, repo, bytes, err);
+    struct hc_space_request request;
+
+    *reservation = NULL;
+    if (!own)
+        return -1;
+    request = reservation_request(own, repo);
+    if (!hc_free_space_has(&request))
+        return 0;
+    if (own->fd >= 0)
+        *reservation = hc_take(&own);
+    return 1;
 }
 
 int hc_reservation_make(const struct hc_cache *cache, const struct hc_repo *repo,
@@ -89,19 +172,16 @@ int hc_reservation_make(const struct hc_cache *cache, const struct hc_repo *repo
                         struct hc_error *err)
 {
     HC_AUTO(hc_reservation) *own = reservation_new(cache, repo, bytes, err);
-    uint64_t others;
+    struct hc_space_request request;
 
     *reservation = NULL;
     if (!own)
         return -1;
-    if (bytes < HC_RESERVATION_MIN_BYTES)
-        return hc_free_space_check(own->root, bytes, 0, err);
-    reservation_publish(own); /* first, so that of two who check one sees the other */
-    others = hc_reserved_bytes(cache, repo->folder, &own->record,
-                               hc_volume_written_ms(own->fd));
-    if (hc_free_space_check(own->root, bytes, others, err) < 0)
+    request = reservation_request(own, repo);
+    if (hc_free_space_require(hc_cache_free_space(cache), &request, err) < 0)
         return -1;
-    *reservation = hc_take(&own);
+    if (own->fd >= 0)
+        *reservation = hc_take(&own);
     return 0;
 }
 
@@ -116,8 +196,9 @@ void hc_reservation_drop(struct hc_reservation *reservation)
     if (!reservation)
         return;
     if (reservation->heartbeat.beat) {
-        hc_heartbeats_stop(reservation->heartbeats, &reservation->heartbeat);
-        (void)unlinkat(reservation->root, reservation->path, 0);
+        hc_heartbeats_stop(hc_cache_heartbeats(reservation->cache),
+                           &reservation->heartbeat);
+        (void)unlinkat(hc_cache_fd(reservation->cache), reservation->path, 0);
     }
     hc_auto_close(&reservation->fd);
     free(reservation);

@@ -1,36 +1,58 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Room on the volume that is spoken for: what many blobs will need that are fetched one
- * after the other. Kept beside the claims, as .hubcache/transfers/<repo folder>/
- * snapshot.<8 hex>, where other replicas see it; it lives as long as it beats (heartbeat.h).
- * Blobs that have a claim of their own are not part of it any more. Of those who want
- * room the earlier have it, as their hosts' clocks tell: of two who begin in the same
- * moment both may have it, and then one of them fails when the volume is full. Fetches of
- * one repo do not stand in each other's way: they want the same blobs, as a rule. Callable
- * from any thread.
+ * Space on the volume that is reserved for a download before its bytes come, so that
+ * downloads that fit one by one do not fill the volume together. The claim of a blob
+ * reserves what the blob still needs; a reservation does so for many blobs that are
+ * fetched one after the other. Both are claim files (claim_record.h), which other
+ * replicas see and count as long as their heartbeats last. A blob that has a claim of its
+ * own is no longer part of the reservation: the download that made it calls
+ * hc_reservation_use().
+ *
+ * The earlier of two downloads has the space, by the clocks of their hosts: two that
+ * begin in the same moment may both have it, and one of them fails later, when the volume
+ * is full. Downloads of one repo do not count each other's reservations: as a rule they
+ * want the same blobs. Callable from any thread.
  */
 #ifndef HC_CLAIM_RESERVATION_H
 #define HC_CLAIM_RESERVATION_H
 
-#include <cache/cache.h>
+#include "claim_record.h"
 
-#include <stdint.h>
+enum {
+    HC_RESERVATION_MIN_BYTES = 1024 * 1024
+}; /* fewer are not counted against others */
 
 struct hc_reservation;
 
 /*
- * NO_SPACE, with both figures, when the volume has not so many `bytes` beyond what is
- * promised to others. Else `*reserve`, NULL when the room of so few needs no file, or
- * none can be written.
+ * Reserves `bytes` for a download of blobs of `repo`, after the reclaimers of the cache
+ * (base/free_space.h) were asked if need be; -1 with NO_SPACE, which names both figures,
+ * when the volume has not as many beyond what is reserved for others. `*reservation` is
+ * NULL when so few bytes need no file, or no file can be written.
  */
 int hc_reservation_make(const struct hc_cache *cache, const struct hc_repo *repo,
                         uint64_t bytes, struct hc_reservation **reservation,
                         struct hc_error *err);
 
-/* So many bytes of it are used now, or are not needed. NULL is fine, here and below. */
+/* 1 when that is possible without asking a reclaimer, else 0; -1 when there is no memory.
+ * */
+int hc_reservation_try(const struct hc_cache *cache, const struct hc_repo *repo,
+                       uint64_t bytes, struct hc_reservation **reservation,
+                       struct hc_error *err);
+
+/* Returns `bytes` of it: they are on the volume, or claimed, or not needed. NULL is fine,
+ * here and below. */
 void hc_reservation_use(struct hc_reservation *reservation, uint64_t bytes);
 
 void hc_reservation_drop(struct hc_reservation *reservation);
 HC_DEFINE_AUTO(hc_reservation, hc_reservation_drop)
+
+/*
+ * Bytes that claims and reservations which began before `own` still need: of all
+ * replicas, but not of the same blob, nor of the same repo when one of the two is a
+ * reservation. `folder` is that of the repo of `own`.
+ */
+uint64_t hc_reserved_bytes(const struct hc_cache *cache, const char *folder,
+                           const struct hc_claim_record *own, int64_t now_ms);
 
 #endif

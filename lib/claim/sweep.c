@@ -1,149 +1,162 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The sweep believes nothing it reads: it opens directories without following symlinks
- * and removes only names of the shape "<etag>.<8 hex>.incomplete" beside the etag's own
- * blob.
+ * Nothing that is read is trusted: directories are opened without following symlinks, and
+ * only files called "<etag>.<8 hex>.incomplete" are removed, beside the blob of the etag
+ * that the claim's own name has.
+ *
+ * A blob's claim is removed with the blob's lock held, and after it has been read again:
+ * between the first look and the lock, another process may have taken it over. Superseded
+ * claims and reservations need no lock: they are their owner's alone, and it is gone.
  */
-#include "claim.h"
+#include "sweep.h"
 
-#include "claims.h"
+#include "claim_record.h"
 #include "partial.h"
-#include <cache/blob_lock.h>
 
 #include <base/directory.h>
 #include <base/file.h>
 #include <base/text.h>
+#include <cache/blob_lock.h>
 
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 
-enum { SUPERSEDED_SUFFIX = 9 /* ".<8 hex>" */ };
+enum { SUPERSEDED_SUFFIX = 9 /* ".<8 hex>" */, BLOCK_SIZE = 512 /* of st_blocks */ };
 
 struct sweep {
     const struct hc_cache *cache;
     int64_t now_ms;
-    unsigned removed;
+    int64_t keep_ms;    /* how old a partial file may be and stay for a resume */
+    const char *folder; /* of a repo whose partial files stay as usual; or NULL */
+    uint64_t freed;     /* bytes of partial files, so far */
+    uint64_t wanted;    /* the sweep ends when so many are free */
+    unsigned removed;   /* files, claims not counted */
 };
 
-static bool sweep_blob_exists(int root, const struct hc_claims_entry *entry)
+static void sweep_partial(struct sweep *sweep, const struct hc_claim_listing *claim,
+                          const char *etag, const char *name)
+{
+    int root = hc_cache_fd(sweep->cache);
+    struct stat status = {0};
+    char path[PATH_MAX];
+
+    if (!hc_partial_is_of(name, etag))
+        return;
+    if (hc_format(path, sizeof path, "%s/blobs/%s", claim->blob.folder, name) > 0)
+        (void)fstatat(root, path, &status, AT_SYMLINK_NOFOLLOW);
+    if (!hc_partial_remove(root, claim->blob.folder, name))
+        return;
+    sweep->removed++;
+    if (status.st_nlink == 1) /* a second name, of another repo's blob, keeps the bytes */
+        sweep->freed += (uint64_t)status.st_blocks * BLOCK_SIZE;
+}
+
+static void sweep_remove_claim(struct sweep *sweep, const struct hc_claim_listing *claim,
+                               const char *etag)
+{
+    sweep_partial(sweep, claim, etag, claim->record.partial);
+    sweep_partial(sweep, claim, etag, claim->record.previous);
+    (void)unlinkat(hc_cache_fd(sweep->cache), claim->path, 0);
+}
+
+static bool blob_is_complete(int root, const struct hc_claim_listing *claim)
 {
     char path[PATH_MAX];
     struct stat status;
 
-    return hc_format(path, sizeof path, "%s/blobs/%s", entry->blob.folder,
-                     entry->blob.etag) > 0 &&
+    return hc_format(path, sizeof path, "%s/blobs/%s", claim->blob.folder,
+                     claim->blob.etag) > 0 &&
            fstatat(root, path, &status, 0) == 0;
 }
 
-/* Whether somebody may still want what has arrived. */
-static bool sweep_partial_is_useful(const struct sweep *sweep,
-                                    const struct hc_claims_entry *entry)
+/* Whether a later transfer of the blob could resume the partial file. */
+static bool partial_is_kept(const struct sweep *sweep,
+                            const struct hc_claim_listing *claim)
 {
     int root = hc_cache_fd(sweep->cache);
-    const struct hc_claim_record *record = &entry->record;
+    const struct hc_claim_record *record = &claim->record;
+    bool is_spared = sweep->folder && strcmp(sweep->folder, claim->blob.folder) == 0;
+    int64_t keep_ms = is_spared ? HC_PARTIAL_KEEP_MS : sweep->keep_ms;
 
-    return hc_claim_record_is_worth_keeping(record, sweep->now_ms) &&
-           !sweep_blob_exists(root, entry) &&
-           (hc_partial_exists(root, entry->blob.folder, record->partial) ||
-            (hc_partial_is_of(record->previous, entry->blob.etag) &&
-             hc_partial_exists(root, entry->blob.folder, record->previous)));
+    return hc_claim_record_is_worth_keeping(record, keep_ms, sweep->now_ms) &&
+           !blob_is_complete(root, claim) &&
+           (hc_partial_exists(root, claim->blob.folder, record->partial) ||
+            (hc_partial_is_of(record->previous, claim->blob.etag) &&
+             hc_partial_exists(root, claim->blob.folder, record->previous)));
 }
 
-static unsigned sweep_remove_partial(int root, const struct hc_claims_entry *entry,
-                                     const char *name)
+static void sweep_blob_claim(struct sweep *sweep, struct hc_claim_listing *claim)
 {
-    return hc_partial_is_of(name, entry->blob.etag) &&
-                   hc_partial_remove(root, entry->blob.folder, name)
-               ? 1
-               : 0;
+    HC_AUTO(hc_blob_lock) *lock = NULL;
+    struct hc_claim_record *record = &claim->record;
+    struct hc_error unused;
+
+    if (partial_is_kept(sweep, claim) || hc_blob_lock_is_held(sweep->cache, &claim->blob))
+        return;
+    lock = hc_blob_lock_new(sweep->cache, &claim->blob, &unused);
+    if (lock && hc_blob_lock_try(lock, &unused) == 1 &&
+        hc_claim_record_read(hc_cache_fd(sweep->cache), claim->path, record) == 1 &&
+        hc_claim_record_is_abandoned(record, sweep->now_ms))
+        sweep_remove_claim(sweep, claim, claim->blob.etag);
 }
 
-/*
- * A claim that was taken over lies beside its successor as "<etag>.<8 hex>" (takeover.h):
- * then `etag` is that of its blob, and nobody will go on with what it has.
- */
-static bool claim_is_superseded(const struct hc_claims_entry *entry,
+/* Whether its name is "<etag>.<8 hex>", with the digits of its partial file; then `etag`
+ * is that of the blob. */
+static bool claim_is_superseded(const struct hc_claim_listing *claim,
                                 char etag[NAME_MAX + 1])
 {
-    size_t length = strlen(entry->blob.etag);
+    size_t length = strlen(claim->blob.etag);
 
     if (length <= SUPERSEDED_SUFFIX || length > NAME_MAX)
         return false;
-    memcpy(etag, entry->blob.etag, length - SUPERSEDED_SUFFIX);
+    memcpy(etag, claim->blob.etag, length - SUPERSEDED_SUFFIX);
     etag[length - SUPERSEDED_SUFFIX] = '\0';
-    return hc_partial_is_of(entry->record.partial, etag) &&
-           hc_text_starts(entry->record.partial, entry->blob.etag);
+    return hc_partial_is_of(claim->record.partial, etag) &&
+           hc_text_starts(claim->record.partial, claim->blob.etag);
 }
 
-/* Whether the claim in the blob's place names the file too: it follows the tomb's. */
-static bool superseded_has_successor(int root, const struct hc_claims_entry *superseded)
-{
-    const char *file = superseded->record.partial;
-    struct hc_claim_record successor;
-
-    return hc_claim_record_find(root, &superseded->blob, &successor) == 1 &&
-           (strcmp(successor.partial, file) == 0 ||
-            strcmp(successor.previous, file) == 0);
-}
-
-static void sweep_remove_claim(struct sweep *sweep, const struct hc_claims_entry *entry)
+/* Its partial file stays when the blob's claim names it too: that of a successor which
+ * has not come to rename it, or of the owner itself, when the successor died before its
+ * rename. */
+static void sweep_superseded(struct sweep *sweep, const struct hc_claim_listing *claim,
+                             const char *etag)
 {
     int root = hc_cache_fd(sweep->cache);
+    const struct hc_blob_id blob = {claim->blob.folder, etag};
+    const char *partial = claim->record.partial;
+    struct hc_claim_record current;
 
-    sweep->removed += sweep_remove_partial(root, entry, entry->record.partial);
-    sweep->removed += sweep_remove_partial(root, entry, entry->record.previous);
-    (void)unlinkat(root, entry->path, 0);
-}
-
-/* Of a claim in its blob's place. With the lock, no process puts another one there
- * meanwhile. */
-static void sweep_blob_claim(struct sweep *sweep, struct hc_claims_entry *entry)
-{
-    HC_AUTO(hc_blob_lock) *lock = NULL;
-    struct hc_claim_record *record = &entry->record;
-    struct hc_error unused;
-
-    if (sweep_partial_is_useful(sweep, entry) ||
-        hc_blob_lock_is_held(sweep->cache, &entry->blob))
-        return;
-    lock = hc_blob_lock_new(sweep->cache, &entry->blob, &unused);
-    if (lock && hc_blob_lock_try(lock, &unused) == 1 &&
-        hc_claim_record_read(hc_cache_fd(sweep->cache), entry->path, record) == 1 &&
-        hc_claim_record_is_abandoned(record, sweep->now_ms))
-        sweep_remove_claim(sweep, entry);
-}
-
-static void sweep_superseded(struct sweep *sweep,
-                             const struct hc_claims_entry *superseded)
-{
-    int root = hc_cache_fd(sweep->cache);
-
-    if (superseded_has_successor(root, superseded))
-        (void)unlinkat(root, superseded->path, 0);
+    if (hc_claim_record_find(root, &blob, &current) == 1 &&
+        (strcmp(current.partial, partial) == 0 || strcmp(current.previous, partial) == 0))
+        (void)unlinkat(root, claim->path, 0);
     else
-        sweep_remove_claim(sweep, superseded);
+        sweep_remove_claim(sweep, claim, etag);
 }
 
-static void sweep_claim(void *ctx, const struct hc_claims_entry *found)
+static void sweep_claim(struct sweep *sweep, struct hc_claim_listing *claim)
 {
-    struct sweep *sweep = ctx;
-    struct hc_claims_entry entry = *found;
     char etag[NAME_MAX + 1];
 
-    if (!hc_claim_record_is_abandoned(&entry.record, sweep->now_ms))
+    if (!hc_claim_record_is_abandoned(&claim->record, sweep->now_ms))
         return;
-    if (hc_claim_record_is_reservation(&entry.record)) {
-        (void)unlinkat(hc_cache_fd(sweep->cache), entry.path, 0);
-    } else if (claim_is_superseded(found, etag)) {
-        entry.blob.etag = etag;
-        sweep_superseded(sweep, &entry);
-    } else if (hc_partial_is_of(entry.record.partial, entry.blob.etag)) {
-        sweep_blob_claim(sweep, &entry);
-    }
+    if (hc_claim_record_is_reservation(&claim->record))
+        (void)unlinkat(hc_cache_fd(sweep->cache), claim->path, 0);
+    else if (claim_is_superseded(claim, etag))
+        sweep_superseded(sweep, claim, etag);
+    else if (hc_partial_is_of(claim->record.partial, claim->blob.etag))
+        sweep_blob_claim(sweep, claim);
 }
 
-/* Of a clock that was set back by a day, a file is no older than one of today's. */
+static void sweep_claims(struct sweep *sweep)
+{
+    HC_AUTO_VALUE(hc_claim_listing) claim = {.root = hc_cache_fd(sweep->cache)};
+
+    while (sweep->freed < sweep->wanted && hc_claim_listing_next(&claim))
+        sweep_claim(sweep, &claim);
+}
+
+/* A file from before the clock was set back by a day or more may be as old as any. */
 static bool private_file_is_old(const struct stat *status, int64_t now_ms)
 {
     int64_t age_ms = now_ms - hc_file_changed_ms(status);
@@ -151,7 +164,7 @@ static bool private_file_is_old(const struct stat *status, int64_t now_ms)
     return age_ms > HC_HEARTBEAT_TIMEOUT_MS || age_ms < -HC_PARTIAL_KEEP_MS;
 }
 
-/* A directory is of something that was moved out of the way. */
+/* A directory there was moved out of a file's way, and goes when it is empty. */
 static unsigned sweep_private_files(int root, int64_t now_ms)
 {
     HC_AUTO_CLOSEDIR DIR *dir = hc_directory_stream(root, ".hubcache/tmp");
@@ -170,7 +183,7 @@ static unsigned sweep_private_files(int root, int64_t now_ms)
     return removed;
 }
 
-/* The directories of repos of which nobody fetches anything. */
+/* The directories of repos of which nothing is fetched; rmdir(2) refuses the others. */
 static void sweep_empty_folders(int root)
 {
     HC_AUTO_CLOSEDIR DIR *dir = hc_directory_stream(root, ".hubcache/transfers");
@@ -182,26 +195,31 @@ static void sweep_empty_folders(int root)
         (void)unlinkat(transfers, name, AT_REMOVEDIR);
 }
 
-int64_t hc_volume_now_ms(const struct hc_cache *cache)
-{
-    int root = hc_cache_fd(cache);
-    HC_AUTO_CLOSE int fd = -1;
-    char private[PATH_MAX];
-    struct hc_error unused;
-
-    if (hc_cache_private_path(private, &unused) == 0 &&
-        hc_file_mkparents(root, private, &unused) == 0)
-        fd = hc_file_create(root, private, O_WRONLY);
-    if (fd >= 0)
-        (void)unlinkat(root, private, 0);
-    return hc_volume_written_ms(fd);
-}
-
 unsigned hc_claim_sweep(const struct hc_cache *cache, int64_t now_ms)
 {
-    struct sweep sweep = {.cache = cache, .now_ms = now_ms};
+    struct sweep sweep = {.cache = cache,
+                          .now_ms = now_ms,
+                          .keep_ms = HC_PARTIAL_KEEP_MS,
+                          .wanted = UINT64_MAX};
 
-    hc_claims_each(cache, sweep_claim, &sweep);
+    sweep_claims(&sweep);
     sweep_empty_folders(hc_cache_fd(cache));
     return sweep.removed + sweep_private_files(hc_cache_fd(cache), now_ms);
+}
+
+/* First what a sweep would remove anyway, then partial files of more than an hour, then
+ * all. (A file of just now may be dated after `now_ms`: -1 keeps none of them either.) */
+uint64_t hc_claim_reclaim(void *cache, const char *folder, uint64_t bytes)
+{
+    static const int64_t keep_ms[] = {HC_PARTIAL_KEEP_MS, INT64_C(3600) * 1000, -1};
+    struct sweep sweep = {.cache = cache,
+                          .now_ms = hc_volume_now_ms(cache),
+                          .folder = folder,
+                          .wanted = bytes};
+
+    for (size_t i = 0; i < sizeof keep_ms / sizeof *keep_ms; i++) {
+        sweep.keep_ms = keep_ms[i];
+        sweep_claims(&sweep);
+    }
+    return sweep.freed;
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whoever would follow a claim gives it a second name by link(2), its tomb: of many one
- * can. Then his own claim, which names both files, is renamed over the first name, and
- * only then the file is taken: a crash in between loses nothing. The tomb of who is gone
- * goes with him. That of who may come back stays his record, and he removes it.
+ * A holder is stalled when neither its claim file (mtime, bytes) nor, for clients that
+ * have none, any partial file of the blob has changed for as long as the caller allows.
+ * Other clients write blobs/<etag>.incomplete or blobs/<etag>.<8 hex>.incomplete (§1.5).
  *
- * A tomb beside a claim that is still in its place is that of one who is just about to
- * follow, or died of it: then it is old.
+ * link(2) decides which process takes a claim over: it is atomic on every filesystem that
+ * has it, NFS included, where flock may do nothing. On a volume without links every
+ * process that tries goes on, and the same bytes may be fetched twice; the partial files
+ * have different names, so that none is written by two.
  */
 #include "takeover.h"
 
@@ -21,9 +22,86 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { HEX_DIGITS = 8, CRASHED_AFTER_MS = 4000 };
+enum { POLL_INTERVAL_MS = 250, HEX_DIGITS = 8, CRASHED_AFTER_MS = 4000 };
 
-/* What makes no sense is nobody's who could come back, and has no file. */
+void hc_claim_holder_init(struct hc_claim_holder *holder, const struct hc_cache *cache,
+                          const struct hc_blob_id *blob, int64_t now_ms)
+{
+    *holder = (struct hc_claim_holder){.cache = cache,
+                                       .blob = *blob,
+                                       .progressed_ms = now_ms,
+                                       .polled_ms = now_ms - POLL_INTERVAL_MS};
+}
+
+/* A process that is gone holds no lock, so its claim is no reason to wait; for a caller
+ * that has the lock (`only_claims`) it is, until that claim is taken over. */
+static bool holder_read_claim(struct hc_claim_holder *holder, uint64_t *trace)
+{
+    struct hc_claim_record record;
+
+    if (hc_claim_record_find(hc_cache_fd(holder->cache), &holder->blob, &record) != 1 ||
+        (!holder->only_claims && hc_claim_record_owner_is_gone(&record)))
+        return false;
+    holder->bytes = record.bytes;
+    memcpy(holder->partial, record.partial, sizeof holder->partial);
+    *trace = (uint64_t)record.heartbeat_ms + record.bytes;
+    return true;
+}
+
+static bool holder_read_files(struct hc_claim_holder *holder, uint64_t *trace)
+{
+    struct hc_partial_summary files;
+
+    if (!hc_partial_summary(hc_cache_fd(holder->cache), &holder->blob, &files))
+        return false;
+    if (!holder->has_claim)
+        holder->bytes = files.largest;
+    *trace = files.trace;
+    return true;
+}
+
+/* The files are looked at only when the claim has not changed: it may have outlived its
+ * owner, while another client has the lock and writes. */
+static void holder_read(struct hc_claim_holder *holder, int64_t now_ms)
+{
+    uint64_t trace = 0, files = holder->files;
+
+    holder->polled_ms = now_ms;
+    holder->bytes = 0;
+    holder->partial[0] = '\0';
+    holder->has_claim = holder_read_claim(holder, &trace);
+    holder->is_present = holder->has_claim;
+    if (!holder->only_claims && trace == holder->trace &&
+        holder_read_files(holder, &files))
+        holder->is_present = true;
+    if (trace != holder->trace || files != holder->files)
+        holder->progressed_ms = now_ms;
+    holder->trace = trace;
+    holder->files = files;
+}
+
+bool hc_claim_holder_poll(struct hc_claim_holder *holder, int64_t now_ms)
+{
+    if (now_ms - holder->polled_ms < POLL_INTERVAL_MS)
+        return false;
+    holder_read(holder, now_ms);
+    return true;
+}
+
+bool hc_claim_holder_is_stalled(struct hc_claim_holder *holder, int64_t for_ms,
+                                int64_t now_ms)
+{
+    if (now_ms - holder->progressed_ms < for_ms)
+        return false;
+    holder_read(holder, now_ms);
+    return now_ms - holder->progressed_ms >= for_ms;
+}
+
+/*
+ * A malformed claim, or one that names a file of another blob, has no owner that could
+ * come back and no partial file: it is abandoned with nothing to resume. An abandoned
+ * claim whose owner died in mid-takeover has its bytes under the previous name.
+ */
 void hc_takeover_inspect(struct hc_takeover *takeover, int64_t now_ms)
 {
     struct hc_claim_record *earlier = &takeover->earlier;
@@ -48,16 +126,17 @@ void hc_takeover_inspect(struct hc_takeover *takeover, int64_t now_ms)
 }
 
 bool hc_superseded_claim_path(char superseded[PATH_MAX], const char *path,
-                              const char *incomplete)
+                              const char *partial)
 {
-    const char *dot = strrchr(incomplete, '.');
+    const char *dot = strrchr(partial, '.');
 
-    return dot && dot - incomplete >= HEX_DIGITS &&
+    return dot && dot - partial >= HEX_DIGITS &&
            hc_format(superseded, PATH_MAX, "%s.%.*s", path, HEX_DIGITS,
                      dot - HEX_DIGITS) > 0;
 }
 
-/* Since the link was made, its file has not changed: its owner does not write any more. */
+/* Its ctime is that of the link, or of a later heartbeat: when both are long past, the
+ * process that made the link died before its rename. */
 static bool superseded_is_old(int root, const char *superseded, int64_t now_ms)
 {
     struct stat status;
@@ -66,7 +145,7 @@ static bool superseded_is_old(int root, const char *superseded, int64_t now_ms)
            now_ms - hc_file_time_ms(&status.st_ctim) >= CRASHED_AFTER_MS;
 }
 
-/* Another claim may have come into the place since we looked. */
+/* Another claim may have come to that place after it was inspected, and been linked. */
 static bool superseded_is_inspected_one(const struct hc_takeover *takeover,
                                         const char *superseded)
 {
@@ -85,7 +164,7 @@ bool hc_takeover_begin(const struct hc_takeover *takeover, int64_t now_ms)
     int linked;
 
     if (!hc_superseded_claim_path(superseded, path, takeover->partial))
-        return true; /* of no file: there is nothing to win */
+        return true; /* without a partial file there is nothing to win */
     linked = linkat(root, path, root, superseded, 0);
     if (linked < 0 && errno == EEXIST && superseded_is_old(root, superseded, now_ms)) {
         (void)unlinkat(root, superseded, 0);
@@ -99,6 +178,8 @@ bool hc_takeover_begin(const struct hc_takeover *takeover, int64_t now_ms)
     return false;
 }
 
+/* The file of another user is copied even when its owner is gone: that user may have it
+ * open for writing, and the Hub's clients resume files of their own. */
 bool hc_takeover_adopt_partial(const struct hc_takeover *takeover, const char *name,
                                struct hc_cancellation *cancellation)
 {
@@ -113,7 +194,7 @@ bool hc_takeover_adopt_partial(const struct hc_takeover *takeover, const char *n
                                  cancellation);
 }
 
-void hc_takeover_remove_earlier(const struct hc_takeover *takeover)
+void hc_takeover_end(const struct hc_takeover *takeover)
 {
     const char *partial = takeover->earlier.partial;
     char superseded[PATH_MAX];

@@ -168,13 +168,13 @@ static int batch_reserve(struct batch_download *download, struct hc_error *err)
     const struct hc_repo *repo = &batch->resolution->repo;
     HC_AUTO_FREE size_t *order = NULL;
     uint64_t bytes = 0;
+    int reserved;
 
     for (size_t i = 0; i < batch->count; i++)
         bytes = hc_size_add(bytes, hc_entry_size(batch->entries[i]));
-    if (hc_reservation_make(cache, repo, bytes, &download->reservation, err) == 0)
-        return 0;
-    if (err->reason != HC_NO_SPACE)
-        return -1;
+    reserved = hc_reservation_try(cache, repo, bytes, &download->reservation, err);
+    if (reserved != 0)
+        return reserved < 0 ? -1 : 0;
     order = calloc(batch->count, sizeof *order);
     download->reserved_bytes = calloc(batch->count, sizeof *download->reserved_bytes);
     if (!order || !download->reserved_bytes)

@@ -6,10 +6,12 @@
 #include "resolver.h"
 #include "batch.h"
 
+#include <base/free_space.h>
 #include <cache/no_exist.h>
 #include <cache/tree_cache.h>
 #include <cache/visibility.h>
-#include <claim/claim.h>
+#include <claim/claim_record.h>
+#include <claim/sweep.h>
 #include <hub/shared_query.h>
 
 #include <string.h>
@@ -108,6 +110,8 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
     resolver->cache = hc_cache_open(settings->cache_dir, settings->no_symlinks, err);
     if (!resolver->cache)
         return NULL;
+    hc_free_space_add_reclaimer(hc_cache_free_space(resolver->cache), hc_claim_reclaim,
+                                resolver->cache);
     atomic_store(&resolver->markers_swept_ms, hc_monotonic_ms());
     if (settings->tree_memory > 0)
         hc_tree_cache_set_budget(hc_cache_trees(resolver->cache), settings->tree_memory);

@@ -11,9 +11,9 @@
 
 #include "duplicate.h"
 #include <claim/claim.h>
-#include <claim/free_space.h>
 
 #include <base/file.h>
+#include <base/free_space.h>
 #include <base/hash.h>
 #include <base/size.h>
 #include <base/text.h>
@@ -151,12 +151,8 @@ static uint64_t ingest_missing_bytes(const struct hc_ingest *ingest)
 /* Needed and free are compared before the first byte, or once the size is known. */
 static int ingest_check_space(const struct hc_ingest *ingest, struct hc_error *err)
 {
-    uint64_t needed = ingest_missing_bytes(ingest);
-    uint64_t reserved = needed < HC_RESERVATION_MIN_BYTES
-                            ? 0
-                            : hc_claim_reserved_before(ingest->cache, ingest->claim);
-
-    return hc_free_space_check(ingest->fd, needed, reserved, err);
+    return hc_claim_require_space(ingest->claim, ingest->fd, ingest_missing_bytes(ingest),
+                                  err);
 }
 
 static struct hc_ingest *ingest_new(const struct hc_cache *cache,

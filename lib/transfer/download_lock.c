@@ -8,7 +8,7 @@
 #include <base/cancellation.h>
 #include <base/error.h>
 #include <cache/blob.h>
-#include <claim/claim_holder.h>
+#include <claim/takeover.h>
 
 #include <string.h>
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: the little that a crashed transfer leaves behind is removed by a later start
- * (much of it is kept, see ingest_test), what a living one works on is not, and no claim,
- * however forged, makes the sweep touch anything else.
+ * Promise: one process at a time holds the claim of a blob. The sweep removes what a
+ * crashed transfer has left, unless it is enough to be resumed (ingest_test) and no other
+ * download needs the space; it keeps what a running transfer uses, and no claim, however
+ * forged, makes it touch anything else.
  */
 #include "blob_id.h"
 #include "cache_fixture.h"
@@ -10,6 +11,7 @@
 
 #include <base/text.h>
 #include <claim/claim.h>
+#include <claim/sweep.h>
 #include <store/ingest.h>
 
 #include <string.h>
@@ -32,13 +34,14 @@ static unsigned claim_sweep_after(struct fixture *f, int64_t ms)
     return hc_claim_sweep(f->cache, claim_test_now_ms() + ms);
 }
 
-/* NULL when somebody else has one. */
+/* NULL when another process, or another claim of this one, holds it. */
 static struct hc_claim *acquire_hello(struct fixture *f, struct hc_pieces *pieces,
                                       const char *stalled)
 {
-    const struct hc_claim_request wish = {BLOB_OF(f, HELLO_GIT), pieces, stalled, NULL};
+    const struct hc_claim_request request = {BLOB_OF(f, HELLO_GIT), pieces, stalled,
+                                             NULL};
     struct hc_claim *claim = NULL;
-    int made = hc_claim_acquire(f->cache, &wish, &claim, &f->err);
+    int made = hc_claim_acquire(f->cache, &request, &claim, &f->err);
 
     assert_int_equal(made, claim ? 1 : 0);
     return claim;
@@ -248,7 +251,7 @@ static void another_hosts_transfer_is_swept_when_its_heartbeat_stops(void **stat
     assert_false(temp_dir_has(f->dir, CLAIM));
 }
 
-/* Anybody may date a file; the volume dates its last change. */
+/* Any user may set the mtime of a file; its ctime is set by the volume. */
 static void a_heartbeat_dated_ahead_still_expires(void **state)
 {
     struct fixture *f = *state;
@@ -261,7 +264,7 @@ static void a_heartbeat_dated_ahead_still_expires(void **state)
     assert_false(temp_dir_has(f->dir, CLAIM));
 }
 
-/* The volume's clock was ahead, and was set back. */
+/* The volume's clock was ahead, and then it was set back. */
 static void a_heartbeat_far_in_the_future_has_expired(void **state)
 {
     struct fixture *f = *state;
@@ -366,6 +369,76 @@ static void only_old_private_files_are_swept(void **state)
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/tmp"), 0);
 }
 
+#define OTHER_FOLDER "models--org--other"
+
+/* A partial file of so many bytes that its owner has abandoned so long ago. */
+static void abandon_partial(struct fixture *f, const char *folder, size_t size,
+                            long age_s)
+{
+    HC_AUTO_FREE char *bytes = calloc(1, size + 1);
+    char path[PATH_MAX], text[512];
+
+    assert_non_null(bytes);
+    memset(bytes, 'x', size);
+    assert_true(hc_format(path, sizeof path, "%s/blobs/" INCOMPLETE, folder) > 0);
+    temp_dir_write(f->dir, path, bytes);
+    assert_true(
+        hc_format(path, sizeof path, ".hubcache/transfers/%s/" HELLO_GIT, folder) > 0);
+    assert_true(hc_format(text, sizeof text,
+                          "host=\npid=0\nstart=0\nincomplete=" INCOMPLETE
+                          "\nsize=%zu\nbytes=%zu\nranges=0-%zu\n",
+                          2 * size, size, size) > 0);
+    temp_dir_write(f->dir, path, text);
+    age_file(f, path, age_s);
+}
+
+static void a_reclaim_removes_abandoned_partial_files_of_other_repos(void **state)
+{
+    struct fixture *f = *state;
+
+    abandon_partial(f, FOLDER, 2 << 20, 60);
+    abandon_partial(f, OTHER_FOLDER, 2 << 20, 60);
+    temp_dir_write(f->dir, OTHER_FOLDER "/blobs/" HELLO_SHA256 ".incomplete", "theirs");
+    assert_int_equal(claim_sweep_after(f, 0), 0);
+
+    assert_int_equal(hc_claim_reclaim(f->cache, FOLDER, 1), 2 << 20);
+    assert_true(temp_dir_has(f->dir, FOLDER "/blobs/" INCOMPLETE));
+    assert_true(temp_dir_has(f->dir, CLAIM));
+    assert_int_equal(temp_dir_count(f->dir, OTHER_FOLDER "/blobs"), 1);
+    assert_int_equal(hc_claim_reclaim(f->cache, FOLDER, 1), 0);
+}
+
+static void a_reclaim_removes_the_oldest_first_and_no_more_than_is_needed(void **state)
+{
+    struct fixture *f = *state;
+
+    abandon_partial(f, "models--a--new", 2 << 20, 60);
+    abandon_partial(f, "models--b--old", 2 << 20, 7200);
+    abandon_partial(f, "models--c--new", 2 << 20, 60);
+    assert_int_equal(hc_claim_reclaim(f->cache, FOLDER, 1 << 20), 2 << 20);
+    assert_int_equal(temp_dir_count(f->dir, "models--b--old/blobs"), 0);
+    assert_int_equal(hc_claim_reclaim(f->cache, FOLDER, 1 << 20), 2 << 20);
+    assert_int_equal(temp_dir_count(f->dir, "models--a--new/blobs") +
+                         temp_dir_count(f->dir, "models--c--new/blobs"),
+                     1);
+}
+
+static void a_reclaim_keeps_held_claims_and_locked_blobs(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_blob_lock) *lock = NULL;
+
+    temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, "he");
+    claim_of_another_host(f, INCOMPLETE);
+    assert_int_equal(hc_claim_reclaim(f->cache, OTHER_FOLDER, UINT64_MAX), 0);
+    assert_true(temp_dir_has(f->dir, FOLDER "/blobs/" INCOMPLETE));
+
+    abandon_partial(f, FOLDER, 2 << 20, 60);
+    lock = take_lock(f->cache, BLOB_OF(f, HELLO_GIT));
+    assert_int_equal(hc_claim_reclaim(f->cache, OTHER_FOLDER, UINT64_MAX), 0);
+    assert_true(temp_dir_has(f->dir, FOLDER "/blobs/" INCOMPLETE));
+}
+
 static void a_cache_without_claims_can_be_swept(void **state)
 {
     struct fixture *f = *state;
@@ -397,6 +470,9 @@ int main(void)
         WITH_CACHE(a_malformed_claim_is_kept),
         WITH_CACHE(the_sweep_follows_no_symlink),
         WITH_CACHE(only_old_private_files_are_swept),
+        WITH_CACHE(a_reclaim_removes_abandoned_partial_files_of_other_repos),
+        WITH_CACHE(a_reclaim_removes_the_oldest_first_and_no_more_than_is_needed),
+        WITH_CACHE(a_reclaim_keeps_held_claims_and_locked_blobs),
         WITH_CACHE(a_cache_without_claims_can_be_swept),
     };
 

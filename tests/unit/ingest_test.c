@@ -10,6 +10,7 @@
 #include <base/text.h>
 #include <cache/blob_lock.h>
 #include <claim/claim.h>
+#include <claim/sweep.h>
 #include <store/ingest.h>
 
 #include <stdlib.h>

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: without room nothing is begun; room that one file, or one fetch of many, was
- * promised is not promised to another, whoever asks; what it has used, or leaves, is free
- * again.
+ * Promise: a download for which the volume has not enough space is refused before its
+ * first byte, after the reclaimers were asked, each by one thread at a time. Space that
+ * is reserved for one file, or for one download of many, is not given to another, in any
+ * process; what has been used, or is dropped, is no longer reserved.
  */
 #include "blob_id.h"
 #include "cache_fixture.h"
 #include "cache_helper.h"
 
 #include <base/cancellation.h>
+#include <base/free_space.h>
 #include <base/text.h>
-#include <claim/claim.h>
-#include <claim/claims.h>
 #include <claim/reservation.h>
+#include <claim/sweep.h>
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
@@ -22,7 +25,7 @@
 
 enum { MIB = 1024 * 1024, FREE_SPACE = 100 * MIB };
 
-static uint64_t free_bytes; /* that the volume claims to have */
+static atomic_uint_least64_t free_bytes; /* that the volume says it has */
 
 int __real_fstatvfs(int fd, struct statvfs *volume);
 int __wrap_fstatvfs(int fd, struct statvfs *volume);
@@ -32,17 +35,17 @@ int __wrap_fstatvfs(int fd, struct statvfs *volume)
     int result = __real_fstatvfs(fd, volume);
 
     volume->f_frsize = 1;
-    volume->f_bavail = free_bytes;
+    volume->f_bavail = atomic_load(&free_bytes);
     return result;
 }
 
 static int setup_free_space(void **state)
 {
-    free_bytes = FREE_SPACE;
+    atomic_store(&free_bytes, FREE_SPACE);
     return make_cache(state);
 }
 
-/* For a repo of that name; NULL when there is no room. */
+/* For a repo of that name; NULL when there is not enough space. */
 static struct hc_reservation *reserve_space(struct fixture *f, const char *id,
                                             uint64_t bytes)
 {
@@ -102,7 +105,7 @@ static void an_earlier_ingest_keeps_its_space(void **state)
     assert_non_null(second);
 }
 
-/* Whose claim is kept until he is known to be dead. */
+/* The superseded claim stays until its owner is known to be gone. */
 static void a_superseded_claim_of_the_same_blob_reserves_nothing(void **state)
 {
     static const char claim[] =
@@ -114,8 +117,9 @@ static void a_superseded_claim_of_the_same_blob_reserves_nothing(void **state)
     temp_dir_write(f->dir, ".hubcache/transfers/models--org--name/" HELLO_GIT, claim);
     ingest = take_ingest_over(f->cache, BLOB_OF(f, HELLO_GIT), 60 * (uint64_t)MIB);
     assert_non_null(ingest);
-    assert_null(reservation_begin_ingest(f, "other",
-                                         41 * (uint64_t)MIB)); /* but others count him */
+    assert_null(
+        reservation_begin_ingest(f, "other",
+                                 41 * (uint64_t)MIB)); /* another blob counts it */
 }
 
 static void space_is_reserved_only_once(void **state)
@@ -158,7 +162,7 @@ static void used_bytes_are_no_longer_reserved(void **state)
     int64_t give_up = hc_monotonic_ms() + 20000;
 
     hc_reservation_use(one, 50 * (uint64_t)MIB);
-    while (!two) { /* the others are told by the next heartbeat */
+    while (!two) { /* the next heartbeat writes it */
         if (hc_monotonic_ms() >= give_up)
             fail_msg("%s", f->err.message);
         (void)nanosleep(&moment, NULL);
@@ -173,13 +177,13 @@ static void a_small_reservation_writes_no_file(void **state)
 
     assert_null(reserve_space(f, "org/one", 1000));
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
-    free_bytes = 999;
+    atomic_store(&free_bytes, 999);
     f->err.reason = HC_OK;
     assert_null(reserve_space(f, "org/one", 1000));
     assert_int_equal(f->err.reason, HC_NO_SPACE);
 }
 
-/* Any process of the volume may write a claim, of any size. */
+/* Any process that can write to the volume may write a claim of any size. */
 static void forged_sizes_add_up_without_overflow(void **state)
 {
     struct fixture *f = *state;
@@ -202,7 +206,7 @@ static void forged_sizes_add_up_without_overflow(void **state)
     assert_int_equal(unlinkat(hc_cache_fd(f->cache), path, 0), 0);
 }
 
-/* Its host is gone, and its clock was ahead. */
+/* The owner's host is gone; its clock was ahead. */
 static void a_reservation_with_an_expired_heartbeat_does_not_count(void **state)
 {
     struct fixture *f = *state;
@@ -211,11 +215,12 @@ static void a_reservation_with_an_expired_heartbeat_does_not_count(void **state)
                    "host=elsewhere.invalid\npid=1\nstart=1\n"
                    "incomplete=snapshot.00000001\nsince=1\nsize=99999999\n");
     assert_null(reserve_space(f, "org/one", 20 * (uint64_t)MIB));
-    assert_int_equal(
-        hc_reserved_bytes(f->cache, "",
-                          &(const struct hc_claim_record){.began_us = INT64_MAX},
-                          ((int64_t)time(NULL) * 1000) - 2 * HC_HEARTBEAT_TIMEOUT_MS),
-        0);
+    assert_int_equal(hc_reserved_bytes(f->cache, "",
+                                       &(const struct hc_claim_record){.began_us =
+                                                                           INT64_MAX},
+                                       ((int64_t)time(NULL) * 1000) -
+                                           2 * (int64_t)HC_HEARTBEAT_TIMEOUT_MS),
+                     0);
 }
 
 static void the_reservation_of_a_dead_process_is_released(void **state)
@@ -238,6 +243,145 @@ static void the_reservation_of_a_dead_process_is_released(void **state)
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
 }
 
+/* What a reclaimer of the test frees at each call, and how it was called. */
+struct reclaimer {
+    uint64_t frees;
+    uint64_t wanted;
+    char folder[HC_REPO_FOLDER_MAX + 1];
+    atomic_uint calls, running;
+};
+
+static uint64_t reclaim_as_told(void *ctx, const char *folder, uint64_t bytes)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+    struct reclaimer *reclaimer = ctx;
+
+    if (atomic_fetch_add(&reclaimer->running, 1) > 0)
+        abort();
+    (void)nanosleep(&moment, NULL);
+    (void)atomic_fetch_add(&reclaimer->calls, 1);
+    reclaimer->wanted = bytes;
+    (void)hc_format(reclaimer->folder, sizeof reclaimer->folder, "%s", folder);
+    (void)atomic_fetch_add(&free_bytes, reclaimer->frees);
+    (void)atomic_fetch_sub(&reclaimer->running, 1);
+    return reclaimer->frees;
+}
+
+static void add_reclaimer(struct fixture *f, struct reclaimer *reclaimer)
+{
+    hc_free_space_add_reclaimer(hc_cache_free_space(f->cache), reclaim_as_told,
+                                reclaimer);
+}
+
+static void with_enough_space_no_reclaimer_is_asked(void **state)
+{
+    struct fixture *f = *state;
+    struct reclaimer reclaimer = {.frees = MIB};
+    HC_AUTO(hc_reservation) *reservation = NULL;
+    HC_AUTO(hc_ingest) *ingest = NULL;
+
+    add_reclaimer(f, &reclaimer);
+    reservation = reserve_space(f, f->repo.id, FREE_SPACE);
+    assert_non_null(reservation);
+    ingest = reservation_begin_ingest(f, HELLO_GIT, FREE_SPACE);
+    assert_non_null(ingest);
+    assert_int_equal(atomic_load(&reclaimer.calls), 0);
+}
+
+static void a_reclaimer_that_frees_enough_makes_the_reservation_succeed(void **state)
+{
+    struct fixture *f = *state;
+    struct reclaimer reclaimer = {.frees = 3 * (uint64_t)MIB};
+    HC_AUTO(hc_reservation) *one = NULL;
+    HC_AUTO(hc_reservation) *two = NULL;
+
+    add_reclaimer(f, &reclaimer);
+    one = reserve_space(f, "org/one", 60 * (uint64_t)MIB);
+    assert_non_null(one);
+    two = reserve_space(f, "org/two", 43 * (uint64_t)MIB);
+    assert_non_null(two);
+    assert_int_equal(atomic_load(&reclaimer.calls), 1);
+    assert_int_equal(reclaimer.wanted, 3 * MIB);
+    assert_string_equal(reclaimer.folder, "models--org--two");
+}
+
+static void a_reclaimer_that_frees_enough_makes_an_ingest_succeed(void **state)
+{
+    struct fixture *f = *state;
+    struct reclaimer reclaimer = {.frees = MIB};
+    HC_AUTO(hc_ingest) *ingest = NULL;
+
+    add_reclaimer(f, &reclaimer);
+    ingest = reservation_begin_ingest(f, HELLO_GIT, FREE_SPACE + MIB);
+    assert_non_null(ingest);
+    assert_string_equal(reclaimer.folder, f->repo.folder);
+}
+
+static void too_little_freed_is_refused_with_the_figures_after(void **state)
+{
+    struct fixture *f = *state;
+    struct reclaimer first = {.frees = 2 * (uint64_t)MIB}, second = {.frees = 0};
+
+    add_reclaimer(f, &first);
+    add_reclaimer(f, &second);
+    assert_null(reserve_space(f, "org/one", FREE_SPACE + 3 * (uint64_t)MIB));
+    assert_int_equal(f->err.needed_bytes, FREE_SPACE + 3 * (uint64_t)MIB);
+    assert_int_equal(f->err.free_bytes, FREE_SPACE + 2 * (uint64_t)MIB);
+    assert_int_equal(first.wanted, 3 * MIB);
+    assert_int_equal(second.wanted, MIB); /* what the first has left to be freed */
+    assert_int_equal(atomic_load(&first.calls) + atomic_load(&second.calls), 2);
+    assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
+}
+
+static void a_reservation_can_be_tried_without_a_reclaimer(void **state)
+{
+    struct fixture *f = *state;
+    struct reclaimer reclaimer = {.frees = MIB};
+    HC_AUTO(hc_reservation) *reservation = NULL;
+
+    add_reclaimer(f, &reclaimer);
+    assert_int_equal(hc_reservation_try(f->cache, &f->repo, FREE_SPACE + MIB,
+                                        &reservation, &f->err),
+                     0);
+    assert_null(reservation);
+    assert_int_equal(hc_reservation_try(f->cache, &f->repo, FREE_SPACE, &reservation,
+                                        &f->err),
+                     1);
+    assert_non_null(reservation);
+    assert_int_equal(atomic_load(&reclaimer.calls), 0);
+}
+
+static void *require_too_much(void *ctx)
+{
+    struct fixture *f = ctx;
+    const struct hc_space_request request = {.fd = hc_cache_fd(f->cache),
+                                             .folder = f->repo.folder,
+                                             .needed = FREE_SPACE + MIB};
+    struct hc_error err;
+
+    return hc_free_space_require(hc_cache_free_space(f->cache), &request, &err) == 0
+               ? ctx
+               : NULL;
+}
+
+/* The first that is short reclaims; the others wait, and find what it has freed. */
+static void one_thread_at_a_time_reclaims(void **state)
+{
+    struct fixture *f = *state;
+    struct reclaimer reclaimer = {.frees = MIB};
+    pthread_t threads[8];
+    void *result;
+
+    add_reclaimer(f, &reclaimer);
+    for (size_t i = 0; i < sizeof threads / sizeof *threads; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, require_too_much, f), 0);
+    for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
+        assert_int_equal(pthread_join(threads[i], &result), 0);
+        assert_ptr_equal(result, f);
+    }
+    assert_int_equal(atomic_load(&reclaimer.calls), 1);
+}
+
 #define WITH_FREE_SPACE(test)                                                            \
     cmocka_unit_test_setup_teardown(test, setup_free_space, remove_cache)
 
@@ -255,6 +399,12 @@ int main(void)
         WITH_FREE_SPACE(forged_sizes_add_up_without_overflow),
         WITH_FREE_SPACE(a_reservation_with_an_expired_heartbeat_does_not_count),
         WITH_FREE_SPACE(the_reservation_of_a_dead_process_is_released),
+        WITH_FREE_SPACE(with_enough_space_no_reclaimer_is_asked),
+        WITH_FREE_SPACE(a_reclaimer_that_frees_enough_makes_the_reservation_succeed),
+        WITH_FREE_SPACE(a_reclaimer_that_frees_enough_makes_an_ingest_succeed),
+        WITH_FREE_SPACE(too_little_freed_is_refused_with_the_figures_after),
+        WITH_FREE_SPACE(a_reservation_can_be_tried_without_a_reclaimer),
+        WITH_FREE_SPACE(one_thread_at_a_time_reclaims),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

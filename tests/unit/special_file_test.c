@@ -17,6 +17,7 @@
 #include <cache/ref.h>
 #include <cache/tree_file.h>
 #include <claim/claim.h>
+#include <claim/sweep.h>
 #include <repo/tree.h>
 
 #include <errno.h>

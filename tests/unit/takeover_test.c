@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: also where no lock keeps them apart, one of many goes on with what an earlier
- * transfer left, whoever dies in between; and who stood still is followed by one only.
+ * Promise: also on a volume without working locks, one process of many takes over an
+ * abandoned or stalled claim with its bytes, whichever process dies in between; and a
+ * holder has stalled only when neither its claim nor any partial file has changed.
  */
 #include "blob_id.h"
 #include "cache_fixture.h"
@@ -10,6 +11,8 @@
 #include <base/cancellation.h>
 #include <base/text.h>
 #include <claim/claim.h>
+#include <claim/sweep.h>
+#include <claim/takeover.h>
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -23,6 +26,7 @@
 #define CLAIM ".hubcache/transfers/" FOLDER "/" HELLO_GIT
 #define HEX ".01234567"
 #define INCOMPLETE HELLO_GIT HEX ".incomplete"
+#define OTHER_CLIENTS_PARTIAL HELLO_GIT ".incomplete"
 
 enum {
     OTHER_UID = 65534,
@@ -30,7 +34,9 @@ enum {
     SIZE = 4 * MIB,
     HAS = 2 * MIB,
     MANY = 8,
-    ROUNDS = 30
+    ROUNDS = 30,
+    STEP_MS = 1000,
+    STALLED_AFTER_MS = 10000
 };
 
 static char *content; /* HAS bytes of text */
@@ -52,7 +58,7 @@ static int teardown_partial_content(void **state)
     return 0;
 }
 
-/* A claim with HAS bytes; of nobody any more, or of another host that lives. */
+/* A claim with HAS bytes, which its owner has abandoned or another host holds. */
 static void write_earlier_claim(struct fixture *f, const char *owner)
 {
     char text[512];
@@ -68,7 +74,8 @@ static void write_earlier_claim(struct fixture *f, const char *owner)
 #define ABANDONED "host=\npid=0"
 #define ANOTHER_HOST "host=elsewhere.invalid\npid=1"
 
-/* The bytes it begins with are added; NULL when somebody else is at it. */
+/* Adds the bytes it begins with to `reused`; NULL when another process holds the claim.
+ * */
 static struct hc_ingest *takeover_begin_ingest(struct fixture *f, const char *stuck,
                                                uint64_t *reused)
 {
@@ -102,7 +109,7 @@ static void *contender_thread(void *argument)
     return NULL;
 }
 
-/* MANY at once; how many got it, and with how many bytes. */
+/* MANY begin at once: how many of them succeed, and with how many bytes. */
 static unsigned race_contenders(struct fixture *f, const char *stuck, uint64_t *reused)
 {
     struct contender contenders[MANY];
@@ -125,7 +132,8 @@ static unsigned race_contenders(struct fixture *f, const char *stuck, uint64_t *
     }
     for (int i = 0; i < MANY; i++) {
         if (contenders[i].ingest)
-            (void)hc_ingest_restart(contenders[i].ingest, &f->err); /* leaves nothing */
+            (void)hc_ingest_restart(contenders[i].ingest,
+                                    &f->err); /* so that the drop leaves nothing */
         hc_ingest_drop(contenders[i].ingest);
     }
     assert_int_equal(pthread_barrier_destroy(&start), 0);
@@ -146,7 +154,8 @@ static void one_of_many_takes_over_an_abandoned_partial_file(void **state)
     }
 }
 
-/* Its owner may have it open, and write to it when it was hashed. Only root can test it. */
+/* Its owner may have it open, and write to it after it was hashed. Only root can test it.
+ * */
 static void another_users_partial_file_is_copied(void **state)
 {
     struct fixture *f = *state;
@@ -203,7 +212,7 @@ static void a_successor_is_not_taken_for_the_stalled_holder(void **state)
     assert_null(takeover_begin_ingest(f, INCOMPLETE, &reused));
 }
 
-/* link(2) has been called, and rename(2) has not. */
+/* The successor died after link(2) and before rename(2). */
 static void a_crashed_takeover_is_repeated_after_a_while(void **state)
 {
     const struct timespec moment = {.tv_nsec = 50000000};
@@ -225,7 +234,7 @@ static void a_crashed_takeover_is_repeated_after_a_while(void **state)
     hc_ingest_drop(ingest);
 }
 
-/* The same, and rename(2) has been called, but the file has its old name still. */
+/* It died after rename(2), but the partial file still has its earlier name. */
 static void the_sweep_keeps_the_partial_file_of_an_unfinished_takeover(void **state)
 {
     struct fixture *f = *state;
@@ -259,10 +268,106 @@ static void an_owner_without_its_claim_leaves_no_partial_file(void **state)
 
     assert_non_null(one);
     assert_int_equal(hc_ingest_write(one, 0, content, HAS, &f->err), 0);
-    assert_int_equal(unlinkat(root, CLAIM, 0), 0); /* as whoever thinks it is dead */
+    assert_int_equal(unlinkat(root, CLAIM, 0),
+                     0); /* as by a process that takes it for dead */
     hc_ingest_drop(one);
     one = NULL;
     assert_int_equal(temp_dir_count(f->dir, FOLDER "/blobs"), 0);
+}
+
+static void write_holders_claim(struct fixture *f, const char *owner)
+{
+    char text[512];
+
+    (void)snprintf(text, sizeof text,
+                   "%s\nstart=1\nincomplete=" INCOMPLETE
+                   "\nsize=9\nbytes=2\nranges=0-2\n",
+                   owner);
+    temp_dir_write(f->dir, CLAIM, text);
+    temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, "xx");
+}
+
+static void begin_polling(struct fixture *f, struct hc_claim_holder *holder)
+{
+    hc_claim_holder_init(holder, f->cache, BLOB_OF(f, HELLO_GIT), 0);
+    assert_true(hc_claim_holder_poll(holder, 0));
+    assert_false(hc_claim_holder_poll(holder, 1));
+    assert_true(hc_claim_holder_poll(holder, STEP_MS / 2));
+}
+
+static void a_held_claim_is_polled(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_claim_holder holder;
+
+    write_holders_claim(f, "host=elsewhere.invalid\npid=1");
+    begin_polling(f, &holder);
+    assert_true(holder.has_claim);
+    assert_string_equal(holder.partial, INCOMPLETE);
+    assert_int_equal(holder.bytes, 2);
+    assert_false(hc_claim_holder_is_stalled(&holder, STALLED_AFTER_MS, STALLED_AFTER_MS));
+    assert_true(hc_claim_holder_is_stalled(&holder, STALLED_AFTER_MS,
+                                           2 * (int64_t)STALLED_AFTER_MS));
+}
+
+/* hubcache died; then a Python client took the lock, and writes. */
+static void a_claim_whose_owner_is_gone_does_not_count(void **state)
+{
+    char bytes[] = "123456789";
+    struct fixture *f = *state;
+    struct hc_claim_holder holder;
+
+    write_holders_claim(f, "host=\npid=0");
+    begin_polling(f, &holder);
+    for (int i = 1; i < 20; i++) {
+        bytes[i % 9] = '\0';
+        temp_dir_write(f->dir, FOLDER "/blobs/" OTHER_CLIENTS_PARTIAL, bytes);
+        bytes[i % 9] = 'x';
+        assert_true(hc_claim_holder_poll(&holder, (int64_t)i * STEP_MS));
+        assert_false(holder.has_claim);
+        assert_true(holder.is_present);
+        assert_false(
+            hc_claim_holder_is_stalled(&holder, STALLED_AFTER_MS, (int64_t)i * STEP_MS));
+    }
+}
+
+/* The claim's owner is on another host, so it may live; another client writes as well. */
+static void a_client_that_writes_beside_a_claim_counts_as_progress(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_claim_holder holder;
+
+    write_holders_claim(f, "host=elsewhere.invalid\npid=1");
+    begin_polling(f, &holder);
+    temp_dir_write(f->dir, FOLDER "/blobs/" OTHER_CLIENTS_PARTIAL, "1234");
+    assert_false(hc_claim_holder_is_stalled(&holder, STALLED_AFTER_MS, STALLED_AFTER_MS));
+}
+
+/* As for a process that has the lock, and finds a claim in place. */
+static void with_only_claims_other_clients_files_do_not_count(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_claim_holder holder;
+
+    write_holders_claim(f, "host=\npid=0");
+    hc_claim_holder_init(&holder, f->cache, BLOB_OF(f, HELLO_GIT), 0);
+    holder.only_claims = true;
+    assert_true(hc_claim_holder_poll(&holder, 0));
+    assert_true(holder.has_claim);
+    temp_dir_write(f->dir, FOLDER "/blobs/" OTHER_CLIENTS_PARTIAL, "1234");
+    assert_true(hc_claim_holder_is_stalled(&holder, STALLED_AFTER_MS, STALLED_AFTER_MS));
+}
+
+static void a_holder_is_read_again_before_it_counts_as_stalled(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_claim_holder holder;
+
+    write_holders_claim(f, "host=elsewhere.invalid\npid=1");
+    begin_polling(f, &holder);
+    write_holders_claim(f, "host=elsewhere.invalid\npid=222");
+    age_file(f, CLAIM, 5);
+    assert_false(hc_claim_holder_is_stalled(&holder, STALLED_AFTER_MS, STALLED_AFTER_MS));
 }
 
 int main(void)
@@ -275,6 +380,11 @@ int main(void)
         WITH_CACHE(a_crashed_takeover_is_repeated_after_a_while),
         WITH_CACHE(the_sweep_keeps_the_partial_file_of_an_unfinished_takeover),
         WITH_CACHE(an_owner_without_its_claim_leaves_no_partial_file),
+        WITH_CACHE(a_held_claim_is_polled),
+        WITH_CACHE(a_claim_whose_owner_is_gone_does_not_count),
+        WITH_CACHE(a_client_that_writes_beside_a_claim_counts_as_progress),
+        WITH_CACHE(with_only_claims_other_clients_files_do_not_count),
+        WITH_CACHE(a_holder_is_read_again_before_it_counts_as_stalled),
     };
 
     return cmocka_run_group_tests(tests, setup_partial_content, teardown_partial_content);

@@ -9,6 +9,7 @@
 
 #include <base/auto.h>
 #include <claim/claim.h>
+#include <claim/sweep.h>
 
 #include <errno.h>
 #include <pthread.h>
