@@ -63,7 +63,7 @@ struct hc_channel {
     int64_t timeout_ms;  /* 0: none */
 };
 
-struct attempt {
+struct call_attempt {
     const struct hc_channel *channel;
     const struct hc_channel_request *request;
     gpr_timespec deadline; /* of the whole call */
@@ -77,7 +77,7 @@ struct attempt {
     bool is_retryable; /* the failure is one after which another attempt makes sense */
 };
 
-static void attempt_release(struct attempt *attempt)
+static void attempt_release(struct call_attempt *attempt)
 {
     if (attempt->response)
         protobuf_c_message_free_unpacked(attempt->response, NULL);
@@ -88,7 +88,7 @@ static void attempt_release(struct attempt *attempt)
     grpc_call_unref(attempt->call);
     grpc_completion_queue_destroy(attempt->queue);
 }
-HC_DEFINE_AUTO_VALUE(attempt, attempt_release)
+HC_DEFINE_AUTO_VALUE(call_attempt, attempt_release)
 
 static gpr_timespec time_from_now(int64_t milliseconds)
 {
@@ -124,7 +124,7 @@ static void channel_await_connection(const struct hc_channel *channel,
     }
 }
 
-static void attempt_open(struct attempt *attempt)
+static void attempt_open(struct call_attempt *attempt)
 {
     const struct hc_channel *channel = attempt->channel;
     grpc_slice method = grpc_slice_from_copied_string(attempt->request->method);
@@ -140,7 +140,7 @@ static void attempt_open(struct attempt *attempt)
     grpc_slice_unref(method);
 }
 
-static void attempt_wait(struct attempt *attempt, void *tag)
+static void attempt_wait(struct call_attempt *attempt, void *tag)
 {
     (void)grpc_completion_queue_pluck(attempt->queue, tag,
                                       gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
@@ -191,7 +191,7 @@ static size_t channel_metadata(const struct hc_channel *channel, grpc_metadata *
 }
 
 /* Starts the batch that sends the whole request and reads the first message. */
-static grpc_call_error attempt_start(struct attempt *attempt)
+static grpc_call_error attempt_start(struct call_attempt *attempt)
 {
     grpc_metadata metadata[METADATA_COUNT_MAX];
     size_t count = channel_metadata(attempt->channel, metadata);
@@ -216,7 +216,7 @@ static grpc_call_error attempt_start(struct attempt *attempt)
     return result;
 }
 
-static grpc_call_error attempt_start_status(struct attempt *attempt)
+static grpc_call_error attempt_start_status(struct call_attempt *attempt)
 {
     grpc_op op = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
 
@@ -226,7 +226,7 @@ static grpc_call_error attempt_start_status(struct attempt *attempt)
     return grpc_call_start_batch(attempt->call, &op, 1, &attempt->code, NULL);
 }
 
-static grpc_call_error attempt_start_read(struct attempt *attempt)
+static grpc_call_error attempt_start_read(struct call_attempt *attempt)
 {
     grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
 
@@ -237,7 +237,7 @@ static grpc_call_error attempt_start_read(struct attempt *attempt)
 }
 
 /* Decodes the message that has arrived, and hands it to the caller's function. */
-static int attempt_read_message(struct attempt *attempt, struct hc_error *err)
+static int attempt_read_message(struct call_attempt *attempt, struct hc_error *err)
 {
     const struct hc_channel_request *request = attempt->request;
 
@@ -253,7 +253,7 @@ static int attempt_read_message(struct attempt *attempt, struct hc_error *err)
     return 0;
 }
 
-static int attempt_read_messages(struct attempt *attempt, struct hc_error *err)
+static int attempt_read_messages(struct call_attempt *attempt, struct hc_error *err)
 {
     attempt_wait(attempt, &attempt->bytes);
     while (attempt->bytes) {
@@ -282,7 +282,7 @@ static bool status_is_retryable(const struct hc_channel_status *status,
     return err->reason == HC_SHUTTING_DOWN || err->reason == HC_BUSY;
 }
 
-static int attempt_fail(struct attempt *attempt, struct hc_error *err)
+static int attempt_fail(struct call_attempt *attempt, struct hc_error *err)
 {
     HC_AUTO_FREE char *text = strndup((const char *)GRPC_SLICE_START_PTR(attempt->text),
                                       GRPC_SLICE_LENGTH(attempt->text));
@@ -303,7 +303,7 @@ static int attempt_fail(struct attempt *attempt, struct hc_error *err)
     return -1;
 }
 
-static int attempt_run(struct attempt *attempt, struct hc_error *err)
+static int attempt_run(struct call_attempt *attempt, struct hc_error *err)
 {
     int result;
 
@@ -525,7 +525,7 @@ ProtobufCMessage *hc_channel_call(struct hc_channel *channel,
     bool is_retryable;
 
     do {
-        HC_AUTO_VALUE(attempt)
+        HC_AUTO_VALUE(call_attempt)
         attempt = {.channel = channel, .request = request, .deadline = deadline};
 
         if (attempt_run(&attempt, &failure) == 0)

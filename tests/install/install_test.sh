@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Promise: both libraries can be installed anywhere and used from there, by find_package and
 # by pkg-config, in C and in C++, and export their interface and nothing else. The example
-# in a header's comment is a program that compiles as it stands.
+# in a header's comment is a program that compiles as it stands, in both.
 # install_test.sh CMAKE BUILD_DIR WORK_DIR LIBDIR COMPILER
 set -eu
 cmake=$1 build=$2 work=$3 libdir=$4 compiler=$5
@@ -42,6 +42,10 @@ for header in hubcache-client/client.h hubcache/resolver.h; do
     # shellcheck disable=SC2046
     "$compiler" -std=c99 -Wall -Wextra -Wpedantic -Werror "$work/example-$package.c" \
         -o "$work/example-$package" $(pkg-config --cflags --libs "$package")
+    # shellcheck disable=SC2046
+    "$compiler" -x c++ -std=c++20 -Wall -Wextra -Wpedantic -Werror \
+        -Wno-missing-field-initializers -fsyntax-only "$work/example-$package.c" \
+        $(pkg-config --cflags "$package")
 done
 
 echo "exported names"

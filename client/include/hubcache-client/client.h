@@ -19,7 +19,7 @@
  *         struct hc_client_file_request request = {.repo = {.id = "openai-community/gpt2"},
  *                                                  .filename = "config.json"};
  *         struct hc_client_file file;
- *         struct hc_error err = {0};
+ *         struct hc_error err = {HC_OK};
  *         struct hc_client *client = hc_client_open(&options, &err);
  *
  *         if (!client || hc_client_resolve_file(client, &request, &file, &err) < 0) {

@@ -21,7 +21,7 @@
  *         struct hc_settings settings = {0};
  *         struct hc_resolver *resolver = NULL;
  *         struct hc_file file;
- *         struct hc_error err = {0};
+ *         struct hc_error err = {HC_OK};
  *         int result = hc_settings_load(&settings, &err);
  *
  *         if (result == 0)
