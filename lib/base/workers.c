@@ -99,30 +99,21 @@ static void group_unref(struct hc_task_group *group)
     free(group);
 }
 
-/* The groups of a task, which are needed after a task that has run may be gone. */
-struct task_groups {
-    struct hc_task_group *caller, *repo, *subqueue;
-};
-
-static struct task_groups task_groups_of(const struct hc_task *task)
+static void task_groups_ref(const struct hc_task *task)
 {
-    return (struct task_groups){task->pool.caller, task->pool.repo, task->pool.subqueue};
+    task->pool.caller->references++;
+    task->pool.repo->references++;
+    task->pool.subqueue->references++;
 }
 
-static void task_groups_ref(struct task_groups task_groups)
+static void task_groups_unref(const struct hc_task *task)
 {
-    task_groups.caller->references++;
-    task_groups.repo->references++;
-    task_groups.subqueue->references++;
+    group_unref(task->pool.caller);
+    group_unref(task->pool.repo);
+    group_unref(task->pool.subqueue);
 }
 
-static void task_groups_unref(struct task_groups task_groups)
-{
-    group_unref(task_groups.caller);
-    group_unref(task_groups.repo);
-    group_unref(task_groups.subqueue);
-}
-
+/* Makes a task refer to its groups, which are made when they are new. */
 static bool task_groups_find(struct hc_workers *workers, struct hc_task *task)
 {
     const uint64_t subqueue[] = {task->caller, task->repo, task->batch};
@@ -132,7 +123,7 @@ static bool task_groups_find(struct hc_workers *workers, struct hc_task *task)
     task->pool.subqueue = group_find(workers, group_id(GROUP_SUBQUEUE, subqueue, 3));
     if (task->pool.caller && task->pool.repo && task->pool.subqueue)
         return true;
-    task_groups_unref(task_groups_of(task));
+    task_groups_unref(task);
     return false;
 }
 
@@ -234,12 +225,12 @@ static void workers_schedule(struct hc_workers *workers)
 }
 
 /* A ready task that runs no more, or never will. */
-static void task_end(struct hc_workers *workers, struct task_groups task_groups)
+static void task_end(struct hc_workers *workers, const struct hc_task *task)
 {
-    task_groups.caller->running--;
-    task_groups.repo->running--;
+    task->pool.caller->running--;
+    task->pool.repo->running--;
     workers->shared.running--;
-    task_groups_unref(task_groups);
+    task_groups_unref(task);
     workers_schedule(workers);
 }
 
@@ -272,18 +263,18 @@ static void *worker_run(void *argument)
     HC_LOCKED(&workers->shared.lock);
 
     while ((task = worker_next_task(workers))) {
-        struct task_groups task_groups = task_groups_of(task);
+        const struct hc_task copy = *task; /* its groups outlive the task */
         bool again;
 
         (void)pthread_mutex_unlock(&workers->shared.lock);
         again = task->run(task);
         (void)pthread_mutex_lock(&workers->shared.lock);
         if (again) {
-            task_groups_ref(task_groups);
+            task_groups_ref(task);
             queue_add(workers, task);
         }
         workers->shared.idle++;
-        task_end(workers, task_groups);
+        task_end(workers, &copy);
     }
     return NULL;
 }
@@ -292,17 +283,15 @@ static void *worker_run(void *argument)
 
 static bool task_withdraw(struct hc_workers *workers, struct hc_task *task)
 {
-    struct task_groups task_groups = task_groups_of(task);
-
     switch (task->pool.state) {
     case HC_TASK_QUEUED:
         queue_remove(workers, task);
         task->pool.state = HC_TASK_IDLE;
-        task_groups_unref(task_groups);
+        task_groups_unref(task);
         return true;
     case HC_TASK_READY:
         task_leave_ready(workers, task);
-        task_end(workers, task_groups);
+        task_end(workers, task);
         return true;
     case HC_TASK_IDLE:
         break;
@@ -359,13 +348,11 @@ bool hc_workers_withdraw(struct hc_workers *workers, struct hc_task *task)
     return task_withdraw(workers, task);
 }
 
-/* A copy of the task refers to the groups of the other caller, and then to those that the
- * task has left. */
+/* `other` refers to the groups of the task as if it were the other caller's. */
 void hc_workers_add_caller(struct hc_workers *workers, struct hc_task *task,
                            uint64_t caller)
 {
-    struct task_groups old;
-    struct hc_task other;
+    struct hc_task other, old;
 
     HC_LOCKED(&workers->shared.lock);
 
@@ -374,18 +361,18 @@ void hc_workers_add_caller(struct hc_workers *workers, struct hc_task *task,
     if (task->pool.state != HC_TASK_QUEUED || task->caller == caller ||
         !task_groups_find(workers, &other))
         return;
-    if (other.pool.caller->queued < task->pool.caller->queued) {
-        old = task_groups_of(task);
-        queue_remove(workers, task);
-        task->caller = caller;
-        task->pool.caller = other.pool.caller;
-        task->pool.subqueue = other.pool.subqueue;
-        queue_add(workers, task);
-        other.pool.caller = old.caller;
-        other.pool.subqueue = old.subqueue;
-        workers_schedule(workers);
+    if (other.pool.caller->queued >= task->pool.caller->queued) {
+        task_groups_unref(&other);
+        return;
     }
-    task_groups_unref(task_groups_of(&other));
+    queue_remove(workers, task);
+    old = *task;
+    task->caller = caller;
+    task->pool.caller = other.pool.caller;
+    task->pool.subqueue = other.pool.subqueue;
+    queue_add(workers, task);
+    task_groups_unref(&old);
+    workers_schedule(workers);
 }
 
 void hc_workers_count(struct hc_workers *workers, unsigned *running, unsigned *queued)
