@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One walk, with a visitor for each purpose. Every directory is opened below the
- * descriptor of the one above it.
+ * One walk for all purposes. It opens every directory below the descriptor of the one
+ * above it, so that no directory can be exchanged for a symlink on the way; a walk holds
+ * as many descriptors as it is deep, hence the limit. Entries are not stat'ed: on a
+ * network filesystem that costs a round trip each, and readdir(3) tells their type.
  */
 #include "directory.h"
 
@@ -11,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -42,15 +45,17 @@ const char *hc_directory_next(DIR *stream)
     return entry ? entry->d_name : NULL;
 }
 
-/* ---- the walk: a stack of open directories, of which the last is being read --------- */
+/* ---- the walk: a stack of open directories, of which the last is being read -------- */
 
-/* Enters the directory `name` of `dir`; with errno when it cannot. */
+/* Enters the directory `name` of `dir`. */
 static bool walk_push(struct hc_directory_walk *walk, int dir, const char *name)
 {
     DIR *stream = hc_directory_stream(dir, name);
 
-    if (!stream)
+    if (!stream) {
+        walk->errnum = errno;
         return false;
+    }
     walk->streams[walk->depth++] = stream;
     return true;
 }
@@ -136,8 +141,10 @@ static bool walk_next_entry(struct hc_directory_walk *walk)
 
         errno = 0;
         entry = readdir(walk->streams[walk->depth - 1]); /* of one thread */
-        if (!entry && errno != 0)
+        if (!entry && errno != 0) {
+            walk->errnum = errno;
             walk->is_incomplete = true;
+        }
         if (entry ? walk_take_entry(walk, entry) : walk_pop(walk))
             return true;
     }
@@ -149,7 +156,7 @@ struct hc_directory_walk hc_directory_walk(int root, const char *path, unsigned 
     struct hc_directory_walk walk = {.dir = -1};
 
     walk.depth_max = depth_max < HC_DEPTH_MAX ? depth_max : HC_DEPTH_MAX;
-    walk.is_incomplete = !walk_push(&walk, root, path) && errno != ENOENT;
+    walk.is_incomplete = !walk_push(&walk, root, path) && walk.errnum != ENOENT;
     return walk;
 }
 
@@ -168,7 +175,7 @@ void hc_directory_walk_end(struct hc_directory_walk *walk)
         (void)closedir(walk->streams[--walk->depth]);
 }
 
-/* ---- what walks do ------------------------------------------------------------------ */
+/* ---- what walks do ----------------------------------------------------------------- */
 
 unsigned hc_directory_count(int root, const char *path, unsigned limit)
 {
@@ -258,4 +265,40 @@ int hc_directory_remove_obstacle(int root, size_t top, const char *path, mode_t 
     if (fstatat(root, part, &status, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(status.st_mode))
         return 0;
     return directory_remove(root, part, kind) ? 1 : -1;
+}
+
+/* ---- flushing ---------------------------------------------------------------------- */
+
+int hc_directory_sync(int root, const char *path, struct hc_error *err)
+{
+    HC_AUTO_CLOSE int fd = openat(root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0)
+        return hc_file_fail(err, errno, "open", root, path);
+    /* Some network filesystems cannot flush directories; there is nothing better to do.
+     */
+    if (fsync(fd) < 0 && errno != EINVAL && errno != EROFS && errno != ENOTSUP)
+        return hc_fail_errno(err, errno, "fsync directory '%s'", path);
+    return 0;
+}
+
+/* fts(3) holds no descriptor for each level, so depth has no limit here. */
+int hc_directory_sync_below(int root, const char *path, struct hc_error *err)
+{
+    char top[PATH_MAX];
+    char *tops[] = {top, NULL};
+    int result = 0;
+    FTS *walk;
+
+    if (hc_format(top, sizeof top, "/proc/self/fd/%d/%s", root, path) < 0)
+        return hc_fail_errno(err, ENAMETOOLONG, "'%s'", path);
+    walk = fts_open(tops, FTS_PHYSICAL | FTS_NOCHDIR | FTS_NOSTAT, NULL);
+    if (!walk)
+        return hc_fail_errno(err, errno, "walk '%s'", path);
+    for (FTSENT *entry = fts_read(walk); entry && result == 0; entry = fts_read(walk)) {
+        if (entry->fts_info == FTS_D)
+            result = hc_directory_sync(AT_FDCWD, entry->fts_path, err);
+    }
+    (void)fts_close(walk);
+    return result;
 }

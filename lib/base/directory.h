@@ -14,6 +14,7 @@
 #define HC_BASE_DIRECTORY_H
 
 #include "auto.h"
+#include "error.h"
 
 #include <dirent.h>
 #include <limits.h>
@@ -35,7 +36,7 @@ enum { HC_DEPTH_MAX = 100 };
 
 /*
  * A walk of all that is below a directory: a directory comes after what is in it. The
- * members down to `is_incomplete` are for the caller. Entries that are created or removed
+ * members down to `errnum` are for the caller. Entries that are created or removed
  * during the walk may be missed; none that stays is.
  */
 struct hc_directory_walk {
@@ -44,6 +45,7 @@ struct hc_directory_walk {
     int dir;             /* the directory that holds it, for openat(2) and its like */
     mode_t type;         /* S_IFREG, S_IFDIR, S_IFLNK …: of the entry itself */
     bool is_incomplete;  /* so far a directory could not be read, or is too deep */
+    int errnum;          /* why it could not be read; 0: none, or it is too deep */
 
     /* Optional: which entries the walk returns; the others it passes over. */
     bool (*accepts)(const struct hc_directory_walk *walk);
@@ -70,8 +72,8 @@ HC_DEFINE_AUTO_VALUE(hc_directory_walk, hc_directory_walk_end)
 /* Files and directories below a directory, counted up to `limit`; 0 of an absent one. */
 unsigned hc_directory_count(int root, const char *path, unsigned limit);
 
-/* Removes the regular files below a directory that changed last before `then_ms`, and then
- * directories that are empty. Returns how many files. */
+/* Removes the regular files below a directory that changed last before `then_ms`, and
+ * then directories that are empty. Returns how many files. */
 unsigned hc_directory_remove_older(int root, const char *path, int64_t then_ms);
 
 /*
@@ -82,5 +84,11 @@ unsigned hc_directory_remove_older(int root, const char *path, int64_t then_ms);
  * something is that has to stay.
  */
 int hc_directory_remove_obstacle(int root, size_t top, const char *path, mode_t kind);
+
+/* Flushes a directory, so that the names in it survive power loss. */
+int hc_directory_sync(int root, const char *path, struct hc_error *err);
+
+/* The same with all directories below it, however deep. An absent one is fine. */
+int hc_directory_sync_below(int root, const char *path, struct hc_error *err);
 
 #endif

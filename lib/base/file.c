@@ -4,11 +4,11 @@
  */
 #include "file.h"
 
+#include "directory.h"
 #include "text.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <fts.h>
 #include <limits.h>
 #include <linux/fs.h>
 #include <pwd.h>
@@ -429,44 +429,11 @@ int hc_file_publish(int root, const char *private, const char *path, const char 
     return 0;
 }
 
-static int directory_sync_one(int root, const char *path, struct hc_error *err)
-{
-    HC_AUTO_CLOSE int fd = openat(root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    if (fd < 0)
-        return hc_file_fail(err, errno, "open", root, path);
-    /* Some network filesystems cannot flush directories; there is nothing better to do.
-     */
-    if (fsync(fd) < 0 && errno != EINVAL && errno != EROFS && errno != ENOTSUP)
-        return hc_fail_errno(err, errno, "fsync directory '%s'", path);
-    return 0;
-}
-
 int hc_file_sync_parent(int root, const char *path, struct hc_error *err)
 {
     char parent[PATH_MAX];
 
     if (path_parent(path, parent, err) < 0)
         return -1;
-    return directory_sync_one(root, parent, err);
-}
-
-int hc_directory_sync(int root, const char *path, struct hc_error *err)
-{
-    char top[PATH_MAX];
-    char *tops[] = {top, NULL};
-    int result = 0;
-    FTS *walk;
-
-    if (hc_format(top, sizeof top, "/proc/self/fd/%d/%s", root, path) < 0)
-        return hc_fail_errno(err, ENAMETOOLONG, "'%s'", path);
-    walk = fts_open(tops, FTS_PHYSICAL | FTS_NOCHDIR | FTS_NOSTAT, NULL);
-    if (!walk)
-        return hc_fail_errno(err, errno, "walk '%s'", path);
-    for (FTSENT *entry = fts_read(walk); entry && result == 0; entry = fts_read(walk)) {
-        if (entry->fts_info == FTS_D)
-            result = directory_sync_one(AT_FDCWD, entry->fts_path, err);
-    }
-    (void)fts_close(walk);
-    return result;
+    return hc_directory_sync(root, parent, err);
 }

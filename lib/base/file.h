@@ -80,10 +80,6 @@ int hc_file_private_name(char *buffer, size_t size, const char *path, const char
 /* Flushes the directory that holds `path`, so that a rename in it survives power loss. */
 int hc_file_sync_parent(int root, const char *path, struct hc_error *err);
 
-/* Flushes a directory and those below it, so that their names survive power loss. An
- * absent one is fine. */
-int hc_directory_sync(int root, const char *path, struct hc_error *err);
-
 /* A file's time stamp in milliseconds since the epoch. */
 int64_t hc_file_time_ms(const struct timespec *time);
 

@@ -245,7 +245,7 @@ int hc_pointer_sync(const struct hc_cache *cache, const struct hc_repo_file *fil
         return -1;
     if (faccessat(root, path, F_OK, 0) < 0)
         return 0; /* a ref may be all there is, beside .no_exist */
-    if (!file->path && hc_directory_sync(root, path, err) < 0)
+    if (!file->path && hc_directory_sync_below(root, path, err) < 0)
         return -1;
     for (char *end = path + strlen(path); end; end = strrchr(path, '/')) {
         *end = '\0';

@@ -6,6 +6,7 @@
  */
 #include "resolver.h"
 
+#include <base/directory.h>
 #include <base/size.h>
 #include <policy/patterns.h>
 
@@ -13,8 +14,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-
-enum { DEPTH_MAX = 64 };
 
 static bool path_is_within(const char *path, const char *root)
 {
@@ -108,51 +107,24 @@ static int local_walk_count_file(const struct local_walk *walk, const char *path
     return hc_resolved_files_add(&snapshot->files, &snapshot->listed, &file, err);
 }
 
-/* Every regular file below `path` ("" for the top). Symlinks to directories are not
- * followed. */
-static int local_walk_directory(const struct local_walk *walk, const char *path,
-                                unsigned depth, struct hc_error *err);
-
-/* NOLINTNEXTLINE(misc-no-recursion): bounded by DEPTH_MAX */
-static int local_walk_entry(const struct local_walk *walk, const char *path,
-                            unsigned depth, struct hc_error *err)
+/* Counts each regular file; a symlink to one is one, a symlink to a directory is not
+ * followed. Directories that are too deep are left out. */
+static int local_walk_all(const struct local_walk *local, struct hc_error *err)
 {
-    char joined[PATH_MAX];
+    HC_AUTO_VALUE(hc_directory_walk)
+    walk = hc_directory_walk(AT_FDCWD, local->dir, HC_DEPTH_MAX);
     struct stat status;
 
-    if (hc_format(joined, sizeof joined, "%s/%s", walk->dir, path) < 0 ||
-        lstat(joined, &status) < 0)
-        return 0;
-    if (S_ISDIR(status.st_mode))
-        return local_walk_directory(walk, path, depth + 1, err);
-    if (stat(joined, &status) < 0 || !S_ISREG(status.st_mode))
-        return 0;
-    return local_walk_count_file(walk, path, (uint64_t)status.st_size, err);
-}
-
-/* NOLINTNEXTLINE(misc-no-recursion): bounded by DEPTH_MAX */
-static int local_walk_directory(const struct local_walk *walk, const char *path,
-                                unsigned depth, struct hc_error *err)
-{
-    char child[PATH_MAX];
-    HC_AUTO_CLOSEDIR DIR *stream = NULL;
-    const struct dirent *entry;
-
-    if (depth > DEPTH_MAX || hc_format(child, sizeof child, "%s/%s", walk->dir, path) < 0)
-        return 0;
-    stream = opendir(child);
-    if (!stream)
-        return hc_fail_errno(err, errno, "open directory '%s'", child);
-    while ((entry = readdir(stream))) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        if (hc_format(child, sizeof child, "%s%s%s", path, path[0] ? "/" : "",
-                      entry->d_name) < 0)
-            continue;
-        if (local_walk_entry(walk, child, depth, err) < 0)
+    while (hc_directory_walk_next(&walk) && walk.errnum == 0) {
+        if ((S_ISREG(walk.type) || S_ISLNK(walk.type)) &&
+            fstatat(walk.dir, walk.name, &status, 0) == 0 && S_ISREG(status.st_mode) &&
+            local_walk_count_file(local, walk.path, (uint64_t)status.st_size, err) < 0)
             return -1;
     }
-    return 0;
+    if (walk.errnum == 0)
+        return 0;
+    return hc_fail_errno(err, walk.errnum, "open directory '%s/%s'", local->dir,
+                         walk.path);
 }
 
 int hc_local_snapshot(const char *dir, const struct hc_snapshot_request *request,
@@ -174,7 +146,7 @@ int hc_local_snapshot(const char *dir, const struct hc_snapshot_request *request
     if (!snapshot->path)
         return -1;
     snapshot->cache_path = snapshot->path + strlen(dir);
-    if (local_walk_directory(&walk, "", 0, err) < 0) {
+    if (local_walk_all(&walk, err) < 0) {
         hc_snapshot_clear(snapshot);
         return -1;
     }

@@ -9,6 +9,7 @@
 #include <base/directory.h>
 #include <base/text.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -89,6 +90,7 @@ static void an_empty_or_absent_directory_has_no_entries(void **state)
     assert_walk(f, HC_DEPTH_MAX, "");
     assert_false(hc_directory_walk_next(&absent));
     assert_false(absent.is_incomplete);
+    assert_int_equal(absent.errnum, ENOENT);
     hc_directory_walk_end(&absent);
 }
 
@@ -128,6 +130,7 @@ static void a_walk_that_meets_its_depth_says_that_it_is_incomplete(void **state)
 
     assert_string_equal(paths, "a/b a ");
     assert_true(walk.is_incomplete);
+    assert_int_equal(walk.errnum, 0);
 }
 
 static void a_path_too_deep_is_left_alone(void **state)
@@ -160,6 +163,7 @@ static void a_symlink_is_an_entry_and_not_followed(void **state)
     walk = hc_directory_walk(f->root, "loop", HC_DEPTH_MAX);
     assert_false(hc_directory_walk_next(&walk));
     assert_true(walk.is_incomplete);
+    assert_true(walk.errnum != 0);
     hc_directory_walk_end(&walk);
 }
 
