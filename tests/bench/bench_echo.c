@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The yardstick of tests/bench/run rpc: the least a server on gRPC's C core can do. One
- * queue thread, one registered method whose request comes with the call, and one batch of
- * four operations that sends the request back.
+ * The reference of tests/bench/run rpc: the least that a server on gRPC's C core can do.
+ * One queue thread, one registered method whose request arrives with the call, and one
+ * batch of four operations that sends the request back.
  *
- *     bench_echo METHOD      listens on a free port and prints "listening
- * 127.0.0.1:<port>"
+ *     bench_echo METHOD
+ *
+ * Listens on a free port and prints "listening 127.0.0.1:<port>".
  */
 #include <grpc/byte_buffer.h>
 #include <grpc/grpc.h>
@@ -17,7 +18,7 @@
 
 enum { SLOTS = 256 };
 
-/* One call at a time: either waiting for the next one or answering. */
+/* Serves one call at a time: waits for the next call, or answers one. */
 struct slot {
     grpc_call *call;
     grpc_byte_buffer *message;

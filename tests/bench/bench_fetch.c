@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench_fetch URL SIZE SHA256 CACHE [CONNECTIONS]: brings one blob through the transfer
- * engine, as hubcached does once it knows where the bytes are.
+ * bench_fetch URL SIZE SHA256 CACHE [CONNECTIONS]: fetches one blob with the transfer
+ * engine alone, as hubcached does once it knows the location of the bytes.
  */
 #include <base/cancellation.h>
 #include <base/error.h>

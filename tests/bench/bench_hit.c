@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How long an in-process hit takes: asks hc_resolve_file_cached() for one file again and
- * again and prints nanoseconds per answer.
+ * The time of an in-process hit: resolves one file COUNT times with
+ * hc_resolve_file_cached() and prints nanoseconds per answer.
  *
  *     bench_hit CACHE REPO FILENAME REVISION COUNT
  *
- * The Hub is never asked: the endpoint is a port where nobody listens, and an answer that
+ * The Hub is never asked: nothing listens on the port of the endpoint, and an answer that
  * the disk alone cannot give ends the program.
  */
 #include <hubcache/resolver.h>

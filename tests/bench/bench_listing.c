@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench_listing CACHE FILES CALLERS PATTERNS: writes the listing of a commit of so many
- * files to the empty directory CACHE, and lets so many callers of one resolver ask at once
- * which of the files so many patterns select; the patterns of each caller are its own.
- * Nothing is fetched. Prints how long all took, and the peak memory of the process.
+ * bench_listing CACHE FILES CALLERS PATTERNS: writes the listing of a commit of FILES files
+ * to the empty directory CACHE. Then CALLERS threads ask one resolver at once which files
+ * PATTERNS patterns select; each thread has patterns of its own. Nothing is fetched. Prints
+ * the time that all took, and the peak memory of the process.
  */
 #include <hubcache/resolver.h>
 
@@ -54,7 +54,7 @@ static int write_listing(const char *dir, unsigned long files)
     return fclose(out);
 }
 
-/* One file more than the others, for each: its own number. */
+/* The first pattern selects one file, whose number is that of the thread. */
 static void *listing_thread(void *ctx)
 {
     struct caller *caller = ctx;

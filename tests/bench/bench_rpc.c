@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The load of tests/bench/run rpc: keeps a number of ResolveFile calls in flight on one
- * connection for some seconds and prints "<calls per second> <p50 µs> <p99 µs>".
+ * connection for some seconds, and prints "<calls per second> <p50 µs> <p99 µs>".
  *
  *     bench_rpc SERVER REPO FILENAME REVISION IN-FLIGHT SECONDS
  *
- * One thread, gRPC's C core, a registered method; any call that fails ends the program.
+ * One thread, gRPC's C core, a registered method; a call that fails ends the program.
  */
 #include <hubcache/v1/resolver.pb-c.h>
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""child.py REPORT COMMAND...: runs a command and writes to REPORT what it cost, as JSON.
+"""child.py REPORT COMMAND...: runs a command and writes its cost to REPORT, as JSON.
 
 A program of its own, which imports next to nothing: the peak memory that the kernel tells of
 a child begins with that of its parent."""

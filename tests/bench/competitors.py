@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What fetches one file, and how each is told to."""
+"""The programs that fetch one file, and the command line of each."""
 
 import dataclasses
 import pathlib
@@ -11,7 +11,7 @@ import world
 
 REPO, NAME = "bench/fetch", "file.bin"
 
-# What an oracle of the interop tests gets, and a token, without which hf warns.
+# The environment of an oracle of the interop tests, and a token, without which hf warns.
 CLIENT = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_TOKEN": "hf_x",
           "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1",
           "HOME": "/nonexistent"}
@@ -19,7 +19,7 @@ CLIENT = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_TOKEN"
 
 @dataclasses.dataclass(frozen=True)
 class Errand:
-    url: str  # where the bytes are
+    url: str  # of the bytes
     size: int
     digest: str
     endpoint: str  # a hub whose answers lead to the url

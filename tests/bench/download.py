@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What downloading costs, beside what else fetches files, and whether it is right when the
-network is not: the parts of `tests/bench/run download`. Figures never make it fail; bytes that
-are wrong, lost or visible too soon do."""
+"""The cost of downloads beside other programs that fetch files, and their correctness when the
+network fails: the parts of `tests/bench/run download`. Figures never make it fail; bytes that are
+wrong, lost or visible too early do."""
 
 import argparse
 import os
@@ -16,7 +16,7 @@ from small import latency, small
 import storage
 import world
 
-world.PATIENCE = 600  # seconds; here much is waited for
+world.PATIENCE = 600  # seconds, since downloads take long here
 
 PARTS = {"large": large, "throttled": throttled, "tls": tls, "small": small,
          "latency": latency, "rss": rss, "fleet": fleet, "faults": faults}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What callers of other repos notice of one that is slow: latencies beside those of an idle
-server, threads, and what is left of calls that were given up."""
+"""The cost of a slow repo to callers of other repos: latencies beside those of an idle server,
+threads, and what cancelled calls leave behind."""
 
 import contextlib
 import statistics
@@ -13,7 +13,7 @@ import world
 
 FILES, MISSES, SNAPSHOTS, GIVEN_UP = 20, 64, 64, 4200
 CALLS = 400  # of each kind, for one row
-PAUSE = 600000  # ms before the Hub answers questions about the slow repos
+PAUSE = 600000  # ms before the Hub answers requests about the slow repos
 
 
 def percentiles(call):
@@ -28,7 +28,7 @@ def percentiles(call):
 
 
 def measure(server):
-    """{what: (p50, p99)}, None for what is not answered within two seconds."""
+    """{kind: (p50, p99)}, None for calls that are not answered within two seconds."""
     kinds = {
         "a file that is there": lambda: server.ResolveFile(
             repo_id="bench/fair", filename="file-0.json", timeout=2),
@@ -65,7 +65,7 @@ def answer_of(call):
 
 
 def given_up(server):
-    """What an ordinary miss is told while so many have been given up."""
+    """The answer to an ordinary miss after so many calls were cancelled."""
     misses = start_misses(server, 0, MISSES)
     for number in range(GIVEN_UP):
         cancel(start_misses(server, MISSES + number, 1))
@@ -76,7 +76,7 @@ def given_up(server):
 
 
 def most_threads(server, hub):
-    """While snapshots of as many repos, by as many callers, wait for the bytes."""
+    """Threads while snapshots of as many repos, asked for by as many callers, wait for bytes."""
     for number in range(SNAPSHOTS):
         hub.commit(f"models/bench/many-{number}",
                    {f"file-{file}.json": b"%d %d" % (number, file) for file in range(FILES)})

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes wrong with a download: the rules that make the test hub do it. A case draws its
-places anew for each run; what it returns says how often it struck."""
+"""The faults of downloads, as rules of the test hub. A case draws the offsets at which it acts
+anew for each run, and returns how often it acts."""
 
 import dataclasses
 from typing import Callable
 
-EARLY = 4 << 20  # every answer is longer: bytes of a body where something happens
+EARLY = 4 << 20  # every answer is longer: a fault acts within these bytes of a body
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ def answers(count):
 
 
 def storage_rules(fault, count=3):
-    """The storage's first so many answers go wrong, each at a byte of its own."""
+    """The first answers of the storage fail, each at another byte."""
 
     def inject(hub, draw):
         for _ in range(count):
@@ -32,7 +32,7 @@ def storage_rules(fault, count=3):
 
 
 def failing_after_a_cut(count=2, **status):
-    """The connection breaks in mid-flight, and the next answers refuse."""
+    """The connection breaks during the body, and the next answers are refusals."""
 
     def inject(hub, draw):
         hub.rule("cut", on_cdn=True, times=1, number=draw.randrange(1, EARLY))
@@ -49,7 +49,7 @@ def limited(hub, _):
 
 
 def without_ranges(hub, draw):
-    """Going on where a connection broke is not possible either."""
+    """Ranges are ignored too, so that a broken body cannot be resumed."""
     hub.rule("cut", on_cdn=True, times=1, number=draw.randrange(1, EARLY))
     hub.rule("no_range", on_cdn=True)
     return "1 cut, then all answers"

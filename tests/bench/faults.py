@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of faults: each strikes downloads of a file that comes over one connection and of
-one that comes over many, at places drawn from the run's number. Afterwards, with the fault
-gone, the file must come; and nothing that could ever be seen may be wrong."""
+"""The table of faults. Each acts on downloads of a file over one connection and of one over many,
+at offsets drawn from the number of the run. Afterwards, without the fault, a download must
+succeed; and no visible bytes may be wrong at any time."""
 
 import collections
 import contextlib
@@ -27,8 +27,8 @@ ROOM = 512 * MIB  # of the small disk
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     often: str
-    first: str  # "right", or the reason of the refusal
-    afterwards: str  # the same, asked again without the fault
+    first: str  # "right", or the reason of the failure
+    afterwards: str  # the same for a second call, without the fault
     wrong: list
     gets: int  # of the storage
     again: float  # bytes of the storage beyond the file's, in files
@@ -71,7 +71,7 @@ class Setting:
             return error.code().name
 
     def let_go(self):
-        """The fault is over."""
+        """Ends the fault."""
         self.hub.clear_rules()
         self.hub.release()
 
@@ -106,7 +106,7 @@ def run_case(case, hub, options, number):
 
 
 def run_killed(hub, options, number):
-    """kill -9 in mid-flight, and the next one on the same cache."""
+    """kill -9 during a download, and another hubcached on the same cache."""
     with setting(hub, options, number) as at:
         at.start()
         stalled(hub, at.draw)
@@ -136,7 +136,7 @@ def free(folder):
 
 
 def fill(folder, leaving):
-    """All of the disk but `leaving` bytes, while others write to it too."""
+    """Fills the disk but for `leaving` bytes, while other processes write to it too."""
     ballast = pathlib.Path(folder, "ballast")
     with contextlib.suppress(OSError), open(ballast, "wb", buffering=0) as file:
         while free(folder) > leaving:
@@ -145,7 +145,7 @@ def fill(folder, leaving):
 
 
 def run_full(hub, options, number):
-    """No room from the start."""
+    """There is no free space from the start."""
     with small_disk(options) as folder, setting(hub, options, number, folder) as at:
         at.start()
         ballast = fill(folder, SIZES[at.file] // 2)
@@ -155,7 +155,7 @@ def run_full(hub, options, number):
 
 
 def run_filling(hub, options, number):
-    """Somebody else takes the room while the bytes come."""
+    """Another process takes the free space during the download."""
     with small_disk(options) as folder, setting(hub, options, number, folder) as at:
         at.start()
         stalled(hub, at.draw)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures: what a command or a server cost, tables, and the aims they are held against."""
+"""Figures: the cost of a command or a server, tables, and the aims they are compared with."""
 
 import contextlib
 import dataclasses
@@ -27,12 +27,12 @@ class Cost:
     output: str = ""
 
     def with_server(self, cpu, rss):
-        """The same where a server does the work for the command."""
+        """The cost where a server does the work for the command."""
         return dataclasses.replace(self, cpu=self.cpu + cpu, rss=rss)
 
 
 class Failed(Exception):
-    """A competitor that did not do it; says why in a line."""
+    """A competitor that failed; the message says why in a line."""
 
 
 def measure(command, environment=None):
@@ -68,7 +68,7 @@ def cpu_of(pid):
 
 @contextlib.contextmanager
 def temp_dir(parent):
-    """Readable by other users, for nginx serves as one."""
+    """A directory that other users can read, since nginx serves as another user."""
     with tempfile.TemporaryDirectory(prefix="bench-", dir=parent) as folder:
         path = pathlib.Path(folder)
         path.chmod(0o755)

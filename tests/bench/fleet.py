@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cold snapshot that a whole fleet wants at once: callers of three hubcached and four Python
-clients on one cache directory, with flock and without. How often does each byte come?"""
+"""A cold snapshot that a whole fleet asks for at once: callers of three hubcached, and four Python
+clients, on one cache directory, with flock and without. How often is each byte fetched?"""
 
 import contextlib
 import dataclasses
@@ -17,7 +17,7 @@ import world
 
 REPO = "bench/fleet"
 SERVERS, PYTHONS, LARGE, SMALL = 3, 4, 16, 20
-PAUSE = 1000  # ms before the storage answers, so that everybody has come by then
+PAUSE = 1000  # ms before the storage answers, so that all callers wait by then
 LIMIT = 30  # seconds that a Python client may take longer than the callers
 COMPLETE = 1
 
@@ -31,8 +31,8 @@ LOCKS = {"flock works": {},
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     took: float
-    paths: list  # what each caller of ours was told; None for one who was told otherwise
-    failures: list  # of ours
+    paths: list  # the answers to the callers of hubcached; None for a failure
+    failures: list  # of the callers of hubcached
     pythons: list  # replies of the Python clients
     wrong: list
     missing: int
@@ -79,7 +79,7 @@ def replies_of(oracle, started):
 
 
 def reply_of(oracle, started, patience):
-    """Where flock is ENOSYS, they take a file's being there for the lock, and wait for ever."""
+    """Where flock is ENOSYS, Python clients lock by the existence of a file, and wait for ever."""
     process, reader = started
     try:
         process.wait(patience)
@@ -128,7 +128,7 @@ def run(options, environment):
 
 
 def problems_of(name, outcome):
-    """A Python client may fail where it cannot lock; it may not be told something else."""
+    """A Python client may fail where it cannot lock, but must not return another answer."""
     told = {reply["result"] for reply in outcome.pythons if "result" in reply}
     found = [f"fleet, {name}: {why}" for why in sorted(set(outcome.failures))]
     found += [f"fleet, {name}: {file} is wrong" for file in outcome.wrong]

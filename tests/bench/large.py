@@ -17,7 +17,7 @@ RSS_AIM = 64
 
 
 def make_file(path, size):
-    """Bytes that do not repeat; their hash."""
+    """Writes bytes that do not repeat; returns their hash."""
     digest = hashlib.sha256()
     with open(path, "wb") as file:
         while size > 0:
@@ -29,7 +29,7 @@ def make_file(path, size):
 
 
 class LargeFile:
-    """A file on the storage, and a hub that has it and sends everybody to the storage."""
+    """A file on the storage, and a hub that redirects all clients to it."""
 
     def __init__(self, storage, size, digest, pb):
         self.storage, self.size, self.digest, self.pb = storage, size, digest, pb
@@ -67,8 +67,8 @@ def has_failed(costs):
 
 
 def costs_of(file, kind, rounds):
-    """{competitor: Cost}, or why there is none; each in turn, then the next round. One turn
-    before all others does not count: memory that a machine has never used is slow."""
+    """{competitor: Cost}, or why there is none. Each runs once in each round. The first round does
+    not count, because memory that a machine has never used is slow."""
     found = {name: [] for name in COMPETITORS}
     file.cost("curl | tee | sha256sum", "plain")
     for _ in range(rounds):
@@ -99,7 +99,7 @@ def aim_at_memory(part, costs):
 
 
 def serving(file, kind):
-    """Seconds of the processor that nginx needs for one download."""
+    """The processor seconds that nginx needs for one download."""
     before = file.storage.cpu()
     file.cost("curl -o", kind)
     return file.storage.cpu() - before
@@ -137,7 +137,7 @@ def tls(options):
 
 
 def disk_rate(source, folder):
-    """MiB/s of a copy that is on the disk at its end."""
+    """MiB/s of a copy that ends with fsync."""
     target = folder / "copy"
     start = time.perf_counter()
     measure(["dd", f"if={source}", f"of={target}", "bs=1M", "conv=fsync"])

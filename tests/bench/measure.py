@@ -48,7 +48,7 @@ def in_python(function, count, **arguments):
 
 
 class Setting:
-    """A hub, a hubcached and a cache with one model, all in a directory that goes away."""
+    """A hub, a hubcached and a cache with one model, all in a temporary directory."""
 
     def __enter__(self):
         self.folder = tempfile.TemporaryDirectory(prefix="bench-")
@@ -72,7 +72,7 @@ class Setting:
 
 
 def syscalls_of_a_hit(cache, revision, count=1000):
-    """{name: calls per hit}: what `count` hits make beyond what none makes."""
+    """{name: calls per hit}: the difference of a run with `count` hits and one without."""
 
     def trace(hits):
         with tempfile.NamedTemporaryFile() as out:

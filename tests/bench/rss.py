@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Peak memory while a sparse file of 1 GiB and one of 16 GiB come; its hash is that of as many
-zeros. They go to a disk, for they are not sparse when they arrive."""
+"""Peak memory while a sparse file of 1 GiB and one of 16 GiB are fetched; the hash is that of as
+many zeros. They are written to a disk, because the copies are not sparse."""
 
 import hashlib
 import shutil
@@ -14,7 +14,7 @@ FLAT_AIM = 1.1  # of the largest over the smallest, where all should be alike
 
 
 def make_sparse(path, size):
-    """A hole; the hash of what is read from it."""
+    """Makes a sparse file; returns the hash of its bytes."""
     digest, zeros = hashlib.sha256(), bytes(MIB)
     for _ in range(size // MIB):
         digest.update(zeros)
@@ -34,7 +34,7 @@ def costs_at(size, options):
 
 
 def sizes_that_fit(options):
-    """In bytes; leaves as much room on the disk as the largest takes."""
+    """Sizes in bytes; the disk keeps as much free space as the largest takes."""
     room = shutil.disk_usage(options.disk).free
     fitting = [size * GIB for size in options.rss_sizes if 2 * size * GIB <= room]
     if len(fitting) < len(options.rss_sizes):

@@ -13,7 +13,7 @@ BUILD_TIME = 900  # seconds
 
 @functools.cache
 def program():
-    """The path of `ask`; fails where it does not build."""
+    """The path of the program `ask`; fails where it does not build."""
     if not shutil.which("cargo"):
         raise Failed("there is no cargo")
     target, project = world.BUILD.parent / "rust", world.BUILD.parent / "rust-project"

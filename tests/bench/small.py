@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many small files, beside snapshot_download with its default workers: as fast as it goes, and
-with a pause before each answer."""
+"""Many small files, beside snapshot_download with its default workers: without a pause, and with
+one before each answer."""
 
 import contextlib
 import dataclasses
@@ -55,7 +55,7 @@ def ours(hub, cache, pb):
 
 
 def theirs(hub, cache, _):
-    """The call alone: what Python takes to start is not counted."""
+    """The call alone, without the start of Python."""
     cost = measure([sys.executable, "-c", SNAPSHOT, REPO, cache],
                    CLIENT | {"HF_ENDPOINT": hub.endpoint})
     return dataclasses.replace(cost, wall=float(cost.output.split()[-1]))

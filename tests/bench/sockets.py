@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many connections a port of this machine has, watched while something runs."""
+"""Counts the connections of a port of this machine while a command runs."""
 
 import contextlib
 import pathlib

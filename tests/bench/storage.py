@@ -47,7 +47,7 @@ def openssl(*arguments):
 
 
 def make_certificates(folder):
-    """ca.pem, and site.pem with site.key, which it vouches for."""
+    """Makes ca.pem, and site.pem with site.key, which ca.pem signs."""
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     openssl("req", "-x509", *key, "-days", 1, "-subj", "/CN=bench authority",
             "-keyout", folder / "ca.key", "-out", folder / "ca.pem")
@@ -92,12 +92,12 @@ class Storage:
         return f"{scheme}://127.0.0.1:{self.ports[kind]}/{name}"
 
     def cpu(self):
-        """Seconds of the processor that nginx has used so far."""
+        """The processor seconds that nginx has used so far."""
         pid = self.nginx.pid
         workers = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return sum(cpu_of(each) for each in [pid, *workers])
 
     def trust(self):
-        """The variables by which clients learn of the authority."""
+        """The variables that name the authority to clients."""
         names = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
         return {name: str(self.authority) for name in names}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How often a storage is asked that will not give what it has, and what one slow connection
-costs: `tests/bench/run storms`. Each storm ends with its caller's deadline if not by itself."""
+"""How many requests a storage gets whose answers are of no use, and what one slow connection costs:
+`tests/bench/run storms`. Each storm ends at its caller's deadline at the latest."""
 
 import argparse
 import time
@@ -72,7 +72,7 @@ def storms(hub, options):
 
 
 def stragglers(hub, options):
-    """One connection of many is slow, whichever it is."""
+    """One connection of many is slow."""
     arguments = ["--connections", str(CONNECTIONS)]
     rows = []
     _, alone, _ = min((run(hub, options, LONG, None, arguments) for _ in range(3)),

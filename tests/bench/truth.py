@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether what can be seen in a cache is what it says it is: a blob's name is its hash."""
+"""Checks the visible files of a cache: the name of a blob is its hash."""
 
 import hashlib
 import pathlib
@@ -23,7 +23,7 @@ def is_right(blob):
 
 
 def wrong_files(cache):
-    """Names of blobs that are not what they are called, and of pointers that lead nowhere."""
+    """The names of blobs whose hash is another one, and of pointers that dangle."""
     cache = pathlib.Path(cache)
     blobs = [blob for blob in cache.glob("*/blobs/*") if not blob.name.endswith(".incomplete")]
     wrong = [blob.name for blob in blobs if not is_right(blob)]

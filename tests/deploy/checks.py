@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the checks of every *_checks.py beside it: functions whose names are sentences. One
-that raises has failed; one that raises Skipped cannot run here."""
+that raises has failed; one that raises Skipped cannot be run on this machine."""
 
 import importlib
 import inspect

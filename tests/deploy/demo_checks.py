@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo repo is a real model repo: what reads such repos can read it."""
+"""The demo repo is a real model repo: programs that read such repos can read it."""
 
 import json
 import math

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The image, as far as that can be told without a container engine: its build commands work on
-what .dockerignore lets through, its packages exist and are those that the programs need."""
+"""Checks of the image that need no container engine: its build commands work on the files that
+.dockerignore keeps, its packages exist and are those that the programs need."""
 
 import functools
 import json
@@ -41,7 +41,7 @@ def _packages():
 
 
 def _context(folder):
-    """Copies what the engine would be sent: all that .dockerignore takes back from `*`."""
+    """Copies the files that an engine would be sent: those that .dockerignore excepts from `*`."""
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     rules = [line for line in lines if line and not line.startswith("#")]
     assert rules[0] == "*" and all(rule.startswith("!") for rule in rules[1:]), rules
@@ -83,7 +83,7 @@ def _owner(path):
 
 
 def _libraries(name):
-    """What the program is linked with: {soname: path}, all and those that it names itself."""
+    """The libraries of a program, {soname: path}: all of them, and those that it names itself."""
     listed = output_of("ldd", _path_of(name))
     assert "not found" not in listed, listed
     paths = dict(re.findall(r"(\S+) => (/\S+)", listed))

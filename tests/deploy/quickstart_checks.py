@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The quickstart does what it says, ends what it started, and can be run again."""
+"""The quickstart works, ends the processes that it started, and can be run again."""
 
 import contextlib
 import functools
@@ -14,7 +14,7 @@ from support import DEPLOY, ROOT, Skipped, output_of
 
 REPO = DEPLOY / "demo/models/hubcache/demo/main"
 FOLDER = "build/quickstart/cache/models--hubcache--demo/snapshots"
-# A token and an offline switch of the caller must have no part in the demo.
+# The demo must not use a token or an offline switch of the environment.
 SURROUNDINGS = os.environ | {"HF_TOKEN": "hf_of_the_caller", "HF_HUB_OFFLINE": "1",
                              "HUBCACHE_SERVER": "127.0.0.1:1", "NO_COLOR": "1"}
 
@@ -41,7 +41,7 @@ def _answer(beginning):
 
 
 def _left_running():
-    """Command lines of what a quickstart starts, of this checkout only."""
+    """The command lines of processes that a quickstart of this checkout has started."""
     found = []
     for process in pathlib.Path("/proc").glob("[0-9]*"):
         try:
@@ -56,7 +56,7 @@ def _left_running():
 
 @contextlib.contextmanager
 def _keeping():
-    """A quickstart --keep that serves: what it has printed, and how it says to ask."""
+    """A quickstart --keep that serves: its output, and the command that it suggests."""
     process = subprocess.Popen([DEPLOY / "quickstart", "--keep"], cwd=ROOT, text=True,
                                env=SURROUNDINGS, stdout=subprocess.PIPE)
     transcript = ""

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""deploy/setup build installs all that the build asks pkg-config for: on a machine that has
-more, a package that is missing in its list would be noticed by others only."""
+"""deploy/setup build installs all packages that the build asks pkg-config for. A package that is
+missing in its list would not be noticed on a machine that has it already."""
 
 import re
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the checks share: where things are, and running programs."""
+"""Helpers of the checks: paths, and running programs."""
 
 import os
 import pathlib

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One or several Content-Length headers, a line each. Whatever comes, a length that is
- * believed is the only one that was sent, in digits, and all else is a flaw.
+ * One or several Content-Length headers, a line each. For any input, a length that is
+ * accepted is the only one that was sent, in digits; all else is reported as a flaw.
  */
 #include "fuzz.h"
 
@@ -11,7 +11,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* Nothing but this number, spaces and commas, as digits. */
+/* Whether the lines hold only this number, in digits, spaces and commas. */
 static bool says_only(const char *lines, uint64_t number)
 {
     while (*lines) {

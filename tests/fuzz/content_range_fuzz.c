@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Values of the Content-Range header. Whatever comes, a range that is believed is one that
- * a file can have, and is what the value says.
+ * Values of the Content-Range header. For any input, a range that is accepted is one that a
+ * file can have, and is the range in the text.
  */
 #include "fuzz.h"
 
@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <strings.h>
 
-/* The range as it is written, without leading zeros. */
+/* Requires that the text has this range, without leading zeros. */
 static void check_text(const struct hc_hub_response *reply)
 {
     HC_AUTO_FREE char *text = NULL;

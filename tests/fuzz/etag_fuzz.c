@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ETag headers: what is accepted names one file in blobs/ and nothing else.
+ * ETag headers. An etag that is accepted names one file in blobs/ and nothing else.
  */
 #include "fuzz.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * File names, "<subfolder>\n<file name>": a path that is accepted stays where it is put,
- * and stays the same when it is checked again.
+ * File names, "<subfolder>\n<file name>". A path that is accepted stays below its folder,
+ * and is accepted unchanged when it is checked again.
  */
 #include "fuzz.h"
 

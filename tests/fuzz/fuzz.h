@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the targets share. A target is LLVMFuzzerTestOneInput(); it aborts when a promise
- * of its parser is broken.
+ * Helpers of the fuzz targets. A target is LLVMFuzzerTestOneInput(), which aborts when its
+ * parser breaks a promise. Each runs in one thread.
  */
 #ifndef HC_FUZZ_FUZZ_H
 #define HC_FUZZ_FUZZ_H
@@ -20,7 +20,7 @@ static inline void fuzz_require(bool is_true)
         abort();
 }
 
-/* The input as text that ends at its first NUL; the caller frees. */
+/* The input as a text, which ends at the first NUL; the caller frees. */
 static inline char *fuzz_text(const uint8_t *data, size_t size)
 {
     char *text = calloc(1, size + 1);
@@ -31,7 +31,7 @@ static inline char *fuzz_text(const uint8_t *data, size_t size)
     return text;
 }
 
-/* Cuts `text` at its first newline; the second part, NULL when there is none. */
+/* Cuts `text` at its first newline. Returns the second part, NULL when there is none. */
 static inline char *fuzz_cut_line(char *text)
 {
     char *newline = strchr(text, '\n');

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Header lines and an error's body, as a hostile Hub or proxy may send them. Whatever
- * comes, values are terminated, an etag that is accepted is safe as a file name, and the
- * message made of it can be printed.
+ * Header lines and the body of an error, as a hostile Hub or proxy may send them. For any
+ * input, values end with a NUL, an etag that is accepted is safe as a file name, and the
+ * error message can be printed.
  */
 #include "fuzz.h"
 
@@ -10,8 +10,7 @@
 #include <base/text.h>
 #include <hub/response.h>
 
-/* The first byte is the status, lines follow; what comes after an empty one is the body.
- */
+/* The first byte is the status, lines follow; an empty line begins the body. */
 static void read_answer(struct hc_hub_response *reply, const char *text, size_t size)
 {
     const char *end = text + size;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON of the Hub: whatever comes, a tree that is accepted has paths that are safe or known
- * not to be, and hashes or none, each path once; a commit is one.
+ * JSON of the Hub. For any input, the paths of a tree that is accepted are unique, and
+ * each is safe or marked as unsafe; hashes are valid or absent; a commit is a valid one.
  */
 #include "fuzz.h"
 

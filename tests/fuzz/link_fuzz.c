@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Values of the Link header. Whatever comes, a target is a part of it between angle
- * brackets, is the same when another link stands before it, and what was understood is
- * understood again with empty elements around it.
+ * Values of the Link header. For any input, a target is a part of the value between angle
+ * brackets, is the same when another link stands before it, and is found again when empty
+ * elements stand around it.
  */
 #include "fuzz.h"
 

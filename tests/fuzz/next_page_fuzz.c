@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where a listing says that it goes on: a whole Link header, read, resolved and moved to
- * the endpoint. Whatever comes, the next page is one of the same commit on the endpoint.
+ * The next page of a listing: a whole Link header is read, resolved and moved to the
+ * endpoint. For any input, the next page belongs to the same commit on the endpoint.
  */
 #include "fuzz.h"
 

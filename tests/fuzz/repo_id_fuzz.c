@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Repo ids: one that is accepted names one folder below the cache root, and a refusal can
- * be shown to anybody.
+ * Repo ids. An id that is accepted names one folder below the cache root, and the message
+ * of a refusal can be printed.
  */
 #include "fuzz.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A main for compilers without libFuzzer: replays every file of the directories named on
- * the command line, and the empty input.
+ * The main() of a fuzz target for compilers without libFuzzer: replays every file of the
+ * directories named on the command line, and the empty input.
  */
 #include "fuzz.h"
 
@@ -31,7 +31,7 @@ static int replay_input(int dir, const char *name)
     return 1;
 }
 
-/* How many files there were; -1 when one could not be read. */
+/* The number of files replayed; -1 when one could not be read. */
 static int replay_folder(const char *path)
 {
     HC_AUTO_CLOSEDIR DIR *dir = opendir(path);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Uses the client library as its header says; nobody listens on port 1.
+ * Uses the client library as its header says. No server listens on port 1.
  */
 #include <hubcache-client/client.h>
 

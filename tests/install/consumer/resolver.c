@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Uses the in-process library as its headers say, as far as that needs no cache.
+ * Uses the parts of the in-process library that need no cache, as its headers say.
  */
 #include <hubcache/cancellation.h>
 #include <hubcache/error.h>
