@@ -16,7 +16,7 @@ from small import latency, small
 import storage
 import world
 
-world.PATIENCE = 600  # seconds, since downloads take long here
+world.TIMEOUT = 600  # seconds, since downloads take long here
 
 PARTS = {"large": large, "throttled": throttled, "tls": tls, "small": small,
          "latency": latency, "rss": rss, "fleet": fleet, "faults": faults}

@@ -38,7 +38,7 @@ def repos(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def quiet_hub(repos):
-    """A hub for tests that neither set rules nor read the log."""
+    """A hub for tests that neither add rules nor read the log."""
     with world.Hub(repos) as hub:
         yield hub
 

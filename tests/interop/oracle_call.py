@@ -49,7 +49,7 @@ def token():
 
 
 def load_model_parts(repo_id):
-    """What a program that uses transformers does before it loads weights."""
+    """The steps of a program that uses transformers before it loads weights."""
     from transformers import AutoConfig, AutoTokenizer
 
     config = AutoConfig.from_pretrained(repo_id)

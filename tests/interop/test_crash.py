@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kill -9 in the middle of a snapshot: what every client reads afterwards is right, the next
-run fetches only what had not arrived whole, and sweeps what the killed one left."""
+"""kill -9 during a snapshot: afterwards every client reads correct bytes; the next run fetches only
+the files that had not arrived whole, and sweeps the partial files of the killed run."""
 
 import pathlib
 
@@ -12,7 +12,7 @@ from world import blobs_of, fails_with, incompletes, survey, wait_until
 
 @pytest.fixture
 def killed(hub, serve, cache):
-    """The Hub after a hubcached was killed with one of three large files half there."""
+    """The Hub after a hubcached was killed when half of one of three large files had arrived."""
     hub.rule("stall", on_cdn=True, method="GET", times=1, number=3 << 20)
     server = serve(cache, hub.endpoint)
     call = server.start("ResolveSnapshot", repo_id=BIG)
@@ -27,7 +27,7 @@ def killed(hub, serve, cache):
     return hub
 
 
-def test_the_next_run_makes_it_whole_and_fetches_nothing_twice(killed, serve, cache):
+def test_the_next_run_completes_the_snapshot_and_fetches_nothing_twice(killed, serve, cache):
     assert len(killed.gets()) == 3
     had_arrived = {path.name: path.stat().st_ino for path in blobs_of(cache).values()
                    if not path.name.endswith(".incomplete")}
@@ -44,7 +44,7 @@ def test_the_next_run_makes_it_whole_and_fetches_nothing_twice(killed, serve, ca
     assert answer.completeness == 1
 
 
-def test_what_the_killed_run_left_behind_is_swept(killed, serve, cache):
+def test_partial_files_of_the_killed_run_are_swept(killed, serve, cache):
     assert incompletes(cache), "the case to be tested"
 
     serve(cache, killed.endpoint).ResolveSnapshot(repo_id=BIG)
@@ -56,7 +56,7 @@ def test_what_the_killed_run_left_behind_is_swept(killed, serve, cache):
     assert leftovers == []
 
 
-def test_the_real_client_reads_right_what_the_killed_run_left(killed, oracle, cache):
+def test_the_real_client_reads_correct_bytes_after_a_killed_run(killed, oracle, cache):
     path = oracle("snapshot_download", repo_id=BIG, cache_dir=str(cache),
                   endpoint=killed.endpoint)
 
@@ -64,13 +64,13 @@ def test_the_real_client_reads_right_what_the_killed_run_left(killed, oracle, ca
         assert (pathlib.Path(path) / name).read_bytes() == content
 
 
-def test_offline_a_snapshot_cut_short_is_not_taken_for_whole(killed, serve, cache):
+def test_offline_an_interrupted_snapshot_does_not_count_as_whole(killed, serve, cache):
     commit = killed.commit_of(f"models/{BIG}")
     server = serve(cache, killed.endpoint, arguments=["--offline"])
 
     with fails_with("INCOMPLETE_SNAPSHOT") as failure:
         server.ResolveSnapshot(repo_id=BIG, revision=commit)
-    with fails_with("NOT_CACHED"):  # the ref comes after the bytes
+    with fails_with("NOT_CACHED"):  # the ref is written after the bytes
         server.ResolveSnapshot(repo_id=BIG)
 
     assert failure.metadata["missing_count"] == "1"

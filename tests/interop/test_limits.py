@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one HTTP/2 client may take of hubcached: the memory of requests that are not whole, and
-headers. A client of a few frames here does what no gRPC client does."""
+"""The limits of one HTTP/2 client: the memory of requests that are not whole, and headers. The
+client here writes its own frames, since no gRPC client sends such requests."""
 
 import contextlib
 import select
@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from content import MODEL
-from world import PATIENCE, hubcache, wait_until
+from world import TIMEOUT, hubcache, wait_until
 
 HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 1, 3, 4, 6, 7, 8
 ACK, END_STREAM, END_HEADERS = 1, 1, 4
@@ -95,7 +95,7 @@ class Unfinished:
             del self.outgoing[:self.socket.send(self.outgoing)]
 
     def pump(self):
-        """What can be done just now; false once there is nothing left to be done."""
+        """Makes the progress that is possible now; false when there is none left to make."""
         try:
             self.receive()
             self.send()
@@ -116,14 +116,14 @@ def test_requests_that_are_not_whole_take_bounded_memory(connections, serve, qui
     before = peak_memory(server)
     clients = [Unfinished(server.address, 150 // connections, 4_000_000)
                for _ in range(connections)]
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
 
     while any([client.pump() for client in clients]) and time.monotonic() < end and \
             sum(client.sent for client in clients) < 150_000_000:
         select.select([client.socket for client in clients if not client.is_over], [], [], 0.01)
 
     assert sum(client.sent for client in clients) > 64_000_000
-    assert peak_memory(server) - before < 100_000_000  # 64 MiB, and what malloc makes of it
+    assert peak_memory(server) - before < 100_000_000  # 64 MiB, and the overhead of malloc
     assert hubcache("file", MODEL, "config.json", server=server).returncode == 0
     for client in clients:
         client.socket.close()
@@ -132,7 +132,7 @@ def test_requests_that_are_not_whole_take_bounded_memory(connections, serve, qui
 def test_a_request_that_is_cut_is_refused(serve, quiet_hub, cache):
     server = serve(cache, quiet_hub.endpoint)
     host, port = server.address.split(":")
-    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+    with socket.create_connection((host, int(port)), timeout=TIMEOUT) as connection:
         connection.sendall(
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0)
             + frame(HEADERS, END_HEADERS, 1, request_headers("ResolveFile"))

@@ -37,7 +37,7 @@ def traced(hub, serve, cache, tmp_path):
     trace = tmp_path / "trace"
 
     def start(way):
-        # -D keeps hubcached our child, the tracer its grandchild.
+        # With -D hubcached stays the child of this process, and the tracer is its grandchild.
         return serve(cache, hub.endpoint, before=[
             "strace", "-D", "-f", "-qq", "-e", "trace=connect", "-o", str(trace)], **way), trace
 
@@ -78,7 +78,7 @@ def test_online_the_trace_does_show_the_connection(traced, hub):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_error_names_everything_and_the_way_out(way, hub, serve, cache):
+def test_the_error_names_the_request_and_the_next_step(way, hub, serve, cache):
     server = serve(cache, hub.endpoint, **WAYS[way])
 
     with fails_with("NOT_CACHED") as failure:
@@ -93,7 +93,7 @@ def test_the_error_names_everything_and_the_way_out(way, hub, serve, cache):
                                 "filename": "nested/x.bin"}
 
 
-def test_the_command_says_it_too_and_exits_with_3(hub, serve, cache):
+def test_the_command_prints_the_error_and_exits_with_3(hub, serve, cache):
     server = serve(cache, hub.endpoint, arguments=["--offline"])
 
     result = hubcache("file", MODEL, "config.json", server=server)
@@ -103,9 +103,9 @@ def test_the_command_says_it_too_and_exits_with_3(hub, serve, cache):
 
 
 def test_a_hub_that_is_gone_is_not_the_same_as_offline(serve, cache, newest):
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        endpoint = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{unused.getsockname()[1]}"
         server = serve(cache, endpoint)
 
         with fails_with("HUB_UNREACHABLE"):

@@ -9,9 +9,9 @@ import shutil
 import pytest
 
 from content import FILES, LFS_FILE, MODEL
-from world import BUILD, HERE, PATIENCE, Hub, incompletes, run_group, wait_until
+from world import BUILD, HERE, TIMEOUT, Hub, incompletes, run_group, wait_until
 
-BUILD_TIME = 1800  # seconds: on a machine with much else to do
+BUILD_TIME = 1800  # seconds: the machine may be busy
 OWNER, NAME = MODEL.split("/")
 SOME = ["config.json", "model.safetensors", "nested/deep/down/file.txt", "empty.txt"]
 
@@ -33,7 +33,7 @@ def rust():
 
     def ask(endpoint, cache, revision, network, files):
         result = run_group([target + "/debug/ask", endpoint, str(cache), OWNER, NAME, revision,
-                            network, *files], PATIENCE)
+                            network, *files], TIMEOUT)
         assert result and result.returncode == 0, result and result.stderr
         return result.stdout.splitlines()
 
@@ -42,12 +42,12 @@ def rust():
 
 @pytest.fixture
 def plain_hub(repos):
-    """No Xet: the Rust client speaks nothing else where there is Xet."""
+    """A hub without Xet: with it, the Rust client uses nothing else."""
     with Hub(repos, "--no-xet") as hub:
         yield hub
 
 
-def test_rust_reads_ours_offline(rust, plain_hub, serve, cache):
+def test_rust_reads_files_of_hubcached_offline(rust, plain_hub, serve, cache):
     answer = serve(cache, plain_hub.endpoint).ResolveSnapshot(repo_id=MODEL)
     plain_hub.clear_log()
 
@@ -60,7 +60,7 @@ def test_rust_reads_ours_offline(rust, plain_hub, serve, cache):
     assert plain_hub.log() == []
 
 
-def test_we_read_what_rust_wrote_offline(rust, plain_hub, serve, cache):
+def test_hubcached_reads_files_of_rust_offline(rust, plain_hub, serve, cache):
     paths = rust(plain_hub.endpoint, cache, "main", "online", SOME)
     plain_hub.clear_log()
 
@@ -70,7 +70,7 @@ def test_we_read_what_rust_wrote_offline(rust, plain_hub, serve, cache):
     assert plain_hub.log() == []
 
 
-def test_rust_and_we_take_turns(rust, plain_hub, serve, cache):
+def test_rust_and_hubcached_fetch_in_turn(rust, plain_hub, serve, cache):
     server = serve(cache, plain_hub.endpoint)
     server.file(MODEL, "model.safetensors")
     rust(plain_hub.endpoint, cache, "main", "online", SOME)
@@ -81,7 +81,7 @@ def test_rust_and_we_take_turns(rust, plain_hub, serve, cache):
     assert incompletes(cache) == []
 
 
-def test_rust_neither_uses_nor_touches_our_partial(rust, plain_hub, serve, cache):
+def test_rust_leaves_hubcacheds_partial_file_alone(rust, plain_hub, serve, cache):
     plain_hub.rule("stall", on_cdn=True, method="GET", times=1, number=len(LFS_FILE) // 2)
     server = serve(cache, plain_hub.endpoint)
     call = server.start("ResolveFile", repo_id=MODEL, filename="model.safetensors")
@@ -116,14 +116,14 @@ def javascript(tmp_path_factory):
         pytest.skip("@huggingface/hub cannot be installed here")
 
     def ask(*arguments):
-        result = run_group(["node", "ask.mjs", *map(str, arguments)], PATIENCE, cwd=folder)
+        result = run_group(["node", "ask.mjs", *map(str, arguments)], TIMEOUT, cwd=folder)
         assert result and result.returncode == 0, result and result.stderr
         return result.stdout.splitlines()
 
     return ask
 
 
-def test_javascript_reads_ours_without_a_request(javascript, hub, serve, cache):
+def test_javascript_reads_files_of_hubcached_without_a_request(javascript, hub, serve, cache):
     answer = serve(cache, hub.endpoint).ResolveSnapshot(repo_id=MODEL)
     hub.clear_log()
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a killed client leaves of a blob is nobody's but its own kind's: the real clients and
-hubcached fetch the whole file beside each other's partial, `hf cache prune` removes ours."""
+"""Only clients of the same kind use the partial file of a killed client: the real clients and
+hubcached fetch the whole file beside each other's partial files, and `hf cache prune` removes
+hubcached's."""
 
 import pathlib
 import re
@@ -10,7 +11,7 @@ import subprocess
 import pytest
 
 from content import BIG, BIG_FILES
-from world import CLEAN, PATIENCE, incompletes, wait_until
+from world import CLEAN, TIMEOUT, incompletes, wait_until
 
 NAME = "first.safetensors"
 CONTENT = BIG_FILES[NAME]
@@ -23,13 +24,13 @@ def only_partial(cache):
 
 
 def look_at(path):
-    """What changes when somebody writes to a file, or puts another in its place."""
+    """The properties that change when a file is written to or replaced."""
     info = path.stat()
     return info.st_ino, info.st_size, info.st_mtime_ns
 
 
 def assert_fetched_whole(hub):
-    """By the only request, which asked for no part."""
+    """Whether there was one request for bytes, without a range."""
     (request,) = hub.gets()
     assert (request.range, request.bytes) == ("-", len(CONTENT))
 
@@ -69,7 +70,7 @@ def theirs(oracle, stalled, cache):
     stalled.await_stall()
     wait_until(lambda: incompletes(cache), "a partial")
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=PATIENCE)
+    process.communicate(timeout=TIMEOUT)
     with open(reader):
         pass
     forget_the_stall(stalled)
@@ -79,14 +80,14 @@ def theirs(oracle, stalled, cache):
 def prune(oracle, cache):
     program = pathlib.Path(oracle.python).with_name("hf")
     subprocess.run([program, "cache", "prune", "--yes", "--cache-dir", str(cache)], check=True,
-                   timeout=PATIENCE, capture_output=True, env=CLEAN | {"HOME": "/nonexistent"})
+                   timeout=TIMEOUT, capture_output=True, env=CLEAN | {"HOME": "/nonexistent"})
 
 
-def test_our_partial_has_a_name_of_its_own(ours):
+def test_a_partial_file_of_hubcached_has_a_name_of_its_own(ours):
     assert re.fullmatch(r"[0-9a-f]{64}\.[0-9a-f]{8}\.incomplete", ours.name)
 
 
-def test_the_real_client_neither_uses_nor_touches_our_partial(oracle, hub, cache, ours):
+def test_the_real_client_leaves_hubcacheds_partial_file_alone(oracle, hub, cache, ours):
     before = look_at(ours)
 
     path = oracle("hf_hub_download", repo_id=BIG, filename=NAME, cache_dir=str(cache),
@@ -97,8 +98,8 @@ def test_the_real_client_neither_uses_nor_touches_our_partial(oracle, hub, cache
     assert look_at(ours) == before
 
 
-def test_we_sweep_our_partial_when_the_real_client_has_brought_the_blob(oracle, hub, serve, cache,
-                                                                        ours):
+def test_hubcached_sweeps_its_partial_file_of_a_blob_that_is_there(oracle, hub, serve, cache,
+                                                                   ours):
     path = oracle("hf_hub_download", repo_id=BIG, filename=NAME, cache_dir=str(cache),
                   endpoint=hub.endpoint)
     hub.clear_log()
@@ -110,7 +111,8 @@ def test_we_sweep_our_partial_when_the_real_client_has_brought_the_blob(oracle, 
     assert not ours.exists()
 
 
-def test_prune_removes_our_partial_and_we_start_anew(oracle, hub, serve, cache, ours):
+def test_hubcached_starts_over_when_prune_removed_its_partial_file(oracle, hub, serve, cache,
+                                                                   ours):
     prune(oracle, cache)
     assert not ours.exists()
 
@@ -121,7 +123,7 @@ def test_prune_removes_our_partial_and_we_start_anew(oracle, hub, serve, cache, 
     assert incompletes(cache) == []
 
 
-def test_prune_in_mid_flight_costs_a_fetch_and_no_more(oracle, stalled, serve, cache):
+def test_prune_during_a_download_costs_one_more_fetch(oracle, stalled, serve, cache):
     server = serve(cache, stalled.endpoint)
     call = server.start("ResolveFile", repo_id=BIG, filename=NAME)
     wait_until(lambda: incompletes(cache) and only_partial(cache).stat().st_size == HAD,
@@ -135,7 +137,7 @@ def test_prune_in_mid_flight_costs_a_fetch_and_no_more(oracle, stalled, serve, c
     assert incompletes(cache) == []
 
 
-def test_we_neither_use_nor_touch_their_partial(hub, serve, cache, theirs):
+def test_hubcached_leaves_the_real_clients_partial_file_alone(hub, serve, cache, theirs):
     before = look_at(theirs)
 
     file = serve(cache, hub.endpoint).file(BIG, NAME)

@@ -85,7 +85,7 @@ def proxy():
 
 
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
-def test_what_is_fetched_comes_through_the_proxy(variable, hub, proxy, serve, cache):
+def test_bytes_are_fetched_through_the_proxy(variable, hub, proxy, serve, cache):
     server = serve(cache, hub.endpoint, environment={variable: proxy.url})
 
     file = server.file(MODEL, "model.safetensors")
@@ -97,7 +97,7 @@ def test_what_is_fetched_comes_through_the_proxy(variable, hub, proxy, serve, ca
 
 @pytest.mark.parametrize("variable", ["no_proxy", "NO_PROXY"])
 @pytest.mark.parametrize("hosts", ["127.0.0.1", "example.com,127.0.0.1", "*"])
-def test_no_proxy_is_gone_around(variable, hosts, hub, proxy, serve, cache):
+def test_hosts_of_no_proxy_are_reached_directly(variable, hosts, hub, proxy, serve, cache):
     server = serve(cache, hub.endpoint, environment={"HTTP_PROXY": proxy.url, variable: hosts})
 
     file = server.file(MODEL, "model.safetensors")
@@ -108,7 +108,7 @@ def test_no_proxy_is_gone_around(variable, hosts, hub, proxy, serve, cache):
 
 @pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY"])
 def test_a_hub_of_https_is_asked_through_a_tunnel(variable, proxy, serve, cache):
-    proxy.refuses = True  # which is final, and soon told
+    proxy.refuses = True  # which is final, and reported at once
     server = serve(cache, "https://hub.example", environment={variable: proxy.url})
 
     with fails_with("HUB_UNREACHABLE"):

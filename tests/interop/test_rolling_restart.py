@@ -17,7 +17,7 @@ import grpc
 import pytest
 
 from content import MODEL
-from world import BUILD, CLEAN, HERE, PATIENCE, program
+from world import BUILD, CLEAN, HERE, TIMEOUT, program
 
 BUILD_TIME = 240  # seconds, for go
 FILE = "config.json"
@@ -115,7 +115,7 @@ class PythonLoad:
     def finish(self):
         self.is_over.set()
         for thread in self.threads:
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
         self.channel.close()
         return self.calls, self.failed, str(self.first)
 
@@ -128,7 +128,7 @@ class ProgramLoad:
                                         stdout=subprocess.PIPE, env=CLEAN)
 
     def finish(self):
-        output, _ = self.process.communicate("", timeout=PATIENCE)
+        output, _ = self.process.communicate("", timeout=TIMEOUT)
         calls, failed, first = output.split(" ", 2)
         return int(calls), int(failed), first.strip()
 

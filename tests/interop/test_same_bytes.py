@@ -16,7 +16,7 @@ TYPES = {"model": 1, "dataset": 2, "space": 3, "kernel": 4}
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """One call, in words that both sides understand. "@branch" is that branch's commit."""
+    """One call, for hubcached and the real client. "@branch" is that branch's commit."""
 
     filename: str = ""  # "": a snapshot
     repo: str = MODEL
@@ -85,7 +85,7 @@ SCENARIOS = {
 
 
 def explained(path, mine, real):
-    """Differences there are meant to be, each with its reason; None for all others."""
+    """The reason of an intended difference; None for all others."""
     parts = path.split("/")
     if parts[0] == ".hubcache":
         return "what hubcache keeps for itself"

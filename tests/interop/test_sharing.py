@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One cache, several clients: they read ours offline, we read theirs offline, both take turns,
-both at once. Nobody fetches what another has fetched."""
+"""One cache, several clients: the real client and hubcached read each other's files offline, fetch
+in turn, and fetch at once. None fetches what another has fetched."""
 
 import pathlib
 
@@ -16,10 +16,10 @@ def files_below(folder):
             for path in folder.rglob("*") if path.is_file()}
 
 
-# --- they read ours -----------------------------------------------------------------------
+# --- the real client reads ----------------------------------------------------------------
 
 
-def test_they_find_our_file_offline(oracle, hub, serve, cache):
+def test_the_real_client_finds_a_file_of_hubcached_offline(oracle, hub, serve, cache):
     path = serve(cache, hub.endpoint).file(MODEL, "nested/weights.bin").path
     hub.clear_log()
     arguments = {"repo_id": MODEL, "filename": "nested/weights.bin", "cache_dir": str(cache)}
@@ -33,7 +33,7 @@ def test_they_find_our_file_offline(oracle, hub, serve, cache):
     assert hub.log() == []
 
 
-def test_they_find_our_snapshot_offline(oracle, hub, serve, cache):
+def test_the_real_client_finds_a_snapshot_of_hubcached_offline(oracle, hub, serve, cache):
     answer = serve(cache, hub.endpoint).ResolveSnapshot(repo_id=MODEL)
     hub.clear_log()
 
@@ -45,7 +45,7 @@ def test_they_find_our_snapshot_offline(oracle, hub, serve, cache):
     assert hub.log() == []
 
 
-def test_they_need_no_request_but_the_revision_for_our_snapshot(oracle, hub, serve, cache):
+def test_the_real_client_needs_only_the_revision_of_a_snapshot(oracle, hub, serve, cache):
     serve(cache, hub.endpoint).ResolveSnapshot(repo_id=MODEL)
     hub.clear_log()
 
@@ -55,7 +55,7 @@ def test_they_need_no_request_but_the_revision_for_our_snapshot(oracle, hub, ser
         [f"/api/models/{MODEL}/revision/main"]
 
 
-def test_they_know_from_us_that_a_file_is_missing(oracle, hub, serve, cache):
+def test_the_real_client_reads_from_no_exist_that_a_file_is_missing(oracle, hub, serve, cache):
     server = serve(cache, hub.endpoint)
     with fails_with("ENTRY_NOT_FOUND"):
         server.file(MODEL, "no-such.txt")
@@ -64,7 +64,7 @@ def test_they_know_from_us_that_a_file_is_missing(oracle, hub, serve, cache):
                   endpoint=hub.endpoint) == "KNOWN_MISSING"
 
 
-def test_their_scanner_is_at_peace_with_our_cache(oracle, hub, serve, cache):
+def test_the_real_clients_scanner_reports_no_damage(oracle, hub, serve, cache):
     server = serve(cache, hub.endpoint)
     server.ResolveSnapshot(repo_id=MODEL)
     server.ResolveSnapshot(repo_id="org/data", repo_type=2)
@@ -74,11 +74,11 @@ def test_their_scanner_is_at_peace_with_our_cache(oracle, hub, serve, cache):
 
     assert seen["repos"].keys() == {f"models/{MODEL}", "datasets/org/data"}
     assert seen["repos"][f"models/{MODEL}"]["refs"] == ["main", "refs/pr/1"]
-    # Our own folder is not a repo, and the scanner says so; that is all it says.
+    # The scanner warns about hubcached's own folder, which is no repo, and about nothing else.
     assert len(seen["warnings"]) == 1 and ".hubcache" in seen["warnings"][0]
 
 
-def test_transformers_loads_config_and_tokenizer_from_our_cache(newest, hub, serve, tmp_path):
+def test_transformers_loads_config_and_tokenizer_from_the_cache(newest, hub, serve, tmp_path):
     cache = tmp_path / "hub"
     serve(cache, hub.endpoint).ResolveSnapshot(repo_id=TINY)
     hub.clear_log()
@@ -91,17 +91,17 @@ def test_transformers_loads_config_and_tokenizer_from_our_cache(newest, hub, ser
     assert hub.log() == []
 
 
-def test_transformers_finds_a_cached_file_by_our_path(newest, hub, serve, cache):
+def test_transformers_finds_a_cached_file_by_the_path_of_hubcached(newest, hub, serve, cache):
     path = serve(cache, hub.endpoint).file(TINY, "config.json").path
 
     assert newest("cached_file", path_or_repo_id=TINY, filename="config.json",
                   cache_dir=str(cache), endpoint=hub.endpoint, environment=OFFLINE) == path
 
 
-# --- we read theirs -------------------------------------------------------------------------
+# --- hubcached reads ----------------------------------------------------------------------
 
 
-def test_we_find_their_file_offline(oracle, hub, serve, cache):
+def test_hubcached_finds_a_file_of_the_real_client_offline(oracle, hub, serve, cache):
     path = oracle("hf_hub_download", repo_id=MODEL, filename="model.safetensors",
                   cache_dir=str(cache), endpoint=hub.endpoint)
     hub.clear_log()
@@ -114,7 +114,8 @@ def test_we_find_their_file_offline(oracle, hub, serve, cache):
     assert hub.log() == []
 
 
-def test_we_prove_their_snapshot_complete_offline(oracle, hub, serve, cache):
+def test_hubcached_proves_a_snapshot_of_the_real_client_complete_offline(oracle, hub, serve,
+                                                                         cache):
     path = oracle("snapshot_download", repo_id=MODEL, cache_dir=str(cache),
                   endpoint=hub.endpoint)
     hub.clear_log()
@@ -127,7 +128,7 @@ def test_we_prove_their_snapshot_complete_offline(oracle, hub, serve, cache):
     assert hub.log() == []
 
 
-def test_we_read_their_plain_files(oracle, hub, serve, cache):
+def test_hubcached_reads_plain_files_of_the_real_client(oracle, hub, serve, cache):
     path = pathlib.Path(oracle(
         "hf_hub_download", repo_id=MODEL, filename="config.json", cache_dir=str(cache),
         endpoint=hub.endpoint, environment={"HF_HUB_DISABLE_SYMLINKS": "1"}))
@@ -138,7 +139,7 @@ def test_we_read_their_plain_files(oracle, hub, serve, cache):
     assert file.path == str(path)
 
 
-# --- turns ----------------------------------------------------------------------------------
+# --- in turn ------------------------------------------------------------------------------
 
 
 def test_neither_fetches_what_the_other_has(oracle, hub, serve, cache):
@@ -172,7 +173,7 @@ def test_a_forced_download_of_either_side_is_fine_for_the_other(oracle, hub, ser
                   cache_dir=str(cache), endpoint=hub.endpoint) == path
 
 
-# --- at once --------------------------------------------------------------------------------
+# --- at once ------------------------------------------------------------------------------
 
 
 def test_all_at_once_fetch_a_file_once(oracle, hub, serve, cache):

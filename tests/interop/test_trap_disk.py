@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Traps about the volume: leftovers, locks, permissions, links that dangle or chain, a disk
-that is full. Numbers are those of tests/traps.md."""
+"""Traps about the volume: leftovers, locks, permissions, links that dangle or chain, a full disk.
+Numbers are those of tests/traps.md."""
 
 import contextlib
 import fcntl
@@ -44,18 +44,18 @@ def test_24_a_blob_that_is_there_already_is_checked_before_it_is_linked(hub, ser
     assert pathlib.Path(file.path).read_bytes() == LFS_FILE
 
 
-def test_31_a_strangers_incomplete_file_disturbs_nobody(hub, serve, cache):
+def test_31_another_clients_incomplete_file_is_left_alone(hub, serve, cache):
     server = serve(cache, hub.endpoint)
     etag = server.file(MODEL, "model.safetensors").etag
-    stranger = cache / FOLDER / "blobs" / f"{etag}.0123abcd.incomplete"
-    stranger.write_bytes(b"half")
+    other = cache / FOLDER / "blobs" / f"{etag}.0123abcd.incomplete"
+    other.write_bytes(b"half")
     server.ResolveFile(repo_id=MODEL, filename="model.safetensors",
                        options={"force_download": True})
     server.stop()
 
     serve(cache, hub.endpoint).file(MODEL, "README.md")
 
-    assert stranger.read_bytes() == b"half", "it may be another client's, still at work"
+    assert other.read_bytes() == b"half", "another client may still write to it"
 
 
 def test_32_a_legacy_incomplete_file_is_ignored(hub, serve, cache):
@@ -98,7 +98,7 @@ def test_34_a_flock_is_waited_for(hub, serve, cache, lock_file):
     assert pathlib.Path(call.result().file.path).read_bytes() == LFS_FILE
 
 
-def test_34_a_record_lock_is_not(hub, serve, cache, lock_file):
+def test_34_a_record_lock_is_not_waited_for(hub, serve, cache, lock_file):
     holder = subprocess.Popen(
         [sys.executable, "-c", "import fcntl, sys; f = open(sys.argv[1], 'r+'); "
          "fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()",
@@ -144,8 +144,8 @@ def as_nobody():
 
 
 @needs_root
-def test_37_anothers_unreadable_tree_does_not_make_a_snapshot_complete(oracle, hub, serve, cache,
-                                                                       world_readable):
+def test_37_an_unreadable_tree_does_not_make_a_snapshot_complete(oracle, hub, serve, cache,
+                                                                 world_readable):
     oracle("snapshot_download", repo_id=MODEL, cache_dir=str(cache), endpoint=hub.endpoint,
            allow_patterns=["*.json"])
 
@@ -156,7 +156,7 @@ def test_37_anothers_unreadable_tree_does_not_make_a_snapshot_complete(oracle, h
 
 
 @needs_root
-def test_37_our_own_tree_is_readable_by_others(hub, serve, cache, world_readable):
+def test_37_a_tree_of_hubcached_is_readable_by_other_users(hub, serve, cache, world_readable):
     filler = serve(cache, hub.endpoint)
     filler.ResolveSnapshot(repo_id=MODEL)
     filler.stop()
@@ -191,7 +191,7 @@ def test_39_without_symlinks_the_pointer_is_the_file(hub, serve, cache):
     assert path.read_bytes() == FILES["config.json"]
 
 
-def test_39_without_symlinks_force_replaces_what_was_there(hub, serve, cache):
+def test_39_without_symlinks_force_replaces_the_file(hub, serve, cache):
     server = serve(cache, hub.endpoint, environment={"HF_HUB_DISABLE_SYMLINKS": "1"})
     path = pathlib.Path(server.file(MODEL, "config.json").path)
     path.write_bytes(b"spoilt")
@@ -228,8 +228,8 @@ def test_54_a_dangling_link_is_absent_and_online_heals_it(hub, serve, cache):
     assert pathlib.Path(file.path).read_bytes() == LFS_FILE
 
 
-def test_55_a_download_that_failed_leaves_no_ref_to_a_snapshot_that_is_not_there(
-        oracle, hub, serve, cache):
+def test_55_a_download_that_failed_leaves_no_ref_to_a_snapshot_that_is_not_there(oracle, hub,
+                                                                                 serve, cache):
     server = serve(cache, hub.endpoint)
     hub.rule("corrupt", on_cdn=True, number=7)
     with fails_with("CHECKSUM_MISMATCH"):
@@ -242,7 +242,7 @@ def test_55_a_download_that_failed_leaves_no_ref_to_a_snapshot_that_is_not_there
     assert not any("refs" in warning.lower() for warning in seen["warnings"])
 
 
-def test_57_what_a_deletion_leaves_behind_does_no_harm(oracle, hub, serve, cache):
+def test_57_leftovers_of_a_deletion_do_no_harm(oracle, hub, serve, cache):
     server = serve(cache, hub.endpoint)
     commit = server.ResolveSnapshot(repo_id=MODEL).commit_hash
     server.file(MODEL, "config.json", "v1.0")
@@ -305,7 +305,7 @@ def fill(path):
 
 @pytest.fixture
 def small_volume(tmp_path, request):
-    """A cache root with room for 2 MiB, or for as many as the test says."""
+    """A cache root with space for 2 MiB, or for as many as the test says."""
     root = tmp_path / "small"
     root.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={getattr(request, 'param', 2)}m", "tmpfs", str(root)],
@@ -315,7 +315,7 @@ def small_volume(tmp_path, request):
     subprocess.run(["umount", "--lazy", str(root)], check=True)
 
 
-def test_60_a_full_disk_is_said_with_figures_and_leaves_nothing(hub, serve, small_volume):
+def test_60_a_full_disk_is_reported_with_figures_and_leaves_nothing(hub, serve, small_volume):
     server = serve(small_volume, hub.endpoint)
 
     with fails_with("NO_SPACE") as failure:
@@ -327,8 +327,8 @@ def test_60_a_full_disk_is_said_with_figures_and_leaves_nothing(hub, serve, smal
     assert server.file(MODEL, "model.safetensors").size_bytes == len(LFS_FILE)
 
 
-def test_60_a_file_larger_than_the_room_is_refused_before_the_first_byte(hub, serve,
-                                                                         small_volume):
+def test_60_a_file_larger_than_the_free_space_is_refused_before_the_first_byte(hub, serve,
+                                                                               small_volume):
     server = serve(small_volume, hub.endpoint)
 
     with fails_with("NO_SPACE") as failure:
@@ -340,8 +340,7 @@ def test_60_a_file_larger_than_the_room_is_refused_before_the_first_byte(hub, se
 
 
 @pytest.mark.parametrize("small_volume", [12], indirect=True)
-def test_60_room_that_others_take_in_mid_flight_is_missed_and_nothing_is_left(hub, serve,
-                                                                              small_volume):
+def test_60_space_taken_during_a_download_ends_it_and_leaves_nothing(hub, serve, small_volume):
     server = serve(small_volume, hub.endpoint)
     hub.rule("stall", on_cdn=True, method="GET", times=1, number=3 << 20)
     call = server.start("ResolveFile", repo_id=BIG, filename="first.safetensors")

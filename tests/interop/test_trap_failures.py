@@ -141,7 +141,7 @@ def test_19_one_refusal_of_a_get_is_not_the_end(status, hub, serve, cache):
 
 
 @pytest.mark.parametrize("status", [403, 404, 416])
-def test_19_refusals_that_stay_are_not_asked_for_ever(status, hub, serve, cache):
+def test_19_lasting_refusals_are_not_retried_for_ever(status, hub, serve, cache):
     hub.rule("status", on_cdn=True, method="GET", number=status)
 
     with fails_with("BAD_HUB_REPLY", "HUB_UNAUTHORIZED", "ENTRY_NOT_FOUND", "REPO_NOT_FOUND",
@@ -152,7 +152,7 @@ def test_19_refusals_that_stay_are_not_asked_for_ever(status, hub, serve, cache)
     assert incompletes(cache) == []
 
 
-def test_20_a_cut_body_goes_on_where_it_stopped(hub, serve, cache):
+def test_20_a_cut_body_is_resumed_where_it_ended(hub, serve, cache):
     hub.rule("cut", on_cdn=True, method="GET", number=5 << 20, times=1)
 
     file = serve(cache, hub.endpoint).file(BIG, "first.safetensors")
@@ -190,7 +190,7 @@ def test_22_a_wrong_length_is_an_error_and_leaves_nothing(hub, serve, cache):
     assert list(cache.glob("*/refs/*")) == [], "the ref comes after the bytes"
 
 
-def test_23_bytes_that_do_not_hash_to_their_name_are_never_seen(hub, serve, cache):
+def test_23_bytes_that_do_not_hash_to_their_name_are_never_visible(hub, serve, cache):
     hub.rule("corrupt", on_cdn=True, method="GET", number=1000)
 
     with fails_with("CHECKSUM_MISMATCH"):
@@ -209,7 +209,7 @@ def test_23_the_same_for_a_git_file(hub, serve, cache):
     assert blobs_of(cache) == {}
 
 
-def test_23_one_bad_transfer_is_made_good_by_the_next(hub, serve, cache):
+def test_23_the_transfer_after_a_bad_one_succeeds(hub, serve, cache):
     hub.rule("corrupt", on_cdn=True, method="GET", number=1000, times=1)
 
     file = serve(cache, hub.endpoint).file(MODEL, "model.safetensors")
@@ -226,7 +226,7 @@ def test_25_an_empty_file_is_never_fetched(hub, serve, cache):
 
 
 class Front(socketserver.ThreadingMixIn, http.server.HTTPServer):
-    """Stands before the hub and keeps the headers that it is sent."""
+    """A proxy before the hub that records the headers of requests."""
 
     daemon_threads = True
 
@@ -284,7 +284,7 @@ def test_27_the_token_goes_to_the_hub_and_never_to_the_cdn(hub, serve, cache):
     assert not any("hf_secret" in node.content for node in survey(cache).values())
 
 
-def test_28_a_xet_file_comes_over_plain_http(hub, serve, cache):
+def test_28_a_xet_file_is_fetched_over_plain_http(hub, serve, cache):
     headers, _ = hub.get(f"/{MODEL}/resolve/main/config.json")
     file = serve(cache, hub.endpoint).file(MODEL, "nested/weights.bin")
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Traps about names: what blobs, refs, snapshots and pointers are called, and what the network
-must not talk us into calling them. Numbers are those of tests/traps.md."""
+"""Traps about names: the names of blobs, refs, snapshots and pointers, and names from the network
+that must be refused. Numbers are those of tests/traps.md."""
 
 import contextlib
 import hashlib
@@ -87,7 +87,7 @@ def test_07_a_pull_request_is_a_ref_below_refs(hub, serve, cache):
     assert (cache / FOLDER / "refs" / "refs" / "pr" / "1").read_text() == file.commit_hash
 
 
-def test_08_a_pointer_climbs_as_high_as_it_lies_deep(hub, serve, cache):
+def test_08_a_pointer_has_as_many_parents_as_its_depth(hub, serve, cache):
     file = serve(cache, hub.endpoint).file(MODEL, "nested/deep/down/file.txt")
 
     assert os.readlink(file.path).startswith("../../../../../blobs/")
@@ -158,7 +158,7 @@ def test_30_a_renamed_repo_is_cached_under_the_name_asked_for(hub, serve, cache)
 
 
 def test_52_returned_paths_have_the_cache_roots_links_resolved(hub, serve, cache, tmp_path,
-                                                                newest):
+                                                               newest):
     cache.mkdir()
     link = tmp_path / "link"
     link.symlink_to(cache)
@@ -171,7 +171,7 @@ def test_52_returned_paths_have_the_cache_roots_links_resolved(hub, serve, cache
 
 
 @pytest.mark.parametrize("commit", ["notahash", "../../evil", "A" * 40, "a" * 39])
-def test_58_a_commit_that_is_none_is_refused(commit, hub, serve, cache):
+def test_58_an_invalid_commit_is_refused(commit, hub, serve, cache):
     hub.rule("header", contains="/resolve", name="X-Repo-Commit", text=commit)
 
     with fails_with("BAD_HUB_REPLY"):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Traps about snapshots: listings, patterns, what is complete and what only looks so. Numbers
-are those of tests/traps.md."""
+"""Traps about snapshots: listings, patterns, and snapshots that only look complete. Numbers are
+those of tests/traps.md."""
 
 import pathlib
 
@@ -61,7 +61,7 @@ def test_42_offline_a_commit_without_a_listing_is_answered_as_unknown(hub, serve
     {"ignore_patterns": ["*.bin", "*.safetensors"]}, {"ignore_patterns": ["*"]},
     {"allow_patterns": ["*.txt"], "ignore_patterns": ["empty*"]},
 ], ids=str)
-def test_43_patterns_select_what_they_select_there(patterns, newest, hub, serve, cache):
+def test_43_patterns_select_what_the_real_client_selects(patterns, newest, hub, serve, cache):
     ours = serve(cache, hub.endpoint).ResolveSnapshot(repo_id=MODEL, list_files=True,
                                                       **patterns)
     theirs = pathlib.Path(newest("snapshot_download", repo_id=MODEL, endpoint=hub.endpoint,
@@ -113,7 +113,8 @@ def test_47_a_bad_name_in_a_listing_is_refused_before_anything_is_stored(name, h
     assert not any("evil" in path for path in survey(cache.parent))
 
 
-def test_47_a_bad_name_spoils_nothing_that_leaves_it_out(hub, serve, cache, oracle, tmp_path):
+def test_47_a_bad_name_does_not_fail_a_call_that_leaves_it_out(hub, serve, cache, oracle,
+                                                               tmp_path):
     hub.commit("models/org/odd", {"good.txt": b"good", "a\tb": b"tab", "C:x": b"drive"})
     ignore = ["a*", "C:*"]
     theirs = pathlib.Path(oracle("snapshot_download", endpoint=hub.endpoint, repo_id="org/odd",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""tests/traps.md covers every trap, and every test it names is there."""
+"""tests/traps.md covers every trap, and every test that it names exists."""
 
 import pathlib
 import re
@@ -21,7 +21,7 @@ def test_every_trap_has_its_row():
 
 
 @pytest.mark.parametrize("number", range(1, 63))
-def test_what_a_row_names_is_there(number):
+def test_the_tests_that_a_row_names_exist(number):
     tests = NAME.findall(rows()[number])
 
     if not tests:

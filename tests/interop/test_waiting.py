@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whoever fetches a blob, the others wait for it, see it grow, and take it over when it stands
-still: hubcached for the real client, and the real client for hubcached."""
+"""While one client fetches a blob, hubcached and the real client wait for each other, and hubcached
+reports the other client's progress and takes over when it stalls."""
 
 import fcntl
 import pathlib
@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from content import BIG, BIG_FILES
-from world import PATIENCE, incompletes, program, wait_until
+from world import TIMEOUT, incompletes, program, wait_until
 
 NAME = "first.safetensors"
 CONTENT = BIG_FILES[NAME]
@@ -23,7 +23,7 @@ WRITTEN = 10 << 20
 
 def can_take_over():
     usage = subprocess.run([program("hubcached"), "--help"], capture_output=True, text=True,
-                           timeout=PATIENCE)
+                           timeout=TIMEOUT)
     return "--takeover-after" in usage.stdout
 
 
@@ -37,18 +37,18 @@ def partial_of(cache):
 
 
 def watch(server, repo):
-    """The events as they come: (progress, None), and at last (None, result)."""
+    """Yields events as they arrive: (progress, None), and at last (None, result)."""
     for event in server.WatchSnapshot(snapshot={"repo_id": repo, "allow_patterns": [NAME]}):
         is_last = event.WhichOneof("event") == "result"
         yield (None, event.result) if is_last else (event.progress, None)
 
 
-def test_we_watch_what_the_real_client_fetches(oracle, hub, serve, cache):
+def test_hubcached_reports_the_progress_of_the_real_client(oracle, hub, serve, cache):
     hub.commit(f"models/{LARGE}", {NAME: LARGE_FILE}, lfs=[NAME])
     hub.rule("stall", on_cdn=True, method="GET", times=1, number=WRITTEN + (1 << 20))
     started = oracle.start(download(LARGE, cache), endpoint=hub.endpoint)
     partial = partial_of(cache)
-    wait_until(lambda: partial.stat().st_size == WRITTEN, "what came before the stall")
+    wait_until(lambda: partial.stat().st_size == WRITTEN, "the bytes before the stall")
 
     was_seen = False
     for progress, result in watch(serve(cache, hub.endpoint), LARGE):
@@ -64,7 +64,7 @@ def test_we_watch_what_the_real_client_fetches(oracle, hub, serve, cache):
     assert incompletes(cache) == []
 
 
-def test_we_see_a_stranger_s_file_grow_for_as_long_as_it_does(hub, serve, cache, tmp_path):
+def test_hubcached_reports_the_growth_of_another_clients_file(hub, serve, cache, tmp_path):
     etag = serve(tmp_path / "other", hub.endpoint).file(BIG, NAME).etag
     hub.clear_log()
     folder = cache / "models--org--big" / "blobs"
@@ -92,14 +92,14 @@ def test_we_see_a_stranger_s_file_grow_for_as_long_as_it_does(hub, serve, cache,
     assert hub.gets() == []
 
 
-def test_the_real_client_waits_for_what_we_fetch(oracle, hub, serve, cache):
+def test_the_real_client_waits_for_hubcached(oracle, hub, serve, cache):
     hub.rule("stall", on_cdn=True, method="GET", times=1, number=3 << 20)
     server = serve(cache, hub.endpoint)
     call = server.start("ResolveFile", repo_id=BIG, filename=NAME)
     hub.await_stall()
 
     started = oracle.start(download(BIG, cache), endpoint=hub.endpoint)
-    hub.await_requests(2, method="HEAD", contains=NAME)  # one is ours
+    hub.await_requests(2, method="HEAD", contains=NAME)  # one is hubcached's
     hub.release()
 
     assert call.result().file.path == oracle.finish(started)[0]["result"]
@@ -108,7 +108,7 @@ def test_the_real_client_waits_for_what_we_fetch(oracle, hub, serve, cache):
 
 
 @pytest.mark.skipif(not can_take_over(), reason="this hubcached has no --takeover-after")
-def test_we_take_over_from_a_real_client_that_stands_still(oracle, hub, serve, cache):
+def test_hubcached_takes_over_from_a_stalled_real_client(oracle, hub, serve, cache):
     hub.rule("stall", on_cdn=True, method="GET", times=1, number=3 << 20)
     started = oracle.start(download(BIG, cache), endpoint=hub.endpoint)
     hub.await_stall()
@@ -119,7 +119,7 @@ def test_we_take_over_from_a_real_client_that_stands_still(oracle, hub, serve, c
         file = server.file(BIG, NAME)
 
         assert pathlib.Path(file.path).read_bytes() == CONTENT
-        assert theirs.exists(), "it is not ours to remove"
+        assert theirs.exists(), "only its client may remove it"
         assert len(hub.gets()) == 2
     finally:
         started[0].send_signal(signal.SIGCONT)

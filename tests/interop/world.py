@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The things the tests put together: a test hub, a hubcached, the real clients (oracles), and
-a way to look at a cache directory as a whole."""
+"""The parts of the tests: a test hub, a hubcached, the real clients (oracles), and a survey of a
+whole cache directory."""
 
 import contextlib
 import dataclasses
@@ -23,15 +23,15 @@ import grpc
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 BUILD = pathlib.Path(os.environ.get("HUBCACHE_BUILD", ROOT / "build" / "dev")).resolve()
-PATIENCE = 30  # seconds, for anything that should take milliseconds
+TIMEOUT = 30  # seconds, for anything that should take milliseconds
 
-# A shell ignores these for what it runs in the background, and so would all that we start.
+# A shell ignores these signals in background processes, which children would inherit.
 for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT
                       else signal.SIG_DFL)
 
-# No variable of the machine that runs the tests may change what they see.
+# No environment variable of this machine may change the outcome of a test.
 CLEAN = {
     name: value
     for name, value in os.environ.items()
@@ -65,9 +65,9 @@ def run_group(command, timeout, **options):
 
 def wait_until(is_true, what):
     """Polls for something that another process does; fails the test when it does not."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while not is_true():
-        assert time.monotonic() < end, f"waited {PATIENCE} s in vain: {what}"
+        assert time.monotonic() < end, f"did not happen within {TIMEOUT} s: {what}"
         time.sleep(0.01)
 
 
@@ -113,18 +113,18 @@ class Hub:
     def stop(self):
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(PATIENCE)
+            self.process.wait(TIMEOUT)
         self.process.stdout.close()
 
     def get(self, target):
         """(headers, body) of a request as any client makes it."""
-        with urllib.request.urlopen(self.endpoint + target, timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(self.endpoint + target, timeout=TIMEOUT) as answer:
             return answer.headers, answer.read()
 
     def control(self, name, body=None, **query):
         target = f"/_test/{name}?{urllib.parse.urlencode(query)}"
         request = urllib.request.Request(self.endpoint + target, data=body)
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
             return answer.read().decode()
 
     def rule(self, fault, **fields):
@@ -149,7 +149,7 @@ class Hub:
         self.control("log/clear", b"")
 
     def gets(self, port="cdn"):
-        """Requests for bytes, and not for listings or where the bytes are."""
+        """The requests for bytes, without those for listings and metadata."""
         return [request for request in self.log()
                 if request.port == port and request.method == "GET"
                 and request.status not in (302, 307)
@@ -198,7 +198,7 @@ class Server:
         request_type = getattr(self.pb, method + "Request")
         call = getattr(self.stub, method)
 
-        def ask(metadata=None, timeout=PATIENCE, **fields):
+        def ask(metadata=None, timeout=TIMEOUT, **fields):
             return call(request_type(**fields), timeout=timeout, metadata=metadata)
 
         return ask
@@ -206,7 +206,7 @@ class Server:
     def start(self, method, **fields):
         """The same, but does not wait: returns a future."""
         request = getattr(self.pb, method + "Request")(**fields)
-        return getattr(self.stub, method).future(request, timeout=PATIENCE)
+        return getattr(self.stub, method).future(request, timeout=TIMEOUT)
 
     def file(self, repo_id, filename, revision="", **fields):
         return self.ResolveFile(repo_id=repo_id, filename=filename, revision=revision,
@@ -215,13 +215,13 @@ class Server:
     def kill(self):
         self.channel.close()
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(PATIENCE)
+        self.process.wait(TIMEOUT)
 
     def stop(self):
         self.channel.close()
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(PATIENCE)
+            self.process.wait(TIMEOUT)
         self.process.stdout.close()
         return self.process.returncode
 
@@ -242,7 +242,7 @@ def reason_of(error):
 
 @contextlib.contextmanager
 def fails_with(*reasons):
-    """The body must fail with one of these; the object it yields has .message, .metadata."""
+    """Requires that the body fails with one of these; yields an object with .message, .metadata."""
     failure = type("Failure", (), {})()
     try:
         yield failure
@@ -289,7 +289,7 @@ class Oracle:
 
     def finish(self, started):
         process, reader = started
-        watchdog = threading.Timer(PATIENCE * 4, process.kill)
+        watchdog = threading.Timer(TIMEOUT * 4, process.kill)
         watchdog.start()
         with os.fdopen(reader) as answers:
             text = answers.read()
@@ -302,7 +302,7 @@ class Oracle:
         return self.finish(self.start(*calls, **options))
 
     def __call__(self, function, *, endpoint, environment=None, **arguments):
-        """One call that has to succeed; its result."""
+        """The result of one call, which has to succeed."""
         (reply,) = self.replies((function, arguments), endpoint=endpoint,
                                 environment=environment)
         assert "error" not in reply, reply
@@ -314,11 +314,11 @@ class Oracle:
 
 @dataclasses.dataclass(frozen=True)
 class Node:
-    """What there is to compare of a file, directory or link. Times are not."""
+    """The properties of a file, directory or link that are compared; times are not."""
 
     kind: str  # "file", "directory", "link"
     mode: str  # "-" for a link
-    content: str  # what a file holds (its SHA-256 when that is long), where a link points
+    content: str  # of a file (its SHA-256 when it is long), or the target of a link
 
 
 def look_at(path):
@@ -348,16 +348,16 @@ def incompletes(cache):
 
 
 def hubcache(*arguments, server=None, environment=None):
-    """Runs the command; a finished process."""
+    """Runs the command; returns the finished process."""
     options = ["--server", server.address] if server else []
     return subprocess.run([program("hubcache"), *options, *arguments], capture_output=True,
-                          text=True, timeout=PATIENCE, env=CLEAN | (environment or {}))
+                          text=True, timeout=TIMEOUT, env=CLEAN | (environment or {}))
 
 
 def check_config(environment, cwd=None):
-    """{name: value} that hubcached would run with; None when it refuses to."""
+    """The settings {name: value} that hubcached would run with; None when it refuses them."""
     result = subprocess.run([program("hubcached"), "--check-config"], capture_output=True,
-                            text=True, timeout=PATIENCE, cwd=cwd, env=CLEAN | environment)
+                            text=True, timeout=TIMEOUT, cwd=cwd, env=CLEAN | environment)
     if result.returncode != 0:
         return None
     rows = re.findall(r"^([a-z-]+): (\[.*\]|\".*\"|true|false)$", result.stdout, re.MULTILINE)
