@@ -1,26 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An exchange borrows a curl handle from the pool and puts it back with its connections
- * open. Curl tells what it has received 16 KiB at a time: that is collected and passed on
- * before it waits for more, so that writes are few and nothing is held back.
+ * An exchange borrows a curl handle from the pool and returns it with its connections open.
+ * The calling thread runs curl. Its states, and what moves it on:
  *
- * Curl's own redirects, retries and credentials stay off: who gets the token is decided
- * once per URL, by the caller. Its texts become part of our messages; they name hosts,
- * never a URL's query.
+ *     connecting   a socket is opened, unless its address is refused
+ *     headers      each line is checked; a flaw ends the exchange
+ *     body         2xx: collected, and passed to the caller before curl waits for more, so
+ *                  that writes are few and nothing is held back. Else: the first 64 KiB are
+ *                  kept for the text of the error.
+ *     ended        as HTTP says, or by a failure; by the caller's `write` or `watch`; by
+ *                  its cancellation; by a timeout, which is looked for ten times a second
+ *
+ * Curl's own redirects, retries and credentials stay off: hub_request.c decides once for
+ * each URL whether the token goes along. Curl's texts become part of messages; they name
+ * hosts, never the query of a URL, which may be a signature.
  */
 #include "http_exchange.h"
 
 #include "address.h"
-#include "bucket.h"
-#include "certificates.h"
-#include "curl_handle.h"
 
+#include <base/cancellation.h>
 #include <base/error.h>
 #include <base/text.h>
 
 #include <inttypes.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,18 +32,7 @@
 enum {
     ERROR_BODY_MAX = 64 * 1024, /* bytes kept of the body of an error */
     BUFFER_SIZE = 256 * 1024,   /* what curl reads, and passes on, at once */
-    POLL_INTERVAL_MS = 100      /* how often silence is looked up from */
-};
-
-struct hc_http_pool {
-    char *user_agent;
-    struct hc_certificates certificates;
-    struct hc_curl_handles handles;
-    atomic_bool allows_private;
-    struct {
-        pthread_mutex_t lock;
-        struct hc_bucket bandwidth;
-    } shared;
+    POLL_INTERVAL_MS = 100      /* how often timeouts and cancellation are looked for */
 };
 
 /* Why an exchange was ended before the server had. */
@@ -67,15 +59,42 @@ struct exchange {
     int64_t delivering_ms; /* of the time since then, what the caller's write took */
     int64_t last_byte_ms;  /* when the last byte came */
     uint64_t body_bytes;   /* that have come */
-    int64_t window_ms;     /* waited for the server when this stretch of the body began */
-    uint64_t window_bytes;
+    int64_t window_ms;     /* of the wait for the server, when this window began */
+    uint64_t window_bytes; /* of the body, that had come when it began */
     enum timeout_kind timeout;
-    bool is_refused; /* an address that is not to be connected to */
+    bool is_refused; /* curl was about to connect to a private address */
     bool has_enough; /* of the body of an error */
     bool has_failed; /* with `failure`, the caller's own or that of the headers */
     struct hc_error failure;
-    char text[CURL_ERROR_SIZE];
+    char text[CURL_ERROR_SIZE]; /* curl's */
 };
+
+int hc_buffer_add(struct hc_buffer *buffer, const void *bytes, size_t count,
+                  struct hc_error *err)
+{
+    size_t needed = buffer->used + count + 1;
+
+    if (needed > buffer->capacity) {
+        size_t doubled = buffer->capacity * 2;
+        size_t capacity = needed > doubled ? needed : doubled;
+        char *grown = realloc(buffer->bytes, capacity);
+
+        if (!grown)
+            return hc_fail_memory(err);
+        buffer->bytes = grown;
+        buffer->capacity = capacity;
+    }
+    memcpy(buffer->bytes + buffer->used, bytes, count);
+    buffer->used += count;
+    buffer->bytes[buffer->used] = '\0';
+    return 0;
+}
+
+void hc_buffer_clear(struct hc_buffer *buffer)
+{
+    free(buffer->bytes);
+    *buffer = (struct hc_buffer){0};
+}
 
 static const char too_many_headers[] = "with more headers than can be right";
 
@@ -123,12 +142,8 @@ static void exchange_keep_error_body(struct exchange *exchange, const char *byte
 /* Waits until the bandwidth that these bytes took is there again. */
 static int exchange_throttle(struct exchange *exchange, size_t count)
 {
-    struct hc_http_pool *pool = exchange->pool;
-    int64_t wait_ms;
+    int64_t wait_ms = hc_http_pool_take_bandwidth(exchange->pool, count);
 
-    (void)pthread_mutex_lock(&pool->shared.lock);
-    wait_ms = hc_bucket_take(&pool->shared.bandwidth, count, hc_monotonic_ms());
-    (void)pthread_mutex_unlock(&pool->shared.lock);
     if (wait_ms == 0)
         return 0;
     return hc_cancellation_sleep(exchange->request->cancellation, wait_ms,
@@ -207,8 +222,8 @@ static size_t exchange_on_body(char *bytes, size_t size, size_t count, void *ctx
     return exchange_collect(exchange, bytes, length) < 0 ? CURL_WRITEFUNC_ERROR : length;
 }
 
-/* Whether the body is too slow, by the stretch that ends now: a glance later than silence
- * would be noticed. */
+/* Whether the body is too slow, by the window that ends now. A window is one poll interval
+ * longer than the timeout of silence, so that silence is told as such. */
 static bool exchange_is_slow(struct exchange *exchange)
 {
     const unsigned length_s = exchange->request->timeout_s;
@@ -238,7 +253,7 @@ static enum timeout_kind exchange_find_timeout(struct exchange *exchange)
     return exchange_is_slow(exchange) ? TIMEOUT_SLOW_BODY : TIMEOUT_NONE;
 }
 
-/* Curl asks at every glance, and whenever bytes come. */
+/* Curl calls this at every poll interval, and whenever bytes come. */
 static int exchange_on_progress(void *ctx, curl_off_t total, curl_off_t now,
                                 curl_off_t up_total, curl_off_t up_now)
 {
@@ -257,18 +272,28 @@ static int exchange_on_progress(void *ctx, curl_off_t total, curl_off_t now,
     return exchange->has_failed ? 1 : 0;
 }
 
-/* The caller frees; NULL when memory is short. */
+/* The lines may have the token in them. */
+static void headers_free(struct curl_slist *headers)
+{
+    for (struct curl_slist *line = headers; line; line = line->next)
+        explicit_bzero(line->data, strlen(line->data));
+    curl_slist_free_all(headers);
+}
+
+/* The caller frees with headers_free(); NULL when memory is short. */
 static struct curl_slist *request_make_headers(const struct hc_http_request *request)
 {
     struct curl_slist *list = curl_slist_append(NULL, "Accept-Encoding: identity");
-    HC_AUTO_FREE char *line = NULL;
-    struct curl_slist *longer;
+    struct curl_slist *longer = NULL;
+    char *line = NULL;
 
     if (!list || !request->token || !request->token[0])
         return list;
-    longer = asprintf(&line, "Authorization: Bearer %s", request->token) < 0
-                 ? NULL
-                 : curl_slist_append(list, line);
+    if (asprintf(&line, "Authorization: Bearer %s", request->token) >= 0) {
+        longer = curl_slist_append(list, line);
+        explicit_bzero(line, strlen(line));
+        free(line);
+    }
     if (!longer)
         curl_slist_free_all(list);
     return longer;
@@ -284,11 +309,12 @@ static bool exchange_may_connect(struct exchange *exchange,
     if (!hc_address_is_private(address) || hc_address_is_of_proxy(address, request->url))
         return true;
     if (!request->is_redirect_target)
-        atomic_store(&pool->allows_private, true);
+        hc_http_pool_allow_private(pool);
     return atomic_load(&pool->allows_private);
 }
 
-/* Curl is about to connect: what its name means is known, and cannot change any more. */
+/* Curl is about to connect. The address is checked here and not when the URL was, for a DNS
+ * server may answer the same name with another address the next time. */
 static curl_socket_t exchange_on_socket(void *ctx, curlsocktype purpose,
                                         struct curl_sockaddr *address)
 {
@@ -329,12 +355,13 @@ static void curl_set_range(CURL *curl, const struct hc_http_request *request)
 }
 
 /*
- * libcurl takes proxies from the environment, but not HTTP_PROXY in capitals, which a CGI
- * program's caller may set. The Hub's Python clients do, and we are no CGI program.
+ * libcurl takes proxies from the environment, but not HTTP_PROXY in capitals, which the
+ * client of a CGI program could set. The Hub's Python clients take it, and neither hubcached
+ * nor a program with this library is a CGI program.
  */
 static void curl_set_proxy(CURL *curl, const char *url)
 {
-    /* NOLINTBEGIN(concurrency-mt-unsafe): nobody sets variables by now */
+    /* NOLINTBEGIN(concurrency-mt-unsafe): no thread sets variables by now */
     const char *proxy = getenv("http_proxy") ? NULL : getenv("HTTP_PROXY");
     /* NOLINTEND(concurrency-mt-unsafe) */
 
@@ -343,17 +370,15 @@ static void curl_set_proxy(CURL *curl, const char *url)
 }
 
 /*
- * QUICK_EXIT: curl looks a name up on a thread of its own, and would wait for it before it
- * lets go; a resolver that hangs would keep whoever leaves, and the server's shutdown.
- * Now the thread ends by itself, later, and frees what it has.
+ * QUICK_EXIT: curl looks a name up on a thread of its own, and would wait for that thread
+ * before it lets go. A DNS resolver that hangs would then keep a caller that leaves, and the
+ * server's shutdown. With it, the thread ends by itself, later, and frees what it has.
  */
-static void curl_set_options(CURL *curl, const struct hc_http_pool *pool,
-                             const struct hc_http_request *request)
+static void curl_set_options(CURL *curl, const struct hc_http_request *request)
 {
     (void)curl_easy_setopt(curl, CURLOPT_URL, request->url);
     (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     (void)curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    (void)curl_easy_setopt(curl, CURLOPT_USERAGENT, pool->user_agent);
     (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
@@ -365,11 +390,10 @@ static void curl_set_options(CURL *curl, const struct hc_http_pool *pool,
     }
     curl_set_range(curl, request);
     curl_set_proxy(curl, request->url);
-    hc_certificates_apply(&pool->certificates, curl);
 }
 
-/* Curl's own words name hosts; but of a proxy setting that makes no sense they show all,
- * and the host in it may be a part of the password. */
+/* Curl's own text names hosts; but of a proxy setting that makes no sense it shows all, and
+ * what looks like the host in it may be a part of the password. */
 static const char *exchange_curl_text(const struct exchange *exchange, CURLcode code)
 {
     bool is_of_setting = code == CURLE_COULDNT_RESOLVE_PROXY ||
@@ -380,7 +404,7 @@ static const char *exchange_curl_text(const struct exchange *exchange, CURLcode 
     return exchange->text;
 }
 
-/* A proxy that does not let us out will not; one that cannot get there may, later. */
+/* A proxy that refuses will refuse again; one that cannot connect may do so later. */
 static int fail_proxy_refused(long status, struct hc_error *err)
 {
     if (status / 100 == 5)
@@ -453,7 +477,7 @@ static bool exchange_is_no_http(const struct exchange *exchange, CURLcode code)
             !exchange->has_headers);
 }
 
-/* What a curl code means to the caller. */
+/* What a curl code means to the caller; the order tells the cause from its effects. */
 static int exchange_conclude(struct exchange *exchange, CURLcode code,
                              struct hc_error *err)
 {
@@ -481,12 +505,7 @@ static int exchange_conclude(struct exchange *exchange, CURLcode code,
     return exchange_fail_unreachable(exchange, code, err);
 }
 
-static void curl_initialise(void)
-{
-    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
-/* curl_easy_perform() would look up from silence once a second only. */
+/* curl_easy_perform() would call back once a second only while nothing comes. */
 static CURLcode exchange_perform(struct exchange *exchange, CURLM *connections)
 {
     CURLMcode state = curl_multi_add_handle(connections, exchange->curl);
@@ -508,52 +527,13 @@ static CURLcode exchange_perform(struct exchange *exchange, CURLM *connections)
     return result;
 }
 
-struct hc_http_pool *hc_http_pool_open(const char *user_agent, const char *ca_file,
-                                       uint64_t bytes_per_second, struct hc_error *err)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    struct hc_http_pool *pool = calloc(1, sizeof *pool);
-
-    (void)pthread_once(&once, curl_initialise);
-    if (!pool) {
-        (void)hc_fail_memory(err);
-        return NULL;
-    }
-    (void)pthread_mutex_init(&pool->shared.lock, NULL);
-    hc_curl_handles_init(&pool->handles);
-    pool->shared.bandwidth.per_second = bytes_per_second;
-    pool->user_agent = hc_text_copy(user_agent, err);
-    if (!pool->user_agent ||
-        hc_certificates_load(&pool->certificates, ca_file, err) < 0) {
-        hc_http_pool_close(pool);
-        return NULL;
-    }
-    return pool;
-}
-
-void hc_http_pool_close(struct hc_http_pool *pool)
-{
-    if (!pool)
-        return;
-    hc_curl_handles_clear(&pool->handles);
-    (void)pthread_mutex_destroy(&pool->shared.lock);
-    free(pool->user_agent);
-    hc_certificates_clear(&pool->certificates);
-    free(pool);
-}
-
-void hc_http_pool_allow_private(struct hc_http_pool *pool)
-{
-    atomic_store(&pool->allows_private, true);
-}
-
 int hc_http_perform(struct hc_http_pool *pool, const struct hc_http_request *request,
                     struct hc_hub_response *response, struct hc_error *err)
 {
     bool is_refused = request->is_redirect_target &&
                       !atomic_load(&pool->allows_private) &&
                       hc_address_url_is_private(request->url);
-    struct hc_curl_handle handle = hc_curl_handles_borrow(&pool->handles);
+    struct hc_curl_handle handle = hc_http_pool_borrow(pool);
     struct exchange exchange = {.curl = handle.curl,
                                 .pool = pool,
                                 .request = request,
@@ -569,15 +549,15 @@ int hc_http_perform(struct hc_http_pool *pool, const struct hc_http_request *req
     } else if (!exchange.curl || !headers) {
         result = hc_fail_memory(err);
     } else {
-        curl_set_options(exchange.curl, pool, request);
+        curl_set_options(exchange.curl, request);
         curl_set_callbacks(exchange.curl, &exchange);
         (void)curl_easy_setopt(exchange.curl, CURLOPT_HTTPHEADER, headers);
         result = exchange_conclude(&exchange,
                                    exchange_perform(&exchange, handle.connections), err);
     }
     hc_buffer_clear(&exchange.error_body);
-    hc_curl_handles_return(&pool->handles, handle);
+    hc_http_pool_return(pool, handle);
     free(exchange.buffered);
-    curl_slist_free_all(headers);
+    headers_free(headers);
     return result;
 }
