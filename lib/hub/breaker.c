@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A few numbers and what they mean. Repos and pauses have a fixed number of places; the
- * oldest makes room, for it matters least.
+ * Repos and throttles have a fixed number of slots, which are searched one after the other:
+ * there are few, and a request over the network follows. When all are taken, the repo whose
+ * last failure is the oldest, or the throttle that ends first, is forgotten: at worst a
+ * request is sent that need not have been.
  */
 #include "breaker.h"
 
@@ -21,7 +23,7 @@ static struct hc_repo_circuit *breaker_find_repo(struct hc_breaker *breaker,
     return NULL;
 }
 
-/* The place of the repo, made if there is none. */
+/* The slot of the repo; a new one if it has none. */
 static struct hc_repo_circuit *breaker_take_repo(struct hc_breaker *breaker,
                                                  const struct hc_keyed_hash *repo,
                                                  int64_t now_ms)
@@ -45,7 +47,7 @@ static bool circuit_is_open(const struct hc_circuit *circuit)
     return circuit->failures >= HC_BREAKER_FAILURES;
 }
 
-/* That the asker would run into; NULL: none. */
+/* The open circuit in the way of the request; NULL: none. */
 static struct hc_circuit *breaker_circuit_of(struct hc_breaker *breaker,
                                              const struct hc_breaker_key *key)
 {
@@ -68,8 +70,8 @@ void hc_breaker_record_success(struct hc_breaker *breaker,
         breaker->repos[i].is_counted = false;
 }
 
-/* One more failure. Only the first one of a pause and the probe at its end begin the next
- * pause: what was asked before the outage comes back late, and says nothing new. */
+/* The failure that opens the circuit and that of a trial request begin a pause. Others come
+ * from requests that were sent before it opened, and do not prolong the pause. */
 static void circuit_add_failure(struct hc_circuit *circuit,
                                 const struct hc_breaker_failure *failure)
 {
@@ -113,7 +115,6 @@ unsigned hc_breaker_pauses(struct hc_breaker *breaker, const struct hc_breaker_k
     return circuit ? circuit->trials_failed + 1 : 0;
 }
 
-/* Whether a pause is for the asker. */
 static bool throttle_applies(const struct hc_throttle *throttle,
                              const struct hc_breaker_key *key)
 {
@@ -184,7 +185,7 @@ int64_t hc_breaker_try(struct hc_breaker *breaker, const struct hc_breaker_key *
     struct hc_circuit *circuit = breaker_circuit_of(breaker, key);
     int64_t left_ms = hc_breaker_open_ms(breaker, key, now_ms);
 
-    /* The others still take it to be down until it is known. */
+    /* One try at a time: the others wait for what comes of it. */
     if (circuit && left_ms == 0)
         circuit->open_until_ms = now_ms + HC_BREAKER_OPEN_MS;
     return left_ms;
@@ -192,18 +193,18 @@ int64_t hc_breaker_try(struct hc_breaker *breaker, const struct hc_breaker_key *
 
 enum hc_breaker_turn hc_breaker_acquire(struct hc_breaker *breaker,
                                         const struct hc_breaker_key *key,
-                                        struct hc_breaker_wait *seen, int64_t now_ms)
+                                        struct hc_breaker_wait *wait, int64_t now_ms)
 {
     struct hc_circuit *circuit = breaker_circuit_of(breaker, key);
 
     if (!circuit)
         return HC_BREAKER_CLOSED;
-    if (seen->is_waiting && circuit->trials_failed != seen->trials_failed)
+    if (wait->is_waiting && circuit->trials_failed != wait->trials_failed)
         return HC_BREAKER_STILL_OPEN;
-    seen->is_waiting = true;
-    seen->trials_failed = circuit->trials_failed;
-    seen->wait_ms = circuit->trial_at_ms > now_ms ? circuit->trial_at_ms - now_ms : 0;
-    if (circuit->is_half_open || seen->wait_ms > 0)
+    wait->is_waiting = true;
+    wait->trials_failed = circuit->trials_failed;
+    wait->wait_ms = circuit->trial_at_ms > now_ms ? circuit->trial_at_ms - now_ms : 0;
+    if (circuit->is_half_open || wait->wait_ms > 0)
         return HC_BREAKER_WAIT;
     circuit->is_half_open = true;
     return HC_BREAKER_HALF_OPEN;

@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The lock guards a handful of numbers (health.h, bucket.h) and is never held while a
- * visitor waits. A visitor that waits for the budget has taken nothing out of it: it is
- * told how long by those that came before it and are not gone yet, looks often, and takes
- * when there is something. So one that leaves has nothing to give back.
+ * A request waits in hc_endpoint_acquire() for up to three things, each of which makes a
+ * delay: a throttle that an earlier answer asked for, an open circuit (breaker.h), and the
+ * budget of requests a second. It looks again every POLL_INTERVAL_MS, and for a throttle at
+ * its end.
+ *
+ * The lock guards a handful of numbers and is never held while a request waits. One that
+ * waits for the budget has taken nothing out of it: its ticket says how many came before it
+ * and have not left, hence how long it will take, and it takes its share when there is one.
+ * So a caller that leaves has nothing to give back.
  */
 #include "endpoint.h"
 
@@ -26,18 +31,18 @@ struct hc_endpoint {
         pthread_mutex_t lock;
         struct hc_breaker breaker;
         struct hc_bucket budget;
-        uint64_t arrived;        /* callers, since the start */
-        uint64_t left;           /* of them, whether to ask or to give up */
-        struct hc_error failure; /* of the last probe in an outage */
+        uint64_t arrived;        /* requests, since the start */
+        uint64_t left;           /* of them, to be sent or given up */
+        struct hc_error failure; /* of the last trial request of an open circuit */
     } shared;
 };
 
 enum {
-    POLL_INTERVAL_MS = 100,    /* how often who waits for the budget looks at it */
+    POLL_INTERVAL_MS = 100,    /* how often a request that waits looks again */
     THROTTLE_DEFAULT_MS = 1000 /* after a 429 that does not say how long */
 };
 
-/* A URL of the web with nothing behind the path, and nobody's password in it. */
+/* An http(s) URL with nothing behind the path and no user in it. */
 static int endpoint_check_url(const char *url, struct hc_error *err)
 {
     char joined[HC_URL_MAX];
@@ -74,92 +79,83 @@ static int endpoint_fail_over_budget(const struct hc_endpoint *endpoint, int64_t
 
 static uint64_t endpoint_take_ticket(struct hc_endpoint *endpoint)
 {
-    uint64_t ticket;
+    HC_LOCKED(&endpoint->shared.lock);
 
-    (void)pthread_mutex_lock(&endpoint->shared.lock);
-    ticket = endpoint->shared.arrived++;
-    (void)pthread_mutex_unlock(&endpoint->shared.lock);
-    return ticket;
+    return endpoint->shared.arrived++;
 }
 
 static void endpoint_leave_queue(struct hc_endpoint *endpoint)
 {
-    (void)pthread_mutex_lock(&endpoint->shared.lock);
+    HC_LOCKED(&endpoint->shared.lock);
+
     endpoint->shared.left++;
-    (void)pthread_mutex_unlock(&endpoint->shared.lock);
 }
 
-/* Why a visitor may not ask yet; zero: it may. */
+/* Why a request may not be sent yet; zero: it may. */
 struct delay {
-    enum hc_breaker_turn ticket; /* in an outage */
-    int64_t open_ms;             /* until the next probe, with HC_BREAKER_WAIT */
+    enum hc_breaker_turn turn; /* while the circuit is open */
+    int64_t open_ms;           /* until the next trial, with HC_BREAKER_WAIT */
     enum hc_reason throttled_for;
     int64_t throttled_ms;
-    int64_t budget_ms; /* the budget, for as long as others are first */
+    int64_t budget_ms; /* until the budget has a share, after those before it */
 };
 
-/* A visitor on its way in. */
-struct admission {
-    struct hc_endpoint *endpoint;
-    struct hc_endpoint_permit *permit;
-    uint64_t ticket; /* in the order of arrival */
-    struct hc_breaker_wait wait;
-};
-
-/* Takes the request out of the budget when nothing is in the way. Not patient: does not
- * wait for the end of an outage, but asks. */
-static struct delay admission_find_delay(struct admission *admission)
+/* Takes the request out of the budget when it may be sent. A caller that may not wait does
+ * not wait for an open circuit: it sends its request. */
+static struct delay endpoint_find_delay(struct hc_endpoint *endpoint,
+                                        struct hc_endpoint_permit *permit)
 {
-    struct hc_endpoint *endpoint = admission->endpoint;
-    const struct hc_breaker_key *key = &admission->permit->key;
     struct hc_breaker *breaker = &endpoint->shared.breaker;
     struct hc_bucket *budget = &endpoint->shared.budget;
     int64_t now_ms = hc_monotonic_ms();
-    const struct hc_throttle *pause;
+    const struct hc_throttle *throttle;
     struct delay delay = {0};
     uint64_t before_it;
+    HC_LOCKED(&endpoint->shared.lock);
 
-    (void)pthread_mutex_lock(&endpoint->shared.lock);
-    pause = hc_breaker_find_throttle(breaker, key, now_ms);
-    if (pause) {
-        delay.throttled_for = pause->reason;
-        delay.throttled_ms = pause->until_ms - now_ms;
-    } else if (admission->permit->may_wait && !admission->permit->is_trial) {
-        delay.ticket = hc_breaker_acquire(breaker, key, &admission->wait, now_ms);
-        delay.open_ms = admission->wait.wait_ms;
-        admission->permit->is_trial = delay.ticket == HC_BREAKER_HALF_OPEN;
+    throttle = hc_breaker_find_throttle(breaker, &permit->key, now_ms);
+    if (throttle) {
+        delay.throttled_for = throttle->reason;
+        delay.throttled_ms = throttle->until_ms - now_ms;
+    } else if (permit->may_wait && !permit->is_trial) {
+        delay.turn = hc_breaker_acquire(breaker, &permit->key, &permit->wait, now_ms);
+        delay.open_ms = permit->wait.wait_ms;
+        permit->is_trial = delay.turn == HC_BREAKER_HALF_OPEN;
     }
-    before_it = admission->ticket > endpoint->shared.left
-                    ? admission->ticket - endpoint->shared.left
+    before_it = permit->ticket > endpoint->shared.left
+                    ? permit->ticket - endpoint->shared.left
                     : 0;
     delay.budget_ms = hc_bucket_wait_ms(budget, before_it + 1, now_ms);
-    if (!pause && delay.ticket <= HC_BREAKER_HALF_OPEN && delay.budget_ms == 0)
+    if (!throttle && delay.turn <= HC_BREAKER_HALF_OPEN && delay.budget_ms == 0)
         (void)hc_bucket_take(budget, 1, now_ms);
-    (void)pthread_mutex_unlock(&endpoint->shared.lock);
     return delay;
 }
 
-static int permit_pause(struct hc_endpoint_permit *permit, int64_t pause_ms,
+static int permit_sleep(struct hc_endpoint_permit *permit, int64_t ms,
                         struct hc_error *err)
 {
-    return hc_cancellation_sleep(permit->cancellation, pause_ms, err) < 0 ? -1 : 1;
+    return hc_cancellation_sleep(permit->cancellation, ms, err) < 0 ? -1 : 1;
 }
 
-/* For the next probe, or for what it brings. All visitors that wait hear of a failure. */
-static int admission_wait_open(struct admission *admission, const struct delay *delay,
-                               struct hc_error *err)
+static int endpoint_fail_as_trial(struct hc_endpoint *endpoint, struct hc_error *err)
 {
-    struct hc_endpoint *endpoint = admission->endpoint;
-    struct hc_endpoint_permit *permit = admission->permit;
+    HC_LOCKED(&endpoint->shared.lock);
+
+    *err = endpoint->shared.failure;
+    return -1;
+}
+
+/* Waits for the next trial request, or for what comes of it: its failure is the failure of
+ * all requests that wait. */
+static int endpoint_wait_open(struct hc_endpoint *endpoint,
+                              struct hc_endpoint_permit *permit,
+                              const struct delay *delay, struct hc_error *err)
+{
     int64_t left_ms = delay->open_ms > 0 ? delay->open_ms : POLL_INTERVAL_MS;
     int64_t remaining_ms = hc_retry_remaining_ms(permit->cancellation);
 
-    if (delay->ticket == HC_BREAKER_STILL_OPEN) {
-        (void)pthread_mutex_lock(&endpoint->shared.lock);
-        *err = endpoint->shared.failure;
-        (void)pthread_mutex_unlock(&endpoint->shared.lock);
-        return -1;
-    }
+    if (delay->turn == HC_BREAKER_STILL_OPEN)
+        return endpoint_fail_as_trial(endpoint, err);
     if (hc_cancellation_remaining_ms(permit->cancellation) == HC_NO_DEADLINE)
         remaining_ms -= permit->waited_ms;
     if (left_ms >= remaining_ms)
@@ -167,43 +163,40 @@ static int admission_wait_open(struct admission *admission, const struct delay *
     if (left_ms > POLL_INTERVAL_MS)
         left_ms = POLL_INTERVAL_MS;
     permit->waited_ms += left_ms;
-    return permit_pause(permit, left_ms, err);
+    return permit_sleep(permit, left_ms, err);
 }
 
-/* 1: waited, look again; 0: nothing was in the way. Out of a hold each comes a little
- * later, by itself, so that not all come back at once. */
-static int admission_wait(struct admission *admission, const struct delay *delay,
-                          struct hc_error *err)
+/* 1: slept, look again; 0: there is no delay. After a throttle each request comes a little
+ * later, by chance, so that not all come back at once. */
+static int endpoint_wait(struct hc_endpoint *endpoint, struct hc_endpoint_permit *permit,
+                         const struct delay *delay, struct hc_error *err)
 {
-    const struct hc_endpoint *endpoint = admission->endpoint;
-    struct hc_endpoint_permit *permit = admission->permit;
-    int64_t pause_ms =
+    int64_t remaining_ms = hc_retry_remaining_ms(permit->cancellation);
+    int64_t sleep_ms =
         delay->budget_ms < POLL_INTERVAL_MS ? delay->budget_ms : POLL_INTERVAL_MS;
 
-    if (delay->ticket > HC_BREAKER_HALF_OPEN)
-        return admission_wait_open(admission, delay, err);
+    if (delay->turn > HC_BREAKER_HALF_OPEN)
+        return endpoint_wait_open(endpoint, permit, delay, err);
     if (delay->throttled_ms > 0) {
-        pause_ms = delay->throttled_ms + hc_retry_jitter_ms(delay->throttled_ms);
-        if (!permit->may_wait || pause_ms >= hc_retry_remaining_ms(permit->cancellation))
+        sleep_ms = delay->throttled_ms + hc_retry_jitter_ms(delay->throttled_ms);
+        if (!permit->may_wait || sleep_ms >= remaining_ms)
             return endpoint_fail_throttled(endpoint, delay->throttled_for,
                                            delay->throttled_ms, err);
-    } else if (delay->budget_ms > 0 &&
-               delay->budget_ms >= hc_retry_remaining_ms(permit->cancellation)) {
+    } else if (delay->budget_ms > 0 && delay->budget_ms >= remaining_ms) {
         return endpoint_fail_over_budget(endpoint, delay->budget_ms, err);
     }
-    return pause_ms == 0 ? 0 : permit_pause(permit, pause_ms, err);
+    return sleep_ms == 0 ? 0 : permit_sleep(permit, sleep_ms, err);
 }
 
-/* A probe that was not made: another visitor makes it. */
-static void permit_release_trial(struct hc_endpoint *endpoint,
-                                 struct hc_endpoint_permit *permit)
+/* Leaves a trial request that was not sent to another caller. */
+static void endpoint_release_trial(struct hc_endpoint *endpoint,
+                                   struct hc_endpoint_permit *permit)
 {
-    if (!permit->is_trial)
-        return;
+    HC_LOCKED(&endpoint->shared.lock);
+
+    if (permit->is_trial)
+        hc_breaker_release_trial(&endpoint->shared.breaker, &permit->key);
     permit->is_trial = false;
-    (void)pthread_mutex_lock(&endpoint->shared.lock);
-    hc_breaker_release_trial(&endpoint->shared.breaker, &permit->key);
-    (void)pthread_mutex_unlock(&endpoint->shared.lock);
 }
 
 struct hc_endpoint *hc_endpoint_new(const char *url, unsigned requests_per_second,
@@ -245,27 +238,28 @@ const char *hc_endpoint_url(const struct hc_endpoint *endpoint)
 int hc_endpoint_acquire(struct hc_endpoint *endpoint, struct hc_endpoint_permit *permit,
                         struct hc_error *err)
 {
-    struct admission admission = {.endpoint = endpoint,
-                                  .permit = permit,
-                                  .ticket = endpoint_take_ticket(endpoint)};
     int result;
 
     permit->is_trial = false;
+    permit->wait = (struct hc_breaker_wait){0};
+    permit->ticket = endpoint_take_ticket(endpoint);
     do {
-        const struct delay delay = admission_find_delay(&admission);
+        const struct delay delay = endpoint_find_delay(endpoint, permit);
 
-        result = admission_wait(&admission, &delay, err);
+        result = endpoint_wait(endpoint, permit, &delay, err);
     } while (result > 0);
     endpoint_leave_queue(endpoint);
     if (result < 0)
-        permit_release_trial(endpoint, permit);
+        endpoint_release_trial(endpoint, permit);
     return result;
 }
 
 /*
- * For how long this answer asks to be left alone. A 429 means all of us even when it does
- * not say how long; a 503 that does not may be of one server among many, so that the next
- * request may do: three in a row make it down.
+ * For how long this response asks for no request: Retry-After or RateLimit of a 408, 429 or
+ * 5xx, as the reference client's http_backoff() and parse_ratelimit_headers() read them. A
+ * 429 throttles all callers with the token even when it does not say for how long; a 5xx
+ * that does not may be of one server among many, so that the next request may succeed:
+ * three in a row open the circuit.
  */
 static int64_t response_throttle_ms(const struct hc_hub_response *response)
 {
@@ -277,15 +271,15 @@ static int64_t response_throttle_ms(const struct hc_hub_response *response)
     return told_ms < HC_RETRY_AFTER_MAX_MS ? told_ms : HC_RETRY_AFTER_MAX_MS;
 }
 
-/* With the lock: what it says of the endpoint's health that a request failed. */
+/* With the lock. */
 static void endpoint_record_failure(struct hc_endpoint *endpoint,
                                     const struct hc_endpoint_permit *permit,
                                     const struct hc_hub_response *response,
                                     const struct hc_error *failure)
 {
     struct hc_breaker *breaker = &endpoint->shared.breaker;
-    unsigned probes = hc_breaker_pauses(breaker, &permit->key);
-    unsigned doublings = probes < permit->doublings ? probes : permit->doublings;
+    unsigned pauses = hc_breaker_pauses(breaker, &permit->key);
+    unsigned doublings = pauses < permit->doublings ? pauses : permit->doublings;
     int64_t pause_ms = hc_retry_backoff_ms(permit->pause_base_ms, doublings);
     const struct hc_breaker_failure how = {
         .was_sent = response->status != 0 || response->was_sent,
@@ -314,11 +308,11 @@ void hc_endpoint_report(struct hc_endpoint *endpoint, struct hc_endpoint_permit 
                      failure->reason == HC_HUB_UNREACHABLE;
     int64_t now_ms = hc_monotonic_ms();
     int64_t throttle_ms = response_throttle_ms(response);
-    const struct hc_throttle pause = {.reason = is_overloaded ? HC_HUB_UNREACHABLE
-                                                              : HC_HUB_RATE_LIMITED,
-                                      .until_ms = now_ms + throttle_ms};
+    const struct hc_throttle throttle = {.reason = is_overloaded ? HC_HUB_UNREACHABLE
+                                                                 : HC_HUB_RATE_LIMITED,
+                                         .until_ms = now_ms + throttle_ms};
+    HC_LOCKED(&endpoint->shared.lock);
 
-    (void)pthread_mutex_lock(&endpoint->shared.lock);
     if (is_silent || is_overloaded)
         endpoint_record_failure(endpoint, permit, response, failure);
     else if (response->status != 0)
@@ -326,8 +320,7 @@ void hc_endpoint_report(struct hc_endpoint *endpoint, struct hc_endpoint_permit 
     else if (permit->is_trial)
         hc_breaker_release_trial(breaker, &permit->key);
     if (throttle_ms > 0)
-        hc_breaker_throttle(breaker, &permit->key, &pause, now_ms);
-    (void)pthread_mutex_unlock(&endpoint->shared.lock);
+        hc_breaker_throttle(breaker, &permit->key, &throttle, now_ms);
     permit->is_trial = false;
 }
 
@@ -335,47 +328,34 @@ int64_t hc_endpoint_throttled_ms(struct hc_endpoint *endpoint,
                                  const struct hc_breaker_key *key)
 {
     int64_t now_ms = hc_monotonic_ms();
-    const struct hc_throttle *pause;
-    int64_t throttled_ms;
+    const struct hc_throttle *throttle;
+    HC_LOCKED(&endpoint->shared.lock);
 
-    (void)pthread_mutex_lock(&endpoint->shared.lock);
-    pause = hc_breaker_find_throttle(&endpoint->shared.breaker, key, now_ms);
-    throttled_ms = pause ? pause->until_ms - now_ms : 0;
-    (void)pthread_mutex_unlock(&endpoint->shared.lock);
-    return throttled_ms;
+    throttle = hc_breaker_find_throttle(&endpoint->shared.breaker, key, now_ms);
+    return throttle ? throttle->until_ms - now_ms : 0;
 }
 
 int64_t hc_endpoint_unavailable_ms(struct hc_endpoint *endpoint,
                                    const struct hc_breaker_key *key)
 {
-    int64_t unavailable_ms;
+    HC_LOCKED(&endpoint->shared.lock);
 
-    (void)pthread_mutex_lock(&endpoint->shared.lock);
-    unavailable_ms =
-        hc_breaker_unavailable_ms(&endpoint->shared.breaker, key, hc_monotonic_ms());
-    (void)pthread_mutex_unlock(&endpoint->shared.lock);
-    return unavailable_ms;
+    return hc_breaker_unavailable_ms(&endpoint->shared.breaker, key, hc_monotonic_ms());
 }
 
 unsigned hc_endpoint_pauses(struct hc_endpoint *endpoint,
                             const struct hc_breaker_key *key)
 {
-    unsigned pauses;
+    HC_LOCKED(&endpoint->shared.lock);
 
-    (void)pthread_mutex_lock(&endpoint->shared.lock);
-    pauses = hc_breaker_pauses(&endpoint->shared.breaker, key);
-    (void)pthread_mutex_unlock(&endpoint->shared.lock);
-    return pauses;
+    return hc_breaker_pauses(&endpoint->shared.breaker, key);
 }
 
 int64_t hc_endpoint_try(struct hc_endpoint *endpoint, const struct hc_breaker_key *key)
 {
-    int64_t left_ms;
+    HC_LOCKED(&endpoint->shared.lock);
 
-    (void)pthread_mutex_lock(&endpoint->shared.lock);
-    left_ms = hc_breaker_try(&endpoint->shared.breaker, key, hc_monotonic_ms());
-    (void)pthread_mutex_unlock(&endpoint->shared.lock);
-    return left_ms;
+    return hc_breaker_try(&endpoint->shared.breaker, key, hc_monotonic_ms());
 }
 
 int hc_endpoint_fail_open(const struct hc_endpoint *endpoint, int64_t left_ms,
@@ -387,4 +367,63 @@ int hc_endpoint_fail_open(const struct hc_endpoint *endpoint, int64_t left_ms,
         endpoint->url, HC_BREAKER_FAILURES, left_ms);
     err->retry_after_ms = (unsigned)left_ms;
     return -1;
+}
+
+/* ---- storage hosts ------------------------------------------------------------------- */
+
+/* A short list that only grows: the Hub has a handful of such hosts. */
+struct hc_storage_hosts {
+    struct {
+        pthread_mutex_t lock;
+        struct hc_endpoint *items[HC_STORAGE_HOSTS_MAX];
+        size_t count;
+    } shared;
+};
+
+struct hc_storage_hosts *hc_storage_hosts_new(struct hc_error *err)
+{
+    struct hc_storage_hosts *hosts = calloc(1, sizeof *hosts);
+
+    if (!hosts) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    (void)pthread_mutex_init(&hosts->shared.lock, NULL);
+    return hosts;
+}
+
+void hc_storage_hosts_free(struct hc_storage_hosts *hosts)
+{
+    if (!hosts)
+        return;
+    while (hosts->shared.count > 0)
+        hc_endpoint_free(hosts->shared.items[--hosts->shared.count]);
+    (void)pthread_mutex_destroy(&hosts->shared.lock);
+    free(hosts);
+}
+
+/* With the lock. */
+static struct hc_endpoint *storage_hosts_add(struct hc_storage_hosts *hosts,
+                                             const char *url)
+{
+    char origin[HC_URL_MAX];
+    struct hc_error unused;
+    struct hc_endpoint *host = NULL;
+
+    if (hosts->shared.count < HC_STORAGE_HOSTS_MAX && hc_url_join(origin, url, "/"))
+        host = hc_endpoint_new(origin, 0, &unused);
+    if (host)
+        hosts->shared.items[hosts->shared.count++] = host;
+    return host;
+}
+
+struct hc_endpoint *hc_storage_hosts_find(struct hc_storage_hosts *hosts, const char *url)
+{
+    HC_LOCKED(&hosts->shared.lock);
+
+    for (size_t i = 0; i < hosts->shared.count; i++) {
+        if (hc_url_same_origin(url, hc_endpoint_url(hosts->shared.items[i])))
+            return hosts->shared.items[i];
+    }
+    return storage_hosts_add(hosts, url);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An endpoint: where a Hub is, and what all callers that ask it share: its health, and the
- * budget of requests a second. A caller enters before it asks, and says afterwards what it
- * has heard. Callable from any thread.
+ * An endpoint: the base URL of a Hub, of a mirror or of a storage host, and what all callers
+ * that send requests to it share: its circuit breaker (breaker.h), and the budget of
+ * requests a second. A caller acquires a permit before each request, and reports afterwards
+ * what came of it. Callable from any thread.
  */
 #ifndef HC_HUB_ENDPOINT_H
 #define HC_HUB_ENDPOINT_H
@@ -21,53 +22,66 @@ HC_DEFINE_AUTO(hc_endpoint, hc_endpoint_free)
 
 const char *hc_endpoint_url(const struct hc_endpoint *endpoint);
 
-/* One request to an endpoint. Zero but for what is required; used for one thing after the
- * other: hc_endpoint_acquire, and if that allowed it hc_endpoint_report. */
+/* For one request: hc_endpoint_acquire(), and if that returns 0 hc_endpoint_report(). Zero
+ * but for what is required; used for one request after the other. */
 struct hc_endpoint_permit {
     struct hc_breaker_key key;            /* Required */
-    struct hc_cancellation *cancellation; /* Optional: who waits, and until when */
-    unsigned pause_base_ms; /* the first pause of an outage; doubles, see retry.h, … */
-    unsigned doublings;     /* … so often at most, and to HC_BREAKER_OPEN_MS */
-    bool may_wait;     /* waits while the endpoint wants to be left alone, or is down */
-    bool is_trial;     /* set: finds out for all others whether an outage is over */
-    int64_t waited_ms; /* set: for the end of an outage */
+    struct hc_cancellation *cancellation; /* Optional */
+    unsigned
+        pause_base_ms;  /* the first pause of an open circuit; doubles, see retry.h, … */
+    unsigned doublings; /* … so often at most, and to HC_BREAKER_OPEN_MS */
+    bool may_wait; /* while the endpoint throttles its callers, or the circuit is open */
+    int64_t waited_ms; /* set: for an open circuit, in all */
+    bool is_trial; /* set: this request finds out for all whether the circuit can close */
+    uint64_t ticket; /* set: the request's place in the queue for the budget */
+    struct hc_breaker_wait wait; /* set */
 };
 
 /*
  * Waits until a request may be sent. -1 at once with HUB_RATE_LIMITED or HUB_UNREACHABLE,
- * and when to come back, if that would outlast the deadline, or if the visitor is not patient
- * and the endpoint wants to be left alone. In an outage, patient visitors wait for each
- * other: one of them asks at the end of each pause, and when that fails it is the failure
- * of all.
+ * and when to come back, if that would outlast the caller's deadline, or if the caller may
+ * not wait and the endpoint throttles it. While the circuit is open, callers that may wait
+ * wait for each other: one of them sends a trial request at the end of each pause, and its
+ * failure is the failure of all.
  */
 int hc_endpoint_acquire(struct hc_endpoint *endpoint, struct hc_endpoint_permit *permit,
                         struct hc_error *err);
 
-/* What became of the request: an answer, whatever it says, or `failure`. */
+/* What came of the request: a response, whatever it says, or `failure`. */
 void hc_endpoint_report(struct hc_endpoint *endpoint, struct hc_endpoint_permit *permit,
                         const struct hc_hub_response *response,
                         const struct hc_error *failure);
 
-/* For how long it wants to be left alone by the asker. */
+/* For how long the endpoint wants no request with the key. */
 int64_t hc_endpoint_throttled_ms(struct hc_endpoint *endpoint,
                                  const struct hc_breaker_key *key);
 
-/* How good it would be to ask another one first; see health.h. */
+/* As hc_breaker_unavailable_ms(), hc_breaker_pauses() and hc_breaker_try(). */
 int64_t hc_endpoint_unavailable_ms(struct hc_endpoint *endpoint,
                                    const struct hc_breaker_key *key);
-
-/* How many pauses an outage has lasted for, the present one included; 0: there is none. */
 unsigned hc_endpoint_pauses(struct hc_endpoint *endpoint,
                             const struct hc_breaker_key *key);
-
-/*
- * For how long it still counts as down; 0 when it may be asked. To one of the callers with
- * an older answer it is 0 now and then: that one is to find out.
- */
 int64_t hc_endpoint_try(struct hc_endpoint *endpoint, const struct hc_breaker_key *key);
 
-/* HUB_UNREACHABLE, for a caller that does not ask since it is down for `left_ms`; -1. */
+/* HUB_UNREACHABLE, for a caller that does not ask since the circuit is open for `left_ms`;
+ * always -1. */
 int hc_endpoint_fail_open(const struct hc_endpoint *endpoint, int64_t left_ms,
                           struct hc_error *err);
+
+/*
+ * The hosts that the Hub's redirects lead to, its storage. What one of them tells one caller
+ * (Retry-After, RateLimit) holds for all, as with the Hub itself.
+ */
+enum { HC_STORAGE_HOSTS_MAX = 32 };
+
+struct hc_storage_hosts;
+
+struct hc_storage_hosts *hc_storage_hosts_new(struct hc_error *err);
+void hc_storage_hosts_free(struct hc_storage_hosts *hosts);
+HC_DEFINE_AUTO(hc_storage_hosts, hc_storage_hosts_free)
+
+/* The host of `url`, until hc_storage_hosts_free(); NULL when there are too many. */
+struct hc_endpoint *hc_storage_hosts_find(struct hc_storage_hosts *hosts,
+                                          const char *url);
 
 #endif

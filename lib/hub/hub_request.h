@@ -6,10 +6,10 @@
 #ifndef HC_HUB_HUB_REQUEST_H
 #define HC_HUB_HUB_REQUEST_H
 
+#include "endpoint.h"
 #include "http_exchange.h"
 #include "response.h"
 #include "shared_query.h"
-#include "storage_hosts.h"
 
 enum { HC_ENDPOINTS_MAX = 16 };
 
