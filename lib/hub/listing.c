@@ -6,7 +6,7 @@
  */
 #include "listing.h"
 
-#include "not_found.h"
+#include "metadata.h"
 
 #include "mirror.h"
 #include "url.h"

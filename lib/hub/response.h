@@ -26,12 +26,12 @@ struct hc_hub_response {
     bool has_bad_commit;         /* X-Repo-Commit was there and was none */
     char etag[512];              /* ETag, raw */
     char linked_etag[512];       /* X-Linked-Etag, raw */
-    bool has_bad_link;           /* Link was there and cannot be understood; see link.h */
-    char error_code[64];         /* X-Error-Code */
-    char error_message[256];     /* X-Error-Message, printable */
-    char request_id[128];        /* X-Request-Id, X-Amzn-Trace-Id or X-Amz-Cf-Id */
-    bool has_range;              /* Content-Range, well-formed */
-    bool has_bad_range;          /* Content-Range was there and was not */
+    bool has_bad_link;   /* Link was there and cannot be understood; see hc_link_next() */
+    char error_code[64]; /* X-Error-Code */
+    char error_message[256]; /* X-Error-Message, printable */
+    char request_id[128];    /* X-Request-Id, X-Amzn-Trace-Id or X-Amz-Cf-Id */
+    bool has_range;          /* Content-Range, well-formed */
+    bool has_bad_range;      /* Content-Range was there and was not */
     uint64_t range_start;
     uint64_t range_end;         /* the byte after the last one */
     uint64_t range_total;       /* of the whole file; 0: the server does not say ("*") */
@@ -48,6 +48,15 @@ void hc_hub_response_clear(struct hc_hub_response *response);
  */
 void hc_hub_response_header(struct hc_hub_response *response, const char *line,
                             size_t length);
+
+/*
+ * The target of the link with the relation "next" among those of one header value. Found:
+ * 1, and `target`, as it was sent. Absent: 0. -1 when the value is no list of links, so
+ * that nothing is known of the next page, and when a next page is named that cannot be
+ * asked for: without a target, with one that does not fit in `size` bytes, two that
+ * differ, or one for another resource (`anchor`).
+ */
+int hc_link_next(const char *value, char *target, size_t size);
 
 /* Takes an error's body, {"error": "…"}, for its text when X-Error-Message had none. */
 void hc_hub_response_body(struct hc_hub_response *response, const char *bytes,

@@ -7,7 +7,7 @@
 #include "fuzz.h"
 
 #include <base/auto.h>
-#include <hub/link.h>
+#include <hub/response.h>
 
 #include <stdio.h>
 

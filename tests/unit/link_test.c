@@ -5,7 +5,7 @@
  */
 #include "test.h"
 
-#include <hub/link.h>
+#include <hub/response.h>
 
 #include <string.h>
 
