@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Opening and closing, and the bytes of a file. The other questions are in metadata.c and
- * listing.c; how they are asked is ask.h's, what the answers mean reply.h's.
+ * Opening and closing a hub, and the bytes of a file. Metadata is in metadata.c, trees in
+ * listing.c. How one endpoint is asked is hub_request.h's, several of them mirror.h's; what
+ * a response means is response.h's.
+ *
+ * A download is one attempt. Before the first byte, the headers are compared with what was
+ * asked: status, length, range (RFC 9110, 14.4 and 15.3.7) and commit. Only then is the
+ * caller told where the bytes come from, how large the file is, and to start over when all
+ * of it comes; what the caller has written is never of another file or another range.
  */
 #include "hub.h"
 
@@ -18,16 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The bytes of one download, on their way to who wants them. */
-struct download_delivery {
-    const struct hc_hub_download *download;
-    const struct hc_hub_request *request;
-    bool has_begun;
-    bool asks_for_part;
-    bool is_part_unnamed; /* a part came, and it does not say which one it is */
-};
-
-static int delivery_check_length(const struct hc_hub_response *response,
+static int response_check_length(const struct hc_hub_response *response,
                                  uint64_t expected, struct hc_error *err)
 {
     if (!response->has_length || expected == HC_SIZE_UNKNOWN ||
@@ -39,40 +36,39 @@ static int delivery_check_length(const struct hc_hub_response *response,
 }
 
 /* The part may end early, as a server may choose; it may not begin or end elsewhere. */
-static int delivery_check_range(struct download_delivery *download_delivery,
+static int download_check_range(struct hc_hub_request *request,
                                 const struct hc_hub_response *response,
                                 struct hc_error *err)
 {
-    const struct hc_hub_download *download = download_delivery->download;
+    const struct hc_hub_download *download = request->download;
     uint64_t until = download->until > 0 ? download->until : download->size;
 
-    download_delivery->is_part_unnamed = !response->has_range && !response->has_bad_range;
-    if (download_delivery->is_part_unnamed)
+    request->is_part_unnamed = !response->has_range && !response->has_bad_range;
+    if (request->is_part_unnamed)
         return hc_fail(err, HC_BAD_HUB_REPLY, "a part without Content-Range");
     if (!response->has_range || response->range_start != download->offset ||
         response->range_end > until ||
         (response->range_total > 0 && download->size != HC_SIZE_UNKNOWN &&
          response->range_total != download->size))
         return hc_fail(err, HC_BAD_HUB_REPLY, "another range than the one asked for");
-    return delivery_check_length(response, response->range_end - response->range_start,
+    return response_check_length(response, response->range_end - response->range_start,
                                  err);
 }
 
-/* What the headers say is compared with what was asked before a byte is passed on. */
-static int delivery_check_response(struct download_delivery *download_delivery,
+static int download_check_response(struct hc_hub_request *request,
                                    const struct hc_hub_response *response,
                                    struct hc_error *err)
 {
     if (response->status == 200)
-        return delivery_check_length(response, download_delivery->download->size, err);
-    if (response->status == 206 && download_delivery->asks_for_part)
-        return delivery_check_range(download_delivery, response, err);
+        return response_check_length(response, request->download->size, err);
+    if (response->status == 206 && request->http.until + request->http.offset > 0)
+        return download_check_range(request, response, err);
     return hc_fail(err, HC_BAD_HUB_REPLY, "HTTP %ld instead of the file",
                    response->status);
 }
 
-/* What the answer says of the size, when nothing has told it before. */
-static int delivery_report_size(const struct hc_hub_download *download,
+/* What the response says of the file's size, when that is not known yet. */
+static int download_report_size(const struct hc_hub_download *download,
                                 const struct hc_hub_response *response,
                                 struct hc_error *err)
 {
@@ -87,112 +83,99 @@ static int delivery_report_size(const struct hc_hub_download *download,
     return download->learn_size(download->ctx, size, err);
 }
 
-static int delivery_begin(struct download_delivery *download_delivery,
+static int download_begin(struct hc_hub_request *request,
                           const struct hc_hub_response *response, struct hc_error *err)
 {
-    const struct hc_hub_download *download = download_delivery->download;
+    const struct hc_hub_download *download = request->download;
     bool wants_part = download->offset > 0 || download->until > 0;
 
-    if (delivery_check_response(download_delivery, response, err) < 0)
+    if (download_check_response(request, response, err) < 0)
         return -1;
-    download_delivery->has_begun = true;
-    if (hc_hub_response_check_commit(response, &download_delivery->request->target, err) <
-        0)
+    request->has_begun = true;
+    if (hc_hub_response_check_commit(response, &request->target, err) < 0)
         return -1;
     if (download->came_from)
-        hc_url_copy(download->came_from, download_delivery->request->http.url);
-    if (delivery_report_size(download, response, err) < 0)
+        hc_url_copy(download->came_from, request->http.url);
+    if (download_report_size(download, response, err) < 0)
         return -1;
     return response->status == 200 && wants_part ? download->restart(download->ctx, err)
                                                  : 0;
 }
 
-static int delivery_write(void *ctx, const struct hc_hub_response *response,
+static int download_write(void *ctx, const struct hc_hub_response *response,
                           const void *bytes, size_t count, struct hc_error *err)
 {
-    struct download_delivery *download_delivery = ctx;
+    struct hc_hub_request *request = ctx;
 
-    if (!download_delivery->has_begun &&
-        delivery_begin(download_delivery, response, err) < 0)
+    if (!request->has_begun && download_begin(request, response, err) < 0)
         return -1;
-    return download_delivery->download->write(download_delivery->download->ctx, bytes,
-                                              count, err);
+    return request->download->write(request->download->ctx, bytes, count, err);
 }
 
-static int delivery_watch(void *ctx, int64_t waited_ms, struct hc_error *err)
+static int download_watch(void *ctx, int64_t waited_ms, struct hc_error *err)
 {
     const struct hc_hub_download *download =
-        ((const struct download_delivery *)ctx)->download;
+        ((const struct hc_hub_request *)ctx)->download;
 
     return download->watch ? download->watch(download->ctx, waited_ms, err) : 0;
 }
 
-/* Asks the URL that is set, for the part or for the whole file. */
-static int delivery_request(struct download_delivery *download_delivery,
-                            struct hc_hub_request *request, bool part,
+/* Requests the URL that is set, for the part or for the whole file. */
+static int download_request(struct hc_hub_request *request, bool part,
                             struct hc_error *err)
 {
-    const struct hc_hub_download *download = download_delivery->download;
-
-    download_delivery->asks_for_part =
-        part && (download->offset > 0 || download->until > 0);
-    request->http.offset = part ? download->offset : 0;
-    request->http.until = part ? download->until : 0;
+    request->http.offset = part ? request->download->offset : 0;
+    request->http.until = part ? request->download->until : 0;
     if (hc_hub_request_attempt(request, err) < 0)
         return -1;
-    if (!download_delivery->has_begun &&
-        delivery_begin(download_delivery, &request->response, err) < 0)
+    if (!request->has_begun && download_begin(request, &request->response, err) < 0)
         return hc_hub_request_fail(request, err);
     return 0;
 }
 
 /* One attempt at the URL that is set: one request, or two when the part that came does
  * not say which one it is. */
-static int delivery_attempt(struct download_delivery *download_delivery,
-                            struct hc_hub_request *request, struct hc_error *err)
+static int download_attempt(struct hc_hub_request *request, struct hc_error *err)
 {
+    const struct hc_hub_download *download = request->download;
     int result;
 
     request->http.timeout_s = request->hub->download_timeout_s;
-    request->http.write = delivery_write;
-    request->http.watch = delivery_watch;
-    request->http.ctx = download_delivery;
-    download_delivery->request = request;
-    result = delivery_request(download_delivery, request, true, err);
-    if (result < 0 && download_delivery->is_part_unnamed)
-        result = delivery_request(download_delivery, request, false, err);
-    request->has_begun = download_delivery->has_begun;
-    if (download_delivery->download->was_redirected)
-        *download_delivery->download->was_redirected = request->was_redirected;
+    request->http.write = download_write;
+    request->http.watch = download_watch;
+    request->http.ctx = request;
+    result = download_request(request, true, err);
+    if (result < 0 && request->is_part_unnamed)
+        result = download_request(request, false, err);
+    if (download->was_redirected)
+        *download->was_redirected = request->was_redirected;
     return result;
 }
 
 static int query_send_get(void *ctx, struct hc_hub_request *request, struct hc_error *err)
 {
-    struct download_delivery *download_delivery = ctx;
-    const struct hc_hub_download *download = download_delivery->download;
+    const struct hc_hub_download *download = request->download;
 
+    (void)ctx;
     if (hc_url_resolve(request->http.url, request->target.endpoint, download->repo,
                        download->commit, download->path, err) < 0)
         return -1;
-    return delivery_attempt(download_delivery, request, err);
+    return download_attempt(request, err);
 }
 
-/* Where a HEAD said the bytes are, whichever endpoint that was. */
-static int delivery_get_located(struct hc_hub_request *request,
-                                struct download_delivery *download_delivery,
-                                struct hc_error *err)
+/* From where a HEAD said the bytes are, whichever endpoint that was. */
+static int download_get_located(struct hc_hub_request *request, struct hc_error *err)
 {
     const struct hc_hub *hub = request->hub;
 
     if (!hc_url_join(request->http.url, hc_hub_endpoint(hub),
-                     download_delivery->download->location))
+                     request->download->location))
         return hc_fail(err, HC_BAD_HUB_REPLY, "the file's location is no URL");
     for (size_t i = hub->endpoint_count; i-- > 0;) {
         if (hc_url_same_origin(request->http.url, hc_endpoint_url(hub->endpoints[i])))
             hc_hub_request_set_endpoint(request, hub->endpoints[i]);
     }
-    return delivery_attempt(download_delivery, request, err);
+    return download_attempt(request, err);
 }
 
 static struct hc_http_pool *hub_open_pool(const struct hc_settings *settings,
@@ -287,28 +270,26 @@ void hc_hub_close(struct hc_hub *hub)
 int hc_hub_get(struct hc_hub *hub, const struct hc_hub_download *download,
                const struct hc_hub_credentials *credentials, struct hc_error *err)
 {
-    struct download_delivery download_delivery = {.download = download};
     const struct hc_hub_query query = {.hub = hub,
                                        .credentials = credentials,
                                        .target = {.repo = download->repo,
                                                   .revision = download->commit,
                                                   .path = download->path},
                                        .is_known_to_exist = true,
-                                       .send = query_send_get,
-                                       .ctx = &download_delivery};
+                                       .download = download,
+                                       .send = query_send_get};
     struct hc_hub_request request;
-    bool may_be_elsewhere;
 
     if (!download->location)
         return hc_hub_query_run(&query, err);
     hc_hub_request_init(&request, hub, credentials, &query.target);
+    request.download = download;
     request.has_mirror = hub->endpoint_count > 1 && !credentials->hub_only;
-    if (delivery_get_located(&request, &download_delivery, err) == 0)
+    if (download_get_located(&request, err) == 0)
         return 0;
-    may_be_elsewhere =
-        request.has_mirror && !download_delivery.has_begun && hc_retry_may_help(err);
-    return may_be_elsewhere ? hc_hub_query_run(&query, err)
-                            : hc_fail_about_file(err, download->path);
+    if (request.has_mirror && !request.has_begun && hc_retry_may_help(err))
+        return hc_hub_query_run(&query, err);
+    return hc_fail_about_file(err, download->path);
 }
 
 const char *hc_hub_endpoint(const struct hc_hub *hub)

@@ -36,10 +36,13 @@ struct hc_hub_request {
     struct hc_endpoint *endpoint; /* that is asked */
     bool is_trusted;              /* it is the Hub itself, which may see the token */
     bool has_mirror;              /* there is another one to ask, so do not wait for it */
-    bool has_begun;               /* some of the answer was passed on */
-    bool was_redirected;          /* what was asked last is where a redirect led */
-    struct hc_breaker_key key;    /* with the token, if it is sent */
-    int64_t waited_ms;            /* for the end of an outage */
+    const struct hc_hub_download
+        *download;             /* of the bytes of a file; NULL: of metadata */
+    bool has_begun;            /* some of the file was passed on */
+    bool is_part_unnamed;      /* a part came that does not say which one it is */
+    bool was_redirected;       /* what was asked last is where a redirect led */
+    struct hc_breaker_key key; /* with the token, if it is sent */
+    int64_t waited_ms;         /* for the end of an outage */
     struct hc_hub_target target;
     struct hc_http_request http;     /* its url becomes the last one asked */
     struct hc_hub_response response; /* the last one's; see hc_hub_request_attempt */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See mirror.h. An endpoint that is down is skipped by those who have an older answer; of
- * the others it is the last resort. So is one that wants to be left alone: it is put off,
- * and waited for when all others were of no use.
+ * The endpoints of a query, each in a state: new, postponed or done. Of those that are not
+ * done, the one that is available soonest is asked next (breaker.h), and is done then; but a
+ * new one that throttles the caller is postponed while another one is left, and waited for
+ * when all others were of no use. A caller with an older answer skips an endpoint whose
+ * circuit is open; for others it is the last resort.
  */
 #include "mirror.h"
 
@@ -12,7 +14,7 @@
 
 enum endpoint_state { ENDPOINT_NEW, ENDPOINT_POSTPONED, ENDPOINT_DONE };
 
-/* A question on its way from one endpoint to the next. */
+/* A query on its way from one endpoint to the next. */
 struct rotation {
     const struct hc_hub_query *query;
     size_t count; /* of endpoints that may be asked: all, or the Hub alone */
@@ -21,12 +23,8 @@ struct rotation {
     struct hc_error of_hub; /* why the Hub itself was no use */
 };
 
-/*
- * Whether a mirror's failure says nothing, and the next endpoint is to be asked. A mirror
- * gets no token, may lag behind and may lack repos: that it refuses or lacks something is
- * not the Hub's word. Only that a commit has no such file is as good as the Hub's, unless
- * the Hub has said that it has.
- */
+/* Whether the next endpoint is to be asked after a mirror's failure. "The commit has no such
+ * file" is as good as the Hub's answer, unless the Hub has said that it has. */
 static bool mirror_failure_is_meaningless(const struct hc_hub_query *query,
                                           const struct hc_error *err)
 {
@@ -55,15 +53,15 @@ static bool query_may_try_next(const struct hc_hub_query *query,
                                : mirror_failure_is_meaningless(query, err);
 }
 
-/* Who may find out that it is back does so now: not before it is asked. */
+/* The circuit is tried right before the request is sent, so that a try is never lost. */
 static int query_send(const struct hc_hub_query *query, struct hc_hub_request *request,
                       struct hc_error *err)
 {
-    int64_t down_ms = hc_endpoint_try(request->endpoint, &request->key);
+    int64_t open_ms = hc_endpoint_try(request->endpoint, &request->key);
 
-    if (down_ms == 0 || !query->credentials->no_retry)
+    if (open_ms == 0 || !query->credentials->no_retry)
         return query->send(query->ctx, request, err);
-    (void)hc_endpoint_fail_open(request->endpoint, down_ms, err);
+    (void)hc_endpoint_fail_open(request->endpoint, open_ms, err);
     return hc_hub_request_fail(request, err);
 }
 
@@ -75,6 +73,7 @@ static int rotation_try(struct rotation *rotation, size_t i, struct hc_error *er
 
     hc_hub_request_init(&request, query->hub, query->credentials, &query->target);
     hc_hub_request_set_endpoint(&request, query->hub->endpoints[i]);
+    request.download = query->download;
     request.has_mirror = rotation->left > 1 && rotation->progress[i] == ENDPOINT_NEW;
     if (query_send(query, &request, err) == 0)
         return 0;
@@ -92,7 +91,7 @@ static int rotation_try(struct rotation *rotation, size_t i, struct hc_error *er
     return 1;
 }
 
-/* Of those that are left, which may be asked soonest; of equals, the first. */
+/* Of those that are left, the one that is available soonest; of equals, the first. */
 static size_t rotation_choose(const struct rotation *rotation)
 {
     const struct hc_hub *hub = rotation->query->hub;
@@ -103,17 +102,18 @@ static size_t rotation_choose(const struct rotation *rotation)
         const struct hc_breaker_key key =
             hc_hub_request_breaker_key(rotation->query->credentials,
                                        rotation->query->target.repo, i == 0);
-        int64_t away_ms = hc_endpoint_unavailable_ms(hub->endpoints[i], &key);
+        int64_t unavailable_ms = hc_endpoint_unavailable_ms(hub->endpoints[i], &key);
 
-        if (rotation->progress[i] != ENDPOINT_DONE && away_ms < soonest_ms) {
-            soonest_ms = away_ms;
+        if (rotation->progress[i] != ENDPOINT_DONE && unavailable_ms < soonest_ms) {
+            soonest_ms = unavailable_ms;
             chosen = i;
         }
     }
     return chosen;
 }
 
-/* Budget: an endpoint is asked once, and once more, after its hold, when it was put off. */
+/* Budget: an endpoint is asked once, and once more, after its throttle, when it was
+ * postponed. */
 int hc_hub_query_run(const struct hc_hub_query *query, struct hc_error *err)
 {
     size_t count = query->credentials->hub_only ? 1 : query->hub->endpoint_count;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One question, several endpoints: the Hub, then its mirrors in order of preference,
- * those that are down or want to be left alone last. "Unreachable" and "too many
- * requests" send on to the next one, and only when there is none does the caller wait.
- * Whatever else the Hub says is the answer. Of a mirror only what it has is an answer,
- * and that a commit has no such file: it gets no token, may lag behind and may lack
- * repos, so its refusals say nothing. A caller with hub_only asks no mirror. For the
- * files of this folder.
+ * A query: one thing that is asked of the Hub, then of its mirrors in order of preference,
+ * those whose circuit is open or that throttle their callers last. When an endpoint cannot
+ * be reached, or answers "too many requests", the next one is asked, and only when there is
+ * none does the caller wait. Whatever else the Hub says is the answer.
+ *
+ * A mirror's answer counts when it has what is asked for, or says that a commit has no such
+ * file. A mirror gets no token, may lag behind and may lack repos, so its refusals mean
+ * nothing. With `hub_only` in the credentials no mirror is asked. For the files of this
+ * folder.
  */
 #ifndef HC_HUB_MIRROR_H
 #define HC_HUB_MIRROR_H
@@ -18,14 +20,14 @@ struct hc_hub_query {
     const struct hc_hub_credentials *credentials;
     struct hc_hub_target target;
     bool is_known_to_exist; /* the Hub has said that what is asked for is there */
+    const struct hc_hub_download *download; /* Optional: of the bytes of a file */
 
-    /* Asks one endpoint, with what `ask` was made for; the URL is still to be set. */
+    /* Sends `request` to its endpoint; the URL is still to be set. */
     int (*send)(void *ctx, struct hc_hub_request *request, struct hc_error *err);
     void *ctx;
 };
 
-/* What `put` returned at last; when no endpoint could be reached, the Hub's own failure.
- */
+/* What `send` returned last; when no endpoint could be reached, the Hub's own failure. */
 int hc_hub_query_run(const struct hc_hub_query *query, struct hc_error *err);
 
 #endif
