@@ -11,11 +11,11 @@
 
 static const struct hc_keyed_hash any;
 
-static struct hc_repo_circuit *breaker_find_repo(struct hc_breaker *breaker,
-                                                 const struct hc_keyed_hash *repo)
+static struct hc_circuit *breaker_find_repo(struct hc_breaker *breaker,
+                                            const struct hc_keyed_hash *repo)
 {
     for (size_t i = 0; i < HC_BREAKER_REPOS; i++) {
-        struct hc_repo_circuit *slot = &breaker->repos[i];
+        struct hc_circuit *slot = &breaker->repos[i];
 
         if (slot->failed_ms != 0 && hc_keyed_hash_equals(&slot->repo, repo))
             return slot;
@@ -24,11 +24,11 @@ static struct hc_repo_circuit *breaker_find_repo(struct hc_breaker *breaker,
 }
 
 /* The slot of the repo; a new one if it has none. */
-static struct hc_repo_circuit *breaker_take_repo(struct hc_breaker *breaker,
-                                                 const struct hc_keyed_hash *repo,
-                                                 int64_t now_ms)
+static struct hc_circuit *breaker_take_repo(struct hc_breaker *breaker,
+                                            const struct hc_keyed_hash *repo,
+                                            int64_t now_ms)
 {
-    struct hc_repo_circuit *slot = breaker_find_repo(breaker, repo);
+    struct hc_circuit *slot = breaker_find_repo(breaker, repo);
 
     if (!slot) {
         slot = &breaker->repos[0];
@@ -36,7 +36,7 @@ static struct hc_repo_circuit *breaker_take_repo(struct hc_breaker *breaker,
             if (breaker->repos[i].failed_ms < slot->failed_ms)
                 slot = &breaker->repos[i];
         }
-        *slot = (struct hc_repo_circuit){.repo = *repo};
+        *slot = (struct hc_circuit){.repo = *repo};
     }
     slot->failed_ms = now_ms > 0 ? now_ms : 1;
     return slot;
@@ -51,20 +51,20 @@ static bool circuit_is_open(const struct hc_circuit *circuit)
 static struct hc_circuit *breaker_circuit_of(struct hc_breaker *breaker,
                                              const struct hc_breaker_key *key)
 {
-    struct hc_repo_circuit *slot = breaker_find_repo(breaker, &key->repo);
+    struct hc_circuit *slot = breaker_find_repo(breaker, &key->repo);
 
     if (circuit_is_open(&breaker->endpoint))
         return &breaker->endpoint;
-    return slot && circuit_is_open(&slot->circuit) ? &slot->circuit : NULL;
+    return slot && circuit_is_open(slot) ? slot : NULL;
 }
 
 void hc_breaker_record_success(struct hc_breaker *breaker,
                                const struct hc_breaker_key *key)
 {
-    struct hc_repo_circuit *slot = breaker_find_repo(breaker, &key->repo);
+    struct hc_circuit *slot = breaker_find_repo(breaker, &key->repo);
 
     if (slot)
-        *slot = (struct hc_repo_circuit){0};
+        *slot = (struct hc_circuit){0};
     breaker->endpoint = (struct hc_circuit){0};
     for (size_t i = 0; i < HC_BREAKER_REPOS; i++)
         breaker->repos[i].is_counted = false;
@@ -93,16 +93,16 @@ void hc_breaker_record_failure(struct hc_breaker *breaker,
                                const struct hc_breaker_key *key,
                                const struct hc_breaker_failure *failure)
 {
-    struct hc_repo_circuit *slot = breaker_find_repo(breaker, &key->repo);
+    struct hc_circuit *slot = breaker_find_repo(breaker, &key->repo);
 
     if (!failure->was_sent) {
         circuit_add_failure(&breaker->endpoint, failure);
         if (slot && failure->was_trial)
-            circuit_add_failure(&slot->circuit, failure);
+            circuit_add_failure(slot, failure);
         return;
     }
     slot = breaker_take_repo(breaker, &key->repo, failure->now_ms);
-    circuit_add_failure(&slot->circuit, failure);
+    circuit_add_failure(slot, failure);
     if (!slot->is_counted || circuit_is_open(&breaker->endpoint))
         circuit_add_failure(&breaker->endpoint, failure);
     slot->is_counted = true;
@@ -213,9 +213,9 @@ enum hc_breaker_turn hc_breaker_acquire(struct hc_breaker *breaker,
 void hc_breaker_release_trial(struct hc_breaker *breaker,
                               const struct hc_breaker_key *key)
 {
-    struct hc_repo_circuit *slot = breaker_find_repo(breaker, &key->repo);
+    struct hc_circuit *slot = breaker_find_repo(breaker, &key->repo);
 
     breaker->endpoint.is_half_open = false;
     if (slot)
-        slot->circuit.is_half_open = false;
+        slot->is_half_open = false;
 }

@@ -52,11 +52,9 @@ struct hc_circuit {
     int64_t trial_at_ms;    /* for the others: when one of them sends a trial request */
     unsigned trials_failed; /* since it opened */
     bool is_half_open;
-};
 
-struct hc_repo_circuit {
+    /* Of a repo's circuit: */
     struct hc_keyed_hash repo;
-    struct hc_circuit circuit;
     bool is_counted;   /* among the failures of the endpoint */
     int64_t failed_ms; /* when, last; 0: the slot is free */
 };
@@ -71,7 +69,7 @@ struct hc_throttle {
 /* Zero: all circuits are closed, and there is no throttle. */
 struct hc_breaker {
     struct hc_circuit endpoint; /* of the endpoint as a whole */
-    struct hc_repo_circuit repos[HC_BREAKER_REPOS];
+    struct hc_circuit repos[HC_BREAKER_REPOS];
     struct hc_throttle throttles[HC_BREAKER_THROTTLES];
 };
 

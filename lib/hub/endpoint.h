@@ -68,20 +68,4 @@ int64_t hc_endpoint_try(struct hc_endpoint *endpoint, const struct hc_breaker_ke
 int hc_endpoint_fail_open(const struct hc_endpoint *endpoint, int64_t left_ms,
                           struct hc_error *err);
 
-/*
- * The hosts that the Hub's redirects lead to, its storage. What one of them tells one caller
- * (Retry-After, RateLimit) holds for all, as with the Hub itself.
- */
-enum { HC_STORAGE_HOSTS_MAX = 32 };
-
-struct hc_storage_hosts;
-
-struct hc_storage_hosts *hc_storage_hosts_new(struct hc_error *err);
-void hc_storage_hosts_free(struct hc_storage_hosts *hosts);
-HC_DEFINE_AUTO(hc_storage_hosts, hc_storage_hosts_free)
-
-/* The host of `url`, until hc_storage_hosts_free(); NULL when there are too many. */
-struct hc_endpoint *hc_storage_hosts_find(struct hc_storage_hosts *hosts,
-                                          const char *url);
-
 #endif

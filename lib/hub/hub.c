@@ -21,6 +21,7 @@
 #include <base/text.h>
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -234,15 +235,13 @@ struct hc_hub *hc_hub_open(const struct hc_settings *settings, struct hc_error *
         (void)hc_fail_memory(err);
         return NULL;
     }
+    (void)pthread_mutex_init(&hub->shared.lock, NULL);
     hc_shared_queries_init(&hub->queries);
     hub->metadata_timeout_s = settings->metadata_timeout_s;
     hub->download_timeout_s = settings->download_timeout_s;
     hub->retries = settings->retries;
     hub->retry_base_ms = settings->retry_base_ms;
     if (hub_add_endpoints(hub, settings, err) < 0)
-        return NULL;
-    hub->hosts = hc_storage_hosts_new(err);
-    if (!hub->hosts)
         return NULL;
     hub->pool = hub_open_pool(settings, err);
     if (!hub->pool)
@@ -261,7 +260,9 @@ void hc_hub_close(struct hc_hub *hub)
         return;
     hc_http_pool_close(hub->pool);
     hc_single_flights_clear(&hub->queries);
-    hc_storage_hosts_free(hub->hosts);
+    for (size_t i = 0; i < hub->shared.storage_host_count; i++)
+        hc_endpoint_free(hub->shared.storage_hosts[i]);
+    (void)pthread_mutex_destroy(&hub->shared.lock);
     for (size_t i = 0; i < hub->endpoint_count; i++)
         hc_endpoint_free(hub->endpoints[i]);
     free(hub);
@@ -295,4 +296,31 @@ int hc_hub_get(struct hc_hub *hub, const struct hc_hub_download *download,
 const char *hc_hub_endpoint(const struct hc_hub *hub)
 {
     return hc_endpoint_url(hub->endpoints[0]);
+}
+
+/* With the lock. */
+static struct hc_endpoint *hub_add_storage_host(struct hc_hub *hub, const char *url)
+{
+    char origin[HC_URL_MAX];
+    struct hc_error unused;
+    struct hc_endpoint *host = NULL;
+
+    if (hub->shared.storage_host_count < HC_STORAGE_HOSTS_MAX &&
+        hc_url_join(origin, url, "/"))
+        host = hc_endpoint_new(origin, 0, &unused);
+    if (host)
+        hub->shared.storage_hosts[hub->shared.storage_host_count++] = host;
+    return host;
+}
+
+/* The list only grows: the Hub has a handful of such hosts. */
+struct hc_endpoint *hc_hub_find_storage_host(struct hc_hub *hub, const char *url)
+{
+    HC_LOCKED(&hub->shared.lock);
+
+    for (size_t i = 0; i < hub->shared.storage_host_count; i++) {
+        if (hc_url_same_origin(url, hc_endpoint_url(hub->shared.storage_hosts[i])))
+            return hub->shared.storage_hosts[i];
+    }
+    return hub_add_storage_host(hub, url);
 }

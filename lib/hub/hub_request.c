@@ -63,7 +63,7 @@ static const char *request_answering_host(const struct hc_hub_request *request)
     const struct hc_endpoint *host = NULL;
 
     if (url[0] && !hc_url_same_origin(url, request->target.endpoint))
-        host = hc_storage_hosts_find(request->hub->hosts, url);
+        host = hc_hub_find_storage_host(request->hub, url);
     return host ? hc_endpoint_url(host) : request->target.endpoint;
 }
 
@@ -204,7 +204,7 @@ static int request_hop(struct hc_hub_request *request, struct hc_error *err)
         hc_url_same_origin(request->http.url, hc_endpoint_url(request->endpoint));
     struct hc_endpoint *host =
         is_home ? request->endpoint
-                : hc_storage_hosts_find(request->hub->hosts, request->http.url);
+                : hc_hub_find_storage_host(request->hub, request->http.url);
 
     memcpy(&earlier, &request->response, offsetof(struct hc_hub_response, location));
     request->http.token =

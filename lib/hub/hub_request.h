@@ -11,19 +11,30 @@
 #include "response.h"
 #include "shared_query.h"
 
-enum { HC_ENDPOINTS_MAX = 16 };
+enum { HC_ENDPOINTS_MAX = 16, HC_STORAGE_HOSTS_MAX = 32 };
 
 struct hc_hub {
     struct hc_endpoint *endpoints[HC_ENDPOINTS_MAX]; /* the Hub, then its mirrors */
     size_t endpoint_count;
-    struct hc_storage_hosts *hosts;   /* that these lead to */
     struct hc_single_flights queries; /* about a file or a revision; shared_query.h */
     struct hc_http_pool *pool;
     unsigned metadata_timeout_s;
     unsigned download_timeout_s;
     unsigned retries;
     unsigned retry_base_ms;
+    struct {
+        pthread_mutex_t lock;
+        struct hc_endpoint *storage_hosts[HC_STORAGE_HOSTS_MAX];
+        size_t storage_host_count;
+    } shared;
 };
+
+/*
+ * The host of a URL that redirects lead to, until the hub is closed; NULL when there are too
+ * many. What a storage host tells one caller (Retry-After, RateLimit) holds for all, as with
+ * the Hub itself.
+ */
+struct hc_endpoint *hc_hub_find_storage_host(struct hc_hub *hub, const char *url);
 
 enum {
     HC_PAGE_BYTES_MAX = 64 * 1024 * 1024, /* of one JSON answer */
