@@ -48,6 +48,8 @@ static bool record_find_text(const char *text, const char *key, char *value, siz
     return false;
 }
 
+/* A number that is followed by anything, or does not begin with a digit (strtoull(3)
+ * takes "-1" and " 1"), is none. */
 static bool record_find_number(const char *text, const char *key, uint64_t *number)
 {
     char value[24];
@@ -206,7 +208,9 @@ static bool listing_next_repo(struct hc_claim_listing *listing)
     return listing->blob.folder != NULL;
 }
 
-/* A stream that has ended is not read again: the next repo's takes its place. */
+/* Files that cannot be read, or are malformed, are passed over: the sweep removes nothing
+ * that it does not understand. A repo's stream ends with NULL, and the next repo's takes
+ * its place. */
 bool hc_claim_listing_next(struct hc_claim_listing *listing)
 {
     for (;;) {

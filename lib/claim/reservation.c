@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A reservation is a record like that of a claim (claim_record.h), whose size is what is
- * still reserved; it is written again with each heartbeat, and removed by drop. When its
- * process dies, its heartbeat ends, it counts no more, and the sweep removes the file.
+ * still reserved. Its states, as its file snapshot.<8 hex> shows them to other replicas:
  *
- * It is published before the free space is looked at: of two replicas that look at the
- * same time, at least one sees the other's.
+ *   published  The file is there before the free space is measured: of two replicas that
+ *              measure at the same time, at least one sees the other's. It is removed at
+ *              once when the space does not suffice.
+ *   in use     The heartbeat thread writes it once a second; the size shrinks by what
+ *              hc_reservation_use() returned. The thread of the download only adds to the
+ *              atomic counter `used`: it never waits for the volume.
+ *   dropped    The file is removed, by the thread of the download.
+ *   orphaned   Its process died. It counts no more once its pid or heartbeat is missed,
+ *              and the next sweep of any replica removes it.
+ *
+ * What counts against others is the sum over all claim files, read anew for each request:
+ * no total is kept that a crash could leave wrong.
  */
 #include "reservation.h"
 
@@ -61,6 +70,8 @@ static bool claim_is_for_same_blobs(const struct hc_claim_listing *listing,
             partial_is_of_same_blob(listing->record.partial, own->partial));
 }
 
+/* The sizes were written by other processes, and add up without overflow; an owner is
+ * looked up last, since that may read /proc. */
 uint64_t hc_reserved_bytes(const struct hc_cache *cache, const char *folder,
                            const struct hc_claim_record *own, int64_t now_ms)
 {
