@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A repo id that names a directory under a configured local root resolves there. Nothing
- * outside the roots can be reached: what a path really is, symlinks resolved, must lie
- * within the root that was configured.
+ * Local directories. A repo id that names a directory below a configured local root
+ * resolves there, and the Hub is never asked about it. Nothing outside the roots can be
+ * reached: a path, once its symlinks are resolved, must lie within the root that was
+ * configured. What the directory holds is not checked against anything; a snapshot of it
+ * is UNKNOWN. Patterns select files as they do in a repo.
  */
 #include "resolver.h"
 
@@ -81,49 +83,45 @@ int hc_local_file(const char *dir, const char *path, struct hc_file *file,
     return local_answer_file(dir, path, (uint64_t)status.st_size, file, err);
 }
 
-/* What a walk through a directory knows. */
-struct local_walk {
-    const char *dir;
-    struct hc_filter *filter;
-    bool list_files;
-    struct hc_snapshot *snapshot;
-};
-
-static int local_walk_count_file(const struct local_walk *walk, const char *path,
-                                 uint64_t size, struct hc_error *err)
+/* One more regular file of the directory, if the patterns select it. */
+static int local_add_file(const struct hc_snapshot_request *request,
+                          struct hc_filter *filter, const char *path, uint64_t size,
+                          struct hc_snapshot *snapshot, struct hc_error *err)
 {
-    struct hc_snapshot *snapshot = walk->snapshot;
+    int selected = hc_filter_select(filter, path, err);
     struct hc_file file;
-    int selected = hc_filter_select(walk->filter, path, err);
 
     if (selected <= 0)
         return selected;
     snapshot->file_count++;
     snapshot->size_bytes = hc_size_add(snapshot->size_bytes, size);
-    if (!walk->list_files)
+    if (!request->list_files)
         return 0;
-    if (local_answer_file(walk->dir, path, size, &file, err) < 0)
+    if (local_answer_file(snapshot->path, path, size, &file, err) < 0)
         return -1;
     return hc_resolved_files_add(&snapshot->files, &snapshot->listed, &file, err);
 }
 
-/* Counts each regular file; a symlink to one is one, a symlink to a directory is not
- * followed. Directories that are too deep are left out. */
-static int local_walk_all(const struct local_walk *local, struct hc_error *err)
+/* Every regular file below the snapshot's path. A symlink to a file is one, a symlink to a
+ * directory is not followed, so that the walk ends; what is too deep is left out. */
+static int local_add_files(const struct hc_snapshot_request *request,
+                           struct hc_filter *filter, struct hc_snapshot *snapshot,
+                           struct hc_error *err)
 {
     HC_AUTO_VALUE(hc_directory_walk)
-    walk = hc_directory_walk(AT_FDCWD, local->dir, HC_DEPTH_MAX);
+    walk = hc_directory_walk(AT_FDCWD, snapshot->path, HC_DEPTH_MAX);
     struct stat status;
 
     while (hc_directory_walk_next(&walk) && walk.errnum == 0) {
         if ((S_ISREG(walk.type) || S_ISLNK(walk.type)) &&
             fstatat(walk.dir, walk.name, &status, 0) == 0 && S_ISREG(status.st_mode) &&
-            local_walk_count_file(local, walk.path, (uint64_t)status.st_size, err) < 0)
+            local_add_file(request, filter, walk.path, (uint64_t)status.st_size, snapshot,
+                           err) < 0)
             return -1;
     }
     if (walk.errnum == 0)
         return 0;
-    return hc_fail_errno(err, walk.errnum, "open directory '%s/%s'", local->dir,
+    return hc_fail_errno(err, walk.errnum, "open directory '%s/%s'", snapshot->path,
                          walk.path);
 }
 
@@ -131,13 +129,6 @@ int hc_local_snapshot(const char *dir, const struct hc_snapshot_request *request
                       struct hc_filter *filter, struct hc_snapshot *snapshot,
                       struct hc_error *err)
 {
-    struct local_walk walk = {
-        .dir = dir,
-        .filter = filter,
-        .list_files = request->list_files,
-        .snapshot = snapshot,
-    };
-
     *snapshot = (struct hc_snapshot){
         .completeness = HC_UNKNOWN, /* no listing says what should be here */
         .source = HC_SOURCE_LOCAL,
@@ -146,9 +137,8 @@ int hc_local_snapshot(const char *dir, const struct hc_snapshot_request *request
     if (!snapshot->path)
         return -1;
     snapshot->cache_path = snapshot->path + strlen(dir);
-    if (local_walk_all(&walk, err) < 0) {
-        hc_snapshot_clear(snapshot);
-        return -1;
-    }
-    return 0;
+    if (local_add_files(request, filter, snapshot, err) == 0)
+        return 0;
+    hc_snapshot_clear(snapshot);
+    return -1;
 }
