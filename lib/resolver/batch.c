@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A batch has a few tasks in the pool of download threads that all batches of the process
- * share. A task takes the next entry off the batch's list and fetches it; then it goes back
- * into the pool's queue, so that batches take turns file by file. A task is idle (queued),
- * busy with one entry, or ended: when the list is empty, or the batch has failed.
+ * share. A task takes the next entry off the batch's list and fetches it; then it goes
+ * back into the pool's queue, so that batches take turns file by file. A task is idle
+ * (queued), busy with one entry, or ended: when the list is empty, or the batch has
+ * failed.
  *
  * The thread that called hc_batch_fetch() waits for the tasks. Four times a second it
- * reports progress and passes its caller's cancellation and deadline on to them. The tasks
- * wait on a cancellation of the batch's own, so that the first failure can end the others;
- * tasks that are queued then are withdrawn from the pool.
+ * reports progress and passes its caller's cancellation and deadline on to them. The
+ * tasks wait on a cancellation of the batch's own, so that the first failure can end the
+ * others; tasks that are queued then are withdrawn from the pool.
  *
- * A fetch never waits for one that is queued: when two batches want the same blob, the one
- * that runs its transfer has a thread. A large blob takes, beside its task's thread, one
- * for each of its connections, and these are few in all (transfer/budget.h).
+ * A fetch never waits for one that is queued: when two batches want the same blob, the
+ * one that runs its transfer has a thread. A large blob takes, beside its task's thread,
+ * one for each of its connections, and these are few in all (transfer/budget.h).
  *
  * Before the first byte, space for all entries is reserved on the volume.
  */
@@ -26,6 +27,7 @@
 #include <claim/reservation.h>
 #include <store/duplicate.h>
 
+#include <assert.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <string.h>
@@ -65,8 +67,7 @@ struct batch_download {
     } shared;
 };
 
-/* ---- the rate ---------------------------------------------------------------------------
- */
+/* ---- the rate ---------------------------------------------------------------------- */
 
 /* A rate over less time says nothing. Samples are taken four times a second. */
 enum { RATE_MIN_MS = 500, RATE_APART_MS = 200 };
@@ -100,11 +101,11 @@ uint64_t hc_rate_add(struct hc_rate *rate, int64_t now_ms, uint64_t bytes)
     return bytes > UINT64_MAX / 1000 ? UINT64_MAX : bytes * 1000;
 }
 
-/* ---- the space estimate -------------------------------------------------------------------
+/* ---- the space estimate ---------------------------------------------------------------
  *
  * The sizes of all files are quickly added up, and mostly fit. Only when they do not, a
- * closer look says which bytes need not come: those of the same blob in another entry, of a
- * blob that is there already, of an earlier transfer, and of another repo.
+ * closer look says which bytes need not come: those of the same blob in another entry, of
+ * a blob that is there already, of an earlier transfer, and of another repo.
  */
 
 static int entry_compare_etags(const void *a, const void *b, void *ctx)
@@ -160,7 +161,8 @@ static uint64_t batch_estimate_closely(const struct batch_download *download,
     return bytes;
 }
 
-/* NO_SPACE when the volume has too little; else the reservation holds while the batch runs. */
+/* NO_SPACE when the volume has too little; else the space stays reserved while the batch
+ * runs. */
 static int batch_reserve(struct batch_download *download, struct hc_error *err)
 {
     const struct hc_batch *batch = download->batch;
@@ -170,6 +172,7 @@ static int batch_reserve(struct batch_download *download, struct hc_error *err)
     uint64_t bytes = 0;
     int reserved;
 
+    assert(batch->count > 0);
     for (size_t i = 0; i < batch->count; i++)
         bytes = hc_size_add(bytes, hc_entry_size(batch->entries[i]));
     reserved = hc_reservation_try(cache, repo, bytes, &download->reservation, err);
@@ -186,8 +189,7 @@ static int batch_reserve(struct batch_download *download, struct hc_error *err)
                       hc_repo_type_name(repo->type), repo->id);
 }
 
-/* ---- one entry, on a download thread ------------------------------------------------------
- */
+/* ---- one entry, on a download thread ----------------------------------------------- */
 
 static struct hc_transfer_progress entry_progress(const struct batch_download *download,
                                                   const struct hc_entry *entry)
@@ -205,8 +207,8 @@ static uint64_t progress_received_bytes(const struct hc_transfer_progress *progr
                : 0;
 }
 
-/* Under the lock: so many bytes of the worker's entry have been received by now. Fewer than
- * before when another process has begun it anew. */
+/* Under the lock: so many bytes of the worker's entry have been received by now. Fewer
+ * than before when another process has begun it anew. */
 static void worker_add_received(struct batch_worker *worker, uint64_t bytes)
 {
     if (bytes > worker->received)
@@ -245,18 +247,6 @@ static const struct hc_entry *worker_begin_entry(struct batch_worker *worker)
     return entry;
 }
 
-static int worker_fetch_entry(const struct batch_worker *worker,
-                              const struct hc_entry *entry, struct hc_blob_result *result,
-                              struct hc_error *err)
-{
-    const struct batch_download *download = worker->download;
-    const struct hc_resolution *resolution = download->batch->resolution;
-    struct hc_hub_credentials credentials = resolution->credentials;
-
-    credentials.cancellation = download->cancellation;
-    return hc_resolution_fetch_entry(resolution, entry, &credentials, result, err);
-}
-
 /* `error` is NULL when the entry's file is there. */
 static void worker_end_entry(struct batch_worker *worker,
                              const struct hc_blob_result *result,
@@ -287,15 +277,20 @@ static bool batch_task_run(struct hc_task *task)
 {
     struct batch_worker *worker = (struct batch_worker *)task;
     struct batch_download *download = worker->download;
+    const struct hc_resolution *resolution = download->batch->resolution;
+    struct hc_hub_credentials credentials = resolution->credentials;
     const struct hc_entry *entry = worker_begin_entry(worker);
     struct hc_blob_result result = {0};
     struct hc_error err;
+    int fetched;
 
-    if (entry && worker_fetch_entry(worker, entry, &result, &err) == 0) {
-        worker_end_entry(worker, &result, NULL);
-    } else if (entry) {
-        worker_end_entry(worker, &result, &err);
-        hc_cancellation_cancel(download->cancellation);
+    credentials.cancellation = download->cancellation;
+    if (entry) {
+        fetched =
+            hc_resolution_fetch_entry(resolution, entry, &credentials, &result, &err);
+        worker_end_entry(worker, &result, fetched < 0 ? &err : NULL);
+        if (fetched < 0)
+            hc_cancellation_cancel(download->cancellation);
     }
 
     HC_LOCKED(&download->shared.lock);
@@ -309,8 +304,7 @@ static bool batch_task_run(struct hc_task *task)
 
 _Static_assert(offsetof(struct batch_worker, task) == 0, "batch_task_run() casts to it");
 
-/* ---- progress, on the thread that waits ---------------------------------------------------
- */
+/* ---- progress, on the thread that waits -------------------------------------------- */
 
 /* Adds one entry that is being fetched. The worker may be at another one by now. */
 static void worker_measure(struct batch_worker *worker, const struct hc_entry *entry,
@@ -381,8 +375,7 @@ static void batch_report_progress(struct batch_download *download, struct hc_rat
     download->batch->progress(download->batch->progress_ctx, &progress);
 }
 
-/* ---- starting, waiting, ending ------------------------------------------------------------
- */
+/* ---- starting, waiting, ending ----------------------------------------------------- */
 
 /* The caller's deadline may have been extended, or its call cancelled. */
 static void batch_propagate_cancellation(const struct batch_download *download)

@@ -16,7 +16,7 @@ enum {
 struct hc_batch {
     const struct hc_resolution *resolution; /* with commit and credentials */
     const struct hc_entry **entries;        /* of its tree: the files to fetch */
-    size_t count;
+    size_t count;                           /* at least one */
 
     /* Optional: is called with what was there `before`, and what has come since. */
     hc_progress_fn progress;
@@ -28,7 +28,8 @@ struct hc_batch {
 int hc_batch_fetch(const struct hc_batch *batch, uint64_t *fetched_bytes,
                    struct hc_error *err);
 
-/* Bytes per second over the last few seconds, from samples of a counter that only grows. */
+/* Bytes per second over the last few seconds, from samples of a counter that only
+ * grows. */
 struct hc_rate {
     int64_t at_ms[HC_RATE_SAMPLES];
     uint64_t bytes[HC_RATE_SAMPLES];

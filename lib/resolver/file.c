@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One file. A HEAD for the file names commit, etag and size at once, so a file that is not
- * in the cache costs two requests: HEAD and GET. When the ref is fresh and a listing of its
- * commit is cached, it costs the GET alone. The answer is one allocation: the absolute
- * path, in which cache_path and filename point.
+ * One file. A HEAD for the file names commit, etag and size at once, so a file that is
+ * not in the cache costs two requests: HEAD and GET. When the ref is fresh and a listing
+ * of its commit is cached, it costs the GET alone. The answer is one allocation: the
+ * absolute path, in which cache_path and filename point.
  */
 #include "resolution.h"
 
@@ -30,8 +30,7 @@ struct file_resolution {
 
 _Static_assert(offsetof(struct file_resolution, resolution) == 0, "the kind casts to it");
 
-/* ---- answers --------------------------------------------------------------------------
- */
+/* ---- answers ----------------------------------------------------------------------- */
 
 int hc_resolved_file_init(const struct hc_resolver *resolver, const char *cache_path,
                           const char *path, struct hc_file *file, struct hc_error *err)
@@ -57,6 +56,8 @@ void hc_file_clear(struct hc_file *file)
     *file = (struct hc_file){0};
 }
 
+/* One system call when the file is there and the memo knows its pointer (cache/memo.h),
+ * else two or three. */
 int hc_resolution_find_file(const struct hc_resolution *resolution, const char *commit,
                             const char *path, struct hc_file *file, struct hc_error *err)
 {
@@ -114,8 +115,7 @@ static int file_answer_described(const struct file_resolution *self, struct hc_e
     return 0;
 }
 
-/* ---- describe: commit, etag and size --------------------------------------------------
- */
+/* ---- describe: commit, etag and size ----------------------------------------------- */
 
 /* The Hub says the file does not exist: recorded, as the reference client does (§1.3). */
 static void file_record_absence(const struct file_resolution *self)
@@ -131,8 +131,8 @@ static void file_record_absence(const struct file_resolution *self)
     (void)hc_ref_update(cache, &resolution->repo, resolution->revision, commit, &ignored);
 }
 
-/* From the cached tree of a commit: 1, or 0 when there is none, or it has no such file, or
- * no etag of it. */
+/* From the cached tree of a commit: 1, or 0 when there is none, or it has no such file,
+ * or no etag of it. */
 static int file_describe_from_tree(const struct file_resolution *self, const char *commit,
                                    struct hc_metadata *metadata, struct hc_error *err)
 {
@@ -231,9 +231,9 @@ static int file_describe_from_hub(struct file_resolution *self, const char *revi
 }
 
 /*
- * What the revision means, asked by a HEAD for the file at that revision. A failure that is
- * about this file says nothing about the revision, and is not shared with waiters for other
- * files; the resolution that asked finds it in `failure`.
+ * What the revision means, asked by a HEAD for the file at that revision. A failure that
+ * is about this file says nothing about the revision, and is not shared with waiters for
+ * other files; the resolution that asked finds it in `failure`.
  */
 static int file_ask_revision(struct hc_resolution *resolution, struct hc_revision *answer,
                              struct hc_error *err)
@@ -255,8 +255,13 @@ static int file_ask_revision(struct hc_resolution *resolution, struct hc_revisio
     return -1;
 }
 
-/* Fills the metadata: at the ref's commit if that is good enough, else at what the Hub says
- * that the revision means. */
+/*
+ * Fills the metadata. Without a ref, a HEAD for the file at the revision says all at
+ * once. With one, the question what the revision means is shared with callers that want
+ * other files of it; if another thread's HEAD answered it, the commit is known and the
+ * file is looked up there: in the cache, in the commit's listing, and only then at the
+ * Hub.
+ */
 static int file_describe_now(struct file_resolution *self, struct hc_error *err)
 {
     struct hc_resolution *resolution = &self->resolution;
@@ -287,6 +292,7 @@ static int file_describe_now(struct file_resolution *self, struct hc_error *err)
     return file_describe_from_hub(self, revision.commit, err);
 }
 
+/* Called again, it says 1 if it is the same blob that is to be fetched. */
 static int file_describe(struct hc_resolution *resolution, struct hc_error *err)
 {
     struct file_resolution *self = (struct file_resolution *)resolution;
@@ -302,34 +308,10 @@ static int file_describe(struct hc_resolution *resolution, struct hc_error *err)
     return etag[0] && size == metadata->size && strcmp(etag, metadata->etag) == 0;
 }
 
-/* ---- fetch ----------------------------------------------------------------------------
- */
+/* ---- fetch ------------------------------------------------------------------------- */
 
-/* Bytes, then pointer: nothing names what is not there yet. */
-static int file_fetch_blob(struct file_resolution *self, bool *is_fetched,
-                           struct hc_error *err)
-{
-    const struct hc_resolution *resolution = &self->resolution;
-    const struct hc_cache *cache = resolution->resolver->cache;
-    const struct hc_metadata *metadata = self->metadata;
-    const struct hc_blob_request request = {
-        .blob = {resolution->repo.folder, metadata->etag},
-        .file = {&resolution->repo, resolution->commit, resolution->path},
-        .size = metadata->size,
-        .location = metadata->location[0] ? metadata->location : NULL,
-        .is_forced = resolution->options->force_download,
-    };
-    struct hc_blob_result result;
-
-    hc_cache_write_tag(cache);
-    if (hc_resolution_fetch_blob(resolution, &request, &resolution->credentials, &result,
-                                 err) < 0)
-        return -1;
-    *is_fetched = result.is_fetched;
-    return hc_pointer_sync(cache, &request.file, err);
-}
-
-/* As hc_resolution_find_file(), but a file of another size than described is not there. */
+/* As hc_resolution_find_file(), but a file of another size than described is not
+ * there. */
 static int file_find_described(const struct file_resolution *self, struct hc_error *err)
 {
     const struct hc_resolution *resolution = &self->resolution;
@@ -344,30 +326,18 @@ static int file_find_described(const struct file_resolution *self, struct hc_err
     return found;
 }
 
-/* The answer for what is now known of the file. */
-static int file_fetch(struct hc_resolution *resolution, struct hc_error *err)
+/* The blob and its pointer are there: the ref, then the answer. */
+static int file_answer_fetched(struct file_resolution *self, bool is_fetched,
+                               struct hc_error *err)
 {
-    struct file_resolution *self = (struct file_resolution *)resolution;
-    struct hc_metadata *metadata = self->metadata;
+    const struct hc_resolution *resolution = &self->resolution;
     struct hc_pointer pointer;
     struct hc_error ignored;
-    bool is_fetched = false;
 
-    /* A hit needs no write access: that the ref cannot be written is no failure. */
-    if (!resolution->options->force_download &&
-        file_find_described(self, &ignored) == 1) {
-        (void)hc_resolution_write_ref(resolution, &ignored);
-        return 0;
-    }
-    if (resolution->options->dry_run)
-        return file_answer_described(self, err);
-    if (file_fetch_blob(self, &is_fetched, err) < 0)
-        return metadata->location[0] ? -1
-                                     : hc_resolution_suspect_listing(resolution, err);
-    if (metadata->size == HC_SIZE_UNKNOWN &&
+    if (self->metadata->size == HC_SIZE_UNKNOWN &&
         hc_pointer_find(resolution->resolver->cache, &resolution->repo,
                         resolution->commit, resolution->path, &pointer, &ignored) == 1)
-        metadata->size = pointer.size;
+        self->metadata->size = pointer.size;
     if (hc_resolution_write_ref(resolution, err) < 0 ||
         file_answer_described(self, err) < 0)
         return -1;
@@ -375,8 +345,38 @@ static int file_fetch(struct hc_resolution *resolution, struct hc_error *err)
     return 0;
 }
 
-/* ---- the kind -------------------------------------------------------------------------
- */
+/* Bytes, then pointer, then ref: nothing names what is not there yet. */
+static int file_fetch(struct hc_resolution *resolution, struct hc_error *err)
+{
+    struct file_resolution *self = (struct file_resolution *)resolution;
+    const struct hc_cache *cache = resolution->resolver->cache;
+    const struct hc_metadata *metadata = self->metadata;
+    const struct hc_blob_request request = {
+        .blob = {resolution->repo.folder, metadata->etag},
+        .file = {&resolution->repo, resolution->commit, resolution->path},
+        .size = metadata->size,
+        .location = metadata->location[0] ? metadata->location : NULL,
+        .is_forced = resolution->options->force_download,
+    };
+    struct hc_blob_result result;
+    struct hc_error ignored;
+
+    /* A hit needs no write access: that the ref cannot be written is no failure. */
+    if (!request.is_forced && file_find_described(self, &ignored) == 1) {
+        (void)hc_resolution_write_ref(resolution, &ignored);
+        return 0;
+    }
+    if (resolution->options->dry_run)
+        return file_answer_described(self, err);
+    hc_cache_write_tag(cache);
+    if (hc_resolution_fetch_blob(resolution, &request, &resolution->credentials, &result,
+                                 err) < 0 ||
+        hc_pointer_sync(cache, &request.file, err) < 0)
+        return request.location ? -1 : hc_resolution_suspect_listing(resolution, err);
+    return file_answer_fetched(self, result.is_fetched, err);
+}
+
+/* ---- the kind ---------------------------------------------------------------------- */
 
 static int file_find_local(struct hc_resolution *resolution, const char *directory,
                            struct hc_error *err)
@@ -412,7 +412,11 @@ static const struct hc_resolution_kind file_kind = {
     .clear = file_clear,
 };
 
-/* The path, as file_start() joins it, is the caller's. */
+/*
+ * The path is joined into the caller's buffer, which outlives the resolution. Where the
+ * two entry points differ: only hc_resolve_file() has room on its stack for what the Hub
+ * says, which a hit never touches.
+ */
 static int file_start(struct file_resolution *self, const struct hc_file_request *request,
                       char path[HC_FILENAME_MAX + 1], struct hc_error *err)
 {

@@ -2,8 +2,9 @@
 /*
  * Several files of one commit. The revision is resolved once, cached files are answered
  * from the cache, and for the rest one listing of the commit says what they are. A file
- * that the listing lacks is asked of the Hub before the request fails for it, because only
- * the Hub's own word may mark an absence (.no_exist), which other clients believe for ever.
+ * that the listing lacks is asked of the Hub before the request fails for it, because
+ * only the Hub's own word may mark an absence (.no_exist), which other clients believe
+ * for ever.
  */
 #include "batch.h"
 
@@ -32,8 +33,7 @@ static void files_resolution_clear(struct files_resolution *self)
 
 HC_DEFINE_AUTO_VALUE(files_resolution, files_resolution_clear)
 
-/* ---- the answer as it grows -----------------------------------------------------------
- */
+/* ---- the answer as it grows -------------------------------------------------------- */
 
 int hc_resolved_files_add(struct hc_file **items, size_t *count, struct hc_file *file,
                           struct hc_error *err)
@@ -86,6 +86,7 @@ static int files_add_missing(struct files_resolution *self, const char *path,
     return hc_strings_add(&self->missing, path, err);
 }
 
+/* The answer is complete: it takes over the names of missing files. */
 static void files_finish(struct files_resolution *self, const char *commit)
 {
     struct hc_files *files = self->files;
@@ -96,8 +97,7 @@ static void files_finish(struct files_resolution *self, const char *commit)
     self->missing = (struct hc_strings){0};
 }
 
-/* ---- cached, or described: one file after the other -----------------------------------
- */
+/* ---- cached, or described: one file after the other -------------------------------- */
 
 /* Where a file that a dry run would fetch would be: 1 or -1. */
 static int files_answer_entry(const struct hc_resolution *resolution,
@@ -141,7 +141,8 @@ static int files_fail_offline(const struct hc_resolution *resolution, const char
     return hc_resolution_fail_not_cached(resolution, path, err);
 }
 
-/* One file at `commit`: 1 found, 0 the Hub has to be asked, -1 it is missing or failed. */
+/* One file at `commit`: 1 found, 0 the Hub has to be asked, -1 it is missing or
+ * failed. */
 static int files_find_one(const struct hc_resolution *resolution, const char *commit,
                           const char *path, struct hc_file *file, struct hc_error *err)
 {
@@ -165,7 +166,8 @@ static int files_find_one(const struct hc_resolution *resolution, const char *co
     return 0;
 }
 
-/* Every file at `commit`, as far as the cache, and the tree when there is one, can tell. */
+/* Every file at `commit`, as far as the cache, and the tree when there is one, can
+ * tell. */
 static int files_find_cached(struct hc_resolution *resolution, const char *commit,
                              struct hc_error *err)
 {
@@ -187,6 +189,7 @@ static int files_find_cached(struct hc_resolution *resolution, const char *commi
     return 1;
 }
 
+/* A local directory has no commit. */
 static int files_find_local(struct hc_resolution *resolution, const char *directory,
                             struct hc_error *err)
 {
@@ -206,11 +209,10 @@ static int files_find_local(struct hc_resolution *resolution, const char *direct
     return 1;
 }
 
-/* ---- fetch ----------------------------------------------------------------------------
- */
+/* ---- fetch ------------------------------------------------------------------------- */
 
-/* The first file that the listing does not have and of which the cache knows nothing; NULL:
- * none. */
+/* The first file that the listing does not have and of which the cache knows nothing;
+ * NULL: none. */
 static const char *files_find_absent(const struct files_resolution *self)
 {
     const struct hc_resolution *resolution = &self->resolution;
@@ -232,9 +234,9 @@ static const char *files_find_absent(const struct files_resolution *self)
 }
 
 /*
- * Before the request fails for a missing file, the Hub is asked for that very file: what it
- * says is recorded, or shows that the listing is wrong. When the Hub cannot be asked, the
- * listing is believed.
+ * Before the request fails for a missing file, the Hub is asked for that very file: what
+ * it says is recorded, or shows that the listing is wrong. When the Hub cannot be asked,
+ * the listing is believed.
  */
 static int files_confirm_absence(struct files_resolution *self, struct hc_error *err)
 {
@@ -310,7 +312,8 @@ static int files_fetch_batch(struct hc_resolution *resolution,
     return hc_resolution_write_ref(resolution, err);
 }
 
-/* The batch's files are SOURCE_HUB in the answer. Both are in the order of the request. */
+/* The batch's files are SOURCE_HUB in the answer. Both are in the order of the
+ * request. */
 static void files_mark_fetched(struct hc_files *files, const struct hc_batch *batch)
 {
     size_t next = 0;
@@ -323,6 +326,7 @@ static void files_mark_fetched(struct hc_files *files, const struct hc_batch *ba
     }
 }
 
+/* Another client removed a file between its fetch and the lookup; which one? */
 static int files_fail_vanished(const struct files_resolution *self, struct hc_error *err)
 {
     const struct hc_resolution *resolution = &self->resolution;
@@ -344,6 +348,11 @@ static int files_fail_vanished(const struct files_resolution *self, struct hc_er
     return hc_fail_about_file(err, path);
 }
 
+/*
+ * Fetches what is not in the cache, and then looks every file up again, as a hit would:
+ * so the answer says what is on the volume now. With dry_run nothing is fetched, and the
+ * listing answers for what is not there.
+ */
 static int files_fetch(struct hc_resolution *resolution, struct hc_error *err)
 {
     struct files_resolution *self = (struct files_resolution *)resolution;
@@ -365,8 +374,7 @@ static int files_fetch(struct hc_resolution *resolution, struct hc_error *err)
     return found < 0 ? -1 : 0;
 }
 
-/* ---- the kind -------------------------------------------------------------------------
- */
+/* ---- the kind ---------------------------------------------------------------------- */
 
 static void files_clear(struct hc_resolution *resolution)
 {
@@ -385,6 +393,7 @@ static const struct hc_resolution_kind files_kind = {
     .clear = files_clear,
 };
 
+/* Refuses bad names before any I/O; the error names the request's field and the file. */
 static int files_join_names(struct files_resolution *self, struct hc_error *err)
 {
     const struct hc_files_request *request = self->request;
@@ -408,6 +417,7 @@ static int files_join_names(struct files_resolution *self, struct hc_error *err)
     return 0;
 }
 
+/* Both entry points: stale is what the resolution is, and so all of its files. */
 static int files_resolve(struct files_resolution *self, bool asks_hub,
                          struct hc_error *err)
 {

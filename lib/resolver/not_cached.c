@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The failure NOT_CACHED, with a hint at what the cache has instead: the repo in another
- * casing, or the file at another revision. It looks at a bounded number of names, and only
- * after a resolution has failed. Other clients write to the volume as well, so a name that
- * is not that of a repo's folder, a ref or a commit is passed over.
+ * casing, or the file at another revision. It looks at a bounded number of names, and
+ * only after a resolution has failed. Other clients write to the volume as well, so a
+ * name that is not that of a repo's folder, a ref or a commit is passed over.
  */
 #include "resolution.h"
 
@@ -26,7 +26,8 @@ static DIR *hint_open(const struct hc_resolution *resolution, const char *path)
     return hc_directory_stream(hc_cache_fd(resolution->resolver->cache), path);
 }
 
-/* "models--org--name" is "org/name"; the folder's casing, the id's length. */
+/* The folder "models--org--name" is the repo "org/name". Ids are case-sensitive at the
+ * Hub, and a caller that gets the case wrong offline would search for long. */
 static void hint_casing(const struct hc_resolution *resolution, char hint[HINT_SIZE])
 {
     HC_AUTO_CLOSEDIR DIR *dir = hint_open(resolution, ".");

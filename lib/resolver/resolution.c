@@ -13,13 +13,13 @@
 #include <string.h>
 #include <time.h>
 
-/* ---- authorize, local, check, cached ------------------------------------------------
- */
+/* ---- authorize, local, check, cached ----------------------------------------------- */
 
 /*
  * May this caller have this? The only place where that is decided: hc_resolution_run()
- * comes here before it looks anywhere, for every kind, for local directories and for hits.
- * The target is as the request has it, not checked yet. No I/O: a hit pays for this.
+ * comes here before it looks anywhere, for every kind, for local directories and for
+ * hits. The target is as the request has it, not checked yet. No I/O: a hit pays for
+ * this.
  */
 static int resolution_authorize(const struct hc_resolution *resolution,
                                 struct hc_error *err)
@@ -86,6 +86,11 @@ int hc_resolution_read_ref(const struct hc_resolution *resolution,
     return is_usable;
 }
 
+/*
+ * The hit path. force_download never hits. When the Hub must not be asked, the cache has
+ * to answer whatever the age of the ref, and a kind is asked even without a commit,
+ * because a request for several files may be allowed to miss all of them.
+ */
 static int resolution_find_cached(struct hc_resolution *resolution, struct hc_error *err)
 {
     char commit[HC_COMMIT_SIZE];
@@ -117,8 +122,7 @@ static int resolution_find(struct hc_resolution *resolution, struct hc_error *er
     return resolution_find_cached(resolution, err);
 }
 
-/* ---- visibility: which repos mirrors are asked about ----------------------------------
- */
+/* ---- visibility: which repos mirrors are asked about ------------------------------- */
 
 static bool resolution_has_mirrors(const struct hc_resolution *resolution)
 {
@@ -181,8 +185,7 @@ static void resolution_ask_visibility(struct hc_resolution *resolution)
         resolution_record_refusal(resolution, &failure);
 }
 
-/* ---- what answers of the Hub mean for the next question -------------------------------
- */
+/* ---- what answers of the Hub mean for the next question ---------------------------- */
 
 struct hc_hub_credentials hc_resolution_credentials(struct hc_resolution *resolution,
                                                     const char *revision)
@@ -250,11 +253,10 @@ int hc_resolution_write_ref(const struct hc_resolution *resolution, struct hc_er
                          resolution->revision, resolution->commit, err);
 }
 
-/* ---- describe -------------------------------------------------------------------------
- */
+/* ---- describe ---------------------------------------------------------------------- */
 
-/* True once, when the branch was rewritten: the ref that names the lost commit is expired,
- * for this resolution and for every later one. */
+/* True once, when the branch was rewritten: the ref that names the lost commit is
+ * expired, for this resolution and for every later one. */
 static bool resolution_expire_ref(struct hc_resolution *resolution,
                                   const struct hc_error *err)
 {
@@ -331,44 +333,29 @@ static bool resolution_describe_again(struct hc_resolution *resolution,
     return false;
 }
 
-/* ---- fetch, and the older answer ------------------------------------------------------
- */
+/* ---- fetch ------------------------------------------------------------------------- */
 
+/* What was described; and once more, when a failure shows that it was described
+ * wrongly. */
 static int resolution_fetch(struct hc_resolution *resolution, struct hc_error *err)
 {
-    resolution->kind->clear(resolution);
-    resolution->asked_by_commit = !resolution->is_commit;
-    return resolution->kind->fetch(resolution, err);
+    for (bool is_first = true;; is_first = false) {
+        resolution->kind->clear(resolution);
+        resolution->asked_by_commit = !resolution->is_commit;
+        if (resolution->kind->fetch(resolution, err) == 0)
+            return 0;
+        if (!is_first)
+            return -1;
+        resolution_record_refusal(resolution, err);
+        if (!resolution_describe_again(resolution, err))
+            return -1;
+    }
 }
 
-static void resolution_report_stale(const struct hc_resolution *resolution)
-{
-    const struct hc_resolver *resolver = resolution->resolver;
-    const struct hc_stale stale = {.repo_id = resolution->repo.id,
-                                   .repo_type = resolution->repo.type,
-                                   .revision = resolution->revision,
-                                   .reason = resolution->stale_cause->reason,
-                                   .message = resolution->stale_cause->message};
+/* ---- the Hub is asked -------------------------------------------------------------- */
 
-    if (resolver->stale_watcher)
-        resolver->stale_watcher(resolver->stale_ctx, &stale);
-}
-
-/* The Hub failed, as `err` says: the older answer, which is filled in, takes its place if
- * policy allows. */
-static int resolution_fall_back(struct hc_resolution *resolution,
-                                const struct hc_error *err)
-{
-    const char *own_token = resolution->options->hub_token;
-
-    if (!hc_policy_may_fall_back(err, own_token && own_token[0]))
-        return -1;
-    *resolution->stale_cause = *err;
-    resolution->is_stale = true;
-    return 0;
-}
-
-/* The visibility and the ref in the cache; `*is_old`: a ref is there, and is not fresh. */
+/* The visibility and the ref in the cache; `*is_old`: a ref is there, and is not
+ * fresh. */
 static int resolution_read_cache(struct hc_resolution *resolution, bool *is_old,
                                  struct hc_error *err)
 {
@@ -389,11 +376,17 @@ static int resolution_read_cache(struct hc_resolution *resolution, bool *is_old,
     return 0;
 }
 
-/* The steps from describe on. `token` is filled; the credentials point to it. */
-static int resolution_ask_with_token(struct hc_resolution *resolution,
-                                     char token[HC_TOKEN_MAX + 1], struct hc_error *err)
+/*
+ * The one rule for stale answers. 0: described, and the bytes are still to be fetched; 1:
+ * the Hub failed, policy lets the older answer take its place, and that is filled in; -1.
+ * `token` is filled; the credentials point to it.
+ */
+static int resolution_describe_or_fall_back(struct hc_resolution *resolution,
+                                            char token[HC_TOKEN_MAX + 1],
+                                            struct hc_error *err)
 {
     struct hc_resolver *resolver = resolution->resolver;
+    const char *own_token = resolution->options->hub_token;
     struct hc_error ignored;
     bool is_old, has_older;
 
@@ -402,20 +395,32 @@ static int resolution_ask_with_token(struct hc_resolution *resolution,
     has_older =
         is_old && !resolution->options->force_download &&
         resolution->kind->find_cached(resolution, resolution->ref_commit, &ignored) == 1;
-    if (hc_token_choose(&resolver->settings, resolution->options->hub_token,
-                        &resolver->had_token_file, token, err) < 0 ||
-        resolution_describe(resolution, is_old, has_older, err) < 0)
-        return has_older ? resolution_fall_back(resolution, err) : -1;
-    resolution->credentials.no_retry = false;
-    resolution_ask_visibility(resolution);
-    if (resolution_fetch(resolution, err) == 0)
+    if (hc_token_choose(&resolver->settings, own_token, &resolver->had_token_file, token,
+                        err) == 0 &&
+        resolution_describe(resolution, is_old, has_older, err) == 0)
         return 0;
-    resolution_record_refusal(resolution, err);
-    if (!resolution_describe_again(resolution, err))
+    if (!has_older || !hc_policy_may_fall_back(err, own_token && own_token[0]))
         return -1;
-    return resolution_fetch(resolution, err);
+    *resolution->stale_cause = *err;
+    resolution->is_stale = true;
+    return 1;
 }
 
+static void resolution_report_stale(const struct hc_resolution *resolution)
+{
+    const struct hc_resolver *resolver = resolution->resolver;
+    const struct hc_stale stale = {.repo_id = resolution->repo.id,
+                                   .repo_type = resolution->repo.type,
+                                   .revision = resolution->revision,
+                                   .reason = resolution->stale_cause->reason,
+                                   .message = resolution->stale_cause->message};
+
+    if (resolver->stale_watcher)
+        resolver->stale_watcher(resolver->stale_ctx, &stale);
+}
+
+/* The steps from describe on. The token and the cause are large, and a hit does not pay
+ * for them: they live here, and not in the resolution. */
 static int resolution_ask_hub(struct hc_resolution *resolution, struct hc_error *err)
 {
     char token[HC_TOKEN_MAX + 1];
@@ -430,23 +435,29 @@ static int resolution_ask_hub(struct hc_resolution *resolution, struct hc_error 
     };
     resolution->stale_cause = &stale_cause;
     resolution->kind->clear(resolution);
-    result = resolution_ask_with_token(resolution, token, err);
+    result = resolution_describe_or_fall_back(resolution, token, err);
+    if (result == 0) {
+        resolution->credentials.no_retry = false;
+        resolution_ask_visibility(resolution);
+        result = resolution_fetch(resolution, err);
+    }
     explicit_bzero(token, sizeof token);
-    if (result == 0 && resolution->is_stale)
+    if (result >= 0 && resolution->is_stale)
         resolution_report_stale(resolution);
     resolution->credentials.token = NULL;
     resolution->stale_cause = NULL;
     hc_tree_free(hc_take(&resolution->tree));
-    return result;
+    return result < 0 ? -1 : 1;
 }
 
+/* A failure that is not about a file yet is about the one file that was asked for. */
 int hc_resolution_run(struct hc_resolution *resolution, bool asks_hub,
                       struct hc_error *err)
 {
     int found = resolution_find(resolution, err);
 
     if (found == 0 && asks_hub)
-        found = resolution_ask_hub(resolution, err) < 0 ? -1 : 1;
+        found = resolution_ask_hub(resolution, err);
     if (found == 1)
         return 1;
     resolution->kind->clear(resolution);
@@ -455,8 +466,7 @@ int hc_resolution_run(struct hc_resolution *resolution, bool asks_hub,
     return found;
 }
 
-/* ---- blobs ----------------------------------------------------------------------------
- */
+/* ---- blobs ------------------------------------------------------------------------- */
 
 /* Failures of the Hub name the file already; others name a path, a blob or nothing. */
 static int blob_explain_failure(const struct hc_resolution *resolution, const char *path,
@@ -491,8 +501,8 @@ static int blob_explain_failure(const struct hc_resolution *resolution, const ch
     }
 }
 
-/* Where there are no symlinks, another caller that fetched the same blob may have moved it
- * away: to the very place of this file, or to another one. */
+/* Where there are no symlinks, another caller that fetched the same blob may have moved
+ * it away: to the very place of this file, or to another one. */
 static bool blob_is_in_place(const struct hc_resolution *resolution,
                              const struct hc_blob_request *request)
 {
@@ -505,6 +515,10 @@ static bool blob_is_in_place(const struct hc_resolution *resolution,
            hc_blob_size_matches(request->size, pointer.size);
 }
 
+/*
+ * Bytes, then pointer. hc_pointer_link() says 1 when the blob has vanished in between:
+ * then either it has moved to where the pointer would be, or it is fetched again.
+ */
 int hc_resolution_fetch_blob(const struct hc_resolution *resolution,
                              const struct hc_blob_request *request,
                              const struct hc_hub_credentials *credentials,
@@ -542,6 +556,7 @@ static int entry_ask_etag(const struct hc_resolution *resolution,
     return 0;
 }
 
+/* The metadata, which is large, is on the stack of a download thread. */
 int hc_resolution_fetch_entry(const struct hc_resolution *resolution,
                               const struct hc_entry *entry,
                               const struct hc_hub_credentials *credentials,

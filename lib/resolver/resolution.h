@@ -7,8 +7,8 @@
  *     authorize   may this caller have this? Every request passes here, before any answer
  *     local       a directory below a local root answers, and nothing else is looked at
  *     check       the repo's id, the revision and the options are refused or accepted
- *     cached      the cache answers if refs/<revision> is fresh enough, or if the Hub must
- *                 not be asked; hc_resolve_*_cached() end here
+ *     cached      the cache answers if refs/<revision> is fresh enough, or if the Hub
+ *                 must not be asked; hc_resolve_*_cached() end here
  *     describe    the Hub says which commit the revision means and what is in it
  *     ├ fails, a commit that the caller did not name is gone (the branch was rewritten):
  *     │           the ref is expired, and the Hub is asked once more
@@ -16,9 +16,9 @@
  *     │           old ref is used, mirrors send its bytes, and the answer is stale
  *     └ fails, the cache has an older answer, and policy lets the failure fall back: the
  *                 older answer, stale
- *     fetch       blobs, then pointers, then the ref. A failure ends the resolution, unless
- *                 the bytes contradict a cached listing: then the commit is listed anew,
- *                 and fetched once more
+ *     fetch       blobs, then pointers, then the ref. A failure ends the resolution,
+ *                 unless the bytes contradict a cached listing: then the commit is
+ *                 listed anew, and fetched once more
  *
  * An answer is stale, too, when only a mirror named the commit; such a commit is never
  * written to refs/. A mirror is never asked about a restricted repo (cache/visibility.h).
@@ -32,8 +32,8 @@
 
 struct hc_resolution;
 
-/* What one kind of request does in each step. The kind's own struct begins with its struct
- * hc_resolution; see file.c. */
+/* What one kind of request does in each step. The kind's own struct begins with its
+ * struct hc_resolution; see file.c. */
 struct hc_resolution_kind {
     /* Fills the answer from `directory`, which is below a local root: 1 or -1. */
     int (*find_local)(struct hc_resolution *resolution, const char *directory,
@@ -42,7 +42,8 @@ struct hc_resolution_kind {
      * names one), 0 if the Hub has to be asked, -1. */
     int (*find_cached)(struct hc_resolution *resolution, const char *commit,
                        struct hc_error *err);
-    /* Asks the Hub what the revision means; no commit in `answer` when it does not say. */
+    /* Asks the Hub what the revision means; no commit in `answer` when it does not
+     * say. */
     int (*ask_revision)(struct hc_resolution *resolution, struct hc_revision *answer,
                         struct hc_error *err);
     /* Asks the Hub what to fetch, and leaves the answer alone: 0, or 1 when an earlier
@@ -94,7 +95,7 @@ struct hc_resolution {
 int hc_resolution_run(struct hc_resolution *resolution, bool asks_hub,
                       struct hc_error *err);
 
-/* ---- for the kinds */
+/* ---- for the kinds ----------------------------------------------------------------- */
 
 /* The check: INVALID_* for a bad repo id, a bad revision or options that exclude each
  * other; before any I/O. */
@@ -133,7 +134,7 @@ int hc_resolution_suspect_listing(struct hc_resolution *resolution,
 int hc_resolution_fail_not_cached(const struct hc_resolution *resolution,
                                   const char *path, struct hc_error *err);
 
-/* ---- blobs */
+/* ---- blobs ------------------------------------------------------------------------- */
 
 /*
  * Fetches a blob, and makes the pointer to it. `request` is made by the caller and goes
@@ -145,18 +146,19 @@ int hc_resolution_fetch_blob(const struct hc_resolution *resolution,
                              const struct hc_hub_credentials *credentials,
                              struct hc_blob_result *result, struct hc_error *err);
 
-/* The same for an entry of the tree; an etag that the listing lacks is asked of the Hub. */
+/* The same for an entry of the tree; an etag that the listing lacks is asked of the
+ * Hub. */
 int hc_resolution_fetch_entry(const struct hc_resolution *resolution,
                               const struct hc_entry *entry,
                               const struct hc_hub_credentials *credentials,
                               struct hc_blob_result *result, struct hc_error *err);
 
-/* ---- revision.c */
+/* ---- revision.c -------------------------------------------------------------------- */
 
 /*
- * Asks the kind's question what the revision means, unless another thread is asking it, or
- * the ref is fresh by now. 0, and no commit in `answer` when the Hub did not say. Not for
- * force_download.
+ * Asks the kind's question what the revision means, unless another thread is asking it,
+ * or the ref is fresh by now. 0, and no commit in `answer` when the Hub did not say. Not
+ * for force_download.
  */
 int hc_resolution_share_revision(struct hc_resolution *resolution,
                                  struct hc_revision *answer, struct hc_error *err);
@@ -166,7 +168,7 @@ int hc_revision_ask(struct hc_resolution *resolution, struct hc_revision *answer
                     struct hc_error *err);
 int hc_revision_describe(struct hc_resolution *resolution, struct hc_error *err);
 
-/* ---- file.c, for files.c as well */
+/* ---- file.c, for files.c as well --------------------------------------------------- */
 
 /* One file of one commit, from the cache: 1 found, 0 not there, -1 (ENTRY_NOT_FOUND:
  * marked in .no_exist). */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Opening and closing: a resolver is a copy of its settings, a cache, a hub, and
- * transfers between the two.
+ * Opening, closing and sweeping. A resolver owns a copy of its settings, a cache, a hub,
+ * the transfers between the two, the queries that threads share, and the threads that
+ * fetch the files of batches. They are opened in this order and closed in reverse, while
+ * no call is running.
  */
-#include "resolver.h"
 #include "batch.h"
 
 #include <base/free_space.h>
@@ -20,6 +21,7 @@ HC_DEFINE_AUTO(hc_resolver, hc_resolver_close)
 
 enum { MARKERS_EVERY_MS = 3600 * 1000 };
 
+/* The strings and lists of `settings`; the plain members are copied already. */
 static int settings_copy_strings(struct hc_settings *copy,
                                  const struct hc_settings *settings, struct hc_error *err)
 {
@@ -60,7 +62,11 @@ static int settings_copy(struct hc_settings *copy, const struct hc_settings *set
     return settings_copy_strings(copy, settings, err);
 }
 
-/* A token file that held a token at the start, and does not later, has been lost. */
+/*
+ * A token file that held a token at the start, and does not later, has been lost:
+ * requests fail then, instead of asking the Hub without a token (policy/token.h). The
+ * token itself is of no interest here, and is wiped.
+ */
 static void resolver_note_token_file(struct hc_resolver *resolver)
 {
     char token[HC_TOKEN_MAX + 1];
@@ -73,8 +79,8 @@ static void resolver_note_token_file(struct hc_resolver *resolver)
 
 /*
  * For the files of all batches: twice as many threads as one batch may use, so that it
- * leaves as many to others. They are more than there are connections, because a thread may
- * also wait for another process.
+ * leaves as many to others. There are more threads than connections, because a thread may
+ * also wait for a blob that another process fetches.
  */
 static struct hc_workers *resolver_open_workers(const struct hc_settings *settings,
                                                 struct hc_error *err)
@@ -152,7 +158,8 @@ void hc_resolver_watch_stale(struct hc_resolver *resolver, hc_stale_fn fn, void 
     resolver->stale_ctx = ctx;
 }
 
-/* All repos are looked through: seldom, and not while a process starts. */
+/* The sweep of .no_exist looks through all repos: once an hour, and not while a process
+ * starts. Of several threads that sweep at the same time, one is told that it is due. */
 static bool resolver_is_marker_sweep_due(struct hc_resolver *resolver)
 {
     int64_t now_ms = hc_monotonic_ms();
@@ -162,6 +169,7 @@ static bool resolver_is_marker_sweep_due(struct hc_resolver *resolver)
            atomic_compare_exchange_strong(&resolver->markers_swept_ms, &last_ms, now_ms);
 }
 
+/* Each sweep is bounded, and its failures are of no interest: the next one comes soon. */
 void hc_resolver_sweep(struct hc_resolver *resolver)
 {
     int64_t now_ms = hc_volume_now_ms(resolver->cache);

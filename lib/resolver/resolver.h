@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The resolver: what every resolution works with, opened once and shared by all threads. Of
- * its members, only atomics change after the first call that resolves anything. The files
- * of this folder know the order of the steps and nothing of how any of them is done:
+ * The resolver: what every resolution works with, opened once and shared by all threads.
+ * Of its members, only atomics change after the first call that resolves anything. The
+ * files of this folder know the order of the steps and nothing of how any of them is
+ * done:
  *
  *     resolver.c    opening, closing, sweeping
  *     resolution.c  the steps of one request, and when an older answer has to do
@@ -48,15 +49,21 @@ struct hc_resolver {
     void *stale_ctx;
 };
 
-/* ---- local.c: 1 and the directory's real path, 0 when the id names none. */
+/* ---- local.c ----------------------------------------------------------------------- */
+
+/* 1 and the real path of the directory that `id` names below a local root; 0: none. */
 int hc_local_find(const struct hc_resolver *resolver, const char *id, char dir[PATH_MAX]);
+
+/* ENTRY_NOT_FOUND when `dir` has no regular file of that path. */
 int hc_local_file(const char *dir, const char *path, struct hc_file *file,
                   struct hc_error *err);
+
+/* All files that `filter` selects; UNKNOWN, for there is no listing to compare with. */
 int hc_local_snapshot(const char *dir, const struct hc_snapshot_request *request,
                       struct hc_filter *filter, struct hc_snapshot *snapshot,
                       struct hc_error *err);
 
-/* ---- file.c and files.c: answers */
+/* ---- file.c and files.c ------------------------------------------------------------ */
 
 /* Fills paths only; the answer is one allocation. `path` is the end of `cache_path`. */
 int hc_resolved_file_init(const struct hc_resolver *resolver, const char *cache_path,

@@ -3,9 +3,9 @@
  * Which commit a name means now, and what is in that commit. Many callers want to know
  * that at the same moment, when the ref of a branch has just become too old: one thread
  * asks, and the others wait for its answer (hub/shared_query.h). Before it asks, it reads
- * the cache again, because another thread or replica may just have written the answer; and
- * the answer is on disk before any waiter gets it, so a caller that comes later finds it
- * there. A tree is kept only when the Hub itself listed it.
+ * the cache again, because another thread or replica may just have written the answer;
+ * and the answer is on disk before any waiter gets it, so a caller that comes later finds
+ * it there. A tree is kept only when the Hub itself listed it.
  */
 #include "resolution.h"
 
@@ -15,8 +15,7 @@
 
 #include <string.h>
 
-/* ---- the commit of a name ----------------------------------------------------------
- */
+/* ---- the commit of a name ---------------------------------------------------------- */
 
 static int revision_read_or_ask(void *ctx, void *result, struct hc_error *err)
 {
@@ -82,7 +81,8 @@ int hc_revision_ask(struct hc_resolution *resolution, struct hc_revision *answer
     return 0;
 }
 
-/* Sets the resolution's commit: from the ref if that is good enough, else from the Hub. */
+/* Sets the resolution's commit: from the ref if that is good enough, else from the
+ * Hub. */
 static int revision_find_commit(struct hc_resolution *resolution, struct hc_error *err)
 {
     bool is_forced = resolution->options->force_download;
@@ -102,8 +102,7 @@ static int revision_find_commit(struct hc_resolution *resolution, struct hc_erro
     return 0;
 }
 
-/* ---- the tree of the commit ----------------------------------------------------------
- */
+/* ---- the tree of the commit -------------------------------------------------------- */
 
 /* A cached listing is not good enough. */
 static bool tree_must_be_listed(const struct hc_resolution *resolution)
@@ -125,9 +124,9 @@ static void tree_answer_drop(void *answer)
 
 /*
  * The names of the commit's files: 0, and NULL when they are not known. What the Hub said
- * beside the commit is at hand; about a listing that has just come, and about an empty one,
- * the Hub is asked, because a page that went missing on the way leaves no other trace. A
- * Hub that cannot tell fails the empty one only.
+ * beside the commit is at hand; about a listing that has just come, and about an empty
+ * one, the Hub is asked, because a page that went missing on the way leaves no other
+ * trace. A Hub that cannot tell fails the empty one only.
  */
 static int tree_expected_names(struct hc_resolution *resolution,
                                const struct hc_tree *tree, bool is_new,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A snapshot: all files of a commit that the patterns select. It goes by the tree of the
- * commit: one listing, then one GET for each missing file, and the answer is proved rather
- * than assumed. The completeness check looks every selected entry up in the cache; an
- * entry whose file is not there, or has another size than the tree says, is missing.
+ * commit: one listing, then one GET for each missing file, and the answer is proved
+ * rather than assumed. The completeness check looks every selected entry up in the cache;
+ * an entry whose file is not there, or has another size than the tree says, is missing.
  *
  *     COMPLETE   no entry is missing
  *     PARTIAL    the answer to a dry run, with the names of missing files
@@ -50,8 +50,7 @@ static void snapshot_resolution_clear(struct snapshot_resolution *self)
 
 HC_DEFINE_AUTO_VALUE(snapshot_resolution, snapshot_resolution_clear)
 
-/* ---- answers ------------------------------------------------------------------------
- */
+/* ---- answers ----------------------------------------------------------------------- */
 
 void hc_snapshot_clear(struct hc_snapshot *snapshot)
 {
@@ -162,8 +161,7 @@ static int snapshot_answer_dry_run(struct snapshot_resolution *self, struct hc_e
     return 0;
 }
 
-/* ---- the completeness check ---------------------------------------------------------
- */
+/* ---- the completeness check -------------------------------------------------------- */
 
 /*
  * Is the entry's file here, whole? A blob of that name, or a plain file, which has none,
@@ -188,6 +186,8 @@ static int entry_is_cached(const struct hc_resolution *resolution, const char *c
     return pointer.size == hc_entry_size(entry);
 }
 
+/* One more file of an answer that lists them; one that is missing has where it will
+ * be. */
 static int snapshot_list_file(const struct snapshot_resolution *self, const char *commit,
                               const struct hc_entry *entry, bool is_cached,
                               struct hc_error *err)
@@ -267,8 +267,8 @@ static int snapshot_check_entry(struct snapshot_resolution *self, const char *co
     return is_cached ? 0 : snapshot_add_missing(self, entry, err);
 }
 
-/* Fills in the answer's figures, with list_files its files, and the missing entries, which
- * are borrowed from `tree`. */
+/* Fills in the answer's figures, with list_files its files, and the missing entries,
+ * which are borrowed from `tree`. */
 static int snapshot_check(struct snapshot_resolution *self, const char *commit,
                           const struct hc_tree *tree, struct hc_error *err)
 {
@@ -290,8 +290,7 @@ static int snapshot_check(struct snapshot_resolution *self, const char *commit,
     return 0;
 }
 
-/* ---- the kind -------------------------------------------------------------------------
- */
+/* ---- the kind ---------------------------------------------------------------------- */
 
 static int snapshot_find_local(struct hc_resolution *resolution, const char *directory,
                                struct hc_error *err)
@@ -305,7 +304,8 @@ static int snapshot_find_local(struct hc_resolution *resolution, const char *dir
                : 1;
 }
 
-/* 1 proved complete (or a dry run's answer, or unknown when the Hub must not be asked). */
+/* 1 proved complete (or a dry run's answer, or unknown when the Hub must not be
+ * asked). */
 static int snapshot_find_cached(struct hc_resolution *resolution, const char *commit,
                                 struct hc_error *err)
 {
@@ -367,6 +367,8 @@ static int snapshot_publish(const struct hc_resolution *resolution, struct hc_er
     return hc_resolution_write_ref(resolution, err);
 }
 
+/* Checks, and fetches what is missing; the figures of the check are those of the
+ * answer. */
 static int snapshot_fetch(struct hc_resolution *resolution, struct hc_error *err)
 {
     struct snapshot_resolution *self = (struct snapshot_resolution *)resolution;
