@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Ownership by scope: HC_AUTO(hc_tree) *tree = …; releases the tree when the scope ends.
- * hc_take() moves an owned pointer out. HC_LOCKED(&x->shared.lock); holds a lock
- * likewise. Never use goto in a function that has one of these.
+ * Ownership by scope: HC_AUTO(hc_tree) *tree = …; releases the tree when the scope ends,
+ * HC_LOCKED(&x->shared.lock); unlocks. hc_take() moves an owned pointer out: the scope
+ * has nothing left to release. Never use goto in a function that has one of these: clang
+ * refuses it, and gcc skips the cleanup without a word.
  */
 #ifndef HC_BASE_AUTO_H
 #define HC_BASE_AUTO_H

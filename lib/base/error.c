@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The one table of reasons, and the few ways to fill an error. Messages are cut at the
- * size of their buffer; an error is never allocated, so that running out of memory can be
- * told.
+ * The one table of reasons, and the few ways to fill an error.
+ *
+ * An error is a value on the stack of a caller, never allocated, so that running out of
+ * memory can be reported like any other failure; the price is that messages are cut at
+ * the size of their buffer. Every function here leaves a message that is UTF-8, whatever
+ * it was given: names on the volume and texts of servers may hold any bytes.
  */
 #include "error.h"
 
@@ -13,15 +16,14 @@
 #include <stdio.h>
 #include <string.h>
 
-struct reason_row {
+/* Indexed by enum hc_reason. */
+static const struct {
     const char *name;
     enum hc_status status;
     enum hc_exit exit;
-};
-
-static const struct reason_row reasons[] = {{"OK", HC_STATUS_OK, HC_EXIT_OK},
+} reasons[] = {{"OK", HC_STATUS_OK, HC_EXIT_OK},
 #define HC_REASON_ROW(reason, status, exit) {#reason, HC_STATUS_##status, HC_EXIT_##exit},
-                                            HC_REASONS(HC_REASON_ROW)
+               HC_REASONS(HC_REASON_ROW)
 #undef HC_REASON_ROW
 };
 
@@ -52,8 +54,9 @@ enum hc_exit hc_reason_exit(enum hc_reason reason)
 }
 
 /*
- * Messages travel in protobuf strings, which must be UTF-8: a name cut in the middle of a
- * character, or bytes that never were text, would make the whole answer unreadable.
+ * Replaces bytes that are no UTF-8. Messages travel in protobuf strings, which must be
+ * UTF-8: a name that is cut in the middle of a character, or bytes that never were text,
+ * would make the whole answer unreadable for a client.
  */
 static void message_make_utf8(char *message)
 {

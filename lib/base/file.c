@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The few file operations that everything in cache/ is made of.
+ * The few file operations that all files on the cache volume are read and written with.
+ *
+ * Nothing is trusted to be what its name says. A file is opened with O_NONBLOCK, because
+ * an open of a FIFO would wait for its other end for ever, and then asked what it is; a
+ * file that is read is read as far as fstat(2) said, so that one that grows meanwhile is
+ * harmless. Publishing is write, fsync(2), rename(2); the directory is flushed
+ * separately, by callers that need the new name to survive power loss.
  */
 #include "file.h"
 
@@ -21,13 +27,14 @@
 
 enum {
     COPY_CHUNK =
-        16 * 1024 * 1024, /* small enough that others see the copy's mtime move */
+        16 * 1024 *
+        1024, /* small enough that other replicas see the mtime of the copy move */
     BUFFER_SIZE = 64 * 1024,
     LEASE_PAUSES = 100,
     LEASE_PAUSE_NS = 10 * 1000 * 1000
 };
 
-/* A file that is open: `fd`, or -1 with errno when it is no regular one. */
+/* Returns `fd`, which is open; or closes it: -1 with errno when it is no regular file. */
 static int fd_require_regular(int fd)
 {
     struct stat status;
@@ -47,9 +54,9 @@ static int fd_require_regular(int fd)
 }
 
 /*
- * With O_NONBLOCK, a file on which an NFS or SMB server has a lease for one of its
- * clients is refused (EWOULDBLOCK) until the client has given it back, which this open
- * asks for.
+ * With O_NONBLOCK, an open of a file on which an NFS or SMB server holds a lease for one
+ * of its clients fails (EWOULDBLOCK) until the client has given it back, which the
+ * attempt to open asks for.
  */
 static int open_nonblocking(int root, const char *path, int flags, mode_t mode)
 {
@@ -100,7 +107,7 @@ static int path_parent(const char *path, char parent[PATH_MAX], struct hc_error 
     return 0;
 }
 
-/* What is in the place of a regular file; NULL when it is one, or nothing is. */
+/* What is in the place of a regular file; NULL: one is, or nothing is. */
 static const char *special_file_type(int root, const char *path)
 {
     struct stat status;
@@ -123,8 +130,8 @@ static const char *special_file_type(int root, const char *path)
     }
 }
 
-/* The file that refused to be opened, else the directory that refuses a name in it or the
- * way through it. */
+/* The file itself, when it could not be opened; else the nearest directory above that
+ * this process may look at: it denies a new name in it, or the way through it. */
 static void find_denying_path(int root, const char *path, bool is_file,
                               char denying[PATH_MAX], struct stat *status)
 {
@@ -153,7 +160,8 @@ static void user_name_suffix(uid_t uid, char name[64])
         (void)snprintf(name, 64, " (%.32s)", found->pw_name);
 }
 
-/* Adds to "Permission denied" whose doing it is, and what to do. */
+/* Adds to "Permission denied" which path denies it, its owner and mode, and what to
+ * do. */
 static int explain_permission_denied(struct hc_error *err, int root, const char *path,
                                      bool is_open)
 {
@@ -220,7 +228,7 @@ int hc_file_mkparents(int root, const char *path, struct hc_error *err)
     return hc_file_mkdirs(root, parent, err);
 }
 
-/* Of an open for reading that failed just now: 0 absent, or no regular file; -1. */
+/* The result of a read whose open has just failed: 0 absent, or no regular file; -1. */
 static int open_failure(int root, const char *path, struct hc_error *err)
 {
     if (errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG ||
@@ -327,7 +335,7 @@ int hc_file_write_all_at(int fd, const void *bytes, size_t count, uint64_t at,
     return 0;
 }
 
-/* 1 some more was copied; 0 at the end; -1. */
+/* 1: a part was copied; 0: there is no more; -1. */
 static int fd_copy_chunk(int from, int to, struct hc_error *err)
 {
     char buffer[BUFFER_SIZE];
@@ -335,7 +343,7 @@ static int fd_copy_chunk(int from, int to, struct hc_error *err)
 
     if (count > 0)
         return 1;
-    /* Whatever stopped it, end of file or refusal: reading on tells. */
+    /* It has come to the end or cannot be done on these filesystems: read(2) tells. */
     count = read(from, buffer, sizeof buffer);
     if (count < 0)
         return hc_fail_errno(err, errno, "read");

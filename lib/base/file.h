@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Files below a directory descriptor: open one, read a small one, publish one by rename,
- * make the directories on the way. Paths are relative to `root`. Others may write to the
- * volume: what is opened here is a regular file, and no open waits or follows a symlink
- * in the last part of the path unless it says so. Every failure is CACHE_IO,
+ * make the directories on the way. Paths are relative to the directory `root`.
+ *
+ * Other processes and other clients of the Hub write to the volume, too, so a path may
+ * name anything: these functions open regular files only, and no open waits or follows a
+ * symlink in the last part of the path unless it says so. Every failure is CACHE_IO,
  * CACHE_READ_ONLY or NO_SPACE as hc_file_fail says. Callable from any thread.
  */
 #ifndef HC_BASE_FILE_H
@@ -22,26 +24,29 @@ struct stat;
 struct timespec;
 
 /*
- * Opens a regular file that is no symlink, without waiting for a FIFO's other end or a
- * device; `flags` are those of open(2), to which O_NOFOLLOW, O_NONBLOCK and O_CLOEXEC are
- * added. -1 and errno; what is in place of the file gives EISDIR (a directory), ELOOP (a
- * symlink) or ENXIO (a FIFO, socket or device): hc_file_is_special tells these. For a
- * lease to be given back it waits a second at most.
+ * Opens a regular file that is no symlink, without waiting for a device or for the other
+ * end of a FIFO; `flags` are those of open(2), to which O_NOFOLLOW, O_NONBLOCK and
+ * O_CLOEXEC are added. -1 and errno; when something else is in the place of the file,
+ * errno is EISDIR (a directory), ELOOP (a symlink) or ENXIO (a FIFO, socket or device),
+ * for which hc_file_is_special() is true. When another process holds a lease on the file
+ * (fcntl(2), F_SETLEASE), it waits a second at most for the lease to be given back.
  */
 int hc_file_open(int root, const char *path, int flags, mode_t mode);
 
 /* The same for reading, through symlinks: a blob may be one (spec §1.9). */
 int hc_file_open_linked(int root, const char *path);
 
-/* Creates a file that was not there: EEXIST, whatever is. */
+/* Creates a file that is not there: -1 and EEXIST when anything has that name. */
 int hc_file_create(int root, const char *path, int flags);
 
+/* Whether `errnum` means that no regular file is in the place of one. */
 bool hc_file_is_special(int errnum);
 
 /*
- * What is wrong with `path`, to which `verb` ("open", "rename to") was done in vain: of a
- * refusal which directory or file refuses, whose it is, its mode and what to do; of a
- * special file what it is; else as hc_fail_errno.
+ * Fails because of `errnum`, after `verb` ("open", "rename to") was tried on `path`. When
+ * the permission was denied, the message names the directory or file that denies it, its
+ * owner and mode, and what to do; when something else is in the place of a file, what it
+ * is. Otherwise as hc_fail_errno.
  */
 int hc_file_fail(struct hc_error *err, int errnum, const char *verb, int root,
                  const char *path);
@@ -49,26 +54,26 @@ int hc_file_fail(struct hc_error *err, int errnum, const char *verb, int root,
 /* Makes `path` and its parents with 0777 & ~umask. Existing directories are fine. */
 int hc_file_mkdirs(int root, const char *path, struct hc_error *err);
 
-/* Makes the directories that `path`, a file's name, needs. */
+/* Makes the directories above the file `path`. */
 int hc_file_mkparents(int root, const char *path, struct hc_error *err);
 
 /* 1 and a NUL-terminated text; 0 absent, or not a regular file, or longer than size-1. */
 int hc_file_read(int root, const char *path, char *buffer, size_t size,
                  struct hc_error *err);
 
-/* The same for a file that the operator names, such as a token: it may be a symlink, as
- * Kubernetes mounts them. */
+/* The same for a file that the operator names, such as that of the token: it may be a
+ * symlink, as Kubernetes mounts secrets. */
 int hc_file_read_linked(const char *path, char *buffer, size_t size,
                         struct hc_error *err);
 
-/* The same, and what stat(2) says of that very file. */
+/* As hc_file_read, with the status of that very file as of fstat(2). */
 int hc_file_read_stat(int root, const char *path, char *buffer, size_t size,
                       struct stat *status, struct hc_error *err);
 
 /*
- * Writes and flushes `content` under the name `private`, then renames it to `path`:
- * readers see the old file or the new one. Mode is 0666 & ~umask. Parents are made for
- * both.
+ * Writes and flushes `content` under the name `private`, then renames that to `path`, so
+ * that readers see the old file or the new one. The mode is 0666 & ~umask. Makes the
+ * directories of both. On failure nothing is left behind.
  */
 int hc_file_publish(int root, const char *private, const char *path, const char *content,
                     size_t size, struct hc_error *err);
@@ -83,16 +88,17 @@ int hc_file_sync_parent(int root, const char *path, struct hc_error *err);
 /* A file's time stamp in milliseconds since the epoch. */
 int64_t hc_file_time_ms(const struct timespec *time);
 
-/* When a file changed last: no later than its ctime, whatever its mtime was set to. */
+/* When a file changed last: its mtime, but no later than its ctime, since any client may
+ * set an mtime in the future. */
 int64_t hc_file_changed_ms(const struct stat *status);
 
 /* Whether `path` is a name of the file that is open as `fd`, and no symlink to it. */
 bool hc_file_is_named(int root, const char *path, int fd);
 
 /*
- * Puts all bytes of `from` into `to`, both just opened: as a clone where the filesystem
- * has such, else copied in the kernel where that can be. Ends with `call` (NULL:
- * nobody's).
+ * Puts all bytes of `from` into `to`, both just opened: as a clone (ioctl_ficlone(2))
+ * where the filesystem can, else with copy_file_range(2) where that works, else through
+ * memory.
  */
 int hc_file_copy(int from, int to, struct hc_cancellation *cancellation,
                  struct hc_error *err);
@@ -100,7 +106,7 @@ int hc_file_copy(int from, int to, struct hc_cancellation *cancellation,
 /* All of `count` bytes, or -1. */
 int hc_file_write_all(int fd, const void *bytes, size_t count, struct hc_error *err);
 
-/* The same from `at` on, whatever the file's own position. */
+/* The same from the offset `at` on; leaves the position of the file alone. */
 int hc_file_write_all_at(int fd, const void *bytes, size_t count, uint64_t at,
                          struct hc_error *err);
 

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Digests and keyed hashes are thin shells over OpenSSL, which uses the processor's SHA
- * instructions.
+ * Digests and keyed hashes are thin shells over OpenSSL, which uses the SHA instructions
+ * of the processor: hashing keeps up with any network, so a blob is hashed while it is
+ * written, and never read again for it.
+ *
+ * A keyed hash is HMAC-SHA256, cut to 128 bits, under a key that is the one thing by
+ * which hashes of two processes differ; nothing of it is ever written anywhere.
  */
 #include "hash.h"
 

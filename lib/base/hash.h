@@ -26,8 +26,7 @@
 enum { HC_DIGEST_HEX_MAX = 64 };
 
 enum hc_digest_kind {
-    HC_DIGEST_NONE, /* an etag of a mirror that is no hash: only the size can be checked
-                     */
+    HC_DIGEST_NONE, /* a mirror's etag that is no hash: only the size can be checked */
     HC_DIGEST_GIT_BLOB,
     HC_DIGEST_SHA256
 };
@@ -37,11 +36,11 @@ struct hc_digest; /* a hash being computed */
 /* What an etag is a hash of. */
 enum hc_digest_kind hc_digest_kind_of(const char *etag);
 
-/* Whether an etag is the hash of no bytes at all. No file of another size has such a
- * name, and of a file with the hash of some bytes 0 cannot be the size. */
+/* Whether an etag is the hash of an empty file. Only such a file has this etag, and only
+ * with this etag, or one that is no hash, can a file be empty. */
 bool hc_digest_is_of_empty_file(const char *etag);
 
-/* `size` is the content's full length; git hashes it before the content. */
+/* `size` is the length of the whole content; git hashes it before the content. */
 struct hc_digest *hc_digest_new(enum hc_digest_kind kind, uint64_t size,
                                 struct hc_error *err);
 void hc_digest_free(struct hc_digest *digest);
@@ -50,18 +49,19 @@ HC_DEFINE_AUTO(hc_digest, hc_digest_free)
 int hc_digest_update(struct hc_digest *digest, const void *bytes, size_t count,
                      struct hc_error *err);
 
-/* Writes lower-case hexadecimal digits and a NUL ("" for NONE); updates must end here. */
+/* Writes lower-case hexadecimal digits and a NUL, "" for HC_DIGEST_NONE. No update may
+ * follow. */
 int hc_digest_finish(struct hc_digest *digest, char hex[HC_DIGEST_HEX_MAX + 1],
                      struct hc_error *err);
 
 enum { HC_KEYED_HASH_SIZE = 16 };
 
-/* All zero: of no text. */
+/* All zero: the hash of no text. */
 struct hc_keyed_hash {
     unsigned char bytes[HC_KEYED_HASH_SIZE];
 };
 
-/* NULL and "" have the key of no text. When memory is short, a key that no text has. */
+/* All zero for NULL and "". When memory is short, a random hash that no text has. */
 struct hc_keyed_hash hc_keyed_hash_of(const char *text);
 
 bool hc_keyed_hash_equals(const struct hc_keyed_hash *key,

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Brackets, commas and colons are read here, values by jansson, which says where it
- * stopped. Of a file, a window is in memory: before each value it holds at least
- * HC_JSON_VALUE_MAX bytes, or all that is left.
+ * stopped. Of a file, only a window is in memory. Before each value the window holds at
+ * least HC_JSON_VALUE_MAX bytes, or all that is left: jansson cannot tell a value that is
+ * cut off from one that is malformed. The window is four times as large, so that moving
+ * its end to its start costs little per value.
  */
 #include "json.h"
 
@@ -30,7 +32,7 @@ void hc_json_clear(struct hc_json *json)
     *json = (struct hc_json){.fd = -1};
 }
 
-/* Moves the window on, so that the next value is in it. */
+/* Moves the window forward when the next value may reach beyond its end. */
 static void json_fill_window(struct hc_json *json)
 {
     if (json->fd < 0 || json->count - json->at >= HC_JSON_VALUE_MAX)

@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON that is too large to be held as a whole: its arrays and objects are walked member
- * by member, and each member is a value of jansson's while it is looked at. The text is
- * in memory, or a file that is read in pieces. For one thread; bytes may be hostile.
+ * A reader of JSON that is too large to be held as a whole, such as the listing of a repo
+ * with a million files: arrays and objects are read member by member, and each member is
+ * a value of jansson's. The text is in memory, or a file that is read in pieces.
  *
- *     hc_json_from_text(&json, bytes, count);
- *     if (!hc_json_enter(&json, '['))
- *         …                                       it is no array
- *     while ((more = hc_json_next(&json)) > 0)
- *         value = hc_json_value(&json);           NULL: malformed
- *     if (more < 0 || !hc_json_is_done(&json))
- *         …                                       malformed
+ * hc_json_enter() begins an array or object, hc_json_next() says whether another member
+ * follows, hc_json_value() reads it (in an object after hc_json_key()), and
+ * hc_json_is_done() says at the end whether nothing but white space is left. The bytes
+ * may be hostile. A reader belongs to one thread.
  */
 #ifndef HC_BASE_JSON_H
 #define HC_BASE_JSON_H
@@ -30,35 +27,36 @@ struct hc_json {
     size_t count;
     size_t at;
     bool is_first;   /* no member of the innermost array or object was read yet */
-    char close;      /* what ends that */
+    char close;      /* the bracket or brace that ends it */
     int fd;          /* -1: the text is in memory */
     char *window;    /* the part of the file that `bytes` is */
-    bool has_failed; /* reading the file did */
+    bool has_failed; /* the file could not be read */
 };
 
-/* `bytes` is borrowed. */
+/* Reads `count` bytes, which are borrowed. */
 void hc_json_from_text(struct hc_json *json, const char *bytes, size_t count);
 
-/* From where `fd` is; it is borrowed. */
+/* Reads a file from its current position on; `fd` is borrowed. */
 int hc_json_from_file(struct hc_json *json, int fd, struct hc_error *err);
 
 void hc_json_clear(struct hc_json *json);
 HC_DEFINE_AUTO_VALUE(hc_json, hc_json_clear)
 
-/* Whether an array ('[') or object ('{') begins here; it is walked from then on. */
+/* Whether an array ('[') or object ('{') begins here; its members are read from then
+ * on. */
 bool hc_json_enter(struct hc_json *json, char open);
 
-/*
- * 1 when another member follows, 0 when the array or object ends here, -1 when neither.
- * After the end of an inner one, `open` of the outer one says which is walked on.
- */
+/* 1 when another member follows, 0 when the array or object ends here, -1: malformed. */
 int hc_json_next(struct hc_json *json);
+
+/* After the end of an inner array or object: the outer one, which begins with `open`, is
+ * read on. */
 void hc_json_resume(struct hc_json *json, char open);
 
-/* The key of an object's member, and its colon; the caller frees. NULL: malformed. */
+/* Reads the key of a member and its colon; the caller frees. NULL: malformed. */
 char *hc_json_key(struct hc_json *json);
 
-/* Any value; the caller releases it. NULL: malformed, or too large. */
+/* Reads a value of any kind; the caller releases it. NULL: malformed, or too large. */
 json_t *hc_json_value(struct hc_json *json);
 
 /* Whether nothing but white space is left. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The names of repo types. They live here because the client uses them too, which has
- * nothing of the cache.
+ * The names of repo types, as the Hub's API and its clients spell them. They are in base
+ * because the client library has them, too, and nothing else of lib/.
  */
 #include <hubcache/repo.h>
 

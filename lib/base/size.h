@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The size of a file, and sums of sizes that a listing, a claim or a server says. Each of
- * them fits 64 bits, a sum need not: it never wraps.
+ * Sizes in bytes, and sums of sizes that a listing, a claim or a server states. Each of
+ * them fits 64 bits; a sum need not, and stops at the largest number instead of wrapping.
  */
 #ifndef HC_BASE_SIZE_H
 #define HC_BASE_SIZE_H
 
 #include <stdint.h>
 
-/* Of a file whose size nothing has told yet; no file is that large. */
+/* The size of a file is not known yet. No file is that large. */
 #define HC_SIZE_UNKNOWN UINT64_MAX
 
 /* `a + b`, or UINT64_MAX when that is more. */

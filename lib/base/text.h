@@ -30,8 +30,8 @@ size_t hc_text_utf8_length(const char *text);
 bool hc_text_is_printable(const char *text);
 
 /*
- * Writes text that came from elsewhere so that a terminal, a log and their readers show
- * it and do nothing else: control characters (C0, DEL, C1), those that change the
+ * Writes text from an untrusted source so that a terminal or a log shows it and obeys
+ * nothing in it: control characters (C0, DEL, C1), those that change the
  * direction or the lines of a text (U+061C, U+200E, U+200F, U+2028 to U+202E, U+2066 to
  * U+2069) and bytes that are no UTF-8 are written as \uXXXX, and each ASCII character of
  * `also` with a backslash before it. With "\"\\" for `also` the result is the inside of
@@ -39,7 +39,7 @@ bool hc_text_is_printable(const char *text);
  */
 void hc_text_escape(FILE *out, const char *text, const char *also);
 
-/* `text` escaped so for a message, with "…" for what does not fit. */
+/* The beginning of `text`, escaped so, for a message; "…" stands for the rest. */
 void hc_text_excerpt(char *buffer, size_t size, const char *text);
 
 /* `count` lower-case hexadecimal digits and nothing else. */
@@ -48,7 +48,7 @@ bool hc_text_is_hex(const char *text, size_t count);
 /* Cuts white space off both ends, in place. Returns `text`. */
 char *hc_text_trim(char *text);
 
-/* NULL stays NULL. NULL with `err` set when memory is short. */
+/* A copy, which the caller frees; NULL of NULL. NULL with `err` when memory is short. */
 char *hc_text_copy(const char *text, struct hc_error *err);
 
 /* Frees a text that is a secret, after overwriting it. NULL is fine. */

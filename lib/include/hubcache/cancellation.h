@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A call is the patience of those who wait for an answer: a deadline and a way to give
- * up. Everything that may block takes one and returns early, with HC_DEADLINE_EXCEEDED or
- * HC_CANCELLED, when patience ends. A NULL call waits for ever. All functions may be
- * called from any thread, also while another thread works on the call's behalf.
+ * A cancellation ends calls early: it has a deadline, and any thread can cancel it. Every
+ * function that may block takes one and fails with HC_DEADLINE_EXCEEDED once the deadline
+ * has passed, or with HC_CANCELLED once it is cancelled, whichever comes first. A NULL
+ * cancellation never ends a call. One cancellation may serve any number of calls, one
+ * after the other or at once; it has to outlive them.
+ *
+ * Callable from any thread, also while calls with the cancellation are running.
  */
 #ifndef HUBCACHE_CANCELLATION_H
 #define HUBCACHE_CANCELLATION_H
@@ -20,17 +23,17 @@ struct hc_cancellation;
 
 #define HC_NO_DEADLINE INT64_MAX
 
-/* Milliseconds of the monotonic clock, the clock of deadlines. */
+/* Milliseconds of the monotonic clock, CLOCK_MONOTONIC, which deadlines are on. */
 HC_PUBLIC int64_t hc_monotonic_ms(void);
 
-/* `deadline_ms` on the monotonic clock, or HC_NO_DEADLINE. NULL: out of memory. */
+/* `deadline_ms` is on the monotonic clock, or HC_NO_DEADLINE. NULL: out of memory. */
 HC_PUBLIC struct hc_cancellation *hc_cancellation_new(int64_t deadline_ms);
 HC_PUBLIC void hc_cancellation_free(struct hc_cancellation *cancellation);
 
-/* Wakes whoever waits on the call's behalf. */
+/* For good. Running calls fail soon after, wherever they wait. */
 HC_PUBLIC void hc_cancellation_cancel(struct hc_cancellation *cancellation);
 
-/* Moves the deadline out to `deadline_ms`; never in. */
+/* Moves the deadline to `deadline_ms` when that is later; never to an earlier time. */
 HC_PUBLIC void hc_cancellation_extend(struct hc_cancellation *cancellation,
                                       int64_t deadline_ms);
 

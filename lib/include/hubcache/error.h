@@ -50,7 +50,7 @@ enum hc_exit {
  * (google.rpc.ErrorInfo.reason) is the reason without its HC_ prefix.
  */
 #define HC_REASONS(ROW)                                                                  \
-    /* Refused before any I/O; `field` names the culprit. */                             \
+    /* Refused before any I/O; `field` names the field of the request. */                \
     ROW(INVALID_REPO_ID, INVALID_ARGUMENT, USAGE)                                        \
     ROW(INVALID_REVISION, INVALID_ARGUMENT, USAGE)                                       \
     ROW(INVALID_FILENAME, INVALID_ARGUMENT, USAGE)                                       \
@@ -94,13 +94,13 @@ enum hc_reason {
 #define HC_REASON_ENUM(reason, status, exit) HC_##reason,
     HC_REASONS(HC_REASON_ENUM)
 #undef HC_REASON_ENUM
-        HC_REASON_COUNT /* of them, HC_OK included */
+        HC_REASON_COUNT /* how many there are, HC_OK included */
 };
 
 struct hc_error {
     enum hc_reason reason;
     unsigned retry_after_ms; /* 0: no advice */
-    bool is_final;           /* a failure of the Hub that the cache must not paper over */
+    bool is_final;           /* no older answer of the cache may stand in for it */
     uint64_t needed_bytes;   /* NO_SPACE */
     uint64_t free_bytes;     /* NO_SPACE */
     unsigned missing_count;  /* INCOMPLETE_SNAPSHOT: how many files */
@@ -114,7 +114,7 @@ struct hc_error {
 /* "NOT_CACHED" and so on; "OK" for HC_OK. */
 HC_PUBLIC const char *hc_reason_name(enum hc_reason reason);
 
-/* HC_OK when no reason has that name. */
+/* The reason of that name; HC_OK when there is none. */
 HC_PUBLIC enum hc_reason hc_reason_from_name(const char *name);
 
 HC_PUBLIC enum hc_status hc_reason_status(enum hc_reason reason);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the Hub keeps: a repo has a type and an id ("gpt2", "org/name").
+ * The types of repos. A repo of the Hub is named by its type and its id, "gpt2" or
+ * "org/name". Callable from any thread; the names are static.
  */
 #ifndef HUBCACHE_REPO_H
 #define HUBCACHE_REPO_H
@@ -23,7 +24,7 @@ enum hc_repo_type {
 /* "model", "dataset", "space", "kernel"; NULL for a number that is none of them. */
 HC_PUBLIC const char *hc_repo_type_name(enum hc_repo_type type);
 
-/* The other way round; HC_REPO_DEFAULT when no type has that name. */
+/* The type of that name; HC_REPO_DEFAULT when there is none. */
 HC_PUBLIC enum hc_repo_type hc_repo_type_from_name(const char *name);
 
 #ifdef __cplusplus
