@@ -109,8 +109,7 @@ int hc_digest_finish(struct hc_digest *digest, char hex[HC_DIGEST_HEX_MAX + 1],
 
 enum { SECRET_SIZE = 32 };
 
-/* Drawn once and never changed: the one thing that makes keys differ between
- * processes. */
+/* Drawn before the first hash, and never changed. */
 static unsigned char process_secret[SECRET_SIZE];
 
 static void random_fill(unsigned char *bytes, size_t size)

@@ -19,14 +19,15 @@
 #include <stdint.h>
 #include <string.h>
 
-/* A token is its kind and a value: a CHARACTER's code point, or where a SET is. */
+/* A token is its kind and a value: the code point of a CHARACTER, or where among the
+ * symbols of the filter a SET begins. */
 enum token_kind { END, CHARACTER, ANY, STAR, SET };
 
 enum { VALUE_BITS = 29, CHECK_STEPS = 1 << 17 };
 
 static const uint32_t value_mask = (UINT32_C(1) << VALUE_BITS) - 1;
 
-/* Of a symbol: it is the "-" of a range. Of a set's head: the set is negated. */
+/* In a symbol: it is the "-" of a range. In the head of a set: the set is negated. */
 static const uint32_t mark = UINT32_C(1) << 31;
 
 struct pattern {
@@ -44,13 +45,13 @@ struct hc_filter {
     size_t allow_count;
     size_t count;
     uint32_t *tokens;  /* of all patterns */
-    uint32_t *symbols; /* of all sets: a head that counts them, then they */
+    uint32_t *symbols; /* of all sets: for each a head with their number, then they */
     char *texts;       /* prefixes and suffixes */
     size_t token_count;
     size_t symbol_count;
     size_t text_used;
     struct hc_cancellation *cancellation;
-    size_t steps; /* since the call was last looked at */
+    size_t steps; /* since the cancellation was last checked */
     char *path;   /* with "/" for each "\" */
     size_t path_size;
 };
@@ -66,8 +67,8 @@ static uint32_t token_of(enum token_kind token_kind, uint32_t value)
     return (uint32_t)token_kind << VALUE_BITS | value;
 }
 
-/* The next character; bytes that are none count as one each, as in Python's file names.
- */
+/* The next character. A byte that is no UTF-8 counts as one, as Python's os.fsdecode()
+ * makes of it (surrogateescape). */
 static uint32_t next_code_point(const char **text)
 {
     static const unsigned char lead_bits[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
@@ -89,7 +90,8 @@ static uint32_t next_code_point(const char **text)
 
 /* ---- compiling --------------------------------------------------------------------- */
 
-/* Where the set that starts after "[" ends; NULL: nowhere, the "[" is a character. */
+/* The "]" of the set that starts after "["; NULL: there is none, the "[" is a
+ * character. */
 static const char *find_set_end(const char *start)
 {
     if (*start == '!')
@@ -112,7 +114,8 @@ static void mark_ranges(uint32_t *symbols, size_t count)
     }
 }
 
-/* Drops ranges that are the wrong way round, from the right. Returns the new start. */
+/* Drops ranges whose ends are in the wrong order, such as "z-a", from the right, and
+ * moves what stays to the end. Returns where it starts. */
 static size_t drop_empty_ranges(uint32_t *symbols, size_t count)
 {
     size_t kept = count;
@@ -128,7 +131,7 @@ static size_t drop_empty_ranges(uint32_t *symbols, size_t count)
     return kept;
 }
 
-/* The head stands right before the first symbol that is kept. */
+/* The head is written right before the first symbol that is kept. */
 static uint32_t pattern_compile_set(struct hc_filter *filter, const char *start,
                                     const char *end)
 {
@@ -168,7 +171,7 @@ static uint32_t pattern_compile_token(struct hc_filter *filter, const char **pat
     return pattern_compile_set(filter, start, end);
 }
 
-/* The bytes [from, to) of a pattern as text of its own. */
+/* Copies the bytes [from, to) of a pattern into the texts of the filter. */
 static const char *filter_keep_text(struct hc_filter *filter, const char *from,
                                     const char *to)
 {
@@ -181,13 +184,12 @@ static const char *filter_keep_text(struct hc_filter *filter, const char *from,
     return text;
 }
 
-/* Tokens, and the runs of characters at both ends. */
+/* Fills `pattern` with its tokens, and with the runs of characters at both ends. */
 static void pattern_compile(struct hc_filter *filter, const char *text,
                             struct pattern *pattern)
 {
     uint32_t *tokens = filter->tokens + filter->token_count;
-    const char *at = text,
-               *pattern_match_tokens = text; /* where the last run of characters began */
+    const char *at = text, *run = text; /* where the last run of characters began */
     const char *prefix_end = NULL;
     unsigned stars = 0, others = 0;
     size_t count = 0;
@@ -201,7 +203,7 @@ static void pattern_compile(struct hc_filter *filter, const char *text,
             continue;
         if (!prefix_end)
             prefix_end = start;
-        pattern_match_tokens = at;
+        run = at;
         others += token_kind_of(token) != STAR;
         stars +=
             token_kind_of(token) == STAR &&
@@ -210,7 +212,7 @@ static void pattern_compile(struct hc_filter *filter, const char *text,
     if (count > 0 && tokens[count - 1] == token_of(CHARACTER, '/')) {
         tokens[count++] = token_of(STAR, 0);
         prefix_end = prefix_end ? prefix_end : at;
-        pattern_match_tokens = at;
+        run = at;
         stars++;
     }
     tokens[count++] = token_of(END, 0);
@@ -223,8 +225,8 @@ static void pattern_compile(struct hc_filter *filter, const char *text,
     pattern->prefix_length = (uint16_t)(prefix_end - text);
     if (pattern->is_exact)
         return;
-    pattern->suffix = filter_keep_text(filter, pattern_match_tokens, at);
-    pattern->suffix_length = (uint16_t)(at - pattern_match_tokens);
+    pattern->suffix = filter_keep_text(filter, run, at);
+    pattern->suffix_length = (uint16_t)(at - run);
 }
 
 static size_t patterns_total_length(const char *const *patterns, size_t count)
@@ -236,7 +238,8 @@ static size_t patterns_total_length(const char *const *patterns, size_t count)
     return total;
 }
 
-/* Each pattern adds a token for its end, and one for the "*" after a "/". */
+/* At most one token for each byte, one for the end of each pattern, and one for the "*"
+ * behind a "/" at its end. */
 static int filter_allocate(struct hc_filter *filter, size_t length, struct hc_error *err)
 {
     filter->patterns = calloc(filter->count + 1, sizeof *filter->patterns);
@@ -324,7 +327,8 @@ static bool pattern_match_tokens(struct hc_filter *filter, const uint32_t *token
                                  const char *path)
 {
     const uint32_t *after_star = NULL;
-    const char *retry = NULL; /* what the last star has not taken yet */
+    const char *retry =
+        NULL; /* the part of the path that the last star has not taken yet */
 
     while (*path || token_kind_of(*token) == STAR) {
         const char *next = path;
@@ -365,7 +369,7 @@ static bool pattern_matches(struct hc_filter *filter, const struct pattern *patt
     return pattern->is_simple || pattern_match_tokens(filter, pattern->tokens, path);
 }
 
-/* Now and then, whether the request is still wanted. */
+/* Checks the cancellation every CHECK_STEPS steps: a check reads a clock. */
 static int filter_count_step(struct hc_filter *filter, struct hc_error *err)
 {
     if (++filter->steps <= CHECK_STEPS)
@@ -374,7 +378,7 @@ static int filter_count_step(struct hc_filter *filter, struct hc_error *err)
     return hc_cancellation_check(filter->cancellation, err);
 }
 
-/* Whether one of the patterns [first, last) matches: 1, 0, -1. */
+/* 1: one of the patterns [first, last) matches; 0; -1 when it was cancelled. */
 static int any_pattern_matches(struct hc_filter *filter, size_t first, size_t last,
                                const char *path, struct hc_error *err)
 {
@@ -389,7 +393,7 @@ static int any_pattern_matches(struct hc_filter *filter, size_t first, size_t la
     return 0;
 }
 
-/* `path` with "/" for each "\", borrowed until the next one. */
+/* A copy of `path` with "/" for each "\", borrowed until the next call. */
 static const char *filter_replace_backslashes(struct hc_filter *filter, const char *path,
                                               struct hc_error *err)
 {

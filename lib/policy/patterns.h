@@ -6,9 +6,9 @@
  * that ends in "/" has "*" appended.
  *
  * The patterns of a request are compiled once, into a filter. Most files are decided by
- * what a pattern begins and ends with; the rest takes time linear in the path but for a
- * long run of "?", sets and repeated characters between two "*", which is quadratic at
- * worst. A filter belongs to one thread.
+ * the characters that a pattern begins and ends with. For the rest the time is linear in
+ * the length of the path, except for a long run of "?", sets and repeated characters
+ * between two "*", for which it is quadratic at worst. A filter belongs to one thread.
  */
 #ifndef HC_POLICY_PATTERNS_H
 #define HC_POLICY_PATTERNS_H
@@ -32,19 +32,19 @@ struct hc_patterns {
  * UTF-8. */
 int hc_patterns_check(const struct hc_patterns *patterns, struct hc_error *err);
 
-/* `patterns` passed hc_patterns_check and are not kept. `call` ends the matching early;
- * NULL: nothing does. NULL when memory is short. */
+/* `patterns` passed hc_patterns_check and are not kept; `cancellation` is borrowed. NULL
+ * when memory is short. */
 struct hc_filter *hc_filter_new(const struct hc_patterns *patterns,
                                 struct hc_cancellation *cancellation,
                                 struct hc_error *err);
 void hc_filter_free(struct hc_filter *filter);
 HC_DEFINE_AUTO(hc_filter, hc_filter_free)
 
-/* INVALID_PATTERN when so many files times its patterns are more than HC_MATCHES_MAX. */
+/* INVALID_PATTERN when `files` times the number of patterns exceeds HC_MATCHES_MAX. */
 int hc_filter_check(const struct hc_filter *filter, size_t files, struct hc_error *err);
 
-/* 1 selected, 0 not; -1 as hc_cancellation_check when the call is over, which is looked
- * at now and then. */
+/* 1: `path` is selected; 0: it is not; -1 as hc_cancellation_check, which is called every
+ * few milliseconds of matching. */
 int hc_filter_select(struct hc_filter *filter, const char *path, struct hc_error *err);
 
 #endif

@@ -160,7 +160,7 @@ static bool value_is_true(const char *value)
                      strcasecmp(value, "YES") == 0 || strcasecmp(value, "TRUE") == 0);
 }
 
-/* The first of two variables that is set and not empty. */
+/* The first variable if it is set and not empty, else the second. */
 static const char *environment_first_filled(const char *first, const char *second)
 {
     const char *value = environment_value(first);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a resolver needs to know, with the defaults that the Hub's own variables give.
- * Strings are owned by the struct; replace one with free() and strdup(). Not thread-safe;
- * hc_resolver_open() copies what it needs.
+ * The settings of a resolver, with the defaults that the variables of the Hub's own
+ * clients give. The struct owns its strings; to replace one, free() it and strdup() the
+ * new one. No function here is thread-safe: they read the environment, and are for
+ * start-up. hc_resolver_open() copies what it needs.
  */
 #ifndef HUBCACHE_SETTINGS_H
 #define HUBCACHE_SETTINGS_H
@@ -24,13 +25,13 @@ struct hc_settings {
     char *endpoint;
 
     char *token;      /* Optional: HF_TOKEN. Wins over token_file */
-    char *token_file; /* Optional: HF_TOKEN_PATH. Read anew for each request; one that
-                         held a token and lost it is a failure, not "no token" */
+    char *token_file; /* Optional: HF_TOKEN_PATH. Read anew for each request; when it held
+                         a token and lost it, requests fail instead of going without */
 
     /* Optional: put after "hubcache/<version>; ": HF_HUB_USER_AGENT_ORIGIN */
     char *user_agent;
 
-    /* Optional: whom to trust over TLS instead of the system's authorities, a PEM file or
+    /* Optional: the certificate authorities, instead of the system's: a PEM file or
        a directory as OpenSSL keeps it, or several with colons between: SSL_CERT_FILE,
        SSL_CERT_DIR, else REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE */
     char *ca_file;
@@ -38,14 +39,14 @@ struct hc_settings {
     char **local_roots; /* Optional: directories in which repo ids may be found */
     size_t local_root_count;
 
-    /* Optional: base URLs to ask when the endpoint is unreachable, or asks for a pause;
-       not what a revision means when the endpoint has said so before, and nothing about a
-       repo that is private or gated */
+    /* Optional: base URLs to ask when the endpoint is unreachable or asks for a pause. A
+     * mirror is never asked which commit a revision is when the endpoint has answered
+     * that before, nor anything about a repo that is private or gated */
     char **mirrors;
     size_t mirror_count;
 
-    /* Follow redirects of a public endpoint to private addresses too. When the endpoint or
-       a mirror is itself at a private address, they are followed in any case */
+    /* Follow redirects of a public endpoint to private addresses too. When the endpoint
+     * or a mirror is itself at a private address, they are followed in any case */
     bool allow_private_redirects;
 
     bool offline;           /* HF_HUB_OFFLINE, else TRANSFORMERS_OFFLINE */
@@ -60,29 +61,32 @@ struct hc_settings {
        bytes, 10: HF_HUB_DOWNLOAD_TIMEOUT */
     unsigned download_timeout_s;
 
-    unsigned requests_per_second; /* to the endpoint, by this process; 0: no limit */
-    uint64_t bytes_per_second;    /* that arrive, for this process; 0: no limit */
+    /* Limits of this process: requests to the endpoint, and bytes that arrive; 0: none */
+    unsigned requests_per_second;
+    uint64_t bytes_per_second;
 
-    int64_t max_staleness_ms;  /* how old an answer of the Hub may be, 60000 */
-    unsigned retries;          /* how often a request is sent again, 5 */
-    unsigned retry_base_ms;    /* the first pause before that, 250; doubles up to 8 s */
-    unsigned snapshot_workers; /* files of one snapshot at a time; 0: all connections */
-    unsigned connections;      /* at most, for the bytes of all downloads together, 16 */
+    int64_t max_staleness_ms; /* how old an answer of the Hub may be; 60000 */
+    unsigned retries;         /* how often a request is sent again; 5 */
+    unsigned retry_base_ms; /* the pause before the first retry; 250, doubles up to 8 s */
+    unsigned snapshot_workers; /* files of one snapshot at a time; 0: `connections` */
+    unsigned connections;      /* at most, for the bytes of all downloads together; 16 */
 
-    /* Bytes of memory for all downloads together: fewer connections when it is short */
+    /* Bytes of memory for all downloads together; when it is short, fewer connections are
+       used */
     uint64_t download_memory;
 
-    /* Blobs of more bytes come in parts over several connections */
+    /* Blobs of more bytes are downloaded in segments, over several connections */
     uint64_t min_split_size;
 
-    /* Bytes of memory for listings of commits that no call uses; calls share them */
+    /* Bytes of memory for listings of commits that no call uses just now; calls share
+     * them */
     uint64_t tree_memory;
 
-    /* Another process that fetches a blob and stands still for so long loses its turn */
+    /* After how long without progress a download of another process is taken over */
     int64_t takeover_ms;
 };
 
-/* The defaults of these four, also when they are zero. */
+/* The defaults of the last four, which also stand for zero. */
 enum {
     HC_TREE_MEMORY = 64 * 1024 * 1024,
     HC_DOWNLOAD_MEMORY = 32 * 1024 * 1024,
@@ -106,7 +110,7 @@ HC_PUBLIC int hc_settings_load(struct hc_settings *settings, struct hc_error *er
 HC_PUBLIC int hc_settings_add_local_root(struct hc_settings *settings, const char *dir,
                                          struct hc_error *err);
 
-/* Appends a copy of `url`: mirrors are asked in this order, and never get the token. */
+/* Appends a copy of `url`. Mirrors are asked in this order, and never get a token. */
 HC_PUBLIC int hc_settings_add_mirror(struct hc_settings *settings, const char *url,
                                      struct hc_error *err);
 
