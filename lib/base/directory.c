@@ -25,6 +25,7 @@ int hc_directory_open(int root, const char *path)
     return openat(root, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
+/* fdopendir(3) takes the descriptor over, unless it fails. */
 DIR *hc_directory_stream(int root, const char *path)
 {
     int fd = hc_directory_open(root, path);
@@ -241,6 +242,8 @@ static bool directory_remove(int root, const char *path, mode_t type)
     return unlinkat(root, path, AT_REMOVEDIR) == 0;
 }
 
+/* The directories above `top` belong to the cache and stay, so only the rest of the path
+ * is looked at, from the top down: nothing is below the first part that is absent. */
 int hc_directory_remove_obstacle(int root, size_t top, const char *path, mode_t kind)
 {
     char part[PATH_MAX];

@@ -85,6 +85,8 @@ int hc_file_create(int root, const char *path, int flags)
     return openat(root, path, flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
 }
 
+/* open(2) with O_NOFOLLOW says ELOOP of a symlink, ENXIO of a socket, ENODEV of a device
+ * without a driver; hc_file_open says EISDIR and ENXIO of the rest. */
 bool hc_file_is_special(int errnum)
 {
     return errnum == EISDIR || errnum == ELOOP || errnum == ENXIO || errnum == ENODEV;
@@ -149,7 +151,7 @@ static void find_denying_path(int root, const char *path, bool is_file,
     } while (fstatat(root, denying, status, 0) < 0 && strcmp(denying, child) != 0);
 }
 
-/* " (alice)", when the system knows the user. */
+/* " (alice)"; "" when the user database of this container does not know the user. */
 static void user_name_suffix(uid_t uid, char name[64])
 {
     struct passwd entry, *found = NULL;
@@ -198,6 +200,7 @@ int hc_file_fail(struct hc_error *err, int errnum, const char *verb, int root,
                : -1;
 }
 
+/* Most often all parents are there, so that one system call is enough. */
 int hc_file_mkdirs(int root, const char *path, struct hc_error *err)
 {
     char partial[PATH_MAX];
@@ -352,6 +355,7 @@ static int fd_copy_chunk(int from, int to, struct hc_error *err)
     return count > 0;
 }
 
+/* In chunks, so that a copy of many gigabytes ends soon after it is cancelled. */
 int hc_file_copy(int from, int to, struct hc_cancellation *cancellation,
                  struct hc_error *err)
 {
@@ -380,6 +384,7 @@ int64_t hc_file_changed_ms(const struct stat *status)
     return written_ms < changed_ms ? written_ms : changed_ms;
 }
 
+/* Device and inode: another process may have replaced the file since it was opened. */
 bool hc_file_is_named(int root, const char *path, int fd)
 {
     struct stat ours, theirs;
@@ -389,6 +394,8 @@ bool hc_file_is_named(int root, const char *path, int fd)
            ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev;
 }
 
+/* Random, not counted: other processes, on other machines, write to the same
+ * directory. */
 int hc_file_private_name(char *buffer, size_t size, const char *path, const char *suffix,
                          struct hc_error *err)
 {

@@ -103,6 +103,8 @@ int hc_json_next(struct hc_json *json)
     return 1;
 }
 
+/* Without JSON_DISABLE_EOF_CHECK jansson would take what follows the value for
+ * garbage. */
 json_t *hc_json_value(struct hc_json *json)
 {
     json_error_t cause = {0};
@@ -124,6 +126,7 @@ char *hc_json_key(struct hc_json *json)
     return text && json_take_byte(json, ':') ? strdup(text) : NULL;
 }
 
+/* A file that cannot be read to its end is not done: a short listing would look whole. */
 bool hc_json_is_done(struct hc_json *json)
 {
     return json_peek(json) == '\0' && json->at == json->count && !json->has_failed;

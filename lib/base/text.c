@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Small text helpers. Texts that grow are written with open_memstream(3), not here.
+ *
+ * Names of files, messages of servers and headers of requests are texts of unknown
+ * origin: they may hold any bytes, so nothing here depends on a locale but the white
+ * space of hc_text_trim(), and no program of hubcache calls setlocale(3).
  */
 #include "text.h"
 
@@ -9,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A name that is cut off would name another file: it becomes none at all. */
 int hc_format(char *buffer, size_t size, const char *format, ...)
 {
     va_list args;
@@ -35,6 +40,8 @@ bool hc_text_ends(const char *text, const char *suffix)
     return length >= tail && strcmp(text + length - tail, suffix) == 0;
 }
 
+/* The second byte has a narrower range after some first bytes; all others are 80 to
+ * BF. */
 size_t hc_text_utf8_length(const char *text)
 {
     const unsigned char *s = (const unsigned char *)text;
@@ -98,6 +105,8 @@ static unsigned utf8_code_point(const char *text, size_t length)
     return code;
 }
 
+/* What a terminal obeys: C0, DEL and C1; and what makes a text look like another one:
+ * marks that change its direction or begin a line. */
 static bool code_point_is_control(unsigned code)
 {
     return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x061c ||
@@ -122,6 +131,8 @@ void hc_text_escape(FILE *out, const char *text, const char *also)
     }
 }
 
+/* Cut before a whole character. When memory is short there is no excerpt: it is only part
+ * of a message. */
 void hc_text_excerpt(char *buffer, size_t size, const char *text)
 {
     static const char rest[] = "…";

@@ -24,6 +24,7 @@ int hc_policy_authorize(const struct hc_policy *policy, const struct hc_target *
     return 0;
 }
 
+/* Options that contradict each other fail, instead of one that silently wins. */
 int hc_policy_check(const struct hc_policy *policy,
                     const struct hc_fetch_options *options, struct hc_error *err)
 {
@@ -47,6 +48,7 @@ bool hc_policy_may_ask_hub(const struct hc_policy *policy,
     return !policy->offline && !options->local_files_only;
 }
 
+/* A limit of 0 asks for an answer of now. */
 bool hc_policy_is_fresh(const struct hc_policy *policy,
                         const struct hc_fetch_options *options, int64_t heard_ms,
                         int64_t now_ms)
@@ -62,6 +64,12 @@ bool hc_policy_is_fresh(const struct hc_policy *policy,
     return age_ms <= limit_ms && age_ms >= -limit_ms;
 }
 
+/*
+ * "There is no such revision" is an answer, so an older one would be wrong; so is "no
+ * such file". A refusal is different: the service's token may have expired while the
+ * files that it fetched are still fine to serve, but a refusal of the caller's own token
+ * is about this caller. All else is trouble of the Hub or the network.
+ */
 bool hc_policy_may_fall_back(const struct hc_error *failure, bool is_own_token)
 {
     switch (failure->reason) {
@@ -122,6 +130,7 @@ static int token_accept_absence(const char *path, const atomic_bool *had_token,
     return token_fail_temporarily(err);
 }
 
+/* hc_file_read_linked() says "absent" also of a file that is too long or special. */
 static int token_read_file(const char *path, atomic_bool *had_token,
                            char token[HC_TOKEN_MAX + 1], struct hc_error *err)
 {

@@ -154,6 +154,7 @@ static char *path_expand(char *path, struct hc_error *err)
 
 /* ---- values of the environment ----------------------------------------------------- */
 
+/* ENV_VARS_TRUE_VALUES of the reference client. */
 static bool value_is_true(const char *value)
 {
     return value && (strcmp(value, "1") == 0 || strcasecmp(value, "ON") == 0 ||
@@ -194,6 +195,8 @@ static bool parse_integer(const char *text, long *number)
            text[strspn(text, " \t\n\r\f\v")] == '\0';
 }
 
+/* The reference client falls back to its default for 0, as `int(value) or default`
+ * does. */
 static int load_timeout(const char *name, unsigned *timeout_s, struct hc_error *err)
 {
     const char *value = environment_value(name);
@@ -239,12 +242,13 @@ static char *environment_value_or(const char *name, char *fallback, struct hc_er
     return hc_text_copy(value, err);
 }
 
-/* ~/.cache/<name> */
+/* ~/.cache/<name>, whatever XDG_CACHE_HOME says: so it is with the staging token. */
 static char *user_cache_dir(const char *name, struct hc_error *err)
 {
     return path_join(path_join(path_expand_user("~", err), ".cache", err), name, err);
 }
 
+/* HF_HOME, else $XDG_CACHE_HOME/huggingface, else ~/.cache/huggingface. */
 static char *load_home(struct hc_error *err)
 {
     char *cache =
@@ -256,7 +260,8 @@ static char *load_home(struct hc_error *err)
                        err);
 }
 
-/* The cache root. An empty path is the working directory. */
+/* The cache root: HF_HUB_CACHE, else HUGGINGFACE_HUB_CACHE, else <home>/hub. An empty
+ * path is the working directory, as for Python's Path(""). */
 static int load_cache_dir(struct hc_settings *settings, const char *home,
                           struct hc_error *err)
 {
@@ -272,6 +277,8 @@ static int load_cache_dir(struct hc_settings *settings, const char *home,
     return dir ? 0 : -1;
 }
 
+/* HUGGINGFACE_CO_STAGING wins over HF_ENDPOINT. Slashes at the end are cut off: paths are
+ * appended with one. */
 static int load_endpoint(struct hc_settings *settings, bool is_staging,
                          struct hc_error *err)
 {
@@ -312,6 +319,7 @@ static int load_token(struct hc_settings *settings, struct hc_error *err)
     return 0;
 }
 
+/* HF_TOKEN_PATH, else <home>/token; the staging site has a file of its own. */
 static int load_token_file(struct hc_settings *settings, const char *home,
                            bool is_staging, struct hc_error *err)
 {
@@ -384,6 +392,7 @@ int hc_settings_load(struct hc_settings *settings, struct hc_error *err)
     return origin && !settings->user_agent ? -1 : 0;
 }
 
+/* The list grows by one text; lists of settings are short. */
 static int settings_append(char ***list, size_t *count, const char *text,
                            struct hc_error *err)
 {
