@@ -77,7 +77,7 @@ struct call_attempt {
     bool is_retryable; /* the failure is one after which another attempt makes sense */
 };
 
-static void attempt_release(struct call_attempt *attempt)
+static void call_attempt_release(struct call_attempt *attempt)
 {
     if (attempt->response)
         protobuf_c_message_free_unpacked(attempt->response, NULL);
@@ -88,7 +88,7 @@ static void attempt_release(struct call_attempt *attempt)
     grpc_call_unref(attempt->call);
     grpc_completion_queue_destroy(attempt->queue);
 }
-HC_DEFINE_AUTO_VALUE(call_attempt, attempt_release)
+HC_DEFINE_AUTO_VALUE(call_attempt, call_attempt_release)
 
 static gpr_timespec time_from_now(int64_t milliseconds)
 {
@@ -124,7 +124,7 @@ static void channel_await_connection(const struct hc_channel *channel,
     }
 }
 
-static void attempt_open(struct call_attempt *attempt)
+static void call_attempt_open(struct call_attempt *attempt)
 {
     const struct hc_channel *channel = attempt->channel;
     grpc_slice method = grpc_slice_from_copied_string(attempt->request->method);
@@ -140,7 +140,7 @@ static void attempt_open(struct call_attempt *attempt)
     grpc_slice_unref(method);
 }
 
-static void attempt_wait(struct call_attempt *attempt, void *tag)
+static void call_attempt_wait(struct call_attempt *attempt, void *tag)
 {
     (void)grpc_completion_queue_pluck(attempt->queue, tag,
                                       gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
@@ -191,7 +191,7 @@ static size_t channel_metadata(const struct hc_channel *channel, grpc_metadata *
 }
 
 /* Starts the batch that sends the whole request and reads the first message. */
-static grpc_call_error attempt_start(struct call_attempt *attempt)
+static grpc_call_error call_attempt_start(struct call_attempt *attempt)
 {
     grpc_metadata metadata[METADATA_COUNT_MAX];
     size_t count = channel_metadata(attempt->channel, metadata);
@@ -216,7 +216,7 @@ static grpc_call_error attempt_start(struct call_attempt *attempt)
     return result;
 }
 
-static grpc_call_error attempt_start_status(struct call_attempt *attempt)
+static grpc_call_error call_attempt_start_status(struct call_attempt *attempt)
 {
     grpc_op op = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
 
@@ -226,7 +226,7 @@ static grpc_call_error attempt_start_status(struct call_attempt *attempt)
     return grpc_call_start_batch(attempt->call, &op, 1, &attempt->code, NULL);
 }
 
-static grpc_call_error attempt_start_read(struct call_attempt *attempt)
+static grpc_call_error call_attempt_start_read(struct call_attempt *attempt)
 {
     grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
 
@@ -237,7 +237,7 @@ static grpc_call_error attempt_start_read(struct call_attempt *attempt)
 }
 
 /* Decodes the message that has arrived, and hands it to the caller's function. */
-static int attempt_read_message(struct call_attempt *attempt, struct hc_error *err)
+static int call_attempt_read_message(struct call_attempt *attempt, struct hc_error *err)
 {
     const struct hc_channel_request *request = attempt->request;
 
@@ -253,16 +253,16 @@ static int attempt_read_message(struct call_attempt *attempt, struct hc_error *e
     return 0;
 }
 
-static int attempt_read_messages(struct call_attempt *attempt, struct hc_error *err)
+static int call_attempt_read_messages(struct call_attempt *attempt, struct hc_error *err)
 {
-    attempt_wait(attempt, &attempt->bytes);
+    call_attempt_wait(attempt, &attempt->bytes);
     while (attempt->bytes) {
-        if (attempt_read_message(attempt, err) < 0)
+        if (call_attempt_read_message(attempt, err) < 0)
             return -1;
-        if (attempt_start_read(attempt) != GRPC_CALL_OK)
+        if (call_attempt_start_read(attempt) != GRPC_CALL_OK)
             return hc_fail(err, HC_INTERNAL, "%s: gRPC refuses to read",
                            attempt->request->method);
-        attempt_wait(attempt, &attempt->bytes);
+        call_attempt_wait(attempt, &attempt->bytes);
     }
     return 0;
 }
@@ -282,7 +282,7 @@ static bool status_is_retryable(const struct hc_channel_status *status,
     return err->reason == HC_SHUTTING_DOWN || err->reason == HC_BUSY;
 }
 
-static int attempt_fail(struct call_attempt *attempt, struct hc_error *err)
+static int call_attempt_fail(struct call_attempt *attempt, struct hc_error *err)
 {
     HC_AUTO_FREE char *text = strndup((const char *)GRPC_SLICE_START_PTR(attempt->text),
                                       GRPC_SLICE_LENGTH(attempt->text));
@@ -303,24 +303,24 @@ static int attempt_fail(struct call_attempt *attempt, struct hc_error *err)
     return -1;
 }
 
-static int attempt_run(struct call_attempt *attempt, struct hc_error *err)
+static int call_attempt_run(struct call_attempt *attempt, struct hc_error *err)
 {
     int result;
 
-    attempt_open(attempt);
+    call_attempt_open(attempt);
     /* gRPC refuses only malformed batches, so the second cannot fail after the first. */
-    if (attempt_start(attempt) != GRPC_CALL_OK ||
-        attempt_start_status(attempt) != GRPC_CALL_OK)
+    if (call_attempt_start(attempt) != GRPC_CALL_OK ||
+        call_attempt_start_status(attempt) != GRPC_CALL_OK)
         return hc_fail(err, HC_INTERNAL, "%s: gRPC refuses the call",
                        attempt->request->method);
-    result = attempt_read_messages(attempt, err);
+    result = call_attempt_read_messages(attempt, err);
     if (result < 0)
         (void)grpc_call_cancel(attempt->call, NULL);
-    attempt_wait(attempt, &attempt->code);
+    call_attempt_wait(attempt, &attempt->code);
     if (result < 0)
         return -1;
     if (attempt->code != GRPC_STATUS_OK)
-        return attempt_fail(attempt, err);
+        return call_attempt_fail(attempt, err);
     if (!attempt->response)
         return hc_fail(err, HC_INTERNAL, "%s: the server sent no message",
                        attempt->request->method);
@@ -333,8 +333,8 @@ static int attempt_run(struct call_attempt *attempt, struct hc_error *err)
  * restart has hit do not come back at once. False when there is no such attempt: they are
  * used up, or the deadline comes first.
  */
-static bool attempt_pause(unsigned number, gpr_timespec deadline,
-                          const struct hc_error *err)
+static bool call_attempt_pause(unsigned number, gpr_timespec deadline,
+                               const struct hc_error *err)
 {
     int64_t ms = RETRY_FIRST_MS << (number - 1);
     uint32_t chance = 0;
@@ -528,10 +528,10 @@ ProtobufCMessage *hc_channel_call(struct hc_channel *channel,
         HC_AUTO_VALUE(call_attempt)
         attempt = {.channel = channel, .request = request, .deadline = deadline};
 
-        if (attempt_run(&attempt, &failure) == 0)
+        if (call_attempt_run(&attempt, &failure) == 0)
             return hc_take(&attempt.response);
         is_retryable = attempt.is_retryable;
-    } while (is_retryable && attempt_pause(++number, deadline, &failure));
+    } while (is_retryable && call_attempt_pause(++number, deadline, &failure));
     *err = failure;
     return NULL;
 }

@@ -22,7 +22,10 @@
 
 #define ERROR_DOMAIN "hubcache"
 
-/* The first detail of that type, unpacked; NULL when there is none. */
+/*
+ * The first detail of that type, unpacked; NULL when there is none. Types are compared by
+ * the name after the slash, as google.protobuf.Any asks for: the host before it varies.
+ */
 static ProtobufCMessage *status_find_detail(const Google__Rpc__Status *status,
                                             const ProtobufCMessageDescriptor *type)
 {
@@ -36,6 +39,7 @@ static ProtobufCMessage *status_find_detail(const Google__Rpc__Status *status,
     return NULL;
 }
 
+/* The value of a metadata key of ErrorInfo; "" when it is not there. */
 static const char *error_info_find(const Google__Rpc__ErrorInfo *info, const char *key)
 {
     for (size_t i = 0; i < info->n_metadata; i++) {
@@ -65,6 +69,7 @@ static void status_read_error_info(const Google__Rpc__Status *status,
                    error_info_find(info, "missing"));
 }
 
+/* Delays beyond a day are cut to one, so that the milliseconds fit. */
 static void status_read_retry(const Google__Rpc__Status *status, struct hc_error *err)
 {
     const int64_t seconds_max = 24L * 60 * 60;
@@ -81,6 +86,7 @@ static void status_read_retry(const Google__Rpc__Status *status, struct hc_error
         err->retry_after_ms = (unsigned)(delay->seconds * 1000 + delay->nanos / 1000000);
 }
 
+/* Only the first violation: the server refuses a request at its first invalid field. */
 static void status_read_field(const Google__Rpc__Status *status, struct hc_error *err)
 {
     HC_AUTO_MESSAGE *message =
@@ -125,6 +131,10 @@ static enum hc_reason reason_of_status_code(int code)
     }
 }
 
+/*
+ * Makes the error of a status without details. UNAVAILABLE and DEADLINE_EXCEEDED are what
+ * gRPC itself reports most, so their messages name the next step.
+ */
 static int status_fail_by_code(const struct hc_channel_status *status,
                                struct hc_error *err)
 {

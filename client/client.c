@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The public calls: encode the request, make the RPC, decode the response. A client is not
- * written to after it was opened, and each call keeps what it needs on its own stack.
+ * written to after it was opened, and each call keeps what it needs on its own stack, so
+ * no call needs a lock.
+ *
+ * hc_client_resolve_snapshot() is two RPCs: WatchSnapshot, which streams progress events
+ * before its result, if the caller has a progress function, else ResolveSnapshot.
  */
 #include <hubcache-client/client.h>
 
@@ -44,6 +48,10 @@ static int token_check(const char *token, const char *what, struct hc_error *err
     return 0;
 }
 
+/*
+ * Checks the options before gRPC does, which refuses metadata with other characters
+ * without saying which.
+ */
 static int client_connect(struct hc_client *client,
                           const struct hc_client_options *options, struct hc_error *err)
 {
@@ -65,6 +73,7 @@ static int client_connect(struct hc_client *client,
     return client->channel ? 0 : -1;
 }
 
+/* The mount as the decoders want it; it borrows from the client. */
 static struct hc_mount client_mount(const struct hc_client *client)
 {
     return (struct hc_mount){.dir = client->mount,

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Requests are only put into another shape: the server alone decides what a request may
- * hold. Each answer is built in a local value, which is cleared when anything fails and
- * handed over only when it is whole. The cache id of the mount is read for each answer,
- * since it is one small file and a volume may be mounted anew while a client runs.
+ * hold, so that an older client can ask a newer server for all that its fields can say.
+ * Enums have the numbers of the proto file and are cast; a number that a newer server
+ * added passes through.
+ *
+ * Each answer is built in a local value, which its scope clears when anything fails, and
+ * which is handed over only when it is whole. The cache id of the mount is read for each
+ * answer, since it is one small file and a volume may be mounted anew while a client runs.
  */
 #include "message.h"
 
@@ -37,6 +41,7 @@ static char *message_borrow(const char *text)
     return both.lent;
 }
 
+/* The same for lists: the pointers of the caller's list are packed where they are. */
 static char **message_borrow_list(const char *const *list)
 {
     union {
@@ -47,6 +52,11 @@ static char **message_borrow_list(const char *const *list)
     return both.lent;
 }
 
+/*
+ * Fills `options` and returns the part of it that a message points to. The duration is
+ * linked only when the caller set one: zero milliseconds mean "ask the Hub now", no
+ * duration means "as the server's policy says".
+ */
 static Hubcache__V1__FetchOptions *
 message_fill_options(const struct hc_client_fetch *fetch,
                      struct hc_message_options *options)
@@ -110,6 +120,7 @@ void hc_message_encode_snapshot(const struct hc_client_snapshot_request *request
     message->options = message_fill_options(&request->fetch, options);
 }
 
+/* protobuf-c gives an absent string as "", so `text` is never NULL. */
 static int copy_text(char **out, const char *text, struct hc_error *err)
 {
     *out = hc_text_copy(text, err);
@@ -132,6 +143,7 @@ static int copy_texts(char ***out, size_t *count, char *const *texts, size_t tot
     return 0;
 }
 
+/* On failure `to` is half filled; the caller's scope clears it. */
 static int fill_resolved_file(const struct hc_mount *mount,
                               const Hubcache__V1__ResolvedFile *from,
                               struct hc_client_file *to, struct hc_error *err)
@@ -147,6 +159,7 @@ static int fill_resolved_file(const struct hc_mount *mount,
     return copy_text(&to->etag, from->etag, err);
 }
 
+/* `*to` is all zero before it is filled, so that a list that fails can be cleared. */
 static int fill_file_list(const struct hc_mount *mount,
                           Hubcache__V1__ResolvedFile *const *from, size_t count,
                           struct hc_client_file **to, struct hc_error *err)
@@ -173,6 +186,10 @@ static bool files_are_cached(Hubcache__V1__ResolvedFile *const *files, size_t co
     return false;
 }
 
+/*
+ * The decoders check the mount before they map paths, and only when a file of the answer
+ * is on the cache volume. They take what the server says otherwise: it proved the files.
+ */
 int hc_message_decode_file(const struct hc_mount *mount,
                            const Hubcache__V1__ResolveFileResponse *response,
                            struct hc_client_file *file, struct hc_error *err)
@@ -259,6 +276,7 @@ int hc_message_decode_info(const Hubcache__V1__GetServerInfoResponse *response,
     return 0;
 }
 
+/* A number that an older server does not send is zero. */
 void hc_message_decode_progress(const Hubcache__V1__SnapshotProgress *event,
                                 struct hc_client_progress *progress)
 {
@@ -275,6 +293,11 @@ void hc_message_decode_progress(const Hubcache__V1__SnapshotProgress *event,
     };
 }
 
+/*
+ * Compares the volume's own id, not paths: a client that mounts another volume at the
+ * right place would otherwise open files of the same names with other bytes. A server that
+ * has no id (a read-only cache root that never got one) sends "".
+ */
 int hc_mount_check(const struct hc_mount *mount, const char *cache_id,
                    struct hc_error *err)
 {
@@ -306,7 +329,10 @@ int hc_mount_check(const struct hc_mount *mount, const char *cache_id,
         mount->dir, here, mount->server, cache_id);
 }
 
-/* Whether `path` is relative and each of its parts is a name, not "", "." or "..". */
+/*
+ * Whether `path` is relative and each of its parts is a name, not "", "." or "..". A path
+ * from the network must not lead out of the mount, whatever the server is.
+ */
 static bool path_is_below(const char *path)
 {
     for (const char *part = path;; part++) {
@@ -346,6 +372,7 @@ char *hc_mount_path(const struct hc_mount *mount, const char *server_path,
     return NULL;
 }
 
+/* Of a list that failed, only the first `count` texts were copied. */
 static void text_list_free(char **texts, size_t count)
 {
     for (size_t i = 0; texts && i < count; i++)

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One argp child parses the options that stand before the name of a subcommand and those
- * that stand after it, so that both places mean the same.
+ * that stand after it, so that both places mean the same. An option that is given in both
+ * places has the value after the name. Options that are not given are left to the client
+ * library, which reads the environment and knows the defaults; the tokens alone are read
+ * here, since the library takes them as texts and not as names of files.
  */
 #include "command.h"
 
@@ -26,6 +29,7 @@ enum {
     KEY_HUB_TOKEN_FILE
 };
 
+/* Keeps what the option says; the texts stay in argv. */
 static error_t command_option_parse(int key, char *arg, struct argp_state *state)
 {
     struct hc_command_options *options = state->input;
@@ -106,6 +110,7 @@ void hc_command_parse(const struct argp *argp, unsigned flags, int argc, char **
     (void)argp_parse(argp, argc, argv, flags, NULL, input);
 }
 
+/* argp_error() takes a format too, but the compiler does not check its arguments. */
 void hc_command_refuse(const struct argp_state *state, const char *format, ...)
 {
     char message[MESSAGE_MAX];
@@ -127,6 +132,7 @@ int64_t hc_command_duration(const struct argp_state *state, const char *text)
     return milliseconds;
 }
 
+/* The client copies the tokens; the copies here are wiped, also when opening fails. */
 struct hc_client *hc_command_connect(const struct hc_command_options *options,
                                      struct hc_error *err)
 {

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Messages name the next step themselves; a hint adds only what the command alone knows,
- * which is its own options. Durations and sizes have one table of units each. JSON is made
- * with json_pack(), whose format "o" takes over a value and passes on the failure of one
- * that is NULL.
+ * which is its own options. Durations and sizes have one table of units each.
+ *
+ * JSON is made with json_pack(), whose format "o" takes over a value and passes on the
+ * failure of one that is NULL, so only the last result is checked. Names of enums are those
+ * of the proto file, as protobuf's own JSON has them; a number without a name, from a newer
+ * server, is printed as the unspecified one.
+ *
+ * Text from the network may hold sequences that a terminal obeys. It is escaped wherever a
+ * person reads it; only a path on a pipe is printed as it is, because a program opens it.
  */
 #include "output.h"
 
@@ -21,6 +27,7 @@
 
 enum { HINT_MAX = 512 };
 
+/* strtoll() would accept white space and a sign, so the first character is checked. */
 int hc_duration_parse(const char *text, int64_t *milliseconds)
 {
     static const struct {
@@ -98,6 +105,7 @@ static const char *json_completeness_name(enum hc_client_completeness completene
     return names[(size_t)completeness < sizeof names / sizeof *names ? completeness : 0];
 }
 
+/* The fields of hubcache.v1.ResolvedFile. */
 static json_t *json_of_file(const struct hc_client_file *file)
 {
     return json_pack("{ss ss ss ss ss sI ss sb}", "path", file->path, "cache_path",
@@ -177,6 +185,7 @@ char *hc_output_json_of_info(const struct hc_client_info *info)
                                (int)info->offline, "endpoint", info->endpoint));
 }
 
+/* The name of the command stands before each line, as it may be one of many in a script. */
 static void print_message(const char *message)
 {
     (void)fputs("hubcache: ", stderr);
@@ -184,6 +193,10 @@ static void print_message(const char *message)
     (void)fputc('\n', stderr);
 }
 
+/*
+ * Prints the missing files of INCOMPLETE_SNAPSHOT, one a line. The error holds the first
+ * names only, separated by newlines, and the number of all.
+ */
 static void print_missing_names(const struct hc_error *err)
 {
     char names[sizeof err->missing];

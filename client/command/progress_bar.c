@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The terminal is put in no special mode and its cursor is never hidden, so an interrupt
- * leaves it as it was.
+ * leaves it as it was. A bar is drawn over the line before it: a carriage return and the
+ * sequence that clears to the end of the line come first. Elsewhere, as in the log of a
+ * batch job, control sequences would be noise: there a whole line is printed every
+ * LINE_EVERY_MS, and none for a snapshot that is complete sooner.
  */
 #include "progress_bar.h"
 
@@ -20,6 +23,7 @@
 enum { LINE_EVERY_MS = 5000, BAR_WIDTH = 24, COLUMNS_DEFAULT = 80 };
 
 HC_PRINTF(2, 3)
+/* Cuts what does not fit. */
 static void text_append(char text[HC_PROGRESS_BAR_TEXT_MAX], const char *format, ...)
 {
     size_t used = strlen(text);
@@ -41,6 +45,7 @@ static void text_append_bytes(const struct hc_client_progress *progress,
                 progress->files_total, done, total);
 }
 
+/* The rate is not zero. More bytes than announced leave no time. */
 static void text_append_rate(const struct hc_client_progress *progress,
                              char text[HC_PROGRESS_BAR_TEXT_MAX])
 {

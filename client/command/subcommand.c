@@ -3,6 +3,14 @@
  * The subcommands: `hubcache file` prints the paths of files, `hubcache snapshot` the
  * directory of a repo, `hubcache info` what the server says about itself. Several names of
  * `file` are one request, which is answered from one commit: all of them or none.
+ *
+ * Each subcommand has an argp parser whose children parse the options that it shares: those
+ * of `file` and `snapshot` (resolve_argp), and those of every subcommand (hc_command_argp).
+ * Each then connects, makes one call, prints the answer, and returns the exit code that
+ * the table of reasons gives for a failure.
+ *
+ * Progress and notes go to standard error: standard output is the path or the JSON alone,
+ * so that `model=$(hubcache snapshot …)` works.
  */
 #include "base/auto.h"
 #include "base/size.h"
@@ -118,6 +126,7 @@ static const struct argp_child resolve_children[] = {
     {0},
 };
 
+/* In the order of resolve_children. */
 static void resolve_set_child_inputs(const struct argp_state *state)
 {
     struct resolve_command *command = state->input;
@@ -175,6 +184,7 @@ static const struct argp file_argp = {
     .children = resolve_children,
 };
 
+/* One name is ResolveFile, whose answer has a different shape in JSON than a list. */
 static int file_resolve_one(struct hc_client *client,
                             const struct resolve_command *command, struct hc_error *err)
 {
@@ -194,6 +204,7 @@ static int file_resolve_one(struct hc_client *client,
     return hc_output_print_path(file.path, err);
 }
 
+/* Prints nothing unless all files were resolved. */
 static int file_resolve_several(struct hc_client *client,
                                 const struct resolve_command *command,
                                 struct hc_error *err)
@@ -237,6 +248,7 @@ int hc_command_file(int argc, char **argv, struct hc_command_options *options)
 
 /* --- snapshot ------------------------------------------------------------------------ */
 
+/* Running out of memory is told as wrong usage is: argp has no other way to fail. */
 static error_t snapshot_add_pattern(const struct argp_state *state,
                                     struct hc_strings *patterns, const char *pattern)
 {
@@ -322,6 +334,7 @@ static void snapshot_list_fetches(const struct hc_client_snapshot *snapshot)
     hc_output_print_note(note);
 }
 
+/* Notes come first: they say how far the answer can be relied on. */
 static int snapshot_print(const struct resolve_command *command,
                           const struct hc_client_snapshot *snapshot, struct hc_error *err)
 {
@@ -336,6 +349,10 @@ static int snapshot_print(const struct resolve_command *command,
     return hc_output_print_path(snapshot->path, err);
 }
 
+/*
+ * A dry run needs the list of files to print it, and has no progress to show. The bar is
+ * cleared before anything else is printed.
+ */
 static int snapshot_resolve(struct hc_client *client,
                             const struct resolve_command *command, struct hc_error *err)
 {
