@@ -264,17 +264,17 @@ HC_PUBLIC int hc_resolve_snapshot_cached(struct hc_resolver *resolver,
  * NULL. */
 HC_PUBLIC int hc_resolve_file(struct hc_resolver *resolver,
                               const struct hc_file_request *request,
-                              struct hc_cancellation *call, struct hc_file *file,
+                              struct hc_cancellation *cancellation, struct hc_file *file,
                               struct hc_error *err);
 
 /* All from one commit. */
 HC_PUBLIC int hc_resolve_files(struct hc_resolver *resolver,
                                const struct hc_files_request *request,
-                               struct hc_cancellation *call, struct hc_files *files,
-                               struct hc_error *err);
+                               struct hc_cancellation *cancellation,
+                               struct hc_files *files, struct hc_error *err);
 HC_PUBLIC int hc_resolve_snapshot(struct hc_resolver *resolver,
                                   const struct hc_snapshot_request *request,
-                                  struct hc_cancellation *call,
+                                  struct hc_cancellation *cancellation,
                                   struct hc_snapshot *snapshot, struct hc_error *err);
 
 HC_PUBLIC void hc_file_clear(struct hc_file *file);
