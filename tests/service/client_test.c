@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: what the client library says of a real hubcached is what its header promises:
- * paths on the caller's mount, the server's own reasons, a server that comes and goes,
- * and one client for many threads. The server is offline; its cache is made here.
+ * Promise: with a real hubcached, the client library does what its header says: it answers
+ * with paths on the caller's mount and with the server's reasons, survives restarts of the
+ * server, and serves many threads at once. The server is offline; its cache is made here.
  */
 #include "test.h"
 
@@ -28,12 +28,12 @@ enum { THREADS = 8, CALLS = 50, RESTARTS = 3, SLOW_MS = 1500 };
 struct fixture {
     char *dir;
     char *cache;   /* the server's mount */
-    char *mount;   /* the same volume, seen elsewhere */
+    char *mount;   /* the same volume at another path */
     char *address; /* "unix:<dir>/socket" */
     pid_t server;
 };
 
-/* Becomes hubcached, in the child. */
+/* Turns the child into hubcached. */
 static void server_exec(const struct fixture *f, int out)
 {
     (void)dup2(out, STDOUT_FILENO);
@@ -43,7 +43,7 @@ static void server_exec(const struct fixture *f, int out)
     _exit(127);
 }
 
-/* Returns when it says that it listens. */
+/* Returns when the server has printed that it listens. */
 static void server_start(struct fixture *f)
 {
     char line[256];
@@ -118,7 +118,7 @@ static struct hc_client *client_open(const struct fixture *f, const char *mount)
     return client;
 }
 
-/* The reason, HC_OK with the path in `path`. */
+/* HC_OK and the path in `path`, else the reason of the failure. */
 static enum hc_reason client_resolve(struct hc_client *client, const char *repo,
                                      const char *name, char path[512])
 {
@@ -295,7 +295,7 @@ static void a_restart_of_the_server_fails_no_call(void **state)
     struct caller callers[THREADS];
     pthread_t threads[THREADS];
     atomic_bool is_over = false;
-    bool is_slow = false; /* the server was away longer than a client tries */
+    bool is_slow = false; /* a restart took longer than a client retries */
 
     for (int i = 0; i < THREADS; i++) {
         callers[i] = (struct caller){.client = client_open(f, NULL), .is_over = &is_over};

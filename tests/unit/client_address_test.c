@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: "host:port" and "unix:/path" become what gRPC understands, whatever characters
- * they hold; everything else is refused with a message, not looked up as a name.
+ * Promise: "host:port" and "unix:/path" become URIs that gRPC understands, with any
+ * characters; every other form is refused with a message, and not looked up as a name.
  */
 #include "test.h"
 
@@ -52,7 +52,7 @@ static void a_socket_keeps_every_character_of_its_path(void **state)
     assert_uri("unix:/a b%41?#.sock", "unix:/a%20b%2541%3F%23.sock");
 }
 
-static void an_address_without_a_sound_port_is_refused(void **state)
+static void an_address_without_a_valid_port_is_refused(void **state)
 {
     (void)state;
     assert_address_refused("");
@@ -65,7 +65,7 @@ static void an_address_without_a_sound_port_is_refused(void **state)
     assert_address_refused("hubcached:000080");
 }
 
-static void an_address_without_a_sound_host_is_refused(void **state)
+static void an_address_without_a_valid_host_is_refused(void **state)
 {
     (void)state;
     assert_address_refused(":50051");
@@ -85,7 +85,7 @@ static void other_schemes_are_refused(void **state)
     assert_address_refused("unix:hubcached.sock");
 }
 
-static void a_socket_whose_path_the_system_cannot_hold_is_refused(void **state)
+static void a_socket_path_longer_than_the_system_allows_is_refused(void **state)
 {
     char address[256];
 
@@ -109,10 +109,10 @@ int main(void)
         cmocka_unit_test(a_host_and_a_port_are_looked_up_by_dns),
         cmocka_unit_test(brackets_of_an_ipv6_address_are_encoded),
         cmocka_unit_test(a_socket_keeps_every_character_of_its_path),
-        cmocka_unit_test(an_address_without_a_sound_port_is_refused),
-        cmocka_unit_test(an_address_without_a_sound_host_is_refused),
+        cmocka_unit_test(an_address_without_a_valid_port_is_refused),
+        cmocka_unit_test(an_address_without_a_valid_host_is_refused),
         cmocka_unit_test(other_schemes_are_refused),
-        cmocka_unit_test(a_socket_whose_path_the_system_cannot_hold_is_refused),
+        cmocka_unit_test(a_socket_path_longer_than_the_system_allows_is_refused),
         cmocka_unit_test(a_host_longer_than_a_uri_may_be_is_refused),
     };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: the error that a hubcached had is the error that its client gets, with reason,
- * advice and link; a failure that no hubcached made is told by its code; broken details
- * are never worse than none.
+ * Promise: the client gets the error that the hubcached had, with reason, retry delay and
+ * link; a failure that no hubcached made is mapped by its code; details that cannot be
+ * decoded are treated as if there were none.
  */
 #include "test.h"
 
@@ -117,7 +117,7 @@ static void every_reason_survives_the_wire(void **state)
     }
 }
 
-static void a_reason_of_a_newer_server_is_told_by_its_code(void **state)
+static void an_unknown_reason_is_mapped_by_its_code(void **state)
 {
     char reason[] = "FROM_THE_FUTURE", domain[] = "hubcache";
     struct hc_error err = fail_with_reason(HC_STATUS_NOT_FOUND, reason, domain);
@@ -127,7 +127,7 @@ static void a_reason_of_a_newer_server_is_told_by_its_code(void **state)
     assert_string_equal(err.message, "in the server's words");
 }
 
-static void a_reason_of_another_domain_is_not_ours(void **state)
+static void a_reason_of_another_domain_is_ignored(void **state)
 {
     char reason[] = "NO_SPACE", domain[] = "mesh.example";
 
@@ -207,7 +207,7 @@ static void a_server_that_is_not_there_is_named_with_the_next_step(void **state)
     assert_non_null(strstr(err.message, "said gRPC"));
 }
 
-static void a_status_without_details_is_told_by_its_code(void **state)
+static void a_status_without_details_is_mapped_by_its_code(void **state)
 {
     (void)state;
     assert_int_equal(fail_without_details(HC_STATUS_CANCELLED, NULL, 0).reason,
@@ -221,7 +221,7 @@ static void a_status_without_details_is_told_by_its_code(void **state)
     assert_int_equal(fail_without_details(UNIMPLEMENTED, NULL, 0).reason, HC_INTERNAL);
 }
 
-static void details_that_are_no_message_are_ignored(void **state)
+static void details_that_cannot_be_decoded_are_ignored(void **state)
 {
     static const uint8_t rubbish[] = {0xff, 0xff, 0xff, 0xff};
 
@@ -235,15 +235,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_reason_survives_the_wire),
-        cmocka_unit_test(a_reason_of_a_newer_server_is_told_by_its_code),
-        cmocka_unit_test(a_reason_of_another_domain_is_not_ours),
+        cmocka_unit_test(an_unknown_reason_is_mapped_by_its_code),
+        cmocka_unit_test(a_reason_of_another_domain_is_ignored),
         cmocka_unit_test(numbers_and_names_of_the_metadata_are_read),
         cmocka_unit_test(a_retry_delay_is_read_and_bounded),
         cmocka_unit_test(the_field_at_fault_is_read),
         cmocka_unit_test(a_link_is_read_whole_or_not_at_all),
         cmocka_unit_test(a_server_that_is_not_there_is_named_with_the_next_step),
-        cmocka_unit_test(a_status_without_details_is_told_by_its_code),
-        cmocka_unit_test(details_that_are_no_message_are_ignored),
+        cmocka_unit_test(a_status_without_details_is_mapped_by_its_code),
+        cmocka_unit_test(details_that_cannot_be_decoded_are_ignored),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: what the server says of its progress reaches whoever watches, each number in
- * its own place, and an older server's silence is zero.
+ * Promise: each number of the server's progress becomes the number of the same name, and
+ * one that an older server does not send is zero.
  */
 #include "test.h"
 
@@ -54,7 +54,7 @@ static void every_number_of_progress_is_decoded(void **state)
     hubcache__v1__snapshot_progress__free_unpacked(message, NULL);
 }
 
-/* Field 1, files_total: 7, and nothing of what came later. */
+/* Field 1, files_total: 7, and none of the fields that were added later. */
 static void numbers_that_an_older_server_does_not_send_are_zero(void **state)
 {
     static const uint8_t bytes[] = {0x08, 0x07};

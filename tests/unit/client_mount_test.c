@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: a path that the client answers with lies on this machine's mount, and only
- * when the mount is the server's volume; no answer leads out of the mount.
+ * Promise: the client answers with paths on this machine's mount, and only if the mount
+ * is the server's volume; no answer leads out of the mount.
  */
 #include "test.h"
 
@@ -66,7 +66,7 @@ static void a_cache_path_is_joined_to_the_mount(void **state)
     assert_mounted_path("/models", "a..b/.hidden/...", "/models/a..b/.hidden/...");
 }
 
-static void without_a_mount_the_servers_path_stands(void **state)
+static void without_a_mount_the_servers_path_is_answered(void **state)
 {
     (void)state;
     assert_mounted_path(NULL, "models--a--b/snapshots/c/f", "/srv/cache/server-side");
@@ -89,7 +89,7 @@ static void a_cache_path_that_leaves_the_mount_is_refused(void **state)
     assert_no_mounted_path("/models", "a//b");
     assert_no_mounted_path("/models", "./a");
     assert_no_mounted_path("/models", "a/");
-    assert_no_mounted_path(NULL, "../x"); /* callers may join it themselves */
+    assert_no_mounted_path(NULL, "../x"); /* callers may join it to a mount */
 }
 
 static void the_servers_volume_is_known_by_its_id(void **state)
@@ -132,7 +132,7 @@ static void an_id_is_compared_whole(void **state)
     assert_int_equal(err.reason, HC_CACHE_MISMATCH);
 }
 
-static void a_volume_mounted_anew_is_noticed(void **state)
+static void another_volume_mounted_later_is_noticed(void **state)
 {
     struct hc_error err = {0};
 
@@ -154,7 +154,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_cache_path_is_joined_to_the_mount),
-        cmocka_unit_test(without_a_mount_the_servers_path_stands),
+        cmocka_unit_test(without_a_mount_the_servers_path_is_answered),
         cmocka_unit_test(a_local_directorys_file_keeps_the_servers_path),
         cmocka_unit_test(a_cache_path_that_leaves_the_mount_is_refused),
         cmocka_unit_test_setup_teardown(the_servers_volume_is_known_by_its_id,
@@ -165,8 +165,8 @@ int main(void)
                                         mount_teardown),
         cmocka_unit_test_setup_teardown(an_id_is_compared_whole, mount_setup,
                                         mount_teardown),
-        cmocka_unit_test_setup_teardown(a_volume_mounted_anew_is_noticed, mount_setup,
-                                        mount_teardown),
+        cmocka_unit_test_setup_teardown(another_volume_mounted_later_is_noticed,
+                                        mount_setup, mount_teardown),
         cmocka_unit_test_setup_teardown(a_server_without_an_id_is_not_compared,
                                         mount_setup, mount_teardown),
     };

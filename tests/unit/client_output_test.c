@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: what the command prints has the form that people and programs rely on: sizes,
+ * Promise: the output of the command has the form that people and programs rely on: sizes,
  * durations, the progress bar at any width, JSON with the names of the proto file, hints.
  */
 #include "test.h"
@@ -68,14 +68,14 @@ static const char *json_text(const json_t *object, const char *key)
     return text;
 }
 
-/* ESC [2J clears a terminal, U+202E turns the text behind it round, U+009B is CSI. */
+/* ESC [2J clears a terminal, U+202E reverses the text after it, U+009B is CSI. */
 #define HOSTILE                                                                          \
     "a\x1b[2J\u202e"                                                                     \
     "b\xc2\x9b"                                                                          \
     "c\n\xff"
 #define ESCAPED "a\\u001b[2J\\u202eb\\u009bc\\u000a\\u00ff"
 
-/* What `print` writes to the stream of descriptor `fd` while that is `to`. */
+/* Calls `print` while the descriptor of `stream` is `to`. */
 static void redirect_output(FILE *stream, int to, void (*print)(void))
 {
     int fd = fileno(stream);
@@ -171,7 +171,7 @@ static void a_program_reads_the_path_as_it_is(void **state)
     assert_printed(stdout, print_path, HOSTILE "\n");
 }
 
-static void a_terminal_is_sent_nothing_that_it_obeys(void **state)
+static void a_terminal_is_sent_no_control_characters(void **state)
 {
     (void)state;
     assert_shown(print_path, ESCAPED "\r\n");
@@ -186,7 +186,7 @@ static void messages_and_fields_are_escaped(void **state)
     assert_printed(stdout, print_field, "endpoint: " ESCAPED "\n");
 }
 
-static void json_has_no_character_that_a_terminal_obeys(void **state)
+static void json_has_no_control_characters(void **state)
 {
     (void)state;
     assert_printed(stdout, print_json,
@@ -205,7 +205,7 @@ static void durations_have_units_and_seconds_by_default(void **state)
     assert_duration("1d", 86400000);
 }
 
-static void what_is_no_duration_is_refused(void **state)
+static void a_text_that_is_no_duration_is_refused(void **state)
 {
     (void)state;
     assert_no_duration("");
@@ -242,7 +242,7 @@ static void times_left_have_hours_only_when_needed(void **state)
     assert_string_equal(text, "1:02:03");
 }
 
-static void progress_says_files_bytes_rate_and_time_left(void **state)
+static void progress_has_files_bytes_rate_and_time_left(void **state)
 {
     char text[HC_PROGRESS_BAR_TEXT_MAX];
 
@@ -251,7 +251,7 @@ static void progress_says_files_bytes_rate_and_time_left(void **state)
     assert_string_equal(text, "3/7 files, 2.0 GB of 4.0 GB, 100.0 MB/s, 0:20 left");
 }
 
-static void progress_without_a_rate_makes_no_guess(void **state)
+static void progress_without_a_rate_has_no_time_left(void **state)
 {
     struct hc_client_progress stalled = halfway;
     char text[HC_PROGRESS_BAR_TEXT_MAX];
@@ -262,7 +262,7 @@ static void progress_without_a_rate_makes_no_guess(void **state)
     assert_string_equal(text, "3/7 files, 2.0 GB of 4.0 GB");
 }
 
-static void progress_says_what_others_fetch_and_what_was_repeated(void **state)
+static void progress_has_files_of_other_processes_and_retries(void **state)
 {
     struct hc_client_progress troubled = halfway;
     char text[HC_PROGRESS_BAR_TEXT_MAX];
@@ -323,7 +323,7 @@ static void the_bar_never_exceeds_the_terminal(void **state)
     assert_non_null(strstr(bar, "0:20 left"));
 }
 
-static void a_narrow_bar_says_what_is_left_before_what_went_wrong(void **state)
+static void a_narrow_bar_keeps_the_time_left_rather_than_the_retries(void **state)
 {
     struct hc_client_progress troubled = halfway;
     char bar[HC_PROGRESS_BAR_TEXT_MAX];
@@ -401,7 +401,7 @@ static void a_snapshot_in_json_has_the_names_of_the_proto_file(void **state)
 
 static void one_file_in_json_is_the_answer_of_resolve_file(void **state)
 {
-    /* NOLINTNEXTLINE(clang-analyzer-optin.core.EnumCastOutOfRange): a newer server's */
+    /* NOLINTNEXTLINE(clang-analyzer-optin.core.EnumCastOutOfRange): from a newer server */
     const enum hc_client_source unknown = (enum hc_client_source)99;
     char path[] = "/models/a\nb", text[] = "x";
     struct hc_client_file file = {.path = path,
@@ -434,7 +434,7 @@ static void a_path_that_is_no_utf8_makes_no_json(void **state)
     assert_null(hc_output_json_of_info(&info));
 }
 
-static void hints_say_when_where_and_how(void **state)
+static void hints_name_the_delay_the_page_and_the_token(void **state)
 {
     struct hc_error busy = {.reason = HC_BUSY, .retry_after_ms = 1001};
     struct hc_error gated = {.reason = HC_GATED_REPO, .link = "https://hub.example/o/n"};
@@ -458,26 +458,26 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_program_reads_the_path_as_it_is),
-        cmocka_unit_test(a_terminal_is_sent_nothing_that_it_obeys),
+        cmocka_unit_test(a_terminal_is_sent_no_control_characters),
         cmocka_unit_test(messages_and_fields_are_escaped),
-        cmocka_unit_test(json_has_no_character_that_a_terminal_obeys),
+        cmocka_unit_test(json_has_no_control_characters),
         cmocka_unit_test(durations_have_units_and_seconds_by_default),
-        cmocka_unit_test(what_is_no_duration_is_refused),
+        cmocka_unit_test(a_text_that_is_no_duration_is_refused),
         cmocka_unit_test(sizes_have_decimal_units),
         cmocka_unit_test(times_left_have_hours_only_when_needed),
-        cmocka_unit_test(progress_says_files_bytes_rate_and_time_left),
-        cmocka_unit_test(progress_without_a_rate_makes_no_guess),
-        cmocka_unit_test(progress_says_what_others_fetch_and_what_was_repeated),
+        cmocka_unit_test(progress_has_files_bytes_rate_and_time_left),
+        cmocka_unit_test(progress_without_a_rate_has_no_time_left),
+        cmocka_unit_test(progress_has_files_of_other_processes_and_retries),
         cmocka_unit_test(the_longest_progress_fits_its_text),
         cmocka_unit_test(the_bar_shows_the_part_that_is_done),
         cmocka_unit_test(the_bar_never_exceeds_the_terminal),
-        cmocka_unit_test(a_narrow_bar_says_what_is_left_before_what_went_wrong),
+        cmocka_unit_test(a_narrow_bar_keeps_the_time_left_rather_than_the_retries),
         cmocka_unit_test(more_bytes_than_announced_do_not_break_the_bar),
         cmocka_unit_test(lines_come_every_five_seconds),
         cmocka_unit_test(a_snapshot_in_json_has_the_names_of_the_proto_file),
         cmocka_unit_test(one_file_in_json_is_the_answer_of_resolve_file),
         cmocka_unit_test(a_path_that_is_no_utf8_makes_no_json),
-        cmocka_unit_test(hints_say_when_where_and_how),
+        cmocka_unit_test(hints_name_the_delay_the_page_and_the_token),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

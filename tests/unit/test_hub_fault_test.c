@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: the test hub goes wrong at exactly the byte a rule names, waits for as
+ * The promise: the test hub fails at exactly the byte that a rule names, stalls for as
  * long as a test wants, and holds as many connections as the largest test opens.
  */
 #include "test_hub_fixture.h"
@@ -58,7 +58,7 @@ static void a_reset_comes_after_the_bytes_before_it_arrived(void **state)
     }
 }
 
-static void a_closed_and_a_reset_connection_bring_no_answer(void **state)
+static void a_closed_or_reset_connection_gives_no_answer(void **state)
 {
     const struct fixture *f = *state;
 
@@ -90,7 +90,7 @@ static void corrupting_flips_one_byte_and_shortening_takes_bytes_away(void **sta
     assert_int_equal(shortened.size, LFS_SIZE - 5);
 }
 
-static void a_length_that_lies_ends_in_a_broken_connection(void **state)
+static void a_wrong_length_ends_in_a_broken_connection(void **state)
 {
     const struct fixture *f = *state;
     const struct test_hub_rule rule = {.on_cdn = true,
@@ -133,7 +133,7 @@ static void rules_let_requests_pass_act_and_are_used_up(void **state)
     assert_int_equal(statuses[4], 307);
 }
 
-/* --- stalls and crowds ---------------------------------------------------------------
+/* --- stalls and many connections -----------------------------------------------------
  */
 
 static int hub_connect(const char *url)
@@ -151,7 +151,7 @@ static int hub_connect(const char *url)
     return fd;
 }
 
-/* Asks without reading the answer. */
+/* Sends a request and does not read the answer. */
 static int hub_send_request(const struct fixture *f, const char *target)
 {
     int fd = hub_connect(test_hub_endpoint(f->hub));
@@ -191,7 +191,7 @@ static void stall_git_file_at(const struct fixture *f, uint64_t number, char tar
     test_hub_rule(f->hub, &rule);
 }
 
-static void a_stalled_body_has_sent_its_bytes_and_goes_on_when_released(void **state)
+static void a_stalled_body_has_sent_its_bytes_and_continues_when_released(void **state)
 {
     const struct fixture *f = *state;
     char target[128], text[2048];
@@ -252,11 +252,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_HUB(a_cut_body_ends_at_exactly_the_byte_of_the_rule),
         WITH_HUB(a_reset_comes_after_the_bytes_before_it_arrived),
-        WITH_HUB(a_closed_and_a_reset_connection_bring_no_answer),
+        WITH_HUB(a_closed_or_reset_connection_gives_no_answer),
         WITH_HUB(corrupting_flips_one_byte_and_shortening_takes_bytes_away),
-        WITH_HUB(a_length_that_lies_ends_in_a_broken_connection),
+        WITH_HUB(a_wrong_length_ends_in_a_broken_connection),
         WITH_HUB(rules_let_requests_pass_act_and_are_used_up),
-        WITH_HUB(a_stalled_body_has_sent_its_bytes_and_goes_on_when_released),
+        WITH_HUB(a_stalled_body_has_sent_its_bytes_and_continues_when_released),
         WITH_HUB(stopping_the_hub_ends_stalled_answers),
         WITH_HUB(a_thousand_connections_are_answered_at_once),
     };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every test has a hub of its own, and every request a connection of its own.
+ * Each test has a hub of its own, and each request a connection of its own.
  */
 #include "test_hub_fixture.h"
 

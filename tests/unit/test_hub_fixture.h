@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A hub with one repo, "models/org/name", and a plain client to ask it with. For the
- * tests of the test hub itself. Callable from any thread.
+ * A hub with one repo, "models/org/name", and a plain HTTP client, for the tests of the
+ * test hub itself. Callable from any thread.
  */
 #ifndef HC_UNIT_TEST_HUB_FIXTURE_H
 #define HC_UNIT_TEST_HUB_FIXTURE_H
@@ -31,7 +31,7 @@ int hub_fixture_stop(void **state);
 #define WITH_HUB(test)                                                                   \
     cmocka_unit_test_setup_teardown(test, hub_fixture_start, hub_fixture_stop)
 
-/* What one request brought. */
+/* The outcome of one request. */
 struct response {
     CURLcode outcome;
     long status;
@@ -43,7 +43,7 @@ struct response {
 void response_clear(struct response *response);
 HC_DEFINE_AUTO_VALUE(response, response_clear)
 
-/* One request; zero-initialised members are left out. */
+/* One request; members that are zero are left out. */
 struct http_request {
     const char *path; /* or a whole URL */
     const char *range;

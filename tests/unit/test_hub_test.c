@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: the test hub answers as spec/hub-wire.md says, and its log has all that
- * was asked. What the other tests show rests on it.
+ * The promise: the test hub answers as spec/hub-wire.md says, and logs every request. The
+ * other tests rely on it.
  */
 #include "test_hub_fixture.h"
 
@@ -107,7 +107,7 @@ static void a_branch_named_with_slashes_and_a_short_hash_are_revisions(void **st
     assert_string_equal(by_hash.body, "{}");
 }
 
-static void pages_of_a_tree_hold_every_entry_once(void **state)
+static void pages_of_a_tree_have_every_entry_once(void **state)
 {
     const struct fixture *f = *state;
     static const char tree[] = "/api/models/org/name/tree/main?recursive=true";
@@ -293,7 +293,7 @@ int main(void)
         WITH_HUB(the_cdn_refuses_a_url_whose_signature_is_wrong),
         WITH_HUB(any_range_of_generated_bytes_equals_that_part_of_the_whole),
         WITH_HUB(a_branch_named_with_slashes_and_a_short_hash_are_revisions),
-        WITH_HUB(pages_of_a_tree_hold_every_entry_once),
+        WITH_HUB(pages_of_a_tree_have_every_entry_once),
         WITH_HUB(missing_things_are_refused_with_the_hubs_errors),
         WITH_HUB(a_missing_entry_names_its_commit_only_when_told_to),
         WITH_HUB(access_is_refused_without_the_token_and_to_disabled_repos),
