@@ -146,7 +146,7 @@ static void call_attempt_wait(struct call_attempt *attempt, void *tag)
                                       gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
 }
 
-static grpc_byte_buffer *message_pack(const ProtobufCMessage *message)
+static grpc_byte_buffer *message_to_byte_buffer(const ProtobufCMessage *message)
 {
     grpc_slice slice = grpc_slice_malloc(protobuf_c_message_get_packed_size(message));
     grpc_byte_buffer *bytes;
@@ -157,8 +157,8 @@ static grpc_byte_buffer *message_pack(const ProtobufCMessage *message)
     return bytes;
 }
 
-static ProtobufCMessage *message_unpack(grpc_byte_buffer *bytes,
-                                        const ProtobufCMessageDescriptor *type)
+static ProtobufCMessage *message_from_byte_buffer(grpc_byte_buffer *bytes,
+                                                  const ProtobufCMessageDescriptor *type)
 {
     grpc_byte_buffer_reader reader;
     ProtobufCMessage *message;
@@ -195,7 +195,7 @@ static grpc_call_error call_attempt_start(struct call_attempt *attempt)
 {
     grpc_metadata metadata[METADATA_COUNT_MAX];
     size_t count = channel_metadata(attempt->channel, metadata);
-    grpc_byte_buffer *bytes = message_pack(attempt->request->message);
+    grpc_byte_buffer *bytes = message_to_byte_buffer(attempt->request->message);
     grpc_op ops[] = {{.op = GRPC_OP_SEND_INITIAL_METADATA},
                      {.op = GRPC_OP_SEND_MESSAGE},
                      {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
@@ -243,7 +243,7 @@ static int call_attempt_read_message(struct call_attempt *attempt, struct hc_err
 
     if (attempt->response)
         protobuf_c_message_free_unpacked(attempt->response, NULL);
-    attempt->response = message_unpack(attempt->bytes, request->response);
+    attempt->response = message_from_byte_buffer(attempt->bytes, request->response);
     if (!attempt->response)
         return hc_fail(err, HC_INTERNAL, "%s: the answer is not a %s", request->method,
                        request->response->name);

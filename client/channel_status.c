@@ -26,8 +26,8 @@
  * The first detail of that type, unpacked; NULL when there is none. Types are compared by
  * the name after the slash, as google.protobuf.Any asks for: the host before it varies.
  */
-static ProtobufCMessage *status_find_detail(const Google__Rpc__Status *status,
-                                            const ProtobufCMessageDescriptor *type)
+static ProtobufCMessage *details_find(const Google__Rpc__Status *status,
+                                      const ProtobufCMessageDescriptor *type)
 {
     for (size_t i = 0; i < status->n_details; i++) {
         const Google__Protobuf__Any *any = status->details[i];
@@ -53,8 +53,7 @@ static const char *error_info_find(const Google__Rpc__ErrorInfo *info, const cha
 static void status_read_error_info(const Google__Rpc__Status *status,
                                    struct hc_error *err)
 {
-    HC_AUTO_MESSAGE *message =
-        status_find_detail(status, &google__rpc__error_info__descriptor);
+    HC_AUTO_MESSAGE *message = details_find(status, &google__rpc__error_info__descriptor);
     const Google__Rpc__ErrorInfo *info = (const Google__Rpc__ErrorInfo *)message;
 
     if (!info || strcmp(info->domain, ERROR_DOMAIN) != 0)
@@ -73,8 +72,7 @@ static void status_read_error_info(const Google__Rpc__Status *status,
 static void status_read_retry(const Google__Rpc__Status *status, struct hc_error *err)
 {
     const int64_t seconds_max = 24L * 60 * 60;
-    HC_AUTO_MESSAGE *message =
-        status_find_detail(status, &google__rpc__retry_info__descriptor);
+    HC_AUTO_MESSAGE *message = details_find(status, &google__rpc__retry_info__descriptor);
     const Google__Rpc__RetryInfo *info = (const Google__Rpc__RetryInfo *)message;
     const Google__Protobuf__Duration *delay = info ? info->retry_delay : NULL;
 
@@ -90,7 +88,7 @@ static void status_read_retry(const Google__Rpc__Status *status, struct hc_error
 static void status_read_field(const Google__Rpc__Status *status, struct hc_error *err)
 {
     HC_AUTO_MESSAGE *message =
-        status_find_detail(status, &google__rpc__bad_request__descriptor);
+        details_find(status, &google__rpc__bad_request__descriptor);
     const Google__Rpc__BadRequest *request = (const Google__Rpc__BadRequest *)message;
 
     if (request && request->n_field_violations > 0)
@@ -101,7 +99,7 @@ static void status_read_field(const Google__Rpc__Status *status, struct hc_error
 /* A link that does not fit is left out, since a cut one would lead nowhere. */
 static void status_read_link(const Google__Rpc__Status *status, struct hc_error *err)
 {
-    HC_AUTO_MESSAGE *message = status_find_detail(status, &google__rpc__help__descriptor);
+    HC_AUTO_MESSAGE *message = details_find(status, &google__rpc__help__descriptor);
     const Google__Rpc__Help *help = (const Google__Rpc__Help *)message;
 
     if (help && help->n_links > 0)

@@ -103,6 +103,7 @@ void hc_client_close(struct hc_client *client)
     free(client);
 }
 
+/* The message, what it points to, and the response live for this call, on its stack. */
 int hc_client_resolve_file(struct hc_client *client,
                            const struct hc_client_file_request *request,
                            struct hc_client_file *file, struct hc_error *err)

@@ -261,6 +261,7 @@ int hc_message_decode_snapshot(const struct hc_mount *mount,
     return 0;
 }
 
+/* Paths of the server stay as they are: this is about the server's own view. */
 int hc_message_decode_info(const Hubcache__V1__GetServerInfoResponse *response,
                            struct hc_client_info *info, struct hc_error *err)
 {
@@ -380,6 +381,7 @@ static void text_list_free(char **texts, size_t count)
     free((void *)texts);
 }
 
+/* `files` is NULL when there is no list. */
 static void client_files_free(struct hc_client_file *files, size_t count)
 {
     for (size_t i = 0; files && i < count; i++)
@@ -387,6 +389,7 @@ static void client_files_free(struct hc_client_file *files, size_t count)
     free(files);
 }
 
+/* The public clear functions take answers that are whole, half filled, or zero. */
 void hc_client_file_clear(struct hc_client_file *file)
 {
     free(file->path);

@@ -79,7 +79,11 @@ static const struct argp_option command_argp_options[] = {
 
 const struct argp hc_command_argp = {.options = command_argp_options,
                                      .parser = command_option_parse};
-/* Reads the token from the file, else from the variable; "" when there is neither. */
+/*
+ * Reads the token from the file, else from the variable; "" when there is neither. A file
+ * that was named and holds no token is an error: without one, the call would be made as
+ * another caller, or with the server's own token.
+ */
 static int token_read(const char *file, const char *variable, char token[TOKEN_MAX],
                       struct hc_error *err)
 {

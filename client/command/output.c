@@ -65,6 +65,7 @@ void hc_duration_format(char text[HC_UNITS_TEXT_MAX], uint64_t seconds)
                        (unsigned long long)(seconds / 3600), minute, second);
 }
 
+/* One digit after the point, as `ls -h` and the Hub's pages have it. */
 void hc_bytes_format(char text[HC_UNITS_TEXT_MAX], uint64_t bytes)
 {
     static const char *const names[] = {"kB", "MB", "GB", "TB", "PB", "EB"};
@@ -115,6 +116,7 @@ static json_t *json_of_file(const struct hc_client_file *file)
                      json_source_name(file->source), "stale", (int)file->stale);
 }
 
+/* An empty list is an empty array and not left out, so that scripts may always index it. */
 static json_t *json_of_files(const struct hc_client_file *files, size_t count)
 {
     json_t *array = json_array();
@@ -252,6 +254,7 @@ void hc_output_print_note(const char *message)
     print_message(message);
 }
 
+/* A full disk or a closed pipe shows only now: stdio buffers what was printed. */
 int hc_output_flush(struct hc_error *err)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))

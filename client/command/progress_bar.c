@@ -34,6 +34,7 @@ static void text_append(char text[HC_PROGRESS_BAR_TEXT_MAX], const char *format,
     va_end(args);
 }
 
+/* The part that is always there: files and bytes, done and in all. */
 static void text_append_bytes(const struct hc_client_progress *progress,
                               char text[HC_PROGRESS_BAR_TEXT_MAX])
 {
@@ -74,6 +75,10 @@ void hc_progress_bar_text(const struct hc_client_progress *progress,
                     progress->retries);
 }
 
+/*
+ * The bar has what the text leaves of the columns. A server that announced too few bytes
+ * (the size of a file may be unknown at first) leads to a full bar, never to more.
+ */
 void hc_progress_bar_line(const struct hc_client_progress *progress, size_t columns,
                           char bar[HC_PROGRESS_BAR_TEXT_MAX])
 {

@@ -67,6 +67,7 @@ static void resolve_command_clear(struct resolve_command *command)
 }
 HC_DEFINE_AUTO_VALUE(resolve_command, resolve_command_clear)
 
+/* Takes the names of the Hub's clients; HC_REPO_DEFAULT has none. */
 static enum hc_repo_type parse_repo_type(const struct argp_state *state, const char *name)
 {
     enum hc_repo_type type = hc_repo_type_from_name(name);
@@ -135,6 +136,7 @@ static void resolve_set_child_inputs(const struct argp_state *state)
     state->child_inputs[1] = command->options;
 }
 
+/* Said on standard error, for the answer is usable all the same. */
 static void note_stale(bool stale)
 {
     if (stale)
@@ -230,6 +232,7 @@ static int file_resolve_several(struct hc_client *client,
     return 0;
 }
 
+/* All names go into one call, so that they come from one commit. */
 int hc_command_file(int argc, char **argv, struct hc_command_options *options)
 {
     struct resolve_command command = {.options = options};
@@ -353,7 +356,7 @@ static int snapshot_print(const struct resolve_command *command,
  * A dry run needs the list of files to print it, and has no progress to show. The bar is
  * cleared before anything else is printed.
  */
-static int snapshot_resolve(struct hc_client *client,
+static int snapshot_request(struct hc_client *client,
                             const struct resolve_command *command, struct hc_error *err)
 {
     bool is_dry_run = command->fetch.dry_run;
@@ -386,7 +389,7 @@ int hc_command_snapshot(int argc, char **argv, struct hc_command_options *option
 
     hc_command_parse(&snapshot_argp, 0, argc, argv, &command);
     client = hc_command_connect(options, &err);
-    if (!client || snapshot_resolve(client, &command, &err) < 0)
+    if (!client || snapshot_request(client, &command, &err) < 0)
         return hc_output_print_failure(&err);
     return HC_EXIT_OK;
 }

@@ -24,7 +24,7 @@ struct part {
 };
 
 /* False for everything else, lists of ranges included: they are ignored. */
-static bool range_parse(const char *range, uint64_t size, struct part *part)
+static bool http_range_parse(const char *range, uint64_t size, struct part *part)
 {
     const char *text = range ? range : "";
     bool is_suffix;
@@ -111,7 +111,7 @@ void hub_answer_blob(struct hub_answer *answer, const struct hub_blob *blob,
                      const char *range)
 {
     struct part part = {0, blob->size};
-    bool is_part = range_parse(range, blob->size, &part);
+    bool is_part = http_range_parse(range, blob->size, &part);
 
     hub_answer_set(answer, "Accept-Ranges", "bytes");
     if (is_part && part.length == 0) {

@@ -40,8 +40,8 @@ enum {
 };
 
 /* Copies the target here, because libmicrohttpd decodes the path for the handler. */
-static void *request_begin(void *ctx, const char *target,
-                           struct MHD_Connection *connection)
+static void *hub_request_begin(void *ctx, const char *target,
+                               struct MHD_Connection *connection)
 {
     const struct hub_port *port = ctx;
     struct hub_request *request = hub_require(calloc(1, sizeof *request));
@@ -55,8 +55,8 @@ static void *request_begin(void *ctx, const char *target,
     return request;
 }
 
-static void request_end(void *ctx, struct MHD_Connection *connection, void **state,
-                        enum MHD_RequestTerminationCode why)
+static void hub_request_end(void *ctx, struct MHD_Connection *connection, void **state,
+                            enum MHD_RequestTerminationCode why)
 {
     struct hub_request *request = *state;
 
@@ -190,12 +190,12 @@ static void port_listen(struct hub_port *port, unsigned short number)
     port->daemon =
         MHD_start_daemon(flags, number, NULL, NULL, request_handle, port,
                          MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_URI_LOG_CALLBACK,
-                         request_begin, port, MHD_OPTION_NOTIFY_COMPLETED, request_end,
-                         NULL, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-                         MHD_OPTION_LISTEN_BACKLOG_SIZE, (unsigned)BACKLOG,
-                         MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_SIZE,
-                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_MAX,
-                         MHD_OPTION_END);
+                         hub_request_begin, port, MHD_OPTION_NOTIFY_COMPLETED,
+                         hub_request_end, NULL, MHD_OPTION_CONNECTION_LIMIT,
+                         (unsigned)CONNECTIONS_MAX, MHD_OPTION_LISTEN_BACKLOG_SIZE,
+                         (unsigned)BACKLOG, MHD_OPTION_THREAD_STACK_SIZE,
+                         (size_t)STACK_SIZE, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                         (size_t)HEADERS_MAX, MHD_OPTION_END);
     if (!port->daemon)
         hub_abort("cannot listen", "is the port in use?");
     info = MHD_get_daemon_info(port->daemon, MHD_DAEMON_INFO_BIND_PORT);
