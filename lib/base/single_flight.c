@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A flight is in the list while it may be joined: until it is finished, or its last caller
- * has left. One lock guards the list and all flights. Each flight has a condition of its
- * own, on which its waiters sleep and look again after every change, so that a change wakes
- * no caller of another flight. The runner holds no lock while it works.
+ * A flight is in the list while it may be joined: until it is finished, or its last
+ * caller has left. One lock guards the list and all flights. Each flight has a condition
+ * of its own, on which its waiters sleep and look again after every change, so that a
+ * change wakes no caller of another flight. The runner holds no lock while it works.
  */
 #include "single_flight.h"
 

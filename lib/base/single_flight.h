@@ -5,8 +5,8 @@
  * share its outcome. Callable from any thread. The states of a flight:
  *
  *     idle       no runner. The first caller that waits becomes the runner: running.
- *     running    The runner finishes it: finished. The runner hands it over, for a failure
- *                that is only its own: idle, and a waiter becomes the runner.
+ *     running    The runner finishes it: finished. The runner hands it over, for a
+ *                failure that is only its own: idle, and a waiter becomes the runner.
  *     finished   Cannot be joined any more; every caller is told its outcome.
  *
  * A flight lives from the first join until the last caller has left, in any state.
@@ -57,7 +57,8 @@ struct hc_single_flight_rules {
     void (*destroy)(struct hc_single_flight *flight);
 
     /* Optional: asked each time before `caller` becomes the runner or goes on waiting. 0
-     * lets it; -1 with `err`, or HC_FLIGHT_FIRST_OWN and above, ends the wait with that. */
+     * lets it; -1 with `err`, or HC_FLIGHT_FIRST_OWN and above, ends the wait with
+     * that. */
     int (*decide)(const struct hc_single_flight *flight, const void *caller,
                   struct hc_error *err);
 };
@@ -90,10 +91,10 @@ void hc_single_flight_leave(struct hc_single_flights *flights,
 enum { HC_FLIGHT_FINISHED = 0, HC_FLIGHT_RUN = 1, HC_FLIGHT_FIRST_OWN = 2 };
 
 /*
- * Waits until the flight is finished (HC_FLIGHT_FINISHED), or until the caller becomes its
- * runner (HC_FLIGHT_RUN), or as `decide` says. -1 with CANCELLED or DEADLINE_EXCEEDED when
- * the caller is cancelled while another one runs. The outcome of a finished flight does
- * not change any more: it may be read without the lock until the caller leaves.
+ * Waits until the flight is finished (HC_FLIGHT_FINISHED), or until the caller becomes
+ * its runner (HC_FLIGHT_RUN), or as `decide` says. -1 with CANCELLED or DEADLINE_EXCEEDED
+ * when the caller is cancelled while another one runs. The outcome of a finished flight
+ * does not change any more: it may be read without the lock until the caller leaves.
  */
 int hc_single_flight_wait(struct hc_single_flights *flights,
                           struct hc_single_flight *flight, const void *caller,
@@ -102,8 +103,8 @@ int hc_single_flight_wait(struct hc_single_flights *flights,
 /* For the runner, with the lock: the work is done, well or not, for all callers. */
 void hc_single_flight_finish(struct hc_single_flight *flight);
 
-/* For the runner, with the lock: it gives up for a reason of its own. A waiter, or the next
- * caller to join, becomes the runner. */
+/* For the runner, with the lock: it gives up for a reason of its own. A waiter, or the
+ * next caller to join, becomes the runner. */
 void hc_single_flight_hand_over(struct hc_single_flight *flight);
 
 #endif

@@ -103,7 +103,7 @@ bool hc_address_is_private(const struct sockaddr *address)
         memcpy(&v6, address, sizeof v6);
         return v6_is_private(&v6.sin6_addr);
     default:
-        return true; /* no way to a public Hub */
+        return true; /* of another family: no way to a public Hub */
     }
 }
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which addresses a public Hub has no reason to lead to: those of this machine, of its
- * networks and of their services. Nothing is looked up here; any thread.
+ * Addresses that a public Hub has no reason to lead to: those of this machine, of its
+ * networks and of their services. A redirect to one of them would let a response reach
+ * what only hubcache can reach (server-side request forgery). Nothing is looked up here;
+ * callable from any thread.
  */
 #ifndef HC_HUB_ADDRESS_H
 #define HC_HUB_ADDRESS_H
@@ -14,8 +16,8 @@ struct sockaddr;
  * IPv4 or IPv6, in IPv6 also as an IPv4 address; and those of metadata services. */
 bool hc_address_is_private(const struct sockaddr *address);
 
-/* Whether the host of a URL is such an address, or a name of this machine. False for other
- * names: what they mean is known when a connection is made. */
+/* Whether the host of a URL is such an address, or a name of this machine. False for
+ * other names: what they mean is known when a connection is made. */
 bool hc_address_url_is_private(const char *url);
 
 /*

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Repos and throttles have a fixed number of slots, which are searched one after the other:
- * there are few, and a request over the network follows. When all are taken, the repo whose
- * last failure is the oldest, or the throttle that ends first, is forgotten: at worst a
- * request is sent that need not have been.
+ * Repos and throttles have a fixed number of slots, which are searched one after the
+ * other: there are few, and a request over the network follows. When all are taken, the
+ * repo whose last failure is the oldest, or the throttle that ends first, is forgotten:
+ * at worst a request is sent that need not have been.
  */
 #include "breaker.h"
 
@@ -70,8 +70,8 @@ void hc_breaker_record_success(struct hc_breaker *breaker,
         breaker->repos[i].is_counted = false;
 }
 
-/* The failure that opens the circuit and that of a trial request begin a pause. Others come
- * from requests that were sent before it opened, and do not prolong the pause. */
+/* The failure that opens the circuit and that of a trial request begin a pause. Others
+ * come from requests that were sent before it opened, and do not prolong the pause. */
 static void circuit_add_failure(struct hc_circuit *circuit,
                                 const struct hc_breaker_failure *failure)
 {

@@ -13,18 +13,17 @@
  *                 response: closed. A failure: open, with a longer pause, and it is the
  *                 failure of all that waited. No trial after all (the caller left): open.
  *
- * The circuit of a repo opens when requests about that repo fail; that of the endpoint when
- * no connection can be made, or when requests about several repos fail with no good response
- * in between. So one broken repo never keeps callers from the others.
+ * The circuit of a repo opens when requests about that repo fail; that of the endpoint
+ * when no connection can be made, or when requests about several repos fail with no good
+ * response in between. So one broken repo never keeps callers from the others.
  *
- * Beside that, an endpoint is *throttled* until a time that it asked for, in any state: by a
- * 429 for the token that was told so (RFC 6585, 4), by a 5xx with Retry-After (RFC 9110,
- * 10.2.3) for the repo that was asked about, or for all repos while the endpoint's circuit
- * is open. A 429 is no failure of
- * the circuit: the endpoint works.
+ * Beside that, an endpoint is *throttled* until a time that it asked for, in any state:
+ * by a 429 for the token that was told so (RFC 6585, 4), by a 5xx with Retry-After (RFC
+ * 9110, 10.2.3) for the repo that was asked about, or for all repos while the endpoint's
+ * circuit is open. A 429 is no failure of the circuit: the endpoint works.
  *
- * The pattern is M. Nygard's ("Release It!"); the reference client has none, and each of its
- * processes asks by itself (http_backoff() in utils/_http.py).
+ * The pattern is M. Nygard's ("Release It!"); the reference client has none, and each of
+ * its processes asks by itself (http_backoff() in utils/_http.py).
  *
  * Pure functions, the time is an argument; a breaker that threads share is guarded by its
  * owner's lock.
@@ -93,13 +92,13 @@ void hc_breaker_record_failure(struct hc_breaker *breaker,
                                const struct hc_breaker_key *key,
                                const struct hc_breaker_failure *failure);
 
-/* How many pauses the circuit has been open for, the present one included, which the length
- * of the next one depends on; 0: it is closed. */
+/* How many pauses the circuit has been open for, the present one included, which the
+ * length of the next one depends on; 0: it is closed. */
 unsigned hc_breaker_pauses(struct hc_breaker *breaker, const struct hc_breaker_key *key);
 
-/* Throttles until `throttle->until_ms`, unless that is so already: requests with the token
- * of `key` when the reason is HUB_RATE_LIMITED; else requests about its repo, or about any
- * repo while the circuit of the endpoint is open. */
+/* Throttles until `throttle->until_ms`, unless that is so already: requests with the
+ * token of `key` when the reason is HUB_RATE_LIMITED; else requests about its repo, or
+ * about any repo while the circuit of the endpoint is open. */
 void hc_breaker_throttle(struct hc_breaker *breaker, const struct hc_breaker_key *key,
                          const struct hc_throttle *throttle, int64_t now_ms);
 
@@ -108,8 +107,8 @@ const struct hc_throttle *hc_breaker_find_throttle(const struct hc_breaker *brea
                                                    const struct hc_breaker_key *key,
                                                    int64_t now_ms);
 
-/* For how long the circuit is open to callers with an older answer; 0: it is closed, or one
- * of them may try. */
+/* For how long the circuit is open to callers with an older answer; 0: it is closed, or
+ * one of them may try. */
 int64_t hc_breaker_open_ms(struct hc_breaker *breaker, const struct hc_breaker_key *key,
                            int64_t now_ms);
 
@@ -118,8 +117,9 @@ int64_t hc_breaker_open_ms(struct hc_breaker *breaker, const struct hc_breaker_k
 int64_t hc_breaker_unavailable_ms(struct hc_breaker *breaker,
                                   const struct hc_breaker_key *key, int64_t now_ms);
 
-/* hc_breaker_open_ms() for a caller with an older answer that is about to send its request:
- * when that is 0, the circuit is open again to the other ones until its request ends. */
+/* hc_breaker_open_ms() for a caller with an older answer that is about to send its
+ * request: when that is 0, the circuit is open again to the other ones until its request
+ * ends. */
 int64_t hc_breaker_try(struct hc_breaker *breaker, const struct hc_breaker_key *key,
                        int64_t now_ms);
 
@@ -137,8 +137,8 @@ struct hc_breaker_wait {
     int64_t wait_ms;
 };
 
-/* The turn of a caller without an older answer. A trial ends with hc_breaker_record_success,
- * hc_breaker_record_failure or hc_breaker_release_trial. */
+/* The turn of a caller without an older answer. A trial ends with
+ * hc_breaker_record_success, hc_breaker_record_failure or hc_breaker_release_trial. */
 enum hc_breaker_turn hc_breaker_acquire(struct hc_breaker *breaker,
                                         const struct hc_breaker_key *key,
                                         struct hc_breaker_wait *wait, int64_t now_ms);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A token bucket: so many requests, or bytes, a second, and after a rest one second's worth
- * at once. The bucket is one point in time: the end of the last share that was taken. It
- * never lies more than a second in the past, which is the burst; what it is ahead of now is
- * the wait. Pure functions, the time is an argument; a bucket that threads share is guarded
- * by its owner's lock.
+ * A token bucket: so many requests, or bytes, a second, and after a rest one second's
+ * worth at once. The bucket is one point in time: the end of the last share that was
+ * taken. It never lies more than a second in the past, which is the burst; what it is
+ * ahead of now is the wait. Pure functions, the time is an argument; a bucket that
+ * threads share is guarded by its owner's lock.
  */
 #ifndef HC_HUB_BUCKET_H
 #define HC_HUB_BUCKET_H

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A request waits in hc_endpoint_acquire() for up to three things, each of which makes a
- * delay: a throttle that an earlier answer asked for, an open circuit (breaker.h), and the
- * budget of requests a second. It looks again every POLL_INTERVAL_MS, and for a throttle at
- * its end.
+ * delay: a throttle that an earlier answer asked for, an open circuit (breaker.h), and
+ * the budget of requests a second. It looks again every POLL_INTERVAL_MS, and for a
+ * throttle at its end.
  *
  * The lock guards a handful of numbers and is never held while a request waits. One that
- * waits for the budget has taken nothing out of it: its ticket says how many came before it
- * and have not left, hence how long it will take, and it takes its share when there is one.
- * So a caller that leaves has nothing to give back.
+ * waits for the budget has taken nothing out of it: its ticket says how many came before
+ * it and have not left, hence how long it will take, and it takes its share when there is
+ * one. So a caller that leaves has nothing to give back.
  */
 #include "endpoint.h"
 
@@ -100,8 +100,8 @@ struct delay {
     int64_t budget_ms; /* until the budget has a share, after those before it */
 };
 
-/* Takes the request out of the budget when it may be sent. A caller that may not wait does
- * not wait for an open circuit: it sends its request. */
+/* Takes the request out of the budget when it may be sent. A caller that may not wait
+ * does not wait for an open circuit: it sends its request. */
 static struct delay endpoint_find_delay(struct hc_endpoint *endpoint,
                                         struct hc_endpoint_permit *permit)
 {
@@ -145,8 +145,8 @@ static int endpoint_fail_as_trial(struct hc_endpoint *endpoint, struct hc_error 
     return -1;
 }
 
-/* Waits for the next trial request, or for what comes of it: its failure is the failure of
- * all requests that wait. */
+/* Waits for the next trial request, or for what comes of it: its failure is the failure
+ * of all requests that wait. */
 static int endpoint_wait_open(struct hc_endpoint *endpoint,
                               struct hc_endpoint_permit *permit,
                               const struct delay *delay, struct hc_error *err)
@@ -166,8 +166,8 @@ static int endpoint_wait_open(struct hc_endpoint *endpoint,
     return permit_sleep(permit, left_ms, err);
 }
 
-/* 1: slept, look again; 0: there is no delay. After a throttle each request comes a little
- * later, by chance, so that not all come back at once. */
+/* 1: slept, look again; 0: there is no delay. After a throttle each request comes a
+ * little later, by chance, so that not all come back at once. */
 static int endpoint_wait(struct hc_endpoint *endpoint, struct hc_endpoint_permit *permit,
                          const struct delay *delay, struct hc_error *err)
 {
@@ -255,11 +255,11 @@ int hc_endpoint_acquire(struct hc_endpoint *endpoint, struct hc_endpoint_permit 
 }
 
 /*
- * For how long this response asks for no request: Retry-After or RateLimit of a 408, 429 or
- * 5xx, as the reference client's http_backoff() and parse_ratelimit_headers() read them. A
- * 429 throttles all callers with the token even when it does not say for how long; a 5xx
- * that does not may be of one server among many, so that the next request may succeed:
- * three in a row open the circuit.
+ * For how long this response asks for no request: Retry-After or RateLimit of a 408, 429
+ * or 5xx, as the reference client's http_backoff() and parse_ratelimit_headers() read
+ * them. A 429 throttles all callers with the token even when it does not say for how
+ * long; a 5xx that does not may be of one server among many, so that the next request may
+ * succeed: three in a row open the circuit.
  */
 static int64_t response_throttle_ms(const struct hc_hub_response *response)
 {

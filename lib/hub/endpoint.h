@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An endpoint: the base URL of a Hub, of a mirror or of a storage host, and what all callers
- * that send requests to it share: its circuit breaker (breaker.h), and the budget of
- * requests a second. A caller acquires a permit before each request, and reports afterwards
- * what came of it. Callable from any thread.
+ * An endpoint: the base URL of a Hub, of a mirror or of a storage host, and what all
+ * callers that send requests to it share: its circuit breaker (breaker.h), and the budget
+ * of requests a second. A caller acquires a permit before each request, and reports
+ * afterwards what came of it. Callable from any thread.
  */
 #ifndef HC_HUB_ENDPOINT_H
 #define HC_HUB_ENDPOINT_H
@@ -22,8 +22,8 @@ HC_DEFINE_AUTO(hc_endpoint, hc_endpoint_free)
 
 const char *hc_endpoint_url(const struct hc_endpoint *endpoint);
 
-/* For one request: hc_endpoint_acquire(), and if that returns 0 hc_endpoint_report(). Zero
- * but for what is required; used for one request after the other. */
+/* For one request: hc_endpoint_acquire(), and if that returns 0 hc_endpoint_report().
+ * Zero but for what is required; used for one request after the other. */
 struct hc_endpoint_permit {
     struct hc_breaker_key key;            /* Required */
     struct hc_cancellation *cancellation; /* Optional */
@@ -39,10 +39,10 @@ struct hc_endpoint_permit {
 
 /*
  * Waits until a request may be sent. -1 at once with HUB_RATE_LIMITED or HUB_UNREACHABLE,
- * and when to come back, if that would outlast the caller's deadline, or if the caller may
- * not wait and the endpoint throttles it. While the circuit is open, callers that may wait
- * wait for each other: one of them sends a trial request at the end of each pause, and its
- * failure is the failure of all.
+ * and when to come back, if that would outlast the caller's deadline, or if the caller
+ * may not wait and the endpoint throttles it. While the circuit is open, callers that may
+ * wait wait for each other: one of them sends a trial request at the end of each pause,
+ * and its failure is the failure of all.
  */
 int hc_endpoint_acquire(struct hc_endpoint *endpoint, struct hc_endpoint_permit *permit,
                         struct hc_error *err);
@@ -63,8 +63,8 @@ unsigned hc_endpoint_pauses(struct hc_endpoint *endpoint,
                             const struct hc_breaker_key *key);
 int64_t hc_endpoint_try(struct hc_endpoint *endpoint, const struct hc_breaker_key *key);
 
-/* HUB_UNREACHABLE, for a caller that does not ask since the circuit is open for `left_ms`;
- * always -1. */
+/* HUB_UNREACHABLE, for a caller that does not ask since the circuit is open for
+ * `left_ms`; always -1. */
 int hc_endpoint_fail_open(const struct hc_endpoint *endpoint, int64_t left_ms,
                           struct hc_error *err);
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An exchange borrows a curl handle from the pool and returns it with its connections open.
- * The calling thread runs curl. Its states, and what moves it on:
+ * An exchange borrows a curl handle from the pool and returns it with its connections
+ * open. The calling thread runs curl. Its states, and what moves it on:
  *
  *     connecting   a socket is opened, unless its address is refused
  *     headers      each line is checked; a flaw ends the exchange
- *     body         2xx: collected, and passed to the caller before curl waits for more, so
- *                  that writes are few and nothing is held back. Else: the first 64 KiB are
- *                  kept for the text of the error.
+ *     body         2xx: collected, and passed to the caller before curl waits for more,
+ *                  so that writes are few and nothing is held back. Else: the first 64
+ *                  KiB are kept for the text of the error.
  *     ended        as HTTP says, or by a failure; by the caller's `write` or `watch`; by
  *                  its cancellation; by a timeout, which is looked for ten times a second
  *
@@ -150,7 +150,7 @@ static int exchange_throttle(struct exchange *exchange, size_t count)
                                  &exchange->failure);
 }
 
-/* Passes on what has come. That may take long, which is not the server's silence. */
+/* Passes on what has come. The time that takes is not the server's silence. */
 static int exchange_deliver(struct exchange *exchange)
 {
     const struct hc_http_request *request = exchange->request;
@@ -222,8 +222,8 @@ static size_t exchange_on_body(char *bytes, size_t size, size_t count, void *ctx
     return exchange_collect(exchange, bytes, length) < 0 ? CURL_WRITEFUNC_ERROR : length;
 }
 
-/* Whether the body is too slow, by the window that ends now. A window is one poll interval
- * longer than the timeout of silence, so that silence is told as such. */
+/* Whether the body is too slow, by the window that ends now. A window is one poll
+ * interval longer than the timeout of silence, so that silence is told as such. */
 static bool exchange_is_slow(struct exchange *exchange)
 {
     const unsigned length_s = exchange->request->timeout_s;
@@ -313,8 +313,8 @@ static bool exchange_may_connect(struct exchange *exchange,
     return atomic_load(&pool->allows_private);
 }
 
-/* Curl is about to connect. The address is checked here and not when the URL was, for a DNS
- * server may answer the same name with another address the next time. */
+/* Curl is about to connect. The address is checked here and not when the URL was, for a
+ * DNS server may answer the same name with another address the next time. */
 static curl_socket_t exchange_on_socket(void *ctx, curlsocktype purpose,
                                         struct curl_sockaddr *address)
 {
@@ -356,8 +356,8 @@ static void curl_set_range(CURL *curl, const struct hc_http_request *request)
 
 /*
  * libcurl takes proxies from the environment, but not HTTP_PROXY in capitals, which the
- * client of a CGI program could set. The Hub's Python clients take it, and neither hubcached
- * nor a program with this library is a CGI program.
+ * client of a CGI program could set. The Hub's Python clients take it, and neither
+ * hubcached nor a program with this library is a CGI program.
  */
 static void curl_set_proxy(CURL *curl, const char *url)
 {
@@ -371,8 +371,9 @@ static void curl_set_proxy(CURL *curl, const char *url)
 
 /*
  * QUICK_EXIT: curl looks a name up on a thread of its own, and would wait for that thread
- * before it lets go. A DNS resolver that hangs would then keep a caller that leaves, and the
- * server's shutdown. With it, the thread ends by itself, later, and frees what it has.
+ * before it lets go. A DNS resolver that hangs would then keep a caller that leaves, and
+ * the server's shutdown. With it, the thread ends by itself, later, and frees what it
+ * has.
  */
 static void curl_set_options(CURL *curl, const struct hc_http_request *request)
 {
@@ -392,8 +393,8 @@ static void curl_set_options(CURL *curl, const struct hc_http_request *request)
     curl_set_proxy(curl, request->url);
 }
 
-/* Curl's own text names hosts; but of a proxy setting that makes no sense it shows all, and
- * what looks like the host in it may be a part of the password. */
+/* Curl's own text names hosts; but of a proxy setting that makes no sense it shows all,
+ * and what looks like the host in it may be a part of the password. */
 static const char *exchange_curl_text(const struct exchange *exchange, CURLcode code)
 {
     bool is_of_setting = code == CURLE_COULDNT_RESOLVE_PROXY ||

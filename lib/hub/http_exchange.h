@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One HTTP exchange: one request to one URL and its response. Redirects, retries and what a
- * response means are hub_request.h's. Every exchange ends, also with a server that sends a
- * byte now and then: see HC_RATE_MIN. Callable from any thread.
+ * One HTTP exchange: one request to one URL and its response. Redirects, retries and what
+ * a response means are hub_request.h's. Every exchange ends, also with a server that
+ * sends a byte now and then: see HC_RATE_MIN. Callable from any thread.
  */
 #ifndef HC_HUB_HTTP_EXCHANGE_H
 #define HC_HUB_HTTP_EXCHANGE_H
@@ -36,8 +36,8 @@ struct hc_http_request {
     /* Gets the body of a 2xx response; -1 ends the exchange with that error. */
     int (*write)(void *ctx, const struct hc_hub_response *response, const void *bytes,
                  size_t count, struct hc_error *err);
-    /* Optional: called ten times a second or more while the server is waited for, with how
-       long that was in all; -1 ends the exchange with that error. */
+    /* Optional: called ten times a second or more while the server is waited for, with
+       the length of that wait in all; -1 ends the exchange with that error. */
     int (*watch)(void *ctx, int64_t waited_ms, struct hc_error *err);
     void *ctx;
     char url[HC_URL_MAX]; /* last, as in hc_hub_response */
@@ -54,8 +54,8 @@ enum { HC_RATE_MIN = 1024 };
 /*
  * 0 when the response came and ended as HTTP says it should, whatever its status. -1 with
  * HUB_UNREACHABLE (`is_final` when a proxy refuses to connect), BAD_HUB_REPLY for what is
- * no HTTP and for a private address that is refused, CANCELLED, DEADLINE_EXCEEDED, or what
- * `write` or `watch` failed with.
+ * no HTTP and for a private address that is refused, CANCELLED, DEADLINE_EXCEEDED, or
+ * what `write` or `watch` failed with.
  */
 int hc_http_perform(struct hc_http_pool *pool, const struct hc_http_request *request,
                     struct hc_hub_response *response, struct hc_error *err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Idle handles are a stack; handles beyond its size are closed when they are returned. The
- * lock guards stack and bandwidth, and is not held while curl makes or ends a handle.
+ * Idle handles are a stack; handles beyond its size are closed when they are returned.
+ * The lock guards stack and bandwidth, and is not held while curl makes or ends a handle.
  *
  * libcurl reads none of the variables that name certificate authorities (the curl program
  * does): the path comes from the settings.
@@ -38,8 +38,8 @@ static struct hc_curl_handle curl_handle_open(void)
     return handle;
 }
 
-/* Whether the list, with colons between its parts, names a directory that is there. OpenSSL
- * reads SSL_CERT_DIR like this, and skips the directories that are not there. */
+/* Whether the list, with colons between its parts, names a directory that is there.
+ * OpenSSL reads SSL_CERT_DIR like this, and skips the directories that are not there. */
 static bool path_list_has_directory(const char *list)
 {
     struct stat info;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What all HTTP exchanges of a Hub share: curl handles with the connections that each keeps
- * open, the certificate authorities to trust, the user agent, and the bandwidth. The handle
- * used last is used first, so that few threads keep few connections warm. Callable from any
- * thread.
+ * What all HTTP exchanges of a Hub share: curl handles with the connections that each
+ * keeps open, the certificate authorities to trust, the user agent, and the bandwidth.
+ * The handle used last is used first, so that few threads keep few connections warm.
+ * Callable from any thread.
  */
 #ifndef HC_HUB_HTTP_POOL_H
 #define HC_HUB_HTTP_POOL_H
@@ -55,16 +55,17 @@ void hc_http_pool_close(struct hc_http_pool *pool);
 HC_DEFINE_AUTO(hc_http_pool, hc_http_pool_close)
 
 /*
- * Lets answers lead to private addresses (address.h) from now on. So does the first request
- * that was not led to by an answer and connects to one: a Hub that is at a private address
- * itself may have its storage at another one. Before that, BAD_HUB_REPLY is what becomes of
- * requests with `is_redirect_target` to such an address; the address that is connected to
- * counts, whatever its name meant before. Through a proxy only addresses in URLs are seen.
+ * Lets answers lead to private addresses (address.h) from now on. So does the first
+ * request that was not led to by an answer and connects to one: a Hub that is at a
+ * private address itself may have its storage at another one. Before that, BAD_HUB_REPLY
+ * is what becomes of requests with `is_redirect_target` to such an address; the address
+ * that is connected to counts, whatever its name meant before. Through a proxy only
+ * addresses in URLs are seen.
  */
 void hc_http_pool_allow_private(struct hc_http_pool *pool);
 
-/* A handle of the pool, or a new one, with the pool's options set and no others. Return it
- * in every case. */
+/* A handle of the pool, or a new one, with the pool's options set and no others. Return
+ * it in every case. */
 struct hc_curl_handle hc_http_pool_borrow(struct hc_http_pool *pool);
 void hc_http_pool_return(struct hc_http_pool *pool, struct hc_curl_handle handle);
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Opening and closing a hub, and the bytes of a file. Metadata is in metadata.c, trees in
- * listing.c. How one endpoint is asked is hub_request.h's, several of them mirror.h's; what
- * a response means is response.h's.
+ * listing.c. How one endpoint is asked is hub_request.h's, several of them mirror.h's;
+ * what a response means is response.h's.
  *
- * A download is one attempt. Before the first byte, the headers are compared with what was
- * asked: status, length, range (RFC 9110, 14.4 and 15.3.7) and commit. Only then is the
- * caller told where the bytes come from, how large the file is, and to start over when all
- * of it comes; what the caller has written is never of another file or another range.
+ * A download is one attempt. Before the first byte, the headers are compared with what
+ * was asked: status, length, range (RFC 9110, 14.4 and 15.3.7) and commit. Only then is
+ * the caller told where the bytes come from, how large the file is, and to start over
+ * when all of it comes; what the caller has written is never of another file or another
+ * range.
  */
 #include "hub.h"
 

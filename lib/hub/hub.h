@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The Hub's HTTP API, as much of it as resolving needs: metadata of a file, the commit of
- * a revision, the tree of a commit, the bytes of a file. A hub is one endpoint with its
- * timeouts and a pool of kept-alive connections; any number of threads may ask it.
+ * a revision, the tree of a commit, the bytes of a file. A hub is one endpoint and its
+ * mirrors, with time-outs and a pool of kept-alive connections. Callable from any thread.
  *
- * Every question is asked again after a failure that may pass (connect, DNS, TLS,
- * timeout, a connection closed or reset, 408, 429, 5xx) with growing pauses and jitter,
- * or when Retry-After or RateLimit says; never past the caller's deadline: when the next
- * pause would outlast it, the failure is reported at once. What an answer means is in
- * reply.h. Callers who ask for the same file's metadata or the same revision at the same
- * time, with the same token, share one question.
+ *     hub_request   one request to one endpoint: redirects, the token, retries
+ *     mirror        a query: the endpoints, one after the other
+ *     shared_query  the same query of many callers is made once
+ *     endpoint      what all callers of an endpoint share: circuit breaker, budget
+ *     http_exchange one HTTP request and its response; response says what it means
  *
- * What one caller is told (Retry-After, RateLimit) holds back all that have its token, and
- * in an outage all callers share one back-off (health.h). What is unreachable, or
- * wants to be left alone, is asked of the mirrors (mirror.h), whose answers are marked:
- * what a name means is the Hub's to say, and a mirror that names a blob names its hash.
+ * A request is repeated after a failure that may pass (connect, DNS, TLS, timeout, a
+ * connection closed or reset, 408, 429, 5xx) with growing pauses and jitter, or when
+ * Retry-After or RateLimit says; never past the caller's deadline: when the next pause
+ * would outlast it, the failure is reported at once.
+ *
+ * An endpoint that cannot be reached, or that throttles its callers, is passed over for a
+ * mirror, whose answers are marked: what a name means is the Hub's to say, and a mirror
+ * that names a blob must name its hash.
  *
  * A token goes to the endpoint's host and port only, never to where a redirect leads
  * beyond, and never to a mirror.
@@ -34,21 +37,22 @@
 
 struct hc_hub;
 
-/* On whose behalf the Hub is asked. */
+/* With what the Hub is asked for one caller, and for how long. Borrowed. */
 struct hc_hub_credentials {
     const char *token;                    /* sent as a bearer token; NULL or "": none */
     struct hc_cancellation *cancellation; /* may be NULL */
-    bool no_retry; /* there is an older answer to fall back on: do not try again */
+    bool no_retry; /* the caller has an older answer to fall back on: send it once */
     bool hub_only; /* the mirrors are not asked */
-    uint64_t key;  /* whose share of the connections is used */
+    uint64_t key;  /* of the caller: its share of the connections is used */
 };
 
 enum {
     HC_URL_MAX = 32768,
     HC_REDIRECTS_MAX = 10,
-    HC_HEADERS_MAX = 256 * 1024 /* bytes of all headers of one answer */
+    HC_HEADERS_MAX = 256 * 1024 /* bytes of all headers of one response */
 };
 
+/* Of one file. */
 struct hc_metadata {
     char commit[HC_COMMIT_SIZE];
     char etag[HC_ETAG_MAX + 1]; /* what the blob is called: see hc_etag_make_unique() */
@@ -61,7 +65,7 @@ struct hc_metadata {
 struct hc_revision {
     char commit[HC_COMMIT_SIZE]; /* "" when that is not known */
     bool is_of_mirror;           /* a mirror says so, not the Hub itself */
-    bool is_restricted;          /* the repo is private or gated: not for everybody */
+    bool is_restricted;          /* the repo is private or gated */
 };
 
 /* That, and which files the commit has. */
@@ -79,13 +83,14 @@ void hc_hub_close(struct hc_hub *hub);
 HC_DEFINE_AUTO(hc_hub, hc_hub_close)
 
 /*
- * HEAD …/resolve/<revision>/<path> (§2.2), following redirects (to other hosts without
- * the token, and only until commit and etag are known): commit, etag and size of a file,
- * and where it is. BAD_HUB_REPLY when commit or etag is missing or unsafe; the size may be
- * left open. On ENTRY_NOT_FOUND `metadata->commit` is the commit that the answer named, or
- * "". An answer that leaves open what is missing costs one more question; see absence.h.
+ * HEAD …/resolve/<revision>/<path> (spec/hub-cache.md §2.2), following redirects (to
+ * other hosts without the token, and only until commit and etag are known): commit, etag
+ * and size of a file, and where it is. BAD_HUB_REPLY when commit or etag is missing or
+ * unsafe; the size may be HC_SIZE_UNKNOWN. On ENTRY_NOT_FOUND `metadata->commit` is the
+ * commit that the response named, or "". A response that leaves open what is missing
+ * costs one more request; see metadata.h.
  */
-int hc_hub_head(struct hc_hub *hub, const struct hc_repo_file *place,
+int hc_hub_head(struct hc_hub *hub, const struct hc_repo_file *file,
                 const struct hc_hub_credentials *credentials,
                 struct hc_metadata *metadata, struct hc_error *err);
 
@@ -94,8 +99,8 @@ int hc_hub_revision(struct hc_hub *hub, const struct hc_repo *repo, const char *
                     const struct hc_hub_credentials *credentials,
                     struct hc_revision *answer, struct hc_error *err);
 
-/* The same, with the names of its files. The path of `place` is not looked at. */
-int hc_hub_repo_info(struct hc_hub *hub, const struct hc_repo_file *place,
+/* The same, with the names of its files. `file->path` is not used. */
+int hc_hub_repo_info(struct hc_hub *hub, const struct hc_repo_file *file,
                      const struct hc_hub_credentials *credentials,
                      struct hc_repo_info *info, struct hc_error *err);
 
@@ -114,17 +119,17 @@ struct hc_hub_download {
     const struct hc_repo *repo;
     const char *commit;
     const char *path;
-    const char *location; /* Optional: ask here instead of …/resolve/<commit>/<path> */
+    const char *location; /* Optional: from here, not …/resolve/<commit>/<path> */
     uint64_t offset;      /* with 0, and no `until`, no Range is sent */
     uint64_t until;       /* Optional: ask for the bytes before this one only */
     uint64_t size;        /* the whole file's, or HC_SIZE_UNKNOWN */
     char *came_from;      /* Optional: HC_URL_MAX bytes, set before the first byte to the
                              address that sends them; signed, never to be logged */
-    bool *was_redirected; /* Optional: set to whether the last answer came from where a
-                             redirect led, not from the endpoint that was asked */
+    bool *was_redirected; /* Optional: set to whether the last response came from where a
+                             redirect led, not from the endpoint */
 
     /* With HC_SIZE_UNKNOWN: called before the first byte with the size of the whole file,
-     * when the answer tells it. */
+     * when the response tells it. */
     int (*learn_size)(void *ctx, uint64_t size, struct hc_error *err);
     /* Called before the first byte when the server sends all from 0 instead of a range.
      */
@@ -137,13 +142,13 @@ struct hc_hub_download {
 };
 
 /*
- * GET, following redirects anywhere (at most HC_REDIRECTS_MAX; the token stays home). 0
- * when the answer ended as HTTP says it should. -1 with, beside the reasons of reply.h,
+ * GET, following redirects anywhere (at most HC_REDIRECTS_MAX; without the token). 0 when
+ * the response ended as HTTP says it should. -1 with, beside the reasons of response.h,
  * HUB_UNREACHABLE for a connection that broke or stalled in mid-body: what was written
- * before stays written. An answer whose Content-Range or Content-Length contradicts the
+ * before stays written. A response whose Content-Range or Content-Length contradicts the
  * size or the range that was asked for is BAD_HUB_REPLY, before a byte of it is written.
- * When an answer with a part does not say which part it is, the same address is asked
- * once more, for the whole file.
+ * When a 206 does not say which part it is, the whole file is requested from the same
+ * URL.
  */
 int hc_hub_get(struct hc_hub *hub, const struct hc_hub_download *download,
                const struct hc_hub_credentials *credentials, struct hc_error *err);

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Redirects are followed here and not by curl, since each hop raises the same two
- * questions: may the token go along, and what did this answer say that the next will not
- * repeat? (The Hub names commit, etag and size on the first hop; the last one may be a
- * storage that has never heard of them.)
+ * questions: may the token go along, and what did this response say that the next will
+ * not repeat? (The Hub names commit, etag and size on the first hop; the last one may be
+ * a storage that has never heard of them. The reference client keeps the headers of the
+ * first hop for the same reason: _httpx_follow_relative_redirects() in file_download.py.)
+ *
+ * "Home" is the endpoint's own origin. Three kinds of hosts answer: the endpoint at home,
+ * with the token if it is the Hub; another configured endpoint; and the rest, which
+ * redirects lead to, mostly storage. Only what home says counts as a word about repo,
+ * file or token.
  */
 #include "hub_request.h"
 
@@ -16,10 +22,10 @@
 #include <stddef.h>
 #include <string.h>
 
-/* How often what is unreachable is asked again when a mirror may be asked instead. */
+/* How often a request is repeated while another endpoint is left. */
 enum { RETRIES_BEFORE_MIRROR = 1 };
 
-/* How long a JSON answer may take in all, in time-outs: five minutes by default. */
+/* How long a JSON response may take in all, in time-outs: five minutes by default. */
 enum { JSON_TIMEOUTS = 30 };
 
 static bool response_is_redirect(const struct hc_hub_response *response)
@@ -37,9 +43,8 @@ static bool response_is_redirect(const struct hc_hub_response *response)
 }
 
 /*
- * What an earlier answer said stands. Of another host that does not say which commit it
- * speaks of, the ETag is no name of the Hub's for these bytes (the storage's is the Xet
- * hash).
+ * What an earlier response said stands. The ETag of another host that does not name the
+ * commit is no name of the Hub's for these bytes (the storage's is the Xet hash).
  */
 static void response_inherit(struct hc_hub_response *response,
                              const struct hc_hub_response *earlier, bool is_home)
@@ -56,7 +61,7 @@ static void response_inherit(struct hc_hub_response *response,
     }
 }
 
-/* Who was asked last. */
+/* The base URL of the host that answered last. */
 static const char *request_answering_host(const struct hc_hub_request *request)
 {
     const char *url = request->http.url;
@@ -79,16 +84,16 @@ static int buffer_add_json(void *ctx, const struct hc_hub_response *response,
     return hc_buffer_add(body, bytes, count, err);
 }
 
-/* Whether the request is a question, not one for the bytes of a file. */
+/* Whether the request is for metadata or JSON, not for the bytes of a file. */
 static bool http_is_api_call(const struct hc_http_request *http)
 {
     return http->is_head || http->write == buffer_add_json;
 }
 
 /*
- * An answer of the storage behind the Hub says nothing about repo, file or token. Nor does
- * that of any other host that the Hub leads to, unless the Hub itself has said nothing
- * and the host speaks its language.
+ * An error of the storage behind the Hub says nothing about repo, file or token. Nor does
+ * that of any other host that a redirect led to, unless the Hub itself has said nothing
+ * and the host uses the Hub's error codes: the caller sets `is_home` then.
  */
 static int request_fail_response(const struct hc_hub_request *request, bool is_home,
                                  struct hc_error *err)
@@ -118,7 +123,7 @@ static bool request_is_downgrade(const struct hc_hub_request *request, const cha
            hc_text_starts(next, "http://");
 }
 
-/* 1: ask->request.url is to be asked next; 0: the walk ends here; -1. */
+/* 1: the URL is the next one to request; 0: this was the last response; -1. */
 static int request_follow_redirect(struct hc_hub_request *request, struct hc_error *err)
 {
     char next[HC_URL_MAX];
@@ -144,7 +149,8 @@ static int request_follow_redirect(struct hc_hub_request *request, struct hc_err
     return 1;
 }
 
-/* One exchange with the host, when it may be asked; of some nothing is known. */
+/* One exchange, when the host allows it. NULL: a host beyond the limit of storage
+ * hosts. */
 static int request_exchange(struct hc_hub_request *request, struct hc_endpoint *host,
                             struct hc_error *err)
 {
@@ -171,14 +177,14 @@ static int request_exchange(struct hc_hub_request *request, struct hc_endpoint *
     return result;
 }
 
-/* Answers that say something of a file or a listing, if only that it is not there. */
+/* Whether it says something of a file or a listing, if only that it is not there. */
 static bool response_is_about_content(const struct hc_hub_response *response)
 {
     return response->status / 100 == 2 || response->status == 404 ||
            response_is_redirect(response);
 }
 
-/* Whether another host's answer to a question is as good as the Hub's own. */
+/* Whether another host's error is as good as the Hub's own. */
 static bool request_speaks_for_hub(const struct hc_hub_request *request,
                                    const struct hc_hub_response *earlier)
 {
@@ -186,7 +192,7 @@ static bool request_speaks_for_hub(const struct hc_hub_request *request,
            request->response.error_code[0];
 }
 
-/* Whether the URL is of the Hub or of a mirror: no answer is needed to lead there. */
+/* Whether the URL is of the Hub or of a mirror: these may be at private addresses. */
 static bool hub_has_endpoint_of(const struct hc_hub *hub, const char *url)
 {
     for (size_t i = 0; i < hub->endpoint_count; i++) {
@@ -196,10 +202,10 @@ static bool hub_has_endpoint_of(const struct hc_hub *hub, const char *url)
     return false;
 }
 
-/* One exchange, with or without the token. 1 and 0 as next_hop. */
+/* One exchange, with or without the token; as request_follow_redirect(). */
 static int request_hop(struct hc_hub_request *request, struct hc_error *err)
 {
-    struct hc_hub_response earlier; /* but for its URLs, which are not looked at */
+    struct hc_hub_response earlier; /* but for its URLs, which are not used */
     bool is_home =
         hc_url_same_origin(request->http.url, hc_endpoint_url(request->endpoint));
     struct hc_endpoint *host =
@@ -224,14 +230,14 @@ static int request_hop(struct hc_hub_request *request, struct hc_error *err)
     return request_follow_redirect(request, err);
 }
 
-/* It asks to be left alone, and would not like a retry. */
+/* The endpoint throttles its callers: a retry would not help. */
 static bool fail_is_throttled(const struct hc_error *err)
 {
     return err->reason == HC_HUB_RATE_LIMITED || err->retry_after_ms > 0;
 }
 
-/* `most_s`, or less: a caller with an older answer must hear that there is no newer one
- * before its deadline. */
+/* `most_s`, or less: a caller with an older answer must know before its deadline that
+ * there is no newer one. */
 static unsigned credentials_bound_timeout_s(unsigned most_s,
                                             const struct hc_hub_credentials *credentials)
 {
@@ -244,7 +250,7 @@ static unsigned credentials_bound_timeout_s(unsigned most_s,
 
 void hc_hub_request_init(struct hc_hub_request *request, struct hc_hub *hub,
                          const struct hc_hub_credentials *credentials,
-                         const struct hc_hub_target *about)
+                         const struct hc_hub_target *target)
 {
     memset(request, 0, offsetof(struct hc_hub_request, http));
     memset(&request->http, 0, offsetof(struct hc_http_request, url));
@@ -252,7 +258,7 @@ void hc_hub_request_init(struct hc_hub_request *request, struct hc_hub *hub,
     hc_hub_response_clear(&request->response);
     request->hub = hub;
     request->credentials = credentials;
-    request->target = *about;
+    request->target = *target;
     request->http.cancellation = credentials->cancellation;
     request->http.timeout_s =
         credentials_bound_timeout_s(hub->metadata_timeout_s, credentials);
@@ -316,8 +322,9 @@ int hc_hub_request_attempt(struct hc_hub_request *request, struct hc_error *err)
     return hc_hub_request_fail(request, err);
 }
 
-/* In an outage the endpoint makes the pauses, the same ones for all callers. One that has
- * outlasted all retries of a caller is not waited out by the next caller. */
+/* While the circuit is open, the endpoint makes the pauses, the same ones for all
+ * callers. A caller that comes when it has been open for all retries does not wait for it
+ * again. */
 static void request_note_open_circuit(const struct hc_hub_request *request,
                                       struct hc_retry *retry)
 {

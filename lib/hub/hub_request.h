@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A question to the Hub: a request with its redirects followed, asked again while that
- * may help, and failures told in terms of what was asked. For the files of this folder.
+ * One request to one endpoint of the Hub: with its redirects followed, repeated while
+ * that may help, and with failures told in terms of what was asked. For the files of this
+ * folder.
  */
 #ifndef HC_HUB_HUB_REQUEST_H
 #define HC_HUB_HUB_REQUEST_H
@@ -30,9 +31,9 @@ struct hc_hub {
 };
 
 /*
- * The host of a URL that redirects lead to, until the hub is closed; NULL when there are too
- * many. What a storage host tells one caller (Retry-After, RateLimit) holds for all, as with
- * the Hub itself.
+ * The host of a URL that redirects lead to, until the hub is closed; NULL when there are
+ * too many. What a storage host tells one caller (Retry-After, RateLimit) holds for all,
+ * as with the Hub itself.
  */
 struct hc_endpoint *hc_hub_find_storage_host(struct hc_hub *hub, const char *url);
 
@@ -44,61 +45,57 @@ enum {
 struct hc_hub_request {
     struct hc_hub *hub;
     const struct hc_hub_credentials *credentials;
-    struct hc_endpoint *endpoint; /* that is asked */
-    bool is_trusted;              /* it is the Hub itself, which may see the token */
-    bool has_mirror;              /* there is another one to ask, so do not wait for it */
-    const struct hc_hub_download
-        *download;             /* of the bytes of a file; NULL: of metadata */
-    bool has_begun;            /* some of the file was passed on */
+    struct hc_endpoint *endpoint;
+    bool is_trusted; /* it is the Hub itself, which may see the token */
+    bool has_mirror; /* another endpoint is left, so do not wait for this one */
+    const struct hc_hub_download *download; /* NULL: of metadata or JSON */
+    bool has_begun;                         /* some of the file was passed on */
     bool is_part_unnamed;      /* a part came that does not say which one it is */
-    bool was_redirected;       /* what was asked last is where a redirect led */
-    struct hc_breaker_key key; /* with the token, if it is sent */
-    int64_t waited_ms;         /* for the end of an outage */
+    bool was_redirected;       /* the last URL is one that a redirect led to */
+    struct hc_breaker_key key; /* with the token, if that is sent */
+    int64_t waited_ms;         /* for an open circuit, in all */
     struct hc_hub_target target;
-    struct hc_http_request http;     /* its url becomes the last one asked */
-    struct hc_hub_response response; /* the last one's; see hc_hub_request_attempt */
+    struct hc_http_request http;     /* the last exchange's; set its URL first */
+    struct hc_hub_response response; /* of that; see hc_hub_request_attempt */
 };
 
-/* Zero but for who asks what, of the first endpoint; a question about a whole repo has no
- * `path`. */
+/* To the first endpoint; a target that is a whole repo has no `path`. */
 void hc_hub_request_init(struct hc_hub_request *request, struct hc_hub *hub,
                          const struct hc_hub_credentials *credentials,
-                         const struct hc_hub_target *about);
+                         const struct hc_hub_target *target);
 
-/* The caller as an endpoint knows it, in questions about the repo. */
+/* The key of such requests for the circuit breaker of an endpoint. */
 struct hc_breaker_key
 hc_hub_request_breaker_key(const struct hc_hub_credentials *credentials,
                            const struct hc_repo *repo, bool is_trusted);
 
-/* Of another endpoint, with nothing heard yet. */
+/* To another endpoint; not after an attempt. */
 void hc_hub_request_set_endpoint(struct hc_hub_request *request,
                                  struct hc_endpoint *endpoint);
 
-/* Puts what was asked, and of whom, before what says neither; always -1. */
+/* Puts the target and the answering host before a message that names neither; always
+ * -1. */
 int hc_hub_request_fail(const struct hc_hub_request *request, struct hc_error *err);
 
 /*
- * Asks `ask->request`, following redirects anywhere; but a HEAD ends with status 3xx and
- * its url set to where the redirect leads when that is another origin than the endpoint's
- * and commit and etag are known. What is asked about (HEAD, JSON) is not followed from
- * https to http. The token goes to the endpoint only. Commit, linked etag and linked size
- * are those of the first answer on the way that had them. 0 with any status but an error's;
- * -1 otherwise.
+ * Sends `request->http`, and follows redirects to any host. But a HEAD ends with a status
+ * 3xx, and its URL set to where the redirect leads, when that is another origin than the
+ * endpoint's and commit and etag are known; and HEAD and JSON are not followed from https
+ * to http. The token goes to the endpoint only. Commit, linked etag and linked size are
+ * those of the first response on the way that had them. 0 with any status but an error's;
+ * else -1.
  */
 int hc_hub_request_attempt(struct hc_hub_request *request, struct hc_error *err);
 
-/*
- * The same, again and again as hc_retry_wait says. `body` gets the bytes of the last
- * answer, at most HC_PAGE_BYTES_MAX; NULL when there will be none.
- */
+/* The same, repeated as hc_retry_wait() says. `body` gets the bytes of the last response,
+ * at most HC_PAGE_BYTES_MAX; NULL when there will be none. */
 int hc_hub_request_perform(struct hc_hub_request *request, struct hc_buffer *body,
                            struct hc_error *err);
 
 /*
- * After an answer to a question about a tree: 1 and `ask->request.url` is its next page,
- * always on the endpoint that was asked, whichever host the Link header names; 0 when it
- * was the last one. BAD_HUB_REPLY when the Link header cannot be understood, or leads to
- * another listing.
+ * After a response with a page of a tree: 1, and the URL is that of the next page, always
+ * on the same endpoint, whichever host the Link header names; 0 when it was the last one.
+ * BAD_HUB_REPLY when the Link header cannot be understood, or leads to another listing.
  */
 int hc_hub_request_next_page(struct hc_hub_request *request, struct hc_error *err);
 

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A tree comes in pages; each names the next in its Link header. All pages are asked of
- * the endpoint that gave the first one, and a page that was seen before ends the walk
- * with an error.
+ * A tree comes in pages; each names the next one in its Link header. All pages come from
+ * the endpoint that gave the first one, for pages of two endpoints do not make one
+ * listing.
+ *
+ * A listing must be whole, for files that it lacks count as absent. So a row that cannot
+ * be understood, a directory with nothing in it (git has none) and a page that comes
+ * again are errors. What a row says beyond path, size and id is taken only as far as it
+ * is of use. JSON is read one row at a time (base/json.h): a page may have 64 MiB.
  */
 #include "listing.h"
 
@@ -46,7 +51,6 @@ static bool json_read_size(const json_t *object, uint64_t *size)
     return true;
 }
 
-/* Path, size and id make a file; what else a row says is taken as far as it is of use. */
 static int listing_add_file(const json_t *row, struct hc_tree *files,
                             struct hc_error *err)
 {
@@ -69,7 +73,8 @@ static int listing_add_file(const json_t *row, struct hc_tree *files,
     return hc_tree_add(files, &entry, err);
 }
 
-/* Files, directories, and what is neither, such as submodules, which no client fetches. */
+/* Files, directories, and what is neither, such as submodules, which no client
+ * fetches. */
 static int listing_add_row(const json_t *row, struct hc_listing *listing,
                            struct hc_error *err)
 {
@@ -110,7 +115,6 @@ int hc_listing_parse(const char *bytes, size_t count, struct hc_listing *listing
     return 0;
 }
 
-/* git has no empty directories: one without anything in it was listed in part. */
 static int listing_check_directory(const struct hc_listing *listing, const char *path,
                                    struct hc_error *err)
 {
@@ -144,7 +148,7 @@ int hc_listing_finish(struct hc_listing *listing, struct hc_error *err)
     return 0;
 }
 
-/* ---- what a revision means ---------------------------------------------------------- */
+/* ---- what a revision means --------------------------------------------------------- */
 
 static int siblings_add(const json_t *row, struct hc_tree *names, struct hc_error *err)
 {
@@ -153,8 +157,8 @@ static int siblings_add(const json_t *row, struct hc_tree *names, struct hc_erro
     return name ? hc_tree_add_path(names, name, err) : -1;
 }
 
-/* Names of files, which prove a listing incomplete. When one of them makes no sense, none
- * is taken: they are evidence that is nice to have. */
+/* Names of files, which prove a listing incomplete. When one of them makes no sense none
+ * is taken, and the proof is left out. */
 static bool siblings_read(struct hc_json *json, struct hc_tree **siblings)
 {
     struct hc_error unused;
@@ -234,10 +238,10 @@ int hc_listing_parse_revision(const char *bytes, size_t count,
     return 0;
 }
 
-/* ---- pages -------------------------------------------------------------------------- */
+/* ---- pages ------------------------------------------------------------------------- */
 
-/* 1: ask->request.url is the next page; 0: there is none; -1. `seen` is an earlier page.
- */
+/* 1: the URL is that of the next page; 0: there is none; -1. `seen` is an earlier
+ * page. */
 static int listing_next_page(struct hc_hub_request *request, const char *seen,
                              struct hc_error *err)
 {
@@ -251,7 +255,8 @@ static int listing_next_page(struct hc_hub_request *request, const char *seen,
 /*
  * One page after the other, into `listing`. Every power of two the page is remembered: a
  * circle of any length comes by the one that is remembered then. Budget: HC_PAGES_MAX new
- * pages; there is no pause between two of them, for none is asked again but by hc_hub_request_perform().
+ * pages; there is no pause between two of them, for none is asked again but by
+ * hc_hub_request_perform().
  */
 static int listing_read_pages(struct hc_hub_request *request, struct hc_listing *listing,
                               struct hc_error *err)
@@ -276,7 +281,6 @@ static int listing_read_pages(struct hc_hub_request *request, struct hc_listing 
     return more < 0 ? hc_hub_request_fail(request, err) : 0;
 }
 
-/* All of it from one endpoint: pages of two do not make one listing. */
 static int query_send_tree(void *ctx, struct hc_hub_request *request,
                            struct hc_error *err)
 {

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The Hub's JSON: a page of a tree, and what a revision means. Parsing only;
- * everything here may be fed hostile bytes.
+ * The Hub's JSON: a page of a tree, and what a revision means (spec/hub-wire.md). Parsing
+ * only; everything here may be fed hostile bytes. For one thread at a time.
  */
 #ifndef HC_HUB_LISTING_H
 #define HC_HUB_LISTING_H
 
 #include "hub.h"
 
-/* The rows of all pages so far. */
+/* The rows of all pages so far; each a tree of paths. */
 struct hc_listing {
     struct hc_tree *files;
     struct hc_tree *directories; /* their paths */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a file is, and what a revision means: small answers that many callers want at the
- * same time, so they are shared queries, and told apart by their URL on the Hub, whichever
- * endpoint answers in the end. hc_not_found_explain() shares its own query under another
- * name: it is for one endpoint, and its answer says only whether the revision is there.
+ * same time, so they are shared queries, and told apart by their URL on the Hub,
+ * whichever endpoint answers in the end. hc_not_found_explain() shares its own query
+ * under another name: it is for one endpoint, and its answer says only whether the
+ * revision is there.
  */
 #include "metadata.h"
 
@@ -19,7 +20,7 @@
 
 enum { UNAUTHORIZED = 401, NOT_FOUND = 404 };
 
-/* ---- what a revision means ---------------------------------------------------------- */
+/* ---- what a revision means --------------------------------------------------------- */
 
 void hc_repo_info_clear(struct hc_repo_info *info)
 {
@@ -41,7 +42,8 @@ static void repo_info_drop(void *info)
     hc_repo_info_clear(info);
 }
 
-/* Whether the response is a 404 or 401 of the endpoint itself, without the Hub's headers. */
+/* Whether the response is a 404 or 401 of the endpoint itself, without the Hub's
+ * headers. */
 static bool response_is_bare_refusal(const struct hc_hub_request *request)
 {
     const struct hc_hub_response *response = &request->response;
@@ -150,7 +152,7 @@ int hc_hub_revision(struct hc_hub *hub, const struct hc_repo *repo, const char *
     return 0;
 }
 
-/* ---- what is not there -------------------------------------------------------------- */
+/* ---- what is not there ------------------------------------------------------------- */
 
 /* 0 when the revision is there; the answer is empty. */
 static int not_found_query_revision(void *ctx, void *answer, struct hc_error *err)
@@ -224,7 +226,7 @@ int hc_not_found_explain(struct hc_hub_request *request, struct hc_error *err)
     return -1;
 }
 
-/* ---- what a file is ----------------------------------------------------------------- */
+/* ---- what a file is ---------------------------------------------------------------- */
 
 /* An ETag that a mirror made up proves nothing of the bytes that come with it. */
 static int mirror_etag_check(const struct hc_hub_request *request, const char *etag,
@@ -236,8 +238,8 @@ static int mirror_etag_check(const struct hc_hub_request *request, const char *e
     return hc_hub_request_fail(request, err);
 }
 
-/* The commit that lacks a file that was not found: as the response says, or as it was asked
- * for by its hash. Always -1. */
+/* The commit that lacks a file that was not found: as the response says, or as it was
+ * asked for by its hash. Always -1. */
 static int head_fail(struct hc_hub_request *request, struct hc_metadata *metadata,
                      struct hc_error *err)
 {

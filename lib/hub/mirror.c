@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The endpoints of a query, each in a state: new, postponed or done. Of those that are not
- * done, the one that is available soonest is asked next (breaker.h), and is done then; but a
- * new one that throttles the caller is postponed while another one is left, and waited for
- * when all others were of no use. A caller with an older answer skips an endpoint whose
- * circuit is open; for others it is the last resort.
+ * The endpoints of a query, each in a state: new, postponed or done. Of those that are
+ * not done, the one that is available soonest is asked next (breaker.h), and is done
+ * then; but a new one that throttles the caller is postponed while another one is left,
+ * and waited for when all others were of no use. A caller with an older answer skips an
+ * endpoint whose circuit is open; for others it is the last resort.
  */
 #include "mirror.h"
 
@@ -23,8 +23,8 @@ struct rotation {
     struct hc_error of_hub; /* why the Hub itself was no use */
 };
 
-/* Whether the next endpoint is to be asked after a mirror's failure. "The commit has no such
- * file" is as good as the Hub's answer, unless the Hub has said that it has. */
+/* Whether the next endpoint is to be asked after a mirror's failure. "The commit has no
+ * such file" is as good as the Hub's answer, unless the Hub has said that it has. */
 static bool mirror_failure_is_meaningless(const struct hc_hub_query *query,
                                           const struct hc_error *err)
 {

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A query: one thing that is asked of the Hub, then of its mirrors in order of preference,
- * those whose circuit is open or that throttle their callers last. When an endpoint cannot
- * be reached, or answers "too many requests", the next one is asked, and only when there is
- * none does the caller wait. Whatever else the Hub says is the answer.
+ * A query: one thing that is asked of the Hub, then of its mirrors in order of
+ * preference, those whose circuit is open or that throttle their callers last. When an
+ * endpoint cannot be reached, or answers "too many requests", the next one is asked, and
+ * only when there is none does the caller wait. Whatever else the Hub says is the answer.
  *
- * A mirror's answer counts when it has what is asked for, or says that a commit has no such
- * file. A mirror gets no token, may lag behind and may lack repos, so its refusals mean
- * nothing. With `hub_only` in the credentials no mirror is asked. For the files of this
- * folder.
+ * A mirror's answer counts when it has what is asked for, or says that a commit has no
+ * such file. A mirror gets no token, may lag behind and may lack repos, so its refusals
+ * mean nothing. With `hub_only` in the credentials no mirror is asked. For the files of
+ * this folder.
  */
 #ifndef HC_HUB_MIRROR_H
 #define HC_HUB_MIRROR_H

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What an answer means: which failure it is, in which words, and what it says of a file.
+ * What a response means: which failure it is, in which words, and what it says of a file.
+ *
+ * The order in which an error is told from another is the reference client's
+ * (hf_raise_for_status() in utils/_http.py): X-Error-Code first, then "disabled" in the
+ * Hub's text, then a 401, which the Hub gives for repos that do not exist as well; the
+ * bare status comes last. Messages name the target, the cause and what to do, and quote
+ * the Hub in characters that can be shown.
  */
 #include "response.h"
 
@@ -47,7 +53,7 @@ void hc_hub_target_describe(const struct hc_hub_target *target,
                     repo->id, text_shown_length(target->revision, 60), target->revision);
 }
 
-/* A revision that the Hub says it does not have is news that the cache must not hide. */
+/* For absence on the Hub's own word: no older answer of the cache may hide it. */
 static int fail_final(enum hc_reason reason, const char *text, const char *advice,
                       struct hc_error *err)
 {
@@ -108,7 +114,8 @@ int hc_hub_target_fail_absent(const struct hc_hub_target *target, enum hc_reason
                       err);
 }
 
-/* X-Error-Code and the Hub's text, in the order in which they count; 0: neither decides.
+/* By X-Error-Code and the Hub's text, in the order in which they count; 0: neither
+ * decides.
  */
 static int response_fail_by_code(const struct hc_hub_response *response,
                                  const struct hc_hub_target *target, const char *text,
@@ -184,7 +191,8 @@ int hc_hub_response_fail(const struct hc_hub_response *response,
                    text_shown_length(response->error_message, 80),
                    response->error_message,
                    response->request_id[0] ? ". Request id " : "", response->request_id);
-    err->is_final = response->status == PROXY_REFUSES; /* it will not pass */
+    err->is_final =
+        response->status == PROXY_REFUSES; /* a proxy that refuses will refuse again */
     err->retry_after_ms = response->retry_after_ms;
     return -1;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the Hub's answers mean: status, X-Error-Code, X-Error-Message and body become one
- * struct hc_error (spec/hub-cache.md §2.3, spec/hub-wire.md "Errors"). Parsing only, no
- * I/O; everything here may be fed hostile bytes.
+ * The response of a Hub and what it means: status, X-Error-Code, X-Error-Message and body
+ * become one struct hc_error (spec/hub-cache.md §2.3, spec/hub-wire.md "Errors"), as
+ * hf_raise_for_status() of the reference client does. Parsing only, no I/O; everything
+ * here may be fed hostile bytes. For one thread at a time.
  */
 #ifndef HC_HUB_RESPONSE_H
 #define HC_HUB_RESPONSE_H
@@ -11,11 +12,11 @@
 
 #include <stdbool.h>
 
-/* The headers of one answer that matter, each "" or 0 when absent. */
+/* The headers of one response that matter, each "" or 0 when absent. */
 struct hc_hub_response {
     long status;
-    bool was_sent;    /* the request reached a server, whether or not it answered */
-    const char *flaw; /* why the headers cannot be believed, "with a …"; NULL: they can */
+    bool was_sent;    /* the request reached a server, also if that did not answer */
+    const char *flaw; /* why the headers cannot be trusted, "with a …"; NULL: they can */
     bool is_kept;     /* the last header line is one of those below */
     bool has_length;
     uint64_t content_length;
@@ -39,12 +40,12 @@ struct hc_hub_response {
     char next_page[HC_URL_MAX]; /* Link: <…>; rel="next" */
 };
 
-/* Nothing heard yet. Costs less than zeroing all, for URLs may be long. */
+/* No response yet. Costs less than zeroing all, for URLs may be long. */
 void hc_hub_response_clear(struct hc_hub_response *response);
 
 /*
- * Takes one raw header line "Name: value\r\n"; unknown and malformed ones are ignored. Sets
- * `flaw` for one that leaves open what the answer says.
+ * Takes one raw header line "Name: value\r\n"; unknown and malformed ones are ignored.
+ * Sets `flaw` for one that leaves open what the response says.
  */
 void hc_hub_response_header(struct hc_hub_response *response, const char *line,
                             size_t length);
@@ -62,13 +63,14 @@ int hc_link_next(const char *value, char *target, size_t size);
 void hc_hub_response_body(struct hc_hub_response *response, const char *bytes,
                           size_t count);
 
-/* What was asked, for messages. Strings are borrowed. */
+/* What a request is about, for messages. Strings are borrowed. */
 struct hc_hub_target {
     const struct hc_repo *repo;
     const char *revision;
-    const char *path; /* NULL when the question is about the repo */
+    const char *path; /* NULL: the repo itself */
     const char *endpoint;
-    const char *storage; /* that answers in its stead; NULL: itself */
+    const char
+        *storage; /* the base URL of the host that answered for it; NULL: none did */
     bool had_token;
 };
 
@@ -79,15 +81,15 @@ void hc_hub_target_describe(const struct hc_hub_target *target,
                             char text[HC_TARGET_TEXT_SIZE]);
 
 /*
- * Fills `err` from an answer that is not what was hoped for; always -1. `retry_after_ms`
- * is what the Hub said, 0 when it said nothing.
+ * Fills `err` from a response that is an error; always -1. `retry_after_ms` is what the
+ * Hub said, 0 when it said nothing.
  */
 int hc_hub_response_fail(const struct hc_hub_response *response,
                          const struct hc_hub_target *target, struct hc_error *err);
 
 /*
- * BAD_HUB_REPLY when the question names a commit and the answer is about another one: what
- * that says of files, sizes and absences is no answer to the question.
+ * BAD_HUB_REPLY when the target names a commit and the response is about another one:
+ * what that says of files, sizes and absences does not count.
  */
 int hc_hub_response_check_commit(const struct hc_hub_response *response,
                                  const struct hc_hub_target *target,
@@ -97,11 +99,11 @@ int hc_hub_response_check_commit(const struct hc_hub_response *response,
 int hc_hub_target_fail_absent(const struct hc_hub_target *target, enum hc_reason reason,
                               struct hc_error *err);
 
-/* Whether asking again later may help: 408, 429, 5xx but 501. */
+/* Whether the same request may succeed later: 408, 429, 5xx but 501. */
 bool hc_hub_response_is_transient(const struct hc_hub_response *response);
 
-/* commit, etag, size of a file from a HEAD's last answer; BAD_HUB_REPLY when commit or etag
- * is missing. */
+/* Commit, etag and size of a file from the last response to a HEAD; BAD_HUB_REPLY when
+ * commit or etag is missing. */
 int hc_hub_response_metadata(const struct hc_hub_response *response,
                              const struct hc_hub_target *target,
                              struct hc_metadata *metadata, struct hc_error *err);

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The headers of a response. One table says which member of struct hc_hub_response a header
- * fills. A value that does not fit, or is not what it should be, counts as absent, so that
- * the code that needs it says so; but not where absence has a meaning of its own (no Link:
- * no further page), and not a header that contradicts itself: that is a flaw of the whole
- * response.
+ * The headers of a response. One table says which member of struct hc_hub_response a
+ * header fills. A value that does not fit, or is not what it should be, counts as absent,
+ * so that the code that needs it says so; but not where absence has a meaning of its own
+ * (no Link: no further page), and not a header that contradicts itself: that is a flaw of
+ * the whole response.
  *
  * Link is parsed by a recursive descent along the grammar of RFC 8288, 3: a list of
- * link-values, each `<target>` and parameters after semicolons, whose values are tokens or
- * quoted strings. Commas and semicolons between <> or quotes separate nothing. Two
- * liberties: a value without quotes may hold any bytes but separators, and white space may
- * stand around "=".
+ * link-values, each `<target>` and parameters after semicolons, whose values are tokens
+ * or quoted strings. Commas and semicolons between <> or quotes separate nothing. Two
+ * liberties: a value without quotes may hold any bytes but separators, and white space
+ * may stand around "=".
  */
 #include "response.h"
 
@@ -27,7 +27,7 @@
 
 enum { RETRY_AFTER_MAX_S = 86400 };
 
-/* ---- Link --------------------------------------------------------------------------- */
+/* ---- Link -------------------------------------------------------------------------- */
 
 /* A piece of the header's value. */
 struct span {
@@ -180,7 +180,7 @@ int hc_link_next(const char *value, char *target, size_t size)
     return is_found ? 1 : 0;
 }
 
-/* ---- the other headers --------------------------------------------------------------- */
+/* ---- the other headers ------------------------------------------------------------- */
 
 /* Decimal digits at `text`; the first byte after them, NULL when there are none or too
  * many. */
@@ -275,8 +275,8 @@ static bool header_find_parameter(const char *text, const char *end, char name,
 }
 
 /*
- * `"api";r=0;t=55, "pages";r=3;t=10`: whatever is used up has to be waited for. Retry-After
- * wins when both are there.
+ * `"api";r=0;t=55, "pages";r=3;t=10`: whatever is used up has to be waited for.
+ * Retry-After wins when both are there.
  */
 static void response_parse_rate_limit(struct hc_hub_response *response, const char *value)
 {
@@ -326,7 +326,7 @@ static void response_parse_commit(struct hc_hub_response *response, const char *
                        response->has_bad_commit ? "" : value);
 }
 
-/* Text of the Hub's that ends up in messages: whatever cannot be shown becomes "?". */
+/* Text of the Hub's that ends up in messages: what cannot be shown becomes "?". */
 static void response_keep_message(struct hc_hub_response *response, const char *value)
 {
     bool is_utf8;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Pauses double from the base and are jittered, so that a fleet that failed together does
- * not come back together. A pause that would outlast the caller is not begun.
+ * not come back together. A pause that would outlast the caller's deadline is not begun:
+ * the caller is told at once, with the time to come back. Retry-After is waited for as it
+ * was told, up to HC_RETRY_AFTER_MAX_MS; the jitter is added, never taken off.
  */
 #include "retry.h"
 
@@ -49,7 +51,7 @@ static int64_t retry_next_pause_ms(const struct hc_retry *retry, const struct hc
     return retry_after_ms + hc_retry_jitter_ms(retry_after_ms);
 }
 
-/* How long a pause may last. */
+/* How long the next pause may be. */
 static int64_t retry_time_left_ms(const struct hc_retry *retry,
                                   struct hc_cancellation *cancellation)
 {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The rules of the single flight of queries. Beside the states of base/single_flight.h, an
- * idle flight may remember a failure, `retry_later`: the Hub told the caller that asked to
- * come back at a time that is beyond its deadline. A waiter whose deadline is as near is
- * told the same; one with more time asks again, and may wait for that time in its retries.
+ * The rules of the single flight of queries. Beside the states of base/single_flight.h,
+ * an idle flight may remember a failure, `retry_later`: the Hub told the caller that
+ * asked to come back at a time that is beyond its deadline. A waiter whose deadline is as
+ * near is told the same; one with more time asks again, and may wait for that time in its
+ * retries.
  */
 #include "shared_query.h"
 

@@ -162,7 +162,7 @@ int hc_url_tree(char url[HC_URL_MAX], const char *endpoint, const struct hc_repo
     return draft_finish_api(&draft, err);
 }
 
-/* Behind the host in a URL that curl has put together; NULL when it has none. */
+/* The part after the host of a URL that curl has put together; NULL when it has none. */
 static const char *url_path(const char *url)
 {
     const char *host = strstr(url, "://");
@@ -210,7 +210,7 @@ void hc_url_copy(char url[HC_URL_MAX], const char *from)
 
 bool hc_url_join(char url[HC_URL_MAX], const char *base, const char *location)
 {
-    /* A redirect that brings a user name along would make curl send credentials. */
+    /* curl would send the user name of a redirect as credentials. */
     const unsigned flags = CURLU_URLENCODE | CURLU_ALLOW_SPACE | CURLU_DISALLOW_USER;
     CURLU *target = location[0] ? curl_url_parse(base) : NULL;
     char *text = NULL;

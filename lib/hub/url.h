@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The Hub's URLs (§2.2): everything but unreserved characters percent-encoded, "/" kept
- * in file names and encoded in revisions.
+ * The Hub's URLs (spec/hub-cache.md §2.2): everything but unreserved characters
+ * percent-encoded, "/" kept in file names and encoded in revisions.
  */
 #ifndef HC_HUB_URL_H
 #define HC_HUB_URL_H
@@ -10,12 +10,13 @@
 
 #include <stdbool.h>
 
-/* <endpoint>/[datasets/|…]<id>/resolve/<revision>/<path>. BAD_HUB_REPLY never;
- * INVALID_FILENAME when over HC_URL_MAX. */
+/* <endpoint>/[datasets/|…]<id>/resolve/<revision>/<path>; INVALID_FILENAME when that is
+ * longer than HC_URL_MAX - 1. */
 int hc_url_resolve(char url[HC_URL_MAX], const char *endpoint, const struct hc_repo *repo,
                    const char *revision, const char *path, struct hc_error *err);
 
-/* <endpoint>/api/<collection>/<id>/revision/<revision>. */
+/* <endpoint>/api/<collection>/<id>/revision/<revision>; INVALID_REVISION when that is too
+ * long, as with the next one. */
 int hc_url_revision(char url[HC_URL_MAX], const char *endpoint,
                     const struct hc_repo *repo, const char *revision,
                     struct hc_error *err);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: of callers with one key, one at a time runs and the others wait; they share
- * its outcome unless it hands over; each may leave alone, in any state. A caller reports
- * that it is about to wait from within `decide`, with the lock: the thread that gets the
- * lock next finds it asleep.
+ * The promise: of callers with one key, one at a time runs and the others wait; they
+ * share its outcome unless it hands over; each may leave alone, in any state. A caller
+ * reports that it is about to wait from within `decide`, with the lock: the thread that
+ * gets the lock next finds it asleep.
  */
 #include "test.h"
 
