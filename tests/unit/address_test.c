@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: a public Hub cannot lead hubcache to an address inside, by whatever name or
- * spelling, unless that is allowed; and a Hub that is inside itself may.
+ * The promise: a public Hub cannot lead hubcache to an address inside, by whatever name
+ * or spelling, unless that is allowed; and a Hub that is inside itself may.
  */
 #include "hub_fixture.h"
 
@@ -187,7 +187,7 @@ static const char *address_port_of(const struct inside *inside)
     return strrchr(raw_server_url(inside->site), ':');
 }
 
-/* Asks the site by that name, as if an answer had led there. */
+/* One exchange with the server by that name, as if a redirect had led there. */
 static int address_follow(struct inside *inside, const char *name, bool is_led_to)
 {
     struct hc_http_request request = {.timeout_s = 5, .is_redirect_target = is_led_to};

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: an endpoint is left alone as long as it asked for by the callers that it
- * told so, and counts as down only after it failed several times in a row, for the repo
- * that failed or for all, until one question finds it back. The clock is the test's.
+ * The promise: an endpoint that throttles a token or a repo gets no such request until
+ * the time it named; a circuit opens only after several failures in a row, for the repo
+ * that failed or for all, and closes when one request gets a good response. The clock is
+ * the test's.
  */
 #include "test.h"
 

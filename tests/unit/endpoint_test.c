@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise to the Hub: what it tells one caller is heeded by all, and it gets no more
- * than its budget. The promise to callers: nobody waits longer than it makes sense.
+ * The promise to the Hub: what it tells one caller holds for all, and it gets no more
+ * requests than its budget. The promise to callers: none waits beyond its deadline, and
+ * none with an older answer waits at all.
  */
 #include "hub_fixture.h"
 
@@ -47,7 +48,7 @@ static int endpoint_acquire_as(struct fixture *f, struct hc_endpoint *endpoint,
     return hc_endpoint_acquire(endpoint, &permit, &f->err);
 }
 
-/* As if another caller had just been told so. */
+/* As after a response to another caller. */
 static void endpoint_report_status(struct fixture *f, long status,
                                    unsigned retry_after_ms)
 {
@@ -181,7 +182,7 @@ a_caller_with_an_older_answer_hears_of_an_outage_before_its_deadline(void **stat
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
 }
 
-/* A hub that may be asked once a second. */
+/* A hub with a budget of one request a second. */
 static struct hc_hub *endpoint_open_budget_hub(struct fixture *f)
 {
     char *endpoint = strdup(test_hub_endpoint(f->server));

@@ -16,7 +16,7 @@ struct fixture {
     struct test_hub *server;
     struct hc_hub *hub;
     struct hc_repo repo;
-    struct hc_hub_credentials credentials; /* no token, no call */
+    struct hc_hub_credentials credentials; /* no token, no cancellation */
     struct hc_error err;
     char commit[41];
 };

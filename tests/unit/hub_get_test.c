@@ -100,7 +100,7 @@ static void what_the_storage_tells_one_caller_holds_back_all(void **state)
     assert_int_equal(get_file(f, &sink, NULL), -1);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
     start_ms = hc_monotonic_ms();
-    assert_int_equal(get_file(f, &sink, NULL), 0); /* by somebody who was not told */
+    assert_int_equal(get_file(f, &sink, NULL), 0); /* by another caller */
     assert_true(hc_monotonic_ms() - start_ms >= 900);
     assert_memory_equal(sink.bytes, "0123456789", 10);
 }

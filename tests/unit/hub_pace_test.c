@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The promise: every exchange ends. A server that sends a byte, or a header, now and then
- * is given up as one that is silent is, and so is one that never comes to an end; the time
- * that the caller's own functions take is not held against it.
+ * times out as a silent one does, and so does one that never comes to an end; the time
+ * that the caller's own functions take does not count.
  */
 #include "hub_fixture.h"
 
@@ -112,7 +112,7 @@ struct outcome {
     struct hc_error err;
 };
 
-/* Asks `url` once; it must come to an end long before a server that never ends does. */
+/* One exchange, which must end long before a server that never ends does. */
 static struct outcome pace_perform(const char *url, struct hc_http_request request)
 {
     HC_AUTO(hc_http_pool) *pool = NULL;
@@ -242,8 +242,7 @@ static void the_callers_own_time_is_not_held_against_the_server(void **state)
     assert_int_equal(outcome.taken, BIG);
 }
 
-/* --- the same by way of a question -------------------------------------------------------
- */
+/* --- the same by way of a question -------------------------------------------------- */
 
 static void json_that_drips_is_a_hub_that_is_not_there(void **state)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: what may pass is asked again, what cannot is not; pauses are as long as
- * the Hub says, and never longer than the caller's patience.
+ * The promise: a request is repeated after a failure that may pass, and after no other;
+ * pauses are as long as the Hub says, and none outlasts the caller's deadline.
  */
 #include "hub_fixture.h"
 
@@ -135,10 +135,10 @@ static void pauses_double_up_to_eight_seconds_and_never_agree(void **state)
     hc_hub_close(hub);
 }
 
-/* --- nobody there --------------------------------------------------------------------
+/* --- no server --------------------------------------------------------------------
  */
 
-/* A port on loopback that nobody listens on, held by `*fd`. */
+/* A port on loopback that no program listens on, reserved by `*fd`. */
 static void retry_deaf_port(int *fd, char endpoint[64])
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
@@ -181,7 +181,8 @@ static void retry_set_proxy(const char *url)
     assert_int_equal(setenv("https_proxy", url, 1), 0);
 }
 
-/* Asks an https hub through the proxy at `url`, once; what became of it is in f->err. */
+/* Sends a request to an https hub through the proxy at `url`, once; the failure is in
+ * f->err. */
 static void retry_ask_through_proxy(struct fixture *f, const char *url)
 {
     HC_AUTO(hc_hub) *hub = hub_fixture_open("https://hub.example", 1);

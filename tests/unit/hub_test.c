@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: questions to the Hub are asked as it expects them, its redirects are
- * followed where that is safe, and an answer that is incomplete or unsafe is none.
+ * The promise: the Hub gets the requests it expects, its redirects are followed where
+ * that is safe, and a response that is incomplete or unsafe is a bad reply.
  */
 #include "hub_fixture.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise of mirrors: they are asked when the Hub cannot be reached, or wants to be
- * left alone, and only then; what is missing is missing wherever that is said first; and
- * the token stays with the Hub.
+ * The promise of mirrors: they are asked when the Hub cannot be reached, or throttles its
+ * callers, and only then; a file is missing when the first endpoint that answers says so;
+ * and the token stays with the Hub.
  */
 #include "hub_fixture.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: who waits for a name to be looked up may leave, and need not wait longer
- * than for a connection; and when the lookup ends at last, nothing of it is left. The
- * lookups are the test's own, which stands in for the C library's.
+ * The promise: a caller that waits for the lookup of a name may leave, and need not wait
+ * longer than for a connection; and when the lookup ends at last, nothing of it is left.
+ * The test's own lookup stands in for the C library's.
  */
 #include "test.h"
 
@@ -21,7 +21,7 @@ enum { LOOKUP_S = 8, FDS = 1024 };
 
 static sem_t may_end;
 
-/* Nobody is found, but late. */
+/* Finds no address, but late. */
 HC_PUBLIC int getaddrinfo(const char *name, const char *service,
                           const struct addrinfo *hints, struct addrinfo **found)
 {
@@ -57,7 +57,7 @@ static unsigned lookup_count_fds(void)
     return count;
 }
 
-/* Asks a host whose name is being looked up. */
+/* One exchange with a host whose name is being looked up. */
 static int lookup_perform(struct hc_http_pool *pool, unsigned timeout_s,
                           struct hc_cancellation *cancellation, struct hc_error *err)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: what goes wrong for one token or one repo stays with it, and in an outage
- * of all the Hub is not asked more often the more callers there are.
+ * The promise: what goes wrong for one token or one repo stays with it, and while the
+ * whole Hub is down the number of requests does not grow with the number of callers.
  */
 #include "hub_fixture.h"
 
@@ -30,7 +30,7 @@ static struct hc_hub *outage_open_hub(struct fixture *f, unsigned retries,
     return hub;
 }
 
-/* A caller on a thread of its own, and what it heard. */
+/* A caller on a thread of its own, and its answer. */
 struct caller {
     struct fixture *f;
     struct hc_hub *hub;
@@ -50,7 +50,7 @@ static void *outage_ask(void *ctx)
     return NULL;
 }
 
-/* All ask about repos of their own at the same time. */
+/* Each asks about a repo of its own, all at the same time. */
 static void outage_start_all(struct fixture *f, struct hc_hub *hub,
                              struct caller *callers)
 {
@@ -99,7 +99,7 @@ static void callers_in_an_outage_share_one_back_off(void **state)
             assert_non_null(strstr(callers[k].err.message, callers[k].repo.id));
             assert_true(callers[k].err.retry_after_ms > 0);
         }
-        /* Each once, then one probe for all of them after each pause. */
+        /* Each once, then one trial for all of them after each pause. */
         assert_in_range(test_hub_count(f->server, NULL, NULL), RETRIES,
                         CALLERS + 2 * RETRIES);
     }
@@ -218,7 +218,7 @@ static void a_pause_told_to_one_token_throttles_no_other(void **state)
     f->credentials.token = NULL;
     assert_int_equal(hub_fixture_head_file(f, "model.bin", &metadata), 0);
     assert_true(hc_monotonic_ms() - start_ms < 10000);
-    f->credentials.token = good_token; /* and this one is still held up */
+    f->credentials.token = good_token; /* and this one is still throttled */
     test_hub_clear_log(f->server);
     assert_int_equal(hub_fixture_head_file(f, "config.json", &metadata), -1);
     assert_int_equal(f->err.reason, HC_HUB_RATE_LIMITED);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: an answer that is wrong as HTTP, in its headers or in their size, is a bad
- * answer of that host; it is no fault of the network and none of hubcache's, and is not
- * asked for again.
+ * The promise: a response that is wrong as HTTP, in its headers or in their size, is a
+ * bad reply of that host; it is no fault of the network and none of hubcache's, and the
+ * request is not repeated.
  */
 #include "hub_fixture.h"
 

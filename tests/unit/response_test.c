@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: each answer of the Hub becomes the one reason that a program can decide
+ * The promise: each response of the Hub becomes the one reason that a program can decide
  * on, with a message that a person can act on, and no header, however odd, does harm.
  */
 #include "test.h"
@@ -324,7 +324,8 @@ static void metadata_comes_from_the_linked_headers_first(void **state)
     assert_int_equal(metadata.size, 7);
 }
 
-/* Gateways leave the length of a HEAD out, or say 0; only the hash of nothing proves 0. */
+/* Gateways leave the length of a HEAD out, or say 0; only the hash of nothing proves
+ * 0. */
 static void a_size_is_believed_when_it_can_be(void **state)
 {
     static const char hash[] = "\"40e6e2ab5ee1a0b6bd8b2ea4b9a86a4aa8d52a1a\"";

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: one asks and the others share what it heard, as far as it concerns them.
- * The one who asks is held in mid-question by a semaphore until the others wait.
+ * The promise: one caller asks and the others share its answer, as far as that is not of
+ * its own making. A semaphore holds the caller that asks until the others wait.
  */
 #include "test.h"
 
@@ -17,10 +17,10 @@
 
 struct fixture {
     struct hc_single_flights queries;
-    sem_t is_asked; /* posted by whoever asks */
+    sem_t is_asked; /* posted by each caller that asks */
     sem_t may_answer;
     atomic_int asked;
-    struct hc_error failure; /* of the first who asks; reason HC_OK: none */
+    struct hc_error failure; /* of the first that asks; reason HC_OK: none */
 };
 
 struct caller {
@@ -55,7 +55,7 @@ static int query_tear_down(void **state)
     return 0;
 }
 
-/* The answer is which time it was asked. */
+/* The answer is the number of the run. */
 static int query_run(void *ctx, void *answer, struct hc_error *err)
 {
     struct fixture *f = ctx;
@@ -201,7 +201,8 @@ static void a_waiter_may_leave_alone(void **state)
     assert_int_equal(callers[0].result, 0);
 }
 
-/* The first of three, and then whoever asks because that was no answer for all. */
+/* The first of three asks, and then another one, for the failure is the first one's
+ * own. */
 static void query_let_three_run(struct fixture *f, struct caller callers[3])
 {
     query_start_two(f, callers);
@@ -213,7 +214,7 @@ static void query_let_three_run(struct fixture *f, struct caller callers[3])
         query_finish(&callers[i]);
 }
 
-/* The first could not wait for the Hub to come back; those who can, do. */
+/* The first cannot wait for as long as the Hub says; the others can. */
 static void a_near_deadline_speaks_for_itself_only(void **state)
 {
     struct fixture *f = *state;
@@ -232,7 +233,7 @@ static void a_near_deadline_speaks_for_itself_only(void **state)
     assert_int_equal(callers[2].answer, 2);
 }
 
-/* Half a minute is all that who has no deadline waits. */
+/* A caller without a deadline waits half a minute at most. */
 static void a_caller_without_a_deadline_speaks_for_itself_only(void **state)
 {
     struct fixture *f = *state;

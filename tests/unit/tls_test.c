@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: over TLS a peer is whom an authority vouches for, the system's or the one
- * that was named in its place, and an authority that is not there is said at the start.
+ * The promise: over TLS a peer is trusted when a certificate authority has signed it, the
+ * system's or the one that was named in its place; and an authority that is not there is
+ * an error at the start.
  */
 #include "test.h"
 
@@ -56,7 +57,7 @@ static int tls_request_trusting(struct fixture *f, const char *authorities,
     return hc_http_perform(pool, &request, &f->reply, &f->err);
 }
 
-/* Asks the site once, trusting `<dir>/<ca_file>`, NULL: the system. */
+/* One exchange with the server, trusting `<dir>/<ca_file>`, NULL: the system. */
 static int tls_request(struct fixture *f, const char *ca_file)
 {
     HC_AUTO_FREE char *path = ca_file ? temp_dir_path(f->dir, ca_file) : NULL;

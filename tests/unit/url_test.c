@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: the Hub is asked under the URL it expects, whatever characters a name has,
- * and a token never follows a redirect to another scheme, host or port.
+ * The promise: requests have the URL that the Hub expects, whatever characters a name
+ * has, and a token never follows a redirect to another scheme, host or port.
  */
 #include "test.h"
 
