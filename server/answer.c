@@ -1,9 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One allocation per answer: the struct, the bytes, the text of the message.
+ *
+ * The details of a failure are built in one place and packed at the end. Protocol buffers
+ * in most languages refuse a whole message for one string that is not UTF-8, and HTTP/2
+ * peers refuse trailers over 8 KiB, so each text is cleaned and cut before it goes in.
  */
 #include "answer.h"
 
+#include "message.h"
+
+#include <base/error.h>
+#include <base/text.h>
+
+#include <google/rpc/error_details.pb-c.h>
+#include <google/rpc/status.pb-c.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +33,7 @@ static struct hc_answer *answer_allocate(size_t size, const char *message)
     room = (uint8_t *)(answer + 1);
     answer->code = 0;
     answer->reason = HC_OK;
+    answer->commit[0] = '\0';
     answer->bytes = room;
     answer->size = size;
     answer->message = memcpy(room + size, message, text);
@@ -81,7 +94,202 @@ struct hc_answer *hc_answer_wrap(unsigned number, const struct hc_answer *inner)
         return NULL;
     memcpy(answer_bytes(answer), head, used);
     memcpy(answer_bytes(answer) + used, inner->bytes, inner->size);
+    memcpy(answer->commit, inner->commit, sizeof answer->commit);
     return answer;
+}
+
+/* ---- failures ---------------------------------------------------------------------- */
+
+enum { INFO_MAX = 8, DETAILS_MAX = 4, INFO_SIZE = 400, DETAIL_SIZE = 4096 };
+
+typedef Google__Rpc__ErrorInfo__MetadataEntry info_entry;
+
+struct details {
+    info_entry info[INFO_MAX];
+    char texts[INFO_MAX][INFO_SIZE];
+    info_entry *info_list[INFO_MAX];
+    size_t info_count;
+    Google__Protobuf__Any any[DETAILS_MAX];
+    Google__Protobuf__Any *list[DETAILS_MAX];
+    uint8_t packed[DETAILS_MAX][DETAIL_SIZE];
+    size_t count;
+    char message[sizeof((struct hc_error *)0)->message];
+    char missing[sizeof((struct hc_error *)0)->missing];
+};
+
+/* Copies what fits, bytes that are no UTF-8 as "?", no character cut in two. */
+static char *text_clean(char *out, size_t size, const char *text)
+{
+    size_t used = 0;
+
+    while (*text) {
+        size_t length = hc_text_utf8_length(text);
+        size_t step = length > 0 ? length : 1;
+
+        if (used + step >= size)
+            break;
+        memcpy(out + used, length > 0 ? text : "?", step);
+        used += step;
+        text += step;
+    }
+    out[used] = '\0';
+    return out;
+}
+
+/* `value` stays where it is. */
+static void details_add_clean_text(struct details *details, const char *key, char *value)
+{
+    info_entry *added = &details->info[details->info_count];
+
+    google__rpc__error_info__metadata_entry__init(added);
+    added->key = hc_unconst(key);
+    added->value = value;
+    details->info_list[details->info_count++] = added;
+}
+
+static void details_add_text(struct details *details, const char *key, const char *value)
+{
+    char *text = details->texts[details->info_count];
+
+    if (value && *value)
+        details_add_clean_text(details, key, text_clean(text, INFO_SIZE, value));
+}
+
+static void details_add_number(struct details *details, const char *key, uint64_t number)
+{
+    char text[24];
+
+    (void)snprintf(text, sizeof text, "%" PRIu64, number);
+    details_add_text(details, key, text);
+}
+
+static void details_add_request(struct details *details, const struct hc_target *target)
+{
+    enum hc_repo_type type = target->type;
+
+    details_add_text(details, "repo_id", target->id);
+    details_add_text(details, "repo_type",
+                     hc_repo_type_name(type ? type : HC_REPO_MODEL));
+    details_add_text(details, "revision", target->revision ? target->revision : "main");
+}
+
+/* All details together stay below DETAIL_SIZE by the sizes of their texts. */
+static void details_add(struct details *details, const ProtobufCMessage *message,
+                        const char *url)
+{
+    uint8_t *packed = details->packed[details->count];
+    Google__Protobuf__Any *any = &details->any[details->count];
+
+    if (protobuf_c_message_get_packed_size(message) > DETAIL_SIZE)
+        return;
+    google__protobuf__any__init(any);
+    any->type_url = hc_unconst(url);
+    any->value.data = packed;
+    any->value.len = protobuf_c_message_pack(message, packed);
+    details->list[details->count++] = any;
+}
+
+static void details_add_error_info(struct details *details, const struct hc_error *err,
+                                   const struct hc_target *target, const char *filename)
+{
+    Google__Rpc__ErrorInfo info;
+
+    google__rpc__error_info__init(&info);
+    if (target)
+        details_add_request(details, target);
+    details_add_text(details, "filename", filename ? filename : err->filename);
+    if (err->reason == HC_NO_SPACE) {
+        details_add_number(details, "needed_bytes", err->needed_bytes);
+        details_add_number(details, "free_bytes", err->free_bytes);
+    }
+    if (err->reason == HC_INCOMPLETE_SNAPSHOT) {
+        details_add_clean_text(details, "missing",
+                               text_clean(details->missing, sizeof details->missing,
+                                          err->missing));
+        details_add_number(details, "missing_count", err->missing_count);
+    }
+    info.domain = hc_unconst("hubcache");
+    info.reason = hc_unconst(hc_reason_name(err->reason));
+    info.n_metadata = details->info_count;
+    info.metadata = details->info_list;
+    details_add(details, &info.base, "type.googleapis.com/google.rpc.ErrorInfo");
+}
+
+static void details_add_retry_info(struct details *details, const struct hc_error *err)
+{
+    Google__Protobuf__Duration delay;
+    Google__Rpc__RetryInfo retry;
+
+    google__rpc__retry_info__init(&retry);
+    google__protobuf__duration__init(&delay);
+    delay.seconds = err->retry_after_ms / 1000;
+    delay.nanos = (int32_t)(err->retry_after_ms % 1000 * 1000000);
+    retry.retry_delay = &delay;
+    details_add(details, &retry.base, "type.googleapis.com/google.rpc.RetryInfo");
+}
+
+static void details_add_bad_request(struct details *details, const struct hc_error *err)
+{
+    Google__Rpc__BadRequest__FieldViolation violation;
+    Google__Rpc__BadRequest__FieldViolation *violations[] = {&violation};
+    Google__Rpc__BadRequest bad;
+    char field[sizeof err->field];
+
+    google__rpc__bad_request__init(&bad);
+    google__rpc__bad_request__field_violation__init(&violation);
+    violation.field = text_clean(field, sizeof field, err->field);
+    violation.description = details->message;
+    bad.n_field_violations = 1;
+    bad.field_violations = violations;
+    details_add(details, &bad.base, "type.googleapis.com/google.rpc.BadRequest");
+}
+
+static void details_add_help(struct details *details, const struct hc_error *err)
+{
+    Google__Rpc__Help__Link link;
+    Google__Rpc__Help__Link *links[] = {&link};
+    Google__Rpc__Help help;
+    char url[sizeof err->link];
+
+    google__rpc__help__init(&help);
+    google__rpc__help__link__init(&link);
+    link.description = hc_unconst("The repo's page on the Hub");
+    link.url = text_clean(url, sizeof url, err->link);
+    help.n_links = 1;
+    help.links = links;
+    details_add(details, &help.base, "type.googleapis.com/google.rpc.Help");
+}
+
+struct hc_answer *hc_answer_of_error(const struct hc_error *err,
+                                     const struct hc_target *target, const char *filename)
+{
+    Google__Rpc__Status status;
+    HC_AUTO_FREE struct details *details = calloc(1, sizeof *details);
+    unsigned code = hc_reason_status(err->reason);
+
+    google__rpc__status__init(&status);
+    if (!details)
+        return NULL;
+    (void)text_clean(details->message, sizeof details->message, err->message);
+    details_add_error_info(details, err, target, filename);
+    if (err->retry_after_ms > 0)
+        details_add_retry_info(details, err);
+    if (err->field[0])
+        details_add_bad_request(details, err);
+    if (err->link[0])
+        details_add_help(details, err);
+    status.code = (int32_t)code;
+    status.message = details->message;
+    status.n_details = details->count;
+    status.details = details->list;
+    return hc_answer_new_failure(code, err->reason, details->message, &status.base);
+}
+
+/* ---- sharing ----------------------------------------------------------------------- */
+
+void hc_answer_set_commit(struct hc_answer *answer, const char *commit)
+{
+    (void)hc_format(answer->commit, sizeof answer->commit, "%s", commit);
 }
 
 struct hc_answer *hc_answer_hold(struct hc_answer *answer)

@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The end of a call, packed once and shared by everybody who gets it: a message, or a
- * failure with its details. Immutable; hold and release from any thread.
+ * The answer to a call, packed once and shared by all calls that get it: a message, or a
+ * failure with its details. Immutable after it is shared; hold and release from any thread.
+ *
+ * A failure is the reason's status code, and a google.rpc.Status that tells a program what
+ * is wrong with which repo, when to try again, which field is at fault, where to read on;
+ * small enough for a trailer, whatever the request held.
  */
 #ifndef HC_SERVER_ANSWER_H
 #define HC_SERVER_ANSWER_H
+
+#include "request.h"
 
 #include <base/auto.h>
 
@@ -23,19 +29,28 @@ struct hc_answer {
     const char *message;   /* of a failure; "" otherwise */
     const uint8_t *bytes;  /* the message; or a google.rpc.Status, perhaps empty */
     size_t size;
+    char commit[HC_REQUEST_COMMIT_SIZE]; /* that was resolved; "" when there is none */
     atomic_uint holders;
 };
 
-/* NULL: out of memory, also for the others. */
+/* Packs `message`. NULL: out of memory, also for the others. */
 struct hc_answer *hc_answer_new(const ProtobufCMessage *message);
 
-/* `details`: a google.rpc.Status, or NULL. */
+/* The failure `err`; `target` and `filename` are what the request was about, or NULL. */
+struct hc_answer *hc_answer_of_error(const struct hc_error *err,
+                                     const struct hc_target *target,
+                                     const char *filename);
+
+/* A failure that may have no reason. `details`: a google.rpc.Status, or NULL. */
 struct hc_answer *hc_answer_new_failure(unsigned code, enum hc_reason reason,
                                         const char *message,
                                         const ProtobufCMessage *details);
 
-/* A message that has nothing but the message `inner` as its field `number`. */
+/* A message that has nothing but the message of `inner` as its field `number`. */
 struct hc_answer *hc_answer_wrap(unsigned number, const struct hc_answer *inner);
+
+/* Before the answer is shared. */
+void hc_answer_set_commit(struct hc_answer *answer, const char *commit);
 
 struct hc_answer *hc_answer_hold(struct hc_answer *answer);
 void hc_answer_release(struct hc_answer *answer);

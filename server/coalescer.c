@@ -1,21 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A table of errands by what they fetch. The one lock guards the table and the lists of
- * waiters; waiters are told after it has been let go. An errand is
+ * A table of coalesced requests by their keys. One lock guards the table and the lists of
+ * waiters; waiters get their answers after it has been released. The states of a coalesced
+ * request:
  *
- *     queued for the disk pool → looking → queued for the Hub pool → running → done
+ *     queued for the disk   the pool's queue holds it; skipped when the edge's thread has
+ *                           looked at the disk already
+ *     looking               a worker thread of the disk pool looks at the disk
+ *     queued for the Hub    the disk did not answer it
+ *     running               a worker thread of the Hub pool asks the Hub
+ *     done                  off the table: its waiters get the answer, and it is freed
  *
- * and skips the first two when the disk has been asked already. When its last waiter
- * leaves, it is taken off the table at once, so that the next caller begins a new one
- * instead of joining one that is being cancelled. If it is queued, it is withdrawn from
- * the pool and freed; else the thread that works on it finds no waiter, and frees it.
+ * When its last waiter leaves, it is taken off the table at once, so that the next call
+ * begins a new one instead of joining one that is being cancelled. A queued one is withdrawn
+ * from its pool and freed by the thread of the call that left; else the worker thread finds
+ * no waiter, and frees it.
  *
- * The pools and hc_cancellation_cancel() are called with the lock held: that is what keeps the
- * errand alive meanwhile, and their own locks are held for a few instructions only.
+ * The pools and hc_cancellation_cancel() are called with the lock held: that keeps the
+ * coalesced request alive meanwhile, and their own locks are held for a few instructions.
  */
 #include "coalescer.h"
-
-#include "status.h"
 
 #include <base/cancellation.h>
 #include <base/error.h>
@@ -41,6 +45,7 @@ struct hc_coalesced_request {
 
 struct hc_coalescer {
     struct hc_workers *disk, *hub;
+    const struct hc_coalescer_work *work;
     struct {
         pthread_mutex_t lock;
         pthread_cond_t empty;
@@ -65,7 +70,7 @@ static bool key_is_same(const struct hc_request_key *one,
            memcmp(one->request, other->request, one->size) == 0;
 }
 
-/* With the lock held, as all up to `join`. */
+/* The lock is held, as in all functions up to request_add_waiter(). */
 static void request_unlist(struct hc_coalesced_request *request)
 {
     if (!request->here)
@@ -152,27 +157,26 @@ static struct hc_coalesced_request *request_new(struct hc_coalescer *coalescer,
     return hc_take(&request);
 }
 
-/* With the lock held: there is one errand less. */
+/* The lock is held: there is one coalesced request less. */
 static void coalescer_forget(struct hc_coalescer *coalescer)
 {
     if (--coalescer->shared.unfinished == 0)
         (void)pthread_cond_broadcast(&coalescer->shared.empty);
 }
 
-/* Nobody can join or leave any more. */
+/* From now on no waiter can join or leave. */
 static struct hc_waiter *request_close(struct hc_coalesced_request *request)
 {
     struct hc_coalescer *coalescer = request->coalescer;
     struct hc_waiter *waiters;
+    HC_LOCKED(&coalescer->shared.lock);
 
-    (void)pthread_mutex_lock(&coalescer->shared.lock);
     request_unlist(request);
     waiters = request->waiters;
     for (struct hc_waiter *waiter = waiters; waiter; waiter = waiter->next)
         waiter->request = NULL;
     coalescer->shared.waiting -= request->waiting;
     coalescer_forget(coalescer);
-    (void)pthread_mutex_unlock(&coalescer->shared.lock);
     return waiters;
 }
 
@@ -189,12 +193,7 @@ static void request_finish(struct hc_coalesced_request *request, struct hc_answe
     request_free(request);
 }
 
-static struct hc_answer *request_failure(const struct hc_error *err)
-{
-    return hc_status_answer(err, NULL);
-}
-
-/* After the cancellation of all, or the last deadline: nothing more is worth doing. */
+/* After hc_coalescer_cancel(), or the last deadline: true, with the failure. */
 static bool request_is_over(struct hc_coalesced_request *request,
                             struct hc_answer **answer)
 {
@@ -202,23 +201,23 @@ static bool request_is_over(struct hc_coalesced_request *request,
 
     if (hc_cancellation_check(request->cancellation, &err) == 0)
         return false;
-    *answer = request_failure(&err);
+    *answer = hc_answer_of_error(&err, NULL, NULL);
     return true;
 }
 
 static bool request_run(struct hc_task *task)
 {
     struct hc_coalesced_request *request = (struct hc_coalesced_request *)task;
-    const struct hc_request_kind *type = request->key.kind;
+    const struct hc_coalescer_work *work = request->coalescer->work;
     HC_AUTO(hc_answer) *answer = NULL;
 
     if (!request_is_over(request, &answer))
-        answer = type->run(type->ctx, &request->key, request->cancellation, request);
+        answer = work->run(work->ctx, &request->key, request->cancellation, request);
     request_finish(request, answer);
     return false;
 }
 
-/* With the lock held. */
+/* The lock is held. */
 static int request_submit(struct hc_coalesced_request *request, struct hc_error *err)
 {
     struct hc_coalescer *coalescer = request->coalescer;
@@ -227,35 +226,37 @@ static int request_submit(struct hc_coalesced_request *request, struct hc_error 
     return hc_workers_submit(request->pool, &request->task, err);
 }
 
-/* The disk did not answer. An errand that was left meanwhile is not worth a place. */
-static void request_continue_at_hub(struct hc_coalesced_request *request)
+/* Queues it for the other pool. One that all waiters have left is not worth a place. */
+static int request_submit_to_hub(struct hc_coalesced_request *request,
+                                 struct hc_error *err)
 {
-    struct hc_coalescer *coalescer = request->coalescer;
-    HC_AUTO(hc_answer) *failure = NULL;
-    struct hc_error err;
-    int submitted;
+    HC_LOCKED(&request->coalescer->shared.lock);
 
-    (void)pthread_mutex_lock(&coalescer->shared.lock);
     request->task.run = request_run;
     request->key.was_looked_up = true;
-    submitted = request->waiting > 0
-                    ? request_submit(request, &err)
-                    : hc_fail(&err, HC_CANCELLED, "no caller waits any more");
-    (void)pthread_mutex_unlock(&coalescer->shared.lock);
-    if (submitted == 0)
+    return request->waiting > 0 ? request_submit(request, err)
+                                : hc_fail(err, HC_CANCELLED, "no caller waits any more");
+}
+
+static void request_continue_at_hub(struct hc_coalesced_request *request)
+{
+    HC_AUTO(hc_answer) *failure = NULL;
+    struct hc_error err;
+
+    if (request_submit_to_hub(request, &err) == 0)
         return;
-    failure = request_failure(&err);
+    failure = hc_answer_of_error(&err, NULL, NULL);
     request_finish(request, failure);
 }
 
 static bool request_look_at_disk(struct hc_task *task)
 {
     struct hc_coalesced_request *request = (struct hc_coalesced_request *)task;
-    const struct hc_request_kind *type = request->key.kind;
+    const struct hc_coalescer_work *work = request->coalescer->work;
     HC_AUTO(hc_answer) *answer = NULL;
 
     if (request_is_over(request, &answer) ||
-        type->look(type->ctx, &request->key, &answer))
+        work->look(work->ctx, &request->key, &answer))
         request_finish(request, answer);
     else
         request_continue_at_hub(request);
@@ -263,7 +264,7 @@ static bool request_look_at_disk(struct hc_task *task)
 }
 
 _Static_assert(offsetof(struct hc_coalesced_request, task) == 0,
-               "run() and look() rely on it");
+               "a task is cast to its request");
 
 /* Takes `fresh` onto the table, and queues it. */
 static int request_begin(struct hc_coalesced_request *fresh, struct hc_error *err)
@@ -274,34 +275,31 @@ static int request_begin(struct hc_coalesced_request *fresh, struct hc_error *er
     coalescer->shared.unfinished++;
     if (coalescer->shared.is_cancelled)
         hc_cancellation_cancel(fresh->cancellation);
-    fresh->key.was_looked_up = fresh->key.was_looked_up || !fresh->key.kind->look;
+    fresh->key.was_looked_up = fresh->key.was_looked_up || !coalescer->work->look;
     fresh->task.run = fresh->key.was_looked_up ? request_run : request_look_at_disk;
     fresh->task.caller = fresh->key.caller;
     fresh->task.repo = fresh->key.repo;
     return request_submit(fresh, err);
 }
 
-/* The waiter joins the errand that is there, else `*fresh`, which is taken; -1 when that
+/* The waiter joins the request that is there, else `*fresh`, which is taken; -1 when that
  * one cannot be queued. */
 static int coalescer_add_waiter(struct hc_coalescer *coalescer,
                                 struct hc_coalesced_request **fresh,
                                 struct hc_waiter *waiter, struct hc_error *err)
 {
     struct hc_coalesced_request *request;
-    int result = 0;
+    HC_LOCKED(&coalescer->shared.lock);
 
-    (void)pthread_mutex_lock(&coalescer->shared.lock);
     request = coalescer_find(coalescer, &(*fresh)->key, (*fresh)->bucket);
     if (request) {
         request_add_waiter(request, waiter);
         hc_workers_add_caller(request->pool, &request->task, (*fresh)->key.caller);
-    } else {
-        request = hc_take(fresh);
-        request_add_waiter(request, waiter);
-        result = request_begin(request, err);
+        return 0;
     }
-    (void)pthread_mutex_unlock(&coalescer->shared.lock);
-    return result;
+    request = hc_take(fresh);
+    request_add_waiter(request, waiter);
+    return request_begin(request, err);
 }
 
 void hc_coalescer_join(struct hc_coalescer *coalescer, const struct hc_request_key *key,
@@ -320,11 +318,11 @@ void hc_coalescer_join(struct hc_coalescer *coalescer, const struct hc_request_k
     }
     if (coalescer_add_waiter(coalescer, &fresh, waiter, &err) == 0)
         return;
-    failure = request_failure(&err);
+    failure = hc_answer_of_error(&err, NULL, NULL);
     request_finish(begun, failure);
 }
 
-/* With the lock held: the errand that is to be freed, or NULL. */
+/* The lock is held. Returns the coalesced request when it has to be freed, else NULL. */
 static struct hc_coalesced_request *request_remove_waiter(struct hc_waiter *waiter)
 {
     struct hc_coalesced_request *request = waiter->request;
@@ -350,35 +348,30 @@ static struct hc_coalesced_request *request_remove_waiter(struct hc_waiter *wait
 bool hc_coalescer_leave(struct hc_coalescer *coalescer, struct hc_waiter *waiter)
 {
     HC_AUTO(hc_coalesced_request) *withdrawn = NULL;
-    bool waits;
+    HC_LOCKED(&coalescer->shared.lock); /* released before `withdrawn` is freed */
 
-    (void)pthread_mutex_lock(&coalescer->shared.lock);
-    waits = waiter->request;
-    if (waits)
-        withdrawn = request_remove_waiter(waiter);
-    (void)pthread_mutex_unlock(&coalescer->shared.lock);
-    return waits;
+    if (!waiter->request)
+        return false;
+    withdrawn = request_remove_waiter(waiter);
+    return true;
 }
 
 bool hc_coalesced_request_is_watched(struct hc_coalesced_request *request)
 {
-    bool is_watched;
+    HC_LOCKED(&request->coalescer->shared.lock);
 
-    (void)pthread_mutex_lock(&request->coalescer->shared.lock);
-    is_watched = request->watching > 0;
-    (void)pthread_mutex_unlock(&request->coalescer->shared.lock);
-    return is_watched;
+    return request->watching > 0;
 }
 
-/* Those who watch, held; `*count` of them. */
+/* The waiters that watch, held; `*count` of them. */
 static struct hc_waiter **request_hold_watchers(struct hc_coalesced_request *request,
                                                 unsigned *count)
 {
     struct hc_coalescer *coalescer = request->coalescer;
     struct hc_waiter **watchers;
+    HC_LOCKED(&coalescer->shared.lock);
 
     *count = 0;
-    (void)pthread_mutex_lock(&coalescer->shared.lock);
     watchers = calloc(request->watching + 1U, sizeof *watchers);
     for (struct hc_waiter *waiter = request->waiters; watchers && waiter;
          waiter = waiter->next) {
@@ -387,7 +380,6 @@ static struct hc_waiter **request_hold_watchers(struct hc_coalesced_request *req
         waiter->type->hold(waiter);
         watchers[(*count)++] = waiter;
     }
-    (void)pthread_mutex_unlock(&coalescer->shared.lock);
     return watchers;
 }
 
@@ -405,26 +397,27 @@ void hc_coalesced_request_send_progress(struct hc_coalesced_request *request,
 
 void hc_coalescer_cancel(struct hc_coalescer *coalescer)
 {
-    (void)pthread_mutex_lock(&coalescer->shared.lock);
+    HC_LOCKED(&coalescer->shared.lock);
+
     coalescer->shared.is_cancelled = true;
     for (size_t i = 0; i < BUCKETS; i++) {
         for (struct hc_coalesced_request *request = coalescer->shared.buckets[i]; request;
              request = request->next)
             hc_cancellation_cancel(request->cancellation);
     }
-    (void)pthread_mutex_unlock(&coalescer->shared.lock);
 }
 
 void hc_coalescer_count(struct hc_coalescer *coalescer, unsigned *unfinished,
                         unsigned *waiting)
 {
-    (void)pthread_mutex_lock(&coalescer->shared.lock);
+    HC_LOCKED(&coalescer->shared.lock);
+
     *unfinished = coalescer->shared.unfinished;
     *waiting = coalescer->shared.waiting;
-    (void)pthread_mutex_unlock(&coalescer->shared.lock);
 }
 
 struct hc_coalescer *hc_coalescer_open(struct hc_workers *disk, struct hc_workers *hub,
+                                       const struct hc_coalescer_work *work,
                                        struct hc_error *err)
 {
     struct hc_coalescer *coalescer = calloc(1, sizeof *coalescer);
@@ -435,6 +428,7 @@ struct hc_coalescer *hc_coalescer_open(struct hc_workers *disk, struct hc_worker
     }
     coalescer->disk = disk;
     coalescer->hub = hub;
+    coalescer->work = work;
     (void)pthread_mutex_init(&coalescer->shared.lock, NULL);
     (void)pthread_cond_init(&coalescer->shared.empty, NULL);
     return coalescer;

@@ -5,8 +5,6 @@
  */
 #include "codec.h"
 
-#include "wire.h"
-
 #include <base/error.h>
 
 static int decode_staleness(const Google__Protobuf__Duration *duration, int64_t *ms,
@@ -98,16 +96,6 @@ int hc_decode_snapshot(const Hubcache__V1__ResolveSnapshotRequest *message,
                       &request->repo, err) < 0)
         return -1;
     return decode_options(message->options, token, &request->options, err);
-}
-
-struct hc_error_info hc_error_info_of(const struct hc_target *target,
-                                      const char *filename)
-{
-    return (struct hc_error_info){.repo_id = target->id,
-                                  .repo_type = target->type,
-                                  .revision =
-                                      target->revision ? target->revision : "main",
-                                  .filename = filename};
 }
 
 void hc_encode_file(const struct hc_file *file, Hubcache__V1__ResolvedFile *message)

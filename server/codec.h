@@ -7,8 +7,7 @@
 #ifndef HC_SERVER_CODEC_H
 #define HC_SERVER_CODEC_H
 
-#include "arena.h"
-#include "status.h"
+#include "message.h"
 
 #include <hubcache/resolver.h>
 #include <hubcache/v1/resolver.pb-c.h>
@@ -21,10 +20,6 @@ int hc_decode_files(const Hubcache__V1__ResolveFilesRequest *message, const char
 int hc_decode_snapshot(const Hubcache__V1__ResolveSnapshotRequest *message,
                        const char *token, struct hc_snapshot_request *request,
                        struct hc_error *err);
-
-/* What a failed request was about. */
-struct hc_error_info hc_error_info_of(const struct hc_target *target,
-                                      const char *filename);
 
 void hc_encode_file(const struct hc_file *file, Hubcache__V1__ResolvedFile *message);
 

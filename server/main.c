@@ -15,9 +15,7 @@
 #include "rpc.h"
 #include "service_health.h"
 #include "service_resolver.h"
-#include "stale_log.h"
 #include "sweeper.h"
-#include "transfer_log.h"
 #include "watchdog.h"
 
 #include <base/error.h>
@@ -223,15 +221,13 @@ static int server_run(const struct hc_options *options, int signals, struct hc_e
     HC_AUTO_VALUE(hc_strings) bound = {0};
     HC_AUTO(hc_metrics) *metrics = hc_metrics_new(err);
     HC_AUTO(hc_request_log) *request_log = hc_request_log_new(metrics, err);
-    HC_AUTO(hc_stale_log) *stale = hc_stale_log_new(metrics, err);
     HC_AUTO(hc_resolver) *resolver = hc_resolver_open(&options->settings, err);
     HC_AUTO(hc_sweeper) *sweeper = NULL;
     HC_AUTO(hc_workers) *hub = hc_workers_open(options->workers, options->queue, err);
     HC_AUTO(hc_workers) *disk =
         hc_workers_open(options->disk_workers, options->queue, err);
-    HC_AUTO(hc_coalescer) *coalescer = hc_coalescer_open(disk, hub, err);
     HC_AUTO(hc_resolver_service) *service =
-        hc_resolver_service_new(resolver, coalescer, metrics, err);
+        hc_resolver_service_new(resolver, disk, hub, metrics, err);
     HC_AUTO(hc_health_service) *health = hc_health_service_new(err);
     HC_AUTO(hc_rpc) *rpc = NULL;
     HC_AUTO(hc_watchdog) *watchdog = NULL;
@@ -239,19 +235,19 @@ static int server_run(const struct hc_options *options, int signals, struct hc_e
     struct hc_rpc_options edge = {.finished = hc_request_log_write,
                                   .ctx = request_log,
                                   .connections_max = options->client_connections};
-    struct hc_http_sources sources = {metrics, {disk, hub, coalescer, resolver, NULL}};
+    struct hc_http_sources sources = {metrics, {disk, hub, NULL, resolver, NULL}};
 
-    if (!metrics || !request_log || !stale || !resolver || !hub || !disk || !coalescer ||
-        !service || !health)
+    if (!metrics || !request_log || !resolver || !hub || !disk || !service || !health)
         return -1;
-    hc_resolver_watch(resolver, hc_transfer_log_write, metrics);
-    hc_resolver_watch_stale(resolver, hc_stale_log_write, stale);
+    hc_resolver_watch(resolver, hc_request_log_write_transfer, request_log);
+    hc_resolver_watch_stale(resolver, hc_request_log_write_stale, request_log);
     rpc = hc_rpc_open(&edge, err);
     if (!rpc || hc_resolver_service_serve(service, rpc, err) < 0 ||
         hc_health_service_serve(health, rpc, err) < 0 ||
         server_listen(rpc, &options->listen, &bound, err) < 0)
         return -1;
     if (strcmp(options->http_listen, "off") != 0) {
+        sources.gauges.coalescer = hc_resolver_service_coalescer(service);
         sources.gauges.listener = hc_rpc_listener(rpc);
         http = server_open_http(options, &sources, &bound, err);
         if (!http)
@@ -264,10 +260,10 @@ static int server_run(const struct hc_options *options, int signals, struct hc_e
     if (!watchdog)
         return -1;
     server_announce(&bound);
-    return server_serve_until_end(&(struct server_state){coalescer, health, http,
-                                                         request_log, rpc, watchdog,
-                                                         signals},
-                                  options->grace_period_ms, err);
+    return server_serve_until_end(
+        &(struct server_state){hc_resolver_service_coalescer(service), health, http,
+                               request_log, rpc, watchdog, signals},
+        options->grace_period_ms, err);
 }
 
 static void log_configure(const struct hc_options *options)

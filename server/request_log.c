@@ -1,30 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A failure that is the server's, the volume's or the Hub's is an error; one that is the
- * caller's, or an honest "not there", is a warning; success is for debugging only.
+ * The level of a line follows from the fault's side. A failed call is an error when the
+ * server, the volume or the Hub failed it, a warning when the caller did, or when there is
+ * honestly nothing; a call that succeeded is for debugging only. A transfer that failed is
+ * a warning; one whose callers all left has not failed; and a small file that came without
+ * retries is for debugging only, for a repo may have a hundred thousand of them.
+ *
+ * One lock guards the counts of all reasons, for a few instructions at a time.
  */
 #include "request_log.h"
 
 #include "log.h"
-#include "metrics.h"
 
 #include <base/error.h>
+#include <base/text.h>
 #include <hubcache/cancellation.h>
 
 #include <pthread.h>
 
 enum {
-    LINES_MAX = 10, /* a second, for each reason */
-    SECOND_MS = 1000
-};
-
-/* HC_OK for failures without a reason, and all that has a row. */
-enum reason_number {
-    REASON_OTHER,
-#define HC_REASON_NUMBER(reason, status, exit) REASON_##reason,
-    HC_REASONS(HC_REASON_NUMBER)
-#undef HC_REASON_NUMBER
-        REASONS
+    LINES_MAX = 10, /* of failed calls a second, for each reason */
+    SECOND_MS = 1000,
+    SMALL_BYTES = 1024 * 1024,
+    ETAG_SHOWN = 12,
+    FIELDS_MAX = 12
 };
 
 struct hc_request_log {
@@ -32,11 +31,42 @@ struct hc_request_log {
     struct {
         pthread_mutex_t lock;
         struct {
-            int64_t since_ms;
+            int64_t since_ms; /* of the second that the next two belong to */
             unsigned lines, held_back;
-        } reasons[REASONS];
+        } calls[HC_REASON_COUNT];
+        struct {
+            bool has_line;
+            int64_t line_ms; /* when the last line was written */
+            unsigned silent; /* answers since */
+        } stale[HC_REASON_COUNT];
     } shared;
 };
+
+struct hc_request_log *hc_request_log_new(struct hc_metrics *metrics,
+                                          struct hc_error *err)
+{
+    struct hc_request_log *log = calloc(1, sizeof *log);
+
+    if (!log) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    log->metrics = metrics;
+    (void)pthread_mutex_init(&log->shared.lock, NULL);
+    for (unsigned i = 0; i < HC_REASON_COUNT; i++)
+        log->shared.calls[i].since_ms = INT64_MIN / 2;
+    return log;
+}
+
+void hc_request_log_free(struct hc_request_log *log)
+{
+    if (!log)
+        return;
+    (void)pthread_mutex_destroy(&log->shared.lock);
+    free(log);
+}
+
+/* ---- calls -------------------------------------------------------------------------- */
 
 static enum hc_log_level outcome_level(unsigned code)
 {
@@ -55,22 +85,23 @@ static enum hc_log_level outcome_level(unsigned code)
     }
 }
 
+/* Failures without a reason (no such method, no such service) are told as OTHER. */
 static const char *reason_name(enum hc_reason reason)
 {
     return reason == HC_OK ? "OTHER" : hc_reason_name(reason);
 }
 
-/* With the lock held. How many were held back in the second that is over, if it is. */
+/* The lock is held. How many were held back in the second that is over, if it is. */
 static unsigned request_log_begin_second(struct hc_request_log *log,
                                          enum hc_reason reason, int64_t now_ms)
 {
-    unsigned held_back = log->shared.reasons[reason].held_back;
+    unsigned held_back = log->shared.calls[reason].held_back;
 
-    if (now_ms - log->shared.reasons[reason].since_ms < SECOND_MS)
+    if (now_ms - log->shared.calls[reason].since_ms < SECOND_MS)
         return 0;
-    log->shared.reasons[reason].since_ms = now_ms;
-    log->shared.reasons[reason].lines = 0;
-    log->shared.reasons[reason].held_back = 0;
+    log->shared.calls[reason].since_ms = now_ms;
+    log->shared.calls[reason].lines = 0;
+    log->shared.calls[reason].held_back = 0;
     return held_back;
 }
 
@@ -81,82 +112,160 @@ static void log_held_back(enum hc_reason reason, unsigned count)
                HC_TEXT("reason", reason_name(reason)), HC_NUMBER("count", count));
 }
 
-/* Whether this failure gets a line of its own. */
+/* Whether this failure gets a line; `*held_back` is to be told before it. */
 static bool request_log_admits(struct hc_request_log *log, enum hc_reason reason,
-                               int64_t now_ms)
+                               int64_t now_ms, unsigned *held_back)
 {
-    unsigned held_back;
-    bool request_log_admits;
+    HC_LOCKED(&log->shared.lock);
 
-    (void)pthread_mutex_lock(&log->shared.lock);
-    held_back = request_log_begin_second(log, reason, now_ms);
-    request_log_admits = log->shared.reasons[reason].lines < LINES_MAX;
-    if (request_log_admits)
-        log->shared.reasons[reason].lines++;
-    else
-        log->shared.reasons[reason].held_back++;
-    (void)pthread_mutex_unlock(&log->shared.lock);
-    log_held_back(reason, held_back);
-    return request_log_admits;
+    *held_back = request_log_begin_second(log, reason, now_ms);
+    if (log->shared.calls[reason].lines < LINES_MAX) {
+        log->shared.calls[reason].lines++;
+        return true;
+    }
+    log->shared.calls[reason].held_back++;
+    return false;
 }
 
-void hc_request_log_add(struct hc_request_log *log, const struct hc_rpc_outcome *record,
+/* What the call was about, as far as known. Returns the field after the last one. */
+static struct hc_log_field *add_target(struct hc_log_field *field,
+                                       const struct hc_request *request)
+{
+    if (!request->repo_id[0])
+        return field;
+    *field++ = HC_TEXT("repo", request->repo_id);
+    *field++ = HC_TEXT("type", hc_repo_type_name(request->repo_type));
+    *field++ = HC_TEXT("revision", request->revision);
+    if (request->commit[0])
+        *field++ = HC_TEXT("commit", request->commit);
+    return field;
+}
+
+static void write_outcome(const struct hc_rpc_outcome *outcome)
+{
+    struct hc_log_field fields[FIELDS_MAX] = {
+        HC_NUMBER("id", outcome->request->id),
+        HC_TEXT("method", outcome->method ? outcome->method->path : "unknown"),
+    };
+    struct hc_log_field *field = add_target(fields + 2, outcome->request);
+
+    if (outcome->code != HC_STATUS_OK) {
+        *field++ = HC_NUMBER("status", outcome->code);
+        *field++ = HC_TEXT("reason", reason_name(outcome->reason));
+        *field++ = HC_TEXT("error", outcome->message);
+    }
+    hc_log(outcome_level(outcome->code),
+           outcome->code == HC_STATUS_OK ? "request done" : "request failed", fields);
+}
+
+void hc_request_log_add(struct hc_request_log *log, const struct hc_rpc_outcome *outcome,
                         int64_t now_ms)
 {
-    const char *method = record->method ? record->method->path : "unknown";
+    unsigned held_back = 0;
+    bool is_admitted = true;
 
-    hc_metrics_add_request(log->metrics, record);
-    if (record->code == HC_STATUS_OK) {
-        HC_LOG(HC_LOG_DEBUG, "request done", HC_NUMBER("id", record->id),
-               HC_TEXT("method", method));
+    hc_metrics_add_request(log->metrics, outcome);
+    if (!hc_log_wants(outcome_level(outcome->code)))
         return;
-    }
-    if (!hc_log_wants(outcome_level(record->code)) ||
-        !request_log_admits(log, record->reason, now_ms))
-        return;
-    HC_LOG(outcome_level(record->code), "request failed", HC_NUMBER("id", record->id),
-           HC_TEXT("method", method), HC_NUMBER("status", record->code),
-           HC_TEXT("reason", reason_name(record->reason)),
-           HC_TEXT("error", record->message));
+    if (outcome->code != HC_STATUS_OK)
+        is_admitted = request_log_admits(log, outcome->reason, now_ms, &held_back);
+    log_held_back(outcome->reason, held_back);
+    if (is_admitted)
+        write_outcome(outcome);
 }
 
-void hc_request_log_write(void *ctx, const struct hc_rpc_outcome *record)
+void hc_request_log_write(void *log, const struct hc_rpc_outcome *outcome)
 {
-    hc_request_log_add(ctx, record, hc_monotonic_ms());
+    hc_request_log_add(log, outcome, hc_monotonic_ms());
 }
 
 void hc_request_log_summarize(struct hc_request_log *log, int64_t now_ms)
 {
-    for (unsigned reason = 0; reason < REASONS; reason++) {
+    for (unsigned reason = 0; reason < HC_REASON_COUNT; reason++) {
         unsigned held_back;
 
-        (void)pthread_mutex_lock(&log->shared.lock);
-        held_back = request_log_begin_second(log, (enum hc_reason)reason, now_ms);
-        (void)pthread_mutex_unlock(&log->shared.lock);
+        {
+            HC_LOCKED(&log->shared.lock);
+
+            held_back = request_log_begin_second(log, (enum hc_reason)reason, now_ms);
+        }
         log_held_back((enum hc_reason)reason, held_back);
     }
 }
 
-struct hc_request_log *hc_request_log_new(struct hc_metrics *metrics,
-                                          struct hc_error *err)
-{
-    struct hc_request_log *log = calloc(1, sizeof *log);
+/* ---- transfers ---------------------------------------------------------------------- */
 
-    if (!log) {
-        (void)hc_fail_memory(err);
-        return NULL;
-    }
-    log->metrics = metrics;
-    (void)pthread_mutex_init(&log->shared.lock, NULL);
-    for (unsigned i = 0; i < REASONS; i++)
-        log->shared.reasons[i].since_ms = INT64_MIN / 2;
-    return log;
+static enum hc_log_level transfer_level(const struct hc_transfer *transfer)
+{
+    if (transfer->reason != HC_OK)
+        return transfer->reason == HC_CANCELLED ? HC_LOG_INFO : HC_LOG_WARN;
+    if (transfer->size_bytes < SMALL_BYTES && transfer->retries == 0)
+        return HC_LOG_DEBUG;
+    return HC_LOG_INFO;
 }
 
-void hc_request_log_free(struct hc_request_log *log)
+/* Of the bytes that came from the Hub, without the time spent waiting for another process. */
+static uint64_t transfer_rate(const struct hc_transfer *transfer)
 {
-    if (!log)
+    uint64_t ms = transfer->duration_ms > transfer->waited_ms
+                      ? transfer->duration_ms - transfer->waited_ms
+                      : 1;
+
+    return transfer->fetched_bytes * 1000 / ms;
+}
+
+void hc_request_log_write_transfer(void *ctx, const struct hc_transfer *transfer)
+{
+    struct hc_request_log *log = ctx;
+    const struct hc_log_field none = {.key = NULL};
+    char etag[ETAG_SHOWN + 1];
+
+    hc_metrics_add_transfer(log->metrics, transfer);
+    (void)hc_format(etag, sizeof etag, "%.*s", ETAG_SHOWN, transfer->etag);
+    HC_LOG(transfer_level(transfer), "transfer", HC_TEXT("repo", transfer->repo_id),
+           HC_TEXT("type", hc_repo_type_name(transfer->repo_type)),
+           HC_TEXT("file", transfer->path), HC_TEXT("etag", etag),
+           HC_NUMBER("size", transfer->size_bytes),
+           HC_NUMBER("fetched", transfer->fetched_bytes),
+           HC_NUMBER("resumed", transfer->resumed_bytes),
+           HC_NUMBER("shared", transfer->shared_bytes),
+           HC_NUMBER("duration_ms", transfer->duration_ms),
+           HC_NUMBER("waited_ms", transfer->waited_ms),
+           HC_NUMBER("bytes_per_second", transfer_rate(transfer)),
+           HC_NUMBER("connections", transfer->connections),
+           HC_NUMBER("retries", transfer->retries),
+           transfer->reason == HC_OK
+               ? none
+               : HC_TEXT("reason", hc_reason_name(transfer->reason)));
+}
+
+/* ---- stale answers ------------------------------------------------------------------ */
+
+bool hc_request_log_admits_stale(struct hc_request_log *log, enum hc_reason reason,
+                                 int64_t now_ms, unsigned *count)
+{
+    HC_LOCKED(&log->shared.lock);
+
+    *count = ++log->shared.stale[reason].silent;
+    if (log->shared.stale[reason].has_line &&
+        now_ms - log->shared.stale[reason].line_ms < HC_STALE_LINE_EVERY_MS)
+        return false;
+    log->shared.stale[reason].has_line = true;
+    log->shared.stale[reason].line_ms = now_ms;
+    log->shared.stale[reason].silent = 0;
+    return true;
+}
+
+void hc_request_log_write_stale(void *ctx, const struct hc_stale *stale)
+{
+    struct hc_request_log *log = ctx;
+    unsigned count;
+
+    hc_metrics_add_stale(log->metrics, stale->reason);
+    if (!hc_request_log_admits_stale(log, stale->reason, hc_monotonic_ms(), &count))
         return;
-    (void)pthread_mutex_destroy(&log->shared.lock);
-    free(log);
+    HC_LOG(HC_LOG_WARN, "stale answer", HC_TEXT("reason", hc_reason_name(stale->reason)),
+           HC_NUMBER("answers", count), HC_TEXT("repo", stale->repo_id),
+           HC_TEXT("type", hc_repo_type_name(stale->repo_type)),
+           HC_TEXT("revision", stale->revision), HC_TEXT("error", stale->message));
 }

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is written down about each call that is over: a line of the log and the counters.
- * Of failed calls ten lines a second for each reason; how many more there were is one
- * line afterwards. Callable from any thread.
+ * The log lines and counters of what is over: calls, transfers, and stale answers. A wave of
+ * one failure does not flood the log: of failed calls each reason has ten lines a second,
+ * and afterwards one line says how many more there were; of stale answers each reason has
+ * one line at once, and then at most one a minute that says how many there were since.
+ * Callable from any thread.
  */
 #ifndef HC_SERVER_REQUEST_LOG_H
 #define HC_SERVER_REQUEST_LOG_H
 
+#include "metrics.h"
 #include "rpc.h"
 
 struct hc_request_log;
-struct hc_metrics;
+
+enum { HC_STALE_LINE_EVERY_MS = 60000 };
 
 /* `metrics` is borrowed. */
 struct hc_request_log *hc_request_log_new(struct hc_metrics *metrics,
@@ -18,13 +22,28 @@ struct hc_request_log *hc_request_log_new(struct hc_metrics *metrics,
 void hc_request_log_free(struct hc_request_log *log);
 HC_DEFINE_AUTO(hc_request_log, hc_request_log_free)
 
-/* For struct hc_rpc_options; `ctx` is the journal. */
-void hc_request_log_write(void *ctx, const struct hc_rpc_outcome *record);
-
-void hc_request_log_add(struct hc_request_log *log, const struct hc_rpc_outcome *record,
+/* A call is over: for struct hc_rpc_options; `log` is a struct hc_request_log. */
+void hc_request_log_write(void *log, const struct hc_rpc_outcome *outcome);
+void hc_request_log_add(struct hc_request_log *log, const struct hc_rpc_outcome *outcome,
                         int64_t now_ms);
 
-/* About once a second: tells how many lines were held back in seconds that are over. */
+/*
+ * About once a second: writes how many lines of failed calls were held back in seconds that
+ * are over.
+ */
 void hc_request_log_summarize(struct hc_request_log *log, int64_t now_ms);
+
+/*
+ * A transfer is over: a hc_transfer_fn; `log` is a struct hc_request_log. The line says what
+ * the Hub, the network and the volume did, once for a blob, however many callers waited.
+ */
+void hc_request_log_write_transfer(void *log, const struct hc_transfer *transfer);
+
+/* An answer is stale: a hc_stale_fn; `log` is a struct hc_request_log. */
+void hc_request_log_write_stale(void *log, const struct hc_stale *stale);
+
+/* Whether a stale answer at `now_ms` gets a line; `*count` is how many it speaks for. */
+bool hc_request_log_admits_stale(struct hc_request_log *log, enum hc_reason reason,
+                                 int64_t now_ms, unsigned *count);
 
 #endif

@@ -1,209 +1,312 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The order holds the request as bytes because the message it came in is long gone when a
- * thread gets to it. Each function reads: unpack, decode, resolve, encode; the first of
- * these that fails makes the answer a failure. Looking at the disk and asking the Hub
- * differ in what "resolve" is.
+ * The rows of the three kinds, and the speed of the volume that they are looked up on. A
+ * snapshot's lookup is unbounded: to prove that it is whole, each of its files is looked at.
  */
 #include "resolve.h"
 
-#include "arena.h"
 #include "codec.h"
-#include "wire.h"
+#include "log.h"
 
 #include <base/error.h>
 
 #include <hubcache/v1/resolver.pb-c.h>
 
-enum { WATCH_PROGRESS = 1 }; /* the field of WatchSnapshotResponse */
-
-HC_DEFINE_AUTO_VALUE(hc_arena, hc_arena_reset)
-HC_DEFINE_AUTO_VALUE(hc_file, hc_file_clear)
-HC_DEFINE_AUTO_VALUE(hc_files, hc_files_clear)
-HC_DEFINE_AUTO_VALUE(hc_snapshot, hc_snapshot_clear)
-
-/* How an order is carried out. */
-struct way {
-    bool asks_hub; /* else the disk alone is looked at */
-    struct hc_cancellation *call;
-    struct hc_coalesced_request *errand; /* hears of progress */
+enum {
+    WATCH_PROGRESS = 1, /* the field of WatchSnapshotResponse */
+    SLOW_MS = 10,
+    QUICK_MS = 1,
+    QUICK_IN_A_ROW = 16
 };
 
-static int found_of(int resolved)
+struct hc_resolve_kind {
+    const ProtobufCMessageDescriptor *type;
+    int (*decode)(struct hc_resolve *resolve, const ProtobufCMessage *message,
+                  const char *token, uint64_t caller, struct hc_error *err);
+    int (*at_disk)(struct hc_resolve *resolve, struct hc_error *err);
+    int (*at_hub)(struct hc_resolve *resolve, struct hc_cancellation *cancellation,
+                  struct hc_error *err);
+    const ProtobufCMessage *(*encode)(struct hc_resolve *resolve, struct hc_error *err);
+    void (*clear)(struct hc_resolve *resolve);
+};
+
+/* ---- a file ------------------------------------------------------------------------- */
+
+static int file_decode(struct hc_resolve *resolve, const ProtobufCMessage *message,
+                       const char *token, uint64_t caller, struct hc_error *err)
 {
-    return resolved < 0 ? -1 : 1;
+    struct hc_file_request *request = &resolve->request.file;
+
+    resolve->target = &request->repo;
+    resolve->lookups = 1;
+    if (hc_decode_file((const void *)message, token, request, err) < 0)
+        return -1;
+    resolve->filename = request->filename;
+    request->options.caller = caller;
+    return 0;
 }
 
-static void note_hit(struct hc_resolving *self, const struct way *way)
+static int file_at_disk(struct hc_resolve *resolve, struct hc_error *err)
 {
-    if (!way->asks_hub)
-        hc_metrics_add_hit(self->metrics);
+    return hc_resolve_file_cached(resolve->resolver, &resolve->request.file,
+                                  &resolve->result.file, err);
 }
 
-/* False: the Hub has to be asked. */
-static bool answer_file(struct hc_resolving *self, const struct hc_request_key *order,
-                        const struct way *way, struct hc_answer **result)
+static int file_at_hub(struct hc_resolve *resolve, struct hc_cancellation *cancellation,
+                       struct hc_error *err)
 {
-    const ProtobufCMessageDescriptor *type =
-        &hubcache__v1__resolve_file_request__descriptor;
-    Hubcache__V1__ResolveFileResponse answer;
-    Hubcache__V1__ResolvedFile encoded;
-    HC_AUTO_VALUE(hc_arena) arena;
-    HC_AUTO_VALUE(hc_file) file = {0};
-    struct hc_file_request request = {0};
-    struct hc_error_info info;
-    struct hc_error err;
-    const void *message;
-    int64_t began_ms;
-    int found = -1;
-
-    hubcache__v1__resolve_file_response__init(&answer);
-    hc_arena_init(&arena);
-    message = hc_wire_unpack(type, order->request, order->size, &arena, &err);
-    if (message && hc_decode_file(message, order->token, &request, &err) == 0) {
-        request.options.caller = order->caller;
-        began_ms = hc_monotonic_ms();
-        found = way->asks_hub
-                    ? found_of(hc_resolve_file(self->resolver, &request, way->call, &file,
-                                               &err))
-                    : hc_resolve_file_cached(self->resolver, &request, &file, &err);
-        if (!way->asks_hub)
-            hc_volume_speed_add_lookup(&self->speed, hc_monotonic_ms() - began_ms);
-    }
-    if (found == 0)
-        return false;
-    if (found < 0) {
-        info = hc_error_info_of(&request.repo, request.filename);
-        *result = hc_status_answer(&err, &info);
-        return true;
-    }
-    note_hit(self, way);
-    hc_encode_file(&file, &encoded);
-    answer.file = &encoded;
-    answer.cache_id = hc_unconst(hc_resolver_cache_id(self->resolver));
-    *result = hc_answer_new(&answer.base);
-    return true;
+    return hc_resolve_file(resolve->resolver, &resolve->request.file, cancellation,
+                           &resolve->result.file, err);
 }
 
-static bool answer_files(struct hc_resolving *self, const struct hc_request_key *order,
-                         const struct way *way, struct hc_answer **result)
+static const ProtobufCMessage *file_encode(struct hc_resolve *resolve,
+                                           struct hc_error *err)
 {
-    const ProtobufCMessageDescriptor *type =
-        &hubcache__v1__resolve_files_request__descriptor;
-    Hubcache__V1__ResolveFilesResponse answer;
-    HC_AUTO_VALUE(hc_arena) arena;
-    HC_AUTO_VALUE(hc_files) files = {0};
-    struct hc_files_request request = {0};
-    struct hc_error_info info;
-    struct hc_error err;
-    const void *message;
-    int found = -1;
+    Hubcache__V1__ResolveFileResponse *response =
+        hc_arena_take(resolve->arena, sizeof *response);
+    Hubcache__V1__ResolvedFile *file = hc_arena_take(resolve->arena, sizeof *file);
 
-    hc_arena_init(&arena);
-    message = hc_wire_unpack(type, order->request, order->size, &arena, &err);
-    if (message && hc_decode_files(message, order->token, &request, &err) == 0) {
-        request.options.caller = order->caller;
-        found = way->asks_hub
-                    ? found_of(hc_resolve_files(self->resolver, &request, way->call,
-                                                &files, &err))
-                    : hc_resolve_files_cached(self->resolver, &request, &files, &err);
+    if (!response || !file) {
+        (void)hc_fail_memory(err);
+        return NULL;
     }
-    if (found == 0)
-        return false;
-    if (found < 0 || hc_encode_files(&files, &arena, &answer, &err) < 0) {
-        info = hc_error_info_of(&request.repo, NULL);
-        *result = hc_status_answer(&err, &info);
-        return true;
-    }
-    note_hit(self, way);
-    answer.cache_id = hc_unconst(hc_resolver_cache_id(self->resolver));
-    *result = hc_answer_new(&answer.base);
-    return true;
+    hubcache__v1__resolve_file_response__init(response);
+    hc_encode_file(&resolve->result.file, file);
+    response->file = file;
+    response->cache_id = hc_unconst(hc_resolver_cache_id(resolve->resolver));
+    resolve->commit = file->commit_hash;
+    return &response->base;
 }
 
-static void send_progress(void *ctx, const struct hc_progress *progress)
+static void file_clear(struct hc_resolve *resolve)
 {
-    struct hc_coalesced_request *errand = ctx;
+    hc_file_clear(&resolve->result.file);
+}
+
+const struct hc_resolve_kind hc_resolve_kind_file = {
+    &hubcache__v1__resolve_file_request__descriptor,
+    file_decode,
+    file_at_disk,
+    file_at_hub,
+    file_encode,
+    file_clear,
+};
+
+/* ---- several files ------------------------------------------------------------------ */
+
+static int files_decode(struct hc_resolve *resolve, const ProtobufCMessage *message,
+                        const char *token, uint64_t caller, struct hc_error *err)
+{
+    struct hc_files_request *request = &resolve->request.files;
+    int result = hc_decode_files((const void *)message, token, request, err);
+
+    resolve->target = &request->repo;
+    resolve->lookups = request->filename_count < HC_LOOKUPS_UNBOUNDED
+                           ? (unsigned)request->filename_count
+                           : HC_LOOKUPS_UNBOUNDED - 1;
+    request->options.caller = caller;
+    return result;
+}
+
+static int files_at_disk(struct hc_resolve *resolve, struct hc_error *err)
+{
+    return hc_resolve_files_cached(resolve->resolver, &resolve->request.files,
+                                   &resolve->result.files, err);
+}
+
+static int files_at_hub(struct hc_resolve *resolve, struct hc_cancellation *cancellation,
+                        struct hc_error *err)
+{
+    return hc_resolve_files(resolve->resolver, &resolve->request.files, cancellation,
+                            &resolve->result.files, err);
+}
+
+static const ProtobufCMessage *files_encode(struct hc_resolve *resolve,
+                                            struct hc_error *err)
+{
+    Hubcache__V1__ResolveFilesResponse *response =
+        hc_arena_take(resolve->arena, sizeof *response);
+
+    if (!response) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    if (hc_encode_files(&resolve->result.files, resolve->arena, response, err) < 0)
+        return NULL;
+    response->cache_id = hc_unconst(hc_resolver_cache_id(resolve->resolver));
+    resolve->commit = response->commit_hash;
+    return &response->base;
+}
+
+static void files_clear(struct hc_resolve *resolve)
+{
+    hc_files_clear(&resolve->result.files);
+}
+
+const struct hc_resolve_kind hc_resolve_kind_files = {
+    &hubcache__v1__resolve_files_request__descriptor,
+    files_decode,
+    files_at_disk,
+    files_at_hub,
+    files_encode,
+    files_clear,
+};
+
+/* ---- a snapshot --------------------------------------------------------------------- */
+
+static int snapshot_decode(struct hc_resolve *resolve, const ProtobufCMessage *message,
+                           const char *token, uint64_t caller, struct hc_error *err)
+{
+    struct hc_snapshot_request *request = &resolve->request.snapshot;
+
+    resolve->target = &request->repo;
+    resolve->lookups = HC_LOOKUPS_UNBOUNDED;
+    if (hc_decode_snapshot((const void *)message, token, request, err) < 0)
+        return -1;
+    request->options.caller = caller;
+    return 0;
+}
+
+static int snapshot_at_disk(struct hc_resolve *resolve, struct hc_error *err)
+{
+    return hc_resolve_snapshot_cached(resolve->resolver, &resolve->request.snapshot,
+                                      &resolve->result.snapshot, err);
+}
+
+static int snapshot_at_hub(struct hc_resolve *resolve,
+                           struct hc_cancellation *cancellation, struct hc_error *err)
+{
+    return hc_resolve_snapshot(resolve->resolver, &resolve->request.snapshot,
+                               cancellation, &resolve->result.snapshot, err);
+}
+
+static const ProtobufCMessage *snapshot_encode(struct hc_resolve *resolve,
+                                               struct hc_error *err)
+{
+    Hubcache__V1__ResolveSnapshotResponse *response =
+        hc_arena_take(resolve->arena, sizeof *response);
+
+    if (!response) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    if (hc_encode_snapshot(&resolve->result.snapshot, resolve->arena, response, err) < 0)
+        return NULL;
+    response->cache_id = hc_unconst(hc_resolver_cache_id(resolve->resolver));
+    resolve->commit = response->commit_hash;
+    return &response->base;
+}
+
+static void snapshot_clear(struct hc_resolve *resolve)
+{
+    hc_snapshot_clear(&resolve->result.snapshot);
+}
+
+const struct hc_resolve_kind hc_resolve_kind_snapshot = {
+    &hubcache__v1__resolve_snapshot_request__descriptor,
+    snapshot_decode,
+    snapshot_at_disk,
+    snapshot_at_hub,
+    snapshot_encode,
+    snapshot_clear,
+};
+
+/* Sends what a snapshot has come to, as a WatchSnapshotResponse. */
+static void watchers_send_progress(void *ctx, const struct hc_progress *progress)
+{
+    struct hc_coalesced_request *watched = ctx;
     Hubcache__V1__SnapshotProgress encoded;
     HC_AUTO(hc_answer) *inner = NULL;
     HC_AUTO(hc_answer) *event = NULL;
 
-    if (!hc_coalesced_request_is_watched(errand))
+    if (!hc_coalesced_request_is_watched(watched))
         return;
     hc_encode_progress(progress, &encoded);
     inner = hc_answer_new(&encoded.base);
     event = inner ? hc_answer_wrap(WATCH_PROGRESS, inner) : NULL;
     if (event)
-        hc_coalesced_request_send_progress(errand, event);
+        hc_coalesced_request_send_progress(watched, event);
 }
 
-static bool answer_snapshot(struct hc_resolving *self, const struct hc_request_key *order,
-                            const struct way *way, struct hc_answer **result)
-{
-    const ProtobufCMessageDescriptor *type =
-        &hubcache__v1__resolve_snapshot_request__descriptor;
-    Hubcache__V1__ResolveSnapshotResponse answer;
-    HC_AUTO_VALUE(hc_arena) arena;
-    HC_AUTO_VALUE(hc_snapshot) snapshot = {0};
-    struct hc_snapshot_request request = {0};
-    struct hc_error_info info;
-    struct hc_error err;
-    const void *message;
-    int found = -1;
+/* ---- the interface ------------------------------------------------------------------ */
 
-    hc_arena_init(&arena);
-    message = hc_wire_unpack(type, order->request, order->size, &arena, &err);
-    if (message && hc_decode_snapshot(message, order->token, &request, &err) == 0) {
-        request.options.caller = order->caller;
-        request.progress = send_progress;
-        request.progress_ctx = way->errand;
-        found = way->asks_hub ? found_of(hc_resolve_snapshot(self->resolver, &request,
-                                                             way->call, &snapshot, &err))
-                              : hc_resolve_snapshot_cached(self->resolver, &request,
-                                                           &snapshot, &err);
-    }
-    if (found == 0)
-        return false;
-    if (found < 0 || hc_encode_snapshot(&snapshot, &arena, &answer, &err) < 0) {
-        info = hc_error_info_of(&request.repo, NULL);
-        *result = hc_status_answer(&err, &info);
-        return true;
-    }
-    answer.cache_id = hc_unconst(hc_resolver_cache_id(self->resolver));
-    *result = hc_answer_new(&answer.base);
-    return true;
+/* An initialiser would zero the first member of the unions only. */
+struct hc_resolve hc_resolve_new(const struct hc_resolve_kind *kind,
+                                 struct hc_resolver *resolver, struct hc_arena *arena)
+{
+    struct hc_resolve resolve;
+
+    memset(&resolve, 0, sizeof resolve);
+    resolve.kind = kind;
+    resolve.resolver = resolver;
+    resolve.arena = arena;
+    return resolve;
 }
 
-static const struct way disk_only = {.asks_hub = false};
-
-#define DEFINE_STEPS(kind)                                                               \
-    static bool look_at_##kind(void *ctx, const struct hc_request_key *order,            \
-                               struct hc_answer **answer)                                \
-    {                                                                                    \
-        return answer_##kind(ctx, order, &disk_only, answer);                            \
-    }                                                                                    \
-    static struct hc_answer *run_##kind(void *ctx, const struct hc_request_key *order,   \
-                                        struct hc_cancellation *call,                    \
-                                        struct hc_coalesced_request *errand)             \
-    {                                                                                    \
-        struct hc_answer *answer = NULL;                                                 \
-                                                                                         \
-        (void)answer_##kind(ctx, order, &(struct way){true, call, errand}, &answer);     \
-        return answer;                                                                   \
-    }
-
-DEFINE_STEPS(file)
-DEFINE_STEPS(files)
-DEFINE_STEPS(snapshot)
-
-void hc_resolving_init(struct hc_resolving *self, struct hc_resolver *resolver,
-                       struct hc_metrics *metrics)
+const ProtobufCMessageDescriptor *
+hc_resolve_message_type(const struct hc_resolve_kind *kind)
 {
-    *self = (struct hc_resolving){
-        .resolver = resolver,
-        .metrics = metrics,
-        .file = {"ResolveFile", look_at_file, run_file, self},
-        .files = {"ResolveFiles", look_at_files, run_files, self},
-        .snapshot = {"ResolveSnapshot", look_at_snapshot, run_snapshot, self},
-    };
+    return kind->type;
+}
+
+int hc_resolve_decode(struct hc_resolve *resolve, const ProtobufCMessage *message,
+                      const char *token, uint64_t caller, struct hc_error *err)
+{
+    return resolve->kind->decode(resolve, message, token, caller, err);
+}
+
+int hc_resolve_at_disk(struct hc_resolve *resolve, struct hc_error *err)
+{
+    return resolve->kind->at_disk(resolve, err);
+}
+
+int hc_resolve_at_hub(struct hc_resolve *resolve, struct hc_cancellation *cancellation,
+                      struct hc_coalesced_request *watched, struct hc_error *err)
+{
+    if (resolve->kind == &hc_resolve_kind_snapshot) {
+        resolve->request.snapshot.progress = watchers_send_progress;
+        resolve->request.snapshot.progress_ctx = watched;
+    }
+    return resolve->kind->at_hub(resolve, cancellation, err) < 0 ? -1 : 1;
+}
+
+const ProtobufCMessage *hc_resolve_encode(struct hc_resolve *resolve,
+                                          struct hc_error *err)
+{
+    return resolve->kind->encode(resolve, err);
+}
+
+void hc_resolve_clear(struct hc_resolve *resolve)
+{
+    resolve->kind->clear(resolve);
+}
+
+/* ---- the speed of the volume --------------------------------------------------------- */
+
+bool hc_volume_speed_begin_lookup(struct hc_volume_speed *speed)
+{
+    return !atomic_load_explicit(&speed->is_slow, memory_order_relaxed) &&
+           !atomic_exchange(&speed->is_looking, true);
+}
+
+/* A lookup that a busy machine delayed may be taken for a slow one: that costs the next
+ * few lookups a change of threads. */
+void hc_volume_speed_end_lookup(struct hc_volume_speed *speed, int64_t took_ms)
+{
+    if (took_ms > SLOW_MS) {
+        atomic_store(&speed->quick_in_a_row, 0);
+        atomic_store(&speed->is_slow, true);
+        HC_LOG(HC_LOG_INFO, "the volume is slow", HC_NUMBER("lookup_ms", took_ms));
+    }
+    atomic_store(&speed->is_looking, false);
+}
+
+void hc_volume_speed_add_lookup(struct hc_volume_speed *speed, int64_t took_ms)
+{
+    if (!atomic_load_explicit(&speed->is_slow, memory_order_relaxed))
+        return;
+    if (took_ms > QUICK_MS)
+        atomic_store(&speed->quick_in_a_row, 0);
+    else if (atomic_fetch_add(&speed->quick_in_a_row, 1) + 1 == QUICK_IN_A_ROW)
+        atomic_store(&speed->is_slow, false);
 }

@@ -1,27 +1,89 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a thread does for an errand: unpacks the request, resolves it, from the disk alone
- * or however long that takes, and packs the answer. One type of errand for each kind of
- * request; snapshots that are watched and snapshots that are not share errands.
+ * A request of the contract on its way through the resolver, on one thread: decode, look at
+ * the disk or ask the Hub, encode. Each kind of request (a file, several files, a snapshot)
+ * is a row of functions; the edge's thread and the worker threads run the same rows.
  */
 #ifndef HC_SERVER_RESOLVE_H
 #define HC_SERVER_RESOLVE_H
 
 #include "coalescer.h"
-#include "metrics.h"
-#include "volume_speed.h"
+#include "message.h"
 
 #include <hubcache/resolver.h>
+#include <stdatomic.h>
 
-struct hc_resolving {
+enum { HC_LOOKUPS_UNBOUNDED = UINT32_MAX };
+
+struct hc_resolve {
+    const struct hc_resolve_kind *kind;
     struct hc_resolver *resolver;
-    struct hc_metrics *metrics;
-    struct hc_volume_speed speed; /* of lookups of single files */
-    struct hc_request_kind file, files, snapshot;
+    struct hc_arena *arena; /* the answer's lists live there */
+    union {
+        struct hc_file_request file;
+        struct hc_files_request files;
+        struct hc_snapshot_request snapshot;
+    } request;
+    union {
+        struct hc_file file;
+        struct hc_files files;
+        struct hc_snapshot snapshot;
+    } result;
+
+    /* Set by decode and encode; borrowed. */
+    const struct hc_target *target;
+    const char *filename; /* NULL for several */
+    const char *commit;
+    unsigned lookups; /* files that the disk is looked at for, or HC_LOOKUPS_UNBOUNDED */
 };
 
-/* Borrows both; `self` must stay where it is. */
-void hc_resolving_init(struct hc_resolving *self, struct hc_resolver *resolver,
-                       struct hc_metrics *metrics);
+extern const struct hc_resolve_kind hc_resolve_kind_file, hc_resolve_kind_files,
+    hc_resolve_kind_snapshot;
+
+/* Borrows all; cleared by hc_resolve_clear(). */
+struct hc_resolve hc_resolve_new(const struct hc_resolve_kind *kind,
+                                 struct hc_resolver *resolver, struct hc_arena *arena);
+
+/* What `message` must be to be decoded. */
+const ProtobufCMessageDescriptor *
+hc_resolve_message_type(const struct hc_resolve_kind *kind);
+
+/* `message` lives until the clear. `token` is the caller's own Hub token, or "". */
+int hc_resolve_decode(struct hc_resolve *resolve, const ProtobufCMessage *message,
+                      const char *token, uint64_t caller, struct hc_error *err);
+
+/* Answers from the disk alone: 1 found, 0 the Hub has to be asked, -1 failed. */
+int hc_resolve_at_disk(struct hc_resolve *resolve, struct hc_error *err);
+
+/* Asks the Hub as far as that is needed: 1, or -1. Progress goes to `watched`' waiters. */
+int hc_resolve_at_hub(struct hc_resolve *resolve, struct hc_cancellation *cancellation,
+                      struct hc_coalesced_request *watched, struct hc_error *err);
+
+/* After 1: the response, in the arena. NULL: out of memory. */
+const ProtobufCMessage *hc_resolve_encode(struct hc_resolve *resolve,
+                                          struct hc_error *err);
+
+void hc_resolve_clear(struct hc_resolve *resolve);
+HC_DEFINE_AUTO_VALUE(hc_resolve, hc_resolve_clear)
+
+/*
+ * Whether the volume answers quickly enough to be looked at on the thread that takes gRPC's
+ * events. A lookup there that takes longer than 10 ms sends the later ones to the pool of
+ * threads for the disk, until 16 of them in a row have taken 1 ms at most. While one hangs
+ * there, no other thread that takes events begins another. Zero-initialised it is quick.
+ * Callable from any thread.
+ */
+struct hc_volume_speed {
+    atomic_bool is_looking; /* a thread that takes events */
+    atomic_bool is_slow;
+    atomic_uint quick_in_a_row; /* lookups by the pool */
+};
+
+/* True: the thread may look, and says when it has. The time is in milliseconds. */
+bool hc_volume_speed_begin_lookup(struct hc_volume_speed *speed);
+void hc_volume_speed_end_lookup(struct hc_volume_speed *speed, int64_t took_ms);
+
+/* A lookup by the pool. */
+void hc_volume_speed_add_lookup(struct hc_volume_speed *speed, int64_t took_ms);
 
 #endif

@@ -11,7 +11,6 @@
 #include "rpc.h"
 
 #include "rpc_core.h"
-#include "wire.h"
 
 #include <base/cancellation.h>
 #include <base/error.h>

@@ -10,7 +10,7 @@
 #define HC_SERVER_RPC_H
 
 #include "answer.h"
-#include "arena.h"
+#include "request.h"
 
 #include <base/auto.h>
 
@@ -37,7 +37,7 @@ struct hc_rpc_method {
 struct hc_rpc_outcome {
     const struct hc_rpc_method *method; /* NULL: there is no such method */
     unsigned number;                    /* of the method: 0 for those that are not */
-    uint64_t id;
+    const struct hc_request *request;   /* with the commit of the answer */
     unsigned code;
     enum hc_reason reason;
     const char *message;
@@ -99,13 +99,8 @@ enum { HC_RPC_SCRATCH = 128 };
 /* Memory of the call's own for whoever parks it, from `start` to the finish. */
 void *hc_rpc_call_scratch(struct hc_rpc_call *call);
 
-/* Memory until `start` returns. */
-struct hc_arena *hc_rpc_call_arena(const struct hc_rpc_call *call);
-
-uint64_t hc_rpc_call_id(const struct hc_rpc_call *call);
-
-/* On the monotonic clock, or HC_NO_DEADLINE. */
-int64_t hc_rpc_call_deadline_ms(const struct hc_rpc_call *call);
+/* The call's request context, from `start` to the end of the call. */
+struct hc_request *hc_rpc_call_request(struct hc_rpc_call *call);
 
 /* A header of the request, not terminated: true when there is one. Within `start` only.
  */

@@ -1,14 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The life of a call. It is asked for in advance, arrives, and is handed to its method.
- * One that is answered at once costs a single batch: headers, message, status, and "tell
- * me when it is over". One that is parked starts that last operation alone, to hear of
- * its caller's leaving, and the others when it is finished. It is counted by holders; the
- * last one puts its memory on a list for the next calls.
+ * The states of a call, and the events of gRPC's queue that move it on:
+ *
+ *     requested   gRPC may give it to the next caller of its method; `arrived` ends this,
+ *                 and asks gRPC for the next one
+ *     started     its method's function runs on the edge's thread
+ *     answered    one batch (headers, message, status, close) is on its way; `finished`
+ *                 ends it
+ *     parked      it waits for an answer without a thread; a batch with the close alone
+ *                 tells by `closed` that the caller left, or that the call is over
+ *     sending     a parked call of a streaming method: a message is on its way; `sent` ends
+ *                 it, and sends the newest message that came meanwhile, or the last batch
+ *     over        its method has finished it: the last batch goes out, now or after what is
+ *                 being sent, and `finished` ends it
+ *
+ * A parked call is on the list of parked calls until `closed`, or until the shutdown ends
+ * it: then `leave` is called, and the method finishes it. The call's memory is counted by
+ * holders (the last batch, the close of a parked call, waiters that send progress); the
+ * last one resets it, and puts it on a list for the next calls.
  */
 #include "rpc_core.h"
-#include "status.h"
-#include "wire.h"
 
 #include <base/error.h>
 #include <hubcache/cancellation.h>
@@ -183,11 +194,13 @@ static void call_record(struct hc_rpc_call *call, const struct hc_answer *answer
     const struct hc_rpc_options *options = &call->rpc->options;
     struct hc_rpc_outcome over = {.method = call->served->row,
                                   .number = (unsigned)(call->served - call->rpc->served),
-                                  .id = call->id,
+                                  .request = &call->request,
                                   .code = answer ? answer->code : NO_MEMORY_CODE,
                                   .reason = answer ? answer->reason : HC_INTERNAL,
                                   .message = answer ? answer->message : "out of memory"};
 
+    if (answer && answer->commit[0])
+        hc_request_set_commit(&call->request, answer->commit);
     if (options->finished)
         options->finished(options->ctx, &over);
 }
@@ -370,12 +383,12 @@ static void call_start_method(struct hc_rpc_call *call)
     struct hc_error err;
 
     if (call_read_payload(call, &bytes, &err) == 0)
-        request = hc_wire_unpack(method->request, GRPC_SLICE_START_PTR(bytes),
-                                 GRPC_SLICE_LENGTH(bytes), &thread->arena, &err);
+        request = hc_message_unpack(method->request, GRPC_SLICE_START_PTR(bytes),
+                                    GRPC_SLICE_LENGTH(bytes), &thread->arena, &err);
     if (request) {
         method->start(call->served->service, call, request);
     } else {
-        HC_AUTO(hc_answer) *failure = hc_status_answer(&err, NULL);
+        HC_AUTO(hc_answer) *failure = hc_answer_of_error(&err, NULL, NULL);
 
         hc_rpc_call_finish(call, failure);
     }
@@ -392,6 +405,16 @@ static void call_refuse_unknown(struct hc_rpc_call *call)
     hc_rpc_call_finish(call, failure);
 }
 
+static int64_t call_deadline_ms(const struct hc_rpc_call *call)
+{
+    gpr_timespec left;
+
+    if (gpr_time_cmp(call->deadline, gpr_inf_future(call->deadline.clock_type)) == 0)
+        return HC_NO_DEADLINE;
+    left = gpr_time_sub(call->deadline, gpr_now(call->deadline.clock_type));
+    return hc_monotonic_ms() + gpr_time_to_millis(left);
+}
+
 static void call_arrived(struct hc_rpc_call *call, bool ok)
 {
     if (!ok) {
@@ -399,7 +422,8 @@ static void call_arrived(struct hc_rpc_call *call, bool ok)
         return;
     }
     hc_rpc_call_request_next(call->rpc, call->served);
-    call->id = ++call->rpc->last_id;
+    hc_request_init(&call->request, ++call->rpc->last_id, call_deadline_ms(call),
+                    &call->thread->arena);
     if (call->served->row)
         call_start_method(call);
     else
@@ -437,29 +461,14 @@ void *hc_rpc_call_scratch(struct hc_rpc_call *call)
     return call->scratch;
 }
 
-uint64_t hc_rpc_call_id(const struct hc_rpc_call *call)
+struct hc_request *hc_rpc_call_request(struct hc_rpc_call *call)
 {
-    return call->id;
-}
-
-int64_t hc_rpc_call_deadline_ms(const struct hc_rpc_call *call)
-{
-    gpr_timespec left;
-
-    if (gpr_time_cmp(call->deadline, gpr_inf_future(call->deadline.clock_type)) == 0)
-        return HC_NO_DEADLINE;
-    left = gpr_time_sub(call->deadline, gpr_now(call->deadline.clock_type));
-    return hc_monotonic_ms() + gpr_time_to_millis(left);
+    return &call->request;
 }
 
 bool hc_rpc_call_is_shutting_down(const struct hc_rpc_call *call)
 {
     return atomic_load(&call->rpc->is_ending);
-}
-
-struct hc_arena *hc_rpc_call_arena(const struct hc_rpc_call *call)
-{
-    return &call->thread->arena;
 }
 
 bool hc_rpc_call_header(const struct hc_rpc_call *call, const char *name,

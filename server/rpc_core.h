@@ -6,7 +6,6 @@
 #ifndef HC_SERVER_RPC_CORE_H
 #define HC_SERVER_RPC_CORE_H
 
-#include "arena.h"
 #include "listener.h"
 #include "rpc.h"
 
@@ -48,7 +47,7 @@ struct hc_rpc_call {
     grpc_call_details details; /* of an unknown method */
     grpc_metadata trailer;
     int is_cancelled;
-    uint64_t id;
+    struct hc_request request;
     void (*leave)(struct hc_rpc_call *call);   /* parked when not NULL */
     struct hc_rpc_call *next_parked, **parked; /* NULL `parked`: not on the list */
     atomic_uint holders;

@@ -7,7 +7,6 @@
 #include "service_health.h"
 
 #include "service_resolver.h"
-#include "status.h"
 
 #include <base/error.h>
 

@@ -1,28 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A request is decoded and checked. A lookup of a few files is made at once, on the edge's
- * thread, as long as the volume is quick (pace.h); when it does not answer the call, and
- * for lookups that take longer, the call is parked and joins an errand. Snapshots always
- * do, because proving that one is whole looks at every file of it.
+ * thread, as long as the volume is quick; when it does not answer the call, and for lookups
+ * that take longer, the call is parked and joins a coalesced request, for which a worker
+ * thread unpacks the same request once more and resolves it by the same functions. Snapshots
+ * always do, because proving that one is whole looks at every file of it.
+ *
+ * To add a method: a row in `methods` and a function. To add a kind of request: a row of
+ * functions in resolve.c.
  */
 #include "service_resolver.h"
 
-#include "arena.h"
-#include "codec.h"
 #include "resolve.h"
-#include "wire.h"
 
 #include <base/error.h>
-#include <base/hash.h>
-#include <base/text.h>
 
 #include <hubcache/v1/resolver.pb-c.h>
-#include <string.h>
 
 enum {
-    TOKEN_MAX = 4096,
     WATCH_RESULT = 2, /* the field of WatchSnapshotResponse */
-    INLINE_NAMES_MAX = 16,
+    INLINE_LOOKUPS_MAX = 16,
     RETRY_AFTER_MS = 1000
 };
 
@@ -30,25 +27,23 @@ struct hc_resolver_service {
     struct hc_resolver *resolver;
     struct hc_coalescer *coalescer;
     struct hc_metrics *metrics;
-    struct hc_resolving resolving;
+    struct hc_volume_speed speed; /* of lookups of single files */
+    struct hc_coalescer_work work;
 };
 
-/* A parked call, in its scratch memory. */
+/* In the scratch memory of its call. */
 struct parked_call {
     struct hc_waiter waiter;
     struct hc_rpc_call *call;
     struct hc_coalescer *coalescer;
-    bool watches;
 };
 
 _Static_assert(sizeof(struct parked_call) <= HC_RPC_SCRATCH,
                "it lives in the scratch memory");
 
-HC_DEFINE_AUTO_VALUE(hc_file, hc_file_clear)
-HC_DEFINE_AUTO_VALUE(hc_files, hc_files_clear)
+HC_DEFINE_AUTO_VALUE(hc_arena, hc_arena_reset)
 
-/* --- passengers ----------------------------------------------------------------------
- */
+/* ---- parked calls ------------------------------------------------------------------- */
 
 static struct parked_call *parked_call_of(struct hc_waiter *waiter)
 {
@@ -57,15 +52,15 @@ static struct parked_call *parked_call_of(struct hc_waiter *waiter)
 
 static void parked_call_finish(struct hc_waiter *waiter, struct hc_answer *answer)
 {
-    struct parked_call *parked_call = parked_call_of(waiter);
+    struct parked_call *parked = parked_call_of(waiter);
     HC_AUTO(hc_answer) *event = NULL;
 
-    if (!parked_call->watches || !answer || answer->code != 0) {
-        hc_rpc_call_finish(parked_call->call, answer);
+    if (!waiter->wants_progress || !answer || answer->code != 0) {
+        hc_rpc_call_finish(parked->call, answer);
         return;
     }
     event = hc_answer_wrap(WATCH_RESULT, answer);
-    hc_rpc_call_finish(parked_call->call, event);
+    hc_rpc_call_finish(parked->call, event);
 }
 
 static void parked_call_send_progress(struct hc_waiter *waiter, struct hc_answer *message)
@@ -88,8 +83,9 @@ static const struct hc_waiter_type parked_call_waiter = {parked_call_finish,
                                                          parked_call_hold,
                                                          parked_call_release};
 
-static void parked_call_failure(const struct hc_rpc_call *call, int64_t deadline_ms,
-                                struct hc_error *err)
+/* Why the edge ends a parked call before its answer is there. */
+static void parked_call_fail(const struct hc_rpc_call *call, int64_t deadline_ms,
+                             struct hc_error *err)
 {
     if (deadline_ms <= hc_monotonic_ms()) {
         (void)hc_fail(err, HC_DEADLINE_EXCEEDED, "the caller's deadline passed");
@@ -105,269 +101,232 @@ static void parked_call_failure(const struct hc_rpc_call *call, int64_t deadline
 
 static void parked_call_leave(struct hc_rpc_call *call)
 {
-    struct parked_call *parked_call = hc_rpc_call_scratch(call);
+    struct parked_call *parked = hc_rpc_call_scratch(call);
     HC_AUTO(hc_answer) *answer = NULL;
     struct hc_error err;
 
-    if (!hc_coalescer_leave(parked_call->coalescer, &parked_call->waiter))
+    if (!hc_coalescer_leave(parked->coalescer, &parked->waiter))
         return;
-    parked_call_failure(call, parked_call->waiter.deadline_ms, &err);
-    answer = hc_status_answer(&err, NULL);
+    parked_call_fail(call, parked->waiter.deadline_ms, &err);
+    answer = hc_answer_of_error(&err, NULL, NULL);
     hc_rpc_call_finish(call, answer);
 }
 
-static void park_call(struct hc_resolver_service *service, struct hc_rpc_call *call,
-                      const struct hc_request_key *order, bool watches)
-{
-    struct parked_call *parked_call = hc_rpc_call_scratch(call);
-
-    *parked_call = (struct parked_call){
-        .waiter = {.type = &parked_call_waiter,
-                   .deadline_ms = hc_rpc_call_deadline_ms(call),
-                   .wants_progress = watches},
-        .call = call,
-        .coalescer = service->coalescer,
-        .watches = watches,
-    };
-    hc_rpc_call_park(call, parked_call_leave);
-    hc_coalescer_join(service->coalescer, order, &parked_call->waiter);
-}
-
-/*
- * Whose share of threads and places a call has: that of the identity that it names, of its
- * Hub token, or else of the address that it comes from.
- */
-static uint64_t caller_key(const struct hc_rpc_call *call, const char *token)
-{
-    char address[HC_RPC_PEER_MAX];
-    const char *value;
-    size_t size;
-
-    if (hc_rpc_call_header(call, "authorization", &value, &size))
-        return hc_hash_bytes(HC_HASH_START, value, size);
-    if (token[0])
-        return hc_hash_bytes(HC_HASH_START, token, strlen(token));
-    hc_rpc_call_peer(call, address);
-    return hc_hash_bytes(HC_HASH_START, address, strlen(address));
-}
-
-static uint64_t repo_key(const struct hc_target *repo)
-{
-    uint64_t hash = hc_hash_bytes(HC_HASH_START, &repo->type, sizeof repo->type);
-
-    return hc_hash_bytes(hash, repo->id, strlen(repo->id));
-}
-
-/* `errand` has all but the request, which is packed once more, without whatever made two
- * equal ones differ. */
-static void coalesce_call(struct hc_resolver_service *service, struct hc_rpc_call *call,
-                          struct hc_request_key key, const ProtobufCMessage *message,
+/* `key` has all but the request, which is packed once more, without unknown fields and
+ * other differences between two equal requests. */
+static void call_coalesce(struct hc_resolver_service *service, struct hc_rpc_call *call,
+                          struct hc_request_key *key, const ProtobufCMessage *message,
                           bool watches)
 {
+    struct hc_request *request = hc_rpc_call_request(call);
+    struct parked_call *parked = hc_rpc_call_scratch(call);
     uint8_t *bytes;
 
-    key.size = protobuf_c_message_get_packed_size(message);
-    key.request = bytes = hc_arena_take(hc_rpc_call_arena(call), key.size);
-    key.caller = caller_key(call, key.token);
+    key->size = protobuf_c_message_get_packed_size(message);
+    key->request = bytes = hc_arena_take(request->arena, key->size);
     if (!bytes) {
         hc_rpc_call_finish(call, NULL);
         return;
     }
     (void)protobuf_c_message_pack(message, bytes);
-    park_call(service, call, &key, watches);
+    hc_request_identify_by_address(request, call);
+    key->caller = request->caller;
+    key->token = request->hub_token;
+    *parked = (struct parked_call){
+        .waiter = {.type = &parked_call_waiter,
+                   .deadline_ms = request->deadline_ms,
+                   .wants_progress = watches},
+        .call = call,
+        .coalescer = service->coalescer,
+    };
+    hc_rpc_call_park(call, parked_call_leave);
+    hc_coalescer_join(service->coalescer, key, &parked->waiter);
 }
 
-/* --- the request ----------------------------------------------------------------------
- */
+/* ---- the edge's thread -------------------------------------------------------------- */
 
-static void call_fail(struct hc_rpc_call *call, const struct hc_error *err,
-                      const struct hc_target *target, const char *filename)
+static void call_fail(struct hc_rpc_call *call, const struct hc_resolve *resolve,
+                      const struct hc_error *err)
 {
-    struct hc_error_info info = hc_error_info_of(target, filename);
-    HC_AUTO(hc_answer) *failure = hc_status_answer(err, &info);
+    HC_AUTO(hc_answer) *failure =
+        hc_answer_of_error(err, resolve->target, resolve->filename);
 
     hc_rpc_call_finish(call, failure);
 }
 
-static bool is_white_space(char byte)
+static void call_reply(struct hc_resolver_service *service, struct hc_rpc_call *call,
+                       struct hc_resolve *resolve)
 {
-    return byte == ' ' || (byte >= '\t' && byte <= '\r');
+    struct hc_error err;
+    const ProtobufCMessage *response = hc_resolve_encode(resolve, &err);
+
+    if (!response) {
+        hc_rpc_call_finish(call, NULL);
+        return;
+    }
+    hc_request_set_commit(hc_rpc_call_request(call), resolve->commit);
+    hc_metrics_add_hit(service->metrics);
+    hc_rpc_call_reply(call, response);
 }
 
-/* The caller's own Hub token, "" when there is none. Its bytes go into a header; white
- * space around them is that of the file or variable that the caller took it from. */
-static int read_token(const struct hc_rpc_call *call, const char **token,
+static int call_decode(struct hc_rpc_call *call, struct hc_resolve *resolve,
+                       const ProtobufCMessage *message, struct hc_error *err)
+{
+    struct hc_request *request = hc_rpc_call_request(call);
+    int decoded = hc_request_read_token(request, call, err);
+
+    hc_request_identify(request, call);
+    if (decoded == 0)
+        decoded =
+            hc_resolve_decode(resolve, message, request->hub_token, request->caller, err);
+    if (resolve->target && resolve->target->id)
+        hc_request_set_target(request, resolve->target);
+    return decoded;
+}
+
+/* Looks at the disk, if that takes a few lookups on a volume that is quick; else 0. */
+static int lookup_inline(struct hc_resolver_service *service, struct hc_resolve *resolve,
+                         bool *was_looked_up, struct hc_error *err)
+{
+    const int64_t began_ms = hc_monotonic_ms();
+    int found;
+
+    *was_looked_up = resolve->lookups <= INLINE_LOOKUPS_MAX &&
+                     hc_volume_speed_begin_lookup(&service->speed);
+    if (!*was_looked_up)
+        return 0;
+    found = hc_resolve_at_disk(resolve, err);
+    hc_volume_speed_end_lookup(&service->speed, hc_monotonic_ms() - began_ms);
+    return found;
+}
+
+/* A call of one of the methods that resolve. */
+static void call_resolve(struct hc_resolver_service *service, struct hc_rpc_call *call,
+                         const struct hc_resolve_kind *kind,
+                         const ProtobufCMessage *message, bool watches)
+{
+    HC_AUTO_VALUE(hc_resolve)
+    resolve = hc_resolve_new(kind, service->resolver, hc_rpc_call_request(call)->arena);
+    struct hc_request_key key = {.kind = kind};
+    struct hc_error err;
+    int found = call_decode(call, &resolve, message, &err);
+
+    if (found == 0)
+        found = lookup_inline(service, &resolve, &key.was_looked_up, &err);
+    if (found < 0) {
+        call_fail(call, &resolve, &err);
+    } else if (found > 0) {
+        call_reply(service, call, &resolve);
+    } else {
+        key.repo = hc_request_repo_hash(resolve.target);
+        call_coalesce(service, call, &key, message, watches);
+    }
+}
+
+/* ---- worker threads ----------------------------------------------------------------- */
+
+static int key_decode(const struct hc_request_key *key, struct hc_resolve *resolve,
                       struct hc_error *err)
 {
-    const char *value = "";
-    char *copy;
-    size_t size = 0;
+    const ProtobufCMessage *message =
+        hc_message_unpack(hc_resolve_message_type(key->kind), key->request, key->size,
+                          resolve->arena, err);
 
-    *token = "";
-    if (!hc_rpc_call_header(call, "x-hub-token", &value, &size))
-        return 0;
-    for (; size > 0 && is_white_space(value[size - 1]); size--)
-        continue;
-    for (; size > 0 && is_white_space(*value); size--)
-        value++;
-    if (size > TOKEN_MAX)
-        return hc_fail_field(err, HC_INVALID_OPTIONS, "x-hub-token",
-                             "x-hub-token is longer than %d bytes", TOKEN_MAX);
-    for (size_t i = 0; i < size; i++) {
-        if (value[i] < 0x21 || value[i] > 0x7e)
-            return hc_fail_field(err, HC_INVALID_OPTIONS, "x-hub-token",
-                                 "x-hub-token holds a space or an unprintable byte");
-    }
-    copy = hc_arena_take(hc_rpc_call_arena(call), size + 1);
-    if (!copy)
-        return hc_fail_memory(err);
-    memcpy(copy, value, size);
-    copy[size] = '\0';
-    *token = copy;
-    return 0;
+    return message ? hc_resolve_decode(resolve, message, key->token, key->caller, err)
+                   : -1;
 }
 
-/* --- methods -------------------------------------------------------------------------
- */
-
-static void reply_file(struct hc_resolver_service *service, struct hc_rpc_call *call,
-                       const struct hc_file *file)
+static struct hc_answer *resolve_answer(struct hc_resolve *resolve, int found,
+                                        struct hc_error *err)
 {
-    Hubcache__V1__ResolveFileResponse answer;
-    Hubcache__V1__ResolvedFile encoded;
+    const ProtobufCMessage *response = found > 0 ? hc_resolve_encode(resolve, err) : NULL;
+    struct hc_answer *answer =
+        response ? hc_answer_new(response)
+                 : hc_answer_of_error(err, resolve->target, resolve->filename);
 
-    hubcache__v1__resolve_file_response__init(&answer);
-    hc_encode_file(file, &encoded);
-    answer.file = &encoded;
-    answer.cache_id = hc_unconst(hc_resolver_cache_id(service->resolver));
-    hc_metrics_add_hit(service->metrics);
-    hc_rpc_call_reply(call, &answer.base);
+    if (answer && response)
+        hc_answer_set_commit(answer, resolve->commit);
+    return answer;
 }
 
-static void resolve_file(void *ctx, struct hc_rpc_call *call,
-                         const ProtobufCMessage *message)
+/* False: the Hub has to be asked. */
+static bool key_look(void *ctx, const struct hc_request_key *key,
+                     struct hc_answer **answer)
 {
     struct hc_resolver_service *service = ctx;
-    HC_AUTO_VALUE(hc_file) file = {0};
-    struct hc_file_request request = {0};
-    struct hc_volume_speed *speed = &service->resolving.speed;
-    const int64_t began_ms = hc_monotonic_ms();
-    const char *token;
+    HC_AUTO_VALUE(hc_arena) arena;
+    HC_AUTO_VALUE(hc_resolve)
+    resolve = hc_resolve_new(key->kind, service->resolver, &arena);
+    int64_t began_ms;
     struct hc_error err;
-    bool has_looked = false;
     int found = -1;
 
-    if (read_token(call, &token, &err) == 0 &&
-        hc_decode_file((const void *)message, token, &request, &err) == 0) {
-        has_looked = hc_volume_speed_begin_lookup(speed);
-        found = has_looked
-                    ? hc_resolve_file_cached(service->resolver, &request, &file, &err)
-                    : 0;
-        if (has_looked)
-            hc_volume_speed_end_lookup(speed, hc_monotonic_ms() - began_ms);
+    hc_arena_init(&arena);
+    if (key_decode(key, &resolve, &err) == 0) {
+        began_ms = hc_monotonic_ms();
+        found = hc_resolve_at_disk(&resolve, &err);
+        if (resolve.lookups == 1)
+            hc_volume_speed_add_lookup(&service->speed, hc_monotonic_ms() - began_ms);
     }
-    if (found > 0)
-        reply_file(service, call, &file);
-    else if (found == 0)
-        coalesce_call(service, call,
-                      (struct hc_request_key){.kind = &service->resolving.file,
-                                              .token = token,
-                                              .repo = repo_key(&request.repo),
-                                              .was_looked_up = has_looked},
-                      message, false);
-    else
-        call_fail(call, &err, &request.repo, request.filename);
-}
-
-static void reply_files(struct hc_resolver_service *service, struct hc_rpc_call *call,
-                        const struct hc_files *files)
-{
-    Hubcache__V1__ResolveFilesResponse answer;
-    struct hc_error err;
-
-    if (hc_encode_files(files, hc_rpc_call_arena(call), &answer, &err) < 0) {
-        hc_rpc_call_finish(call, NULL);
-    } else {
-        answer.cache_id = hc_unconst(hc_resolver_cache_id(service->resolver));
+    if (found == 0)
+        return false;
+    if (found > 0 && resolve.lookups < HC_LOOKUPS_UNBOUNDED)
         hc_metrics_add_hit(service->metrics);
-        hc_rpc_call_reply(call, &answer.base);
-    }
+    *answer = resolve_answer(&resolve, found, &err);
+    return true;
 }
 
-static void resolve_files(void *ctx, struct hc_rpc_call *call,
-                          const ProtobufCMessage *message)
+static struct hc_answer *key_run(void *ctx, const struct hc_request_key *key,
+                                 struct hc_cancellation *cancellation,
+                                 struct hc_coalesced_request *request)
 {
     struct hc_resolver_service *service = ctx;
-    HC_AUTO_VALUE(hc_files) files = {0};
-    struct hc_files_request request = {0};
-    struct hc_volume_speed *speed = &service->resolving.speed;
-    const int64_t began_ms = hc_monotonic_ms();
-    const char *token;
+    HC_AUTO_VALUE(hc_arena) arena;
+    HC_AUTO_VALUE(hc_resolve)
+    resolve = hc_resolve_new(key->kind, service->resolver, &arena);
     struct hc_error err;
-    bool has_looked = false;
     int found = -1;
 
-    if (read_token(call, &token, &err) == 0 &&
-        hc_decode_files((const void *)message, token, &request, &err) == 0) {
-        has_looked = request.filename_count <= INLINE_NAMES_MAX &&
-                     hc_volume_speed_begin_lookup(speed);
-        found = has_looked
-                    ? hc_resolve_files_cached(service->resolver, &request, &files, &err)
-                    : 0;
-        if (has_looked)
-            hc_volume_speed_end_lookup(speed, hc_monotonic_ms() - began_ms);
-    }
-    if (found > 0)
-        reply_files(service, call, &files);
-    else if (found == 0)
-        coalesce_call(service, call,
-                      (struct hc_request_key){.kind = &service->resolving.files,
-                                              .token = token,
-                                              .repo = repo_key(&request.repo),
-                                              .was_looked_up = has_looked},
-                      message, false);
-    else
-        call_fail(call, &err, &request.repo, NULL);
+    hc_arena_init(&arena);
+    if (key_decode(key, &resolve, &err) == 0)
+        found = hc_resolve_at_hub(&resolve, cancellation, request, &err);
+    return resolve_answer(&resolve, found, &err);
 }
 
-static void begin_snapshot(struct hc_resolver_service *service, struct hc_rpc_call *call,
-                           const Hubcache__V1__ResolveSnapshotRequest *message,
-                           bool watches)
-{
-    struct hc_snapshot_request request = {0};
-    const char *token;
-    struct hc_error err;
+/* ---- methods ------------------------------------------------------------------------ */
 
-    if (read_token(call, &token, &err) < 0 ||
-        hc_decode_snapshot(message, token, &request, &err) < 0)
-        call_fail(call, &err, &request.repo, NULL);
-    else
-        coalesce_call(service, call,
-                      (struct hc_request_key){.kind = &service->resolving.snapshot,
-                                              .token = token,
-                                              .repo = repo_key(&request.repo)},
-                      &message->base, watches);
+static void method_resolve_file(void *ctx, struct hc_rpc_call *call,
+                                const ProtobufCMessage *message)
+{
+    call_resolve(ctx, call, &hc_resolve_kind_file, message, false);
 }
 
-static void resolve_snapshot(void *ctx, struct hc_rpc_call *call,
-                             const ProtobufCMessage *message)
+static void method_resolve_files(void *ctx, struct hc_rpc_call *call,
+                                 const ProtobufCMessage *message)
 {
-    begin_snapshot(ctx, call, (const void *)message, false);
+    call_resolve(ctx, call, &hc_resolve_kind_files, message, false);
+}
+
+static void method_resolve_snapshot(void *ctx, struct hc_rpc_call *call,
+                                    const ProtobufCMessage *message)
+{
+    call_resolve(ctx, call, &hc_resolve_kind_snapshot, message, false);
 }
 
 /* Without `snapshot` it is an empty request, of which the library says what is wrong. */
-static void watch_snapshot(void *ctx, struct hc_rpc_call *call,
-                           const ProtobufCMessage *message)
+static void method_watch_snapshot(void *ctx, struct hc_rpc_call *call,
+                                  const ProtobufCMessage *message)
 {
     Hubcache__V1__ResolveSnapshotRequest none;
     const Hubcache__V1__WatchSnapshotRequest *request = (const void *)message;
 
     hubcache__v1__resolve_snapshot_request__init(&none);
-    begin_snapshot(ctx, call, request->snapshot ? request->snapshot : &none, true);
+    call_resolve(ctx, call, &hc_resolve_kind_snapshot,
+                 request->snapshot ? &request->snapshot->base : &none.base, true);
 }
 
-static void get_server_info(void *ctx, struct hc_rpc_call *call,
-                            const ProtobufCMessage *message)
+static void method_get_server_info(void *ctx, struct hc_rpc_call *call,
+                                   const ProtobufCMessage *message)
 {
     const struct hc_resolver_service *service = ctx;
     Hubcache__V1__GetServerInfoResponse answer;
@@ -385,42 +344,51 @@ static void get_server_info(void *ctx, struct hc_rpc_call *call,
 #define PATH(name) "/" HC_RESOLVER_SERVICE "/" name
 
 static const struct hc_rpc_method methods[] = {
-    {PATH("ResolveFile"), &hubcache__v1__resolve_file_request__descriptor, resolve_file,
-     false},
+    {PATH("ResolveFile"), &hubcache__v1__resolve_file_request__descriptor,
+     method_resolve_file, false},
     {PATH("ResolveFiles"), &hubcache__v1__resolve_files_request__descriptor,
-     resolve_files, false},
+     method_resolve_files, false},
     {PATH("ResolveSnapshot"), &hubcache__v1__resolve_snapshot_request__descriptor,
-     resolve_snapshot, false},
+     method_resolve_snapshot, false},
     {PATH("WatchSnapshot"), &hubcache__v1__watch_snapshot_request__descriptor,
-     watch_snapshot, true},
+     method_watch_snapshot, true},
     {PATH("GetServerInfo"), &hubcache__v1__get_server_info_request__descriptor,
-     get_server_info, false},
+     method_get_server_info, false},
 };
 
-/* --- public --------------------------------------------------------------------------
- */
+/* ---- the interface ------------------------------------------------------------------ */
 
 struct hc_resolver_service *hc_resolver_service_new(struct hc_resolver *resolver,
-                                                    struct hc_coalescer *coalescer,
+                                                    struct hc_workers *disk,
+                                                    struct hc_workers *hub,
                                                     struct hc_metrics *metrics,
                                                     struct hc_error *err)
 {
-    struct hc_resolver_service *service = calloc(1, sizeof *service);
+    HC_AUTO(hc_resolver_service) *service = calloc(1, sizeof *service);
 
     if (!service) {
         (void)hc_fail_memory(err);
         return NULL;
     }
     service->resolver = resolver;
-    service->coalescer = coalescer;
     service->metrics = metrics;
-    hc_resolving_init(&service->resolving, resolver, metrics);
-    return service;
+    service->work = (struct hc_coalescer_work){key_look, key_run, service};
+    service->coalescer = hc_coalescer_open(disk, hub, &service->work, err);
+    return service->coalescer ? hc_take(&service) : NULL;
 }
 
 void hc_resolver_service_free(struct hc_resolver_service *service)
 {
+    if (!service)
+        return;
+    hc_coalescer_close(service->coalescer);
     free(service);
+}
+
+struct hc_coalescer *
+hc_resolver_service_coalescer(const struct hc_resolver_service *service)
+{
+    return service->coalescer;
 }
 
 int hc_resolver_service_serve(struct hc_resolver_service *service, struct hc_rpc *rpc,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * hubcache.v1.Resolver: the five methods of the contract over one resolver. A file, or a
- * few, that are on disk are answered on the edge's thread; everything else becomes an
- * errand.
+ * few, that are on disk are answered on the edge's thread; every other call is parked and
+ * waits for a coalesced request.
  */
 #ifndef HC_SERVER_SERVICE_RESOLVER_H
 #define HC_SERVER_SERVICE_RESOLVER_H
@@ -17,13 +17,20 @@
 
 struct hc_resolver_service;
 
-/* Borrows all three. */
+/* Borrows all four: `disk` and `hub` are the pools of worker threads. */
 struct hc_resolver_service *hc_resolver_service_new(struct hc_resolver *resolver,
-                                                    struct hc_coalescer *coalescer,
+                                                    struct hc_workers *disk,
+                                                    struct hc_workers *hub,
                                                     struct hc_metrics *metrics,
                                                     struct hc_error *err);
+
+/* Waits until all of its coalesced requests are done. */
 void hc_resolver_service_free(struct hc_resolver_service *service);
 HC_DEFINE_AUTO(hc_resolver_service, hc_resolver_service_free)
+
+/* Borrowed. */
+struct hc_coalescer *
+hc_resolver_service_coalescer(const struct hc_resolver_service *service);
 
 int hc_resolver_service_serve(struct hc_resolver_service *service, struct hc_rpc *rpc,
                               struct hc_error *err);

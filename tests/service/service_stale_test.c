@@ -81,7 +81,12 @@ static void an_outage_is_one_line_and_every_stale_answer_is_counted(void **state
     assert_int_equal(log_count(log,
                                "\"msg\":\"stale answer\",\"reason\":\"REPO_NOT_FOUND\""),
                      1);
-    assert_int_equal(log_count(log, "\"repo\":\"org/name\""), 3); /* and the transfer */
+    assert_int_equal(log_count(log, "\"answers\":1,\"repo\":\"org/name\""), 2);
+    assert_int_equal(log_count(log, "\"transfer\",\"repo\":\"org/name\""), 1);
+    assert_int_equal(log_count(log,
+                               "ResolveFile\",\"repo\":\"org/name\",\"type\":\"model\","
+                               "\"revision\":\"main\",\"commit\":\""),
+                     7);
 }
 
 static void the_refusal_of_the_callers_own_token_is_its_answer(void **state)

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: equal orders share one errand and its answer, different ones do not; it
- * has the patience of its most patient waiter, and is cancelled when the last one leaves;
- * who has left is not told, and who waits is told once.
+ * The promise: calls with equal keys share one coalesced request and its answer, others do
+ * not; it has the latest deadline of its waiters, and is cancelled when the last one leaves;
+ * a waiter that left gets no answer, and one that waits gets it once.
  */
 #include <base/cancellation.h>
 #include <base/error.h>
 #include <base/hash.h>
 #include <base/text.h>
 #include <server/coalescer.h>
-#include <server/status.h>
 
 #include <sched.h>
 #include <semaphore.h>
@@ -19,9 +18,9 @@
 
 enum { CROWD = 10000, QUEUE = 2, DISK_QUEUE = 100, LEAVERS = 4200 };
 
-/* What all errands of a test do: they say that they have begun, and wait to go on. */
+/* What all coalesced requests of a test do: say that they have begun, and wait to end. */
 struct work {
-    struct hc_request_kind kind;
+    struct hc_coalescer_work functions;
     sem_t begun, may_end, may_look;
     atomic_uint runs, looks, looks_block;
     bool until_cancelled; /* instead of may_end */
@@ -77,7 +76,7 @@ static struct hc_answer *work_failure(struct work *work, struct hc_cancellation 
     while (hc_cancellation_sleep(call, 10, &err) == 0)
         continue;
     work->ended = err.reason;
-    return hc_status_answer(&err, NULL);
+    return hc_answer_of_error(&err, NULL, NULL);
 }
 
 static struct hc_answer *work_run(void *ctx, const struct hc_request_key *key,
@@ -107,13 +106,15 @@ static int work_setup(void **state)
     struct hc_error err;
 
     assert_non_null(fixture);
-    fixture->work.kind = (struct hc_request_kind){.run = work_run, .ctx = &fixture->work};
+    fixture->work.functions =
+        (struct hc_coalescer_work){.run = work_run, .ctx = &fixture->work};
     (void)sem_init(&fixture->work.begun, 0, 0);
     (void)sem_init(&fixture->work.may_end, 0, 0);
     (void)sem_init(&fixture->work.may_look, 0, 0);
     fixture->disk = hc_workers_open(1, DISK_QUEUE, &err);
     fixture->workers = hc_workers_open(2, QUEUE, &err);
-    fixture->coalescer = hc_coalescer_open(fixture->disk, fixture->workers, &err);
+    fixture->coalescer = hc_coalescer_open(fixture->disk, fixture->workers,
+                                           &fixture->work.functions, &err);
     *state = fixture;
     return fixture->disk && fixture->workers && fixture->coalescer ? 0 : -1;
 }
@@ -135,8 +136,7 @@ static int work_teardown(void **state)
 static void waiter_join(struct fixture *fixture, struct waiter *waiter,
                         const char *request, const char *token)
 {
-    const struct hc_request_key key = {.kind = &fixture->work.kind,
-                                       .token = token,
+    const struct hc_request_key key = {.token = token,
                                        .request = (const uint8_t *)request,
                                        .size = strlen(request),
                                        .caller = waiter->caller,
@@ -169,7 +169,8 @@ static void work_close(struct fixture *fixture)
     hc_workers_close(fixture->workers);
     fixture->disk = hc_workers_open(1, 0, &err);
     fixture->workers = hc_workers_open(1, 0, &err);
-    fixture->coalescer = hc_coalescer_open(fixture->disk, fixture->workers, &err);
+    fixture->coalescer = hc_coalescer_open(fixture->disk, fixture->workers,
+                                           &fixture->work.functions, &err);
 }
 
 static unsigned work_running(struct hc_workers *workers)
@@ -294,7 +295,7 @@ static void what_the_disk_answers_does_not_wait_for_the_hub(void **state)
     struct waiter disk = {.caller = 0};
     static const char *const requests[] = {"a", "b", "c", "e"};
 
-    fixture->work.kind.look = work_look_at_disk;
+    fixture->work.functions.look = work_look_at_disk;
     for (size_t i = 0; i < 4; i++) /* as many as run and may wait */
         waiter_join(fixture, &hub[i], requests[i], "");
     for (unsigned i = 0; i < 2; i++)
@@ -316,7 +317,7 @@ static void a_request_left_while_it_looks_at_the_disk_does_not_ask_the_hub(void 
     struct fixture *fixture = *state;
     struct waiter leaves = {.caller = 1};
 
-    fixture->work.kind.look = work_look_at_disk;
+    fixture->work.functions.look = work_look_at_disk;
     atomic_store(&fixture->work.looks_block, 1);
     waiter_join(fixture, &leaves, "a", "");
     while (work_running(fixture->disk) == 0)

@@ -153,15 +153,19 @@ static void what_turns_a_text_is_escaped_in_both_formats(void **state)
     assert_non_null(strstr(text, "\"file\":\"\\u2066x\\u000a\\\"\\u2069\"}\n"));
 }
 
-static void log_failed_requests(struct hc_request_log *journal, enum hc_reason reason,
-                                int n, int64_t now_ms)
+static void log_failed_requests(struct hc_request_log *log, enum hc_reason reason, int n,
+                                int64_t now_ms)
 {
-    const struct hc_rpc_outcome record = {.code = hc_reason_status(reason),
-                                          .reason = reason,
-                                          .message = "text"};
+    struct hc_request request;
+    const struct hc_rpc_outcome outcome = {.request = &request,
+                                           .code = hc_reason_status(reason),
+                                           .reason = reason,
+                                           .message = "text"};
+
+    hc_request_init(&request, 1, 0, NULL);
 
     for (int i = 0; i < n; i++)
-        hc_request_log_add(journal, &record, now_ms);
+        hc_request_log_add(log, &outcome, now_ms);
 }
 
 static void failures_of_one_reason_have_ten_lines_a_second(void **state)
@@ -169,23 +173,53 @@ static void failures_of_one_reason_have_ten_lines_a_second(void **state)
     struct fixture *f = *state;
     struct hc_error err;
     HC_AUTO(hc_metrics) *metrics = hc_metrics_new(&err);
-    HC_AUTO(hc_request_log) *journal = hc_request_log_new(metrics, &err);
+    HC_AUTO(hc_request_log) *log = hc_request_log_new(metrics, &err);
     HC_AUTO_FREE char *text = NULL;
 
-    log_failed_requests(journal, HC_INVALID_REPO_ID, 1000, 0);
-    log_failed_requests(journal, HC_BUSY, 10, 0);
-    hc_request_log_summarize(journal, 999);
-    log_failed_requests(journal, HC_INVALID_REPO_ID, 5, 1000);
-    hc_request_log_summarize(journal, 2000);
-    log_failed_requests(journal, HC_BUSY, 11, 2000);
-    hc_request_log_summarize(journal, 3000);
-    hc_request_log_summarize(journal, 4000);
+    log_failed_requests(log, HC_INVALID_REPO_ID, 1000, 0);
+    log_failed_requests(log, HC_BUSY, 10, 0);
+    hc_request_log_summarize(log, 999);
+    log_failed_requests(log, HC_INVALID_REPO_ID, 5, 1000);
+    hc_request_log_summarize(log, 2000);
+    log_failed_requests(log, HC_BUSY, 11, 2000);
+    hc_request_log_summarize(log, 3000);
+    hc_request_log_summarize(log, 4000);
     text = pipe_drain(f);
 
     assert_int_equal(lines_in(text, "request failed "), 10 + 10 + 5 + 10);
     assert_int_equal(lines_in(text, "more requests failed"), 2);
     assert_non_null(strstr(text, "failed reason=INVALID_REPO_ID count=990\n"));
     assert_non_null(strstr(text, "failed reason=BUSY count=1\n"));
+}
+
+static void the_line_of_a_call_names_repo_revision_and_commit(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_error err;
+    HC_AUTO(hc_metrics) *metrics = hc_metrics_new(&err);
+    HC_AUTO(hc_request_log) *log = hc_request_log_new(metrics, &err);
+    const struct hc_target target = {.id = "org/name", .type = HC_REPO_DATASET};
+    struct hc_request request;
+    const struct hc_rpc_outcome outcome = {.request = &request,
+                                           .code = HC_STATUS_NOT_FOUND,
+                                           .reason = HC_ENTRY_NOT_FOUND,
+                                           .message = "text"};
+    HC_AUTO_FREE char *text = NULL;
+
+    hc_request_init(&request, 7, 0, NULL);
+    hc_request_log_add(log, &outcome, 0);
+    hc_request_set_target(&request, &target);
+    hc_request_log_add(log, &outcome, 0);
+    hc_request_set_commit(&request, "0123456789012345678901234567890123456789");
+    hc_request_log_add(log, &outcome, 0);
+    text = pipe_drain(f);
+
+    assert_int_equal(lines_in(text, "failed id=7 method=unknown status=5"), 1);
+    assert_int_equal(lines_in(text, "repo=org/name type=dataset revision=main status=5"),
+                     1);
+    assert_int_equal(lines_in(text, "revision=main commit=0123456789012345678901234567890"
+                                    "123456789 status=5 reason=ENTRY_NOT_FOUND"),
+                     1);
 }
 
 int main(void)
@@ -196,6 +230,7 @@ int main(void)
         TEST(lines_of_a_reader_that_keeps_up_are_all_written_at_the_end),
         TEST(what_turns_a_text_is_escaped_in_both_formats),
         TEST(failures_of_one_reason_have_ten_lines_a_second),
+        TEST(the_line_of_a_call_names_repo_revision_and_commit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

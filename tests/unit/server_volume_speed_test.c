@@ -3,7 +3,7 @@
  * The promise: a slow lookup sends the next ones to the pool; sixteen quick ones in a row
  * bring them back; one thread looks at a time.
  */
-#include <server/volume_speed.h>
+#include <server/resolve.h>
 
 #include <test.h>
 

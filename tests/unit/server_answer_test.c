@@ -4,7 +4,7 @@
  * valid UTF-8 and in less than a trailer holds, whatever the request held.
  */
 #include <base/error.h>
-#include <server/status.h>
+#include <server/answer.h>
 
 #include <google/rpc/error_details.pb-c.h>
 #include <google/rpc/status.pb-c.h>
@@ -59,7 +59,7 @@ static void every_reason_has_its_name_and_status(void **state)
     (void)state;
     for (int reason = HC_INVALID_REPO_ID; reason <= HC_INTERNAL; reason++) {
         struct hc_error err = {.reason = (enum hc_reason)reason, .message = "why"};
-        struct hc_answer *answer = hc_status_answer(&err, NULL);
+        struct hc_answer *answer = hc_answer_of_error(&err, NULL, NULL);
         ProtobufCMessage *message =
             status_detail(answer, &google__rpc__error_info__descriptor);
         const Google__Rpc__ErrorInfo *info = (const void *)message;
@@ -74,13 +74,13 @@ static void every_reason_has_its_name_and_status(void **state)
 
 static void the_request_is_told_as_far_as_it_is_known(void **state)
 {
-    const struct hc_error_info info = {.repo_id = "org/name", .revision = "main"};
+    const struct hc_target target = {.id = "org/name", .revision = "main"};
     struct hc_error err;
     struct hc_answer *answer;
 
     (void)state;
     (void)hc_fail(&err, HC_NOT_CACHED, "not there");
-    answer = hc_status_answer(&err, &info);
+    answer = hc_answer_of_error(&err, &target, NULL);
 
     assert_info(answer, "repo_id", "org/name");
     assert_info(answer, "repo_type", "model");
@@ -92,17 +92,16 @@ static void the_request_is_told_as_far_as_it_is_known(void **state)
 /* Of a request for many it is the failure that knows which one. */
 static void the_file_of_a_failure_is_told(void **state)
 {
-    const struct hc_error_info many = {.repo_id = "org/name", .revision = "main"};
-    const struct hc_error_info one = {.repo_id = "org/name", .filename = "as/asked"};
+    const struct hc_target target = {.id = "org/name", .revision = "main"};
     struct hc_error err;
     struct hc_answer *answers[3];
 
     (void)state;
     (void)hc_fail(&err, HC_CHECKSUM_MISMATCH, "wrong");
     (void)hc_fail_about_file(&err, "sub/file.bin");
-    answers[0] = hc_status_answer(&err, &many);
-    answers[1] = hc_status_answer(&err, NULL);
-    answers[2] = hc_status_answer(&err, &one);
+    answers[0] = hc_answer_of_error(&err, &target, NULL);
+    answers[1] = hc_answer_of_error(&err, NULL, NULL);
+    answers[2] = hc_answer_of_error(&err, &target, "as/asked");
     assert_info(answers[0], "filename", "sub/file.bin");
     assert_info(answers[1], "filename", "sub/file.bin");
     assert_info(answers[2], "filename", "as/asked");
@@ -118,8 +117,8 @@ static void numbers_and_names_of_a_failure_are_told(void **state)
     struct hc_error partial = {.reason = HC_INCOMPLETE_SNAPSHOT,
                                .missing_count = 2,
                                .missing = "a\nb"};
-    struct hc_answer *no_space = hc_status_answer(&full, NULL);
-    struct hc_answer *incomplete = hc_status_answer(&partial, NULL);
+    struct hc_answer *no_space = hc_answer_of_error(&full, NULL, NULL);
+    struct hc_answer *incomplete = hc_answer_of_error(&partial, NULL, NULL);
 
     (void)state;
     assert_info(no_space, "needed_bytes", "5000000000");
@@ -134,8 +133,8 @@ static void when_to_try_again_and_where_to_read_on_are_told(void **state)
 {
     struct hc_error err = {.reason = HC_HUB_RATE_LIMITED, .retry_after_ms = 61500};
     struct hc_error gated = {.reason = HC_GATED_REPO, .link = "https://hub/org/name"};
-    struct hc_answer *later = hc_status_answer(&err, NULL);
-    struct hc_answer *elsewhere = hc_status_answer(&gated, NULL);
+    struct hc_answer *later = hc_answer_of_error(&err, NULL, NULL);
+    struct hc_answer *elsewhere = hc_answer_of_error(&gated, NULL, NULL);
     ProtobufCMessage *retry = status_detail(later, &google__rpc__retry_info__descriptor);
     ProtobufCMessage *help = status_detail(elsewhere, &google__rpc__help__descriptor);
     const Google__Rpc__RetryInfo *retry_info = (const void *)retry;
@@ -162,7 +161,7 @@ static void the_field_at_fault_is_told(void **state)
 
     (void)state;
     (void)hc_fail_field(&err, HC_INVALID_REVISION, "revision", "no revision");
-    answer = hc_status_answer(&err, NULL);
+    answer = hc_answer_of_error(&err, NULL, NULL);
     message = status_detail(answer, &google__rpc__bad_request__descriptor);
     bad = (const void *)message;
 
@@ -175,14 +174,14 @@ static void the_field_at_fault_is_told(void **state)
 
 static void bytes_that_are_not_utf8_do_not_get_out(void **state)
 {
-    const struct hc_error_info info = {.repo_id = "a\xff"
-                                                  "b"};
+    const struct hc_target target = {.id = "a\xff"
+                                           "b"};
     struct hc_error err;
     struct hc_answer *answer;
 
     (void)state;
     (void)hc_fail(&err, HC_INVALID_REPO_ID, "'a\xff\xc3' \xc3\xa9");
-    answer = hc_status_answer(&err, &info);
+    answer = hc_answer_of_error(&err, &target, NULL);
 
     assert_string_equal(answer->message, "'a?"
                                          "?' \xc3\xa9");
@@ -193,10 +192,9 @@ static void bytes_that_are_not_utf8_do_not_get_out(void **state)
 static void the_longest_failure_fits_into_a_trailer(void **state)
 {
     static char huge[1 << 20];
-    const struct hc_error_info info = {.repo_id = huge,
-                                       .repo_type = HC_REPO_KERNEL,
-                                       .revision = huge,
-                                       .filename = huge};
+    const struct hc_target target = {.id = huge,
+                                     .type = HC_REPO_KERNEL,
+                                     .revision = huge};
     struct hc_error err = {.reason = HC_INCOMPLETE_SNAPSHOT, .retry_after_ms = 1};
     struct hc_answer *answer;
 
@@ -206,7 +204,7 @@ static void the_longest_failure_fits_into_a_trailer(void **state)
     memset(err.missing, 'n', sizeof err.missing - 1);
     memset(err.link, 'l', sizeof err.link - 1);
     memset(err.field, 'f', sizeof err.field - 1);
-    answer = hc_status_answer(&err, &info);
+    answer = hc_answer_of_error(&err, &target, huge);
 
     assert_true(answer->size * 4 / 3 + 3 * strlen(answer->message) < TRAILER_MAX);
     assert_info(answer, "missing_count", "0");

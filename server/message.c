@@ -1,14 +1,110 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * An arena is a bump pointer into room of its own; what does not fit there is chunks of
+ * malloc, of which the newest is filled first. A chunk is at least 64 KiB, so that a request
+ * of 100,000 short strings costs a few hundred mallocs and not 100,000.
+ *
  * protobuf-c checks the bytes first. Only when there is a zero byte among them, which a
- * normal request has not, the fields are walked through to see whether a string holds it.
+ * normal request does not have, the fields are walked to see whether a string holds it.
  */
-#include "wire.h"
+#include "message.h"
 
+#include <base/auto.h>
 #include <base/error.h>
 
-#include <stdbool.h>
-#include <string.h>
+#include <assert.h>
+#include <stdlib.h>
+
+enum { CHUNK_SIZE = 65536 };
+
+struct hc_arena_chunk {
+    struct hc_arena_chunk *next;
+    size_t used, size;
+    alignas(max_align_t) uint8_t room[];
+};
+
+static size_t size_rounded(size_t size)
+{
+    return (size + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
+}
+
+static struct hc_arena_chunk *arena_add_chunk(struct hc_arena *arena, size_t size)
+{
+    size_t room = size > CHUNK_SIZE ? size : CHUNK_SIZE;
+    struct hc_arena_chunk *chunk = malloc(sizeof *chunk + room);
+
+    if (!chunk)
+        return NULL;
+    chunk->next = arena->chunks;
+    chunk->used = 0;
+    chunk->size = room;
+    arena->chunks = chunk;
+    return chunk;
+}
+
+void *hc_arena_take(struct hc_arena *arena, size_t size)
+{
+    struct hc_arena_chunk *chunk = arena->chunks;
+    void *taken;
+
+    size = size_rounded(size);
+    if (size <= sizeof arena->room - arena->used) {
+        taken = arena->room + arena->used;
+        arena->used += size;
+        return taken;
+    }
+    if (!chunk || size > chunk->size - chunk->used)
+        chunk = arena_add_chunk(arena, size);
+    if (!chunk)
+        return NULL;
+    taken = chunk->room + chunk->used;
+    chunk->used += size;
+    return taken;
+}
+
+void *hc_arena_take_secret(struct hc_arena *arena, size_t size)
+{
+    assert(!arena->secret);
+    arena->secret = hc_arena_take(arena, size);
+    arena->secret_size = size;
+    return arena->secret;
+}
+
+static void *arena_allocate(void *arena, size_t size)
+{
+    return hc_arena_take(arena, size);
+}
+
+static void arena_ignore_free(void *arena, void *taken)
+{
+    (void)arena;
+    (void)taken;
+}
+
+void hc_arena_init(struct hc_arena *arena)
+{
+    arena->allocator = (ProtobufCAllocator){.alloc = arena_allocate,
+                                            .free = arena_ignore_free,
+                                            .allocator_data = arena};
+    arena->chunks = NULL;
+    arena->used = 0;
+    arena->secret = NULL;
+}
+
+void hc_arena_reset(struct hc_arena *arena)
+{
+    if (arena->secret)
+        explicit_bzero(hc_take(&arena->secret), arena->secret_size);
+    while (arena->chunks) {
+        struct hc_arena_chunk *chunk = arena->chunks;
+
+        arena->chunks = chunk->next;
+        free(chunk);
+    }
+    arena->used = 0;
+}
+
+/* ---- from bytes to a message ------------------------------------------------------- */
 
 /* The wire types, by number. */
 enum { VARINT = 0, FIXED64 = 1, DELIMITED = 2, FIXED32 = 5 };
@@ -107,9 +203,9 @@ static int message_refuse_nul(/* NOLINT(misc-no-recursion) */
     return 0;
 }
 
-ProtobufCMessage *hc_wire_unpack(const ProtobufCMessageDescriptor *type,
-                                 const uint8_t *bytes, size_t size,
-                                 struct hc_arena *arena, struct hc_error *err)
+ProtobufCMessage *hc_message_unpack(const ProtobufCMessageDescriptor *type,
+                                    const uint8_t *bytes, size_t size,
+                                    struct hc_arena *arena, struct hc_error *err)
 {
     struct cursor in = {bytes, bytes + size};
     ProtobufCMessage *message =

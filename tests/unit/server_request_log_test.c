@@ -3,42 +3,43 @@
  * The promise: each stale answer is counted by its reason; the log has one line of a
  * reason at once, and then at most one a minute that speaks for those in between.
  */
-#include <server/stale_log.h>
+#include <server/request_log.h>
 
 #include <test.h>
 
 static void a_cause_has_a_line_at_once_and_then_one_a_minute(void **state)
 {
     struct hc_error err;
-    struct hc_stale_log *journal = hc_stale_log_new(NULL, &err);
+    struct hc_request_log *log = hc_request_log_new(NULL, &err);
     unsigned count;
 
     (void)state;
-    assert_non_null(journal);
-    assert_true(hc_stale_log_admits(journal, HC_HUB_UNREACHABLE, -5, &count));
+    assert_non_null(log);
+    assert_true(hc_request_log_admits_stale(log, HC_HUB_UNREACHABLE, -5, &count));
     assert_int_equal(count, 1);
     for (int64_t at = -4; at < HC_STALE_LINE_EVERY_MS - 5; at += 1000)
-        assert_false(hc_stale_log_admits(journal, HC_HUB_UNREACHABLE, at, &count));
-    assert_false(hc_stale_log_admits(journal, HC_HUB_UNREACHABLE,
-                                     HC_STALE_LINE_EVERY_MS - 6, &count));
-    assert_true(hc_stale_log_admits(journal, HC_HUB_UNREACHABLE,
-                                    HC_STALE_LINE_EVERY_MS - 5, &count));
+        assert_false(hc_request_log_admits_stale(log, HC_HUB_UNREACHABLE, at, &count));
+    assert_false(hc_request_log_admits_stale(log, HC_HUB_UNREACHABLE,
+                                             HC_STALE_LINE_EVERY_MS - 6, &count));
+    assert_true(hc_request_log_admits_stale(log, HC_HUB_UNREACHABLE,
+                                            HC_STALE_LINE_EVERY_MS - 5, &count));
     assert_int_equal(count, 62);
-    hc_stale_log_free(journal);
+    hc_request_log_free(log);
 }
 
 static void other_causes_have_lines_of_their_own(void **state)
 {
     struct hc_error err;
-    struct hc_stale_log *journal = hc_stale_log_new(NULL, &err);
+    struct hc_request_log *log = hc_request_log_new(NULL, &err);
     unsigned count;
 
     (void)state;
     for (int reason = 1; reason < HC_REASON_COUNT; reason++) {
-        assert_true(hc_stale_log_admits(journal, (enum hc_reason)reason, 1000, &count));
+        assert_true(
+            hc_request_log_admits_stale(log, (enum hc_reason)reason, 1000, &count));
         assert_int_equal(count, 1);
     }
-    hc_stale_log_free(journal);
+    hc_request_log_free(log);
 }
 
 int main(void)

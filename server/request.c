@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The token is copied into the arena, for a header's value does not end with a NUL; the
+ * arena wipes it. Target and commit are copied because the log needs them when the request's
+ * message and its answer are gone.
+ */
+#include "request.h"
+
+#include "rpc.h"
+
+#include <base/error.h>
+#include <base/hash.h>
+#include <base/text.h>
+
+#include <string.h>
+
+enum { TOKEN_MAX = 4096 };
+
+void hc_request_init(struct hc_request *request, uint64_t id, int64_t deadline_ms,
+                     struct hc_arena *arena)
+{
+    request->id = id;
+    request->deadline_ms = deadline_ms;
+    request->arena = arena;
+    request->caller = 0;
+    request->hub_token = "";
+    request->repo_type = HC_REPO_DEFAULT;
+    request->repo_id[0] = '\0';
+    request->revision[0] = '\0';
+    request->commit[0] = '\0';
+}
+
+static bool is_white_space(char byte)
+{
+    return byte == ' ' || (byte >= '\t' && byte <= '\r');
+}
+
+int hc_request_read_token(struct hc_request *request, const struct hc_rpc_call *call,
+                          struct hc_error *err)
+{
+    const char *value = "";
+    char *copy;
+    size_t size = 0;
+
+    if (!hc_rpc_call_header(call, "x-hub-token", &value, &size))
+        return 0;
+    for (; size > 0 && is_white_space(value[size - 1]); size--)
+        continue;
+    for (; size > 0 && is_white_space(*value); size--)
+        value++;
+    if (size > TOKEN_MAX)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "x-hub-token",
+                             "x-hub-token is longer than %d bytes", TOKEN_MAX);
+    for (size_t i = 0; i < size; i++) {
+        if (value[i] < 0x21 || value[i] > 0x7e)
+            return hc_fail_field(err, HC_INVALID_OPTIONS, "x-hub-token",
+                                 "x-hub-token holds a space or an unprintable byte");
+    }
+    copy = hc_arena_take_secret(request->arena, size + 1);
+    if (!copy)
+        return hc_fail_memory(err);
+    memcpy(copy, value, size);
+    copy[size] = '\0';
+    request->hub_token = copy;
+    return 0;
+}
+
+/* Copies what fits. */
+static void text_cut(char *out, size_t size, const char *text)
+{
+    size_t length = strnlen(text, size - 1);
+
+    memcpy(out, text, length);
+    out[length] = '\0';
+}
+
+void hc_request_set_target(struct hc_request *request, const struct hc_target *target)
+{
+    request->repo_type = target->type == HC_REPO_DEFAULT ? HC_REPO_MODEL : target->type;
+    text_cut(request->repo_id, sizeof request->repo_id, target->id);
+    text_cut(request->revision, sizeof request->revision,
+             target->revision ? target->revision : "main");
+}
+
+void hc_request_set_commit(struct hc_request *request, const char *commit)
+{
+    text_cut(request->commit, sizeof request->commit, commit);
+}
+
+void hc_request_identify(struct hc_request *request, const struct hc_rpc_call *call)
+{
+    const char *identity = request->hub_token;
+    size_t size = strlen(identity);
+
+    (void)hc_rpc_call_header(call, "authorization", &identity, &size);
+    if (size > 0)
+        request->caller = hc_hash_bytes(HC_HASH_START, identity, size);
+}
+
+/* It is left for calls that wait: gRPC allocates the text of an address. */
+void hc_request_identify_by_address(struct hc_request *request,
+                                    const struct hc_rpc_call *call)
+{
+    char address[HC_RPC_PEER_MAX];
+
+    if (request->caller != 0)
+        return;
+    hc_rpc_call_peer(call, address);
+    request->caller = hc_hash_bytes(HC_HASH_START, address, strlen(address));
+}
+
+uint64_t hc_request_repo_hash(const struct hc_target *target)
+{
+    uint64_t hash = hc_hash_bytes(HC_HASH_START, &target->type, sizeof target->type);
+
+    return hc_hash_bytes(hash, target->id, strlen(target->id));
+}
