@@ -22,7 +22,7 @@
 #include <base/cancellation.h>
 #include <base/hash.h>
 #include <base/size.h>
-#include <cache/blob.h>
+#include <cache/pointer.h>
 #include <claim/claim.h>
 #include <claim/reservation.h>
 #include <store/duplicate.h>

@@ -9,10 +9,10 @@
 
 #include <base/hash.h>
 #include <base/size.h>
-#include <cache/blob.h>
+#include <cache/pointer.h>
 #include <cache/no_exist.h>
 #include <cache/ref.h>
-#include <cache/tree_file.h>
+#include <cache/tree_cache.h>
 
 #include <stddef.h>
 #include <string.h>

@@ -9,7 +9,7 @@
 #include "batch.h"
 
 #include <cache/no_exist.h>
-#include <cache/tree_file.h>
+#include <cache/tree_cache.h>
 
 #include <stddef.h>
 #include <string.h>

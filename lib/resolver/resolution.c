@@ -7,7 +7,7 @@
 #include "resolution.h"
 
 #include <base/size.h>
-#include <cache/blob.h>
+#include <cache/pointer.h>
 #include <cache/ref.h>
 
 #include <string.h>

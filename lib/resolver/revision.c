@@ -10,7 +10,7 @@
 #include "resolution.h"
 
 #include <cache/ref.h>
-#include <cache/tree_file.h>
+#include <cache/tree_cache.h>
 #include <hub/shared_query.h>
 
 #include <string.h>

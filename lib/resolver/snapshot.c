@@ -17,7 +17,7 @@
 #include <base/cancellation.h>
 #include <base/file.h>
 #include <base/size.h>
-#include <cache/tree_file.h>
+#include <cache/tree_cache.h>
 #include <policy/patterns.h>
 
 #include <fcntl.h>

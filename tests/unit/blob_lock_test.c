@@ -7,7 +7,6 @@
 #include "cache_fixture.h"
 
 #include <cache/blob_lock.h>
-#include <cache/soft_lock.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -230,7 +229,7 @@ static void without_flock_a_lock_file_of_another_client_is_respected(void **stat
     assert_int_equal(hc_blob_lock_try(lock, &f->err), 0);
     assert_true(blob_lock_is_held(f));
     assert_file_content(f, LOCK, "1\nelsewhere.invalid\n");
-    hc_blob_lock_replace(lock); /* who stands still */
+    hc_blob_lock_replace(lock); /* its owner hangs */
     assert_int_equal(hc_blob_lock_try(lock, &f->err), 1);
 }
 
@@ -261,19 +260,21 @@ static void without_flock_a_special_file_locks_nothing(void **state)
 
     flock_errno = ENOSYS;
     temp_dir_write(f->dir, "victim", "x");
-    temp_dir_write(f->dir, ".locks/models--org--name/other", "");
     for (int i = 0; i < 3; i++) {
-        int made = i == 0   ? mkdirat(root, LOCK, 0777)
-                   : i == 1 ? mkfifoat(root, LOCK, 0666)
-                            : symlinkat("../../victim", root, LOCK);
-        int fd = -1;
+        HC_AUTO(hc_blob_lock) *lock =
+            hc_blob_lock_new(f->cache, BLOB_OF(f, HELLO_GIT), &f->err);
+        int made;
 
+        temp_dir_write(f->dir, LOCK, "1\nelsewhere.invalid\n");
+        assert_int_equal(hc_blob_lock_try(lock, &f->err), 0); /* a soft lock, then */
+        assert_int_equal(unlinkat(root, LOCK, 0), 0);
+        made = i == 0   ? mkdirat(root, LOCK, 0777)
+               : i == 1 ? mkfifoat(root, LOCK, 0666)
+                        : symlinkat("../../victim", root, LOCK);
         assert_int_equal(made, 0);
         assert_false(blob_lock_is_held(f));
-        assert_false(hc_soft_lock_is_held(root, LOCK));
-        assert_int_equal(hc_soft_lock_try(root, LOCK, &fd, &f->err), 1);
-        assert_true(hc_soft_lock_is_held(root, LOCK));
-        hc_soft_lock_release(root, LOCK, fd);
+        assert_int_equal(hc_blob_lock_try(lock, &f->err), 1);
+        assert_true(blob_lock_is_held(f));
     }
     assert_file_content(f, "victim", "x");
 }

@@ -9,7 +9,7 @@
 
 #include <base/size.h>
 #include <base/text.h>
-#include <cache/blob.h>
+#include <cache/pointer.h>
 #include <store/ingest.h>
 
 #include <pthread.h>

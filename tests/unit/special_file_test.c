@@ -11,11 +11,10 @@
 
 #include <base/file.h>
 #include <base/text.h>
-#include <cache/blob.h>
 #include <cache/no_exist.h>
 #include <cache/pointer.h>
 #include <cache/ref.h>
-#include <cache/tree_file.h>
+#include <cache/tree_cache.h>
 #include <claim/claim.h>
 #include <claim/sweep.h>
 #include <repo/tree.h>

@@ -7,7 +7,7 @@
 
 #include "blob_id.h"
 
-#include <cache/blob.h>
+#include <cache/pointer.h>
 
 #include <stdio.h>
 #include <stdlib.h>

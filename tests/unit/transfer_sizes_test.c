@@ -10,7 +10,7 @@
 #include "transfer_fixture.h"
 
 #include <base/size.h>
-#include <cache/blob.h>
+#include <cache/pointer.h>
 
 #include <inttypes.h>
 #include <stdio.h>

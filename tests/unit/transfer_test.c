@@ -7,7 +7,7 @@
 #include "blob_id.h"
 #include "transfer_fixture.h"
 
-#include <cache/blob.h>
+#include <cache/pointer.h>
 
 #include <stdlib.h>
 #include <string.h>

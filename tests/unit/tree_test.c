@@ -7,7 +7,6 @@
 
 #include <base/text.h>
 #include <cache/tree_cache.h>
-#include <cache/tree_file.h>
 #include <repo/tree.h>
 
 #include <stdlib.h>
