@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An array of places by the hash of the path, guarded by one lock that is held for a
- * comparison and a copy. The path and the text of a place are one allocation.
+ * An array of slots by the hash of the path. One lock guards it, held for a comparison and
+ * a copy; nothing is allocated or freed under it. The path and the text of a slot are one
+ * allocation.
  */
 #include "memo.h"
 
@@ -11,17 +12,9 @@
 #include <pthread.h>
 #include <string.h>
 
-/* Which state of which file: a write changes size or ctime, a rename the inode. */
-struct memo_state {
-    dev_t dev;
-    ino_t ino;
-    off_t size;
-    struct timespec ctim;
-};
-
 struct memo_slot {
     char *path; /* NULL: empty; the text follows its NUL */
-    struct memo_state state;
+    struct hc_file_state state;
 };
 
 struct hc_memo {
@@ -31,16 +24,10 @@ struct hc_memo {
     } shared;
 };
 
-static struct memo_state memo_state_of(const struct stat *status)
+/* The ctime, not the mtime: a program that writes in place may set that back. */
+static struct hc_file_state memo_file_state(const struct stat *status)
 {
-    return (struct memo_state){status->st_dev, status->st_ino, status->st_size,
-                               status->st_ctim};
-}
-
-static bool memo_state_equals(const struct memo_state *a, const struct memo_state *b)
-{
-    return a->ino == b->ino && a->dev == b->dev && a->size == b->size &&
-           a->ctim.tv_sec == b->ctim.tv_sec && a->ctim.tv_nsec == b->ctim.tv_nsec;
+    return hc_file_state_of(status, &status->st_ctim);
 }
 
 static struct memo_slot *memo_slot_of(struct hc_memo *memo, const char *path)
@@ -75,16 +62,14 @@ void hc_memo_free(struct hc_memo *memo)
 bool hc_memo_find(struct hc_memo *memo, const char *path, const struct stat *status,
                   char *text, size_t size)
 {
-    struct memo_state state = memo_state_of(status);
-    struct memo_slot *slot = memo_slot_of(memo, path);
-    bool found;
+    struct hc_file_state state = memo_file_state(status);
+    const struct memo_slot *slot = memo_slot_of(memo, path);
 
-    (void)pthread_mutex_lock(&memo->shared.lock);
-    found = slot->path && memo_state_equals(&slot->state, &state) &&
-            strcmp(slot->path, path) == 0 &&
-            hc_format(text, size, "%s", slot->path + strlen(path) + 1) >= 0;
-    (void)pthread_mutex_unlock(&memo->shared.lock);
-    return found;
+    HC_LOCKED(&memo->shared.lock);
+
+    return slot->path && hc_file_state_equals(&slot->state, &state) &&
+           strcmp(slot->path, path) == 0 &&
+           hc_format(text, size, "%s", slot->path + strlen(path) + 1) >= 0;
 }
 
 /* "<path>\0<text>"; NULL when memory is short. */
@@ -104,18 +89,19 @@ void hc_memo_store(struct hc_memo *memo, const char *path, const struct stat *st
                    const char *text, time_t now_s)
 {
     struct memo_slot *slot = memo_slot_of(memo, path);
-    char *fresh = NULL, *old;
+    HC_AUTO_FREE char *replaced = NULL;
+    char *joined;
 
     if (now_s - status->st_ctim.tv_sec < HC_MEMO_MIN_AGE_S ||
         strlen(text) > HC_MEMO_TEXT_MAX)
         return;
-    fresh = memo_join_texts(path, text);
-    if (!fresh)
+    joined = memo_join_texts(path, text);
+    if (!joined)
         return;
-    (void)pthread_mutex_lock(&memo->shared.lock);
-    old = slot->path;
-    slot->path = fresh;
-    slot->state = memo_state_of(status);
-    (void)pthread_mutex_unlock(&memo->shared.lock);
-    free(old);
+
+    HC_LOCKED(&memo->shared.lock); /* released before `replaced` is freed */
+
+    replaced = slot->path;
+    slot->path = joined;
+    slot->state = memo_file_state(status);
 }

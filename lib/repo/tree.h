@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The listing of a commit: every file with its size and hashes, sorted by path. On disk
- * it is trees/<commit>.json in the reference client's format, byte for byte (§1.1):
- * written with the umask rather than 0600, and read whichever client wrote it.
+ * The listing of a commit: every file with its size and hashes, sorted by path; and its
+ * JSON, in the reference client's format of trees/<commit>.json, byte for byte (§1.1).
  *
- * A listing holds what the Hub listed, also what cannot be used: a path that would be
- * unsafe on disk, without which completeness would be judged wrongly, and hashes that are
- * none, as the reference client keeps them. A file whose hash is unusable has no etag:
- * the Hub has to be asked for it. A Xet hash that is none is left out, and so is one of a
- * file without an etag, for the reference client takes it to mean that both are right.
+ * A listing holds all that the Hub listed, unusable entries too: without a path that would
+ * be unsafe on disk, completeness would be judged wrongly, and a malformed hash is kept as
+ * the reference client keeps it. A file whose hash is unusable has no etag: the Hub has to
+ * be asked for it. A malformed Xet hash is left out, and so is that of a file without an
+ * etag, for the reference client takes a Xet hash to mean that both are right.
  *
- * Callers of one process share a listing (tree_cache.h), and do not change it.
+ * A listing is built by one thread: new, add …, finish. After that it does not change, and
+ * any thread may read and share it.
  */
 #ifndef HC_REPO_TREE_H
 #define HC_REPO_TREE_H
@@ -20,13 +20,14 @@
 
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 
+struct hc_json;
 struct hc_text_chunk;
 
-/* A cache of trees, as a tree that it shares knows it. */
+/* A cache of listings that wants to know when one of them is no longer used elsewhere. */
 struct hc_tree_observer {
-    void (*share_released)(
-        struct hc_tree_observer *observer); /* called after a share was given up */
+    void (*share_released)(struct hc_tree_observer *observer); /* by any thread */
 };
 
 struct hc_entry {
@@ -37,7 +38,7 @@ struct hc_entry {
     uint64_t size;
     uint64_t lfs_size; /* with lfs_sha256 */
     bool is_safe;      /* set by hc_tree_add: the path may name a file */
-    bool has_etag;     /* that too: the hash that counts is one */
+    bool has_etag;     /* set by hc_tree_add: the hash that counts is well-formed */
 };
 
 struct hc_tree {
@@ -47,9 +48,8 @@ struct hc_tree {
     struct hc_text_chunk *chunks;              /* the entries' texts */
     size_t text_bytes;                         /* of the chunks */
     atomic_uint other_owners;                  /* owners beside the first */
-    struct hc_tree_observer *_Atomic observer; /* the cache that shares it, or did */
-    bool is_of_mirror; /* a mirror says so, not the Hub itself: for this
-                                    answer only */
+    struct hc_tree_observer *_Atomic observer; /* NULL: no cache has shared it */
+    bool is_of_mirror; /* a mirror lists it, not the Hub: for this answer only */
 };
 
 enum {
@@ -62,14 +62,13 @@ struct hc_tree *hc_tree_new(struct hc_error *err);
 void hc_tree_free(struct hc_tree *tree);
 HC_DEFINE_AUTO(hc_tree, hc_tree_free)
 
-/* One more owner of a tree that is not changed any more; each frees it. NULL stays NULL.
- */
+/* Adds an owner to a finished tree; each owner frees it. NULL stays NULL. */
 struct hc_tree *hc_tree_share(struct hc_tree *tree);
 
-/* Gives up a share as hc_tree_free does, without telling the keeper; for the keeper. */
+/* Gives up a share as hc_tree_free does, without telling the observer: for the observer. */
 void hc_tree_unshare(struct hc_tree *tree);
 
-/* Bytes of memory that it takes. */
+/* Bytes of memory that the tree takes. */
 size_t hc_tree_memory_bytes(const struct hc_tree *tree);
 
 /* Appends a copy. BAD_HUB_REPLY without a path or blob_id, and beyond the limits. */
@@ -104,8 +103,10 @@ const char *hc_entry_etag(const struct hc_entry *entry);
 /* The file's size: lfs_size of an LFS file, else size. */
 uint64_t hc_entry_size(const struct hc_entry *entry);
 
-/* The parser behind hc_tree_load, for the fuzzer: NULL when `json` is no valid listing.
- */
-struct hc_tree *hc_tree_parse_json(const char *json, size_t size);
+/* Writes the JSON to a stream; ferror(3) tells whether all of it was written. */
+void hc_tree_write_json(const struct hc_tree *tree, FILE *out);
+
+/* Reads the JSON; NULL when any part of it is no valid listing. */
+struct hc_tree *hc_tree_read_json(struct hc_json *json);
 
 #endif

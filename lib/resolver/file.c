@@ -9,8 +9,8 @@
 
 #include <base/hash.h>
 #include <base/size.h>
-#include <cache/pointer.h>
 #include <cache/no_exist.h>
+#include <cache/pointer.h>
 #include <cache/ref.h>
 #include <cache/tree_cache.h>
 

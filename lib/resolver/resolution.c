@@ -78,7 +78,7 @@ int hc_resolution_read_ref(const struct hc_resolution *resolution,
         is_usable =
             found == 1 && (!resolution->may_ask_hub ||
                            hc_policy_is_fresh(&resolver->policy, resolution->options,
-                                              ref.heard_ms, resolution_now_ms()));
+                                              ref.confirmed_ms, resolution_now_ms()));
     /* On a volume that cannot be written to, the ref still names the lost commit. */
     if (resolution->is_ref_lost && strcmp(ref.commit, resolution->ref_commit) == 0)
         is_usable = false;

@@ -7,7 +7,7 @@
 
 #include <base/cancellation.h>
 #include <base/error.h>
-#include <cache/blob.h>
+#include <cache/pointer.h>
 #include <claim/takeover.h>
 
 #include <string.h>

@@ -5,8 +5,9 @@
  */
 #include "fuzz.h"
 
+#include <base/json.h>
 #include <repo/name.h>
-#include <repo/tree_json.h>
+#include <repo/tree.h>
 
 static void check_entries(const struct hc_tree *tree)
 {
@@ -31,11 +32,19 @@ static char *tree_format(const struct hc_tree *tree, size_t *size)
     return json;
 }
 
+static struct hc_tree *parse_listing(const char *json, size_t size)
+{
+    struct hc_json reader;
+
+    hc_json_from_text(&reader, json, size);
+    return hc_tree_read_json(&reader);
+}
+
 static void check_round_trip(const struct hc_tree *tree)
 {
     size_t size = 0, again_size = 0;
     HC_AUTO_FREE char *json = tree_format(tree, &size);
-    HC_AUTO(hc_tree) *copy = hc_tree_parse_json(json, size);
+    HC_AUTO(hc_tree) *copy = parse_listing(json, size);
     HC_AUTO_FREE char *again = copy ? tree_format(copy, &again_size) : NULL;
 
     fuzz_require(again && again_size == size && memcmp(again, json, size) == 0);
@@ -45,7 +54,7 @@ static void check_round_trip(const struct hc_tree *tree)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     HC_AUTO_FREE char *json = fuzz_text(data, size);
-    HC_AUTO(hc_tree) *tree = hc_tree_parse_json(json, size);
+    HC_AUTO(hc_tree) *tree = parse_listing(json, size);
 
     if (!tree)
         return 0;
