@@ -20,6 +20,7 @@
 
 enum { OBSTACLE_MAX = 10000 };
 
+/* O_NOFOLLOW is for the last component only; the others are the caller's. */
 int hc_directory_open(int root, const char *path)
 {
     return openat(root, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -48,7 +49,8 @@ const char *hc_directory_next(DIR *stream)
 
 /* ---- the walk: a stack of open directories, of which the last is being read -------- */
 
-/* Enters the directory `name` of `dir`. */
+/* Enters the directory `name` of `dir`. False and errno when it cannot, as when another
+ * process has put a symlink in its place since its type was read. */
 static bool walk_push(struct hc_directory_walk *walk, int dir, const char *name)
 {
     DIR *stream = hc_directory_stream(dir, name);
@@ -69,6 +71,7 @@ static void walk_cut_path(struct hc_directory_walk *walk)
     *(slash ? slash : walk->path) = '\0';
 }
 
+/* The entry is the last component of the path, in the directory that is being read. */
 static void walk_set_entry(struct hc_directory_walk *walk, mode_t type)
 {
     const char *slash = strrchr(walk->path, '/');
@@ -132,6 +135,7 @@ static bool walk_pop(struct hc_directory_walk *walk)
     return walk->depth > 0;
 }
 
+/* When a stream ends, the directory itself is the next entry: its contents have been. */
 static bool walk_next_entry(struct hc_directory_walk *walk)
 {
     if (walk->name)
@@ -178,6 +182,7 @@ void hc_directory_walk_end(struct hc_directory_walk *walk)
 
 /* ---- what walks do ----------------------------------------------------------------- */
 
+/* Ends at the limit: a directory of another client may have millions of entries. */
 unsigned hc_directory_count(int root, const char *path, unsigned limit)
 {
     HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(root, path, HC_DEPTH_MAX);
@@ -228,6 +233,8 @@ static bool directory_has_only(int root, const char *path, mode_t type)
     return !walk.is_incomplete;
 }
 
+/* Checked as a whole before the first entry is removed: a directory that has anything of
+ * another type stays complete. */
 static bool directory_remove(int root, const char *path, mode_t type)
 {
     if (!directory_has_only(root, path, type))

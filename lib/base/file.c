@@ -92,6 +92,12 @@ bool hc_file_is_special(int errnum)
     return errnum == EISDIR || errnum == ELOOP || errnum == ENXIO || errnum == ENODEV;
 }
 
+bool hc_file_is_absent(int errnum)
+{
+    return errnum == ENOENT || errnum == ENOTDIR || errnum == ELOOP ||
+           errnum == ENAMETOOLONG;
+}
+
 /* The directory part of `path` into `parent`; "." when it has none. */
 static int path_parent(const char *path, char parent[PATH_MAX], struct hc_error *err)
 {

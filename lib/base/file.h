@@ -42,6 +42,10 @@ int hc_file_create(int root, const char *path, int flags);
 /* Whether `errnum` means that no regular file is in the place of one. */
 bool hc_file_is_special(int errnum);
 
+/* Whether stat(2) or open(2) failed because there is nothing at the path: a component is
+ * missing, is no directory, is a symlink to itself, or is longer than any name. */
+bool hc_file_is_absent(int errnum);
+
 /*
  * Fails because of `errnum`, after `verb` ("open", "rename to") was tried on `path`. When
  * the permission was denied, the message names the directory or file that denies it, its

@@ -5,9 +5,9 @@
  *
  * The soft lock of volumes without flock is filelock's too: the file exists, created with
  * O_EXCL, which only one of many can do, and says "<pid>\n<host>\n". Three kinds of file
- * lock nothing, or the volume would stay locked after a crash: an empty one, which a client
- * leaves that has just found out that there is no flock; that of a process of this host
- * which is gone; and what is no regular file. They are void.
+ * lock nothing, or the volume would stay locked after a crash: an empty one, which a
+ * client leaves that has just found out that there is no flock; that of a process of this
+ * host which is gone; and what is no regular file. They are void.
  */
 #include "blob_lock.h"
 
@@ -34,7 +34,7 @@ struct hc_blob_lock {
     char path[PATH_MAX];
 };
 
-/* ---- the soft lock: the file exists -------------------------------------------------- */
+/* ---- the soft lock: the file exists ----------------------------------------------- */
 
 static int soft_lock_format_marker(char marker[MARKER_SIZE])
 {
@@ -45,8 +45,8 @@ static int soft_lock_format_marker(char marker[MARKER_SIZE])
     return hc_format(marker, MARKER_SIZE, "%ld\n%s\n", (long)getpid(), host);
 }
 
-/* Only of a marker in the form written here; others may have been written by a client that
- * adds a start token (§1.4), and count as alive. */
+/* Only of a marker in the form written here; others may have been written by a client
+ * that adds a start token (§1.4), and count as alive. */
 static bool soft_lock_owner_is_gone(const char *marker)
 {
     char ours[MARKER_SIZE];
@@ -126,7 +126,7 @@ static int soft_lock_try(struct hc_blob_lock *lock, struct hc_error *err)
     return 1;
 }
 
-/* ---- the lock ----------------------------------------------------------------------- */
+/* ---- the lock --------------------------------------------------------------------- */
 
 static int blob_lock_format_path(char path[PATH_MAX], const struct hc_blob_id *blob,
                                  struct hc_error *err)
@@ -225,8 +225,8 @@ int hc_blob_lock_try(struct hc_blob_lock *lock, struct hc_error *err)
     return locked;
 }
 
-/* If several processes do this at once, some lose the lock that they have just taken; then
- * their claims keep the order (claim/claim.h). */
+/* If several processes do this at once, some lose the lock that they have just taken;
+ * then their claims keep the order (claim/claim.h). */
 void hc_blob_lock_replace(struct hc_blob_lock *lock)
 {
     (void)unlinkat(lock->root, lock->path, 0);

@@ -26,9 +26,9 @@ struct hc_blob_lock *hc_blob_lock_new(const struct hc_cache *cache,
 int hc_blob_lock_try(struct hc_blob_lock *lock, struct hc_error *err);
 
 /*
- * Removes the lock file, so that the next attempt creates another one: a process that hangs
- * with the old file locked excludes no other any more. All clients open the file anew at
- * each attempt.
+ * Removes the lock file, so that the next attempt creates another one: a process that
+ * hangs with the old file locked excludes no other any more. All clients open the file
+ * anew at each attempt.
  */
 void hc_blob_lock_replace(struct hc_blob_lock *lock);
 
@@ -37,7 +37,8 @@ void hc_blob_lock_replace(struct hc_blob_lock *lock);
 void hc_blob_lock_release(struct hc_blob_lock *lock);
 HC_DEFINE_AUTO(hc_blob_lock, hc_blob_lock_release)
 
-/* Whether the lock is taken right now, by any thread, process or client. Creates no file. */
+/* Whether the lock is taken right now, by any thread, process or client. Creates no
+ * file. */
 bool hc_blob_lock_is_held(const struct hc_cache *cache, const struct hc_blob_id *blob);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The root is resolved once and then only used through its descriptor: whoever moves or
- * remounts the path meanwhile does not make us write elsewhere.
+ * The root is resolved once and then used only through its descriptor: if another process
+ * moves or remounts the path, nothing is written elsewhere.
  */
 #include "cache.h"
 
@@ -35,12 +35,14 @@ struct hc_cache {
 
 static const char cache_id_path[] = ".hubcache/cache-id";
 
+/* The bytes of the reference client (§1.1). */
 static const char cachedir_tag[] =
     "Signature: 8a477f597d28d172789f06886806bc55\n"
     "# This file is a cache directory tag created by huggingface_hub.\n"
     "# For information about cache directory tags, see:\n"
     "#\thttps://bford.info/cachedir/\n";
 
+/* Of any version and in either case: only the shape makes it safe to print. */
 static bool text_is_uuid(const char *text)
 {
     static const char shape[UUID_SIZE] = "hhhhhhhh-hhhh-hhhh-hhhh-hhhhhhhhhhhh";
@@ -56,6 +58,7 @@ static bool text_is_uuid(const char *text)
     return text[i] == '\0';
 }
 
+/* White space around it is fine: an operator may have written the file. */
 static bool cache_id_read(struct hc_cache *cache)
 {
     char text[UUID_SIZE + 8];
@@ -69,7 +72,7 @@ static bool cache_id_read(struct hc_cache *cache)
     return true;
 }
 
-/* A random UUID (version 4) of RFC 9562. */
+/* A random UUID (version 4, RFC 9562). */
 static int uuid_generate(char uuid[UUID_SIZE], struct hc_error *err)
 {
     unsigned char b[16];
@@ -87,9 +90,9 @@ static int uuid_generate(char uuid[UUID_SIZE], struct hc_error *err)
 }
 
 /*
- * Two processes may open a new cache at once and must agree: link(2) lets one of them
- * win, and both read what the winner wrote. Where there are no hard links, or the file is
- * damaged, rename has to do.
+ * Two processes may open a new cache at once and must agree on its id: link(2) fails for
+ * one of them, and both read what the other wrote. Where the volume has no hard links, or
+ * the file is damaged, rename(2) replaces it, and the last process wins.
  */
 static int cache_id_create(struct hc_cache *cache, struct hc_error *err)
 {
@@ -106,6 +109,8 @@ static int cache_id_create(struct hc_cache *cache, struct hc_error *err)
     return 0;
 }
 
+/* On a read-only volume without an id it stays empty, which clients take for
+ * "unknown". */
 static void cache_id_load(struct hc_cache *cache)
 {
     struct hc_error unused;
@@ -133,6 +138,7 @@ struct hc_cache *hc_cache_open(const char *dir, bool no_symlinks, struct hc_erro
         (void)hc_context(err, "cache directory '%s'", dir);
         return NULL;
     }
+    /* O_PATH: a root that may be entered but not listed is enough for readers. */
     cache->fd = open(cache->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (cache->fd < 0) {
         (void)hc_file_fail(err, errno, "open", AT_FDCWD, cache->root);
@@ -148,6 +154,7 @@ struct hc_cache *hc_cache_open(const char *dir, bool no_symlinks, struct hc_erro
     return hc_take(&cache);
 }
 
+/* The heartbeats go first: their thread writes below the root. */
 void hc_cache_close(struct hc_cache *cache)
 {
     if (!cache)
@@ -209,6 +216,7 @@ int hc_cache_snapshot_path(char out[PATH_MAX], const struct hc_repo *repo,
     return 0;
 }
 
+/* Checked although most callers have: an etag from the Hub may be any text (§1.2). */
 int hc_cache_blob_path(char out[PATH_MAX], const struct hc_blob_id *blob,
                        struct hc_error *err)
 {
@@ -220,6 +228,8 @@ int hc_cache_blob_path(char out[PATH_MAX], const struct hc_blob_id *blob,
     return 0;
 }
 
+/* The process id is for the reader of the directory; eight random digits make it
+ * unique. */
 int hc_cache_private_path(char out[PATH_MAX], struct hc_error *err)
 {
     char owner[64];

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The cache root, opened. Everything in cache/ works with paths relative to its
- * descriptor; such a path is what the API calls `cache_path`. Callable from any thread.
+ * The cache root, opened, and the paths of its layout (§1.1). Everything in cache/ works
+ * with paths relative to the root's descriptor; such a path is what the API calls
+ * `cache_path`. Callable from any thread.
+ *
+ * Readers need nothing but the volume: a hit takes no lock and writes at most an atime.
+ * What cache/ writes (refs, pointers, markers, listings) it writes to a private path and
+ * renames, so that a reader sees the old file or the new one; blobs are store/'s.
  */
 #ifndef HC_CACHE_CACHE_H
 #define HC_CACHE_CACHE_H
@@ -22,9 +27,10 @@ struct hc_memo;
 struct hc_tree_cache;
 
 /*
- * Opens `dir`, making it when it is not there; its symlinks are resolved once, here, so
- * that returned paths are real. Reads or makes .hubcache/cache-id. A volume that cannot
- * be written to is fine.
+ * Opens `dir` and creates it when it is not there. Its symlinks are resolved once, here,
+ * as the reference client does, so that returned paths have none. Reads or creates
+ * .hubcache/cache-id. A read-only volume is fine. NULL: CACHE_IO, CACHE_READ_ONLY or
+ * NO_SPACE.
  */
 struct hc_cache *hc_cache_open(const char *dir, bool no_symlinks, struct hc_error *err);
 void hc_cache_close(struct hc_cache *cache);
@@ -33,13 +39,14 @@ HC_DEFINE_AUTO(hc_cache, hc_cache_close)
 /* Absolute, no symlinks, no trailing slash. Borrowed. */
 const char *hc_cache_root(const struct hc_cache *cache);
 
-/* A descriptor of the root, for the *at() calls. Borrowed. */
+/* A descriptor of the root, for openat(2) and its like. Borrowed. */
 int hc_cache_fd(const struct hc_cache *cache);
 
-/* A UUID, or "" on a volume that was never written to. Borrowed. */
+/* A UUID that all processes of the volume agree on, or "" when it is read-only and has
+ * none. Borrowed. */
 const char *hc_cache_id(const struct hc_cache *cache);
 
-/* What refs and pointers said when they were last read. Borrowed. */
+/* What refs and pointers said when this process last read them. Borrowed. */
 struct hc_memo *hc_cache_memo(const struct hc_cache *cache);
 
 /* Listings in memory; HC_TREE_MEMORY of them unless told otherwise. Borrowed. */
@@ -62,14 +69,16 @@ int hc_cache_snapshot_path(char out[PATH_MAX], const struct hc_repo *repo,
 int hc_cache_blob_path(char out[PATH_MAX], const struct hc_blob_id *blob,
                        struct hc_error *err);
 
-/* A fresh name below .hubcache/tmp, where no client looks; the sweep empties it. */
+/* A new name below .hubcache/tmp, where no client looks. The sweep removes what a crash
+ * leaves there. Creates nothing. */
 int hc_cache_private_path(char out[PATH_MAX], struct hc_error *err);
 
 /* hc_file_publish through a private path of this cache. */
 int hc_cache_publish(const struct hc_cache *cache, const char *path, const char *content,
                      size_t size, struct hc_error *err);
 
-/* Writes CACHEDIR.TAG (§1.1) when it is not there. Failure is of no interest. */
+/* Writes CACHEDIR.TAG (§1.1) when it is not there. As in the reference client, failure is
+ * ignored. */
 void hc_cache_write_tag(const struct hc_cache *cache);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An array of slots by the hash of the path. One lock guards it, held for a comparison and
- * a copy; nothing is allocated or freed under it. The path and the text of a slot are one
- * allocation.
+ * An array of slots by the hash of the path. One lock guards it, held for a comparison
+ * and a copy; nothing is allocated or freed under it. The path and the text of a slot are
+ * one allocation.
  */
 #include "memo.h"
 
@@ -85,6 +85,8 @@ static char *memo_join_texts(const char *path, const char *text)
     return joined;
 }
 
+/* The text is copied before the lock is taken, and the one that it replaces freed
+ * after. */
 void hc_memo_store(struct hc_memo *memo, const char *path, const struct stat *status,
                    const char *text, time_t now_s)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a small file or a symlink said when it was last read, so that a hit need not open
- * and read what a stat(2) shows to be unchanged: one system call instead of four. Losing it
- * costs a read and nothing else, and a file that any process changed is read again.
+ * and read what a stat(2) shows to be unchanged: one system call instead of four. Losing
+ * it costs a read and nothing else, and a file that any process changed is read again.
  *
  * A fixed number of slots; a path that hashes to a slot in use replaces what is there.
  * Callable from any thread.
@@ -23,8 +23,9 @@ enum {
     HC_MEMO_TEXT_MAX = 255, /* bytes */
 
     /*
-     * A change in the same tick of the file system's clock as the last one cannot be seen.
-     * A file that changed so recently is not remembered (git's index has the same rule).
+     * A change in the same tick of the file system's clock as the last one cannot be
+     * seen. A file that changed so recently is not remembered (git's index has the same
+     * rule).
      */
     HC_MEMO_MIN_AGE_S = 2
 };

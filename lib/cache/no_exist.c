@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Markers of files that a commit does not have.
+ * The reference client writes such markers and never removes one (§1.3), not even when
+ * the file turns up after all. So a snapshot's file is looked for first, and the marker
+ * counts only when there is none.
  */
 #include "no_exist.h"
 
@@ -24,6 +26,7 @@ static int no_exist_format_path(char marker[PATH_MAX], const struct hc_repo *rep
     return 0;
 }
 
+/* A symlink in the place of a marker is none: no client makes such. */
 int hc_no_exist_find(const struct hc_cache *cache, const struct hc_repo *repo,
                      const char *commit, const char *path, struct hc_error *err)
 {
@@ -34,7 +37,7 @@ int hc_no_exist_find(const struct hc_cache *cache, const struct hc_repo *repo,
         return -1;
     if (fstatat(hc_cache_fd(cache), marker, &status, AT_SYMLINK_NOFOLLOW) == 0)
         return S_ISREG(status.st_mode) ? 1 : 0;
-    if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == ENAMETOOLONG)
+    if (hc_file_is_absent(errno))
         return 0;
     return hc_file_fail(err, errno, "open", hc_cache_fd(cache), marker);
 }
@@ -52,7 +55,8 @@ static bool repo_has_directory(int root, const struct hc_repo *repo, const char 
            S_ISDIR(status.st_mode);
 }
 
-/* A caller may ask for a/b/c/… at will; a commit has only so many directories. */
+/* Without this rule, a caller that asks for a/b/c/… would create directories at will;
+ * those that a commit has are limited by its listing. */
 static bool no_exist_may_mark(int root, const struct hc_repo *repo, const char *commit,
                               const char *path)
 {

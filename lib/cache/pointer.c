@@ -32,6 +32,8 @@ bool hc_blob_size_matches(uint64_t expected, uint64_t size)
     return expected == HC_SIZE_UNKNOWN || expected == size;
 }
 
+/* A blob may be a symlink into the store that newer clients share between repos
+ * (§1.9). */
 int hc_blob_find(const struct hc_cache *cache, const struct hc_blob_id *blob,
                  uint64_t *size, struct hc_error *err)
 {
@@ -41,7 +43,7 @@ int hc_blob_find(const struct hc_cache *cache, const struct hc_blob_id *blob,
     if (hc_cache_blob_path(path, blob, err) < 0)
         return -1;
     if (fstatat(hc_cache_fd(cache), path, &status, 0) < 0) {
-        if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)
+        if (hc_file_is_absent(errno))
             return 0;
         return hc_file_fail(err, errno, "open", hc_cache_fd(cache), path);
     }
@@ -51,7 +53,11 @@ int hc_blob_find(const struct hc_cache *cache, const struct hc_blob_id *blob,
     return !hc_blob_is_emptied(blob->etag, *size);
 }
 
-/* The atime of a blob is its last use, however the volume is mounted. */
+/*
+ * Sets the blob's atime, its last use, which eviction will sort by. Volumes are mounted
+ * with noatime or relatime, so that reading does not set it; once a minute is exact
+ * enough.
+ */
 static void blob_touch(int root, const char *path, const struct stat *status)
 {
     const struct timespec used[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_OMIT}};
@@ -62,6 +68,8 @@ static void blob_touch(int root, const char *path, const struct stat *status)
         (void)utimensat(root, path, used, 0);
 }
 
+/* "" unless the link's last component may be an etag: then the file is as good as
+ * plain. */
 static void pointer_read_link(int root, const char *path, char etag[HC_ETAG_MAX + 1])
 {
     char target[PATH_MAX];
@@ -78,7 +86,8 @@ static void pointer_read_link(int root, const char *path, char etag[HC_ETAG_MAX 
         (void)hc_format(etag, HC_ETAG_MAX + 1, "%s", name);
 }
 
-/* The link is read anew only when the blob behind it is not the one it was. */
+/* The link is read again only when the blob behind it has changed: a pointer that another
+ * client replaced leads to another inode. */
 static void pointer_read_etag(const struct hc_cache *cache, const char *path,
                               const struct stat *blob, char etag[HC_ETAG_MAX + 1])
 {
@@ -103,8 +112,7 @@ int hc_pointer_find(const struct hc_cache *cache, const struct hc_repo *repo,
     if (hc_cache_snapshot_path(cache_path, repo, commit, path, err) < 0)
         return -1;
     if (fstatat(root, cache_path, &status, 0) < 0) {
-        if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP ||
-            errno == ENAMETOOLONG)
+        if (hc_file_is_absent(errno))
             return 0;
         return hc_file_fail(err, errno, "open", root, cache_path);
     }
@@ -118,7 +126,8 @@ int hc_pointer_find(const struct hc_cache *cache, const struct hc_repo *repo,
     return 1;
 }
 
-/* "../../blobs/<etag>", and one more "../" for each directory in `path`. */
+/* "../../blobs/<etag>", and one more "../" for each directory in `path`: relative, so
+ * that the volume can be mounted anywhere. */
 static int pointer_format_target(char target[PATH_MAX], const char *path,
                                  const char *etag, struct hc_error *err)
 {
@@ -134,15 +143,15 @@ static int pointer_format_target(char target[PATH_MAX], const char *path,
     return 0;
 }
 
-/* Whether symlink(2) failed for lack of room or of a directory; any other failure means
- * that the volume has no symlinks, for which each filesystem has an errno of its own. */
+/* Whether symlink(2) failed for lack of space or of a directory. Any other errno means
+ * that the volume has no symlinks: each filesystem says that with another. */
 static bool symlink_error_is_final(int errnum)
 {
     return errnum == ENOSPC || errnum == EDQUOT || errnum == ENAMETOOLONG ||
            errnum == ENOENT;
 }
 
-/* 1 linked; 0 the volume has no symlinks; -1. */
+/* 1: linked; 0: the volume has no symlinks; -1. */
 static int pointer_make_symlink(int root, const char *target, const char *private,
                                 const char *cache_path, struct hc_error *err)
 {
@@ -159,12 +168,7 @@ static int pointer_make_symlink(int root, const char *target, const char *privat
     return 1;
 }
 
-static int fd_sync(int fd, struct hc_error *err)
-{
-    return fsync(fd) < 0 ? hc_fail_errno(err, errno, "fsync") : 0;
-}
-
-/* 0 copied; 1 there is no blob; -1. */
+/* 0: copied; 1: there is no blob; -1. */
 static int pointer_copy_blob(int root, const char *blob, const char *private,
                              struct hc_error *err)
 {
@@ -178,13 +182,17 @@ static int pointer_copy_blob(int root, const char *blob, const char *private,
     to = hc_file_create(root, private, O_WRONLY);
     if (to < 0)
         return hc_file_fail(err, errno, "create", root, private);
-    if (hc_file_copy(from, to, NULL, err) == 0 && fd_sync(to, err) == 0)
-        return 0;
+    if (hc_file_copy(from, to, NULL, err) == 0) {
+        if (fsync(to) == 0)
+            return 0;
+        (void)hc_fail_errno(err, errno, "fsync");
+    }
     (void)unlinkat(root, private, 0);
     return hc_context(err, "copy '%s'", blob);
 }
 
-/* Without symlinks the pointer is the file itself. */
+/* Without symlinks the blob's file, or a copy of it, is put in the pointer's place
+ * (§1.7). */
 static int pointer_place_blob(int root, const char *blob, const char *private,
                               const char *cache_path, struct hc_error *err)
 {
@@ -203,7 +211,7 @@ static int pointer_place_blob(int root, const char *blob, const char *private,
 }
 
 struct pointer_paths {
-    char cache_path[PATH_MAX]; /* the pointer's own */
+    char cache_path[PATH_MAX]; /* of the pointer */
     char private[PATH_MAX];
     char blob[PATH_MAX];
     char target[PATH_MAX];
@@ -223,6 +231,7 @@ static int pointer_paths_format(struct pointer_paths *paths,
     return pointer_format_target(paths->target, file->path, etag, err);
 }
 
+/* The bytes are moved or copied only after symlink(2) has failed: no probe (§1.7). */
 static int pointer_make(const struct hc_cache *cache, const struct pointer_paths *paths,
                         bool may_move, struct hc_error *err)
 {
@@ -242,8 +251,9 @@ static int pointer_make(const struct hc_cache *cache, const struct pointer_paths
 }
 
 /*
- * A commit has no file below a file: what is in the way of this one was never a part of
- * the commit, or its listing was wrong.
+ * A commit has no file below a file: an obstacle in the pointer's place was never a part
+ * of the commit, or came from a wrong listing. It is looked for only after a failure, so
+ * that the usual case pays nothing for it.
  */
 int hc_pointer_link(const struct hc_cache *cache, const struct hc_repo_file *file,
                     const char *etag, bool may_move, struct hc_error *err)
@@ -266,6 +276,7 @@ int hc_pointer_link(const struct hc_cache *cache, const struct hc_repo_file *fil
     return -1;
 }
 
+/* Each directory is flushed for the name that it holds, up to the root's for the repo. */
 int hc_pointer_sync(const struct hc_cache *cache, const struct hc_repo_file *file,
                     struct hc_error *err)
 {
@@ -275,7 +286,7 @@ int hc_pointer_sync(const struct hc_cache *cache, const struct hc_repo_file *fil
     if (hc_cache_snapshot_path(path, file->repo, file->revision, file->path, err) < 0)
         return -1;
     if (faccessat(root, path, F_OK, 0) < 0)
-        return 0; /* a ref may be all there is, beside .no_exist */
+        return 0; /* of a commit without files only .no_exist and the ref are there */
     if (!file->path && hc_directory_sync_below(root, path, err) < 0)
         return -1;
     for (char *end = path + strlen(path); end; end = strrchr(path, '/')) {

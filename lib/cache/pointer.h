@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * snapshots/<commit>/<path>, a pointer: a relative symlink to blobs/<etag>, which has the
- * bytes of the file under the name that the Hub's hash gives them. A blob that can be found
- * is whole and verified, unless another client wrote it: store/ingest.h says how it gets
- * there. Callable from any thread.
+ * bytes of the file under the name that the Hub's hash gives them. A blob that can be
+ * found is whole and verified, unless another client wrote it: store/ingest.h says how it
+ * gets there. Callable from any thread.
  *
  * What other clients made is read as well: chains of symlinks into the shared blob store
- * (§1.9), and plain files in snapshots where symlinks were not available (§1.7). A pointer
- * whose blob is gone is absent, and so is a blob that has lost its bytes.
+ * (§1.9), and plain files in snapshots where symlinks were not available (§1.7). A
+ * pointer whose blob is gone is absent, and so is a blob that has lost its bytes.
  */
 #ifndef HC_CACHE_POINTER_H
 #define HC_CACHE_POINTER_H
@@ -38,7 +38,8 @@ int hc_pointer_find(const struct hc_cache *cache, const struct hc_repo *repo,
  * directories, and a directory of pointers in its own. `file->revision` is the commit.
  * Where symlink(2) fails for another cause than space or the name, or symlinks are
  * disabled, `may_move` moves the blob to the pointer's place, else it is copied (§1.7).
- * 0; 1 when the blob is not there, as when another thread or process has just moved it; -1.
+ * 0; 1 when the blob is not there, as when another thread or process has just moved it;
+ * -1.
  */
 int hc_pointer_link(const struct hc_cache *cache, const struct hc_repo_file *file,
                     const char *etag, bool may_move, struct hc_error *err);
@@ -56,12 +57,14 @@ int hc_blob_find(const struct hc_cache *cache, const struct hc_blob_id *blob,
                  uint64_t *size, struct hc_error *err);
 
 /*
- * Whether a file of that name and size has lost its bytes: it has none, and its name is the
- * hash of some. A crash without a flush leaves such files of clients that do not flush.
+ * Whether a file of that name and size has lost its bytes: it has none, and its name is
+ * the hash of some. A crash without a flush leaves such files of clients that do not
+ * flush.
  */
 bool hc_blob_is_emptied(const char *etag, uint64_t size);
 
-/* Whether a blob that should have `expected` bytes, or HC_SIZE_UNKNOWN, may have `size`. */
+/* Whether a blob that should have `expected` bytes, or HC_SIZE_UNKNOWN, may have
+ * `size`. */
 bool hc_blob_size_matches(uint64_t expected, uint64_t size);
 
 #endif

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A ref is one small file; a revision with slashes in it is one in nested directories.
+ * A ref is one small file; that of a revision with slashes is in nested directories, and
+ * the pull request refs/pr/1 is the file refs/refs/pr/1 (§1.1).
+ *
+ * The reference client writes the ref before the bytes arrive; here it is the last thing
+ * to be written, and what it names is flushed before it, so that neither a failed
+ * download nor a power loss leaves a ref to a snapshot that is not there.
  */
 #include "ref.h"
 
@@ -17,7 +22,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { REF_CONTENT_MAX = 256 }; /* a commit and whatever white space an editor added */
+enum { REF_CONTENT_MAX = 256 }; /* a commit, and white space that an editor added */
 
 static int ref_format_path(char path[PATH_MAX], const struct hc_repo *repo,
                            const char *revision, struct hc_error *err)
@@ -35,7 +40,7 @@ bool hc_ref_parse(char *content, char commit[HC_COMMIT_SIZE])
     return true;
 }
 
-/* 1 and what the file says, read only when a stat shows that it changed; 0; -1. */
+/* 1 and the commit, from the memo unless a stat(2) shows that the file changed; 0; -1. */
 static int ref_read(const struct hc_cache *cache, const char *path, struct stat *status,
                     char commit[HC_COMMIT_SIZE], struct hc_error *err)
 {
@@ -44,8 +49,7 @@ static int ref_read(const struct hc_cache *cache, const char *path, struct stat 
     int found;
 
     if (fstatat(hc_cache_fd(cache), path, status, AT_SYMLINK_NOFOLLOW) < 0)
-        return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ||
-                       errno == ENAMETOOLONG
+        return hc_file_is_absent(errno)
                    ? 0
                    : hc_file_fail(err, errno, "open", hc_cache_fd(cache), path);
     if (!S_ISREG(status->st_mode))
@@ -73,14 +77,14 @@ int hc_ref_find(const struct hc_cache *cache, const struct hc_repo *repo,
         return -1;
     found = ref_read(cache, path, &status, ref->commit, err);
     if (found == 1)
-        ref->heard_ms = hc_file_time_ms(&status.st_mtim);
+        ref->confirmed_ms = hc_file_time_ms(&status.st_mtim);
     return found;
 }
 
 /*
- * Branches come and go: `release` may become `release/v1`, or the other way round. One
- * that has its file in the way of another's name is dead, for the Hub cannot have both. If
- * it has to stay, the revision has no ref, and the Hub is asked again next time.
+ * Branches come and go: `release` may become `release/v1`, or the other way round. A ref
+ * whose file is in the way of another's name is obsolete, for git cannot have both. If it
+ * cannot be removed, the revision has no ref, and the Hub is asked again next time.
  */
 static int ref_write(const struct hc_cache *cache, const struct hc_repo *repo,
                      const char *path, const char *commit, struct hc_error *err)
@@ -118,11 +122,11 @@ int hc_ref_update(const struct hc_cache *cache, const struct hc_repo *repo,
         return -1;
     if (hc_ref_find(cache, repo, revision, &known, &unused) == 1 &&
         strcmp(known.commit, commit) == 0) {
-        /* Refused on a read-only volume: the Hub is asked again next time, no more. */
+        /* A read-only volume refuses: then the Hub is asked again next time, no more. */
         (void)utimensat(hc_cache_fd(cache), path, NULL, AT_SYMLINK_NOFOLLOW);
         return 0;
     }
-    /* What a ref names is on the disk before the ref is. */
+    /* The snapshot that a ref names is on the disk before the ref is. */
     if (hc_pointer_sync(cache, &(const struct hc_repo_file){repo, commit, NULL}, err) < 0)
         return -1;
     return ref_write(cache, repo, path, commit, err);

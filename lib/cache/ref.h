@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * refs/<revision>: which commit a name meant when a client last heard it from the Hub.
- * The file's mtime is when that was. 40 bytes, no newline; trailing white space is read. A
- * commit means itself: a ref that has the name of one is never written and never read.
+ * refs/<revision>: which commit a revision meant when a client last asked the Hub, and,
+ * as the file's mtime, when that was. 40 bytes and no newline, as the reference client
+ * writes it; one that an editor has added is read (§2.1 step 7). Callable from any
+ * thread.
+ *
+ * A commit means itself: a ref with the name of a commit is never written and never read.
  */
 #ifndef HC_CACHE_REF_H
 #define HC_CACHE_REF_H
@@ -13,27 +16,29 @@
 
 struct hc_ref {
     char commit[HC_COMMIT_SIZE];
-    int64_t heard_ms; /* mtime, milliseconds since the epoch */
+    int64_t confirmed_ms; /* by the Hub; milliseconds since the epoch */
 };
 
-/* What a ref's `content` says, which is trimmed in place; false: it names no commit. */
+/* Trims `content`, that of a ref, in place, and copies its commit; false: it has none. */
 bool hc_ref_parse(char *content, char commit[HC_COMMIT_SIZE]);
 
-/* 1 known; 0 not, or the content is no commit. */
+/* 1: known; 0: there is no such ref, or its content is no commit. One system call when
+ * the memo has it. */
 int hc_ref_find(const struct hc_cache *cache, const struct hc_repo *repo,
                 const char *revision, struct hc_ref *ref, struct hc_error *err);
 
 /*
- * Records that the Hub just said `revision` means `commit`: publishes the file when it
- * says something else, else only sets its mtime. Does nothing when `revision` is the
- * commit; BAD_HUB_REPLY when it is another one. A ref whose name is in the way (`release`
- * of `release/v1`, or the reverse) is dead and removed; when it cannot be, the revision is
- * left without a ref.
+ * Records that the Hub just said that `revision` means `commit`: publishes the file when
+ * its content is another, else only sets its mtime. Does nothing when `revision` is the
+ * commit; BAD_HUB_REPLY when it is another commit. A ref whose name is in the way
+ * (`release` of `release/v1`, or the reverse) is removed; if it cannot be, the revision
+ * is left without a ref.
  */
 int hc_ref_update(const struct hc_cache *cache, const struct hc_repo *repo,
                   const char *revision, const char *commit, struct hc_error *err);
 
-/* The ref counts as never heard, for all who would have it fresh; what it says stays. */
+/* Sets the mtime to the epoch: the next caller that wants it fresh asks the Hub. Its
+ * commit stays. */
 void hc_ref_expire(const struct hc_cache *cache, const struct hc_repo *repo,
                    const char *revision);
 

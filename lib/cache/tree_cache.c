@@ -10,7 +10,8 @@
  * and is removed when the file could not be read, was dropped, or is over the budget.
  *
  * The cache is one of the owners of a listing: if it is the only one, another thread can
- * become an owner only under the lock, so that a listing is trimmed only when it is unused.
+ * become an owner only under the lock, so that a listing is trimmed only when it is
+ * unused.
  */
 #include "tree_cache.h"
 
@@ -60,7 +61,7 @@ static uint64_t path_hash(const char *path)
     return hc_hash_bytes(HC_HASH_START, path, strlen(path));
 }
 
-/* ---- under the lock ----------------------------------------------------------------- */
+/* ---- under the lock --------------------------------------------------------------- */
 
 static struct cached_tree *cached_tree_find(struct hc_tree_cache *cache, const char *path)
 {
@@ -141,7 +142,7 @@ static void tree_cache_on_share_released(struct hc_tree_observer *observer)
     tree_cache_trim(cache);
 }
 
-/* ---- the listings in memory, by the path of their file ------------------------------ */
+/* ---- the listings in memory, by the path of their file ---------------------------- */
 
 /*
  * 1 and a share of the listing in the state that `status` shows; the caller frees it. 0
@@ -263,7 +264,7 @@ size_t hc_tree_cache_bytes(struct hc_tree_cache *cache)
     return cache->shared.size;
 }
 
-/* ---- the file ----------------------------------------------------------------------- */
+/* ---- the file --------------------------------------------------------------------- */
 
 static int tree_format_path(char path[PATH_MAX], const struct hc_repo *repo,
                             const char *commit, struct hc_error *err)
@@ -278,8 +279,11 @@ static bool tree_file_is_listing(const struct stat *status)
     return S_ISREG(status->st_mode) && status->st_size <= HC_TREE_BYTES_MAX;
 }
 
-/* The file's listing, and its state when that was read; NULL: nothing of use. The reference
- * client writes listings with mode 0600 (§1.1): one that may not be read is absent. */
+/*
+ * The file's listing, and its state when that was read; NULL: nothing of use. The
+ * reference client writes listings with mode 0600 (§1.1): one that may not be read is
+ * absent.
+ */
 static struct hc_tree *tree_read_file(const struct hc_cache *cache, const char *path,
                                       struct stat *status)
 {
@@ -373,7 +377,7 @@ void hc_tree_drop(const struct hc_cache *cache, const struct hc_repo *repo,
     tree_cache_put(hc_cache_trees(cache), path, NULL, NULL);
 }
 
-/* ---- names that a listing must have: kept beside the listings, under no file's path -- */
+/* ---- names that a listing must have: kept beside the listings, under no file's path  */
 
 static bool tree_format_names_key(char path[PATH_MAX], const struct hc_repo *repo,
                                   const char *commit)

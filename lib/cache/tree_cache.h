@@ -44,8 +44,9 @@ void hc_tree_drop(const struct hc_cache *cache, const struct hc_repo *repo,
                   const char *commit);
 
 /*
- * Names that the commit's listing must have, as the Hub said together with the commit: kept
- * in memory within the budget, until the listing was compared with them. NULL forgets them.
+ * Names that the commit's listing must have, as the Hub said together with the commit:
+ * kept in memory within the budget, until the listing was compared with them. NULL
+ * forgets them.
  */
 void hc_tree_expect_names(const struct hc_cache *cache, const struct hc_repo *repo,
                           const char *commit, struct hc_tree *names);

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A file of one word. What is restricted stays so until the Hub says otherwise; what was
- * public may have been closed since, so that is good for a day only.
+ * A file of one word. A restricted repo stays so until the Hub says otherwise; a public
+ * one may have been made private since, so that its record expires after a day. Whatever
+ * else is in the file, or a time stamp far in the future, counts as unknown: other
+ * processes write to the volume, and a forged record must not make a mirror trusted for
+ * long.
  */
 #include "visibility.h"
 
@@ -64,7 +67,7 @@ void hc_visibility_update(const struct hc_cache *cache, const struct hc_repo *re
                            strlen(visibility_words[visibility]), &unused);
 }
 
-/* Callers may name any repo: what is known of those that were never cached goes. */
+/* Callers may name any repo: records of repos that were never cached must not pile up. */
 void hc_visibility_sweep(const struct hc_cache *cache, int64_t now_ms)
 {
     int root = hc_cache_fd(cache);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Each walk is a directory of the layout (spec §1.1) and a rule for what may be in it. The
- * directories on the way are opened one below the other, so that none is a symlink: with
- * "models--a--b -> /home" an eviction would remove what is no cache.
+ * Each walk is a directory of the layout (spec §1.1) and a rule for what may be in it.
+ * The directories on the way are opened one below the other, so that none is a symlink:
+ * with "models--a--b -> /home" an eviction would remove what is no cache.
  */
 #include "walk.h"
 
@@ -14,14 +14,15 @@
 
 typedef bool walk_rule(const struct hc_directory_walk *walk);
 
-/* No partial file: those end in ".incomplete". Newer clients' stores of shared blobs begin
- * a symlink they are still making with a dot. */
+/* No partial file: those end in ".incomplete". Newer clients' stores of shared blobs
+ * begin a symlink they are still making with a dot. */
 static bool walk_accepts_blob(const struct hc_directory_walk *walk)
 {
     return (S_ISREG(walk->type) || S_ISLNK(walk->type)) && walk->path[0] != '.' &&
            hc_etag_is_valid(walk->path);
 }
 
+/* The reference client makes a directory of any X-Repo-Commit that it is sent (§1.2). */
 static bool walk_accepts_snapshot(const struct hc_directory_walk *walk)
 {
     return S_ISDIR(walk->type) && hc_commit_is_valid(walk->path);
@@ -36,6 +37,8 @@ static bool walk_accepts_ref(const struct hc_directory_walk *walk)
            hc_revision_check(walk->path, &unused) == 0;
 }
 
+/* A path that no request may name cannot be answered, and so is no file of the
+ * snapshot. */
 static bool walk_accepts_file(const struct hc_directory_walk *walk)
 {
     return (S_ISREG(walk->type) || S_ISLNK(walk->type)) &&
@@ -60,7 +63,9 @@ static struct hc_directory_walk walk_nested(const struct hc_cache *cache,
                                             walk_rule *accepts)
 {
     HC_AUTO_CLOSE int dir = walk_open(hc_cache_fd(cache), names);
-    struct hc_directory_walk walk = {.is_incomplete = dir < 0 && errno != ENOENT};
+    int errnum = dir < 0 ? errno : 0;
+    struct hc_directory_walk walk = {.is_incomplete = errnum != 0 && errnum != ENOENT,
+                                     .errnum = errnum};
 
     if (dir >= 0)
         walk = hc_directory_walk(dir, ".", depth_max);
@@ -73,6 +78,8 @@ struct hc_directory_walk hc_walk_repos(const struct hc_cache *cache)
     return hc_directory_walk(hc_cache_fd(cache), ".", 0);
 }
 
+/* Beside repos a root has .locks, .hubcache, CACHEDIR.TAG and the shared store
+ * "blobs". */
 bool hc_walk_next_repo(struct hc_directory_walk *walk, struct hc_repo *repo)
 {
     while (hc_directory_walk_next(walk)) {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is in a cache: its repos, and the blobs, snapshots, refs and files of one. For
- * sweeps, the search for duplicates, eviction and listings; a lookup by name needs none of
- * it. A walk reads directories only, returns only names that the cache itself could have
- * written, and passes over all else that other clients and people put there.
+ * sweeps, the search for duplicates, eviction and listings; a lookup by name needs none
+ * of it. A walk reads directories only, returns only names that the cache itself could
+ * have written, and passes over all else that other clients and people put there.
  *
  * A walk of base/directory.h: it follows no symlink, the repo's folder included, and what
  * is created or removed meanwhile may be missed or returned.

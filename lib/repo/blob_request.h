@@ -14,8 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A blob of the volume: <folder>/blobs/<etag>. Locks, claims and partial files of the blob
- * are found by the same two names. */
+/* A blob of the volume: <folder>/blobs/<etag>. Locks, claims and partial files of the
+ * blob are found by the same two names. */
 struct hc_blob_id {
     const char *folder; /* of the repo: hc_repo.folder */
     const char *etag;

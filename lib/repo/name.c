@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Checks of names from outside. A name that is not UTF-8 or has control characters is
- * never quoted in a message; what is quoted is.
+ * A name is quoted in an error message only when it is UTF-8 without control characters:
+ * messages reach logs and terminals, where other bytes could forge a line. So the checks
+ * for that come before those that quote.
  */
 #include "name.h"
 
@@ -28,7 +29,7 @@ static bool text_span_is(const char *text, size_t length, const char *word)
     return length == strlen(word) && memcmp(text, word, length) == 0;
 }
 
-/* What is wrong with one segment of a revision; NULL: nothing. */
+/* What is wrong with one component of a revision; NULL: nothing. */
 static const char *revision_component_fault(const char *component, size_t length)
 {
     if (length == 0)
@@ -40,6 +41,7 @@ static const char *revision_component_fault(const char *component, size_t length
     return NULL;
 }
 
+/* A revision becomes the path of its ref below refs/. */
 static const char *revision_fault(const char *revision)
 {
     const char *component = revision;
@@ -73,7 +75,8 @@ int hc_revision_check(const char *revision, struct hc_error *err)
     return 0;
 }
 
-/* ".." between slashes or backslashes: another system would climb. */
+/* A ".." between slashes or backslashes: a Windows client of the volume would leave the
+ * snapshot by the second. */
 static bool component_climbs(const char *component, size_t length)
 {
     size_t start = 0;
@@ -88,7 +91,8 @@ static bool component_climbs(const char *component, size_t length)
     return false;
 }
 
-/* "C:x", "\\server\x", "\x": elsewhere on Windows, so refused everywhere (§1.8). */
+/* "C:x", "\\server\x", "\x": on Windows they lead elsewhere, so that the reference client
+ * refuses them on all systems (§1.8). A drive may be any character, not only a letter. */
 static bool component_is_windows_absolute(const char *component, size_t length)
 {
     size_t first = length > 0 ? hc_text_utf8_length(component) : 0;
@@ -97,6 +101,7 @@ static bool component_is_windows_absolute(const char *component, size_t length)
            (component[0] == '\\' || (first < length && component[first] == ':'));
 }
 
+/* What is wrong with one component of a file name; NULL: nothing. */
 static const char *filename_component_fault(const char *component, size_t length)
 {
     if (component_climbs(component, length))
@@ -108,7 +113,7 @@ static const char *filename_component_fault(const char *component, size_t length
     return NULL;
 }
 
-/* Appends the segments of `part` to `path`, which has room for them. NULL: done. */
+/* Appends the components of `part` to `path`, which is long enough. NULL: done. */
 static const char *filename_append_part(const char *part, char *path)
 {
     size_t used = strlen(path);
@@ -132,6 +137,8 @@ static const char *filename_append_part(const char *part, char *path)
     return fault;
 }
 
+/* The lengths are checked before a byte is copied; `path` has twice the room of one
+ * part. */
 static int filename_join_part(const char *field, const char *part, char *path,
                               struct hc_error *err)
 {
@@ -150,6 +157,7 @@ static int filename_join_part(const char *field, const char *part, char *path,
     return 0;
 }
 
+/* The subfolder alone may end in "/"; a file name that does would name a directory. */
 int hc_filename_join(const char *subfolder, const char *filename,
                      char path[HC_FILENAME_MAX + 1], struct hc_error *err)
 {
@@ -170,6 +178,8 @@ int hc_filename_join(const char *subfolder, const char *filename,
     return 0;
 }
 
+/* One that would be changed by joining ("a//b", "./a") is not safe: two names of a
+ * listing must not become the path of one file. */
 bool hc_filename_is_safe(const char *path)
 {
     char joined[HC_FILENAME_MAX + 1];
@@ -184,6 +194,8 @@ bool hc_xet_hash_is_valid(const char *text)
     return strspn(text, "0123456789abcdefABCDEF") == 64 && text[64] == '\0';
 }
 
+/* A name that ends in ".incomplete" would be taken for a partial file, by this cache
+ * and by the reference client's prune (§1.5). */
 bool hc_etag_is_valid(const char *etag)
 {
     size_t length = strspn(etag, etag_characters);
@@ -193,6 +205,8 @@ bool hc_etag_is_valid(const char *etag)
            !hc_text_ends(etag, ".incomplete");
 }
 
+/* The reference client strips characters, not the prefix W/: `Wabc` becomes `abc`
+ * (§1.2). */
 bool hc_etag_parse(const char *header, char etag[HC_ETAG_MAX + 1])
 {
     const char *start = header + strspn(header, "W/");
@@ -209,6 +223,7 @@ bool hc_etag_parse(const char *header, char etag[HC_ETAG_MAX + 1])
     return hc_etag_is_valid(etag);
 }
 
+/* The NUL at the end of each part is hashed too, or "ab" + "c" would equal "a" + "bc". */
 int hc_etag_make_unique(char etag[HC_ETAG_MAX + 1], const char *commit, const char *path,
                         struct hc_error *err)
 {

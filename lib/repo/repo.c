@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One row per repo type: its place in the Hub's URLs, and, with "--" behind it,
- * the start of its folder.
+ * The folder of a repo is its collection in the Hub's URLs and the parts of its id,
+ * joined by "--". The rules for ids are those of the reference client's validate_repo_id
+ * (§2.1 step 1), except that letters are ASCII: Python's \w takes others, the Hub does
+ * not.
  */
 #include "repo.h"
 
@@ -11,20 +13,13 @@
 #include <stdbool.h>
 #include <string.h>
 
-struct type_row {
-    const char *collection;
-    const char *url_prefix;
+static const char *const collections[] = {
+    [HC_REPO_DEFAULT] = "models",   [HC_REPO_MODEL] = "models",
+    [HC_REPO_DATASET] = "datasets", [HC_REPO_SPACE] = "spaces",
+    [HC_REPO_KERNEL] = "kernels",
 };
 
-static const struct type_row types[] = {
-    [HC_REPO_DEFAULT] = {"models", ""},
-    [HC_REPO_MODEL] = {"models", ""},
-    [HC_REPO_DATASET] = {"datasets", "datasets/"},
-    [HC_REPO_SPACE] = {"spaces", "spaces/"},
-    [HC_REPO_KERNEL] = {"kernels", "kernels/"},
-};
-
-enum { TYPE_COUNT = sizeof types / sizeof *types, PART_MAX = 96 };
+enum { TYPE_COUNT = sizeof collections / sizeof *collections, PART_MAX = 96 };
 
 static const char word_characters[] =
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
@@ -34,7 +29,7 @@ static bool character_is_word(char character)
     return character != '\0' && strchr(word_characters, character);
 }
 
-/* A namespace or a name: the first `length` bytes of `part`. */
+/* Whether the first `length` bytes of `part` may be a namespace or a name. */
 static bool repo_id_part_is_valid(const char *part, size_t length)
 {
     if (length == 0 || length > PART_MAX)
@@ -56,7 +51,8 @@ static bool repo_id_is_valid(const char *id)
     return repo_id_part_is_valid(name, strlen(name));
 }
 
-/* Ids come from outside: what is quoted in a message is short and printable. */
+/* Ids come from callers: one is quoted in a message only when it is short and
+ * printable. */
 static int repo_id_refuse(struct hc_error *err, const char *id, const char *rule)
 {
     bool is_quotable = hc_text_is_printable(id) && strlen(id) <= HC_REPO_ID_MAX;
@@ -86,14 +82,13 @@ int hc_repo_init(struct hc_repo *repo, enum hc_repo_type type, const char *id,
 
     repo->type = type == HC_REPO_DEFAULT ? HC_REPO_MODEL : type;
     (void)hc_format(repo->id, sizeof repo->id, "%s", id);
-    (void)hc_format(repo->folder, sizeof repo->folder, "%s--%.*s%s%s",
-                    types[type].collection, namespace_length, id, slash ? "--" : "",
-                    slash ? slash + 1 : id);
+    (void)hc_format(repo->folder, sizeof repo->folder, "%s--%.*s%s%s", collections[type],
+                    namespace_length, id, slash ? "--" : "", slash ? slash + 1 : id);
     return 0;
 }
 
-/* An id has no "--" (hc_repo_init), so that the folder's last two parts are never mistaken:
- * "models--a--b" is "a/b" and nothing else. */
+/* No id has a "--", so that a folder has only one reading: "models--a--b" is "a/b". The
+ * folder is made again and compared, so that no other spelling passes. */
 bool hc_repo_parse_folder(struct hc_repo *repo, const char *folder)
 {
     const char *rest = strstr(folder, "--");
@@ -105,7 +100,7 @@ bool hc_repo_parse_folder(struct hc_repo *repo, const char *folder)
                            rest + 2, name ? "/" : "", name ? name + 2 : rest + 2) < 0)
         return false;
     for (int type = HC_REPO_MODEL; type < TYPE_COUNT; type++) {
-        if (hc_text_starts(folder, types[type].collection) &&
+        if (hc_text_starts(folder, collections[type]) &&
             hc_repo_init(repo, (enum hc_repo_type)type, id, &unused) == 0 &&
             strcmp(repo->folder, folder) == 0)
             return true;
@@ -115,10 +110,17 @@ bool hc_repo_parse_folder(struct hc_repo *repo, const char *folder)
 
 const char *hc_repo_url_prefix(const struct hc_repo *repo)
 {
-    return types[repo->type].url_prefix;
+    static const char *const prefixes[TYPE_COUNT] = {
+        [HC_REPO_MODEL] = "",
+        [HC_REPO_DATASET] = "datasets/",
+        [HC_REPO_SPACE] = "spaces/",
+        [HC_REPO_KERNEL] = "kernels/",
+    };
+
+    return prefixes[repo->type]; /* it is never HC_REPO_DEFAULT */
 }
 
 const char *hc_repo_collection(const struct hc_repo *repo)
 {
-    return types[repo->type].collection;
+    return collections[repo->type];
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A repo as the cache names it: type, id, and the folder "models--org--name". An
- * initialised hc_repo is proof that its id is valid (spec/hub-cache.md §2.1 step 1). A
- * value, copyable.
+ * A repo as the cache names it: type, id, and the folder "models--org--name" (§1.1). An
+ * initialised hc_repo is proof that its id is valid (§2.1 step 1), so that functions that
+ * take one check nothing. A value, copyable.
  */
 #ifndef HC_REPO_REPO_H
 #define HC_REPO_REPO_H
@@ -31,17 +31,18 @@ struct hc_repo {
 int hc_repo_init(struct hc_repo *repo, enum hc_repo_type type, const char *id,
                  struct hc_error *err);
 
-/* The repo whose folder that is; false when it is none, as of all else in a cache root. */
+/* Finds the repo whose folder has this name; false when it is no repo's, as that of
+ * any other file of a cache root. */
 bool hc_repo_parse_folder(struct hc_repo *repo, const char *folder);
 
-/* A file of a repo at a revision; in the cache, that is a commit. Strings are borrowed. */
+/* A file of a repo at a revision; in the cache, the revision is a commit. Borrows. */
 struct hc_repo_file {
     const struct hc_repo *repo;
     const char *revision;
     const char *path;
 };
 
-/* "", "datasets/", "spaces/", "kernels/": what stands before the id in a Hub URL. */
+/* "", "datasets/", "spaces/", "kernels/": the part of a Hub URL before the id. */
 const char *hc_repo_url_prefix(const struct hc_repo *repo);
 
 /* "models", "datasets", …: the collection in the Hub's API URLs. */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * In memory, a listing is an array of entries, and chunks that hold their texts: a listing
- * of a million files takes a few hundred allocations.
+ * In memory, a listing is an array of entries, and chunks that hold their texts: a
+ * listing of a million files takes a few hundred allocations.
  *
- * Its JSON is written by hand because the bytes must be those of Python's
- * json.dump(…, indent=1): indented by one, the keys in the reference client's order, and
- * everything beyond ASCII as \uXXXX. It is read entry by entry, and strictly: if one entry
- * cannot be understood, the whole is no listing, for a listing decides what is complete.
+ * Its JSON is written by hand because the bytes must be those of Python's json.dump(…,
+ * indent=1): indented by one, the keys in the reference client's order, and everything
+ * beyond ASCII as \uXXXX. It is read entry by entry, and strictly: if one entry cannot be
+ * understood, the whole is no listing, for a listing decides what is complete.
  */
 #include "tree.h"
 
@@ -22,10 +22,11 @@ enum {
     FORMAT_VERSION = 1,
     CHUNK_MIN = 4096,
     CHUNK_MAX = 1024 * 1024,
-    HASH_MAX = 200, /* bytes of a hash, or of what is none, that are kept */
+    HASH_MAX = 200, /* bytes of a hash, well-formed or not */
     EXCERPT_SIZE = 256
 };
 
+/* Texts lie one behind the other, and stay where they are: entries point at them. */
 struct hc_text_chunk {
     struct hc_text_chunk *next;
     size_t size;
@@ -42,6 +43,7 @@ struct hc_tree *hc_tree_new(struct hc_error *err)
     return tree;
 }
 
+/* The last owner finds no other, and frees; the counter is not read after that. */
 void hc_tree_unshare(struct hc_tree *tree)
 {
     if (atomic_fetch_sub(&tree->other_owners, 1) > 0)
@@ -56,6 +58,8 @@ void hc_tree_unshare(struct hc_tree *tree)
     free(tree);
 }
 
+/* The observer is read first: after the share is given up, another owner may free the
+ * tree. The tree cache outlives all trees that it has shared. */
 void hc_tree_free(struct hc_tree *tree)
 {
     struct hc_tree_observer *observer = tree ? tree->observer : NULL;
@@ -78,9 +82,9 @@ size_t hc_tree_memory_bytes(const struct hc_tree *tree)
     return sizeof *tree + tree->capacity * sizeof *tree->entries + tree->text_bytes;
 }
 
-/* ---- adding ------------------------------------------------------------------------- */
+/* ---- adding ----------------------------------------------------------------------- */
 
-/* Room for `size` bytes; chunks grow with the tree. */
+/* `size` bytes of the last chunk, or of a new one; chunks grow with the tree. */
 static char *tree_allocate_text(struct hc_tree *tree, size_t size, struct hc_error *err)
 {
     struct hc_text_chunk *chunk = tree->chunks;
@@ -137,12 +141,14 @@ static int tree_grow(struct hc_tree *tree, struct hc_error *err)
     return 0;
 }
 
-/* A hash as listed; "" instead of what is longer than any. */
+/* A hash as listed; "" instead of a text that is longer than any hash. */
 static const char *hash_bounded(const char *hash)
 {
     return hash && strnlen(hash, HASH_MAX + 1) > HASH_MAX ? "" : hash;
 }
 
+/* Git's id is a SHA-1 and the LFS hash a SHA-256, both in lower case; an entry with
+ * another one is kept without an etag, for the Hub's HEAD may still name the blob. */
 int hc_tree_add(struct hc_tree *tree, const struct hc_entry *entry, struct hc_error *err)
 {
     struct hc_entry added = *entry;
@@ -174,8 +180,9 @@ int hc_tree_add_path(struct hc_tree *tree, const char *path, struct hc_error *er
     return hc_tree_add(tree, &(const struct hc_entry){.path = path, .blob_id = ""}, err);
 }
 
-/* ---- what makes it one listing ------------------------------------------------------ */
+/* ---- sorting and checking --------------------------------------------------------- */
 
+/* By bytes, as Python sorts UTF-8 text by code points: the order is the same. */
 static int tree_entry_compare(const void *a, const void *b)
 {
     const struct hc_entry *left = a, *right = b;
@@ -183,6 +190,7 @@ static int tree_entry_compare(const void *a, const void *b)
     return strcmp(left->path, right->path);
 }
 
+/* Most listings are in this order already, and only checked for it. */
 void hc_tree_sort(struct hc_tree *tree)
 {
     size_t i = 1;
@@ -207,6 +215,7 @@ static bool tree_entry_equals(const struct hc_entry *a, const struct hc_entry *b
            text_equals(a->xet_hash, b->xet_hash);
 }
 
+/* The same entry twice counts once; two entries of one path are a contradiction. */
 static int tree_drop_repeated(struct hc_tree *tree, struct hc_error *err)
 {
     size_t kept = 0;
@@ -229,7 +238,7 @@ static int tree_drop_repeated(struct hc_tree *tree, struct hc_error *err)
     return 0;
 }
 
-/* How many bytes, up to and with the last "/" that they share, two paths begin alike. */
+/* The length of the directories, with their "/", that two paths have in common. */
 static size_t path_shared_directories(const char *before, const char *path)
 {
     size_t shared = 0;
@@ -241,7 +250,8 @@ static size_t path_shared_directories(const char *before, const char *path)
     return shared;
 }
 
-/* The directories of an entry that its predecessor does not have are no files. */
+/* No directory of `path` may be a file of the listing. Those that it shares with the path
+ * before it in the order have been checked with that. */
 static int tree_check_directories(const struct hc_tree *tree, const char *before,
                                   const char *path, struct hc_error *err)
 {
@@ -259,7 +269,7 @@ static int tree_check_directories(const struct hc_tree *tree, const char *before
     return 0;
 }
 
-/* What was made room for and is not used. */
+/* Gives back the entries that were allocated and not used. */
 static void tree_shrink(struct hc_tree *tree)
 {
     struct hc_entry *entries;
@@ -291,9 +301,9 @@ int hc_tree_finish(struct hc_tree *tree, struct hc_error *err)
     return 0;
 }
 
-/* ---- asking it ---------------------------------------------------------------------- */
+/* ---- lookups ---------------------------------------------------------------------- */
 
-/* The first entry that does not come before `path`. */
+/* The index of the first entry that does not come before `path`. */
 static size_t tree_lower_bound(const struct hc_tree *tree, const char *path)
 {
     size_t low = 0, high = tree->count;
@@ -317,6 +327,7 @@ const struct hc_entry *hc_tree_find(const struct hc_tree *tree, const char *path
                                                                        : NULL;
 }
 
+/* In the order of the paths, those below a directory follow its name with a "/". */
 bool hc_tree_has_directory(const struct hc_tree *tree, const char *path)
 {
     char prefix[HC_TREE_PATH_MAX + 2];
@@ -349,7 +360,7 @@ uint64_t hc_entry_size(const struct hc_entry *entry)
     return entry->lfs_sha256 ? entry->lfs_size : entry->size;
 }
 
-/* ---- its JSON ----------------------------------------------------------------------- */
+/* ---- its JSON --------------------------------------------------------------------- */
 
 static uint32_t utf8_decode(const char *text, size_t length)
 {
@@ -362,7 +373,8 @@ static uint32_t utf8_decode(const char *text, size_t length)
     return point;
 }
 
-/* The escapes that have a letter, in Python's order of preference. */
+/* Writes an escape of two characters, where JSON has one; "/" is written as it is, as by
+ * Python. */
 static bool json_write_short_escape(FILE *out, uint32_t point)
 {
     static const char characters[] = "\"\\\n\r\t\f\b";
@@ -375,6 +387,7 @@ static bool json_write_short_escape(FILE *out, uint32_t point)
     return true;
 }
 
+/* Beyond U+FFFF JSON has a pair of UTF-16 surrogates. */
 static void json_write_character(FILE *out, uint32_t point)
 {
     if (json_write_short_escape(out, point))
@@ -388,7 +401,7 @@ static void json_write_character(FILE *out, uint32_t point)
                       0xd800 + ((point - 0x10000) >> 10), 0xdc00 + (point & 0x3ff));
 }
 
-/* Texts of a listing came out of JSON, and are UTF-8. */
+/* The texts of a listing came out of JSON, and are UTF-8. */
 static void json_write_string(FILE *out, const char *text)
 {
     (void)fputc('"', out);
@@ -417,6 +430,8 @@ static void tree_entry_write_json(FILE *out, const struct hc_entry *entry)
     (void)fputs("\n  }", out);
 }
 
+/* An empty listing is written as {}, without the line ends of one that has files: so does
+ * Python. There is no line end after the last brace. */
 void hc_tree_write_json(const struct hc_tree *tree, FILE *out)
 {
     (void)fprintf(out, "{\n \"format_version\": %d,\n \"files\": {", FORMAT_VERSION);
@@ -428,7 +443,7 @@ void hc_tree_write_json(const struct hc_tree *tree, FILE *out)
     (void)fputs(tree->count > 0 ? "\n }\n}" : "}\n}", out);
 }
 
-/* A size: an integer that is not negative. */
+/* An integer that is not negative. */
 static bool tree_entry_read_size(const json_t *info, const char *key, uint64_t *size)
 {
     const json_t *value = json_object_get(info, key);
@@ -439,7 +454,7 @@ static bool tree_entry_read_size(const json_t *info, const char *key, uint64_t *
     return true;
 }
 
-/* A string; absent and null are NULL. */
+/* A string, or NULL where the key is absent or null. */
 static bool tree_entry_read_text(const json_t *info, const char *key, const char **text)
 {
     const json_t *value = json_object_get(info, key);
@@ -448,7 +463,8 @@ static bool tree_entry_read_text(const json_t *info, const char *key, const char
     return *text || !value || json_is_null(value);
 }
 
-/* Borrows from `info`. A Xet hash that is none spoils the listing, as in the reference. */
+/* Borrows from `info`. A malformed Xet hash makes the whole listing invalid, as in the
+ * reference client (§1.1). */
 static bool tree_entry_read_json(const json_t *info, struct hc_entry *entry)
 {
     if (!tree_entry_read_size(info, "size", &entry->size) ||
@@ -461,6 +477,8 @@ static bool tree_entry_read_json(const json_t *info, struct hc_entry *entry)
     return !entry->lfs_sha256 || tree_entry_read_size(info, "lfs_size", &entry->lfs_size);
 }
 
+/* Each entry is a value of its own, so that memory holds one at a time and never the
+ * whole JSON, which may be HC_TREE_BYTES_MAX long. */
 static bool tree_read_files(struct hc_json *json, struct hc_tree *tree)
 {
     int more;
@@ -481,7 +499,7 @@ static bool tree_read_files(struct hc_json *json, struct hc_tree *tree)
     return more == 0;
 }
 
-/* One member of the root. */
+/* A member of the root that is unknown is passed over: later versions may add some. */
 static bool tree_read_member(struct hc_json *json, struct hc_tree *tree, unsigned *files,
                              unsigned *versions)
 {
@@ -497,6 +515,8 @@ static bool tree_read_member(struct hc_json *json, struct hc_tree *tree, unsigne
     return value;
 }
 
+/* Both members must be there once: jansson and Python differ in which of two they
+ * take. */
 struct hc_tree *hc_tree_read_json(struct hc_json *json)
 {
     struct hc_error unused;

@@ -3,14 +3,14 @@
  * The listing of a commit: every file with its size and hashes, sorted by path; and its
  * JSON, in the reference client's format of trees/<commit>.json, byte for byte (§1.1).
  *
- * A listing holds all that the Hub listed, unusable entries too: without a path that would
- * be unsafe on disk, completeness would be judged wrongly, and a malformed hash is kept as
- * the reference client keeps it. A file whose hash is unusable has no etag: the Hub has to
- * be asked for it. A malformed Xet hash is left out, and so is that of a file without an
- * etag, for the reference client takes a Xet hash to mean that both are right.
+ * A listing holds all that the Hub listed, unusable entries too: without a path that
+ * would be unsafe on disk, completeness would be judged wrongly, and a malformed hash is
+ * kept as the reference client keeps it. A file whose hash is unusable has no etag: the
+ * Hub has to be asked for it. A malformed Xet hash is left out, and so is that of a file
+ * without an etag, for the reference client takes a Xet hash to mean that both are right.
  *
- * A listing is built by one thread: new, add …, finish. After that it does not change, and
- * any thread may read and share it.
+ * A listing is built by one thread: new, add …, finish. After that it does not change,
+ * and any thread may read and share it.
  */
 #ifndef HC_REPO_TREE_H
 #define HC_REPO_TREE_H
@@ -65,7 +65,8 @@ HC_DEFINE_AUTO(hc_tree, hc_tree_free)
 /* Adds an owner to a finished tree; each owner frees it. NULL stays NULL. */
 struct hc_tree *hc_tree_share(struct hc_tree *tree);
 
-/* Gives up a share as hc_tree_free does, without telling the observer: for the observer. */
+/* Gives up a share as hc_tree_free does, without telling the observer: for the
+ * observer. */
 void hc_tree_unshare(struct hc_tree *tree);
 
 /* Bytes of memory that the tree takes. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: a ref says what a revision meant and when that was heard, in the bytes of the
- * reference client.
+ * Promise: a ref says which commit a revision meant and when the Hub confirmed it, in the
+ * bytes of the reference client.
  */
 #include "cache_fixture.h"
 
@@ -18,7 +18,7 @@
 #define WITH_CACHE(test) cmocka_unit_test_setup_teardown(test, make_cache, remove_cache)
 #define REFS "models--org--name/refs/"
 
-/* What was flushed and renamed, in order: "fsync <path>\nrename <path>\n…". */
+/* The files that were flushed and renamed, in order: "fsync <path>\nrename <path>\n…". */
 static char events[8192];
 
 int __real_fsync(int fd);
@@ -71,7 +71,7 @@ static void an_updated_ref_is_found(void **state)
     assert_int_equal(ref_update(f, "main", COMMIT), 0);
     assert_int_equal(ref_find(f, "main", &ref), 1);
     assert_string_equal(ref.commit, COMMIT);
-    assert_true(ref.heard_ms >= now_ms - 5000 && ref.heard_ms <= now_ms + 60000);
+    assert_true(ref.confirmed_ms >= now_ms - 5000 && ref.confirmed_ms <= now_ms + 60000);
 }
 
 static void a_ref_is_40_bytes_without_a_line_end(void **state)
@@ -109,7 +109,7 @@ static void an_update_to_the_same_commit_only_renews_the_time(void **state)
     assert_int_equal(ref_find(f, "main", &old), 1);
     assert_int_equal(ref_update(f, "main", COMMIT), 0);
     assert_int_equal(ref_find(f, "main", &new), 1);
-    assert_true(new.heard_ms - old.heard_ms > 900000);
+    assert_true(new.confirmed_ms - old.confirmed_ms > 900000);
     assert_file_content(f, REFS "main", COMMIT "\n");
 }
 
@@ -213,7 +213,7 @@ static void an_empty_directory_in_the_place_of_a_ref_is_replaced(void **state)
     assert_file_content(f, REFS "release", COMMIT);
 }
 
-/* Nor does a failure of the disk pass for a name in the way. */
+/* A failure of the disk is not taken for a name in the way. */
 static void a_foreign_file_in_the_way_stays_and_fails_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -227,7 +227,7 @@ static void a_foreign_file_in_the_way_stays_and_fails_nothing(void **state)
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/tmp"), 0);
 }
 
-/* Of another client, or of whatever another process takes the name for. */
+/* Another client, or another program, may have put it there. */
 static void a_file_in_the_place_of_all_refs_stays_and_fails_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -253,7 +253,7 @@ static void a_dead_ref_that_cannot_be_removed_fails_nothing(void **state)
     assert_file_content(f, REFS "release", COMMIT);
 }
 
-/* The place in `events` of an event whose path ends like this; it must be there. */
+/* Finds the event in `events` whose path ends like this; it must be there. */
 static const char *event_find(const char *what, const char *end)
 {
     char line[PATH_MAX];
@@ -281,7 +281,7 @@ static void an_expired_ref_keeps_its_commit_but_counts_as_never_confirmed(void *
     hc_ref_expire(f->cache, &f->repo, "main");
     assert_int_equal(hc_ref_find(f->cache, &f->repo, "main", &ref, &f->err), 1);
     assert_string_equal(ref.commit, COMMIT);
-    assert_int_equal(ref.heard_ms, 0);
+    assert_int_equal(ref.confirmed_ms, 0);
     hc_ref_expire(f->cache, &f->repo, "never heard");
     assert_false(temp_dir_has(f->dir, REFS "never heard"));
 }
