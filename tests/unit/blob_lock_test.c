@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: the lock is the Hub clients' own, and is never the reason why a volume without
- * locks cannot be used.
+ * Promise: the lock is the Hub clients' own, and a volume without locks can be used all
+ * the same.
  */
 #include "blob_id.h"
 #include "cache_fixture.h"
@@ -22,10 +22,11 @@
     cmocka_unit_test_setup_teardown(test, make_cache, flock_works_again)
 #define LOCK ".locks/models--org--name/" HELLO_GIT ".lock"
 
-/* What flock(2) fails with; 0: it works. */
+/* The errno of flock(2); 0: it works. */
 static int flock_errno;
 
-/* Where the next flock(2) that works is followed by the file's removal; -1: nowhere. */
+/* The cache root in which the next flock(2) that works is followed by the removal of the
+ * file; -1: none. */
 static int removing_root = -1;
 
 int __real_flock(int fd, int operation);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Permissions do not bind root: for a read-only cache the effective user changes as well.
+ * Permissions do not bind root, which tests may run as: a read-only cache also changes
+ * the effective user.
  */
 #include "cache_fixture.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the tests of cache/ start from: an empty cache in a directory of its own, and a
- * repo.
+ * What the tests of cache/, claim/ and store/ start from: an empty cache in a directory
+ * of its own, and a repo.
  */
 #ifndef HC_UNIT_CACHE_FIXTURE_H
 #define HC_UNIT_CACHE_FIXTURE_H
@@ -29,7 +29,7 @@ struct fixture {
 int make_cache(void **state);
 int remove_cache(void **state);
 
-/* Opens the same cache anew, with or without symlinks. */
+/* Closes the cache and opens it again, with or without symlinks. */
 void reopen_cache(struct fixture *f, bool no_symlinks);
 
 void assert_file_content(const struct fixture *f, const char *path, const char *text);
@@ -43,8 +43,8 @@ void assert_link(const struct fixture *f, const char *path, const char *target);
 void age_file(const struct fixture *f, const char *path, long seconds);
 
 /*
- * Takes the right to write anywhere in the cache away, also from root, who becomes
- * somebody else; and gives it back.
+ * Takes away the right to write anywhere in the cache, and gives it back. A test that
+ * runs as root becomes an unprivileged user meanwhile.
  */
 void make_cache_read_only(const struct fixture *f);
 void make_cache_writable(const struct fixture *f);

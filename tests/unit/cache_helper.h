@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Beginning what the cache lets one do, in a word.
+ * One call each for the lock of a blob, for an ingest, and for one that is taken over.
  */
 #ifndef HC_UNIT_CACHE_HELPER_H
 #define HC_UNIT_CACHE_HELPER_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: opening a cache resolves its root once, gives the volume one id that all who
- * open it agree on, and asks for nothing that a read-only volume cannot give.
+ * Promise: opening a cache resolves its root once, gives the volume one id that all its
+ * processes agree on, and works on a read-only volume.
  */
 #include "blob_id.h"
 #include "cache_fixture.h"
@@ -33,7 +33,7 @@ static void a_new_volume_gets_a_random_uuid(void **state)
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/tmp"), 0);
 }
 
-static void the_id_stays(void **state)
+static void the_id_never_changes(void **state)
 {
     struct fixture *f = *state;
     char id[64];
@@ -161,7 +161,7 @@ static void paths_are_those_of_the_layout(void **state)
     assert_string_equal(path, "models--org--name/blobs/" HELLO_GIT);
 }
 
-static void an_etag_that_is_no_name_has_no_path(void **state)
+static void an_unsafe_etag_has_no_path(void **state)
 {
     struct fixture *f = *state;
     char path[PATH_MAX];
@@ -190,7 +190,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_CACHE(a_new_volume_gets_a_random_uuid),
-        WITH_CACHE(the_id_stays),
+        WITH_CACHE(the_id_never_changes),
         WITH_CACHE(an_id_with_a_line_end_is_read_and_a_damaged_one_replaced),
         WITH_CACHE(concurrent_openers_of_a_new_volume_agree_on_its_id),
         WITH_CACHE(the_root_is_resolved_through_symlinks),
@@ -198,7 +198,7 @@ int main(void)
         WITH_CACHE(a_read_only_volume_keeps_its_id),
         WITH_CACHE(a_file_is_no_cache_directory),
         WITH_CACHE(paths_are_those_of_the_layout),
-        WITH_CACHE(an_etag_that_is_no_name_has_no_path),
+        WITH_CACHE(an_unsafe_etag_has_no_path),
         WITH_CACHE(the_tag_is_the_one_of_the_reference_and_written_once),
     };
 

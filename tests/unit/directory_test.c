@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: a walk returns all that is below a directory once, a directory after what is in
- * it, whatever other processes do there meanwhile; it follows no symlink, goes no deeper
- * than it was told to, and leaves no descriptor open.
+ * Promise: a walk returns all that is below a directory once, a directory after what is
+ * in it, whatever other processes do there meanwhile; it follows no symlink, goes no
+ * deeper than it was told to, and leaves no descriptor open.
  */
 #include "test.h"
 

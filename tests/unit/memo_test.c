@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: what is recalled is what the file would say now. A file in another state,
- * or one that has only just changed, is not recalled; and a ref or a pointer that somebody
- * changed is seen, however often it was asked for before.
+ * Promise: the memo says what the file would say now. A file in another state, or one
+ * that has only just changed, is read; and a ref or a pointer that another client changed
+ * is seen, however often it was looked up before.
  */
 #include "cache_fixture.h"
 

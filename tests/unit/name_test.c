@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: no name from outside can leave its directory, forge a log line or overflow a
- * file name, and harmless names pass.
+ * Promise: no name of a caller or of the Hub can leave its directory, forge a log line or
+ * be too long for a file name, and harmless names pass.
  */
 #include "test.h"
 
@@ -226,7 +226,7 @@ static void an_etag_leaves_room_for_a_suffix(void **state)
     assert_false(hc_etag_is_valid(header));
 }
 
-/* The name of the blob of an etag, of that file. */
+/* The name of the blob that a file with this etag has. */
 static void bind_etag(const char *from, const char *commit, const char *path,
                       char etag[HC_ETAG_MAX + 1])
 {

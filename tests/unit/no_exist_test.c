@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: that a commit lacks a file is remembered as the reference client does.
+ * Promise: a file that a commit lacks is marked as the reference client marks it, and
+ * markers are bounded.
  */
 #include "cache_fixture.h"
 
@@ -54,7 +55,7 @@ static void a_marker_of_another_client_makes_its_directory_known(void **state)
     assert_int_equal(no_exist_find(f, "a/b.json"), 1);
 }
 
-/* Both may be unknown to a commit; the one that was marked first stays. */
+/* A commit may lack both; the marker that was made first stays. */
 static void a_marker_in_the_way_of_another_fails_nothing(void **state)
 {
     struct fixture *f = *state;

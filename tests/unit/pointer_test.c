@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: a file of a snapshot is found whoever put it there, and what is put there
- * reads as the reference client's own, with symlinks and without.
+ * Promise: a file of a snapshot is found whichever client put it there, and a pointer
+ * made here reads as the reference client's own, with symlinks and without.
  */
 #include "cache_fixture.h"
 
@@ -18,7 +18,7 @@
 #define SNAPSHOT REPO "snapshots/" COMMIT "/"
 #define BLOB REPO "blobs/" HELLO_GIT
 
-/* What symlinkat(2) and copy_file_range(2) fail with; 0: they work. */
+/* The errno of symlinkat(2) and copy_file_range(2); 0: they work. */
 static int symlink_errno;
 static int copy_errno;
 
@@ -96,7 +96,7 @@ static void the_link_is_relative_and_as_deep_as_the_file(void **state)
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/tmp"), 0);
 }
 
-static void linking_replaces_what_was_there(void **state)
+static void linking_replaces_an_earlier_pointer(void **state)
 {
     struct fixture *f = *state;
 
@@ -237,7 +237,7 @@ static void without_symlinks_an_old_blob_is_copied(void **state)
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/tmp"), 0);
 }
 
-/* These say something of room or of the name; all others, of symlinks. */
+/* These are about space or the name; all others say that the volume has no symlinks. */
 static bool symlink_errno_is_final(int errnum)
 {
     return errnum == ENOSPC || errnum == EDQUOT || errnum == ENAMETOOLONG ||
@@ -368,7 +368,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_CACHE(a_linked_file_is_found_with_etag_and_size),
         WITH_CACHE(the_link_is_relative_and_as_deep_as_the_file),
-        WITH_CACHE(linking_replaces_what_was_there),
+        WITH_CACHE(linking_replaces_an_earlier_pointer),
         WITH_CACHE(a_chain_into_the_shared_store_is_followed),
         WITH_CACHE(a_plain_file_is_found_without_an_etag),
         WITH_CACHE(a_link_whose_name_is_no_etag_has_none),

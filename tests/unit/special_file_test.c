@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: whatever lies on the volume in the place of a file of the cache, a FIFO, a
- * device, a socket, a directory or a symlink to somewhere, no call waits for it, follows
- * it out of the cache or fails other than it says here. Another process of the volume may
- * put it there. A call that waits is ended by SIGALRM.
+ * Promise: if another process of the volume puts a FIFO, a device, a socket, a directory
+ * or a symlink in the place of a file of the cache, no call waits for it, follows it out
+ * of the cache, or fails in another way than these tests say. A call that waits is ended
+ * by SIGALRM.
  */
 #include "blob_id.h"
 #include "cache_fixture.h"
@@ -43,7 +43,8 @@ static const char *const names[SPECIALS] = {
     "a FIFO",         "a device",        "a socket", "a directory", "a dangling symlink",
     "a link outside", "a link to itself"};
 
-/* A file outside the cache, which stays as it is, and a name there that stays free. */
+/* A file outside the cache, which no test may change, and a name there, which none may
+ * create. */
 static char *outside;
 
 static void special_make_link(const char *name, const char *path)
@@ -81,7 +82,7 @@ static void special_make(enum special special, const char *path)
     }
 }
 
-/* In the place of `path`, whose directory is made. */
+/* Puts it in the place of `path`, and creates the directories on the way. */
 static void special_put(struct fixture *f, enum special special, const char *path)
 {
     char *whole = temp_dir_path(f->dir, path);
@@ -92,8 +93,7 @@ static void special_put(struct fixture *f, enum special special, const char *pat
     free(whole);
 }
 
-/* ---- what is done with each kind of file ----------------------------------------------
- */
+/* ---- one call for each kind of file ----------------------------------------------- */
 
 static void with_a_lock(struct fixture *f, enum special special)
 {
@@ -150,7 +150,7 @@ static void with_a_tree(struct fixture *f, enum special special)
     assert_int_equal(hc_tree_load(f->cache, &f->repo, COMMIT, &tree, &f->err), 0);
 }
 
-/* A symlink to a regular file is a blob: clients share them between repos so. */
+/* A symlink to a regular file is a blob: so clients share blobs between repos (§1.9). */
 static void with_a_blob(struct fixture *f, enum special special)
 {
     const struct hc_repo_file place = {&f->repo, COMMIT, "a"};
@@ -191,7 +191,7 @@ static void with_a_claim(struct fixture *f, enum special special)
     hc_ingest_drop(ingest);
 }
 
-/* A claim of a process that is gone names it, with a mebibyte that has arrived. */
+/* The claim of a dead process names it, and says that a mebibyte of it has arrived. */
 static void with_a_partial_file(struct fixture *f, enum special special)
 {
     struct hc_ingest *ingest;
@@ -210,8 +210,7 @@ static void with_a_partial_file(struct fixture *f, enum special special)
     hc_ingest_drop(ingest);
 }
 
-/* ---- each with each -------------------------------------------------------------------
- */
+/* ---- each call with each special file --------------------------------------------- */
 
 static void assert_outside_is_as_it_was(void)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Promise: callers of a process share one listing of a commit, which is the one on the
- * volume; memory for those that nobody uses keeps to a budget.
+ * volume; memory for unused listings keeps to a budget.
  */
 #include "cache_fixture.h"
 
@@ -62,7 +62,7 @@ static struct hc_tree *numbered_tree_load(struct fixture *f, int number)
     return tree;
 }
 
-/* What another replica does: a file that this process has not written. */
+/* Writes the file through another cache, so that this process has not seen it. */
 static void write_as_another_replica(struct fixture *f, int number, const char *path,
                                      int files)
 {
@@ -160,14 +160,14 @@ static void names_to_expect_are_kept_beside_the_listing(void **state)
     assert_ptr_equal(expected, names);
     hc_tree_free(expected);
     hc_tree_expect_names(f->cache, &f->repo, numbered_commit(1),
-                         names); /* as two callers are told */
+                         names); /* as for a second caller */
     expected = hc_tree_expected_names(f->cache, &f->repo, numbered_commit(1));
     assert_ptr_equal(expected, names);
     hc_tree_expect_names(f->cache, &f->repo, numbered_commit(1), NULL);
     assert_null(hc_tree_expected_names(f->cache, &f->repo, numbered_commit(1)));
 }
 
-/* Room for two trees of a size, and a byte less. */
+/* A budget for two trees of a size, and one of a byte less. */
 static void the_listing_used_longest_ago_goes_first(void **state)
 {
     struct fixture *f = *state;

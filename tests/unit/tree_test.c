@@ -176,7 +176,7 @@ static void null_and_unknown_keys_are_harmless(void **state)
     assert_string_equal(hc_entry_etag(&tree->entries[0]), HELLO_GIT);
 }
 
-static void a_listing_that_is_wrong_anywhere_is_none(void **state)
+static void a_listing_with_any_error_is_rejected(void **state)
 {
     static const char *const bad[] = {
         "",
@@ -216,7 +216,8 @@ static void a_listing_that_is_wrong_anywhere_is_none(void **state)
         assert_null(tree_parse_text(bad[i]));
 }
 
-/* As json.dump writes what Python's client makes of such rows. */
+/* As json.dump(…, indent=1) writes them, from what the reference client makes of such
+ * rows. */
 static const char odd[] = "{\n"
                           " \"format_version\": 1,\n"
                           " \"files\": {\n"
@@ -261,7 +262,7 @@ static void an_unusable_entry_is_kept_for_completeness(void **state)
     assert_file_content(f, TREE, odd);
 }
 
-static void a_xet_hash_that_is_none_is_left_out(void **state)
+static void a_malformed_xet_hash_is_left_out(void **state)
 {
     static const struct hc_entry masked = {.path = "a",
                                            .blob_id = HELLO_GIT,
@@ -290,7 +291,7 @@ static void a_repeated_entry_counts_once(void **state)
     assert_int_equal(tree->count, 2);
 }
 
-/* Texts as long as chunks are, and a little more and less. */
+/* Texts as long as the chunks of memory they are kept in, and a little more and less. */
 static void texts_of_any_length_are_kept(void **state)
 {
     struct hc_error err;
@@ -314,7 +315,7 @@ static void texts_of_any_length_are_kept(void **state)
     assert_int_equal(hc_tree_add_path(tree, path, &err), -1);
 }
 
-/* A file of many windows is read as one text is. */
+/* A file that is read in many windows gives what one text gives. */
 static void a_large_listing_comes_back(void **state)
 {
     struct fixture *f = *state;
@@ -390,9 +391,9 @@ int main(void)
         cmocka_unit_test(files_are_found_by_their_whole_path_only),
         cmocka_unit_test(listings_in_any_order_are_sorted),
         cmocka_unit_test(null_and_unknown_keys_are_harmless),
-        cmocka_unit_test(a_listing_that_is_wrong_anywhere_is_none),
+        cmocka_unit_test(a_listing_with_any_error_is_rejected),
         WITH_CACHE(an_unusable_entry_is_kept_for_completeness),
-        cmocka_unit_test(a_xet_hash_that_is_none_is_left_out),
+        cmocka_unit_test(a_malformed_xet_hash_is_left_out),
         cmocka_unit_test(a_repeated_entry_counts_once),
         cmocka_unit_test(texts_of_any_length_are_kept),
         WITH_CACHE(a_large_listing_comes_back),

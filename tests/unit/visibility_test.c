@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: what the Hub said of a repo's visibility is known to every process of the
- * volume; that it is restricted holds until the Hub says otherwise, that it is public for
- * a day; and records of repos that were never cached do not pile up.
+ * Promise: what the Hub said of a repo's visibility is known to every process of the
+ * volume; "restricted" holds until the Hub says otherwise, "public" for a day; and
+ * records of repos that were never cached do not pile up.
  */
 #include "cache_fixture.h"
 

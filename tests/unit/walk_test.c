@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: a walk of the cache returns every repo, blob, snapshot, ref and file that is in
- * it, and nothing that another program has put there under another name, nor anything that
- * a symlink leads to outside of it.
+ * Promise: a walk of the cache returns every repo, blob, snapshot, ref and file that is
+ * in it, and nothing that another program has put there under another name, nor anything
+ * that a symlink leads to outside of it.
  */
 #include "cache_fixture.h"
 
