@@ -108,7 +108,7 @@ static bool walk_take_entry(struct hc_directory_walk *walk, const struct dirent 
     int dir = dirfd(walk->streams[walk->depth - 1]);
     mode_t type;
 
-    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+    if (dir < 0 || strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
         return false;
     type = walk_entry_type(dir, entry);
     if (type == 0)

@@ -264,14 +264,17 @@ static void without_flock_a_special_file_locks_nothing(void **state)
     for (int i = 0; i < 3; i++) {
         HC_AUTO(hc_blob_lock) *lock =
             hc_blob_lock_new(f->cache, BLOB_OF(f, HELLO_GIT), &f->err);
-        int made;
+        int made = -1;
 
         temp_dir_write(f->dir, LOCK, "1\nelsewhere.invalid\n");
         assert_int_equal(hc_blob_lock_try(lock, &f->err), 0); /* a soft lock, then */
         assert_int_equal(unlinkat(root, LOCK, 0), 0);
-        made = i == 0   ? mkdirat(root, LOCK, 0777)
-               : i == 1 ? mkfifoat(root, LOCK, 0666)
-                        : symlinkat("../../victim", root, LOCK);
+        if (i == 0)
+            made = mkdirat(root, LOCK, 0777);
+        else if (i == 1)
+            made = mkfifoat(root, LOCK, 0666);
+        else
+            made = symlinkat("../../victim", root, LOCK);
         assert_int_equal(made, 0);
         assert_false(blob_lock_is_held(f));
         assert_int_equal(hc_blob_lock_try(lock, &f->err), 1);
