@@ -7,8 +7,8 @@
  */
 #include "resolution.h"
 
-#include <base/directory.h>
 #include <cache/ref.h>
+#include <cache/walk.h>
 
 #include <fcntl.h>
 #include <string.h>
@@ -17,39 +17,23 @@
 
 enum {
     HINT_SIZE = 192,
-    FOLDERS_MAX = 10000, /* names in the cache root that are looked at */
+    FOLDERS_MAX = 10000, /* repos that are looked at */
     REVISIONS_MAX = 8    /* refs, and commits, that are looked into */
 };
 
-static DIR *hint_open(const struct hc_resolution *resolution, const char *path)
-{
-    return hc_directory_stream(hc_cache_fd(resolution->resolver->cache), path);
-}
-
-/* The folder "models--org--name" is the repo "org/name". Ids are case-sensitive at the
- * Hub, and a caller that gets the case wrong offline would search for long. */
+/* Ids are case-sensitive at the Hub, and a caller that gets the case wrong offline would
+ * search for long. */
 static void hint_casing(const struct hc_resolution *resolution, char hint[HINT_SIZE])
 {
-    HC_AUTO_CLOSEDIR DIR *dir = hint_open(resolution, ".");
-    const struct hc_repo *repo = &resolution->repo;
-    size_t prefix = strlen(hc_repo_collection(repo)) + 2;
-    const char *name = NULL;
-    char id[HC_REPO_FOLDER_MAX + 1];
-    char *separator;
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_walk_repos(resolution->resolver->cache);
+    struct hc_repo other;
 
-    for (int i = 0; dir && i < FOLDERS_MAX && (name = hc_directory_next(dir)); i++) {
-        if (strcasecmp(name, repo->folder) == 0)
-            break;
-    }
-    if (!name || strcasecmp(name, repo->folder) != 0 ||
-        hc_format(id, sizeof id, "%s", name + prefix) < 0)
+    for (int i = 0; i < FOLDERS_MAX && hc_walk_next_repo(&walk, &other); i++) {
+        if (strcasecmp(other.folder, resolution->repo.folder) != 0)
+            continue;
+        (void)hc_format(hint, HINT_SIZE, " (but '%.140s' is: case matters)", other.id);
         return;
-    separator = strstr(id, "--");
-    if (separator) {
-        *separator = '/';
-        memmove(separator + 1, separator + 2, strlen(separator + 2) + 1);
     }
-    (void)hc_format(hint, HINT_SIZE, " (but '%.140s' is: case matters)", id);
 }
 
 /* Whether a commit's snapshot has the file, or is there at all. */
@@ -69,46 +53,38 @@ static bool commit_has_path(const struct hc_resolution *resolution, const char *
            faccessat(hc_cache_fd(cache), directory, F_OK, 0) == 0;
 }
 
-/* A name in refs/ whose commit has it; false when none has. */
+/* The first ref whose commit has it; false when none has. */
 static bool hint_ref(const struct hc_resolution *resolution, const char *path,
                      char hint[HINT_SIZE])
 {
-    char refs[HC_REPO_FOLDER_MAX + 8];
-    HC_AUTO_CLOSEDIR DIR *dir = NULL;
+    const struct hc_cache *cache = resolution->resolver->cache;
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_walk_refs(cache, &resolution->repo);
     struct hc_error unused;
     struct hc_ref ref;
-    const char *name;
 
-    (void)hc_format(refs, sizeof refs, "%s/refs", resolution->repo.folder);
-    dir = hint_open(resolution, refs);
-    for (int i = 0; dir && i < REVISIONS_MAX && (name = hc_directory_next(dir)); i++) {
-        if (strcmp(name, resolution->revision) == 0 ||
-            hc_revision_check(name, &unused) < 0 ||
-            hc_ref_find(resolution->resolver->cache, &resolution->repo, name, &ref,
-                        &unused) != 1 ||
+    for (int i = 0; i < REVISIONS_MAX && hc_directory_walk_next(&walk); i++) {
+        if (strcmp(walk.path, resolution->revision) == 0 ||
+            hc_ref_find(cache, &resolution->repo, walk.path, &ref, &unused) != 1 ||
             !commit_has_path(resolution, ref.commit, path))
             continue;
-        (void)hc_format(hint, HINT_SIZE, " (but it is at revision '%.120s')", name);
+        (void)hc_format(hint, HINT_SIZE, " (but it is at revision '%.120s')", walk.path);
         return true;
     }
     return false;
 }
 
-/* A directory in snapshots/ that has it, for a commit that no ref names. */
+/* The first snapshot that has it, of a commit that no ref names. */
 static void hint_commit(const struct hc_resolution *resolution, const char *path,
                         char hint[HINT_SIZE])
 {
-    char snapshots[HC_REPO_FOLDER_MAX + 16];
-    HC_AUTO_CLOSEDIR DIR *dir = NULL;
-    const char *name;
+    HC_AUTO_VALUE(hc_directory_walk)
+    walk = hc_walk_snapshots(resolution->resolver->cache, &resolution->repo);
 
-    (void)hc_format(snapshots, sizeof snapshots, "%s/snapshots", resolution->repo.folder);
-    dir = hint_open(resolution, snapshots);
-    for (int i = 0; dir && i < REVISIONS_MAX && (name = hc_directory_next(dir)); i++) {
-        if (!hc_commit_is_valid(name) || strcmp(name, resolution->revision) == 0 ||
-            !commit_has_path(resolution, name, path))
+    for (int i = 0; i < REVISIONS_MAX && hc_directory_walk_next(&walk); i++) {
+        if (strcmp(walk.path, resolution->revision) == 0 ||
+            !commit_has_path(resolution, walk.path, path))
             continue;
-        (void)hc_format(hint, HINT_SIZE, " (but it is at commit '%s')", name);
+        (void)hc_format(hint, HINT_SIZE, " (but it is at commit '%s')", walk.path);
         return;
     }
 }
