@@ -26,37 +26,19 @@ int hc_directory_open(int root, const char *path)
     return openat(root, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-/* fdopendir(3) takes the descriptor over, unless it fails. */
-DIR *hc_directory_stream(int root, const char *path)
-{
-    int fd = hc_directory_open(root, path);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-
-    if (!dir)
-        hc_auto_close(&fd);
-    return dir;
-}
-
-const char *hc_directory_next(DIR *stream)
-{
-    const struct dirent *entry;
-
-    do
-        entry = readdir(stream); /* each stream belongs to one thread */
-    while (entry && entry->d_name[0] == '.');
-    return entry ? entry->d_name : NULL;
-}
-
 /* ---- the walk: a stack of open directories, of which the last is being read -------- */
 
 /* Enters the directory `name` of `dir`. False and errno when it cannot, as when another
- * process has put a symlink in its place since its type was read. */
+ * process has put a symlink in its place since its type was read. fdopendir(3) takes the
+ * descriptor over, unless it fails. */
 static bool walk_push(struct hc_directory_walk *walk, int dir, const char *name)
 {
-    DIR *stream = hc_directory_stream(dir, name);
+    int fd = hc_directory_open(dir, name);
+    DIR *stream = fd < 0 ? NULL : fdopendir(fd);
 
     if (!stream) {
         walk->errnum = errno;
+        hc_auto_close(&fd);
         return false;
     }
     walk->streams[walk->depth++] = stream;

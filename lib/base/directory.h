@@ -26,12 +26,6 @@
 /* Opens a directory for reading that is no symlink. -1 and errno. */
 int hc_directory_open(int root, const char *path);
 
-/* The same as a stream, which the caller closes; NULL and errno. */
-DIR *hc_directory_stream(int root, const char *path);
-
-/* The next name of a stream that does not start with a dot; NULL at its end. */
-const char *hc_directory_next(DIR *stream);
-
 enum { HC_DEPTH_MAX = 100 };
 
 /*

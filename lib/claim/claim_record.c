@@ -196,37 +196,36 @@ int64_t hc_volume_now_ms(const struct hc_cache *cache)
     return hc_volume_written_ms(fd);
 }
 
-static bool listing_next_repo(struct hc_claim_listing *listing)
+struct hc_claim_listing hc_claim_listing_open(const struct hc_cache *cache)
 {
-    if (!listing->repos)
-        listing->repos = hc_directory_stream(listing->root, claims_path);
-    hc_auto_closedir(&listing->files);
-    listing->files = NULL;
-    listing->blob.folder = listing->repos ? hc_directory_next(listing->repos) : NULL;
-    if (listing->blob.folder)
-        listing->files = hc_directory_stream(dirfd(listing->repos), listing->blob.folder);
-    return listing->blob.folder != NULL;
+    return (struct hc_claim_listing){.walk = hc_directory_walk(hc_cache_fd(cache),
+                                                               claims_path, 1),
+                                     .root = hc_cache_fd(cache)};
 }
 
 /* Files that cannot be read, or are malformed, are passed over: the sweep removes nothing
- * that it does not understand. A repo's stream ends with NULL, and the next repo's takes
- * its place. */
+ * that it does not understand. So are files that are not in a repo's folder. */
 bool hc_claim_listing_next(struct hc_claim_listing *listing)
 {
-    for (;;) {
-        listing->blob.etag = listing->files ? hc_directory_next(listing->files) : NULL;
-        if (!listing->blob.etag && !listing_next_repo(listing))
-            return false;
-        if (listing->blob.etag &&
-            hc_format(listing->path, sizeof listing->path, "%s/%s/%s", claims_path,
-                      listing->blob.folder, listing->blob.etag) > 0 &&
-            hc_claim_record_read(listing->root, listing->path, &listing->record) == 1)
+    while (hc_directory_walk_next(&listing->walk)) {
+        const char *path = listing->walk.path;
+        int length = (int)strcspn(path, "/");
+
+        if (path[length] == '\0' ||
+            hc_format(listing->folder, sizeof listing->folder, "%.*s", length, path) <
+                0 ||
+            hc_format(listing->path, sizeof listing->path, "%s/%s", claims_path, path) <
+                0)
+            continue;
+        listing->blob =
+            (struct hc_blob_id){.folder = listing->folder, .etag = listing->walk.name};
+        if (hc_claim_record_read(listing->root, listing->path, &listing->record) == 1)
             return true;
     }
+    return false;
 }
 
 void hc_claim_listing_close(struct hc_claim_listing *listing)
 {
-    hc_auto_closedir(&listing->files);
-    hc_auto_closedir(&listing->repos);
+    hc_directory_walk_end(&listing->walk);
 }

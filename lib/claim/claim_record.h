@@ -17,6 +17,7 @@
 #include "pieces_text.h"
 #include "process.h"
 
+#include <base/directory.h>
 #include <cache/cache.h>
 #include <repo/blob_request.h>
 
@@ -86,18 +87,21 @@ int64_t hc_volume_written_ms(int fd);
  * All claim files of a cache that can be read, in no order; files may come and go
  * meanwhile.
  *
- *     HC_AUTO_VALUE(hc_claim_listing) listing = {.root = hc_cache_fd(cache)};
+ *     HC_AUTO_VALUE(hc_claim_listing) listing = hc_claim_listing_open(cache);
  *
  *     while (hc_claim_listing_next(&listing))
  *         use(&listing.record);
  */
 struct hc_claim_listing {
-    int root;               /* Required: borrowed. The others are set by each call. */
-    DIR *repos, *files;     /* of the listing itself */
-    struct hc_blob_id blob; /* `etag` is the file's whole name, of whatever kind it is */
+    int root;                      /* borrowed from the cache */
+    struct hc_directory_walk walk; /* of the listing itself; the others are set by next */
+    struct hc_blob_id blob;    /* `etag` is the file's whole name, whatever its kind */
+    char folder[NAME_MAX + 1]; /* blob.folder */
     char path[PATH_MAX];
     struct hc_claim_record record;
 };
+
+struct hc_claim_listing hc_claim_listing_open(const struct hc_cache *cache);
 
 bool hc_claim_listing_next(struct hc_claim_listing *listing);
 

@@ -110,15 +110,14 @@ bool hc_partial_summary(int root, const struct hc_blob_id *blob,
                         struct hc_partial_summary *summary)
 {
     HC_AUTO_CLOSE int repo = hc_directory_open(root, blob->folder);
-    HC_AUTO_CLOSEDIR DIR *dir = repo < 0 ? NULL : hc_directory_stream(repo, "blobs");
-    const char *name;
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(repo, "blobs", 0);
     struct stat status;
     bool is_found = false;
 
     *summary = (struct hc_partial_summary){0};
-    while (dir && (name = hc_directory_next(dir))) {
-        if (!partial_is_of_any_client(name, blob->etag) ||
-            fstatat(dirfd(dir), name, &status, AT_SYMLINK_NOFOLLOW) < 0 ||
+    while (hc_directory_walk_next(&walk)) {
+        if (!partial_is_of_any_client(walk.name, blob->etag) ||
+            fstatat(walk.dir, walk.name, &status, AT_SYMLINK_NOFOLLOW) < 0 ||
             !S_ISREG(status.st_mode))
             continue;
         is_found = true;

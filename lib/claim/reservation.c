@@ -75,7 +75,7 @@ static bool claim_is_for_same_blobs(const struct hc_claim_listing *listing,
 uint64_t hc_reserved_bytes(const struct hc_cache *cache, const char *folder,
                            const struct hc_claim_record *own, int64_t now_ms)
 {
-    HC_AUTO_VALUE(hc_claim_listing) listing = {.root = hc_cache_fd(cache)};
+    HC_AUTO_VALUE(hc_claim_listing) listing = hc_claim_listing_open(cache);
     const struct hc_claim_record *other = &listing.record;
     uint64_t bytes = 0;
 

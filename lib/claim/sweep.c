@@ -150,7 +150,7 @@ static void sweep_claim(struct sweep *sweep, struct hc_claim_listing *claim)
 
 static void sweep_claims(struct sweep *sweep)
 {
-    HC_AUTO_VALUE(hc_claim_listing) claim = {.root = hc_cache_fd(sweep->cache)};
+    HC_AUTO_VALUE(hc_claim_listing) claim = hc_claim_listing_open(sweep->cache);
 
     while (sweep->freed < sweep->wanted && hc_claim_listing_next(&claim))
         sweep_claim(sweep, &claim);
@@ -167,17 +167,15 @@ static bool private_file_is_old(const struct stat *status, int64_t now_ms)
 /* A directory there was moved out of a file's way, and goes when it is empty. */
 static unsigned sweep_private_files(int root, int64_t now_ms)
 {
-    HC_AUTO_CLOSEDIR DIR *dir = hc_directory_stream(root, ".hubcache/tmp");
-    int tmp = dir ? dirfd(dir) : -1;
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(root, ".hubcache/tmp", 0);
     unsigned removed = 0;
     struct stat status;
 
-    if (tmp < 0)
-        return 0;
-    for (const char *name = hc_directory_next(dir); name; name = hc_directory_next(dir)) {
-        if (fstatat(tmp, name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+    while (hc_directory_walk_next(&walk)) {
+        if (walk.name[0] != '.' && /* ".nfs…" is an open file of another client */
+            fstatat(walk.dir, walk.name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
             private_file_is_old(&status, now_ms) &&
-            unlinkat(tmp, name, S_ISDIR(status.st_mode) ? AT_REMOVEDIR : 0) == 0)
+            unlinkat(walk.dir, walk.name, S_ISDIR(walk.type) ? AT_REMOVEDIR : 0) == 0)
             removed++;
     }
     return removed;
@@ -186,13 +184,11 @@ static unsigned sweep_private_files(int root, int64_t now_ms)
 /* The directories of repos of which nothing is fetched; rmdir(2) refuses the others. */
 static void sweep_empty_folders(int root)
 {
-    HC_AUTO_CLOSEDIR DIR *dir = hc_directory_stream(root, ".hubcache/transfers");
-    int transfers = dir ? dirfd(dir) : -1;
+    HC_AUTO_VALUE(hc_directory_walk)
+    walk = hc_directory_walk(root, ".hubcache/transfers", 0);
 
-    if (transfers < 0)
-        return;
-    for (const char *name = hc_directory_next(dir); name; name = hc_directory_next(dir))
-        (void)unlinkat(transfers, name, AT_REMOVEDIR);
+    while (hc_directory_walk_next(&walk))
+        (void)unlinkat(walk.dir, walk.name, AT_REMOVEDIR);
 }
 
 unsigned hc_claim_sweep(const struct hc_cache *cache, int64_t now_ms)
