@@ -2,7 +2,7 @@
 /*
  * The text of a claim file, as a replica of any release may have written it:
  *
- *   host=gpu-7/1f0c2a4e/f0000001   the owner (process.h)
+ *   host=gpu-7/1f0c2a4e/f0000001   of the owner, see below
  *   pid=17                         0 when it has abandoned the claim
  *   start=88123
  *   incomplete=<etag>.0a1b2c3d.incomplete
@@ -14,6 +14,11 @@
  *
  * Lines may come in any order. The first three and `incomplete` are required; the others
  * are missing from what an older release wrote.
+ *
+ * The host is told apart by its name, by the first digits of the id that the kernel drew
+ * when it booted (two hosts of a cluster may be called "localhost"), and by the pid
+ * namespace (two containers of one host may have the same name, and both a process 1).
+ * None of that changes while this process lives: it is read once.
  */
 #include "claim_record.h"
 
@@ -22,15 +27,81 @@
 #include <base/size.h>
 #include <base/text.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+enum { TEXT_SIZE = 4096, STAT_SIZE = 1024, FIELDS_BEFORE_START = 20, BOOT_DIGITS = 8 };
+
 static const char claims_path[] = ".hubcache/transfers";
+
+static pthread_once_t process_host_once = PTHREAD_ONCE_INIT;
+static char process_host[HC_CLAIM_HOST_MAX + 1]; /* once known, it stays */
+
+/*
+ * Field 22 of /proc/<pid>/stat, see proc_pid_stat(5); 0 when there is no such process.
+ * The second field, the command's name in parentheses, may contain spaces and parentheses
+ * itself: counting begins after the last one.
+ */
+static uint64_t process_start_time(uint64_t pid)
+{
+    char path[64];
+    char text[STAT_SIZE];
+    HC_AUTO_CLOSE int fd = -1;
+    ssize_t count;
+    const char *field;
+
+    (void)hc_format(path, sizeof path, "/proc/%" PRIu64 "/stat", pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    count = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (count <= 0)
+        return 0;
+    text[count] = '\0';
+    field = strrchr(text, ')');
+    for (int i = 0; field && i < FIELDS_BEFORE_START; i++)
+        field = strchr(field + 1, ' ');
+    return field ? strtoull(field, NULL, 10) : 0;
+}
+
+static void process_find_host(void)
+{
+    HC_AUTO_CLOSE int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    struct stat namespace = {0};
+    char name[HOST_NAME_MAX + 1] = "";
+    char boot[BOOT_DIGITS + 1];
+    ssize_t count = fd < 0 ? -1 : read(fd, boot, BOOT_DIGITS);
+
+    boot[count > 0 ? count : 0] = '\0';
+    if (gethostname(name, sizeof name - 1) < 0)
+        name[0] = '\0';
+    (void)stat("/proc/self/ns/pid", &namespace);
+    (void)hc_format(process_host, sizeof process_host, "%s/%s/%" PRIx64, name, boot,
+                    (uint64_t)namespace.st_ino);
+}
+
+static bool owner_is_local(const struct hc_claim_record *record)
+{
+    (void)pthread_once(&process_host_once, process_find_host);
+    return strcmp(record->owner.host, process_host) == 0;
+}
+
+/* Only for a local one. Where /proc hides the processes of other users, kill(2) still
+ * tells whether one exists, though not whether it is the same one. */
+static bool owner_is_alive(const struct hc_claim_record *record)
+{
+    uint64_t start = process_start_time(record->owner.pid);
+
+    if (start == 0)
+        return kill((pid_t)record->owner.pid, 0) == 0 || errno == EPERM;
+    return start == record->owner.start;
+}
 
 /* The value of the line "<key>=<value>". */
 static bool record_find_text(const char *text, const char *key, char *value, size_t size)
@@ -83,7 +154,7 @@ static void record_parse_progress(const char *text, struct hc_claim_record *reco
 
 int hc_claim_record_read(int root, const char *path, struct hc_claim_record *record)
 {
-    char text[HC_CLAIM_RECORD_TEXT_SIZE];
+    char text[TEXT_SIZE];
     struct stat status;
     struct hc_error unused;
     int found;
@@ -116,7 +187,7 @@ int hc_claim_record_find(int root, const struct hc_blob_id *blob,
  * an answer. */
 int hc_claim_record_write(struct hc_claim_record *record, int fd)
 {
-    char text[HC_CLAIM_RECORD_TEXT_SIZE];
+    char text[TEXT_SIZE];
     uint64_t size = record->size == HC_SIZE_UNKNOWN ? 0 : record->size;
     int earlier = record->text_length;
     int length = hc_format(text, sizeof text,
@@ -143,9 +214,16 @@ static int64_t host_now_us(void)
 
 struct hc_claim_record hc_claim_record_new(uint64_t size)
 {
-    return (struct hc_claim_record){.owner = hc_process_self(),
-                                    .size = size,
-                                    .began_us = host_now_us()};
+    struct hc_claim_record record = {
+        .owner.pid = (uint64_t)getpid(),
+        .size = size,
+        .began_us = host_now_us(),
+    };
+
+    (void)pthread_once(&process_host_once, process_find_host);
+    memcpy(record.owner.host, process_host, sizeof record.owner.host);
+    record.owner.start = process_start_time(record.owner.pid);
+    return record;
 }
 
 bool hc_claim_record_is_reservation(const struct hc_claim_record *record)
@@ -155,14 +233,13 @@ bool hc_claim_record_is_reservation(const struct hc_claim_record *record)
 
 bool hc_claim_record_owner_is_gone(const struct hc_claim_record *record)
 {
-    return record->owner.pid == 0 ||
-           (hc_process_is_local(&record->owner) && !hc_process_is_alive(&record->owner));
+    return record->owner.pid == 0 || (owner_is_local(record) && !owner_is_alive(record));
 }
 
 bool hc_claim_record_is_abandoned(const struct hc_claim_record *record, int64_t now_ms)
 {
     return hc_claim_record_owner_is_gone(record) ||
-           (!hc_process_is_local(&record->owner) &&
+           (!owner_is_local(record) &&
             llabs(now_ms - record->heartbeat_ms) > HC_HEARTBEAT_TIMEOUT_MS);
 }
 

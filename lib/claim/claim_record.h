@@ -15,25 +15,32 @@
 #define HC_CLAIM_CLAIM_RECORD_H
 
 #include "pieces_text.h"
-#include "process.h"
 
 #include <base/directory.h>
 #include <cache/cache.h>
 #include <repo/blob_request.h>
 
 #include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 enum {
-    HC_CLAIM_RECORD_TEXT_SIZE = 4096,
+    HC_CLAIM_HOST_MAX = 127,
     HC_HEARTBEAT_TIMEOUT_MS = 120000,      /* a heartbeat further from now has stopped */
     HC_PARTIAL_KEEP_MS = 24 * 3600 * 1000, /* how long an abandoned partial file stays */
     HC_PARTIAL_KEEP_BYTES = 1024 * 1024    /* one with fewer bytes is not kept */
 };
 
 struct hc_claim_record {
-    struct hc_process owner;    /* pid 0: it was abandoned by its owner */
+    /* The process that made it. The pid alone does not tell it from a later process, or
+     * from one of another host, or of another container of the same host name. */
+    struct {
+        char host[HC_CLAIM_HOST_MAX + 1]; /* "<name>/<boot>/<pid namespace>" */
+        uint64_t pid;                     /* 0: the owner has abandoned the claim */
+        uint64_t start;                   /* of the process, in clock ticks since boot */
+    } owner;
     char partial[NAME_MAX + 1]; /* the name of the partial file, or of a reservation */
-    /* During a takeover, the name under which the earlier owner had that file; else "". */
+    /* During a takeover, the name that the file had under its earlier owner; else "". */
     char previous[NAME_MAX + 1];
     uint64_t size;  /* of the blob, or what is reserved; 0 or HC_SIZE_UNKNOWN: unknown */
     uint64_t bytes; /* that have arrived */
