@@ -9,6 +9,7 @@
  *
  *   enough      the volume has `needed` bytes beyond `reserved`: 0, and no reclaimer
  *               runs.
+ *   impossible  not even the empty volume has: NO_SPACE, and nothing is removed in vain.
  *   short       it has not. When another thread reclaims, this one waits for its end, for
  *               what that frees may do; then it is the one that reclaims.
  *   reclaiming  this thread asks one reclaimer after the other for what is still missing,
@@ -61,6 +62,16 @@ static uint64_t space_missing(const struct hc_space_request *request,
     return wanted > available ? wanted - available : 0;
 }
 
+/* Whether the bytes would fit if everything else were removed. */
+static bool volume_is_large_enough(const struct hc_space_request *request)
+{
+    struct statvfs volume;
+
+    return fstatvfs(request->fd, &volume) == 0 &&
+           hc_size_add(request->needed, request->reserved) <=
+               (uint64_t)volume.f_blocks * volume.f_frsize;
+}
+
 bool hc_free_space_has(const struct hc_space_request *request)
 {
     uint64_t free_bytes;
@@ -108,7 +119,8 @@ int hc_free_space_require(struct hc_free_space *space,
     uint64_t free_bytes = 0;
 
     if (space_missing(request, &free_bytes) == 0 ||
-        (space->count > 0 && space_reclaim(space, request, &free_bytes) == 0))
+        (space->count > 0 && volume_is_large_enough(request) &&
+         space_reclaim(space, request, &free_bytes) == 0))
         return 0;
     (void)hc_fail(err, HC_NO_SPACE,
                   "the cache volume has %" PRIu64 " bytes free (%" PRIu64

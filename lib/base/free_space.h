@@ -53,7 +53,8 @@ bool hc_free_space_has(const struct hc_space_request *request);
 
 /*
  * 0 when the volume has the bytes, after the reclaimers were asked if need be. Else
- * NO_SPACE, which names the bytes that are needed and those that are free by then.
+ * NO_SPACE, which names the bytes that are needed and those that are free by then. For
+ * more than the whole volume holds no reclaimer is asked.
  */
 int hc_free_space_require(struct hc_free_space *space,
                           const struct hc_space_request *request, struct hc_error *err);

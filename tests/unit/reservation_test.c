@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MIB = 1024 * 1024, FREE_SPACE = 100 * MIB };
+enum { MIB = 1024 * 1024, FREE_SPACE = 100 * MIB, CAPACITY = 200 * MIB };
 
 static atomic_uint_least64_t free_bytes; /* that the volume says it has */
 
@@ -35,6 +35,7 @@ int __wrap_fstatvfs(int fd, struct statvfs *volume)
     int result = __real_fstatvfs(fd, volume);
 
     volume->f_frsize = 1;
+    volume->f_blocks = CAPACITY;
     volume->f_bavail = atomic_load(&free_bytes);
     return result;
 }
@@ -333,6 +334,19 @@ static void too_little_freed_is_refused_with_the_figures_after(void **state)
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
 }
 
+static void for_more_than_the_volume_holds_no_reclaimer_is_asked(void **state)
+{
+    struct fixture *f = *state;
+    struct reclaimer reclaimer = {.frees = MIB};
+
+    add_reclaimer(f, &reclaimer);
+    assert_null(reserve_space(f, "org/one", CAPACITY + 1));
+    assert_int_equal(f->err.free_bytes, FREE_SPACE);
+    assert_int_equal(atomic_load(&reclaimer.calls), 0);
+    assert_null(reserve_space(f, "org/one", CAPACITY));
+    assert_int_equal(atomic_load(&reclaimer.calls), 1);
+}
+
 static void a_reservation_can_be_tried_without_a_reclaimer(void **state)
 {
     struct fixture *f = *state;
@@ -403,6 +417,7 @@ int main(void)
         WITH_FREE_SPACE(a_reclaimer_that_frees_enough_makes_the_reservation_succeed),
         WITH_FREE_SPACE(a_reclaimer_that_frees_enough_makes_an_ingest_succeed),
         WITH_FREE_SPACE(too_little_freed_is_refused_with_the_figures_after),
+        WITH_FREE_SPACE(for_more_than_the_volume_holds_no_reclaimer_is_asked),
         WITH_FREE_SPACE(a_reservation_can_be_tried_without_a_reclaimer),
         WITH_FREE_SPACE(one_thread_at_a_time_reclaims),
     };

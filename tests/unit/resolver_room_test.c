@@ -32,6 +32,7 @@ int __wrap_fstatvfs(int fd, struct statvfs *volume)
 
     if (free_bytes > 0) {
         volume->f_frsize = 1;
+        volume->f_blocks = UINT64_MAX;
         volume->f_bavail = free_bytes;
         if (reclaimable && access(reclaimable, F_OK) < 0)
             volume->f_bavail += BIG;
