@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise of a failure: when it is about a file, a program is told which one, and a
- * person what to do; what the cache has instead is told where it has something.
+ * The promise of a failure: when it is about a file, the error names it in a field for a
+ * program, and in a message that says what to do; NOT_CACHED names what the cache has
+ * instead.
  */
 #include "resolver_fixture.h"
 
@@ -42,8 +43,8 @@ static void expect_word_in_message(const struct fixture *f, const char *word)
         fail_msg("'%s' is not in: %s", word, f->err.message);
 }
 
-/* Bytes of weights.bin are wrong each time. */
-static void corrupt_config(struct fixture *f)
+/* The storage sends wrong bytes of weights.bin each time. */
+static void corrupt_weights(struct fixture *f)
 {
     test_hub_rule(f->hub, &(struct test_hub_rule){.fault = TEST_HUB_CORRUPT,
                                                   .on_cdn = true,
@@ -62,7 +63,7 @@ static void a_failure_of_one_file_names_it(void **state)
     expect_named_file(f, HC_ENTRY_NOT_FOUND, "missing.txt");
     assert_int_equal(fixture_resolve_file(f, "main", "../up", &file), -1);
     expect_named_file(f, HC_INVALID_FILENAME, "../up");
-    corrupt_config(f);
+    corrupt_weights(f);
     assert_int_equal(fixture_resolve_file(f, "main", "weights.bin", &file), -1);
     expect_named_file(f, HC_CHECKSUM_MISMATCH, "weights.bin");
     resolver_fixture_reopen(f, true);
@@ -86,7 +87,7 @@ static void a_failure_of_one_among_many_names_it(void **state)
     request = files_request_of(unsafe);
     assert_int_equal(hc_resolve_files(f->resolver, &request, NULL, &files, &f->err), -1);
     expect_named_file(f, HC_INVALID_FILENAME, "../up");
-    corrupt_config(f);
+    corrupt_weights(f);
     request = files_request_of(two_files);
     assert_int_equal(hc_resolve_files(f->resolver, &request, NULL, &files, &f->err), -1);
     expect_named_file(f, HC_CHECKSUM_MISMATCH, "weights.bin");
@@ -114,7 +115,7 @@ static void wrong_bytes_name_repo_file_and_the_next_step(void **state)
     struct fixture *f = *state;
     struct hc_file file;
 
-    corrupt_config(f);
+    corrupt_weights(f);
     assert_int_equal(fixture_resolve_file(f, "main", "weights.bin", &file), -1);
     expect_word_in_message(f, "'weights.bin'");
     expect_word_in_message(f, "'org/model'");

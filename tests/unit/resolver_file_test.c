@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise of one file: it comes from disk when the disk can tell, from the Hub when
- * it must, and when the Hub fails from what it said last time; offline nothing is asked.
+ * The promise of one file: the cache answers when it can, the Hub when it must, and when
+ * the Hub fails, what it said last time; offline, nothing is asked.
  */
 #include "resolver_fixture.h"
 
@@ -226,7 +226,8 @@ static void an_absent_file_is_remembered_with_its_ref(void **state)
     assert_int_equal(test_hub_count(f->hub, NULL, NULL), 0);
 }
 
-/* On the Hub `release` gave way to `release/v1`, or a tag and a branch have such names. */
+/* The branch `release` was replaced by `release/v1`, or a tag and a branch have such
+ * names: the file of one ref is where the other needs a directory. */
 static void a_dead_refs_name_in_the_way_fails_no_answer(void **state)
 {
     struct fixture *f = *state;

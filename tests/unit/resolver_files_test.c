@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise of several files: all from one commit, the name resolved once, and what is
- * missing is listed when that is allowed and an error when not.
+ * The promise of several files: all are of one commit, the revision is resolved once, and
+ * a missing file is listed when the request allows that, and an error when not.
  */
 #include "resolver_fixture.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the resolver's tests share: a cache of their own, a hub with one repo, and a
+ * The fixture of the resolver's tests: a cache of its own, a hub with one repo, and a
  * resolver between the two. The repo is "org/model": config.json and README.md (git),
  * weights.bin (LFS), sub/dir/nested.txt, empty.txt.
  */

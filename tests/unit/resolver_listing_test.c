@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise about listings: an odd entry spoils only what needs it, a listing is
- * believed no further than what else is known, and one that is wrong does not stay.
+ * The promise about listings: an odd entry fails only requests that select it, a listing
+ * is believed no further than other answers of the Hub agree with it, and a wrong one is
+ * replaced.
  */
 #include "resolver_fixture.h"
 
@@ -35,7 +36,7 @@
 #define REST README ", " NESTED ", " EMPTY
 #define TREE REPO_FOLDER "/trees/"
 
-/* What the Hub lists from now on. */
+/* The hub answers every listing with these rows from now on. */
 static void serve_listing(struct fixture *f, const char *rows)
 {
     test_hub_rule(f->hub, &(struct test_hub_rule){.contains = "/tree/",
@@ -58,7 +59,7 @@ static int resolve_listed_snapshot(struct fixture *f, struct hc_snapshot *answer
     return resolve_snapshot_like(f, &(const struct hc_snapshot_request){0}, answer);
 }
 
-/* A snapshot that is whole, of so many files. */
+/* The snapshot resolves, complete, with so many files. */
 static void assert_snapshot_resolves(struct fixture *f,
                                      const struct hc_snapshot_request *like,
                                      unsigned count)
@@ -80,7 +81,7 @@ static bool has_cached_tree(struct fixture *f)
     return temp_dir_has(f->dir, path);
 }
 
-/* ---- odd entries -------------------------------------------------------------------- */
+/* ---- odd entries ------------------------------------------------------------------- */
 
 static const char *const odd_names[] = {"a*", "C:*", "../*"};
 
@@ -182,7 +183,7 @@ static void a_repeated_row_counts_once(void **state)
     assert_snapshot_resolves(f, &(const struct hc_snapshot_request){0}, 5);
 }
 
-/* Each of the listings makes a snapshot fail, and is not kept. */
+/* With each of the listings the snapshot fails, and no tree is saved. */
 static void assert_listings_refused(struct fixture *f, const char *const *listings,
                                     size_t count)
 {
@@ -198,7 +199,7 @@ static void assert_listings_refused(struct fixture *f, const char *const *listin
     }
 }
 
-/* ---- listings that are none --------------------------------------------------------- */
+/* ---- listings that are none -------------------------------------------------------- */
 
 static void an_incomplete_listing_is_refused_and_not_written(void **state)
 {
@@ -216,7 +217,7 @@ static void an_incomplete_listing_is_refused_and_not_written(void **state)
     assert_snapshot_resolves(f, &(const struct hc_snapshot_request){0}, 5);
 }
 
-/* ---- listings that something else contradicts --------------------------------------- */
+/* ---- listings that something else contradicts -------------------------------------- */
 
 static unsigned count_listing_requests(struct fixture *f)
 {
@@ -239,7 +240,8 @@ static void fewer_files_than_the_hub_names_are_no_listing(void **state)
     assert_snapshot_resolves(f, &(const struct hc_snapshot_request){0}, 5);
 }
 
-/* Asked for by commit, no answer about the revision says which files there are. */
+/* When the caller names a commit, the Hub is not asked about a revision, whose answer
+ * would name the files. */
 static void a_cut_listing_of_a_commit_is_no_listing(void **state)
 {
     struct fixture *f = *state;
@@ -256,7 +258,7 @@ static void a_cut_listing_of_a_commit_is_no_listing(void **state)
     assert_snapshot_resolves(f, &request, 5);
 }
 
-/* A Hub that has no such answer is believed, as before; it is asked once. */
+/* A hub without that answer is believed, and is asked once. */
 static void a_hub_that_names_no_files_is_believed(void **state)
 {
     struct fixture *f = *state;
@@ -304,7 +306,7 @@ static void a_repo_without_files_is_whole(void **state)
 #define KEPT_CONFIG KEPT("config.json", CONFIG_OID, "8")
 #define KEPT_README KEPT("README.md", "e339422d0f5def57816b7df65a4fd8979edc765d", "8")
 
-/* What another client, or an editor, left in trees/. */
+/* Contents of trees/ that another client or an editor may leave. */
 static void write_cached_listing(struct fixture *f, const char *entries)
 {
     char path[4096], text[4096];
@@ -379,7 +381,8 @@ static void a_cached_listing_that_cannot_be_parsed_is_replaced(void **state)
     }
 }
 
-/* Another size, another hash, another commit's: each one shows when bytes come. */
+/* A wrong size, a wrong hash, the listing of another commit: each shows when bytes
+ * arrive. */
 static void a_listing_that_the_bytes_contradict_is_asked_for_once_more(void **state)
 {
     static const char *const wrong[] = {
@@ -459,7 +462,7 @@ static void a_file_that_a_listing_lacks_drops_the_listing(void **state)
     assert_true(has_cached_tree(f));
 }
 
-/* ---- absences ----------------------------------------------------------------------- */
+/* ---- absences ---------------------------------------------------------------------- */
 
 static void a_listing_marks_no_absence(void **state)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The promise of local roots: a directory below one of them wins over the Hub, and
- * nothing outside of them can be reached, be it by "..", by an absolute path or by a
+ * nothing outside of them can be reached, whether by "..", by an absolute path or by a
  * symlink.
  */
 #include "resolver_fixture.h"

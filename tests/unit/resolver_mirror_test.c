@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise of a resolver with a mirror: what a name means is the Hub's to say, so its
- * older answer beats a mirror, and what only a mirror names is stale and kept nowhere as
- * the Hub's word. A mirror brings bytes of known commits, verified; it is never asked
- * about a repo that is not for everybody.
+ * The promise of a resolver with a mirror: only the Hub says what a name means, so the
+ * Hub's older answer beats a mirror, and a commit that only a mirror names is stale and
+ * is written to no ref. A mirror sends bytes of known commits, which are verified; it is
+ * never asked about a repo that is private or gated.
  */
 #include "resolver_fixture.h"
 
@@ -78,7 +78,7 @@ static void hub_break(struct mirrored *m)
                   &(struct test_hub_rule){.fault = TEST_HUB_STATUS, .number = 503});
 }
 
-/* And forgets that it was down. */
+/* The reopened resolver does not know that the hub was down. */
 static void hub_repair(struct mirrored *m)
 {
     test_hub_clear_rules(m->f->hub);
@@ -97,7 +97,7 @@ static unsigned mirror_request_count(struct mirrored *m)
     return test_hub_count(m->mirror, NULL, NULL);
 }
 
-/* Resolves at main and forgets the answer. */
+/* Resolves at main, for what that leaves in the cache. */
 static void mirror_cache_file(struct mirrored *m, const char *filename)
 {
     struct hc_file file;
@@ -299,7 +299,7 @@ static void wrong_bytes_of_a_mirror_are_not_kept(void **state)
     assert_false(temp_dir_has(m->f->dir, pointer_path(m->f->commit, "weights.bin")));
 }
 
-/* What a mirror sends could not be checked. */
+/* Without a hash, bytes from a mirror could not be verified. */
 static void bytes_whose_etag_is_no_hash_come_from_the_hub_only(void **state)
 {
     struct mirrored *m = *state;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: no file is answered with bytes that are not its own. A name that is no hash
- * proves nothing, so that what has such a name serves the one file it was fetched for; and
- * what the size contradicts is not there.
+ * The promise: no file is answered with bytes of another. A blob's name that is no hash
+ * proves nothing, so such a blob serves only the file that it was fetched for; and a file
+ * whose size contradicts the Hub or the listing counts as absent.
  */
 #include "resolver_fixture.h"
 
@@ -77,7 +77,7 @@ static void an_etag_that_stays_says_nothing_of_the_next_commit(void **state)
     expect_text_from(f, "config.json", "{\"v\": 2}", HC_SOURCE_CACHE);
 }
 
-/* A blob of another client's may be of any file with that etag. */
+/* A blob that another client made may hold the bytes of any file with that etag. */
 static void a_blob_whose_name_is_no_hash_serves_no_other_file(void **state)
 {
     struct fixture *f = *state;
@@ -87,7 +87,7 @@ static void a_blob_whose_name_is_no_hash_serves_no_other_file(void **state)
     expect_text_from(f, "config.json", "{\"v\": 1}", HC_SOURCE_HUB);
 }
 
-/* What another client has put in its place is that file. */
+/* A pointer that another client made is believed. */
 static void a_pointer_to_a_name_that_is_no_hash_is_a_hit(void **state)
 {
     struct fixture *f = *state;
@@ -118,7 +118,7 @@ static char read_first_byte(const struct hc_file *file)
     return byte;
 }
 
-/* Large enough for what another repo has to be of use. */
+/* Large enough to be taken from another repo of the cache. */
 static void serve_large_file(struct fixture *f, const char *repo, char byte)
 {
     HC_AUTO_FREE char *bytes = malloc(LARGE);
@@ -167,13 +167,13 @@ static void bytes_that_no_hash_can_check_are_not_resumed_by_the_resolver(void **
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
 }
 
-/* Cuts the blob that the file has down to `size` bytes. */
+/* Truncates the blob of the file to `size` bytes. */
 static void truncate_blob(const struct hc_file *file, off_t size)
 {
     assert_int_equal(truncate(file->path, size), 0);
 }
 
-/* As a crash leaves files that were not flushed. */
+/* A crash leaves files that were not flushed like this. */
 static void a_blob_that_has_lost_all_bytes_is_fetched_again(void **state)
 {
     struct fixture *f = *state;
@@ -236,7 +236,7 @@ static void a_forced_empty_file_comes_from_the_hub(void **state)
     hc_file_clear(&file);
 }
 
-/* The hub's answers to HEAD say this of the size, or nothing. */
+/* The hub's answers to HEAD have this length, or with NULL none. */
 static void serve_content_length(struct fixture *f, const char *length)
 {
     static const char *const names[] = {"Content-Length", "X-Linked-Size"};
@@ -248,7 +248,7 @@ static void serve_content_length(struct fixture *f, const char *length)
                                                       .text = i == 0 ? length : NULL});
 }
 
-/* The hub ends its answers without having said how long they are. */
+/* The hub's answers have no length: the connection's end is theirs. */
 static void serve_no_lengths(struct fixture *f)
 {
     for (int on_cdn = 0; on_cdn < 2; on_cdn++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: a snapshot for which there is no room is refused before its first byte,
- * with what is needed and what there is; and only what really has to come counts.
+ * The promise: a snapshot for which the volume lacks space is refused before its first
+ * byte, with the bytes that are needed and free; and only bytes that have to come count.
  */
 #include "resolver_fixture.h"
 

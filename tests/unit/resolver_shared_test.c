@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise of many callers at once: what they all want to know the Hub is asked once,
- * and what it says, or that it says nothing, is shared.
+ * The promise of many callers at once: one question to the Hub answers all of them,
+ * whether the Hub answers or fails.
  */
 #include "resolver_fixture.h"
 
@@ -19,7 +19,7 @@ enum { CLIENTS = 16 };
 #define test(name)                                                                       \
     cmocka_unit_test_setup_teardown(name, shared_setup, resolver_fixture_teardown)
 
-/* One caller on a thread of its own, and what it was told. */
+/* One client on a thread of its own, and its answer. */
 struct client_thread {
     struct fixture *f;
     pthread_t thread;
@@ -29,7 +29,7 @@ struct client_thread {
     struct hc_error err;
 };
 
-/* A cache with CALLERS files of main, heard from the Hub a while ago. */
+/* A repo with CLIENTS files at main. */
 static int shared_setup(void **state)
 {
     struct fixture *f;
@@ -82,7 +82,7 @@ static void client_thread_start(struct fixture *f, struct client_thread *client_
                      0);
 }
 
-/* Each asks for `filename`; without one, each for another file. */
+/* Each client asks for `filename`; without one, each for another file. */
 static void client_threads_start(struct fixture *f, struct client_thread clients[CLIENTS],
                                  const char *filename)
 {
@@ -125,7 +125,7 @@ static void a_ref_too_old_for_many_files_costs_one_question(void **state)
     assert_int_equal(test_hub_count(f->hub, "GET", NULL), 0);
 }
 
-/* Whoever brings a blob moves it to one of its names, where there are no symlinks. */
+/* Without symlinks, the client that fetched a blob moves it to the place of its file. */
 static void without_symlinks_every_caller_gets_the_file(void **state)
 {
     static const char *const names[] = {"twin-a.txt", "twin-b.txt"};

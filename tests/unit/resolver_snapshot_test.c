@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise of a snapshot: one listing, one GET per missing file, and an answer that is
- * proved: never whole when it is not.
+ * The promise of a snapshot: one listing, one GET for each missing file, and an answer
+ * that is proved: an incomplete snapshot is never answered as whole.
  */
 #include "resolver_fixture.h"
 
@@ -40,7 +40,7 @@ static int resolve_snapshot_request(struct fixture *f,
     return hc_resolve_snapshot(f->resolver, request, NULL, answer, &f->err);
 }
 
-/* Resolves and forgets the answer: what earlier calls left on disk. */
+/* Resolves, for what that leaves in the cache. */
 static void fetch_snapshot(struct fixture *f, const struct hc_snapshot_request *request)
 {
     struct hc_snapshot answer;
@@ -70,7 +70,7 @@ static void a_snapshot_costs_one_listing_and_one_get_a_file(void **state)
     hc_snapshot_clear(&answer);
 }
 
-/* The storage behind the Hub refuses, forgets, or answers something else. */
+/* The storage behind the Hub refuses, has lost the file, or sends something else. */
 static void a_snapshot_survives_one_useless_answer_of_the_storage(void **state)
 {
     static const struct test_hub_rule rules[] = {
@@ -318,7 +318,7 @@ static void progress_ends_with_everything_done(void **state)
     assert_int_equal(progress_record.last.bytes_total, 38);
 }
 
-/* The one is in another repo, the other is long in coming. */
+/* One blob is in another repo of the cache, the other arrives slowly. */
 static void serve_fork(struct fixture *f, const char *repo)
 {
     test_hub_add_generated(f->hub, "big.safetensors", 2 * 1024 * 1024, 1, true);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise of an older answer: it takes the place of a newer one only when the Hub
- * could not be asked, only when it is whole, never over a refusal of the caller's own
- * token, and with its cause told. A branch that was rewritten costs one question more.
+ * The promise of an older answer: it replaces a newer one only when the Hub could not be
+ * asked, only when it is whole, never over a refusal of the caller's own token, and with
+ * its cause reported. A branch that was rewritten costs one question more.
  */
 #include "resolver_fixture.h"
 
@@ -34,7 +34,7 @@ static int resolve_pattern_snapshot(struct fixture *f,
     return hc_resolve_snapshot(f->resolver, request, NULL, answer, &f->err);
 }
 
-/* Resolves at main and forgets the answer. */
+/* Resolves at main, for what that leaves in the cache. */
 static void cache_named_file(struct fixture *f, const char *filename)
 {
     struct hc_file file;
@@ -60,10 +60,9 @@ static void serve_status(struct fixture *f, unsigned status, const char *contain
                                                   .number = status});
 }
 
-/* ---- a branch that was rewritten --------------------------------------------------------
- */
+/* ---- a branch that was rewritten --------------------------------------------------- */
 
-/* main means another commit, and the Hub has the old one no more. */
+/* main means another commit, and the hub no longer has the old one. */
 static void rewrite_main_branch(struct fixture *f, char commit[41])
 {
     resolver_fixture_move_main(f, commit);
@@ -123,7 +122,7 @@ a_rewritten_branch_of_files_or_a_snapshot_is_asked_about_once_more(void **state)
     hc_snapshot_clear(&answer);
 }
 
-/* The listing is on disk, so that it shows only when bytes are asked for. */
+/* The listing is cached, so the loss shows only when bytes are requested. */
 static void bytes_of_a_lost_commit_are_fetched_at_the_new_one(void **state)
 {
     const struct hc_snapshot_request whole = pattern_snapshot_request(NULL, 0);
@@ -168,8 +167,7 @@ static void a_branch_that_is_gone_is_asked_about_once(void **state)
     assert_int_equal(test_hub_count(f->hub, NULL, NULL), 1);
 }
 
-/* ---- only what is whole -------------------------------------------------------------------
- */
+/* ---- only what is whole ------------------------------------------------------------ */
 
 static void a_listing_that_fails_is_no_snapshot_of_what_is_there(void **state)
 {
@@ -194,7 +192,7 @@ static void a_listing_that_fails_is_no_snapshot_of_what_is_there(void **state)
     }
 }
 
-/* Not even when the Hub must not be asked: that none is there is all that is known. */
+/* Not even offline: all that is known is that no file is there. */
 static void an_unknown_snapshot_without_a_file_is_not_cached(void **state)
 {
     static const char *const none[] = {"no such file"};
@@ -212,10 +210,9 @@ static void an_unknown_snapshot_without_a_file_is_not_cached(void **state)
     hc_snapshot_clear(&answer);
 }
 
-/* ---- refusals ---------------------------------------------------------------------------
- */
+/* ---- refusals ---------------------------------------------------------------------- */
 
-/* What the Hub says to the requests for two files, one file and the snapshot of them. */
+/* Requests for a file, for files and for their snapshot have this result. */
 static void expect_result_of_all_kinds(struct fixture *f, const char *own_token,
                                        int result)
 {
@@ -274,8 +271,7 @@ static void a_refusal_of_the_callers_own_token_is_final_for_all_kinds(void **sta
     expect_result_of_all_kinds(f, "hf_own", 0);
 }
 
-/* ---- the token file ---------------------------------------------------------------------
- */
+/* ---- the token file ---------------------------------------------------------------- */
 
 static void a_lost_token_file_is_neither_a_refusal_nor_no_token(void **state)
 {
@@ -315,8 +311,7 @@ static void a_token_file_that_was_never_there_is_no_token(void **state)
     assert_int_equal(test_hub_count_authorized(f->hub, false), 0);
 }
 
-/* ---- the cause --------------------------------------------------------------------------
- */
+/* ---- the cause --------------------------------------------------------------------- */
 
 struct stale_record {
     unsigned count;
