@@ -418,8 +418,8 @@ static int files_join_names(struct files_resolution *self, struct hc_error *err)
 }
 
 /* Both entry points: stale is what the resolution is, and so all of its files. */
-static int files_resolve(struct files_resolution *self, bool asks_hub,
-                         struct hc_error *err)
+static int files_resolution_run(struct files_resolution *self, bool asks_hub,
+                                struct hc_error *err)
 {
     struct hc_resolution *resolution = &self->resolution;
     int found;
@@ -443,7 +443,7 @@ int hc_resolve_files_cached(struct hc_resolver *resolver,
     HC_AUTO_VALUE(files_resolution)
     self = {.resolution = {.resolver = resolver}, .request = request, .files = files};
 
-    return files_resolve(&self, false, err);
+    return files_resolution_run(&self, false, err);
 }
 
 int hc_resolve_files(struct hc_resolver *resolver, const struct hc_files_request *request,
@@ -455,5 +455,5 @@ int hc_resolve_files(struct hc_resolver *resolver, const struct hc_files_request
             .request = request,
             .files = files};
 
-    return files_resolve(&self, true, err) < 0 ? -1 : 0;
+    return files_resolution_run(&self, true, err) < 0 ? -1 : 0;
 }

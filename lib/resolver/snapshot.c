@@ -406,8 +406,8 @@ static const struct hc_resolution_kind snapshot_kind = {
     .clear = snapshot_clear,
 };
 
-static int snapshot_resolve(struct snapshot_resolution *self, bool asks_hub,
-                            struct hc_error *err)
+static int snapshot_resolution_run(struct snapshot_resolution *self, bool asks_hub,
+                                   struct hc_error *err)
 {
     struct hc_resolution *resolution = &self->resolution;
     const struct hc_snapshot_request *request = self->request;
@@ -438,7 +438,7 @@ int hc_resolve_snapshot_cached(struct hc_resolver *resolver,
             .request = request,
             .snapshot = snapshot};
 
-    return snapshot_resolve(&self, false, err);
+    return snapshot_resolution_run(&self, false, err);
 }
 
 int hc_resolve_snapshot(struct hc_resolver *resolver,
@@ -451,5 +451,5 @@ int hc_resolve_snapshot(struct hc_resolver *resolver,
             .request = request,
             .snapshot = snapshot};
 
-    return snapshot_resolve(&self, true, err) < 0 ? -1 : 0;
+    return snapshot_resolution_run(&self, true, err) < 0 ? -1 : 0;
 }
