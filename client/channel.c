@@ -489,13 +489,6 @@ struct hc_channel *hc_channel_open(const struct hc_client_options *options,
     return hc_take(&channel);
 }
 
-static void channel_token_free(char *token)
-{
-    if (token)
-        explicit_bzero(token, strlen(token));
-    free(token);
-}
-
 void hc_channel_close(struct hc_channel *channel)
 {
     if (!channel)
@@ -503,8 +496,8 @@ void hc_channel_close(struct hc_channel *channel)
     if (channel->grpc)
         grpc_channel_destroy(channel->grpc);
     grpc_shutdown();
-    channel_token_free(channel->authorization);
-    channel_token_free(channel->hub_token);
+    hc_text_wipe(channel->authorization);
+    hc_text_wipe(channel->hub_token);
     free(channel->server);
     free(channel);
 }

@@ -9,6 +9,7 @@
 #include "option.h"
 
 #include <base/error.h>
+#include <base/text.h>
 
 #include <argp.h>
 #include <errno.h>
@@ -156,7 +157,7 @@ static int options_use_token_file(struct hc_settings *settings, struct hc_error 
         return hc_fail_field(err, HC_INVALID_OPTIONS, "token-file",
                              "token-file: cannot read '%s': %s", settings->token_file,
                              strerrordesc_np(errno));
-    free(hc_take(&settings->token));
+    hc_text_wipe(hc_take(&settings->token));
     settings->no_implicit_token = false;
     return 0;
 }
