@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: an error says what a program decides on and what a person reads, whatever is
- * put into it, and every reason has its name, status and exit code.
+ * Promise: an error has a reason for programs and a message for people, which is UTF-8
+ * whatever it is made of. Every reason has its name, status and exit code.
  */
 #include "test.h"
 

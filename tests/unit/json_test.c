@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: JSON that is walked member by member says what it says when it is read as a
- * whole, from memory and from a file, wherever the file is cut into pieces.
+ * Promise: JSON that is read member by member gives the same values as when it is read as
+ * a whole, from memory and from a file, wherever the window of the file ends.
  */
 #include "temp_dir.h"
 #include "test.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: whether the Hub is asked, and what its silence means, is decided by the
- * options, the policy and the time given, and by nothing else.
+ * Promise: the options, the policy and the time that is given decide whether the Hub is
+ * asked and whether an older answer will do, and nothing else does.
  */
 #include "test.h"
 

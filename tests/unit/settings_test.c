@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: the environment means to us what it means to the reference client.
+ * Promise: each variable of the environment has the meaning that the reference client
+ * gives it.
  */
 #include "test.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: the nearest token is used, a rotated one at once, none can forge a header, and
- * none is ever part of a message.
+ * Promise: the token of the caller is used, else that of the environment, else that of
+ * the file, which is read anew each time. No token can forge a header, and none is ever
+ * part of a message.
  */
 #include "cache_fixture.h"
 

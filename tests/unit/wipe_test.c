@@ -33,7 +33,7 @@ void __wrap_free(void *memory)
     __real_free(memory);
 }
 
-static char *watch(char *text)
+static char *secret_watch(char *text)
 {
     assert_non_null(text);
     assert_string_equal(text, secret);
@@ -51,7 +51,7 @@ static void assert_wiped(void)
 static void a_text_that_is_only_freed_is_not_wiped(void **state)
 {
     (void)state;
-    free(watch(strdup(secret)));
+    free(secret_watch(strdup(secret)));
     assert_true(was_freed);
     assert_false(was_wiped);
 }
@@ -59,7 +59,7 @@ static void a_text_that_is_only_freed_is_not_wiped(void **state)
 static void a_wiped_text_is_overwritten(void **state)
 {
     (void)state;
-    hc_text_wipe(watch(strdup(secret)));
+    hc_text_wipe(secret_watch(strdup(secret)));
     assert_wiped();
     hc_text_wipe(NULL);
 }
@@ -68,7 +68,7 @@ static void the_end_of_a_scope_wipes(void **state)
 {
     (void)state;
     {
-        HC_AUTO_WIPE char *text = watch(strdup(secret));
+        HC_AUTO_WIPE char *text = secret_watch(strdup(secret));
 
         assert_non_null(text);
     }
@@ -80,7 +80,7 @@ static void settings_wipe_their_token(void **state)
     struct hc_settings settings = {.token = strdup(secret)};
 
     (void)state;
-    (void)watch(settings.token);
+    (void)secret_watch(settings.token);
     hc_settings_clear(&settings);
     assert_wiped();
 }

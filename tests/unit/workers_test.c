@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: threads are started only when there is work for them, never more than
- * allowed; what is queued runs; what does not fit is BUSY at once; no repo has more than
- * half of the threads, no caller more than three quarters of threads and queue, and who
- * waits takes turns; what is withdrawn leaves the queue at once.
+ * Promise: threads are started only when there is work for them, never more than allowed.
+ * A queued task runs; a task that does not fit is BUSY at once; a task that is withdrawn
+ * leaves the queue at once. No repo has more than half of the threads, no caller more
+ * than three quarters of threads and queue, and tasks that wait take turns.
  */
 #include <base/auto.h>
 #include <base/workers.h>
@@ -16,7 +16,7 @@
 #include <test.h>
 #include <time.h>
 
-/* A task that says it has begun and waits for leave to end. */
+/* A task that reports that it has begun and waits until it may end. */
 struct blocking_job {
     struct hc_task task;
     pthread_barrier_t *begun, *may_end;
@@ -123,12 +123,13 @@ static void workers_that_never_had_work_close_at_once(void **state)
     hc_workers_close(workers);
 }
 
-/* --- shares ------------------------------------------------------------------------------
- */
+/* --- shares
+ * ------------------------------------------------------------------------------
+ *  */
 
 enum { SLOW_MAX = 256 };
 
-/* Tasks that block until they are let go, and write down in which order they began. */
+/* Tasks that block until the test lets them end, and note in which order they began. */
 struct slow {
     struct hc_task task;
     struct crowd *crowd;
@@ -202,7 +203,7 @@ static void crowd_await_begun(struct crowd *crowd, unsigned count)
         (void)sem_wait(&crowd->begun);
 }
 
-/* Lets the tasks end, one after the other, so that each one's successor is the only one. */
+/* Lets one task end and waits for the next to begin: so the order is certain. */
 static void crowd_end_one(struct crowd *crowd)
 {
     (void)sem_post(&crowd->may_end);
@@ -261,7 +262,8 @@ static void a_slow_caller_never_has_more_than_three_quarters(void **state)
     }
 }
 
-/* Whatever slow repos there are, one more has a thread, up to the logarithm of threads. */
+/* Whatever slow repos there are, one more has a thread, up to the logarithm of
+ * threads. */
 static void several_slow_repos_leave_threads_for_another(void **state)
 {
     struct crowd crowd;
