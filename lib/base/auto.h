@@ -84,8 +84,10 @@ static inline void hc_auto_unlock(pthread_mutex_t **lock)
  */
 #define HC_LOCKED(lock) HC_LOCKED_AT(lock, __LINE__)
 #define HC_LOCKED_AT(lock, line) HC_LOCKED_NAME(lock, line)
+/* NOLINTBEGIN(bugprone-macro-parentheses): a declaration has none */
 #define HC_LOCKED_NAME(lock, line)                                                       \
     __attribute__((cleanup(hc_auto_unlock), unused)) pthread_mutex_t *locked_##line =    \
         hc_auto_lock(lock)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 #endif
