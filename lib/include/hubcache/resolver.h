@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* clang-format off: the example below keeps its lines */
 /*
- * A resolver answers "where is this file (or snapshot) of this repo at this revision" with
- * a path on the cache volume: it looks in local directories, then in the cache, guards
- * offline mode, asks the Hub and downloads when it may, and verifies every byte.
+ * A resolver answers "where is this file (or snapshot) of this repo at this revision"
+ * with a path on the cache volume: it looks in local directories, then in the cache,
+ * guards offline mode, asks the Hub and downloads when it may, and verifies every byte.
  *
- * One resolver serves any number of threads. Every call blocks until it has an answer, has
- * failed, or `cancellation` (see <hubcache/cancellation.h>) says so; the *_cached variants
- * never block on the network. Requests are borrowed for the time of the call; answers are
- * the caller's to clear. `{0}` is a valid start for every request; members not marked
- * "Required." may stay zero.
+ * One resolver serves any number of threads. Every call blocks until it has an answer,
+ * has failed, or `cancellation` (see <hubcache/cancellation.h>) says so; the *_cached
+ * variants never block on the network. Requests are borrowed for the time of the call;
+ * answers are the caller's to clear. `{0}` is a valid start for every request; members
+ * not marked "Required." may stay zero.
  *
  *     #include <hubcache/resolver.h>
  *     #include <stdio.h>
@@ -59,8 +59,8 @@ struct hc_resolver;
 /* The numbers are those of hubcache.v1.Source. */
 enum hc_source {
     HC_SOURCE_UNSPECIFIED = 0,
-    HC_SOURCE_CACHE = 1, /* the bytes were on the volume */
-    HC_SOURCE_HUB = 2,   /* bytes, if it has any, were fetched for this answer */
+    HC_SOURCE_CACHE = 1, /* all bytes were on the volume */
+    HC_SOURCE_HUB = 2,   /* bytes, unless there are none, were fetched for this answer */
     HC_SOURCE_LOCAL = 3  /* a directory under a local root */
 };
 
@@ -68,8 +68,8 @@ enum hc_source {
 enum hc_completeness {
     HC_COMPLETENESS_UNSPECIFIED = 0,
     HC_COMPLETE = 1, /* every file of the tree that the patterns select is there */
-    HC_PARTIAL = 2,  /* `missing` says which are not (dry runs only) */
-    HC_UNKNOWN = 3   /* no listing of the commit is on disk to tell */
+    HC_PARTIAL = 2,  /* `missing` names those that are not there (dry runs only) */
+    HC_UNKNOWN = 3   /* no listing of the commit is on disk to compare with */
 };
 
 /* What to resolve: a repo at a revision. */
@@ -80,11 +80,11 @@ struct hc_target {
 };
 
 struct hc_fetch_options {
-    bool local_files_only; /* the Hub is not asked, whatever the policy */
-    bool force_download;   /* the Hub is asked, for listings too; bytes come again */
-    bool dry_run;          /* nothing is downloaded; the Hub may be asked */
+    bool local_files_only; /* never ask the Hub */
+    bool force_download;   /* ask the Hub for everything, and download all files again */
+    bool dry_run;          /* download nothing; the Hub may be asked */
     bool has_max_staleness;
-    int64_t max_staleness_ms; /* with has_max_staleness: 0 asks the Hub now */
+    int64_t max_staleness_ms; /* with has_max_staleness; 0: ask the Hub now */
     const char *hub_token;    /* Optional: used instead of the resolver's own token */
     uint64_t caller; /* Optional: a number for the identity that asks. Threads and
                         connections are shared fairly among callers */
@@ -102,17 +102,18 @@ struct hc_files_request {
     const char *const *filenames; /* Required. */
     size_t filename_count;
     const char *subfolder;
-    bool allow_missing; /* list files that are not there instead of failing */
+    bool allow_missing; /* list files that do not exist instead of failing */
     struct hc_fetch_options options;
 };
 
+/* How far a snapshot is. Arrays and names are borrowed for the call. */
 struct hc_progress {
     unsigned files_total;
     unsigned files_done;
     uint64_t bytes_total;
-    uint64_t bytes_done;       /* those on the volume, arrived or found there */
-    uint64_t bytes_per_second; /* that came over the network, in the last few seconds */
-    const char *const *active_files;
+    uint64_t bytes_done; /* on the volume, whether they arrived or were there before */
+    uint64_t bytes_per_second;       /* over the network, in the last few seconds */
+    const char *const *active_files; /* files that are being fetched */
     size_t active_count;
     unsigned waiting_count; /* active files that another process is fetching */
     unsigned retries;       /* requests for bytes that had to be repeated, so far */
@@ -137,13 +138,13 @@ struct hc_file {
     char *path;             /* absolute, on this machine's mount */
     const char *cache_path; /* in `path`: relative to the cache root; "" when local */
     const char *filename;   /* in `path`: the name within the repo, with subfolder */
-    uint64_t size_bytes; /* 0 in a dry run also when neither Hub nor listing tells it */
+    uint64_t size_bytes;    /* 0 also when a dry run cannot find it out */
     enum hc_source source;
-    bool stale;           /* the Hub should have been asked and could not be: this is what
-                             it said last time, or what a mirror says */
+    bool stale;           /* the Hub should have been asked and could not be: this is its
+                             last answer, or that of a mirror */
     char commit_hash[41]; /* "" when local */
-    char etag[201];       /* the blob's name: the Hub's etag; of one that is no hash, a
-                             name of this file's own; "" when not known */
+    char etag[201]; /* the name of the blob: the Hub's etag, or when that is no hash a
+                             name that only this file has; "" when not known */
 };
 
 struct hc_files {
@@ -161,12 +162,12 @@ struct hc_snapshot {
     enum hc_completeness completeness;
     enum hc_source source;
     bool stale;
-    unsigned file_count; /* files the patterns select */
-    uint64_t size_bytes; /* and their size */
-    uint64_t downloaded_bytes;
-    char **missing; /* the first HC_MISSING_MAX names */
+    unsigned file_count;       /* files that the patterns select */
+    uint64_t size_bytes;       /* their size, all together */
+    uint64_t downloaded_bytes; /* for this answer */
+    char **missing;            /* the first HC_MISSING_MAX names */
     size_t missing_listed;
-    unsigned missing_total; /* all of them */
+    unsigned missing_total; /* how many there are in all */
     struct hc_file *files;  /* only with list_files */
     size_t listed;
 };
@@ -179,24 +180,24 @@ enum {
     HC_FILENAMES_MAX = 10000            /* file names in one request */
 };
 
-/* How one blob came, or did not. Strings are borrowed for the call. */
+/* A transfer of one blob that has ended. Strings are borrowed for the call. */
 struct hc_transfer {
     const char *repo_id;
     enum hc_repo_type repo_type;
-    const char *path; /* the file it was wanted for */
+    const char *path; /* a file that has this blob */
     const char *etag;
-    enum hc_reason reason;  /* HC_OK: it is there; else why it is not */
+    enum hc_reason reason;  /* HC_OK: the blob is there; else why it is not */
     uint64_t size_bytes;    /* of the blob */
-    uint64_t fetched_bytes; /* that came from the Hub, also those that came to nothing */
-    uint64_t resumed_bytes; /* that an earlier transfer had brought */
-    uint64_t shared_bytes;  /* that another repo of this cache had */
+    uint64_t fetched_bytes; /* received from the Hub, useful or not */
+    uint64_t resumed_bytes; /* left by an earlier transfer */
+    uint64_t shared_bytes;  /* cloned or copied from another repo of this cache */
     uint64_t duration_ms;   /* in all */
-    uint64_t waited_ms;     /* of these, for another process that fetched it */
+    uint64_t waited_ms;     /* of these, for another process that fetched the blob */
     unsigned connections;   /* the most at a time */
     unsigned retries;       /* requests that had to be repeated */
 };
 
-/* Called when a transfer is over, on the thread that led it; must not call the resolver. */
+/* Called on a thread of the transfer; must not call the resolver. */
 typedef void (*hc_transfer_fn)(void *ctx, const struct hc_transfer *transfer);
 
 /* An answer that is stale, and why. Strings are borrowed for the call. */
@@ -204,42 +205,43 @@ struct hc_stale {
     const char *repo_id;
     enum hc_repo_type repo_type;
     const char *revision;
-    enum hc_reason reason; /* why the Hub's own word was not to be had */
-    const char *message;   /* that failure's */
+    enum hc_reason reason; /* why the Hub could not be asked */
+    const char *message;   /* of that failure */
 };
 
 /* Called for every stale answer, on the resolving thread; must not call the resolver. */
 typedef void (*hc_stale_fn)(void *ctx, const struct hc_stale *stale);
 
 /*
- * Opens the cache (making its directory when it is not there) and sweeps what crashed
- * processes left behind; NULL on failure.
+ * Opens the cache, whose directory is made when it is absent, and removes what crashed
+ * processes left behind. NULL on failure. `settings` is copied.
  */
 HC_PUBLIC struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
                                                struct hc_error *err);
 
-/* Who is told of every transfer. Before the first call that resolves anything. */
+/* `fn` is called after every transfer. To be set before the first request. */
 HC_PUBLIC void hc_resolver_watch(struct hc_resolver *resolver, hc_transfer_fn fn,
                                  void *ctx);
 
-/* `fn` is told of every stale answer. Before the first call that resolves anything. */
+/* `fn` is called for every stale answer. To be set before the first request. */
 HC_PUBLIC void hc_resolver_watch_stale(struct hc_resolver *resolver, hc_stale_fn fn,
                                        void *ctx);
 
 /*
- * Removes what crashed processes and expired transfers left behind, as opening does. For
- * those who run for long: every few minutes. Callable from any thread, at any time.
+ * Removes what crashed processes and abandoned transfers left behind, as opening does. A
+ * process that runs for long should call it every few minutes, from any thread.
  */
 HC_PUBLIC void hc_resolver_sweep(struct hc_resolver *resolver);
 
-/* Blobs on their way right now, and the connections that bring them. */
+/* Blobs that are being fetched right now, and the connections that are used for them. */
 HC_PUBLIC void hc_resolver_count(struct hc_resolver *resolver, unsigned *transfers,
                                  unsigned *connections);
 
-/* No call may be running. */
+/* No call may be running. NULL is fine. */
 HC_PUBLIC void hc_resolver_close(struct hc_resolver *resolver);
 
-/* Borrowed until the resolver is closed. `cache_id` is "" on a volume never written to. */
+/* Borrowed until the resolver is closed. `cache_id` is "" on a volume never written
+ * to. */
 HC_PUBLIC const char *hc_resolver_cache_root(const struct hc_resolver *resolver);
 HC_PUBLIC const char *hc_resolver_cache_id(const struct hc_resolver *resolver);
 HC_PUBLIC const char *hc_resolver_endpoint(const struct hc_resolver *resolver);
@@ -260,14 +262,14 @@ HC_PUBLIC int hc_resolve_snapshot_cached(struct hc_resolver *resolver,
                                          struct hc_snapshot *snapshot,
                                          struct hc_error *err);
 
-/* Answers, 0, or fails, -1 with one of the reasons of <hubcache/error.h>. `call` may be
- * NULL. */
+/* 0 with an answer; -1 with one of the reasons of <hubcache/error.h>. `cancellation` may
+ * be NULL. */
 HC_PUBLIC int hc_resolve_file(struct hc_resolver *resolver,
                               const struct hc_file_request *request,
                               struct hc_cancellation *cancellation, struct hc_file *file,
                               struct hc_error *err);
 
-/* All from one commit. */
+/* All files are of one commit. */
 HC_PUBLIC int hc_resolve_files(struct hc_resolver *resolver,
                                const struct hc_files_request *request,
                                struct hc_cancellation *cancellation,
@@ -281,7 +283,7 @@ HC_PUBLIC void hc_file_clear(struct hc_file *file);
 HC_PUBLIC void hc_files_clear(struct hc_files *files);
 HC_PUBLIC void hc_snapshot_clear(struct hc_snapshot *snapshot);
 
-/* The library's version, "0.1.0". */
+/* The version of the library, "0.1.0". */
 HC_PUBLIC const char *hc_version(void);
 
 #ifdef __cplusplus
