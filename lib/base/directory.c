@@ -78,7 +78,7 @@ static mode_t walk_entry_type(int dir, const struct dirent *entry)
     struct stat status;
 
     if (entry->d_type != DT_UNKNOWN)
-        return DTTOIF(entry->d_type);
+        return (mode_t)DTTOIF(entry->d_type);
     return fstatat(dir, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0
                ? status.st_mode & S_IFMT
                : 0;
