@@ -58,6 +58,8 @@ static struct hc_circuit *breaker_circuit_of(struct hc_breaker *breaker,
     return slot && circuit_is_open(slot) ? slot : NULL;
 }
 
+/* A good response about one repo proves the endpoint, but not the other repos: their
+ * circuits stay as they are, and each counts anew among the failures of the endpoint. */
 void hc_breaker_record_success(struct hc_breaker *breaker,
                                const struct hc_breaker_key *key)
 {
@@ -89,6 +91,12 @@ static void circuit_add_failure(struct hc_circuit *circuit,
     circuit->is_half_open = false;
 }
 
+/*
+ * A request that no server had says nothing of its repo: it counts for the endpoint. One
+ * that a server failed counts for the repo, and for the endpoint once per repo since the
+ * last good response; while the endpoint's circuit is open it counts every time, for a
+ * trial request of any repo tells whether it can close.
+ */
 void hc_breaker_record_failure(struct hc_breaker *breaker,
                                const struct hc_breaker_key *key,
                                const struct hc_breaker_failure *failure)
@@ -124,6 +132,8 @@ static bool throttle_applies(const struct hc_throttle *throttle,
            hc_keyed_hash_equals(&throttle->key, &key->repo);
 }
 
+/* A shorter throttle than one that applies already is dropped: responses to requests that
+ * were sent earlier arrive later, and must not let callers back too soon. */
 void hc_breaker_throttle(struct hc_breaker *breaker, const struct hc_breaker_key *key,
                          const struct hc_throttle *throttle, int64_t now_ms)
 {
@@ -191,6 +201,8 @@ int64_t hc_breaker_try(struct hc_breaker *breaker, const struct hc_breaker_key *
     return left_ms;
 }
 
+/* The count of failed trials tells a caller that has waited from one that has just come:
+ * the latter waits for the next trial, and does not share the failure of the last one. */
 enum hc_breaker_turn hc_breaker_acquire(struct hc_breaker *breaker,
                                         const struct hc_breaker_key *key,
                                         struct hc_breaker_wait *wait, int64_t now_ms)

@@ -51,6 +51,9 @@ static bool json_read_size(const json_t *object, uint64_t *size)
     return true;
 }
 
+/* An LFS entry without a usable hash keeps the entry, with "" for the hash: only what
+ * needs the hash asks the Hub for it (a HEAD), and what does not select the file is
+ * unaffected. */
 static int listing_add_file(const json_t *row, struct hc_tree *files,
                             struct hc_error *err)
 {
@@ -188,7 +191,8 @@ static bool siblings_read(struct hc_json *json, struct hc_tree **siblings)
     return more == 0;
 }
 
-/* "gated" is false, or a text that says how access is given. */
+/* "gated" is false, or a text that says how access is given ("auto", "manual"). Unknown
+ * members are skipped, for the Hub adds some now and then. */
 static bool revision_read_member(struct hc_json *json, struct hc_revision *revision,
                                  struct hc_tree **siblings)
 {

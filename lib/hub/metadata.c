@@ -87,6 +87,8 @@ static int request_revision(struct hc_hub_request *request, struct hc_repo_info 
     return 0;
 }
 
+/* A revision that is a commit's hash can only mean itself: a response that names another
+ * commit is of a proxy, or of a mirror that takes names as it likes. */
 static int query_send_revision(void *ctx, struct hc_hub_request *request,
                                struct hc_error *err)
 {
@@ -107,6 +109,7 @@ static int query_send_revision(void *ctx, struct hc_hub_request *request,
     return 0;
 }
 
+/* The run of a shared query: `answer` is the buffer of the caller that asks for all. */
 static int query_run_shared(void *ctx, void *answer, struct hc_error *err)
 {
     struct hc_hub_query *query = ctx;
@@ -169,7 +172,8 @@ static int not_found_query_revision(void *ctx, void *answer, struct hc_error *er
     return request_revision(&request, &info, err);
 }
 
-/* Whether a failure says what is missing, or that this caller may not see it. */
+/* Whether a failure says what is missing, or that this caller may not see it. Others,
+ * such as a timeout, explain nothing: the first failure stands. */
 static bool failure_is_answer(const struct hc_error *err)
 {
     switch (err->reason) {

@@ -138,6 +138,8 @@ static int response_fail_by_code(const struct hc_hub_response *response,
     return 0;
 }
 
+/* By the bare status. 407 comes from a proxy; 501 will not pass; other 4xx and a 2xx or
+ * 3xx that cannot be used are bad replies. */
 static enum hc_reason response_reason(const struct hc_hub_response *response)
 {
     if (response->status == 401 || response->status == 403)
@@ -236,6 +238,8 @@ static uint64_t response_size(const struct hc_hub_response *response)
                                                                : HC_SIZE_UNKNOWN;
 }
 
+/* The linked headers come first: on a redirect, ETag and Content-Length are those of the
+ * redirect itself (file_download.py of the reference client, get_hf_file_metadata()). */
 int hc_hub_response_metadata(const struct hc_hub_response *response,
                              const struct hc_hub_target *target,
                              struct hc_metadata *metadata, struct hc_error *err)

@@ -37,6 +37,8 @@ int64_t hc_retry_jitter_ms(int64_t ms)
     return most_ms * (chance % 1024) / 1023;
 }
 
+/* 0 while the circuit is open: hc_endpoint_acquire() makes the pause then, the same one
+ * for all callers. */
 static int64_t retry_next_pause_ms(const struct hc_retry *retry, const struct hc_hub *hub,
                                    const struct hc_error *err)
 {

@@ -117,7 +117,8 @@ static bool failure_is_of_caller(const struct hc_error *failure,
            hc_retry_remaining_ms(cancellation) < failure->retry_after_ms;
 }
 
-/* Asks for all callers of the flight. */
+/* Asks for all callers of the flight, without the lock; the answer is copied under it, so
+ * that a caller is never told of one that is not there yet. */
 static int query_run_for_all(struct hc_single_flights *queries, struct query_flight *of,
                              const struct hc_shared_query *query, void *answer,
                              struct hc_error *err)

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * URLs are put together by hand, since the Hub wants "/" encoded in a revision and kept
- * in a file name, and taken apart by curl, so that what is judged here is what curl will
- * connect to: two parsers that disagree about a host are how tokens get lost.
+ * in a file name (hf_hub_url() of the reference client), and taken apart by curl, so that
+ * what is compared here is what curl will connect to: two parsers that disagree about a
+ * host are how tokens get lost.
+ *
+ * All URLs have HC_URL_MAX bytes at most, with the NUL; a longer one is an error, never
+ * cut.
  */
 #include "url.h"
 
@@ -13,51 +17,35 @@
 #include <string.h>
 #include <strings.h>
 
-/* A URL being written into HC_URL_MAX bytes. */
-struct draft {
-    char *url;
-    size_t used;
-    bool is_full;
-};
-
-static void draft_put(struct draft *draft, char c)
-{
-    if (draft->used + 1 >= HC_URL_MAX) {
-        draft->is_full = true;
-        return;
-    }
-    draft->url[draft->used++] = c;
-    draft->url[draft->used] = '\0';
-}
-
-static void draft_put_text(struct draft *draft, const char *text)
-{
-    for (; *text; text++)
-        draft_put(draft, *text);
-}
-
 static bool char_is_unreserved(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
            c == '-' || c == '.' || c == '_' || c == '~';
 }
 
-static void draft_put_encoded(struct draft *draft, const char *text, bool keep_slash)
+/* Appends `text`, percent-encoded (RFC 3986, 2.1), to the first `used` bytes of a URL.
+ * The new length; -1 when it does not fit, or did not before. */
+static int url_append(char url[HC_URL_MAX], int used, const char *text, bool keep_slash)
 {
     static const char digits[] = "0123456789ABCDEF";
 
-    for (; *text; text++) {
-        if (char_is_unreserved(*text) || (keep_slash && *text == '/')) {
-            draft_put(draft, *text);
-            continue;
+    for (; *text && used >= 0; text++) {
+        bool is_kept = char_is_unreserved(*text) || (keep_slash && *text == '/');
+
+        if (used + (is_kept ? 1 : 3) >= HC_URL_MAX)
+            return -1;
+        if (!is_kept) {
+            url[used++] = '%';
+            url[used++] = digits[(unsigned char)*text >> 4];
         }
-        draft_put(draft, '%');
-        draft_put(draft, digits[(unsigned char)*text >> 4]);
-        draft_put(draft, digits[(unsigned char)*text & 0xf]);
+        url[used++] = is_kept ? *text : digits[(unsigned char)*text & 0xf];
+        url[used] = '\0';
     }
+    return used;
 }
 
-/* One part of a URL as curl sees it, "" when there is none; curl_free() it. */
+/* One part of a URL as curl sees it, with the default port of the scheme; NULL when there
+ * is none. The caller frees it with curl_free(). */
 static char *curl_url_part(CURLU *url, CURLUPart part)
 {
     char *text = NULL;
@@ -100,42 +88,27 @@ static bool curl_url_is_http(CURLU *url)
 int hc_url_resolve(char url[HC_URL_MAX], const char *endpoint, const struct hc_repo *repo,
                    const char *revision, const char *path, struct hc_error *err)
 {
-    struct draft draft = {.url = url};
+    int used = hc_format(url, HC_URL_MAX, "%s/%s%s/resolve/", endpoint,
+                         hc_repo_url_prefix(repo), repo->id);
 
-    draft_put_text(&draft, endpoint);
-    draft_put(&draft, '/');
-    draft_put_text(&draft, hc_repo_url_prefix(repo));
-    draft_put_text(&draft, repo->id);
-    draft_put_text(&draft, "/resolve/");
-    draft_put_encoded(&draft, revision, false);
-    draft_put(&draft, '/');
-    draft_put_encoded(&draft, path, true);
-    if (!draft.is_full)
+    used = url_append(url, used, revision, false);
+    used = url_append(url, used, "/", true);
+    used = url_append(url, used, path, true);
+    if (used >= 0)
         return 0;
     return hc_fail_field(err, HC_INVALID_FILENAME, "filename",
                          "file name too long: its URL has more than %d bytes",
                          HC_URL_MAX - 1);
 }
 
-/* <endpoint>/api/<collection>/<id>/<kind>/<revision>, to be continued. */
-static void draft_put_api(struct draft *draft, const char *endpoint,
-                          const struct hc_repo *repo, const char *kind,
-                          const char *revision)
+/* Ends an API's URL, of which the first `used` bytes are there (-1: they did not fit). */
+static int url_end_api(char url[HC_URL_MAX], int used, const char *revision,
+                       const char *query, struct hc_error *err)
 {
-    draft_put_text(draft, endpoint);
-    draft_put_text(draft, "/api/");
-    draft_put_text(draft, hc_repo_collection(repo));
-    draft_put(draft, '/');
-    draft_put_text(draft, repo->id);
-    draft_put(draft, '/');
-    draft_put_text(draft, kind);
-    draft_put(draft, '/');
-    draft_put_encoded(draft, revision, false);
-}
-
-static int draft_finish_api(const struct draft *draft, struct hc_error *err)
-{
-    if (!draft->is_full)
+    used = url_append(url, used, revision, false);
+    if (used >= 0)
+        used = hc_format(url + used, HC_URL_MAX - (size_t)used, "%s", query);
+    if (used >= 0)
         return 0;
     return hc_fail_field(err, HC_INVALID_REVISION, "revision",
                          "revision too long: its URL has more than %d bytes",
@@ -146,20 +119,19 @@ int hc_url_revision(char url[HC_URL_MAX], const char *endpoint,
                     const struct hc_repo *repo, const char *revision,
                     struct hc_error *err)
 {
-    struct draft draft = {.url = url};
+    int used = hc_format(url, HC_URL_MAX, "%s/api/%s/%s/revision/", endpoint,
+                         hc_repo_collection(repo), repo->id);
 
-    draft_put_api(&draft, endpoint, repo, "revision", revision);
-    return draft_finish_api(&draft, err);
+    return url_end_api(url, used, revision, "", err);
 }
 
 int hc_url_tree(char url[HC_URL_MAX], const char *endpoint, const struct hc_repo *repo,
                 const char *commit, struct hc_error *err)
 {
-    struct draft draft = {.url = url};
+    int used = hc_format(url, HC_URL_MAX, "%s/api/%s/%s/tree/", endpoint,
+                         hc_repo_collection(repo), repo->id);
 
-    draft_put_api(&draft, endpoint, repo, "tree", commit);
-    draft_put_text(&draft, "?recursive=true&expand=false");
-    return draft_finish_api(&draft, err);
+    return url_end_api(url, used, commit, "?recursive=true&expand=false", err);
 }
 
 /* The part after the host of a URL that curl has put together; NULL when it has none. */
@@ -175,16 +147,13 @@ static const char *url_path(const char *url)
 static bool url_lists_revision(const char *path, const char *end, const char *revision)
 {
     char part[HC_URL_MAX];
-    struct draft draft = {.url = part};
-    const char *found;
+    int used = url_append(part, hc_format(part, sizeof part, "/tree/"), revision, false);
+    const char *found = used < 0 ? NULL : strcasestr(path, part);
 
-    draft_put_text(&draft, "/tree/");
-    draft_put_encoded(&draft, revision, false);
-    found = strcasestr(path, part);
-    return found && found + draft.used <= end &&
-           (found[draft.used] == '/' || found + draft.used == end);
+    return found && found + used <= end && (found[used] == '/' || found + used == end);
 }
 
+/* Proxies and gateways put the API under a path of their own: the last "/api/" counts. */
 bool hc_url_page(char url[HC_URL_MAX], const char *endpoint, const char *revision,
                  const char *link)
 {
@@ -208,6 +177,7 @@ void hc_url_copy(char url[HC_URL_MAX], const char *from)
     url[size] = '\0';
 }
 
+/* As a browser does it, but only to http and https, and without a fragment. */
 bool hc_url_join(char url[HC_URL_MAX], const char *base, const char *location)
 {
     /* curl would send the user name of a redirect as credentials. */
