@@ -12,19 +12,22 @@
  * A flight lives from the first join until the last caller has left, in any state.
  *
  * What a flight is about, what it yields, and whose failure is shared is the user's: it
- * embeds the flight as the first member of its own struct, and gives rules. With a leave
- * for every join, each caller does this:
+ * embeds the flight as the first member of its own struct, and gives rules. Each caller
+ * does this (see hub/shared_query.c):
  *
- *     flight = hc_single_flight_join(flights, key, err);
- *     turn = hc_single_flight_wait(flights, flight, caller, cancellation, err);
- *     if (turn == HC_FLIGHT_RUN) {
- *         … the work …
- *         HC_LOCKED(&flights->shared.lock);
- *         … note the outcome …
- *         hc_single_flight_finish(flight); or hc_single_flight_hand_over(flight);
- *     }
- *     … with HC_FLIGHT_FINISHED: take a copy of the outcome …
+ *     struct hc_single_flight *flight = hc_single_flight_join(flights, key, err);
+ *
+ *     if (!flight)
+ *         return -1;
+ *     result = hc_single_flight_wait(flights, flight, caller, cancellation, err);
+ *     if (result == HC_FLIGHT_RUN)
+ *         result = run(flights, flight, err);
+ *     else if (result == HC_FLIGHT_FINISHED)
+ *         result = copy_outcome(flight, err);
  *     hc_single_flight_leave(flights, flight);
+ *
+ * The runner works without the lock. It takes the lock to note the outcome in the user's
+ * struct and, in the same scope, to finish or hand over.
  */
 #ifndef HC_BASE_SINGLE_FLIGHT_H
 #define HC_BASE_SINGLE_FLIGHT_H
