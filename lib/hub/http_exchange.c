@@ -64,6 +64,7 @@ struct exchange {
     enum timeout_kind timeout;
     bool is_refused; /* curl was about to connect to a private address */
     bool has_enough; /* of the body of an error */
+    bool is_ended;   /* by the receiver, which has enough */
     bool has_failed; /* with `failure`, the caller's own or that of the headers */
     struct hc_error failure;
     char text[CURL_ERROR_SIZE]; /* curl's */
@@ -150,23 +151,27 @@ static int exchange_throttle(struct exchange *exchange, size_t count)
                                  &exchange->failure);
 }
 
-/* Passes on what has come. The time that takes is not the server's silence. */
+/* Passes on what has come. The time that takes is not the server's silence. -1 when the
+ * exchange is over: it failed, or the receiver has enough. */
 static int exchange_deliver(struct exchange *exchange)
 {
     const struct hc_http_request *request = exchange->request;
     size_t count = exchange->count;
     int64_t began_ms = hc_monotonic_ms();
+    int written = 0;
 
     exchange->count = 0;
     if (count == 0)
         return 0;
-    if ((request->write &&
-         request->write(request->ctx, exchange->response, exchange->buffered, count,
-                        &exchange->failure) < 0) ||
-        exchange_throttle(exchange, count) < 0) {
-        exchange->has_failed = true;
+    if (request->write)
+        written = request->write(request->ctx, exchange->response, exchange->buffered,
+                                 count, &exchange->failure);
+    if (written == 0)
+        written = exchange_throttle(exchange, count);
+    exchange->is_ended = written > 0;
+    exchange->has_failed = written < 0;
+    if (written != 0)
         return -1;
-    }
     exchange->last_byte_ms = hc_monotonic_ms();
     exchange->delivering_ms += exchange->last_byte_ms - began_ms;
     return 0;
@@ -261,15 +266,15 @@ static int exchange_on_progress(void *ctx, curl_off_t total, curl_off_t now,
     const struct hc_http_request *request = exchange->request;
 
     (void)total, (void)now, (void)up_total, (void)up_now;
-    if (exchange->has_failed || hc_cancellation_is_set(request->cancellation))
+    if (exchange->has_failed || exchange->is_ended ||
+        hc_cancellation_is_set(request->cancellation))
         return 1;
     exchange->timeout = exchange_find_timeout(exchange);
     if (exchange->timeout != TIMEOUT_NONE)
         return 1;
-    if (request->watch && request->watch(request->ctx, exchange_waited_ms(exchange),
-                                         &exchange->failure) < 0)
-        exchange->has_failed = true;
-    return exchange->has_failed ? 1 : 0;
+    if (request->watch)
+        exchange->is_ended = request->watch(request->ctx, exchange_waited_ms(exchange));
+    return exchange->is_ended ? 1 : 0;
 }
 
 /* The lines may have the token in them. */
@@ -487,6 +492,8 @@ static int exchange_conclude(struct exchange *exchange, CURLcode code,
         *err = exchange->failure;
         return -1;
     }
+    if (exchange->is_ended)
+        return 1;
     if (code == CURLE_OK || exchange->has_enough) {
         if (exchange->error_body.used > 0)
             hc_hub_response_body(exchange->response, exchange->error_body.bytes,
@@ -514,7 +521,8 @@ static CURLcode exchange_perform(struct exchange *exchange, CURLM *connections)
     const CURLMsg *message;
     int running = 1;
 
-    while (state == CURLM_OK && running > 0 && !exchange->has_failed) {
+    while (state == CURLM_OK && running > 0 && !exchange->has_failed &&
+           !exchange->is_ended) {
         state = curl_multi_perform(connections, &running);
         if (state == CURLM_OK && running > 0 && exchange_deliver(exchange) == 0)
             state = curl_multi_poll(connections, NULL, 0, POLL_INTERVAL_MS, NULL);
@@ -523,7 +531,7 @@ static CURLcode exchange_perform(struct exchange *exchange, CURLM *connections)
     if (message && message->msg == CURLMSG_DONE)
         result = message->data.result;
     (void)curl_multi_remove_handle(connections, exchange->curl);
-    if (!exchange->has_failed)
+    if (!exchange->has_failed && !exchange->is_ended)
         (void)exchange_deliver(exchange);
     return result;
 }

@@ -33,12 +33,13 @@ struct hc_http_request {
     unsigned timeout_s;      /* see HC_RATE_MIN */
     unsigned total_s;        /* Optional: of the whole exchange */
     struct hc_cancellation *cancellation;
-    /* Gets the body of a 2xx response; -1 ends the exchange with that error. */
+    /* Gets the body of a 2xx response. 1 ends the exchange: the receiver has enough; -1
+     * ends it with that error. */
     int (*write)(void *ctx, const struct hc_hub_response *response, const void *bytes,
                  size_t count, struct hc_error *err);
     /* Optional: called ten times a second or more while the server is waited for, with
-       the length of that wait in all; -1 ends the exchange with that error. */
-    int (*watch)(void *ctx, int64_t waited_ms, struct hc_error *err);
+       the length of that wait in all; true ends the exchange: the receiver has enough. */
+    bool (*watch)(void *ctx, int64_t waited_ms);
     void *ctx;
     char url[HC_URL_MAX]; /* last, as in hc_hub_response */
 };
@@ -52,10 +53,11 @@ struct hc_http_request {
 enum { HC_RATE_MIN = 1024 };
 
 /*
- * 0 when the response came and ended as HTTP says it should, whatever its status. -1 with
+ * 0 when the response came and ended as HTTP says it should, whatever its status; 1 when
+ * the receiver had enough of it. -1 with
  * HUB_UNREACHABLE (`is_final` when a proxy refuses to connect), BAD_HUB_REPLY for what is
  * no HTTP and for a private address that is refused, CANCELLED, DEADLINE_EXCEEDED, or
- * what `write` or `watch` failed with.
+ * what `write` failed with.
  */
 int hc_http_perform(struct hc_http_pool *pool, const struct hc_http_request *request,
                     struct hc_hub_response *response, struct hc_error *err);

@@ -114,12 +114,12 @@ static int download_write(void *ctx, const struct hc_hub_response *response,
     return request->download->write(request->download->ctx, bytes, count, err);
 }
 
-static int download_watch(void *ctx, int64_t waited_ms, struct hc_error *err)
+static bool download_watch(void *ctx, int64_t waited_ms)
 {
     const struct hc_hub_download *download =
         ((const struct hc_hub_request *)ctx)->download;
 
-    return download->watch ? download->watch(download->ctx, waited_ms, err) : 0;
+    return download->watch && download->watch(download->ctx, waited_ms);
 }
 
 /* Requests the URL that is set, for the part or for the whole file. */
@@ -130,7 +130,8 @@ static int download_request(struct hc_hub_request *request, bool part,
     request->http.until = part ? request->download->until : 0;
     if (hc_hub_request_attempt(request, err) < 0)
         return -1;
-    if (!request->has_begun && download_begin(request, &request->response, err) < 0)
+    if (!request->has_begun && !request->has_enough &&
+        download_begin(request, &request->response, err) < 0)
         return hc_hub_request_fail(request, err);
     return 0;
 }
@@ -156,11 +157,11 @@ static int download_attempt(struct hc_hub_request *request, struct hc_error *err
 
 static int query_send_get(void *ctx, struct hc_hub_request *request, struct hc_error *err)
 {
-    const struct hc_hub_download *download = request->download;
+    const struct hc_repo_file *file = &request->download->request->file;
 
     (void)ctx;
-    if (hc_url_resolve(request->http.url, request->target.endpoint, download->repo,
-                       download->commit, download->path, err) < 0)
+    if (hc_url_resolve(request->http.url, request->target.endpoint, file->repo,
+                       file->revision, file->path, err) < 0)
         return -1;
     return download_attempt(request, err);
 }
@@ -272,11 +273,12 @@ void hc_hub_close(struct hc_hub *hub)
 int hc_hub_get(struct hc_hub *hub, const struct hc_hub_download *download,
                const struct hc_hub_credentials *credentials, struct hc_error *err)
 {
+    const struct hc_repo_file *file = &download->request->file;
     const struct hc_hub_query query = {.hub = hub,
                                        .credentials = credentials,
-                                       .target = {.repo = download->repo,
-                                                  .revision = download->commit,
-                                                  .path = download->path},
+                                       .target = {.repo = file->repo,
+                                                  .revision = file->revision,
+                                                  .path = file->path},
                                        .is_known_to_exist = true,
                                        .download = download,
                                        .send = query_send_get};
@@ -291,7 +293,7 @@ int hc_hub_get(struct hc_hub *hub, const struct hc_hub_download *download,
         return 0;
     if (request.has_mirror && !request.has_begun && hc_retry_may_help(err))
         return hc_hub_query_run(&query, err);
-    return hc_fail_about_file(err, download->path);
+    return hc_fail_about_file(err, file->path);
 }
 
 const char *hc_hub_endpoint(const struct hc_hub *hub)

@@ -28,6 +28,7 @@
 #include <base/auto.h>
 #include <base/cancellation.h>
 #include <hubcache/settings.h>
+#include <repo/blob_request.h>
 #include <repo/name.h>
 #include <repo/repo.h>
 #include <repo/tree.h>
@@ -116,9 +117,7 @@ struct hc_tree *hc_hub_tree(struct hc_hub *hub, const struct hc_repo *repo,
 
 /* One attempt at the bytes of a file; transfer/ decides what to do when it fails. */
 struct hc_hub_download {
-    const struct hc_repo *repo;
-    const char *commit;
-    const char *path;
+    const struct hc_blob_request *request;
     const char *location; /* Optional: from here, not …/resolve/<commit>/<path> */
     uint64_t offset;      /* with 0, and no `until`, no Range is sent */
     uint64_t until;       /* Optional: ask for the bytes before this one only */
@@ -134,16 +133,18 @@ struct hc_hub_download {
     /* Called before the first byte when the server sends all from 0 instead of a range.
      */
     int (*restart)(void *ctx, struct hc_error *err);
-    /* Called with the bytes, in order; -1 ends the download with that error. */
+    /* Called with the bytes, in order. 1 ends the download: the receiver has enough; -1
+     * ends it with that error. */
     int (*write)(void *ctx, const void *bytes, size_t count, struct hc_error *err);
     /* Optional: see struct hc_http_request. */
-    int (*watch)(void *ctx, int64_t waited_ms, struct hc_error *err);
+    bool (*watch)(void *ctx, int64_t waited_ms);
     void *ctx;
 };
 
 /*
  * GET, following redirects anywhere (at most HC_REDIRECTS_MAX; without the token). 0 when
- * the response ended as HTTP says it should. -1 with, beside the reasons of response.h,
+ * the response ended as HTTP says it should, or its receiver ended it. -1 with, beside the
+ * reasons of response.h,
  * HUB_UNREACHABLE for a connection that broke or stalled in mid-body: what was written
  * before stays written. A response whose Content-Range or Content-Length contradicts the
  * size or the range that was asked for is BAD_HUB_REPLY, before a byte of it is written.

@@ -211,14 +211,19 @@ static int request_hop(struct hc_hub_request *request, struct hc_error *err)
     struct hc_endpoint *host =
         is_home ? request->endpoint
                 : hc_hub_find_storage_host(request->hub, request->http.url);
+    int exchanged;
 
     memcpy(&earlier, &request->response, offsetof(struct hc_hub_response, location));
     request->http.token =
         is_home && request->is_trusted ? request->credentials->token : NULL;
     request->http.is_redirect_target =
         !is_home && !hub_has_endpoint_of(request->hub, request->http.url);
-    if (request_exchange(request, host, err) < 0)
+    exchanged = request_exchange(request, host, err);
+    if (exchanged < 0)
         return hc_hub_request_fail(request, err);
+    request->has_enough = exchanged > 0;
+    if (request->has_enough)
+        return 0;
     response_inherit(&request->response, &earlier, is_home);
     if (response_is_about_content(&request->response) &&
         hc_hub_response_check_commit(&request->response, &request->target, err) < 0)

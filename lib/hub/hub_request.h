@@ -50,6 +50,7 @@ struct hc_hub_request {
     bool has_mirror; /* another endpoint is left, so do not wait for this one */
     const struct hc_hub_download *download; /* NULL: of metadata or JSON */
     bool has_begun;                         /* some of the file was passed on */
+    bool has_enough;                        /* the receiver has, and ended the exchange */
     bool is_part_unnamed;      /* a part came that does not say which one it is */
     bool was_redirected;       /* the last URL is one that a redirect led to */
     struct hc_breaker_key key; /* with the token, if that is sent */

@@ -35,10 +35,11 @@ struct hc_ingest {
     int fd;
     bool is_committed;
     bool was_taken_over;
-    atomic_bool is_unusable; /* not to be gone on with */
-    bool is_size_given;      /* at the beginning */
-    uint64_t resumed_bytes;
-    uint64_t resumed_front; /* bytes that were there in order */
+    atomic_bool is_unusable;               /* not to be gone on with */
+    bool is_size_given;                    /* at the beginning */
+    atomic_uint_least64_t resumed_bytes;   /* those of an earlier ingest */
+    uint64_t resumed_front;                /* bytes that were there in order */
+    atomic_uint_least64_t duplicate_bytes; /* those of another repo's blob */
     enum hc_duplicate_kind duplicate;
     atomic_uint_least64_t hashed; /* bytes the digest has seen */
     uint64_t written_back;        /* bytes the disk has been told to write */
@@ -100,44 +101,13 @@ static int ingest_create_file(struct hc_ingest *ingest, struct hc_error *err)
     return 0;
 }
 
-/* Another repo's blob in place of our empty file, with all its bytes. */
-static int ingest_use_duplicate(struct hc_ingest *ingest,
-                                const struct hc_blob_request *request,
-                                struct hc_error *err)
+static int ingest_open_file(struct hc_ingest *ingest, struct hc_error *err)
 {
-    const char *path = hc_claim_partial_path(ingest->claim);
-    char duplicate[PATH_MAX];
-
-    if (request->is_forced || request->size < HC_DUPLICATE_MIN_BYTES ||
-        !ingest->is_size_given ||
-        !hc_duplicate_find(ingest->cache, &request->blob, request->size, duplicate))
-        return 0;
-    ingest->duplicate = hc_duplicate_use(ingest->cache, duplicate, ingest->fd, path);
-    if (ingest->duplicate == HC_DUPLICATE_LINKED) {
-        hc_auto_close(&ingest->fd);
-        ingest->fd = hc_file_open(hc_cache_fd(ingest->cache), path, O_RDONLY, 0);
-        if (ingest->fd < 0) {
-            (void)hc_file_fail(err, errno, "open", hc_cache_fd(ingest->cache), path);
-            (void)unlinkat(hc_cache_fd(ingest->cache), path, 0);
-            return -1;
-        }
-    }
-    if (ingest->duplicate != HC_DUPLICATE_NONE)
-        hc_pieces_set_whole(ingest->pieces);
+    if (!ingest_open_partial(ingest))
+        return ingest_create_file(ingest, err);
+    atomic_store(&ingest->resumed_bytes, hc_pieces_arrived(ingest->pieces));
+    ingest->resumed_front = hc_pieces_front(ingest->pieces);
     return 0;
-}
-
-static int ingest_open_file(struct hc_ingest *ingest,
-                            const struct hc_blob_request *request, struct hc_error *err)
-{
-    if (ingest_open_partial(ingest)) {
-        ingest->resumed_bytes = hc_pieces_arrived(ingest->pieces);
-        ingest->resumed_front = hc_pieces_front(ingest->pieces);
-        return 0;
-    }
-    return ingest_create_file(ingest, err) < 0
-               ? -1
-               : ingest_use_duplicate(ingest, request, err);
 }
 
 /* 0 when the size is not known. */
@@ -148,8 +118,7 @@ static uint64_t ingest_missing_bytes(const struct hc_ingest *ingest)
     return size == HC_SIZE_UNKNOWN ? 0 : size - hc_pieces_arrived(ingest->pieces);
 }
 
-/* Needed and free are compared before the first byte, or once the size is known. */
-static int ingest_check_space(const struct hc_ingest *ingest, struct hc_error *err)
+int hc_ingest_check_space(const struct hc_ingest *ingest, struct hc_error *err)
 {
     return hc_claim_require_space(ingest->claim, ingest->fd, ingest_missing_bytes(ingest),
                                   err);
@@ -195,10 +164,35 @@ int hc_ingest_begin(const struct hc_cache *cache, const struct hc_blob_request *
     }
     if (result <= 0)
         return result;
-    if (ingest_open_file(ingest_made, request, err) < 0 ||
-        ingest_check_space(ingest_made, err) < 0)
+    if (ingest_open_file(ingest_made, err) < 0)
         return -1;
     *ingest = hc_take(&ingest_made);
+    return 1;
+}
+
+int hc_ingest_use_duplicate(struct hc_ingest *ingest,
+                            const struct hc_blob_request *request, struct hc_error *err)
+{
+    const char *path = hc_claim_partial_path(ingest->claim);
+    char duplicate[PATH_MAX];
+
+    if (request->size < HC_DUPLICATE_MIN_BYTES || !ingest->is_size_given ||
+        !hc_duplicate_find(ingest->cache, &request->blob, request->size, duplicate))
+        return 0;
+    ingest->duplicate = hc_duplicate_use(ingest->cache, duplicate, ingest->fd, path);
+    if (ingest->duplicate == HC_DUPLICATE_NONE)
+        return 0;
+    if (ingest->duplicate == HC_DUPLICATE_LINKED) {
+        hc_auto_close(&ingest->fd);
+        ingest->fd = hc_file_open(hc_cache_fd(ingest->cache), path, O_RDONLY, 0);
+        if (ingest->fd < 0) {
+            (void)hc_file_fail(err, errno, "open", hc_cache_fd(ingest->cache), path);
+            (void)unlinkat(hc_cache_fd(ingest->cache), path, 0);
+            return -1;
+        }
+    }
+    atomic_store(&ingest->duplicate_bytes, request->size);
+    hc_pieces_set_whole(ingest->pieces);
     return 1;
 }
 
@@ -260,7 +254,7 @@ int hc_ingest_set_size(struct hc_ingest *ingest, uint64_t size, struct hc_error 
                        ingest->etag, size);
     }
     hc_pieces_set_size(ingest->pieces, size);
-    if (ingest_check_space(ingest, err) < 0)
+    if (hc_ingest_check_space(ingest, err) < 0)
         return -1;
     return ingest->digest ? 0 : ingest_start_digest(ingest, err);
 }
@@ -277,12 +271,17 @@ struct hc_pieces *hc_ingest_pieces(struct hc_ingest *ingest)
 
 uint64_t hc_ingest_resumed_bytes(const struct hc_ingest *ingest)
 {
-    return ingest->resumed_bytes;
+    return atomic_load(&ingest->resumed_bytes);
 }
 
 uint64_t hc_ingest_duplicate_bytes(const struct hc_ingest *ingest)
 {
-    return ingest->duplicate == HC_DUPLICATE_NONE ? 0 : hc_pieces_size(ingest->pieces);
+    return atomic_load(&ingest->duplicate_bytes);
+}
+
+uint64_t hc_ingest_reused_bytes(const struct hc_ingest *ingest)
+{
+    return hc_ingest_resumed_bytes(ingest) + hc_ingest_duplicate_bytes(ingest);
 }
 
 /* Early write-back: the disk works while the network does. A hint; failure is none. */
@@ -357,7 +356,9 @@ int hc_ingest_restart(struct hc_ingest *ingest, struct hc_error *err)
         hc_pieces_set_size(ingest->pieces, HC_SIZE_UNKNOWN);
     if (ingest_create_file(ingest, err) < 0)
         return -1;
-    ingest->resumed_bytes = ingest->resumed_front = 0;
+    atomic_store(&ingest->resumed_bytes, 0);
+    atomic_store(&ingest->duplicate_bytes, 0);
+    ingest->resumed_front = 0;
     ingest->duplicate = HC_DUPLICATE_NONE;
     atomic_store(&ingest->is_unusable, false);
     return ingest_start_digest(ingest, err);

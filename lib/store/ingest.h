@@ -23,14 +23,27 @@ struct hc_ingest_options {
 };
 
 /*
- * Begin, write, commit if all went well, and in every case drop. Begin also records who
- * is fetching in .hubcache/transfers (claim.h): 1; 0 when somebody else is at it. -1 with
- * NO_SPACE, naming both figures, when the volume has not enough room for this blob and
- * for those that were begun before it.
+ * Begin, check the space, write, commit if all went well, and in every case drop. Begin
+ * also makes the blob's claim in .hubcache/transfers (claim.h): 1; 0 when another one is
+ * alive.
  */
 int hc_ingest_begin(const struct hc_cache *cache, const struct hc_blob_request *request,
                     const struct hc_ingest_options *options, struct hc_ingest **ingest,
                     struct hc_error *err);
+
+/*
+ * Puts another repo's blob of the same hash in place of the new, empty file (duplicate.h):
+ * 1 and all bytes are there; 0 when there is none, or it is too small to be worth it.
+ */
+int hc_ingest_use_duplicate(struct hc_ingest *ingest,
+                            const struct hc_blob_request *request, struct hc_error *err);
+
+/*
+ * -1 with NO_SPACE, naming both figures, when the volume has not enough free space for
+ * what is missing of this blob and of those that were begun before it. To be called before
+ * the first byte is written.
+ */
+int hc_ingest_check_space(const struct hc_ingest *ingest, struct hc_error *err);
 
 /*
  * Bytes from `at` on; those that are there already are left as they are. BAD_HUB_REPLY
@@ -52,10 +65,11 @@ bool hc_ingest_is_size_given(const struct hc_ingest *ingest);
 /* What has arrived. Borrowed; callable from any thread. */
 struct hc_pieces *hc_ingest_pieces(struct hc_ingest *ingest);
 
-/* Bytes that were there when it began, and are not restarted: from an earlier ingest, or
- * from another repo. */
+/* Bytes that were there when it began, until it is restarted: from an earlier ingest, from
+ * another repo, and both. Callable from any thread. */
 uint64_t hc_ingest_resumed_bytes(const struct hc_ingest *ingest);
 uint64_t hc_ingest_duplicate_bytes(const struct hc_ingest *ingest);
+uint64_t hc_ingest_reused_bytes(const struct hc_ingest *ingest);
 
 /*
  * Hashes bytes that have arrived in order, at most a few hundred kilobytes: 1, or 0 when

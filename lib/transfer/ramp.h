@@ -14,6 +14,13 @@
 
 enum hc_ramp_state { HC_RAMP_AWAITS_BYTES, HC_RAMP_MEASURES, HC_RAMP_RESTS };
 
+/* Whether this process keeps the processors busy. Zero-initialise it. */
+struct hc_cpu_load {
+    int64_t since_ms; /* of the last look */
+    int64_t since_cpu_ms;
+    bool is_high;
+};
+
 struct hc_ramp {
     unsigned connections; /* wanted now; starts at 1 */
     unsigned limit;       /* at most */
@@ -23,6 +30,7 @@ struct hc_ramp {
     double best;     /* bytes a millisecond before the last step, 0: there was none */
     unsigned before; /* connections then */
     int64_t rest_ms; /* how long the next rest is */
+    struct hc_cpu_load cpu_load;
 };
 
 void hc_ramp_start(struct hc_ramp *ramp, unsigned limit, int64_t now_ms);
@@ -43,5 +51,9 @@ void hc_ramp_reduce(struct hc_ramp *ramp, unsigned connections, int64_t now_ms);
 
 /* The server would not have so many: never more than these. */
 void hc_ramp_limit(struct hc_ramp *ramp, unsigned connections, int64_t now_ms);
+
+/* More than half of what the processors it may use can do, as of the last tenth of a
+ * second. */
+bool hc_cpu_load_is_high(struct hc_cpu_load *load, int64_t now_ms);
 
 #endif

@@ -1,150 +1,150 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The caller's thread attends: it hashes what has arrived in order, and adds and ends
- * workers, each a thread with a blocking connection. Workers have a call of their own,
- * with the caller's deadline: cancelling it ends them all, whatever they wait for.
+ * A large blob: the caller's thread supervises. It hashes what has arrived in order, and
+ * starts and ends workers, each a thread with a blocking connection (segment.h). Workers
+ * have a cancellation of their own, with the caller's deadline: it ends them all, whatever
+ * they wait for. `shared.lock` guards what workers and supervisor tell each other, and is
+ * never held across I/O.
  *
- * A worker that fails while others run leaves; the last one has patience, and its failure
- * is the transfer's. So a server that will not have many connections keeps one.
+ * A worker that fails while others run leaves; the last one uses up its retries, and its
+ * failure is the download's. So a server that allows few connections keeps one.
  */
 #include "segmented_download.h"
 
-#include "cpu_load.h"
-#include "ramp.h"
-#include "segment_worker.h"
+#include "segment.h"
 
 #include <base/cancellation.h>
 #include <base/error.h>
 #include <base/hash.h>
 #include <base/text.h>
+#include <hub/response.h>
 
-#include <stdatomic.h>
 #include <string.h>
 
-enum { WORKERS_MAX = 64, POLL_MS = 10, LAST_ANSWERS_MS = 500 };
+enum { POLL_MS = 10, LAST_ANSWERS_MS = 500 };
 
-/* Where a worker is, or was until its thread is joined. */
-struct slot {
-    struct download *download;
-    pthread_t thread;
-    bool is_used;
-    atomic_bool is_over;
-};
-
-struct download {
-    struct hc_byte_source *source;
-    struct hc_pieces *pieces;
-    struct hc_budget *budget;
-    struct hc_budget_share *share; /* connections of the budget */
-    struct hc_segment_workers workers;
-    struct hc_ramp ramp;
-    struct hc_cpu_load cpu_load;
-    struct hc_cancellation *cancellation;         /* the caller's */
-    struct hc_cancellation *workers_cancellation; /* the workers' */
-    unsigned connections;                         /* connections of the grant */
-    struct slot slots[WORKERS_MAX];
-    struct {
-        pthread_mutex_t lock;
-        pthread_cond_t changed;
-        unsigned running;
-        unsigned wanted;
-        enum hc_reason loss; /* why the last worker left that failed, or HC_OK */
-        struct hc_error failure;
-    } shared;
-};
-
-static void lock(struct download *download)
+void hc_segmented_download_init(struct hc_segmented_download *download)
 {
-    (void)pthread_mutex_lock(&download->shared.lock);
+    *download = (struct hc_segmented_download){0};
+    (void)pthread_mutex_init(&download->shared.lock, NULL);
+    hc_condition_init(&download->shared.changed);
 }
 
-static void unlock(struct download *download)
+void hc_segmented_download_clear(struct hc_segmented_download *download)
 {
-    (void)pthread_mutex_unlock(&download->shared.lock);
+    (void)pthread_cond_destroy(&download->shared.changed);
+    (void)pthread_mutex_destroy(&download->shared.lock);
 }
 
-/* One of several may go; the last one may not. */
-static bool worker_may_leave(void *ctx, const struct hc_error *failure)
+bool hc_segmented_download_is_small(const struct hc_segmented_download *download)
 {
-    struct download *download = ctx;
+    return !hc_ingest_is_size_given(download->ingest) ||
+           hc_pieces_size(hc_ingest_pieces(download->ingest)) <= download->min_split_size;
+}
+
+void hc_segmented_download_count_retry(struct hc_segmented_download *download)
+{
+    HC_LOCKED(&download->shared.lock);
+
+    download->shared.retries++;
+    (void)atomic_fetch_add(download->retries, 1);
+}
+
+bool hc_segmented_download_may_leave(struct hc_segmented_download *download,
+                                     const struct hc_error *failure)
+{
     bool may;
+    HC_LOCKED(&download->shared.lock);
 
-    lock(download);
     may = download->shared.running > 1 &&
           (failure || download->shared.running > download->shared.wanted);
     download->shared.running -= may;
     if (may && failure)
         download->shared.loss = failure->reason;
-    unlock(download);
     return may;
 }
 
-static bool worker_may_not_leave(void *ctx, const struct hc_error *failure)
+void hc_segmented_download_describe(const struct hc_segmented_download *download,
+                                    char text[HC_TARGET_TEXT_SIZE])
 {
-    (void)ctx;
-    (void)failure;
-    return false;
+    const struct hc_repo_file *file = &download->request->file;
+    const struct hc_hub_target target = {.repo = file->repo,
+                                         .revision = file->revision,
+                                         .path = file->path};
+
+    hc_hub_target_describe(&target, text);
 }
+
+/* ---- workers -------------------------------------------------------------------------
+ */
 
 static void *worker_main(void *ctx)
 {
-    struct slot *slot = ctx;
-    struct download *download = slot->download;
+    struct hc_segment_worker *worker = ctx;
+    struct hc_segmented_download *download = worker->download;
     struct hc_error err;
-    int result = hc_segment_worker_run(&download->workers, &err);
+    int result = hc_segment_worker_run(download, &err);
 
-    lock(download);
-    if (result != HC_SEGMENT_WORKER_LEFT)
-        download->shared.running--;
-    if (result < 0 && download->shared.failure.reason == HC_OK)
-        download->shared.failure = err;
-    (void)pthread_cond_signal(&download->shared.changed);
-    unlock(download);
-    atomic_store(&slot->is_over, true);
+    {
+        HC_LOCKED(&download->shared.lock);
+
+        if (result != HC_WORKER_LEFT)
+            download->shared.running--;
+        if (result < 0 && download->shared.failure.reason == HC_OK)
+            download->shared.failure = err;
+        (void)pthread_cond_signal(&download->shared.changed);
+    }
+    atomic_store(&worker->is_over, true);
     return NULL;
 }
 
-static void slot_join(struct slot *slot)
+static void worker_join(struct hc_segment_worker *worker)
 {
-    (void)pthread_join(slot->thread, NULL);
-    slot->is_used = false;
+    (void)pthread_join(worker->thread, NULL);
+    worker->is_used = false;
 }
 
-static struct slot *slot_find_free(struct download *download)
+static struct hc_segment_worker *find_free_worker(struct hc_segmented_download *download)
 {
-    for (size_t i = 0; i < WORKERS_MAX; i++) {
-        struct slot *slot = &download->slots[i];
+    for (size_t i = 0; i < HC_SEGMENT_WORKERS_MAX; i++) {
+        struct hc_segment_worker *worker = &download->workers[i];
 
-        if (slot->is_used && atomic_load(&slot->is_over))
-            slot_join(slot);
-        if (!slot->is_used)
-            return slot;
+        if (worker->is_used && atomic_load(&worker->is_over))
+            worker_join(worker);
+        if (!worker->is_used)
+            return worker;
     }
     return NULL;
 }
 
-static bool download_start_worker(struct download *download)
+static void download_count_running(struct hc_segmented_download *download, int change)
 {
-    struct slot *slot = slot_find_free(download);
+    HC_LOCKED(&download->shared.lock);
 
-    if (!slot)
-        return false;
-    slot->download = download;
-    atomic_store(&slot->is_over, false);
-    lock(download);
-    download->shared.running++;
-    unlock(download);
-    slot->is_used = pthread_create(&slot->thread, NULL, worker_main, slot) == 0;
-    if (slot->is_used)
-        return true;
-    lock(download);
-    download->shared.running--;
-    unlock(download);
-    return false;
+    download->shared.running += (unsigned)change;
 }
 
-/* Fewer, when connections were lost; for good when the server says that it wants fewer. */
-static void download_count_losses(struct download *download, int64_t now_ms)
+static bool download_start_worker(struct hc_segmented_download *download)
+{
+    struct hc_segment_worker *worker = find_free_worker(download);
+
+    if (!worker)
+        return false;
+    worker->download = download;
+    atomic_store(&worker->is_over, false);
+    download_count_running(download, 1);
+    worker->is_used = pthread_create(&worker->thread, NULL, worker_main, worker) == 0;
+    if (!worker->is_used)
+        download_count_running(download, -1);
+    return worker->is_used;
+}
+
+/* ---- how many of them, and for how long ----------------------------------------------
+ */
+
+/* Fewer, when connections were lost; for good when the server says that it wants fewer.
+ * With the lock held. */
+static void download_count_losses(struct hc_segmented_download *download, int64_t now_ms)
 {
     unsigned left = download->shared.running > 0 ? download->shared.running : 1;
 
@@ -156,85 +156,90 @@ static void download_count_losses(struct download *download, int64_t now_ms)
 }
 
 /* How many workers there should be; that many may stay. Returns how many there are. */
-static unsigned download_choose_workers(struct download *download, unsigned *wanted)
+static unsigned download_choose_workers(struct hc_segmented_download *download,
+                                        unsigned *wanted)
 {
+    struct hc_byte_source *source = download->source;
+    bool sends_ranges = source->functions->sends_ranges(source);
+    bool is_contended = hc_budget_is_contended(download->budget);
     int64_t now_ms = hc_monotonic_ms();
-    const struct hc_ramp_sample sample = {
-        .bytes = hc_pieces_arrived(download->pieces),
-        .receiving = hc_byte_source_receiving(download->source),
-        .cpu_is_busy = hc_cpu_load_is_high(&download->cpu_load, now_ms)};
-    unsigned running;
+    struct hc_ramp_sample sample = {
+        .bytes = hc_pieces_arrived(hc_ingest_pieces(download->ingest)),
+        .cpu_is_busy = hc_cpu_load_is_high(&download->ramp.cpu_load, now_ms)};
+    HC_LOCKED(&download->shared.lock);
 
-    lock(download);
-    running = download->shared.running;
+    sample.receiving = download->shared.receiving;
     download_count_losses(download, now_ms);
     *wanted = hc_ramp_next(&download->ramp, now_ms, &sample);
-    if (hc_byte_source_kind_of(download->source) != HC_BYTE_SOURCE_SENDS_RANGES)
+    if (!sends_ranges)
         *wanted = 1;
-    else if (running > 1 && hc_budget_is_contended(download->budget))
-        *wanted = running - 1;
+    else if (download->shared.running > 1 && is_contended)
+        *wanted = download->shared.running - 1;
     download->shared.wanted = *wanted;
-    unlock(download);
-    return running;
+    return download->shared.running;
 }
 
 /*
- * One connection of the budget for each worker; the first came with the transfer. In the
+ * One connection of the budget for each worker; the first came with the download. In the
  * place of a worker that failed there is no other one before the ramp's next step, a
  * second or more later and twice as long each time.
  */
-static int download_adjust_workers(struct download *download, struct hc_error *err)
+static int download_adjust_workers(struct hc_segmented_download *download,
+                                   struct hc_error *err)
 {
+    struct hc_pieces *pieces = hc_ingest_pieces(download->ingest);
     unsigned wanted;
     unsigned running = download_choose_workers(download, &wanted);
 
     while (download->connections > running && download->connections > 1) {
-        hc_budget_give_back(download->budget, download->share, 1);
+        hc_budget_give_back(download->budget, &download->share, 1);
         download->connections--;
     }
-    while (running < wanted && hc_pieces_has_free(download->pieces)) {
+    while (running < wanted && hc_pieces_has_free(pieces)) {
         if (running == download->connections &&
-            !hc_budget_try_take(download->budget, download->share))
+            !hc_budget_try_take(download->budget, &download->share))
             break;
         download->connections += running == download->connections;
         if (!download_start_worker(download))
             break;
         running++;
     }
-    return running > 0 || !hc_pieces_has_free(download->pieces)
+    return running > 0 || !hc_pieces_has_free(pieces)
                ? 0
                : hc_fail(err, HC_INTERNAL, "the system gives no thread for a download");
 }
 
-static int download_check(struct download *download, struct hc_error *err)
+/* Passes the caller's deadline on to the workers. */
+static int download_check(struct hc_segmented_download *download, struct hc_error *err)
 {
     int64_t left = hc_cancellation_remaining_ms(download->cancellation);
-    int result = hc_cancellation_check(download->cancellation, err);
 
     if (left != HC_NO_DEADLINE)
         left += hc_monotonic_ms();
     hc_cancellation_extend(download->workers_cancellation, left);
-    lock(download);
-    if (result == 0 && download->shared.failure.reason != HC_OK) {
-        *err = download->shared.failure;
-        result = -1;
-    }
-    unlock(download);
-    return result;
+    if (hc_cancellation_check(download->cancellation, err) < 0)
+        return -1;
+    HC_LOCKED(&download->shared.lock);
+
+    if (download->shared.failure.reason == HC_OK)
+        return 0;
+    *err = download->shared.failure;
+    return -1;
 }
 
-static void download_wait_a_poll(struct download *download)
+static void download_await_change(struct hc_segmented_download *download)
 {
-    lock(download);
+    HC_LOCKED(&download->shared.lock);
+
     hc_condition_wait(&download->shared.changed, &download->shared.lock, POLL_MS);
-    unlock(download);
 }
 
-static int download_supervise(struct download *download, struct hc_error *err)
+static int download_supervise(struct hc_segmented_download *download,
+                              struct hc_error *err)
 {
-    struct hc_ingest *ingest = download->source->ingest;
+    struct hc_ingest *ingest = download->ingest;
 
-    while (hc_pieces_missing(download->pieces) > 0) {
+    while (hc_pieces_missing(hc_ingest_pieces(ingest)) > 0) {
         int hashed;
 
         if (download_check(download, err) < 0 ||
@@ -244,124 +249,106 @@ static int download_supervise(struct download *download, struct hc_error *err)
         if (hashed < 0)
             return -1;
         if (hashed == 0)
-            download_wait_a_poll(download);
+            download_await_change(download);
     }
     return 0;
 }
 
 /* Whether all answers end by themselves: so their connections can be used again. */
-static bool download_await_ends(struct download *download)
+static bool download_await_last_answers(struct hc_segmented_download *download)
 {
     int64_t give_up_ms = hc_monotonic_ms() + LAST_ANSWERS_MS;
-    unsigned running;
+    HC_LOCKED(&download->shared.lock);
 
-    lock(download);
     while (download->shared.running > 0 && hc_monotonic_ms() < give_up_ms &&
            !hc_cancellation_is_set(download->cancellation))
         hc_condition_wait(&download->shared.changed, &download->shared.lock, POLL_MS);
-    running = download->shared.running;
-    unlock(download);
-    return running == 0;
+    return download->shared.running == 0;
 }
 
-static void download_end_workers(struct download *download, bool has_failed)
+static void download_end_workers(struct hc_segmented_download *download, bool has_failed)
 {
-    if (has_failed || !download_await_ends(download))
+    if (has_failed || !download_await_last_answers(download))
         hc_cancellation_cancel(download->workers_cancellation);
-    for (size_t i = 0; i < WORKERS_MAX; i++) {
-        if (download->slots[i].is_used)
-            slot_join(&download->slots[i]);
+    for (size_t i = 0; i < HC_SEGMENT_WORKERS_MAX; i++) {
+        if (download->workers[i].is_used)
+            worker_join(&download->workers[i]);
     }
-}
-
-static int download_run_workers(struct download *download, struct hc_error *err)
-{
-    struct hc_hub_credentials *credentials = &download->source->credentials;
-    int result;
-
-    (void)pthread_mutex_init(&download->shared.lock, NULL);
-    hc_condition_init(&download->shared.changed);
-    credentials->cancellation = download->workers_cancellation;
-    result = download_supervise(download, err);
-    download_end_workers(download, result < 0);
-    credentials->cancellation = download->cancellation;
-    (void)pthread_cond_destroy(&download->shared.changed);
-    (void)pthread_mutex_destroy(&download->shared.lock);
-    return result;
 }
 
 static unsigned workers_limit(const struct hc_budget *budget)
 {
     unsigned size = hc_budget_size(budget);
 
-    return size < WORKERS_MAX ? size : WORKERS_MAX;
+    return size < HC_SEGMENT_WORKERS_MAX ? size : HC_SEGMENT_WORKERS_MAX;
 }
 
-static int download_missing(struct hc_byte_source *source, struct hc_budget *budget,
-                            struct hc_budget_share *share, struct hc_error *err)
+static int download_run_workers(struct hc_segmented_download *download,
+                                struct hc_error *err)
 {
-    const struct hc_segment_workers single_worker = {.source = source,
-                                                     .share_of = 1,
-                                                     .may_leave = worker_may_not_leave};
-    HC_AUTO(hc_cancellation) *workers_cancellation = NULL;
-    HC_AUTO_FREE struct download *download = NULL;
-
-    if (hc_byte_source_is_small(source))
-        return hc_segment_worker_run(&single_worker, err);
-    workers_cancellation = hc_cancellation_new(0);
-    download = calloc(1, sizeof *download);
-    if (!workers_cancellation || !download)
-        return hc_fail_memory(err);
-    download->source = source;
-    download->pieces = hc_ingest_pieces(source->ingest);
-    download->budget = budget;
-    download->share = share;
-    download->workers =
-        (struct hc_segment_workers){.source = source,
-                                    .share_of = 2 * (uint64_t)workers_limit(budget),
-                                    .may_leave = worker_may_leave,
-                                    .ctx = download};
-    download->cancellation = source->credentials.cancellation;
-    download->workers_cancellation = workers_cancellation;
-    download->connections = 1;
-    hc_ramp_start(&download->ramp, workers_limit(budget), hc_monotonic_ms());
-    return download_run_workers(download, err);
-}
-
-static uint64_t pieces_arrived(void *ctx)
-{
-    return hc_pieces_arrived(ctx);
-}
-
-/* A hash of scheme, host and port; 0 when the URL is not known. */
-static uint64_t url_host_key(const char *url)
-{
-    const char *host = strstr(url, "//");
-    size_t length = host ? (size_t)(host - url) + 2 + strcspn(host + 2, "/?#") : 0;
-
-    return length > 0 ? hc_hash_bytes(HC_HASH_START, url, length) : 0;
-}
-
-int hc_segmented_download_run(struct hc_byte_source *source, struct hc_budget *budget,
-                              struct hc_error *err)
-{
-    const char *folder = source->request->blob.folder;
-    struct hc_pieces *pieces = hc_ingest_pieces(source->ingest);
-    struct hc_budget_share share = {
-        .keys = {[HC_BUDGET_CALLER] = source->credentials.key,
-                 [HC_BUDGET_REPO] = hc_hash_bytes(HC_HASH_START, folder, strlen(folder)),
-                 [HC_BUDGET_HOST] = url_host_key(source->shared.location)},
-        .arrived = pieces_arrived,
-        .ctx = pieces,
-    };
+    unsigned limit = workers_limit(download->budget);
+    HC_AUTO(hc_cancellation) *workers_cancellation = hc_cancellation_new(0);
     int result;
 
-    if (hc_pieces_missing(pieces) == 0)
+    if (!workers_cancellation)
+        return hc_fail_memory(err);
+    download->workers_cancellation = workers_cancellation;
+    download->span_divisor = 2 * (uint64_t)limit;
+    download->connections = 1;
+    hc_ramp_start(&download->ramp, limit, hc_monotonic_ms());
+    result = download_supervise(download, err);
+    download_end_workers(download, result < 0);
+    return result;
+}
+
+static int download_run_alone(struct hc_segmented_download *download,
+                              struct hc_error *err)
+{
+    download->workers_cancellation = download->cancellation;
+    download->span_divisor = 1;
+    download->shared.running = 1;
+    return hc_segment_worker_run(download, err);
+}
+
+static uint64_t share_arrived(void *pieces)
+{
+    return hc_pieces_arrived(pieces);
+}
+
+/* What an earlier run has left of its workers: only the figures stay. */
+static void download_reset(struct hc_segmented_download *download)
+{
+    const char *folder = download->request->blob.folder;
+
+    download->shared.running = download->shared.wanted = 0;
+    download->shared.loss = HC_OK;
+    download->shared.failure = (struct hc_error){0};
+    download->share = (struct hc_budget_share){
+        .keys = {[HC_BUDGET_CALLER] = download->caller_key,
+                 [HC_BUDGET_REPO] = hc_hash_bytes(HC_HASH_START, folder, strlen(folder)),
+                 [HC_BUDGET_HOST] =
+                     download->source->functions->host_key(download->source)},
+        .arrived = share_arrived,
+        .ctx = hc_ingest_pieces(download->ingest),
+    };
+}
+
+int hc_segmented_download_run(struct hc_segmented_download *download,
+                              struct hc_error *err)
+{
+    struct hc_byte_source *source = download->source;
+    int result;
+
+    if (hc_pieces_missing(hc_ingest_pieces(download->ingest)) == 0)
         return 0;
-    if (hc_budget_take(budget, &share, source->credentials.cancellation, err) < 0)
+    download_reset(download);
+    if (hc_budget_take(download->budget, &download->share, download->cancellation, err) <
+        0)
         return -1;
-    result = download_missing(source, budget, &share, err);
-    /* No other thread is at the origin any more. */
-    hc_budget_release(budget, &share, url_host_key(source->shared.location), result == 0);
+    result = hc_segmented_download_is_small(download)
+                 ? download_run_alone(download, err)
+                 : download_run_workers(download, err);
+    hc_budget_release(download->budget, &download->share,
+                      source->functions->host_key(source), result == 0);
     return result;
 }

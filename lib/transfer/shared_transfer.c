@@ -1,100 +1,65 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A flight is in the list while it may still be joined; who is aboard is a count. The
- * list's lock guards every member of every flight and is never held across I/O: cargo is
- * taken off under it and dropped outside. The leader may use the cargo without it, as
- * nobody else changes it meanwhile; others only ever look at an ingest's offset, under
- * the lock.
+ * A transfer is a flight (base/single_flight.h) that also knows which tokens the Hub has
+ * accepted, and owns the partial file. The flights' lock guards every member and is never
+ * held across I/O: a partial file is taken off under it and dropped outside. The leader may
+ * use the partial file without the lock, as only the leader changes it; other callers look
+ * at an ingest's figures only, under the lock.
  */
 #include "shared_transfer.h"
 
-#include <base/cancellation.h>
 #include <base/error.h>
 #include <base/hash.h>
 #include <base/text.h>
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
-
-/* A caller's cancellation does not reach a flight's condition: waiters look this often.
- */
-enum { POLL_MS = 100 };
 
 struct hc_shared_transfer {
-    LIST_ENTRY(hc_shared_transfer) link;
+    struct hc_single_flight flight; /* first: a flight is cast to its transfer */
+    struct hc_single_flights *flights;
     char folder[HC_REPO_FOLDER_MAX + 1];
     char etag[HC_ETAG_MAX + 1];
     bool is_forced;
-    unsigned waiters;
-    bool has_leader;
-    bool is_finished;
-    struct hc_error outcome;        /* reason HC_OK: well */
-    struct hc_keyed_hash *admitted; /* credentials, */
+    struct hc_error outcome;        /* when finished; reason HC_OK: well */
+    struct hc_keyed_hash *admitted; /* tokens, */
     size_t admitted_count;
     struct hc_keyed_hash
-        refused;             /* and, with `refusal`, those of a leader that was refused */
+        refused;             /* and, with `refusal`, that of a leader that was refused */
     struct hc_error refusal; /* reason HC_OK: none was */
     struct hc_partial_file partial;
     uint64_t remote_bytes;
-    bool is_remote; /* another process has them */
+    uint64_t remote_bytes_at_first; /* when another process was first seen to have it */
+    bool is_remote;
     atomic_uint retries;
-    uint64_t given; /* what was there when we loaded the ingest, or sighted who has it */
-    pthread_cond_t changed;
 };
 
-struct hc_shared_transfers {
-    struct {
-        pthread_mutex_t lock;
-        LIST_HEAD(, hc_shared_transfer) list;
-    } shared;
+/* What a transfer is found by, and begun with. */
+struct transfer_key {
+    struct hc_single_flights *flights;
+    const struct hc_blob_request *request;
+    struct hc_keyed_hash token;
 };
 
-static void lock(struct hc_shared_transfers *transfers)
-{
-    (void)pthread_mutex_lock(&transfers->shared.lock);
-}
-
-static void unlock(struct hc_shared_transfers *transfers)
-{
-    (void)pthread_mutex_unlock(&transfers->shared.lock);
-}
-
-static bool shared_transfer_is_of(const struct hc_shared_transfer *transfer,
-                                  const struct hc_blob_id *blob)
+static bool transfer_is_of(const struct hc_shared_transfer *transfer,
+                           const struct hc_blob_id *blob)
 {
     return strcmp(transfer->etag, blob->etag) == 0 &&
            strcmp(transfer->folder, blob->folder) == 0;
 }
 
-static struct hc_shared_transfer *
-shared_transfers_find(struct hc_shared_transfers *transfers,
-                      const struct hc_shared_transfer_key *name)
-{
-    struct hc_shared_transfer *transfer;
-
-    LIST_FOREACH(transfer, &transfers->shared.list, link)
-    {
-        if (shared_transfer_is_of(transfer, &name->blob) &&
-            transfer->is_forced == name->is_forced)
-            return transfer;
-    }
-    return NULL;
-}
-
-static bool shared_transfer_has_admitted(const struct hc_shared_transfer *transfer,
-                                         const struct hc_keyed_hash *key)
+static bool transfer_has_admitted(const struct hc_shared_transfer *transfer,
+                                  const struct hc_keyed_hash *token)
 {
     for (size_t i = 0; i < transfer->admitted_count; i++) {
-        if (hc_keyed_hash_equals(&transfer->admitted[i], key))
+        if (hc_keyed_hash_equals(&transfer->admitted[i], token))
             return true;
     }
     return false;
 }
 
-static int shared_transfer_add_key(struct hc_shared_transfer *transfer,
-                                   const struct hc_keyed_hash *key, struct hc_error *err)
+static int transfer_add_token(struct hc_shared_transfer *transfer,
+                              const struct hc_keyed_hash *token, struct hc_error *err)
 {
     struct hc_keyed_hash *admitted =
         reallocarray(transfer->admitted, transfer->admitted_count + 1,
@@ -103,196 +68,173 @@ static int shared_transfer_add_key(struct hc_shared_transfer *transfer,
     if (!admitted)
         return hc_fail_memory(err);
     transfer->admitted = admitted;
-    transfer->admitted[transfer->admitted_count++] = *key;
+    transfer->admitted[transfer->admitted_count++] = *token;
     return 0;
 }
 
-static struct hc_shared_transfer *
-shared_transfer_new(const struct hc_shared_transfer_key *name,
-                    const struct hc_keyed_hash *key, struct hc_error *err)
-{
-    struct hc_shared_transfer *transfer = calloc(1, sizeof *transfer);
-
-    if (!transfer) {
-        (void)hc_fail_memory(err);
-        return NULL;
-    }
-    if (shared_transfer_add_key(transfer, key, err) < 0) {
-        free(transfer);
-        return NULL;
-    }
-    (void)hc_format(transfer->folder, sizeof transfer->folder, "%s", name->blob.folder);
-    (void)hc_format(transfer->etag, sizeof transfer->etag, "%s", name->blob.etag);
-    transfer->is_forced = name->is_forced;
-    hc_condition_init(&transfer->changed);
-    return transfer;
-}
-
-/* The lock goes last: whoever gets it next finds no half-written blob of ours. */
+/* The lock goes last: the process that gets it next finds no half-written blob of ours. */
 static void partial_file_drop(struct hc_partial_file partial)
 {
     hc_ingest_drop(partial.ingest);
     hc_blob_lock_release(partial.lock);
 }
 
-static void shared_transfer_free(struct hc_shared_transfer *transfer)
+/* ---- the rules of the flight ----------------------------------------------------------
+ */
+
+static bool transfer_has_key(const struct hc_single_flight *flight, const void *key)
 {
+    const struct hc_shared_transfer *transfer = (const struct hc_shared_transfer *)flight;
+    const struct hc_blob_request *request = ((const struct transfer_key *)key)->request;
+
+    return transfer->is_forced == request->is_forced &&
+           transfer_is_of(transfer, &request->blob);
+}
+
+static void transfer_destroy(struct hc_single_flight *flight)
+{
+    struct hc_shared_transfer *transfer = (struct hc_shared_transfer *)flight;
+
     partial_file_drop(transfer->partial);
     free(transfer->admitted);
-    (void)pthread_cond_destroy(&transfer->changed);
     free(transfer);
 }
 
-static void shared_transfer_wait_a_poll(struct hc_shared_transfers *transfers,
-                                        struct hc_shared_transfer *transfer,
-                                        struct hc_cancellation *call)
+static struct hc_single_flight *transfer_create(const void *key, struct hc_error *err)
 {
-    int64_t left = hc_cancellation_remaining_ms(call);
-    hc_condition_wait(&transfer->changed, &transfers->shared.lock,
-                      left < POLL_MS ? left : POLL_MS);
-}
+    const struct transfer_key *begun = key;
+    struct hc_shared_transfer *transfer = calloc(1, sizeof *transfer);
 
-/* Whether waiting is over, under the lock; then `*answer` is hc_shared_transfer_wait's. */
-static bool shared_transfer_is_decided(struct hc_shared_transfer *transfer,
-                                       const struct hc_keyed_hash *key, int *answer,
-                                       struct hc_error *err)
-{
-    const struct hc_error *failure = NULL;
-
-    *answer = HC_SHARED_TRANSFER_DONE;
-    if (transfer->is_finished) {
-        failure = &transfer->outcome;
-    } else if (!shared_transfer_has_admitted(transfer, key)) {
-        *answer = HC_SHARED_TRANSFER_PROVE;
-        return true;
-    } else if (transfer->refusal.reason != HC_OK &&
-               hc_keyed_hash_equals(&transfer->refused, key)) {
-        failure = &transfer->refusal;
-    } else if (transfer->has_leader) {
-        return false;
-    }
-
-    if (!failure) {
-        transfer->has_leader = true;
-        *answer = HC_SHARED_TRANSFER_LEAD;
-    } else if (failure->reason != HC_OK) {
-        *err = *failure;
-        *answer = -1;
-    }
-    return true;
-}
-
-struct hc_shared_transfers *hc_shared_transfers_new(struct hc_error *err)
-{
-    struct hc_shared_transfers *transfers = calloc(1, sizeof *transfers);
-
-    if (!transfers) {
+    if (!transfer) {
         (void)hc_fail_memory(err);
         return NULL;
     }
-    (void)pthread_mutex_init(&transfers->shared.lock, NULL);
-    LIST_INIT(&transfers->shared.list);
-    return transfers;
+    transfer->flights = begun->flights;
+    (void)hc_format(transfer->folder, sizeof transfer->folder, "%s",
+                    begun->request->blob.folder);
+    (void)hc_format(transfer->etag, sizeof transfer->etag, "%s",
+                    begun->request->blob.etag);
+    transfer->is_forced = begun->request->is_forced;
+    if (transfer_add_token(transfer, &begun->token, err) == 0)
+        return &transfer->flight;
+    free(transfer);
+    return NULL;
 }
 
-void hc_shared_transfers_free(struct hc_shared_transfers *transfers)
+/* Access first: a caller that has none is told nothing of the transfer. */
+static int transfer_decide(const struct hc_single_flight *flight, const void *token,
+                           struct hc_error *err)
 {
-    if (!transfers)
-        return;
-    (void)pthread_mutex_destroy(&transfers->shared.lock);
-    free(transfers);
+    const struct hc_shared_transfer *transfer = (const struct hc_shared_transfer *)flight;
+
+    if (!transfer_has_admitted(transfer, token))
+        return HC_SHARED_TRANSFER_PROVE;
+    if (transfer->refusal.reason == HC_OK ||
+        !hc_keyed_hash_equals(&transfer->refused, token))
+        return 0;
+    *err = transfer->refusal;
+    return -1;
 }
 
-struct hc_shared_transfer *
-hc_shared_transfer_join(struct hc_shared_transfers *transfers,
-                        const struct hc_shared_transfer_key *name,
-                        const struct hc_hub_credentials *caller, struct hc_error *err)
+void hc_shared_transfers_init(struct hc_single_flights *transfers)
 {
-    const struct hc_keyed_hash key = hc_keyed_hash_of(caller->token);
-    struct hc_shared_transfer *transfer;
+    static const struct hc_single_flight_rules rules = {.has_key = transfer_has_key,
+                                                        .create = transfer_create,
+                                                        .destroy = transfer_destroy,
+                                                        .decide = transfer_decide};
 
-    lock(transfers);
-    transfer = shared_transfers_find(transfers, name);
-    if (!transfer) {
-        transfer = shared_transfer_new(name, &key, err);
-        if (transfer)
-            LIST_INSERT_HEAD(&transfers->shared.list, transfer, link);
-    }
-    if (transfer)
-        transfer->waiters++;
-    unlock(transfers);
-    return transfer;
+    hc_single_flights_init(transfers, &rules);
 }
 
-int hc_shared_transfer_admit(struct hc_shared_transfers *transfers,
-                             struct hc_shared_transfer *transfer,
-                             const struct hc_hub_credentials *caller,
+/* ---- callers --------------------------------------------------------------------------
+ */
+
+struct hc_shared_transfer *hc_shared_transfer_join(
+    struct hc_single_flights *transfers, const struct hc_blob_request *request,
+    const struct hc_hub_credentials *credentials, struct hc_error *err)
+{
+    const struct transfer_key key = {.flights = transfers,
+                                     .request = request,
+                                     .token = hc_keyed_hash_of(credentials->token)};
+
+    return (struct hc_shared_transfer *)hc_single_flight_join(transfers, &key, err);
+}
+
+int hc_shared_transfer_admit(struct hc_shared_transfer *transfer,
+                             const struct hc_hub_credentials *credentials,
                              struct hc_error *err)
 {
-    const struct hc_keyed_hash key = hc_keyed_hash_of(caller->token);
-    int result = 0;
+    const struct hc_keyed_hash token = hc_keyed_hash_of(credentials->token);
+    HC_LOCKED(&transfer->flights->shared.lock);
 
-    lock(transfers);
-    if (!shared_transfer_has_admitted(transfer, &key))
-        result = shared_transfer_add_key(transfer, &key, err);
-    unlock(transfers);
-    return result;
+    return transfer_has_admitted(transfer, &token)
+               ? 0
+               : transfer_add_token(transfer, &token, err);
 }
 
-void hc_shared_transfer_leave(struct hc_shared_transfers *transfers,
-                              struct hc_shared_transfer *transfer)
+void hc_shared_transfer_leave(struct hc_shared_transfer *transfer)
 {
-    bool is_last;
-
-    lock(transfers);
-    is_last = --transfer->waiters == 0;
-    if (is_last && !transfer->is_finished)
-        LIST_REMOVE(transfer, link);
-    unlock(transfers);
-    if (is_last)
-        shared_transfer_free(transfer);
+    hc_single_flight_leave(transfer->flights, &transfer->flight);
 }
 
-int hc_shared_transfer_wait(struct hc_shared_transfers *transfers,
-                            struct hc_shared_transfer *transfer,
-                            const struct hc_hub_credentials *caller, struct hc_error *err)
+int hc_shared_transfer_wait(struct hc_shared_transfer *transfer,
+                            const struct hc_hub_credentials *credentials,
+                            struct hc_error *err)
 {
-    const struct hc_keyed_hash key = hc_keyed_hash_of(caller->token);
-    int answer;
+    const struct hc_keyed_hash token = hc_keyed_hash_of(credentials->token);
+    int role = hc_single_flight_wait(transfer->flights, &transfer->flight, &token,
+                                     credentials->cancellation, err);
 
-    lock(transfers);
-    while (!shared_transfer_is_decided(transfer, &key, &answer, err)) {
-        if (hc_cancellation_check(caller->cancellation, err) < 0) {
-            answer = -1;
-            break;
-        }
-        shared_transfer_wait_a_poll(transfers, transfer, caller->cancellation);
-    }
-    unlock(transfers);
-    return answer;
+    if (role != HC_FLIGHT_FINISHED || transfer->outcome.reason == HC_OK)
+        return role;
+    *err = transfer->outcome;
+    return -1;
 }
 
-struct hc_partial_file hc_shared_transfer_partial(struct hc_shared_transfers *transfers,
-                                                  struct hc_shared_transfer *transfer)
-{
-    struct hc_partial_file partial;
+/* ---- the leader -----------------------------------------------------------------------
+ */
 
-    lock(transfers);
-    partial = transfer->partial;
-    unlock(transfers);
-    return partial;
+const struct hc_partial_file *
+hc_shared_transfer_partial(const struct hc_shared_transfer *transfer)
+{
+    return &transfer->partial;
 }
 
-void hc_shared_transfer_set_partial(struct hc_shared_transfers *transfers,
-                                    struct hc_shared_transfer *transfer,
-                                    struct hc_partial_file partial)
+void hc_shared_transfer_keep_lock(struct hc_shared_transfer *transfer,
+                                  struct hc_blob_lock *lock)
 {
-    lock(transfers);
-    transfer->partial = partial;
-    transfer->given = partial.ingest ? hc_ingest_resumed_bytes(partial.ingest) +
-                                           hc_ingest_duplicate_bytes(partial.ingest)
-                                     : 0;
-    unlock(transfers);
+    HC_LOCKED(&transfer->flights->shared.lock);
+
+    transfer->partial.lock = lock;
+}
+
+/* Returns what was there before. */
+static struct hc_ingest *transfer_swap_ingest(struct hc_shared_transfer *transfer,
+                                              struct hc_ingest *ingest)
+{
+    struct hc_ingest *earlier;
+    HC_LOCKED(&transfer->flights->shared.lock);
+
+    earlier = transfer->partial.ingest;
+    transfer->partial.ingest = ingest;
+    return earlier;
+}
+
+void hc_shared_transfer_keep_ingest(struct hc_shared_transfer *transfer,
+                                    struct hc_ingest *ingest)
+{
+    hc_ingest_drop(transfer_swap_ingest(transfer, ingest));
+}
+
+void hc_shared_transfer_set_remote(struct hc_shared_transfer *transfer, uint64_t bytes,
+                                   bool is_remote)
+{
+    HC_LOCKED(&transfer->flights->shared.lock);
+
+    if (!transfer->is_remote)
+        transfer->remote_bytes_at_first = bytes;
+    transfer->remote_bytes = bytes;
+    transfer->is_remote = is_remote;
 }
 
 atomic_uint *hc_shared_transfer_retries(struct hc_shared_transfer *transfer)
@@ -300,108 +242,82 @@ atomic_uint *hc_shared_transfer_retries(struct hc_shared_transfer *transfer)
     return &transfer->retries;
 }
 
-void hc_shared_transfer_finish(struct hc_shared_transfers *transfers,
-                               struct hc_shared_transfer *transfer,
+void hc_shared_transfer_finish(struct hc_shared_transfer *transfer,
                                const struct hc_error *failure)
 {
-    struct hc_partial_file partial = hc_shared_transfer_partial(transfers, transfer);
+    const struct hc_partial_file partial = {.ingest =
+                                                transfer_swap_ingest(transfer, NULL),
+                                            .lock = transfer->partial.lock};
 
-    hc_shared_transfer_set_partial(transfers, transfer, (struct hc_partial_file){0});
+    hc_shared_transfer_keep_lock(transfer, NULL);
     partial_file_drop(partial);
-    lock(transfers);
-    transfer->is_finished = true;
+    HC_LOCKED(&transfer->flights->shared.lock);
+
     if (failure)
         transfer->outcome = *failure;
-    LIST_REMOVE(transfer, link); /* who comes now looks on the disk first */
-    (void)pthread_cond_broadcast(&transfer->changed);
-    unlock(transfers);
+    hc_single_flight_finish(&transfer->flight);
 }
 
-void hc_shared_transfer_hand_over(struct hc_shared_transfers *transfers,
-                                  struct hc_shared_transfer *transfer,
+void hc_shared_transfer_hand_over(struct hc_shared_transfer *transfer,
                                   const struct hc_hub_credentials *refused,
                                   const struct hc_error *refusal)
 {
-    lock(transfers);
+    HC_LOCKED(&transfer->flights->shared.lock);
+
     transfer->refusal = refused ? *refusal : (struct hc_error){0};
     if (refused)
         transfer->refused = hc_keyed_hash_of(refused->token);
-    transfer->has_leader = false;
-    (void)pthread_cond_broadcast(&transfer->changed);
-    unlock(transfers);
+    hc_single_flight_hand_over(&transfer->flight);
 }
 
-void hc_shared_transfer_set_remote(struct hc_shared_transfers *transfers,
-                                   struct hc_shared_transfer *transfer, uint64_t bytes,
-                                   bool is_remote)
-{
-    lock(transfers);
-    if (!transfer->is_remote)
-        transfer->given = bytes;
-    transfer->remote_bytes = bytes;
-    transfer->is_remote = is_remote;
-    unlock(transfers);
-}
+/* ---- progress -------------------------------------------------------------------------
+ */
 
 static struct hc_transfer_progress
-shared_transfer_progress(const struct hc_shared_transfer *transfer)
+transfer_progress(const struct hc_shared_transfer *transfer)
 {
     struct hc_ingest *ingest = transfer->partial.ingest;
-    struct hc_transfer_progress progress = {.bytes = transfer->remote_bytes,
-                                            .reused_bytes = transfer->given,
-                                            .retries = atomic_load(&transfer->retries),
-                                            .is_remote = transfer->is_remote};
+    struct hc_transfer_progress progress = {.retries = atomic_load(&transfer->retries)};
 
     if (ingest) {
         progress.bytes = hc_pieces_arrived(hc_ingest_pieces(ingest));
-        progress.is_remote = false;
+        progress.reused_bytes = hc_ingest_reused_bytes(ingest);
+    } else if (transfer->is_remote) {
+        progress.bytes = transfer->remote_bytes;
+        progress.reused_bytes = transfer->remote_bytes_at_first;
+        progress.is_remote = true;
     }
     return progress;
 }
 
 struct hc_transfer_progress
-hc_shared_transfers_progress(struct hc_shared_transfers *transfers,
+hc_shared_transfers_progress(struct hc_single_flights *transfers,
                              const struct hc_blob_id *blob)
 {
-    const struct hc_shared_transfer *transfer;
+    const struct hc_single_flight *flight;
     struct hc_transfer_progress progress = {0};
+    HC_LOCKED(&transfers->shared.lock);
 
-    lock(transfers);
-    LIST_FOREACH(transfer, &transfers->shared.list, link)
+    LIST_FOREACH(flight, &transfers->shared.list, link)
     {
-        if (shared_transfer_is_of(transfer, blob) && progress.bytes == 0)
-            progress = shared_transfer_progress(transfer);
+        const struct hc_shared_transfer *transfer =
+            (const struct hc_shared_transfer *)flight;
+
+        if (transfer_is_of(transfer, blob) && progress.bytes == 0)
+            progress = transfer_progress(transfer);
     }
-    unlock(transfers);
     return progress;
 }
 
-unsigned hc_shared_transfers_count(struct hc_shared_transfers *transfers)
+unsigned hc_shared_transfers_count(struct hc_single_flights *transfers)
 {
-    const struct hc_shared_transfer *transfer;
+    const struct hc_single_flight *flight;
     unsigned count = 0;
+    HC_LOCKED(&transfers->shared.lock);
 
-    lock(transfers);
-    LIST_FOREACH(transfer, &transfers->shared.list, link)
+    LIST_FOREACH(flight, &transfers->shared.list, link)
     {
         count++;
     }
-    unlock(transfers);
     return count;
-}
-
-unsigned hc_shared_transfers_waiters(struct hc_shared_transfers *transfers,
-                                     const struct hc_blob_id *blob)
-{
-    const struct hc_shared_transfer *transfer;
-    unsigned waiters = 0;
-
-    lock(transfers);
-    LIST_FOREACH(transfer, &transfers->shared.list, link)
-    {
-        if (shared_transfer_is_of(transfer, blob))
-            waiters += transfer->waiters;
-    }
-    unlock(transfers);
-    return waiters;
 }

@@ -72,8 +72,4 @@ int hc_transfers_fetch(struct hc_transfers *transfers,
 struct hc_transfer_progress hc_transfers_progress(struct hc_transfers *transfers,
                                                   const struct hc_blob_id *blob);
 
-/* How many callers of this process are fetching or waiting for a blob right now. */
-unsigned hc_transfers_waiting(struct hc_transfers *transfers,
-                              const struct hc_blob_id *blob);
-
 #endif

@@ -32,7 +32,12 @@ static inline struct hc_ingest *begin_ingest(const struct hc_cache *cache,
     const struct hc_ingest_options options = {0};
     struct hc_ingest *ingest = NULL;
 
-    return hc_ingest_begin(cache, &request, &options, &ingest, err) == 1 ? ingest : NULL;
+    if (hc_ingest_begin(cache, &request, &options, &ingest, err) != 1)
+        return NULL;
+    if (hc_ingest_check_space(ingest, err) == 0)
+        return ingest;
+    hc_ingest_drop(ingest);
+    return NULL;
 }
 
 /* Takes over the claim that a live process has, as if it had stalled. */

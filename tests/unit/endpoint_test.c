@@ -315,12 +315,12 @@ static void bandwidth_is_waited_for_until_the_caller_leaves(void **state)
     HC_AUTO(hc_hub) *hub = hc_hub_open(&settings, &f->err);
     HC_AUTO(hc_cancellation) *cancellation = hc_cancellation_new(hc_monotonic_ms() + 500);
     size_t taken = 0;
-    const struct hc_hub_download download = {.repo = &f->repo,
-                                             .commit = f->commit,
-                                             .path = "model.bin",
-                                             .size = 10,
-                                             .write = endpoint_take_bytes,
-                                             .ctx = &taken};
+    const struct hc_hub_download download = {
+        .request =
+            &(const struct hc_blob_request){.file = {&f->repo, f->commit, "model.bin"}},
+        .size = 10,
+        .write = endpoint_take_bytes,
+        .ctx = &taken};
 
     f->credentials.cancellation = cancellation;
     assert_non_null(hub);

@@ -44,15 +44,15 @@ static int get_sink_restart(void *ctx, struct hc_error *err)
 /* One attempt at model.bin, from where the sink is. */
 static int get_file(struct fixture *f, struct sink *sink, const char *location)
 {
-    const struct hc_hub_download download = {.repo = &f->repo,
-                                             .commit = f->commit,
-                                             .path = "model.bin",
-                                             .location = location,
-                                             .offset = sink->used,
-                                             .size = 10,
-                                             .restart = get_sink_restart,
-                                             .write = get_sink_write,
-                                             .ctx = sink};
+    const struct hc_hub_download download = {
+        .request =
+            &(const struct hc_blob_request){.file = {&f->repo, f->commit, "model.bin"}},
+        .location = location,
+        .offset = sink->used,
+        .size = 10,
+        .restart = get_sink_restart,
+        .write = get_sink_write,
+        .ctx = sink};
 
     return hc_hub_get(f->hub, &download, &f->credentials, &f->err);
 }
@@ -141,15 +141,15 @@ static void a_part_of_a_huge_file_is_asked_for_by_all_its_digits(void **state)
     struct fixture *f = *state;
     struct sink sink = {0};
     const uint64_t size = 100000000000;
-    const struct hc_hub_download download = {.repo = &f->repo,
-                                             .commit = f->commit,
-                                             .path = "model.bin",
-                                             .offset = size - 20,
-                                             .until = size - 10,
-                                             .size = size,
-                                             .restart = get_sink_restart,
-                                             .write = get_sink_write,
-                                             .ctx = &sink};
+    const struct hc_hub_download download = {
+        .request =
+            &(const struct hc_blob_request){.file = {&f->repo, f->commit, "model.bin"}},
+        .offset = size - 20,
+        .until = size - 10,
+        .size = size,
+        .restart = get_sink_restart,
+        .write = get_sink_write,
+        .ctx = &sink};
 
     assert_int_equal(hc_hub_get(f->hub, &download, &f->credentials, &f->err),
                      -1); /* 416 */
@@ -316,9 +316,10 @@ static void a_sink_that_fails_ends_the_download_with_its_error(void **state)
     hub_fixture_add_rule(f, (struct test_hub_rule){.on_cdn = true,
                                                    .fault = TEST_HUB_NO_RANGE});
     {
-        const struct hc_hub_download download = {.repo = &f->repo,
-                                                 .commit = f->commit,
-                                                 .path = "model.bin",
+        const struct hc_hub_download download = {.request =
+                                                     &(const struct hc_blob_request){
+                                                         .file = {&f->repo, f->commit,
+                                                                  "model.bin"}},
                                                  .size = 10,
                                                  .write = get_sink_write,
                                                  .ctx = &sink};

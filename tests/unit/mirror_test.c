@@ -97,13 +97,13 @@ static int mirror_sink_write(void *ctx, const void *bytes, size_t count,
 static int mirror_get(struct mirrored *m, const char *path, const char *location,
                       struct sink *sink)
 {
-    const struct hc_hub_download download = {.repo = &m->f.repo,
-                                             .commit = m->f.commit,
-                                             .path = path,
-                                             .location = location,
-                                             .size = strcmp(path, "config.json") ? 10 : 2,
-                                             .write = mirror_sink_write,
-                                             .ctx = sink};
+    const struct hc_hub_download download = {
+        .request =
+            &(const struct hc_blob_request){.file = {&m->f.repo, m->f.commit, path}},
+        .location = location,
+        .size = strcmp(path, "config.json") ? 10 : 2,
+        .write = mirror_sink_write,
+        .ctx = sink};
 
     *sink = (struct sink){0};
     return hc_hub_get(m->f.hub, &download, &m->f.credentials, &m->f.err);

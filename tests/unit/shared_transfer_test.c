@@ -7,6 +7,7 @@
  */
 #include "blob_id.h"
 #include "cache_helper.h"
+#include "single_flight_helper.h"
 #include "test.h"
 
 #include <base/error.h>
@@ -22,7 +23,7 @@ enum { LARGE_SIZE = 4 * 1024 * 1024, LEFT_SIZE = 2 * 1024 * 1024 };
 struct fixture {
     char *dir;
     struct hc_cache *cache;
-    struct hc_shared_transfers *transfers;
+    struct hc_single_flights transfers;
     struct hc_repo repo;
     struct hc_error err;
 };
@@ -35,8 +36,7 @@ static int shared_set_up(void **state)
     f->dir = temp_dir_make();
     f->cache = hc_cache_open(f->dir, false, &f->err);
     assert_non_null(f->cache);
-    f->transfers = hc_shared_transfers_new(&f->err);
-    assert_non_null(f->transfers);
+    hc_shared_transfers_init(&f->transfers);
     assert_int_equal(hc_repo_init(&f->repo, HC_REPO_MODEL, "org/m", &f->err), 0);
     *state = f;
     return 0;
@@ -46,7 +46,7 @@ static int shared_tear_down(void **state)
 {
     struct fixture *f = *state;
 
-    hc_shared_transfers_free(f->transfers);
+    hc_single_flights_clear(&f->transfers);
     hc_cache_close(f->cache);
     temp_dir_remove(f->dir);
     free(f);
@@ -55,10 +55,10 @@ static int shared_tear_down(void **state)
 
 static struct hc_shared_transfer *shared_join(struct fixture *f, bool is_forced)
 {
-    const struct hc_shared_transfer_key name = {.blob = {f->repo.folder, etag},
-                                                .is_forced = is_forced};
+    const struct hc_blob_request request = {.blob = *BLOB_OF(f, etag),
+                                            .is_forced = is_forced};
     struct hc_shared_transfer *transfer =
-        hc_shared_transfer_join(f->transfers, &name,
+        hc_shared_transfer_join(&f->transfers, &request,
                                 &(const struct hc_hub_credentials){0}, &f->err);
 
     assert_non_null(transfer);
@@ -70,36 +70,32 @@ static void shared_admit(struct fixture *f, struct hc_shared_transfer *transfer,
 {
     const struct hc_hub_credentials credentials = {.token = token};
 
-    assert_int_equal(hc_shared_transfer_admit(f->transfers, transfer, &credentials,
-                                              &f->err),
-                     0);
+    assert_int_equal(hc_shared_transfer_admit(transfer, &credentials, &f->err), 0);
 }
 
-/* Waits as somebody who is not going to wait long: a caller whose call is over. */
+/* Waits as a caller that has been cancelled, so that the wait is short. */
 static int shared_wait_as(struct fixture *f, struct hc_shared_transfer *transfer,
                           const char *token)
 {
     struct hc_cancellation *call = hc_cancellation_new(HC_NO_DEADLINE);
     const struct hc_hub_credentials credentials = {.token = token, .cancellation = call};
-    int answer;
+    int role;
 
     hc_cancellation_cancel(call);
-    answer = hc_shared_transfer_wait(f->transfers, transfer, &credentials, &f->err);
+    role = hc_shared_transfer_wait(transfer, &credentials, &f->err);
     hc_cancellation_free(call);
-    return answer;
+    return role;
 }
 
-/* Puts a lock and the first bytes of a blob on board. */
+/* Gives the transfer the lock and the first bytes of a blob. */
 static void shared_set_partial(struct fixture *f, struct hc_shared_transfer *transfer)
 {
-    struct hc_partial_file partial = {.lock = take_lock(f->cache, BLOB_OF(f, etag)),
-                                      .ingest = begin_ingest(f->cache, BLOB_OF(f, etag),
-                                                             100, &f->err)};
+    struct hc_ingest *ingest = begin_ingest(f->cache, BLOB_OF(f, etag), 100, &f->err);
 
-    assert_non_null(partial.lock);
-    assert_non_null(partial.ingest);
-    assert_int_equal(hc_ingest_write(partial.ingest, 0, content, 5, &f->err), 0);
-    hc_shared_transfer_set_partial(f->transfers, transfer, partial);
+    assert_non_null(ingest);
+    assert_int_equal(hc_ingest_write(ingest, 0, content, 5, &f->err), 0);
+    hc_shared_transfer_keep_lock(transfer, take_lock(f->cache, BLOB_OF(f, etag)));
+    hc_shared_transfer_keep_ingest(transfer, ingest);
 }
 
 static void expect_no_partial(struct fixture *f)
@@ -115,14 +111,14 @@ static void the_first_leads_and_the_next_waits(void **state)
                               *second = shared_join(f, false);
 
     assert_ptr_equal(first, second);
-    assert_int_equal(hc_shared_transfers_waiters(f->transfers, BLOB_OF(f, etag)), 2);
+    assert_int_equal(single_flights_callers(&f->transfers), 2);
     assert_int_equal(shared_wait_as(f, first, NULL), HC_SHARED_TRANSFER_LEAD);
     assert_int_equal(shared_wait_as(f, second, NULL), -1);
     assert_int_equal(f->err.reason, HC_CANCELLED);
 
-    hc_shared_transfer_leave(f->transfers, second);
-    hc_shared_transfer_finish(f->transfers, first, NULL);
-    hc_shared_transfer_leave(f->transfers, first);
+    hc_shared_transfer_leave(second);
+    hc_shared_transfer_finish(first, NULL);
+    hc_shared_transfer_leave(first);
 }
 
 static void a_finish_is_the_answer_of_all_waiters_and_the_end(void **state)
@@ -134,7 +130,7 @@ static void a_finish_is_the_answer_of_all_waiters_and_the_end(void **state)
 
     assert_int_equal(shared_wait_as(f, leader, NULL), HC_SHARED_TRANSFER_LEAD);
     shared_set_partial(f, leader);
-    hc_shared_transfer_finish(f->transfers, leader, NULL);
+    hc_shared_transfer_finish(leader, NULL);
     expect_no_partial(f); /* while they are still aboard */
 
     later = shared_join(f, false);
@@ -142,9 +138,9 @@ static void a_finish_is_the_answer_of_all_waiters_and_the_end(void **state)
     assert_int_equal(shared_wait_as(f, waiter, NULL), HC_SHARED_TRANSFER_DONE);
     assert_int_equal(shared_wait_as(f, later, NULL), HC_SHARED_TRANSFER_LEAD);
 
-    hc_shared_transfer_leave(f->transfers, later);
-    hc_shared_transfer_leave(f->transfers, waiter);
-    hc_shared_transfer_leave(f->transfers, leader);
+    hc_shared_transfer_leave(later);
+    hc_shared_transfer_leave(waiter);
+    hc_shared_transfer_leave(leader);
 }
 
 static void a_failure_reaches_all_waiters(void **state)
@@ -156,13 +152,13 @@ static void a_failure_reaches_all_waiters(void **state)
 
     assert_int_equal(shared_wait_as(f, leader, NULL), HC_SHARED_TRANSFER_LEAD);
     (void)hc_fail(&failure, HC_CHECKSUM_MISMATCH, "wrong bytes");
-    hc_shared_transfer_finish(f->transfers, leader, &failure);
+    hc_shared_transfer_finish(leader, &failure);
 
     assert_int_equal(shared_wait_as(f, waiter, NULL), -1);
     assert_int_equal(f->err.reason, HC_CHECKSUM_MISMATCH);
     assert_string_equal(f->err.message, "wrong bytes");
-    hc_shared_transfer_leave(f->transfers, leader);
-    hc_shared_transfer_leave(f->transfers, waiter);
+    hc_shared_transfer_leave(leader);
+    hc_shared_transfer_leave(waiter);
 }
 
 static void the_partial_file_is_handed_over_with_the_lead(void **state)
@@ -170,25 +166,25 @@ static void the_partial_file_is_handed_over_with_the_lead(void **state)
     struct fixture *f = *state;
     struct hc_shared_transfer *leader = shared_join(f, false),
                               *waiter = shared_join(f, false);
-    struct hc_partial_file partial;
+    const struct hc_partial_file *partial;
 
     assert_int_equal(shared_wait_as(f, leader, NULL), HC_SHARED_TRANSFER_LEAD);
     shared_set_partial(f, leader);
-    assert_int_equal(hc_shared_transfers_progress(f->transfers, BLOB_OF(f, etag)).bytes,
+    assert_int_equal(hc_shared_transfers_progress(&f->transfers, BLOB_OF(f, etag)).bytes,
                      5);
-    hc_shared_transfer_hand_over(f->transfers, leader, NULL, NULL);
-    hc_shared_transfer_leave(f->transfers, leader);
+    hc_shared_transfer_hand_over(leader, NULL, NULL);
+    hc_shared_transfer_leave(leader);
 
     assert_int_equal(shared_wait_as(f, waiter, NULL), HC_SHARED_TRANSFER_LEAD);
-    partial = hc_shared_transfer_partial(f->transfers, waiter);
-    assert_int_equal(hc_pieces_arrived(hc_ingest_pieces(partial.ingest)), 5);
+    partial = hc_shared_transfer_partial(waiter);
+    assert_int_equal(hc_pieces_arrived(hc_ingest_pieces(partial->ingest)), 5);
     assert_true(hc_blob_lock_is_held(f->cache, BLOB_OF(f, etag)));
 
-    hc_shared_transfer_leave(f->transfers, waiter); /* the last one */
+    hc_shared_transfer_leave(waiter); /* the last one */
     expect_no_partial(f);
-    assert_int_equal(hc_shared_transfers_progress(f->transfers, BLOB_OF(f, etag)).bytes,
+    assert_int_equal(hc_shared_transfers_progress(&f->transfers, BLOB_OF(f, etag)).bytes,
                      0);
-    assert_int_equal(hc_shared_transfers_waiters(f->transfers, BLOB_OF(f, etag)), 0);
+    assert_int_equal(single_flights_callers(&f->transfers), 0);
 }
 
 static struct hc_ingest *begin_large(struct fixture *f)
@@ -204,22 +200,22 @@ static void bytes_of_an_earlier_transfer_count_as_reused(void **state)
 {
     struct fixture *f = *state;
     struct hc_shared_transfer *transfer = shared_join(f, false);
-    struct hc_partial_file partial = {.ingest = begin_large(f)};
+    struct hc_ingest *ingest = begin_large(f);
     char *bytes = calloc(1, LEFT_SIZE);
 
     assert_non_null(bytes);
-    assert_int_equal(hc_ingest_write(partial.ingest, 0, bytes, LEFT_SIZE, &f->err), 0);
-    hc_ingest_drop(partial.ingest);
-    partial.ingest = begin_large(f);
-    hc_shared_transfer_set_partial(f->transfers, transfer, partial);
-    assert_int_equal(hc_ingest_write(partial.ingest, LEFT_SIZE, bytes, 5, &f->err), 0);
+    assert_int_equal(hc_ingest_write(ingest, 0, bytes, LEFT_SIZE, &f->err), 0);
+    hc_ingest_drop(ingest);
+    ingest = begin_large(f);
+    hc_shared_transfer_keep_ingest(transfer, ingest);
+    assert_int_equal(hc_ingest_write(ingest, LEFT_SIZE, bytes, 5, &f->err), 0);
 
-    assert_int_equal(hc_shared_transfers_progress(f->transfers, BLOB_OF(f, etag)).bytes,
+    assert_int_equal(hc_shared_transfers_progress(&f->transfers, BLOB_OF(f, etag)).bytes,
                      LEFT_SIZE + 5);
     assert_int_equal(
-        hc_shared_transfers_progress(f->transfers, BLOB_OF(f, etag)).reused_bytes,
+        hc_shared_transfers_progress(&f->transfers, BLOB_OF(f, etag)).reused_bytes,
         LEFT_SIZE);
-    hc_shared_transfer_leave(f->transfers, transfer);
+    hc_shared_transfer_leave(transfer);
     free(bytes);
 }
 
@@ -229,18 +225,18 @@ static void bytes_of_another_process_count_as_reused(void **state)
     struct hc_shared_transfer *transfer = shared_join(f, false);
 
     assert_int_equal(shared_wait_as(f, transfer, NULL), HC_SHARED_TRANSFER_LEAD);
-    hc_shared_transfer_set_remote(f->transfers, transfer, 70, true);
-    hc_shared_transfer_set_remote(f->transfers, transfer, 90, true);
-    assert_int_equal(hc_shared_transfers_progress(f->transfers, BLOB_OF(f, etag)).bytes,
+    hc_shared_transfer_set_remote(transfer, 70, true);
+    hc_shared_transfer_set_remote(transfer, 90, true);
+    assert_int_equal(hc_shared_transfers_progress(&f->transfers, BLOB_OF(f, etag)).bytes,
                      90);
     assert_int_equal(
-        hc_shared_transfers_progress(f->transfers, BLOB_OF(f, etag)).reused_bytes, 70);
+        hc_shared_transfers_progress(&f->transfers, BLOB_OF(f, etag)).reused_bytes, 70);
 
-    hc_shared_transfer_set_remote(f->transfers, transfer, 0, false);
+    hc_shared_transfer_set_remote(transfer, 0, false);
     shared_set_partial(f, transfer); /* an ingest that began with nothing */
     assert_int_equal(
-        hc_shared_transfers_progress(f->transfers, BLOB_OF(f, etag)).reused_bytes, 0);
-    hc_shared_transfer_leave(f->transfers, transfer);
+        hc_shared_transfers_progress(&f->transfers, BLOB_OF(f, etag)).reused_bytes, 0);
+    hc_shared_transfer_leave(transfer);
 }
 
 static void a_refusal_is_for_callers_with_the_same_token(void **state)
@@ -256,13 +252,13 @@ static void a_refusal_is_for_callers_with_the_same_token(void **state)
     shared_admit(f, transfer, "hf_good");
     assert_int_equal(shared_wait_as(f, transfer, "hf_bad"), HC_SHARED_TRANSFER_LEAD);
     (void)hc_fail(&refusal, HC_GATED_REPO, "no");
-    hc_shared_transfer_hand_over(f->transfers, transfer, &refused, &refusal);
+    hc_shared_transfer_hand_over(transfer, &refused, &refusal);
 
     assert_int_equal(shared_wait_as(f, transfer, "hf_bad"), -1);
     assert_int_equal(f->err.reason, HC_GATED_REPO);
     assert_int_equal(shared_wait_as(f, transfer, "hf_good"), HC_SHARED_TRANSFER_LEAD);
     for (int i = 0; i < 3; i++)
-        hc_shared_transfer_leave(f->transfers, transfer);
+        hc_shared_transfer_leave(transfer);
 }
 
 static void no_token_and_an_empty_one_are_the_same(void **state)
@@ -274,11 +270,11 @@ static void no_token_and_an_empty_one_are_the_same(void **state)
 
     assert_int_equal(shared_wait_as(f, transfer, NULL), HC_SHARED_TRANSFER_LEAD);
     (void)hc_fail(&refusal, HC_REPO_NOT_FOUND, "no");
-    hc_shared_transfer_hand_over(f->transfers, transfer, &refused, &refusal);
+    hc_shared_transfer_hand_over(transfer, &refused, &refusal);
 
     assert_int_equal(shared_wait_as(f, transfer, ""), -1);
     assert_int_equal(f->err.reason, HC_REPO_NOT_FOUND);
-    hc_shared_transfer_leave(f->transfers, transfer);
+    hc_shared_transfer_leave(transfer);
 }
 
 static void other_credentials_are_proved_before_waiting_or_leading(void **state)
@@ -293,7 +289,7 @@ static void other_credentials_are_proved_before_waiting_or_leading(void **state)
     shared_set_partial(f, transfer);
     assert_int_equal(shared_wait_as(f, transfer, "hf_other"),
                      HC_SHARED_TRANSFER_PROVE); /* to wait */
-    hc_shared_transfer_hand_over(f->transfers, transfer, NULL, NULL);
+    hc_shared_transfer_hand_over(transfer, NULL, NULL);
     assert_int_equal(shared_wait_as(f, transfer, "hf_other"),
                      HC_SHARED_TRANSFER_PROVE); /* to go on */
 
@@ -301,11 +297,11 @@ static void other_credentials_are_proved_before_waiting_or_leading(void **state)
     shared_admit(f, transfer, "hf_other");
     assert_int_equal(shared_wait_as(f, transfer, "hf_othe"), HC_SHARED_TRANSFER_PROVE);
     assert_int_equal(shared_wait_as(f, transfer, "hf_other"), HC_SHARED_TRANSFER_LEAD);
-    hc_shared_transfer_finish(f->transfers, transfer, NULL);
+    hc_shared_transfer_finish(transfer, NULL);
     assert_int_equal(shared_wait_as(f, transfer, "hf_third"),
                      HC_SHARED_TRANSFER_DONE); /* it is there */
-    hc_shared_transfer_leave(f->transfers, transfer);
-    hc_shared_transfer_leave(f->transfers, transfer);
+    hc_shared_transfer_leave(transfer);
+    hc_shared_transfer_leave(transfer);
 }
 
 static void a_forced_fetch_is_not_shared(void **state)
@@ -317,8 +313,8 @@ static void a_forced_fetch_is_not_shared(void **state)
     assert_ptr_not_equal(usual, forced);
     assert_int_equal(shared_wait_as(f, usual, NULL), HC_SHARED_TRANSFER_LEAD);
     assert_int_equal(shared_wait_as(f, forced, NULL), HC_SHARED_TRANSFER_LEAD);
-    hc_shared_transfer_leave(f->transfers, usual);
-    hc_shared_transfer_leave(f->transfers, forced);
+    hc_shared_transfer_leave(usual);
+    hc_shared_transfer_leave(forced);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, shared_set_up, shared_tear_down)

@@ -6,8 +6,10 @@
 #include "transfer_fixture.h"
 
 #include "blob_id.h"
+#include "single_flight_helper.h"
 
 #include <cache/pointer.h>
+#include <transfer/blob_download.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,11 +150,11 @@ static void sleep_briefly(void)
     (void)nanosleep(&moment, NULL);
 }
 
-void await_waiting(struct fixture *f, const char *etag, unsigned count)
+void await_callers(struct fixture *f, unsigned count)
 {
     int64_t give_up = hc_monotonic_ms() + AWAIT_MS;
 
-    while (hc_transfers_waiting(f->transfers, BLOB_OF(f, etag)) != count) {
+    while (single_flights_callers(&f->transfers->active) != count) {
         assert_true(hc_monotonic_ms() < give_up);
         sleep_briefly();
     }

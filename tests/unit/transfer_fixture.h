@@ -55,7 +55,7 @@ void expect_only_blob(struct fixture *f, const char *path);
 void expect_no_blob(struct fixture *f);
 
 /* Waits until so many callers wait, or so many bytes are there. */
-void await_waiting(struct fixture *f, const char *etag, unsigned count);
+void await_callers(struct fixture *f, unsigned count);
 void await_arrived(struct fixture *f, const char *etag, uint64_t count);
 
 #endif

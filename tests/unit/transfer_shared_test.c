@@ -6,9 +6,12 @@
  */
 #include "blob_id.h"
 #include "cache_helper.h"
+#include "single_flight_helper.h"
 #include "transfer_fixture.h"
 
 #include <base/auto.h>
+
+#include <transfer/blob_download.h>
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -74,7 +77,7 @@ static void sharers_start_two(struct fixture *f, const struct hc_metadata *metad
     test_hub_await_stall(f->server);
     await_arrived(f, metadata->etag, STALL_AT);
     sharer_start(&fetchers[1], f, metadata);
-    await_waiting(f, metadata->etag, 2);
+    await_callers(f, 2);
 }
 
 /* Before any of them can begin: somebody has the lock, until they all wait. */
@@ -83,7 +86,7 @@ static void sharers_start(struct fetcher fetchers[THREADS], struct fixture *f,
 {
     for (size_t i = 0; i < THREADS; i++)
         sharer_start(&fetchers[i], f, metadata);
-    await_waiting(f, metadata->etag, THREADS);
+    await_callers(f, THREADS);
     hc_blob_lock_release(lock);
 }
 
@@ -103,7 +106,7 @@ static void many_callers_cost_one_transfer(void **state)
     }
     assert_int_equal(test_hub_count_cdn(f->server, "GET"), 1);
     assert_int_equal(fetched, SMALL_SIZE); /* one of them brought it */
-    assert_int_equal(hc_transfers_waiting(f->transfers, BLOB_OF(f, metadata.etag)), 0);
+    assert_int_equal(single_flights_callers(&f->transfers->active), 0);
     expect_only_blob(f, "small.bin");
 }
 
@@ -139,7 +142,7 @@ static void a_blob_that_another_process_fetched_is_not_fetched_again(void **stat
     memset(bytes, 'x', SMALL_SIZE);
     bytes[SMALL_SIZE] = '\0';
     sharer_start(&fetcher, f, &metadata);
-    await_waiting(f, metadata.etag, 1);
+    await_callers(f, 1);
     assert_int_equal(hc_cache_blob_path(blob, BLOB_OF(f, metadata.etag), &f->err), 0);
     temp_dir_write(f->dir, blob, bytes);
     hc_blob_lock_release(lock);
@@ -331,7 +334,7 @@ static void a_caller_that_was_told_of_the_file_proves_nothing_again(void **state
     test_hub_await_stall(f->server);
     other.location = metadata.location;
     sharer_start(&other, f, &metadata);
-    await_waiting(f, metadata.etag, 2);
+    await_callers(f, 2);
     test_hub_release(f->server);
     assert_int_equal(sharer_finish(&owner), 0);
     assert_int_equal(sharer_finish(&other), 0);

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One leader's part in fetching a blob. It goes through these states, on the leader's
+ * thread; the first that finds the blob on the volume ends it well.
+ *
+ *   lock wait   another process or client holds the blob's lock: wait; when that stalls,
+ *               replace the lock (download_lock.h)                         → claim
+ *   claim       another process of ours has a claim that is alive: wait until it is gone
+ *               or stalls, and try again. An abandoned or stalled claim is taken over
+ *               (claim/takeover.h)                                         → resume
+ *   resume      the partial file has what an earlier transfer left; an empty one is filled
+ *               from a duplicate, if there is one; the rest must fit on the volume, else
+ *               NO_SPACE ends it                                           → transfer
+ *   transfer    segments are read from the source and hashed; what breaks one connection
+ *               is read over another; a failure of all of them ends it     → hash
+ *   hash        what the network was faster than                           → finish
+ *   finish      check the hash, flush, rename. Wrong bytes: begin anew in an empty file,
+ *               once (twice when some of the bytes were another's)         → transfer
+ *               The file was taken over meanwhile                          → lock wait
+ *
+ * What a leader that ends early has of the blob stays with the shared transfer, and the
+ * next leader begins where it was.
+ */
+#ifndef HC_TRANSFER_BLOB_DOWNLOAD_H
+#define HC_TRANSFER_BLOB_DOWNLOAD_H
+
+#include "budget.h"
+#include "shared_transfer.h"
+
+struct hc_transfers {
+    const struct hc_cache *cache;
+    struct hc_hub *hub;
+    struct hc_single_flights active; /* shared transfers */
+    struct hc_budget *budget;
+    uint64_t min_split_size;
+    int64_t takeover_ms;
+    hc_transfer_fn observer;
+    void *observer_ctx;
+};
+
+struct hc_blob_download {
+    /* The caller's to fill. */
+    struct hc_transfers *transfers;
+    struct hc_shared_transfer
+        *shared; /* which it leads, and whose partial file it fills */
+    const struct hc_blob_request *request;
+    const struct hc_hub_credentials *credentials;
+    /* Filled by the run, however it ends. */
+    struct hc_blob_result result;
+    struct hc_transfer report; /* but for whose it is, its reason and its duration */
+    bool has_begun;            /* the blob was not simply there */
+};
+
+int hc_blob_download_run(struct hc_blob_download *download, struct hc_error *err);
+
+#endif
