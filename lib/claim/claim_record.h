@@ -14,7 +14,7 @@
 #ifndef HC_CLAIM_CLAIM_RECORD_H
 #define HC_CLAIM_CLAIM_RECORD_H
 
-#include "pieces_text.h"
+#include "pieces.h"
 
 #include <base/directory.h>
 #include <cache/cache.h>

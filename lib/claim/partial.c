@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The names come from files that anybody may have written: directories are opened one by
- * one without following symlinks.
+ * The names come from claims, which any process may have written: each directory on the
+ * way is opened by itself, and no symlink is followed.
  */
 #include "partial.h"
 
@@ -71,7 +71,7 @@ bool hc_partial_belongs_to(int root, const char *folder, const char *name, uid_t
 }
 
 bool hc_partial_copy(int root, const char *folder, const char *from, const char *to,
-                     struct hc_cancellation *call)
+                     struct hc_cancellation *cancellation)
 {
     HC_AUTO_CLOSE int blobs = partial_open_folder(root, folder);
     HC_AUTO_CLOSE int source = -1;
@@ -83,13 +83,13 @@ bool hc_partial_copy(int root, const char *folder, const char *from, const char 
     if (source < 0)
         return false;
     copy = hc_file_create(blobs, to, O_WRONLY);
-    if (copy >= 0 && hc_file_copy(source, copy, call, &unused) == 0)
+    if (copy >= 0 && hc_file_copy(source, copy, cancellation, &unused) == 0)
         return true;
     (void)unlinkat(blobs, to, 0);
     return false;
 }
 
-/* Also "<etag>.incomplete", as older clients and the Rust one have it. */
+/* Also "<etag>.incomplete", as older clients and the Rust client name it. */
 static bool partial_is_of_any_client(const char *name, const char *etag)
 {
     return hc_text_starts(name, etag) && name[strlen(etag)] == '.' &&
@@ -102,8 +102,8 @@ static void summary_add(struct hc_partial_summary *summary, const struct stat *s
 
     if (summary->largest < size)
         summary->largest = size;
-    summary->trace += size + (uint64_t)status->st_mtim.tv_sec * 1000000000 +
-                      (uint64_t)status->st_mtim.tv_nsec;
+    summary->signature += size + (uint64_t)status->st_mtim.tv_sec * 1000000000 +
+                          (uint64_t)status->st_mtim.tv_nsec;
 }
 
 bool hc_partial_summary(int root, const struct hc_blob_id *blob,

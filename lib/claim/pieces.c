@@ -1,22 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One table row a piece, made once: even a blob of many gigabytes needs but some hundred
- * kilobytes, and nothing grows while bytes arrive. One lock guards the rows.
+ * kilobytes, and nothing grows while bytes arrive. One lock guards the rows; the size and
+ * the sum of what has arrived are atomic as well, for they are read with every write.
  */
 #include "pieces.h"
 
 #include <base/size.h>
+#include <base/text.h>
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <string.h>
+#include <stdlib.h>
 
 enum { PIECES_MAX = 16384 };
 
 struct piece {
     uint64_t arrived; /* bytes from its start on */
-    unsigned ticket;  /* of who has taken it; 0: nobody */
-    bool is_started;  /* who has taken it has come to it */
+    unsigned ticket;  /* of the connection that has taken it; 0: it is free */
+    bool is_started;  /* that connection writes to it */
 };
 
 struct hc_pieces {
@@ -31,16 +34,6 @@ struct hc_pieces {
         struct piece *rows;
     } shared;
 };
-
-static void lock(struct hc_pieces *pieces)
-{
-    (void)pthread_mutex_lock(&pieces->shared.lock);
-}
-
-static void unlock(struct hc_pieces *pieces)
-{
-    (void)pthread_mutex_unlock(&pieces->shared.lock);
-}
 
 static uint64_t piece_start(const struct hc_pieces *pieces, size_t i)
 {
@@ -128,12 +121,12 @@ uint64_t hc_pieces_size(const struct hc_pieces *pieces)
 
 void hc_pieces_set_size(struct hc_pieces *pieces, uint64_t size)
 {
-    lock(pieces);
+    HC_LOCKED(&pieces->shared.lock);
+
     atomic_store(&pieces->size, size);
     pieces->count = pieces_count(pieces);
     pieces->shared.front = 0;
     pieces_advance_front(pieces);
-    unlock(pieces);
 }
 
 uint64_t hc_pieces_arrived(const struct hc_pieces *pieces)
@@ -149,60 +142,64 @@ uint64_t hc_pieces_missing(const struct hc_pieces *pieces)
 uint64_t hc_pieces_front(struct hc_pieces *pieces)
 {
     uint64_t front;
+    HC_LOCKED(&pieces->shared.lock);
 
-    lock(pieces);
     front = hc_pieces_size(pieces);
     if (pieces->shared.front < pieces->count)
         front = piece_start(pieces, pieces->shared.front) +
                 pieces->shared.rows[pieces->shared.front].arrived;
-    unlock(pieces);
     return front;
 }
 
 uint64_t hc_pieces_end(struct hc_pieces *pieces)
 {
     uint64_t end = 0;
+    HC_LOCKED(&pieces->shared.lock);
 
-    lock(pieces);
     for (size_t i = pieces->count; i > 0 && end == 0; i--) {
         if (pieces->shared.rows[i - 1].arrived > 0)
             end = piece_start(pieces, i - 1) + pieces->shared.rows[i - 1].arrived;
     }
-    unlock(pieces);
     return end;
 }
 
-struct hc_span hc_pieces_gap(struct hc_pieces *pieces, uint64_t at)
+/* hc_pieces_gap, with the lock held. */
+static struct hc_span pieces_gap(const struct hc_pieces *pieces, uint64_t at)
 {
     struct hc_span gap = {.start = at, .end = at};
 
-    lock(pieces);
     for (size_t i = (size_t)(at / pieces->length); i < pieces->count; i++) {
         gap.start = piece_start(pieces, i) + pieces->shared.rows[i].arrived;
         gap.end = piece_start(pieces, i) + piece_length(pieces, i);
         if (gap.start < gap.end)
             break;
     }
-    unlock(pieces);
     return gap;
+}
+
+struct hc_span hc_pieces_gap(struct hc_pieces *pieces, uint64_t at)
+{
+    HC_LOCKED(&pieces->shared.lock);
+
+    return pieces_gap(pieces, at);
 }
 
 void hc_pieces_add_arrived(struct hc_pieces *pieces, uint64_t at, uint64_t count)
 {
-    lock(pieces);
+    HC_LOCKED(&pieces->shared.lock);
+
     pieces->shared.rows[at / pieces->length].arrived += count;
     pieces_advance_front(pieces);
-    unlock(pieces);
     (void)atomic_fetch_add(&pieces->arrived, count);
 }
 
 static void pieces_set_all(struct hc_pieces *pieces, bool have_arrived)
 {
-    lock(pieces);
+    HC_LOCKED(&pieces->shared.lock);
+
     for (size_t i = 0; i < pieces->count; i++)
         pieces->shared.rows[i].arrived = have_arrived ? piece_length(pieces, i) : 0;
     pieces->shared.front = have_arrived ? pieces->count : 0;
-    unlock(pieces);
     atomic_store(&pieces->arrived, have_arrived ? hc_pieces_size(pieces) : 0);
 }
 
@@ -216,7 +213,7 @@ void hc_pieces_clear(struct hc_pieces *pieces)
     pieces_set_all(pieces, false);
 }
 
-/* Pieces that follow and of which nothing has arrived come along. */
+/* With the free pieces that follow and of which nothing has arrived, as far as `most`. */
 static void pieces_take_from(struct hc_pieces *pieces, size_t i, uint64_t most,
                              struct hc_span *span)
 {
@@ -224,8 +221,7 @@ static void pieces_take_from(struct hc_pieces *pieces, size_t i, uint64_t most,
 
     span->ticket = ++pieces->shared.tickets;
     span->start = piece_start(pieces, i) + rows[i].arrived;
-    rows[i].is_started =
-        true; /* or those who have nothing to do would take it in turns */
+    rows[i].is_started = true; /* or idle connections would take it from each other */
     do {
         rows[i].ticket = span->ticket;
         span->end = piece_start(pieces, i) + piece_length(pieces, i);
@@ -243,7 +239,7 @@ static size_t pieces_first_free(const struct hc_pieces *pieces)
     return i;
 }
 
-/* How many pieces from `i` on somebody has taken and not come to. */
+/* How many pieces from `i` on one connection has taken and not started. */
 static size_t pieces_count_not_started(const struct hc_pieces *pieces, size_t i)
 {
     const struct piece *rows = pieces->shared.rows;
@@ -256,7 +252,7 @@ static size_t pieces_count_not_started(const struct hc_pieces *pieces, size_t i)
     return count;
 }
 
-/* Makes the last half of the longest run that somebody has not come to nobody's. */
+/* Frees the last half of the longest run that one connection has not started. */
 static void pieces_release_half(struct hc_pieces *pieces)
 {
     size_t at = 0, most = 0, count;
@@ -275,8 +271,8 @@ static void pieces_release_half(struct hc_pieces *pieces)
 bool hc_pieces_take(struct hc_pieces *pieces, uint64_t most, struct hc_span *span)
 {
     size_t i;
+    HC_LOCKED(&pieces->shared.lock);
 
-    lock(pieces);
     i = pieces_first_free(pieces);
     if (i == pieces->count) {
         pieces_release_half(pieces);
@@ -284,7 +280,6 @@ bool hc_pieces_take(struct hc_pieces *pieces, uint64_t most, struct hc_span *spa
     }
     if (i < pieces->count)
         pieces_take_from(pieces, i, most, span);
-    unlock(pieces);
     return i < pieces->count;
 }
 
@@ -297,37 +292,33 @@ uint64_t hc_pieces_start_write(struct hc_pieces *pieces, const struct hc_span *s
 
     if (span->ticket == 0)
         return count;
-    lock(pieces);
+    HC_LOCKED(&pieces->shared.lock);
+
     for (size_t i = (size_t)(held / pieces->length);
          held < end && i < pieces->count && rows[i].ticket == span->ticket; i++) {
         rows[i].is_started = true;
         held = piece_start(pieces, i) + piece_length(pieces, i);
     }
-    unlock(pieces);
     return held < end && held < hc_pieces_size(pieces) ? held - span->start : count;
 }
 
 bool hc_pieces_has_free(struct hc_pieces *pieces)
 {
-    bool is_open;
+    HC_LOCKED(&pieces->shared.lock);
 
-    lock(pieces);
-    is_open = pieces_first_free(pieces) < pieces->count;
-    unlock(pieces);
-    return is_open;
+    return pieces_first_free(pieces) < pieces->count;
 }
 
 void hc_pieces_trim(struct hc_pieces *pieces, struct hc_span *span)
 {
     const struct piece *rows = pieces->shared.rows;
     uint64_t end = span->start;
+    HC_LOCKED(&pieces->shared.lock);
 
-    lock(pieces);
     for (size_t i = (size_t)(end / pieces->length);
          end < span->end && i < pieces->count && rows[i].ticket == span->ticket; i++)
         end = piece_start(pieces, i) + piece_length(pieces, i);
-    unlock(pieces);
-    span->start = hc_pieces_gap(pieces, span->start).start;
+    span->start = pieces_gap(pieces, span->start).start;
     if (end < span->end)
         span->end = end;
 }
@@ -335,8 +326,8 @@ void hc_pieces_trim(struct hc_pieces *pieces, struct hc_span *span)
 void hc_pieces_give_back(struct hc_pieces *pieces, const struct hc_span *span)
 {
     struct piece *rows = pieces->shared.rows;
+    HC_LOCKED(&pieces->shared.lock);
 
-    lock(pieces);
     for (size_t i = (size_t)(span->start / pieces->length);
          i < pieces->count && piece_start(pieces, i) < span->end; i++) {
         if (rows[i].ticket != span->ticket)
@@ -344,7 +335,6 @@ void hc_pieces_give_back(struct hc_pieces *pieces, const struct hc_span *span)
         rows[i].ticket = 0;
         rows[i].is_started = false;
     }
-    unlock(pieces);
 }
 
 bool hc_pieces_next_range(struct hc_pieces *pieces, uint64_t at, struct hc_span *range)
@@ -353,7 +343,8 @@ bool hc_pieces_next_range(struct hc_pieces *pieces, uint64_t at, struct hc_span 
     size_t i = (size_t)(at / pieces->length) + (at % pieces->length > 0);
 
     *range = (struct hc_span){0};
-    lock(pieces);
+    HC_LOCKED(&pieces->shared.lock);
+
     while (i < pieces->count && rows[i].arrived == 0)
         i++;
     if (i < pieces->count)
@@ -363,7 +354,6 @@ bool hc_pieces_next_range(struct hc_pieces *pieces, uint64_t at, struct hc_span 
         if (!piece_is_complete(pieces, i))
             break;
     }
-    unlock(pieces);
     return range->end > 0;
 }
 
@@ -373,8 +363,8 @@ void hc_pieces_mark_range(struct hc_pieces *pieces, const struct hc_span *range)
     uint64_t more = 0;
     size_t i =
         (size_t)(range->start / pieces->length) + (range->start % pieces->length > 0);
+    HC_LOCKED(&pieces->shared.lock);
 
-    lock(pieces);
     for (; i < pieces->count && piece_start(pieces, i) < range->end; i++) {
         uint64_t within = range->end - piece_start(pieces, i);
         uint64_t length = piece_length(pieces, i);
@@ -387,6 +377,62 @@ void hc_pieces_mark_range(struct hc_pieces *pieces, const struct hc_span *range)
         }
     }
     pieces_advance_front(pieces);
-    unlock(pieces);
     (void)atomic_fetch_add(&pieces->arrived, more);
+}
+
+/* ---- as text --------------------------------------------------------------------------
+ */
+
+enum { RANGE_TEXT = 48 };
+
+void hc_pieces_format(struct hc_pieces *pieces, char text[HC_PIECES_TEXT_SIZE])
+{
+    struct hc_span range = {0};
+    size_t used = 0;
+
+    text[0] = '\0';
+    while (used + RANGE_TEXT < HC_PIECES_TEXT_SIZE &&
+           hc_pieces_next_range(pieces, range.end, &range))
+        used += (size_t)hc_format(text + used, HC_PIECES_TEXT_SIZE - used,
+                                  "%s%" PRIu64 "-%" PRIu64, used > 0 ? "," : "",
+                                  range.start, range.end);
+}
+
+static bool range_parse(const char **text, struct hc_span *range)
+{
+    char *end;
+
+    if (**text < '0' || **text > '9')
+        return false;
+    range->start = strtoull(*text, &end, 10);
+    if (end[0] != '-' || end[1] < '0' || end[1] > '9')
+        return false;
+    range->end = strtoull(end + 1, &end, 10);
+    *text = end;
+    return range->start < range->end;
+}
+
+static bool pieces_parse_ranges(struct hc_pieces *pieces, const char *text)
+{
+    struct hc_span range = {0};
+
+    while (*text) {
+        if (!range_parse(&text, &range) || range.end > hc_pieces_size(pieces) ||
+            (*text != '\0' && *text != ','))
+            return false;
+        text += *text == ',';
+        hc_pieces_mark_range(pieces, &range);
+    }
+    return true;
+}
+
+bool hc_pieces_parse(struct hc_pieces *pieces, const char *text)
+{
+    bool is_good;
+
+    hc_pieces_clear(pieces);
+    is_good = pieces_parse_ranges(pieces, text);
+    if (!is_good)
+        hc_pieces_clear(pieces);
+    return is_good;
 }

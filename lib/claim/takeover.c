@@ -56,7 +56,7 @@ static bool holder_read_files(struct hc_claim_holder *holder, uint64_t *trace)
         return false;
     if (!holder->has_claim)
         holder->bytes = files.largest;
-    *trace = files.trace;
+    *trace = files.signature;
     return true;
 }
 

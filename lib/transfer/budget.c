@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Two lists under one lock: transfers that have connections, and those that wait for the
- * first, each on a condition of its own. Whenever a connection is free, serve() gives it to
- * the waiter whose turn it is. What only time changes (a connection has become idle, a
- * caller has left) the waiters find out by looking every now and then.
+ * first, each on a condition of its own. A share is in the list of waiters → of holders →
+ * in none, once it is released or its caller has left. Whenever a connection is free, the
+ * thread that freed it gives it to the waiter that comes first. What only time changes (a
+ * connection becomes idle, a caller leaves) the waiters find out by polling.
  *
- * There are few transfers, for each has a thread: so shares are counted anew each time.
+ * There are few transfers, for each has a thread: so usage is counted anew each time.
  */
 #include "budget.h"
 
@@ -40,20 +41,10 @@ struct hc_budget {
     } shared;
 };
 
-static void lock(struct hc_budget *budget)
-{
-    (void)pthread_mutex_lock(&budget->shared.lock);
-}
-
-static void unlock(struct hc_budget *budget)
-{
-    (void)pthread_mutex_unlock(&budget->shared.lock);
-}
-
-/* --- shares, all with the lock held ----------------------------------------------------
+/* ---- usage, all with the lock held ----------------------------------------------------
  */
 
-static uint64_t arrived(const struct hc_budget_share *share)
+static uint64_t share_arrived(const struct hc_budget_share *share)
 {
     return share->arrived ? share->arrived(share->ctx) : 0;
 }
@@ -65,7 +56,7 @@ static void budget_mark_idle(struct hc_budget *budget, int64_t now_ms)
 
     TAILQ_FOREACH(holder, &budget->shared.holders, budget.link)
     {
-        uint64_t bytes = arrived(holder);
+        uint64_t bytes = share_arrived(holder);
 
         if (bytes != holder->budget.seen)
             holder->budget.moved_ms = now_ms;
@@ -95,7 +86,7 @@ static bool budget_has_recent_success(const struct hc_budget *budget,
     return false;
 }
 
-/* What others hold as it stands for a transfer that wants a connection. */
+/* What all transfers hold, as far as it counts against one that asks for a connection. */
 struct usage {
     unsigned held;                /* transfers of its caller, repo and host, together */
     unsigned idle;                /* transfers that bring nothing, */
@@ -135,7 +126,7 @@ static bool share_is_within_limits(const struct hc_budget *budget,
     return true;
 }
 
-/* The waiter whose turn it is, if there is one that may have a connection. */
+/* The waiter that comes first, if there is one that may have a connection. */
 static struct hc_budget_share *budget_next_waiter(struct hc_budget *budget)
 {
     const int64_t now_ms = hc_monotonic_ms();
@@ -202,7 +193,7 @@ static void budget_remember_end(struct hc_budget *budget,
     }
 }
 
-/* --- public ----------------------------------------------------------------------------
+/* ---- public ----------------------------------------------------------------------------
  */
 
 struct hc_budget *hc_budget_new(unsigned connections, struct hc_error *err)
@@ -235,48 +226,45 @@ unsigned hc_budget_size(const struct hc_budget *budget)
 
 unsigned hc_budget_used(struct hc_budget *budget)
 {
-    unsigned used;
+    HC_LOCKED(&budget->shared.lock);
 
-    lock(budget);
-    used = budget->size - budget->shared.free;
-    unlock(budget);
-    return used;
+    return budget->size - budget->shared.free;
 }
 
 unsigned hc_budget_waiting(struct hc_budget *budget)
 {
     const struct hc_budget_share *waiter;
     unsigned waiting = 0;
+    HC_LOCKED(&budget->shared.lock);
 
-    lock(budget);
     TAILQ_FOREACH(waiter, &budget->shared.waiters, budget.link)
     {
         waiting++;
     }
-    unlock(budget);
     return waiting;
 }
 
 int hc_budget_take(struct hc_budget *budget, struct hc_budget_share *share,
-                   struct hc_cancellation *call, struct hc_error *err)
+                   struct hc_cancellation *cancellation, struct hc_error *err)
 {
     int result = 0;
 
     hc_condition_init(&share->budget.changed);
-    lock(budget);
+    HC_LOCKED(&budget->shared.lock);
+
     share_guess_host(budget, share);
-    share->budget.seen = arrived(share);
+    share->budget.seen = share_arrived(share);
     TAILQ_INSERT_TAIL(&budget->shared.waiters, share, budget.link);
     (void)budget_serve_waiters(budget);
-    while (share->budget.held == 0 && (result = hc_cancellation_check(call, err)) == 0) {
+    while (share->budget.held == 0 &&
+           (result = hc_cancellation_check(cancellation, err)) == 0) {
         hc_condition_wait(&share->budget.changed, &budget->shared.lock, POLL_MS);
         (void)budget_serve_waiters(budget);
     }
-    if (result < 0)
+    if (result < 0) {
         TAILQ_REMOVE(&budget->shared.waiters, share, budget.link);
-    unlock(budget);
-    if (result < 0)
         (void)pthread_cond_destroy(&share->budget.changed);
+    }
     return result;
 }
 
@@ -285,42 +273,39 @@ bool hc_budget_try_take(struct hc_budget *budget, struct hc_budget_share *share)
     const int64_t now_ms = hc_monotonic_ms();
     struct usage usage;
     bool is_taken;
+    HC_LOCKED(&budget->shared.lock);
 
-    lock(budget);
     budget_mark_idle(budget, now_ms);
     usage = budget_count_usage(budget, share);
     is_taken = !budget_serve_waiters(budget) && budget->shared.free > 0 &&
                share_is_within_limits(budget, share, &usage, now_ms);
     budget->shared.free -= is_taken;
     share->budget.held += is_taken;
-    unlock(budget);
     return is_taken;
 }
 
 bool hc_budget_is_contended(struct hc_budget *budget)
 {
-    bool is_short;
+    HC_LOCKED(&budget->shared.lock);
 
-    lock(budget);
-    is_short = budget_serve_waiters(budget);
-    unlock(budget);
-    return is_short;
+    return budget_serve_waiters(budget);
 }
 
 void hc_budget_give_back(struct hc_budget *budget, struct hc_budget_share *share,
                          unsigned count)
 {
-    lock(budget);
+    HC_LOCKED(&budget->shared.lock);
+
     share->budget.held -= count;
     budget->shared.free += count;
     (void)budget_serve_waiters(budget);
-    unlock(budget);
 }
 
 void hc_budget_release(struct hc_budget *budget, struct hc_budget_share *share,
                        uint64_t host, bool went_well)
 {
-    lock(budget);
+    HC_LOCKED(&budget->shared.lock);
+
     if (host != 0)
         share->keys[HC_BUDGET_HOST] = host;
     TAILQ_REMOVE(&budget->shared.holders, share, budget.link);
@@ -328,6 +313,5 @@ void hc_budget_release(struct hc_budget *budget, struct hc_budget_share *share,
     share->budget.held = 0;
     budget_remember_end(budget, share, went_well);
     (void)budget_serve_waiters(budget);
-    unlock(budget);
     (void)pthread_cond_destroy(&share->budget.changed);
 }

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How many connections all transfers of a process may have open for bytes, and so how
- * much memory they need. Each transfer has one; more only while no transfer waits for its
- * first. That is also a bound on the threads of large blobs: one for each connection.
+ * The connection budget: how many connections all transfers of a process may have open for
+ * bytes, and so how much memory they need. Each transfer has one; more only while no
+ * transfer waits for its first. That is also a bound on the threads of large blobs: one for
+ * each connection.
  *
  * A connection counts for the caller, the repo and the storage host of its transfer. Of
- * those that wait for a first connection, the transfer goes first whose three have the
- * fewest. One is idle as long as it brings nothing: no byte of it has come in the last
- * second. A repo gets no further connection while it has as many idle ones as there are
- * others, a caller or host while it has three times as many; unless a transfer of theirs
- * has ended well in the last second. So a stalled repo alone has half of them at most, a
- * stalled host three quarters, and the last ones are for the others; while what brings
- * bytes may have all. Callable from any thread.
+ * the transfers that wait for a first connection, the one whose three have the fewest goes
+ * first. A connection is idle as long as it brings nothing: no byte of it has come in the
+ * last second. A repo gets no further connection while it has as many idle ones as there
+ * are others, a caller or host while it has three times as many; unless a transfer of
+ * theirs has ended well in the last second. So a stalled repo has half of them at most, a
+ * stalled host three quarters, and the last ones are for the others; while transfers that
+ * bring bytes may have all.
+ *
+ * Callable from any thread.
  */
 #ifndef HC_TRANSFER_BUDGET_H
 #define HC_TRANSFER_BUDGET_H
@@ -27,12 +30,12 @@ struct hc_budget;
 
 enum hc_budget_key { HC_BUDGET_CALLER, HC_BUDGET_REPO, HC_BUDGET_HOST, HC_BUDGET_KEYS };
 
-/* The connections of one transfer. Its owner fills the first three. */
+/* The connections of one transfer. The transfer fills the first three members. */
 struct hc_budget_share {
     uint64_t keys[HC_BUDGET_KEYS];  /* hashes; 0: not known, and no limit */
     uint64_t (*arrived)(void *ctx); /* bytes of the transfer so far */
     void *ctx;
-    struct { /* the budget's */
+    struct { /* the budget's, under its lock */
         TAILQ_ENTRY(hc_budget_share) link;
         pthread_cond_t changed;
         unsigned held;
@@ -53,23 +56,24 @@ unsigned hc_budget_used(struct hc_budget *budget);
 /* Transfers that wait for their first one. */
 unsigned hc_budget_waiting(struct hc_budget *budget);
 
-/* A transfer's first connection: waits until it is its turn, or `call` ends. */
+/* A transfer's first connection: waits until the budget gives one, or `cancellation` ends
+ * the wait. */
 int hc_budget_take(struct hc_budget *budget, struct hc_budget_share *share,
-                   struct hc_cancellation *call, struct hc_error *err);
+                   struct hc_cancellation *cancellation, struct hc_error *err);
 
-/* One more: false when there is none, or it is another transfer's turn. */
+/* One more: false when there is none, or another transfer comes first. */
 bool hc_budget_try_take(struct hc_budget *budget, struct hc_budget_share *share);
 
-/* Whether a transfer waits for its first connection, and has not its share: transfers
- * with more than one give one back. */
+/* Whether a transfer waits for its first connection, and may have one: then transfers with
+ * more than one connection give one back. */
 bool hc_budget_is_contended(struct hc_budget *budget);
 
 /* Some, but not the last. */
 void hc_budget_give_back(struct hc_budget *budget, struct hc_budget_share *share,
                          unsigned count);
 
-/* All. It is remembered whether it went well, and from which host the repo's bytes came,
- * unless that is 0. */
+/* All of them. The budget remembers whether the transfer went well, and from which host the
+ * repo's bytes came, unless that is 0. */
 void hc_budget_release(struct hc_budget *budget, struct hc_budget_share *share,
                        uint64_t host, bool went_well);
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A measurement begins when every connection has brought bytes (or one is too slow to
- * wait for): what setting up costs is not held against them. When a step did not pay, it
- * is taken back, and the rest before the next one is twice as long.
+ * wait for): the cost of setting up is not held against them. When a step gained too
+ * little, it is taken back, and the rest before the next one is twice as long.
  *
  * Where bytes come fast, the processor or the link is about to be what limits them, and
- * the first moments of a connection say little: there it is looked at for longer.
+ * the first moments of a connection say little: there the measurement takes longer.
  */
 #include "ramp.h"
 

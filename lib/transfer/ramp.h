@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How many connections a transfer should have: four as soon as the first one flows, then
- * four times as many as long as that makes it faster, and no more when it does not, or
- * when the processors are what is short. That is asked again from time to time, for a
- * server may be generous with the first bytes only. The time is an argument; not
- * thread-safe.
+ * How many connections a download should have: four as soon as the first one brings bytes,
+ * then four times as many as long as that makes it faster, and no more when it does not, or
+ * when the processors are what is short. The states:
+ *
+ *   awaits bytes  the connections are being set up → measures, once each of them has
+ *                 brought bytes, or after two seconds
+ *   measures      the rate of all of them → awaits bytes with more connections when it has
+ *                 grown enough; else → rests, with as many as before
+ *   rests         for a second, and twice as long each time → awaits bytes: a server may be
+ *                 generous with the first bytes only, so that the question comes again
+ *
+ * The time is an argument; not thread-safe.
  */
 #ifndef HC_TRANSFER_RAMP_H
 #define HC_TRANSFER_RAMP_H
@@ -16,7 +23,7 @@ enum hc_ramp_state { HC_RAMP_AWAITS_BYTES, HC_RAMP_MEASURES, HC_RAMP_RESTS };
 
 /* Whether this process keeps the processors busy. Zero-initialise it. */
 struct hc_cpu_load {
-    int64_t since_ms; /* of the last look */
+    int64_t since_ms; /* when it was measured last */
     int64_t since_cpu_ms;
     bool is_high;
 };
@@ -35,10 +42,10 @@ struct hc_ramp {
 
 void hc_ramp_start(struct hc_ramp *ramp, unsigned limit, int64_t now_ms);
 
-/* How it goes. */
+/* What the download has come to. */
 struct hc_ramp_sample {
     uint64_t bytes;     /* that have arrived, in all */
-    unsigned receiving; /* connections that bring some */
+    unsigned receiving; /* connections that have brought bytes of their read */
     bool cpu_is_busy;   /* this process keeps most processors busy */
 };
 
@@ -46,14 +53,14 @@ struct hc_ramp_sample {
 unsigned hc_ramp_next(struct hc_ramp *ramp, int64_t now_ms,
                       const struct hc_ramp_sample *sample);
 
-/* Connections broke, and so many are left: no more than these for a while. */
+/* Connections broke, and so many are left: no more than these until the next rest ends. */
 void hc_ramp_reduce(struct hc_ramp *ramp, unsigned connections, int64_t now_ms);
 
-/* The server would not have so many: never more than these. */
+/* The server refused more connections than these: never more again. */
 void hc_ramp_limit(struct hc_ramp *ramp, unsigned connections, int64_t now_ms);
 
-/* More than half of what the processors it may use can do, as of the last tenth of a
- * second. */
+/* Whether this process took more than half of what the processors it may use can do, in
+ * the last tenth of a second. */
 bool hc_cpu_load_is_high(struct hc_cpu_load *load, int64_t now_ms);
 
 #endif

@@ -8,7 +8,7 @@
 #include "random.h"
 #include "test.h"
 
-#include <claim/pieces_text.h>
+#include <claim/pieces.h>
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -7,7 +7,7 @@
 
 #include <base/size.h>
 #include <base/text.h>
-#include <claim/pieces_text.h>
+#include <claim/pieces.h>
 
 #include <string.h>
 
