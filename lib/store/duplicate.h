@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The same blob in another repo of this cache: forks, quantizations and datasets share
- * files, and etags are hashes, so the bytes need not come a second time. Callable from
- * any thread.
+ * A duplicate: the same blob in another repo of this cache. Forks, quantizations and
+ * datasets share files, and etags are hashes, so the bytes need not come a second time.
+ * Callable from any thread.
  *
- * A clone where the filesystem has such: two files then, one of which may be written to
- * or removed without the other's noticing. Else a hard link, which every client removes
- * and replaces by name like any file; whoever writes into a blob in place breaks both, as
- * with the store that the Hub's clients share between repos themselves (§1.9). Only a
- * file that others may read as they could our own is linked, and never what is in that
- * store, whose files it counts. Whatever it is, its bytes are hashed before they are
- * believed: other clients do not verify.
+ * A duplicate is cloned where the filesystem can: then there are two files, one of which
+ * may be written to or removed without the other. Else it is linked: every client removes
+ * and replaces blobs by name like any file; a program that writes into a blob in place
+ * breaks both, as in the store that the Hub's clients share between repos (§1.9). Only a
+ * file that is readable by all who could read our own is linked, and never a file of that
+ * store, which counts its links. Either way, its bytes are hashed before they are believed:
+ * other clients do not verify.
  */
 #ifndef HC_STORE_DUPLICATE_H
 #define HC_STORE_DUPLICATE_H
@@ -21,16 +21,16 @@
 
 enum { HC_DUPLICATE_MIN_BYTES = 1024 * 1024 }; /* smaller ones are quicker fetched */
 
-/* Whether another repo has it, of that size; none has one whose name is no hash. `path` is
- * relative to the root. */
+/* Whether another repo has it, of that size; never for an etag that is no hash. `path` is
+ * set to its path, relative to the root. */
 bool hc_duplicate_find(const struct hc_cache *cache, const struct hc_blob_id *blob,
                        uint64_t size, char path[PATH_MAX]);
 
 enum hc_duplicate_kind { HC_DUPLICATE_NONE, HC_DUPLICATE_CLONED, HC_DUPLICATE_LINKED };
 
 /*
- * Makes `fd`, the new and empty file at `path`, the same as the twin. Linked: the name is
- * another file's now, and `fd` of no use.
+ * Gives `fd`, the new and empty file at `path`, the bytes of the duplicate. When it was
+ * linked, `path` names another file afterwards, and `fd` is of no use.
  */
 enum hc_duplicate_kind hc_duplicate_use(const struct hc_cache *cache,
                                         const char *duplicate, int fd, const char *path);

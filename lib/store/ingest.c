@@ -2,10 +2,11 @@
 /*
  * Bytes are hashed as they lie in the page cache, not as they come: so they may come in
  * any order and on many threads, and the hash costs no second read from the disk. No byte
- * is written twice; what was hashed is what is there.
+ * is written twice, so what was hashed is what is in the file.
  *
- * The bytes go to the blob's own directory: the last step is a rename, and the Hub's own
- * prune finds what a crash leaves behind.
+ * The file lies in the blob's own directory: the last step is a rename, and the Hub's own
+ * prune finds what a crash leaves behind. The claim comes before the file, so that the
+ * sweep knows whose each partial file is.
  */
 #include "ingest.h"
 
@@ -34,11 +35,11 @@ struct hc_ingest {
     const struct hc_cache *cache;
     int fd;
     bool is_committed;
-    bool was_taken_over;
-    atomic_bool is_unusable;               /* not to be gone on with */
-    bool is_size_given;                    /* at the beginning */
-    atomic_uint_least64_t resumed_bytes;   /* those of an earlier ingest */
-    uint64_t resumed_front;                /* bytes that were there in order */
+    bool was_taken_over;                 /* the file had gone when it was to be renamed */
+    atomic_bool is_unusable;             /* the next ingest must not resume it */
+    bool is_size_given;                  /* when it began */
+    atomic_uint_least64_t resumed_bytes; /* those of an earlier ingest */
+    uint64_t resumed_front;              /* bytes that were there in order */
     atomic_uint_least64_t duplicate_bytes; /* those of another repo's blob */
     enum hc_duplicate_kind duplicate;
     atomic_uint_least64_t hashed; /* bytes the digest has seen */
@@ -67,8 +68,8 @@ static int ingest_start_digest(struct hc_ingest *ingest, struct hc_error *err)
     return ingest->digest ? 0 : -1;
 }
 
-/* A file that is shorter than its claim says has lost bytes with the power; into another
- * user's its owner may write what was not hashed. */
+/* A file that is shorter than its claim says has lost bytes with the power; into a file of
+ * another user, that user may write bytes that are not hashed. */
 static bool ingest_open_partial(struct hc_ingest *ingest)
 {
     int root = hc_cache_fd(ingest->cache);
@@ -149,24 +150,21 @@ int hc_ingest_begin(const struct hc_cache *cache, const struct hc_blob_request *
                     const struct hc_ingest_options *options, struct hc_ingest **ingest,
                     struct hc_error *err)
 {
-    HC_AUTO(hc_ingest) *ingest_made =
-        ingest_new(cache, request, options->piece_length, err);
-    int result = -1;
+    HC_AUTO(hc_ingest) *begun = ingest_new(cache, request, options->piece_length, err);
+    struct hc_claim_request claim = {.blob = &request->blob,
+                                     .stalled = options->stalled,
+                                     .cancellation = options->cancellation};
+    int claimed;
 
-    if (ingest_made) {
-        const struct hc_claim_request claim_request = {&request->blob,
-                                                       ingest_made->pieces,
-                                                       options->stalled,
-                                                       options->cancellation};
-
-        /* The claim comes first: what a crash leaves behind is always somebody's. */
-        result = hc_claim_acquire(cache, &claim_request, &ingest_made->claim, err);
-    }
-    if (result <= 0)
-        return result;
-    if (ingest_open_file(ingest_made, err) < 0)
+    if (!begun)
         return -1;
-    *ingest = hc_take(&ingest_made);
+    claim.pieces = begun->pieces;
+    claimed = hc_claim_acquire(cache, &claim, &begun->claim, err);
+    if (claimed <= 0)
+        return claimed;
+    if (ingest_open_file(begun, err) < 0)
+        return -1;
+    *ingest = hc_take(&begun);
     return 1;
 }
 
@@ -284,7 +282,8 @@ uint64_t hc_ingest_reused_bytes(const struct hc_ingest *ingest)
     return hc_ingest_resumed_bytes(ingest) + hc_ingest_duplicate_bytes(ingest);
 }
 
-/* Early write-back: the disk works while the network does. A hint; failure is none. */
+/* Early write-back: the disk works while the network does. It is a hint, so that a failure
+ * does not matter. */
 static void ingest_write_back(struct hc_ingest *ingest)
 {
     uint64_t hashed = atomic_load(&ingest->hashed);
@@ -345,7 +344,8 @@ int hc_ingest_hash_next(struct hc_ingest *ingest, struct hc_error *err)
     return 1;
 }
 
-/* In a new file: the old one may be another repo's too, or by now somebody else's. */
+/* In a new file: the old one may be another repo's too, or another process may have taken
+ * it over meanwhile. */
 int hc_ingest_restart(struct hc_ingest *ingest, struct hc_error *err)
 {
     hc_auto_close(&ingest->fd);
@@ -365,7 +365,7 @@ int hc_ingest_restart(struct hc_ingest *ingest, struct hc_error *err)
 }
 
 /* The file has the blob's bytes and no others: an earlier transfer may have written more
- * than it lived to tell, and what lies beyond the end is not hashed. */
+ * than its claim says, and what lies beyond the end is not hashed. */
 static int ingest_trim_file(const struct hc_ingest *ingest, struct hc_error *err)
 {
     off_t size = (off_t)hc_pieces_size(ingest->pieces);

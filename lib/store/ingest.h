@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A blob being written: as blobs/<etag>.<8 hex>.incomplete, in any order, each byte once;
- * hashed in order behind the bytes that arrive, checked, flushed and only then renamed.
- * What an earlier ingest left of the same blob, in this process or another one that is
- * gone, is there at the start.
+ * An ingest: a blob being written, as blobs/<etag>.<8 hex>.incomplete.
  *
- * One thread owns an ingest; others may write, ask how far it is, and bring the pieces
- * they have taken.
+ *   begun      the claim is made; the file is new and empty, or has what an earlier ingest
+ *              left, of this process or of one that is gone    → filled, or → writing
+ *   filled     a duplicate was put in place                    → commit
+ *   writing    bytes come in any order, each once, and are hashed in order behind → commit
+ *   commit     size and hash are checked, the file is flushed and renamed → published
+ *   restarted  wrong bytes are thrown away, with their file    → writing
+ *   dropped    not published: the bytes stay on the volume for the next ingest of the
+ *              blob, unless they are few, cannot be checked, or are known to be wrong
+ *
+ * One thread owns an ingest; other threads may write the pieces they have taken
+ * (claim/pieces.h), and ask how far it is.
  */
 #ifndef HC_STORE_INGEST_H
 #define HC_STORE_INGEST_H
@@ -92,12 +98,13 @@ int hc_ingest_restart(struct hc_ingest *ingest, struct hc_error *err);
  */
 int hc_ingest_commit(struct hc_ingest *ingest, struct hc_error *err);
 
-/* Whether a commit failed because somebody took us for dead, and the file away. */
+/* Whether a commit failed because another process took this one for dead, and has taken
+ * the file over. */
 bool hc_ingest_was_taken_over(const struct hc_ingest *ingest);
 
 /*
- * Without a commit: what has arrived is left for the next ingest of this blob, unless it
- * is too little, or wrong, or the volume refused. NULL is fine.
+ * Without a commit before: what has arrived is left for the next ingest of this blob,
+ * unless it is too little, or wrong, or the volume refused. NULL is fine.
  */
 void hc_ingest_drop(struct hc_ingest *ingest);
 HC_DEFINE_AUTO(hc_ingest, hc_ingest_drop)

@@ -25,12 +25,8 @@ static int duplicate_source_fill(struct hc_byte_source *source,
     return hc_ingest_use_duplicate(ingest, request, err);
 }
 
-static const struct hc_byte_source_functions duplicate_source_functions = {
-    .fill = duplicate_source_fill};
-
 /* Those that may fill the file at once, in the order in which they are asked. */
-static struct hc_byte_source filling_sources[] = {
-    {.functions = &duplicate_source_functions}};
+static struct hc_byte_source filling_sources[] = {{.fill = duplicate_source_fill}};
 
 /* 1 every byte is there; 0 no source has it at once; -1. */
 static int fill_from_sources(const struct hc_blob_request *request,
@@ -40,8 +36,7 @@ static int fill_from_sources(const struct hc_blob_request *request,
 
     for (size_t i = 0;
          i < sizeof filling_sources / sizeof *filling_sources && filled == 0; i++)
-        filled =
-            filling_sources[i].functions->fill(&filling_sources[i], request, ingest, err);
+        filled = filling_sources[i].fill(&filling_sources[i], request, ingest, err);
     return filled;
 }
 
@@ -74,7 +69,7 @@ static int download_take_lock(struct hc_blob_download *download,
     return lock ? 0 : -1;
 }
 
-static uint64_t piece_length(uint64_t min_split_size)
+static uint64_t choose_piece_length(uint64_t min_split_size)
 {
     uint64_t length = min_split_size / PIECES_OF_SMALL;
 
@@ -101,8 +96,8 @@ static int download_begin_ingest(struct hc_blob_download *download,
                                  struct hc_download_lock *wait, struct hc_error *err)
 {
     const struct hc_transfers *transfers = download->transfers;
-    const struct hc_ingest_options options = {.piece_length =
-                                                  piece_length(transfers->min_split_size),
+    const struct hc_ingest_options options = {.piece_length = choose_piece_length(
+                                                  transfers->min_split_size),
                                               .stalled = wait->stalled,
                                               .cancellation =
                                                   download->credentials->cancellation};
@@ -172,9 +167,9 @@ static int read_until_right(struct hc_segmented_download *segments,
     int attempts = has_others_bytes ? 3 : 2;
 
     while (read_and_commit(segments, err) < 0) {
-        bool is_wrong = err->reason == HC_CHECKSUM_MISMATCH ||
-                        source->base.functions->classify(&source->base, NULL, err) ==
-                            HC_READ_WRONG_BYTES;
+        bool is_wrong =
+            err->reason == HC_CHECKSUM_MISMATCH ||
+            source->base.classify(&source->base, NULL, err) == HC_READ_WRONG_BYTES;
 
         if (!is_wrong || --attempts == 0)
             return fail_wrong_bytes(segments, err);

@@ -20,19 +20,16 @@ static const unsigned idle_limits[HC_BUDGET_KEYS] = {
 
 TAILQ_HEAD(share_list, hc_budget_share);
 
-/* A transfer that has ended well. */
-struct success {
-    uint64_t keys[HC_BUDGET_KEYS];
-    int64_t ms;
-};
-
 struct hc_budget {
     unsigned size;
     struct {
         pthread_mutex_t lock;
         struct share_list holders, waiters;
         unsigned free;
-        struct success successes[SUCCESSES_MAX]; /* the last ones */
+        struct {
+            uint64_t keys[HC_BUDGET_KEYS];
+            int64_t ms;
+        } successes[SUCCESSES_MAX]; /* the last transfers that ended well */
         unsigned next_success;
         struct {
             uint64_t repo, host;
@@ -77,10 +74,10 @@ static bool budget_has_recent_success(const struct hc_budget *budget,
                                       int64_t now_ms)
 {
     for (unsigned i = 0; i < SUCCESSES_MAX; i++) {
-        const struct success *success = &budget->shared.successes[i];
+        int64_t ended_ms = budget->shared.successes[i].ms;
 
-        if (success->ms != 0 && share_has_key(success->keys, share, key) &&
-            now_ms - success->ms < RECENT_MS)
+        if (ended_ms != 0 && now_ms - ended_ms < RECENT_MS &&
+            share_has_key(budget->shared.successes[i].keys, share, key))
             return true;
     }
     return false;
@@ -184,12 +181,11 @@ static void budget_remember_end(struct hc_budget *budget,
         budget->shared.hosts[repo % HOSTS_MAX].host = share->keys[HC_BUDGET_HOST];
     }
     if (went_well) {
-        struct success *success =
-            &budget->shared.successes[budget->shared.next_success++ % SUCCESSES_MAX];
+        unsigned i = budget->shared.next_success++ % SUCCESSES_MAX;
 
         for (int key = 0; key < HC_BUDGET_KEYS; key++)
-            success->keys[key] = share->keys[key];
-        success->ms = hc_monotonic_ms();
+            budget->shared.successes[i].keys[key] = share->keys[key];
+        budget->shared.successes[i].ms = hc_monotonic_ms();
     }
 }
 

@@ -3,7 +3,7 @@
  * A source of a blob's bytes. A download asks its sources in turn: the first ones may fill
  * the file at once (a duplicate on the volume), the last one is read segment by segment,
  * over as many connections as it allows (the Hub, a mirror, or the storage that either
- * redirects to: http_source.h). A new kind of source is one more struct of functions.
+ * redirects to: http_source.h). A new kind of source is one more set of functions.
  *
  * `read` may be called from several threads at a time, the other functions too while it
  * runs; `fill` is called from the thread that owns the ingest, before any `read`.
@@ -29,7 +29,8 @@ enum hc_read_failure {
     HC_READ_WRONG_BYTES, /* bytes were written that are not the blob's: begin anew */
 };
 
-struct hc_byte_source_functions {
+/* The head of each source's own struct. */
+struct hc_byte_source {
     /* Optional: puts all bytes in place. 1 done; 0 the source has not got the blob. */
     int (*fill)(struct hc_byte_source *source, const struct hc_blob_request *request,
                 struct hc_ingest *ingest, struct hc_error *err);
@@ -52,13 +53,5 @@ struct hc_byte_source_functions {
     /* A hash of the host that sends the bytes, for the connection budget; 0: unknown. */
     uint64_t (*host_key)(struct hc_byte_source *source);
 };
-
-/* The head of each source's own struct. */
-struct hc_byte_source {
-    const struct hc_byte_source_functions *functions;
-};
-
-/* Another repo's file with the same bytes (store/duplicate.h). */
-extern struct hc_byte_source hc_duplicate_source;
 
 #endif

@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whose turn it is to bring a blob, among processes. The lock says so, and where locks do
- * nothing the claim does (claim.h). Whoever is at it is watched meanwhile: how far it is,
- * for those who wait, and whether it still moves. Who stands still for too long, with the
- * lock in its hand, loses its turn.
+ * The download lock: which process downloads a blob. The blob's lock says so, and where
+ * locks do nothing the claim does (claim/claim.h). A process that waits watches the one
+ * that downloads meanwhile: how many bytes it has, for the callers' progress, and whether
+ * it still moves.
+ *
+ *   waiting   the lock is held → taken, when its holder releases it; the holder has not
+ *             moved for too long → waiting anew, with the lock's file replaced and
+ *             `stalled` set
+ *   taken     a claim that is alive is in the way → waiting for it to go, for the blob to
+ *             be there, or for the claim to miss its heartbeats, which sets `stalled`
+ *
+ * One thread uses a download lock; the blob's lock that it takes is the caller's.
  */
 #ifndef HC_TRANSFER_DOWNLOAD_LOCK_H
 #define HC_TRANSFER_DOWNLOAD_LOCK_H
@@ -18,30 +26,27 @@ enum { HC_CLAIM_LEASE_MS = 5000, HC_LOCKED_CLAIM_LEASE_MS = 10000 };
 struct hc_download_lock {
     const struct hc_cache *cache;
     const struct hc_blob_request *request;
-    struct hc_cancellation *cancellation;
-    int64_t takeover_ms; /* how long who has the lock may stand still at all */
+    struct hc_cancellation *cancellation; /* Optional: ends the waits */
+    int64_t takeover_ms; /* how long a holder of the lock may go without any movement */
     /* Optional: told now and then how many bytes another process has; `is_remote` is
      * false when it is not there any more. */
     void (*note_remote)(void *ctx, uint64_t bytes, bool is_remote);
     void *ctx;
-    char stalled[NAME_MAX + 1]; /* the file of who stood still for too long, or "": go on
-                                 without him (struct hc_claim_request) */
-    int64_t waited_ms;          /* for others, in all */
+    char stalled[NAME_MAX + 1]; /* the partial file of a holder that did not move for too
+                                   long, to be taken over (struct hc_claim_request); or "" */
+    int64_t waited_ms;          /* for other processes, in all */
 };
 
-/* 1 when the blob is there as wanted. */
-int hc_download_lock_finds_blob(const struct hc_download_lock *download_lock,
+/* 1 when the blob is on the volume, as requested; 0 when it is not; -1. */
+int hc_download_lock_finds_blob(const struct hc_download_lock *wait,
                                 struct hc_error *err);
 
-/* Waits until the lock is ours, or `cancellation` ends. NULL on failure. */
-struct hc_blob_lock *hc_download_lock_take(struct hc_download_lock *download_lock,
+/* Waits until the blob's lock is taken; the caller releases it. NULL on failure. */
+struct hc_blob_lock *hc_download_lock_take(struct hc_download_lock *wait,
                                            struct hc_error *err);
 
-/*
- * With the lock in hand, and somebody else's claim in the way: waits until it is gone, or
- * the blob is there, or it stands still, which sets `stuck`.
- */
-int hc_download_lock_await_claim(struct hc_download_lock *download_lock,
-                                 struct hc_error *err);
+/* With the lock taken, and another process's claim in the way: waits until the claim is
+ * gone, or the blob is there, or the claim has stalled, which sets `stalled`. */
+int hc_download_lock_await_claim(struct hc_download_lock *wait, struct hc_error *err);
 
 #endif

@@ -332,7 +332,7 @@ static uint64_t http_source_host_key(struct hc_byte_source *base)
     return length > 0 ? hc_hash_bytes(HC_HASH_START, url, length) : 0;
 }
 
-static const struct hc_byte_source_functions http_source_functions = {
+static const struct hc_byte_source http_source_functions = {
     .read = http_source_read,
     .classify = http_source_classify,
     .forget_address = http_source_forget_address,
@@ -347,7 +347,7 @@ void hc_http_source_init(struct hc_http_source *source,
     const char *location = download->request->location;
 
     memset(source, 0, offsetof(struct hc_http_source, shared.location));
-    source->base.functions = &http_source_functions;
+    source->base = http_source_functions;
     source->download = download;
     source->hub = download->hub;
     source->credentials = *credentials;

@@ -148,17 +148,18 @@ static int processor_count(void)
     return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
-bool hc_cpu_load_is_high(struct hc_cpu_load *load, int64_t now_ms)
+bool hc_ramp_cpu_is_busy(struct hc_ramp *ramp, int64_t now_ms)
 {
-    int64_t passed_ms = now_ms - load->since_ms;
+    int64_t passed_ms = now_ms - ramp->cpu_load.since_ms;
     int64_t used_ms;
 
     if (passed_ms < CPU_POLL_MS)
-        return load->is_high;
+        return ramp->cpu_load.is_high;
     used_ms = process_cpu_ms();
-    load->is_high = load->since_ms != 0 &&
-                    2 * (used_ms - load->since_cpu_ms) > passed_ms * processor_count();
-    load->since_ms = now_ms;
-    load->since_cpu_ms = used_ms;
-    return load->is_high;
+    ramp->cpu_load.is_high =
+        ramp->cpu_load.since_ms != 0 &&
+        2 * (used_ms - ramp->cpu_load.since_cpu_ms) > passed_ms * processor_count();
+    ramp->cpu_load.since_ms = now_ms;
+    ramp->cpu_load.since_cpu_ms = used_ms;
+    return ramp->cpu_load.is_high;
 }

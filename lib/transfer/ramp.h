@@ -21,13 +21,6 @@
 
 enum hc_ramp_state { HC_RAMP_AWAITS_BYTES, HC_RAMP_MEASURES, HC_RAMP_RESTS };
 
-/* Whether this process keeps the processors busy. Zero-initialise it. */
-struct hc_cpu_load {
-    int64_t since_ms; /* when it was measured last */
-    int64_t since_cpu_ms;
-    bool is_high;
-};
-
 struct hc_ramp {
     unsigned connections; /* wanted now; starts at 1 */
     unsigned limit;       /* at most */
@@ -37,7 +30,11 @@ struct hc_ramp {
     double best;     /* bytes a millisecond before the last step, 0: there was none */
     unsigned before; /* connections then */
     int64_t rest_ms; /* how long the next rest is */
-    struct hc_cpu_load cpu_load;
+    struct {
+        int64_t since_ms; /* when it was measured last */
+        int64_t since_cpu_ms;
+        bool is_high;
+    } cpu_load;
 };
 
 void hc_ramp_start(struct hc_ramp *ramp, unsigned limit, int64_t now_ms);
@@ -61,6 +58,6 @@ void hc_ramp_limit(struct hc_ramp *ramp, unsigned connections, int64_t now_ms);
 
 /* Whether this process took more than half of what the processors it may use can do, in
  * the last tenth of a second. */
-bool hc_cpu_load_is_high(struct hc_cpu_load *load, int64_t now_ms);
+bool hc_ramp_cpu_is_busy(struct hc_ramp *ramp, int64_t now_ms);
 
 #endif

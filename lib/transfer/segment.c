@@ -194,7 +194,7 @@ static int segment_read(struct hc_segment *segment, struct hc_error *err)
     segment->has_begun = segment->is_straggler = segment->was_redirected = false;
     segment->address_number = 0;
     hc_segment_start_clock(segment);
-    result = download->source->functions->read(download->source, segment, err);
+    result = download->source->read(download->source, segment, err);
     HC_LOCKED(&download->shared.lock);
 
     download->shared.receiving -= segment->has_begun;
@@ -208,43 +208,44 @@ static int segment_read(struct hc_segment *segment, struct hc_error *err)
 /* ---- the reads of a span -------------------------------------------------------------
  */
 
-struct allowance {
-    struct hc_retry retry;
-    bool has_new_address; /* was asked for */
-    int64_t renewed_ms;   /* when this one began */
-    uint64_t bytes;       /* new ones since then */
-};
-
-/* After `count` new bytes. */
-static void allowance_renew(struct allowance *allowance,
-                            const struct hc_segmented_download *download, uint64_t count)
+static void segment_renew_allowance(struct hc_segment *segment, int64_t now_ms)
 {
-    uint64_t share = hc_pieces_size(hc_ingest_pieces(download->ingest)) / PROGRESS_SHARE;
+    segment->allowance.retry = (struct hc_retry){0};
+    segment->allowance.has_new_address = false;
+    segment->allowance.renewed_ms = now_ms;
+    segment->allowance.new_bytes = 0;
+}
+
+/* `count` new bytes have come. */
+static void segment_note_progress(struct hc_segment *segment, uint64_t count)
+{
+    uint64_t size = hc_pieces_size(hc_ingest_pieces(segment->download->ingest));
+    uint64_t share = size / PROGRESS_SHARE;
     uint64_t enough = share < PROGRESS_BYTES ? share : PROGRESS_BYTES;
     int64_t now_ms = hc_monotonic_ms();
+    uint64_t passed_ms = (uint64_t)(now_ms - segment->allowance.renewed_ms);
 
-    allowance->bytes += count;
-    if (count > 0 && allowance->bytes >= enough &&
-        allowance->bytes * 1000 >=
-            (uint64_t)(now_ms - allowance->renewed_ms) * HC_RATE_MIN)
-        *allowance = (struct allowance){.renewed_ms = now_ms};
+    segment->allowance.new_bytes += count;
+    if (count > 0 && segment->allowance.new_bytes >= enough &&
+        segment->allowance.new_bytes * 1000 >= passed_ms * HC_RATE_MIN)
+        segment_renew_allowance(segment, now_ms);
 }
 
 /* After a read that did not bring the whole span, but `count` new bytes. */
-static enum verdict segment_judge(struct hc_segment *segment, struct allowance *allowance,
-                                  uint64_t count, struct hc_error *err)
+static enum verdict segment_judge(struct hc_segment *segment, uint64_t count,
+                                  struct hc_error *err)
 {
     struct hc_segmented_download *download = segment->download;
     struct hc_byte_source *source = download->source;
-    enum hc_read_failure failure = source->functions->classify(source, segment, err);
+    enum hc_read_failure failure = source->classify(source, segment, err);
 
     if (failure == HC_READ_WRONG_BYTES)
         return GIVE_UP;
     if (segment->is_straggler)
         return GIVE_BACK;
-    if (failure == HC_READ_ADDRESS && !allowance->has_new_address) {
-        source->functions->forget_address(source, segment);
-        allowance->has_new_address = true;
+    if (failure == HC_READ_ADDRESS && !segment->allowance.has_new_address) {
+        source->forget_address(source, segment);
+        segment->allowance.has_new_address = true;
         return AGAIN;
     }
     if (err->reason == HC_HUB_UNREACHABLE && count >= MUCH_PROGRESS)
@@ -252,11 +253,11 @@ static enum verdict segment_judge(struct hc_segment *segment, struct allowance *
     /* Others may fare better; whereas a full volume is full for all of them. */
     if (failure != HC_READ_FINAL && hc_segmented_download_may_leave(download, err))
         return LEAVE;
-    if (hc_retry_wait(&allowance->retry, download->hub, download->workers_cancellation,
-                      err) < 0)
+    if (hc_retry_wait(&segment->allowance.retry, download->hub,
+                      download->workers_cancellation, err) < 0)
         return GIVE_UP;
     if (err->reason == HC_HUB_UNREACHABLE && count == 0 && segment->was_redirected)
-        source->functions->forget_address(source, segment);
+        source->forget_address(source, segment);
     return AGAIN;
 }
 
@@ -277,8 +278,7 @@ static int segment_fail_short(const struct hc_segment *segment, uint64_t at,
 }
 
 /* Reads what is missing of the span, once. */
-static enum verdict segment_try(struct hc_segment *segment, struct allowance *allowance,
-                                struct hc_error *err)
+static enum verdict segment_try(struct hc_segment *segment, struct hc_error *err)
 {
     struct hc_segmented_download *download = segment->download;
     struct hc_byte_source *source = download->source;
@@ -290,12 +290,12 @@ static enum verdict segment_try(struct hc_segment *segment, struct allowance *al
     (void)segment_read(segment, err);
     hc_pieces_trim(hc_ingest_pieces(download->ingest), span);
     if (span->start >= span->end &&
-        source->functions->classify(source, segment, err) != HC_READ_WRONG_BYTES)
+        source->classify(source, segment, err) != HC_READ_WRONG_BYTES)
         return AGAIN;
     if (err->reason == HC_OK && !segment->is_straggler)
         (void)segment_fail_short(segment, start, span->start - start, err);
-    allowance_renew(allowance, download, span->start - start);
-    verdict = segment_judge(segment, allowance, span->start - start, err);
+    segment_note_progress(segment, span->start - start);
+    verdict = segment_judge(segment, span->start - start, err);
     if (verdict != GIVE_UP)
         hc_segmented_download_count_retry(download);
     return verdict;
@@ -303,11 +303,11 @@ static enum verdict segment_try(struct hc_segment *segment, struct allowance *al
 
 static enum verdict segment_fetch(struct hc_segment *segment, struct hc_error *err)
 {
-    struct allowance allowance = {.renewed_ms = hc_monotonic_ms()};
     enum verdict verdict = AGAIN;
 
+    segment_renew_allowance(segment, hc_monotonic_ms());
     while (verdict == AGAIN && segment->span.start < segment->span.end)
-        verdict = segment_try(segment, &allowance, err);
+        verdict = segment_try(segment, err);
     return verdict == GIVE_BACK ? AGAIN : verdict;
 }
 

@@ -11,6 +11,8 @@
 
 #include "segmented_download.h"
 
+#include <hub/retry.h>
+
 struct hc_segment {
     struct hc_segmented_download *download;
     struct hc_span span; /* what is missing of it, before the present read */
@@ -26,6 +28,14 @@ struct hc_segment {
         int64_t waited_ms; /* for the server, when it began */
         uint64_t received;
     } window;
+
+    /* Of the reads of the span: what is left of their allowance (segment.c). */
+    struct {
+        struct hc_retry retry;
+        bool has_new_address; /* was asked for */
+        int64_t renewed_ms;
+        uint64_t new_bytes; /* since then */
+    } allowance;
 
     /* The source's: where this read's bytes came from. */
     unsigned address_number; /* counted as addresses are found; 0: none */

@@ -160,12 +160,13 @@ static unsigned download_choose_workers(struct hc_segmented_download *download,
                                         unsigned *wanted)
 {
     struct hc_byte_source *source = download->source;
-    bool sends_ranges = source->functions->sends_ranges(source);
+    bool sends_ranges = source->sends_ranges(source);
     bool is_contended = hc_budget_is_contended(download->budget);
     int64_t now_ms = hc_monotonic_ms();
-    struct hc_ramp_sample sample = {
-        .bytes = hc_pieces_arrived(hc_ingest_pieces(download->ingest)),
-        .cpu_is_busy = hc_cpu_load_is_high(&download->ramp.cpu_load, now_ms)};
+    struct hc_ramp_sample sample = {.bytes = hc_pieces_arrived(
+                                        hc_ingest_pieces(download->ingest)),
+                                    .cpu_is_busy =
+                                        hc_ramp_cpu_is_busy(&download->ramp, now_ms)};
     HC_LOCKED(&download->shared.lock);
 
     sample.receiving = download->shared.receiving;
@@ -310,7 +311,7 @@ static int download_run_alone(struct hc_segmented_download *download,
     return hc_segment_worker_run(download, err);
 }
 
-static uint64_t share_arrived(void *pieces)
+static uint64_t download_arrived(void *pieces)
 {
     return hc_pieces_arrived(pieces);
 }
@@ -326,9 +327,8 @@ static void download_reset(struct hc_segmented_download *download)
     download->share = (struct hc_budget_share){
         .keys = {[HC_BUDGET_CALLER] = download->caller_key,
                  [HC_BUDGET_REPO] = hc_hash_bytes(HC_HASH_START, folder, strlen(folder)),
-                 [HC_BUDGET_HOST] =
-                     download->source->functions->host_key(download->source)},
-        .arrived = share_arrived,
+                 [HC_BUDGET_HOST] = download->source->host_key(download->source)},
+        .arrived = download_arrived,
         .ctx = hc_ingest_pieces(download->ingest),
     };
 }
@@ -348,7 +348,7 @@ int hc_segmented_download_run(struct hc_segmented_download *download,
     result = hc_segmented_download_is_small(download)
                  ? download_run_alone(download, err)
                  : download_run_workers(download, err);
-    hc_budget_release(download->budget, &download->share,
-                      source->functions->host_key(source), result == 0);
+    hc_budget_release(download->budget, &download->share, source->host_key(source),
+                      result == 0);
     return result;
 }
