@@ -6,7 +6,7 @@
  *
  * The file lies in the blob's own directory: the last step is a rename, and the Hub's own
  * prune finds what a crash leaves behind. The claim comes before the file, so that the
- * sweep knows whose each partial file is.
+ * sweep knows which partial files are ours.
  */
 #include "ingest.h"
 

@@ -139,7 +139,7 @@ static int read_and_commit(struct hc_segmented_download *segments, struct hc_err
     return hc_ingest_commit(segments->ingest, err);
 }
 
-/* Which file it is whose bytes stayed wrong, and what can be done. */
+/* Names the file with the wrong bytes, and says what can be done. */
 static int fail_wrong_bytes(const struct hc_segmented_download *segments,
                             struct hc_error *err)
 {
@@ -265,7 +265,7 @@ static int download_step(struct hc_blob_download *download, struct hc_download_l
     return 0;
 }
 
-/* Budget: none but the caller's deadline. The pause is the other owner's: a step ends with
+/* Budget: none but the caller's deadline. The pause is in the other process: a step ends with
  * 1 when another process has taken the file over, seconds after its last heartbeat. */
 int hc_blob_download_run(struct hc_blob_download *download, struct hc_error *err)
 {

@@ -41,13 +41,12 @@ struct hc_transfers {
 struct hc_blob_download {
     /* The caller's to fill. */
     struct hc_transfers *transfers;
-    struct hc_shared_transfer
-        *shared; /* which it leads, and whose partial file it fills */
+    struct hc_shared_transfer *shared; /* which it leads; it fills the partial file */
     const struct hc_blob_request *request;
     const struct hc_hub_credentials *credentials;
     /* Filled by the run, however it ends. */
     struct hc_blob_result result;
-    struct hc_transfer report; /* but for whose it is, its reason and its duration */
+    struct hc_transfer report; /* but for names, reason and duration */
     bool has_begun;            /* the blob was not simply there */
 };
 

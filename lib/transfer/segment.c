@@ -50,7 +50,8 @@ static const double worthwhile_ms = 1000;
 /* The usual rate is about that of so many samples. */
 static const double rate_samples = 8;
 
-/* Read the rest of the span; let others have it; end this worker; end the download. */
+/* Read the rest of the span; leave it to other workers; end this worker; end the
+ * download. */
 enum verdict { AGAIN, GIVE_BACK, LEAVE, GIVE_UP };
 
 /* ---- one read ------------------------------------------------------------------------

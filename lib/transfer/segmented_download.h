@@ -33,7 +33,7 @@ struct hc_segmented_download {
     const struct hc_blob_request *request;
     struct hc_byte_source *source;
     struct hc_ingest *ingest;
-    struct hc_hub *hub; /* whose retries and pauses apply */
+    struct hc_hub *hub; /* for its retries and pauses */
     struct hc_budget *budget;
     struct hc_cancellation *cancellation; /* Optional: the caller's */
     uint64_t caller_key;                  /* 0, or the caller for the budget */

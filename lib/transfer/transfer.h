@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The transfer engine brings blobs to the cache, each once: callers that want a blob
- * which is already on its way wait for it, threads of this process by a flight, other
- * processes and other clients by the blob's lock. A transfer survives dropped connections
- * (it resumes where it was), and the going of the caller who began it: another waiter
- * takes it over at the byte it had reached; when the last one goes, it ends, and what it
- * had brought is there for the next who wants the blob, in this process or another.
+ * The transfer engine: fetches blobs to the cache, each once. A caller that wants a blob
+ * which is already being fetched waits for it: threads of this process share one transfer
+ * (shared_transfer.h), other processes and other clients wait for the blob's lock
+ * (download_lock.h). A transfer survives dropped connections: it resumes where it was. It
+ * also survives the caller that began it: another waiter leads it on. When the last waiter
+ * leaves, it ends, and what has arrived is resumed by the next fetch of the blob, in this
+ * process or another.
  *
- * fetch() blocks. A large blob comes over several connections at once, each a thread
- * while it lasts; a small one on the calling thread. Callable from any thread.
+ * A fetch blocks. A large blob comes over several connections at once, each a thread while
+ * it lasts; a small one on the calling thread. Callable from any thread.
  */
 #ifndef HC_TRANSFER_TRANSFER_H
 #define HC_TRANSFER_TRANSFER_H
@@ -23,33 +24,33 @@ struct hc_transfers;
 /* What a fetch came to, for the caller of hc_transfers_fetch; filled on failure, too. */
 struct hc_blob_result {
     uint64_t fetched_bytes; /* of the blob, that the Hub sent for the sake of this call */
-    bool is_fetched;  /* the Hub was asked for the bytes; an empty file has none, and
-                               is fetched too */
+    bool is_fetched; /* the Hub was asked for the bytes; an empty file, which has none, is
+                         fetched too */
     unsigned retries; /* requests that had to be repeated */
 };
 
 /* How far a blob is that is being fetched. */
 struct hc_transfer_progress {
-    uint64_t bytes; /* that are on the volume */
-    uint64_t
-        reused_bytes; /* of these, the ones that were there when the transfer began */
-    unsigned retries; /* requests that had to be repeated so far */
-    bool is_remote;   /* another process fetches it */
+    uint64_t bytes;        /* that are on the volume */
+    uint64_t reused_bytes; /* those of them that were there when the transfer began */
+    unsigned retries;      /* requests that had to be repeated so far */
+    bool is_remote;        /* another process fetches it */
 };
 
 /*
- * `cache` and `hub` are borrowed until close. Of `settings`, which are copied, it heeds
- * connections and download_memory, which all fetches together keep to, min_split_size
+ * `cache` and `hub` are borrowed until close. Of `settings`, which are copied, the engine
+ * uses connections and download_memory, which bound all fetches together, min_split_size
  * and takeover_ms.
  */
 struct hc_transfers *hc_transfers_open(const struct hc_cache *cache, struct hc_hub *hub,
                                        const struct hc_settings *settings,
                                        struct hc_error *err);
 
-/* Who is told of every transfer that this process led. Before the first fetch. */
+/* Calls `fn` after every transfer that this process led. To be set before the first
+ * fetch. */
 void hc_transfers_observe(struct hc_transfers *transfers, hc_transfer_fn fn, void *ctx);
 
-/* Blobs on their way, and connections in use. */
+/* The transfers under way, and the connections in use. */
 void hc_transfers_count(struct hc_transfers *transfers, unsigned *count,
                         unsigned *connections);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: whoever fetches a blob is waited for as long as he moves and somebody waits;
- * how far he is, is seen; who stands still loses his turn; and where locks do nothing,
- * claims keep the turns.
+ * Promise: a process waits for the one that downloads a blob as long as that one moves;
+ * its progress is reported; if it stalls, the waiting process takes over; and where locks
+ * do nothing, claims do the same.
  */
 #include "blob_id.h"
 #include "cache_fixture.h"
@@ -29,7 +29,7 @@
 
 enum { SOON_MS = 300, NEVER_MS = 1000000 };
 
-/* What was seen of others: the last that was there. */
+/* What was reported of another process, last. */
 struct seen {
     atomic_uint_least64_t bytes;
     atomic_bool is_elsewhere;
@@ -58,7 +58,7 @@ static struct hc_download_lock download_lock_of(const struct fixture *f,
                                      .takeover_ms = NEVER_MS};
 }
 
-static bool lock_stays; /* nobody may remove it */
+static bool lock_stays; /* it cannot be removed */
 
 int __real_unlinkat(int dir, const char *path, int flags);
 int __wrap_unlinkat(int dir, const char *path, int flags);
@@ -158,7 +158,7 @@ static void waiter_expect_lock(struct waiter *waiter)
     assert_true(waiter->has_lock);
 }
 
-/* Until the waiter has seen that many bytes of somebody else. */
+/* Waits until the waiter was told that another process has that many bytes. */
 static void await_remote_bytes(struct waiter *waiter, uint64_t bytes)
 {
     const struct timespec moment = {.tv_nsec = 1000000};
@@ -280,7 +280,7 @@ static void a_holder_with_a_heartbeat_keeps_the_lock(void **state)
     assert_int_equal(hc_claim_acquire(f->cache, &wish, &claim, &f->err), 1);
     download_lock.cancellation = call;
     download_lock.takeover_ms =
-        4 * HC_HEARTBEAT_MS; /* its heart beats, though no byte comes */
+        4 * HC_HEARTBEAT_MS; /* it has a heartbeat, though no byte comes */
     assert_null(hc_download_lock_take(&download_lock, &f->err));
     assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
     hc_claim_drop(claim);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The promise of fault_test.c, kept for a blob that comes in parts over several
- * connections, for one that goes on from what a killed process had, and for one that
- * another repo of the cache has. Then threads race, and what fails is another call each
- * time. How the calls follow each other is looked at as well: the power may go at any
- * moment, and takes with it whatever was not flushed.
+ * connections, for one that resumes the bytes of a killed process, and for one that another
+ * repo of the cache has. Then threads race, and another call fails each time. The order of
+ * the calls is checked as well: the power may go at any moment, and takes with it whatever
+ * was not flushed.
  */
 #include "cache_helper.h"
 #include "fault_fixture.h"
@@ -58,7 +58,7 @@ static int resolve_fork_file(struct hc_resolver *resolver, struct hc_error *err)
     return resolve_file_in("org/fork", resolver, err);
 }
 
-/* The first connection is slow enough for others to come to its help. */
+/* The first connection is slow enough for other ones to help it. */
 static void server_slow_down(struct fixture *f)
 {
     test_hub_clear_rules(f->hub);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A blob of SIZE bytes, in pieces, and an empty cache (cache_fixture.h) to bring it into.
+ * A blob of SIZE bytes, in pieces, and an empty cache (cache_fixture.h) to write it into.
  */
 #ifndef HC_UNIT_INGEST_FIXTURE_H
 #define HC_UNIT_INGEST_FIXTURE_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: a blob of more than 4 GiB is like any other: it is gone on with where a
- * transfer ended, hashed and published. Most of it is a hole, which costs no room.
+ * Promise: a blob of more than 4 GiB is like any other: it is resumed where a transfer
+ * ended, hashed and published. Most of it is a hole, which costs no space.
  */
 #include "blob_id.h"
 #include "cache_fixture.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: bytes that are wrong, lost, not ours or forged are not gone on with, and what
- * became somebody else's is left alone.
+ * Promise: bytes that are wrong, lost, of another user or forged are not resumed, and a
+ * file that another process has taken over is left alone.
  */
 #include "ingest_fixture.h"
 
@@ -59,7 +59,7 @@ static void bytes_that_are_lost_count_as_wrong(void **state)
     content_finish(f, ingest, 0);
 }
 
-/* Somebody took us for dead, and has published it. */
+/* Another process took this one for dead, and has published it. */
 static void a_restart_keeps_a_file_that_was_taken_over(void **state)
 {
     struct fixture *f = *state;
@@ -83,7 +83,7 @@ static void fill_file(struct fixture *f, const char *path)
     assert_int_equal(truncate(absolute, HALF), 0);
 }
 
-/* A claim that nobody owns, with a file of HALF bytes. */
+/* An abandoned claim, with a file of HALF bytes. */
 static void forge_claim(struct fixture *f, const char *incomplete, uint64_t size,
                         const char *ranges)
 {

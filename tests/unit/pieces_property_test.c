@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: whatever the size, the length of the pieces, the number of those that
- * bring bytes, and wherever each of them is cut off, every byte is brought exactly once,
- * and what is reserved reaches as far as it may. Beside the pieces runs a model with one
- * cell for each byte.
+ * The promise: whatever the size, the length of the pieces, the number of workers, and
+ * wherever each of them is cut off, every byte is fetched exactly once, and a span that is
+ * taken reaches as far as it may. Beside the pieces runs a model with one cell for each
+ * byte.
  */
 #include "random.h"
 #include "test.h"
@@ -102,7 +102,7 @@ static void model_take(struct model *model, int w)
         assert_false(model->arrived[i]);
         model->owner[i / model->length] = w;
     }
-    /* A piece that another worker has come to is never taken from it. */
+    /* A piece that another worker has started is never taken from it. */
     assert_false(could_reach_further(model, span, most));
 }
 
@@ -153,7 +153,7 @@ static void model_fetch(struct model *model, int w)
         model_give_back(model, w);
 }
 
-/* Half of a run that its owner has not come to may become another worker's. */
+/* Half of a run that its owner has not started may become another worker's. */
 static void model_follow_release(struct model *model)
 {
     for (int w = 0; w < model->worker_count; w++) {

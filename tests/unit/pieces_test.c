@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: whatever order bytes arrive in, it is known which are there, how far they
- * are there without a hole, and which nobody is bringing yet.
+ * The promise: whatever order bytes arrive in, the pieces tell which are there, how far
+ * they are there without a hole, and which no connection fetches yet.
  */
 #include "test.h"
 
@@ -131,7 +131,7 @@ static void what_is_reserved_is_not_reserved_twice(void **state)
     assert_int_equal(rest.end, 3 * (uint64_t)PIECE); /* what follows is reserved */
 }
 
-/* Who has nothing to do helps whoever has most to do. */
+/* An idle connection helps the one that has most to do. */
 static void what_is_reserved_and_not_begun_is_shared(void **state)
 {
     const uint64_t piece = PIECE;
@@ -143,7 +143,7 @@ static void what_is_reserved_and_not_begun_is_shared(void **state)
     assert_true(hc_pieces_take(pieces, 2 * piece, &other));
     assert_int_equal(hc_pieces_start_write(pieces, &slow, piece + 1), piece + 1);
     assert_true(hc_pieces_take(pieces, UINT64_MAX / 2, &helper));
-    assert_int_equal(helper.start, 4 * piece); /* of 2, 3, 4, 5: he is at 1 */
+    assert_int_equal(helper.start, 4 * piece); /* of 2, 3, 4, 5: the owner is at 1 */
     assert_int_equal(helper.end, 6 * piece);
 
     assert_int_equal(hc_pieces_start_write(pieces, &slow, 6 * piece), 4 * piece);
@@ -157,7 +157,7 @@ static void what_is_reserved_and_not_begun_is_shared(void **state)
     assert_int_equal(slow.end, 4 * piece); /* what is the helper's is so still */
 }
 
-/* Or two who have nothing else to do would take it from each other for ever. */
+/* Or two idle connections would take it from each other for ever. */
 static void the_first_piece_stays_with_its_worker(void **state)
 {
     const uint64_t piece = PIECE;

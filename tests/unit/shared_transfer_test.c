@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: of those aboard a flight exactly one leads; a leader who leaves is
- * replaced, one who lands decides for all, one whom the Hub refuses speaks for its own
- * token only, and none with other credentials has a part in it before they are proved. One
- * thread plays all the parts, so that every order of events is the same on each run.
+ * The promise: exactly one caller of a shared transfer leads; a leader that leaves is
+ * replaced, one that finishes decides for all, one that the Hub refuses decides for its own
+ * token only, and a caller with other credentials has no part in it before they are proved.
+ * One thread plays all the parts, so that every order of events is the same on each run.
  */
 #include "blob_id.h"
 #include "cache_helper.h"
@@ -131,7 +131,7 @@ static void a_finish_is_the_answer_of_all_waiters_and_the_end(void **state)
     assert_int_equal(shared_wait_as(f, leader, NULL), HC_SHARED_TRANSFER_LEAD);
     shared_set_partial(f, leader);
     hc_shared_transfer_finish(leader, NULL);
-    expect_no_partial(f); /* while they are still aboard */
+    expect_no_partial(f); /* while its callers have not left yet */
 
     later = shared_join(f, false);
     assert_ptr_not_equal(later, leader);

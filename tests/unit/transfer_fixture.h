@@ -36,11 +36,11 @@ int transfer_tear_down(void **state);
 /* What a HEAD says about a file; afterwards the log is empty. */
 struct hc_metadata metadata_of(struct fixture *f, const char *path);
 
-/* A wish for that file, which borrows `metadata`. */
+/* A request for that file, which borrows `metadata`. */
 struct hc_blob_request blob_request_of(struct fixture *f, const char *path,
                                        const struct hc_metadata *metadata);
 
-/* The same in one, for the only caller, who has no token: hc_transfers_fetch's result. */
+/* Both, and the fetch, for a caller without a token: hc_transfers_fetch's result. */
 int fetch_file(struct fixture *f, const char *path, struct hc_cancellation *call,
                uint64_t *fetched);
 
@@ -48,13 +48,13 @@ void inject_rule(struct fixture *f, struct test_hub_rule rule);
 
 void expect_log(struct fixture *f, const char *text, bool is_there);
 
-/* That a whole blob is there, and nothing else: no private file, no claim. */
+/* Fails unless the whole blob is there, and nothing else: no private file, no claim. */
 void expect_only_blob(struct fixture *f, const char *path);
 
-/* That nothing was left of a transfer. */
+/* Fails unless nothing was left of a transfer. */
 void expect_no_blob(struct fixture *f);
 
-/* Waits until so many callers wait, or so many bytes are there. */
+/* Waits until so many callers take part in transfers, or so many bytes are there. */
 void await_callers(struct fixture *f, unsigned count);
 void await_arrived(struct fixture *f, const char *etag, uint64_t count);
 

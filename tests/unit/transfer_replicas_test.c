@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The promise: replicas on one volume fetch each byte once, also where flock does nothing
- * or is not there, and one that is stuck does not hold up the others. The replicas are
+ * or is not there, and a stalled one does not hold up the others. The replicas are
  * two engines of this process, or another process where one is stopped.
  */
 #include "blob_id.h"
@@ -23,7 +23,7 @@
 
 enum { STALL_AT = 5 * 1024 * 1024, SOON_MS = 1500, REDIRECT_MAX = 1024 };
 
-/* How flock(2) is: it works, succeeds for everybody, or fails with this errno. */
+/* What flock(2) does: it works, succeeds for every caller, or fails with this errno. */
 static enum { WORKS, LIES, FAILS } flock_state;
 static int flock_errno;
 
@@ -124,7 +124,7 @@ static void hub_stall_once(struct fixture *f)
                                           .number = STALL_AT});
 }
 
-/* Until the replica sees that another one has something. */
+/* Waits until the replica sees that another one has bytes. */
 static void await_remote_bytes(struct replica *replica)
 {
     const struct timespec moment = {.tv_nsec = 1000000};
@@ -184,7 +184,7 @@ static void where_there_is_no_flock_each_byte_comes_once(void **state)
     expect_one_transfer(*state);
 }
 
-/* Another process that has begun, and does not move any more. */
+/* Another process that has begun a transfer, and has stalled. */
 static pid_t start_stalled_process(struct fixture *f)
 {
     pid_t child;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: what has arrived of a blob is not fetched again, whoever ended the
- * transfer that brought it: the last waiter who left, a Hub that went away, or kill -9.
+ * The promise: bytes of a blob that have arrived are not fetched again, whatever ended the
+ * transfer: the last waiter left, the Hub went away, or the process was killed.
  */
 #include "blob_id.h"
 #include "cache_helper.h"
@@ -17,7 +17,7 @@
 
 enum { MIB = 1024 * 1024, PART = 8 * MIB, STALL_AT = 5 * MIB };
 
-/* One thread that fetches large.bin and is told to stop. */
+/* One thread that fetches large.bin and is cancelled. */
 struct fetcher {
     struct fixture *f;
     struct hc_cancellation *call;
@@ -114,7 +114,7 @@ static void what_came_before_the_hub_went_away_is_kept(void **state)
     expect_only_blob(f, "large.bin");
 }
 
-/* A transfer of another process, which has brought `count` bytes of value `value`. */
+/* A transfer of another process, which has fetched `count` bytes of value `value`. */
 static void crash_with_partial(struct fixture *f, int value, size_t count)
 {
     const struct hc_metadata metadata = metadata_of(f, "large.bin");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: callers who want the same blob at the same time cost the Hub one transfer,
+ * The promise: callers that want the same blob at the same time cost the Hub one transfer,
  * and it goes on as long as one of them waits. Threads meet at the blob's own lock, which
- * the test holds until all are aboard, or at a stalled answer: nothing depends on timing.
+ * the test holds until all have joined, or at a stalled answer: nothing depends on timing.
  */
 #include "blob_id.h"
 #include "cache_helper.h"
@@ -68,7 +68,7 @@ static void hub_stall_first(struct fixture *f)
                                           .number = STALL_AT});
 }
 
-/* A leader in mid-transfer, and a follower who waits. */
+/* A leader in mid-transfer, and a waiter. */
 static void sharers_start_two(struct fixture *f, const struct hc_metadata *metadata,
                               struct fetcher fetchers[2])
 {
@@ -80,7 +80,7 @@ static void sharers_start_two(struct fixture *f, const struct hc_metadata *metad
     await_callers(f, 2);
 }
 
-/* Before any of them can begin: somebody has the lock, until they all wait. */
+/* Before any of them can begin: the test has the lock, until they all wait. */
 static void sharers_start(struct fetcher fetchers[THREADS], struct fixture *f,
                           const struct hc_metadata *metadata, struct hc_blob_lock *lock)
 {
@@ -105,7 +105,7 @@ static void many_callers_cost_one_transfer(void **state)
         fetched += fetchers[i].blob.fetched_bytes;
     }
     assert_int_equal(test_hub_count_cdn(f->server, "GET"), 1);
-    assert_int_equal(fetched, SMALL_SIZE); /* one of them brought it */
+    assert_int_equal(fetched, SMALL_SIZE); /* one of them fetched it */
     assert_int_equal(single_flights_callers(&f->transfers->active), 0);
     expect_only_blob(f, "small.bin");
 }
@@ -283,7 +283,7 @@ static void bytes_for_one_token_are_not_for_a_caller_without_it(void **state)
     assert_int_equal(test_hub_count_cdn(f->server, "GET"), 1);
 }
 
-/* It is aboard while it proves what it cannot: what was left behind is not its own. */
+/* It has joined while its access is refused: the partial file is not for it. */
 static void nor_are_they_when_that_caller_leaves(void **state)
 {
     struct fixture *f = *state;

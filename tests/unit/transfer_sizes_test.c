@@ -86,7 +86,7 @@ static void way_fail(const struct fixture *f, uint64_t size, const struct way *w
              hc_reason_name(f->err.reason), f->err.message);
 }
 
-/* As fetch(), by what the HEAD said, or less. */
+/* As fetch_file(), by what the HEAD said, or less. */
 static int way_fetch_file(struct fixture *f, const char *name, const struct way *way)
 {
     const struct hc_hub_credentials credentials = {0};
@@ -250,7 +250,7 @@ static void files_of_random_sizes_arrive_whole(void **state)
     }
 }
 
-/* Which bytes a transfer left that brought some pieces of 64 KiB and not others. */
+/* The bytes of a transfer that ended with some pieces of 64 KiB and without others. */
 static void make_ranges(uint64_t size, struct random_source *random, char *text,
                         size_t room)
 {

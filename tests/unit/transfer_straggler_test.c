@@ -73,7 +73,7 @@ static void a_silent_connection_is_replaced(void **state)
     }
 }
 
-/* Whoever replaces it may be slow, too: a few times. */
+/* The connection that replaces it may be slow, too: a few times. */
 static void slow_connections_are_replaced_one_after_the_other(void **state)
 {
     struct fixture *f = *state;
