@@ -132,13 +132,6 @@ static int hash_rest(struct hc_segmented_download *segments, struct hc_error *er
     return hashed;
 }
 
-static int read_and_commit(struct hc_segmented_download *segments, struct hc_error *err)
-{
-    if (hc_segmented_download_run(segments, err) < 0 || hash_rest(segments, err) < 0)
-        return -1;
-    return hc_ingest_commit(segments->ingest, err);
-}
-
 /* Names the file with the wrong bytes, and says what can be done. */
 static int fail_wrong_bytes(const struct hc_segmented_download *segments,
                             struct hc_error *err)
@@ -166,7 +159,8 @@ static int read_until_right(struct hc_segmented_download *segments,
     bool has_others_bytes = hc_ingest_reused_bytes(segments->ingest) > 0;
     int attempts = has_others_bytes ? 3 : 2;
 
-    while (read_and_commit(segments, err) < 0) {
+    while (hc_segmented_download_run(segments, err) < 0 || hash_rest(segments, err) < 0 ||
+           hc_ingest_commit(segments->ingest, err) < 0) {
         bool is_wrong =
             err->reason == HC_CHECKSUM_MISMATCH ||
             source->base.classify(&source->base, NULL, err) == HC_READ_WRONG_BYTES;

@@ -105,7 +105,6 @@ static void read_note_address(struct http_read *read)
 static int read_write(void *ctx, const void *bytes, size_t count, struct hc_error *err)
 {
     struct http_read *read = ctx;
-
     int written;
 
     if (!read->segment->has_begun)
@@ -205,33 +204,6 @@ static uint64_t read_end(const struct http_read *read)
                : end;
 }
 
-static int read_request(struct http_read *read, struct hc_error *err)
-{
-    struct hc_http_source *source = read->source;
-    struct hc_hub_credentials credentials = source->credentials;
-    const struct hc_hub_download download = {
-        .request = source->download->request,
-        .location = read->location[0] ? read->location : NULL,
-        .offset = read->segment->span.start,
-        .until = read_end(read),
-        .size = source_blob_size(source),
-        .learn_size = read_set_size,
-        .came_from = read->came_from,
-        .was_redirected = &read->segment->was_redirected,
-        .restart = read_restart,
-        .write = read_write,
-        .watch = read_watch,
-        .ctx = read,
-    };
-    int result;
-
-    credentials.cancellation = source->download->workers_cancellation;
-    read->is_whole = download.offset == 0 && download.until == 0;
-    result = hc_hub_get(source->hub, &download, &credentials, err);
-    read->segment->was_redirected |= download.location != NULL;
-    return result;
-}
-
 /*
  * A server that sends all is let to, but only while no other request runs. An answer that
  * said no length, and ended before it had sent the whole blob that it was to send, is
@@ -242,18 +214,35 @@ static int http_source_read(struct hc_byte_source *base, struct hc_segment *segm
 {
     struct hc_http_source *source = http_source_of(base);
     struct http_read read = {.source = source, .segment = segment};
+    struct hc_hub_credentials credentials = source->credentials;
     uint64_t arrived = hc_pieces_arrived(source_pieces(source));
+    struct hc_hub_download download = {.request = source->download->request,
+                                       .offset = segment->span.start,
+                                       .until = read_end(&read),
+                                       .size = source_blob_size(source),
+                                       .learn_size = read_set_size,
+                                       .came_from = read.came_from,
+                                       .was_redirected = &segment->was_redirected,
+                                       .restart = read_restart,
+                                       .write = read_write,
+                                       .watch = read_watch,
+                                       .ctx = &read};
     int result;
 
     if (read_enter(&read, err) < 0)
         return -1;
-    result = read_request(&read, err);
+    download.location = read.location[0] ? read.location : NULL;
+    credentials.cancellation = source->download->workers_cancellation;
+    read.is_whole = download.offset == 0 && download.until == 0;
+    result = hc_hub_get(source->hub, &download, &credentials, err);
+    segment->was_redirected |= download.location != NULL;
     read_leave(&read);
-    if (result == 0 && !read.has_enough && source_blob_size(source) == HC_SIZE_UNKNOWN)
-        result = read_set_size(&read, segment->rest.start, err);
-    if (result == 0 && !read.has_enough)
-        result = read_check_end(&read, arrived, err);
-    return result < 0 ? -1 : read.has_enough;
+    if (result < 0 || read.has_enough)
+        return result < 0 ? -1 : 1;
+    if (source_blob_size(source) == HC_SIZE_UNKNOWN &&
+        read_set_size(&read, segment->rest.start, err) < 0)
+        return -1;
+    return read_check_end(&read, arrived, err);
 }
 
 /* ---- the source -----------------------------------------------------------------------

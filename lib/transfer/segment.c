@@ -185,17 +185,18 @@ bool hc_segment_watch(struct hc_segment *segment, int64_t waited_ms, bool is_exe
     return segment->is_straggler;
 }
 
-static int segment_read(struct hc_segment *segment, struct hc_error *err)
+static void segment_begin_read(struct hc_segment *segment)
 {
-    struct hc_segmented_download *download = segment->download;
-    int result;
-
     segment->rest = segment->span;
     segment->received = 0;
     segment->has_begun = segment->is_straggler = segment->was_redirected = false;
     segment->address_number = 0;
     hc_segment_start_clock(segment);
-    result = download->source->read(download->source, segment, err);
+}
+
+static void segment_end_read(struct hc_segment *segment)
+{
+    struct hc_segmented_download *download = segment->download;
     HC_LOCKED(&download->shared.lock);
 
     download->shared.receiving -= segment->has_begun;
@@ -203,7 +204,6 @@ static int segment_read(struct hc_segment *segment, struct hc_error *err)
     if (segment->received >= SAMPLE_MIN)
         download_add_rate_sample(download, segment->received,
                                  hc_monotonic_ms() - segment->began_ms);
-    return result;
 }
 
 /* ---- the reads of a span -------------------------------------------------------------
@@ -279,7 +279,7 @@ static int segment_fail_short(const struct hc_segment *segment, uint64_t at,
 }
 
 /* Reads what is missing of the span, once. */
-static enum verdict segment_try(struct hc_segment *segment, struct hc_error *err)
+static enum verdict segment_read(struct hc_segment *segment, struct hc_error *err)
 {
     struct hc_segmented_download *download = segment->download;
     struct hc_byte_source *source = download->source;
@@ -288,7 +288,9 @@ static enum verdict segment_try(struct hc_segment *segment, struct hc_error *err
     enum verdict verdict;
 
     *err = (struct hc_error){0};
-    (void)segment_read(segment, err);
+    segment_begin_read(segment);
+    (void)source->read(source, segment, err);
+    segment_end_read(segment);
     hc_pieces_trim(hc_ingest_pieces(download->ingest), span);
     if (span->start >= span->end &&
         source->classify(source, segment, err) != HC_READ_WRONG_BYTES)
@@ -300,16 +302,6 @@ static enum verdict segment_try(struct hc_segment *segment, struct hc_error *err
     if (verdict != GIVE_UP)
         hc_segmented_download_count_retry(download);
     return verdict;
-}
-
-static enum verdict segment_fetch(struct hc_segment *segment, struct hc_error *err)
-{
-    enum verdict verdict = AGAIN;
-
-    segment_renew_allowance(segment, hc_monotonic_ms());
-    while (verdict == AGAIN && segment->span.start < segment->span.end)
-        verdict = segment_try(segment, err);
-    return verdict == GIVE_BACK ? AGAIN : verdict;
 }
 
 /* ---- a worker ------------------------------------------------------------------------
@@ -335,13 +327,17 @@ int hc_segment_worker_run(struct hc_segmented_download *download, struct hc_erro
     struct hc_segment segment = {.download = download};
     enum verdict verdict = AGAIN;
 
-    while (verdict == AGAIN &&
+    while ((verdict == AGAIN || verdict == GIVE_BACK) &&
            hc_pieces_take(pieces, next_span_length(download), &segment.span)) {
         struct hc_span taken = segment.span;
 
-        verdict = segment_fetch(&segment, err);
+        segment_renew_allowance(&segment, hc_monotonic_ms());
+        do
+            verdict = segment_read(&segment, err);
+        while (verdict == AGAIN && segment.span.start < segment.span.end);
         hc_pieces_give_back(pieces, &taken);
-        if (verdict == AGAIN && hc_segmented_download_may_leave(download, NULL))
+        if ((verdict == AGAIN || verdict == GIVE_BACK) &&
+            hc_segmented_download_may_leave(download, NULL))
             verdict = LEAVE;
     }
     if (verdict == GIVE_UP)

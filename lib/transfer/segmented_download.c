@@ -302,15 +302,6 @@ static int download_run_workers(struct hc_segmented_download *download,
     return result;
 }
 
-static int download_run_alone(struct hc_segmented_download *download,
-                              struct hc_error *err)
-{
-    download->workers_cancellation = download->cancellation;
-    download->span_divisor = 1;
-    download->shared.running = 1;
-    return hc_segment_worker_run(download, err);
-}
-
 static uint64_t download_arrived(void *pieces)
 {
     return hc_pieces_arrived(pieces);
@@ -345,9 +336,14 @@ int hc_segmented_download_run(struct hc_segmented_download *download,
     if (hc_budget_take(download->budget, &download->share, download->cancellation, err) <
         0)
         return -1;
-    result = hc_segmented_download_is_small(download)
-                 ? download_run_alone(download, err)
-                 : download_run_workers(download, err);
+    if (hc_segmented_download_is_small(download)) {
+        download->workers_cancellation = download->cancellation;
+        download->span_divisor = 1;
+        download->shared.running = 1;
+        result = hc_segment_worker_run(download, err);
+    } else {
+        result = download_run_workers(download, err);
+    }
     hc_budget_release(download->budget, &download->share, source->host_key(source),
                       result == 0);
     return result;

@@ -49,21 +49,18 @@ static void report_transfer(const struct hc_blob_download *download, int64_t beg
     transfers->observer(transfers->observer_ctx, &report);
 }
 
-static int transfer_lead(struct hc_blob_download *download, struct hc_error *err)
+/* Ends the lead: `failure` is NULL when the blob is there. */
+static void end_lead(const struct hc_blob_download *download,
+                     const struct hc_error *failure)
 {
-    int64_t began_ms = hc_monotonic_ms();
-    int result = hc_blob_download_run(download, err);
-
-    report_transfer(download, began_ms, result < 0 ? err->reason : HC_OK);
-    if (result == 0)
+    if (!failure)
         hc_shared_transfer_finish(download->shared, NULL);
-    else if (failure_is_of_the_caller(err))
+    else if (failure_is_of_the_caller(failure))
         hc_shared_transfer_hand_over(download->shared, NULL, NULL);
-    else if (failure_is_a_refusal(err))
-        hc_shared_transfer_hand_over(download->shared, download->credentials, err);
+    else if (failure_is_a_refusal(failure))
+        hc_shared_transfer_hand_over(download->shared, download->credentials, failure);
     else
-        hc_shared_transfer_finish(download->shared, err);
-    return result;
+        hc_shared_transfer_finish(download->shared, failure);
 }
 
 /*
@@ -177,8 +174,13 @@ int hc_transfers_fetch(struct hc_transfers *transfers,
     if (!download.shared)
         return -1;
     role = transfer_await_role(&download, err);
-    if (role == HC_SHARED_TRANSFER_LEAD)
-        role = transfer_lead(&download, err);
+    if (role == HC_SHARED_TRANSFER_LEAD) {
+        int64_t began_ms = hc_monotonic_ms();
+
+        role = hc_blob_download_run(&download, err);
+        report_transfer(&download, began_ms, role < 0 ? err->reason : HC_OK);
+        end_lead(&download, role < 0 ? err : NULL);
+    }
     *result = download.result;
     result->retries = atomic_load(hc_shared_transfer_retries(download.shared));
     hc_shared_transfer_leave(download.shared);
