@@ -140,7 +140,7 @@ static void monotonic_sleep_until(int64_t until_ms)
         continue;
 }
 
-static int64_t smaller(int64_t a, int64_t b)
+static int64_t ms_min(int64_t a, int64_t b)
 {
     return a < b ? a : b;
 }
@@ -162,7 +162,7 @@ int hc_cancellation_sleep(struct hc_cancellation *cancellation, int64_t ms,
         int64_t remaining_ms = hc_cancellation_remaining_ms(cancellation);
 
         hc_condition_wait(&cancellation->changed, &cancellation->lock,
-                          smaller(left_ms, remaining_ms));
+                          ms_min(left_ms, remaining_ms));
         left_ms = until_ms - hc_monotonic_ms();
     }
     return hc_cancellation_check(cancellation, err);
@@ -175,8 +175,8 @@ int hc_cancellation_wait(struct hc_cancellation *cancellation, pthread_cond_t *c
     if (hc_cancellation_check(cancellation, err) < 0)
         return -1;
     if (cancellation)
-        ms = smaller(smaller(ms, hc_cancellation_remaining_ms(cancellation)),
-                     WAIT_SLICE_MS);
+        ms =
+            ms_min(ms_min(ms, hc_cancellation_remaining_ms(cancellation)), WAIT_SLICE_MS);
     if (ms == HC_NO_DEADLINE)
         (void)pthread_cond_wait(condition, lock);
     else
