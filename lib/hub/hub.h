@@ -154,10 +154,6 @@ struct hc_hub_download {
 int hc_hub_get(struct hc_hub *hub, const struct hc_hub_download *download,
                const struct hc_hub_credentials *credentials, struct hc_error *err);
 
-/* The pause before attempt `attempt` + 1 (0 for the first retry): doubles from the base,
- * jittered. */
-int64_t hc_hub_backoff_ms(const struct hc_hub *hub, unsigned attempt);
-
 /* The endpoint, borrowed. */
 const char *hc_hub_endpoint(const struct hc_hub *hub);
 

@@ -3,8 +3,8 @@
  * Redirects are followed here and not by curl, since each hop raises the same two
  * questions: may the token go along, and what did this response say that the next will
  * not repeat? (The Hub names commit, etag and size on the first hop; the last one may be
- * a storage that has never heard of them. The reference client keeps the headers of the
- * first hop for the same reason: _httpx_follow_relative_redirects() in file_download.py.)
+ * a storage that has never heard of them. The HEAD of the reference client stops at
+ * the first redirect that leaves the Hub: get_hf_file_metadata() in file_download.py.)
  *
  * "Home" is the endpoint's own origin. Three kinds of hosts answer: the endpoint at home,
  * with the token if it is the Hub; another configured endpoint; and the rest, which

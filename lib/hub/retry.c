@@ -47,7 +47,7 @@ static int64_t retry_next_pause_ms(const struct hc_retry *retry, const struct hc
     if (retry_after_ms == 0 && retry->is_endpoint_paused)
         return 0;
     if (retry_after_ms == 0)
-        return hc_hub_backoff_ms(hub, retry->attempt);
+        return hc_retry_backoff_ms(hub->retry_base_ms, retry->attempt);
     if (retry_after_ms > HC_RETRY_AFTER_MAX_MS)
         retry_after_ms = HC_RETRY_AFTER_MAX_MS;
     return retry_after_ms + hc_retry_jitter_ms(retry_after_ms);
@@ -103,9 +103,4 @@ int64_t hc_retry_backoff_ms(unsigned base_ms, unsigned attempt)
         pause_ms = HC_BACKOFF_MAX_MS;
     (void)getrandom(&chance, sizeof chance, GRND_NONBLOCK);
     return pause_ms - pause_ms / 4 + pause_ms / 2 * (chance % 1024) / 1024;
-}
-
-int64_t hc_hub_backoff_ms(const struct hc_hub *hub, unsigned attempt)
-{
-    return hc_retry_backoff_ms(hub->retry_base_ms, attempt);
 }

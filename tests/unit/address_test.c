@@ -134,8 +134,7 @@ static void addresses_are_seen_in_urls_however_they_are_spelt(void **state)
     }
 }
 
-/* --- connections ---------------------------------------------------------------------
- */
+/* ---- connections ------------------------------------------------------------------- */
 
 #define ANSWER "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 

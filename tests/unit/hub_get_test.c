@@ -10,8 +10,7 @@
 #include <pthread.h>
 #include <string.h>
 
-/* --- bytes ---------------------------------------------------------------------------
- */
+/* ---- bytes ------------------------------------------------------------------------- */
 
 struct sink {
     char bytes[64];
@@ -361,8 +360,7 @@ static void a_deadline_ends_a_silent_answer(void **state)
     assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
 }
 
-/* --- leaving ------------------------------------------------------------------------
- */
+/* ---- leaving ----------------------------------------------------------------------- */
 
 /* A question on a thread of its own. */
 struct leaver {

@@ -20,8 +20,7 @@
 
 enum { TIMEOUT_S = 1, PLENTY_MS = 30000, BIG = 8 * 1024 * 1024 };
 
-/* --- a server that sends one text once, and another one for ever ----------------------
- */
+/* ---- a server that sends one text once, and another one for ever ------------------- */
 
 struct dripper {
     const char *first;
@@ -82,8 +81,7 @@ static void dripper_stop(struct dripper *dripper)
     (void)close(dripper->fd);
 }
 
-/* --- one exchange ----------------------------------------------------------------------
- */
+/* ---- one exchange ------------------------------------------------------------------ */
 
 static int pace_take(void *ctx, const struct hc_hub_response *reply, const void *bytes,
                      size_t count, struct hc_error *err)
@@ -242,7 +240,7 @@ static void the_callers_own_time_is_not_held_against_the_server(void **state)
     assert_int_equal(outcome.taken, BIG);
 }
 
-/* --- the same by way of a question -------------------------------------------------- */
+/* ---- the same by way of a question ------------------------------------------------- */
 
 static void json_that_drips_is_a_hub_that_is_not_there(void **state)
 {

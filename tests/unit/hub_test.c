@@ -11,8 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- metadata ------------------------------------------------------------------------
- */
+/* ---- metadata ---------------------------------------------------------------------- */
 
 static void a_git_file_is_described_by_two_hops_on_the_hub(void **state)
 {
@@ -147,8 +146,7 @@ static void what_the_hub_refuses_has_its_reason(void **state)
     assert_int_equal(f->err.reason, HC_REPO_DISABLED);
 }
 
-/* --- redirects -----------------------------------------------------------------------
- */
+/* ---- redirects --------------------------------------------------------------------- */
 
 static void a_redirect_loop_is_a_bad_reply(void **state)
 {
@@ -183,8 +181,7 @@ static void a_renamed_repo_is_followed(void **state)
     assert_string_equal(metadata.commit, f->commit);
 }
 
-/* --- the commit that was asked for ---------------------------------------------------
- */
+/* ---- the commit that was asked for ------------------------------------------------- */
 
 static const char other_commit[] = "ffffffffffffffffffffffffffffffffffffffff";
 
@@ -246,8 +243,7 @@ static void a_commit_that_means_another_one_is_a_bad_reply(void **state)
                      0);
 }
 
-/* --- trees ---------------------------------------------------------------------------
- */
+/* ---- trees ------------------------------------------------------------------------- */
 
 static void a_tree_is_read_page_by_page(void **state)
 {
