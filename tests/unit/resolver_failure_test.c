@@ -149,6 +149,19 @@ static void the_message_names_the_revision_that_has_the_file(void **state)
     expect_word_in_message(f, "it is at revision 'v1.0'");
 }
 
+static void a_revision_with_slashes_is_named_too(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_file file;
+
+    test_hub_tag(f->hub, "models/org/model", "release/v1", f->commit);
+    cache_one_file(f, "release/v1", "config.json");
+    resolver_fixture_reopen(f, true);
+
+    assert_int_equal(fixture_resolve_file(f, "main", "config.json", &file), -1);
+    expect_word_in_message(f, "it is at revision 'release/v1'");
+}
+
 static void the_message_names_the_commit_that_has_the_file(void **state)
 {
     struct fixture *f = *state;
@@ -187,6 +200,7 @@ int main(void)
         test(a_failure_of_no_single_file_names_none),
         test(wrong_bytes_name_repo_file_and_the_next_step),
         test(the_message_names_the_revision_that_has_the_file),
+        test(a_revision_with_slashes_is_named_too),
         test(the_message_names_the_commit_that_has_the_file),
         test(the_message_names_the_repo_in_its_real_casing),
     };
