@@ -49,10 +49,11 @@ const char *hc_cache_id(const struct hc_cache *cache);
 /* What refs and pointers said when this process last read them. Borrowed. */
 struct hc_memo *hc_cache_memo(const struct hc_cache *cache);
 
-/* Listings in memory; HC_TREE_MEMORY of them unless told otherwise. Borrowed. */
+/* Listings in memory (tree_cache.h); HC_TREE_MEMORY bytes of them unless set otherwise.
+ * Borrowed. */
 struct hc_tree_cache *hc_cache_trees(const struct hc_cache *cache);
 
-/* What beats for all claims of this process. Borrowed. */
+/* The heartbeats of all claims of this process (base/heartbeat.h). Borrowed. */
 struct hc_heartbeats *hc_cache_heartbeats(const struct hc_cache *cache);
 
 /* The owner of its volume's free space (base/free_space.h). Borrowed. */

@@ -21,7 +21,7 @@ static const char *const visibility_words[] = {
     [HC_VISIBILITY_RESTRICTED] = "restricted\n",
 };
 
-static const char visibility_records_path[] = ".hubcache/visibility";
+static const char records_path[] = ".hubcache/visibility";
 
 enum { PATH_SIZE = HC_REPO_FOLDER_MAX + 32, WORD_SIZE = 16 };
 
@@ -29,7 +29,7 @@ static const int64_t RECORD_MAX_AGE_MS = INT64_C(30) * 24 * 60 * 60 * 1000;
 
 static void visibility_format_path(char path[PATH_SIZE], const struct hc_repo *repo)
 {
-    (void)hc_format(path, PATH_SIZE, "%s/%s", visibility_records_path, repo->folder);
+    (void)hc_format(path, PATH_SIZE, "%s/%s", records_path, repo->folder);
 }
 
 enum hc_visibility hc_visibility_find(const struct hc_cache *cache,
@@ -71,8 +71,7 @@ void hc_visibility_update(const struct hc_cache *cache, const struct hc_repo *re
 void hc_visibility_sweep(const struct hc_cache *cache, int64_t now_ms)
 {
     int root = hc_cache_fd(cache);
-    HC_AUTO_VALUE(hc_directory_walk)
-    walk = hc_directory_walk(root, visibility_records_path, 0);
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(root, records_path, 0);
     struct stat status;
 
     while (hc_directory_walk_next(&walk)) {

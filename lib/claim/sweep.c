@@ -184,8 +184,8 @@ static unsigned sweep_private_files(int root, int64_t now_ms)
 /* The directories of repos of which nothing is fetched; rmdir(2) refuses the others. */
 static void sweep_empty_folders(int root)
 {
-    HC_AUTO_VALUE(hc_directory_walk)
-    walk = hc_directory_walk(root, ".hubcache/transfers", 0);
+    const char *path = ".hubcache/transfers";
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(root, path, 0);
 
     while (hc_directory_walk_next(&walk))
         (void)unlinkat(walk.dir, walk.name, AT_REMOVEDIR);

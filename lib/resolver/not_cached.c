@@ -77,8 +77,8 @@ static bool hint_ref(const struct hc_resolution *resolution, const char *path,
 static void hint_commit(const struct hc_resolution *resolution, const char *path,
                         char hint[HINT_SIZE])
 {
-    HC_AUTO_VALUE(hc_directory_walk)
-    walk = hc_walk_snapshots(resolution->resolver->cache, &resolution->repo);
+    const struct hc_cache *cache = resolution->resolver->cache;
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_walk_snapshots(cache, &resolution->repo);
 
     for (int i = 0; i < REVISIONS_MAX && hc_directory_walk_next(&walk); i++) {
         if (strcmp(walk.path, resolution->revision) == 0 ||
