@@ -31,15 +31,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     HC_AUTO_FREE char *lines = fuzz_text(data, size);
     HC_AUTO_FREE char *copy = fuzz_text(data, size);
     struct hc_hub_response reply = {0};
-    unsigned count = 0;
 
-    for (char *line = lines; line; count++) {
-        char *next = fuzz_cut_line(line);
+    for (char *line = lines, *next; line; line = next) {
         HC_AUTO_FREE char *header = NULL;
 
+        next = fuzz_cut_line(line);
         fuzz_require(asprintf(&header, "Content-Length: %s\r\n", line) > 0);
         hc_hub_response_header(&reply, header, strlen(header));
-        line = next;
     }
     if (reply.flaw)
         return 0;
