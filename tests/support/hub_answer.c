@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An answer is built header by header; a header that is set twice has the second value.
+ * The body is a text that the answer owns, or a range of a blob, which is not copied:
+ * hub_send.c reads it piece by piece. Content-Length is left to libmicrohttpd, which makes
+ * it of the length of the body.
  */
 #include "hub_answer.h"
 
@@ -23,7 +26,10 @@ struct part {
     uint64_t length; /* 0: it lies outside */
 };
 
-/* False for everything else, lists of ranges included: they are ignored. */
+/*
+ * False for every other form, lists of ranges included: as RFC 9110 (14.2) allows, they are
+ * ignored and the whole file is sent.
+ */
 static bool http_range_parse(const char *range, uint64_t size, struct part *part)
 {
     const char *text = range ? range : "";
@@ -107,6 +113,7 @@ void hub_answer_redirect(struct hub_answer *answer, unsigned status, const char 
     hub_answer_set(answer, "Location", "%s", location);
 }
 
+/* 200 with the whole, 206 with a part, 416 for a part that lies beyond the end. */
 void hub_answer_blob(struct hub_answer *answer, const struct hub_blob *blob,
                      const char *range)
 {

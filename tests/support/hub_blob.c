@@ -29,6 +29,7 @@ static uint64_t splitmix_finalize(uint64_t number)
     return number ^ (number >> 31);
 }
 
+/* Each 8 bytes are a hash of the seed and their offset; a range may begin in between. */
 static void generate_bytes(unsigned seed, uint64_t offset, unsigned char *buffer,
                            size_t count)
 {
@@ -46,6 +47,7 @@ static void generate_bytes(unsigned seed, uint64_t offset, unsigned char *buffer
     }
 }
 
+/* In chunks, so that a blob of many GiB is never in memory at once. */
 static void blob_hash(const struct hub_blob *blob, enum hc_digest_kind kind,
                       char hex[HC_DIGEST_HEX_MAX + 1])
 {
@@ -99,6 +101,7 @@ static void blob_name_git(struct hub_blob *blob)
     memcpy(blob->git_oid, hex, sizeof blob->git_oid);
 }
 
+/* Names are computed once, here, for they do not change. */
 static struct hub_blob *blob_new(struct hub_blob start)
 {
     struct hub_blob *blob = hub_require(malloc(sizeof *blob));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The repos of the hub: lists under one lock. Nothing is removed from them before the end,
+ * The repos of the hub: lists under one lock. A file is staged first, and becomes part of
+ * the next commit, whichever repo that is of; a commit moves the ref that it is made for. Nothing is removed from them before the end,
  * since a test hub does not live long. hub_content_load() reads repos from a directory,
  * <dir>/<type>s/<org>/<name>/<revision>/<files…>; it reads every level in the order of
  * names, so that commits get the same hashes on every run.
@@ -48,6 +49,7 @@ struct hub_content {
     } shared;
 };
 
+/* The statics below are called with the lock held. */
 static struct hub_repo *content_find_repo(struct hub_content *content, const char *name)
 {
     struct hub_repo *repo = content->shared.repos;
@@ -104,6 +106,7 @@ static const struct hub_commit *repo_find_commit(const struct hub_repo *repo,
     return commit;
 }
 
+/* A ref is preferred to a commit whose hash begins like it, as in git. */
 static const struct hub_commit *repo_find_revision(const struct hub_repo *repo,
                                                    const char *revision)
 {
@@ -148,6 +151,7 @@ static void hub_commit_free(struct hub_commit *commit)
     free(commit);
 }
 
+/* Sorted by path, so that a file is found by bsearch() and listings have an order. */
 static struct hub_commit *content_take_staged(struct hub_content *content)
 {
     struct hub_commit *commit = hub_require(calloc(1, sizeof *commit));
@@ -201,6 +205,7 @@ struct hub_content *hub_content_new(void)
     return content;
 }
 
+/* Files that were staged and never committed are freed as a commit of their own. */
 void hub_content_free(struct hub_content *content)
 {
     char unused[41];
@@ -356,6 +361,7 @@ static void visit_entries(const char *dir, visit_fn visit, void *ctx)
     free(entries);
 }
 
+/* A simple rule in the place of .gitattributes, which the Hub goes by. */
 static bool file_is_lfs(const char *path, uint64_t size)
 {
     for (size_t i = 0; i < sizeof LFS_SUFFIXES / sizeof *LFS_SUFFIXES; i++) {

@@ -72,6 +72,7 @@ static int name_index(const char *const *names, size_t count, const char *name)
     return -1;
 }
 
+/* 400: the test that sent the request is wrong. */
 static void control_fail(struct hub_answer *answer, const char *what)
 {
     hub_answer_text(answer, 400, hub_format("%s\n", what));
@@ -120,6 +121,7 @@ static const char *rule_unknown_field(json_t *rule)
     return NULL;
 }
 
+/* The fields of the JSON are the members of struct test_hub_rule. */
 static void rule_add(const struct hub_request *request, json_t *json,
                      struct hub_answer *answer)
 {
@@ -278,6 +280,7 @@ static const struct {
     {"commit-on-404", control_commit_on_404, {"on"}},
 };
 
+/* Control requests are neither logged nor subject to rules; see test_hub.c. */
 void hub_control_answer(const struct hub_request *request, struct hub_answer *answer)
 {
     const char *name = request->path + strlen(HUB_CONTROL_PATH);

@@ -32,6 +32,7 @@ enum { LIFETIME_S = 3600 };
 /* The key is no secret; it only makes signatures that no client can guess. */
 static const char KEY[] = "test hub";
 
+/* An HMAC of path and expiry: another path or time needs another signature. */
 static void cdn_signature(const char *path, const char *expires, char hex[65])
 {
     HC_AUTO_FREE char *text = hub_format("%s?Expires=%s", path, expires);
@@ -45,6 +46,7 @@ static void cdn_signature(const char *path, const char *expires, char hex[65])
         (void)snprintf(hex + 2 * (size_t)i, 3, "%02x", mac[i]);
 }
 
+/* Neither a wrong signature nor one that has expired counts. */
 static bool request_is_signed(const struct hub_request *request)
 {
     const char *expires = hub_request_query(request, "Expires");
@@ -114,6 +116,7 @@ static bool endpoint_refuse_repo(const struct hub_request *request,
     return true;
 }
 
+/* A gated repo's listings are public, as on the Hub; only its files need the token. */
 static bool endpoint_refuse_access(const struct hub_request *request,
                                    const struct hub_route *route,
                                    enum test_hub_access access, struct hub_answer *answer)
@@ -135,6 +138,7 @@ static bool endpoint_refuse_access(const struct hub_request *request,
     return true;
 }
 
+/* 307 keeps the method, so that a HEAD stays one; the query goes along. */
 static void endpoint_answer_moved(const struct hub_request *request,
                                   const struct hub_route *route, const char *moved_to,
                                   struct hub_answer *answer)
@@ -163,6 +167,8 @@ static void endpoint_answer_git(const struct hub_request *request,
     hub_answer_set(answer, "X-Linked-Etag", "\"%s\"", blob->git_oid);
 }
 
+/* Redirects to the CDN. The etag and size of the file are in X-Linked-…: those of the
+ * redirect itself are not the file's. */
 static void endpoint_answer_lfs(const struct hub_request *request,
                                 const struct hub_route *route,
                                 const struct hub_commit *commit,
@@ -270,6 +276,7 @@ void hub_endpoint_answer(const struct hub_request *request, struct hub_answer *a
     }
 }
 
+/* The CDN knows neither repos nor tokens; its ETag is its own name for the file. */
 void hub_cdn_answer(const struct hub_request *request, struct hub_answer *answer)
 {
     const char *name = strrchr(request->path, '/');

@@ -28,6 +28,7 @@ struct hub_log {
     } shared;
 };
 
+/* A query member that is NULL or false does not restrict. */
 static bool entry_matches(const struct hub_log_entry *entry,
                           const struct hub_log_query *query)
 {
@@ -147,6 +148,7 @@ bool hub_log_await(struct hub_log *log, const struct hub_log_query *query, unsig
     return is_there;
 }
 
+/* The text never holds a token: an entry only knows whether there was one. */
 char *hub_log_text(struct hub_log *log)
 {
     char *text = NULL;

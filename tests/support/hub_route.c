@@ -26,6 +26,7 @@ static const char *route_read_type(const char **text)
     return NULL;
 }
 
+/* Decodes the id, and keeps the rest encoded for a redirect. */
 static void route_set_repo(struct hub_route *route, const char *type, const char *id,
                            size_t length)
 {
@@ -72,6 +73,7 @@ static enum hub_route_kind route_read_resolve_cache(struct hub_route *route,
     return HUB_ROUTE_NOWHERE;
 }
 
+/* "/api/…": the repo's type is always there, in the plural. */
 static enum hub_route_kind route_read_api(struct hub_route *route, const char *text)
 {
     bool is_cache = hc_text_starts(text, "resolve-cache/");
@@ -92,6 +94,7 @@ static enum hub_route_kind route_read_api(struct hub_route *route, const char *t
     return HUB_ROUTE_INFO;
 }
 
+/* "/…": a model's id stands without a type, as on the Hub. */
 static enum hub_route_kind route_read_page(struct hub_route *route, const char *text)
 {
     const char *id = text;
@@ -119,6 +122,7 @@ void hub_route_clear(struct hub_route *route)
     free(route->rest);
 }
 
+/* A "%" that two digits do not follow stays as it is. */
 char *hub_url_decode(const char *text, size_t length)
 {
     char *decoded = hub_require(malloc(length + 1));

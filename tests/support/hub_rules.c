@@ -29,6 +29,7 @@ struct hub_rules {
     } shared;
 };
 
+/* A rule member that is NULL does not restrict; the port always does. */
 static bool rule_matches(const struct rule_entry *rule_entry,
                          const struct hub_request *request)
 {
@@ -89,6 +90,7 @@ void hub_rules_free(struct hub_rules *rules)
     free(rules);
 }
 
+/* Appends: the rule that was added first acts first. */
 void hub_rules_add(struct hub_rules *rules, const struct test_hub_rule *rule)
 {
     struct rule_entry *rule_entry = hub_require(calloc(1, sizeof *rule_entry));

@@ -112,6 +112,7 @@ static bool body_stop(struct body *body)
     return !body_has(body, TEST_HUB_CUT);
 }
 
+/* Whether a piece has to end at the byte of the rule. */
 static bool body_stops(const struct body *body)
 {
     return body_has(body, TEST_HUB_CUT) || body_has(body, TEST_HUB_CUT_RESET) ||
@@ -154,6 +155,10 @@ static void body_copy_piece(const struct body *body, uint64_t position, char *bu
         buffer[body->rule->number - position] ^= (char)0xff;
 }
 
+/*
+ * libmicrohttpd's content reader, called on the thread of the connection until it returns
+ * the end. It returns at least one byte otherwise.
+ */
 static ssize_t body_read(void *ctx, uint64_t position, char *buffer, size_t max)
 {
     struct body *body = ctx;
@@ -172,6 +177,7 @@ static ssize_t body_read(void *ctx, uint64_t position, char *buffer, size_t max)
     return (ssize_t)count;
 }
 
+/* An error as the Hub words it, with the rule's text as the message. */
 static void answer_apply_status(struct hub_answer *answer,
                                 const struct test_hub_rule *rule)
 {
@@ -223,6 +229,7 @@ static void answer_apply_header(struct hub_answer *answer,
         hub_answer_unset(answer, rule->name);
 }
 
+/* Hands the answer over to libmicrohttpd, which frees `body` when it has been sent. */
 static enum MHD_Result answer_queue(const struct hub_request *request, struct body *body,
                                     uint64_t size)
 {

@@ -28,6 +28,7 @@ struct hub_stalls {
     } shared;
 };
 
+/* On the monotonic clock, which the condition waits by. */
 static struct timespec deadline_in_ms(uint64_t ms)
 {
     struct timespec when;
@@ -42,6 +43,7 @@ static struct timespec deadline_in_ms(uint64_t ms)
     return when;
 }
 
+/* POLLRDHUP: the peer has closed its side, or reset the connection. */
 static bool peer_has_gone(int fd)
 {
     struct pollfd peer = {.fd = fd, .events = POLLRDHUP};
@@ -101,6 +103,7 @@ void hub_stalls_release(struct hub_stalls *stalls)
     (void)pthread_cond_broadcast(&stalls->changed);
 }
 
+/* Any stalled answer will do, for tests stall one at a time. */
 bool hub_stalls_await_stall(struct hub_stalls *stalls)
 {
     struct timespec deadline = deadline_in_ms(AWAIT_MS);

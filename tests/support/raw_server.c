@@ -86,6 +86,7 @@ static void connection_send(int connection, const char *bytes)
     (void)shutdown(connection, SHUT_WR);
 }
 
+/* Ends when the listener is shut down. */
 static void *raw_server_run(void *ctx)
 {
     struct raw_server *server = ctx;
@@ -124,6 +125,7 @@ struct raw_server *raw_server_start(void)
     return server;
 }
 
+/* A connection that is being served is finished first. */
 void raw_server_stop(struct raw_server *server)
 {
     (void)shutdown(server->listener, SHUT_RDWR);

@@ -50,6 +50,7 @@ char *temp_dir_make(void)
     return dir;
 }
 
+/* Directories are visited before and after their files: writable first, removed last. */
 void temp_dir_remove(char *dir)
 {
     FTS *fts;
@@ -73,6 +74,7 @@ char *temp_dir_path(const char *dir, const char *path)
     return hub_format("%s/%s", dir, path);
 }
 
+/* Not atomic: no test reads a file while another thread writes it here. */
 void temp_dir_write(const char *dir, const char *path, const char *text)
 {
     HC_AUTO_CLOSE int root = temp_dir_open(dir);

@@ -96,6 +96,7 @@ static void request_append_body(struct hub_request *request, const char *bytes,
     request->body_size += size;
 }
 
+/* The entry is there before the answer begins, so that a test can await the request. */
 static void request_log(struct hub_request *request)
 {
     struct hub_log_entry *entry = hub_require(calloc(1, sizeof *entry));
@@ -126,6 +127,10 @@ static bool request_is_control(const struct hub_request *request)
     return !request->on_cdn && hc_text_starts(request->path, HUB_CONTROL_PATH);
 }
 
+/*
+ * Applies the rules in the order in which they act: a delay comes before the answer is
+ * made, faults of the range change the request, the rest changes the answer as it is sent.
+ */
 static enum MHD_Result request_answer(struct hub_request *request)
 {
     HC_AUTO_VALUE(hub_answer) reply = {0};
@@ -179,6 +184,7 @@ static enum MHD_Result request_handle(void *ctx, struct MHD_Connection *connecti
     return request_answer(request);
 }
 
+/* Port 0 takes any free one; the URL has the real one. */
 static void port_listen(struct hub_port *port, unsigned short number)
 {
     const struct sockaddr_in address = {.sin_family = AF_INET,
@@ -202,6 +208,7 @@ static void port_listen(struct hub_port *port, unsigned short number)
     port->url = hub_format("http://127.0.0.1:%u", (unsigned)info->port);
 }
 
+/* Each connection has a descriptor, in the hub and, in-process, in its client. */
 static void raise_file_limit(void)
 {
     struct rlimit limit;
@@ -238,6 +245,7 @@ struct test_hub *test_hub_start(const struct test_hub_options *options)
     return hub;
 }
 
+/* Stalls end first, for a daemon waits until its connections are done. */
 void test_hub_stop(struct test_hub *hub)
 {
     if (!hub)

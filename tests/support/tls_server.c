@@ -32,6 +32,7 @@ struct tls_server {
     char *url;
 };
 
+/* OpenSSL returns 1 for success, and 0 or less for a failure. */
 static void openssl_require(int is_done)
 {
     if (is_done <= 0)
@@ -47,6 +48,7 @@ static void cert_add_extension(X509 *cert, int nid, const char *value)
     X509_EXTENSION_free(extension);
 }
 
+/* Self-signed, for the address 127.0.0.1: it is both authority and certificate. */
 static X509 *cert_make(EVP_PKEY *key)
 {
     X509 *cert = hub_require(X509_new());
@@ -123,6 +125,7 @@ static void *tls_server_run(void *ctx)
     return NULL;
 }
 
+/* SIGPIPE is ignored: OpenSSL writes to connections that clients have closed. */
 struct tls_server *tls_server_start(const char *dir, const char *cert)
 {
     struct tls_server *server = hub_require(calloc(1, sizeof *server));
