@@ -8,7 +8,7 @@ A PATH is a file or a directory; by default lib, server and client. Each figure 
 .h files together unless it says otherwise:
   functions   definitions, static inline ones of .h included; prototypes are not. A macro that only
               defines a function (HC_DEFINE_AUTO) counts nothing.
-  one word    the name without its hc_ prefix is one word: `look`, `main`, `hc_open`.
+  one word    the name without its hc_ prefix is one word: `look`, `hc_open`; main() apart.
   shared      the name is defined in more than one file of those measured, entry points apart; each
               such definition counts.
   lines       of a function: from the line of its name to the closing brace. Of a file: all lines,
@@ -108,6 +108,10 @@ def words(name):
     return len(re.findall(r"[A-Z]*[a-z0-9]+", name.removeprefix("hc_")))
 
 
+def is_one_word(name):
+    return name not in ENTRIES and words(name) == 1
+
+
 def is_shared(name, owners):
     return name not in ENTRIES and len(owners[name]) > 1
 
@@ -137,7 +141,7 @@ def figures(files, owners):
     c_lines, lengths = sum(f.lines for f in c), [n for _, _, n in functions]
     return {
         "functions": len(functions),
-        "one word %": share(sum(words(name) == 1 for _, name, _ in functions), len(functions)),
+        "one word %": share(sum(is_one_word(name) for _, name, _ in functions), len(functions)),
         "shared %": share(sum(is_shared(name, owners) for _, name, _ in functions), len(functions)),
         "fn median": int(statistics.median(lengths)) if lengths else 0,
         "fn p95": percentile(lengths, 0.95),
@@ -166,7 +170,7 @@ def print_table(rows):
 def print_names(files, owners):
     print("\none word:")
     for name in sorted(owners):
-        if words(name) == 1:
+        if is_one_word(name):
             print(f"  {name:24} {' '.join(owners[name])}")
     print("\nshared:")
     for name in sorted(owners):
