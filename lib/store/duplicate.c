@@ -45,6 +45,8 @@ bool hc_duplicate_find(const struct hc_cache *cache, const struct hc_blob_id *bl
     return false;
 }
 
+/* The cheapest copy: the filesystem shares the blocks until one file is written to. It
+ * refuses where it cannot, and then a link is tried. */
 static bool duplicate_clone(int root, const char *duplicate, int fd)
 {
     HC_AUTO_CLOSE int from = hc_file_open_linked(root, duplicate);
@@ -65,6 +67,8 @@ static bool duplicate_may_link(int root, const char *duplicate, int fd)
            (ours.st_mode & readers & ~theirs.st_mode) == 0;
 }
 
+/* linkat() replaces nothing, and a crash between unlink and link would leave no file at
+ * `path`, where the claim says that there is one. */
 static bool duplicate_link(const struct hc_cache *cache, const char *duplicate,
                            const char *path)
 {

@@ -89,6 +89,7 @@ static bool ingest_open_partial(struct hc_ingest *ingest)
     return false;
 }
 
+/* Under the claim's private name: no other process opens it before the claim says so. */
 static int ingest_create_file(struct hc_ingest *ingest, struct hc_error *err)
 {
     const char *path = hc_claim_partial_path(ingest->claim);
@@ -111,7 +112,7 @@ static int ingest_open_file(struct hc_ingest *ingest, struct hc_error *err)
     return 0;
 }
 
-/* 0 when the size is not known. */
+/* 0 when the size is not known: then nothing can be compared with the free space yet. */
 static uint64_t ingest_missing_bytes(const struct hc_ingest *ingest)
 {
     uint64_t size = hc_pieces_size(ingest->pieces);
@@ -181,6 +182,7 @@ int hc_ingest_use_duplicate(struct hc_ingest *ingest,
     if (ingest->duplicate == HC_DUPLICATE_NONE)
         return 0;
     if (ingest->duplicate == HC_DUPLICATE_LINKED) {
+        /* Read-only: what is written now would change the other repo's blob. */
         hc_auto_close(&ingest->fd);
         ingest->fd = hc_file_open(hc_cache_fd(ingest->cache), path, O_RDONLY, 0);
         if (ingest->fd < 0) {
@@ -220,6 +222,8 @@ int hc_ingest_write(struct hc_ingest *ingest, uint64_t at, const void *bytes,
                        "blob %s: more bytes came than the %" PRIu64 " promised",
                        ingest->etag, size);
     }
+    /* What is there already is skipped: a read may begin before the gap it was meant for,
+     * when the server sends whole files only. */
     for (uint64_t next = at; next < end;) {
         struct hc_span span = hc_pieces_gap(ingest->pieces, next);
 
@@ -240,6 +244,7 @@ int hc_ingest_write(struct hc_ingest *ingest, uint64_t at, const void *bytes,
     return 0;
 }
 
+/* A git hash could not begin before: its first bytes are the size. */
 int hc_ingest_set_size(struct hc_ingest *ingest, uint64_t size, struct hc_error *err)
 {
     uint64_t known = hc_pieces_size(ingest->pieces);
@@ -296,6 +301,8 @@ static void ingest_write_back(struct hc_ingest *ingest)
     ingest->written_back = hashed;
 }
 
+/* The bytes of an earlier ingest are hashed first; while they are, the network need not
+ * wait for the hash. */
 uint64_t hc_ingest_unhashed(struct hc_ingest *ingest)
 {
     uint64_t hashed = atomic_load(&ingest->hashed);
@@ -380,6 +387,7 @@ static int ingest_trim_file(const struct hc_ingest *ingest, struct hc_error *err
                    hc_claim_partial_path(ingest->claim));
 }
 
+/* An etag that is no hash has nothing to compare with: `hex` is "" then. */
 static int ingest_verify(struct hc_ingest *ingest, struct hc_error *err)
 {
     char hex[HC_DIGEST_HEX_MAX + 1];
@@ -405,6 +413,8 @@ static int ingest_verify(struct hc_ingest *ingest, struct hc_error *err)
     return result;
 }
 
+/* The bytes are on the disk before their name is: after a power loss a blob is whole or not
+ * there. Another writer may have been faster; its blob has the same bytes. */
 static int ingest_publish(struct hc_ingest *ingest, struct hc_error *err)
 {
     const char *path = hc_claim_partial_path(ingest->claim);

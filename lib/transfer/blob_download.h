@@ -19,7 +19,18 @@
  *               The file was taken over meanwhile                          → lock wait
  *
  * What a leader that ends early has of the blob stays with the shared transfer, and the
- * next leader begins where it was.
+ * next leader begins where it was. What becomes of a fault:
+ *
+ *   a connection breaks, or is slow   its bytes are read over another one; retries and one
+ *                                     new address, then the failure is all callers'
+ *   the Hub refuses the token         another caller leads; callers with the same token
+ *                                     share the refusal
+ *   the caller leaves, or is late     another caller leads
+ *   the volume is full, or fails      the failure is all callers'; bytes that may be wrong
+ *                                     are removed
+ *   the process dies                  its claim misses its heartbeats, and another process
+ *                                     takes over from the bytes on the volume
+ *   the power fails                   the bytes that the claim tells of are hashed again
  */
 #ifndef HC_TRANSFER_BLOB_DOWNLOAD_H
 #define HC_TRANSFER_BLOB_DOWNLOAD_H
