@@ -29,8 +29,8 @@ static int duplicate_source_fill(struct hc_byte_source *source,
 static struct hc_byte_source filling_sources[] = {{.fill = duplicate_source_fill}};
 
 /* 1 every byte is there; 0 no source has it at once; -1. */
-static int fill_from_sources(const struct hc_blob_request *request,
-                             struct hc_ingest *ingest, struct hc_error *err)
+static int ingest_fill_from_sources(const struct hc_blob_request *request,
+                                    struct hc_ingest *ingest, struct hc_error *err)
 {
     int filled = 0;
 
@@ -48,7 +48,7 @@ static const struct hc_partial_file *partial_of(const struct hc_blob_download *d
     return hc_shared_transfer_partial(download->shared);
 }
 
-static void download_note_remote(void *ctx, uint64_t bytes, bool is_remote)
+static void blob_download_note_remote(void *ctx, uint64_t bytes, bool is_remote)
 {
     struct hc_blob_download *download = ctx;
 
@@ -56,8 +56,8 @@ static void download_note_remote(void *ctx, uint64_t bytes, bool is_remote)
 }
 
 /* Lock first: then what is found, or not, stays so. */
-static int download_take_lock(struct hc_blob_download *download,
-                              struct hc_download_lock *wait, struct hc_error *err)
+static int blob_download_take_lock(struct hc_blob_download *download,
+                                   struct hc_download_lock *wait, struct hc_error *err)
 {
     struct hc_blob_lock *lock;
 
@@ -80,11 +80,11 @@ static uint64_t choose_piece_length(uint64_t min_split_size)
 
 /* What a new ingest has before the first read: bytes of an earlier one, those of a
  * duplicate, or, when the fetch is forced, none. */
-static int prepare_ingest(const struct hc_blob_request *request, struct hc_ingest *ingest,
+static int ingest_prepare(const struct hc_blob_request *request, struct hc_ingest *ingest,
                           struct hc_error *err)
 {
     if (!request->is_forced && hc_ingest_resumed_bytes(ingest) == 0 &&
-        fill_from_sources(request, ingest, err) < 0)
+        ingest_fill_from_sources(request, ingest, err) < 0)
         return -1;
     if (hc_ingest_check_space(ingest, err) < 0)
         return -1;
@@ -92,8 +92,8 @@ static int prepare_ingest(const struct hc_blob_request *request, struct hc_inges
 }
 
 /* 1 begun; 0 another claim of the blob is alive, though the lock is ours; -1. */
-static int download_begin_ingest(struct hc_blob_download *download,
-                                 struct hc_download_lock *wait, struct hc_error *err)
+static int blob_download_begin_ingest(struct hc_blob_download *download,
+                                      struct hc_download_lock *wait, struct hc_error *err)
 {
     const struct hc_transfers *transfers = download->transfers;
     const struct hc_ingest_options options = {.piece_length = choose_piece_length(
@@ -110,7 +110,7 @@ static int download_begin_ingest(struct hc_blob_download *download,
     wait->stalled[0] = '\0'; /* it says nothing of the next claim */
     if (begun <= 0)
         return begun;
-    if (prepare_ingest(download->request, ingest, err) < 0)
+    if (ingest_prepare(download->request, ingest, err) < 0)
         return -1;
     hc_shared_transfer_keep_ingest(download->shared, hc_take(&ingest));
     return 1;
@@ -120,7 +120,8 @@ static int download_begin_ingest(struct hc_blob_download *download,
  */
 
 /* What the network was faster than; the caller may leave meanwhile. */
-static int hash_rest(struct hc_segmented_download *segments, struct hc_error *err)
+static int segments_hash_rest(struct hc_segmented_download *segments,
+                              struct hc_error *err)
 {
     int hashed;
 
@@ -133,8 +134,8 @@ static int hash_rest(struct hc_segmented_download *segments, struct hc_error *er
 }
 
 /* Names the file with the wrong bytes, and says what can be done. */
-static int fail_wrong_bytes(const struct hc_segmented_download *segments,
-                            struct hc_error *err)
+static int segments_fail_wrong_bytes(const struct hc_segmented_download *segments,
+                                     struct hc_error *err)
 {
     char text[HC_TARGET_TEXT_SIZE];
 
@@ -153,20 +154,21 @@ static int fail_wrong_bytes(const struct hc_segmented_download *segments,
  * Wrong bytes that an earlier transfer or another repo left do not count. Budget: three
  * attempts at most; no pause, for each brings the whole blob.
  */
-static int read_until_right(struct hc_segmented_download *segments,
-                            struct hc_http_source *source, struct hc_error *err)
+static int segments_read_until_right(struct hc_segmented_download *segments,
+                                     struct hc_http_source *source, struct hc_error *err)
 {
     bool has_others_bytes = hc_ingest_reused_bytes(segments->ingest) > 0;
     int attempts = has_others_bytes ? 3 : 2;
 
-    while (hc_segmented_download_run(segments, err) < 0 || hash_rest(segments, err) < 0 ||
+    while (hc_segmented_download_run(segments, err) < 0 ||
+           segments_hash_rest(segments, err) < 0 ||
            hc_ingest_commit(segments->ingest, err) < 0) {
         bool is_wrong =
             err->reason == HC_CHECKSUM_MISMATCH ||
             source->base.classify(&source->base, NULL, err) == HC_READ_WRONG_BYTES;
 
         if (!is_wrong || --attempts == 0)
-            return fail_wrong_bytes(segments, err);
+            return segments_fail_wrong_bytes(segments, err);
         hc_segmented_download_count_retry(segments);
         hc_http_source_restart(source);
         if (hc_ingest_restart(segments->ingest, err) < 0)
@@ -180,8 +182,8 @@ static uint64_t known_size(uint64_t size)
     return size == HC_SIZE_UNKNOWN ? 0 : size;
 }
 
-static void report_segments(struct hc_transfer *report,
-                            const struct hc_segmented_download *segments)
+static void blob_download_report(struct hc_transfer *report,
+                                 const struct hc_segmented_download *segments)
 {
     report->fetched_bytes = segments->shared.received;
     report->retries = segments->shared.retries;
@@ -191,7 +193,7 @@ static void report_segments(struct hc_transfer *report,
     report->size_bytes = known_size(hc_pieces_size(hc_ingest_pieces(segments->ingest)));
 }
 
-static int download_transfer(struct hc_blob_download *download, struct hc_error *err)
+static int blob_download_transfer(struct hc_blob_download *download, struct hc_error *err)
 {
     const struct hc_transfers *transfers = download->transfers;
     struct hc_hub_credentials credentials = *download->credentials;
@@ -212,8 +214,8 @@ static int download_transfer(struct hc_blob_download *download, struct hc_error 
     segments.retries = hc_shared_transfer_retries(download->shared);
     segments.source = &source.base;
     hc_http_source_init(&source, &segments, &credentials);
-    result = read_until_right(&segments, &source, err);
-    report_segments(&download->report, &segments);
+    result = segments_read_until_right(&segments, &source, err);
+    blob_download_report(&download->report, &segments);
     hc_http_source_clear(&source);
     hc_segmented_download_clear(&segments);
     return result;
@@ -221,7 +223,7 @@ static int download_transfer(struct hc_blob_download *download, struct hc_error 
 
 /* A process that was taken for dead has lost its file, and waits for the process that has
  * taken it over. */
-static bool download_was_taken_over(struct hc_blob_download *download)
+static bool blob_download_was_taken_over(struct hc_blob_download *download)
 {
     const struct hc_ingest *ingest = partial_of(download)->ingest;
 
@@ -235,23 +237,23 @@ static bool download_was_taken_over(struct hc_blob_download *download)
  */
 
 /* 0 the blob is there; 1 once more, from the lock on; -1. */
-static int download_step(struct hc_blob_download *download, struct hc_download_lock *wait,
-                         struct hc_error *err)
+static int blob_download_step(struct hc_blob_download *download,
+                              struct hc_download_lock *wait, struct hc_error *err)
 {
     struct hc_transfer *report = &download->report;
     int found, begun;
 
-    if (download_take_lock(download, wait, err) < 0)
+    if (blob_download_take_lock(download, wait, err) < 0)
         return -1;
     found = hc_download_lock_finds_blob(wait, err);
     if (found != 0)
         return found < 0 ? -1 : 0;
-    begun = download_begin_ingest(download, wait, err);
+    begun = blob_download_begin_ingest(download, wait, err);
     if (begun == 0)
         return hc_download_lock_await_claim(wait, err) < 0 ? -1 : 1;
     download->has_begun = true;
-    if (begun < 0 || download_transfer(download, err) < 0)
-        return download_was_taken_over(download) ? 1 : -1;
+    if (begun < 0 || blob_download_transfer(download, err) < 0)
+        return blob_download_was_taken_over(download) ? 1 : -1;
     download->result.fetched_bytes =
         report->size_bytes - report->resumed_bytes - report->shared_bytes;
     download->result.is_fetched =
@@ -267,13 +269,13 @@ int hc_blob_download_run(struct hc_blob_download *download, struct hc_error *err
                                     .request = download->request,
                                     .cancellation = download->credentials->cancellation,
                                     .takeover_ms = download->transfers->takeover_ms,
-                                    .note_remote = download_note_remote,
+                                    .note_remote = blob_download_note_remote,
                                     .ctx = download};
     int result;
 
     download->report.size_bytes = known_size(download->request->size);
     do
-        result = download_step(download, &wait, err);
+        result = blob_download_step(download, &wait, err);
     while (result > 0);
     download->report.waited_ms = (uint64_t)wait.waited_ms;
     return result;

@@ -83,7 +83,7 @@ static void segment_note_first_bytes(struct hc_segment *segment)
 }
 
 /* Whether a large blob has arrived, not all of it, too far ahead of the hash. */
-static bool download_is_ahead_of_hash(struct hc_segmented_download *download)
+static bool segments_is_ahead_of_hash(struct hc_segmented_download *download)
 {
     struct hc_pieces *pieces = hc_ingest_pieces(download->ingest);
     uint64_t most;
@@ -102,7 +102,7 @@ static int segment_await_hash(struct hc_segment *segment, struct hc_error *err)
 {
     struct hc_segmented_download *download = segment->download;
 
-    while (download_is_ahead_of_hash(download)) {
+    while (segments_is_ahead_of_hash(download)) {
         if (hc_cancellation_sleep(download->workers_cancellation, POLL_MS, err) < 0)
             return -1;
     }
@@ -130,7 +130,7 @@ int hc_segment_write(struct hc_segment *segment, const void *bytes, size_t count
 }
 
 /* One more sample, with the lock held. */
-static void download_add_rate_sample(struct hc_segmented_download *download,
+static void segments_add_rate_sample(struct hc_segmented_download *download,
                                      uint64_t bytes, int64_t passed_ms)
 {
     double rate = (double)bytes / (double)(passed_ms > 0 ? passed_ms : 1);
@@ -176,7 +176,7 @@ bool hc_segment_watch(struct hc_segment *segment, int64_t waited_ms, bool is_exe
     if (passed_ms >= 0 && segment->has_begun) {
         HC_LOCKED(&download->shared.lock);
 
-        download_add_rate_sample(download, bytes, now_ms - segment->window.began_ms);
+        segments_add_rate_sample(download, bytes, now_ms - segment->window.began_ms);
     }
     segment_begin_window(segment, now_ms, waited_ms);
     if (waited_ms >= SLOW_AFTER_MS && !is_exempt)
@@ -202,7 +202,7 @@ static void segment_end_read(struct hc_segment *segment)
     download->shared.receiving -= segment->has_begun;
     download->shared.received += segment->received;
     if (segment->received >= SAMPLE_MIN)
-        download_add_rate_sample(download, segment->received,
+        segments_add_rate_sample(download, segment->received,
                                  hc_monotonic_ms() - segment->began_ms);
 }
 

@@ -117,14 +117,14 @@ static struct hc_segment_worker *find_free_worker(struct hc_segmented_download *
     return NULL;
 }
 
-static void download_count_running(struct hc_segmented_download *download, int change)
+static void segments_count_running(struct hc_segmented_download *download, int change)
 {
     HC_LOCKED(&download->shared.lock);
 
     download->shared.running += (unsigned)change;
 }
 
-static bool download_start_worker(struct hc_segmented_download *download)
+static bool segments_start_worker(struct hc_segmented_download *download)
 {
     struct hc_segment_worker *worker = find_free_worker(download);
 
@@ -132,10 +132,10 @@ static bool download_start_worker(struct hc_segmented_download *download)
         return false;
     worker->download = download;
     atomic_store(&worker->is_over, false);
-    download_count_running(download, 1);
+    segments_count_running(download, 1);
     worker->is_used = pthread_create(&worker->thread, NULL, worker_main, worker) == 0;
     if (!worker->is_used)
-        download_count_running(download, -1);
+        segments_count_running(download, -1);
     return worker->is_used;
 }
 
@@ -144,7 +144,7 @@ static bool download_start_worker(struct hc_segmented_download *download)
 
 /* Fewer, when connections were lost; for good when the server says that it wants fewer.
  * With the lock held. */
-static void download_count_losses(struct hc_segmented_download *download, int64_t now_ms)
+static void segments_count_losses(struct hc_segmented_download *download, int64_t now_ms)
 {
     unsigned left = download->shared.running > 0 ? download->shared.running : 1;
 
@@ -156,7 +156,7 @@ static void download_count_losses(struct hc_segmented_download *download, int64_
 }
 
 /* How many workers there should be; that many may stay. Returns how many there are. */
-static unsigned download_choose_workers(struct hc_segmented_download *download,
+static unsigned segments_choose_workers(struct hc_segmented_download *download,
                                         unsigned *wanted)
 {
     struct hc_byte_source *source = download->source;
@@ -170,7 +170,7 @@ static unsigned download_choose_workers(struct hc_segmented_download *download,
     HC_LOCKED(&download->shared.lock);
 
     sample.receiving = download->shared.receiving;
-    download_count_losses(download, now_ms);
+    segments_count_losses(download, now_ms);
     *wanted = hc_ramp_next(&download->ramp, now_ms, &sample);
     if (!sends_ranges)
         *wanted = 1;
@@ -185,12 +185,12 @@ static unsigned download_choose_workers(struct hc_segmented_download *download,
  * place of a worker that failed there is no other one before the ramp's next step, a
  * second or more later and twice as long each time.
  */
-static int download_adjust_workers(struct hc_segmented_download *download,
+static int segments_adjust_workers(struct hc_segmented_download *download,
                                    struct hc_error *err)
 {
     struct hc_pieces *pieces = hc_ingest_pieces(download->ingest);
     unsigned wanted;
-    unsigned running = download_choose_workers(download, &wanted);
+    unsigned running = segments_choose_workers(download, &wanted);
 
     while (download->connections > running && download->connections > 1) {
         hc_budget_give_back(download->budget, &download->share, 1);
@@ -201,7 +201,7 @@ static int download_adjust_workers(struct hc_segmented_download *download,
             !hc_budget_try_take(download->budget, &download->share))
             break;
         download->connections += running == download->connections;
-        if (!download_start_worker(download))
+        if (!segments_start_worker(download))
             break;
         running++;
     }
@@ -211,7 +211,7 @@ static int download_adjust_workers(struct hc_segmented_download *download,
 }
 
 /* Passes the caller's deadline on to the workers. */
-static int download_check(struct hc_segmented_download *download, struct hc_error *err)
+static int segments_check(struct hc_segmented_download *download, struct hc_error *err)
 {
     int64_t left = hc_cancellation_remaining_ms(download->cancellation);
 
@@ -228,14 +228,14 @@ static int download_check(struct hc_segmented_download *download, struct hc_erro
     return -1;
 }
 
-static void download_await_change(struct hc_segmented_download *download)
+static void segments_await_change(struct hc_segmented_download *download)
 {
     HC_LOCKED(&download->shared.lock);
 
     hc_condition_wait(&download->shared.changed, &download->shared.lock, POLL_MS);
 }
 
-static int download_supervise(struct hc_segmented_download *download,
+static int segments_supervise(struct hc_segmented_download *download,
                               struct hc_error *err)
 {
     struct hc_ingest *ingest = download->ingest;
@@ -243,20 +243,20 @@ static int download_supervise(struct hc_segmented_download *download,
     while (hc_pieces_missing(hc_ingest_pieces(ingest)) > 0) {
         int hashed;
 
-        if (download_check(download, err) < 0 ||
-            download_adjust_workers(download, err) < 0)
+        if (segments_check(download, err) < 0 ||
+            segments_adjust_workers(download, err) < 0)
             return -1;
         hashed = hc_ingest_hash_next(ingest, err);
         if (hashed < 0)
             return -1;
         if (hashed == 0)
-            download_await_change(download);
+            segments_await_change(download);
     }
     return 0;
 }
 
 /* Whether all answers end by themselves: so their connections can be used again. */
-static bool download_await_last_answers(struct hc_segmented_download *download)
+static bool segments_await_last_answers(struct hc_segmented_download *download)
 {
     int64_t give_up_ms = hc_monotonic_ms() + LAST_ANSWERS_MS;
     HC_LOCKED(&download->shared.lock);
@@ -267,9 +267,9 @@ static bool download_await_last_answers(struct hc_segmented_download *download)
     return download->shared.running == 0;
 }
 
-static void download_end_workers(struct hc_segmented_download *download, bool has_failed)
+static void segments_end_workers(struct hc_segmented_download *download, bool has_failed)
 {
-    if (has_failed || !download_await_last_answers(download))
+    if (has_failed || !segments_await_last_answers(download))
         hc_cancellation_cancel(download->workers_cancellation);
     for (size_t i = 0; i < HC_SEGMENT_WORKERS_MAX; i++) {
         if (download->workers[i].is_used)
@@ -284,7 +284,7 @@ static unsigned workers_limit(const struct hc_budget *budget)
     return size < HC_SEGMENT_WORKERS_MAX ? size : HC_SEGMENT_WORKERS_MAX;
 }
 
-static int download_run_workers(struct hc_segmented_download *download,
+static int segments_run_workers(struct hc_segmented_download *download,
                                 struct hc_error *err)
 {
     unsigned limit = workers_limit(download->budget);
@@ -297,8 +297,8 @@ static int download_run_workers(struct hc_segmented_download *download,
     download->span_divisor = 2 * (uint64_t)limit;
     download->connections = 1;
     hc_ramp_start(&download->ramp, limit, hc_monotonic_ms());
-    result = download_supervise(download, err);
-    download_end_workers(download, result < 0);
+    result = segments_supervise(download, err);
+    segments_end_workers(download, result < 0);
     return result;
 }
 
@@ -308,7 +308,7 @@ static uint64_t download_arrived(void *pieces)
 }
 
 /* What an earlier run has left of its workers: only the figures stay. */
-static void download_reset(struct hc_segmented_download *download)
+static void segments_reset(struct hc_segmented_download *download)
 {
     const char *folder = download->request->blob.folder;
 
@@ -332,7 +332,7 @@ int hc_segmented_download_run(struct hc_segmented_download *download,
 
     if (hc_pieces_missing(hc_ingest_pieces(download->ingest)) == 0)
         return 0;
-    download_reset(download);
+    segments_reset(download);
     if (hc_budget_take(download->budget, &download->share, download->cancellation, err) <
         0)
         return -1;
@@ -342,7 +342,7 @@ int hc_segmented_download_run(struct hc_segmented_download *download,
         download->shared.running = 1;
         result = hc_segment_worker_run(download, err);
     } else {
-        result = download_run_workers(download, err);
+        result = segments_run_workers(download, err);
     }
     hc_budget_release(download->budget, &download->share, source->host_key(source),
                       result == 0);
