@@ -253,10 +253,9 @@ int hc_budget_take(struct hc_budget *budget, struct hc_budget_share *share,
     TAILQ_INSERT_TAIL(&budget->shared.waiters, share, budget.link);
     (void)budget_serve_waiters(budget);
     while (share->budget.held == 0 &&
-           (result = hc_cancellation_check(cancellation, err)) == 0) {
-        hc_condition_wait(&share->budget.changed, &budget->shared.lock, POLL_MS);
+           (result = hc_cancellation_wait(cancellation, &share->budget.changed,
+                                          &budget->shared.lock, POLL_MS, err)) == 0)
         (void)budget_serve_waiters(budget);
-    }
     if (result < 0) {
         TAILQ_REMOVE(&budget->shared.waiters, share, budget.link);
         (void)pthread_cond_destroy(&share->budget.changed);

@@ -259,11 +259,13 @@ static int segments_supervise(struct hc_segmented_download *download,
 static bool segments_await_last_answers(struct hc_segmented_download *download)
 {
     int64_t give_up_ms = hc_monotonic_ms() + LAST_ANSWERS_MS;
+    struct hc_error unused;
     HC_LOCKED(&download->shared.lock);
 
     while (download->shared.running > 0 && hc_monotonic_ms() < give_up_ms &&
-           !hc_cancellation_is_set(download->cancellation))
-        hc_condition_wait(&download->shared.changed, &download->shared.lock, POLL_MS);
+           hc_cancellation_wait(download->cancellation, &download->shared.changed,
+                                &download->shared.lock, POLL_MS, &unused) == 0)
+        continue;
     return download->shared.running == 0;
 }
 
