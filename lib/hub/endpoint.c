@@ -91,71 +91,32 @@ static void endpoint_leave_queue(struct hc_endpoint *endpoint)
     endpoint->shared.left++;
 }
 
-/* Why a request may not be sent yet; zero: it may. */
-struct delay {
-    enum hc_breaker_turn turn; /* while the circuit is open */
-    int64_t open_ms;           /* until the next trial, with HC_BREAKER_WAIT */
-    enum hc_reason throttled_for;
-    int64_t throttled_ms;
-    int64_t budget_ms; /* until the budget has a share, after those before it */
-};
-
-/* Takes the request out of the budget when it may be sent. A caller that may not wait
- * does not wait for an open circuit: it sends its request. */
-static struct delay endpoint_find_delay(struct hc_endpoint *endpoint,
-                                        struct hc_endpoint_permit *permit)
+/* A throttle's delay. Each request comes a little later than that, by chance, so that not
+ * all come back at once. */
+static int64_t permit_throttle_delay_ms(const struct hc_endpoint *endpoint,
+                                        const struct hc_endpoint_permit *permit,
+                                        const struct hc_throttle *throttle,
+                                        struct hc_error *err)
 {
-    struct hc_breaker *breaker = &endpoint->shared.breaker;
-    struct hc_bucket *budget = &endpoint->shared.budget;
-    int64_t now_ms = hc_monotonic_ms();
-    const struct hc_throttle *throttle;
-    struct delay delay = {0};
-    uint64_t before_it;
-    HC_LOCKED(&endpoint->shared.lock);
+    int64_t left_ms = throttle->until_ms - hc_monotonic_ms();
+    int64_t delay_ms;
 
-    throttle = hc_breaker_find_throttle(breaker, &permit->key, now_ms);
-    if (throttle) {
-        delay.throttled_for = throttle->reason;
-        delay.throttled_ms = throttle->until_ms - now_ms;
-    } else if (permit->may_wait && !permit->is_trial) {
-        delay.turn = hc_breaker_acquire(breaker, &permit->key, &permit->wait, now_ms);
-        delay.open_ms = permit->wait.wait_ms;
-        permit->is_trial = delay.turn == HC_BREAKER_HALF_OPEN;
-    }
-    before_it = permit->ticket > endpoint->shared.left
-                    ? permit->ticket - endpoint->shared.left
-                    : 0;
-    delay.budget_ms = hc_bucket_wait_ms(budget, before_it + 1, now_ms);
-    if (!throttle && delay.turn <= HC_BREAKER_HALF_OPEN && delay.budget_ms == 0)
-        (void)hc_bucket_take(budget, 1, now_ms);
-    return delay;
+    if (left_ms < 1)
+        left_ms = 1;
+    delay_ms = left_ms + hc_retry_jitter_ms(left_ms);
+    if (!permit->may_wait || delay_ms >= hc_retry_remaining_ms(permit->cancellation))
+        return endpoint_fail_throttled(endpoint, throttle->reason, left_ms, err);
+    return delay_ms;
 }
 
-static int permit_sleep(struct hc_endpoint_permit *permit, int64_t ms,
-                        struct hc_error *err)
+/* The delay until the next trial request, or while one is under way, in slices. */
+static int64_t permit_open_delay_ms(const struct hc_endpoint *endpoint,
+                                    struct hc_endpoint_permit *permit,
+                                    struct hc_error *err)
 {
-    return hc_cancellation_sleep(permit->cancellation, ms, err) < 0 ? -1 : 1;
-}
-
-static int endpoint_fail_as_trial(struct hc_endpoint *endpoint, struct hc_error *err)
-{
-    HC_LOCKED(&endpoint->shared.lock);
-
-    *err = endpoint->shared.failure;
-    return -1;
-}
-
-/* Waits for the next trial request, or for what comes of it: its failure is the failure
- * of all requests that wait. */
-static int endpoint_wait_open(struct hc_endpoint *endpoint,
-                              struct hc_endpoint_permit *permit,
-                              const struct delay *delay, struct hc_error *err)
-{
-    int64_t left_ms = delay->open_ms > 0 ? delay->open_ms : POLL_INTERVAL_MS;
+    int64_t left_ms = permit->wait.wait_ms > 0 ? permit->wait.wait_ms : POLL_INTERVAL_MS;
     int64_t remaining_ms = hc_retry_remaining_ms(permit->cancellation);
 
-    if (delay->turn == HC_BREAKER_STILL_OPEN)
-        return endpoint_fail_as_trial(endpoint, err);
     if (hc_cancellation_remaining_ms(permit->cancellation) == HC_NO_DEADLINE)
         remaining_ms -= permit->waited_ms;
     if (left_ms >= remaining_ms)
@@ -163,29 +124,55 @@ static int endpoint_wait_open(struct hc_endpoint *endpoint,
     if (left_ms > POLL_INTERVAL_MS)
         left_ms = POLL_INTERVAL_MS;
     permit->waited_ms += left_ms;
-    return permit_sleep(permit, left_ms, err);
+    return left_ms;
 }
 
-/* 1: slept, look again; 0: there is no delay. After a throttle each request comes a
- * little later, by chance, so that not all come back at once. */
-static int endpoint_wait(struct hc_endpoint *endpoint, struct hc_endpoint_permit *permit,
-                         const struct delay *delay, struct hc_error *err)
+/* With the lock. Takes the request out of the budget when there is a share for it, after
+ * those that came before it. */
+static int64_t permit_budget_delay_ms(struct hc_endpoint *endpoint,
+                                      const struct hc_endpoint_permit *permit,
+                                      struct hc_error *err)
 {
-    int64_t remaining_ms = hc_retry_remaining_ms(permit->cancellation);
-    int64_t sleep_ms =
-        delay->budget_ms < POLL_INTERVAL_MS ? delay->budget_ms : POLL_INTERVAL_MS;
+    struct hc_bucket *budget = &endpoint->shared.budget;
+    uint64_t left = endpoint->shared.left;
+    uint64_t before_it = permit->ticket > left ? permit->ticket - left : 0;
+    int64_t now_ms = hc_monotonic_ms();
+    int64_t delay_ms = hc_bucket_wait_ms(budget, before_it + 1, now_ms);
 
-    if (delay->turn > HC_BREAKER_HALF_OPEN)
-        return endpoint_wait_open(endpoint, permit, delay, err);
-    if (delay->throttled_ms > 0) {
-        sleep_ms = delay->throttled_ms + hc_retry_jitter_ms(delay->throttled_ms);
-        if (!permit->may_wait || sleep_ms >= remaining_ms)
-            return endpoint_fail_throttled(endpoint, delay->throttled_for,
-                                           delay->throttled_ms, err);
-    } else if (delay->budget_ms > 0 && delay->budget_ms >= remaining_ms) {
-        return endpoint_fail_over_budget(endpoint, delay->budget_ms, err);
+    if (delay_ms == 0)
+        (void)hc_bucket_take(budget, 1, now_ms);
+    else if (delay_ms >= hc_retry_remaining_ms(permit->cancellation))
+        return endpoint_fail_over_budget(endpoint, delay_ms, err);
+    return delay_ms < POLL_INTERVAL_MS ? delay_ms : POLL_INTERVAL_MS;
+}
+
+/*
+ * How long the request sleeps before it looks again; 0 when it may be sent; -1 when it
+ * fails instead. A caller that may not wait does not wait for an open circuit: it sends
+ * its request. The failure of a trial request is the failure of all that wait.
+ */
+static int64_t endpoint_delay_ms(struct hc_endpoint *endpoint,
+                                 struct hc_endpoint_permit *permit, struct hc_error *err)
+{
+    struct hc_breaker *breaker = &endpoint->shared.breaker;
+    enum hc_breaker_turn turn = HC_BREAKER_CLOSED;
+    int64_t now_ms = hc_monotonic_ms();
+    const struct hc_throttle *throttle;
+    HC_LOCKED(&endpoint->shared.lock);
+
+    throttle = hc_breaker_find_throttle(breaker, &permit->key, now_ms);
+    if (throttle)
+        return permit_throttle_delay_ms(endpoint, permit, throttle, err);
+    if (permit->may_wait && !permit->is_trial)
+        turn = hc_breaker_acquire(breaker, &permit->key, &permit->wait, now_ms);
+    if (turn == HC_BREAKER_WAIT)
+        return permit_open_delay_ms(endpoint, permit, err);
+    if (turn == HC_BREAKER_STILL_OPEN) {
+        *err = endpoint->shared.failure;
+        return -1;
     }
-    return sleep_ms == 0 ? 0 : permit_sleep(permit, sleep_ms, err);
+    permit->is_trial |= turn == HC_BREAKER_HALF_OPEN;
+    return permit_budget_delay_ms(endpoint, permit, err);
 }
 
 /* Leaves a trial request that was not sent to another caller. */
@@ -238,20 +225,21 @@ const char *hc_endpoint_url(const struct hc_endpoint *endpoint)
 int hc_endpoint_acquire(struct hc_endpoint *endpoint, struct hc_endpoint_permit *permit,
                         struct hc_error *err)
 {
-    int result;
+    int64_t delay_ms;
 
     permit->is_trial = false;
     permit->wait = (struct hc_breaker_wait){0};
     permit->ticket = endpoint_take_ticket(endpoint);
-    do {
-        const struct delay delay = endpoint_find_delay(endpoint, permit);
-
-        result = endpoint_wait(endpoint, permit, &delay, err);
-    } while (result > 0);
+    while ((delay_ms = endpoint_delay_ms(endpoint, permit, err)) > 0) {
+        if (hc_cancellation_sleep(permit->cancellation, delay_ms, err) < 0) {
+            delay_ms = -1;
+            break;
+        }
+    }
     endpoint_leave_queue(endpoint);
-    if (result < 0)
+    if (delay_ms < 0)
         endpoint_release_trial(endpoint, permit);
-    return result;
+    return delay_ms < 0 ? -1 : 0;
 }
 
 /*

@@ -542,8 +542,8 @@ int hc_http_perform(struct hc_http_pool *pool, const struct hc_http_request *req
     bool is_refused = request->is_redirect_target &&
                       !atomic_load(&pool->allows_private) &&
                       hc_address_url_is_private(request->url);
-    struct hc_curl_handle handle = hc_http_pool_borrow(pool);
-    struct exchange exchange = {.curl = handle.curl,
+    CURLM *connections = NULL;
+    struct exchange exchange = {.curl = hc_http_pool_borrow(pool, &connections),
                                 .pool = pool,
                                 .request = request,
                                 .response = response,
@@ -561,11 +561,11 @@ int hc_http_perform(struct hc_http_pool *pool, const struct hc_http_request *req
         curl_set_options(exchange.curl, request);
         curl_set_callbacks(exchange.curl, &exchange);
         (void)curl_easy_setopt(exchange.curl, CURLOPT_HTTPHEADER, headers);
-        result = exchange_conclude(&exchange,
-                                   exchange_perform(&exchange, handle.connections), err);
+        result =
+            exchange_conclude(&exchange, exchange_perform(&exchange, connections), err);
     }
     hc_buffer_clear(&exchange.error_body);
-    hc_http_pool_return(pool, handle);
+    hc_http_pool_return(pool, exchange.curl, connections);
     free(exchange.buffered);
     headers_free(headers);
     return result;

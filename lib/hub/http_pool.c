@@ -19,23 +19,24 @@
 
 enum { CONNECTIONS_PER_HANDLE = 4 /* hub, storage, and what redirects add */ };
 
-static void curl_handle_close(struct hc_curl_handle handle)
+static void curl_close(CURL *curl, CURLM *connections)
 {
-    curl_easy_cleanup(handle.curl);
-    (void)curl_multi_cleanup(handle.connections);
+    curl_easy_cleanup(curl);
+    (void)curl_multi_cleanup(connections);
 }
 
-static struct hc_curl_handle curl_handle_open(void)
+static CURL *curl_open(CURLM **connections)
 {
-    struct hc_curl_handle handle = {curl_easy_init(), curl_multi_init()};
+    CURL *curl = curl_easy_init();
 
-    if (!handle.curl || !handle.connections) {
-        curl_handle_close(handle);
-        return (struct hc_curl_handle){0};
+    *connections = curl_multi_init();
+    if (!curl || !*connections) {
+        curl_close(curl, *connections);
+        return NULL;
     }
-    (void)curl_multi_setopt(handle.connections, CURLMOPT_MAXCONNECTS,
+    (void)curl_multi_setopt(*connections, CURLMOPT_MAXCONNECTS,
                             (long)CONNECTIONS_PER_HANDLE);
-    return handle;
+    return curl;
 }
 
 /* Whether the list, with colons between its parts, names a directory that is there.
@@ -114,8 +115,8 @@ void hc_http_pool_close(struct hc_http_pool *pool)
 {
     if (!pool)
         return;
-    while (pool->shared.idle_count > 0)
-        curl_handle_close(pool->shared.idle[--pool->shared.idle_count]);
+    for (size_t i = 0; i < pool->shared.idle_count; i++)
+        curl_close(pool->shared.idle[i].curl, pool->shared.idle[i].connections);
     (void)pthread_mutex_destroy(&pool->shared.lock);
     free(pool->user_agent);
     free(pool->ca_path);
@@ -127,45 +128,51 @@ void hc_http_pool_allow_private(struct hc_http_pool *pool)
     atomic_store(&pool->allows_private, true);
 }
 
-static struct hc_curl_handle pool_pop(struct hc_http_pool *pool)
+static CURL *pool_pop(struct hc_http_pool *pool, CURLM **connections)
 {
+    size_t last;
     HC_LOCKED(&pool->shared.lock);
 
     if (pool->shared.idle_count == 0)
-        return (struct hc_curl_handle){0};
-    return pool->shared.idle[--pool->shared.idle_count];
+        return NULL;
+    last = --pool->shared.idle_count;
+    *connections = pool->shared.idle[last].connections;
+    return pool->shared.idle[last].curl;
 }
 
-static bool pool_push(struct hc_http_pool *pool, struct hc_curl_handle handle)
+static bool pool_push(struct hc_http_pool *pool, CURL *curl, CURLM *connections)
 {
+    size_t last;
     HC_LOCKED(&pool->shared.lock);
 
     if (pool->shared.idle_count == HC_CURL_HANDLES_IDLE_MAX)
         return false;
-    pool->shared.idle[pool->shared.idle_count++] = handle;
+    last = pool->shared.idle_count++;
+    pool->shared.idle[last].curl = curl;
+    pool->shared.idle[last].connections = connections;
     return true;
 }
 
-struct hc_curl_handle hc_http_pool_borrow(struct hc_http_pool *pool)
+CURL *hc_http_pool_borrow(struct hc_http_pool *pool, CURLM **connections)
 {
-    struct hc_curl_handle handle = pool_pop(pool);
+    CURL *curl = pool_pop(pool, connections);
 
-    if (!handle.curl)
-        handle = curl_handle_open();
-    if (!handle.curl)
-        return handle;
-    (void)curl_easy_setopt(handle.curl, CURLOPT_USERAGENT, pool->user_agent);
-    pool_set_certificates(pool, handle.curl);
-    return handle;
+    if (!curl)
+        curl = curl_open(connections);
+    if (!curl)
+        return NULL;
+    (void)curl_easy_setopt(curl, CURLOPT_USERAGENT, pool->user_agent);
+    pool_set_certificates(pool, curl);
+    return curl;
 }
 
-void hc_http_pool_return(struct hc_http_pool *pool, struct hc_curl_handle handle)
+void hc_http_pool_return(struct hc_http_pool *pool, CURL *curl, CURLM *connections)
 {
-    if (!handle.curl)
+    if (!curl)
         return;
-    curl_easy_reset(handle.curl); /* forgets options, keeps connections */
-    if (!pool_push(pool, handle))
-        curl_handle_close(handle);
+    curl_easy_reset(curl); /* forgets options, keeps connections */
+    if (!pool_push(pool, curl, connections))
+        curl_close(curl, connections);
 }
 
 int64_t hc_http_pool_take_bandwidth(struct hc_http_pool *pool, size_t bytes)

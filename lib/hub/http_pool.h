@@ -22,12 +22,6 @@ struct hc_error;
 
 enum { HC_CURL_HANDLES_IDLE_MAX = 64 };
 
-/* Used by one exchange at a time. */
-struct hc_curl_handle {
-    CURL *curl; /* NULL: memory was short */
-    CURLM *connections;
-};
-
 struct hc_http_pool {
     char *user_agent;
     char *ca_path; /* the authorities to trust; NULL: the system's */
@@ -36,7 +30,10 @@ struct hc_http_pool {
     struct {
         pthread_mutex_t lock;
         struct hc_bucket bandwidth;
-        struct hc_curl_handle idle[HC_CURL_HANDLES_IDLE_MAX];
+        struct {
+            CURL *curl;
+            CURLM *connections;
+        } idle[HC_CURL_HANDLES_IDLE_MAX];
         size_t idle_count;
     } shared;
 };
@@ -64,10 +61,13 @@ HC_DEFINE_AUTO(hc_http_pool, hc_http_pool_close)
  */
 void hc_http_pool_allow_private(struct hc_http_pool *pool);
 
-/* A handle of the pool, or a new one, with the pool's options set and no others. Return
- * it in every case. */
-struct hc_curl_handle hc_http_pool_borrow(struct hc_http_pool *pool);
-void hc_http_pool_return(struct hc_http_pool *pool, struct hc_curl_handle handle);
+/*
+ * A curl handle, with the connections it keeps open, for one exchange at a time: an idle
+ * one or a new one, with the pool's options set and no others. NULL when memory is short.
+ * Return it with its connections in every case, NULL included.
+ */
+CURL *hc_http_pool_borrow(struct hc_http_pool *pool, CURLM **connections);
+void hc_http_pool_return(struct hc_http_pool *pool, CURL *curl, CURLM *connections);
 
 /* Takes `bytes` of the bandwidth; how long to wait before more may come. */
 int64_t hc_http_pool_take_bandwidth(struct hc_http_pool *pool, size_t bytes);
