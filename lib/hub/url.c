@@ -34,11 +34,13 @@ static int url_append(char url[HC_URL_MAX], int used, const char *text, bool kee
 
         if (used + (is_kept ? 1 : 3) >= HC_URL_MAX)
             return -1;
-        if (!is_kept) {
+        if (is_kept) {
+            url[used++] = *text;
+        } else {
             url[used++] = '%';
             url[used++] = digits[(unsigned char)*text >> 4];
+            url[used++] = digits[(unsigned char)*text & 0xf];
         }
-        url[used++] = is_kept ? *text : digits[(unsigned char)*text & 0xf];
         url[used] = '\0';
     }
     return used;
