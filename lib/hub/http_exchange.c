@@ -8,7 +8,7 @@
  *     body         2xx: collected, and passed to the caller before curl waits for more,
  *                  so that writes are few and nothing is held back. Else: the first 64
  *                  KiB are kept for the text of the error.
- *     ended        as HTTP says, or by a failure; by the caller's `write` or `watch`; by
+ *     ended        as HTTP says, or by a failure; when the receiver has enough; by
  *                  its cancellation; by a timeout, which is looked for ten times a second
  *
  * Curl's own redirects, retries and credentials stay off: hub_request.c decides once for

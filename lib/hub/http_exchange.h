@@ -54,10 +54,9 @@ enum { HC_RATE_MIN = 1024 };
 
 /*
  * 0 when the response came and ended as HTTP says it should, whatever its status; 1 when
- * the receiver had enough of it. -1 with
- * HUB_UNREACHABLE (`is_final` when a proxy refuses to connect), BAD_HUB_REPLY for what is
- * no HTTP and for a private address that is refused, CANCELLED, DEADLINE_EXCEEDED, or
- * what `write` failed with.
+ * the receiver has enough of it. -1 with HUB_UNREACHABLE (`is_final` when a proxy refuses
+ * to connect), BAD_HUB_REPLY for what is no HTTP and for a private address that is
+ * refused, CANCELLED, DEADLINE_EXCEEDED, or what `write` failed with.
  */
 int hc_http_perform(struct hc_http_pool *pool, const struct hc_http_request *request,
                     struct hc_hub_response *response, struct hc_error *err);

@@ -143,13 +143,12 @@ struct hc_hub_download {
 
 /*
  * GET, following redirects anywhere (at most HC_REDIRECTS_MAX; without the token). 0 when
- * the response ended as HTTP says it should, or its receiver ended it. -1 with, beside the
- * reasons of response.h,
- * HUB_UNREACHABLE for a connection that broke or stalled in mid-body: what was written
- * before stays written. A response whose Content-Range or Content-Length contradicts the
- * size or the range that was asked for is BAD_HUB_REPLY, before a byte of it is written.
- * When a 206 does not say which part it is, the whole file is requested from the same
- * URL.
+ * the response ended as HTTP says it should, or its receiver has enough. -1 with, beside
+ * the reasons of response.h, HUB_UNREACHABLE for a connection that broke or stalled in
+ * mid-body: what was written before stays written. A response whose Content-Range or
+ * Content-Length contradicts the size or the range that was asked for is BAD_HUB_REPLY,
+ * before a byte of it is written. When a 206 does not say which part it is, the whole
+ * file is requested from the same URL.
  */
 int hc_hub_get(struct hc_hub *hub, const struct hc_hub_download *download,
                const struct hc_hub_credentials *credentials, struct hc_error *err);

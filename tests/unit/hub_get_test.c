@@ -15,8 +15,15 @@
 struct sink {
     char bytes[64];
     size_t used;
+    size_t enough;   /* bytes; 0: it takes all that comes */
+    bool tells_late; /* that it has: when it is asked, not when it gets the bytes */
     unsigned restarts;
 };
+
+static bool get_sink_has_enough(const struct sink *sink)
+{
+    return sink->enough > 0 && sink->used >= sink->enough;
+}
 
 static int get_sink_write(void *ctx, const void *bytes, size_t count,
                           struct hc_error *err)
@@ -27,7 +34,15 @@ static int get_sink_write(void *ctx, const void *bytes, size_t count,
         return hc_fail(err, HC_NO_SPACE, "sink is full");
     memcpy(sink->bytes + sink->used, bytes, count);
     sink->used += count;
-    return 0;
+    return get_sink_has_enough(sink) && !sink->tells_late ? 1 : 0;
+}
+
+static bool get_sink_watch(void *ctx, int64_t waited_ms)
+{
+    const struct sink *sink = ctx;
+
+    (void)waited_ms;
+    return sink->tells_late && get_sink_has_enough(sink);
 }
 
 static int get_sink_restart(void *ctx, struct hc_error *err)
@@ -51,6 +66,7 @@ static int get_file(struct fixture *f, struct sink *sink, const char *location)
         .size = 10,
         .restart = get_sink_restart,
         .write = get_sink_write,
+        .watch = get_sink_watch,
         .ctx = sink};
 
     return hc_hub_get(f->hub, &download, &f->credentials, &f->err);
@@ -345,6 +361,29 @@ static void silence_counts_as_unreachable(void **state)
     assert_int_equal(sink.used, 3);
 }
 
+/* Nor does it count as a failure of the storage: three in a row would open its
+ * circuit. */
+static void a_receiver_that_has_enough_ends_the_download_without_a_failure(void **state)
+{
+    struct fixture *f = *state;
+    struct sink rest = {0};
+
+    hub_fixture_add_rule(f, (struct test_hub_rule){.on_cdn = true,
+                                                   .times = 6,
+                                                   .fault = TEST_HUB_STALL,
+                                                   .number = 5});
+    for (int i = 0; i < 6; i++) {
+        struct sink sink = {.enough = 5, .tells_late = i % 2 > 0};
+
+        assert_int_equal(get_file(f, &sink, NULL), 0);
+        assert_int_equal(sink.used, 5);
+    }
+    test_hub_release(f->server);
+    assert_int_equal(test_hub_count_cdn(f->server, "GET"), 6);
+    assert_int_equal(get_file(f, &rest, NULL), 0);
+    assert_memory_equal(rest.bytes, "0123456789", 10);
+}
+
 static void a_deadline_ends_a_silent_answer(void **state)
 {
     struct fixture *f = *state;
@@ -456,6 +495,7 @@ int main(void)
         TEST(a_storage_in_trouble_is_named),
         TEST(a_sink_that_fails_ends_the_download_with_its_error),
         TEST(silence_counts_as_unreachable),
+        TEST(a_receiver_that_has_enough_ends_the_download_without_a_failure),
         TEST(a_deadline_ends_a_silent_answer),
         TEST(a_caller_that_leaves_in_mid_silence_is_gone_soon),
         TEST(a_caller_that_leaves_before_an_answer_is_gone_soon),
