@@ -13,7 +13,7 @@
 #include <hubcache/resolver.h>
 #include <stdatomic.h>
 
-enum { HC_LOOKUPS_UNBOUNDED = UINT32_MAX };
+enum { HC_LOOKUPS_UNBOUNDED = INT32_MAX };
 
 struct hc_resolve {
     const struct hc_resolve_kind *kind;
