@@ -18,6 +18,7 @@ enum { UNIQUE_ETAG_PREFIX_MAX = HC_ETAG_MAX - HC_DIGEST_HEX_MAX - 1 };
 static const char etag_characters[] =
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
 
+/* Capitals are no commit but a revision, as in the reference client (§2.1 step 4). */
 bool hc_commit_is_valid(const char *text)
 {
     return hc_text_is_hex(text, HC_COMMIT_SIZE - 1);
@@ -169,6 +170,7 @@ int hc_filename_join(const char *subfolder, const char *filename,
     subfolder_length = strlen(joined);
     if (filename_join_part("filename", filename, joined, err) < 0)
         return -1;
+    /* "." and "" add nothing to the subfolder. */
     if (strlen(joined) == subfolder_length || hc_text_ends(filename, "/"))
         return hc_fail_field(err, HC_INVALID_FILENAME, "filename",
                              "file name '%s': it names no file", filename);

@@ -41,6 +41,7 @@ static bool repo_id_part_is_valid(const char *part, size_t length)
     return character_is_word(part[0]) && character_is_word(part[length - 1]);
 }
 
+/* One "/" at most: a name cannot have any. */
 static bool repo_id_is_valid(const char *id)
 {
     const char *slash = strchr(id, '/');
@@ -61,6 +62,8 @@ static int repo_id_refuse(struct hc_error *err, const char *id, const char *rule
                          is_quotable ? id : "…", rule);
 }
 
+/* Both parts together have at most 193 bytes, so that id and folder always fit. An
+ * unknown type comes from a client of a later version that knows more of them. */
 int hc_repo_init(struct hc_repo *repo, enum hc_repo_type type, const char *id,
                  struct hc_error *err)
 {

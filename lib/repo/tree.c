@@ -77,6 +77,7 @@ struct hc_tree *hc_tree_share(struct hc_tree *tree)
     return tree;
 }
 
+/* What malloc(3) adds to each block is not counted; chunks make it little. */
 size_t hc_tree_memory_bytes(const struct hc_tree *tree)
 {
     return sizeof *tree + tree->capacity * sizeof *tree->entries + tree->text_bytes;
@@ -123,6 +124,7 @@ static int tree_copy_text(struct hc_tree *tree, const char **text, struct hc_err
     return 0;
 }
 
+/* Space for one more entry. The limit keeps a forged listing from taking all memory. */
 static int tree_grow(struct hc_tree *tree, struct hc_error *err)
 {
     size_t room = tree->capacity ? tree->capacity * 2 : 64;
@@ -207,6 +209,7 @@ static bool text_equals(const char *a, const char *b)
     return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
+/* As the Hub listed them; what hc_tree_add derives is equal then. */
 static bool tree_entry_equals(const struct hc_entry *a, const struct hc_entry *b)
 {
     return strcmp(a->path, b->path) == 0 && a->size == b->size &&
@@ -362,6 +365,7 @@ uint64_t hc_entry_size(const struct hc_entry *entry)
 
 /* ---- its JSON --------------------------------------------------------------------- */
 
+/* The character that the `length` bytes of valid UTF-8 encode. */
 static uint32_t utf8_decode(const char *text, size_t length)
 {
     static const unsigned char lead_bits[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
