@@ -438,10 +438,12 @@ void hc_coalescer_close(struct hc_coalescer *coalescer)
 {
     if (!coalescer)
         return;
-    (void)pthread_mutex_lock(&coalescer->shared.lock);
-    while (coalescer->shared.unfinished > 0)
-        (void)pthread_cond_wait(&coalescer->shared.empty, &coalescer->shared.lock);
-    (void)pthread_mutex_unlock(&coalescer->shared.lock);
+    {
+        HC_LOCKED(&coalescer->shared.lock);
+
+        while (coalescer->shared.unfinished > 0)
+            (void)pthread_cond_wait(&coalescer->shared.empty, &coalescer->shared.lock);
+    }
     (void)pthread_cond_destroy(&coalescer->shared.empty);
     (void)pthread_mutex_destroy(&coalescer->shared.lock);
     free(coalescer);

@@ -25,19 +25,15 @@ enum {
     TOTAL_MS = 10 * 1000
 };
 
-/* An open connection. libmicrohttpd's own time-out ends silent ones only. */
-struct connection {
-    int fd; /* -1: none */
-    int64_t since_ms;
-};
-
 struct hc_http {
     struct hc_http_sources sources;
     struct MHD_Daemon *daemon;
     atomic_bool is_stopping;
     struct {
         pthread_mutex_t lock;
-        struct connection connections[CONNECTIONS_MAX];
+        /* The open connections: libmicrohttpd's own time-out ends silent ones only. */
+        int fds[CONNECTIONS_MAX]; /* -1: a free slot */
+        int64_t since_ms[CONNECTIONS_MAX];
     } shared;
 };
 
@@ -156,13 +152,14 @@ http_answer(/* NOLINT(readability-function-size): the library's type */
     return page_send(ctx, connection, page_find(url));
 }
 
-static struct connection *connection_find(struct hc_http *http, int fd)
+/* The lock is held. `fd` -1: a free slot. -1: there is none. */
+static int slot_find(const struct hc_http *http, int fd)
 {
-    for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
-        if (http->shared.connections[i].fd == fd)
-            return &http->shared.connections[i];
+    for (int slot = 0; slot < CONNECTIONS_MAX; slot++) {
+        if (http->shared.fds[slot] == fd)
+            return slot;
     }
-    return NULL;
+    return -1;
 }
 
 static int connection_descriptor(struct MHD_Connection *connection)
@@ -179,14 +176,15 @@ static void connection_changed(void *ctx, struct MHD_Connection *connection,
     struct hc_http *http = ctx;
     bool has_begun = code == MHD_CONNECTION_NOTIFY_STARTED;
     int fd = connection_descriptor(connection);
-    struct connection *slot;
+    int slot;
+    HC_LOCKED(&http->shared.lock);
 
     (void)socket_context;
-    (void)pthread_mutex_lock(&http->shared.lock);
-    slot = connection_find(http, has_begun ? -1 : fd);
-    if (slot)
-        *slot = (struct connection){has_begun ? fd : -1, hc_monotonic_ms()};
-    (void)pthread_mutex_unlock(&http->shared.lock);
+    slot = slot_find(http, has_begun ? -1 : fd);
+    if (slot < 0)
+        return;
+    http->shared.fds[slot] = has_begun ? fd : -1;
+    http->shared.since_ms[slot] = hc_monotonic_ms();
 }
 
 static void request_completed(void *ctx, struct MHD_Connection *connection,
@@ -194,27 +192,25 @@ static void request_completed(void *ctx, struct MHD_Connection *connection,
                               enum MHD_RequestTerminationCode code)
 {
     struct hc_http *http = ctx;
-    struct connection *slot;
+    int slot;
+    HC_LOCKED(&http->shared.lock);
 
     (void)request_context;
     (void)code;
-    (void)pthread_mutex_lock(&http->shared.lock);
-    slot = connection_find(http, connection_descriptor(connection));
-    if (slot)
-        slot->since_ms = hc_monotonic_ms();
-    (void)pthread_mutex_unlock(&http->shared.lock);
+    slot = slot_find(http, connection_descriptor(connection));
+    if (slot >= 0)
+        http->shared.since_ms[slot] = hc_monotonic_ms();
 }
 
 void hc_http_expire(struct hc_http *http, int64_t now_ms)
 {
-    (void)pthread_mutex_lock(&http->shared.lock);
-    for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
-        const struct connection *slot = &http->shared.connections[i];
+    HC_LOCKED(&http->shared.lock);
 
-        if (slot->fd >= 0 && now_ms - slot->since_ms >= TOTAL_MS)
-            (void)shutdown(slot->fd, SHUT_RDWR);
+    for (int slot = 0; slot < CONNECTIONS_MAX; slot++) {
+        if (http->shared.fds[slot] >= 0 &&
+            now_ms - http->shared.since_ms[slot] >= TOTAL_MS)
+            (void)shutdown(http->shared.fds[slot], SHUT_RDWR);
     }
-    (void)pthread_mutex_unlock(&http->shared.lock);
 }
 
 static struct MHD_Daemon *http_start_daemon(struct hc_http *http, const char *address,
@@ -260,8 +256,8 @@ struct hc_http *hc_http_open(const char *address, const struct hc_http_sources *
     }
     http->sources = *sources;
     (void)pthread_mutex_init(&http->shared.lock, NULL);
-    for (size_t i = 0; i < CONNECTIONS_MAX; i++)
-        http->shared.connections[i].fd = -1;
+    for (int slot = 0; slot < CONNECTIONS_MAX; slot++)
+        http->shared.fds[slot] = -1;
     http->daemon = http_start_daemon(http, address, bound, size, err);
     return http->daemon ? hc_take(&http) : NULL;
 }

@@ -310,19 +310,15 @@ static bool connections_are_full(struct hc_listener *listener)
 /* False: there are too many. */
 static bool connections_add(struct hc_listener *listener, int fd)
 {
-    bool is_kept;
+    HC_LOCKED(&listener->shared.lock);
 
-    (void)pthread_mutex_lock(&listener->shared.lock);
-    is_kept =
-        !connections_are_full(listener) && connections_make_room(listener, (size_t)fd);
-    if (is_kept) {
-        listener->shared.open += listener->shared.inodes[fd] == 0;
-        listener->shared.inodes[fd] = socket_inode(fd);
-    } else {
+    if (connections_are_full(listener) || !connections_make_room(listener, (size_t)fd)) {
         listener->shared.refused++;
+        return false;
     }
-    (void)pthread_mutex_unlock(&listener->shared.lock);
-    return is_kept;
+    listener->shared.open += listener->shared.inodes[fd] == 0;
+    listener->shared.inodes[fd] = socket_inode(fd);
+    return true;
 }
 
 /* 1: accepted or refused one; 0: there is none; -1: this process is short of something. */
@@ -395,11 +391,11 @@ unsigned hc_listener_address(const struct hc_listener *listener, size_t number,
 
 void hc_listener_count(struct hc_listener *listener, unsigned *open, uint64_t *refused)
 {
-    (void)pthread_mutex_lock(&listener->shared.lock);
+    HC_LOCKED(&listener->shared.lock);
+
     connections_count(listener);
     *open = listener->shared.open;
     *refused = listener->shared.refused;
-    (void)pthread_mutex_unlock(&listener->shared.lock);
 }
 
 void hc_listener_raise_limit(void)

@@ -187,11 +187,13 @@ void hc_log(enum hc_log_level level, const char *message,
     HC_AUTO_FREE char *text = line_text(level, message, fields, &size);
     enum route route;
 
-    (void)pthread_mutex_lock(&sink.shared.lock);
-    route = sink.shared.route;
-    if (route != DIRECT)
-        ring_add(text, size);
-    (void)pthread_mutex_unlock(&sink.shared.lock);
+    {
+        HC_LOCKED(&sink.shared.lock);
+
+        route = sink.shared.route;
+        if (route != DIRECT)
+            ring_add(text, size);
+    }
     if (route == DIRECT && text)
         write_text(text, size);
 }
@@ -199,21 +201,22 @@ void hc_log(enum hc_log_level level, const char *message,
 /* --- the thread ----------------------------------------------------------------------
  */
 
-/* With the lock held. NULL and 0 `*dropped`: there will be no more. */
+/* Waits for lines. NULL and 0 `*dropped`: there will be no more. */
 static struct line *ring_take_lines(uint64_t *dropped)
 {
     struct line *lines;
+    HC_LOCKED(&sink.shared.lock);
 
     sink.shared.is_writing = false;
     (void)pthread_cond_broadcast(&sink.shared.written);
     while (!sink.shared.first && sink.shared.dropped == 0 && !sink.shared.is_closing)
         (void)pthread_cond_wait(&sink.shared.news, &sink.shared.lock);
-    sink.shared.is_writing = true;
     lines = hc_take(&sink.shared.first);
     sink.shared.last = &sink.shared.first;
     sink.shared.bytes = 0;
     *dropped = sink.shared.dropped;
     sink.shared.dropped = 0;
+    sink.shared.is_writing = lines || *dropped > 0;
     return lines;
 }
 
@@ -244,15 +247,8 @@ static void *writer_run(void *unused)
     struct line *lines;
     uint64_t dropped;
 
-    (void)pthread_mutex_lock(&sink.shared.lock);
-    while ((lines = ring_take_lines(&dropped)) || dropped > 0) {
-        (void)pthread_mutex_unlock(&sink.shared.lock);
+    while ((lines = ring_take_lines(&dropped)) || dropped > 0)
         writer_write_lines(lines, dropped);
-        (void)pthread_mutex_lock(&sink.shared.lock);
-    }
-    sink.shared.is_writing = false;
-    (void)pthread_cond_broadcast(&sink.shared.written);
-    (void)pthread_mutex_unlock(&sink.shared.lock);
     return unused;
 }
 
@@ -264,9 +260,11 @@ int hc_log_start(struct hc_error *err)
     sink.shared.is_closing = false;
     if (pthread_create(&sink.thread, NULL, writer_run, NULL) != 0)
         return hc_fail(err, HC_INTERNAL, "the system gives no thread for the log");
-    (void)pthread_mutex_lock(&sink.shared.lock);
-    sink.shared.route = QUEUED;
-    (void)pthread_mutex_unlock(&sink.shared.lock);
+    {
+        HC_LOCKED(&sink.shared.lock);
+
+        sink.shared.route = QUEUED;
+    }
     return 0;
 }
 
@@ -285,14 +283,16 @@ void hc_log_stop(void)
 {
     bool must_join = false;
 
-    (void)pthread_mutex_lock(&sink.shared.lock);
-    if (sink.shared.route == QUEUED && !sink.shared.is_closing) {
-        sink.shared.is_closing = true;
-        (void)pthread_cond_signal(&sink.shared.news);
-        must_join = log_flush();
-        sink.shared.route = must_join ? DIRECT : NOWHERE;
+    {
+        HC_LOCKED(&sink.shared.lock);
+
+        if (sink.shared.route == QUEUED && !sink.shared.is_closing) {
+            sink.shared.is_closing = true;
+            (void)pthread_cond_signal(&sink.shared.news);
+            must_join = log_flush();
+            sink.shared.route = must_join ? DIRECT : NOWHERE;
+        }
     }
-    (void)pthread_mutex_unlock(&sink.shared.lock);
     if (must_join)
         (void)pthread_join(sink.thread, NULL);
 }

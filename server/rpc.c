@@ -231,11 +231,13 @@ void hc_rpc_stop(struct hc_rpc *rpc)
 {
     bool was_stopping, is_drained;
 
-    (void)pthread_mutex_lock(&rpc->shared.lock);
-    was_stopping = rpc->shared.is_stopping;
-    rpc->shared.is_stopping = true;
-    is_drained = rpc->shared.live_count == 0;
-    (void)pthread_mutex_unlock(&rpc->shared.lock);
+    {
+        HC_LOCKED(&rpc->shared.lock);
+
+        was_stopping = rpc->shared.is_stopping;
+        rpc->shared.is_stopping = true;
+        is_drained = rpc->shared.live_count == 0;
+    }
     if (was_stopping)
         return;
     hc_listener_stop(rpc->listener);

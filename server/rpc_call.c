@@ -89,18 +89,21 @@ static void call_reset(struct hc_rpc_call *call)
     call->shared.is_over = false;
 }
 
+/* NULL: memory is short. In every case call_give_back() has to follow. */
 static struct hc_rpc_call *call_take(struct hc_rpc *rpc)
 {
     struct hc_rpc_call *call;
 
-    (void)pthread_mutex_lock(&rpc->shared.lock);
-    call = rpc->shared.free;
-    if (call) {
-        rpc->shared.free = call->next_free;
-        rpc->shared.free_count--;
+    {
+        HC_LOCKED(&rpc->shared.lock);
+
+        call = rpc->shared.free;
+        if (call) {
+            rpc->shared.free = call->next_free;
+            rpc->shared.free_count--;
+        }
+        rpc->shared.live_count++;
     }
-    rpc->shared.live_count++;
-    (void)pthread_mutex_unlock(&rpc->shared.lock);
     return call ? call : call_new(rpc);
 }
 
@@ -109,15 +112,17 @@ static void call_give_back(struct hc_rpc *rpc, struct hc_rpc_call *call)
 {
     bool keep, is_drained;
 
-    (void)pthread_mutex_lock(&rpc->shared.lock);
-    keep = call && rpc->shared.free_count < FREE_MAX;
-    if (keep) {
-        call->next_free = rpc->shared.free;
-        rpc->shared.free = call;
-        rpc->shared.free_count++;
+    {
+        HC_LOCKED(&rpc->shared.lock);
+
+        keep = call && rpc->shared.free_count < FREE_MAX;
+        if (keep) {
+            call->next_free = rpc->shared.free;
+            rpc->shared.free = call;
+            rpc->shared.free_count++;
+        }
+        is_drained = --rpc->shared.live_count == 0 && rpc->shared.is_stopping;
     }
-    is_drained = --rpc->shared.live_count == 0 && rpc->shared.is_stopping;
-    (void)pthread_mutex_unlock(&rpc->shared.lock);
     if (call && !keep)
         call_free(call);
     if (is_drained)
@@ -140,14 +145,13 @@ void hc_rpc_call_release(struct hc_rpc_call *call)
 static void parked_add(struct hc_rpc_call *call)
 {
     struct hc_rpc *rpc = call->rpc;
+    HC_LOCKED(&rpc->shared.lock);
 
-    (void)pthread_mutex_lock(&rpc->shared.lock);
     call->next_parked = rpc->shared.parked;
     call->parked = &rpc->shared.parked;
     if (call->next_parked)
         call->next_parked->parked = &call->next_parked;
     rpc->shared.parked = call;
-    (void)pthread_mutex_unlock(&rpc->shared.lock);
 }
 
 /* With the lock held. */
@@ -165,14 +169,13 @@ static void parked_remove(struct hc_rpc_call *call)
 static struct hc_rpc_call *parked_take(struct hc_rpc *rpc)
 {
     struct hc_rpc_call *call;
+    HC_LOCKED(&rpc->shared.lock);
 
-    (void)pthread_mutex_lock(&rpc->shared.lock);
     call = rpc->shared.parked;
     if (call) {
         parked_remove(call);
         hc_rpc_call_hold(call);
     }
-    (void)pthread_mutex_unlock(&rpc->shared.lock);
     return call;
 }
 
@@ -239,13 +242,15 @@ void hc_rpc_call_finish(struct hc_rpc_call *call, struct hc_answer *answer)
     bool must_wait;
 
     call_record(call, answer);
-    (void)pthread_mutex_lock(&call->shared.lock);
-    call->shared.is_over = true;
-    superseded = hc_take(&call->shared.next);
-    must_wait = call->shared.is_sending;
-    if (must_wait && answer)
-        call->shared.last = hc_answer_hold(answer);
-    (void)pthread_mutex_unlock(&call->shared.lock);
+    {
+        HC_LOCKED(&call->shared.lock);
+
+        call->shared.is_over = true;
+        superseded = hc_take(&call->shared.next);
+        must_wait = call->shared.is_sending;
+        if (must_wait && answer)
+            call->shared.last = hc_answer_hold(answer);
+    }
     if (!must_wait)
         call_send_last(call, answer);
 }
@@ -267,15 +272,17 @@ void hc_rpc_call_send(struct hc_rpc_call *call, struct hc_answer *message)
     bool is_now = false;
 
     assert(call->leave && call->served->row->is_streaming);
-    (void)pthread_mutex_lock(&call->shared.lock);
-    if (!call->shared.is_over && call->shared.is_sending) {
-        superseded = call->shared.next;
-        call->shared.next = hc_answer_hold(message);
-    } else if (!call->shared.is_over) {
-        call->shared.is_sending = true;
-        is_now = true;
+    {
+        HC_LOCKED(&call->shared.lock);
+
+        if (!call->shared.is_over && call->shared.is_sending) {
+            superseded = call->shared.next;
+            call->shared.next = hc_answer_hold(message);
+        } else if (!call->shared.is_over) {
+            call->shared.is_sending = true;
+            is_now = true;
+        }
     }
-    (void)pthread_mutex_unlock(&call->shared.lock);
     if (is_now)
         call_send_message(call, message);
 }
@@ -298,16 +305,18 @@ static void call_sent(struct hc_rpc_call *call, bool ok)
 {
     HC_AUTO(hc_answer) *next = NULL;
     HC_AUTO(hc_answer) *last = NULL;
-    bool call_is_finished;
+    bool is_over;
 
-    (void)ok; /* a caller who has gone is told of by call_closed() */
-    (void)pthread_mutex_lock(&call->shared.lock);
-    call_is_finished = call->shared.is_over;
-    next = hc_take(&call->shared.next);
-    last = hc_take(&call->shared.last);
-    call->shared.is_sending = next;
-    (void)pthread_mutex_unlock(&call->shared.lock);
-    if (call_is_finished)
+    (void)ok; /* that the caller left is seen by call_closed() */
+    {
+        HC_LOCKED(&call->shared.lock);
+
+        is_over = call->shared.is_over;
+        next = hc_take(&call->shared.next);
+        last = hc_take(&call->shared.last);
+        call->shared.is_sending = next;
+    }
+    if (is_over)
         call_send_last(call, last);
     else if (next)
         call_send_message(call, next);
@@ -315,20 +324,19 @@ static void call_sent(struct hc_rpc_call *call, bool ok)
 
 static bool call_is_finished(struct hc_rpc_call *call)
 {
-    bool call_is_finished;
+    HC_LOCKED(&call->shared.lock);
 
-    (void)pthread_mutex_lock(&call->shared.lock);
-    call_is_finished = call->shared.is_over;
-    (void)pthread_mutex_unlock(&call->shared.lock);
-    return call_is_finished;
+    return call->shared.is_over;
 }
 
 static void call_closed(struct hc_rpc_call *call, bool ok)
 {
     (void)ok;
-    (void)pthread_mutex_lock(&call->rpc->shared.lock);
-    parked_remove(call);
-    (void)pthread_mutex_unlock(&call->rpc->shared.lock);
+    {
+        HC_LOCKED(&call->rpc->shared.lock);
+
+        parked_remove(call);
+    }
     if (call->is_cancelled && !call_is_finished(call))
         call->leave(call);
     hc_rpc_call_release(call);

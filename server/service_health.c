@@ -53,13 +53,18 @@ static bool service_is_known(const ProtobufCMessage *message)
            strcmp(request->service, HC_RESOLVER_SERVICE) == 0;
 }
 
+static bool health_is_stopped(struct hc_health_service *health)
+{
+    HC_LOCKED(&health->shared.lock);
+
+    return health->shared.is_stopped;
+}
+
 static void health_check(void *ctx, struct hc_rpc_call *call,
                          const ProtobufCMessage *message)
 {
-    struct hc_health_service *health = ctx;
     HC_AUTO(hc_answer) *unknown = NULL;
     Grpc__Health__V1__HealthCheckResponse answer;
-    bool is_stopped;
 
     if (!service_is_known(message)) {
         unknown =
@@ -67,25 +72,31 @@ static void health_check(void *ctx, struct hc_rpc_call *call,
         hc_rpc_call_finish(call, unknown);
         return;
     }
-    (void)pthread_mutex_lock(&health->shared.lock);
-    is_stopped = health->shared.is_stopped;
-    (void)pthread_mutex_unlock(&health->shared.lock);
-    answer = health_response(is_stopped ? STATUS(NOT_SERVING) : STATUS(SERVING));
+    answer =
+        health_response(health_is_stopped(ctx) ? STATUS(NOT_SERVING) : STATUS(SERVING));
     hc_rpc_call_reply(call, &answer.base);
 }
 
-/* With the lock held, as the next. */
-static void watcher_add(struct hc_health_service *health, struct watcher *watcher)
+/* False: the service has stopped, and the watcher is not on the list. */
+static bool watcher_add(struct hc_health_service *health, struct watcher *watcher)
 {
+    HC_LOCKED(&health->shared.lock);
+
+    if (health->shared.is_stopped)
+        return false;
     watcher->next = health->shared.watchers;
     watcher->here = &health->shared.watchers;
     if (watcher->next)
         watcher->next->here = &watcher->next;
     health->shared.watchers = watcher;
+    return true;
 }
 
+/* False: hc_health_service_stop() has taken it off the list, and finishes its call. */
 static bool watcher_remove(struct watcher *watcher)
 {
+    HC_LOCKED(&watcher->health->shared.lock);
+
     if (!watcher->here)
         return false;
     *watcher->here = watcher->next;
@@ -99,31 +110,15 @@ static void watcher_leave(struct hc_rpc_call *call)
 {
     struct watcher *watcher = hc_rpc_call_scratch(call);
     HC_AUTO(hc_answer) *end = NULL;
-    bool was_listed;
 
-    (void)pthread_mutex_lock(&watcher->health->shared.lock);
-    was_listed = watcher_remove(watcher);
-    (void)pthread_mutex_unlock(&watcher->health->shared.lock);
-    if (!was_listed)
+    if (!watcher_remove(watcher))
         return;
     end = hc_answer_new_failure(LEFT_CODE, HC_CANCELLED, "the watcher left", NULL);
     hc_rpc_call_finish(call, end);
 }
 
-static bool watcher_begin(struct hc_health_service *health, struct watcher *watcher)
-{
-    bool is_stopped;
-
-    (void)pthread_mutex_lock(&health->shared.lock);
-    is_stopped = health->shared.is_stopped;
-    if (!is_stopped)
-        watcher_add(health, watcher);
-    (void)pthread_mutex_unlock(&health->shared.lock);
-    return !is_stopped;
-}
-
-/* From begin_watch() on the call may be finished by hc_health_service_stop(); sending is
- * harmless. */
+/* From watcher_add() on hc_health_service_stop(), on the main thread, may finish the call:
+ * to send to a finished call is harmless. */
 static void health_watch(void *ctx, struct hc_rpc_call *call,
                          const ProtobufCMessage *message)
 {
@@ -135,7 +130,7 @@ static void health_watch(void *ctx, struct hc_rpc_call *call,
 
     *watcher = (struct watcher){.health = ctx, .call = call};
     hc_rpc_call_park(call, watcher_leave);
-    goes_on = watcher_begin(ctx, watcher);
+    goes_on = watcher_add(ctx, watcher);
     now = health_response(goes_on ? status : STATUS(NOT_SERVING));
     answer = hc_answer_new(&now.base);
     if (!goes_on)
@@ -150,12 +145,14 @@ void hc_health_service_stop(struct hc_health_service *health)
     HC_AUTO(hc_answer) *answer = hc_answer_new(&last.base);
     struct watcher *watcher;
 
-    (void)pthread_mutex_lock(&health->shared.lock);
-    health->shared.is_stopped = true;
-    watcher = hc_take(&health->shared.watchers);
-    for (struct watcher *each = watcher; each; each = each->next)
-        each->here = NULL;
-    (void)pthread_mutex_unlock(&health->shared.lock);
+    {
+        HC_LOCKED(&health->shared.lock);
+
+        health->shared.is_stopped = true;
+        watcher = hc_take(&health->shared.watchers);
+        for (struct watcher *each = watcher; each; each = each->next)
+            each->here = NULL;
+    }
     while (watcher) {
         struct watcher *next = watcher->next;
 

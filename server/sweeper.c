@@ -24,15 +24,12 @@ struct hc_sweeper {
 static bool sweeper_await_next(struct hc_sweeper *sweeper)
 {
     int64_t due_ms = hc_monotonic_ms() + sweeper->every_ms;
-    bool is_closing;
+    HC_LOCKED(&sweeper->shared.lock);
 
-    (void)pthread_mutex_lock(&sweeper->shared.lock);
     while (!sweeper->shared.is_closing && hc_monotonic_ms() < due_ms)
         hc_condition_wait(&sweeper->shared.news, &sweeper->shared.lock,
                           due_ms - hc_monotonic_ms());
-    is_closing = sweeper->shared.is_closing;
-    (void)pthread_mutex_unlock(&sweeper->shared.lock);
-    return !is_closing;
+    return !sweeper->shared.is_closing;
 }
 
 static void *sweeper_run(void *ctx)
@@ -75,10 +72,12 @@ void hc_sweeper_close(struct hc_sweeper *sweeper)
 {
     if (!sweeper)
         return;
-    (void)pthread_mutex_lock(&sweeper->shared.lock);
-    sweeper->shared.is_closing = true;
-    (void)pthread_cond_signal(&sweeper->shared.news);
-    (void)pthread_mutex_unlock(&sweeper->shared.lock);
+    {
+        HC_LOCKED(&sweeper->shared.lock);
+
+        sweeper->shared.is_closing = true;
+        (void)pthread_cond_signal(&sweeper->shared.news);
+    }
     (void)pthread_join(sweeper->thread, NULL);
     sweeper_release(sweeper);
 }
