@@ -12,20 +12,9 @@
 #include <string.h>
 #include <yaml.h>
 
-struct yaml {
-    yaml_parser_t parser;
-    yaml_document_t document;
-    bool has_document;
-};
-
-static void yaml_clear(struct yaml *yaml)
-{
-    if (yaml->has_document)
-        yaml_document_delete(&yaml->document);
-    yaml_parser_delete(&yaml->parser);
-}
-
-HC_DEFINE_AUTO_VALUE(yaml, yaml_clear)
+/* Both may be deleted when they are only zero, and after a failure. */
+HC_DEFINE_AUTO_VALUE(yaml_parser_s, yaml_parser_delete)
+HC_DEFINE_AUTO_VALUE(yaml_document_s, yaml_document_delete)
 
 static size_t line_of(const yaml_node_t *node)
 {
@@ -113,18 +102,18 @@ static int set_all(struct hc_options *options, yaml_document_t *document,
 int hc_config_load(struct hc_options *options, struct hc_error *err)
 {
     HC_AUTO_FCLOSE FILE *file = fopen(options->config, "re");
-    HC_AUTO_VALUE(yaml) yaml = {0};
+    HC_AUTO_VALUE(yaml_parser_s) parser = {0};
+    HC_AUTO_VALUE(yaml_document_s) document = {0};
 
     if (!file)
         return hc_fail_field(err, HC_INVALID_OPTIONS, "config", "cannot read '%s': %s",
                              options->config, strerrordesc_np(errno));
-    if (!yaml_parser_initialize(&yaml.parser))
+    if (!yaml_parser_initialize(&parser))
         return hc_fail_memory(err);
-    yaml_parser_set_input_file(&yaml.parser, file);
-    yaml.has_document = yaml_parser_load(&yaml.parser, &yaml.document);
-    if (!yaml.has_document)
+    yaml_parser_set_input_file(&parser, file);
+    if (!yaml_parser_load(&parser, &document))
         return hc_fail_field(err, HC_INVALID_OPTIONS, "config", "%s, line %zu: %s",
-                             options->config, yaml.parser.problem_mark.line + 1,
-                             yaml.parser.problem ? yaml.parser.problem : "unreadable");
-    return set_all(options, &yaml.document, err);
+                             options->config, parser.problem_mark.line + 1,
+                             parser.problem ? parser.problem : "unreadable");
+    return set_all(options, &document, err);
 }

@@ -8,7 +8,6 @@
 #include "listener.h"
 
 #include <base/error.h>
-#include <base/text.h>
 #include <hubcache/cancellation.h>
 
 #include <errno.h>
@@ -22,11 +21,13 @@ enum {
     CONNECTIONS_MAX = 64,
     CONNECTIONS_OF_HOST_MAX = 16, /* so that one host leaves room for others */
     IDLE_S = 10,
-    TOTAL_MS = 10 * 1000
+    TOTAL_MS = 10 * 1000,
+    URL_SIZE = 512
 };
 
 struct hc_http {
-    struct hc_http_sources sources;
+    struct hc_metrics *metrics;
+    struct hc_gauges gauges;
     struct MHD_Daemon *daemon;
     atomic_bool is_stopping;
     struct {
@@ -37,15 +38,9 @@ struct hc_http {
     } shared;
 };
 
-struct page {
-    const char *path;
-    const char *type;
-    unsigned (*write)(struct hc_http *http, FILE *out); /* the status */
-};
-
 static unsigned page_write_metrics(struct hc_http *http, FILE *out)
 {
-    hc_metrics_write(http->sources.metrics, &http->sources.gauges, out);
+    hc_metrics_write(http->metrics, &http->gauges, out);
     return MHD_HTTP_OK;
 }
 
@@ -74,13 +69,13 @@ static void page_write_counts(const struct hc_gauges *gauges, FILE *out)
 
 static unsigned page_write_status(struct hc_http *http, FILE *out)
 {
-    struct hc_resolver *resolver = http->sources.gauges.resolver;
+    struct hc_resolver *resolver = http->gauges.resolver;
 
     (void)fprintf(out, "hubcached %s\n\ncache     %s\ncache id  %s\nhub       %s%s\n\n",
                   hc_version(), hc_resolver_cache_root(resolver),
                   hc_resolver_cache_id(resolver), hc_resolver_endpoint(resolver),
                   hc_resolver_is_offline(resolver) ? " (offline)" : "");
-    page_write_counts(&http->sources.gauges, out);
+    page_write_counts(&http->gauges, out);
     return MHD_HTTP_OK;
 }
 
@@ -91,44 +86,40 @@ static unsigned page_write_not_found(struct hc_http *http, FILE *out)
     return MHD_HTTP_NOT_FOUND;
 }
 
-static const struct page pages[] = {
+/* To add a page: a row before the last one, which answers all other paths. */
+static const struct {
+    const char *path;
+    const char *type;
+    unsigned (*write)(struct hc_http *http, FILE *out); /* returns the status */
+} pages[] = {
     {"/metrics", "text/plain; version=0.0.4; charset=utf-8", page_write_metrics},
     {"/healthz", "text/plain; charset=utf-8", page_write_health},
     {"/", "text/plain; charset=utf-8", page_write_status},
+    {NULL, "text/plain; charset=utf-8", page_write_not_found},
 };
 
-static const struct page not_found = {NULL, "text/plain; charset=utf-8",
-                                      page_write_not_found};
-
-static const struct page *page_find(const char *path)
-{
-    for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
-        if (strcmp(pages[i].path, path) == 0)
-            return &pages[i];
-    }
-    return &not_found;
-}
-
 static enum MHD_Result page_send(struct hc_http *http, struct MHD_Connection *connection,
-                                 const struct page *page)
+                                 const char *path)
 {
     struct MHD_Response *response;
     enum MHD_Result result;
     char *text = NULL;
-    size_t size = 0;
+    size_t size = 0, page = 0;
     FILE *out = open_memstream(&text, &size);
     unsigned status;
 
     if (!out)
         return MHD_NO;
-    status = page->write(http, out);
+    while (pages[page].path && strcmp(pages[page].path, path) != 0)
+        page++;
+    status = pages[page].write(http, out);
     (void)fclose(out);
     response = MHD_create_response_from_buffer(size, text, MHD_RESPMEM_MUST_FREE);
     if (!response) {
         free(text);
         return MHD_NO;
     }
-    (void)MHD_add_response_header(response, "Content-Type", page->type);
+    (void)MHD_add_response_header(response, "Content-Type", pages[page].type);
     result = MHD_queue_response(connection, status, response);
     MHD_destroy_response(response);
     return result;
@@ -149,7 +140,7 @@ http_answer(/* NOLINT(readability-function-size): the library's type */
     }
     if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
         return MHD_NO;
-    return page_send(ctx, connection, page_find(url));
+    return page_send(ctx, connection, url);
 }
 
 /* The lock is held. `fd` -1: a free slot. -1: there is none. */
@@ -213,20 +204,22 @@ void hc_http_expire(struct hc_http *http, int64_t now_ms)
     }
 }
 
-static struct MHD_Daemon *http_start_daemon(struct hc_http *http, const char *address,
-                                            char *bound, size_t size,
-                                            struct hc_error *err)
+static int http_start_daemon(struct hc_http *http, const char *address,
+                             struct hc_strings *bound, struct hc_error *err)
 {
     struct addrinfo *found = NULL;
-    struct MHD_Daemon *daemon;
     char host[HC_LISTENER_HOST_MAX];
+    char url[URL_SIZE];
+    bool is_ipv6;
+    int failed;
     unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL;
 
     if (hc_listener_look_up(address, "http-listen", &found, host, err) < 0)
-        return NULL;
-    if (found->ai_family == AF_INET6)
+        return -1;
+    is_ipv6 = found->ai_family == AF_INET6;
+    if (is_ipv6)
         flags |= MHD_USE_IPv6;
-    daemon =
+    http->daemon =
         MHD_start_daemon(flags, 0, NULL, NULL, http_answer, http, MHD_OPTION_SOCK_ADDR,
                          found->ai_addr, MHD_OPTION_CONNECTION_LIMIT,
                          (unsigned)CONNECTIONS_MAX, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
@@ -234,19 +227,19 @@ static struct MHD_Daemon *http_start_daemon(struct hc_http *http, const char *ad
                          (unsigned)IDLE_S, MHD_OPTION_NOTIFY_CONNECTION,
                          connection_changed, http, MHD_OPTION_NOTIFY_COMPLETED,
                          request_completed, http, MHD_OPTION_END);
-    if (!daemon)
-        (void)hc_fail(err, HC_INTERNAL, "cannot listen on http://%s: %s", address,
-                      strerrordesc_np(errno));
-    else
-        (void)hc_format(bound, size, found->ai_family == AF_INET6 ? "[%s]:%u" : "%s:%u",
-                        host,
-                        MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_BIND_PORT)->port);
+    failed = errno;
     freeaddrinfo(found);
-    return daemon;
+    if (!http->daemon)
+        return hc_fail(err, HC_INTERNAL, "cannot listen on http://%s: %s", address,
+                       strerrordesc_np(failed));
+    (void)hc_format(url, sizeof url, is_ipv6 ? "http://[%s]:%u" : "http://%s:%u", host,
+                    MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_BIND_PORT)->port);
+    return hc_strings_add(bound, url, err);
 }
 
-struct hc_http *hc_http_open(const char *address, const struct hc_http_sources *sources,
-                             char *bound, size_t size, struct hc_error *err)
+struct hc_http *hc_http_open(const char *address, struct hc_metrics *metrics,
+                             const struct hc_gauges *gauges, struct hc_strings *bound,
+                             struct hc_error *err)
 {
     HC_AUTO(hc_http) *http = calloc(1, sizeof *http);
 
@@ -254,12 +247,14 @@ struct hc_http *hc_http_open(const char *address, const struct hc_http_sources *
         (void)hc_fail_memory(err);
         return NULL;
     }
-    http->sources = *sources;
+    http->metrics = metrics;
+    http->gauges = *gauges;
     (void)pthread_mutex_init(&http->shared.lock, NULL);
     for (int slot = 0; slot < CONNECTIONS_MAX; slot++)
         http->shared.fds[slot] = -1;
-    http->daemon = http_start_daemon(http, address, bound, size, err);
-    return http->daemon ? hc_take(&http) : NULL;
+    if (http_start_daemon(http, address, bound, err) < 0)
+        return NULL;
+    return hc_take(&http);
 }
 
 void hc_http_stop(struct hc_http *http)

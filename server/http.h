@@ -8,17 +8,17 @@
 
 #include "metrics.h"
 
+#include <base/text.h>
+
 struct hc_http;
 
-/* What it tells about; all borrowed until the close. */
-struct hc_http_sources {
-    struct hc_metrics *metrics;
-    struct hc_gauges gauges;
-};
-
-/* host:port, port 0 for any; `bound` gets it with the real port. */
-struct hc_http *hc_http_open(const char *address, const struct hc_http_sources *sources,
-                             char *bound, size_t size, struct hc_error *err);
+/*
+ * Listens on host:port, port 0 for any; `bound` gets the URL with the real port. `metrics`
+ * and what `gauges` names are borrowed until the close.
+ */
+struct hc_http *hc_http_open(const char *address, struct hc_metrics *metrics,
+                             const struct hc_gauges *gauges, struct hc_strings *bound,
+                             struct hc_error *err);
 
 /*
  * About once a second: ends connections whose request is not whole, or whose answer is not

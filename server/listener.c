@@ -43,7 +43,9 @@ struct socket {
 };
 
 struct hc_listener {
-    struct hc_listener_options options;
+    unsigned connections_max;
+    void (*accepted)(void *ctx, int fd);
+    void *ctx;
     struct socket sockets[SOCKETS_MAX];
     size_t count;
     pthread_t thread;
@@ -298,13 +300,13 @@ static bool connections_are_full(struct hc_listener *listener)
 {
     int64_t now_ms = hc_monotonic_ms();
 
-    if (listener->shared.open < listener->options.connections_max)
+    if (listener->shared.open < listener->connections_max)
         return false;
     if (now_ms - listener->counted_ms >= COUNT_EVERY_MS) {
         connections_count(listener);
         listener->counted_ms = now_ms;
     }
-    return listener->shared.open >= listener->options.connections_max;
+    return listener->shared.open >= listener->connections_max;
 }
 
 /* False: there are too many. */
@@ -334,7 +336,7 @@ static int listener_accept_one(struct hc_listener *listener, int from)
     if (fd < 0)
         return 1; /* that connection is broken; there may be others */
     if (connections_add(listener, fd))
-        listener->options.accepted(listener->options.ctx, fd);
+        listener->accepted(listener->ctx, fd);
     else
         (void)close(fd);
     return 1;
@@ -422,7 +424,8 @@ static unsigned listener_limit_connections(unsigned wanted)
     return wanted < limit.rlim_cur - kept ? wanted : (unsigned)(limit.rlim_cur - kept);
 }
 
-struct hc_listener *hc_listener_new(const struct hc_listener_options *options,
+struct hc_listener *hc_listener_new(unsigned connections_max,
+                                    void (*accepted)(void *ctx, int fd), void *ctx,
                                     struct hc_error *err)
 {
     struct hc_listener *listener = calloc(1, sizeof *listener);
@@ -434,9 +437,9 @@ struct hc_listener *hc_listener_new(const struct hc_listener_options *options,
         (void)hc_fail_memory(err);
         return NULL;
     }
-    listener->options = *options;
-    listener->options.connections_max =
-        listener_limit_connections(options->connections_max);
+    listener->connections_max = listener_limit_connections(connections_max);
+    listener->accepted = accepted;
+    listener->ctx = ctx;
     listener->stop_fd = stop_fd;
     (void)pthread_mutex_init(&listener->shared.lock, NULL);
     return listener;

@@ -22,13 +22,9 @@ struct hc_listener;
 
 enum { HC_LISTENER_HOST_MAX = 255 };
 
-struct hc_listener_options {
-    unsigned connections_max;            /* Required. */
-    void (*accepted)(void *ctx, int fd); /* Required. Takes the descriptor. */
-    void *ctx;
-};
-
-struct hc_listener *hc_listener_new(const struct hc_listener_options *options,
+/* `accepted` owns the descriptor that it gets; the listener's thread calls it. */
+struct hc_listener *hc_listener_new(unsigned connections_max,
+                                    void (*accepted)(void *ctx, int fd), void *ctx,
                                     struct hc_error *err);
 
 /* host:port or unix:/path, before the start; `bound` gets the address with its real port.

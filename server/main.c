@@ -40,18 +40,48 @@ enum {
     EXIT_AFTER_MS = 5000 /* the grace period: whatever hangs is left behind */
 };
 
-HC_DEFINE_AUTO(hc_resolver, hc_resolver_close)
-
-/* What the phases of a run share; each part belongs to a scope of `run`. */
-struct server_state {
-    struct hc_coalescer *coalescer;
-    struct hc_health_service *health;
-    struct hc_http *http; /* NULL: none */
+/*
+ * The parts of a running server, in the order in which they are opened. NULL: not open yet,
+ * or, of `http`, not wanted. All belong to the main thread.
+ */
+struct server {
+    const struct hc_options *options;
+    int signals; /* a descriptor; main() closes it */
+    struct hc_strings bound;
+    struct hc_metrics *metrics;
     struct hc_request_log *request_log;
+    struct hc_resolver *resolver;
+    struct hc_workers *hub, *disk;
+    struct hc_resolver_service *service;
+    struct hc_health_service *health;
     struct hc_rpc *rpc;
+    struct hc_http *http;
+    struct hc_sweeper *sweeper;
     struct hc_watchdog *watchdog;
-    int signals;
 };
+
+/*
+ * Each part is closed before the parts that it uses. The services and then the pools wait
+ * for the work of calls, so the edge, which makes that work, is closed before them, and the
+ * resolver, which does it, after them.
+ */
+static void server_close(struct server *server)
+{
+    hc_http_close(server->http);
+    hc_watchdog_close(server->watchdog);
+    hc_rpc_close(server->rpc);
+    hc_health_service_free(server->health);
+    hc_resolver_service_free(server->service);
+    hc_workers_close(server->disk);
+    hc_workers_close(server->hub);
+    hc_sweeper_close(server->sweeper);
+    hc_resolver_close(server->resolver);
+    hc_request_log_free(server->request_log);
+    hc_metrics_free(server->metrics);
+    hc_strings_clear(&server->bound);
+}
+
+HC_DEFINE_AUTO_VALUE(server, server_close)
 
 /* Blocked in this thread and so in all that it starts. */
 static int signals_open(struct hc_error *err)
@@ -84,25 +114,25 @@ static int await_signal(int signals, int other, int64_t timeout_ms)
 }
 
 /* What has to be looked after now and then. */
-static void server_tend(const struct server_state *server_state)
+static void server_tend(const struct server *server)
 {
     int64_t now_ms = hc_monotonic_ms();
 
-    hc_request_log_summarize(server_state->request_log, now_ms);
-    if (server_state->http)
-        hc_http_expire(server_state->http, now_ms);
+    hc_request_log_summarize(server->request_log, now_ms);
+    if (server->http)
+        hc_http_expire(server->http, now_ms);
 }
 
 /* Until a signal comes, or a listener is found dead: false. */
-static bool server_serve(const struct server_state *server_state)
+static bool server_serve(const struct server *server)
 {
     const char *error = "";
 
     while (!*error) {
-        if (await_signal(server_state->signals, -1, TEND_EVERY_MS) != 0)
+        if (await_signal(server->signals, -1, TEND_EVERY_MS) != 0)
             return true;
-        server_tend(server_state);
-        error = hc_watchdog_error(server_state->watchdog);
+        server_tend(server);
+        error = hc_watchdog_error(server->watchdog);
     }
     HC_LOG(HC_LOG_ERROR, "a listener is dead: ending, to be started anew",
            HC_TEXT("error", error));
@@ -139,59 +169,111 @@ static void process_bound_life(atomic_int_least64_t *end_ms)
  * close by themselves, once the clients have heard of the end: a client whose connection
  * breaks cannot know whether its call has begun.
  */
-static void server_stop_serving(const struct server_state *server_state, int64_t grace_ms)
+static void server_stop_serving(const struct server *server)
 {
     static atomic_int_least64_t end_ms; /* the thread may outlive every scope */
+    int64_t grace_ms = server->options->grace_period_ms;
     int64_t bound_ms = grace_ms < INT32_MAX ? grace_ms : INT32_MAX;
     unsigned cut;
 
     HC_LOG(HC_LOG_INFO, "stopping", HC_NUMBER("grace_ms", grace_ms));
     atomic_store(&end_ms, hc_monotonic_ms() + bound_ms + EXIT_AFTER_MS);
     process_bound_life(&end_ms);
-    hc_health_service_stop(server_state->health);
-    hc_http_stop(server_state->http);
-    hc_watchdog_stop(server_state->watchdog);
-    hc_rpc_stop(server_state->rpc);
-    if (await_signal(server_state->signals, hc_rpc_drained_fd(server_state->rpc),
-                     grace_ms) != 0)
+    hc_health_service_stop(server->health);
+    hc_http_stop(server->http);
+    hc_watchdog_stop(server->watchdog);
+    hc_rpc_stop(server->rpc);
+    if (await_signal(server->signals, hc_rpc_drained_fd(server->rpc), grace_ms) != 0)
         HC_LOG(HC_LOG_WARN, "stopping at once", HC_NUMBER("grace_ms", 0));
     atomic_store(&end_ms, hc_monotonic_ms() + EXIT_AFTER_MS);
-    cut = hc_rpc_end_calls(server_state->rpc);
+    cut = hc_rpc_end_calls(server->rpc);
     if (cut > 0)
         HC_LOG(HC_LOG_WARN, "calls cut", HC_NUMBER("calls", cut));
-    hc_coalescer_cancel(server_state->coalescer);
-    (void)await_signal(server_state->signals, hc_rpc_drained_fd(server_state->rpc),
-                       FLUSH_MS);
-    (void)await_signal(server_state->signals, hc_rpc_ended_fd(server_state->rpc),
-                       FLUSH_MS);
-    hc_rpc_cancel(server_state->rpc);
+    hc_coalescer_cancel(hc_resolver_service_coalescer(server->service));
+    (void)await_signal(server->signals, hc_rpc_drained_fd(server->rpc), FLUSH_MS);
+    (void)await_signal(server->signals, hc_rpc_ended_fd(server->rpc), FLUSH_MS);
+    hc_rpc_cancel(server->rpc);
 }
 
-static int server_listen(struct hc_rpc *rpc, const struct hc_strings *addresses,
-                         struct hc_strings *bound, struct hc_error *err)
+static int server_open_resolver(struct server *server, struct hc_error *err)
 {
-    char address[ADDRESS_SIZE];
-
-    for (size_t i = 0; i < addresses->count; i++) {
-        if (hc_rpc_listen(rpc, addresses->items[i], address, sizeof address, err) < 0 ||
-            hc_strings_add(bound, address, err) < 0)
-            return -1;
-    }
+    server->metrics = hc_metrics_new(err);
+    if (!server->metrics)
+        return -1;
+    server->request_log = hc_request_log_new(server->metrics, err);
+    if (!server->request_log)
+        return -1;
+    server->resolver = hc_resolver_open(&server->options->settings, err);
+    if (!server->resolver)
+        return -1;
+    hc_resolver_watch(server->resolver, hc_request_log_write_transfer,
+                      server->request_log);
+    hc_resolver_watch_stale(server->resolver, hc_request_log_write_stale,
+                            server->request_log);
     return 0;
 }
 
-static struct hc_http *server_open_http(const struct hc_options *options,
-                                        const struct hc_http_sources *sources,
-                                        struct hc_strings *bound, struct hc_error *err)
+static int server_open_services(struct server *server, struct hc_error *err)
 {
-    char address[ADDRESS_SIZE] = "http://";
-    size_t used = strlen(address);
-    HC_AUTO(hc_http) *http = hc_http_open(options->http_listen, sources, address + used,
-                                          sizeof address - used, err);
+    const struct hc_options *options = server->options;
 
-    if (!http || hc_strings_add(bound, address, err) < 0)
-        return NULL;
-    return hc_take(&http);
+    server->hub = hc_workers_open(options->workers, options->queue, err);
+    if (!server->hub)
+        return -1;
+    server->disk = hc_workers_open(options->disk_workers, options->queue, err);
+    if (!server->disk)
+        return -1;
+    server->service = hc_resolver_service_new(server->resolver, server->disk, server->hub,
+                                              server->metrics, err);
+    if (!server->service)
+        return -1;
+    server->health = hc_health_service_new(err);
+    return server->health ? 0 : -1;
+}
+
+static int server_open_rpc(struct server *server, struct hc_error *err)
+{
+    const struct hc_options *options = server->options;
+
+    server->rpc = hc_rpc_open(options->client_connections, hc_request_log_write,
+                              server->request_log, err);
+    if (!server->rpc || hc_resolver_service_serve(server->service, server->rpc, err) < 0)
+        return -1;
+    return hc_health_service_serve(server->health, server->rpc, err);
+}
+
+/* Binds every listener. The kernel queues connections until server_start(). */
+static int server_bind(struct server *server, struct hc_error *err)
+{
+    const struct hc_options *options = server->options;
+    const struct hc_gauges gauges = {.disk = server->disk,
+                                     .hub = server->hub,
+                                     .coalescer =
+                                         hc_resolver_service_coalescer(server->service),
+                                     .resolver = server->resolver,
+                                     .listener = hc_rpc_listener(server->rpc)};
+    char address[ADDRESS_SIZE];
+
+    for (size_t i = 0; i < options->listen.count; i++) {
+        if (hc_rpc_listen(server->rpc, options->listen.items[i], address, sizeof address,
+                          err) < 0 ||
+            hc_strings_add(&server->bound, address, err) < 0)
+            return -1;
+    }
+    if (strcmp(options->http_listen, "off") == 0)
+        return 0;
+    server->http =
+        hc_http_open(options->http_listen, server->metrics, &gauges, &server->bound, err);
+    return server->http ? 0 : -1;
+}
+
+static int server_start(struct server *server, struct hc_error *err)
+{
+    server->sweeper = hc_sweeper_open(server->resolver, SWEEP_EVERY_MS, err);
+    if (!server->sweeper || hc_rpc_start(server->rpc, err) < 0)
+        return -1;
+    server->watchdog = hc_watchdog_open(hc_rpc_listener(server->rpc), err);
+    return server->watchdog ? 0 : -1;
 }
 
 /* What scripts and tests wait for. */
@@ -204,66 +286,22 @@ static void server_announce(const struct hc_strings *bound)
     (void)fflush(stdout);
 }
 
-static int server_serve_until_end(const struct server_state *server_state,
-                                  int64_t grace_ms, struct hc_error *err)
-{
-    bool is_well = server_serve(server_state);
-
-    server_stop_serving(server_state, grace_ms);
-    return is_well ? 0
-                   : hc_fail(err, HC_INTERNAL, "ended: %s",
-                             hc_watchdog_error(server_state->watchdog));
-}
-
-/* What is declared first is released last. */
+/* The whole life of the server; -1 also when a dead listener ended it. */
 static int server_run(const struct hc_options *options, int signals, struct hc_error *err)
 {
-    HC_AUTO_VALUE(hc_strings) bound = {0};
-    HC_AUTO(hc_metrics) *metrics = hc_metrics_new(err);
-    HC_AUTO(hc_request_log) *request_log = hc_request_log_new(metrics, err);
-    HC_AUTO(hc_resolver) *resolver = hc_resolver_open(&options->settings, err);
-    HC_AUTO(hc_sweeper) *sweeper = NULL;
-    HC_AUTO(hc_workers) *hub = hc_workers_open(options->workers, options->queue, err);
-    HC_AUTO(hc_workers) *disk =
-        hc_workers_open(options->disk_workers, options->queue, err);
-    HC_AUTO(hc_resolver_service) *service =
-        hc_resolver_service_new(resolver, disk, hub, metrics, err);
-    HC_AUTO(hc_health_service) *health = hc_health_service_new(err);
-    HC_AUTO(hc_rpc) *rpc = NULL;
-    HC_AUTO(hc_watchdog) *watchdog = NULL;
-    HC_AUTO(hc_http) *http = NULL;
-    struct hc_rpc_options edge = {.finished = hc_request_log_write,
-                                  .ctx = request_log,
-                                  .connections_max = options->client_connections};
-    struct hc_http_sources sources = {metrics, {disk, hub, NULL, resolver, NULL}};
+    HC_AUTO_VALUE(server) server = {.options = options, .signals = signals};
+    bool is_well;
 
-    if (!metrics || !request_log || !resolver || !hub || !disk || !service || !health)
+    if (server_open_resolver(&server, err) < 0 ||
+        server_open_services(&server, err) < 0 || server_open_rpc(&server, err) < 0 ||
+        server_bind(&server, err) < 0 || server_start(&server, err) < 0)
         return -1;
-    hc_resolver_watch(resolver, hc_request_log_write_transfer, request_log);
-    hc_resolver_watch_stale(resolver, hc_request_log_write_stale, request_log);
-    rpc = hc_rpc_open(&edge, err);
-    if (!rpc || hc_resolver_service_serve(service, rpc, err) < 0 ||
-        hc_health_service_serve(health, rpc, err) < 0 ||
-        server_listen(rpc, &options->listen, &bound, err) < 0)
-        return -1;
-    if (strcmp(options->http_listen, "off") != 0) {
-        sources.gauges.coalescer = hc_resolver_service_coalescer(service);
-        sources.gauges.listener = hc_rpc_listener(rpc);
-        http = server_open_http(options, &sources, &bound, err);
-        if (!http)
-            return -1;
-    }
-    sweeper = hc_sweeper_open(resolver, SWEEP_EVERY_MS, err);
-    if (!sweeper || hc_rpc_start(rpc, err) < 0)
-        return -1;
-    watchdog = hc_watchdog_open(hc_rpc_listener(rpc), err);
-    if (!watchdog)
-        return -1;
-    server_announce(&bound);
-    return server_serve_until_end(
-        &(struct server_state){hc_resolver_service_coalescer(service), health, http,
-                               request_log, rpc, watchdog, signals},
-        options->grace_period_ms, err);
+    server_announce(&server.bound);
+    is_well = server_serve(&server);
+    server_stop_serving(&server);
+    return is_well ? 0
+                   : hc_fail(err, HC_INTERNAL, "ended: %s",
+                             hc_watchdog_error(server.watchdog));
 }
 
 static void log_configure(const struct hc_options *options)

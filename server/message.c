@@ -109,10 +109,6 @@ void hc_arena_reset(struct hc_arena *arena)
 /* The wire types, by number. */
 enum { VARINT = 0, FIXED64 = 1, DELIMITED = 2, FIXED32 = 5 };
 
-struct cursor {
-    const uint8_t *at, *end;
-};
-
 static const struct {
     const char *field;
     enum hc_reason reason;
@@ -139,11 +135,12 @@ static int message_refuse(const ProtobufCMessageDescriptor *type, struct hc_erro
     return hc_fail(err, HC_INVALID_OPTIONS, "the request is no %s", type->name);
 }
 
-static bool cursor_take_varint(struct cursor *in, uint64_t *value)
+/* Moves `*at` behind the number. False: the bytes end within it, or it is too long. */
+static bool varint_take(const uint8_t **at, const uint8_t *end, uint64_t *value)
 {
     *value = 0;
-    for (unsigned shift = 0; shift < 64 && in->at < in->end; shift += 7) {
-        uint8_t byte = *in->at++;
+    for (unsigned shift = 0; shift < 64 && *at < end; shift += 7) {
+        uint8_t byte = *(*at)++;
 
         *value |= (uint64_t)(byte & 0x7f) << shift;
         if (byte < 0x80)
@@ -152,52 +149,60 @@ static bool cursor_take_varint(struct cursor *in, uint64_t *value)
     return false;
 }
 
-/* The field's content, without its length. */
-static bool cursor_take_value(struct cursor *in, unsigned wire_type, struct cursor *value)
+/*
+ * Moves `*at` behind a field's content, and returns where the content begins, without its
+ * length. NULL: the bytes end within it, or the wire type is none of proto3's.
+ */
+static const uint8_t *content_take(const uint8_t **at, const uint8_t *end,
+                                   unsigned wire_type)
 {
+    const uint8_t *content = *at;
     uint64_t size = 0;
 
-    value->at = in->at;
-    if (wire_type == VARINT && !cursor_take_varint(in, &size))
-        return false;
-    if (wire_type == VARINT) {
-        value->end = in->at;
-        return true;
-    }
-    if (wire_type == DELIMITED && !cursor_take_varint(in, &size))
-        return false;
-    if (wire_type == FIXED64)
+    switch (wire_type) {
+    case VARINT:
+        return varint_take(at, end, &size) ? content : NULL;
+    case FIXED64:
         size = 8;
-    if (wire_type == FIXED32)
+        break;
+    case FIXED32:
         size = 4;
-    if (size > (uint64_t)(in->end - in->at))
-        return false;
-    value->at = in->at;
-    in->at += size;
-    value->end = in->at;
-    return wire_type == DELIMITED || wire_type == FIXED64 || wire_type == FIXED32;
+        break;
+    case DELIMITED:
+        if (varint_take(at, end, &size))
+            break;
+        return NULL;
+    default:
+        return NULL;
+    }
+    if (size > (uint64_t)(end - *at))
+        return NULL;
+    content = *at;
+    *at += size;
+    return content;
 }
 
 /* As deep as the contract's messages nest: none holds itself. */
 static int message_refuse_nul(/* NOLINT(misc-no-recursion) */
-                              const ProtobufCMessageDescriptor *type, struct cursor in,
-                              struct hc_error *err)
+                              const ProtobufCMessageDescriptor *type, const uint8_t *at,
+                              const uint8_t *end, struct hc_error *err)
 {
-    while (in.at < in.end) {
+    while (at < end) {
         const ProtobufCFieldDescriptor *field;
-        struct cursor value;
+        const uint8_t *content;
         uint64_t tag;
 
-        if (!cursor_take_varint(&in, &tag) || !cursor_take_value(&in, tag & 7, &value))
+        content = varint_take(&at, end, &tag) ? content_take(&at, end, tag & 7) : NULL;
+        if (!content)
             return message_refuse(type, err);
         field = protobuf_c_message_descriptor_get_field(type, (unsigned)(tag >> 3));
         if (!field || (tag & 7) != DELIMITED)
             continue;
         if (field->type == PROTOBUF_C_TYPE_STRING &&
-            memchr(value.at, 0, (size_t)(value.end - value.at)))
+            memchr(content, 0, (size_t)(at - content)))
             return field_refuse(field->name, err);
         if (field->type == PROTOBUF_C_TYPE_MESSAGE &&
-            message_refuse_nul(field->descriptor, value, err) < 0)
+            message_refuse_nul(field->descriptor, content, at, err) < 0)
             return -1;
     }
     return 0;
@@ -207,7 +212,6 @@ ProtobufCMessage *hc_message_unpack(const ProtobufCMessageDescriptor *type,
                                     const uint8_t *bytes, size_t size,
                                     struct hc_arena *arena, struct hc_error *err)
 {
-    struct cursor in = {bytes, bytes + size};
     ProtobufCMessage *message =
         protobuf_c_message_unpack(type, &arena->allocator, size, bytes);
 
@@ -215,7 +219,8 @@ ProtobufCMessage *hc_message_unpack(const ProtobufCMessageDescriptor *type,
         (void)message_refuse(type, err);
         return NULL;
     }
-    if (size > 0 && memchr(bytes, 0, size) && message_refuse_nul(type, in, err) < 0)
+    if (size > 0 && memchr(bytes, 0, size) &&
+        message_refuse_nul(type, bytes, bytes + size, err) < 0)
         return NULL;
     return message;
 }

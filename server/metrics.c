@@ -46,17 +46,17 @@ static void counter_add(atomic_uint_least64_t *counter, uint64_t amount)
     atomic_fetch_add_explicit(counter, amount, memory_order_relaxed);
 }
 
-void hc_metrics_add_request(struct hc_metrics *metrics,
-                            const struct hc_rpc_outcome *record)
+void hc_metrics_add_request(struct hc_metrics *metrics, const struct hc_request *request,
+                            const struct hc_answer *answer)
 {
-    const char *path = record->method ? record->method->path : "unknown";
-    unsigned number = record->number;
+    unsigned number = request->method_number;
 
-    atomic_store_explicit(&metrics->methods[number].path, path, memory_order_relaxed);
-    if (record->code != 0 && record->reason == HC_OK)
+    atomic_store_explicit(&metrics->methods[number].path, request->method,
+                          memory_order_relaxed);
+    if (answer->code != 0 && answer->reason == HC_OK)
         counter_add(&metrics->methods[number].unreasoned, 1);
     else
-        counter_add(&metrics->methods[number].by_reason[record->reason], 1);
+        counter_add(&metrics->methods[number].by_reason[answer->reason], 1);
 }
 
 void hc_metrics_add_hit(struct hc_metrics *metrics)

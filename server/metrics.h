@@ -27,8 +27,8 @@ struct hc_metrics *hc_metrics_new(struct hc_error *err);
 void hc_metrics_free(struct hc_metrics *metrics);
 HC_DEFINE_AUTO(hc_metrics, hc_metrics_free)
 
-void hc_metrics_add_request(struct hc_metrics *metrics,
-                            const struct hc_rpc_outcome *record);
+void hc_metrics_add_request(struct hc_metrics *metrics, const struct hc_request *request,
+                            const struct hc_answer *answer);
 
 /* A request that the disk alone has answered. */
 void hc_metrics_add_hit(struct hc_metrics *metrics);

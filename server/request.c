@@ -19,6 +19,8 @@ enum { TOKEN_MAX = 4096 };
 void hc_request_init(struct hc_request *request, uint64_t id, int64_t deadline_ms,
                      struct hc_arena *arena)
 {
+    request->method = "unknown";
+    request->method_number = 0;
     request->id = id;
     request->deadline_ms = deadline_ms;
     request->arena = arena;

@@ -22,9 +22,11 @@ enum {
 };
 
 struct hc_request {
-    uint64_t id;         /* of this process; in each line of the log about the call */
-    int64_t deadline_ms; /* on the monotonic clock, or HC_NO_DEADLINE */
-    uint64_t caller;     /* hash of the caller's identity; 0: the call names none */
+    const char *method;     /* its path, or "unknown"; static */
+    unsigned method_number; /* of its counters; 0: there is no such method */
+    uint64_t id;            /* of this process; in each line of the log about the call */
+    int64_t deadline_ms;    /* on the monotonic clock, or HC_NO_DEADLINE */
+    uint64_t caller;        /* hash of the caller's identity; 0: the call names none */
 
     /* Until the method's function returns; then the arena wipes the token. */
     struct hc_arena *arena;

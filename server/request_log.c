@@ -141,42 +141,44 @@ static struct hc_log_field *add_target(struct hc_log_field *field,
     return field;
 }
 
-static void write_outcome(const struct hc_rpc_outcome *outcome)
+static void write_outcome(const struct hc_request *request,
+                          const struct hc_answer *answer)
 {
     struct hc_log_field fields[FIELDS_MAX] = {
-        HC_NUMBER("id", outcome->request->id),
-        HC_TEXT("method", outcome->method ? outcome->method->path : "unknown"),
+        HC_NUMBER("id", request->id),
+        HC_TEXT("method", request->method),
     };
-    struct hc_log_field *field = add_target(fields + 2, outcome->request);
+    struct hc_log_field *field = add_target(fields + 2, request);
 
-    if (outcome->code != HC_STATUS_OK) {
-        *field++ = HC_NUMBER("status", outcome->code);
-        *field++ = HC_TEXT("reason", reason_name(outcome->reason));
-        *field++ = HC_TEXT("error", outcome->message);
+    if (answer->code != HC_STATUS_OK) {
+        *field++ = HC_NUMBER("status", answer->code);
+        *field++ = HC_TEXT("reason", reason_name(answer->reason));
+        *field++ = HC_TEXT("error", answer->message);
     }
-    hc_log(outcome_level(outcome->code),
-           outcome->code == HC_STATUS_OK ? "request done" : "request failed", fields);
+    hc_log(outcome_level(answer->code),
+           answer->code == HC_STATUS_OK ? "request done" : "request failed", fields);
 }
 
-void hc_request_log_add(struct hc_request_log *log, const struct hc_rpc_outcome *outcome,
-                        int64_t now_ms)
+void hc_request_log_add(struct hc_request_log *log, const struct hc_request *request,
+                        const struct hc_answer *answer, int64_t now_ms)
 {
     unsigned held_back = 0;
     bool is_admitted = true;
 
-    hc_metrics_add_request(log->metrics, outcome);
-    if (!hc_log_wants(outcome_level(outcome->code)))
+    hc_metrics_add_request(log->metrics, request, answer);
+    if (!hc_log_wants(outcome_level(answer->code)))
         return;
-    if (outcome->code != HC_STATUS_OK)
-        is_admitted = request_log_admits(log, outcome->reason, now_ms, &held_back);
-    log_held_back(outcome->reason, held_back);
+    if (answer->code != HC_STATUS_OK)
+        is_admitted = request_log_admits(log, answer->reason, now_ms, &held_back);
+    log_held_back(answer->reason, held_back);
     if (is_admitted)
-        write_outcome(outcome);
+        write_outcome(request, answer);
 }
 
-void hc_request_log_write(void *log, const struct hc_rpc_outcome *outcome)
+void hc_request_log_write(void *log, const struct hc_request *request,
+                          const struct hc_answer *answer)
 {
-    hc_request_log_add(log, outcome, hc_monotonic_ms());
+    hc_request_log_add(log, request, answer, hc_monotonic_ms());
 }
 
 void hc_request_log_summarize(struct hc_request_log *log, int64_t now_ms)

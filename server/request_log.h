@@ -22,10 +22,11 @@ struct hc_request_log *hc_request_log_new(struct hc_metrics *metrics,
 void hc_request_log_free(struct hc_request_log *log);
 HC_DEFINE_AUTO(hc_request_log, hc_request_log_free)
 
-/* A call is over: for struct hc_rpc_options; `log` is a struct hc_request_log. */
-void hc_request_log_write(void *log, const struct hc_rpc_outcome *outcome);
-void hc_request_log_add(struct hc_request_log *log, const struct hc_rpc_outcome *outcome,
-                        int64_t now_ms);
+/* A call is over: `finished` of hc_rpc_open(); `log` is a struct hc_request_log. */
+void hc_request_log_write(void *log, const struct hc_request *request,
+                          const struct hc_answer *answer);
+void hc_request_log_add(struct hc_request_log *log, const struct hc_request *request,
+                        const struct hc_answer *answer, int64_t now_ms);
 
 /*
  * About once a second: writes how many lines of failed calls were held back in seconds that

@@ -147,13 +147,14 @@ static void connection_accepted(void *ctx, int fd)
     grpc_server_add_channel_from_fd(rpc->server, fd, rpc->plain);
 }
 
-struct hc_rpc *hc_rpc_open(const struct hc_rpc_options *options, struct hc_error *err)
+struct hc_rpc *hc_rpc_open(unsigned connections_max,
+                           void (*finished)(void *ctx, const struct hc_request *request,
+                                            const struct hc_answer *answer),
+                           void *ctx, struct hc_error *err)
 {
     HC_AUTO_FREE struct hc_rpc *rpc = calloc(1, sizeof *rpc);
-    struct hc_listener_options listening = {.connections_max = options->connections_max,
-                                            .accepted = connection_accepted,
-                                            .ctx = rpc};
-    HC_AUTO(hc_listener) *listener = hc_listener_new(&listening, err);
+    HC_AUTO(hc_listener) *listener =
+        hc_listener_new(connections_max, connection_accepted, rpc, err);
     HC_AUTO(hc_cancellation) *end = hc_cancellation_new(HC_NO_DEADLINE);
     HC_AUTO_CLOSE int drained_fd = eventfd(0, EFD_CLOEXEC);
     HC_AUTO_CLOSE int ended_fd = eventfd(0, EFD_CLOEXEC);
@@ -163,7 +164,8 @@ struct hc_rpc *hc_rpc_open(const struct hc_rpc_options *options, struct hc_error
         return NULL;
     }
     grpc_init();
-    rpc->options = *options;
+    rpc->finished = finished;
+    rpc->ctx = ctx;
     rpc->end = hc_take(&end);
     rpc->drained_fd = drained_fd;
     rpc->ended_fd = ended_fd;

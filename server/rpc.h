@@ -33,25 +33,16 @@ struct hc_rpc_method {
     bool is_streaming; /* hc_rpc_call_send() may be used */
 };
 
-/* A call that is over, for logs and counters. */
-struct hc_rpc_outcome {
-    const struct hc_rpc_method *method; /* NULL: there is no such method */
-    unsigned number;                    /* of the method: 0 for those that are not */
-    const struct hc_request *request;   /* with the commit of the answer */
-    unsigned code;
-    enum hc_reason reason;
-    const char *message;
-};
+enum { HC_RPC_METHODS_MAX = 16 }; /* number 0 is for calls of unknown methods */
 
-enum { HC_RPC_METHODS_MAX = 16 }; /* with the one that is not */
-
-struct hc_rpc_options {
-    void (*finished)(void *ctx, const struct hc_rpc_outcome *record); /* Optional. */
-    void *ctx;
-    unsigned connections_max; /* Required. */
-};
-
-struct hc_rpc *hc_rpc_open(const struct hc_rpc_options *options, struct hc_error *err);
+/*
+ * Accepts nothing yet. `finished` may be NULL; the thread that finishes a call calls it,
+ * before the answer goes out.
+ */
+struct hc_rpc *hc_rpc_open(unsigned connections_max,
+                           void (*finished)(void *ctx, const struct hc_request *request,
+                                            const struct hc_answer *answer),
+                           void *ctx, struct hc_error *err);
 
 /* `methods` and `service` are borrowed; any number of services before the start. */
 int hc_rpc_add(struct hc_rpc *rpc, const struct hc_rpc_method *methods, size_t count,

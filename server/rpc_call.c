@@ -192,20 +192,17 @@ void hc_rpc_call_free_all(struct hc_rpc *rpc)
 /* --- answers -------------------------------------------------------------------------
  */
 
+/* Reports the call as over. `answer` NULL: memory is short. */
 static void call_record(struct hc_rpc_call *call, const struct hc_answer *answer)
 {
-    const struct hc_rpc_options *options = &call->rpc->options;
-    struct hc_rpc_outcome over = {.method = call->served->row,
-                                  .number = (unsigned)(call->served - call->rpc->served),
-                                  .request = &call->request,
-                                  .code = answer ? answer->code : NO_MEMORY_CODE,
-                                  .reason = answer ? answer->reason : HC_INTERNAL,
-                                  .message = answer ? answer->message : "out of memory"};
+    static const struct hc_answer no_memory = {.code = NO_MEMORY_CODE,
+                                               .reason = HC_INTERNAL,
+                                               .message = "out of memory"};
 
     if (answer && answer->commit[0])
         hc_request_set_commit(&call->request, answer->commit);
-    if (options->finished)
-        options->finished(options->ctx, &over);
+    if (call->rpc->finished)
+        call->rpc->finished(call->rpc->ctx, &call->request, answer ? answer : &no_memory);
 }
 
 void hc_rpc_call_reply(struct hc_rpc_call *call, const ProtobufCMessage *message)
@@ -432,6 +429,8 @@ static void call_arrived(struct hc_rpc_call *call, bool ok)
     hc_rpc_call_request_next(call->rpc, call->served);
     hc_request_init(&call->request, ++call->rpc->last_id, call_deadline_ms(call),
                     &call->thread->arena);
+    call->request.method = call->served->row ? call->served->row->path : "unknown";
+    call->request.method_number = (unsigned)(call->served - call->rpc->served);
     if (call->served->row)
         call_start_method(call);
     else

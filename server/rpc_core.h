@@ -67,7 +67,9 @@ struct hc_rpc {
     grpc_completion_queue *queue;
     grpc_server_credentials *plain;
     struct hc_listener *listener;
-    struct hc_rpc_options options;
+    void (*finished)(void *ctx, const struct hc_request *request,
+                     const struct hc_answer *answer); /* may be NULL */
+    void *ctx;
     struct hc_rpc_served served[HC_RPC_METHODS_MAX];
     size_t served_count;
     struct hc_rpc_thread edge, relief; /* see rpc.c */

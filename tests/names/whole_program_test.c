@@ -34,9 +34,8 @@ static void assert_resolver_answers(void)
 /* The server of this process serves nothing, and says so to the client of this process. */
 static void a_program_resolves_serves_and_asks(void **state)
 {
-    const struct hc_rpc_options options = {.connections_max = 8};
     struct hc_error err;
-    HC_AUTO(hc_rpc) *server = hc_rpc_open(&options, &err);
+    HC_AUTO(hc_rpc) *server = hc_rpc_open(8, NULL, NULL, &err);
     const struct hc_client_file_request request = {.repo.id = "org/name",
                                                    .filename = "a"};
     struct hc_client_options to = {.timeout_ms = 60000};

@@ -157,15 +157,14 @@ static void log_failed_requests(struct hc_request_log *log, enum hc_reason reaso
                                 int64_t now_ms)
 {
     struct hc_request request;
-    const struct hc_rpc_outcome outcome = {.request = &request,
-                                           .code = hc_reason_status(reason),
-                                           .reason = reason,
-                                           .message = "text"};
+    const struct hc_answer answer = {.code = hc_reason_status(reason),
+                                     .reason = reason,
+                                     .message = "text"};
 
     hc_request_init(&request, 1, 0, NULL);
 
     for (int i = 0; i < n; i++)
-        hc_request_log_add(log, &outcome, now_ms);
+        hc_request_log_add(log, &request, &answer, now_ms);
 }
 
 static void failures_of_one_reason_have_ten_lines_a_second(void **state)
@@ -200,18 +199,17 @@ static void the_line_of_a_call_names_repo_revision_and_commit(void **state)
     HC_AUTO(hc_request_log) *log = hc_request_log_new(metrics, &err);
     const struct hc_target target = {.id = "org/name", .type = HC_REPO_DATASET};
     struct hc_request request;
-    const struct hc_rpc_outcome outcome = {.request = &request,
-                                           .code = HC_STATUS_NOT_FOUND,
-                                           .reason = HC_ENTRY_NOT_FOUND,
-                                           .message = "text"};
+    const struct hc_answer answer = {.code = HC_STATUS_NOT_FOUND,
+                                     .reason = HC_ENTRY_NOT_FOUND,
+                                     .message = "text"};
     HC_AUTO_FREE char *text = NULL;
 
     hc_request_init(&request, 7, 0, NULL);
-    hc_request_log_add(log, &outcome, 0);
+    hc_request_log_add(log, &request, &answer, 0);
     hc_request_set_target(&request, &target);
-    hc_request_log_add(log, &outcome, 0);
+    hc_request_log_add(log, &request, &answer, 0);
     hc_request_set_commit(&request, "0123456789012345678901234567890123456789");
-    hc_request_log_add(log, &outcome, 0);
+    hc_request_log_add(log, &request, &answer, 0);
     text = pipe_drain(f);
 
     assert_int_equal(lines_in(text, "failed id=7 method=unknown status=5"), 1);
