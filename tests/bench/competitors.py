@@ -18,36 +18,36 @@ CLIENT = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_TOKEN"
 
 
 @dataclasses.dataclass(frozen=True)
-class Errand:
+class Download:
     url: str  # of the bytes
     size: int
     digest: str
     endpoint: str  # a hub whose answers lead to the url
     out: pathlib.Path  # an empty directory
-    trust: dict  # variables that name the authority
+    ca_env: dict  # variables that name the authority
     pb: object  # the contract's stubs
 
 
-def curl(errand):
-    return measure(["curl", "-sSf", "-o", errand.out / "file", errand.url], errand.trust)
+def curl(download):
+    return measure(["curl", "-sSf", "-o", download.out / "file", download.url], download.ca_env)
 
 
 def piped_into(hasher):
-    def run(errand):
-        command = f"curl -sSf '{errand.url}' | tee '{errand.out}/file' | {hasher}"
-        return measure(["bash", "-c", f"set -o pipefail; {command}"], errand.trust)
+    def run(download):
+        command = f"curl -sSf '{download.url}' | tee '{download.out}/file' | {hasher}"
+        return measure(["bash", "-c", f"set -o pipefail; {command}"], download.ca_env)
 
     return run
 
 
-def in_process(errand):
-    return measure([world.BUILD / "tests/bench/bench_fetch", errand.url, errand.size,
-                    errand.digest, errand.out / "cache"], errand.trust)
+def in_process(download):
+    return measure([world.BUILD / "tests/bench/bench_fetch", download.url, download.size,
+                    download.digest, download.out / "cache"], download.ca_env)
 
 
-def served(errand):
-    server = world.Server(errand.pb, errand.out / "hub", errand.endpoint,
-                          arguments=["--log-level", "error"], environment=errand.trust)
+def served(download):
+    server = world.Server(download.pb, download.out / "hub", download.endpoint,
+                          arguments=["--log-level", "error"], environment=download.ca_env)
     try:
         before = cpu_of(server.process.pid)
         cost = measure([world.program("hubcache"), "--server", server.address, "file", REPO,
@@ -58,22 +58,22 @@ def served(errand):
         server.stop()
 
 
-def aria2c(errand):
-    authority = errand.trust.get("SSL_CERT_FILE")
+def aria2c(download):
+    authority = download.ca_env.get("SSL_CERT_FILE")
     return measure(["aria2c", "-q", "-x16", "-s16", "-k1M", "--file-allocation=none",
                     *([f"--ca-certificate={authority}"] if authority else []),
-                    "-d", errand.out, "-o", "file", errand.url])
+                    "-d", download.out, "-o", "file", download.url])
 
 
-def hf_download(errand):
+def hf_download(download):
     return measure([pathlib.Path(sys.executable).with_name("hf"), "download", REPO, NAME],
-                   CLIENT | errand.trust | {"HF_ENDPOINT": errand.endpoint,
-                                            "HF_HUB_CACHE": str(errand.out / "hf")})
+                   CLIENT | download.ca_env | {"HF_ENDPOINT": download.endpoint,
+                                               "HF_HUB_CACHE": str(download.out / "hf")})
 
 
-def rust_hf_hub(errand):
-    return measure([rust.program(), errand.endpoint, errand.out / "rust", *REPO.split("/"),
-                    "main", "online", NAME], errand.trust)
+def rust_hf_hub(download):
+    return measure([rust.program(), download.endpoint, download.out / "rust", *REPO.split("/"),
+                    "main", "online", NAME], download.ca_env)
 
 
 # {name: (what it verifies, how it is run)}

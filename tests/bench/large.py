@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 
-from competitors import COMPETITORS, Errand, NAME, REPO
+from competitors import COMPETITORS, Download, NAME, REPO
 from figures import MIB, Failed, at_least, at_most, measure, median, table, temp_dir
 from storage import Storage
 import world
@@ -38,16 +38,16 @@ class LargeFile:
         os.link(storage.www / "file", folder / NAME)
         self.hub = world.Hub(storage.folder / "repos", "--no-xet")
 
-    def errand(self, kind, out):
+    def download(self, kind, out):
         url = self.storage.url(kind, "file")
         self.hub.clear_rules()
         self.hub.rule("header", contains="/resolve/", name="Location", text=url)
-        return Errand(url, self.size, self.digest, self.hub.endpoint, out,
-                      self.storage.trust() if kind == "tls" else {}, self.pb)
+        return Download(url, self.size, self.digest, self.hub.endpoint, out,
+                        self.storage.ca_env() if kind == "tls" else {}, self.pb)
 
     def cost(self, name, kind):
         with temp_dir(self.storage.folder) as out:
-            return COMPETITORS[name][1](self.errand(kind, out))
+            return COMPETITORS[name][1](self.download(kind, out))
 
 
 @contextlib.contextmanager

@@ -97,7 +97,7 @@ class Storage:
         workers = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return sum(cpu_of(each) for each in [pid, *workers])
 
-    def trust(self):
+    def ca_env(self):
         """The variables that name the authority to clients."""
         names = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
         return {name: str(self.authority) for name in names}

@@ -89,7 +89,7 @@ def stragglers(hub, options):
 
 def main():
     parser = argparse.ArgumentParser(prog="tests/bench/run storms", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=60, help="of a caller's patience")
+    parser.add_argument("--seconds", type=int, default=60, help="until each caller's deadline")
     parser.add_argument("--size", type=int, default=544, help="of the file of stragglers, MiB")
     parser.add_argument("--dir", default="/dev/shm", help="where files go")
     options = parser.parse_args()
