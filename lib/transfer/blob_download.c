@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One step is all states from the lock on; a step that finds another process at work is
+ * followed by the next one. Everything here runs on the leader's thread; other callers see
+ * the partial file only through the shared transfer, which owns it.
+ *
+ * The lock comes before the look for the blob, so that what is found, or not, stays so; the
+ * claim before the file (store/ingest.h); the duplicate before the check of the free space,
+ * for it needs none.
+ */
 #include "blob_download.h"
 
 #include "download_lock.h"
@@ -55,7 +64,6 @@ static void blob_download_note_remote(void *ctx, uint64_t bytes, bool is_remote)
     hc_shared_transfer_set_remote(download->shared, bytes, is_remote);
 }
 
-/* Lock first: then what is found, or not, stays so. */
 static int blob_download_take_lock(struct hc_blob_download *download,
                                    struct hc_download_lock *wait, struct hc_error *err)
 {
