@@ -396,7 +396,7 @@ static int file_find_cached(struct hc_resolution *resolution, const char *commit
     return hc_resolution_find_file(resolution, commit, resolution->path, self->file, err);
 }
 
-static void file_clear(struct hc_resolution *resolution)
+static void file_clear_answer(struct hc_resolution *resolution)
 {
     const struct file_resolution *self = (const struct file_resolution *)resolution;
 
@@ -409,7 +409,7 @@ static const struct hc_resolution_kind file_kind = {
     .ask_revision = file_ask_revision,
     .describe = file_describe,
     .fetch = file_fetch,
-    .clear = file_clear,
+    .clear = file_clear_answer,
 };
 
 /*

@@ -376,7 +376,7 @@ static int files_fetch(struct hc_resolution *resolution, struct hc_error *err)
 
 /* ---- the kind ---------------------------------------------------------------------- */
 
-static void files_clear(struct hc_resolution *resolution)
+static void files_clear_answer(struct hc_resolution *resolution)
 {
     struct files_resolution *self = (struct files_resolution *)resolution;
 
@@ -390,7 +390,7 @@ static const struct hc_resolution_kind files_kind = {
     .ask_revision = hc_revision_ask,
     .describe = hc_revision_describe,
     .fetch = files_fetch,
-    .clear = files_clear,
+    .clear = files_clear_answer,
 };
 
 /* Refuses bad names before any I/O; the error names the request's field and the file. */

@@ -389,7 +389,7 @@ static int snapshot_fetch(struct hc_resolution *resolution, struct hc_error *err
     return snapshot_publish(resolution, err);
 }
 
-static void snapshot_clear(struct hc_resolution *resolution)
+static void snapshot_clear_answer(struct hc_resolution *resolution)
 {
     const struct snapshot_resolution *self =
         (const struct snapshot_resolution *)resolution;
@@ -403,7 +403,7 @@ static const struct hc_resolution_kind snapshot_kind = {
     .ask_revision = hc_revision_ask,
     .describe = hc_revision_describe,
     .fetch = snapshot_fetch,
-    .clear = snapshot_clear,
+    .clear = snapshot_clear_answer,
 };
 
 static int snapshot_resolution_run(struct snapshot_resolution *self, bool asks_hub,
