@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One allocation per answer: the struct, the bytes, the text of the message.
+ * One allocation per answer: the struct, its bytes, and the text of its message.
  *
- * The details of a failure are built in one place and packed at the end. Protocol buffers
- * in most languages refuse a whole message for one string that is not UTF-8, and HTTP/2
- * peers refuse trailers over 8 KiB, so each text is cleaned and cut before it goes in.
+ * A failure follows Google's error model (AIP-193, google/rpc/error_details.proto): a
+ * google.rpc.Status whose details are ErrorInfo always, RetryInfo, BadRequest and Help
+ * where they apply. gRPC's clients expect it in the trailer "grpc-status-details-bin".
+ *
+ * Two traps: protocol buffers in most languages refuse a whole message for one string
+ * that is not UTF-8, and HTTP/2 peers refuse trailers over 8 KiB. So each text is cleaned
+ * and shortened before it is packed.
  */
 #include "answer.h"
 
@@ -21,7 +25,7 @@
 
 enum { WIRE_LENGTH_DELIMITED = 2, VARINT_MAX = 10 };
 
-/* Room for `size` bytes and for `message`, which is copied. */
+/* Allocates room for `size` bytes, and copies `message` behind them. */
 static struct hc_answer *answer_allocate(size_t size, const char *message)
 {
     size_t text = strlen(message) + 1;
@@ -41,6 +45,7 @@ static struct hc_answer *answer_allocate(size_t size, const char *message)
     return answer;
 }
 
+/* The bytes, writable until the answer is shared. */
 static uint8_t *answer_bytes(struct hc_answer *answer)
 {
     return (uint8_t *)(answer + 1);
@@ -72,6 +77,7 @@ struct hc_answer *hc_answer_new_failure(unsigned code, enum hc_reason reason,
     return answer;
 }
 
+/* protobuf's encoding of numbers: seven bits a byte, the lowest first. */
 static size_t put_varint(uint8_t *out, uint64_t value)
 {
     size_t n = 0;
@@ -82,6 +88,11 @@ static size_t put_varint(uint8_t *out, uint64_t value)
     return n;
 }
 
+/*
+ * A message that holds one message is a tag, a length and the inner message's bytes:
+ * those are copied and not packed again, because the inner answer has been packed
+ * already.
+ */
 struct hc_answer *hc_answer_wrap(unsigned number, const struct hc_answer *inner)
 {
     uint8_t head[2 * VARINT_MAX];
@@ -98,12 +109,17 @@ struct hc_answer *hc_answer_wrap(unsigned number, const struct hc_answer *inner)
     return answer;
 }
 
-/* ---- failures ---------------------------------------------------------------------- */
+/* ---- failures -------------------------------------------------------------------- */
 
 enum { INFO_MAX = 8, DETAILS_MAX = 4, INFO_SIZE = 400, DETAIL_SIZE = 4096 };
 
 typedef Google__Rpc__ErrorInfo__MetadataEntry info_entry;
 
+/*
+ * The details of one failure while they are built: the entries of ErrorInfo, then one
+ * packed detail after the other. They are some 20 KiB, so they are allocated and not on
+ * the stack.
+ */
 struct details {
     info_entry info[INFO_MAX];
     char texts[INFO_MAX][INFO_SIZE];
@@ -117,7 +133,9 @@ struct details {
     char missing[sizeof((struct hc_error *)0)->missing];
 };
 
-/* Copies what fits, bytes that are no UTF-8 as "?", no character cut in two. */
+/*
+ * Copies the characters that fit, whole ones only; a byte that is no UTF-8 becomes "?".
+ */
 static char *text_clean(char *out, size_t size, const char *text)
 {
     size_t used = 0;
@@ -136,7 +154,7 @@ static char *text_clean(char *out, size_t size, const char *text)
     return out;
 }
 
-/* `value` stays where it is. */
+/* Borrows `value`. */
 static void details_add_clean_text(struct details *details, const char *key, char *value)
 {
     info_entry *added = &details->info[details->info_count];
@@ -173,7 +191,7 @@ static void details_add_request(struct details *details, const struct hc_target 
     details_add_text(details, "revision", target->revision ? target->revision : "main");
 }
 
-/* All details together stay below DETAIL_SIZE by the sizes of their texts. */
+/* The sizes of the texts keep each detail below DETAIL_SIZE; a larger one is left out. */
 static void details_add(struct details *details, const ProtobufCMessage *message,
                         const char *url)
 {
@@ -285,7 +303,7 @@ struct hc_answer *hc_answer_of_error(const struct hc_error *err,
     return hc_answer_new_failure(code, err->reason, details->message, &status.base);
 }
 
-/* ---- sharing ----------------------------------------------------------------------- */
+/* ---- sharing --------------------------------------------------------------------- */
 
 void hc_answer_set_commit(struct hc_answer *answer, const char *commit)
 {
@@ -294,7 +312,7 @@ void hc_answer_set_commit(struct hc_answer *answer, const char *commit)
 
 struct hc_answer *hc_answer_hold(struct hc_answer *answer)
 {
-    /* Not relaxed: the last holder may be a thread of gRPC's, and frees it. */
+    /* Not relaxed: the last holder may be a thread of gRPC, which frees the answer. */
     atomic_fetch_add(&answer->holders, 1);
     return answer;
 }

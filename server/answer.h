@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The answer to a call, packed once and shared by all calls that get it: a message, or a
- * failure with its details. Immutable after it is shared; hold and release from any thread.
+ * failure with its details. It is immutable once it is shared; any thread may hold and
+ * release it.
  *
- * A failure is the reason's status code, and a google.rpc.Status that tells a program what
- * is wrong with which repo, when to try again, which field is at fault, where to read on;
- * small enough for a trailer, whatever the request held.
+ * A failure is the status code of its reason, and a google.rpc.Status that names the
+ * repo, the time to wait before a retry, the field at fault and a page to read. It fits
+ * into a trailer, whatever the request contained.
  */
 #ifndef HC_SERVER_ANSWER_H
 #define HC_SERVER_ANSWER_H

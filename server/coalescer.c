@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A table of coalesced requests by their keys. One lock guards the table and the lists of
- * waiters; waiters get their answers after it has been released. The states of a coalesced
+ * waiters; waiters get their answers after it is released. The states of a coalesced
  * request:
  *
- *     queued for the disk   the pool's queue holds it; skipped when the edge's thread has
- *                           looked at the disk already
+ *     queued for the disk   in the queue of the disk pool; skipped if the edge's thread
+ *                           has looked at the disk already
  *     looking               a worker thread of the disk pool looks at the disk
  *     queued for the Hub    the disk did not answer it
  *     running               a worker thread of the Hub pool asks the Hub
  *     done                  off the table: its waiters get the answer, and it is freed
  *
- * When its last waiter leaves, it is taken off the table at once, so that the next call
- * begins a new one instead of joining one that is being cancelled. A queued one is withdrawn
- * from its pool and freed by the thread of the call that left; else the worker thread finds
- * no waiter, and frees it.
+ * When its last waiter leaves, a request is taken off the table at once, so that the next
+ * equal call begins a new one instead of joining one that is being cancelled. If the
+ * request is queued, the thread of the call that leaves withdraws and frees it; else the
+ * worker thread finds no waiter at the end, and frees it.
  *
- * The pools and hc_cancellation_cancel() are called with the lock held: that keeps the
- * coalesced request alive meanwhile, and their own locks are held for a few instructions.
+ * The pools and hc_cancellation_cancel() are called with the lock held, an exception from
+ * the rule of one lock at a time: the lock keeps the request alive meanwhile, and neither
+ * calls back while it holds its own lock for a few instructions.
  */
 #include "coalescer.h"
 
@@ -34,7 +35,7 @@ enum { BUCKETS = 1024 };
 struct hc_coalesced_request {
     struct hc_task task;
     struct hc_coalescer *coalescer;
-    struct hc_workers *pool; /* that it is queued for, or was */
+    struct hc_workers *pool; /* the one that it was queued for last */
     struct hc_cancellation *cancellation;
     struct hc_request_key key;
     size_t bucket;
@@ -70,7 +71,7 @@ static bool key_is_same(const struct hc_request_key *one,
            memcmp(one->request, other->request, one->size) == 0;
 }
 
-/* The lock is held, as in all functions up to request_add_waiter(). */
+/* The lock is held here and in the functions up to request_add_waiter(). */
 static void request_unlist(struct hc_coalesced_request *request)
 {
     if (!request->here)
@@ -132,7 +133,7 @@ static void request_free(struct hc_coalesced_request *request)
 
 HC_DEFINE_AUTO(hc_coalesced_request, request_free)
 
-/* The request and the token are copied behind the struct. */
+/* Copies the request's bytes and the token behind the struct; request_free() wipes it. */
 static struct hc_coalesced_request *request_new(struct hc_coalescer *coalescer,
                                                 const struct hc_request_key *key,
                                                 int64_t deadline_ms)
@@ -157,14 +158,17 @@ static struct hc_coalesced_request *request_new(struct hc_coalescer *coalescer,
     return hc_take(&request);
 }
 
-/* The lock is held: there is one coalesced request less. */
+/* The lock is held. Counts one coalesced request less. */
 static void coalescer_forget(struct hc_coalescer *coalescer)
 {
     if (--coalescer->shared.unfinished == 0)
         (void)pthread_cond_broadcast(&coalescer->shared.empty);
 }
 
-/* From now on no waiter can join or leave. */
+/*
+ * Takes the request and its waiters apart: from now on no call can join it or leave it,
+ * so the waiters of the returned list can be answered without the lock.
+ */
 static struct hc_waiter *request_close(struct hc_coalesced_request *request)
 {
     struct hc_coalescer *coalescer = request->coalescer;
@@ -193,7 +197,7 @@ static void request_finish(struct hc_coalesced_request *request, struct hc_answe
     request_free(request);
 }
 
-/* After hc_coalescer_cancel(), or the last deadline: true, with the failure. */
+/* True, with the failure: the work was cancelled, or the latest deadline has passed. */
 static bool request_is_over(struct hc_coalesced_request *request,
                             struct hc_answer **answer)
 {
@@ -226,7 +230,7 @@ static int request_submit(struct hc_coalesced_request *request, struct hc_error 
     return hc_workers_submit(request->pool, &request->task, err);
 }
 
-/* Queues it for the other pool. One that all waiters have left is not worth a place. */
+/* Queues the request for the Hub's pool, unless every waiter has left. */
 static int request_submit_to_hub(struct hc_coalesced_request *request,
                                  struct hc_error *err)
 {
@@ -234,8 +238,9 @@ static int request_submit_to_hub(struct hc_coalesced_request *request,
 
     request->task.run = request_run;
     request->key.was_looked_up = true;
-    return request->waiting > 0 ? request_submit(request, err)
-                                : hc_fail(err, HC_CANCELLED, "no caller waits any more");
+    return request->waiting > 0
+               ? request_submit(request, err)
+               : hc_fail(err, HC_CANCELLED, "no caller waits for the answer");
 }
 
 static void request_continue_at_hub(struct hc_coalesced_request *request)
@@ -266,7 +271,7 @@ static bool request_look_at_disk(struct hc_task *task)
 _Static_assert(offsetof(struct hc_coalesced_request, task) == 0,
                "a task is cast to its request");
 
-/* Takes `fresh` onto the table, and queues it. */
+/* The lock is held. Puts `fresh` on the table, and queues it. */
 static int request_begin(struct hc_coalesced_request *fresh, struct hc_error *err)
 {
     struct hc_coalescer *coalescer = fresh->coalescer;
@@ -282,8 +287,11 @@ static int request_begin(struct hc_coalesced_request *fresh, struct hc_error *er
     return request_submit(fresh, err);
 }
 
-/* The waiter joins the request that is there, else `*fresh`, which is taken; -1 when that
- * one cannot be queued. */
+/*
+ * The waiter joins the request with an equal key, if there is one, else `*fresh`, which
+ * then belongs to the table. -1: the pool's queue does not take it; the waiter has joined
+ * it.
+ */
 static int coalescer_add_waiter(struct hc_coalescer *coalescer,
                                 struct hc_coalesced_request **fresh,
                                 struct hc_waiter *waiter, struct hc_error *err)
@@ -363,7 +371,11 @@ bool hc_coalesced_request_is_watched(struct hc_coalesced_request *request)
     return request->watching > 0;
 }
 
-/* The waiters that watch, held; `*count` of them. */
+/*
+ * An array of the waiters that want progress, each held: their messages are sent without
+ * the lock, while any of them may leave. NULL with `*count` 0 when memory is short:
+ * progress is then not sent.
+ */
 static struct hc_waiter **request_hold_watchers(struct hc_coalesced_request *request,
                                                 unsigned *count)
 {

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The coalescer lets equal calls share one piece of work, without a thread for each call:
- * the first call makes a coalesced request; calls that ask for the same before it is done
- * get its answer too. It goes on as long as a call waits for it, until the latest of their
- * deadlines; when the last call leaves, it is cancelled, and leaves its queue at once.
+ * the first call makes a coalesced request; later calls with an equal key join it, and
+ * get its answer too. The work runs as long as a call waits for it, until the latest of
+ * their deadlines. When the last call leaves, the work is cancelled, or taken out of its
+ * queue.
  *
  * There are two pools of threads, so that work on the disk never waits for the Hub: a
- * coalesced request first looks at the disk, in the one; only if that does not answer it,
- * it is queued for the other, to ask the Hub. Callable from any thread.
+ * coalesced request first looks at the disk, in one pool. Only if the disk does not
+ * answer it, it is queued for the other pool, to ask the Hub. Callable from any thread.
  */
 #ifndef HC_SERVER_COALESCER_H
 #define HC_SERVER_COALESCER_H
@@ -24,24 +25,24 @@ struct hc_coalescer;
 struct hc_resolve_kind;
 struct hc_waiter;
 
-/* What is asked for. Two keys are equal when the first four members are. */
+/* Identifies the work. Two keys are equal when their first four members are. */
 struct hc_request_key {
     const struct hc_resolve_kind *kind;
     const char *token; /* the caller's own Hub token, "" for none */
     const uint8_t *request;
     size_t size;
-    uint64_t caller, repo; /* whose share of the pools it has: workers.h */
+    uint64_t caller, repo; /* hashes, which base/workers.h shares the pools by */
     bool was_looked_up;    /* the disk does not answer it */
 };
 
 /* The work of every coalesced request. */
 struct hc_coalescer_work {
     /*
-     * Optional: looks at the disk, on a thread for that. True with the answer, NULL when
-     * memory is short; false when the Hub has to be asked.
+     * Optional: looks at the disk, on a thread of that pool. True: `*answer` is set, to
+     * NULL when memory is short. False: the Hub has to be asked.
      */
     bool (*look)(void *ctx, const struct hc_request_key *key, struct hc_answer **answer);
-    /* Asks the Hub, until there is an answer; NULL when memory is short. */
+    /* Asks the Hub, and returns the answer or a failure; NULL when memory is short. */
     struct hc_answer *(*run)(void *ctx, const struct hc_request_key *key,
                              struct hc_cancellation *cancellation,
                              struct hc_coalesced_request *request);
@@ -49,11 +50,11 @@ struct hc_coalescer_work {
 };
 
 /*
- * A call that waits; embedded in what the caller of this interface knows of the call.
- * `done` is called once, from any thread, possibly before hc_coalescer_join() returns, and
- * never after hc_coalescer_leave() has said true; after it the waiter is not touched any
- * more. The other three are called for waiters with wants_progress: hold keeps the waiter's
- * memory alive until release.
+ * A call that waits; the service embeds it in its own struct of the call. `done` is
+ * called once, from any thread, possibly before hc_coalescer_join() returns, and never
+ * after hc_coalescer_leave() has returned true; afterwards the coalescer does not touch
+ * the waiter. The other three are called for waiters with wants_progress: `hold` keeps
+ * the waiter's memory alive until `release`.
  */
 struct hc_waiter_type {
     void (*done)(struct hc_waiter *waiter, struct hc_answer *answer);
@@ -75,21 +76,21 @@ struct hc_coalescer *hc_coalescer_open(struct hc_workers *disk, struct hc_worker
                                        const struct hc_coalescer_work *work,
                                        struct hc_error *err);
 
-/* Waits until all are done. */
+/* Waits until every coalesced request is done. */
 void hc_coalescer_close(struct hc_coalescer *coalescer);
 HC_DEFINE_AUTO(hc_coalescer, hc_coalescer_close)
 
-/* Cancels all coalesced requests, and those that begin later. */
+/* Cancels all coalesced requests, now and in future. */
 void hc_coalescer_cancel(struct hc_coalescer *coalescer);
 
 /* `key` is copied. When the work cannot be queued, the waiter gets that failure. */
 void hc_coalescer_join(struct hc_coalescer *coalescer, const struct hc_request_key *key,
                        struct hc_waiter *waiter);
 
-/* True: the waiter waits no more. False: `done` was called, or is just being called. */
+/* True: `done` will not be called. False: `done` was called, or is being called. */
 bool hc_coalescer_leave(struct hc_coalescer *coalescer, struct hc_waiter *waiter);
 
-/* Called by the work. */
+/* The work calls these: whether a waiter wants progress, and to send some to them all. */
 bool hc_coalesced_request_is_watched(struct hc_coalesced_request *request);
 void hc_coalesced_request_send_progress(struct hc_coalesced_request *request,
                                         struct hc_answer *progress);

@@ -1,12 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Field by field, nothing copied but lists of pointers. The numbers of the enums are the
- * same on both sides; only what comes from outside is checked.
+ * One function per message, field by field. Nothing is copied but lists of pointers, so a
+ * struct of the library borrows from its message, and the other way round.
+ *
+ * The enums of proto/hubcache/v1/resolver.proto and of the library have the same numbers,
+ * which a cast carries over. A client may send any number, so a decoded enum is checked;
+ * an encoded one is not. protobuf-c gives an absent string as "", the library wants NULL.
  */
 #include "codec.h"
 
 #include <base/error.h>
 
+/*
+ * The rules of google/protobuf/duration.proto, without its negative values. Parts of a
+ * millisecond are rounded up: 0 would mean that no stale answer is accepted. A duration
+ * that is too long for int64_t milliseconds is as good as the longest.
+ */
 static int decode_staleness(const Google__Protobuf__Duration *duration, int64_t *ms,
                             struct hc_error *err)
 {
@@ -38,6 +47,7 @@ static int decode_options(const Hubcache__V1__FetchOptions *message, const char 
     return decode_staleness(message->max_staleness, &options->max_staleness_ms, err);
 }
 
+/* Names of repos and revisions are checked by the library, with the reason they need. */
 static int decode_target(const char *id, Hubcache__V1__RepoType type,
                          const char *revision, struct hc_target *target,
                          struct hc_error *err)
@@ -111,7 +121,10 @@ void hc_encode_file(const struct hc_file *file, Hubcache__V1__ResolvedFile *mess
     message->stale = file->stale;
 }
 
-/* NULL: out of memory. */
+/*
+ * protobuf-c wants an array of pointers to messages. One element more than needed is
+ * taken, so that an empty list is not NULL. NULL: out of memory.
+ */
 static Hubcache__V1__ResolvedFile **encode_list(const struct hc_file *files, size_t count,
                                                 struct hc_arena *arena)
 {
@@ -172,6 +185,7 @@ void hc_encode_progress(const struct hc_progress *progress,
     char **active;
 
     hubcache__v1__snapshot_progress__init(message);
+    /* protobuf-c reads the names only, but its struct has no const. */
     memcpy(&active, &progress->active_files, sizeof active);
     message->files_total = progress->files_total;
     message->files_done = progress->files_done;

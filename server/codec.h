@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Between the contract's messages and the library's structs. What a decoded request
- * points to is the message's, so it lives as long as that; the same for an encoded answer
- * and the struct it was made of. From any thread.
+ * Converts between the contract's messages and the library's structs. A decoded request
+ * borrows from its message, and an encoded answer from the struct that it was made of.
+ * Callable from any thread.
  */
 #ifndef HC_SERVER_CODEC_H
 #define HC_SERVER_CODEC_H

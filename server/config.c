@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The configuration file: one mapping, each key an option's name, each value a scalar or,
- * for a repeatable option, a list. libyaml keeps the line of every node, so that whatever
- * is wrong is told with its line. Values go the same way as those of flags.
+ * The configuration file: one YAML mapping. Each key is the name of an option, each value
+ * a scalar or, for a repeatable option, a list of scalars. The values go through the same
+ * checks as those of flags (option.c), as the texts that stand in the file: YAML's own
+ * types are not used, so that "listen: 50051" and "listen: '50051'" are the same.
+ *
+ * libyaml keeps the line of every node, so each failure names the file and the line. An
+ * unknown key is a failure: a misspelt one would otherwise be an option without effect.
  */
 #include "option.h"
 
@@ -37,9 +41,10 @@ static int set_scalar(struct hc_options *options, const struct hc_option *option
 {
     const char *text = text_of(node);
 
+    /* A NUL inside the value would end it early. */
     if (!text || strlen(text) != node->data.scalar.length)
         return hc_fail_field(err, HC_INVALID_OPTIONS, option->name,
-                             "%s: a plain value is wanted", option->name);
+                             "%s: the value must be a scalar", option->name);
     return hc_option_set(options, option, text, err);
 }
 
@@ -51,7 +56,7 @@ static int set_list(struct hc_options *options, const struct hc_option *option,
 
     if (option->kind != HC_OPTION_LIST)
         return hc_fail_field(err, HC_INVALID_OPTIONS, option->name,
-                             "%s: one value is wanted, not a list", option->name);
+                             "%s: the option has one value, not a list", option->name);
     for (yaml_node_item_t *item = node->data.sequence.items.start; item < end; item++) {
         if (set_scalar(options, option, yaml_document_get_node(document, *item), err) < 0)
             return -1;
@@ -59,6 +64,7 @@ static int set_list(struct hc_options *options, const struct hc_option *option,
     return 0;
 }
 
+/* A list in the file replaces the list of the defaults, so it begins empty. */
 static int set_pair(struct hc_options *options, yaml_document_t *document,
                     const yaml_node_pair_t *pair, struct hc_error *err)
 {
@@ -89,7 +95,8 @@ static int set_all(struct hc_options *options, yaml_document_t *document,
     if (!root) /* an empty file */
         return 0;
     if (root->type != YAML_MAPPING_NODE)
-        return hc_fail(err, HC_INVALID_OPTIONS, "%s: lines of 'option: value' are wanted",
+        return hc_fail(err, HC_INVALID_OPTIONS,
+                       "%s: the file must consist of 'option: value' lines",
                        options->config);
     for (yaml_node_pair_t *pair = root->data.mapping.pairs.start;
          pair < root->data.mapping.pairs.top; pair++) {

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A page is written into memory and handed to libmicrohttpd. There are few and small
- * ones, so they need no streaming.
+ * The pages over libmicrohttpd, which runs one thread of its own; every function up to
+ * hc_http_expire() runs there. A page is written into memory and given to the library
+ * whole: there are few and small ones, so they need no streaming.
+ *
+ * A connection has a slot from its first notice to its last one. hc_http_expire(), on the
+ * main thread, shuts down connections whose client is too slow; the lock guards the
+ * slots.
  */
 #include "http.h"
 
@@ -19,7 +24,7 @@
 
 enum {
     CONNECTIONS_MAX = 64,
-    CONNECTIONS_OF_HOST_MAX = 16, /* so that one host leaves room for others */
+    CONNECTIONS_OF_HOST_MAX = 16, /* one host leaves room for others */
     IDLE_S = 10,
     TOTAL_MS = 10 * 1000,
     URL_SIZE = 512
@@ -32,7 +37,7 @@ struct hc_http {
     atomic_bool is_stopping;
     struct {
         pthread_mutex_t lock;
-        /* The open connections: libmicrohttpd's own time-out ends silent ones only. */
+        /* The open connections. The library's own time-out ends silent ones only. */
         int fds[CONNECTIONS_MAX]; /* -1: a free slot */
         int64_t since_ms[CONNECTIONS_MAX];
     } shared;
@@ -52,6 +57,7 @@ static unsigned page_write_health(struct hc_http *http, FILE *out)
     return is_stopping ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK;
 }
 
+/* Read from their owners one after the other: they need not fit together exactly. */
 static void page_write_counts(const struct hc_gauges *gauges, FILE *out)
 {
     unsigned running[2], queued[2], unfinished, waiting, transfers, connections;
@@ -134,6 +140,7 @@ http_answer(/* NOLINT(readability-function-size): the library's type */
     (void)version;
     (void)body;
     (void)state;
+    /* The library calls once for the head and again for each part of a body: ignored. */
     if (*body_size > 0) {
         *body_size = 0;
         return MHD_YES;
@@ -159,7 +166,9 @@ static int connection_descriptor(struct MHD_Connection *connection)
         ->connect_fd;
 }
 
-/* The descriptor is closed only after the notice of the end. */
+/*
+ * The library closes the descriptor after the notice of the end: it identifies the slot.
+ */
 static void connection_changed(void *ctx, struct MHD_Connection *connection,
                                void **socket_context,
                                enum MHD_ConnectionNotificationCode code)
@@ -178,6 +187,7 @@ static void connection_changed(void *ctx, struct MHD_Connection *connection,
     http->shared.since_ms[slot] = hc_monotonic_ms();
 }
 
+/* The time for the next request of the connection begins. */
 static void request_completed(void *ctx, struct MHD_Connection *connection,
                               void **request_context,
                               enum MHD_RequestTerminationCode code)

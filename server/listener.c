@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A connection's descriptor is gRPC's once it is handed over, and gRPC tells nobody when it
- * closes it. So a connection is remembered by its descriptor's number and its socket's
- * inode: when the number has another inode, or none, the connection is over.
+ * Sockets that listen, the thread that accepts, and the count of open connections.
+ *
+ * The count has a trap: gRPC owns the descriptor of an accepted connection, and does not
+ * report when it closes it. So a connection is known by the number of its descriptor and
+ * the inode of its socket: when the number has another inode, or none, the connection is
+ * over. The count is made only at the limit and for the metrics; the lock guards it.
  */
 #include "listener.h"
 
@@ -28,14 +31,14 @@
 
 enum {
     SOCKETS_MAX = 32,
-    BATCH = 64,          /* accepted from one socket before the next one's turn */
-    PAUSE_MS = 100,      /* after an accept() that failed for want of something */
-    COUNT_EVERY_MS = 10, /* at the limit, connections are counted anew so often */
+    BATCH = 64,          /* accepted from one socket before the next socket */
+    PAUSE_MS = 100,      /* after an accept() that lacked descriptors or memory */
+    COUNT_EVERY_MS = 10, /* at the limit connections are counted at most so often */
     UNACKED_MS = 20000,  /* as long as gRPC waits for the answer to its ping */
     DESCRIPTORS_KEPT = 256
 };
 
-/* Where connections are accepted. */
+/* A socket that listens. */
 struct socket {
     int fd;
     char path[sizeof((struct sockaddr_un *)0)->sun_path]; /* "" unless unix: */
@@ -56,7 +59,7 @@ struct hc_listener {
         pthread_mutex_t lock;
         ino_t *inodes; /* of the connections, by their descriptors' numbers; 0: none */
         size_t room;
-        unsigned open; /* at most: those that are over are found by a count */
+        unsigned open; /* an upper bound: a count finds the closed ones */
         uint64_t refused;
     } shared;
 };
@@ -91,7 +94,11 @@ static int fail_to_listen(const char *address, struct hc_error *err)
                    strerrordesc_np(errno));
 }
 
-/* Bound and listening, or -1 with errno. What is set here, accepted sockets inherit. */
+/*
+ * Binds and listens. -1: errno says why. Accepted sockets inherit these options. As
+ * gRPC's own listener does: small answers are sent at once, and a peer that no longer
+ * acknowledges is given up (TCP_USER_TIMEOUT, gRPC's A18).
+ */
 static int socket_open(const struct sockaddr *address, socklen_t size)
 {
     HC_AUTO_CLOSE int fd =
@@ -143,7 +150,7 @@ static bool is_wildcard(const struct sockaddr_storage *address)
     return ((const struct sockaddr_in *)address)->sin_addr.s_addr == htonl(INADDR_ANY);
 }
 
-/* Of both families, as gRPC understands it: -1 where there is no IPv6. */
+/* gRPC takes a wildcard for both families. -1: the machine has no IPv6. */
 static int socket_open_any(in_port_t port)
 {
     const struct sockaddr_in6 any = {.sin6_family = AF_INET6,
@@ -153,7 +160,7 @@ static int socket_open_any(in_port_t port)
     return socket_open((const struct sockaddr *)&any, sizeof any);
 }
 
-/* One of the addresses of a name; `*port`, unless 0, is that of the first. */
+/* Adds one address of a name. `*port`: that of the first address, or 0 before that. */
 static int listener_add_address(struct hc_listener *listener,
                                 const struct addrinfo *found, in_port_t *port)
 {
@@ -176,7 +183,7 @@ static int listener_add_address(struct hc_listener *listener,
     return 0;
 }
 
-/* localhost may be 127.0.0.1 and ::1, of which a machine may lack one. */
+/* localhost is 127.0.0.1 and ::1: a machine may lack one, so one that works is enough. */
 static int listener_add_host(struct hc_listener *listener, const char *address,
                              char *bound, size_t size, struct hc_error *err)
 {
@@ -205,6 +212,7 @@ static int listener_add_host(struct hc_listener *listener, const char *address,
     return 0;
 }
 
+/* A server that still listens there accepts; a socket that is left behind refuses. */
 static bool address_is_in_use(const struct sockaddr_un *address)
 {
     HC_AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -212,7 +220,7 @@ static bool address_is_in_use(const struct sockaddr_un *address)
     return fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) == 0;
 }
 
-/* A socket that an earlier server has left behind is taken away; any other file is not. */
+/* Removes a socket that an earlier server has left, and no other kind of file. */
 static int listener_add_path(struct hc_listener *listener, const char *path,
                              struct hc_error *err)
 {
@@ -264,7 +272,7 @@ static ino_t socket_inode(int fd)
     return fstat(fd, &info) == 0 && S_ISSOCK(info.st_mode) ? info.st_ino : 0;
 }
 
-/* With the lock held, as the next. */
+/* The lock is held here and in the functions up to connections_are_full(). */
 static void connections_count(struct hc_listener *listener)
 {
     listener->shared.open = 0;
@@ -309,7 +317,7 @@ static bool connections_are_full(struct hc_listener *listener)
     return listener->shared.open >= listener->connections_max;
 }
 
-/* False: there are too many. */
+/* False: there are too many, or memory is short. */
 static bool connections_add(struct hc_listener *listener, int fd)
 {
     HC_LOCKED(&listener->shared.lock);
@@ -323,7 +331,9 @@ static bool connections_add(struct hc_listener *listener, int fd)
     return true;
 }
 
-/* 1: accepted or refused one; 0: there is none; -1: this process is short of something. */
+/*
+ * 1: accepted or refused one; 0: there is none; -1: this process is short of something.
+ */
 static int listener_accept_one(struct hc_listener *listener, int from)
 {
     int fd = accept4(from, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -351,6 +361,7 @@ static int listener_accept_some(struct hc_listener *listener, int from)
     return accepted;
 }
 
+/* While it pauses it waits for the stop alone: poll() would report the same sockets. */
 static void *listener_run(void *argument)
 {
     struct hc_listener *listener = argument;
@@ -410,7 +421,10 @@ void hc_listener_raise_limit(void)
     (void)setrlimit(RLIMIT_NOFILE, &limit); /* a sandbox may refuse: then it stays */
 }
 
-/* A quarter of the descriptors is for files and the Hub, and 256 where there are few. */
+/*
+ * Keeps a quarter of the descriptors for files and the Hub; 256, or half, if there are
+ * few.
+ */
 static unsigned listener_limit_connections(unsigned wanted)
 {
     struct rlimit limit;
@@ -453,7 +467,7 @@ int hc_listener_start(struct hc_listener *listener, struct hc_error *err)
     return 0;
 }
 
-/* Unless another server has put its own socket there. */
+/* Removes the path, unless another server has bound a socket there meanwhile. */
 static void listener_remove_path(const struct socket *socket)
 {
     struct stat info;

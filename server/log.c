@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A line is put together in memory by the thread that logs, and waits in a list for the
- * thread that writes: that one takes the whole list, so that twice the list's limit may be
- * in memory. Each line is one write, if the reader takes it whole. Quotes, backslashes and
- * what hc_text_escape() knows are escaped as in JSON, in both formats.
+ * The thread that logs puts a line together in memory and adds it to a list; the writer
+ * thread takes the whole list and writes it, so up to twice the list's limit may be in
+ * memory. The lock guards the list, and is not held while a line is made or written. Each
+ * line is one write, if the reader takes it whole. Both formats escape quotes,
+ * backslashes and what hc_text_escape() knows, as JSON does (RFC 8259, 7).
+ *
+ * The route of a line:
+ *
+ *     direct    before hc_log_start(), after hc_log_stop(): the thread that logs writes
+ *     queued    between the two: the writer thread writes
+ *     nowhere   after a stop at which the reader stalled: lines are counted as dropped
  */
 #include "log.h"
 
@@ -29,21 +36,20 @@ struct line {
     char text[];
 };
 
-/* How a line gets to its reader. */
 enum route { DIRECT, QUEUED, NOWHERE };
 
 static struct {
-    enum hc_log_level level; /* written once before there are threads, as the next */
+    enum hc_log_level level; /* this and the next: set before there are threads */
     bool is_json;
     pthread_t thread;
-    atomic_uint_least64_t dropped; /* of all times */
+    atomic_uint_least64_t dropped; /* since the start of the program */
     struct {
         pthread_mutex_t lock;
         pthread_cond_t news, written;
         enum route route;
         struct line *first, **last;
         size_t bytes;
-        uint64_t dropped; /* not told of yet */
+        uint64_t dropped; /* since the last "log lines dropped" */
         bool is_writing, is_closing;
     } shared;
 } sink = {.level = HC_LOG_INFO, .shared = {.lock = PTHREAD_MUTEX_INITIALIZER}};
@@ -68,7 +74,7 @@ static void put_quoted(FILE *line, const char *text)
     (void)fputc('"', line);
 }
 
-/* A word that no reader of key=value can mistake needs no quotes. */
+/* A word that cannot be mistaken in key=value needs no quotes. */
 static bool text_is_word(const char *text)
 {
     for (const char *at = text; *at; at++) {
@@ -141,7 +147,7 @@ static char *line_text(enum hc_log_level level, const char *message,
     return NULL;
 }
 
-/* A reader that has gone cannot be told. */
+/* A failure has no place to be reported to: the rest of the line is given up. */
 static void write_text(const char *text, size_t size)
 {
     while (size > 0) {
@@ -158,8 +164,8 @@ static void write_text(const char *text, size_t size)
     }
 }
 
-/* With the lock held. */
-static void ring_add(const char *text, size_t size)
+/* The lock is held. The newest line is dropped: the older ones show how it began. */
+static void queue_add(const char *text, size_t size)
 {
     struct line *line = NULL;
 
@@ -192,7 +198,7 @@ void hc_log(enum hc_log_level level, const char *message,
 
         route = sink.shared.route;
         if (route != DIRECT)
-            ring_add(text, size);
+            queue_add(text, size);
     }
     if (route == DIRECT && text)
         write_text(text, size);
@@ -201,8 +207,8 @@ void hc_log(enum hc_log_level level, const char *message,
 /* --- the thread ----------------------------------------------------------------------
  */
 
-/* Waits for lines. NULL and 0 `*dropped`: there will be no more. */
-static struct line *ring_take_lines(uint64_t *dropped)
+/* Waits for lines. NULL with `*dropped` 0: the log is closing. */
+static struct line *queue_take_lines(uint64_t *dropped)
 {
     struct line *lines;
     HC_LOCKED(&sink.shared.lock);
@@ -247,7 +253,7 @@ static void *writer_run(void *unused)
     struct line *lines;
     uint64_t dropped;
 
-    while ((lines = ring_take_lines(&dropped)) || dropped > 0)
+    while ((lines = queue_take_lines(&dropped)) || dropped > 0)
         writer_write_lines(lines, dropped);
     return unused;
 }
@@ -268,7 +274,7 @@ int hc_log_start(struct hc_error *err)
     return 0;
 }
 
-/* With the lock held. Whether all is written. */
+/* The lock is held. True: every line is written. */
 static bool log_flush(void)
 {
     int64_t end_ms = hc_monotonic_ms() + FLUSH_MS;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One line per event on standard error: level, what happened, and the facts as key=value,
- * as text or as JSON. What comes from outside cannot break out of its line. Tokens and
- * the queries of URLs are not for here. The level and the format are the program's only
- * global state; set them before there are threads. From any thread.
+ * One line per event on standard error: level, message, and fields as key=value, as text
+ * or as JSON. A value from outside cannot break out of its line. Callers log neither
+ * tokens nor the queries of URLs. The level and the format are the program's only global
+ * state; set them before there are threads. Callable from any thread.
  *
  *     HC_LOG(HC_LOG_INFO, "listening", HC_TEXT("address", address));
  *
- * Between start and stop a thread of its own writes, in order, so that a reader that
- * stalls stops nothing else: beyond 512 KiB of lines that wait, new ones are dropped and
- * counted, and the count is a line when the reader is back.
+ * Between start and stop a thread of its own writes the lines in sequence, so that a
+ * reader that stalls stops no other thread: beyond 512 KiB of lines that wait, new ones
+ * are dropped and counted, and a line gives the count when the reader reads again.
  */
 #ifndef HC_SERVER_LOG_H
 #define HC_SERVER_LOG_H
@@ -40,20 +40,20 @@ struct hc_log_field {
 void hc_log_set(enum hc_log_level level, bool is_json);
 bool hc_log_wants(enum hc_log_level level);
 
-/* `fields` ends with one that has no key. */
+/* The array `fields` ends with a field without a key. */
 void hc_log(enum hc_log_level level, const char *message,
             const struct hc_log_field *fields);
 
-/* Until then, lines are written by the threads that they come from. */
+/* Starts the writer thread. Before that, the thread that logs writes. */
 int hc_log_start(struct hc_error *err);
 
 /*
- * Waits a second at most until all lines are written. If the reader still stalls, no line
- * is written any more. Harmless without a start.
+ * Waits a second at most until all lines are written. If the reader still stalls, later
+ * lines are dropped. Harmless without a start.
  */
 void hc_log_stop(void);
 
-/* Lines that have been dropped since the start of the program. */
+/* Lines dropped since the start of the program. */
 uint64_t hc_log_dropped(void);
 
 #endif

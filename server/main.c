@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hubcached: options, a resolver, the services over it, and the edge. The main thread
- * waits for signals, through a descriptor, so that there are no handlers, and looks after
- * what has to be done once a second and never blocks.
- * The first SIGTERM or SIGINT lets running calls finish within the grace period; a second
- * one ends them at once.
+ * hubcached: options, a resolver, the services over it, and the edge that clients connect
+ * to. The main thread moves the program through its states:
+ *
+ *     opening    the parts open one after the other; a failure closes those that are open
+ *     serving    until a signal arrives, or the watchdog finds a listener dead
+ *     stopping   no new calls; running ones finish within the grace period. A second
+ *                signal, or the end of that period, ends them at once
+ *     closing    the parts close, those that use others first
+ *
+ * SIGTERM and SIGINT are blocked before any thread starts, and the main thread reads them
+ * from a descriptor: there are no handlers. Between two signals it does, once a second,
+ * what never blocks. From the first signal on a thread ends the process if a state hangs.
  */
 #include "coalescer.h"
 #include "http.h"
@@ -37,12 +44,12 @@ enum {
     SWEEP_EVERY_MS = 10 * 60 * 1000,
     TEND_EVERY_MS = 1000,
     FLUSH_MS = 1000, /* for the last answers to go out, and for connections to close */
-    EXIT_AFTER_MS = 5000 /* the grace period: whatever hangs is left behind */
+    EXIT_AFTER_MS = 5000 /* the grace period, even if a thread hangs */
 };
 
 /*
- * The parts of a running server, in the order in which they are opened. NULL: not open yet,
- * or, of `http`, not wanted. All belong to the main thread.
+ * The parts of a running server, in the order in which they are opened. NULL: not open
+ * yet, or, of `http`, not wanted. All belong to the main thread.
  */
 struct server {
     const struct hc_options *options;
@@ -62,8 +69,8 @@ struct server {
 
 /*
  * Each part is closed before the parts that it uses. The services and then the pools wait
- * for the work of calls, so the edge, which makes that work, is closed before them, and the
- * resolver, which does it, after them.
+ * for the work of calls, so the edge, which makes that work, is closed before them, and
+ * the resolver, which does it, after them.
  */
 static void server_close(struct server *server)
 {
@@ -83,7 +90,7 @@ static void server_close(struct server *server)
 
 HC_DEFINE_AUTO_VALUE(server, server_close)
 
-/* Blocked in this thread and so in all that it starts. */
+/* The signals are blocked in this thread, and so in every thread that it starts. */
 static int signals_open(struct hc_error *err)
 {
     sigset_t set;
@@ -98,7 +105,7 @@ static int signals_open(struct hc_error *err)
     return fd < 0 ? hc_fail_errno(err, errno, "signalfd") : fd;
 }
 
-/* Takes one signal; 0 when `other` became readable first or `timeout_ms` passed. */
+/* Takes one signal. 0: `other` became readable first, or `timeout_ms` passed. */
 static int await_signal(int signals, int other, int64_t timeout_ms)
 {
     struct pollfd fds[] = {{.fd = signals, .events = POLLIN},
@@ -113,7 +120,7 @@ static int await_signal(int signals, int other, int64_t timeout_ms)
     return (int)info.ssi_signo;
 }
 
-/* What has to be looked after now and then. */
+/* Work that is due about once a second. */
 static void server_tend(const struct server *server)
 {
     int64_t now_ms = hc_monotonic_ms();
@@ -123,7 +130,7 @@ static void server_tend(const struct server *server)
         hc_http_expire(server->http, now_ms);
 }
 
-/* Until a signal comes, or a listener is found dead: false. */
+/* True: a signal arrived. False: the watchdog found a listener dead. */
 static bool server_serve(const struct server *server)
 {
     const char *error = "";
@@ -134,25 +141,29 @@ static bool server_serve(const struct server *server)
         server_tend(server);
         error = hc_watchdog_error(server->watchdog);
     }
-    HC_LOG(HC_LOG_ERROR, "a listener is dead: ending, to be started anew",
+    HC_LOG(HC_LOG_ERROR,
+           "a listener is dead: ending, for a supervisor to start hubcached again",
            HC_TEXT("error", error));
     return false;
 }
 
-/* A volume, the Hub or a thread that hangs would keep the process for ever. */
+/*
+ * A thread that waits for a volume or for the Hub cannot be ended: pthread_cancel() would
+ * leave locks behind. So the process ends, without the closing of its parts.
+ */
 static void *process_end_in_time(void *ctx)
 {
     atomic_int_least64_t *end_ms = ctx;
 
     while (hc_monotonic_ms() < atomic_load(end_ms))
         (void)poll(NULL, 0, 100);
-    HC_LOG(HC_LOG_ERROR, "ended with work that hangs",
+    HC_LOG(HC_LOG_ERROR, "ended while a thread hangs",
            HC_NUMBER("after_ms", EXIT_AFTER_MS));
     hc_log_stop();
     _exit(EXIT_FAILURE);
 }
 
-/* From now on the process lives until `*end_ms` at most. */
+/* Starts the thread that ends the process at `*end_ms`, which may be moved meanwhile. */
 static void process_bound_life(atomic_int_least64_t *end_ms)
 {
     pthread_t thread;
@@ -165,9 +176,11 @@ static void process_bound_life(atomic_int_least64_t *end_ms)
 }
 
 /*
- * Calls that the grace period cuts are answered before the connections close, and those
- * close by themselves, once the clients have heard of the end: a client whose connection
- * breaks cannot know whether its call has begun.
+ * Calls that do not finish within the grace period are answered before their connections
+ * close. gRPC then announces the end to the clients (HTTP/2's GOAWAY, RFC 9113, 6.8),
+ * which close the connections: if a connection breaks, its client cannot know whether its
+ * call has begun. Readiness probes see NOT_SERVING first, so that load balancers send no
+ * more.
  */
 static void server_stop_serving(const struct server *server)
 {
@@ -276,7 +289,7 @@ static int server_start(struct server *server, struct hc_error *err)
     return server->watchdog ? 0 : -1;
 }
 
-/* What scripts and tests wait for. */
+/* Scripts and tests wait for these lines on standard output. */
 static void server_announce(const struct hc_strings *bound)
 {
     for (size_t i = 0; i < bound->count; i++) {
@@ -337,7 +350,7 @@ int main(int argc, char **argv)
         return EXIT_SUCCESS;
     }
     log_configure(&options);
-    /* It would log in a format of its own. There are no other threads yet. */
+    /* gRPC would log in its own format. There are no other threads yet. */
     (void)setenv("GRPC_VERBOSITY", "NONE", 0); /* NOLINT(concurrency-mt-unsafe) */
     hc_listener_raise_limit();
     signals = signals_open(&err);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An arena is a bump pointer into room of its own; what does not fit there is chunks of
- * malloc, of which the newest is filled first. A chunk is at least 64 KiB, so that a request
- * of 100,000 short strings costs a few hundred mallocs and not 100,000.
+ * An arena is a bump pointer into room of its own; what does not fit there goes into
+ * chunks of malloc, of which the newest is filled first. A chunk is at least 64 KiB, so
+ * that a request of 100,000 short strings costs a few hundred mallocs and not 100,000.
  *
- * protobuf-c checks the bytes first. Only when there is a zero byte among them, which a
- * normal request does not have, the fields are walked to see whether a string holds it.
+ * protobuf-c checks the bytes first (protobuf.dev, "Encoding"). Only if there is a zero
+ * byte among them, which a normal request does not have, the fields are walked to see
+ * whether a string contains it.
  */
 #include "message.h"
 
@@ -62,6 +63,7 @@ void *hc_arena_take(struct hc_arena *arena, size_t size)
     return taken;
 }
 
+/* One secret, so that a reset wipes a few bytes and not all of the arena. */
 void *hc_arena_take_secret(struct hc_arena *arena, size_t size)
 {
     assert(!arena->secret);
@@ -75,6 +77,7 @@ static void *arena_allocate(void *arena, size_t size)
     return hc_arena_take(arena, size);
 }
 
+/* protobuf-c frees what it unpacked halfway: the reset does that. */
 static void arena_ignore_free(void *arena, void *taken)
 {
     (void)arena;
@@ -104,11 +107,12 @@ void hc_arena_reset(struct hc_arena *arena)
     arena->used = 0;
 }
 
-/* ---- from bytes to a message ------------------------------------------------------- */
+/* ---- from bytes to a message ----------------------------------------------------- */
 
-/* The wire types, by number. */
+/* The wire types, by their numbers. 3 and 4, groups, are not in proto3. */
 enum { VARINT = 0, FIXED64 = 1, DELIMITED = 2, FIXED32 = 5 };
 
+/* Fields whose failure has a reason of its own; all others are INVALID_OPTIONS. */
 static const struct {
     const char *field;
     enum hc_reason reason;
@@ -127,7 +131,7 @@ static int field_refuse(const char *field, struct hc_error *err)
         if (strcmp(reasons[i].field, field) == 0)
             reason = reasons[i].reason;
     }
-    return hc_fail_field(err, reason, field, "%s holds a NUL byte", field);
+    return hc_fail_field(err, reason, field, "%s contains a NUL byte", field);
 }
 
 static int message_refuse(const ProtobufCMessageDescriptor *type, struct hc_error *err)
@@ -182,7 +186,7 @@ static const uint8_t *content_take(const uint8_t **at, const uint8_t *end,
     return content;
 }
 
-/* As deep as the contract's messages nest: none holds itself. */
+/* As deep as the contract's messages nest: none contains itself. */
 static int message_refuse_nul(/* NOLINT(misc-no-recursion) */
                               const ProtobufCMessageDescriptor *type, const uint8_t *at,
                               const uint8_t *end, struct hc_error *err)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Messages of the contract: the bytes of a request become a message in an arena, or are
- * refused: bytes that are no message, and strings with a NUL inside. protobuf-c would cut
- * such a string at the NUL, so that "config.json\0../x" would be checked as one name and
- * could be used as another.
+ * Messages of the contract: the bytes of a request become a message in an arena. Bytes
+ * that are no message are refused, and so are strings with a NUL inside: protobuf-c would
+ * end such a string at the NUL, so that "config.json\0../x" would be checked as one name
+ * and could be used as another.
  *
- * An arena is memory for the time of one request: taken bit by bit, given back at once. It
- * holds what a small request needs inside itself, at no malloc. One thread uses it.
+ * An arena is memory for the time of one request: taken bit by bit, freed at once. A
+ * small request fits into the struct itself, without a malloc. One thread uses it at a
+ * time.
  */
 #ifndef HC_SERVER_MESSAGE_H
 #define HC_SERVER_MESSAGE_H
@@ -32,16 +33,16 @@ struct hc_arena {
 
 void hc_arena_init(struct hc_arena *arena);
 
-/* All that was taken is gone, and the secret wiped. */
+/* Frees everything that was taken, and wipes the secret. */
 void hc_arena_reset(struct hc_arena *arena);
 
 /* NULL: out of memory. */
 void *hc_arena_take(struct hc_arena *arena, size_t size);
 
-/* For a token, once until the reset. */
+/* For a token: once between two resets. */
 void *hc_arena_take_secret(struct hc_arena *arena, size_t size);
 
-/* Generated structs have `char *` also for what is only read when it is packed. */
+/* Generated structs have `char *` also for texts that protobuf-c only reads. */
 static inline char *hc_unconst(const char *text)
 {
     char *writable;

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A matrix of counters for calls, method by reason, a row for transfers, and a few more.
- * Gauges are read from those whom they are about at the moment of writing.
+ * Gauges are not kept here: each is read from its owner while the page is written.
+ *
+ * The format is Prometheus' text exposition format 0.0.4. Names and labels are documented
+ * in hubcached(8) under METRICS, and dashboards depend on them. Counters are added to
+ * without order (relaxed), so a page may show one part of an event before another.
  */
 #include "metrics.h"
 
@@ -93,6 +97,7 @@ static void write_one(FILE *out, const char *name, const char *type, const char 
     (void)fprintf(out, "%s %" PRIu64 "\n", name, value);
 }
 
+/* A pair of method and reason that never happened has no line: most of the matrix. */
 static void write_request(FILE *out, const char *path, const char *reason,
                           atomic_uint_least64_t *counter)
 {
@@ -120,6 +125,7 @@ static void write_requests(struct hc_metrics *metrics, FILE *out)
     }
 }
 
+/* Prometheus' base unit is the second; the counters hold milliseconds. */
 static void write_seconds(FILE *out, const char *name, const char *help,
                           atomic_uint_least64_t *counter_ms)
 {
@@ -175,7 +181,7 @@ static void write_transfers(struct hc_metrics *metrics, FILE *out)
                   &metrics->transfers.waited_ms);
 }
 
-/* Of the pool of threads for the disk, and of the one for the Hub. */
+/* One gauge of both pools of threads. */
 static void write_pools(FILE *out, const char *name, const char *help, unsigned disk,
                         unsigned hub)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What has been counted since the start, written as Prometheus' text format. Counting is
- * one atomic addition, from any thread.
+ * Counters since the start of the server, and a page of them and of gauges in Prometheus'
+ * text format. To count is one atomic addition, from any thread.
  */
 #ifndef HC_SERVER_METRICS_H
 #define HC_SERVER_METRICS_H
@@ -15,7 +15,7 @@
 
 struct hc_metrics;
 
-/* Who is asked how much there is right now; all borrowed. */
+/* The owners of numbers that go up and down; all borrowed. */
 struct hc_gauges {
     struct hc_workers *disk, *hub; /* the pools */
     struct hc_coalescer *coalescer;
@@ -27,16 +27,17 @@ struct hc_metrics *hc_metrics_new(struct hc_error *err);
 void hc_metrics_free(struct hc_metrics *metrics);
 HC_DEFINE_AUTO(hc_metrics, hc_metrics_free)
 
+/* Counts a call that is over. */
 void hc_metrics_add_request(struct hc_metrics *metrics, const struct hc_request *request,
                             const struct hc_answer *answer);
 
-/* A request that the disk alone has answered. */
+/* Counts a request that the disk alone has answered. */
 void hc_metrics_add_hit(struct hc_metrics *metrics);
 
-/* An answer that is stale, and why. */
+/* Counts a stale answer by the reason for it. */
 void hc_metrics_add_stale(struct hc_metrics *metrics, enum hc_reason reason);
 
-/* A transfer that is over. */
+/* Counts a transfer that is over. */
 void hc_metrics_add_transfer(struct hc_metrics *metrics,
                              const struct hc_transfer *transfer);
 

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every value arrives as text, from wherever it comes, and is checked in one place.
+ * The table of options, and the one place where their values are checked: every value is
+ * text first, be it from the table, the configuration file or the command line.
+ *
+ * To add an option: a row here, a member of struct hc_options or of struct hc_settings,
+ * and a paragraph in hubcached(8). The row gives the offset of the member, whose type
+ * follows from the kind of the option.
  */
 #include "option.h"
 
@@ -25,40 +30,41 @@ const struct hc_option hc_option_table[] = {
     {"token-file", HC_OPTION_TEXT, AT(settings.token_file), "FILE", NULL, NULL, false,
      "Holds the Hub token; default from HF_TOKEN, HF_TOKEN_PATH"},
     {"ca-file", HC_OPTION_TEXT, AT(settings.ca_file), "FILE", NULL, NULL, false,
-     "Whom to trust over TLS; default from SSL_CERT_FILE, REQUESTS_CA_BUNDLE, ..."},
+     "Certificate authorities for TLS; default from SSL_CERT_FILE, REQUESTS_CA_BUNDLE, "
+     "..."},
     {"offline", HC_OPTION_FLAG, AT(settings.offline), NULL, NULL, NULL, false,
      "Never ask the Hub; default from HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE"},
     {"local-root", HC_OPTION_LIST, AT(local_roots), "DIR", NULL, NULL, false,
      "Repo ids may name directories below DIR. Repeatable"},
     {"max-staleness", HC_OPTION_DURATION, AT(settings.max_staleness_ms), "DURATION", NULL,
-     NULL, false, "How old the Hub's word on a branch may be (60s)"},
+     NULL, false, "How old the Hub's answer about a branch may be (60s)"},
     {"mirror", HC_OPTION_LIST, AT(mirrors), "URL", NULL, NULL, false,
      "Ask URL when the endpoint cannot be reached, without the token. Repeatable"},
     {"allow-private-redirects", HC_OPTION_FLAG, AT(settings.allow_private_redirects),
      NULL, NULL, NULL, false, "Let a public endpoint redirect to private addresses"},
     {"connections", HC_OPTION_COUNT, AT(settings.connections), "N", NULL, NULL, false,
-     "To fetch bytes with, all downloads together, at most (16)"},
+     "Connections for bytes, of all downloads together, at most (16)"},
     {"download-memory", HC_OPTION_SIZE, AT(settings.download_memory), "SIZE", NULL, NULL,
-     false, "Memory to fetch bytes with; when short, fewer connections (32 MiB)"},
+     false, "Memory for bytes on their way; when short, fewer connections (32 MiB)"},
     {"min-split-size", HC_OPTION_SIZE, AT(settings.min_split_size), "SIZE", NULL, NULL,
-     false, "Larger files come in parts over several connections (64 MiB)"},
+     false, "Larger files are fetched in parts over several connections (64 MiB)"},
     {"tree-memory", HC_OPTION_SIZE, AT(settings.tree_memory), "SIZE", NULL, NULL, false,
      "Memory for listings of commits that no call uses (64 MiB)"},
     {"takeover-after", HC_OPTION_DURATION, AT(settings.takeover_ms), "DURATION", NULL,
      NULL, false,
-     "A process that stands still for so long loses its turn; 2s at least (30s)"},
+     "Take over another process's download that stalls so long; 2s at least (30s)"},
     {"requests-per-second", HC_OPTION_COUNT, AT(settings.requests_per_second), "N", NULL,
-     NULL, false, "Questions to the endpoint, at most (no limit)"},
+     NULL, false, "Requests to the endpoint a second, at most (no limit)"},
     {"bytes-per-second", HC_OPTION_SIZE, AT(settings.bytes_per_second), "SIZE", NULL,
-     NULL, false, "Bytes fetched, at most, such as 100M (no limit)"},
+     NULL, false, "Bytes fetched a second, at most, such as 100M (no limit)"},
     {"workers", HC_OPTION_COUNT, AT(workers), "N", "24", NULL, false,
      "Threads that wait for the Hub, at most"},
     {"disk-workers", HC_OPTION_COUNT, AT(disk_workers), "N", "8", NULL, false,
      "Threads that look at the cache volume, at most"},
     {"queue", HC_OPTION_COUNT, AT(queue), "N", "4096", NULL, false,
-     "Jobs that may wait for either; beyond it the answer is BUSY"},
+     "Jobs that may wait for either kind of thread; more are refused with BUSY"},
     {"client-connections", HC_OPTION_COUNT, AT(client_connections), "N", "4096", NULL,
-     false, "gRPC connections, at most; fewer where descriptors are short"},
+     false, "gRPC connections, at most; fewer if descriptors are short"},
     {"grace-period", HC_OPTION_DURATION, AT(grace_period_ms), "DURATION", "30s", NULL,
      false, "How long running calls may go on after SIGTERM"},
     {"log-level", HC_OPTION_TEXT, AT(log_level), "LEVEL", "info", "error|warn|info|debug",
@@ -100,6 +106,7 @@ static int set_flag(const struct hc_option *option, const char *text, bool *valu
     return 0;
 }
 
+/* Whether `text` is one of the words of `choices`. */
 static bool is_choice(const char *choices, const char *text)
 {
     size_t length = strlen(text);
@@ -131,7 +138,7 @@ static int set_text(const struct hc_option *option, const char *text, char **val
     return 0;
 }
 
-/* Digits, and `*rest` is what follows them. */
+/* True: digits that fit; `*rest` is the text after them. strtoull() would take "-1". */
 static bool read_number(const char *text, uint64_t *number, char **rest)
 {
     errno = 0;
@@ -171,6 +178,7 @@ static int set_size(const struct hc_option *option, const char *text, uint64_t *
     return 0;
 }
 
+/* The limit, 31 years, keeps the milliseconds of every unit within int64_t. */
 static int set_duration(const struct hc_option *option, const char *text, int64_t *value,
                         struct hc_error *err)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The table of options, which the command line, the configuration file, --help and
- * --check-config share: a row says what an option is called, what kind of value it has
- * and where in struct hc_options that is.
+ * --check-config share: a row has the name of an option, the kind of its value and the
+ * place of the value in struct hc_options. Used by the main thread alone.
  */
 #ifndef HC_SERVER_OPTION_H
 #define HC_SERVER_OPTION_H
@@ -32,14 +32,14 @@ struct hc_option {
 extern const struct hc_option hc_option_table[];
 extern const size_t hc_option_count;
 
-/* NULL: there is none of that name. */
+/* NULL: no option has that name. */
 const struct hc_option *hc_option_find(const char *name);
 
-/* A list grows. INVALID_OPTIONS names the option. */
+/* Checks and sets the value; a list grows. INVALID_OPTIONS names the option. */
 int hc_option_set(struct hc_options *options, const struct hc_option *option,
                   const char *text, struct hc_error *err);
 
-/* Empties a list, which the defaults or the file have filled. */
+/* Empties a list that a lower layer has filled. */
 void hc_option_restart(struct hc_options *options, const struct hc_option *option);
 void hc_option_print(const struct hc_options *options, const struct hc_option *option,
                      FILE *out);

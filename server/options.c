@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Three layers: environment, file, flags. argp reads the flags first, because one of them
- * names the file; they are kept until the file has been read. A list given in one layer
- * replaces that of the layer below.
+ * Four layers, each of which replaces values of the one below: the table's own defaults,
+ * the environment, the file, the flags. argp reads the flags first, because one of them
+ * names the file; they are kept until the file has been read. A list that a layer gives
+ * replaces the list of the layer below, so it is emptied at the first flag of that name.
+ *
+ * Checks that need more than one value come last, in options_complete().
  */
 #include "options.h"
 
@@ -19,7 +22,7 @@
 
 enum { FIRST_KEY = 0x100, GIVEN_MAX = 256, EXIT_BAD_USAGE = 2, TAKEOVER_MIN_MS = 2000 };
 
-/* The flags, in the order in which they were given; texts are argv's. */
+/* The flags of the command line, the first one first; the texts belong to argv. */
 struct given {
     struct {
         const struct hc_option *option;
@@ -34,7 +37,7 @@ static error_t flag_take(int key, char *text, struct argp_state *state)
 
     if (key == ARGP_KEY_ARG)
         argp_error(/* NOLINT(concurrency-mt-unsafe): before there are threads */
-                   state, "'%s': there are flags only", text);
+                   state, "'%s' is no flag", text);
     if (key < FIRST_KEY || (size_t)(key - FIRST_KEY) >= hc_option_count)
         return ARGP_ERR_UNKNOWN;
     if (given->count == GIVEN_MAX)
@@ -60,7 +63,7 @@ static void read_flags(int argc, char **argv, struct given *given)
         .doc = "Resolves Hugging Face Hub files to paths on a shared cache volume, "
                "over gRPC.\vThe Hub's own variables (HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, "
                "HF_TOKEN, HF_HUB_OFFLINE, ...) give the defaults, a configuration file "
-               "replaces them, and flags have the last word.",
+               "replaces them, and flags replace both.",
     };
 
     for (size_t i = 0; i < hc_option_count; i++)
@@ -112,7 +115,10 @@ static int set_given(struct hc_options *options, const struct given *given,
     return 0;
 }
 
-/* Of the endpoint or a mirror. What is printed later has no credentials in it. */
+/*
+ * Checks the endpoint or a mirror, and cuts slashes at its end. A URL is printed and
+ * logged, so it must not contain credentials.
+ */
 static int options_check_url(const char *name, char *url, struct hc_error *err)
 {
     size_t length = strlen(url);
@@ -129,8 +135,10 @@ static int options_check_url(const char *name, char *url, struct hc_error *err)
     return 0;
 }
 
-/* The one that was asked for, or that a variable names. Of several directories some may be
- * missing: the start tells. */
+/*
+ * A single file has to be readable. Of several directories some may be missing, as for
+ * OpenSSL: the start of the resolver finds out.
+ */
 static int options_check_ca_file(const char *path, struct hc_error *err)
 {
     if (!path || strchr(path, ':') || access(path, R_OK) == 0)
@@ -139,7 +147,9 @@ static int options_check_ca_file(const char *path, struct hc_error *err)
                          "ca-file: cannot read '%s': %s", path, strerrordesc_np(errno));
 }
 
-/* A hubcached beats once a second: who loses its turn sooner is alive, and only slow. */
+/*
+ * A hubcached has a heartbeat a second: sooner, a process that is only slow would lose.
+ */
 static int options_check_takeover_limit(int64_t takeover_ms, struct hc_error *err)
 {
     if (takeover_ms >= TAKEOVER_MIN_MS)
@@ -148,7 +158,7 @@ static int options_check_takeover_limit(int64_t takeover_ms, struct hc_error *er
                          "takeover-after: %" PRId64 "ms is less than 2s", takeover_ms);
 }
 
-/* A file that was asked for wins over HF_TOKEN, and has to be there. */
+/* A file that an option names replaces HF_TOKEN, and has to exist. */
 static int options_use_token_file(struct hc_settings *settings, struct hc_error *err)
 {
     HC_AUTO_FCLOSE FILE *file = fopen(settings->token_file, "re");
@@ -174,7 +184,7 @@ static int options_add_mirrors(struct hc_options *options, struct hc_error *err)
     return 0;
 }
 
-/* Options that more than one layer or field has a say in. */
+/* Options that depend on more than one layer or member. */
 static int options_complete(struct hc_options *options, const char *implicit_token_file,
                             struct hc_error *err)
 {

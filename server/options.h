@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How hubcached is told what to do: the Hub's environment variables give the defaults,
- * the configuration file replaces them, flags have the last word. Secrets come from files
- * or the environment only.
+ * The options of hubcached: the Hub's environment variables give the defaults, the
+ * configuration file replaces them, and flags replace both. Secrets come from files or
+ * the environment only: other users of the machine can read command lines.
  */
 #ifndef HC_SERVER_OPTIONS_H
 #define HC_SERVER_OPTIONS_H
@@ -30,7 +30,7 @@ int hc_options_load(struct hc_options *options, int argc, char **argv,
 void hc_options_clear(struct hc_options *options);
 HC_DEFINE_AUTO_VALUE(hc_options, hc_options_clear)
 
-/* One "name: value" a line, nothing secret. */
+/* Prints "name: value" lines, without secrets. */
 void hc_options_print(const struct hc_options *options, FILE *out);
 
 #endif

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The token is copied into the arena, for a header's value does not end with a NUL; the
- * arena wipes it. Target and commit are copied because the log needs them when the request's
- * message and its answer are gone.
+ * What a call's headers and message give for logs, limits and permissions.
+ *
+ * The token is copied into the arena, because the value of a header does not end with a
+ * NUL; the arena wipes the copy when the method's function returns. Repo and commit are
+ * copied into the struct, because the log line is written after the message and the
+ * answer are freed.
  */
 #include "request.h"
 
@@ -32,6 +35,7 @@ void hc_request_init(struct hc_request *request, uint64_t id, int64_t deadline_m
     request->commit[0] = '\0';
 }
 
+/* Python's str.strip(), which the Hub's own clients clean a token file with, in ASCII. */
 static bool is_white_space(char byte)
 {
     return byte == ' ' || (byte >= '\t' && byte <= '\r');
@@ -53,10 +57,13 @@ int hc_request_read_token(struct hc_request *request, const struct hc_rpc_call *
     if (size > TOKEN_MAX)
         return hc_fail_field(err, HC_INVALID_OPTIONS, "x-hub-token",
                              "x-hub-token is longer than %d bytes", TOKEN_MAX);
+    /*
+     * The Hub's request will have the token in a header: RFC 9110, 5.5, without spaces.
+     */
     for (size_t i = 0; i < size; i++) {
         if (value[i] < 0x21 || value[i] > 0x7e)
             return hc_fail_field(err, HC_INVALID_OPTIONS, "x-hub-token",
-                                 "x-hub-token holds a space or an unprintable byte");
+                                 "x-hub-token contains a space or an unprintable byte");
     }
     copy = hc_arena_take_secret(request->arena, size + 1);
     if (!copy)
@@ -68,7 +75,7 @@ int hc_request_read_token(struct hc_request *request, const struct hc_rpc_call *
 }
 
 /* Copies what fits. */
-static void text_cut(char *out, size_t size, const char *text)
+static void text_copy_start(char *out, size_t size, const char *text)
 {
     size_t length = strnlen(text, size - 1);
 
@@ -79,14 +86,14 @@ static void text_cut(char *out, size_t size, const char *text)
 void hc_request_set_target(struct hc_request *request, const struct hc_target *target)
 {
     request->repo_type = target->type == HC_REPO_DEFAULT ? HC_REPO_MODEL : target->type;
-    text_cut(request->repo_id, sizeof request->repo_id, target->id);
-    text_cut(request->revision, sizeof request->revision,
-             target->revision ? target->revision : "main");
+    text_copy_start(request->repo_id, sizeof request->repo_id, target->id);
+    text_copy_start(request->revision, sizeof request->revision,
+                    target->revision ? target->revision : "main");
 }
 
 void hc_request_set_commit(struct hc_request *request, const char *commit)
 {
-    text_cut(request->commit, sizeof request->commit, commit);
+    text_copy_start(request->commit, sizeof request->commit, commit);
 }
 
 void hc_request_identify(struct hc_request *request, const struct hc_rpc_call *call)
@@ -99,7 +106,9 @@ void hc_request_identify(struct hc_request *request, const struct hc_rpc_call *c
         request->caller = hc_hash_bytes(HC_HASH_START, identity, size);
 }
 
-/* It is left for calls that wait: gRPC allocates the text of an address. */
+/*
+ * Only for calls that wait: gRPC allocates the text of an address, which a hit would pay.
+ */
 void hc_request_identify_by_address(struct hc_request *request,
                                     const struct hc_rpc_call *call)
 {

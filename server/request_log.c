@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The level of a line follows from the fault's side. A failed call is an error when the
- * server, the volume or the Hub failed it, a warning when the caller did, or when there is
- * honestly nothing; a call that succeeded is for debugging only. A transfer that failed is
- * a warning; one whose callers all left has not failed; and a small file that came without
- * retries is for debugging only, for a repo may have a hundred thousand of them.
+ * The level of a line depends on the cause. A failed call is an error if the server, the
+ * volume or the Hub failed it, and a warning if the request did, or if the file does not
+ * exist. A call that succeeded is for debugging only. A failed transfer is a warning; one
+ * whose callers all left has not failed; a small file that came without retries is for
+ * debugging only, because a repo may have a hundred thousand of them.
  *
- * One lock guards the counts of all reasons, for a few instructions at a time.
+ * Two limits keep one cause from flooding the log. Failed calls of a reason have a second
+ * each: its first ten get a line, and the end of that second a line with the number of
+ * the others. Stale answers of a reason have a minute each, which begins with a line.
+ *
+ * One lock guards the counts of all reasons, for a few instructions at a time; no line is
+ * written under it.
  */
 #include "request_log.h"
 
@@ -66,8 +71,9 @@ void hc_request_log_free(struct hc_request_log *log)
     free(log);
 }
 
-/* ---- calls -------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------ */
 
+/* Cancelled is no failure: the caller left, or the server stops. */
 static enum hc_log_level outcome_level(unsigned code)
 {
     switch (code) {
@@ -85,13 +91,15 @@ static enum hc_log_level outcome_level(unsigned code)
     }
 }
 
-/* Failures without a reason (no such method, no such service) are told as OTHER. */
+/* Failures without a reason (unknown method, unknown service) are logged as OTHER. */
 static const char *reason_name(enum hc_reason reason)
 {
     return reason == HC_OK ? "OTHER" : hc_reason_name(reason);
 }
 
-/* The lock is held. How many were held back in the second that is over, if it is. */
+/*
+ * The lock is held. Begins a second if the last one is over; returns its lines held back.
+ */
 static unsigned request_log_begin_second(struct hc_request_log *log,
                                          enum hc_reason reason, int64_t now_ms)
 {
@@ -112,7 +120,7 @@ static void log_held_back(enum hc_reason reason, unsigned count)
                HC_TEXT("reason", reason_name(reason)), HC_NUMBER("count", count));
 }
 
-/* Whether this failure gets a line; `*held_back` is to be told before it. */
+/* True: this failure gets a line. The caller first logs `*held_back`, unless it is 0. */
 static bool request_log_admits(struct hc_request_log *log, enum hc_reason reason,
                                int64_t now_ms, unsigned *held_back)
 {
@@ -127,7 +135,9 @@ static bool request_log_admits(struct hc_request_log *log, enum hc_reason reason
     return false;
 }
 
-/* What the call was about, as far as known. Returns the field after the last one. */
+/*
+ * Adds repo, revision and commit as far as they are known; returns the next free field.
+ */
 static struct hc_log_field *add_target(struct hc_log_field *field,
                                        const struct hc_request *request)
 {
@@ -195,7 +205,7 @@ void hc_request_log_summarize(struct hc_request_log *log, int64_t now_ms)
     }
 }
 
-/* ---- transfers ---------------------------------------------------------------------- */
+/* ---- transfers -------------------------------------------------------------------- */
 
 static enum hc_log_level transfer_level(const struct hc_transfer *transfer)
 {
@@ -206,7 +216,10 @@ static enum hc_log_level transfer_level(const struct hc_transfer *transfer)
     return HC_LOG_INFO;
 }
 
-/* Of the bytes that came from the Hub, without the time spent waiting for another process. */
+/*
+ * Of the bytes that came from the Hub, without the time spent waiting for another
+ * process.
+ */
 static uint64_t transfer_rate(const struct hc_transfer *transfer)
 {
     uint64_t ms = transfer->duration_ms > transfer->waited_ms
@@ -241,7 +254,7 @@ void hc_request_log_write_transfer(void *ctx, const struct hc_transfer *transfer
                : HC_TEXT("reason", hc_reason_name(transfer->reason)));
 }
 
-/* ---- stale answers ------------------------------------------------------------------ */
+/* ---- stale answers ---------------------------------------------------------------- */
 
 bool hc_request_log_admits_stale(struct hc_request_log *log, enum hc_reason reason,
                                  int64_t now_ms, unsigned *count)

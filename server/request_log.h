@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The log lines and counters of what is over: calls, transfers, and stale answers. A wave of
- * one failure does not flood the log: of failed calls each reason has ten lines a second,
- * and afterwards one line says how many more there were; of stale answers each reason has
- * one line at once, and then at most one a minute that says how many there were since.
+ * The log lines and counters of calls and transfers that are over, and of stale answers.
+ * A wave of one failure does not flood the log: failed calls of a reason have ten lines a
+ * second, and then one line counts the others; stale answers of a reason have one line at
+ * once, and then at most one a minute, which counts the answers since the last line.
  * Callable from any thread.
  */
 #ifndef HC_SERVER_REQUEST_LOG_H
@@ -29,21 +29,21 @@ void hc_request_log_add(struct hc_request_log *log, const struct hc_request *req
                         const struct hc_answer *answer, int64_t now_ms);
 
 /*
- * About once a second: writes how many lines of failed calls were held back in seconds that
- * are over.
+ * The main thread calls it about once a second: writes how many lines of failed calls
+ * were held back in the seconds that are over.
  */
 void hc_request_log_summarize(struct hc_request_log *log, int64_t now_ms);
 
 /*
- * A transfer is over: a hc_transfer_fn; `log` is a struct hc_request_log. The line says what
- * the Hub, the network and the volume did, once for a blob, however many callers waited.
+ * A transfer is over: a hc_transfer_fn; `log` is a struct hc_request_log. There is one
+ * line for a blob, however many callers waited for it.
  */
 void hc_request_log_write_transfer(void *log, const struct hc_transfer *transfer);
 
 /* An answer is stale: a hc_stale_fn; `log` is a struct hc_request_log. */
 void hc_request_log_write_stale(void *log, const struct hc_stale *stale);
 
-/* Whether a stale answer at `now_ms` gets a line; `*count` is how many it speaks for. */
+/* True: a stale answer at `now_ms` gets a line, for the last `*count` answers. */
 bool hc_request_log_admits_stale(struct hc_request_log *log, enum hc_reason reason,
                                  int64_t now_ms, unsigned *count);
 

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The rows of the three kinds, and the speed of the volume that they are looked up on. A
- * snapshot's lookup is unbounded: to prove that it is whole, each of its files is looked at.
+ * One row of functions per kind of request, and the speed of the volume. The rows differ
+ * in types only; service_resolver.c knows the sequence of the steps. To add a kind: a row
+ * here, a member of both unions of struct hc_resolve, and its functions in codec.c.
+ *
+ * A snapshot's lookup is unbounded: each of its files is looked at, to prove that the
+ * snapshot is complete. So is its answer, so a list of files lives in the arena.
  */
 #include "resolve.h"
 
@@ -30,7 +34,7 @@ struct hc_resolve_kind {
     void (*clear)(struct hc_resolve *resolve);
 };
 
-/* ---- a file ------------------------------------------------------------------------- */
+/* ---- a file ----------------------------------------------------------------------- */
 
 static int file_decode(struct hc_resolve *resolve, const ProtobufCMessage *message,
                        const char *token, uint64_t caller, struct hc_error *err)
@@ -92,7 +96,7 @@ const struct hc_resolve_kind hc_resolve_kind_file = {
     file_clear,
 };
 
-/* ---- several files ------------------------------------------------------------------ */
+/* ---- several files ---------------------------------------------------------------- */
 
 static int files_decode(struct hc_resolve *resolve, const ProtobufCMessage *message,
                         const char *token, uint64_t caller, struct hc_error *err)
@@ -152,7 +156,7 @@ const struct hc_resolve_kind hc_resolve_kind_files = {
     files_clear,
 };
 
-/* ---- a snapshot --------------------------------------------------------------------- */
+/* ---- a snapshot ------------------------------------------------------------------- */
 
 static int snapshot_decode(struct hc_resolve *resolve, const ProtobufCMessage *message,
                            const char *token, uint64_t caller, struct hc_error *err)
@@ -211,7 +215,9 @@ const struct hc_resolve_kind hc_resolve_kind_snapshot = {
     snapshot_clear,
 };
 
-/* Sends what a snapshot has come to, as a WatchSnapshotResponse. */
+/*
+ * Sends the progress of a snapshot as a WatchSnapshotResponse, on the transfer's thread.
+ */
 static void watchers_send_progress(void *ctx, const struct hc_progress *progress)
 {
     struct hc_coalesced_request *watched = ctx;
@@ -228,9 +234,9 @@ static void watchers_send_progress(void *ctx, const struct hc_progress *progress
         hc_coalesced_request_send_progress(watched, event);
 }
 
-/* ---- the interface ------------------------------------------------------------------ */
+/* ---- the interface ---------------------------------------------------------------- */
 
-/* An initialiser would zero the first member of the unions only. */
+/* An initializer zeroes only the first member of a union (C17, 6.7.9, paragraph 10). */
 struct hc_resolve hc_resolve_new(const struct hc_resolve_kind *kind,
                                  struct hc_resolver *resolver, struct hc_arena *arena)
 {
@@ -281,16 +287,23 @@ void hc_resolve_clear(struct hc_resolve *resolve)
     resolve->kind->clear(resolve);
 }
 
-/* ---- the speed of the volume --------------------------------------------------------- */
+/* ---- the speed of the volume ------------------------------------------------------- */
 
+/*
+ * A slow volume costs two atomic loads here, and a quick one an exchange. The states:
+ * quick (the edge looks), looking (one lookup by the edge is under way), slow (the pool
+ * looks).
+ */
 bool hc_volume_speed_begin_lookup(struct hc_volume_speed *speed)
 {
     return !atomic_load_explicit(&speed->is_slow, memory_order_relaxed) &&
            !atomic_exchange(&speed->is_looking, true);
 }
 
-/* A lookup that a busy machine delayed may be taken for a slow one: that costs the next
- * few lookups a change of threads. */
+/*
+ * A busy machine may make a lookup look slow: the next ones then cost a change of
+ * threads.
+ */
 void hc_volume_speed_end_lookup(struct hc_volume_speed *speed, int64_t took_ms)
 {
     if (took_ms > SLOW_MS) {

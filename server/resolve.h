@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A request of the contract on its way through the resolver, on one thread: decode, look at
- * the disk or ask the Hub, encode. Each kind of request (a file, several files, a snapshot)
- * is a row of functions; the edge's thread and the worker threads run the same rows.
+ * A request of the contract on its way through the resolver, on one thread: decode, look
+ * at the disk or ask the Hub, encode. Each kind of request (a file, several files, a
+ * snapshot) is a row of functions; the edge's thread and the worker threads use the same
+ * rows.
  */
 #ifndef HC_SERVER_RESOLVE_H
 #define HC_SERVER_RESOLVE_H
@@ -18,7 +19,7 @@ enum { HC_LOOKUPS_UNBOUNDED = INT32_MAX };
 struct hc_resolve {
     const struct hc_resolve_kind *kind;
     struct hc_resolver *resolver;
-    struct hc_arena *arena; /* the answer's lists live there */
+    struct hc_arena *arena; /* holds the lists of the answer */
     union {
         struct hc_file_request file;
         struct hc_files_request files;
@@ -34,17 +35,17 @@ struct hc_resolve {
     const struct hc_target *target;
     const char *filename; /* NULL for several */
     const char *commit;
-    unsigned lookups; /* files that the disk is looked at for, or HC_LOOKUPS_UNBOUNDED */
+    unsigned lookups; /* files to look for on the disk, or HC_LOOKUPS_UNBOUNDED */
 };
 
 extern const struct hc_resolve_kind hc_resolve_kind_file, hc_resolve_kind_files,
     hc_resolve_kind_snapshot;
 
-/* Borrows all; cleared by hc_resolve_clear(). */
+/* Borrows all three; hc_resolve_clear() clears it. */
 struct hc_resolve hc_resolve_new(const struct hc_resolve_kind *kind,
                                  struct hc_resolver *resolver, struct hc_arena *arena);
 
-/* What `message` must be to be decoded. */
+/* The type of the messages that hc_resolve_decode() takes. */
 const ProtobufCMessageDescriptor *
 hc_resolve_message_type(const struct hc_resolve_kind *kind);
 
@@ -52,10 +53,10 @@ hc_resolve_message_type(const struct hc_resolve_kind *kind);
 int hc_resolve_decode(struct hc_resolve *resolve, const ProtobufCMessage *message,
                       const char *token, uint64_t caller, struct hc_error *err);
 
-/* Answers from the disk alone: 1 found, 0 the Hub has to be asked, -1 failed. */
+/* Answers from the disk alone. 1: found; 0: the Hub has to be asked; -1: failed. */
 int hc_resolve_at_disk(struct hc_resolve *resolve, struct hc_error *err);
 
-/* Asks the Hub as far as that is needed: 1, or -1. Progress goes to `watched`' waiters. */
+/* Asks the Hub where the disk does not suffice: 1 or -1. `watched` gets the progress. */
 int hc_resolve_at_hub(struct hc_resolve *resolve, struct hc_cancellation *cancellation,
                       struct hc_coalesced_request *watched, struct hc_error *err);
 
@@ -67,11 +68,11 @@ void hc_resolve_clear(struct hc_resolve *resolve);
 HC_DEFINE_AUTO_VALUE(hc_resolve, hc_resolve_clear)
 
 /*
- * Whether the volume answers quickly enough to be looked at on the thread that takes gRPC's
- * events. A lookup there that takes longer than 10 ms sends the later ones to the pool of
- * threads for the disk, until 16 of them in a row have taken 1 ms at most. While one hangs
- * there, no other thread that takes events begins another. Zero-initialised it is quick.
- * Callable from any thread.
+ * Whether the volume is quick enough for lookups on the thread that takes gRPC's events.
+ * A lookup there that takes longer than 10 ms sends the later ones to the disk pool,
+ * until 16 of them in a row have taken 1 ms at most. While one hangs, no other thread
+ * that takes events begins a lookup. Zero-initialized it is quick. Callable from any
+ * thread.
  */
 struct hc_volume_speed {
     atomic_bool is_looking; /* a thread that takes events */
@@ -79,11 +80,11 @@ struct hc_volume_speed {
     atomic_uint quick_in_a_row; /* lookups by the pool */
 };
 
-/* True: the thread may look, and says when it has. The time is in milliseconds. */
+/* True: the edge may look, and then has to call hc_volume_speed_end_lookup(). */
 bool hc_volume_speed_begin_lookup(struct hc_volume_speed *speed);
 void hc_volume_speed_end_lookup(struct hc_volume_speed *speed, int64_t took_ms);
 
-/* A lookup by the pool. */
+/* Counts a lookup by the pool. */
 void hc_volume_speed_add_lookup(struct hc_volume_speed *speed, int64_t took_ms);
 
 #endif

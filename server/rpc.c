@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The server over gRPC's C core: connections from listener.c, a table of registered
- * methods, and one thread that takes the events of one completion queue. Measured on two
- * cores, one thread answers more calls than two or four. What becomes of a call is in
- * rpc_call.c.
+ * The server over gRPC's C core (<grpc/grpc.h>): connections from listener.c, a table of
+ * registered methods, and one thread, the edge's, that takes the events of one completion
+ * queue. On two cores one thread answers more calls than two or four. rpc_call.c has the
+ * states of a call.
  *
- * A second thread, the relief, looks at the first ten times a second. When that has been
- * at one event ever since the last look, the relief takes the events until it is done.
+ * A second thread, the relief, looks at the edge's thread ten times a second. If that has
+ * been busy with one event since the last look, because a volume hangs, the relief takes
+ * the events until the edge's thread is done.
+ *
+ * The server opens, adds methods and listeners, starts, stops (no new calls), ends its
+ * calls and closes. The main thread does all of that. The lock guards the lists of calls.
  */
 #include "rpc.h"
 
@@ -28,12 +32,12 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
-enum { ASKED_AHEAD = 64, LOOK_EVERY_MS = 100 };
+enum { REQUESTED_AHEAD = 64, LOOK_EVERY_MS = 100 };
 
 /*
- * What clients may take, all in hubcached(8) under LIMITS. The memory is for what has come
- * of requests that are not whole yet: a message each, of as many streams of as many
- * connections as there are, would be without bounds.
+ * Limits for clients, all in hubcached(8) under LIMITS. The memory is that of requests
+ * whose bytes have not all arrived: without it, one message for each stream of each
+ * connection would have no bound.
  */
 enum {
     STREAMS_MAX = 1024, /* of one connection; a call that waits for a download has one */
@@ -41,7 +45,7 @@ enum {
     METADATA_BYTES_MAX = 64 * 1024,
     MEMORY_BYTES_MAX = 64 * 1024 * 1024,
     PING_INTERVAL_MS = 10 * 1000, /* of a client's pings, at least */
-    KEEPALIVE_MS = 60 * 1000, /* the server asks a silent client whether it is there */
+    KEEPALIVE_MS = 60 * 1000, /* the server pings a connection that is silent so long */
     KEEPALIVE_ANSWER_MS = 20 * 1000
 };
 
@@ -77,7 +81,7 @@ static grpc_server *grpc_server_new(void)
     return server;
 }
 
-/* Only the thread itself counts its turns. */
+/* Odd: busy with an event. Only the thread itself writes its count. */
 static void thread_count_turn(struct hc_rpc_thread *thread)
 {
     unsigned turns = atomic_load_explicit(&thread->turns, memory_order_relaxed);
@@ -85,7 +89,10 @@ static void thread_count_turn(struct hc_rpc_thread *thread)
     atomic_store_explicit(&thread->turns, turns + 1, memory_order_release);
 }
 
-/* False: the queue has been shut down and is empty. The server's own event has no call. */
+/*
+ * Takes one event, if one happens until then. False: the queue is shut down and empty.
+ * The event without a call is the end of grpc_server_shutdown_and_notify().
+ */
 static bool thread_take_event(struct hc_rpc_thread *thread, gpr_timespec until)
 {
     struct hc_rpc *rpc = thread->rpc;
@@ -120,6 +127,7 @@ static unsigned thread_turns(const struct hc_rpc_thread *thread)
     return atomic_load_explicit(&thread->turns, memory_order_acquire);
 }
 
+/* It takes events only while the same event keeps the edge's thread busy. */
 static void *relief_run(void *argument)
 {
     struct hc_rpc *rpc = argument;
@@ -139,7 +147,7 @@ static void *relief_run(void *argument)
     return NULL;
 }
 
-/* On the listener's thread. */
+/* On the listener's thread. gRPC owns the descriptor from now on. */
 static void connection_accepted(void *ctx, int fd)
 {
     struct hc_rpc *rpc = ctx;
@@ -195,7 +203,8 @@ int hc_rpc_add(struct hc_rpc *rpc, const struct hc_rpc_method *methods, size_t c
             grpc_server_register_method(rpc->server, methods[i].path, NULL,
                                         GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
         if (!registered)
-            return hc_fail(err, HC_INTERNAL, "%s is there twice", methods[i].path);
+            return hc_fail(err, HC_INTERNAL, "the method %s is registered twice",
+                           methods[i].path);
         rpc->served[rpc->served_count++] =
             (struct hc_rpc_served){&methods[i], service, registered};
     }
@@ -218,7 +227,7 @@ int hc_rpc_start(struct hc_rpc *rpc, struct hc_error *err)
         return hc_fail(err, HC_INTERNAL, "no second thread for gRPC's events");
     rpc->has_relief = true;
     for (size_t i = 0; i < rpc->served_count; i++) {
-        for (unsigned n = 0; n < ASKED_AHEAD; n++)
+        for (unsigned n = 0; n < REQUESTED_AHEAD; n++)
             hc_rpc_call_request_next(rpc, &rpc->served[i]);
     }
     return hc_listener_start(rpc->listener, err);
@@ -269,7 +278,7 @@ void hc_rpc_cancel(struct hc_rpc *rpc)
     grpc_server_cancel_all_calls(rpc->server);
 }
 
-static void queue_await(int fd)
+static void descriptor_await(int fd)
 {
     struct pollfd event = {.fd = fd, .events = POLLIN};
 
@@ -284,9 +293,10 @@ void hc_rpc_close(struct hc_rpc *rpc)
     hc_rpc_stop(rpc);
     hc_rpc_cancel(rpc);
     if (rpc->is_started) {
-        queue_await(rpc->drained_fd);
-        queue_await(rpc->ended_fd);
+        descriptor_await(rpc->drained_fd);
+        descriptor_await(rpc->ended_fd);
     }
+    /* No event may be on its way then: gRPC asserts it. */
     grpc_completion_queue_shutdown(rpc->queue);
     hc_cancellation_cancel(rpc->end);
     if (rpc->has_relief)
@@ -308,7 +318,7 @@ void hc_rpc_close(struct hc_rpc *rpc)
     grpc_shutdown_blocking();
 }
 
-/* gRPC knows a connection that was given to it by its descriptor only: "fd:7". */
+/* gRPC names a connection that it has not accepted itself by its descriptor: "fd:7". */
 void hc_rpc_call_peer(const struct hc_rpc_call *call, char address[HC_RPC_PEER_MAX])
 {
     char *peer = grpc_call_get_peer(call->core);

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The edge: gRPC calls in, answers out, and no trace of gRPC's own types. One thread
- * takes all events; it unpacks a request and hands it to the method's function, which
- * either answers at once or parks the call and lets any thread finish it later. That
- * function must not block; if it does all the same (a volume hangs), another thread takes
- * the events meanwhile, so that it may then run twice at a time. Only rpc.c knows gRPC.
+ * The edge: gRPC calls in, answers out. One thread, the edge's, takes all events. It
+ * unpacks a request and calls the method's function, which either answers at once or
+ * parks the call, so that any thread can finish it later. That function must not block.
+ * If it does (a volume hangs), a second thread takes the events meanwhile, so it may run
+ * twice at a time.
+ *
+ * This header has none of gRPC's types. Only rpc.c (the server), rpc_call.c (its calls)
+ * and rpc_batch.c (their operations) include gRPC's headers, through rpc_core.h.
  */
 #ifndef HC_SERVER_RPC_H
 #define HC_SERVER_RPC_H
@@ -24,13 +27,13 @@ struct hc_listener;
 struct hc_rpc;
 struct hc_rpc_call;
 
-/* One row of the table of methods. `request` lives until `start` returns. */
+/* One row of a service's table of methods. `request` lives until `start` returns. */
 struct hc_rpc_method {
     const char *path; /* "/hubcache.v1.Resolver/ResolveFile" */
     const ProtobufCMessageDescriptor *request;
     void (*start)(void *service, struct hc_rpc_call *call,
                   const ProtobufCMessage *request);
-    bool is_streaming; /* hc_rpc_call_send() may be used */
+    bool is_streaming; /* hc_rpc_call_send() is allowed */
 };
 
 enum { HC_RPC_METHODS_MAX = 16 }; /* number 0 is for calls of unknown methods */
@@ -48,34 +51,36 @@ struct hc_rpc *hc_rpc_open(unsigned connections_max,
 int hc_rpc_add(struct hc_rpc *rpc, const struct hc_rpc_method *methods, size_t count,
                void *service, struct hc_error *err);
 
-/* host:port or unix:/path; `bound` gets the address with its real port. */
+/* Binds host:port or unix:/path, before the start; `bound` gets the real port. */
 int hc_rpc_listen(struct hc_rpc *rpc, const char *address, char *bound, size_t size,
                   struct hc_error *err);
 
 int hc_rpc_start(struct hc_rpc *rpc, struct hc_error *err);
 
-/* Borrowed; it stops with hc_rpc_stop(). */
+/* Borrowed. hc_rpc_stop() stops it. */
 struct hc_listener *hc_rpc_listener(const struct hc_rpc *rpc);
 
-/* No new calls from now on; those that run go on. */
+/* Takes no new calls from now on; running calls go on. */
 void hc_rpc_stop(struct hc_rpc *rpc);
 
 /*
- * A descriptor that is readable once the last call is over after hc_rpc_stop(). Idle
- * connections may still be open: gRPC's clients take their time to notice the end.
+ * A descriptor that becomes readable when, after hc_rpc_stop(), the last call is over.
+ * Idle connections may still be open: gRPC's clients close them some time after the
+ * GOAWAY.
  */
 int hc_rpc_drained_fd(const struct hc_rpc *rpc);
 
-/* Likewise, once every connection is closed too. */
+/* Likewise, when every connection is closed too. */
 int hc_rpc_ended_fd(const struct hc_rpc *rpc);
 
 /*
- * The end of the grace period: calls `gone` of each parked call that is not over, on this
- * thread, for its service to finish it with HC_SHUTTING_DOWN. How many there were.
+ * The end of the grace period: calls `leave` of each parked call that is not over, on
+ * this thread, so that its service finishes it with HC_SHUTTING_DOWN. Returns their
+ * number.
  */
 unsigned hc_rpc_end_calls(struct hc_rpc *rpc);
 
-/* Cancels what still runs and closes the connections: clients see a broken one. */
+/* Cancels running calls and closes the connections; the clients see broken ones. */
 void hc_rpc_cancel(struct hc_rpc *rpc);
 
 /* Stops, cancels, and waits until every parked call has been finished. */
@@ -87,43 +92,46 @@ HC_DEFINE_AUTO(hc_rpc, hc_rpc_close)
 
 enum { HC_RPC_SCRATCH = 128 };
 
-/* Memory of the call's own for whoever parks it, from `start` to the finish. */
+/* Memory of the call for the service that parks it, from `start` to the finish. */
 void *hc_rpc_call_scratch(struct hc_rpc_call *call);
 
 /* The call's request context, from `start` to the end of the call. */
 struct hc_request *hc_rpc_call_request(struct hc_rpc_call *call);
 
-/* A header of the request, not terminated: true when there is one. Within `start` only.
- */
+/* True: the request has that header; `*value` has no NUL. Only within `start`. */
 bool hc_rpc_call_header(const struct hc_rpc_call *call, const char *name,
                         const char **value, size_t *size);
 
 enum { HC_RPC_PEER_MAX = 64 };
 
-/* Where the call comes from, without the port: the same for all calls of one host. */
+/* The address of the client without the port: the same for all calls of one host. */
 void hc_rpc_call_peer(const struct hc_rpc_call *call, char address[HC_RPC_PEER_MAX]);
 
-/* Within `start`, of a call that is not parked. */
+/* Finishes a call with `message`. Only within `start`, for a call that is not parked. */
 void hc_rpc_call_reply(struct hc_rpc_call *call, const ProtobufCMessage *message);
 
 /*
- * Within `start`: the call will be finished later. `gone` is called on the edge's thread
- * when the caller has left or its deadline has passed before that, and by hc_rpc_end_calls(),
- * possibly by both at once; the call has to be finished all the same, once.
+ * Within `start`: the call will be finished later, by any thread. The edge calls `leave`
+ * if the caller leaves or its deadline passes before that, and so does
+ * hc_rpc_end_calls(), on its own thread and perhaps at the same time. The call must still
+ * be finished once.
  */
-void hc_rpc_call_park(struct hc_rpc_call *call, void (*gone)(struct hc_rpc_call *call));
+void hc_rpc_call_park(struct hc_rpc_call *call, void (*leave)(struct hc_rpc_call *call));
 
-/* Whether `gone` was called, or may have been, by hc_rpc_end_calls(). */
+/* True: hc_rpc_end_calls() has begun, so it may be the cause of `leave`. */
 bool hc_rpc_call_is_shutting_down(const struct hc_rpc_call *call);
 
-/* A message of a streaming method. The newest one wins while another is on its way. */
+/*
+ * Sends a message of a streaming method. While one is on its way only the newest waits.
+ */
 void hc_rpc_call_send(struct hc_rpc_call *call, struct hc_answer *message);
 
-/* The end, exactly once, parked or not. NULL says that memory is short. */
+/* Finishes a call, parked or not, exactly once. `answer` NULL: memory is short. */
 void hc_rpc_call_finish(struct hc_rpc_call *call, struct hc_answer *answer);
 
-/* Keeps the scratch memory of a parked call alive; sending to a finished call is
- * harmless. */
+/*
+ * Keep the scratch memory of a parked call alive. To send to a finished call is harmless.
+ */
 void hc_rpc_call_hold(struct hc_rpc_call *call);
 void hc_rpc_call_release(struct hc_rpc_call *call);
 

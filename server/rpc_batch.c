@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Operations of gRPC's C core, put together into batches. gRPC takes what it needs when a
- * batch is started, but for a trailer, which is the call's until the end.
+ * Operations of gRPC's C core, put together into batches: <grpc/grpc.h>, at
+ * grpc_call_start_batch(), has the rules. A call sends its headers once, then messages,
+ * then the status with the trailer, and receives one close; no operation twice in one
+ * batch.
+ *
+ * Ownership: gRPC holds slices and buffers that it needs when the batch is started, so
+ * the batch releases its own at once. The array of a trailer it does not copy: that is a
+ * member of the call, which lives until the status is sent.
  */
 #include "rpc_core.h"
 
@@ -10,6 +16,7 @@
 #include <grpc/slice.h>
 #include <string.h>
 
+/* At most four operations: headers, message, status, close. */
 static grpc_op *batch_add(struct hc_rpc_batch *batch, grpc_op_type type)
 {
     grpc_op *op = &batch->ops[batch->count++];
@@ -56,13 +63,14 @@ static void answer_release(void *answer)
 
 grpc_slice hc_rpc_batch_share(struct hc_answer *answer)
 {
-    uint8_t *bytes;
+    uint8_t *bytes; /* gRPC only reads them, but its function has no const */
 
     memcpy(&bytes, &answer->bytes, sizeof bytes);
     return grpc_slice_new_with_user_data(bytes, answer->size, answer_release,
                                          hc_answer_hold(answer));
 }
 
+/* A failure without details has no trailer of its own. */
 static void batch_add_failure(struct hc_rpc_batch *batch, struct hc_rpc_call *call,
                               struct hc_answer *answer)
 {
@@ -95,7 +103,7 @@ void hc_rpc_batch_add_answer(struct hc_rpc_batch *batch, struct hc_rpc_call *cal
 void hc_rpc_batch_start(struct hc_rpc_batch *batch, struct hc_rpc_call *call,
                         struct hc_rpc_event *event)
 {
-    grpc_call *core = call->core; /* the call is not this thread's any more then */
+    grpc_call *core = call->core; /* another thread may free the call after the start */
     grpc_call_error failed;
 
     hc_rpc_release_order(call->rpc);

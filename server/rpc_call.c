@@ -2,22 +2,25 @@
 /*
  * The states of a call, and the events of gRPC's queue that move it on:
  *
- *     requested   gRPC may give it to the next caller of its method; `arrived` ends this,
- *                 and asks gRPC for the next one
- *     started     its method's function runs on the edge's thread
+ *     requested   gRPC may use it for the next call of its method; `arrived` ends this
+ *                 state, and requests another one
+ *     started     the function of its method runs on the edge's thread
  *     answered    one batch (headers, message, status, close) is on its way; `finished`
  *                 ends it
- *     parked      it waits for an answer without a thread; a batch with the close alone
- *                 tells by `closed` that the caller left, or that the call is over
- *     sending     a parked call of a streaming method: a message is on its way; `sent` ends
- *                 it, and sends the newest message that came meanwhile, or the last batch
- *     over        its method has finished it: the last batch goes out, now or after what is
- *                 being sent, and `finished` ends it
+ *     parked      it waits for its answer without a thread; a batch with the close alone
+ *                 completes, as `closed`, when the caller leaves or the call is over
+ *     sending     a message of a parked call of a streaming method is on its way; `sent`
+ *                 ends it, and sends the newest message since then, or the last batch
+ *     over        its method has finished it: the last batch is sent, now or after the
+ *                 message that is on its way, and `finished` ends it
  *
  * A parked call is on the list of parked calls until `closed`, or until the shutdown ends
- * it: then `leave` is called, and the method finishes it. The call's memory is counted by
- * holders (the last batch, the close of a parked call, waiters that send progress); the
- * last one resets it, and puts it on a list for the next calls.
+ * it: then `leave` is called, and the method finishes it.
+ *
+ * Its holders keep the memory of a call: the last batch, the close of a parked call, and
+ * waiters that send progress. The last holder resets it, and puts it on a list for the
+ * next calls. The server's lock guards the lists, the call's own lock its `shared` part;
+ * no thread takes both, nor starts a batch under one of them.
  */
 #include "rpc_core.h"
 
@@ -68,7 +71,7 @@ static void call_free(struct hc_rpc_call *call)
     free(call);
 }
 
-/* Back to what it was when new, but for the memory it has grown. */
+/* As when it was new, but it keeps the memory of its arrays for the next call. */
 static void call_reset(struct hc_rpc_call *call)
 {
     if (call->payload)
@@ -107,7 +110,7 @@ static struct hc_rpc_call *call_take(struct hc_rpc *rpc)
     return call ? call : call_new(rpc);
 }
 
-/* `call` may be NULL. The last one of a server that stops tells that none runs any more. */
+/* `call` may be NULL. When the server stops, the last call makes drained_fd readable. */
 static void call_give_back(struct hc_rpc *rpc, struct hc_rpc_call *call)
 {
     bool keep, is_drained;
@@ -154,7 +157,7 @@ static void parked_add(struct hc_rpc_call *call)
     rpc->shared.parked = call;
 }
 
-/* With the lock held. */
+/* The lock is held. */
 static void parked_remove(struct hc_rpc_call *call)
 {
     if (!call->parked)
@@ -205,6 +208,9 @@ static void call_record(struct hc_rpc_call *call, const struct hc_answer *answer
         call->rpc->finished(call->rpc->ctx, &call->request, answer ? answer : &no_memory);
 }
 
+/*
+ * A hit: the message is packed into gRPC's own memory, and one batch is the whole call.
+ */
 void hc_rpc_call_reply(struct hc_rpc_call *call, const ProtobufCMessage *message)
 {
     static const struct hc_answer ok = {.message = ""};
@@ -220,7 +226,7 @@ void hc_rpc_call_reply(struct hc_rpc_call *call, const ProtobufCMessage *message
     hc_rpc_batch_start(&batch, call, &call->finished);
 }
 
-/* The last batch. Nothing else is being sent, and nothing will. */
+/* Sends the last batch. Nothing else is on its way, and nothing follows. */
 static void call_send_last(struct hc_rpc_call *call, struct hc_answer *answer)
 {
     struct hc_rpc_batch batch = {.text = grpc_empty_slice()};
@@ -252,6 +258,7 @@ void hc_rpc_call_finish(struct hc_rpc_call *call, struct hc_answer *answer)
         call_send_last(call, answer);
 }
 
+/* Only the thread that has set is_sending calls it, so has_started needs no lock. */
 static void call_send_message(struct hc_rpc_call *call, struct hc_answer *message)
 {
     struct hc_rpc_batch batch = {.text = grpc_empty_slice()};
@@ -304,7 +311,7 @@ static void call_sent(struct hc_rpc_call *call, bool ok)
     HC_AUTO(hc_answer) *last = NULL;
     bool is_over;
 
-    (void)ok; /* that the caller left is seen by call_closed() */
+    (void)ok; /* if the caller left, call_closed() gets to know */
     {
         HC_LOCKED(&call->shared.lock);
 
@@ -326,6 +333,7 @@ static bool call_is_finished(struct hc_rpc_call *call)
     return call->shared.is_over;
 }
 
+/* The close comes after the finish, too: only a caller that leaves before is reported. */
 static void call_closed(struct hc_rpc_call *call, bool ok)
 {
     (void)ok;
@@ -362,8 +370,8 @@ static void call_finished(struct hc_rpc_call *call, bool ok)
 }
 
 /*
- * The request's bytes, which the caller gives back. There is no payload when the caller
- * closed its side before a message, or within one; an empty message has one.
+ * The bytes of the request; the calling function releases the slice. There is no payload
+ * if the client closed its side before a message or within one; an empty message has one.
  */
 static int call_read_payload(const struct hc_rpc_call *call, grpc_slice *bytes,
                              struct hc_error *err)
@@ -381,7 +389,7 @@ static int call_read_payload(const struct hc_rpc_call *call, grpc_slice *bytes,
 
 static void call_start_method(struct hc_rpc_call *call)
 {
-    struct hc_rpc_thread *thread = call->thread; /* the call may end before this does */
+    struct hc_rpc_thread *thread = call->thread; /* `call` may be freed meanwhile */
     const struct hc_rpc_method *method = call->served->row;
     ProtobufCMessage *request = NULL;
     grpc_slice bytes;
@@ -410,6 +418,7 @@ static void call_refuse_unknown(struct hc_rpc_call *call)
     hc_rpc_call_finish(call, failure);
 }
 
+/* gRPC gives the deadline on a clock of its own choice; the library's is monotonic. */
 static int64_t call_deadline_ms(const struct hc_rpc_call *call)
 {
     gpr_timespec left;
@@ -420,6 +429,7 @@ static int64_t call_deadline_ms(const struct hc_rpc_call *call)
     return hc_monotonic_ms() + gpr_time_to_millis(left);
 }
 
+/* Not `ok`: the server stops, and no call has arrived. */
 static void call_arrived(struct hc_rpc_call *call, bool ok)
 {
     if (!ok) {
@@ -437,7 +447,7 @@ static void call_arrived(struct hc_rpc_call *call, bool ok)
         call_refuse_unknown(call);
 }
 
-/* Short of memory, one call less is asked for in advance. */
+/* When memory is short, one call less is requested in advance. */
 void hc_rpc_call_request_next(struct hc_rpc *rpc, const struct hc_rpc_served *served)
 {
     struct hc_rpc_call *call = call_take(rpc);
@@ -460,7 +470,7 @@ void hc_rpc_call_request_next(struct hc_rpc *rpc, const struct hc_rpc_served *se
                                        &call->arrived);
 }
 
-/* --- what methods ask of a call ------------------------------------------------------
+/* --- what services use of a call ------------------------------------------------------
  */
 
 void *hc_rpc_call_scratch(struct hc_rpc_call *call)

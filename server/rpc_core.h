@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What rpc.c (the server), rpc_call.c (its calls) and rpc_batch.c (their operations)
- * share; nobody else includes it, so that nobody else knows gRPC.
+ * share. No other file includes it, so no other file includes gRPC's headers.
  */
 #ifndef HC_SERVER_RPC_CORE_H
 #define HC_SERVER_RPC_CORE_H
@@ -13,20 +13,20 @@
 #include <pthread.h>
 #include <stdalign.h>
 
-/* What the tag of a call's event points to. */
+/* The tag of an event of a call: gRPC gives it back when the event happens. */
 struct hc_rpc_event {
     void (*happened)(struct hc_rpc_call *call, bool ok);
     struct hc_rpc_call *call;
 };
 
-/* `row` is NULL for calls of methods that there are not. */
+/* A method that is served. `row` is NULL for the calls of all unknown methods. */
 struct hc_rpc_served {
     const struct hc_rpc_method *row;
     void *service;
     void *registered;
 };
 
-/* A thread that takes events, and its memory for the call that it hands over. */
+/* A thread that takes events, and its memory for the request that it unpacks. */
 struct hc_rpc_thread {
     struct hc_rpc *rpc;
     pthread_t handle;
@@ -38,7 +38,7 @@ struct hc_rpc_call {
     struct hc_rpc_event arrived, closed, sent, finished;
     struct hc_rpc *rpc;
     const struct hc_rpc_served *served;
-    struct hc_rpc_thread *thread; /* that it was handed over by */
+    struct hc_rpc_thread *thread; /* the one that took its arrival */
     struct hc_rpc_call *next_free;
     grpc_call *core;
     gpr_timespec deadline;
@@ -56,8 +56,8 @@ struct hc_rpc_call {
         bool has_started; /* the headers are sent */
         bool is_sending;
         bool is_over;           /* finished by its method */
-        struct hc_answer *next; /* waits for what is being sent */
-        struct hc_answer *last; /* is_over: waits for it too */
+        struct hc_answer *next; /* the next message; waits while is_sending */
+        struct hc_answer *last; /* if is_over: the answer; waits likewise */
     } shared;
     alignas(max_align_t) char scratch[HC_RPC_SCRATCH];
 };
@@ -73,17 +73,17 @@ struct hc_rpc {
     struct hc_rpc_served served[HC_RPC_METHODS_MAX];
     size_t served_count;
     struct hc_rpc_thread edge, relief; /* see rpc.c */
-    struct hc_cancellation *end;       /* over: the relief is not needed any more */
+    struct hc_cancellation *end;       /* cancelled: the relief ends */
     atomic_uint_least64_t last_id;
     bool is_started, has_relief;
-    int drained_fd;        /* no call runs any more */
-    int ended_fd;          /* and gRPC has let go of the last connection */
+    int drained_fd;        /* readable: no call runs */
+    int ended_fd;          /* readable: gRPC has closed the last connection, too */
     atomic_uint order;     /* see hc_rpc_release_order() */
     atomic_bool is_ending; /* hc_rpc_end_calls() */
     struct {
         pthread_mutex_t lock;
         struct hc_rpc_call *free;
-        struct hc_rpc_call *parked; /* whose callers have not heard of the end */
+        struct hc_rpc_call *parked; /* neither closed nor ended by the shutdown */
         unsigned free_count, live_count;
         bool is_stopping;
     } shared;
@@ -98,27 +98,30 @@ struct hc_rpc_batch {
 
 void hc_rpc_batch_add_headers(struct hc_rpc_batch *batch);
 
-/* Takes `bytes`. */
+/* Takes `bytes` over. */
 void hc_rpc_batch_add_message(struct hc_rpc_batch *batch, grpc_slice bytes);
 void hc_rpc_batch_add_status(struct hc_rpc_batch *batch, unsigned code, const char *text);
 
-/* Message and status, or a failure with its trailer; NULL: memory is short. */
+/*
+ * Adds message and status, or a failure with its trailer. `answer` NULL: memory is short.
+ */
 void hc_rpc_batch_add_answer(struct hc_rpc_batch *batch, struct hc_rpc_call *call,
                              struct hc_answer *answer);
 
-/* Ends when the call is over, for whatever cause. */
+/* Completes when the call is over, be it finished, cancelled or broken. */
 void hc_rpc_batch_add_close(struct hc_rpc_batch *batch, struct hc_rpc_call *call);
 
-/* The answer's bytes, not copied. */
+/* The bytes of the answer, not copied: the slice holds the answer. */
 grpc_slice hc_rpc_batch_share(struct hc_answer *answer);
 
-/* `event` tells of its end. */
+/* Starts the operations; `event` happens when all of them are complete. */
 void hc_rpc_batch_start(struct hc_rpc_batch *batch, struct hc_rpc_call *call,
                         struct hc_rpc_event *event);
 
 /*
- * What a thread has written before it starts something at gRPC, the edge's thread may
- * read when the event comes. gRPC sees to that by means that ThreadSanitizer cannot see.
+ * A thread writes to a call and then starts an operation; the edge's thread reads it when
+ * the event happens. gRPC's locks make that safe, but ThreadSanitizer does not see them
+ * in a library that is not instrumented: these two show it the same sequence.
  */
 static inline void hc_rpc_release_order(struct hc_rpc *rpc)
 {
@@ -130,13 +133,15 @@ static inline void hc_rpc_acquire_order(struct hc_rpc *rpc)
     (void)atomic_load_explicit(&rpc->order, memory_order_acquire);
 }
 
-/* Asks gRPC for one call of that method. */
+/* Requests one more call of that method from gRPC. */
 void hc_rpc_call_request_next(struct hc_rpc *rpc, const struct hc_rpc_served *served);
 
-/* Takes every call off the list of parked ones; how many of them were not over. */
+/*
+ * Takes every call off the list of parked ones, and lets those that are not over leave.
+ */
 unsigned hc_rpc_call_end_all(struct hc_rpc *rpc);
 
-/* Frees the list. */
+/* Frees the list of calls that wait to be used again. */
 void hc_rpc_call_free_all(struct hc_rpc *rpc);
 
 #endif

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The server serves until it stops; there is no way back. So a watcher gets one answer
- * when it comes and, when the server stops, another which is also the end of its call: a
- * watch that went on would keep the server from ending.
+ * grpc.health.v1 (grpc/health/v1/health.proto, gRPC's health checking protocol). The
+ * server is SERVING until it stops, and NOT_SERVING from then on.
+ *
+ * A watcher is listed when its call starts, and gets the state at once. It leaves the
+ * list when its caller leaves, or when the server stops: then NOT_SERVING is its last
+ * message, and its call ends, although the protocol lets a watch go on, because an open
+ * call would keep the server from ending. The lock guards the list; calls are finished
+ * without it, by the thread that has taken the watcher off the list.
  */
 #include "service_health.h"
 
@@ -22,11 +27,11 @@ enum { LEFT_CODE = HC_STATUS_CANCELLED };
 struct watcher {
     struct hc_health_service *health;
     struct hc_rpc_call *call;
-    struct watcher *next, **here; /* NULL `here`: on no list */
+    struct watcher *next, **here; /* `here` NULL: not on the list */
 };
 
 _Static_assert(sizeof(struct watcher) <= HC_RPC_SCRATCH,
-               "it lives in the scratch memory");
+               "a watcher lives in the scratch memory of its call");
 
 struct hc_health_service {
     struct {
@@ -117,12 +122,15 @@ static void watcher_leave(struct hc_rpc_call *call)
     hc_rpc_call_finish(call, end);
 }
 
-/* From watcher_add() on hc_health_service_stop(), on the main thread, may finish the call:
- * to send to a finished call is harmless. */
+/*
+ * From watcher_add() on, hc_health_service_stop() on the main thread may finish the call;
+ * to send to a finished call is harmless.
+ */
 static void health_watch(void *ctx, struct hc_rpc_call *call,
                          const ProtobufCMessage *message)
 {
     struct watcher *watcher = hc_rpc_call_scratch(call);
+    /* Check fails for an unknown service, Watch does not: it may become known. */
     int status = service_is_known(message) ? STATUS(SERVING) : STATUS(SERVICE_UNKNOWN);
     Grpc__Health__V1__HealthCheckResponse now;
     HC_AUTO(hc_answer) *answer = NULL;

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A request is decoded and checked. A lookup of a few files is made at once, on the edge's
- * thread, as long as the volume is quick; when it does not answer the call, and for lookups
- * that take longer, the call is parked and joins a coalesced request, for which a worker
- * thread unpacks the same request once more and resolves it by the same functions. Snapshots
- * always do, because proving that one is whole looks at every file of it.
+ * A call is decoded and checked. A lookup of a few files is made at once, on the edge's
+ * thread, as long as the volume is quick. If the disk does not answer the call, or for
+ * lookups that take longer, the call is parked and joins a coalesced request: a worker
+ * thread unpacks the same request again and resolves it with the same functions. A call
+ * for a snapshot is always parked: to prove that one is complete, each of its files is
+ * looked at.
+ *
+ * A parked call is a waiter in the scratch memory of its call. It ends once: with the
+ * answer of the coalesced request, or when the caller leaves, the deadline passes or the
+ * server stops. hc_coalescer_leave() decides which of the two comes first.
  *
  * To add a method: a row in `methods` and a function. To add a kind of request: a row of
  * functions in resolve.c.
@@ -39,12 +44,13 @@ struct parked_call {
 };
 
 _Static_assert(sizeof(struct parked_call) <= HC_RPC_SCRATCH,
-               "it lives in the scratch memory");
+               "a parked call lives in the scratch memory of its call");
 
 HC_DEFINE_AUTO_VALUE(hc_arena, hc_arena_reset)
 
-/* ---- parked calls ------------------------------------------------------------------- */
+/* ---- parked calls ----------------------------------------------------------------- */
 
+/* The waiter is the first member. */
 static struct parked_call *parked_call_of(struct hc_waiter *waiter)
 {
     return (struct parked_call *)waiter;
@@ -83,7 +89,7 @@ static const struct hc_waiter_type parked_call_waiter = {parked_call_finish,
                                                          parked_call_hold,
                                                          parked_call_release};
 
-/* Why the edge ends a parked call before its answer is there. */
+/* The failure of a call that the edge ends before it has an answer. */
 static void parked_call_fail(const struct hc_rpc_call *call, int64_t deadline_ms,
                              struct hc_error *err)
 {
@@ -91,8 +97,8 @@ static void parked_call_fail(const struct hc_rpc_call *call, int64_t deadline_ms
         (void)hc_fail(err, HC_DEADLINE_EXCEEDED, "the caller's deadline passed");
     } else if (hc_rpc_call_is_shutting_down(call)) {
         (void)hc_fail(err, HC_SHUTTING_DOWN,
-                      "this hubcached stops before the answer is there: ask again, "
-                      "another replica or the next start goes on with the download");
+                      "this hubcached stops before it has the answer: ask again, "
+                      "another replica or the next start resumes the download");
         err->retry_after_ms = RETRY_AFTER_MS;
     } else {
         (void)hc_fail(err, HC_CANCELLED, "the caller left");
@@ -112,8 +118,10 @@ static void parked_call_leave(struct hc_rpc_call *call)
     hc_rpc_call_finish(call, answer);
 }
 
-/* `key` has all but the request, which is packed once more, without unknown fields and
- * other differences between two equal requests. */
+/*
+ * Parks the call. `key` lacks the request's bytes, which are packed again here: two equal
+ * requests may differ in unknown fields or in the sequence of fields.
+ */
 static void call_coalesce(struct hc_resolver_service *service, struct hc_rpc_call *call,
                           struct hc_request_key *key, const ProtobufCMessage *message,
                           bool watches)
@@ -143,7 +151,7 @@ static void call_coalesce(struct hc_resolver_service *service, struct hc_rpc_cal
     hc_coalescer_join(service->coalescer, key, &parked->waiter);
 }
 
-/* ---- the edge's thread -------------------------------------------------------------- */
+/* ---- the edge's thread ------------------------------------------------------------ */
 
 static void call_fail(struct hc_rpc_call *call, const struct hc_resolve *resolve,
                       const struct hc_error *err)
@@ -169,6 +177,9 @@ static void call_reply(struct hc_resolver_service *service, struct hc_rpc_call *
     hc_rpc_call_reply(call, response);
 }
 
+/*
+ * The caller is set even if the token is refused, so that the log and the limits have it.
+ */
 static int call_decode(struct hc_rpc_call *call, struct hc_resolve *resolve,
                        const ProtobufCMessage *message, struct hc_error *err)
 {
@@ -184,7 +195,7 @@ static int call_decode(struct hc_rpc_call *call, struct hc_resolve *resolve,
     return decoded;
 }
 
-/* Looks at the disk, if that takes a few lookups on a volume that is quick; else 0. */
+/* Looks at the disk, if that is a few lookups on a quick volume; else returns 0. */
 static int lookup_inline(struct hc_resolver_service *service, struct hc_resolve *resolve,
                          bool *was_looked_up, struct hc_error *err)
 {
@@ -223,7 +234,7 @@ static void call_resolve(struct hc_resolver_service *service, struct hc_rpc_call
     }
 }
 
-/* ---- worker threads ----------------------------------------------------------------- */
+/* ---- worker threads --------------------------------------------------------------- */
 
 static int key_decode(const struct hc_request_key *key, struct hc_resolve *resolve,
                       struct hc_error *err)
@@ -249,7 +260,7 @@ static struct hc_answer *resolve_answer(struct hc_resolve *resolve, int found,
     return answer;
 }
 
-/* False: the Hub has to be asked. */
+/* On a thread of the disk pool. False: the Hub has to be asked. */
 static bool key_look(void *ctx, const struct hc_request_key *key,
                      struct hc_answer **answer)
 {
@@ -276,6 +287,7 @@ static bool key_look(void *ctx, const struct hc_request_key *key,
     return true;
 }
 
+/* On a thread of the Hub pool. */
 static struct hc_answer *key_run(void *ctx, const struct hc_request_key *key,
                                  struct hc_cancellation *cancellation,
                                  struct hc_coalesced_request *request)
@@ -293,7 +305,7 @@ static struct hc_answer *key_run(void *ctx, const struct hc_request_key *key,
     return resolve_answer(&resolve, found, &err);
 }
 
-/* ---- methods ------------------------------------------------------------------------ */
+/* ---- methods ---------------------------------------------------------------------- */
 
 static void method_resolve_file(void *ctx, struct hc_rpc_call *call,
                                 const ProtobufCMessage *message)
@@ -313,7 +325,7 @@ static void method_resolve_snapshot(void *ctx, struct hc_rpc_call *call,
     call_resolve(ctx, call, &hc_resolve_kind_snapshot, message, false);
 }
 
-/* Without `snapshot` it is an empty request, of which the library says what is wrong. */
+/* Without `snapshot` it is an empty request, which the library refuses with a reason. */
 static void method_watch_snapshot(void *ctx, struct hc_rpc_call *call,
                                   const ProtobufCMessage *message)
 {
@@ -356,7 +368,7 @@ static const struct hc_rpc_method methods[] = {
      method_get_server_info, false},
 };
 
-/* ---- the interface ------------------------------------------------------------------ */
+/* ---- the interface ---------------------------------------------------------------- */
 
 struct hc_resolver_service *hc_resolver_service_new(struct hc_resolver *resolver,
                                                     struct hc_workers *disk,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hubcache.v1.Resolver: the five methods of the contract over one resolver. A file, or a
- * few, that are on disk are answered on the edge's thread; every other call is parked and
- * waits for a coalesced request.
+ * The service hubcache.v1.Resolver: the five methods of the contract over one resolver.
+ * The edge's thread answers calls for a few files that are on disk; every other call is
+ * parked and waits for a coalesced request.
  */
 #ifndef HC_SERVER_SERVICE_RESOLVER_H
 #define HC_SERVER_SERVICE_RESOLVER_H
@@ -17,14 +17,14 @@
 
 struct hc_resolver_service;
 
-/* Borrows all four: `disk` and `hub` are the pools of worker threads. */
+/* Borrows all four; `disk` and `hub` are the pools of worker threads. */
 struct hc_resolver_service *hc_resolver_service_new(struct hc_resolver *resolver,
                                                     struct hc_workers *disk,
                                                     struct hc_workers *hub,
                                                     struct hc_metrics *metrics,
                                                     struct hc_error *err);
 
-/* Waits until all of its coalesced requests are done. */
+/* Waits until every coalesced request is done. */
 void hc_resolver_service_free(struct hc_resolver_service *service);
 HC_DEFINE_AUTO(hc_resolver_service, hc_resolver_service_free)
 

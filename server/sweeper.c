@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One thread, one sweep after the other.
+ * One thread: it waits until the next sweep is due or the close begins, and sweeps. The
+ * lock guards is_closing and is not held during a sweep, so a close only waits for it.
  */
 #include "sweeper.h"
 
@@ -20,7 +21,7 @@ struct hc_sweeper {
     } shared;
 };
 
-/* False: there is none any more. */
+/* Waits until the next sweep is due. False: the sweeper closes, and none is. */
 static bool sweeper_await_next(struct hc_sweeper *sweeper)
 {
     int64_t due_ms = hc_monotonic_ms() + sweeper->every_ms;
@@ -32,6 +33,7 @@ static bool sweeper_await_next(struct hc_sweeper *sweeper)
     return !sweeper->shared.is_closing;
 }
 
+/* A sweep reports nothing: what it cannot remove, the next one tries again. */
 static void *sweeper_run(void *ctx)
 {
     struct hc_sweeper *sweeper = ctx;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sweeps the cache now and then: what is left behind expires also while nobody starts
- * anew. It does so on a thread of its own, for a volume that hangs must not keep whoever
- * waits for signals, nor a worker.
+ * Sweeps the cache periodically, so that abandoned files expire without a restart. It has
+ * a thread of its own: a volume that hangs must stop neither the main thread, which waits
+ * for signals, nor a worker thread.
  */
 #ifndef HC_SERVER_SWEEPER_H
 #define HC_SERVER_SWEEPER_H
@@ -13,7 +13,7 @@
 
 struct hc_sweeper;
 
-/* The first time after `every_ms`. `resolver` is borrowed until close. */
+/* Sweeps `every_ms`, not at once. `resolver` is borrowed until close. */
 struct hc_sweeper *hc_sweeper_open(struct hc_resolver *resolver, int64_t every_ms,
                                    struct hc_error *err);
 

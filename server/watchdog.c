@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The server's first bytes, which it sends without being asked, prove that the connection
- * was accepted and is served. So does an end of the connection: there were too many. What
- * this process lacks itself, such as descriptors, proves nothing.
+ * One thread connects to each listener in turn, every five seconds, and after a failure
+ * every second. The first bytes of an HTTP/2 server, its SETTINGS (RFC 9113, 3.4), which
+ * it sends without being asked, prove that the connection was accepted and is served. So
+ * does an immediate close: there were too many connections. A failure of this process
+ * itself, such as a lack of descriptors, proves nothing and counts as success.
+ *
+ * Three failures in a row end the thread and set is_dead: only then may another thread
+ * read the error.
  */
 #include "watchdog.h"
 
@@ -34,11 +39,11 @@ struct hc_watchdog {
     pthread_t thread;
     bool is_started;
     int stop_fd;
-    struct hc_error err; /* the thread's until is_dead */
+    struct hc_error err; /* the thread owns it until is_dead */
     atomic_bool is_dead;
 };
 
-/* 1: `fd` has `events`; 0: the watchdog is closed; -1: the time is over. */
+/* 1: `fd` has `events`; 0: the watchdog stops; -1: the time is over. */
 static int socket_await(const struct hc_watchdog *watchdog, int fd, short events,
                         int timeout_ms)
 {
@@ -72,7 +77,7 @@ static void socket_write_address(const struct sockaddr_storage *address, socklen
         (void)hc_format(text, ADDRESS_TEXT_MAX, "a listener");
 }
 
-/* The connection is made, or being made. 0 or the errno of what is wrong with it. */
+/* The connection is established, or is being so. 0: it is served; else an errno. */
 static int socket_await_answer(const struct hc_watchdog *watchdog, int fd)
 {
     char byte;
@@ -98,6 +103,7 @@ static int watchdog_check_address(const struct hc_watchdog *watchdog,
     return socket_await_answer(watchdog, fd);
 }
 
+/* Listeners are added before the start only, so their number does not change. */
 static int watchdog_check(struct hc_watchdog *watchdog)
 {
     struct sockaddr_storage address;

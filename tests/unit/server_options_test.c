@@ -237,10 +237,10 @@ static void errors_in_files_name_their_line(void **state)
         {"queue: 1\nnope: 2\n", "line 2: there is no option 'nope'"},
         {"queue: 1\nconfig: x\n", "line 2: there is no option 'config'"},
         {"queue: many\n", "line 1: queue: 'many' is not"},
-        {"\n\nqueue: [1, 2]\n", "line 3: queue: one value is wanted"},
-        {"listen: {a: b}\n", "line 1: listen: a plain value is wanted"},
+        {"\n\nqueue: [1, 2]\n", "line 3: queue: the option has one value, not a list"},
+        {"listen: {a: b}\n", "line 1: listen: the value must be a scalar"},
         {"queue: 1\n  x: [\n", "line "},
-        {"- a\n", "lines of 'option: value' are wanted"}};
+        {"- a\n", "must consist of 'option: value' lines"}};
     char *dir = temp_dir_make();
     HC_AUTO_FREE char *file = temp_dir_path(dir, "config.yaml");
 
