@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: with a real hubcached, the client library does what its header says: it answers
- * with paths on the caller's mount and with the server's reasons, survives restarts of the
- * server, and serves many threads at once. The server is offline; its cache is made here.
+ * The promise: with a real hubcached, the client library does what its header promises:
+ * it answers with paths on the caller's mount and with the server's reasons, survives
+ * restarts of the server, and serves many threads at once. The server is offline; this
+ * test fills its cache.
  */
 #include "test.h"
 
@@ -118,7 +119,7 @@ static struct hc_client *client_open(const struct fixture *f, const char *mount)
     return client;
 }
 
-/* HC_OK and the path in `path`, else the reason of the failure. */
+/* Returns HC_OK and sets `path`, or returns the reason of the failure. */
 static enum hc_reason client_resolve(struct hc_client *client, const char *repo,
                                      const char *name, char path[512])
 {
@@ -185,7 +186,7 @@ static void failures_have_the_servers_reason(void **state)
     hc_client_close(client);
 }
 
-static void several_files_are_all_there_or_none_is(void **state)
+static void several_files_are_answered_together_or_not_at_all(void **state)
 {
     const struct fixture *f = *state;
     struct hc_client *client = client_open(f, f->mount);
@@ -214,7 +215,7 @@ static bool count_events(void *ctx, const struct hc_client_progress *progress)
     return true;
 }
 
-static void a_watched_snapshot_is_the_same_answer(void **state)
+static void a_watched_snapshot_has_the_same_answer(void **state)
 {
     const struct fixture *f = *state;
     struct hc_client *client = client_open(f, f->mount);
@@ -250,7 +251,7 @@ static void the_client_gets_the_servers_info(void **state)
     hc_client_close(client);
 }
 
-static void a_server_that_comes_back_is_found_by_the_same_client(void **state)
+static void the_same_client_finds_a_server_that_restarted(void **state)
 {
     struct fixture *f = *state;
     struct hc_client *client = client_open(f, NULL);
@@ -323,7 +324,7 @@ static void a_restart_of_the_server_fails_no_call(void **state)
     }
 }
 
-static void a_server_that_is_not_there_is_given_up_within_the_timeout(void **state)
+static void a_call_to_an_absent_server_fails_within_the_timeout(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO_FREE char *nowhere = NULL;
@@ -382,12 +383,12 @@ int main(void)
         cmocka_unit_test(a_mount_of_something_else_is_refused),
         cmocka_unit_test(a_local_directorys_file_needs_no_mount),
         cmocka_unit_test(failures_have_the_servers_reason),
-        cmocka_unit_test(several_files_are_all_there_or_none_is),
-        cmocka_unit_test(a_watched_snapshot_is_the_same_answer),
+        cmocka_unit_test(several_files_are_answered_together_or_not_at_all),
+        cmocka_unit_test(a_watched_snapshot_has_the_same_answer),
         cmocka_unit_test(the_client_gets_the_servers_info),
-        cmocka_unit_test(a_server_that_comes_back_is_found_by_the_same_client),
+        cmocka_unit_test(the_same_client_finds_a_server_that_restarted),
         cmocka_unit_test(a_restart_of_the_server_fails_no_call),
-        cmocka_unit_test(a_server_that_is_not_there_is_given_up_within_the_timeout),
+        cmocka_unit_test(a_call_to_an_absent_server_fails_within_the_timeout),
         cmocka_unit_test(many_threads_share_one_client),
     };
 

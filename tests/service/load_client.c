@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * load-client ADDRESS REPO FILENAME: resolves the file through the client library, over
- * and over, in THREADS threads, until standard input ends. Then prints "CALLS FAILED" and,
- * if there is one, the first failure.
+ * and over, in THREADS threads, until standard input ends. Then prints "CALLS FAILED"
+ * and, if there is one, the first failure.
  */
 #include <hubcache-client/client.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One completion queue for all calls; whoever awaits one takes the events of all.
+ * One completion queue for all calls: awaiting one call takes the events of all of them.
  */
 #include "rpc_client.h"
 
@@ -108,7 +108,7 @@ static void client_take_event(struct rpc_client *client)
     event->happened(event->call);
 }
 
-/* Afterwards a call is on its way when it has been started, without anybody's polling. */
+/* Afterwards a started call is sent without anything polling the queue. */
 static void client_connect_now(struct rpc_client *client)
 {
     gpr_timespec late = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
@@ -287,7 +287,7 @@ const char *rpc_call_error(struct rpc_call *call)
     return call->text;
 }
 
-/* One detail of the google.rpc.Status in the trailers, NULL when there is none. */
+/* One detail of the google.rpc.Status in the trailers. NULL: there is none. */
 static ProtobufCMessage *status_find_detail(struct rpc_call *call,
                                             const ProtobufCMessageDescriptor *type)
 {
@@ -332,7 +332,7 @@ const char *rpc_call_reason(struct rpc_call *call)
     return reason;
 }
 
-const char *rpc_call_fact(struct rpc_call *call, const char *key)
+const char *rpc_call_error_info(struct rpc_call *call, const char *key)
 {
     ProtobufCMessage *found =
         status_find_detail(call, &google__rpc__error_info__descriptor);

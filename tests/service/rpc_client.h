@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The least a gRPC client can be: calls are started, any number at a time, and awaited.
- * What goes wrong with the client itself aborts the test program. One thread.
+ * A minimal gRPC client: a test starts calls, any number at a time, and awaits them. A
+ * failure of the client itself aborts the test program. One thread uses it.
  */
 #ifndef HC_SERVICE_RPC_CLIENT_H
 #define HC_SERVICE_RPC_CLIENT_H
@@ -32,23 +32,26 @@ struct rpc_call *rpc_call_start(struct rpc_client *client,
                                 const struct rpc_request *request);
 void rpc_call_cancel(struct rpc_call *call);
 
-/* Until `count` messages have come, or the call is over. How many have come. */
+/* Waits until `count` messages have arrived or the call is over; returns their number. */
 size_t rpc_call_await_messages(struct rpc_call *call, size_t count);
 
-/* Until the call is over; its status code. */
+/* Waits until the call is over, and returns its status code. */
 unsigned rpc_call_await(struct rpc_call *call);
 
-/* Of a call that is over: awaits and frees it. */
+/* Waits until the call is over, and frees it. */
 void rpc_call_free(struct rpc_call *call);
 
 /* Message `number`, from 0; the caller frees with protobuf_c_message_free_unpacked(). */
 ProtobufCMessage *rpc_call_message(struct rpc_call *call, size_t number,
                                    const ProtobufCMessageDescriptor *type);
 
-/* Of a failed call, "" when there is none; borrowed until the next such question. */
+/*
+ * Parts of the failure of a call, "" when absent; borrowed until the next of these calls.
+ */
 const char *rpc_call_error(struct rpc_call *call);
 const char *rpc_call_reason(struct rpc_call *call);
-const char *rpc_call_fact(struct rpc_call *call, const char *key); /* of ErrorInfo */
+const char *rpc_call_error_info(struct rpc_call *call,
+                                const char *key);      /* of ErrorInfo */
 const char *rpc_call_violation(struct rpc_call *call); /* BadRequest's field */
 int64_t rpc_call_retry_ms(struct rpc_call *call);      /* RetryInfo's, or -1 */
 

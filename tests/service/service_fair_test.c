@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: however many misses or downloads of one slow repo there are, and however
- * many calls were given up, files and snapshots that are on disk are answered, and so are
- * misses and snapshots of other repos. Many snapshots at a time take few threads. While the
- * volume hangs, the server says that it lives.
+ * The promise: neither misses and downloads of one slow repo, in any number, nor calls
+ * that their callers have left delay the answers for files and snapshots on disk, or for
+ * misses and snapshots of other repos. Many snapshots at a time take few threads. While
+ * the volume hangs, the server stays healthy.
  */
 #include "service_fixture.h"
 
@@ -19,7 +19,7 @@
 
 enum { MISSES = 64, GIVEN_UP = 4200, PATIENCE_MS = 20000, TEN_MINUTES_MS = 600000 };
 
-/* Whatever is asked about the repo, the Hub is slow to answer; until the test ends. */
+/* The Hub answers no request about the repo until the test ends. */
 static void slow_down(struct world *world, const char *repo)
 {
     test_hub_rule(world->hub, &(struct test_hub_rule){.contains = repo,
@@ -27,7 +27,7 @@ static void slow_down(struct world *world, const char *repo)
                                                       .number = TEN_MINUTES_MS});
 }
 
-/* A miss of a file of its own. */
+/* Starts a call for a file that no other call wants and that is not on disk. */
 static struct rpc_call *start_miss(struct world *world, const char *repo, unsigned number)
 {
     Hubcache__V1__ResolveFileRequest request = file_request("config.json");
@@ -47,7 +47,7 @@ static void give_up(struct rpc_call *call)
     rpc_call_free(call);
 }
 
-/* Ends the test rather than waiting for ever. */
+/* Fails the test rather than waiting for ever. */
 static struct rpc_call *call_cached_file(struct world *world, const char *path,
                                          const ProtobufCMessage *message)
 {
@@ -75,7 +75,7 @@ static void call_all_files(struct world *world)
     rpc_call_free(call_cached_file(world, METHOD("ResolveSnapshot"), &snapshot.base));
 }
 
-static void what_is_on_disk_and_other_repos_do_not_wait_for_a_slow_repo(void **state)
+static void files_on_disk_and_other_repos_do_not_wait_for_a_slow_repo(void **state)
 {
     struct world *world = *state;
     const Hubcache__V1__ResolveFileRequest weights = file_request("weights.bin");
@@ -98,7 +98,7 @@ static void what_is_on_disk_and_other_repos_do_not_wait_for_a_slow_repo(void **s
         give_up(misses[i]);
 }
 
-static void calls_that_were_given_up_leave_no_trace_in_the_queue(void **state)
+static void calls_whose_callers_left_leave_the_queue(void **state)
 {
     struct world *world = *state;
     Hubcache__V1__ResolveFileRequest other = file_request("weights.bin");
@@ -114,7 +114,7 @@ static void calls_that_were_given_up_leave_no_trace_in_the_queue(void **state)
         give_up(misses[i]);
 }
 
-static void a_snapshot_that_is_given_up_leaves_the_queue_too(void **state)
+static void a_snapshot_whose_caller_left_leaves_the_queue_too(void **state)
 {
     struct world *world = *state;
     Hubcache__V1__ResolveSnapshotRequest request = snapshot_request();
@@ -134,7 +134,7 @@ static void a_snapshot_that_is_given_up_leaves_the_queue_too(void **state)
     call_all_files(world);
 }
 
-/* --- snapshots that are on their way --------------------------------------------------
+/* --- snapshots that are being downloaded ----------------------------------------------
  */
 
 enum {
@@ -146,7 +146,7 @@ enum {
     HUB_WORKERS = 24
 };
 
-/* `count` repos "org/<name>-<n>", with files of their own. */
+/* Makes `count` repos "org/<name>-<n>" whose files all differ. */
 static void add_repos(struct world *world, const char *name, unsigned count,
                       uint64_t large_size)
 {
@@ -166,7 +166,7 @@ static void add_repos(struct world *world, const char *name, unsigned count,
     }
 }
 
-/* Each by a caller of its own. */
+/* Each call has another caller. */
 static struct rpc_call *start_snapshot(struct world *world, const char *name,
                                        unsigned number)
 {
@@ -226,7 +226,9 @@ static void sixty_four_snapshots_of_small_files_take_few_threads(void **state)
                                                        .number = TEN_MINUTES_MS});
 }
 
-/* Each of them has a file whose connections have a thread each, and whose bytes come. */
+/*
+ * Each snapshot has a file over several connections, each with a thread, and bytes flow.
+ */
 static void sixty_four_snapshots_of_large_files_take_few_threads(void **state)
 {
     count_threads_of_snapshots(*state, LARGE,
@@ -250,7 +252,7 @@ static void a_snapshot_does_not_wait_for_the_files_of_a_slow_one(void **state)
     for (unsigned i = 0; i < 4; i++)
         slow[i] = start_snapshot(world, "slow", i);
     test_hub_await(world->hub, "GET", "/resolve/",
-                   CONNECTIONS - 3); /* each has its share */
+                   CONNECTIONS - 3); /* each transfer has its share */
     request.repo_id = strdup("org/other-0");
     rpc_call_free(call_cached_file(world, METHOD("ResolveSnapshot"), &request.base));
     free(request.repo_id);
@@ -260,7 +262,7 @@ static void a_snapshot_does_not_wait_for_the_files_of_a_slow_one(void **state)
 }
 
 #ifdef HANGING_VOLUME
-/* --- a volume that hangs ----------------------------------------------------------------
+/* --- a volume that hangs --------------------------------------------------------------
  */
 
 enum { DISK_WORKERS = 8 };
@@ -287,7 +289,7 @@ static struct rpc_call *health_watch_start(struct world *world)
                                                 .message = &request.base});
 }
 
-/* Those who wait go on, and the next ones do not wait. */
+/* The waiting threads continue, and later ones do not wait. */
 static void volume_let_go(const char *fifo)
 {
     HC_AUTO_CLOSE int fd = open(fifo, O_WRONLY | O_CLOEXEC);
@@ -296,7 +298,7 @@ static void volume_let_go(const char *fifo)
     assert_int_equal(unlink(fifo), 0);
 }
 
-static void while_the_volume_hangs_the_server_says_that_it_lives(void **state)
+static void while_the_volume_hangs_the_server_is_healthy(void **state)
 {
     struct world *world = *state;
     const Hubcache__V1__ResolveFileRequest file = file_request("config.json");
@@ -379,14 +381,14 @@ int main(void)
 #define TEST_EMPTY(name)                                                                 \
     cmocka_unit_test_setup_teardown(name, world_setup_empty, world_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(what_is_on_disk_and_other_repos_do_not_wait_for_a_slow_repo),
-        TEST(calls_that_were_given_up_leave_no_trace_in_the_queue),
-        TEST(a_snapshot_that_is_given_up_leaves_the_queue_too),
+        TEST(files_on_disk_and_other_repos_do_not_wait_for_a_slow_repo),
+        TEST(calls_whose_callers_left_leave_the_queue),
+        TEST(a_snapshot_whose_caller_left_leaves_the_queue_too),
         TEST_EMPTY(sixty_four_snapshots_of_small_files_take_few_threads),
         TEST_EMPTY(sixty_four_snapshots_of_large_files_take_few_threads),
         TEST(a_snapshot_does_not_wait_for_the_files_of_a_slow_one),
 #ifdef HANGING_VOLUME
-        TEST_EMPTY(while_the_volume_hangs_the_server_says_that_it_lives),
+        TEST_EMPTY(while_the_volume_hangs_the_server_is_healthy),
         TEST_EMPTY(calls_with_more_than_sixteen_files_are_looked_up_by_the_disk_pool),
 #endif
     };

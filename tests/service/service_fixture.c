@@ -62,7 +62,7 @@ int world_teardown(void **state)
     return 0;
 }
 
-/* In the child. Nothing of the caller's environment about the Hub gets through. */
+/* In the child. It inherits no variable that concerns the Hub. */
 static void become_server(struct world *world, const char *const *flags, int out)
 {
     HC_AUTO_FREE char *cache = temp_dir_path(world->dir, "cache");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A world of a test's own: a hub, an empty cache, a real hubcached on a free port, and a
+ * The world of one test: a Hub, an empty cache, a real hubcached on a free port, and a
  * client. The hub has models/org/name with config.json and the LFS file weights.bin.
  */
 #ifndef HC_SERVICE_FIXTURE_H
@@ -37,29 +37,33 @@ int world_setup_empty(void **state);
 /* Ends the server with SIGKILL if it still runs. */
 int world_teardown(void **state);
 
-/* Starts the server with flags beside those of every test; NULL ends them. */
+/* Starts the server with more flags than those of every test; NULL ends them. */
 void world_serve(struct world *world, const char *const *flags);
 
-/* Runs it to its end: the exit status. Standard output is then in world->lines. */
+/*
+ * Runs the server to its end and returns its exit status; its output is in world->lines.
+ */
 int world_run_server(struct world *world, const char *const *flags);
 
-/* SIGTERM. */
+/* Sends SIGTERM. */
 void world_stop_server(struct world *world);
 
-/* Until the server has ended: its exit status. */
+/* Waits until the server has ended, and returns its exit status. */
 int world_await_end(struct world *world);
 
-/* The server's log, whole: ends the server if it runs, for its log has a thread of its own.
- * The caller frees. */
+/*
+ * The whole log of the server, which the caller frees. It first ends the server, if that
+ * runs, because a thread of the server writes the log.
+ */
 char *world_log(struct world *world);
 
 /*
- * What the server says to GET over HTTP, headers and all; it has to have been started with
- * --http-listen. The caller frees.
+ * The server's answer to GET over HTTP with its headers, which the caller frees. Needs
+ * --http-listen.
  */
 char *world_get(struct world *world, const char *path);
 
-/* A connection to --http-listen, from that address of this machine: "127.0.0.2". */
+/* Connects to --http-listen from an address of this machine, such as "127.0.0.2". */
 int world_connect_http(const struct world *world, const char *from);
 
 /* A line of /proc/<server>/status as a number: "Threads", "VmHWM". */
@@ -74,11 +78,11 @@ Hubcache__V1__ResolveSnapshotRequest snapshot_request(void);
 struct rpc_call *start_file(struct world *world,
                             const Hubcache__V1__ResolveFileRequest *request);
 
-/* Asks for the file and awaits the end. */
+/* Calls for the file and awaits the end. */
 struct rpc_call *ask_file(struct world *world,
                           const Hubcache__V1__ResolveFileRequest *request);
 
-/* Fails the test unless the call has answered with this file of the cache's. */
+/* Fails the test unless the call has answered with this file of the cache. */
 void assert_answers_file(struct world *world, struct rpc_call *call, const char *filename,
                          Hubcache__V1__Source source);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: what connects and then does nothing, in whatever number, costs the server
- * neither its listener nor the calls of others; and a listener that is dead all the same
- * ends the server, for its supervisor to start it anew.
+ * The promise: connections that stay idle, in any number, stop neither the listener nor
+ * the calls of other clients. If a listener dies nevertheless, the server ends, for its
+ * supervisor to start it again.
  */
 #include "service_fixture.h"
 
@@ -33,7 +33,7 @@ static int connect_idle(const struct world *world)
     return fd;
 }
 
-/* Whether the server served the connection: its first byte comes. Else it closed it. */
+/* True: the server serves the connection, and sends a byte. False: it has closed it. */
 static bool is_served(int fd)
 {
     struct pollfd event = {.fd = fd, .events = POLLIN};
@@ -69,7 +69,7 @@ static void more_connections_than_descriptors_leave_the_server_answering(void **
     assert_answers(world);
     for (size_t i = 0; i < IDLE; i++)
         (void)close(fds[i]);
-    do { /* gRPC takes its time to notice that they are gone */
+    do { /* gRPC takes its time to notice that they are closed */
         int late = connect_idle(world);
 
         is_room = is_served(late);
@@ -110,7 +110,7 @@ static void limit_descriptors(const struct world *world, rlim_t soft)
     assert_int_equal(prlimit(world->server, RLIMIT_NOFILE, &limit, NULL), 0);
 }
 
-static void a_shortage_of_descriptors_is_a_pause_of_the_listener(void **state)
+static void a_shortage_of_descriptors_pauses_the_listener(void **state)
 {
     struct world *world = *state;
     struct pollfd event = {.events = POLLIN};
@@ -161,7 +161,7 @@ static void a_log_reader_that_stalls_stops_no_call(void **state)
     (void)close(ends[1]);
 }
 
-/* Whether the answer to GET comes within `timeout_ms`. */
+/* True: the answer to GET arrives within `timeout_ms`. */
 static bool is_scraped(const struct world *world, const char *from, int timeout_ms)
 {
     HC_AUTO_CLOSE int fd = world_connect_http(world, from);
@@ -174,7 +174,7 @@ static bool is_scraped(const struct world *world, const char *from, int timeout_
 }
 
 /* Each connection sends a byte more of its header twice a second, until it is closed. */
-static void slow_clients_keep_no_host_from_the_metrics(void **state)
+static void slow_clients_stop_no_other_host_from_reading_metrics(void **state)
 {
     enum { SLOW = 64, ROUNDS_MAX = 60 };
     struct world *world = *state;
@@ -214,9 +214,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST_EMPTY(more_connections_than_descriptors_leave_the_server_answering),
         TEST_EMPTY(the_limit_of_connections_is_an_option_and_a_metric),
-        TEST(a_shortage_of_descriptors_is_a_pause_of_the_listener),
+        TEST(a_shortage_of_descriptors_pauses_the_listener),
         TEST_EMPTY(a_log_reader_that_stalls_stops_no_call),
-        TEST_EMPTY(slow_clients_keep_no_host_from_the_metrics),
+        TEST_EMPTY(slow_clients_stop_no_other_host_from_reading_metrics),
         TEST_EMPTY(a_dead_listener_ends_the_server),
     };
 

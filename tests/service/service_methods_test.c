@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The promise: each of the five methods answers as the contract says, over TCP and over a
- * Unix socket; what is on disk costs the Hub no request, and offline there is none at
- * all.
+ * Unix socket. For files on disk the server makes no request to the Hub, and offline it
+ * makes none at all.
  */
 #include "service_fixture.h"
 
@@ -22,7 +22,7 @@ static struct rpc_call *call_method(struct world *world, const char *path,
     return call;
 }
 
-static void a_missing_file_is_fetched_and_its_path_answered(void **state)
+static void a_missing_file_is_fetched_and_its_path_is_answered(void **state)
 {
     struct world *world = *state;
     const Hubcache__V1__ResolveFileRequest request = file_request("config.json");
@@ -50,7 +50,7 @@ static void a_hit_after_a_miss_makes_no_request(void **state)
     rpc_call_free(hit);
 }
 
-static void several_files_come_from_one_commit_and_the_missing_are_listed(void **state)
+static void several_files_are_of_one_commit_and_missing_ones_are_listed(void **state)
 {
     struct world *world = *state;
     char *names[] = {(char[]){"config.json"}, (char[]){"none"}, (char[]){"weights.bin"}};
@@ -156,7 +156,7 @@ static void server_info_names_cache_and_version(void **state)
     rpc_call_free(call);
 }
 
-static void offline_the_hub_is_not_asked(void **state)
+static void offline_the_hub_gets_no_request(void **state)
 {
     struct world *world = *state;
     const Hubcache__V1__ResolveFileRequest request = file_request("config.json");
@@ -167,10 +167,10 @@ static void offline_the_hub_is_not_asked(void **state)
 
     assert_int_equal(rpc_call_await(call), HC_STATUS_NOT_FOUND);
     assert_string_equal(rpc_call_reason(call), "NOT_CACHED");
-    assert_string_equal(rpc_call_fact(call, "repo_id"), "org/name");
-    assert_string_equal(rpc_call_fact(call, "repo_type"), "model");
-    assert_string_equal(rpc_call_fact(call, "revision"), "main");
-    assert_string_equal(rpc_call_fact(call, "filename"), "config.json");
+    assert_string_equal(rpc_call_error_info(call, "repo_id"), "org/name");
+    assert_string_equal(rpc_call_error_info(call, "repo_type"), "model");
+    assert_string_equal(rpc_call_error_info(call, "revision"), "main");
+    assert_string_equal(rpc_call_error_info(call, "filename"), "config.json");
     assert_int_equal(test_hub_count(world->hub, NULL, NULL), 0);
     rpc_call_free(call);
 }
@@ -199,7 +199,7 @@ static void a_directory_below_a_local_root_is_a_repo(void **state)
     rpc_call_free(call);
 }
 
-static void a_unix_socket_serves_as_well(void **state)
+static void a_unix_socket_serves_too(void **state)
 {
     struct world *world = *state;
     const Hubcache__V1__ResolveFileRequest request = file_request("config.json");
@@ -246,15 +246,15 @@ int main(void)
 #define TEST_EMPTY(name)                                                                 \
     cmocka_unit_test_setup_teardown(name, world_setup_empty, world_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(a_missing_file_is_fetched_and_its_path_answered),
+        TEST(a_missing_file_is_fetched_and_its_path_is_answered),
         TEST(a_hit_after_a_miss_makes_no_request),
-        TEST(several_files_come_from_one_commit_and_the_missing_are_listed),
+        TEST(several_files_are_of_one_commit_and_missing_ones_are_listed),
         TEST(a_snapshot_is_complete_and_lists_its_files_when_asked),
         TEST(a_watched_snapshot_ends_with_its_result),
         TEST(server_info_names_cache_and_version),
-        TEST_EMPTY(offline_the_hub_is_not_asked),
+        TEST_EMPTY(offline_the_hub_gets_no_request),
         TEST_EMPTY(a_directory_below_a_local_root_is_a_repo),
-        TEST_EMPTY(a_unix_socket_serves_as_well),
+        TEST_EMPTY(a_unix_socket_serves_too),
         TEST_EMPTY(the_callers_token_reaches_the_hub_and_not_the_log),
     };
 

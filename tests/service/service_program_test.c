@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: hubcached starts, says where it listens, tells its health, and ends as it
- * should; a configuration that is wrong is told with its line, and nothing secret is.
+ * The promise: hubcached starts, prints its addresses, reports its health, and ends
+ * within the grace period. A failure of the configuration names the line, and no output
+ * has a secret.
  */
 #include "service_fixture.h"
 
@@ -134,7 +135,7 @@ static void when_the_grace_period_is_over_running_calls_end(void **state)
     rpc_call_free(running);
 }
 
-static void a_watched_snapshot_is_told_of_the_end_of_the_grace_period(void **state)
+static void a_watcher_gets_an_answer_at_the_end_of_the_grace_period(void **state)
 {
     struct world *world = *state;
     Hubcache__V1__ResolveSnapshotRequest snapshot = snapshot_request();
@@ -157,8 +158,8 @@ static void a_watched_snapshot_is_told_of_the_end_of_the_grace_period(void **sta
 }
 
 /*
- * Stops every thread but the first, as a volume that hangs would. They are those of a
- * tracer then, which has to take note of their stop and of their end.
+ * Stops every thread but the first, as a volume that hangs would. This process traces the
+ * threads, so it has to wait for their stop and for their end.
  */
 static size_t hang_threads(const struct world *world, pid_t *threads, size_t room)
 {
@@ -187,7 +188,7 @@ static size_t hang_threads(const struct world *world, pid_t *threads, size_t roo
     return count;
 }
 
-static void a_thread_that_hangs_does_not_keep_the_process(void **state)
+static void a_thread_that_hangs_does_not_keep_the_process_alive(void **state)
 {
     struct world *world = *state;
     struct rpc_call *running;
@@ -245,7 +246,7 @@ static void metrics_and_status_are_served_over_http(void **state)
     assert_non_null(strstr(other, " 404 "));
 }
 
-static void a_configuration_file_is_read_and_flags_win(void **state)
+static void a_configuration_file_is_read_and_flags_replace_it(void **state)
 {
     struct world *world = *state;
     HC_AUTO_FREE char *config = temp_dir_path(world->dir, "config.yaml");
@@ -315,11 +316,11 @@ int main(void)
         TEST(sigterm_lets_a_running_call_finish),
         TEST(a_second_sigterm_ends_running_calls),
         TEST_EMPTY(when_the_grace_period_is_over_running_calls_end),
-        TEST_EMPTY(a_watched_snapshot_is_told_of_the_end_of_the_grace_period),
-        TEST_EMPTY(a_thread_that_hangs_does_not_keep_the_process),
+        TEST_EMPTY(a_watcher_gets_an_answer_at_the_end_of_the_grace_period),
+        TEST_EMPTY(a_thread_that_hangs_does_not_keep_the_process_alive),
         TEST(an_address_in_use_is_an_error),
         TEST_EMPTY(metrics_and_status_are_served_over_http),
-        TEST_EMPTY(a_configuration_file_is_read_and_flags_win),
+        TEST_EMPTY(a_configuration_file_is_read_and_flags_replace_it),
         TEST_EMPTY(an_unknown_key_is_an_error_with_its_line),
         TEST_EMPTY(bad_usage_exits_with_2),
     };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: bad input is refused with a status, a reason and, where one is at fault,
- * the field; the Hub hears nothing of it, and the server goes on serving.
+ * The promise: bad input is refused with a status, a reason and, if one is at fault, the
+ * field. The Hub gets no request for it, and the server continues to serve.
  */
 #include "service_fixture.h"
 
@@ -21,7 +21,7 @@ static struct rpc_call *ask_bytes(struct world *world, const char *path,
     return call;
 }
 
-/* Nothing was asked of the Hub, and the next call is answered. */
+/* The Hub got no request, and the next call is answered. */
 static void assert_unharmed(struct world *world)
 {
     const Hubcache__V1__ResolveFileRequest request = file_request("config.json");
@@ -42,7 +42,7 @@ static void assert_refused(struct rpc_call *call, const char *reason, const char
     rpc_call_free(call);
 }
 
-static void repo_ids_that_are_none_are_refused(void **state)
+static void invalid_repo_ids_are_refused(void **state)
 {
     static const char *const ids[] = {"",         "org/../name", "a--b",     "a/b/c",
                                       "name.git", "-name",       "org/",     "/etc",
@@ -77,7 +77,7 @@ static void file_names_that_could_escape_are_refused(void **state)
     assert_unharmed(world);
 }
 
-static void revisions_that_are_none_are_refused(void **state)
+static void invalid_revisions_are_refused(void **state)
 {
     static const char *const revisions[] = {"../main", "a\nb", "a\x7f", "/main",
                                             "a/../b"};
@@ -128,7 +128,7 @@ static void a_nul_inside_a_string_is_refused_by_field(void **state)
 
 /* Duration{} is a zero byte on the wire, and so is an explicit default: no NUL in a name.
  */
-static void zero_bytes_that_are_not_in_a_string_are_fine(void **state)
+static void zero_bytes_outside_strings_are_accepted(void **state)
 {
     static const char request[] = "\x0a\x08org/name\x10\x00\x22\x0b"
                                   "config.json\x32\x02\x1a\x00";
@@ -159,7 +159,7 @@ static void bytes_that_are_no_message_are_refused(void **state)
     assert_unharmed(world);
 }
 
-static void a_repo_type_that_is_none_is_refused(void **state)
+static void an_unknown_repo_type_is_refused(void **state)
 {
     struct world *world = *state;
     Hubcache__V1__ResolveFileRequest request = file_request("config.json");
@@ -207,7 +207,7 @@ static void options_that_contradict_each_other_are_refused(void **state)
     assert_unharmed(world);
 }
 
-static void a_token_that_is_no_header_is_refused(void **state)
+static void a_token_that_cannot_be_a_header_is_refused(void **state)
 {
     struct world *world = *state;
     const Hubcache__V1__ResolveFileRequest request = file_request("config.json");
@@ -257,7 +257,7 @@ static void a_call_that_ends_before_its_request_is_refused(void **state)
     assert_unharmed(world);
 }
 
-/* The longest request there may be is of a few names more. */
+/* The limit of a request is a few names more. */
 static void ten_thousand_names_of_ordinary_length_fit_a_request(void **state)
 {
     enum { NAMES = 10000, LENGTH = 120 };
@@ -301,7 +301,7 @@ static void a_request_of_five_mebibytes_is_too_large(void **state)
     assert_unharmed(world);
 }
 
-static void a_method_that_there_is_not_is_unimplemented(void **state)
+static void an_unknown_method_is_unimplemented(void **state)
 {
     struct world *world = *state;
     struct rpc_call *call = ask_bytes(world, METHOD("DeleteEverything"), "", 0);
@@ -311,7 +311,8 @@ static void a_method_that_there_is_not_is_unimplemented(void **state)
     assert_unharmed(world);
 }
 
-static void what_the_hub_does_not_have_is_not_found_by_its_reason(void **state)
+static void
+a_repo_revision_or_file_that_the_hub_lacks_is_not_found_by_reason(void **state)
 {
     static const struct {
         const char *id, *revision, *filename, *reason;
@@ -338,23 +339,23 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(repo_ids_that_are_none_are_refused),
+        TEST(invalid_repo_ids_are_refused),
         TEST(file_names_that_could_escape_are_refused),
-        TEST(revisions_that_are_none_are_refused),
+        TEST(invalid_revisions_are_refused),
         TEST(a_nul_inside_a_string_is_refused_by_field),
-        TEST(zero_bytes_that_are_not_in_a_string_are_fine),
+        TEST(zero_bytes_outside_strings_are_accepted),
         TEST(names_that_are_not_utf8_are_refused),
         TEST(bytes_that_are_no_message_are_refused),
-        TEST(a_repo_type_that_is_none_is_refused),
+        TEST(an_unknown_repo_type_is_refused),
         TEST(a_negative_staleness_is_refused),
         TEST(options_that_contradict_each_other_are_refused),
-        TEST(a_token_that_is_no_header_is_refused),
+        TEST(a_token_that_cannot_be_a_header_is_refused),
         TEST(a_hundred_thousand_patterns_are_refused),
         TEST(a_call_that_ends_before_its_request_is_refused),
         TEST(ten_thousand_names_of_ordinary_length_fit_a_request),
         TEST(a_request_of_five_mebibytes_is_too_large),
-        TEST(a_method_that_there_is_not_is_unimplemented),
-        TEST(what_the_hub_does_not_have_is_not_found_by_its_reason),
+        TEST(an_unknown_method_is_unimplemented),
+        TEST(a_repo_revision_or_file_that_the_hub_lacks_is_not_found_by_reason),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: callers who want the same thing share one download and hold no thread
- * each; it goes on as long as one of them waits, and stops when none does; deadlines are
- * kept, and a full queue is told at once.
+ * The promise: calls for the same file share one download and hold no thread each. The
+ * download runs as long as one call waits for it, and stops when the last one leaves.
+ * Deadlines are kept, and a full queue refuses a call at once.
  */
 #include "service_fixture.h"
 
@@ -33,7 +33,9 @@ static void a_thousand_callers_share_one_download(void **state)
     test_hub_await_stall(world->hub);
     for (size_t i = 1; i < CALLERS; i++)
         calls[i] = start_file(world, &request);
-    /* One queue takes all calls in order: when this one is answered, all have arrived. */
+    /*
+     * One queue takes the calls in sequence: when this one is answered, all have arrived.
+     */
     {
         const Hubcache__V1__ResolveFileRequest other = file_request("config.json");
 
@@ -92,7 +94,7 @@ static void a_caller_with_a_later_deadline_gets_the_answer(void **state)
     rpc_call_free(patient);
 }
 
-/* The transfer is over when the one worker there is takes the next job. */
+/* There is one worker: when it takes the next job, the transfer is over. */
 static void the_last_caller_to_leave_stops_the_transfer(void **state)
 {
     struct world *world = *state;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise of a server whose Hub fails: stale answers are counted by reason, an outage
- * is one line of the log, a refusal of the caller's own token is that caller's answer; and
- * a token is sent without the white space around it.
+ * The promise of a server whose Hub fails: stale answers are counted by reason, and an
+ * outage is one line of the log. A caller whose own token the Hub refuses gets that
+ * refusal. A token is sent without the white space around it.
  */
 #include "service_fixture.h"
 
@@ -15,7 +15,7 @@ static const char *const always_asks[] = {
     "--http-listen",   "127.0.0.1:0", "--log-level", "debug",
     "--max-staleness", "0s",          NULL};
 
-/* The call, which is over; the caller frees. */
+/* Makes a call, which is then over; the caller frees it. */
 static struct rpc_call *call_with_token(struct world *world, const char *token)
 {
     const Hubcache__V1__ResolveFileRequest request = file_request("config.json");
@@ -89,7 +89,7 @@ static void an_outage_is_one_line_and_every_stale_answer_is_counted(void **state
                      7);
 }
 
-static void the_refusal_of_the_callers_own_token_is_its_answer(void **state)
+static void a_caller_whose_own_token_is_refused_gets_the_refusal(void **state)
 {
     struct world *world = *state;
 
@@ -121,7 +121,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_outage_is_one_line_and_every_stale_answer_is_counted),
-        TEST(the_refusal_of_the_callers_own_token_is_its_answer),
+        TEST(a_caller_whose_own_token_is_refused_gets_the_refusal),
         TEST(white_space_around_a_token_is_not_part_of_it),
     };
 

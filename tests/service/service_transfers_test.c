@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: how the bytes came is told to whoever looks after the server: a line of
- * the log and the metrics say it once for each transfer, whoever watches a snapshot sees
- * what had to be repeated, and nothing of that is secret.
+ * The promise: operators can see where bytes came from: each transfer is one line of the
+ * log and counts once in the metrics, a watcher of a snapshot sees the retries, and none
+ * of that contains a secret.
  */
 #include "service_fixture.h"
 
@@ -18,8 +18,8 @@
 static const char *const with_metrics[] = {"--http-listen", "127.0.0.1:0", "--log-level",
                                            "debug", NULL};
 
-/* The first answer ends in the middle. */
-static void cut_once(struct world *world)
+/* The Hub's first answer ends in the middle. */
+static void hub_cut_once(struct world *world)
 {
     test_hub_rule(world->hub, &(struct test_hub_rule){.on_cdn = true,
                                                       .method = "GET",
@@ -98,7 +98,7 @@ static void a_transfer_is_one_line_of_the_log(void **state)
     assert_null(strstr(line, "reason"));
 }
 
-static void small_files_that_come_as_they_should_are_for_debugging_only(void **state)
+static void small_files_without_retries_are_logged_for_debugging_only(void **state)
 {
     struct world *world = *state;
     HC_AUTO_FREE char *log = NULL;
@@ -122,7 +122,7 @@ static void a_transfer_that_failed_is_a_warning_with_its_reason(void **state)
     assert_has(line, ",\"reason\":\"CHECKSUM_MISMATCH\"}");
 }
 
-static void a_transfer_that_all_callers_left_is_no_warning(void **state)
+static void a_transfer_whose_callers_all_left_is_no_warning(void **state)
 {
     struct world *world = *state;
     const Hubcache__V1__ResolveFileRequest request = file_request("weights.bin");
@@ -138,7 +138,7 @@ static void a_transfer_that_all_callers_left_is_no_warning(void **state)
     test_hub_await_stall(world->hub);
     rpc_call_cancel(call);
     (void)rpc_call_await(call);
-    /* The transfer is over when the one worker there is takes the next job. */
+    /* There is one worker: when it takes the next job, the transfer is over. */
     assert_int_equal(call_file(world, "config.json", NULL), HC_STATUS_OK);
 
     line = line_of_weights(world);
@@ -154,7 +154,7 @@ static void neither_token_nor_signature_reaches_the_log(void **state)
     HC_AUTO_FREE char *asked = NULL;
 
     world_serve(world, with_metrics);
-    cut_once(world);
+    hub_cut_once(world);
     assert_int_equal(call_file(world, "weights.bin", "hf_secret_of_mine"), HC_STATUS_OK);
     test_hub_clear_rules(world->hub);
     assert_int_equal(call_file(world, "config.json", "hf_secret_of_mine"), HC_STATUS_OK);
@@ -169,13 +169,13 @@ static void neither_token_nor_signature_reaches_the_log(void **state)
     assert_null(strstr(log, test_hub_cdn(world->hub)));
 }
 
-static void the_metrics_count_transfers_and_where_their_bytes_came_from(void **state)
+static void the_metrics_count_transfers_and_bytes_by_source(void **state)
 {
     struct world *world = *state;
     HC_AUTO_FREE char *metrics = NULL;
 
     world_serve(world, with_metrics);
-    cut_once(world);
+    hub_cut_once(world);
     assert_int_equal(call_file(world, "weights.bin", NULL), HC_STATUS_OK);
     assert_int_equal(call_file(world, "weights.bin", NULL), HC_STATUS_OK);
 
@@ -206,7 +206,7 @@ static void the_metrics_name_the_reason_of_a_failure(void **state)
     assert_null(strstr(metrics, "hubcache_transfers_total{reason=\"OK\"}"));
 }
 
-static void a_transfer_on_its_way_is_seen_with_its_connection(void **state)
+static void a_running_transfer_is_a_gauge_with_its_connection(void **state)
 {
     struct world *world = *state;
     const Hubcache__V1__ResolveFileRequest request = file_request("weights.bin");
@@ -245,7 +245,7 @@ static struct rpc_call *watch_weights_start(struct world *world)
                                          });
 }
 
-/* Of a progress event; SIZE_MAX of another. */
+/* The retries of a progress event; SIZE_MAX: another event. */
 static size_t retries_of(struct rpc_call *call, size_t number)
 {
     ProtobufCMessage *message =
@@ -266,7 +266,7 @@ static void a_watcher_sees_the_retries_of_the_transfer(void **state)
     struct rpc_call *watch;
     size_t retries = 0;
 
-    cut_once(world);
+    hub_cut_once(world);
     test_hub_rule(world->hub, &(struct test_hub_rule){.on_cdn = true,
                                                       .method = "GET",
                                                       .times = 1,
@@ -292,13 +292,13 @@ int main(void)
     cmocka_unit_test_setup_teardown(name, world_setup_empty, world_teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_transfer_is_one_line_of_the_log),
-        TEST(small_files_that_come_as_they_should_are_for_debugging_only),
+        TEST(small_files_without_retries_are_logged_for_debugging_only),
         TEST(a_transfer_that_failed_is_a_warning_with_its_reason),
-        TEST_EMPTY(a_transfer_that_all_callers_left_is_no_warning),
+        TEST_EMPTY(a_transfer_whose_callers_all_left_is_no_warning),
         TEST_EMPTY(neither_token_nor_signature_reaches_the_log),
-        TEST_EMPTY(the_metrics_count_transfers_and_where_their_bytes_came_from),
+        TEST_EMPTY(the_metrics_count_transfers_and_bytes_by_source),
         TEST_EMPTY(the_metrics_name_the_reason_of_a_failure),
-        TEST_EMPTY(a_transfer_on_its_way_is_seen_with_its_connection),
+        TEST_EMPTY(a_running_transfer_is_a_gauge_with_its_connection),
         TEST(a_watcher_sees_the_retries_of_the_transfer),
     };
 

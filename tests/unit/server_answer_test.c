@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: each reason goes out with its status and all that a program needs, in
- * valid UTF-8 and in less than a trailer holds, whatever the request held.
+ * The promise: the answer of a failure has the status of its reason and the details that
+ * a program needs, in valid UTF-8, and fits into a trailer, whatever the request
+ * contained.
  */
 #include <base/error.h>
 #include <server/answer.h>
@@ -34,7 +35,7 @@ static ProtobufCMessage *status_detail(const struct hc_answer *answer,
     return found;
 }
 
-/* Fails unless the ErrorInfo says `key` = `value`; NULL: it says nothing of `key`. */
+/* Fails unless the ErrorInfo has `key` = `value`; NULL: unless it lacks `key`. */
 static void assert_info(const struct hc_answer *answer, const char *key,
                         const char *value)
 {
@@ -72,7 +73,7 @@ static void every_reason_has_its_name_and_status(void **state)
     }
 }
 
-static void the_request_is_told_as_far_as_it_is_known(void **state)
+static void a_failure_names_the_request_as_far_as_it_is_known(void **state)
 {
     const struct hc_target target = {.id = "org/name", .revision = "main"};
     struct hc_error err;
@@ -89,8 +90,8 @@ static void the_request_is_told_as_far_as_it_is_known(void **state)
     hc_answer_release(answer);
 }
 
-/* Of a request for many it is the failure that knows which one. */
-static void the_file_of_a_failure_is_told(void **state)
+/* For a request with several files the failure itself names the file. */
+static void a_failure_names_its_file(void **state)
 {
     const struct hc_target target = {.id = "org/name", .revision = "main"};
     struct hc_error err;
@@ -109,7 +110,7 @@ static void the_file_of_a_failure_is_told(void **state)
         hc_answer_release(answers[i]);
 }
 
-static void numbers_and_names_of_a_failure_are_told(void **state)
+static void a_failure_has_its_numbers_and_names(void **state)
 {
     struct hc_error full = {.reason = HC_NO_SPACE,
                             .needed_bytes = 5000000000,
@@ -129,7 +130,7 @@ static void numbers_and_names_of_a_failure_are_told(void **state)
     hc_answer_release(incomplete);
 }
 
-static void when_to_try_again_and_where_to_read_on_are_told(void **state)
+static void a_failure_has_the_time_to_wait_and_a_page_to_read(void **state)
 {
     struct hc_error err = {.reason = HC_HUB_RATE_LIMITED, .retry_after_ms = 61500};
     struct hc_error gated = {.reason = HC_GATED_REPO, .link = "https://hub/org/name"};
@@ -152,7 +153,7 @@ static void when_to_try_again_and_where_to_read_on_are_told(void **state)
     hc_answer_release(elsewhere);
 }
 
-static void the_field_at_fault_is_told(void **state)
+static void a_failure_names_the_field_at_fault(void **state)
 {
     struct hc_error err;
     struct hc_answer *answer;
@@ -215,11 +216,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_reason_has_its_name_and_status),
-        cmocka_unit_test(the_request_is_told_as_far_as_it_is_known),
-        cmocka_unit_test(the_file_of_a_failure_is_told),
-        cmocka_unit_test(numbers_and_names_of_a_failure_are_told),
-        cmocka_unit_test(when_to_try_again_and_where_to_read_on_are_told),
-        cmocka_unit_test(the_field_at_fault_is_told),
+        cmocka_unit_test(a_failure_names_the_request_as_far_as_it_is_known),
+        cmocka_unit_test(a_failure_names_its_file),
+        cmocka_unit_test(a_failure_has_its_numbers_and_names),
+        cmocka_unit_test(a_failure_has_the_time_to_wait_and_a_page_to_read),
+        cmocka_unit_test(a_failure_names_the_field_at_fault),
         cmocka_unit_test(bytes_that_are_not_utf8_do_not_get_out),
         cmocka_unit_test(the_longest_failure_fits_into_a_trailer),
     };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: calls with equal keys share one coalesced request and its answer, others do
- * not; it has the latest deadline of its waiters, and is cancelled when the last one leaves;
- * a waiter that left gets no answer, and one that waits gets it once.
+ * The promise: calls with equal keys share one coalesced request and its answer, others
+ * do not; it has the latest deadline of its waiters, and is cancelled when the last one
+ * leaves; a waiter that left gets no answer, and one that waits gets it once.
  */
 #include <base/cancellation.h>
 #include <base/error.h>
@@ -18,7 +18,9 @@
 
 enum { CROWD = 10000, QUEUE = 2, DISK_QUEUE = 100, LEAVERS = 4200 };
 
-/* What all coalesced requests of a test do: say that they have begun, and wait to end. */
+/*
+ * The work of all coalesced requests of a test: it reports its begin, and waits to end.
+ */
 struct work {
     struct hc_coalescer_work functions;
     sem_t begun, may_end, may_look;
@@ -159,7 +161,7 @@ static void work_let_end(struct fixture *fixture)
     (void)sem_post(&fixture->work.may_end);
 }
 
-/* Afterwards nobody is told anything any more. */
+/* Afterwards no waiter gets an answer or progress. */
 static void work_close(struct fixture *fixture)
 {
     struct hc_error err;
@@ -211,7 +213,7 @@ static void another_request_or_another_token_is_another_coalesced_request(void *
     waiter_join(fixture, &one, "a", "");
     waiter_join(fixture, &other, "a", "token");
     waiter_join(fixture, &third, "b", "");
-    for (unsigned i = 0; i < 2; i++) /* two of them: of each repo one */
+    for (unsigned i = 0; i < 2; i++) /* two of them, one of each repo */
         work_await_begun(fixture);
     for (unsigned i = 0; i < 3; i++)
         work_let_end(fixture);
@@ -242,7 +244,7 @@ static void a_request_beyond_the_queue_is_busy(void **state)
     assert_int_equal(atomic_load(&fixture->work.runs), 4);
 }
 
-/* Asked for and left, so often that the queue would be full many times over. */
+/* Each call joins and leaves, so often that the queue would be full many times over. */
 static void a_request_without_waiters_leaves_the_queue_at_once(void **state)
 {
     struct fixture *fixture = *state;
@@ -273,7 +275,7 @@ static void a_request_without_waiters_leaves_the_queue_at_once(void **state)
     assert_int_equal(atomic_load(&fixture->work.runs), 3);
 }
 
-/* Says that the disk answers what begins with "d". */
+/* The disk answers requests that begin with "d". */
 static bool work_look_at_disk(void *ctx, const struct hc_request_key *key,
                               struct hc_answer **answer)
 {
@@ -288,7 +290,7 @@ static bool work_look_at_disk(void *ctx, const struct hc_request_key *key,
     return true;
 }
 
-static void what_the_disk_answers_does_not_wait_for_the_hub(void **state)
+static void requests_that_the_disk_answers_do_not_wait_for_the_hub(void **state)
 {
     struct fixture *fixture = *state;
     struct waiter hub[4] = {{.caller = 0}, {.caller = 1}, {.caller = 2}, {.caller = 3}};
@@ -296,7 +298,7 @@ static void what_the_disk_answers_does_not_wait_for_the_hub(void **state)
     static const char *const requests[] = {"a", "b", "c", "e"};
 
     fixture->work.functions.look = work_look_at_disk;
-    for (size_t i = 0; i < 4; i++) /* as many as run and may wait */
+    for (size_t i = 0; i < 4; i++) /* as many as can run and queue */
         waiter_join(fixture, &hub[i], requests[i], "");
     for (unsigned i = 0; i < 2; i++)
         work_await_begun(fixture);
@@ -349,7 +351,7 @@ static void a_waiter_that_left_gets_no_answer(void **state)
     assert_int_equal(atomic_load(&leaves.done), 0);
 }
 
-static void the_last_waiter_to_leave_cancels_and_the_next_caller_begins_anew(void **state)
+static void when_the_last_waiter_leaves_the_next_call_begins_another_request(void **state)
 {
     struct fixture *fixture = *state;
     struct waiter leaves = {.done = 0}, next = {.done = 0};
@@ -412,10 +414,10 @@ int main(void)
         TEST(another_request_or_another_token_is_another_coalesced_request),
         TEST(a_request_beyond_the_queue_is_busy),
         TEST(a_request_without_waiters_leaves_the_queue_at_once),
-        TEST(what_the_disk_answers_does_not_wait_for_the_hub),
+        TEST(requests_that_the_disk_answers_do_not_wait_for_the_hub),
         TEST(a_request_left_while_it_looks_at_the_disk_does_not_ask_the_hub),
         TEST(a_waiter_that_left_gets_no_answer),
-        TEST(the_last_waiter_to_leave_cancels_and_the_next_caller_begins_anew),
+        TEST(when_the_last_waiter_leaves_the_next_call_begins_another_request),
         TEST(a_request_has_the_latest_deadline_of_its_waiters),
         TEST(only_waiters_that_watch_get_progress),
     };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: what the library says of a snapshot's progress goes onto the wire under the
- * numbers of the contract, and what is zero costs no byte.
+ * The promise: a snapshot's progress is encoded with the field numbers of the contract,
+ * and a field that is zero takes no byte.
  */
 #include <server/codec.h>
 
@@ -44,7 +44,7 @@ static void progress_has_the_numbers_of_the_contract(void **state)
     assert_memory_equal(bytes, expected, sizeof expected);
 }
 
-static void progress_without_trouble_is_what_it_always_was(void **state)
+static void progress_without_retries_has_the_bytes_of_older_servers(void **state)
 {
     static const uint8_t expected[] = {1 << 3, 7};
     const struct hc_progress progress = {.files_total = 7};
@@ -59,7 +59,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(progress_has_the_numbers_of_the_contract),
-        cmocka_unit_test(progress_without_trouble_is_what_it_always_was),
+        cmocka_unit_test(progress_without_retries_has_the_bytes_of_older_servers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: a reader of the log that stalls stops no thread that logs; lines come in
- * order, and those that were dropped are counted. Failed requests of one reason are
- * told at a bounded rate.
+ * The promise: a reader of the log that stalls stops no thread that logs; lines are
+ * written in sequence, and dropped ones are counted. Failed requests of one reason are
+ * logged at a bounded rate.
  */
 #include "test.h"
 
@@ -62,8 +62,8 @@ static int log_tear_down(void **state)
 }
 
 /*
- * The reader is back, and has room for all there is: what the log has written at its end.
- * The first read wakes the log's thread.
+ * The reader reads again, with room for everything: returns all that the log has written
+ * when it ends. The first read wakes the writer thread.
  */
 static char *pipe_drain(struct fixture *f)
 {
@@ -138,7 +138,7 @@ static void lines_of_a_reader_that_keeps_up_are_all_written_at_the_end(void **st
     assert_int_equal(lines_in(text, "dropped"), 0);
 }
 
-static void what_turns_a_text_is_escaped_in_both_formats(void **state)
+static void characters_that_turn_the_direction_of_text_are_escaped(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO_FREE char *text = NULL;
@@ -226,7 +226,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_reader_that_stalls_stops_no_thread_that_logs),
         TEST(lines_of_a_reader_that_keeps_up_are_all_written_at_the_end),
-        TEST(what_turns_a_text_is_escaped_in_both_formats),
+        TEST(characters_that_turn_the_direction_of_text_are_escaped),
         TEST(failures_of_one_reason_have_ten_lines_a_second),
         TEST(the_line_of_a_call_names_repo_revision_and_commit),
     };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: the file replaces the environment's defaults and flags replace the file's
- * values, lists as a whole; durations are read as people write them; what is no value of
- * an option is refused by name.
+ * The promise: the file replaces the environment's defaults, and flags replace the file's
+ * values, lists as a whole. Durations and sizes may have units. An invalid value is
+ * refused with the name of its option.
  */
 #include <base/auto.h>
 #include <base/error.h>
@@ -54,7 +54,7 @@ static void without_flags_the_defaults_hold(void **state)
     hc_options_clear(&options);
 }
 
-static void flags_win_over_the_file_and_replace_its_lists(void **state)
+static void flags_replace_the_values_and_lists_of_the_file(void **state)
 {
     char *dir = temp_dir_make();
     HC_AUTO_FREE char *file = temp_dir_path(dir, "config.yaml");
@@ -81,7 +81,7 @@ static void flags_win_over_the_file_and_replace_its_lists(void **state)
     temp_dir_remove(dir);
 }
 
-static void durations_are_read_as_people_write_them(void **state)
+static void durations_may_have_units(void **state)
 {
     static const struct {
         const char *text;
@@ -118,7 +118,7 @@ static void sizes_are_read_in_powers_of_a_thousand(void **state)
     }
 }
 
-static void what_downloads_may_take_comes_from_the_file_and_from_flags(void **state)
+static void limits_of_downloads_come_from_the_file_and_from_flags(void **state)
 {
     char *dir = temp_dir_make();
     HC_AUTO_FREE char *file = temp_dir_path(dir, "config.yaml");
@@ -145,7 +145,7 @@ static void what_downloads_may_take_comes_from_the_file_and_from_flags(void **st
     temp_dir_remove(dir);
 }
 
-static void mirrors_are_kept_in_their_order(void **state)
+static void mirrors_keep_their_sequence(void **state)
 {
     struct hc_options options;
     struct hc_error err;
@@ -162,10 +162,10 @@ static void mirrors_are_kept_in_their_order(void **state)
     hc_options_clear(&options);
 }
 
-static void what_would_fail_at_the_start_is_refused_before(void **state)
+static void values_that_would_fail_at_the_start_are_refused(void **state)
 {
     static const struct {
-        const char *flag, *value, *told;
+        const char *flag, *value, *message;
     } bad[] = {{"--mirror", "foo", "mirror: 'foo' is no http"},
                {"--mirror", "https://h/?a", "mirror: 'https://h/?a' is no http"},
                {"--mirror", "https://user:secret@host", "mirror: no credentials"},
@@ -187,13 +187,13 @@ static void what_would_fail_at_the_start_is_refused_before(void **state)
             -1);
         assert_int_equal(err.reason, HC_INVALID_OPTIONS);
         assert_string_equal(err.field, bad[i].flag + 2);
-        assert_non_null(strstr(err.message, bad[i].told));
+        assert_non_null(strstr(err.message, bad[i].message));
         assert_null(strstr(err.message, "secret"));
         hc_options_clear(&options);
     }
 }
 
-static void what_is_no_value_is_refused_by_the_options_name(void **state)
+static void an_invalid_value_is_refused_by_the_name_of_its_option(void **state)
 {
     static const char *const bad[][2] = {{"grace-period", "-1s"},
                                          {"grace-period", "1d"},
@@ -261,7 +261,7 @@ static void errors_in_files_name_their_line(void **state)
     temp_dir_remove(dir);
 }
 
-static void a_token_file_that_was_asked_for_wins_over_the_environment(void **state)
+static void a_token_file_from_an_option_replaces_the_environments_token(void **state)
 {
     char *dir = temp_dir_make();
     HC_AUTO_FREE char *file = temp_dir_path(dir, "token");
@@ -288,15 +288,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_flags_the_defaults_hold),
-        cmocka_unit_test(flags_win_over_the_file_and_replace_its_lists),
-        cmocka_unit_test(durations_are_read_as_people_write_them),
+        cmocka_unit_test(flags_replace_the_values_and_lists_of_the_file),
+        cmocka_unit_test(durations_may_have_units),
         cmocka_unit_test(sizes_are_read_in_powers_of_a_thousand),
-        cmocka_unit_test(what_downloads_may_take_comes_from_the_file_and_from_flags),
-        cmocka_unit_test(mirrors_are_kept_in_their_order),
-        cmocka_unit_test(what_would_fail_at_the_start_is_refused_before),
-        cmocka_unit_test(what_is_no_value_is_refused_by_the_options_name),
+        cmocka_unit_test(limits_of_downloads_come_from_the_file_and_from_flags),
+        cmocka_unit_test(mirrors_keep_their_sequence),
+        cmocka_unit_test(values_that_would_fail_at_the_start_are_refused),
+        cmocka_unit_test(an_invalid_value_is_refused_by_the_name_of_its_option),
         cmocka_unit_test(errors_in_files_name_their_line),
-        cmocka_unit_test(a_token_file_that_was_asked_for_wins_over_the_environment),
+        cmocka_unit_test(a_token_file_from_an_option_replaces_the_environments_token),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

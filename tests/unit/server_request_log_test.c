@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: each stale answer is counted by its reason; the log has one line of a
- * reason at once, and then at most one a minute that speaks for those in between.
+ * The promise: each stale answer is counted by its reason; a reason gets one line at
+ * once, and then at most one a minute, which counts the answers since the last line.
  */
 #include <server/request_log.h>
 
 #include <test.h>
 
-static void a_cause_has_a_line_at_once_and_then_one_a_minute(void **state)
+static void a_reason_has_a_line_at_once_and_then_one_a_minute(void **state)
 {
     struct hc_error err;
     struct hc_request_log *log = hc_request_log_new(NULL, &err);
@@ -27,7 +27,7 @@ static void a_cause_has_a_line_at_once_and_then_one_a_minute(void **state)
     hc_request_log_free(log);
 }
 
-static void other_causes_have_lines_of_their_own(void **state)
+static void each_reason_has_its_own_lines(void **state)
 {
     struct hc_error err;
     struct hc_request_log *log = hc_request_log_new(NULL, &err);
@@ -45,8 +45,8 @@ static void other_causes_have_lines_of_their_own(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_cause_has_a_line_at_once_and_then_one_a_minute),
-        cmocka_unit_test(other_causes_have_lines_of_their_own),
+        cmocka_unit_test(a_reason_has_a_line_at_once_and_then_one_a_minute),
+        cmocka_unit_test(each_reason_has_its_own_lines),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: the cache is swept again and again, one sweep at a time; a sweep that hangs
- * keeps nobody but whoever closes the sweeper, and none begins after that.
+ * The promise: the cache is swept periodically, one sweep at a time. A sweep that hangs
+ * delays only the thread that closes the sweeper, and none begins after the close.
  */
 #include <test.h>
 
@@ -10,7 +10,7 @@
 #include <server/sweeper.h>
 #include <stdatomic.h>
 
-/* Sweeps meet the test at both, until they are told to go freely. */
+/* Each sweep waits for the test at both barriers, until is_free is set. */
 static pthread_barrier_t begun, may_end;
 static atomic_bool is_free;
 static atomic_uint sweeping, swept;
@@ -64,7 +64,7 @@ static void a_sweep_that_hangs_delays_no_caller_until_the_close(void **state)
     (void)state;
     for (unsigned i = 0; i < 3; i++) {
         (void)pthread_barrier_wait(&begun);
-        assert_int_equal(atomic_load(&swept), i); /* it hangs, and we are here */
+        assert_int_equal(atomic_load(&swept), i); /* the sweep hangs, the test runs */
         atomic_store(&is_free, i == 2);
         (void)pthread_barrier_wait(&may_end);
     }
@@ -74,7 +74,7 @@ static void a_sweep_that_hangs_delays_no_caller_until_the_close(void **state)
     assert_int_equal(atomic_load(&sweeping), 0);
 }
 
-static void closing_does_not_wait_for_the_next(void **state)
+static void a_close_does_not_wait_for_the_next_sweep(void **state)
 {
     (void)state;
     hc_sweeper_close(open_sweeper(INT64_C(3600) * 1000));
@@ -87,7 +87,7 @@ int main(void)
     cmocka_unit_test_setup_teardown(name, sweeper_set_up, sweeper_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(a_sweep_that_hangs_delays_no_caller_until_the_close),
-        TEST(closing_does_not_wait_for_the_next),
+        TEST(a_close_does_not_wait_for_the_next_sweep),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

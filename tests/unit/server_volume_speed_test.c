@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: a slow lookup sends the next ones to the pool; sixteen quick ones in a row
- * bring them back; one thread looks at a time.
+ * The promise: after a slow lookup the pool makes the next ones; after sixteen quick ones
+ * in a row the edge's thread makes them again; one such thread looks at a time.
  */
 #include <server/resolve.h>
 
@@ -21,7 +21,7 @@ static void lookups_are_made_as_long_as_they_are_quick(void **state)
     assert_false(hc_volume_speed_begin_lookup(&speed));
 }
 
-static void while_one_hangs_no_other_is_begun(void **state)
+static void while_a_lookup_hangs_no_other_begins(void **state)
 {
     struct hc_volume_speed speed = {0};
 
@@ -32,7 +32,7 @@ static void while_one_hangs_no_other_is_begun(void **state)
     assert_true(hc_volume_speed_begin_lookup(&speed));
 }
 
-static void sixteen_quick_lookups_in_a_row_bring_them_back(void **state)
+static void sixteen_quick_lookups_in_a_row_return_them_to_the_edge(void **state)
 {
     struct hc_volume_speed speed = {0};
 
@@ -53,8 +53,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lookups_are_made_as_long_as_they_are_quick),
-        cmocka_unit_test(while_one_hangs_no_other_is_begun),
-        cmocka_unit_test(sixteen_quick_lookups_in_a_row_bring_them_back),
+        cmocka_unit_test(while_a_lookup_hangs_no_other_begins),
+        cmocka_unit_test(sixteen_quick_lookups_in_a_row_return_them_to_the_edge),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
