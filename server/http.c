@@ -49,6 +49,7 @@ static unsigned page_write_metrics(struct hc_http *http, FILE *out)
     return MHD_HTTP_OK;
 }
 
+/* For probes: a server that stops is not ready, although it still answers calls. */
 static unsigned page_write_health(struct hc_http *http, FILE *out)
 {
     bool is_stopping = atomic_load(&http->is_stopping);
@@ -104,6 +105,7 @@ static const struct {
     {NULL, "text/plain; charset=utf-8", page_write_not_found},
 };
 
+/* The library frees the text and the response when they are sent. */
 static enum MHD_Result page_send(struct hc_http *http, struct MHD_Connection *connection,
                                  const char *path)
 {
@@ -214,6 +216,7 @@ void hc_http_expire(struct hc_http *http, int64_t now_ms)
     }
 }
 
+/* Binds one address: the first that the name has. The library's thread starts here. */
 static int http_start_daemon(struct hc_http *http, const char *address,
                              struct hc_strings *bound, struct hc_error *err)
 {

@@ -265,6 +265,7 @@ int hc_listener_add(struct hc_listener *listener, const char *address, char *bou
 /* --- connections ---------------------------------------------------------------------
  */
 
+/* 0: no socket. The number of a closed socket may be a file's by now. */
 static ino_t socket_inode(int fd)
 {
     struct stat info;
@@ -285,6 +286,7 @@ static void connections_count(struct hc_listener *listener)
     }
 }
 
+/* Descriptors are small numbers, so an array by number stays small. */
 static bool connections_make_room(struct hc_listener *listener, size_t fd)
 {
     size_t room = listener->shared.room ? listener->shared.room : 64;
@@ -352,6 +354,7 @@ static int listener_accept_one(struct hc_listener *listener, int from)
     return 1;
 }
 
+/* One busy socket must not keep the others from being served. */
 static int listener_accept_some(struct hc_listener *listener, int from)
 {
     int accepted = 1;

@@ -30,6 +30,7 @@
 
 enum { WAITING_BYTES_MAX = 256 * 1024, FLUSH_MS = 1000 };
 
+/* A line that waits, made by the thread that logs and freed by the writer thread. */
 struct line {
     struct line *next;
     size_t size;
@@ -94,6 +95,7 @@ static void put_value(FILE *line, const struct hc_log_field *field)
         put_quoted(line, field->text);
 }
 
+/* RFC 3339 in UTC with milliseconds, as collectors of logs expect a time. */
 static void put_json(FILE *line, enum hc_log_level level, const char *message,
                      const struct hc_log_field *fields)
 {
@@ -114,6 +116,7 @@ static void put_json(FILE *line, enum hc_log_level level, const char *message,
     (void)fputs("}\n", line);
 }
 
+/* Without a time: journald and terminals have their own. */
 static void put_text(FILE *line, enum hc_log_level level, const char *message,
                      const struct hc_log_field *fields)
 {
@@ -248,6 +251,7 @@ static void writer_write_lines(struct line *line, uint64_t dropped)
         write_text(text, size);
 }
 
+/* It ends when the log closes and everything that waited is written. */
 static void *writer_run(void *unused)
 {
     struct line *lines;

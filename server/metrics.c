@@ -16,6 +16,7 @@
 
 #include <inttypes.h>
 
+/* Zeroed memory is a set of counters at 0: calloc() makes it. */
 struct hc_metrics {
     struct {
         _Atomic(const char *) path; /* NULL: never called */
@@ -45,6 +46,7 @@ void hc_metrics_free(struct hc_metrics *metrics)
     free(metrics);
 }
 
+/* Relaxed: no reader draws a conclusion from one counter about another. */
 static void counter_add(atomic_uint_least64_t *counter, uint64_t amount)
 {
     atomic_fetch_add_explicit(counter, amount, memory_order_relaxed);
@@ -85,6 +87,7 @@ void hc_metrics_add_transfer(struct hc_metrics *metrics,
     counter_add(&metrics->transfers.waited_ms, transfer->waited_ms);
 }
 
+/* Prometheus wants HELP and TYPE once for each name, before its samples. */
 static void write_head(FILE *out, const char *name, const char *type, const char *help)
 {
     (void)fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
@@ -110,6 +113,10 @@ static void write_request(FILE *out, const char *path, const char *reason,
                       path, reason, count);
 }
 
+/*
+ * Failures without a reason (an unknown method or service) are OTHER, which no reason is
+ * called. The path is static text: a method's row, or "unknown".
+ */
 static void write_requests(struct hc_metrics *metrics, FILE *out)
 {
     write_head(out, "hubcache_requests_total", "counter",
@@ -135,6 +142,7 @@ static void write_seconds(FILE *out, const char *name, const char *help,
     (void)fprintf(out, "%s %" PRIu64 ".%03" PRIu64 "\n", name, ms / 1000, ms % 1000);
 }
 
+/* The three sources together are the bytes of the files, whatever the retries. */
 static void write_sources(struct hc_metrics *metrics, FILE *out)
 {
     static const char line[] =
@@ -201,6 +209,10 @@ static void write_clients(struct hc_listener *listener, FILE *out)
               "gRPC connections that were closed at once: there were too many.", refused);
 }
 
+/*
+ * Each owner counts under a lock of its own, so the numbers are of slightly different
+ * moments, as Prometheus expects of a gauge.
+ */
 static void write_gauges(const struct hc_gauges *gauges, FILE *out)
 {
     unsigned running[2], queued[2], unfinished, waiting, transfers, connections;

@@ -16,6 +16,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* The place of a value: option_value() adds it to the address of struct hc_options. */
 #define AT(member) offsetof(struct hc_options, member)
 
 const struct hc_option hc_option_table[] = {
@@ -79,6 +80,7 @@ const struct hc_option hc_option_table[] = {
 
 const size_t hc_option_count = sizeof hc_option_table / sizeof *hc_option_table;
 
+/* The type of the member is that of the option's kind: see option.h. */
 static void *option_value(struct hc_options *options, const struct hc_option *option)
 {
     return (char *)options + option->offset;
@@ -90,6 +92,7 @@ static const void *option_value_at(const struct hc_options *options,
     return (const char *)options + option->offset;
 }
 
+/* The value of an option is no secret: a failure may quote it. */
 static int value_refuse(const struct hc_option *option, const char *text,
                         const char *wanted, struct hc_error *err)
 {
@@ -121,6 +124,7 @@ static bool is_choice(const char *choices, const char *text)
     return false;
 }
 
+/* Texts are printed and logged, so control characters are refused. */
 static int set_text(const struct hc_option *option, const char *text, char **value,
                     struct hc_error *err)
 {
@@ -159,6 +163,10 @@ static int set_count(const struct hc_option *option, const char *text, unsigned 
     return 0;
 }
 
+/*
+ * Powers of 1000, as disks and networks are sold by. A factor that overflows is a failure
+ * and not a small size.
+ */
 static int set_size(const struct hc_option *option, const char *text, uint64_t *value,
                     struct hc_error *err)
 {
@@ -240,6 +248,7 @@ void hc_option_restart(struct hc_options *options, const struct hc_option *optio
         hc_strings_clear(option_value(options, option));
 }
 
+/* A YAML list in one line, which hc_config_load() reads again. */
 static void print_list(const struct hc_option *option, const struct hc_strings *list,
                        FILE *out)
 {
@@ -249,6 +258,7 @@ static void print_list(const struct hc_option *option, const struct hc_strings *
     (void)fputs("]\n", out);
 }
 
+/* YAML, so that the options that --check-config prints are a configuration file. */
 void hc_option_print(const struct hc_options *options, const struct hc_option *option,
                      FILE *out)
 {

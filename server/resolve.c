@@ -23,6 +23,7 @@ enum {
     QUICK_IN_A_ROW = 16
 };
 
+/* Each row has all functions; clear accepts a result that was never filled. */
 struct hc_resolve_kind {
     const ProtobufCMessageDescriptor *type;
     int (*decode)(struct hc_resolve *resolve, const ProtobufCMessage *message,
@@ -98,6 +99,7 @@ const struct hc_resolve_kind hc_resolve_kind_file = {
 
 /* ---- several files ---------------------------------------------------------------- */
 
+/* The failure of one of several files names it, so `filename` stays NULL. */
 static int files_decode(struct hc_resolve *resolve, const ProtobufCMessage *message,
                         const char *token, uint64_t caller, struct hc_error *err)
 {
@@ -184,6 +186,7 @@ static int snapshot_at_hub(struct hc_resolve *resolve,
                                cancellation, &resolve->result.snapshot, err);
 }
 
+/* The message borrows from the result: both live until hc_resolve_clear(). */
 static const ProtobufCMessage *snapshot_encode(struct hc_resolve *resolve,
                                                struct hc_error *err)
 {
@@ -314,6 +317,7 @@ void hc_volume_speed_end_lookup(struct hc_volume_speed *speed, int64_t took_ms)
     atomic_store(&speed->is_looking, false);
 }
 
+/* Lookups count only while the volume is slow: a quick one costs a load and no write. */
 void hc_volume_speed_add_lookup(struct hc_volume_speed *speed, int64_t took_ms)
 {
     if (!atomic_load_explicit(&speed->is_slow, memory_order_relaxed))

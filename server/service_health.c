@@ -50,6 +50,7 @@ static Grpc__Health__V1__HealthCheckResponse health_response(int status)
     return message;
 }
 
+/* The empty name is the server as a whole, as the protocol says. */
 static bool service_is_known(const ProtobufCMessage *message)
 {
     const Grpc__Health__V1__HealthCheckRequest *request = (const void *)message;

@@ -162,6 +162,7 @@ static void call_fail(struct hc_rpc_call *call, const struct hc_resolve *resolve
     hc_rpc_call_finish(call, failure);
 }
 
+/* A hit, on the edge's thread: the answer is packed into gRPC's own memory. */
 static void call_reply(struct hc_resolver_service *service, struct hc_rpc_call *call,
                        struct hc_resolve *resolve)
 {
@@ -247,6 +248,7 @@ static int key_decode(const struct hc_request_key *key, struct hc_resolve *resol
                    : -1;
 }
 
+/* `found` 1: encodes the result. NULL: memory is short even for the failure. */
 static struct hc_answer *resolve_answer(struct hc_resolve *resolve, int found,
                                         struct hc_error *err)
 {

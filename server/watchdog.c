@@ -61,6 +61,7 @@ static int socket_await(const struct hc_watchdog *watchdog, int fd, short events
     return fds[1].revents ? 1 : -1;
 }
 
+/* For the error: the address as the option --listen has it. */
 static void socket_write_address(const struct sockaddr_storage *address, socklen_t size,
                                  char text[ADDRESS_TEXT_MAX])
 {
@@ -90,6 +91,7 @@ static int socket_await_answer(const struct hc_watchdog *watchdog, int fd)
     return errno;
 }
 
+/* A full backlog is EAGAIN for a Unix socket: nothing accepts. */
 static int watchdog_check_address(const struct hc_watchdog *watchdog,
                                   const struct sockaddr_storage *address, socklen_t size)
 {
