@@ -190,7 +190,7 @@ struct hc_transfer {
     uint64_t size_bytes;    /* of the blob */
     uint64_t fetched_bytes; /* received from the Hub, useful or not */
     uint64_t resumed_bytes; /* left by an earlier transfer */
-    uint64_t shared_bytes;  /* cloned or copied from another repo of this cache */
+    uint64_t shared_bytes;  /* cloned or linked from another repo of this cache */
     uint64_t duration_ms;   /* in all */
     uint64_t waited_ms;     /* of these, for another process that fetched the blob */
     unsigned connections;   /* the most at a time */
