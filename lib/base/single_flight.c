@@ -92,7 +92,8 @@ int hc_single_flight_wait(struct hc_single_flights *flights,
             return HC_FLIGHT_RUN;
         }
         if (hc_cancellation_wait(cancellation, &flight->changed, &flights->shared.lock,
-                                 HC_NO_DEADLINE, err) < 0)
+                                 HC_NO_DEADLINE, err) < 0 &&
+            !flight->is_finished) /* an outcome that is there counts more */
             return -1;
     }
     return HC_FLIGHT_FINISHED;
