@@ -281,14 +281,15 @@ struct hc_claim_listing hc_claim_listing_open(const struct hc_cache *cache)
 }
 
 /* Files that cannot be read, or are malformed, are passed over: the sweep removes nothing
- * that it does not understand. So are files that are not in a repo's folder. */
+ * that it does not understand. So are files that are not in a repo's folder, and ".nfs…",
+ * which was a claim file until it was removed while a process of this host had it open. */
 bool hc_claim_listing_next(struct hc_claim_listing *listing)
 {
     while (hc_directory_walk_next(&listing->walk)) {
         const char *path = listing->walk.path;
         int length = (int)strcspn(path, "/");
 
-        if (path[length] == '\0' ||
+        if (path[length] == '\0' || listing->walk.name[0] == '.' ||
             hc_format(listing->folder, sizeof listing->folder, "%.*s", length, path) <
                 0 ||
             hc_format(listing->path, sizeof listing->path, "%s/%s", claims_path, path) <

@@ -207,6 +207,19 @@ static void forged_sizes_add_up_without_overflow(void **state)
     assert_int_equal(unlinkat(hc_cache_fd(f->cache), path, 0), 0);
 }
 
+/* NFS keeps a file that was removed while it is open, under such a name. */
+static void a_removed_claim_that_is_still_open_does_not_count(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_reservation) *reservation = NULL;
+
+    temp_dir_write(f->dir, ".hubcache/transfers/models--other--1/.nfs0000000000000001",
+                   "host=elsewhere.invalid\npid=1\nstart=1\n"
+                   "incomplete=snapshot.00000001\nsince=1\nsize=99999999\n");
+    reservation = reserve_space(f, "org/one", FREE_SPACE);
+    assert_non_null(reservation);
+}
+
 /* The owner's host is gone; its clock was ahead. */
 static void a_reservation_with_an_expired_heartbeat_does_not_count(void **state)
 {
@@ -412,6 +425,7 @@ int main(void)
         WITH_FREE_SPACE(a_small_reservation_writes_no_file),
         WITH_FREE_SPACE(forged_sizes_add_up_without_overflow),
         WITH_FREE_SPACE(a_reservation_with_an_expired_heartbeat_does_not_count),
+        WITH_FREE_SPACE(a_removed_claim_that_is_still_open_does_not_count),
         WITH_FREE_SPACE(the_reservation_of_a_dead_process_is_released),
         WITH_FREE_SPACE(with_enough_space_no_reclaimer_is_asked),
         WITH_FREE_SPACE(a_reclaimer_that_frees_enough_makes_the_reservation_succeed),
