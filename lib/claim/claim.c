@@ -46,7 +46,7 @@ struct hc_claim {
     const struct hc_cache *cache; /* borrowed */
     int fd;                       /* -1 when no claim could be written */
     bool is_abandoned;
-    struct hc_pieces *pieces; /* borrowed */
+    struct hc_pieces *pieces;
     char folder[HC_REPO_FOLDER_MAX + 1];
     char path[PATH_MAX];    /* of the claim file; "" when that is too long */
     char partial[PATH_MAX]; /* of the partial file */
@@ -169,24 +169,24 @@ static bool claim_link_in_place(struct hc_claim *claim, const char *private)
 
 /* Bytes that no hash will check are not resumed. */
 static bool takeover_is_useful(const struct hc_claim *claim,
-                               const struct hc_takeover *takeover, int64_t now_ms)
+                               const struct hc_takeover *takeover)
 {
     const struct hc_claim_record *earlier = &takeover->earlier;
     uint64_t size = hc_pieces_size(claim->pieces);
 
     return hc_digest_kind_of(takeover->blob->etag) != HC_DIGEST_NONE &&
            earlier->partial[0] && (size == HC_SIZE_UNKNOWN || earlier->size == size) &&
-           hc_claim_record_is_worth_keeping(earlier, HC_PARTIAL_KEEP_MS, now_ms);
+           hc_claim_record_is_worth_keeping(earlier, HC_PARTIAL_KEEP_MS,
+                                            takeover->now_ms);
 }
 
 /* The successor's record names the earlier partial file, and what is in it, before that
  * is renamed: should this process die in between, the next one finds the bytes. */
-static bool takeover_announce(struct hc_claim *claim, const struct hc_takeover *takeover,
-                              int64_t now_ms)
+static bool takeover_announce(struct hc_claim *claim, const struct hc_takeover *takeover)
 {
     const struct hc_claim_record *earlier = &takeover->earlier;
     struct hc_claim_record *record = &claim->shared.record;
-    bool is_useful = takeover_is_useful(claim, takeover, now_ms) &&
+    bool is_useful = takeover_is_useful(claim, takeover) &&
                      hc_pieces_parse(claim->pieces, earlier->ranges);
 
     memcpy(record->previous, earlier->partial, sizeof record->previous);
@@ -213,49 +213,46 @@ static void takeover_finish(struct hc_claim *claim, const struct hc_takeover *ta
 }
 
 /* Abandoned or stalled → held. False when another process takes it over. */
-static bool claim_take_over(struct hc_claim *claim,
-                            const struct hc_claim_request *request,
-                            const struct hc_takeover *takeover, const char *private,
-                            int64_t now_ms)
+static bool claim_take_over(struct hc_claim *claim, const struct hc_takeover *takeover,
+                            const char *private, struct hc_cancellation *cancellation)
 {
     bool is_useful;
 
-    if (!hc_takeover_begin(takeover, now_ms))
+    if (!hc_takeover_begin(takeover))
         return claim_withdraw(claim, private);
     is_useful = takeover->state == HC_CLAIM_ABANDONED
-                    ? takeover_announce(claim, takeover, now_ms)
-                    : takeover_is_useful(claim, takeover, now_ms);
+                    ? takeover_announce(claim, takeover)
+                    : takeover_is_useful(claim, takeover);
     if (claim->fd >= 0 && !claim_rename(hc_cache_fd(claim->cache), private, claim->path))
         claim_close_file(claim);
-    takeover_finish(claim, takeover, is_useful, request->cancellation);
+    takeover_finish(claim, takeover, is_useful, cancellation);
     return true;
 }
 
 /* False when another process holds the blob's claim. True without a claim file when the
  * volume refuses one. */
-static bool claim_put_in_place(struct hc_claim *claim,
-                               const struct hc_claim_request *request)
+static bool claim_put_in_place(struct hc_claim *claim, const struct hc_blob_id *blob,
+                               const struct hc_claim_options *options)
 {
     struct hc_takeover takeover = {.root = hc_cache_fd(claim->cache),
                                    .path = claim->path,
-                                   .blob = request->blob};
+                                   .blob = blob};
     char private[PATH_MAX];
-    int64_t now_ms;
 
     claim_write_private(claim, private);
     takeover.uid = hc_claim_owner_uid(claim);
-    now_ms = hc_volume_written_ms(claim->fd);
-    hc_takeover_inspect(&takeover, now_ms);
+    takeover.now_ms = hc_volume_written_ms(claim->fd);
+    hc_takeover_inspect(&takeover);
     switch (takeover.state) {
     case HC_CLAIM_UNREADABLE:
         (void)claim_withdraw(claim, private);
         return true;
     case HC_CLAIM_HELD:
-        if (!request->stalled || strcmp(request->stalled, takeover.partial) != 0)
+        if (!options->stalled || strcmp(options->stalled, takeover.partial) != 0)
             return claim_withdraw(claim, private);
-        return claim_take_over(claim, request, &takeover, private, now_ms);
+        return claim_take_over(claim, &takeover, private, options->cancellation);
     case HC_CLAIM_ABANDONED:
-        return claim_take_over(claim, request, &takeover, private, now_ms);
+        return claim_take_over(claim, &takeover, private, options->cancellation);
     default:
         return claim_link_in_place(claim, private);
     }
@@ -278,8 +275,8 @@ static int claim_name_files(struct hc_claim *claim, const struct hc_blob_id *blo
 }
 
 static struct hc_claim *claim_new(const struct hc_cache *cache,
-                                  const struct hc_claim_request *request,
-                                  struct hc_error *err)
+                                  const struct hc_blob_request *request,
+                                  uint64_t piece_length, struct hc_error *err)
 {
     HC_AUTO(hc_claim) *claim = calloc(1, sizeof *claim);
 
@@ -290,24 +287,32 @@ static struct hc_claim *claim_new(const struct hc_cache *cache,
     (void)pthread_mutex_init(&claim->shared.lock, NULL);
     claim->cache = cache;
     claim->fd = -1;
-    claim->pieces = request->pieces;
     claim->shared.heartbeat_ms = hc_monotonic_ms();
-    claim->shared.record = hc_claim_record_new(hc_pieces_size(request->pieces));
-    (void)hc_format(claim->folder, sizeof claim->folder, "%s", request->blob->folder);
-    return claim_name_files(claim, request->blob, err) < 0 ? NULL : hc_take(&claim);
+    claim->shared.record = hc_claim_record_new(request->size);
+    (void)hc_format(claim->folder, sizeof claim->folder, "%s", request->blob.folder);
+    claim->pieces = hc_pieces_new(request->size, piece_length, err);
+    return claim->pieces && claim_name_files(claim, &request->blob, err) == 0
+               ? hc_take(&claim)
+               : NULL;
 }
 
-int hc_claim_acquire(const struct hc_cache *cache, const struct hc_claim_request *request,
-                     struct hc_claim **claim, struct hc_error *err)
+int hc_claim_acquire(const struct hc_cache *cache, const struct hc_blob_request *request,
+                     const struct hc_claim_options *options, struct hc_claim **claim,
+                     struct hc_error *err)
 {
-    HC_AUTO(hc_claim) *claimed = claim_new(cache, request, err);
+    HC_AUTO(hc_claim) *own = claim_new(cache, request, options->piece_length, err);
 
-    if (!claimed)
+    if (!own)
         return -1;
-    if (claimed->path[0] && !claim_put_in_place(claimed, request))
+    if (own->path[0] && !claim_put_in_place(own, &request->blob, options))
         return 0;
-    *claim = hc_take(&claimed);
+    *claim = hc_take(&own);
     return 1;
+}
+
+struct hc_pieces *hc_claim_pieces(const struct hc_claim *claim)
+{
+    return claim->pieces;
 }
 
 uid_t hc_claim_owner_uid(const struct hc_claim *claim)
@@ -410,6 +415,7 @@ void hc_claim_drop(struct hc_claim *claim)
     if (claim->fd >= 0 && !claim->is_abandoned)
         claim_remove_file(claim);
     hc_auto_close(&claim->fd);
+    hc_pieces_free(claim->pieces);
     (void)pthread_mutex_destroy(&claim->shared.lock);
     free(claim);
 }

@@ -44,24 +44,26 @@
 
 struct hc_claim;
 
-struct hc_claim_request {
-    const struct hc_blob_id *blob; /* Required, as the next. */
-    struct hc_pieces *pieces;      /* where the bytes arrive; borrowed until the drop */
-    const char *stalled; /* Optional: the partial file of a holder that has stalled */
-                         /* (hc_claim_holder.partial), which is taken over */
+struct hc_claim_options {
+    uint64_t piece_length; /* Optional: see hc_pieces_new() */
+    const char *stalled;   /* Optional: the partial file of a holder that has stalled */
+                           /* (hc_claim_holder.partial), which is taken over */
     struct hc_cancellation *cancellation; /* Optional: ends the copy of its bytes */
 };
 
 /*
  * Claims a blob whose lock the caller has, with a fresh name for its partial file. 1 and
  * the claim; 0 when another process holds one, or is about to take an earlier one over:
- * watch it (takeover.h) and try again. When an earlier claim was taken over, `pieces`
- * says which bytes are in the partial file already. A claim that cannot be written does
- * not fail the transfer: -1 only when there is no memory, or no name for the partial
- * file.
+ * watch it (takeover.h) and try again. A claim that cannot be written does not fail the
+ * transfer: -1 only when there is no memory, or no name for the partial file.
  */
-int hc_claim_acquire(const struct hc_cache *cache, const struct hc_claim_request *request,
-                     struct hc_claim **claim, struct hc_error *err);
+int hc_claim_acquire(const struct hc_cache *cache, const struct hc_blob_request *request,
+                     const struct hc_claim_options *options, struct hc_claim **claim,
+                     struct hc_error *err);
+
+/* Which bytes of the blob have arrived: after a takeover, those that are in the partial
+ * file already. Borrowed until the drop. */
+struct hc_pieces *hc_claim_pieces(const struct hc_claim *claim);
 
 /*
  * The user that the volume takes this process for, as the owner of its claim file shows:

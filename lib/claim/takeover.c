@@ -102,7 +102,7 @@ bool hc_claim_holder_is_stalled(struct hc_claim_holder *holder, int64_t for_ms,
  * come back and no partial file: it is abandoned with nothing to resume. An abandoned
  * claim whose owner died in mid-takeover has its bytes under the previous name.
  */
-void hc_takeover_inspect(struct hc_takeover *takeover, int64_t now_ms)
+void hc_takeover_inspect(struct hc_takeover *takeover)
 {
     struct hc_claim_record *earlier = &takeover->earlier;
     int root = takeover->root;
@@ -117,7 +117,7 @@ void hc_takeover_inspect(struct hc_takeover *takeover, int64_t now_ms)
         takeover->partial[0] = earlier->partial[0] = '\0';
         if (fstatat(root, takeover->path, &status, AT_SYMLINK_NOFOLLOW) < 0)
             takeover->state = HC_CLAIM_FREE;
-    } else if (!hc_claim_record_is_abandoned(earlier, now_ms)) {
+    } else if (!hc_claim_record_is_abandoned(earlier, takeover->now_ms)) {
         takeover->state = HC_CLAIM_HELD;
     } else if (hc_partial_is_of(earlier->previous, takeover->blob->etag) &&
                !hc_partial_exists(root, takeover->blob->folder, earlier->partial)) {
@@ -156,7 +156,7 @@ static bool superseded_is_inspected_one(const struct hc_takeover *takeover,
            strcmp(record.partial, takeover->partial) == 0;
 }
 
-bool hc_takeover_begin(const struct hc_takeover *takeover, int64_t now_ms)
+bool hc_takeover_begin(const struct hc_takeover *takeover)
 {
     int root = takeover->root;
     const char *path = takeover->path;
@@ -166,7 +166,8 @@ bool hc_takeover_begin(const struct hc_takeover *takeover, int64_t now_ms)
     if (!hc_superseded_claim_path(superseded, path, takeover->partial))
         return true; /* without a partial file there is nothing to win */
     linked = linkat(root, path, root, superseded, 0);
-    if (linked < 0 && errno == EEXIST && superseded_is_old(root, superseded, now_ms)) {
+    if (linked < 0 && errno == EEXIST &&
+        superseded_is_old(root, superseded, takeover->now_ms)) {
         (void)unlinkat(root, superseded, 0);
         linked = linkat(root, path, root, superseded, 0);
     }

@@ -44,8 +44,8 @@
 struct hc_claim_holder {
     const struct hc_cache *cache; /* borrowed, as the names in the next */
     struct hc_blob_id blob;
-    /* Set it after init: other clients' files do not count, but a claim does even when its
-     * owner is gone. */
+    /* Set it after init: other clients' files do not count, but a claim does even when
+     * its owner is gone. */
     bool only_claims;
     bool is_present; /* there is a claim or a partial file */
     bool has_claim;  /* there is a claim, with a heartbeat also while no byte comes */
@@ -80,18 +80,18 @@ struct hc_takeover {
     int root;         /* borrowed, as the next two */
     const char *path; /* of the blob's claim file */
     const struct hc_blob_id *blob;
-    uid_t uid; /* hc_claim_owner_uid() of the successor */
-    enum hc_claim_state state;
+    uid_t uid;                  /* hc_claim_owner_uid() of the successor */
+    int64_t now_ms;             /* hc_volume_now_ms() */
+    enum hc_claim_state state;  /* set by hc_takeover_inspect(), as the next two */
     char partial[NAME_MAX + 1]; /* that the claim names, by which it is known; or "" */
     struct hc_claim_record earlier; /* its `partial` is where the bytes are; or "" */
 };
 
-/* Sets `state`, `partial` and `earlier`. `now_ms` is hc_volume_now_ms(), here and below.
- * */
-void hc_takeover_inspect(struct hc_takeover *takeover, int64_t now_ms);
+/* Reads the claim. The other members are set by then. */
+void hc_takeover_inspect(struct hc_takeover *takeover);
 
 /* False when another process takes that claim over, or it is there no more. */
-bool hc_takeover_begin(const struct hc_takeover *takeover, int64_t now_ms);
+bool hc_takeover_begin(const struct hc_takeover *takeover);
 
 /*
  * Gives the earlier partial file the name `name`, once the successor's claim is in place;

@@ -44,7 +44,7 @@ struct hc_ingest {
     enum hc_duplicate_kind duplicate;
     atomic_uint_least64_t hashed; /* bytes the digest has seen */
     uint64_t written_back;        /* bytes the disk has been told to write */
-    struct hc_pieces *pieces;
+    struct hc_pieces *pieces;     /* of the claim */
     struct hc_digest *digest;
     struct hc_claim *claim;
     char *buffer; /* HASH_CHUNK bytes, once something is hashed */
@@ -53,10 +53,10 @@ struct hc_ingest {
 };
 
 /* Git hashes the size before the content: that hash waits for the size. */
-static int ingest_start_digest(struct hc_ingest *ingest, struct hc_error *err)
+static int ingest_start_digest(struct hc_ingest *ingest, uint64_t size,
+                               struct hc_error *err)
 {
     enum hc_digest_kind kind = hc_digest_kind_of(ingest->etag);
-    uint64_t size = hc_pieces_size(ingest->pieces);
 
     hc_digest_free(ingest->digest);
     ingest->digest = NULL;
@@ -128,7 +128,7 @@ int hc_ingest_check_space(const struct hc_ingest *ingest, struct hc_error *err)
 
 static struct hc_ingest *ingest_new(const struct hc_cache *cache,
                                     const struct hc_blob_request *request,
-                                    uint64_t piece_length, struct hc_error *err)
+                                    struct hc_error *err)
 {
     HC_AUTO(hc_ingest) *ingest = calloc(1, sizeof *ingest);
 
@@ -142,27 +142,22 @@ static struct hc_ingest *ingest_new(const struct hc_cache *cache,
     if (hc_cache_blob_path(ingest->blob, &request->blob, err) < 0)
         return NULL;
     (void)hc_format(ingest->etag, sizeof ingest->etag, "%s", request->blob.etag);
-    ingest->pieces = hc_pieces_new(request->size, piece_length, err);
-    return ingest->pieces && ingest_start_digest(ingest, err) == 0 ? hc_take(&ingest)
-                                                                   : NULL;
+    return ingest_start_digest(ingest, request->size, err) == 0 ? hc_take(&ingest) : NULL;
 }
 
 int hc_ingest_begin(const struct hc_cache *cache, const struct hc_blob_request *request,
-                    const struct hc_ingest_options *options, struct hc_ingest **ingest,
+                    const struct hc_claim_options *options, struct hc_ingest **ingest,
                     struct hc_error *err)
 {
-    HC_AUTO(hc_ingest) *begun = ingest_new(cache, request, options->piece_length, err);
-    struct hc_claim_request claim = {.blob = &request->blob,
-                                     .stalled = options->stalled,
-                                     .cancellation = options->cancellation};
+    HC_AUTO(hc_ingest) *begun = ingest_new(cache, request, err);
     int claimed;
 
     if (!begun)
         return -1;
-    claim.pieces = begun->pieces;
-    claimed = hc_claim_acquire(cache, &claim, &begun->claim, err);
+    claimed = hc_claim_acquire(cache, request, options, &begun->claim, err);
     if (claimed <= 0)
         return claimed;
+    begun->pieces = hc_claim_pieces(begun->claim);
     if (ingest_open_file(begun, err) < 0)
         return -1;
     *ingest = hc_take(&begun);
@@ -259,7 +254,7 @@ int hc_ingest_set_size(struct hc_ingest *ingest, uint64_t size, struct hc_error 
     hc_pieces_set_size(ingest->pieces, size);
     if (hc_ingest_check_space(ingest, err) < 0)
         return -1;
-    return ingest->digest ? 0 : ingest_start_digest(ingest, err);
+    return ingest->digest ? 0 : ingest_start_digest(ingest, size, err);
 }
 
 bool hc_ingest_is_size_given(const struct hc_ingest *ingest)
@@ -368,7 +363,7 @@ int hc_ingest_restart(struct hc_ingest *ingest, struct hc_error *err)
     ingest->resumed_front = 0;
     ingest->duplicate = HC_DUPLICATE_NONE;
     atomic_store(&ingest->is_unusable, false);
-    return ingest_start_digest(ingest, err);
+    return ingest_start_digest(ingest, hc_pieces_size(ingest->pieces), err);
 }
 
 /* The file has the blob's bytes and no others: an earlier transfer may have written more
@@ -468,7 +463,6 @@ void hc_ingest_drop(struct hc_ingest *ingest)
     hc_auto_close(&ingest->fd);
     hc_claim_drop(ingest->claim);
     hc_digest_free(ingest->digest);
-    hc_pieces_free(ingest->pieces);
     free(ingest->buffer);
     free(ingest);
 }

@@ -18,15 +18,9 @@
 #define HC_STORE_INGEST_H
 
 #include <cache/cache.h>
-#include <claim/pieces.h>
+#include <claim/claim.h>
 
 struct hc_ingest;
-
-struct hc_ingest_options {
-    uint64_t piece_length;                /* Optional: see hc_pieces_new() */
-    const char *stalled;                  /* Optional: see struct hc_claim_request */
-    struct hc_cancellation *cancellation; /* Optional: the same */
-};
 
 /*
  * Begin, check the space, write, commit if all went well, and in every case drop. Begin
@@ -34,7 +28,7 @@ struct hc_ingest_options {
  * alive.
  */
 int hc_ingest_begin(const struct hc_cache *cache, const struct hc_blob_request *request,
-                    const struct hc_ingest_options *options, struct hc_ingest **ingest,
+                    const struct hc_claim_options *options, struct hc_ingest **ingest,
                     struct hc_error *err);
 
 /*

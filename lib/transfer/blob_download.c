@@ -104,11 +104,11 @@ static int blob_download_begin_ingest(struct hc_blob_download *download,
                                       struct hc_download_lock *wait, struct hc_error *err)
 {
     const struct hc_transfers *transfers = download->transfers;
-    const struct hc_ingest_options options = {.piece_length = choose_piece_length(
-                                                  transfers->min_split_size),
-                                              .stalled = wait->stalled,
-                                              .cancellation =
-                                                  download->credentials->cancellation};
+    const struct hc_claim_options options = {.piece_length = choose_piece_length(
+                                                 transfers->min_split_size),
+                                             .stalled = wait->stalled,
+                                             .cancellation =
+                                                 download->credentials->cancellation};
     HC_AUTO(hc_ingest) *ingest = NULL;
     int begun;
 

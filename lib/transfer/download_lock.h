@@ -33,7 +33,7 @@ struct hc_download_lock {
     void (*note_remote)(void *ctx, uint64_t bytes, bool is_remote);
     void *ctx;
     char stalled[NAME_MAX + 1]; /* the partial file of a holder that did not move for too
-                                   long, to be taken over (struct hc_claim_request); or "" */
+                                   long, to be taken over (struct hc_claim_options); or "" */
     int64_t waited_ms;          /* for other processes, in all */
 };
 

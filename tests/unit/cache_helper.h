@@ -29,7 +29,7 @@ static inline struct hc_ingest *begin_ingest(const struct hc_cache *cache,
                                              struct hc_error *err)
 {
     const struct hc_blob_request request = {.blob = *blob, .size = size};
-    const struct hc_ingest_options options = {0};
+    const struct hc_claim_options options = {0};
     struct hc_ingest *ingest = NULL;
 
     if (hc_ingest_begin(cache, &request, &options, &ingest, err) != 1)
@@ -47,7 +47,7 @@ static inline struct hc_ingest *take_ingest_over(const struct hc_cache *cache,
 {
     const struct hc_blob_request request = {.blob = *blob, .size = size};
     struct hc_claim_record record;
-    const struct hc_ingest_options options = {.stalled = record.partial};
+    const struct hc_claim_options options = {.stalled = record.partial};
     struct hc_ingest *ingest = NULL;
     struct hc_error err;
 

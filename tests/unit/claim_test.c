@@ -35,15 +35,15 @@ static unsigned claim_sweep_after(struct fixture *f, int64_t ms)
 }
 
 /* NULL when another process, or another claim of this one, holds it. */
-static struct hc_claim *acquire_hello(struct fixture *f, struct hc_pieces *pieces,
+static struct hc_claim *acquire_hello(struct fixture *f, uint64_t size,
                                       const char *stalled)
 {
-    const struct hc_claim_request request = {BLOB_OF(f, HELLO_GIT), pieces, stalled,
-                                             NULL};
+    const struct hc_blob_request request = {.blob = *BLOB_OF(f, HELLO_GIT), .size = size};
+    const struct hc_claim_options options = {.stalled = stalled};
     struct hc_claim *claim = NULL;
-    int made = hc_claim_acquire(f->cache, &request, &claim, &f->err);
+    int result = hc_claim_acquire(f->cache, &request, &options, &claim, &f->err);
 
-    assert_int_equal(made, claim ? 1 : 0);
+    assert_int_equal(result, claim ? 1 : 0);
     return claim;
 }
 
@@ -84,8 +84,7 @@ static void crash_in_mid_transfer(struct fixture *f)
 static void a_claim_names_its_owner_and_its_partial_file(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
-    HC_AUTO(hc_claim) *claim = acquire_hello(f, pieces, NULL);
+    HC_AUTO(hc_claim) *claim = acquire_hello(f, 5, NULL);
     HC_AUTO_FREE char *text = temp_dir_read(f->dir, CLAIM);
     char pid[32];
 
@@ -103,9 +102,8 @@ static void a_claim_names_its_owner_and_its_partial_file(void **state)
 static void a_dropped_claim_is_removed(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
 
-    hc_claim_drop(acquire_hello(f, pieces, NULL));
+    hc_claim_drop(acquire_hello(f, 5, NULL));
     assert_false(temp_dir_has(f->dir, CLAIM));
     hc_claim_drop(NULL);
 }
@@ -113,13 +111,12 @@ static void a_dropped_claim_is_removed(void **state)
 static void a_held_claim_refuses_a_second_one(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
-    struct hc_claim *one = acquire_hello(f, pieces, NULL);
+    struct hc_claim *one = acquire_hello(f, 5, NULL);
 
     assert_non_null(one);
-    assert_null(acquire_hello(f, pieces, NULL));
+    assert_null(acquire_hello(f, 5, NULL));
     hc_claim_drop(one);
-    one = acquire_hello(f, pieces, NULL);
+    one = acquire_hello(f, 5, NULL);
     assert_non_null(one);
     hc_claim_drop(one);
 }
@@ -127,9 +124,8 @@ static void a_held_claim_refuses_a_second_one(void **state)
 static void a_superseded_claim_is_removed_by_its_owner(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
-    struct hc_claim *one = acquire_hello(f, pieces, NULL);
-    struct hc_claim *two = acquire_hello(f, pieces, partial_name_of(one));
+    struct hc_claim *one = acquire_hello(f, 5, NULL);
+    struct hc_claim *two = acquire_hello(f, 5, partial_name_of(one));
 
     assert_non_null(two);
     assert_int_equal(temp_dir_count(f->dir, CLAIMS), 2);
@@ -143,12 +139,11 @@ static void a_superseded_claim_is_removed_by_its_owner(void **state)
 static void a_superseded_claim_is_swept_when_its_owner_is_gone(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
     struct hc_claim *claim;
 
     temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, "he");
     claim_of_another_host(f, INCOMPLETE);
-    claim = acquire_hello(f, pieces, INCOMPLETE);
+    claim = acquire_hello(f, 5, INCOMPLETE);
     assert_non_null(claim);
     assert_int_equal(claim_sweep_after(f, 0), 0);
     assert_int_equal(temp_dir_count(f->dir, CLAIMS), 2);
@@ -162,11 +157,10 @@ static void a_superseded_claim_is_swept_when_its_owner_is_gone(void **state)
 static void a_heartbeat_soon_after_another_writes_nothing(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
-    HC_AUTO(hc_claim) *claim = acquire_hello(f, pieces, NULL);
+    HC_AUTO(hc_claim) *claim = acquire_hello(f, 5, NULL);
     HC_AUTO_FREE char *text = NULL;
 
-    hc_pieces_add_arrived(pieces, 0, 3);
+    hc_pieces_add_arrived(hc_claim_pieces(claim), 0, 3);
     hc_claim_heartbeat(claim);
     text = temp_dir_read(f->dir, CLAIM);
     assert_non_null(text);
@@ -176,11 +170,10 @@ static void a_heartbeat_soon_after_another_writes_nothing(void **state)
 static void a_volume_that_refuses_claims_fails_no_transfer(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
     struct hc_claim *claim;
 
     make_cache_read_only(f);
-    claim = acquire_hello(f, pieces, NULL);
+    claim = acquire_hello(f, 5, NULL);
     make_cache_writable(f);
     assert_non_null(claim);
     hc_claim_heartbeat(claim);
@@ -191,11 +184,10 @@ static void a_volume_that_refuses_claims_fails_no_transfer(void **state)
 static void a_mebibyte_causes_a_heartbeat(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_pieces) *pieces = hc_pieces_new(4 << 20, 0, &f->err);
-    HC_AUTO(hc_claim) *claim = acquire_hello(f, pieces, NULL);
+    HC_AUTO(hc_claim) *claim = acquire_hello(f, 4 << 20, NULL);
     HC_AUTO_FREE char *text = NULL;
 
-    hc_pieces_add_arrived(pieces, 0, 1 << 20);
+    hc_pieces_add_arrived(hc_claim_pieces(claim), 0, 1 << 20);
     hc_claim_heartbeat(claim);
     text = temp_dir_read(f->dir, CLAIM);
     assert_non_null(text);

@@ -268,8 +268,7 @@ static void a_holder_with_a_heartbeat_keeps_the_lock(void **state)
 {
     struct fixture *f = *state;
     const struct hc_blob_request request = blob_request_of(f);
-    HC_AUTO(hc_pieces) *pieces = hc_pieces_new(5, 0, &f->err);
-    const struct hc_claim_request wish = {BLOB_OF(f, HELLO_GIT), pieces, NULL, NULL};
+    const struct hc_claim_options options = {0};
     struct hc_download_lock download_lock = download_lock_of(f, &request);
     HC_AUTO_CLOSE int other = lock_as_another_client(f);
     HC_AUTO(hc_cancellation) *call =
@@ -277,7 +276,7 @@ static void a_holder_with_a_heartbeat_keeps_the_lock(void **state)
     struct hc_claim *claim = NULL;
 
     assert_true(other >= 0);
-    assert_int_equal(hc_claim_acquire(f->cache, &wish, &claim, &f->err), 1);
+    assert_int_equal(hc_claim_acquire(f->cache, &request, &options, &claim, &f->err), 1);
     download_lock.cancellation = call;
     download_lock.takeover_ms =
         4 * HC_HEARTBEAT_MS; /* it has a heartbeat, though no byte comes */

@@ -105,7 +105,7 @@ static int begin_and_die(char **args)
     struct hc_error err;
     struct hc_repo repo;
     const struct hc_blob_request request = {.blob = {repo.folder, args[1]}, .size = SIZE};
-    const struct hc_ingest_options options = {.piece_length = PIECE};
+    const struct hc_claim_options options = {.piece_length = PIECE};
     struct hc_ingest *ingest = NULL;
     struct hc_cache *cache = hc_cache_open(args[0], false, &err);
 

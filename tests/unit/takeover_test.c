@@ -80,7 +80,7 @@ static struct hc_ingest *takeover_begin_ingest(struct fixture *f, const char *st
                                                uint64_t *reused)
 {
     const struct hc_blob_request request = {.blob = *BLOB_OF(f, HELLO_GIT), .size = SIZE};
-    const struct hc_ingest_options options = {.stalled = stuck};
+    const struct hc_claim_options options = {.stalled = stuck};
     struct hc_ingest *ingest = NULL;
     struct hc_error err;
 
