@@ -96,32 +96,26 @@ static bool partial_is_of_any_client(const char *name, const char *etag)
            hc_text_ends(name, ".incomplete");
 }
 
-static void summary_add(struct hc_partial_summary *summary, const struct stat *status)
-{
-    uint64_t size = (uint64_t)status->st_size;
-
-    if (summary->largest < size)
-        summary->largest = size;
-    summary->signature += size + (uint64_t)status->st_mtim.tv_sec * 1000000000 +
-                          (uint64_t)status->st_mtim.tv_nsec;
-}
-
-bool hc_partial_summary(int root, const struct hc_blob_id *blob,
-                        struct hc_partial_summary *summary)
+bool hc_partial_measure(int root, const struct hc_blob_id *blob, uint64_t *largest,
+                        uint64_t *signature)
 {
     HC_AUTO_CLOSE int repo = hc_directory_open(root, blob->folder);
     HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(repo, "blobs", 0);
     struct stat status;
     bool is_found = false;
 
-    *summary = (struct hc_partial_summary){0};
+    *largest = *signature = 0;
     while (hc_directory_walk_next(&walk)) {
         if (!partial_is_of_any_client(walk.name, blob->etag) ||
             fstatat(walk.dir, walk.name, &status, AT_SYMLINK_NOFOLLOW) < 0 ||
             !S_ISREG(status.st_mode))
             continue;
         is_found = true;
-        summary_add(summary, &status);
+        if (*largest < (uint64_t)status.st_size)
+            *largest = (uint64_t)status.st_size;
+        *signature += (uint64_t)status.st_size +
+                      (uint64_t)status.st_mtim.tv_sec * 1000000000 +
+                      (uint64_t)status.st_mtim.tv_nsec;
     }
     return is_found;
 }

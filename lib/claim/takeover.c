@@ -35,7 +35,7 @@ void hc_claim_holder_init(struct hc_claim_holder *holder, const struct hc_cache 
 
 /* A process that is gone holds no lock, so its claim is no reason to wait; for a caller
  * that has the lock (`only_claims`) it is, until that claim is taken over. */
-static bool holder_read_claim(struct hc_claim_holder *holder, uint64_t *trace)
+static bool holder_read_claim(struct hc_claim_holder *holder, uint64_t *signature)
 {
     struct hc_claim_record record;
 
@@ -44,19 +44,19 @@ static bool holder_read_claim(struct hc_claim_holder *holder, uint64_t *trace)
         return false;
     holder->bytes = record.bytes;
     memcpy(holder->partial, record.partial, sizeof holder->partial);
-    *trace = (uint64_t)record.heartbeat_ms + record.bytes;
+    *signature = (uint64_t)record.heartbeat_ms + record.bytes;
     return true;
 }
 
-static bool holder_read_files(struct hc_claim_holder *holder, uint64_t *trace)
+static bool holder_read_files(struct hc_claim_holder *holder, uint64_t *signature)
 {
-    struct hc_partial_summary files;
+    uint64_t largest, found;
 
-    if (!hc_partial_summary(hc_cache_fd(holder->cache), &holder->blob, &files))
+    if (!hc_partial_measure(hc_cache_fd(holder->cache), &holder->blob, &largest, &found))
         return false;
     if (!holder->has_claim)
-        holder->bytes = files.largest;
-    *trace = files.signature;
+        holder->bytes = largest;
+    *signature = found;
     return true;
 }
 
@@ -64,20 +64,20 @@ static bool holder_read_files(struct hc_claim_holder *holder, uint64_t *trace)
  * owner, while another client has the lock and writes. */
 static void holder_read(struct hc_claim_holder *holder, int64_t now_ms)
 {
-    uint64_t trace = 0, files = holder->files;
+    uint64_t claim = 0, files = holder->files_signature;
 
     holder->polled_ms = now_ms;
     holder->bytes = 0;
     holder->partial[0] = '\0';
-    holder->has_claim = holder_read_claim(holder, &trace);
+    holder->has_claim = holder_read_claim(holder, &claim);
     holder->is_present = holder->has_claim;
-    if (!holder->only_claims && trace == holder->trace &&
+    if (!holder->only_claims && claim == holder->claim_signature &&
         holder_read_files(holder, &files))
         holder->is_present = true;
-    if (trace != holder->trace || files != holder->files)
+    if (claim != holder->claim_signature || files != holder->files_signature)
         holder->progressed_ms = now_ms;
-    holder->trace = trace;
-    holder->files = files;
+    holder->claim_signature = claim;
+    holder->files_signature = files;
 }
 
 bool hc_claim_holder_poll(struct hc_claim_holder *holder, int64_t now_ms)

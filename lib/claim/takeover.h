@@ -51,8 +51,8 @@ struct hc_claim_holder {
     bool has_claim;  /* there is a claim, with a heartbeat also while no byte comes */
     char partial[NAME_MAX + 1]; /* that the claim names, by which it is known; or "" */
     uint64_t bytes;             /* that have arrived there */
-    uint64_t trace;             /* differs when the claim has changed, */
-    uint64_t files;             /* or a partial file */
+    uint64_t claim_signature;   /* differs when the claim has changed, */
+    uint64_t files_signature;   /* or a partial file */
     int64_t progressed_ms;      /* when one of them changed last */
     int64_t polled_ms;
 };
