@@ -168,7 +168,7 @@ static void write_text(const char *text, size_t size)
 }
 
 /* The lock is held. The newest line is dropped: the older ones show how it began. */
-static void queue_add(const char *text, size_t size)
+static void line_queue_add(const char *text, size_t size)
 {
     struct line *line = NULL;
 
@@ -201,7 +201,7 @@ void hc_log(enum hc_log_level level, const char *message,
 
         route = sink.shared.route;
         if (route != DIRECT)
-            queue_add(text, size);
+            line_queue_add(text, size);
     }
     if (route == DIRECT && text)
         write_text(text, size);
@@ -211,7 +211,7 @@ void hc_log(enum hc_log_level level, const char *message,
  */
 
 /* Waits for lines. NULL with `*dropped` 0: the log is closing. */
-static struct line *queue_take_lines(uint64_t *dropped)
+static struct line *line_queue_take(uint64_t *dropped)
 {
     struct line *lines;
     HC_LOCKED(&sink.shared.lock);
@@ -257,7 +257,7 @@ static void *writer_run(void *unused)
     struct line *lines;
     uint64_t dropped;
 
-    while ((lines = queue_take_lines(&dropped)) || dropped > 0)
+    while ((lines = line_queue_take(&dropped)) || dropped > 0)
         writer_write_lines(lines, dropped);
     return unused;
 }

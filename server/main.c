@@ -255,7 +255,7 @@ static int server_open_rpc(struct server *server, struct hc_error *err)
     return hc_health_service_serve(server->health, server->rpc, err);
 }
 
-/* Binds every listener. The kernel queues connections until server_start(). */
+/* Binds every listener. The kernel queues connections until server_start_threads(). */
 static int server_bind(struct server *server, struct hc_error *err)
 {
     const struct hc_options *options = server->options;
@@ -280,7 +280,7 @@ static int server_bind(struct server *server, struct hc_error *err)
     return server->http ? 0 : -1;
 }
 
-static int server_start(struct server *server, struct hc_error *err)
+static int server_start_threads(struct server *server, struct hc_error *err)
 {
     server->sweeper = hc_sweeper_open(server->resolver, SWEEP_EVERY_MS, err);
     if (!server->sweeper || hc_rpc_start(server->rpc, err) < 0)
@@ -307,7 +307,7 @@ static int server_run(const struct hc_options *options, int signals, struct hc_e
 
     if (server_open_resolver(&server, err) < 0 ||
         server_open_services(&server, err) < 0 || server_open_rpc(&server, err) < 0 ||
-        server_bind(&server, err) < 0 || server_start(&server, err) < 0)
+        server_bind(&server, err) < 0 || server_start_threads(&server, err) < 0)
         return -1;
     server_announce(&server.bound);
     is_well = server_serve(&server);

@@ -35,13 +35,13 @@ void hc_request_log_add(struct hc_request_log *log, const struct hc_request *req
 void hc_request_log_summarize(struct hc_request_log *log, int64_t now_ms);
 
 /*
- * A transfer is over: a hc_transfer_fn; `log` is a struct hc_request_log. There is one
+ * A transfer is over: a hc_transfer_fn; `ctx` is a struct hc_request_log. There is one
  * line for a blob, however many callers waited for it.
  */
-void hc_request_log_write_transfer(void *log, const struct hc_transfer *transfer);
+void hc_request_log_write_transfer(void *ctx, const struct hc_transfer *transfer);
 
-/* An answer is stale: a hc_stale_fn; `log` is a struct hc_request_log. */
-void hc_request_log_write_stale(void *log, const struct hc_stale *stale);
+/* An answer is stale: a hc_stale_fn; `ctx` is a struct hc_request_log. */
+void hc_request_log_write_stale(void *ctx, const struct hc_stale *stale);
 
 /* True: a stale answer at `now_ms` gets a line, for the last `*count` answers. */
 bool hc_request_log_admits_stale(struct hc_request_log *log, enum hc_reason reason,

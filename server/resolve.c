@@ -83,7 +83,7 @@ static const ProtobufCMessage *file_encode(struct hc_resolve *resolve,
     return &response->base;
 }
 
-static void file_clear(struct hc_resolve *resolve)
+static void file_result_clear(struct hc_resolve *resolve)
 {
     hc_file_clear(&resolve->result.file);
 }
@@ -94,7 +94,7 @@ const struct hc_resolve_kind hc_resolve_kind_file = {
     file_at_disk,
     file_at_hub,
     file_encode,
-    file_clear,
+    file_result_clear,
 };
 
 /* ---- several files ---------------------------------------------------------------- */
@@ -144,7 +144,7 @@ static const ProtobufCMessage *files_encode(struct hc_resolve *resolve,
     return &response->base;
 }
 
-static void files_clear(struct hc_resolve *resolve)
+static void files_result_clear(struct hc_resolve *resolve)
 {
     hc_files_clear(&resolve->result.files);
 }
@@ -155,7 +155,7 @@ const struct hc_resolve_kind hc_resolve_kind_files = {
     files_at_disk,
     files_at_hub,
     files_encode,
-    files_clear,
+    files_result_clear,
 };
 
 /* ---- a snapshot ------------------------------------------------------------------- */
@@ -204,7 +204,7 @@ static const ProtobufCMessage *snapshot_encode(struct hc_resolve *resolve,
     return &response->base;
 }
 
-static void snapshot_clear(struct hc_resolve *resolve)
+static void snapshot_result_clear(struct hc_resolve *resolve)
 {
     hc_snapshot_clear(&resolve->result.snapshot);
 }
@@ -215,7 +215,7 @@ const struct hc_resolve_kind hc_resolve_kind_snapshot = {
     snapshot_at_disk,
     snapshot_at_hub,
     snapshot_encode,
-    snapshot_clear,
+    snapshot_result_clear,
 };
 
 /*
@@ -293,9 +293,8 @@ void hc_resolve_clear(struct hc_resolve *resolve)
 /* ---- the speed of the volume ------------------------------------------------------- */
 
 /*
- * A slow volume costs two atomic loads here, and a quick one an exchange. The states:
- * quick (the edge looks), looking (one lookup by the edge is under way), slow (the pool
- * looks).
+ * A slow volume costs an atomic load here, a quick one an exchange too. The states: quick
+ * (the edge looks), looking (one lookup by the edge is under way), slow (the pool looks).
  */
 bool hc_volume_speed_begin_lookup(struct hc_volume_speed *speed)
 {
