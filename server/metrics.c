@@ -149,7 +149,7 @@ static void write_sources(struct hc_metrics *metrics, FILE *out)
         "hubcache_transfer_bytes_total{source=\"%s\"} %" PRIu64 "\n";
 
     write_head(out, "hubcache_transfer_bytes_total", "counter",
-               "Bytes of transfers that are over: fetched from the Hub, brought by an "
+               "Bytes of transfers that are over: fetched from the Hub, resumed from an "
                "earlier transfer, or found in another repo of the cache.");
     (void)fprintf(out, line, "hub", atomic_load(&metrics->transfers.fetched_bytes));
     (void)fprintf(out, line, "resumed", atomic_load(&metrics->transfers.resumed_bytes));
@@ -223,11 +223,12 @@ static void write_gauges(const struct hc_gauges *gauges, FILE *out)
     hc_resolver_count(gauges->resolver, &transfers, &connections);
     write_one(out, "hubcache_waiting_calls", "gauge",
               "Calls that wait for the disk or the Hub.", waiting);
-    write_pools(out, "hubcache_running_jobs", "Threads at work.", running[0], running[1]);
-    write_pools(out, "hubcache_queued_jobs", "Jobs that wait for a thread.", queued[0],
-                queued[1]);
-    write_one(out, "hubcache_transfers", "gauge", "Transfers on their way.", transfers);
-    write_one(out, "hubcache_connections", "gauge", "Connections that bring bytes.",
+    write_pools(out, "hubcache_running_jobs", "Worker threads that run a job.",
+                running[0], running[1]);
+    write_pools(out, "hubcache_queued_jobs", "Jobs that wait for a worker thread.",
+                queued[0], queued[1]);
+    write_one(out, "hubcache_transfers", "gauge", "Transfers that run.", transfers);
+    write_one(out, "hubcache_connections", "gauge", "Connections that fetch bytes.",
               connections);
     write_clients(gauges->listener, out);
     write_one(out, "hubcache_log_lines_dropped_total", "counter",
@@ -237,16 +238,17 @@ static void write_gauges(const struct hc_gauges *gauges, FILE *out)
 void hc_metrics_write(struct hc_metrics *metrics, const struct hc_gauges *gauges,
                       FILE *out)
 {
-    write_head(out, "hubcache_build_info", "gauge", "Which hubcached this is.");
+    write_head(out, "hubcache_build_info", "gauge", "The version of hubcached.");
     (void)fprintf(out, "hubcache_build_info{version=\"%s\"} 1\n", hc_version());
     write_requests(metrics, out);
     write_one(out, "hubcache_hits_total", "counter",
               "Requests for files that the disk alone has answered.",
               atomic_load(&metrics->hits));
-    write_by_reason(out, "hubcache_stale_answers_total",
-                    "Older answers given in place of newer ones, by reason why the Hub's "
-                    "own was not to be had.",
-                    metrics->stale_by_reason);
+    write_by_reason(
+        out, "hubcache_stale_answers_total",
+        "Older answers given in place of newer ones, by the reason why the Hub "
+        "did not answer.",
+        metrics->stale_by_reason);
     write_transfers(metrics, out);
     write_gauges(gauges, out);
 }

@@ -5,9 +5,9 @@
  *
  * A watcher is listed when its call starts, and gets the state at once. It leaves the
  * list when its caller leaves, or when the server stops: then NOT_SERVING is its last
- * message, and its call ends, although the protocol lets a watch go on, because an open
- * call would keep the server from ending. The lock guards the list; calls are finished
- * without it, by the thread that has taken the watcher off the list.
+ * message, and its call ends, although the protocol lets a watch continue, because an
+ * open call would keep the server from ending. The lock guards the list; calls are
+ * finished without it, by the thread that has taken the watcher off the list.
  */
 #include "service_health.h"
 
