@@ -59,8 +59,9 @@ bool hc_free_space_has(const struct hc_space_request *request);
 int hc_free_space_require(struct hc_free_space *space,
                           const struct hc_space_request *request, struct hc_error *err);
 
-/* Adds both figures to a NO_SPACE that a write met with; other errors stay as they are.
- * */
+/*
+ * Adds both figures to a NO_SPACE that a write met with; other errors stay as they are.
+ */
 void hc_free_space_describe(int fd, uint64_t needed, struct hc_error *err);
 
 #endif

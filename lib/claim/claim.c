@@ -392,8 +392,9 @@ uint64_t hc_claim_arrived_bytes(const struct hc_cache *cache,
                                                                         : 0;
 }
 
-/* A successor's claim may be in its place by now: then this one has the superseded name.
- * */
+/*
+ * A successor's claim may be in its place by now: then this one has the superseded name.
+ */
 static void claim_remove_file(const struct hc_claim *claim)
 {
     int root = hc_cache_fd(claim->cache);

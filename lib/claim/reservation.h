@@ -34,8 +34,9 @@ int hc_reservation_make(const struct hc_cache *cache, const struct hc_repo *repo
                         uint64_t bytes, struct hc_reservation **reservation,
                         struct hc_error *err);
 
-/* 1 when that is possible without asking a reclaimer, else 0; -1 when there is no memory.
- * */
+/*
+ * 1 when that is possible without asking a reclaimer, else 0; -1 when there is no memory.
+ */
 int hc_reservation_try(const struct hc_cache *cache, const struct hc_repo *repo,
                        uint64_t bytes, struct hc_reservation **reservation,
                        struct hc_error *err);
