@@ -38,18 +38,15 @@ enum {
     DESCRIPTORS_KEPT = 256
 };
 
-/* A socket that listens. */
-struct socket {
-    int fd;
-    char path[sizeof((struct sockaddr_un *)0)->sun_path]; /* "" unless unix: */
-    ino_t inode;                                          /* of the path */
-};
-
 struct hc_listener {
     unsigned connections_max;
     void (*accepted)(void *ctx, int fd);
     void *ctx;
-    struct socket sockets[SOCKETS_MAX];
+    struct {
+        int fd;
+        char path[sizeof((struct sockaddr_un *)0)->sun_path]; /* "" unless unix: */
+        ino_t inode;                                          /* of the path */
+    } sockets[SOCKETS_MAX];
     size_t count;
     pthread_t thread;
     bool is_started;
@@ -131,7 +128,7 @@ static bool socket_keep(struct hc_listener *listener, int fd)
         errno = EMFILE;
         return false;
     }
-    listener->sockets[listener->count++] = (struct socket){.fd = fd};
+    listener->sockets[listener->count++].fd = fd; /* the rest is zero */
     return true;
 }
 
@@ -225,7 +222,7 @@ static int listener_add_path(struct hc_listener *listener, const char *path,
                              struct hc_error *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct socket *added;
+    size_t added = listener->count;
     struct stat info;
     int fd;
 
@@ -239,10 +236,9 @@ static int listener_add_path(struct hc_listener *listener, const char *path,
     fd = socket_open((struct sockaddr *)&address, sizeof address);
     if (fd < 0 || !socket_keep(listener, fd))
         return fail_to_listen(path, err);
-    added = &listener->sockets[listener->count - 1];
-    memcpy(added->path, address.sun_path, sizeof added->path);
+    memcpy(listener->sockets[added].path, address.sun_path, sizeof address.sun_path);
     if (lstat(path, &info) == 0)
-        added->inode = info.st_ino;
+        listener->sockets[added].inode = info.st_ino;
     return 0;
 }
 
@@ -471,13 +467,14 @@ int hc_listener_start(struct hc_listener *listener, struct hc_error *err)
 }
 
 /* Removes the path, unless another server has bound a socket there meanwhile. */
-static void listener_remove_path(const struct socket *socket)
+static void listener_remove_path(const struct hc_listener *listener, size_t number)
 {
+    const char *path = listener->sockets[number].path;
     struct stat info;
 
-    if (*socket->path && lstat(socket->path, &info) == 0 &&
-        info.st_ino == socket->inode && S_ISSOCK(info.st_mode))
-        (void)unlink(socket->path);
+    if (*path && lstat(path, &info) == 0 &&
+        info.st_ino == listener->sockets[number].inode && S_ISSOCK(info.st_mode))
+        (void)unlink(path);
 }
 
 void hc_listener_stop(struct hc_listener *listener)
@@ -488,10 +485,8 @@ void hc_listener_stop(struct hc_listener *listener)
         listener->is_started = false;
     }
     while (listener->count > 0) {
-        struct socket *socket = &listener->sockets[--listener->count];
-
-        listener_remove_path(socket);
-        (void)close(socket->fd);
+        listener_remove_path(listener, --listener->count);
+        (void)close(listener->sockets[listener->count].fd);
     }
 }
 

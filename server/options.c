@@ -20,31 +20,25 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { FIRST_KEY = 0x100, GIVEN_MAX = 256, EXIT_BAD_USAGE = 2, TAKEOVER_MIN_MS = 2000 };
+enum { FIRST_KEY = 0x100, FLAGS_MAX = 256, EXIT_BAD_USAGE = 2, TAKEOVER_MIN_MS = 2000 };
 
-/* The flags of the command line, the first one first; the texts belong to argv. */
-struct given {
-    struct {
-        const struct hc_option *option;
-        const char *text;
-    } flags[GIVEN_MAX];
-    size_t count;
-};
-
+/* `flags` gets a name and a value for each flag, the first flag first. */
 static error_t flag_take(int key, char *text, struct argp_state *state)
 {
-    struct given *given = state->input;
+    struct hc_strings *flags = state->input;
+    struct hc_error err;
 
     if (key == ARGP_KEY_ARG)
         argp_error(/* NOLINT(concurrency-mt-unsafe): before there are threads */
                    state, "'%s' is no flag", text);
     if (key < FIRST_KEY || (size_t)(key - FIRST_KEY) >= hc_option_count)
         return ARGP_ERR_UNKNOWN;
-    if (given->count == GIVEN_MAX)
+    if (flags->count == (size_t)2 * FLAGS_MAX)
         argp_error(/* NOLINT(concurrency-mt-unsafe) */
-                   state, "more than %d flags", GIVEN_MAX);
-    given->flags[given->count].option = &hc_option_table[key - FIRST_KEY];
-    given->flags[given->count++].text = text ? text : "true";
+                   state, "more than %d flags", FLAGS_MAX);
+    if (hc_strings_add(flags, hc_option_table[key - FIRST_KEY].name, &err) < 0 ||
+        hc_strings_add(flags, text ? text : "true", &err) < 0)
+        return ENOMEM;
     return 0;
 }
 
@@ -54,7 +48,8 @@ static void print_version(FILE *out, struct argp_state *state)
     (void)fprintf(out, "hubcached %s\n", hc_version());
 }
 
-static void read_flags(int argc, char **argv, struct given *given)
+static int read_flags(int argc, char **argv, struct hc_strings *flags,
+                      struct hc_error *err)
 {
     struct argp_option rows[32] = {0};
     const struct argp parser = {
@@ -73,8 +68,10 @@ static void read_flags(int argc, char **argv, struct given *given)
                                        .doc = hc_option_table[i].help};
     argp_err_exit_status = EXIT_BAD_USAGE;
     argp_program_version_hook = print_version;
-    (void)argp_parse(/* NOLINT(concurrency-mt-unsafe) */
-                     &parser, argc, argv, 0, NULL, given);
+    if (argp_parse(/* NOLINT(concurrency-mt-unsafe) */
+                   &parser, argc, argv, 0, NULL, flags) != 0)
+        return hc_fail_memory(err);
+    return 0;
 }
 
 static int set_defaults(struct hc_options *options, struct hc_error *err)
@@ -90,26 +87,27 @@ static int set_defaults(struct hc_options *options, struct hc_error *err)
     return 0;
 }
 
-static bool option_is_first_given(const struct given *given, size_t position)
+/* True: no flag before that of index `at` has the same name. */
+static bool flag_is_first(const struct hc_strings *flags, size_t at)
 {
-    for (size_t i = 0; i < position; i++) {
-        if (given->flags[i].option == given->flags[position].option)
+    for (size_t i = 0; i < at; i += 2) {
+        if (strcmp(flags->items[i], flags->items[at]) == 0)
             return false;
     }
     return true;
 }
 
-static int set_given(struct hc_options *options, const struct given *given,
+static int set_flags(struct hc_options *options, const struct hc_strings *flags,
                      bool flag_only, struct hc_error *err)
 {
-    for (size_t i = 0; i < given->count; i++) {
-        const struct hc_option *option = given->flags[i].option;
+    for (size_t i = 0; i < flags->count; i += 2) {
+        const struct hc_option *option = hc_option_find(flags->items[i]);
 
         if (option->is_flag_only != flag_only)
             continue;
-        if (option_is_first_given(given, i))
+        if (flag_is_first(flags, i))
             hc_option_restart(options, option);
-        if (hc_option_set(options, option, given->flags[i].text, err) < 0)
+        if (hc_option_set(options, option, flags->items[i + 1], err) < 0)
             return hc_context(err, "--%s", option->name);
     }
     return 0;
@@ -216,22 +214,21 @@ int hc_options_load(struct hc_options *options, int argc, char **argv,
                     struct hc_error *err)
 {
     HC_AUTO_FREE char *implicit_token_file = NULL;
-    struct given given = {.count = 0};
+    HC_AUTO_VALUE(hc_strings) flags = {0};
 
     *options = (struct hc_options){0};
-    read_flags(argc, argv, &given);
-    if (set_defaults(options, err) < 0)
+    if (read_flags(argc, argv, &flags, err) < 0 || set_defaults(options, err) < 0)
         return -1;
     if (options->settings.token_file) {
         implicit_token_file = hc_text_copy(options->settings.token_file, err);
         if (!implicit_token_file)
             return -1;
     }
-    if (set_given(options, &given, true, err) < 0)
+    if (set_flags(options, &flags, true, err) < 0)
         return -1;
     if (options->config && hc_config_load(options, err) < 0)
         return -1;
-    if (set_given(options, &given, false, err) < 0)
+    if (set_flags(options, &flags, false, err) < 0)
         return -1;
     return options_complete(options, implicit_token_file, err);
 }
