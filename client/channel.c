@@ -7,8 +7,9 @@
  * A call makes one attempt after the other, each through these states:
  *
  *   connecting   until the connection is up or an attempt to make it has failed
- *   reading      the request is sent; messages are read until there is no more, one cannot
- *                be decoded, or the caller's function returns false (then it is cancelled)
+ *   reading      the request is sent; messages are read until there is no more, one
+ *                cannot be decoded, or the caller's function returns false (then it is
+ *                cancelled)
  *   ended        gRPC has told the status: OK, or a failure that is final or retryable
  *
  * A retryable failure leads to a pause and the next attempt, until eight attempts were
@@ -530,8 +531,9 @@ ProtobufCMessage *hc_channel_call(struct hc_channel *channel,
 }
 
 /*
- * gRPC would look up a target that is no URI as a name, and decode "%" in one that is. The
- * address is therefore checked here, where the message can say what is wrong, and encoded.
+ * gRPC would look up a target that is no URI as a name, and decode "%" in one that is.
+ * The address is therefore checked here, where the message can say what is wrong, and
+ * encoded.
  */
 int hc_channel_uri(const char *address, char *uri, size_t size, struct hc_error *err)
 {

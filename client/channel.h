@@ -55,8 +55,8 @@ const char *hc_channel_server(const struct hc_channel *channel);
  * protobuf_c_message_free_unpacked(). NULL on failure; CANCELLED when `each` returned
  * false.
  *
- * A call that fails because the server restarts or its queue is full is made again after a
- * growing pause, eight times in all, within the timeout. `each` may therefore receive
+ * A call that fails because the server restarts or its queue is full is made again after
+ * a growing pause, eight times in all, within the timeout. `each` may therefore receive
  * messages of more than one attempt.
  */
 ProtobufCMessage *hc_channel_call(struct hc_channel *channel,

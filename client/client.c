@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The public calls: encode the request, make the RPC, decode the response. A client is not
- * written to after it was opened, and each call keeps what it needs on its own stack, so
- * no call needs a lock.
+ * The public calls: encode the request, make the RPC, decode the response. A client is
+ * not written to after it was opened, and each call keeps what it needs on its own stack,
+ * so no call needs a lock.
  *
  * hc_client_resolve_snapshot() is two RPCs: WatchSnapshot, which streams progress events
  * before its result, if the caller has a progress function, else ResolveSnapshot.
@@ -151,8 +151,8 @@ int hc_client_resolve_files(struct hc_client *client,
 }
 
 /*
- * Passes an event of WatchSnapshot on to the caller's progress function. The result, which
- * is the last event, is what hc_channel_call() returns.
+ * Passes an event of WatchSnapshot on to the caller's progress function. The result,
+ * which is the last event, is what hc_channel_call() returns.
  */
 static bool watch_report(void *ctx, const ProtobufCMessage *message)
 {

@@ -7,7 +7,8 @@
  *
  * Each answer is built in a local value, which its scope clears when anything fails, and
  * which is handed over only when it is whole. The cache id of the mount is read for each
- * answer, since it is one small file and a volume may be mounted anew while a client runs.
+ * answer, since it is one small file and a volume may be mounted anew while a client
+ * runs.
  */
 #include "message.h"
 
@@ -296,8 +297,8 @@ void hc_message_decode_progress(const Hubcache__V1__SnapshotProgress *event,
 
 /*
  * Compares the volume's own id, not paths: a client that mounts another volume at the
- * right place would otherwise open files of the same names with other bytes. A server that
- * has no id (a read-only cache root that never got one) sends "".
+ * right place would otherwise open files of the same names with other bytes. A server
+ * that has no id (a read-only cache root that never got one) sends "".
  */
 int hc_mount_check(const struct hc_mount *mount, const char *cache_id,
                    struct hc_error *err)

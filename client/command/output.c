@@ -4,12 +4,13 @@
  * which is its own options. Durations and sizes have one table of units each.
  *
  * JSON is made with json_pack(), whose format "o" takes over a value and passes on the
- * failure of one that is NULL, so only the last result is checked. Names of enums are those
- * of the proto file, as protobuf's own JSON has them; a number without a name, from a newer
- * server, is printed as the unspecified one.
+ * failure of one that is NULL, so only the last result is checked. Names of enums are
+ * those of the proto file, as protobuf's own JSON has them; a number without a name, from
+ * a newer server, is printed as the unspecified one.
  *
- * Text from the network may hold sequences that a terminal obeys. It is escaped wherever a
- * person reads it; only a path on a pipe is printed as it is, because a program opens it.
+ * Text from the network may hold sequences that a terminal obeys. It is escaped wherever
+ * a person reads it; only a path on a pipe is printed as it is, because a program opens
+ * it.
  */
 #include "output.h"
 
@@ -116,7 +117,8 @@ static json_t *json_of_file(const struct hc_client_file *file)
                      json_source_name(file->source), "stale", (int)file->stale);
 }
 
-/* An empty list is an empty array and not left out, so that scripts may always index it. */
+/* An empty list is an empty array and not left out, so that scripts may always index
+ * it. */
 static json_t *json_of_files(const struct hc_client_file *files, size_t count)
 {
     json_t *array = json_array();
@@ -187,7 +189,8 @@ char *hc_output_json_of_info(const struct hc_client_info *info)
                                (int)info->offline, "endpoint", info->endpoint));
 }
 
-/* The name of the command stands before each line, as it may be one of many in a script. */
+/* The name of the command stands before each line, as it may be one of many in a
+ * script. */
 static void print_message(const char *message)
 {
     (void)fputs("hubcache: ", stderr);

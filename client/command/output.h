@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * All that the command prints: answers go to standard output, as paths or as JSON,
- * everything else to standard error. Control characters, and those that turn the direction
- * of text, are written as \\uXXXX in messages, in JSON and, on a terminal, in paths; a
- * program that reads the output gets the bytes of the path. Used by one thread at a time.
+ * everything else to standard error. Control characters, and those that turn the
+ * direction of text, are written as \\uXXXX in messages, in JSON and, on a terminal, in
+ * paths; a program that reads the output gets the bytes of the path. Used by one thread
+ * at a time.
  */
 #ifndef HC_COMMAND_OUTPUT_H
 #define HC_COMMAND_OUTPUT_H
@@ -24,9 +25,9 @@ void hc_duration_format(char text[HC_UNITS_TEXT_MAX], uint64_t seconds);
 void hc_bytes_format(char text[HC_UNITS_TEXT_MAX], uint64_t bytes);
 
 /*
- * An answer as one line of JSON: the fields of the proto messages under their names there,
- * enums by theirs, 64-bit numbers as numbers, `path` on this machine's mount. The caller
- * frees. NULL when it cannot be made: a path that is not UTF-8, or no memory.
+ * An answer as one line of JSON: the fields of the proto messages under their names
+ * there, enums by theirs, 64-bit numbers as numbers, `path` on this machine's mount. The
+ * caller frees. NULL when it cannot be made: a path that is not UTF-8, or no memory.
  */
 char *hc_output_json_of_file(const struct hc_client_file *file);
 char *hc_output_json_of_files(const struct hc_client_files *files);

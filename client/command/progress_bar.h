@@ -30,8 +30,8 @@ void hc_progress_bar_text(const struct hc_client_progress *progress,
                           char text[HC_PROGRESS_BAR_TEXT_MAX]);
 
 /*
- * "[#####-----]  50% " and the text, in at most `columns`: the bar is shortened first, then
- * the text is cut.
+ * "[#####-----]  50% " and the text, in at most `columns`: the bar is shortened first,
+ * then the text is cut.
  */
 void hc_progress_bar_line(const struct hc_client_progress *progress, size_t columns,
                           char bar[HC_PROGRESS_BAR_TEXT_MAX]);

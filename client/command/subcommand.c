@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The subcommands: `hubcache file` prints the paths of files, `hubcache snapshot` the
- * directory of a repo, `hubcache info` what the server says about itself. Several names of
- * `file` are one request, which is answered from one commit: all of them or none.
+ * directory of a repo, `hubcache info` what the server says about itself. Several names
+ * of `file` are one request, which is answered from one commit: all of them or none.
  *
- * Each subcommand has an argp parser whose children parse the options that it shares: those
- * of `file` and `snapshot` (resolve_argp), and those of every subcommand (hc_command_argp).
- * Each then connects, makes one call, prints the answer, and returns the exit code that
- * the table of reasons gives for a failure.
+ * Each subcommand has an argp parser whose children parse the options that it shares:
+ * those of `file` and `snapshot` (resolve_argp), and those of every subcommand
+ * (hc_command_argp). Each then connects, makes one call, prints the answer, and returns
+ * the exit code that the table of reasons gives for a failure.
  *
  * Progress and notes go to standard error: standard output is the path or the JSON alone,
  * so that `model=$(hubcache snapshot …)` works.
@@ -144,7 +144,7 @@ static void note_stale(bool stale)
             "the Hub could not be asked; this is what it said last time");
 }
 
-/* --- file ---------------------------------------------------------------------------- */
+/* --- file --------------------------------------------------------------------------- */
 
 /* NOLINTNEXTLINE(readability-non-const-parameter): argp decides on the type */
 static error_t file_option_parse(int key, char *arg, struct argp_state *state)
@@ -249,7 +249,7 @@ int hc_command_file(int argc, char **argv, struct hc_command_options *options)
     return result < 0 ? hc_output_print_failure(&err) : HC_EXIT_OK;
 }
 
-/* --- snapshot ------------------------------------------------------------------------ */
+/* --- snapshot ----------------------------------------------------------------------- */
 
 /* Running out of memory is told as wrong usage is: argp has no other way to fail. */
 static error_t snapshot_add_pattern(const struct argp_state *state,
@@ -394,7 +394,7 @@ int hc_command_snapshot(int argc, char **argv, struct hc_command_options *option
     return HC_EXIT_OK;
 }
 
-/* --- info ---------------------------------------------------------------------------- */
+/* --- info --------------------------------------------------------------------------- */
 
 /* NOLINTNEXTLINE(readability-non-const-parameter): argp decides on the type */
 static error_t info_option_parse(int key, char *arg, struct argp_state *state)

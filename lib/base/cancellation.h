@@ -37,7 +37,7 @@ int hc_cancellation_sleep(struct hc_cancellation *cancellation, int64_t ms,
  * conditions do:
  *
  *     while (!has_news) {
- *         if (hc_cancellation_wait(cancellation, &changed, &lock, HC_NO_DEADLINE, err) < 0)
+ *         if (hc_cancellation_wait(cancellation, &changed, &lock, 1000, err) < 0)
  *             return -1;
  *     }
  */

@@ -34,7 +34,7 @@ struct hc_blob_lock {
     char path[PATH_MAX];
 };
 
-/* ---- the soft lock: the file exists ----------------------------------------------- */
+/* ---- the soft lock: the file exists ------------------------------------------------ */
 
 static int soft_lock_format_marker(char marker[MARKER_SIZE])
 {
@@ -126,7 +126,7 @@ static int soft_lock_try(struct hc_blob_lock *lock, struct hc_error *err)
     return 1;
 }
 
-/* ---- the lock --------------------------------------------------------------------- */
+/* ---- the lock ---------------------------------------------------------------------- */
 
 static int blob_lock_format_path(char path[PATH_MAX], const struct hc_blob_id *blob,
                                  struct hc_error *err)

@@ -61,7 +61,7 @@ static uint64_t path_hash(const char *path)
     return hc_hash_bytes(HC_HASH_START, path, strlen(path));
 }
 
-/* ---- under the lock --------------------------------------------------------------- */
+/* ---- under the lock ---------------------------------------------------------------- */
 
 static struct cached_tree *cached_tree_find(struct hc_tree_cache *cache, const char *path)
 {
@@ -142,7 +142,7 @@ static void tree_cache_on_share_released(struct hc_tree_observer *observer)
     tree_cache_trim(cache);
 }
 
-/* ---- the listings in memory, by the path of their file ---------------------------- */
+/* ---- the listings in memory, by the path of their file ----------------------------- */
 
 /*
  * 1 and a share of the listing in the state that `status` shows; the caller frees it. 0
@@ -264,7 +264,7 @@ size_t hc_tree_cache_bytes(struct hc_tree_cache *cache)
     return cache->shared.size;
 }
 
-/* ---- the file --------------------------------------------------------------------- */
+/* ---- the file ---------------------------------------------------------------------- */
 
 static int tree_format_path(char path[PATH_MAX], const struct hc_repo *repo,
                             const char *commit, struct hc_error *err)

@@ -280,9 +280,10 @@ struct hc_claim_listing hc_claim_listing_open(const struct hc_cache *cache)
                                      .root = hc_cache_fd(cache)};
 }
 
-/* Files that cannot be read, or are malformed, are passed over: the sweep removes nothing
- * that it does not understand. So are files that are not in a repo's folder, and ".nfs…",
- * which was a claim file until it was removed while a process of this host had it open. */
+/* Files that cannot be read, or are malformed, are passed over: the sweep removes
+ * nothing that it does not understand. So are files that are not in a repo's folder,
+ * and ".nfs…", which was a claim file until it was removed while a process of this
+ * host had it open. */
 bool hc_claim_listing_next(struct hc_claim_listing *listing)
 {
     while (hc_directory_walk_next(&listing->walk)) {

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which bytes of a blob have arrived, and which of the others a connection is about to
- * fetch. A blob is cut into pieces of equal length; of each piece a beginning has arrived.
- * A small blob is one piece.
+ * fetch. A blob is cut into pieces of equal length; of each piece a beginning has
+ * arrived. A small blob is one piece.
  *
- * A piece is free → taken (a connection has its ticket) → started (its first byte is about
- * to be written, so that no other connection gets it) → complete. A taken one becomes free
- * again when its connection gives the span back, or, before it is started, when a
- * connection has nothing else left to take.
+ * A piece is free → taken (a connection has its ticket) → started (its first byte is
+ * about to be written, so that no other connection gets it) → complete. A taken one
+ * becomes free again when its connection gives the span back, or, before it is started,
+ * when a connection has nothing else left to take.
  *
  * Callable from any thread.
  */
@@ -78,8 +78,8 @@ void hc_pieces_clear(struct hc_pieces *pieces);
  * when there are none. */
 bool hc_pieces_next_range(struct hc_pieces *pieces, uint64_t at, struct hc_span *range);
 
-/* These have arrived. Of a piece only a beginning counts: what a range has of a piece that
- * it does not begin is lost. */
+/* These have arrived. Of a piece only a beginning counts: what a range has of a piece
+ * that it does not begin is lost. */
 void hc_pieces_mark_range(struct hc_pieces *pieces, const struct hc_span *range);
 
 /* What has arrived as text, "0-1000,4096-8192": as much of it as fits. */
@@ -93,10 +93,10 @@ bool hc_pieces_parse(struct hc_pieces *pieces, const char *text);
  */
 
 /*
- * Takes the first missing bytes that are free, about `most` of them (whole pieces, at least
- * one). When none are free, half of the pieces that another connection has taken and not
- * started, of the one that has most of them. False when there are none. The caller gives
- * the span back in every case.
+ * Takes the first missing bytes that are free, about `most` of them (whole pieces, at
+ * least one). When none are free, half of the pieces that another connection has taken
+ * and not started, of the one that has most of them. False when there are none. The
+ * caller gives the span back in every case.
  */
 bool hc_pieces_take(struct hc_pieces *pieces, uint64_t most, struct hc_span *span);
 void hc_pieces_give_back(struct hc_pieces *pieces, const struct hc_span *span);

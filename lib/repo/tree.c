@@ -83,7 +83,7 @@ size_t hc_tree_memory_bytes(const struct hc_tree *tree)
     return sizeof *tree + tree->capacity * sizeof *tree->entries + tree->text_bytes;
 }
 
-/* ---- adding ----------------------------------------------------------------------- */
+/* ---- adding ------------------------------------------------------------------------ */
 
 /* `size` bytes of the last chunk, or of a new one; chunks grow with the tree. */
 static char *tree_allocate_text(struct hc_tree *tree, size_t size, struct hc_error *err)
@@ -182,7 +182,7 @@ int hc_tree_add_path(struct hc_tree *tree, const char *path, struct hc_error *er
     return hc_tree_add(tree, &(const struct hc_entry){.path = path, .blob_id = ""}, err);
 }
 
-/* ---- sorting and checking --------------------------------------------------------- */
+/* ---- sorting and checking ---------------------------------------------------------- */
 
 /* By bytes, as Python sorts UTF-8 text by code points: the order is the same. */
 static int tree_entry_compare(const void *a, const void *b)
@@ -304,7 +304,7 @@ int hc_tree_finish(struct hc_tree *tree, struct hc_error *err)
     return 0;
 }
 
-/* ---- lookups ---------------------------------------------------------------------- */
+/* ---- lookups ----------------------------------------------------------------------- */
 
 /* The index of the first entry that does not come before `path`. */
 static size_t tree_lower_bound(const struct hc_tree *tree, const char *path)
@@ -363,7 +363,7 @@ uint64_t hc_entry_size(const struct hc_entry *entry)
     return entry->lfs_sha256 ? entry->lfs_size : entry->size;
 }
 
-/* ---- its JSON --------------------------------------------------------------------- */
+/* ---- its JSON ---------------------------------------------------------------------- */
 
 /* The character that the `length` bytes of valid UTF-8 encode. */
 static uint32_t utf8_decode(const char *text, size_t length)

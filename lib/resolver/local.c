@@ -102,8 +102,8 @@ static int local_add_file(const struct hc_snapshot_request *request,
     return hc_resolved_files_add(&snapshot->files, &snapshot->listed, &file, err);
 }
 
-/* Every regular file below the snapshot's path. A symlink to a file is one, a symlink to a
- * directory is not followed, so that the walk ends; what is too deep is left out. */
+/* Every regular file below the snapshot's path. A symlink to a file is one, a symlink to
+ * a directory is not followed, so that the walk ends; what is too deep is left out. */
 static int local_add_files(const struct hc_snapshot_request *request,
                            struct hc_filter *filter, struct hc_snapshot *snapshot,
                            struct hc_error *err)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The search costs one stat for each repo of the cache. The link is made under a name of its own and
- * renamed over the new file, so that there is a file at `path` at all times.
+ * The search costs one stat for each repo of the cache. The link is made under a name of
+ * its own and renamed over the new file, so that there is a file at `path` at all times.
  */
 #include "duplicate.h"
 
@@ -54,8 +54,8 @@ static bool duplicate_clone(int root, const char *duplicate, int fd)
     return from >= 0 && ioctl(fd, FICLONE, from) == 0;
 }
 
-/* Not through a symlink, nor a file that another user may write to; and no user may lose a
- * permission that our own file would give. */
+/* Not through a symlink, nor a file that another user may write to; and no user may lose
+ * a permission that our own file would give. */
 static bool duplicate_may_link(int root, const char *duplicate, int fd)
 {
     const mode_t readers = S_IRUSR | S_IRGRP | S_IROTH;

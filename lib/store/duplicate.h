@@ -9,8 +9,8 @@
  * and replaces blobs by name like any file; a program that writes into a blob in place
  * breaks both, as in the store that the Hub's clients share between repos (§1.9). Only a
  * file that is readable by all who could read our own is linked, and never a file of that
- * store, which counts its links. Either way, its bytes are hashed before they are believed:
- * other clients do not verify.
+ * store, which counts its links. Either way, its bytes are hashed before they are
+ * believed: other clients do not verify.
  */
 #ifndef HC_STORE_DUPLICATE_H
 #define HC_STORE_DUPLICATE_H

@@ -68,8 +68,8 @@ static int ingest_start_digest(struct hc_ingest *ingest, uint64_t size,
     return ingest->digest ? 0 : -1;
 }
 
-/* A file that is shorter than its claim says has lost bytes with the power; into a file of
- * another user, that user may write bytes that are not hashed. */
+/* A file that is shorter than its claim says has lost bytes with the power; into a file
+ * of another user, that user may write bytes that are not hashed. */
 static bool ingest_open_partial(struct hc_ingest *ingest)
 {
     int root = hc_cache_fd(ingest->cache);
@@ -282,8 +282,8 @@ uint64_t hc_ingest_reused_bytes(const struct hc_ingest *ingest)
     return hc_ingest_resumed_bytes(ingest) + hc_ingest_duplicate_bytes(ingest);
 }
 
-/* Early write-back: the disk works while the network does. It is a hint, so that a failure
- * does not matter. */
+/* Early write-back: the disk works while the network does. It is a hint, so that a
+ * failure does not matter. */
 static void ingest_write_back(struct hc_ingest *ingest)
 {
     uint64_t hashed = atomic_load(&ingest->hashed);
@@ -408,8 +408,8 @@ static int ingest_verify(struct hc_ingest *ingest, struct hc_error *err)
     return result;
 }
 
-/* The bytes are on the disk before their name is: after a power loss a blob is whole or not
- * there. Another writer may have been faster; its blob has the same bytes. */
+/* The bytes are on the disk before their name is: after a power loss a blob is whole or
+ * not there. Another writer may have been faster; its blob has the same bytes. */
 static int ingest_publish(struct hc_ingest *ingest, struct hc_error *err)
 {
     const char *path = hc_claim_partial_path(ingest->claim);
@@ -443,8 +443,8 @@ bool hc_ingest_was_taken_over(const struct hc_ingest *ingest)
     return ingest->was_taken_over;
 }
 
-/* Whether what has arrived stays, for the next transfer of the blob. Bytes that no hash can
- * check are not resumed. */
+/* Whether what has arrived stays, for the next transfer of the blob. Bytes that no hash
+ * can check are not resumed. */
 static bool ingest_keep_partial(struct hc_ingest *ingest)
 {
     return !atomic_load(&ingest->is_unusable) && ingest->duplicate == HC_DUPLICATE_NONE &&

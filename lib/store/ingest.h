@@ -2,10 +2,12 @@
 /*
  * An ingest: a blob being written, as blobs/<etag>.<8 hex>.incomplete.
  *
- *   begun      the claim is made; the file is new and empty, or has what an earlier ingest
- *              left, of this process or of one that is gone    → filled, or → writing
+ *   begun      the claim is made; the file is new and empty, or has what an earlier
+ *              ingest left, of this process or of one that is gone
+ *              → filled, or → writing
  *   filled     a duplicate was put in place                    → commit
- *   writing    bytes come in any order, each once, and are hashed in order behind → commit
+ *   writing    bytes come in any order, each once, and are hashed in order behind
+ *              → commit
  *   commit     size and hash are checked, the file is flushed and renamed → published
  *   restarted  wrong bytes are thrown away, with their file    → writing
  *   dropped    not published: the bytes stay on the volume for the next ingest of the
@@ -32,16 +34,17 @@ int hc_ingest_begin(const struct hc_cache *cache, const struct hc_blob_request *
                     struct hc_error *err);
 
 /*
- * Puts another repo's blob of the same hash in place of the new, empty file (duplicate.h):
- * 1 and all bytes are there; 0 when there is none, or it is too small to be worth it.
+ * Puts another repo's blob of the same hash in place of the new, empty file
+ * (duplicate.h): 1 and all bytes are there; 0 when there is none, or it is too small to
+ * be worth it.
  */
 int hc_ingest_use_duplicate(struct hc_ingest *ingest,
                             const struct hc_blob_request *request, struct hc_error *err);
 
 /*
  * -1 with NO_SPACE, naming both figures, when the volume has not enough free space for
- * what is missing of this blob and of those that were begun before it. To be called before
- * the first byte is written.
+ * what is missing of this blob and of those that were begun before it. To be called
+ * before the first byte is written.
  */
 int hc_ingest_check_space(const struct hc_ingest *ingest, struct hc_error *err);
 
@@ -65,8 +68,8 @@ bool hc_ingest_is_size_given(const struct hc_ingest *ingest);
 /* What has arrived. Borrowed; callable from any thread. */
 struct hc_pieces *hc_ingest_pieces(struct hc_ingest *ingest);
 
-/* Bytes that were there when it began, until it is restarted: from an earlier ingest, from
- * another repo, and both. Callable from any thread. */
+/* Bytes that were there when it began, until it is restarted: from an earlier ingest,
+ * from another repo, and both. Callable from any thread. */
 uint64_t hc_ingest_resumed_bytes(const struct hc_ingest *ingest);
 uint64_t hc_ingest_duplicate_bytes(const struct hc_ingest *ingest);
 uint64_t hc_ingest_reused_bytes(const struct hc_ingest *ingest);
@@ -78,8 +81,8 @@ uint64_t hc_ingest_reused_bytes(const struct hc_ingest *ingest);
 int hc_ingest_hash_next(struct hc_ingest *ingest, struct hc_error *err);
 
 /*
- * Bytes that have arrived in order since it began, and are not hashed; none while it still
- * hashes what was there before. Callable from any thread.
+ * Bytes that have arrived in order since it began, and are not hashed; none while it
+ * still hashes what was there before. Callable from any thread.
  */
 uint64_t hc_ingest_unhashed(struct hc_ingest *ingest);
 

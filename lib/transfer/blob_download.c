@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One step is all states from the lock on; a step that finds another process at work is
- * followed by the next one. Everything here runs on the leader's thread; other callers see
- * the partial file only through the shared transfer, which owns it.
+ * followed by the next one. Everything here runs on the leader's thread; other callers
+ * see the partial file only through the shared transfer, which owns it.
  *
- * The lock comes before the look for the blob, so that what is found, or not, stays so; the
- * claim before the file (store/ingest.h); the duplicate before the check of the free space,
- * for it needs none.
+ * The lock comes before the look for the blob, so that what is found, or not, stays so;
+ * the claim before the file (store/ingest.h); the duplicate before the check of the free
+ * space, for it needs none.
  */
 #include "blob_download.h"
 
@@ -19,7 +19,8 @@
 #include <base/size.h>
 #include <hub/response.h>
 
-/* A piece is an eighth of the largest blob that comes over one connection, within bounds. */
+/* A piece is an eighth of the largest blob that comes over one connection, within
+ * bounds. */
 enum { PIECES_OF_SMALL = 8, PIECE_MIN = 64 * 1024 };
 
 /* ---- sources --------------------------------------------------------------------------
@@ -269,8 +270,9 @@ static int blob_download_step(struct hc_blob_download *download,
     return 0;
 }
 
-/* Budget: none but the caller's deadline. The pause is in the other process: a step ends with
- * 1 when another process has taken the file over, seconds after its last heartbeat. */
+/* Budget: none but the caller's deadline. The pause is in the other process: a step
+ * ends with 1 when another process has taken the file over, seconds after its last
+ * heartbeat. */
 int hc_blob_download_run(struct hc_blob_download *download, struct hc_error *err)
 {
     struct hc_download_lock wait = {.cache = download->transfers->cache,

@@ -8,9 +8,10 @@
  *   claim       another process of ours has a claim that is alive: wait until it is gone
  *               or stalls, and try again. An abandoned or stalled claim is taken over
  *               (claim/takeover.h)                                         → resume
- *   resume      the partial file has what an earlier transfer left; an empty one is filled
- *               from a duplicate, if there is one; the rest must fit on the volume, else
- *               NO_SPACE ends it                                           → transfer
+ *   resume      the partial file has what an earlier transfer left; an empty one is
+ *               filled from a duplicate, if there is one; the rest must fit on the
+ *               volume, else NO_SPACE ends it                                           →
+ *               transfer
  *   transfer    segments are read from the source and hashed; what breaks one connection
  *               is read over another; a failure of all of them ends it     → hash
  *   hash        what the network was faster than                           → finish
@@ -21,15 +22,15 @@
  * What a leader that ends early has of the blob stays with the shared transfer, and the
  * next leader begins where it was. What becomes of a fault:
  *
- *   a connection breaks, or is slow   its bytes are read over another one; retries and one
- *                                     new address, then the failure is all callers'
+ *   a connection breaks, or is slow   its bytes are read over another one; retries and
+ *                                     one new address, then the failure is all callers'
  *   the Hub refuses the token         another caller leads; callers with the same token
  *                                     share the refusal
  *   the caller leaves, or is late     another caller leads
- *   the volume is full, or fails      the failure is all callers'; bytes that may be wrong
- *                                     are removed
- *   the process dies                  its claim misses its heartbeats, and another process
- *                                     takes over from the bytes on the volume
+ *   the volume is full, or fails      the failure is all callers'; bytes that may be
+ *                                     wrong are removed
+ *   the process dies                  its claim misses its heartbeats, and another
+ *                                     process takes over from the bytes on the volume
  *   the power fails                   the bytes that the claim tells of are hashed again
  */
 #ifndef HC_TRANSFER_BLOB_DOWNLOAD_H

@@ -189,8 +189,9 @@ static void budget_remember_end(struct hc_budget *budget,
     }
 }
 
-/* ---- public ----------------------------------------------------------------------------
- */
+/* ---- public
+ * ----------------------------------------------------------------------------
+ *  */
 
 struct hc_budget *hc_budget_new(unsigned connections, struct hc_error *err)
 {

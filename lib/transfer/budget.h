@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The connection budget: how many connections all transfers of a process may have open for
- * bytes, and so how much memory they need. Each transfer has one; more only while no
- * transfer waits for its first. That is also a bound on the threads of large blobs: one for
- * each connection.
+ * The connection budget: how many connections all transfers of a process may have open
+ * for bytes, and so how much memory they need. Each transfer has one; more only while no
+ * transfer waits for its first. That is also a bound on the threads of large blobs: one
+ * for each connection.
  *
  * A connection counts for the caller, the repo and the storage host of its transfer. Of
- * the transfers that wait for a first connection, the one whose three have the fewest goes
- * first. A connection is idle as long as it brings nothing: no byte of it has come in the
- * last second. A repo gets no further connection while it has as many idle ones as there
- * are others, a caller or host while it has three times as many; unless a transfer of
- * theirs has ended well in the last second. So a stalled repo has half of them at most, a
- * stalled host three quarters, and the last ones are for the others; while transfers that
- * bring bytes may have all.
+ * the transfers that wait for a first connection, the one whose three have the fewest
+ * goes first. A connection is idle as long as it brings nothing: no byte of it has come
+ * in the last second. A repo gets no further connection while it has as many idle ones as
+ * there are others, a caller or host while it has three times as many; unless a transfer
+ * of theirs has ended well in the last second. So a stalled repo has half of them at
+ * most, a stalled host three quarters, and the last ones are for the others; while
+ * transfers that bring bytes may have all.
  *
  * Callable from any thread.
  */
@@ -64,16 +64,16 @@ int hc_budget_take(struct hc_budget *budget, struct hc_budget_share *share,
 /* One more: false when there is none, or another transfer comes first. */
 bool hc_budget_try_take(struct hc_budget *budget, struct hc_budget_share *share);
 
-/* Whether a transfer waits for its first connection, and may have one: then transfers with
- * more than one connection give one back. */
+/* Whether a transfer waits for its first connection, and may have one: then transfers
+ * with more than one connection give one back. */
 bool hc_budget_is_contended(struct hc_budget *budget);
 
 /* Some, but not the last. */
 void hc_budget_give_back(struct hc_budget *budget, struct hc_budget_share *share,
                          unsigned count);
 
-/* All of them. The budget remembers whether the transfer went well, and from which host the
- * repo's bytes came, unless that is 0. */
+/* All of them. The budget remembers whether the transfer went well, and from which host
+ * the repo's bytes came, unless that is 0. */
 void hc_budget_release(struct hc_budget *budget, struct hc_budget_share *share,
                        uint64_t host, bool went_well);
 

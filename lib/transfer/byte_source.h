@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A source of a blob's bytes. A download asks its sources in turn: the first ones may fill
- * the file at once (a duplicate on the volume), the last one is read segment by segment,
- * over as many connections as it allows (the Hub, a mirror, or the storage that either
- * redirects to: http_source.h). A new kind of source is one more set of functions.
+ * A source of a blob's bytes. A download asks its sources in turn: the first ones may
+ * fill the file at once (a duplicate on the volume), the last one is read segment by
+ * segment, over as many connections as it allows (the Hub, a mirror, or the storage that
+ * either redirects to: http_source.h). A new kind of source is one more set of functions.
  *
  * `read` may be called from several threads at a time, the other functions too while it
  * runs; `fill` is called from the thread that owns the ingest, before any `read`.
@@ -45,7 +45,8 @@ struct hc_byte_source {
     enum hc_read_failure (*classify)(struct hc_byte_source *source,
                                      const struct hc_segment *segment,
                                      const struct hc_error *err);
-    /* The next read does not use the address that this segment, or with NULL any, used. */
+    /* The next read does not use the address that this segment, or with NULL any,
+     * used. */
     void (*forget_address)(struct hc_byte_source *source,
                            const struct hc_segment *segment);
     /* Whether several segments may be read at a time, as far as is known by now. */

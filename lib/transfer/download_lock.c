@@ -3,8 +3,8 @@
  * Both waits poll: no filesystem that hosts share would wake a waiter.
  *
  * A holder with a claim has a heartbeat, whatever it waits for: missing that for
- * HC_LOCKED_CLAIM_LEASE_MS is enough. Other clients have none, and their bytes may be long
- * in coming: they may go without any movement for `takeover_ms`.
+ * HC_LOCKED_CLAIM_LEASE_MS is enough. Other clients have none, and their bytes may be
+ * long in coming: they may go without any movement for `takeover_ms`.
  */
 #include "download_lock.h"
 

@@ -32,9 +32,10 @@ struct hc_download_lock {
      * false when it is not there any more. */
     void (*note_remote)(void *ctx, uint64_t bytes, bool is_remote);
     void *ctx;
-    char stalled[NAME_MAX + 1]; /* the partial file of a holder that did not move for too
-                                   long, to be taken over (struct hc_claim_options); or "" */
-    int64_t waited_ms;          /* for other processes, in all */
+    /* The partial file of a holder that has stalled, to be taken over (struct
+     * hc_claim_options); or "". */
+    char stalled[NAME_MAX + 1];
+    int64_t waited_ms; /* for other processes, in all */
 };
 
 /* 1 when the blob is on the volume, as requested; 0 when it is not; -1. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The first request of a large blob asks for a range, and its answer tells whether the
- * server knows ranges: that costs no request of its own. 206: other requests may run beside
- * it, at the address that answered, so that the Hub is asked once and not for every range.
- * 200: all bytes come from 0, and this request brings the whole blob alone.
+ * server knows ranges: that costs no request of its own. 206: other requests may run
+ * beside it, at the address that answered, so that the Hub is asked once and not for
+ * every range. 200: all bytes come from 0, and this request brings the whole blob alone.
  *
  * An address is unknown → being located (by one request, the others wait) → known, until
  * it is forgotten: a signed address expires, a mirror may lose a file.

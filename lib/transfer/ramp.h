@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How many connections a download should have: four as soon as the first one brings bytes,
- * then four times as many as long as that makes it faster, and no more when it does not, or
- * when the processors are what is short. The states:
+ * How many connections a download should have: four as soon as the first one brings
+ * bytes, then four times as many as long as that makes it faster, and no more when it
+ * does not, or when the processors are what is short. The states:
  *
  *   awaits bytes  the connections are being set up → measures, once each of them has
  *                 brought bytes, or after two seconds
- *   measures      the rate of all of them → awaits bytes with more connections when it has
- *                 grown enough; else → rests, with as many as before
- *   rests         for a second, and twice as long each time → awaits bytes: a server may be
- *                 generous with the first bytes only, so that the question comes again
+ *   measures      the rate of all of them → awaits bytes with more connections when it
+ *                 has grown enough; else → rests, with as many as before
+ *   rests         for a second, and twice as long each time → awaits bytes: a server may
+ *                 be generous with the first bytes only, so that the question comes again
  *
  * The time is an argument; not thread-safe.
  */
@@ -50,7 +50,8 @@ struct hc_ramp_sample {
 unsigned hc_ramp_next(struct hc_ramp *ramp, int64_t now_ms,
                       const struct hc_ramp_sample *sample);
 
-/* Connections broke, and so many are left: no more than these until the next rest ends. */
+/* Connections broke, and so many are left: no more than these until the next rest
+ * ends. */
 void hc_ramp_reduce(struct hc_ramp *ramp, unsigned connections, int64_t now_ms);
 
 /* The server refused more connections than these: never more again. */

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A worker: take a span → read it → judge what became of the read → read the rest, give the
- * span back, or end.
+ * A worker: take a span → read it → judge what became of the read → read the rest, give
+ * the span back, or end.
  *
- * What bounds the reads of a span is an allowance: the retries of the settings, each after
- * a pause that grows, and one new address. It is renewed by progress only, which is
+ * What bounds the reads of a span is an allowance: the retries of the settings, each
+ * after a pause that grows, and one new address. It is renewed by progress only, which is
  * PROGRESS_BYTES new ones (or a sixteenth of the blob, when that is less) that came, the
- * pauses included, at HC_RATE_MIN bytes a second or more. A read that brought MUCH_PROGRESS
- * is followed by the next one without a pause: a server that cuts every answer short is
- * only slower.
+ * pauses included, at HC_RATE_MIN bytes a second or more. A read that brought
+ * MUCH_PROGRESS is followed by the next one without a pause: a server that cuts every
+ * answer short is only slower.
  *
  * Each read compares its own rate, a second at a time, with what the connections of this
- * blob usually bring, and ends when it is far below. Its thread does that itself, and then
- * gives the rest of its span back.
+ * blob usually bring, and ends when it is far below. Its thread does that itself, and
+ * then gives the rest of its span back.
  */
 #include "segment.h"
 
@@ -36,8 +36,8 @@ enum {
  */
 enum { UNHASHED_EACH = 32 * 1024 * 1024, POLL_MS = 5 };
 
-/* When a connection is replaced (segment.h). The first second is that of TCP's slow start;
- * what ends soon is not worth a new request. */
+/* When a connection is replaced (segment.h). The first second is that of TCP's slow
+ * start; what ends soon is not worth a new request. */
 enum {
     WINDOW_MS = 1000,
     SLOW_AFTER_MS = 2000,
@@ -142,9 +142,9 @@ static void segments_add_rate_sample(struct hc_segmented_download *download,
 /*
  * Whether the connection is far below the others, by what the last window brought of its
  * span. Its own rate is taken of the time in which the server was waited for, theirs of
- * all the time that passed: what the volume, the hash or a limit of the bandwidth takes is
- * held against no connection. When nothing else is left to take, workers are idle that may
- * read the rest, and half as fast is slow enough.
+ * all the time that passed: what the volume, the hash or a limit of the bandwidth takes
+ * is held against no connection. When nothing else is left to take, workers are idle that
+ * may read the rest, and half as fast is slow enough.
  */
 static bool segment_is_far_slower(struct hc_segment *segment, double rate)
 {
@@ -262,7 +262,8 @@ static enum verdict segment_judge(struct hc_segment *segment, uint64_t count,
     return AGAIN;
 }
 
-/* An answer that ended as the protocol says it should, and short of what was asked for. */
+/* An answer that ended as the protocol says it should, and short of what was asked
+ * for. */
 static int segment_fail_short(const struct hc_segment *segment, uint64_t at,
                               uint64_t count, struct hc_error *err)
 {
@@ -307,8 +308,8 @@ static enum verdict segment_read(struct hc_segment *segment, struct hc_error *er
 /* ---- a worker ------------------------------------------------------------------------
  */
 
-/* Large spans first, so that reads are few; small ones last, a piece at least, so that all
- * end together. */
+/* Large spans first, so that reads are few; small ones last, a piece at least, so that
+ * all end together. */
 static uint64_t next_span_length(const struct hc_segmented_download *download)
 {
     uint64_t missing = hc_pieces_missing(hc_ingest_pieces(download->ingest));

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A segment: the span of a blob that one connection fetches. Its worker takes the span of
- * what is missing, has the source read it, survives what happens to connections, and takes
- * the next one. A byte belongs to one segment at a time: none is written or counted twice.
+ * what is missing, has the source read it, survives what happens to connections, and
+ * takes the next one. A byte belongs to one segment at a time: none is written or counted
+ * twice.
  *
  * A segment is one thread's. What several share is in segmented_download.h.
  */
@@ -66,10 +67,10 @@ int hc_segment_write(struct hc_segment *segment, const void *bytes, size_t count
  * `is_exempt` when its slowness is not the connection's.
  *
  * A connection is a straggler that in its last second brought less than an eighth of what
- * the others bring (half of it, when nothing else is left to take), and was waited for for
- * two seconds at least; its bytes are then read over another connection. Each time that
- * halves what is expected, so that a server which has become slow altogether is soon left
- * alone.
+ * the others bring (half of it, when nothing else is left to take), and was waited for
+ * for two seconds at least; its bytes are then read over another connection. Each time
+ * that halves what is expected, so that a server which has become slow altogether is soon
+ * left alone.
  */
 bool hc_segment_watch(struct hc_segment *segment, int64_t waited_ms, bool is_exempt);
 

@@ -2,9 +2,9 @@
 /*
  * A large blob: the caller's thread supervises. It hashes what has arrived in order, and
  * starts and ends workers, each a thread with a blocking connection (segment.h). Workers
- * have a cancellation of their own, with the caller's deadline: it ends them all, whatever
- * they wait for. `shared.lock` guards what workers and supervisor tell each other, and is
- * never held across I/O.
+ * have a cancellation of their own, with the caller's deadline: it ends them all,
+ * whatever they wait for. `shared.lock` guards what workers and supervisor tell each
+ * other, and is never held across I/O.
  *
  * A worker that fails while others run leaves; the last one uses up its retries, and its
  * failure is the download's. So a server that allows few connections keeps one.

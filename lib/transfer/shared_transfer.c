@@ -2,9 +2,9 @@
 /*
  * A transfer is a flight (base/single_flight.h) that also knows which tokens the Hub has
  * accepted, and owns the partial file. The flights' lock guards every member and is never
- * held across I/O: a partial file is taken off under it and dropped outside. The leader may
- * use the partial file without the lock, as only the leader changes it; other callers look
- * at an ingest's figures only, under the lock.
+ * held across I/O: a partial file is taken off under it and dropped outside. The leader
+ * may use the partial file without the lock, as only the leader changes it; other callers
+ * look at an ingest's figures only, under the lock.
  */
 #include "shared_transfer.h"
 
@@ -72,7 +72,8 @@ static int transfer_add_token(struct hc_shared_transfer *transfer,
     return 0;
 }
 
-/* The lock goes last: the process that gets it next finds no half-written blob of ours. */
+/* The lock goes last: the process that gets it next finds no half-written blob of
+ * ours. */
 static void partial_file_drop(struct hc_partial_file partial)
 {
     hc_ingest_drop(partial.ingest);

@@ -3,16 +3,18 @@
  * The single flight of a blob: callers of this process that want the same blob share one
  * transfer. One of them, the leader, does the work on its own thread; the others wait. A
  * leader that leaves early hands over the lead, and the partial file is where it was; the
- * last caller to leave drops the partial file, which leaves what has arrived on the volume.
+ * last caller to leave drops the partial file, which leaves what has arrived on the
+ * volume.
  *
  *   idle      no leader: the next caller that waits, or joins, leads → led
  *   led       → finished, well or not; → idle when the leader hands over
  *   finished  all waiters have the outcome; a caller that comes now joins a new transfer,
  *             and looks on the volume first
  *
- * A caller has a part in it only if the Hub would give it the file: the caller that begins
- * a transfer asks the Hub with its own token; one with other credentials proves its access
- * before it waits for the bytes or leads. The calling sequence, with a leave for every join:
+ * A caller has a part in it only if the Hub would give it the file: the caller that
+ * begins a transfer asks the Hub with its own token; one with other credentials proves
+ * its access before it waits for the bytes or leads. The calling sequence, with a leave
+ * for every join:
  *
  *     transfer = hc_shared_transfer_join(transfers, request, credentials, &err);
  *     while ((role = hc_shared_transfer_wait(transfer, credentials, &err)) ==
@@ -57,7 +59,8 @@ struct hc_shared_transfer *hc_shared_transfer_join(
     struct hc_single_flights *transfers, const struct hc_blob_request *request,
     const struct hc_hub_credentials *credentials, struct hc_error *err);
 
-/* The Hub has answered about the file with the caller's token: so it may have the blob. */
+/* The Hub has answered about the file with the caller's token: so it may have the
+ * blob. */
 int hc_shared_transfer_admit(struct hc_shared_transfer *transfer,
                              const struct hc_hub_credentials *credentials,
                              struct hc_error *err);

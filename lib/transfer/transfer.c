@@ -28,8 +28,8 @@ static bool failure_is_a_refusal(const struct hc_error *err)
            err->reason == HC_REPO_NOT_FOUND;
 }
 
-/* Tells the observer, unless nothing was done: most blobs of a new commit are those of the
- * one before. */
+/* Tells the observer, unless nothing was done: most blobs of a new commit are those of
+ * the one before. */
 static void report_transfer(const struct hc_blob_download *download, int64_t began_ms,
                             enum hc_reason reason)
 {
@@ -64,9 +64,9 @@ static void end_lead(const struct hc_blob_download *download,
 }
 
 /*
- * Bytes that come for another caller's token are for this one only if the Hub gives it the
- * file, too: an answer about it to its own token says so, be it the one that named the
- * blob just now. A mirror that names the same blob gives it to every caller.
+ * Bytes that come for another caller's token are for this one only if the Hub gives it
+ * the file, too: an answer about it to its own token says so, be it the one that named
+ * the blob just now. A mirror that names the same blob gives it to every caller.
  */
 static int prove_access(const struct hc_blob_download *download, struct hc_error *err)
 {

@@ -4,12 +4,12 @@
  * which is already being fetched waits for it: threads of this process share one transfer
  * (shared_transfer.h), other processes and other clients wait for the blob's lock
  * (download_lock.h). A transfer survives dropped connections: it resumes where it was. It
- * also survives the caller that began it: another waiter leads it on. When the last waiter
- * leaves, it ends, and what has arrived is resumed by the next fetch of the blob, in this
- * process or another.
+ * also survives the caller that began it: another waiter leads it on. When the last
+ * waiter leaves, it ends, and what has arrived is resumed by the next fetch of the blob,
+ * in this process or another.
  *
- * A fetch blocks. A large blob comes over several connections at once, each a thread while
- * it lasts; a small one on the calling thread. Callable from any thread.
+ * A fetch blocks. A large blob comes over several connections at once, each a thread
+ * while it lasts; a small one on the calling thread. Callable from any thread.
  */
 #ifndef HC_TRANSFER_TRANSFER_H
 #define HC_TRANSFER_TRANSFER_H
@@ -59,10 +59,10 @@ void hc_transfers_close(struct hc_transfers *transfers);
 HC_DEFINE_AUTO(hc_transfers, hc_transfers_close)
 
 /*
- * When it returns 0, blobs/<etag> is there, whole and verified. `result->fetched_bytes` is
- * 0 when another process, or another caller of this one, has fetched it. A hash that does
- * not match is fetched again once, cleanly, and then CHECKSUM_MISMATCH. A blob that is
- * there with another size than requested is replaced.
+ * When it returns 0, blobs/<etag> is there, whole and verified. `result->fetched_bytes`
+ * is 0 when another process, or another caller of this one, has fetched it. A hash that
+ * does not match is fetched again once, cleanly, and then CHECKSUM_MISMATCH. A blob that
+ * is there with another size than requested is replaced.
  */
 int hc_transfers_fetch(struct hc_transfers *transfers,
                        const struct hc_blob_request *request,

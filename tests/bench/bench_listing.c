@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench_listing CACHE FILES CALLERS PATTERNS: writes the listing of a commit of FILES files
- * to the empty directory CACHE. Then CALLERS threads ask one resolver at once which files
- * PATTERNS patterns select; each thread has patterns of its own. Nothing is fetched. Prints
- * the time that all took, and the peak memory of the process.
+ * bench_listing CACHE FILES CALLERS PATTERNS: writes the listing of a commit of FILES
+ * files to the empty directory CACHE. Then CALLERS threads ask one resolver at once which
+ * files PATTERNS patterns select; each thread has patterns of its own. Nothing is
+ * fetched. Prints the time that all took, and the peak memory of the process.
  */
 #include <hubcache/resolver.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Values of the Content-Range header. For any input, a range that is accepted is one that a
- * file can have, and is the range in the text.
+ * Values of the Content-Range header. For any input, a range that is accepted is one that
+ * a file can have, and is the range in the text.
  */
 #include "fuzz.h"
 

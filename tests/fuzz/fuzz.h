@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Helpers of the fuzz targets. A target is LLVMFuzzerTestOneInput(), which aborts when its
- * parser breaks a promise. Each runs in one thread.
+ * Helpers of the fuzz targets. A target is LLVMFuzzerTestOneInput(), which aborts when
+ * its parser breaks a promise. Each runs in one thread.
  */
 #ifndef HC_FUZZ_FUZZ_H
 #define HC_FUZZ_FUZZ_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Patterns, "<pattern>\n<path>". The pattern "*" matches every path, and a pattern without
- * special characters matches only the path that it spells.
+ * Patterns, "<pattern>\n<path>". The pattern "*" matches every path, and a pattern
+ * without special characters matches only the path that it spells.
  */
 #include "../support/pattern.h"
 #include "fuzz.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Listings of commits. A listing that is accepted has sorted paths, each safe or marked as
- * unsafe, and is the same after it was written and read again.
+ * Listings of commits. A listing that is accepted has sorted paths, each safe or marked
+ * as unsafe, and is the same after it was written and read again.
  */
 #include "fuzz.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Locations from redirects and listings. For any input, a location that is accepted is an
- * http or https URL that is accepted unchanged again, and joining it to a path never makes
- * another origin look like the endpoint.
+ * http or https URL that is accepted unchanged again, and joining it to a path never
+ * makes another origin look like the endpoint.
  */
 #include "fuzz.h"
 

@@ -31,7 +31,8 @@ static void assert_resolver_answers(void)
     temp_dir_remove(dir);
 }
 
-/* The server of this process serves nothing, and says so to the client of this process. */
+/* The server of this process serves nothing, and says so to the client of this
+ * process. */
 static void a_program_resolves_serves_and_asks(void **state)
 {
     struct hc_error err;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A library for LD_PRELOAD that makes flock() useless, as on some file systems: it succeeds
- * and locks nothing or, with BROKEN_FLOCK=ENOSYS or EOPNOTSUPP, fails with that errno.
+ * A library for LD_PRELOAD that makes flock() useless, as on some file systems: it
+ * succeeds and locks nothing or, with BROKEN_FLOCK=ENOSYS or EOPNOTSUPP, fails with that
+ * errno.
  */
 #include <errno.h>
 #include <stdlib.h>

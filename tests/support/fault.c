@@ -186,8 +186,8 @@ static bool fault_applies(const char *call, int needs)
 }
 
 /*
- * One row for each call: its result and name, what it needs, its parameters, its arguments,
- * and how it is recorded.
+ * One row for each call: its result and name, what it needs, its parameters, its
+ * arguments, and how it is recorded.
  */
 #define FAULT_CALL(type, name, needs, parameters, arguments, record)                     \
     type __real_##name parameters;                                                       \

@@ -17,8 +17,8 @@ enum fault_kind {
 };
 
 /*
- * Gives the fault to the `nth` wrapped call from now on (1 is the next); FAULT_FULL counts
- * only calls that need space.
+ * Gives the fault to the `nth` wrapped call from now on (1 is the next); FAULT_FULL
+ * counts only calls that need space.
  */
 void fault_arm(enum fault_kind kind, unsigned nth, int errnum);
 void fault_disarm(void);
@@ -37,9 +37,9 @@ const char *fault_hit(void);
 
 /*
  * Begins to record the calls that change something (of mkdirat those that made a
- * directory), in the order in which they began. fault_recorded() ends that and returns the
- * text, which the caller frees: one call a line, "<call> <path>", for a rename or link
- * "<call> <path> <path>"; paths are absolute.
+ * directory), in the order in which they began. fault_recorded() ends that and returns
+ * the text, which the caller frees: one call a line, "<call> <path>", for a rename or
+ * link "<call> <path> <path>"; paths are absolute.
  */
 void fault_record(void);
 char *fault_recorded(void);

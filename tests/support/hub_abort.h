@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Failures of the test hub and its fixtures abort the program, so that their functions
- * need no error: no memory, or a call that a test must not make. Callable from any thread.
+ * need no error: no memory, or a call that a test must not make. Callable from any
+ * thread.
  */
 #ifndef HC_SUPPORT_HUB_ABORT_H
 #define HC_SUPPORT_HUB_ABORT_H

@@ -2,8 +2,8 @@
 /*
  * An answer is built header by header; a header that is set twice has the second value.
  * The body is a text that the answer owns, or a range of a blob, which is not copied:
- * hub_send.c reads it piece by piece. Content-Length is left to libmicrohttpd, which makes
- * it of the length of the body.
+ * hub_send.c reads it piece by piece. Content-Length is left to libmicrohttpd, which
+ * makes it of the length of the body.
  */
 #include "hub_answer.h"
 
@@ -27,8 +27,8 @@ struct part {
 };
 
 /*
- * False for every other form, lists of ranges included: as RFC 9110 (14.2) allows, they are
- * ignored and the whole file is sent.
+ * False for every other form, lists of ranges included: as RFC 9110 (14.2) allows, they
+ * are ignored and the whole file is sent.
  */
 static bool http_range_parse(const char *range, uint64_t size, struct part *part)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The bytes of one file and the hashes that name them. Bytes are held in memory, mapped
- * from disk, or generated from a seed when they are read, so that a file of many GiB takes
- * no memory. A blob never changes; any thread may read it.
+ * from disk, or generated from a seed when they are read, so that a file of many GiB
+ * takes no memory. A blob never changes; any thread may read it.
  */
 #ifndef HC_SUPPORT_HUB_BLOB_H
 #define HC_SUPPORT_HUB_BLOB_H

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The repos of the hub: lists under one lock. A file is staged first, and becomes part of
- * the next commit, whichever repo that is of; a commit moves the ref that it is made for. Nothing is removed from them before the end,
- * since a test hub does not live long. hub_content_load() reads repos from a directory,
+ * the next commit, whichever repo that is of; a commit moves the ref that it is made for.
+ * Nothing is removed from them before the end, since a test hub does not live long.
+ * hub_content_load() reads repos from a directory,
  * <dir>/<type>s/<org>/<name>/<revision>/<files…>; it reads every level in the order of
  * names, so that commits get the same hashes on every run.
  */

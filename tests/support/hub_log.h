@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The requests to the hub, in the order of their arrival. An entry is added when a request
- * has arrived and is completed while it is answered. Callable from any thread.
+ * The requests to the hub, in the order of their arrival. An entry is added when a
+ * request has arrived and is completed while it is answered. Callable from any thread.
  */
 #ifndef HC_SUPPORT_HUB_LOG_H
 #define HC_SUPPORT_HUB_LOG_H

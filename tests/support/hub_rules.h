@@ -30,8 +30,8 @@ void hub_rules_add(struct hub_rules *rules, const struct test_hub_rule *rule);
 void hub_rules_clear(struct hub_rules *rules);
 
 /*
- * Finds the rules that act on a request, by its port, method, target and range, and counts
- * them as used.
+ * Finds the rules that act on a request, by its port, method, target and range, and
+ * counts them as used.
  */
 void hub_rules_apply(struct hub_rules *rules, const struct hub_request *request,
                      struct hub_faults *faults);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Faults of the status, headers and length are applied before an answer is queued. Faults
- * of the body are applied by the content reader, which libmicrohttpd calls for each piece:
- * at exactly the byte that the rule names it stalls, flips a byte, or ends the connection.
+ * of the body are applied by the content reader, which libmicrohttpd calls for each
+ * piece: at exactly the byte that the rule names it stalls, flips a byte, or ends the
+ * connection.
  */
 #include "hub_send.h"
 

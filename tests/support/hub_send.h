@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sends an answer, with the faults that the rules give it. Bodies are read piece by piece
- * while they are sent, on the thread of the connection, which may therefore wait. Called on
- * that thread.
+ * while they are sent, on the thread of the connection, which may therefore wait. Called
+ * on that thread.
  */
 #ifndef HC_SUPPORT_HUB_SEND_H
 #define HC_SUPPORT_HUB_SEND_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One condition variable tells of all that ends a wait: a release, and the end of the hub.
- * A peer that hangs up is noticed by polling its socket.
+ * One condition variable tells of all that ends a wait: a release, and the end of the
+ * hub. A peer that hangs up is noticed by polling its socket.
  */
 #include "hub_stalls.h"
 

@@ -18,9 +18,9 @@ void hub_stalls_free(struct hub_stalls *stalls);
 unsigned hub_stalls_release_count(struct hub_stalls *stalls);
 
 /*
- * Waits until there is a release, or until the peer of socket `fd` has gone. Does not wait
- * when there are more releases than `releases`, the number when the request arrived: a
- * release is also for the requests that are in the log but have not stalled yet.
+ * Waits until there is a release, or until the peer of socket `fd` has gone. Does not
+ * wait when there are more releases than `releases`, the number when the request arrived:
+ * a release is also for the requests that are in the log but have not stalled yet.
  */
 void hub_stalls_wait(struct hub_stalls *stalls, int fd, unsigned releases);
 void hub_stalls_release(struct hub_stalls *stalls);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The state of a running test hub and of one request to it. The parts of a hub have locks
- * of their own; the rest does not change while it runs. A request belongs to the thread of
- * its connection.
+ * of their own; the rest does not change while it runs. A request belongs to the thread
+ * of its connection.
  */
 #ifndef HC_SUPPORT_HUB_STATE_H
 #define HC_SUPPORT_HUB_STATE_H

@@ -50,7 +50,8 @@ static void page_add_directory(struct page *page, const char *path, size_t lengt
                                           oid, "size", 0, "path", name));
 }
 
-/* LFS: as on the Hub, `oid` is that of the pointer file and `size` that of the content. */
+/* LFS: as on the Hub, `oid` is that of the pointer file and `size` that of the
+ * content. */
 static void page_add_file(struct page *page, const struct hub_file *file)
 {
     const struct hub_blob *blob = file->blob;
@@ -160,7 +161,8 @@ void hub_tree_answer_info(const struct hub_route *route, const struct hub_view *
     json_decref(info);
 }
 
-/* Rows are made only for this page, but counted for all: that tells whether more follow. */
+/* Rows are made only for this page, but counted for all: that tells whether more
+ * follow. */
 bool hub_tree_answer(const struct hub_request *request, const struct hub_route *route,
                      const struct hub_commit *commit, struct hub_answer *answer)
 {

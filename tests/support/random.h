@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Random numbers for property tests. Every run has a new seed and prints it; the environment
- * variable HC_TEST_SEED repeats a run. A source belongs to one thread.
+ * Random numbers for property tests. Every run has a new seed and prints it; the
+ * environment variable HC_TEST_SEED repeats a run. A source belongs to one thread.
  */
 #ifndef HC_SUPPORT_RANDOM_H
 #define HC_SUPPORT_RANDOM_H

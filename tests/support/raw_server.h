@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A server on loopback that sends exactly the bytes it was given, whether or not they are
- * HTTP: for the headers that no HTTP library would send. It serves one connection at a time
- * and closes it after one answer. Failures abort the test program. Callable from any thread.
+ * HTTP: for the headers that no HTTP library would send. It serves one connection at a
+ * time and closes it after one answer. Failures abort the test program. Callable from any
+ * thread.
  */
 #ifndef HC_SUPPORT_RAW_SERVER_H
 #define HC_SUPPORT_RAW_SERVER_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Directories are walked with fts(3), which does not follow links and has no limit of depth.
+ * Directories are walked with fts(3), which does not follow links and has no limit of
+ * depth.
  */
 #include "temp_dir.h"
 

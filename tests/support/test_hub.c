@@ -129,7 +129,8 @@ static bool request_is_control(const struct hub_request *request)
 
 /*
  * Applies the rules in the order in which they act: a delay comes before the answer is
- * made, faults of the range change the request, the rest changes the answer as it is sent.
+ * made, faults of the range change the request, the rest changes the answer as it is
+ * sent.
  */
 static enum MHD_Result request_answer(struct hub_request *request)
 {
@@ -157,7 +158,8 @@ static enum MHD_Result request_answer(struct hub_request *request)
     return hub_send(request, &faults, &reply);
 }
 
-/* Called once when the headers have arrived, for each piece of the body, and at the end. */
+/* Called once when the headers have arrived, for each piece of the body, and at the
+ * end. */
 // NOLINTNEXTLINE(readability-function-size): libmicrohttpd's signature
 static enum MHD_Result request_handle(void *ctx, struct MHD_Connection *connection,
                                       const char *path, const char *method,

@@ -24,8 +24,8 @@ struct test_hub_options {
 };
 
 /*
- * Starts listening on 127.0.0.1; aborts the program when that fails. Raises the soft limit
- * of open files, since a hub may have thousands of connections.
+ * Starts listening on 127.0.0.1; aborts the program when that fails. Raises the soft
+ * limit of open files, since a hub may have thousands of connections.
  */
 struct test_hub *test_hub_start(const struct test_hub_options *options);
 void test_hub_stop(struct test_hub *hub);
@@ -70,8 +70,8 @@ void test_hub_set_access(struct test_hub *hub, const char *repo,
 void test_hub_rename(struct test_hub *hub, const char *old_repo, const char *new_repo);
 
 /*
- * Sets whether a 404 for a file names the commit (X-Repo-Commit). The Hub once did, and the
- * test hub does by default; without it clients cannot record that the file is absent.
+ * Sets whether a 404 for a file names the commit (X-Repo-Commit). The Hub once did, and
+ * the test hub does by default; without it clients cannot record that the file is absent.
  */
 void test_hub_set_commit_on_404(struct test_hub *hub, bool is_sent);
 

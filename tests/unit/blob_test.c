@@ -236,7 +236,8 @@ static void bytes_that_would_leave_a_hole_are_refused(void **state)
     hc_ingest_drop(ingest);
 }
 
-/* What an earlier transfer had written beyond what its claim says, and beyond the blob. */
+/* What an earlier transfer had written beyond what its claim says, and beyond the
+ * blob. */
 static void a_blob_is_no_longer_than_its_size(void **state)
 {
     const uint64_t size = UINT64_C(2) << 20;

@@ -2,8 +2,8 @@
 /*
  * The promise: never more connections than there are; every transfer gets a first one
  * before another gets its second; of those that wait, the one whose caller, repo and host
- * have the fewest goes first; a repo that brings nothing has half of them at most, a caller
- * or host three quarters, and one that brings its files may have all.
+ * have the fewest goes first; a repo that brings nothing has half of them at most, a
+ * caller or host three quarters, and one that brings its files may have all.
  */
 #include "test.h"
 

@@ -104,7 +104,7 @@ static void a_sleep_ends_when_another_thread_cancels(void **state)
     assert_true(hc_cancellation_is_set(cancellation));
 }
 
-/* ---- waits on a condition --------------------------------------------------------------- */
+/* ---- waits on a condition ---------------------------------------------------------- */
 
 /* An object with news; a thread tells them, or cancels, once the test waits. */
 struct news {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: the output of the command has the form that people and programs rely on: sizes,
- * durations, the progress bar at any width, JSON with the names of the proto file, hints.
+ * Promise: the output of the command has the form that people and programs rely on:
+ * sizes, durations, the progress bar at any width, JSON with the names of the proto file,
+ * hints.
  */
 #include "test.h"
 
@@ -401,7 +402,8 @@ static void a_snapshot_in_json_has_the_names_of_the_proto_file(void **state)
 
 static void one_file_in_json_is_the_answer_of_resolve_file(void **state)
 {
-    /* NOLINTNEXTLINE(clang-analyzer-optin.core.EnumCastOutOfRange): from a newer server */
+    /* NOLINTNEXTLINE(clang-analyzer-optin.core.EnumCastOutOfRange): from a newer
+     * server */
     const enum hc_client_source unknown = (enum hc_client_source)99;
     char path[] = "/models/a\nb", text[] = "x";
     struct hc_client_file file = {.path = path,

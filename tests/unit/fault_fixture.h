@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The loop of the fault tests: an action runs on a cache while the n-th system call on the
- * volume fails, or the process dies there, for every n until none is hit. Each time the
- * failure has a reason, what can be seen is right, and the action run once more, with a
- * resolver opened anew, succeeds and leaves nothing behind. Where threads race, the n-th
- * call is another one in each run: the promise holds at any of them.
+ * The loop of the fault tests: an action runs on a cache while the n-th system call on
+ * the volume fails, or the process dies there, for every n until none is hit. Each time
+ * the failure has a reason, what can be seen is right, and the action run once more, with
+ * a resolver opened anew, succeeds and leaves nothing behind. Where threads race, the
+ * n-th call is another one in each run: the promise holds at any of them.
  */
 #ifndef HC_UNIT_FAULT_FIXTURE_H
 #define HC_UNIT_FAULT_FIXTURE_H

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The promise of fault_test.c, kept for a blob that comes in parts over several
- * connections, for one that resumes the bytes of a killed process, and for one that another
- * repo of the cache has. Then threads race, and another call fails each time. The order of
- * the calls is checked as well: the power may go at any moment, and takes with it whatever
- * was not flushed.
+ * connections, for one that resumes the bytes of a killed process, and for one that
+ * another repo of the cache has. Then threads race, and another call fails each time. The
+ * order of the calls is checked as well: the power may go at any moment, and takes with
+ * it whatever was not flushed.
  */
 #include "cache_helper.h"
 #include "fault_fixture.h"

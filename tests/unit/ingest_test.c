@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: what had arrived when a transfer ended, dropped or killed, is there for the next
- * one, until it is too old.
+ * Promise: what had arrived when a transfer ended, dropped or killed, is there for the
+ * next one, until it is too old.
  */
 #include "blob_id.h"
 #include "cache_helper.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The promise: whatever the size, the length of the pieces, the number of workers, and
- * wherever each of them is cut off, every byte is fetched exactly once, and a span that is
- * taken reaches as far as it may. Beside the pieces runs a model with one cell for each
- * byte.
+ * wherever each of them is cut off, every byte is fetched exactly once, and a span that
+ * is taken reaches as far as it may. Beside the pieces runs a model with one cell for
+ * each byte.
  */
 #include "random.h"
 #include "test.h"

@@ -4,8 +4,8 @@
  * not flushed, and any part of it: a file's bytes until that file is, a name until its
  * directory is. So each step has to be flushed before the next one that relies on it: the
  * bytes before the blob has its name, the name before a pointer names it, the pointers
- * and all directories on the way before a ref leads there, and all of it before the caller
- * is told. The test reads the calls that the library makes, in their order.
+ * and all directories on the way before a ref leads there, and all of it before the
+ * caller is told. The test reads the calls that the library makes, in their order.
  */
 #include "fault_fixture.h"
 

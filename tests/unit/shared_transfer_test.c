@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The promise: exactly one caller of a shared transfer leads; a leader that leaves is
- * replaced, one that finishes decides for all, one that the Hub refuses decides for its own
- * token only, and a caller with other credentials has no part in it before they are proved.
- * One thread plays all the parts, so that every order of events is the same on each run.
+ * replaced, one that finishes decides for all, one that the Hub refuses decides for its
+ * own token only, and a caller with other credentials has no part in it before they are
+ * proved. One thread plays all the parts, so that every order of events is the same on
+ * each run.
  */
 #include "blob_id.h"
 #include "cache_helper.h"

@@ -93,7 +93,7 @@ static void special_put(struct fixture *f, enum special special, const char *pat
     free(whole);
 }
 
-/* ---- one call for each kind of file ----------------------------------------------- */
+/* ---- one call for each kind of file ------------------------------------------------ */
 
 static void with_a_lock(struct fixture *f, enum special special)
 {
@@ -210,7 +210,7 @@ static void with_a_partial_file(struct fixture *f, enum special special)
     hc_ingest_drop(ingest);
 }
 
-/* ---- each call with each special file --------------------------------------------- */
+/* ---- each call with each special file ---------------------------------------------- */
 
 static void assert_outside_is_as_it_was(void)
 {

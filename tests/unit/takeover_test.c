@@ -74,8 +74,7 @@ static void write_earlier_claim(struct fixture *f, const char *owner)
 #define ABANDONED "host=\npid=0"
 #define ANOTHER_HOST "host=elsewhere.invalid\npid=1"
 
-/* Adds the bytes it begins with to `reused`; NULL when another process holds the claim.
- * */
+/* Adds the bytes it begins with to `reused`. NULL: another process holds the claim. */
 static struct hc_ingest *takeover_begin_ingest(struct fixture *f, const char *stuck,
                                                uint64_t *reused)
 {
@@ -154,8 +153,7 @@ static void one_of_many_takes_over_an_abandoned_partial_file(void **state)
     }
 }
 
-/* Its owner may have it open, and write to it after it was hashed. Only root can test it.
- * */
+/* Its owner may have it open, and write to it after it was hashed. Needs root. */
 static void another_users_partial_file_is_copied(void **state)
 {
     struct fixture *f = *state;

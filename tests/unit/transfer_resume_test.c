@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: bytes of a blob that have arrived are not fetched again, whatever ended the
- * transfer: the last waiter left, the Hub went away, or the process was killed.
+ * The promise: bytes of a blob that have arrived are not fetched again, whatever ended
+ * the transfer: the last waiter left, the Hub went away, or the process was killed.
  */
 #include "blob_id.h"
 #include "cache_helper.h"

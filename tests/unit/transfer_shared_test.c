@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: callers that want the same blob at the same time cost the Hub one transfer,
- * and it goes on as long as one of them waits. Threads meet at the blob's own lock, which
- * the test holds until all have joined, or at a stalled answer: nothing depends on timing.
+ * The promise: callers that want the same blob at the same time cost the Hub one
+ * transfer, and it goes on as long as one of them waits. Threads meet at the blob's own
+ * lock, which the test holds until all have joined, or at a stalled answer: nothing
+ * depends on timing.
  */
 #include "blob_id.h"
 #include "cache_helper.h"
@@ -248,8 +249,9 @@ static void a_good_token_is_not_spoilt_by_bad_ones(void **state)
     assert_int_equal(test_hub_count_cdn(f->server, "GET"), 1);
 }
 
-/* ---- credentials ------------------------------------------------------------------------
- */
+/* ---- credentials
+ * ------------------------------------------------------------------------
+ *  */
 
 /* One in mid-transfer with the good token, of a repo that is given only to that. */
 static void sharers_start_restricted(struct fixture *f,

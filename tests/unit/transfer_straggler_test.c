@@ -86,8 +86,8 @@ static void slow_connections_are_replaced_one_after_the_other(void **state)
     assert_in_range(fetch_soon(f).retries, 1, 6);
 }
 
-/* The last piece comes at a quarter of the rate of the others: it is all that is left, and
- * would take eight seconds. */
+/* The last piece comes at a quarter of the rate of the others: it is all that is left,
+ * and would take eight seconds. */
 static void at_the_end_a_connection_need_not_be_as_slow(void **state)
 {
     struct fixture *f = *state;

@@ -16,8 +16,8 @@
  *     {
  *         struct hc_client_options options = {.server = "127.0.0.1:50051",
  *                                             .mount = "/models"};
- *         struct hc_client_file_request request = {.repo = {.id = "openai-community/gpt2"},
- *                                                  .filename = "config.json"};
+ *         struct hc_client_file_request request = {
+ *             .repo = {.id = "openai-community/gpt2"}, .filename = "config.json"};
  *         struct hc_client_file file;
  *         struct hc_error err = {HC_OK};
  *         struct hc_client *client = hc_client_open(&options, &err);
@@ -39,13 +39,14 @@
  * (SERVER_UNAVAILABLE, SHUTTING_DOWN, a call that it had not begun) or has its queue full
  * (BUSY): eight times in all, within the timeout, after pauses of 0.1 to 1.6 s or the one
  * that the server asks for. Repeating a call is safe, since calls change nothing but what
- * the cache holds. No other failure is retried: failures of the Hub the server has retried
- * itself.
+ * the cache holds. No other failure is retried: failures of the Hub the server has
+ * retried itself.
  *
- * Failures are those of the server (see hubcache/error.h and the proto file), and those of
- * the client itself: SERVER_UNAVAILABLE (no server answers at the address), CACHE_MISMATCH
- * (the mount is not the volume that the server resolves on), DEADLINE_EXCEEDED (the
- * timeout passed), CANCELLED (the progress function returned false).
+ * Failures are those of the server (see hubcache/error.h and the proto file), and those
+ * of the client itself: SERVER_UNAVAILABLE (no server answers at the address),
+ * CACHE_MISMATCH (the mount is not the volume that the server resolves on),
+ * DEADLINE_EXCEEDED (the timeout passed), CANCELLED (the progress function returned
+ * false).
  */
 /* clang-format on */
 #ifndef HUBCACHE_CLIENT_H
@@ -70,9 +71,9 @@ struct hc_client_options {
     const char *server;
 
     /*
-     * Optional: where this machine mounts the cache root. If NULL, HUBCACHE_MOUNT; without
-     * both, answers have the server's own paths. With a mount, each answer compares its
-     * .hubcache/cache-id with the server's: CACHE_MISMATCH when they differ.
+     * Optional: where this machine mounts the cache root. If NULL, HUBCACHE_MOUNT;
+     * without both, answers have the server's own paths. With a mount, each answer
+     * compares its .hubcache/cache-id with the server's: CACHE_MISMATCH when they differ.
      */
     const char *mount;
 
@@ -82,7 +83,8 @@ struct hc_client_options {
     /* Optional: the caller's own Hub token, likewise; used instead of the server's. */
     const char *hub_token;
 
-    /* Optional: the limit of each call in milliseconds; 0: none, as for a long download. */
+    /* Optional: the limit of each call in milliseconds; 0: none, as for a long
+     * download. */
     int64_t timeout_ms;
 };
 
@@ -218,8 +220,9 @@ HC_PUBLIC struct hc_client *hc_client_open(const struct hc_client_options *optio
 HC_PUBLIC void hc_client_close(struct hc_client *client);
 
 /*
- * 0, and the caller clears the answer; -1 with `err` set, and the answer is left alone. The
- * files of hc_client_resolve_files() come from one commit, in the order of the request.
+ * 0, and the caller clears the answer; -1 with `err` set, and the answer is left alone.
+ * The files of hc_client_resolve_files() come from one commit, in the order of the
+ * request.
  */
 HC_PUBLIC int hc_client_resolve_file(struct hc_client *client,
                                      const struct hc_client_file_request *request,
