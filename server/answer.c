@@ -109,7 +109,7 @@ struct hc_answer *hc_answer_wrap(unsigned number, const struct hc_answer *inner)
     return answer;
 }
 
-/* ---- failures -------------------------------------------------------------------- */
+/* ---- failures ---------------------------------------------------------------------- */
 
 enum { INFO_MAX = 8, DETAILS_MAX = 4, INFO_SIZE = 400, DETAIL_SIZE = 4096 };
 
@@ -303,7 +303,7 @@ struct hc_answer *hc_answer_of_error(const struct hc_error *err,
     return hc_answer_new_failure(code, err->reason, details->message, &status.base);
 }
 
-/* ---- sharing --------------------------------------------------------------------- */
+/* ---- sharing ----------------------------------------------------------------------- */
 
 void hc_answer_set_commit(struct hc_answer *answer, const char *commit)
 {

@@ -108,7 +108,7 @@ void hc_arena_reset(struct hc_arena *arena)
     arena->used = 0;
 }
 
-/* ---- from bytes to a message ----------------------------------------------------- */
+/* ---- from bytes to a message ------------------------------------------------------- */
 
 /* The wire types, by their numbers. 3 and 4, groups, are not in proto3. */
 enum { VARINT = 0, FIXED64 = 1, DELIMITED = 2, FIXED32 = 5 };

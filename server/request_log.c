@@ -71,7 +71,7 @@ void hc_request_log_free(struct hc_request_log *log)
     free(log);
 }
 
-/* ---- calls ------------------------------------------------------------------------ */
+/* ---- calls ------------------------------------------------------------------------- */
 
 /* Cancelled is no failure: the caller left, or the server stops. */
 static enum hc_log_level outcome_level(unsigned code)
@@ -205,7 +205,7 @@ void hc_request_log_summarize(struct hc_request_log *log, int64_t now_ms)
     }
 }
 
-/* ---- transfers -------------------------------------------------------------------- */
+/* ---- transfers --------------------------------------------------------------------- */
 
 static enum hc_log_level transfer_level(const struct hc_transfer *transfer)
 {
@@ -254,7 +254,7 @@ void hc_request_log_write_transfer(void *ctx, const struct hc_transfer *transfer
                : HC_TEXT("reason", hc_reason_name(transfer->reason)));
 }
 
-/* ---- stale answers ---------------------------------------------------------------- */
+/* ---- stale answers ----------------------------------------------------------------- */
 
 bool hc_request_log_admits_stale(struct hc_request_log *log, enum hc_reason reason,
                                  int64_t now_ms, unsigned *count)

@@ -35,7 +35,7 @@ struct hc_resolve_kind {
     void (*clear)(struct hc_resolve *resolve);
 };
 
-/* ---- a file ----------------------------------------------------------------------- */
+/* ---- a file ------------------------------------------------------------------------ */
 
 static int file_decode(struct hc_resolve *resolve, const ProtobufCMessage *message,
                        const char *token, uint64_t caller, struct hc_error *err)
@@ -97,7 +97,7 @@ const struct hc_resolve_kind hc_resolve_kind_file = {
     file_result_clear,
 };
 
-/* ---- several files ---------------------------------------------------------------- */
+/* ---- several files ----------------------------------------------------------------- */
 
 /* The failure of one of several files names it, so `filename` stays NULL. */
 static int files_decode(struct hc_resolve *resolve, const ProtobufCMessage *message,
@@ -158,7 +158,7 @@ const struct hc_resolve_kind hc_resolve_kind_files = {
     files_result_clear,
 };
 
-/* ---- a snapshot ------------------------------------------------------------------- */
+/* ---- a snapshot -------------------------------------------------------------------- */
 
 static int snapshot_decode(struct hc_resolve *resolve, const ProtobufCMessage *message,
                            const char *token, uint64_t caller, struct hc_error *err)
@@ -237,7 +237,7 @@ static void watchers_send_progress(void *ctx, const struct hc_progress *progress
         hc_coalesced_request_send_progress(watched, event);
 }
 
-/* ---- the interface ---------------------------------------------------------------- */
+/* ---- the interface ----------------------------------------------------------------- */
 
 /* An initializer zeroes only the first member of a union (C17, 6.7.9, paragraph 10). */
 struct hc_resolve hc_resolve_new(const struct hc_resolve_kind *kind,

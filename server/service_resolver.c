@@ -48,7 +48,7 @@ _Static_assert(sizeof(struct parked_call) <= HC_RPC_SCRATCH,
 
 HC_DEFINE_AUTO_VALUE(hc_arena, hc_arena_reset)
 
-/* ---- parked calls ----------------------------------------------------------------- */
+/* ---- parked calls ------------------------------------------------------------------ */
 
 /* The waiter is the first member. */
 static struct parked_call *parked_call_of(struct hc_waiter *waiter)
@@ -151,7 +151,7 @@ static void call_coalesce(struct hc_resolver_service *service, struct hc_rpc_cal
     hc_coalescer_join(service->coalescer, key, &parked->waiter);
 }
 
-/* ---- the edge's thread ------------------------------------------------------------ */
+/* ---- the edge's thread ------------------------------------------------------------- */
 
 static void call_fail(struct hc_rpc_call *call, const struct hc_resolve *resolve,
                       const struct hc_error *err)
@@ -235,7 +235,7 @@ static void call_resolve(struct hc_resolver_service *service, struct hc_rpc_call
     }
 }
 
-/* ---- worker threads --------------------------------------------------------------- */
+/* ---- worker threads ---------------------------------------------------------------- */
 
 static int key_decode(const struct hc_request_key *key, struct hc_resolve *resolve,
                       struct hc_error *err)
@@ -307,7 +307,7 @@ static struct hc_answer *key_run(void *ctx, const struct hc_request_key *key,
     return resolve_answer(&resolve, found, &err);
 }
 
-/* ---- methods ---------------------------------------------------------------------- */
+/* ---- methods ----------------------------------------------------------------------- */
 
 static void method_resolve_file(void *ctx, struct hc_rpc_call *call,
                                 const ProtobufCMessage *message)
@@ -370,7 +370,7 @@ static const struct hc_rpc_method methods[] = {
      method_get_server_info, false},
 };
 
-/* ---- the interface ---------------------------------------------------------------- */
+/* ---- the interface ----------------------------------------------------------------- */
 
 struct hc_resolver_service *hc_resolver_service_new(struct hc_resolver *resolver,
                                                     struct hc_workers *disk,
