@@ -50,7 +50,7 @@ struct hub_content {
     } shared;
 };
 
-/* The statics below are called with the lock held. */
+/* Every static function below is called with the lock held. */
 static struct hub_repo *content_find_repo(struct hub_content *content, const char *name)
 {
     struct hub_repo *repo = content->shared.repos;
