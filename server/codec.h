@@ -12,14 +12,17 @@
 #include <hubcache/resolver.h>
 #include <hubcache/v1/resolver.pb-c.h>
 
-/* -1: a value out of range, INVALID_OPTIONS. `token` is the caller's own, or "". */
+/* -1: a value out of range, INVALID_OPTIONS; `request` has what was decoded before it.
+ * `token` is the caller's own, or ""; `caller` becomes the request's. */
 int hc_decode_file(const Hubcache__V1__ResolveFileRequest *message, const char *token,
-                   struct hc_file_request *request, struct hc_error *err);
+                   uint64_t caller, struct hc_file_request *request,
+                   struct hc_error *err);
 int hc_decode_files(const Hubcache__V1__ResolveFilesRequest *message, const char *token,
-                    struct hc_files_request *request, struct hc_error *err);
+                    uint64_t caller, struct hc_files_request *request,
+                    struct hc_error *err);
 int hc_decode_snapshot(const Hubcache__V1__ResolveSnapshotRequest *message,
-                       const char *token, struct hc_snapshot_request *request,
-                       struct hc_error *err);
+                       const char *token, uint64_t caller,
+                       struct hc_snapshot_request *request, struct hc_error *err);
 
 void hc_encode_file(const struct hc_file *file, Hubcache__V1__ResolvedFile *message);
 

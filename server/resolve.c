@@ -41,14 +41,13 @@ static int file_decode(struct hc_resolve *resolve, const ProtobufCMessage *messa
                        const char *token, uint64_t caller, struct hc_error *err)
 {
     struct hc_file_request *request = &resolve->request.file;
+    int result;
 
     resolve->target = &request->repo;
     resolve->lookups = 1;
-    if (hc_decode_file((const void *)message, token, request, err) < 0)
-        return -1;
-    resolve->filename = request->filename;
-    request->options.caller = caller;
-    return 0;
+    result = hc_decode_file((const void *)message, token, caller, request, err);
+    resolve->filename = request->filename; /* of a refused request, too */
+    return result;
 }
 
 static int file_at_disk(struct hc_resolve *resolve, struct hc_error *err)
@@ -104,13 +103,12 @@ static int files_decode(struct hc_resolve *resolve, const ProtobufCMessage *mess
                         const char *token, uint64_t caller, struct hc_error *err)
 {
     struct hc_files_request *request = &resolve->request.files;
-    int result = hc_decode_files((const void *)message, token, request, err);
+    int result = hc_decode_files((const void *)message, token, caller, request, err);
 
     resolve->target = &request->repo;
     resolve->lookups = request->filename_count < HC_LOOKUPS_UNBOUNDED
                            ? (unsigned)request->filename_count
                            : HC_LOOKUPS_UNBOUNDED - 1;
-    request->options.caller = caller;
     return result;
 }
 
@@ -167,10 +165,7 @@ static int snapshot_decode(struct hc_resolve *resolve, const ProtobufCMessage *m
 
     resolve->target = &request->repo;
     resolve->lookups = HC_LOOKUPS_UNBOUNDED;
-    if (hc_decode_snapshot((const void *)message, token, request, err) < 0)
-        return -1;
-    request->options.caller = caller;
-    return 0;
+    return hc_decode_snapshot((const void *)message, token, caller, request, err);
 }
 
 static int snapshot_at_disk(struct hc_resolve *resolve, struct hc_error *err)

@@ -187,6 +187,27 @@ static void a_negative_staleness_is_refused(void **state)
     assert_unharmed(world);
 }
 
+/* Also one that is refused before its options are understood names its file. */
+static void a_refused_request_names_repo_and_file(void **state)
+{
+    struct world *world = *state;
+    Hubcache__V1__ResolveFileRequest request = file_request("config.json");
+    Hubcache__V1__FetchOptions options;
+    Google__Protobuf__Duration staleness;
+    struct rpc_call *call;
+
+    google__protobuf__duration__init(&staleness);
+    hubcache__v1__fetch_options__init(&options);
+    request.options = &options;
+    options.max_staleness = &staleness;
+    staleness.seconds = -1;
+    call = ask_file(world, &request);
+    assert_int_equal(rpc_call_await(call), HC_STATUS_INVALID_ARGUMENT);
+    assert_string_equal(rpc_call_error_info(call, "repo_id"), "org/name");
+    assert_string_equal(rpc_call_error_info(call, "filename"), "config.json");
+    rpc_call_free(call);
+}
+
 static void options_that_contradict_each_other_are_refused(void **state)
 {
     struct world *world = *state;
@@ -348,6 +369,7 @@ int main(void)
         TEST(bytes_that_are_no_message_are_refused),
         TEST(an_unknown_repo_type_is_refused),
         TEST(a_negative_staleness_is_refused),
+        TEST(a_refused_request_names_repo_and_file),
         TEST(options_that_contradict_each_other_are_refused),
         TEST(a_token_that_cannot_be_a_header_is_refused),
         TEST(a_hundred_thousand_patterns_are_refused),
