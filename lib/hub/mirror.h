@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A query: one thing that is asked of the Hub, then of its mirrors in order of
- * preference, those whose circuit is open or that throttle their callers last. When an
- * endpoint cannot be reached, or answers "too many requests", the next one is asked, and
- * only when there is none does the caller wait. Whatever else the Hub says is the answer.
+ * preference. A mirror comes last while its circuit is open or it throttles its callers.
+ * When an endpoint cannot be reached, or answers "too many requests", the next one is
+ * asked, and only when there is none does the caller wait. Whatever else the Hub says is
+ * the answer.
  *
  * A mirror's answer counts when it has what is asked for, or says that a commit has no
  * such file. A mirror gets no token, may lag behind and may lack repos, so its refusals

@@ -147,15 +147,16 @@ static void a_hub_that_is_not_there_is_named(void **state)
     struct fixture *f = *state;
     struct hc_metadata metadata;
     HC_AUTO_CLOSE int fd = -1;
-    HC_AUTO(hc_hub) *nobody = NULL;
+    HC_AUTO(hc_hub) *unreachable = NULL;
     char endpoint[64];
 
     retry_deaf_port(&fd, endpoint);
-    nobody = hub_fixture_open(endpoint, 1);
-    assert_int_equal(
-        hc_hub_head(nobody, &(const struct hc_repo_file){&f->repo, "main", "config.json"},
-                    &f->credentials, &metadata, &f->err),
-        -1);
+    unreachable = hub_fixture_open(endpoint, 1);
+    assert_int_equal(hc_hub_head(unreachable,
+                                 &(const struct hc_repo_file){&f->repo, "main",
+                                                              "config.json"},
+                                 &f->credentials, &metadata, &f->err),
+                     -1);
     assert_int_equal(f->err.reason, HC_HUB_UNREACHABLE);
     assert_false(f->err.is_final);
     assert_int_equal(f->err.retry_after_ms, HC_RETRY_ADVICE_MS);
