@@ -30,7 +30,7 @@ struct hc_answer {
     const char *message;   /* of a failure; "" otherwise */
     const uint8_t *bytes;  /* the message; or a google.rpc.Status, perhaps empty */
     size_t size;
-    char commit[HC_REQUEST_COMMIT_SIZE]; /* that was resolved; "" when there is none */
+    char commit[HC_COMMIT_SIZE]; /* that was resolved; "" when there is none */
     atomic_uint holders;
 };
 

@@ -13,13 +13,13 @@
 
 #include <hubcache/repo.h>
 #include <hubcache/resolver.h>
+#include <repo/name.h>
 
 struct hc_rpc_call;
 
 enum {
-    HC_REQUEST_REPO_SIZE = 208, /* an id has 200 bytes at most; the rest is left out */
-    HC_REQUEST_REVISION_SIZE = 128, /* likewise: it is for the log only */
-    HC_REQUEST_COMMIT_SIZE = 41
+    HC_REQUEST_REPO_SIZE = 208,    /* an id has 200 bytes at most; the rest is left out */
+    HC_REQUEST_REVISION_SIZE = 128 /* likewise: it is for the log only */
 };
 
 struct hc_request {
@@ -37,7 +37,7 @@ struct hc_request {
     enum hc_repo_type repo_type;
     char repo_id[HC_REQUEST_REPO_SIZE];
     char revision[HC_REQUEST_REVISION_SIZE];
-    char commit[HC_REQUEST_COMMIT_SIZE]; /* of the answer */
+    char commit[HC_COMMIT_SIZE]; /* of the answer */
 };
 
 /* The edge makes a new one. */

@@ -35,6 +35,16 @@ struct hc_resolve_kind {
     void (*clear)(struct hc_resolve *resolve);
 };
 
+/* Memory for a part of the response, until the arena's reset. NULL with `err`. */
+static void *response_take(struct hc_resolve *resolve, size_t size, struct hc_error *err)
+{
+    void *taken = hc_arena_take(resolve->arena, size);
+
+    if (!taken)
+        (void)hc_fail_memory(err);
+    return taken;
+}
+
 /* ---- a file ------------------------------------------------------------------------ */
 
 static int file_decode(struct hc_resolve *resolve, const ProtobufCMessage *message,
@@ -67,13 +77,12 @@ static const ProtobufCMessage *file_encode(struct hc_resolve *resolve,
                                            struct hc_error *err)
 {
     Hubcache__V1__ResolveFileResponse *response =
-        hc_arena_take(resolve->arena, sizeof *response);
-    Hubcache__V1__ResolvedFile *file = hc_arena_take(resolve->arena, sizeof *file);
+        response_take(resolve, sizeof *response, err);
+    Hubcache__V1__ResolvedFile *file =
+        response ? response_take(resolve, sizeof *file, err) : NULL;
 
-    if (!response || !file) {
-        (void)hc_fail_memory(err);
+    if (!file)
         return NULL;
-    }
     hubcache__v1__resolve_file_response__init(response);
     hc_encode_file(&resolve->result.file, file);
     response->file = file;
@@ -129,13 +138,10 @@ static const ProtobufCMessage *files_encode(struct hc_resolve *resolve,
                                             struct hc_error *err)
 {
     Hubcache__V1__ResolveFilesResponse *response =
-        hc_arena_take(resolve->arena, sizeof *response);
+        response_take(resolve, sizeof *response, err);
 
-    if (!response) {
-        (void)hc_fail_memory(err);
-        return NULL;
-    }
-    if (hc_encode_files(&resolve->result.files, resolve->arena, response, err) < 0)
+    if (!response ||
+        hc_encode_files(&resolve->result.files, resolve->arena, response, err) < 0)
         return NULL;
     response->cache_id = hc_unconst(hc_resolver_cache_id(resolve->resolver));
     resolve->commit = response->commit_hash;
@@ -186,13 +192,10 @@ static const ProtobufCMessage *snapshot_encode(struct hc_resolve *resolve,
                                                struct hc_error *err)
 {
     Hubcache__V1__ResolveSnapshotResponse *response =
-        hc_arena_take(resolve->arena, sizeof *response);
+        response_take(resolve, sizeof *response, err);
 
-    if (!response) {
-        (void)hc_fail_memory(err);
-        return NULL;
-    }
-    if (hc_encode_snapshot(&resolve->result.snapshot, resolve->arena, response, err) < 0)
+    if (!response ||
+        hc_encode_snapshot(&resolve->result.snapshot, resolve->arena, response, err) < 0)
         return NULL;
     response->cache_id = hc_unconst(hc_resolver_cache_id(resolve->resolver));
     resolve->commit = response->commit_hash;
