@@ -195,6 +195,28 @@ static void the_token_is_wiped_when_the_request_ends(void **state)
     assert_null(memmem(f->arena.room, sizeof f->arena.room, "secret", strlen("secret")));
 }
 
+/* At, below and above the room for a name, which is cut for the log. */
+static void a_long_repo_or_revision_is_cut(void **state)
+{
+    static const size_t rooms[] = {HC_REQUEST_REPO_SIZE - 1,
+                                   HC_REQUEST_REVISION_SIZE - 1};
+    struct fixture *f = *state;
+    char name[HC_REQUEST_REPO_SIZE + 2];
+
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t length = rooms[i] - 1; length <= rooms[i] + 1; length++) {
+            const struct hc_target target = {.id = name, .revision = name};
+            const char *cut = i == 0 ? f->request.repo_id : f->request.revision;
+
+            memset(name, 'x', length);
+            name[length] = '\0';
+            hc_request_set_target(&f->request, &target);
+            assert_int_equal(strlen(cut), length < rooms[i] ? length : rooms[i]);
+            assert_memory_equal(cut, name, strlen(cut));
+        }
+    }
+}
+
 int main(void)
 {
 #define TEST(name)                                                                       \
@@ -209,6 +231,7 @@ int main(void)
         TEST(the_identity_is_the_token_without_authorization),
         TEST(the_address_identifies_a_call_that_names_no_identity),
         TEST(the_token_is_wiped_when_the_request_ends),
+        TEST(a_long_repo_or_revision_is_cut),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
