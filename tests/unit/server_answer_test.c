@@ -9,6 +9,7 @@
 
 #include <google/rpc/error_details.pb-c.h>
 #include <google/rpc/status.pb-c.h>
+#include <hubcache/v1/resolver.pb-c.h>
 #include <string.h>
 #include <test.h>
 
@@ -71,6 +72,21 @@ static void every_reason_has_its_name_and_status(void **state)
         protobuf_c_message_free_unpacked(message, NULL);
         hc_answer_release(answer);
     }
+}
+
+/* The contract lists all reasons of a server; those of the client library come after. */
+static void the_contract_lists_every_reason(void **state)
+{
+    const ProtobufCEnumDescriptor *listed = &hubcache__v1__error_reason__descriptor;
+    unsigned n;
+
+    (void)state;
+    assert_string_equal(listed->values[0].name, "ERROR_REASON_UNSPECIFIED");
+    for (n = 1; n < listed->n_values; n++) {
+        assert_int_equal(listed->values[n].value, n);
+        assert_string_equal(listed->values[n].name, hc_reason_name((enum hc_reason)n));
+    }
+    assert_int_equal(n, HC_SERVER_UNAVAILABLE);
 }
 
 static void a_failure_names_the_request_as_far_as_it_is_known(void **state)
@@ -216,6 +232,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_reason_has_its_name_and_status),
+        cmocka_unit_test(the_contract_lists_every_reason),
         cmocka_unit_test(a_failure_names_the_request_as_far_as_it_is_known),
         cmocka_unit_test(a_failure_names_its_file),
         cmocka_unit_test(a_failure_has_its_numbers_and_names),
