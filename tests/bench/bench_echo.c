@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The reference of tests/bench/run rpc: the least that a server on gRPC's C core can do.
- * One queue thread, one registered method whose request arrives with the call, and one
- * batch of four operations that sends the request back.
+ * The reference of tests/bench/run rpc and load: the least that a server on gRPC's C core
+ * can do. One queue thread, one registered method whose request arrives with the call,
+ * and one batch of four operations that sends the request back.
  *
- *     bench_echo METHOD
+ *     bench_echo METHOD [unix:/PATH]
  *
- * Listens on a free port and prints "listening 127.0.0.1:<port>".
+ * Listens on a free port and at the path, and prints "listening 127.0.0.1:<port>".
  */
 #include <grpc/byte_buffer.h>
 #include <grpc/grpc.h>
@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SLOTS = 256 };
+enum { SLOTS = 1024 };
 
 /* Serves one call at a time: waits for the next call, or answers one. */
 struct slot {
@@ -97,8 +97,8 @@ static int echo_serve(struct echo *echo)
 
 int main(int argc, char **argv)
 {
-    if (argc != 2) {
-        (void)fprintf(stderr, "usage: bench_echo METHOD\n");
+    if (argc != 2 && argc != 3) {
+        (void)fprintf(stderr, "usage: bench_echo METHOD [unix:/PATH]\n");
         return 2;
     }
     grpc_init();
@@ -111,8 +111,10 @@ int main(int argc, char **argv)
 
     grpc_server_credentials *insecure = grpc_insecure_server_credentials_create();
     int port = grpc_server_add_http2_port(echo.server, "127.0.0.1:0", insecure);
+    bool has_path =
+        argc == 2 || grpc_server_add_http2_port(echo.server, argv[2], insecure) != 0;
     grpc_server_credentials_release(insecure);
-    if (port == 0)
+    if (port == 0 || !has_path)
         return 1;
     grpc_server_start(echo.server);
     printf("listening 127.0.0.1:%d\n", port);

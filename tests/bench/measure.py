@@ -137,7 +137,7 @@ def rpc():
                     figures[name].append([float(figure) for figure in output.split()])
             median = {name: [statistics.median(column) for column in zip(*each)]
                       for name, each in figures.items()}
-            for name, (rate, p50, p99) in median.items():
+            for name, (rate, p50, p99, *_) in median.items():
                 rows.append([f"{name}, {in_flight} in flight", f"{rate:,.0f}", f"{p50:.0f}",
                              f"{p99:.0f}", f"{rate / median['echo'][0]:.2f}"])
         echo.terminate()

@@ -174,11 +174,11 @@ class Server:
     server.ResolveFile(repo_id="org/m", filename="x") fails with grpc.RpcError."""
 
     def __init__(self, pb, cache, endpoint, *, arguments=(), environment=None, umask=0o022,
-                 before=()):
+                 before=(), binary=None):
         self.pb = pb
         self.cache = pathlib.Path(cache)
         self.log_path = self.cache.with_name(self.cache.name + ".log")
-        command = [*before, program("hubcached"), "--listen", "127.0.0.1:0",
+        command = [*before, binary or program("hubcached"), "--listen", "127.0.0.1:0",
                    "--cache-dir", str(cache), "--endpoint", endpoint, *arguments]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The service under load, beside a bare echo on the same gRPC core in the same run:
+`tests/bench/run load`. The client (bench_rpc) has one connection and one thread, and shares the
+processors with the servers."""
+
+import argparse
+import contextlib
+import os
+import pathlib
+import resource
+import socket
+import statistics
+import subprocess
+import types
+
+import grpc
+
+from figures import MIB, cpu_of, status_of, table, temp_dir
+import world
+
+REPO, FILE, FILES = "bench/load", "file-00.json", 42
+SLOW, PAUSE = "bench/slow", 600000  # ms before the Hub answers about that repo
+WORKERS, QUEUE = 8, 64
+DOWNLOAD, THROTTLE = 256 * MIB, 2_000_000  # bytes, and bytes a second of each connection
+IDLE = 10_000
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+
+
+def bench_program(name):
+    return str(world.BUILD / "tests" / "bench" / name)
+
+
+def load(address, filename, in_flight, seconds, *, repo=REPO, revision="main", options=()):
+    """The line of bench_rpc, by name; times in µs."""
+    command = [bench_program("bench_rpc"), *options, address, repo, filename, revision,
+               str(in_flight), str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+    names = ("rate", "p50", "p99", "p999", "busy", "busy_p50", "busy_p99", "unsent", "calls")
+    return types.SimpleNamespace(**dict(zip(names, map(int, done.stdout.split()))))
+
+
+def load_with_cpu(server, address, *arguments):
+    """The same, and the server's processor time for a call in µs."""
+    before = cpu_of(server.process.pid)
+    figures = load(address, *arguments)
+    figures.cpu = (cpu_of(server.process.pid) - before) / figures.calls * 1e6
+    return figures
+
+
+def median(figures):
+    return types.SimpleNamespace(**{name: statistics.median(getattr(one, name) for one in figures)
+                                    for name in vars(figures[0])})
+
+
+# --- servers -------------------------------------------------------------------------------
+
+
+class Echo:
+    """bench_echo for one method."""
+
+    def __init__(self, method, binary, folder):
+        path = f"unix:{folder}/echo-{method}"
+        self.process = subprocess.Popen([binary, f"/hubcache.v1.Resolver/{method}", path],
+                                        stdout=subprocess.PIPE, text=True)
+        self.addresses = {"TCP": self.process.stdout.readline().split()[1], "unix": path}
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@contextlib.contextmanager
+def hub_of_load():
+    with world.Hub() as hub:
+        hub.commit(f"models/{REPO}", {f"file-{number:02}.json": b"{}" + bytes([number])
+                                      for number in range(FILES)})
+        yield hub
+
+
+@contextlib.contextmanager
+def serving(options, hub, folder, name, arguments=()):
+    """A hubcached whose cache has the repo."""
+    path = f"unix:{folder}/{name}.socket"
+    server = world.Server(options.pb, folder / name, hub.endpoint, binary=options.servers[name],
+                          arguments=["--log-level", "error", "--max-staleness", "1h",
+                                     "--listen", path, *arguments])
+    try:
+        server.addresses = {"TCP": server.address, "unix": path}
+        server.ResolveSnapshot(repo_id=REPO)
+        yield server
+    finally:
+        server.kill()
+
+
+@contextlib.contextmanager
+def echoes(options, folder):
+    """{file name: Echo}, with the names that bench_rpc wants."""
+    pair = {FILE: Echo("ResolveFile", options.echo, folder),
+            "": Echo("ResolveSnapshot", options.echo, folder)}
+    try:
+        yield pair
+    finally:
+        for echo in pair.values():
+            echo.stop()
+
+
+# --- hits ----------------------------------------------------------------------------------
+
+COLUMNS = ["", "calls/s", "p50 µs", "p99 µs", "p99.9 µs", "of echo", "CPU µs", "less echo"]
+
+
+def row(name, figures, echo):
+    return [name, f"{figures.rate:,.0f}", f"{figures.p50:.0f}", f"{figures.p99:.0f}",
+            f"{figures.p999:.0f}", f"{figures.rate / max(echo.rate, 1):.2f}",
+            f"{figures.cpu:.1f}", f"{figures.cpu - echo.cpu:.1f}"]
+
+
+def compare(options, ways, transport, filename):
+    """Rows of one method over one transport; `ways` are {name: server}."""
+    rows = []
+    what = "snapshot" if filename == "" else "file"
+    for in_flight in options.in_flight:
+        figures = {name: [] for name in ways}
+        for _ in range(options.rounds):
+            for name, server in ways.items():
+                figures[name].append(load_with_cpu(server, server.addresses[transport], filename,
+                                                   in_flight, options.seconds))
+        middle = {name: median(each) for name, each in figures.items()}
+        rows += [row(f"{what}, {transport}, {in_flight} in flight: {name}", each,
+                     middle["echo"]) for name, each in middle.items()]
+    return rows
+
+
+def hits(options):
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(temp_dir(options.dir))
+        hub = stack.enter_context(hub_of_load())
+        echo = stack.enter_context(echoes(options, folder))
+        servers = {name: stack.enter_context(serving(options, hub, folder, name))
+                   for name in options.servers}
+        rows = []
+        for filename in (FILE, ""):
+            for transport in options.transports:
+                rows += compare(options, {"echo": echo[filename]} | servers, transport, filename)
+        rows += [[f"threads and RSS of {name}: {status_of(server.process.pid, 'Threads')}, "
+                  f"{status_of(server.process.pid, 'VmRSS') / 1024:.1f} MiB", *[""] * 7]
+                 for name, server in servers.items()]
+    table(f"hits, and complete snapshots of {FILES} files (median of {options.rounds} rounds of "
+          f"{options.seconds} s)", COLUMNS, rows)
+
+
+# --- beside downloads ----------------------------------------------------------------------
+
+
+def start(server, method, caller, **fields):
+    request = getattr(server.pb, method + "Request")(**fields)
+    return getattr(server.stub, method).future(
+        request, timeout=600, metadata=[("authorization", f"Bearer {caller}")])
+
+
+def start_downloads(server, hub):
+    """As many as there are workers, of as many callers and repos."""
+    for number in range(WORKERS):
+        hub.control("add-made-up", b"", path="large.safetensors", size=DOWNLOAD, seed=number + 1,
+                    lfs=1)
+        hub.control("commit", b"", repo=f"models/bench/large-{number}", revision="main")
+    hub.rule("throttle", on_cdn=True, number=THROTTLE)
+    calls = [start(server, "ResolveFile", f"download-{number}", repo_id=f"bench/large-{number}",
+                   filename="large.safetensors") for number in range(WORKERS)]
+    world.wait_until(lambda: len({get.target for get in hub.gets()}) >= WORKERS,
+                     "all downloads have begun")
+    return calls
+
+
+def fill_queue(server, hub):
+    """Misses that wait until the queue refuses one."""
+    hub.rule("delay", contains=SLOW, number=PAUSE)
+    calls = [start(server, "ResolveFile", f"miss-{number}", repo_id=SLOW, filename=f"m-{number}")
+             for number in range(QUEUE + 1)]
+    world.wait_until(lambda: any(call.done() for call in calls), "the queue is full")
+    return calls
+
+
+def downloads(options):
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(temp_dir(options.dir))
+        hub = stack.enter_context(hub_of_load())
+        echo = stack.enter_context(echoes(options, folder))
+        rows = []
+        for name in options.servers:
+            server = stack.enter_context(
+                serving(options, hub, folder, name,
+                        ["--workers", str(WORKERS), "--queue", str(QUEUE)]))
+            calls = start_downloads(server, hub)
+            waiting = fill_queue(server, hub)
+            for filename in (FILE, ""):
+                rows += compare(options, {"echo": echo[filename], name: server}, "TCP",
+                                filename)
+            for in_flight in options.in_flight:
+                busy = load(server.address, "busy", in_flight, options.seconds, repo=SLOW,
+                            options=["--counted", "--distinct", "--callers", "100"])
+                rows.append([f"a miss, TCP, {in_flight} in flight: {name} answers BUSY",
+                             f"{busy.busy / options.seconds:,.0f}", f"{busy.busy_p50}",
+                             f"{busy.busy_p99}", *[""] * 4])
+            assert not any(call.done() for call in calls), "a download ended too early"
+            for call in calls + waiting:
+                call.cancel()
+            hub.clear_rules()
+    table(f"the same while {WORKERS} downloads take all {WORKERS} workers, "
+          f"{THROTTLE / 1e6:.0f} MB/s a connection, and the queue of {QUEUE} is full", COLUMNS, rows)
+
+
+# --- overload ------------------------------------------------------------------------------
+
+FLAGS = ["--counted", "--callers", "8", "--connections", "8"]
+OVERLOADS = [("hits", FILE, [], 4096), ("snapshots", "", ["--distinct"], 4096),
+             ("snapshots", "", ["--distinct"], 256)]
+
+
+def overload_rows(options, name, server, what, filename, flags):
+    """An open loop at times the rate of the closed loop just before it."""
+    rows = []
+    for times in (0.5, 1, 2):
+        most = load(server.address, filename, 512, options.seconds, options=flags).rate
+        got = load(server.address, filename, 20000, options.seconds * 2,
+                   options=["--rate", str(int(most * times)), *flags])
+        offered = most * times * options.seconds * 2
+        rows.append([f"{what}, {times:g} x {most:,.0f}/s: {name}", f"{got.rate:,.0f}",
+                     f"{got.p50 / 1000:.1f}", f"{got.p99 / 1000:.1f}", f"{got.p999 / 1000:.1f}",
+                     f"{got.busy / offered:.0%}", f"{got.busy_p50 / 1000:.1f}",
+                     f"{got.unsent / offered:.0%}"])
+    return rows
+
+
+def overload(options):
+    """Hits, and snapshots that no two calls share, which the disk pool looks at."""
+    rows = []
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(temp_dir(options.dir))
+        hub = stack.enter_context(hub_of_load())
+        for name in options.servers:
+            for what, filename, flags, queue in OVERLOADS:
+                with serving(options, hub, folder, name, ["--queue", str(queue)]) as server:
+                    rows += overload_rows(options, name, server, f"{what}, queue of {queue}",
+                                          filename, FLAGS + flags)
+    table("more than it can do: an open loop of 8 callers over 8 connections, at times the rate of "
+          "512 in flight", ["", "answered/s", "p50 ms", "p99 ms", "p99.9 ms", "BUSY", "p50 ms",
+                            "unsent"], rows)
+
+
+# --- idle connections ----------------------------------------------------------------------
+
+
+def connect_idle(address):
+    host, port = address.rsplit(":", 1)
+    connection = socket.create_connection((host, int(port)), timeout=world.TIMEOUT)
+    connection.sendall(PREFACE)
+    return connection
+
+
+def idle(options):
+    rows = []
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count = min(IDLE, hard * 3 // 4 - 100)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(temp_dir(options.dir))
+        hub = stack.enter_context(hub_of_load())
+        for name in options.servers:
+            server = stack.enter_context(serving(options, hub, folder, name,
+                                                 ["--client-connections", str(count + 100)]))
+            for connections in (0, count):
+                held = [connect_idle(server.address) for _ in range(connections)]
+                for one in held:
+                    assert one.recv(1), "the server closed a connection"
+                got = load(server.address, FILE, 64, options.seconds)
+                pid = server.process.pid
+                rows.append([f"{connections:,}: {name}",
+                             f"{status_of(pid, 'VmRSS') / 1024:.1f}", status_of(pid, "Threads"),
+                             f"{got.rate:,.0f}", f"{got.p50}", f"{got.p99}"])
+                for one in held:
+                    one.close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    table("idle connections", ["", "RSS MiB", "threads", "hits/s at 64", "p50 µs", "p99 µs"], rows)
+
+
+# --- the command ---------------------------------------------------------------------------
+
+PARTS = {"hits": hits, "downloads": downloads, "overload": overload, "idle": idle}
+
+
+def server_named(text):
+    name, _, path = text.rpartition("=")
+    return name or "hubcached", str(pathlib.Path(path).resolve())
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="tests/bench/run load", description=__doc__)
+    parser.add_argument("--only", default=",".join(PARTS), metavar="PART,...",
+                        help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--server", action="append", type=server_named, metavar="[NAME=]PATH",
+                        help="a hubcached; repeat it to compare several in one run")
+    parser.add_argument("--echo", default=bench_program("bench_echo"), metavar="PATH")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=1)
+    parser.add_argument("--in-flight", default="1,8,64,512", metavar="N,...")
+    parser.add_argument("--transports", default="TCP,unix", metavar="TCP,unix")
+    parser.add_argument("--dir", default="/tmp", help="for sockets and caches")
+    options = parser.parse_args()
+    options.servers = dict(options.server or [("hubcached", world.program("hubcached"))])
+    options.in_flight = [int(number) for number in options.in_flight.split(",")]
+    options.transports = options.transports.split(",")
+    with temp_dir(options.dir) as folder:
+        options.pb = world.make_stubs(folder)
+        print(f"{os.cpu_count()} processors for client and servers")
+        for part in options.only.split(","):
+            PARTS[part](options)
+
+
+if __name__ == "__main__":
+    main()
