@@ -20,7 +20,8 @@ enum {
     WATCH_PROGRESS = 1, /* the field of WatchSnapshotResponse */
     SLOW_MS = 10,
     QUICK_MS = 1,
-    QUICK_IN_A_ROW = 16
+    QUICK_IN_A_ROW = 16,
+    RECALLS_MAX = 64
 };
 
 /* Each row has all functions; clear accepts a result that was never filled. */
@@ -28,6 +29,7 @@ struct hc_resolve_kind {
     const ProtobufCMessageDescriptor *type;
     int (*decode)(struct hc_resolve *resolve, const ProtobufCMessage *message,
                   const char *token, uint64_t caller, struct hc_error *err);
+    int (*at_memory)(struct hc_resolve *resolve, struct hc_error *err);
     int (*at_disk)(struct hc_resolve *resolve, struct hc_error *err);
     int (*at_hub)(struct hc_resolve *resolve, struct hc_cancellation *cancellation,
                   struct hc_error *err);
@@ -58,6 +60,12 @@ static int file_decode(struct hc_resolve *resolve, const ProtobufCMessage *messa
     result = hc_decode_file((const void *)message, token, caller, request, err);
     resolve->filename = request->filename; /* of a refused request, too */
     return result;
+}
+
+static int file_at_memory(struct hc_resolve *resolve, struct hc_error *err)
+{
+    return hc_resolve_file_remembered(resolve->resolver, &resolve->request.file,
+                                      &resolve->result.file, err);
 }
 
 static int file_at_disk(struct hc_resolve *resolve, struct hc_error *err)
@@ -99,6 +107,7 @@ static void file_result_clear(struct hc_resolve *resolve)
 const struct hc_resolve_kind hc_resolve_kind_file = {
     &hubcache__v1__resolve_file_request__descriptor,
     file_decode,
+    file_at_memory,
     file_at_disk,
     file_at_hub,
     file_encode,
@@ -119,6 +128,12 @@ static int files_decode(struct hc_resolve *resolve, const ProtobufCMessage *mess
                            ? (unsigned)request->filename_count
                            : HC_LOOKUPS_UNBOUNDED - 1;
     return result;
+}
+
+static int files_at_memory(struct hc_resolve *resolve, struct hc_error *err)
+{
+    return hc_resolve_files_remembered(resolve->resolver, &resolve->request.files,
+                                       &resolve->result.files, err);
 }
 
 static int files_at_disk(struct hc_resolve *resolve, struct hc_error *err)
@@ -156,6 +171,7 @@ static void files_result_clear(struct hc_resolve *resolve)
 const struct hc_resolve_kind hc_resolve_kind_files = {
     &hubcache__v1__resolve_files_request__descriptor,
     files_decode,
+    files_at_memory,
     files_at_disk,
     files_at_hub,
     files_encode,
@@ -172,6 +188,12 @@ static int snapshot_decode(struct hc_resolve *resolve, const ProtobufCMessage *m
     resolve->target = &request->repo;
     resolve->lookups = HC_LOOKUPS_UNBOUNDED;
     return hc_decode_snapshot((const void *)message, token, caller, request, err);
+}
+
+static int snapshot_at_memory(struct hc_resolve *resolve, struct hc_error *err)
+{
+    return hc_resolve_snapshot_remembered(resolve->resolver, &resolve->request.snapshot,
+                                          &resolve->result.snapshot, err);
 }
 
 static int snapshot_at_disk(struct hc_resolve *resolve, struct hc_error *err)
@@ -210,6 +232,7 @@ static void snapshot_result_clear(struct hc_resolve *resolve)
 const struct hc_resolve_kind hc_resolve_kind_snapshot = {
     &hubcache__v1__resolve_snapshot_request__descriptor,
     snapshot_decode,
+    snapshot_at_memory,
     snapshot_at_disk,
     snapshot_at_hub,
     snapshot_encode,
@@ -260,6 +283,14 @@ int hc_resolve_decode(struct hc_resolve *resolve, const ProtobufCMessage *messag
                       const char *token, uint64_t caller, struct hc_error *err)
 {
     return resolve->kind->decode(resolve, message, token, caller, err);
+}
+
+/* What is formatted and compared for each name takes time, too. */
+int hc_resolve_at_memory(struct hc_resolve *resolve, struct hc_error *err)
+{
+    if (resolve->kind == &hc_resolve_kind_files && resolve->lookups > RECALLS_MAX)
+        return 0;
+    return resolve->kind->at_memory(resolve, err);
 }
 
 int hc_resolve_at_disk(struct hc_resolve *resolve, struct hc_error *err)

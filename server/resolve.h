@@ -53,6 +53,10 @@ hc_resolve_message_type(const struct hc_resolve_kind *kind);
 int hc_resolve_decode(struct hc_resolve *resolve, const ProtobufCMessage *message,
                       const char *token, uint64_t caller, struct hc_error *err);
 
+/* Answers from memory, without a system call: 1: found; 0: the disk has to be looked at;
+ * -1: failed. */
+int hc_resolve_at_memory(struct hc_resolve *resolve, struct hc_error *err);
+
 /* Answers from the disk alone. 1: found; 0: the Hub has to be asked; -1: failed. */
 int hc_resolve_at_disk(struct hc_resolve *resolve, struct hc_error *err);
 

@@ -204,6 +204,7 @@ static int lookup_inline(struct hc_resolver_service *service, struct hc_resolve 
     int found;
 
     *was_looked_up = resolve->lookups <= INLINE_LOOKUPS_MAX &&
+                     !hc_resolver_is_volume_slow(service->resolver) &&
                      hc_volume_speed_begin_lookup(&service->speed);
     if (!*was_looked_up)
         return 0;
@@ -223,6 +224,8 @@ static void call_resolve(struct hc_resolver_service *service, struct hc_rpc_call
     struct hc_error err;
     int found = call_decode(call, &resolve, message, &err);
 
+    if (found == 0)
+        found = hc_resolve_at_memory(&resolve, &err);
     if (found == 0)
         found = lookup_inline(service, &resolve, &key.was_looked_up, &err);
     if (found < 0) {

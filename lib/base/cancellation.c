@@ -28,12 +28,17 @@ struct hc_cancellation {
     pthread_cond_t changed;
 };
 
-int64_t hc_monotonic_ms(void)
+int64_t hc_monotonic_ns(void)
 {
     struct timespec now;
 
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int64_t hc_monotonic_ms(void)
+{
+    return hc_monotonic_ns() / 1000000;
 }
 
 static struct timespec timespec_from_ms(int64_t ms)

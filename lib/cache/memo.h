@@ -1,11 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a small file or a symlink said when it was last read, so that a hit need not open
- * and read what a stat(2) shows to be unchanged: one system call instead of four. Losing
- * it costs a read and nothing else, and a file that any process changed is read again.
+ * What looks at the volume found: which commit a ref has, which blob a pointer leads to.
+ * A look is a few system calls, and each takes 1 µs on a local disk, and 0.3 to 1 ms on a
+ * volume that many machines share. The memory saves them in two ways:
  *
- * A fixed number of slots; a path that hashes to a slot in use replaces what is there.
- * Callable from any thread.
+ *     hc_memo_find    one stat(2) shows that a file is in the state in which it was read:
+ *                     it need not be read again
+ *     hc_memo_recall  no system call at all, as long as the last look is recent: an
+ *                     answer may be so much older than the volume, and no more
+ *
+ * How long "recent" is follows from what a look costs. If a system call takes a tenth of
+ * a millisecond or more, it is the interval (hc_memo_set_interval); the first caller in
+ * its second half is told to have the fact confirmed by another look, away from the
+ * caller, so that what is asked for often stays in memory. On a quicker volume it is 32
+ * times what the look takes: for a file less than the way to a client and back.
+ *
+ * What this process itself writes or removes it forgets at once; a look that began before
+ * stores nothing. Losing an entry costs a look. Entries and bytes are bounded: a new one
+ * replaces the one of its few slots that was looked at longest ago. Callable from any
+ * thread.
  */
 #ifndef HC_CACHE_MEMO_H
 #define HC_CACHE_MEMO_H
@@ -14,18 +27,28 @@
 #include <base/error.h>
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <sys/stat.h>
 
 struct hc_memo;
 
 enum {
-    HC_MEMO_SLOTS = 4096,
-    HC_MEMO_TEXT_MAX = 255, /* bytes */
+    HC_MEMO_SLOTS = 128 * 1024,
+    HC_MEMO_BYTES = 48 * 1024 * 1024, /* of all entries together */
+    HC_MEMO_TEXT_MAX = 255,           /* bytes */
+    HC_MEMO_PATH_MAX = 1023,          /* bytes; a longer path is not remembered */
+
+    /* The median look at a file takes so long on a slow volume. */
+    HC_MEMO_SLOW_NS = 100 * 1000,
+
+    /* On a quick one, an entry is recalled for the time that so many looks take. */
+    HC_MEMO_QUICK_LOOKS = 32,
 
     /*
      * A change in the same tick of the file system's clock as the last one cannot be
-     * seen. A file that changed so recently is not remembered (git's index has the same
-     * rule).
+     * seen. The state of a file that changed so recently proves nothing (git's index has
+     * the same rule).
      */
     HC_MEMO_MIN_AGE_S = 2
 };
@@ -52,16 +75,55 @@ static inline bool hc_file_state_equals(const struct hc_file_state *a,
            a->time.tv_sec == b->time.tv_sec && a->time.tv_nsec == b->time.tv_nsec;
 }
 
+/* A look at a path, from before its first system call on. */
+struct hc_memo_look {
+    const char *path; /* borrowed */
+    uint64_t hash;
+    int64_t began_ns;
+    uint32_t version; /* changes when this process writes to the path */
+};
+
+/* What a look found, or found earlier. */
+struct hc_memo_fact {
+    uint64_t size; /* bytes of the file */
+    int64_t mtime_ms;
+    bool is_direct; /* the caller's, kept with the text */
+    bool is_due;    /* from hc_memo_recall: the caller is to have it confirmed */
+    char text[HC_MEMO_TEXT_MAX + 1];
+};
+
+/* With an interval of 0: nothing is recalled. */
 struct hc_memo *hc_memo_new(struct hc_error *err);
 void hc_memo_free(struct hc_memo *memo);
 HC_DEFINE_AUTO(hc_memo, hc_memo_free)
 
-/* True, and `text`, when `path` was stored in the state that `status` shows. */
-bool hc_memo_find(struct hc_memo *memo, const char *path, const struct stat *status,
-                  char *text, size_t size);
+void hc_memo_set_interval(struct hc_memo *memo, int64_t interval_ms);
 
-/* Remembers, unless the file changed less than HC_MEMO_MIN_AGE_S before `now_s`. */
-void hc_memo_store(struct hc_memo *memo, const char *path, const struct stat *status,
-                   const char *text, time_t now_s);
+struct hc_memo_look hc_memo_begin_look(const struct hc_memo *memo, const char *path);
+
+/* True, and the fact, when it was stored in the state that `status` shows; the look then
+ * counts as the last one. */
+bool hc_memo_find(struct hc_memo *memo, const struct hc_memo_look *look,
+                  const struct stat *status, struct hc_memo_fact *fact);
+
+/* Remembers the fact's `text` and `is_direct`, with size and mtime of `status`. */
+void hc_memo_store(struct hc_memo *memo, const struct hc_memo_look *look,
+                   const struct stat *status, const struct hc_memo_fact *fact);
+
+/* Remembers a text that `files` looks at files prove, and that is in no file itself. */
+void hc_memo_store_proved(struct hc_memo *memo, const struct hc_memo_look *look,
+                          unsigned files, const char *text);
+
+/* True, and the fact, when the last look at `path` is recent. */
+bool hc_memo_recall(struct hc_memo *memo, const char *path, struct hc_memo_fact *fact);
+
+/* For a path that this process has written to or removed; and for one at which a
+ * look found nothing. */
+void hc_memo_forget(struct hc_memo *memo, const char *path);
+
+/* Whether the median of the last looks was a slow one. */
+bool hc_memo_is_slow(const struct hc_memo *memo);
+
+void hc_memo_count(struct hc_memo *memo, size_t *entries, size_t *bytes);
 
 #endif

@@ -68,64 +68,6 @@ static void blob_touch(int root, const char *path, const struct stat *status)
         (void)utimensat(root, path, used, 0);
 }
 
-/* "" unless the link's last component may be an etag: then the file is as good as
- * plain. */
-static void pointer_read_link(int root, const char *path, char etag[HC_ETAG_MAX + 1])
-{
-    char target[PATH_MAX];
-    ssize_t length = readlinkat(root, path, target, sizeof target);
-    const char *name;
-
-    etag[0] = '\0';
-    if (length <= 0 || length == (ssize_t)sizeof target)
-        return;
-    target[length] = '\0';
-    name = strrchr(target, '/');
-    name = name ? name + 1 : target;
-    if (hc_etag_is_valid(name))
-        (void)hc_format(etag, HC_ETAG_MAX + 1, "%s", name);
-}
-
-/* The link is read again only when the blob behind it has changed: a pointer that another
- * client replaced leads to another inode. */
-static void pointer_read_etag(const struct hc_cache *cache, const char *path,
-                              const struct stat *blob, char etag[HC_ETAG_MAX + 1])
-{
-    struct hc_memo *memo = hc_cache_memo(cache);
-    struct timespec now;
-
-    if (hc_memo_find(memo, path, blob, etag, HC_ETAG_MAX + 1))
-        return;
-    pointer_read_link(hc_cache_fd(cache), path, etag);
-    (void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
-    hc_memo_store(memo, path, blob, etag, now.tv_sec);
-}
-
-int hc_pointer_find(const struct hc_cache *cache, const struct hc_repo *repo,
-                    const char *commit, const char *path, struct hc_pointer *pointer,
-                    struct hc_error *err)
-{
-    int root = hc_cache_fd(cache);
-    char *cache_path = pointer->cache_path;
-    struct stat status;
-
-    if (hc_cache_snapshot_path(cache_path, repo, commit, path, err) < 0)
-        return -1;
-    if (fstatat(root, cache_path, &status, 0) < 0) {
-        if (hc_file_is_absent(errno))
-            return 0;
-        return hc_file_fail(err, errno, "open", root, cache_path);
-    }
-    if (!S_ISREG(status.st_mode))
-        return 0;
-    pointer->size = (uint64_t)status.st_size;
-    pointer_read_etag(cache, cache_path, &status, pointer->etag);
-    if (hc_blob_is_emptied(pointer->etag, pointer->size))
-        return 0;
-    blob_touch(root, cache_path, &status);
-    return 1;
-}
-
 /* "../../blobs/<etag>", and one more "../" for each directory in `path`: relative, so
  * that the volume can be mounted anywhere. */
 static int pointer_format_target(char target[PATH_MAX], const char *path,
@@ -141,6 +83,98 @@ static int pointer_format_target(char target[PATH_MAX], const char *path,
     if (hc_format(target, PATH_MAX, "../../%sblobs/%s", climb, etag) < 0)
         return hc_fail_errno(err, ENAMETOOLONG, "link '%s'", path);
     return 0;
+}
+
+/* Reads the etag, "" unless the link's last component may be one: then the file is as
+ * good as plain. Another link than ours may lead anywhere. */
+static void pointer_read_link(int root, const char *cache_path, const char *path,
+                              struct hc_memo_fact *fact)
+{
+    char target[PATH_MAX], ours[PATH_MAX];
+    struct hc_error unused;
+    ssize_t length = readlinkat(root, cache_path, target, sizeof target);
+    const char *name;
+
+    fact->text[0] = '\0';
+    fact->is_direct = length < 0 && errno == EINVAL; /* a plain file */
+    if (length <= 0 || length == (ssize_t)sizeof target)
+        return;
+    target[length] = '\0';
+    name = strrchr(target, '/');
+    name = name ? name + 1 : target;
+    if (!hc_etag_is_valid(name))
+        return;
+    (void)hc_format(fact->text, sizeof fact->text, "%s", name);
+    fact->is_direct = pointer_format_target(ours, path, name, &unused) == 0 &&
+                      strcmp(ours, target) == 0;
+}
+
+/* False: what was found is no file, or has lost its bytes. */
+static bool pointer_take_fact(struct hc_pointer *pointer, const struct hc_memo_fact *fact)
+{
+    pointer->size = fact->size;
+    pointer->is_direct = fact->is_direct;
+    (void)hc_format(pointer->etag, sizeof pointer->etag, "%s", fact->text);
+    return !hc_blob_is_emptied(pointer->etag, pointer->size);
+}
+
+/* The link is read again only when the blob behind it has changed: a pointer that another
+ * client replaced leads to another inode. */
+static int pointer_look(const struct hc_cache *cache, const char *path,
+                        struct hc_pointer *pointer, struct hc_error *err)
+{
+    struct hc_memo *memo = hc_cache_memo(cache);
+    const char *cache_path = pointer->cache_path;
+    const struct hc_memo_look look = hc_memo_begin_look(memo, cache_path);
+    int root = hc_cache_fd(cache);
+    struct hc_memo_fact fact;
+    struct stat status;
+
+    if (fstatat(root, cache_path, &status, 0) < 0) {
+        if (hc_file_is_absent(errno))
+            return 0;
+        return hc_file_fail(err, errno, "open", root, cache_path);
+    }
+    if (!S_ISREG(status.st_mode))
+        return 0;
+    if (!hc_memo_find(memo, &look, &status, &fact)) {
+        pointer_read_link(root, cache_path, path, &fact);
+        fact.size = (uint64_t)status.st_size;
+        hc_memo_store(memo, &look, &status, &fact);
+    }
+    if (!pointer_take_fact(pointer, &fact))
+        return 0;
+    blob_touch(root, cache_path, &status);
+    return 1;
+}
+
+int hc_pointer_find(const struct hc_cache *cache, const struct hc_repo *repo,
+                    const char *commit, const char *path, struct hc_pointer *pointer,
+                    struct hc_error *err)
+{
+    int found;
+
+    if (hc_cache_snapshot_path(pointer->cache_path, repo, commit, path, err) < 0)
+        return -1;
+    found = pointer_look(cache, path, pointer, err);
+    if (found != 1)
+        hc_memo_forget(hc_cache_memo(cache), pointer->cache_path);
+    return found;
+}
+
+bool hc_pointer_recall(const struct hc_cache *cache, const struct hc_repo *repo,
+                       const char *commit, const char *path, struct hc_pointer *pointer,
+                       bool *is_due)
+{
+    struct hc_memo_fact fact;
+    struct hc_error unused;
+
+    if (hc_cache_snapshot_path(pointer->cache_path, repo, commit, path, &unused) < 0 ||
+        !hc_memo_recall(hc_cache_memo(cache), pointer->cache_path, &fact) ||
+        !pointer_take_fact(pointer, &fact))
+        return false;
+    *is_due = *is_due || fact.is_due;
+    return true;
 }
 
 /* Whether symlink(2) failed for lack of space or of a directory. Any other errno means
@@ -266,14 +300,14 @@ int hc_pointer_link(const struct hc_cache *cache, const struct hc_repo_file *fil
     if (pointer_paths_format(&paths, file, etag, err) < 0)
         return -1;
     result = pointer_make(cache, &paths, may_move, &first);
-    if (result >= 0)
-        return result;
     top = strlen(paths.cache_path) - strlen(file->path) - 1;
-    if (hc_directory_remove_obstacle(hc_cache_fd(cache), top, paths.cache_path,
-                                     S_IFLNK) == 1)
-        return pointer_make(cache, &paths, may_move, err);
-    *err = first;
-    return -1;
+    if (result < 0 && hc_directory_remove_obstacle(hc_cache_fd(cache), top,
+                                                   paths.cache_path, S_IFLNK) == 1)
+        result = pointer_make(cache, &paths, may_move, &first);
+    if (result < 0)
+        *err = first;
+    hc_memo_forget(hc_cache_memo(cache), paths.cache_path);
+    return result;
 }
 
 /* Each directory is flushed for the name that it holds, up to the root's for the repo. */

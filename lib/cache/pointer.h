@@ -20,6 +20,7 @@ struct hc_pointer {
     char cache_path[PATH_MAX];
     char etag[HC_ETAG_MAX + 1]; /* the last part of the link; "" for a plain file */
     uint64_t size;              /* bytes of the blob */
+    bool is_direct; /* a plain file, or a link to blobs/ of the same repo as we make it */
 };
 
 /*
@@ -31,6 +32,12 @@ struct hc_pointer {
 int hc_pointer_find(const struct hc_cache *cache, const struct hc_repo *repo,
                     const char *commit, const char *path, struct hc_pointer *pointer,
                     struct hc_error *err);
+
+/* True, and the pointer, when the last look at it is recent (memo.h): no system call.
+ * `is_due` becomes true when the caller is to look again, away from its own caller. */
+bool hc_pointer_recall(const struct hc_cache *cache, const struct hc_repo *repo,
+                       const char *commit, const char *path, struct hc_pointer *pointer,
+                       bool *is_due);
 
 /*
  * Makes the pointer to blobs/<etag>, which must exist, by symlink under a private name

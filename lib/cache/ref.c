@@ -20,7 +20,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 enum { REF_CONTENT_MAX = 256 }; /* a commit, and white space that an editor added */
 
@@ -45,7 +44,9 @@ static int ref_read(const struct hc_cache *cache, const char *path, struct stat 
                     char commit[HC_COMMIT_SIZE], struct hc_error *err)
 {
     struct hc_memo *memo = hc_cache_memo(cache);
+    const struct hc_memo_look look = hc_memo_begin_look(memo, path);
     char content[REF_CONTENT_MAX];
+    struct hc_memo_fact fact = {0};
     int found;
 
     if (fstatat(hc_cache_fd(cache), path, status, AT_SYMLINK_NOFOLLOW) < 0)
@@ -54,13 +55,16 @@ static int ref_read(const struct hc_cache *cache, const char *path, struct stat 
                    : hc_file_fail(err, errno, "open", hc_cache_fd(cache), path);
     if (!S_ISREG(status->st_mode))
         return 0;
-    if (hc_memo_find(memo, path, status, commit, HC_COMMIT_SIZE))
+    if (hc_memo_find(memo, &look, status, &fact)) {
+        memcpy(commit, fact.text, HC_COMMIT_SIZE);
         return 1;
+    }
     found =
         hc_file_read_stat(hc_cache_fd(cache), path, content, sizeof content, status, err);
     if (found <= 0 || !hc_ref_parse(content, commit))
         return found < 0 ? -1 : 0;
-    hc_memo_store(memo, path, status, commit, time(NULL));
+    memcpy(fact.text, commit, HC_COMMIT_SIZE);
+    hc_memo_store(memo, &look, status, &fact);
     return 1;
 }
 
@@ -78,7 +82,26 @@ int hc_ref_find(const struct hc_cache *cache, const struct hc_repo *repo,
     found = ref_read(cache, path, &status, ref->commit, err);
     if (found == 1)
         ref->confirmed_ms = hc_file_time_ms(&status.st_mtim);
+    else
+        hc_memo_forget(hc_cache_memo(cache), path);
     return found;
+}
+
+bool hc_ref_recall(const struct hc_cache *cache, const struct hc_repo *repo,
+                   const char *revision, struct hc_ref *ref, bool *is_due)
+{
+    struct hc_memo_fact fact;
+    struct hc_error unused;
+    char path[PATH_MAX];
+
+    if (hc_commit_is_valid(revision) ||
+        ref_format_path(path, repo, revision, &unused) < 0 ||
+        !hc_memo_recall(hc_cache_memo(cache), path, &fact))
+        return false;
+    memcpy(ref->commit, fact.text, HC_COMMIT_SIZE);
+    ref->confirmed_ms = fact.mtime_ms;
+    *is_due = *is_due || fact.is_due;
+    return true;
 }
 
 /*
@@ -112,6 +135,7 @@ int hc_ref_update(const struct hc_cache *cache, const struct hc_repo *repo,
     char path[PATH_MAX];
     struct hc_ref known;
     struct hc_error unused;
+    int result;
 
     if (strcmp(revision, commit) == 0)
         return 0;
@@ -124,12 +148,15 @@ int hc_ref_update(const struct hc_cache *cache, const struct hc_repo *repo,
         strcmp(known.commit, commit) == 0) {
         /* A read-only volume refuses: then the Hub is asked again next time, no more. */
         (void)utimensat(hc_cache_fd(cache), path, NULL, AT_SYMLINK_NOFOLLOW);
+        hc_memo_forget(hc_cache_memo(cache), path);
         return 0;
     }
     /* The snapshot that a ref names is on the disk before the ref is. */
     if (hc_pointer_sync(cache, &(const struct hc_repo_file){repo, commit, NULL}, err) < 0)
         return -1;
-    return ref_write(cache, repo, path, commit, err);
+    result = ref_write(cache, repo, path, commit, err);
+    hc_memo_forget(hc_cache_memo(cache), path);
+    return result;
 }
 
 void hc_ref_expire(const struct hc_cache *cache, const struct hc_repo *repo,
@@ -139,6 +166,8 @@ void hc_ref_expire(const struct hc_cache *cache, const struct hc_repo *repo,
     char path[PATH_MAX];
     struct hc_error unused;
 
-    if (ref_format_path(path, repo, revision, &unused) == 0)
-        (void)utimensat(hc_cache_fd(cache), path, never, AT_SYMLINK_NOFOLLOW);
+    if (ref_format_path(path, repo, revision, &unused) < 0)
+        return;
+    (void)utimensat(hc_cache_fd(cache), path, never, AT_SYMLINK_NOFOLLOW);
+    hc_memo_forget(hc_cache_memo(cache), path);
 }

@@ -362,6 +362,7 @@ int hc_tree_save(const struct hc_cache *cache, const struct hc_repo *repo,
         return -1;
     }
     tree_cache_put(hc_cache_trees(cache), path, &status, tree);
+    hc_memo_forget(hc_cache_memo(cache), path);
     return 0;
 }
 
@@ -375,6 +376,19 @@ void hc_tree_drop(const struct hc_cache *cache, const struct hc_repo *repo,
         return;
     (void)unlinkat(hc_cache_fd(cache), path, 0);
     tree_cache_put(hc_cache_trees(cache), path, NULL, NULL);
+    hc_memo_forget(hc_cache_memo(cache), path);
+}
+
+/* The memo counts what this process writes, whether it has an entry of the path or not. */
+uint32_t hc_tree_version(const struct hc_cache *cache, const struct hc_repo *repo,
+                         const char *commit)
+{
+    struct hc_error unused;
+    char path[PATH_MAX];
+
+    return tree_format_path(path, repo, commit, &unused) < 0
+               ? 0
+               : hc_memo_begin_look(hc_cache_memo(cache), path).version;
 }
 
 /* ---- names that a listing must have: kept beside the listings, under no file's path  */

@@ -382,6 +382,7 @@ int hc_settings_load(struct hc_settings *settings, struct hc_error *err)
         .download_memory = HC_DOWNLOAD_MEMORY,
         .min_split_size = HC_MIN_SPLIT_SIZE,
         .tree_memory = HC_TREE_MEMORY,
+        .confirm_after_ms = HC_CONFIRM_AFTER_MS,
         .takeover_ms = HC_TAKEOVER_MS,
     };
     if (load_timeout("HF_HUB_ETAG_TIMEOUT", &settings->metadata_timeout_s, err) < 0 ||

@@ -63,11 +63,14 @@ int hc_resolution_find_file(const struct hc_resolution *resolution, const char *
 {
     const struct hc_resolver *resolver = resolution->resolver;
     struct hc_pointer pointer;
-    int found =
-        hc_pointer_find(resolver->cache, &resolution->repo, commit, path, &pointer, err);
+    int found = resolution->is_due
+                    ? hc_pointer_recall(resolver->cache, &resolution->repo, commit, path,
+                                        &pointer, resolution->is_due)
+                    : hc_pointer_find(resolver->cache, &resolution->repo, commit, path,
+                                      &pointer, err);
 
-    if (found < 0)
-        return -1;
+    if (found < 0 || (found == 0 && resolution->is_due))
+        return found;
     if (found == 0) {
         found = hc_no_exist_find(resolver->cache, &resolution->repo, commit, path, err);
         if (found <= 0)
@@ -443,6 +446,30 @@ int hc_resolve_file_cached(struct hc_resolver *resolver,
     if (file_start(&self, request, path, err) < 0)
         return -1;
     return hc_resolution_run(&self.resolution, false, err);
+}
+
+int hc_resolve_file_remembered(struct hc_resolver *resolver,
+                               const struct hc_file_request *request,
+                               struct hc_file *file, struct hc_error *err)
+{
+    char path[HC_FILENAME_MAX + 1];
+    bool is_due = false;
+    struct file_resolution self = {.resolution = {.kind = &file_kind,
+                                                  .resolver = resolver,
+                                                  .target = &request->repo,
+                                                  .options = &request->options,
+                                                  .is_due = &is_due},
+                                   .file = file};
+    int found;
+
+    if (file_start(&self, request, path, err) < 0)
+        return -1;
+    found = hc_resolution_recall(&self.resolution, err);
+    if (is_due)
+        hc_confirm_files(&self.resolution, &self.resolution.path, 1);
+    if (found < 0)
+        return hc_fail_about_file(err, path);
+    return found;
 }
 
 int hc_resolve_file(struct hc_resolver *resolver, const struct hc_file_request *request,

@@ -155,7 +155,7 @@ static int files_find_one(const struct hc_resolution *resolution, const char *co
         hc_file_clear(file);
         found = 0;
     }
-    if (found != 0)
+    if (found != 0 || resolution->is_due)
         return found;
     if (!resolution->may_ask_hub)
         return files_fail_offline(resolution, commit, path, err);
@@ -444,6 +444,31 @@ int hc_resolve_files_cached(struct hc_resolver *resolver,
     self = {.resolution = {.resolver = resolver}, .request = request, .files = files};
 
     return files_resolution_run(&self, false, err);
+}
+
+int hc_resolve_files_remembered(struct hc_resolver *resolver,
+                                const struct hc_files_request *request,
+                                struct hc_files *files, struct hc_error *err)
+{
+    bool is_due = false;
+    HC_AUTO_VALUE(files_resolution)
+    self = {.resolution = {.kind = &files_kind,
+                           .resolver = resolver,
+                           .target = &request->repo,
+                           .options = &request->options,
+                           .is_due = &is_due},
+            .request = request,
+            .files = files};
+    int found;
+
+    *files = (struct hc_files){0};
+    if (files_join_names(&self, err) < 0)
+        return -1;
+    found = hc_resolution_recall(&self.resolution, err);
+    if (is_due)
+        hc_confirm_files(&self.resolution, (const char *const *)self.paths.items,
+                         self.paths.count);
+    return found;
 }
 
 int hc_resolve_files(struct hc_resolver *resolver, const struct hc_files_request *request,

@@ -66,8 +66,11 @@ int hc_resolution_read_ref(const struct hc_resolution *resolution,
         memcpy(commit, resolution->revision, HC_COMMIT_SIZE);
         return 1;
     }
-    found =
-        hc_ref_find(resolver->cache, &resolution->repo, resolution->revision, &ref, err);
+    found = resolution->is_due
+                ? hc_ref_recall(resolver->cache, &resolution->repo, resolution->revision,
+                                &ref, resolution->is_due)
+                : hc_ref_find(resolver->cache, &resolution->repo, resolution->revision,
+                              &ref, err);
     if (found < 0)
         return -1;
     if (found == 0)
@@ -120,6 +123,32 @@ static int resolution_find(struct hc_resolution *resolution, struct hc_error *er
     if (hc_resolution_check(resolution, err) < 0)
         return -1;
     return resolution_find_cached(resolution, err);
+}
+
+/*
+ * The steps of resolution_find() and resolution_find_cached(), with two exceptions: what
+ * is not remembered may still be on the volume, so nothing fails as not cached; and which
+ * local directories there are is not remembered, so a server that has local roots looks.
+ */
+int hc_resolution_recall(struct hc_resolution *resolution, struct hc_error *err)
+{
+    char commit[HC_COMMIT_SIZE];
+    int found;
+
+    if (resolution_authorize(resolution, err) < 0)
+        return -1;
+    if (resolution->resolver->settings.local_root_count > 0)
+        return 0;
+    if (hc_resolution_check(resolution, err) < 0)
+        return -1;
+    if (resolution->options->force_download)
+        return 0;
+    found = hc_resolution_read_ref(resolution, commit, err);
+    if (found == 1)
+        found = resolution->kind->find_cached(resolution, commit, err);
+    if (found != 1)
+        resolution->kind->clear(resolution);
+    return found;
 }
 
 /* ---- visibility: which repos mirrors are asked about ------------------------------- */

@@ -7,6 +7,7 @@
  *     authorize   may this caller have this? Every request passes here, before any answer
  *     local       a directory below a local root answers, and nothing else is looked at
  *     check       the repo's id, the revision and the options are refused or accepted
+ *     remembered  hc_resolve_*_remembered() take the next step from memory, and end there
  *     cached      the cache answers if refs/<revision> is fresh enough, or if the Hub
  *                 must not be asked; hc_resolve_*_cached() end here
  *     describe    the Hub says which commit the revision means and what is in it
@@ -30,6 +31,7 @@
 
 #include <cache/visibility.h>
 
+struct hc_patterns;
 struct hc_resolution;
 
 /* What one kind of request does in each step. The kind's own struct begins with its
@@ -64,6 +66,10 @@ struct hc_resolution {
     struct hc_cancellation *cancellation; /* Optional. */
     const char *path;                     /* Optional: the one file that is asked for */
 
+    /* Optional: nothing looks at the volume, what is remembered of it answers; becomes
+     * true when that has to be confirmed. */
+    bool *is_due;
+
     /* Set by the check. */
     struct hc_repo repo;
     const char *revision; /* never NULL */
@@ -94,6 +100,13 @@ struct hc_resolution {
  */
 int hc_resolution_run(struct hc_resolution *resolution, bool asks_hub,
                       struct hc_error *err);
+
+/*
+ * The same from memory alone (cache/memo.h), without a system call: 1 answered; 0 the
+ * volume has to be looked at; -1 the request fails in any case. `is_due` of the
+ * resolution is set by its kind.
+ */
+int hc_resolution_recall(struct hc_resolution *resolution, struct hc_error *err);
 
 /* ---- for the kinds ----------------------------------------------------------------- */
 
@@ -167,6 +180,14 @@ int hc_resolution_share_revision(struct hc_resolution *resolution,
 int hc_revision_ask(struct hc_resolution *resolution, struct hc_revision *answer,
                     struct hc_error *err);
 int hc_revision_describe(struct hc_resolution *resolution, struct hc_error *err);
+
+/* ---- confirm.c --------------------------------------------------------------------- */
+
+/* Has what memory answered looked at by a thread of the pool for lookups. */
+void hc_confirm_files(const struct hc_resolution *resolution, const char *const *paths,
+                      size_t count);
+void hc_confirm_snapshot(const struct hc_resolution *resolution,
+                         const struct hc_patterns *patterns);
 
 /* ---- file.c, for files.c as well --------------------------------------------------- */
 

@@ -8,6 +8,7 @@
 #include "batch.h"
 
 #include <base/free_space.h>
+#include <cache/memo.h>
 #include <cache/no_exist.h>
 #include <cache/tree_cache.h>
 #include <cache/visibility.h>
@@ -19,7 +20,11 @@
 
 HC_DEFINE_AUTO(hc_resolver, hc_resolver_close)
 
-enum { MARKERS_EVERY_MS = 3600 * 1000 };
+enum {
+    MARKERS_EVERY_MS = 3600 * 1000,
+    LOOKUP_THREADS = 32, /* of which one repo has half at most */
+    LOOKUP_QUEUE = 4096
+};
 
 /* The strings and lists of `settings`; the plain members are copied already. */
 static int settings_copy_strings(struct hc_settings *copy,
@@ -118,6 +123,7 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
         return NULL;
     hc_free_space_add_reclaimer(hc_cache_free_space(resolver->cache), hc_claim_reclaim,
                                 resolver->cache);
+    hc_memo_set_interval(hc_cache_memo(resolver->cache), settings->confirm_after_ms);
     atomic_store(&resolver->markers_swept_ms, hc_monotonic_ms());
     if (settings->tree_memory > 0)
         hc_tree_cache_set_budget(hc_cache_trees(resolver->cache), settings->tree_memory);
@@ -129,6 +135,9 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
     resolver->download_workers = resolver_open_workers(settings, err);
     if (!resolver->download_workers)
         return NULL;
+    resolver->lookup_workers = hc_workers_open(LOOKUP_THREADS, LOOKUP_QUEUE, err);
+    if (!resolver->lookup_workers)
+        return NULL;
     resolver->transfers =
         hc_transfers_open(resolver->cache, resolver->hub, settings, err);
     return resolver->transfers ? hc_take(&resolver) : NULL;
@@ -138,6 +147,7 @@ void hc_resolver_close(struct hc_resolver *resolver)
 {
     if (!resolver)
         return;
+    hc_workers_close(resolver->lookup_workers);
     hc_workers_close(resolver->download_workers);
     hc_transfers_close(resolver->transfers);
     hc_hub_close(resolver->hub);
@@ -178,6 +188,11 @@ void hc_resolver_sweep(struct hc_resolver *resolver)
     if (resolver_is_marker_sweep_due(resolver))
         (void)hc_no_exist_sweep(resolver->cache, now_ms);
     hc_visibility_sweep(resolver->cache, now_ms);
+}
+
+bool hc_resolver_is_volume_slow(const struct hc_resolver *resolver)
+{
+    return hc_memo_is_slow(hc_cache_memo(resolver->cache));
 }
 
 void hc_resolver_count(struct hc_resolver *resolver, unsigned *transfers,

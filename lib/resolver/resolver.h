@@ -13,6 +13,7 @@
  *     snapshot.c    all files of a commit, proved complete
  *     batch.c       many blobs at a time, with space reserved, and progress
  *     local.c       a directory below a local root wins
+ *     confirm.c     what memory answered is looked at on the volume
  *     not_cached.c  the failure NOT_CACHED, and what the cache has instead
  */
 #ifndef HC_RESOLVER_RESOLVER_H
@@ -43,6 +44,7 @@ struct hc_resolver {
     struct hc_transfers *transfers;
     struct hc_single_flights queries;    /* about revisions and trees */
     struct hc_workers *download_workers; /* threads for the files of all batches */
+    struct hc_workers *lookup_workers;   /* threads that look at the volume */
     atomic_int_least64_t markers_swept_ms;
     atomic_bool had_token_file; /* the token file has held one */
     hc_stale_fn stale_watcher;

@@ -17,11 +17,14 @@
 #include <base/cancellation.h>
 #include <base/file.h>
 #include <base/size.h>
+#include <cache/memo.h>
 #include <cache/tree_cache.h>
 #include <policy/patterns.h>
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -290,6 +293,93 @@ static int snapshot_check(struct snapshot_resolution *self, const char *commit,
     return 0;
 }
 
+/* ---- memory ------------------------------------------------------------------------ */
+
+/*
+ * A proof is remembered under the snapshot's path and the patterns, each with its length,
+ * so that no two selections have the same name. The text is the number of files, their
+ * bytes, and the version of the listing in this process: if that is written or dropped,
+ * no proof counts that goes by it.
+ */
+struct remembered_proof {
+    char name[HC_MEMO_PATH_MAX + 1]; /* longer ones are not remembered */
+    struct hc_memo_look look;
+    uint32_t tree_version;
+};
+
+static int proof_name_add(char name[HC_MEMO_PATH_MAX + 1], size_t *used, char kind,
+                          const char *pattern)
+{
+    int length = hc_format(name + *used, HC_MEMO_PATH_MAX + 1 - *used, "%c%zu:%s", kind,
+                           strlen(pattern), pattern);
+
+    *used += length < 0 ? 0 : (size_t)length;
+    return length;
+}
+
+static bool proof_format_name(const struct snapshot_resolution *self, const char *commit,
+                              char name[HC_MEMO_PATH_MAX + 1])
+{
+    const struct hc_snapshot_request *request = self->request;
+    int length = hc_format(name, HC_MEMO_PATH_MAX + 1, "%s/snapshots/%s ",
+                           self->resolution.repo.folder, commit);
+    size_t used = length < 0 ? 0 : (size_t)length;
+
+    for (size_t i = 0; length >= 0 && i < request->allow_count; i++)
+        length = proof_name_add(name, &used, '+', request->allow_patterns[i]);
+    for (size_t i = 0; length >= 0 && i < request->ignore_count; i++)
+        length = proof_name_add(name, &used, '-', request->ignore_patterns[i]);
+    return length >= 0;
+}
+
+/* Before the first look that the proof goes by. False: it is not to be remembered. */
+static bool proof_begin(const struct snapshot_resolution *self, const char *commit,
+                        struct remembered_proof *proof)
+{
+    const struct hc_cache *cache = self->resolution.resolver->cache;
+
+    if (!proof_format_name(self, commit, proof->name))
+        return false;
+    proof->look = hc_memo_begin_look(hc_cache_memo(cache), proof->name);
+    proof->tree_version = hc_tree_version(cache, &self->resolution.repo, commit);
+    return true;
+}
+
+static void proof_store(const struct snapshot_resolution *self,
+                        const struct remembered_proof *proof)
+{
+    const struct hc_snapshot *snapshot = self->snapshot;
+    char text[64];
+
+    (void)hc_format(text, sizeof text, "%u %" PRIu64 " %" PRIu32, snapshot->file_count,
+                    snapshot->size_bytes, proof->tree_version);
+    hc_memo_store_proved(hc_cache_memo(self->resolution.resolver->cache), &proof->look,
+                         snapshot->file_count + 2, text); /* the listing, the ref */
+}
+
+/* 1 and the answer, when it was proved so recently that nothing need be looked at. */
+static int snapshot_recall(const struct snapshot_resolution *self, const char *commit,
+                           struct hc_error *err)
+{
+    const struct hc_resolution *resolution = &self->resolution;
+    const struct hc_cache *cache = resolution->resolver->cache;
+    struct hc_snapshot *snapshot = self->snapshot;
+    char name[HC_MEMO_PATH_MAX + 1];
+    struct hc_memo_fact fact;
+    uint32_t tree_version;
+
+    if (!proof_format_name(self, commit, name) ||
+        !hc_memo_recall(hc_cache_memo(cache), name, &fact))
+        return 0;
+    *resolution->is_due = *resolution->is_due || fact.is_due;
+    if (snapshot_set_path(self, commit, err) < 0)
+        return -1;
+    /* NOLINTNEXTLINE(cert-err34-c): proof_store() made the text */
+    return sscanf(fact.text, "%u %" SCNu64 " %" SCNu32, &snapshot->file_count,
+                  &snapshot->size_bytes, &tree_version) == 3 &&
+           tree_version == hc_tree_version(cache, &resolution->repo, commit);
+}
+
 /* ---- the kind ---------------------------------------------------------------------- */
 
 static int snapshot_find_local(struct hc_resolution *resolution, const char *directory,
@@ -311,8 +401,12 @@ static int snapshot_find_cached(struct hc_resolution *resolution, const char *co
 {
     struct snapshot_resolution *self = (struct snapshot_resolution *)resolution;
     HC_AUTO(hc_tree) *tree = NULL;
+    struct remembered_proof proof;
+    bool is_kept = commit[0] && proof_begin(self, commit, &proof);
     int found = 0;
 
+    if (resolution->is_due)
+        return snapshot_recall(self, commit, err);
     if (commit[0])
         found = hc_tree_load(resolution->resolver->cache, &resolution->repo, commit,
                              &tree, err);
@@ -329,6 +423,8 @@ static int snapshot_find_cached(struct hc_resolution *resolution, const char *co
     if (snapshot_set_path(self, commit, err) < 0 ||
         snapshot_answer_dry_run(self, err) < 0)
         return -1;
+    if (is_kept && self->missing_count == 0)
+        proof_store(self, &proof);
     return 1;
 }
 
@@ -439,6 +535,34 @@ int hc_resolve_snapshot_cached(struct hc_resolver *resolver,
             .snapshot = snapshot};
 
     return snapshot_resolution_run(&self, false, err);
+}
+
+/* A list of files is made from the listing, which is a file on the volume. */
+int hc_resolve_snapshot_remembered(struct hc_resolver *resolver,
+                                   const struct hc_snapshot_request *request,
+                                   struct hc_snapshot *snapshot, struct hc_error *err)
+{
+    const struct hc_patterns patterns = {request->allow_patterns, request->allow_count,
+                                         request->ignore_patterns, request->ignore_count};
+    bool is_due = false;
+    struct snapshot_resolution self = {.resolution = {.kind = &snapshot_kind,
+                                                      .resolver = resolver,
+                                                      .target = &request->repo,
+                                                      .options = &request->options,
+                                                      .is_due = &is_due},
+                                       .request = request,
+                                       .snapshot = snapshot};
+    int found;
+
+    *snapshot = (struct hc_snapshot){0};
+    if (hc_patterns_check(&patterns, err) < 0)
+        return -1;
+    if (request->list_files)
+        return 0;
+    found = hc_resolution_recall(&self.resolution, err);
+    if (is_due)
+        hc_confirm_snapshot(&self.resolution, &patterns);
+    return found;
 }
 
 int hc_resolve_snapshot(struct hc_resolver *resolver,

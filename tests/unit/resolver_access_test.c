@@ -97,6 +97,9 @@ static void access_resolve_file(struct fixture *f, const struct hc_target *targe
 
     check(f, target, result, !file.path);
     hc_file_clear(&file);
+    result = hc_resolve_file_remembered(f->resolver, &request, &file, &f->err);
+    check(f, target, result, !file.path);
+    hc_file_clear(&file);
     result = hc_resolve_file(f->resolver, &request, NULL, &file, &f->err);
     check(f, target, result, !file.path);
     hc_file_clear(&file);
@@ -116,6 +119,9 @@ static void access_resolve_files(struct fixture *f, const struct hc_target *targ
 
     check(f, target, result, files.count == 0 && files.missing_count == 0);
     hc_files_clear(&files);
+    result = hc_resolve_files_remembered(f->resolver, &request, &files, &f->err);
+    check(f, target, result, files.count == 0 && files.missing_count == 0);
+    hc_files_clear(&files);
     result = hc_resolve_files(f->resolver, &request, NULL, &files, &f->err);
     check(f, target, result, files.count == 0 && files.missing_count == 0);
     hc_files_clear(&files);
@@ -131,6 +137,9 @@ static void access_resolve_snapshot(struct fixture *f, const struct hc_target *t
     struct hc_snapshot snapshot;
     int result = hc_resolve_snapshot_cached(f->resolver, &request, &snapshot, &f->err);
 
+    check(f, target, result, !snapshot.path);
+    hc_snapshot_clear(&snapshot);
+    result = hc_resolve_snapshot_remembered(f->resolver, &request, &snapshot, &f->err);
     check(f, target, result, !snapshot.path);
     hc_snapshot_clear(&snapshot);
     result = hc_resolve_snapshot(f->resolver, &request, NULL, &snapshot, &f->err);

@@ -46,6 +46,7 @@ static void without_flags_the_defaults_hold(void **state)
     assert_int_equal(options.settings.download_memory, HC_DOWNLOAD_MEMORY);
     assert_int_equal(options.settings.min_split_size, HC_MIN_SPLIT_SIZE);
     assert_int_equal(options.settings.tree_memory, HC_TREE_MEMORY);
+    assert_int_equal(options.settings.confirm_after_ms, HC_CONFIRM_AFTER_MS);
     assert_int_equal(options.workers, 24);
     assert_int_equal(options.disk_workers, 8);
     assert_int_equal(options.queue, 4096);
@@ -128,6 +129,7 @@ static void limits_of_downloads_come_from_the_file_and_from_flags(void **state)
     (void)state;
     temp_dir_write(dir, "config.yaml",
                    "download-memory: 8M\nmin-split-size: 1G\ntakeover-after: 1m\n"
+                   "confirm-after: 250ms\n"
                    "tree-memory: 9M\n");
     assert_int_equal(options_load(&options,
                                   (const char *const[]){"--config", file,
@@ -141,6 +143,7 @@ static void limits_of_downloads_come_from_the_file_and_from_flags(void **state)
     assert_int_equal(options.settings.min_split_size, 16000000);
     assert_int_equal(options.settings.tree_memory, 9000000);
     assert_int_equal(options.settings.takeover_ms, 60000);
+    assert_int_equal(options.settings.confirm_after_ms, 250);
     hc_options_clear(&options);
     temp_dir_remove(dir);
 }

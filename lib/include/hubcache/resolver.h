@@ -262,6 +262,28 @@ HC_PUBLIC int hc_resolve_snapshot_cached(struct hc_resolver *resolver,
                                          struct hc_snapshot *snapshot,
                                          struct hc_error *err);
 
+/*
+ * The same from memory alone: 1 with an answer, 0 when *_cached has to look, -1 when the
+ * request fails in any case. No system call: callable where nothing may wait. See
+ * `confirm_after_ms` of <hubcache/settings.h> for how old an answer may be. An answer that
+ * is about to be too old is looked at again by a thread of the resolver. Lists of the
+ * files of a snapshot are not remembered, nor anything when there are local roots.
+ */
+HC_PUBLIC int hc_resolve_file_remembered(struct hc_resolver *resolver,
+                                         const struct hc_file_request *request,
+                                         struct hc_file *file, struct hc_error *err);
+HC_PUBLIC int hc_resolve_files_remembered(struct hc_resolver *resolver,
+                                          const struct hc_files_request *request,
+                                          struct hc_files *files, struct hc_error *err);
+HC_PUBLIC int hc_resolve_snapshot_remembered(struct hc_resolver *resolver,
+                                             const struct hc_snapshot_request *request,
+                                             struct hc_snapshot *snapshot,
+                                             struct hc_error *err);
+
+/* Whether the median look at a file of the volume takes a tenth of a millisecond or
+ * more. */
+HC_PUBLIC bool hc_resolver_is_volume_slow(const struct hc_resolver *resolver);
+
 /* 0 with an answer; -1 with one of the reasons of <hubcache/error.h>. `cancellation` may
  * be NULL. */
 HC_PUBLIC int hc_resolve_file(struct hc_resolver *resolver,
