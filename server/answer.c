@@ -37,6 +37,7 @@ static struct hc_answer *answer_allocate(size_t size, const char *message)
     room = (uint8_t *)(answer + 1);
     answer->code = 0;
     answer->reason = HC_OK;
+    answer->retry_ms = 0;
     answer->commit[0] = '\0';
     answer->bytes = room;
     answer->size = size;
@@ -233,15 +234,28 @@ static void details_add_error_info(struct details *details, const struct hc_erro
     details_add(details, &info.base, "type.googleapis.com/google.rpc.ErrorInfo");
 }
 
-static void details_add_retry_info(struct details *details, const struct hc_error *err)
+/* A Hub may send Retry-After with every status; these are worth a retry. */
+static unsigned error_retry_ms(const struct hc_error *err)
+{
+    switch (hc_reason_status(err->reason)) {
+    case HC_STATUS_UNAVAILABLE:
+    case HC_STATUS_RESOURCE_EXHAUSTED:
+    case HC_STATUS_INTERNAL:
+        return err->retry_after_ms;
+    default:
+        return 0;
+    }
+}
+
+static void details_add_retry_info(struct details *details, unsigned retry_ms)
 {
     Google__Protobuf__Duration delay;
     Google__Rpc__RetryInfo retry;
 
     google__rpc__retry_info__init(&retry);
     google__protobuf__duration__init(&delay);
-    delay.seconds = err->retry_after_ms / 1000;
-    delay.nanos = (int32_t)(err->retry_after_ms % 1000 * 1000000);
+    delay.seconds = retry_ms / 1000;
+    delay.nanos = (int32_t)(retry_ms % 1000 * 1000000);
     retry.retry_delay = &delay;
     details_add(details, &retry.base, "type.googleapis.com/google.rpc.RetryInfo");
 }
@@ -284,14 +298,16 @@ struct hc_answer *hc_answer_of_error(const struct hc_error *err,
     Google__Rpc__Status status;
     HC_AUTO_FREE struct details *details = calloc(1, sizeof *details);
     unsigned code = hc_reason_status(err->reason);
+    unsigned retry_ms = error_retry_ms(err);
+    struct hc_answer *answer;
 
     google__rpc__status__init(&status);
     if (!details)
         return NULL;
     (void)text_clean(details->message, sizeof details->message, err->message);
     details_add_error_info(details, err, target, filename);
-    if (err->retry_after_ms > 0)
-        details_add_retry_info(details, err);
+    if (retry_ms > 0)
+        details_add_retry_info(details, retry_ms);
     if (err->field[0])
         details_add_bad_request(details, err);
     if (err->link[0])
@@ -300,7 +316,10 @@ struct hc_answer *hc_answer_of_error(const struct hc_error *err,
     status.message = details->message;
     status.n_details = details->count;
     status.details = details->list;
-    return hc_answer_new_failure(code, err->reason, details->message, &status.base);
+    answer = hc_answer_new_failure(code, err->reason, details->message, &status.base);
+    if (answer)
+        answer->retry_ms = retry_ms;
+    return answer;
 }
 
 /* ---- sharing ----------------------------------------------------------------------- */

@@ -27,6 +27,7 @@ enum { HC_CODE_UNIMPLEMENTED = 12 };
 struct hc_answer {
     unsigned code;         /* a google.rpc.Code; 0: `bytes` is a message */
     enum hc_reason reason; /* HC_OK also for failures that have no reason */
+    unsigned retry_ms;     /* of a failure: when to retry; 0: no advice */
     const char *message;   /* of a failure; "" otherwise */
     const uint8_t *bytes;  /* the message; or a google.rpc.Status, perhaps empty */
     size_t size;

@@ -14,7 +14,10 @@
 #include <assert.h>
 #include <grpc/byte_buffer.h>
 #include <grpc/slice.h>
+#include <stdio.h>
 #include <string.h>
+
+enum { RETRY_SOON_MS = 10 * 1000 };
 
 /* At most four operations: headers, message, status, close. */
 static grpc_op *batch_add(struct hc_rpc_batch *batch, grpc_op_type type)
@@ -70,19 +73,39 @@ grpc_slice hc_rpc_batch_share(struct hc_answer *answer)
                                          hc_answer_hold(answer));
 }
 
-/* A failure without details has no trailer of its own. */
+/*
+ * Clients that retry by themselves read it (gRFC A6): the pause in milliseconds, and -1
+ * for "do not". A client that would sleep for long in a call decides itself by RetryInfo.
+ */
+static grpc_slice pushback_slice(unsigned retry_ms)
+{
+    char text[16] = "-1";
+
+    if (retry_ms <= RETRY_SOON_MS)
+        (void)snprintf(text, sizeof text, "%u", retry_ms);
+    return grpc_slice_from_copied_string(text);
+}
+
+/* A failure without details, or without advice to retry, does not have that trailer. */
 static void batch_add_failure(struct hc_rpc_batch *batch, struct hc_rpc_call *call,
                               struct hc_answer *answer)
 {
     grpc_op *op = &batch->ops[batch->count];
+    size_t count = 0;
 
     hc_rpc_batch_add_status(batch, answer->code, answer->message);
-    if (answer->size == 0)
-        return;
-    call->trailer.key = grpc_slice_from_static_string("grpc-status-details-bin");
-    call->trailer.value = hc_rpc_batch_share(answer);
-    op->data.send_status_from_server.trailing_metadata_count = 1;
-    op->data.send_status_from_server.trailing_metadata = &call->trailer;
+    if (answer->size > 0) {
+        call->trailers[count].key =
+            grpc_slice_from_static_string("grpc-status-details-bin");
+        call->trailers[count++].value = hc_rpc_batch_share(answer);
+    }
+    if (answer->retry_ms > 0) {
+        call->trailers[count].key =
+            grpc_slice_from_static_string("grpc-retry-pushback-ms");
+        call->trailers[count++].value = pushback_slice(answer->retry_ms);
+    }
+    op->data.send_status_from_server.trailing_metadata_count = count;
+    op->data.send_status_from_server.trailing_metadata = call->trailers;
 }
 
 void hc_rpc_batch_add_answer(struct hc_rpc_batch *batch, struct hc_rpc_call *call,

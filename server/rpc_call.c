@@ -56,7 +56,8 @@ static struct hc_rpc_call *call_new(struct hc_rpc *rpc)
     call->closed = (struct hc_rpc_event){call_closed, call};
     call->sent = (struct hc_rpc_event){call_sent, call};
     call->finished = (struct hc_rpc_event){call_finished, call};
-    call->trailer.value = grpc_empty_slice();
+    for (size_t i = 0; i < HC_RPC_TRAILERS_MAX; i++)
+        call->trailers[i].value = grpc_empty_slice();
     grpc_metadata_array_init(&call->headers);
     grpc_call_details_init(&call->details);
     (void)pthread_mutex_init(&call->shared.lock, NULL);
@@ -78,12 +79,14 @@ static void call_reset(struct hc_rpc_call *call)
         grpc_byte_buffer_destroy(call->payload);
     if (call->core)
         grpc_call_unref(call->core);
-    grpc_slice_unref(call->trailer.value);
+    for (size_t i = 0; i < HC_RPC_TRAILERS_MAX; i++) {
+        grpc_slice_unref(call->trailers[i].value);
+        call->trailers[i].value = grpc_empty_slice();
+    }
     grpc_call_details_destroy(&call->details);
     grpc_call_details_init(&call->details);
     call->payload = NULL;
     call->core = NULL;
-    call->trailer.value = grpc_empty_slice();
     call->headers.count = 0;
     call->is_cancelled = 0;
     call->leave = NULL;

@@ -34,6 +34,8 @@ struct hc_rpc_thread {
     atomic_uint turns; /* odd while it handles an event */
 };
 
+enum { HC_RPC_TRAILERS_MAX = 2 };
+
 struct hc_rpc_call {
     struct hc_rpc_event arrived, closed, sent, finished;
     struct hc_rpc *rpc;
@@ -44,8 +46,8 @@ struct hc_rpc_call {
     gpr_timespec deadline;
     grpc_metadata_array headers;
     grpc_byte_buffer *payload;
-    grpc_call_details details; /* of an unknown method */
-    grpc_metadata trailer;
+    grpc_call_details details;                   /* of an unknown method */
+    grpc_metadata trailers[HC_RPC_TRAILERS_MAX]; /* of a failure */
     int is_cancelled;
     struct hc_request request;
     void (*leave)(struct hc_rpc_call *call);   /* parked when not NULL */
@@ -103,7 +105,7 @@ void hc_rpc_batch_add_message(struct hc_rpc_batch *batch, grpc_slice bytes);
 void hc_rpc_batch_add_status(struct hc_rpc_batch *batch, unsigned code, const char *text);
 
 /*
- * Adds message and status, or a failure with its trailer. `answer` NULL: memory is short.
+ * Adds message and status, or a failure with its trailers. `answer` NULL: memory is short.
  */
 void hc_rpc_batch_add_answer(struct hc_rpc_batch *batch, struct hc_rpc_call *call,
                              struct hc_answer *answer);

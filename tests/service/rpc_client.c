@@ -371,3 +371,20 @@ int64_t rpc_call_retry_ms(struct rpc_call *call)
     protobuf_c_message_free_unpacked(found, NULL);
     return ms;
 }
+
+const char *rpc_call_pushback(struct rpc_call *call)
+{
+    const char *found = client_call_keep_message(call, "");
+
+    for (size_t i = 0; i < call->trailers.count; i++) {
+        const grpc_metadata *trailer = &call->trailers.metadata[i];
+
+        if (grpc_slice_str_cmp(trailer->key, "grpc-retry-pushback-ms") != 0)
+            continue;
+        (void)snprintf(call->text, sizeof call->text, "%.*s",
+                       (int)GRPC_SLICE_LENGTH(trailer->value),
+                       (const char *)GRPC_SLICE_START_PTR(trailer->value));
+        found = call->text;
+    }
+    return found;
+}

@@ -54,5 +54,6 @@ const char *rpc_call_error_info(struct rpc_call *call,
                                 const char *key);      /* of ErrorInfo */
 const char *rpc_call_violation(struct rpc_call *call); /* BadRequest's field */
 int64_t rpc_call_retry_ms(struct rpc_call *call);      /* RetryInfo's, or -1 */
+const char *rpc_call_pushback(struct rpc_call *call);  /* grpc-retry-pushback-ms */
 
 #endif

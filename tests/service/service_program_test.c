@@ -83,6 +83,7 @@ static void assert_is_shut_down(struct rpc_call *call)
     assert_int_equal(rpc_call_await(call), HC_STATUS_UNAVAILABLE);
     assert_string_equal(rpc_call_reason(call), "SHUTTING_DOWN");
     assert_int_equal(rpc_call_retry_ms(call), 1000);
+    assert_string_equal(rpc_call_pushback(call), "1000");
 }
 
 static void sigterm_lets_a_running_call_finish(void **state)

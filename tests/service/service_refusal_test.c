@@ -356,6 +356,54 @@ a_repo_revision_or_file_that_the_hub_lacks_is_not_found_by_reason(void **state)
     }
 }
 
+/* The Hub asks for a pause, which is longer than the caller can wait. */
+static struct rpc_call *ask_hub_that_pauses(struct world *world, unsigned status,
+                                            unsigned pause_s)
+{
+    const Hubcache__V1__ResolveFileRequest request = file_request("config.json");
+    struct rpc_call *call;
+
+    test_hub_rule(world->hub, &(struct test_hub_rule){.fault = TEST_HUB_STATUS,
+                                                      .number = status,
+                                                      .retry_after_s = pause_s});
+    call =
+        rpc_call_start(world->client, &(struct rpc_request){.path = METHOD("ResolveFile"),
+                                                            .message = &request.base,
+                                                            .timeout_ms = 8000});
+    (void)rpc_call_await(call);
+    return call;
+}
+
+static void a_client_may_retry_by_itself_after_ten_seconds(void **state)
+{
+    struct rpc_call *call = ask_hub_that_pauses(*state, 429, 10);
+
+    assert_string_equal(rpc_call_reason(call), "HUB_RATE_LIMITED");
+    assert_int_equal(rpc_call_retry_ms(call), 10000);
+    assert_string_equal(rpc_call_pushback(call), "10000");
+    rpc_call_free(call);
+}
+
+static void a_client_is_told_not_to_wait_longer_by_itself(void **state)
+{
+    struct rpc_call *call = ask_hub_that_pauses(*state, 429, 11);
+
+    assert_string_equal(rpc_call_reason(call), "HUB_RATE_LIMITED");
+    assert_int_equal(rpc_call_retry_ms(call), 11000);
+    assert_string_equal(rpc_call_pushback(call), "-1");
+    rpc_call_free(call);
+}
+
+static void a_failure_that_a_retry_does_not_help_says_nothing_of_retries(void **state)
+{
+    struct rpc_call *call = ask_hub_that_pauses(*state, 403, 1);
+
+    assert_int_equal(rpc_call_await(call), HC_STATUS_UNAUTHENTICATED);
+    assert_int_equal(rpc_call_retry_ms(call), -1);
+    assert_string_equal(rpc_call_pushback(call), "");
+    rpc_call_free(call);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
@@ -378,6 +426,9 @@ int main(void)
         TEST(a_request_of_five_mebibytes_is_too_large),
         TEST(an_unknown_method_is_unimplemented),
         TEST(a_repo_revision_or_file_that_the_hub_lacks_is_not_found_by_reason),
+        TEST(a_client_may_retry_by_itself_after_ten_seconds),
+        TEST(a_client_is_told_not_to_wait_longer_by_itself),
+        TEST(a_failure_that_a_retry_does_not_help_says_nothing_of_retries),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

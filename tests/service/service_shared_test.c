@@ -131,6 +131,7 @@ static void a_full_queue_answers_busy_at_once(void **state)
     assert_int_equal(rpc_call_await(refused), HC_STATUS_UNAVAILABLE);
     assert_string_equal(rpc_call_reason(refused), "BUSY");
     assert_int_equal(rpc_call_retry_ms(refused), 1000);
+    assert_string_equal(rpc_call_pushback(refused), "1000");
     test_hub_release(world->hub);
     assert_answers_file(world, running, "weights.bin", HUBCACHE__V1__SOURCE__SOURCE_HUB);
     assert_int_equal(rpc_call_await(queued), HC_STATUS_NOT_FOUND);
