@@ -62,6 +62,15 @@ struct hc_answer *hc_answer_new(const ProtobufCMessage *message)
     return answer;
 }
 
+struct hc_answer *hc_answer_new_end(void)
+{
+    struct hc_answer *answer = answer_allocate(0, "");
+
+    if (answer)
+        answer->bytes = NULL;
+    return answer;
+}
+
 struct hc_answer *hc_answer_new_failure(unsigned code, enum hc_reason reason,
                                         const char *message,
                                         const ProtobufCMessage *details)

@@ -29,7 +29,7 @@ struct hc_answer {
     enum hc_reason reason; /* HC_OK also for failures that have no reason */
     unsigned retry_ms;     /* of a failure: when to retry; 0: no advice */
     const char *message;   /* of a failure; "" otherwise */
-    const uint8_t *bytes;  /* the message; or a google.rpc.Status, perhaps empty */
+    const uint8_t *bytes;  /* the message, NULL: none; or a Status, perhaps empty */
     size_t size;
     char commit[HC_COMMIT_SIZE]; /* that was resolved; "" when there is none */
     atomic_uint holders;
@@ -37,6 +37,9 @@ struct hc_answer {
 
 /* Packs `message`. NULL: out of memory, also for the others. */
 struct hc_answer *hc_answer_new(const ProtobufCMessage *message);
+
+/* The end of a stream, without a message. */
+struct hc_answer *hc_answer_new_end(void);
 
 /* The failure `err`; `target` and `filename` are what the request was about, or NULL. */
 struct hc_answer *hc_answer_of_error(const struct hc_error *err,

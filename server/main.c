@@ -21,6 +21,7 @@
 #include "request_log.h"
 #include "rpc.h"
 #include "service_health.h"
+#include "service_reflection.h"
 #include "service_resolver.h"
 #include "sweeper.h"
 #include "watchdog.h"
@@ -61,6 +62,7 @@ struct server {
     struct hc_workers *hub, *disk;
     struct hc_resolver_service *service;
     struct hc_health_service *health;
+    struct hc_reflection_service *reflection;
     struct hc_rpc *rpc;
     struct hc_http *http;
     struct hc_sweeper *sweeper;
@@ -77,6 +79,7 @@ static void server_close(struct server *server)
     hc_http_close(server->http);
     hc_watchdog_close(server->watchdog);
     hc_rpc_close(server->rpc);
+    hc_reflection_service_free(server->reflection);
     hc_health_service_free(server->health);
     hc_resolver_service_free(server->service);
     hc_workers_close(server->disk);
@@ -241,7 +244,10 @@ static int server_open_services(struct server *server, struct hc_error *err)
     if (!server->service)
         return -1;
     server->health = hc_health_service_new(err);
-    return server->health ? 0 : -1;
+    if (!server->health)
+        return -1;
+    server->reflection = hc_reflection_service_new(err);
+    return server->reflection ? 0 : -1;
 }
 
 static int server_open_rpc(struct server *server, struct hc_error *err)
@@ -252,7 +258,9 @@ static int server_open_rpc(struct server *server, struct hc_error *err)
                               server->request_log, err);
     if (!server->rpc || hc_resolver_service_serve(server->service, server->rpc, err) < 0)
         return -1;
-    return hc_health_service_serve(server->health, server->rpc, err);
+    if (hc_health_service_serve(server->health, server->rpc, err) < 0)
+        return -1;
+    return hc_reflection_service_serve(server->reflection, server->rpc, err);
 }
 
 /* Binds every listener. The kernel queues connections until server_start_threads(). */

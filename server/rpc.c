@@ -103,7 +103,7 @@ static bool thread_take_event(struct hc_rpc_thread *thread, gpr_timespec until)
         return event.type != GRPC_QUEUE_SHUTDOWN;
     thread_count_turn(thread);
     hc_rpc_acquire_order(rpc);
-    if (tag && tag == &tag->call->arrived)
+    if (tag && (tag == &tag->call->arrived || tag == &tag->call->received))
         tag->call->thread = thread;
     if (tag)
         tag->happened(tag->call, event.success != 0);
@@ -254,6 +254,7 @@ void hc_rpc_stop(struct hc_rpc *rpc)
     hc_listener_stop(rpc->listener);
     if (is_drained)
         (void)eventfd_write(rpc->drained_fd, 1);
+    hc_rpc_call_end_streams(rpc);
     grpc_server_shutdown_and_notify(rpc->server, rpc->queue, NULL);
 }
 

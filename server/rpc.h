@@ -27,13 +27,22 @@ struct hc_listener;
 struct hc_rpc;
 struct hc_rpc_call;
 
+/*
+ * How many messages the caller and the method send. A method that streams answers sends them with
+ * hc_rpc_call_send(). Of a bidirectional method `start` gets each message of the caller,
+ * not only the first one, and sends one answer to it; the edge reads the next message
+ * when the answer has gone out. The edge itself parks such a call and ends it: after the
+ * caller's last message, or when the server stops.
+ */
+enum hc_rpc_kind { HC_RPC_UNARY, HC_RPC_SERVER_STREAMING, HC_RPC_BIDIRECTIONAL };
+
 /* One row of a service's table of methods. `request` lives until `start` returns. */
 struct hc_rpc_method {
     const char *path; /* "/hubcache.v1.Resolver/ResolveFile" */
     const ProtobufCMessageDescriptor *request;
     void (*start)(void *service, struct hc_rpc_call *call,
                   const ProtobufCMessage *request);
-    bool is_streaming; /* hc_rpc_call_send() is allowed */
+    enum hc_rpc_kind kind;
 };
 
 enum { HC_RPC_METHODS_MAX = 16 }; /* number 0 is for calls of unknown methods */
@@ -126,7 +135,10 @@ bool hc_rpc_call_is_shutting_down(const struct hc_rpc_call *call);
  */
 void hc_rpc_call_send(struct hc_rpc_call *call, struct hc_answer *message);
 
-/* Finishes a call, parked or not, exactly once. `answer` NULL: memory is short. */
+/*
+ * Finishes a call, parked or not, exactly once; a bidirectional one perhaps after the
+ * edge, which is harmless. `answer` NULL: memory is short.
+ */
 void hc_rpc_call_finish(struct hc_rpc_call *call, struct hc_answer *answer);
 
 /*

@@ -34,6 +34,12 @@ void hc_rpc_batch_add_headers(struct hc_rpc_batch *batch)
     (void)batch_add(batch, GRPC_OP_SEND_INITIAL_METADATA);
 }
 
+void hc_rpc_batch_add_receive(struct hc_rpc_batch *batch, struct hc_rpc_call *call)
+{
+    batch_add(batch, GRPC_OP_RECV_MESSAGE)->data.recv_message.recv_message =
+        &call->payload;
+}
+
 void hc_rpc_batch_add_close(struct hc_rpc_batch *batch, struct hc_rpc_call *call)
 {
     batch_add(batch, GRPC_OP_RECV_CLOSE_ON_SERVER)->data.recv_close_on_server.cancelled =
@@ -119,7 +125,8 @@ void hc_rpc_batch_add_answer(struct hc_rpc_batch *batch, struct hc_rpc_call *cal
         batch_add_failure(batch, call, answer);
         return;
     }
-    hc_rpc_batch_add_message(batch, hc_rpc_batch_share(answer));
+    if (answer->bytes)
+        hc_rpc_batch_add_message(batch, hc_rpc_batch_share(answer));
     hc_rpc_batch_add_status(batch, 0, "");
 }
 

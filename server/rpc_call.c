@@ -11,11 +11,16 @@
  *                 completes, as `closed`, when the caller leaves or the call is over
  *     sending     a message of a parked call of a streaming method is on its way; `sent`
  *                 ends it, and sends the newest message since then, or the last batch
+ *     receiving   a message of a bidirectional call has been answered, and `received`
+ *                 brings the next one, for which its method is started again
  *     over        its method has finished it: the last batch is sent, now or after the
  *                 message that is on its way, and `finished` ends it
  *
  * A parked call is on the list of parked calls until `closed`, or until the shutdown ends
- * it: then `leave` is called, and the method finishes it.
+ * it: then `leave` is called, and the method finishes it. Bidirectional calls have a list
+ * of their own. Such a call can wait for its caller for ever, so the stop of the server
+ * ends it; that, the end of the caller's messages and a caller that leaves may happen at
+ * once on different threads, and the first one counts (is_ended).
  *
  * Its holders keep the memory of a call: the last batch, the close of a parked call, and
  * waiters that send progress. The last holder resets it, and puts it on a list for the
@@ -35,9 +40,10 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-enum { FREE_MAX = 1024, NO_MEMORY_CODE = HC_STATUS_INTERNAL };
+enum { FREE_MAX = 1024, NO_MEMORY_CODE = HC_STATUS_INTERNAL, RETRY_AFTER_MS = 1000 };
 
 static void call_arrived(struct hc_rpc_call *call, bool ok);
+static void call_received(struct hc_rpc_call *call, bool ok);
 static void call_closed(struct hc_rpc_call *call, bool ok);
 static void call_sent(struct hc_rpc_call *call, bool ok);
 static void call_finished(struct hc_rpc_call *call, bool ok);
@@ -53,6 +59,7 @@ static struct hc_rpc_call *call_new(struct hc_rpc *rpc)
         return NULL;
     call->rpc = rpc;
     call->arrived = (struct hc_rpc_event){call_arrived, call};
+    call->received = (struct hc_rpc_event){call_received, call};
     call->closed = (struct hc_rpc_event){call_closed, call};
     call->sent = (struct hc_rpc_event){call_sent, call};
     call->finished = (struct hc_rpc_event){call_finished, call};
@@ -90,6 +97,7 @@ static void call_reset(struct hc_rpc_call *call)
     call->headers.count = 0;
     call->is_cancelled = 0;
     call->leave = NULL;
+    atomic_store(&call->is_ended, false);
     call->shared.has_started = false;
     call->shared.is_sending = false;
     call->shared.is_over = false;
@@ -148,16 +156,25 @@ void hc_rpc_call_release(struct hc_rpc_call *call)
     call_give_back(call->rpc, call);
 }
 
-static void parked_add(struct hc_rpc_call *call)
+static bool call_is_bidirectional(const struct hc_rpc_call *call)
+{
+    return call->served->row && call->served->row->kind == HC_RPC_BIDIRECTIONAL;
+}
+
+/* False: the server stops. */
+static bool parked_add(struct hc_rpc_call *call)
 {
     struct hc_rpc *rpc = call->rpc;
+    struct hc_rpc_call **list =
+        call_is_bidirectional(call) ? &rpc->shared.streams : &rpc->shared.parked;
     HC_LOCKED(&rpc->shared.lock);
 
-    call->next_parked = rpc->shared.parked;
-    call->parked = &rpc->shared.parked;
+    call->next_parked = *list;
+    call->parked = list;
     if (call->next_parked)
         call->next_parked->parked = &call->next_parked;
-    rpc->shared.parked = call;
+    *list = call;
+    return !rpc->shared.is_stopping;
 }
 
 /* The lock is held. */
@@ -171,13 +188,13 @@ static void parked_remove(struct hc_rpc_call *call)
     call->parked = NULL;
 }
 
-/* The first parked call, off the list and held; NULL: there is none. */
-static struct hc_rpc_call *parked_take(struct hc_rpc *rpc)
+/* The first call of the list, off it and held; NULL: there is none. */
+static struct hc_rpc_call *parked_take(struct hc_rpc *rpc, struct hc_rpc_call **list)
 {
     struct hc_rpc_call *call;
     HC_LOCKED(&rpc->shared.lock);
 
-    call = rpc->shared.parked;
+    call = *list;
     if (call) {
         parked_remove(call);
         hc_rpc_call_hold(call);
@@ -247,6 +264,8 @@ void hc_rpc_call_finish(struct hc_rpc_call *call, struct hc_answer *answer)
     HC_AUTO(hc_answer) *superseded = NULL;
     bool must_wait;
 
+    if (call_is_bidirectional(call) && atomic_exchange(&call->is_ended, true))
+        return;
     call_record(call, answer);
     {
         HC_LOCKED(&call->shared.lock);
@@ -278,7 +297,7 @@ void hc_rpc_call_send(struct hc_rpc_call *call, struct hc_answer *message)
     HC_AUTO(hc_answer) *superseded = NULL;
     bool is_now = false;
 
-    assert(call->leave && call->served->row->is_streaming);
+    assert(call->leave && call->served->row->kind != HC_RPC_UNARY);
     {
         HC_LOCKED(&call->shared.lock);
 
@@ -294,25 +313,45 @@ void hc_rpc_call_send(struct hc_rpc_call *call, struct hc_answer *message)
         call_send_message(call, message);
 }
 
-void hc_rpc_call_park(struct hc_rpc_call *call, void (*leave)(struct hc_rpc_call *call))
+/* False: the server stops. */
+static bool call_park(struct hc_rpc_call *call, void (*leave)(struct hc_rpc_call *call))
 {
     struct hc_rpc_batch batch = {.text = grpc_empty_slice()};
+    bool goes_on;
 
     call->leave = leave;
     hc_rpc_call_hold(call);
-    parked_add(call);
+    goes_on = parked_add(call);
     hc_rpc_batch_add_close(&batch, call);
     hc_rpc_batch_start(&batch, call, &call->closed);
+    return goes_on;
+}
+
+void hc_rpc_call_park(struct hc_rpc_call *call, void (*leave)(struct hc_rpc_call *call))
+{
+    (void)call_park(call, leave);
 }
 
 /* --- events --------------------------------------------------------------------------
  */
 
+/* The call is held for it until `received`. */
+static void call_receive(struct hc_rpc_call *call)
+{
+    struct hc_rpc_batch batch = {.text = grpc_empty_slice()};
+
+    if (call->payload)
+        grpc_byte_buffer_destroy(call->payload);
+    call->payload = NULL;
+    hc_rpc_batch_add_receive(&batch, call);
+    hc_rpc_batch_start(&batch, call, &call->received);
+}
+
 static void call_sent(struct hc_rpc_call *call, bool ok)
 {
     HC_AUTO(hc_answer) *next = NULL;
     HC_AUTO(hc_answer) *last = NULL;
-    bool is_over;
+    bool is_over, is_next_wanted;
 
     (void)ok; /* if the caller left, call_closed() gets to know */
     {
@@ -322,11 +361,16 @@ static void call_sent(struct hc_rpc_call *call, bool ok)
         next = hc_take(&call->shared.next);
         last = hc_take(&call->shared.last);
         call->shared.is_sending = next;
+        is_next_wanted = !is_over && !next && call_is_bidirectional(call);
+        if (is_next_wanted)
+            hc_rpc_call_hold(call); /* another thread may finish it from now on */
     }
     if (is_over)
         call_send_last(call, last);
     else if (next)
         call_send_message(call, next);
+    else if (is_next_wanted)
+        call_receive(call);
 }
 
 static bool call_is_finished(struct hc_rpc_call *call)
@@ -352,7 +396,7 @@ static void call_closed(struct hc_rpc_call *call, bool ok)
 
 unsigned hc_rpc_call_end_all(struct hc_rpc *rpc)
 {
-    struct hc_rpc_call *call = parked_take(rpc);
+    struct hc_rpc_call *call = parked_take(rpc, &rpc->shared.parked);
     unsigned count = 0;
 
     while (call) {
@@ -361,9 +405,31 @@ unsigned hc_rpc_call_end_all(struct hc_rpc *rpc)
             count++;
         }
         hc_rpc_call_release(call);
-        call = parked_take(rpc);
+        call = parked_take(rpc, &rpc->shared.parked);
     }
     return count;
+}
+
+static void stream_end_stopping(struct hc_rpc_call *call)
+{
+    HC_AUTO(hc_answer) *failure = NULL;
+    struct hc_error err;
+
+    (void)hc_fail(&err, HC_SHUTTING_DOWN, "this hubcached stops: ask another replica");
+    err.retry_after_ms = RETRY_AFTER_MS;
+    failure = hc_answer_of_error(&err, NULL, NULL);
+    hc_rpc_call_finish(call, failure);
+}
+
+void hc_rpc_call_end_streams(struct hc_rpc *rpc)
+{
+    struct hc_rpc_call *call = parked_take(rpc, &rpc->shared.streams);
+
+    while (call) {
+        stream_end_stopping(call);
+        hc_rpc_call_release(call);
+        call = parked_take(rpc, &rpc->shared.streams);
+    }
 }
 
 static void call_finished(struct hc_rpc_call *call, bool ok)
@@ -412,6 +478,41 @@ static void call_start_method(struct hc_rpc_call *call)
     hc_arena_reset(&thread->arena);
 }
 
+/* The caller has no more messages, or has left. */
+static void stream_end(struct hc_rpc_call *call)
+{
+    HC_AUTO(hc_answer) *end = hc_answer_new_end();
+
+    hc_rpc_call_finish(call, end);
+}
+
+/* Starts the method of a bidirectional call, which the calling function holds. */
+static void stream_start_method(struct hc_rpc_call *call)
+{
+    call->request.arena = &call->thread->arena;
+    if (call->payload)
+        call_start_method(call);
+    else
+        stream_end(call);
+}
+
+static void stream_arrived(struct hc_rpc_call *call)
+{
+    hc_rpc_call_hold(call);
+    if (call_park(call, stream_end))
+        stream_start_method(call);
+    else
+        stream_end_stopping(call);
+    hc_rpc_call_release(call);
+}
+
+static void call_received(struct hc_rpc_call *call, bool ok)
+{
+    (void)ok; /* then there is no payload either */
+    stream_start_method(call);
+    hc_rpc_call_release(call);
+}
+
 static void call_refuse_unknown(struct hc_rpc_call *call)
 {
     HC_AUTO(hc_answer) *failure =
@@ -444,10 +545,12 @@ static void call_arrived(struct hc_rpc_call *call, bool ok)
                     &call->thread->arena);
     call->request.method = call->served->row ? call->served->row->path : "unknown";
     call->request.method_number = (unsigned)(call->served - call->rpc->served);
-    if (call->served->row)
-        call_start_method(call);
-    else
+    if (!call->served->row)
         call_refuse_unknown(call);
+    else if (call_is_bidirectional(call))
+        stream_arrived(call);
+    else
+        call_start_method(call);
 }
 
 /* When memory is short, one call less is requested in advance. */

@@ -37,10 +37,10 @@ struct hc_rpc_thread {
 enum { HC_RPC_TRAILERS_MAX = 2 };
 
 struct hc_rpc_call {
-    struct hc_rpc_event arrived, closed, sent, finished;
+    struct hc_rpc_event arrived, received, closed, sent, finished;
     struct hc_rpc *rpc;
     const struct hc_rpc_served *served;
-    struct hc_rpc_thread *thread; /* the one that took its arrival */
+    struct hc_rpc_thread *thread; /* the one that took its newest message */
     struct hc_rpc_call *next_free;
     grpc_call *core;
     gpr_timespec deadline;
@@ -51,7 +51,8 @@ struct hc_rpc_call {
     int is_cancelled;
     struct hc_request request;
     void (*leave)(struct hc_rpc_call *call);   /* parked when not NULL */
-    struct hc_rpc_call *next_parked, **parked; /* NULL `parked`: not on the list */
+    struct hc_rpc_call *next_parked, **parked; /* NULL `parked`: on neither list */
+    atomic_bool is_ended; /* bidirectional: the first finish counts */
     atomic_uint holders;
     struct {
         pthread_mutex_t lock;
@@ -85,7 +86,8 @@ struct hc_rpc {
     struct {
         pthread_mutex_t lock;
         struct hc_rpc_call *free;
-        struct hc_rpc_call *parked; /* neither closed nor ended by the shutdown */
+        struct hc_rpc_call *parked;  /* neither closed nor ended by the shutdown */
+        struct hc_rpc_call *streams; /* likewise: those of bidirectional methods */
         unsigned free_count, live_count;
         bool is_stopping;
     } shared;
@@ -109,6 +111,9 @@ void hc_rpc_batch_add_status(struct hc_rpc_batch *batch, unsigned code, const ch
  */
 void hc_rpc_batch_add_answer(struct hc_rpc_batch *batch, struct hc_rpc_call *call,
                              struct hc_answer *answer);
+
+/* The caller's next message becomes the payload; NULL: there is none. */
+void hc_rpc_batch_add_receive(struct hc_rpc_batch *batch, struct hc_rpc_call *call);
 
 /* Completes when the call is over, be it finished, cancelled or broken. */
 void hc_rpc_batch_add_close(struct hc_rpc_batch *batch, struct hc_rpc_call *call);
@@ -142,6 +147,9 @@ void hc_rpc_call_request_next(struct hc_rpc *rpc, const struct hc_rpc_served *se
  * Takes every call off the list of parked ones, and lets those that are not over leave.
  */
 unsigned hc_rpc_call_end_all(struct hc_rpc *rpc);
+
+/* When the server stops: finishes every call of a bidirectional method. */
+void hc_rpc_call_end_streams(struct hc_rpc *rpc);
 
 /* Frees the list of calls that wait to be used again. */
 void hc_rpc_call_free_all(struct hc_rpc *rpc);

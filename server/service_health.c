@@ -172,9 +172,9 @@ void hc_health_service_stop(struct hc_health_service *health)
 
 static const struct hc_rpc_method methods[] = {
     {"/grpc.health.v1.Health/Check", &grpc__health__v1__health_check_request__descriptor,
-     health_check, false},
+     health_check, HC_RPC_UNARY},
     {"/grpc.health.v1.Health/Watch", &grpc__health__v1__health_check_request__descriptor,
-     health_watch, true},
+     health_watch, HC_RPC_SERVER_STREAMING},
 };
 
 struct hc_health_service *hc_health_service_new(struct hc_error *err)

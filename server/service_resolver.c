@@ -362,15 +362,15 @@ static void method_get_server_info(void *ctx, struct hc_rpc_call *call,
 
 static const struct hc_rpc_method methods[] = {
     {PATH("ResolveFile"), &hubcache__v1__resolve_file_request__descriptor,
-     method_resolve_file, false},
+     method_resolve_file, HC_RPC_UNARY},
     {PATH("ResolveFiles"), &hubcache__v1__resolve_files_request__descriptor,
-     method_resolve_files, false},
+     method_resolve_files, HC_RPC_UNARY},
     {PATH("ResolveSnapshot"), &hubcache__v1__resolve_snapshot_request__descriptor,
-     method_resolve_snapshot, false},
+     method_resolve_snapshot, HC_RPC_UNARY},
     {PATH("WatchSnapshot"), &hubcache__v1__watch_snapshot_request__descriptor,
-     method_watch_snapshot, true},
+     method_watch_snapshot, HC_RPC_SERVER_STREAMING},
     {PATH("GetServerInfo"), &hubcache__v1__get_server_info_request__descriptor,
-     method_get_server_info, false},
+     method_get_server_info, HC_RPC_UNARY},
 };
 
 /* ---- the interface ----------------------------------------------------------------- */

@@ -34,8 +34,9 @@ struct event {
 struct rpc_call {
     struct rpc_client *client;
     grpc_call *core;
-    struct event sent, received, ended;
+    struct event sent, more_sent, received, ended;
     unsigned pending;
+    bool is_sending;
     bool is_ended;
     grpc_metadata token;
     grpc_metadata_array headers, trailers;
@@ -74,6 +75,11 @@ static void client_call_receive(struct rpc_call *call)
 static void client_call_sent(struct rpc_call *call)
 {
     (void)call;
+}
+
+static void client_call_more_sent(struct rpc_call *call)
+{
+    call->is_sending = false;
 }
 
 static void client_call_received(struct rpc_call *call)
@@ -180,9 +186,10 @@ static void client_call_send(struct rpc_call *call, const struct rpc_request *re
 {
     grpc_op ops[4] = {{.op = GRPC_OP_SEND_INITIAL_METADATA},
                       {.op = GRPC_OP_RECV_INITIAL_METADATA},
-                      {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
-                      {.op = GRPC_OP_SEND_MESSAGE}};
+                      {.op = GRPC_OP_SEND_MESSAGE},
+                      {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT}};
     grpc_byte_buffer *message = message_pack(request);
+    size_t count = request->has_more ? 3 : 4;
 
     if (request->token) {
         call->token.key = grpc_slice_from_static_string("x-hub-token");
@@ -192,8 +199,10 @@ static void client_call_send(struct rpc_call *call, const struct rpc_request *re
     }
     ops[0].flags = GRPC_INITIAL_METADATA_WAIT_FOR_READY;
     ops[1].data.recv_initial_metadata.recv_initial_metadata = &call->headers;
-    ops[3].data.send_message.send_message = message;
-    client_call_start_batch(call, ops, request->has_no_message ? 3 : 4, &call->sent);
+    ops[2].data.send_message.send_message = message;
+    if (request->has_no_message)
+        ops[2] = ops[--count];
+    client_call_start_batch(call, ops, count, &call->sent);
     grpc_byte_buffer_destroy(message);
 }
 
@@ -219,6 +228,7 @@ struct rpc_call *rpc_call_start(struct rpc_client *client,
                                 gpr_time_from_millis(request->timeout_ms, GPR_TIMESPAN));
     call->client = client;
     call->sent = (struct event){client_call_sent, call};
+    call->more_sent = (struct event){client_call_more_sent, call};
     call->received = (struct event){client_call_received, call};
     call->ended = (struct event){client_call_ended, call};
     call->token.value = grpc_empty_slice();
@@ -235,6 +245,29 @@ struct rpc_call *rpc_call_start(struct rpc_client *client,
 void rpc_call_cancel(struct rpc_call *call)
 {
     (void)grpc_call_cancel(call->core, NULL);
+}
+
+static void client_call_send_more(struct rpc_call *call, const grpc_op *op)
+{
+    call->is_sending = true;
+    client_call_start_batch(call, op, 1, &call->more_sent);
+    while (call->is_sending)
+        client_take_event(call->client);
+}
+
+void rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    grpc_byte_buffer *packed = message_pack(&(struct rpc_request){.message = message});
+    grpc_op op = {.op = GRPC_OP_SEND_MESSAGE};
+
+    op.data.send_message.send_message = packed;
+    client_call_send_more(call, &op);
+    grpc_byte_buffer_destroy(packed);
+}
+
+void rpc_call_send_end(struct rpc_call *call)
+{
+    client_call_send_more(call, &(grpc_op){.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT});
 }
 
 size_t rpc_call_await_messages(struct rpc_call *call, size_t count)

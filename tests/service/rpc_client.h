@@ -20,6 +20,7 @@ struct rpc_request {
     const void *bytes;
     size_t size;
     bool has_no_message; /* neither: the call ends before one */
+    bool has_more;       /* the test sends more messages, and ends them */
     const char *token;   /* Optional: x-hub-token */
     int64_t timeout_ms;  /* Optional: a deadline */
 };
@@ -31,6 +32,12 @@ void rpc_client_close(struct rpc_client *client);
 struct rpc_call *rpc_call_start(struct rpc_client *client,
                                 const struct rpc_request *request);
 void rpc_call_cancel(struct rpc_call *call);
+
+/* Sends one more message of a call that has_more, and waits until it has gone out. */
+void rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message);
+
+/* The last message has been sent. */
+void rpc_call_send_end(struct rpc_call *call);
 
 /* Waits until `count` messages have arrived or the call is over; returns their number. */
 size_t rpc_call_await_messages(struct rpc_call *call, size_t count);
