@@ -115,6 +115,8 @@ static enum hc_reason reason_from_errno(int errnum)
     case EDQUOT:
         return HC_NO_SPACE;
     case ENOMEM:
+    case EMFILE:
+    case ENFILE:
         return HC_INTERNAL;
     default:
         return HC_CACHE_IO;

@@ -58,18 +58,21 @@ static bool text_is_uuid(const char *text)
     return text[i] == '\0';
 }
 
-/* White space around it is fine: an operator may have written the file. */
-static bool cache_id_read(struct hc_cache *cache)
+/*
+ * White space around it is fine: an operator may have written the file. 0: there is no
+ * id.
+ */
+static int cache_id_read(int root, char id[UUID_SIZE], struct hc_error *err)
 {
     char text[UUID_SIZE + 8];
-    struct hc_error unused;
+    int found = hc_file_read(root, cache_id_path, text, sizeof text, err);
 
-    if (hc_file_read(cache->fd, cache_id_path, text, sizeof text, &unused) != 1)
-        return false;
+    if (found != 1)
+        return found;
     if (!text_is_uuid(hc_text_trim(text)))
-        return false;
-    memcpy(cache->id, text, UUID_SIZE);
-    return true;
+        return 0;
+    memcpy(id, text, UUID_SIZE);
+    return 1;
 }
 
 /* A random UUID (version 4, RFC 9562). */
@@ -98,12 +101,13 @@ static int cache_id_create(struct hc_cache *cache, struct hc_error *err)
 {
     char uuid[UUID_SIZE];
     char candidate[PATH_MAX];
+    struct hc_error unused;
 
     if (uuid_generate(uuid, err) < 0 || hc_cache_private_path(candidate, err) < 0 ||
         hc_cache_publish(cache, candidate, uuid, strlen(uuid), err) < 0)
         return -1;
     if (linkat(cache->fd, candidate, cache->fd, cache_id_path, 0) < 0 &&
-        !cache_id_read(cache))
+        cache_id_read(cache->fd, cache->id, &unused) != 1)
         (void)renameat(cache->fd, candidate, cache->fd, cache_id_path);
     (void)unlinkat(cache->fd, candidate, 0);
     return 0;
@@ -115,8 +119,9 @@ static void cache_id_load(struct hc_cache *cache)
 {
     struct hc_error unused;
 
-    if (!cache_id_read(cache) && cache_id_create(cache, &unused) == 0)
-        (void)cache_id_read(cache);
+    if (cache_id_read(cache->fd, cache->id, &unused) != 1 &&
+        cache_id_create(cache, &unused) == 0)
+        (void)cache_id_read(cache->fd, cache->id, &unused);
 }
 
 struct hc_cache *hc_cache_open(const char *dir, bool no_symlinks, struct hc_error *err)
@@ -152,6 +157,39 @@ struct hc_cache *hc_cache_open(const char *dir, bool no_symlinks, struct hc_erro
         return NULL;
     cache_id_load(cache);
     return hc_take(&cache);
+}
+
+static bool directory_is_same(int one, int other)
+{
+    struct stat a, b;
+
+    return fstat(one, &a) == 0 && fstat(other, &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
+/*
+ * Network file systems revalidate a file when it is opened, and directories much later:
+ * so the id is read. It may have been removed with all the rest of the cache.
+ */
+int hc_cache_check(struct hc_cache *cache, struct hc_error *err)
+{
+    HC_AUTO_CLOSE int fd = open(cache->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    char id[UUID_SIZE] = "";
+
+    if (fd < 0)
+        return hc_file_fail(err, errno, "open", AT_FDCWD, cache->root);
+    if (cache_id_read(fd, id, err) < 0)
+        return hc_context(err, "cache directory '%s'", cache->root);
+    if (directory_is_same(fd, cache->fd))
+        return 0;
+    if (!*id || strcmp(id, cache->id) != 0)
+        return hc_fail(err, HC_CACHE_IO,
+                       "'%s' is another directory than at the start, and %s: mount the "
+                       "volume there again, or restart",
+                       cache->root, *id ? "has another cache-id" : "has no cache-id");
+    if (dup3(fd, cache->fd, O_CLOEXEC) < 0)
+        return hc_fail_errno(err, errno, "open '%s' again", cache->root);
+    return 0;
 }
 
 /* The heartbeats go first: their thread writes below the root. */

@@ -179,6 +179,11 @@ static bool resolver_is_marker_sweep_due(struct hc_resolver *resolver)
            atomic_compare_exchange_strong(&resolver->markers_swept_ms, &last_ms, now_ms);
 }
 
+int hc_resolver_check_volume(struct hc_resolver *resolver, struct hc_error *err)
+{
+    return hc_cache_check(resolver->cache, err);
+}
+
 /* Each sweep is bounded, and its failures are of no interest: the next one comes soon. */
 void hc_resolver_sweep(struct hc_resolver *resolver)
 {

@@ -233,6 +233,15 @@ HC_PUBLIC void hc_resolver_watch_stale(struct hc_resolver *resolver, hc_stale_fn
  */
 HC_PUBLIC void hc_resolver_sweep(struct hc_resolver *resolver);
 
+/*
+ * Whether the volume still answers at the path of the cache root; may hang as the volume
+ * does. A volume that is full or read-only answers. If it has been mounted again, the
+ * resolver continues on the new mount. -1: CACHE_IO, CACHE_READ_ONLY (no permission), or
+ * INTERNAL when the process lacks memory or descriptors to find out. From any thread.
+ */
+HC_PUBLIC int hc_resolver_check_volume(struct hc_resolver *resolver,
+                                       struct hc_error *err);
+
 /* Blobs that are being fetched right now, and the connections that are used for them. */
 HC_PUBLIC void hc_resolver_count(struct hc_resolver *resolver, unsigned *transfers,
                                  unsigned *connections);
