@@ -24,6 +24,7 @@
 #include "service_reflection.h"
 #include "service_resolver.h"
 #include "sweeper.h"
+#include "volume_probe.h"
 #include "watchdog.h"
 
 #include <base/error.h>
@@ -43,6 +44,8 @@ enum {
     EXIT_BAD_OPTIONS = 2,
     ADDRESS_SIZE = 512,
     SWEEP_EVERY_MS = 10 * 60 * 1000,
+    PROBE_EVERY_MS = 2000, /* the volume */
+    PROBE_HANGS_MS = 5000,
     TEND_EVERY_MS = 1000,
     FLUSH_MS = 1000, /* for the last answers to go out, and for connections to close */
     EXIT_AFTER_MS = 5000 /* the grace period, even if a thread hangs */
@@ -66,6 +69,7 @@ struct server {
     struct hc_rpc *rpc;
     struct hc_http *http;
     struct hc_sweeper *sweeper;
+    struct hc_volume_probe *probe;
     struct hc_watchdog *watchdog;
 };
 
@@ -84,6 +88,7 @@ static void server_close(struct server *server)
     hc_resolver_service_free(server->service);
     hc_workers_close(server->disk);
     hc_workers_close(server->hub);
+    hc_volume_probe_close(server->probe);
     hc_sweeper_close(server->sweeper);
     hc_resolver_close(server->resolver);
     hc_request_log_free(server->request_log);
@@ -123,11 +128,27 @@ static int await_signal(int signals, int other, int64_t timeout_ms)
     return (int)info.ssi_signo;
 }
 
+/* Tells health what the newest probe of the volume says. */
+static void server_tend_health(const struct server *server, int64_t now_ms)
+{
+    struct hc_error err;
+    bool is_usable = hc_volume_probe_is_usable(server->probe, now_ms, &err);
+
+    if (!hc_health_service_set_volume(server->health, is_usable))
+        return;
+    if (is_usable)
+        HC_LOG(HC_LOG_INFO, "volume usable again",
+               HC_TEXT("cache", hc_resolver_cache_root(server->resolver)));
+    else
+        HC_LOG(HC_LOG_ERROR, "volume unusable", HC_TEXT("error", err.message));
+}
+
 /* Work that is due about once a second. */
 static void server_tend(const struct server *server)
 {
     int64_t now_ms = hc_monotonic_ms();
 
+    server_tend_health(server, now_ms);
     hc_request_log_summarize(server->request_log, now_ms);
     if (server->http)
         hc_http_expire(server->http, now_ms);
@@ -291,7 +312,11 @@ static int server_bind(struct server *server, struct hc_error *err)
 static int server_start_threads(struct server *server, struct hc_error *err)
 {
     server->sweeper = hc_sweeper_open(server->resolver, SWEEP_EVERY_MS, err);
-    if (!server->sweeper || hc_rpc_start(server->rpc, err) < 0)
+    if (!server->sweeper)
+        return -1;
+    server->probe =
+        hc_volume_probe_open(server->resolver, PROBE_EVERY_MS, PROBE_HANGS_MS, err);
+    if (!server->probe || hc_rpc_start(server->rpc, err) < 0)
         return -1;
     server->watchdog = hc_watchdog_open(hc_rpc_listener(server->rpc), err);
     return server->watchdog ? 0 : -1;

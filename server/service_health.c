@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * grpc.health.v1 (grpc/health/v1/health.proto, gRPC's health checking protocol). The
- * server is SERVING until it stops, and NOT_SERVING from then on.
+ * grpc.health.v1 (grpc/health/v1/health.proto, gRPC's health checking protocol).
  *
- * A watcher is listed when its call starts, and gets the state at once. It leaves the
- * list when its caller leaves, or when the server stops: then NOT_SERVING is its last
- * message, and its call ends, although the protocol lets a watch continue, because an
- * open call would keep the server from ending. The lock guards the list; calls are
- * finished without it, by the thread that has taken the watcher off the list.
+ * A watcher is listed when its call starts, gets the state at once and then each change.
+ * It leaves the list when its caller leaves, or when the server stops: then the state is
+ * its last message, and its call ends, although the protocol lets a watch continue,
+ * because an open call would keep the server from ending.
+ *
+ * The lock guards the state and the list. Messages are sent under it, so that a watcher
+ * gets them in the sequence of the changes; to send only starts an operation of gRPC.
+ * Calls are finished without it, by the thread that has taken the watcher off the list.
  */
 #include "service_health.h"
 
@@ -23,11 +25,28 @@
 
 enum { LEFT_CODE = HC_STATUS_CANCELLED };
 
+/* What a service needs to be SERVING, one thing more from one to the next. */
+enum health_need { NEEDS_NOTHING, NEEDS_NO_STOP, NEEDS_VOLUME };
+
+/* The empty name is the server as a whole, as the protocol says. */
+static const struct health_name {
+    const char *name;
+    enum health_need need;
+} names[] = {
+    {"", NEEDS_VOLUME},
+    {HC_RESOLVER_SERVICE, NEEDS_VOLUME},
+    {"grpc.health.v1.Health", NEEDS_NO_STOP},
+    {"grpc.reflection.v1.ServerReflection", NEEDS_NO_STOP},
+    {"grpc.reflection.v1alpha.ServerReflection", NEEDS_NO_STOP},
+    {"liveness", NEEDS_NOTHING},
+};
+
 /* In the call's scratch memory. */
 struct watcher {
     struct hc_health_service *health;
     struct hc_rpc_call *call;
-    struct watcher *next, **here; /* `here` NULL: not on the list */
+    const struct health_name *name; /* NULL: unknown */
+    struct watcher *next, **here;   /* `here` NULL: not on the list */
 };
 
 _Static_assert(sizeof(struct watcher) <= HC_RPC_SCRATCH,
@@ -36,7 +55,7 @@ _Static_assert(sizeof(struct watcher) <= HC_RPC_SCRATCH,
 struct hc_health_service {
     struct {
         pthread_mutex_t lock;
-        bool is_stopped;
+        bool is_stopped, is_volume_unusable;
         struct watcher *watchers;
     } shared;
 };
@@ -50,42 +69,77 @@ static Grpc__Health__V1__HealthCheckResponse health_response(int status)
     return message;
 }
 
-/* The empty name is the server as a whole, as the protocol says. */
-static bool service_is_known(const ProtobufCMessage *message)
+/* NULL: out of memory. */
+static struct hc_answer *health_answer(int status)
+{
+    Grpc__Health__V1__HealthCheckResponse message = health_response(status);
+
+    return hc_answer_new(&message.base);
+}
+
+/* NULL: the service is unknown. */
+static const struct health_name *health_name_find(const ProtobufCMessage *message)
 {
     const Grpc__Health__V1__HealthCheckRequest *request = (const void *)message;
 
-    return *request->service == '\0' ||
-           strcmp(request->service, HC_RESOLVER_SERVICE) == 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(request->service, names[i].name) == 0)
+            return &names[i];
+    }
+    return NULL;
 }
 
-static bool health_is_stopped(struct hc_health_service *health)
+/* The lock is held. */
+static int health_status(const struct hc_health_service *health,
+                         const struct health_name *name)
+{
+    if (!name)
+        return STATUS(SERVICE_UNKNOWN);
+    if ((health->shared.is_stopped && name->need >= NEEDS_NO_STOP) ||
+        (health->shared.is_volume_unusable && name->need >= NEEDS_VOLUME))
+        return STATUS(NOT_SERVING);
+    return STATUS(SERVING);
+}
+
+static int health_status_now(struct hc_health_service *health,
+                             const struct health_name *name)
 {
     HC_LOCKED(&health->shared.lock);
 
-    return health->shared.is_stopped;
+    return health_status(health, name);
 }
 
 static void health_check(void *ctx, struct hc_rpc_call *call,
                          const ProtobufCMessage *message)
 {
-    HC_AUTO(hc_answer) *unknown = NULL;
+    const struct health_name *name = health_name_find(message);
     Grpc__Health__V1__HealthCheckResponse answer;
 
-    if (!service_is_known(message)) {
-        unknown =
+    if (!name) {
+        HC_AUTO(hc_answer) *unknown =
             hc_answer_new_failure(HC_STATUS_NOT_FOUND, HC_OK, "unknown service", NULL);
+
         hc_rpc_call_finish(call, unknown);
         return;
     }
-    answer =
-        health_response(health_is_stopped(ctx) ? STATUS(NOT_SERVING) : STATUS(SERVING));
+    answer = health_response(health_status_now(ctx, name));
     hc_rpc_call_reply(call, &answer.base);
 }
 
-/* False: the service has stopped, and the watcher is not on the list. */
-static bool watcher_add(struct hc_health_service *health, struct watcher *watcher)
+/* The lock is held. If memory is short, the watcher gets to know the next change only. */
+static void watcher_send(struct watcher *watcher)
 {
+    HC_AUTO(hc_answer) *answer =
+        health_answer(health_status(watcher->health, watcher->name));
+
+    if (answer)
+        hc_rpc_call_send(watcher->call, answer);
+}
+
+/* Sends the state. False: the service has stopped, and the watcher is not listed. */
+static bool watcher_add(struct watcher *watcher)
+{
+    struct hc_health_service *health = watcher->health;
     HC_LOCKED(&health->shared.lock);
 
     if (health->shared.is_stopped)
@@ -95,6 +149,7 @@ static bool watcher_add(struct hc_health_service *health, struct watcher *watche
     if (watcher->next)
         watcher->next->here = &watcher->next;
     health->shared.watchers = watcher;
+    watcher_send(watcher);
     return true;
 }
 
@@ -123,35 +178,47 @@ static void watcher_leave(struct hc_rpc_call *call)
     hc_rpc_call_finish(call, end);
 }
 
+/* The last message of a watcher that is not listed, or no more. */
+static void watcher_finish(struct watcher *watcher)
+{
+    HC_AUTO(hc_answer) *last =
+        health_answer(health_status_now(watcher->health, watcher->name));
+
+    hc_rpc_call_finish(watcher->call, last);
+}
+
 /*
- * From watcher_add() on, hc_health_service_stop() on the main thread may finish the call;
- * to send to a finished call is harmless.
+ * Check fails for an unknown service, Watch does not: it may become known. From
+ * watcher_add() on, hc_health_service_stop() on the main thread may finish the call.
  */
 static void health_watch(void *ctx, struct hc_rpc_call *call,
                          const ProtobufCMessage *message)
 {
     struct watcher *watcher = hc_rpc_call_scratch(call);
-    /* Check fails for an unknown service, Watch does not: it may become known. */
-    int status = service_is_known(message) ? STATUS(SERVING) : STATUS(SERVICE_UNKNOWN);
-    Grpc__Health__V1__HealthCheckResponse now;
-    HC_AUTO(hc_answer) *answer = NULL;
-    bool goes_on;
 
-    *watcher = (struct watcher){.health = ctx, .call = call};
+    *watcher =
+        (struct watcher){.health = ctx, .call = call, .name = health_name_find(message)};
     hc_rpc_call_park(call, watcher_leave);
-    goes_on = watcher_add(ctx, watcher);
-    now = health_response(goes_on ? status : STATUS(NOT_SERVING));
-    answer = hc_answer_new(&now.base);
-    if (!goes_on)
-        hc_rpc_call_finish(call, answer);
-    else if (answer)
-        hc_rpc_call_send(call, answer);
+    if (!watcher_add(watcher))
+        watcher_finish(watcher);
+}
+
+bool hc_health_service_set_volume(struct hc_health_service *health, bool is_usable)
+{
+    HC_LOCKED(&health->shared.lock);
+
+    if (health->shared.is_volume_unusable == !is_usable)
+        return false;
+    health->shared.is_volume_unusable = !is_usable;
+    for (struct watcher *each = health->shared.watchers; each; each = each->next) {
+        if (each->name && each->name->need == NEEDS_VOLUME)
+            watcher_send(each);
+    }
+    return true;
 }
 
 void hc_health_service_stop(struct hc_health_service *health)
 {
-    Grpc__Health__V1__HealthCheckResponse last = health_response(STATUS(NOT_SERVING));
-    HC_AUTO(hc_answer) *answer = hc_answer_new(&last.base);
     struct watcher *watcher;
 
     {
@@ -165,7 +232,7 @@ void hc_health_service_stop(struct hc_health_service *health)
     while (watcher) {
         struct watcher *next = watcher->next;
 
-        hc_rpc_call_finish(watcher->call, answer);
+        watcher_finish(watcher);
         watcher = next;
     }
 }

@@ -137,6 +137,13 @@ def the_probes_ask_grpc_health_on_the_port_that_is_listened_on():
         assert container[probe]["grpc"]["port"] == _port_of_base()["containerPort"]
 
 
+def a_volume_that_fails_takes_the_pod_out_of_service_and_does_not_restart_it():
+    (container,) = _pod("base")["containers"]
+    assert "service" not in container["readinessProbe"]["grpc"]
+    for probe in ("startupProbe", "livenessProbe"):
+        assert container[probe]["grpc"]["service"] == "liveness"
+
+
 def the_service_selects_the_pods_and_names_a_port_that_they_have():
     service, deployment = _one("base", "Service")["spec"], _one("base", "Deployment")["spec"]
     labels = deployment["template"]["metadata"]["labels"]

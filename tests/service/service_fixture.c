@@ -86,9 +86,11 @@ static void become_server(struct world *world, const char *const *flags, int out
     (void)setenv("HF_HOME", world->dir, 1);
     if (world->preload) {
         HC_AUTO_FREE char *fifo = temp_dir_path(world->dir, "hang");
+        HC_AUTO_FREE char *probe = temp_dir_path(world->dir, "hang-probe");
 
         (void)setenv("LD_PRELOAD", world->preload, 1);
         (void)setenv("HANGING_VOLUME", fifo, 1);
+        (void)setenv("HANGING_PROBE", probe, 1);
     }
     /* NOLINTEND(concurrency-mt-unsafe) */
     (void)dup2(out, STDOUT_FILENO);

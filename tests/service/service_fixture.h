@@ -25,7 +25,8 @@ struct world {
     struct rpc_client *client;
     int log_fd;           /* Optional: the server's standard error, instead of the file */
     unsigned descriptors; /* Optional: the server's limit, soft and hard */
-    const char *preload;  /* Optional: a library; HANGING_VOLUME is then "<dir>/hang" */
+    const char *preload;  /* Optional: a library; HANGING_VOLUME is then "<dir>/hang",
+                           * and HANGING_PROBE "<dir>/hang-probe" */
 };
 
 /* cmocka's setup and teardown: the world with a server that has no further flags. */

@@ -41,24 +41,6 @@ static void assert_health(struct rpc_call *call, size_t number, int expected)
     protobuf_c_message_free_unpacked(message, NULL);
 }
 
-static void the_services_are_healthy_and_others_unknown(void **state)
-{
-    static const char check[] = "/grpc.health.v1.Health/Check";
-    struct world *world = *state;
-    struct rpc_call *whole = start_health(world, check, "");
-    struct rpc_call *resolver = start_health(world, check, "hubcache.v1.Resolver");
-    struct rpc_call *other = start_health(world, check, "hubcache.v2.Resolver");
-
-    assert_int_equal(rpc_call_await(whole), HC_STATUS_OK);
-    assert_health(whole, 0, STATUS(SERVING));
-    assert_int_equal(rpc_call_await(resolver), HC_STATUS_OK);
-    assert_health(resolver, 0, STATUS(SERVING));
-    assert_int_equal(rpc_call_await(other), HC_STATUS_NOT_FOUND);
-    rpc_call_free(whole);
-    rpc_call_free(resolver);
-    rpc_call_free(other);
-}
-
 static void stall_weights(struct world *world)
 {
     test_hub_rule(world->hub, &(struct test_hub_rule){.on_cdn = true,
@@ -313,7 +295,6 @@ int main(void)
 #define TEST_EMPTY(name)                                                                 \
     cmocka_unit_test_setup_teardown(name, world_setup_empty, world_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(the_services_are_healthy_and_others_unknown),
         TEST(sigterm_lets_a_running_call_finish),
         TEST(a_second_sigterm_ends_running_calls),
         TEST_EMPTY(when_the_grace_period_is_over_running_calls_end),
