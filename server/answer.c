@@ -71,6 +71,15 @@ struct hc_answer *hc_answer_new_end(void)
     return answer;
 }
 
+struct hc_answer *hc_answer_new_room(size_t size, uint8_t **room)
+{
+    struct hc_answer *answer = answer_allocate(size, "");
+
+    if (answer)
+        *room = answer_bytes(answer);
+    return answer;
+}
+
 struct hc_answer *hc_answer_new_failure(unsigned code, enum hc_reason reason,
                                         const char *message,
                                         const ProtobufCMessage *details)

@@ -41,6 +41,9 @@ struct hc_answer *hc_answer_new(const ProtobufCMessage *message);
 /* The end of a stream, without a message. */
 struct hc_answer *hc_answer_new_end(void);
 
+/* A message of `size` bytes, which the caller writes to `*room` before it is shared. */
+struct hc_answer *hc_answer_new_room(size_t size, uint8_t **room);
+
 /* The failure `err`; `target` and `filename` are what the request was about, or NULL. */
 struct hc_answer *hc_answer_of_error(const struct hc_error *err,
                                      const struct hc_target *target,

@@ -293,7 +293,8 @@ static int server_bind(struct server *server, struct hc_error *err)
                                      .coalescer =
                                          hc_resolver_service_coalescer(server->service),
                                      .resolver = server->resolver,
-                                     .listener = hc_rpc_listener(server->rpc)};
+                                     .listener = hc_rpc_listener(server->rpc),
+                                     .reads = hc_resolver_service_reads(server->service)};
     char address[ADDRESS_SIZE];
 
     for (size_t i = 0; i < options->listen.count; i++) {

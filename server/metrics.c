@@ -11,6 +11,7 @@
 
 #include "listener.h"
 #include "log.h"
+#include "read_stream.h"
 
 #include <base/error.h>
 
@@ -209,6 +210,17 @@ static void write_clients(struct hc_listener *listener, FILE *out)
               "gRPC connections that were closed at once: there were too many.", refused);
 }
 
+static void write_reads(struct hc_read_streams *reads, FILE *out)
+{
+    unsigned open;
+    uint64_t bytes;
+
+    hc_read_streams_count(reads, &open, &bytes);
+    write_one(out, "hubcache_read_streams", "gauge", "Calls of ReadFile that run.", open);
+    write_one(out, "hubcache_read_bytes_total", "counter",
+              "Bytes of files read for calls of ReadFile.", bytes);
+}
+
 /*
  * Each owner counts under a lock of its own, so the numbers are of slightly different
  * moments, as Prometheus expects of a gauge.
@@ -231,6 +243,7 @@ static void write_gauges(const struct hc_gauges *gauges, FILE *out)
     write_one(out, "hubcache_connections", "gauge", "Connections that fetch bytes.",
               connections);
     write_clients(gauges->listener, out);
+    write_reads(gauges->reads, out);
     write_one(out, "hubcache_log_lines_dropped_total", "counter",
               "Lines of the log that its reader did not take in time.", hc_log_dropped());
 }

@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 struct hc_metrics;
+struct hc_read_streams;
 
 /* The owners of numbers that go up and down; all borrowed. */
 struct hc_gauges {
@@ -21,6 +22,7 @@ struct hc_gauges {
     struct hc_coalescer *coalescer;
     struct hc_resolver *resolver;
     struct hc_listener *listener;
+    struct hc_read_streams *reads;
 };
 
 struct hc_metrics *hc_metrics_new(struct hc_error *err);

@@ -127,11 +127,31 @@ void hc_rpc_call_reply(struct hc_rpc_call *call, const ProtobufCMessage *message
  */
 void hc_rpc_call_park(struct hc_rpc_call *call, void (*leave)(struct hc_rpc_call *call));
 
-/* True: hc_rpc_end_calls() has begun, so it may be the cause of `leave`. */
-bool hc_rpc_call_is_shutting_down(const struct hc_rpc_call *call);
+/*
+ * The functions of a parked call that sends one message after the other. `leave` is as
+ * above. The edge's thread calls `sent` when a message has gone out, so that the next one
+ * can be sent; it must not block. It is called neither for a call that is finished nor
+ * for one that has broken. `end` is called once when no thread uses the call any more,
+ * on any thread: it frees what the scratch memory refers to.
+ */
+struct hc_rpc_stream {
+    void (*leave)(struct hc_rpc_call *call);
+    void (*sent)(struct hc_rpc_call *call);
+    void (*end)(struct hc_rpc_call *call);
+};
+
+/* Parks the call likewise; `stream` is static. */
+void hc_rpc_call_park_stream(struct hc_rpc_call *call,
+                             const struct hc_rpc_stream *stream);
+
+/* The failure of a call that the edge has told to leave: its deadline has passed, the
+ * server stops, or the caller left. Sets `err`. */
+void hc_rpc_call_fail_left(const struct hc_rpc_call *call, struct hc_error *err);
 
 /*
- * Sends a message of a streaming method. While one is on its way only the newest waits.
+ * Sends a message of a streaming method. While one is on its way only the newest waits:
+ * a method that must not lose any sends the next one after `sent`. A message is on its
+ * way as long as the client's flow control holds back a byte of it.
  */
 void hc_rpc_call_send(struct hc_rpc_call *call, struct hc_answer *message);
 

@@ -10,7 +10,8 @@
  *     parked      it waits for its answer without a thread; a batch with the close alone
  *                 completes, as `closed`, when the caller leaves or the call is over
  *     sending     a message of a parked call of a streaming method is on its way; `sent`
- *                 ends it, and sends the newest message since then, or the last batch
+ *                 ends it, and sends the newest message since then, or the last batch, or
+ *                 tells the method that it may send the next one
  *     receiving   a message of a bidirectional call has been answered, and `received`
  *                 brings the next one, for which its method is started again
  *     over        its method has finished it: the last batch is sent, now or after the
@@ -98,6 +99,7 @@ static void call_reset(struct hc_rpc_call *call)
     call->is_cancelled = 0;
     call->leave = NULL;
     atomic_store(&call->is_ended, false);
+    call->stream = NULL;
     call->shared.has_started = false;
     call->shared.is_sending = false;
     call->shared.is_over = false;
@@ -152,6 +154,8 @@ void hc_rpc_call_release(struct hc_rpc_call *call)
 {
     if (atomic_fetch_sub(&call->holders, 1) != 1)
         return;
+    if (call->stream)
+        call->stream->end(call);
     call_reset(call);
     call_give_back(call->rpc, call);
 }
@@ -332,6 +336,12 @@ void hc_rpc_call_park(struct hc_rpc_call *call, void (*leave)(struct hc_rpc_call
     (void)call_park(call, leave);
 }
 
+void hc_rpc_call_park_stream(struct hc_rpc_call *call, const struct hc_rpc_stream *stream)
+{
+    call->stream = stream;
+    hc_rpc_call_park(call, stream->leave);
+}
+
 /* --- events --------------------------------------------------------------------------
  */
 
@@ -349,11 +359,11 @@ static void call_receive(struct hc_rpc_call *call)
 
 static void call_sent(struct hc_rpc_call *call, bool ok)
 {
+    const struct hc_rpc_stream *stream = ok ? call->stream : NULL;
     HC_AUTO(hc_answer) *next = NULL;
     HC_AUTO(hc_answer) *last = NULL;
     bool is_over, is_next_wanted;
 
-    (void)ok; /* if the caller left, call_closed() gets to know */
     {
         HC_LOCKED(&call->shared.lock);
 
@@ -362,7 +372,9 @@ static void call_sent(struct hc_rpc_call *call, bool ok)
         last = hc_take(&call->shared.last);
         call->shared.is_sending = next;
         is_next_wanted = !is_over && !next && call_is_bidirectional(call);
-        if (is_next_wanted)
+        if (is_over || next)
+            stream = NULL;
+        if (is_next_wanted || stream)
             hc_rpc_call_hold(call); /* another thread may finish it from now on */
     }
     if (is_over)
@@ -371,6 +383,10 @@ static void call_sent(struct hc_rpc_call *call, bool ok)
         call_send_message(call, next);
     else if (is_next_wanted)
         call_receive(call);
+    if (!stream) /* if the caller left, call_closed() gets to know */
+        return;
+    stream->sent(call);
+    hc_rpc_call_release(call);
 }
 
 static bool call_is_finished(struct hc_rpc_call *call)
@@ -589,9 +605,18 @@ struct hc_request *hc_rpc_call_request(struct hc_rpc_call *call)
     return &call->request;
 }
 
-bool hc_rpc_call_is_shutting_down(const struct hc_rpc_call *call)
+void hc_rpc_call_fail_left(const struct hc_rpc_call *call, struct hc_error *err)
 {
-    return atomic_load(&call->rpc->is_ending);
+    if (call->request.deadline_ms <= hc_monotonic_ms()) {
+        (void)hc_fail(err, HC_DEADLINE_EXCEEDED, "the caller's deadline passed");
+    } else if (atomic_load(&call->rpc->is_ending)) {
+        (void)hc_fail(err, HC_SHUTTING_DOWN,
+                      "this hubcached stops before it has the answer: ask again, "
+                      "another replica or the next start resumes the download");
+        err->retry_after_ms = RETRY_AFTER_MS;
+    } else {
+        (void)hc_fail(err, HC_CANCELLED, "the caller left");
+    }
 }
 
 bool hc_rpc_call_header(const struct hc_rpc_call *call, const char *name,

@@ -52,6 +52,7 @@ struct hc_rpc_call {
     struct hc_request request;
     void (*leave)(struct hc_rpc_call *call);   /* parked when not NULL */
     struct hc_rpc_call *next_parked, **parked; /* NULL `parked`: on neither list */
+    const struct hc_rpc_stream *stream;        /* NULL: its method has none */
     atomic_bool is_ended; /* bidirectional: the first finish counts */
     atomic_uint holders;
     struct {

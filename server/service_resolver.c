@@ -16,6 +16,7 @@
  */
 #include "service_resolver.h"
 
+#include "read_stream.h"
 #include "resolve.h"
 
 #include <base/error.h>
@@ -24,8 +25,7 @@
 
 enum {
     WATCH_RESULT = 2, /* the field of WatchSnapshotResponse */
-    INLINE_LOOKUPS_MAX = 16,
-    RETRY_AFTER_MS = 1000
+    INLINE_LOOKUPS_MAX = 16
 };
 
 struct hc_resolver_service {
@@ -34,6 +34,7 @@ struct hc_resolver_service {
     struct hc_metrics *metrics;
     struct hc_volume_speed speed; /* of lookups of single files */
     struct hc_coalescer_work work;
+    struct hc_read_streams *reads;
 };
 
 /* In the scratch memory of its call. */
@@ -89,22 +90,6 @@ static const struct hc_waiter_type parked_call_waiter = {parked_call_finish,
                                                          parked_call_hold,
                                                          parked_call_release};
 
-/* The failure of a call that the edge ends before it has an answer. */
-static void parked_call_fail(const struct hc_rpc_call *call, int64_t deadline_ms,
-                             struct hc_error *err)
-{
-    if (deadline_ms <= hc_monotonic_ms()) {
-        (void)hc_fail(err, HC_DEADLINE_EXCEEDED, "the caller's deadline passed");
-    } else if (hc_rpc_call_is_shutting_down(call)) {
-        (void)hc_fail(err, HC_SHUTTING_DOWN,
-                      "this hubcached stops before it has the answer: ask again, "
-                      "another replica or the next start resumes the download");
-        err->retry_after_ms = RETRY_AFTER_MS;
-    } else {
-        (void)hc_fail(err, HC_CANCELLED, "the caller left");
-    }
-}
-
 static void parked_call_leave(struct hc_rpc_call *call)
 {
     struct parked_call *parked = hc_rpc_call_scratch(call);
@@ -113,36 +98,46 @@ static void parked_call_leave(struct hc_rpc_call *call)
 
     if (!hc_coalescer_leave(parked->coalescer, &parked->waiter))
         return;
-    parked_call_fail(call, parked->waiter.deadline_ms, &err);
+    hc_rpc_call_fail_left(call, &err);
     answer = hc_answer_of_error(&err, NULL, NULL);
     hc_rpc_call_finish(call, answer);
 }
 
 /*
- * Parks the call. `key` lacks the request's bytes, which are packed again here: two equal
- * requests may differ in unknown fields or in the sequence of fields.
+ * Completes the key of a call. The request's bytes are packed again: two equal requests
+ * may differ in unknown fields or in the sequence of fields. False: memory is short.
  */
-static void call_coalesce(struct hc_resolver_service *service, struct hc_rpc_call *call,
-                          struct hc_request_key *key, const ProtobufCMessage *message,
-                          bool watches)
+static bool key_complete(struct hc_request_key *key, struct hc_rpc_call *call,
+                         const ProtobufCMessage *message)
 {
     struct hc_request *request = hc_rpc_call_request(call);
-    struct parked_call *parked = hc_rpc_call_scratch(call);
     uint8_t *bytes;
 
     key->size = protobuf_c_message_get_packed_size(message);
     key->request = bytes = hc_arena_take(request->arena, key->size);
-    if (!bytes) {
-        hc_rpc_call_finish(call, NULL);
-        return;
-    }
+    if (!bytes)
+        return false;
     (void)protobuf_c_message_pack(message, bytes);
     hc_request_identify_by_address(request, call);
     key->caller = request->caller;
     key->token = request->hub_token;
+    return true;
+}
+
+/* Parks the call. */
+static void call_coalesce(struct hc_resolver_service *service, struct hc_rpc_call *call,
+                          struct hc_request_key *key, const ProtobufCMessage *message,
+                          bool watches)
+{
+    struct parked_call *parked = hc_rpc_call_scratch(call);
+
+    if (!key_complete(key, call, message)) {
+        hc_rpc_call_finish(call, NULL);
+        return;
+    }
     *parked = (struct parked_call){
         .waiter = {.type = &parked_call_waiter,
-                   .deadline_ms = request->deadline_ms,
+                   .deadline_ms = hc_rpc_call_request(call)->deadline_ms,
                    .wants_progress = watches},
         .call = call,
         .coalescer = service->coalescer,
@@ -342,6 +337,39 @@ static void method_watch_snapshot(void *ctx, struct hc_rpc_call *call,
                  request->snapshot ? &request->snapshot->base : &none.base, true);
 }
 
+/*
+ * The file is always resolved on a pool, in work that calls of ResolveFile share: to open
+ * the file takes a thread anyway. Without `file` it is an empty request, as above.
+ */
+static void method_read_file(void *ctx, struct hc_rpc_call *call,
+                             const ProtobufCMessage *message)
+{
+    struct hc_resolver_service *service = ctx;
+    const Hubcache__V1__ReadFileRequest *request = (const void *)message;
+    Hubcache__V1__ResolveFileRequest none;
+    const ProtobufCMessage *file = request->file ? &request->file->base : &none.base;
+    HC_AUTO_VALUE(hc_resolve)
+    resolve = hc_resolve_new(&hc_resolve_kind_file, service->resolver,
+                             hc_rpc_call_request(call)->arena);
+    struct hc_request_key key = {.kind = &hc_resolve_kind_file};
+    struct hc_error err;
+    int result;
+
+    hubcache__v1__resolve_file_request__init(&none);
+    result = call_decode(call, &resolve, file, &err);
+    if (result == 0 && resolve.request.file.options.dry_run)
+        result = hc_fail_field(&err, HC_INVALID_OPTIONS, "options.dry_run",
+                               "a dry run reads nothing: ask ResolveFile for it");
+    if (result == 0 && !key_complete(&key, call, file))
+        result = hc_fail_memory(&err);
+    if (result == 0) {
+        key.repo = hc_request_repo_hash(resolve.target);
+        result = hc_read_streams_begin(service->reads, call, &key, request, &err);
+    }
+    if (result < 0)
+        call_fail(call, &resolve, &err);
+}
+
 static void method_get_server_info(void *ctx, struct hc_rpc_call *call,
                                    const ProtobufCMessage *message)
 {
@@ -369,6 +397,8 @@ static const struct hc_rpc_method methods[] = {
      method_resolve_snapshot, HC_RPC_UNARY},
     {PATH("WatchSnapshot"), &hubcache__v1__watch_snapshot_request__descriptor,
      method_watch_snapshot, HC_RPC_SERVER_STREAMING},
+    {PATH("ReadFile"), &hubcache__v1__read_file_request__descriptor, method_read_file,
+     HC_RPC_SERVER_STREAMING},
     {PATH("GetServerInfo"), &hubcache__v1__get_server_info_request__descriptor,
      method_get_server_info, HC_RPC_UNARY},
 };
@@ -391,7 +421,10 @@ struct hc_resolver_service *hc_resolver_service_new(struct hc_resolver *resolver
     service->metrics = metrics;
     service->work = (struct hc_coalescer_work){key_look, key_run, service};
     service->coalescer = hc_coalescer_open(disk, hub, &service->work, err);
-    return service->coalescer ? hc_take(&service) : NULL;
+    if (!service->coalescer)
+        return NULL;
+    service->reads = hc_read_streams_open(resolver, service->coalescer, err);
+    return service->reads ? hc_take(&service) : NULL;
 }
 
 void hc_resolver_service_free(struct hc_resolver_service *service)
@@ -399,6 +432,7 @@ void hc_resolver_service_free(struct hc_resolver_service *service)
     if (!service)
         return;
     hc_coalescer_close(service->coalescer);
+    hc_read_streams_close(service->reads);
     free(service);
 }
 
@@ -406,6 +440,12 @@ struct hc_coalescer *
 hc_resolver_service_coalescer(const struct hc_resolver_service *service)
 {
     return service->coalescer;
+}
+
+struct hc_read_streams *
+hc_resolver_service_reads(const struct hc_resolver_service *service)
+{
+    return service->reads;
 }
 
 int hc_resolver_service_serve(struct hc_resolver_service *service, struct hc_rpc *rpc,

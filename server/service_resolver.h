@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The service hubcache.v1.Resolver: the five methods of the contract over one resolver.
+ * The service hubcache.v1.Resolver: the six methods of the contract over one resolver.
  * The edge's thread answers calls for a few files that are on disk; every other call is
  * parked and waits for a coalesced request.
  */
@@ -15,6 +15,7 @@
 
 #define HC_RESOLVER_SERVICE "hubcache.v1.Resolver"
 
+struct hc_read_streams;
 struct hc_resolver_service;
 
 /* Borrows all four; `disk` and `hub` are the pools of worker threads. */
@@ -31,6 +32,9 @@ HC_DEFINE_AUTO(hc_resolver_service, hc_resolver_service_free)
 /* Borrowed. */
 struct hc_coalescer *
 hc_resolver_service_coalescer(const struct hc_resolver_service *service);
+
+struct hc_read_streams *
+hc_resolver_service_reads(const struct hc_resolver_service *service);
 
 int hc_resolver_service_serve(struct hc_resolver_service *service, struct hc_rpc *rpc,
                               struct hc_error *err);

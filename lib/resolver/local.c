@@ -17,7 +17,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static bool path_is_within(const char *path, const char *root)
+bool hc_path_is_within(const char *path, const char *root)
 {
     size_t length = strlen(root);
 
@@ -35,12 +35,13 @@ static bool root_find_directory(const char *configured, const char *id,
 
     if (!realpath(configured, root))
         return false;
-    if (id[0] == '/' && !path_is_within(id, configured) && !path_is_within(id, root))
+    if (id[0] == '/' && !hc_path_is_within(id, configured) &&
+        !hc_path_is_within(id, root))
         return false; /* not even looked at */
     if (hc_format(joined, sizeof joined, "%s%s%s", id[0] == '/' ? "" : root,
                   id[0] == '/' ? "" : "/", id) < 0)
         return false;
-    return realpath(joined, dir) && path_is_within(dir, root) &&
+    return realpath(joined, dir) && hc_path_is_within(dir, root) &&
            stat(dir, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
@@ -53,6 +54,18 @@ int hc_local_find(const struct hc_resolver *resolver, const char *id, char dir[P
             return 1;
     }
     return 0;
+}
+
+bool hc_local_has(const struct hc_resolver *resolver, const char *path)
+{
+    char root[PATH_MAX];
+
+    for (size_t i = 0; i < resolver->settings.local_root_count; i++) {
+        if (realpath(resolver->settings.local_roots[i], root) &&
+            hc_path_is_within(path, root))
+            return true;
+    }
+    return false;
 }
 
 /* An answer is its path; the Hub's words for it are empty. */
@@ -76,7 +89,7 @@ int hc_local_file(const char *dir, const char *path, struct hc_file *file,
     struct stat status;
 
     if (hc_format(joined, sizeof joined, "%s/%s", dir, path) < 0 ||
-        !realpath(joined, real) || !path_is_within(real, dir) ||
+        !realpath(joined, real) || !hc_path_is_within(real, dir) ||
         stat(real, &status) < 0 || !S_ISREG(status.st_mode))
         return hc_fail(err, HC_ENTRY_NOT_FOUND,
                        "the local directory '%s' has no file '%s'", dir, path);

@@ -14,6 +14,7 @@
  *     batch.c       many blobs at a time, with space reserved, and progress
  *     local.c       a directory below a local root wins
  *     confirm.c     what memory answered is looked at on the volume
+ *     open.c        a resolved file, opened for reading
  *     not_cached.c  the failure NOT_CACHED, and what the cache has instead
  */
 #ifndef HC_RESOLVER_RESOLVER_H
@@ -55,6 +56,12 @@ struct hc_resolver {
 
 /* 1 and the real path of the directory that `id` names below a local root; 0: none. */
 int hc_local_find(const struct hc_resolver *resolver, const char *id, char dir[PATH_MAX]);
+
+/* Whether `path` is `root` or below it; both absolute, without symlinks. */
+bool hc_path_is_within(const char *path, const char *root);
+
+/* Whether the real path `path` is below a local root. */
+bool hc_local_has(const struct hc_resolver *resolver, const char *path);
 
 /* ENTRY_NOT_FOUND when `dir` has no regular file of that path. */
 int hc_local_file(const char *dir, const char *path, struct hc_file *file,

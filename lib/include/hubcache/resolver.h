@@ -310,6 +310,15 @@ HC_PUBLIC int hc_resolve_snapshot(struct hc_resolver *resolver,
                                   struct hc_cancellation *cancellation,
                                   struct hc_snapshot *snapshot, struct hc_error *err);
 
+/*
+ * Opens a file for reading by the path of an answer (hc_file.path), without waiting for
+ * anything but the volume. 1: the caller closes `*fd`, whose bytes stay what they are when
+ * the file is replaced or evicted. 0: it is not there any more. -1: CACHE_IO, also when
+ * symlinks lead it out of the cache root and of every local root.
+ */
+HC_PUBLIC int hc_resolver_open_file(const struct hc_resolver *resolver, const char *path,
+                                    int *fd, struct hc_error *err);
+
 HC_PUBLIC void hc_file_clear(struct hc_file *file);
 HC_PUBLIC void hc_files_clear(struct hc_files *files);
 HC_PUBLIC void hc_snapshot_clear(struct hc_snapshot *snapshot);
