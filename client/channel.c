@@ -71,7 +71,9 @@ struct call_attempt {
     grpc_completion_queue *queue;
     grpc_call *call;
     grpc_metadata_array headers, trailers;
-    grpc_byte_buffer *bytes;    /* the message read last; NULL at the end */
+    grpc_byte_buffer *bytes; /* the message read last; NULL at the end */
+    struct iovec *pieces;    /* the same in pieces, with room for `piece_room` */
+    size_t piece_room;
     ProtobufCMessage *response; /* the same, decoded; owned */
     grpc_status_code code;
     grpc_slice text;
@@ -83,6 +85,7 @@ static void call_attempt_release(struct call_attempt *attempt)
     if (attempt->response)
         protobuf_c_message_free_unpacked(attempt->response, NULL);
     grpc_byte_buffer_destroy(attempt->bytes);
+    free(attempt->pieces);
     grpc_metadata_array_destroy(&attempt->headers);
     grpc_metadata_array_destroy(&attempt->trailers);
     grpc_slice_unref(attempt->text);
@@ -237,11 +240,55 @@ static grpc_call_error call_attempt_start_read(struct call_attempt *attempt)
     return grpc_call_start_batch(attempt->call, &op, 1, &attempt->bytes, NULL);
 }
 
+static int call_attempt_add_piece(struct call_attempt *attempt, size_t number,
+                                  const grpc_slice *piece, struct hc_error *err)
+{
+    union { /* an iovec is also for writing, so it has no const */
+        const uint8_t *given;
+        uint8_t *taken;
+    } start = {.given = GRPC_SLICE_START_PTR(*piece)};
+
+    if (number == attempt->piece_room) {
+        size_t room = number > 0 ? 2 * number : 64;
+        struct iovec *grown = reallocarray(attempt->pieces, room, sizeof *grown);
+
+        if (!grown)
+            return hc_fail_memory(err);
+        attempt->pieces = grown;
+        attempt->piece_room = room;
+    }
+    attempt->pieces[number] = (struct iovec){start.taken, GRPC_SLICE_LENGTH(*piece)};
+    return 0;
+}
+
+/* Hands the message that has arrived to the caller's function, without a copy. */
+static int call_attempt_pass_pieces(struct call_attempt *attempt, struct hc_error *err)
+{
+    const struct hc_channel_request *request = attempt->request;
+    grpc_byte_buffer_reader reader;
+    grpc_slice *piece;
+    size_t count = 0;
+    int result = 0;
+
+    if (!grpc_byte_buffer_reader_init(&reader, attempt->bytes))
+        return hc_fail(err, HC_INTERNAL, "%s: the answer cannot be read",
+                       request->method);
+    while (result == 0 && grpc_byte_buffer_reader_peek(&reader, &piece))
+        result = call_attempt_add_piece(attempt, count++, piece, err);
+    if (result == 0 && !request->pieces(request->ctx, attempt->pieces, count))
+        result = hc_fail(err, HC_CANCELLED,
+                         "the caller gave the call up before its answer came");
+    grpc_byte_buffer_reader_destroy(&reader);
+    return result;
+}
+
 /* Decodes the message that has arrived, and hands it to the caller's function. */
 static int call_attempt_read_message(struct call_attempt *attempt, struct hc_error *err)
 {
     const struct hc_channel_request *request = attempt->request;
 
+    if (request->pieces)
+        return call_attempt_pass_pieces(attempt, err);
     if (attempt->response)
         protobuf_c_message_free_unpacked(attempt->response, NULL);
     attempt->response = message_from_byte_buffer(attempt->bytes, request->response);
@@ -322,7 +369,7 @@ static int call_attempt_run(struct call_attempt *attempt, struct hc_error *err)
         return -1;
     if (attempt->code != GRPC_STATUS_OK)
         return call_attempt_fail(attempt, err);
-    if (!attempt->response)
+    if (!attempt->response && !attempt->request->pieces)
         return hc_fail(err, HC_INTERNAL, "%s: the server sent no message",
                        attempt->request->method);
     return 0;
@@ -508,9 +555,24 @@ const char *hc_channel_server(const struct hc_channel *channel)
     return channel->server;
 }
 
-ProtobufCMessage *hc_channel_call(struct hc_channel *channel,
-                                  const struct hc_channel_request *request,
-                                  struct hc_error *err)
+/* Whether another attempt follows the one that failed with `failure`. */
+static bool channel_tries_again(const struct hc_channel_request *request,
+                                unsigned *number, gpr_timespec deadline,
+                                const struct hc_error *failure)
+{
+    bool has_progress = false;
+
+    if (request->resume && !request->resume(request->ctx, &has_progress))
+        return false;
+    if (has_progress)
+        *number = 0;
+    return call_attempt_pause(++*number, deadline, failure);
+}
+
+/* `*response` is the last message, NULL if the messages are not decoded. */
+static int channel_make_call(struct hc_channel *channel,
+                             const struct hc_channel_request *request,
+                             ProtobufCMessage **response, struct hc_error *err)
 {
     gpr_timespec deadline = channel->timeout_ms == 0 ? gpr_inf_future(GPR_CLOCK_MONOTONIC)
                                                      : time_from_now(channel->timeout_ms);
@@ -522,12 +584,31 @@ ProtobufCMessage *hc_channel_call(struct hc_channel *channel,
         HC_AUTO_VALUE(call_attempt)
         attempt = {.channel = channel, .request = request, .deadline = deadline};
 
-        if (call_attempt_run(&attempt, &failure) == 0)
-            return hc_take(&attempt.response);
+        if (call_attempt_run(&attempt, &failure) == 0) {
+            *response = hc_take(&attempt.response);
+            return 0;
+        }
         is_retryable = attempt.is_retryable;
-    } while (is_retryable && call_attempt_pause(++number, deadline, &failure));
+    } while (is_retryable && channel_tries_again(request, &number, deadline, &failure));
     *err = failure;
-    return NULL;
+    return -1;
+}
+
+ProtobufCMessage *hc_channel_call(struct hc_channel *channel,
+                                  const struct hc_channel_request *request,
+                                  struct hc_error *err)
+{
+    ProtobufCMessage *response = NULL;
+
+    return channel_make_call(channel, request, &response, err) == 0 ? response : NULL;
+}
+
+int hc_channel_read(struct hc_channel *channel, const struct hc_channel_request *request,
+                    struct hc_error *err)
+{
+    ProtobufCMessage *none = NULL;
+
+    return channel_make_call(channel, request, &none, err);
 }
 
 /*

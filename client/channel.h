@@ -14,6 +14,7 @@
 #include <protobuf-c/protobuf-c.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/uio.h>
 
 struct hc_channel;
 struct hc_client_options;
@@ -26,12 +27,24 @@ enum { HC_CHANNEL_URI_MAX = 1024 }; /* bytes, the NUL included */
  */
 typedef bool (*hc_channel_message_fn)(void *ctx, const ProtobufCMessage *message);
 
+/* The same for the bytes of a message, in the pieces that the network brought. */
+typedef bool (*hc_channel_pieces_fn)(void *ctx, const struct iovec *pieces, size_t count);
+
+/*
+ * Called before a call is made again; it may change the message of the request. Sets
+ * `*has_progress` if the attempt before was of use: then the attempts count anew. False:
+ * no further attempt is needed.
+ */
+typedef bool (*hc_channel_resume_fn)(void *ctx, bool *has_progress);
+
 struct hc_channel_request {
     const char *method;                         /* Required. "/package.Service/Method" */
     const ProtobufCMessage *message;            /* Required. */
-    const ProtobufCMessageDescriptor *response; /* Required. */
-    hc_channel_message_fn each; /* Optional: receives every message of the response. */
-    void *ctx;                  /* Optional: given to `each`. */
+    const ProtobufCMessageDescriptor *response; /* Required by hc_channel_call(). */
+    hc_channel_message_fn each;  /* Optional: receives every message of the response. */
+    hc_channel_pieces_fn pieces; /* Required by hc_channel_read(). */
+    hc_channel_resume_fn resume; /* Optional. */
+    void *ctx;                   /* Optional: given to the three. */
 };
 
 /*
@@ -62,6 +75,13 @@ const char *hc_channel_server(const struct hc_channel *channel);
 ProtobufCMessage *hc_channel_call(struct hc_channel *channel,
                                   const struct hc_channel_request *request,
                                   struct hc_error *err);
+
+/*
+ * The same for a streaming method whose messages are not decoded: `pieces` receives each
+ * of them. 0: the server ended the call with OK; it may have sent nothing.
+ */
+int hc_channel_read(struct hc_channel *channel, const struct hc_channel_request *request,
+                    struct hc_error *err);
 
 /*
  * Writes to `uri` what gRPC takes for `address`, which is "host:port", "[::1]:port" or

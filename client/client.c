@@ -12,6 +12,7 @@
 #include "base/auto.h"
 #include "base/text.h"
 #include "channel.h"
+#include "client.h"
 #include "message.h"
 
 #include <hubcache/v1/resolver.pb-c.h>
@@ -101,6 +102,11 @@ void hc_client_close(struct hc_client *client)
     hc_channel_close(client->channel);
     free(client->mount);
     free(client);
+}
+
+struct hc_channel *hc_client_channel(const struct hc_client *client)
+{
+    return client->channel;
 }
 
 /* The message, what it points to, and the response live for this call, on its stack. */

@@ -210,6 +210,19 @@ int hc_message_decode_file(const struct hc_mount *mount,
     return 0;
 }
 
+int hc_message_decode_resolved(const struct hc_mount *mount,
+                               const Hubcache__V1__ResolvedFile *resolved,
+                               struct hc_client_file *file, struct hc_error *err)
+{
+    HC_AUTO_VALUE(hc_client_file) filled = {0};
+
+    if (fill_resolved_file(mount, resolved, &filled, err) < 0)
+        return -1;
+    *file = filled;
+    filled = (struct hc_client_file){0};
+    return 0;
+}
+
 int hc_message_decode_files(const struct hc_mount *mount,
                             const Hubcache__V1__ResolveFilesResponse *response,
                             struct hc_client_files *files, struct hc_error *err)

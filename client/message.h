@@ -54,6 +54,11 @@ struct hc_mount {
 int hc_message_decode_file(const struct hc_mount *mount,
                            const Hubcache__V1__ResolveFileResponse *response,
                            struct hc_client_file *file, struct hc_error *err);
+
+/* A file without its cache id: the mount is not compared with the server's volume. */
+int hc_message_decode_resolved(const struct hc_mount *mount,
+                               const Hubcache__V1__ResolvedFile *resolved,
+                               struct hc_client_file *file, struct hc_error *err);
 int hc_message_decode_files(const struct hc_mount *mount,
                             const Hubcache__V1__ResolveFilesResponse *response,
                             struct hc_client_files *files, struct hc_error *err);

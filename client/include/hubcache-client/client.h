@@ -200,6 +200,38 @@ struct hc_client_snapshot {
     size_t listed;
 };
 
+/*
+ * Receives the next bytes of a file, on the thread that reads; they are borrowed for the
+ * call. While it runs, the server sends no more than fits into the connection's window.
+ * Returning false ends the read with CANCELLED.
+ */
+typedef bool (*hc_client_bytes_fn)(void *ctx, const void *bytes, size_t count);
+
+/* Receives the file once, before its first byte; borrowed. Returning false: likewise. */
+typedef bool (*hc_client_file_fn)(void *ctx, const struct hc_client_file *file);
+
+struct hc_client_read_request {
+    struct hc_client_file_request file; /* Required; not with fetch.dry_run. */
+    uint64_t offset;                    /* Optional: the first byte. */
+    uint64_t length;          /* Optional: at most so many bytes; 0: to the end. */
+    hc_client_file_fn begin;  /* Optional. */
+    hc_client_bytes_fn bytes; /* Required. */
+    void *ctx;                /* Optional: given to both. */
+};
+
+/*
+ * Called as bytes are saved; `bytes_done` falls when the file is read once more from the
+ * start. Returning false ends the call with CANCELLED.
+ */
+typedef bool (*hc_client_saved_fn)(void *ctx, uint64_t bytes_done, uint64_t bytes_total);
+
+struct hc_client_save_request {
+    struct hc_client_file_request file; /* Required; not with fetch.dry_run. */
+    int fd; /* Required: a regular file, open for reading and writing. */
+    hc_client_saved_fn progress; /* Optional. */
+    void *progress_ctx;
+};
+
 struct hc_client_info {
     char *version;
     char *cache_root;
@@ -237,6 +269,43 @@ HC_PUBLIC int hc_client_resolve_snapshot(struct hc_client *client,
                                          struct hc_error *err);
 HC_PUBLIC int hc_client_get_info(struct hc_client *client, struct hc_client_info *info,
                                  struct hc_error *err);
+
+/*
+ * Reads a file through the server, for a machine without the cache volume. The server
+ * resolves it first, as in hc_client_resolve_file(), and downloads it if it has to.
+ *
+ * If the connection breaks or the server restarts, the read goes on from the byte that it
+ * has reached: `bytes` receives each byte once, in order. The eight attempts count from
+ * the last one that brought bytes. The commit of the first answer holds for all of them.
+ *
+ * The bytes of a whole file (offset 0, length 0) are hashed as they pass, and compared
+ * with the etag at the end, if that is a hash (see etag of the proto file):
+ * CHECKSUM_MISMATCH when they differ, after `bytes` has received them all. Bytes in the
+ * wrong place, too few or too many are INTERNAL. CACHE_IO: the server cannot read the
+ * file.
+ *
+ * 0, and the caller clears `file`, whose `path` is the server's own and whose `cache_id`
+ * is NULL; -1 with `err` set, and `file` is left alone. `file` may be NULL.
+ */
+HC_PUBLIC int hc_client_read_file(struct hc_client *client,
+                                  const struct hc_client_read_request *request,
+                                  struct hc_client_file *file, struct hc_error *err);
+
+/*
+ * Reads a file likewise into the descriptor `request->fd`, from its byte 0 on. Bytes that
+ * it has already are taken as the start of the file, so that a call that failed can be
+ * continued in the same or a later process: they are hashed, and only the rest is read.
+ * If the whole does not have the hash of the etag, or `fd` has more bytes than the file,
+ * it is emptied, and read once more from the start.
+ *
+ * 0: `fd` has all bytes of the file, verified; they are not flushed to the disk, and the
+ * position of `fd` is undefined. -1: it has the start of the file; after
+ * CHECKSUM_MISMATCH, nothing. CACHE_IO and NO_SPACE: `fd` cannot be read or written, or
+ * the server cannot read the file.
+ */
+HC_PUBLIC int hc_client_save_file(struct hc_client *client,
+                                  const struct hc_client_save_request *request,
+                                  struct hc_client_file *file, struct hc_error *err);
 
 /* Free what an answer owns, and leave it zero. */
 HC_PUBLIC void hc_client_file_clear(struct hc_client_file *file);

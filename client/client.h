@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the client share of a client. */
+#ifndef HC_CLIENT_CLIENT_H
+#define HC_CLIENT_CLIENT_H
+
+struct hc_channel;
+struct hc_client;
+
+/* Borrowed. */
+struct hc_channel *hc_client_channel(const struct hc_client *client);
+
+#endif
