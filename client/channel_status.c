@@ -64,6 +64,8 @@ static void status_read_error_info(const Google__Rpc__Status *status,
     err->free_bytes = strtoull(error_info_find(info, "free_bytes"), NULL, 10);
     err->missing_count =
         (unsigned)strtoul(error_info_find(info, "missing_count"), NULL, 10);
+    (void)snprintf(err->filename, sizeof err->filename, "%s",
+                   error_info_find(info, "filename"));
     (void)snprintf(err->missing, sizeof err->missing, "%s",
                    error_info_find(info, "missing"));
 }

@@ -20,6 +20,8 @@
 
 enum { TOKEN_MAX = 8192, MESSAGE_MAX = 512 };
 
+enum { KEY_HELP = 'h' };
+
 enum {
     KEY_SERVER = 256,
     KEY_MOUNT,
@@ -35,6 +37,10 @@ static error_t command_option_parse(int key, char *arg, struct argp_state *state
     struct hc_command_options *options = state->input;
 
     switch (key) {
+    case KEY_HELP:      /* ends the process */
+        argp_state_help(/* NOLINT(concurrency-mt-unsafe) */
+                        state, stdout, ARGP_HELP_STD_HELP);
+        return 0;
     case KEY_SERVER:
         options->server = arg;
         return 0;
@@ -74,6 +80,7 @@ static const struct argp_option command_argp_options[] = {
      "Use the Hub token in FILE (HUBCACHE_HUB_TOKEN, else the server's own)", 0},
     {"bearer-token-file", KEY_BEARER_TOKEN_FILE, "FILE", 0,
      "Identify to hubcache with the token in FILE (HUBCACHE_TOKEN)", 0},
+    {NULL, KEY_HELP, NULL, 0, "The same as --help", -1},
     {0},
 };
 

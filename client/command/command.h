@@ -40,9 +40,4 @@ int64_t hc_command_duration(const struct argp_state *state, const char *text);
 struct hc_client *hc_command_connect(const struct hc_command_options *options,
                                      struct hc_error *err);
 
-/* Run a subcommand and return the exit code; argv[0] is its name in messages. */
-int hc_command_file(int argc, char **argv, struct hc_command_options *options);
-int hc_command_snapshot(int argc, char **argv, struct hc_command_options *options);
-int hc_command_info(int argc, char **argv, struct hc_command_options *options);
-
 #endif

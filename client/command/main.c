@@ -5,13 +5,17 @@
  * which the server notices that this caller no longer waits.
  */
 #include "command.h"
+#include "subcommand.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+#define COMMANDS "file, snapshot, download, info or help"
 
 struct command_line {
     struct hc_command_options options;
@@ -37,7 +41,7 @@ static error_t main_option_parse(int key, char *arg, struct argp_state *state)
         state->next = state->argc;
         return 0;
     case ARGP_KEY_NO_ARGS:
-        hc_command_refuse(state, "a command is needed: file, snapshot or info");
+        hc_command_refuse(state, "a command is needed: " COMMANDS);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -48,7 +52,8 @@ static const struct argp_child children[] = {{&hc_command_argp, 0, NULL, 0}, {0}
 
 static const struct argp argp = {
     .parser = main_option_parse,
-    .args_doc = "file REPO FILENAME...\nsnapshot REPO\ninfo",
+    .args_doc = "file REPO FILENAME...\nsnapshot REPO\ndownload REPO [FILENAME...]\n"
+                "info\nhelp [COMMAND]",
     .doc =
         "Asks a hubcached where files of Hugging Face Hub repos are on this machine."
         "\vEach command has its own --help. Exit status: 0 done, 1 other failure, 2 "
@@ -87,30 +92,59 @@ static void watch_for_interrupts(void)
         (void)pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
 }
 
+static int unknown_refuse(const char *name)
+{
+    (void)fprintf(stderr, "hubcache: '%s' is not a command: write " COMMANDS "\n", name);
+    return HC_EXIT_USAGE;
+}
+
+/* argv[0] is the name of the subcommand in its messages. */
+static int subcommand_run(const struct hc_subcommand *subcommand, int argc, char **argv,
+                          struct hc_command_options *options)
+{
+    char title[sizeof "hubcache " + 16];
+
+    (void)snprintf(title, sizeof title, "hubcache %s", subcommand->name);
+    argv[0] = title;
+    return hc_subcommand_run(subcommand, argc, argv, options);
+}
+
+/* Prints the help of the command or of a subcommand, and ends the process. */
+static int help_print(const char *name)
+{
+    char program[] = "hubcache", option[] = "--help";
+    char *words[] = {program, option, NULL};
+    struct command_line line = {0};
+    const struct hc_subcommand *subcommand = name ? hc_subcommand_find(name) : NULL;
+
+    if (name && !subcommand)
+        return unknown_refuse(name);
+    if (subcommand)
+        return subcommand_run(subcommand, 2, words, &line.options);
+    hc_command_parse(&argp, ARGP_IN_ORDER, 2, words, &line);
+    return HC_EXIT_OK;
+}
+
+static int command_run(int argc, char **argv)
+{
+    struct command_line line = {0};
+    const struct hc_subcommand *subcommand;
+
+    hc_command_parse(&argp, ARGP_IN_ORDER, argc, argv, &line);
+    if (strcmp(line.name, "help") == 0)
+        return help_print(argv[line.name_index + 1]);
+    subcommand = hc_subcommand_find(line.name);
+    if (!subcommand)
+        return unknown_refuse(line.name);
+    return subcommand_run(subcommand, argc - line.name_index, argv + line.name_index,
+                          &line.options);
+}
+
+/* Ends without what gRPC does at exit: a thread may still look on at a download. */
 int main(int argc, char **argv)
 {
-    struct {
-        const char *name;
-        char title[32]; /* its name in its own messages */
-        int (*run)(int argc, char **argv, struct hc_command_options *options);
-    } subcommands[] = {
-        {"file", "hubcache file", hc_command_file},
-        {"snapshot", "hubcache snapshot", hc_command_snapshot},
-        {"info", "hubcache info", hc_command_info},
-    };
-    struct command_line line = {0};
-
+    /* One heap: gRPC starts six threads, which do too little to have one each. */
+    (void)mallopt(M_ARENA_MAX, 1); /* NOLINT(concurrency-mt-unsafe): no thread yet */
     watch_for_interrupts();
-    hc_command_parse(&argp, ARGP_IN_ORDER, argc, argv, &line);
-    for (size_t i = 0; i < sizeof subcommands / sizeof *subcommands; i++) {
-        if (strcmp(line.name, subcommands[i].name) == 0) {
-            argv[line.name_index] = subcommands[i].title;
-            return subcommands[i].run(argc - line.name_index, argv + line.name_index,
-                                      &line.options);
-        }
-    }
-    (void)fprintf(stderr,
-                  "hubcache: '%s' is not a command: write file, snapshot or info\n",
-                  line.name);
-    return HC_EXIT_USAGE;
+    _exit(command_run(argc, argv));
 }

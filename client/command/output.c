@@ -26,8 +26,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { HINT_MAX = 512 };
-
 /* strtoll() would accept white space and a sign, so the first character is checked. */
 int hc_duration_parse(const char *text, int64_t *milliseconds)
 {
@@ -154,10 +152,12 @@ static char *json_line(json_t *object)
     return line;
 }
 
+/* The fields of both answers, of one file and of several. */
 char *hc_output_json_of_file(const struct hc_client_file *file)
 {
-    return json_line(
-        json_pack("{so ss}", "file", json_of_file(file), "cache_id", file->cache_id));
+    return json_line(json_pack("{so so s[] ss ss}", "file", json_of_file(file), "files",
+                               json_of_files(file, 1), "missing", "commit_hash",
+                               file->commit_hash, "cache_id", file->cache_id));
 }
 
 char *hc_output_json_of_files(const struct hc_client_files *files)
@@ -187,6 +187,73 @@ char *hc_output_json_of_info(const struct hc_client_info *info)
     return json_line(json_pack("{ss ss ss sb ss}", "version", info->version, "cache_root",
                                info->cache_root, "cache_id", info->cache_id, "offline",
                                (int)info->offline, "endpoint", info->endpoint));
+}
+
+static const char *status_name(enum hc_status status)
+{
+    static const char *const names[] = {
+        [HC_STATUS_OK] = "OK",
+        [HC_STATUS_CANCELLED] = "CANCELLED",
+        [HC_STATUS_INVALID_ARGUMENT] = "INVALID_ARGUMENT",
+        [HC_STATUS_DEADLINE_EXCEEDED] = "DEADLINE_EXCEEDED",
+        [HC_STATUS_NOT_FOUND] = "NOT_FOUND",
+        [HC_STATUS_PERMISSION_DENIED] = "PERMISSION_DENIED",
+        [HC_STATUS_RESOURCE_EXHAUSTED] = "RESOURCE_EXHAUSTED",
+        [HC_STATUS_FAILED_PRECONDITION] = "FAILED_PRECONDITION",
+        [HC_STATUS_INTERNAL] = "INTERNAL",
+        [HC_STATUS_UNAVAILABLE] = "UNAVAILABLE",
+        [HC_STATUS_DATA_LOSS] = "DATA_LOSS",
+        [HC_STATUS_UNAUTHENTICATED] = "UNAUTHENTICATED",
+    };
+
+    return names[status];
+}
+
+static int json_set_text(json_t *object, const char *key, const char *text)
+{
+    if (!text || text[0] == '\0')
+        return 0;
+    return json_object_set_new(object, key, json_string(text));
+}
+
+/* A number that is 0 says nothing of its kind. */
+static int json_set_number(json_t *object, const char *key, uint64_t number)
+{
+    if (number == 0)
+        return 0;
+    return json_object_set_new(object, key, json_integer((json_int_t)number));
+}
+
+/* The names are those of ErrorInfo's metadata; `field`, `link` are of other details. */
+static json_t *json_of_metadata(const struct hc_error *err,
+                                const struct hc_client_repo *repo)
+{
+    json_t *object = json_object();
+
+    if (object && json_set_text(object, "repo_id", repo->id) == 0 &&
+        json_set_text(object, "repo_type",
+                      repo->id ? hc_repo_type_name(repo->type) : NULL) == 0 &&
+        json_set_text(object, "revision", repo->revision) == 0 &&
+        json_set_text(object, "filename", err->filename) == 0 &&
+        json_set_text(object, "field", err->field) == 0 &&
+        json_set_text(object, "link", err->link) == 0 &&
+        json_set_text(object, "missing", err->missing) == 0 &&
+        json_set_number(object, "missing_count", err->missing_count) == 0 &&
+        json_set_number(object, "needed_bytes", err->needed_bytes) == 0 &&
+        json_set_number(object, "free_bytes", err->free_bytes) == 0)
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
+char *hc_output_json_of_failure(const struct hc_error *err, const char *hint,
+                                const struct hc_client_repo *repo)
+{
+    return json_line(json_pack(
+        "{s{ss ss ss ss si sI so}}", "error", "reason", hc_reason_name(err->reason),
+        "status", status_name(hc_reason_status(err->reason)), "message", err->message,
+        "hint", hint, "exit_code", (int)hc_reason_exit(err->reason), "retry_delay_ms",
+        (json_int_t)err->retry_after_ms, "metadata", json_of_metadata(err, repo)));
 }
 
 /* The name of the command stands before each line, as it may be one of many in a
@@ -240,13 +307,10 @@ void hc_output_hint(const struct hc_error *err, char *hint, unsigned size)
                        "--bearer-token-file FILE");
 }
 
-int hc_output_print_failure(const struct hc_error *err)
+int hc_output_print_failure(const struct hc_error *err, const char *hint)
 {
-    char hint[HINT_MAX];
-
     print_message(err->message);
     print_missing_names(err);
-    hc_output_hint(err, hint, sizeof hint);
     if (hint[0] != '\0')
         print_message(hint);
     return (int)hc_reason_exit(err->reason);

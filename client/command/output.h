@@ -13,7 +13,7 @@
 
 #include <stdint.h>
 
-enum { HC_UNITS_TEXT_MAX = 32 };
+enum { HC_UNITS_TEXT_MAX = 32, HC_OUTPUT_HINT_MAX = 2560 };
 
 /* "500ms", "60s", "5m", "2h", "1d"; a bare number is seconds. -1 for any other text. */
 int hc_duration_parse(const char *text, int64_t *milliseconds);
@@ -34,11 +34,20 @@ char *hc_output_json_of_files(const struct hc_client_files *files);
 char *hc_output_json_of_snapshot(const struct hc_client_snapshot *snapshot);
 char *hc_output_json_of_info(const struct hc_client_info *info);
 
+/*
+ * A failure as one line of JSON: {"error": {…}} with `reason`, `status`, `message`,
+ * `hint` ("": none), `exit_code`, `retry_delay_ms` (0: no advice) and `metadata`, which
+ * has what is known of the fields of google.rpc.ErrorInfo. The caller frees; NULL as
+ * above.
+ */
+char *hc_output_json_of_failure(const struct hc_error *err, const char *hint,
+                                const struct hc_client_repo *repo);
+
 /* Writes to `hint` what to do about a failure, beyond its message; "" for nothing. */
 void hc_output_hint(const struct hc_error *err, char *hint, unsigned size);
 
-/* Prints "hubcache: <message>" and a hint, if there is one. Returns the exit code. */
-int hc_output_print_failure(const struct hc_error *err);
+/* Prints "hubcache: <message>" and the hint, unless it is "". Returns the exit code. */
+int hc_output_print_failure(const struct hc_error *err, const char *hint);
 
 /* Prints "hubcache: <message>" for what is no failure. */
 void hc_output_print_note(const char *message);

@@ -1,30 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The subcommands: `hubcache file` prints the paths of files, `hubcache snapshot` the
- * directory of a repo, `hubcache info` what the server says about itself. Several names
- * of `file` are one request, which is answered from one commit: all of them or none.
+ * The table of subcommands, what all of them have in common, and those that only resolve:
+ * `file` prints the paths of files, `snapshot` the directory of a repo, `download` the
+ * one or the other, `info` what the server says about itself. Several names of `file` are
+ * one request, which is answered from one commit: all of them or none.
  *
- * Each subcommand has an argp parser whose children parse the options that it shares:
- * those of `file` and `snapshot` (resolve_argp), and those of every subcommand
- * (hc_command_argp). Each then connects, makes one call, prints the answer, and returns
- * the exit code that the table of reasons gives for a failure.
+ * Each subcommand has an argp parser whose children parse groups of options: those of
+ * resolve_options.h, and those of every subcommand (hc_command_argp). It then connects,
+ * makes its calls, prints the answer, and returns the exit code that the table of reasons
+ * gives for a failure.
  *
  * Progress and notes go to standard error: standard output is the path or the JSON alone,
  * so that `model=$(hubcache snapshot …)` works.
  */
+#include "subcommand.h"
+
 #include "base/auto.h"
 #include "base/size.h"
 #include "base/text.h"
-#include "command.h"
+#include "file_progress.h"
 #include "output.h"
 #include "progress_bar.h"
-
-#include <hubcache/repo.h>
+#include "suggestion.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 HC_DEFINE_AUTO(hc_client, hc_client_close)
 HC_DEFINE_AUTO_VALUE(hc_client_file, hc_client_file_clear)
@@ -32,109 +35,7 @@ HC_DEFINE_AUTO_VALUE(hc_client_files, hc_client_files_clear)
 HC_DEFINE_AUTO_VALUE(hc_client_snapshot, hc_client_snapshot_clear)
 HC_DEFINE_AUTO_VALUE(hc_client_info, hc_client_info_clear)
 
-enum { NOTE_MAX = 4096 };
-
-enum {
-    KEY_REVISION = 512,
-    KEY_REPO_TYPE,
-    KEY_LOCAL_FILES_ONLY,
-    KEY_FORCE,
-    KEY_MAX_STALENESS,
-    KEY_SUBFOLDER,
-    KEY_INCLUDE,
-    KEY_EXCLUDE,
-    KEY_DRY_RUN,
-    KEY_QUIET
-};
-
-/* What `file` or `snapshot` resolves, and how; the texts are those of argv. */
-struct resolve_command {
-    struct hc_command_options *options;
-    struct hc_client_repo repo;
-    struct hc_client_fetch fetch;
-    const char *subfolder;        /* file */
-    const char *const *filenames; /* file */
-    size_t filename_count;
-    struct hc_strings include; /* snapshot */
-    struct hc_strings exclude; /* snapshot */
-    bool is_quiet;             /* snapshot */
-};
-
-static void resolve_command_clear(struct resolve_command *command)
-{
-    hc_strings_clear(&command->include);
-    hc_strings_clear(&command->exclude);
-}
-HC_DEFINE_AUTO_VALUE(resolve_command, resolve_command_clear)
-
-/* Takes the names of the Hub's clients; HC_REPO_DEFAULT has none. */
-static enum hc_repo_type parse_repo_type(const struct argp_state *state, const char *name)
-{
-    enum hc_repo_type type = hc_repo_type_from_name(name);
-
-    if (type == HC_REPO_DEFAULT)
-        hc_command_refuse(
-            state, "'%s' is not a repo type: write model, dataset, space or kernel",
-            name);
-    return type;
-}
-
-/* Parses the options that `file` and `snapshot` share. */
-static error_t resolve_option_parse(int key, char *arg, struct argp_state *state)
-{
-    struct resolve_command *command = state->input;
-
-    switch (key) {
-    case KEY_REVISION:
-        command->repo.revision = arg;
-        return 0;
-    case KEY_REPO_TYPE:
-        command->repo.type = parse_repo_type(state, arg);
-        return 0;
-    case KEY_LOCAL_FILES_ONLY:
-        command->fetch.local_files_only = true;
-        return 0;
-    case KEY_FORCE:
-        command->fetch.force_download = true;
-        return 0;
-    case KEY_MAX_STALENESS:
-        command->fetch.has_max_staleness = true;
-        command->fetch.max_staleness_ms = hc_command_duration(state, arg);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
-static const struct argp_option resolve_argp_options[] = {
-    {"revision", KEY_REVISION, "REVISION", 0,
-     "Branch, tag, refs/pr/N or commit; by default main", 0},
-    {"repo-type", KEY_REPO_TYPE, "TYPE", 0,
-     "model, dataset, space or kernel; by default model", 0},
-    {"local-files-only", KEY_LOCAL_FILES_ONLY, NULL, 0, "Do not ask the Hub", 0},
-    {"force", KEY_FORCE, NULL, 0, "Fetch the bytes again even if they are cached", 0},
-    {"max-staleness", KEY_MAX_STALENESS, "DURATION", 0,
-     "Take what the Hub said no longer ago than this; 0 asks it now", 0},
-    {0},
-};
-
-static const struct argp resolve_argp = {.options = resolve_argp_options,
-                                         .parser = resolve_option_parse};
-
-static const struct argp_child resolve_children[] = {
-    {&resolve_argp, 0, NULL, 0},
-    {&hc_command_argp, 0, "Options of every command:", 1},
-    {0},
-};
-
-/* In the order of resolve_children. */
-static void resolve_set_child_inputs(const struct argp_state *state)
-{
-    struct resolve_command *command = state->input;
-
-    state->child_inputs[0] = command;
-    state->child_inputs[1] = command->options;
-}
+enum { NOTE_MAX = 4096, CHILDREN_MAX = 8, NAMES_ANY = 1 << 30 };
 
 /* Said on standard error, for the answer is usable all the same. */
 static void note_stale(bool stale)
@@ -146,172 +47,74 @@ static void note_stale(bool stale)
 
 /* --- file --------------------------------------------------------------------------- */
 
-/* NOLINTNEXTLINE(readability-non-const-parameter): argp decides on the type */
-static error_t file_option_parse(int key, char *arg, struct argp_state *state)
-{
-    struct resolve_command *command = state->input;
-
-    switch (key) {
-    case ARGP_KEY_INIT:
-        resolve_set_child_inputs(state);
-        return 0;
-    case KEY_SUBFOLDER:
-        command->subfolder = arg;
-        return 0;
-    case ARGP_KEY_ARGS: /* all that is left are arguments */
-        command->repo.id = state->argv[state->next];
-        command->filenames = (const char *const *)&state->argv[state->next + 1];
-        command->filename_count = (size_t)(state->argc - state->next - 1);
-        return 0;
-    case ARGP_KEY_END:
-        if (command->filename_count == 0)
-            hc_command_refuse(state, "a repo and at least one file name are needed");
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
-static const struct argp_option file_argp_options[] = {
-    {"subfolder", KEY_SUBFOLDER, "DIR", 0, "Look for the names in this folder", 0},
-    {0},
-};
-
-static const struct argp file_argp = {
-    .options = file_argp_options,
-    .parser = file_option_parse,
-    .args_doc = "REPO FILENAME...",
-    .doc = "Writes the path of each file of REPO, one per line, downloading what is not "
-           "cached.",
-    .children = resolve_children,
-};
-
-/* One name is ResolveFile, whose answer has a different shape in JSON than a list. */
+/* One name is ResolveFile. Its JSON is that of a list, and has the file by itself too. */
 static int file_resolve_one(struct hc_client *client,
-                            const struct resolve_command *command, struct hc_error *err)
+                            const struct hc_resolve_options *options,
+                            struct hc_error *err)
 {
     struct hc_client_file_request request = {
-        .repo = command->repo,
-        .filename = command->filenames[0],
-        .subfolder = command->subfolder,
-        .fetch = command->fetch,
+        .repo = options->repo,
+        .filename = options->filenames[0],
+        .subfolder = options->subfolder,
+        .fetch = options->fetch,
     };
+    struct hc_file_progress *progress = hc_file_progress_begin(options);
     HC_AUTO_VALUE(hc_client_file) file = {0};
+    int result = hc_client_resolve_file(client, &request, &file, err);
 
-    if (hc_client_resolve_file(client, &request, &file, err) < 0)
+    hc_file_progress_end(progress);
+    if (result < 0)
         return -1;
     note_stale(file.stale);
-    if (command->options->json)
+    if (options->common->json)
         return hc_output_print_json(hc_output_json_of_file(&file), err);
     return hc_output_print_path(file.path, err);
 }
 
-/* Prints nothing unless all files were resolved. */
-static int file_resolve_several(struct hc_client *client,
-                                const struct resolve_command *command,
-                                struct hc_error *err)
+static int file_print_paths(const struct hc_client_file *files, size_t count,
+                            struct hc_error *err)
 {
-    struct hc_client_files_request request = {
-        .repo = command->repo,
-        .filenames = command->filenames,
-        .filename_count = command->filename_count,
-        .subfolder = command->subfolder,
-        .fetch = command->fetch,
-    };
-    HC_AUTO_VALUE(hc_client_files) files = {0};
-
-    if (hc_client_resolve_files(client, &request, &files, err) < 0)
-        return -1;
-    note_stale(files.count > 0 && files.items[0].stale);
-    if (command->options->json)
-        return hc_output_print_json(hc_output_json_of_files(&files), err);
-    for (size_t i = 0; i < files.count; i++) {
-        if (hc_output_print_path(files.items[i].path, err) < 0)
+    for (size_t i = 0; i < count; i++) {
+        if (hc_output_print_path(files[i].path, err) < 0)
             return -1;
     }
     return 0;
 }
 
-/* All names go into one call, so that they come from one commit. */
-int hc_command_file(int argc, char **argv, struct hc_command_options *options)
+/* Prints nothing unless all files were resolved. */
+static int file_resolve_several(struct hc_client *client,
+                                const struct hc_resolve_options *options,
+                                struct hc_error *err)
 {
-    struct resolve_command command = {.options = options};
-    struct hc_error err = {0};
-    HC_AUTO(hc_client) *client = NULL;
-    int result;
+    struct hc_client_files_request request = {
+        .repo = options->repo,
+        .filenames = options->filenames,
+        .filename_count = options->filename_count,
+        .subfolder = options->subfolder,
+        .fetch = options->fetch,
+    };
+    struct hc_file_progress *progress = hc_file_progress_begin(options);
+    HC_AUTO_VALUE(hc_client_files) files = {0};
+    int result = hc_client_resolve_files(client, &request, &files, err);
 
-    hc_command_parse(&file_argp, 0, argc, argv, &command);
-    client = hc_command_connect(options, &err);
-    if (!client)
-        return hc_output_print_failure(&err);
-    result = command.filename_count == 1 ? file_resolve_one(client, &command, &err)
-                                         : file_resolve_several(client, &command, &err);
-    return result < 0 ? hc_output_print_failure(&err) : HC_EXIT_OK;
+    hc_file_progress_end(progress);
+    if (result < 0)
+        return -1;
+    note_stale(files.count > 0 && files.items[0].stale);
+    if (options->common->json)
+        return hc_output_print_json(hc_output_json_of_files(&files), err);
+    return file_print_paths(files.items, files.count, err);
+}
+
+/* All names go into one call, so that they come from one commit. */
+static int file_run(struct hc_client *client, const struct hc_resolve_options *options,
+                    struct hc_error *err)
+{
+    return options->filename_count == 1 ? file_resolve_one(client, options, err)
+                                        : file_resolve_several(client, options, err);
 }
 
 /* --- snapshot ----------------------------------------------------------------------- */
-
-/* Running out of memory is told as wrong usage is: argp has no other way to fail. */
-static error_t snapshot_add_pattern(const struct argp_state *state,
-                                    struct hc_strings *patterns, const char *pattern)
-{
-    struct hc_error err = {0};
-
-    if (hc_strings_add(patterns, pattern, &err) < 0)
-        hc_command_refuse(state, "%s", err.message);
-    return 0;
-}
-
-static error_t snapshot_option_parse(int key, char *arg, struct argp_state *state)
-{
-    struct resolve_command *command = state->input;
-
-    switch (key) {
-    case ARGP_KEY_INIT:
-        resolve_set_child_inputs(state);
-        return 0;
-    case KEY_INCLUDE:
-        return snapshot_add_pattern(state, &command->include, arg);
-    case KEY_EXCLUDE:
-        return snapshot_add_pattern(state, &command->exclude, arg);
-    case KEY_DRY_RUN:
-        command->fetch.dry_run = true;
-        return 0;
-    case KEY_QUIET:
-        command->is_quiet = true;
-        return 0;
-    case ARGP_KEY_ARG:
-        if (state->arg_num > 0)
-            hc_command_refuse(state, "one repo at a time: '%s' is too much", arg);
-        command->repo.id = arg;
-        return 0;
-    case ARGP_KEY_END:
-        if (!command->repo.id)
-            hc_command_refuse(state, "a repo is needed");
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
-static const struct argp_option snapshot_argp_options[] = {
-    {"include", KEY_INCLUDE, "PATTERN", 0,
-     "Only files that match, such as '*.safetensors'; may be given again", 0},
-    {"exclude", KEY_EXCLUDE, "PATTERN", 0, "No files that match; may be given again", 0},
-    {"dry-run", KEY_DRY_RUN, NULL, 0,
-     "Fetch nothing; list on standard error what would be", 0},
-    {"quiet", KEY_QUIET, NULL, 0, "Show no progress", 0},
-    {0},
-};
-
-static const struct argp snapshot_argp = {
-    .options = snapshot_argp_options,
-    .parser = snapshot_option_parse,
-    .args_doc = "REPO",
-    .doc =
-        "Writes the path of REPO's snapshot directory, downloading what is not cached.",
-    .children = resolve_children,
-};
 
 /* Prints what a dry run has found that would be fetched. */
 static void snapshot_list_fetches(const struct hc_client_snapshot *snapshot)
@@ -338,91 +141,113 @@ static void snapshot_list_fetches(const struct hc_client_snapshot *snapshot)
 }
 
 /* Notes come first: they say how far the answer can be relied on. */
-static int snapshot_print(const struct resolve_command *command,
+static int snapshot_print(const struct hc_resolve_options *options,
                           const struct hc_client_snapshot *snapshot, struct hc_error *err)
 {
     note_stale(snapshot->stale);
     if (snapshot->completeness == HC_CLIENT_UNKNOWN)
         hc_output_print_note(
             "no listing of this commit is known: the snapshot may lack files");
-    if (command->fetch.dry_run)
+    if (options->fetch.dry_run)
         snapshot_list_fetches(snapshot);
-    if (command->options->json)
+    if (options->common->json)
         return hc_output_print_json(hc_output_json_of_snapshot(snapshot), err);
+    if (options->list_files)
+        return file_print_paths(snapshot->files, snapshot->listed, err);
     return hc_output_print_path(snapshot->path, err);
+}
+
+/* With --require-complete: the failure has the missing names, as that of the server. */
+static int snapshot_check_complete(const struct hc_resolve_options *options,
+                                   const struct hc_client_snapshot *snapshot,
+                                   struct hc_error *err)
+{
+    size_t used = 0;
+
+    if (!options->require_complete || snapshot->completeness == HC_CLIENT_COMPLETE)
+        return 0;
+    if (snapshot->completeness != HC_CLIENT_PARTIAL)
+        return hc_fail(err, HC_INCOMPLETE_SNAPSHOT,
+                       "it is not known whether the snapshot of '%.200s' is complete, "
+                       "since no listing of its commit is known",
+                       options->repo.id);
+    (void)hc_fail(err, HC_INCOMPLETE_SNAPSHOT,
+                  "%u of the %u files of the snapshot of '%.200s' are not on disk",
+                  snapshot->missing_total, snapshot->file_count, options->repo.id);
+    err->missing_count = snapshot->missing_total;
+    for (size_t i = 0; i < snapshot->missing_listed; i++) {
+        int length = hc_format(err->missing + used, sizeof err->missing - used, "%s%s",
+                               used > 0 ? "\n" : "", snapshot->missing[i]);
+
+        if (length < 0)
+            break;
+        used += (size_t)length;
+    }
+    return -1;
 }
 
 /*
  * A dry run needs the list of files to print it, and has no progress to show. The bar is
  * cleared before anything else is printed.
  */
-static int snapshot_request(struct hc_client *client,
-                            const struct resolve_command *command, struct hc_error *err)
+static int snapshot_run(struct hc_client *client,
+                        const struct hc_resolve_options *options, struct hc_error *err)
 {
-    bool is_dry_run = command->fetch.dry_run;
+    bool is_dry_run = options->fetch.dry_run;
     struct hc_progress_bar bar;
     struct hc_client_snapshot_request request = {
-        .repo = command->repo,
-        .allow_patterns = (const char *const *)command->include.items,
-        .allow_count = command->include.count,
-        .ignore_patterns = (const char *const *)command->exclude.items,
-        .ignore_count = command->exclude.count,
-        .list_files = is_dry_run,
-        .fetch = command->fetch,
-        .progress = is_dry_run || command->is_quiet ? NULL : hc_progress_bar_show,
+        .repo = options->repo,
+        .allow_patterns = (const char *const *)options->include.items,
+        .allow_count = options->include.count,
+        .ignore_patterns = (const char *const *)options->exclude.items,
+        .ignore_count = options->exclude.count,
+        .list_files = is_dry_run || options->list_files,
+        .fetch = options->fetch,
+        .progress = is_dry_run || options->is_quiet ? NULL : hc_progress_bar_show,
         .progress_ctx = &bar,
     };
     HC_AUTO_VALUE(hc_client_snapshot) snapshot = {0};
     int result;
 
-    hc_progress_bar_begin(&bar, command->repo.id);
+    hc_progress_bar_begin(&bar, options->repo.id);
     result = hc_client_resolve_snapshot(client, &request, &snapshot, err);
     hc_progress_bar_end(&bar);
-    return result < 0 ? -1 : snapshot_print(command, &snapshot, err);
+    if (result < 0 || snapshot_check_complete(options, &snapshot, err) < 0)
+        return -1;
+    return snapshot_print(options, &snapshot, err);
 }
 
-int hc_command_snapshot(int argc, char **argv, struct hc_command_options *options)
-{
-    HC_AUTO_VALUE(resolve_command) command = {.options = options};
-    struct hc_error err = {0};
-    HC_AUTO(hc_client) *client = NULL;
+/* --- download ----------------------------------------------------------------------- */
 
-    hc_command_parse(&snapshot_argp, 0, argc, argv, &command);
-    client = hc_command_connect(options, &err);
-    if (!client || snapshot_request(client, &command, &err) < 0)
-        return hc_output_print_failure(&err);
-    return HC_EXIT_OK;
+/* As `hf download`: the files that are named, else all that patterns select. */
+static int download_run(struct hc_client *client,
+                        const struct hc_resolve_options *options, struct hc_error *err)
+{
+    if (options->filename_count == 0 && options->subfolder)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "subfolder",
+                             "--subfolder needs names of files; for all files of a "
+                             "folder, give --include '%.200s/*'",
+                             options->subfolder);
+    if (options->filename_count == 0)
+        return snapshot_run(client, options, err);
+    if (options->include.count > 0 || options->exclude.count > 0 || options->list_files ||
+        options->require_complete)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "filenames",
+                             "--include, --exclude, --list-files and --require-complete "
+                             "are about snapshots: give them, or names of files");
+    return file_run(client, options, err);
 }
 
 /* --- info --------------------------------------------------------------------------- */
 
-/* NOLINTNEXTLINE(readability-non-const-parameter): argp decides on the type */
-static error_t info_option_parse(int key, char *arg, struct argp_state *state)
-{
-    (void)arg;
-    if (key == ARGP_KEY_INIT)
-        state->child_inputs[0] = state->input;
-    if (key == ARGP_KEY_ARG)
-        hc_command_refuse(state, "info takes no arguments");
-    return key == ARGP_KEY_INIT ? 0 : ARGP_ERR_UNKNOWN;
-}
-
-static const struct argp_child info_children[] = {{&hc_command_argp, 0, NULL, 0}, {0}};
-
-static const struct argp info_argp = {
-    .parser = info_option_parse,
-    .doc = "Says which hubcached answers and from which cache.",
-    .children = info_children,
-};
-
-static int info_print(struct hc_client *client, const struct hc_command_options *options,
-                      struct hc_error *err)
+static int info_run(struct hc_client *client, const struct hc_resolve_options *options,
+                    struct hc_error *err)
 {
     HC_AUTO_VALUE(hc_client_info) info = {0};
 
     if (hc_client_get_info(client, &info, err) < 0)
         return -1;
-    if (options->json)
+    if (options->common->json)
         return hc_output_print_json(hc_output_json_of_info(&info), err);
     hc_output_print_field("version", info.version);
     hc_output_print_field("cache_root", info.cache_root);
@@ -432,14 +257,182 @@ static int info_print(struct hc_client *client, const struct hc_command_options 
     return hc_output_flush(err);
 }
 
-int hc_command_info(int argc, char **argv, struct hc_command_options *options)
+/* --- the table ---------------------------------------------------------------------- */
+
+#define COMMON_OPTIONS {&hc_command_argp, 0, "Options of every command:", 1}
+
+static const struct argp_child file_children[] = {{&hc_names_argp, 0, NULL, 0},
+                                                  {&hc_resolve_argp, 0, NULL, 0},
+                                                  COMMON_OPTIONS,
+                                                  {0}};
+
+static const struct argp_child snapshot_children[] = {{&hc_patterns_argp, 0, NULL, 0},
+                                                      {&hc_snapshot_argp, 0, NULL, 0},
+                                                      {&hc_resolve_argp, 0, NULL, 0},
+                                                      COMMON_OPTIONS,
+                                                      {0}};
+
+static const struct argp_child download_children[] = {{&hc_names_argp, 0, NULL, 0},
+                                                      {&hc_patterns_argp, 0, NULL, 0},
+                                                      {&hc_snapshot_argp, 0, NULL, 0},
+                                                      {&hc_resolve_argp, 0, NULL, 0},
+                                                      {&hc_refused_argp, 0, NULL, 0},
+                                                      COMMON_OPTIONS,
+                                                      {0}};
+
+static const struct argp_child info_children[] = {COMMON_OPTIONS, {0}};
+
+static const struct hc_subcommand subcommands[] = {
+    {.name = "file",
+     .arguments = "REPO FILENAME...",
+     .summary = "Writes the path of each file of REPO, one per line, downloading what is "
+                "not cached.",
+     .children = file_children,
+     .has_repo = true,
+     .names_min = 1,
+     .names_max = NAMES_ANY,
+     .run = file_run},
+    {.name = "snapshot",
+     .arguments = "REPO",
+     .summary = "Writes the path of REPO's snapshot directory, downloading what is not "
+                "cached.",
+     .children = snapshot_children,
+     .has_repo = true,
+     .run = snapshot_run},
+    {.name = "download",
+     .arguments = "REPO [FILENAME...]",
+     .summary = "As `hf download`: with names of files the same as `hubcache file`, "
+                "without them the same as `hubcache snapshot`.",
+     .children = download_children,
+     .has_repo = true,
+     .names_max = NAMES_ANY,
+     .run = download_run},
+    {.name = "info",
+     .arguments = "",
+     .summary = "Says which hubcached answers and from which cache.",
+     .children = info_children,
+     .run = info_run},
+};
+
+const struct hc_subcommand *hc_subcommand_find(const char *name)
 {
-    struct hc_error err = {0};
+    for (size_t i = 0; i < sizeof subcommands / sizeof *subcommands; i++) {
+        if (strcmp(subcommands[i].name, name) == 0)
+            return &subcommands[i];
+    }
+    return NULL;
+}
+
+/* --- running one -------------------------------------------------------------------- */
+
+struct subcommand_line {
+    const struct hc_subcommand *subcommand;
+    struct hc_resolve_options options;
+};
+
+/* All groups write to the same options; the last child has those of every subcommand. */
+static void subcommand_set_child_inputs(const struct argp_state *state)
+{
+    struct subcommand_line *line = state->input;
+    const struct argp_child *children = line->subcommand->children;
+
+    for (size_t i = 0; children[i].argp; i++)
+        state->child_inputs[i] = children[i].argp == &hc_command_argp
+                                     ? (void *)line->options.common
+                                     : (void *)&line->options;
+}
+
+/* Keeps all that is left of argv, which is a repo and perhaps names of files. */
+static void subcommand_take_arguments(struct subcommand_line *line,
+                                      const struct argp_state *state)
+{
+    const struct hc_subcommand *subcommand = line->subcommand;
+
+    if (!subcommand->has_repo)
+        hc_command_refuse(state, "%s takes no arguments", subcommand->name);
+    line->options.repo.id = state->argv[state->next];
+    line->options.filenames = (const char *const *)&state->argv[state->next + 1];
+    line->options.filename_count = (size_t)(state->argc - state->next - 1);
+    if (line->options.filename_count > subcommand->names_max)
+        hc_command_refuse(state, "one %s at a time: '%s' is too much",
+                          subcommand->names_max > 0 ? "file" : "repo",
+                          line->options.filenames[subcommand->names_max]);
+}
+
+/* NOLINTNEXTLINE(readability-non-const-parameter): argp decides on the type */
+static error_t subcommand_option_parse(int key, char *arg, struct argp_state *state)
+{
+    struct subcommand_line *line = state->input;
+
+    (void)arg;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        subcommand_set_child_inputs(state);
+        return 0;
+    case ARGP_KEY_ARGS:
+        subcommand_take_arguments(line, state);
+        return 0;
+    case ARGP_KEY_END:
+        if (line->subcommand->has_repo && !line->options.repo.id)
+            hc_command_refuse(state, "a repo is needed");
+        if (line->options.filename_count < line->subcommand->names_min &&
+            !hc_suggestion_is_address(line->options.repo.id)) /* it may name the file */
+            hc_command_refuse(state, "a repo and at least one file name are needed");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* An address is refused here, since the server may be asked for relative directories. */
+static int subcommand_call(const struct hc_subcommand *subcommand,
+                           const struct hc_resolve_options *options, struct hc_error *err)
+{
     HC_AUTO(hc_client) *client = NULL;
 
-    hc_command_parse(&info_argp, 0, argc, argv, options);
-    client = hc_command_connect(options, &err);
-    if (!client || info_print(client, options, &err) < 0)
-        return hc_output_print_failure(&err);
-    return HC_EXIT_OK;
+    if (subcommand->has_repo && hc_suggestion_is_address(options->repo.id))
+        return hc_fail_field(err, HC_INVALID_REPO_ID, "repo_id",
+                             "'%.200s' is an address, not the id of a repo",
+                             options->repo.id);
+    client = hc_command_connect(options->common, err);
+    return client ? subcommand->run(client, options, err) : -1;
+}
+
+/* Says what to type when the repo was named as elsewhere. */
+static int subcommand_fail(const struct hc_subcommand *subcommand,
+                           const struct hc_resolve_options *options,
+                           const struct hc_error *err)
+{
+    char hint[HC_OUTPUT_HINT_MAX], command[HC_SUGGESTION_MAX];
+
+    hc_output_hint(err, hint, sizeof hint);
+    if (subcommand->has_repo &&
+        (err->reason == HC_INVALID_REPO_ID || err->reason == HC_REPO_NOT_FOUND) &&
+        hc_suggestion_make(subcommand->name, options, command))
+        (void)snprintf(hint, sizeof hint, "write: %s", command);
+    if (options->common->json) /* a failure of this says nothing more */
+        (void)hc_output_print_json(hc_output_json_of_failure(err, hint, &options->repo),
+                                   &(struct hc_error){0});
+    return hc_output_print_failure(err, hint);
+}
+
+int hc_subcommand_run(const struct hc_subcommand *subcommand, int argc, char **argv,
+                      struct hc_command_options *common)
+{
+    struct argp argp = {
+        .parser = subcommand_option_parse,
+        .args_doc = subcommand->arguments,
+        .doc = subcommand->summary,
+        .children = subcommand->children,
+    };
+    struct subcommand_line line = {.subcommand = subcommand, .options.common = common};
+    struct hc_error err = {0};
+    int result;
+
+    hc_command_parse(&argp, 0, argc, argv, &line);
+    result = subcommand_call(subcommand, &line.options, &err) < 0
+                 ? subcommand_fail(subcommand, &line.options, &err)
+                 : HC_EXIT_OK;
+    hc_resolve_options_clear(&line.options);
+    return result;
 }

@@ -4,14 +4,15 @@
 _hubcache()
 {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
-    local common="--server --mount --json --timeout --hub-token-file --bearer-token-file --help --usage --version"
-    local choice="--revision --repo-type --local-files-only --force --max-staleness"
+    local common="--server --mount --json --timeout --hub-token-file --bearer-token-file -h --help --usage --version"
+    local choice="--revision --repo-type --type --local-files-only --force --force-download --max-staleness -q --quiet"
+    local patterns="--include --exclude --dry-run --list-files --require-complete"
     local command="" word i
 
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-            file | snapshot | info) command=$word; break ;;
+            file | snapshot | download | info | help) command=$word; break ;;
         esac
     done
 
@@ -19,7 +20,7 @@ _hubcache()
         --mount) mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
         --hub-token-file | --bearer-token-file)
             mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
-        --repo-type)
+        --repo-type | --type)
             mapfile -t COMPREPLY < <(compgen -W "model dataset space kernel" -- "$current"); return ;;
         --server | --timeout | --revision | --max-staleness | --subfolder | --include | --exclude)
             return ;;
@@ -27,9 +28,11 @@ _hubcache()
 
     case $command in
         file) word="$common $choice --subfolder" ;;
-        snapshot) word="$common $choice --include --exclude --dry-run --quiet" ;;
+        snapshot) word="$common $choice $patterns" ;;
+        download) word="$common $choice $patterns --subfolder" ;;
         info) word=$common ;;
-        *) word="file snapshot info $common" ;;
+        help) mapfile -t COMPREPLY < <(compgen -W "file snapshot download info" -- "$current"); return ;;
+        *) word="file snapshot download info help $common" ;;
     esac
     [[ -n $command && $current != -* ]] && return
     mapfile -t COMPREPLY < <(compgen -W "$word" -- "$current")

@@ -3,9 +3,9 @@
 # Promise: both libraries can be installed anywhere and used from there, by find_package and
 # by pkg-config, in C and in C++, and export their interface and nothing else. The example
 # in a header's comment is a program that compiles as it stands, in both.
-# install_test.sh CMAKE BUILD_DIR WORK_DIR LIBDIR COMPILER
+# install_test.sh CMAKE BUILD_DIR WORK_DIR LIBDIR COMPILER STATIC_COMMAND
 set -eu
-cmake=$1 build=$2 work=$3 libdir=$4 compiler=$5
+cmake=$1 build=$2 work=$3 libdir=$4 compiler=$5 static=$6
 here=$(dirname "$0")/consumer
 prefix=$work/prefix
 
@@ -64,3 +64,8 @@ done
 
 echo "the command"
 "$prefix/bin/hubcache" --version
+needed=$(readelf --dynamic --wide "$prefix/bin/hubcache" | grep -c NEEDED)
+if [ "$static" = ON ] && [ "$needed" -gt 3 ]; then
+    echo "the command loads $needed shared libraries; libm, libc and its loader are enough"
+    exit 1
+fi

@@ -506,9 +506,10 @@ static void script_answer(void *service, struct hc_rpc_call *call,
     const Hubcache__V1__ReadFileRequest *asked = (const void *)request;
     unsigned n = atomic_fetch_add(&script->calls, 1);
     Hubcache__V1__ReadFileResponse message = HUBCACHE__V1__READ_FILE_RESPONSE__INIT;
-    Hubcache__V1__ResolvedFile file = HUBCACHE__V1__RESOLVED_FILE__INIT;
+    Hubcache__V1__ResolvedFile file;
     uint8_t zeros[2 * SCRIPT_SIZE] = {0};
 
+    hubcache__v1__resolved_file__init(&file);
     assert_true(n < ANSWERS_MAX);
     script->asked_offset = asked->offset;
     script->asked_length = asked->length;
@@ -548,7 +549,7 @@ static uint64_t read_script(struct script *script, uint64_t offset, uint64_t len
     assert_int_equal(hc_rpc_listen(rpc, "127.0.0.1:0", address, sizeof address, err), 0);
     assert_int_equal(hc_rpc_start(rpc, err), 0);
     client = client_open_at(address);
-    *err = (struct hc_error){HC_OK};
+    *err = (struct hc_error){.reason = HC_OK};
     (void)hc_client_read_file(client, &request, NULL, err);
     print_message("%s: %s\n", hc_reason_name(err->reason), err->message);
     hc_client_close(client);

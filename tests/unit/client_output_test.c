@@ -163,7 +163,7 @@ static void print_missing_text(void)
                            .message = "x",
                            .missing = "a\x1b[2J\u202e"};
 
-    (void)hc_output_print_failure(&err);
+    (void)hc_output_print_failure(&err, "");
 }
 
 static void a_program_reads_the_path_as_it_is(void **state)
@@ -421,7 +421,56 @@ static void one_file_in_json_is_the_answer_of_resolve_file(void **state)
                         "/models/a\nb");
     assert_string_equal(json_text(json_object_get(object, "file"), "source"),
                         "SOURCE_UNSPECIFIED");
+    assert_int_equal(json_array_size(json_object_get(object, "files")), 1);
+    assert_true(json_equal(json_object_get(object, "file"),
+                           json_array_get(json_object_get(object, "files"), 0)));
     json_decref(object);
+}
+
+static void a_failure_in_json_has_what_a_program_decides_on(void **state)
+{
+    const struct hc_client_repo repo = {.id = "org/name", .type = HC_REPO_DATASET};
+    const struct hc_error err = {.reason = HC_NO_SPACE,
+                                 .retry_after_ms = 1500,
+                                 .needed_bytes = 5000000000,
+                                 .filename = "a.bin",
+                                 .message = "full\x1b"};
+    json_t *object = parse_json_line(hc_output_json_of_failure(&err, "a hint", &repo));
+    const json_t *failure = json_object_get(object, "error");
+    const json_t *metadata = json_object_get(failure, "metadata");
+
+    (void)state;
+    assert_string_equal(json_text(failure, "reason"), "NO_SPACE");
+    assert_string_equal(json_text(failure, "status"), "RESOURCE_EXHAUSTED");
+    assert_string_equal(json_text(failure, "message"), "full\x1b");
+    assert_string_equal(json_text(failure, "hint"), "a hint");
+    assert_int_equal(json_integer_value(json_object_get(failure, "exit_code")), 1);
+    assert_int_equal(json_integer_value(json_object_get(failure, "retry_delay_ms")),
+                     1500);
+    assert_string_equal(json_text(metadata, "repo_id"), "org/name");
+    assert_string_equal(json_text(metadata, "repo_type"), "dataset");
+    assert_string_equal(json_text(metadata, "filename"), "a.bin");
+    assert_int_equal(json_integer_value(json_object_get(metadata, "needed_bytes")),
+                     5000000000);
+    assert_null(json_object_get(metadata, "free_bytes"));
+    assert_null(json_object_get(metadata, "revision"));
+    json_decref(object);
+}
+
+static void every_reason_has_a_status_in_json(void **state)
+{
+    const struct hc_client_repo repo = {.id = NULL};
+
+    (void)state;
+    for (int reason = HC_OK; reason < HC_REASON_COUNT; reason++) {
+        const struct hc_error err = {.reason = (enum hc_reason)reason};
+        json_t *object = parse_json_line(hc_output_json_of_failure(&err, "", &repo));
+        const json_t *failure = json_object_get(object, "error");
+
+        assert_string_not_equal(json_text(failure, "status"), "");
+        assert_int_equal(json_object_size(json_object_get(failure, "metadata")), 0);
+        json_decref(object);
+    }
 }
 
 static void a_path_that_is_no_utf8_makes_no_json(void **state)
@@ -478,6 +527,8 @@ int main(void)
         cmocka_unit_test(lines_come_every_five_seconds),
         cmocka_unit_test(a_snapshot_in_json_has_the_names_of_the_proto_file),
         cmocka_unit_test(one_file_in_json_is_the_answer_of_resolve_file),
+        cmocka_unit_test(a_failure_in_json_has_what_a_program_decides_on),
+        cmocka_unit_test(every_reason_has_a_status_in_json),
         cmocka_unit_test(a_path_that_is_no_utf8_makes_no_json),
         cmocka_unit_test(hints_name_the_delay_the_page_and_the_token),
     };
