@@ -128,7 +128,7 @@ static int await_signal(int signals, int other, int64_t timeout_ms)
     return (int)info.ssi_signo;
 }
 
-/* Tells health what the newest probe of the volume says. */
+/* Tells health and metrics what the newest probe of the volume says. */
 static void server_tend_health(const struct server *server, int64_t now_ms)
 {
     struct hc_error err;
@@ -136,6 +136,7 @@ static void server_tend_health(const struct server *server, int64_t now_ms)
 
     if (!hc_health_service_set_volume(server->health, is_usable))
         return;
+    hc_metrics_set_volume(server->metrics, is_usable);
     if (is_usable)
         HC_LOG(HC_LOG_INFO, "volume usable again",
                HC_TEXT("cache", hc_resolver_cache_root(server->resolver)));

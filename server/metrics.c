@@ -25,6 +25,7 @@ struct hc_metrics {
         atomic_uint_least64_t unreasoned; /* failures without a reason */
     } methods[HC_RPC_METHODS_MAX];
     atomic_uint_least64_t hits;
+    atomic_bool is_volume_unusable;
     atomic_uint_least64_t stale_by_reason[HC_REASON_COUNT];
     struct {
         atomic_uint_least64_t by_reason[HC_REASON_COUNT];
@@ -248,6 +249,11 @@ static void write_gauges(const struct hc_gauges *gauges, FILE *out)
               "Lines of the log that its reader did not take in time.", hc_log_dropped());
 }
 
+void hc_metrics_set_volume(struct hc_metrics *metrics, bool is_usable)
+{
+    atomic_store(&metrics->is_volume_unusable, !is_usable);
+}
+
 void hc_metrics_write(struct hc_metrics *metrics, const struct hc_gauges *gauges,
                       FILE *out)
 {
@@ -263,5 +269,8 @@ void hc_metrics_write(struct hc_metrics *metrics, const struct hc_gauges *gauges
         "did not answer.",
         metrics->stale_by_reason);
     write_transfers(metrics, out);
+    write_one(out, "hubcache_volume_usable", "gauge",
+              "1 while the cache volume answers, 0 while it does not.",
+              !atomic_load(&metrics->is_volume_unusable));
     write_gauges(gauges, out);
 }

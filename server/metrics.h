@@ -43,6 +43,9 @@ void hc_metrics_add_stale(struct hc_metrics *metrics, enum hc_reason reason);
 void hc_metrics_add_transfer(struct hc_metrics *metrics,
                              const struct hc_transfer *transfer);
 
+/* The volume is usable from the start, until this says otherwise. */
+void hc_metrics_set_volume(struct hc_metrics *metrics, bool is_usable);
+
 void hc_metrics_write(struct hc_metrics *metrics, const struct hc_gauges *gauges,
                       FILE *out);
 
