@@ -38,6 +38,7 @@ static struct hc_answer *answer_allocate(size_t size, const char *message)
     answer->code = 0;
     answer->reason = HC_OK;
     answer->retry_ms = 0;
+    answer->tail = NULL;
     answer->commit[0] = '\0';
     answer->bytes = room;
     answer->size = size;
@@ -342,6 +343,11 @@ struct hc_answer *hc_answer_of_error(const struct hc_error *err,
 
 /* ---- sharing ----------------------------------------------------------------------- */
 
+void hc_answer_set_tail(struct hc_answer *answer, struct hc_answer *tail)
+{
+    answer->tail = hc_answer_hold(tail);
+}
+
 void hc_answer_set_commit(struct hc_answer *answer, const char *commit)
 {
     (void)hc_format(answer->commit, sizeof answer->commit, "%s", commit);
@@ -356,6 +362,10 @@ struct hc_answer *hc_answer_hold(struct hc_answer *answer)
 
 void hc_answer_release(struct hc_answer *answer)
 {
-    if (answer && atomic_fetch_sub(&answer->holders, 1) == 1)
+    while (answer && atomic_fetch_sub(&answer->holders, 1) == 1) {
+        struct hc_answer *tail = answer->tail;
+
         free(answer);
+        answer = tail;
+    }
 }

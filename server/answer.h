@@ -31,6 +31,7 @@ struct hc_answer {
     const char *message;   /* of a failure; "" otherwise */
     const uint8_t *bytes;  /* the message, NULL: none; or a Status, perhaps empty */
     size_t size;
+    struct hc_answer *tail;      /* its bytes are the rest of the message; NULL: none */
     char commit[HC_COMMIT_SIZE]; /* that was resolved; "" when there is none */
     atomic_uint holders;
 };
@@ -56,6 +57,9 @@ struct hc_answer *hc_answer_new_failure(unsigned code, enum hc_reason reason,
 
 /* A message that has nothing but the message of `inner` as its field `number`. */
 struct hc_answer *hc_answer_wrap(unsigned number, const struct hc_answer *inner);
+
+/* Before the answer is shared: the bytes of `tail`, which are not copied, follow its own. */
+void hc_answer_set_tail(struct hc_answer *answer, struct hc_answer *tail);
 
 /* Before the answer is shared. */
 void hc_answer_set_commit(struct hc_answer *answer, const char *commit);

@@ -46,12 +46,44 @@ void hc_rpc_batch_add_close(struct hc_rpc_batch *batch, struct hc_rpc_call *call
         &call->is_cancelled;
 }
 
-void hc_rpc_batch_add_message(struct hc_rpc_batch *batch, grpc_slice bytes)
+static void answer_release(void *answer)
 {
-    batch->message = grpc_raw_byte_buffer_create(&bytes, 1);
-    grpc_slice_unref(bytes);
+    hc_answer_release(answer);
+}
+
+/* The bytes of the answer without its tail, not copied: the slice holds the answer. */
+static grpc_slice answer_share(struct hc_answer *answer)
+{
+    uint8_t *bytes; /* gRPC only reads them, but its function has no const */
+
+    memcpy(&bytes, &answer->bytes, sizeof bytes);
+    return grpc_slice_new_with_user_data(bytes, answer->size, answer_release,
+                                         hc_answer_hold(answer));
+}
+
+static void batch_add_slices(struct hc_rpc_batch *batch, grpc_slice *slices, size_t count)
+{
+    batch->message = grpc_raw_byte_buffer_create(slices, count);
+    for (size_t i = 0; i < count; i++)
+        grpc_slice_unref(slices[i]);
     batch_add(batch, GRPC_OP_SEND_MESSAGE)->data.send_message.send_message =
         batch->message;
+}
+
+void hc_rpc_batch_add_message(struct hc_rpc_batch *batch, grpc_slice bytes)
+{
+    batch_add_slices(batch, &bytes, 1);
+}
+
+void hc_rpc_batch_add_shared(struct hc_rpc_batch *batch, struct hc_answer *answer)
+{
+    grpc_slice slices[2];
+    size_t count = 0;
+
+    slices[count++] = answer_share(answer);
+    if (answer->tail)
+        slices[count++] = answer_share(answer->tail);
+    batch_add_slices(batch, slices, count);
 }
 
 void hc_rpc_batch_add_status(struct hc_rpc_batch *batch, unsigned code, const char *text)
@@ -63,20 +95,6 @@ void hc_rpc_batch_add_status(struct hc_rpc_batch *batch, unsigned code, const ch
         return;
     batch->text = grpc_slice_from_copied_string(text);
     op->data.send_status_from_server.status_details = &batch->text;
-}
-
-static void answer_release(void *answer)
-{
-    hc_answer_release(answer);
-}
-
-grpc_slice hc_rpc_batch_share(struct hc_answer *answer)
-{
-    uint8_t *bytes; /* gRPC only reads them, but its function has no const */
-
-    memcpy(&bytes, &answer->bytes, sizeof bytes);
-    return grpc_slice_new_with_user_data(bytes, answer->size, answer_release,
-                                         hc_answer_hold(answer));
 }
 
 /*
@@ -103,7 +121,7 @@ static void batch_add_failure(struct hc_rpc_batch *batch, struct hc_rpc_call *ca
     if (answer->size > 0) {
         call->trailers[count].key =
             grpc_slice_from_static_string("grpc-status-details-bin");
-        call->trailers[count++].value = hc_rpc_batch_share(answer);
+        call->trailers[count++].value = answer_share(answer);
     }
     if (answer->retry_ms > 0) {
         call->trailers[count].key =
@@ -126,7 +144,7 @@ void hc_rpc_batch_add_answer(struct hc_rpc_batch *batch, struct hc_rpc_call *cal
         return;
     }
     if (answer->bytes)
-        hc_rpc_batch_add_message(batch, hc_rpc_batch_share(answer));
+        hc_rpc_batch_add_shared(batch, answer);
     hc_rpc_batch_add_status(batch, 0, "");
 }
 

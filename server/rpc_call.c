@@ -292,7 +292,7 @@ static void call_send_message(struct hc_rpc_call *call, struct hc_answer *messag
     if (!call->shared.has_started)
         hc_rpc_batch_add_headers(&batch);
     call->shared.has_started = true;
-    hc_rpc_batch_add_message(&batch, hc_rpc_batch_share(message));
+    hc_rpc_batch_add_shared(&batch, message);
     hc_rpc_batch_start(&batch, call, &call->sent);
 }
 

@@ -105,6 +105,10 @@ void hc_rpc_batch_add_headers(struct hc_rpc_batch *batch);
 
 /* Takes `bytes` over. */
 void hc_rpc_batch_add_message(struct hc_rpc_batch *batch, grpc_slice bytes);
+
+/* The message of an answer, whose bytes are not copied: the batch holds the answer. */
+void hc_rpc_batch_add_shared(struct hc_rpc_batch *batch, struct hc_answer *answer);
+
 void hc_rpc_batch_add_status(struct hc_rpc_batch *batch, unsigned code, const char *text);
 
 /*
@@ -118,9 +122,6 @@ void hc_rpc_batch_add_receive(struct hc_rpc_batch *batch, struct hc_rpc_call *ca
 
 /* Completes when the call is over, be it finished, cancelled or broken. */
 void hc_rpc_batch_add_close(struct hc_rpc_batch *batch, struct hc_rpc_call *call);
-
-/* The bytes of the answer, not copied: the slice holds the answer. */
-grpc_slice hc_rpc_batch_share(struct hc_answer *answer);
 
 /* Starts the operations; `event` happens when all of them are complete. */
 void hc_rpc_batch_start(struct hc_rpc_batch *batch, struct hc_rpc_call *call,

@@ -4,7 +4,7 @@
  * of every file (proto/descriptor_set.h). They are unpacked once and do not change, so
  * that any thread may answer. What a caller gets of a file is its descriptor as protoc
  * wrote it, and those of all files that it imports, directly or not, as gRPC's own
- * servers do. No file declares an extension.
+ * servers do: packed once, and shared by all answers. No file declares an extension.
  *
  * A caller's stream holds one request, of at most REQUEST_BYTES_MAX, and its answer at a
  * time: the edge reads the next request when the answer has gone out. A request that has
@@ -39,10 +39,15 @@ typedef Grpc__Reflection__V1__ServerReflectionResponse reflection_response;
 #define RESPONSE(name)                                                                   \
     GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_##name
 
+/* What callers ask for, and the part of the answers that is the same for all of them. */
+struct reflection_file {
+    file_descriptor *descriptor; /* without the comments */
+    struct hc_answer *answer;    /* file_descriptor_response: it, and what it imports */
+};
+
 struct hc_reflection_service {
-    /* The bytes of each file: this message looks on the wire like a FileDescriptorSet. */
-    Grpc__Reflection__V1__FileDescriptorResponse *set;
-    file_descriptor **files; /* as many, in the same sequence, without their comments */
+    struct reflection_file *files;
+    size_t count;
 };
 
 /* ---- finding files ----------------------------------------------------------------- */
@@ -144,17 +149,16 @@ static bool file_is_named(const file_descriptor *file, const char *name)
     return strcmp(file->name, name) == 0;
 }
 
-/* The number of the first file that is `wanted`; that of all files: there is none. */
-static size_t reflection_find(const struct hc_reflection_service *reflection,
-                              bool (*wanted)(const file_descriptor *, const char *),
-                              const char *name)
+/* The first file that is `wanted`; NULL: there is none. */
+static const struct reflection_file *
+reflection_find(const struct hc_reflection_service *reflection,
+                bool (*wanted)(const file_descriptor *, const char *), const char *name)
 {
-    size_t i = 0;
-
-    while (i < reflection->set->n_file_descriptor_proto &&
-           !wanted(reflection->files[i], name))
-        i++;
-    return i;
+    for (size_t i = 0; i < reflection->count; i++) {
+        if (wanted(reflection->files[i].descriptor, name))
+            return &reflection->files[i];
+    }
+    return NULL;
 }
 
 /* ---- answers ----------------------------------------------------------------------- */
@@ -164,7 +168,7 @@ struct reflection_answer {
     struct hc_arena *arena;
     reflection_response response;
     Grpc__Reflection__V1__ErrorResponse error;
-    Grpc__Reflection__V1__FileDescriptorResponse files;
+    const struct reflection_file *file; /* follows the response; NULL: none does */
     Grpc__Reflection__V1__ListServiceResponse services;
     Grpc__Reflection__V1__ExtensionNumberResponse extensions;
 };
@@ -180,54 +184,14 @@ static int answer_with_error(struct reflection_answer *answer, unsigned code,
     return 0;
 }
 
-/* Adds a file unless it is listed. `listed` has room for all files. */
-static void file_list_add(size_t *listed, size_t *count, size_t file)
-{
-    for (size_t i = 0; i < *count; i++) {
-        if (listed[i] == file)
-            return;
-    }
-    listed[(*count)++] = file;
-}
-
-/* The file and what it imports. -1: out of memory, also for the others. */
-static int answer_with_file(const struct hc_reflection_service *reflection,
-                            struct reflection_answer *answer, size_t file)
-{
-    size_t all = reflection->set->n_file_descriptor_proto;
-    size_t *listed = hc_arena_take(answer->arena, all * sizeof *listed);
-    ProtobufCBinaryData *bytes = hc_arena_take(answer->arena, all * sizeof *bytes);
-    size_t count = 0;
-
-    if (!listed || !bytes)
-        return -1;
-    file_list_add(listed, &count, file);
-    for (size_t i = 0; i < count; i++) {
-        const file_descriptor *each = reflection->files[listed[i]];
-
-        bytes[i] = reflection->set->file_descriptor_proto[listed[i]];
-        for (size_t n = 0; n < each->n_dependency; n++)
-            file_list_add(listed, &count,
-                          reflection_find(reflection, file_is_named,
-                                          each->dependency[n]));
-    }
-    grpc__reflection__v1__file_descriptor_response__init(&answer->files);
-    answer->files.n_file_descriptor_proto = count;
-    answer->files.file_descriptor_proto = bytes;
-    answer->response.message_response_case = RESPONSE(FILE_DESCRIPTOR_RESPONSE);
-    answer->response.file_descriptor_response = &answer->files;
-    return 0;
-}
-
 static int answer_find_file(const struct hc_reflection_service *reflection,
                             struct reflection_answer *answer,
                             bool (*wanted)(const file_descriptor *, const char *),
                             const char *name)
 {
-    size_t file = reflection_find(reflection, wanted, name);
-
-    if (file < reflection->set->n_file_descriptor_proto)
-        return answer_with_file(reflection, answer, file);
+    answer->file = reflection_find(reflection, wanted, name);
+    if (answer->file)
+        return 0;
     return answer_with_error(answer, HC_STATUS_NOT_FOUND,
                              wanted == file_is_named ? "no such file" : "no such symbol");
 }
@@ -236,9 +200,7 @@ static int answer_find_file(const struct hc_reflection_service *reflection,
 static int answer_with_extensions(const struct hc_reflection_service *reflection,
                                   struct reflection_answer *answer, char *message)
 {
-    size_t file = reflection_find(reflection, file_declares_message, message);
-
-    if (file == reflection->set->n_file_descriptor_proto)
+    if (!reflection_find(reflection, file_declares_message, message))
         return answer_with_error(answer, HC_STATUS_NOT_FOUND, "no such message");
     grpc__reflection__v1__extension_number_response__init(&answer->extensions);
     answer->extensions.base_type_name = message;
@@ -247,6 +209,7 @@ static int answer_with_extensions(const struct hc_reflection_service *reflection
     return 0;
 }
 
+/* -1: out of memory, also for the others. */
 static int service_list_add(struct reflection_answer *answer, const char *package,
                             const char *name)
 {
@@ -271,15 +234,15 @@ static int answer_with_services(const struct hc_reflection_service *reflection,
 {
     size_t count = 0;
 
-    for (size_t i = 0; i < reflection->set->n_file_descriptor_proto; i++)
-        count += reflection->files[i]->n_service;
+    for (size_t i = 0; i < reflection->count; i++)
+        count += reflection->files[i].descriptor->n_service;
     grpc__reflection__v1__list_service_response__init(&answer->services);
     answer->services.service =
         hc_arena_take(answer->arena, count * sizeof *answer->services.service);
     if (!answer->services.service)
         return -1;
-    for (size_t i = 0; i < reflection->set->n_file_descriptor_proto; i++) {
-        const file_descriptor *file = reflection->files[i];
+    for (size_t i = 0; i < reflection->count; i++) {
+        const file_descriptor *file = reflection->files[i].descriptor;
 
         for (size_t n = 0; n < file->n_service; n++) {
             if (service_list_add(answer, file->package, file->service[n]->name) < 0)
@@ -339,6 +302,8 @@ static void method_server_reflection_info(void *ctx, struct hc_rpc_call *call,
     }
     if (result == 0)
         answer = hc_answer_new(&filled.response.base);
+    if (answer && filled.file)
+        hc_answer_set_tail(answer, filled.file->answer);
     if (answer)
         hc_rpc_call_send(call, answer);
     else
@@ -355,6 +320,8 @@ static const struct hc_rpc_method methods[] = {
      method_server_reflection_info, HC_RPC_BIDIRECTIONAL},
 };
 
+/* ---- opening ----------------------------------------------------------------------- */
+
 /* The comments are for the callers only, who get them as bytes. */
 static file_descriptor *file_unpack(const ProtobufCBinaryData *bytes)
 {
@@ -368,25 +335,87 @@ static file_descriptor *file_unpack(const ProtobufCBinaryData *bytes)
     return file;
 }
 
+/* Adds the number of a file unless it is listed. `listed` has room for all files. */
+static void file_list_add(size_t *listed, size_t *count, size_t number)
+{
+    for (size_t i = 0; i < *count; i++) {
+        if (listed[i] == number)
+            return;
+    }
+    listed[(*count)++] = number;
+}
+
+/*
+ * Packs the file and all that it imports. Fields of a message may follow one another in
+ * any sequence, so that this is the end of an answer whose beginning names the request.
+ */
+static struct hc_answer *file_pack(const struct hc_reflection_service *reflection,
+                                   size_t number, const ProtobufCBinaryData *bytes)
+{
+    HC_AUTO_FREE size_t *listed = calloc(reflection->count, sizeof *listed);
+    HC_AUTO_FREE ProtobufCBinaryData *files = calloc(reflection->count, sizeof *files);
+    Grpc__Reflection__V1__FileDescriptorResponse list;
+    reflection_response response;
+    size_t count = 0;
+
+    if (!listed || !files)
+        return NULL;
+    file_list_add(listed, &count, number);
+    for (size_t i = 0; i < count; i++) {
+        const file_descriptor *file = reflection->files[listed[i]].descriptor;
+
+        files[i] = bytes[listed[i]];
+        for (size_t n = 0; n < file->n_dependency; n++) {
+            const struct reflection_file *needed =
+                reflection_find(reflection, file_is_named, file->dependency[n]);
+
+            assert(needed); /* protoc embeds all files that are imported */
+            file_list_add(listed, &count, (size_t)(needed - reflection->files));
+        }
+    }
+    grpc__reflection__v1__server_reflection_response__init(&response);
+    grpc__reflection__v1__file_descriptor_response__init(&list);
+    list.n_file_descriptor_proto = count;
+    list.file_descriptor_proto = files;
+    response.message_response_case = RESPONSE(FILE_DESCRIPTOR_RESPONSE);
+    response.file_descriptor_response = &list;
+    return hc_answer_new(&response.base);
+}
+
+/* False: out of memory. */
+static bool reflection_open_files(struct hc_reflection_service *reflection,
+                                  const ProtobufCBinaryData *bytes, size_t count)
+{
+    bool is_whole = true;
+
+    reflection->files = calloc(count, sizeof *reflection->files);
+    if (!reflection->files)
+        return false;
+    reflection->count = count;
+    for (size_t i = 0; is_whole && i < count; i++) {
+        reflection->files[i].descriptor = file_unpack(&bytes[i]);
+        is_whole = reflection->files[i].descriptor;
+    }
+    for (size_t i = 0; is_whole && i < count; i++) {
+        reflection->files[i].answer = file_pack(reflection, i, bytes);
+        is_whole = reflection->files[i].answer;
+    }
+    return is_whole;
+}
+
+/* The list of files is read as a message of reflection, which looks the same. */
 struct hc_reflection_service *hc_reflection_service_new(struct hc_error *err)
 {
     HC_AUTO(hc_reflection_service) *reflection = calloc(1, sizeof *reflection);
     size_t size = (size_t)(hc_descriptor_set_end - hc_descriptor_set);
-    bool is_whole;
+    Grpc__Reflection__V1__FileDescriptorResponse *set =
+        grpc__reflection__v1__file_descriptor_response__unpack(NULL, size,
+                                                               hc_descriptor_set);
+    bool is_whole = reflection && set &&
+                    reflection_open_files(reflection, set->file_descriptor_proto,
+                                          set->n_file_descriptor_proto);
 
-    if (reflection)
-        reflection->set =
-            grpc__reflection__v1__file_descriptor_response__unpack(NULL, size,
-                                                                   hc_descriptor_set);
-    is_whole = reflection && reflection->set;
-    if (is_whole)
-        reflection->files =
-            calloc(reflection->set->n_file_descriptor_proto, sizeof *reflection->files);
-    is_whole = is_whole && reflection->files;
-    for (size_t i = 0; is_whole && i < reflection->set->n_file_descriptor_proto; i++) {
-        reflection->files[i] = file_unpack(&reflection->set->file_descriptor_proto[i]);
-        is_whole = reflection->files[i];
-    }
+    grpc__reflection__v1__file_descriptor_response__free_unpacked(set, NULL);
     if (is_whole)
         return hc_take(&reflection);
     (void)hc_fail_memory(err);
@@ -397,12 +426,12 @@ void hc_reflection_service_free(struct hc_reflection_service *reflection)
 {
     if (!reflection)
         return;
-    for (size_t i = 0; reflection->files && i < reflection->set->n_file_descriptor_proto;
-         i++)
-        google__protobuf__file_descriptor_proto__free_unpacked(reflection->files[i],
-                                                               NULL);
+    for (size_t i = 0; i < reflection->count; i++) {
+        hc_answer_release(reflection->files[i].answer);
+        google__protobuf__file_descriptor_proto__free_unpacked(
+            reflection->files[i].descriptor, NULL);
+    }
     free(reflection->files);
-    grpc__reflection__v1__file_descriptor_response__free_unpacked(reflection->set, NULL);
     free(reflection);
 }
 

@@ -238,7 +238,8 @@ struct rpc_call *rpc_call_start(struct rpc_client *client,
                                           NULL, deadline, NULL);
     client_call_await_status(call);
     client_call_send(call, request);
-    client_call_receive(call);
+    if (!request->reads_nothing)
+        client_call_receive(call);
     return call;
 }
 

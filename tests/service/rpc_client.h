@@ -21,6 +21,7 @@ struct rpc_request {
     size_t size;
     bool has_no_message; /* neither: the call ends before one */
     bool has_more;       /* the test sends more messages, and ends them */
+    bool reads_nothing;  /* answers stay where flow control keeps them */
     const char *token;   /* Optional: x-hub-token */
     int64_t timeout_ms;  /* Optional: a deadline */
 };

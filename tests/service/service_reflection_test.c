@@ -21,7 +21,13 @@
 #define RESPONSE(name)                                                                   \
     GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_##name
 
-enum { UNIMPLEMENTED = 12, LONGEST_NAME = 4096 - 9, STREAMS = 300 };
+enum {
+    UNIMPLEMENTED = 12,
+    LONGEST_NAME = 4096 - 9,
+    STREAMS = 300,
+    UNREAD = 800,
+    GROWTH_KB = 30
+};
 
 typedef Grpc__Reflection__V1__ServerReflectionRequest reflection_request;
 typedef Grpc__Reflection__V1__ServerReflectionResponse reflection_response;
@@ -415,6 +421,36 @@ static void streams_of_callers_that_leave_are_over(void **state)
     assert_int_equal(world_await_end(world), 0);
 }
 
+/* The largest answer has 60 kB and more: its bytes are shared by all streams. */
+static void callers_that_do_not_read_take_little_memory(void **state)
+{
+    struct world *world = *state;
+    reflection_request request =
+        request_for(REQUEST(FILE_BY_FILENAME), "google/protobuf/descriptor.proto");
+    struct rpc_call *calls[UNREAD];
+    struct rpc_call *last = stream_start(world, V1, REQUEST(LIST_SERVICES), "");
+    unsigned long before_kb, grown_kb;
+
+    (void)rpc_call_await_messages(last, 1);
+    before_kb = world_process(world, "VmRSS");
+    for (size_t i = 0; i < UNREAD; i++)
+        calls[i] = rpc_call_start(world->client, &(struct rpc_request){
+                                                     .path = V1,
+                                                     .message = &request.base,
+                                                     .has_more = true,
+                                                     .reads_nothing = true,
+                                                 });
+    response_free(stream_ask(last, 1, REQUEST(LIST_SERVICES), ""));
+    grown_kb = world_process(world, "VmHWM") - before_kb;
+    print_message("%d streams: %lu kB\n", UNREAD, grown_kb);
+    assert_in_range(grown_kb, 0, UNREAD * GROWTH_KB);
+    for (size_t i = 0; i < UNREAD; i++) {
+        rpc_call_cancel(calls[i]);
+        rpc_call_free(calls[i]);
+    }
+    stream_end(last);
+}
+
 static void a_deadline_ends_a_stream(void **state)
 {
     struct world *world = *state;
@@ -462,6 +498,7 @@ int main(void)
         TEST(a_stream_without_a_request_ends_without_an_answer),
         TEST(bytes_that_are_no_request_end_the_stream),
         TEST(streams_of_callers_that_leave_are_over),
+        TEST(callers_that_do_not_read_take_little_memory),
         TEST(a_deadline_ends_a_stream),
         TEST(the_stop_of_the_server_ends_open_streams),
     };
