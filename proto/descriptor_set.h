@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hubcache.protoset in memory: a google.protobuf.FileDescriptorSet of the contract, of the
- * standard contracts that hubcached serves and of all that they import, with comments.
+ * hubcache.protoset in memory: a google.protobuf.FileDescriptorSet of the contract, of
+ * the standard contracts that hubcached serves, and of all that they import, with
+ * comments.
  */
 #ifndef HC_PROTO_DESCRIPTOR_SET_H
 #define HC_PROTO_DESCRIPTOR_SET_H

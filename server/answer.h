@@ -58,7 +58,7 @@ struct hc_answer *hc_answer_new_failure(unsigned code, enum hc_reason reason,
 /* A message that has nothing but the message of `inner` as its field `number`. */
 struct hc_answer *hc_answer_wrap(unsigned number, const struct hc_answer *inner);
 
-/* Before the answer is shared: the bytes of `tail`, which are not copied, follow its own. */
+/* Before the answer is shared: the bytes of `tail`, not copied, follow its own. */
 void hc_answer_set_tail(struct hc_answer *answer, struct hc_answer *tail);
 
 /* Before the answer is shared. */

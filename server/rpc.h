@@ -28,11 +28,11 @@ struct hc_rpc;
 struct hc_rpc_call;
 
 /*
- * How many messages the caller and the method send. A method that streams answers sends them with
- * hc_rpc_call_send(). Of a bidirectional method `start` gets each message of the caller,
- * not only the first one, and sends one answer to it; the edge reads the next message
- * when the answer has gone out. The edge itself parks such a call and ends it: after the
- * caller's last message, or when the server stops.
+ * How many messages the caller and the method send. A method that streams answers sends
+ * them with hc_rpc_call_send(). Of a bidirectional method `start` gets each message of
+ * the caller, not only the first one, and sends one answer to it; the edge reads the next
+ * message when the answer has gone out. The edge itself parks such a call and ends it:
+ * after the caller's last message, or when the server stops.
  */
 enum hc_rpc_kind { HC_RPC_UNARY, HC_RPC_SERVER_STREAMING, HC_RPC_BIDIRECTIONAL };
 

@@ -112,7 +112,8 @@ void hc_rpc_batch_add_shared(struct hc_rpc_batch *batch, struct hc_answer *answe
 void hc_rpc_batch_add_status(struct hc_rpc_batch *batch, unsigned code, const char *text);
 
 /*
- * Adds message and status, or a failure with its trailers. `answer` NULL: memory is short.
+ * Adds message and status, or a failure with its trailers. `answer` NULL: memory is
+ * short.
  */
 void hc_rpc_batch_add_answer(struct hc_rpc_batch *batch, struct hc_rpc_call *call,
                              struct hc_answer *answer);

@@ -37,8 +37,8 @@ void hc_cache_close(struct hc_cache *cache);
 HC_DEFINE_AUTO(hc_cache, hc_cache_close)
 
 /*
- * Whether the volume still answers at the path of the root, as a reader needs it; may hang
- * as the volume does. If the volume has been mounted there again, which its cache-id
+ * Whether the volume still answers at the path of the root, as a reader needs it; may
+ * hang as the volume does. If the volume has been mounted there again, which its cache-id
  * shows, this cache continues on the new mount. -1: CACHE_IO or CACHE_READ_ONLY (no
  * permission), or INTERNAL when this process lacks memory or descriptors to find out.
  */

@@ -398,7 +398,7 @@ static void bytes_that_are_no_request_end_the_stream(void **state)
     rpc_call_free(call);
 }
 
-/* Streams that end in each way, many at a time and over and over, leave nothing behind. */
+/* Streams that end in each way, many at a time, leave nothing behind. */
 static void streams_of_callers_that_leave_are_over(void **state)
 {
     struct world *world = *state;
