@@ -5,6 +5,7 @@ grpc-health-probe probes. They are built by go, in the versions of tools/go.mod;
 or without the Go proxy, the tests are skipped. HC_TRANSCRIPT names a file that gets all commands
 with their output."""
 
+import base64
 import json
 import os
 import re
@@ -13,7 +14,7 @@ import subprocess
 
 import pytest
 
-from content import MODEL
+from content import GIT_FILE, MODEL
 from world import BUILD, CLEAN, HERE, TIMEOUT, wait_until
 
 BUILD_TIME = 600  # seconds, for go on a busy machine
@@ -114,7 +115,8 @@ def test_grpcurl_calls(grpcurl, cache):
                    f"{RESOLVER}/ResolveFile")
     answer = json.loads(done.stdout)["file"]
     assert answer["source"] == "SOURCE_HUB"
-    assert open(answer["path"], "rb").read() == (b'{"answer": 42}\n')
+    with open(answer["path"], "rb") as file:
+        assert file.read() == GIT_FILE
 
 
 def test_grpcurl_decodes_the_details_of_a_failure(grpcurl):
@@ -144,6 +146,14 @@ def test_grpcurl_watches_a_snapshot(grpcurl):
     *progress, last = messages_of(done.stdout)
     assert all("progress" in message for message in progress)
     assert last["result"]["completeness"] == "COMPLETENESS_COMPLETE"
+
+
+def test_grpcurl_reads_a_file(grpcurl):
+    done = grpcurl("-d", '{"file": {"repo_id": "%s", "filename": "config.json"}}' % MODEL,
+                   f"{RESOLVER}/ReadFile")
+    messages = messages_of(done.stdout)
+    assert messages[0]["file"]["filename"] == "config.json"
+    assert b"".join(base64.b64decode(m.get("data", "")) for m in messages) == GIT_FILE
 
 
 def test_grpc_health_probe_knows_every_name(run, server):
