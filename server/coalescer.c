@@ -16,6 +16,10 @@
  * request is queued, the thread of the call that leaves withdraws and frees it; else the
  * worker thread finds no waiter at the end, and frees it.
  *
+ * Memory has two bounds. Of the calls that may wait, one caller has three quarters at
+ * most, as in the queues of base/workers.c. A request may take half of the bytes that are
+ * left: so large ones are refused early, and small ones as good as never.
+ *
  * The pools and hc_cancellation_cancel() are called with the lock held, an exception from
  * the rule of one lock at a time: the lock keeps the request alive meanwhile, and neither
  * calls back while it holds its own lock for a few instructions.
@@ -30,7 +34,7 @@
 #include <pthread.h>
 #include <string.h>
 
-enum { BUCKETS = 1024 };
+enum { BUCKETS = 1024, CALLERS = 1024, RETRY_AFTER_MS = 1000 };
 
 struct hc_coalesced_request {
     struct hc_task task;
@@ -52,6 +56,8 @@ struct hc_coalescer {
         pthread_cond_t empty;
         struct hc_coalesced_request *buckets[BUCKETS];
         unsigned unfinished, waiting;
+        unsigned waiting_of[CALLERS]; /* by the caller's hash: callers may share one */
+        size_t bytes;                 /* of the requests */
         bool is_cancelled;
     } shared;
 };
@@ -117,6 +123,7 @@ static void request_add_waiter(struct hc_coalesced_request *request,
     request->waiting++;
     request->watching += waiter->wants_progress;
     request->coalescer->shared.waiting++;
+    request->coalescer->shared.waiting_of[waiter->caller % CALLERS]++;
     hc_cancellation_extend(request->cancellation, waiter->deadline_ms);
 }
 
@@ -159,8 +166,10 @@ static struct hc_coalesced_request *request_new(struct hc_coalescer *coalescer,
 }
 
 /* The lock is held. Counts one coalesced request less. */
-static void coalescer_forget(struct hc_coalescer *coalescer)
+static void coalescer_forget(struct hc_coalescer *coalescer,
+                             const struct hc_coalesced_request *request)
 {
+    coalescer->shared.bytes -= request->key.size;
     if (--coalescer->shared.unfinished == 0)
         (void)pthread_cond_broadcast(&coalescer->shared.empty);
 }
@@ -177,10 +186,12 @@ static struct hc_waiter *request_close(struct hc_coalesced_request *request)
 
     request_unlist(request);
     waiters = request->waiters;
-    for (struct hc_waiter *waiter = waiters; waiter; waiter = waiter->next)
+    for (struct hc_waiter *waiter = waiters; waiter; waiter = waiter->next) {
         waiter->request = NULL;
+        coalescer->shared.waiting_of[waiter->caller % CALLERS]--;
+    }
     coalescer->shared.waiting -= request->waiting;
-    coalescer_forget(coalescer);
+    coalescer_forget(coalescer, request);
     return waiters;
 }
 
@@ -278,6 +289,7 @@ static int request_begin(struct hc_coalesced_request *fresh, struct hc_error *er
 
     request_list(fresh);
     coalescer->shared.unfinished++;
+    coalescer->shared.bytes += fresh->key.size;
     if (coalescer->shared.is_cancelled)
         hc_cancellation_cancel(fresh->cancellation);
     fresh->key.was_looked_up = fresh->key.was_looked_up || !coalescer->work->look;
@@ -287,27 +299,53 @@ static int request_begin(struct hc_coalesced_request *fresh, struct hc_error *er
     return request_submit(fresh, err);
 }
 
+/* The lock is held. `bytes`: of a request that would be new, else 0. */
+static int coalescer_check_room(const struct hc_coalescer *coalescer, uint64_t caller,
+                                size_t bytes, struct hc_error *err)
+{
+    unsigned left = HC_WAITING_MAX - coalescer->shared.waiting;
+
+    if (coalescer->shared.waiting_of[caller % CALLERS] >= 3 * left)
+        return hc_fail(err, HC_BUSY,
+                       "%u calls wait, or this caller's share of %d: try later",
+                       coalescer->shared.waiting, HC_WAITING_MAX);
+    if (bytes > (HC_WAITING_BYTES_MAX - coalescer->shared.bytes) / 2)
+        return hc_fail(
+            err, HC_BUSY,
+            "the requests that wait have %zu bytes, and %zu more are too many: "
+            "try later, or ask for fewer files at a time",
+            coalescer->shared.bytes, bytes);
+    return 0;
+}
+
 /*
  * The waiter joins the request with an equal key, if there is one, else `*fresh`, which
- * then belongs to the table. -1: the pool's queue does not take it; the waiter has joined
- * it.
+ * then belongs to the table, and to `*begun`. -1: there is no room for the waiter; or,
+ * with `*begun`, the pool's queue does not take that, and the waiter has joined it.
  */
 static int coalescer_add_waiter(struct hc_coalescer *coalescer,
                                 struct hc_coalesced_request **fresh,
-                                struct hc_waiter *waiter, struct hc_error *err)
+                                struct hc_waiter *waiter,
+                                struct hc_coalesced_request **begun, struct hc_error *err)
 {
     struct hc_coalesced_request *request;
     HC_LOCKED(&coalescer->shared.lock);
 
+    *begun = NULL;
     request = coalescer_find(coalescer, &(*fresh)->key, (*fresh)->bucket);
+    if (coalescer_check_room(coalescer, waiter->caller, request ? 0 : (*fresh)->key.size,
+                             err) < 0) {
+        err->retry_after_ms = RETRY_AFTER_MS;
+        return -1;
+    }
     if (request) {
         request_add_waiter(request, waiter);
-        hc_workers_add_caller(request->pool, &request->task, (*fresh)->key.caller);
+        hc_workers_add_caller(request->pool, &request->task, waiter->caller);
         return 0;
     }
-    request = hc_take(fresh);
-    request_add_waiter(request, waiter);
-    return request_begin(request, err);
+    *begun = hc_take(fresh);
+    request_add_waiter(*begun, waiter);
+    return request_begin(*begun, err);
 }
 
 void hc_coalescer_join(struct hc_coalescer *coalescer, const struct hc_request_key *key,
@@ -315,7 +353,7 @@ void hc_coalescer_join(struct hc_coalescer *coalescer, const struct hc_request_k
 {
     HC_AUTO(hc_coalesced_request) *fresh =
         request_new(coalescer, key, waiter->deadline_ms);
-    struct hc_coalesced_request *begun = fresh;
+    struct hc_coalesced_request *begun;
     HC_AUTO(hc_answer) *failure = NULL;
     struct hc_error err;
 
@@ -324,10 +362,13 @@ void hc_coalescer_join(struct hc_coalescer *coalescer, const struct hc_request_k
         waiter->type->done(waiter, NULL);
         return;
     }
-    if (coalescer_add_waiter(coalescer, &fresh, waiter, &err) == 0)
+    if (coalescer_add_waiter(coalescer, &fresh, waiter, &begun, &err) == 0)
         return;
     failure = hc_answer_of_error(&err, NULL, NULL);
-    request_finish(begun, failure);
+    if (begun)
+        request_finish(begun, failure);
+    else
+        waiter->type->done(waiter, failure);
 }
 
 /* The lock is held. Returns the coalesced request when it has to be freed, else NULL. */
@@ -343,13 +384,14 @@ static struct hc_coalesced_request *request_remove_waiter(struct hc_waiter *wait
     request->waiting--;
     request->watching -= waiter->wants_progress;
     coalescer->shared.waiting--;
+    coalescer->shared.waiting_of[waiter->caller % CALLERS]--;
     if (request->waiting > 0)
         return NULL;
     request_unlist(request);
     hc_cancellation_cancel(request->cancellation);
     if (!hc_workers_withdraw(request->pool, &request->task))
         return NULL;
-    coalescer_forget(coalescer);
+    coalescer_forget(coalescer, request);
     return request;
 }
 

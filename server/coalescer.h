@@ -20,6 +20,11 @@
 #include <hubcache/cancellation.h>
 #include <stdbool.h>
 
+enum {
+    HC_WAITING_MAX = 32768,                 /* calls; three quarters for one caller */
+    HC_WAITING_BYTES_MAX = 64 * 1024 * 1024 /* of their requests */
+};
+
 struct hc_coalesced_request; /* a piece of work and the calls that wait for it */
 struct hc_coalescer;
 struct hc_resolve_kind;
@@ -65,6 +70,7 @@ struct hc_waiter_type {
 
 struct hc_waiter {
     const struct hc_waiter_type *type;
+    uint64_t caller;     /* a hash: its calls share a bound */
     int64_t deadline_ms; /* of the monotonic clock */
     bool wants_progress;
     struct hc_coalesced_request *request; /* the coalescer's, as the next two */
@@ -83,7 +89,10 @@ HC_DEFINE_AUTO(hc_coalescer, hc_coalescer_close)
 /* Cancels all coalesced requests, now and in future. */
 void hc_coalescer_cancel(struct hc_coalescer *coalescer);
 
-/* `key` is copied. When the work cannot be queued, the waiter gets that failure. */
+/*
+ * `key` is copied. When the work cannot be queued, or too many calls wait, the waiter
+ * gets that failure, BUSY.
+ */
 void hc_coalescer_join(struct hc_coalescer *coalescer, const struct hc_request_key *key,
                        struct hc_waiter *waiter);
 

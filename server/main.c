@@ -275,9 +275,13 @@ static int server_open_services(struct server *server, struct hc_error *err)
 static int server_open_rpc(struct server *server, struct hc_error *err)
 {
     const struct hc_options *options = server->options;
+    const struct hc_rpc_limits limits = {
+        .connections = options->client_connections,
+        .connection_age_ms = options->max_connection_age_ms,
+        .connection_idle_ms = options->max_connection_idle_ms,
+    };
 
-    server->rpc = hc_rpc_open(options->client_connections, hc_request_log_write,
-                              server->request_log, err);
+    server->rpc = hc_rpc_open(&limits, hc_request_log_write, server->request_log, err);
     if (!server->rpc || hc_resolver_service_serve(server->service, server->rpc, err) < 0)
         return -1;
     if (hc_health_service_serve(server->health, server->rpc, err) < 0)

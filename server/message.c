@@ -4,9 +4,10 @@
  * chunks of malloc, of which the newest is filled first. A chunk is at least 64 KiB, so
  * that a request of 100,000 short strings costs a few hundred mallocs and not 100,000.
  *
- * protobuf-c checks the bytes first (protobuf.dev, "Encoding"). Only if there is a zero
- * byte among them, which a normal request does not have, the fields are walked to see
- * whether a string contains it.
+ * protobuf-c checks the bytes (protobuf.dev, "Encoding"), but neither whether a string
+ * contains a zero byte, nor how many fields there are, of which one of two bytes takes
+ * more than twenty in memory. So the fields are walked before, if there is a zero byte
+ * among them or they may be many; a normal request is not walked.
  */
 #include "message.h"
 
@@ -16,7 +17,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { CHUNK_SIZE = 65536 };
+enum { CHUNK_SIZE = 65536, UNWALKED_MAX = 4096 };
 
 struct hc_arena_chunk {
     struct hc_arena_chunk *next;
@@ -187,16 +188,30 @@ static const uint8_t *content_take(const uint8_t **at, const uint8_t *end,
     return content;
 }
 
-/* As deep as the contract's messages nest: none contains itself. */
-static int message_refuse_nul(/* NOLINT(misc-no-recursion) */
-                              const ProtobufCMessageDescriptor *type, const uint8_t *at,
-                              const uint8_t *end, struct hc_error *err)
+/* `*count` grows by one value. */
+static int values_count(unsigned *count, struct hc_error *err)
+{
+    if ((*count)++ < HC_MESSAGE_FIELDS_MAX)
+        return 0;
+    return hc_fail(err, HC_INVALID_OPTIONS, "the request has more than %d values",
+                   HC_MESSAGE_FIELDS_MAX);
+}
+
+/*
+ * `*count` grows by the fields of the message and of those in it. As deep as the
+ * contract's messages nest: none contains itself.
+ */
+static int message_walk(/* NOLINT(misc-no-recursion) */
+                        const ProtobufCMessageDescriptor *type, const uint8_t *at,
+                        const uint8_t *end, unsigned *count, struct hc_error *err)
 {
     while (at < end) {
         const ProtobufCFieldDescriptor *field;
         const uint8_t *content;
         uint64_t tag;
 
+        if (values_count(count, err) < 0)
+            return -1;
         content = varint_take(&at, end, &tag) ? content_take(&at, end, tag & 7) : NULL;
         if (!content)
             return message_refuse(type, err);
@@ -207,7 +222,7 @@ static int message_refuse_nul(/* NOLINT(misc-no-recursion) */
             memchr(content, 0, (size_t)(at - content)))
             return field_refuse(field->name, err);
         if (field->type == PROTOBUF_C_TYPE_MESSAGE &&
-            message_refuse_nul(field->descriptor, content, at, err) < 0)
+            message_walk(field->descriptor, content, at, count, err) < 0)
             return -1;
     }
     return 0;
@@ -217,15 +232,14 @@ ProtobufCMessage *hc_message_unpack(const ProtobufCMessageDescriptor *type,
                                     const uint8_t *bytes, size_t size,
                                     struct hc_arena *arena, struct hc_error *err)
 {
-    ProtobufCMessage *message =
-        protobuf_c_message_unpack(type, &arena->allocator, size, bytes);
+    ProtobufCMessage *message;
+    unsigned count = 0;
 
-    if (!message) {
+    if (size > 0 && (size > UNWALKED_MAX || memchr(bytes, 0, size)) &&
+        message_walk(type, bytes, bytes + size, &count, err) < 0)
+        return NULL;
+    message = protobuf_c_message_unpack(type, &arena->allocator, size, bytes);
+    if (!message)
         (void)message_refuse(type, err);
-        return NULL;
-    }
-    if (size > 0 && memchr(bytes, 0, size) &&
-        message_refuse_nul(type, bytes, bytes + size, err) < 0)
-        return NULL;
     return message;
 }

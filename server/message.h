@@ -51,6 +51,9 @@ static inline char *hc_unconst(const char *text)
     return writable;
 }
 
+/* More than 10,000 file names, or 1,000 patterns of both kinds. */
+enum { HC_MESSAGE_FIELDS_MAX = 16384 };
+
 /* Lives in `arena`. NULL: INVALID_*, with the field, or INTERNAL when memory is short. */
 ProtobufCMessage *hc_message_unpack(const ProtobufCMessageDescriptor *type,
                                     const uint8_t *bytes, size_t size,

@@ -69,6 +69,12 @@ const struct hc_option hc_option_table[] = {
      "Jobs that may wait for either kind of thread; more are refused with BUSY"},
     {"client-connections", HC_OPTION_COUNT, AT(client_connections), "N", "4096", NULL,
      false, "gRPC connections, at most; fewer if descriptors are short"},
+    {"max-connection-age", HC_OPTION_DURATION, AT(max_connection_age_ms), "DURATION",
+     "30m", NULL, false,
+     "Close gRPC connections of that age, a tenth more or less, when their calls are "
+     "over; 0: never"},
+    {"max-connection-idle", HC_OPTION_DURATION, AT(max_connection_idle_ms), "DURATION",
+     "15m", NULL, false, "Close gRPC connections without calls for so long; 0: never"},
     {"grace-period", HC_OPTION_DURATION, AT(grace_period_ms), "DURATION", "30s", NULL,
      false, "How long running calls may go on after SIGTERM"},
     {"log-level", HC_OPTION_TEXT, AT(log_level), "LEVEL", "info", "error|warn|info|debug",

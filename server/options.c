@@ -51,7 +51,7 @@ static void print_version(FILE *out, struct argp_state *state)
 static int read_flags(int argc, char **argv, struct hc_strings *flags,
                       struct hc_error *err)
 {
-    struct argp_option rows[32] = {0};
+    struct argp_option rows[64] = {0};
     const struct argp parser = {
         .options = rows,
         .parser = flag_take,

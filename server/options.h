@@ -18,6 +18,7 @@ struct hc_options {
     char *http_listen, *config, *log_level, *log_format;
     bool check_config;
     unsigned workers, disk_workers, queue, client_connections;
+    int64_t max_connection_age_ms, max_connection_idle_ms; /* 0: no limit */
     int64_t grace_period_ms;
 };
 

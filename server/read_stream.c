@@ -450,6 +450,7 @@ int hc_read_streams_begin(struct hc_read_streams *streams, struct hc_rpc_call *c
         return hc_fail_memory(err);
     *stream = (struct read_stream){
         .waiter = {.type = &stream_waiter,
+                   .caller = key->caller,
                    .deadline_ms = hc_rpc_call_request(call)->deadline_ms},
         .task = {.run = stream_run, .caller = key->caller, .repo = key->repo},
         .streams = streams,

@@ -25,6 +25,7 @@
 #include <grpc/grpc_security.h>
 #include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
+#include <limits.h>
 #include <netdb.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -41,7 +42,7 @@ enum { REQUESTED_AHEAD = 64, LOOK_EVERY_MS = 100 };
  */
 enum {
     STREAMS_MAX = 1024, /* of one connection; a call that waits for a download has one */
-    REQUEST_BYTES_MAX = 2 * 1024 * 1024,
+    REQUEST_BYTES_MAX = 16 * 1024 * 1024,
     METADATA_BYTES_MAX = 64 * 1024,
     MEMORY_BYTES_MAX = 64 * 1024 * 1024,
     PING_INTERVAL_MS = 10 * 1000, /* of a client's pings, at least */
@@ -56,7 +57,17 @@ static grpc_arg integer_arg(const char *key, int value)
                       .value.integer = value};
 }
 
-static grpc_server *grpc_server_new(void)
+/* gRPC has ints, of which the largest is no limit. */
+static int milliseconds_limit(int64_t ms)
+{
+    return ms > 0 && ms < INT_MAX ? (int)ms : INT_MAX;
+}
+
+/*
+ * No MAX_CONNECTION_AGE_GRACE: a connection that has reached its age takes no new calls,
+ * and is closed when the last of its calls is over. It may be a download of hours.
+ */
+static grpc_server *grpc_server_new(const struct hc_rpc_limits *limits)
 {
     grpc_resource_quota *quota = grpc_resource_quota_create("hubcached");
     grpc_arg args[] = {
@@ -68,6 +79,10 @@ static grpc_server *grpc_server_new(void)
         integer_arg(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),
         integer_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_ANSWER_MS),
         integer_arg(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
+        integer_arg(GRPC_ARG_MAX_CONNECTION_AGE_MS,
+                    milliseconds_limit(limits->connection_age_ms)),
+        integer_arg(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
+                    milliseconds_limit(limits->connection_idle_ms)),
         {.type = GRPC_ARG_POINTER,
          .key = hc_unconst(GRPC_ARG_RESOURCE_QUOTA),
          .value.pointer = {quota, grpc_resource_quota_arg_vtable()}},
@@ -155,14 +170,14 @@ static void connection_accepted(void *ctx, int fd)
     grpc_server_add_channel_from_fd(rpc->server, fd, rpc->plain);
 }
 
-struct hc_rpc *hc_rpc_open(unsigned connections_max,
+struct hc_rpc *hc_rpc_open(const struct hc_rpc_limits *limits,
                            void (*finished)(void *ctx, const struct hc_request *request,
                                             const struct hc_answer *answer),
                            void *ctx, struct hc_error *err)
 {
     HC_AUTO_FREE struct hc_rpc *rpc = calloc(1, sizeof *rpc);
     HC_AUTO(hc_listener) *listener =
-        hc_listener_new(connections_max, connection_accepted, rpc, err);
+        hc_listener_new(limits->connections, connection_accepted, rpc, err);
     HC_AUTO(hc_cancellation) *end = hc_cancellation_new(HC_NO_DEADLINE);
     HC_AUTO_CLOSE int drained_fd = eventfd(0, EFD_CLOEXEC);
     HC_AUTO_CLOSE int ended_fd = eventfd(0, EFD_CLOEXEC);
@@ -181,7 +196,7 @@ struct hc_rpc *hc_rpc_open(unsigned connections_max,
     rpc->listener = hc_take(&listener);
     rpc->queue = grpc_completion_queue_create_for_next(NULL);
     rpc->plain = grpc_insecure_server_credentials_create();
-    rpc->server = grpc_server_new();
+    rpc->server = grpc_server_new(limits);
     grpc_server_register_completion_queue(rpc->server, rpc->queue, NULL);
     rpc->edge.rpc = rpc->relief.rpc = rpc;
     hc_arena_init(&rpc->edge.arena);

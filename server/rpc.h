@@ -47,11 +47,17 @@ struct hc_rpc_method {
 
 enum { HC_RPC_METHODS_MAX = 16 }; /* number 0 is for calls of unknown methods */
 
+/* What operators may limit. 0 milliseconds: no limit. */
+struct hc_rpc_limits {
+    unsigned connections;
+    int64_t connection_age_ms, connection_idle_ms;
+};
+
 /*
  * Accepts nothing yet. `finished` may be NULL; the thread that finishes a call calls it,
  * before the answer goes out.
  */
-struct hc_rpc *hc_rpc_open(unsigned connections_max,
+struct hc_rpc *hc_rpc_open(const struct hc_rpc_limits *limits,
                            void (*finished)(void *ctx, const struct hc_request *request,
                                             const struct hc_answer *answer),
                            void *ctx, struct hc_error *err);

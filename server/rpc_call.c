@@ -457,8 +457,9 @@ static void call_finished(struct hc_rpc_call *call, bool ok)
 /*
  * The bytes of the request; the calling function releases the slice. There is no payload
  * if the client closed its side before a message or within one; an empty message has one.
+ * A call that waits for hours must not keep it.
  */
-static int call_read_payload(const struct hc_rpc_call *call, grpc_slice *bytes,
+static int call_read_payload(struct hc_rpc_call *call, grpc_slice *bytes,
                              struct hc_error *err)
 {
     grpc_byte_buffer_reader reader;
@@ -469,6 +470,7 @@ static int call_read_payload(const struct hc_rpc_call *call, grpc_slice *bytes,
                              "the call ended before its request was whole");
     *bytes = grpc_byte_buffer_reader_readall(&reader);
     grpc_byte_buffer_reader_destroy(&reader);
+    grpc_byte_buffer_destroy(hc_take(&call->payload));
     return 0;
 }
 

@@ -137,6 +137,7 @@ static void call_coalesce(struct hc_resolver_service *service, struct hc_rpc_cal
     }
     *parked = (struct parked_call){
         .waiter = {.type = &parked_call_waiter,
+                   .caller = key->caller,
                    .deadline_ms = hc_rpc_call_request(call)->deadline_ms,
                    .wants_progress = watches},
         .call = call,

@@ -35,19 +35,23 @@ def request_headers(method):
         "content-type": "application/grpc"}.items())
 
 
-class Unfinished:
-    """Sends `count` requests that say they have `size` bytes, all of them but the last 20, as
-    far as the server's windows let it."""
+def message_of_names(size):
+    """A ResolveFilesRequest with its gRPC prefix, as a view."""
+    name = b"\x22\x08abcdefgh"  # filenames
+    return memoryview(struct.pack(">BI", 0, size) + name * (size // len(name) - 2))
 
-    def __init__(self, address, count, size):
+
+class Unfinished:
+    """Sends `count` requests that say they have the size of the whole message, and all of it but
+    the last 20 bytes, as far as the server's windows let it."""
+
+    def __init__(self, address, count, message):
         host, port = address.split(":")
         self.socket = socket.create_connection((host, int(port)))
         self.socket.setblocking(False)
         self.outgoing = bytearray(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0))
         self.incoming = bytearray()
         self.window, self.initial, self.is_over, self.sent = 65535, 65535, False, 0
-        name = b"\x22\x08abcdefgh"  # filenames of ResolveFilesRequest
-        message = struct.pack(">BI", 0, size) + name * (size // len(name) - 2)
         self.left = {1 + 2 * i: message for i in range(count)}
         self.windows = dict.fromkeys(self.left, 0)
         for stream in self.left:

@@ -35,8 +35,9 @@ static void assert_resolver_answers(void)
  * process. */
 static void a_program_resolves_serves_and_asks(void **state)
 {
+    const struct hc_rpc_limits limits = {.connections = 8};
     struct hc_error err;
-    HC_AUTO(hc_rpc) *server = hc_rpc_open(8, NULL, NULL, &err);
+    HC_AUTO(hc_rpc) *server = hc_rpc_open(&limits, NULL, NULL, &err);
     const struct hc_client_file_request request = {.repo.id = "org/name",
                                                    .filename = "a"};
     struct hc_client_options to = {.timeout_ms = 60000};

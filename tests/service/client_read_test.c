@@ -530,10 +530,11 @@ static void script_answer(void *service, struct hc_rpc_call *call,
 static uint64_t read_script(struct script *script, uint64_t offset, uint64_t length,
                             struct hc_error *err)
 {
+    const struct hc_rpc_limits limits = {.connections = 16};
     static const struct hc_rpc_method methods[] = {
         {METHOD("ReadFile"), &hubcache__v1__read_file_request__descriptor, script_answer,
-         true}};
-    HC_AUTO(hc_rpc) *rpc = hc_rpc_open(16, NULL, NULL, err);
+         HC_RPC_SERVER_STREAMING}};
+    HC_AUTO(hc_rpc) *rpc = hc_rpc_open(&limits, NULL, NULL, err);
     char address[128];
     struct hc_client *client;
     uint64_t count = 0;

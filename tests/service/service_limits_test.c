@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The promise: connections that stay idle, in any number, stop neither the listener nor
- * the calls of other clients. If a listener dies nevertheless, the server ends, for its
- * supervisor to start it again.
+ * the calls of other clients; a connection without calls is closed after a time, and so
+ * is one of a certain age, when its calls are over. Requests have a size and a number of
+ * values at most. If a listener dies nevertheless, the server ends, for its supervisor to
+ * start it again.
  */
 #include "service_fixture.h"
 
@@ -99,6 +101,181 @@ static void the_limit_of_connections_is_an_option_and_a_metric(void **state)
     assert_answers(world);
     for (size_t i = 0; i < 3; i++)
         (void)close(fds[i]);
+}
+
+/* --- size of requests -----------------------------------------------------------------
+ */
+
+enum { REQUEST_MAX = 16 << 20, VALUES_MAX = 16384 };
+
+/* The size of the request's own fields, and of the head of the one that fills it up. */
+enum { HEAD_SIZE = 5, FILENAMES = 4 << 3 | 2, FIELD_15 = 15 << 3 | 2 };
+
+/* A request for config.json of `size` bytes, most of them of a field that nobody
+ * knows. */
+static unsigned ask_large(struct world *world, size_t size)
+{
+    const Hubcache__V1__ResolveFileRequest request = file_request("config.json");
+    size_t used = protobuf_c_message_get_packed_size(&request.base);
+    HC_AUTO_FREE uint8_t *bytes = malloc(size);
+    size_t left = size - used - HEAD_SIZE;
+    struct rpc_call *call;
+    unsigned code;
+
+    assert_non_null(bytes);
+    memset(bytes, 'x', size);
+    (void)protobuf_c_message_pack(&request.base, bytes);
+    bytes[used] = FIELD_15;
+    for (unsigned i = 0; i < 4; i++)
+        bytes[used + 1 + i] = (uint8_t)((left >> 7 * i & 0x7f) | (i < 3 ? 0x80 : 0));
+    call =
+        rpc_call_start(world->client, &(struct rpc_request){.path = METHOD("ResolveFile"),
+                                                            .bytes = bytes,
+                                                            .size = size});
+    code = rpc_call_await(call);
+    rpc_call_free(call);
+    return code;
+}
+
+static void
+a_request_of_sixteen_mebibytes_is_answered_and_a_larger_one_refused(void **state)
+{
+    struct world *world = *state;
+
+    assert_answers(world);
+    assert_int_equal(ask_large(world, REQUEST_MAX), HC_STATUS_OK);
+    assert_int_equal(ask_large(world, REQUEST_MAX - 1), HC_STATUS_OK);
+    assert_int_equal(ask_large(world, REQUEST_MAX + 1), HC_STATUS_RESOURCE_EXHAUSTED);
+    assert_answers(world);
+}
+
+/* Asks for `count` files without a name: two bytes each, and more than 20 in memory. */
+static struct rpc_call *ask_values(struct world *world, size_t count)
+{
+    HC_AUTO_FREE uint8_t *bytes = calloc(count, 2);
+
+    assert_non_null(bytes);
+    for (size_t i = 0; i < count; i++)
+        bytes[2 * i] = FILENAMES;
+    return rpc_call_start(world->client,
+                          &(struct rpc_request){.path = METHOD("ResolveFiles"),
+                                                .bytes = bytes,
+                                                .size = 2 * count});
+}
+
+static void a_request_of_more_values_than_any_needs_takes_little_memory(void **state)
+{
+    struct world *world = *state;
+    static const struct {
+        size_t values;
+        const char *reason;
+    } requests[] = {{VALUES_MAX, "INVALID_FILENAME"},
+                    {VALUES_MAX + 1, "INVALID_OPTIONS"},
+                    {REQUEST_MAX / 2, "INVALID_OPTIONS"}};
+    unsigned long before = world_process(world, "VmHWM");
+
+    for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
+        struct rpc_call *call = ask_values(world, requests[i].values);
+
+        assert_int_equal(rpc_call_await(call), HC_STATUS_INVALID_ARGUMENT);
+        assert_string_equal(rpc_call_reason(call), requests[i].reason);
+        rpc_call_free(call);
+    }
+    assert_true(world_process(world, "VmHWM") - before < 128 * 1024); /* KiB */
+}
+
+/* --- age and idleness of connections ---------------------------------------------------
+ */
+
+enum { GOAWAY = 7, FRAME_HEADER = 9 };
+
+/* A client of HTTP/2 that makes no call: its preface and an empty SETTINGS frame. */
+static int connect_http2(const struct world *world)
+{
+    static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0";
+    int fd = connect_idle(world);
+
+    assert_int_equal(send(fd, preface, sizeof preface - 1, MSG_NOSIGNAL),
+                     sizeof preface - 1);
+    return fd;
+}
+
+/* Reads until the server closes the connection. True: it has sent GOAWAY before. */
+static bool await_goodbye(int fd)
+{
+    struct pollfd event = {.fd = fd, .events = POLLIN};
+    uint8_t bytes[4096];
+    size_t size = 0;
+    ssize_t got;
+    bool is_goodbye = false;
+
+    do {
+        if (poll(&event, 1, PATIENCE_MS) != 1)
+            fail_msg("the server keeps the connection");
+        got = recv(fd, bytes + size, sizeof bytes - size, 0);
+        size += got > 0 ? (size_t)got : 0;
+    } while (got > 0);
+    for (size_t at = 0; at + FRAME_HEADER <= size;
+         at += FRAME_HEADER + (size_t)(bytes[at + 1] << 8 | bytes[at + 2]))
+        is_goodbye = is_goodbye || bytes[at + 3] == GOAWAY;
+    (void)close(fd);
+    return is_goodbye;
+}
+
+static void an_idle_connection_is_closed_while_one_with_a_call_stays(void **state)
+{
+    struct world *world = *state;
+    const Hubcache__V1__ResolveFileRequest request = file_request("weights.bin");
+    struct rpc_call *call;
+
+    world_serve(world, (const char *const[]){"--max-connection-idle", "300ms", NULL});
+    test_hub_rule(world->hub,
+                  &(struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_STALL});
+    call = start_file(world, &request);
+    test_hub_await_stall(world->hub);
+    assert_true(await_goodbye(connect_http2(world)));
+    assert_true(await_goodbye(connect_http2(world)));
+    test_hub_release(world->hub);
+
+    assert_int_equal(rpc_call_await(call), HC_STATUS_OK);
+    rpc_call_free(call);
+    assert_true(await_goodbye(connect_http2(world))); /* the client's own is gone, too */
+    assert_answers(world);
+}
+
+static void a_connection_of_age_is_closed_when_its_calls_are_over(void **state)
+{
+    struct world *world = *state;
+    const Hubcache__V1__ResolveFileRequest request = file_request("weights.bin");
+    struct rpc_call *call;
+
+    world_serve(world, (const char *const[]){"--max-connection-age", "500ms", NULL});
+    test_hub_rule(world->hub,
+                  &(struct test_hub_rule){.on_cdn = true, .fault = TEST_HUB_STALL});
+    call = start_file(world, &request);
+    test_hub_await_stall(world->hub);
+    assert_true(await_goodbye(connect_http2(world)));
+    assert_true(await_goodbye(connect_http2(world)));
+    assert_answers(world); /* over a new connection */
+    test_hub_release(world->hub);
+
+    assert_int_equal(rpc_call_await(call), HC_STATUS_OK);
+    rpc_call_free(call);
+}
+
+static void connections_have_no_age_when_the_limit_is_zero(void **state)
+{
+    struct world *world = *state;
+    struct pollfd event = {.events = POLLRDHUP};
+
+    world_serve(world, (const char *const[]){"--max-connection-age", "0",
+                                             "--max-connection-idle", "0", NULL});
+    event.fd = connect_http2(world);
+    assert_true(is_served(event.fd));
+    assert_answers(world);
+
+    assert_int_equal(poll(&event, 1, 0), 0);
+    (void)close(event.fd);
 }
 
 static void limit_descriptors(const struct world *world, rlim_t soft)
@@ -214,6 +391,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST_EMPTY(more_connections_than_descriptors_leave_the_server_answering),
         TEST_EMPTY(the_limit_of_connections_is_an_option_and_a_metric),
+        TEST(a_request_of_sixteen_mebibytes_is_answered_and_a_larger_one_refused),
+        TEST(a_request_of_more_values_than_any_needs_takes_little_memory),
+        TEST_EMPTY(an_idle_connection_is_closed_while_one_with_a_call_stays),
+        TEST_EMPTY(a_connection_of_age_is_closed_when_its_calls_are_over),
+        TEST_EMPTY(connections_have_no_age_when_the_limit_is_zero),
         TEST(a_shortage_of_descriptors_pauses_the_listener),
         TEST_EMPTY(a_log_reader_that_stalls_stops_no_call),
         TEST_EMPTY(slow_clients_stop_no_other_host_from_reading_metrics),

@@ -40,6 +40,7 @@ struct waiter {
     uint64_t caller;
     atomic_uint done, progress, held;
     enum hc_reason reason;
+    bool has_retry; /* RetryInfo among the details */
     char bytes[8];
 };
 
@@ -48,6 +49,8 @@ static void on_done(struct hc_waiter *base, struct hc_answer *answer)
     struct waiter *waiter = (struct waiter *)base;
 
     waiter->reason = answer->reason;
+    waiter->has_retry = answer->size > 0 && memmem(answer->bytes, answer->size,
+                                                   "google.rpc.RetryInfo", 20) != NULL;
     memcpy(waiter->bytes, answer->bytes, answer->size < 8 ? answer->size : 8);
     atomic_fetch_add(&waiter->done, 1);
 }
@@ -146,6 +149,7 @@ static void waiter_join(struct fixture *fixture, struct waiter *waiter,
                                                              strlen(request))};
 
     waiter->base.type = &waiter_type;
+    waiter->base.caller = waiter->caller;
     if (waiter->base.deadline_ms == 0)
         waiter->base.deadline_ms = HC_NO_DEADLINE;
     hc_coalescer_join(fixture->coalescer, &key, &waiter->base);
@@ -242,6 +246,89 @@ static void a_request_beyond_the_queue_is_busy(void **state)
         work_let_end(fixture);
     work_close(fixture);
     assert_int_equal(atomic_load(&fixture->work.runs), 4);
+}
+
+/* --- bounds ---------------------------------------------------------------------------
+ */
+
+enum { SHARE = HC_WAITING_MAX / 4 * 3 }; /* of one caller, while no other waits */
+
+static void join_all(struct fixture *fixture, struct waiter *crowd, size_t count,
+                     uint64_t caller)
+{
+    for (size_t i = 0; i < count; i++) {
+        crowd[i].caller = caller;
+        waiter_join(fixture, &crowd[i], "a", "");
+    }
+}
+
+static void one_caller_leaves_room_for_the_calls_of_others(void **state)
+{
+    struct fixture *fixture = *state;
+    struct waiter *crowd = calloc(SHARE, sizeof *crowd);
+    struct waiter beyond = {.caller = 1}, again = {.caller = 1}, other = {.caller = 2};
+
+    assert_non_null(crowd);
+    join_all(fixture, crowd, SHARE, 1);
+    assert_int_equal(atomic_load(&crowd[SHARE - 1].done), 0);
+    waiter_join(fixture, &beyond, "a", "");
+    assert_int_equal(beyond.reason, HC_BUSY);
+    assert_true(beyond.has_retry);
+    waiter_join(fixture, &other, "a", "");
+    assert_int_equal(atomic_load(&other.done), 0);
+    for (size_t i = 0; i < 4; i++) /* the other's call cost three places of the share */
+        assert_true(hc_coalescer_leave(fixture->coalescer, &crowd[i].base));
+    waiter_join(fixture, &again, "a", "");
+    assert_int_equal(atomic_load(&again.done), 0);
+    work_let_end(fixture);
+    work_close(fixture);
+
+    assert_int_equal(atomic_load(&beyond.done), 1);
+    assert_int_equal(other.reason, HC_OK);
+    assert_int_equal(again.reason, HC_OK);
+    free(crowd);
+}
+
+/* A text of `size` bytes that no other call asks for, which the caller frees. */
+static char *large_request(size_t size, char letter)
+{
+    char *text = malloc(size + 1);
+
+    assert_non_null(text);
+    memset(text, letter, size);
+    text[size] = '\0';
+    return text;
+}
+
+static void large_requests_are_busy_before_small_ones_are(void **state)
+{
+    struct fixture *fixture = *state;
+    HC_AUTO_FREE char *half = large_request(HC_WAITING_BYTES_MAX / 2, 'h');
+    HC_AUTO_FREE char *more = large_request(HC_WAITING_BYTES_MAX / 4 + 1, 'm');
+    HC_AUTO_FREE char *beyond = large_request(HC_WAITING_BYTES_MAX / 2 + 1, 'b');
+    struct waiter waiters[6] = {{.caller = 1}, {.caller = 2}, {.caller = 3},
+                                {.caller = 4}, {.caller = 5}, {.caller = 6}};
+
+    waiter_join(fixture, &waiters[0], beyond, "");
+    waiter_join(fixture, &waiters[1], half, "");
+    waiter_join(fixture, &waiters[2], more, "");
+    waiter_join(fixture, &waiters[3], half, ""); /* joins the other call for it */
+    waiter_join(fixture, &waiters[4], "small", "");
+    assert_int_equal(waiters[0].reason, HC_BUSY);
+    assert_int_equal(waiters[2].reason, HC_BUSY);
+    assert_true(waiters[2].has_retry);
+    for (unsigned i = 0; i < 2; i++)
+        work_let_end(fixture);
+    while (atomic_load(&waiters[1].done) == 0)
+        (void)sched_yield();
+    waiter_join(fixture, &waiters[5], more, "");
+    work_let_end(fixture);
+    work_close(fixture);
+
+    assert_int_equal(waiters[3].reason, HC_OK);
+    assert_int_equal(waiters[4].reason, HC_OK);
+    assert_int_equal(waiters[5].reason, HC_OK);
+    assert_int_equal(atomic_load(&waiters[5].done), 1);
 }
 
 /* Each call joins and leaves, so often that the queue would be full many times over. */
@@ -413,6 +500,8 @@ int main(void)
         TEST(ten_thousand_equal_calls_share_one_coalesced_request),
         TEST(another_request_or_another_token_is_another_coalesced_request),
         TEST(a_request_beyond_the_queue_is_busy),
+        TEST(one_caller_leaves_room_for_the_calls_of_others),
+        TEST(large_requests_are_busy_before_small_ones_are),
         TEST(a_request_without_waiters_leaves_the_queue_at_once),
         TEST(requests_that_the_disk_answers_do_not_wait_for_the_hub),
         TEST(a_request_left_while_it_looks_at_the_disk_does_not_ask_the_hub),

@@ -50,6 +50,8 @@ static void without_flags_the_defaults_hold(void **state)
     assert_int_equal(options.workers, 24);
     assert_int_equal(options.disk_workers, 8);
     assert_int_equal(options.queue, 4096);
+    assert_int_equal(options.max_connection_age_ms, 1800000);
+    assert_int_equal(options.max_connection_idle_ms, 900000);
     assert_int_equal(options.grace_period_ms, 30000);
     assert_string_equal(options.log_level, "info");
     hc_options_clear(&options);
