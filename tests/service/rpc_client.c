@@ -34,9 +34,9 @@ struct event {
 struct rpc_call {
     struct rpc_client *client;
     grpc_call *core;
-    struct event sent, more_sent, received, ended;
+    struct event sent, received, ended;
     unsigned pending;
-    bool is_sending;
+    bool is_sending; /* until `sent` happens: gRPC takes one message at a time */
     bool is_ended;
     grpc_metadata token;
     grpc_metadata_array headers, trailers;
@@ -73,11 +73,6 @@ static void client_call_receive(struct rpc_call *call)
 }
 
 static void client_call_sent(struct rpc_call *call)
-{
-    (void)call;
-}
-
-static void client_call_more_sent(struct rpc_call *call)
 {
     call->is_sending = false;
 }
@@ -202,6 +197,7 @@ static void client_call_send(struct rpc_call *call, const struct rpc_request *re
     ops[2].data.send_message.send_message = message;
     if (request->has_no_message)
         ops[2] = ops[--count];
+    call->is_sending = true;
     client_call_start_batch(call, ops, count, &call->sent);
     grpc_byte_buffer_destroy(message);
 }
@@ -228,7 +224,6 @@ struct rpc_call *rpc_call_start(struct rpc_client *client,
                                 gpr_time_from_millis(request->timeout_ms, GPR_TIMESPAN));
     call->client = client;
     call->sent = (struct event){client_call_sent, call};
-    call->more_sent = (struct event){client_call_more_sent, call};
     call->received = (struct event){client_call_received, call};
     call->ended = (struct event){client_call_ended, call};
     call->token.value = grpc_empty_slice();
@@ -250,8 +245,10 @@ void rpc_call_cancel(struct rpc_call *call)
 
 static void client_call_send_more(struct rpc_call *call, const grpc_op *op)
 {
+    while (call->is_sending)
+        client_take_event(call->client);
     call->is_sending = true;
-    client_call_start_batch(call, op, 1, &call->more_sent);
+    client_call_start_batch(call, op, 1, &call->sent);
     while (call->is_sending)
         client_take_event(call->client);
 }

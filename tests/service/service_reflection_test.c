@@ -421,7 +421,10 @@ static void streams_of_callers_that_leave_are_over(void **state)
     assert_int_equal(world_await_end(world), 0);
 }
 
-/* The largest answer has 60 kB and more: its bytes are shared by all streams. */
+/*
+ * The largest answer has 60 kB and more: its bytes are shared by all streams. Under
+ * ThreadSanitizer all memory counts several times.
+ */
 static void callers_that_do_not_read_take_little_memory(void **state)
 {
     struct world *world = *state;
@@ -443,7 +446,9 @@ static void callers_that_do_not_read_take_little_memory(void **state)
     response_free(stream_ask(last, 1, REQUEST(LIST_SERVICES), ""));
     grown_kb = world_process(world, "VmHWM") - before_kb;
     print_message("%d streams: %lu kB\n", UNREAD, grown_kb);
+#ifndef __SANITIZE_THREAD__
     assert_in_range(grown_kb, 0, UNREAD * GROWTH_KB);
+#endif
     for (size_t i = 0; i < UNREAD; i++) {
         rpc_call_cancel(calls[i]);
         rpc_call_free(calls[i]);
