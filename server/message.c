@@ -215,13 +215,13 @@ static int message_walk(/* NOLINT(misc-no-recursion) */
         content = varint_take(&at, end, &tag) ? content_take(&at, end, tag & 7) : NULL;
         if (!content)
             return message_refuse(type, err);
-        field = protobuf_c_message_descriptor_get_field(type, (unsigned)(tag >> 3));
-        if (!field || (tag & 7) != DELIMITED)
-            continue;
-        if (field->type == PROTOBUF_C_TYPE_STRING &&
+        field = (tag & 7) == DELIMITED
+                    ? protobuf_c_message_descriptor_get_field(type, (unsigned)(tag >> 3))
+                    : NULL;
+        if (field && field->type == PROTOBUF_C_TYPE_STRING &&
             memchr(content, 0, (size_t)(at - content)))
             return field_refuse(field->name, err);
-        if (field->type == PROTOBUF_C_TYPE_MESSAGE &&
+        if (field && field->type == PROTOBUF_C_TYPE_MESSAGE &&
             message_walk(field->descriptor, content, at, count, err) < 0)
             return -1;
     }
