@@ -33,7 +33,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
-enum { REQUESTED_AHEAD = 64, LOOK_EVERY_MS = 100 };
+enum { LOOK_EVERY_MS = 100 };
 
 /*
  * Limits for clients, all in hubcached(8) under LIMITS. The memory is that of requests
@@ -221,7 +221,7 @@ int hc_rpc_add(struct hc_rpc *rpc, const struct hc_rpc_method *methods, size_t c
             return hc_fail(err, HC_INTERNAL, "the method %s is registered twice",
                            methods[i].path);
         rpc->served[rpc->served_count++] =
-            (struct hc_rpc_served){&methods[i], service, registered};
+            (struct hc_rpc_served){&methods[i], service, registered, false};
     }
     return 0;
 }
@@ -241,10 +241,8 @@ int hc_rpc_start(struct hc_rpc *rpc, struct hc_error *err)
     if (pthread_create(&rpc->relief.handle, NULL, relief_run, rpc) != 0)
         return hc_fail(err, HC_INTERNAL, "no second thread for gRPC's events");
     rpc->has_relief = true;
-    for (size_t i = 0; i < rpc->served_count; i++) {
-        for (unsigned n = 0; n < REQUESTED_AHEAD; n++)
-            hc_rpc_call_request_next(rpc, &rpc->served[i]);
-    }
+    for (size_t i = 0; i < rpc->served_count; i++)
+        hc_rpc_call_request_first(rpc, &rpc->served[i]);
     return hc_listener_start(rpc->listener, err);
 }
 

@@ -24,6 +24,7 @@ struct hc_rpc_served {
     const struct hc_rpc_method *row;
     void *service;
     void *registered;
+    atomic_bool is_used; /* a call of it has arrived */
 };
 
 /* A thread that takes events, and its memory for the request that it unpacks. */
@@ -39,7 +40,7 @@ enum { HC_RPC_TRAILERS_MAX = 2 };
 struct hc_rpc_call {
     struct hc_rpc_event arrived, received, closed, sent, finished;
     struct hc_rpc *rpc;
-    const struct hc_rpc_served *served;
+    struct hc_rpc_served *served;
     struct hc_rpc_thread *thread; /* the one that took its newest message */
     struct hc_rpc_call *next_free;
     grpc_call *core;
@@ -143,8 +144,8 @@ static inline void hc_rpc_acquire_order(struct hc_rpc *rpc)
     (void)atomic_load_explicit(&rpc->order, memory_order_acquire);
 }
 
-/* Requests one more call of that method from gRPC. */
-void hc_rpc_call_request_next(struct hc_rpc *rpc, const struct hc_rpc_served *served);
+/* Requests the first calls of that method from gRPC. */
+void hc_rpc_call_request_first(struct hc_rpc *rpc, struct hc_rpc_served *served);
 
 /*
  * Takes every call off the list of parked ones, and lets those that are not over leave.
