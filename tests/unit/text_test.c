@@ -26,6 +26,45 @@ static void a_text_that_does_not_fit_leaves_an_empty_buffer(void **state)
     assert_string_equal(buffer, "");
 }
 
+/* Formats of texts alone do not go through vsnprintf(3). */
+static void texts_are_joined_as_snprintf_does(void **state)
+{
+    const char *const texts[] = {"", "a", "models--org", "100%", "%s", "\xc3\xa4"};
+    char ours[32], theirs[32];
+
+    (void)state;
+    for (size_t i = 0; i < 6 * 6 * 8; i++) {
+        const char *one = texts[i % 6], *other = texts[i / 6 % 6];
+        int precision = (int)(i / 36) - 1;
+        int length =
+            snprintf(theirs, sizeof theirs, "%s/%%%.*s.x", one, precision, other);
+
+        assert_int_equal(hc_format(ours, sizeof ours, "%s/%%%.*s.x", one, precision,
+                                   other),
+                         length);
+        assert_string_equal(ours, theirs);
+        length = snprintf(theirs, sizeof theirs, "%.*s/%s", precision, other, one);
+        assert_int_equal(hc_format(ours, sizeof ours, "%.*s/%s", precision, other, one),
+                         length);
+        assert_string_equal(ours, theirs);
+    }
+}
+
+static void joined_texts_fit_up_to_the_last_byte(void **state)
+{
+    char buffer[6];
+
+    (void)state;
+    assert_int_equal(hc_format(buffer, sizeof buffer, "%s/%s", "ab", "cd"), 5);
+    assert_string_equal(buffer, "ab/cd");
+    assert_int_equal(hc_format(buffer, sizeof buffer, "%s/%s", "ab", "cde"), -1);
+    assert_string_equal(buffer, "");
+    assert_int_equal(hc_format(buffer, sizeof buffer, "%s/%.*s", "ab", 2, "cde"), 5);
+    assert_string_equal(buffer, "ab/cd");
+    assert_int_equal(hc_format(buffer, sizeof buffer, "%s", ""), 0);
+    assert_string_equal(buffer, "");
+}
+
 static void starts_and_ends_are_compared_whole(void **state)
 {
     (void)state;
@@ -170,6 +209,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_text_that_fits_is_formatted_and_its_length_returned),
         cmocka_unit_test(a_text_that_does_not_fit_leaves_an_empty_buffer),
+        cmocka_unit_test(texts_are_joined_as_snprintf_does),
+        cmocka_unit_test(joined_texts_fit_up_to_the_last_byte),
         cmocka_unit_test(starts_and_ends_are_compared_whole),
         cmocka_unit_test(well_formed_utf8_is_accepted),
         cmocka_unit_test(ill_formed_utf8_is_refused),
