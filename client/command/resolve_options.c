@@ -24,6 +24,7 @@ enum {
     KEY_DRY_RUN,
     KEY_LIST_FILES,
     KEY_REQUIRE_COMPLETE,
+    KEY_TO,
     KEY_LOCAL_DIR,
     KEY_CACHE_DIR,
     KEY_TOKEN,
@@ -116,6 +117,9 @@ static error_t selection_option_parse(int key, char *arg, struct argp_state *sta
     case KEY_REQUIRE_COMPLETE:
         options->require_complete = true;
         return 0;
+    case KEY_TO:
+        options->target = arg;
+        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -158,6 +162,11 @@ static const struct argp_option snapshot_list[] = {
     {0},
 };
 
+static const struct argp_option target_list[] = {
+    {"to", KEY_TO, "DIR", 0, "The cache root on this machine; required", 0},
+    {0},
+};
+
 /* Their documentation is why they are refused. */
 static const struct argp_option refused_list[] = {
     {"local-dir", KEY_LOCAL_DIR, "DIR", OPTION_HIDDEN,
@@ -196,5 +205,7 @@ const struct argp hc_patterns_argp = {.options = patterns_list,
                                       .parser = selection_option_parse};
 const struct argp hc_snapshot_argp = {.options = snapshot_list,
                                       .parser = selection_option_parse};
+const struct argp hc_target_argp = {.options = target_list,
+                                    .parser = selection_option_parse};
 const struct argp hc_refused_argp = {.options = refused_list,
                                      .parser = refused_option_parse};

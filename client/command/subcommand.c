@@ -21,6 +21,7 @@
 #include "file_progress.h"
 #include "output.h"
 #include "progress_bar.h"
+#include "pull.h"
 #include "suggestion.h"
 
 #include <stdbool.h>
@@ -238,6 +239,35 @@ static int download_run(struct hc_client *client,
     return file_run(client, options, err);
 }
 
+/* --- cat ---------------------------------------------------------------------------- */
+
+/* A hc_client_bytes_fn. */
+static bool cat_write(void *ctx, const void *bytes, size_t count)
+{
+    (void)ctx;
+    return fwrite(bytes, 1, count, stdout) == count;
+}
+
+/* The bytes of one file, whatever standard output is. */
+static int cat_run(struct hc_client *client, const struct hc_resolve_options *options,
+                   struct hc_error *err)
+{
+    struct hc_client_read_request request = {
+        .file = {.repo = options->repo,
+                 .filename = options->filenames[0],
+                 .subfolder = options->subfolder,
+                 .fetch = options->fetch},
+        .bytes = cat_write,
+    };
+    int result = hc_client_read_file(client, &request, NULL, err);
+    struct hc_error failure;
+
+    if (hc_output_flush(&failure) == 0) /* what has come is written in any case */
+        return result;
+    *err = failure;
+    return -1;
+}
+
 /* --- info --------------------------------------------------------------------------- */
 
 static int info_run(struct hc_client *client, const struct hc_resolve_options *options,
@@ -280,6 +310,12 @@ static const struct argp_child download_children[] = {{&hc_names_argp, 0, NULL, 
                                                       COMMON_OPTIONS,
                                                       {0}};
 
+static const struct argp_child pull_children[] = {{&hc_target_argp, 0, NULL, 0},
+                                                  {&hc_patterns_argp, 0, NULL, 0},
+                                                  {&hc_resolve_argp, 0, NULL, 0},
+                                                  COMMON_OPTIONS,
+                                                  {0}};
+
 static const struct argp_child info_children[] = {COMMON_OPTIONS, {0}};
 
 static const struct hc_subcommand subcommands[] = {
@@ -307,6 +343,23 @@ static const struct hc_subcommand subcommands[] = {
      .has_repo = true,
      .names_max = NAMES_ANY,
      .run = download_run},
+    {.name = "cat",
+     .arguments = "REPO FILENAME",
+     .summary = "Writes the bytes of a file of REPO to standard output, verified, for a "
+                "machine without the cache volume.",
+     .children = file_children,
+     .has_repo = true,
+     .names_min = 1,
+     .names_max = 1,
+     .run = cat_run},
+    {.name = "pull",
+     .arguments = "REPO --to DIR",
+     .summary = "Copies REPO's snapshot through the server into the cache DIR of this "
+                "machine, where the Hub's clients find it, and writes its path there. "
+                "What an interrupted call has left is continued.",
+     .children = pull_children,
+     .has_repo = true,
+     .run = hc_pull_run},
     {.name = "info",
      .arguments = "",
      .summary = "Says which hubcached answers and from which cache.",

@@ -12,12 +12,12 @@ _hubcache()
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-            file | snapshot | download | info | help) command=$word; break ;;
+            file | snapshot | download | cat | pull | info | help) command=$word; break ;;
         esac
     done
 
     case $previous in
-        --mount) mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
+        --mount | --to) mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
         --hub-token-file | --bearer-token-file)
             mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
         --repo-type | --type)
@@ -30,9 +30,11 @@ _hubcache()
         file) word="$common $choice --subfolder" ;;
         snapshot) word="$common $choice $patterns" ;;
         download) word="$common $choice $patterns --subfolder" ;;
+        cat) word="$common $choice --subfolder" ;;
+        pull) word="$common $choice --to --include --exclude" ;;
         info) word=$common ;;
-        help) mapfile -t COMPREPLY < <(compgen -W "file snapshot download info" -- "$current"); return ;;
-        *) word="file snapshot download info help $common" ;;
+        help) mapfile -t COMPREPLY < <(compgen -W "file snapshot download cat pull info" -- "$current"); return ;;
+        *) word="file snapshot download cat pull info help $common" ;;
     esac
     [[ -n $command && $current != -* ]] && return
     mapfile -t COMPREPLY < <(compgen -W "$word" -- "$current")

@@ -22,7 +22,7 @@ allowed() {
     transfer) echo base repo cache claim store hub ;;
     resolver) echo base repo cache claim store hub transfer policy ;;
     server) echo base repo cache claim store hub transfer policy resolver ;;
-    command) echo base client ;;
+    command) echo base client repo cache ;;
     *) return 1 ;;
     esac
 }
