@@ -63,7 +63,7 @@ const struct hc_option hc_option_table[] = {
      NULL, false, "Bytes fetched a second, at most, such as 100M (no limit)"},
     {"workers", HC_OPTION_COUNT, AT(workers), "N", "24", NULL, false,
      "Threads that wait for the Hub, at most"},
-    {"disk-workers", HC_OPTION_COUNT, AT(disk_workers), "N", "64", NULL, false,
+    {"disk-workers", HC_OPTION_COUNT, AT(disk_workers), "N", "8", NULL, false,
      "Threads that look at the cache volume, at most"},
     {"queue", HC_OPTION_COUNT, AT(queue), "N", "4096", NULL, false,
      "Jobs that may wait for either kind of thread; more are refused with BUSY"},

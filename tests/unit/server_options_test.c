@@ -48,7 +48,7 @@ static void without_flags_the_defaults_hold(void **state)
     assert_int_equal(options.settings.tree_memory, HC_TREE_MEMORY);
     assert_int_equal(options.settings.confirm_after_ms, HC_CONFIRM_AFTER_MS);
     assert_int_equal(options.workers, 24);
-    assert_int_equal(options.disk_workers, 64);
+    assert_int_equal(options.disk_workers, 8);
     assert_int_equal(options.queue, 4096);
     assert_int_equal(options.max_connection_age_ms, 1800000);
     assert_int_equal(options.max_connection_idle_ms, 900000);
