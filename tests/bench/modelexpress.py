@@ -81,10 +81,10 @@ def main():
                       str(root / "cache"), "--offline", "--listen", "127.0.0.1:0",
                       "--log-level", "error"])
         theirs = start([sys.argv[1], "--host", "127.0.0.1", "--port", "48123", "--metrics-port",
-                        "0", "--log-level", "error", "--cache-directory", str(root / "cache"),
-                        "--cache-eviction-enabled", "false"],
+                        "0", "--log-level", "error"],
                        MX_METADATA_BACKEND="memory", HF_HUB_OFFLINE="1",
-                       HF_HUB_CACHE=str(root / "cache"))
+                       MODEL_EXPRESS_CACHE_EVICTION_ENABLED="false",
+                       MODEL_EXPRESS_CACHE_DIRECTORY=str(root / "cache"))
         try:
             address = ours.stdout.readline().split()[1]
             time.sleep(2)
