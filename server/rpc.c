@@ -21,8 +21,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <grpc/credentials.h>
 #include <grpc/grpc_posix.h>
-#include <grpc/grpc_security.h>
 #include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
 #include <limits.h>

@@ -9,8 +9,8 @@
  * Listens on a free port and at the path, and prints "listening 127.0.0.1:<port>".
  */
 #include <grpc/byte_buffer.h>
+#include <grpc/credentials.h>
 #include <grpc/grpc.h>
-#include <grpc/grpc_security.h>
 
 #include <stdbool.h>
 #include <stdio.h>
