@@ -14,9 +14,9 @@
 #include <string.h>
 
 /*
- * Joins texts, as in the names of most paths: a format that has only %s and %.*s. It takes
- * a fifth of the instructions of vsnprintf(3), of which a hit would need six. -1: the
- * format has more, or the text does not fit.
+ * Joins texts, as in the names of most paths: a format that has only %s and %.*s. It
+ * takes a fifth of the instructions of vsnprintf(3), of which a hit would need six. -1:
+ * the format has more, or the text does not fit.
  */
 static int format_texts(char *buffer, size_t size, const char *format, va_list args)
 {

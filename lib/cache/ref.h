@@ -27,8 +27,8 @@ bool hc_ref_parse(char *content, char commit[HC_COMMIT_SIZE]);
 int hc_ref_find(const struct hc_cache *cache, const struct hc_repo *repo,
                 const char *revision, struct hc_ref *ref, struct hc_error *err);
 
-/* True, and the ref, when the last look at it is recent (memo.h): no system call. `is_due`
- * becomes true when the caller is to look again, away from its own caller. */
+/* True, and the ref, when the last look at it is recent (memo.h): no system call.
+ * `is_due` becomes true when the caller is to look again, away from its own caller. */
 bool hc_ref_recall(const struct hc_cache *cache, const struct hc_repo *repo,
                    const char *revision, struct hc_ref *ref, bool *is_due);
 

@@ -379,7 +379,8 @@ void hc_tree_drop(const struct hc_cache *cache, const struct hc_repo *repo,
     hc_memo_forget(hc_cache_memo(cache), path);
 }
 
-/* The memo counts what this process writes, whether it has an entry of the path or not. */
+/* The memo counts what this process writes, whether it has an entry of the path or
+ * not. */
 uint32_t hc_tree_version(const struct hc_cache *cache, const struct hc_repo *repo,
                          const char *commit)
 {

@@ -5,20 +5,21 @@
  *
  *     bench_rpc [OPTION]... SERVER REPO FILENAME REVISION IN-FLIGHT SECONDS
  *
- *     --rate N      starts N calls a second, whatever the answers take, with IN-FLIGHT of
- *                   them under way at most: calls beyond that are unsent. The latency of a
- *                   call counts from the time at which it was due. Without --rate the next
- *                   call starts when one ends
+ *     --rate N      starts N calls a second, whatever the answers take, with IN-FLIGHT
+ *                   of them under way at most: calls beyond that are unsent. The latency
+ *                   of a call counts from the time at which it was due. Without --rate
+ *                   the next call starts when one ends
  *     --distinct    no two requests are equal: each asks for another file (appends a
  *                   number to FILENAME), or ignores another pattern of a snapshot
  *     --local       nothing is asked of the Hub (local_files_only)
  *     --callers N   the calls come from as many callers, in turn
  *     --connections N   over as many connections, in turn; else over one
- *     --counted     also counts calls that fail with BUSY; else a failure ends the program
+ *     --counted     also counts calls that fail with BUSY; else a failure ends the
+ *                   program
  *
- * Prints one line: calls that were answered in a second; their p50, p99 and p99.9 in µs; calls that
- * failed with BUSY, their p50 and p99; unsent calls; and all calls, those of the warm-up
- * too.
+ * Prints one line: calls that were answered in a second; their p50, p99 and p99.9 in µs;
+ * calls that failed with BUSY, their p50 and p99; unsent calls; and all calls, those of
+ * the warm-up too.
  */
 #include <hubcache/v1/resolver.pb-c.h>
 

@@ -274,9 +274,9 @@ HC_PUBLIC int hc_resolve_snapshot_cached(struct hc_resolver *resolver,
 /*
  * The same from memory alone: 1 with an answer, 0 when *_cached has to look, -1 when the
  * request fails in any case. No system call: callable where nothing may wait. See
- * `confirm_after_ms` of <hubcache/settings.h> for how old an answer may be. An answer that
- * is about to be too old is looked at again by a thread of the resolver. Lists of the
- * files of a snapshot are not remembered, nor anything when there are local roots.
+ * `confirm_after_ms` of <hubcache/settings.h> for how old an answer may be. An answer
+ * that is about to be too old is looked at again by a thread of the resolver. Lists of
+ * the files of a snapshot are not remembered, nor anything when there are local roots.
  */
 HC_PUBLIC int hc_resolve_file_remembered(struct hc_resolver *resolver,
                                          const struct hc_file_request *request,
@@ -312,9 +312,9 @@ HC_PUBLIC int hc_resolve_snapshot(struct hc_resolver *resolver,
 
 /*
  * Opens a file for reading by the path of an answer (hc_file.path), without waiting for
- * anything but the volume. 1: the caller closes `*fd`, whose bytes stay what they are when
- * the file is replaced or evicted. 0: it is not there any more. -1: CACHE_IO, also when
- * symlinks lead it out of the cache root and of every local root.
+ * anything but the volume. 1: the caller closes `*fd`, whose bytes stay what they are
+ * when the file is replaced or evicted. 0: it is not there any more. -1: CACHE_IO, also
+ * when symlinks lead it out of the cache root and of every local root.
  */
 HC_PUBLIC int hc_resolver_open_file(const struct hc_resolver *resolver, const char *path,
                                     int *fd, struct hc_error *err);
