@@ -158,10 +158,14 @@ static void call_fail(struct hc_rpc_call *call, const struct hc_resolve *resolve
     hc_rpc_call_finish(call, failure);
 }
 
-/* A hit, on the edge's thread: the answer is packed into gRPC's own memory. */
+/*
+ * A hit, on the edge's thread: the answer is packed into gRPC's own memory. A call that
+ * watches gets it as its only event.
+ */
 static void call_reply(struct hc_resolver_service *service, struct hc_rpc_call *call,
-                       struct hc_resolve *resolve)
+                       struct hc_resolve *resolve, bool watches)
 {
+    Hubcache__V1__WatchSnapshotResponse event;
     struct hc_error err;
     const ProtobufCMessage *response = hc_resolve_encode(resolve, &err);
 
@@ -171,7 +175,10 @@ static void call_reply(struct hc_resolver_service *service, struct hc_rpc_call *
     }
     hc_request_set_commit(hc_rpc_call_request(call), resolve->commit);
     hc_metrics_add_hit(service->metrics);
-    hc_rpc_call_reply(call, response);
+    hubcache__v1__watch_snapshot_response__init(&event);
+    event.event_case = HUBCACHE__V1__WATCH_SNAPSHOT_RESPONSE__EVENT_RESULT;
+    event.result = (void *)hc_unconst((const void *)response);
+    hc_rpc_call_reply(call, watches ? &event.base : response);
 }
 
 /*
@@ -227,7 +234,7 @@ static void call_resolve(struct hc_resolver_service *service, struct hc_rpc_call
     if (found < 0) {
         call_fail(call, &resolve, &err);
     } else if (found > 0) {
-        call_reply(service, call, &resolve);
+        call_reply(service, call, &resolve, watches);
     } else {
         key.repo = hc_request_repo_hash(resolve.target);
         call_coalesce(service, call, &key, message, watches);

@@ -105,9 +105,9 @@ static void a_snapshot_is_complete_and_lists_its_files_when_asked(void **state)
     rpc_call_free(call);
 }
 
-static void a_watched_snapshot_ends_with_its_result(void **state)
+/* Watches a snapshot: its last message is the result. */
+static void assert_watch_ends_with_result(struct world *world)
 {
-    struct world *world = *state;
     Hubcache__V1__ResolveSnapshotRequest inner = snapshot_request();
     Hubcache__V1__WatchSnapshotRequest request;
     ProtobufCMessage *message;
@@ -127,6 +127,21 @@ static void a_watched_snapshot_ends_with_its_result(void **state)
     assert_string_equal(last->result->commit_hash, world->commit);
     protobuf_c_message_free_unpacked(message, NULL);
     rpc_call_free(call);
+}
+
+static void a_watched_snapshot_ends_with_its_result(void **state)
+{
+    assert_watch_ends_with_result(*state);
+}
+
+/*
+ * One after the other, faster than what was looked at is forgotten: most of them are
+ * answered from memory.
+ */
+static void watches_that_memory_answers_end_with_a_result_too(void **state)
+{
+    for (unsigned i = 0; i < 200; i++)
+        assert_watch_ends_with_result(*state);
 }
 
 static void server_info_names_cache_and_version(void **state)
@@ -251,6 +266,7 @@ int main(void)
         TEST(several_files_are_of_one_commit_and_missing_ones_are_listed),
         TEST(a_snapshot_is_complete_and_lists_its_files_when_asked),
         TEST(a_watched_snapshot_ends_with_its_result),
+        TEST(watches_that_memory_answers_end_with_a_result_too),
         TEST(server_info_names_cache_and_version),
         TEST_EMPTY(offline_the_hub_gets_no_request),
         TEST_EMPTY(a_directory_below_a_local_root_is_a_repo),
