@@ -107,11 +107,11 @@ static void memo_add_duration(struct hc_memo *memo, int64_t took_ns)
     int64_t median_ns = atomic_load_explicit(&memo->median_ns, memory_order_relaxed);
     int64_t step_ns = median_ns / 8 + 1;
 
-    atomic_store_explicit(&memo->median_ns,
-                          took_ns > median_ns   ? median_ns + step_ns
-                          : took_ns < median_ns ? median_ns - step_ns
-                                                : median_ns,
-                          memory_order_relaxed);
+    if (took_ns > median_ns)
+        median_ns += step_ns;
+    else if (took_ns < median_ns)
+        median_ns -= step_ns;
+    atomic_store_explicit(&memo->median_ns, median_ns, memory_order_relaxed);
 }
 
 bool hc_memo_is_slow(const struct hc_memo *memo)

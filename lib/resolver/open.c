@@ -22,6 +22,7 @@ static int descriptor_path(int fd, char path[PATH_MAX], struct hc_error *err)
 
     if (hc_format(entry, sizeof entry, "/proc/self/fd/%d", fd) < 0)
         return hc_fail(err, HC_INTERNAL, "no descriptor has the number %d", fd);
+    /* NOLINTNEXTLINE(readability-suspicious-call-argument): `path` is the answer */
     length = readlink(entry, path, PATH_MAX);
     if (length < 0)
         return hc_fail_errno(err, errno, "readlink '%s'", entry);

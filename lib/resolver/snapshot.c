@@ -394,6 +394,28 @@ static int snapshot_find_local(struct hc_resolution *resolution, const char *dir
                : 1;
 }
 
+/* With the listing of the commit. `proof` NULL: the result is not remembered. */
+static int snapshot_find_listed(struct snapshot_resolution *self, const char *commit,
+                                const struct hc_tree *tree,
+                                const struct remembered_proof *proof,
+                                struct hc_error *err)
+{
+    const struct hc_resolution *resolution = &self->resolution;
+
+    if (tree->count == 0 && resolution->may_ask_hub) /* the Hub may know of files */
+        return 0;
+    if (snapshot_check(self, commit, tree, err) < 0)
+        return -1;
+    if (self->missing_count > 0 && !resolution->options->dry_run)
+        return resolution->may_ask_hub ? 0 : snapshot_fail_incomplete(self, err);
+    if (snapshot_set_path(self, commit, err) < 0 ||
+        snapshot_answer_dry_run(self, err) < 0)
+        return -1;
+    if (proof && self->missing_count == 0)
+        proof_store(self, proof);
+    return 1;
+}
+
 /* 1 proved complete (or a dry run's answer, or unknown when the Hub must not be
  * asked). */
 static int snapshot_find_cached(struct hc_resolution *resolution, const char *commit,
@@ -414,18 +436,7 @@ static int snapshot_find_cached(struct hc_resolution *resolution, const char *co
         return found;
     if (found == 0)
         return resolution->may_ask_hub ? 0 : snapshot_answer_unknown(self, commit, err);
-    if (tree->count == 0 && resolution->may_ask_hub) /* the Hub may know of files */
-        return 0;
-    if (snapshot_check(self, commit, tree, err) < 0)
-        return -1;
-    if (self->missing_count > 0 && !resolution->options->dry_run)
-        return resolution->may_ask_hub ? 0 : snapshot_fail_incomplete(self, err);
-    if (snapshot_set_path(self, commit, err) < 0 ||
-        snapshot_answer_dry_run(self, err) < 0)
-        return -1;
-    if (is_kept && self->missing_count == 0)
-        proof_store(self, &proof);
-    return 1;
+    return snapshot_find_listed(self, commit, tree, is_kept ? &proof : NULL, err);
 }
 
 static int snapshot_fetch_missing(struct snapshot_resolution *self, struct hc_error *err)

@@ -118,7 +118,8 @@ def test_requests_that_are_not_whole_take_bounded_memory(connections, serve, qui
     server = serve(cache, quiet_hub.endpoint)
     server.file(MODEL, "config.json")
     before = peak_memory(server)
-    clients = [Unfinished(server.address, 150 // connections, 4_000_000)
+    message = message_of_names(4_000_000)
+    clients = [Unfinished(server.address, 150 // connections, message)
                for _ in range(connections)]
     end = time.monotonic() + TIMEOUT
 

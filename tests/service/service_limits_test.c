@@ -111,8 +111,8 @@ enum { REQUEST_MAX = 16 << 20, VALUES_MAX = 16384 };
 /* The size of the request's own fields, and of the head of the one that fills it up. */
 enum { HEAD_SIZE = 5, FILENAMES = 4 << 3 | 2, FIELD_15 = 15 << 3 | 2 };
 
-/* A request for config.json of `size` bytes, most of them of a field that nobody
- * knows. */
+/* A request for config.json of `size` bytes, most of them of a field that the
+ * contract does not have. */
 static unsigned ask_large(struct world *world, size_t size)
 {
     const Hubcache__V1__ResolveFileRequest request = file_request("config.json");
