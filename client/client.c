@@ -156,21 +156,66 @@ int hc_client_resolve_files(struct hc_client *client,
                                    files, err);
 }
 
-/*
- * Passes an event of WatchSnapshot on to the caller's progress function. The result,
- * which is the last event, is what hc_channel_call() returns.
- */
-static bool watch_report(void *ctx, const ProtobufCMessage *message)
+/* A call of WatchSnapshot. */
+struct watch {
+    const struct hc_client_snapshot_request *request;
+    struct hc_mount mount;
+    struct hc_client_snapshot listed; /* the files of a long list, so far */
+    struct hc_error failure;          /* of this side, which then ends the call */
+};
+
+static void watch_release(struct watch *watch)
 {
-    const struct hc_client_snapshot_request *request = ctx;
+    hc_client_snapshot_clear(&watch->listed);
+}
+HC_DEFINE_AUTO_VALUE(watch, watch_release)
+
+/*
+ * Passes progress on to the caller's function, and keeps files. The result, which is the
+ * last event, is what hc_channel_call() returns.
+ */
+static bool watch_receive(void *ctx, const ProtobufCMessage *message)
+{
+    struct watch *watch = ctx;
+    const struct hc_client_snapshot_request *request = watch->request;
     const Hubcache__V1__WatchSnapshotResponse *event =
         (const Hubcache__V1__WatchSnapshotResponse *)message;
     struct hc_client_progress progress;
 
+    if (event->event_case == HUBCACHE__V1__WATCH_SNAPSHOT_RESPONSE__EVENT_FILES)
+        return hc_message_add_files(&watch->mount, event->files, &watch->listed,
+                                    &watch->failure) == 0;
     if (event->event_case != HUBCACHE__V1__WATCH_SNAPSHOT_RESPONSE__EVENT_PROGRESS)
         return true;
     hc_message_decode_progress(event->progress, &progress);
     return request->progress(request->progress_ctx, &progress);
+}
+
+/* Before another attempt, which lists the files anew. */
+static bool watch_restart(void *ctx, bool *has_progress)
+{
+    struct watch *watch = ctx;
+
+    *has_progress = false;
+    hc_client_snapshot_clear(&watch->listed);
+    return true;
+}
+
+static int watch_finish(struct watch *watch,
+                        const Hubcache__V1__WatchSnapshotResponse *last,
+                        struct hc_client_snapshot *snapshot, struct hc_error *err)
+{
+    if (last->event_case != HUBCACHE__V1__WATCH_SNAPSHOT_RESPONSE__EVENT_RESULT)
+        return hc_fail(err, HC_INTERNAL, "hubcached at '%.128s' ended without a result",
+                       watch->mount.server);
+    if (hc_message_decode_snapshot(&watch->mount, last->result, snapshot, err) < 0)
+        return -1;
+    if (snapshot->listed == 0) {
+        snapshot->files = hc_take(&watch->listed.files);
+        snapshot->listed = watch->listed.listed;
+        watch->listed.listed = 0;
+    }
+    return 0;
 }
 
 static int client_watch_snapshot(struct hc_client *client,
@@ -178,8 +223,7 @@ static int client_watch_snapshot(struct hc_client *client,
                                  struct hc_client_snapshot *snapshot,
                                  struct hc_error *err)
 {
-    struct hc_mount mount = client_mount(client);
-    struct hc_client_snapshot_request copy = *request; /* a `ctx` is not const */
+    HC_AUTO_VALUE(watch) watch = {.request = request, .mount = client_mount(client)};
     struct hc_message_options options;
     Hubcache__V1__ResolveSnapshotRequest inner;
     Hubcache__V1__WatchSnapshotRequest message =
@@ -188,22 +232,22 @@ static int client_watch_snapshot(struct hc_client *client,
         .method = METHOD("WatchSnapshot"),
         .message = &message.base,
         .response = &hubcache__v1__watch_snapshot_response__descriptor,
-        .each = watch_report,
-        .ctx = &copy,
+        .each = watch_receive,
+        .resume = watch_restart,
+        .ctx = &watch,
     };
-    const Hubcache__V1__WatchSnapshotResponse *last;
     HC_AUTO_MESSAGE *response = NULL;
 
     hc_message_encode_snapshot(request, &options, &inner);
     message.snapshot = &inner;
     response = hc_channel_call(client->channel, &call, err);
-    if (!response)
+    if (!response) {
+        if (watch.failure.reason != HC_OK)
+            *err = watch.failure;
         return -1;
-    last = (const Hubcache__V1__WatchSnapshotResponse *)response;
-    if (last->event_case != HUBCACHE__V1__WATCH_SNAPSHOT_RESPONSE__EVENT_RESULT)
-        return hc_fail(err, HC_INTERNAL, "hubcached at '%.128s' ended without a result",
-                       mount.server);
-    return hc_message_decode_snapshot(&mount, last->result, snapshot, err);
+    }
+    return watch_finish(&watch, (const Hubcache__V1__WatchSnapshotResponse *)response,
+                        snapshot, err);
 }
 
 int hc_client_resolve_snapshot(struct hc_client *client,

@@ -243,6 +243,28 @@ int hc_message_decode_files(const struct hc_mount *mount,
     return 0;
 }
 
+int hc_message_add_files(const struct hc_mount *mount,
+                         const Hubcache__V1__SnapshotFiles *event,
+                         struct hc_client_snapshot *snapshot, struct hc_error *err)
+{
+    size_t total = snapshot->listed + event->n_files;
+    struct hc_client_file *grown;
+
+    if (event->n_files == 0)
+        return 0;
+    grown = reallocarray(snapshot->files, total, sizeof *grown);
+    if (!grown)
+        return hc_fail_memory(err);
+    snapshot->files = grown;
+    for (size_t i = 0; i < event->n_files; i++) {
+        if (hc_message_decode_resolved(mount, event->files[i], &grown[snapshot->listed],
+                                       err) < 0)
+            return -1;
+        snapshot->listed++;
+    }
+    return 0;
+}
+
 int hc_message_decode_snapshot(const struct hc_mount *mount,
                                const Hubcache__V1__ResolveSnapshotResponse *response,
                                struct hc_client_snapshot *snapshot, struct hc_error *err)

@@ -55,6 +55,14 @@ int hc_message_decode_file(const struct hc_mount *mount,
                            const Hubcache__V1__ResolveFileResponse *response,
                            struct hc_client_file *file, struct hc_error *err);
 
+/*
+ * Adds the files of an event of WatchSnapshot to those of `snapshot`, which are complete
+ * when its result comes. The mount is compared with the server's volume only then.
+ */
+int hc_message_add_files(const struct hc_mount *mount,
+                         const Hubcache__V1__SnapshotFiles *event,
+                         struct hc_client_snapshot *snapshot, struct hc_error *err);
+
 /* A file without its cache id: the mount is not compared with the server's volume. */
 int hc_message_decode_resolved(const struct hc_mount *mount,
                                const Hubcache__V1__ResolvedFile *resolved,

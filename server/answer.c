@@ -38,7 +38,7 @@ static struct hc_answer *answer_allocate(size_t size, const char *message)
     answer->code = 0;
     answer->reason = HC_OK;
     answer->retry_ms = 0;
-    answer->tail = NULL;
+    answer->tail = answer->next = NULL;
     answer->commit[0] = '\0';
     answer->bytes = room;
     answer->size = size;
@@ -348,6 +348,11 @@ void hc_answer_set_tail(struct hc_answer *answer, struct hc_answer *tail)
     answer->tail = hc_answer_hold(tail);
 }
 
+void hc_answer_set_next(struct hc_answer *answer, struct hc_answer *next)
+{
+    answer->next = hc_answer_hold(next);
+}
+
 void hc_answer_set_commit(struct hc_answer *answer, const char *commit)
 {
     (void)hc_format(answer->commit, sizeof answer->commit, "%s", commit);
@@ -363,9 +368,9 @@ struct hc_answer *hc_answer_hold(struct hc_answer *answer)
 void hc_answer_release(struct hc_answer *answer)
 {
     while (answer && atomic_fetch_sub(&answer->holders, 1) == 1) {
-        struct hc_answer *tail = answer->tail;
+        struct hc_answer *rest = answer->tail ? answer->tail : answer->next;
 
         free(answer);
-        answer = tail;
+        answer = rest;
     }
 }

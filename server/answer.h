@@ -31,7 +31,9 @@ struct hc_answer {
     const char *message;   /* of a failure; "" otherwise */
     const uint8_t *bytes;  /* the message, NULL: none; or a Status, perhaps empty */
     size_t size;
-    struct hc_answer *tail;      /* its bytes are the rest of the message; NULL: none */
+    struct hc_answer *tail; /* its bytes are the rest of the message; NULL: none */
+    struct hc_answer *next; /* the message that is sent after it; NULL: it is the last.
+                                    Either this or `tail` is NULL */
     char commit[HC_COMMIT_SIZE]; /* that was resolved; "" when there is none */
     atomic_uint holders;
 };
@@ -60,6 +62,9 @@ struct hc_answer *hc_answer_wrap(unsigned number, const struct hc_answer *inner)
 
 /* Before the answer is shared: the bytes of `tail`, not copied, follow its own. */
 void hc_answer_set_tail(struct hc_answer *answer, struct hc_answer *tail);
+
+/* Before the answer is shared: `next`, which it holds, is sent after it. */
+void hc_answer_set_next(struct hc_answer *answer, struct hc_answer *next);
 
 /* Before the answer is shared. */
 void hc_answer_set_commit(struct hc_answer *answer, const char *commit);

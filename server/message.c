@@ -188,6 +188,20 @@ static const uint8_t *content_take(const uint8_t **at, const uint8_t *end,
     return content;
 }
 
+bool hc_message_take_field(const uint8_t **at, const uint8_t *end,
+                           struct hc_message_field *field)
+{
+    uint64_t tag;
+
+    field->begin = *at;
+    if (!varint_take(at, end, &tag))
+        return false;
+    field->number = (unsigned)(tag >> 3);
+    field->wire_type = tag & 7;
+    field->content = content_take(at, end, field->wire_type);
+    return field->content;
+}
+
 /* `*count` grows by one value. */
 static int values_count(unsigned *count, struct hc_error *err)
 {
@@ -206,23 +220,20 @@ static int message_walk(/* NOLINT(misc-no-recursion) */
                         const uint8_t *end, unsigned *count, struct hc_error *err)
 {
     while (at < end) {
-        const ProtobufCFieldDescriptor *field;
-        const uint8_t *content;
-        uint64_t tag;
+        const ProtobufCFieldDescriptor *known = NULL;
+        struct hc_message_field field;
 
         if (values_count(count, err) < 0)
             return -1;
-        content = varint_take(&at, end, &tag) ? content_take(&at, end, tag & 7) : NULL;
-        if (!content)
+        if (!hc_message_take_field(&at, end, &field))
             return message_refuse(type, err);
-        field = (tag & 7) == DELIMITED
-                    ? protobuf_c_message_descriptor_get_field(type, (unsigned)(tag >> 3))
-                    : NULL;
-        if (field && field->type == PROTOBUF_C_TYPE_STRING &&
-            memchr(content, 0, (size_t)(at - content)))
-            return field_refuse(field->name, err);
-        if (field && field->type == PROTOBUF_C_TYPE_MESSAGE &&
-            message_walk(field->descriptor, content, at, count, err) < 0)
+        if (field.wire_type == DELIMITED)
+            known = protobuf_c_message_descriptor_get_field(type, field.number);
+        if (known && known->type == PROTOBUF_C_TYPE_STRING &&
+            memchr(field.content, 0, (size_t)(at - field.content)))
+            return field_refuse(known->name, err);
+        if (known && known->type == PROTOBUF_C_TYPE_MESSAGE &&
+            message_walk(known->descriptor, field.content, at, count, err) < 0)
             return -1;
     }
     return 0;

@@ -54,6 +54,16 @@ static inline char *hc_unconst(const char *text)
 /* More than 10,000 file names, or 1,000 patterns of both kinds. */
 enum { HC_MESSAGE_FIELDS_MAX = 16384 };
 
+/* One field of a packed message; its content ends where the next field begins. */
+struct hc_message_field {
+    unsigned number, wire_type;
+    const uint8_t *begin, *content; /* its tag, and its content without a length */
+};
+
+/* Moves `*at` behind the next field. False: the bytes are no message. */
+bool hc_message_take_field(const uint8_t **at, const uint8_t *end,
+                           struct hc_message_field *field);
+
 /* Lives in `arena`. NULL: INVALID_*, with the field, or INTERNAL when memory is short. */
 ProtobufCMessage *hc_message_unpack(const ProtobufCMessageDescriptor *type,
                                     const uint8_t *bytes, size_t size,

@@ -260,11 +260,43 @@ void hc_rpc_call_reply(struct hc_rpc_call *call, const ProtobufCMessage *message
     hc_rpc_batch_start(&batch, call, &call->finished);
 }
 
-/* Sends the last batch. Nothing else is on its way, and nothing follows. */
+/* Only the thread that has set is_sending calls it, so has_started needs no lock. */
+static void call_send_message(struct hc_rpc_call *call, struct hc_answer *message)
+{
+    struct hc_rpc_batch batch = {.text = grpc_empty_slice()};
+
+    if (!call->shared.has_started)
+        hc_rpc_batch_add_headers(&batch);
+    call->shared.has_started = true;
+    hc_rpc_batch_add_shared(&batch, message);
+    hc_rpc_batch_start(&batch, call, &call->sent);
+}
+
+/* Sends a message of an answer that has several; `sent` goes on with the next one. */
+static void call_send_part(struct hc_rpc_call *call, struct hc_answer *part)
+{
+    assert(call->leave && call->served->row->kind != HC_RPC_UNARY);
+    {
+        HC_LOCKED(&call->shared.lock);
+
+        call->shared.is_sending = true;
+        call->shared.last = hc_answer_hold(part->next);
+    }
+    call_send_message(call, part);
+}
+
+/*
+ * Sends the last batch, after the messages before it. Nothing else is on its way, and
+ * nothing follows.
+ */
 static void call_send_last(struct hc_rpc_call *call, struct hc_answer *answer)
 {
     struct hc_rpc_batch batch = {.text = grpc_empty_slice()};
 
+    if (answer && answer->next) {
+        call_send_part(call, answer);
+        return;
+    }
     if (!call->shared.has_started)
         hc_rpc_batch_add_headers(&batch);
     hc_rpc_batch_add_answer(&batch, call, answer);
@@ -292,18 +324,6 @@ void hc_rpc_call_finish(struct hc_rpc_call *call, struct hc_answer *answer)
     }
     if (!must_wait)
         call_send_last(call, answer);
-}
-
-/* Only the thread that has set is_sending calls it, so has_started needs no lock. */
-static void call_send_message(struct hc_rpc_call *call, struct hc_answer *message)
-{
-    struct hc_rpc_batch batch = {.text = grpc_empty_slice()};
-
-    if (!call->shared.has_started)
-        hc_rpc_batch_add_headers(&batch);
-    call->shared.has_started = true;
-    hc_rpc_batch_add_shared(&batch, message);
-    hc_rpc_batch_start(&batch, call, &call->sent);
 }
 
 void hc_rpc_call_send(struct hc_rpc_call *call, struct hc_answer *message)

@@ -18,15 +18,13 @@
 
 #include "read_stream.h"
 #include "resolve.h"
+#include "watch_result.h"
 
 #include <base/error.h>
 
 #include <hubcache/v1/resolver.pb-c.h>
 
-enum {
-    WATCH_RESULT = 2, /* the field of WatchSnapshotResponse */
-    INLINE_LOOKUPS_MAX = 16
-};
+enum { INLINE_LOOKUPS_MAX = 16 };
 
 struct hc_resolver_service {
     struct hc_resolver *resolver;
@@ -66,7 +64,7 @@ static void parked_call_finish(struct hc_waiter *waiter, struct hc_answer *answe
         hc_rpc_call_finish(parked->call, answer);
         return;
     }
-    event = hc_answer_wrap(WATCH_RESULT, answer);
+    event = hc_watch_result_new(answer);
     hc_rpc_call_finish(parked->call, event);
 }
 

@@ -134,6 +134,8 @@ struct hc_client_progress {
 typedef bool (*hc_client_progress_fn)(void *ctx,
                                       const struct hc_client_progress *progress);
 
+/* The answer may have 64 MiB, about 100,000 files; a call with `progress` lists any
+ * number. */
 struct hc_client_snapshot_request {
     struct hc_client_repo repo;
     const char *const *allow_patterns; /* Optional: all files. */
