@@ -16,10 +16,12 @@ def _build_packages():
 def _asked_modules():
     folders = ("cmake", "lib", "proto", "server", "client", "tests")
     files = [ROOT / "CMakeLists.txt"] + [
-        path for folder in folders for path in (ROOT / folder).rglob("CMakeLists.txt")]
+        path for folder in folders for path in (ROOT / folder).rglob("*")
+        if (path.name == "CMakeLists.txt" or path.suffix == ".cmake")
+        and "clients" not in path.parts]  # the examples are built by themselves
     asked = re.compile(r"pkg_check_modules\(\w+ REQUIRED (?:IMPORTED_TARGET )?([^)]+)\)")
     return {module for path in files for words in asked.findall(path.read_text())
-            for module in words.split()}
+            for module in words.split() if "$" not in module}
 
 
 def setup_build_installs_every_module_that_the_build_asks_for():

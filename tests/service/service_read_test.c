@@ -47,13 +47,23 @@ static void add_sizes(struct world *world)
     test_hub_commit(world->hub, "models/org/sizes", "main", world->commit);
 }
 
-static int read_setup(void **state)
+static int read_setup_with_grace(void **state, const char *grace_period)
 {
     (void)world_setup_empty(state);
     add_sizes(*state);
     world_serve(*state, (const char *const[]){"--http-listen", "127.0.0.1:0",
-                                              "--grace-period", "1s", NULL});
+                                              "--grace-period", grace_period, NULL});
     return 0;
+}
+
+static int read_setup(void **state)
+{
+    return read_setup_with_grace(state, "60s");
+}
+
+static int read_setup_short_grace(void **state)
+{
+    return read_setup_with_grace(state, "1s");
 }
 
 struct read {
@@ -368,8 +378,11 @@ static void stalled_clients_take_bounded_memory_and_do_not_slow_others(void **st
                   STALLED, before, rss, (read - LARGE) / MIB, threads);
 
     assert_int_equal(metric(world, "hubcache_read_streams"), STALLED);
-    /* Each has two messages; the allocator and the connections get as much again. */
+    /* Each has two messages; the allocator and the connections get as much again. A
+     * sanitizer keeps memory that was freed. */
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
     assert_true(rss < before + STALLED * 4UL * (MESSAGE / 1024));
+#endif
     for (size_t i = 0; i < STALLED; i++) {
         rpc_call_cancel(calls[i]);
         rpc_call_free(calls[i]);
@@ -482,7 +495,9 @@ int main(void)
         WORLD_TEST(a_deadline_ends_a_read_that_stalls),
         WORLD_TEST(one_caller_has_three_quarters_of_the_streams),
         WORLD_TEST(the_grace_period_lets_a_read_end),
-        WORLD_TEST(a_read_that_stalls_does_not_keep_the_server_from_its_end),
+        cmocka_unit_test_setup_teardown(
+            a_read_that_stalls_does_not_keep_the_server_from_its_end,
+            read_setup_short_grace, world_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
