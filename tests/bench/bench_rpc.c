@@ -276,8 +276,9 @@ static int64_t load_start_due(struct load *load, int64_t began_ns)
 }
 
 /*
- * Takes the events that have happened, or waits for one until then. All of them before
- * the next calls start: a client that is late must not starve the answers.
+ * Takes an event that has happened, or waits for one until then. In an open loop it takes
+ * all that have happened: a client that is late must not starve the answers. In a closed
+ * loop the next call starts after each, so that calls do not gather to bursts.
  */
 static bool load_take_events(struct load *load, int64_t until_ns)
 {
@@ -289,6 +290,8 @@ static bool load_take_events(struct load *load, int64_t until_ns)
 
     while (is_right && event.type == GRPC_OP_COMPLETE) {
         is_right = load_finish_call(load, event.tag);
+        if (load->options.rate == 0)
+            break;
         event = grpc_completion_queue_next(load->queue, gpr_inf_past(GPR_CLOCK_MONOTONIC),
                                            NULL);
     }
@@ -303,11 +306,11 @@ static bool load_run(struct load *load, double seconds)
 
     load->warm_ns = began_ns + (int64_t)WARM_UP_MS * 1000000;
     load->end_ns = load->warm_ns + (int64_t)(seconds * 1e9);
-    do {
+    while (is_right && (load->running > 0 || rpc_clock_ns() < load->end_ns)) {
         next_ns = load_start_due(load, began_ns);
         if (load->running > 0 || next_ns < load->end_ns)
             is_right = load_take_events(load, next_ns);
-    } while (is_right && (load->running > 0 || next_ns < load->end_ns));
+    }
     return is_right;
 }
 

@@ -21,7 +21,7 @@ import world
 REPO, FILE, FILES = "bench/load", "file-00.json", 42
 SLOW, PAUSE = "bench/slow", 600000  # ms before the Hub answers about that repo
 WORKERS, QUEUE = 8, 64
-DOWNLOAD, THROTTLE = 256 * MIB, 2_000_000  # bytes, and bytes a second of each connection
+DOWNLOAD, THROTTLE = 512 * MIB, 1_000_000  # bytes, and bytes a second of each connection
 IDLE = 10_000
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
@@ -34,7 +34,7 @@ def load(address, filename, in_flight, seconds, *, repo=REPO, revision="main", o
     """The line of bench_rpc, by name; times in µs."""
     command = [bench_program("bench_rpc"), *options, address, repo, filename, revision,
                str(in_flight), str(seconds)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=world.TIMEOUT + seconds)
     assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
     names = ("rate", "p50", "p99", "p999", "busy", "busy_p50", "busy_p99", "unsent", "calls")
     return types.SimpleNamespace(**dict(zip(names, map(int, done.stdout.split()))))
@@ -175,7 +175,8 @@ def start_downloads(server, hub):
 
 
 def fill_queue(server, hub):
-    """Misses that wait until the queue refuses one."""
+    """Misses that wait until the queue refuses one. While the downloads go on none of them runs:
+    then the calls of bench_rpc would wait with them."""
     hub.rule("delay", contains=SLOW, number=PAUSE)
     calls = [start(server, "ResolveFile", f"miss-{number}", repo_id=SLOW, filename=f"m-{number}")
              for number in range(QUEUE + 1)]
