@@ -32,8 +32,10 @@ function(hc_package name)
     target_sources(lib${name} PUBLIC FILE_SET HEADERS
         BASE_DIRS ${ARG_HEADER_DIRS} FILES ${ARG_HEADERS})
 
+    # A CMake before 3.23 knows no file sets, and takes the include directory.
     install(TARGETS lib${name} EXPORT ${name} FILE_SET HEADERS
-        LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+        LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
+        INCLUDES DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
     set(package "${CMAKE_INSTALL_LIBDIR}/cmake/${name}")
     install(EXPORT ${name} NAMESPACE hubcache:: FILE ${name}-config.cmake
         DESTINATION "${package}")

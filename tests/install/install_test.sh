@@ -13,13 +13,22 @@ rm -rf "$work"
 mkdir -p "$work"
 "$cmake" --install "$build" --prefix "$prefix" >"$work/install.log"
 
-echo "find_package"
-"$cmake" -S "$here" -B "$work/consumer" "-DCMAKE_PREFIX_PATH=$prefix" \
-    "-DCMAKE_C_COMPILER=$compiler" >"$work/configure.log"
-"$cmake" --build "$work/consumer" >"$work/build.log"
+build_consumer() { # CMAKE DIRECTORY
+    echo "find_package, $("$1" --version | head -n 1)"
+    "$1" -S "$here" -B "$2" "-DCMAKE_PREFIX_PATH=$prefix" \
+        "-DCMAKE_C_COMPILER=$compiler" >"$2.configure.log"
+    "$1" --build "$2" >"$2.build.log"
+}
+
+build_consumer "$cmake" "$work/consumer"
 for program in client_c client_cpp resolver_c resolver_cpp; do
     "$work/consumer/$program" || { echo "$program failed"; exit 1; }
 done
+if oldest=$("$(dirname "$0")/../interop/venv" cmake 2>"$work/venv.log"); then
+    build_consumer "${oldest%/*}/cmake" "$work/oldest"
+else
+    echo "SKIPPED: CMake 3.16 cannot be installed, see $work/venv.log"
+fi
 
 echo "pkg-config"
 PKG_CONFIG_PATH=$prefix/$libdir/pkgconfig

@@ -34,6 +34,8 @@
  *     }
  *
  * Build with: cc app.c $(pkg-config --cflags --libs hubcache-client)
+ * With CMake, from 3.16 on: find_package(hubcache-client 0.1 REQUIRED) and
+ * target_link_libraries(app PRIVATE hubcache::client)
  *
  * A call is made again when the server was not reached, stops or restarts
  * (SERVER_UNAVAILABLE, SHUTTING_DOWN, a call that it had not begun) or has its queue full
