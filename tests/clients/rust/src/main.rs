@@ -105,7 +105,7 @@ async fn watch(mut client: Client, repo: &str, max_bytes: &str, timeout: Duratio
                 }
             }
             Some(Event::Result(result)) => println!("{}", mount.join(result.cache_path).display()),
-            None => {}
+            Some(Event::Files(_)) | None => {} // files only come when they were asked for
         }
     }
     Ok(())
