@@ -9,6 +9,7 @@
  *                   of them under way at most: calls beyond that are unsent. The latency
  *                   of a call counts from the time at which it was due. Without --rate
  *                   the next call starts when one ends
+ *     --calls N     makes N calls instead of calls for SECONDS, and counts all of them
  *     --distinct    no two requests are equal: each asks for another file (appends a
  *                   number to FILENAME), or ignores another pattern of a snapshot
  *     --local       nothing is asked of the Hub (local_files_only)
@@ -51,7 +52,8 @@ struct latencies {
 
 struct load {
     struct {
-        double rate; /* 0: a closed loop */
+        double rate;        /* 0: a closed loop */
+        uint64_t calls_max; /* 0: as many as the time allows */
         unsigned callers, connections;
         bool is_distinct, is_local, is_counted;
     } options;
@@ -253,12 +255,18 @@ static bool load_finish_call(struct load *load, struct slot *slot)
 
 /* ---- the loop ---------------------------------------------------------------------- */
 
+static bool load_is_over(const struct load *load, int64_t now_ns)
+{
+    return load->options.calls_max > 0 ? load->started >= load->options.calls_max
+                                       : now_ns >= load->end_ns;
+}
+
 /* Starts the calls that are due, and returns when the next one is. */
 static int64_t load_start_due(struct load *load, int64_t began_ns)
 {
     int64_t now_ns = rpc_clock_ns();
 
-    while (now_ns < load->end_ns && load->options.rate == 0 && load->free)
+    while (!load_is_over(load, now_ns) && load->options.rate == 0 && load->free)
         if (!load_start_call(load, now_ns))
             abort();
     while (load->options.rate > 0) {
@@ -306,7 +314,11 @@ static bool load_run(struct load *load, double seconds)
 
     load->warm_ns = began_ns + (int64_t)WARM_UP_MS * 1000000;
     load->end_ns = load->warm_ns + (int64_t)(seconds * 1e9);
-    while (is_right && (load->running > 0 || rpc_clock_ns() < load->end_ns)) {
+    if (load->options.calls_max > 0) {
+        load->warm_ns = began_ns;
+        load->end_ns = INT64_MAX;
+    }
+    while (is_right && (load->running > 0 || !load_is_over(load, rpc_clock_ns()))) {
         next_ns = load_start_due(load, began_ns);
         if (load->running > 0 || next_ns < load->end_ns)
             is_right = load_take_events(load, next_ns);
@@ -345,6 +357,7 @@ static bool load_read_options(struct load *load, int argc, char **argv)
 {
     static const struct option rows[] = {
         {"rate", required_argument, NULL, 'r'},
+        {"calls", required_argument, NULL, 'm'},
         {"distinct", no_argument, NULL, 'd'},
         {"local", no_argument, NULL, 'l'},
         {"callers", required_argument, NULL, 'c'},
@@ -359,6 +372,8 @@ static bool load_read_options(struct load *load, int argc, char **argv)
                               argc, argv, "", rows, NULL)) != -1) {
         if (key == 'r')
             load->options.rate = strtod(optarg, NULL);
+        else if (key == 'm')
+            load->options.calls_max = strtoull(optarg, NULL, 10);
         else if (key == 'c')
             load->options.callers = (unsigned)strtoul(optarg, NULL, 10);
         else if (key == 'n')
@@ -398,6 +413,7 @@ int main(int argc, char **argv)
     struct load load = {0};
     size_t in_flight;
     double seconds;
+    int64_t began_ns;
     struct slot *slots;
     bool is_right;
 
@@ -424,7 +440,10 @@ int main(int argc, char **argv)
 
     grpc_init();
     load_connect(&load, argv[0]);
+    began_ns = rpc_clock_ns();
     is_right = load_run(&load, seconds);
+    if (load.options.calls_max > 0)
+        seconds = (double)(rpc_clock_ns() - began_ns) / SECOND_NS;
     if (is_right)
         load_report(&load, seconds);
     free(slots);

@@ -80,10 +80,11 @@ def hub_of_load():
 
 
 @contextlib.contextmanager
-def serving(options, hub, folder, name, arguments=()):
+def serving(options, hub, folder, name, arguments=(), environment=None):
     """A hubcached whose cache has the repo."""
     path = f"unix:{folder}/{name}.socket"
     server = world.Server(options.pb, folder / name, hub.endpoint, binary=options.servers[name],
+                          environment=environment,
                           arguments=["--log-level", "error", "--max-staleness", "1h",
                                      "--listen", path, *arguments])
     try:

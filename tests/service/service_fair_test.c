@@ -261,7 +261,7 @@ static void a_snapshot_does_not_wait_for_the_files_of_a_slow_one(void **state)
         give_up(slow[i]);
 }
 
-#ifdef HANGING_VOLUME
+#ifdef SLOW_VOLUME
 /* --- a volume that hangs --------------------------------------------------------------
  */
 
@@ -305,7 +305,7 @@ static void while_the_volume_hangs_the_server_is_healthy(void **state)
     HC_AUTO_FREE char *fifo = temp_dir_path(world->dir, "hang");
     struct rpc_call *hits[20], *snapshots[2 * DISK_WORKERS], *watch;
 
-    world->preload = HANGING_VOLUME;
+    world->preload = SLOW_VOLUME;
     world_serve(world, (const char *const[]){"--http-listen", "127.0.0.1:0", NULL});
     call_all_files(world);
     assert_int_equal(mkfifo(fifo, 0600), 0);
@@ -358,7 +358,7 @@ calls_with_more_than_sixteen_files_are_looked_up_by_the_disk_pool(void **state)
     HC_AUTO_FREE char *fifo = temp_dir_path(world->dir, "hang");
     struct rpc_call *sixteen, *seventeen;
 
-    world->preload = HANGING_VOLUME;
+    world->preload = SLOW_VOLUME;
     world_serve(world, (const char *const[]){"--http-listen", "127.0.0.1:0", NULL});
     call_all_files(world);
     assert_int_equal(mkfifo(fifo, 0600), 0);
@@ -387,7 +387,7 @@ int main(void)
         TEST_EMPTY(sixty_four_snapshots_of_small_files_take_few_threads),
         TEST_EMPTY(sixty_four_snapshots_of_large_files_take_few_threads),
         TEST(a_snapshot_does_not_wait_for_the_files_of_a_slow_one),
-#ifdef HANGING_VOLUME
+#ifdef SLOW_VOLUME
         TEST_EMPTY(while_the_volume_hangs_the_server_is_healthy),
         TEST_EMPTY(calls_with_more_than_sixteen_files_are_looked_up_by_the_disk_pool),
 #endif

@@ -194,7 +194,7 @@ static void the_stop_is_the_last_message_of_every_watch(void **state)
     assert_int_equal(world_await_end(world), 0);
 }
 
-#ifdef HANGING_VOLUME
+#ifdef SLOW_VOLUME
 static void a_volume_that_hangs_is_unusable_until_it_answers(void **state)
 {
     struct world *world = *state;
@@ -202,7 +202,7 @@ static void a_volume_that_hangs_is_unusable_until_it_answers(void **state)
     struct rpc_call *watch;
     HC_AUTO_CLOSE int writer = -1;
 
-    world->preload = HANGING_VOLUME;
+    world->preload = SLOW_VOLUME;
     world_serve(world, (const char *const[]){NULL});
     watch = watch_start(world, "");
     await_status(watch, 0, STATUS(SERVING));
@@ -227,7 +227,7 @@ int main(void)
         TEST(a_volume_that_is_gone_and_back_is_unusable_meanwhile),
         TEST_EMPTY(an_empty_directory_in_the_place_of_the_cache_is_unusable),
         TEST(the_stop_is_the_last_message_of_every_watch),
-#ifdef HANGING_VOLUME
+#ifdef SLOW_VOLUME
         TEST_EMPTY(a_volume_that_hangs_is_unusable_until_it_answers),
 #endif
     };
