@@ -258,7 +258,8 @@ static int server_open_services(struct server *server, struct hc_error *err)
     server->hub = hc_workers_open(options->workers, options->queue, err);
     if (!server->hub)
         return -1;
-    server->disk = hc_workers_open(options->disk_workers, options->queue, err);
+    server->disk = hc_workers_open(options->disk_workers * HC_SLOW_DISK_THREADS,
+                                   options->queue, err);
     if (!server->disk)
         return -1;
     server->service = hc_resolver_service_new(server->resolver, server->disk, server->hub,

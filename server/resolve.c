@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One row of functions per kind of request, and the speed of the volume. The rows differ
- * in types only; service_resolver.c knows the sequence of the steps. To add a kind: a row
- * here, a member of both unions of struct hc_resolve, and its functions in codec.c.
+ * One row of functions per kind of request. The rows differ in types only;
+ * service_resolver.c knows the sequence of the steps. To add a kind: a row here, a member
+ * of both unions of struct hc_resolve, and its functions in codec.c.
  *
  * A snapshot's lookup is unbounded: each of its files is looked at, to prove that the
  * snapshot is complete. So is its answer, so a list of files lives in the arena.
@@ -16,13 +16,7 @@
 
 #include <hubcache/v1/resolver.pb-c.h>
 
-enum {
-    WATCH_PROGRESS = 1, /* the field of WatchSnapshotResponse */
-    SLOW_MS = 10,
-    QUICK_MS = 1,
-    QUICK_IN_A_ROW = 16,
-    RECALLS_MAX = 64
-};
+enum { WATCH_PROGRESS = 1 /* the field of WatchSnapshotResponse */, RECALLS_MAX = 64 };
 
 /* Each row has all functions; clear accepts a result that was never filled. */
 struct hc_resolve_kind {
@@ -317,41 +311,4 @@ const ProtobufCMessage *hc_resolve_encode(struct hc_resolve *resolve,
 void hc_resolve_clear(struct hc_resolve *resolve)
 {
     resolve->kind->clear(resolve);
-}
-
-/* ---- the speed of the volume ------------------------------------------------------- */
-
-/*
- * A slow volume costs an atomic load here, a quick one an exchange too. The states: quick
- * (the edge looks), looking (one lookup by the edge is under way), slow (the pool looks).
- */
-bool hc_volume_speed_begin_lookup(struct hc_volume_speed *speed)
-{
-    return !atomic_load_explicit(&speed->is_slow, memory_order_relaxed) &&
-           !atomic_exchange(&speed->is_looking, true);
-}
-
-/*
- * A busy machine may make a lookup look slow: the next ones then cost a change of
- * threads.
- */
-void hc_volume_speed_end_lookup(struct hc_volume_speed *speed, int64_t took_ms)
-{
-    if (took_ms > SLOW_MS) {
-        atomic_store(&speed->quick_in_a_row, 0);
-        atomic_store(&speed->is_slow, true);
-        HC_LOG(HC_LOG_INFO, "the volume is slow", HC_NUMBER("lookup_ms", took_ms));
-    }
-    atomic_store(&speed->is_looking, false);
-}
-
-/* Lookups count only while the volume is slow: a quick one costs a load and no write. */
-void hc_volume_speed_add_lookup(struct hc_volume_speed *speed, int64_t took_ms)
-{
-    if (!atomic_load_explicit(&speed->is_slow, memory_order_relaxed))
-        return;
-    if (took_ms > QUICK_MS)
-        atomic_store(&speed->quick_in_a_row, 0);
-    else if (atomic_fetch_add(&speed->quick_in_a_row, 1) + 1 == QUICK_IN_A_ROW)
-        atomic_store(&speed->is_slow, false);
 }

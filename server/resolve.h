@@ -12,7 +12,6 @@
 #include "message.h"
 
 #include <hubcache/resolver.h>
-#include <stdatomic.h>
 
 enum { HC_LOOKUPS_UNBOUNDED = INT32_MAX };
 
@@ -70,25 +69,5 @@ const ProtobufCMessage *hc_resolve_encode(struct hc_resolve *resolve,
 
 void hc_resolve_clear(struct hc_resolve *resolve);
 HC_DEFINE_AUTO_VALUE(hc_resolve, hc_resolve_clear)
-
-/*
- * Whether the volume is quick enough for lookups on the thread that takes gRPC's events.
- * A lookup there that takes longer than 10 ms sends the later ones to the disk pool,
- * until 16 of them in a row have taken 1 ms at most. While one hangs, no other thread
- * that takes events begins a lookup. Zero-initialized it is quick. Callable from any
- * thread.
- */
-struct hc_volume_speed {
-    atomic_bool is_looking; /* a thread that takes events */
-    atomic_bool is_slow;
-    atomic_uint quick_in_a_row; /* lookups by the pool */
-};
-
-/* True: the edge may look, and then has to call hc_volume_speed_end_lookup(). */
-bool hc_volume_speed_begin_lookup(struct hc_volume_speed *speed);
-void hc_volume_speed_end_lookup(struct hc_volume_speed *speed, int64_t took_ms);
-
-/* Counts a lookup by the pool. */
-void hc_volume_speed_add_lookup(struct hc_volume_speed *speed, int64_t took_ms);
 
 #endif

@@ -16,6 +16,7 @@
  */
 #include "service_resolver.h"
 
+#include "log.h"
 #include "read_stream.h"
 #include "resolve.h"
 #include "watch_result.h"
@@ -23,14 +24,17 @@
 #include <base/error.h>
 
 #include <hubcache/v1/resolver.pb-c.h>
+#include <stdatomic.h>
 
-enum { INLINE_LOOKUPS_MAX = 16 };
+enum { INLINE_LOOKUPS_MAX = 16, SLOW_LOOKS_MIN = 16 };
 
 struct hc_resolver_service {
     struct hc_resolver *resolver;
     struct hc_coalescer *coalescer;
     struct hc_metrics *metrics;
-    struct hc_volume_speed speed; /* of lookups of single files */
+    struct hc_workers *disk;
+    atomic_bool is_looking; /* a thread that takes events looks at the disk */
+    atomic_uint slow_looks; /* in a row, up to SLOW_LOOKS_MIN */
     struct hc_coalescer_work work;
     struct hc_read_streams *reads;
 };
@@ -197,20 +201,45 @@ static int call_decode(struct hc_rpc_call *call, struct hc_resolve *resolve,
     return decoded;
 }
 
-/* Looks at the disk, if that is a few lookups on a quick volume; else returns 0. */
+/*
+ * After a look. Threads that wait for a slow volume need no processor, so there are more
+ * of them; on a quick one they would only get in each other's way. A few looks that a
+ * busy machine delays start no threads.
+ */
+static void service_note_speed(struct hc_resolver_service *service)
+{
+    bool is_slow = hc_resolver_is_volume_slow(service->resolver);
+    unsigned count = atomic_load_explicit(&service->slow_looks, memory_order_relaxed);
+
+    if (is_slow && count < SLOW_LOOKS_MIN &&
+        atomic_fetch_add(&service->slow_looks, 1) + 1 == SLOW_LOOKS_MIN) {
+        hc_workers_set_divisor(service->disk, 1);
+        HC_LOG(HC_LOG_INFO, "the volume is slow",
+               HC_NUMBER("times_as_many_disk_workers", HC_SLOW_DISK_THREADS));
+    }
+    if (!is_slow && count > 0) {
+        atomic_store(&service->slow_looks, 0);
+        hc_workers_set_divisor(service->disk, HC_SLOW_DISK_THREADS);
+    }
+}
+
+/*
+ * Looks at the disk, if that is a few lookups on a quick volume; else returns 0. While a
+ * lookup hangs, no other thread that takes events begins one.
+ */
 static int lookup_inline(struct hc_resolver_service *service, struct hc_resolve *resolve,
                          bool *was_looked_up, struct hc_error *err)
 {
-    const int64_t began_ms = hc_monotonic_ms();
     int found;
 
     *was_looked_up = resolve->lookups <= INLINE_LOOKUPS_MAX &&
                      !hc_resolver_is_volume_slow(service->resolver) &&
-                     hc_volume_speed_begin_lookup(&service->speed);
+                     !atomic_exchange(&service->is_looking, true);
     if (!*was_looked_up)
         return 0;
     found = hc_resolve_at_disk(resolve, err);
-    hc_volume_speed_end_lookup(&service->speed, hc_monotonic_ms() - began_ms);
+    atomic_store(&service->is_looking, false);
+    service_note_speed(service);
     return found;
 }
 
@@ -274,17 +303,13 @@ static bool key_look(void *ctx, const struct hc_request_key *key,
     HC_AUTO_VALUE(hc_arena) arena;
     HC_AUTO_VALUE(hc_resolve)
     resolve = hc_resolve_new(key->kind, service->resolver, &arena);
-    int64_t began_ms;
     struct hc_error err;
     int found = -1;
 
     hc_arena_init(&arena);
-    if (key_decode(key, &resolve, &err) == 0) {
-        began_ms = hc_monotonic_ms();
+    if (key_decode(key, &resolve, &err) == 0)
         found = hc_resolve_at_disk(&resolve, &err);
-        if (resolve.lookups == 1)
-            hc_volume_speed_add_lookup(&service->speed, hc_monotonic_ms() - began_ms);
-    }
+    service_note_speed(service);
     if (found == 0)
         return false;
     if (found > 0 && resolve.lookups < HC_LOOKUPS_UNBOUNDED)
@@ -425,6 +450,8 @@ struct hc_resolver_service *hc_resolver_service_new(struct hc_resolver *resolver
     }
     service->resolver = resolver;
     service->metrics = metrics;
+    service->disk = disk;
+    hc_workers_set_divisor(disk, HC_SLOW_DISK_THREADS);
     service->work = (struct hc_coalescer_work){key_look, key_run, service};
     service->coalescer = hc_coalescer_open(disk, hub, &service->work, err);
     if (!service->coalescer)

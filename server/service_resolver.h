@@ -15,10 +15,13 @@
 
 #define HC_RESOLVER_SERVICE "hubcache.v1.Resolver"
 
+enum { HC_SLOW_DISK_THREADS = 8 /* times as many as look at a quick volume */ };
+
 struct hc_read_streams;
 struct hc_resolver_service;
 
-/* Borrows all four; `disk` and `hub` are the pools of worker threads. */
+/* Borrows all four; `disk` and `hub` are the pools of worker threads. Of `disk`, a quick
+ * volume needs one in HC_SLOW_DISK_THREADS. */
 struct hc_resolver_service *hc_resolver_service_new(struct hc_resolver *resolver,
                                                     struct hc_workers *disk,
                                                     struct hc_workers *hub,

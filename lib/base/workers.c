@@ -53,6 +53,7 @@ struct hc_workers {
         struct group_list callers; /* with queued tasks */
         struct task_list ready;
         unsigned threads, idle, ready_count, running, queued;
+        unsigned divisor; /* of `threads_max`: so many tasks run */
         bool is_closing;
     } shared;
 };
@@ -158,9 +159,19 @@ static void queue_remove(struct hc_workers *workers, struct hc_task *task)
     workers->shared.queued--;
 }
 
+static unsigned workers_running_max(const struct hc_workers *workers)
+{
+    unsigned most = workers->threads_max / workers->shared.divisor;
+
+    return most > 0 ? most : 1;
+}
+
+/* More may be running than may begin. */
 static unsigned workers_free_threads(const struct hc_workers *workers)
 {
-    return workers->threads_max - workers->shared.running;
+    unsigned most = workers_running_max(workers);
+
+    return most > workers->shared.running ? most - workers->shared.running : 0;
 }
 
 /* The next task that may run, or NULL. */
@@ -327,7 +338,7 @@ static int task_submit(struct hc_workers *workers, struct hc_task *task,
         err, HC_BUSY,
         "the %u threads or this caller's share of them are busy, and the queue "
         "of %u requests or the caller's share of it is full: try later",
-        workers->threads_max, workers->queue_max);
+        workers_running_max(workers), workers->queue_max);
 }
 
 int hc_workers_submit(struct hc_workers *workers, struct hc_task *task,
@@ -375,6 +386,14 @@ void hc_workers_add_caller(struct hc_workers *workers, struct hc_task *task,
     workers_schedule(workers);
 }
 
+void hc_workers_set_divisor(struct hc_workers *workers, unsigned divisor)
+{
+    HC_LOCKED(&workers->shared.lock);
+
+    workers->shared.divisor = divisor;
+    workers_schedule(workers);
+}
+
 void hc_workers_count(struct hc_workers *workers, unsigned *running, unsigned *queued)
 {
     HC_LOCKED(&workers->shared.lock);
@@ -397,6 +416,7 @@ struct hc_workers *hc_workers_open(unsigned threads, unsigned queue, struct hc_e
     workers->threads_max = threads;
     workers->queue_max = queue;
     workers->threads = handles;
+    workers->shared.divisor = 1;
     TAILQ_INIT(&workers->shared.callers);
     TAILQ_INIT(&workers->shared.ready);
     (void)pthread_mutex_init(&workers->shared.lock, NULL);

@@ -69,6 +69,10 @@ bool hc_workers_withdraw(struct hc_workers *workers, struct hc_task *task);
 void hc_workers_add_caller(struct hc_workers *workers, struct hc_task *task,
                            uint64_t caller);
 
+/* From now on at most `threads` / `divisor` tasks begin to run at a time, one at least;
+ * 1 at first. */
+void hc_workers_set_divisor(struct hc_workers *workers, unsigned divisor);
+
 /* Tasks that have a thread right now, and tasks that wait. */
 void hc_workers_count(struct hc_workers *workers, unsigned *running, unsigned *queued);
 

@@ -38,7 +38,8 @@ struct memo_set {
 
 struct hc_memo {
     atomic_int_least64_t interval_ns;
-    atomic_int_least64_t median_ns; /* of what looks take */
+    atomic_int_least64_t median_ns; /* of what looks take; 0: there was none */
+    atomic_uint quick_looks_due;    /* since a look took very long */
     _Atomic uint32_t versions[MEMO_SETS];
     struct {
         pthread_mutex_t lock;
@@ -100,24 +101,50 @@ struct hc_memo_look hc_memo_begin_look(const struct hc_memo *memo, const char *p
 
 /* ---- what looks take --------------------------------------------------------------- */
 
-/* An eighth towards each new value, whatever its size: this settles at the median, so
- * that a few looks that a busy machine delayed do not make a volume slow. */
-static void memo_add_duration(struct hc_memo *memo, int64_t took_ns)
+/*
+ * An eighth towards each new value, whatever its size: this settles at the median, so
+ * that a few looks that a busy machine delayed do not make a volume slow. The first look
+ * of all decides until the next one.
+ */
+static void memo_add_to_median(struct hc_memo *memo, int64_t took_ns)
 {
     int64_t median_ns = atomic_load_explicit(&memo->median_ns, memory_order_relaxed);
     int64_t step_ns = median_ns / 8 + 1;
 
-    if (took_ns > median_ns)
+    if (median_ns == 0)
+        median_ns = took_ns < HC_MEMO_SLOW_NS ? took_ns : HC_MEMO_SLOW_NS;
+    else if (took_ns > median_ns)
         median_ns += step_ns;
     else if (took_ns < median_ns)
         median_ns -= step_ns;
     atomic_store_explicit(&memo->median_ns, median_ns, memory_order_relaxed);
 }
 
-bool hc_memo_is_slow(const struct hc_memo *memo)
+/* Threads that count at the same time may lose a look. */
+static void memo_add_duration(struct hc_memo *memo, int64_t took_ns)
+{
+    unsigned due = atomic_load_explicit(&memo->quick_looks_due, memory_order_relaxed);
+
+    memo_add_to_median(memo, took_ns);
+    if (took_ns >= HC_MEMO_HANG_NS || (due > 0 && took_ns > NS_PER_MS))
+        due = HC_MEMO_HANG_LOOKS;
+    else if (due == 0)
+        return;
+    else
+        due--;
+    atomic_store_explicit(&memo->quick_looks_due, due, memory_order_relaxed);
+}
+
+static bool memo_median_is_slow(const struct hc_memo *memo)
 {
     return atomic_load_explicit(&memo->median_ns, memory_order_relaxed) >=
            HC_MEMO_SLOW_NS;
+}
+
+bool hc_memo_is_slow(const struct hc_memo *memo)
+{
+    return memo_median_is_slow(memo) ||
+           atomic_load_explicit(&memo->quick_looks_due, memory_order_relaxed) > 0;
 }
 
 static int64_t memo_lifetime_ns(const struct hc_memo *memo,
@@ -127,7 +154,7 @@ static int64_t memo_lifetime_ns(const struct hc_memo *memo,
     int64_t quick_ns = HC_MEMO_QUICK_LOOKS * (int64_t)entry->files *
                        atomic_load_explicit(&memo->median_ns, memory_order_relaxed);
 
-    return hc_memo_is_slow(memo) || interval_ns < quick_ns ? interval_ns : quick_ns;
+    return memo_median_is_slow(memo) || interval_ns < quick_ns ? interval_ns : quick_ns;
 }
 
 /* ---- under the lock ---------------------------------------------------------------- */
@@ -309,7 +336,8 @@ bool hc_memo_recall(struct hc_memo *memo, const char *path, struct hc_memo_fact 
     if (age_ns >= lifetime_ns)
         return false;
     memo_fact_fill(fact, *slot);
-    fact->is_due = !(*slot)->is_due && age_ns >= lifetime_ns / 2 && hc_memo_is_slow(memo);
+    fact->is_due =
+        !(*slot)->is_due && age_ns >= lifetime_ns / 2 && memo_median_is_slow(memo);
     (*slot)->is_due = (*slot)->is_due || fact->is_due;
     return true;
 }
@@ -327,6 +355,12 @@ void hc_memo_forget(struct hc_memo *memo, const char *path)
     slot = memo_slot_find(memo, path, hash);
     if (slot)
         removed = memo_slot_set(memo, slot, NULL);
+}
+
+void hc_memo_store_absent(struct hc_memo *memo, const struct hc_memo_look *look)
+{
+    memo_add_duration(memo, hc_monotonic_ns() - look->began_ns);
+    hc_memo_forget(memo, look->path);
 }
 
 void hc_memo_count(struct hc_memo *memo, size_t *entries, size_t *bytes)

@@ -9,9 +9,9 @@
  *     hc_memo_recall  no system call at all, as long as the last look is recent: an
  *                     answer may be so much older than the volume, and no more
  *
- * How long "recent" is follows from what a look costs. If a system call takes a tenth of
- * a millisecond or more, it is the interval (hc_memo_set_interval); the first caller in
- * its second half is told to have the fact confirmed by another look, away from the
+ * How long "recent" is follows from what a look costs. If the median look takes a tenth
+ * of a millisecond or more, it is the interval (hc_memo_set_interval); the first caller
+ * in its second half is told to have the fact confirmed by another look, away from the
  * caller, so that what is asked for often stays in memory. On a quicker volume it is 32
  * times what the look takes: for a file less than the way to a client and back.
  *
@@ -41,6 +41,11 @@ enum {
 
     /* The median look at a file takes so long on a slow volume. */
     HC_MEMO_SLOW_NS = 100 * 1000,
+
+    /* A look that took so long makes the volume slow, too, until so many looks in a row
+     * have taken a millisecond at most. It does not make an answer older. */
+    HC_MEMO_HANG_NS = 10 * 1000 * 1000,
+    HC_MEMO_HANG_LOOKS = 16,
 
     /* On a quick one, an entry is recalled for the time that so many looks take. */
     HC_MEMO_QUICK_LOOKS = 32,
@@ -117,11 +122,14 @@ void hc_memo_store_proved(struct hc_memo *memo, const struct hc_memo_look *look,
 /* True, and the fact, when the last look at `path` is recent. */
 bool hc_memo_recall(struct hc_memo *memo, const char *path, struct hc_memo_fact *fact);
 
-/* For a path that this process has written to or removed; and for one at which a
- * look found nothing. */
+/* A look found nothing at its path. */
+void hc_memo_store_absent(struct hc_memo *memo, const struct hc_memo_look *look);
+
+/* For a path that this process has written to or removed. */
 void hc_memo_forget(struct hc_memo *memo, const char *path);
 
-/* Whether the median of the last looks was a slow one. */
+/* Whether a thread that must not wait should leave looks to others: the median of the
+ * last looks is slow, or one of them took very long. */
 bool hc_memo_is_slow(const struct hc_memo *memo);
 
 void hc_memo_count(struct hc_memo *memo, size_t *entries, size_t *bytes);

@@ -120,12 +120,12 @@ static bool pointer_take_fact(struct hc_pointer *pointer, const struct hc_memo_f
 
 /* The link is read again only when the blob behind it has changed: a pointer that another
  * client replaced leads to another inode. */
-static int pointer_look(const struct hc_cache *cache, const char *path,
-                        struct hc_pointer *pointer, struct hc_error *err)
+static int pointer_look(const struct hc_cache *cache, const struct hc_memo_look *look,
+                        const char *path, struct hc_pointer *pointer,
+                        struct hc_error *err)
 {
     struct hc_memo *memo = hc_cache_memo(cache);
     const char *cache_path = pointer->cache_path;
-    const struct hc_memo_look look = hc_memo_begin_look(memo, cache_path);
     int root = hc_cache_fd(cache);
     struct hc_memo_fact fact;
     struct stat status;
@@ -137,10 +137,10 @@ static int pointer_look(const struct hc_cache *cache, const char *path,
     }
     if (!S_ISREG(status.st_mode))
         return 0;
-    if (!hc_memo_find(memo, &look, &status, &fact)) {
+    if (!hc_memo_find(memo, look, &status, &fact)) {
         pointer_read_link(root, cache_path, path, &fact);
         fact.size = (uint64_t)status.st_size;
-        hc_memo_store(memo, &look, &status, &fact);
+        hc_memo_store(memo, look, &status, &fact);
     }
     if (!pointer_take_fact(pointer, &fact))
         return 0;
@@ -152,13 +152,16 @@ int hc_pointer_find(const struct hc_cache *cache, const struct hc_repo *repo,
                     const char *commit, const char *path, struct hc_pointer *pointer,
                     struct hc_error *err)
 {
+    struct hc_memo *memo = hc_cache_memo(cache);
+    struct hc_memo_look look;
     int found;
 
     if (hc_cache_snapshot_path(pointer->cache_path, repo, commit, path, err) < 0)
         return -1;
-    found = pointer_look(cache, path, pointer, err);
+    look = hc_memo_begin_look(memo, pointer->cache_path);
+    found = pointer_look(cache, &look, path, pointer, err);
     if (found != 1)
-        hc_memo_forget(hc_cache_memo(cache), pointer->cache_path);
+        hc_memo_store_absent(memo, &look);
     return found;
 }
 

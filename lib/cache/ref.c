@@ -40,11 +40,12 @@ bool hc_ref_parse(char *content, char commit[HC_COMMIT_SIZE])
 }
 
 /* 1 and the commit, from the memo unless a stat(2) shows that the file changed; 0; -1. */
-static int ref_read(const struct hc_cache *cache, const char *path, struct stat *status,
-                    char commit[HC_COMMIT_SIZE], struct hc_error *err)
+static int ref_read(const struct hc_cache *cache, const struct hc_memo_look *look,
+                    struct stat *status, char commit[HC_COMMIT_SIZE],
+                    struct hc_error *err)
 {
     struct hc_memo *memo = hc_cache_memo(cache);
-    const struct hc_memo_look look = hc_memo_begin_look(memo, path);
+    const char *path = look->path;
     char content[REF_CONTENT_MAX];
     struct hc_memo_fact fact = {0};
     int found;
@@ -55,7 +56,7 @@ static int ref_read(const struct hc_cache *cache, const char *path, struct stat 
                    : hc_file_fail(err, errno, "open", hc_cache_fd(cache), path);
     if (!S_ISREG(status->st_mode))
         return 0;
-    if (hc_memo_find(memo, &look, status, &fact)) {
+    if (hc_memo_find(memo, look, status, &fact)) {
         memcpy(commit, fact.text, HC_COMMIT_SIZE);
         return 1;
     }
@@ -64,13 +65,15 @@ static int ref_read(const struct hc_cache *cache, const char *path, struct stat 
     if (found <= 0 || !hc_ref_parse(content, commit))
         return found < 0 ? -1 : 0;
     memcpy(fact.text, commit, HC_COMMIT_SIZE);
-    hc_memo_store(memo, &look, status, &fact);
+    hc_memo_store(memo, look, status, &fact);
     return 1;
 }
 
 int hc_ref_find(const struct hc_cache *cache, const struct hc_repo *repo,
                 const char *revision, struct hc_ref *ref, struct hc_error *err)
 {
+    struct hc_memo *memo = hc_cache_memo(cache);
+    struct hc_memo_look look;
     char path[PATH_MAX];
     struct stat status;
     int found;
@@ -79,11 +82,12 @@ int hc_ref_find(const struct hc_cache *cache, const struct hc_repo *repo,
         return 0;
     if (ref_format_path(path, repo, revision, err) < 0)
         return -1;
-    found = ref_read(cache, path, &status, ref->commit, err);
+    look = hc_memo_begin_look(memo, path);
+    found = ref_read(cache, &look, &status, ref->commit, err);
     if (found == 1)
         ref->confirmed_ms = hc_file_time_ms(&status.st_mtim);
     else
-        hc_memo_forget(hc_cache_memo(cache), path);
+        hc_memo_store_absent(memo, &look);
     return found;
 }
 

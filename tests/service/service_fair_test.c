@@ -333,6 +333,30 @@ static void while_the_volume_hangs_the_server_is_healthy(void **state)
     give_up(watch);
 }
 
+/* Not even one lookup is made on the thread that takes gRPC's events. */
+static void on_a_slow_volume_no_event_waits_for_a_lookup(void **state)
+{
+    struct world *world = *state;
+    const Hubcache__V1__ResolveFileRequest config = file_request("config.json");
+    const Hubcache__V1__ResolveFileRequest weights = file_request("weights.bin");
+    HC_AUTO_FREE char *fifo = temp_dir_path(world->dir, "hang");
+    struct rpc_call *hit;
+
+    world->preload = SLOW_VOLUME;
+    world->hanging = "/config.json";
+    world_serve(world, (const char *const[]){"--http-listen", "127.0.0.1:0",
+                                             "--confirm-after", "0", NULL});
+    call_all_files(world);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    hit = start_file(world, &config);
+    metrics_await_gauge(world, "hubcache_running_jobs{pool=\"disk\"} ", 1);
+    for (unsigned i = 0; i < 20; i++)
+        rpc_call_free(call_cached_file(world, METHOD("ResolveFile"), &weights.base));
+    volume_let_go(fifo);
+    assert_answers_file(world, hit, "config.json", HUBCACHE__V1__SOURCE__SOURCE_CACHE);
+    rpc_call_free(hit);
+}
+
 static struct rpc_call *start_files(struct world *world, size_t count)
 {
     Hubcache__V1__ResolveFilesRequest request;
@@ -389,6 +413,7 @@ int main(void)
         TEST(a_snapshot_does_not_wait_for_the_files_of_a_slow_one),
 #ifdef SLOW_VOLUME
         TEST_EMPTY(while_the_volume_hangs_the_server_is_healthy),
+        TEST_EMPTY(on_a_slow_volume_no_event_waits_for_a_lookup),
         TEST_EMPTY(calls_with_more_than_sixteen_files_are_looked_up_by_the_disk_pool),
 #endif
     };

@@ -91,6 +91,10 @@ static void become_server(struct world *world, const char *const *flags, int out
         (void)setenv("LD_PRELOAD", world->preload, 1);
         (void)setenv("HANGING_VOLUME", fifo, 1);
         (void)setenv("HANGING_PROBE", probe, 1);
+        if (world->hanging) {
+            (void)setenv("SLOW_VOLUME", cache, 1);
+            (void)setenv("HANGING_PART", world->hanging, 1);
+        }
     }
     /* NOLINTEND(concurrency-mt-unsafe) */
     (void)dup2(out, STDOUT_FILENO);

@@ -27,6 +27,7 @@ struct world {
     unsigned descriptors; /* Optional: the server's limit, soft and hard */
     const char *preload;  /* Optional: a library; HANGING_VOLUME is then "<dir>/hang",
                            * and HANGING_PROBE "<dir>/hang-probe" */
+    const char *hanging;  /* Optional: HANGING_PART, for a volume that is slow as well */
 };
 
 /* cmocka's setup and teardown: the world with a server that has no further flags. */

@@ -216,10 +216,43 @@ static void a_few_slow_looks_do_not_make_a_volume_slow(void **state)
 
     look_often(memo, 0);
     for (int i = 0; i < 5; i++)
-        store_aged(memo, "speed", "", (int64_t)1000 * NS_PER_MS);
+        store_aged(memo, "speed", "", (int64_t)9 * NS_PER_MS);
     assert_false(hc_memo_is_slow(memo));
     make_slow(memo);
     look_often(memo, 0);
+    assert_false(hc_memo_is_slow(memo));
+}
+
+static void the_first_look_decides_until_the_next(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_memo) *memo = make_memo(f);
+    struct hc_memo_look look = hc_memo_begin_look(memo, "absent");
+
+    assert_false(hc_memo_is_slow(memo));
+    look.began_ns -= 5 * NS_PER_MS;
+    hc_memo_store_absent(memo, &look);
+    assert_true(hc_memo_is_slow(memo));
+    store_aged(memo, "a", "one", 0);
+    assert_false(hc_memo_is_slow(memo));
+}
+
+static void after_a_look_that_hung_sixteen_quick_ones_are_due(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_memo) *memo = make_memo(f);
+
+    look_often(memo, 0);
+    store_aged(memo, "a", "one", (int64_t)HC_MEMO_HANG_NS * HC_MEMO_QUICK_LOOKS);
+    assert_true(hc_memo_is_slow(memo));
+    assert_false(is_recalled(memo, "a")); /* as on any quick volume */
+    for (int i = 1; i < HC_MEMO_HANG_LOOKS; i++)
+        store_aged(memo, "speed", "", 0);
+    store_aged(memo, "speed", "", 2 * NS_PER_MS);
+    for (int i = 1; i < HC_MEMO_HANG_LOOKS; i++)
+        store_aged(memo, "speed", "", 0);
+    assert_true(hc_memo_is_slow(memo));
+    store_aged(memo, "speed", "", 0);
     assert_false(hc_memo_is_slow(memo));
 }
 
@@ -449,6 +482,8 @@ int main(void)
         test(with_an_interval_of_zero_nothing_is_recalled),
         test(one_caller_is_told_to_confirm_in_the_second_half_of_the_interval),
         test(a_few_slow_looks_do_not_make_a_volume_slow),
+        test(the_first_look_decides_until_the_next),
+        test(after_a_look_that_hung_sixteen_quick_ones_are_due),
         test(what_this_process_writes_is_forgotten_at_once),
         test(a_look_that_began_before_a_write_stores_nothing),
         test(entries_are_bounded_and_the_last_ones_stay),

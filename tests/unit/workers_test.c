@@ -264,6 +264,29 @@ static void a_slow_caller_never_has_more_than_three_quarters(void **state)
 
 /* Whatever slow repos there are, one more has a thread, up to the logarithm of
  * threads. */
+static void fewer_threads_run_while_the_pool_is_divided(void **state)
+{
+    struct crowd crowd;
+    unsigned running, queued;
+
+    (void)state;
+    crowd_open(&crowd, 32, 100);
+    hc_workers_set_divisor(crowd.workers, 8);
+    for (unsigned i = 0; i < 32; i++)
+        (void)crowd_submit(&crowd, i, i);
+    hc_workers_count(crowd.workers, &running, &queued);
+    assert_int_equal(running, 4);
+    assert_int_equal(queued, 28);
+    hc_workers_set_divisor(crowd.workers, 1);
+    crowd_await_begun(&crowd, 32);
+    hc_workers_set_divisor(crowd.workers, 64); /* one runs in any case */
+    (void)crowd_submit(&crowd, 100, 100);
+    hc_workers_count(crowd.workers, &running, &queued);
+    assert_int_equal(running, 32);
+    assert_int_equal(queued, 1);
+    crowd_close(&crowd);
+}
+
 static void several_slow_repos_leave_threads_for_another(void **state)
 {
     struct crowd crowd;
@@ -453,6 +476,7 @@ int main(void)
         cmocka_unit_test(workers_that_never_had_work_close_at_once),
         cmocka_unit_test(a_slow_repo_never_has_more_than_half_of_the_threads),
         cmocka_unit_test(a_slow_caller_never_has_more_than_three_quarters),
+        cmocka_unit_test(fewer_threads_run_while_the_pool_is_divided),
         cmocka_unit_test(several_slow_repos_leave_threads_for_another),
         cmocka_unit_test(callers_take_turns_and_so_do_their_repos),
         cmocka_unit_test(a_caller_never_has_more_than_three_quarters_of_the_queue),
