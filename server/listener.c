@@ -6,6 +6,12 @@
  * report when it closes it. So a connection is known by the number of its descriptor and
  * the inode of its socket: when the number has another inode, or none, the connection is
  * over. The count is made only at the limit and for the metrics; the lock guards it.
+ *
+ * The number is also all that a call tells about its connection, and a call can outlive
+ * its connection by some time. If the number meant another user's connection by then, the
+ * call would be that user's. So a number belongs to one peer, TCP or one user, for the
+ * life of the process: a connection that gets a number of another peer is moved to a
+ * number that is free for it. When no such number is left, the number belongs to no peer.
  */
 #include "listener.h"
 
@@ -38,7 +44,16 @@ enum {
     DESCRIPTORS_KEPT = 256
 };
 
+/* To which peer a number belongs; from 0 on it is a user's. */
+enum { PEER_NONE = -3, PEER_MIXED = -2, PEER_TCP = -1 };
+
+struct connection {
+    ino_t inode;  /* of its socket; 0: no connection has this number */
+    int64_t peer; /* the number's, also when no connection has it */
+};
+
 struct hc_listener {
+    bool has_path;
     unsigned connections_max;
     void (*accepted)(void *ctx, int fd);
     void *ctx;
@@ -54,7 +69,7 @@ struct hc_listener {
     int64_t counted_ms; /* the thread's */
     struct {
         pthread_mutex_t lock;
-        ino_t *inodes; /* of the connections, by their descriptors' numbers; 0: none */
+        struct connection *connections; /* by their descriptors' numbers */
         size_t room;
         unsigned open; /* an upper bound: a count finds the closed ones */
         uint64_t refused;
@@ -236,6 +251,7 @@ static int listener_add_path(struct hc_listener *listener, const char *path,
     fd = socket_open((struct sockaddr *)&address, sizeof address);
     if (fd < 0 || !socket_keep(listener, fd))
         return fail_to_listen(path, err);
+    listener->has_path = true;
     memcpy(listener->sockets[added].path, address.sun_path, sizeof address.sun_path);
     if (lstat(path, &info) == 0)
         listener->sockets[added].inode = info.st_ino;
@@ -274,7 +290,7 @@ static void connections_count(struct hc_listener *listener)
 {
     listener->shared.open = 0;
     for (size_t fd = 0; fd < listener->shared.room; fd++) {
-        ino_t *inode = &listener->shared.inodes[fd];
+        ino_t *inode = &listener->shared.connections[fd].inode;
 
         if (*inode && socket_inode((int)fd) != *inode)
             *inode = 0;
@@ -286,18 +302,18 @@ static void connections_count(struct hc_listener *listener)
 static bool connections_make_room(struct hc_listener *listener, size_t fd)
 {
     size_t room = listener->shared.room ? listener->shared.room : 64;
-    ino_t *inodes;
+    struct connection *connections;
 
     while (room <= fd)
         room *= 2;
     if (room == listener->shared.room)
         return true;
-    inodes = reallocarray(listener->shared.inodes, room, sizeof *inodes);
-    if (!inodes)
+    connections = reallocarray(listener->shared.connections, room, sizeof *connections);
+    if (!connections)
         return false;
-    memset(inodes + listener->shared.room, 0,
-           (room - listener->shared.room) * sizeof *inodes);
-    listener->shared.inodes = inodes;
+    for (size_t i = listener->shared.room; i < room; i++)
+        connections[i] = (struct connection){.peer = PEER_NONE};
+    listener->shared.connections = connections;
     listener->shared.room = room;
     return true;
 }
@@ -315,18 +331,68 @@ static bool connections_are_full(struct hc_listener *listener)
     return listener->shared.open >= listener->connections_max;
 }
 
-/* False: there are too many, or memory is short. */
-static bool connections_add(struct hc_listener *listener, int fd)
+/* Takes the number for the peer. False: it belongs to another one, or memory is short. */
+static bool connections_claim(struct hc_listener *listener, int fd, int64_t peer)
 {
+    struct connection *connection;
+
+    if (!connections_make_room(listener, (size_t)fd))
+        return false;
+    connection = &listener->shared.connections[fd];
+    if (connection->peer == PEER_NONE)
+        connection->peer = peer;
+    return connection->peer == peer;
+}
+
+/* Moves the connection to a number of its peer; `*fd` is the connection's in any case. */
+static bool connections_move(struct hc_listener *listener, int *fd, int64_t peer)
+{
+    int moved = fcntl(*fd, F_DUPFD_CLOEXEC, *fd + 1);
+
+    while (moved >= 0 && !connections_claim(listener, moved, peer)) {
+        int next = moved + 1;
+
+        (void)close(moved);
+        moved = fcntl(*fd, F_DUPFD_CLOEXEC, next);
+    }
+    if (moved < 0)
+        return false;
+    (void)close(*fd);
+    *fd = moved;
+    return true;
+}
+
+/* False: there are too many, or memory is short. May replace `*fd`: a moved one. */
+static bool connections_add(struct hc_listener *listener, int *fd, int64_t peer)
+{
+    struct connection *connection;
     HC_LOCKED(&listener->shared.lock);
 
-    if (connections_are_full(listener) || !connections_make_room(listener, (size_t)fd)) {
+    if (connections_are_full(listener) || !connections_make_room(listener, (size_t)*fd)) {
         listener->shared.refused++;
         return false;
     }
-    listener->shared.open += listener->shared.inodes[fd] == 0;
-    listener->shared.inodes[fd] = socket_inode(fd);
+    if (!connections_claim(listener, *fd, peer) && !connections_move(listener, fd, peer))
+        listener->shared.connections[*fd].peer = PEER_MIXED;
+    connection = &listener->shared.connections[*fd];
+    listener->shared.open += connection->inode == 0;
+    connection->inode = socket_inode(*fd);
     return true;
+}
+
+/* The user that connected, or PEER_TCP. */
+static int64_t socket_peer(int fd)
+{
+    int domain = AF_UNSPEC;
+    struct ucred credentials = {.uid = 0};
+    socklen_t size = sizeof domain;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0 || domain != AF_UNIX)
+        return PEER_TCP;
+    size = sizeof credentials;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
+        return PEER_MIXED;
+    return credentials.uid;
 }
 
 /*
@@ -343,7 +409,7 @@ static int listener_accept_one(struct hc_listener *listener, int from)
         return -1;
     if (fd < 0)
         return 1; /* that connection is broken; there may be others */
-    if (connections_add(listener, fd))
+    if (connections_add(listener, &fd, socket_peer(fd)))
         listener->accepted(listener->ctx, fd);
     else
         (void)close(fd);
@@ -399,6 +465,27 @@ unsigned hc_listener_address(const struct hc_listener *listener, size_t number,
         ((struct sockaddr_in6 *)address)->sin6_addr =
             (struct in6_addr)IN6ADDR_LOOPBACK_INIT;
     return size;
+}
+
+bool hc_listener_has_path(const struct hc_listener *listener)
+{
+    return listener->has_path;
+}
+
+bool hc_listener_uid(struct hc_listener *listener, int fd, uid_t *uid)
+{
+    int64_t peer = PEER_NONE;
+
+    if (fd >= 0) {
+        HC_LOCKED(&listener->shared.lock);
+
+        if ((size_t)fd < listener->shared.room)
+            peer = listener->shared.connections[fd].peer;
+    }
+    if (peer < 0)
+        return false;
+    *uid = (uid_t)peer;
+    return true;
 }
 
 void hc_listener_count(struct hc_listener *listener, unsigned *open, uint64_t *refused)
@@ -497,6 +584,6 @@ void hc_listener_close(struct hc_listener *listener)
     hc_listener_stop(listener);
     (void)pthread_mutex_destroy(&listener->shared.lock);
     (void)close(listener->stop_fd);
-    free(listener->shared.inodes);
+    free(listener->shared.connections);
     free(listener);
 }

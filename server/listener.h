@@ -13,8 +13,10 @@
 #include <base/auto.h>
 
 #include <hubcache/error.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct addrinfo;
 struct sockaddr_storage;
@@ -44,6 +46,16 @@ HC_DEFINE_AUTO(hc_listener, hc_listener_close)
  */
 unsigned hc_listener_address(const struct hc_listener *listener, size_t number,
                              struct sockaddr_storage *address);
+
+/* Whether there is a unix socket. */
+bool hc_listener_has_path(const struct hc_listener *listener);
+
+/*
+ * True: the connection with that descriptor came over a unix socket, from a process of
+ * user `*uid` (SO_PEERCRED). Right for a connection that is closed by now, too: see
+ * listener.c. Any thread.
+ */
+bool hc_listener_uid(struct hc_listener *listener, int fd, uid_t *uid);
 
 /* Connections that are open, and connections refused since the start. */
 void hc_listener_count(struct hc_listener *listener, unsigned *open, uint64_t *refused);

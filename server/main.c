@@ -13,6 +13,7 @@
  * from a descriptor: there are no handlers. Between two signals it does, once a second,
  * what never blocks. From the first signal on a thread ends the process if a state hangs.
  */
+#include "auth.h"
 #include "coalescer.h"
 #include "http.h"
 #include "log.h"
@@ -59,6 +60,7 @@ struct server {
     const struct hc_options *options;
     int signals; /* a descriptor; main() closes it */
     struct hc_strings bound;
+    struct hc_auth *auth;
     struct hc_metrics *metrics;
     struct hc_request_log *request_log;
     struct hc_resolver *resolver;
@@ -93,6 +95,7 @@ static void server_close(struct server *server)
     hc_resolver_close(server->resolver);
     hc_request_log_free(server->request_log);
     hc_metrics_free(server->metrics);
+    hc_auth_close(server->auth);
     hc_strings_clear(&server->bound);
 }
 
@@ -235,6 +238,9 @@ static void server_stop_serving(const struct server *server)
 
 static int server_open_resolver(struct server *server, struct hc_error *err)
 {
+    server->auth = hc_auth_open(&server->options->auth, err);
+    if (!server->auth)
+        return -1;
     server->metrics = hc_metrics_new(err);
     if (!server->metrics)
         return -1;
@@ -285,6 +291,7 @@ static int server_open_rpc(struct server *server, struct hc_error *err)
     server->rpc = hc_rpc_open(&limits, hc_request_log_write, server->request_log, err);
     if (!server->rpc || hc_resolver_service_serve(server->service, server->rpc, err) < 0)
         return -1;
+    hc_rpc_guard(server->rpc, hc_auth_admit, server->auth);
     if (hc_health_service_serve(server->health, server->rpc, err) < 0)
         return -1;
     return hc_reflection_service_serve(server->reflection, server->rpc, err);
@@ -323,16 +330,18 @@ static int server_start_threads(struct server *server, struct hc_error *err)
         return -1;
     server->probe =
         hc_volume_probe_open(server->resolver, PROBE_EVERY_MS, PROBE_HANGS_MS, err);
-    if (!server->probe || hc_rpc_start(server->rpc, err) < 0)
+    if (!server->probe || hc_auth_start(server->auth, err) < 0 ||
+        hc_rpc_start(server->rpc, err) < 0)
         return -1;
     server->watchdog = hc_watchdog_open(hc_rpc_listener(server->rpc), err);
     return server->watchdog ? 0 : -1;
 }
 
 /* Scripts and tests wait for these lines on standard output. */
-static void server_announce(const struct hc_strings *bound)
+static void server_announce(const struct hc_auth *auth, const struct hc_strings *bound)
 {
     for (size_t i = 0; i < bound->count; i++) {
+        hc_auth_warn_of_listener(auth, bound->items[i]);
         (void)printf("listening %s\n", bound->items[i]);
         HC_LOG(HC_LOG_INFO, "listening", HC_TEXT("address", bound->items[i]));
     }
@@ -349,7 +358,7 @@ static int server_run(const struct hc_options *options, int signals, struct hc_e
         server_open_services(&server, err) < 0 || server_open_rpc(&server, err) < 0 ||
         server_bind(&server, err) < 0 || server_start_threads(&server, err) < 0)
         return -1;
-    server_announce(&server.bound);
+    server_announce(server.auth, &server.bound);
     is_well = server_serve(&server);
     server_stop_serving(&server);
     return is_well ? 0
@@ -385,6 +394,10 @@ int main(int argc, char **argv)
     if (hc_options_load(&options, argc, argv, &err) < 0)
         return program_fail(&err, EXIT_BAD_OPTIONS);
     if (options.check_config) {
+        HC_AUTO(hc_auth) *auth = hc_auth_open(&options.auth, &err);
+
+        if (!auth)
+            return program_fail(&err, EXIT_BAD_OPTIONS);
         (void)puts("configuration ok");
         hc_options_print(&options, stdout);
         return EXIT_SUCCESS;

@@ -182,6 +182,16 @@ static int options_add_mirrors(struct hc_options *options, struct hc_error *err)
     return 0;
 }
 
+static int options_check_auth(const struct hc_options *options, struct hc_error *err)
+{
+    bool has_unix_socket = false;
+
+    for (size_t i = 0; i < options->listen.count; i++)
+        has_unix_socket =
+            has_unix_socket || hc_text_starts(options->listen.items[i], "unix:");
+    return hc_auth_settings_check(&options->auth, has_unix_socket, err);
+}
+
 /* Options that depend on more than one layer or member. */
 static int options_complete(struct hc_options *options, const char *implicit_token_file,
                             struct hc_error *err)
@@ -196,7 +206,8 @@ static int options_complete(struct hc_options *options, const char *implicit_tok
     if (options_add_mirrors(options, err) < 0 ||
         options_check_url("endpoint", settings->endpoint, err) < 0 ||
         options_check_ca_file(settings->ca_file, err) < 0 ||
-        options_check_takeover_limit(settings->takeover_ms, err) < 0)
+        options_check_takeover_limit(settings->takeover_ms, err) < 0 ||
+        options_check_auth(options, err) < 0)
         return -1;
     if (!options->log_format) {
         const char *format = isatty(STDERR_FILENO) ? "text" : "json";
@@ -239,6 +250,8 @@ void hc_options_clear(struct hc_options *options)
     hc_strings_clear(&options->listen);
     hc_strings_clear(&options->local_roots);
     hc_strings_clear(&options->mirrors);
+    free(options->auth.mode);
+    free(options->auth.tokens_file);
     free(options->http_listen);
     free(options->config);
     free(options->log_level);

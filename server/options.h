@@ -7,6 +7,8 @@
 #ifndef HC_SERVER_OPTIONS_H
 #define HC_SERVER_OPTIONS_H
 
+#include "auth.h"
+
 #include <base/text.h>
 
 #include <hubcache/settings.h>
@@ -14,6 +16,7 @@
 
 struct hc_options {
     struct hc_settings settings;
+    struct hc_auth_settings auth;
     struct hc_strings listen, local_roots, mirrors;
     char *http_listen, *config, *log_level, *log_format;
     bool check_config;

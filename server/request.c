@@ -9,6 +9,7 @@
  */
 #include "request.h"
 
+#include "caller.h"
 #include "rpc.h"
 
 #include <base/error.h>
@@ -28,11 +29,17 @@ void hc_request_init(struct hc_request *request, uint64_t id, int64_t deadline_m
     request->deadline_ms = deadline_ms;
     request->arena = arena;
     request->caller = 0;
+    request->identity = NULL;
     request->hub_token = "";
     request->repo_type = HC_REPO_DEFAULT;
     request->repo_id[0] = '\0';
     request->revision[0] = '\0';
     request->commit[0] = '\0';
+}
+
+void hc_request_clear(struct hc_request *request)
+{
+    hc_caller_release(hc_take(&request->identity));
 }
 
 /* Python's str.strip(), which the Hub's own clients clean a token file with, in ASCII. */
@@ -101,6 +108,10 @@ void hc_request_identify(struct hc_request *request, const struct hc_rpc_call *c
     const char *identity = request->hub_token;
     size_t size = strlen(identity);
 
+    if (request->identity) {
+        request->caller = request->identity->hash;
+        return;
+    }
     (void)hc_rpc_call_header(call, "authorization", &identity, &size);
     if (size > 0)
         request->caller = hc_hash_bytes(HC_HASH_START, identity, size);

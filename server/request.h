@@ -15,6 +15,7 @@
 #include <hubcache/resolver.h>
 #include <repo/name.h>
 
+struct hc_caller;
 struct hc_rpc_call;
 
 enum {
@@ -28,6 +29,7 @@ struct hc_request {
     uint64_t id;            /* of this process; in each line of the log about the call */
     int64_t deadline_ms;    /* on the monotonic clock, or HC_NO_DEADLINE */
     uint64_t caller;        /* hash of the caller's identity; 0: the call names none */
+    struct hc_caller *identity; /* held; NULL: anonymous */
 
     /* Valid until the method's function returns: then the arena wipes the token. */
     struct hc_arena *arena;
@@ -44,6 +46,9 @@ struct hc_request {
 void hc_request_init(struct hc_request *request, uint64_t id, int64_t deadline_ms,
                      struct hc_arena *arena);
 
+/* At the end of the call: releases the identity. */
+void hc_request_clear(struct hc_request *request);
+
 /*
  * Reads the header x-hub-token, without the white space around it, which belongs to the
  * file or variable that the caller took it from. INVALID_OPTIONS (field "x-hub-token")
@@ -57,9 +62,9 @@ void hc_request_set_target(struct hc_request *request, const struct hc_target *t
 void hc_request_set_commit(struct hc_request *request, const char *commit);
 
 /*
- * Sets the caller: the hash of the header "authorization", else of the Hub token. Policy
- * decides by it, and the queues share threads and connections by it. Call it after
- * hc_request_read_token().
+ * Sets the caller: the hash of its identity, if it has proved one, else of the header
+ * "authorization", else of the Hub token. Policy decides by it, and the queues share
+ * threads and connections by it. Call it after hc_request_read_token().
  */
 void hc_request_identify(struct hc_request *request, const struct hc_rpc_call *call);
 

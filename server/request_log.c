@@ -15,6 +15,7 @@
  */
 #include "request_log.h"
 
+#include "caller.h"
 #include "log.h"
 
 #include <base/error.h>
@@ -28,7 +29,7 @@ enum {
     SECOND_MS = 1000,
     SMALL_BYTES = 1024 * 1024,
     ETAG_SHOWN = 12,
-    FIELDS_MAX = 12
+    FIELDS_MAX = 16
 };
 
 struct hc_request_log {
@@ -135,6 +136,17 @@ static bool request_log_admits(struct hc_request_log *log, enum hc_reason reason
     return false;
 }
 
+/* Adds the caller, if it has proved an identity; returns the next free field. */
+static struct hc_log_field *add_caller(struct hc_log_field *field,
+                                       const struct hc_request *request)
+{
+    if (!request->identity)
+        return field;
+    *field++ = HC_TEXT("caller", request->identity->name);
+    *field++ = HC_TEXT("by", hc_caller_kind_name(request->identity->kind));
+    return field;
+}
+
 /*
  * Adds repo, revision and commit as far as they are known; returns the next free field.
  */
@@ -158,7 +170,7 @@ static void write_outcome(const struct hc_request *request,
         HC_NUMBER("id", request->id),
         HC_TEXT("method", request->method),
     };
-    struct hc_log_field *field = add_target(fields + 2, request);
+    struct hc_log_field *field = add_target(add_caller(fields + 2, request), request);
 
     if (answer->code != HC_STATUS_OK) {
         *field++ = HC_NUMBER("status", answer->code);

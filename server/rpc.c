@@ -232,6 +232,14 @@ int hc_rpc_listen(struct hc_rpc *rpc, const char *address, char *bound, size_t s
     return hc_listener_add(rpc->listener, address, bound, size, err);
 }
 
+void hc_rpc_guard(struct hc_rpc *rpc,
+                  int (*admit)(void *ctx, struct hc_rpc_call *call, struct hc_error *err),
+                  void *ctx)
+{
+    rpc->admit = admit;
+    rpc->admit_ctx = ctx;
+}
+
 int hc_rpc_start(struct hc_rpc *rpc, struct hc_error *err)
 {
     grpc_server_start(rpc->server);
@@ -332,18 +340,39 @@ void hc_rpc_close(struct hc_rpc *rpc)
     grpc_shutdown_blocking();
 }
 
-/* gRPC names a connection that it has not accepted itself by its descriptor: "fd:7". */
-void hc_rpc_call_peer(const struct hc_rpc_call *call, char address[HC_RPC_PEER_MAX])
+/*
+ * gRPC names a connection that it has not accepted itself by its descriptor: "fd:7". -1:
+ * it has another name. The connection may be closed by now, and its number another one's.
+ */
+static int call_descriptor(const struct hc_rpc_call *call)
 {
     char *peer = grpc_call_get_peer(call->core);
+    int fd = -1;
+
+    if (peer && strncmp(peer, "fd:", 3) == 0)
+        fd = (int)strtol(peer + 3, NULL, 10);
+    gpr_free(peer);
+    return fd;
+}
+
+void hc_rpc_call_peer(const struct hc_rpc_call *call, char address[HC_RPC_PEER_MAX])
+{
     struct sockaddr_storage socket = {.ss_family = AF_UNSPEC};
     socklen_t size = sizeof socket;
+    int fd = call_descriptor(call);
 
     *address = '\0';
-    if (peer && strncmp(peer, "fd:", 3) == 0 &&
-        getpeername((int)strtol(peer + 3, NULL, 10), (struct sockaddr *)&socket, &size) ==
-            0)
+    if (fd >= 0 && getpeername(fd, (struct sockaddr *)&socket, &size) == 0)
         (void)getnameinfo((struct sockaddr *)&socket, size, address, HC_RPC_PEER_MAX,
                           NULL, 0, NI_NUMERICHOST);
-    gpr_free(peer);
+}
+
+/* gRPC allocates the name of a connection, so it is asked only if there are unix sockets.
+ */
+bool hc_rpc_call_uid(const struct hc_rpc_call *call, uid_t *uid)
+{
+    struct hc_listener *listener = call->rpc->listener;
+
+    return hc_listener_has_path(listener) &&
+           hc_listener_uid(listener, call_descriptor(call), uid);
 }

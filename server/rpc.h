@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct hc_listener;
 struct hc_rpc;
@@ -69,6 +70,14 @@ int hc_rpc_add(struct hc_rpc *rpc, const struct hc_rpc_method *methods, size_t c
 /* Binds host:port or unix:/path, before the start; `bound` gets the real port. */
 int hc_rpc_listen(struct hc_rpc *rpc, const char *address, char *bound, size_t size,
                   struct hc_error *err);
+
+/*
+ * Before the start: `admit` decides about each call of a method, when it arrives, before
+ * any byte of its request is looked at. It must not block. -1: the call fails with `err`.
+ */
+void hc_rpc_guard(struct hc_rpc *rpc,
+                  int (*admit)(void *ctx, struct hc_rpc_call *call, struct hc_error *err),
+                  void *ctx);
 
 int hc_rpc_start(struct hc_rpc *rpc, struct hc_error *err);
 
@@ -121,6 +130,9 @@ enum { HC_RPC_PEER_MAX = 64 };
 
 /* The address of the client without the port: the same for all calls of one host. */
 void hc_rpc_call_peer(const struct hc_rpc_call *call, char address[HC_RPC_PEER_MAX]);
+
+/* True: the call came over a unix socket, to which a process of user `*uid` connected. */
+bool hc_rpc_call_uid(const struct hc_rpc_call *call, uid_t *uid);
 
 /* Finishes a call with `message`. Only within `start`, for a call that is not parked. */
 void hc_rpc_call_reply(struct hc_rpc_call *call, const ProtobufCMessage *message);

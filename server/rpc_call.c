@@ -103,6 +103,7 @@ static void call_reset(struct hc_rpc_call *call)
         grpc_call_details_destroy(&call->details);
         grpc_call_details_init(&call->details);
     }
+    hc_request_clear(&call->request);
     call->payload = NULL;
     call->core = NULL;
     call->headers.count = 0;
@@ -576,6 +577,19 @@ static void call_refuse_unknown(struct hc_rpc_call *call)
     hc_rpc_call_finish(call, failure);
 }
 
+/* False: the call has been refused. */
+static bool call_is_admitted(struct hc_rpc_call *call)
+{
+    HC_AUTO(hc_answer) *failure = NULL;
+    struct hc_error err;
+
+    if (!call->rpc->admit || call->rpc->admit(call->rpc->admit_ctx, call, &err) == 0)
+        return true;
+    failure = hc_answer_of_error(&err, NULL, NULL);
+    hc_rpc_call_finish(call, failure);
+    return false;
+}
+
 /* gRPC gives the deadline on a clock of its own choice; the library's is monotonic. */
 static int64_t call_deadline_ms(const struct hc_rpc_call *call)
 {
@@ -639,6 +653,8 @@ static void call_arrived(struct hc_rpc_call *call, bool ok)
     call->request.method_number = (unsigned)(call->served - call->rpc->served);
     if (!call->served->row)
         call_refuse_unknown(call);
+    else if (!call_is_admitted(call))
+        return;
     else if (call_is_bidirectional(call))
         stream_arrived(call);
     else

@@ -75,6 +75,8 @@ struct hc_rpc {
     void (*finished)(void *ctx, const struct hc_request *request,
                      const struct hc_answer *answer); /* may be NULL */
     void *ctx;
+    int (*admit)(void *ctx, struct hc_rpc_call *call, struct hc_error *err); /* or NULL */
+    void *admit_ctx;
     struct hc_rpc_served served[HC_RPC_METHODS_MAX];
     size_t served_count;
     struct hc_rpc_thread edge, relief; /* see rpc.c */

@@ -38,7 +38,8 @@ struct rpc_call {
     unsigned pending;
     bool is_sending; /* until `sent` happens: gRPC takes one message at a time */
     bool is_ended;
-    grpc_metadata token;
+    grpc_metadata sent_headers[2];
+    size_t sent_header_count;
     grpc_metadata_array headers, trailers;
     grpc_byte_buffer *incoming;
     grpc_slice messages[MESSAGES_MAX];
@@ -177,6 +178,17 @@ static grpc_byte_buffer *message_pack(const struct rpc_request *request)
     return buffer;
 }
 
+/* `value` NULL: the call does not have it. */
+static void client_call_add_header(struct rpc_call *call, const char *name,
+                                   const char *value)
+{
+    if (!value)
+        return;
+    call->sent_headers[call->sent_header_count++] =
+        (grpc_metadata){.key = grpc_slice_from_static_string(name),
+                        .value = grpc_slice_from_copied_string(value)};
+}
+
 static void client_call_send(struct rpc_call *call, const struct rpc_request *request)
 {
     grpc_op ops[4] = {{.op = GRPC_OP_SEND_INITIAL_METADATA},
@@ -186,12 +198,10 @@ static void client_call_send(struct rpc_call *call, const struct rpc_request *re
     grpc_byte_buffer *message = message_pack(request);
     size_t count = request->has_more ? 3 : 4;
 
-    if (request->token) {
-        call->token.key = grpc_slice_from_static_string("x-hub-token");
-        call->token.value = grpc_slice_from_copied_string(request->token);
-        ops[0].data.send_initial_metadata.count = 1;
-        ops[0].data.send_initial_metadata.metadata = &call->token;
-    }
+    client_call_add_header(call, "x-hub-token", request->token);
+    client_call_add_header(call, "authorization", request->authorization);
+    ops[0].data.send_initial_metadata.count = call->sent_header_count;
+    ops[0].data.send_initial_metadata.metadata = call->sent_headers;
     ops[0].flags = GRPC_INITIAL_METADATA_WAIT_FOR_READY;
     ops[1].data.recv_initial_metadata.recv_initial_metadata = &call->headers;
     ops[2].data.send_message.send_message = message;
@@ -226,7 +236,6 @@ struct rpc_call *rpc_call_start(struct rpc_client *client,
     call->sent = (struct event){client_call_sent, call};
     call->received = (struct event){client_call_received, call};
     call->ended = (struct event){client_call_ended, call};
-    call->token.value = grpc_empty_slice();
     call->core = grpc_channel_create_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS,
                                           client->queue,
                                           grpc_slice_from_static_string(request->path),
@@ -288,7 +297,8 @@ void rpc_call_free(struct rpc_call *call)
     for (size_t i = 0; i < call->message_count; i++)
         grpc_slice_unref(call->messages[i]);
     grpc_slice_unref(call->error);
-    grpc_slice_unref(call->token.value);
+    for (size_t i = 0; i < call->sent_header_count; i++)
+        grpc_slice_unref(call->sent_headers[i].value);
     grpc_metadata_array_destroy(&call->headers);
     grpc_metadata_array_destroy(&call->trailers);
     grpc_call_unref(call->core);

@@ -19,11 +19,12 @@ struct rpc_request {
     const ProtobufCMessage *message; /* or, when NULL, the bytes */
     const void *bytes;
     size_t size;
-    bool has_no_message; /* neither: the call ends before one */
-    bool has_more;       /* the test sends more messages, and ends them */
-    bool reads_nothing;  /* answers stay where flow control keeps them */
-    const char *token;   /* Optional: x-hub-token */
-    int64_t timeout_ms;  /* Optional: a deadline */
+    bool has_no_message;       /* neither: the call ends before one */
+    bool has_more;             /* the test sends more messages, and ends them */
+    bool reads_nothing;        /* answers stay where flow control keeps them */
+    const char *token;         /* Optional: x-hub-token */
+    const char *authorization; /* Optional: the header */
+    int64_t timeout_ms;        /* Optional: a deadline */
 };
 
 /* "127.0.0.1:50051", "unix:/path". */

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One lock guards the tokens, the memory and the hash's context. It is held for a whole
+ * decision, which takes some microseconds and waits for nothing, so that no decision that
+ * began with the old tokens is remembered after they have been replaced. Files are read
+ * without it.
+ */
+#include "auth.h"
+
+#include "caller_memory.h"
+#include "caller_tokens.h"
+#include "log.h"
+#include "rpc.h"
+#include "watched_file.h"
+
+#include <base/cancellation.h>
+#include <base/error.h>
+#include <base/text.h>
+
+#include <inttypes.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+enum {
+    LOOK_EVERY_MS = 2000,
+    CREDENTIAL_MAX = 16 * 1024, /* of the header; a ServiceAccount's token has 1 KiB */
+};
+
+struct hc_auth {
+    const struct hc_auth_settings *settings;
+    struct hc_watched_file tokens_file; /* the looking thread's, after the start */
+    struct hc_cancellation *end;
+    pthread_t thread;
+    bool is_started;
+    EVP_MD *sha256;
+    struct {
+        pthread_mutex_t lock;
+        struct hc_caller_tokens *tokens; /* NULL: none are configured */
+        struct hc_caller_memory *memory;
+        EVP_MD_CTX *digest;
+    } shared;
+};
+
+/* --- settings ------------------------------------------------------------------------
+ */
+
+bool hc_auth_settings_have_tokens(const struct hc_auth_settings *settings)
+{
+    return settings->tokens_file != NULL;
+}
+
+int hc_auth_settings_check(const struct hc_auth_settings *settings, bool has_unix_socket,
+                           struct hc_error *err)
+{
+    bool has_tokens = hc_auth_settings_have_tokens(settings);
+
+    if (settings->mode && has_tokens)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "auth",
+                             "auth: 'none' contradicts auth-tokens: leave one out");
+    if (settings->is_required && !has_tokens && !has_unix_socket)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "auth-required",
+                             "auth-required: no caller could prove an identity: give "
+                             "auth-tokens, or listen on a unix socket");
+    return 0;
+}
+
+/* --- files ---------------------------------------------------------------------------
+ */
+
+static struct hc_caller_tokens *auth_read_tokens(const struct hc_auth *auth,
+                                                 struct hc_error *err)
+{
+    const struct hc_watched_file *file = &auth->tokens_file;
+    size_t size;
+    HC_AUTO_FREE char *text =
+        hc_watched_file_read(file, HC_CALLER_TOKENS_BYTES_MAX, &size, err);
+
+    if (text)
+        return hc_caller_tokens_parse(text, size, file->path, err);
+    (void)hc_context(err, "auth-tokens");
+    return NULL;
+}
+
+/* What was remembered of the old tokens is forgotten, so that a token that is withdrawn
+ * is refused from now on. */
+static void auth_replace_tokens(struct hc_auth *auth, struct hc_caller_tokens *tokens)
+{
+    struct hc_caller_tokens *old;
+
+    {
+        HC_LOCKED(&auth->shared.lock);
+
+        old = auth->shared.tokens;
+        auth->shared.tokens = tokens;
+        hc_caller_memory_forget_all(auth->shared.memory);
+    }
+    hc_caller_tokens_free(old);
+}
+
+static void auth_look_at_tokens(struct hc_auth *auth)
+{
+    struct hc_caller_tokens *tokens;
+    struct hc_error err;
+    size_t count;
+
+    if (!auth->tokens_file.path || !hc_watched_file_has_changed(&auth->tokens_file))
+        return;
+    tokens = auth_read_tokens(auth, &err);
+    if (!tokens) {
+        HC_LOG(HC_LOG_ERROR, "callers' tokens not read again: the old ones hold",
+               HC_TEXT("error", err.message));
+        return;
+    }
+    count = hc_caller_tokens_count(tokens);
+    auth_replace_tokens(auth, tokens);
+    HC_LOG(HC_LOG_INFO, "callers' tokens read again",
+           HC_TEXT("file", auth->tokens_file.path), HC_NUMBER("tokens", count));
+}
+
+void hc_auth_look(struct hc_auth *auth)
+{
+    auth_look_at_tokens(auth);
+}
+
+static void *auth_run(void *ctx)
+{
+    struct hc_auth *auth = ctx;
+    struct hc_error err;
+
+    while (hc_cancellation_sleep(auth->end, LOOK_EVERY_MS, &err) == 0)
+        hc_auth_look(auth);
+    return NULL;
+}
+
+/* --- life ----------------------------------------------------------------------------
+ */
+
+static int auth_read_files(struct hc_auth *auth, struct hc_error *err)
+{
+    if (!auth->settings->tokens_file)
+        return 0;
+    auth->tokens_file.path = auth->settings->tokens_file;
+    (void)hc_watched_file_has_changed(&auth->tokens_file);
+    auth->shared.tokens = auth_read_tokens(auth, err);
+    return auth->shared.tokens ? 0 : -1;
+}
+
+struct hc_auth *hc_auth_open(const struct hc_auth_settings *settings,
+                             struct hc_error *err)
+{
+    HC_AUTO(hc_auth) *auth = calloc(1, sizeof *auth);
+
+    if (!auth) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    auth->settings = settings;
+    (void)pthread_mutex_init(&auth->shared.lock, NULL);
+    auth->end = hc_cancellation_new(HC_NO_DEADLINE);
+    auth->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    auth->shared.digest = EVP_MD_CTX_new();
+    auth->shared.memory = hc_caller_memory_new(err);
+    if (!auth->end || !auth->sha256 || !auth->shared.digest || !auth->shared.memory) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    return auth_read_files(auth, err) == 0 ? hc_take(&auth) : NULL;
+}
+
+int hc_auth_start(struct hc_auth *auth, struct hc_error *err)
+{
+    if (pthread_create(&auth->thread, NULL, auth_run, auth) != 0)
+        return hc_fail(err, HC_INTERNAL, "no thread to look at the files of callers");
+    auth->is_started = true;
+    return 0;
+}
+
+void hc_auth_close(struct hc_auth *auth)
+{
+    if (!auth)
+        return;
+    if (auth->is_started) {
+        hc_cancellation_cancel(auth->end);
+        (void)pthread_join(auth->thread, NULL);
+    }
+    hc_caller_tokens_free(auth->shared.tokens);
+    hc_caller_memory_free(auth->shared.memory);
+    EVP_MD_CTX_free(auth->shared.digest);
+    EVP_MD_free(auth->sha256);
+    hc_cancellation_free(auth->end);
+    (void)pthread_mutex_destroy(&auth->shared.lock);
+    free(auth);
+}
+
+/* An address of this machine alone; a name other than "localhost" may mean any. */
+static bool address_is_local(const char *address)
+{
+    return hc_text_starts(address, "unix:") || hc_text_starts(address, "http:") ||
+           hc_text_starts(address, "localhost:") || hc_text_starts(address, "127.") ||
+           hc_text_starts(address, "[::1]:");
+}
+
+void hc_auth_warn_of_listener(const struct hc_auth *auth, const char *address)
+{
+    const struct hc_auth_settings *settings = auth->settings;
+
+    if (settings->mode || settings->is_required ||
+        hc_auth_settings_have_tokens(settings) || address_is_local(address))
+        return;
+    HC_LOG(HC_LOG_WARN,
+           "any client may call: give auth-tokens, or say that it may with auth: none",
+           HC_TEXT("address", address));
+}
+
+/* --- decisions -----------------------------------------------------------------------
+ */
+
+static int credential_refuse(const char *why, struct hc_error *err)
+{
+    return hc_fail(err, HC_CALLER_UNAUTHENTICATED,
+                   "%s: send the header 'authorization: Bearer <token>' with a token "
+                   "that this hubcached accepts (hubcache: --token-file, HUBCACHE_TOKEN)",
+                   why);
+}
+
+/* The token after "Bearer ", whose case does not count (RFC 9110, 11.1). */
+static int credential_token(const struct hc_credential *credential, const char **token,
+                            size_t *size, struct hc_error *err)
+{
+    static const char scheme[] = "Bearer ";
+    const size_t length = strlen(scheme);
+
+    if (credential->size > CREDENTIAL_MAX)
+        return credential_refuse("the header 'authorization' is longer than 16 KiB", err);
+    if (credential->size <= length ||
+        strncasecmp(credential->authorization, scheme, length) != 0)
+        return credential_refuse("the header 'authorization' has no bearer token", err);
+    *token = credential->authorization + length;
+    *size = credential->size - length;
+    return 0;
+}
+
+/* The lock is held here and in the functions up to auth_identify_uid(). */
+static int token_hash(struct hc_auth *auth, const char *token, size_t size,
+                      struct hc_credential_hash *hash, struct hc_error *err)
+{
+    EVP_MD_CTX *digest = auth->shared.digest;
+    unsigned length = sizeof hash->bytes;
+
+    if (EVP_DigestInit_ex2(digest, auth->sha256, NULL) &&
+        EVP_DigestUpdate(digest, token, size) &&
+        EVP_DigestFinal_ex(digest, hash->bytes, &length))
+        return 0;
+    return hc_fail(err, HC_INTERNAL, "OpenSSL refuses to hash");
+}
+
+static int auth_identify_token(struct hc_auth *auth, const char *token, size_t size,
+                               int64_t now_s, struct hc_caller **caller,
+                               struct hc_error *err)
+{
+    struct hc_credential_hash hash;
+
+    if (token_hash(auth, token, size, &hash, err) < 0)
+        return -1;
+    *caller = hc_caller_memory_recall(auth->shared.memory, &hash, now_s);
+    if (*caller)
+        return 1;
+    *caller = hc_caller_hold(hc_caller_tokens_find(auth->shared.tokens, &hash));
+    if (!*caller)
+        return credential_refuse("hubcached does not know the token", err);
+    hc_caller_memory_keep(auth->shared.memory, &hash, *caller, INT64_MAX);
+    return 1;
+}
+
+/* Remembered under its number, which is the SHA-256 of nothing that is known. */
+static int auth_identify_uid(struct hc_auth *auth, uid_t uid, int64_t now_s,
+                             struct hc_caller **caller, struct hc_error *err)
+{
+    struct hc_credential_hash number = {{0}};
+    char name[32];
+
+    memcpy(number.bytes + sizeof number.bytes - sizeof uid, &uid, sizeof uid);
+    *caller = hc_caller_memory_recall(auth->shared.memory, &number, now_s);
+    if (*caller)
+        return 1;
+    (void)hc_format(name, sizeof name, "uid:%ju", (uintmax_t)uid);
+    *caller = hc_caller_new(HC_CALLER_UID, name, NULL, 0, err);
+    if (!*caller)
+        return -1;
+    hc_caller_memory_keep(auth->shared.memory, &number, *caller, INT64_MAX);
+    return 1;
+}
+
+int hc_auth_identify(struct hc_auth *auth, const struct hc_credential *credential,
+                     int64_t now_s, struct hc_caller **caller, struct hc_error *err)
+{
+    const char *token = "";
+    size_t size = 0;
+    HC_LOCKED(&auth->shared.lock);
+
+    if (credential->authorization && hc_auth_settings_have_tokens(auth->settings)) {
+        if (credential_token(credential, &token, &size, err) < 0)
+            return -1;
+        return auth_identify_token(auth, token, size, now_s, caller, err);
+    }
+    if (credential->has_uid)
+        return auth_identify_uid(auth, credential->uid, now_s, caller, err);
+    if (auth->settings->is_required)
+        return credential_refuse("the call does not say who calls", err);
+    return 0;
+}
+
+int hc_auth_admit(void *ctx, struct hc_rpc_call *call, struct hc_error *err)
+{
+    struct hc_auth *auth = ctx;
+    struct hc_request *request = hc_rpc_call_request(call);
+    struct hc_credential credential = {.authorization = NULL};
+
+    if (hc_text_starts(request->method, "/grpc.health.v1.Health/"))
+        return 0;
+    (void)hc_rpc_call_header(call, "authorization", &credential.authorization,
+                             &credential.size);
+    credential.has_uid = hc_rpc_call_uid(call, &credential.uid);
+    return hc_auth_identify(auth, &credential, (int64_t)time(NULL), &request->identity,
+                            err) < 0
+               ? -1
+               : 0;
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Decides who calls. A caller proves its identity by a token in the header
+ * "authorization: Bearer …", which is a line of --auth-tokens, or by the connection: the
+ * kernel says which user connected to a unix socket. A header comes before a connection.
+ *
+ *     no way to check a token is configured    the header identifies no caller
+ *     the header has a token that is accepted  its caller
+ *     the header has anything else             refused, never treated as anonymous
+ *     no header, a unix socket                 the caller "uid:<n>"
+ *     no header                                anonymous; refused with --auth-required
+ *
+ * What a token has shown is remembered, by its SHA-256, so that the next call with it
+ * costs a hash and a look-up. A thread of its own looks at the files every two seconds;
+ * one that is wrong changes nothing, and is logged. Callable from any thread.
+ */
+#ifndef HC_SERVER_AUTH_H
+#define HC_SERVER_AUTH_H
+
+#include "caller.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct hc_auth;
+struct hc_rpc_call;
+
+/* Of the options; all texts Optional. */
+struct hc_auth_settings {
+    char *mode; /* "none": the operator says that there is no way */
+    char *tokens_file;
+    bool is_required;
+};
+
+/* Whether any way to check a token is configured. */
+bool hc_auth_settings_have_tokens(const struct hc_auth_settings *settings);
+
+/* INVALID_OPTIONS: settings that contradict each other. */
+int hc_auth_settings_check(const struct hc_auth_settings *settings, bool has_unix_socket,
+                           struct hc_error *err);
+
+/* Reads the files. `settings` is borrowed. INVALID_OPTIONS names a wrong file. */
+struct hc_auth *hc_auth_open(const struct hc_auth_settings *settings,
+                             struct hc_error *err);
+void hc_auth_close(struct hc_auth *auth);
+HC_DEFINE_AUTO(hc_auth, hc_auth_close)
+
+/* Starts the thread that looks at the files. */
+int hc_auth_start(struct hc_auth *auth, struct hc_error *err);
+
+/*
+ * Logs a warning if any client that reaches the listener may call, and the operator has
+ * not said so. `address` is as hubcached announces it; loopback and unix sockets are
+ * fine.
+ */
+void hc_auth_warn_of_listener(const struct hc_auth *auth, const char *address);
+
+/* What that thread does every two seconds. */
+void hc_auth_look(struct hc_auth *auth);
+
+/* What a call has to show. */
+struct hc_credential {
+    const char *authorization; /* the header; NULL: the call has none */
+    size_t size;
+    bool has_uid; /* the call came over a unix socket, from a process of that user */
+    uid_t uid;
+};
+
+/*
+ * 1 and the caller, held for the calling function; 0: anonymous, which is allowed. -1:
+ * CALLER_UNAUTHENTICATED, with what to send in the message, or INTERNAL when memory is
+ * short. `now_s` is in seconds since the epoch.
+ */
+int hc_auth_identify(struct hc_auth *auth, const struct hc_credential *credential,
+                     int64_t now_s, struct hc_caller **caller, struct hc_error *err);
+
+/*
+ * For hc_rpc_guard(), with a struct hc_auth: identifies the caller of a call, and sets
+ * its request's identity.
+ * Calls of the health service pass without: Kubernetes' probes send no header.
+ */
+int hc_auth_admit(void *ctx, struct hc_rpc_call *call, struct hc_error *err);
+
+#endif

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise: hubcached knows its callers by their tokens or by the user behind a unix
+ * socket, refuses a wrong token and, with --auth-required, a call without one, but for
+ * health; tokens that are rotated take effect without a restart and without a failed
+ * call, and no token is logged.
+ */
+#include "service_fixture.h"
+
+#include <base/auto.h>
+
+#include <fcntl.h>
+#include <grpc/health/v1/health.pb-c.h>
+#include <hubcache/error.h>
+#include <string.h>
+
+#define ALICE "0c848abb03307b06cf70cd4e29c157dc81af5e94ab3eb1d0c59a120269572376"
+#define BOB "9f03ef1533a68d2f506f81ef463c1183a82a6bd40e45613f36e6fe1889cf1b99"
+
+/* Starts the server with the tokens and the flags; NULL ends them. */
+static void serve(struct world *world, const char *tokens, const char *const *flags)
+{
+    HC_AUTO_FREE char *path = temp_dir_path(world->dir, "tokens");
+    const char *all[FLAGS_MAX] = {"--log-level", "debug",         "--log-format",
+                                  "json",        "--auth-tokens", tokens ? path : NULL};
+    size_t count = tokens ? 6 : 4;
+
+    if (tokens)
+        temp_dir_write(world->dir, "tokens", tokens);
+    else
+        all[4] = NULL;
+    for (size_t i = 0; flags[i]; i++)
+        all[count++] = flags[i];
+    world_serve(world, all);
+}
+
+static struct rpc_call *ask(struct world *world, const char *authorization)
+{
+    const Hubcache__V1__ResolveFileRequest request = file_request("config.json");
+    struct rpc_call *call =
+        rpc_call_start(world->client, &(struct rpc_request){
+                                          .path = METHOD("ResolveFile"),
+                                          .message = &request.base,
+                                          .authorization = authorization,
+                                      });
+
+    (void)rpc_call_await(call);
+    return call;
+}
+
+static void assert_answered(struct world *world, const char *authorization)
+{
+    struct rpc_call *call = ask(world, authorization);
+
+    if (rpc_call_await(call) != HC_STATUS_OK)
+        fail_msg("%s: %s", rpc_call_reason(call), rpc_call_error(call));
+    rpc_call_free(call);
+}
+
+static void assert_refused(struct world *world, const char *authorization)
+{
+    struct rpc_call *call = ask(world, authorization);
+
+    assert_int_equal(rpc_call_await(call), HC_STATUS_UNAUTHENTICATED);
+    assert_string_equal(rpc_call_reason(call), "CALLER_UNAUTHENTICATED");
+    assert_non_null(strstr(rpc_call_error(call), "authorization: Bearer <token>"));
+    rpc_call_free(call);
+}
+
+static void a_token_names_its_caller_and_is_not_logged(void **state)
+{
+    struct world *world = *state;
+    HC_AUTO_FREE char *log = NULL;
+
+    serve(world, "alice sha256:" ALICE " ops\n", (const char *const[]){NULL});
+    assert_answered(world, "Bearer alice-secret");
+    assert_answered(world, NULL);
+    assert_refused(world, "Bearer mallory-secret");
+    log = world_log(world);
+
+    assert_non_null(strstr(log, "\"caller\":\"alice\",\"by\":\"token\""));
+    assert_null(strstr(log, "-secret"));
+    assert_null(strstr(log, ALICE));
+}
+
+static unsigned method_status(struct world *world, const char *path)
+{
+    struct rpc_call *call =
+        rpc_call_start(world->client, &(struct rpc_request){.path = path, .bytes = ""});
+    unsigned status = rpc_call_await(call);
+
+    rpc_call_free(call);
+    return status;
+}
+
+static void without_an_identity_only_health_answers(void **state)
+{
+    static const char *const refused[] = {
+        METHOD("ResolveFile"),
+        METHOD("ResolveFiles"),
+        METHOD("ResolveSnapshot"),
+        METHOD("WatchSnapshot"),
+        METHOD("ReadFile"),
+        METHOD("GetServerInfo"),
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    };
+    struct world *world = *state;
+
+    serve(world, "alice sha256:" ALICE "\n",
+          (const char *const[]){"--auth-required", NULL});
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        assert_int_equal(method_status(world, refused[i]), HC_STATUS_UNAUTHENTICATED);
+    assert_int_equal(method_status(world, "/grpc.health.v1.Health/Check"), HC_STATUS_OK);
+    assert_refused(world, NULL);
+    assert_answered(world, "Bearer alice-secret");
+}
+
+/* Of a request that is refused, not even the Hub hears. */
+static void a_refused_call_has_no_effect(void **state)
+{
+    struct world *world = *state;
+
+    serve(world, "alice sha256:" ALICE "\n",
+          (const char *const[]){"--auth-required", NULL});
+    assert_refused(world, "Bearer wrong");
+    assert_refused(world, NULL);
+    assert_int_equal(test_hub_count(world->hub, NULL, NULL), 0);
+}
+
+static void a_unix_socket_shows_its_user(void **state)
+{
+    struct world *world = *state;
+    char address[256], expected[64];
+    HC_AUTO_FREE char *log = NULL;
+
+    (void)snprintf(address, sizeof address, "unix:%s/socket", world->dir);
+    (void)snprintf(expected, sizeof expected, "\"caller\":\"uid:%ju\",\"by\":\"uid\"",
+                   (uintmax_t)geteuid());
+    serve(world, "alice sha256:" ALICE "\n",
+          (const char *const[]){"--auth-required", "--listen", address, NULL});
+    assert_answered(world, NULL);
+    assert_answered(world, "Bearer alice-secret");
+    assert_refused(world, "Bearer wrong");
+    log = world_log(world);
+
+    assert_non_null(strstr(log, expected));
+    assert_non_null(strstr(log, "\"caller\":\"alice\""));
+}
+
+/* A log that the test reads line by line while the server runs. */
+static FILE *open_log(struct world *world)
+{
+    int ends[2];
+
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    world->log_fd = ends[1];
+    return fdopen(ends[0], "r");
+}
+
+/* Reads up to the line that has `text`. */
+static void await_line(FILE *log, const char *text, char *line, int size)
+{
+    do {
+        if (!fgets(line, size, log))
+            fail_msg("no line has '%s'", text);
+    } while (!strstr(line, text));
+}
+
+static void tokens_are_rotated_without_a_failed_call(void **state)
+{
+    struct world *world = *state;
+    HC_AUTO_FCLOSE FILE *log = open_log(world);
+    char line[4096];
+
+    serve(world, "alice sha256:" ALICE "\n",
+          (const char *const[]){"--auth-required", "--log-level", "info", NULL});
+    assert_answered(world, "Bearer alice-secret");
+    temp_dir_write(world->dir, "tokens",
+                   "alice sha256:" ALICE "\nalice sha256:" BOB "\n");
+    await_line(log, "callers' tokens read again", line, sizeof line);
+    assert_answered(world, "Bearer alice-secret");
+    assert_answered(world, "Bearer bob-secret");
+    temp_dir_write(world->dir, "tokens", "alice sha256:" BOB "\n");
+    await_line(log, "callers' tokens read again", line, sizeof line);
+    assert_answered(world, "Bearer bob-secret");
+    assert_refused(world, "Bearer alice-secret");
+}
+
+static void a_wrong_file_changes_nothing_and_is_logged(void **state)
+{
+    struct world *world = *state;
+    HC_AUTO_FCLOSE FILE *log = open_log(world);
+    char line[4096];
+
+    serve(world, "alice sha256:" ALICE "\n",
+          (const char *const[]){"--log-level", "info", NULL});
+    temp_dir_write(world->dir, "tokens", "bob sha256:" BOB "\nalice\n");
+    await_line(log, "not read again", line, sizeof line);
+    assert_non_null(strstr(line, "/tokens, line 2: "));
+    assert_answered(world, "Bearer alice-secret");
+    assert_refused(world, "Bearer bob-secret");
+}
+
+static void wrong_options_end_the_start(void **state)
+{
+    struct world *world = *state;
+    HC_AUTO_FREE char *path = temp_dir_path(world->dir, "tokens");
+    HC_AUTO_FREE char *log = NULL;
+
+    temp_dir_write(world->dir, "tokens", "alice\n");
+    assert_int_equal(world_run_server(world,
+                                      (const char *const[]){"--auth-tokens", path, NULL}),
+                     2);
+    assert_int_equal(world_run_server(world,
+                                      (const char *const[]){"--check-config",
+                                                            "--auth-tokens", path, NULL}),
+                     2);
+    assert_int_equal(world_run_server(world,
+                                      (const char *const[]){"--auth-required", NULL}),
+                     2);
+    log = temp_dir_read(world->dir, "log");
+    assert_non_null(strstr(log, "tokens, line 1"));
+}
+
+static void an_open_listener_is_warned_of(void **state)
+{
+    struct world *world = *state;
+    HC_AUTO_FREE char *log = NULL;
+
+    world_serve(world, (const char *const[]){"--listen", "0.0.0.0:0", NULL});
+    log = world_log(world);
+    assert_non_null(strstr(log, "any client may call"));
+}
+
+static void a_listener_that_is_open_by_choice_is_not(void **state)
+{
+    struct world *world = *state;
+    HC_AUTO_FREE char *log = NULL;
+
+    world_serve(world, (const char *const[]){"--auth", "none", "--listen", "0.0.0.0:0",
+                                             "--listen", "127.0.0.1:0", NULL});
+    assert_answered(world, "Bearer anything");
+    log = world_log(world);
+    assert_null(strstr(log, "any client may call"));
+}
+
+int main(void)
+{
+#define TEST(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, world_setup_empty, world_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(a_token_names_its_caller_and_is_not_logged),
+        TEST(without_an_identity_only_health_answers),
+        TEST(a_refused_call_has_no_effect),
+        TEST(a_unix_socket_shows_its_user),
+        TEST(tokens_are_rotated_without_a_failed_call),
+        TEST(a_wrong_file_changes_nothing_and_is_logged),
+        TEST(wrong_options_end_the_start),
+        TEST(an_open_listener_is_warned_of),
+        TEST(a_listener_that_is_open_by_choice_is_not),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The promise: the number of a descriptor means one peer for the life of the process, so
+ * that a call which outlives its connection is not taken for one of another user.
+ */
+#include <test.h>
+
+#include <base/auto.h>
+#include <server/listener.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+struct fixture {
+    char *dir;
+    struct hc_listener *listener;
+    struct sockaddr_un path;
+    struct sockaddr_in host;
+    int accepted[2]; /* a pipe: numbers of accepted descriptors */
+};
+
+static void connection_accepted(void *ctx, int fd)
+{
+    struct fixture *f = ctx;
+
+    assert_int_equal(write(f->accepted[1], &fd, sizeof fd), sizeof fd);
+}
+
+static int listener_set_up(void **state)
+{
+    static struct fixture f;
+    struct hc_error err;
+    char address[256], bound[256];
+
+    f = (struct fixture){.dir = temp_dir_make(), .path = {.sun_family = AF_UNIX}};
+    assert_int_equal(pipe2(f.accepted, 0), 0);
+    f.listener = hc_listener_new(100, connection_accepted, &f, &err);
+    assert_non_null(f.listener);
+    (void)snprintf(f.path.sun_path, sizeof f.path.sun_path, "%s/socket", f.dir);
+    (void)snprintf(address, sizeof address, "unix:%s", f.path.sun_path);
+    assert_int_equal(hc_listener_add(f.listener, address, bound, sizeof bound, &err), 0);
+    assert_int_equal(hc_listener_add(f.listener, "127.0.0.1:0", bound, sizeof bound,
+                                     &err),
+                     0);
+    f.host =
+        (struct sockaddr_in){.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                             .sin_port = htons(
+                                 (uint16_t)strtoul(strrchr(bound, ':') + 1, NULL, 10))};
+    assert_int_equal(hc_listener_start(f.listener, &err), 0);
+    *state = &f;
+    return 0;
+}
+
+static int listener_tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    hc_listener_close(f->listener);
+    (void)close(f->accepted[0]);
+    (void)close(f->accepted[1]);
+    temp_dir_remove(f->dir);
+    return 0;
+}
+
+/* The descriptor that the listener has accepted; the test closes it. */
+static int connect_with(struct fixture *f, int client)
+{
+    int domain = AF_UNSPEC, fd = -1;
+    socklen_t size = sizeof domain;
+    bool is_unix;
+
+    assert_int_equal(getsockopt(client, SOL_SOCKET, SO_DOMAIN, &domain, &size), 0);
+    is_unix = domain == AF_UNIX;
+    assert_int_equal(connect(client,
+                             is_unix ? (const struct sockaddr *)&f->path
+                                     : (const struct sockaddr *)&f->host,
+                             is_unix ? sizeof f->path : sizeof f->host),
+                     0);
+    assert_int_equal(read(f->accepted[0], &fd, sizeof fd), sizeof fd);
+    return fd;
+}
+
+static void a_unix_socket_shows_its_user_and_tcp_none(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO_CLOSE int local = socket(AF_UNIX, SOCK_STREAM, 0);
+    HC_AUTO_CLOSE int remote = socket(AF_INET, SOCK_STREAM, 0);
+    HC_AUTO_CLOSE int local_end = connect_with(f, local);
+    HC_AUTO_CLOSE int remote_end = connect_with(f, remote);
+    uid_t uid = 12345;
+
+    assert_true(hc_listener_has_path(f->listener));
+    assert_true(hc_listener_uid(f->listener, local_end, &uid));
+    assert_int_equal(uid, geteuid());
+    assert_false(hc_listener_uid(f->listener, remote_end, &uid));
+    assert_false(hc_listener_uid(f->listener, -1, &uid));
+    assert_false(hc_listener_uid(f->listener, f->accepted[0], &uid));
+    assert_false(hc_listener_uid(f->listener, 1 << 20, &uid));
+}
+
+/* The clients' sockets exist before, so the freed number is the lowest one. */
+static void a_number_does_not_pass_from_one_peer_to_another(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO_CLOSE int first = socket(AF_INET, SOCK_STREAM, 0);
+    HC_AUTO_CLOSE int second = socket(AF_UNIX, SOCK_STREAM, 0);
+    HC_AUTO_CLOSE int third = socket(AF_INET, SOCK_STREAM, 0);
+    HC_AUTO_CLOSE int third_end = -1;
+    int first_end = connect_with(f, first);
+    int second_end;
+    uid_t uid;
+
+    (void)close(first_end);
+    second_end = connect_with(f, second);
+    assert_int_not_equal(second_end, first_end);
+    assert_false(hc_listener_uid(f->listener, first_end, &uid));
+    assert_true(hc_listener_uid(f->listener, second_end, &uid));
+
+    (void)close(second_end);
+    third_end = connect_with(f, third);
+    assert_int_equal(third_end, first_end); /* its own number may come again */
+    assert_true(hc_listener_uid(f->listener, second_end, &uid));
+}
+
+int main(void)
+{
+#define TEST(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, listener_set_up, listener_tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_unix_socket_shows_its_user_and_tcp_none),
+        TEST(a_number_does_not_pass_from_one_peer_to_another),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
