@@ -146,6 +146,14 @@ def the_hub_of_the_quickstart_sees_no_token_and_each_file_fetched_once():
     assert sorted(map(int, sent)) == sorted(files), log
 
 
+def the_quickstart_works_with_a_current_grpc():
+    if not (ROOT / "build/grpc/lib/libgrpc.a").exists():
+        raise Skipped("build/grpc has no gRPC; tests/run --grpc current builds it")
+    transcript = output_of(DEPLOY / "quickstart", "--grpc", "current", env=SURROUNDINGS)
+    assert "libgrpc" not in output_of("ldd", ROOT / "build/release/server/hubcached")
+    assert re.search(rf"{FOLDER}/[0-9a-f]{{40}}/config.json", transcript), transcript
+
+
 def a_wrong_option_of_the_quickstart_is_refused_with_its_usage():
     done = subprocess.run([DEPLOY / "quickstart", "--wrong"], capture_output=True, text=True)
     assert done.returncode == 2 and "deploy/quickstart [--keep]" in done.stderr
