@@ -15,14 +15,14 @@ import types
 
 import grpc
 
-from figures import MIB, cpu_of, status_of, table, temp_dir
+from figures import MIB, cpu_of, peak_of, status_of, table, temp_dir
 import world
 
 REPO, FILE, FILES = "bench/load", "file-00.json", 42
 SLOW, PAUSE = "bench/slow", 600000  # ms before the Hub answers about that repo
 WORKERS, QUEUE = 8, 64
 DOWNLOAD, THROTTLE = 512 * MIB, 1_000_000  # bytes, and bytes a second of each connection
-IDLE = 10_000
+FEW_IDLE, IDLE = 1_100, 10_000  # connections
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
 
@@ -273,19 +273,23 @@ def idle(options):
         for name in options.servers:
             server = stack.enter_context(serving(options, hub, folder, name,
                                                  ["--client-connections", str(count + 100)]))
-            for connections in (0, count):
+            for connections in (0, FEW_IDLE, count):
                 held = [connect_idle(server.address) for _ in range(connections)]
                 for one in held:
                     assert one.recv(1), "the server closed a connection"
-                got = load(server.address, FILE, 64, options.seconds)
                 pid = server.process.pid
-                rows.append([f"{connections:,}: {name}",
-                             f"{status_of(pid, 'VmRSS') / 1024:.1f}", status_of(pid, "Threads"),
-                             f"{got.rate:,.0f}", f"{got.p50}", f"{got.p99}"])
+                rss, threads = status_of(pid, "VmRSS"), status_of(pid, "Threads")
+                got = load_with_cpu(server, server.address, FILE, 64, options.seconds)
+                load(server.address, FILE, 512, options.seconds)
+                rows.append([f"{connections:,}: {name}", f"{rss / 1024:.1f}", threads,
+                             f"{got.rate:,.0f}", f"{got.p50}", f"{got.p99}", f"{got.cpu:.1f}",
+                             f"{peak_of(pid):.1f}"])
                 for one in held:
                     one.close()
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    table("idle connections", ["", "RSS MiB", "threads", "hits/s at 64", "p50 µs", "p99 µs"], rows)
+    table("idle connections, then 64 and 512 calls in flight",
+          ["", "RSS MiB", "threads", "hits/s at 64", "p50 µs", "p99 µs", "CPU µs",
+           "peak MiB at 512"], rows)
 
 
 # --- the command ---------------------------------------------------------------------------
