@@ -182,18 +182,9 @@ static struct rpc_call *start_snapshot(struct world *world, const char *name,
                                                 .token = token});
 }
 
-static unsigned metrics_gauge(struct world *world, const char *name)
-{
-    HC_AUTO_FREE char *page = world_get(world, "/metrics");
-    const char *line = strstr(page, name);
-
-    assert_non_null(line);
-    return (unsigned)strtoul(line + strlen(name), NULL, 10);
-}
-
 static void metrics_await_gauge(struct world *world, const char *name, unsigned value)
 {
-    while (metrics_gauge(world, name) < value)
+    while (world_gauge(world, name) < value)
         continue;
 }
 
@@ -388,7 +379,7 @@ calls_with_more_than_sixteen_files_are_looked_up_by_the_disk_pool(void **state)
     assert_int_equal(mkfifo(fifo, 0600), 0);
     sixteen = start_files(world, 16);
     assert_lives(world);
-    assert_int_equal(metrics_gauge(world, gauge_name), 0);
+    assert_int_equal(world_gauge(world, gauge_name), 0);
     seventeen = start_files(world, 17);
     metrics_await_gauge(world, gauge_name, 1);
     volume_let_go(fifo);

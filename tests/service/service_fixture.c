@@ -237,6 +237,15 @@ char *world_get(struct world *world, const char *path)
     return answer;
 }
 
+unsigned world_gauge(struct world *world, const char *name)
+{
+    HC_AUTO_FREE char *page = world_get(world, "/metrics");
+    const char *line = strstr(page, name);
+
+    assert_non_null(line);
+    return (unsigned)strtoul(line + strlen(name), NULL, 10);
+}
+
 /* --- calls ----------------------------------------------------------------------------
  */
 

@@ -65,6 +65,9 @@ char *world_log(struct world *world);
  */
 char *world_get(struct world *world, const char *path);
 
+/* A value of /metrics, by the name with its labels and a space. Needs --http-listen. */
+unsigned world_gauge(struct world *world, const char *name);
+
 /* Connects to --http-listen from an address of this machine, such as "127.0.0.2". */
 int world_connect_http(const struct world *world, const char *from);
 

@@ -21,8 +21,11 @@
 
 enum { LIFETIME_S = 3600, REQUEST_MAX = 8192 };
 
-static const char ANSWER[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
-                             "Connection: close\r\n\r\nok";
+/* The ETag is the git hash of the two bytes. */
+static const char ANSWER[] =
+    "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n"
+    "X-Repo-Commit: 0123456789abcdef0123456789abcdef01234567\r\n"
+    "ETag: \"b5754e20373fdaa5331ef6e4623dbae636225e3b\"\r\n\r\nok";
 
 struct tls_server {
     SSL_CTX *context;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A server on loopback that speaks TLS with a certificate for 127.0.0.1 that it makes
- * itself, and answers every request with "ok". Failures abort the test program. Started
- * and stopped by one thread.
+ * itself, and answers every request with "ok", as a Hub would for a file of a commit.
+ * Failures abort the test program. Started and stopped by one thread.
  */
 #ifndef HC_SUPPORT_TLS_SERVER_H
 #define HC_SUPPORT_TLS_SERVER_H
