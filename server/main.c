@@ -7,11 +7,12 @@
  *     serving    until a signal arrives, or the watchdog finds a listener dead
  *     stopping   no new calls; running ones finish within the grace period. A second
  *                signal, or the end of that period, ends them at once
- *     closing    the parts close, those that use others first
+ *     closing    the parts close, those that use others first; gRPC's library is the last
  *
  * SIGTERM and SIGINT are blocked before any thread starts, and the main thread reads them
  * from a descriptor: there are no handlers. Between two signals it does, once a second,
- * what never blocks. From the first signal on a thread ends the process if a state hangs.
+ * what never blocks. From the first signal on a thread ends the process if a state hangs,
+ * which is a failure, or if only gRPC's library does, which is none.
  */
 #include "auth.h"
 #include "coalescer.h"
@@ -49,7 +50,18 @@ enum {
     PROBE_HANGS_MS = 5000,
     TEND_EVERY_MS = 1000,
     FLUSH_MS = 1000, /* for the last answers to go out, and for connections to close */
-    EXIT_AFTER_MS = 5000 /* the grace period, even if a thread hangs */
+    EXIT_AFTER_MS = 5000, /* the grace period, even if a thread hangs */
+    LIBRARY_MS = 1000     /* for gRPC's library to close */
+};
+
+/*
+ * When the process ends although it hangs, and how: before every part is closed that is
+ * a failure, afterwards `status` is what main() returns. The main thread writes both, the
+ * thread that ends the process reads them.
+ */
+struct process_end {
+    atomic_int_least64_t ms;
+    atomic_int status; /* -1: a part is open */
 };
 
 /*
@@ -59,6 +71,7 @@ enum {
 struct server {
     const struct hc_options *options;
     int signals; /* a descriptor; main() closes it */
+    struct process_end *end;
     struct hc_strings bound;
     struct hc_auth *auth;
     struct hc_metrics *metrics;
@@ -181,22 +194,26 @@ static bool server_serve(const struct server *server)
  */
 static void *process_end_in_time(void *ctx)
 {
-    atomic_int_least64_t *end_ms = ctx;
+    struct process_end *end = ctx;
+    int status;
 
-    while (hc_monotonic_ms() < atomic_load(end_ms))
+    while (hc_monotonic_ms() < atomic_load(&end->ms))
         (void)poll(NULL, 0, 100);
+    status = atomic_load(&end->status);
+    if (status >= 0)
+        _exit(status);
     HC_LOG(HC_LOG_ERROR, "ended while a thread hangs",
            HC_NUMBER("after_ms", EXIT_AFTER_MS));
     hc_log_stop();
     _exit(EXIT_FAILURE);
 }
 
-/* Starts the thread that ends the process at `*end_ms`, which may be moved meanwhile. */
-static void process_bound_life(atomic_int_least64_t *end_ms)
+/* Starts the thread that ends the process at `end->ms`, which may be moved meanwhile. */
+static void process_bound_life(struct process_end *end)
 {
     pthread_t thread;
 
-    if (pthread_create(&thread, NULL, process_end_in_time, end_ms) == 0)
+    if (pthread_create(&thread, NULL, process_end_in_time, end) == 0)
         (void)pthread_detach(thread);
     else
         HC_LOG(HC_LOG_WARN, "no thread to bound the end",
@@ -212,21 +229,20 @@ static void process_bound_life(atomic_int_least64_t *end_ms)
  */
 static void server_stop_serving(const struct server *server)
 {
-    static atomic_int_least64_t end_ms; /* the thread may outlive every scope */
     int64_t grace_ms = server->options->grace_period_ms;
     int64_t bound_ms = grace_ms < INT32_MAX ? grace_ms : INT32_MAX;
     unsigned cut;
 
     HC_LOG(HC_LOG_INFO, "stopping", HC_NUMBER("grace_ms", grace_ms));
-    atomic_store(&end_ms, hc_monotonic_ms() + bound_ms + EXIT_AFTER_MS);
-    process_bound_life(&end_ms);
+    atomic_store(&server->end->ms, hc_monotonic_ms() + bound_ms + EXIT_AFTER_MS);
+    process_bound_life(server->end);
     hc_health_service_stop(server->health);
     hc_http_stop(server->http);
     hc_watchdog_stop(server->watchdog);
     hc_rpc_stop(server->rpc);
     if (await_signal(server->signals, hc_rpc_drained_fd(server->rpc), grace_ms) != 0)
         HC_LOG(HC_LOG_WARN, "stopping at once", HC_NUMBER("grace_ms", 0));
-    atomic_store(&end_ms, hc_monotonic_ms() + EXIT_AFTER_MS);
+    atomic_store(&server->end->ms, hc_monotonic_ms() + EXIT_AFTER_MS);
     cut = hc_rpc_end_calls(server->rpc);
     if (cut > 0)
         HC_LOG(HC_LOG_WARN, "calls cut", HC_NUMBER("calls", cut));
@@ -349,9 +365,10 @@ static void server_announce(const struct hc_auth *auth, const struct hc_strings 
 }
 
 /* The whole life of the server; -1 also when a dead listener ended it. */
-static int server_run(const struct hc_options *options, int signals, struct hc_error *err)
+static int server_run(const struct hc_options *options, int signals,
+                      struct process_end *end, struct hc_error *err)
 {
-    HC_AUTO_VALUE(server) server = {.options = options, .signals = signals};
+    HC_AUTO_VALUE(server) server = {.options = options, .signals = signals, .end = end};
     bool is_well;
 
     if (server_open_resolver(&server, err) < 0 ||
@@ -364,6 +381,15 @@ static int server_run(const struct hc_options *options, int signals, struct hc_e
     return is_well ? 0
                    : hc_fail(err, HC_INTERNAL, "ended: %s",
                              hc_watchdog_error(server.watchdog));
+}
+
+/* The last step: nothing of hubcached's own is open. `status`: what main() returns. */
+static void library_close_in_time(struct process_end *end, int status)
+{
+    atomic_store(&end->status, status);
+    atomic_store(&end->ms, hc_monotonic_ms() + LIBRARY_MS);
+    hc_rpc_library_close();
+    atomic_store(&end->ms, INT64_MAX); /* a sanitizer looks for leaks in its own time */
 }
 
 static void log_configure(const struct hc_options *options)
@@ -385,11 +411,27 @@ static int program_fail(const struct hc_error *err, int status)
     return status;
 }
 
+/* Returns the exit status. */
+static int program_run(const struct hc_options *options, int signals,
+                       struct process_end *end)
+{
+    struct hc_error err;
+
+    if (hc_log_start(&err) < 0 || server_run(options, signals, end, &err) < 0)
+        return program_fail(&err, err.reason == HC_INVALID_OPTIONS ? EXIT_BAD_OPTIONS
+                                                                   : EXIT_FAILURE);
+    HC_LOG(HC_LOG_INFO, "stopped", HC_TEXT("version", hc_version()));
+    hc_log_stop();
+    return EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
+    static struct process_end end = {.status = -1}; /* its thread outlives every scope */
     HC_AUTO_VALUE(hc_options) options;
     HC_AUTO_CLOSE int signals = -1;
     struct hc_error err;
+    int status;
 
     if (hc_options_load(&options, argc, argv, &err) < 0)
         return program_fail(&err, EXIT_BAD_OPTIONS);
@@ -407,10 +449,10 @@ int main(int argc, char **argv)
     (void)setenv("GRPC_VERBOSITY", "NONE", 0); /* NOLINT(concurrency-mt-unsafe) */
     hc_listener_raise_limit();
     signals = signals_open(&err);
-    if (signals < 0 || hc_log_start(&err) < 0 || server_run(&options, signals, &err) < 0)
-        return program_fail(&err, err.reason == HC_INVALID_OPTIONS ? EXIT_BAD_OPTIONS
-                                                                   : EXIT_FAILURE);
-    HC_LOG(HC_LOG_INFO, "stopped", HC_TEXT("version", hc_version()));
-    hc_log_stop();
-    return EXIT_SUCCESS;
+    if (signals < 0)
+        return program_fail(&err, EXIT_FAILURE);
+    hc_rpc_library_open();
+    status = program_run(&options, signals, &end);
+    library_close_in_time(&end, status);
+    return status;
 }

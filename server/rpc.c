@@ -170,6 +170,16 @@ static void connection_accepted(void *ctx, int fd)
     grpc_server_add_channel_from_fd(rpc->server, fd, rpc->plain);
 }
 
+void hc_rpc_library_open(void)
+{
+    grpc_init();
+}
+
+void hc_rpc_library_close(void)
+{
+    grpc_shutdown_blocking();
+}
+
 struct hc_rpc *hc_rpc_open(const struct hc_rpc_limits *limits,
                            void (*finished)(void *ctx, const struct hc_request *request,
                                             const struct hc_answer *answer),
@@ -186,7 +196,7 @@ struct hc_rpc *hc_rpc_open(const struct hc_rpc_limits *limits,
         (void)hc_fail_memory(err);
         return NULL;
     }
-    grpc_init();
+    hc_rpc_library_open();
     rpc->finished = finished;
     rpc->ctx = ctx;
     rpc->end = hc_take(&end);
@@ -337,7 +347,7 @@ void hc_rpc_close(struct hc_rpc *rpc)
     (void)close(rpc->ended_fd);
     hc_cancellation_free(rpc->end);
     free(rpc);
-    grpc_shutdown_blocking();
+    hc_rpc_library_close();
 }
 
 /*

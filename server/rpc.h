@@ -55,6 +55,15 @@ struct hc_rpc_limits {
 };
 
 /*
+ * gRPC's library closes with the last server or with the last of these references. That
+ * waits for gRPC's own threads, of which gRPC 1.51 leaves one in epoll_wait() for up to
+ * ten seconds after a client has stalled. A program that holds a reference of its own
+ * closes everything else before that.
+ */
+void hc_rpc_library_open(void);
+void hc_rpc_library_close(void);
+
+/*
  * Accepts nothing yet. `finished` may be NULL; the thread that finishes a call calls it,
  * before the answer goes out.
  */

@@ -190,6 +190,22 @@ static void a_thread_that_hangs_does_not_keep_the_process_alive(void **state)
     rpc_call_free(running);
 }
 
+#ifdef HANGING_LIBRARY
+static void a_library_that_hangs_after_everything_else_is_no_failure(void **state)
+{
+    struct world *world = *state;
+    HC_AUTO_FREE char *log = NULL;
+
+    world->preload = HANGING_LIBRARY;
+    world_serve(world, (const char *const[]){NULL});
+    world_stop_server(world);
+
+    assert_int_equal(world_await_end(world), 0);
+    log = world_log(world);
+    assert_non_null(strstr(log, "stopped"));
+}
+#endif
+
 static void an_address_in_use_is_an_error(void **state)
 {
     struct world *world = *state;
@@ -300,6 +316,9 @@ int main(void)
         TEST_EMPTY(when_the_grace_period_is_over_running_calls_end),
         TEST_EMPTY(a_watcher_gets_an_answer_at_the_end_of_the_grace_period),
         TEST_EMPTY(a_thread_that_hangs_does_not_keep_the_process_alive),
+#ifdef HANGING_LIBRARY
+        TEST_EMPTY(a_library_that_hangs_after_everything_else_is_no_failure),
+#endif
         TEST(an_address_in_use_is_an_error),
         TEST_EMPTY(metrics_and_status_are_served_over_http),
         TEST_EMPTY(a_configuration_file_is_read_and_flags_replace_it),
