@@ -18,12 +18,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 enum { MESSAGES_MAX = 256, AWAIT_S = 30, TEXT_SIZE = 4096 };
 
 struct rpc_client {
     grpc_channel *channel;
     grpc_completion_queue *queue;
+    LIST_HEAD(, rpc_call) calls; /* those that are not freed */
 };
 
 struct event {
@@ -33,6 +35,7 @@ struct event {
 
 struct rpc_call {
     struct rpc_client *client;
+    LIST_ENTRY(rpc_call) link;
     grpc_call *core;
     struct event sent, received, ended;
     unsigned pending;
@@ -152,6 +155,10 @@ void rpc_client_close(struct rpc_client *client)
 {
     gpr_timespec never = gpr_inf_future(GPR_CLOCK_MONOTONIC);
 
+    while (!LIST_EMPTY(&client->calls)) {
+        rpc_call_cancel(LIST_FIRST(&client->calls));
+        rpc_call_free(LIST_FIRST(&client->calls));
+    }
     grpc_channel_destroy(client->channel);
     grpc_completion_queue_shutdown(client->queue);
     while (grpc_completion_queue_next(client->queue, never, NULL).type !=
@@ -233,6 +240,7 @@ struct rpc_call *rpc_call_start(struct rpc_client *client,
         deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
                                 gpr_time_from_millis(request->timeout_ms, GPR_TIMESPAN));
     call->client = client;
+    LIST_INSERT_HEAD(&client->calls, call, link);
     call->sent = (struct event){client_call_sent, call};
     call->received = (struct event){client_call_received, call};
     call->ended = (struct event){client_call_ended, call};
@@ -294,6 +302,7 @@ unsigned rpc_call_await(struct rpc_call *call)
 void rpc_call_free(struct rpc_call *call)
 {
     (void)rpc_call_await(call);
+    LIST_REMOVE(call, link);
     for (size_t i = 0; i < call->message_count; i++)
         grpc_slice_unref(call->messages[i]);
     grpc_slice_unref(call->error);

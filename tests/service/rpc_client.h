@@ -29,6 +29,8 @@ struct rpc_request {
 
 /* "127.0.0.1:50051", "unix:/path". */
 struct rpc_client *rpc_client_open(const char *address);
+
+/* Cancels and frees the calls that a failed test has left. */
 void rpc_client_close(struct rpc_client *client);
 
 struct rpc_call *rpc_call_start(struct rpc_client *client,

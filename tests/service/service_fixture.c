@@ -11,12 +11,16 @@
 #include <fcntl.h>
 #include <hubcache/error.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+
+enum { END_MS = 60 * 1000 };
 
 static struct world *world_new(void)
 {
@@ -172,12 +176,25 @@ void world_stop_server(struct world *world)
     assert_int_equal(kill(world->server, SIGTERM), 0);
 }
 
+/* SIGKILL ends a server that does not end by itself. True: it was needed. */
+static bool server_must_be_killed(pid_t server)
+{
+    HC_AUTO_CLOSE int fd = (int)syscall(SYS_pidfd_open, server, 0);
+    struct pollfd end = {.fd = fd, .events = POLLIN};
+
+    assert_true(fd >= 0);
+    return poll(&end, 1, END_MS) == 0 && kill(server, SIGKILL) == 0;
+}
+
 int world_await_end(struct world *world)
 {
+    bool is_killed = server_must_be_killed(world->server);
     int status = 0;
 
     assert_int_equal(waitpid(world->server, &status, 0), world->server);
     world->server = 0;
+    if (is_killed)
+        fail_msg("the server did not end within %d ms", END_MS);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 

@@ -50,7 +50,8 @@ int world_run_server(struct world *world, const char *const *flags);
 /* Sends SIGTERM. */
 void world_stop_server(struct world *world);
 
-/* Waits until the server has ended, and returns its exit status. */
+/* Waits until the server has ended, and returns its exit status. A server that does not
+ * end within a minute is killed, and fails the test. */
 int world_await_end(struct world *world);
 
 /*
