@@ -11,7 +11,8 @@
  *               runs.
  *   impossible  not even the empty volume has: NO_SPACE, and nothing is removed in vain.
  *   short       it has not. When another thread reclaims, this one waits for its end, for
- *               what that frees may do; then it is the one that reclaims.
+ *               what that frees may do; then it is the one that reclaims. If its caller
+ *               leaves first, it does neither.
  *   reclaiming  this thread asks one reclaimer after the other for what is still missing,
  *               and measures again whenever one says that it freed something.
  *   refused     all were asked, and it is still short: NO_SPACE.
@@ -79,13 +80,18 @@ bool hc_free_space_has(const struct hc_space_request *request)
     return space_missing(request, &free_bytes) == 0;
 }
 
-static void reclaim_begin(struct hc_free_space *space)
+static int reclaim_begin(struct hc_free_space *space,
+                         struct hc_cancellation *cancellation, struct hc_error *err)
 {
     HC_LOCKED(&space->shared.lock);
 
-    while (space->shared.is_reclaiming)
-        (void)pthread_cond_wait(&space->shared.ended, &space->shared.lock);
+    while (space->shared.is_reclaiming) {
+        if (hc_cancellation_wait(cancellation, &space->shared.ended, &space->shared.lock,
+                                 HC_NO_DEADLINE, err) < 0)
+            return -1;
+    }
     space->shared.is_reclaiming = true;
+    return 0;
 }
 
 static void reclaim_end(struct hc_free_space *space)
@@ -96,32 +102,35 @@ static void reclaim_end(struct hc_free_space *space)
     (void)pthread_cond_signal(&space->shared.ended);
 }
 
-/* Bytes that are missing when all reclaimers were asked that had to be. */
-static uint64_t space_reclaim(struct hc_free_space *space,
-                              const struct hc_space_request *request,
-                              uint64_t *free_bytes)
+/* 1 there is room now; 0 all reclaimers were asked, and there is not; -1 the caller has
+ * left. */
+static int space_reclaim(struct hc_free_space *space,
+                         const struct hc_space_request *request, uint64_t *free_bytes,
+                         struct hc_error *err)
 {
     uint64_t missing;
 
-    reclaim_begin(space);
+    if (reclaim_begin(space, request->cancellation, err) < 0)
+        return -1;
     missing = space_missing(request, free_bytes); /* another thread may have freed it */
     for (size_t i = 0; i < space->count && missing > 0; i++) {
         if (space->reclaim[i](space->ctx[i], request->folder, missing) > 0)
             missing = space_missing(request, free_bytes);
     }
     reclaim_end(space);
-    return missing;
+    return missing == 0;
 }
 
 int hc_free_space_require(struct hc_free_space *space,
                           const struct hc_space_request *request, struct hc_error *err)
 {
     uint64_t free_bytes = 0;
+    int has_room = space_missing(request, &free_bytes) == 0;
 
-    if (space_missing(request, &free_bytes) == 0 ||
-        (space->count > 0 && volume_is_large_enough(request) &&
-         space_reclaim(space, request, &free_bytes) == 0))
-        return 0;
+    if (!has_room && space->count > 0 && volume_is_large_enough(request))
+        has_room = space_reclaim(space, request, &free_bytes, err);
+    if (has_room != 0)
+        return has_room < 0 ? -1 : 0;
     (void)hc_fail(err, HC_NO_SPACE,
                   "the cache volume has %" PRIu64 " bytes free (%" PRIu64
                   " more are promised to running downloads), %" PRIu64
@@ -151,7 +160,7 @@ struct hc_free_space *hc_free_space_new(struct hc_error *err)
         return NULL;
     }
     (void)pthread_mutex_init(&space->shared.lock, NULL);
-    (void)pthread_cond_init(&space->shared.ended, NULL);
+    hc_condition_init(&space->shared.ended);
     return space;
 }
 

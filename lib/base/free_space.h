@@ -10,6 +10,7 @@
 #define HC_BASE_FREE_SPACE_H
 
 #include "auto.h"
+#include "cancellation.h"
 #include "error.h"
 
 #include <stdbool.h>
@@ -24,6 +25,7 @@ struct hc_space_request {
     const char *folder; /* of the repo that the space is for */
     uint64_t needed;    /* bytes */
     uint64_t reserved;  /* bytes that are free, but reserved for others */
+    struct hc_cancellation *cancellation; /* Optional: of the caller that needs them */
 };
 
 /*
@@ -53,8 +55,9 @@ bool hc_free_space_has(const struct hc_space_request *request);
 
 /*
  * 0 when the volume has the bytes, after the reclaimers were asked if need be. Else
- * NO_SPACE, which names the bytes that are needed and those that are free by then. For
- * more than the whole volume holds no reclaimer is asked.
+ * NO_SPACE, which names the bytes that are needed and those that are free by then, or
+ * CANCELLED or DEADLINE_EXCEEDED when the caller leaves while another thread has the
+ * reclaimers. For more than the whole volume holds no reclaimer is asked.
  */
 int hc_free_space_require(struct hc_free_space *space,
                           const struct hc_space_request *request, struct hc_error *err);

@@ -147,18 +147,23 @@ static void tree_cache_on_share_released(struct hc_tree_observer *observer)
 /*
  * 1 and a share of the listing in the state that `status` shows; the caller frees it. 0
  * when the caller has to read it, and then calls tree_cache_end_read in every case: other
- * threads wait for that.
+ * threads wait for that. -1 when the caller left while another thread read it.
  */
 static int tree_cache_find_or_begin_read(struct hc_tree_cache *cache, const char *path,
-                                         const struct stat *status, struct hc_tree **tree)
+                                         const struct stat *status,
+                                         struct hc_cancellation *cancellation,
+                                         struct hc_tree **tree, struct hc_error *err)
 {
     const struct hc_file_state state = tree_file_state(status);
     struct cached_tree *item;
 
     HC_LOCKED(&cache->shared.lock);
 
-    while ((item = cached_tree_find(cache, path)) && !item->tree)
-        (void)pthread_cond_wait(&cache->shared.read, &cache->shared.lock);
+    while ((item = cached_tree_find(cache, path)) && !item->tree) {
+        if (hc_cancellation_wait(cancellation, &cache->shared.read, &cache->shared.lock,
+                                 HC_NO_DEADLINE, err) < 0)
+            return -1;
+    }
     if (item && hc_file_state_equals(&item->state, &state)) {
         TAILQ_REMOVE(&cache->shared.items, item, link);
         TAILQ_INSERT_HEAD(&cache->shared.items, item, link);
@@ -231,7 +236,7 @@ struct hc_tree_cache *hc_tree_cache_new(size_t budget, struct hc_error *err)
         return NULL;
     }
     (void)pthread_mutex_init(&cache->shared.lock, NULL);
-    (void)pthread_cond_init(&cache->shared.read, NULL);
+    hc_condition_init(&cache->shared.read);
     TAILQ_INIT(&cache->shared.items);
     cache->observer.share_released = tree_cache_on_share_released;
     cache->shared.budget = budget;
@@ -298,19 +303,22 @@ static struct hc_tree *tree_read_file(const struct hc_cache *cache, const char *
 }
 
 int hc_tree_load(const struct hc_cache *cache, const struct hc_repo *repo,
-                 const char *commit, struct hc_tree **tree, struct hc_error *err)
+                 const char *commit, struct hc_cancellation *cancellation,
+                 struct hc_tree **tree, struct hc_error *err)
 {
     struct hc_tree_cache *trees = hc_cache_trees(cache);
     char path[PATH_MAX];
     struct stat status;
+    int found;
 
     if (tree_format_path(path, repo, commit, err) < 0)
         return -1;
     if (fstatat(hc_cache_fd(cache), path, &status, AT_SYMLINK_NOFOLLOW) < 0 ||
         !tree_file_is_listing(&status))
         return 0;
-    if (tree_cache_find_or_begin_read(trees, path, &status, tree))
-        return 1;
+    found = tree_cache_find_or_begin_read(trees, path, &status, cancellation, tree, err);
+    if (found != 0)
+        return found;
     *tree = tree_read_file(cache, path, &status);
     tree_cache_end_read(trees, path, &status, *tree);
     return *tree ? 1 : 0;

@@ -14,6 +14,7 @@
 
 #include "cache.h"
 
+#include <base/cancellation.h>
 #include <repo/tree.h>
 
 enum { HC_TREE_CACHE_COUNT_MAX = 1024 /* listings */ };
@@ -31,9 +32,11 @@ void hc_tree_cache_set_budget(struct hc_tree_cache *cache, size_t budget);
 size_t hc_tree_cache_bytes(struct hc_tree_cache *cache);
 
 /* 1 and a finished tree, which the caller frees; 0 when absent, unreadable, corrupt or of
- * another format. */
+ * another format; -1 also as the cancellation says, which may be NULL, while another
+ * thread reads the file. */
 int hc_tree_load(const struct hc_cache *cache, const struct hc_repo *repo,
-                 const char *commit, struct hc_tree **tree, struct hc_error *err);
+                 const char *commit, struct hc_cancellation *cancellation,
+                 struct hc_tree **tree, struct hc_error *err);
 
 /* Writes the file and keeps a share of `tree` for other callers. */
 int hc_tree_save(const struct hc_cache *cache, const struct hc_repo *repo,

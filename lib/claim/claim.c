@@ -328,11 +328,12 @@ const char *hc_claim_partial_path(const struct hc_claim *claim)
 }
 
 int hc_claim_require_space(const struct hc_claim *claim, int fd, uint64_t needed,
-                           struct hc_error *err)
+                           struct hc_cancellation *cancellation, struct hc_error *err)
 {
     struct hc_space_request request = {.fd = fd,
                                        .folder = claim->folder,
-                                       .needed = needed};
+                                       .needed = needed,
+                                       .cancellation = cancellation};
 
     if (needed >= HC_RESERVATION_MIN_BYTES)
         request.reserved =

@@ -81,7 +81,7 @@ const char *hc_claim_partial_path(const struct hc_claim *claim);
  * after the cache's reclaimers were asked (base/free_space.h).
  */
 int hc_claim_require_space(const struct hc_claim *claim, int fd, uint64_t needed,
-                           struct hc_error *err);
+                           struct hc_cancellation *cancellation, struct hc_error *err);
 
 /*
  * Writes the progress when a mebibyte has come since it was written last, and the

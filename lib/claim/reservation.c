@@ -179,8 +179,8 @@ int hc_reservation_try(const struct hc_cache *cache, const struct hc_repo *repo,
 }
 
 int hc_reservation_make(const struct hc_cache *cache, const struct hc_repo *repo,
-                        uint64_t bytes, struct hc_reservation **reservation,
-                        struct hc_error *err)
+                        uint64_t bytes, struct hc_cancellation *cancellation,
+                        struct hc_reservation **reservation, struct hc_error *err)
 {
     HC_AUTO(hc_reservation) *own = reservation_new(cache, repo, bytes, err);
     struct hc_space_request request;
@@ -189,6 +189,7 @@ int hc_reservation_make(const struct hc_cache *cache, const struct hc_repo *repo
     if (!own)
         return -1;
     request = reservation_request(own, repo);
+    request.cancellation = cancellation;
     if (hc_free_space_require(hc_cache_free_space(cache), &request, err) < 0)
         return -1;
     if (own->fd >= 0)

@@ -22,17 +22,19 @@ enum {
     HC_RESERVATION_MIN_BYTES = 1024 * 1024
 }; /* fewer are not counted against others */
 
+struct hc_cancellation;
 struct hc_reservation;
 
 /*
  * Reserves `bytes` for a download of blobs of `repo`, after the reclaimers of the cache
  * (base/free_space.h) were asked if need be; -1 with NO_SPACE, which names both figures,
- * when the volume has not as many beyond what is reserved for others. `*reservation` is
- * NULL when so few bytes need no file, or no file can be written.
+ * when the volume has not as many beyond what is reserved for others, or as the
+ * cancellation says, which may be NULL. `*reservation` is NULL when so few bytes need no
+ * file, or no file can be written.
  */
 int hc_reservation_make(const struct hc_cache *cache, const struct hc_repo *repo,
-                        uint64_t bytes, struct hc_reservation **reservation,
-                        struct hc_error *err);
+                        uint64_t bytes, struct hc_cancellation *cancellation,
+                        struct hc_reservation **reservation, struct hc_error *err);
 
 /*
  * 1 when that is possible without asking a reclaimer, else 0; -1 when there is no memory.

@@ -183,7 +183,8 @@ static int batch_reserve(struct batch_download *download, struct hc_error *err)
     if (!order || !download->reserved_bytes)
         return hc_fail_memory(err);
     bytes = batch_estimate_closely(download, order);
-    if (hc_reservation_make(cache, repo, bytes, &download->reservation, err) == 0)
+    if (hc_reservation_make(cache, repo, bytes, batch->resolution->cancellation,
+                            &download->reservation, err) == 0)
         return 0;
     return hc_context(err, "%zu files of %s '%s'", batch->count,
                       hc_repo_type_name(repo->type), repo->id);

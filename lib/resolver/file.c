@@ -142,8 +142,8 @@ static int file_describe_from_tree(const struct file_resolution *self, const cha
     const struct hc_resolution *resolution = &self->resolution;
     HC_AUTO(hc_tree) *tree = NULL;
     const struct hc_entry *entry;
-    int found =
-        hc_tree_load(resolution->resolver->cache, &resolution->repo, commit, &tree, err);
+    int found = hc_tree_load(resolution->resolver->cache, &resolution->repo, commit,
+                             resolution->cancellation, &tree, err);
 
     if (found <= 0)
         return found;
@@ -190,7 +190,8 @@ static void file_drop_wrong_tree(const struct file_resolution *self)
     struct hc_error ignored;
 
     if (metadata->is_of_mirror || hc_digest_kind_of(metadata->etag) == HC_DIGEST_NONE ||
-        hc_tree_load(cache, &resolution->repo, metadata->commit, &tree, &ignored) != 1)
+        hc_tree_load(cache, &resolution->repo, metadata->commit, resolution->cancellation,
+                     &tree, &ignored) != 1)
         return;
     entry = hc_tree_find(tree, resolution->path);
     if (!entry || (entry->has_etag && strcmp(hc_entry_etag(entry), metadata->etag) != 0))

@@ -134,9 +134,14 @@ static int files_fail_offline(const struct hc_resolution *resolution, const char
 {
     const struct hc_cache *cache = resolution->resolver->cache;
     HC_AUTO(hc_tree) *tree = NULL;
+    int found = 0;
 
-    if (commit[0] && hc_tree_load(cache, &resolution->repo, commit, &tree, err) == 1 &&
-        !hc_tree_find(tree, path))
+    if (commit[0])
+        found = hc_tree_load(cache, &resolution->repo, commit, resolution->cancellation,
+                             &tree, err);
+    if (found < 0)
+        return -1;
+    if (found > 0 && !hc_tree_find(tree, path))
         return files_fail_absent(resolution, path, err);
     return hc_resolution_fail_not_cached(resolution, path, err);
 }

@@ -188,7 +188,8 @@ static int tree_find_cached(struct hc_resolution *resolution, struct hc_tree **a
     int found = 0;
 
     if (!tree_must_be_listed(resolution))
-        found = hc_tree_load(cache, &resolution->repo, resolution->commit, &tree, err);
+        found = hc_tree_load(cache, &resolution->repo, resolution->commit,
+                             resolution->cancellation, &tree, err);
     if (found <= 0)
         return found;
     if (tree_check_names(resolution, tree, false, &cause) < 0) {

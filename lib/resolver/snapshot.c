@@ -431,7 +431,7 @@ static int snapshot_find_cached(struct hc_resolution *resolution, const char *co
         return snapshot_recall(self, commit, err);
     if (commit[0])
         found = hc_tree_load(resolution->resolver->cache, &resolution->repo, commit,
-                             &tree, err);
+                             resolution->cancellation, &tree, err);
     if (found < 0 || !commit[0])
         return found;
     if (found == 0)

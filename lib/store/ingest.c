@@ -120,10 +120,11 @@ static uint64_t ingest_missing_bytes(const struct hc_ingest *ingest)
     return size == HC_SIZE_UNKNOWN ? 0 : size - hc_pieces_arrived(ingest->pieces);
 }
 
-int hc_ingest_check_space(const struct hc_ingest *ingest, struct hc_error *err)
+int hc_ingest_check_space(const struct hc_ingest *ingest,
+                          struct hc_cancellation *cancellation, struct hc_error *err)
 {
     return hc_claim_require_space(ingest->claim, ingest->fd, ingest_missing_bytes(ingest),
-                                  err);
+                                  cancellation, err);
 }
 
 static struct hc_ingest *ingest_new(const struct hc_cache *cache,
@@ -240,7 +241,8 @@ int hc_ingest_write(struct hc_ingest *ingest, uint64_t at, const void *bytes,
 }
 
 /* A git hash could not begin before: its first bytes are the size. */
-int hc_ingest_set_size(struct hc_ingest *ingest, uint64_t size, struct hc_error *err)
+int hc_ingest_set_size(struct hc_ingest *ingest, uint64_t size,
+                       struct hc_cancellation *cancellation, struct hc_error *err)
 {
     uint64_t known = hc_pieces_size(ingest->pieces);
 
@@ -252,7 +254,7 @@ int hc_ingest_set_size(struct hc_ingest *ingest, uint64_t size, struct hc_error 
                        ingest->etag, size);
     }
     hc_pieces_set_size(ingest->pieces, size);
-    if (hc_ingest_check_space(ingest, err) < 0)
+    if (hc_ingest_check_space(ingest, cancellation, err) < 0)
         return -1;
     return ingest->digest ? 0 : ingest_start_digest(ingest, size, err);
 }

@@ -43,10 +43,11 @@ int hc_ingest_use_duplicate(struct hc_ingest *ingest,
 
 /*
  * -1 with NO_SPACE, naming both figures, when the volume has not enough free space for
- * what is missing of this blob and of those that were begun before it. To be called
- * before the first byte is written.
+ * what is missing of this blob and of those that were begun before it; or as the
+ * cancellation says, which may be NULL. To be called before the first byte is written.
  */
-int hc_ingest_check_space(const struct hc_ingest *ingest, struct hc_error *err);
+int hc_ingest_check_space(const struct hc_ingest *ingest,
+                          struct hc_cancellation *cancellation, struct hc_error *err);
 
 /*
  * Bytes from `at` on; those that are there already are left as they are. BAD_HUB_REPLY
@@ -58,9 +59,10 @@ int hc_ingest_write(struct hc_ingest *ingest, uint64_t at, const void *bytes,
 /*
  * The size of a blob that began with HC_SIZE_UNKNOWN: before bytes beyond it come, and
  * before the commit at the latest. BAD_HUB_REPLY when it is another one than was told
- * before, or more has arrived; NO_SPACE. Owner only.
+ * before, or more has arrived; else as hc_ingest_check_space(). Owner only.
  */
-int hc_ingest_set_size(struct hc_ingest *ingest, uint64_t size, struct hc_error *err);
+int hc_ingest_set_size(struct hc_ingest *ingest, uint64_t size,
+                       struct hc_cancellation *cancellation, struct hc_error *err);
 
 /* Whether its size was known when it began. */
 bool hc_ingest_is_size_given(const struct hc_ingest *ingest);

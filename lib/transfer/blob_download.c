@@ -90,12 +90,12 @@ static uint64_t choose_piece_length(uint64_t min_split_size)
 /* What a new ingest has before the first read: bytes of an earlier one, those of a
  * duplicate, or, when the fetch is forced, none. */
 static int ingest_prepare(const struct hc_blob_request *request, struct hc_ingest *ingest,
-                          struct hc_error *err)
+                          struct hc_cancellation *cancellation, struct hc_error *err)
 {
     if (!request->is_forced && hc_ingest_resumed_bytes(ingest) == 0 &&
         ingest_fill_from_sources(request, ingest, err) < 0)
         return -1;
-    if (hc_ingest_check_space(ingest, err) < 0)
+    if (hc_ingest_check_space(ingest, cancellation, err) < 0)
         return -1;
     return request->is_forced ? hc_ingest_restart(ingest, err) : 0;
 }
@@ -119,7 +119,7 @@ static int blob_download_begin_ingest(struct hc_blob_download *download,
     wait->stalled[0] = '\0'; /* it says nothing of the next claim */
     if (begun <= 0)
         return begun;
-    if (ingest_prepare(download->request, ingest, err) < 0)
+    if (ingest_prepare(download->request, ingest, options.cancellation, err) < 0)
         return -1;
     hc_shared_transfer_keep_ingest(download->shared, hc_take(&ingest));
     return 1;

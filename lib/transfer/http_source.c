@@ -79,8 +79,10 @@ static int read_restart(void *ctx, struct hc_error *err)
 static int read_set_size(void *ctx, uint64_t size, struct hc_error *err)
 {
     const struct http_read *read = ctx;
+    const struct hc_segmented_download *download = read->source->download;
 
-    return hc_ingest_set_size(read->source->download->ingest, size, err);
+    return hc_ingest_set_size(download->ingest, size, download->workers_cancellation,
+                              err);
 }
 
 /* The first bytes are there: so the address is a good one. */

@@ -179,13 +179,13 @@ static void a_blob_of_unknown_size_is_whole_once_its_size_is_known(void **state)
 
         assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
         if (i / 2 == 0)
-            assert_int_equal(hc_ingest_set_size(ingest, 5, &f->err), 0);
+            assert_int_equal(hc_ingest_set_size(ingest, 5, NULL, &f->err), 0);
         blob_write(f, ingest, "he");
         assert_in_range(hc_ingest_hash_next(ingest, &f->err), 0, 1);
         if (i / 2 == 1)
-            assert_int_equal(hc_ingest_set_size(ingest, 5, &f->err), 0);
+            assert_int_equal(hc_ingest_set_size(ingest, 5, NULL, &f->err), 0);
         blob_write(f, ingest, "llo");
-        assert_int_equal(hc_ingest_set_size(ingest, 5, &f->err), 0);
+        assert_int_equal(hc_ingest_set_size(ingest, 5, NULL, &f->err), 0);
         assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
         hc_ingest_drop(ingest);
         assert_int_equal(blob_find(f, etags[i % 2], &size), 1);
@@ -200,14 +200,14 @@ static void a_size_that_the_bytes_contradict_is_a_bad_reply(void **state)
     struct hc_ingest *ingest = blob_begin(f, HELLO_GIT, HC_SIZE_UNKNOWN);
 
     blob_write(f, ingest, "hello!");
-    assert_int_equal(hc_ingest_set_size(ingest, 5, &f->err), -1);
+    assert_int_equal(hc_ingest_set_size(ingest, 5, NULL, &f->err), -1);
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
     assert_int_equal(hc_ingest_restart(ingest, &f->err), 0);
-    assert_int_equal(hc_ingest_set_size(ingest, 5, &f->err), 0);
-    assert_int_equal(hc_ingest_set_size(ingest, 6, &f->err), -1);
+    assert_int_equal(hc_ingest_set_size(ingest, 5, NULL, &f->err), 0);
+    assert_int_equal(hc_ingest_set_size(ingest, 6, NULL, &f->err), -1);
     assert_int_equal(hc_ingest_restart(ingest, &f->err), 0);
     blob_write(f, ingest, "hello");
-    assert_int_equal(hc_ingest_set_size(ingest, 5, &f->err), 0);
+    assert_int_equal(hc_ingest_set_size(ingest, 5, NULL, &f->err), 0);
     assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
     hc_ingest_drop(ingest);
 }
@@ -217,7 +217,7 @@ static void no_blob_of_unknown_size_fills_the_volume(void **state)
     struct fixture *f = *state;
     struct hc_ingest *ingest = blob_begin(f, HELLO_SHA256, HC_SIZE_UNKNOWN);
 
-    assert_int_equal(hc_ingest_set_size(ingest, UINT64_MAX / 4, &f->err), -1);
+    assert_int_equal(hc_ingest_set_size(ingest, UINT64_MAX / 4, NULL, &f->err), -1);
     assert_int_equal(f->err.reason, HC_NO_SPACE);
     hc_ingest_drop(ingest);
 }

@@ -34,7 +34,7 @@ static inline struct hc_ingest *begin_ingest(const struct hc_cache *cache,
 
     if (hc_ingest_begin(cache, &request, &options, &ingest, err) != 1)
         return NULL;
-    if (hc_ingest_check_space(ingest, err) == 0)
+    if (hc_ingest_check_space(ingest, NULL, err) == 0)
         return ingest;
     hc_ingest_drop(ingest);
     return NULL;

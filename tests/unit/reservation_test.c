@@ -16,6 +16,7 @@
 #include <claim/sweep.h>
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -54,7 +55,7 @@ static struct hc_reservation *reserve_space(struct fixture *f, const char *id,
     struct hc_repo repo;
 
     assert_int_equal(hc_repo_init(&repo, HC_REPO_MODEL, id, &f->err), 0);
-    if (hc_reservation_make(f->cache, &repo, bytes, &reservation, &f->err) == 0)
+    if (hc_reservation_make(f->cache, &repo, bytes, NULL, &reservation, &f->err) == 0)
         return reservation;
     assert_int_equal(f->err.reason, HC_NO_SPACE);
     return NULL;
@@ -378,17 +379,65 @@ static void a_reservation_can_be_tried_without_a_reclaimer(void **state)
     assert_int_equal(atomic_load(&reclaimer.calls), 0);
 }
 
-static void *require_too_much(void *ctx)
+/* A reclaimer that hangs until the test lets it go. */
+struct hanging_reclaimer {
+    sem_t has_begun, may_end;
+};
+
+static uint64_t reclaim_when_told(void *ctx, const char *folder, uint64_t bytes)
 {
-    struct fixture *f = ctx;
+    struct hanging_reclaimer *reclaimer = ctx;
+
+    (void)folder, (void)bytes;
+    (void)sem_post(&reclaimer->has_begun);
+    (void)sem_wait(&reclaimer->may_end);
+    (void)atomic_fetch_add(&free_bytes, MIB);
+    return MIB;
+}
+
+static int require_for(struct fixture *f, struct hc_cancellation *cancellation,
+                       struct hc_error *err)
+{
     const struct hc_space_request request = {.fd = hc_cache_fd(f->cache),
                                              .folder = f->repo.folder,
-                                             .needed = FREE_SPACE + MIB};
+                                             .needed = FREE_SPACE + MIB,
+                                             .cancellation = cancellation};
+
+    return hc_free_space_require(hc_cache_free_space(f->cache), &request, err);
+}
+
+static void *require_too_much(void *ctx)
+{
     struct hc_error err;
 
-    return hc_free_space_require(hc_cache_free_space(f->cache), &request, &err) == 0
-               ? ctx
-               : NULL;
+    return require_for(ctx, NULL, &err) == 0 ? ctx : NULL;
+}
+
+static void a_caller_may_leave_while_another_thread_reclaims(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_cancellation) *soon = hc_cancellation_new(hc_monotonic_ms() + 200);
+    HC_AUTO(hc_cancellation) *gone = hc_cancellation_new(HC_NO_DEADLINE);
+    struct hanging_reclaimer reclaimer;
+    pthread_t thread;
+    void *result;
+
+    assert_int_equal(sem_init(&reclaimer.has_begun, 0, 0), 0);
+    assert_int_equal(sem_init(&reclaimer.may_end, 0, 0), 0);
+    hc_free_space_add_reclaimer(hc_cache_free_space(f->cache), reclaim_when_told,
+                                &reclaimer);
+    assert_int_equal(pthread_create(&thread, NULL, require_too_much, f), 0);
+    (void)sem_wait(&reclaimer.has_begun);
+    hc_cancellation_cancel(gone);
+
+    assert_int_equal(require_for(f, soon, &f->err), -1);
+    assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
+    assert_int_equal(require_for(f, gone, &f->err), -1);
+    assert_int_equal(f->err.reason, HC_CANCELLED);
+    (void)sem_post(&reclaimer.may_end);
+    assert_int_equal(pthread_join(thread, &result), 0);
+    assert_ptr_equal(result, f);
+    assert_int_equal(require_for(f, NULL, &f->err), 0);
 }
 
 /* The first that is short reclaims; the others wait, and find what it has freed. */
@@ -434,6 +483,7 @@ int main(void)
         WITH_FREE_SPACE(for_more_than_the_volume_holds_no_reclaimer_is_asked),
         WITH_FREE_SPACE(a_reservation_can_be_tried_without_a_reclaimer),
         WITH_FREE_SPACE(one_thread_at_a_time_reclaims),
+        WITH_FREE_SPACE(a_caller_may_leave_while_another_thread_reclaims),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

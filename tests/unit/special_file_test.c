@@ -147,7 +147,7 @@ static void with_a_tree(struct fixture *f, enum special special)
     struct hc_tree *tree = NULL;
 
     special_put(f, special, TREE);
-    assert_int_equal(hc_tree_load(f->cache, &f->repo, COMMIT, &tree, &f->err), 0);
+    assert_int_equal(hc_tree_load(f->cache, &f->repo, COMMIT, NULL, &tree, &f->err), 0);
 }
 
 /* A symlink to a regular file is a blob: so clients share blobs between repos (§1.9). */

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Promise: callers of a process share one listing of a commit, which is the one on the
- * volume; memory for unused listings keeps to a budget.
+ * volume; memory for unused listings keeps to a budget. A caller waits for another one's
+ * read until its own deadline, and no longer.
  */
 #include "cache_fixture.h"
 
+#include <base/cancellation.h>
 #include <base/text.h>
 #include <cache/tree_cache.h>
 #include <repo/tree.h>
 
 #include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -58,7 +62,7 @@ static struct hc_tree *numbered_tree_load(struct fixture *f, int number)
 {
     struct hc_tree *tree = NULL;
 
-    (void)hc_tree_load(f->cache, &f->repo, numbered_commit(number), &tree, &f->err);
+    (void)hc_tree_load(f->cache, &f->repo, numbered_commit(number), NULL, &tree, &f->err);
     return tree;
 }
 
@@ -205,20 +209,33 @@ static void a_listing_in_use_is_shared_whatever_the_budget(void **state)
 
 struct caller {
     struct fixture *f;
-    pthread_barrier_t *start;
+    pthread_barrier_t *start;             /* Optional. */
+    struct hc_cancellation *cancellation; /* Optional. */
+    int result;
     struct hc_tree *tree;
+    struct hc_error err;
     pthread_t thread;
 };
 
 static void *caller_load_tree(void *ctx)
 {
     struct caller *caller = ctx;
-    struct hc_error err;
 
-    (void)pthread_barrier_wait(caller->start);
-    (void)hc_tree_load(caller->f->cache, &caller->f->repo, numbered_commit(1),
-                       &caller->tree, &err);
+    if (caller->start)
+        (void)pthread_barrier_wait(caller->start);
+    caller->result = hc_tree_load(caller->f->cache, &caller->f->repo, numbered_commit(1),
+                                  caller->cancellation, &caller->tree, &caller->err);
     return NULL;
+}
+
+static void caller_start(struct caller *caller)
+{
+    assert_int_equal(pthread_create(&caller->thread, NULL, caller_load_tree, caller), 0);
+}
+
+static void caller_finish(struct caller *caller)
+{
+    assert_int_equal(pthread_join(caller->thread, NULL), 0);
 }
 
 static void many_callers_read_a_file_once(void **state)
@@ -231,12 +248,10 @@ static void many_callers_read_a_file_once(void **state)
     assert_int_equal(pthread_barrier_init(&start, NULL, CALLERS), 0);
     for (int i = 0; i < CALLERS; i++) {
         callers[i] = (struct caller){.f = f, .start = &start};
-        assert_int_equal(pthread_create(&callers[i].thread, NULL, caller_load_tree,
-                                        &callers[i]),
-                         0);
+        caller_start(&callers[i]);
     }
     for (int i = 0; i < CALLERS; i++)
-        assert_int_equal(pthread_join(callers[i].thread, NULL), 0);
+        caller_finish(&callers[i]);
     for (int i = 0; i < CALLERS; i++) {
         assert_non_null(callers[i].tree);
         assert_ptr_equal(callers[i].tree, callers[0].tree);
@@ -244,6 +259,65 @@ static void many_callers_read_a_file_once(void **state)
     for (int i = 0; i < CALLERS; i++)
         hc_tree_free(callers[i].tree);
     (void)pthread_barrier_destroy(&start);
+}
+
+/* The next read of a file waits for the test, as on a volume that hangs. */
+static struct {
+    atomic_bool is_armed;
+    sem_t has_begun, may_end;
+} hanging_read;
+
+struct hc_tree *__real_hc_tree_read_json(struct hc_json *json);
+struct hc_tree *__wrap_hc_tree_read_json(struct hc_json *json);
+
+struct hc_tree *__wrap_hc_tree_read_json(struct hc_json *json)
+{
+    if (atomic_exchange(&hanging_read.is_armed, false)) {
+        (void)sem_post(&hanging_read.has_begun);
+        (void)sem_wait(&hanging_read.may_end);
+    }
+    return __real_hc_tree_read_json(json);
+}
+
+/* A read begins, and hangs until the test posts `may_end`. */
+static void reader_start(struct caller *reader)
+{
+    assert_int_equal(sem_init(&hanging_read.has_begun, 0, 0), 0);
+    assert_int_equal(sem_init(&hanging_read.may_end, 0, 0), 0);
+    atomic_store(&hanging_read.is_armed, true);
+    caller_start(reader);
+    (void)sem_wait(&hanging_read.has_begun);
+}
+
+/* The reader is let go only after the others have left, and still answers the rest. */
+static void a_caller_that_waits_for_a_read_may_leave(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_cancellation) *soon = hc_cancellation_new(hc_monotonic_ms() + 200);
+    HC_AUTO(hc_cancellation) *never = hc_cancellation_new(HC_NO_DEADLINE);
+    struct caller reader = {.f = f}, hasty = {.f = f, .cancellation = soon};
+    struct caller leaver = {.f = f, .cancellation = never}, patient = {.f = f};
+
+    write_as_another_replica(f, 1, "a", 100);
+    reader_start(&reader);
+    caller_start(&patient);
+    caller_start(&hasty);
+    caller_start(&leaver);
+    hc_cancellation_cancel(never);
+    caller_finish(&hasty);
+    caller_finish(&leaver);
+    (void)sem_post(&hanging_read.may_end);
+    caller_finish(&reader);
+    caller_finish(&patient);
+
+    assert_int_equal(hasty.result, -1);
+    assert_int_equal(hasty.err.reason, HC_DEADLINE_EXCEEDED);
+    assert_int_equal(leaver.result, -1);
+    assert_int_equal(leaver.err.reason, HC_CANCELLED);
+    assert_int_equal(patient.result, 1);
+    assert_ptr_equal(patient.tree, reader.tree);
+    hc_tree_free(patient.tree);
+    hc_tree_free(reader.tree);
 }
 
 int main(void)
@@ -258,6 +332,7 @@ int main(void)
         WITH_CACHE(the_listing_used_longest_ago_goes_first),
         WITH_CACHE(a_listing_in_use_is_shared_whatever_the_budget),
         WITH_CACHE(many_callers_read_a_file_once),
+        WITH_CACHE(a_caller_that_waits_for_a_read_may_leave),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -81,7 +81,7 @@ static int tree_save(struct fixture *f, struct hc_tree *tree)
 
 static int tree_load(struct fixture *f, struct hc_tree **tree)
 {
-    return hc_tree_load(f->cache, &f->repo, COMMIT, tree, &f->err);
+    return hc_tree_load(f->cache, &f->repo, COMMIT, NULL, tree, &f->err);
 }
 
 static void a_saved_listing_has_the_bytes_of_the_reference(void **state)
