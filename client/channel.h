@@ -19,8 +19,6 @@
 struct hc_channel;
 struct hc_client_options;
 
-enum { HC_CHANNEL_URI_MAX = 1024 }; /* bytes, the NUL included */
-
 /*
  * Receives a message as it arrives; the message is borrowed for the call. Returning false
  * ends the call with CANCELLED.
@@ -50,7 +48,8 @@ struct hc_channel_request {
 /*
  * Opens a channel to `options->server`, which is required here. Copies the server, the
  * tokens and the timeout; the mount is not looked at. NULL on failure: INVALID_OPTIONS
- * (field "server") for an address of another form than hc_channel_uri() takes.
+ * (field "server") for an address of another form than hc_server_address_uri()
+ * takes.
  */
 struct hc_channel *hc_channel_open(const struct hc_client_options *options,
                                    struct hc_error *err);
@@ -82,12 +81,5 @@ ProtobufCMessage *hc_channel_call(struct hc_channel *channel,
  */
 int hc_channel_read(struct hc_channel *channel, const struct hc_channel_request *request,
                     struct hc_error *err);
-
-/*
- * Writes to `uri` what gRPC takes for `address`, which is "host:port", "[::1]:port" or
- * "unix:/path". INVALID_OPTIONS (field "server") for every other form, gRPC's other
- * schemes included.
- */
-int hc_channel_uri(const char *address, char *uri, size_t size, struct hc_error *err);
 
 #endif

@@ -5,26 +5,28 @@
  */
 #include "test.h"
 
-#include "client/channel.h"
+#include "client/server_address.h"
+
+#include <base/error.h>
 
 #include <stdio.h>
 #include <string.h>
 
 static void assert_uri(const char *address, const char *expected)
 {
-    char uri[HC_CHANNEL_URI_MAX];
+    char uri[HC_SERVER_URI_MAX];
     struct hc_error err = {0};
 
-    assert_int_equal(hc_channel_uri(address, uri, sizeof uri, &err), 0);
+    assert_int_equal(hc_server_address_uri(address, uri, sizeof uri, &err), 0);
     assert_string_equal(uri, expected);
 }
 
 static void assert_address_refused(const char *address)
 {
-    char uri[HC_CHANNEL_URI_MAX];
+    char uri[HC_SERVER_URI_MAX];
     struct hc_error err = {0};
 
-    assert_int_equal(hc_channel_uri(address, uri, sizeof uri, &err), -1);
+    assert_int_equal(hc_server_address_uri(address, uri, sizeof uri, &err), -1);
     assert_int_equal(err.reason, HC_INVALID_OPTIONS);
     assert_string_equal(err.field, "server");
     assert_non_null(strstr(err.message, "server"));

@@ -44,6 +44,25 @@
  * the cache holds. No other failure is retried: failures of the Hub the server has
  * retried itself.
  *
+ * The connection is plain HTTP/2. The client sets these arguments of gRPC's channel; all
+ * others have gRPC's defaults:
+ *
+ *     grpc.primary_user_agent                 "hubcache-client/<version>"
+ *     grpc.max_receive_message_length         67108864 (an answer)
+ *     grpc.max_metadata_size                  65536 (headers or trailers of an answer)
+ *     grpc.min_reconnect_backoff_ms           5000 (the time to connect)
+ *     grpc.initial_reconnect_backoff_ms       100
+ *     grpc.max_reconnect_backoff_ms           1000
+ *     grpc.keepalive_time_ms                  310000
+ *     grpc.http2.max_pings_without_data       0 (no limit)
+ *     grpc.enable_http_proxy                  0
+ *     grpc.service_config_disable_resolution  1
+ *
+ * So a connection that has been silent for 310 s while a call runs is pinged, and lost
+ * when no answer comes within 20 s; and the proxies of the environment, which lead to the
+ * Hub, are not used.
+ * A request may have 16 MiB; the server's side is in hubcached(8), under LIMITS.
+ *
  * Failures are those of the server (see hubcache/error.h and the proto file), and those
  * of the client itself: SERVER_UNAVAILABLE (no server answers at the address),
  * CACHE_MISMATCH (the mount is not the volume that the server resolves on),
