@@ -14,8 +14,9 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "interop"))
 
-import content
 import world
+
+from fixtures import hub, pb, repos, serve as serve_at  # for pytest
 
 BUILD_TIME = 1200  # seconds, of which downloads may take most
 
@@ -90,34 +91,10 @@ def language(request, builds):
     return request.param
 
 
-@pytest.fixture(scope="session")
-def pb(tmp_path_factory):
-    return world.make_stubs(tmp_path_factory.mktemp("stubs"))
-
-
-@pytest.fixture(scope="session")
-def repos(tmp_path_factory):
-    return content.write(tmp_path_factory.mktemp("repos"))
-
-
 @pytest.fixture
-def hub(repos):
-    with world.Hub(repos) as hub:
-        yield hub
-
-
-@pytest.fixture
-def serve(pb, hub, tmp_path):
+def serve(serve_at, hub, tmp_path):
     """serve(argument, …) starts a hubcached that ends with the test; all share a cache."""
-    servers = []
-
-    def start(*arguments):
-        servers.append(world.Server(pb, tmp_path / "cache", hub.endpoint, arguments=arguments))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.stop()
+    return lambda *arguments: serve_at(tmp_path / "cache", hub.endpoint, arguments=arguments)
 
 
 @pytest.fixture
