@@ -2,7 +2,7 @@
 /*
  * Answers and failures stay those of the call that resolves the files: the thread only
  * looks on, with a connection of its own, and what fails for it is not told. It never
- * forces a download, which would be a second one.
+ * forces a download, which would be a second one: that is hc_file_progress_force().
  *
  * The thread is first waiting, then watching. Ending the progress wakes it while it
  * waits, and joins it. One that watches may be stuck in a call for as long as the server
@@ -11,6 +11,7 @@
 #include "file_progress.h"
 
 #include "base/auto.h"
+#include "base/cancellation.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "progress_bar.h"
@@ -104,6 +105,51 @@ static bool progress_show(void *ctx, const struct hc_client_progress *event)
     return hc_progress_bar_show(&progress->shared.bar, event);
 }
 
+static bool options_have_progress(const struct hc_resolve_options *options)
+{
+    return !options->is_quiet && !options->fetch.local_files_only &&
+           options->filename_count <= PATTERNS_MAX;
+}
+
+struct forced_download {
+    int64_t show_from_ms;
+    struct hc_progress_bar bar;
+};
+
+/* A hc_client_progress_fn. */
+static bool forced_download_show(void *ctx, const struct hc_client_progress *event)
+{
+    struct forced_download *download = ctx;
+
+    return hc_monotonic_ms() < download->show_from_ms ||
+           hc_progress_bar_show(&download->bar, event);
+}
+
+int hc_file_progress_force(struct hc_client *client,
+                           const struct hc_resolve_options *options, struct hc_error *err)
+{
+    struct forced_download download = {.show_from_ms = hc_monotonic_ms() +
+                                                       (int64_t)SHOW_AFTER_S * 1000};
+    HC_AUTO_VALUE(hc_strings) patterns = {0};
+    HC_AUTO_VALUE(hc_client_snapshot) snapshot = {0};
+    struct hc_client_snapshot_request request = {.repo = options->repo,
+                                                 .fetch = options->fetch,
+                                                 .progress = forced_download_show,
+                                                 .progress_ctx = &download};
+    int result;
+
+    if (!options_have_progress(options) || patterns_of_names(options, &patterns) < 0)
+        return 0;
+    request.allow_patterns = (const char *const *)patterns.items;
+    request.allow_count = patterns.count;
+    hc_progress_bar_begin(&download.bar, options->repo.id);
+    result = hc_client_resolve_snapshot(client, &request, &snapshot, err);
+    hc_progress_bar_end(&download.bar);
+    if (result < 0)
+        return hc_reason_exit(err->reason) == HC_EXIT_UNAVAILABLE ? -1 : 0;
+    return snapshot.file_count == options->filename_count;
+}
+
 static void *progress_watch(void *ctx)
 {
     struct hc_file_progress *progress = ctx;
@@ -121,7 +167,6 @@ static void *progress_watch(void *ctx)
     if (!progress_is_due(progress) ||
         patterns_of_names(&progress->options, &patterns) < 0)
         return NULL;
-    request.fetch.force_download = false;
     request.allow_patterns = (const char *const *)patterns.items;
     request.allow_count = patterns.count;
     client = hc_command_connect(progress->options.common, &err);
@@ -134,8 +179,7 @@ struct hc_file_progress *hc_file_progress_begin(const struct hc_resolve_options 
 {
     HC_AUTO_FREE struct hc_file_progress *progress = NULL;
 
-    if (options->is_quiet || options->fetch.local_files_only ||
-        options->filename_count > PATTERNS_MAX)
+    if (options->fetch.force_download || !options_have_progress(options))
         return NULL;
     progress = calloc(1, sizeof *progress);
     if (!progress)

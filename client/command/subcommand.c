@@ -48,9 +48,16 @@ static void note_stale(bool stale)
 
 /* --- file --------------------------------------------------------------------------- */
 
+/* Bytes that this process has just let the server fetch come from the Hub. */
+static void file_note_forced(struct hc_client_file *file, bool was_forced)
+{
+    if (was_forced && file->source == HC_CLIENT_SOURCE_CACHE)
+        file->source = HC_CLIENT_SOURCE_HUB;
+}
+
 /* One name is ResolveFile. Its JSON is that of a list, and has the file by itself too. */
 static int file_resolve_one(struct hc_client *client,
-                            const struct hc_resolve_options *options,
+                            const struct hc_resolve_options *options, bool was_forced,
                             struct hc_error *err)
 {
     struct hc_client_file_request request = {
@@ -66,6 +73,7 @@ static int file_resolve_one(struct hc_client *client,
     hc_file_progress_end(progress);
     if (result < 0)
         return -1;
+    file_note_forced(&file, was_forced);
     note_stale(file.stale);
     if (options->common->json)
         return hc_output_print_json(hc_output_json_of_file(&file), err);
@@ -84,7 +92,7 @@ static int file_print_paths(const struct hc_client_file *files, size_t count,
 
 /* Prints nothing unless all files were resolved. */
 static int file_resolve_several(struct hc_client *client,
-                                const struct hc_resolve_options *options,
+                                const struct hc_resolve_options *options, bool was_forced,
                                 struct hc_error *err)
 {
     struct hc_client_files_request request = {
@@ -101,18 +109,30 @@ static int file_resolve_several(struct hc_client *client,
     hc_file_progress_end(progress);
     if (result < 0)
         return -1;
+    for (size_t i = 0; i < files.count; i++)
+        file_note_forced(&files.items[i], was_forced);
     note_stale(files.count > 0 && files.items[0].stale);
     if (options->common->json)
         return hc_output_print_json(hc_output_json_of_files(&files), err);
     return file_print_paths(files.items, files.count, err);
 }
 
-/* All names go into one call, so that they come from one commit. */
+/* All names go into one call, so that they come from one commit. What was just forced
+ * need not be forced again. */
 static int file_run(struct hc_client *client, const struct hc_resolve_options *options,
                     struct hc_error *err)
 {
-    return options->filename_count == 1 ? file_resolve_one(client, options, err)
-                                        : file_resolve_several(client, options, err);
+    struct hc_resolve_options rest = *options;
+    int forced = 0;
+
+    if (options->fetch.force_download)
+        forced = hc_file_progress_force(client, options, err);
+    if (forced < 0)
+        return -1;
+    rest.fetch.force_download = options->fetch.force_download && forced == 0;
+    return rest.filename_count == 1
+               ? file_resolve_one(client, &rest, forced > 0, err)
+               : file_resolve_several(client, &rest, forced > 0, err);
 }
 
 /* --- snapshot ----------------------------------------------------------------------- */

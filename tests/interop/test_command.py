@@ -164,6 +164,32 @@ def test_a_file_that_is_fetched_shows_its_progress(server, hub):
     assert commit in output and len(hub.gets()) == 1
 
 
+def test_a_file_that_is_forced_shows_its_progress_and_is_fetched_once(server, hub):
+    content = os.urandom(3 << 20)
+    hub.commit(f"models/{MODEL}", {LARGE: content}, lfs=(LARGE,))
+    path, = lines(hubcache("file", MODEL, LARGE, server=server))
+    hub.clear_log()
+    hub.rule("stall", on_cdn=True, method="GET", times=1, number=1 << 20)
+    process, terminal = start_on_terminal("file", MODEL, LARGE, "--force", "--json", server=server)
+    shown = []
+    wait_until(lambda: shown.append(shown_on(terminal)) or "0/1 files" in "".join(shown), "a bar")
+    hub.release()
+    output, _ = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 0
+    answer, = json.loads(output)["files"]
+    assert answer["path"] == path and answer["source"] == "SOURCE_HUB"
+    shown.append(shown_on(terminal))
+    assert "".join(shown).endswith("\r\x1b[K")
+    os.close(terminal)
+    assert len(hub.gets()) == 1
+
+
+def test_a_name_that_is_not_there_fails_when_forced_as_otherwise(server):
+    for names in (("no-such-file",), ("config.json", "no-such-file")):
+        error = failure(hubcache("file", MODEL, *names, "--force", "--json", server=server), 3)
+        assert error["reason"] == "ENTRY_NOT_FOUND" and "no-such-file" in error["message"]
+
+
 def test_a_file_that_is_cached_shows_nothing(server):
     lines(hubcache("file", MODEL, "config.json", server=server))
     process, terminal = start_on_terminal("file", MODEL, "config.json", server=server)
