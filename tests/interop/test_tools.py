@@ -2,8 +2,9 @@
 """The tools that gRPC developers use work without any setting for hubcache: no .proto file, no
 descriptors. grpcurl lists, describes, calls and decodes the details of a failure; ghz loads;
 grpc-health-probe probes. They are built by go, in the versions of tools/go.mod; without a go,
-or without the Go proxy, the tests are skipped. HC_TRANSCRIPT names a file that gets all commands
-with their output."""
+or without the Go proxy, the tests are skipped. `buf curl`, and grpc-js with a reflection client,
+on which Postman is built, are installed by npm, or skipped. HC_TRANSCRIPT names a file that gets
+all commands of Go's tools with their output."""
 
 import base64
 import json
@@ -15,7 +16,7 @@ import subprocess
 import pytest
 
 from content import GIT_FILE, MODEL
-from world import BUILD, CLEAN, HERE, TIMEOUT, wait_until
+from world import BUILD, CLEAN, HERE, TIMEOUT, run_group, wait_until
 
 BUILD_TIME = 600  # seconds, for go on a busy machine
 TOOLS = BUILD.parent / "tools"
@@ -24,6 +25,7 @@ RESOLVER = "hubcache.v1.Resolver"
 SERVICES = {RESOLVER, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection",
             "grpc.reflection.v1alpha.ServerReflection"}
 CALLS = 2000
+NPM_PACKAGES = ("@bufbuild/buf@1.75.0", "@grpc/grpc-js@1.14.7", "grpc-js-reflection-client@1.4.2")
 
 
 @pytest.fixture(scope="session")
@@ -183,3 +185,52 @@ def test_ghz_loads(run, server):
                f"--total={CALLS}", "--concurrency=16", server.address)
     assert re.search(rf"Count:\s+{CALLS}\n", done.stdout), done
     assert re.search(rf"\[OK\]\s+{CALLS} responses", done.stdout), done
+
+
+@pytest.fixture(scope="session")
+def npm_tools(tmp_path_factory):
+    """The folder in which the packages are installed."""
+    if not shutil.which("npm") or not shutil.which("node"):
+        pytest.skip("there is no node")
+    folder = tmp_path_factory.mktemp("npm")
+    shutil.copy(HERE / "javascript" / "reflect.mjs", folder)
+    (folder / "package.json").write_text('{"private": true}')
+    installed = run_group(["npm", "install", "--no-audit", "--no-fund", *NPM_PACKAGES],
+                          BUILD_TIME, cwd=folder)
+    if not installed or installed.returncode != 0:
+        pytest.skip("the packages cannot be installed here")
+    return folder
+
+
+@pytest.fixture
+def buf_curl(npm_tools, server):
+    def ask(path, *arguments):
+        return run_group([npm_tools / "node_modules" / ".bin" / "buf", "curl", "--protocol=grpc",
+                          "--http2-prior-knowledge", *arguments,
+                          f"http://{server.address}/{path}"], TIMEOUT, cwd=npm_tools)
+
+    return ask
+
+
+def test_buf_curl_lists_and_calls(buf_curl):
+    assert set(buf_curl("", "--list-services").stdout.split()) == SERVICES
+    request = json.dumps({"repo_id": MODEL, "filename": "config.json"})
+    for version in ("grpc-v1", "grpc-v1alpha"):
+        done = buf_curl(f"{RESOLVER}/ResolveFile", f"--reflect-protocol={version}", "-d", request)
+        assert json.loads(done.stdout)["file"]["filename"] == "config.json", done.stderr
+    failed = buf_curl(f"{RESOLVER}/ResolveFile", "-d", request.replace("config", "none"))
+    assert failed.returncode != 0 and "google.rpc.ErrorInfo" in failed.stderr
+
+
+@pytest.mark.parametrize("version", ("v1", "v1alpha"))
+def test_grpc_js_calls_by_reflection(npm_tools, server, version):
+    def ask(filename):
+        done = run_group(["node", "reflect.mjs", server.address, version, MODEL, filename],
+                         TIMEOUT, cwd=npm_tools)
+        assert done and done.returncode == 0, done and done.stderr
+        return json.loads(done.stdout)
+
+    answer = ask("config.json")
+    assert set(answer["services"]) == SERVICES
+    assert (answer["code"], answer["file"]["filename"]) == (0, "config.json")
+    assert ask("none.json")["code"] == 5  # NOT_FOUND
