@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of the image that need no container engine: its build commands work on the files that
-.dockerignore keeps, its packages exist and are those that the programs need."""
+.dockerignore keeps, its packages exist and are those that the programs need.
+
+Its gRPC is not built for them, which would take a quarter of an hour: what deploy/grpc/build has
+installed in build/grpc stands for it. Without that the commands build with the packages' gRPC,
+and the checks of the programs' libraries are skipped."""
 
 import functools
 import json
@@ -14,6 +18,7 @@ import yaml
 from support import DEPLOY, ROOT, Skipped, output_of, program
 
 PROGRAMS = ("hubcached", "hubcache")
+GRPC, BUILT_GRPC = "/opt/grpc", ROOT / "build/grpc"
 
 
 @functools.cache
@@ -52,6 +57,17 @@ def _context(folder):
         copy(ROOT / path, target)
 
 
+def _has_grpc():
+    return (BUILT_GRPC / "lib/libgrpc.a").exists()
+
+
+def _need_grpc():
+    if not _has_grpc():
+        raise Skipped("build/grpc has no gRPC, so the image's programs were built with that of the "
+                      "packages: not checked is that they link with the image's own, and need no "
+                      "other libraries; tests/run --grpc current builds it")
+
+
 @functools.cache
 def _image():
     """The folder that stands for / of the build stage, once its commands have run."""
@@ -60,10 +76,10 @@ def _image():
     keeper = tempfile.TemporaryDirectory(prefix="hubcache-image-")
     root = pathlib.Path(keeper.name)
     _context(root / "src")
-    for run in _arguments(0, "RUN"):
-        if "deploy/setup" not in run:
-            command = f"cd {root}/src && {run}".replace("/out", f"{root}/out")
-            output_of("sh", "-e", "-c", command)
+    for run in _arguments(1, "RUN"):
+        command = run.replace("/out", f"{root}/out")
+        command = command.replace(GRPC, str(BUILT_GRPC) if _has_grpc() else "")
+        output_of("sh", "-e", "-c", f"cd {root}/src && {command}")
     return root, keeper
 
 
@@ -112,6 +128,7 @@ def the_image_takes_exactly_what_the_build_made():
 
 
 def every_library_of_the_programs_is_in_the_image():
+    _need_grpc()
     installed = _closure(_packages() | {"libc6"})
     for name in PROGRAMS:
         owners = {_owner(path) for path in _libraries(name)[0].values()}
@@ -119,6 +136,7 @@ def every_library_of_the_programs_is_in_the_image():
 
 
 def the_image_names_the_libraries_that_the_programs_name_and_no_other():
+    _need_grpc()
     owners = {_owner(path) for name in PROGRAMS for path in _libraries(name)[1].values()}
     assert owners - {"libc6"} == _packages() - {"ca-certificates"}
 
@@ -141,6 +159,24 @@ def the_image_starts_hubcached_without_a_shell_on_the_port_it_exposes():
     assert json.loads(arguments) == ["--listen", f"0.0.0.0:{port}"]
 
 
-def both_stages_start_from_the_same_release():
-    images = [argument.split()[0] for stage in (0, -1) for argument in _arguments(stage, "FROM")]
-    assert images == ["debian:12-slim"] * 2
+def all_stages_start_from_the_same_release():
+    images = [argument.split()[0] for stage in (0, 1, 2) for argument in _arguments(stage, "FROM")]
+    assert images == ["debian:12-slim", "grpc", "debian:12-slim"]
+
+
+def the_programs_are_built_with_the_grpc_that_the_image_builds():
+    """The first stage leaves nothing but what is installed, and is not built again when the
+    project's own sources change."""
+    copied = [argument.split()[0] for argument in _arguments(0, "COPY")]
+    *_, build = _arguments(0, "RUN")
+    assert copied == ["deploy/setup", "deploy/grpc"]
+    assert build.startswith(f"deploy/grpc/build {GRPC} ")
+    assert f"rm -r {GRPC}/build {GRPC}/source" in build
+    assert f"-DHC_GRPC_ROOT={GRPC} " in _arguments(1, "RUN")[0]
+
+
+def every_file_that_the_first_stage_copies_passes_dockerignore():
+    with tempfile.TemporaryDirectory(prefix="hubcache-image-") as folder:
+        _context(pathlib.Path(folder))
+        for argument in _arguments(0, "COPY"):
+            assert (pathlib.Path(folder) / argument.split()[0]).exists(), argument
