@@ -33,6 +33,8 @@ struct hc_request {
 
     /* Valid until the method's function returns: then the arena wipes the token. */
     struct hc_arena *arena;
+    const uint8_t *bytes; /* the message */
+    size_t size;
     const char *hub_token; /* the caller's own Hub token, or "" */
 
     /* The repo of the request; "": not known (yet). */

@@ -53,6 +53,7 @@ static int file_decode(struct hc_resolve *resolve, const ProtobufCMessage *messa
     resolve->lookups = 1;
     result = hc_decode_file((const void *)message, token, caller, request, err);
     resolve->filename = request->filename; /* of a refused request, too */
+    request->options.reuse = &resolve->reuse;
     return result;
 }
 
@@ -178,10 +179,13 @@ static int snapshot_decode(struct hc_resolve *resolve, const ProtobufCMessage *m
                            const char *token, uint64_t caller, struct hc_error *err)
 {
     struct hc_snapshot_request *request = &resolve->request.snapshot;
+    int result;
 
     resolve->target = &request->repo;
     resolve->lookups = HC_LOOKUPS_UNBOUNDED;
-    return hc_decode_snapshot((const void *)message, token, caller, request, err);
+    result = hc_decode_snapshot((const void *)message, token, caller, request, err);
+    request->options.reuse = &resolve->reuse;
+    return result;
 }
 
 static int snapshot_at_memory(struct hc_resolve *resolve, struct hc_error *err)
@@ -285,6 +289,14 @@ int hc_resolve_at_memory(struct hc_resolve *resolve, struct hc_error *err)
     if (resolve->kind == &hc_resolve_kind_files && resolve->lookups > RECALLS_MAX)
         return 0;
     return resolve->kind->at_memory(resolve, err);
+}
+
+int hc_resolve_at_proof(struct hc_resolve *resolve, struct hc_error *err)
+{
+    if (resolve->kind != &hc_resolve_kind_snapshot)
+        return 0;
+    return hc_resolve_snapshot_proved(resolve->resolver, &resolve->request.snapshot,
+                                      &resolve->result.snapshot, err);
 }
 
 int hc_resolve_at_disk(struct hc_resolve *resolve, struct hc_error *err)

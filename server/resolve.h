@@ -11,6 +11,7 @@
 #include "coalescer.h"
 #include "message.h"
 
+#include <cache/memo.h>
 #include <hubcache/resolver.h>
 
 enum { HC_LOOKUPS_UNBOUNDED = INT32_MAX };
@@ -34,7 +35,8 @@ struct hc_resolve {
     const struct hc_target *target;
     const char *filename; /* NULL for several */
     const char *commit;
-    unsigned lookups; /* files to look for on the disk, or HC_LOOKUPS_UNBOUNDED */
+    struct hc_reuse reuse; /* of the answer from memory or the disk */
+    unsigned lookups;      /* files to look for on the disk, or HC_LOOKUPS_UNBOUNDED */
 };
 
 extern const struct hc_resolve_kind hc_resolve_kind_file, hc_resolve_kind_files,
@@ -55,6 +57,9 @@ int hc_resolve_decode(struct hc_resolve *resolve, const ProtobufCMessage *messag
 /* Answers from memory, without a system call: 1: found; 0: the disk has to be looked at;
  * -1: failed. */
 int hc_resolve_at_memory(struct hc_resolve *resolve, struct hc_error *err);
+
+/* For a kind that memory has a proof of: the same, with one look at the ref. */
+int hc_resolve_at_proof(struct hc_resolve *resolve, struct hc_error *err);
 
 /* Answers from the disk alone. 1: found; 0: the Hub has to be asked; -1: failed. */
 int hc_resolve_at_disk(struct hc_resolve *resolve, struct hc_error *err);

@@ -44,6 +44,10 @@ struct hc_rpc_method {
     void (*start)(void *service, struct hc_rpc_call *call,
                   const ProtobufCMessage *request);
     enum hc_rpc_kind kind;
+
+    /* Optional: the answer to a request that is not unpacked yet, held for the edge;
+     * NULL: `start` is called. */
+    struct hc_answer *(*recall)(void *service, struct hc_rpc_call *call);
 };
 
 enum { HC_RPC_METHODS_MAX = 16 }; /* number 0 is for calls of unknown methods */

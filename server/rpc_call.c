@@ -515,14 +515,22 @@ static void call_start_method(struct hc_rpc_call *call)
 {
     struct hc_rpc_thread *thread = call->thread; /* `call` may be freed meanwhile */
     const struct hc_rpc_method *method = call->served->row;
+    HC_AUTO(hc_answer) *recalled = NULL;
     ProtobufCMessage *request = NULL;
     grpc_slice bytes;
     struct hc_error err;
+    bool is_whole = call_read_payload(call, &bytes, &err) == 0;
 
-    if (call_read_payload(call, &bytes, &err) == 0)
+    call->request.bytes = GRPC_SLICE_START_PTR(bytes);
+    call->request.size = GRPC_SLICE_LENGTH(bytes);
+    if (is_whole && method->recall)
+        recalled = method->recall(call->served->service, call);
+    if (is_whole && !recalled)
         request = hc_message_unpack(method->request, GRPC_SLICE_START_PTR(bytes),
                                     GRPC_SLICE_LENGTH(bytes), &thread->arena, &err);
-    if (request) {
+    if (recalled) {
+        hc_rpc_call_finish(call, recalled);
+    } else if (request) {
         method->start(call->served->service, call, request);
     } else {
         HC_AUTO(hc_answer) *failure = hc_answer_of_error(&err, NULL, NULL);

@@ -239,9 +239,9 @@ void hc_health_service_stop(struct hc_health_service *health)
 
 static const struct hc_rpc_method methods[] = {
     {"/grpc.health.v1.Health/Check", &grpc__health__v1__health_check_request__descriptor,
-     health_check, HC_RPC_UNARY},
+     health_check, HC_RPC_UNARY, NULL},
     {"/grpc.health.v1.Health/Watch", &grpc__health__v1__health_check_request__descriptor,
-     health_watch, HC_RPC_SERVER_STREAMING},
+     health_watch, HC_RPC_SERVER_STREAMING, NULL},
 };
 
 struct hc_health_service *hc_health_service_new(struct hc_error *err)

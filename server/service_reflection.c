@@ -315,9 +315,9 @@ static void method_server_reflection_info(void *ctx, struct hc_rpc_call *call,
 /* The messages of both versions look the same on the wire. */
 static const struct hc_rpc_method methods[] = {
     {PATH("v1"), &grpc__reflection__v1__server_reflection_request__descriptor,
-     method_server_reflection_info, HC_RPC_BIDIRECTIONAL},
+     method_server_reflection_info, HC_RPC_BIDIRECTIONAL, NULL},
     {PATH("v1alpha"), &grpc__reflection__v1__server_reflection_request__descriptor,
-     method_server_reflection_info, HC_RPC_BIDIRECTIONAL},
+     method_server_reflection_info, HC_RPC_BIDIRECTIONAL, NULL},
 };
 
 /* ---- opening ----------------------------------------------------------------------- */

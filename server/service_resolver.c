@@ -18,9 +18,11 @@
 
 #include "log.h"
 #include "read_stream.h"
+#include "recent_answers.h"
 #include "resolve.h"
 #include "watch_result.h"
 
+#include <base/cancellation.h>
 #include <base/error.h>
 
 #include <hubcache/v1/resolver.pb-c.h>
@@ -37,6 +39,7 @@ struct hc_resolver_service {
     atomic_uint slow_looks; /* in a row, up to SLOW_LOOKS_MIN */
     struct hc_coalescer_work work;
     struct hc_read_streams *reads;
+    struct hc_recent_answers *recent;
 };
 
 /* In the scratch memory of its call. */
@@ -160,6 +163,56 @@ static void call_fail(struct hc_rpc_call *call, const struct hc_resolve *resolve
     hc_rpc_call_finish(call, failure);
 }
 
+static struct hc_recent_key request_recent_key(const struct hc_request *request)
+{
+    return (struct hc_recent_key){request->method_number, request->caller, request->bytes,
+                                  request->size};
+}
+
+/* The answer, if it may be given again and so is kept; else NULL. */
+static struct hc_answer *call_keep_answer(struct hc_resolver_service *service,
+                                          struct hc_rpc_call *call,
+                                          const struct hc_resolve *resolve,
+                                          const ProtobufCMessage *response)
+{
+    const struct hc_request *request = hc_rpc_call_request(call);
+    const struct hc_recent_key key = request_recent_key(request);
+    struct hc_answer *answer;
+
+    if (resolve->reuse.count == 0 || *request->hub_token)
+        return NULL;
+    answer = hc_answer_new(response);
+    if (!answer)
+        return NULL;
+    hc_answer_set_commit(answer, resolve->commit);
+    hc_recent_answers_add(service->recent, &key, answer, &resolve->reuse);
+    return answer;
+}
+
+/*
+ * The answer that an equal request of the same caller got just now. A line of the log
+ * for debugging would need the decoded request.
+ */
+static struct hc_answer *call_recall(void *ctx, struct hc_rpc_call *call)
+{
+    struct hc_resolver_service *service = ctx;
+    struct hc_request *request = hc_rpc_call_request(call);
+    struct hc_recent_key key;
+    struct hc_answer *answer;
+    const char *token;
+    size_t size;
+
+    if (hc_log_wants(HC_LOG_DEBUG) ||
+        hc_rpc_call_header(call, "x-hub-token", &token, &size))
+        return NULL;
+    hc_request_identify(request, call);
+    key = request_recent_key(request);
+    answer = hc_recent_answers_find(service->recent, &key, hc_monotonic_ns());
+    if (answer)
+        hc_metrics_add_hit(service->metrics);
+    return answer;
+}
+
 /*
  * A hit, on the edge's thread: the answer is packed into gRPC's own memory. A call that
  * watches gets it as its only event.
@@ -168,6 +221,7 @@ static void call_reply(struct hc_resolver_service *service, struct hc_rpc_call *
                        struct hc_resolve *resolve, bool watches)
 {
     Hubcache__V1__WatchSnapshotResponse event;
+    HC_AUTO(hc_answer) *kept = NULL;
     struct hc_error err;
     const ProtobufCMessage *response = hc_resolve_encode(resolve, &err);
 
@@ -177,6 +231,11 @@ static void call_reply(struct hc_resolver_service *service, struct hc_rpc_call *
     }
     hc_request_set_commit(hc_rpc_call_request(call), resolve->commit);
     hc_metrics_add_hit(service->metrics);
+    kept = watches ? NULL : call_keep_answer(service, call, resolve, response);
+    if (kept) {
+        hc_rpc_call_finish(call, kept);
+        return;
+    }
     hubcache__v1__watch_snapshot_response__init(&event);
     event.event_case = HUBCACHE__V1__WATCH_SNAPSHOT_RESPONSE__EVENT_RESULT;
     event.result = (void *)hc_unconst((const void *)response);
@@ -224,20 +283,23 @@ static void service_note_speed(struct hc_resolver_service *service)
 }
 
 /*
- * Looks at the disk, if that is a few lookups on a quick volume; else returns 0. While a
+ * Looks at the disk, if that is a few lookups on a quick volume; else returns 0. A
+ * snapshot is more, unless memory has a proof of it: then its ref is looked at. While a
  * lookup hangs, no other thread that takes events begins one.
  */
 static int lookup_inline(struct hc_resolver_service *service, struct hc_resolve *resolve,
                          bool *was_looked_up, struct hc_error *err)
 {
+    bool is_short = resolve->lookups <= INLINE_LOOKUPS_MAX;
     int found;
 
-    *was_looked_up = resolve->lookups <= INLINE_LOOKUPS_MAX &&
-                     !hc_resolver_is_volume_slow(service->resolver) &&
-                     !atomic_exchange(&service->is_looking, true);
-    if (!*was_looked_up)
+    *was_looked_up = false;
+    if (hc_resolver_is_volume_slow(service->resolver) ||
+        atomic_exchange(&service->is_looking, true))
         return 0;
-    found = hc_resolve_at_disk(resolve, err);
+    *was_looked_up = is_short;
+    found =
+        is_short ? hc_resolve_at_disk(resolve, err) : hc_resolve_at_proof(resolve, err);
     atomic_store(&service->is_looking, false);
     service_note_speed(service);
     return found;
@@ -421,17 +483,17 @@ static void method_get_server_info(void *ctx, struct hc_rpc_call *call,
 
 static const struct hc_rpc_method methods[] = {
     {PATH("ResolveFile"), &hubcache__v1__resolve_file_request__descriptor,
-     method_resolve_file, HC_RPC_UNARY},
+     method_resolve_file, HC_RPC_UNARY, call_recall},
     {PATH("ResolveFiles"), &hubcache__v1__resolve_files_request__descriptor,
-     method_resolve_files, HC_RPC_UNARY},
+     method_resolve_files, HC_RPC_UNARY, NULL},
     {PATH("ResolveSnapshot"), &hubcache__v1__resolve_snapshot_request__descriptor,
-     method_resolve_snapshot, HC_RPC_UNARY},
+     method_resolve_snapshot, HC_RPC_UNARY, call_recall},
     {PATH("WatchSnapshot"), &hubcache__v1__watch_snapshot_request__descriptor,
-     method_watch_snapshot, HC_RPC_SERVER_STREAMING},
+     method_watch_snapshot, HC_RPC_SERVER_STREAMING, NULL},
     {PATH("ReadFile"), &hubcache__v1__read_file_request__descriptor, method_read_file,
-     HC_RPC_SERVER_STREAMING},
+     HC_RPC_SERVER_STREAMING, NULL},
     {PATH("GetServerInfo"), &hubcache__v1__get_server_info_request__descriptor,
-     method_get_server_info, HC_RPC_UNARY},
+     method_get_server_info, HC_RPC_UNARY, NULL},
 };
 
 /* ---- the interface ----------------------------------------------------------------- */
@@ -452,6 +514,9 @@ struct hc_resolver_service *hc_resolver_service_new(struct hc_resolver *resolver
     service->metrics = metrics;
     service->disk = disk;
     hc_workers_set_divisor(disk, HC_SLOW_DISK_THREADS);
+    service->recent = hc_recent_answers_new(err);
+    if (!service->recent)
+        return NULL;
     service->work = (struct hc_coalescer_work){key_look, key_run, service};
     service->coalescer = hc_coalescer_open(disk, hub, &service->work, err);
     if (!service->coalescer)
@@ -466,6 +531,7 @@ void hc_resolver_service_free(struct hc_resolver_service *service)
         return;
     hc_coalescer_close(service->coalescer);
     hc_read_streams_close(service->reads);
+    hc_recent_answers_free(service->recent);
     free(service);
 }
 

@@ -23,9 +23,10 @@ struct memo_entry {
     struct hc_file_state state;
     int64_t looked_ns;
     int64_t mtime_ms;
-    unsigned files; /* that the look looked at */
-    size_t size;    /* of the allocation */
-    size_t text;    /* where it begins in `path` */
+    uint32_t version; /* of the look */
+    unsigned files;   /* that the look looked at */
+    size_t size;      /* of the allocation */
+    size_t text;      /* where it begins in `path` */
     bool is_settled;
     bool is_direct;
     bool is_due; /* a caller was told to have it confirmed */
@@ -222,8 +223,30 @@ static bool memo_look_is_outdated(const struct hc_memo *memo,
 
 /* ---- the interface ----------------------------------------------------------------- */
 
-static void memo_fact_fill(struct hc_memo_fact *fact, const struct memo_entry *entry)
+/*
+ * On a slow volume the fact may be given again until it is due to be confirmed: a caller
+ * has to be told so.
+ */
+static struct hc_memo_term memo_entry_term(const struct hc_memo *memo,
+                                           const struct memo_entry *entry)
 {
+    int64_t lifetime_ns = memo_lifetime_ns(memo, entry), until_ns;
+
+    if (memo_median_is_slow(memo))
+        lifetime_ns /= 2;
+    if (__builtin_add_overflow(entry->looked_ns, lifetime_ns, &until_ns))
+        until_ns = INT64_MAX;
+    return (struct hc_memo_term){
+        .until_ns = until_ns,
+        .version = &memo->versions[entry->hash % MEMO_SETS],
+        .seen = entry->version,
+    };
+}
+
+static void memo_fact_fill(const struct hc_memo *memo, struct hc_memo_fact *fact,
+                           const struct memo_entry *entry)
+{
+    fact->term = memo_entry_term(memo, entry);
     fact->size = (uint64_t)entry->state.size;
     fact->mtime_ms = entry->mtime_ms;
     fact->is_direct = entry->is_direct;
@@ -246,10 +269,11 @@ bool hc_memo_find(struct hc_memo *memo, const struct hc_memo_look *look,
     memo_add_duration(memo, took_ns);
     if (!memo_look_is_outdated(memo, look)) {
         (*slot)->looked_ns = look->began_ns;
+        (*slot)->version = look->version;
         (*slot)->mtime_ms = hc_file_time_ms(&status->st_mtim);
         (*slot)->is_due = false;
     }
-    memo_fact_fill(fact, *slot);
+    memo_fact_fill(memo, fact, *slot);
     return true;
 }
 
@@ -266,6 +290,7 @@ static struct memo_entry *memo_entry_new(const struct hc_memo_look *look,
     *entry = (struct memo_entry){
         .hash = look->hash,
         .looked_ns = look->began_ns,
+        .version = look->version,
         .files = 1,
         .size = size,
         .text = path_size,
@@ -335,11 +360,19 @@ bool hc_memo_recall(struct hc_memo *memo, const char *path, struct hc_memo_fact 
     lifetime_ns = memo_lifetime_ns(memo, *slot);
     if (age_ns >= lifetime_ns)
         return false;
-    memo_fact_fill(fact, *slot);
+    memo_fact_fill(memo, fact, *slot);
     fact->is_due =
         !(*slot)->is_due && age_ns >= lifetime_ns / 2 && memo_median_is_slow(memo);
     (*slot)->is_due = (*slot)->is_due || fact->is_due;
     return true;
+}
+
+struct hc_memo_term hc_memo_look_term(const struct hc_memo *memo,
+                                      const struct hc_memo_look *look)
+{
+    return (struct hc_memo_term){.until_ns = INT64_MAX,
+                                 .version = &memo->versions[look->hash % MEMO_SETS],
+                                 .seen = look->version};
 }
 
 void hc_memo_forget(struct hc_memo *memo, const char *path)
@@ -369,4 +402,38 @@ void hc_memo_count(struct hc_memo *memo, size_t *entries, size_t *bytes)
 
     *entries = memo->shared.entries;
     *bytes = memo->shared.bytes;
+}
+
+/* ---- answers from several facts ---------------------------------------------------- */
+
+void hc_reuse_add(struct hc_reuse *reuse, const struct hc_memo_term *term)
+{
+    static const struct hc_memo_term none = {.until_ns = 0};
+
+    if (!reuse)
+        return;
+    if (reuse->count < HC_REUSE_TERMS)
+        reuse->terms[reuse->count++] = *term;
+    else
+        reuse->terms[0] = none;
+}
+
+void hc_reuse_limit(struct hc_reuse *reuse, int64_t until_ns)
+{
+    for (unsigned i = 0; reuse && i < reuse->count; i++) {
+        if (reuse->terms[i].until_ns > until_ns)
+            reuse->terms[i].until_ns = until_ns;
+    }
+}
+
+bool hc_reuse_is_valid(const struct hc_reuse *reuse, int64_t now_ns)
+{
+    bool is_valid = reuse->count > 0;
+
+    for (unsigned i = 0; is_valid && i < reuse->count; i++) {
+        const struct hc_memo_term *term = &reuse->terms[i];
+
+        is_valid = now_ns < term->until_ns && atomic_load(term->version) == term->seen;
+    }
+    return is_valid;
 }

@@ -12,7 +12,7 @@
  * How long "recent" is follows from what a look costs. If the median look takes a tenth
  * of a millisecond or more, it is the interval (hc_memo_set_interval); the first caller
  * in its second half is told to have the fact confirmed by another look, away from the
- * caller, so that what is asked for often stays in memory. On a quicker volume it is 32
+ * caller, so that what is asked for often stays in memory. On a quicker volume it is 64
  * times what the look takes: for a file less than the way to a client and back.
  *
  * What this process itself writes or removes it forgets at once; a look that began before
@@ -48,7 +48,7 @@ enum {
     HC_MEMO_HANG_LOOKS = 16,
 
     /* On a quick one, an entry is recalled for the time that so many looks take. */
-    HC_MEMO_QUICK_LOOKS = 32,
+    HC_MEMO_QUICK_LOOKS = 64,
 
     /*
      * A change in the same tick of the file system's clock as the last one cannot be
@@ -88,12 +88,21 @@ struct hc_memo_look {
     uint32_t version; /* changes when this process writes to the path */
 };
 
+/* How long a fact may be recalled: until then, or until this process writes to its
+ * path. */
+struct hc_memo_term {
+    int64_t until_ns; /* of the monotonic clock; 0: not at all */
+    const _Atomic uint32_t *version;
+    uint32_t seen; /* the version */
+};
+
 /* What a look found, or found earlier. */
 struct hc_memo_fact {
     uint64_t size; /* bytes of the file */
     int64_t mtime_ms;
-    bool is_direct; /* the caller's, kept with the text */
-    bool is_due;    /* from hc_memo_recall: the caller is to have it confirmed */
+    struct hc_memo_term term; /* of hc_memo_find and hc_memo_recall */
+    bool is_direct;           /* the caller's, kept with the text */
+    bool is_due; /* from hc_memo_recall: the caller is to have it confirmed */
     char text[HC_MEMO_TEXT_MAX + 1];
 };
 
@@ -125,6 +134,10 @@ bool hc_memo_recall(struct hc_memo *memo, const char *path, struct hc_memo_fact 
 /* A look found nothing at its path. */
 void hc_memo_store_absent(struct hc_memo *memo, const struct hc_memo_look *look);
 
+/* Until this process writes to the path of the look. */
+struct hc_memo_term hc_memo_look_term(const struct hc_memo *memo,
+                                      const struct hc_memo_look *look);
+
 /* For a path that this process has written to or removed. */
 void hc_memo_forget(struct hc_memo *memo, const char *path);
 
@@ -133,5 +146,24 @@ void hc_memo_forget(struct hc_memo *memo, const char *path);
 bool hc_memo_is_slow(const struct hc_memo *memo);
 
 void hc_memo_count(struct hc_memo *memo, size_t *entries, size_t *bytes);
+
+/*
+ * How long an answer that follows from several facts may be given again without a look at
+ * any of them. Zero-initialized: not at all; nor with more facts than it has room for.
+ */
+enum { HC_REUSE_TERMS = 3 };
+
+struct hc_reuse {
+    unsigned count;
+    struct hc_memo_term terms[HC_REUSE_TERMS];
+};
+
+/* `reuse` may be NULL. */
+void hc_reuse_add(struct hc_reuse *reuse, const struct hc_memo_term *term);
+
+/* The answer itself is valid until then. `reuse` may be NULL. */
+void hc_reuse_limit(struct hc_reuse *reuse, int64_t until_ns);
+
+bool hc_reuse_is_valid(const struct hc_reuse *reuse, int64_t now_ns);
 
 #endif

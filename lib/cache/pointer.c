@@ -96,6 +96,7 @@ static void pointer_read_link(int root, const char *cache_path, const char *path
     const char *name;
 
     fact->text[0] = '\0';
+    fact->term = (struct hc_memo_term){.until_ns = 0};
     fact->is_direct = length < 0 && errno == EINVAL; /* a plain file */
     if (length <= 0 || length == (ssize_t)sizeof target)
         return;
@@ -113,6 +114,7 @@ static void pointer_read_link(int root, const char *cache_path, const char *path
 static bool pointer_take_fact(struct hc_pointer *pointer, const struct hc_memo_fact *fact)
 {
     pointer->size = fact->size;
+    pointer->term = fact->term;
     pointer->is_direct = fact->is_direct;
     (void)hc_format(pointer->etag, sizeof pointer->etag, "%s", fact->text);
     return !hc_blob_is_emptied(pointer->etag, pointer->size);

@@ -13,6 +13,7 @@
 #define HC_CACHE_POINTER_H
 
 #include "cache.h"
+#include "memo.h"
 
 #include <stdint.h>
 
@@ -20,6 +21,7 @@ struct hc_pointer {
     char cache_path[PATH_MAX];
     char etag[HC_ETAG_MAX + 1]; /* the last part of the link; "" for a plain file */
     uint64_t size;              /* bytes of the blob */
+    struct hc_memo_term term;
     bool is_direct; /* a plain file, or a link to blobs/ of the same repo as we make it */
 };
 

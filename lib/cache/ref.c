@@ -41,8 +41,7 @@ bool hc_ref_parse(char *content, char commit[HC_COMMIT_SIZE])
 
 /* 1 and the commit, from the memo unless a stat(2) shows that the file changed; 0; -1. */
 static int ref_read(const struct hc_cache *cache, const struct hc_memo_look *look,
-                    struct stat *status, char commit[HC_COMMIT_SIZE],
-                    struct hc_error *err)
+                    struct stat *status, struct hc_ref *ref, struct hc_error *err)
 {
     struct hc_memo *memo = hc_cache_memo(cache);
     const char *path = look->path;
@@ -57,14 +56,16 @@ static int ref_read(const struct hc_cache *cache, const struct hc_memo_look *loo
     if (!S_ISREG(status->st_mode))
         return 0;
     if (hc_memo_find(memo, look, status, &fact)) {
-        memcpy(commit, fact.text, HC_COMMIT_SIZE);
+        memcpy(ref->commit, fact.text, HC_COMMIT_SIZE);
+        ref->term = fact.term;
         return 1;
     }
+    ref->term = fact.term;
     found =
         hc_file_read_stat(hc_cache_fd(cache), path, content, sizeof content, status, err);
-    if (found <= 0 || !hc_ref_parse(content, commit))
+    if (found <= 0 || !hc_ref_parse(content, ref->commit))
         return found < 0 ? -1 : 0;
-    memcpy(fact.text, commit, HC_COMMIT_SIZE);
+    memcpy(fact.text, ref->commit, HC_COMMIT_SIZE);
     hc_memo_store(memo, look, status, &fact);
     return 1;
 }
@@ -83,7 +84,7 @@ int hc_ref_find(const struct hc_cache *cache, const struct hc_repo *repo,
     if (ref_format_path(path, repo, revision, err) < 0)
         return -1;
     look = hc_memo_begin_look(memo, path);
-    found = ref_read(cache, &look, &status, ref->commit, err);
+    found = ref_read(cache, &look, &status, ref, err);
     if (found == 1)
         ref->confirmed_ms = hc_file_time_ms(&status.st_mtim);
     else
@@ -104,6 +105,7 @@ bool hc_ref_recall(const struct hc_cache *cache, const struct hc_repo *repo,
         return false;
     memcpy(ref->commit, fact.text, HC_COMMIT_SIZE);
     ref->confirmed_ms = fact.mtime_ms;
+    ref->term = fact.term;
     *is_due = *is_due || fact.is_due;
     return true;
 }

@@ -11,12 +11,14 @@
 #define HC_CACHE_REF_H
 
 #include "cache.h"
+#include "memo.h"
 
 #include <stdint.h>
 
 struct hc_ref {
     char commit[HC_COMMIT_SIZE];
     int64_t confirmed_ms; /* by the Hub; milliseconds since the epoch */
+    struct hc_memo_term term;
 };
 
 /* Trims `content`, that of a ref, in place, and copies its commit; false: it has none. */

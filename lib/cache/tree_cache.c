@@ -389,15 +389,17 @@ void hc_tree_drop(const struct hc_cache *cache, const struct hc_repo *repo,
 
 /* The memo counts what this process writes, whether it has an entry of the path or
  * not. */
-uint32_t hc_tree_version(const struct hc_cache *cache, const struct hc_repo *repo,
-                         const char *commit)
+struct hc_memo_term hc_tree_term(const struct hc_cache *cache, const struct hc_repo *repo,
+                                 const char *commit)
 {
+    const struct hc_memo *memo = hc_cache_memo(cache);
+    struct hc_memo_look look;
     struct hc_error unused;
     char path[PATH_MAX];
 
-    return tree_format_path(path, repo, commit, &unused) < 0
-               ? 0
-               : hc_memo_begin_look(hc_cache_memo(cache), path).version;
+    (void)tree_format_path(path, repo, commit, &unused); /* "" if it is too long */
+    look = hc_memo_begin_look(memo, path);
+    return hc_memo_look_term(memo, &look);
 }
 
 /* ---- names that a listing must have: kept beside the listings, under no file's path  */

@@ -46,9 +46,9 @@ int hc_tree_save(const struct hc_cache *cache, const struct hc_repo *repo,
 void hc_tree_drop(const struct hc_cache *cache, const struct hc_repo *repo,
                   const char *commit);
 
-/* Another number after this process has saved or dropped the listing. */
-uint32_t hc_tree_version(const struct hc_cache *cache, const struct hc_repo *repo,
-                         const char *commit);
+/* Until this process saves or drops the listing; its version is another one then. */
+struct hc_memo_term hc_tree_term(const struct hc_cache *cache, const struct hc_repo *repo,
+                                 const char *commit);
 
 /*
  * Names that the commit's listing must have, as the Hub said together with the commit:

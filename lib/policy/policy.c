@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { TOKEN_FILE_RETRY_MS = 5000 };
+enum { TOKEN_FILE_RETRY_MS = 5000, DAY_MS = 24 * 3600 * 1000 };
 
 int hc_policy_authorize(const struct hc_policy *policy, const struct hc_target *target,
                         const struct hc_fetch_options *options, struct hc_error *err)
@@ -48,20 +48,41 @@ bool hc_policy_may_ask_hub(const struct hc_policy *policy,
     return !policy->offline && !options->local_files_only;
 }
 
-/* A limit of 0 asks for an answer of now. */
-bool hc_policy_is_fresh(const struct hc_policy *policy,
-                        const struct hc_fetch_options *options, int64_t heard_ms,
-                        int64_t now_ms)
+/* How long until it is too old; negative: it is. A limit of 0 asks for an answer of
+ * now. */
+static int64_t policy_time_left(const struct hc_policy *policy,
+                                const struct hc_fetch_options *options, int64_t heard_ms,
+                                int64_t now_ms)
 {
     int64_t limit_ms =
         options->has_max_staleness ? options->max_staleness_ms : policy->max_staleness_ms;
     int64_t age_ms;
 
     if (limit_ms <= 0 || __builtin_sub_overflow(now_ms, heard_ms, &age_ms))
-        return false;
+        return -1;
     /* The clock of the volume may run ahead a little; far ahead, its time stamps mean
      * nothing. */
-    return age_ms <= limit_ms && age_ms >= -limit_ms;
+    if (age_ms > limit_ms || age_ms < -limit_ms)
+        return -1;
+    return age_ms < 0 ? limit_ms : limit_ms - age_ms;
+}
+
+bool hc_policy_is_fresh(const struct hc_policy *policy,
+                        const struct hc_fetch_options *options, int64_t heard_ms,
+                        int64_t now_ms)
+{
+    return policy_time_left(policy, options, heard_ms, now_ms) >= 0;
+}
+
+int64_t hc_policy_fresh_left_ms(const struct hc_policy *policy,
+                                const struct hc_fetch_options *options, int64_t heard_ms,
+                                int64_t now_ms)
+{
+    int64_t left_ms = policy_time_left(policy, options, heard_ms, now_ms);
+
+    if (left_ms < 0)
+        return 0;
+    return left_ms < DAY_MS ? left_ms : DAY_MS;
 }
 
 /*

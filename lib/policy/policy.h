@@ -44,6 +44,11 @@ bool hc_policy_is_fresh(const struct hc_policy *policy,
                         const struct hc_fetch_options *options, int64_t heard_ms,
                         int64_t now_ms);
 
+/* How long it still is, a day at most; 0: it is not, or for no whole millisecond. */
+int64_t hc_policy_fresh_left_ms(const struct hc_policy *policy,
+                                const struct hc_fetch_options *options, int64_t heard_ms,
+                                int64_t now_ms);
+
 /*
  * Whether the cache may answer although the Hub failed so, by the reference client's
  * table (§2.3): always, but for REVISION_NOT_FOUND, ENTRY_NOT_FOUND, what is_final marks,

@@ -81,6 +81,7 @@ int hc_resolution_find_file(const struct hc_resolution *resolution, const char *
                        hc_repo_type_name(resolution->repo.type), resolution->repo.id,
                        path, resolution->revision, commit);
     }
+    hc_reuse_add(resolution->options->reuse, &pointer.term);
     if (hc_resolved_file_init(resolver, pointer.cache_path, path, file, err) < 0)
         return -1;
     memcpy(file->commit_hash, commit, HC_COMMIT_SIZE);

@@ -6,12 +6,15 @@
  */
 #include "resolution.h"
 
+#include <base/cancellation.h>
 #include <base/size.h>
 #include <cache/pointer.h>
 #include <cache/ref.h>
 
 #include <string.h>
 #include <time.h>
+
+enum { NS_PER_MS = 1000 * 1000 };
 
 /* ---- authorize, local, check, cached ----------------------------------------------- */
 
@@ -45,6 +48,13 @@ int hc_resolution_check(struct hc_resolution *resolution, struct hc_error *err)
     return hc_policy_check(policy, resolution->options, err);
 }
 
+/* Steps add to it which facts the answer follows from. */
+static void resolution_reset_reuse(const struct hc_resolution *resolution)
+{
+    if (resolution->options->reuse)
+        *resolution->options->reuse = (struct hc_reuse){0};
+}
+
 /* Milliseconds since the epoch, by which refs are fresh or not. */
 static int64_t resolution_now_ms(void)
 {
@@ -52,6 +62,21 @@ static int64_t resolution_now_ms(void)
 
     (void)clock_gettime(CLOCK_REALTIME, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* An answer by this ref may be given again while the ref is known and fresh. */
+static void resolution_reuse_ref(const struct hc_resolution *resolution,
+                                 const struct hc_ref *ref)
+{
+    struct hc_reuse *reuse = resolution->options->reuse;
+    int64_t left_ms;
+
+    hc_reuse_add(reuse, &ref->term);
+    if (!reuse || !resolution->may_ask_hub)
+        return;
+    left_ms = hc_policy_fresh_left_ms(&resolution->resolver->policy, resolution->options,
+                                      ref->confirmed_ms, resolution_now_ms());
+    hc_reuse_limit(reuse, hc_monotonic_ns() + left_ms * NS_PER_MS);
 }
 
 int hc_resolution_read_ref(const struct hc_resolution *resolution,
@@ -66,7 +91,7 @@ int hc_resolution_read_ref(const struct hc_resolution *resolution,
         memcpy(commit, resolution->revision, HC_COMMIT_SIZE);
         return 1;
     }
-    found = resolution->is_due
+    found = resolution->is_due && !resolution->looks_at_ref
                 ? hc_ref_recall(resolver->cache, &resolution->repo, resolution->revision,
                                 &ref, resolution->is_due)
                 : hc_ref_find(resolver->cache, &resolution->repo, resolution->revision,
@@ -75,6 +100,8 @@ int hc_resolution_read_ref(const struct hc_resolution *resolution,
         return -1;
     if (found == 0)
         ref.commit[0] = '\0';
+    else
+        resolution_reuse_ref(resolution, &ref);
     if (resolution->uses_old_ref)
         memcpy(ref.commit, resolution->ref_commit, HC_COMMIT_SIZE);
     else
@@ -116,6 +143,7 @@ static int resolution_find(struct hc_resolution *resolution, struct hc_error *er
 {
     char directory[PATH_MAX];
 
+    resolution_reset_reuse(resolution);
     if (resolution_authorize(resolution, err) < 0)
         return -1;
     if (hc_local_find(resolution->resolver, resolution->target->id, directory))
@@ -135,6 +163,7 @@ int hc_resolution_recall(struct hc_resolution *resolution, struct hc_error *err)
     char commit[HC_COMMIT_SIZE];
     int found;
 
+    resolution_reset_reuse(resolution);
     if (resolution_authorize(resolution, err) < 0)
         return -1;
     if (resolution->resolver->settings.local_root_count > 0)

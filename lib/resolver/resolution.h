@@ -69,6 +69,7 @@ struct hc_resolution {
     /* Optional: nothing looks at the volume, what is remembered of it answers; becomes
      * true when that has to be confirmed. */
     bool *is_due;
+    bool looks_at_ref; /* with is_due: except for the ref */
 
     /* Set by the check. */
     struct hc_repo repo;

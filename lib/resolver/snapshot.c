@@ -341,7 +341,7 @@ static bool proof_begin(const struct snapshot_resolution *self, const char *comm
     if (!proof_format_name(self, commit, proof->name))
         return false;
     proof->look = hc_memo_begin_look(hc_cache_memo(cache), proof->name);
-    proof->tree_version = hc_tree_version(cache, &self->resolution.repo, commit);
+    proof->tree_version = hc_tree_term(cache, &self->resolution.repo, commit).seen;
     return true;
 }
 
@@ -364,6 +364,7 @@ static int snapshot_recall(const struct snapshot_resolution *self, const char *c
     const struct hc_resolution *resolution = &self->resolution;
     const struct hc_cache *cache = resolution->resolver->cache;
     struct hc_snapshot *snapshot = self->snapshot;
+    const struct hc_memo_term listing = hc_tree_term(cache, &resolution->repo, commit);
     char name[HC_MEMO_PATH_MAX + 1];
     struct hc_memo_fact fact;
     uint32_t tree_version;
@@ -372,12 +373,14 @@ static int snapshot_recall(const struct snapshot_resolution *self, const char *c
         !hc_memo_recall(hc_cache_memo(cache), name, &fact))
         return 0;
     *resolution->is_due = *resolution->is_due || fact.is_due;
+    hc_reuse_add(resolution->options->reuse, &fact.term);
+    hc_reuse_add(resolution->options->reuse, &listing);
     if (snapshot_set_path(self, commit, err) < 0)
         return -1;
     /* NOLINTNEXTLINE(cert-err34-c): proof_store() made the text */
     return sscanf(fact.text, "%u %" SCNu64 " %" SCNu32, &snapshot->file_count,
                   &snapshot->size_bytes, &tree_version) == 3 &&
-           tree_version == hc_tree_version(cache, &resolution->repo, commit);
+           tree_version == listing.seen;
 }
 
 /* ---- the kind ---------------------------------------------------------------------- */
@@ -424,11 +427,12 @@ static int snapshot_find_cached(struct hc_resolution *resolution, const char *co
     struct snapshot_resolution *self = (struct snapshot_resolution *)resolution;
     HC_AUTO(hc_tree) *tree = NULL;
     struct remembered_proof proof;
-    bool is_kept = commit[0] && proof_begin(self, commit, &proof);
+    bool is_kept;
     int found = 0;
 
     if (resolution->is_due)
         return snapshot_recall(self, commit, err);
+    is_kept = commit[0] && proof_begin(self, commit, &proof);
     if (commit[0])
         found = hc_tree_load(resolution->resolver->cache, &resolution->repo, commit,
                              resolution->cancellation, &tree, err);
@@ -549,9 +553,10 @@ int hc_resolve_snapshot_cached(struct hc_resolver *resolver,
 }
 
 /* A list of files is made from the listing, which is a file on the volume. */
-int hc_resolve_snapshot_remembered(struct hc_resolver *resolver,
+static int snapshot_resolve_proved(struct hc_resolver *resolver,
                                    const struct hc_snapshot_request *request,
-                                   struct hc_snapshot *snapshot, struct hc_error *err)
+                                   bool looks_at_ref, struct hc_snapshot *snapshot,
+                                   struct hc_error *err)
 {
     const struct hc_patterns patterns = {request->allow_patterns, request->allow_count,
                                          request->ignore_patterns, request->ignore_count};
@@ -560,7 +565,8 @@ int hc_resolve_snapshot_remembered(struct hc_resolver *resolver,
                                                       .resolver = resolver,
                                                       .target = &request->repo,
                                                       .options = &request->options,
-                                                      .is_due = &is_due},
+                                                      .is_due = &is_due,
+                                                      .looks_at_ref = looks_at_ref},
                                        .request = request,
                                        .snapshot = snapshot};
     int found;
@@ -574,6 +580,20 @@ int hc_resolve_snapshot_remembered(struct hc_resolver *resolver,
     if (is_due)
         hc_confirm_snapshot(&self.resolution, &patterns);
     return found;
+}
+
+int hc_resolve_snapshot_remembered(struct hc_resolver *resolver,
+                                   const struct hc_snapshot_request *request,
+                                   struct hc_snapshot *snapshot, struct hc_error *err)
+{
+    return snapshot_resolve_proved(resolver, request, false, snapshot, err);
+}
+
+int hc_resolve_snapshot_proved(struct hc_resolver *resolver,
+                               const struct hc_snapshot_request *request,
+                               struct hc_snapshot *snapshot, struct hc_error *err)
+{
+    return snapshot_resolve_proved(resolver, request, true, snapshot, err);
 }
 
 int hc_resolve_snapshot(struct hc_resolver *resolver,

@@ -533,7 +533,7 @@ static uint64_t read_script(struct script *script, uint64_t offset, uint64_t len
     const struct hc_rpc_limits limits = {.connections = 16};
     static const struct hc_rpc_method methods[] = {
         {METHOD("ReadFile"), &hubcache__v1__read_file_request__descriptor, script_answer,
-         HC_RPC_SERVER_STREAMING}};
+         HC_RPC_SERVER_STREAMING, NULL}};
     HC_AUTO(hc_rpc) *rpc = hc_rpc_open(&limits, NULL, NULL, err);
     char address[128];
     struct hc_client *client;

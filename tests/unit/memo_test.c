@@ -391,6 +391,90 @@ static void threads_share_it(void **state)
     }
 }
 
+/* ---- answers from several facts ---------------------------------------------------- */
+
+static bool is_valid_at(const struct hc_memo_fact *fact, int64_t now_ns)
+{
+    struct hc_reuse reuse = {0};
+
+    hc_reuse_add(&reuse, &fact->term);
+    return hc_reuse_is_valid(&reuse, now_ns);
+}
+
+static void on_a_slow_volume_an_answer_is_given_again_until_its_fact_is_due(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_memo) *memo = make_memo(f);
+    const int64_t interval_ns = INTERVAL_MS * (int64_t)NS_PER_MS;
+    const int64_t before_ns = hc_monotonic_ns();
+    struct hc_memo_fact fact;
+
+    make_slow(memo);
+    store(memo, "a", "one");
+    assert_true(hc_memo_recall(memo, "a", &fact));
+    assert_true(is_valid_at(&fact, before_ns + interval_ns / 2));
+    assert_false(is_valid_at(&fact, hc_monotonic_ns() + interval_ns / 2));
+
+    assert_true(is_found(memo, "a", &settled, &fact));
+    assert_true(is_valid_at(&fact, before_ns + interval_ns / 2));
+    assert_false(is_valid_at(&fact, hc_monotonic_ns() + interval_ns / 2));
+}
+
+static void on_a_quick_volume_an_answer_is_given_again_for_a_few_looks(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_memo) *memo = make_memo(f);
+    const int64_t look_ns = HC_MEMO_SLOW_NS / 2;
+    struct hc_memo_fact fact;
+
+    look_often(memo, look_ns);
+    assert_true(is_found(memo, "speed", &settled, &fact));
+    assert_true(fact.term.until_ns >= hc_monotonic_ns());
+    assert_false(
+        is_valid_at(&fact, hc_monotonic_ns() + 2 * HC_MEMO_QUICK_LOOKS * look_ns));
+}
+
+static void an_answer_is_not_given_again_after_a_write_to_any_of_its_paths(void **state)
+{
+    static const char *const paths[] = {"a", "b", "c"};
+    struct fixture *f = *state;
+    HC_AUTO(hc_memo) *memo = make_memo(f);
+    struct hc_reuse reuse;
+    struct hc_memo_fact fact;
+
+    make_slow(memo);
+    for (size_t written = 0; written < HC_REUSE_TERMS; written++) {
+        reuse = (struct hc_reuse){0};
+        for (size_t i = 0; i < HC_REUSE_TERMS; i++) {
+            store(memo, paths[i], "one");
+            assert_true(hc_memo_recall(memo, paths[i], &fact));
+            hc_reuse_add(&reuse, &fact.term);
+        }
+        assert_true(hc_reuse_is_valid(&reuse, hc_monotonic_ns()));
+        hc_memo_forget(memo, paths[written]);
+        assert_false(hc_reuse_is_valid(&reuse, hc_monotonic_ns()));
+    }
+}
+
+static void
+an_answer_from_more_facts_than_there_is_room_for_is_not_given_again(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_memo) *memo = make_memo(f);
+    struct hc_reuse reuse = {0};
+    struct hc_memo_fact fact;
+
+    make_slow(memo);
+    store(memo, "a", "one");
+    assert_true(hc_memo_recall(memo, "a", &fact));
+    assert_false(hc_reuse_is_valid(&reuse, hc_monotonic_ns()));
+    for (size_t i = 0; i < HC_REUSE_TERMS; i++)
+        hc_reuse_add(&reuse, &fact.term);
+    assert_true(hc_reuse_is_valid(&reuse, hc_monotonic_ns()));
+    hc_reuse_add(&reuse, &fact.term);
+    assert_false(hc_reuse_is_valid(&reuse, hc_monotonic_ns()));
+}
+
 /* ---- refs and pointers ------------------------------------------------------------- */
 
 static void a_ref_that_changed_in_place_is_read_again(void **state)
@@ -490,6 +574,10 @@ int main(void)
         test(a_working_set_of_100000_paths_fits),
         test(bytes_are_bounded_and_a_path_that_is_too_long_is_not_stored),
         test(threads_share_it),
+        test(on_a_slow_volume_an_answer_is_given_again_until_its_fact_is_due),
+        test(on_a_quick_volume_an_answer_is_given_again_for_a_few_looks),
+        test(an_answer_is_not_given_again_after_a_write_to_any_of_its_paths),
+        test(an_answer_from_more_facts_than_there_is_room_for_is_not_given_again),
         test(a_ref_that_changed_in_place_is_read_again),
         test(a_ref_is_recalled_until_this_process_writes_it),
         test(a_pointer_is_recalled_until_a_look_finds_it_gone),

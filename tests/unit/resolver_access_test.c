@@ -142,6 +142,9 @@ static void access_resolve_snapshot(struct fixture *f, const struct hc_target *t
     result = hc_resolve_snapshot_remembered(f->resolver, &request, &snapshot, &f->err);
     check(f, target, result, !snapshot.path);
     hc_snapshot_clear(&snapshot);
+    result = hc_resolve_snapshot_proved(f->resolver, &request, &snapshot, &f->err);
+    check(f, target, result, !snapshot.path);
+    hc_snapshot_clear(&snapshot);
     result = hc_resolve_snapshot(f->resolver, &request, NULL, &snapshot, &f->err);
     check(f, target, result, !snapshot.path);
     hc_snapshot_clear(&snapshot);

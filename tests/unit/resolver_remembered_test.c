@@ -11,6 +11,7 @@
 
 #include <base/cancellation.h>
 #include <cache/memo.h>
+#include <cache/ref.h>
 #include <cache/tree_cache.h>
 #include <resolver/resolver.h>
 
@@ -108,6 +109,11 @@ static void look_at_snapshot(struct fixture *f, const struct hc_snapshot_request
     hc_snapshot_clear(&snapshot);
 }
 
+static void forget_ref(const struct fixture *f)
+{
+    hc_memo_forget(memo_of(f), "models--org--model/refs/main");
+}
+
 /* Another client removes config.json's pointer. */
 static void remove_config(const struct fixture *f)
 {
@@ -140,6 +146,49 @@ static void a_file_is_answered_as_by_the_look_before(void **state)
     assert_false(remembered.stale);
     hc_file_clear(&looked);
     hc_file_clear(&remembered);
+}
+
+/* Whether the answer to `request` may be given again now, and in `ms` milliseconds. */
+static bool is_reusable(struct fixture *f, struct hc_file_request request, int64_t ms)
+{
+    struct hc_reuse reuse = {0};
+
+    request.options.reuse = &reuse;
+    assert_int_equal(remember_file(f, &request), 1);
+    assert_true(hc_reuse_is_valid(&reuse, hc_monotonic_ns()));
+    return hc_reuse_is_valid(&reuse, hc_monotonic_ns() + ms * 1000 * 1000);
+}
+
+static void an_answer_is_given_again_no_longer_than_its_ref_is_fresh(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_file_request request = config_request();
+
+    assert_int_equal(look_at_file(f, &request), 1);
+    assert_true(is_reusable(f, request, INTERVAL_MS / 4));
+    request.options.has_max_staleness = true;
+    request.options.max_staleness_ms = INTERVAL_MS / 4;
+    assert_false(is_reusable(f, request, INTERVAL_MS / 4));
+    request.options.local_files_only = true;
+    assert_true(is_reusable(f, request, INTERVAL_MS / 4));
+}
+
+static void what_this_process_writes_ends_an_answer(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_reuse by_look = {0}, by_memory = {0};
+    struct hc_file_request request = config_request();
+    const struct hc_repo repo = {.folder = "models--org--model"};
+
+    assert_int_equal(look_at_file(f, &request), 1);
+    request.options.reuse = &by_look;
+    assert_int_equal(look_at_file(f, &request), 1);
+    request.options.reuse = &by_memory;
+    assert_int_equal(remember_file(f, &request), 1);
+    assert_true(hc_reuse_is_valid(&by_memory, hc_monotonic_ns()));
+    hc_ref_expire(f->resolver->cache, &repo, "main");
+    assert_false(hc_reuse_is_valid(&by_look, hc_monotonic_ns()));
+    assert_false(hc_reuse_is_valid(&by_memory, hc_monotonic_ns()));
 }
 
 static void what_another_client_removes_is_answered_until_the_next_look(void **state)
@@ -364,6 +413,32 @@ static void a_proof_is_remembered_for_its_patterns(void **state)
     assert_int_equal(remember_snapshot(f, &request), 0);
 }
 
+static void a_proof_answers_with_a_look_at_the_ref_alone(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_repo repo = {.folder = "models--org--model"};
+    struct hc_snapshot_request request = {.repo = {.id = "org/model"}};
+    struct hc_reuse reuse = {0};
+    struct hc_snapshot snapshot;
+
+    assert_int_equal(hc_resolve_snapshot_proved(f->resolver, &request, &snapshot,
+                                                &f->err),
+                     0);
+    look_at_snapshot(f, &request);
+    forget_ref(f);
+    assert_int_equal(remember_snapshot(f, &request), 0);
+    request.options.reuse = &reuse;
+    assert_int_equal(hc_resolve_snapshot_proved(f->resolver, &request, &snapshot,
+                                                &f->err),
+                     1);
+    assert_string_equal(snapshot.commit_hash, f->commit);
+    hc_snapshot_clear(&snapshot);
+    assert_int_equal(remember_snapshot(f, &request), 1);
+    assert_true(hc_reuse_is_valid(&reuse, hc_monotonic_ns()));
+    hc_tree_drop(f->resolver->cache, &repo, f->commit);
+    assert_false(hc_reuse_is_valid(&reuse, hc_monotonic_ns()));
+}
+
 static void no_two_selections_share_a_proof(void **state)
 {
     static const char *const one[] = {"*.json1:+"}, *const two[] = {"*.json", "+"};
@@ -438,6 +513,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         test(a_file_is_answered_as_by_the_look_before),
+        test(an_answer_is_given_again_no_longer_than_its_ref_is_fresh),
+        test(what_this_process_writes_ends_an_answer),
         test(what_another_client_removes_is_answered_until_the_next_look),
         test(what_another_client_removes_is_noticed_in_the_background),
         test(what_is_asked_for_often_stays_in_memory),
@@ -449,6 +526,7 @@ int main(void)
         test(with_local_roots_the_volume_is_looked_at),
         test(several_files_are_remembered_if_all_are),
         test(a_proof_is_remembered_for_its_patterns),
+        test(a_proof_answers_with_a_look_at_the_ref_alone),
         test(no_two_selections_share_a_proof),
         test(a_list_of_files_is_not_remembered),
         test(an_incomplete_snapshot_is_not_remembered),

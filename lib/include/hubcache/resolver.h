@@ -79,6 +79,8 @@ struct hc_target {
     const char *revision;   /* Optional: "main". Branch, tag, refs/pr/N or commit */
 };
 
+struct hc_reuse;
+
 struct hc_fetch_options {
     bool local_files_only; /* never ask the Hub */
     bool force_download;   /* ask the Hub for everything, and download all files again */
@@ -86,8 +88,10 @@ struct hc_fetch_options {
     bool has_max_staleness;
     int64_t max_staleness_ms; /* with has_max_staleness; 0: ask the Hub now */
     const char *hub_token;    /* Optional: used instead of the resolver's own token */
-    uint64_t caller; /* Optional: a number for the identity that asks. Threads and
+    uint64_t caller;        /* Optional: a number for the identity that asks. Threads and
                         connections are shared fairly among callers */
+    struct hc_reuse *reuse; /* Optional, for hubcached: zeroed, gets how long the answer
+                               of a look at cache or memory may be given again */
 };
 
 struct hc_file_request {
@@ -288,6 +292,12 @@ HC_PUBLIC int hc_resolve_snapshot_remembered(struct hc_resolver *resolver,
                                              const struct hc_snapshot_request *request,
                                              struct hc_snapshot *snapshot,
                                              struct hc_error *err);
+
+/* The same, but the ref is looked at: one system call. */
+HC_PUBLIC int hc_resolve_snapshot_proved(struct hc_resolver *resolver,
+                                         const struct hc_snapshot_request *request,
+                                         struct hc_snapshot *snapshot,
+                                         struct hc_error *err);
 
 /* Whether the median look at a file of the volume takes a tenth of a millisecond or
  * more. */

@@ -87,7 +87,7 @@ struct hc_settings {
      * nothing is remembered. Meanwhile an answer may name a path that another client of
      * the volume has just removed, or the commit that a ref named before. What this
      * process writes or removes counts at once. On a volume where a look at a file takes
-     * less than a tenth of a millisecond, it is 32 times the look, if that is less
+     * less than a tenth of a millisecond, it is 64 times the look, if that is less
      */
     int64_t confirm_after_ms;
 

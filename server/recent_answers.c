@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One lock guards the slots, held for a comparison. Nothing is allocated or freed under
+ * it. A recent answer is one allocation, with the bytes of its request.
+ */
+#include "recent_answers.h"
+
+#include <base/cancellation.h>
+#include <base/error.h>
+#include <base/hash.h>
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct recent_answer {
+    uint64_t hash, caller;
+    unsigned method;
+    struct hc_answer *answer;
+    struct hc_reuse reuse;
+    size_t size;
+    uint8_t request[];
+};
+
+struct hc_recent_answers {
+    struct {
+        pthread_mutex_t lock;
+        struct recent_answer *slots[HC_RECENT_ANSWERS];
+    } shared;
+};
+
+static void recent_answer_free(struct recent_answer *kept)
+{
+    if (!kept)
+        return;
+    hc_answer_release(kept->answer);
+    free(kept);
+}
+
+HC_DEFINE_AUTO(recent_answer, recent_answer_free)
+
+struct hc_recent_answers *hc_recent_answers_new(struct hc_error *err)
+{
+    struct hc_recent_answers *recent = calloc(1, sizeof *recent);
+
+    if (!recent) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    (void)pthread_mutex_init(&recent->shared.lock, NULL);
+    return recent;
+}
+
+void hc_recent_answers_free(struct hc_recent_answers *recent)
+{
+    if (!recent)
+        return;
+    for (size_t i = 0; i < HC_RECENT_ANSWERS; i++)
+        recent_answer_free(recent->shared.slots[i]);
+    (void)pthread_mutex_destroy(&recent->shared.lock);
+    free(recent);
+}
+
+static uint64_t key_hash(const struct hc_recent_key *key)
+{
+    uint64_t seed = HC_HASH_START ^ key->caller ^ key->method;
+
+    return hc_hash_bytes(seed, key->bytes, key->size);
+}
+
+static bool recent_answer_has_key(const struct recent_answer *kept,
+                                  const struct hc_recent_key *key, uint64_t hash)
+{
+    return kept->hash == hash && kept->caller == key->caller &&
+           kept->method == key->method && kept->size == key->size &&
+           memcmp(kept->request, key->bytes, key->size) == 0;
+}
+
+struct hc_answer *hc_recent_answers_find(struct hc_recent_answers *recent,
+                                         const struct hc_recent_key *key, int64_t now_ns)
+{
+    const struct recent_answer *kept;
+    uint64_t hash;
+
+    if (key->size > HC_RECENT_REQUEST_MAX)
+        return NULL;
+    hash = key_hash(key);
+
+    HC_LOCKED(&recent->shared.lock);
+
+    kept = recent->shared.slots[hash % HC_RECENT_ANSWERS];
+    if (!kept || !recent_answer_has_key(kept, key, hash) ||
+        !hc_reuse_is_valid(&kept->reuse, now_ns))
+        return NULL;
+    return hc_answer_hold(kept->answer);
+}
+
+void hc_recent_answers_add(struct hc_recent_answers *recent,
+                           const struct hc_recent_key *key, struct hc_answer *answer,
+                           const struct hc_reuse *reuse)
+{
+    HC_AUTO(recent_answer) *kept = NULL; /* at the end: the replaced one */
+    struct recent_answer **slot;
+
+    if (key->size > HC_RECENT_REQUEST_MAX || answer->size > HC_RECENT_ANSWER_MAX ||
+        !hc_reuse_is_valid(reuse, hc_monotonic_ns()))
+        return;
+    kept = malloc(sizeof *kept + key->size);
+    if (!kept)
+        return;
+    *kept = (struct recent_answer){.hash = key_hash(key),
+                                   .caller = key->caller,
+                                   .method = key->method,
+                                   .answer = hc_answer_hold(answer),
+                                   .reuse = *reuse,
+                                   .size = key->size};
+    memcpy(kept->request, key->bytes, key->size);
+
+    HC_LOCKED(&recent->shared.lock); /* released before the replaced one is freed */
+
+    slot = &recent->shared.slots[kept->hash % HC_RECENT_ANSWERS];
+    {
+        struct recent_answer *replaced = *slot;
+
+        *slot = kept;
+        kept = replaced;
+    }
+}
