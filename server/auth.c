@@ -9,6 +9,9 @@
 
 #include "caller_memory.h"
 #include "caller_tokens.h"
+#include "jwt.h"
+#include "jwt_keys.h"
+#include "jwt_source.h"
 #include "log.h"
 #include "rpc.h"
 #include "watched_file.h"
@@ -31,7 +34,9 @@ enum {
 
 struct hc_auth {
     const struct hc_auth_settings *settings;
-    struct hc_watched_file tokens_file; /* the looking thread's, after the start */
+    struct hc_jwt_source_settings jwt_settings;
+    struct hc_watched_file tokens_file; /* the looking thread's, as the next */
+    struct hc_jwt_source *jwt;          /* NULL: none is configured */
     struct hc_cancellation *end;
     pthread_t thread;
     bool is_started;
@@ -39,6 +44,8 @@ struct hc_auth {
     struct {
         pthread_mutex_t lock;
         struct hc_caller_tokens *tokens; /* NULL: none are configured */
+        struct hc_jwt_keys *keys;        /* NULL: none are known (yet) */
+        bool are_keys_wanted;            /* a token named one that is not known */
         struct hc_caller_memory *memory;
         EVP_MD_CTX *digest;
     } shared;
@@ -49,7 +56,41 @@ struct hc_auth {
 
 bool hc_auth_settings_have_tokens(const struct hc_auth_settings *settings)
 {
-    return settings->tokens_file != NULL;
+    return settings->tokens_file || settings->jwt_issuer;
+}
+
+/* Forged keys would make anything of a token. */
+static bool location_is_safe(const char *location)
+{
+    return !hc_text_starts(location, "http://") ||
+           hc_text_starts(location, "http://127.") ||
+           hc_text_starts(location, "http://[::1]") ||
+           hc_text_starts(location, "http://localhost:") ||
+           hc_text_starts(location, "http://localhost/");
+}
+
+static int jwt_settings_check(const struct hc_auth_settings *settings,
+                              struct hc_error *err)
+{
+    bool has_any = settings->jwt_issuer || settings->jwt_audience || settings->jwt_keys ||
+                   settings->jwt_keys_ca || settings->jwt_keys_token_file;
+    bool has_all = settings->jwt_issuer && settings->jwt_audience && settings->jwt_keys;
+
+    if (has_any && !has_all)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "auth-jwt-issuer",
+                             "auth-jwt-issuer, auth-jwt-audience and auth-jwt-keys: give "
+                             "all three, or none");
+    if (has_all && !location_is_safe(settings->jwt_keys))
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "auth-jwt-keys",
+                             "auth-jwt-keys: keys come from a file, over https, or from "
+                             "this machine, not from '%s'",
+                             settings->jwt_keys);
+    if (has_all && strchr(settings->jwt_keys, '@') &&
+        hc_jwt_location_is_url(settings->jwt_keys))
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "auth-jwt-keys",
+                             "auth-jwt-keys: no credentials in the URL, use "
+                             "auth-jwt-keys-token-file");
+    return 0;
 }
 
 int hc_auth_settings_check(const struct hc_auth_settings *settings, bool has_unix_socket,
@@ -59,12 +100,14 @@ int hc_auth_settings_check(const struct hc_auth_settings *settings, bool has_uni
 
     if (settings->mode && has_tokens)
         return hc_fail_field(err, HC_INVALID_OPTIONS, "auth",
-                             "auth: 'none' contradicts auth-tokens: leave one out");
+                             "auth: 'none' contradicts auth-tokens and auth-jwt-issuer: "
+                             "leave one out");
     if (settings->is_required && !has_tokens && !has_unix_socket)
         return hc_fail_field(err, HC_INVALID_OPTIONS, "auth-required",
                              "auth-required: no caller could prove an identity: give "
-                             "auth-tokens, or listen on a unix socket");
-    return 0;
+                             "auth-tokens or auth-jwt-issuer, or listen on a unix "
+                             "socket");
+    return jwt_settings_check(settings, err);
 }
 
 /* --- files ---------------------------------------------------------------------------
@@ -120,9 +163,53 @@ static void auth_look_at_tokens(struct hc_auth *auth)
            HC_TEXT("file", auth->tokens_file.path), HC_NUMBER("tokens", count));
 }
 
+/* Likewise: a token that a withdrawn key has signed is refused from now on. */
+static void auth_replace_keys(struct hc_auth *auth, struct hc_jwt_keys *keys)
+{
+    struct hc_jwt_keys *old;
+
+    {
+        HC_LOCKED(&auth->shared.lock);
+
+        old = auth->shared.keys;
+        auth->shared.keys = keys;
+        hc_caller_memory_forget_all(auth->shared.memory);
+    }
+    hc_jwt_keys_free(old);
+}
+
+static void auth_look_at_keys(struct hc_auth *auth)
+{
+    struct hc_jwt_keys *keys = NULL;
+    struct hc_error err;
+    bool are_wanted;
+    size_t count;
+    int found;
+
+    if (!auth->jwt)
+        return;
+    {
+        HC_LOCKED(&auth->shared.lock);
+
+        are_wanted = auth->shared.are_keys_wanted;
+        auth->shared.are_keys_wanted = false;
+    }
+    found = hc_jwt_source_read(auth->jwt, hc_monotonic_ms(), are_wanted, &keys, &err);
+    if (found < 0)
+        HC_LOG(HC_LOG_ERROR, "keys of tokens not read again: the old ones hold",
+               HC_TEXT("error", err.message));
+    if (found <= 0)
+        return;
+    count = hc_jwt_keys_count(keys);
+    auth_replace_keys(auth, keys);
+    HC_LOG(HC_LOG_INFO, "keys of tokens read", HC_TEXT("from", auth->settings->jwt_keys),
+           HC_NUMBER("keys", count));
+}
+
 void hc_auth_look(struct hc_auth *auth)
 {
     auth_look_at_tokens(auth);
+    auth_look_at_keys(auth);
 }
 
 static void *auth_run(void *ctx)
@@ -138,7 +225,26 @@ static void *auth_run(void *ctx)
 /* --- life ----------------------------------------------------------------------------
  */
 
-static int auth_read_files(struct hc_auth *auth, struct hc_error *err)
+static int auth_open_keys(struct hc_auth *auth, struct hc_error *err)
+{
+    const struct hc_auth_settings *settings = auth->settings;
+
+    if (!settings->jwt_keys)
+        return 0;
+    auth->jwt_settings = (struct hc_jwt_source_settings){
+        .location = settings->jwt_keys,
+        .ca_file = settings->jwt_keys_ca,
+        .token_file = settings->jwt_keys_token_file,
+    };
+    auth->jwt = hc_jwt_source_new(&auth->jwt_settings, auth->end, err);
+    if (!auth->jwt)
+        return -1;
+    if (hc_jwt_location_is_url(settings->jwt_keys))
+        return 0;
+    return hc_jwt_source_read(auth->jwt, 0, false, &auth->shared.keys, err) < 0 ? -1 : 0;
+}
+
+static int auth_open_tokens(struct hc_auth *auth, struct hc_error *err)
 {
     if (!auth->settings->tokens_file)
         return 0;
@@ -167,11 +273,14 @@ struct hc_auth *hc_auth_open(const struct hc_auth_settings *settings,
         (void)hc_fail_memory(err);
         return NULL;
     }
-    return auth_read_files(auth, err) == 0 ? hc_take(&auth) : NULL;
+    if (auth_open_tokens(auth, err) < 0 || auth_open_keys(auth, err) < 0)
+        return NULL;
+    return hc_take(&auth);
 }
 
 int hc_auth_start(struct hc_auth *auth, struct hc_error *err)
 {
+    auth_look_at_keys(auth);
     if (pthread_create(&auth->thread, NULL, auth_run, auth) != 0)
         return hc_fail(err, HC_INTERNAL, "no thread to look at the files of callers");
     auth->is_started = true;
@@ -186,6 +295,8 @@ void hc_auth_close(struct hc_auth *auth)
         hc_cancellation_cancel(auth->end);
         (void)pthread_join(auth->thread, NULL);
     }
+    hc_jwt_source_free(auth->jwt);
+    hc_jwt_keys_free(auth->shared.keys);
     hc_caller_tokens_free(auth->shared.tokens);
     hc_caller_memory_free(auth->shared.memory);
     EVP_MD_CTX_free(auth->shared.digest);
@@ -243,35 +354,77 @@ static int credential_token(const struct hc_credential *credential, const char *
     return 0;
 }
 
+/* A token that a call shows, and when. */
+struct shown_token {
+    const char *text;
+    size_t size;
+    struct hc_credential_hash hash;
+    int64_t now_s;
+};
+
 /* The lock is held here and in the functions up to auth_identify_uid(). */
-static int token_hash(struct hc_auth *auth, const char *token, size_t size,
-                      struct hc_credential_hash *hash, struct hc_error *err)
+static int token_hash(struct hc_auth *auth, struct shown_token *token,
+                      struct hc_error *err)
 {
     EVP_MD_CTX *digest = auth->shared.digest;
-    unsigned length = sizeof hash->bytes;
+    unsigned length = sizeof token->hash.bytes;
 
     if (EVP_DigestInit_ex2(digest, auth->sha256, NULL) &&
-        EVP_DigestUpdate(digest, token, size) &&
-        EVP_DigestFinal_ex(digest, hash->bytes, &length))
+        EVP_DigestUpdate(digest, token->text, token->size) &&
+        EVP_DigestFinal_ex(digest, token->hash.bytes, &length))
         return 0;
     return hc_fail(err, HC_INTERNAL, "OpenSSL refuses to hash");
 }
 
-static int auth_identify_token(struct hc_auth *auth, const char *token, size_t size,
-                               int64_t now_s, struct hc_caller **caller,
-                               struct hc_error *err)
+static int auth_check_jwt(struct hc_auth *auth, const struct shown_token *token,
+                          struct hc_jwt_result *result, struct hc_error *err)
 {
-    struct hc_credential_hash hash;
+    const struct hc_jwt_rules rules = {.issuer = auth->settings->jwt_issuer,
+                                       .audience = auth->settings->jwt_audience,
+                                       .keys = auth->shared.keys,
+                                       .now_s = token->now_s};
+    int checked = hc_jwt_check(&rules, token->text, token->size, result);
 
-    if (token_hash(auth, token, size, &hash, err) < 0)
+    if (checked < 0)
+        return credential_refuse(result->flaw, err);
+    if (checked > 0)
+        return 1;
+    auth->shared.are_keys_wanted = true;
+    (void)credential_refuse("the key that has signed the token is not known", err);
+    err->retry_after_ms = LOOK_EVERY_MS; /* for its issuer may have rotated its keys */
+    return -1;
+}
+
+/* A token that no call has shown yet, or not for a while. */
+static int auth_decide(struct hc_auth *auth, const struct shown_token *token,
+                       struct hc_jwt_result *result, struct hc_error *err)
+{
+    const struct hc_caller_tokens *tokens = auth->shared.tokens;
+
+    result->end_s = INT64_MAX;
+    result->caller =
+        tokens ? hc_caller_hold(hc_caller_tokens_find(tokens, &token->hash)) : NULL;
+    if (result->caller)
+        return 1;
+    if (auth->jwt && !(tokens && !memchr(token->text, '.', token->size)))
+        return auth_check_jwt(auth, token, result, err);
+    return credential_refuse("hubcached does not know the token", err);
+}
+
+static int auth_identify_token(struct hc_auth *auth, struct shown_token *token,
+                               struct hc_caller **caller, struct hc_error *err)
+{
+    struct hc_jwt_result result;
+
+    if (token_hash(auth, token, err) < 0)
         return -1;
-    *caller = hc_caller_memory_recall(auth->shared.memory, &hash, now_s);
+    *caller = hc_caller_memory_recall(auth->shared.memory, &token->hash, token->now_s);
     if (*caller)
         return 1;
-    *caller = hc_caller_hold(hc_caller_tokens_find(auth->shared.tokens, &hash));
-    if (!*caller)
-        return credential_refuse("hubcached does not know the token", err);
-    hc_caller_memory_keep(auth->shared.memory, &hash, *caller, INT64_MAX);
+    if (auth_decide(auth, token, &result, err) < 0)
+        return -1;
+    hc_caller_memory_keep(auth->shared.memory, &token->hash, result.caller, result.end_s);
+    *caller = result.caller;
     return 1;
 }
 
@@ -297,14 +450,13 @@ static int auth_identify_uid(struct hc_auth *auth, uid_t uid, int64_t now_s,
 int hc_auth_identify(struct hc_auth *auth, const struct hc_credential *credential,
                      int64_t now_s, struct hc_caller **caller, struct hc_error *err)
 {
-    const char *token = "";
-    size_t size = 0;
+    struct shown_token token = {.text = "", .now_s = now_s};
     HC_LOCKED(&auth->shared.lock);
 
     if (credential->authorization && hc_auth_settings_have_tokens(auth->settings)) {
-        if (credential_token(credential, &token, &size, err) < 0)
+        if (credential_token(credential, &token.text, &token.size, err) < 0)
             return -1;
-        return auth_identify_token(auth, token, size, now_s, caller, err);
+        return auth_identify_token(auth, &token, caller, err);
     }
     if (credential->has_uid)
         return auth_identify_uid(auth, credential->uid, now_s, caller, err);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Decides who calls. A caller proves its identity by a token in the header
- * "authorization: Bearer …", which is a line of --auth-tokens, or by the connection: the
- * kernel says which user connected to a unix socket. A header comes before a connection.
+ * "authorization: Bearer …", which is a line of --auth-tokens or a JWT signed by a key of
+ * --auth-jwt-keys, or by the connection: the kernel says which user connected to a unix
+ * socket. A header comes before a connection.
  *
  *     no way to check a token is configured    the header identifies no caller
  *     the header has a token that is accepted  its caller
@@ -11,8 +12,9 @@
  *     no header                                anonymous; refused with --auth-required
  *
  * What a token has shown is remembered, by its SHA-256, so that the next call with it
- * costs a hash and a look-up. A thread of its own looks at the files every two seconds;
- * one that is wrong changes nothing, and is logged. Callable from any thread.
+ * costs a hash and a look-up. A thread of its own looks at the files every two seconds,
+ * and asks the URL of keys; what is wrong changes nothing, and is logged. Callable from
+ * any thread.
  */
 #ifndef HC_SERVER_AUTH_H
 #define HC_SERVER_AUTH_H
@@ -29,6 +31,8 @@ struct hc_rpc_call;
 struct hc_auth_settings {
     char *mode; /* "none": the operator says that there is no way */
     char *tokens_file;
+    char *jwt_issuer, *jwt_audience, *jwt_keys; /* all of them, or none */
+    char *jwt_keys_ca, *jwt_keys_token_file;
     bool is_required;
 };
 
@@ -45,7 +49,7 @@ struct hc_auth *hc_auth_open(const struct hc_auth_settings *settings,
 void hc_auth_close(struct hc_auth *auth);
 HC_DEFINE_AUTO(hc_auth, hc_auth_close)
 
-/* Starts the thread that looks at the files. */
+/* Asks the URL of keys, if there is one, and starts the thread that looks at files. */
 int hc_auth_start(struct hc_auth *auth, struct hc_error *err);
 
 /*

@@ -252,6 +252,11 @@ void hc_options_clear(struct hc_options *options)
     hc_strings_clear(&options->mirrors);
     free(options->auth.mode);
     free(options->auth.tokens_file);
+    free(options->auth.jwt_issuer);
+    free(options->auth.jwt_audience);
+    free(options->auth.jwt_keys);
+    free(options->auth.jwt_keys_ca);
+    free(options->auth.jwt_keys_token_file);
     free(options->http_listen);
     free(options->config);
     free(options->log_level);

@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: hubcached knows its callers by their tokens or by the user behind a unix
- * socket, refuses a wrong token and, with --auth-required, a call without one, but for
- * health; tokens that are rotated take effect without a restart and without a failed
- * call, and no token is logged.
+ * The promise: hubcached knows its callers by their tokens, those of Kubernetes included,
+ * or by the user behind a unix socket, refuses a wrong token and, with --auth-required, a
+ * call without one, but for health; tokens and keys that are rotated take effect without
+ * a restart, and no token is logged.
  */
 #include "service_fixture.h"
 
 #include <base/auto.h>
+#include <jwt_maker.h>
+#include <raw_server.h>
 
 #include <fcntl.h>
 #include <grpc/health/v1/health.pb-c.h>
 #include <hubcache/error.h>
 #include <string.h>
+#include <time.h>
 
 #define ALICE "0c848abb03307b06cf70cd4e29c157dc81af5e94ab3eb1d0c59a120269572376"
 #define BOB "9f03ef1533a68d2f506f81ef463c1183a82a6bd40e45613f36e6fe1889cf1b99"
@@ -202,6 +205,136 @@ static void a_wrong_file_changes_nothing_and_is_logged(void **state)
     assert_refused(world, "Bearer bob-secret");
 }
 
+/* --- JSON Web Tokens ------------------------------------------------------------------
+ */
+
+#define ISSUER "https://kubernetes.default.svc.cluster.local"
+
+/* A JWKS, which the calling function frees. */
+static char *set_of(const struct jwt_key *key, const char *kid)
+{
+    HC_AUTO_FREE char *more = NULL;
+    HC_AUTO_FREE char *jwk = NULL;
+    char *set = NULL;
+
+    assert_true(asprintf(&more, ",\"kid\":\"%s\",\"use\":\"sig\"", kid) > 0);
+    jwk = jwt_key_public(key, more);
+    assert_true(asprintf(&set, "{\"keys\":[%s]}", jwk) > 0);
+    return set;
+}
+
+/* "Bearer <token>" as Kubernetes makes it, which the calling function frees. */
+static char *account_header(const struct jwt_key *key, const char *kid,
+                            const char *audience, int64_t expires_in_s)
+{
+    int64_t now_s = (int64_t)time(NULL);
+    HC_AUTO_FREE char *head = NULL;
+    HC_AUTO_FREE char *claims = NULL;
+    HC_AUTO_FREE char *token = NULL;
+    char *header = NULL;
+
+    assert_true(asprintf(&head, "{\"alg\":\"RS256\",\"kid\":\"%s\"}", kid) > 0);
+    assert_true(asprintf(&claims,
+                         "{\"aud\":[\"%s\"],\"exp\":%jd,\"iat\":%jd,\"iss\":\"" ISSUER
+                         "\","
+                         "\"kubernetes.io\":{\"namespace\":\"prod\"},\"nbf\":%jd,"
+                         "\"sub\":\"system:serviceaccount:prod:trainer\"}",
+                         audience, (intmax_t)(now_s + expires_in_s), (intmax_t)now_s,
+                         (intmax_t)now_s) > 0);
+    token = jwt_sign(head, claims, "RS256", key);
+    assert_true(asprintf(&header, "Bearer %s", token) > 0);
+    return header;
+}
+
+static void serve_with_keys(struct world *world, const char *location, const char *level)
+{
+    serve(world, NULL,
+          (const char *const[]){"--auth-jwt-issuer", ISSUER, "--auth-jwt-audience",
+                                "hubcache", "--auth-jwt-keys", location,
+                                "--auth-required", "--log-level", level, NULL});
+}
+
+static void a_service_account_calls_with_its_token(void **state)
+{
+    struct world *world = *state;
+    struct jwt_key *key = jwt_key_make("RSA", 2048);
+    HC_AUTO_FREE char *set = set_of(key, "k1");
+    HC_AUTO_FREE char *path = temp_dir_path(world->dir, "keys");
+    HC_AUTO_FREE char *good = account_header(key, "k1", "hubcache", 600);
+    HC_AUTO_FREE char *other = account_header(key, "k1", ISSUER, 600);
+    HC_AUTO_FREE char *old = account_header(key, "k1", "hubcache", -600);
+    HC_AUTO_FREE char *log = NULL;
+
+    temp_dir_write(world->dir, "keys", set);
+    serve_with_keys(world, path, "debug");
+    assert_answered(world, good);
+    assert_answered(world, good);
+    assert_refused(world, other);
+    assert_refused(world, old);
+    assert_refused(world, "Bearer alice-secret");
+    assert_refused(world, NULL);
+    log = world_log(world);
+
+    assert_non_null(strstr(log, "\"caller\":\"system:serviceaccount:prod:trainer\","
+                                "\"by\":\"jwt\""));
+    assert_non_null(strstr(log, "the token is for another audience"));
+    assert_non_null(strstr(log, "the token has expired"));
+    assert_null(strstr(log, "eyJ")); /* how every token begins */
+    jwt_key_free(key);
+}
+
+static void answer_with_keys(struct raw_server *issuer, const char *set)
+{
+    HC_AUTO_FREE char *bytes = NULL;
+
+    assert_true(asprintf(&bytes,
+                         "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nConnection: "
+                         "close\r\n\r\n%s",
+                         strlen(set), set) > 0);
+    raw_server_answer(issuer, "GET /jwks", bytes);
+}
+
+/* The first call with a new key makes hubcached ask for it. */
+static void keys_at_a_url_are_rotated(void **state)
+{
+    struct world *world = *state;
+    struct raw_server *issuer = raw_server_start();
+    struct jwt_key *old = jwt_key_make("RSA", 2048), *fresh = jwt_key_make("RSA", 2048);
+    HC_AUTO_FREE char *old_set = set_of(old, "k1");
+    HC_AUTO_FREE char *fresh_set = set_of(fresh, "k2");
+    HC_AUTO_FREE char *old_header = account_header(old, "k1", "hubcache", 600);
+    HC_AUTO_FREE char *fresh_header = account_header(fresh, "k2", "hubcache", 600);
+    HC_AUTO_FREE char *url = NULL;
+    HC_AUTO_FCLOSE FILE *log = open_log(world);
+    char line[4096];
+
+    assert_true(asprintf(&url, "%s/jwks", raw_server_url(issuer)) > 0);
+    answer_with_keys(issuer, old_set);
+    serve_with_keys(world, url, "info");
+    await_line(log, "keys of tokens read", line, sizeof line);
+    assert_answered(world, old_header);
+    answer_with_keys(issuer, fresh_set);
+    assert_refused(world, fresh_header);
+    await_line(log, "keys of tokens read", line, sizeof line);
+    assert_answered(world, fresh_header);
+    assert_refused(world, old_header);
+    raw_server_stop(issuer);
+    jwt_key_free(old);
+    jwt_key_free(fresh);
+}
+
+static void without_keys_at_the_start_hubcached_serves_others(void **state)
+{
+    struct world *world = *state;
+    HC_AUTO_FREE char *log = NULL;
+
+    serve_with_keys(world, "http://127.0.0.1:1/jwks", "info");
+    assert_int_equal(method_status(world, "/grpc.health.v1.Health/Check"), HC_STATUS_OK);
+    assert_refused(world, NULL);
+    log = world_log(world);
+    assert_non_null(strstr(log, "keys of tokens not read again"));
+}
+
 static void wrong_options_end_the_start(void **state)
 {
     struct world *world = *state;
@@ -256,6 +389,9 @@ int main(void)
         TEST(a_unix_socket_shows_its_user),
         TEST(tokens_are_rotated_without_a_failed_call),
         TEST(a_wrong_file_changes_nothing_and_is_logged),
+        TEST(a_service_account_calls_with_its_token),
+        TEST(keys_at_a_url_are_rotated),
+        TEST(without_keys_at_the_start_hubcached_serves_others),
         TEST(wrong_options_end_the_start),
         TEST(an_open_listener_is_warned_of),
         TEST(a_listener_that_is_open_by_choice_is_not),

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The promise: a call has the caller that its credential proves; a token that is not
- * known is refused and never anonymous; the file of tokens is read again when it changes,
- * and a wrong one changes nothing.
+ * known is refused and never anonymous; the files of tokens and of keys are read again
+ * when they change, and a wrong one changes nothing.
  */
 #include <test.h>
 
 #include <base/auto.h>
+#include <jwt_maker.h>
 #include <server/auth.h>
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -60,10 +62,16 @@ static void open_with_tokens(struct fixture *f, const char *text)
     open_auth(f);
 }
 
-static int identify(struct fixture *f, const struct hc_credential *credential)
+static int identify_at(struct fixture *f, const struct hc_credential *credential,
+                       int64_t now_s)
 {
     hc_caller_release(hc_take(&f->caller));
-    return hc_auth_identify(f->auth, credential, NOW_S, &f->caller, &f->err);
+    return hc_auth_identify(f->auth, credential, now_s, &f->caller, &f->err);
+}
+
+static int identify(struct fixture *f, const struct hc_credential *credential)
+{
+    return identify_at(f, credential, NOW_S);
 }
 
 static int identify_header(struct fixture *f, const char *header)
@@ -255,9 +263,136 @@ static void a_wrong_file_is_refused_at_the_start(void **state)
     assert_int_equal(f->err.reason, HC_INVALID_OPTIONS);
 }
 
+/* --- JSON Web Tokens -------------------------------------------------------------------
+ */
+
+enum { EXPIRES_S = NOW_S + 600, LEEWAY_S = 30 };
+
+/* Writes the set that has the key under the name, or what is no set. */
+static void write_keys(struct fixture *f, const struct jwt_key *key, const char *kid)
+{
+    HC_AUTO_FREE char *more = NULL;
+    HC_AUTO_FREE char *jwk = NULL;
+    HC_AUTO_FREE char *set = NULL;
+
+    assert_true(asprintf(&more, ",\"kid\":\"%s\"", kid) > 0);
+    jwk = jwt_key_public(key, more);
+    assert_true(asprintf(&set, "{\"keys\":[%s]}", jwk) > 0);
+    temp_dir_write(f->dir, "keys", set);
+}
+
+static void open_with_keys(struct fixture *f, const struct jwt_key *key)
+{
+    static char issuer[] = "i", audience[] = "hubcache";
+    HC_AUTO_FREE char *path = temp_dir_path(f->dir, "keys");
+
+    write_keys(f, key, "1");
+    f->settings.jwt_issuer = issuer;
+    f->settings.jwt_audience = audience;
+    f->settings.jwt_keys = hc_take(&path);
+    open_auth(f);
+}
+
+/* "Bearer <token>" of the caller "ci", which the calling function frees. */
+static char *header_of(const struct jwt_key *key, const char *kid)
+{
+    HC_AUTO_FREE char *head = NULL;
+    HC_AUTO_FREE char *claims = NULL;
+    HC_AUTO_FREE char *token = NULL;
+    char *header = NULL;
+
+    assert_true(asprintf(&head, "{\"alg\":\"ES256\",\"kid\":\"%s\"}", kid) > 0);
+    assert_true(asprintf(&claims,
+                         "{\"iss\":\"i\",\"aud\":\"hubcache\",\"sub\":\"ci\","
+                         "\"exp\":%d}",
+                         EXPIRES_S) > 0);
+    token = jwt_sign(head, claims, "ES256", key);
+    assert_true(asprintf(&header, "Bearer %s", token) > 0);
+    return header;
+}
+
+static int identify_header_at(struct fixture *f, const char *header, int64_t now_s)
+{
+    return identify_at(f,
+                       &(struct hc_credential){.authorization = header,
+                                               .size = strlen(header)},
+                       now_s);
+}
+
+static void a_signed_token_is_its_subject_until_it_expires(void **state)
+{
+    struct fixture *f = *state;
+    struct jwt_key *key = jwt_key_make("EC", 256);
+    HC_AUTO_FREE char *header = header_of(key, "1");
+    HC_AUTO_FREE char *path = NULL;
+
+    open_with_keys(f, key);
+    path = f->settings.jwt_keys;
+    for (unsigned again = 0; again < 2; again++) {
+        assert_int_equal(identify_header(f, header), 1);
+        assert_string_equal(f->caller->name, "ci");
+        assert_int_equal(f->caller->kind, HC_CALLER_JWT);
+    }
+    assert_int_equal(identify_header_at(f, header, EXPIRES_S - 1), 1);
+    assert_refused(f, identify_header_at(f, header, EXPIRES_S + LEEWAY_S));
+    assert_non_null(strstr(f->err.message, "expired"));
+    header[strlen(header) - 3] ^= 1;
+    assert_refused(f, identify_header(f, header));
+    assert_null(strstr(f->err.message, header + 7));
+    jwt_key_free(key);
+}
+
+static void a_rotated_key_is_read_and_a_withdrawn_one_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct jwt_key *old = jwt_key_make("EC", 256), *fresh = jwt_key_make("EC", 256);
+    HC_AUTO_FREE char *old_header = header_of(old, "1");
+    HC_AUTO_FREE char *fresh_header = header_of(fresh, "2");
+    HC_AUTO_FREE char *path = NULL;
+
+    open_with_keys(f, old);
+    path = f->settings.jwt_keys;
+    assert_int_equal(identify_header(f, old_header), 1);
+    assert_refused(f, identify_header(f, fresh_header));
+    assert_non_null(strstr(f->err.message, "key that has signed the token is not known"));
+    assert_true(f->err.retry_after_ms > 0);
+
+    write_keys(f, fresh, "2");
+    hc_auth_look(f->auth);
+    assert_int_equal(identify_header(f, fresh_header), 1);
+    assert_refused(f, identify_header(f, old_header));
+    temp_dir_write(f->dir, "keys", "{}"); /* a wrong file changes nothing */
+    hc_auth_look(f->auth);
+    assert_int_equal(identify_header(f, fresh_header), 1);
+    jwt_key_free(old);
+    jwt_key_free(fresh);
+}
+
+static void both_kinds_of_tokens_can_be_configured(void **state)
+{
+    struct fixture *f = *state;
+    struct jwt_key *key = jwt_key_make("EC", 256);
+    HC_AUTO_FREE char *header = header_of(key, "1");
+    HC_AUTO_FREE char *path = NULL;
+
+    temp_dir_write(f->dir, "tokens", "alice sha256:" ALICE "\n");
+    f->settings.tokens_file = f->path;
+    open_with_keys(f, key);
+    path = f->settings.jwt_keys;
+    assert_int_equal(identify_header(f, header), 1);
+    assert_string_equal(f->caller->name, "ci");
+    assert_int_equal(identify_header(f, "Bearer alice-secret"), 1);
+    assert_string_equal(f->caller->name, "alice");
+    assert_refused(f, identify_header(f, "Bearer bob-secret"));
+    assert_refused(f, identify_header(f, "Bearer a.b.c"));
+    jwt_key_free(key);
+}
+
 static void settings_that_contradict_are_refused(void **state)
 {
-    static char none[] = "none", file[] = "/tokens";
+    static char none[] = "none", file[] = "/tokens", text[] = "x";
+    static char plain[] = "http://hub/keys", local[] = "http://127.0.0.1:1/keys";
+    static char safe[] = "https://hub/keys", named[] = "https://me:secret@hub/keys";
     static const struct {
         struct hc_auth_settings settings;
         bool has_unix_socket;
@@ -268,6 +403,27 @@ static void settings_that_contradict_are_refused(void **state)
         {{.tokens_file = file, .is_required = true}, false, NULL},
         {{.is_required = true}, true, NULL},
         {{.mode = none, .tokens_file = file}, false, "auth"},
+        {{.jwt_issuer = text,
+          .jwt_audience = text,
+          .jwt_keys = file,
+          .is_required = true},
+         false,
+         NULL},
+        {{.jwt_issuer = text, .jwt_audience = text, .jwt_keys = safe}, false, NULL},
+        {{.jwt_issuer = text, .jwt_audience = text, .jwt_keys = local}, false, NULL},
+        {{.jwt_issuer = text, .jwt_audience = text, .jwt_keys = plain},
+         false,
+         "auth-jwt-keys"},
+        {{.jwt_issuer = text, .jwt_audience = text, .jwt_keys = named},
+         false,
+         "auth-jwt-keys"},
+        {{.jwt_issuer = text, .jwt_audience = text}, false, "auth-jwt-issuer"},
+        {{.jwt_issuer = text, .jwt_keys = file}, false, "auth-jwt-issuer"},
+        {{.jwt_audience = text, .jwt_keys = file}, false, "auth-jwt-issuer"},
+        {{.jwt_keys_ca = file}, false, "auth-jwt-issuer"},
+        {{.mode = none, .jwt_issuer = text, .jwt_audience = text, .jwt_keys = file},
+         false,
+         "auth"},
         {{.is_required = true}, false, "auth-required"},
         {{.mode = none, .is_required = true}, false, "auth-required"},
     };
@@ -298,6 +454,9 @@ int main(void)
         TEST(a_swapped_symlink_is_read_again),
         TEST(a_wrong_or_missing_file_changes_nothing),
         TEST(a_wrong_file_is_refused_at_the_start),
+        TEST(a_signed_token_is_its_subject_until_it_expires),
+        TEST(a_rotated_key_is_read_and_a_withdrawn_one_refused),
+        TEST(both_kinds_of_tokens_can_be_configured),
         cmocka_unit_test(settings_that_contradict_are_refused),
     };
 
