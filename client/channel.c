@@ -21,6 +21,7 @@
 #include "base/text.h"
 #include "channel_status.h"
 #include "server_address.h"
+#include "token_file.h"
 
 #include <hubcache-client/client.h>
 
@@ -59,6 +60,7 @@ struct hc_channel {
     grpc_channel *grpc;
     char *server;
     char *authorization; /* "Bearer …"; NULL: no token */
+    char *token_file;    /* or the file that has it, read for each attempt */
     char *hub_token;     /* NULL: no token */
     int64_t timeout_ms;  /* 0: none */
 };
@@ -69,6 +71,7 @@ struct call_attempt {
     gpr_timespec deadline; /* of the whole call */
     grpc_completion_queue *queue;
     grpc_call *call;
+    const char *authorization; /* borrowed */
     grpc_metadata_array headers, trailers;
     grpc_byte_buffer *bytes; /* the message read last; NULL at the end */
     struct iovec *pieces;    /* the same in pieces, with room for `piece_room` */
@@ -177,14 +180,16 @@ static ProtobufCMessage *message_from_byte_buffer(grpc_byte_buffer *bytes,
     return message;
 }
 
-static size_t channel_metadata(const struct hc_channel *channel, grpc_metadata *metadata)
+static size_t call_attempt_metadata(const struct call_attempt *attempt,
+                                    grpc_metadata *metadata)
 {
+    const struct hc_channel *channel = attempt->channel;
     size_t count = 0;
 
     memset(metadata, 0, METADATA_COUNT_MAX * sizeof *metadata);
-    if (channel->authorization) {
+    if (attempt->authorization) {
         metadata[count].key = grpc_slice_from_static_string("authorization");
-        metadata[count++].value = grpc_slice_from_copied_string(channel->authorization);
+        metadata[count++].value = grpc_slice_from_copied_string(attempt->authorization);
     }
     if (channel->hub_token) {
         metadata[count].key = grpc_slice_from_static_string("x-hub-token");
@@ -197,7 +202,7 @@ static size_t channel_metadata(const struct hc_channel *channel, grpc_metadata *
 static grpc_call_error call_attempt_start(struct call_attempt *attempt)
 {
     grpc_metadata metadata[METADATA_COUNT_MAX];
-    size_t count = channel_metadata(attempt->channel, metadata);
+    size_t count = call_attempt_metadata(attempt, metadata);
     grpc_byte_buffer *bytes = message_to_byte_buffer(attempt->request->message);
     grpc_op ops[] = {{.op = GRPC_OP_SEND_INITIAL_METADATA},
                      {.op = GRPC_OP_SEND_MESSAGE},
@@ -451,7 +456,10 @@ static int channel_copy_options(struct hc_channel *channel,
     if (options->bearer_token &&
         asprintf(&channel->authorization, "Bearer %s", options->bearer_token) < 0)
         channel->authorization = NULL;
-    if (!channel->server || !channel->hub_token != !options->hub_token ||
+    if (options->bearer_token_file)
+        channel->token_file = strdup(options->bearer_token_file);
+    if (!channel->server || !channel->token_file != !options->bearer_token_file ||
+        !channel->hub_token != !options->hub_token ||
         !channel->authorization != !options->bearer_token)
         return hc_fail_memory(err);
     return 0;
@@ -486,6 +494,7 @@ void hc_channel_close(struct hc_channel *channel)
     grpc_shutdown();
     hc_text_wipe(channel->authorization);
     hc_text_wipe(channel->hub_token);
+    free(channel->token_file);
     free(channel->server);
     free(channel);
 }
@@ -521,8 +530,17 @@ static int channel_make_call(struct hc_channel *channel,
     bool is_retryable;
 
     do {
+        HC_AUTO_WIPE char *from_file =
+            channel->token_file ? hc_token_file_authorization(channel->token_file, err)
+                                : NULL;
+
+        if (channel->token_file && !from_file)
+            return -1;
         HC_AUTO_VALUE(call_attempt)
-        attempt = {.channel = channel, .request = request, .deadline = deadline};
+        attempt = {.channel = channel,
+                   .request = request,
+                   .authorization = from_file ? from_file : channel->authorization,
+                   .deadline = deadline};
 
         if (call_attempt_run(&attempt, &failure) == 0) {
             *response = hc_take(&attempt.response);

@@ -14,6 +14,7 @@
 #include "channel.h"
 #include "client.h"
 #include "message.h"
+#include "token_file.h"
 
 #include <hubcache/v1/resolver.pb-c.h>
 #include <protobuf-c/protobuf-c.h>
@@ -38,15 +39,28 @@ static const char *option_or_variable(const char *given, const char *variable)
     return value && value[0] != '\0' ? value : NULL;
 }
 
-/* The message does not show the token. */
-static int token_check(const char *token, const char *what, struct hc_error *err)
+/*
+ * Chooses the caller's token, or the file that has it; `*copy` is wiped by the calling
+ * function. As for the Hub's own clients, the variable of the token comes first.
+ */
+static int client_choose_token(struct hc_client_options *options, char **copy,
+                               struct hc_error *err)
 {
-    for (const unsigned char *s = (const unsigned char *)(token ? token : ""); *s; s++) {
-        if (*s <= ' ' || *s >= 0x7f)
-            return hc_fail(err, HC_INVALID_OPTIONS,
-                           "the %s holds a character that no token has", what);
+    const char *value = option_or_variable(NULL, "HUBCACHE_TOKEN");
+
+    if (options->bearer_token || options->bearer_token_file) {
+        if (options->bearer_token)
+            options->bearer_token_file = NULL;
+        return hc_token_check(options->bearer_token, "bearer token", err);
     }
-    return 0;
+    *copy = hc_text_copy(value, err);
+    if (value && !*copy)
+        return -1;
+    if (*copy && hc_text_trim(*copy)[0] != '\0')
+        options->bearer_token = *copy;
+    else
+        options->bearer_token_file = option_or_variable(NULL, "HUBCACHE_TOKEN_FILE");
+    return hc_token_check(options->bearer_token, "token in HUBCACHE_TOKEN", err);
 }
 
 /*
@@ -59,12 +73,13 @@ static int client_connect(struct hc_client *client,
     const char *server = option_or_variable(options->server, "HUBCACHE_SERVER");
     const char *mount = option_or_variable(options->mount, "HUBCACHE_MOUNT");
     struct hc_client_options resolved = *options;
+    HC_AUTO_WIPE char *token = NULL;
 
     if (options->timeout_ms < 0)
         return hc_fail_field(err, HC_INVALID_OPTIONS, "timeout_ms",
                              "the timeout is negative");
-    if (token_check(options->bearer_token, "bearer token", err) < 0 ||
-        token_check(options->hub_token, "Hub token", err) < 0)
+    if (client_choose_token(&resolved, &token, err) < 0 ||
+        hc_token_check(options->hub_token, "Hub token", err) < 0)
         return -1;
     client->mount = hc_text_copy(mount, err);
     if (mount && !client->mount)

@@ -3,8 +3,8 @@
  * One argp child parses the options that stand before the name of a subcommand and those
  * that stand after it, so that both places mean the same. An option that is given in both
  * places has the value after the name. Options that are not given are left to the client
- * library, which reads the environment and knows the defaults; the tokens alone are read
- * here, since the library takes them as texts and not as names of files.
+ * library, which reads the environment and knows the defaults; the Hub token alone is
+ * read here, since the library takes it as a text and not as the name of a file.
  */
 #include "command.h"
 
@@ -78,8 +78,10 @@ static const struct argp_option command_argp_options[] = {
      "Give up after DURATION, such as 500ms, 60s or 5m; by default wait for ever", 0},
     {"hub-token-file", KEY_HUB_TOKEN_FILE, "FILE", 0,
      "Use the Hub token in FILE (HUBCACHE_HUB_TOKEN, else the server's own)", 0},
-    {"bearer-token-file", KEY_BEARER_TOKEN_FILE, "FILE", 0,
-     "Identify to hubcache with the token in FILE (HUBCACHE_TOKEN)", 0},
+    {"token-file", KEY_BEARER_TOKEN_FILE, "FILE", 0,
+     "Identify to hubcache with the token in FILE (HUBCACHE_TOKEN, HUBCACHE_TOKEN_FILE)",
+     0},
+    {"bearer-token-file", 0, NULL, OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},
     {NULL, KEY_HELP, NULL, 0, "The same as --help", -1},
     {0},
 };
@@ -143,23 +145,22 @@ int64_t hc_command_duration(const struct argp_state *state, const char *text)
     return milliseconds;
 }
 
-/* The client copies the tokens; the copies here are wiped, also when opening fails. */
+/* The client copies the token; the copy here is wiped, also when opening fails. */
 struct hc_client *hc_command_connect(const struct hc_command_options *options,
                                      struct hc_error *err)
 {
-    char bearer[TOKEN_MAX], hub[TOKEN_MAX];
+    char hub[TOKEN_MAX];
     struct hc_client_options client_options = {.server = options->server,
                                                .mount = options->mount,
+                                               .bearer_token_file =
+                                                   options->bearer_token_file,
                                                .timeout_ms = options->timeout_ms};
     struct hc_client *client = NULL;
 
-    if (token_read(options->bearer_token_file, "HUBCACHE_TOKEN", bearer, err) == 0 &&
-        token_read(options->hub_token_file, "HUBCACHE_HUB_TOKEN", hub, err) == 0) {
-        client_options.bearer_token = bearer[0] != '\0' ? bearer : NULL;
+    if (token_read(options->hub_token_file, "HUBCACHE_HUB_TOKEN", hub, err) == 0) {
         client_options.hub_token = hub[0] != '\0' ? hub : NULL;
         client = hc_client_open(&client_options, err);
     }
-    explicit_bzero(bearer, sizeof bearer);
     explicit_bzero(hub, sizeof hub);
     return client;
 }

@@ -304,7 +304,7 @@ void hc_output_hint(const struct hc_error *err, char *hint, unsigned size)
     else if (err->reason == HC_CALLER_UNAUTHENTICATED)
         (void)snprintf(hint, size,
                        "put the token for hubcache into HUBCACHE_TOKEN or give "
-                       "--bearer-token-file FILE");
+                       "--token-file FILE");
 }
 
 int hc_output_print_failure(const struct hc_error *err, const char *hint)

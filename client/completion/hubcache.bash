@@ -4,7 +4,7 @@
 _hubcache()
 {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
-    local common="--server --mount --json --timeout --hub-token-file --bearer-token-file -h --help --usage --version"
+    local common="--server --mount --json --timeout --hub-token-file --token-file -h --help --usage --version"
     local choice="--revision --repo-type --type --local-files-only --force --force-download --max-staleness -q --quiet"
     local patterns="--include --exclude --dry-run --list-files --require-complete"
     local command="" word i
@@ -18,7 +18,7 @@ _hubcache()
 
     case $previous in
         --mount | --to) mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
-        --hub-token-file | --bearer-token-file)
+        --hub-token-file | --token-file | --bearer-token-file)
             mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
         --repo-type | --type)
             mapfile -t COMPREPLY < <(compgen -W "model dataset space kernel" -- "$current"); return ;;

@@ -98,8 +98,14 @@ struct hc_client_options {
      */
     const char *mount;
 
-    /* Optional: identifies the caller to hubcache. Printable ASCII without spaces. */
+    /*
+     * Optional: the caller's token for hubcached. Printable ASCII without spaces. If it
+     * is NULL, the token in the file `bearer_token_file`; without both, HUBCACHE_TOKEN,
+     * else the file HUBCACHE_TOKEN_FILE, else the call shows no token. A file is read for
+     * each call, so it may change; without a token in it the call is INVALID_OPTIONS.
+     */
     const char *bearer_token;
+    const char *bearer_token_file;
 
     /* Optional: the caller's own Hub token, likewise; used instead of the server's. */
     const char *hub_token;
