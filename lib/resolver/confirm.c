@@ -21,6 +21,7 @@ struct confirmation {
     char *id, *revision;
     enum hc_repo_type type;
     bool is_of_snapshot;
+    bool looks_at_all;       /* at each file of it */
     struct hc_strings paths; /* or, of a snapshot, allow_patterns */
     struct hc_strings ignored;
 };
@@ -49,12 +50,8 @@ static void confirmation_look_at_snapshot(const struct confirmation *confirmatio
         .ignore_count = confirmation->ignored.count,
         .options.local_files_only = true,
     };
-    struct hc_snapshot snapshot;
-    struct hc_error ignored;
 
-    if (hc_resolve_snapshot_cached(confirmation->resolver, &request, &snapshot,
-                                   &ignored) == 1)
-        hc_snapshot_clear(&snapshot);
+    hc_snapshot_confirm(confirmation->resolver, &request, confirmation->looks_at_all);
 }
 
 static void confirmation_look_at_files(const struct confirmation *confirmation,
@@ -126,11 +123,11 @@ static struct confirmation *confirmation_new(const struct hc_resolution *resolut
     return hc_take(&confirmation);
 }
 
+/* NULL: nothing is confirmed. */
 static void confirmation_submit(const struct hc_resolution *resolution,
-                                const struct hc_patterns *texts, bool is_of_snapshot)
+                                struct confirmation *made)
 {
-    HC_AUTO(confirmation) *confirmation =
-        confirmation_new(resolution, texts, is_of_snapshot);
+    HC_AUTO(confirmation) *confirmation = made;
     struct hc_error ignored;
 
     if (confirmation && hc_workers_submit(resolution->resolver->lookup_workers,
@@ -143,11 +140,15 @@ void hc_confirm_files(const struct hc_resolution *resolution, const char *const 
 {
     const struct hc_patterns texts = {paths, count, NULL, 0};
 
-    confirmation_submit(resolution, &texts, false);
+    confirmation_submit(resolution, confirmation_new(resolution, &texts, false));
 }
 
 void hc_confirm_snapshot(const struct hc_resolution *resolution,
-                         const struct hc_patterns *patterns)
+                         const struct hc_patterns *patterns, bool looks_at_all)
 {
-    confirmation_submit(resolution, patterns, true);
+    struct confirmation *confirmation = confirmation_new(resolution, patterns, true);
+
+    if (confirmation)
+        confirmation->looks_at_all = looks_at_all;
+    confirmation_submit(resolution, confirmation);
 }

@@ -71,6 +71,8 @@ struct hc_resolution {
     bool *is_due;
     bool looks_at_ref; /* with is_due: except for the ref */
 
+    bool looks_at_all; /* Optional: what a proof says does not count (cache/proof.h). */
+
     /* Set by the check. */
     struct hc_repo repo;
     const char *revision; /* never NULL */
@@ -187,8 +189,15 @@ int hc_revision_describe(struct hc_resolution *resolution, struct hc_error *err)
 /* Has what memory answered looked at by a thread of the pool for lookups. */
 void hc_confirm_files(const struct hc_resolution *resolution, const char *const *paths,
                       size_t count);
+/* With `looks_at_all`, each of its files, whatever a proof says. */
 void hc_confirm_snapshot(const struct hc_resolution *resolution,
-                         const struct hc_patterns *patterns);
+                         const struct hc_patterns *patterns, bool looks_at_all);
+
+/* ---- snapshot.c, for confirm.c ----------------------------------------------------- */
+
+/* Answers the request as hc_resolve_snapshot_cached() does, for what that remembers. */
+void hc_snapshot_confirm(struct hc_resolver *resolver,
+                         const struct hc_snapshot_request *request, bool looks_at_all);
 
 /* ---- file.c, for files.c as well --------------------------------------------------- */
 

@@ -10,6 +10,7 @@
 #include <base/free_space.h>
 #include <cache/memo.h>
 #include <cache/no_exist.h>
+#include <cache/proof.h>
 #include <cache/tree_cache.h>
 #include <cache/visibility.h>
 #include <claim/claim_record.h>
@@ -190,8 +191,10 @@ void hc_resolver_sweep(struct hc_resolver *resolver)
     int64_t now_ms = hc_volume_now_ms(resolver->cache);
 
     (void)hc_claim_sweep(resolver->cache, now_ms);
-    if (resolver_is_marker_sweep_due(resolver))
+    if (resolver_is_marker_sweep_due(resolver)) {
         (void)hc_no_exist_sweep(resolver->cache, now_ms);
+        hc_proof_sweep(resolver->cache, now_ms);
+    }
     hc_visibility_sweep(resolver->cache, now_ms);
 }
 

@@ -2,8 +2,9 @@
 /*
  * A snapshot: all files of a commit that the patterns select. It goes by the tree of the
  * commit: one listing, then one GET for each missing file, and the answer is proved
- * rather than assumed. The completeness check looks every selected entry up in the cache;
- * an entry whose file is not there, or has another size than the tree says, is missing.
+ * rather than assumed. The completeness check (presence.h) finds every selected entry in
+ * the cache; one whose file is not there, or has another size than the tree says, is
+ * missing.
  *
  *     COMPLETE   no entry is missing
  *     PARTIAL    the answer to a dry run, with the names of missing files
@@ -13,6 +14,7 @@
  * INCOMPLETE_SNAPSHOT, with the names.
  */
 #include "batch.h"
+#include "presence.h"
 
 #include <base/cancellation.h>
 #include <base/file.h>
@@ -28,12 +30,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { CHECK_ENTRIES = 1024 }; /* looked up between two looks at the cancellation */
-
 struct snapshot_resolution {
     struct hc_resolution resolution;
     const struct hc_snapshot_request *request;
-    struct hc_filter *filter;     /* the request's patterns */
+    struct hc_patterns patterns;  /* the request's */
+    struct hc_filter *filter;     /* made of them */
     struct hc_snapshot *snapshot; /* the answer */
 
     /* From the completeness check. */
@@ -166,29 +167,6 @@ static int snapshot_answer_dry_run(struct snapshot_resolution *self, struct hc_e
 
 /* ---- the completeness check -------------------------------------------------------- */
 
-/*
- * Is the entry's file here, whole? A blob of that name, or a plain file, which has none,
- * of another size is not. A blob of another name was fetched for this commit and path on
- * the Hub's word, which counts for more than a cached listing.
- */
-static int entry_is_cached(const struct hc_resolution *resolution, const char *commit,
-                           const struct hc_entry *entry, struct hc_error *err)
-{
-    struct hc_pointer pointer;
-    int found;
-
-    if (resolution->options->force_download)
-        return 0;
-    found = hc_pointer_find(resolution->resolver->cache, &resolution->repo, commit,
-                            entry->path, &pointer, err);
-    if (found <= 0)
-        return found;
-    if (!entry->has_etag ||
-        (pointer.etag[0] && strcmp(pointer.etag, hc_entry_etag(entry)) != 0))
-        return 1;
-    return pointer.size == hc_entry_size(entry);
-}
-
 /* One more file of an answer that lists them; one that is missing has where it will
  * be. */
 static int snapshot_list_file(const struct snapshot_resolution *self, const char *commit,
@@ -231,31 +209,13 @@ static int snapshot_add_missing(struct snapshot_resolution *self,
     return 0;
 }
 
-/* The request selects a file that the cache cannot hold, so the selection can never be
- * complete. */
-static int entry_fail_unsafe(const struct hc_resolution *resolution,
-                             const struct hc_entry *entry, struct hc_error *err)
-{
-    char shown[128];
-
-    hc_text_excerpt(shown, sizeof shown, entry->path);
-    return hc_fail(err, HC_BAD_HUB_REPLY,
-                   "%s '%s' at '%.80s' has a file '%s', whose name is unsafe on disk; "
-                   "leave it out with ignore_patterns, or have its owner rename it",
-                   hc_repo_type_name(resolution->repo.type), resolution->repo.id,
-                   resolution->revision, shown);
-}
-
-static int snapshot_check_entry(struct snapshot_resolution *self, const char *commit,
-                                const struct hc_entry *entry, struct hc_error *err)
+static int snapshot_count_entry(struct snapshot_resolution *self, const char *commit,
+                                const struct hc_entry *entry, bool is_cached,
+                                struct hc_error *err)
 {
     const struct hc_resolution *resolution = &self->resolution;
     struct hc_snapshot *snapshot = self->snapshot;
-    int is_cached = entry->is_safe ? entry_is_cached(resolution, commit, entry, err)
-                                   : entry_fail_unsafe(resolution, entry, err);
 
-    if (is_cached < 0)
-        return -1;
     snapshot->file_count++;
     snapshot->size_bytes = hc_size_add(snapshot->size_bytes, hc_entry_size(entry));
     if (snapshot->size_bytes == UINT64_MAX)
@@ -275,21 +235,24 @@ static int snapshot_check_entry(struct snapshot_resolution *self, const char *co
 static int snapshot_check(struct snapshot_resolution *self, const char *commit,
                           const struct hc_tree *tree, struct hc_error *err)
 {
+    HC_AUTO_VALUE(hc_presence_check)
+    check = {.resolution = &self->resolution,
+             .commit = commit,
+             .tree = tree,
+             .filter = self->filter};
+
     self->missing_count = 0;
     self->missing_bytes = 0;
-    if (hc_filter_check(self->filter, tree->count, err) < 0)
+    if (hc_presence_find(&check, err) < 0)
         return -1;
     for (size_t i = 0; i < tree->count; i++) {
-        const struct hc_entry *entry = &tree->entries[i];
-        int selected = hc_filter_select(self->filter, entry->path, err);
-
-        if (selected < 0 ||
-            (selected && snapshot_check_entry(self, commit, entry, err) < 0))
-            return -1;
-        if (i % CHECK_ENTRIES == 0 &&
-            hc_cancellation_check(self->resolution.cancellation, err) < 0)
+        if (check.files[i] != HC_NOT_SELECTED &&
+            snapshot_count_entry(self, commit, &tree->entries[i],
+                                 check.files[i] != HC_ABSENT, err) < 0)
             return -1;
     }
+    if (check.is_old)
+        hc_confirm_snapshot(&self->resolution, &self->patterns, true);
     return 0;
 }
 
@@ -522,17 +485,18 @@ static int snapshot_resolution_run(struct snapshot_resolution *self, bool asks_h
 {
     struct hc_resolution *resolution = &self->resolution;
     const struct hc_snapshot_request *request = self->request;
-    const struct hc_patterns patterns = {request->allow_patterns, request->allow_count,
-                                         request->ignore_patterns, request->ignore_count};
     int found;
 
     resolution->kind = &snapshot_kind;
     resolution->target = &request->repo;
     resolution->options = &request->options;
+    self->patterns =
+        (struct hc_patterns){request->allow_patterns, request->allow_count,
+                             request->ignore_patterns, request->ignore_count};
     *self->snapshot = (struct hc_snapshot){0};
-    if (hc_patterns_check(&patterns, err) < 0)
+    if (hc_patterns_check(&self->patterns, err) < 0)
         return -1;
-    self->filter = hc_filter_new(&patterns, resolution->cancellation, err);
+    self->filter = hc_filter_new(&self->patterns, resolution->cancellation, err);
     if (!self->filter)
         return -1;
     found = hc_resolution_run(resolution, asks_hub, err);
@@ -550,6 +514,20 @@ int hc_resolve_snapshot_cached(struct hc_resolver *resolver,
             .snapshot = snapshot};
 
     return snapshot_resolution_run(&self, false, err);
+}
+
+void hc_snapshot_confirm(struct hc_resolver *resolver,
+                         const struct hc_snapshot_request *request, bool looks_at_all)
+{
+    struct hc_snapshot snapshot;
+    struct hc_error ignored;
+    HC_AUTO_VALUE(snapshot_resolution)
+    self = {.resolution = {.resolver = resolver, .looks_at_all = looks_at_all},
+            .request = request,
+            .snapshot = &snapshot};
+
+    if (snapshot_resolution_run(&self, false, &ignored) == 1)
+        hc_snapshot_clear(&snapshot);
 }
 
 /* A list of files is made from the listing, which is a file on the volume. */
@@ -578,7 +556,7 @@ static int snapshot_resolve_proved(struct hc_resolver *resolver,
         return 0;
     found = hc_resolution_recall(&self.resolution, err);
     if (is_due)
-        hc_confirm_snapshot(&self.resolution, &patterns);
+        hc_confirm_snapshot(&self.resolution, &patterns, false);
     return found;
 }
 
