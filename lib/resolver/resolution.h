@@ -150,7 +150,7 @@ int hc_resolution_suspect_listing(struct hc_resolution *resolution,
 int hc_resolution_fail_not_cached(const struct hc_resolution *resolution,
                                   const char *path, struct hc_error *err);
 
-/* ---- blobs ------------------------------------------------------------------------- */
+/* ---- blob.c ------------------------------------------------------------------------ */
 
 /*
  * Fetches a blob, and makes the pointer to it. `request` is made by the caller and goes

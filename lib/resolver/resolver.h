@@ -12,6 +12,7 @@
  *     files.c       several files of one commit
  *     snapshot.c    all files of a commit, proved complete
  *     presence.c    which files of a listing are there
+ *     blob.c        one blob fetched, and its pointer
  *     batch.c       many blobs at a time, with space reserved, and progress
  *     local.c       a directory below a local root wins
  *     confirm.c     what memory answered is looked at on the volume
