@@ -8,6 +8,8 @@
  */
 #include "batch.h"
 
+#include <base/hash.h>
+#include <base/parallel.h>
 #include <cache/no_exist.h>
 #include <cache/tree_cache.h>
 
@@ -171,18 +173,67 @@ static int files_find_one(const struct hc_resolution *resolution, const char *co
     return 0;
 }
 
-/* Every file at `commit`, as far as the cache, and the tree when there is one, can
- * tell. */
-static int files_find_cached(struct hc_resolution *resolution, const char *commit,
-                             struct hc_error *err)
+/* What threads find side by side; `found` has one for each path, which has no path itself
+ * when nothing was found. */
+struct files_search {
+    const struct files_resolution *files;
+    const char *commit;
+    struct hc_file *found;
+};
+
+/* A failure is left to the thread that makes the answer: it finds the same. */
+static int files_search_one(void *ctx, size_t number, struct hc_error *err)
 {
-    struct files_resolution *self = (struct files_resolution *)resolution;
+    const struct files_search *search = ctx;
+    const struct files_resolution *self = search->files;
+    struct hc_file file;
+
+    if (files_find_one(&self->resolution, search->commit, self->paths.items[number],
+                       &file, err) == 1)
+        search->found[number] = file;
+    return 0;
+}
+
+/* On a volume that is known to be slow. NULL in `found`: nothing was looked at. */
+static int files_search_slow_volume(const struct files_resolution *self,
+                                    const char *commit, struct hc_file **found,
+                                    struct hc_error *err)
+{
+    const struct hc_resolution *resolution = &self->resolution;
+    const char *folder = resolution->repo.folder;
+    struct files_search search = {.files = self, .commit = commit};
+    const struct hc_parallel looks = {
+        .workers = resolution->resolver->lookup_workers,
+        .run = files_search_one,
+        .ctx = &search,
+        .repo = hc_hash_bytes(HC_HASH_START, folder, strlen(folder)),
+        .cancellation = resolution->cancellation,
+    };
+
+    *found = NULL;
+    if (!commit[0] || resolution->is_due || self->paths.count < 2 ||
+        !hc_resolver_is_volume_slow(resolution->resolver))
+        return 0;
+    *found = search.found = calloc(self->paths.count, sizeof *search.found);
+    return *found ? hc_parallel_run(&looks, self->paths.count, err) : hc_fail_memory(err);
+}
+
+/* Takes what was found; what was not is looked at here. */
+static int files_answer_in_order(struct files_resolution *self, const char *commit,
+                                 struct hc_file *search, struct hc_error *err)
+{
     struct hc_file file;
 
     for (size_t i = 0; i < self->paths.count; i++) {
         const char *path = self->paths.items[i];
-        int found = files_find_one(resolution, commit, path, &file, err);
+        int found = 1;
 
+        if (search && search[i].path) {
+            file = search[i];
+            search[i] = (struct hc_file){0};
+        } else {
+            found = files_find_one(&self->resolution, commit, path, &file, err);
+        }
         if (found == 0)
             return 0;
         if (found < 0 && files_add_missing(self, path, err) < 0)
@@ -192,6 +243,22 @@ static int files_find_cached(struct hc_resolution *resolution, const char *commi
     }
     files_finish(self, commit);
     return 1;
+}
+
+/* Every file at `commit`, as far as the cache, and the tree when there is one, can
+ * tell. */
+static int files_find_cached(struct hc_resolution *resolution, const char *commit,
+                             struct hc_error *err)
+{
+    struct files_resolution *self = (struct files_resolution *)resolution;
+    struct hc_file *search;
+    int result = files_search_slow_volume(self, commit, &search, err);
+
+    if (result == 0)
+        result = files_answer_in_order(self, commit, search, err);
+    if (search)
+        hc_resolved_files_clear(search, self->paths.count);
+    return result;
 }
 
 /* A local directory has no commit. */

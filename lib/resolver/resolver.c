@@ -23,7 +23,7 @@ HC_DEFINE_AUTO(hc_resolver, hc_resolver_close)
 
 enum {
     MARKERS_EVERY_MS = 3600 * 1000,
-    LOOKUP_THREADS = 32, /* of which one repo has half at most */
+    LOOKUP_THREADS = 64, /* of which one repo has half at most */
     LOOKUP_QUEUE = 4096
 };
 

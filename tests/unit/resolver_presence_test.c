@@ -205,6 +205,49 @@ static void on_a_slow_volume_the_same_files_are_missing(void **state)
     }
 }
 
+static struct hc_files look_at_files(struct fixture *f, struct hc_strings *names)
+{
+    const struct hc_files_request all = {.repo = {.id = "org/many", .revision = COMMIT},
+                                         .filenames = (const char *const *)names->items,
+                                         .filename_count = names->count,
+                                         .allow_missing = true,
+                                         .options.local_files_only = true};
+    struct hc_files files;
+
+    assert_int_equal(hc_resolve_files_cached(f->resolver, &all, &files, &f->err), 1);
+    return files;
+}
+
+static void on_a_slow_volume_the_same_files_are_found(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO_VALUE(hc_strings) names = {0};
+    struct random_source random;
+    struct hc_files quick, slow;
+
+    random_begin(&random, "found files");
+    for (unsigned i = 0; i < FILES; i++) {
+        char path[128];
+
+        format_pointer(path, i);
+        assert_int_equal(hc_strings_add(&names, strstr(path, "d-"), &f->err), 0);
+        if (i % 10 == 0)
+            remove_at_random(f, &random);
+    }
+    quick = look_at_files(f, &names);
+    make_volume_slow(f);
+    slow = look_at_files(f, &names);
+    assert_true(quick.missing_count > 0);
+    assert_int_equal(slow.count, quick.count);
+    assert_int_equal(slow.missing_count, quick.missing_count);
+    for (size_t i = 0; i < quick.count; i++)
+        assert_string_equal(slow.items[i].path, quick.items[i].path);
+    for (size_t i = 0; i < quick.missing_count; i++)
+        assert_string_equal(slow.missing[i], quick.missing[i]);
+    hc_files_clear(&quick);
+    hc_files_clear(&slow);
+}
+
 static size_t remembered_count(const struct fixture *f)
 {
     size_t entries, bytes;
@@ -302,6 +345,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         test(on_a_slow_volume_the_same_files_are_missing),
+        test(on_a_slow_volume_the_same_files_are_found),
         test(a_proof_saves_the_looks_at_the_files),
         test(patterns_are_answered_by_the_same_proof),
         test(on_a_quick_volume_each_file_is_looked_at),
