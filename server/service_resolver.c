@@ -28,7 +28,7 @@
 #include <hubcache/v1/resolver.pb-c.h>
 #include <stdatomic.h>
 
-enum { INLINE_LOOKUPS_MAX = 16, SLOW_LOOKS_MIN = 16 };
+enum { INLINE_LOOKUPS_MAX = 16, SLOW_LOOKS_MIN = 64 };
 
 struct hc_resolver_service {
     struct hc_resolver *resolver;

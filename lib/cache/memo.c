@@ -136,7 +136,7 @@ static void memo_add_duration(struct hc_memo *memo, int64_t took_ns)
     atomic_store_explicit(&memo->quick_looks_due, due, memory_order_relaxed);
 }
 
-static bool memo_median_is_slow(const struct hc_memo *memo)
+bool hc_memo_median_is_slow(const struct hc_memo *memo)
 {
     return atomic_load_explicit(&memo->median_ns, memory_order_relaxed) >=
            HC_MEMO_SLOW_NS;
@@ -144,7 +144,7 @@ static bool memo_median_is_slow(const struct hc_memo *memo)
 
 bool hc_memo_is_slow(const struct hc_memo *memo)
 {
-    return memo_median_is_slow(memo) ||
+    return hc_memo_median_is_slow(memo) ||
            atomic_load_explicit(&memo->quick_looks_due, memory_order_relaxed) > 0;
 }
 
@@ -155,7 +155,8 @@ static int64_t memo_lifetime_ns(const struct hc_memo *memo,
     int64_t quick_ns = HC_MEMO_QUICK_LOOKS * (int64_t)entry->files *
                        atomic_load_explicit(&memo->median_ns, memory_order_relaxed);
 
-    return memo_median_is_slow(memo) || interval_ns < quick_ns ? interval_ns : quick_ns;
+    return hc_memo_median_is_slow(memo) || interval_ns < quick_ns ? interval_ns
+                                                                  : quick_ns;
 }
 
 /* ---- under the lock ---------------------------------------------------------------- */
@@ -232,7 +233,7 @@ static struct hc_memo_term memo_entry_term(const struct hc_memo *memo,
 {
     int64_t lifetime_ns = memo_lifetime_ns(memo, entry), until_ns;
 
-    if (memo_median_is_slow(memo))
+    if (hc_memo_median_is_slow(memo))
         lifetime_ns /= 2;
     if (__builtin_add_overflow(entry->looked_ns, lifetime_ns, &until_ns))
         until_ns = INT64_MAX;
@@ -362,7 +363,7 @@ bool hc_memo_recall(struct hc_memo *memo, const char *path, struct hc_memo_fact 
         return false;
     memo_fact_fill(memo, fact, *slot);
     fact->is_due =
-        !(*slot)->is_due && age_ns >= lifetime_ns / 2 && memo_median_is_slow(memo);
+        !(*slot)->is_due && age_ns >= lifetime_ns / 2 && hc_memo_median_is_slow(memo);
     (*slot)->is_due = (*slot)->is_due || fact->is_due;
     return true;
 }

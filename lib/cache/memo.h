@@ -145,6 +145,9 @@ void hc_memo_forget(struct hc_memo *memo, const char *path);
  * last looks is slow, or one of them took very long. */
 bool hc_memo_is_slow(const struct hc_memo *memo);
 
+/* Whether looks are worth many threads: one that took very long does not count. */
+bool hc_memo_median_is_slow(const struct hc_memo *memo);
+
 void hc_memo_count(struct hc_memo *memo, size_t *entries, size_t *bytes);
 
 /*

@@ -10,6 +10,7 @@
 
 #include <base/hash.h>
 #include <base/parallel.h>
+#include <cache/memo.h>
 #include <cache/no_exist.h>
 #include <cache/tree_cache.h>
 
@@ -212,7 +213,7 @@ static int files_search_slow_volume(const struct files_resolution *self,
 
     *found = NULL;
     if (!commit[0] || resolution->is_due || self->paths.count < 2 ||
-        !hc_resolver_is_volume_slow(resolution->resolver))
+        !hc_memo_median_is_slow(hc_cache_memo(resolution->resolver->cache)))
         return 0;
     *found = search.found = calloc(self->paths.count, sizeof *search.found);
     return *found ? hc_parallel_run(&looks, self->paths.count, err) : hc_fail_memory(err);

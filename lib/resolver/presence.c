@@ -183,7 +183,7 @@ static int presence_look_in_order(struct hc_presence_check *check, struct hc_err
     const struct hc_memo *memo = hc_cache_memo(resolution->resolver->cache);
 
     for (size_t i = 0; i < check->tree->count; i++) {
-        if (hc_memo_is_slow(memo))
+        if (hc_memo_median_is_slow(memo))
             return presence_look_side_by_side(check, err);
         if (presence_look(check, i, err) < 0 ||
             (i % ENTRIES_PER_CHECK == 0 &&

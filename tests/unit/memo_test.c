@@ -245,6 +245,7 @@ static void after_a_look_that_hung_sixteen_quick_ones_are_due(void **state)
     look_often(memo, 0);
     store_aged(memo, "a", "one", (int64_t)HC_MEMO_HANG_NS * HC_MEMO_QUICK_LOOKS);
     assert_true(hc_memo_is_slow(memo));
+    assert_false(hc_memo_median_is_slow(memo));
     assert_false(is_recalled(memo, "a")); /* as on any quick volume */
     for (int i = 1; i < HC_MEMO_HANG_LOOKS; i++)
         store_aged(memo, "speed", "", 0);
