@@ -3,7 +3,7 @@
  * The server over gRPC's C core (<grpc/grpc.h>): connections from listener.c, a table of
  * registered methods, and one thread, the edge's, that takes the events of one completion
  * queue. On two cores one thread answers more calls than two or four. rpc_call.c has the
- * states of a call.
+ * states of a call, rpc_request.c the thread for large requests.
  *
  * A second thread, the relief, looks at the edge's thread ten times a second. If that has
  * been busy with one event since the last look, because a volume hangs, the relief takes
@@ -189,10 +189,11 @@ struct hc_rpc *hc_rpc_open(const struct hc_rpc_limits *limits,
     HC_AUTO(hc_listener) *listener =
         hc_listener_new(limits->connections, connection_accepted, rpc, err);
     HC_AUTO(hc_cancellation) *end = hc_cancellation_new(HC_NO_DEADLINE);
+    HC_AUTO(hc_workers) *decoders = hc_workers_open(1, HC_RPC_LARGE_WAITING_MAX, err);
     HC_AUTO_CLOSE int drained_fd = eventfd(0, EFD_CLOEXEC);
     HC_AUTO_CLOSE int ended_fd = eventfd(0, EFD_CLOEXEC);
 
-    if (!rpc || !listener || !end || drained_fd < 0 || ended_fd < 0) {
+    if (!rpc || !listener || !end || !decoders || drained_fd < 0 || ended_fd < 0) {
         (void)hc_fail_memory(err);
         return NULL;
     }
@@ -200,6 +201,7 @@ struct hc_rpc *hc_rpc_open(const struct hc_rpc_limits *limits,
     rpc->finished = finished;
     rpc->ctx = ctx;
     rpc->end = hc_take(&end);
+    rpc->decoders = hc_take(&decoders);
     rpc->drained_fd = drained_fd;
     rpc->ended_fd = ended_fd;
     drained_fd = ended_fd = -1;
@@ -211,6 +213,7 @@ struct hc_rpc *hc_rpc_open(const struct hc_rpc_limits *limits,
     rpc->edge.rpc = rpc->relief.rpc = rpc;
     hc_arena_init(&rpc->edge.arena);
     hc_arena_init(&rpc->relief.arena);
+    hc_arena_init(&rpc->decoder.arena);
     (void)pthread_mutex_init(&rpc->shared.lock, NULL);
     rpc->served_count = 1; /* the first one is for calls of unknown methods */
     return hc_take(&rpc);
@@ -340,6 +343,7 @@ void hc_rpc_close(struct hc_rpc *rpc)
     grpc_server_destroy(rpc->server);
     grpc_server_credentials_release(rpc->plain);
     hc_listener_close(rpc->listener);
+    hc_workers_close(rpc->decoders);
     grpc_completion_queue_destroy(rpc->queue);
     hc_rpc_call_free_all(rpc);
     (void)pthread_mutex_destroy(&rpc->shared.lock);

@@ -3,11 +3,12 @@
  * The edge: gRPC calls in, answers out. One thread, the edge's, takes all events. It
  * unpacks a request and calls the method's function, which either answers at once or
  * parks the call, so that any thread can finish it later. That function must not block.
- * If it does (a volume hangs), a second thread takes the events meanwhile, so it may run
- * twice at a time.
+ * If it does (a volume hangs), a second thread takes the events meanwhile. A third one
+ * unpacks large requests and calls the function for them. So it may run three times at a
+ * time.
  *
- * This header has none of gRPC's types. Only rpc.c (the server), rpc_call.c (its calls)
- * and rpc_batch.c (their operations) include gRPC's headers, through rpc_core.h.
+ * This header has none of gRPC's types. Only the files rpc*.c include gRPC's headers,
+ * through rpc_core.h.
  */
 #ifndef HC_SERVER_RPC_H
 #define HC_SERVER_RPC_H
@@ -50,7 +51,12 @@ struct hc_rpc_method {
     struct hc_answer *(*recall)(void *service, struct hc_rpc_call *call);
 };
 
-enum { HC_RPC_METHODS_MAX = 16 }; /* number 0 is for calls of unknown methods */
+enum {
+    HC_RPC_METHODS_MAX = 16,             /* number 0 is for calls of unknown methods */
+    HC_RPC_SMALL_BYTES_MAX = 256 * 1024, /* of a request; larger ones are large */
+    HC_RPC_LARGE_WAITING_MAX = 512,      /* three quarters for one caller */
+    HC_RPC_LARGE_BYTES_MAX = 48 * 1024 * 1024 /* of large requests that wait */
+};
 
 /* What operators may limit. 0 milliseconds: no limit. */
 struct hc_rpc_limits {

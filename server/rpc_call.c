@@ -4,7 +4,8 @@
  *
  *     requested   gRPC may use it for the next call of its method; `arrived` ends this
  *                 state, and requests another one
- *     started     the function of its method runs on the edge's thread
+ *     started     the function of its method runs on the edge's thread, or on the
+ *                 decoder's if the request is large (rpc_request.c)
  *     answered    one batch (headers, message, status, close) is on its way; `finished`
  *                 ends it
  *     parked      it waits for its answer without a thread; a batch with the close alone
@@ -35,13 +36,11 @@
 
 #include <assert.h>
 #include <grpc/byte_buffer.h>
-#include <grpc/byte_buffer_reader.h>
 #include <grpc/slice.h>
-#include <grpc/support/time.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
-enum { FREE_MAX = 1024, NO_MEMORY_CODE = HC_STATUS_INTERNAL, RETRY_AFTER_MS = 1000 };
+enum { FREE_MAX = 1024, NO_MEMORY_CODE = HC_STATUS_INTERNAL };
 
 /*
  * Calls of a method that are requested from gRPC before they arrive. If more arrive at
@@ -327,6 +326,13 @@ void hc_rpc_call_finish(struct hc_rpc_call *call, struct hc_answer *answer)
         call_send_last(call, answer);
 }
 
+void hc_rpc_call_fail(struct hc_rpc_call *call, const struct hc_error *err)
+{
+    HC_AUTO(hc_answer) *failure = hc_answer_of_error(err, NULL, NULL);
+
+    hc_rpc_call_finish(call, failure);
+}
+
 void hc_rpc_call_send(struct hc_rpc_call *call, struct hc_answer *message)
 {
     HC_AUTO(hc_answer) *superseded = NULL;
@@ -459,13 +465,11 @@ unsigned hc_rpc_call_end_all(struct hc_rpc *rpc)
 
 static void stream_end_stopping(struct hc_rpc_call *call)
 {
-    HC_AUTO(hc_answer) *failure = NULL;
     struct hc_error err;
 
     (void)hc_fail(&err, HC_SHUTTING_DOWN, "this hubcached stops: ask another replica");
-    err.retry_after_ms = RETRY_AFTER_MS;
-    failure = hc_answer_of_error(&err, NULL, NULL);
-    hc_rpc_call_finish(call, failure);
+    err.retry_after_ms = HC_RPC_RETRY_AFTER_MS;
+    hc_rpc_call_fail(call, &err);
 }
 
 void hc_rpc_call_end_streams(struct hc_rpc *rpc)
@@ -485,62 +489,6 @@ static void call_finished(struct hc_rpc_call *call, bool ok)
     hc_rpc_call_release(call);
 }
 
-/*
- * The bytes of the request; the calling function releases the slice. A small request is
- * in one slice, which is not copied. There is no payload if the client closed its side
- * before a message or within one; an empty message has one. A call that waits for hours
- * must not keep it.
- */
-static int call_read_payload(struct hc_rpc_call *call, grpc_slice *bytes,
-                             struct hc_error *err)
-{
-    grpc_byte_buffer_reader reader;
-
-    *bytes = grpc_empty_slice();
-    if (!call->payload || !grpc_byte_buffer_reader_init(&reader, call->payload))
-        return hc_fail_field(err, HC_INVALID_OPTIONS, "request",
-                             "the call ended before its request was whole");
-    if (grpc_byte_buffer_reader_next(&reader, bytes) &&
-        GRPC_SLICE_LENGTH(*bytes) < grpc_byte_buffer_length(call->payload)) {
-        grpc_slice_unref(*bytes);
-        (void)grpc_byte_buffer_reader_init(&reader, call->payload);
-        *bytes = grpc_byte_buffer_reader_readall(&reader);
-    }
-    grpc_byte_buffer_reader_destroy(&reader);
-    grpc_byte_buffer_destroy(hc_take(&call->payload));
-    return 0;
-}
-
-static void call_start_method(struct hc_rpc_call *call)
-{
-    struct hc_rpc_thread *thread = call->thread; /* `call` may be freed meanwhile */
-    const struct hc_rpc_method *method = call->served->row;
-    HC_AUTO(hc_answer) *recalled = NULL;
-    ProtobufCMessage *request = NULL;
-    grpc_slice bytes;
-    struct hc_error err;
-    bool is_whole = call_read_payload(call, &bytes, &err) == 0;
-
-    call->request.bytes = GRPC_SLICE_START_PTR(bytes);
-    call->request.size = GRPC_SLICE_LENGTH(bytes);
-    if (is_whole && method->recall)
-        recalled = method->recall(call->served->service, call);
-    if (is_whole && !recalled)
-        request = hc_message_unpack(method->request, GRPC_SLICE_START_PTR(bytes),
-                                    GRPC_SLICE_LENGTH(bytes), &thread->arena, &err);
-    if (recalled) {
-        hc_rpc_call_finish(call, recalled);
-    } else if (request) {
-        method->start(call->served->service, call, request);
-    } else {
-        HC_AUTO(hc_answer) *failure = hc_answer_of_error(&err, NULL, NULL);
-
-        hc_rpc_call_finish(call, failure);
-    }
-    grpc_slice_unref(bytes);
-    hc_arena_reset(&thread->arena);
-}
-
 /* The caller has no more messages, or has left. */
 static void stream_end(struct hc_rpc_call *call)
 {
@@ -552,9 +500,8 @@ static void stream_end(struct hc_rpc_call *call)
 /* Starts the method of a bidirectional call, which the calling function holds. */
 static void stream_start_method(struct hc_rpc_call *call)
 {
-    call->request.arena = &call->thread->arena;
     if (call->payload)
-        call_start_method(call);
+        hc_rpc_request_start(call);
     else
         stream_end(call);
 }
@@ -588,25 +535,12 @@ static void call_refuse_unknown(struct hc_rpc_call *call)
 /* False: the call has been refused. */
 static bool call_is_admitted(struct hc_rpc_call *call)
 {
-    HC_AUTO(hc_answer) *failure = NULL;
     struct hc_error err;
 
     if (!call->rpc->admit || call->rpc->admit(call->rpc->admit_ctx, call, &err) == 0)
         return true;
-    failure = hc_answer_of_error(&err, NULL, NULL);
-    hc_rpc_call_finish(call, failure);
+    hc_rpc_call_fail(call, &err);
     return false;
-}
-
-/* gRPC gives the deadline on a clock of its own choice; the library's is monotonic. */
-static int64_t call_deadline_ms(const struct hc_rpc_call *call)
-{
-    gpr_timespec left;
-
-    if (gpr_time_cmp(call->deadline, gpr_inf_future(call->deadline.clock_type)) == 0)
-        return HC_NO_DEADLINE;
-    left = gpr_time_sub(call->deadline, gpr_now(call->deadline.clock_type));
-    return hc_monotonic_ms() + gpr_time_to_millis(left);
 }
 
 /* When memory is short, one call less is requested in advance. */
@@ -655,10 +589,7 @@ static void call_arrived(struct hc_rpc_call *call, bool ok)
     if (!atomic_load_explicit(&call->served->is_used, memory_order_relaxed) &&
         !atomic_exchange(&call->served->is_used, true))
         served_request_calls(call->rpc, call->served, REQUESTED_USED - REQUESTED_UNUSED);
-    hc_request_init(&call->request, ++call->rpc->last_id, call_deadline_ms(call),
-                    &call->thread->arena);
-    call->request.method = call->served->row ? call->served->row->path : "unknown";
-    call->request.method_number = (unsigned)(call->served - call->rpc->served);
+    hc_rpc_request_init(call);
     if (!call->served->row)
         call_refuse_unknown(call);
     else if (!call_is_admitted(call))
@@ -666,7 +597,7 @@ static void call_arrived(struct hc_rpc_call *call, bool ok)
     else if (call_is_bidirectional(call))
         stream_arrived(call);
     else
-        call_start_method(call);
+        hc_rpc_request_start(call);
 }
 
 /* --- what services use of a call ------------------------------------------------------
@@ -677,11 +608,6 @@ void *hc_rpc_call_scratch(struct hc_rpc_call *call)
     return call->scratch;
 }
 
-struct hc_request *hc_rpc_call_request(struct hc_rpc_call *call)
-{
-    return &call->request;
-}
-
 void hc_rpc_call_fail_left(const struct hc_rpc_call *call, struct hc_error *err)
 {
     if (call->request.deadline_ms <= hc_monotonic_ms()) {
@@ -690,23 +616,8 @@ void hc_rpc_call_fail_left(const struct hc_rpc_call *call, struct hc_error *err)
         (void)hc_fail(err, HC_SHUTTING_DOWN,
                       "this hubcached stops before it has the answer: ask again, "
                       "another replica or the next start resumes the download");
-        err->retry_after_ms = RETRY_AFTER_MS;
+        err->retry_after_ms = HC_RPC_RETRY_AFTER_MS;
     } else {
         (void)hc_fail(err, HC_CANCELLED, "the caller left");
     }
-}
-
-bool hc_rpc_call_header(const struct hc_rpc_call *call, const char *name,
-                        const char **value, size_t *size)
-{
-    for (size_t i = 0; i < call->headers.count; i++) {
-        const grpc_metadata *header = &call->headers.metadata[i];
-
-        if (grpc_slice_str_cmp(header->key, name) != 0)
-            continue;
-        *value = (const char *)GRPC_SLICE_START_PTR(header->value);
-        *size = GRPC_SLICE_LENGTH(header->value);
-        return true;
-    }
-    return false;
 }

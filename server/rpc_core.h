@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What rpc.c (the server), rpc_call.c (its calls) and rpc_batch.c (their operations)
- * share. No other file includes it, so no other file includes gRPC's headers.
+ * What rpc.c (the server), rpc_call.c (its calls), rpc_request.c (their requests) and
+ * rpc_batch.c (their operations) share. No other file includes it, so no other file
+ * includes gRPC's headers.
  */
 #ifndef HC_SERVER_RPC_CORE_H
 #define HC_SERVER_RPC_CORE_H
 
 #include "listener.h"
 #include "rpc.h"
+
+#include <base/workers.h>
 
 #include <grpc/grpc.h>
 #include <pthread.h>
@@ -27,7 +30,7 @@ struct hc_rpc_served {
     atomic_bool is_used; /* a call of it has arrived */
 };
 
-/* A thread that takes events, and its memory for the request that it unpacks. */
+/* A thread that takes events or decodes, and its memory for the request it unpacks. */
 struct hc_rpc_thread {
     struct hc_rpc *rpc;
     pthread_t handle;
@@ -35,7 +38,7 @@ struct hc_rpc_thread {
     atomic_uint turns; /* odd while it handles an event */
 };
 
-enum { HC_RPC_TRAILERS_MAX = 2 };
+enum { HC_RPC_TRAILERS_MAX = 2, HC_RPC_RETRY_AFTER_MS = 1000 };
 
 struct hc_rpc_call {
     struct hc_rpc_event arrived, received, closed, sent, finished;
@@ -51,6 +54,7 @@ struct hc_rpc_call {
     grpc_metadata trailers[HC_RPC_TRAILERS_MAX]; /* of a failure */
     int is_cancelled;
     struct hc_request request;
+    struct hc_task decoding;                   /* of a large request */
     void (*leave)(struct hc_rpc_call *call);   /* parked when not NULL */
     struct hc_rpc_call *next_parked, **parked; /* NULL `parked`: on neither list */
     const struct hc_rpc_stream *stream;        /* NULL: its method has none */
@@ -81,6 +85,9 @@ struct hc_rpc {
     size_t served_count;
     struct hc_rpc_thread edge, relief; /* see rpc.c */
     struct hc_cancellation *end;       /* cancelled: the relief ends */
+    struct hc_rpc_thread decoder;      /* of large requests; see rpc_request.c */
+    struct hc_workers *decoders;       /* that one thread */
+    atomic_size_t large_bytes;         /* of requests that wait for it */
     atomic_uint_least64_t last_id;
     bool is_started, has_relief;
     int drained_fd;        /* readable: no call runs */
@@ -96,6 +103,18 @@ struct hc_rpc {
         bool is_stopping;
     } shared;
 };
+
+/* Finishes the call with that failure. */
+void hc_rpc_call_fail(struct hc_rpc_call *call, const struct hc_error *err);
+
+/* Before the calling function does anything else with a call that has arrived. */
+void hc_rpc_request_init(struct hc_rpc_call *call);
+
+/*
+ * Starts the method of the call, on this thread or, for a large request, on the decoder's
+ * and perhaps after this function has returned.
+ */
+void hc_rpc_request_start(struct hc_rpc_call *call);
 
 struct hc_rpc_batch {
     grpc_op ops[4];
