@@ -23,7 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WIRE_LENGTH_DELIMITED = 2, VARINT_MAX = 10 };
+enum { WIRE_LENGTH_DELIMITED = 2 };
 
 /* Allocates room for `size` bytes, and copies `message` behind them. */
 static struct hc_answer *answer_allocate(size_t size, const char *message)
@@ -97,17 +97,6 @@ struct hc_answer *hc_answer_new_failure(unsigned code, enum hc_reason reason,
     return answer;
 }
 
-/* protobuf's encoding of numbers: seven bits a byte, the lowest first. */
-static size_t put_varint(uint8_t *out, uint64_t value)
-{
-    size_t n = 0;
-
-    for (; value >= 0x80; value >>= 7)
-        out[n++] = (uint8_t)(value | 0x80);
-    out[n++] = (uint8_t)value;
-    return n;
-}
-
 /*
  * A message that holds one message is a tag, a length and the inner message's bytes:
  * those are copied and not packed again, because the inner answer has been packed
@@ -115,11 +104,11 @@ static size_t put_varint(uint8_t *out, uint64_t value)
  */
 struct hc_answer *hc_answer_wrap(unsigned number, const struct hc_answer *inner)
 {
-    uint8_t head[2 * VARINT_MAX];
-    size_t used = put_varint(head, number << 3 | WIRE_LENGTH_DELIMITED);
+    uint8_t head[2 * HC_MESSAGE_VARINT_MAX];
+    size_t used = hc_message_put_varint(head, number << 3 | WIRE_LENGTH_DELIMITED);
     struct hc_answer *answer;
 
-    used += put_varint(head + used, inner->size);
+    used += hc_message_put_varint(head + used, inner->size);
     answer = answer_allocate(used + inner->size, "");
     if (!answer)
         return NULL;

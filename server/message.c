@@ -141,6 +141,16 @@ static int message_refuse(const ProtobufCMessageDescriptor *type, struct hc_erro
     return hc_fail(err, HC_INVALID_OPTIONS, "the request is no %s", type->name);
 }
 
+size_t hc_message_put_varint(uint8_t *out, uint64_t value)
+{
+    size_t n = 0;
+
+    for (; value >= 0x80; value >>= 7)
+        out[n++] = (uint8_t)(value | 0x80);
+    out[n++] = (uint8_t)value;
+    return n;
+}
+
 /* Moves `*at` behind the number. False: the bytes end within it, or it is too long. */
 static bool varint_take(const uint8_t **at, const uint8_t *end, uint64_t *value)
 {

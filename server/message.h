@@ -54,6 +54,11 @@ static inline char *hc_unconst(const char *text)
 /* More than 10,000 file names, or 1,000 patterns of both kinds. */
 enum { HC_MESSAGE_FIELDS_MAX = 16384 };
 
+enum { HC_MESSAGE_VARINT_MAX = 10 };
+
+/* protobuf's encoding of numbers: seven bits a byte, the lowest first. Returns the size. */
+size_t hc_message_put_varint(uint8_t *out, uint64_t value);
+
 /* One field of a packed message; its content ends where the next field begins. */
 struct hc_message_field {
     unsigned number, wire_type;

@@ -37,7 +37,7 @@ enum {
     QUEUE_MAX = 4 * STREAMS_MAX,
     RETRY_AFTER_MS = 1000,
     DATA_TAG = 2 << 3 | 2, /* the field `data`, with a length */
-    DATA_HEAD_MAX = 1 + 5  /* the tag, and a length below 2^32 */
+    DATA_HEAD_MAX = 1 + HC_MESSAGE_VARINT_MAX
 };
 
 struct read_stream {
@@ -242,15 +242,10 @@ static int stream_read_bytes(struct read_stream *stream, uint8_t *bytes, size_t 
 /* The tag and the length of `data` (protobuf's encoding of a field of bytes). */
 static size_t data_put_head(uint8_t out[DATA_HEAD_MAX], size_t count)
 {
-    size_t n = 0;
-
     if (count == 0)
         return 0;
-    out[n++] = DATA_TAG;
-    for (; count >= 0x80; count >>= 7)
-        out[n++] = (uint8_t)(count | 0x80);
-    out[n++] = (uint8_t)count;
-    return n;
+    out[0] = DATA_TAG;
+    return 1 + hc_message_put_varint(out + 1, count);
 }
 
 /*
