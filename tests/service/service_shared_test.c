@@ -120,8 +120,10 @@ static void a_full_queue_answers_busy_at_once(void **state)
     Hubcache__V1__ResolveFileRequest third = file_request("b.json");
     const Hubcache__V1__ResolveFileRequest second = file_request("a.json");
     struct rpc_call *running, *queued, *refused;
+    HC_AUTO_FREE char *metrics = NULL;
 
-    world_serve(world, (const char *const[]){"--workers", "1", "--queue", "1", NULL});
+    world_serve(world, (const char *const[]){"--workers", "1", "--queue", "1",
+                                             "--http-listen", "127.0.0.1:0", NULL});
     stall_the_cdn(world);
     running = start_file_within(world, 0);
     test_hub_await_stall(world->hub);
@@ -132,6 +134,11 @@ static void a_full_queue_answers_busy_at_once(void **state)
     assert_string_equal(rpc_call_reason(refused), "BUSY");
     assert_int_equal(rpc_call_retry_ms(refused), 1000);
     assert_string_equal(rpc_call_pushback(refused), "1000");
+    metrics = world_get(world, "/metrics"); /* the other two are where they were */
+    assert_non_null(strstr(metrics, "\nhubcache_waiting_calls 2\n"));
+    assert_non_null(strstr(metrics, "\nhubcache_running_jobs{pool=\"hub\"} 1\n"));
+    assert_non_null(strstr(metrics, "\nhubcache_queued_jobs{pool=\"hub\"} 1\n"));
+    assert_non_null(strstr(metrics, "\nhubcache_queued_jobs{pool=\"disk\"} 0\n"));
     test_hub_release(world->hub);
     assert_answers_file(world, running, "weights.bin", HUBCACHE__V1__SOURCE__SOURCE_HUB);
     assert_int_equal(rpc_call_await(queued), HC_STATUS_NOT_FOUND);
