@@ -56,7 +56,8 @@ enum { HC_MESSAGE_FIELDS_MAX = 16384 };
 
 enum { HC_MESSAGE_VARINT_MAX = 10 };
 
-/* protobuf's encoding of numbers: seven bits a byte, the lowest first. Returns the size. */
+/* protobuf's encoding of numbers: seven bits a byte, the lowest first. Returns how many
+ * bytes. */
 size_t hc_message_put_varint(uint8_t *out, uint64_t value);
 
 /* One field of a packed message; its content ends where the next field begins. */

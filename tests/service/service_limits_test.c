@@ -3,8 +3,8 @@
  * The promise: connections that stay idle, in any number, stop neither the listener nor
  * the calls of other clients; a connection without calls is closed after a time, and so
  * is one of a certain age, when its calls are over. Requests have a size and a number of
- * values at most, and those that are never finished cost little. If a listener dies nevertheless, the server ends, for its supervisor to
- * start it again.
+ * values at most, and those that are never finished cost little. If a listener dies
+ * nevertheless, the server ends, for its supervisor to start it again.
  */
 #include "service_fixture.h"
 
@@ -315,7 +315,7 @@ static void connections_have_no_age_when_the_limit_is_zero(void **state)
     (void)close(fd);
 }
 
-/* --- requests that never end ------------------------------------------------------------
+/* --- requests that never end ----------------------------------------------------------
  */
 
 enum { CONNECTIONS = 4, STREAMS = 250 };
@@ -360,6 +360,7 @@ static void a_thousand_unfinished_requests_stop_no_call_and_leave_nothing(void *
                                              "--client-connections", "5", NULL});
     assert_answers(world);
     before = world_process(world, "VmRSS");
+    print_message("%lu KiB before\n", before);
     for (size_t i = 0; i < CONNECTIONS; i++) {
         fds[i] = connect_http2(world);
         for (unsigned n = 0; n < STREAMS; n++)
@@ -370,7 +371,10 @@ static void a_thousand_unfinished_requests_stop_no_call_and_leave_nothing(void *
     await_connections(world, CONNECTIONS + 1);
     assert_false(is_served(connect_idle(world)));
     assert_answers(world);
-    assert_true(world_process(world, "VmRSS") - before < 64 * 1024); /* KiB */
+    print_message("%lu KiB with unfinished requests\n", world_process(world, "VmRSS"));
+#ifndef __SANITIZE_THREAD__
+    assert_true(world_process(world, "VmRSS") < before + 64 * 1024UL); /* KiB */
+#endif
 
     for (size_t i = 0; i < CONNECTIONS; i++)
         (void)close(fds[i]);
