@@ -16,6 +16,7 @@ import types
 import grpc
 
 from figures import MIB, cpu_of, peak_of, status_of, table, temp_dir
+from frames import PREFACE
 import world
 
 REPO, FILE, FILES = "bench/load", "file-00.json", 42
@@ -23,7 +24,6 @@ SLOW, PAUSE = "bench/slow", 600000  # ms before the Hub answers about that repo
 WORKERS, QUEUE = 8, 64
 DOWNLOAD, THROTTLE = 512 * MIB, 1_000_000  # bytes, and bytes a second of each connection
 FEW_IDLE, IDLE = 1_100, 10_000  # connections
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
 
 def bench_program(name):
