@@ -30,6 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -72,7 +73,7 @@ struct hc_listener {
         struct connection *connections; /* by their descriptors' numbers */
         size_t room;
         unsigned open; /* an upper bound: a count finds the closed ones */
-        uint64_t refused;
+        uint64_t refused, cut;
     } shared;
 };
 
@@ -331,6 +332,26 @@ static bool connections_are_full(struct hc_listener *listener)
     return listener->shared.open >= listener->connections_max;
 }
 
+/*
+ * Ends a connection, and throws away what it has sent, so that gRPC does not read it.
+ * gRPC may read at the same time: what it gets then is of no use to it.
+ */
+static void connection_cut(int fd)
+{
+    char thrown_away[16 * 1024];
+
+    (void)shutdown(fd, SHUT_RDWR);
+    while (recv(fd, thrown_away, sizeof thrown_away, MSG_DONTWAIT) > 0)
+        continue;
+}
+
+static size_t connection_unread(int fd)
+{
+    int unread;
+
+    return ioctl(fd, FIONREAD, &unread) == 0 && unread > 0 ? (size_t)unread : 0;
+}
+
 /* Takes the number for the peer. False: it belongs to another one, or memory is short. */
 static bool connections_claim(struct hc_listener *listener, int fd, int64_t peer)
 {
@@ -488,13 +509,31 @@ bool hc_listener_uid(struct hc_listener *listener, int fd, uid_t *uid)
     return true;
 }
 
-void hc_listener_count(struct hc_listener *listener, unsigned *open, uint64_t *refused)
+void hc_listener_count(struct hc_listener *listener, struct hc_listener_counts *counts)
 {
     HC_LOCKED(&listener->shared.lock);
 
     connections_count(listener);
-    *open = listener->shared.open;
-    *refused = listener->shared.refused;
+    counts->open = listener->shared.open;
+    counts->refused = listener->shared.refused;
+    counts->cut = listener->shared.cut;
+}
+
+unsigned hc_listener_cut(struct hc_listener *listener, size_t unread)
+{
+    unsigned count = 0;
+    HC_LOCKED(&listener->shared.lock);
+
+    connections_count(listener);
+    for (size_t fd = 0; fd < listener->shared.room; fd++) {
+        if (listener->shared.connections[fd].inode &&
+            connection_unread((int)fd) >= unread) {
+            connection_cut((int)fd);
+            count++;
+        }
+    }
+    listener->shared.cut += count;
+    return count;
 }
 
 void hc_listener_raise_limit(void)

@@ -57,8 +57,18 @@ bool hc_listener_has_path(const struct hc_listener *listener);
  */
 bool hc_listener_uid(struct hc_listener *listener, int fd, uid_t *uid);
 
-/* Connections that are open, and connections refused since the start. */
-void hc_listener_count(struct hc_listener *listener, unsigned *open, uint64_t *refused);
+struct hc_listener_counts {
+    unsigned open;
+    uint64_t refused, cut; /* since the start */
+};
+
+void hc_listener_count(struct hc_listener *listener, struct hc_listener_counts *counts);
+
+/*
+ * Any thread. Ends each connection from which so many bytes wait to be read; returns how
+ * many these were.
+ */
+unsigned hc_listener_cut(struct hc_listener *listener, size_t unread);
 
 /*
  * Any thread. Looks up the addresses of "host:port" or "[v6]:port" to bind to; the caller

@@ -202,13 +202,17 @@ static void write_pools(FILE *out, const char *name, const char *help, unsigned 
 
 static void write_clients(struct hc_listener *listener, FILE *out)
 {
-    unsigned open;
-    uint64_t refused;
+    struct hc_listener_counts counts;
 
-    hc_listener_count(listener, &open, &refused);
-    write_one(out, "hubcache_client_connections", "gauge", "gRPC connections.", open);
+    hc_listener_count(listener, &counts);
+    write_one(out, "hubcache_client_connections", "gauge", "gRPC connections.",
+              counts.open);
     write_one(out, "hubcache_client_connections_refused_total", "counter",
-              "gRPC connections that were closed at once: there were too many.", refused);
+              "gRPC connections that were closed at once: there were too many.",
+              counts.refused);
+    write_one(out, "hubcache_client_connections_cut_total", "counter",
+              "gRPC connections that were ended because they flooded the server.",
+              counts.cut);
 }
 
 static void write_reads(struct hc_read_streams *reads, FILE *out)

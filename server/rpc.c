@@ -6,14 +6,17 @@
  * states of a call, rpc_request.c the thread for large requests.
  *
  * A second thread, the relief, looks at the edge's thread ten times a second. If that has
- * been busy with one event since the last look, because a volume hangs, the relief takes
- * the events until the edge's thread is done.
+ * waited in one event since the last look, because a volume hangs, the relief takes the
+ * events until the edge's thread is done. If it has been busy for nothing, clients flood
+ * the server: gRPC 1.51 reads from a connection as long as there is something to read, and
+ * takes memory for each call that it reads. Then the relief cuts their connections.
  *
  * The server opens, adds methods and listeners, starts, stops (no new calls), ends its
  * calls and closes. The main thread does all of that. The lock guards the lists of calls.
  */
 #include "rpc.h"
 
+#include "log.h"
 #include "rpc_core.h"
 
 #include <base/cancellation.h>
@@ -32,8 +35,26 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <time.h>
 
 enum { LOOK_EVERY_MS = 100 };
+
+/*
+ * A flood: the edge's thread has used so much processor time for nothing but reading, or
+ * for calls that their clients abandon at once, and so many bytes of a connection still
+ * wait. Clients that obey HTTP/2's windows send less than that unasked.
+ */
+enum {
+    FLOOD_CPU_MS = 200,
+    FLOOD_UNREAD_BYTES = 64 * 1024,
+    BUSY_CPU_MS = 5 /* between two looks; a thread that uses less was idle */
+};
+
+/* What the relief sees of the edge's thread. */
+struct relief_look {
+    unsigned turns, abandoned;
+    int64_t cpu_ms;
+};
 
 /*
  * Limits for clients, all in hubcached(8) under LIMITS. The memory is that of requests
@@ -44,6 +65,7 @@ enum {
     STREAMS_MAX = 1024, /* of one connection; a call that waits for a download has one */
     REQUEST_BYTES_MAX = 16 * 1024 * 1024,
     METADATA_BYTES_MAX = 64 * 1024,
+    READ_BYTES_MAX = 64 * 1024, /* gRPC reads at once: what a flood has at least */
     MEMORY_BYTES_MAX = 64 * 1024 * 1024,
     PING_INTERVAL_MS = 10 * 1000, /* of a client's pings, at least */
     KEEPALIVE_MS = 60 * 1000, /* the server pings a connection that is silent so long */
@@ -74,6 +96,9 @@ static grpc_server *grpc_server_new(const struct hc_rpc_limits *limits)
         integer_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_MAX),
         integer_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, REQUEST_BYTES_MAX),
         integer_arg(GRPC_ARG_MAX_METADATA_SIZE, METADATA_BYTES_MAX),
+        integer_arg(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, READ_BYTES_MAX),
+        integer_arg(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
+                    1 << GRPC_COMPRESS_NONE),
         integer_arg(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                     PING_INTERVAL_MS),
         integer_arg(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),
@@ -142,22 +167,73 @@ static unsigned thread_turns(const struct hc_rpc_thread *thread)
     return atomic_load_explicit(&thread->turns, memory_order_acquire);
 }
 
-/* It takes events only while the same event keeps the edge's thread busy. */
+static int64_t thread_cpu_ms(const struct hc_rpc_thread *thread)
+{
+    struct timespec used = {.tv_sec = 0};
+    clockid_t clock;
+
+    if (pthread_getcpuclockid(thread->handle, &clock) == 0)
+        (void)clock_gettime(clock, &used);
+    return used.tv_sec * 1000 + used.tv_nsec / 1000000;
+}
+
+static void relief_look(const struct hc_rpc *rpc, struct relief_look *look)
+{
+    look->turns = thread_turns(&rpc->edge);
+    look->abandoned = atomic_load(&rpc->abandoned);
+    look->cpu_ms = thread_cpu_ms(&rpc->edge);
+}
+
+/* A call that its client abandons is two events: it arrives, and it is over. */
+static bool edge_is_useless(const struct relief_look *now, const struct relief_look *last)
+{
+    unsigned events = (now->turns - last->turns) / 2;
+    unsigned wasted = (now->abandoned - last->abandoned) * 2;
+
+    return now->cpu_ms - last->cpu_ms >= BUSY_CPU_MS && wasted * 4 >= events * 3;
+}
+
+static void relief_cut_floods(struct hc_rpc *rpc)
+{
+    unsigned count = hc_listener_cut(rpc->listener, FLOOD_UNREAD_BYTES);
+
+    if (count > 0)
+        HC_LOG(HC_LOG_WARN, "connections cut",
+               HC_TEXT("cause", "their clients flood the server"),
+               HC_NUMBER("count", count));
+}
+
+static gpr_timespec next_look(void)
+{
+    return gpr_time_add(gpr_now(GPR_CLOCK_REALTIME),
+                        gpr_time_from_millis(LOOK_EVERY_MS, GPR_TIMESPAN));
+}
+
+/* It takes events only while the same event keeps the edge's thread waiting. */
+static void relief_take_events(struct hc_rpc *rpc, unsigned turns)
+{
+    while (thread_turns(&rpc->edge) == turns && !hc_cancellation_is_set(rpc->end) &&
+           thread_take_event(&rpc->relief, next_look()))
+        continue;
+}
+
 static void *relief_run(void *argument)
 {
     struct hc_rpc *rpc = argument;
-    unsigned seen = 0, turns;
+    struct relief_look last = {.turns = 0}, now;
+    int64_t useful_ms = 0;
     struct hc_error err;
 
     while (hc_cancellation_sleep(rpc->end, LOOK_EVERY_MS, &err) == 0) {
-        turns = thread_turns(&rpc->edge);
-        while (turns % 2 == 1 && turns == seen && !hc_cancellation_is_set(rpc->end) &&
-               thread_take_event(&rpc->relief,
-                                 gpr_time_add(gpr_now(GPR_CLOCK_REALTIME),
-                                              gpr_time_from_millis(LOOK_EVERY_MS,
-                                                                   GPR_TIMESPAN))))
-            turns = thread_turns(&rpc->edge);
-        seen = turns;
+        relief_look(rpc, &now);
+        if (!edge_is_useless(&now, &last)) {
+            useful_ms = now.cpu_ms;
+            if (now.turns == last.turns && now.turns % 2 == 1)
+                relief_take_events(rpc, now.turns);
+        } else if (now.cpu_ms - useful_ms >= FLOOD_CPU_MS) {
+            relief_cut_floods(rpc);
+        }
+        last = now;
     }
     return NULL;
 }

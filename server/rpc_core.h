@@ -92,6 +92,7 @@ struct hc_rpc {
     bool is_started, has_relief;
     int drained_fd;        /* readable: no call runs */
     int ended_fd;          /* readable: gRPC has closed the last connection, too */
+    atomic_uint abandoned; /* calls whose clients did not wait for the answer */
     atomic_uint order;     /* see hc_rpc_release_order() */
     atomic_bool is_ending; /* hc_rpc_end_calls() */
     struct {

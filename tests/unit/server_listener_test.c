@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The promise: the number of a descriptor means one peer for the life of the process, so
- * that a call which outlives its connection is not taken for one of another user.
+ * that a call which outlives its connection is not taken for one of another user. Of the
+ * connections those are cut, and counted, from which as many bytes wait as the calling
+ * function says: their clients see the end, and the server reads nothing of what they
+ * have sent.
  */
 #include <test.h>
 
@@ -9,6 +12,7 @@
 #include <server/listener.h>
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -127,6 +131,51 @@ static void a_number_does_not_pass_from_one_peer_to_another(void **state)
     assert_true(hc_listener_uid(f->listener, second_end, &uid));
 }
 
+enum { UNREAD = 64 * 1024 };
+
+static void send_bytes(int client, size_t size)
+{
+    static const char bytes[UNREAD];
+
+    assert_int_equal(send(client, bytes, size, MSG_DONTWAIT), size);
+}
+
+static void a_connection_with_much_to_read_is_cut_and_no_other(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO_CLOSE int flooding = socket(AF_UNIX, SOCK_STREAM, 0);
+    HC_AUTO_CLOSE int modest = socket(AF_UNIX, SOCK_STREAM, 0);
+    HC_AUTO_CLOSE int flooding_end = connect_with(f, flooding);
+    HC_AUTO_CLOSE int modest_end = connect_with(f, modest);
+    struct hc_listener_counts counts;
+    char byte;
+
+    send_bytes(flooding, UNREAD);
+    send_bytes(modest, UNREAD - 1);
+    assert_int_equal(hc_listener_cut(f->listener, UNREAD), 1);
+
+    assert_int_equal(recv(flooding, &byte, 1, 0), 0);
+    assert_int_equal(recv(flooding_end, &byte, 1, 0), 0);
+    assert_int_equal(recv(modest, &byte, 1, MSG_DONTWAIT), -1);
+    assert_int_equal(errno, EAGAIN);
+    assert_int_equal(recv(modest_end, &byte, 1, 0), 1);
+    hc_listener_count(f->listener, &counts);
+    assert_int_equal(counts.cut, 1);
+    assert_int_equal(counts.open, 2);
+}
+
+static void a_connection_that_is_closed_is_not_cut(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO_CLOSE int client = socket(AF_UNIX, SOCK_STREAM, 0);
+    int end = connect_with(f, client);
+
+    send_bytes(client, UNREAD);
+    (void)close(end);
+
+    assert_int_equal(hc_listener_cut(f->listener, UNREAD), 0);
+}
+
 int main(void)
 {
 #define TEST(name)                                                                       \
@@ -134,6 +183,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_unix_socket_shows_its_user_and_tcp_none),
         TEST(a_number_does_not_pass_from_one_peer_to_another),
+        TEST(a_connection_with_much_to_read_is_cut_and_no_other),
+        TEST(a_connection_that_is_closed_is_not_cut),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
