@@ -51,6 +51,7 @@ enum { PEER_NONE = -3, PEER_MIXED = -2, PEER_TCP = -1 };
 struct connection {
     ino_t inode;  /* of its socket; 0: no connection has this number */
     int64_t peer; /* the number's, also when no connection has it */
+    unsigned abandoned, abandoned_epoch;
 };
 
 struct hc_listener {
@@ -341,6 +342,7 @@ static void connection_cut(int fd)
     char thrown_away[16 * 1024];
 
     (void)shutdown(fd, SHUT_RDWR);
+    /* It does not wait. NOLINTNEXTLINE(clang-analyzer-unix.BlockInCriticalSection) */
     while (recv(fd, thrown_away, sizeof thrown_away, MSG_DONTWAIT) > 0)
         continue;
 }
@@ -398,6 +400,7 @@ static bool connections_add(struct hc_listener *listener, int *fd, int64_t peer)
     connection = &listener->shared.connections[*fd];
     listener->shared.open += connection->inode == 0;
     connection->inode = socket_inode(*fd);
+    connection->abandoned = 0;
     return true;
 }
 
@@ -519,16 +522,35 @@ void hc_listener_count(struct hc_listener *listener, struct hc_listener_counts *
     counts->cut = listener->shared.cut;
 }
 
-unsigned hc_listener_cut(struct hc_listener *listener, size_t unread)
+void hc_listener_count_abandoned(struct hc_listener *listener, int fd, unsigned epoch)
+{
+    struct connection *connection;
+    HC_LOCKED(&listener->shared.lock);
+
+    if (fd < 0 || (size_t)fd >= listener->shared.room)
+        return;
+    connection = &listener->shared.connections[fd];
+    if (connection->abandoned_epoch != epoch)
+        connection->abandoned = 0;
+    connection->abandoned_epoch = epoch;
+    connection->abandoned++;
+}
+
+unsigned hc_listener_cut(struct hc_listener *listener, size_t unread, unsigned abandoned,
+                         unsigned epoch)
 {
     unsigned count = 0;
     HC_LOCKED(&listener->shared.lock);
 
     connections_count(listener);
     for (size_t fd = 0; fd < listener->shared.room; fd++) {
-        if (listener->shared.connections[fd].inode &&
-            connection_unread((int)fd) >= unread) {
+        struct connection *connection = &listener->shared.connections[fd];
+        bool abandons =
+            connection->abandoned_epoch == epoch && connection->abandoned >= abandoned;
+
+        if (connection->inode && (abandons || connection_unread((int)fd) >= unread)) {
             connection_cut((int)fd);
+            connection->abandoned = 0;
             count++;
         }
     }

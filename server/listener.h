@@ -65,10 +65,17 @@ struct hc_listener_counts {
 void hc_listener_count(struct hc_listener *listener, struct hc_listener_counts *counts);
 
 /*
- * Any thread. Ends each connection from which so many bytes wait to be read; returns how
- * many these were.
+ * A call of that connection was abandoned by its client. The count begins anew with each
+ * epoch. Any thread.
  */
-unsigned hc_listener_cut(struct hc_listener *listener, size_t unread);
+void hc_listener_count_abandoned(struct hc_listener *listener, int fd, unsigned epoch);
+
+/*
+ * Any thread. Ends each connection from which `unread` bytes wait to be read, or of which
+ * `abandoned` calls were abandoned in this epoch; returns how many these were.
+ */
+unsigned hc_listener_cut(struct hc_listener *listener, size_t unread, unsigned abandoned,
+                         unsigned epoch);
 
 /*
  * Any thread. Looks up the addresses of "host:port" or "[v6]:port" to bind to; the caller

@@ -8,8 +8,8 @@
  * A second thread, the relief, looks at the edge's thread ten times a second. If that has
  * waited in one event since the last look, because a volume hangs, the relief takes the
  * events until the edge's thread is done. If it has been busy for nothing, clients flood
- * the server: gRPC 1.51 reads from a connection as long as there is something to read, and
- * takes memory for each call that it reads. Then the relief cuts their connections.
+ * the server: gRPC 1.51 reads from a connection as long as there is something to read,
+ * and takes memory for each call that it reads. Then the relief cuts their connections.
  *
  * The server opens, adds methods and listeners, starts, stops (no new calls), ends its
  * calls and closes. The main thread does all of that. The lock guards the lists of calls.
@@ -29,6 +29,7 @@
 #include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
 #include <limits.h>
+#include <malloc.h>
 #include <netdb.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -41,13 +42,15 @@ enum { LOOK_EVERY_MS = 100 };
 
 /*
  * A flood: the edge's thread has used so much processor time for nothing but reading, or
- * for calls that their clients abandon at once, and so many bytes of a connection still
- * wait. Clients that obey HTTP/2's windows send less than that unasked.
+ * for calls that their clients abandon at once; and of a connection so many bytes still
+ * wait, or so many calls were abandoned meanwhile. Clients that obey HTTP/2's windows
+ * send fewer bytes unasked.
  */
 enum {
     FLOOD_CPU_MS = 200,
     FLOOD_UNREAD_BYTES = 64 * 1024,
-    BUSY_CPU_MS = 5 /* between two looks; a thread that uses less was idle */
+    FLOOD_ABANDONED = 512, /* calls of a connection */
+    BUSY_CPU_MS = 5        /* between two looks; a thread that uses less was idle */
 };
 
 /* What the relief sees of the edge's thread. */
@@ -96,6 +99,8 @@ static grpc_server *grpc_server_new(const struct hc_rpc_limits *limits)
         integer_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_MAX),
         integer_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, REQUEST_BYTES_MAX),
         integer_arg(GRPC_ARG_MAX_METADATA_SIZE, METADATA_BYTES_MAX),
+        /* The current gRPC's: without it a list a quarter larger may pass. */
+        integer_arg("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
         integer_arg(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, READ_BYTES_MAX),
         integer_arg(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
                     1 << GRPC_COMPRESS_NONE),
@@ -193,14 +198,16 @@ static bool edge_is_useless(const struct relief_look *now, const struct relief_l
     return now->cpu_ms - last->cpu_ms >= BUSY_CPU_MS && wasted * 4 >= events * 3;
 }
 
-static void relief_cut_floods(struct hc_rpc *rpc)
+static bool relief_cut_floods(struct hc_rpc *rpc)
 {
-    unsigned count = hc_listener_cut(rpc->listener, FLOOD_UNREAD_BYTES);
+    unsigned count = hc_listener_cut(rpc->listener, FLOOD_UNREAD_BYTES, FLOOD_ABANDONED,
+                                     atomic_load(&rpc->useful_looks));
 
     if (count > 0)
         HC_LOG(HC_LOG_WARN, "connections cut",
                HC_TEXT("cause", "their clients flood the server"),
                HC_NUMBER("count", count));
+    return count > 0;
 }
 
 static gpr_timespec next_look(void)
@@ -222,16 +229,21 @@ static void *relief_run(void *argument)
     struct hc_rpc *rpc = argument;
     struct relief_look last = {.turns = 0}, now;
     int64_t useful_ms = 0;
+    bool was_flooded = false;
     struct hc_error err;
 
     while (hc_cancellation_sleep(rpc->end, LOOK_EVERY_MS, &err) == 0) {
         relief_look(rpc, &now);
         if (!edge_is_useless(&now, &last)) {
             useful_ms = now.cpu_ms;
+            atomic_fetch_add(&rpc->useful_looks, 1);
+            if (was_flooded)
+                (void)malloc_trim(0); /* else what gRPC took for it stays */
+            was_flooded = false;
             if (now.turns == last.turns && now.turns % 2 == 1)
                 relief_take_events(rpc, now.turns);
         } else if (now.cpu_ms - useful_ms >= FLOOD_CPU_MS) {
-            relief_cut_floods(rpc);
+            was_flooded |= relief_cut_floods(rpc);
         }
         last = now;
     }
@@ -443,6 +455,15 @@ static int call_descriptor(const struct hc_rpc_call *call)
         fd = (int)strtol(peer + 3, NULL, 10);
     gpr_free(peer);
     return fd;
+}
+
+void hc_rpc_count_abandoned(const struct hc_rpc_call *call)
+{
+    struct hc_rpc *rpc = call->rpc;
+
+    atomic_fetch_add_explicit(&rpc->abandoned, 1, memory_order_relaxed);
+    hc_listener_count_abandoned(rpc->listener, call_descriptor(call),
+                                atomic_load(&rpc->useful_looks));
 }
 
 void hc_rpc_call_peer(const struct hc_rpc_call *call, char address[HC_RPC_PEER_MAX])

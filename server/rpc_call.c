@@ -433,18 +433,12 @@ static bool call_is_finished(struct hc_rpc_call *call)
     return call->shared.is_over;
 }
 
-/* The batch with the close is complete. */
-static void call_count_abandoned(const struct hc_rpc_call *call)
-{
-    if (call->is_cancelled)
-        atomic_fetch_add_explicit(&call->rpc->abandoned, 1, memory_order_relaxed);
-}
-
 /* The close comes after the finish, too: only a caller that leaves before is reported. */
 static void call_closed(struct hc_rpc_call *call, bool ok)
 {
     (void)ok;
-    call_count_abandoned(call);
+    if (call->is_cancelled)
+        hc_rpc_count_abandoned(call);
     {
         HC_LOCKED(&call->rpc->shared.lock);
 
@@ -494,8 +488,8 @@ void hc_rpc_call_end_streams(struct hc_rpc *rpc)
 static void call_finished(struct hc_rpc_call *call, bool ok)
 {
     (void)ok;
-    if (!call->leave)
-        call_count_abandoned(call);
+    if (!call->leave && call->is_cancelled)
+        hc_rpc_count_abandoned(call);
     hc_rpc_call_release(call);
 }
 

@@ -90,11 +90,12 @@ struct hc_rpc {
     atomic_size_t large_bytes;         /* of requests that wait for it */
     atomic_uint_least64_t last_id;
     bool is_started, has_relief;
-    int drained_fd;        /* readable: no call runs */
-    int ended_fd;          /* readable: gRPC has closed the last connection, too */
-    atomic_uint abandoned; /* calls whose clients did not wait for the answer */
-    atomic_uint order;     /* see hc_rpc_release_order() */
-    atomic_bool is_ending; /* hc_rpc_end_calls() */
+    int drained_fd;           /* readable: no call runs */
+    int ended_fd;             /* readable: gRPC has closed the last connection, too */
+    atomic_uint abandoned;    /* calls whose clients did not wait for the answer */
+    atomic_uint useful_looks; /* of the relief, when the edge's thread was of use */
+    atomic_uint order;        /* see hc_rpc_release_order() */
+    atomic_bool is_ending;    /* hc_rpc_end_calls() */
     struct {
         pthread_mutex_t lock;
         struct hc_rpc_call *free;
@@ -165,6 +166,9 @@ static inline void hc_rpc_acquire_order(struct hc_rpc *rpc)
 {
     (void)atomic_load_explicit(&rpc->order, memory_order_acquire);
 }
+
+/* The batch with the close of the call is complete: its client has left before that. */
+void hc_rpc_count_abandoned(const struct hc_rpc_call *call);
 
 /* Requests the first calls of that method from gRPC. */
 void hc_rpc_call_request_first(struct hc_rpc *rpc, struct hc_rpc_served *served);

@@ -18,7 +18,7 @@ import hostile
 from load import server_named
 import world
 
-QUIET, RECOVERY = 1, 10  # seconds of measuring before the attack, and after it at most
+QUIET, RECOVERY = 1, 20  # seconds of measuring before the attack, and after it at most
 LOOK = 0.02  # seconds between two looks at the server
 DEADLINE = 10  # of a hit, in seconds
 CONNECTIONS_MAX = 1500  # of one attack
@@ -78,44 +78,42 @@ def attack(options, name, server):
         return attacker.stdout.read().splitlines() or ["the attacker failed"]
 
 
-def await_recovery(pid, idle):
-    """The state at the end, and after how many seconds threads and descriptors are as before."""
+def await_recovery(pid, idle, client):
+    """After how many seconds it answers, and has no more descriptors than before."""
     start = time.monotonic()
-    while True:
-        state, took = State(pid), time.monotonic() - start
-        if state.threads <= idle.threads and state.descriptors <= idle.descriptors:
-            return state, f"{took:.1f}"
-        if took > RECOVERY:
-            return state, f"not in {RECOVERY}"
+    while time.monotonic() - start < RECOVERY:
+        if State(pid).descriptors <= idle.descriptors and client.answered[-1] > start:
+            return f"{time.monotonic() - start:.1f}"
         time.sleep(LOOK)
+    return f"not in {RECOVERY}"
 
 
 def measure(options, name, server):
     """The row of one attack, without its first cell."""
     pid = server.process.pid
     client = Client(server)
-    times = [time.monotonic()]
+    start = time.monotonic()
     try:
         time.sleep(QUIET)
-        idle = State(pid)
-        times.append(time.monotonic())
-        told = attack(options, name, server)
-        times.append(time.monotonic())
-        after, recovery = await_recovery(pid, idle)
+        idle, begin = State(pid), time.monotonic()
+        told, end = attack(options, name, server), time.monotonic()
+        recovery, recovered = await_recovery(pid, idle, client), time.monotonic()
         time.sleep(QUIET)
-        times.append(time.monotonic())
         after = State(pid)
     finally:
         client.end()
-    rates, gaps, failures = zip(*(client.span(*each) for each in zip(times, times[1:])))
+    before, during, later = (client.span(*each) for each in (
+        (start, begin), (begin, end), (recovered, recovered + QUIET)))
+    _, gap, failures = client.span(begin, recovered + QUIET)
     return [f"{idle.rss:.0f}", f"{peak_of(pid):.0f}", f"{after.rss:.0f}",
-            *(f"{rate:,.0f}" for rate in rates), *(f"{gap:,.0f}" for gap in gaps[:2]),
-            f"{sum(failures)}", f"{idle.threads}, {after.threads}",
-            f"{idle.descriptors}, {after.descriptors}", recovery, told[0], *told[1:3]]
+            *(f"{span[0]:,.0f}" for span in (before, during, later)),
+            f"{before[1]:,.0f}", f"{gap:,.0f}", f"{failures}",
+            f"{idle.threads}, {after.threads}", f"{idle.descriptors}, {after.descriptors}",
+            recovery, told[0], *told[1:3]]
 
 
 COLUMNS = ["", "RSS MiB: idle", "peak", "after", "hits/s: before", "during", "after",
-           "gap ms: before", "during", "failed", "threads", "descriptors", "recovered s"]
+           "gap ms: before", "then", "failed", "threads", "descriptors", "recovered s"]
 
 
 @contextlib.contextmanager

@@ -131,7 +131,7 @@ static void a_number_does_not_pass_from_one_peer_to_another(void **state)
     assert_true(hc_listener_uid(f->listener, second_end, &uid));
 }
 
-enum { UNREAD = 64 * 1024 };
+enum { UNREAD = 64 * 1024, MANY = 1 << 30 };
 
 static void send_bytes(int client, size_t size)
 {
@@ -152,7 +152,7 @@ static void a_connection_with_much_to_read_is_cut_and_no_other(void **state)
 
     send_bytes(flooding, UNREAD);
     send_bytes(modest, UNREAD - 1);
-    assert_int_equal(hc_listener_cut(f->listener, UNREAD), 1);
+    assert_int_equal(hc_listener_cut(f->listener, UNREAD, 2, 1), 1);
 
     assert_int_equal(recv(flooding, &byte, 1, 0), 0);
     assert_int_equal(recv(flooding_end, &byte, 1, 0), 0);
@@ -173,7 +173,26 @@ static void a_connection_that_is_closed_is_not_cut(void **state)
     send_bytes(client, UNREAD);
     (void)close(end);
 
-    assert_int_equal(hc_listener_cut(f->listener, UNREAD), 0);
+    assert_int_equal(hc_listener_cut(f->listener, UNREAD, 2, 1), 0);
+}
+
+static void a_connection_whose_calls_are_abandoned_is_cut(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO_CLOSE int client = socket(AF_UNIX, SOCK_STREAM, 0);
+    HC_AUTO_CLOSE int end = connect_with(f, client);
+    char byte;
+
+    hc_listener_count_abandoned(f->listener, end, 1);
+    hc_listener_count_abandoned(f->listener, end, 2); /* begins anew */
+    hc_listener_count_abandoned(f->listener, -1, 2);
+    hc_listener_count_abandoned(f->listener, 1 << 20, 2);
+    assert_int_equal(hc_listener_cut(f->listener, MANY, 2, 2), 0);
+
+    hc_listener_count_abandoned(f->listener, end, 2);
+    assert_int_equal(hc_listener_cut(f->listener, MANY, 2, 3), 0);
+    assert_int_equal(hc_listener_cut(f->listener, MANY, 2, 2), 1);
+    assert_int_equal(recv(client, &byte, 1, 0), 0);
 }
 
 int main(void)
@@ -185,6 +204,7 @@ int main(void)
         TEST(a_number_does_not_pass_from_one_peer_to_another),
         TEST(a_connection_with_much_to_read_is_cut_and_no_other),
         TEST(a_connection_that_is_closed_is_not_cut),
+        TEST(a_connection_whose_calls_are_abandoned_is_cut),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
