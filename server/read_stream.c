@@ -28,8 +28,8 @@
 #include <sys/stat.h>
 
 enum {
-    MESSAGE_BYTES = 256 * 1024, /* of data; the header comes on top */
-    /* Stalled clients hold 2 * STREAMS_MAX * MESSAGE_BYTES, 64 MiB. */
+    MESSAGE_BYTES = 512 * 1024, /* of data; the header comes on top */
+    /* Stalled clients hold 2 * STREAMS_MAX * MESSAGE_BYTES, 128 MiB. */
     STREAMS_MAX = 128,
     CALLER_WEIGHT = 3, /* a caller has at most so many times the streams that are free */
     THREADS_MAX = 16,

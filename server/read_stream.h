@@ -2,7 +2,7 @@
 /*
  * Calls of ReadFile. A read stream resolves its file in work that it shares with calls of
  * ResolveFile, opens it once, and sends the bytes from the offset on in messages of
- * 256 KiB. What was opened is what is read, so a file that is evicted or replaced
+ * 512 KiB. What was opened is what is read, so a file that is evicted or replaced
  * meanwhile is still sent whole.
  *
  * A stream has two messages in memory at most, the one that is being sent and the next

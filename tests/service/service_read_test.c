@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 enum {
-    MESSAGE = 256 * 1024, /* bytes in a message of the server */
+    MESSAGE = 512 * 1024, /* bytes in a message of the server */
     MIB = 1024 * 1024,
     LARGE = 48 * MIB, /* more than what the windows of a stalled connection take */
     SEED = 7,
@@ -261,7 +261,7 @@ static void a_read_and_a_resolution_share_one_download(void **state)
 
     assert_messages(bytes, MESSAGE, 0, MESSAGE);
     assert_int_equal(rpc_call_await(resolved), HC_STATUS_OK);
-    assert_int_equal(test_hub_count(world->hub, "HEAD", "s262144"), 1);
+    assert_int_equal(test_hub_count(world->hub, "HEAD", "s524288"), 1);
     rpc_call_free(resolved);
     rpc_call_free(bytes);
 }
