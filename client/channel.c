@@ -73,8 +73,9 @@ struct call_attempt {
     grpc_call *call;
     const char *authorization; /* borrowed */
     grpc_metadata_array headers, trailers;
-    grpc_byte_buffer *bytes; /* the message read last; NULL at the end */
-    struct iovec *pieces;    /* the same in pieces, with room for `piece_room` */
+    grpc_byte_buffer *bytes;     /* the message read last; NULL at the end */
+    grpc_byte_buffer *before[2]; /* the messages before it, if there are `pieces` */
+    struct iovec *pieces; /* the newest one in pieces, with room for `piece_room` */
     size_t piece_room;
     ProtobufCMessage *response; /* the same, decoded; owned */
     grpc_status_code code;
@@ -84,9 +85,13 @@ struct call_attempt {
 
 static void call_attempt_release(struct call_attempt *attempt)
 {
+    if (attempt->request->settle)
+        attempt->request->settle(attempt->request->ctx);
     if (attempt->response)
         protobuf_c_message_free_unpacked(attempt->response, NULL);
     grpc_byte_buffer_destroy(attempt->bytes);
+    grpc_byte_buffer_destroy(attempt->before[0]);
+    grpc_byte_buffer_destroy(attempt->before[1]);
     free(attempt->pieces);
     grpc_metadata_array_destroy(&attempt->headers);
     grpc_metadata_array_destroy(&attempt->trailers);
@@ -238,8 +243,9 @@ static grpc_call_error call_attempt_start_read(struct call_attempt *attempt)
 {
     grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
 
-    grpc_byte_buffer_destroy(attempt->bytes);
-    attempt->bytes = NULL;
+    grpc_byte_buffer_destroy(attempt->before[1]);
+    attempt->before[1] = attempt->before[0];
+    attempt->before[0] = hc_take(&attempt->bytes);
     op.data.recv_message.recv_message = &attempt->bytes;
     return grpc_call_start_batch(attempt->call, &op, 1, &attempt->bytes, NULL);
 }
@@ -296,6 +302,7 @@ static int call_attempt_read_message(struct call_attempt *attempt, struct hc_err
     if (attempt->response)
         protobuf_c_message_free_unpacked(attempt->response, NULL);
     attempt->response = message_from_byte_buffer(attempt->bytes, request->response);
+    grpc_byte_buffer_destroy(hc_take(&attempt->bytes));
     if (!attempt->response)
         return hc_fail(err, HC_INTERNAL, "%s: the answer is not a %s", request->method,
                        request->response->name);

@@ -25,8 +25,15 @@ struct hc_client_options;
  */
 typedef bool (*hc_channel_message_fn)(void *ctx, const ProtobufCMessage *message);
 
-/* The same for the bytes of a message, in the pieces that the network brought. */
+/*
+ * The same for the bytes of a message, in the pieces that the network brought. The bytes
+ * stay until the function has returned for two more messages, or hc_channel_settle_fn
+ * has.
+ */
 typedef bool (*hc_channel_pieces_fn)(void *ctx, const struct iovec *pieces, size_t count);
+
+/* Called when an attempt is over, before the bytes of its last messages are freed. */
+typedef void (*hc_channel_settle_fn)(void *ctx);
 
 /*
  * Called before a call is made again; it may change the message of the request. Sets
@@ -41,8 +48,9 @@ struct hc_channel_request {
     const ProtobufCMessageDescriptor *response; /* Required by hc_channel_call(). */
     hc_channel_message_fn each;  /* Optional: receives every message of the response. */
     hc_channel_pieces_fn pieces; /* Required by hc_channel_read(). */
+    hc_channel_settle_fn settle; /* Optional. */
     hc_channel_resume_fn resume; /* Optional. */
-    void *ctx;                   /* Optional: given to the three. */
+    void *ctx;                   /* Optional: given to the four. */
 };
 
 /*

@@ -16,6 +16,7 @@
 #include "base/hash.h"
 #include "channel.h"
 #include "client.h"
+#include "hasher.h"
 #include "message.h"
 
 #include <errno.h>
@@ -26,7 +27,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FILE_BYTES_MAX = 64 * 1024, HASH_CHUNK = 256 * 1024, NO_DESCRIPTOR = -1 };
+enum {
+    FILE_BYTES_MAX = 64 * 1024,
+    HASH_CHUNK = 256 * 1024,
+    HASH_AT_ONCE_MAX = 1024 * 1024, /* a thread costs more than it saves */
+    NO_DESCRIPTOR = -1
+};
 
 /* ---- a message ----------------------------------------------------------------------
  */
@@ -169,7 +175,7 @@ struct file_read {
     bool is_named;            /* this attempt's first message has come */
     bool has_progress;        /* this attempt has brought bytes */
     uint64_t next, end;       /* the position; the end of what was asked for */
-    struct hc_digest *digest; /* NULL: not all bytes of the file pass here */
+    struct hc_hasher *hasher; /* NULL: not all bytes of the file pass here */
     Hubcache__V1__ReadFileRequest message;
     Hubcache__V1__ResolveFileRequest inner;
     struct hc_message_options options;
@@ -179,7 +185,7 @@ struct file_read {
 static void file_read_release(struct file_read *read)
 {
     hc_client_file_clear(&read->file);
-    hc_digest_free(read->digest);
+    hc_hasher_free(read->hasher);
 }
 HC_DEFINE_AUTO_VALUE(file_read, file_read_release)
 
@@ -202,14 +208,16 @@ static int file_read_hash_saved(struct file_read *read, struct hc_error *err)
         if (got == 0)
             return hc_fail(err, HC_CACHE_IO,
                            "the saved file became shorter while it was continued");
-        if (hc_digest_update(read->digest, chunk, (size_t)got, err) < 0)
+        if (hc_hasher_next(read->hasher, err) < 0 ||
+            hc_hasher_add(read->hasher, chunk, (size_t)got, err) < 0)
             return -1;
+        hc_hasher_begin(read->hasher);
         done += (uint64_t)got;
     }
     return 0;
 }
 
-static int file_read_begin_digest(struct file_read *read, struct hc_error *err)
+static int file_read_begin_hash(struct file_read *read, struct hc_error *err)
 {
     const struct hc_client_read_request *request = read->request;
     enum hc_digest_kind kind = hc_digest_kind_of(read->file.etag);
@@ -218,10 +226,12 @@ static int file_read_begin_digest(struct file_read *read, struct hc_error *err)
 
     if (!is_whole || kind == HC_DIGEST_NONE)
         return 0;
-    read->digest = hc_digest_new(kind, read->file.size_bytes, err);
-    if (!read->digest)
+    read->hasher = hc_hasher_new(kind, read->file.size_bytes, err);
+    if (!read->hasher || (request->offset > 0 && file_read_hash_saved(read, err) < 0))
         return -1;
-    return request->offset > 0 ? file_read_hash_saved(read, err) : 0;
+    if (read->end - request->offset > HASH_AT_ONCE_MAX)
+        hc_hasher_start(read->hasher);
+    return 0;
 }
 
 /* The first answer: the file that the whole read is about. */
@@ -240,7 +250,7 @@ static int file_read_begin(struct file_read *read, const struct hc_client_file *
     left = file->size_bytes - request->offset;
     read->end = request->offset +
                 (request->length > 0 && request->length < left ? request->length : left);
-    if (file_read_begin_digest(read, err) < 0)
+    if (file_read_begin_hash(read, err) < 0)
         return -1;
     if (request->begin && !request->begin(request->ctx, &read->file))
         return hc_fail(err, HC_CANCELLED, "the caller gave up before the first byte");
@@ -282,6 +292,26 @@ static int file_read_name(struct file_read *read, const struct read_message *mes
     return result;
 }
 
+/* The bytes are hashed while the caller's function has them, and after that. */
+static int file_read_hash(struct file_read *read, const struct read_message *message,
+                          struct hc_error *err)
+{
+    struct wire wire = message->data;
+    uint64_t left = message->data_size;
+    const uint8_t *bytes;
+    size_t count;
+
+    if (hc_hasher_next(read->hasher, err) < 0)
+        return -1;
+    while ((count = wire_next(&wire, left, &bytes)) > 0) {
+        if (hc_hasher_add(read->hasher, bytes, count, err) < 0)
+            return -1;
+        left -= count;
+    }
+    hc_hasher_begin(read->hasher);
+    return 0;
+}
+
 /* The bytes of a message whose place is right. */
 static int file_read_pass(struct file_read *read, const struct read_message *message,
                           struct hc_error *err)
@@ -291,9 +321,9 @@ static int file_read_pass(struct file_read *read, const struct read_message *mes
     const uint8_t *bytes;
     size_t count;
 
+    if (read->hasher && file_read_hash(read, message, err) < 0)
+        return -1;
     while ((count = wire_next(&wire, left, &bytes)) > 0) {
-        if (read->digest && hc_digest_update(read->digest, bytes, count, err) < 0)
-            return -1;
         if (!read->request->bytes(read->request->ctx, bytes, count))
             return hc_fail(err, HC_CANCELLED, "the caller gave up before the last byte");
         read->next += count;
@@ -331,6 +361,15 @@ static bool file_read_receive(void *ctx, const struct iovec *pieces, size_t coun
     return file_read_take(read, pieces, count, &read->failure) == 0;
 }
 
+/* gRPC frees the bytes of the last messages next. */
+static void file_read_settle(void *ctx)
+{
+    const struct file_read *read = ctx;
+
+    if (read->hasher)
+        hc_hasher_settle(read->hasher);
+}
+
 /* Before another attempt. False: the caller has all bytes; only the status was lost. */
 static bool file_read_resume(void *ctx, bool *has_progress)
 {
@@ -354,9 +393,9 @@ static int file_read_verify(struct file_read *read, struct hc_error *err)
 {
     char hex[HC_DIGEST_HEX_MAX + 1];
 
-    if (!read->digest)
+    if (!read->hasher)
         return 0;
-    if (hc_digest_finish(read->digest, hex, err) < 0)
+    if (hc_hasher_finish(read->hasher, hex, err) < 0)
         return -1;
     if (strcmp(hex, read->file.etag) == 0)
         return 0;
@@ -375,6 +414,7 @@ static int file_read_run(struct file_read *read, struct hc_channel *channel,
         .method = "/hubcache.v1.Resolver/ReadFile",
         .message = &read->message.base,
         .pieces = file_read_receive,
+        .settle = file_read_settle,
         .resume = file_read_resume,
         .ctx = read,
     };

@@ -59,6 +59,22 @@ def test_cat_tells_a_damaged_blob(server, cache):
     assert done.returncode == 1 and b"hash" in done.stderr and done.stdout == content
 
 
+def test_cat_goes_on_when_the_server_is_killed_and_comes_back(serve, hub, cache, tmp_path):
+    name, content = "large.bin", os.urandom(64 << 20)
+    hub.commit(f"models/{MODEL}", {name: content}, lfs=(name,))
+    address = f"unix:{tmp_path}/socket"
+    server = serve(cache, hub.endpoint, arguments=["--listen", address])
+    server.file(MODEL, name)
+    process = subprocess.Popen([program("hubcache"), "--server", address, "cat", MODEL, name],
+                               env=CLEAN, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    start = process.stdout.read(1 << 20)  # the rest waits for this reader
+    server.kill()
+    serve(cache, hub.endpoint, arguments=["--listen", address])
+    rest, errors = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 0, errors
+    assert start + rest == content
+
+
 def test_the_real_client_reads_what_was_pulled_offline(oracle, server, hub, own):
     path = pull(own, server=server)
     assert pathlib.Path(path).parent.parent.parent == own.resolve()
