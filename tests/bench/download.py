@@ -52,7 +52,7 @@ def read_options():
 
 def main():
     options = read_options()
-    storage.demand_programs()
+    storage.demand_programs(storage.NEEDED)
     print(f"{os.cpu_count()} processors, everything on loopback; each competitor in turn, "
           f"{options.rounds} round(s)")
     problems = []

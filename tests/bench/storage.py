@@ -30,8 +30,8 @@ http {{
 NEEDED = {"nginx": "nginx-light", "curl": "curl", "aria2c": "aria2", "openssl": "openssl"}
 
 
-def demand_programs():
-    missing = [package for name, package in NEEDED.items() if not shutil.which(name)]
+def demand_programs(needed):
+    missing = [package for name, package in needed.items() if not shutil.which(name)]
     if missing:
         sys.exit(f"this benchmark needs more programs: apt-get install {' '.join(missing)}")
 
