@@ -62,7 +62,8 @@ struct relief_look {
 /*
  * Limits for clients, all in hubcached(8) under LIMITS. The memory is that of requests
  * whose bytes have not all arrived: without it, one message for each stream of each
- * connection would have no bound.
+ * connection would have no bound. The current gRPC counts connections in it too, about
+ * 6 KiB each, so each that is open adds to it.
  */
 enum {
     STREAMS_MAX = 1024, /* of one connection; a call that waits for a download has one */
@@ -70,6 +71,7 @@ enum {
     METADATA_BYTES_MAX = 64 * 1024,
     READ_BYTES_MAX = 64 * 1024, /* gRPC reads at once: what a flood has at least */
     MEMORY_BYTES_MAX = 64 * 1024 * 1024,
+    CONNECTION_BYTES = 8 * 1024,
     PING_INTERVAL_MS = 10 * 1000, /* of a client's pings, at least */
     KEEPALIVE_MS = 60 * 1000, /* the server pings a connection that is silent so long */
     KEEPALIVE_ANSWER_MS = 20 * 1000
@@ -92,9 +94,9 @@ static int milliseconds_limit(int64_t ms)
  * No MAX_CONNECTION_AGE_GRACE: a connection that has reached its age takes no new calls,
  * and is closed when the last of its calls is over. It may be a download of hours.
  */
-static grpc_server *grpc_server_new(const struct hc_rpc_limits *limits)
+static grpc_server *grpc_server_new(const struct hc_rpc_limits *limits,
+                                    grpc_resource_quota *quota)
 {
-    grpc_resource_quota *quota = grpc_resource_quota_create("hubcached");
     grpc_arg args[] = {
         integer_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_MAX),
         integer_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, REQUEST_BYTES_MAX),
@@ -118,12 +120,8 @@ static grpc_server *grpc_server_new(const struct hc_rpc_limits *limits)
          .value.pointer = {quota, grpc_resource_quota_arg_vtable()}},
     };
     grpc_channel_args all = {.num_args = sizeof args / sizeof *args, .args = args};
-    grpc_server *server;
 
-    grpc_resource_quota_resize(quota, MEMORY_BYTES_MAX);
-    server = grpc_server_create(&all, NULL);
-    grpc_resource_quota_unref(quota);
-    return server;
+    return grpc_server_create(&all, NULL);
 }
 
 /* Odd: busy with an event. Only the thread itself writes its count. */
@@ -254,7 +252,11 @@ static void *relief_run(void *argument)
 static void connection_accepted(void *ctx, int fd)
 {
     struct hc_rpc *rpc = ctx;
+    struct hc_listener_counts connections;
 
+    hc_listener_count(rpc->listener, &connections);
+    grpc_resource_quota_resize(rpc->quota, MEMORY_BYTES_MAX + (size_t)connections.open *
+                                                                  CONNECTION_BYTES);
     grpc_server_add_channel_from_fd(rpc->server, fd, rpc->plain);
 }
 
@@ -296,7 +298,9 @@ struct hc_rpc *hc_rpc_open(const struct hc_rpc_limits *limits,
     rpc->listener = hc_take(&listener);
     rpc->queue = grpc_completion_queue_create_for_next(NULL);
     rpc->plain = grpc_insecure_server_credentials_create();
-    rpc->server = grpc_server_new(limits);
+    rpc->quota = grpc_resource_quota_create("hubcached");
+    grpc_resource_quota_resize(rpc->quota, MEMORY_BYTES_MAX);
+    rpc->server = grpc_server_new(limits, rpc->quota);
     grpc_server_register_completion_queue(rpc->server, rpc->queue, NULL);
     rpc->edge.rpc = rpc->relief.rpc = rpc;
     hc_arena_init(&rpc->edge.arena);
@@ -430,6 +434,7 @@ void hc_rpc_close(struct hc_rpc *rpc)
         (void)thread_take_events(&rpc->edge);
     grpc_server_destroy(rpc->server);
     grpc_server_credentials_release(rpc->plain);
+    grpc_resource_quota_unref(rpc->quota);
     hc_listener_close(rpc->listener);
     hc_workers_close(rpc->decoders);
     grpc_completion_queue_destroy(rpc->queue);

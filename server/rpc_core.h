@@ -75,6 +75,7 @@ struct hc_rpc {
     grpc_server *server;
     grpc_completion_queue *queue;
     grpc_server_credentials *plain;
+    grpc_resource_quota *quota;
     struct hc_listener *listener;
     void (*finished)(void *ctx, const struct hc_request *request,
                      const struct hc_answer *answer); /* may be NULL */

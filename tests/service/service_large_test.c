@@ -60,8 +60,9 @@ static void call_finished(void *ctx, const struct hc_request *request,
 static int setup(void **state)
 {
     static const struct hc_rpc_method methods[] = {
-        {"/test/Ask", &hubcache__v1__resolve_file_request__descriptor, method_answer,
-         HC_RPC_UNARY}};
+        {.path = "/test/Ask",
+         .request = &hubcache__v1__resolve_file_request__descriptor,
+         .start = method_answer}};
     const struct hc_rpc_limits limits = {.connections = 8};
     struct fixture *fixture = calloc(1, sizeof *fixture);
     char address[128];
