@@ -63,7 +63,7 @@ struct relief_look {
  * Limits for clients, all in hubcached(8) under LIMITS. The memory is that of requests
  * whose bytes have not all arrived: without it, one message for each stream of each
  * connection would have no bound. The current gRPC counts connections in it too, about
- * 6 KiB each, so each that is open adds to it.
+ * 16 KiB each with its buffer, so each that is open adds to it.
  */
 enum {
     STREAMS_MAX = 1024, /* of one connection; a call that waits for a download has one */
@@ -71,7 +71,7 @@ enum {
     METADATA_BYTES_MAX = 64 * 1024,
     READ_BYTES_MAX = 64 * 1024, /* gRPC reads at once: what a flood has at least */
     MEMORY_BYTES_MAX = 64 * 1024 * 1024,
-    CONNECTION_BYTES = 8 * 1024,
+    CONNECTION_BYTES = 24 * 1024,
     PING_INTERVAL_MS = 10 * 1000, /* of a client's pings, at least */
     KEEPALIVE_MS = 60 * 1000, /* the server pings a connection that is silent so long */
     KEEPALIVE_ANSWER_MS = 20 * 1000

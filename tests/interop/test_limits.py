@@ -2,6 +2,8 @@
 """The limits of one HTTP/2 client: the memory of requests that are not whole, and headers. Some
 clients here write their own frames, since no gRPC client sends such requests."""
 
+import contextlib
+import resource
 import socket
 import struct
 
@@ -38,9 +40,35 @@ def test_requests_that_are_not_whole_take_bounded_memory(connections, serve, qui
 
     assert sum(client.sent for client in clients) > 64_000_000
     assert peak_memory(server) - before < 100_000_000  # 64 MiB, and the overhead of malloc
-    assert hubcache("file", MODEL, "config.json", server=server).returncode == 0
+    during = hubcache("file", MODEL, "config.json", server=server)
     for client in clients:
         client.close()
+    # gRPC 1.51 ends those requests, the current one other calls too, as long as they last:
+    # LIMITS in hubcached(8).
+    assert during.returncode == 0 or "with status 8" in during.stderr, during.stderr
+    wait_until(lambda: hubcache("file", MODEL, "config.json", server=server).returncode == 0,
+               "an answer after the requests")
+
+
+def test_idle_connections_leave_memory_for_calls(serve, quiet_hub, cache):
+    server = serve(cache, quiet_hub.endpoint)
+    server.file(MODEL, "config.json")
+    host, port = server.address.split(":")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count = min(4000, hard - 500)  # 4096 are allowed
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(socket.create_connection((host, int(port)), timeout=TIMEOUT))
+                for _ in range(count)]
+        for connection in idle:
+            connection.sendall(PREFACE)
+        assert all(connection.recv(1) for connection in idle)
+
+        answers = [hubcache("file", MODEL, "config.json", server=server) for _ in range(3)]
+
+        assert [answer.returncode for answer in answers] == [0, 0, 0], answers[0].stderr
+        server.file(MODEL, "config.json")  # over the connection that was idle for longest
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_request_that_is_cut_is_refused(serve, quiet_hub, cache):
@@ -82,4 +110,4 @@ def test_a_header_beyond_the_limit_is_refused(serve, quiet_hub, cache):
         server.GetServerInfo(metadata=[("x-large", "a" * 70_000)])
 
     assert failure.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert "metadata size exceeds limit" in failure.value.details()
+    assert "metadata size exceeds" in failure.value.details()
