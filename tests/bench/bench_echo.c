@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SLOTS = 1024 };
+enum { SLOTS = 64 }; /* as many as hubcached requests of a method in use */
 
 /* Serves one call at a time: waits for the next call, or answers one. */
 struct slot {
