@@ -63,8 +63,10 @@ bool hc_auth_settings_have_tokens(const struct hc_auth_settings *settings)
 static bool location_is_safe(const char *location)
 {
     return !hc_text_starts(location, "http://") ||
-           hc_text_starts(location, "http://127.") ||
-           hc_text_starts(location, "http://[::1]") ||
+           hc_text_starts(location, "http://127.0.0.1:") ||
+           hc_text_starts(location, "http://127.0.0.1/") ||
+           hc_text_starts(location, "http://[::1]:") ||
+           hc_text_starts(location, "http://[::1]/") ||
            hc_text_starts(location, "http://localhost:") ||
            hc_text_starts(location, "http://localhost/");
 }

@@ -392,6 +392,7 @@ static void settings_that_contradict_are_refused(void **state)
 {
     static char none[] = "none", file[] = "/tokens", text[] = "x";
     static char plain[] = "http://hub/keys", local[] = "http://127.0.0.1:1/keys";
+    static char alike[] = "http://127.0.0.1.example/keys";
     static char safe[] = "https://hub/keys", named[] = "https://me:secret@hub/keys";
     static const struct {
         struct hc_auth_settings settings;
@@ -412,6 +413,9 @@ static void settings_that_contradict_are_refused(void **state)
         {{.jwt_issuer = text, .jwt_audience = text, .jwt_keys = safe}, false, NULL},
         {{.jwt_issuer = text, .jwt_audience = text, .jwt_keys = local}, false, NULL},
         {{.jwt_issuer = text, .jwt_audience = text, .jwt_keys = plain},
+         false,
+         "auth-jwt-keys"},
+        {{.jwt_issuer = text, .jwt_audience = text, .jwt_keys = alike},
          false,
          "auth-jwt-keys"},
         {{.jwt_issuer = text, .jwt_audience = text, .jwt_keys = named},
