@@ -1,19 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sockets that listen, the thread that accepts, and the count of open connections.
- *
- * The count has a trap: gRPC owns the descriptor of an accepted connection, and does not
- * report when it closes it. So a connection is known by the number of its descriptor and
- * the inode of its socket: when the number has another inode, or none, the connection is
- * over. The count is made only at the limit and for the metrics; the lock guards it.
- *
- * The number is also all that a call tells about its connection, and a call can outlive
- * its connection by some time. If the number meant another user's connection by then, the
- * call would be that user's. So a number belongs to one peer, TCP or one user, for the
- * life of the process: a connection that gets a number of another peer is moved to a
- * number that is free for it. When no such number is left, the number belongs to no peer.
+ * Sockets that listen, and the thread that accepts. What has been accepted is in
+ * connections.c.
  */
 #include "listener.h"
+
+#include "connections.h"
 
 #include <base/error.h>
 #include <base/text.h>
@@ -30,7 +22,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -38,26 +29,16 @@
 
 enum {
     SOCKETS_MAX = 32,
-    BATCH = 64,          /* accepted from one socket before the next socket */
-    PAUSE_MS = 100,      /* after an accept() that lacked descriptors or memory */
-    COUNT_EVERY_MS = 10, /* at the limit connections are counted at most so often */
-    UNACKED_MS = 20000,  /* as long as gRPC waits for the answer to its ping */
+    BATCH = 64,         /* accepted from one socket before the next socket */
+    PAUSE_MS = 100,     /* after an accept() that lacked descriptors or memory */
+    UNACKED_MS = 20000, /* as long as gRPC waits for the answer to its ping */
     DESCRIPTORS_KEPT = 256
-};
-
-/* To which peer a number belongs; from 0 on it is a user's. */
-enum { PEER_NONE = -3, PEER_MIXED = -2, PEER_TCP = -1 };
-
-struct connection {
-    ino_t inode;  /* of its socket; 0: no connection has this number */
-    int64_t peer; /* the number's, also when no connection has it */
-    unsigned abandoned, abandoned_epoch;
 };
 
 struct hc_listener {
     bool has_path;
-    unsigned connections_max;
-    void (*accepted)(void *ctx, int fd);
+    struct hc_connections *connections;
+    void (*accepted)(void *ctx, int fd, unsigned open);
     void *ctx;
     struct {
         int fd;
@@ -68,14 +49,6 @@ struct hc_listener {
     pthread_t thread;
     bool is_started;
     int stop_fd;
-    int64_t counted_ms; /* the thread's */
-    struct {
-        pthread_mutex_t lock;
-        struct connection *connections; /* by their descriptors' numbers */
-        size_t room;
-        unsigned open; /* an upper bound: a count finds the closed ones */
-        uint64_t refused, cut;
-    } shared;
 };
 
 /* --- addresses -----------------------------------------------------------------------
@@ -276,148 +249,8 @@ int hc_listener_add(struct hc_listener *listener, const char *address, char *bou
     return 0;
 }
 
-/* --- connections ---------------------------------------------------------------------
+/* --- the thread ----------------------------------------------------------------------
  */
-
-/* 0: no socket. The number of a closed socket may be a file's by now. */
-static ino_t socket_inode(int fd)
-{
-    struct stat info;
-
-    return fstat(fd, &info) == 0 && S_ISSOCK(info.st_mode) ? info.st_ino : 0;
-}
-
-/* The lock is held here and in the functions up to connections_are_full(). */
-static void connections_count(struct hc_listener *listener)
-{
-    listener->shared.open = 0;
-    for (size_t fd = 0; fd < listener->shared.room; fd++) {
-        ino_t *inode = &listener->shared.connections[fd].inode;
-
-        if (*inode && socket_inode((int)fd) != *inode)
-            *inode = 0;
-        listener->shared.open += *inode != 0;
-    }
-}
-
-/* Descriptors are small numbers, so an array by number stays small. */
-static bool connections_make_room(struct hc_listener *listener, size_t fd)
-{
-    size_t room = listener->shared.room ? listener->shared.room : 64;
-    struct connection *connections;
-
-    while (room <= fd)
-        room *= 2;
-    if (room == listener->shared.room)
-        return true;
-    connections = reallocarray(listener->shared.connections, room, sizeof *connections);
-    if (!connections)
-        return false;
-    for (size_t i = listener->shared.room; i < room; i++)
-        connections[i] = (struct connection){.peer = PEER_NONE};
-    listener->shared.connections = connections;
-    listener->shared.room = room;
-    return true;
-}
-
-static bool connections_are_full(struct hc_listener *listener)
-{
-    int64_t now_ms = hc_monotonic_ms();
-
-    if (listener->shared.open < listener->connections_max)
-        return false;
-    if (now_ms - listener->counted_ms >= COUNT_EVERY_MS) {
-        connections_count(listener);
-        listener->counted_ms = now_ms;
-    }
-    return listener->shared.open >= listener->connections_max;
-}
-
-/*
- * Ends a connection, and throws away what it has sent, so that gRPC does not read it.
- * gRPC may read at the same time: what it gets then is of no use to it.
- */
-static void connection_cut(int fd)
-{
-    char thrown_away[16 * 1024];
-
-    (void)shutdown(fd, SHUT_RDWR);
-    /* It does not wait. NOLINTNEXTLINE(clang-analyzer-unix.BlockInCriticalSection) */
-    while (recv(fd, thrown_away, sizeof thrown_away, MSG_DONTWAIT) > 0)
-        continue;
-}
-
-static size_t connection_unread(int fd)
-{
-    int unread;
-
-    return ioctl(fd, FIONREAD, &unread) == 0 && unread > 0 ? (size_t)unread : 0;
-}
-
-/* Takes the number for the peer. False: it belongs to another one, or memory is short. */
-static bool connections_claim(struct hc_listener *listener, int fd, int64_t peer)
-{
-    struct connection *connection;
-
-    if (!connections_make_room(listener, (size_t)fd))
-        return false;
-    connection = &listener->shared.connections[fd];
-    if (connection->peer == PEER_NONE)
-        connection->peer = peer;
-    return connection->peer == peer;
-}
-
-/* Moves the connection to a number of its peer; `*fd` is the connection's in any case. */
-static bool connections_move(struct hc_listener *listener, int *fd, int64_t peer)
-{
-    int moved = fcntl(*fd, F_DUPFD_CLOEXEC, *fd + 1);
-
-    while (moved >= 0 && !connections_claim(listener, moved, peer)) {
-        int next = moved + 1;
-
-        (void)close(moved);
-        moved = fcntl(*fd, F_DUPFD_CLOEXEC, next);
-    }
-    if (moved < 0)
-        return false;
-    (void)close(*fd);
-    *fd = moved;
-    return true;
-}
-
-/* False: there are too many, or memory is short. May replace `*fd`: a moved one. */
-static bool connections_add(struct hc_listener *listener, int *fd, int64_t peer)
-{
-    struct connection *connection;
-    HC_LOCKED(&listener->shared.lock);
-
-    if (connections_are_full(listener) || !connections_make_room(listener, (size_t)*fd)) {
-        listener->shared.refused++;
-        return false;
-    }
-    if (!connections_claim(listener, *fd, peer) && !connections_move(listener, fd, peer))
-        listener->shared.connections[*fd].peer = PEER_MIXED;
-    connection = &listener->shared.connections[*fd];
-    listener->shared.open += connection->inode == 0;
-    connection->inode = socket_inode(*fd);
-    connection->abandoned = 0;
-    return true;
-}
-
-/* The user that connected, or PEER_TCP. */
-static int64_t socket_peer(int fd)
-{
-    int domain = AF_UNSPEC;
-    struct ucred credentials = {.uid = 0};
-    socklen_t size = sizeof domain;
-
-    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0 || domain != AF_UNIX)
-        return PEER_TCP;
-    size = sizeof credentials;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
-        return PEER_MIXED;
-    return credentials.uid;
-}
 
 /*
  * 1: accepted or refused one; 0: there is none; -1: this process is short of something.
@@ -425,6 +258,7 @@ static int64_t socket_peer(int fd)
 static int listener_accept_one(struct hc_listener *listener, int from)
 {
     int fd = accept4(from, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    unsigned open;
 
     if (fd < 0 && (errno == EAGAIN))
         return 0;
@@ -433,8 +267,8 @@ static int listener_accept_one(struct hc_listener *listener, int from)
         return -1;
     if (fd < 0)
         return 1; /* that connection is broken; there may be others */
-    if (connections_add(listener, &fd, socket_peer(fd)))
-        listener->accepted(listener->ctx, fd);
+    if (hc_connections_add(listener->connections, &fd, &open))
+        listener->accepted(listener->ctx, fd, open);
     else
         (void)close(fd);
     return 1;
@@ -496,66 +330,9 @@ bool hc_listener_has_path(const struct hc_listener *listener)
     return listener->has_path;
 }
 
-bool hc_listener_uid(struct hc_listener *listener, int fd, uid_t *uid)
+struct hc_connections *hc_listener_connections(const struct hc_listener *listener)
 {
-    int64_t peer = PEER_NONE;
-
-    if (fd >= 0) {
-        HC_LOCKED(&listener->shared.lock);
-
-        if ((size_t)fd < listener->shared.room)
-            peer = listener->shared.connections[fd].peer;
-    }
-    if (peer < 0)
-        return false;
-    *uid = (uid_t)peer;
-    return true;
-}
-
-void hc_listener_count(struct hc_listener *listener, struct hc_listener_counts *counts)
-{
-    HC_LOCKED(&listener->shared.lock);
-
-    connections_count(listener);
-    counts->open = listener->shared.open;
-    counts->refused = listener->shared.refused;
-    counts->cut = listener->shared.cut;
-}
-
-void hc_listener_count_abandoned(struct hc_listener *listener, int fd, unsigned epoch)
-{
-    struct connection *connection;
-    HC_LOCKED(&listener->shared.lock);
-
-    if (fd < 0 || (size_t)fd >= listener->shared.room)
-        return;
-    connection = &listener->shared.connections[fd];
-    if (connection->abandoned_epoch != epoch)
-        connection->abandoned = 0;
-    connection->abandoned_epoch = epoch;
-    connection->abandoned++;
-}
-
-unsigned hc_listener_cut(struct hc_listener *listener, size_t unread, unsigned abandoned,
-                         unsigned epoch)
-{
-    unsigned count = 0;
-    HC_LOCKED(&listener->shared.lock);
-
-    connections_count(listener);
-    for (size_t fd = 0; fd < listener->shared.room; fd++) {
-        struct connection *connection = &listener->shared.connections[fd];
-        bool abandons =
-            connection->abandoned_epoch == epoch && connection->abandoned >= abandoned;
-
-        if (connection->inode && (abandons || connection_unread((int)fd) >= unread)) {
-            connection_cut((int)fd);
-            connection->abandoned = 0;
-            count++;
-        }
-    }
-    listener->shared.cut += count;
-    return count;
+    return listener->connections;
 }
 
 void hc_listener_raise_limit(void)
@@ -586,24 +363,25 @@ static unsigned listener_limit_connections(unsigned wanted)
 }
 
 struct hc_listener *hc_listener_new(unsigned connections_max,
-                                    void (*accepted)(void *ctx, int fd), void *ctx,
-                                    struct hc_error *err)
+                                    void (*accepted)(void *ctx, int fd, unsigned open),
+                                    void *ctx, struct hc_error *err)
 {
-    struct hc_listener *listener = calloc(1, sizeof *listener);
-    int stop_fd = eventfd(0, EFD_CLOEXEC);
+    HC_AUTO(hc_listener) *listener = calloc(1, sizeof *listener);
 
-    if (!listener || stop_fd < 0) {
-        free(listener);
-        hc_auto_close(&stop_fd);
+    if (!listener) {
         (void)hc_fail_memory(err);
         return NULL;
     }
-    listener->connections_max = listener_limit_connections(connections_max);
     listener->accepted = accepted;
     listener->ctx = ctx;
-    listener->stop_fd = stop_fd;
-    (void)pthread_mutex_init(&listener->shared.lock, NULL);
-    return listener;
+    listener->stop_fd = eventfd(0, EFD_CLOEXEC);
+    listener->connections =
+        hc_connections_new(listener_limit_connections(connections_max));
+    if (listener->stop_fd < 0 || !listener->connections) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    return hc_take(&listener);
 }
 
 int hc_listener_start(struct hc_listener *listener, struct hc_error *err)
@@ -643,8 +421,7 @@ void hc_listener_close(struct hc_listener *listener)
     if (!listener)
         return;
     hc_listener_stop(listener);
-    (void)pthread_mutex_destroy(&listener->shared.lock);
-    (void)close(listener->stop_fd);
-    free(listener->shared.connections);
+    hc_connections_free(listener->connections);
+    hc_auto_close(&listener->stop_fd);
     free(listener);
 }

@@ -16,18 +16,21 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 struct addrinfo;
-struct sockaddr_storage;
+struct hc_connections;
 struct hc_listener;
+struct sockaddr_storage;
 
 enum { HC_LISTENER_HOST_MAX = 255 };
 
-/* `accepted` owns the descriptor that it gets; the listener's thread calls it. */
+/*
+ * `accepted` owns the descriptor that it gets; the listener's thread calls it. `open` is
+ * at least the number of connections that are open.
+ */
 struct hc_listener *hc_listener_new(unsigned connections_max,
-                                    void (*accepted)(void *ctx, int fd), void *ctx,
-                                    struct hc_error *err);
+                                    void (*accepted)(void *ctx, int fd, unsigned open),
+                                    void *ctx, struct hc_error *err);
 
 /* Binds host:port or unix:/path, before the start; `bound` gets the real port. */
 int hc_listener_add(struct hc_listener *listener, const char *address, char *bound,
@@ -50,32 +53,8 @@ unsigned hc_listener_address(const struct hc_listener *listener, size_t number,
 /* Whether there is a unix socket. */
 bool hc_listener_has_path(const struct hc_listener *listener);
 
-/*
- * True: the connection with that descriptor came over a unix socket, from a process of
- * user `*uid` (SO_PEERCRED). Right for a connection that is closed by now, too: see
- * listener.c. Any thread.
- */
-bool hc_listener_uid(struct hc_listener *listener, int fd, uid_t *uid);
-
-struct hc_listener_counts {
-    unsigned open;
-    uint64_t refused, cut; /* since the start */
-};
-
-void hc_listener_count(struct hc_listener *listener, struct hc_listener_counts *counts);
-
-/*
- * A call of that connection was abandoned by its client. The count begins anew with each
- * epoch. Any thread.
- */
-void hc_listener_count_abandoned(struct hc_listener *listener, int fd, unsigned epoch);
-
-/*
- * Any thread. Ends each connection from which `unread` bytes wait to be read, or of which
- * `abandoned` calls were abandoned in this epoch; returns how many these were.
- */
-unsigned hc_listener_cut(struct hc_listener *listener, size_t unread, unsigned abandoned,
-                         unsigned epoch);
+/* Borrowed: those that it has accepted. */
+struct hc_connections *hc_listener_connections(const struct hc_listener *listener);
 
 /*
  * Any thread. Looks up the addresses of "host:port" or "[v6]:port" to bind to; the caller

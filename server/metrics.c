@@ -9,6 +9,7 @@
  */
 #include "metrics.h"
 
+#include "connections.h"
 #include "listener.h"
 #include "log.h"
 #include "read_stream.h"
@@ -202,9 +203,9 @@ static void write_pools(FILE *out, const char *name, const char *help, unsigned 
 
 static void write_clients(struct hc_listener *listener, FILE *out)
 {
-    struct hc_listener_counts counts;
+    struct hc_connection_counts counts;
 
-    hc_listener_count(listener, &counts);
+    hc_connections_count(hc_listener_connections(listener), &counts);
     write_one(out, "hubcache_client_connections", "gauge", "gRPC connections.",
               counts.open);
     write_one(out, "hubcache_client_connections_refused_total", "counter",

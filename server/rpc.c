@@ -16,6 +16,7 @@
  */
 #include "rpc.h"
 
+#include "connections.h"
 #include "log.h"
 #include "rpc_core.h"
 
@@ -198,8 +199,9 @@ static bool edge_is_useless(const struct relief_look *now, const struct relief_l
 
 static bool relief_cut_floods(struct hc_rpc *rpc)
 {
-    unsigned count = hc_listener_cut(rpc->listener, FLOOD_UNREAD_BYTES, FLOOD_ABANDONED,
-                                     atomic_load(&rpc->useful_looks));
+    unsigned count =
+        hc_connections_cut(hc_listener_connections(rpc->listener), FLOOD_UNREAD_BYTES,
+                           FLOOD_ABANDONED, atomic_load(&rpc->useful_looks));
 
     if (count > 0)
         HC_LOG(HC_LOG_WARN, "connections cut",
@@ -249,14 +251,12 @@ static void *relief_run(void *argument)
 }
 
 /* On the listener's thread. gRPC owns the descriptor from now on. */
-static void connection_accepted(void *ctx, int fd)
+static void connection_accepted(void *ctx, int fd, unsigned open)
 {
     struct hc_rpc *rpc = ctx;
-    struct hc_listener_counts connections;
 
-    hc_listener_count(rpc->listener, &connections);
-    grpc_resource_quota_resize(rpc->quota, MEMORY_BYTES_MAX + (size_t)connections.open *
-                                                                  CONNECTION_BYTES);
+    grpc_resource_quota_resize(rpc->quota,
+                               MEMORY_BYTES_MAX + (size_t)open * CONNECTION_BYTES);
     grpc_server_add_channel_from_fd(rpc->server, fd, rpc->plain);
 }
 
@@ -467,8 +467,9 @@ void hc_rpc_count_abandoned(const struct hc_rpc_call *call)
     struct hc_rpc *rpc = call->rpc;
 
     atomic_fetch_add_explicit(&rpc->abandoned, 1, memory_order_relaxed);
-    hc_listener_count_abandoned(rpc->listener, call_descriptor(call),
-                                atomic_load(&rpc->useful_looks));
+    hc_connections_count_abandoned(hc_listener_connections(rpc->listener),
+                                   call_descriptor(call),
+                                   atomic_load(&rpc->useful_looks));
 }
 
 void hc_rpc_call_peer(const struct hc_rpc_call *call, char address[HC_RPC_PEER_MAX])
@@ -490,5 +491,6 @@ bool hc_rpc_call_uid(const struct hc_rpc_call *call, uid_t *uid)
     struct hc_listener *listener = call->rpc->listener;
 
     return hc_listener_has_path(listener) &&
-           hc_listener_uid(listener, call_descriptor(call), uid);
+           hc_connections_uid(hc_listener_connections(listener), call_descriptor(call),
+                              uid);
 }

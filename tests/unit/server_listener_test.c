@@ -9,6 +9,7 @@
 #include <test.h>
 
 #include <base/auto.h>
+#include <server/connections.h>
 #include <server/listener.h>
 
 #include <arpa/inet.h>
@@ -27,10 +28,11 @@ struct fixture {
     int accepted[2]; /* a pipe: numbers of accepted descriptors */
 };
 
-static void connection_accepted(void *ctx, int fd)
+static void connection_accepted(void *ctx, int fd, unsigned open)
 {
     struct fixture *f = ctx;
 
+    assert_in_range(open, 1, 100);
     assert_int_equal(write(f->accepted[1], &fd, sizeof fd), sizeof fd);
 }
 
@@ -99,12 +101,15 @@ static void a_unix_socket_shows_its_user_and_tcp_none(void **state)
     uid_t uid = 12345;
 
     assert_true(hc_listener_has_path(f->listener));
-    assert_true(hc_listener_uid(f->listener, local_end, &uid));
+    assert_true(
+        hc_connections_uid(hc_listener_connections(f->listener), local_end, &uid));
     assert_int_equal(uid, geteuid());
-    assert_false(hc_listener_uid(f->listener, remote_end, &uid));
-    assert_false(hc_listener_uid(f->listener, -1, &uid));
-    assert_false(hc_listener_uid(f->listener, f->accepted[0], &uid));
-    assert_false(hc_listener_uid(f->listener, 1 << 20, &uid));
+    assert_false(
+        hc_connections_uid(hc_listener_connections(f->listener), remote_end, &uid));
+    assert_false(hc_connections_uid(hc_listener_connections(f->listener), -1, &uid));
+    assert_false(
+        hc_connections_uid(hc_listener_connections(f->listener), f->accepted[0], &uid));
+    assert_false(hc_connections_uid(hc_listener_connections(f->listener), 1 << 20, &uid));
 }
 
 /* The clients' sockets exist before, so the freed number is the lowest one. */
@@ -122,13 +127,16 @@ static void a_number_does_not_pass_from_one_peer_to_another(void **state)
     (void)close(first_end);
     second_end = connect_with(f, second);
     assert_int_not_equal(second_end, first_end);
-    assert_false(hc_listener_uid(f->listener, first_end, &uid));
-    assert_true(hc_listener_uid(f->listener, second_end, &uid));
+    assert_false(
+        hc_connections_uid(hc_listener_connections(f->listener), first_end, &uid));
+    assert_true(
+        hc_connections_uid(hc_listener_connections(f->listener), second_end, &uid));
 
     (void)close(second_end);
     third_end = connect_with(f, third);
     assert_int_equal(third_end, first_end); /* its own number may come again */
-    assert_true(hc_listener_uid(f->listener, second_end, &uid));
+    assert_true(
+        hc_connections_uid(hc_listener_connections(f->listener), second_end, &uid));
 }
 
 enum { UNREAD = 64 * 1024, MANY = 1 << 30 };
@@ -147,19 +155,21 @@ static void a_connection_with_much_to_read_is_cut_and_no_other(void **state)
     HC_AUTO_CLOSE int modest = socket(AF_UNIX, SOCK_STREAM, 0);
     HC_AUTO_CLOSE int flooding_end = connect_with(f, flooding);
     HC_AUTO_CLOSE int modest_end = connect_with(f, modest);
-    struct hc_listener_counts counts;
+    struct hc_connection_counts counts;
     char byte;
 
     send_bytes(flooding, UNREAD);
     send_bytes(modest, UNREAD - 1);
-    assert_int_equal(hc_listener_cut(f->listener, UNREAD, 2, 1), 1);
+    assert_int_equal(hc_connections_cut(hc_listener_connections(f->listener), UNREAD, 2,
+                                        1),
+                     1);
 
     assert_int_equal(recv(flooding, &byte, 1, 0), 0);
     assert_int_equal(recv(flooding_end, &byte, 1, 0), 0);
     assert_int_equal(recv(modest, &byte, 1, MSG_DONTWAIT), -1);
     assert_int_equal(errno, EAGAIN);
     assert_int_equal(recv(modest_end, &byte, 1, 0), 1);
-    hc_listener_count(f->listener, &counts);
+    hc_connections_count(hc_listener_connections(f->listener), &counts);
     assert_int_equal(counts.cut, 1);
     assert_int_equal(counts.open, 2);
 }
@@ -173,7 +183,9 @@ static void a_connection_that_is_closed_is_not_cut(void **state)
     send_bytes(client, UNREAD);
     (void)close(end);
 
-    assert_int_equal(hc_listener_cut(f->listener, UNREAD, 2, 1), 0);
+    assert_int_equal(hc_connections_cut(hc_listener_connections(f->listener), UNREAD, 2,
+                                        1),
+                     0);
 }
 
 static void a_connection_whose_calls_are_abandoned_is_cut(void **state)
@@ -183,15 +195,19 @@ static void a_connection_whose_calls_are_abandoned_is_cut(void **state)
     HC_AUTO_CLOSE int end = connect_with(f, client);
     char byte;
 
-    hc_listener_count_abandoned(f->listener, end, 1);
-    hc_listener_count_abandoned(f->listener, end, 2); /* begins anew */
-    hc_listener_count_abandoned(f->listener, -1, 2);
-    hc_listener_count_abandoned(f->listener, 1 << 20, 2);
-    assert_int_equal(hc_listener_cut(f->listener, MANY, 2, 2), 0);
+    hc_connections_count_abandoned(hc_listener_connections(f->listener), end, 1);
+    hc_connections_count_abandoned(hc_listener_connections(f->listener), end,
+                                   2); /* begins anew */
+    hc_connections_count_abandoned(hc_listener_connections(f->listener), -1, 2);
+    hc_connections_count_abandoned(hc_listener_connections(f->listener), 1 << 20, 2);
+    assert_int_equal(hc_connections_cut(hc_listener_connections(f->listener), MANY, 2, 2),
+                     0);
 
-    hc_listener_count_abandoned(f->listener, end, 2);
-    assert_int_equal(hc_listener_cut(f->listener, MANY, 2, 3), 0);
-    assert_int_equal(hc_listener_cut(f->listener, MANY, 2, 2), 1);
+    hc_connections_count_abandoned(hc_listener_connections(f->listener), end, 2);
+    assert_int_equal(hc_connections_cut(hc_listener_connections(f->listener), MANY, 2, 3),
+                     0);
+    assert_int_equal(hc_connections_cut(hc_listener_connections(f->listener), MANY, 2, 2),
+                     1);
     assert_int_equal(recv(client, &byte, 1, 0), 0);
 }
 

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The connections that the listener has accepted, known by their descriptors, which gRPC
+ * owns: how many are open, which user is at the other end, and which of them flood the
+ * server. Callable from any thread.
+ */
+#ifndef HC_SERVER_CONNECTIONS_H
+#define HC_SERVER_CONNECTIONS_H
+
+#include <base/auto.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct hc_connections;
+
+/* NULL: memory is short. */
+struct hc_connections *hc_connections_new(unsigned max);
+void hc_connections_free(struct hc_connections *all);
+HC_DEFINE_AUTO(hc_connections, hc_connections_free)
+
+/*
+ * Adds an accepted one. May replace `*fd`, which the caller owns in any case, by another
+ * descriptor of it: see connections.c. `*open`: how many there are, or were a moment ago.
+ * False: there are too many, or memory is short.
+ */
+bool hc_connections_add(struct hc_connections *all, int *fd, unsigned *open);
+
+/*
+ * True: the connection with that descriptor came over a unix socket, from a process of
+ * user `*uid` (SO_PEERCRED). Right for a connection that is closed by now, too: see
+ * connections.c.
+ */
+bool hc_connections_uid(struct hc_connections *all, int fd, uid_t *uid);
+
+struct hc_connection_counts {
+    unsigned open;
+    uint64_t refused, cut; /* since the start */
+};
+
+/* Looks at each. */
+void hc_connections_count(struct hc_connections *all,
+                          struct hc_connection_counts *counts);
+
+/*
+ * A call of that connection was abandoned by its client. The count begins anew with each
+ * epoch.
+ */
+void hc_connections_count_abandoned(struct hc_connections *all, int fd, unsigned epoch);
+
+/*
+ * Ends each connection from which `unread` bytes wait to be read, or of which `abandoned`
+ * calls were abandoned in this epoch; returns how many these were.
+ */
+unsigned hc_connections_cut(struct hc_connections *all, size_t unread, unsigned abandoned,
+                            unsigned epoch);
+
+#endif
