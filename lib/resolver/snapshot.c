@@ -519,7 +519,7 @@ int hc_resolve_snapshot_cached(struct hc_resolver *resolver,
 void hc_snapshot_confirm(struct hc_resolver *resolver,
                          const struct hc_snapshot_request *request, bool looks_at_all)
 {
-    struct hc_snapshot snapshot;
+    struct hc_snapshot snapshot = {0};
     struct hc_error ignored;
     HC_AUTO_VALUE(snapshot_resolution)
     self = {.resolution = {.resolver = resolver, .looks_at_all = looks_at_all},
