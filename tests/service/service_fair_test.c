@@ -17,7 +17,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MISSES = 64, GIVEN_UP = 4200, PATIENCE_MS = 20000, TEN_MINUTES_MS = 600000 };
+enum {
+    MISSES = 64,
+    GIVEN_UP = 400, /* 512 from one connection would be a flood */
+    PATIENCE_MS = 20000,
+    TEN_MINUTES_MS = 600000
+};
 
 /* The Hub answers no request about the repo until the test ends. */
 static void slow_down(struct world *world, const char *repo)
@@ -100,18 +105,23 @@ static void files_on_disk_and_other_repos_do_not_wait_for_a_slow_repo(void **sta
 
 static void calls_whose_callers_left_leave_the_queue(void **state)
 {
+    static const char waiting[] = "\nhubcache_waiting_calls ";
+    static const char queued[] = "\nhubcache_queued_jobs{pool=\"hub\"} ";
     struct world *world = *state;
     Hubcache__V1__ResolveFileRequest other = file_request("weights.bin");
-    struct rpc_call *misses[MISSES];
+    struct rpc_call *misses[GIVEN_UP];
 
+    world_serve(world, (const char *const[]){"--http-listen", "127.0.0.1:0", NULL});
     slow_down(world, "org/slow");
-    for (unsigned i = 0; i < MISSES; i++)
-        misses[i] = start_miss(world, "org/slow", i);
     for (unsigned i = 0; i < GIVEN_UP; i++)
-        give_up(start_miss(world, "org/slow", MISSES + i));
-    rpc_call_free(call_cached_file(world, METHOD("ResolveFile"), &other.base));
-    for (unsigned i = 0; i < MISSES; i++)
+        misses[i] = start_miss(world, "org/slow", i);
+    while (world_gauge(world, waiting) < GIVEN_UP || world_gauge(world, queued) == 0)
+        continue;
+    for (unsigned i = 0; i < GIVEN_UP; i++)
         give_up(misses[i]);
+    while (world_gauge(world, waiting) > 0 || world_gauge(world, queued) > 0)
+        continue;
+    rpc_call_free(call_cached_file(world, METHOD("ResolveFile"), &other.base));
 }
 
 static void a_snapshot_whose_caller_left_leaves_the_queue_too(void **state)
@@ -397,7 +407,7 @@ int main(void)
     cmocka_unit_test_setup_teardown(name, world_setup_empty, world_teardown)
     const struct CMUnitTest tests[] = {
         TEST(files_on_disk_and_other_repos_do_not_wait_for_a_slow_repo),
-        TEST(calls_whose_callers_left_leave_the_queue),
+        TEST_EMPTY(calls_whose_callers_left_leave_the_queue),
         TEST(a_snapshot_whose_caller_left_leaves_the_queue_too),
         TEST_EMPTY(sixty_four_snapshots_of_small_files_take_few_threads),
         TEST_EMPTY(sixty_four_snapshots_of_large_files_take_few_threads),
