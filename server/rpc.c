@@ -63,15 +63,17 @@ struct relief_look {
 /*
  * Limits for clients, all in hubcached(8) under LIMITS. The memory is that of requests
  * whose bytes have not all arrived: without it, one message for each stream of each
- * connection would have no bound. The current gRPC counts connections in it too, about
- * 16 KiB each with its buffer, so each that is open adds to it.
+ * connection would have no bound. The current gRPC counts calls and connections in it
+ * too: there is room for all calls that may wait, and each connection adds to it.
  */
 enum {
     STREAMS_MAX = 1024, /* of one connection; a call that waits for a download has one */
     REQUEST_BYTES_MAX = 16 * 1024 * 1024,
     METADATA_BYTES_MAX = 64 * 1024,
     READ_BYTES_MAX = 64 * 1024, /* gRPC reads at once: what a flood has at least */
-    MEMORY_BYTES_MAX = 64 * 1024 * 1024,
+    PENDING_MAX = 32 * 1024,    /* calls that the edge's thread has not taken yet */
+    CALL_BYTES = 4 * 1024,
+    MEMORY_BYTES_MAX = 64 * 1024 * 1024 + PENDING_MAX * CALL_BYTES,
     CONNECTION_BYTES = 24 * 1024,
     PING_INTERVAL_MS = 10 * 1000, /* of a client's pings, at least */
     KEEPALIVE_MS = 60 * 1000, /* the server pings a connection that is silent so long */
@@ -104,6 +106,9 @@ static grpc_server *grpc_server_new(const struct hc_rpc_limits *limits,
         integer_arg(GRPC_ARG_MAX_METADATA_SIZE, METADATA_BYTES_MAX),
         /* The current gRPC's: without it a list a quarter larger may pass. */
         integer_arg("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
+        /* Likewise: from 1,000 on it would cancel some without a word, not BUSY. */
+        integer_arg("grpc.server.max_pending_requests", PENDING_MAX),
+        integer_arg("grpc.server.max_pending_requests_hard_limit", PENDING_MAX),
         integer_arg(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, READ_BYTES_MAX),
         integer_arg(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
                     1 << GRPC_COMPRESS_NONE),
