@@ -7,16 +7,13 @@
 #include "caller_tokens.h"
 
 #include <base/error.h>
+#include <base/hash.h>
 #include <base/text.h>
 
 #include <openssl/crypto.h>
 #include <string.h>
 
 static const char hash_prefix[] = "sha256:";
-
-/* SHA-256 of no bytes: a script that hashes an unset variable writes it. */
-static const char hash_of_nothing[] =
-    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 struct hc_caller_tokens {
     size_t count;
@@ -87,7 +84,8 @@ static int token_line_read_hash(const struct token_line *line,
         !hc_text_is_hex(digits, 2 * sizeof hash->bytes))
         return token_line_refuse(
             line, "the second word is not 'sha256:' and 64 lower-case hex digits", err);
-    if (strcmp(digits, hash_of_nothing) == 0)
+    /* A script that hashes an unset variable writes it. */
+    if (hc_digest_is_of_empty_file(digits))
         return token_line_refuse(line, "it is the hash of an empty token", err);
     for (size_t i = 0; i < sizeof hash->bytes; i++)
         hash->bytes[i] =

@@ -45,21 +45,6 @@ static char *file_refuse(const struct hc_watched_file *file, const char *why,
     return NULL;
 }
 
-/* As many bytes as come, `room` at most; -1 and errno. */
-static ssize_t descriptor_read(int fd, char *bytes, size_t room)
-{
-    size_t used = 0;
-    ssize_t got = 1;
-
-    while (got != 0 && used < room) {
-        got = read(fd, bytes + used, room - used);
-        if (got < 0 && errno != EINTR)
-            return -1;
-        used += got > 0 ? (size_t)got : 0;
-    }
-    return (ssize_t)used;
-}
-
 char *hc_watched_file_read(const struct hc_watched_file *file, size_t most, size_t *size,
                            struct hc_error *err)
 {
@@ -74,7 +59,7 @@ char *hc_watched_file_read(const struct hc_watched_file *file, size_t most, size
         (void)hc_fail_memory(err);
         return NULL;
     }
-    got = descriptor_read(fd, text, most + 1);
+    got = hc_file_read_all(fd, text, most + 1);
     if (got < 0)
         return file_refuse(file, strerrordesc_np(errno), err);
     if ((size_t)got > most)

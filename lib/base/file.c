@@ -246,25 +246,6 @@ static int open_failure(int root, const char *path, struct hc_error *err)
     return hc_file_fail(err, errno, "open", root, path);
 }
 
-/* Up to `size` bytes; the count read, or -1. */
-static ssize_t fd_read_all(int fd, char *buffer, size_t size)
-{
-    size_t used = 0;
-
-    while (used < size) {
-        ssize_t count = read(fd, buffer + used, size - used);
-
-        if (count < 0 && errno == EINTR)
-            continue;
-        if (count < 0)
-            return -1;
-        if (count == 0)
-            break;
-        used += (size_t)count;
-    }
-    return (ssize_t)used;
-}
-
 /* The content of the open file `path`: 1; 0 too long; -1. */
 static int fd_read_text(int fd, const char *path, char *buffer, size_t size,
                         struct stat *status, struct hc_error *err)
@@ -275,7 +256,7 @@ static int fd_read_text(int fd, const char *path, char *buffer, size_t size,
         return hc_fail_errno(err, errno, "stat '%s'", path);
     if ((uintmax_t)status->st_size >= size)
         return 0;
-    count = fd_read_all(fd, buffer, (size_t)status->st_size);
+    count = hc_file_read_all(fd, buffer, (size_t)status->st_size);
     if (count < 0)
         return hc_fail_errno(err, errno, "read '%s'", path);
     buffer[count] = '\0';
@@ -306,6 +287,24 @@ int hc_file_read_linked(const char *path, char *buffer, size_t size, struct hc_e
 
     return fd < 0 ? open_failure(AT_FDCWD, path, err)
                   : fd_read_text(fd, path, buffer, size, &status, err);
+}
+
+ssize_t hc_file_read_all(int fd, char *buffer, size_t size)
+{
+    size_t used = 0;
+
+    while (used < size) {
+        ssize_t count = read(fd, buffer + used, size - used);
+
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count < 0)
+            return -1;
+        if (count == 0)
+            break;
+        used += (size_t)count;
+    }
+    return (ssize_t)used;
 }
 
 int hc_file_write_all(int fd, const void *bytes, size_t count, struct hc_error *err)

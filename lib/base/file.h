@@ -107,6 +107,9 @@ bool hc_file_is_named(int root, const char *path, int fd);
 int hc_file_copy(int from, int to, struct hc_cancellation *cancellation,
                  struct hc_error *err);
 
+/* Up to the end of the file, `size` bytes at most; how many, or -1 and errno. */
+ssize_t hc_file_read_all(int fd, char *buffer, size_t size);
+
 /* All of `count` bytes, or -1. */
 int hc_file_write_all(int fd, const void *bytes, size_t count, struct hc_error *err);
 
