@@ -13,9 +13,8 @@ import time
 
 import grpc
 
-from figures import MIB, peak_of, status_of, table, temp_dir
+from figures import MIB, peak_of, server_named, status_of, table, temp_dir
 import hostile
-from load import server_named
 import world
 
 QUIET, RECOVERY = 1, 20  # seconds of measuring before the attack, and after it at most

@@ -66,6 +66,12 @@ def cpu_of(pid):
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def server_named(text):
+    """(name, path) of a --server [NAME=]PATH."""
+    name, _, path = text.rpartition("=")
+    return name or "hubcached", str(pathlib.Path(path).resolve())
+
+
 @contextlib.contextmanager
 def temp_dir(parent):
     """A directory that other users can read, since nginx serves as another user."""

@@ -6,7 +6,6 @@ processors with the servers."""
 import argparse
 import contextlib
 import os
-import pathlib
 import resource
 import socket
 import statistics
@@ -15,7 +14,7 @@ import types
 
 import grpc
 
-from figures import MIB, cpu_of, peak_of, status_of, table, temp_dir
+from figures import MIB, cpu_of, peak_of, server_named, status_of, table, temp_dir
 from frames import PREFACE
 import world
 
@@ -295,11 +294,6 @@ def idle(options):
 # --- the command ---------------------------------------------------------------------------
 
 PARTS = {"hits": hits, "downloads": downloads, "overload": overload, "idle": idle}
-
-
-def server_named(text):
-    name, _, path = text.rpartition("=")
-    return name or "hubcached", str(pathlib.Path(path).resolve())
 
 
 def main():

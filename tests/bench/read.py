@@ -16,7 +16,8 @@ import time
 
 import grpc
 
-from figures import MIB, Failed, cpu_of, measure, peak_of, status_of, table, temp_dir
+from figures import (MIB, Failed, cpu_of, measure, peak_of, server_named, status_of, table,
+                     temp_dir)
 from large import make_file
 from storage import Storage, demand_programs
 import world
@@ -252,11 +253,6 @@ class World:
 
 def numbers(text):
     return [int(number) for number in text.split(",")]
-
-
-def server_named(text):
-    name, _, path = text.rpartition("=")
-    return name or "hubcached", str(pathlib.Path(path).resolve())
 
 
 def main():
