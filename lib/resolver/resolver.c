@@ -12,6 +12,7 @@
 #include <cache/no_exist.h>
 #include <cache/proof.h>
 #include <cache/tree_cache.h>
+#include <cache/usage.h>
 #include <cache/visibility.h>
 #include <claim/claim_record.h>
 #include <claim/sweep.h>
@@ -207,6 +208,24 @@ void hc_resolver_count(struct hc_resolver *resolver, unsigned *transfers,
                        unsigned *connections)
 {
     hc_transfers_count(resolver->transfers, transfers, connections);
+}
+
+void hc_resolver_list_transfers(struct hc_resolver *resolver, hc_running_transfer_fn fn,
+                                void *ctx)
+{
+    hc_transfers_list(resolver->transfers, fn, ctx);
+}
+
+uint64_t hc_resolver_received(const struct hc_resolver *resolver)
+{
+    return hc_transfers_received(resolver->transfers);
+}
+
+int hc_resolver_scan_usage(const struct hc_resolver *resolver,
+                           struct hc_cancellation *cancellation, struct hc_usage *usage,
+                           struct hc_error *err)
+{
+    return hc_usage_scan(resolver->cache, cancellation, usage, err);
 }
 
 const char *hc_resolver_cache_root(const struct hc_resolver *resolver)

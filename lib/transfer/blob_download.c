@@ -220,7 +220,8 @@ static int blob_download_transfer(struct hc_blob_download *download, struct hc_e
     segments.cancellation = credentials.cancellation;
     segments.caller_key = credentials.key;
     segments.min_split_size = transfers->min_split_size;
-    segments.retries = hc_shared_transfer_retries(download->shared);
+    segments.counts = hc_shared_transfer_counts(download->shared);
+    segments.received = &download->transfers->received;
     segments.source = &source.base;
     hc_http_source_init(&source, &segments, &credentials);
     result = segments_read_until_right(&segments, &source, err);

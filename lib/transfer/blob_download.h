@@ -44,6 +44,7 @@ struct hc_transfers {
     struct hc_hub *hub;
     struct hc_single_flights active; /* shared transfers */
     struct hc_budget *budget;
+    atomic_uint_least64_t received; /* bytes */
     uint64_t min_split_size;
     int64_t takeover_ms;
     hc_transfer_fn observer;

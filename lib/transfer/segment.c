@@ -78,6 +78,7 @@ static void segment_note_first_bytes(struct hc_segment *segment)
 
     segment->has_begun = true;
     download->shared.receiving++;
+    (void)atomic_fetch_add(&download->counts->connections, 1);
     if (download->shared.peak < download->shared.receiving)
         download->shared.peak = download->shared.receiving;
 }
@@ -120,6 +121,9 @@ int hc_segment_write(struct hc_segment *segment, const void *bytes, size_t count
     if (!segment->has_begun)
         segment_note_first_bytes(segment);
     segment->received += count;
+    if (segment->download->received)
+        (void)atomic_fetch_add_explicit(segment->download->received, count,
+                                        memory_order_relaxed);
     if (count > rest->end - rest->start && rest->end < hc_pieces_size(pieces))
         return hc_fail(err, HC_BAD_HUB_REPLY, "more bytes came than were asked for");
     own = hc_pieces_start_write(pieces, rest, count);
@@ -200,6 +204,7 @@ static void segment_end_read(struct hc_segment *segment)
     HC_LOCKED(&download->shared.lock);
 
     download->shared.receiving -= segment->has_begun;
+    (void)atomic_fetch_sub(&download->counts->connections, segment->has_begun);
     download->shared.received += segment->received;
     if (segment->received >= SAMPLE_MIN)
         segments_add_rate_sample(download, segment->received,

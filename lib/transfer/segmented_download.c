@@ -47,7 +47,7 @@ void hc_segmented_download_count_retry(struct hc_segmented_download *download)
     HC_LOCKED(&download->shared.lock);
 
     download->shared.retries++;
-    (void)atomic_fetch_add(download->retries, 1);
+    (void)atomic_fetch_add(&download->counts->retries, 1);
 }
 
 bool hc_segmented_download_may_leave(struct hc_segmented_download *download,

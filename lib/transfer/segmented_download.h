@@ -10,6 +10,7 @@
 #include "budget.h"
 #include "byte_source.h"
 #include "ramp.h"
+#include "transfer.h"
 
 #include <hub/hub.h>
 #include <hub/response.h>
@@ -38,7 +39,8 @@ struct hc_segmented_download {
     struct hc_cancellation *cancellation; /* Optional: the caller's */
     uint64_t caller_key;                  /* 0, or the caller for the budget */
     uint64_t min_split_size;              /* a blob of no more bytes is small */
-    atomic_uint *retries;                 /* counts the reads that were repeated */
+    struct hc_transfer_counts *counts;
+    atomic_uint_least64_t *received; /* Optional: the bytes of all downloads */
 
     /* Filled while it runs. */
     struct hc_budget_share share;

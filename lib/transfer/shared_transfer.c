@@ -10,10 +10,13 @@
 
 #include <base/error.h>
 #include <base/hash.h>
+#include <base/size.h>
 #include <base/text.h>
 
 #include <stdlib.h>
 #include <string.h>
+
+enum { RATE_EVERY_MS = 2000 };
 
 struct hc_shared_transfer {
     struct hc_single_flight flight; /* first: a flight is cast to its transfer */
@@ -31,7 +34,16 @@ struct hc_shared_transfer {
     uint64_t remote_bytes;
     uint64_t remote_bytes_at_first; /* when another process was first seen to have it */
     bool is_remote;
-    atomic_uint retries;
+    struct hc_transfer_counts counts;
+
+    /* For listings. */
+    char *path; /* a file that has this blob */
+    uint64_t size;
+    int64_t began_ms;
+    struct transfer_sample {
+        int64_t ms;
+        uint64_t bytes;
+    } samples[2]; /* of earlier listings, the newer one first */
 };
 
 /* What a transfer is found by, and begun with. */
@@ -98,6 +110,7 @@ static void transfer_destroy(struct hc_single_flight *flight)
 
     partial_file_drop(transfer->partial);
     free(transfer->admitted);
+    free(transfer->path);
     free(transfer);
 }
 
@@ -116,8 +129,14 @@ static struct hc_single_flight *transfer_create(const void *key, struct hc_error
     (void)hc_format(transfer->etag, sizeof transfer->etag, "%s",
                     begun->request->blob.etag);
     transfer->is_forced = begun->request->is_forced;
-    if (transfer_add_token(transfer, &begun->token, err) == 0)
+    transfer->size = begun->request->size;
+    transfer->began_ms = hc_monotonic_ms();
+    transfer->samples[0].ms = transfer->samples[1].ms = transfer->began_ms;
+    transfer->path = hc_text_copy(begun->request->file.path, err);
+    if (!transfer->path == !begun->request->file.path &&
+        transfer_add_token(transfer, &begun->token, err) == 0)
         return &transfer->flight;
+    free(transfer->path);
     free(transfer);
     return NULL;
 }
@@ -238,9 +257,9 @@ void hc_shared_transfer_set_remote(struct hc_shared_transfer *transfer, uint64_t
     transfer->is_remote = is_remote;
 }
 
-atomic_uint *hc_shared_transfer_retries(struct hc_shared_transfer *transfer)
+struct hc_transfer_counts *hc_shared_transfer_counts(struct hc_shared_transfer *transfer)
 {
-    return &transfer->retries;
+    return &transfer->counts;
 }
 
 void hc_shared_transfer_finish(struct hc_shared_transfer *transfer,
@@ -278,7 +297,8 @@ static struct hc_transfer_progress
 transfer_progress(const struct hc_shared_transfer *transfer)
 {
     struct hc_ingest *ingest = transfer->partial.ingest;
-    struct hc_transfer_progress progress = {.retries = atomic_load(&transfer->retries)};
+    struct hc_transfer_progress progress = {.retries =
+                                                atomic_load(&transfer->counts.retries)};
 
     if (ingest) {
         progress.bytes = hc_pieces_arrived(hc_ingest_pieces(ingest));
@@ -308,6 +328,75 @@ hc_shared_transfers_progress(struct hc_single_flights *transfers,
             progress = transfer_progress(transfer);
     }
     return progress;
+}
+
+/* The size that was told when it began, or by the Hub since; 0: none yet. */
+static uint64_t transfer_size(const struct hc_shared_transfer *transfer)
+{
+    struct hc_ingest *ingest = transfer->partial.ingest;
+    uint64_t size = transfer->size;
+
+    if (ingest)
+        size = hc_pieces_size(hc_ingest_pieces(ingest));
+    return size == HC_SIZE_UNKNOWN ? 0 : size;
+}
+
+/* Bytes a second since a sample that is old enough to divide by its age. */
+static uint64_t transfer_rate(struct hc_shared_transfer *transfer, uint64_t bytes,
+                              int64_t now_ms)
+{
+    struct transfer_sample *samples = transfer->samples;
+    uint64_t gained = bytes > samples[1].bytes ? bytes - samples[1].bytes : 0;
+    int64_t passed_ms = now_ms - samples[1].ms;
+
+    if (now_ms - samples[0].ms >= RATE_EVERY_MS) {
+        samples[1] = samples[0];
+        samples[0] = (struct transfer_sample){.ms = now_ms, .bytes = bytes};
+    }
+    return passed_ms > 0 ? gained * 1000 / (uint64_t)passed_ms : 0;
+}
+
+/* Bytes that were there before, and those of another process before it was seen, have
+ * come at no rate. */
+static void transfer_list(struct hc_shared_transfer *transfer, int64_t now_ms,
+                          hc_running_transfer_fn fn, void *ctx)
+{
+    const struct hc_transfer_progress progress = transfer_progress(transfer);
+    struct hc_running_transfer running = {
+        .path = transfer->path ? transfer->path : "",
+        .etag = transfer->etag,
+        .size_bytes = transfer_size(transfer),
+        .done_bytes = progress.bytes,
+        .age_ms = (uint64_t)(now_ms - transfer->began_ms),
+        .callers = transfer->flight.callers,
+        .connections = atomic_load(&transfer->counts.connections),
+        .retries = progress.retries,
+        .is_remote = progress.is_remote,
+    };
+    struct hc_repo repo;
+    uint64_t gained = 0;
+
+    if (progress.bytes > progress.reused_bytes)
+        gained = progress.bytes - progress.reused_bytes;
+    running.bytes_per_second = transfer_rate(transfer, gained, now_ms);
+    running.repo_id = transfer->folder;
+    if (hc_repo_parse_folder(&repo, transfer->folder)) {
+        running.repo_id = repo.id;
+        running.repo_type = repo.type;
+    }
+    fn(ctx, &running);
+}
+
+void hc_shared_transfers_list(struct hc_single_flights *transfers, int64_t now_ms,
+                              hc_running_transfer_fn fn, void *ctx)
+{
+    struct hc_single_flight *flight;
+    HC_LOCKED(&transfers->shared.lock);
+
+    LIST_FOREACH(flight, &transfers->shared.list, link)
+    {
+        transfer_list((struct hc_shared_transfer *)flight, now_ms, fn, ctx);
+    }
 }
 
 unsigned hc_shared_transfers_count(struct hc_single_flights *transfers)

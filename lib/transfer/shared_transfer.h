@@ -37,8 +37,6 @@
 #include <cache/blob_lock.h>
 #include <store/ingest.h>
 
-#include <stdatomic.h>
-
 struct hc_shared_transfer;
 
 /* What there is of the blob so far. The shared transfer owns it; the leader fills it. */
@@ -100,8 +98,8 @@ void hc_shared_transfer_keep_ingest(struct hc_shared_transfer *transfer,
 void hc_shared_transfer_set_remote(struct hc_shared_transfer *transfer, uint64_t bytes,
                                    bool is_remote);
 
-/* Requests that had to be repeated: the leaders count them. */
-atomic_uint *hc_shared_transfer_retries(struct hc_shared_transfer *transfer);
+/* The leaders count there. */
+struct hc_transfer_counts *hc_shared_transfer_counts(struct hc_shared_transfer *transfer);
 
 /* For the leader: it is over for all callers, well (`failure` NULL) or not. Drops the
  * partial file. */
@@ -121,6 +119,13 @@ void hc_shared_transfer_hand_over(struct hc_shared_transfer *transfer,
 struct hc_transfer_progress
 hc_shared_transfers_progress(struct hc_single_flights *transfers,
                              const struct hc_blob_id *blob);
+
+/*
+ * Calls `fn` for each transfer that may be joined, with the lock held. A rate is that
+ * since the last listing, or the last but one if that was less than two seconds ago.
+ */
+void hc_shared_transfers_list(struct hc_single_flights *transfers, int64_t now_ms,
+                              hc_running_transfer_fn fn, void *ctx);
 
 /* How many transfers there are. */
 unsigned hc_shared_transfers_count(struct hc_single_flights *transfers);

@@ -158,6 +158,17 @@ void hc_transfers_count(struct hc_transfers *transfers, unsigned *count,
     *connections = hc_budget_used(transfers->budget);
 }
 
+void hc_transfers_list(struct hc_transfers *transfers, hc_running_transfer_fn fn,
+                       void *ctx)
+{
+    hc_shared_transfers_list(&transfers->active, hc_monotonic_ms(), fn, ctx);
+}
+
+uint64_t hc_transfers_received(const struct hc_transfers *transfers)
+{
+    return atomic_load_explicit(&transfers->received, memory_order_relaxed);
+}
+
 int hc_transfers_fetch(struct hc_transfers *transfers,
                        const struct hc_blob_request *request,
                        const struct hc_hub_credentials *credentials,
@@ -182,7 +193,7 @@ int hc_transfers_fetch(struct hc_transfers *transfers,
         end_lead(&download, role < 0 ? err : NULL);
     }
     *result = download.result;
-    result->retries = atomic_load(hc_shared_transfer_retries(download.shared));
+    result->retries = atomic_load(&hc_shared_transfer_counts(download.shared)->retries);
     hc_shared_transfer_leave(download.shared);
     return role;
 }

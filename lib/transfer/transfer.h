@@ -19,6 +19,8 @@
 #include <hubcache/resolver.h>
 #include <repo/blob_request.h>
 
+#include <stdatomic.h>
+
 struct hc_transfers;
 
 /* What a fetch came to, for the caller of hc_transfers_fetch; filled on failure, too. */
@@ -37,6 +39,12 @@ struct hc_transfer_progress {
     bool is_remote;        /* another process fetches it */
 };
 
+/* What a transfer counts while it runs; any thread may look. */
+struct hc_transfer_counts {
+    atomic_uint retries;     /* requests that had to be repeated */
+    atomic_uint connections; /* that are bringing bytes */
+};
+
 /*
  * `cache` and `hub` are borrowed until close. Of `settings`, which are copied, the engine
  * uses connections and download_memory, which bound all fetches together, min_split_size
@@ -53,6 +61,13 @@ void hc_transfers_observe(struct hc_transfers *transfers, hc_transfer_fn fn, voi
 /* The transfers under way, and the connections in use. */
 void hc_transfers_count(struct hc_transfers *transfers, unsigned *count,
                         unsigned *connections);
+
+/* Calls `fn` for each transfer under way, with their lock held. */
+void hc_transfers_list(struct hc_transfers *transfers, hc_running_transfer_fn fn,
+                       void *ctx);
+
+/* Bytes that have come so far, useful or not. */
+uint64_t hc_transfers_received(const struct hc_transfers *transfers);
 
 /* No fetch may be running. */
 void hc_transfers_close(struct hc_transfers *transfers);

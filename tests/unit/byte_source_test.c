@@ -112,7 +112,7 @@ static struct download_outcome download_content(struct fixture *f,
         .file = {&f->repo, "0123456789012345678901234567890123456789", "content"},
         .size = SIZE};
     struct download_outcome outcome;
-    atomic_uint retries = 0;
+    struct hc_transfer_counts counts = {0};
     struct hc_segmented_download download;
 
     source->base = memory_functions;
@@ -123,14 +123,14 @@ static struct download_outcome download_content(struct fixture *f,
     download.hub = hc_hub_open(&settings, &f->err);
     download.budget = hc_budget_new(CONNECTIONS, &f->err);
     download.min_split_size = PIECE;
-    download.retries = &retries;
+    download.counts = &counts;
     assert_non_null(download.ingest);
     assert_non_null(download.hub);
     assert_non_null(download.budget);
     outcome.result = hc_segmented_download_run(&download, &f->err);
     outcome.peak = download.shared.peak;
     outcome.retries = download.shared.retries;
-    assert_int_equal(outcome.retries, atomic_load(&retries));
+    assert_int_equal(outcome.retries, atomic_load(&counts.retries));
     assert_int_equal(hc_budget_used(download.budget), 0);
     if (outcome.result == 0)
         assert_int_equal(hc_ingest_commit(download.ingest, &f->err), 0);

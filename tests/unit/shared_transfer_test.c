@@ -318,6 +318,89 @@ static void a_forced_fetch_is_not_shared(void **state)
     hc_shared_transfer_leave(forced);
 }
 
+/* What a listing told of the only transfer there was. */
+struct listed {
+    unsigned count;
+    struct hc_running_transfer last;
+    char repo_id[32], path[32];
+};
+
+static void note_listed(void *ctx, const struct hc_running_transfer *transfer)
+{
+    struct listed *listed = ctx;
+
+    listed->count++;
+    listed->last = *transfer;
+    (void)snprintf(listed->repo_id, sizeof listed->repo_id, "%s", transfer->repo_id);
+    (void)snprintf(listed->path, sizeof listed->path, "%s", transfer->path);
+}
+
+static struct listed list_at(struct fixture *f, int64_t now_ms)
+{
+    struct listed listed = {0};
+
+    hc_shared_transfers_list(&f->transfers, now_ms, note_listed, &listed);
+    return listed;
+}
+
+static void a_listing_tells_how_far_a_transfer_is(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_blob_request request = {.blob = *BLOB_OF(f, etag),
+                                            .file = {.repo = &f->repo,
+                                                     .revision = "main",
+                                                     .path = "a/file"},
+                                            .size = 100};
+    const struct hc_hub_credentials anonymous = {0};
+    struct hc_shared_transfer *transfer =
+        hc_shared_transfer_join(&f->transfers, &request, &anonymous, &f->err);
+    int64_t now_ms = hc_monotonic_ms();
+    struct listed listed;
+
+    assert_ptr_equal(hc_shared_transfer_join(&f->transfers, &request, &anonymous,
+                                             &f->err),
+                     transfer);
+    assert_int_equal(shared_wait_as(f, transfer, NULL), HC_SHARED_TRANSFER_LEAD);
+    listed = list_at(f, now_ms);
+    assert_int_equal(listed.last.size_bytes, 100);
+    assert_int_equal(listed.last.done_bytes, 0);
+
+    shared_set_partial(f, transfer);
+    atomic_store(&hc_shared_transfer_counts(transfer)->connections, 4);
+    listed = list_at(f, now_ms + 10000);
+
+    assert_int_equal(listed.count, 1);
+    assert_string_equal(listed.repo_id, "org/m");
+    assert_int_equal(listed.last.repo_type, HC_REPO_MODEL);
+    assert_string_equal(listed.path, "a/file");
+    assert_int_equal(listed.last.done_bytes, 5);
+    assert_int_equal(listed.last.callers, 2);
+    assert_int_equal(listed.last.connections, 4);
+    assert_in_range(listed.last.age_ms, 10000, 70000);
+    hc_shared_transfer_leave(transfer);
+    hc_shared_transfer_leave(transfer);
+    assert_int_equal(list_at(f, now_ms).count, 0);
+}
+
+/* Listings that follow each other at once have no time to divide by. */
+static void the_rate_is_that_of_the_last_seconds(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_shared_transfer *transfer = shared_join(f, false);
+    int64_t now_ms = hc_monotonic_ms() + 60000;
+
+    hc_shared_transfer_set_remote(transfer, 1000000, true);
+    assert_int_equal(list_at(f, now_ms).last.bytes_per_second, 0);
+    hc_shared_transfer_set_remote(transfer, 1006000, true);
+    (void)list_at(f, now_ms + 3000);
+    hc_shared_transfer_set_remote(transfer, 1012000, true);
+
+    assert_int_equal(list_at(f, now_ms + 6000).last.bytes_per_second, 2000);
+    assert_int_equal(list_at(f, now_ms + 6001).last.bytes_per_second, 1999);
+    assert_true(list_at(f, now_ms + 6002).last.is_remote);
+    hc_shared_transfer_leave(transfer);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, shared_set_up, shared_tear_down)
 
 int main(void)
@@ -333,6 +416,8 @@ int main(void)
         TEST(no_token_and_an_empty_one_are_the_same),
         TEST(other_credentials_are_proved_before_waiting_or_leading),
         TEST(a_forced_fetch_is_not_shared),
+        TEST(a_listing_tells_how_far_a_transfer_is),
+        TEST(the_rate_is_that_of_the_last_seconds),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -204,6 +204,26 @@ struct hc_transfer {
 /* Called on a thread of the transfer; must not call the resolver. */
 typedef void (*hc_transfer_fn)(void *ctx, const struct hc_transfer *transfer);
 
+/* A transfer of one blob that runs. Strings are borrowed for the call. */
+struct hc_running_transfer {
+    const char *repo_id;
+    enum hc_repo_type repo_type;
+    const char *path; /* a file that has this blob */
+    const char *etag;
+    uint64_t size_bytes;       /* of the blob; 0: not known yet */
+    uint64_t done_bytes;       /* of these, on the volume */
+    uint64_t bytes_per_second; /* in the last few seconds */
+    uint64_t age_ms;
+    unsigned callers;     /* requests of this process that want it */
+    unsigned connections; /* that bring bytes now */
+    unsigned retries;     /* requests that had to be repeated so far */
+    bool is_remote;       /* another process fetches it */
+};
+
+/* Must neither block nor call the resolver. */
+typedef void (*hc_running_transfer_fn)(void *ctx,
+                                       const struct hc_running_transfer *transfer);
+
 /* An answer that is stale, and why. Strings are borrowed for the call. */
 struct hc_stale {
     const char *repo_id;
@@ -249,6 +269,13 @@ HC_PUBLIC int hc_resolver_check_volume(struct hc_resolver *resolver,
 /* Blobs that are being fetched right now, and the connections that are used for them. */
 HC_PUBLIC void hc_resolver_count(struct hc_resolver *resolver, unsigned *transfers,
                                  unsigned *connections);
+
+/* Calls `fn` for each blob that is being fetched right now, in no order. */
+HC_PUBLIC void hc_resolver_list_transfers(struct hc_resolver *resolver,
+                                          hc_running_transfer_fn fn, void *ctx);
+
+/* Bytes received from the Hub since the start, those of running transfers included. */
+HC_PUBLIC uint64_t hc_resolver_received(const struct hc_resolver *resolver);
 
 /* No call may be running. NULL is fine. */
 HC_PUBLIC void hc_resolver_close(struct hc_resolver *resolver);

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How much of the volume each repo of a cache takes, and when it was used last. It is
+ * found by a scan of the cache, which takes a look at every blob and is therefore made
+ * slowly, on a thread of the program's own, and rarely.
+ */
+#ifndef HUBCACHE_USAGE_H
+#define HUBCACHE_USAGE_H
+
+#include <hubcache/cancellation.h>
+#include <hubcache/error.h>
+#include <hubcache/repo.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct hc_resolver;
+
+enum { HC_USAGE_REPOS_MAX = 1000 }; /* that a scan lists */
+
+struct hc_repo_usage {
+    enum hc_repo_type type;
+    char id[201];
+    uint64_t bytes;     /* of its blobs, each once; one that repos share counts in each */
+    uint64_t files;     /* blobs, and files that are no pointers to one */
+    unsigned revisions; /* snapshots */
+    int64_t last_used_ms; /* since the epoch: the newest atime; 0: there is no file */
+};
+
+struct hc_usage {
+    struct hc_repo_usage *repos; /* the largest ones, the largest first */
+    size_t listed;
+    uint64_t repo_count; /* of all, as the next two */
+    uint64_t bytes;      /* each blob once, also one that repos share */
+    uint64_t files;
+    uint64_t volume_bytes, free_bytes; /* of the volume; 0: it does not say */
+    int64_t began_ms;                  /* the scan, since the epoch */
+    int64_t took_ms;
+    bool is_incomplete; /* a folder could not be read, or shared files were too many */
+};
+
+/*
+ * Scans the cache: for `busy_ms` at a time, followed by three times as long a pause. -1:
+ * the cancellation ended it, or INTERNAL. May hang as the volume does. The caller clears
+ * `usage`, also after a failure.
+ */
+HC_PUBLIC int hc_resolver_scan_usage(const struct hc_resolver *resolver,
+                                     struct hc_cancellation *cancellation,
+                                     struct hc_usage *usage, struct hc_error *err);
+HC_PUBLIC void hc_usage_clear(struct hc_usage *usage);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
