@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls on gRPC's C core; no other file of the client includes it. Each attempt of a call
- * has a completion queue of its own, which the calling thread polls, so calls share
- * nothing but the gRPC channel. A unary call is read as a stream of one message.
+ * Calls on gRPC's C core. Each attempt of a call has a completion queue of its own, which
+ * the calling thread polls, so calls share nothing but the connection. A unary call is
+ * read as a stream of one message.
  *
  * A call makes one attempt after the other, each through these states:
  *
@@ -12,22 +12,21 @@
  *                cancelled)
  *   ended        gRPC has told the status: OK, or a failure that is final or retryable
  *
- * A retryable failure leads to a pause and the next attempt, until eight attempts were
- * made or the deadline comes first. Two batches of operations run per attempt: one that
- * ends with the status, and one for each message read.
+ * A retryable failure leads to a pause and the next attempt, until the time to wait has
+ * passed since the first failure, or the deadline comes first. Two batches of operations
+ * run per attempt: one that ends with the status, and one for each message read.
  */
 #include "channel.h"
 
 #include "base/text.h"
 #include "channel_status.h"
-#include "server_address.h"
+#include "connection.h"
 #include "token_file.h"
 
 #include <hubcache-client/client.h>
 
 #include <grpc/byte_buffer.h>
 #include <grpc/byte_buffer_reader.h>
-#include <grpc/credentials.h>
 #include <grpc/grpc.h>
 #include <grpc/slice.h>
 #include <grpc/status.h>
@@ -38,37 +37,27 @@
 #include <string.h>
 
 enum {
-    RESPONSE_BYTES_MAX = 64 * 1024 * 1024, /* the listing of a large repo */
-    METADATA_BYTES_MAX = 64 * 1024,        /* a status with its details */
-    CONNECT_MS = 5000,
-    BACKOFF_FIRST_MS = 100,
-    BACKOFF_LAST_MS = 1000,
-    RECONNECT_WAIT_MS = 300,
-    /*
-     * Keepalive notices a server whose machine vanished. gRPC servers by default hang up
-     * on clients that probe an idle connection more often than every five minutes.
-     */
-    KEEPALIVE_MS = 310 * 1000,
     METADATA_COUNT_MAX = 2,
-    /* The pauses are some six seconds in all: longer than a restart of the server. */
-    ATTEMPTS_MAX = 8,
+    WAIT_DEFAULT_MS = 30 * 1000,
     RETRY_FIRST_MS = 100,
     RETRY_LAST_MS = 1600
 };
 
 struct hc_channel {
-    grpc_channel *grpc;
+    struct hc_connection *connection;
     char *server;
     char *authorization; /* "Bearer …"; NULL: no token */
     char *token_file;    /* or the file that has it, read for each attempt */
     char *hub_token;     /* NULL: no token */
     int64_t timeout_ms;  /* 0: none */
+    int64_t wait_ms;     /* negative: a call is made once */
 };
 
 struct call_attempt {
     const struct hc_channel *channel;
     const struct hc_channel_request *request;
     gpr_timespec deadline; /* of the whole call */
+    struct hc_connection_link *link;
     grpc_completion_queue *queue;
     grpc_call *call;
     const char *authorization; /* borrowed */
@@ -98,6 +87,7 @@ static void call_attempt_release(struct call_attempt *attempt)
     grpc_slice_unref(attempt->text);
     grpc_call_unref(attempt->call);
     grpc_completion_queue_destroy(attempt->queue);
+    hc_connection_drop(attempt->channel->connection, attempt->link);
 }
 HC_DEFINE_AUTO_VALUE(call_attempt, call_attempt_release)
 
@@ -105,34 +95,6 @@ static gpr_timespec time_from_now(int64_t milliseconds)
 {
     return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
                         gpr_time_from_millis(milliseconds, GPR_TIMESPAN));
-}
-
-/*
- * Waits until the connection is up or could not be made. gRPC makes progress on a
- * connection only while a thread polls, and a call that fails at once stops polling: a
- * server that came up late would be noticed after many seconds. If an earlier attempt to
- * connect has failed, another one is started at once and given RECONNECT_WAIT_MS.
- */
-static void channel_await_connection(const struct hc_channel *channel,
-                                     grpc_completion_queue *queue, gpr_timespec deadline)
-{
-    gpr_timespec moment = gpr_time_min(deadline, time_from_now(RECONNECT_WAIT_MS));
-    grpc_connectivity_state state =
-        grpc_channel_check_connectivity_state(channel->grpc, 1);
-    bool has_failed = state == GRPC_CHANNEL_TRANSIENT_FAILURE;
-    bool is_in_time = true;
-
-    if (has_failed)
-        grpc_channel_reset_connect_backoff(channel->grpc);
-    while (is_in_time && (state < GRPC_CHANNEL_READY ||
-                          (state == GRPC_CHANNEL_TRANSIENT_FAILURE && has_failed))) {
-        grpc_channel_watch_connectivity_state(channel->grpc, state, moment, queue, queue);
-        is_in_time =
-            grpc_completion_queue_pluck(queue, queue, gpr_inf_future(GPR_CLOCK_MONOTONIC),
-                                        NULL)
-                .success;
-        state = grpc_channel_check_connectivity_state(channel->grpc, 1);
-    }
 }
 
 static void call_attempt_open(struct call_attempt *attempt)
@@ -144,10 +106,11 @@ static void call_attempt_open(struct call_attempt *attempt)
     attempt->text = grpc_empty_slice();
     grpc_metadata_array_init(&attempt->headers);
     grpc_metadata_array_init(&attempt->trailers);
-    channel_await_connection(channel, attempt->queue, attempt->deadline);
-    attempt->call =
-        grpc_channel_create_call(channel->grpc, NULL, GRPC_PROPAGATE_DEFAULTS,
-                                 attempt->queue, method, NULL, attempt->deadline, NULL);
+    attempt->link = hc_connection_take(channel->connection);
+    hc_connection_await(attempt->link, attempt->queue, attempt->deadline);
+    attempt->call = grpc_channel_create_call(hc_connection_grpc(attempt->link), NULL,
+                                             GRPC_PROPAGATE_DEFAULTS, attempt->queue,
+                                             method, NULL, attempt->deadline, NULL);
     grpc_slice_unref(method);
 }
 
@@ -328,17 +291,20 @@ static int call_attempt_read_messages(struct call_attempt *attempt, struct hc_er
 
 /*
  * Whether the same request may succeed later, here or at another replica: the server was
- * not reached, stops, or has its queue full; or it sent GOAWAY before it began the call,
- * of which gRPC makes UNAVAILABLE or CANCELLED without details. Failures of the Hub are
- * final: the server has retried those itself.
+ * not reached, the connection broke, the server stops or has its queue full, or it cannot
+ * check the caller's token before it has the newest keys. gRPC and proxies report without
+ * details what they find themselves, UNAVAILABLE or CANCELLED. What is wrong with TLS
+ * stays wrong. Failures of the Hub are final: the server has retried those itself.
  */
 static bool status_is_retryable(const struct hc_channel_status *status,
                                 const struct hc_error *err)
 {
     if (!status->details)
-        return status->code == GRPC_STATUS_UNAVAILABLE ||
-               status->code == GRPC_STATUS_CANCELLED;
-    return err->reason == HC_SHUTTING_DOWN || err->reason == HC_BUSY;
+        return (status->code == GRPC_STATUS_UNAVAILABLE ||
+                status->code == GRPC_STATUS_CANCELLED) &&
+               !hc_channel_status_is_tls_failure(status);
+    return err->reason == HC_SHUTTING_DOWN || err->reason == HC_BUSY ||
+           (err->reason == HC_CALLER_UNAUTHENTICATED && err->retry_after_ms > 0);
 }
 
 static int call_attempt_fail(struct call_attempt *attempt, struct hc_error *err)
@@ -347,7 +313,9 @@ static int call_attempt_fail(struct call_attempt *attempt, struct hc_error *err)
                                       GRPC_SLICE_LENGTH(attempt->text));
     struct hc_channel_status status = {.code = (int)attempt->code,
                                        .text = text ? text : "",
-                                       .server = attempt->channel->server};
+                                       .server = attempt->channel->server,
+                                       .has_tls = hc_connection_has_tls(
+                                           attempt->channel->connection)};
 
     for (size_t i = 0; i < attempt->trailers.count; i++) {
         const grpc_metadata *entry = &attempt->trailers.metadata[i];
@@ -386,70 +354,39 @@ static int call_attempt_run(struct call_attempt *attempt, struct hc_error *err)
     return 0;
 }
 
+/* The failures of a call since it was last of use. */
+struct call_failures {
+    unsigned count;
+    gpr_timespec end; /* of the time to wait */
+};
+
 /*
- * Sleeps before attempt `number` (from 1) for a time that doubles with each attempt, or
- * for as long as the server asks. Half to one and a half of it, so that clients that one
- * restart has hit do not come back at once. False when there is no such attempt: they are
- * used up, or the deadline comes first.
+ * Sleeps before the next attempt for a time that doubles with each attempt, or for as
+ * long as the server asks. Half to one and a half of it, so that clients that one restart
+ * has hit do not come back at once. False when there is no such attempt: the time to wait
+ * or the deadline comes first.
  */
-static bool call_attempt_pause(unsigned number, gpr_timespec deadline,
-                               const struct hc_error *err)
+static bool call_failures_pause(struct call_failures *failures,
+                                const struct hc_channel *channel, gpr_timespec deadline,
+                                const struct hc_error *err)
 {
-    int64_t ms = RETRY_FIRST_MS << (number - 1);
+    int64_t ms = RETRY_LAST_MS;
     uint32_t chance = 0;
     gpr_timespec until;
 
-    if (number == ATTEMPTS_MAX)
-        return false;
-    if (ms > RETRY_LAST_MS)
-        ms = RETRY_LAST_MS;
+    if (failures->count == 0)
+        failures->end = time_from_now(channel->wait_ms);
+    if (RETRY_FIRST_MS << failures->count < RETRY_LAST_MS)
+        ms = RETRY_FIRST_MS << failures->count++;
     (void)getentropy(&chance, sizeof chance);
     ms = ms / 2 + (int64_t)(chance % (uint32_t)(ms + 1));
     if (ms < err->retry_after_ms)
         ms = err->retry_after_ms;
     until = time_from_now(ms);
-    if (gpr_time_cmp(until, deadline) >= 0)
+    if (gpr_time_cmp(until, gpr_time_min(failures->end, deadline)) >= 0)
         return false;
     gpr_sleep_until(until);
     return true;
-}
-
-static grpc_arg integer_argument(const char *key, int value)
-{
-    /* gRPC declares keys of arguments as char *, and copies them. */
-    union {
-        const char *given;
-        char *taken;
-    } name = {.given = key};
-
-    return (
-        grpc_arg){.type = GRPC_ARG_INTEGER, .key = name.taken, .value.integer = value};
-}
-
-/* Creates a channel that connects when the first call is made. */
-static grpc_channel *grpc_channel_lazy(const char *uri)
-{
-    char agent_key[] = GRPC_ARG_PRIMARY_USER_AGENT_STRING;
-    char agent[] = "hubcache-client/" HC_CLIENT_VERSION;
-    grpc_arg args[] = {
-        {.type = GRPC_ARG_STRING, .key = agent_key, .value.string = agent},
-        integer_argument(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, RESPONSE_BYTES_MAX),
-        integer_argument(GRPC_ARG_MAX_METADATA_SIZE, METADATA_BYTES_MAX),
-        integer_argument(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CONNECT_MS),
-        integer_argument(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, BACKOFF_FIRST_MS),
-        integer_argument(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, BACKOFF_LAST_MS),
-        integer_argument(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),
-        integer_argument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0), /* 0: no limit */
-        /* http_proxy is the way to the Hub, not to a server on this network. */
-        integer_argument(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
-        integer_argument(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
-    };
-    grpc_channel_args all = {.num_args = sizeof args / sizeof *args, .args = args};
-    grpc_channel_credentials *insecure = grpc_insecure_credentials_create();
-    grpc_channel *channel = grpc_channel_create(uri, insecure, &all);
-
-    grpc_channel_credentials_release(insecure);
-    return channel;
 }
 
 static int channel_copy_options(struct hc_channel *channel,
@@ -457,6 +394,7 @@ static int channel_copy_options(struct hc_channel *channel,
                                 struct hc_error *err)
 {
     channel->timeout_ms = options->timeout_ms;
+    channel->wait_ms = options->wait_ms == 0 ? WAIT_DEFAULT_MS : options->wait_ms;
     channel->server = strdup(options->server);
     if (options->hub_token)
         channel->hub_token = strdup(options->hub_token);
@@ -475,30 +413,23 @@ static int channel_copy_options(struct hc_channel *channel,
 struct hc_channel *hc_channel_open(const struct hc_client_options *options,
                                    struct hc_error *err)
 {
-    char uri[HC_SERVER_URI_MAX];
-    HC_AUTO(hc_channel) *channel = NULL;
+    HC_AUTO(hc_channel) *channel = calloc(1, sizeof *channel);
 
-    if (hc_server_address_uri(options->server, uri, sizeof uri, err) < 0)
-        return NULL;
-    channel = calloc(1, sizeof *channel);
     if (!channel) {
         (void)hc_fail_memory(err);
         return NULL;
     }
-    grpc_init();
     if (channel_copy_options(channel, options, err) < 0)
         return NULL;
-    channel->grpc = grpc_channel_lazy(uri);
-    return hc_take(&channel);
+    channel->connection = hc_connection_open(options, err);
+    return channel->connection ? hc_take(&channel) : NULL;
 }
 
 void hc_channel_close(struct hc_channel *channel)
 {
     if (!channel)
         return;
-    if (channel->grpc)
-        grpc_channel_destroy(channel->grpc);
-    grpc_shutdown();
+    hc_connection_close(channel->connection);
     hc_text_wipe(channel->authorization);
     hc_text_wipe(channel->hub_token);
     free(channel->token_file);
@@ -512,8 +443,9 @@ const char *hc_channel_server(const struct hc_channel *channel)
 }
 
 /* Whether another attempt follows the one that failed with `failure`. */
-static bool channel_tries_again(const struct hc_channel_request *request,
-                                unsigned *number, gpr_timespec deadline,
+static bool channel_tries_again(const struct hc_channel *channel,
+                                const struct hc_channel_request *request,
+                                struct call_failures *failures, gpr_timespec deadline,
                                 const struct hc_error *failure)
 {
     bool has_progress = false;
@@ -521,8 +453,8 @@ static bool channel_tries_again(const struct hc_channel_request *request,
     if (request->resume && !request->resume(request->ctx, &has_progress))
         return false;
     if (has_progress)
-        *number = 0;
-    return call_attempt_pause(++*number, deadline, failure);
+        failures->count = 0;
+    return call_failures_pause(failures, channel, deadline, failure);
 }
 
 /* `*response` is the last message, NULL if the messages are not decoded. */
@@ -533,7 +465,7 @@ static int channel_make_call(struct hc_channel *channel,
     gpr_timespec deadline = channel->timeout_ms == 0 ? gpr_inf_future(GPR_CLOCK_MONOTONIC)
                                                      : time_from_now(channel->timeout_ms);
     struct hc_error failure; /* `err` is left alone when a later attempt succeeds */
-    unsigned number = 0;
+    struct call_failures failures = {0};
     bool is_retryable;
 
     do {
@@ -554,7 +486,8 @@ static int channel_make_call(struct hc_channel *channel,
             return 0;
         }
         is_retryable = attempt.is_retryable;
-    } while (is_retryable && channel_tries_again(request, &number, deadline, &failure));
+    } while (is_retryable &&
+             channel_tries_again(channel, request, &failures, deadline, &failure));
     *err = failure;
     return -1;
 }

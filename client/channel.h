@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The client's gRPC channel to one hubcached, and blocking calls over it. Any number of
- * threads may call at once; a channel holds no lock and is not written to after it was
- * opened. The connection is made by the first call; when it is lost, the next call makes
- * a new one. Only channel.c includes gRPC's headers.
+ * threads may call at once. The connection is made by the first call; when it is lost,
+ * the next call makes a new one. Of the client, only channel.c and connection.[ch] know
+ * gRPC's headers.
  */
 #ifndef HC_CLIENT_CHANNEL_H
 #define HC_CLIENT_CHANNEL_H
@@ -37,8 +37,8 @@ typedef void (*hc_channel_settle_fn)(void *ctx);
 
 /*
  * Called before a call is made again; it may change the message of the request. Sets
- * `*has_progress` if the attempt before was of use: then the attempts count anew. False:
- * no further attempt is needed.
+ * `*has_progress` if the attempt before was of use: then the time to wait counts anew.
+ * False: no further attempt is needed.
  */
 typedef bool (*hc_channel_resume_fn)(void *ctx, bool *has_progress);
 
@@ -54,10 +54,8 @@ struct hc_channel_request {
 };
 
 /*
- * Opens a channel to `options->server`, which is required here. Copies the server, the
- * tokens and the timeout; the mount is not looked at. NULL on failure: INVALID_OPTIONS
- * (field "server") for an address of another form than hc_server_address_uri()
- * takes.
+ * Opens a channel to `options->server`, which is required here. Copies the
+ * options; the mount is not looked at. NULL on failure: as hc_connection_open().
  */
 struct hc_channel *hc_channel_open(const struct hc_client_options *options,
                                    struct hc_error *err);
@@ -76,8 +74,8 @@ const char *hc_channel_server(const struct hc_channel *channel);
  * false.
  *
  * A call that fails because the server restarts or its queue is full is made again after
- * a growing pause, eight times in all, within the timeout. `each` may therefore receive
- * messages of more than one attempt.
+ * a growing pause, for `wait_ms` of the options and within the timeout. `each` may
+ * therefore receive messages of more than one attempt.
  */
 ProtobufCMessage *hc_channel_call(struct hc_channel *channel,
                                   const struct hc_channel_request *request,

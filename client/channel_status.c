@@ -131,6 +131,52 @@ static enum hc_reason reason_of_status_code(int code)
     }
 }
 
+/* Parts of what gRPC's releases say, and what each means. */
+static const struct {
+    const char *text, *meaning;
+} tls_failures[] = {
+    {"is not in peer certificate", "its certificate is for another name: use a name that "
+                                   "it has as the address, or give "
+                                   "one as the TLS server name"},
+    {"certificate verify failed",
+     "its certificate is signed by no authority that is trusted here (a private one has "
+     "to "
+     "be named as the TLS CA), or it has expired or is not valid yet"},
+    {"wrong version number", "it does not speak TLS at this address: ask it without, or "
+                             "use the port that has TLS"},
+    {"packet length too long", "it does not speak TLS at this address: ask it without, "
+                               "or use the port that has TLS"},
+    {"empty address list",
+     "this machine has no authorities to trust, unless one is named "
+     "as the TLS CA; or the name has no address"},
+    {"SSL_ERROR_SSL", "the two sides have no TLS in common"},
+};
+
+static const char *tls_failure_meaning(const struct hc_channel_status *status)
+{
+    for (size_t i = 0; i < sizeof tls_failures / sizeof *tls_failures; i++) {
+        if (status->has_tls && strcasestr(status->text, tls_failures[i].text))
+            return tls_failures[i].meaning;
+    }
+    return NULL;
+}
+
+bool hc_channel_status_is_tls_failure(const struct hc_channel_status *status)
+{
+    return tls_failure_meaning(status) != NULL;
+}
+
+/* A server that wants another kind of connection hangs up, and says no more. */
+static const char *unavailable_advice(const struct hc_channel_status *status)
+{
+    if (!strcasestr(status->text, "socket closed") &&
+        !strcasestr(status->text, "connection reset"))
+        return "";
+    return status->has_tls
+               ? "; if it wants client certificates, it may have refused this client's"
+               : "; if it speaks TLS, it hangs up on a client without TLS";
+}
+
 /*
  * Makes the error of a status without details. UNAVAILABLE and DEADLINE_EXCEEDED are what
  * gRPC itself reports most, so their messages name the next step.
@@ -140,13 +186,18 @@ static int status_fail_by_code(const struct hc_channel_status *status,
 {
     const int unimplemented = 12;
     enum hc_reason reason = reason_of_status_code(status->code);
+    const char *tls_failure = tls_failure_meaning(status);
 
+    if (tls_failure)
+        return hc_fail(err, HC_SERVER_UNAVAILABLE,
+                       "no TLS connection to '%.128s': %s (%.190s)", status->server,
+                       tls_failure, status->text);
     if (reason == HC_SERVER_UNAVAILABLE)
         return hc_fail(
             err, reason,
-            "no hubcached answers at '%.200s': check that it runs and that the "
-            "address is right (%s)",
-            status->server, status->text);
+            "no hubcached answers at '%.128s': check that it runs and that the "
+            "address is right%s (%s)",
+            status->server, unavailable_advice(status), status->text);
     if (reason == HC_DEADLINE_EXCEEDED)
         return hc_fail(err, reason,
                        "hubcached at '%.200s' did not answer in time; a download that it "

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,7 +19,11 @@ struct hc_channel_status {
     const uint8_t *details; /* grpc-status-details-bin; NULL when there is none */
     size_t details_size;
     const char *server; /* the address that was called, for the message */
+    bool has_tls;       /* the connection is one over TLS, or should be */
 };
+
+/* Whether the two sides could not agree on TLS, which a repetition does not change. */
+bool hc_channel_status_is_tls_failure(const struct hc_channel_status *status);
 
 /* Fills `err` and returns -1. */
 int hc_channel_status_fail(const struct hc_channel_status *status, struct hc_error *err);

@@ -20,6 +20,7 @@
 #include <protobuf-c/protobuf-c.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define METHOD(name) "/hubcache.v1.Resolver/" name
 
@@ -63,6 +64,24 @@ static int client_choose_token(struct hc_client_options *options, char **copy,
     return hc_token_check(options->bearer_token, "token in HUBCACHE_TOKEN", err);
 }
 
+/* Fills in what the environment says about TLS. */
+static int client_choose_tls(struct hc_client_options *options, struct hc_error *err)
+{
+    const char *tls = option_or_variable(NULL, "HUBCACHE_TLS");
+
+    if (tls && strcmp(tls, "0") != 0 && strcmp(tls, "1") != 0)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "tls",
+                             "HUBCACHE_TLS is neither 0 nor 1");
+    options->tls = options->tls || (tls && strcmp(tls, "1") == 0);
+    options->tls_ca_file = option_or_variable(options->tls_ca_file, "HUBCACHE_TLS_CA");
+    options->tls_cert_file =
+        option_or_variable(options->tls_cert_file, "HUBCACHE_TLS_CERT");
+    options->tls_key_file = option_or_variable(options->tls_key_file, "HUBCACHE_TLS_KEY");
+    options->tls_server_name =
+        option_or_variable(options->tls_server_name, "HUBCACHE_TLS_SERVER_NAME");
+    return 0;
+}
+
 /*
  * Checks the options before gRPC does, which refuses metadata with other characters
  * without saying which.
@@ -78,7 +97,8 @@ static int client_connect(struct hc_client *client,
     if (options->timeout_ms < 0)
         return hc_fail_field(err, HC_INVALID_OPTIONS, "timeout_ms",
                              "the timeout is negative");
-    if (client_choose_token(&resolved, &token, err) < 0 ||
+    if (client_choose_tls(&resolved, err) < 0 ||
+        client_choose_token(&resolved, &token, err) < 0 ||
         hc_token_check(options->hub_token, "Hub token", err) < 0)
         return -1;
     client->mount = hc_text_copy(mount, err);

@@ -69,22 +69,35 @@ static int inet_address_check(const char *address, struct hc_error *err)
         port_is_valid(colon + 1))
         return 0;
     return hc_fail_field(err, HC_INVALID_OPTIONS, "server",
-                         "server '%.200s' is not an address: write 'host:port' or "
-                         "'unix:/path'",
+                         "server '%.200s' is not an address: write 'host:port', "
+                         "'https://host:port', 'dns:///host:port' or 'unix:/path'",
                          address);
 }
 
-int hc_server_address_uri(const char *address, char *uri, size_t size,
-                          struct hc_error *err)
+/* Skips the scheme, if it is that one. */
+static bool address_skip_scheme(const char **address, const char *scheme)
 {
-    bool is_unix = hc_text_starts(address, "unix:");
+    if (!hc_text_starts(*address, scheme))
+        return false;
+    *address += strlen(scheme);
+    return true;
+}
 
-    if ((is_unix ? unix_address_check(address, err) : inet_address_check(address, err)) <
-        0)
+int hc_server_address_parse(const char *text, struct hc_server_address *address,
+                            struct hc_error *err)
+{
+    const char *rest = text;
+    bool is_unix = hc_text_starts(text, "unix:");
+
+    *address = (struct hc_server_address){.is_balanced = false};
+    address->has_tls = address_skip_scheme(&rest, "https://");
+    address->is_balanced = !address->has_tls && address_skip_scheme(&rest, "dns:///");
+    if ((is_unix ? unix_address_check(rest, err) : inet_address_check(rest, err)) < 0)
         return -1;
-    if (hc_format(uri, size, "%s", is_unix ? "" : "dns:///") < 0 ||
-        uri_append(uri, size, address) < 0)
+    if (hc_format(address->uri, sizeof address->uri, "%s", is_unix ? "" : "dns:///") <
+            0 ||
+        uri_append(address->uri, sizeof address->uri, rest) < 0)
         return hc_fail_field(err, HC_INVALID_OPTIONS, "server",
-                             "server '%.200s…': the address is too long", address);
+                             "server '%.200s…': the address is too long", text);
     return 0;
 }

@@ -6,18 +6,24 @@
 #ifndef HC_CLIENT_SERVER_ADDRESS_H
 #define HC_CLIENT_SERVER_ADDRESS_H
 
-#include <stddef.h>
+#include <stdbool.h>
 
 struct hc_error;
 
 enum { HC_SERVER_URI_MAX = 1024 }; /* bytes, the NUL included */
 
+struct hc_server_address {
+    char uri[HC_SERVER_URI_MAX]; /* what gRPC takes */
+    bool is_balanced;            /* calls go to all addresses of the name in turn */
+    bool has_tls;                /* the address itself says so */
+};
+
 /*
- * Writes to `uri` what gRPC takes for `address`, which is "host:port", "[::1]:port" or
- * "unix:/path". INVALID_OPTIONS (field "server") for every other form, gRPC's other
- * schemes included.
+ * Takes "host:port", "[::1]:port", "https://host:port" (with TLS), "dns:///host:port"
+ * (balanced) and "unix:/path". INVALID_OPTIONS (field "server") for every other form,
+ * gRPC's other schemes included.
  */
-int hc_server_address_uri(const char *address, char *uri, size_t size,
-                          struct hc_error *err);
+int hc_server_address_parse(const char *text, struct hc_server_address *address,
+                            struct hc_error *err);
 
 #endif

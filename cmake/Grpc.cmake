@@ -23,17 +23,16 @@ if(HC_GRPC_ROOT)
     set(HC_GRPC_LIBRARIES "") # for pkg-config files: it is within the library
 else()
     # The archives that a static gRPC needs: those that its pkg-config file names, and those
-    # that Debian's leaves out. The last four are C++'s and, if it has TLS, OpenSSL's.
+    # that Debian's leaves out. The last ones are C++'s and OpenSSL's.
     pkg_check_modules(GRPC REQUIRED grpc gpr)
-    pkg_check_modules(COMMAND_GRPC REQUIRED ${HC_COMMAND_GRPC} gpr)
-    set(archives ${COMMAND_GRPC_STATIC_LIBRARIES})
+    set(archives ${GRPC_STATIC_LIBRARIES})
     list(REMOVE_DUPLICATES archives)
     list(FILTER archives EXCLUDE REGEX "^(atomic|dl|m|pthread|rt)$") # glibc's, the compiler's
     # Of the shared gRPC only itself: its pkg-config file names every library below it.
     hc_dependency(hc_grpc SHARED grpc gpr
         ARCHIVES ${archives} stdc++
         OPTIONAL address_sorting upb cares re2 z ssl crypto
-        HINTS ${COMMAND_GRPC_STATIC_LIBRARY_DIRS} "${stdcxx}")
+        HINTS ${GRPC_STATIC_LIBRARY_DIRS} "${stdcxx}")
     target_include_directories(hc_grpc SYSTEM INTERFACE ${GRPC_INCLUDE_DIRS})
     target_link_directories(hc_grpc INTERFACE ${GRPC_LIBRARY_DIRS})
     set(HC_GRPC_LIBRARIES "-lgrpc -lgpr")

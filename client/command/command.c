@@ -28,8 +28,71 @@ enum {
     KEY_JSON,
     KEY_TIMEOUT,
     KEY_BEARER_TOKEN_FILE,
-    KEY_HUB_TOKEN_FILE
+    KEY_HUB_TOKEN_FILE,
+    KEY_TOKEN,
+    KEY_WAIT,
+    KEY_TLS,
+    KEY_TLS_CA,
+    KEY_TLS_CERT,
+    KEY_TLS_KEY,
+    KEY_TLS_SERVER_NAME
 };
+
+static error_t tls_option_parse(int key, const char *arg,
+                                struct hc_command_options *options)
+{
+    switch (key) {
+    case KEY_TLS:
+        options->tls = true;
+        return 0;
+    case KEY_TLS_CA:
+        options->tls_ca_file = arg;
+        return 0;
+    case KEY_TLS_CERT:
+        options->tls_cert_file = arg;
+        return 0;
+    case KEY_TLS_KEY:
+        options->tls_key_file = arg;
+        return 0;
+    case KEY_TLS_SERVER_NAME:
+        options->tls_server_name = arg;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static error_t token_option_parse(int key, const char *arg,
+                                  const struct argp_state *state)
+{
+    struct hc_command_options *options = state->input;
+
+    switch (key) {
+    case KEY_BEARER_TOKEN_FILE:
+        options->bearer_token_file = arg;
+        return 0;
+    case KEY_HUB_TOKEN_FILE:
+        options->hub_token_file = arg;
+        return 0;
+    case KEY_TOKEN:
+        hc_command_refuse(state,
+                          "a token is not taken from the command line, which other "
+                          "users of this machine can read: write it to a file for "
+                          "--token-file or --hub-token-file, or set HUBCACHE_TOKEN "
+                          "or HUBCACHE_HUB_TOKEN");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* The library takes 0 for its own default. */
+static int64_t wait_parse(const struct argp_state *state, const char *text)
+{
+    int64_t milliseconds = hc_command_duration(state, text);
+
+    return milliseconds > 0 ? milliseconds : -1;
+}
 
 /* Keeps what the option says; the texts stay in argv. */
 static error_t command_option_parse(int key, char *arg, struct argp_state *state)
@@ -53,21 +116,22 @@ static error_t command_option_parse(int key, char *arg, struct argp_state *state
     case KEY_TIMEOUT:
         options->timeout_ms = hc_command_duration(state, arg);
         return 0;
+    case KEY_WAIT:
+        options->wait_ms = wait_parse(state, arg);
+        return 0;
     case KEY_BEARER_TOKEN_FILE:
-        options->bearer_token_file = arg;
-        return 0;
     case KEY_HUB_TOKEN_FILE:
-        options->hub_token_file = arg;
-        return 0;
+    case KEY_TOKEN:
+        return token_option_parse(key, arg, state);
     default:
-        return ARGP_ERR_UNKNOWN;
+        return tls_option_parse(key, arg, options);
     }
 }
 
 static const struct argp_option command_argp_options[] = {
     {"server", KEY_SERVER, "ADDRESS", 0,
-     "Ask the hubcached at host:port or unix:/path (HUBCACHE_SERVER, else "
-     "127.0.0.1:50051)",
+     "Ask the hubcached at host:port, https://host:port, unix:/path, or those at "
+     "dns:///host:port (HUBCACHE_SERVER, else 127.0.0.1:50051)",
      0},
     {"mount", KEY_MOUNT, "DIR", 0,
      "Answer with paths below DIR, where this machine mounts the cache root "
@@ -76,12 +140,30 @@ static const struct argp_option command_argp_options[] = {
     {"json", KEY_JSON, NULL, 0, "Write the whole answer as one JSON object", 0},
     {"timeout", KEY_TIMEOUT, "DURATION", 0,
      "Give up after DURATION, such as 500ms, 60s or 5m; by default wait for ever", 0},
+    {"wait", KEY_WAIT, "DURATION", 0,
+     "Try again for DURATION while the server is out of reach or busy (30s); 0: try once",
+     0},
+    {"tls", KEY_TLS, NULL, 0,
+     "Use TLS, as every option of TLS and https:// do (HUBCACHE_TLS=1)", 0},
+    {"tls-ca", KEY_TLS_CA, "FILE", 0,
+     "Trust servers that the authorities in FILE have signed (HUBCACHE_TLS_CA, else the "
+     "system's)",
+     0},
+    {"tls-cert", KEY_TLS_CERT, "FILE", 0,
+     "Show the server the client certificate in FILE (HUBCACHE_TLS_CERT)", 0},
+    {"tls-key", KEY_TLS_KEY, "FILE", 0, "Its private key (HUBCACHE_TLS_KEY)", 0},
+    {"tls-server-name", KEY_TLS_SERVER_NAME, "NAME", 0,
+     "The name in the server's certificate (HUBCACHE_TLS_SERVER_NAME, else the host)", 0},
     {"hub-token-file", KEY_HUB_TOKEN_FILE, "FILE", 0,
      "Use the Hub token in FILE (HUBCACHE_HUB_TOKEN, else the server's own)", 0},
     {"token-file", KEY_BEARER_TOKEN_FILE, "FILE", 0,
      "Identify to hubcache with the token in FILE (HUBCACHE_TOKEN, HUBCACHE_TOKEN_FILE)",
      0},
     {"bearer-token-file", 0, NULL, OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},
+    /* Without these, argp would take the token for the abbreviated option's file. */
+    {"token", KEY_TOKEN, "TOKEN", OPTION_HIDDEN, NULL, 0},
+    {"bearer-token", 0, NULL, OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},
+    {"hub-token", 0, NULL, OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},
     {NULL, KEY_HELP, NULL, 0, "The same as --help", -1},
     {0},
 };
@@ -154,7 +236,14 @@ struct hc_client *hc_command_connect(const struct hc_command_options *options,
                                                .mount = options->mount,
                                                .bearer_token_file =
                                                    options->bearer_token_file,
-                                               .timeout_ms = options->timeout_ms};
+                                               .timeout_ms = options->timeout_ms,
+                                               .wait_ms = options->wait_ms,
+                                               .tls = options->tls,
+                                               .tls_ca_file = options->tls_ca_file,
+                                               .tls_cert_file = options->tls_cert_file,
+                                               .tls_key_file = options->tls_key_file,
+                                               .tls_server_name =
+                                                   options->tls_server_name};
     struct hc_client *client = NULL;
 
     if (token_read(options->hub_token_file, "HUBCACHE_HUB_TOKEN", hub, err) == 0) {

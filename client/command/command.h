@@ -19,6 +19,9 @@ struct hc_command_options { /* the texts are those of argv */
     const char *bearer_token_file;
     const char *hub_token_file;
     int64_t timeout_ms;
+    int64_t wait_ms; /* as in hc_client_options */
+    bool tls;
+    const char *tls_ca_file, *tls_cert_file, *tls_key_file, *tls_server_name;
     bool json;
 };
 

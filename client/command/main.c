@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -149,6 +150,8 @@ int main(int argc, char **argv)
     (void)mallopt(M_ARENA_MAX, 1); /* NOLINT(concurrency-mt-unsafe): no thread yet */
     /* A heap that shrinks after each message costs a page fault for each of its pages. */
     (void)mallopt(M_TRIM_THRESHOLD, HEAP_KEPT_MAX); /* NOLINT(concurrency-mt-unsafe) */
+    /* What gRPC would log is in the message of the failure. */
+    (void)setenv("GRPC_VERBOSITY", "NONE", 0); /* NOLINT(concurrency-mt-unsafe) */
     watch_for_interrupts();
     _exit(command_run(argc, argv));
 }

@@ -4,7 +4,7 @@
 _hubcache()
 {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
-    local common="--server --mount --json --timeout --hub-token-file --token-file -h --help --usage --version"
+    local common="--server --mount --json --timeout --wait --tls --tls-ca --tls-cert --tls-key --tls-server-name --hub-token-file --token-file -h --help --usage --version"
     local choice="--revision --repo-type --type --local-files-only --force --force-download --max-staleness -q --quiet"
     local patterns="--include --exclude --dry-run --list-files --require-complete"
     local command="" word i
@@ -18,11 +18,11 @@ _hubcache()
 
     case $previous in
         --mount | --to) mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
-        --hub-token-file | --token-file | --bearer-token-file)
+        --hub-token-file | --token-file | --bearer-token-file | --tls-ca | --tls-cert | --tls-key)
             mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
         --repo-type | --type)
             mapfile -t COMPREPLY < <(compgen -W "model dataset space kernel" -- "$current"); return ;;
-        --server | --timeout | --revision | --max-staleness | --subfolder | --include | --exclude)
+        --server | --timeout | --wait | --tls-server-name | --revision | --max-staleness | --subfolder | --include | --exclude)
             return ;;
     esac
 

@@ -4,7 +4,8 @@
  * can do. One queue thread, one registered method whose request arrives with the call,
  * and one batch of four operations that sends the request back.
  *
- *     bench_echo METHOD [unix:/PATH]
+ *     bench_echo [--tls-cert FILE --tls-key FILE [--tls-client-ca FILE]]
+ *                METHOD [unix:/PATH]
  *
  * Listens on a free port and at the path, and prints "listening 127.0.0.1:<port>".
  */
@@ -15,6 +16,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { SLOTS = 64 }; /* as many as hubcached requests of a method in use */
 
@@ -95,12 +97,70 @@ static int echo_serve(struct echo *echo)
     }
 }
 
+/* The PEM texts of TLS, as they were read. */
+struct echo_tls {
+    char *cert, *key, *client_ca;
+};
+
+static char *pem_read(const char *path)
+{
+    enum { PEM_MAX = 1 << 20 };
+    FILE *file = fopen(path, "re");
+    char *text = calloc(1, PEM_MAX);
+
+    if (!file || !text || fread(text, 1, PEM_MAX - 1, file) == 0) {
+        (void)fprintf(stderr, "bench_echo: cannot read %s\n", path);
+        exit(1); /* NOLINT(concurrency-mt-unsafe): no thread yet */
+    }
+    (void)fclose(file);
+    return text;
+}
+
+static grpc_server_credentials *echo_credentials(const struct echo_tls *tls)
+{
+    grpc_ssl_pem_key_cert_pair pair = {.private_key = tls->key, .cert_chain = tls->cert};
+
+    if (!tls->cert)
+        return grpc_insecure_server_credentials_create();
+    return grpc_ssl_server_credentials_create_ex(
+        tls->client_ca, &pair, 1,
+        tls->client_ca ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+                       : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE,
+        NULL);
+}
+
+static int echo_usage(void)
+{
+    (void)fprintf(stderr, "usage: bench_echo [--tls-cert FILE --tls-key FILE "
+                          "[--tls-client-ca FILE]] METHOD [unix:/PATH]\n");
+    return 2;
+}
+
+/* How many arguments were options. */
+static int echo_read_options(int argc, char **argv, struct echo_tls *tls)
+{
+    int i = 1;
+
+    for (; i + 1 < argc && strncmp(argv[i], "--", 2) == 0; i += 2) {
+        if (strcmp(argv[i], "--tls-cert") == 0)
+            tls->cert = pem_read(argv[i + 1]);
+        if (strcmp(argv[i], "--tls-key") == 0)
+            tls->key = pem_read(argv[i + 1]);
+        if (strcmp(argv[i], "--tls-client-ca") == 0)
+            tls->client_ca = pem_read(argv[i + 1]);
+    }
+    return i - 1;
+}
+
 int main(int argc, char **argv)
 {
-    if (argc != 2 && argc != 3) {
-        (void)fprintf(stderr, "usage: bench_echo METHOD [unix:/PATH]\n");
-        return 2;
-    }
+    struct echo_tls tls = {0};
+    int options = echo_read_options(argc, argv, &tls);
+
+    argc -= options;
+    argv += options;
+    if ((argc != 2 && argc != 3) || argv[1][0] == '-' || !tls.cert != !tls.key)
+        return echo_usage();
     grpc_init();
     struct echo echo = {.server = grpc_server_create(NULL, NULL),
                         .queue = grpc_completion_queue_create_for_next(NULL)};
@@ -109,11 +169,11 @@ int main(int argc, char **argv)
                                     GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
     grpc_server_register_completion_queue(echo.server, echo.queue, NULL);
 
-    grpc_server_credentials *insecure = grpc_insecure_server_credentials_create();
-    int port = grpc_server_add_http2_port(echo.server, "127.0.0.1:0", insecure);
+    grpc_server_credentials *credentials = echo_credentials(&tls);
+    int port = grpc_server_add_http2_port(echo.server, "127.0.0.1:0", credentials);
     bool has_path =
-        argc == 2 || grpc_server_add_http2_port(echo.server, argv[2], insecure) != 0;
-    grpc_server_credentials_release(insecure);
+        argc == 2 || grpc_server_add_http2_port(echo.server, argv[2], credentials) != 0;
+    grpc_server_credentials_release(credentials);
     if (port == 0 || !has_path)
         return 1;
     grpc_server_start(echo.server);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Promise: "host:port" and "unix:/path" become URIs that gRPC understands, with any
- * characters; every other form is refused with a message, and not looked up as a name.
+ * characters, https:// stands for TLS and dns:/// for all addresses of a name; every
+ * other form is refused with a message, and not looked up as a name.
  */
 #include "test.h"
 
@@ -14,19 +15,21 @@
 
 static void assert_uri(const char *address, const char *expected)
 {
-    char uri[HC_SERVER_URI_MAX];
+    struct hc_server_address parsed;
     struct hc_error err = {0};
 
-    assert_int_equal(hc_server_address_uri(address, uri, sizeof uri, &err), 0);
-    assert_string_equal(uri, expected);
+    assert_int_equal(hc_server_address_parse(address, &parsed, &err), 0);
+    assert_string_equal(parsed.uri, expected);
+    assert_int_equal(parsed.has_tls, strncmp(address, "https:", 6) == 0);
+    assert_int_equal(parsed.is_balanced, strncmp(address, "dns:", 4) == 0);
 }
 
 static void assert_address_refused(const char *address)
 {
-    char uri[HC_SERVER_URI_MAX];
+    struct hc_server_address parsed;
     struct hc_error err = {0};
 
-    assert_int_equal(hc_server_address_uri(address, uri, sizeof uri, &err), -1);
+    assert_int_equal(hc_server_address_parse(address, &parsed, &err), -1);
     assert_int_equal(err.reason, HC_INVALID_OPTIONS);
     assert_string_equal(err.field, "server");
     assert_non_null(strstr(err.message, "server"));
@@ -38,6 +41,14 @@ static void a_host_and_a_port_are_looked_up_by_dns(void **state)
     assert_uri("hubcached:50051", "dns:///hubcached:50051");
     assert_uri("127.0.0.1:1", "dns:///127.0.0.1:1");
     assert_uri("hubcached.ai.svc:65535", "dns:///hubcached.ai.svc:65535");
+}
+
+static void a_scheme_asks_for_tls_or_for_all_addresses(void **state)
+{
+    (void)state;
+    assert_uri("https://hubcached:443", "dns:///hubcached:443");
+    assert_uri("https://[::1]:443", "dns:///%5B::1%5D:443");
+    assert_uri("dns:///hubcached.ai.svc:50051", "dns:///hubcached.ai.svc:50051");
 }
 
 static void brackets_of_an_ipv6_address_are_encoded(void **state)
@@ -82,7 +93,13 @@ static void other_schemes_are_refused(void **state)
 {
     (void)state;
     assert_address_refused("http://hubcached:50051");
-    assert_address_refused("dns:///hubcached:50051");
+    assert_address_refused("dns:hubcached:50051");
+    assert_address_refused("dns://1.1.1.1/hubcached:50051");
+    assert_address_refused("dns:///https://hubcached:50051");
+    assert_address_refused("dns:///hubcached");
+    assert_address_refused("https://hubcached");
+    assert_address_refused("https://hubcached:50051/path");
+    assert_address_refused("https://unix:/run/hubcached.sock");
     assert_address_refused("xds:///hubcached:50051");
     assert_address_refused("unix:hubcached.sock");
 }
@@ -109,6 +126,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_host_and_a_port_are_looked_up_by_dns),
+        cmocka_unit_test(a_scheme_asks_for_tls_or_for_all_addresses),
         cmocka_unit_test(brackets_of_an_ipv6_address_are_encoded),
         cmocka_unit_test(a_socket_keeps_every_character_of_its_path),
         cmocka_unit_test(an_address_without_a_valid_port_is_refused),

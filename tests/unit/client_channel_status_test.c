@@ -231,6 +231,62 @@ static void details_that_cannot_be_decoded_are_ignored(void **state)
         HC_SERVER_UNAVAILABLE);
 }
 
+/* The texts are those of gRPC 1.51. */
+static const struct {
+    const char *text, *word;
+} tls_texts[] = {
+    {"Ssl handshake failed: SSL_ERROR_SSL: error:0A000086:SSL routines::certificate "
+     "verify "
+     "failed",
+     "authority"},
+    {"ipv4:127.0.0.1:1: Peer name cache.example is not in peer certificate",
+     "another name"},
+    {"Ssl handshake failed: SSL_ERROR_SSL: error:0A00010B:SSL routines::wrong version "
+     "number",
+     "does not speak TLS"},
+    {"empty address list: ", "no authorities"},
+    {"Ssl handshake failed: SSL_ERROR_SSL: error:0A000410:SSL routines::sslv3 alert "
+     "handshake "
+     "failure",
+     "no TLS in common"},
+};
+
+static void what_is_wrong_with_tls_is_named(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof tls_texts / sizeof *tls_texts; i++) {
+        struct hc_channel_status status = {.code = HC_STATUS_UNAVAILABLE,
+                                           .text = tls_texts[i].text,
+                                           .server = "cache.example:50051",
+                                           .has_tls = true};
+        struct hc_error err = {.reason = HC_OK};
+
+        assert_true(hc_channel_status_is_tls_failure(&status));
+        assert_int_equal(hc_channel_status_fail(&status, &err), -1);
+        assert_int_equal(err.reason, HC_SERVER_UNAVAILABLE);
+        assert_non_null(strstr(err.message, tls_texts[i].word));
+        assert_non_null(strstr(err.message, "cache.example:50051"));
+    }
+}
+
+/* It may be restarting as well, so the call is made again. */
+static void a_server_that_hangs_up_may_want_another_kind_of_connection(void **state)
+{
+    struct hc_channel_status status = {.code = HC_STATUS_UNAVAILABLE,
+                                       .text = "UNAVAILABLE: Socket closed",
+                                       .server = "cache.example:50051"};
+    struct hc_error err = {.reason = HC_OK};
+
+    (void)state;
+    assert_false(hc_channel_status_is_tls_failure(&status));
+    (void)hc_channel_status_fail(&status, &err);
+    assert_non_null(strstr(err.message, "if it speaks TLS"));
+    status.has_tls = true;
+    assert_false(hc_channel_status_is_tls_failure(&status));
+    (void)hc_channel_status_fail(&status, &err);
+    assert_non_null(strstr(err.message, "client certificates"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +300,8 @@ int main(void)
         cmocka_unit_test(a_server_that_is_not_there_is_named_with_the_next_step),
         cmocka_unit_test(a_status_without_details_is_mapped_by_its_code),
         cmocka_unit_test(details_that_cannot_be_decoded_are_ignored),
+        cmocka_unit_test(what_is_wrong_with_tls_is_named),
+        cmocka_unit_test(a_server_that_hangs_up_may_want_another_kind_of_connection),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,15 +37,18 @@
  * With CMake, from 3.16 on: find_package(hubcache-client 0.1 REQUIRED) and
  * target_link_libraries(app PRIVATE hubcache::client)
  *
- * A call is made again when the server was not reached, stops or restarts
- * (SERVER_UNAVAILABLE, SHUTTING_DOWN, a call that it had not begun) or has its queue full
- * (BUSY): eight times in all, within the timeout, after pauses of 0.1 to 1.6 s or the one
+ * A call is made again when the server was not reached or the connection broke
+ * (UNAVAILABLE or CANCELLED without a reason of hubcache's), when it stops or restarts
+ * (SHUTTING_DOWN), has its queue full (BUSY), or asks for a repetition because it has not
+ * the newest keys yet (CALLER_UNAUTHENTICATED with a delay): until `wait_ms` have passed
+ * since the first failure, within the timeout, after pauses of 0.1 to 1.6 s or the one
  * that the server asks for. Repeating a call is safe, since calls change nothing but what
  * the cache holds. No other failure is retried: failures of the Hub the server has
- * retried itself.
+ * retried itself, and what is wrong with TLS stays wrong.
  *
- * The connection is plain HTTP/2. The client sets these arguments of gRPC's channel; all
- * others have gRPC's defaults:
+ * The connection is plain HTTP/2, or HTTP/2 over TLS 1.2 or 1.3 if an option or the
+ * address says so. The client sets these arguments of gRPC's channel; all others have
+ * gRPC's defaults:
  *
  *     grpc.primary_user_agent                 "hubcache-client/<version>"
  *     grpc.max_receive_message_length         67108864 (an answer)
@@ -57,6 +60,9 @@
  *     grpc.http2.max_pings_without_data       0 (no limit)
  *     grpc.enable_http_proxy                  0
  *     grpc.service_config_disable_resolution  1
+ *     grpc.ssl_target_name_override           tls_server_name, if it is set
+ *     grpc.lb_policy_name                     "round_robin", for dns:///
+ *     grpc.dns_min_time_between_resolutions_ms  5000, for dns:///
  *
  * So a connection that has been silent for 310 s while a call runs is pinged, and lost
  * when no answer comes within 20 s; and the proxies of the environment, which lead to the
@@ -64,7 +70,8 @@
  * A request may have 16 MiB; the server's side is in hubcached(8), under LIMITS.
  *
  * Failures are those of the server (see hubcache/error.h and the proto file), and those
- * of the client itself: SERVER_UNAVAILABLE (no server answers at the address),
+ * of the client itself: SERVER_UNAVAILABLE (no server answers at the address, or the two
+ * sides could not agree on TLS: the message says why, as far as it is known),
  * CACHE_MISMATCH (the mount is not the volume that the server resolves on),
  * DEADLINE_EXCEEDED (the timeout passed), CANCELLED (the progress function returned
  * false).
@@ -87,8 +94,15 @@ extern "C" {
 struct hc_client;
 
 struct hc_client_options {
-    /* Optional: "host:port" or "unix:/path". If NULL, HUBCACHE_SERVER, else
-     * "127.0.0.1:50051". */
+    /*
+     * Optional: "host:port", "unix:/path", "https://host:port" (over TLS) or
+     * "dns:///host:port". If NULL, HUBCACHE_SERVER, else "127.0.0.1:50051".
+     *
+     * With dns:/// calls go in turn to all addresses that the name has, and pass over
+     * those that do not answer, as for replicas behind a headless Service of Kubernetes;
+     * otherwise all go to the first address that answers. The name is looked up again
+     * when a connection is lost.
+     */
     const char *server;
 
     /*
@@ -113,6 +127,34 @@ struct hc_client_options {
     /* Optional: the limit of each call in milliseconds; 0: none, as for a long
      * download. */
     int64_t timeout_ms;
+
+    /* Optional: how long a call is made again while the server is out of reach or busy,
+     * in milliseconds; 0: 30 s; negative: each call is made once. */
+    int64_t wait_ms;
+
+    /*
+     * Optional: TLS, if any of these five is set, or the variable of the same name:
+     * HUBCACHE_TLS=1, HUBCACHE_TLS_CA, HUBCACHE_TLS_CERT, HUBCACHE_TLS_KEY,
+     * HUBCACHE_TLS_SERVER_NAME. An option comes before its variable. Tokens are sent
+     * without TLS, too, as inside a cluster whose network is trusted.
+     *
+     * The files are PEM. `tls_ca_file` has the authorities that may have signed the
+     * server's certificate; NULL: the system's (or those in the file that the variable
+     * GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names). `tls_cert_file`, with the certificates
+     * between it and the authority after it, and `tls_key_file` are what the client
+     * shows: both or none; the key has no password. The certificate of the server must be
+     * for `tls_server_name`; NULL: for the host of the address.
+     *
+     * The files are read when the client is opened, and again when a call finds no
+     * connection, or a minute after the last time: if they have changed, that call makes
+     * a new connection with them, while calls that are running end on the old one. Files
+     * that cannot be used then leave things as they are.
+     */
+    bool tls;
+    const char *tls_ca_file;
+    const char *tls_cert_file;
+    const char *tls_key_file;
+    const char *tls_server_name;
 };
 
 struct hc_client_repo {
@@ -272,7 +314,8 @@ struct hc_client_info {
 /*
  * Copies `options`. Connects at the first call, which is therefore the one that notices a
  * server that is not there. NULL on failure: INVALID_OPTIONS for a server that is no
- * address, a token with other characters, a negative timeout.
+ * address, a token with other characters, a negative timeout, and files of TLS that
+ * cannot be used.
  */
 HC_PUBLIC struct hc_client *hc_client_open(const struct hc_client_options *options,
                                            struct hc_error *err);
