@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A file of one word. A restricted repo stays so until the Hub says otherwise; a public
- * one may have been made private since, so that its record expires after a day. Whatever
+ * A file of one word. A repo that is not public stays so until the Hub says otherwise; a
+ * public one may have been made private since, so that its record expires after a day.
+ * Older versions wrote "restricted" for gated and private repos. Whatever
  * else is in the file, or a time stamp far in the future, counts as unknown: other
  * processes write to the volume, and a forged record must not make a mirror trusted for
  * long.
@@ -18,8 +19,11 @@
 
 static const char *const visibility_words[] = {
     [HC_VISIBILITY_PUBLIC] = "public\n",
-    [HC_VISIBILITY_RESTRICTED] = "restricted\n",
+    [HC_VISIBILITY_GATED] = "gated\n",
+    [HC_VISIBILITY_PRIVATE] = "private\n",
 };
+
+static const char old_word[] = "restricted\n"; /* read as PRIVATE */
 
 static const char records_path[] = ".hubcache/visibility";
 
@@ -32,25 +36,50 @@ static void visibility_format_path(char path[PATH_SIZE], const struct hc_repo *r
     (void)hc_format(path, PATH_SIZE, "%s/%s", records_path, repo->folder);
 }
 
-enum hc_visibility hc_visibility_find(const struct hc_cache *cache,
-                                      const struct hc_repo *repo, int64_t now_ms)
+static enum hc_visibility visibility_parse(const char *word)
+{
+    for (enum hc_visibility i = HC_VISIBILITY_PUBLIC; i <= HC_VISIBILITY_PRIVATE; i++) {
+        if (strcmp(word, visibility_words[i]) == 0)
+            return i;
+    }
+    return strcmp(word, old_word) == 0 ? HC_VISIBILITY_PRIVATE : HC_VISIBILITY_UNKNOWN;
+}
+
+/* Whatever its age; `*heard_ms` is set unless it is UNKNOWN. */
+static enum hc_visibility visibility_read(const struct hc_cache *cache,
+                                          const struct hc_repo *repo, int64_t *heard_ms)
 {
     char path[PATH_SIZE], word[WORD_SIZE];
     struct stat status;
     struct hc_error unused;
-    int64_t age_ms;
 
     visibility_format_path(path, repo);
     if (hc_file_read_stat(hc_cache_fd(cache), path, word, sizeof word, &status,
                           &unused) != 1)
         return HC_VISIBILITY_UNKNOWN;
-    if (strcmp(word, visibility_words[HC_VISIBILITY_RESTRICTED]) == 0)
-        return HC_VISIBILITY_RESTRICTED;
-    age_ms = now_ms - hc_file_time_ms(&status.st_mtim);
-    return strcmp(word, visibility_words[HC_VISIBILITY_PUBLIC]) == 0 &&
-                   age_ms < HC_VISIBILITY_MAX_AGE_MS && age_ms > -HC_VISIBILITY_MAX_AGE_MS
-               ? HC_VISIBILITY_PUBLIC
-               : HC_VISIBILITY_UNKNOWN;
+    *heard_ms = hc_file_time_ms(&status.st_mtim);
+    return visibility_parse(word);
+}
+
+enum hc_visibility hc_visibility_find(const struct hc_cache *cache,
+                                      const struct hc_repo *repo, int64_t now_ms)
+{
+    int64_t heard_ms = 0;
+    enum hc_visibility visibility = visibility_read(cache, repo, &heard_ms);
+    int64_t age_ms = now_ms - heard_ms;
+
+    if (visibility == HC_VISIBILITY_PUBLIC &&
+        (age_ms >= HC_VISIBILITY_MAX_AGE_MS || age_ms <= -HC_VISIBILITY_MAX_AGE_MS))
+        return HC_VISIBILITY_UNKNOWN;
+    return visibility;
+}
+
+enum hc_visibility hc_visibility_find_last(const struct hc_cache *cache,
+                                           const struct hc_repo *repo)
+{
+    int64_t unused;
+
+    return visibility_read(cache, repo, &unused);
 }
 
 void hc_visibility_update(const struct hc_cache *cache, const struct hc_repo *repo,

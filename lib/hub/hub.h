@@ -64,9 +64,9 @@ struct hc_metadata {
 
 /* What a revision means. */
 struct hc_revision {
-    char commit[HC_COMMIT_SIZE]; /* "" when that is not known */
-    bool is_of_mirror;           /* a mirror says so, not the Hub itself */
-    bool is_restricted;          /* the repo is private or gated */
+    char commit[HC_COMMIT_SIZE];   /* "" when that is not known */
+    bool is_of_mirror;             /* a mirror says so, not the Hub itself */
+    enum hc_visibility visibility; /* of the repo; UNKNOWN: the answer does not tell */
 };
 
 /* That, and which files the commit has. */

@@ -191,8 +191,26 @@ static bool siblings_read(struct hc_json *json, struct hc_tree **siblings)
     return more == 0;
 }
 
-/* "gated" is false, or a text that says how access is given ("auto", "manual"). Unknown
- * members are skipped, for the Hub adds some now and then. */
+/*
+ * "gated" is false, or a text that says how access is given ("auto", "manual"). A repo is
+ * public only if the Hub says that it is not private: a gateway may leave that out.
+ */
+static void revision_read_visibility(struct hc_revision *revision, const char *key,
+                                     const json_t *value)
+{
+    bool is_gated =
+        strcmp(key, "gated") == 0 && !json_is_false(value) && !json_is_null(value);
+    enum hc_visibility told = HC_VISIBILITY_UNKNOWN;
+
+    if (is_gated)
+        told = HC_VISIBILITY_GATED;
+    if (strcmp(key, "private") == 0 && json_is_boolean(value))
+        told = json_is_true(value) ? HC_VISIBILITY_PRIVATE : HC_VISIBILITY_PUBLIC;
+    if (told > revision->visibility)
+        revision->visibility = told;
+}
+
+/* Unknown members are skipped, for the Hub adds some now and then. */
 static bool revision_read_member(struct hc_json *json, struct hc_revision *revision,
                                  struct hc_tree **siblings)
 {
@@ -207,10 +225,7 @@ static bool revision_read_member(struct hc_json *json, struct hc_revision *revis
     if (strcmp(key, "sha") == 0 && json_is_string(value) &&
         hc_commit_is_valid(json_string_value(value)))
         memcpy(revision->commit, json_string_value(value), HC_COMMIT_SIZE);
-    if (strcmp(key, "private") == 0)
-        revision->is_restricted |= json_is_true(value);
-    if (strcmp(key, "gated") == 0)
-        revision->is_restricted |= !json_is_false(value) && !json_is_null(value);
+    revision_read_visibility(revision, key, value);
     return true;
 }
 

@@ -35,6 +35,20 @@ int hc_repo_init(struct hc_repo *repo, enum hc_repo_type type, const char *id,
  * any other file of a cache root. */
 bool hc_repo_parse_folder(struct hc_repo *repo, const char *folder);
 
+/* To which clients the Hub gives the files of a repo. */
+enum hc_visibility {
+    HC_VISIBILITY_UNKNOWN,
+    HC_VISIBILITY_PUBLIC, /* to every client */
+    HC_VISIBILITY_GATED,  /* to accounts that asked for access; all may list them */
+    HC_VISIBILITY_PRIVATE /* to accounts of its owner */
+};
+
+/* Not to every client. */
+static inline bool hc_visibility_is_restricted(enum hc_visibility visibility)
+{
+    return visibility == HC_VISIBILITY_GATED || visibility == HC_VISIBILITY_PRIVATE;
+}
+
 /* A file of a repo at a revision; in the cache, the revision is a commit. Borrows. */
 struct hc_repo_file {
     const struct hc_repo *repo;

@@ -190,34 +190,33 @@ static bool resolution_has_token(const struct hc_resolution *resolution)
     return resolution->credentials.token && resolution->credentials.token[0];
 }
 
-/* That a repo is public is recorded only where it is news: when the Hub was asked with a
- * token, or after the repo was restricted. */
 static void resolution_record_visibility(struct hc_resolution *resolution,
                                          enum hc_visibility visibility)
 {
-    bool is_no_news = visibility == HC_VISIBILITY_PUBLIC &&
-                      !resolution_has_token(resolution) &&
-                      resolution->visibility != HC_VISIBILITY_RESTRICTED;
-
-    if (!resolution_has_mirrors(resolution) || is_no_news)
-        return;
     resolution->visibility = visibility;
-    resolution->credentials.hub_only = visibility == HC_VISIBILITY_RESTRICTED;
+    resolution->credentials.hub_only = hc_visibility_is_restricted(visibility);
     hc_visibility_update(resolution->resolver->cache, &resolution->repo, visibility,
                          resolution_now_ms());
 }
 
-/* A repo that is hidden from a caller is not public; a refused token says nothing about
- * the repo. */
+/*
+ * A repo that is hidden from a caller is not public; a refused token says nothing about
+ * the repo. Callers may name repos that do not exist: without mirrors, a refusal is only
+ * recorded of a repo that was public.
+ */
 static void resolution_record_refusal(struct hc_resolution *resolution,
                                       const struct hc_error *err)
 {
+    enum hc_visibility visibility =
+        err->reason == HC_GATED_REPO ? HC_VISIBILITY_GATED : HC_VISIBILITY_PRIVATE;
     bool is_hidden =
         err->reason == HC_GATED_REPO || err->reason == HC_REPO_NOT_FOUND ||
         (err->reason == HC_HUB_UNAUTHORIZED && !resolution_has_token(resolution));
 
-    if (is_hidden)
-        resolution_record_visibility(resolution, HC_VISIBILITY_RESTRICTED);
+    if (is_hidden && (resolution_has_mirrors(resolution) ||
+                      hc_visibility_find_last(resolution->resolver->cache,
+                                              &resolution->repo) == HC_VISIBILITY_PUBLIC))
+        resolution_record_visibility(resolution, visibility);
 }
 
 /* An answer to a token does not say whether the Hub would give the same without one, so
@@ -273,10 +272,12 @@ void hc_resolution_note_revision(struct hc_resolution *resolution,
 void hc_resolution_note_repo(struct hc_resolution *resolution,
                              const struct hc_revision *answer)
 {
-    if (!answer->is_of_mirror)
-        resolution_record_visibility(resolution, answer->is_restricted
-                                                     ? HC_VISIBILITY_RESTRICTED
-                                                     : HC_VISIBILITY_PUBLIC);
+    enum hc_visibility visibility = answer->visibility;
+
+    if (visibility == HC_VISIBILITY_UNKNOWN && !resolution_has_token(resolution))
+        visibility = HC_VISIBILITY_PUBLIC;
+    if (!answer->is_of_mirror && visibility != HC_VISIBILITY_UNKNOWN)
+        resolution_record_visibility(resolution, visibility);
 }
 
 void hc_resolution_note_file(struct hc_resolution *resolution, const char *revision,
@@ -288,7 +289,7 @@ void hc_resolution_note_file(struct hc_resolution *resolution, const char *revis
         return;
     }
     if (!resolution_has_token(resolution) &&
-        resolution->visibility == HC_VISIBILITY_RESTRICTED)
+        hc_visibility_is_restricted(resolution->visibility))
         resolution_record_visibility(resolution, HC_VISIBILITY_PUBLIC);
 }
 
@@ -357,7 +358,7 @@ static int resolution_describe(struct hc_resolution *resolution, bool is_old,
                                bool has_older, struct hc_error *err)
 {
     bool may_use_old_ref = is_old && !has_older && resolution_has_mirrors(resolution) &&
-                           resolution->visibility != HC_VISIBILITY_RESTRICTED &&
+                           !hc_visibility_is_restricted(resolution->visibility) &&
                            !resolution->options->force_download;
 
     resolution->credentials.no_retry = has_older || may_use_old_ref;
@@ -422,7 +423,8 @@ static int resolution_read_cache(struct hc_resolution *resolution, bool *is_old,
         resolution->visibility =
             hc_visibility_find(resolution->resolver->cache, &resolution->repo,
                                resolution_now_ms());
-    resolution->credentials.hub_only = resolution->visibility == HC_VISIBILITY_RESTRICTED;
+    resolution->credentials.hub_only =
+        hc_visibility_is_restricted(resolution->visibility);
     if (resolution->is_commit)
         return 0;
     is_usable = hc_resolution_read_ref(resolution, resolution->ref_commit, err);

@@ -32,10 +32,18 @@ struct hub_ref {
     struct hub_ref *next;
 };
 
+/* Stays when the access is taken away. */
+struct hub_grant {
+    char *token;
+    bool is_granted;
+    struct hub_grant *next;
+};
+
 struct hub_repo {
     char *name; /* "models/org/name" */
     char *moved_to;
     enum test_hub_access access;
+    struct hub_grant *grants; /* none: every token has access */
     struct hub_commit *commits;
     struct hub_ref *refs;
     struct hub_repo *next;
@@ -181,6 +189,13 @@ static void hub_repo_free(struct hub_repo *repo)
         repo->commits = commit->next;
         hub_commit_free(commit);
     }
+    while (repo->grants) {
+        struct hub_grant *grant = repo->grants;
+
+        repo->grants = grant->next;
+        free(grant->token);
+        free(grant);
+    }
     free(repo->name);
     free(repo->moved_to);
     free(repo);
@@ -276,6 +291,49 @@ bool hub_content_set_access(struct hub_content *content, const char *repo,
     if (found)
         found->access = access;
     return found != NULL;
+}
+
+static struct hub_grant *repo_find_grant(const struct hub_repo *repo, const char *token)
+{
+    struct hub_grant *grant = repo->grants;
+
+    while (grant && strcmp(grant->token, token) != 0)
+        grant = grant->next;
+    return grant;
+}
+
+bool hub_content_set_granted(struct hub_content *content, const char *repo,
+                             const char *token, bool is_granted)
+{
+    struct hub_repo *found;
+    struct hub_grant *grant;
+    HC_LOCKED(&content->lock);
+
+    found = content_find_repo(content, repo);
+    if (!found || !token)
+        return false;
+    grant = repo_find_grant(found, token);
+    if (!grant) {
+        grant = hub_require(calloc(1, sizeof *grant));
+        *grant = (struct hub_grant){.token = hub_strdup(token), .next = found->grants};
+        found->grants = grant;
+    }
+    grant->is_granted = is_granted;
+    return true;
+}
+
+bool hub_content_is_granted(struct hub_content *content, const char *repo,
+                            const char *token)
+{
+    const struct hub_repo *found;
+    const struct hub_grant *grant;
+    HC_LOCKED(&content->lock);
+
+    found = content_find_repo(content, repo);
+    if (!token || !found || !found->grants)
+        return token;
+    grant = repo_find_grant(found, token);
+    return grant && grant->is_granted;
 }
 
 /* The content goes to the new name unless that has content already. */

@@ -48,6 +48,13 @@ bool hub_content_tag(struct hub_content *content, const char *repo, const char *
                      const char *commit);
 bool hub_content_set_access(struct hub_content *content, const char *repo,
                             enum test_hub_access access);
+bool hub_content_set_granted(struct hub_content *content, const char *repo,
+                             const char *token, bool is_granted);
+
+/* Whether the account of `token`, NULL for none, has access to a private or gated
+ * repo. */
+bool hub_content_is_granted(struct hub_content *content, const char *repo,
+                            const char *token);
 void hub_content_rename(struct hub_content *content, const char *old_repo,
                         const char *new_repo);
 

@@ -14,6 +14,7 @@
  *   POST /_test/commit?repo=models/org/name[&revision=main]     answers the commit
  *   POST /_test/tag?repo=R&revision=V&commit=C
  *   POST /_test/access?repo=R&access=public|private|gated|disabled
+ *   POST /_test/grant?repo=R&token=T&on=0|1
  *   POST /_test/rename?old=R&new=R
  *   POST /_test/load?dir=D
  *   POST /_test/commit-on-404?on=0|1
@@ -238,6 +239,15 @@ static void control_set_access(const struct hub_request *request,
         control_fail(answer, "no such repo or access");
 }
 
+static void control_grant(const struct hub_request *request, struct hub_answer *answer)
+{
+    if (!hub_content_set_granted(request->hub->content,
+                                 hub_request_query(request, "repo"),
+                                 hub_request_query(request, "token"),
+                                 query_number(request, "on") != 0))
+        control_fail(answer, "no such repo");
+}
+
 static void control_rename(const struct hub_request *request, struct hub_answer *answer)
 {
     (void)answer;
@@ -275,6 +285,7 @@ static const struct {
     {"commit", control_commit, {"repo"}},
     {"tag", control_tag, {"repo", "revision", "commit"}},
     {"access", control_set_access, {"repo", "access"}},
+    {"grant", control_grant, {"repo", "token", "on"}},
     {"rename", control_rename, {"old", "new"}},
     {"load", control_load, {"dir"}},
     {"commit-on-404", control_commit_on_404, {"on"}},

@@ -116,20 +116,23 @@ static bool endpoint_refuse_repo(const struct hub_request *request,
     return true;
 }
 
-/* A gated repo's listings are public, as on the Hub; only its files need the token. */
+/* A gated repo's listings are public, as on the Hub, and so is its model card; only its
+ * files need the token of an account that has access. */
 static bool endpoint_refuse_access(const struct hub_request *request,
                                    const struct hub_route *route,
                                    enum test_hub_access access, struct hub_answer *answer)
 {
     bool is_file =
-        route->kind == HUB_ROUTE_RESOLVE || route->kind == HUB_ROUTE_RESOLVE_CACHE;
+        (route->kind == HUB_ROUTE_RESOLVE || route->kind == HUB_ROUTE_RESOLVE_CACHE) &&
+        strcmp(route->path, "README.md") != 0;
     HC_AUTO_FREE char *message = NULL;
 
     if (access == TEST_HUB_DISABLED) {
         endpoint_refuse(answer, route, 403, NULL, "Access to this resource is disabled.");
         return true;
     }
-    if (access != TEST_HUB_GATED || request->token || !is_file)
+    if (access != TEST_HUB_GATED || !is_file ||
+        hub_content_is_granted(request->hub->content, route->repo, request->token))
         return false;
     message = hub_format("Access to %s is restricted. You must have access to it and be "
                          "authenticated to access it. Please log in.",
@@ -259,7 +262,8 @@ static void endpoint_answer_route(const struct hub_request *request,
     }
     is_there =
         hub_content_find(request->hub->content, route->repo, route->revision, &view) &&
-        (view.access != TEST_HUB_PRIVATE || request->token);
+        (view.access != TEST_HUB_PRIVATE ||
+         hub_content_is_granted(request->hub->content, route->repo, request->token));
     if (!endpoint_refuse_repo(request, route, is_there, answer))
         endpoint_answer_view(request, route, &view, answer);
 }

@@ -312,6 +312,13 @@ void test_hub_set_access(struct test_hub *hub, const char *repo,
         hub_abort("no such repo to give access to", repo);
 }
 
+void test_hub_set_granted(struct test_hub *hub, const char *repo, const char *token,
+                          bool is_granted)
+{
+    if (!hub_content_set_granted(hub->content, repo, token, is_granted))
+        hub_abort("no such repo to grant access to", repo);
+}
+
 void test_hub_rename(struct test_hub *hub, const char *old_repo, const char *new_repo)
 {
     hub_content_rename(hub->content, old_repo, new_repo);

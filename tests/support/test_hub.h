@@ -59,12 +59,22 @@ void test_hub_tag(struct test_hub *hub, const char *repo, const char *revision,
 
 enum test_hub_access {
     TEST_HUB_PUBLIC,
-    TEST_HUB_PRIVATE, /* 401 without the valid token, as for a missing repo */
-    TEST_HUB_GATED,   /* 403 GatedRepo without it, for files; listings are public */
+    TEST_HUB_PRIVATE, /* 401 without a token of an account that has access, 404 with
+                         another one, as for a missing repo */
+    TEST_HUB_GATED,   /* 403 GatedRepo without one, for files but README.md; listings are
+                         public */
     TEST_HUB_DISABLED /* 403 "… disabled …", with any token */
 };
 void test_hub_set_access(struct test_hub *hub, const char *repo,
                          enum test_hub_access access);
+
+/*
+ * Gives the account of `token` access to a private or gated repo, or takes it away. As
+ * soon as one account has been given access to a repo, the others have none; before,
+ * every token is one of an account that has.
+ */
+void test_hub_set_granted(struct test_hub *hub, const char *repo, const char *token,
+                          bool is_granted);
 
 /* Requests for `old_repo` answer 307 to `new_repo`, as for a renamed repo. */
 void test_hub_rename(struct test_hub *hub, const char *old_repo, const char *new_repo);

@@ -203,7 +203,7 @@ static void the_names_of_files_come_with_a_revision(void **state)
         assert_int_equal(hc_listing_parse_revision(good, strlen(good), &revision,
                                                    &siblings, &err),
                          0);
-        assert_true(revision.is_restricted);
+        assert_true(hc_visibility_is_restricted(revision.visibility));
         assert_int_equal(siblings->count, 2);
         assert_string_equal(siblings->entries[0].path, "a");
     }
@@ -222,7 +222,7 @@ static void the_commit_of_a_revision_is_checked(void **state)
                                                &siblings, &err),
                      0);
     assert_string_equal(revision.commit, commit);
-    assert_false(revision.is_restricted);
+    assert_int_equal(revision.visibility, HC_VISIBILITY_UNKNOWN);
     assert_int_equal(hc_listing_parse_revision(bad, sizeof bad - 1, &revision, &siblings,
                                                &err),
                      -1);
@@ -231,18 +231,22 @@ static void the_commit_of_a_revision_is_checked(void **state)
     assert_int_equal(err.reason, HC_BAD_HUB_REPLY);
 }
 
-static void private_and_gated_repos_are_restricted(void **state)
+static void a_revision_tells_the_visibility_of_its_repo(void **state)
 {
     static const struct {
         const char *members;
-        bool is_restricted;
+        enum hc_visibility visibility;
     } rows[] = {
-        {"\"private\": false, \"gated\": false", false},
-        {"\"private\": true, \"gated\": false", true},
-        {"\"private\": false, \"gated\": \"manual\"", true},
-        {"\"private\": false, \"gated\": \"auto\"", true},
-        {"\"private\": null, \"gated\": null", false},
-        {"\"private\": 0", false},
+        {"\"private\": false, \"gated\": false", HC_VISIBILITY_PUBLIC},
+        {"\"private\": false", HC_VISIBILITY_PUBLIC},
+        {"\"private\": true, \"gated\": false", HC_VISIBILITY_PRIVATE},
+        {"\"gated\": \"auto\", \"private\": true", HC_VISIBILITY_PRIVATE},
+        {"\"private\": false, \"gated\": \"manual\"", HC_VISIBILITY_GATED},
+        {"\"gated\": \"auto\", \"private\": false", HC_VISIBILITY_GATED},
+        {"\"gated\": \"auto\"", HC_VISIBILITY_GATED},
+        {"\"private\": null, \"gated\": null", HC_VISIBILITY_UNKNOWN},
+        {"\"private\": 0", HC_VISIBILITY_UNKNOWN},
+        {"\"gated\": false", HC_VISIBILITY_UNKNOWN},
     };
     HC_AUTO(hc_tree) *siblings = NULL;
     struct hc_revision revision;
@@ -256,7 +260,7 @@ static void private_and_gated_repos_are_restricted(void **state)
         assert_int_equal(hc_listing_parse_revision(text, strlen(text), &revision,
                                                    &siblings, &err),
                          0);
-        assert_int_equal(revision.is_restricted, rows[i].is_restricted);
+        assert_int_equal(revision.visibility, rows[i].visibility);
     }
 }
 
@@ -271,7 +275,7 @@ int main(void)
         cmocka_unit_test(one_odd_row_does_not_condemn_the_others),
         cmocka_unit_test(the_names_of_files_come_with_a_revision),
         cmocka_unit_test(the_commit_of_a_revision_is_checked),
-        cmocka_unit_test(private_and_gated_repos_are_restricted),
+        cmocka_unit_test(a_revision_tells_the_visibility_of_its_repo),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

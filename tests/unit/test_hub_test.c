@@ -200,6 +200,27 @@ static void access_is_refused_without_the_token_and_to_disabled_repos(void **sta
     assert_has(disabled, "Access to this resource is disabled.\r\n");
 }
 
+/* The hub of the fixture knows one valid token; another one is that of no account. */
+static void access_that_is_granted_can_be_taken_away(void **state)
+{
+    static const enum test_hub_access kinds[] = {TEST_HUB_PRIVATE, TEST_HUB_GATED};
+    static const char *const refusals[] = {"X-Error-Code: RepoNotFound\r\n",
+                                           "X-Error-Code: GatedRepo\r\n"};
+    const struct fixture *f = *state;
+    const struct http_request head = {.path = GIT_PATH, .token = "good", .is_head = true};
+
+    for (size_t i = 0; i < 2; i++) {
+        test_hub_set_access(f->hub, "models/org/name", kinds[i]);
+        test_hub_set_granted(f->hub, "models/org/name", "good", true);
+        HC_AUTO_VALUE(response) shown = hub_fixture_request(f, head);
+        test_hub_set_granted(f->hub, "models/org/name", "good", false);
+        HC_AUTO_VALUE(response) refused = hub_fixture_request(f, head);
+
+        assert_int_equal(shown.status, 307);
+        assert_has(refused, refusals[i]);
+    }
+}
+
 static void a_renamed_repo_redirects_to_its_new_name(void **state)
 {
     const struct fixture *f = *state;
@@ -297,6 +318,7 @@ int main(void)
         WITH_HUB(missing_things_are_refused_with_the_hubs_errors),
         WITH_HUB(a_missing_entry_names_its_commit_only_when_told_to),
         WITH_HUB(access_is_refused_without_the_token_and_to_disabled_repos),
+        WITH_HUB(access_that_is_granted_can_be_taken_away),
         WITH_HUB(a_renamed_repo_redirects_to_its_new_name),
         WITH_HUB(the_log_has_every_request_and_no_token),
         WITH_HUB(awaiting_ends_when_the_request_has_come),
