@@ -12,6 +12,7 @@
 #include "jwt.h"
 #include "jwt_keys.h"
 #include "jwt_source.h"
+#include "listener.h"
 #include "log.h"
 #include "rpc.h"
 #include "watched_file.h"
@@ -308,20 +309,14 @@ void hc_auth_close(struct hc_auth *auth)
     free(auth);
 }
 
-/* An address of this machine alone; a name other than "localhost" may mean any. */
-static bool address_is_local(const char *address)
-{
-    return hc_text_starts(address, "unix:") || hc_text_starts(address, "http:") ||
-           hc_text_starts(address, "localhost:") || hc_text_starts(address, "127.") ||
-           hc_text_starts(address, "[::1]:");
-}
-
 void hc_auth_warn_of_listener(const struct hc_auth *auth, const char *address)
 {
     const struct hc_auth_settings *settings = auth->settings;
+    struct hc_error err;
 
     if (settings->mode || settings->is_required ||
-        hc_auth_settings_have_tokens(settings) || address_is_local(address))
+        hc_auth_settings_have_tokens(settings) || hc_text_starts(address, "http:") ||
+        hc_listener_check_local(address, &err) == 0)
         return;
     HC_LOG(HC_LOG_WARN,
            "any client may call: give auth-tokens, or say that it may with auth: none",

@@ -14,10 +14,13 @@
 #include "connections.h"
 
 #include <base/cancellation.h>
+#include <base/hash.h>
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -29,8 +32,9 @@ enum { COUNT_EVERY_MS = 10 }; /* at the limit, at most */
 enum { PEER_NONE = -3, PEER_MIXED = -2, PEER_TCP = -1 };
 
 struct connection {
-    ino_t inode;  /* of its socket; 0: no connection has this number */
-    int64_t peer; /* the number's, also when no connection has it */
+    ino_t inode;      /* of its socket; 0: no connection has this number */
+    int64_t peer;     /* the number's, also when no connection has it */
+    uint64_t address; /* a hash of where the connection comes from; 0: a unix socket's */
     unsigned abandoned, abandoned_epoch;
 };
 
@@ -167,6 +171,33 @@ static int64_t socket_peer(int fd)
     return credentials.uid;
 }
 
+static uint64_t address_hash(const struct in6_addr *address, in_port_t port)
+{
+    uint64_t hash = hc_hash_bytes(HC_HASH_START, address, sizeof *address);
+
+    hash = hc_hash_bytes(hash, &port, sizeof port);
+    return hash != 0 ? hash : 1;
+}
+
+/* 0: it has no such address, or is closed. */
+static uint64_t socket_address_hash(int fd)
+{
+    struct sockaddr_in6 ipv6 = {.sin6_family = AF_UNSPEC};
+    socklen_t size = sizeof ipv6;
+    struct in6_addr mapped = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
+    struct sockaddr_in ipv4;
+
+    if (getpeername(fd, (struct sockaddr *)&ipv6, &size) < 0)
+        return 0;
+    if (ipv6.sin6_family == AF_INET6)
+        return address_hash(&ipv6.sin6_addr, ipv6.sin6_port);
+    if (ipv6.sin6_family != AF_INET)
+        return 0;
+    memcpy(&ipv4, &ipv6, sizeof ipv4);
+    memcpy(mapped.s6_addr + 12, &ipv4.sin_addr, sizeof ipv4.sin_addr);
+    return address_hash(&mapped, ipv4.sin_port);
+}
+
 /* --- public --------------------------------------------------------------------------
  */
 
@@ -205,6 +236,7 @@ bool hc_connections_add(struct hc_connections *all, int *fd, unsigned *open)
     connection = &all->shared.items[*fd];
     all->shared.open += connection->inode == 0;
     connection->inode = socket_inode(*fd);
+    connection->address = socket_address_hash(*fd);
     connection->abandoned = 0;
     *open = all->shared.open;
     return true;
@@ -224,6 +256,20 @@ bool hc_connections_uid(struct hc_connections *all, int fd, uid_t *uid)
         return false;
     *uid = (uid_t)peer;
     return true;
+}
+
+int hc_connections_find(struct hc_connections *all, const struct sockaddr_in6 *from)
+{
+    uint64_t address = address_hash(&from->sin6_addr, from->sin6_port);
+    HC_LOCKED(&all->shared.lock);
+
+    for (size_t fd = 0; fd < all->shared.room; fd++) {
+        const struct connection *connection = &all->shared.items[fd];
+
+        if (connection->inode && connection->address == address)
+            return (int)fd;
+    }
+    return -1;
 }
 
 void hc_connections_count(struct hc_connections *all, struct hc_connection_counts *counts)

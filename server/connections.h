@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 struct hc_connections;
+struct sockaddr_in6;
 
 /* NULL: memory is short. */
 struct hc_connections *hc_connections_new(unsigned max);
@@ -34,6 +35,12 @@ bool hc_connections_add(struct hc_connections *all, int *fd, unsigned *open);
  * connections.c.
  */
 bool hc_connections_uid(struct hc_connections *all, int fd, uid_t *uid);
+
+/*
+ * The descriptor of the connection from that address and port, IPv4 addresses as those of
+ * IPv6 (RFC 4291, 2.5.5.2). -1: there is none.
+ */
+int hc_connections_find(struct hc_connections *all, const struct sockaddr_in6 *from);
 
 struct hc_connection_counts {
     unsigned open;

@@ -36,7 +36,7 @@ enum {
 };
 
 struct hc_listener {
-    bool has_path;
+    bool has_path, is_kept_local;
     struct hc_connections *connections;
     void (*accepted)(void *ctx, int fd, unsigned open);
     void *ctx;
@@ -73,6 +73,51 @@ int hc_listener_look_up(const char *address, const char *option, struct addrinfo
         return hc_fail_field(err, HC_INVALID_OPTIONS, option, "%s: '%s': %s", option,
                              address, gai_strerror(failed));
     return 0;
+}
+
+static bool is_loopback(const struct sockaddr *address)
+{
+    struct sockaddr_in6 ipv6;
+    struct sockaddr_in ipv4;
+
+    if (address->sa_family == AF_INET) {
+        memcpy(&ipv4, address, sizeof ipv4);
+        return ntohl(ipv4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    }
+    memcpy(&ipv6, address, sizeof ipv6);
+    return IN6_IS_ADDR_LOOPBACK(&ipv6.sin6_addr) ||
+           (IN6_IS_ADDR_V4MAPPED(&ipv6.sin6_addr) &&
+            ipv6.sin6_addr.s6_addr[12] == IN_LOOPBACKNET);
+}
+
+/* Each address counts, for each is bound. */
+static int addresses_check_local(const char *address, const struct addrinfo *found,
+                                 struct hc_error *err)
+{
+    for (; found; found = found->ai_next) {
+        if (!is_loopback(found->ai_addr))
+            return hc_fail_field(err, HC_INVALID_OPTIONS, "listen",
+                                 "listen: other machines would reach '%s' in clear text: "
+                                 "give tls-cert and tls-key, or allow it with "
+                                 "allow-plaintext",
+                                 address);
+    }
+    return 0;
+}
+
+int hc_listener_check_local(const char *address, struct hc_error *err)
+{
+    char host[HC_LISTENER_HOST_MAX];
+    struct addrinfo *found;
+    int checked;
+
+    if (hc_text_starts(address, "unix:"))
+        return 0;
+    if (hc_listener_look_up(address, "listen", &found, host, err) < 0)
+        return -1;
+    checked = addresses_check_local(address, found, err);
+    freeaddrinfo(found);
+    return checked;
 }
 
 static int fail_to_listen(const char *address, struct hc_error *err)
@@ -182,6 +227,10 @@ static int listener_add_host(struct hc_listener *listener, const char *address,
 
     if (hc_listener_look_up(address, "listen", &found, host, err) < 0)
         return -1;
+    if (listener->is_kept_local && addresses_check_local(address, found, err) < 0) {
+        freeaddrinfo(found);
+        return -1;
+    }
     for (struct addrinfo *each = found; each && failed != EADDRINUSE;
          each = each->ai_next) {
         if (listener_add_address(listener, each, &port) < 0)
@@ -231,6 +280,11 @@ static int listener_add_path(struct hc_listener *listener, const char *path,
     if (lstat(path, &info) == 0)
         listener->sockets[added].inode = info.st_ino;
     return 0;
+}
+
+void hc_listener_keep_local(struct hc_listener *listener)
+{
+    listener->is_kept_local = true;
 }
 
 int hc_listener_add(struct hc_listener *listener, const char *address, char *bound,

@@ -32,6 +32,11 @@ struct hc_listener *hc_listener_new(unsigned connections_max,
                                     void (*accepted)(void *ctx, int fd, unsigned open),
                                     void *ctx, struct hc_error *err);
 
+/*
+ * From now on only unix sockets, and addresses that no other machine reaches, are bound.
+ */
+void hc_listener_keep_local(struct hc_listener *listener);
+
 /* Binds host:port or unix:/path, before the start; `bound` gets the real port. */
 int hc_listener_add(struct hc_listener *listener, const char *address, char *bound,
                     size_t size, struct hc_error *err);
@@ -62,6 +67,12 @@ struct hc_connections *hc_listener_connections(const struct hc_listener *listene
  */
 int hc_listener_look_up(const char *address, const char *option, struct addrinfo **found,
                         char host[HC_LISTENER_HOST_MAX], struct hc_error *err);
+
+/*
+ * INVALID_OPTIONS unless `address`, as --listen has it, is a unix socket or leads to
+ * addresses of the loopback alone. A name is looked up.
+ */
+int hc_listener_check_local(const char *address, struct hc_error *err);
 
 /* Raises the soft limit of descriptors to the hard one. */
 void hc_listener_raise_limit(void);

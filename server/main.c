@@ -17,6 +17,7 @@
 #include "auth.h"
 #include "coalescer.h"
 #include "http.h"
+#include "listener.h"
 #include "log.h"
 #include "metrics.h"
 #include "options.h"
@@ -26,6 +27,7 @@
 #include "service_reflection.h"
 #include "service_resolver.h"
 #include "sweeper.h"
+#include "tls.h"
 #include "volume_probe.h"
 #include "watchdog.h"
 
@@ -66,7 +68,7 @@ struct process_end {
 
 /*
  * The parts of a running server, in the order in which they are opened. NULL: not open
- * yet, or, of `http`, not wanted. All belong to the main thread.
+ * yet, or, of `http` and `tls`, not wanted. All belong to the main thread.
  */
 struct server {
     const struct hc_options *options;
@@ -74,6 +76,7 @@ struct server {
     struct process_end *end;
     struct hc_strings bound;
     struct hc_auth *auth;
+    struct hc_tls *tls;
     struct hc_metrics *metrics;
     struct hc_request_log *request_log;
     struct hc_resolver *resolver;
@@ -108,6 +111,7 @@ static void server_close(struct server *server)
     hc_resolver_close(server->resolver);
     hc_request_log_free(server->request_log);
     hc_metrics_free(server->metrics);
+    hc_tls_close(server->tls);
     hc_auth_close(server->auth);
     hc_strings_clear(&server->bound);
 }
@@ -257,6 +261,11 @@ static int server_open_resolver(struct server *server, struct hc_error *err)
     server->auth = hc_auth_open(&server->options->auth, err);
     if (!server->auth)
         return -1;
+    if (server->options->tls.cert) {
+        server->tls = hc_tls_open(&server->options->tls, err);
+        if (!server->tls)
+            return -1;
+    }
     server->metrics = hc_metrics_new(err);
     if (!server->metrics)
         return -1;
@@ -307,6 +316,10 @@ static int server_open_rpc(struct server *server, struct hc_error *err)
     server->rpc = hc_rpc_open(&limits, hc_request_log_write, server->request_log, err);
     if (!server->rpc || hc_resolver_service_serve(server->service, server->rpc, err) < 0)
         return -1;
+    if (server->tls && hc_rpc_use_tls(server->rpc, server->tls, err) < 0)
+        return -1;
+    if (!server->tls && !options->tls.allow_plaintext)
+        hc_listener_keep_local(hc_rpc_listener(server->rpc));
     hc_rpc_guard(server->rpc, hc_auth_admit, server->auth);
     if (hc_health_service_serve(server->health, server->rpc, err) < 0)
         return -1;
@@ -347,6 +360,7 @@ static int server_start_threads(struct server *server, struct hc_error *err)
     server->probe =
         hc_volume_probe_open(server->resolver, PROBE_EVERY_MS, PROBE_HANGS_MS, err);
     if (!server->probe || hc_auth_start(server->auth, err) < 0 ||
+        (server->tls && hc_tls_start(server->tls, err) < 0) ||
         hc_rpc_start(server->rpc, err) < 0)
         return -1;
     server->watchdog = hc_watchdog_open(hc_rpc_listener(server->rpc), err);
@@ -425,6 +439,25 @@ static int program_run(const struct hc_options *options, int signals,
     return EXIT_SUCCESS;
 }
 
+/* Looks at what the options name, without a change anywhere. */
+static int files_check(const struct hc_options *options, struct hc_error *err)
+{
+    HC_AUTO(hc_auth) *auth = hc_auth_open(&options->auth, err);
+    HC_AUTO(hc_tls) *tls = NULL;
+
+    if (!auth)
+        return -1;
+    if (options->tls.cert) {
+        tls = hc_tls_open(&options->tls, err);
+        return tls ? 0 : -1;
+    }
+    for (size_t i = 0; !options->tls.allow_plaintext && i < options->listen.count; i++) {
+        if (hc_listener_check_local(options->listen.items[i], err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static struct process_end end = {.status = -1}; /* its thread outlives every scope */
@@ -436,9 +469,7 @@ int main(int argc, char **argv)
     if (hc_options_load(&options, argc, argv, &err) < 0)
         return program_fail(&err, EXIT_BAD_OPTIONS);
     if (options.check_config) {
-        HC_AUTO(hc_auth) *auth = hc_auth_open(&options.auth, &err);
-
-        if (!auth)
+        if (files_check(&options, &err) < 0)
             return program_fail(&err, EXIT_BAD_OPTIONS);
         (void)puts("configuration ok");
         hc_options_print(&options, stdout);

@@ -207,6 +207,7 @@ static int options_complete(struct hc_options *options, const char *implicit_tok
         options_check_url("endpoint", settings->endpoint, err) < 0 ||
         options_check_ca_file(settings->ca_file, err) < 0 ||
         options_check_takeover_limit(settings->takeover_ms, err) < 0 ||
+        hc_tls_settings_check(&options->tls, err) < 0 ||
         options_check_auth(options, err) < 0)
         return -1;
     if (!options->log_format) {
@@ -257,6 +258,9 @@ void hc_options_clear(struct hc_options *options)
     free(options->auth.jwt_keys);
     free(options->auth.jwt_keys_ca);
     free(options->auth.jwt_keys_token_file);
+    free(options->tls.cert);
+    free(options->tls.key);
+    free(options->tls.client_ca);
     free(options->http_listen);
     free(options->config);
     free(options->log_level);

@@ -8,6 +8,7 @@
 #define HC_SERVER_OPTIONS_H
 
 #include "auth.h"
+#include "tls.h"
 
 #include <base/text.h>
 
@@ -17,6 +18,7 @@
 struct hc_options {
     struct hc_settings settings;
     struct hc_auth_settings auth;
+    struct hc_tls_settings tls;
     struct hc_strings listen, local_roots, mirrors;
     char *http_listen, *config, *log_level, *log_format;
     bool check_config;

@@ -27,11 +27,9 @@
 #include <errno.h>
 #include <grpc/credentials.h>
 #include <grpc/grpc_posix.h>
-#include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
 #include <limits.h>
 #include <malloc.h>
-#include <netdb.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,8 +95,8 @@ static int milliseconds_limit(int64_t ms)
  * No MAX_CONNECTION_AGE_GRACE: a connection that has reached its age takes no new calls,
  * and is closed when the last of its calls is over. It may be a download of hours.
  */
-static grpc_server *grpc_server_new(const struct hc_rpc_limits *limits,
-                                    grpc_resource_quota *quota)
+static grpc_server *grpc_server_new(struct hc_rpc *rpc,
+                                    const struct hc_rpc_limits *limits)
 {
     grpc_arg args[] = {
         integer_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_MAX),
@@ -109,6 +107,7 @@ static grpc_server *grpc_server_new(const struct hc_rpc_limits *limits,
         /* Likewise: from 1,000 on it would cancel some without a word, not BUSY. */
         integer_arg("grpc.server.max_pending_requests", PENDING_MAX),
         integer_arg("grpc.server.max_pending_requests_hard_limit", PENDING_MAX),
+        integer_arg(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HC_RPC_HANDSHAKE_MS),
         integer_arg(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, READ_BYTES_MAX),
         integer_arg(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
                     1 << GRPC_COMPRESS_NONE),
@@ -123,7 +122,8 @@ static grpc_server *grpc_server_new(const struct hc_rpc_limits *limits,
                     milliseconds_limit(limits->connection_idle_ms)),
         {.type = GRPC_ARG_POINTER,
          .key = hc_unconst(GRPC_ARG_RESOURCE_QUOTA),
-         .value.pointer = {quota, grpc_resource_quota_arg_vtable()}},
+         .value.pointer = {rpc->quota, grpc_resource_quota_arg_vtable()}},
+        hc_rpc_tls_arg(rpc),
     };
     grpc_channel_args all = {.num_args = sizeof args / sizeof *args, .args = args};
 
@@ -255,6 +255,15 @@ static void *relief_run(void *argument)
     return NULL;
 }
 
+static bool descriptor_is_unix(int fd)
+{
+    int domain = AF_UNSPEC;
+    socklen_t size = sizeof domain;
+
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&
+           domain == AF_UNIX;
+}
+
 /* On the listener's thread. gRPC owns the descriptor from now on. */
 static void connection_accepted(void *ctx, int fd, unsigned open)
 {
@@ -262,7 +271,10 @@ static void connection_accepted(void *ctx, int fd, unsigned open)
 
     grpc_resource_quota_resize(rpc->quota,
                                MEMORY_BYTES_MAX + (size_t)open * CONNECTION_BYTES);
-    grpc_server_add_channel_from_fd(rpc->server, fd, rpc->plain);
+    if (rpc->tls && !descriptor_is_unix(fd))
+        hc_rpc_tls_accept(rpc, fd);
+    else
+        grpc_server_add_channel_from_fd(rpc->server, fd, rpc->plain);
 }
 
 void hc_rpc_library_open(void)
@@ -305,7 +317,7 @@ struct hc_rpc *hc_rpc_open(const struct hc_rpc_limits *limits,
     rpc->plain = grpc_insecure_server_credentials_create();
     rpc->quota = grpc_resource_quota_create("hubcached");
     grpc_resource_quota_resize(rpc->quota, MEMORY_BYTES_MAX);
-    rpc->server = grpc_server_new(limits, rpc->quota);
+    rpc->server = grpc_server_new(rpc, limits);
     grpc_server_register_completion_queue(rpc->server, rpc->queue, NULL);
     rpc->edge.rpc = rpc->relief.rpc = rpc;
     hc_arena_init(&rpc->edge.arena);
@@ -439,6 +451,8 @@ void hc_rpc_close(struct hc_rpc *rpc)
         (void)thread_take_events(&rpc->edge);
     grpc_server_destroy(rpc->server);
     grpc_server_credentials_release(rpc->plain);
+    if (rpc->secure)
+        grpc_server_credentials_release(rpc->secure);
     grpc_resource_quota_unref(rpc->quota);
     hc_listener_close(rpc->listener);
     hc_workers_close(rpc->decoders);
@@ -450,52 +464,4 @@ void hc_rpc_close(struct hc_rpc *rpc)
     hc_cancellation_free(rpc->end);
     free(rpc);
     hc_rpc_library_close();
-}
-
-/*
- * gRPC names a connection that it has not accepted itself by its descriptor: "fd:7". -1:
- * it has another name. The connection may be closed by now, and its number another one's.
- */
-static int call_descriptor(const struct hc_rpc_call *call)
-{
-    char *peer = grpc_call_get_peer(call->core);
-    int fd = -1;
-
-    if (peer && strncmp(peer, "fd:", 3) == 0)
-        fd = (int)strtol(peer + 3, NULL, 10);
-    gpr_free(peer);
-    return fd;
-}
-
-void hc_rpc_count_abandoned(const struct hc_rpc_call *call)
-{
-    struct hc_rpc *rpc = call->rpc;
-
-    atomic_fetch_add_explicit(&rpc->abandoned, 1, memory_order_relaxed);
-    hc_connections_count_abandoned(hc_listener_connections(rpc->listener),
-                                   call_descriptor(call),
-                                   atomic_load(&rpc->useful_looks));
-}
-
-void hc_rpc_call_peer(const struct hc_rpc_call *call, char address[HC_RPC_PEER_MAX])
-{
-    struct sockaddr_storage socket = {.ss_family = AF_UNSPEC};
-    socklen_t size = sizeof socket;
-    int fd = call_descriptor(call);
-
-    *address = '\0';
-    if (fd >= 0 && getpeername(fd, (struct sockaddr *)&socket, &size) == 0)
-        (void)getnameinfo((struct sockaddr *)&socket, size, address, HC_RPC_PEER_MAX,
-                          NULL, 0, NI_NUMERICHOST);
-}
-
-/* gRPC allocates the name of a connection, so it is asked only if there are unix sockets.
- */
-bool hc_rpc_call_uid(const struct hc_rpc_call *call, uid_t *uid)
-{
-    struct hc_listener *listener = call->rpc->listener;
-
-    return hc_listener_has_path(listener) &&
-           hc_connections_uid(hc_listener_connections(listener), call_descriptor(call),
-                              uid);
 }

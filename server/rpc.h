@@ -28,6 +28,7 @@
 struct hc_listener;
 struct hc_rpc;
 struct hc_rpc_call;
+struct hc_tls;
 
 /*
  * How many messages the caller and the method send. A method that streams answers sends
@@ -85,6 +86,12 @@ struct hc_rpc *hc_rpc_open(const struct hc_rpc_limits *limits,
 /* `methods` and `service` are borrowed; any number of services before the start. */
 int hc_rpc_add(struct hc_rpc *rpc, const struct hc_rpc_method *methods, size_t count,
                void *service, struct hc_error *err);
+
+/*
+ * Before the start: connections over TCP speak TLS with `tls`, which is borrowed. Those
+ * over unix sockets do not.
+ */
+int hc_rpc_use_tls(struct hc_rpc *rpc, struct hc_tls *tls, struct hc_error *err);
 
 /* Binds host:port or unix:/path, before the start; `bound` gets the real port. */
 int hc_rpc_listen(struct hc_rpc *rpc, const char *address, char *bound, size_t size,

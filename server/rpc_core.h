@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What rpc.c (the server), rpc_call.c (its calls), rpc_request.c (their requests) and
- * rpc_batch.c (their operations) share. No other file includes it, so no other file
- * includes gRPC's headers.
+ * What rpc.c (the server), rpc_call.c (its calls), rpc_peer.c (their connections),
+ * rpc_request.c (their requests), rpc_batch.c (their operations) and rpc_tls.c (TLS)
+ * share. No other file includes it, so no other file includes gRPC's headers.
  */
 #ifndef HC_SERVER_RPC_CORE_H
 #define HC_SERVER_RPC_CORE_H
@@ -75,6 +75,10 @@ struct hc_rpc {
     grpc_server *server;
     grpc_completion_queue *queue;
     grpc_server_credentials *plain;
+    struct hc_tls *tls; /* NULL: clear text; see rpc_tls.c, as for the next */
+    grpc_server_credentials *secure;
+    struct hc_rpc_acceptor *acceptor;
+    uint64_t tls_generation; /* of the certificate in use; gRPC's lock guards it */
     grpc_resource_quota *quota;
     struct hc_listener *listener;
     void (*finished)(void *ctx, const struct hc_request *request,
@@ -106,6 +110,14 @@ struct hc_rpc {
         bool is_stopping;
     } shared;
 };
+
+enum { HC_RPC_HANDSHAKE_MS = 10 * 1000 };
+
+/* For the server's creation. */
+grpc_arg hc_rpc_tls_arg(struct hc_rpc *rpc);
+
+/* Begins the handshake of an accepted connection; gRPC owns the descriptor then. */
+void hc_rpc_tls_accept(struct hc_rpc *rpc, int fd);
 
 /* Finishes the call with that failure. */
 void hc_rpc_call_fail(struct hc_rpc_call *call, const struct hc_error *err);

@@ -78,12 +78,20 @@ static void socket_write_address(const struct sockaddr_storage *address, socklen
         (void)hc_format(text, ADDRESS_TEXT_MAX, "a listener");
 }
 
+/* Neither TLS nor HTTP/2: a server that speaks TLS sends nothing unasked, but ends the
+ * connection at this. */
+static const char NONSENSE[] = "hubcached looks whether it is served\r\n\r\n";
+
 /* The connection is established, or is being so. 0: it is served; else an errno. */
 static int socket_await_answer(const struct hc_watchdog *watchdog, int fd)
 {
     char byte;
-    int got = socket_await(watchdog, fd, POLLIN, ANSWER_MS);
+    int got = socket_await(watchdog, fd, POLLOUT, ANSWER_MS);
 
+    if (got > 0)
+        (void)send(fd, NONSENSE, sizeof NONSENSE - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (got > 0)
+        got = socket_await(watchdog, fd, POLLIN, ANSWER_MS);
     if (got < 0)
         return ETIMEDOUT;
     if (got == 0 || recv(fd, &byte, 1, MSG_DONTWAIT) >= 0 || errno == ECONNRESET)

@@ -156,7 +156,7 @@ def the_image_starts_hubcached_without_a_shell_on_the_port_it_exposes():
     (entry,), (arguments,) = _arguments(-1, "ENTRYPOINT"), _arguments(-1, "CMD")
     (port,) = _arguments(-1, "EXPOSE")
     assert json.loads(entry) == ["hubcached"]
-    assert json.loads(arguments) == ["--listen", f"0.0.0.0:{port}"]
+    assert json.loads(arguments) == ["--listen", f"0.0.0.0:{port}", "--allow-plaintext"]
 
 
 def all_stages_start_from_the_same_release():

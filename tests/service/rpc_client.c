@@ -113,8 +113,11 @@ static void client_take_event(struct rpc_client *client)
     event->happened(event->call);
 }
 
-/* Afterwards a started call is sent without anything polling the queue. */
-static void client_connect_now(struct rpc_client *client)
+/*
+ * Afterwards a started call is sent without anything polling the queue. False: an attempt
+ * failed, and `is_patient` is not set.
+ */
+static bool client_connect_now(struct rpc_client *client, bool is_patient)
 {
     gpr_timespec late = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
                                      gpr_time_from_seconds(AWAIT_S, GPR_TIMESPAN));
@@ -124,31 +127,57 @@ static void client_connect_now(struct rpc_client *client)
     while (state != GRPC_CHANNEL_READY) {
         grpc_event got;
 
+        if (state == GRPC_CHANNEL_TRANSIENT_FAILURE && !is_patient)
+            return false;
         grpc_channel_watch_connectivity_state(client->channel, state, late, client->queue,
                                               NULL);
         got = grpc_completion_queue_next(client->queue, late, NULL);
         grpc_must(got.type == GRPC_OP_COMPLETE && got.success, "no connection");
         state = grpc_channel_check_connectivity_state(client->channel, 1);
     }
+    return true;
 }
 
-struct rpc_client *rpc_client_open(const char *address)
+/* Takes `credentials`. */
+static struct rpc_client *client_new(const char *address,
+                                     grpc_channel_credentials *credentials)
 {
     struct rpc_client *client = calloc(1, sizeof *client);
-    grpc_channel_credentials *plain;
     char *key = strdup("grpc.use_local_subchannel_pool");
     grpc_arg own = {.type = GRPC_ARG_INTEGER, .key = key, .value.integer = 1};
     grpc_channel_args args = {.num_args = 1, .args = &own};
 
     grpc_must(client && key, "out of memory");
-    grpc_init();
-    plain = grpc_insecure_credentials_create();
-    client->channel = grpc_channel_create(address, plain, &args);
+    client->channel = grpc_channel_create(address, credentials, &args);
     client->queue = grpc_completion_queue_create_for_next(NULL);
-    grpc_channel_credentials_release(plain);
+    grpc_channel_credentials_release(credentials);
     free(key);
-    client_connect_now(client);
     return client;
+}
+
+struct rpc_client *rpc_client_open(const char *address)
+{
+    struct rpc_client *client;
+
+    grpc_init();
+    client = client_new(address, grpc_insecure_credentials_create());
+    (void)client_connect_now(client, true);
+    return client;
+}
+
+struct rpc_client *rpc_client_open_tls(const char *address, const struct rpc_tls *tls)
+{
+    grpc_ssl_pem_key_cert_pair pair = {.private_key = tls->key, .cert_chain = tls->cert};
+    struct rpc_client *client;
+
+    grpc_init();
+    client =
+        client_new(address, grpc_ssl_credentials_create(tls->ca, tls->cert ? &pair : NULL,
+                                                        NULL, NULL));
+    if (client_connect_now(client, false))
+        return client;
+    rpc_client_close(client);
+    return NULL;
 }
 
 void rpc_client_close(struct rpc_client *client)

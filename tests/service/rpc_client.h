@@ -30,6 +30,15 @@ struct rpc_request {
 /* "127.0.0.1:50051", "unix:/path". */
 struct rpc_client *rpc_client_open(const char *address);
 
+/* What the client trusts and shows, in PEM. */
+struct rpc_tls {
+    const char *ca;
+    const char *cert, *key; /* Optional: the client's certificate */
+};
+
+/* NULL: the first attempt to connect fails. */
+struct rpc_client *rpc_client_open_tls(const char *address, const struct rpc_tls *tls);
+
 /* Cancels and frees the calls that a failed test has left. */
 void rpc_client_close(struct rpc_client *client);
 

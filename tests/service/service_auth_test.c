@@ -361,7 +361,8 @@ static void an_open_listener_is_warned_of(void **state)
     struct world *world = *state;
     HC_AUTO_FREE char *log = NULL;
 
-    world_serve(world, (const char *const[]){"--listen", "0.0.0.0:0", NULL});
+    world_serve(world, (const char *const[]){"--allow-plaintext", "--listen", "0.0.0.0:0",
+                                             NULL});
     log = world_log(world);
     assert_non_null(strstr(log, "any client may call"));
 }
@@ -371,8 +372,9 @@ static void a_listener_that_is_open_by_choice_is_not(void **state)
     struct world *world = *state;
     HC_AUTO_FREE char *log = NULL;
 
-    world_serve(world, (const char *const[]){"--auth", "none", "--listen", "0.0.0.0:0",
-                                             "--listen", "127.0.0.1:0", NULL});
+    world_serve(world,
+                (const char *const[]){"--auth", "none", "--allow-plaintext", "--listen",
+                                      "0.0.0.0:0", "--listen", "127.0.0.1:0", NULL});
     assert_answered(world, "Bearer anything");
     log = world_log(world);
     assert_null(strstr(log, "any client may call"));

@@ -5,13 +5,13 @@
 #include "tls_server.h"
 
 #include "base/auto.h"
+#include "cert_maker.h"
 #include "hub_abort.h"
+#include "temp_dir.h"
 
 #include <netinet/in.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <openssl/x509v3.h>
+#include <openssl/x509.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { LIFETIME_S = 3600, REQUEST_MAX = 8192 };
+enum { REQUEST_MAX = 8192 };
 
 /* The ETag is the git hash of the two bytes. */
 static const char ANSWER[] =
@@ -29,7 +29,7 @@ static const char ANSWER[] =
 
 struct tls_server {
     SSL_CTX *context;
-    X509 *cert;
+    struct cert *cert;
     int listener;
     pthread_t thread;
     char *url;
@@ -42,49 +42,12 @@ static void openssl_require(int is_done)
         hub_abort("OpenSSL", "making a certificate failed");
 }
 
-static void cert_add_extension(X509 *cert, int nid, const char *value)
-{
-    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, NULL, nid, value);
-
-    openssl_require(extension != NULL);
-    openssl_require(X509_add_ext(cert, extension, -1));
-    X509_EXTENSION_free(extension);
-}
-
-/* Self-signed, for the address 127.0.0.1: it is both authority and certificate. */
-static X509 *cert_make(EVP_PKEY *key)
-{
-    X509 *cert = hub_require(X509_new());
-    X509_NAME *name = X509_get_subject_name(cert);
-
-    openssl_require(X509_set_version(cert, X509_VERSION_3));
-    openssl_require(ASN1_INTEGER_set(X509_get_serialNumber(cert), 1));
-    openssl_require(X509_gmtime_adj(X509_getm_notBefore(cert), 0) != NULL);
-    openssl_require(X509_gmtime_adj(X509_getm_notAfter(cert), LIFETIME_S) != NULL);
-    openssl_require(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
-                                               (const unsigned char *)"test authority",
-                                               -1, -1, 0));
-    openssl_require(X509_set_issuer_name(cert, name));
-    openssl_require(X509_set_pubkey(cert, key));
-    cert_add_extension(cert, NID_basic_constraints, "critical,CA:TRUE");
-    cert_add_extension(cert, NID_subject_alt_name, "IP:127.0.0.1");
-    openssl_require(X509_sign(cert, key, EVP_sha256()));
-    return cert;
-}
-
-static void cert_write(X509 *cert, const char *path)
-{
-    HC_AUTO_FCLOSE FILE *file = hub_require(fopen(path, "we"));
-
-    openssl_require(PEM_write_X509(file, cert));
-}
-
-static SSL_CTX *tls_context_make(X509 *cert, EVP_PKEY *key)
+static SSL_CTX *tls_context_make(const struct cert *cert)
 {
     SSL_CTX *context = hub_require(SSL_CTX_new(TLS_server_method()));
 
-    openssl_require(SSL_CTX_use_certificate(context, cert));
-    openssl_require(SSL_CTX_use_PrivateKey(context, key));
+    openssl_require(SSL_CTX_use_certificate(context, cert->x509));
+    openssl_require(SSL_CTX_use_PrivateKey(context, cert->key));
     return context;
 }
 
@@ -132,14 +95,16 @@ static void *tls_server_run(void *ctx)
 struct tls_server *tls_server_start(const char *dir, const char *cert)
 {
     struct tls_server *server = hub_require(calloc(1, sizeof *server));
-    HC_AUTO_FREE char *path = hub_format("%s/%s", dir, cert);
-    EVP_PKEY *key = hub_require(EVP_EC_gen("P-256"));
+    HC_AUTO_FREE char *pem = NULL;
 
     (void)signal(SIGPIPE, SIG_IGN);
-    server->cert = cert_make(key);
-    cert_write(server->cert, path);
-    server->context = tls_context_make(server->cert, key);
-    EVP_PKEY_free(key);
+    server->cert =
+        cert_make(&(struct cert_wish){.common_name = "test authority",
+                                      .is_authority = true,
+                                      .names = {{.kind = CERT_IP, .text = "127.0.0.1"}}});
+    pem = cert_pem(server->cert);
+    temp_dir_write(dir, cert, pem);
+    server->context = tls_context_make(server->cert);
     server->listener = tls_server_listen(&server->url);
     if (pthread_create(&server->thread, NULL, tls_server_run, server) != 0)
         hub_abort("TLS server", "no thread");
@@ -152,7 +117,7 @@ void tls_server_stop(struct tls_server *server)
     (void)pthread_join(server->thread, NULL);
     (void)close(server->listener);
     SSL_CTX_free(server->context);
-    X509_free(server->cert);
+    cert_free(server->cert);
     free(server->url);
     free(server);
 }
@@ -164,5 +129,5 @@ const char *tls_server_url(const struct tls_server *server)
 
 char *tls_server_hashed_name(const struct tls_server *server)
 {
-    return hub_format("%08lx.0", X509_subject_name_hash(server->cert));
+    return hub_format("%08lx.0", X509_subject_name_hash(server->cert->x509));
 }

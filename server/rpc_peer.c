@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The other end of a call's connection. gRPC has names for connections:
+ *
+ *     "fd:7"                      not TLS: hubcached gave gRPC the descriptor alone
+ *     "ipv4:10.0.0.7:43210"       TLS
+ *     "ipv6:%5Bfd00::7%5D:43210"
+ *
+ * The connection may be closed by now, and its descriptor's number another one's; see
+ * connections.c.
+ */
+#include "connections.h"
+#include "rpc_core.h"
+
+#include <base/text.h>
+
+#include <arpa/inet.h>
+#include <grpc/support/alloc.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* Of a name that TLS connections have; false: it is no such name. */
+static bool name_parse(const char *name, struct sockaddr_in6 *address)
+{
+    char host[INET6_ADDRSTRLEN];
+    char mapped[INET6_ADDRSTRLEN + sizeof "::ffff:"];
+    unsigned short port;
+
+    if (sscanf(name, "ipv4:%45[0-9.]:%hu", host, &port) == 2) /* NOLINT(cert-err34-c) */
+        (void)hc_format(mapped, sizeof mapped, "::ffff:%s", host);
+    else if (sscanf(name, "ipv6:%%5B%45[0-9a-f:.]%%5D:%hu", host, /* NOLINT */
+                    &port) == 2)
+        (void)hc_format(mapped, sizeof mapped, "%s", host);
+    else
+        return false;
+    *address = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    return inet_pton(AF_INET6, mapped, &address->sin6_addr) == 1;
+}
+
+/* -1: the connection is not known. */
+static int call_descriptor(const struct hc_rpc_call *call)
+{
+    char *name = grpc_call_get_peer(call->core);
+    struct sockaddr_in6 address;
+    int fd = -1;
+
+    if (name && strncmp(name, "fd:", 3) == 0)
+        fd = (int)strtol(name + 3, NULL, 10);
+    else if (name && name_parse(name, &address))
+        fd = hc_connections_find(hc_listener_connections(call->rpc->listener), &address);
+    gpr_free(name);
+    return fd;
+}
+
+void hc_rpc_count_abandoned(const struct hc_rpc_call *call)
+{
+    struct hc_rpc *rpc = call->rpc;
+
+    atomic_fetch_add_explicit(&rpc->abandoned, 1, memory_order_relaxed);
+    hc_connections_count_abandoned(hc_listener_connections(rpc->listener),
+                                   call_descriptor(call),
+                                   atomic_load(&rpc->useful_looks));
+}
+
+void hc_rpc_call_peer(const struct hc_rpc_call *call, char address[HC_RPC_PEER_MAX])
+{
+    struct sockaddr_storage socket = {.ss_family = AF_UNSPEC};
+    socklen_t size = sizeof socket;
+    int fd = call_descriptor(call);
+
+    *address = '\0';
+    if (fd >= 0 && getpeername(fd, (struct sockaddr *)&socket, &size) == 0)
+        (void)getnameinfo((struct sockaddr *)&socket, size, address, HC_RPC_PEER_MAX,
+                          NULL, 0, NI_NUMERICHOST);
+}
+
+/* gRPC allocates the name of a connection, so it is asked only if there are unix sockets.
+ */
+bool hc_rpc_call_uid(const struct hc_rpc_call *call, uid_t *uid)
+{
+    struct hc_listener *listener = call->rpc->listener;
+
+    return hc_listener_has_path(listener) &&
+           hc_connections_uid(hc_listener_connections(listener), call_descriptor(call),
+                              uid);
+}
