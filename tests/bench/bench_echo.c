@@ -9,8 +9,9 @@
  *
  * Listens on a free port and at the path, and prints "listening 127.0.0.1:<port>".
  */
+#include "bench_tls.h"
+
 #include <grpc/byte_buffer.h>
-#include <grpc/credentials.h>
 #include <grpc/grpc.h>
 
 #include <stdbool.h>
@@ -97,38 +98,6 @@ static int echo_serve(struct echo *echo)
     }
 }
 
-/* The PEM texts of TLS, as they were read. */
-struct echo_tls {
-    char *cert, *key, *client_ca;
-};
-
-static char *pem_read(const char *path)
-{
-    enum { PEM_MAX = 1 << 20 };
-    FILE *file = fopen(path, "re");
-    char *text = calloc(1, PEM_MAX);
-
-    if (!file || !text || fread(text, 1, PEM_MAX - 1, file) == 0) {
-        (void)fprintf(stderr, "bench_echo: cannot read %s\n", path);
-        exit(1); /* NOLINT(concurrency-mt-unsafe): no thread yet */
-    }
-    (void)fclose(file);
-    return text;
-}
-
-static grpc_server_credentials *echo_credentials(const struct echo_tls *tls)
-{
-    grpc_ssl_pem_key_cert_pair pair = {.private_key = tls->key, .cert_chain = tls->cert};
-
-    if (!tls->cert)
-        return grpc_insecure_server_credentials_create();
-    return grpc_ssl_server_credentials_create_ex(
-        tls->client_ca, &pair, 1,
-        tls->client_ca ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
-                       : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE,
-        NULL);
-}
-
 static int echo_usage(void)
 {
     (void)fprintf(stderr, "usage: bench_echo [--tls-cert FILE --tls-key FILE "
@@ -137,24 +106,24 @@ static int echo_usage(void)
 }
 
 /* How many arguments were options. */
-static int echo_read_options(int argc, char **argv, struct echo_tls *tls)
+static int echo_read_options(int argc, char **argv, struct bench_tls *tls)
 {
     int i = 1;
 
     for (; i + 1 < argc && strncmp(argv[i], "--", 2) == 0; i += 2) {
         if (strcmp(argv[i], "--tls-cert") == 0)
-            tls->cert = pem_read(argv[i + 1]);
+            tls->cert = bench_tls_read(argv[i + 1]);
         if (strcmp(argv[i], "--tls-key") == 0)
-            tls->key = pem_read(argv[i + 1]);
+            tls->key = bench_tls_read(argv[i + 1]);
         if (strcmp(argv[i], "--tls-client-ca") == 0)
-            tls->client_ca = pem_read(argv[i + 1]);
+            tls->ca = bench_tls_read(argv[i + 1]);
     }
     return i - 1;
 }
 
 int main(int argc, char **argv)
 {
-    struct echo_tls tls = {0};
+    struct bench_tls tls = {0};
     int options = echo_read_options(argc, argv, &tls);
 
     argc -= options;
@@ -169,7 +138,7 @@ int main(int argc, char **argv)
                                     GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
     grpc_server_register_completion_queue(echo.server, echo.queue, NULL);
 
-    grpc_server_credentials *credentials = echo_credentials(&tls);
+    grpc_server_credentials *credentials = bench_tls_server(&tls);
     int port = grpc_server_add_http2_port(echo.server, "127.0.0.1:0", credentials);
     bool has_path =
         argc == 2 || grpc_server_add_http2_port(echo.server, argv[2], credentials) != 0;

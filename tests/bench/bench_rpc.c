@@ -15,6 +15,9 @@
  *     --local       nothing is asked of the Hub (local_files_only)
  *     --callers N   the calls come from as many callers, in turn
  *     --connections N   over as many connections, in turn; else over one
+ *     --token-file FILE   all calls show the token in FILE, instead of --callers
+ *     --tls-ca FILE     over TLS; and with --tls-cert FILE --tls-key FILE the client
+ *                       shows that certificate
  *     --counted     also counts calls that fail with BUSY; else a failure ends the
  *                   program
  *
@@ -22,11 +25,12 @@
  * calls that failed with BUSY, their p50 and p99; unsent calls; and all calls, those of
  * the warm-up too.
  */
+#include "bench_tls.h"
+
 #include <hubcache/v1/resolver.pb-c.h>
 
 #include <getopt.h>
 #include <grpc/byte_buffer.h>
-#include <grpc/credentials.h>
 #include <grpc/grpc.h>
 #include <grpc/slice.h>
 #include <grpc/support/alloc.h>
@@ -36,6 +40,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 enum {
@@ -56,6 +61,8 @@ struct load {
         uint64_t calls_max; /* 0: as many as the time allows */
         unsigned callers, connections;
         bool is_distinct, is_local, is_counted;
+        const char *token;
+        struct bench_tls tls;
     } options;
     char *repo, *filename, *revision;
     struct {
@@ -160,11 +167,15 @@ static size_t load_name_caller(const struct load *load, struct slot *slot)
     char text[32];
 
     slot->caller.value = grpc_empty_slice();
+    slot->caller.key = grpc_slice_from_static_string("authorization");
+    if (load->options.token) {
+        slot->caller.value = grpc_slice_from_static_string(load->options.token);
+        return 1;
+    }
     if (load->options.callers == 0)
         return 0;
     (void)snprintf(text, sizeof text, "Bearer caller-%u",
                    (unsigned)(load->started % load->options.callers));
-    slot->caller.key = grpc_slice_from_static_string("authorization");
     slot->caller.value = grpc_slice_from_copied_string(text);
     return 1;
 }
@@ -353,6 +364,29 @@ static void load_report(struct load *load, double seconds)
 
 /* ---- the command ------------------------------------------------------------------- */
 
+/* "Bearer <token>", which stays. */
+static const char *token_header(const char *path)
+{
+    char *header = NULL;
+    const char *token = bench_tls_read(path);
+
+    return asprintf(&header, "Bearer %.*s", (int)strcspn(token, "\n"), token) < 0
+               ? NULL
+               : header;
+}
+
+static void load_read_file_option(struct load *load, int key)
+{
+    if (key == 't')
+        load->options.token = token_header(optarg);
+    else if (key == 'A')
+        load->options.tls.ca = bench_tls_read(optarg);
+    else if (key == 'C')
+        load->options.tls.cert = bench_tls_read(optarg);
+    else if (key == 'K')
+        load->options.tls.key = bench_tls_read(optarg);
+}
+
 static bool load_read_options(struct load *load, int argc, char **argv)
 {
     static const struct option rows[] = {
@@ -363,6 +397,10 @@ static bool load_read_options(struct load *load, int argc, char **argv)
         {"callers", required_argument, NULL, 'c'},
         {"counted", no_argument, NULL, 'b'},
         {"connections", required_argument, NULL, 'n'},
+        {"token-file", required_argument, NULL, 't'},
+        {"tls-ca", required_argument, NULL, 'A'},
+        {"tls-cert", required_argument, NULL, 'C'},
+        {"tls-key", required_argument, NULL, 'K'},
         {0},
     };
     int key;
@@ -380,6 +418,8 @@ static bool load_read_options(struct load *load, int argc, char **argv)
             load->options.connections = (unsigned)strtoul(optarg, NULL, 10);
         else if (key == '?')
             return false;
+        else
+            load_read_file_option(load, key);
         load->options.is_distinct = load->options.is_distinct || key == 'd';
         load->options.is_local = load->options.is_local || key == 'l';
         load->options.is_counted = load->options.is_counted || key == 'b';
@@ -395,17 +435,17 @@ static void load_connect(struct load *load, char *server)
     char key[] = GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL; /* else channels share one */
     grpc_arg own = {.type = GRPC_ARG_INTEGER, .key = key, .value.integer = 1};
     const grpc_channel_args args = {.num_args = 1, .args = &own};
-    grpc_channel_credentials *insecure = grpc_insecure_credentials_create();
+    grpc_channel_credentials *credentials = bench_tls_channel(&load->options.tls);
 
     load->queue = grpc_completion_queue_create_for_next(NULL);
     for (unsigned i = 0; i < load->options.connections; i++) {
-        grpc_channel *channel = grpc_channel_create(server, insecure, &args);
+        grpc_channel *channel = grpc_channel_create(server, credentials, &args);
 
         load->connections[i].channel = channel;
         load->connections[i].method =
             grpc_channel_register_call(channel, method, NULL, NULL);
     }
-    grpc_channel_credentials_release(insecure);
+    grpc_channel_credentials_release(credentials);
 }
 
 int main(int argc, char **argv)

@@ -5,17 +5,20 @@ processors with the servers."""
 
 import argparse
 import contextlib
+import hashlib
 import os
 import resource
 import socket
 import statistics
 import subprocess
+import time
 import types
 
 import grpc
 
 from figures import MIB, cpu_of, peak_of, server_named, status_of, table, temp_dir
 from frames import PREFACE
+from pki import Authority, TokenKey, key_set
 import world
 
 REPO, FILE, FILES = "bench/load", "file-00.json", 42
@@ -39,10 +42,10 @@ def load(address, filename, in_flight, seconds, *, repo=REPO, revision="main", o
     return types.SimpleNamespace(**dict(zip(names, map(int, done.stdout.split()))))
 
 
-def load_with_cpu(server, address, *arguments):
+def load_with_cpu(server, address, *arguments, options=()):
     """The same, and the server's processor time for a call in µs."""
     before = cpu_of(server.process.pid)
-    figures = load(address, *arguments)
+    figures = load(address, *arguments, options=options)
     figures.cpu = (cpu_of(server.process.pid) - before) / figures.calls * 1e6
     return figures
 
@@ -58,10 +61,10 @@ def median(figures):
 class Echo:
     """bench_echo for one method."""
 
-    def __init__(self, method, binary, folder):
+    def __init__(self, method, binary, folder, arguments=()):
         path = f"unix:{folder}/echo-{method}"
-        self.process = subprocess.Popen([binary, f"/hubcache.v1.Resolver/{method}", path],
-                                        stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([binary, *map(str, arguments),
+                                         f"/hubcache.v1.Resolver/{method}", path], stdout=subprocess.PIPE, text=True)
         self.addresses = {"TCP": self.process.stdout.readline().split()[1], "unix": path}
 
     def stop(self):
@@ -88,6 +91,9 @@ def serving(options, hub, folder, name, arguments=(), environment=None):
                                      "--listen", path, *arguments])
     try:
         server.addresses = {"TCP": server.address, "unix": path}
+        server.channel.close()  # of TCP, which may have TLS
+        server.channel = grpc.insecure_channel(path)
+        server.stub = options.pb.grpc.ResolverStub(server.channel)
         server.ResolveSnapshot(repo_id=REPO)
         yield server
     finally:
@@ -117,16 +123,17 @@ def row(name, figures, echo):
             f"{figures.cpu:.1f}", f"{figures.cpu - echo.cpu:.1f}"]
 
 
-def compare(options, ways, transport, filename):
-    """Rows of one method over one transport; `ways` are {name: server}."""
+def compare(options, ways, transport, filename, what=None, client=()):
+    """Rows of one method over one transport; `ways` are {name: server}, `client` are options of
+    bench_rpc."""
     rows = []
-    what = "snapshot" if filename == "" else "file"
+    what = what or ("snapshot" if filename == "" else "file")
     for in_flight in options.in_flight:
         figures = {name: [] for name in ways}
         for _ in range(options.rounds):
             for name, server in ways.items():
                 figures[name].append(load_with_cpu(server, server.addresses[transport], filename,
-                                                   in_flight, options.seconds))
+                                                   in_flight, options.seconds, options=client))
         middle = {name: median(each) for name, each in figures.items()}
         rows += [row(f"{what}, {transport}, {in_flight} in flight: {name}", each,
                      middle["echo"]) for name, each in middle.items()]
@@ -149,6 +156,72 @@ def hits(options):
                  for name, server in servers.items()]
     table(f"hits, and complete snapshots of {FILES} files (median of {options.rounds} rounds of "
           f"{options.seconds} s)", COLUMNS, rows)
+
+
+# --- kinds of callers ----------------------------------------------------------------------
+
+
+class Credentials:
+    """The files of hubcached, of the echo and of the client, for each kind of caller."""
+
+    def __init__(self, folder):
+        authority = Authority(folder)
+        cert, key = authority.issue("IP:127.0.0.1").put(folder, "server")
+        client_cert, client_key = authority.issue("URI:spiffe://bench/caller").put(folder, "client")
+        self.tls = ["--tls-cert", cert, "--tls-key", key]
+        self.mtls = [*self.tls, "--tls-client-ca", authority.path]
+        self.client_tls = ["--tls-ca", authority.path]
+        self.client_mtls = [*self.client_tls, "--tls-cert", client_cert, "--tls-key", client_key]
+        (folder / "token").write_text("secret")
+        (folder / "tokens").write_text(
+            f"bench sha256:{hashlib.sha256(b'secret').hexdigest()}\n")
+        self.tokens = ["--auth-tokens", folder / "tokens", "--auth-required"]
+        self.client_token = ["--token-file", folder / "token"]
+        signer, now = TokenKey(folder, "bench"), int(time.time())
+        (folder / "keys").write_bytes(key_set(signer))
+        (folder / "jwt").write_text(signer.sign(
+            iss="https://issuer.example", aud="hubcache", iat=now, exp=now + 3600,
+            sub="system:serviceaccount:bench:caller"))
+        self.jwt = ["--auth-jwt-issuer", "https://issuer.example", "--auth-jwt-audience",
+                    "hubcache", "--auth-jwt-keys", folder / "keys", "--auth-required"]
+        self.client_jwt = ["--token-file", folder / "jwt"]
+
+    def kinds(self):
+        """{kind: (arguments of hubcached, of the echo, of the client)}"""
+        return {"plaintext": ([], [], []),
+                "token": (self.tokens, [], self.client_token),
+                "JWT": (self.jwt, [], self.client_jwt),
+                "TLS": (self.tls, self.tls, self.client_tls),
+                "mTLS": (self.mtls, self.mtls, self.client_mtls),
+                "TLS+JWT": (self.tls + self.jwt, self.tls, self.client_tls + self.client_jwt)}
+
+
+def kinds(options):
+    """Hits of each kind of caller, beside an echo over the same kind of connection that gets the
+    same header."""
+    rows = []
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(temp_dir(options.dir))
+        hub = stack.enter_context(hub_of_load())
+        for kind, (ours, theirs, client) in Credentials(folder).kinds().items():
+            if options.kinds and kind not in options.kinds.split(","):
+                continue
+            with contextlib.ExitStack() as one:
+                echo = Echo("ResolveFile", options.echo, folder, theirs)
+                one.callback(echo.stop)
+                servers = {name: one.enter_context(serving(options, hub, folder, name, ours))
+                           for name in options.servers}
+                rows += compare(options, {"echo": echo} | servers, "TCP", FILE, kind, client)
+    table(f"hits of a file, by the kind of caller (median of {options.rounds} rounds of "
+          f"{options.seconds} s)", COLUMNS, rows)
+    table("a decision about a caller: the first for a credential, and when it is remembered",
+          ["", "µs first", "µs remembered"], decisions())
+
+
+def decisions():
+    output = subprocess.run([bench_program("bench_decision")], capture_output=True, text=True,
+                            check=True).stdout
+    return [line.rsplit(" ", 2) for line in output.splitlines()]
 
 
 # --- beside downloads ----------------------------------------------------------------------
@@ -293,7 +366,7 @@ def idle(options):
 
 # --- the command ---------------------------------------------------------------------------
 
-PARTS = {"hits": hits, "downloads": downloads, "overload": overload, "idle": idle}
+PARTS = {"hits": hits, "kinds": kinds, "downloads": downloads, "overload": overload, "idle": idle}
 
 
 def main():
@@ -307,6 +380,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=1)
     parser.add_argument("--in-flight", default="1,8,64,512", metavar="N,...")
     parser.add_argument("--transports", default="TCP,unix", metavar="TCP,unix")
+    parser.add_argument("--kinds", default="", metavar="KIND,...",
+                        help="of callers; by default plaintext,token,JWT,TLS,mTLS,TLS+JWT")
     parser.add_argument("--dir", default="/tmp", help="for sockets and caches")
     options = parser.parse_args()
     options.servers = dict(options.server or [("hubcached", world.program("hubcached"))])
