@@ -3,7 +3,7 @@
  * One lock guards the tokens, the memory and the hash's context. It is held for a whole
  * decision, which takes some microseconds and waits for nothing, so that no decision that
  * began with the old tokens is remembered after they have been replaced. Files are read
- * without it.
+ * without it, under a lock of their own: the looking thread reads them, and a reload.
  */
 #include "auth.h"
 
@@ -36,8 +36,12 @@ enum {
 struct hc_auth {
     const struct hc_auth_settings *settings;
     struct hc_jwt_source_settings jwt_settings;
-    struct hc_watched_file tokens_file; /* the looking thread's, as the next */
-    struct hc_jwt_source *jwt;          /* NULL: none is configured */
+    struct {
+        pthread_mutex_t lock; /* held while a file is read, but not for a URL */
+        struct hc_watched_file tokens;
+    } files;
+    struct hc_jwt_source *jwt; /* NULL: none is configured. The lock of the files guards
+                                  one that reads a file; the looking thread has others */
     struct hc_cancellation *end;
     pthread_t thread;
     bool is_started;
@@ -119,7 +123,7 @@ int hc_auth_settings_check(const struct hc_auth_settings *settings, bool has_uni
 static struct hc_caller_tokens *auth_read_tokens(const struct hc_auth *auth,
                                                  struct hc_error *err)
 {
-    const struct hc_watched_file *file = &auth->tokens_file;
+    const struct hc_watched_file *file = &auth->files.tokens;
     size_t size;
     HC_AUTO_FREE char *text =
         hc_watched_file_read(file, HC_CALLER_TOKENS_BYTES_MAX, &size, err);
@@ -146,24 +150,25 @@ static void auth_replace_tokens(struct hc_auth *auth, struct hc_caller_tokens *t
     hc_caller_tokens_free(old);
 }
 
-static void auth_look_at_tokens(struct hc_auth *auth)
+/* The lock of the files is held. -1: the file is wrong. */
+static int auth_look_at_tokens(struct hc_auth *auth, struct hc_error *err)
 {
     struct hc_caller_tokens *tokens;
-    struct hc_error err;
     size_t count;
 
-    if (!auth->tokens_file.path || !hc_watched_file_has_changed(&auth->tokens_file))
-        return;
-    tokens = auth_read_tokens(auth, &err);
+    if (!auth->files.tokens.path || !hc_watched_file_has_changed(&auth->files.tokens))
+        return 0;
+    tokens = auth_read_tokens(auth, err);
     if (!tokens) {
         HC_LOG(HC_LOG_ERROR, "callers' tokens not read again: the old ones hold",
-               HC_TEXT("error", err.message));
-        return;
+               HC_TEXT("error", err->message));
+        return -1;
     }
     count = hc_caller_tokens_count(tokens);
     auth_replace_tokens(auth, tokens);
     HC_LOG(HC_LOG_INFO, "callers' tokens read again",
-           HC_TEXT("file", auth->tokens_file.path), HC_NUMBER("tokens", count));
+           HC_TEXT("file", auth->files.tokens.path), HC_NUMBER("tokens", count));
+    return 0;
 }
 
 /* Likewise: a token that a withdrawn key has signed is refused from now on. */
@@ -181,38 +186,77 @@ static void auth_replace_keys(struct hc_auth *auth, struct hc_jwt_keys *keys)
     hc_jwt_keys_free(old);
 }
 
-static void auth_look_at_keys(struct hc_auth *auth)
+/* -1: the keys are wrong, or cannot be read. */
+static int auth_look_at_keys(struct hc_auth *auth, struct hc_error *err)
 {
     struct hc_jwt_keys *keys = NULL;
-    struct hc_error err;
     bool are_wanted;
     size_t count;
     int found;
 
-    if (!auth->jwt)
-        return;
     {
         HC_LOCKED(&auth->shared.lock);
 
         are_wanted = auth->shared.are_keys_wanted;
         auth->shared.are_keys_wanted = false;
     }
-    found = hc_jwt_source_read(auth->jwt, hc_monotonic_ms(), are_wanted, &keys, &err);
+    found = hc_jwt_source_read(auth->jwt, hc_monotonic_ms(), are_wanted, &keys, err);
     if (found < 0)
         HC_LOG(HC_LOG_ERROR, "keys of tokens not read again: the old ones hold",
-               HC_TEXT("error", err.message));
+               HC_TEXT("error", err->message));
     if (found <= 0)
-        return;
+        return found;
     count = hc_jwt_keys_count(keys);
     auth_replace_keys(auth, keys);
     HC_LOG(HC_LOG_INFO, "keys of tokens read", HC_TEXT("from", auth->settings->jwt_keys),
            HC_NUMBER("keys", count));
+    return 0;
+}
+
+static bool auth_asks_url(const struct hc_auth *auth)
+{
+    return auth->jwt && hc_jwt_location_is_url(auth->settings->jwt_keys);
+}
+
+/* All files, also if the first one is wrong; -1: `err` is about the first wrong one. */
+static int auth_look_at_files(struct hc_auth *auth, struct hc_error *err)
+{
+    struct hc_error keys_err;
+    int read = auth_look_at_tokens(auth, err);
+
+    if (!auth->jwt || auth_asks_url(auth) || auth_look_at_keys(auth, &keys_err) == 0)
+        return read;
+    if (read == 0)
+        *err = keys_err;
+    return -1;
 }
 
 void hc_auth_look(struct hc_auth *auth)
 {
-    auth_look_at_tokens(auth);
-    auth_look_at_keys(auth);
+    struct hc_error ignored; /* logged */
+
+    {
+        HC_LOCKED(&auth->files.lock);
+
+        (void)auth_look_at_files(auth, &ignored);
+    }
+    if (auth_asks_url(auth))
+        (void)auth_look_at_keys(auth, &ignored);
+}
+
+int hc_auth_reload(struct hc_auth *auth, struct hc_error *err)
+{
+    HC_LOCKED(&auth->files.lock);
+
+    if (auth_asks_url(auth)) {
+        HC_LOCKED(&auth->shared.lock);
+
+        auth->shared.are_keys_wanted = true;
+    } else if (auth->jwt) {
+        hc_jwt_source_expire(auth->jwt);
+    }
+    auth->files.tokens.was_looked_at = false;
+    return auth_look_at_files(auth, err);
 }
 
 static void *auth_run(void *ctx)
@@ -251,8 +295,8 @@ static int auth_open_tokens(struct hc_auth *auth, struct hc_error *err)
 {
     if (!auth->settings->tokens_file)
         return 0;
-    auth->tokens_file.path = auth->settings->tokens_file;
-    (void)hc_watched_file_has_changed(&auth->tokens_file);
+    auth->files.tokens.path = auth->settings->tokens_file;
+    (void)hc_watched_file_has_changed(&auth->files.tokens);
     auth->shared.tokens = auth_read_tokens(auth, err);
     return auth->shared.tokens ? 0 : -1;
 }
@@ -267,6 +311,7 @@ struct hc_auth *hc_auth_open(const struct hc_auth_settings *settings,
         return NULL;
     }
     auth->settings = settings;
+    (void)pthread_mutex_init(&auth->files.lock, NULL);
     (void)pthread_mutex_init(&auth->shared.lock, NULL);
     auth->end = hc_cancellation_new(HC_NO_DEADLINE);
     auth->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
@@ -283,7 +328,10 @@ struct hc_auth *hc_auth_open(const struct hc_auth_settings *settings,
 
 int hc_auth_start(struct hc_auth *auth, struct hc_error *err)
 {
-    auth_look_at_keys(auth);
+    struct hc_error ignored; /* logged */
+
+    if (auth_asks_url(auth))
+        (void)auth_look_at_keys(auth, &ignored);
     if (pthread_create(&auth->thread, NULL, auth_run, auth) != 0)
         return hc_fail(err, HC_INTERNAL, "no thread to look at the files of callers");
     auth->is_started = true;
@@ -306,6 +354,7 @@ void hc_auth_close(struct hc_auth *auth)
     EVP_MD_free(auth->sha256);
     hc_cancellation_free(auth->end);
     (void)pthread_mutex_destroy(&auth->shared.lock);
+    (void)pthread_mutex_destroy(&auth->files.lock);
     free(auth);
 }
 

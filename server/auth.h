@@ -62,6 +62,12 @@ void hc_auth_warn_of_listener(const struct hc_auth *auth, const char *address);
 /* What that thread does every two seconds. */
 void hc_auth_look(struct hc_auth *auth);
 
+/*
+ * From any thread: reads the files again even if they look unchanged, and has that thread
+ * ask the URL of keys soon. -1: a file is wrong, and what it said before still holds.
+ */
+int hc_auth_reload(struct hc_auth *auth, struct hc_error *err);
+
 /* What a call has to show. */
 struct hc_credential {
     const char *authorization; /* the header; NULL: the call has none */

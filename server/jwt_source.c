@@ -63,6 +63,11 @@ void hc_jwt_source_free(struct hc_jwt_source *source)
     free(source);
 }
 
+void hc_jwt_source_expire(struct hc_jwt_source *source)
+{
+    source->file.was_looked_at = false;
+}
+
 static bool source_is_due(struct hc_jwt_source *source, int64_t now_ms, bool is_wanted)
 {
     if (!hc_jwt_location_is_url(source->settings->location))

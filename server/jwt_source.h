@@ -34,6 +34,9 @@ struct hc_jwt_source *hc_jwt_source_new(const struct hc_jwt_source_settings *set
 void hc_jwt_source_free(struct hc_jwt_source *source);
 HC_DEFINE_AUTO(hc_jwt_source, hc_jwt_source_free)
 
+/* The next read of a file is due, whether or not the file has changed. */
+void hc_jwt_source_expire(struct hc_jwt_source *source);
+
 /*
  * Reads the keys if that is due at `now_ms`; `is_wanted`: a token named a key that is not
  * known. 1: there are new keys, which the calling function frees. 0: nothing is due, or

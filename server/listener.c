@@ -256,18 +256,39 @@ static bool address_is_in_use(const struct sockaddr_un *address)
     return fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) == 0;
 }
 
+static int path_read(const char *path, struct sockaddr_un *address, struct hc_error *err)
+{
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    if (*path && hc_format(address->sun_path, sizeof address->sun_path, "%s", path) >= 0)
+        return 0;
+    return hc_fail_field(err, HC_INVALID_OPTIONS, "listen",
+                         "listen: 'unix:%s' is no path of a socket", path);
+}
+
+static bool address_is_path(const char *address)
+{
+    return hc_text_starts(address, "unix:");
+}
+
+/* The path of "unix:/path" or "unix:///path". */
+static const char *address_path(const char *address)
+{
+    const char *path = address + strlen("unix:");
+
+    return hc_text_starts(path, "//") ? path + 2 : path;
+}
+
 /* Removes a socket that an earlier server has left, and no other kind of file. */
 static int listener_add_path(struct hc_listener *listener, const char *path,
                              struct hc_error *err)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct sockaddr_un address;
     size_t added = listener->count;
     struct stat info;
     int fd;
 
-    if (!*path || hc_format(address.sun_path, sizeof address.sun_path, "%s", path) < 0)
-        return hc_fail_field(err, HC_INVALID_OPTIONS, "listen",
-                             "listen: 'unix:%s' is no path of a socket", path);
+    if (path_read(path, &address, err) < 0)
+        return -1;
     if (address_is_in_use(&address))
         return hc_fail(err, HC_INTERNAL, "unix:%s: another server listens there", path);
     if (lstat(path, &info) == 0 && S_ISSOCK(info.st_mode))
@@ -290,13 +311,9 @@ void hc_listener_keep_local(struct hc_listener *listener)
 int hc_listener_add(struct hc_listener *listener, const char *address, char *bound,
                     size_t size, struct hc_error *err)
 {
-    const char *path = address + strlen("unix:");
-
-    if (!hc_text_starts(address, "unix:"))
+    if (!address_is_path(address))
         return listener_add_host(listener, address, bound, size, err);
-    if (hc_text_starts(path, "//"))
-        path += 2;
-    if (listener_add_path(listener, path, err) < 0)
+    if (listener_add_path(listener, address_path(address), err) < 0)
         return -1;
     if (hc_format(bound, size, "%s", address) < 0)
         return hc_fail(err, HC_INTERNAL, "the address is too long");
@@ -362,6 +379,20 @@ static void *listener_run(void *argument)
 
 /* --- public --------------------------------------------------------------------------
  */
+
+int hc_listener_check(const char *address, const char *option, struct hc_error *err)
+{
+    char host[HC_LISTENER_HOST_MAX];
+    struct sockaddr_un ignored;
+    struct addrinfo *found;
+
+    if (address_is_path(address))
+        return path_read(address_path(address), &ignored, err);
+    if (hc_listener_look_up(address, option, &found, host, err) < 0)
+        return -1;
+    freeaddrinfo(found);
+    return 0;
+}
 
 unsigned hc_listener_address(const struct hc_listener *listener, size_t number,
                              struct sockaddr_storage *address)

@@ -74,6 +74,12 @@ int hc_listener_look_up(const char *address, const char *option, struct addrinfo
  */
 int hc_listener_check_local(const char *address, struct hc_error *err);
 
+/*
+ * Any thread. Whether hc_listener_add() would take the address for one; INVALID_OPTIONS
+ * names `option`.
+ */
+int hc_listener_check(const char *address, const char *option, struct hc_error *err);
+
 /* Raises the soft limit of descriptors to the hard one. */
 void hc_listener_raise_limit(void);
 

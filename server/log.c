@@ -40,8 +40,9 @@ struct line {
 enum route { DIRECT, QUEUED, NOWHERE };
 
 static struct {
-    enum hc_log_level level; /* this and the next: set before there are threads */
-    bool is_json;
+    _Atomic(enum hc_log_level)
+        level; /* this and the next: one may change before the other */
+    atomic_bool is_json;
     pthread_t thread;
     atomic_uint_least64_t dropped; /* since the start of the program */
     struct {
@@ -59,13 +60,13 @@ static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
 void hc_log_set(enum hc_log_level level, bool is_json)
 {
-    sink.level = level;
-    sink.is_json = is_json;
+    atomic_store_explicit(&sink.level, level, memory_order_relaxed);
+    atomic_store_explicit(&sink.is_json, is_json, memory_order_relaxed);
 }
 
 bool hc_log_wants(enum hc_log_level level)
 {
-    return level <= sink.level;
+    return level <= atomic_load_explicit(&sink.level, memory_order_relaxed);
 }
 
 static void put_quoted(FILE *line, const char *text)
@@ -85,11 +86,11 @@ static bool text_is_word(const char *text)
     return *text != '\0';
 }
 
-static void put_value(FILE *line, const struct hc_log_field *field)
+static void put_value(FILE *line, const struct hc_log_field *field, bool is_json)
 {
     if (!field->text)
         (void)fprintf(line, "%" PRId64, field->number);
-    else if (!sink.is_json && text_is_word(field->text))
+    else if (!is_json && text_is_word(field->text))
         (void)fputs(field->text, line);
     else
         put_quoted(line, field->text);
@@ -111,7 +112,7 @@ static void put_json(FILE *line, enum hc_log_level level, const char *message,
     put_quoted(line, message);
     for (; fields->key; fields++) {
         (void)fprintf(line, ",\"%s\":", fields->key);
-        put_value(line, fields);
+        put_value(line, fields, true);
     }
     (void)fputs("}\n", line);
 }
@@ -123,7 +124,7 @@ static void put_text(FILE *line, enum hc_log_level level, const char *message,
     (void)fprintf(line, "%s %s", level_names[level], message);
     for (; fields->key; fields++) {
         (void)fprintf(line, " %s=", fields->key);
-        put_value(line, fields);
+        put_value(line, fields, false);
     }
     (void)fputc('\n', line);
 }

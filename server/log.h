@@ -3,7 +3,7 @@
  * One line per event on standard error: level, message, and fields as key=value, as text
  * or as JSON. A value from outside cannot break out of its line. Callers log neither
  * tokens nor the queries of URLs. The level and the format are the program's only global
- * state; set them before there are threads. Callable from any thread.
+ * state. Callable from any thread.
  *
  *     HC_LOG(HC_LOG_INFO, "listening", HC_TEXT("address", address));
  *

@@ -4,13 +4,14 @@
  * to. The main thread moves the program through its states:
  *
  *     opening    the parts open one after the other; a failure closes those that are open
- *     serving    until a signal arrives, or the watchdog finds a listener dead
+ *     serving    until a signal arrives that ends it, or the watchdog finds a listener
+ *                dead; SIGHUP makes a thread read the configuration again (reload.h)
  *     stopping   no new calls; running ones finish within the grace period. A second
  *                signal, or the end of that period, ends them at once
  *     closing    the parts close, those that use others first; gRPC's library is the last
  *
- * SIGTERM and SIGINT are blocked before any thread starts, and the main thread reads them
- * from a descriptor: there are no handlers. Between two signals it does, once a second,
+ * The signals are blocked before any thread starts, and the main thread reads them from a
+ * descriptor: there are no handlers. Between two signals it does, once a second,
  * what never blocks. From the first signal on a thread ends the process if a state hangs,
  * which is a failure, or if only gRPC's library does, which is none.
  */
@@ -21,6 +22,7 @@
 #include "log.h"
 #include "metrics.h"
 #include "options.h"
+#include "reload.h"
 #include "request_log.h"
 #include "rpc.h"
 #include "service_health.h"
@@ -80,6 +82,7 @@ struct server {
     struct hc_metrics *metrics;
     struct hc_request_log *request_log;
     struct hc_resolver *resolver;
+    struct hc_reload *reload;
     struct hc_workers *hub, *disk;
     struct hc_resolver_service *service;
     struct hc_health_service *health;
@@ -106,6 +109,7 @@ static void server_close(struct server *server)
     hc_resolver_service_free(server->service);
     hc_workers_close(server->disk);
     hc_workers_close(server->hub);
+    hc_reload_close(server->reload);
     hc_volume_probe_close(server->probe);
     hc_sweeper_close(server->sweeper);
     hc_resolver_close(server->resolver);
@@ -118,6 +122,21 @@ static void server_close(struct server *server)
 
 HC_DEFINE_AUTO_VALUE(server, server_close)
 
+/*
+ * The first thing that the program does: a service manager may send SIGHUP as soon as it
+ * runs. One that comes too early waits. A parent that ignores it, such as nohup(1), does
+ * not take the reload away.
+ */
+static void hangup_block(void)
+{
+    sigset_t set;
+
+    (void)signal(SIGHUP, SIG_DFL);
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGHUP);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 /* The signals are blocked in this thread, and so in every thread that it starts. */
 static int signals_open(struct hc_error *err)
 {
@@ -128,6 +147,7 @@ static int signals_open(struct hc_error *err)
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGHUP);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     fd = signalfd(-1, &set, SFD_CLOEXEC);
     return fd < 0 ? hc_fail_errno(err, errno, "signalfd") : fd;
@@ -175,13 +195,17 @@ static void server_tend(const struct server *server)
         hc_http_expire(server->http, now_ms);
 }
 
-/* True: a signal arrived. False: the watchdog found a listener dead. */
+/* True: a signal arrived to end it. False: the watchdog found a listener dead. */
 static bool server_serve(const struct server *server)
 {
     const char *error = "";
 
     while (!*error) {
-        if (await_signal(server->signals, -1, TEND_EVERY_MS) != 0)
+        int signal_number = await_signal(server->signals, -1, TEND_EVERY_MS);
+
+        if (signal_number == SIGHUP)
+            hc_reload_request(server->reload);
+        else if (signal_number != 0)
             return true;
         server_tend(server);
         error = hc_watchdog_error(server->watchdog);
@@ -233,11 +257,12 @@ static void process_bound_life(struct process_end *end)
  */
 static void server_stop_serving(const struct server *server)
 {
-    int64_t grace_ms = server->options->grace_period_ms;
+    int64_t grace_ms = hc_reload_grace_period_ms(server->reload);
     int64_t bound_ms = grace_ms < INT32_MAX ? grace_ms : INT32_MAX;
     unsigned cut;
 
     HC_LOG(HC_LOG_INFO, "stopping", HC_NUMBER("grace_ms", grace_ms));
+    (void)signal(SIGHUP, SIG_IGN); /* now only one more signal of the others counts */
     atomic_store(&server->end->ms, hc_monotonic_ms() + bound_ms + EXIT_AFTER_MS);
     process_bound_life(server->end);
     hc_health_service_stop(server->health);
@@ -279,7 +304,13 @@ static int server_open_resolver(struct server *server, struct hc_error *err)
                       server->request_log);
     hc_resolver_watch_stale(server->resolver, hc_request_log_write_stale,
                             server->request_log);
-    return 0;
+    server->reload =
+        hc_reload_open(&(struct hc_reload_parts){.options = server->options,
+                                                 .auth = server->auth,
+                                                 .tls = server->tls,
+                                                 .resolver = server->resolver},
+                       err);
+    return server->reload ? 0 : -1;
 }
 
 static int server_open_services(struct server *server, struct hc_error *err)
@@ -336,7 +367,8 @@ static int server_bind(struct server *server, struct hc_error *err)
                                          hc_resolver_service_coalescer(server->service),
                                      .resolver = server->resolver,
                                      .listener = hc_rpc_listener(server->rpc),
-                                     .reads = hc_resolver_service_reads(server->service)};
+                                     .reads = hc_resolver_service_reads(server->service),
+                                     .reload = server->reload};
     char address[ADDRESS_SIZE];
 
     for (size_t i = 0; i < options->listen.count; i++) {
@@ -406,16 +438,6 @@ static void library_close_in_time(struct process_end *end, int status)
     atomic_store(&end->ms, INT64_MAX); /* a sanitizer looks for leaks in its own time */
 }
 
-static void log_configure(const struct hc_options *options)
-{
-    static const char *const names[] = {"error", "warn", "info", "debug"};
-    enum hc_log_level level = HC_LOG_ERROR;
-
-    while (strcmp(names[level], options->log_level) != 0)
-        level++;
-    hc_log_set(level, strcmp(options->log_format, "json") == 0);
-}
-
 static int program_fail(const struct hc_error *err, int status)
 {
     hc_log_stop();
@@ -439,23 +461,23 @@ static int program_run(const struct hc_options *options, int signals,
     return EXIT_SUCCESS;
 }
 
-/* Looks at what the options name, without a change anywhere. */
-static int files_check(const struct hc_options *options, struct hc_error *err)
+/* Finds all that would end the start with EXIT_BAD_OPTIONS. Returns the exit status. */
+static int program_check(const struct hc_options *options)
 {
-    HC_AUTO(hc_auth) *auth = hc_auth_open(&options->auth, err);
+    struct hc_error err;
+    HC_AUTO(hc_auth) *auth = hc_auth_open(&options->auth, &err);
     HC_AUTO(hc_tls) *tls = NULL;
 
-    if (!auth)
-        return -1;
+    if (!auth || hc_options_check(options, &err) < 0)
+        return program_fail(&err, EXIT_BAD_OPTIONS);
     if (options->tls.cert) {
-        tls = hc_tls_open(&options->tls, err);
-        return tls ? 0 : -1;
+        tls = hc_tls_open(&options->tls, &err);
+        if (!tls)
+            return program_fail(&err, EXIT_BAD_OPTIONS);
     }
-    for (size_t i = 0; !options->tls.allow_plaintext && i < options->listen.count; i++) {
-        if (hc_listener_check_local(options->listen.items[i], err) < 0)
-            return -1;
-    }
-    return 0;
+    (void)puts("configuration ok");
+    hc_options_print(options, stdout);
+    return EXIT_SUCCESS;
 }
 
 int main(int argc, char **argv)
@@ -466,16 +488,12 @@ int main(int argc, char **argv)
     struct hc_error err;
     int status;
 
+    hangup_block();
     if (hc_options_load(&options, argc, argv, &err) < 0)
         return program_fail(&err, EXIT_BAD_OPTIONS);
-    if (options.check_config) {
-        if (files_check(&options, &err) < 0)
-            return program_fail(&err, EXIT_BAD_OPTIONS);
-        (void)puts("configuration ok");
-        hc_options_print(&options, stdout);
-        return EXIT_SUCCESS;
-    }
-    log_configure(&options);
+    if (options.check_config)
+        return program_check(&options);
+    hc_options_set_log(&options);
     /* gRPC would log in its own format. There are no other threads yet. */
     (void)setenv("GRPC_VERBOSITY", "NONE", 0); /* NOLINT(concurrency-mt-unsafe) */
     hc_listener_raise_limit();

@@ -13,6 +13,7 @@
 #include "listener.h"
 #include "log.h"
 #include "read_stream.h"
+#include "reload.h"
 
 #include <base/error.h>
 
@@ -227,6 +228,24 @@ static void write_reads(struct hc_read_streams *reads, FILE *out)
               "Bytes of files read for calls of ReadFile.", bytes);
 }
 
+static void write_reloads(struct hc_reload *reload, FILE *out)
+{
+    struct hc_reload_status status;
+
+    hc_reload_status(reload, &status);
+    write_one(out, "hubcache_config_last_reload_successful", "gauge",
+              "1 if the last reload found nothing wrong, also before the first one.",
+              !status.has_failed);
+    write_one(out, "hubcache_config_last_reload_success_timestamp_seconds", "gauge",
+              "When configuration and files were last read and found right.",
+              (uint64_t)status.good_s);
+    write_head(out, "hubcache_reloads_total", "counter", "Reloads, by result.");
+    (void)fprintf(out,
+                  "hubcache_reloads_total{result=\"success\"} %" PRIu64 "\n"
+                  "hubcache_reloads_total{result=\"failure\"} %" PRIu64 "\n",
+                  status.succeeded, status.failed);
+}
+
 /*
  * Each owner counts under a lock of its own, so the numbers are of slightly different
  * moments, as Prometheus expects of a gauge.
@@ -250,6 +269,7 @@ static void write_gauges(const struct hc_gauges *gauges, FILE *out)
               connections);
     write_clients(gauges->listener, out);
     write_reads(gauges->reads, out);
+    write_reloads(gauges->reload, out);
     write_one(out, "hubcache_log_lines_dropped_total", "counter",
               "Lines of the log that its reader did not take in time.", hc_log_dropped());
 }

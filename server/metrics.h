@@ -15,6 +15,7 @@
 
 struct hc_metrics;
 struct hc_read_streams;
+struct hc_reload;
 
 /* The owners of numbers that go up and down; all borrowed. */
 struct hc_gauges {
@@ -23,6 +24,7 @@ struct hc_gauges {
     struct hc_resolver *resolver;
     struct hc_listener *listener;
     struct hc_read_streams *reads;
+    struct hc_reload *reload;
 };
 
 struct hc_metrics *hc_metrics_new(struct hc_error *err);

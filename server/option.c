@@ -277,6 +277,45 @@ int hc_option_set(struct hc_options *options, const struct hc_option *option,
     return hc_fail(err, HC_INTERNAL, "%s: no such kind of option", option->name);
 }
 
+static bool list_is_equal(const struct hc_strings *list, const struct hc_strings *other)
+{
+    if (list->count != other->count)
+        return false;
+    for (size_t i = 0; i < list->count; i++) {
+        if (strcmp(list->items[i], other->items[i]) != 0)
+            return false;
+    }
+    return true;
+}
+
+static bool text_is_equal(const char *text, const char *other)
+{
+    return text && other ? strcmp(text, other) == 0 : text == other;
+}
+
+bool hc_option_is_equal(const struct hc_options *options, const struct hc_options *other,
+                        const struct hc_option *option)
+{
+    const void *value = option_value_at(options, option);
+    const void *with = option_value_at(other, option);
+
+    switch (option->kind) {
+    case HC_OPTION_FLAG:
+        return *(const bool *)value == *(const bool *)with;
+    case HC_OPTION_TEXT:
+        return text_is_equal(*(char *const *)value, *(char *const *)with);
+    case HC_OPTION_LIST:
+        return list_is_equal(value, with);
+    case HC_OPTION_COUNT:
+        return *(const unsigned *)value == *(const unsigned *)with;
+    case HC_OPTION_SIZE:
+        return *(const uint64_t *)value == *(const uint64_t *)with;
+    case HC_OPTION_DURATION:
+        return *(const int64_t *)value == *(const int64_t *)with;
+    }
+    return false;
+}
+
 void hc_option_restart(struct hc_options *options, const struct hc_option *option)
 {
     if (option->kind == HC_OPTION_LIST)

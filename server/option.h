@@ -39,6 +39,9 @@ const struct hc_option *hc_option_find(const char *name);
 int hc_option_set(struct hc_options *options, const struct hc_option *option,
                   const char *text, struct hc_error *err);
 
+bool hc_option_is_equal(const struct hc_options *options, const struct hc_options *other,
+                        const struct hc_option *option);
+
 /* Empties a list that a lower layer has filled. */
 void hc_option_restart(struct hc_options *options, const struct hc_option *option);
 void hc_option_print(const struct hc_options *options, const struct hc_option *option,

@@ -9,6 +9,8 @@
  */
 #include "options.h"
 
+#include "listener.h"
+#include "log.h"
 #include "option.h"
 
 #include <base/error.h>
@@ -222,27 +224,63 @@ static int options_complete(struct hc_options *options, const char *implicit_tok
     return 0;
 }
 
-int hc_options_load(struct hc_options *options, int argc, char **argv,
-                    struct hc_error *err)
+/* `options` is zeroed, or has the flags alone. */
+static int options_fill(struct hc_options *options, const struct hc_strings *flags,
+                        struct hc_error *err)
 {
     HC_AUTO_FREE char *implicit_token_file = NULL;
-    HC_AUTO_VALUE(hc_strings) flags = {0};
 
-    *options = (struct hc_options){0};
-    if (read_flags(argc, argv, &flags, err) < 0 || set_defaults(options, err) < 0)
+    if (set_defaults(options, err) < 0)
         return -1;
     if (options->settings.token_file) {
         implicit_token_file = hc_text_copy(options->settings.token_file, err);
         if (!implicit_token_file)
             return -1;
     }
-    if (set_flags(options, &flags, true, err) < 0)
+    if (set_flags(options, flags, true, err) < 0)
         return -1;
     if (options->config && hc_config_load(options, err) < 0)
         return -1;
-    if (set_flags(options, &flags, false, err) < 0)
+    if (set_flags(options, flags, false, err) < 0)
         return -1;
     return options_complete(options, implicit_token_file, err);
+}
+
+int hc_options_load(struct hc_options *options, int argc, char **argv,
+                    struct hc_error *err)
+{
+    *options = (struct hc_options){0};
+    if (read_flags(argc, argv, &options->flags, err) < 0)
+        return -1;
+    return options_fill(options, &options->flags, err);
+}
+
+/*
+ * The environment is read, and the user database if HOME is not set. No thread changes
+ * the former, and no other one asks the latter.
+ */
+int hc_options_load_again(struct hc_options *options, const struct hc_options *first,
+                          struct hc_error *err)
+{
+    *options = (struct hc_options){0};
+    return options_fill(options, &first->flags, err);
+}
+
+int hc_options_check(const struct hc_options *options, struct hc_error *err)
+{
+    bool may_be_plain = options->tls.cert || options->tls.allow_plaintext;
+
+    for (size_t i = 0; i < options->listen.count; i++) {
+        const char *address = options->listen.items[i];
+
+        if (hc_listener_check(address, "listen", err) < 0 ||
+            (!may_be_plain && hc_listener_check_local(address, err) < 0))
+            return -1;
+    }
+    if (strcmp(options->http_listen, "off") != 0 &&
+        hc_listener_check(options->http_listen, "http-listen", err) < 0)
+        return -1;
+    return hc_resolver_check_settings(&options->settings, err);
 }
 
 void hc_options_clear(struct hc_options *options)
@@ -251,6 +289,7 @@ void hc_options_clear(struct hc_options *options)
     hc_strings_clear(&options->listen);
     hc_strings_clear(&options->local_roots);
     hc_strings_clear(&options->mirrors);
+    hc_strings_clear(&options->flags);
     free(options->auth.mode);
     free(options->auth.tokens_file);
     free(options->auth.jwt_issuer);
@@ -274,4 +313,14 @@ void hc_options_print(const struct hc_options *options, FILE *out)
         if (!hc_option_table[i].is_flag_only)
             hc_option_print(options, &hc_option_table[i], out);
     }
+}
+
+void hc_options_set_log(const struct hc_options *options)
+{
+    static const char *const names[] = {"error", "warn", "info", "debug"};
+    enum hc_log_level level = HC_LOG_ERROR;
+
+    while (strcmp(names[level], options->log_level) != 0)
+        level++;
+    hc_log_set(level, strcmp(options->log_format, "json") == 0);
 }

@@ -20,6 +20,7 @@ struct hc_options {
     struct hc_auth_settings auth;
     struct hc_tls_settings tls;
     struct hc_strings listen, local_roots, mirrors;
+    struct hc_strings flags; /* the command line: name, value, name, value... */
     char *http_listen, *config, *log_level, *log_format;
     bool check_config;
     unsigned workers, disk_workers, queue, client_connections;
@@ -33,8 +34,24 @@ struct hc_options {
  */
 int hc_options_load(struct hc_options *options, int argc, char **argv,
                     struct hc_error *err);
+
+/*
+ * The same for a program that runs: what the environment, the configuration file of now
+ * and the command line of `first` say. One thread at a time.
+ */
+int hc_options_load_again(struct hc_options *options, const struct hc_options *first,
+                          struct hc_error *err);
+
+/*
+ * What else is wrong, and only the start would find out: looks up the names of listeners,
+ * which may take a while. Files of callers are not read: see hc_auth_open().
+ */
+int hc_options_check(const struct hc_options *options, struct hc_error *err);
 void hc_options_clear(struct hc_options *options);
 HC_DEFINE_AUTO_VALUE(hc_options, hc_options_clear)
+
+/* Sets level and format of the log. */
+void hc_options_set_log(const struct hc_options *options);
 
 /* Prints "name: value" lines, without secrets. */
 void hc_options_print(const struct hc_options *options, FILE *out);

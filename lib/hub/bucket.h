@@ -51,4 +51,11 @@ static inline int64_t hc_bucket_take(struct hc_bucket *bucket, uint64_t amount,
     return wait_ms;
 }
 
+/* From now on that rate holds, without what is still to be waited for at the old one. */
+static inline void hc_bucket_set_rate(struct hc_bucket *bucket, uint64_t per_second)
+{
+    if (bucket->per_second != per_second)
+        *bucket = (struct hc_bucket){.per_second = per_second};
+}
+
 #endif

@@ -208,6 +208,13 @@ struct hc_endpoint *hc_endpoint_new(const char *url, unsigned requests_per_secon
     return hc_take(&endpoint);
 }
 
+void hc_endpoint_set_budget(struct hc_endpoint *endpoint, unsigned requests_per_second)
+{
+    HC_LOCKED(&endpoint->shared.lock);
+
+    hc_bucket_set_rate(&endpoint->shared.budget, requests_per_second);
+}
+
 void hc_endpoint_free(struct hc_endpoint *endpoint)
 {
     if (!endpoint)

@@ -20,6 +20,9 @@ struct hc_endpoint *hc_endpoint_new(const char *url, unsigned requests_per_secon
 void hc_endpoint_free(struct hc_endpoint *endpoint);
 HC_DEFINE_AUTO(hc_endpoint, hc_endpoint_free)
 
+/* From any thread; 0: no limit. */
+void hc_endpoint_set_budget(struct hc_endpoint *endpoint, unsigned requests_per_second);
+
 const char *hc_endpoint_url(const struct hc_endpoint *endpoint);
 
 /* For one request: hc_endpoint_acquire(), and if that returns 0 hc_endpoint_report().

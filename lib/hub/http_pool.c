@@ -175,6 +175,13 @@ void hc_http_pool_return(struct hc_http_pool *pool, CURL *curl, CURLM *connectio
         curl_close(curl, connections);
 }
 
+void hc_http_pool_set_bandwidth(struct hc_http_pool *pool, uint64_t bytes_per_second)
+{
+    HC_LOCKED(&pool->shared.lock);
+
+    hc_bucket_set_rate(&pool->shared.bandwidth, bytes_per_second);
+}
+
 int64_t hc_http_pool_take_bandwidth(struct hc_http_pool *pool, size_t bytes)
 {
     HC_LOCKED(&pool->shared.lock);

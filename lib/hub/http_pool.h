@@ -69,6 +69,8 @@ void hc_http_pool_allow_private(struct hc_http_pool *pool);
 CURL *hc_http_pool_borrow(struct hc_http_pool *pool, CURLM **connections);
 void hc_http_pool_return(struct hc_http_pool *pool, CURL *curl, CURLM *connections);
 
+void hc_http_pool_set_bandwidth(struct hc_http_pool *pool, uint64_t bytes_per_second);
+
 /* Takes `bytes` of the bandwidth; how long to wait before more may come. */
 int64_t hc_http_pool_take_bandwidth(struct hc_http_pool *pool, size_t bytes);
 

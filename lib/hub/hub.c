@@ -270,6 +270,14 @@ void hc_hub_close(struct hc_hub *hub)
     free(hub);
 }
 
+void hc_hub_set_rates(struct hc_hub *hub, unsigned requests_per_second,
+                      uint64_t bytes_per_second)
+{
+    hc_http_pool_set_bandwidth(hub->pool, bytes_per_second);
+    for (size_t i = 0; i < hub->endpoint_count; i++)
+        hc_endpoint_set_budget(hub->endpoints[i], requests_per_second);
+}
+
 int hc_hub_get(struct hc_hub *hub, const struct hc_hub_download *download,
                const struct hc_hub_credentials *credentials, struct hc_error *err)
 {

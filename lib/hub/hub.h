@@ -83,6 +83,10 @@ struct hc_hub *hc_hub_open(const struct hc_settings *settings, struct hc_error *
 void hc_hub_close(struct hc_hub *hub);
 HC_DEFINE_AUTO(hc_hub, hc_hub_close)
 
+/* The limits of the settings, from any thread, while requests run; 0: none. */
+void hc_hub_set_rates(struct hc_hub *hub, unsigned requests_per_second,
+                      uint64_t bytes_per_second);
+
 /*
  * HEAD …/resolve/<revision>/<path> (spec/hub-cache.md §2.2), following redirects (to
  * other hosts without the token, and only until commit and etag are known): commit, etag

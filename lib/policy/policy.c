@@ -36,7 +36,7 @@ int hc_policy_check(const struct hc_policy *policy,
     if (options->local_files_only)
         return hc_fail_field(err, HC_INVALID_OPTIONS, "options.force_download",
                              "force_download and local_files_only exclude each other");
-    if (policy->offline)
+    if (atomic_load_explicit(&policy->offline, memory_order_relaxed))
         return hc_fail_field(err, HC_INVALID_OPTIONS, "options.force_download",
                              "force_download needs the Hub, and offline mode is on");
     return 0;
@@ -45,7 +45,8 @@ int hc_policy_check(const struct hc_policy *policy,
 bool hc_policy_may_ask_hub(const struct hc_policy *policy,
                            const struct hc_fetch_options *options)
 {
-    return !policy->offline && !options->local_files_only;
+    return !atomic_load_explicit(&policy->offline, memory_order_relaxed) &&
+           !options->local_files_only;
 }
 
 /* How long until it is too old; negative: it is. A limit of 0 asks for an answer of
@@ -55,7 +56,9 @@ static int64_t policy_time_left(const struct hc_policy *policy,
                                 int64_t now_ms)
 {
     int64_t limit_ms =
-        options->has_max_staleness ? options->max_staleness_ms : policy->max_staleness_ms;
+        options->has_max_staleness
+            ? options->max_staleness_ms
+            : atomic_load_explicit(&policy->max_staleness_ms, memory_order_relaxed);
     int64_t age_ms;
 
     if (limit_ms <= 0 || __builtin_sub_overflow(now_ms, heard_ms, &age_ms))

@@ -15,9 +15,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Both may change while requests run: each decision loads what it needs once. */
 struct hc_policy {
-    bool offline;
-    int64_t max_staleness_ms;
+    atomic_bool offline;
+    atomic_int_least64_t max_staleness_ms;
 };
 
 /*

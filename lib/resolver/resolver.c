@@ -74,14 +74,14 @@ static int settings_copy(struct hc_settings *copy, const struct hc_settings *set
  * requests fail then, instead of asking the Hub without a token (policy/token.h). The
  * token itself is of no interest here, and is wiped.
  */
-static void resolver_note_token_file(struct hc_resolver *resolver)
+int hc_resolver_check_token(struct hc_resolver *resolver, struct hc_error *err)
 {
     char token[HC_TOKEN_MAX + 1];
-    struct hc_error ignored;
+    int result =
+        hc_token_choose(&resolver->settings, NULL, &resolver->had_token_file, token, err);
 
-    (void)hc_token_choose(&resolver->settings, NULL, &resolver->had_token_file, token,
-                          &ignored);
     explicit_bzero(token, sizeof token);
+    return result;
 }
 
 /*
@@ -108,6 +108,7 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
                                      struct hc_error *err)
 {
     HC_AUTO(hc_resolver) *resolver = calloc(1, sizeof *resolver);
+    struct hc_error ignored;
 
     if (!resolver) {
         (void)hc_fail_memory(err);
@@ -116,24 +117,18 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
     hc_shared_queries_init(&resolver->queries);
     if (settings_copy(&resolver->settings, settings, err) < 0)
         return NULL;
-    resolver->policy = (struct hc_policy){
-        .offline = settings->offline,
-        .max_staleness_ms = settings->max_staleness_ms,
-    };
     resolver->cache = hc_cache_open(settings->cache_dir, settings->no_symlinks, err);
     if (!resolver->cache)
         return NULL;
     hc_free_space_add_reclaimer(hc_cache_free_space(resolver->cache), hc_claim_reclaim,
                                 resolver->cache);
-    hc_memo_set_interval(hc_cache_memo(resolver->cache), settings->confirm_after_ms);
     atomic_store(&resolver->markers_swept_ms, hc_monotonic_ms());
-    if (settings->tree_memory > 0)
-        hc_tree_cache_set_budget(hc_cache_trees(resolver->cache), settings->tree_memory);
     hc_resolver_sweep(resolver);
-    resolver_note_token_file(resolver);
+    (void)hc_resolver_check_token(resolver, &ignored);
     resolver->hub = hc_hub_open(settings, err);
     if (!resolver->hub)
         return NULL;
+    hc_resolver_change(resolver, settings);
     resolver->download_workers = resolver_open_workers(settings, err);
     if (!resolver->download_workers)
         return NULL;
@@ -157,6 +152,25 @@ void hc_resolver_close(struct hc_resolver *resolver)
     hc_cache_close(resolver->cache);
     hc_settings_clear(&resolver->settings);
     free(resolver);
+}
+
+int hc_resolver_check_settings(const struct hc_settings *settings, struct hc_error *err)
+{
+    HC_AUTO(hc_hub) *hub = hc_hub_open(settings, err);
+
+    return hub ? 0 : -1;
+}
+
+void hc_resolver_change(struct hc_resolver *resolver, const struct hc_settings *settings)
+{
+    atomic_store(&resolver->policy.offline, settings->offline);
+    atomic_store(&resolver->policy.max_staleness_ms, settings->max_staleness_ms);
+    hc_memo_set_interval(hc_cache_memo(resolver->cache), settings->confirm_after_ms);
+    hc_tree_cache_set_budget(hc_cache_trees(resolver->cache), settings->tree_memory
+                                                                  ? settings->tree_memory
+                                                                  : HC_TREE_MEMORY);
+    hc_hub_set_rates(resolver->hub, settings->requests_per_second,
+                     settings->bytes_per_second);
 }
 
 void hc_resolver_watch(struct hc_resolver *resolver, hc_transfer_fn fn, void *ctx)
@@ -245,5 +259,5 @@ const char *hc_resolver_endpoint(const struct hc_resolver *resolver)
 
 bool hc_resolver_is_offline(const struct hc_resolver *resolver)
 {
-    return resolver->policy.offline;
+    return atomic_load(&resolver->policy.offline);
 }

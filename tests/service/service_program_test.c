@@ -286,6 +286,16 @@ static void an_unknown_key_is_an_error_with_its_line(void **state)
     assert_non_null(strstr(log, "line 3: there is no option 'quue'"));
 }
 
+static void assert_refused(struct world *world, const char *const *flags)
+{
+    HC_AUTO_FREE char *log = NULL;
+
+    assert_int_equal(world_run_server(world, flags), 2);
+    log = world_log(world);
+    assert_non_null(strstr(log, "hubcached: "));
+}
+
+/* --check-config finds all that the start finds. */
 static void bad_usage_exits_with_2(void **state)
 {
     static const char *const bad[][3] = {
@@ -293,15 +303,15 @@ static void bad_usage_exits_with_2(void **state)
         {"--grace-period", "5 minutes", NULL}, {"--log-level", "loud", NULL},
         {"--endpoint", "ftp://hub", NULL},     {"--token-file", "/no/such/file", NULL},
         {"--ca-file", "/no/such/file", NULL},  {"--mirror", "foo", NULL},
-        {"--listen", "nowhere", NULL},         {"argument", NULL, NULL}};
+        {"--listen", "nowhere", NULL},         {"--listen", "unix:", NULL},
+        {"--http-listen", "nowhere", NULL},    {"--auth-tokens", "/no/such/file", NULL},
+        {"--log-format", "xml", NULL},         {"argument", NULL, NULL}};
     struct world *world = *state;
 
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        HC_AUTO_FREE char *log = NULL;
-
-        assert_int_equal(world_run_server(world, bad[i]), 2);
-        log = world_log(world);
-        assert_non_null(strstr(log, "hubcached: "));
+        assert_refused(world, bad[i]);
+        assert_refused(world, (const char *const[]){"--check-config", bad[i][0],
+                                                    bad[i][1], NULL});
     }
 }
 

@@ -58,6 +58,21 @@ static void a_long_rest_saves_up_one_second_and_no_more(void **state)
     assert_int_equal(hc_bucket_take(&bucket, 500, 1000000), 500);
 }
 
+static void a_new_rate_holds_at_once(void **state)
+{
+    struct hc_bucket bucket = {.per_second = 1};
+
+    (void)state;
+    assert_int_equal(hc_bucket_take(&bucket, 3600, 5000), 3599000);
+    hc_bucket_set_rate(&bucket, 1);
+    assert_int_equal(hc_bucket_wait_ms(&bucket, 1, 5000), 3600000);
+    hc_bucket_set_rate(&bucket, 10);
+    assert_int_equal(hc_bucket_take(&bucket, 10, 5000), 0);
+    assert_int_equal(hc_bucket_take(&bucket, 1, 5000), 100);
+    hc_bucket_set_rate(&bucket, 0);
+    assert_int_equal(hc_bucket_take(&bucket, UINT32_MAX, 5000), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -66,6 +81,7 @@ int main(void)
         cmocka_unit_test(waiting_is_enough_and_time_refills),
         cmocka_unit_test(asking_how_long_takes_nothing),
         cmocka_unit_test(a_long_rest_saves_up_one_second_and_no_more),
+        cmocka_unit_test(a_new_rate_holds_at_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

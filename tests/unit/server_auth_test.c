@@ -247,6 +247,26 @@ static void a_wrong_or_missing_file_changes_nothing(void **state)
     assert_int_equal(identify_header(f, "Bearer bob-secret"), 1);
 }
 
+/* A reload reads what looks the same, and says what is wrong. */
+static void a_reload_reads_the_files_in_any_case(void **state)
+{
+    struct fixture *f = *state;
+
+    open_with_tokens(f, "alice sha256:" ALICE "\n");
+    assert_int_equal(hc_auth_reload(f->auth, &f->err), 0);
+    assert_int_equal(identify_header(f, "Bearer alice-secret"), 1);
+    temp_dir_write(f->dir, "tokens", "broken\n");
+    for (unsigned again = 0; again < 2; again++) {
+        assert_int_equal(hc_auth_reload(f->auth, &f->err), -1);
+        assert_int_equal(f->err.reason, HC_INVALID_OPTIONS);
+        assert_non_null(strstr(f->err.message, "tokens, line 1"));
+        assert_int_equal(identify_header(f, "Bearer alice-secret"), 1);
+    }
+    temp_dir_write(f->dir, "tokens", "bob sha256:" BOB "\n");
+    assert_int_equal(hc_auth_reload(f->auth, &f->err), 0);
+    assert_int_equal(identify_header(f, "Bearer bob-secret"), 1);
+}
+
 static void a_wrong_file_is_refused_at_the_start(void **state)
 {
     struct fixture *f = *state;
@@ -457,6 +477,7 @@ int main(void)
         TEST(a_changed_file_is_read_again),
         TEST(a_swapped_symlink_is_read_again),
         TEST(a_wrong_or_missing_file_changes_nothing),
+        TEST(a_reload_reads_the_files_in_any_case),
         TEST(a_wrong_file_is_refused_at_the_start),
         TEST(a_signed_token_is_its_subject_until_it_expires),
         TEST(a_rotated_key_is_read_and_a_withdrawn_one_refused),

@@ -289,6 +289,41 @@ static void a_token_file_from_an_option_replaces_the_environments_token(void **s
     temp_dir_remove(dir);
 }
 
+/* As a reload reads them: argp is not asked twice. */
+static void options_are_loaded_again_from_the_file_of_now(void **state)
+{
+    char *dir = temp_dir_make();
+    HC_AUTO_FREE char *file = temp_dir_path(dir, "config.yaml");
+    struct hc_options first, again;
+    struct hc_error err;
+
+    (void)state;
+    temp_dir_write(dir, "config.yaml", "queue: 5\nlisten: [a:1]\nlog-level: warn\n");
+    assert_int_equal(options_load(&first,
+                                  (const char *const[]){"--config", file, "--workers=7",
+                                                        "--local-root=/x", NULL},
+                                  &err),
+                     0);
+    temp_dir_write(dir, "config.yaml", "queue: 6\nlisten: [a:1]\nworkers: 8\n");
+    assert_int_equal(hc_options_load_again(&again, &first, &err), 0);
+
+    for (size_t i = 0; i < hc_option_count; i++) {
+        const struct hc_option *option = &hc_option_table[i];
+        bool has_changed =
+            strcmp(option->name, "queue") == 0 || strcmp(option->name, "log-level") == 0;
+
+        assert_int_equal(hc_option_is_equal(&first, &again, option), !has_changed);
+    }
+    assert_int_equal(again.queue, 6);
+    assert_string_equal(again.log_level, "info");
+    hc_options_clear(&again);
+    temp_dir_write(dir, "config.yaml", "queue: none\n");
+    assert_int_equal(hc_options_load_again(&again, &first, &err), -1);
+    hc_options_clear(&again);
+    hc_options_clear(&first);
+    temp_dir_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -302,6 +337,7 @@ int main(void)
         cmocka_unit_test(an_invalid_value_is_refused_by_the_name_of_its_option),
         cmocka_unit_test(errors_in_files_name_their_line),
         cmocka_unit_test(a_token_file_from_an_option_replaces_the_environments_token),
+        cmocka_unit_test(options_are_loaded_again_from_the_file_of_now),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

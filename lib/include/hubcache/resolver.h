@@ -243,6 +243,24 @@ typedef void (*hc_stale_fn)(void *ctx, const struct hc_stale *stale);
 HC_PUBLIC struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
                                                struct hc_error *err);
 
+/* -1: what hc_resolver_open() would say of the settings without looking at the volume. */
+HC_PUBLIC int hc_resolver_check_settings(const struct hc_settings *settings,
+                                         struct hc_error *err);
+
+/*
+ * From any thread, while calls run: from now on `offline`, `max_staleness_ms`,
+ * `confirm_after_ms`, `tree_memory`, `requests_per_second` and `bytes_per_second` of
+ * `settings` hold. Its other members are for hc_resolver_open() alone.
+ */
+HC_PUBLIC void hc_resolver_change(struct hc_resolver *resolver,
+                                  const struct hc_settings *settings);
+
+/*
+ * Whether the token of the settings can be sent: -1 as a request without a token of its
+ * own would fail, because of the token file. Having no token is no failure.
+ */
+HC_PUBLIC int hc_resolver_check_token(struct hc_resolver *resolver, struct hc_error *err);
+
 /* `fn` is called after every transfer. To be set before the first request. */
 HC_PUBLIC void hc_resolver_watch(struct hc_resolver *resolver, hc_transfer_fn fn,
                                  void *ctx);
