@@ -9,6 +9,7 @@
 
 #include "caller_memory.h"
 #include "caller_tokens.h"
+#include "certificate.h"
 #include "jwt.h"
 #include "jwt_keys.h"
 #include "jwt_source.h"
@@ -48,10 +49,11 @@ struct hc_auth {
     EVP_MD *sha256;
     struct {
         pthread_mutex_t lock;
-        struct hc_caller_tokens *tokens; /* NULL: none are configured */
-        struct hc_jwt_keys *keys;        /* NULL: none are known (yet) */
-        bool are_keys_wanted;            /* a token named one that is not known */
-        struct hc_caller_memory *memory;
+        struct hc_caller_tokens *tokens;       /* NULL: none are configured */
+        struct hc_jwt_keys *keys;              /* NULL: none are known (yet) */
+        bool are_keys_wanted;                  /* a token named one that is not known */
+        struct hc_caller_memory *memory;       /* of tokens and users */
+        struct hc_caller_memory *certificates; /* apart: a token can be any text */
         EVP_MD_CTX *digest;
     } shared;
 };
@@ -100,7 +102,7 @@ static int jwt_settings_check(const struct hc_auth_settings *settings,
     return 0;
 }
 
-int hc_auth_settings_check(const struct hc_auth_settings *settings, bool has_unix_socket,
+int hc_auth_settings_check(const struct hc_auth_settings *settings, bool knows_peers,
                            struct hc_error *err)
 {
     bool has_tokens = hc_auth_settings_have_tokens(settings);
@@ -109,11 +111,11 @@ int hc_auth_settings_check(const struct hc_auth_settings *settings, bool has_uni
         return hc_fail_field(err, HC_INVALID_OPTIONS, "auth",
                              "auth: 'none' contradicts auth-tokens and auth-jwt-issuer: "
                              "leave one out");
-    if (settings->is_required && !has_tokens && !has_unix_socket)
+    if (settings->is_required && !has_tokens && !knows_peers)
         return hc_fail_field(err, HC_INVALID_OPTIONS, "auth-required",
                              "auth-required: no caller could prove an identity: give "
-                             "auth-tokens or auth-jwt-issuer, or listen on a unix "
-                             "socket");
+                             "auth-tokens, auth-jwt-issuer or tls-client-ca, or listen "
+                             "on a unix socket");
     return jwt_settings_check(settings, err);
 }
 
@@ -317,7 +319,9 @@ struct hc_auth *hc_auth_open(const struct hc_auth_settings *settings,
     auth->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
     auth->shared.digest = EVP_MD_CTX_new();
     auth->shared.memory = hc_caller_memory_new(err);
-    if (!auth->end || !auth->sha256 || !auth->shared.digest || !auth->shared.memory) {
+    auth->shared.certificates = hc_caller_memory_new(err);
+    if (!auth->end || !auth->sha256 || !auth->shared.digest || !auth->shared.memory ||
+        !auth->shared.certificates) {
         (void)hc_fail_memory(err);
         return NULL;
     }
@@ -350,6 +354,7 @@ void hc_auth_close(struct hc_auth *auth)
     hc_jwt_keys_free(auth->shared.keys);
     hc_caller_tokens_free(auth->shared.tokens);
     hc_caller_memory_free(auth->shared.memory);
+    hc_caller_memory_free(auth->shared.certificates);
     EVP_MD_CTX_free(auth->shared.digest);
     EVP_MD_free(auth->sha256);
     hc_cancellation_free(auth->end);
@@ -409,15 +414,15 @@ struct shown_token {
 };
 
 /* The lock is held here and in the functions up to auth_identify_uid(). */
-static int token_hash(struct hc_auth *auth, struct shown_token *token,
-                      struct hc_error *err)
+static int credential_hash(struct hc_auth *auth, const char *text, size_t size,
+                           struct hc_credential_hash *hash, struct hc_error *err)
 {
     EVP_MD_CTX *digest = auth->shared.digest;
-    unsigned length = sizeof token->hash.bytes;
+    unsigned length = sizeof hash->bytes;
 
     if (EVP_DigestInit_ex2(digest, auth->sha256, NULL) &&
-        EVP_DigestUpdate(digest, token->text, token->size) &&
-        EVP_DigestFinal_ex(digest, token->hash.bytes, &length))
+        EVP_DigestUpdate(digest, text, size) &&
+        EVP_DigestFinal_ex(digest, hash->bytes, &length))
         return 0;
     return hc_fail(err, HC_INTERNAL, "OpenSSL refuses to hash");
 }
@@ -462,7 +467,7 @@ static int auth_identify_token(struct hc_auth *auth, struct shown_token *token,
 {
     struct hc_jwt_result result;
 
-    if (token_hash(auth, token, err) < 0)
+    if (credential_hash(auth, token->text, token->size, &token->hash, err) < 0)
         return -1;
     *caller = hc_caller_memory_recall(auth->shared.memory, &token->hash, token->now_s);
     if (*caller)
@@ -470,6 +475,29 @@ static int auth_identify_token(struct hc_auth *auth, struct shown_token *token,
     if (auth_decide(auth, token, &result, err) < 0)
         return -1;
     hc_caller_memory_keep(auth->shared.memory, &token->hash, result.caller, result.end_s);
+    *caller = result.caller;
+    return 1;
+}
+
+/* A certificate that is remembered costs a hash and a look-up, too. */
+static int auth_identify_certificate(struct hc_auth *auth,
+                                     const struct hc_credential *credential,
+                                     int64_t now_s, struct hc_caller **caller,
+                                     struct hc_error *err)
+{
+    struct hc_certificate_result result;
+    struct hc_credential_hash hash;
+
+    if (credential_hash(auth, credential->certificate, credential->certificate_size,
+                        &hash, err) < 0)
+        return -1;
+    *caller = hc_caller_memory_recall(auth->shared.certificates, &hash, now_s);
+    if (*caller)
+        return 1;
+    if (hc_certificate_identify(credential->certificate, credential->certificate_size,
+                                now_s, &result) < 0)
+        return credential_refuse(result.flaw, err);
+    hc_caller_memory_keep(auth->shared.certificates, &hash, result.caller, result.end_s);
     *caller = result.caller;
     return 1;
 }
@@ -504,6 +532,8 @@ int hc_auth_identify(struct hc_auth *auth, const struct hc_credential *credentia
             return -1;
         return auth_identify_token(auth, &token, caller, err);
     }
+    if (credential->certificate)
+        return auth_identify_certificate(auth, credential, now_s, caller, err);
     if (credential->has_uid)
         return auth_identify_uid(auth, credential->uid, now_s, caller, err);
     if (auth->settings->is_required)
@@ -521,6 +551,7 @@ int hc_auth_admit(void *ctx, struct hc_rpc_call *call, struct hc_error *err)
         return 0;
     (void)hc_rpc_call_header(call, "authorization", &credential.authorization,
                              &credential.size);
+    credential.certificate = hc_rpc_call_certificate(call, &credential.certificate_size);
     credential.has_uid = hc_rpc_call_uid(call, &credential.uid);
     return hc_auth_identify(auth, &credential, (int64_t)time(NULL), &request->identity,
                             err) < 0

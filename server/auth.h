@@ -2,12 +2,15 @@
 /*
  * Decides who calls. A caller proves its identity by a token in the header
  * "authorization: Bearer …", which is a line of --auth-tokens or a JWT signed by a key of
- * --auth-jwt-keys, or by the connection: the kernel says which user connected to a unix
- * socket. A header comes before a connection.
+ * --auth-jwt-keys, or by the connection: by the certificate that the client has shown
+ * over TLS, or by the user who, as the kernel says, has connected to a unix socket. A
+ * header comes before a connection.
  *
  *     no way to check a token is configured    the header identifies no caller
  *     the header has a token that is accepted  its caller
  *     the header has anything else             refused, never treated as anonymous
+ *     no header, a certificate of the client   the caller that it names; refused if it
+ *                                              names none
  *     no header, a unix socket                 the caller "uid:<n>"
  *     no header                                anonymous; refused with --auth-required
  *
@@ -39,8 +42,11 @@ struct hc_auth_settings {
 /* Whether any way to check a token is configured. */
 bool hc_auth_settings_have_tokens(const struct hc_auth_settings *settings);
 
-/* INVALID_OPTIONS: settings that contradict each other. */
-int hc_auth_settings_check(const struct hc_auth_settings *settings, bool has_unix_socket,
+/*
+ * INVALID_OPTIONS: settings that contradict each other. `knows_peers`: there are unix
+ * sockets, or clients that show certificates.
+ */
+int hc_auth_settings_check(const struct hc_auth_settings *settings, bool knows_peers,
                            struct hc_error *err);
 
 /* Reads the files. `settings` is borrowed. INVALID_OPTIONS names a wrong file. */
@@ -72,6 +78,8 @@ int hc_auth_reload(struct hc_auth *auth, struct hc_error *err);
 struct hc_credential {
     const char *authorization; /* the header; NULL: the call has none */
     size_t size;
+    const char *certificate; /* the client's, in PEM; NULL: it has shown none */
+    size_t certificate_size;
     bool has_uid; /* the call came over a unix socket, from a process of that user */
     uid_t uid;
 };

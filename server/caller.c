@@ -70,8 +70,10 @@ void hc_caller_release(struct hc_caller *caller)
 
 const char *hc_caller_kind_name(enum hc_caller_kind kind)
 {
-    static const char *const names[] = {
-        [HC_CALLER_TOKEN] = "token", [HC_CALLER_JWT] = "jwt", [HC_CALLER_UID] = "uid"};
+    static const char *const names[] = {[HC_CALLER_TOKEN] = "token",
+                                        [HC_CALLER_JWT] = "jwt",
+                                        [HC_CALLER_UID] = "uid",
+                                        [HC_CALLER_CERTIFICATE] = "certificate"};
 
     return names[kind];
 }

@@ -18,7 +18,8 @@
 enum hc_caller_kind {
     HC_CALLER_TOKEN = 1, /* a line of --auth-tokens */
     HC_CALLER_JWT = 2,   /* a signed token, such as that of a Kubernetes ServiceAccount */
-    HC_CALLER_UID = 3    /* the user of a process that connected to a unix socket */
+    HC_CALLER_UID = 3,   /* the user of a process that connected to a unix socket */
+    HC_CALLER_CERTIFICATE = 4 /* of a client, over TLS */
 };
 
 enum { HC_CALLER_NAME_MAX = 512, HC_CALLER_GROUPS_MAX = 32 };
@@ -42,7 +43,7 @@ struct hc_caller *hc_caller_hold(struct hc_caller *caller);
 void hc_caller_release(struct hc_caller *caller);
 HC_DEFINE_AUTO(hc_caller, hc_caller_release)
 
-/* "token", "jwt", "uid". */
+/* "token", "jwt", "uid", "certificate". */
 const char *hc_caller_kind_name(enum hc_caller_kind kind);
 
 #endif

@@ -400,10 +400,14 @@ static int server_start_threads(struct server *server, struct hc_error *err)
 }
 
 /* Scripts and tests wait for these lines on standard output. */
-static void server_announce(const struct hc_auth *auth, const struct hc_strings *bound)
+static void server_announce(const struct server *server)
 {
+    const struct hc_strings *bound = &server->bound;
+    bool is_mutual = server->tls && hc_tls_clients(server->tls) == HC_TLS_ALL_CLIENTS;
+
     for (size_t i = 0; i < bound->count; i++) {
-        hc_auth_warn_of_listener(auth, bound->items[i]);
+        if (!is_mutual)
+            hc_auth_warn_of_listener(server->auth, bound->items[i]);
         (void)printf("listening %s\n", bound->items[i]);
         HC_LOG(HC_LOG_INFO, "listening", HC_TEXT("address", bound->items[i]));
     }
@@ -421,7 +425,7 @@ static int server_run(const struct hc_options *options, int signals,
         server_open_services(&server, err) < 0 || server_open_rpc(&server, err) < 0 ||
         server_bind(&server, err) < 0 || server_start_threads(&server, err) < 0)
         return -1;
-    server_announce(server.auth, &server.bound);
+    server_announce(&server);
     is_well = server_serve(&server);
     server_stop_serving(&server);
     return is_well ? 0

@@ -186,12 +186,11 @@ static int options_add_mirrors(struct hc_options *options, struct hc_error *err)
 
 static int options_check_auth(const struct hc_options *options, struct hc_error *err)
 {
-    bool has_unix_socket = false;
+    bool knows_peers = options->tls.client_ca;
 
     for (size_t i = 0; i < options->listen.count; i++)
-        has_unix_socket =
-            has_unix_socket || hc_text_starts(options->listen.items[i], "unix:");
-    return hc_auth_settings_check(&options->auth, has_unix_socket, err);
+        knows_peers = knows_peers || hc_text_starts(options->listen.items[i], "unix:");
+    return hc_auth_settings_check(&options->auth, knows_peers, err);
 }
 
 /* Options that depend on more than one layer or member. */

@@ -160,6 +160,12 @@ void hc_rpc_call_peer(const struct hc_rpc_call *call, char address[HC_RPC_PEER_M
 /* True: the call came over a unix socket, to which a process of user `*uid` connected. */
 bool hc_rpc_call_uid(const struct hc_rpc_call *call, uid_t *uid);
 
+/*
+ * The certificate that the client has shown over TLS, in PEM, borrowed until the end of
+ * the call; TLS has checked it. NULL: it has shown none.
+ */
+const char *hc_rpc_call_certificate(const struct hc_rpc_call *call, size_t *size);
+
 /* Finishes a call with `message`. Only within `start`, for a call that is not parked. */
 void hc_rpc_call_reply(struct hc_rpc_call *call, const ProtobufCMessage *message);
 

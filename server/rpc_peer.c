@@ -11,10 +11,12 @@
  */
 #include "connections.h"
 #include "rpc_core.h"
+#include "tls.h"
 
 #include <base/text.h>
 
 #include <arpa/inet.h>
+#include <grpc/grpc_security.h>
 #include <grpc/support/alloc.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -76,6 +78,31 @@ void hc_rpc_call_peer(const struct hc_rpc_call *call, char address[HC_RPC_PEER_M
     if (fd >= 0 && getpeername(fd, (struct sockaddr *)&socket, &size) == 0)
         (void)getnameinfo((struct sockaddr *)&socket, size, address, HC_RPC_PEER_MAX,
                           NULL, 0, NI_NUMERICHOST);
+}
+
+/*
+ * The context is that of the connection, which the call holds; to take and release it
+ * once more is two atomic operations.
+ */
+const char *hc_rpc_call_certificate(const struct hc_rpc_call *call, size_t *size)
+{
+    const struct hc_tls *tls = call->rpc->tls;
+    const grpc_auth_property *property;
+    grpc_auth_property_iterator properties;
+    grpc_auth_context *context;
+
+    if (!tls || hc_tls_clients(tls) == HC_TLS_NO_CLIENTS)
+        return NULL;
+    context = grpc_call_auth_context(call->core);
+    if (!context)
+        return NULL;
+    properties =
+        grpc_auth_context_find_properties_by_name(context,
+                                                  GRPC_X509_PEM_CERT_PROPERTY_NAME);
+    property = grpc_auth_property_iterator_next(&properties);
+    grpc_auth_context_release(context);
+    *size = property ? property->value_length : 0;
+    return property ? property->value : NULL;
 }
 
 /* gRPC allocates the name of a connection, so it is asked only if there are unix sockets.

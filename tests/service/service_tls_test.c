@@ -16,6 +16,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define ALICE "0c848abb03307b06cf70cd4e29c157dc81af5e94ab3eb1d0c59a120269572376"
+
 /* Certificates of one test; the server's is in the world's directory. */
 struct tls_world {
     struct world *world;
@@ -240,6 +242,58 @@ static void optional_certificates_are_checked_if_shown(void **state)
     cert_free(foreign);
 }
 
+/* Calls for a file; the reason of the failure, or "". */
+static void assert_call(struct tls_world *f, const struct cert *client,
+                        const char *authorization, const char *reason)
+{
+    HC_AUTO_FREE char *cert = cert_pem(client);
+    HC_AUTO_FREE char *key = cert_key_pem(client);
+    const Hubcache__V1__ResolveFileRequest request = file_request("config.json");
+    struct rpc_client *connected =
+        rpc_client_open_tls(f->address,
+                            &(struct rpc_tls){.ca = f->ca, .cert = cert, .key = key});
+    struct rpc_call *call;
+
+    assert_non_null(connected);
+    call =
+        rpc_call_start(connected, &(struct rpc_request){.path = METHOD("ResolveFile"),
+                                                        .message = &request.base,
+                                                        .authorization = authorization});
+    (void)rpc_call_await(call);
+    assert_string_equal(rpc_call_reason(call), reason);
+    rpc_call_free(call);
+    rpc_client_close(connected);
+}
+
+/* It is enough for --auth-required. A certificate without a name is let in by TLS, and
+ * calls with a token. */
+static void a_certificate_names_the_caller(void **state)
+{
+    struct tls_world *f = *state;
+    struct cert *nameless =
+        cert_make(&(struct cert_wish){.issuer = f->authority, .common_name = "root"});
+    HC_AUTO_FREE char *tokens = temp_dir_path(f->world->dir, "tokens");
+    HC_AUTO_FREE char *clients = temp_dir_path(f->world->dir, "clients.crt");
+    HC_AUTO_FREE char *log = NULL;
+
+    temp_dir_write(f->world->dir, "clients.crt", f->ca);
+    temp_dir_write(f->world->dir, "tokens", "alice sha256:" ALICE "\n");
+    serve(f,
+          (const char *const[]){"--tls-client-ca", clients, "--auth-required",
+                                "--auth-tokens", tokens, "--log-level", "debug", NULL});
+    assert_call(f, f->client, NULL, "");
+    assert_call(f, f->client, "Bearer alice-secret", "");
+    assert_call(f, f->client, "Bearer wrong", "CALLER_UNAUTHENTICATED");
+    assert_call(f, nameless, NULL, "CALLER_UNAUTHENTICATED");
+    assert_call(f, nameless, "Bearer alice-secret", "");
+    cert_free(nameless);
+    log = world_log(f->world);
+    assert_non_null(strstr(log, "\"caller\":\"spiffe://test/ns/ml/sa/train\","
+                                "\"by\":\"certificate\""));
+    assert_non_null(strstr(log, "\"caller\":\"alice\",\"by\":\"token\""));
+    assert_null(strstr(log, "BEGIN"));
+}
+
 /* --- rotation ------------------------------------------------------------------------
  */
 
@@ -432,6 +486,8 @@ int main(void)
                                         tls_setup, tls_teardown),
         cmocka_unit_test_setup_teardown(optional_certificates_are_checked_if_shown,
                                         tls_setup, tls_teardown),
+        cmocka_unit_test_setup_teardown(a_certificate_names_the_caller, tls_setup,
+                                        tls_teardown),
         cmocka_unit_test_setup_teardown(a_certificate_is_replaced_while_calls_run,
                                         tls_setup, tls_teardown),
         cmocka_unit_test_setup_teardown(a_secret_whose_symlinks_are_swapped_is_read_again,

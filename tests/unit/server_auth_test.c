@@ -7,11 +7,13 @@
 #include <test.h>
 
 #include <base/auto.h>
+#include <cert_maker.h>
 #include <jwt_maker.h>
 #include <server/auth.h>
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ALICE "0c848abb03307b06cf70cd4e29c157dc81af5e94ab3eb1d0c59a120269572376"
@@ -464,6 +466,62 @@ static void settings_that_contradict_are_refused(void **state)
     }
 }
 
+/* A header comes first; a certificate is asked again at its end; and one that names no
+ * caller is refused, never anonymous. */
+static void a_certificate_is_its_caller_unless_a_header_says_more(void **state)
+{
+    struct fixture *f = *state;
+    int64_t now_s = (int64_t)time(NULL);
+    struct cert *named = cert_make(&(
+        struct cert_wish){.names = {{.kind = CERT_URI, .text = "spiffe://td/ns/ml/sa/a"}},
+                          .ends_in_s = 600});
+    struct cert *nameless = cert_make(&(struct cert_wish){.common_name = "root"});
+    HC_AUTO_FREE char *pem = cert_pem(named);
+    HC_AUTO_FREE char *nameless_pem = cert_pem(nameless);
+    struct hc_credential shown = {.certificate = pem, .certificate_size = strlen(pem)};
+
+    open_with_tokens(f, "alice sha256:" ALICE "\n");
+    for (unsigned again = 0; again < 2; again++) {
+        assert_int_equal(identify_at(f, &shown, now_s), 1);
+        assert_string_equal(f->caller->name, "spiffe://td/ns/ml/sa/a");
+        assert_int_equal(f->caller->kind, HC_CALLER_CERTIFICATE);
+    }
+    assert_refused(f, identify_at(f, &shown, now_s + 700));
+    shown.authorization = "Bearer alice-secret";
+    shown.size = strlen(shown.authorization);
+    assert_int_equal(identify_at(f, &shown, now_s), 1);
+    assert_string_equal(f->caller->name, "alice");
+    shown.authorization = "Bearer wrong-secret";
+    assert_refused(f, identify_at(f, &shown, now_s));
+    shown = (struct hc_credential){.certificate = nameless_pem,
+                                   .certificate_size = strlen(nameless_pem)};
+    assert_refused(f, identify_at(f, &shown, now_s));
+    cert_free(named);
+    cert_free(nameless);
+}
+
+/* The memory of tokens is another one than that of certificates. */
+static void the_text_of_a_certificate_is_no_token(void **state)
+{
+    struct fixture *f = *state;
+    struct cert *named = cert_make_client(NULL, "spiffe://td/ns/ml/sa/a");
+    HC_AUTO_FREE char *pem = cert_pem(named);
+    char header[4096];
+
+    open_with_tokens(f, "alice sha256:" ALICE "\n");
+    assert_int_equal(identify_at(f,
+                                 &(struct hc_credential){.certificate = pem,
+                                                         .certificate_size = strlen(pem)},
+                                 (int64_t)time(NULL)),
+                     1);
+    (void)snprintf(header, sizeof header, "Bearer %s", pem);
+    assert_refused(f, identify_at(f,
+                                  &(struct hc_credential){.authorization = header,
+                                                          .size = strlen(header)},
+                                  (int64_t)time(NULL)));
+    cert_free(named);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, auth_set_up, auth_tear_down)
@@ -482,6 +540,8 @@ int main(void)
         TEST(a_signed_token_is_its_subject_until_it_expires),
         TEST(a_rotated_key_is_read_and_a_withdrawn_one_refused),
         TEST(both_kinds_of_tokens_can_be_configured),
+        TEST(a_certificate_is_its_caller_unless_a_header_says_more),
+        TEST(the_text_of_a_certificate_is_no_token),
         cmocka_unit_test(settings_that_contradict_are_refused),
     };
 
