@@ -25,6 +25,7 @@
 #include "reload.h"
 #include "request_log.h"
 #include "rpc.h"
+#include "sandbox.h"
 #include "service_health.h"
 #include "service_reflection.h"
 #include "service_resolver.h"
@@ -484,6 +485,17 @@ static int program_check(const struct hc_options *options)
     return EXIT_SUCCESS;
 }
 
+/* Without it the server is no worse than others: that is no reason not to serve. */
+static void sandbox_enter(const struct hc_options *options)
+{
+    struct hc_error err;
+
+    if (options->allow_core_dumps)
+        hc_sandbox_allow_dumps(true);
+    if (strcmp(options->sandbox, "on") == 0 && hc_sandbox_enter(&err) < 0)
+        HC_LOG(HC_LOG_WARN, "no sandbox", HC_TEXT("error", err.message));
+}
+
 int main(int argc, char **argv)
 {
     static struct process_end end = {.status = -1}; /* its thread outlives every scope */
@@ -492,12 +504,14 @@ int main(int argc, char **argv)
     struct hc_error err;
     int status;
 
+    hc_sandbox_allow_dumps(false);
     hangup_block();
     if (hc_options_load(&options, argc, argv, &err) < 0)
         return program_fail(&err, EXIT_BAD_OPTIONS);
     if (options.check_config)
         return program_check(&options);
     hc_options_set_log(&options);
+    sandbox_enter(&options);
     /* gRPC would log in its own format. There are no other threads yet. */
     (void)setenv("GRPC_VERBOSITY", "NONE", 0); /* NOLINT(concurrency-mt-unsafe) */
     hc_listener_raise_limit();

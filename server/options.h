@@ -22,7 +22,8 @@ struct hc_options {
     struct hc_strings listen, local_roots, mirrors;
     struct hc_strings flags; /* the command line: name, value, name, value... */
     char *http_listen, *config, *log_level, *log_format;
-    bool check_config;
+    char *sandbox;
+    bool check_config, allow_core_dumps;
     unsigned workers, disk_workers, queue, client_connections;
     int64_t max_connection_age_ms, max_connection_idle_ms; /* 0: no limit */
     int64_t grace_period_ms;

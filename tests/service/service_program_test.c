@@ -178,7 +178,8 @@ static void a_thread_that_hangs_does_not_keep_the_process_alive(void **state)
     pid_t threads[256];
     size_t count;
 
-    world_serve(world, (const char *const[]){"--grace-period", "100ms", NULL});
+    world_serve(world, (const char *const[]){"--grace-period", "100ms",
+                                             "--allow-core-dumps", NULL});
     running = start_stalled_file(world);
     count = hang_threads(world, threads, sizeof threads / sizeof *threads);
     world_stop_server(world);
