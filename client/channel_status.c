@@ -149,7 +149,9 @@ static const struct {
     {"empty address list",
      "this machine has no authorities to trust, unless one is named "
      "as the TLS CA; or the name has no address"},
-    {"SSL_ERROR_SSL", "the two sides have no TLS in common"},
+    {"SSL_ERROR_SSL", "the signature of its certificate is not that of the trusted "
+                      "authority of that name, or "
+                      "the two sides have no TLS in common"},
 };
 
 static const char *tls_failure_meaning(const struct hc_channel_status *status)
