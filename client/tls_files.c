@@ -13,7 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PEM_MAX = 2 * 1024 * 1024 }; /* the bundles of a system have 200 to 400 KB */
+enum {
+    PEM_MAX = 2 * 1024 * 1024, /* the bundles of a system have 200 to 400 KB */
+    PAIR_READS_MAX = 3
+};
 
 static void cert_auto(X509 **cert)
 {
@@ -118,16 +121,32 @@ static int identity_check(const struct hc_tls_files *tls,
     return 0;
 }
 
-static int identity_read(const struct hc_tls_files *tls, struct hc_tls_texts *content,
+static int identity_read(const struct hc_tls_files *tls, struct hc_tls_texts *texts,
                          struct hc_error *err)
 {
-    if (!tls->cert_file)
-        return 0;
-    content->cert = pem_read(tls->cert_file, "tls_cert_file", err);
-    if (!content->cert)
+    texts->cert = pem_read(tls->cert_file, "tls_cert_file", err);
+    if (!texts->cert)
         return -1;
-    content->key = pem_read(tls->key_file, "tls_key_file", err);
-    return content->key ? identity_check(tls, content, err) : -1;
+    texts->key = pem_read(tls->key_file, "tls_key_file", err);
+    return texts->key ? identity_check(tls, texts, err) : -1;
+}
+
+/* A pair may be replaced between the two reads, and then fits when it is read again. */
+static int identity_read_pair(const struct hc_tls_files *tls, struct hc_tls_texts *texts,
+                              struct hc_error *err)
+{
+    for (unsigned i = 1; tls->cert_file; i++) {
+        HC_AUTO_VALUE(hc_tls_texts) pair = {0};
+
+        if (identity_read(tls, &pair, err) == 0) {
+            texts->cert = hc_take(&pair.cert);
+            texts->key = hc_take(&pair.key);
+            return 0;
+        }
+        if (i == PAIR_READS_MAX)
+            return -1;
+    }
+    return 0;
 }
 
 int hc_tls_files_read(const struct hc_tls_files *tls, struct hc_tls_texts *content,
@@ -135,7 +154,7 @@ int hc_tls_files_read(const struct hc_tls_files *tls, struct hc_tls_texts *conte
 {
     HC_AUTO_VALUE(hc_tls_texts) read = {0};
 
-    if (ca_read(tls, &read, err) < 0 || identity_read(tls, &read, err) < 0)
+    if (ca_read(tls, &read, err) < 0 || identity_read_pair(tls, &read, err) < 0)
         return -1;
     *content = read;
     read = (struct hc_tls_texts){0};

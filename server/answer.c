@@ -242,9 +242,14 @@ static void details_add_error_info(struct details *details, const struct hc_erro
     details_add(details, &info.base, "type.googleapis.com/google.rpc.ErrorInfo");
 }
 
-/* A Hub may send Retry-After with every status; these are worth a retry. */
+/*
+ * A Hub may send Retry-After with every status; these are worth a retry. hubcache itself
+ * asks for one when it does not know the key of a caller's token yet.
+ */
 static unsigned error_retry_ms(const struct hc_error *err)
 {
+    if (err->reason == HC_CALLER_UNAUTHENTICATED)
+        return err->retry_after_ms;
     switch (hc_reason_status(err->reason)) {
     case HC_STATUS_UNAVAILABLE:
     case HC_STATUS_RESOURCE_EXHAUSTED:

@@ -123,9 +123,9 @@ class PythonLoad:
 class ProgramLoad:
     """A program that calls until its standard input ends, and then says how it went."""
 
-    def __init__(self, *command):
+    def __init__(self, *command, environment=None):
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True,
-                                        stdout=subprocess.PIPE, env=CLEAN)
+                                        stdout=subprocess.PIPE, env=CLEAN | (environment or {}))
 
     def finish(self):
         output, _ = self.process.communicate("", timeout=TIMEOUT)

@@ -171,14 +171,15 @@ class Hub:
 
 class Server:
     """A running hubcached. Attributes of the contract are called by name:
-    server.ResolveFile(repo_id="org/m", filename="x") fails with grpc.RpcError."""
+    server.ResolveFile(repo_id="org/m", filename="x") fails with grpc.RpcError. With TLS it needs
+    the `credentials` of a channel."""
 
     def __init__(self, pb, cache, endpoint, *, arguments=(), environment=None, umask=0o022,
-                 before=(), binary=None):
+                 before=(), binary=None, listen="127.0.0.1:0", credentials=None):
         self.pb = pb
         self.cache = pathlib.Path(cache)
         self.log_path = self.cache.with_name(self.cache.name + ".log")
-        command = [*before, binary or program("hubcached"), "--listen", "127.0.0.1:0",
+        command = [*before, binary or program("hubcached"), "--listen", listen,
                    "--cache-dir", str(cache), "--endpoint", endpoint, *arguments]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
@@ -188,7 +189,8 @@ class Server:
         line = self.process.stdout.readline()
         assert line.startswith("listening "), f"{line!r}: {self.log()}"
         self.address = line.split()[1]
-        self.channel = grpc.insecure_channel(self.address)
+        self.channel = grpc.secure_channel(self.address, credentials) if credentials else \
+            grpc.insecure_channel(self.address)
         self.stub = pb.grpc.ResolverStub(self.channel)
 
     def log(self):

@@ -169,6 +169,24 @@ static void a_failure_has_the_time_to_wait_and_a_page_to_read(void **state)
     hc_answer_release(elsewhere);
 }
 
+/* Its key may be known soon; the Hub's own refusal stays. */
+static void a_caller_may_be_asked_to_try_again_but_not_a_hub_token(void **state)
+{
+    struct hc_error caller = {.reason = HC_CALLER_UNAUTHENTICATED,
+                              .retry_after_ms = 2000};
+    struct hc_error hub = {.reason = HC_HUB_UNAUTHORIZED, .retry_after_ms = 2000};
+    struct hc_answer *later = hc_answer_of_error(&caller, NULL, NULL);
+    struct hc_answer *never = hc_answer_of_error(&hub, NULL, NULL);
+    ProtobufCMessage *retry = status_detail(later, &google__rpc__retry_info__descriptor);
+
+    (void)state;
+    assert_non_null(retry);
+    assert_null(status_detail(never, &google__rpc__retry_info__descriptor));
+    protobuf_c_message_free_unpacked(retry, NULL);
+    hc_answer_release(later);
+    hc_answer_release(never);
+}
+
 static void a_failure_names_the_field_at_fault(void **state)
 {
     struct hc_error err;
@@ -237,6 +255,7 @@ int main(void)
         cmocka_unit_test(a_failure_names_its_file),
         cmocka_unit_test(a_failure_has_its_numbers_and_names),
         cmocka_unit_test(a_failure_has_the_time_to_wait_and_a_page_to_read),
+        cmocka_unit_test(a_caller_may_be_asked_to_try_again_but_not_a_hub_token),
         cmocka_unit_test(a_failure_names_the_field_at_fault),
         cmocka_unit_test(bytes_that_are_not_utf8_do_not_get_out),
         cmocka_unit_test(the_longest_failure_fits_into_a_trailer),
