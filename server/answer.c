@@ -39,7 +39,8 @@ static struct hc_answer *answer_allocate(size_t size, const char *message)
     answer->reason = HC_OK;
     answer->retry_ms = 0;
     answer->tail = answer->next = NULL;
-    answer->commit[0] = '\0';
+    answer->facts = (struct hc_facts){.source = HC_SOURCE_UNSPECIFIED};
+    answer->subject = NULL;
     answer->bytes = room;
     answer->size = size;
     answer->message = memcpy(room + size, message, text);
@@ -114,7 +115,7 @@ struct hc_answer *hc_answer_wrap(unsigned number, const struct hc_answer *inner)
         return NULL;
     memcpy(answer_bytes(answer), head, used);
     memcpy(answer_bytes(answer) + used, inner->bytes, inner->size);
-    memcpy(answer->commit, inner->commit, sizeof answer->commit);
+    answer->facts = inner->facts;
     return answer;
 }
 
@@ -347,9 +348,12 @@ void hc_answer_set_next(struct hc_answer *answer, struct hc_answer *next)
     answer->next = hc_answer_hold(next);
 }
 
-void hc_answer_set_commit(struct hc_answer *answer, const char *commit)
+bool hc_answer_set_subject(struct hc_answer *answer, const struct hc_subject *subject)
 {
-    (void)hc_format(answer->commit, sizeof answer->commit, "%s", commit);
+    answer->subject = malloc(sizeof *subject);
+    if (answer->subject)
+        *answer->subject = *subject;
+    return answer->subject;
 }
 
 struct hc_answer *hc_answer_hold(struct hc_answer *answer)
@@ -364,6 +368,7 @@ void hc_answer_release(struct hc_answer *answer)
     while (answer && atomic_fetch_sub(&answer->holders, 1) == 1) {
         struct hc_answer *rest = answer->tail ? answer->tail : answer->next;
 
+        free(answer->subject);
         free(answer);
         answer = rest;
     }

@@ -34,7 +34,8 @@ struct hc_answer {
     struct hc_answer *tail; /* its bytes are the rest of the message; NULL: none */
     struct hc_answer *next; /* the message that is sent after it; NULL: it is the last.
                                     Either this or `tail` is NULL */
-    char commit[HC_COMMIT_SIZE]; /* that was resolved; "" when there is none */
+    struct hc_facts facts;
+    struct hc_subject *subject; /* of an answer that is kept; else NULL */
     atomic_uint holders;
 };
 
@@ -66,8 +67,11 @@ void hc_answer_set_tail(struct hc_answer *answer, struct hc_answer *tail);
 /* Before the answer is shared: `next`, which it holds, is sent after it. */
 void hc_answer_set_next(struct hc_answer *answer, struct hc_answer *next);
 
-/* Before the answer is shared. */
-void hc_answer_set_commit(struct hc_answer *answer, const char *commit);
+/*
+ * Before the answer is shared: copies what it is about, for the log of the calls that get
+ * it without being decoded. False: memory is short.
+ */
+bool hc_answer_set_subject(struct hc_answer *answer, const struct hc_subject *subject);
 
 struct hc_answer *hc_answer_hold(struct hc_answer *answer);
 void hc_answer_release(struct hc_answer *answer);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One line per event on standard error: level, message, and fields as key=value, as text
- * or as JSON. A value from outside cannot break out of its line. Callers log neither
+ * One line per event on standard error: time, level, message, and fields as key=value, as
+ * text or as JSON. A value from outside cannot break out of its line. Callers log neither
  * tokens nor the queries of URLs. The level and the format are the program's only global
  * state. Callable from any thread.
  *
@@ -24,11 +24,14 @@ struct hc_log_field {
     const char *key;
     const char *text; /* NULL: the number */
     int64_t number;
+    bool is_microseconds; /* shown in milliseconds, with three decimals */
 };
 
 #define HC_TEXT(name, value) ((struct hc_log_field){.key = (name), .text = (value)})
 #define HC_NUMBER(name, value)                                                           \
     ((struct hc_log_field){.key = (name), .number = (int64_t)(value)})
+#define HC_MICROSECONDS(name, value)                                                     \
+    ((struct hc_log_field){.key = (name), .number = (value), .is_microseconds = true})
 
 #define HC_LOG(level, message, ...)                                                      \
     do {                                                                                 \
@@ -53,7 +56,7 @@ int hc_log_start(struct hc_error *err);
  */
 void hc_log_stop(void);
 
-/* Lines dropped since the start of the program. */
+/* Lines dropped since hc_log_start(). */
 uint64_t hc_log_dropped(void);
 
 #endif

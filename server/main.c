@@ -172,9 +172,12 @@ static int await_signal(int signals, int other, int64_t timeout_ms)
 /* Tells health and metrics what the newest probe of the volume says. */
 static void server_tend_health(const struct server *server, int64_t now_ms)
 {
+    struct hc_volume_space space;
     struct hc_error err;
     bool is_usable = hc_volume_probe_is_usable(server->probe, now_ms, &err);
 
+    hc_volume_probe_space(server->probe, &space);
+    hc_metrics_set_space(server->metrics, &space);
     if (!hc_health_service_set_volume(server->health, is_usable))
         return;
     hc_metrics_set_volume(server->metrics, is_usable);
@@ -367,7 +370,7 @@ static int server_bind(struct server *server, struct hc_error *err)
                                      .coalescer =
                                          hc_resolver_service_coalescer(server->service),
                                      .resolver = server->resolver,
-                                     .listener = hc_rpc_listener(server->rpc),
+                                     .rpc = server->rpc,
                                      .reads = hc_resolver_service_reads(server->service),
                                      .reload = server->reload};
     char address[ADDRESS_SIZE];

@@ -9,15 +9,46 @@
  */
 #include "metrics.h"
 
+#include "caller_counts.h"
 #include "connections.h"
+#include "exposition.h"
+#include "histogram.h"
 #include "listener.h"
 #include "log.h"
 #include "read_stream.h"
 #include "reload.h"
+#include "request_log.h"
 
 #include <base/error.h>
+#include <base/text.h>
 
 #include <inttypes.h>
+#include <openssl/crypto.h>
+
+/* What became of calls, in as few classes as a graph can show. */
+enum outcome {
+    OUTCOME_OK,
+    OUTCOME_CANCELLED,
+    OUTCOME_INVALID,
+    OUTCOME_NOT_FOUND,
+    OUTCOME_DENIED,
+    OUTCOME_EXHAUSTED,
+    OUTCOME_UNAVAILABLE,
+    OUTCOME_DEADLINE,
+    OUTCOME_ERROR,
+    OUTCOME_COUNT
+};
+
+static const char *const outcome_names[OUTCOME_COUNT] = {"ok",          "cancelled",
+                                                         "invalid",     "not_found",
+                                                         "denied",      "exhausted",
+                                                         "unavailable", "deadline",
+                                                         "error"};
+
+enum {
+    KINDS_MAX = 8,  /* of callers; 0: anonymous */
+    SOURCES_MAX = 4 /* of answers */
+};
 
 /* Zeroed memory is a set of counters at 0: calloc() makes it. */
 struct hc_metrics {
@@ -25,9 +56,15 @@ struct hc_metrics {
         _Atomic(const char *) path; /* NULL: never called */
         atomic_uint_least64_t by_reason[HC_REASON_COUNT];
         atomic_uint_least64_t unreasoned; /* failures without a reason */
+        struct hc_histogram durations[OUTCOME_COUNT];
     } methods[HC_RPC_METHODS_MAX];
-    atomic_uint_least64_t hits;
+    struct hc_caller_counts *callers;
+    atomic_uint_least64_t accepted[KINDS_MAX], refused; /* callers */
+    atomic_uint_least64_t hits, misses;
+    atomic_uint_least64_t by_source[SOURCES_MAX]; /* answers */
     atomic_bool is_volume_unusable;
+    atomic_bool is_space_known;
+    atomic_uint_least64_t volume_size, volume_available;
     atomic_uint_least64_t stale_by_reason[HC_REASON_COUNT];
     struct {
         atomic_uint_least64_t by_reason[HC_REASON_COUNT];
@@ -38,15 +75,21 @@ struct hc_metrics {
 
 struct hc_metrics *hc_metrics_new(struct hc_error *err)
 {
-    struct hc_metrics *metrics = calloc(1, sizeof *metrics);
+    HC_AUTO(hc_metrics) *metrics = calloc(1, sizeof *metrics);
 
-    if (!metrics)
+    if (!metrics) {
         (void)hc_fail_memory(err);
-    return metrics;
+        return NULL;
+    }
+    metrics->callers = hc_caller_counts_new(err);
+    return metrics->callers ? hc_take(&metrics) : NULL;
 }
 
 void hc_metrics_free(struct hc_metrics *metrics)
 {
+    if (!metrics)
+        return;
+    hc_caller_counts_free(metrics->callers);
     free(metrics);
 }
 
@@ -56,10 +99,51 @@ static void counter_add(atomic_uint_least64_t *counter, uint64_t amount)
     atomic_fetch_add_explicit(counter, amount, memory_order_relaxed);
 }
 
+static enum outcome code_outcome(unsigned code)
+{
+    switch (code) {
+    case HC_STATUS_OK:
+        return OUTCOME_OK;
+    case HC_STATUS_CANCELLED:
+        return OUTCOME_CANCELLED;
+    case HC_STATUS_INVALID_ARGUMENT:
+    case HC_CODE_UNIMPLEMENTED:
+        return OUTCOME_INVALID;
+    case HC_STATUS_NOT_FOUND:
+        return OUTCOME_NOT_FOUND;
+    case HC_STATUS_PERMISSION_DENIED:
+    case HC_STATUS_UNAUTHENTICATED:
+        return OUTCOME_DENIED;
+    case HC_STATUS_RESOURCE_EXHAUSTED:
+        return OUTCOME_EXHAUSTED;
+    case HC_STATUS_UNAVAILABLE:
+        return OUTCOME_UNAVAILABLE;
+    case HC_STATUS_DEADLINE_EXCEEDED:
+        return OUTCOME_DEADLINE;
+    default:
+        return OUTCOME_ERROR;
+    }
+}
+
+/* Of a call of a method that asks for a caller: probes of health do not. */
+static void count_caller(struct hc_metrics *metrics, const struct hc_request *request,
+                         const struct hc_answer *answer)
+{
+    const struct hc_caller *caller = request->identity;
+
+    if (answer->reason == HC_CALLER_UNAUTHENTICATED)
+        counter_add(&metrics->refused, 1);
+    else
+        counter_add(&metrics->accepted[caller ? caller->kind : 0], 1);
+    if (caller)
+        hc_caller_counts_add(metrics->callers, caller, answer->code == HC_STATUS_OK);
+}
+
 void hc_metrics_add_request(struct hc_metrics *metrics, const struct hc_request *request,
-                            const struct hc_answer *answer)
+                            const struct hc_answer *answer, int64_t duration_us)
 {
     unsigned number = request->method_number;
+    enum outcome outcome = code_outcome(answer->code);
 
     atomic_store_explicit(&metrics->methods[number].path, request->method,
                           memory_order_relaxed);
@@ -67,6 +151,16 @@ void hc_metrics_add_request(struct hc_metrics *metrics, const struct hc_request 
         counter_add(&metrics->methods[number].unreasoned, 1);
     else
         counter_add(&metrics->methods[number].by_reason[answer->reason], 1);
+    hc_histogram_record(&metrics->methods[number].durations[outcome], duration_us);
+    if (request->facts.source != HC_SOURCE_UNSPECIFIED)
+        counter_add(&metrics->by_source[request->facts.source], 1);
+    if (number > 0 && !hc_text_starts(request->method, "/grpc.health."))
+        count_caller(metrics, request, answer);
+}
+
+void hc_metrics_add_miss(struct hc_metrics *metrics)
+{
+    counter_add(&metrics->misses, 1);
 }
 
 void hc_metrics_add_hit(struct hc_metrics *metrics)
@@ -91,19 +185,6 @@ void hc_metrics_add_transfer(struct hc_metrics *metrics,
     counter_add(&metrics->transfers.waited_ms, transfer->waited_ms);
 }
 
-/* Prometheus wants HELP and TYPE once for each name, before its samples. */
-static void write_head(FILE *out, const char *name, const char *type, const char *help)
-{
-    (void)fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
-}
-
-static void write_one(FILE *out, const char *name, const char *type, const char *help,
-                      uint64_t value)
-{
-    write_head(out, name, type, help);
-    (void)fprintf(out, "%s %" PRIu64 "\n", name, value);
-}
-
 /* A pair of method and reason that never happened has no line: most of the matrix. */
 static void write_request(FILE *out, const char *path, const char *reason,
                           atomic_uint_least64_t *counter)
@@ -123,8 +204,9 @@ static void write_request(FILE *out, const char *path, const char *reason,
  */
 static void write_requests(struct hc_metrics *metrics, FILE *out)
 {
-    write_head(out, "hubcache_requests_total", "counter",
-               "Calls that are over, by method and reason of failure (OK: none).");
+    hc_exposition_head(
+        out, "hubcache_requests_total", "counter",
+        "Calls that are over, by method and reason of failure (OK: none).");
     for (unsigned i = 0; i < HC_RPC_METHODS_MAX; i++) {
         const char *path = atomic_load(&metrics->methods[i].path);
 
@@ -136,25 +218,16 @@ static void write_requests(struct hc_metrics *metrics, FILE *out)
     }
 }
 
-/* Prometheus' base unit is the second; the counters hold milliseconds. */
-static void write_seconds(FILE *out, const char *name, const char *help,
-                          atomic_uint_least64_t *counter_ms)
-{
-    uint64_t ms = atomic_load(counter_ms);
-
-    write_head(out, name, "counter", help);
-    (void)fprintf(out, "%s %" PRIu64 ".%03" PRIu64 "\n", name, ms / 1000, ms % 1000);
-}
-
 /* The three sources together are the bytes of the files, whatever the retries. */
 static void write_sources(struct hc_metrics *metrics, FILE *out)
 {
     static const char line[] =
         "hubcache_transfer_bytes_total{source=\"%s\"} %" PRIu64 "\n";
 
-    write_head(out, "hubcache_transfer_bytes_total", "counter",
-               "Bytes of transfers that are over: fetched from the Hub, resumed from an "
-               "earlier transfer, or found in another repo of the cache.");
+    hc_exposition_head(
+        out, "hubcache_transfer_bytes_total", "counter",
+        "Bytes of transfers that are over: fetched from the Hub, resumed from an "
+        "earlier transfer, or found in another repo of the cache.");
     (void)fprintf(out, line, "hub", atomic_load(&metrics->transfers.fetched_bytes));
     (void)fprintf(out, line, "resumed", atomic_load(&metrics->transfers.resumed_bytes));
     (void)fprintf(out, line, "shared", atomic_load(&metrics->transfers.shared_bytes));
@@ -163,7 +236,7 @@ static void write_sources(struct hc_metrics *metrics, FILE *out)
 static void write_by_reason(FILE *out, const char *name, const char *help,
                             atomic_uint_least64_t counters[HC_REASON_COUNT])
 {
-    write_head(out, name, "counter", help);
+    hc_exposition_head(out, name, "counter", help);
     for (unsigned reason = 0; reason < HC_REASON_COUNT; reason++) {
         uint64_t count = atomic_load(&counters[reason]);
 
@@ -179,25 +252,109 @@ static void write_transfers(struct hc_metrics *metrics, FILE *out)
                     "Transfers that are over, by reason of failure (OK: none).",
                     metrics->transfers.by_reason);
     write_sources(metrics, out);
-    write_one(out, "hubcache_downloaded_bytes_total", "counter",
-              "Bytes fetched from the Hub.",
-              atomic_load(&metrics->transfers.fetched_bytes));
-    write_one(out, "hubcache_transfer_retries_total", "counter",
-              "Requests for bytes that had to be repeated.",
-              atomic_load(&metrics->transfers.retries));
-    write_seconds(out, "hubcache_transfer_seconds_total",
-                  "Time that transfers took, with all waiting.",
-                  &metrics->transfers.duration_ms);
-    write_seconds(out, "hubcache_transfer_waited_seconds_total",
-                  "Of these, time spent waiting for another process that fetched it.",
-                  &metrics->transfers.waited_ms);
+    hc_exposition_counter(out, "hubcache_downloaded_bytes_total",
+                          "Bytes fetched from the Hub.",
+                          atomic_load(&metrics->transfers.fetched_bytes));
+    hc_exposition_counter(out, "hubcache_transfer_retries_total",
+                          "Requests for bytes that had to be repeated.",
+                          atomic_load(&metrics->transfers.retries));
+    hc_exposition_seconds(out, "hubcache_transfer_seconds_total",
+                          "Time that transfers took, with all waiting.",
+                          atomic_load(&metrics->transfers.duration_ms));
+    hc_exposition_seconds(
+        out, "hubcache_transfer_waited_seconds_total",
+        "Of these, time spent waiting for another process that fetched it.",
+        atomic_load(&metrics->transfers.waited_ms));
+}
+
+static void write_durations(struct hc_metrics *metrics, FILE *out)
+{
+    static const char name[] = "hubcache_request_duration_seconds";
+    char labels[256];
+
+    hc_exposition_head(out, name, "histogram",
+                       "Time from the arrival of a call to its answer, by method and "
+                       "outcome.");
+    for (unsigned i = 0; i < HC_RPC_METHODS_MAX; i++) {
+        const char *path = atomic_load(&metrics->methods[i].path);
+
+        for (unsigned outcome = 0; path && outcome < OUTCOME_COUNT; outcome++) {
+            (void)hc_format(labels, sizeof labels, "method=\"%s\",outcome=\"%s\"", path,
+                            outcome_names[outcome]);
+            hc_histogram_write(&metrics->methods[i].durations[outcome], name, labels,
+                               out);
+        }
+    }
+}
+
+static void write_in_progress(const struct hc_rpc *rpc, FILE *out)
+{
+    const char *path;
+    unsigned count;
+
+    hc_exposition_head(out, "hubcache_requests_in_progress", "gauge",
+                       "Calls that have arrived and have no answer yet.");
+    for (unsigned i = 0; hc_rpc_count_calls(rpc, i, &path, &count); i++)
+        (void)fprintf(out, "hubcache_requests_in_progress{method=\"%s\"} %u\n", path,
+                      count);
+}
+
+static void write_callers(struct hc_metrics *metrics, FILE *out)
+{
+    static const char line[] =
+        "hubcache_auth_decisions_total{kind=\"%s\",outcome=\"%s\"} %" PRIu64 "\n";
+
+    hc_exposition_head(out, "hubcache_auth_decisions_total", "counter",
+                       "Calls by what has proved the caller's identity, and those that "
+                       "were refused.");
+    (void)fprintf(out, line, "unknown", "refused", atomic_load(&metrics->refused));
+    (void)fprintf(out, line, "anonymous", "accepted", atomic_load(metrics->accepted));
+    for (unsigned kind = 1; kind < KINDS_MAX; kind++) {
+        uint64_t count = atomic_load(&metrics->accepted[kind]);
+
+        if (count > 0)
+            (void)fprintf(out, line, hc_caller_kind_name((enum hc_caller_kind)kind),
+                          "accepted", count);
+    }
+    hc_caller_counts_write(metrics->callers, out);
+}
+
+static void write_answers(struct hc_metrics *metrics, FILE *out)
+{
+    hc_exposition_counter(out, "hubcache_hits_total",
+                          "Requests for files that the disk alone has answered.",
+                          atomic_load(&metrics->hits));
+    hc_exposition_counter(out, "hubcache_misses_total",
+                          "Requests for which the Hub had to be asked; equal ones at the "
+                          "same time count once.",
+                          atomic_load(&metrics->misses));
+    hc_exposition_head(out, "hubcache_answers_total", "counter",
+                       "Answers with files, by where the bytes were: cache, hub, local.");
+    for (unsigned source = HC_SOURCE_CACHE; source < SOURCES_MAX; source++)
+        (void)fprintf(out, "hubcache_answers_total{source=\"%s\"} %" PRIu64 "\n",
+                      hc_source_name((enum hc_source)source),
+                      atomic_load(&metrics->by_source[source]));
+}
+
+static void write_volume(struct hc_metrics *metrics, FILE *out)
+{
+    hc_exposition_gauge(out, "hubcache_volume_usable",
+                        "1 while the cache volume answers, 0 while it does not.",
+                        !atomic_load(&metrics->is_volume_unusable));
+    if (!atomic_load(&metrics->is_space_known))
+        return;
+    hc_exposition_gauge(out, "hubcache_volume_size_bytes", "Size of the cache volume.",
+                        atomic_load(&metrics->volume_size));
+    hc_exposition_gauge(out, "hubcache_volume_available_bytes",
+                        "Of it, what is free for hubcached.",
+                        atomic_load(&metrics->volume_available));
 }
 
 /* One gauge of both pools of threads. */
 static void write_pools(FILE *out, const char *name, const char *help, unsigned disk,
                         unsigned hub)
 {
-    write_head(out, name, "gauge", help);
+    hc_exposition_head(out, name, "gauge", help);
     (void)fprintf(out, "%s{pool=\"disk\"} %u\n%s{pool=\"hub\"} %u\n", name, disk, name,
                   hub);
 }
@@ -207,14 +364,15 @@ static void write_clients(struct hc_listener *listener, FILE *out)
     struct hc_connection_counts counts;
 
     hc_connections_count(hc_listener_connections(listener), &counts);
-    write_one(out, "hubcache_client_connections", "gauge", "gRPC connections.",
-              counts.open);
-    write_one(out, "hubcache_client_connections_refused_total", "counter",
-              "gRPC connections that were closed at once: there were too many.",
-              counts.refused);
-    write_one(out, "hubcache_client_connections_cut_total", "counter",
-              "gRPC connections that were ended because they flooded the server.",
-              counts.cut);
+    hc_exposition_gauge(out, "hubcache_client_connections", "gRPC connections.",
+                        counts.open);
+    hc_exposition_counter(
+        out, "hubcache_client_connections_refused_total",
+        "gRPC connections that were closed at once: there were too many.",
+        counts.refused);
+    hc_exposition_counter(
+        out, "hubcache_client_connections_cut_total",
+        "gRPC connections that were ended because they flooded the server.", counts.cut);
 }
 
 static void write_reads(struct hc_read_streams *reads, FILE *out)
@@ -223,9 +381,10 @@ static void write_reads(struct hc_read_streams *reads, FILE *out)
     uint64_t bytes;
 
     hc_read_streams_count(reads, &open, &bytes);
-    write_one(out, "hubcache_read_streams", "gauge", "Calls of ReadFile that run.", open);
-    write_one(out, "hubcache_read_bytes_total", "counter",
-              "Bytes of files read for calls of ReadFile.", bytes);
+    hc_exposition_gauge(out, "hubcache_read_streams", "Calls of ReadFile that run.",
+                        open);
+    hc_exposition_counter(out, "hubcache_read_bytes_total",
+                          "Bytes of files read for calls of ReadFile.", bytes);
 }
 
 static void write_reloads(struct hc_reload *reload, FILE *out)
@@ -233,13 +392,14 @@ static void write_reloads(struct hc_reload *reload, FILE *out)
     struct hc_reload_status status;
 
     hc_reload_status(reload, &status);
-    write_one(out, "hubcache_config_last_reload_successful", "gauge",
-              "1 if the last reload found nothing wrong, also before the first one.",
-              !status.has_failed);
-    write_one(out, "hubcache_config_last_reload_success_timestamp_seconds", "gauge",
-              "When configuration and files were last read and found right.",
-              (uint64_t)status.good_s);
-    write_head(out, "hubcache_reloads_total", "counter", "Reloads, by result.");
+    hc_exposition_gauge(
+        out, "hubcache_config_last_reload_successful",
+        "1 if the last reload found nothing wrong, also before the first one.",
+        !status.has_failed);
+    hc_exposition_gauge(out, "hubcache_config_last_reload_success_timestamp_seconds",
+                        "When configuration and files were last read and found right.",
+                        (uint64_t)status.good_s);
+    hc_exposition_head(out, "hubcache_reloads_total", "counter", "Reloads, by result.");
     (void)fprintf(out,
                   "hubcache_reloads_total{result=\"success\"} %" PRIu64 "\n"
                   "hubcache_reloads_total{result=\"failure\"} %" PRIu64 "\n",
@@ -258,20 +418,21 @@ static void write_gauges(const struct hc_gauges *gauges, FILE *out)
     hc_workers_count(gauges->hub, &running[1], &queued[1]);
     hc_coalescer_count(gauges->coalescer, &unfinished, &waiting);
     hc_resolver_count(gauges->resolver, &transfers, &connections);
-    write_one(out, "hubcache_waiting_calls", "gauge",
-              "Calls that wait for the disk or the Hub.", waiting);
+    hc_exposition_gauge(out, "hubcache_waiting_calls",
+                        "Calls that wait for the disk or the Hub.", waiting);
     write_pools(out, "hubcache_running_jobs", "Worker threads that run a job.",
                 running[0], running[1]);
     write_pools(out, "hubcache_queued_jobs", "Jobs that wait for a worker thread.",
                 queued[0], queued[1]);
-    write_one(out, "hubcache_transfers", "gauge", "Transfers that run.", transfers);
-    write_one(out, "hubcache_connections", "gauge", "Connections that fetch bytes.",
-              connections);
-    write_clients(gauges->listener, out);
+    hc_exposition_gauge(out, "hubcache_transfers", "Transfers that run.", transfers);
+    hc_exposition_gauge(out, "hubcache_connections", "Connections that fetch bytes.",
+                        connections);
+    write_clients(hc_rpc_listener(gauges->rpc), out);
     write_reads(gauges->reads, out);
     write_reloads(gauges->reload, out);
-    write_one(out, "hubcache_log_lines_dropped_total", "counter",
-              "Lines of the log that its reader did not take in time.", hc_log_dropped());
+    hc_exposition_counter(out, "hubcache_log_lines_dropped_total",
+                          "Lines of the log that its reader did not take in time.",
+                          hc_log_dropped());
 }
 
 void hc_metrics_set_volume(struct hc_metrics *metrics, bool is_usable)
@@ -279,23 +440,39 @@ void hc_metrics_set_volume(struct hc_metrics *metrics, bool is_usable)
     atomic_store(&metrics->is_volume_unusable, !is_usable);
 }
 
+void hc_metrics_set_space(struct hc_metrics *metrics, const struct hc_volume_space *space)
+{
+    atomic_store(&metrics->volume_size, space->size);
+    atomic_store(&metrics->volume_available, space->available);
+    atomic_store(&metrics->is_space_known, space->is_known);
+}
+
+static void write_build(FILE *out)
+{
+    hc_exposition_head(out, "hubcache_build_info", "gauge",
+                       "The version of hubcached and of libraries that it runs with.");
+    (void)fprintf(out,
+                  "hubcache_build_info{version=\"%s\",grpc=\"%s\",openssl=\"%s\"} 1\n",
+                  hc_version(), hc_rpc_library_version(),
+                  OpenSSL_version(OPENSSL_VERSION_STRING));
+}
+
 void hc_metrics_write(struct hc_metrics *metrics, const struct hc_gauges *gauges,
                       FILE *out)
 {
-    write_head(out, "hubcache_build_info", "gauge", "The version of hubcached.");
-    (void)fprintf(out, "hubcache_build_info{version=\"%s\"} 1\n", hc_version());
+    write_build(out);
+    hc_exposition_process(out);
     write_requests(metrics, out);
-    write_one(out, "hubcache_hits_total", "counter",
-              "Requests for files that the disk alone has answered.",
-              atomic_load(&metrics->hits));
+    write_durations(metrics, out);
+    write_in_progress(gauges->rpc, out);
+    write_callers(metrics, out);
+    write_answers(metrics, out);
     write_by_reason(
         out, "hubcache_stale_answers_total",
         "Older answers given in place of newer ones, by the reason why the Hub "
         "did not answer.",
         metrics->stale_by_reason);
     write_transfers(metrics, out);
-    write_one(out, "hubcache_volume_usable", "gauge",
-              "1 while the cache volume answers, 0 while it does not.",
-              !atomic_load(&metrics->is_volume_unusable));
+    write_volume(metrics, out);
     write_gauges(gauges, out);
 }

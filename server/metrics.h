@@ -8,6 +8,7 @@
 
 #include "coalescer.h"
 #include "rpc.h"
+#include "volume_probe.h"
 
 #include <base/workers.h>
 #include <hubcache/resolver.h>
@@ -22,7 +23,7 @@ struct hc_gauges {
     struct hc_workers *disk, *hub; /* the pools */
     struct hc_coalescer *coalescer;
     struct hc_resolver *resolver;
-    struct hc_listener *listener;
+    struct hc_rpc *rpc;
     struct hc_read_streams *reads;
     struct hc_reload *reload;
 };
@@ -33,10 +34,11 @@ HC_DEFINE_AUTO(hc_metrics, hc_metrics_free)
 
 /* Counts a call that is over. */
 void hc_metrics_add_request(struct hc_metrics *metrics, const struct hc_request *request,
-                            const struct hc_answer *answer);
+                            const struct hc_answer *answer, int64_t duration_us);
 
-/* Counts a request that the disk alone has answered. */
+/* Counts a request that the disk alone has answered, and one that it has not. */
 void hc_metrics_add_hit(struct hc_metrics *metrics);
+void hc_metrics_add_miss(struct hc_metrics *metrics);
 
 /* Counts a stale answer by the reason for it. */
 void hc_metrics_add_stale(struct hc_metrics *metrics, enum hc_reason reason);
@@ -47,6 +49,10 @@ void hc_metrics_add_transfer(struct hc_metrics *metrics,
 
 /* The volume is usable from the start, until this says otherwise. */
 void hc_metrics_set_volume(struct hc_metrics *metrics, bool is_usable);
+
+/* From then on the page has it, if it is known. */
+void hc_metrics_set_space(struct hc_metrics *metrics,
+                          const struct hc_volume_space *space);
 
 void hc_metrics_write(struct hc_metrics *metrics, const struct hc_gauges *gauges,
                       FILE *out);

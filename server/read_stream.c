@@ -50,6 +50,7 @@ struct read_stream {
     int fd;             /* -1: not open yet */
     uint64_t next, end; /* the request's offset and length, until the file is open */
     bool is_first;      /* the next message names the file */
+    struct hc_facts facts;
     struct {
         pthread_mutex_t lock;
         struct hc_answer *ready; /* the next message */
@@ -110,9 +111,9 @@ static void stream_finish(struct read_stream *stream, struct hc_answer *answer)
 static void stream_fail(struct read_stream *stream, const struct hc_error *err)
 {
     const struct hc_request *request = hc_rpc_call_request(stream->call);
-    const struct hc_target target = {.id = request->repo_id,
-                                     .type = request->repo_type,
-                                     .revision = request->revision};
+    const struct hc_target target = {.id = request->subject.repo_id,
+                                     .type = request->subject.repo_type,
+                                     .revision = request->subject.revision};
     HC_AUTO(hc_answer) *failure =
         hc_answer_of_error(err, &target,
                            stream->resolved ? stream->resolved->file->filename : NULL);
@@ -275,9 +276,10 @@ static struct hc_answer *stream_read(struct read_stream *stream, struct hc_error
     memcpy(room + fields_size, head, head_size);
     if (stream_read_bytes(stream, room + fields_size + head_size, count, err) < 0)
         return NULL;
-    hc_answer_set_commit(message, stream->resolved->file->commit_hash);
     stream->is_first = false;
     stream->next += count;
+    stream->facts.bytes += count;
+    message->facts = stream->facts;
     atomic_fetch_add_explicit(&stream->streams->bytes, count, memory_order_relaxed);
     return hc_take(&message);
 }
@@ -375,6 +377,8 @@ static int stream_set_resolved(struct read_stream *stream, const struct hc_answe
 {
     stream->resolved =
         hubcache__v1__resolve_file_response__unpack(NULL, answer->size, answer->bytes);
+    stream->facts = answer->facts;
+    stream->facts.bytes = 0; /* are read */
     return stream->resolved ? 0 : hc_fail_memory(err);
 }
 

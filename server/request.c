@@ -20,21 +20,24 @@
 
 enum { TOKEN_MAX = 4096 };
 
-void hc_request_init(struct hc_request *request, uint64_t id, int64_t deadline_ms,
+void hc_request_init(struct hc_request *request, uint64_t id, int64_t arrived_ns,
                      struct hc_arena *arena)
 {
     request->method = "unknown";
     request->method_number = 0;
     request->id = id;
-    request->deadline_ms = deadline_ms;
+    request->arrived_ns = arrived_ns;
+    request->deadline_ms = HC_NO_DEADLINE;
     request->arena = arena;
     request->caller = 0;
     request->identity = NULL;
     request->hub_token = "";
-    request->repo_type = HC_REPO_DEFAULT;
-    request->repo_id[0] = '\0';
-    request->revision[0] = '\0';
-    request->commit[0] = '\0';
+    request->subject.repo_type = HC_REPO_DEFAULT;
+    request->subject.repo_id[0] = '\0';
+    request->subject.revision[0] = '\0';
+    request->subject.filename[0] = '\0';
+    request->subject.patterns[0] = '\0';
+    request->facts = (struct hc_facts){.source = HC_SOURCE_UNSPECIFIED};
 }
 
 void hc_request_clear(struct hc_request *request)
@@ -90,17 +93,31 @@ static void text_copy_start(char *out, size_t size, const char *text)
     out[length] = '\0';
 }
 
-void hc_request_set_target(struct hc_request *request, const struct hc_target *target)
+void hc_request_set_target(struct hc_request *request, const struct hc_target *target,
+                           const char *filename)
 {
-    request->repo_type = target->type == HC_REPO_DEFAULT ? HC_REPO_MODEL : target->type;
-    text_copy_start(request->repo_id, sizeof request->repo_id, target->id);
-    text_copy_start(request->revision, sizeof request->revision,
+    struct hc_subject *subject = &request->subject;
+
+    subject->repo_type = target->type == HC_REPO_DEFAULT ? HC_REPO_MODEL : target->type;
+    text_copy_start(subject->repo_id, sizeof subject->repo_id, target->id);
+    text_copy_start(subject->revision, sizeof subject->revision,
                     target->revision ? target->revision : "main");
+    if (filename)
+        text_copy_start(subject->filename, sizeof subject->filename, filename);
 }
 
-void hc_request_set_commit(struct hc_request *request, const char *commit)
+void hc_request_add_pattern(struct hc_request *request, char sign, const char *pattern)
 {
-    text_copy_start(request->commit, sizeof request->commit, commit);
+    char *patterns = request->subject.patterns;
+    size_t used = strlen(patterns);
+    const size_t size = sizeof request->subject.patterns;
+
+    if (size - used < 4)
+        return;
+    if (used > 0)
+        patterns[used++] = ' ';
+    patterns[used++] = sign;
+    text_copy_start(patterns + used, size - used, pattern);
 }
 
 void hc_request_identify(struct hc_request *request, const struct hc_rpc_call *call)

@@ -19,15 +19,37 @@ struct hc_caller;
 struct hc_rpc_call;
 
 enum {
-    HC_REQUEST_REPO_SIZE = 208,    /* an id has 200 bytes at most; the rest is left out */
-    HC_REQUEST_REVISION_SIZE = 128 /* likewise: it is for the log only */
+    HC_REQUEST_REPO_SIZE = 208, /* an id has 200 bytes at most; the rest is left out */
+    HC_REQUEST_REVISION_SIZE = 128, /* likewise: it is for the log only */
+    HC_REQUEST_FILES_SIZE = 512,    /* likewise */
+    HC_REQUEST_ETAG_SIZE = 80       /* a SHA-256, or the start of what is no hash */
+};
+
+/* What a call is about, for log and audit; "": not known (yet). */
+struct hc_subject {
+    enum hc_repo_type repo_type;
+    char repo_id[HC_REQUEST_REPO_SIZE];
+    char revision[HC_REQUEST_REVISION_SIZE];
+    char filename[HC_REQUEST_FILES_SIZE]; /* of a file; "" for several */
+    char patterns[HC_REQUEST_FILES_SIZE]; /* of a snapshot: "+PATTERN -PATTERN" */
+};
+
+/* What a call got, likewise. */
+struct hc_facts {
+    char commit[HC_COMMIT_SIZE]; /* "" when there is none */
+    char etag[HC_REQUEST_ETAG_SIZE];
+    enum hc_source source;
+    bool is_stale;
+    unsigned files;
+    uint64_t bytes; /* of these files; of ReadFile: those that were read */
 };
 
 struct hc_request {
     const char *method;     /* its path, or "unknown"; static */
     unsigned method_number; /* of its counters; 0: there is no such method */
     uint64_t id;            /* of this process; in each line of the log about the call */
-    int64_t deadline_ms;    /* on the monotonic clock, or HC_NO_DEADLINE */
+    int64_t arrived_ns;     /* on the monotonic clock */
+    int64_t deadline_ms;    /* likewise, or HC_NO_DEADLINE */
     uint64_t caller;        /* hash of the caller's identity; 0: the call names none */
     struct hc_caller *identity; /* held; NULL: anonymous */
 
@@ -37,15 +59,12 @@ struct hc_request {
     size_t size;
     const char *hub_token; /* the caller's own Hub token, or "" */
 
-    /* The repo of the request; "": not known (yet). */
-    enum hc_repo_type repo_type;
-    char repo_id[HC_REQUEST_REPO_SIZE];
-    char revision[HC_REQUEST_REVISION_SIZE];
-    char commit[HC_COMMIT_SIZE]; /* of the answer */
+    struct hc_subject subject;
+    struct hc_facts facts; /* of the answer */
 };
 
 /* The edge makes a new one. */
-void hc_request_init(struct hc_request *request, uint64_t id, int64_t deadline_ms,
+void hc_request_init(struct hc_request *request, uint64_t id, int64_t arrived_ns,
                      struct hc_arena *arena);
 
 /* At the end of the call: releases the identity. */
@@ -59,9 +78,10 @@ void hc_request_clear(struct hc_request *request);
 int hc_request_read_token(struct hc_request *request, const struct hc_rpc_call *call,
                           struct hc_error *err);
 
-/* For the log. Both copy. */
-void hc_request_set_target(struct hc_request *request, const struct hc_target *target);
-void hc_request_set_commit(struct hc_request *request, const char *commit);
+/* For the log. All copy. `filename` may be NULL. */
+void hc_request_set_target(struct hc_request *request, const struct hc_target *target,
+                           const char *filename);
+void hc_request_add_pattern(struct hc_request *request, char sign, const char *pattern);
 
 /*
  * Sets the caller: the hash of its identity, if it has proved one, else of the header

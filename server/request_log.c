@@ -2,13 +2,14 @@
 /*
  * The level of a line depends on the cause. A failed call is an error if the server, the
  * volume or the Hub failed it, and a warning if the request did, or if the file does not
- * exist. A call that succeeded is for debugging only. A failed transfer is a warning; one
- * whose callers all left has not failed; a small file that came without retries is for
- * debugging only, because a repo may have a hundred thousand of them.
+ * exist. A failed transfer is a warning; one whose callers all left has not failed; a
+ * small file that came without retries is for debugging only, because a repo may have a
+ * hundred thousand of them.
  *
- * Two limits keep one cause from flooding the log. Failed calls of a reason have a second
- * each: its first ten get a line, and the end of that second a line with the number of
- * the others. Stale answers of a reason have a minute each, which begins with a line.
+ * Two limits keep one cause from flooding a log that is meant to have few lines. If calls
+ * that succeed have no line, failed calls of a reason have a second each: its first ten
+ * get a line, and the end of that second a line with the number of the others. Stale
+ * answers of a reason have a minute each, which begins with a line.
  *
  * One lock guards the counts of all reasons, for a few instructions at a time; no line is
  * written under it.
@@ -18,9 +19,9 @@
 #include "caller.h"
 #include "log.h"
 
+#include <base/cancellation.h>
 #include <base/error.h>
 #include <base/text.h>
-#include <hubcache/cancellation.h>
 
 #include <pthread.h>
 
@@ -29,7 +30,7 @@ enum {
     SECOND_MS = 1000,
     SMALL_BYTES = 1024 * 1024,
     ETAG_SHOWN = 12,
-    FIELDS_MAX = 16
+    FIELDS_MAX = 24
 };
 
 struct hc_request_log {
@@ -74,13 +75,16 @@ void hc_request_log_free(struct hc_request_log *log)
 
 /* ---- calls ------------------------------------------------------------------------- */
 
-/* Cancelled is no failure: the caller left, or the server stops. */
-static enum hc_log_level outcome_level(unsigned code)
+/*
+ * Cancelled is no failure: the caller left, or the server stops. Probes of health come
+ * every few seconds and say nothing, unless they fail.
+ */
+static enum hc_log_level request_level(const struct hc_request *request, unsigned code)
 {
     switch (code) {
     case HC_STATUS_OK:
     case HC_STATUS_CANCELLED:
-        return HC_LOG_DEBUG;
+        return hc_text_starts(request->method, "/grpc.") ? HC_LOG_DEBUG : HC_LOG_INFO;
     case HC_STATUS_INTERNAL:
     case HC_STATUS_UNAVAILABLE:
     case HC_STATUS_DATA_LOSS:
@@ -96,6 +100,21 @@ static enum hc_log_level outcome_level(unsigned code)
 static const char *reason_name(enum hc_reason reason)
 {
     return reason == HC_OK ? "OTHER" : hc_reason_name(reason);
+}
+
+const char *hc_request_outcome(const struct hc_answer *answer)
+{
+    return answer->code == HC_STATUS_OK ? "OK" : reason_name(answer->reason);
+}
+
+const char *hc_source_name(enum hc_source source)
+{
+    static const char *const names[] = {[HC_SOURCE_UNSPECIFIED] = "",
+                                        [HC_SOURCE_CACHE] = "cache",
+                                        [HC_SOURCE_HUB] = "hub",
+                                        [HC_SOURCE_LOCAL] = "local"};
+
+    return names[source];
 }
 
 /*
@@ -143,64 +162,84 @@ static struct hc_log_field *add_caller(struct hc_log_field *field,
     if (!request->identity)
         return field;
     *field++ = HC_TEXT("caller", request->identity->name);
-    *field++ = HC_TEXT("by", hc_caller_kind_name(request->identity->kind));
+    *field++ = HC_TEXT("kind", hc_caller_kind_name(request->identity->kind));
     return field;
 }
 
-/*
- * Adds repo, revision and commit as far as they are known; returns the next free field.
- */
-static struct hc_log_field *add_target(struct hc_log_field *field,
-                                       const struct hc_request *request)
+/* Adds what the request is about, as far as that is known; likewise. */
+static struct hc_log_field *add_subject(struct hc_log_field *field,
+                                        const struct hc_request *request)
 {
-    if (!request->repo_id[0])
+    const struct hc_subject *subject = &request->subject;
+
+    if (!subject->repo_id[0])
         return field;
-    *field++ = HC_TEXT("repo", request->repo_id);
-    *field++ = HC_TEXT("type", hc_repo_type_name(request->repo_type));
-    *field++ = HC_TEXT("revision", request->revision);
-    if (request->commit[0])
-        *field++ = HC_TEXT("commit", request->commit);
+    *field++ = HC_TEXT("repo", subject->repo_id);
+    *field++ = HC_TEXT("type", hc_repo_type_name(subject->repo_type));
+    *field++ = HC_TEXT("revision", subject->revision);
+    if (request->facts.commit[0])
+        *field++ = HC_TEXT("commit", request->facts.commit);
+    if (subject->filename[0])
+        *field++ = HC_TEXT("file", subject->filename);
+    return field;
+}
+
+static struct hc_log_field *add_facts(struct hc_log_field *field,
+                                      const struct hc_facts *facts)
+{
+    if (facts->source == HC_SOURCE_UNSPECIFIED)
+        return field;
+    *field++ = HC_TEXT("source", hc_source_name(facts->source));
+    *field++ = HC_NUMBER("files", facts->files);
+    *field++ = HC_NUMBER("bytes", facts->bytes);
+    if (facts->is_stale)
+        *field++ = HC_TEXT("stale", "true");
     return field;
 }
 
 static void write_outcome(const struct hc_request *request,
-                          const struct hc_answer *answer)
+                          const struct hc_answer *answer, int64_t duration_us)
 {
+    const char *method = request->method;
     struct hc_log_field fields[FIELDS_MAX] = {
         HC_NUMBER("id", request->id),
-        HC_TEXT("method", request->method),
+        HC_TEXT("rpc", *method == '/' ? method + 1 : method),
     };
-    struct hc_log_field *field = add_target(add_caller(fields + 2, request), request);
+    struct hc_log_field *field = add_caller(fields + 2, request);
 
+    field = add_facts(add_subject(field, request), &request->facts);
+    *field++ = HC_TEXT("outcome", hc_request_outcome(answer));
+    *field++ = HC_MICROSECONDS("duration_ms", duration_us);
     if (answer->code != HC_STATUS_OK) {
         *field++ = HC_NUMBER("status", answer->code);
-        *field++ = HC_TEXT("reason", reason_name(answer->reason));
         *field++ = HC_TEXT("error", answer->message);
     }
-    hc_log(outcome_level(answer->code),
+    hc_log(request_level(request, answer->code),
            answer->code == HC_STATUS_OK ? "request done" : "request failed", fields);
 }
 
 void hc_request_log_add(struct hc_request_log *log, const struct hc_request *request,
-                        const struct hc_answer *answer, int64_t now_ms)
+                        const struct hc_answer *answer, int64_t now_ns)
 {
+    int64_t duration_us = (now_ns - request->arrived_ns) / 1000;
     unsigned held_back = 0;
     bool is_admitted = true;
 
-    hc_metrics_add_request(log->metrics, request, answer);
-    if (!hc_log_wants(outcome_level(answer->code)))
+    hc_metrics_add_request(log->metrics, request, answer, duration_us);
+    if (!hc_log_wants(request_level(request, answer->code)))
         return;
-    if (answer->code != HC_STATUS_OK)
-        is_admitted = request_log_admits(log, answer->reason, now_ms, &held_back);
+    if (answer->code != HC_STATUS_OK && !hc_log_wants(HC_LOG_INFO))
+        is_admitted =
+            request_log_admits(log, answer->reason, now_ns / 1000000, &held_back);
     log_held_back(answer->reason, held_back);
     if (is_admitted)
-        write_outcome(request, answer);
+        write_outcome(request, answer, duration_us);
 }
 
 void hc_request_log_write(void *log, const struct hc_request *request,
                           const struct hc_answer *answer)
 {
-    hc_request_log_add(log, request, answer, hc_monotonic_ms());
+    hc_request_log_add(log, request, answer, hc_monotonic_ns());
 }
 
 void hc_request_log_summarize(struct hc_request_log *log, int64_t now_ms)

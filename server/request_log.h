@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The log lines and counters of calls and transfers that are over, and of stale answers.
- * A wave of one failure does not flood the log: failed calls of a reason have ten lines a
- * second, and then one line counts the others; stale answers of a reason have one line at
- * once, and then at most one a minute, which counts the answers since the last line.
+ * Each call has a line if the level is info or debug. If it is not, a wave of one failure
+ * does not flood the log: failed calls of a reason have ten lines a second, and then one
+ * line counts the others. Stale answers of a reason have one line at once, and then at
+ * most one a minute, which counts the answers since the last line.
  * Callable from any thread.
  */
 #ifndef HC_SERVER_REQUEST_LOG_H
@@ -26,7 +27,13 @@ HC_DEFINE_AUTO(hc_request_log, hc_request_log_free)
 void hc_request_log_write(void *log, const struct hc_request *request,
                           const struct hc_answer *answer);
 void hc_request_log_add(struct hc_request_log *log, const struct hc_request *request,
-                        const struct hc_answer *answer, int64_t now_ms);
+                        const struct hc_answer *answer, int64_t now_ns);
+
+/* "OK", or the reason of the failure; "OTHER" for one that has none. */
+const char *hc_request_outcome(const struct hc_answer *answer);
+
+/* "cache", "hub", "local"; "" for none. */
+const char *hc_source_name(enum hc_source source);
 
 /*
  * The main thread calls it about once a second: writes how many lines of failed calls

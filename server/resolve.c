@@ -13,6 +13,7 @@
 #include "log.h"
 
 #include <base/error.h>
+#include <base/text.h>
 
 #include <hubcache/v1/resolver.pb-c.h>
 
@@ -39,6 +40,42 @@ static void *response_take(struct hc_resolve *resolve, size_t size, struct hc_er
     if (!taken)
         (void)hc_fail_memory(err);
     return taken;
+}
+
+/* ---- facts ------------------------------------------------------------------------- */
+
+static void facts_set_file(struct hc_facts *facts, const struct hc_file *file)
+{
+    facts->source = file->source;
+    facts->is_stale = file->stale;
+    facts->files = 1;
+    facts->bytes = file->size_bytes;
+    memcpy(facts->commit, file->commit_hash, sizeof facts->commit);
+    memcpy(facts->etag, file->etag, sizeof facts->etag - 1);
+    facts->etag[sizeof facts->etag - 1] = '\0';
+}
+
+/* The Hub's if any file came from there, stale if any is. */
+static void facts_set_files(struct hc_facts *facts, const struct hc_files *files)
+{
+    facts->files = (unsigned)files->count;
+    facts->bytes = 0;
+    memcpy(facts->commit, files->commit_hash, sizeof facts->commit);
+    for (size_t i = 0; i < files->count; i++) {
+        if (i == 0 || files->items[i].source == HC_SOURCE_HUB)
+            facts->source = files->items[i].source;
+        facts->is_stale |= files->items[i].stale;
+        facts->bytes += files->items[i].size_bytes;
+    }
+}
+
+static void facts_set_snapshot(struct hc_facts *facts, const struct hc_snapshot *snapshot)
+{
+    facts->source = snapshot->source;
+    facts->is_stale = snapshot->stale;
+    facts->files = snapshot->file_count;
+    facts->bytes = snapshot->size_bytes;
+    memcpy(facts->commit, snapshot->commit_hash, sizeof facts->commit);
 }
 
 /* ---- a file ------------------------------------------------------------------------ */
@@ -90,7 +127,7 @@ static const ProtobufCMessage *file_encode(struct hc_resolve *resolve,
     hc_encode_file(&resolve->result.file, file);
     response->file = file;
     response->cache_id = hc_unconst(hc_resolver_cache_id(resolve->resolver));
-    resolve->commit = file->commit_hash;
+    facts_set_file(&resolve->facts, &resolve->result.file);
     return &response->base;
 }
 
@@ -154,7 +191,7 @@ static const ProtobufCMessage *files_encode(struct hc_resolve *resolve,
         hc_encode_files(&resolve->result.files, resolve->arena, response, err) < 0)
         return NULL;
     response->cache_id = hc_unconst(hc_resolver_cache_id(resolve->resolver));
-    resolve->commit = response->commit_hash;
+    facts_set_files(&resolve->facts, &resolve->result.files);
     return &response->base;
 }
 
@@ -218,7 +255,7 @@ static const ProtobufCMessage *snapshot_encode(struct hc_resolve *resolve,
         hc_encode_snapshot(&resolve->result.snapshot, resolve->arena, response, err) < 0)
         return NULL;
     response->cache_id = hc_unconst(hc_resolver_cache_id(resolve->resolver));
-    resolve->commit = response->commit_hash;
+    facts_set_snapshot(&resolve->facts, &resolve->result.snapshot);
     return &response->base;
 }
 
@@ -318,6 +355,31 @@ const ProtobufCMessage *hc_resolve_encode(struct hc_resolve *resolve,
                                           struct hc_error *err)
 {
     return resolve->kind->encode(resolve, err);
+}
+
+static void describe_patterns(const struct hc_snapshot_request *snapshot,
+                              struct hc_request *request)
+{
+    for (size_t i = 0; i < snapshot->allow_count; i++)
+        hc_request_add_pattern(request, '+', snapshot->allow_patterns[i]);
+    for (size_t i = 0; i < snapshot->ignore_count; i++)
+        hc_request_add_pattern(request, '-', snapshot->ignore_patterns[i]);
+}
+
+/* The name of a file within its repo has its subfolder in front. */
+void hc_resolve_describe(const struct hc_resolve *resolve, struct hc_request *request)
+{
+    const struct hc_file_request *file = &resolve->request.file;
+    char joined[HC_REQUEST_FILES_SIZE];
+
+    if (!resolve->target || !resolve->target->id)
+        return;
+    hc_request_set_target(request, resolve->target, resolve->filename);
+    if (resolve->kind == &hc_resolve_kind_snapshot)
+        describe_patterns(&resolve->request.snapshot, request);
+    if (resolve->kind == &hc_resolve_kind_file && file->subfolder && file->filename &&
+        hc_format(joined, sizeof joined, "%s/%s", file->subfolder, file->filename) >= 0)
+        hc_request_set_target(request, resolve->target, joined);
 }
 
 void hc_resolve_clear(struct hc_resolve *resolve)

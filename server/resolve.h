@@ -34,7 +34,7 @@ struct hc_resolve {
     /* Set by decode and encode; borrowed. */
     const struct hc_target *target;
     const char *filename; /* NULL for several */
-    const char *commit;
+    struct hc_facts facts;
     struct hc_reuse reuse; /* of the answer from memory or the disk */
     unsigned lookups;      /* files to look for on the disk, or HC_LOOKUPS_UNBOUNDED */
 };
@@ -71,6 +71,9 @@ int hc_resolve_at_hub(struct hc_resolve *resolve, struct hc_cancellation *cancel
 /* After 1: the response, in the arena. NULL: out of memory. */
 const ProtobufCMessage *hc_resolve_encode(struct hc_resolve *resolve,
                                           struct hc_error *err);
+
+/* After the decode, also of a refused request: what it is about, for the log. */
+void hc_resolve_describe(const struct hc_resolve *resolve, struct hc_request *request);
 
 void hc_resolve_clear(struct hc_resolve *resolve);
 HC_DEFINE_AUTO_VALUE(hc_resolve, hc_resolve_clear)

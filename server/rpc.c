@@ -282,6 +282,11 @@ void hc_rpc_library_open(void)
     grpc_init();
 }
 
+const char *hc_rpc_library_version(void)
+{
+    return grpc_version_string();
+}
+
 void hc_rpc_library_close(void)
 {
     grpc_shutdown_blocking();
@@ -343,7 +348,9 @@ int hc_rpc_add(struct hc_rpc *rpc, const struct hc_rpc_method *methods, size_t c
             return hc_fail(err, HC_INTERNAL, "the method %s is registered twice",
                            methods[i].path);
         rpc->served[rpc->served_count++] =
-            (struct hc_rpc_served){&methods[i], service, registered, false};
+            (struct hc_rpc_served){.row = &methods[i],
+                                   .service = service,
+                                   .registered = registered};
     }
     return 0;
 }
@@ -379,6 +386,18 @@ int hc_rpc_start(struct hc_rpc *rpc, struct hc_error *err)
 struct hc_listener *hc_rpc_listener(const struct hc_rpc *rpc)
 {
     return rpc->listener;
+}
+
+bool hc_rpc_count_calls(const struct hc_rpc *rpc, unsigned number, const char **path,
+                        unsigned *count)
+{
+    const struct hc_rpc_served *served = &rpc->served[number];
+
+    if (number >= rpc->served_count)
+        return false;
+    *path = served->row ? served->row->path : "unknown";
+    *count = atomic_load_explicit(&served->running, memory_order_relaxed);
+    return true;
 }
 
 void hc_rpc_stop(struct hc_rpc *rpc)

@@ -72,6 +72,7 @@ struct hc_rpc_limits {
  * closes everything else before that.
  */
 void hc_rpc_library_open(void);
+const char *hc_rpc_library_version(void);
 void hc_rpc_library_close(void);
 
 /*
@@ -109,6 +110,13 @@ int hc_rpc_start(struct hc_rpc *rpc, struct hc_error *err);
 
 /* Borrowed. hc_rpc_stop() stops it. */
 struct hc_listener *hc_rpc_listener(const struct hc_rpc *rpc);
+
+/*
+ * Calls of a method that have arrived and are not finished. False: there is no method of
+ * that number. Any thread, after the start.
+ */
+bool hc_rpc_count_calls(const struct hc_rpc *rpc, unsigned number, const char **path,
+                        unsigned *count);
 
 /* Takes no new calls from now on; running calls go on. */
 void hc_rpc_stop(struct hc_rpc *rpc);

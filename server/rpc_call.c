@@ -229,6 +229,14 @@ void hc_rpc_call_free_all(struct hc_rpc *rpc)
 /* --- answers -------------------------------------------------------------------------
  */
 
+/* What the answer says of itself, for the log. */
+static void call_take_facts(struct hc_rpc_call *call, const struct hc_answer *answer)
+{
+    call->request.facts = answer->facts;
+    if (answer->subject && !call->request.subject.repo_id[0])
+        call->request.subject = *answer->subject;
+}
+
 /* Reports the call as over. `answer` NULL: memory is short. */
 static void call_record(struct hc_rpc_call *call, const struct hc_answer *answer)
 {
@@ -236,10 +244,9 @@ static void call_record(struct hc_rpc_call *call, const struct hc_answer *answer
                                                .reason = HC_INTERNAL,
                                                .message = "out of memory"};
 
-    if (answer && answer->commit[0])
-        hc_request_set_commit(&call->request, answer->commit);
     if (call->rpc->finished)
         call->rpc->finished(call->rpc->ctx, &call->request, answer ? answer : &no_memory);
+    atomic_fetch_sub_explicit(&call->served->running, 1, memory_order_relaxed);
 }
 
 /*
@@ -312,6 +319,8 @@ void hc_rpc_call_finish(struct hc_rpc_call *call, struct hc_answer *answer)
 
     if (call_is_bidirectional(call) && atomic_exchange(&call->is_ended, true))
         return;
+    if (answer)
+        call_take_facts(call, answer);
     call_record(call, answer);
     {
         HC_LOCKED(&call->shared.lock);

@@ -28,6 +28,7 @@ struct hc_rpc_served {
     void *service;
     void *registered;
     atomic_bool is_used; /* a call of it has arrived */
+    atomic_uint running; /* calls that have arrived and are not finished */
 };
 
 /* A thread that takes events or decodes, and its memory for the request it unpacks. */

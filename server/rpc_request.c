@@ -9,8 +9,8 @@
  */
 #include "rpc_core.h"
 
+#include <base/cancellation.h>
 #include <base/error.h>
-#include <hubcache/cancellation.h>
 
 #include <grpc/byte_buffer.h>
 #include <grpc/byte_buffer_reader.h>
@@ -19,20 +19,23 @@
 #include <stddef.h>
 
 /* gRPC gives the deadline on a clock of its own choice; the library's is monotonic. */
-static int64_t call_deadline_ms(const struct hc_rpc_call *call)
+static int64_t call_deadline_ms(const struct hc_rpc_call *call, int64_t now_ns)
 {
     gpr_timespec left;
 
     if (gpr_time_cmp(call->deadline, gpr_inf_future(call->deadline.clock_type)) == 0)
         return HC_NO_DEADLINE;
     left = gpr_time_sub(call->deadline, gpr_now(call->deadline.clock_type));
-    return hc_monotonic_ms() + gpr_time_to_millis(left);
+    return now_ns / 1000000 + gpr_time_to_millis(left);
 }
 
 void hc_rpc_request_init(struct hc_rpc_call *call)
 {
-    hc_request_init(&call->request, ++call->rpc->last_id, call_deadline_ms(call),
-                    &call->thread->arena);
+    int64_t now_ns = hc_monotonic_ns();
+
+    atomic_fetch_add_explicit(&call->served->running, 1, memory_order_relaxed);
+    hc_request_init(&call->request, ++call->rpc->last_id, now_ns, &call->thread->arena);
+    call->request.deadline_ms = call_deadline_ms(call, now_ns);
     call->request.method = call->served->row ? call->served->row->path : "unknown";
     call->request.method_number = (unsigned)(call->served - call->rpc->served);
 }

@@ -184,15 +184,13 @@ static struct hc_answer *call_keep_answer(struct hc_resolver_service *service,
     answer = hc_answer_new(response);
     if (!answer)
         return NULL;
-    hc_answer_set_commit(answer, resolve->commit);
-    hc_recent_answers_add(service->recent, &key, answer, &resolve->reuse);
+    answer->facts = resolve->facts;
+    if (hc_answer_set_subject(answer, &request->subject))
+        hc_recent_answers_add(service->recent, &key, answer, &resolve->reuse);
     return answer;
 }
 
-/*
- * The answer that an equal request of the same caller got just now. A line of the log
- * for debugging would need the decoded request.
- */
+/* The answer that an equal request of the same caller got just now. */
 static struct hc_answer *call_recall(void *ctx, struct hc_rpc_call *call)
 {
     struct hc_resolver_service *service = ctx;
@@ -202,12 +200,11 @@ static struct hc_answer *call_recall(void *ctx, struct hc_rpc_call *call)
     const char *token;
     size_t size;
 
-    if (hc_log_wants(HC_LOG_DEBUG) ||
-        hc_rpc_call_header(call, "x-hub-token", &token, &size))
+    if (hc_rpc_call_header(call, "x-hub-token", &token, &size))
         return NULL;
     hc_request_identify(request, call);
     key = request_recent_key(request);
-    answer = hc_recent_answers_find(service->recent, &key, hc_monotonic_ns());
+    answer = hc_recent_answers_find(service->recent, &key, request->arrived_ns);
     if (answer)
         hc_metrics_add_hit(service->metrics);
     return answer;
@@ -229,7 +226,7 @@ static void call_reply(struct hc_resolver_service *service, struct hc_rpc_call *
         hc_rpc_call_finish(call, NULL);
         return;
     }
-    hc_request_set_commit(hc_rpc_call_request(call), resolve->commit);
+    hc_rpc_call_request(call)->facts = resolve->facts;
     hc_metrics_add_hit(service->metrics);
     kept = watches ? NULL : call_keep_answer(service, call, resolve, response);
     if (kept) {
@@ -255,8 +252,7 @@ static int call_decode(struct hc_rpc_call *call, struct hc_resolve *resolve,
     if (decoded == 0)
         decoded =
             hc_resolve_decode(resolve, message, request->hub_token, request->caller, err);
-    if (resolve->target && resolve->target->id)
-        hc_request_set_target(request, resolve->target);
+    hc_resolve_describe(resolve, request);
     return decoded;
 }
 
@@ -353,7 +349,7 @@ static struct hc_answer *resolve_answer(struct hc_resolve *resolve, int found,
                  : hc_answer_of_error(err, resolve->target, resolve->filename);
 
     if (answer && response)
-        hc_answer_set_commit(answer, resolve->commit);
+        answer->facts = resolve->facts;
     return answer;
 }
 
@@ -393,6 +389,7 @@ static struct hc_answer *key_run(void *ctx, const struct hc_request_key *key,
     int found = -1;
 
     hc_arena_init(&arena);
+    hc_metrics_add_miss(service->metrics);
     if (key_decode(key, &resolve, &err) == 0)
         found = hc_resolve_at_hub(&resolve, cancellation, request, &err);
     return resolve_answer(&resolve, found, &err);

@@ -22,6 +22,7 @@ struct hc_volume_probe {
         bool is_probing;
         int64_t began_ms;     /* if is_probing */
         struct hc_error last; /* of the newest probe with an answer; HC_OK: none */
+        struct hc_volume_space space;
     } shared;
 };
 
@@ -34,11 +35,13 @@ static void probe_begin(struct hc_volume_probe *probe)
 }
 
 /* A probe that failed for lack of memory or descriptors says nothing of the volume. */
-static void probe_end(struct hc_volume_probe *probe, const struct hc_error *answer)
+static void probe_end(struct hc_volume_probe *probe, const struct hc_error *answer,
+                      const struct hc_volume_space *space)
 {
     HC_LOCKED(&probe->shared.lock);
 
     probe->shared.is_probing = false;
+    probe->shared.space = *space;
     if (answer->reason != HC_INTERNAL)
         probe->shared.last = *answer;
 }
@@ -61,10 +64,13 @@ static void *probe_run(void *ctx)
 
     do {
         struct hc_error answer = {.reason = HC_OK};
+        struct hc_volume_space space = {.size = 0};
 
         probe_begin(probe);
-        (void)hc_resolver_check_volume(probe->resolver, &answer);
-        probe_end(probe, &answer);
+        if (hc_resolver_check_volume(probe->resolver, &answer) == 0)
+            space.is_known =
+                hc_resolver_volume_space(probe->resolver, &space.size, &space.available);
+        probe_end(probe, &answer, &space);
     } while (probe_await_next(probe));
     return NULL;
 }
@@ -127,4 +133,11 @@ bool hc_volume_probe_is_usable(struct hc_volume_probe *probe, int64_t now_ms,
     else
         return true;
     return false;
+}
+
+void hc_volume_probe_space(struct hc_volume_probe *probe, struct hc_volume_space *space)
+{
+    HC_LOCKED(&probe->shared.lock);
+
+    *space = probe->shared.space;
 }

@@ -33,4 +33,11 @@ HC_DEFINE_AUTO(hc_volume_probe, hc_volume_probe_close)
 bool hc_volume_probe_is_usable(struct hc_volume_probe *probe, int64_t now_ms,
                                struct hc_error *err);
 
+/* What the newest probe with an answer found; never waits for the volume either. */
+struct hc_volume_space {
+    bool is_known;
+    uint64_t size, available; /* bytes; see hc_resolver_volume_space() */
+};
+void hc_volume_probe_space(struct hc_volume_probe *probe, struct hc_volume_space *space);
+
 #endif

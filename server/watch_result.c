@@ -114,6 +114,6 @@ struct hc_answer *hc_watch_result_new(const struct hc_answer *result)
     last = result_event_new(result, &list);
     first = last ? events_new(list.begin, list.end, last) : NULL;
     if (first)
-        hc_answer_set_commit(first, result->commit);
+        first->facts = result->facts;
     return first;
 }

@@ -156,20 +156,34 @@ static bool code_point_is_control(unsigned code)
            (code >= 0x2066 && code <= 0x2069);
 }
 
+size_t hc_text_escape_character(char out[HC_ESCAPED_MAX], const char **text,
+                                const char *also)
+{
+    size_t length = hc_text_utf8_length(*text);
+    unsigned code = length > 0 ? utf8_code_point(*text, length) : (unsigned char)**text;
+    size_t used = 0;
+
+    if (length == 0 || code_point_is_control(code)) {
+        used = (size_t)snprintf(out, HC_ESCAPED_MAX, "\\u%04x", code);
+        length = length > 0 ? length : 1;
+    } else {
+        if (length == 1 && strchr(also, **text))
+            out[used++] = '\\';
+        memcpy(out + used, *text, length);
+        used += length;
+    }
+    *text += length;
+    return used;
+}
+
 void hc_text_escape(FILE *out, const char *text, const char *also)
 {
-    while (*text) {
-        size_t length = hc_text_utf8_length(text);
-        unsigned code = length > 0 ? utf8_code_point(text, length) : (unsigned char)*text;
+    char escaped[HC_ESCAPED_MAX];
 
-        if (length == 0 || code_point_is_control(code)) {
-            (void)fprintf(out, "\\u%04x", code);
-        } else {
-            if (length == 1 && strchr(also, *text))
-                (void)fputc('\\', out);
-            (void)fwrite(text, 1, length, out);
-        }
-        text += length > 0 ? length : 1;
+    while (*text) {
+        size_t length = hc_text_escape_character(escaped, &text, also);
+
+        (void)fwrite(escaped, 1, length, out);
     }
 }
 

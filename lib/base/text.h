@@ -39,6 +39,13 @@ bool hc_text_is_printable(const char *text);
  */
 void hc_text_escape(FILE *out, const char *text, const char *also);
 
+enum { HC_ESCAPED_MAX = 8 };
+
+/* The first character of `*text`, which has one, escaped so; returns the number of bytes,
+ * and moves `*text` on. */
+size_t hc_text_escape_character(char out[HC_ESCAPED_MAX], const char **text,
+                                const char *also);
+
 /* The beginning of `text`, escaped so, for a message; "…" stands for the rest. */
 void hc_text_excerpt(char *buffer, size_t size, const char *text);
 

@@ -19,6 +19,7 @@
 #include <hub/shared_query.h>
 
 #include <string.h>
+#include <sys/statvfs.h>
 
 HC_DEFINE_AUTO(hc_resolver, hc_resolver_close)
 
@@ -198,6 +199,18 @@ static bool resolver_is_marker_sweep_due(struct hc_resolver *resolver)
 int hc_resolver_check_volume(struct hc_resolver *resolver, struct hc_error *err)
 {
     return hc_cache_check(resolver->cache, err);
+}
+
+bool hc_resolver_volume_space(const struct hc_resolver *resolver, uint64_t *size,
+                              uint64_t *available)
+{
+    struct statvfs space;
+
+    if (statvfs(hc_resolver_cache_root(resolver), &space) < 0)
+        return false;
+    *size = (uint64_t)space.f_blocks * space.f_frsize;
+    *available = (uint64_t)space.f_bavail * space.f_frsize;
+    return true;
 }
 
 /* Each sweep is bounded, and its failures are of no interest: the next one comes soon. */

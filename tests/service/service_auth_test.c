@@ -81,7 +81,7 @@ static void a_token_names_its_caller_and_is_not_logged(void **state)
     assert_refused(world, "Bearer mallory-secret");
     log = world_log(world);
 
-    assert_non_null(strstr(log, "\"caller\":\"alice\",\"by\":\"token\""));
+    assert_non_null(strstr(log, "\"caller\":\"alice\",\"kind\":\"token\""));
     assert_null(strstr(log, "-secret"));
     assert_null(strstr(log, ALICE));
 }
@@ -138,7 +138,7 @@ static void a_unix_socket_shows_its_user(void **state)
     HC_AUTO_FREE char *log = NULL;
 
     (void)snprintf(address, sizeof address, "unix:%s/socket", world->dir);
-    (void)snprintf(expected, sizeof expected, "\"caller\":\"uid:%ju\",\"by\":\"uid\"",
+    (void)snprintf(expected, sizeof expected, "\"caller\":\"uid:%ju\",\"kind\":\"uid\"",
                    (uintmax_t)geteuid());
     serve(world, "alice sha256:" ALICE "\n",
           (const char *const[]){"--auth-required", "--listen", address, NULL});
@@ -276,7 +276,7 @@ static void a_service_account_calls_with_its_token(void **state)
     log = world_log(world);
 
     assert_non_null(strstr(log, "\"caller\":\"system:serviceaccount:prod:trainer\","
-                                "\"by\":\"jwt\""));
+                                "\"kind\":\"jwt\""));
     assert_non_null(strstr(log, "the token is for another audience"));
     assert_non_null(strstr(log, "the token has expired"));
     assert_null(strstr(log, "eyJ")); /* how every token begins */

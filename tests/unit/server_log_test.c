@@ -164,7 +164,7 @@ static void log_failed_requests(struct hc_request_log *log, enum hc_reason reaso
     hc_request_init(&request, 1, 0, NULL);
 
     for (int i = 0; i < n; i++)
-        hc_request_log_add(log, &request, &answer, now_ms);
+        hc_request_log_add(log, &request, &answer, now_ms * 1000000);
 }
 
 static void failures_of_one_reason_have_ten_lines_a_second(void **state)
@@ -175,6 +175,8 @@ static void failures_of_one_reason_have_ten_lines_a_second(void **state)
     HC_AUTO(hc_request_log) *log = hc_request_log_new(metrics, &err);
     HC_AUTO_FREE char *text = NULL;
 
+    hc_log_set(HC_LOG_WARN, false);
+    assert_int_equal(hc_log_start(&err), 0);
     log_failed_requests(log, HC_INVALID_REPO_ID, 1000, 0);
     log_failed_requests(log, HC_BUSY, 10, 0);
     hc_request_log_summarize(log, 999);
@@ -189,6 +191,25 @@ static void failures_of_one_reason_have_ten_lines_a_second(void **state)
     assert_int_equal(lines_in(text, "more requests failed"), 2);
     assert_non_null(strstr(text, "failed reason=INVALID_REPO_ID count=990\n"));
     assert_non_null(strstr(text, "failed reason=BUSY count=1\n"));
+}
+
+/* The writer thread runs, since the pipe is small. */
+static void every_call_has_a_line_at_info(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_error err;
+    HC_AUTO(hc_metrics) *metrics = hc_metrics_new(&err);
+    HC_AUTO(hc_request_log) *log = hc_request_log_new(metrics, &err);
+    HC_AUTO_FREE char *text = NULL;
+
+    assert_int_equal(hc_log_start(&err), 0);
+    log_failed_requests(log, HC_INVALID_REPO_ID, 500, 0);
+    log_failed_requests(log, HC_OK, 500, 0);
+    text = pipe_drain(f);
+
+    assert_int_equal(lines_in(text, "request failed "), 500);
+    assert_int_equal(lines_in(text, "request done "), 500);
+    assert_int_equal(lines_in(text, "\n"), 1000);
 }
 
 static void the_line_of_a_call_names_repo_revision_and_commit(void **state)
@@ -206,17 +227,19 @@ static void the_line_of_a_call_names_repo_revision_and_commit(void **state)
 
     hc_request_init(&request, 7, 0, NULL);
     hc_request_log_add(log, &request, &answer, 0);
-    hc_request_set_target(&request, &target);
+    hc_request_set_target(&request, &target, NULL);
     hc_request_log_add(log, &request, &answer, 0);
-    hc_request_set_commit(&request, "0123456789012345678901234567890123456789");
-    hc_request_log_add(log, &request, &answer, 0);
+    (void)strcpy(request.facts.commit, "0123456789012345678901234567890123456789");
+    hc_request_log_add(log, &request, &answer, 1234567);
     text = pipe_drain(f);
 
-    assert_int_equal(lines_in(text, "failed id=7 method=unknown status=5"), 1);
-    assert_int_equal(lines_in(text, "repo=org/name type=dataset revision=main status=5"),
+    assert_int_equal(lines_in(text, "failed id=7 rpc=unknown outcome=ENTRY_NOT_FOUND"),
+                     1);
+    assert_int_equal(lines_in(text, "repo=org/name type=dataset revision=main outcome="),
                      1);
     assert_int_equal(lines_in(text, "revision=main commit=0123456789012345678901234567890"
-                                    "123456789 status=5 reason=ENTRY_NOT_FOUND"),
+                                    "123456789 outcome=ENTRY_NOT_FOUND duration_ms=1.234 "
+                                    "status=5"),
                      1);
 }
 
@@ -228,6 +251,7 @@ int main(void)
         TEST(lines_of_a_reader_that_keeps_up_are_all_written_at_the_end),
         TEST(characters_that_turn_the_direction_of_text_are_escaped),
         TEST(failures_of_one_reason_have_ten_lines_a_second),
+        TEST(every_call_has_a_line_at_info),
         TEST(the_line_of_a_call_names_repo_revision_and_commit),
     };
 

@@ -58,7 +58,7 @@ static int request_set_up(void **state)
     static struct fixture f;
 
     hc_arena_init(&f.arena);
-    hc_request_init(&f.request, 7, HC_NO_DEADLINE, &f.arena);
+    hc_request_init(&f.request, 7, 0, &f.arena);
     token_header = authorization_header = NULL;
     peers_read = 0;
     *state = &f;
@@ -206,11 +206,12 @@ static void a_long_repo_or_revision_is_cut(void **state)
     for (size_t i = 0; i < 2; i++) {
         for (size_t length = rooms[i] - 1; length <= rooms[i] + 1; length++) {
             const struct hc_target target = {.id = name, .revision = name};
-            const char *cut = i == 0 ? f->request.repo_id : f->request.revision;
+            const char *cut =
+                i == 0 ? f->request.subject.repo_id : f->request.subject.revision;
 
             memset(name, 'x', length);
             name[length] = '\0';
-            hc_request_set_target(&f->request, &target);
+            hc_request_set_target(&f->request, &target, NULL);
             assert_int_equal(strlen(cut), length < rooms[i] ? length : rooms[i]);
             assert_memory_equal(cut, name, strlen(cut));
         }

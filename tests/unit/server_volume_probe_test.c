@@ -22,6 +22,17 @@ static atomic_bool is_free;
 static atomic_int reason; /* of the next answer */
 
 int __wrap_hc_resolver_check_volume(struct hc_resolver *resolver, struct hc_error *err);
+bool __wrap_hc_resolver_volume_space(const struct hc_resolver *resolver, uint64_t *size,
+                                     uint64_t *available);
+
+bool __wrap_hc_resolver_volume_space(const struct hc_resolver *resolver, uint64_t *size,
+                                     uint64_t *available)
+{
+    (void)resolver;
+    *size = 1000;
+    *available = 100;
+    return true;
+}
 
 int __wrap_hc_resolver_check_volume(struct hc_resolver *resolver, struct hc_error *err)
 {
@@ -101,6 +112,22 @@ static void a_probe_that_hangs_makes_it_unusable_after_the_limit(void **state)
     assert_true(is_usable_in(*state, 0, &err));
 }
 
+static void the_space_is_known_while_the_volume_answers(void **state)
+{
+    struct hc_volume_space space;
+
+    hc_volume_probe_space(*state, &space); /* the first probe has no answer yet */
+    assert_false(space.is_known);
+    probe_answer(HC_OK);
+    hc_volume_probe_space(*state, &space);
+    assert_true(space.is_known);
+    assert_int_equal(space.size, 1000);
+    assert_int_equal(space.available, 100);
+    probe_answer(HC_CACHE_IO);
+    hc_volume_probe_space(*state, &space);
+    assert_false(space.is_known);
+}
+
 static void a_lack_of_the_process_changes_nothing(void **state)
 {
     struct hc_error err;
@@ -120,6 +147,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_volume_is_usable_until_a_probe_says_otherwise),
         TEST(a_probe_that_hangs_makes_it_unusable_after_the_limit),
+        TEST(the_space_is_known_while_the_volume_answers),
         TEST(a_lack_of_the_process_changes_nothing),
     };
 

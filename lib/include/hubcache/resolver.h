@@ -284,6 +284,11 @@ HC_PUBLIC void hc_resolver_sweep(struct hc_resolver *resolver);
 HC_PUBLIC int hc_resolver_check_volume(struct hc_resolver *resolver,
                                        struct hc_error *err);
 
+/* Bytes of the volume, and of these what is free for this process. May hang as the volume
+ * does. False: it cannot say. */
+HC_PUBLIC bool hc_resolver_volume_space(const struct hc_resolver *resolver,
+                                        uint64_t *size, uint64_t *available);
+
 /* Blobs that are being fetched right now, and the connections that are used for them. */
 HC_PUBLIC void hc_resolver_count(struct hc_resolver *resolver, unsigned *transfers,
                                  unsigned *connections);
