@@ -211,6 +211,9 @@ static int options_complete(struct hc_options *options, const char *implicit_tok
         hc_tls_settings_check(&options->tls, err) < 0 ||
         options_check_auth(options, err) < 0)
         return -1;
+    settings->hub_access = strcmp(options->hub_access, "caller") == 0
+                               ? HC_HUB_ACCESS_CALLER
+                               : HC_HUB_ACCESS_SERVER;
     if (!options->log_format) {
         const char *format = isatty(STDERR_FILENO) ? "text" : "json";
 
@@ -300,6 +303,7 @@ void hc_options_clear(struct hc_options *options)
     free(options->tls.key);
     free(options->tls.client_ca);
     free(options->http_listen);
+    free(options->hub_access);
     free(options->config);
     free(options->log_level);
     free(options->log_format);

@@ -24,6 +24,7 @@ struct hc_options {
     char *http_listen, *config, *log_level, *log_format;
     char *sandbox;
     bool check_config, allow_core_dumps;
+    char *hub_access;
     unsigned workers, disk_workers, queue, client_connections;
     int64_t max_connection_age_ms, max_connection_idle_ms; /* 0: no limit */
     int64_t grace_period_ms;

@@ -154,7 +154,7 @@ void hc_memo_count(struct hc_memo *memo, size_t *entries, size_t *bytes);
  * How long an answer that follows from several facts may be given again without a look at
  * any of them. Zero-initialized: not at all; nor with more facts than it has room for.
  */
-enum { HC_REUSE_TERMS = 3 };
+enum { HC_REUSE_TERMS = 4 };
 
 struct hc_reuse {
     unsigned count;

@@ -22,10 +22,10 @@ struct hc_policy {
 };
 
 /*
- * May the caller that sends these options (its number, its token) have `target`? 0, or -1
- * with POLICY_DENIED. Asked before any answer, so also about what is cached or in a local
- * directory; `target` is as the request has it, not checked. No rule can be configured
- * yet, and every caller may have everything.
+ * May the caller that sends these options (its identity, its token) have `target`? 0, or
+ * -1 with POLICY_DENIED and the rule. Asked before any answer, so also about what is
+ * cached or in a local directory; `target` is as the request has it, not checked. No rule
+ * can be configured yet, and every caller may have everything.
  */
 int hc_policy_authorize(const struct hc_policy *policy, const struct hc_target *target,
                         const struct hc_fetch_options *options, struct hc_error *err);

@@ -64,11 +64,8 @@ static void confirmation_look_at_files(const struct confirmation *confirmation,
         .allow_missing = true,
         .options.local_files_only = true,
     };
-    struct hc_files files;
-    struct hc_error ignored;
 
-    if (hc_resolve_files_cached(confirmation->resolver, &request, &files, &ignored) == 1)
-        hc_files_clear(&files);
+    hc_files_confirm(confirmation->resolver, &request);
 }
 
 static bool confirmation_run(struct hc_task *task)

@@ -519,6 +519,20 @@ int hc_resolve_files_cached(struct hc_resolver *resolver,
     return files_resolution_run(&self, false, err);
 }
 
+void hc_files_confirm(struct hc_resolver *resolver,
+                      const struct hc_files_request *request)
+{
+    struct hc_files files;
+    struct hc_error ignored;
+    HC_AUTO_VALUE(files_resolution)
+    self = {.resolution = {.resolver = resolver, .is_confirmation = true},
+            .request = request,
+            .files = &files};
+
+    if (files_resolution_run(&self, false, &ignored) == 1)
+        hc_files_clear(&files);
+}
+
 int hc_resolve_files_remembered(struct hc_resolver *resolver,
                                 const struct hc_files_request *request,
                                 struct hc_files *files, struct hc_error *err)

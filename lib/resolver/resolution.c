@@ -8,6 +8,7 @@
 
 #include <base/cancellation.h>
 #include <cache/ref.h>
+#include <hub/access.h>
 
 #include <string.h>
 #include <time.h>
@@ -20,11 +21,13 @@ enum { NS_PER_MS = 1000 * 1000 };
  * May this caller have this? The only place where that is decided: hc_resolution_run()
  * comes here before it looks anywhere, for every kind, for local directories and for
  * hits. The target is as the request has it, not checked yet. No I/O: a hit pays for
- * this.
+ * this. What the resolver looks at for itself is for no caller.
  */
 static int resolution_authorize(const struct hc_resolution *resolution,
                                 struct hc_error *err)
 {
+    if (resolution->is_confirmation)
+        return 0;
     return hc_policy_authorize(&resolution->resolver->policy, resolution->target,
                                resolution->options, err);
 }
@@ -53,8 +56,7 @@ static void resolution_reset_reuse(const struct hc_resolution *resolution)
         *resolution->options->reuse = (struct hc_reuse){0};
 }
 
-/* Milliseconds since the epoch, by which refs are fresh or not. */
-static int64_t resolution_now_ms(void)
+int64_t hc_resolution_now_ms(void)
 {
     struct timespec now;
 
@@ -73,7 +75,7 @@ static void resolution_reuse_ref(const struct hc_resolution *resolution,
     if (!reuse || !resolution->may_ask_hub)
         return;
     left_ms = hc_policy_fresh_left_ms(&resolution->resolver->policy, resolution->options,
-                                      ref->confirmed_ms, resolution_now_ms());
+                                      ref->confirmed_ms, hc_resolution_now_ms());
     hc_reuse_limit(reuse, hc_monotonic_ns() + left_ms * NS_PER_MS);
 }
 
@@ -106,7 +108,7 @@ int hc_resolution_read_ref(const struct hc_resolution *resolution,
         is_usable =
             found == 1 && (!resolution->may_ask_hub ||
                            hc_policy_is_fresh(&resolver->policy, resolution->options,
-                                              ref.confirmed_ms, resolution_now_ms()));
+                                              ref.confirmed_ms, hc_resolution_now_ms()));
     /* On a volume that cannot be written to, the ref still names the lost commit. */
     if (resolution->is_ref_lost && strcmp(ref.commit, resolution->ref_commit) == 0)
         is_usable = false;
@@ -136,10 +138,13 @@ static int resolution_find_cached(struct hc_resolution *resolution, struct hc_er
     return hc_resolution_fail_not_cached(resolution, resolution->path, err);
 }
 
-/* All that needs no Hub: 1 answered, 0 the Hub has to be asked, -1. */
-static int resolution_find(struct hc_resolution *resolution, struct hc_error *err)
+/* All that needs no Hub, but for the question whether it gives the repo to the caller: 1
+ * answered, 0 the Hub has to be asked, -1. */
+static int resolution_find(struct hc_resolution *resolution, bool asks_hub,
+                           struct hc_error *err)
 {
     char directory[PATH_MAX];
+    int allowed;
 
     resolution_reset_reuse(resolution);
     if (resolution_authorize(resolution, err) < 0)
@@ -148,7 +153,11 @@ static int resolution_find(struct hc_resolution *resolution, struct hc_error *er
         return resolution->kind->find_local(resolution, directory, err);
     if (hc_resolution_check(resolution, err) < 0)
         return -1;
-    return resolution_find_cached(resolution, err);
+    allowed =
+        hc_resolution_check_access(resolution,
+                                   asks_hub ? HC_ACCESS_BY_HUB : HC_ACCESS_BY_VOLUME,
+                                   err);
+    return allowed == 1 ? resolution_find_cached(resolution, err) : allowed;
 }
 
 /*
@@ -168,8 +177,9 @@ int hc_resolution_recall(struct hc_resolution *resolution, struct hc_error *err)
         return 0;
     if (hc_resolution_check(resolution, err) < 0)
         return -1;
-    if (resolution->options->force_download)
-        return 0;
+    found = hc_resolution_check_access(resolution, HC_ACCESS_BY_MEMORY, err);
+    if (found < 1 || resolution->options->force_download)
+        return found < 0 ? -1 : 0;
     found = hc_resolution_read_ref(resolution, commit, err);
     if (found == 1)
         found = resolution->kind->find_cached(resolution, commit, err);
@@ -195,8 +205,9 @@ static void resolution_record_visibility(struct hc_resolution *resolution,
 {
     resolution->visibility = visibility;
     resolution->credentials.hub_only = hc_visibility_is_restricted(visibility);
+    hc_resolution_note_access(resolution, visibility);
     hc_visibility_update(resolution->resolver->cache, &resolution->repo, visibility,
-                         resolution_now_ms());
+                         hc_resolution_now_ms());
 }
 
 /*
@@ -204,8 +215,8 @@ static void resolution_record_visibility(struct hc_resolution *resolution,
  * the repo. Callers may name repos that do not exist: without mirrors, a refusal is only
  * recorded of a repo that was public.
  */
-static void resolution_record_refusal(struct hc_resolution *resolution,
-                                      const struct hc_error *err)
+void hc_resolution_note_refusal(struct hc_resolution *resolution,
+                                const struct hc_error *err)
 {
     enum hc_visibility visibility =
         err->reason == HC_GATED_REPO ? HC_VISIBILITY_GATED : HC_VISIBILITY_PRIVATE;
@@ -217,6 +228,7 @@ static void resolution_record_refusal(struct hc_resolution *resolution,
                       hc_visibility_find_last(resolution->resolver->cache,
                                               &resolution->repo) == HC_VISIBILITY_PUBLIC))
         resolution_record_visibility(resolution, visibility);
+    hc_resolution_deny_access(resolution, err);
 }
 
 /* An answer to a token does not say whether the Hub would give the same without one, so
@@ -237,7 +249,7 @@ static void resolution_ask_visibility(struct hc_resolution *resolution)
                         resolution->revision, &credentials, &answer, &failure) == 0)
         hc_resolution_note_repo(resolution, &answer);
     else
-        resolution_record_refusal(resolution, &failure);
+        hc_resolution_note_refusal(resolution, &failure);
 }
 
 /* ---- what answers of the Hub mean for the next question ---------------------------- */
@@ -289,7 +301,8 @@ void hc_resolution_note_file(struct hc_resolution *resolution, const char *revis
         return;
     }
     if (!resolution_has_token(resolution) &&
-        hc_visibility_is_restricted(resolution->visibility))
+        hc_visibility_is_restricted(resolution->visibility) &&
+        hc_hub_file_proves_access(resolution->path))
         resolution_record_visibility(resolution, HC_VISIBILITY_PUBLIC);
 }
 
@@ -332,7 +345,7 @@ static int resolution_describe_now(struct hc_resolution *resolution, struct hc_e
     if (result < 0 && resolution_expire_ref(resolution, err))
         result = resolution->kind->describe(resolution, err);
     if (result < 0)
-        resolution_record_refusal(resolution, err);
+        hc_resolution_note_refusal(resolution, err);
     return result < 0 ? -1 : 0;
 }
 
@@ -403,7 +416,7 @@ static int resolution_fetch(struct hc_resolution *resolution, struct hc_error *e
             return 0;
         if (!is_first)
             return -1;
-        resolution_record_refusal(resolution, err);
+        hc_resolution_note_refusal(resolution, err);
         if (!resolution_describe_again(resolution, err))
             return -1;
     }
@@ -422,7 +435,7 @@ static int resolution_read_cache(struct hc_resolution *resolution, bool *is_old,
     if (resolution_has_mirrors(resolution))
         resolution->visibility =
             hc_visibility_find(resolution->resolver->cache, &resolution->repo,
-                               resolution_now_ms());
+                               hc_resolution_now_ms());
     resolution->credentials.hub_only =
         hc_visibility_is_restricted(resolution->visibility);
     if (resolution->is_commit)
@@ -446,7 +459,7 @@ static int resolution_describe_or_fall_back(struct hc_resolution *resolution,
     struct hc_resolver *resolver = resolution->resolver;
     const char *own_token = resolution->options->hub_token;
     struct hc_error ignored;
-    bool is_old, has_older;
+    bool is_old, has_older, is_own_token;
 
     if (resolution_read_cache(resolution, &is_old, err) < 0)
         return -1;
@@ -457,7 +470,8 @@ static int resolution_describe_or_fall_back(struct hc_resolution *resolution,
                         err) == 0 &&
         resolution_describe(resolution, is_old, has_older, err) == 0)
         return 0;
-    if (!has_older || !hc_policy_may_fall_back(err, own_token && own_token[0]))
+    is_own_token = (own_token && own_token[0]) || resolver->access;
+    if (!has_older || !hc_policy_may_fall_back(err, is_own_token))
         return -1;
     *resolution->stale_cause = *err;
     resolution->is_stale = true;
@@ -512,7 +526,7 @@ static int resolution_ask_hub(struct hc_resolution *resolution, struct hc_error 
 int hc_resolution_run(struct hc_resolution *resolution, bool asks_hub,
                       struct hc_error *err)
 {
-    int found = resolution_find(resolution, err);
+    int found = resolution_find(resolution, asks_hub, err);
 
     if (found == 0 && asks_hub)
         found = resolution_ask_hub(resolution, err);

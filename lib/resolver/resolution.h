@@ -7,6 +7,8 @@
  *     authorize   may this caller have this? Every request passes here, before any answer
  *     local       a directory below a local root answers, and nothing else is looked at
  *     check       the repo's id, the revision and the options are refused or accepted
+ *     access      may the caller have this repo, as the Hub says? (access.c). Only with
+ *                 HC_HUB_ACCESS_CALLER; before anything of the cache is looked at
  *     remembered  hc_resolve_*_remembered() take the next step from memory, and end there
  *     cached      the cache answers if refs/<revision> is fresh enough, or if the Hub
  *                 must not be asked; hc_resolve_*_cached() end here
@@ -71,6 +73,8 @@ struct hc_resolution {
     bool *is_due;
     bool looks_at_ref; /* with is_due: except for the ref */
 
+    bool is_confirmation; /* Optional: of the resolver itself, for no caller */
+
     bool looks_at_all; /* Optional: what a proof says does not count (cache/proof.h). */
 
     /* Set by the check. */
@@ -132,6 +136,13 @@ int hc_resolution_write_ref(const struct hc_resolution *resolution, struct hc_er
 struct hc_hub_credentials hc_resolution_credentials(struct hc_resolution *resolution,
                                                     const char *revision);
 
+/* Milliseconds since the epoch, by which refs and records are fresh or not. */
+int64_t hc_resolution_now_ms(void);
+
+/* Takes in a failure that may be the Hub's refusal of the repo. */
+void hc_resolution_note_refusal(struct hc_resolution *resolution,
+                                const struct hc_error *err);
+
 /* Take in what the Hub, or a mirror, answered: about the name, perhaps to another caller;
  * about the repo, by /revision; about a file at `revision`. */
 void hc_resolution_note_revision(struct hc_resolution *resolution,
@@ -149,6 +160,27 @@ int hc_resolution_suspect_listing(struct hc_resolution *resolution,
  * asked, what the cache has instead, and the way out. */
 int hc_resolution_fail_not_cached(const struct hc_resolution *resolution,
                                   const char *path, struct hc_error *err);
+
+/* ---- access.c ---------------------------------------------------------------------- */
+
+enum hc_access_depth {
+    HC_ACCESS_BY_MEMORY, /* without a system call */
+    HC_ACCESS_BY_VOLUME,
+    HC_ACCESS_BY_HUB
+};
+
+/*
+ * 1: the caller may have the repo; 0: what may be looked at does not tell; -1: it may
+ * not, or the Hub could not say. After the check.
+ */
+int hc_resolution_check_access(struct hc_resolution *resolution,
+                               enum hc_access_depth depth, struct hc_error *err);
+
+/* The Hub has said whether the repo is public; it has refused the repo to the caller. */
+void hc_resolution_note_access(const struct hc_resolution *resolution,
+                               enum hc_visibility visibility);
+void hc_resolution_deny_access(const struct hc_resolution *resolution,
+                               const struct hc_error *refusal);
 
 /* ---- blob.c ------------------------------------------------------------------------ */
 
@@ -193,9 +225,12 @@ void hc_confirm_files(const struct hc_resolution *resolution, const char *const 
 void hc_confirm_snapshot(const struct hc_resolution *resolution,
                          const struct hc_patterns *patterns, bool looks_at_all);
 
-/* ---- snapshot.c, for confirm.c ----------------------------------------------------- */
+/* ---- files.c and snapshot.c, for confirm.c ----------------------------------------- */
 
-/* Answers the request as hc_resolve_snapshot_cached() does, for what that remembers. */
+/* Answer the request as hc_resolve_*_cached() do, for no caller, and for what that
+ * remembers. */
+void hc_files_confirm(struct hc_resolver *resolver,
+                      const struct hc_files_request *request);
 void hc_snapshot_confirm(struct hc_resolver *resolver,
                          const struct hc_snapshot_request *request, bool looks_at_all);
 

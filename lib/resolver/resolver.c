@@ -5,6 +5,7 @@
  * fetch the files of batches. They are opened in this order and closed in reverse, while
  * no call is running.
  */
+#include "access_memory.h"
 #include "batch.h"
 
 #include <base/free_space.h>
@@ -105,6 +106,16 @@ static struct hc_workers *resolver_open_workers(const struct hc_settings *settin
     return hc_workers_open(2 * width, QUEUE_MAX, err);
 }
 
+/* Callers have what the Hub gives to their own tokens; the resolver's is not used. */
+static int resolver_open_access(struct hc_resolver *resolver, struct hc_error *err)
+{
+    if (resolver->settings.hub_access == HC_HUB_ACCESS_SERVER)
+        return 0;
+    resolver->settings.no_implicit_token = true;
+    resolver->access = hc_access_memory_new(resolver->settings.hub_access_ttl_ms, err);
+    return resolver->access ? 0 : -1;
+}
+
 struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
                                      struct hc_error *err)
 {
@@ -116,7 +127,8 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
         return NULL;
     }
     hc_shared_queries_init(&resolver->queries);
-    if (settings_copy(&resolver->settings, settings, err) < 0)
+    if (settings_copy(&resolver->settings, settings, err) < 0 ||
+        resolver_open_access(resolver, err) < 0)
         return NULL;
     resolver->cache = hc_cache_open(settings->cache_dir, settings->no_symlinks, err);
     if (!resolver->cache)
@@ -150,6 +162,7 @@ void hc_resolver_close(struct hc_resolver *resolver)
     hc_transfers_close(resolver->transfers);
     hc_hub_close(resolver->hub);
     hc_single_flights_clear(&resolver->queries);
+    hc_access_memory_free(resolver->access);
     hc_cache_close(resolver->cache);
     hc_settings_clear(&resolver->settings);
     free(resolver);

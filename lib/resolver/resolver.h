@@ -7,6 +7,7 @@
  *
  *     resolver.c    opening, closing, sweeping
  *     resolution.c  the steps of one request, and when an older answer has to do
+ *     access.c      whether the Hub gives the repo to the caller
  *     revision.c    what the Hub says a revision means, and what is in that commit
  *     file.c        one file; the hit path
  *     files.c       several files of one commit
@@ -46,6 +47,7 @@ struct hc_resolver {
     struct hc_hub *hub;
     struct hc_transfers *transfers;
     struct hc_single_flights queries;    /* about revisions and trees */
+    struct hc_access_memory *access;     /* NULL: HC_HUB_ACCESS_SERVER */
     struct hc_workers *download_workers; /* threads for the files of all batches */
     struct hc_workers *lookup_workers;   /* threads that look at the volume */
     atomic_int_least64_t markers_swept_ms;

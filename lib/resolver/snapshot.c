@@ -522,7 +522,9 @@ void hc_snapshot_confirm(struct hc_resolver *resolver,
     struct hc_snapshot snapshot = {0};
     struct hc_error ignored;
     HC_AUTO_VALUE(snapshot_resolution)
-    self = {.resolution = {.resolver = resolver, .looks_at_all = looks_at_all},
+    self = {.resolution = {.resolver = resolver,
+                           .is_confirmation = true,
+                           .looks_at_all = looks_at_all},
             .request = request,
             .snapshot = &snapshot};
 

@@ -437,12 +437,13 @@ static void on_a_quick_volume_an_answer_is_given_again_for_a_few_looks(void **st
 
 static void an_answer_is_not_given_again_after_a_write_to_any_of_its_paths(void **state)
 {
-    static const char *const paths[] = {"a", "b", "c"};
+    static const char *const paths[] = {"a", "b", "c", "d"};
     struct fixture *f = *state;
     HC_AUTO(hc_memo) *memo = make_memo(f);
     struct hc_reuse reuse;
     struct hc_memo_fact fact;
 
+    _Static_assert(sizeof paths / sizeof *paths == HC_REUSE_TERMS, "a path for each");
     make_slow(memo);
     for (size_t written = 0; written < HC_REUSE_TERMS; written++) {
         reuse = (struct hc_reuse){0};

@@ -132,6 +132,7 @@ static void limits_of_downloads_come_from_the_file_and_from_flags(void **state)
     temp_dir_write(dir, "config.yaml",
                    "download-memory: 8M\nmin-split-size: 1G\ntakeover-after: 1m\n"
                    "confirm-after: 250ms\n"
+                   "hub-access: caller\nhub-access-ttl: 1h\n"
                    "tree-memory: 9M\n");
     assert_int_equal(options_load(&options,
                                   (const char *const[]){"--config", file,
@@ -145,6 +146,8 @@ static void limits_of_downloads_come_from_the_file_and_from_flags(void **state)
     assert_int_equal(options.settings.min_split_size, 16000000);
     assert_int_equal(options.settings.tree_memory, 9000000);
     assert_int_equal(options.settings.takeover_ms, 60000);
+    assert_int_equal(options.settings.hub_access, HC_HUB_ACCESS_CALLER);
+    assert_int_equal(options.settings.hub_access_ttl_ms, 3600 * 1000);
     assert_int_equal(options.settings.confirm_after_ms, 250);
     hc_options_clear(&options);
     temp_dir_remove(dir);
@@ -176,6 +179,7 @@ static void values_that_would_fail_at_the_start_are_refused(void **state)
                {"--mirror", "https://user:secret@host", "mirror: no credentials"},
                {"--mirror", "ftp://user:secret@host", "mirror: no credentials"},
                {"--endpoint", "https://user:secret@host", "endpoint: no credentials"},
+               {"--hub-access", "call", "hub-access: 'call' is not server|caller"},
                {"--takeover-after", "0", "takeover-after: 0ms is less than 2s"},
                {"--takeover-after", "1999ms", "takeover-after: 1999ms is less"},
                {"--ca-file", "/no/such/file",

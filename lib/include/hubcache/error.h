@@ -105,6 +105,7 @@ struct hc_error {
     uint64_t free_bytes;     /* NO_SPACE */
     unsigned missing_count;  /* INCOMPLETE_SNAPSHOT: how many files */
     char field[32];          /* INVALID_*: the request's field */
+    char rule[32];           /* POLICY_DENIED: the rule, "hub-access" */
     char link[256];          /* GATED_REPO, REPO_DISABLED: a page to visit; else "" */
     char filename[256];      /* the file it is about, within the repo; "": none, or all */
     char missing[1024];      /* INCOMPLETE_SNAPSHOT: the first names, one a line */

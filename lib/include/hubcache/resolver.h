@@ -81,15 +81,25 @@ struct hc_target {
 
 struct hc_reuse;
 
+/* The identity that asks, as it has been proved. */
+struct hc_identity {
+    const char *kind; /* how: "token", "jwt", "uid", … */
+    const char *name;
+    const char *const *groups;
+    size_t group_count;
+};
+
 struct hc_fetch_options {
     bool local_files_only; /* never ask the Hub */
     bool force_download;   /* ask the Hub for everything, and download all files again */
     bool dry_run;          /* download nothing; the Hub may be asked */
     bool has_max_staleness;
     int64_t max_staleness_ms; /* with has_max_staleness; 0: ask the Hub now */
-    const char *hub_token;    /* Optional: used instead of the resolver's own token */
-    uint64_t caller;        /* Optional: a number for the identity that asks. Threads and
+    const char *hub_token;    /* Optional: used instead of the resolver's own token. See
+                        `hub_access` of <hubcache/settings.h> */
+    uint64_t caller; /* Optional: a number for the identity that asks. Threads and
                         connections are shared fairly among callers */
+    const struct hc_identity *identity; /* Optional: for policy; NULL: anonymous */
     struct hc_reuse *reuse; /* Optional, for hubcached: zeroed, gets how long the answer
                                of a look at cache or memory may be given again */
 };

@@ -18,6 +18,14 @@
 extern "C" {
 #endif
 
+/* Which callers get what is cached of a repo that is private or gated. */
+enum hc_hub_access {
+    HC_HUB_ACCESS_SERVER, /* all: what the resolver's token fetched is for every caller */
+    /* Those to whom the Hub itself gives it, by their own token. The resolver's token is
+     * not used: what a caller has none for, it gets if the repo is public */
+    HC_HUB_ACCESS_CALLER
+};
+
 struct hc_settings {
     char *cache_dir; /* Required. The cache root: HF_HUB_CACHE */
 
@@ -91,16 +99,24 @@ struct hc_settings {
      */
     int64_t confirm_after_ms;
 
+    enum hc_hub_access hub_access;
+
+    /* With HC_HUB_ACCESS_CALLER: how long the Hub's word that a caller has access is
+     * good; while the Hub cannot be reached, once more as long. Its refusal is for ten
+     * seconds, or this, if that is less. 0: the Hub is asked for each request */
+    int64_t hub_access_ttl_ms;
+
     /* After how long without progress a download of another process is taken over */
     int64_t takeover_ms;
 };
 
-/* The defaults; but for the last one, they also stand for zero. */
+/* The defaults; but for the last two, they also stand for zero. */
 enum {
     HC_TREE_MEMORY = 64 * 1024 * 1024,
     HC_DOWNLOAD_MEMORY = 32 * 1024 * 1024,
     HC_MIN_SPLIT_SIZE = 64 * 1024 * 1024,
     HC_TAKEOVER_MS = 30000,
+    HC_HUB_ACCESS_TTL_MS = 600 * 1000,
     HC_CONFIRM_AFTER_MS = 1000
 };
 
