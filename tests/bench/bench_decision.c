@@ -9,6 +9,7 @@
  * later one.
  */
 #include <base/auto.h>
+#include <cert_maker.h>
 #include <jwt_maker.h>
 #include <server/auth.h>
 #include <temp_dir.h>
@@ -25,7 +26,8 @@ enum { CREDENTIALS = 400, ROUNDS = 50, BITS_RSA = 2048, BITS_EC = 256 };
 
 struct decision {
     struct hc_auth *auth;
-    char *headers[CREDENTIALS]; /* all NULL: the user of a socket */
+    char *headers[CREDENTIALS]; /* all NULL: a certificate, or the user of a socket */
+    char *certificates[CREDENTIALS];
 };
 
 static double clock_us(void)
@@ -39,8 +41,12 @@ static double clock_us(void)
 static void identify(const struct decision *decision, size_t number)
 {
     const char *header = decision->headers[number];
+    const char *certificate = decision->certificates[number];
     const struct hc_credential credential = {.authorization = header,
                                              .size = header ? strlen(header) : 0,
+                                             .certificate = certificate,
+                                             .certificate_size =
+                                                 certificate ? strlen(certificate) : 0,
                                              .has_uid = !header,
                                              .uid = (uid_t)number};
     struct hc_caller *caller = NULL;
@@ -65,8 +71,10 @@ static void decision_measure(struct decision *decision, const char *name)
     end = clock_us();
     printf("%s %.2f %.2f\n", name, (middle - begin) / CREDENTIALS,
            (end - middle) / CREDENTIALS / ROUNDS);
-    for (size_t i = 0; i < CREDENTIALS; i++)
+    for (size_t i = 0; i < CREDENTIALS; i++) {
         free(decision->headers[i]);
+        free(decision->certificates[i]);
+    }
     hc_auth_close(decision->auth);
 }
 
@@ -156,6 +164,26 @@ static void measure_jwt(const char *dir, const char *alg, const char *kind, unsi
     jwt_key_free(key);
 }
 
+/* TLS has checked the signature before. */
+static void measure_certificates(void)
+{
+    struct decision decision = {0};
+    struct cert *authority = cert_make_authority();
+
+    for (size_t i = 0; i < CREDENTIALS; i++) {
+        char uri[64];
+        struct cert *cert;
+
+        (void)snprintf(uri, sizeof uri, "spiffe://bench/ns/prod/sa/caller-%zu", i);
+        cert = cert_make_client(authority, uri);
+        decision.certificates[i] = cert_pem(cert);
+        cert_free(cert);
+    }
+    cert_free(authority);
+    decision_open(&decision, &(struct hc_auth_settings){.is_required = true});
+    decision_measure(&decision, "certificate");
+}
+
 int main(void)
 {
     struct decision users = {0};
@@ -164,6 +192,7 @@ int main(void)
     measure_tokens(dir);
     measure_jwt(dir, "RS256", "RSA", BITS_RSA);
     measure_jwt(dir, "ES256", "EC", BITS_EC);
+    measure_certificates();
     decision_open(&users, &(struct hc_auth_settings){.is_required = true});
     decision_measure(&users, "user of a unix socket");
     temp_dir_remove(dir);

@@ -3,16 +3,18 @@
 
 import re
 
+import grpc
 import pytest
 
 import world
 
 from conftest import HERE, Ask, finish
 from content import BIG, BIG_FILES, FILES, LFS_FILE, MODEL
+from pki import Authority
 
 BIG_BYTES = sum(map(len, BIG_FILES.values()))
 OK, FAILED = 0, 1
-CANCELLED, DEADLINE_EXCEEDED, NOT_FOUND, RESOURCE_EXHAUSTED = 1, 4, 5, 8
+CANCELLED, DEADLINE_EXCEEDED, NOT_FOUND, RESOURCE_EXHAUSTED, UNAVAILABLE = 1, 4, 5, 8, 14
 
 
 def status_of(lines):
@@ -114,6 +116,21 @@ def test_bytes_are_read_without_the_volume(ask, mount, name):
     mount.unlink()
 
     assert ask("read", MODEL, name) == (OK, FILES[name], [])
+
+
+@pytest.mark.parametrize("language", ["python", "go"], indirect=True)
+def test_the_server_is_asked_over_tls(language, serve_at, hub, mount, tmp_path):
+    authority = Authority(tmp_path)
+    cert, key = authority.issue("IP:127.0.0.1").put(tmp_path, "server")
+    server = serve_at(tmp_path / "cache", hub.endpoint, credentials=grpc.ssl_channel_credentials(),
+                      arguments=["--tls-cert", str(cert), "--tls-key", str(key)])
+    over_tls, without = (Ask(language, server.address, mount) for _ in range(2))
+    over_tls.environment["HUBCACHE_TLS_CA"] = str(authority.path)
+
+    assert over_tls("read", MODEL, "config.json") == (OK, FILES["config.json"], [])
+    status, output, errors = without("read", MODEL, "config.json", seconds=2)
+    assert (status, output) == (FAILED, b"")
+    assert status_of(errors) in (DEADLINE_EXCEEDED, UNAVAILABLE)
 
 
 def test_the_manual_shows_the_examples():

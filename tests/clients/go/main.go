@@ -22,6 +22,7 @@ import (
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
@@ -33,6 +34,15 @@ const retries = `{"methodConfig": [{
 	"name": [{"service": "hubcache.v1.Resolver"}],
 	"retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.2s", "maxBackoff": "5s",
 		"backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]}`
+
+// transport is TLS with the authority in the file HUBCACHE_TLS_CA, if there is one.
+func transport() (credentials.TransportCredentials, error) {
+	authority := os.Getenv("HUBCACHE_TLS_CA")
+	if authority == "" {
+		return insecure.NewCredentials(), nil
+	}
+	return credentials.NewClientTLSFromFile(authority, "")
+}
 
 // findMount returns the own mount of the server's volume.
 func findMount(ctx context.Context, client pb.ResolverClient) (string, error) {
@@ -142,8 +152,12 @@ func run(command, repo, argument, seconds string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
+	security, err := transport()
+	if err != nil {
+		return err
+	}
 	conn, err := grpc.NewClient(cmp.Or(os.Getenv("HUBCACHE_SERVER"), "127.0.0.1:50051"),
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(security),
 		grpc.WithDefaultServiceConfig(retries),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{

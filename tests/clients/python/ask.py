@@ -6,7 +6,8 @@ ask.py file REPO FILENAME SECONDS    prints the path of a file on the own mount
 ask.py watch REPO MAX_BYTES SECONDS  fetches a snapshot, unless it is larger; prints its path
 ask.py read REPO FILENAME SECONDS    writes the bytes of a file, for hosts without the volume
 
-Calls fail after SECONDS. HUBCACHE_SERVER is the server, HUBCACHE_MOUNT the own mount.
+Calls fail after SECONDS. HUBCACHE_SERVER is the server, HUBCACHE_MOUNT the own mount,
+HUBCACHE_TLS_CA the authority that has signed the server's certificate, for TLS.
 """
 
 import json
@@ -41,6 +42,14 @@ OPTIONS = [
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.max_receive_message_length", 64 << 20),
 ]
+
+
+def connect(server):
+    authority = os.environ.get("HUBCACHE_TLS_CA")
+    if not authority:
+        return grpc.insecure_channel(server, options=OPTIONS)
+    credentials = grpc.ssl_channel_credentials(pathlib.Path(authority).read_bytes())
+    return grpc.secure_channel(server, credentials, options=OPTIONS)
 
 
 def find_mount(stub, timeout):
@@ -97,7 +106,7 @@ def main():
         sys.exit(__doc__)
     _, command, repo, argument, seconds = sys.argv
     server = os.environ.get("HUBCACHE_SERVER", "127.0.0.1:50051")
-    with grpc.insecure_channel(server, options=OPTIONS) as channel:
+    with connect(server) as channel:
         stub = resolver_pb2_grpc.ResolverStub(channel)
         try:
             {"file": file, "watch": watch, "read": read}[command](
