@@ -10,6 +10,7 @@
 #include "caller_memory.h"
 #include "caller_tokens.h"
 #include "certificate.h"
+#include "forgeries.h"
 #include "jwt.h"
 #include "jwt_keys.h"
 #include "jwt_source.h"
@@ -20,6 +21,7 @@
 
 #include <base/cancellation.h>
 #include <base/error.h>
+#include <base/hash.h>
 #include <base/text.h>
 
 #include <inttypes.h>
@@ -55,6 +57,7 @@ struct hc_auth {
         struct hc_caller_memory *memory;       /* of tokens and users */
         struct hc_caller_memory *certificates; /* apart: a token can be any text */
         EVP_MD_CTX *digest;
+        struct hc_forgeries forgeries;
     } shared;
 };
 
@@ -411,9 +414,10 @@ struct shown_token {
     size_t size;
     struct hc_credential_hash hash;
     int64_t now_s;
+    uint64_t peer; /* a hash of the address that it comes from; 0: not known */
 };
 
-/* The lock is held here and in the functions up to auth_identify_uid(). */
+/* The lock is held here and in the functions up to auth_decide(). */
 static int credential_hash(struct hc_auth *auth, const char *text, size_t size,
                            struct hc_credential_hash *hash, struct hc_error *err)
 {
@@ -430,14 +434,24 @@ static int credential_hash(struct hc_auth *auth, const char *text, size_t size,
 static int auth_check_jwt(struct hc_auth *auth, const struct shown_token *token,
                           struct hc_jwt_result *result, struct hc_error *err)
 {
-    const struct hc_jwt_rules rules = {.issuer = auth->settings->jwt_issuer,
-                                       .audience = auth->settings->jwt_audience,
-                                       .keys = auth->shared.keys,
-                                       .now_s = token->now_s};
+    struct hc_forgeries *forgeries = &auth->shared.forgeries;
+    int64_t now_ms = hc_monotonic_ms();
+    const struct hc_jwt_rules rules = {
+        .issuer = auth->settings->jwt_issuer,
+        .audience = auth->settings->jwt_audience,
+        .keys = auth->shared.keys,
+        .now_s = token->now_s,
+        .checks_no_signature = hc_forgeries_are_many(forgeries, token->peer, now_ms),
+    };
     int checked = hc_jwt_check(&rules, token->text, token->size, result);
 
-    if (checked < 0)
-        return credential_refuse(result->flaw, err);
+    if (result->is_forged)
+        hc_forgeries_count(forgeries, token->peer, now_ms);
+    if (checked < 0) {
+        (void)credential_refuse(result->flaw, err);
+        err->retry_after_ms = result->must_wait ? HC_FORGERIES_WAIT_MS : 0;
+        return -1;
+    }
     if (checked > 0)
         return 1;
     auth->shared.are_keys_wanted = true;
@@ -462,21 +476,49 @@ static int auth_decide(struct hc_auth *auth, const struct shown_token *token,
     return credential_refuse("hubcached does not know the token", err);
 }
 
-static int auth_identify_token(struct hc_auth *auth, struct shown_token *token,
-                               struct hc_caller **caller, struct hc_error *err)
+/* 0: no caller is remembered by it. */
+static int auth_recall_token(struct hc_auth *auth, struct shown_token *token,
+                             struct hc_caller **caller, struct hc_error *err)
 {
-    struct hc_jwt_result result;
+    HC_LOCKED(&auth->shared.lock);
 
     if (credential_hash(auth, token->text, token->size, &token->hash, err) < 0)
         return -1;
     *caller = hc_caller_memory_recall(auth->shared.memory, &token->hash, token->now_s);
-    if (*caller)
-        return 1;
+    return *caller != NULL;
+}
+
+static int auth_check_token(struct hc_auth *auth, const struct shown_token *token,
+                            struct hc_caller **caller, struct hc_error *err)
+{
+    struct hc_jwt_result result;
+    HC_LOCKED(&auth->shared.lock);
+
     if (auth_decide(auth, token, &result, err) < 0)
         return -1;
     hc_caller_memory_keep(auth->shared.memory, &token->hash, result.caller, result.end_s);
     *caller = result.caller;
     return 1;
+}
+
+/* To ask for the address costs more than to look a token up, so that comes first. */
+static int auth_identify_token(struct hc_auth *auth,
+                               const struct hc_credential *credential, int64_t now_s,
+                               struct hc_caller **caller, struct hc_error *err)
+{
+    struct shown_token token = {.text = "", .now_s = now_s};
+    char address[HC_RPC_PEER_MAX] = "";
+    int recalled;
+
+    if (credential_token(credential, &token.text, &token.size, err) < 0)
+        return -1;
+    recalled = auth_recall_token(auth, &token, caller, err);
+    if (recalled != 0)
+        return recalled;
+    if (auth->jwt && credential->call)
+        hc_rpc_call_peer(credential->call, address);
+    token.peer = hc_hash_bytes(HC_HASH_START, address, strlen(address));
+    return auth_check_token(auth, &token, caller, err);
 }
 
 /* A certificate that is remembered costs a hash and a look-up, too. */
@@ -487,6 +529,7 @@ static int auth_identify_certificate(struct hc_auth *auth,
 {
     struct hc_certificate_result result;
     struct hc_credential_hash hash;
+    HC_LOCKED(&auth->shared.lock);
 
     if (credential_hash(auth, credential->certificate, credential->certificate_size,
                         &hash, err) < 0)
@@ -508,6 +551,7 @@ static int auth_identify_uid(struct hc_auth *auth, uid_t uid, int64_t now_s,
 {
     struct hc_credential_hash number = {{0}};
     char name[32];
+    HC_LOCKED(&auth->shared.lock);
 
     memcpy(number.bytes + sizeof number.bytes - sizeof uid, &uid, sizeof uid);
     *caller = hc_caller_memory_recall(auth->shared.memory, &number, now_s);
@@ -524,14 +568,8 @@ static int auth_identify_uid(struct hc_auth *auth, uid_t uid, int64_t now_s,
 int hc_auth_identify(struct hc_auth *auth, const struct hc_credential *credential,
                      int64_t now_s, struct hc_caller **caller, struct hc_error *err)
 {
-    struct shown_token token = {.text = "", .now_s = now_s};
-    HC_LOCKED(&auth->shared.lock);
-
-    if (credential->authorization && hc_auth_settings_have_tokens(auth->settings)) {
-        if (credential_token(credential, &token.text, &token.size, err) < 0)
-            return -1;
-        return auth_identify_token(auth, &token, caller, err);
-    }
+    if (credential->authorization && hc_auth_settings_have_tokens(auth->settings))
+        return auth_identify_token(auth, credential, now_s, caller, err);
     if (credential->certificate)
         return auth_identify_certificate(auth, credential, now_s, caller, err);
     if (credential->has_uid)
@@ -545,7 +583,7 @@ int hc_auth_admit(void *ctx, struct hc_rpc_call *call, struct hc_error *err)
 {
     struct hc_auth *auth = ctx;
     struct hc_request *request = hc_rpc_call_request(call);
-    struct hc_credential credential = {.authorization = NULL};
+    struct hc_credential credential = {.call = call};
 
     if (hc_text_starts(request->method, "/grpc.health.v1.Health/"))
         return 0;

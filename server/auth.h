@@ -80,6 +80,7 @@ struct hc_credential {
     size_t size;
     const char *certificate; /* the client's, in PEM; NULL: it has shown none */
     size_t certificate_size;
+    const struct hc_rpc_call *call; /* Optional: to limit its client, if that forges */
     bool has_uid; /* the call came over a unix socket, from a process of that user */
     uid_t uid;
 };

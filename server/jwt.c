@@ -228,8 +228,13 @@ int hc_jwt_check(const struct hc_jwt_rules *rules, const char *token, size_t siz
         return -1;
     if (strcmp(alg, "ES256") == 0 && parts[2].size != ES256_SIGNATURE)
         return result_refuse(result, "the token's signature is wrong");
+    result->must_wait = rules->checks_no_signature;
+    if (result->must_wait)
+        return result_refuse(result, "many tokens with wrong signatures came from this "
+                                     "address");
     verified = rules->keys ? hc_jwt_keys_verify(rules->keys, kid, alg, token, size) : 0;
-    if (verified < 0)
+    result->is_forged = verified < 0;
+    if (result->is_forged)
         return result_refuse(result, "the token's signature is wrong");
     return verified == 0 ? 0 : claims_take_caller(claims, result);
 }

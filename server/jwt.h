@@ -10,6 +10,8 @@
 
 #include "caller.h"
 
+#include <stdbool.h>
+
 struct hc_jwt_keys;
 
 enum {
@@ -22,6 +24,7 @@ struct hc_jwt_rules {
     const char *issuer, *audience;  /* compared byte by byte */
     const struct hc_jwt_keys *keys; /* NULL: none is known yet */
     int64_t now_s;
+    bool checks_no_signature; /* the caller has to wait before its next one */
 };
 
 /* What it has shown, or why it has not. */
@@ -29,6 +32,8 @@ struct hc_jwt_result {
     struct hc_caller *caller; /* the calling function holds it */
     int64_t end_s;            /* when the token expires */
     const char *flaw;         /* for the caller, without any part of the token; static */
+    bool is_forged;           /* all is right but the signature */
+    bool must_wait;           /* all is right, but no signature was to be checked */
 };
 
 /*

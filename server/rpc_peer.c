@@ -43,16 +43,20 @@ static bool name_parse(const char *name, struct sockaddr_in6 *address)
     return inet_pton(AF_INET6, mapped, &address->sin6_addr) == 1;
 }
 
+/* -1: it is the name of no connection without TLS. */
+static int name_descriptor(const char *name)
+{
+    return strncmp(name, "fd:", 3) == 0 ? (int)strtol(name + 3, NULL, 10) : -1;
+}
+
 /* -1: the connection is not known. */
 static int call_descriptor(const struct hc_rpc_call *call)
 {
     char *name = grpc_call_get_peer(call->core);
     struct sockaddr_in6 address;
-    int fd = -1;
+    int fd = name ? name_descriptor(name) : -1;
 
-    if (name && strncmp(name, "fd:", 3) == 0)
-        fd = (int)strtol(name + 3, NULL, 10);
-    else if (name && name_parse(name, &address))
+    if (name && fd < 0 && name_parse(name, &address))
         fd = hc_connections_find(hc_listener_connections(call->rpc->listener), &address);
     gpr_free(name);
     return fd;
@@ -110,8 +114,13 @@ const char *hc_rpc_call_certificate(const struct hc_rpc_call *call, size_t *size
 bool hc_rpc_call_uid(const struct hc_rpc_call *call, uid_t *uid)
 {
     struct hc_listener *listener = call->rpc->listener;
+    char *name;
+    int fd;
 
-    return hc_listener_has_path(listener) &&
-           hc_connections_uid(hc_listener_connections(listener), call_descriptor(call),
-                              uid);
+    if (!hc_listener_has_path(listener))
+        return false;
+    name = grpc_call_get_peer(call->core);
+    fd = name ? name_descriptor(name) : -1;
+    gpr_free(name);
+    return hc_connections_uid(hc_listener_connections(listener), fd, uid);
 }

@@ -364,6 +364,33 @@ static void a_signed_token_is_its_subject_until_it_expires(void **state)
     jwt_key_free(key);
 }
 
+/* One that is remembered, or known without a signature, is not kept waiting. */
+static void after_many_forgeries_a_new_token_waits(void **state)
+{
+    struct fixture *f = *state;
+    struct jwt_key *key = jwt_key_make("EC", 256), *foreign = jwt_key_make("EC", 256);
+    HC_AUTO_FREE char *header = header_of(key, "1");
+    HC_AUTO_FREE char *forged = header_of(foreign, "1");
+    HC_AUTO_FREE char *path = NULL;
+    unsigned forgeries = 0;
+
+    temp_dir_write(f->dir, "tokens", "alice sha256:" ALICE "\n");
+    f->settings.tokens_file = f->path;
+    open_with_keys(f, key);
+    path = f->settings.jwt_keys;
+    assert_int_equal(identify_header(f, header), 1);
+    do {
+        assert_refused(f, identify_header(f, forged));
+        forgeries++;
+    } while (f->err.retry_after_ms == 0 && forgeries < 1000);
+    assert_non_null(strstr(f->err.message, "many tokens with wrong signatures"));
+    assert_true(forgeries > 20); /* a second */
+    assert_int_equal(identify_header(f, header), 1);
+    assert_int_equal(identify_header(f, "Bearer alice-secret"), 1);
+    jwt_key_free(key);
+    jwt_key_free(foreign);
+}
+
 static void a_rotated_key_is_read_and_a_withdrawn_one_refused(void **state)
 {
     struct fixture *f = *state;
@@ -538,6 +565,7 @@ int main(void)
         TEST(a_reload_reads_the_files_in_any_case),
         TEST(a_wrong_file_is_refused_at_the_start),
         TEST(a_signed_token_is_its_subject_until_it_expires),
+        TEST(after_many_forgeries_a_new_token_waits),
         TEST(a_rotated_key_is_read_and_a_withdrawn_one_refused),
         TEST(both_kinds_of_tokens_can_be_configured),
         TEST(a_certificate_is_its_caller_unless_a_header_says_more),
