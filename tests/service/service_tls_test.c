@@ -289,8 +289,8 @@ static void a_certificate_names_the_caller(void **state)
     cert_free(nameless);
     log = world_log(f->world);
     assert_non_null(strstr(log, "\"caller\":\"spiffe://test/ns/ml/sa/train\","
-                                "\"by\":\"certificate\""));
-    assert_non_null(strstr(log, "\"caller\":\"alice\",\"by\":\"token\""));
+                                "\"kind\":\"certificate\""));
+    assert_non_null(strstr(log, "\"caller\":\"alice\",\"kind\":\"token\""));
     assert_null(strstr(log, "BEGIN"));
 }
 
