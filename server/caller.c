@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A caller is one piece of memory: the struct, the array of its groups, and the texts.
+ * A caller is one piece of memory: the struct, the array of its groups, and the texts,
+ * the first of which is its kind. The texts together are the identity: each ends with a
+ * NUL, so no other identity has the same bytes.
  */
 #include "caller.h"
 
@@ -31,10 +33,12 @@ struct hc_caller *hc_caller_new(enum hc_caller_kind kind, const char *name,
 {
     size_t size =
         sizeof(struct hc_caller) + group_count * sizeof *groups + strlen(name) + 1;
+    const char *kind_name = hc_caller_kind_name(kind);
     struct hc_caller *caller;
     const char **copies;
-    char *end;
+    char *end, *texts;
 
+    size += strlen(kind_name) + 1;
     for (size_t i = 0; i < group_count; i++)
         size += strlen(groups[i]) + 1;
     caller = malloc(size);
@@ -43,7 +47,8 @@ struct hc_caller *hc_caller_new(enum hc_caller_kind kind, const char *name,
         return NULL;
     }
     copies = (const char **)(caller + 1);
-    end = (char *)(copies + group_count);
+    end = texts = (char *)(copies + group_count);
+    (void)text_append(&end, kind_name);
     *caller = (struct hc_caller){.kind = kind,
                                  .name = text_append(&end, name),
                                  .groups = copies,
@@ -52,6 +57,11 @@ struct hc_caller *hc_caller_new(enum hc_caller_kind kind, const char *name,
     atomic_init(&caller->holders, 1);
     for (size_t i = 0; i < group_count; i++)
         copies[i] = text_append(&end, groups[i]);
+    caller->identity = (struct hc_identity){.kind = texts,
+                                            .name = caller->name,
+                                            .groups = copies,
+                                            .group_count = group_count};
+    caller->key = hc_keyed_hash_of_bytes(texts, (size_t)(end - texts));
     return caller;
 }
 

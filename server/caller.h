@@ -8,8 +8,10 @@
 #define HC_SERVER_CALLER_H
 
 #include <base/auto.h>
+#include <base/hash.h>
 
 #include <hubcache/error.h>
+#include <hubcache/resolver.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,7 +31,11 @@ struct hc_caller {
     const char *name;
     const char *const *groups;
     size_t group_count;
-    uint64_t hash; /* of kind and name; not 0 */
+    uint64_t hash; /* of kind and name; not 0. The queues share threads by it */
+
+    /* All of it: for policy, and as the key of what calls may share. */
+    struct hc_identity identity;
+    struct hc_keyed_hash key;
     atomic_uint holders;
 };
 

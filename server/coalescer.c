@@ -26,6 +26,8 @@
  */
 #include "coalescer.h"
 
+#include "caller.h"
+
 #include <base/cancellation.h>
 #include <base/error.h>
 #include <base/hash.h>
@@ -69,11 +71,17 @@ static size_t key_bucket(const struct hc_request_key *key)
     return hc_hash_bytes(hash, key->token, strlen(key->token)) % BUCKETS;
 }
 
+static bool identity_is_same(const struct hc_caller *one, const struct hc_caller *other)
+{
+    return one && other ? hc_keyed_hash_equals(&one->key, &other->key) : one == other;
+}
+
 static bool key_is_same(const struct hc_request_key *one,
                         const struct hc_request_key *other)
 {
     return one->kind == other->kind && one->size == other->size &&
            strcmp(one->token, other->token) == 0 &&
+           identity_is_same(one->identity, other->identity) &&
            memcmp(one->request, other->request, one->size) == 0;
 }
 
@@ -134,6 +142,7 @@ static void request_free(struct hc_coalesced_request *request)
     if (request->key.token)
         explicit_bzero((uint8_t *)(request + 1) + request->key.size,
                        strlen(request->key.token));
+    hc_caller_release(request->key.identity);
     hc_cancellation_free(request->cancellation);
     free(request);
 }
@@ -160,6 +169,7 @@ static struct hc_coalesced_request *request_new(struct hc_coalescer *coalescer,
     request->coalescer = coalescer;
     request->bucket = key_bucket(key);
     request->key = *key;
+    request->key.identity = hc_caller_hold(key->identity);
     request->key.request = bytes;
     request->key.token = memcpy(bytes + key->size, key->token, token_size);
     return hc_take(&request);

@@ -30,10 +30,14 @@ struct hc_coalescer;
 struct hc_resolve_kind;
 struct hc_waiter;
 
-/* Identifies the work. Two keys are equal when their first four members are. */
+/*
+ * Identifies the work. Two keys are equal when their first five members are: what calls
+ * share is what the same identity, with the same Hub token, may have.
+ */
 struct hc_request_key {
     const struct hc_resolve_kind *kind;
-    const char *token; /* the caller's own Hub token, "" for none */
+    const char *token;          /* the caller's own Hub token, "" for none */
+    struct hc_caller *identity; /* NULL: anonymous */
     const uint8_t *request;
     size_t size;
     uint64_t caller, repo; /* hashes, which base/workers.h shares the pools by */

@@ -32,12 +32,11 @@ static int decode_staleness(const Google__Protobuf__Duration *duration, int64_t 
     return 0;
 }
 
-static int decode_options(const Hubcache__V1__FetchOptions *message, const char *token,
-                          uint64_t caller, struct hc_fetch_options *options,
-                          struct hc_error *err)
+static int decode_options(const Hubcache__V1__FetchOptions *message,
+                          const struct hc_fetch_options *caller,
+                          struct hc_fetch_options *options, struct hc_error *err)
 {
-    *options =
-        (struct hc_fetch_options){.hub_token = *token ? token : NULL, .caller = caller};
+    *options = *caller;
     if (!message)
         return 0;
     options->local_files_only = message->local_files_only;
@@ -65,8 +64,9 @@ static int decode_target(const char *id, Hubcache__V1__RepoType type,
                          (int)type);
 }
 
-int hc_decode_file(const Hubcache__V1__ResolveFileRequest *message, const char *token,
-                   uint64_t caller, struct hc_file_request *request, struct hc_error *err)
+int hc_decode_file(const Hubcache__V1__ResolveFileRequest *message,
+                   const struct hc_fetch_options *caller, struct hc_file_request *request,
+                   struct hc_error *err)
 {
     *request = (struct hc_file_request){
         .filename = message->filename,
@@ -75,12 +75,12 @@ int hc_decode_file(const Hubcache__V1__ResolveFileRequest *message, const char *
     if (decode_target(message->repo_id, message->repo_type, message->revision,
                       &request->repo, err) < 0)
         return -1;
-    return decode_options(message->options, token, caller, &request->options, err);
+    return decode_options(message->options, caller, &request->options, err);
 }
 
-int hc_decode_files(const Hubcache__V1__ResolveFilesRequest *message, const char *token,
-                    uint64_t caller, struct hc_files_request *request,
-                    struct hc_error *err)
+int hc_decode_files(const Hubcache__V1__ResolveFilesRequest *message,
+                    const struct hc_fetch_options *caller,
+                    struct hc_files_request *request, struct hc_error *err)
 {
     *request = (struct hc_files_request){
         .filenames = (const char *const *)message->filenames,
@@ -91,11 +91,11 @@ int hc_decode_files(const Hubcache__V1__ResolveFilesRequest *message, const char
     if (decode_target(message->repo_id, message->repo_type, message->revision,
                       &request->repo, err) < 0)
         return -1;
-    return decode_options(message->options, token, caller, &request->options, err);
+    return decode_options(message->options, caller, &request->options, err);
 }
 
 int hc_decode_snapshot(const Hubcache__V1__ResolveSnapshotRequest *message,
-                       const char *token, uint64_t caller,
+                       const struct hc_fetch_options *caller,
                        struct hc_snapshot_request *request, struct hc_error *err)
 {
     *request = (struct hc_snapshot_request){
@@ -108,7 +108,7 @@ int hc_decode_snapshot(const Hubcache__V1__ResolveSnapshotRequest *message,
     if (decode_target(message->repo_id, message->repo_type, message->revision,
                       &request->repo, err) < 0)
         return -1;
-    return decode_options(message->options, token, caller, &request->options, err);
+    return decode_options(message->options, caller, &request->options, err);
 }
 
 void hc_encode_file(const struct hc_file *file, Hubcache__V1__ResolvedFile *message)

@@ -13,15 +13,16 @@
 #include <hubcache/v1/resolver.pb-c.h>
 
 /* -1: a value out of range, INVALID_OPTIONS; `request` has what was decoded before it.
- * `token` is the caller's own, or ""; `caller` becomes the request's. */
-int hc_decode_file(const Hubcache__V1__ResolveFileRequest *message, const char *token,
-                   uint64_t caller, struct hc_file_request *request,
+ * The request's options begin with those of the caller: its token, its number and its
+ * identity. */
+int hc_decode_file(const Hubcache__V1__ResolveFileRequest *message,
+                   const struct hc_fetch_options *caller, struct hc_file_request *request,
                    struct hc_error *err);
-int hc_decode_files(const Hubcache__V1__ResolveFilesRequest *message, const char *token,
-                    uint64_t caller, struct hc_files_request *request,
-                    struct hc_error *err);
+int hc_decode_files(const Hubcache__V1__ResolveFilesRequest *message,
+                    const struct hc_fetch_options *caller,
+                    struct hc_files_request *request, struct hc_error *err);
 int hc_decode_snapshot(const Hubcache__V1__ResolveSnapshotRequest *message,
-                       const char *token, uint64_t caller,
+                       const struct hc_fetch_options *caller,
                        struct hc_snapshot_request *request, struct hc_error *err);
 
 void hc_encode_file(const struct hc_file *file, Hubcache__V1__ResolvedFile *message);

@@ -14,7 +14,8 @@
 #include <string.h>
 
 struct recent_answer {
-    uint64_t hash, caller;
+    uint64_t hash;
+    struct hc_keyed_hash caller;
     unsigned method;
     struct hc_answer *answer;
     struct hc_reuse reuse;
@@ -63,15 +64,16 @@ void hc_recent_answers_free(struct hc_recent_answers *recent)
 
 static uint64_t key_hash(const struct hc_recent_key *key)
 {
-    uint64_t seed = HC_HASH_START ^ key->caller ^ key->method;
+    uint64_t of_caller;
 
-    return hc_hash_bytes(seed, key->bytes, key->size);
+    memcpy(&of_caller, key->caller.bytes, sizeof of_caller);
+    return hc_hash_bytes(HC_HASH_START ^ of_caller ^ key->method, key->bytes, key->size);
 }
 
 static bool recent_answer_has_key(const struct recent_answer *kept,
                                   const struct hc_recent_key *key, uint64_t hash)
 {
-    return kept->hash == hash && kept->caller == key->caller &&
+    return kept->hash == hash && hc_keyed_hash_equals(&kept->caller, &key->caller) &&
            kept->method == key->method && kept->size == key->size &&
            memcmp(kept->request, key->bytes, key->size) == 0;
 }

@@ -13,6 +13,7 @@
 #include "answer.h"
 
 #include <base/auto.h>
+#include <base/hash.h>
 #include <cache/memo.h>
 
 struct hc_recent_answers;
@@ -23,10 +24,11 @@ enum {
     HC_RECENT_ANSWER_MAX = 2048  /* likewise */
 };
 
-/* What was asked, and by which caller. Borrowed. */
+/* What was asked, and by which caller: a keyed hash of its whole identity, zero for the
+ * anonymous ones. Borrowed. */
 struct hc_recent_key {
     unsigned method; /* its number */
-    uint64_t caller;
+    struct hc_keyed_hash caller;
     const uint8_t *bytes; /* the request's */
     size_t size;
 };

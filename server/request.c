@@ -148,6 +148,14 @@ void hc_request_identify_by_address(struct hc_request *request,
     request->caller = hc_hash_bytes(HC_HASH_START, address, strlen(address));
 }
 
+struct hc_fetch_options hc_request_options(const struct hc_request *request)
+{
+    return (struct hc_fetch_options){
+        .hub_token = *request->hub_token ? request->hub_token : NULL,
+        .caller = request->caller,
+        .identity = request->identity ? &request->identity->identity : NULL};
+}
+
 uint64_t hc_request_repo_hash(const struct hc_target *target)
 {
     uint64_t hash = hc_hash_bytes(HC_HASH_START, &target->type, sizeof target->type);

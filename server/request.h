@@ -94,6 +94,9 @@ void hc_request_identify(struct hc_request *request, const struct hc_rpc_call *c
 void hc_request_identify_by_address(struct hc_request *request,
                                     const struct hc_rpc_call *call);
 
+/* What the library's options have of the caller: token, number, identity. Borrowed. */
+struct hc_fetch_options hc_request_options(const struct hc_request *request);
+
 /* The hash of the repo: the queues share threads by it too. */
 uint64_t hc_request_repo_hash(const struct hc_target *target);
 

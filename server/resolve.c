@@ -23,7 +23,7 @@ enum { WATCH_PROGRESS = 1 /* the field of WatchSnapshotResponse */, RECALLS_MAX 
 struct hc_resolve_kind {
     const ProtobufCMessageDescriptor *type;
     int (*decode)(struct hc_resolve *resolve, const ProtobufCMessage *message,
-                  const char *token, uint64_t caller, struct hc_error *err);
+                  const struct hc_fetch_options *caller, struct hc_error *err);
     int (*at_memory)(struct hc_resolve *resolve, struct hc_error *err);
     int (*at_disk)(struct hc_resolve *resolve, struct hc_error *err);
     int (*at_hub)(struct hc_resolve *resolve, struct hc_cancellation *cancellation,
@@ -81,14 +81,14 @@ static void facts_set_snapshot(struct hc_facts *facts, const struct hc_snapshot 
 /* ---- a file ------------------------------------------------------------------------ */
 
 static int file_decode(struct hc_resolve *resolve, const ProtobufCMessage *message,
-                       const char *token, uint64_t caller, struct hc_error *err)
+                       const struct hc_fetch_options *caller, struct hc_error *err)
 {
     struct hc_file_request *request = &resolve->request.file;
     int result;
 
     resolve->target = &request->repo;
     resolve->lookups = 1;
-    result = hc_decode_file((const void *)message, token, caller, request, err);
+    result = hc_decode_file((const void *)message, caller, request, err);
     resolve->filename = request->filename; /* of a refused request, too */
     request->options.reuse = &resolve->reuse;
     return result;
@@ -150,10 +150,10 @@ const struct hc_resolve_kind hc_resolve_kind_file = {
 
 /* The failure of one of several files names it, so `filename` stays NULL. */
 static int files_decode(struct hc_resolve *resolve, const ProtobufCMessage *message,
-                        const char *token, uint64_t caller, struct hc_error *err)
+                        const struct hc_fetch_options *caller, struct hc_error *err)
 {
     struct hc_files_request *request = &resolve->request.files;
-    int result = hc_decode_files((const void *)message, token, caller, request, err);
+    int result = hc_decode_files((const void *)message, caller, request, err);
 
     resolve->target = &request->repo;
     resolve->lookups = request->filename_count < HC_LOOKUPS_UNBOUNDED
@@ -213,14 +213,14 @@ const struct hc_resolve_kind hc_resolve_kind_files = {
 /* ---- a snapshot -------------------------------------------------------------------- */
 
 static int snapshot_decode(struct hc_resolve *resolve, const ProtobufCMessage *message,
-                           const char *token, uint64_t caller, struct hc_error *err)
+                           const struct hc_fetch_options *caller, struct hc_error *err)
 {
     struct hc_snapshot_request *request = &resolve->request.snapshot;
     int result;
 
     resolve->target = &request->repo;
     resolve->lookups = HC_LOOKUPS_UNBOUNDED;
-    result = hc_decode_snapshot((const void *)message, token, caller, request, err);
+    result = hc_decode_snapshot((const void *)message, caller, request, err);
     request->options.reuse = &resolve->reuse;
     return result;
 }
@@ -315,9 +315,9 @@ hc_resolve_message_type(const struct hc_resolve_kind *kind)
 }
 
 int hc_resolve_decode(struct hc_resolve *resolve, const ProtobufCMessage *message,
-                      const char *token, uint64_t caller, struct hc_error *err)
+                      const struct hc_fetch_options *caller, struct hc_error *err)
 {
-    return resolve->kind->decode(resolve, message, token, caller, err);
+    return resolve->kind->decode(resolve, message, caller, err);
 }
 
 /* What is formatted and compared for each name takes time, too. */

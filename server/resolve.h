@@ -50,9 +50,10 @@ struct hc_resolve hc_resolve_new(const struct hc_resolve_kind *kind,
 const ProtobufCMessageDescriptor *
 hc_resolve_message_type(const struct hc_resolve_kind *kind);
 
-/* `message` lives until the clear. `token` is the caller's own Hub token, or "". */
+/* `message` lives until the clear, as does what `caller` points to: the options that the
+ * request has of its caller. */
 int hc_resolve_decode(struct hc_resolve *resolve, const ProtobufCMessage *message,
-                      const char *token, uint64_t caller, struct hc_error *err);
+                      const struct hc_fetch_options *caller, struct hc_error *err);
 
 /* Answers from memory, without a system call: 1: found; 0: the disk has to be looked at;
  * -1: failed. */

@@ -16,6 +16,7 @@
  */
 #include "service_resolver.h"
 
+#include "caller.h"
 #include "log.h"
 #include "read_stream.h"
 #include "recent_answers.h"
@@ -126,6 +127,7 @@ static bool key_complete(struct hc_request_key *key, struct hc_rpc_call *call,
     hc_request_identify_by_address(request, call);
     key->caller = request->caller;
     key->token = request->hub_token;
+    key->identity = request->identity;
     return true;
 }
 
@@ -165,8 +167,13 @@ static void call_fail(struct hc_rpc_call *call, const struct hc_resolve *resolve
 
 static struct hc_recent_key request_recent_key(const struct hc_request *request)
 {
-    return (struct hc_recent_key){request->method_number, request->caller, request->bytes,
-                                  request->size};
+    const struct hc_caller *identity = request->identity;
+
+    return (struct hc_recent_key){.method = request->method_number,
+                                  .caller =
+                                      identity ? identity->key : hc_keyed_hash_of(NULL),
+                                  .bytes = request->bytes,
+                                  .size = request->size};
 }
 
 /* The answer, if it may be given again and so is kept; else NULL. */
@@ -247,11 +254,12 @@ static int call_decode(struct hc_rpc_call *call, struct hc_resolve *resolve,
 {
     struct hc_request *request = hc_rpc_call_request(call);
     int decoded = hc_request_read_token(request, call, err);
+    struct hc_fetch_options options;
 
     hc_request_identify(request, call);
+    options = hc_request_options(request);
     if (decoded == 0)
-        decoded =
-            hc_resolve_decode(resolve, message, request->hub_token, request->caller, err);
+        decoded = hc_resolve_decode(resolve, message, &options, err);
     hc_resolve_describe(resolve, request);
     return decoded;
 }
@@ -334,9 +342,13 @@ static int key_decode(const struct hc_request_key *key, struct hc_resolve *resol
     const ProtobufCMessage *message =
         hc_message_unpack(hc_resolve_message_type(key->kind), key->request, key->size,
                           resolve->arena, err);
+    const struct hc_fetch_options options = {.hub_token = *key->token ? key->token : NULL,
+                                             .caller = key->caller,
+                                             .identity = key->identity
+                                                             ? &key->identity->identity
+                                                             : NULL};
 
-    return message ? hc_resolve_decode(resolve, message, key->token, key->caller, err)
-                   : -1;
+    return message ? hc_resolve_decode(resolve, message, &options, err) : -1;
 }
 
 /* `found` 1: encodes the result. NULL: memory is short even for the failure. */

@@ -130,16 +130,21 @@ static void process_secret_draw(void)
 
 struct hc_keyed_hash hc_keyed_hash_of(const char *text)
 {
+    return hc_keyed_hash_of_bytes(text, text ? strlen(text) : 0);
+}
+
+struct hc_keyed_hash hc_keyed_hash_of_bytes(const void *bytes, size_t size)
+{
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     unsigned char hash[EVP_MAX_MD_SIZE];
     struct hc_keyed_hash key = {0};
-    unsigned size = 0;
+    unsigned hash_size = 0;
 
-    if (!text || !text[0])
+    if (size == 0)
         return key;
     (void)pthread_once(&once, process_secret_draw);
-    if (HMAC(EVP_sha256(), process_secret, sizeof process_secret,
-             (const unsigned char *)text, strlen(text), hash, &size))
+    if (HMAC(EVP_sha256(), process_secret, sizeof process_secret, bytes, size, hash,
+             &hash_size))
         memcpy(key.bytes, hash, sizeof key.bytes);
     else
         random_fill(key.bytes, sizeof key.bytes);

@@ -63,6 +63,7 @@ struct hc_keyed_hash {
 
 /* All zero for NULL and "". When memory is short, a random hash that no text has. */
 struct hc_keyed_hash hc_keyed_hash_of(const char *text);
+struct hc_keyed_hash hc_keyed_hash_of_bytes(const void *bytes, size_t size);
 
 bool hc_keyed_hash_equals(const struct hc_keyed_hash *key,
                           const struct hc_keyed_hash *other);

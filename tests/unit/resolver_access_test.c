@@ -16,6 +16,8 @@
 
 enum { CALLER = 4711 };
 
+static const struct hc_identity alice = {.kind = "token", .name = "alice"};
+
 static struct {
     bool denies;
     unsigned calls;
@@ -91,7 +93,8 @@ static void access_resolve_file(struct fixture *f, const struct hc_target *targe
 {
     const struct hc_file_request request = {.repo = *target,
                                             .filename = "config.json",
-                                            .options = {.caller = CALLER}};
+                                            .options = {.caller = CALLER,
+                                                        .identity = &alice}};
     struct hc_file file;
     int result = hc_resolve_file_cached(f->resolver, &request, &file, &f->err);
 
@@ -113,7 +116,8 @@ static void access_resolve_files(struct fixture *f, const struct hc_target *targ
     const struct hc_files_request request = {.repo = *target,
                                              .filenames = names,
                                              .filename_count = 1,
-                                             .options = {.caller = CALLER}};
+                                             .options = {.caller = CALLER,
+                                                         .identity = &alice}};
     struct hc_files files;
     int result = hc_resolve_files_cached(f->resolver, &request, &files, &f->err);
 
@@ -133,7 +137,8 @@ static void access_resolve_snapshot(struct fixture *f, const struct hc_target *t
                                                   bool is_empty))
 {
     const struct hc_snapshot_request request = {.repo = *target,
-                                                .options = {.caller = CALLER}};
+                                                .options = {.caller = CALLER,
+                                                            .identity = &alice}};
     struct hc_snapshot snapshot;
     int result = hc_resolve_snapshot_cached(f->resolver, &request, &snapshot, &f->err);
 
@@ -169,6 +174,7 @@ static void check_asked_once(struct fixture *f, const struct hc_target *target,
     assert_int_equal(access_policy.calls, 1);
     assert_string_equal(access_policy.target->id, target->id);
     assert_int_equal(access_policy.options->caller, CALLER);
+    assert_ptr_equal(access_policy.options->identity, &alice);
     access_policy.calls = 0;
 }
 

@@ -8,6 +8,7 @@
 #include <base/error.h>
 #include <base/hash.h>
 #include <base/text.h>
+#include <server/caller.h>
 #include <server/coalescer.h>
 
 #include <sched.h>
@@ -38,6 +39,7 @@ struct fixture {
 struct waiter {
     struct hc_waiter base;
     uint64_t caller;
+    struct hc_caller *identity; /* Optional */
     atomic_uint done, progress, held;
     enum hc_reason reason;
     bool has_retry; /* RetryInfo among the details */
@@ -142,6 +144,7 @@ static void waiter_join(struct fixture *fixture, struct waiter *waiter,
                         const char *request, const char *token)
 {
     const struct hc_request_key key = {.token = token,
+                                       .identity = waiter->identity,
                                        .request = (const uint8_t *)request,
                                        .size = strlen(request),
                                        .caller = waiter->caller,
@@ -228,6 +231,32 @@ static void another_request_or_another_token_is_another_coalesced_request(void *
     assert_int_equal(other.reason, HC_OK);
     assert_int_equal(third.reason, HC_OK);
     assert_int_equal(atomic_load(&third.done), 1);
+}
+
+/* Of the same name, but proved in another way, or with other groups. */
+static void another_identity_is_another_coalesced_request(void **state)
+{
+    static const char *const groups[] = {"ops", "dev"};
+    struct fixture *fixture = *state;
+    struct waiter waiters[4] = {{.done = 0}};
+    struct hc_error err;
+
+    waiters[0].identity = hc_caller_new(HC_CALLER_TOKEN, "a", groups, 1, &err);
+    waiters[1].identity = hc_caller_new(HC_CALLER_TOKEN, "a", groups + 1, 1, &err);
+    waiters[2].identity = hc_caller_new(HC_CALLER_JWT, "a", groups, 1, &err);
+    waiters[3].identity = hc_caller_new(HC_CALLER_TOKEN, "a", groups, 1, &err);
+    for (size_t i = 0; i < 4; i++) {
+        waiter_join(fixture, &waiters[i], "a", "");
+        hc_caller_release(waiters[i].identity);
+    }
+    for (unsigned i = 0; i < 3; i++)
+        work_let_end(fixture);
+    work_close(fixture);
+
+    assert_int_equal(atomic_load(&fixture->work.runs),
+                     3); /* the first and the last: one */
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(atomic_load(&waiters[i].done), 1);
 }
 
 static void a_request_beyond_the_queue_is_busy(void **state)
@@ -499,6 +528,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(ten_thousand_equal_calls_share_one_coalesced_request),
         TEST(another_request_or_another_token_is_another_coalesced_request),
+        TEST(another_identity_is_another_coalesced_request),
         TEST(a_request_beyond_the_queue_is_busy),
         TEST(one_caller_leaves_room_for_the_calls_of_others),
         TEST(large_requests_are_busy_before_small_ones_are),

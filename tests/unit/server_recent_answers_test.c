@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NOW = 1000, METHOD = 3, CALLER = 7 };
+enum { NOW = 1000, METHOD = 3 };
 
 struct fixture {
     struct hc_recent_answers *recent;
@@ -50,8 +50,8 @@ static int recent_tear_down(void **state)
 
 static struct hc_recent_key key_of(const char *request)
 {
-    return (struct hc_recent_key){METHOD, CALLER, (const uint8_t *)request,
-                                  strlen(request)};
+    return (struct hc_recent_key){METHOD, hc_keyed_hash_of("alice"),
+                                  (const uint8_t *)request, strlen(request)};
 }
 
 /* Until this process writes to `path`. */
@@ -101,7 +101,9 @@ static void an_answer_is_for_its_method_caller_and_bytes_only(void **state)
     key.method++;
     assert_false(is_kept_by(f, &key, NOW));
     key.method = METHOD;
-    key.caller = 0;
+    key.caller = hc_keyed_hash_of("bob");
+    assert_false(is_kept_by(f, &key, NOW));
+    key.caller = hc_keyed_hash_of(NULL);
     assert_false(is_kept_by(f, &key, NOW));
 }
 
