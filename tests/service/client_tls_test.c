@@ -114,6 +114,14 @@ static void serve(struct fixture *f, bool wants_clients)
     assert_int_equal(sscanf(line, "listening %63s", f->address), 1);
 }
 
+static void stop_server(struct fixture *f)
+{
+    world_stop_server(f->world);
+    assert_int_equal(world_await_end(f->world), 0);
+    rpc_client_close(f->world->client);
+    f->world->client = NULL;
+}
+
 static struct hc_client *open_client(const struct hc_client_options *options)
 {
     struct hc_error err;
@@ -269,8 +277,7 @@ static void files_are_read_anew_for_a_new_connection(void **state)
     client = open_client(&options);
     assert_int_equal(ask(client, &err), HC_OK);
 
-    world_stop_server(f->world);
-    assert_int_equal(world_await_end(f->world), 0);
+    stop_server(f);
     write_files(f, f->other_authority);
     serve(f, true);
     assert_int_equal(ask(client, &err), HC_OK);
@@ -290,8 +297,7 @@ static void files_that_cannot_be_used_leave_things_as_they_are(void **state)
     client = open_client(&options);
     assert_int_equal(ask(client, &err), HC_OK);
 
-    world_stop_server(f->world);
-    assert_int_equal(world_await_end(f->world), 0);
+    stop_server(f);
     temp_dir_write(f->world->dir, "ca.pem", "-----BEGIN CERTIFICATE-----\n");
     serve(f, false);
     assert_int_equal(ask(client, &err), HC_OK);
