@@ -366,11 +366,27 @@ void hc_auth_close(struct hc_auth *auth)
     free(auth);
 }
 
+/* The status page asks for the tokens of --auth-tokens, and has no TLS. */
+static void warn_of_pages(const struct hc_auth_settings *settings, const char *address)
+{
+    struct hc_error err;
+
+    if (hc_auth_settings_have_tokens(settings) &&
+        hc_listener_check_local(address, &err) < 0)
+        HC_LOG(HC_LOG_WARN,
+               "tokens for the status page pass in clear text: listen on the loopback, "
+               "or let only a proxy with TLS reach it",
+               HC_TEXT("address", address));
+}
+
 void hc_auth_warn_of_listener(const struct hc_auth *auth, const char *address)
 {
+    static const char http[] = "http://";
     const struct hc_auth_settings *settings = auth->settings;
     struct hc_error err;
 
+    if (hc_text_starts(address, http))
+        warn_of_pages(settings, address + strlen(http));
     if (settings->mode || settings->is_required ||
         hc_auth_settings_have_tokens(settings) || hc_text_starts(address, "http:") ||
         hc_listener_check_local(address, &err) == 0)

@@ -60,8 +60,8 @@ int hc_auth_start(struct hc_auth *auth, struct hc_error *err);
 
 /*
  * Logs a warning if any client that reaches the listener may call, and the operator has
- * not said so. `address` is as hubcached announces it; loopback and unix sockets are
- * fine.
+ * not said so; of HTTP, if tokens can pass over it in clear text. `address` is as
+ * hubcached announces it; loopback and unix sockets are fine.
  */
 void hc_auth_warn_of_listener(const struct hc_auth *auth, const char *address);
 

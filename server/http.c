@@ -10,7 +10,9 @@
  */
 #include "http.h"
 
+#include "http_login.h"
 #include "listener.h"
+#include "status_page.h"
 
 #include <base/error.h>
 #include <hubcache/cancellation.h>
@@ -21,6 +23,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 enum {
     CONNECTIONS_MAX = 64,
@@ -31,8 +34,9 @@ enum {
 };
 
 struct hc_http {
-    struct hc_metrics *metrics;
-    struct hc_gauges gauges;
+    struct hc_http_parts parts;
+    struct hc_http_login login; /* the library's thread's */
+    char page_policy[HC_PAGE_POLICY_SIZE];
     struct MHD_Daemon *daemon;
     atomic_bool is_stopping;
     struct {
@@ -43,9 +47,11 @@ struct hc_http {
     } shared;
 };
 
+/* ---- the pages --------------------------------------------------------------------- */
+
 static unsigned page_write_metrics(struct hc_http *http, FILE *out)
 {
-    hc_metrics_write(http->metrics, &http->gauges, out);
+    hc_metrics_write(http->parts.metrics, &http->parts.gauges, out);
     return MHD_HTTP_OK;
 }
 
@@ -58,79 +64,159 @@ static unsigned page_write_health(struct hc_http *http, FILE *out)
     return is_stopping ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK;
 }
 
-/* Read from their owners one after the other: they need not fit together exactly. */
-static void page_write_counts(const struct hc_gauges *gauges, FILE *out)
-{
-    unsigned running[2], queued[2], unfinished, waiting, transfers, connections;
-
-    hc_workers_count(gauges->disk, &running[0], &queued[0]);
-    hc_workers_count(gauges->hub, &running[1], &queued[1]);
-    hc_coalescer_count(gauges->coalescer, &unfinished, &waiting);
-    hc_resolver_count(gauges->resolver, &transfers, &connections);
-    (void)fprintf(out,
-                  "%u calls wait for %u jobs, of which %u run and %u are queued.\n"
-                  "%u files are on their way over %u connections.\n",
-                  waiting, unfinished, running[0] + running[1], queued[0] + queued[1],
-                  transfers, connections);
-}
-
 static unsigned page_write_status(struct hc_http *http, FILE *out)
 {
-    struct hc_resolver *resolver = http->gauges.resolver;
+    struct hc_error err;
+    HC_AUTO(hc_status_facts) *facts =
+        hc_server_status_read(http->parts.status, HC_STATUS_PAGE_REPOS_MAX, &err);
 
-    (void)fprintf(out, "hubcached %s\n\ncache     %s\ncache id  %s\nhub       %s%s\n\n",
-                  hc_version(), hc_resolver_cache_root(resolver),
-                  hc_resolver_cache_id(resolver), hc_resolver_endpoint(resolver),
-                  hc_resolver_is_offline(resolver) ? " (offline)" : "");
-    page_write_counts(&http->gauges, out);
+    if (!facts)
+        return MHD_HTTP_INTERNAL_SERVER_ERROR;
+    hc_status_page_write(facts, out);
     return MHD_HTTP_OK;
+}
+
+static unsigned page_write_json(struct hc_http *http, FILE *out)
+{
+    struct hc_error err;
+    HC_AUTO(hc_status_facts) *facts =
+        hc_server_status_read(http->parts.status, HC_USAGE_REPOS_MAX, &err);
+
+    return facts && hc_status_json_write(facts, out) ? MHD_HTTP_OK
+                                                     : MHD_HTTP_INTERNAL_SERVER_ERROR;
 }
 
 static unsigned page_write_not_found(struct hc_http *http, FILE *out)
 {
     (void)http;
-    (void)fputs("There are /, /healthz and /metrics.\n", out);
+    (void)fputs("There are /, /status.json, /healthz and /metrics.\n", out);
     return MHD_HTTP_NOT_FOUND;
 }
 
 /* To add a page: a row before the last one, which answers all other paths. */
-static const struct {
+static const struct page {
     const char *path;
     const char *type;
+    bool is_guarded;                                    /* for those who may call */
     unsigned (*write)(struct hc_http *http, FILE *out); /* returns the status */
 } pages[] = {
-    {"/metrics", "text/plain; version=0.0.4; charset=utf-8", page_write_metrics},
-    {"/healthz", "text/plain; charset=utf-8", page_write_health},
-    {"/", "text/plain; charset=utf-8", page_write_status},
-    {NULL, "text/plain; charset=utf-8", page_write_not_found},
+    {"/metrics", "text/plain; version=0.0.4; charset=utf-8", false, page_write_metrics},
+    {"/healthz", "text/plain; charset=utf-8", false, page_write_health},
+    {"/", "text/html; charset=utf-8", true, page_write_status},
+    {"/status.json", "application/json", true, page_write_json},
+    {NULL, "text/plain; charset=utf-8", false, page_write_not_found},
 };
 
-/* The library frees the text and the response when they are sent. */
-static enum MHD_Result page_send(struct hc_http *http, struct MHD_Connection *connection,
-                                 const char *path)
+/* ---- answers ----------------------------------------------------------------------- */
+
+/* A header is a name and its value; no browser is to guess, keep or embed a page. */
+static void add_headers(const struct hc_http *http, struct MHD_Response *response,
+                        const char *type)
 {
-    struct MHD_Response *response;
+    bool is_html = hc_text_starts(type, "text/html");
+    const char *const headers[][2] = {
+        {"Content-Type", type},
+        {"Content-Security-Policy", is_html ? http->page_policy
+                                            : "default-src 'none'; base-uri 'none'; "
+                                              "frame-ancestors 'none'"},
+        {"X-Content-Type-Options", "nosniff"},
+        {"Referrer-Policy", "no-referrer"},
+        {"Cross-Origin-Resource-Policy", "same-origin"},
+        {"Cache-Control", "no-store"},
+    };
+
+    for (size_t i = 0; i < sizeof headers / sizeof *headers; i++)
+        (void)MHD_add_response_header(response, headers[i][0], headers[i][1]);
+}
+
+/* What a refused client is to do. */
+static void add_advice(struct MHD_Response *response, unsigned status)
+{
+    char seconds[16];
+
+    if (status == MHD_HTTP_UNAUTHORIZED) {
+        (void)MHD_add_response_header(response, "WWW-Authenticate",
+                                      "Basic realm=\"hubcache\", charset=\"UTF-8\"");
+        (void)MHD_add_response_header(response, "WWW-Authenticate",
+                                      "Bearer realm=\"hubcache\"");
+    } else if (status == MHD_HTTP_TOO_MANY_REQUESTS) {
+        (void)hc_format(seconds, sizeof seconds, "%d", HC_LOGIN_PERIOD_MS / 1000);
+        (void)MHD_add_response_header(response, "Retry-After", seconds);
+    } else if (status == MHD_HTTP_METHOD_NOT_ALLOWED) {
+        (void)MHD_add_response_header(response, "Allow", "GET, HEAD");
+    }
+}
+
+/* The library frees the text and the response when they are sent. */
+static enum MHD_Result answer_queue(const struct hc_http *http,
+                                    struct MHD_Connection *connection, unsigned status,
+                                    const char *type, char *text, size_t size)
+{
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(size, text, MHD_RESPMEM_MUST_FREE);
     enum MHD_Result result;
+
+    if (!response) {
+        free(text);
+        return MHD_NO;
+    }
+    add_headers(http, response, type);
+    add_advice(response, status);
+    result = MHD_queue_response(connection, status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+static enum MHD_Result answer_fail(const struct hc_http *http,
+                                   struct MHD_Connection *connection, unsigned status,
+                                   const char *message)
+{
     char *text = NULL;
-    size_t size = 0, page = 0;
+    int length = asprintf(&text, "%s\n", message);
+
+    return length < 0 ? MHD_NO
+                      : answer_queue(http, connection, status,
+                                     "text/plain; charset=utf-8", text, (size_t)length);
+}
+
+static enum MHD_Result answer_page(struct hc_http *http,
+                                   struct MHD_Connection *connection,
+                                   const struct page *page)
+{
+    char *text = NULL;
+    size_t size = 0;
     FILE *out = open_memstream(&text, &size);
     unsigned status;
 
     if (!out)
         return MHD_NO;
-    while (pages[page].path && strcmp(pages[page].path, path) != 0)
-        page++;
-    status = pages[page].write(http, out);
+    status = page->write(http, out);
     (void)fclose(out);
-    response = MHD_create_response_from_buffer(size, text, MHD_RESPMEM_MUST_FREE);
-    if (!response) {
-        free(text);
-        return MHD_NO;
+    return answer_queue(http, connection, status, page->type, text, size);
+}
+
+static enum MHD_Result answer_if_allowed(struct hc_http *http,
+                                         struct MHD_Connection *connection,
+                                         const struct page *page)
+{
+    struct hc_error err;
+    const struct hc_login_attempt attempt = {
+        .authorization =
+            MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Authorization"),
+        .peer = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)
+                    ->client_addr,
+        .now_ms = hc_monotonic_ms(),
+        .now_s = (int64_t)time(NULL),
+    };
+
+    switch (hc_http_login_check(&http->login, &attempt, &err)) {
+    case HC_LOGIN_OK:
+        return answer_page(http, connection, page);
+    case HC_LOGIN_TOO_MANY:
+        return answer_fail(http, connection, MHD_HTTP_TOO_MANY_REQUESTS, err.message);
+    default:
+        return answer_fail(http, connection, MHD_HTTP_UNAUTHORIZED, err.message);
     }
-    (void)MHD_add_response_header(response, "Content-Type", pages[page].type);
-    result = MHD_queue_response(connection, status, response);
-    MHD_destroy_response(response);
-    return result;
 }
 
 static enum MHD_Result
@@ -139,6 +225,9 @@ http_answer(/* NOLINT(readability-function-size): the library's type */
             const char *method, const char *version, const char *body, size_t *body_size,
             void **state)
 {
+    struct hc_http *http = ctx;
+    const struct page *page = pages;
+
     (void)version;
     (void)body;
     (void)state;
@@ -148,9 +237,15 @@ http_answer(/* NOLINT(readability-function-size): the library's type */
         return MHD_YES;
     }
     if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
-        return MHD_NO;
-    return page_send(ctx, connection, url);
+        return answer_fail(http, connection, MHD_HTTP_METHOD_NOT_ALLOWED,
+                           "There are only GET and HEAD.");
+    while (page->path && strcmp(page->path, url) != 0)
+        page++;
+    return page->is_guarded ? answer_if_allowed(http, connection, page)
+                            : answer_page(http, connection, page);
 }
+
+/* ---- connections ------------------------------------------------------------------- */
 
 /* The lock is held. `fd` -1: a free slot. -1: there is none. */
 static int slot_find(const struct hc_http *http, int fd)
@@ -250,9 +345,8 @@ static int http_start_daemon(struct hc_http *http, const char *address,
     return hc_strings_add(bound, url, err);
 }
 
-struct hc_http *hc_http_open(const char *address, struct hc_metrics *metrics,
-                             const struct hc_gauges *gauges, struct hc_strings *bound,
-                             struct hc_error *err)
+struct hc_http *hc_http_open(const char *address, const struct hc_http_parts *parts,
+                             struct hc_strings *bound, struct hc_error *err)
 {
     HC_AUTO(hc_http) *http = calloc(1, sizeof *http);
 
@@ -260,11 +354,13 @@ struct hc_http *hc_http_open(const char *address, struct hc_metrics *metrics,
         (void)hc_fail_memory(err);
         return NULL;
     }
-    http->metrics = metrics;
-    http->gauges = *gauges;
+    http->parts = *parts;
+    http->login.auth = parts->auth;
     (void)pthread_mutex_init(&http->shared.lock, NULL);
     for (int slot = 0; slot < CONNECTIONS_MAX; slot++)
         http->shared.fds[slot] = -1;
+    if (hc_status_page_policy(http->page_policy, err) < 0)
+        return NULL;
     if (http_start_daemon(http, address, bound, err) < 0)
         return NULL;
     return hc_take(&http);

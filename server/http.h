@@ -1,24 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Plain HTTP for people and monitoring: GET /metrics, /healthz, and / for a status page.
- * The pages show nothing secret and change nothing. A thread of its own serves them.
+ * Plain HTTP for people and monitoring: GET /metrics and /healthz, for all; and the
+ * status page, / and /status.json, for those who may call (http_login.h), since it names
+ * repos and callers. The pages change nothing. A thread of its own serves them.
  */
 #ifndef HC_SERVER_HTTP_H
 #define HC_SERVER_HTTP_H
 
 #include "metrics.h"
+#include "server_status.h"
 
 #include <base/text.h>
 
 struct hc_http;
 
-/*
- * Listens on host:port, port 0 for any; `bound` gets the URL with the real port.
- * `metrics` and what `gauges` names are borrowed until the close.
- */
-struct hc_http *hc_http_open(const char *address, struct hc_metrics *metrics,
-                             const struct hc_gauges *gauges, struct hc_strings *bound,
-                             struct hc_error *err);
+/* What the pages are about; borrowed until the close, and what `gauges` names, too. */
+struct hc_http_parts {
+    struct hc_metrics *metrics;
+    struct hc_gauges gauges;
+    struct hc_server_status *status; /* started */
+    struct hc_auth *auth;
+};
+
+/* Listens on host:port, port 0 for any; `bound` gets the URL with the real port. */
+struct hc_http *hc_http_open(const char *address, const struct hc_http_parts *parts,
+                             struct hc_strings *bound, struct hc_error *err);
 
 /*
  * About once a second: ends connections whose request is not whole, or whose answer is

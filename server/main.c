@@ -26,6 +26,7 @@
 #include "request_log.h"
 #include "rpc.h"
 #include "sandbox.h"
+#include "server_status.h"
 #include "service_health.h"
 #include "service_reflection.h"
 #include "service_resolver.h"
@@ -71,7 +72,7 @@ struct process_end {
 
 /*
  * The parts of a running server, in the order in which they are opened. NULL: not open
- * yet, or, of `http` and `tls`, not wanted. All belong to the main thread.
+ * yet, or, of `http`, `status` and `tls`, not wanted. All belong to the main thread.
  */
 struct server {
     const struct hc_options *options;
@@ -83,6 +84,7 @@ struct server {
     struct hc_metrics *metrics;
     struct hc_request_log *request_log;
     struct hc_resolver *resolver;
+    struct hc_server_status *status;
     struct hc_reload *reload;
     struct hc_workers *hub, *disk;
     struct hc_resolver_service *service;
@@ -113,6 +115,7 @@ static void server_close(struct server *server)
     hc_reload_close(server->reload);
     hc_volume_probe_close(server->probe);
     hc_sweeper_close(server->sweeper);
+    hc_server_status_close(server->status);
     hc_resolver_close(server->resolver);
     hc_request_log_free(server->request_log);
     hc_metrics_free(server->metrics);
@@ -178,6 +181,9 @@ static void server_tend_health(const struct server *server, int64_t now_ms)
 
     hc_volume_probe_space(server->probe, &space);
     hc_metrics_set_space(server->metrics, &space);
+    if (server->status)
+        hc_server_status_tend(server->status, is_usable ? NULL : err.message, &space,
+                              now_ms);
     if (!hc_health_service_set_volume(server->health, is_usable))
         return;
     hc_metrics_set_volume(server->metrics, is_usable);
@@ -271,6 +277,7 @@ static void server_stop_serving(const struct server *server)
     process_bound_life(server->end);
     hc_health_service_stop(server->health);
     hc_http_stop(server->http);
+    hc_server_status_stop(server->status);
     hc_watchdog_stop(server->watchdog);
     hc_rpc_stop(server->rpc);
     if (await_signal(server->signals, hc_rpc_drained_fd(server->rpc), grace_ms) != 0)
@@ -317,6 +324,15 @@ static int server_open_resolver(struct server *server, struct hc_error *err)
     return server->reload ? 0 : -1;
 }
 
+/* Before the calls that it tells of. */
+static int server_open_status(struct server *server, struct hc_error *err)
+{
+    if (strcmp(server->options->http_listen, "off") == 0)
+        return 0;
+    server->status = hc_server_status_open(server->options, server->resolver, err);
+    return server->status ? 0 : -1;
+}
+
 static int server_open_services(struct server *server, struct hc_error *err)
 {
     const struct hc_options *options = server->options;
@@ -339,6 +355,16 @@ static int server_open_services(struct server *server, struct hc_error *err)
     return server->reflection ? 0 : -1;
 }
 
+/* A call is over: `finished` of hc_rpc_open(). */
+static void server_finish_call(void *ctx, const struct hc_request *request,
+                               const struct hc_answer *answer)
+{
+    const struct server *server = ctx;
+
+    hc_request_log_write(server->request_log, request, answer);
+    hc_server_status_add_call(server->status, request, answer);
+}
+
 static int server_open_rpc(struct server *server, struct hc_error *err)
 {
     const struct hc_options *options = server->options;
@@ -348,7 +374,7 @@ static int server_open_rpc(struct server *server, struct hc_error *err)
         .connection_idle_ms = options->max_connection_idle_ms,
     };
 
-    server->rpc = hc_rpc_open(&limits, hc_request_log_write, server->request_log, err);
+    server->rpc = hc_rpc_open(&limits, server_finish_call, server, err);
     if (!server->rpc || hc_resolver_service_serve(server->service, server->rpc, err) < 0)
         return -1;
     if (server->tls && hc_rpc_use_tls(server->rpc, server->tls, err) < 0)
@@ -361,18 +387,34 @@ static int server_open_rpc(struct server *server, struct hc_error *err)
     return hc_reflection_service_serve(server->reflection, server->rpc, err);
 }
 
+static int server_bind_http(struct server *server, struct hc_error *err)
+{
+    const struct hc_http_parts parts = {
+        .metrics = server->metrics,
+        .gauges = {.disk = server->disk,
+                   .hub = server->hub,
+                   .coalescer = hc_resolver_service_coalescer(server->service),
+                   .resolver = server->resolver,
+                   .rpc = server->rpc,
+                   .reads = hc_resolver_service_reads(server->service),
+                   .reload = server->reload},
+        .status = server->status,
+        .auth = server->auth,
+    };
+
+    if (hc_server_status_start(server->status, &parts.gauges, server->tls, err) < 0)
+        return -1;
+    server->http =
+        hc_http_open(server->options->http_listen, &parts, &server->bound, err);
+    return server->http
+               ? hc_server_status_set_listeners(server->status, &server->bound, err)
+               : -1;
+}
+
 /* Binds every listener. The kernel queues connections until server_start_threads(). */
 static int server_bind(struct server *server, struct hc_error *err)
 {
     const struct hc_options *options = server->options;
-    const struct hc_gauges gauges = {.disk = server->disk,
-                                     .hub = server->hub,
-                                     .coalescer =
-                                         hc_resolver_service_coalescer(server->service),
-                                     .resolver = server->resolver,
-                                     .rpc = server->rpc,
-                                     .reads = hc_resolver_service_reads(server->service),
-                                     .reload = server->reload};
     char address[ADDRESS_SIZE];
 
     for (size_t i = 0; i < options->listen.count; i++) {
@@ -381,11 +423,7 @@ static int server_bind(struct server *server, struct hc_error *err)
             hc_strings_add(&server->bound, address, err) < 0)
             return -1;
     }
-    if (strcmp(options->http_listen, "off") == 0)
-        return 0;
-    server->http =
-        hc_http_open(options->http_listen, server->metrics, &gauges, &server->bound, err);
-    return server->http ? 0 : -1;
+    return server->status ? server_bind_http(server, err) : 0;
 }
 
 static int server_start_threads(struct server *server, struct hc_error *err)
@@ -425,7 +463,7 @@ static int server_run(const struct hc_options *options, int signals,
     HC_AUTO_VALUE(server) server = {.options = options, .signals = signals, .end = end};
     bool is_well;
 
-    if (server_open_resolver(&server, err) < 0 ||
+    if (server_open_resolver(&server, err) < 0 || server_open_status(&server, err) < 0 ||
         server_open_services(&server, err) < 0 || server_open_rpc(&server, err) < 0 ||
         server_bind(&server, err) < 0 || server_start_threads(&server, err) < 0)
         return -1;

@@ -13,7 +13,6 @@
 #include <base/text.h>
 
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <time.h>
 
 /* A file that may be found under another name, too. */
@@ -21,6 +20,8 @@ struct shared_file {
     ino_t inode;
     uint64_t bytes;
 };
+
+enum { REPOS_ROOM = 2 * HC_USAGE_REPOS_MAX };
 
 struct usage_scan {
     const struct hc_cache *cache;
@@ -192,14 +193,14 @@ static struct hc_repo_usage *scan_add_repo(struct usage_scan *scan, struct hc_er
 {
     struct hc_usage *usage = scan->usage;
 
-    if (usage->listed == 2 * HC_USAGE_REPOS_MAX)
+    if (usage->listed == REPOS_ROOM)
         usage_keep_largest(usage);
     if (usage->listed == scan->room) {
         size_t room = scan->room ? 2 * scan->room : 16;
         struct hc_repo_usage *grown;
 
-        if (room > 2 * HC_USAGE_REPOS_MAX)
-            room = 2 * HC_USAGE_REPOS_MAX;
+        if (room > REPOS_ROOM)
+            room = REPOS_ROOM;
         grown = reallocarray(usage->repos, room, sizeof *usage->repos);
         if (!grown) {
             (void)hc_fail_memory(err);
@@ -230,16 +231,6 @@ static int scan_repo(struct usage_scan *scan, const struct hc_repo *name,
     scan->usage->files += repo->files;
     repo->files += scan_unite_shared(scan, first, &repo->bytes);
     return 0;
-}
-
-static void scan_volume(const struct hc_cache *cache, struct hc_usage *usage)
-{
-    struct statvfs volume;
-
-    if (fstatvfs(hc_cache_fd(cache), &volume) < 0)
-        return;
-    usage->volume_bytes = (uint64_t)volume.f_blocks * volume.f_frsize;
-    usage->free_bytes = (uint64_t)volume.f_bavail * volume.f_frsize;
 }
 
 static int scan_repos(struct usage_scan *scan, struct hc_error *err)
@@ -278,7 +269,6 @@ int hc_usage_scan(const struct hc_cache *cache, struct hc_cancellation *cancella
         return -1;
     usage->files += scan_unite_shared(&scan, 0, &usage->bytes);
     usage_keep_largest(usage);
-    scan_volume(cache, usage);
     usage->took_ms = hc_monotonic_ms() - start_ms;
     return 0;
 }

@@ -242,7 +242,7 @@ static void metrics_and_status_are_served_over_http(void **state)
                            "ResolveFile\",reason=\"OK\"} 2\n"));
     assert_non_null(strstr(health, " 200 "));
     assert_non_null(strstr(status, test_hub_endpoint(world->hub)));
-    assert_non_null(strstr(status, "0 files are on their way over 0 connections.\n"));
+    assert_non_null(strstr(status, "No file is being fetched."));
     assert_non_null(strstr(other, " 404 "));
 }
 

@@ -228,7 +228,7 @@ static void a_running_transfer_is_a_gauge_with_its_connection(void **state)
     assert_answers_file(world, call, "weights.bin", HUBCACHE__V1__SOURCE__SOURCE_HUB);
     assert_has(metrics, "\nhubcache_transfers 1\n");
     assert_has(metrics, "\nhubcache_connections 1\n");
-    assert_has(status, "1 files are on their way over 1 connections.\n");
+    assert_has(status, "<bdi class=\"file\">weights.bin</bdi>");
     rpc_call_free(call);
 }
 

@@ -38,8 +38,7 @@ struct hc_usage {
     uint64_t repo_count; /* of all, as the next two */
     uint64_t bytes;      /* each blob once, also one that repos share */
     uint64_t files;
-    uint64_t volume_bytes, free_bytes; /* of the volume; 0: it does not say */
-    int64_t began_ms;                  /* the scan, since the epoch */
+    int64_t began_ms; /* the scan, since the epoch */
     int64_t took_ms;
     bool is_incomplete; /* a folder could not be read, or shared files were too many */
 };
