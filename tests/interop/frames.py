@@ -6,6 +6,7 @@ import contextlib
 import re
 import select
 import socket
+import ssl
 import struct
 import time
 
@@ -73,18 +74,24 @@ def message(content, flags=0):
     return struct.pack(">BI", flags, len(content)) + content
 
 
+WOULD_BLOCK = BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError
+
+
 class Connection:
     """Sends what is in `outgoing`, to which more() adds, and notes what the server answers."""
 
     answers_server = True  # acknowledges SETTINGS and PING
 
     def __init__(self, address):
-        host, port = address.rsplit(":", 1)
-        self.socket = socket.create_connection((host, int(port)), timeout=10)
+        self.socket = self.connect(address)
         self.socket.setblocking(False)
         self.outgoing, self.incoming = bytearray(self.opening()), bytearray()
         self.is_over, self.sent = False, 0
         self.told = []  # names, in order of arrival
+
+    def connect(self, address):
+        host, port = address.rsplit(":", 1)
+        return socket.create_connection((host, int(port)), timeout=10)
 
     def opening(self):
         return PREFACE
@@ -108,7 +115,7 @@ class Connection:
             self.outgoing += frame(kind, ACK, 0, payload if kind == PING else b"")
 
     def receive(self):
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(*WOULD_BLOCK):
             while data := self.socket.recv(65536):
                 self.incoming += data
             self.end("closed")
@@ -126,7 +133,7 @@ class Connection:
     def send(self):
         if len(self.outgoing) < OUTGOING_MAX:
             self.more()
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(*WOULD_BLOCK):
             size = self.socket.send(self.outgoing) if self.outgoing else 0
             self.sent += size
             del self.outgoing[:size]

@@ -4,7 +4,7 @@
  * that a call which outlives its connection is not taken for one of another user. Of the
  * connections those are cut, and counted, from which as many bytes wait as the calling
  * function says: their clients see the end, and the server reads nothing of what they
- * have sent.
+ * have sent. Only loopback addresses and unix sockets pass as local.
  */
 #include <test.h>
 
@@ -110,6 +110,56 @@ static void a_unix_socket_shows_its_user_and_tcp_none(void **state)
     assert_false(
         hc_connections_uid(hc_listener_connections(f->listener), f->accepted[0], &uid));
     assert_false(hc_connections_uid(hc_listener_connections(f->listener), 1 << 20, &uid));
+}
+
+/* TLS connections are known to calls by their addresses alone. */
+static void a_connection_is_found_by_its_address(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_connections *all = hc_listener_connections(f->listener);
+    HC_AUTO_CLOSE int local = socket(AF_UNIX, SOCK_STREAM, 0);
+    HC_AUTO_CLOSE int first = socket(AF_INET, SOCK_STREAM, 0);
+    HC_AUTO_CLOSE int second = socket(AF_INET, SOCK_STREAM, 0);
+    HC_AUTO_CLOSE int local_end = connect_with(f, local);
+    HC_AUTO_CLOSE int first_end = connect_with(f, first);
+    HC_AUTO_CLOSE int second_end = connect_with(f, second);
+    struct sockaddr_in6 from = {.sin6_family = AF_INET6};
+    struct sockaddr_in own;
+    socklen_t size = sizeof own;
+
+    assert_true(local_end >= 0 && first_end != second_end);
+    assert_int_equal(inet_pton(AF_INET6, "::ffff:127.0.0.1", &from.sin6_addr), 1);
+    assert_int_equal(getsockname(second, (struct sockaddr *)&own, &size), 0);
+    from.sin6_port = own.sin_port;
+    assert_int_equal(hc_connections_find(all, &from), second_end);
+    size = sizeof own;
+    assert_int_equal(getsockname(first, (struct sockaddr *)&own, &size), 0);
+    from.sin6_port = own.sin_port;
+    assert_int_equal(hc_connections_find(all, &from), first_end);
+    from.sin6_port = f->host.sin_port;
+    assert_int_equal(hc_connections_find(all, &from), -1);
+}
+
+static void only_loopback_and_unix_sockets_are_local(void **state)
+{
+    static const char *const local[] = {"127.0.0.1:1",  "127.200.3.4:1",
+                                        "localhost:1",  "[::1]:1",
+                                        "unix:/socket", "[::ffff:127.0.0.1]:1"};
+    static const char *const open[] = {"0.0.0.0:1",   "[::]:1",
+                                       ":1",          "10.0.0.1:1",
+                                       "128.0.0.1:1", "[fd00::1]:1",
+                                       "126.0.0.1:1", "[::ffff:10.0.0.1]:1"};
+    struct hc_error err;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof local / sizeof *local; i++)
+        assert_int_equal(hc_listener_check_local(local[i], &err), 0);
+    for (size_t i = 0; i < sizeof open / sizeof *open; i++) {
+        assert_int_equal(hc_listener_check_local(open[i], &err), -1);
+        assert_int_equal(err.reason, HC_INVALID_OPTIONS);
+        assert_non_null(strstr(err.message, "in clear text"));
+    }
+    assert_int_equal(hc_listener_check_local("nowhere", &err), -1);
 }
 
 /* The clients' sockets exist before, so the freed number is the lowest one. */
@@ -218,6 +268,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_unix_socket_shows_its_user_and_tcp_none),
         TEST(a_number_does_not_pass_from_one_peer_to_another),
+        TEST(a_connection_is_found_by_its_address),
+        cmocka_unit_test(only_loopback_and_unix_sockets_are_local),
         TEST(a_connection_with_much_to_read_is_cut_and_no_other),
         TEST(a_connection_that_is_closed_is_not_cut),
         TEST(a_connection_whose_calls_are_abandoned_is_cut),

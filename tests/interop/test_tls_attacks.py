@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hostile clients of a TLS listener: handshakes that stall or trickle are ended, and a flood of
+calls over TLS is cut, as one in clear text is; others are answered meanwhile."""
+
+import contextlib
+import socket
+import ssl
+import time
+
+import grpc
+import pytest
+
+import hostile
+from content import MODEL
+from pki import Authority
+from world import TIMEOUT, wait_until
+
+STALLED = 20
+HELLO = bytes.fromhex("16030100f0010000ec0303") + bytes(300)  # the beginning of a ClientHello
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture
+def server(serve, cache, hub, authority, tmp_path):
+    cert, key = authority.issue("IP:127.0.0.1").put(tmp_path, "server")
+    credentials = grpc.ssl_channel_credentials(authority.path.read_bytes())
+    return serve(cache, hub.endpoint, credentials=credentials,
+                 arguments=["--tls-cert", str(cert), "--tls-key", str(key)])
+
+
+def connect(server):
+    host, port = server.address.rsplit(":", 1)
+    return socket.create_connection((host, int(port)), timeout=TIMEOUT)
+
+
+def is_closed(connection):
+    connection.settimeout(0)
+    try:
+        return connection.recv(100) == b""
+    except (BlockingIOError, ConnectionError) as error:
+        return isinstance(error, ConnectionError)
+
+
+def test_handshakes_that_stall_or_trickle_are_ended(server):
+    with contextlib.ExitStack() as stack:
+        stalled = [stack.enter_context(connect(server)) for _ in range(STALLED)]
+        for connection in stalled[::2]:
+            connection.send(HELLO[:100])
+        trickling = stack.enter_context(connect(server))
+        sent = 0
+        while not all(map(is_closed, [*stalled, trickling])):
+            assert server.file(MODEL, "config.json").size_bytes > 0
+            assert sent < len(HELLO), "the handshakes are not ended"
+            with contextlib.suppress(OSError):
+                trickling.send(HELLO[sent:sent + 1])
+            sent += 1
+            time.sleep(0.1)
+
+
+class TlsRapidReset(hostile.RapidReset):
+    def connect(self, address):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.set_alpn_protocols(["h2"])
+        return context.wrap_socket(super().connect(address))
+
+
+def test_rapid_reset_over_tls_is_cut(server):
+    server.file(MODEL, "config.json")
+    attackers = [TlsRapidReset(server.address) for _ in range(4)]
+    hostile.pump_all(attackers, 10)
+    for attacker in attackers:
+        assert attacker.is_over, attacker.told
+        attacker.close()
+    wait_until(lambda: server.file(MODEL, "config.json").size_bytes > 0, "the server answers")
