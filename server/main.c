@@ -17,6 +17,7 @@
  */
 #include "auth.h"
 #include "coalescer.h"
+#include "freed_memory.h"
 #include "http.h"
 #include "listener.h"
 #include "log.h"
@@ -297,6 +298,8 @@ static int server_open_resolver(struct server *server, struct hc_error *err)
     server->auth = hc_auth_open(&server->options->auth, err);
     if (!server->auth)
         return -1;
+    if (hc_auth_settings_have_tokens(&server->options->auth))
+        hc_freed_memory_wipe();
     if (server->options->tls.cert) {
         server->tls = hc_tls_open(&server->options->tls, err);
         if (!server->tls)

@@ -10,6 +10,7 @@
 #include "request.h"
 
 #include "caller.h"
+#include "freed_memory.h"
 #include "rpc.h"
 
 #include <base/error.h>
@@ -60,6 +61,7 @@ int hc_request_read_token(struct hc_request *request, const struct hc_rpc_call *
 
     if (!hc_rpc_call_header(call, "x-hub-token", &value, &size))
         return 0;
+    hc_freed_memory_wipe();
     for (; size > 0 && is_white_space(value[size - 1]); size--)
         continue;
     for (; size > 0 && is_white_space(*value); size--)
@@ -129,7 +131,8 @@ void hc_request_identify(struct hc_request *request, const struct hc_rpc_call *c
         request->caller = request->identity->hash;
         return;
     }
-    (void)hc_rpc_call_header(call, "authorization", &identity, &size);
+    if (hc_rpc_call_header(call, "authorization", &identity, &size))
+        hc_freed_memory_wipe();
     if (size > 0)
         request->caller = hc_hash_bytes(HC_HASH_START, identity, size);
 }

@@ -13,6 +13,7 @@
 #include <base/text.h>
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -87,9 +88,35 @@ static void pool_set_certificates(const struct hc_http_pool *pool, CURL *curl)
     (void)curl_easy_setopt(curl, CURLOPT_PROXY_CAPATH, directory);
 }
 
+/* ---- curl: its copies of requests have tokens ------------------------------------- */
+
+static void curl_free_wiped(void *memory)
+{
+    if (memory)
+        explicit_bzero(memory, malloc_usable_size(memory));
+    free(memory);
+}
+
+static void *curl_realloc_wiped(void *memory, size_t size)
+{
+    size_t old = malloc_usable_size(memory); /* 0 for NULL */
+    void *moved;
+
+    if (size <= old)
+        return memory;
+    moved = malloc(size);
+    if (!moved || !memory)
+        return moved;
+    memcpy(moved, memory, old);
+    curl_free_wiped(memory);
+    return moved;
+}
+
+/* A program that has initialised curl before keeps the memory that it chose. */
 static void curl_initialise(void)
 {
-    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
+    (void)curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, curl_free_wiped,
+                               curl_realloc_wiped, strdup, calloc);
 }
 
 struct hc_http_pool *hc_http_pool_open(const char *user_agent, const char *ca_file,
