@@ -146,6 +146,7 @@ static int tree_expected_names(struct hc_resolution *resolution,
     credentials.no_retry = credentials.no_retry || tree->count > 0;
     if (hc_hub_repo_info(resolver->hub, &place, &credentials, &info, err) < 0)
         return tree->count > 0 ? 0 : -1;
+    hc_resolution_note_repo(resolution, &info.revision);
     *names = info.siblings;
     return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What it costs to decide who calls: the first time that a credential is shown, and when
- * it is remembered. Every credential is another one, of CREDENTIALS in all.
+ * What it costs to decide which caller calls, and whether it may: the first time that a
+ * credential is shown, and when it is remembered. Every credential is another one, of
+ * CREDENTIALS in all.
  *
  *     bench_decision
  *
@@ -11,6 +12,7 @@
 #include <base/auto.h>
 #include <cert_maker.h>
 #include <jwt_maker.h>
+#include <resolver/access_memory.h>
 #include <server/auth.h>
 #include <temp_dir.h>
 
@@ -164,6 +166,40 @@ static void measure_jwt(const char *dir, const char *alg, const char *kind, unsi
     jwt_key_free(key);
 }
 
+/* Whether a Hub token may have a repo: what the memory costs, not the Hub. */
+static void access_find(struct hc_access_memory *memory, size_t number, int expected)
+{
+    struct hc_access_key key = {.repo = "models--organisation--model-of-a-usual-length"};
+    struct hc_memo_term term;
+    struct hc_error err;
+    char token[64];
+
+    (void)snprintf(token, sizeof token, "hf_abcdefghijklmnopqrstuvwxyz%08zu", number);
+    if (hc_access_memory_find(memory, &key, 0, &term, &err) != 0)
+        abort();
+    key.token = hc_keyed_hash_of(token);
+    if (hc_access_memory_find(memory, &key, 0, &term, &err) != expected)
+        abort();
+    if (expected == 0)
+        hc_access_memory_grant(memory, &key, 0);
+}
+
+static void measure_access(void)
+{
+    struct hc_error err;
+    HC_AUTO(hc_access_memory) *memory = hc_access_memory_new(600 * 1000, &err);
+    double begin = clock_us(), middle, end;
+
+    for (size_t i = 0; i < CREDENTIALS; i++)
+        access_find(memory, i, 0);
+    middle = clock_us();
+    for (size_t i = 0; i < (size_t)ROUNDS * CREDENTIALS; i++)
+        access_find(memory, CREDENTIALS - 1, 1); /* others may have lost their slots */
+    end = clock_us();
+    printf("access of a Hub token (without the Hub) %.2f %.2f\n",
+           (middle - begin) / CREDENTIALS, (end - middle) / CREDENTIALS / ROUNDS);
+}
+
 /* TLS has checked the signature before. */
 static void measure_certificates(void)
 {
@@ -195,6 +231,7 @@ int main(void)
     measure_certificates();
     decision_open(&users, &(struct hc_auth_settings){.is_required = true});
     decision_measure(&users, "user of a unix socket");
+    measure_access();
     temp_dir_remove(dir);
     return 0;
 }

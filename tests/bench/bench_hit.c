@@ -3,8 +3,10 @@
  * The time of an in-process hit: resolves one file COUNT times with
  * hc_resolve_file_cached() and prints nanoseconds per answer.
  *
- *     bench_hit CACHE REPO FILENAME REVISION COUNT
+ *     bench_hit CACHE REPO FILENAME REVISION COUNT [caller]
  *
+ * With "caller", access is the caller's own (HC_HUB_ACCESS_CALLER): it has no token, so
+ * the repo must be known to be public.
  * The Hub is never asked: nothing listens on the port of the endpoint, and an answer that
  * the disk alone cannot give ends the program.
  */
@@ -24,7 +26,8 @@ static int64_t hit_clock_ns(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-static struct hc_resolver *hit_open_resolver(const char *cache, struct hc_error *err)
+static struct hc_resolver *hit_open_resolver(const char *cache, bool is_access_of_caller,
+                                             struct hc_error *err)
 {
     struct hc_settings settings = {0};
     struct hc_resolver *resolver = NULL;
@@ -35,6 +38,8 @@ static struct hc_resolver *hit_open_resolver(const char *cache, struct hc_error 
         settings.cache_dir = strdup(cache);
         settings.endpoint = strdup("http://127.0.0.1:9");
         settings.max_staleness_ms = INT64_MAX / 2;
+        if (is_access_of_caller)
+            settings.hub_access = HC_HUB_ACCESS_CALLER;
         resolver = hc_resolver_open(&settings, err);
     }
     hc_settings_clear(&settings);
@@ -62,14 +67,15 @@ int main(int argc, char **argv)
 {
     struct hc_error err = {0};
 
-    if (argc != 6) {
-        (void)fprintf(stderr, "usage: bench_hit CACHE REPO FILENAME REVISION COUNT\n");
+    if (argc != 6 && argc != 7) {
+        (void)fprintf(stderr,
+                      "usage: bench_hit CACHE REPO FILENAME REVISION COUNT [caller]\n");
         return 2;
     }
     struct hc_file_request request = {.repo = {.id = argv[2], .revision = argv[4]},
                                       .filename = argv[3]};
     unsigned long count = strtoul(argv[5], NULL, 10);
-    struct hc_resolver *resolver = hit_open_resolver(argv[1], &err);
+    struct hc_resolver *resolver = hit_open_resolver(argv[1], argc == 7, &err);
     if (!resolver) {
         (void)fprintf(stderr, "bench_hit: %s\n", err.message);
         return 1;

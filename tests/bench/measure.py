@@ -71,12 +71,12 @@ class Setting:
         return status_of(self.server.process.pid, field)
 
 
-def syscalls_of_a_hit(cache, revision, count=1000):
+def syscalls_of_a_hit(cache, revision, *access, count=1000):
     """{name: calls per hit}: the difference of a run with `count` hits and one without."""
 
     def trace(hits):
         with tempfile.NamedTemporaryFile() as out:
-            bench("bench_hit", cache, MODEL, FILE, revision, hits,
+            bench("bench_hit", cache, MODEL, FILE, revision, hits, *access,
                   before=["strace", "-f", "-c", "-o", out.name])
             rows = re.findall(r"^ *[\d.]+ +[\d.]+ +\d+ +(\d+) +(?:\d+ +)?(\w+)$",
                               pathlib.Path(out.name).read_text(), re.MULTILINE)
@@ -90,11 +90,14 @@ def syscalls_of_a_hit(cache, revision, count=1000):
 def hits():
     with Setting() as setting:
         file = setting.server.file(MODEL, FILE)
+        setting.server.ResolveSnapshot(repo_id=MODEL)  # records that the repo is public
         cache, commit = setting.cache, file.commit_hash
         theirs = {"repo_id": MODEL, "filename": FILE, "cache_dir": str(cache)}
         ways = {
             "hubcache, main": lambda: float(bench("bench_hit", cache, MODEL, FILE, "main", 200000)),
             "hubcache, commit": lambda: float(bench("bench_hit", cache, MODEL, FILE, commit, 200000)),
+            "hubcache --hub-access caller, main": lambda: float(
+                bench("bench_hit", cache, MODEL, FILE, "main", 200000, "caller")),
             "try_to_load_from_cache, main": lambda: in_python(
                 "try_to_load_from_cache", 20000, **theirs),
             "try_to_load_from_cache, commit": lambda: in_python(
@@ -105,7 +108,8 @@ def hits():
         rounds = [{name: measure() for name, measure in ways.items()} for _ in range(ROUNDS)]
         median = {name: statistics.median(one[name] for one in rounds) for name in ways}
         calls = {"hubcache, main": syscalls_of_a_hit(cache, "main"),
-                 "hubcache, commit": syscalls_of_a_hit(cache, commit)}
+                 "hubcache, commit": syscalls_of_a_hit(cache, commit),
+                 "hubcache --hub-access caller, main": syscalls_of_a_hit(cache, "main", "caller")}
     table(f"a hit in process (median of {ROUNDS} rounds)", ["", "µs", "times ours (same revision)"],
           [[name, f"{value / 1000:.2f}",
             f"{value / median['hubcache, ' + name.split(', ')[1]]:.1f}"]

@@ -8,6 +8,7 @@
 #include "resolver_fixture.h"
 
 #include <policy/policy.h>
+#include <resolver/resolution.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -217,12 +218,32 @@ static void policy_is_asked_once_for_a_snapshot(void **state)
         access_resolve_snapshot(*state, &targets[i], check_asked_once);
 }
 
+/* It is for no caller, and answers none. */
+static void what_the_resolver_confirms_is_not_asked_of_policy(void **state)
+{
+    static const char *const names[] = {"config.json"};
+    struct fixture *f = *state;
+    const struct hc_files_request files = {.repo = targets[0],
+                                           .filenames = names,
+                                           .filename_count = 1};
+    const struct hc_snapshot_request snapshot = {.repo = targets[0]};
+
+    access_policy.denies = true;
+    hc_files_confirm(f->resolver, &files);
+    hc_snapshot_confirm(f->resolver, &snapshot, true);
+    assert_int_equal(access_policy.calls, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        test(a_denied_file_has_no_answer),     test(denied_files_have_no_answer),
-        test(a_denied_snapshot_has_no_answer), test(policy_is_asked_once_for_a_file),
-        test(policy_is_asked_once_for_files),  test(policy_is_asked_once_for_a_snapshot),
+        test(a_denied_file_has_no_answer),
+        test(denied_files_have_no_answer),
+        test(a_denied_snapshot_has_no_answer),
+        test(policy_is_asked_once_for_a_file),
+        test(policy_is_asked_once_for_files),
+        test(policy_is_asked_once_for_a_snapshot),
+        test(what_the_resolver_confirms_is_not_asked_of_policy),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

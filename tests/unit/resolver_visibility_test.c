@@ -56,6 +56,23 @@ static void a_listed_repo_is_recorded_as_public_gated_or_private(void **state)
     assert_recorded(f, "public\n");
 }
 
+/* The revision is fresh, and its files are listed. */
+static void a_repo_is_recorded_when_its_files_are_listed(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_snapshot_request request = {.repo = {.id = "org/model"}};
+    struct hc_snapshot snapshot;
+    struct hc_file file;
+
+    assert_int_equal(fixture_resolve_file(f, "main", "config.json", &file), 0);
+    hc_file_clear(&file);
+    assert_false(temp_dir_has(f->dir, RECORD));
+    assert_int_equal(hc_resolve_snapshot(f->resolver, &request, NULL, &snapshot, &f->err),
+                     0);
+    hc_snapshot_clear(&snapshot);
+    assert_recorded(f, "public\n");
+}
+
 static void a_record_is_not_written_again_without_a_change(void **state)
 {
     struct fixture *f = *state;
@@ -92,6 +109,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_listed_repo_is_recorded_as_public_gated_or_private),
+        TEST(a_repo_is_recorded_when_its_files_are_listed),
         TEST(a_record_is_not_written_again_without_a_change),
         TEST(a_public_repo_that_the_hub_hides_is_public_no_more),
         TEST(a_repo_that_does_not_exist_is_not_recorded),

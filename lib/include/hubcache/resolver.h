@@ -321,8 +321,9 @@ HC_PUBLIC const char *hc_resolver_endpoint(const struct hc_resolver *resolver);
 HC_PUBLIC bool hc_resolver_is_offline(const struct hc_resolver *resolver);
 
 /*
- * Answers from the disk alone: 1 with an answer, 0 when the Hub has to be asked, -1 when
- * the request fails whatever the Hub would say. A handful of system calls, no lock.
+ * Answers from the disk alone: 1 with an answer, 0 when the Hub has to be asked (if only
+ * whether it gives the repo to the caller), -1 when the request fails whatever the Hub
+ * would say. A handful of system calls, no lock.
  */
 HC_PUBLIC int hc_resolve_file_cached(struct hc_resolver *resolver,
                                      const struct hc_file_request *request,
