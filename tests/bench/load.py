@@ -199,7 +199,7 @@ class Credentials:
 def kinds(options):
     """Hits of each kind of caller, beside an echo over the same kind of connection that gets the
     same header."""
-    rows = []
+    rows, shares = [], []
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(temp_dir(options.dir))
         hub = stack.enter_context(hub_of_load())
@@ -211,9 +211,14 @@ def kinds(options):
                 one.callback(echo.stop)
                 servers = {name: one.enter_context(serving(options, hub, folder, name, ours))
                            for name in options.servers}
-                rows += compare(options, {"echo": echo} | servers, "TCP", FILE, kind, client)
+                of_kind = compare(options, {"echo": echo} | servers, "TCP", FILE, kind, client)
+                rows += of_kind
+                shares += [[f"{kind}: {name}", *(row[5] for row in of_kind
+                                                 if row[0].endswith(f": {name}"))]
+                           for name in servers]
     table(f"hits of a file, by the kind of caller (median of {options.rounds} rounds of "
           f"{options.seconds} s)", COLUMNS, rows)
+    table("the share of the echo's rate, by calls in flight", ["", *options.in_flight], shares)
     table("a decision about a caller: the first for a credential, and when it is remembered",
           ["", "µs first", "µs remembered"], decisions())
 
