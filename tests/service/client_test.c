@@ -251,19 +251,36 @@ static void the_client_gets_the_servers_info(void **state)
     hc_client_close(client);
 }
 
+static struct hc_client *client_open_waiting(struct fixture *f, int64_t wait_ms)
+{
+    struct hc_client_options options = {.server = f->address, .wait_ms = wait_ms};
+    struct hc_error err = {0};
+    struct hc_client *client = hc_client_open(&options, &err);
+
+    assert_non_null(client);
+    return client;
+}
+
+/* Once without waiting, once after a few attempts. */
 static void the_same_client_finds_a_server_that_restarted(void **state)
 {
     struct fixture *f = *state;
-    struct hc_client *client = client_open(f, NULL);
+    struct hc_client *client = client_open_waiting(f, -1);
+    struct hc_client *patient = client_open_waiting(f, 300);
     char path[512] = "";
 
+    assert_int_equal(client_resolve(patient, "org/name", "config.json", path), HC_OK);
     assert_int_equal(client_resolve(client, "org/name", "config.json", path), HC_OK);
     server_kill(f);
     assert_int_equal(client_resolve(client, "org/name", "config.json", path),
                      HC_SERVER_UNAVAILABLE);
+    assert_int_equal(client_resolve(patient, "org/name", "config.json", path),
+                     HC_SERVER_UNAVAILABLE);
     server_start(f);
     assert_int_equal(client_resolve(client, "org/name", "config.json", path), HC_OK);
+    assert_int_equal(client_resolve(patient, "org/name", "config.json", path), HC_OK);
     hc_client_close(client);
+    hc_client_close(patient);
 }
 
 struct caller {
