@@ -42,6 +42,7 @@ struct hc_request_key {
     size_t size;
     uint64_t caller, repo; /* hashes, which base/workers.h shares the pools by */
     bool was_looked_up;    /* the disk does not answer it */
+    struct hc_trace trace; /* of the call that begins the work */
 };
 
 /* The work of every coalesced request. */

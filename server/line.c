@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { END_MAX = 16, NUMBER_MAX = 20 };
+enum { END_MAX = 16, NUMBER_MAX = 20, LIST_ROOM_MIN = 1024 };
 
 static const char cut_mark[] = "…";
 
@@ -144,6 +144,24 @@ void hc_line_add_text(struct hc_line *line, const char *key, const char *text)
         line_put_escaped(line, text);
     else
         line_put_quoted(line, text);
+}
+
+/* Texts for which the line has no room are left out. */
+void hc_line_add_list(struct hc_line *line, const char *key, const char *const *texts,
+                      size_t count)
+{
+    if (count == 0 || !line_put_key(line, key))
+        return;
+    line_put_byte(line, line->is_json ? '[' : '"');
+    for (size_t i = 0; i < count && line_room(line) > LIST_ROOM_MIN; i++) {
+        if (i > 0)
+            line_put_byte(line, line->is_json ? ',' : ' ');
+        if (line->is_json)
+            line_put_quoted(line, texts[i]);
+        else
+            line_put_escaped(line, texts[i]);
+    }
+    line_put_byte(line, line->is_json ? ']' : '"');
 }
 
 void hc_line_add_word(struct hc_line *line, const char *key, const char *word)

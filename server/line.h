@@ -28,6 +28,10 @@ void hc_line_begin(struct hc_line *line, bool is_json);
 void hc_line_add_word(struct hc_line *line, const char *key, const char *word);
 
 void hc_line_add_text(struct hc_line *line, const char *key, const char *text);
+/* Of JSON: an array of texts; of text: one value with spaces between them. */
+void hc_line_add_list(struct hc_line *line, const char *key, const char *const *texts,
+                      size_t count);
+
 void hc_line_add_number(struct hc_line *line, const char *key, int64_t number);
 void hc_line_add_bool(struct hc_line *line, const char *key, bool value);
 

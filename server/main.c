@@ -15,6 +15,7 @@
  * what never blocks. From the first signal on a thread ends the process if a state hangs,
  * which is a failure, or if only gRPC's library does, which is none.
  */
+#include "audit.h"
 #include "auth.h"
 #include "coalescer.h"
 #include "freed_memory.h"
@@ -73,7 +74,8 @@ struct process_end {
 
 /*
  * The parts of a running server, in the order in which they are opened. NULL: not open
- * yet, or, of `http`, `status` and `tls`, not wanted. All belong to the main thread.
+ * yet, or, of `http`, `status`, `tls` and `audit`, not wanted. All belong to the main
+ * thread.
  */
 struct server {
     const struct hc_options *options;
@@ -83,6 +85,7 @@ struct server {
     struct hc_auth *auth;
     struct hc_tls *tls;
     struct hc_metrics *metrics;
+    struct hc_audit *audit;
     struct hc_request_log *request_log;
     struct hc_resolver *resolver;
     struct hc_server_status *status;
@@ -119,6 +122,7 @@ static void server_close(struct server *server)
     hc_server_status_close(server->status);
     hc_resolver_close(server->resolver);
     hc_request_log_free(server->request_log);
+    hc_audit_close(server->audit);
     hc_metrics_free(server->metrics);
     hc_tls_close(server->tls);
     hc_auth_close(server->auth);
@@ -206,6 +210,13 @@ static void server_tend(const struct server *server)
         hc_http_expire(server->http, now_ms);
 }
 
+static void server_reload(const struct server *server)
+{
+    hc_reload_request(server->reload);
+    if (server->audit)
+        hc_audit_reopen(server->audit);
+}
+
 /* True: a signal arrived to end it. False: the watchdog found a listener dead. */
 static bool server_serve(const struct server *server)
 {
@@ -215,7 +226,7 @@ static bool server_serve(const struct server *server)
         int signal_number = await_signal(server->signals, -1, TEND_EVERY_MS);
 
         if (signal_number == SIGHUP)
-            hc_reload_request(server->reload);
+            server_reload(server);
         else if (signal_number != 0)
             return true;
         server_tend(server);
@@ -311,6 +322,12 @@ static int server_open_resolver(struct server *server, struct hc_error *err)
     server->request_log = hc_request_log_new(server->metrics, err);
     if (!server->request_log)
         return -1;
+    if (server->options->audit_log) {
+        server->audit = hc_audit_open(server->options->audit_log, err);
+        if (!server->audit)
+            return -1;
+        hc_request_log_set_audit(server->request_log, server->audit);
+    }
     server->resolver = hc_resolver_open(&server->options->settings, err);
     if (!server->resolver)
         return -1;
@@ -385,6 +402,8 @@ static int server_open_rpc(struct server *server, struct hc_error *err)
     if (!server->tls && !options->tls.allow_plaintext)
         hc_listener_keep_local(hc_rpc_listener(server->rpc));
     hc_rpc_guard(server->rpc, hc_auth_admit, server->auth);
+    if (server->audit)
+        hc_rpc_record_peers(server->rpc);
     if (hc_health_service_serve(server->health, server->rpc, err) < 0)
         return -1;
     return hc_reflection_service_serve(server->reflection, server->rpc, err);
@@ -400,7 +419,8 @@ static int server_bind_http(struct server *server, struct hc_error *err)
                    .resolver = server->resolver,
                    .rpc = server->rpc,
                    .reads = hc_resolver_service_reads(server->service),
-                   .reload = server->reload},
+                   .reload = server->reload,
+                   .audit = server->audit},
         .status = server->status,
         .auth = server->auth,
     };

@@ -9,6 +9,7 @@
  */
 #include "metrics.h"
 
+#include "audit.h"
 #include "caller_counts.h"
 #include "connections.h"
 #include "exposition.h"
@@ -387,6 +388,23 @@ static void write_reads(struct hc_read_streams *reads, FILE *out)
                           "Bytes of files read for calls of ReadFile.", bytes);
 }
 
+static void write_audit(struct hc_audit *audit, FILE *out)
+{
+    struct hc_audit_counts counts;
+
+    hc_audit_count(audit, &counts);
+    hc_exposition_counter(out, "hubcache_audit_lines_total",
+                          "Lines of the audit log, written or about to be.",
+                          counts.lines);
+    hc_exposition_counter(out, "hubcache_audit_lost_total",
+                          "Lines that the audit log lacks, because its file could not be "
+                          "written.",
+                          counts.lost);
+    hc_exposition_gauge(out, "hubcache_audit_writable",
+                        "1 while the audit log can be written, else 0.",
+                        !counts.is_failing);
+}
+
 static void write_reloads(struct hc_reload *reload, FILE *out)
 {
     struct hc_reload_status status;
@@ -430,6 +448,8 @@ static void write_gauges(const struct hc_gauges *gauges, FILE *out)
     write_clients(hc_rpc_listener(gauges->rpc), out);
     write_reads(gauges->reads, out);
     write_reloads(gauges->reload, out);
+    if (gauges->audit)
+        write_audit(gauges->audit, out);
     hc_exposition_counter(out, "hubcache_log_lines_dropped_total",
                           "Lines of the log that its reader did not take in time.",
                           hc_log_dropped());

@@ -14,6 +14,7 @@
 #include <hubcache/resolver.h>
 #include <stdio.h>
 
+struct hc_audit;
 struct hc_metrics;
 struct hc_read_streams;
 struct hc_reload;
@@ -26,6 +27,7 @@ struct hc_gauges {
     struct hc_rpc *rpc;
     struct hc_read_streams *reads;
     struct hc_reload *reload;
+    struct hc_audit *audit; /* NULL: none */
 };
 
 struct hc_metrics *hc_metrics_new(struct hc_error *err);

@@ -117,6 +117,8 @@ const struct hc_option hc_option_table[] = {
      "Give up system calls that hubcached never needs, and new privileges"},
     {"allow-core-dumps", HC_OPTION_FLAG, AT(allow_core_dumps), NULL, NULL, NULL, false,
      "Allow core dumps and debuggers, which show the tokens in memory"},
+    {"audit-log", HC_OPTION_TEXT, AT(audit_log), "FILE", NULL, NULL, false,
+     "Append a line of JSON for each call to FILE: which caller got what"},
     {"config", HC_OPTION_TEXT, AT(config), "FILE", NULL, NULL, true,
      "Read options from the YAML file FILE; flags win"},
     {"check-config", HC_OPTION_FLAG, AT(check_config), NULL, NULL, NULL, true,

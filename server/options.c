@@ -307,6 +307,7 @@ void hc_options_clear(struct hc_options *options)
     free(options->config);
     free(options->log_level);
     free(options->log_format);
+    free(options->audit_log);
     free(options->sandbox);
     *options = (struct hc_options){0};
 }

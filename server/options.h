@@ -22,6 +22,7 @@ struct hc_options {
     struct hc_strings listen, local_roots, mirrors;
     struct hc_strings flags; /* the command line: name, value, name, value... */
     char *http_listen, *config, *log_level, *log_format;
+    char *audit_log; /* Optional */
     char *sandbox;
     bool check_config, allow_core_dumps;
     char *hub_access;

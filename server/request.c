@@ -32,6 +32,8 @@ void hc_request_init(struct hc_request *request, uint64_t id, int64_t arrived_ns
     request->arena = arena;
     request->caller = 0;
     request->identity = NULL;
+    request->trace = (struct hc_trace){.flags = 0};
+    request->peer[0] = '\0';
     request->hub_token = "";
     request->subject.repo_type = HC_REPO_DEFAULT;
     request->subject.repo_id[0] = '\0';

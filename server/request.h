@@ -10,6 +10,7 @@
 #define HC_SERVER_REQUEST_H
 
 #include "message.h"
+#include "trace.h"
 
 #include <hubcache/repo.h>
 #include <hubcache/resolver.h>
@@ -22,7 +23,8 @@ enum {
     HC_REQUEST_REPO_SIZE = 208, /* an id has 200 bytes at most; the rest is left out */
     HC_REQUEST_REVISION_SIZE = 128, /* likewise: it is for the log only */
     HC_REQUEST_FILES_SIZE = 512,    /* likewise */
-    HC_REQUEST_ETAG_SIZE = 80       /* a SHA-256, or the start of what is no hash */
+    HC_REQUEST_PEER_SIZE = 64,
+    HC_REQUEST_ETAG_SIZE = 80 /* a SHA-256, or the start of what is no hash */
 };
 
 /* What a call is about, for log and audit; "": not known (yet). */
@@ -52,6 +54,8 @@ struct hc_request {
     int64_t deadline_ms;    /* likewise, or HC_NO_DEADLINE */
     uint64_t caller;        /* hash of the caller's identity; 0: the call names none */
     struct hc_caller *identity; /* held; NULL: anonymous */
+    struct hc_trace trace;
+    char peer[HC_REQUEST_PEER_SIZE]; /* the client's address; "": not recorded */
 
     /* Valid until the method's function returns: then the arena wipes the token. */
     struct hc_arena *arena;

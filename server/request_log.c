@@ -16,6 +16,7 @@
  */
 #include "request_log.h"
 
+#include "audit.h"
 #include "caller.h"
 #include "log.h"
 
@@ -35,6 +36,7 @@ enum {
 
 struct hc_request_log {
     struct hc_metrics *metrics;
+    struct hc_audit *audit; /* NULL: none */
     struct {
         pthread_mutex_t lock;
         struct {
@@ -63,6 +65,11 @@ struct hc_request_log *hc_request_log_new(struct hc_metrics *metrics,
     for (unsigned i = 0; i < HC_REASON_COUNT; i++)
         log->shared.calls[i].since_ms = INT64_MIN / 2;
     return log;
+}
+
+void hc_request_log_set_audit(struct hc_request_log *log, struct hc_audit *audit)
+{
+    log->audit = audit;
 }
 
 void hc_request_log_free(struct hc_request_log *log)
@@ -205,11 +212,14 @@ static void write_outcome(const struct hc_request *request,
         HC_NUMBER("id", request->id),
         HC_TEXT("rpc", *method == '/' ? method + 1 : method),
     };
+    char trace_id[HC_TRACE_ID_SIZE];
     struct hc_log_field *field = add_caller(fields + 2, request);
 
     field = add_facts(add_subject(field, request), &request->facts);
     *field++ = HC_TEXT("outcome", hc_request_outcome(answer));
     *field++ = HC_MICROSECONDS("duration_ms", duration_us);
+    hc_trace_format_id(&request->trace, trace_id);
+    *field++ = HC_TEXT("trace_id", trace_id);
     if (answer->code != HC_STATUS_OK) {
         *field++ = HC_NUMBER("status", answer->code);
         *field++ = HC_TEXT("error", answer->message);
@@ -226,6 +236,8 @@ void hc_request_log_add(struct hc_request_log *log, const struct hc_request *req
     bool is_admitted = true;
 
     hc_metrics_add_request(log->metrics, request, answer, duration_us);
+    if (log->audit)
+        hc_audit_add(log->audit, request, answer, duration_us);
     if (!hc_log_wants(request_level(request, answer->code)))
         return;
     if (answer->code != HC_STATUS_OK && !hc_log_wants(HC_LOG_INFO))

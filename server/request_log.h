@@ -13,6 +13,7 @@
 #include "metrics.h"
 #include "rpc.h"
 
+struct hc_audit;
 struct hc_request_log;
 
 enum { HC_STALE_LINE_EVERY_MS = 60000 };
@@ -22,6 +23,9 @@ struct hc_request_log *hc_request_log_new(struct hc_metrics *metrics,
                                           struct hc_error *err);
 void hc_request_log_free(struct hc_request_log *log);
 HC_DEFINE_AUTO(hc_request_log, hc_request_log_free)
+
+/* Before the first call: the audit trail, borrowed, gets each call, too. */
+void hc_request_log_set_audit(struct hc_request_log *log, struct hc_audit *audit);
 
 /* A call is over: `finished` of hc_rpc_open(); `log` is a struct hc_request_log. */
 void hc_request_log_write(void *log, const struct hc_request *request,

@@ -341,9 +341,19 @@ int hc_resolve_at_disk(struct hc_resolve *resolve, struct hc_error *err)
     return resolve->kind->at_disk(resolve, err);
 }
 
+static struct hc_fetch_options *resolve_options(struct hc_resolve *resolve)
+{
+    if (resolve->kind == &hc_resolve_kind_file)
+        return &resolve->request.file.options;
+    if (resolve->kind == &hc_resolve_kind_files)
+        return &resolve->request.files.options;
+    return &resolve->request.snapshot.options;
+}
+
 int hc_resolve_at_hub(struct hc_resolve *resolve, struct hc_cancellation *cancellation,
                       struct hc_coalesced_request *watched, struct hc_error *err)
 {
+    resolve_options(resolve)->traceparent = resolve->traceparent;
     if (resolve->kind == &hc_resolve_kind_snapshot) {
         resolve->request.snapshot.progress = watchers_send_progress;
         resolve->request.snapshot.progress_ctx = watched;

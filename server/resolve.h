@@ -35,8 +35,9 @@ struct hc_resolve {
     const struct hc_target *target;
     const char *filename; /* NULL for several */
     struct hc_facts facts;
-    struct hc_reuse reuse; /* of the answer from memory or the disk */
-    unsigned lookups;      /* files to look for on the disk, or HC_LOOKUPS_UNBOUNDED */
+    const char *traceparent; /* for the Hub's requests; NULL: none */
+    struct hc_reuse reuse;   /* of the answer from memory or the disk */
+    unsigned lookups;        /* files to look for on the disk, or HC_LOOKUPS_UNBOUNDED */
 };
 
 extern const struct hc_resolve_kind hc_resolve_kind_file, hc_resolve_kind_files,

@@ -310,6 +310,7 @@ struct hc_rpc *hc_rpc_open(const struct hc_rpc_limits *limits,
         return NULL;
     }
     hc_rpc_library_open();
+    hc_trace_source_init(&rpc->traces);
     rpc->finished = finished;
     rpc->ctx = ctx;
     rpc->end = hc_take(&end);
@@ -386,6 +387,11 @@ int hc_rpc_start(struct hc_rpc *rpc, struct hc_error *err)
 struct hc_listener *hc_rpc_listener(const struct hc_rpc *rpc)
 {
     return rpc->listener;
+}
+
+void hc_rpc_record_peers(struct hc_rpc *rpc)
+{
+    rpc->records_peers = true;
 }
 
 bool hc_rpc_count_calls(const struct hc_rpc *rpc, unsigned number, const char **path,

@@ -106,6 +106,9 @@ void hc_rpc_guard(struct hc_rpc *rpc,
                   int (*admit)(void *ctx, struct hc_rpc_call *call, struct hc_error *err),
                   void *ctx);
 
+/* Before the start: requests have the address of their client, at a system call each. */
+void hc_rpc_record_peers(struct hc_rpc *rpc);
+
 int hc_rpc_start(struct hc_rpc *rpc, struct hc_error *err);
 
 /* Borrowed. hc_rpc_stop() stops it. */
@@ -160,7 +163,7 @@ struct hc_request *hc_rpc_call_request(struct hc_rpc_call *call);
 bool hc_rpc_call_header(const struct hc_rpc_call *call, const char *name,
                         const char **value, size_t *size);
 
-enum { HC_RPC_PEER_MAX = 64 };
+enum { HC_RPC_PEER_MAX = HC_REQUEST_PEER_SIZE };
 
 /* The address of the client without the port: the same for all calls of one host. */
 void hc_rpc_call_peer(const struct hc_rpc_call *call, char address[HC_RPC_PEER_MAX]);

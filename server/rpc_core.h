@@ -95,7 +95,8 @@ struct hc_rpc {
     struct hc_workers *decoders;       /* that one thread */
     atomic_size_t large_bytes;         /* of requests that wait for it */
     atomic_uint_least64_t last_id;
-    bool is_started, has_relief;
+    struct hc_trace_source traces;
+    bool is_started, has_relief, records_peers;
     int drained_fd;           /* readable: no call runs */
     int ended_fd;             /* readable: gRPC has closed the last connection, too */
     atomic_uint abandoned;    /* calls whose clients did not wait for the answer */

@@ -29,13 +29,36 @@ static int64_t call_deadline_ms(const struct hc_rpc_call *call, int64_t now_ns)
     return now_ns / 1000000 + gpr_time_to_millis(left);
 }
 
+/* NULL: there is none, or there are several, which is none, too (W3C, 3.2.1). */
+static const char *call_traceparent(const struct hc_rpc_call *call, size_t *size)
+{
+    const char *value = NULL;
+
+    for (size_t i = 0; i < call->headers.count; i++) {
+        const grpc_metadata *header = &call->headers.metadata[i];
+
+        if (grpc_slice_str_cmp(header->key, "traceparent") != 0)
+            continue;
+        if (value)
+            return NULL;
+        value = (const char *)GRPC_SLICE_START_PTR(header->value);
+        *size = GRPC_SLICE_LENGTH(header->value);
+    }
+    return value;
+}
+
 void hc_rpc_request_init(struct hc_rpc_call *call)
 {
+    size_t size = 0;
+    const char *traceparent = call_traceparent(call, &size);
     int64_t now_ns = hc_monotonic_ns();
 
     atomic_fetch_add_explicit(&call->served->running, 1, memory_order_relaxed);
     hc_request_init(&call->request, ++call->rpc->last_id, now_ns, &call->thread->arena);
     call->request.deadline_ms = call_deadline_ms(call, now_ns);
+    call->request.trace = hc_trace_begin(&call->rpc->traces, traceparent, size);
+    if (call->rpc->records_peers)
+        hc_rpc_call_peer(call, call->request.peer);
     call->request.method = call->served->row ? call->served->row->path : "unknown";
     call->request.method_number = (unsigned)(call->served - call->rpc->served);
 }

@@ -128,6 +128,7 @@ static bool key_complete(struct hc_request_key *key, struct hc_rpc_call *call,
     key->caller = request->caller;
     key->token = request->hub_token;
     key->identity = request->identity;
+    key->trace = request->trace;
     return true;
 }
 
@@ -398,10 +399,13 @@ static struct hc_answer *key_run(void *ctx, const struct hc_request_key *key,
     HC_AUTO_VALUE(hc_resolve)
     resolve = hc_resolve_new(key->kind, service->resolver, &arena);
     struct hc_error err;
+    char traceparent[HC_TRACEPARENT_SIZE];
     int found = -1;
 
     hc_arena_init(&arena);
+    resolve.traceparent = traceparent;
     hc_metrics_add_miss(service->metrics);
+    hc_trace_format(&key->trace, traceparent);
     if (key_decode(key, &resolve, &err) == 0)
         found = hc_resolve_at_hub(&resolve, cancellation, request, &err);
     return resolve_answer(&resolve, found, &err);

@@ -285,23 +285,32 @@ static void headers_free(struct curl_slist *headers)
     curl_slist_free_all(headers);
 }
 
-/* The caller frees with headers_free(); NULL when memory is short. */
-static struct curl_slist *request_make_headers(const struct hc_http_request *request)
+/* Takes the list over; NULL when memory is short. No value: the list as it is. */
+static struct curl_slist *headers_add(struct curl_slist *list, const char *name,
+                                      const char *value)
 {
-    struct curl_slist *list = curl_slist_append(NULL, "Accept-Encoding: identity");
     struct curl_slist *longer = NULL;
     char *line = NULL;
 
-    if (!list || !request->token || !request->token[0])
+    if (!list || !value || !value[0])
         return list;
-    if (asprintf(&line, "Authorization: Bearer %s", request->token) >= 0) {
+    if (asprintf(&line, "%s%s", name, value) >= 0) {
         longer = curl_slist_append(list, line);
         explicit_bzero(line, strlen(line));
         free(line);
     }
     if (!longer)
-        curl_slist_free_all(list);
+        headers_free(list);
     return longer;
+}
+
+/* The caller frees with headers_free(); NULL when memory is short. */
+static struct curl_slist *request_make_headers(const struct hc_http_request *request)
+{
+    struct curl_slist *list = curl_slist_append(NULL, "Accept-Encoding: identity");
+
+    list = headers_add(list, "traceparent: ", request->traceparent);
+    return headers_add(list, "Authorization: Bearer ", request->token);
 }
 
 /* Whether the exchange may connect to this address. */

@@ -26,6 +26,7 @@ HC_DEFINE_AUTO_VALUE(hc_buffer, hc_buffer_clear)
 struct hc_http_request {
     bool is_head;
     const char *token;       /* Optional: sent to this URL, whatever its host */
+    const char *traceparent; /* Optional: a header */
     bool is_redirect_target; /* a response led here: refuse a private address, unless the
                                 pool allows it */
     uint64_t offset;         /* Optional: asks for the bytes from here on */

@@ -38,6 +38,8 @@
 
 struct hc_hub;
 
+enum { HC_TRACEPARENT_MAX = 55 };
+
 /* With what the Hub is asked for one caller, and for how long. Borrowed. */
 struct hc_hub_credentials {
     const char *token;                    /* sent as a bearer token; NULL or "": none */
@@ -45,6 +47,7 @@ struct hc_hub_credentials {
     bool no_retry; /* the caller has an older answer to fall back on: send it once */
     bool hub_only; /* the mirrors are not asked */
     uint64_t key;  /* of the caller: its share of the connections is used */
+    char traceparent[HC_TRACEPARENT_MAX + 1]; /* "": none */
 };
 
 enum {

@@ -211,13 +211,15 @@ static int request_hop(struct hc_hub_request *request, struct hc_error *err)
     struct hc_endpoint *host =
         is_home ? request->endpoint
                 : hc_hub_find_storage_host(request->hub, request->http.url);
+    bool is_configured;
     int exchanged;
 
     memcpy(&earlier, &request->response, offsetof(struct hc_hub_response, location));
     request->http.token =
         is_home && request->is_trusted ? request->credentials->token : NULL;
-    request->http.is_redirect_target =
-        !is_home && !hub_has_endpoint_of(request->hub, request->http.url);
+    is_configured = is_home || hub_has_endpoint_of(request->hub, request->http.url);
+    request->http.is_redirect_target = !is_configured;
+    request->http.traceparent = is_configured ? request->credentials->traceparent : NULL;
     exchanged = request_exchange(request, host, err);
     if (exchanged < 0)
         return hc_hub_request_fail(request, err);

@@ -505,6 +505,10 @@ static int resolution_ask_hub(struct hc_resolution *resolution, struct hc_error 
         .cancellation = resolution->cancellation,
         .key = resolution->options->caller,
     };
+    if (resolution->options->traceparent)
+        (void)hc_format(resolution->credentials.traceparent,
+                        sizeof resolution->credentials.traceparent, "%s",
+                        resolution->options->traceparent);
     resolution->stale_cause = &stale_cause;
     resolution->kind->clear(resolution);
     result = resolution_describe_or_fall_back(resolution, token, err);

@@ -24,6 +24,7 @@ struct rpc_request {
     bool reads_nothing;        /* answers stay where flow control keeps them */
     const char *token;         /* Optional: x-hub-token */
     const char *authorization; /* Optional: the header */
+    const char *traceparent;   /* likewise */
     int64_t timeout_ms;        /* Optional: a deadline */
 };
 

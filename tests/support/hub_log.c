@@ -54,10 +54,11 @@ static unsigned log_count_matches(const struct hub_log *log,
 
 static void entry_print(FILE *stream, const struct hub_log_entry *entry)
 {
-    (void)fprintf(stream, "%s %s %s %u %" PRIu64 " range=%s auth=%s ua=%s\n",
+    (void)fprintf(stream, "%s %s %s %u %" PRIu64 " range=%s auth=%s trace=%s ua=%s\n",
                   entry->on_cdn ? "cdn" : "hub", entry->method, entry->target,
                   entry->shared.status, entry->shared.bytes,
                   entry->range ? entry->range : "-", entry->is_authorized ? "yes" : "no",
+                  entry->traceparent ? entry->traceparent : "-",
                   entry->user_agent ? entry->user_agent : "-");
 }
 
@@ -84,6 +85,7 @@ void hub_log_free(struct hub_log *log)
         free(entry->target);
         free(entry->range);
         free(entry->user_agent);
+        free(entry->traceparent);
         free(entry);
     }
     (void)pthread_cond_destroy(&log->added);

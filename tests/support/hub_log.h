@@ -17,8 +17,9 @@ struct hub_log_entry {
     bool is_authorized;
     char *method;
     char *target;
-    char *range;      /* NULL: none */
-    char *user_agent; /* NULL: none */
+    char *range;       /* NULL: none */
+    char *user_agent;  /* NULL: none */
+    char *traceparent; /* NULL: none */
     struct {
         unsigned status; /* 0: not answered (yet) */
         uint64_t bytes;

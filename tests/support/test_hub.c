@@ -107,6 +107,7 @@ static void request_log(struct hub_request *request)
     entry->target = hub_strdup(request->target);
     entry->range = hub_strdup(request->range);
     entry->user_agent = hub_strdup(request_header(request, "User-Agent"));
+    entry->traceparent = hub_strdup(request_header(request, "traceparent"));
     request->entry = entry;
     hub_log_add(request->hub->log, entry);
 }

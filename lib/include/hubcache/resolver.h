@@ -100,7 +100,9 @@ struct hc_fetch_options {
     uint64_t caller; /* Optional: a number for the identity that asks. Threads and
                         connections are shared fairly among callers */
     const struct hc_identity *identity; /* Optional: for policy; NULL: anonymous */
-    struct hc_reuse *reuse; /* Optional, for hubcached: zeroed, gets how long the answer
+    const char *traceparent; /* Optional: a header of W3C's Trace Context, which requests
+                                to the endpoint and its mirrors get */
+    struct hc_reuse *reuse;  /* Optional, for hubcached: zeroed, gets how long the answer
                                of a look at cache or memory may be given again */
 };
 
