@@ -64,6 +64,15 @@ static unsigned page_write_health(struct hc_http *http, FILE *out)
     return is_stopping ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK;
 }
 
+/* As gRPC's health of the server as a whole, for probes that do not speak TLS. */
+static unsigned page_write_readiness(struct hc_http *http, FILE *out)
+{
+    if (hc_metrics_is_volume_usable(http->parts.metrics))
+        return page_write_health(http, out);
+    (void)fputs("the cache volume is unusable\n", out);
+    return MHD_HTTP_SERVICE_UNAVAILABLE;
+}
+
 static unsigned page_write_status(struct hc_http *http, FILE *out)
 {
     struct hc_error err;
@@ -89,7 +98,7 @@ static unsigned page_write_json(struct hc_http *http, FILE *out)
 static unsigned page_write_not_found(struct hc_http *http, FILE *out)
 {
     (void)http;
-    (void)fputs("There are /, /status.json, /healthz and /metrics.\n", out);
+    (void)fputs("There are /, /status.json, /healthz, /readyz and /metrics.\n", out);
     return MHD_HTTP_NOT_FOUND;
 }
 
@@ -102,6 +111,7 @@ static const struct page {
 } pages[] = {
     {"/metrics", "text/plain; version=0.0.4; charset=utf-8", false, page_write_metrics},
     {"/healthz", "text/plain; charset=utf-8", false, page_write_health},
+    {"/readyz", "text/plain; charset=utf-8", false, page_write_readiness},
     {"/", "text/html; charset=utf-8", true, page_write_status},
     {"/status.json", "application/json", true, page_write_json},
     {NULL, "text/plain; charset=utf-8", false, page_write_not_found},

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Plain HTTP for people and monitoring: GET /metrics and /healthz, for all; and the
- * status page, / and /status.json, for those who may call (http_login.h), since it names
- * repos and callers. The pages change nothing. A thread of its own serves them.
+ * Plain HTTP for people and monitoring: GET /metrics, /healthz and /readyz, for all; and
+ * the status page, / and /status.json, for those who may call (http_login.h), since it
+ * names repos and callers. The pages change nothing. A thread of its own serves them.
  */
 #ifndef HC_SERVER_HTTP_H
 #define HC_SERVER_HTTP_H
@@ -32,7 +32,7 @@ struct hc_http *hc_http_open(const char *address, const struct hc_http_parts *pa
  */
 void hc_http_expire(struct hc_http *http, int64_t now_ms);
 
-/* /healthz says 503 from now on. */
+/* /healthz and /readyz say 503 from now on. */
 void hc_http_stop(struct hc_http *http);
 void hc_http_close(struct hc_http *http);
 HC_DEFINE_AUTO(hc_http, hc_http_close)

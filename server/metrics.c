@@ -460,6 +460,11 @@ void hc_metrics_set_volume(struct hc_metrics *metrics, bool is_usable)
     atomic_store(&metrics->is_volume_unusable, !is_usable);
 }
 
+bool hc_metrics_is_volume_usable(const struct hc_metrics *metrics)
+{
+    return !atomic_load(&metrics->is_volume_unusable);
+}
+
 void hc_metrics_set_space(struct hc_metrics *metrics, const struct hc_volume_space *space)
 {
     atomic_store(&metrics->volume_size, space->size);

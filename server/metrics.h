@@ -51,6 +51,7 @@ void hc_metrics_add_transfer(struct hc_metrics *metrics,
 
 /* The volume is usable from the start, until this says otherwise. */
 void hc_metrics_set_volume(struct hc_metrics *metrics, bool is_usable);
+bool hc_metrics_is_volume_usable(const struct hc_metrics *metrics);
 
 /* From then on the page has it, if it is known. */
 void hc_metrics_set_space(struct hc_metrics *metrics,

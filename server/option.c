@@ -23,7 +23,7 @@ const struct hc_option hc_option_table[] = {
     {"listen", HC_OPTION_LIST, AT(listen), "ADDRESS", "127.0.0.1:50051", NULL, false,
      "Serve gRPC on ADDRESS: host:port (port 0: any) or unix:/path. Repeatable"},
     {"http-listen", HC_OPTION_TEXT, AT(http_listen), "ADDRESS", "off", NULL, false,
-     "Serve /metrics, /healthz and a status page over HTTP, or off"},
+     "Serve /metrics, /healthz, /readyz and a status page over HTTP, or off"},
     {"allow-plaintext", HC_OPTION_FLAG, AT(tls.allow_plaintext), NULL, NULL, NULL, false,
      "Serve gRPC without TLS on addresses that other machines reach"},
     {"tls-cert", HC_OPTION_TEXT, AT(tls.cert), "FILE", NULL, NULL, false,

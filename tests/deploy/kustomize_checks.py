@@ -17,7 +17,14 @@ RELEASES = ("1.27", "1.30", kubernetes_validate.latest_version())
 
 @functools.cache
 def _rendered(name):
-    text = output_of(program("kubectl"), "kustomize", DEPLOY / "kustomize" / name)
+    """Of a folder, or of the base "with TLS": an overlay with the component."""
+    folder = DEPLOY / "kustomize" / name
+    with tempfile.TemporaryDirectory(dir=DEPLOY / "kustomize") as overlay:
+        if name == "with TLS":
+            folder = overlay
+            pathlib.Path(overlay, "kustomization.yaml").write_text(
+                "resources: [../base]\ncomponents: [../tls]\n")
+        text = output_of(program("kubectl"), "kustomize", folder)
     return list(yaml.safe_load_all(text))
 
 
@@ -72,6 +79,10 @@ def the_consumer_is_valid_for_every_release_with_grpc_probes():
     _validate("consumer")
 
 
+def the_base_with_tls_is_valid_for_every_release_with_grpc_probes():
+    _validate("with TLS")
+
+
 def the_schemas_refuse_a_misspelt_field():
     broken = yaml.safe_load(yaml.safe_dump(_one("base", "Service")))
     broken["spec"]["prots"] = broken["spec"].pop("ports")
@@ -83,12 +94,12 @@ def the_schemas_refuse_a_misspelt_field():
 
 
 def no_manifest_names_a_namespace():
-    for name in ("base", "consumer"):
+    for name in ("base", "consumer", "with TLS"):
         assert not [item for item in _rendered(name) if "namespace" in item["metadata"]]
 
 
 def every_pod_is_restricted():
-    for name in ("base", "consumer"):
+    for name in ("base", "consumer", "with TLS"):
         context = _pod(name)["securityContext"]
         assert context["runAsNonRoot"] is True and context["runAsUser"] > 0
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -99,7 +110,7 @@ def every_pod_is_restricted():
 
 
 def every_container_is_restricted():
-    for container in _containers("base") + _containers("consumer"):
+    for container in _containers("base") + _containers("consumer") + _containers("with TLS"):
         context = container["securityContext"]
         assert context["allowPrivilegeEscalation"] is False, container["name"]
         assert context["readOnlyRootFilesystem"] is True, container["name"]
@@ -142,6 +153,32 @@ def a_volume_that_fails_takes_the_pod_out_of_service_and_does_not_restart_it():
     assert "service" not in container["readinessProbe"]["grpc"]
     for probe in ("startupProbe", "livenessProbe"):
         assert container[probe]["grpc"]["service"] == "liveness"
+
+
+def with_tls_the_server_shows_the_certificate_that_is_mounted():
+    (container,) = _pod("with TLS")["containers"]
+    (volume,) = [item for item in _pod("with TLS")["volumes"] if item["name"] == "tls"]
+    mount = _mount(container, "tls")
+    assert container["args"] == _pod("base")["containers"][0]["args"] + [
+        f"--tls-cert={mount['mountPath']}/tls.crt", f"--tls-key={mount['mountPath']}/tls.key"]
+    assert volume["secret"] == {"secretName": "hubcache-tls", "defaultMode": 0o440}
+    assert mount["readOnly"] and "subPath" not in mount  # such a mount does not change
+
+
+def with_tls_the_probes_ask_the_same_over_http():
+    (container,) = _pod("with TLS")["containers"]
+    for name, probe in _pod("base")["containers"][0].items():
+        if not name.endswith("Probe"):
+            continue
+        path = "/healthz" if probe["grpc"].get("service") == "liveness" else "/readyz"
+        assert container[name] == {key: value for key, value in probe.items()
+                                   if key != "grpc"} | {
+            "httpGet": {"path": path, "port": _port_of_base("metrics")["name"]}}
+
+
+def with_tls_the_service_does_not_say_clear_text():
+    (port,) = _one("with TLS", "Service")["spec"]["ports"]
+    assert port["appProtocol"] == "https"
 
 
 def the_service_selects_the_pods_and_names_a_port_that_they_have():

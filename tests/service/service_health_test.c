@@ -148,6 +148,13 @@ static void await_gauge(struct world *world, int expected)
     }
 }
 
+static void assert_page(struct world *world, const char *path, const char *status)
+{
+    HC_AUTO_FREE char *page = world_get(world, path);
+
+    assert_non_null(strstr(page, status));
+}
+
 /* As after an unmount, which uncovers the directory below. */
 static void an_empty_directory_in_the_place_of_the_cache_is_unusable(void **state)
 {
@@ -163,10 +170,13 @@ static void an_empty_directory_in_the_place_of_the_cache_is_unusable(void **stat
     assert_int_equal(mkdir(path, 0700), 0);
     await_status(watch, 1, STATUS(NOT_SERVING));
     await_gauge(world, 0);
+    assert_page(world, "/readyz", " 503 ");
+    assert_page(world, "/healthz", " 200 ");
     assert_int_equal(rmdir(path), 0);
     move_cache(world, "elsewhere", "cache");
     await_status(watch, 2, STATUS(SERVING));
     await_gauge(world, 1);
+    assert_page(world, "/readyz", " 200 ");
     give_up(watch);
     log = world_log(world);
     assert_non_null(strstr(log, "volume unusable"));

@@ -179,6 +179,7 @@ static void a_certificate_ends(void **state)
 
     (void)state;
     assert_int_equal(identify_at(&wish, now_s + 30, &result), 1);
+    hc_caller_release(result.caller);
     assert_int_equal(identify_at(&wish, result.end_s + 120, &result), -1);
     assert_string_equal(result.flaw,
                         "the certificate has expired since its connection was made");
