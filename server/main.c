@@ -411,7 +411,7 @@ static int server_open_rpc(struct server *server, struct hc_error *err)
 
 static int server_bind_http(struct server *server, struct hc_error *err)
 {
-    const struct hc_http_parts parts = {
+    struct hc_http_parts parts = {
         .metrics = server->metrics,
         .gauges = {.disk = server->disk,
                    .hub = server->hub,
@@ -427,6 +427,7 @@ static int server_bind_http(struct server *server, struct hc_error *err)
 
     if (hc_server_status_start(server->status, &parts.gauges, server->tls, err) < 0)
         return -1;
+    parts.gauges.usage = hc_server_status_usage(server->status);
     server->http =
         hc_http_open(server->options->http_listen, &parts, &server->bound, err);
     return server->http

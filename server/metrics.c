@@ -19,6 +19,7 @@
 #include "read_stream.h"
 #include "reload.h"
 #include "request_log.h"
+#include "usage_scanner.h"
 
 #include <base/error.h>
 #include <base/text.h>
@@ -351,6 +352,26 @@ static void write_volume(struct hc_metrics *metrics, FILE *out)
                         atomic_load(&metrics->volume_available));
 }
 
+/* As of the last scan; nothing before the end of the first one. */
+static void write_usage(struct hc_usage_scanner *scanner, FILE *out)
+{
+    HC_AUTO_VALUE(hc_usage) usage = {0};
+    struct hc_error err;
+
+    if (hc_usage_scanner_read(scanner, 0, &usage, &err) <= 0)
+        return;
+    hc_exposition_gauge(out, "hubcache_cache_bytes",
+                        "Bytes of the files in the cache; those that repos share once.",
+                        usage.bytes);
+    hc_exposition_gauge(out, "hubcache_cache_files", "Files in the cache, likewise.",
+                        usage.files);
+    hc_exposition_gauge(out, "hubcache_cache_repos", "Repos in the cache.",
+                        usage.repo_count);
+    hc_exposition_gauge(out, "hubcache_cache_scan_timestamp_seconds",
+                        "When the scan began that has found this.",
+                        (uint64_t)usage.began_ms / 1000);
+}
+
 /* One gauge of both pools of threads. */
 static void write_pools(FILE *out, const char *name, const char *help, unsigned disk,
                         unsigned hub)
@@ -450,6 +471,7 @@ static void write_gauges(const struct hc_gauges *gauges, FILE *out)
     write_reloads(gauges->reload, out);
     if (gauges->audit)
         write_audit(gauges->audit, out);
+    write_usage(gauges->usage, out);
     hc_exposition_counter(out, "hubcache_log_lines_dropped_total",
                           "Lines of the log that its reader did not take in time.",
                           hc_log_dropped());

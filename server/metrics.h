@@ -18,6 +18,7 @@ struct hc_audit;
 struct hc_metrics;
 struct hc_read_streams;
 struct hc_reload;
+struct hc_usage_scanner;
 
 /* The owners of numbers that go up and down; all borrowed. */
 struct hc_gauges {
@@ -28,6 +29,7 @@ struct hc_gauges {
     struct hc_read_streams *reads;
     struct hc_reload *reload;
     struct hc_audit *audit; /* NULL: none */
+    struct hc_usage_scanner *usage;
 };
 
 struct hc_metrics *hc_metrics_new(struct hc_error *err);

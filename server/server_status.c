@@ -121,6 +121,11 @@ void hc_server_status_close(struct hc_server_status *status)
     free(status);
 }
 
+struct hc_usage_scanner *hc_server_status_usage(const struct hc_server_status *status)
+{
+    return status->scanner;
+}
+
 /* ---- news -------------------------------------------------------------------------- */
 
 /* A caller that left has not seen a failure. */

@@ -38,6 +38,9 @@ int hc_server_status_start(struct hc_server_status *status,
                            const struct hc_gauges *gauges, struct hc_tls *tls,
                            struct hc_error *err);
 
+/* Borrowed, from the start on. */
+struct hc_usage_scanner *hc_server_status_usage(const struct hc_server_status *status);
+
 /* A call is over. Any thread, also with a NULL status. */
 void hc_server_status_add_call(struct hc_server_status *status,
                                const struct hc_request *request,

@@ -12,6 +12,8 @@
 #include <hubcache/resolver.h>
 #include <hubcache/usage.h>
 
+HC_DEFINE_AUTO_VALUE(hc_usage, hc_usage_clear)
+
 struct hc_usage_scanner;
 
 /*

@@ -170,6 +170,7 @@ def test_the_cache_is_scanned_at_the_start(serve, cache, hub):
     assert [repo["repo"] for repo in told["repos"]] == ["org/big", "org/model"]
     assert told["bytes"] == sum(repo["bytes"] for repo in told["repos"])
     assert told["bytes"] == sum(path.stat().st_size for path in cache.glob("*/blobs/*"))
+    assert f"\nhubcache_cache_bytes {told['bytes']}\n" in get(base + "/metrics")[2]
     assert told["repo_count"] == 2 and told["repos"][1]["last_used"]
 
 
