@@ -46,11 +46,13 @@ enum {
 struct hc_channel {
     struct hc_connection *connection;
     char *server;
-    char *authorization; /* "Bearer …"; NULL: no token */
-    char *token_file;    /* or the file that has it, read for each attempt */
-    char *hub_token;     /* NULL: no token */
-    int64_t timeout_ms;  /* 0: none */
-    int64_t wait_ms;     /* negative: a call is made once */
+    char *authorization;      /* "Bearer …"; NULL: no token */
+    char *token_file;         /* or the file that has it, read for each attempt */
+    char *hub_token;          /* NULL: no token */
+    int64_t timeout_ms;       /* 0: none */
+    int64_t wait_ms;          /* negative: a call is made once */
+    hc_client_retry_fn retry; /* NULL: none */
+    void *retry_ctx;
 };
 
 struct call_attempt {
@@ -357,7 +359,7 @@ static int call_attempt_run(struct call_attempt *attempt, struct hc_error *err)
 /* The failures of a call since it was last of use. */
 struct call_failures {
     unsigned count;
-    gpr_timespec end; /* of the time to wait */
+    gpr_timespec begin, end; /* of the time to wait */
 };
 
 /*
@@ -374,8 +376,10 @@ static bool call_failures_pause(struct call_failures *failures,
     uint32_t chance = 0;
     gpr_timespec until;
 
-    if (failures->count == 0)
+    if (failures->count == 0) {
+        failures->begin = time_from_now(0);
         failures->end = time_from_now(channel->wait_ms);
+    }
     if (RETRY_FIRST_MS << failures->count < RETRY_LAST_MS)
         ms = RETRY_FIRST_MS << failures->count++;
     (void)getentropy(&chance, sizeof chance);
@@ -385,6 +389,10 @@ static bool call_failures_pause(struct call_failures *failures,
     until = time_from_now(ms);
     if (gpr_time_cmp(until, gpr_time_min(failures->end, deadline)) >= 0)
         return false;
+    if (channel->retry)
+        channel->retry(channel->retry_ctx, err,
+                       gpr_time_to_millis(
+                           gpr_time_sub(time_from_now(0), failures->begin)));
     gpr_sleep_until(until);
     return true;
 }
@@ -395,6 +403,8 @@ static int channel_copy_options(struct hc_channel *channel,
 {
     channel->timeout_ms = options->timeout_ms;
     channel->wait_ms = options->wait_ms == 0 ? WAIT_DEFAULT_MS : options->wait_ms;
+    channel->retry = options->retry;
+    channel->retry_ctx = options->retry_ctx;
     channel->server = strdup(options->server);
     if (options->hub_token)
         channel->hub_token = strdup(options->hub_token);

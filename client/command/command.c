@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TOKEN_MAX = 8192, MESSAGE_MAX = 512 };
+enum { TOKEN_MAX = 8192, MESSAGE_MAX = 512, SAY_AFTER_MS = 1000 };
 
 enum { KEY_HELP = 'h' };
 
@@ -227,8 +227,20 @@ int64_t hc_command_duration(const struct argp_state *state, const char *text)
     return milliseconds;
 }
 
+/* A hc_client_retry_fn. */
+static void wait_note(void *ctx, const struct hc_error *failure, int64_t waited_ms)
+{
+    struct hc_command_options *options = ctx;
+    char note[MESSAGE_MAX + 32];
+
+    if (waited_ms < SAY_AFTER_MS || atomic_exchange(&options->has_said_to_wait, true))
+        return;
+    (void)snprintf(note, sizeof note, "trying again: %s", failure->message);
+    hc_output_print_note(note);
+}
+
 /* The client copies the token; the copy here is wiped, also when opening fails. */
-struct hc_client *hc_command_connect(const struct hc_command_options *options,
+struct hc_client *hc_command_connect(struct hc_command_options *options,
                                      struct hc_error *err)
 {
     char hub[TOKEN_MAX];
@@ -238,6 +250,8 @@ struct hc_client *hc_command_connect(const struct hc_command_options *options,
                                                    options->bearer_token_file,
                                                .timeout_ms = options->timeout_ms,
                                                .wait_ms = options->wait_ms,
+                                               .retry = wait_note,
+                                               .retry_ctx = options,
                                                .tls = options->tls,
                                                .tls_ca_file = options->tls_ca_file,
                                                .tls_cert_file = options->tls_cert_file,

@@ -10,6 +10,7 @@
 #include <hubcache-client/client.h>
 
 #include <argp.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -23,6 +24,7 @@ struct hc_command_options { /* the texts are those of argv */
     bool tls;
     const char *tls_ca_file, *tls_cert_file, *tls_key_file, *tls_server_name;
     bool json;
+    atomic_bool has_said_to_wait;
 };
 
 /* A child for argp; its input is a struct hc_command_options. */
@@ -39,8 +41,11 @@ void hc_command_refuse(const struct argp_state *state, const char *format, ...)
 /* The milliseconds of a duration such as "60s"; refuses any other text. */
 int64_t hc_command_duration(const struct argp_state *state, const char *text);
 
-/* NULL on failure; the caller closes. */
-struct hc_client *hc_command_connect(const struct hc_command_options *options,
+/*
+ * NULL on failure; the caller closes. `options` must stay until then. If a call waits for
+ * the server for more than a second, standard error says so, once.
+ */
+struct hc_client *hc_command_connect(struct hc_command_options *options,
                                      struct hc_error *err);
 
 #endif

@@ -71,8 +71,8 @@ static void decision_measure(struct decision *decision, const char *name)
     for (size_t i = 0; i < (size_t)ROUNDS * CREDENTIALS; i++)
         identify(decision, i % CREDENTIALS);
     end = clock_us();
-    printf("%s %.2f %.2f\n", name, (middle - begin) / CREDENTIALS,
-           (end - middle) / CREDENTIALS / ROUNDS);
+    printf("%s %.2f %.2f\n", name, (middle - begin) / (double)CREDENTIALS,
+           (end - middle) / (double)(CREDENTIALS * ROUNDS));
     for (size_t i = 0; i < CREDENTIALS; i++) {
         free(decision->headers[i]);
         free(decision->certificates[i]);
@@ -187,7 +187,7 @@ static void access_find(struct hc_access_memory *memory, size_t number, int expe
 static void measure_access(void)
 {
     struct hc_error err;
-    HC_AUTO(hc_access_memory) *memory = hc_access_memory_new(600 * 1000, &err);
+    HC_AUTO(hc_access_memory) *memory = hc_access_memory_new(600000, &err);
     double begin = clock_us(), middle, end;
 
     for (size_t i = 0; i < CREDENTIALS; i++)
@@ -197,7 +197,8 @@ static void measure_access(void)
         access_find(memory, CREDENTIALS - 1, 1); /* others may have lost their slots */
     end = clock_us();
     printf("access of a Hub token (without the Hub) %.2f %.2f\n",
-           (middle - begin) / CREDENTIALS, (end - middle) / CREDENTIALS / ROUNDS);
+           (middle - begin) / (double)CREDENTIALS,
+           (end - middle) / (double)(CREDENTIALS * ROUNDS));
 }
 
 /* TLS has checked the signature before. */

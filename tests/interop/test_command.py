@@ -5,6 +5,7 @@ lead to the command to type, programs get JSON, and a download shows its progres
 import contextlib
 import json
 import os
+import socket
 import subprocess
 
 import pytest
@@ -210,3 +211,15 @@ def test_the_progress_of_a_file_changes_no_failure(server, hub):
     os.close(terminal)
     hub.clear_rules()
     hub.release()
+
+
+def test_a_server_that_comes_late_is_waited_for(serve, hub, cache):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = "127.0.0.1:%d" % listener.getsockname()[1]
+    with subprocess.Popen([program("hubcache"), "--server", address, "file", MODEL, "config.json"],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          env=CLEAN) as process:
+        assert "trying again" in process.stderr.readline()
+        serve(cache, hub.endpoint, listen=address)
+        output, errors = process.communicate(timeout=TIMEOUT)
+    assert (process.returncode, errors) == (0, "") and output.endswith("config.json\n")

@@ -10,6 +10,7 @@
 typedef int (*lookup_fn)(const char *, const char *, const struct addrinfo *,
                          struct addrinfo **);
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): as here, plain */
 __attribute__((visibility("default"))) int getaddrinfo(const char *name,
                                                        const char *service,
                                                        const struct addrinfo *hints,

@@ -93,6 +93,13 @@ extern "C" {
 
 struct hc_client;
 
+/*
+ * Called on the calling thread before a call is made again: with the failure, borrowed,
+ * and the milliseconds since the first one.
+ */
+typedef void (*hc_client_retry_fn)(void *ctx, const struct hc_error *failure,
+                                   int64_t waited_ms);
+
 struct hc_client_options {
     /*
      * Optional: "host:port", "unix:/path", "https://host:port" (over TLS) or
@@ -131,6 +138,8 @@ struct hc_client_options {
     /* Optional: how long a call is made again while the server is out of reach or busy,
      * in milliseconds; 0: 30 s; negative: each call is made once. */
     int64_t wait_ms;
+    hc_client_retry_fn retry; /* Optional. */
+    void *retry_ctx;          /* Optional: given to it. */
 
     /*
      * Optional: TLS, if any of these five is set, or the variable of the same name:
