@@ -420,6 +420,7 @@ static int server_bind_http(struct server *server, struct hc_error *err)
                    .rpc = server->rpc,
                    .reads = hc_resolver_service_reads(server->service),
                    .reload = server->reload,
+                   .tls = server->tls,
                    .audit = server->audit},
         .status = server->status,
         .auth = server->auth,

@@ -19,6 +19,7 @@
 #include "read_stream.h"
 #include "reload.h"
 #include "request_log.h"
+#include "tls.h"
 #include "usage_scanner.h"
 
 #include <base/error.h>
@@ -445,6 +446,22 @@ static void write_reloads(struct hc_reload *reload, FILE *out)
                   status.succeeded, status.failed);
 }
 
+static void write_tls(struct hc_tls *tls, FILE *out)
+{
+    struct hc_tls_state state;
+
+    hc_tls_look_at_state(tls, &state);
+    hc_exposition_gauge(out, "hubcache_tls_certificate_expiry_timestamp_seconds",
+                        "When the certificate that is shown expires.",
+                        (uint64_t)state.end_s);
+    hc_exposition_gauge(out, "hubcache_tls_files_in_use",
+                        "1 while the newest files of TLS are in use, 0 while they are "
+                        "wrong.",
+                        !state.err.message[0]);
+    hc_exposition_counter(out, "hubcache_tls_replaced_total",
+                          "How often other files were taken into use.", state.replaced);
+}
+
 /*
  * Each owner counts under a lock of its own, so the numbers are of slightly different
  * moments, as Prometheus expects of a gauge.
@@ -469,6 +486,8 @@ static void write_gauges(const struct hc_gauges *gauges, FILE *out)
     write_clients(hc_rpc_listener(gauges->rpc), out);
     write_reads(gauges->reads, out);
     write_reloads(gauges->reload, out);
+    if (gauges->tls)
+        write_tls(gauges->tls, out);
     if (gauges->audit)
         write_audit(gauges->audit, out);
     write_usage(gauges->usage, out);

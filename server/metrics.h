@@ -28,6 +28,7 @@ struct hc_gauges {
     struct hc_rpc *rpc;
     struct hc_read_streams *reads;
     struct hc_reload *reload;
+    struct hc_tls *tls;     /* NULL: clear text */
     struct hc_audit *audit; /* NULL: none */
     struct hc_usage_scanner *usage;
 };

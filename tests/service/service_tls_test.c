@@ -395,13 +395,17 @@ static void a_wrong_certificate_changes_nothing_and_is_logged(void **state)
     struct cert *other = cert_make_server(f->authority, "other.test");
     char line[4096];
 
-    serve(f, (const char *const[]){NULL});
+    serve(f, (const char *const[]){"--http-listen", "127.0.0.1:0", NULL});
+    assert_int_equal(world_gauge(f->world, "\nhubcache_tls_files_in_use "), 1);
     write_pair(f, "server", other, NULL);
     await_line(log, "certificate not read again", line, sizeof line);
+    assert_int_equal(world_gauge(f->world, "\nhubcache_tls_files_in_use "), 0);
     assert_non_null(strstr(line, "tls-key: it does not belong to the certificate"));
     assert_true(answers_anonymous(f));
     write_pair(f, "server", other, other);
     await_line(log, "certificate read", line, sizeof line);
+    assert_int_equal(world_gauge(f->world, "\nhubcache_tls_files_in_use "), 1);
+    assert_int_equal(world_gauge(f->world, "\nhubcache_tls_replaced_total "), 1);
     assert_true(answers_anonymous(f));
     cert_free(other);
 }
