@@ -37,7 +37,8 @@
 #include <string.h>
 
 enum {
-    METADATA_COUNT_MAX = 2,
+    METADATA_COUNT_MAX = 3,
+    TRACEPARENT_SIZE = 55,
     WAIT_DEFAULT_MS = 30 * 1000,
     RETRY_FIRST_MS = 100,
     RETRY_LAST_MS = 1600
@@ -49,6 +50,7 @@ struct hc_channel {
     char *authorization;      /* "Bearer …"; NULL: no token */
     char *token_file;         /* or the file that has it, read for each attempt */
     char *hub_token;          /* NULL: no token */
+    char *traceparent;        /* a header of W3C's Trace Context; NULL: none */
     int64_t timeout_ms;       /* 0: none */
     int64_t wait_ms;          /* negative: a call is made once */
     hc_client_retry_fn retry; /* NULL: none */
@@ -164,6 +166,10 @@ static size_t call_attempt_metadata(const struct call_attempt *attempt,
     if (channel->hub_token) {
         metadata[count].key = grpc_slice_from_static_string("x-hub-token");
         metadata[count++].value = grpc_slice_from_copied_string(channel->hub_token);
+    }
+    if (channel->traceparent) {
+        metadata[count].key = grpc_slice_from_static_string("traceparent");
+        metadata[count++].value = grpc_slice_from_copied_string(channel->traceparent);
     }
     return count;
 }
@@ -397,10 +403,27 @@ static bool call_failures_pause(struct call_failures *failures,
     return true;
 }
 
+/*
+ * The trace that a program continues, as OpenTelemetry's convention for the environment
+ * has it. The server checks it; here it is only kept from being a header that gRPC
+ * refuses.
+ */
+static const char *environment_traceparent(void)
+{
+    const char *value = getenv("TRACEPARENT"); /* NOLINT(concurrency-mt-unsafe) */
+
+    return value && strspn(value, "0123456789abcdef-") == TRACEPARENT_SIZE &&
+                   value[TRACEPARENT_SIZE] == '\0'
+               ? value
+               : NULL;
+}
+
 static int channel_copy_options(struct hc_channel *channel,
                                 const struct hc_client_options *options,
                                 struct hc_error *err)
 {
+    const char *traceparent = environment_traceparent();
+
     channel->timeout_ms = options->timeout_ms;
     channel->wait_ms = options->wait_ms == 0 ? WAIT_DEFAULT_MS : options->wait_ms;
     channel->retry = options->retry;
@@ -413,7 +436,10 @@ static int channel_copy_options(struct hc_channel *channel,
         channel->authorization = NULL;
     if (options->bearer_token_file)
         channel->token_file = strdup(options->bearer_token_file);
-    if (!channel->server || !channel->token_file != !options->bearer_token_file ||
+    if (traceparent)
+        channel->traceparent = strdup(traceparent);
+    if (!channel->server || !channel->traceparent != !traceparent ||
+        !channel->token_file != !options->bearer_token_file ||
         !channel->hub_token != !options->hub_token ||
         !channel->authorization != !options->bearer_token)
         return hc_fail_memory(err);
@@ -443,6 +469,7 @@ void hc_channel_close(struct hc_channel *channel)
     hc_text_wipe(channel->authorization);
     hc_text_wipe(channel->hub_token);
     free(channel->token_file);
+    free(channel->traceparent);
     free(channel->server);
     free(channel);
 }

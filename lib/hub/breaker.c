@@ -231,3 +231,17 @@ void hc_breaker_release_trial(struct hc_breaker *breaker,
     if (slot)
         slot->is_half_open = false;
 }
+
+bool hc_breaker_is_open(const struct hc_breaker *breaker)
+{
+    return breaker->endpoint.failures >= HC_BREAKER_FAILURES;
+}
+
+bool hc_breaker_is_throttled(const struct hc_breaker *breaker, int64_t now_ms)
+{
+    for (size_t i = 0; i < HC_BREAKER_THROTTLES; i++) {
+        if (breaker->throttles[i].until_ms > now_ms)
+            return true;
+    }
+    return false;
+}

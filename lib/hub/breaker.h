@@ -123,6 +123,11 @@ int64_t hc_breaker_unavailable_ms(struct hc_breaker *breaker,
 int64_t hc_breaker_try(struct hc_breaker *breaker, const struct hc_breaker_key *key,
                        int64_t now_ms);
 
+/* For metrics: whether the circuit of the endpoint as a whole is open, and whether it
+ * throttles any caller. */
+bool hc_breaker_is_open(const struct hc_breaker *breaker);
+bool hc_breaker_is_throttled(const struct hc_breaker *breaker, int64_t now_ms);
+
 enum hc_breaker_turn {
     HC_BREAKER_CLOSED,    /* send the request */
     HC_BREAKER_HALF_OPEN, /* send it, as the trial request for all */

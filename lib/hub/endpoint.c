@@ -363,3 +363,13 @@ int hc_endpoint_fail_open(const struct hc_endpoint *endpoint, int64_t left_ms,
     err->retry_after_ms = (unsigned)left_ms;
     return -1;
 }
+
+void hc_endpoint_state(struct hc_endpoint *endpoint, struct hc_endpoint_state *state)
+{
+    HC_LOCKED(&endpoint->shared.lock);
+
+    state->url = endpoint->url;
+    state->is_open = hc_breaker_is_open(&endpoint->shared.breaker);
+    state->is_throttled =
+        hc_breaker_is_throttled(&endpoint->shared.breaker, hc_monotonic_ms());
+}

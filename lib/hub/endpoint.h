@@ -66,6 +66,9 @@ unsigned hc_endpoint_pauses(struct hc_endpoint *endpoint,
                             const struct hc_breaker_key *key);
 int64_t hc_endpoint_try(struct hc_endpoint *endpoint, const struct hc_breaker_key *key);
 
+/* See <hubcache/hub_counts.h>. */
+void hc_endpoint_state(struct hc_endpoint *endpoint, struct hc_endpoint_state *state);
+
 /* HUB_UNREACHABLE, for a caller that does not ask since the circuit is open for
  * `left_ms`; always -1. */
 int hc_endpoint_fail_open(const struct hc_endpoint *endpoint, int64_t left_ms,

@@ -111,6 +111,7 @@ static int download_write(void *ctx, const struct hc_hub_response *response,
 
     if (!request->has_begun && download_begin(request, response, err) < 0)
         return -1;
+    hc_hub_tally_add_bytes(&request->hub->tally, request->host, count);
     return request->download->write(request->download->ctx, bytes, count, err);
 }
 
@@ -302,6 +303,20 @@ int hc_hub_get(struct hc_hub *hub, const struct hc_hub_download *download,
     if (request.has_mirror && !request.has_begun && hc_retry_may_help(err))
         return hc_hub_query_run(&query, err);
     return hc_fail_about_file(err, file->path);
+}
+
+void hc_hub_counts(const struct hc_hub *hub, struct hc_hub_counts *counts)
+{
+    hc_hub_tally_read(&hub->tally, counts);
+}
+
+bool hc_hub_endpoint_state(const struct hc_hub *hub, size_t number,
+                           struct hc_endpoint_state *state)
+{
+    if (number >= hub->endpoint_count)
+        return false;
+    hc_endpoint_state(hub->endpoints[number], state);
+    return true;
 }
 
 const char *hc_hub_endpoint(const struct hc_hub *hub)

@@ -27,6 +27,7 @@
 
 #include <base/auto.h>
 #include <base/cancellation.h>
+#include <hubcache/hub_counts.h>
 #include <hubcache/settings.h>
 #include <repo/blob_request.h>
 #include <repo/name.h>
@@ -159,6 +160,11 @@ struct hc_hub_download {
  */
 int hc_hub_get(struct hc_hub *hub, const struct hc_hub_download *download,
                const struct hc_hub_credentials *credentials, struct hc_error *err);
+
+/* See <hubcache/hub_counts.h>. */
+void hc_hub_counts(const struct hc_hub *hub, struct hc_hub_counts *counts);
+bool hc_hub_endpoint_state(const struct hc_hub *hub, size_t number,
+                           struct hc_endpoint_state *state);
 
 /* The endpoint, borrowed. */
 const char *hc_hub_endpoint(const struct hc_hub *hub);

@@ -149,6 +149,13 @@ static int request_follow_redirect(struct hc_hub_request *request, struct hc_err
     return 1;
 }
 
+static enum hc_hub_request_kind request_kind(const struct hc_hub_request *request)
+{
+    if (request->download)
+        return HC_HUB_BYTES;
+    return request->http.is_head ? HC_HUB_METADATA : HC_HUB_LISTING;
+}
+
 /* One exchange, when the host allows it. NULL: a host beyond the limit of storage
  * hosts. */
 static int request_exchange(struct hc_hub_request *request, struct hc_endpoint *host,
@@ -172,6 +179,8 @@ static int request_exchange(struct hc_hub_request *request, struct hc_endpoint *
     }
     request->waited_ms = permit.waited_ms;
     result = hc_http_perform(request->hub->pool, &request->http, &request->response, err);
+    hc_hub_tally_add_request(&request->hub->tally, request_kind(request), request->host,
+                             request->response.status);
     if (host)
         hc_endpoint_report(host, &permit, &request->response, result < 0 ? err : NULL);
     return result;
@@ -218,6 +227,9 @@ static int request_hop(struct hc_hub_request *request, struct hc_error *err)
     request->http.token =
         is_home && request->is_trusted ? request->credentials->token : NULL;
     is_configured = is_home || hub_has_endpoint_of(request->hub, request->http.url);
+    request->host = !is_configured        ? HC_HUB_STORAGE
+                    : request->is_trusted ? HC_HUB_ENDPOINT
+                                          : HC_HUB_MIRROR;
     request->http.is_redirect_target = !is_configured;
     request->http.traceparent = is_configured ? request->credentials->traceparent : NULL;
     exchanged = request_exchange(request, host, err);

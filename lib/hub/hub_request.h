@@ -11,6 +11,7 @@
 #include "http_exchange.h"
 #include "response.h"
 #include "shared_query.h"
+#include "tally.h"
 
 enum { HC_ENDPOINTS_MAX = 16, HC_STORAGE_HOSTS_MAX = 32 };
 
@@ -19,6 +20,7 @@ struct hc_hub {
     size_t endpoint_count;
     struct hc_single_flights queries; /* about a file or a revision; shared_query.h */
     struct hc_http_pool *pool;
+    struct hc_hub_tally tally;
     unsigned metadata_timeout_s;
     unsigned download_timeout_s;
     unsigned retries;
@@ -52,6 +54,7 @@ struct hc_hub_request {
     bool has_begun;                         /* some of the file was passed on */
     bool has_enough;                        /* the receiver has, and ended the exchange */
     bool is_part_unnamed;      /* a part came that does not say which one it is */
+    enum hc_hub_host host;     /* of the last URL */
     bool was_redirected;       /* the last URL is one that a redirect led to */
     struct hc_breaker_key key; /* with the token, if that is sent */
     int64_t waited_ms;         /* for an open circuit, in all */

@@ -256,6 +256,18 @@ void hc_resolver_list_transfers(struct hc_resolver *resolver, hc_running_transfe
     hc_transfers_list(resolver->transfers, fn, ctx);
 }
 
+void hc_resolver_hub_counts(const struct hc_resolver *resolver,
+                            struct hc_hub_counts *counts)
+{
+    hc_hub_counts(resolver->hub, counts);
+}
+
+bool hc_resolver_endpoint_state(const struct hc_resolver *resolver, size_t number,
+                                struct hc_endpoint_state *state)
+{
+    return hc_hub_endpoint_state(resolver->hub, number, state);
+}
+
 uint64_t hc_resolver_received(const struct hc_resolver *resolver)
 {
     return hc_transfers_received(resolver->transfers);

@@ -101,6 +101,29 @@ static void the_file_is_read_for_each_call(void **state)
     hc_client_close(client);
 }
 
+/* What is no header of a trace is not sent. */
+static void the_trace_of_the_environment_is_sent(void **state)
+{
+    static const char trace_id[] = "4bf92f3577b34da6a3ce929d0e0e4736";
+    struct fixture *f = *state;
+    HC_AUTO_FREE char *log = NULL;
+    char value[64];
+
+    (void)snprintf(value, sizeof value, "00-%s-00f067aa0ba902b7-01", trace_id);
+    /* NOLINTBEGIN(concurrency-mt-unsafe): the test has one thread */
+    (void)setenv("TRACEPARENT", value, 1);
+    assert_int_equal(ask_with(f, "alice-secret", NULL), HC_OK);
+    value[10] = '\n';
+    (void)setenv("TRACEPARENT", value, 1);
+    assert_int_equal(ask_with(f, "alice-secret", NULL), HC_OK);
+    (void)unsetenv("TRACEPARENT");
+    /* NOLINTEND(concurrency-mt-unsafe) */
+
+    log = world_log(f->world);
+    assert_non_null(strstr(log, trace_id));
+    assert_ptr_equal(strstr(strstr(log, trace_id) + 1, trace_id), NULL);
+}
+
 static void a_file_without_a_token_fails_the_call(void **state)
 {
     static const char *const wrong[] = {"", " \n", "alice secret", "a\x01"};
@@ -144,6 +167,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, token_set_up, token_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(the_file_is_read_for_each_call),
+        TEST(the_trace_of_the_environment_is_sent),
         TEST(a_file_without_a_token_fails_the_call),
         TEST(options_come_before_the_environment),
     };

@@ -87,6 +87,15 @@ static void every_call_has_a_line_and_counts(void **state)
     (void)snprintf(expected, sizeof expected, "%s\"invalid\"} 1\n", duration);
     assert_non_null(strstr(metrics, expected));
     assert_non_null(strstr(metrics, "\nhubcache_answers_total{source=\"hub\"} 2\n"));
+    assert_non_null(strstr(metrics,
+                           "\nhubcache_hub_requests_total{kind=\"metadata\",host="
+                           "\"endpoint\",status=\"4xx\"} "));
+    assert_non_null(strstr(metrics, "\nhubcache_hub_requests_total{kind=\"bytes\",host="
+                                    "\"storage\",status=\"2xx\"} 1\n"));
+    (void)snprintf(expected, sizeof expected,
+                   "\nhubcache_hub_bytes_total{host=\"storage\"} %d\n", WEIGHTS_SIZE);
+    assert_non_null(strstr(metrics, expected));
+    assert_non_null(strstr(metrics, "\nhubcache_hub_circuit_open{endpoint=\"http://"));
     assert_non_null(strstr(metrics, "\nhubcache_audit_lines_total 203\n"));
     assert_non_null(strstr(metrics, "\nhubcache_audit_lost_total 0\n"));
     log = world_log(world);
