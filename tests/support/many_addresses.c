@@ -10,7 +10,7 @@
 typedef int (*lookup_fn)(const char *, const char *, const struct addrinfo *,
                          struct addrinfo **);
 
-/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): as here, plain */
+// NOLINTBEGIN(readability-inconsistent-declaration-parameter-name)
 __attribute__((visibility("default"))) int getaddrinfo(const char *name,
                                                        const char *service,
                                                        const struct addrinfo *hints,
@@ -35,3 +35,4 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
     }
     return status;
 }
+// NOLINTEND(readability-inconsistent-declaration-parameter-name)
