@@ -187,9 +187,10 @@ static void a_certificate_ends(void **state)
 
 static void what_is_no_certificate_is_refused(void **state)
 {
+    static const char no_certificate[] = "-----BEGIN CERTIFICATE-----\nAAAA\n"
+                                         "-----END CERTIFICATE-----\n";
     static const char *const texts[] = {"", "x", "-----BEGIN CERTIFICATE-----\n",
-                                        "-----BEGIN CERTIFICATE-----\nAAAA\n"
-                                        "-----END CERTIFICATE-----\n"};
+                                        no_certificate};
 
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
