@@ -17,6 +17,7 @@
 #include <base/hash.h>
 
 #include <fcntl.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -26,7 +27,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { COUNT_EVERY_MS = 10 }; /* at the limit, at most */
+enum {
+    COUNT_EVERY_MS = 10, /* at the limit, at most */
+    PREFACE_MS = 10 * 1000,
+    PREFACE_BYTES = 24 + 9 /* and an empty SETTINGS frame (RFC 9113, 3.4) */
+};
 
 /* To which peer a number belongs; from 0 on it is a user's. */
 enum { PEER_NONE = -3, PEER_MIXED = -2, PEER_TCP = -1 };
@@ -36,6 +41,7 @@ struct connection {
     int64_t peer;     /* the number's, also when no connection has it */
     uint64_t address; /* a hash of where the connection comes from; 0: a unix socket's */
     unsigned abandoned, abandoned_epoch;
+    int64_t silent_since_ms; /* 0: it has sent the preface, or need not */
 };
 
 struct hc_connections {
@@ -123,6 +129,16 @@ static size_t connection_unread(int fd)
     int unread;
 
     return ioctl(fd, FIONREAD, &unread) == 0 && unread > 0 ? (size_t)unread : 0;
+}
+
+/* More over TLS; gRPC ends a handshake that takes too long. */
+static bool connection_has_sent(int fd, unsigned bytes)
+{
+    struct tcp_info info = {.tcpi_bytes_received = 0};
+    socklen_t size = sizeof info;
+
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0 ||
+           info.tcpi_bytes_received >= bytes;
 }
 
 /* Takes the number for the peer. False: it belongs to another one, or memory is short. */
@@ -238,6 +254,7 @@ bool hc_connections_add(struct hc_connections *all, int *fd, unsigned *open)
     connection->inode = socket_inode(*fd);
     connection->address = socket_address_hash(*fd);
     connection->abandoned = 0;
+    connection->silent_since_ms = peer == PEER_TCP ? hc_monotonic_ms() : 0;
     *open = all->shared.open;
     return true;
 }
@@ -270,6 +287,23 @@ int hc_connections_find(struct hc_connections *all, const struct sockaddr_in6 *f
             return (int)fd;
     }
     return -1;
+}
+
+void hc_connections_end_silent(struct hc_connections *all, int64_t now_ms)
+{
+    HC_LOCKED(&all->shared.lock);
+
+    for (size_t fd = 0; fd < all->shared.room; fd++) {
+        struct connection *connection = &all->shared.items[fd];
+
+        if (connection->silent_since_ms == 0 ||
+            now_ms - connection->silent_since_ms < PREFACE_MS)
+            continue;
+        connection->silent_since_ms = 0;
+        if (connection->inode && socket_inode((int)fd) == connection->inode &&
+            !connection_has_sent((int)fd, PREFACE_BYTES))
+            (void)shutdown((int)fd, SHUT_RDWR);
+    }
 }
 
 void hc_connections_count(struct hc_connections *all, struct hc_connection_counts *counts)

@@ -42,6 +42,12 @@ bool hc_connections_uid(struct hc_connections *all, int fd, uid_t *uid);
  */
 int hc_connections_find(struct hc_connections *all, const struct sockaddr_in6 *from);
 
+/*
+ * Ends each connection over TCP that is ten seconds old and has not sent a whole HTTP/2
+ * preface: gRPC, which waits for it, has no limit in clear text.
+ */
+void hc_connections_end_silent(struct hc_connections *all, int64_t now_ms);
+
 struct hc_connection_counts {
     unsigned open;
     uint64_t refused, cut; /* since the start */

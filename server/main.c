@@ -18,6 +18,7 @@
 #include "audit.h"
 #include "auth.h"
 #include "coalescer.h"
+#include "connections.h"
 #include "freed_memory.h"
 #include "http.h"
 #include "listener.h"
@@ -206,6 +207,8 @@ static void server_tend(const struct server *server)
 
     server_tend_health(server, now_ms);
     hc_request_log_summarize(server->request_log, now_ms);
+    hc_connections_end_silent(hc_listener_connections(hc_rpc_listener(server->rpc)),
+                              now_ms);
     if (server->http)
         hc_http_expire(server->http, now_ms);
 }

@@ -9,6 +9,7 @@
 #include <test.h>
 
 #include <base/auto.h>
+#include <hubcache/cancellation.h>
 #include <server/connections.h>
 #include <server/listener.h>
 
@@ -261,6 +262,40 @@ static void a_connection_whose_calls_are_abandoned_is_cut(void **state)
     assert_int_equal(recv(client, &byte, 1, 0), 0);
 }
 
+static bool is_closed(int client)
+{
+    char byte;
+
+    return recv(client, &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+/* A client that has said anything whole is left to gRPC. */
+static void a_connection_without_a_preface_ends_after_ten_seconds(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_connections *all = hc_listener_connections(f->listener);
+    HC_AUTO_CLOSE int local = socket(AF_UNIX, SOCK_STREAM, 0);
+    HC_AUTO_CLOSE int speaking = socket(AF_INET, SOCK_STREAM, 0);
+    HC_AUTO_CLOSE int slow = socket(AF_INET, SOCK_STREAM, 0);
+    HC_AUTO_CLOSE int local_end = connect_with(f, local);
+    HC_AUTO_CLOSE int speaking_end = connect_with(f, speaking);
+    HC_AUTO_CLOSE int slow_end = connect_with(f, slow);
+    int64_t now_ms = hc_monotonic_ms();
+    char got[33];
+
+    assert_true(local_end >= 0);
+    send_bytes(speaking, 33);
+    send_bytes(slow, 32);
+    assert_int_equal(recv(speaking_end, got, 33, MSG_WAITALL), 33);
+    assert_int_equal(recv(slow_end, got, 32, MSG_WAITALL), 32);
+    hc_connections_end_silent(all, now_ms + 9000);
+    assert_false(is_closed(slow));
+    hc_connections_end_silent(all, now_ms + 10001);
+    assert_true(is_closed(slow));
+    assert_false(is_closed(speaking));
+    assert_false(is_closed(local));
+}
+
 int main(void)
 {
 #define TEST(name)                                                                       \
@@ -273,6 +308,7 @@ int main(void)
         TEST(a_connection_with_much_to_read_is_cut_and_no_other),
         TEST(a_connection_that_is_closed_is_not_cut),
         TEST(a_connection_whose_calls_are_abandoned_is_cut),
+        TEST(a_connection_without_a_preface_ends_after_ten_seconds),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
