@@ -2,6 +2,7 @@
 """Tokens and keys go where they must, and nowhere else: no output, file, message or other host has
 them, and when the calls are over and their connections closed, not the memory of hubcached."""
 
+import base64
 import os
 import pathlib
 import re
@@ -51,14 +52,21 @@ class Given:
                        "--log-format", log_format, "--http-listen", "127.0.0.1:0",
                        "--auth-tokens", folder / "tokens", "--auth-jwt-issuer", ISSUER,
                        "--auth-jwt-audience", AUDIENCE, "--auth-jwt-keys", folder / "jwks",
-                       "--token-file", folder / "hub-token"])
+                       "--token-file", folder / "hub-token",
+                       "--audit-log", folder / "audit"])
         self.http = self.server.process.stdout.readline().split()[1]
         self.trusted = grpc.ssl_channel_credentials(authority.cert.read_bytes())
         self.secrets = {"bearer": BEARER, "wrong bearer": WRONG_BEARER, "JWT": self.jwt,
                         "wrong JWT": self.wrong_jwt, "caller's Hub token": CALLERS_HUB_TOKEN,
                         "refused Hub token": BAD_HUB_TOKEN,
                         "server's Hub token": SERVERS_HUB_TOKEN}
+        self.secrets |= {f"login {number}": self.login(password)
+                         for number, password in enumerate([BEARER, WRONG_BEARER])}
         self.key = "".join(key.read_text().splitlines()[1:-1])
+
+    @staticmethod
+    def login(password):
+        return base64.b64encode(f"user:{password}".encode()).decode()
 
     def write(self, name, text):
         self.folder.joinpath(name).write_text(text)
@@ -78,9 +86,11 @@ class Given:
         except grpc.RpcError as error:
             self.outputs += [error.details(), repr(error.trailing_metadata())]
 
-    def get(self, path):
+    def get(self, path, authorization=None):
+        headers = {"Authorization": authorization} if authorization else {}
         try:
-            with urllib.request.urlopen(self.http + path) as answer:
+            with urllib.request.urlopen(
+                    urllib.request.Request(self.http + path, headers=headers)) as answer:
                 text = answer.read().decode() + str(answer.headers)
         except urllib.error.HTTPError as error:
             text = error.read().decode()
@@ -135,12 +145,16 @@ def test_secrets_are_in_no_output_file_message_or_memory(log_format, tmp_path, s
     make_calls(given)
     for path in ("/", "/metrics", "/healthz", "/none"):
         given.get(path)
+    for password in (BEARER, WRONG_BEARER):
+        given.get("/status.json", f"Bearer {password}")
+        given.get("/", "Basic " + given.login(password))
     given.server.channel.close()
     wait_until(lambda: given.connections() == 0, "the connections are closed")
 
     everything = given.secrets | {"key": given.key}
     assert found_in("".join(given.outputs).encode(), everything) == []
     assert found_in(given.server.log().encode(), everything) == []
+    assert found_in((tmp_path / "audit").read_bytes(), everything) == []
     assert "alice" in given.server.log() and "system:serviceaccount" in given.server.log()
     command = pathlib.Path(f"/proc/{given.server.process.pid}/cmdline").read_bytes()
     assert found_in(command, everything) == []
