@@ -94,14 +94,17 @@ static void begin_figure(FILE *out, const char *name)
     (void)fprintf(out, "<div><dt>%s</dt><dd>", name);
 }
 
+/* Rounded down: 100 % is all of them. */
 static void write_hit_share(const struct hc_status_facts *facts, FILE *out)
 {
     uint64_t hits = facts->now.values[HC_SERIES_HITS];
     uint64_t all = hits + facts->now.values[HC_SERIES_MISSES];
+    unsigned thousandths = all > 0 ? (unsigned)(1000 * (double)hits / (double)all) : 0;
 
     begin_figure(out, "Answered from the cache");
     if (all > 0)
-        (void)fprintf(out, "<b>%.1f %%</b><small>of ", 100 * (double)hits / (double)all);
+        (void)fprintf(out, "<b>%u.%u %%</b><small>of ", thousandths / 10,
+                      thousandths % 10);
     else
         (void)fputs("<b>–</b><small>of ", out);
     hc_html_count(out, all);
@@ -227,6 +230,16 @@ static void write_progress(const struct hc_running_transfer *running, FILE *out)
     }
 }
 
+static void write_rate(uint64_t bytes_per_second, FILE *out)
+{
+    if (bytes_per_second == 0) {
+        (void)fputs("<b class=\"warn\">0 B/s</b>", out);
+        return;
+    }
+    hc_html_bytes(out, bytes_per_second);
+    (void)fputs("/s", out);
+}
+
 /* How long the rest takes at this rate. */
 static void write_time_left(const struct hc_running_transfer *running, FILE *out)
 {
@@ -251,8 +264,8 @@ static void write_transfer(const struct hc_status_transfer *transfer, FILE *out)
     (void)fputs("</bdi></th><td class=\"progress\">", out);
     write_progress(running, out);
     (void)fputs("</td><td class=\"n\" data-label=\"Rate\">", out);
-    hc_html_bytes(out, running->bytes_per_second);
-    (void)fputs("/s</td><td class=\"n\" data-label=\"Left\">", out);
+    write_rate(running->bytes_per_second, out);
+    (void)fputs("</td><td class=\"n\" data-label=\"Left\">", out);
     write_time_left(running, out);
     (void)fprintf(out,
                   "</td><td class=\"n\" data-label=\"Waiters\">%u</td>"

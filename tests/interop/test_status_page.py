@@ -3,9 +3,11 @@
 what it tells of an idle, a busy and a failing server. Screenshots go to build/screenshots."""
 
 import base64
+import contextlib
 import hashlib
 import json
 import re
+import signal
 import socket
 import urllib.error
 import urllib.parse
@@ -127,7 +129,8 @@ def test_a_request_that_is_no_request_harms_no_other(served):
     _, base = served
     port = urllib.parse.urlparse(base).port
     for bytes_ in b"GET /\0 HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00", b"GET " + b"/" * 70000:
-        with socket.create_connection(("127.0.0.1", port), world.TIMEOUT) as connection:
+        with (socket.create_connection(("127.0.0.1", port), world.TIMEOUT) as connection,
+              contextlib.suppress(OSError)):  # it may be closed at any byte
             connection.sendall(bytes_)
             connection.shutdown(socket.SHUT_WR)
             while connection.recv(65536):
@@ -156,6 +159,22 @@ def test_the_facts_are_those_of_the_server(served, hub):
     assert HOSTILE in failure["message"]
     page = get(base + "/")[2]
     assert "<img" not in page and "&lt;img src=x onerror=alert(1)&gt;" in page
+
+
+def test_a_reload_shows_whether_anything_was_wrong(guarded, tmp_path):
+    server, base = guarded
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+
+    def reload():
+        return json.loads(get(base + "/status.json", **bearer)[2])["server"]["reload"]
+
+    assert reload() is None
+    (tmp_path / "tokens").write_text("alice sha256:short\n")
+    server.process.send_signal(signal.SIGHUP)
+    world.wait_until(reload, "a reload")
+    assert (reload()["failed"], reload()["has_failed"]) == (1, True)
+    assert "tokens" in reload()["message"]
+    assert "Reload failed" in get(base + "/", **bearer)[2]
 
 
 def test_the_cache_is_scanned_at_the_start(serve, cache, hub):

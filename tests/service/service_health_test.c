@@ -172,6 +172,7 @@ static void an_empty_directory_in_the_place_of_the_cache_is_unusable(void **stat
     await_gauge(world, 0);
     assert_page(world, "/readyz", " 503 ");
     assert_page(world, "/healthz", " 200 ");
+    assert_page(world, "/", "volume unusable");
     assert_int_equal(rmdir(path), 0);
     move_cache(world, "elsewhere", "cache");
     await_status(watch, 2, STATUS(SERVING));
@@ -225,6 +226,31 @@ static void a_volume_that_hangs_is_unusable_until_it_answers(void **state)
     await_status(watch, 2, STATUS(SERVING));
     give_up(watch);
 }
+
+/* The scan of the cache hangs at a blob; the page says what there is to say. */
+static void the_status_page_does_not_wait_for_a_volume_that_hangs(void **state)
+{
+    struct world *world = *state;
+    HC_AUTO_FREE char *fifo = temp_dir_path(world->dir, "hang");
+    HC_AUTO_CLOSE int writer = -1;
+    bool is_scanned = false;
+
+    world->preload = SLOW_VOLUME;
+    world->hanging = "blob-that-hangs";
+    temp_dir_write(world->dir, "cache/models--org--other/blobs/blob-that-hangs", "12345");
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    world_serve(world, (const char *const[]){"--http-listen", "127.0.0.1:0", NULL});
+    assert_page(world, "/", "The first scan of the cache is under way.");
+    assert_page(world, "/status.json", "\"cache\":null");
+    writer = open(fifo, O_WRONLY | O_CLOEXEC); /* once the scan waits: it continues */
+    assert_true(writer >= 0);
+    assert_int_equal(unlink(fifo), 0);
+    while (!is_scanned) {
+        HC_AUTO_FREE char *page = world_get(world, "/");
+
+        is_scanned = strstr(page, "1 repo, 1 file, 5 B");
+    }
+}
 #endif
 
 int main(void)
@@ -239,6 +265,7 @@ int main(void)
         TEST(the_stop_is_the_last_message_of_every_watch),
 #ifdef SLOW_VOLUME
         TEST_EMPTY(a_volume_that_hangs_is_unusable_until_it_answers),
+        TEST_EMPTY(the_status_page_does_not_wait_for_a_volume_that_hangs),
 #endif
     };
 
