@@ -307,6 +307,17 @@ static void server_stop_serving(const struct server *server)
     hc_rpc_cancel(server->rpc);
 }
 
+/* The operator may have configured one, and expect that it opens repos to callers. */
+static void settings_log_unused_token(const struct hc_settings *settings)
+{
+    bool has_token = settings->token ||
+                     (settings->token_file && access(settings->token_file, F_OK) == 0);
+
+    if (settings->hub_access == HC_HUB_ACCESS_CALLER && has_token)
+        HC_LOG(HC_LOG_WARN, "the server's Hub token is not used",
+               HC_TEXT("hub_access", "caller"));
+}
+
 static int server_open_resolver(struct server *server, struct hc_error *err)
 {
     server->auth = hc_auth_open(&server->options->auth, err);
@@ -334,6 +345,7 @@ static int server_open_resolver(struct server *server, struct hc_error *err)
     server->resolver = hc_resolver_open(&server->options->settings, err);
     if (!server->resolver)
         return -1;
+    settings_log_unused_token(&server->options->settings);
     hc_resolver_watch(server->resolver, hc_request_log_write_transfer,
                       server->request_log);
     hc_resolver_watch_stale(server->resolver, hc_request_log_write_stale,

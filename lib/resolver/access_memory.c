@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One lock guards the slots, held for a comparison. Nothing is allocated or freed under
- * it.
+ * it. What is known of a key is in one of its two slots at most.
  */
 #include "access_memory.h"
 
@@ -12,6 +12,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { NS_PER_MS = 1000 * 1000 };
 
 struct access_entry {
     struct hc_keyed_hash token;
@@ -25,7 +27,8 @@ struct hc_access_memory {
     _Atomic uint32_t version; /* changes when something granted is so no more */
     struct {
         pthread_mutex_t lock;
-        struct access_entry *slots[HC_ACCESS_SLOTS];
+        struct access_entry *granted[HC_ACCESS_SLOTS];
+        struct access_entry *denied[HC_ACCESS_DENIED_SLOTS];
     } shared;
 };
 
@@ -57,29 +60,38 @@ void hc_access_memory_free(struct hc_access_memory *memory)
     if (!memory)
         return;
     for (size_t i = 0; i < HC_ACCESS_SLOTS; i++)
-        access_entry_free(memory->shared.slots[i]);
+        access_entry_free(memory->shared.granted[i]);
+    for (size_t i = 0; i < HC_ACCESS_DENIED_SLOTS; i++)
+        access_entry_free(memory->shared.denied[i]);
     (void)pthread_mutex_destroy(&memory->shared.lock);
     free(memory);
 }
 
-static struct access_entry **memory_slot(struct hc_access_memory *memory,
-                                         const struct hc_access_key *key)
+static size_t access_key_hash(const struct hc_access_key *key)
 {
     uint64_t hash = hc_hash_bytes(HC_HASH_START, &key->token, sizeof key->token);
 
     hash = hc_hash_bytes(hash, key->repo, strlen(key->repo));
-    return &memory->shared.slots[(hash ^ hash >> 32) % HC_ACCESS_SLOTS];
+    return (size_t)(hash ^ hash >> 32);
 }
 
-/* The lock is held. NULL: there is none. */
-static const struct access_entry *memory_find(struct hc_access_memory *memory,
-                                              const struct hc_access_key *key)
+static struct access_entry **granted_slot(struct hc_access_memory *memory,
+                                          const struct hc_access_key *key)
 {
-    const struct access_entry *entry = *memory_slot(memory, key);
-    bool is_of_key = entry && hc_keyed_hash_equals(&entry->token, &key->token) &&
-                     strcmp(entry->repo, key->repo) == 0;
+    return &memory->shared.granted[access_key_hash(key) % HC_ACCESS_SLOTS];
+}
 
-    return is_of_key ? entry : NULL;
+static struct access_entry **denied_slot(struct hc_access_memory *memory,
+                                         const struct hc_access_key *key)
+{
+    return &memory->shared.denied[access_key_hash(key) % HC_ACCESS_DENIED_SLOTS];
+}
+
+static bool access_entry_has_key(const struct access_entry *entry,
+                                 const struct hc_access_key *key)
+{
+    return entry && hc_keyed_hash_equals(&entry->token, &key->token) &&
+           strcmp(entry->repo, key->repo) == 0;
 }
 
 /* NULL when memory is short: then it is not remembered. */
@@ -104,20 +116,31 @@ static struct access_entry *access_entry_new(const struct hc_access_key *key,
     return hc_take(&entry);
 }
 
-/* Puts `made`, or nothing if NULL, where the entry of the key was. */
+/* The lock is held. The entry of the key leaves its slot, for the caller to free. */
+static struct access_entry *access_entry_take(struct access_entry **slot,
+                                              const struct hc_access_key *key)
+{
+    return access_entry_has_key(*slot, key) ? hc_take(slot) : NULL;
+}
+
+/* Puts `made`, unless it is NULL, in the place of what is known of the key. */
 static void memory_replace(struct hc_access_memory *memory,
                            const struct hc_access_key *key, struct access_entry *made)
 {
+    bool is_granted = made && !made->refusal;
+    HC_AUTO(access_entry) *granted = NULL;
+    HC_AUTO(access_entry) *denied = NULL;
     HC_AUTO(access_entry) *replaced = NULL;
-    struct access_entry **slot = memory_slot(memory, key);
-    const struct access_entry *old;
-    HC_LOCKED(&memory->shared.lock); /* released before the replaced one is freed */
+    struct access_entry **slot =
+        is_granted ? granted_slot(memory, key) : denied_slot(memory, key);
+    HC_LOCKED(&memory->shared.lock); /* released before what is replaced is freed */
 
-    old = memory_find(memory, key);
-    if (!made && !old)
-        return;
-    if (old && !old->refusal && (!made || made->refusal))
+    granted = access_entry_take(granted_slot(memory, key), key);
+    denied = access_entry_take(denied_slot(memory, key), key);
+    if (granted && !is_granted)
         atomic_fetch_add(&memory->version, 1);
+    if (!made)
+        return;
     replaced = *slot;
     *slot = made;
 }
@@ -149,20 +172,21 @@ int hc_access_memory_find(struct hc_access_memory *memory,
                           struct hc_memo_term *term, struct hc_error *err)
 {
     uint32_t version = atomic_load(&memory->version);
-    const struct access_entry *entry;
+    const struct access_entry *granted, *denied;
     HC_LOCKED(&memory->shared.lock);
 
-    entry = memory_find(memory, key);
-    if (!entry || now_ms >= entry->until_ms)
-        return 0;
-    if (entry->refusal) {
-        *err = *entry->refusal;
-        return -1;
+    granted = *granted_slot(memory, key);
+    if (access_entry_has_key(granted, key) && now_ms < granted->until_ms) {
+        *term = (struct hc_memo_term){.until_ns = granted->until_ms * NS_PER_MS,
+                                      .version = &memory->version,
+                                      .seen = version};
+        return 1;
     }
-    *term = (struct hc_memo_term){.until_ns = entry->until_ms * 1000 * 1000,
-                                  .version = &memory->version,
-                                  .seen = version};
-    return 1;
+    denied = *denied_slot(memory, key);
+    if (!access_entry_has_key(denied, key) || now_ms >= denied->until_ms)
+        return 0;
+    *err = *denied->refusal;
+    return -1;
 }
 
 bool hc_access_memory_was_granted(struct hc_access_memory *memory,
@@ -171,6 +195,6 @@ bool hc_access_memory_was_granted(struct hc_access_memory *memory,
     const struct access_entry *entry;
     HC_LOCKED(&memory->shared.lock);
 
-    entry = memory_find(memory, key);
-    return entry && !entry->refusal && now_ms < entry->until_ms + memory->ttl_ms;
+    entry = *granted_slot(memory, key);
+    return access_entry_has_key(entry, key) && now_ms < entry->until_ms + memory->ttl_ms;
 }

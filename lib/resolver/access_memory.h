@@ -10,8 +10,9 @@
  *               may be given at any time.
  *     unknown   none of these
  *
- * The number of entries is bounded, a new one replaces that in its slot. Losing one costs
- * a question. Times are hc_monotonic_ms(), given by the caller. Callable from any thread.
+ * The number of entries is bounded, a new one replaces that in its slot; there are fewer
+ * slots for refusals, which are larger. Losing an entry costs a question. Times are
+ * hc_monotonic_ms(), given by the caller. Callable from any thread.
  */
 #ifndef HC_RESOLVER_ACCESS_MEMORY_H
 #define HC_RESOLVER_ACCESS_MEMORY_H
@@ -23,7 +24,11 @@
 
 struct hc_access_memory;
 
-enum { HC_ACCESS_SLOTS = 16384, HC_ACCESS_DENIED_MS = 10000 };
+enum {
+    HC_ACCESS_SLOTS = 16384,
+    HC_ACCESS_DENIED_SLOTS = 1024,
+    HC_ACCESS_DENIED_MS = 10000
+};
 
 struct hc_access_key {
     struct hc_keyed_hash token; /* zero: of no token */

@@ -59,7 +59,9 @@ enum method {
     METHODS
 };
 
-static struct rpc_call *start(struct world *world, enum method method, const char *token)
+/* `timeout_ms` 0: none. */
+static struct rpc_call *start(struct world *world, enum method method, const char *token,
+                              int64_t timeout_ms)
 {
     static const char *const paths[] = {METHOD("ResolveFile"), METHOD("ResolveFiles"),
                                         METHOD("ResolveSnapshot"),
@@ -83,7 +85,8 @@ static struct rpc_call *start(struct world *world, enum method method, const cha
     return rpc_call_start(world->client,
                           &(struct rpc_request){.path = paths[method],
                                                 .message = messages[method],
-                                                .token = token});
+                                                .token = token,
+                                                .timeout_ms = timeout_ms});
 }
 
 static void assert_ends(struct rpc_call *call, const char *reason)
@@ -100,7 +103,7 @@ static void assert_each_method_ends(struct world *world, const char *token,
                                     const char *reason)
 {
     for (enum method method = FILE_METHOD; method < METHODS; method++)
-        assert_ends(start(world, method, token), reason);
+        assert_ends(start(world, method, token, 0), reason);
 }
 
 /* ---- tests ------------------------------------------------------------------------- */
@@ -147,7 +150,7 @@ static void callers_at_the_same_time_get_what_is_theirs(void **state)
     serve(world, (const char *const[]){NULL});
     for (int round = 0; round < 2; round++) { /* misses, then hits */
         for (int i = 0; i < CROWD; i++)
-            calls[i] = start(world, (enum method)(i / 3 % METHODS), tokens[i % 3]);
+            calls[i] = start(world, (enum method)(i / 3 % METHODS), tokens[i % 3], 0);
         for (int i = 0; i < CROWD; i++)
             assert_ends(calls[i], reasons[i % 3]);
     }
@@ -188,6 +191,25 @@ static void a_repo_that_is_public_no_more_is_answered_to_no_stranger(void **stat
     assert_each_method_ends(world, ALICE, "OK");
 }
 
+/* The failure comes when the next retry would be after the deadline. */
+static void while_the_hub_is_down_only_what_is_remembered_counts(void **state)
+{
+    struct world *world = *state;
+
+    serve(world, (const char *const[]){NULL});
+    assert_each_method_ends(world, ALICE, "OK");
+    test_hub_rule(world->hub, &(struct test_hub_rule){.fault = TEST_HUB_CLOSE});
+    assert_each_method_ends(world, ALICE, "OK");
+    for (enum method method = FILE_METHOD; method < METHODS; method++) {
+        struct rpc_call *call = start(world, method, BOB, 1500);
+
+        assert_int_equal(rpc_call_await(call), HC_STATUS_UNAVAILABLE);
+        assert_string_equal(rpc_call_reason(call), "HUB_UNREACHABLE");
+        assert_true(rpc_call_retry_ms(call) > 0);
+        rpc_call_free(call);
+    }
+}
+
 static void offline_the_failure_names_the_rule(void **state)
 {
     struct world *world = *state;
@@ -197,7 +219,7 @@ static void offline_the_failure_names_the_rule(void **state)
     assert_each_method_ends(world, ALICE, "OK");
     serve_again(world, (const char *const[]){"--offline", NULL});
     assert_each_method_ends(world, ALICE, "POLICY_DENIED");
-    call = start(world, FILE_METHOD, ALICE);
+    call = start(world, FILE_METHOD, ALICE, 0);
     assert_int_equal(rpc_call_await(call), HC_STATUS_PERMISSION_DENIED);
     assert_string_equal(rpc_call_error_info(call, "rule"), "hub-access");
     rpc_call_free(call);
@@ -213,6 +235,7 @@ int main(void)
         TEST(callers_at_the_same_time_get_what_is_theirs),
         TEST(access_that_is_taken_away_ends_after_the_time_to_live),
         TEST(a_repo_that_is_public_no_more_is_answered_to_no_stranger),
+        TEST(while_the_hub_is_down_only_what_is_remembered_counts),
         TEST(offline_the_failure_names_the_rule),
     };
 

@@ -82,6 +82,16 @@ static void an_entry_is_of_one_token_and_one_repo(void **state)
     assert_int_equal(find(f, "", "models--a--b", NOW), 0);
 }
 
+static void access_takes_the_place_of_a_refusal(void **state)
+{
+    struct fixture *f = *state;
+
+    deny(f, "alice", "repo");
+    grant(f, "alice", "repo");
+    assert_int_equal(find(f, "alice", "repo", NOW), 1);
+    assert_int_equal(find(f, "alice", "repo", NOW + TTL), 0); /* no refusal behind it */
+}
+
 static void access_lasts_for_the_time_to_live(void **state)
 {
     struct fixture *f = *state;
@@ -170,6 +180,16 @@ static void there_is_a_bound(void **state)
         found += find(f, NULL, repo, NOW) == 1;
     }
     assert_true(found <= HC_ACCESS_SLOTS && found > HC_ACCESS_SLOTS / 4);
+    found = 0;
+    for (int i = 0; i < 2 * HC_ACCESS_DENIED_SLOTS; i++) {
+        (void)snprintf(repo, sizeof repo, "models--org--%d", i);
+        deny(f, NULL, repo);
+    }
+    for (int i = 0; i < 2 * HC_ACCESS_DENIED_SLOTS; i++) {
+        (void)snprintf(repo, sizeof repo, "models--org--%d", i);
+        found += find(f, NULL, repo, NOW) == -1;
+    }
+    assert_true(found <= HC_ACCESS_DENIED_SLOTS && found > HC_ACCESS_DENIED_SLOTS / 4);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, memory_set_up, memory_tear_down)
@@ -178,6 +198,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_entry_is_of_one_token_and_one_repo),
+        TEST(access_takes_the_place_of_a_refusal),
         TEST(access_lasts_for_the_time_to_live),
         TEST(a_refusal_lasts_ten_seconds),
         TEST(a_refusal_takes_the_place_of_access),

@@ -10,6 +10,7 @@
 
 #include <base/cancellation.h>
 #include <base/text.h>
+#include <cache/memo.h>
 
 #include <pthread.h>
 #include <stdio.h>
@@ -292,6 +293,32 @@ static void the_token_of_the_server_is_not_used(void **state)
     assert_int_equal(test_hub_count_authorized(f->hub, false), 0);
 }
 
+static void a_disabled_repo_is_refused_to_every_caller(void **state)
+{
+    struct fixture *f = *state;
+
+    cache_all(f);
+    test_hub_set_access(f->hub, REPO, TEST_HUB_DISABLED);
+    assert_int_equal(ask_as(f, "alice"), HC_REPO_DISABLED);
+    assert_int_equal(ask_as(f, "bob"), HC_REPO_DISABLED);
+    assert_int_equal(ask_as(f, NULL), HC_REPO_DISABLED);
+}
+
+/* It is no repo of the Hub. */
+static void a_local_directory_is_for_every_caller(void **state)
+{
+    struct fixture *f = *state;
+    char *root = temp_dir_make();
+
+    temp_dir_write(root, "org/model/config.json", "local");
+    temp_dir_write(root, "org/model/weights.bin", "local");
+    assert_int_equal(hc_settings_add_local_root(&f->settings, root, &f->err), 0);
+    resolver_fixture_reopen(f, false);
+    assert_int_equal(ask_as(f, NULL), HC_OK);
+    assert_int_equal(test_hub_count(f->hub, NULL, NULL), 0);
+    temp_dir_remove(root);
+}
+
 /* ---- the question ------------------------------------------------------------------ */
 
 /* The Hub lists a gated repo, and gives its README.md, to every client. */
@@ -545,6 +572,21 @@ static void while_the_hub_is_down_access_counts_once_more_as_long(void **state)
     assert_int_equal(ask_as(f, "alice"), HC_HUB_UNREACHABLE);
 }
 
+static void a_stale_answer_is_for_callers_with_access_only(void **state)
+{
+    struct fixture *f = *state;
+    const struct ask as_alice = {.options = {.hub_token = "alice"}};
+
+    cache_all(f);
+    assert_int_equal(ask_as(f, "alice"), HC_OK);
+    resolver_fixture_age_ref(f, "main", 61);
+    turn_hub_off(f);
+    assert_int_equal(ask(f, &as_alice), HC_OK);
+    assert_int_not_equal(test_hub_count(f->hub, NULL, NULL), 0);
+    assert_int_equal(ask_as(f, "bob"), HC_HUB_UNREACHABLE);
+    assert_int_equal(ask_as(f, NULL), HC_HUB_UNREACHABLE);
+}
+
 /* Each caller can bring this about for its own token. */
 static void a_rate_limit_makes_no_access_last_longer(void **state)
 {
@@ -644,6 +686,17 @@ static void local_files_only_is_no_way_round(void **state)
 
 /* ---- memory and threads ------------------------------------------------------------ */
 
+/* From memory, which may be too old at once on a quick volume. */
+static void ask_from_memory(struct fixture *f, const struct ask *wish)
+{
+    for (int i = 0; i < 10000; i++) {
+        assert_int_equal(ask_file(f, wish, BY_VOLUME, &f->err), 1);
+        if (ask_file(f, wish, BY_MEMORY, &f->err) == 1)
+            return;
+    }
+    fail_msg("it is never remembered");
+}
+
 /* The record is looked at once; a hit costs no look more. */
 static void that_a_repo_is_public_is_remembered(void **state)
 {
@@ -656,10 +709,26 @@ static void that_a_repo_is_public_is_remembered(void **state)
     assert_int_equal(ask_file(f, &wish, BY_MEMORY, &f->err), 0);
     assert_int_equal(ask_file(f, &wish, BY_VOLUME, &f->err), 1);
     assert_int_equal(remove(record), 0);
-    assert_int_equal(ask_file(f, &wish, BY_VOLUME, &f->err), 1);
-    assert_int_equal(ask_file(f, &wish, BY_MEMORY, &f->err), 1);
+    ask_from_memory(f, &wish);
     clock_ahead_ms += TTL_MS;
     assert_int_equal(ask_file(f, &wish, BY_VOLUME, &f->err), 0);
+}
+
+/* What hubcached answers again from its bytes ends with the access. */
+static void an_answer_is_not_given_again_when_access_has_ended(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_reuse reuse;
+    const struct ask wish = {.revision = f->commit, .options = {.reuse = &reuse}};
+    const struct ask now = {.options = {.has_max_staleness = true}};
+
+    test_hub_set_access(f->hub, REPO, TEST_HUB_PUBLIC);
+    cache_all(f);
+    ask_from_memory(f, &wish);
+    assert_true(hc_reuse_is_valid(&reuse, 0));
+    test_hub_set_access(f->hub, REPO, TEST_HUB_PRIVATE);
+    assert_int_equal(ask(f, &now), HC_REPO_NOT_FOUND);
+    assert_false(hc_reuse_is_valid(&reuse, 0));
 }
 
 struct crowd_member {
@@ -733,6 +802,8 @@ int main(void)
         TEST(a_public_repo_is_for_every_caller),
         TEST(a_refusal_is_the_same_whether_the_repo_is_cached_or_not),
         TEST(the_token_of_the_server_is_not_used),
+        TEST(a_disabled_repo_is_refused_to_every_caller),
+        TEST(a_local_directory_is_for_every_caller),
         TEST(a_gated_repo_is_proved_by_a_file_behind_the_gate),
         TEST(a_model_card_proves_nothing),
         TEST(a_model_card_makes_no_repo_public),
@@ -748,6 +819,7 @@ int main(void)
         TEST(a_repo_that_is_public_no_more_is_refused_at_once),
         TEST(while_the_hub_is_down_only_what_is_remembered_counts),
         TEST(while_the_hub_is_down_access_counts_once_more_as_long),
+        TEST(a_stale_answer_is_for_callers_with_access_only),
         TEST(a_rate_limit_makes_no_access_last_longer),
         TEST(while_the_hub_is_down_a_public_repo_is_for_every_caller),
         TEST(offline_no_caller_has_a_restricted_repo),
@@ -755,6 +827,7 @@ int main(void)
         TEST(offline_a_public_repo_is_for_every_caller_at_any_age),
         TEST(local_files_only_is_no_way_round),
         TEST(that_a_repo_is_public_is_remembered),
+        TEST(an_answer_is_not_given_again_when_access_has_ended),
         TEST(the_question_is_asked_once_for_concurrent_callers),
         TEST(with_access_of_the_server_every_caller_has_what_is_cached),
     };
