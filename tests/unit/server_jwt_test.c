@@ -352,6 +352,19 @@ static void a_key_that_is_not_known_may_be_new(void **state)
     f->keys = keys;
 }
 
+/* It cannot be one of a key, so no key is asked for. */
+static void a_kid_that_is_no_short_text_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO_FREE char *claims = good_claims();
+    HC_AUTO_FREE char *header = NULL;
+
+    assert_token_refused(f, "{\"alg\":\"RS256\",\"kid\":7}", claims, "kid");
+    assert_true(asprintf(&header, "{\"alg\":\"RS256\",\"kid\":\"%0*d\"}",
+                         HC_JWT_KID_MAX + 1, 7) > 0);
+    assert_token_refused(f, header, claims, "kid");
+}
+
 static void a_foreign_key_with_a_known_name_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -495,6 +508,7 @@ int main(void)
         cmocka_unit_test(a_public_key_is_no_secret),
         cmocka_unit_test(algorithm_and_key_must_fit),
         cmocka_unit_test(a_key_that_is_not_known_may_be_new),
+        cmocka_unit_test(a_kid_that_is_no_short_text_is_refused),
         cmocka_unit_test(a_foreign_key_with_a_known_name_is_refused),
         cmocka_unit_test(a_changed_token_is_refused),
         cmocka_unit_test(a_name_that_stands_twice_is_refused),

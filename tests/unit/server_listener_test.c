@@ -146,10 +146,10 @@ static void only_loopback_and_unix_sockets_are_local(void **state)
     static const char *const local[] = {"127.0.0.1:1",  "127.200.3.4:1",
                                         "localhost:1",  "[::1]:1",
                                         "unix:/socket", "[::ffff:127.0.0.1]:1"};
-    static const char *const open[] = {"0.0.0.0:1",   "[::]:1",
-                                       ":1",          "10.0.0.1:1",
-                                       "128.0.0.1:1", "[fd00::1]:1",
-                                       "126.0.0.1:1", "[::ffff:10.0.0.1]:1"};
+    static const char *const open[] = {
+        "0.0.0.0:1",       "[::]:1",      ":1",          "10.0.0.1:1",
+        "128.0.0.1:1",     "[fd00::1]:1", "126.0.0.1:1", "[::ffff:10.0.0.1]:1",
+        "[fd00::7f00:1]:1"};
     struct hc_error err;
 
     (void)state;
