@@ -323,7 +323,8 @@ static int call_attempt_fail(struct call_attempt *attempt, struct hc_error *err)
                                        .text = text ? text : "",
                                        .server = attempt->channel->server,
                                        .has_tls = hc_connection_has_tls(
-                                           attempt->channel->connection)};
+                                           attempt->channel->connection),
+                                       .flaw = hc_connection_flaw(attempt->link)};
 
     for (size_t i = 0; i < attempt->trailers.count; i++) {
         const grpc_metadata *entry = &attempt->trailers.metadata[i];

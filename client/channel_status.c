@@ -190,6 +190,9 @@ static int status_fail_by_code(const struct hc_channel_status *status,
     enum hc_reason reason = reason_of_status_code(status->code);
     const char *tls_failure = tls_failure_meaning(status);
 
+    if (status->flaw && reason == HC_SERVER_UNAVAILABLE)
+        return hc_fail(err, reason, "no TLS connection to '%.128s': %s (%.190s)",
+                       status->server, status->flaw, status->text);
     if (tls_failure)
         return hc_fail(err, HC_SERVER_UNAVAILABLE,
                        "no TLS connection to '%.128s': %s (%.190s)", status->server,

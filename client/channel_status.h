@@ -20,6 +20,7 @@ struct hc_channel_status {
     size_t details_size;
     const char *server; /* the address that was called, for the message */
     bool has_tls;       /* the connection is one over TLS, or should be */
+    const char *flaw;   /* of the client's own files; NULL: none is known */
 };
 
 /* Whether the two sides could not agree on TLS, which a repetition does not change. */

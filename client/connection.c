@@ -35,8 +35,8 @@ enum {
 
 struct hc_connection_link {
     grpc_channel *grpc;
-    struct hc_tls_texts content; /* that it was made with */
-    size_t uses;                 /* guarded by the connection's lock */
+    struct hc_tls_texts texts; /* that it was made with */
+    size_t uses;               /* guarded by the connection's lock */
 };
 
 struct hc_connection {
@@ -100,18 +100,18 @@ static void args_fill(grpc_channel_args *args, const struct hc_connection *conne
                       connection->tls.server_name);
 }
 
-static grpc_channel_credentials *tls_credentials(const struct hc_tls_texts *content)
+static grpc_channel_credentials *tls_credentials(const struct hc_tls_texts *texts)
 {
-    grpc_ssl_pem_key_cert_pair pair = {.private_key = content->key,
-                                       .cert_chain = content->cert};
+    grpc_ssl_pem_key_cert_pair pair = {.private_key = texts->key,
+                                       .cert_chain = texts->cert};
 
-    return grpc_ssl_credentials_create_ex(content->ca, content->cert ? &pair : NULL, NULL,
+    return grpc_ssl_credentials_create_ex(texts->ca, texts->cert ? &pair : NULL, NULL,
                                           NULL);
 }
 
-/* Takes the content over. NULL when memory is short; then the content is left alone. */
+/* Takes the texts over. NULL when memory is short; then they are left alone. */
 static struct hc_connection_link *link_new(const struct hc_connection *connection,
-                                           struct hc_tls_texts *content)
+                                           struct hc_tls_texts *texts)
 {
     grpc_arg room[ARGUMENTS_MAX];
     grpc_channel_args args = {.args = room};
@@ -121,10 +121,10 @@ static struct hc_connection_link *link_new(const struct hc_connection *connectio
     if (!link)
         return NULL;
     link->uses = 1;
-    link->content = *content;
-    *content = (struct hc_tls_texts){0};
+    link->texts = *texts;
+    *texts = (struct hc_tls_texts){0};
     args_fill(&args, connection);
-    credentials = connection->tls.is_wanted ? tls_credentials(&link->content)
+    credentials = connection->tls.is_wanted ? tls_credentials(&link->texts)
                                             : grpc_insecure_credentials_create();
     link->grpc = grpc_channel_create(connection->address.uri, credentials, &args);
     grpc_channel_credentials_release(credentials);
@@ -135,7 +135,7 @@ static void link_free(struct hc_connection_link *link)
 {
     if (link->grpc)
         grpc_channel_destroy(link->grpc);
-    hc_tls_texts_clear(&link->content);
+    hc_tls_texts_clear(&link->texts);
     free(link);
 }
 
@@ -180,13 +180,13 @@ static struct hc_connection_link *link_replace(struct hc_connection *connection,
 static void link_renew(struct hc_connection *connection, struct hc_connection_link *link)
 {
     struct hc_error ignored = {.reason = HC_OK};
-    HC_AUTO_VALUE(hc_tls_texts) content = {0};
+    HC_AUTO_VALUE(hc_tls_texts) texts = {0};
     struct hc_connection_link *next;
 
-    if (hc_tls_files_read(&connection->tls, &content, &ignored) < 0 ||
-        hc_tls_texts_is_equal(&content, &link->content))
+    if (hc_tls_files_read(&connection->tls, &texts, &ignored) < 0 ||
+        hc_tls_texts_is_equal(&texts, &link->texts))
         return;
-    next = link_new(connection, &content);
+    next = link_new(connection, &texts);
     if (next)
         hc_connection_drop(connection, link_replace(connection, link, next));
 }
@@ -219,22 +219,27 @@ grpc_channel *hc_connection_grpc(const struct hc_connection_link *link)
     return link->grpc;
 }
 
+const char *hc_connection_flaw(const struct hc_connection_link *link)
+{
+    return hc_tls_texts_flaw(&link->texts);
+}
+
 /* ---- the connection ------------------------------------------------------------- */
 
 static int connection_begin(struct hc_connection *connection,
                             const struct hc_client_options *options, struct hc_error *err)
 {
-    HC_AUTO_VALUE(hc_tls_texts) content = {0};
+    HC_AUTO_VALUE(hc_tls_texts) texts = {0};
 
     if (hc_server_address_parse(options->server, &connection->address, err) < 0 ||
         hc_tls_files_init(&connection->tls, options, err) < 0)
         return -1;
     connection->tls.is_wanted |= connection->address.has_tls;
-    if (hc_tls_files_read(&connection->tls, &content, err) < 0)
+    if (hc_tls_files_read(&connection->tls, &texts, err) < 0)
         return -1;
     grpc_init();
     connection->shared.looked = gpr_now(GPR_CLOCK_MONOTONIC);
-    connection->shared.current = link_new(connection, &content);
+    connection->shared.current = link_new(connection, &texts);
     if (connection->shared.current)
         return 0;
     grpc_shutdown();

@@ -42,6 +42,9 @@ void hc_connection_drop(struct hc_connection *connection,
 /* Borrowed from the link. */
 grpc_channel *hc_connection_grpc(const struct hc_connection_link *link);
 
+/* As hc_tls_texts_flaw(). */
+const char *hc_connection_flaw(const struct hc_connection_link *link);
+
 /*
  * Waits until the connection is up or could not be made; polls on `queue`, which is for
  * plucking.

@@ -173,6 +173,38 @@ bool hc_tls_texts_is_equal(const struct hc_tls_texts *one,
            text_is_equal(one->key, other->key);
 }
 
+/* Whether there are certificates, and each has expired. */
+static bool pem_has_expired(const char *pem)
+{
+    BIO *bio = BIO_new_mem_buf(pem, -1);
+    bool has_expired = true;
+    size_t count = 0;
+    X509 *cert;
+
+    while (bio && (cert = PEM_read_bio_X509(bio, NULL, password_refuse, NULL))) {
+        has_expired = has_expired && X509_cmp_current_time(X509_get0_notAfter(cert)) < 0;
+        X509_free(cert);
+        count++;
+    }
+    BIO_free(bio);
+    ERR_clear_error();
+    return has_expired && count > 0;
+}
+
+const char *hc_tls_texts_flaw(const struct hc_tls_texts *texts)
+{
+    __attribute__((cleanup(cert_auto))) X509 *cert =
+        texts->cert ? pem_cert(texts->cert) : NULL;
+
+    if (texts->ca && pem_has_expired(texts->ca))
+        return "the TLS CA has expired";
+    if (cert && X509_cmp_current_time(X509_get0_notAfter(cert)) < 0)
+        return "this client's certificate has expired";
+    if (cert && X509_cmp_current_time(X509_get0_notBefore(cert)) > 0)
+        return "this client's certificate is not valid yet";
+    return NULL;
+}
+
 void hc_tls_texts_clear(struct hc_tls_texts *content)
 {
     free(content->ca);

@@ -47,6 +47,12 @@ int hc_tls_files_read(const struct hc_tls_files *tls, struct hc_tls_texts *conte
 bool hc_tls_texts_is_equal(const struct hc_tls_texts *one,
                            const struct hc_tls_texts *other);
 
+/*
+ * Why no server may take these at the moment, for the message of a failed connection.
+ * Static; NULL when nothing is known.
+ */
+const char *hc_tls_texts_flaw(const struct hc_tls_texts *texts);
+
 /* Wipes the key. */
 void hc_tls_texts_clear(struct hc_tls_texts *content);
 HC_DEFINE_AUTO_VALUE(hc_tls_texts, hc_tls_texts_clear)

@@ -247,6 +247,10 @@ static void a_client_without_the_right_certificate_is_not_let_in(void **state)
                                         .tls_cert_file = f->cert,
                                         .tls_key_file = f->key};
     struct cert *foreign = cert_make_client(f->other_authority, "spiffe://test/client");
+    struct cert *expired = cert_make(&(struct cert_wish){.issuer = f->authority,
+                                                         .common_name = "late",
+                                                         .begins_in_s = -7200,
+                                                         .ends_in_s = -3600});
     struct hc_error err;
 
     write_files(f, f->authority);
@@ -256,9 +260,13 @@ static void a_client_without_the_right_certificate_is_not_let_in(void **state)
     write_cert(f, "client.pem", foreign);
     write_key(f, "client.key", foreign);
     assert_unavailable(options, "client certificates");
+    write_cert(f, "client.pem", expired);
+    write_key(f, "client.key", expired);
+    assert_unavailable(options, "this client's certificate has expired");
     options.tls_cert_file = options.tls_key_file = NULL;
     assert_unavailable(options, "client certificates");
     cert_free(foreign);
+    cert_free(expired);
 }
 
 /* The server comes back with certificates of another authority, and wants such ones. */

@@ -5,6 +5,7 @@
  */
 #include "test.h"
 
+#include "cert_maker.h"
 #include "temp_dir.h"
 
 #include "client/tls_files.h"
@@ -206,6 +207,36 @@ static void texts_differ_when_one_file_does(void **state)
         assert_false(hc_tls_texts_is_equal(&texts, &others[i]));
 }
 
+/* What is known of a certificate that is valid from and to these seconds from now. */
+static const char *flaw_of(int64_t begins_in_s, int64_t ends_in_s, bool is_ca)
+{
+    struct cert *cert = cert_make(&(struct cert_wish){.common_name = "test",
+                                                      .is_authority = is_ca,
+                                                      .begins_in_s = begins_in_s,
+                                                      .ends_in_s = ends_in_s});
+    HC_AUTO_FREE char *pem = cert_pem(cert);
+    const struct hc_tls_texts texts = {.ca = is_ca ? pem : NULL,
+                                       .cert = is_ca ? NULL : pem};
+    const char *flaw = hc_tls_texts_flaw(&texts);
+
+    cert_free(cert);
+    return flaw ? flaw : "";
+}
+
+static void certificates_that_are_not_valid_now_are_told(void **state)
+{
+    enum { HOUR_S = 3600 };
+    const struct hc_tls_texts none = {.ca = NULL};
+
+    (void)state;
+    assert_null(hc_tls_texts_flaw(&none));
+    assert_string_equal(flaw_of(-HOUR_S, HOUR_S, false), "");
+    assert_string_equal(flaw_of(-HOUR_S, HOUR_S, true), "");
+    assert_non_null(strstr(flaw_of(-2 * HOUR_S, -HOUR_S, false), "certificate has exp"));
+    assert_non_null(strstr(flaw_of(HOUR_S, 2 * HOUR_S, false), "not valid yet"));
+    assert_non_null(strstr(flaw_of(-2 * HOUR_S, -HOUR_S, true), "CA has expired"));
+}
+
 #define files_test(function)                                                             \
     cmocka_unit_test_setup_teardown(function, files_set_up, files_tear_down)
 
@@ -218,6 +249,7 @@ int main(void)
         files_test(a_key_with_a_password_is_refused),
         cmocka_unit_test(a_certificate_and_its_key_belong_together),
         cmocka_unit_test(texts_differ_when_one_file_does),
+        cmocka_unit_test(certificates_that_are_not_valid_now_are_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
