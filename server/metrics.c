@@ -14,6 +14,7 @@
 #include "connections.h"
 #include "exposition.h"
 #include "histogram.h"
+#include "hub_metrics.h"
 #include "listener.h"
 #include "log.h"
 #include "read_stream.h"
@@ -24,7 +25,6 @@
 
 #include <base/error.h>
 #include <base/text.h>
-#include <hubcache/hub_counts.h>
 
 #include <inttypes.h>
 #include <openssl/crypto.h>
@@ -48,8 +48,6 @@ static const char *const outcome_names[OUTCOME_COUNT] = {"ok",          "cancell
                                                          "denied",      "exhausted",
                                                          "unavailable", "deadline",
                                                          "error"};
-
-static const char *const host_names[] = {"endpoint", "mirror", "storage"};
 
 enum {
     KINDS_MAX = 8,  /* of callers; 0: anonymous */
@@ -376,6 +374,28 @@ static void write_usage(struct hc_usage_scanner *scanner, FILE *out)
                         (uint64_t)usage.began_ms / 1000);
 }
 
+/* A hc_running_transfer_fn: counts those of this process, and those of others. */
+static void running_transfer_count(void *ctx, const struct hc_running_transfer *transfer)
+{
+    unsigned *counts = ctx;
+
+    counts[transfer->is_remote]++;
+}
+
+static void write_running_transfers(struct hc_resolver *resolver, FILE *out)
+{
+    unsigned counts[2] = {0, 0};
+
+    hc_resolver_list_transfers(resolver, running_transfer_count, counts);
+    hc_exposition_head(out, "hubcache_running_transfers", "gauge",
+                       "Transfers that run, and those that wait for another process that "
+                       "fetches the file.");
+    (void)fprintf(out,
+                  "hubcache_running_transfers{state=\"fetching\"} %u\n"
+                  "hubcache_running_transfers{state=\"waiting\"} %u\n",
+                  counts[0], counts[1]);
+}
+
 /* One gauge of both pools of threads. */
 static void write_pools(FILE *out, const char *name, const char *help, unsigned disk,
                         unsigned hub)
@@ -411,62 +431,6 @@ static void write_reads(struct hc_read_streams *reads, FILE *out)
                         open);
     hc_exposition_counter(out, "hubcache_read_bytes_total",
                           "Bytes of files read for calls of ReadFile.", bytes);
-}
-
-static void write_hub_requests(const struct hc_hub_counts *counts, FILE *out)
-{
-    static const char *const kinds[] = {"metadata", "listing", "bytes"};
-    static const char *const answers[] = {"2xx", "3xx", "4xx", "429", "5xx", "none"};
-
-    hc_exposition_head(out, "hubcache_hub_requests_total", "counter",
-                       "Requests to the endpoint, to mirrors and to the storage behind "
-                       "them, by what they ask for and the status of the answer.");
-    for (size_t i = 0; i < HC_HUB_KINDS * HC_HUB_HOSTS * HC_HUB_ANSWERS; i++) {
-        size_t answer = i % HC_HUB_ANSWERS;
-        size_t host = i / HC_HUB_ANSWERS % HC_HUB_HOSTS;
-        size_t kind = i / HC_HUB_ANSWERS / HC_HUB_HOSTS;
-        uint64_t count = counts->requests[kind][host][answer];
-
-        if (count > 0)
-            (void)fprintf(out,
-                          "hubcache_hub_requests_total{kind=\"%s\",host=\"%s\",status="
-                          "\"%s\"} %" PRIu64 "\n",
-                          kinds[kind], host_names[host], answers[answer], count);
-    }
-}
-
-static void write_endpoint_states(const struct hc_resolver *resolver, const char *name,
-                                  const char *help, bool wants_throttle, FILE *out)
-{
-    struct hc_endpoint_state state;
-
-    hc_exposition_head(out, name, "gauge", help);
-    for (size_t i = 0; hc_resolver_endpoint_state(resolver, i, &state); i++) {
-        (void)fprintf(out, "%s{endpoint=\"", name);
-        hc_exposition_label(out, state.url);
-        (void)fprintf(out, "\"} %d\n",
-                      wants_throttle ? state.is_throttled : state.is_open);
-    }
-}
-
-static void write_hub(const struct hc_resolver *resolver, FILE *out)
-{
-    struct hc_hub_counts counts;
-
-    hc_resolver_hub_counts(resolver, &counts);
-    write_hub_requests(&counts, out);
-    hc_exposition_head(out, "hubcache_hub_bytes_total", "counter",
-                       "Bytes of files received, useful or not, by the host that sent "
-                       "them, while they arrive.");
-    for (size_t host = 0; host < HC_HUB_HOSTS; host++)
-        (void)fprintf(out, "hubcache_hub_bytes_total{host=\"%s\"} %" PRIu64 "\n",
-                      host_names[host], counts.bytes[host]);
-    write_endpoint_states(resolver, "hubcache_hub_circuit_open",
-                          "1 while the endpoint or mirror is taken to be out of reach.",
-                          false, out);
-    write_endpoint_states(resolver, "hubcache_hub_throttled",
-                          "1 while the endpoint or mirror has asked for a pause.", true,
-                          out);
 }
 
 static void write_audit(struct hc_audit *audit, FILE *out)
@@ -539,7 +503,7 @@ static void write_gauges(const struct hc_gauges *gauges, FILE *out)
                 running[0], running[1]);
     write_pools(out, "hubcache_queued_jobs", "Jobs that wait for a worker thread.",
                 queued[0], queued[1]);
-    hc_exposition_gauge(out, "hubcache_transfers", "Transfers that run.", transfers);
+    write_running_transfers(gauges->resolver, out);
     hc_exposition_gauge(out, "hubcache_connections", "Connections that fetch bytes.",
                         connections);
     write_clients(hc_rpc_listener(gauges->rpc), out);
@@ -598,7 +562,7 @@ void hc_metrics_write(struct hc_metrics *metrics, const struct hc_gauges *gauges
         "did not answer.",
         metrics->stale_by_reason);
     write_transfers(metrics, out);
-    write_hub(gauges->resolver, out);
+    hc_hub_metrics_write(gauges->resolver, out);
     write_volume(metrics, out);
     write_gauges(gauges, out);
 }

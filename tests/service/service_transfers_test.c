@@ -187,7 +187,7 @@ static void the_metrics_count_transfers_and_bytes_by_source(void **state)
     assert_has(metrics, "\nhubcache_downloaded_bytes_total 1048576\n");
     assert_has(metrics, "\nhubcache_transfer_retries_total 1\n");
     assert_has(metrics, "\nhubcache_transfer_waited_seconds_total 0.000\n");
-    assert_has(metrics, "\nhubcache_transfers 0\n");
+    assert_has(metrics, "\nhubcache_running_transfers{state=\"fetching\"} 0\n");
     assert_has(metrics, "\nhubcache_connections 0\n");
     assert_null(strstr(metrics, "\nhubcache_transfer_seconds_total 0.000\n"));
 }
@@ -226,7 +226,7 @@ static void a_running_transfer_is_a_gauge_with_its_connection(void **state)
     test_hub_release(world->hub);
 
     assert_answers_file(world, call, "weights.bin", HUBCACHE__V1__SOURCE__SOURCE_HUB);
-    assert_has(metrics, "\nhubcache_transfers 1\n");
+    assert_has(metrics, "\nhubcache_running_transfers{state=\"fetching\"} 1\n");
     assert_has(metrics, "\nhubcache_connections 1\n");
     assert_has(status, "<bdi class=\"file\">weights.bin</bdi>");
     rpc_call_free(call);
