@@ -224,6 +224,8 @@ def shoot(page, base, name, *texts):
             page.open(base + "/")
             page.screenshot(SHOTS / f"{name}-{width}-{scheme}.png")
             assert page.run("return document.documentElement.scrollWidth") <= width
+            assert page.run("return [...document.querySelectorAll('.panel')].every("
+                            "panel => panel.scrollWidth <= panel.clientWidth)")
             for text in texts:
                 assert text in page.text()
 
