@@ -12,25 +12,31 @@
 
 static const char *const host_names[] = {"endpoint", "mirror", "storage"};
 
+static void write_hub_answers(const char *kind, const char *host,
+                              const uint64_t counts[HC_HUB_ANSWERS], FILE *out)
+{
+    static const char *const answers[] = {"2xx", "3xx", "4xx", "429", "5xx", "none"};
+
+    for (size_t answer = 0; answer < HC_HUB_ANSWERS; answer++) {
+        if (counts[answer] > 0)
+            (void)fprintf(out,
+                          "hubcache_hub_requests_total{kind=\"%s\",host=\"%s\",status="
+                          "\"%s\"} %" PRIu64 "\n",
+                          kind, host, answers[answer], counts[answer]);
+    }
+}
+
 static void write_hub_requests(const struct hc_hub_counts *counts, FILE *out)
 {
     static const char *const kinds[] = {"metadata", "listing", "bytes"};
-    static const char *const answers[] = {"2xx", "3xx", "4xx", "429", "5xx", "none"};
 
     hc_exposition_head(out, "hubcache_hub_requests_total", "counter",
                        "Requests to the endpoint, to mirrors and to the storage behind "
                        "them, by what they ask for and the status of the answer.");
-    for (size_t i = 0; i < HC_HUB_KINDS * HC_HUB_HOSTS * HC_HUB_ANSWERS; i++) {
-        size_t answer = i % HC_HUB_ANSWERS;
-        size_t host = i / HC_HUB_ANSWERS % HC_HUB_HOSTS;
-        size_t kind = i / HC_HUB_ANSWERS / HC_HUB_HOSTS;
-        uint64_t count = counts->requests[kind][host][answer];
-
-        if (count > 0)
-            (void)fprintf(out,
-                          "hubcache_hub_requests_total{kind=\"%s\",host=\"%s\",status="
-                          "\"%s\"} %" PRIu64 "\n",
-                          kinds[kind], host_names[host], answers[answer], count);
+    for (size_t kind = 0; kind < HC_HUB_KINDS; kind++) {
+        for (size_t host = 0; host < HC_HUB_HOSTS; host++)
+            write_hub_answers(kinds[kind], host_names[host], counts->requests[kind][host],
+                              out);
     }
 }
 
