@@ -141,12 +141,12 @@ void hc_server_status_add_call(struct hc_server_status *status,
     if (!status)
         return;
     if (answer_is_failure(answer)) {
-        (void)atomic_fetch_add(&status->failed, 1);
+        (void)atomic_fetch_add_explicit(&status->failed, 1, memory_order_relaxed);
         hc_recent_failures_add(&status->failures, request, answer, epoch_ms());
     } else if (request->facts.source == HC_SOURCE_HUB) {
-        (void)atomic_fetch_add(&status->misses, 1);
+        (void)atomic_fetch_add_explicit(&status->misses, 1, memory_order_relaxed);
     } else if (request->facts.source != HC_SOURCE_UNSPECIFIED) {
-        (void)atomic_fetch_add(&status->hits, 1);
+        (void)atomic_fetch_add_explicit(&status->hits, 1, memory_order_relaxed);
     }
 }
 
