@@ -18,7 +18,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
-enum { WAITING_BYTES_MAX = 256 * 1024, FLUSH_MS = 1000 };
+enum { WAITING_BYTES_MAX = 480 * 1024, FLUSH_MS = 1000 };
 
 static struct {
     _Atomic(enum hc_log_level)

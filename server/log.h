@@ -8,7 +8,7 @@
  *     HC_LOG(HC_LOG_INFO, "listening", HC_TEXT("address", address));
  *
  * Between start and stop a thread of its own writes the lines in sequence, so that a
- * reader that stalls stops no other thread: beyond 512 KiB of lines that wait, new ones
+ * reader that stalls stops no other thread: beyond 960 KiB of lines that wait, new ones
  * are dropped and counted, and a line gives the count when the reader reads again.
  */
 #ifndef HC_SERVER_LOG_H
