@@ -137,6 +137,32 @@ static void a_trace_goes_on_to_the_hub_and_no_further(void **state)
     }
 }
 
+static void a_read_tells_how_many_bytes_were_read(void **state)
+{
+    struct world *world = *state;
+    Hubcache__V1__ResolveFileRequest file = file_request("weights.bin");
+    Hubcache__V1__ReadFileRequest read = HUBCACHE__V1__READ_FILE_REQUEST__INIT;
+    HC_AUTO_FREE char *audit = NULL;
+    HC_AUTO_FREE char *log = NULL;
+    char expected[128];
+
+    serve(world, (const char *const[]){NULL});
+    read.file = &file;
+    read.offset = 1000;
+    read.length = WEIGHTS_SIZE - 2000;
+    expect(world,
+           &(struct rpc_request){.path = METHOD("ReadFile"), .message = &read.base},
+           HC_STATUS_OK);
+    log = world_log(world);
+    audit = temp_dir_read(world->dir, "audit");
+
+    (void)snprintf(expected, sizeof expected,
+                   "\"files\":1,\"bytes\":%d,\"source\":\"hub\",", WEIGHTS_SIZE - 2000);
+    assert_int_equal(count_in(audit, expected), 1);
+    assert_int_equal(count_in(audit, "\"file\":\"weights.bin\",\"commit\":\""), 1);
+    assert_int_equal(count_in(log, "\"rpc\":\"hubcache.v1.Resolver/ReadFile\""), 1);
+}
+
 static void a_disk_that_is_full_stops_no_call(void **state)
 {
     struct world *world = *state;
@@ -178,6 +204,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(every_call_has_a_line_and_counts),
         TEST(a_trace_goes_on_to_the_hub_and_no_further),
+        TEST(a_read_tells_how_many_bytes_were_read),
         TEST(a_disk_that_is_full_stops_no_call),
         TEST(unknown_methods_make_no_series),
     };
