@@ -7,6 +7,7 @@
 #include "service_fixture.h"
 
 #include <base/auto.h>
+#include <cert_maker.h>
 
 #include <errno.h>
 #include <hubcache/error.h>
@@ -218,6 +219,46 @@ static void a_wrong_token_file_of_the_hub_is_said(void **state)
     assert_null(strstr(log, "hf_"));
 }
 
+static void write_certificate(struct world *world, const struct cert *cert,
+                              const struct cert *key)
+{
+    HC_AUTO_FREE char *cert_text = cert_pem(cert);
+    HC_AUTO_FREE char *key_text = cert_key_pem(key);
+
+    temp_dir_write(world->dir, "tls.crt", cert_text);
+    temp_dir_write(world->dir, "tls.key", key_text);
+}
+
+/* That the new one is shown is a promise of service_tls_test. */
+static void certificates_are_read_again(void **state)
+{
+    struct world *world = *state;
+    HC_AUTO_FREE char *cert_path = temp_dir_path(world->dir, "tls.crt");
+    HC_AUTO_FREE char *key_path = temp_dir_path(world->dir, "tls.key");
+    struct cert *authority = cert_make_authority();
+    struct cert *first = cert_make_server(authority, "first.test");
+    struct cert *second = cert_make_server(authority, "second.test");
+    HC_AUTO_FREE char *log = NULL;
+    char address[256]; /* for the world's client, which speaks no TLS */
+
+    (void)snprintf(address, sizeof address, "unix:%s/socket", world->dir);
+    write_certificate(world, first, first);
+    serve(world, "",
+          (const char *const[]){"--listen", address, "--tls-cert", cert_path, "--tls-key",
+                                key_path, NULL});
+    write_certificate(world, second, first);
+    reload(world, failed);
+    assert_int_equal(world_gauge(world, is_successful), 0);
+    write_certificate(world, second, second);
+    reload(world, succeeded);
+
+    log = world_log(world);
+    assert_non_null(strstr(log, "certificate not read again: the old one holds"));
+    cert_free(first);
+    cert_free(second);
+    cert_free(authority);
+}
+
 /* Without a configuration file, and while calls run: each call succeeds. */
 static void many_reloads_fail_no_call(void **state)
 {
@@ -257,6 +298,7 @@ int main(void)
         TEST(a_symlink_that_is_swapped_is_followed),
         TEST(callers_tokens_are_read_again_with_a_wrong_configuration),
         TEST(a_wrong_token_file_of_the_hub_is_said),
+        TEST(certificates_are_read_again),
         TEST(many_reloads_fail_no_call),
     };
 
