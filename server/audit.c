@@ -19,6 +19,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
@@ -252,6 +253,26 @@ static void audit_free(struct hc_audit *audit)
     free(audit);
 }
 
+static int path_fail(const char *path, int failed, struct hc_error *err)
+{
+    (void)hc_fail_errno(err, failed, "audit-log: open '%s'", path);
+    err->reason = HC_INVALID_OPTIONS;
+    return -1;
+}
+
+/* A file that is not there yet takes a directory that may be written. */
+int hc_audit_check(const char *path, struct hc_error *err)
+{
+    HC_AUTO_FREE char *copy = hc_text_copy(path, err);
+
+    if (!copy)
+        return -1;
+    if (access(path, W_OK) == 0 ||
+        (errno == ENOENT && access(dirname(copy), W_OK | X_OK) == 0))
+        return 0;
+    return path_fail(path, errno, err);
+}
+
 static int audit_start(struct hc_audit *audit, const char *path, struct hc_error *err)
 {
     audit->path = hc_text_copy(path, err);
@@ -259,11 +280,8 @@ static int audit_start(struct hc_audit *audit, const char *path, struct hc_error
     if (!audit->queue)
         return -1;
     audit->fd = file_open(path);
-    if (audit->fd < 0) {
-        (void)hc_fail_errno(err, errno, "audit-log: open '%s'", path);
-        err->reason = HC_INVALID_OPTIONS;
-        return -1;
-    }
+    if (audit->fd < 0)
+        return path_fail(path, errno, err);
     audit->looked_ms = hc_monotonic_ms();
     if (pthread_create(&audit->thread, NULL, audit_run, audit) != 0)
         return hc_fail(err, HC_INTERNAL, "the system gives no thread for the audit log");

@@ -24,6 +24,9 @@ enum { HC_AUDIT_BYTES_MAX = 4 * 1024 * 1024 };
 /* Opens the file, or makes it with mode 0640, and starts the thread. `path` is copied. */
 struct hc_audit *hc_audit_open(const char *path, struct hc_error *err);
 
+/* -1, INVALID_OPTIONS: it could not be opened. Makes no file. */
+int hc_audit_check(const char *path, struct hc_error *err);
+
 /* Waits a second at most until all lines are written; what is left then is lost. */
 void hc_audit_close(struct hc_audit *audit);
 HC_DEFINE_AUTO(hc_audit, hc_audit_close)

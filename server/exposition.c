@@ -65,7 +65,6 @@ void hc_exposition_label(FILE *out, const char *value)
 struct process_stat {
     unsigned long user, system;
     long threads;
-    unsigned long long start;
     unsigned long bytes;
     long resident_pages;
 };
@@ -85,31 +84,14 @@ static bool process_stat_read(struct process_stat *stat)
     return name_end &&
            sscanf(name_end + 1, /* NOLINT(cert-err34-c): the kernel wrote it */
                   " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d "
-                  "%*d %*d %*d %ld %*d %llu %lu %ld",
-                  &stat->user, &stat->system, &stat->threads, &stat->start, &stat->bytes,
-                  &stat->resident_pages) == 6;
-}
-
-/* When the machine started, in seconds since the epoch; 0: not known. */
-static uint64_t machine_start_s(void)
-{
-    char line[256];
-    uint64_t start = 0;
-    FILE *file = fopen("/proc/stat", "re");
-
-    while (file && start == 0 && fgets(line, sizeof line, file)) {
-        if (sscanf(line, "btime %" SCNu64, &start) != 1) /* NOLINT(cert-err34-c) */
-            start = 0;
-    }
-    if (file)
-        (void)fclose(file);
-    return start;
+                  "%*d %*d %*d %ld %*d %*u %lu %ld",
+                  &stat->user, &stat->system, &stat->threads, &stat->bytes,
+                  &stat->resident_pages) == 5;
 }
 
 static void write_process_stat(FILE *out, const struct process_stat *stat)
 {
     uint64_t ticks = (uint64_t)sysconf(_SC_CLK_TCK);
-    uint64_t booted_s = machine_start_s();
 
     hc_exposition_seconds(out, "process_cpu_seconds_total",
                           "Processor time that the process has used.",
@@ -119,10 +101,6 @@ static void write_process_stat(FILE *out, const struct process_stat *stat)
                         stat->bytes);
     hc_exposition_gauge(out, "process_resident_memory_bytes", "Memory.",
                         (uint64_t)stat->resident_pages * (uint64_t)sysconf(_SC_PAGESIZE));
-    if (booted_s > 0)
-        hc_exposition_gauge(out, "process_start_time_seconds",
-                            "When the process started, since the epoch.",
-                            booted_s + stat->start / ticks);
 }
 
 /* Without ".", "..", and the descriptor that this needs. */
@@ -138,11 +116,14 @@ static uint64_t count_descriptors(void)
     return count > 3 ? count - 3 : 0;
 }
 
-void hc_exposition_process(FILE *out)
+void hc_exposition_process(FILE *out, int64_t started_s)
 {
     struct process_stat stat;
     struct rlimit limit;
 
+    hc_exposition_gauge(out, "process_start_time_seconds",
+                        "When the process started, since the epoch.",
+                        (uint64_t)started_s);
     if (process_stat_read(&stat))
         write_process_stat(out, &stat);
     hc_exposition_gauge(out, "process_open_fds", "Open descriptors.",

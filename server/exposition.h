@@ -21,7 +21,8 @@ void hc_exposition_seconds(FILE *out, const char *name, const char *help, uint64
 /* The value of a label, from outside, between its quotes. */
 void hc_exposition_label(FILE *out, const char *value);
 
-/* process_*, named as Prometheus' own clients name them. */
-void hc_exposition_process(FILE *out);
+/* process_*, named as Prometheus' own clients name them. `started_s` is since the
+ * epoch. */
+void hc_exposition_process(FILE *out, int64_t started_s);
 
 #endif

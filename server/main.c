@@ -561,6 +561,8 @@ static int program_check(const struct hc_options *options)
         if (!tls)
             return program_fail(&err, EXIT_BAD_OPTIONS);
     }
+    if (options->audit_log && hc_audit_check(options->audit_log, &err) < 0)
+        return program_fail(&err, EXIT_BAD_OPTIONS);
     (void)puts("configuration ok");
     hc_options_print(options, stdout);
     return EXIT_SUCCESS;

@@ -28,6 +28,7 @@
 
 #include <inttypes.h>
 #include <openssl/crypto.h>
+#include <time.h>
 
 /* What became of calls, in as few classes as a graph can show. */
 enum outcome {
@@ -56,6 +57,7 @@ enum {
 
 /* Zeroed memory is a set of counters at 0: calloc() makes it. */
 struct hc_metrics {
+    int64_t started_s; /* since the epoch */
     struct {
         _Atomic(const char *) path; /* NULL: never called */
         atomic_uint_least64_t by_reason[HC_REASON_COUNT];
@@ -85,6 +87,7 @@ struct hc_metrics *hc_metrics_new(struct hc_error *err)
         (void)hc_fail_memory(err);
         return NULL;
     }
+    metrics->started_s = (int64_t)time(NULL);
     metrics->callers = hc_caller_counts_new(err);
     return metrics->callers ? hc_take(&metrics) : NULL;
 }
@@ -550,7 +553,7 @@ void hc_metrics_write(struct hc_metrics *metrics, const struct hc_gauges *gauges
                       FILE *out)
 {
     write_build(out);
-    hc_exposition_process(out);
+    hc_exposition_process(out, metrics->started_s);
     write_requests(metrics, out);
     write_durations(metrics, out);
     write_in_progress(gauges->rpc, out);

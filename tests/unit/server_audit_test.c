@@ -258,6 +258,11 @@ static void a_file_that_cannot_be_made_is_a_wrong_option(void **state)
     assert_null(hc_audit_open(path, &err));
     assert_int_equal(err.reason, HC_INVALID_OPTIONS);
     assert_non_null(strstr(err.message, "audit-log"));
+    assert_int_equal(hc_audit_check(path, &err), -1);
+    assert_int_equal(err.reason, HC_INVALID_OPTIONS);
+    assert_int_equal(hc_audit_check(f->path, &err), 0);
+    assert_false(temp_dir_has(f->dir, "audit"));
+    assert_int_equal(hc_audit_check("/dev/full", &err), 0);
 }
 
 int main(void)
