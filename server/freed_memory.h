@@ -9,7 +9,7 @@
 
 /*
  * From now on, all memory of the process is overwritten when it is freed. That costs a
- * call about a tenth of its time, so it begins with the first token. Nothing changes in a
+ * call 3 to 10 % of its time, so it begins with the first token. Nothing changes in a
  * build with a sanitizer, or with another libc than glibc.
  */
 void hc_freed_memory_wipe(void);
