@@ -25,26 +25,31 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* Of a name that TLS connections have; false: it is no such name. */
-static bool name_parse(const char *name, struct sockaddr_in6 *address)
+/* The address and the port in the name of a TLS connection; false: it is no such name. */
+static bool connection_name_split(const char *name, char host[INET6_ADDRSTRLEN],
+                                  unsigned short *port)
+{
+    return sscanf(name, "ipv4:%45[0-9.]:%hu", host, port) == 2 ||           /* NOLINT */
+           sscanf(name, "ipv6:%%5B%45[0-9a-f:.]%%5D:%hu", host, port) == 2; /* NOLINT */
+}
+
+/* False, too, for what is no address. */
+static bool connection_name_parse(const char *name, struct sockaddr_in6 *address)
 {
     char host[INET6_ADDRSTRLEN];
     char mapped[INET6_ADDRSTRLEN + sizeof "::ffff:"];
     unsigned short port;
 
-    if (sscanf(name, "ipv4:%45[0-9.]:%hu", host, &port) == 2) /* NOLINT(cert-err34-c) */
-        (void)hc_format(mapped, sizeof mapped, "::ffff:%s", host);
-    else if (sscanf(name, "ipv6:%%5B%45[0-9a-f:.]%%5D:%hu", host, /* NOLINT */
-                    &port) == 2)
-        (void)hc_format(mapped, sizeof mapped, "%s", host);
-    else
+    if (!connection_name_split(name, host, &port))
         return false;
+    (void)hc_format(mapped, sizeof mapped, "%s%s",
+                    strchr(host, ':') ? "" : "::ffff:", host);
     *address = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(port)};
     return inet_pton(AF_INET6, mapped, &address->sin6_addr) == 1;
 }
 
 /* -1: it is the name of no connection without TLS. */
-static int name_descriptor(const char *name)
+static int connection_name_descriptor(const char *name)
 {
     return strncmp(name, "fd:", 3) == 0 ? (int)strtol(name + 3, NULL, 10) : -1;
 }
@@ -54,9 +59,9 @@ static int call_descriptor(const struct hc_rpc_call *call)
 {
     char *name = grpc_call_get_peer(call->core);
     struct sockaddr_in6 address;
-    int fd = name ? name_descriptor(name) : -1;
+    int fd = name ? connection_name_descriptor(name) : -1;
 
-    if (name && fd < 0 && name_parse(name, &address))
+    if (name && fd < 0 && connection_name_parse(name, &address))
         fd = hc_connections_find(hc_listener_connections(call->rpc->listener), &address);
     gpr_free(name);
     return fd;
@@ -72,16 +77,31 @@ void hc_rpc_count_abandoned(const struct hc_rpc_call *call)
                                    atomic_load(&rpc->useful_looks));
 }
 
-void hc_rpc_call_peer(const struct hc_rpc_call *call, char address[HC_RPC_PEER_MAX])
+static void descriptor_write_address(int fd, char address[HC_RPC_PEER_MAX])
 {
     struct sockaddr_storage socket = {.ss_family = AF_UNSPEC};
     socklen_t size = sizeof socket;
-    int fd = call_descriptor(call);
 
-    *address = '\0';
-    if (fd >= 0 && getpeername(fd, (struct sockaddr *)&socket, &size) == 0)
+    if (getpeername(fd, (struct sockaddr *)&socket, &size) == 0)
         (void)getnameinfo((struct sockaddr *)&socket, size, address, HC_RPC_PEER_MAX,
                           NULL, 0, NI_NUMERICHOST);
+}
+
+/* The name of a TLS connection has the address, so that the connection need not be looked
+ * for among all. */
+void hc_rpc_call_peer(const struct hc_rpc_call *call, char address[HC_RPC_PEER_MAX])
+{
+    char *name = grpc_call_get_peer(call->core);
+    int fd = name ? connection_name_descriptor(name) : -1;
+    char host[INET6_ADDRSTRLEN];
+    unsigned short port;
+
+    *address = '\0';
+    if (fd >= 0)
+        descriptor_write_address(fd, address);
+    else if (name && connection_name_split(name, host, &port))
+        (void)hc_format(address, HC_RPC_PEER_MAX, "%s", host);
+    gpr_free(name);
 }
 
 /*
@@ -120,7 +140,7 @@ bool hc_rpc_call_uid(const struct hc_rpc_call *call, uid_t *uid)
     if (!hc_listener_has_path(listener))
         return false;
     name = grpc_call_get_peer(call->core);
-    fd = name ? name_descriptor(name) : -1;
+    fd = name ? connection_name_descriptor(name) : -1;
     gpr_free(name);
     return hc_connections_uid(hc_listener_connections(listener), fd, uid);
 }
