@@ -23,6 +23,7 @@ void hc_status_history_init(struct hc_status_history *history, int64_t now_ms)
     for (size_t i = 0; i < HC_WINDOW_COUNT; i++) {
         history->shared.windows[i].samples.room = windows[i].room;
         history->shared.windows[i].began_ms = now_ms;
+        history->shared.windows[i].start_ms = now_ms;
     }
 }
 
@@ -51,8 +52,9 @@ static void window_end_samples(struct hc_status_history *history, size_t window,
                                const struct hc_reading *reading, int64_t now_ms)
 {
     const uint64_t *start = history->shared.windows[window].start.values;
-    int64_t passed_ms = now_ms - history->shared.windows[window].began_ms;
-    int64_t ended = passed_ms / windows[window].every_ms;
+    int64_t passed_ms = now_ms - history->shared.windows[window].start_ms;
+    int64_t ended =
+        (now_ms - history->shared.windows[window].began_ms) / windows[window].every_ms;
     float values[HC_SERIES_COUNT];
 
     for (size_t i = 0; i < HC_SERIES_COUNT; i++) {
@@ -69,6 +71,7 @@ static void window_end_samples(struct hc_status_history *history, size_t window,
         samples_append(&history->shared.windows[window].samples, values);
     history->shared.windows[window].began_ms += ended * windows[window].every_ms;
     history->shared.windows[window].start = *reading;
+    history->shared.windows[window].start_ms = now_ms;
 }
 
 void hc_status_history_add(struct hc_status_history *history,

@@ -56,7 +56,9 @@ struct hc_status_history {
         struct {
             struct hc_samples samples;
             int64_t began_ms;        /* the sample that is not complete */
-            struct hc_reading start; /* counters then, and the highest loads since */
+            struct hc_reading start; /* counters then or just after it, and the highest
+                                        loads since */
+            int64_t start_ms;        /* of the counters */
         } windows[HC_WINDOW_COUNT];
     } shared;
 };

@@ -84,6 +84,19 @@ static void samples_are_rates_and_peaks(void **state)
     assert_value(history_minutes(f), HC_SERIES_CALLS, 1, 2);
 }
 
+/* Readings come once a second, and seldom just when a sample ends. */
+static void a_rate_is_over_the_time_between_its_readings(void **state)
+{
+    struct fixture *f = *state;
+
+    history_read(f, 5900, 590, 0);
+    history_read(f, 10000, 1000, 0);
+    history_read(f, 15500, 1550, 0);
+    assert_int_equal(history_minutes(f)->count, 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_value(history_minutes(f), HC_SERIES_HITS, i, 100);
+}
+
 static void the_oldest_samples_give_way(void **state)
 {
     struct fixture *f = *state;
@@ -180,6 +193,7 @@ int main(void)
     cmocka_unit_test_setup_teardown(test, history_set_up, history_tear_down)
         WITH_HISTORY(a_young_server_has_no_samples),
         WITH_HISTORY(samples_are_rates_and_peaks),
+        WITH_HISTORY(a_rate_is_over_the_time_between_its_readings),
         WITH_HISTORY(the_oldest_samples_give_way),
         WITH_HISTORY(a_late_reading_fills_the_samples_that_were_missed),
         WITH_HISTORY(a_counter_that_goes_back_counts_nothing),
