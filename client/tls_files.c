@@ -161,16 +161,11 @@ int hc_tls_files_read(const struct hc_tls_files *tls, struct hc_tls_texts *conte
     return 0;
 }
 
-static bool text_is_equal(const char *one, const char *other)
-{
-    return one && other ? strcmp(one, other) == 0 : one == other;
-}
-
 bool hc_tls_texts_is_equal(const struct hc_tls_texts *one,
                            const struct hc_tls_texts *other)
 {
-    return text_is_equal(one->ca, other->ca) && text_is_equal(one->cert, other->cert) &&
-           text_is_equal(one->key, other->key);
+    return hc_text_equals(one->ca, other->ca) && hc_text_equals(one->cert, other->cert) &&
+           hc_text_equals(one->key, other->key);
 }
 
 /* Whether there are certificates, and each has expired. */

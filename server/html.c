@@ -31,18 +31,17 @@ static const char *character_entity(char character)
 void hc_html_text(FILE *out, const char *text)
 {
     while (*text) {
-        size_t length = hc_text_utf8_length(text);
         const char *entity = character_entity(*text);
-        char character[8] = {0};
+        char escaped[HC_ESCAPED_MAX];
 
-        if (length == 0)
-            length = 1;
-        memcpy(character, text, length);
-        if (entity)
+        if (entity) {
             (void)fputs(entity, out);
-        else
-            hc_text_escape(out, character, "");
-        text += length;
+            text++;
+        } else {
+            size_t length = hc_text_escape_character(escaped, &text, "");
+
+            (void)fwrite(escaped, 1, length, out);
+        }
     }
 }
 

@@ -300,11 +300,6 @@ static bool list_is_equal(const struct hc_strings *list, const struct hc_strings
     return true;
 }
 
-static bool text_is_equal(const char *text, const char *other)
-{
-    return text && other ? strcmp(text, other) == 0 : text == other;
-}
-
 bool hc_option_is_equal(const struct hc_options *options, const struct hc_options *other,
                         const struct hc_option *option)
 {
@@ -315,7 +310,7 @@ bool hc_option_is_equal(const struct hc_options *options, const struct hc_option
     case HC_OPTION_FLAG:
         return *(const bool *)value == *(const bool *)with;
     case HC_OPTION_TEXT:
-        return text_is_equal(*(char *const *)value, *(char *const *)with);
+        return hc_text_equals(*(char *const *)value, *(char *const *)with);
     case HC_OPTION_LIST:
         return list_is_equal(value, with);
     case HC_OPTION_COUNT:

@@ -11,11 +11,10 @@
 #include "read_stream.h"
 #include "usage_scanner.h"
 
+#include <base/cancellation.h>
 #include <base/error.h>
-#include <hubcache/cancellation.h>
 
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { SCAN_EVERY_MS = 30 * 1000 };
@@ -40,14 +39,6 @@ struct hc_server_status {
         struct hc_volume_space space;
     } shared;
 };
-
-static int64_t epoch_ms(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* ---- life -------------------------------------------------------------------------- */
 
@@ -85,7 +76,7 @@ struct hc_server_status *hc_server_status_open(const struct hc_options *options,
     }
     status->auth = auth_text(&options->auth);
     status->resolver = resolver;
-    status->started_ms = epoch_ms();
+    status->started_ms = hc_epoch_ms();
     (void)gethostname(status->host, sizeof status->host - 1);
     hc_recent_failures_init(&status->failures);
     hc_status_history_init(&status->history, hc_monotonic_ms());
@@ -142,7 +133,7 @@ void hc_server_status_add_call(struct hc_server_status *status,
         return;
     if (answer_is_failure(answer)) {
         (void)atomic_fetch_add_explicit(&status->failed, 1, memory_order_relaxed);
-        hc_recent_failures_add(&status->failures, request, answer, epoch_ms());
+        hc_recent_failures_add(&status->failures, request, answer, hc_epoch_ms());
     } else if (request->facts.source == HC_SOURCE_HUB) {
         (void)atomic_fetch_add_explicit(&status->misses, 1, memory_order_relaxed);
     } else if (request->facts.source != HC_SOURCE_UNSPECIFIED) {
@@ -284,7 +275,7 @@ struct hc_status_facts *hc_server_status_read(struct hc_server_status *status,
     facts->is_offline = hc_resolver_is_offline(status->resolver);
     facts->is_stopping = atomic_load(&status->is_stopping);
     facts->started_ms = status->started_ms;
-    facts->now_ms = epoch_ms();
+    facts->now_ms = hc_epoch_ms();
     memcpy(facts->host, status->host, sizeof facts->host);
     has_usage = hc_usage_scanner_read(status->scanner, repos_max, &facts->usage, err);
     if (has_usage < 0 || facts_read_parts(facts, status, err) < 0)

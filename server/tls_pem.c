@@ -40,15 +40,11 @@ int hc_tls_pem_copy(const struct hc_tls_pem *pem, struct hc_tls_pem *copy,
     return -1;
 }
 
-static bool is_equal_text(const char *text, const char *other)
-{
-    return text && other ? strcmp(text, other) == 0 : text == other;
-}
-
 bool hc_tls_pem_is_equal(const struct hc_tls_pem *pem, const struct hc_tls_pem *other)
 {
-    return is_equal_text(pem->cert, other->cert) && is_equal_text(pem->key, other->key) &&
-           is_equal_text(pem->client_ca, other->client_ca);
+    return hc_text_equals(pem->cert, other->cert) &&
+           hc_text_equals(pem->key, other->key) &&
+           hc_text_equals(pem->client_ca, other->client_ca);
 }
 
 static int pem_refuse(const char *option, const char *why, struct hc_error *err)

@@ -20,6 +20,9 @@ HC_DEFINE_AUTO(hc_cancellation, hc_cancellation_free)
 /* As hc_monotonic_ms(), for what takes less. */
 int64_t hc_monotonic_ns(void);
 
+/* Milliseconds since the epoch by the wall clock, which may be set: for time stamps. */
+int64_t hc_epoch_ms(void);
+
 /* 0 while the caller waits; else -1 with HC_CANCELLED or HC_DEADLINE_EXCEEDED. */
 int hc_cancellation_check(struct hc_cancellation *cancellation, struct hc_error *err);
 

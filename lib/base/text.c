@@ -82,6 +82,11 @@ bool hc_text_ends(const char *text, const char *suffix)
     return length >= tail && strcmp(text + length - tail, suffix) == 0;
 }
 
+bool hc_text_equals(const char *text, const char *other)
+{
+    return text && other ? strcmp(text, other) == 0 : text == other;
+}
+
 /* The second byte has a narrower range after some first bytes; all others are 80 to
  * BF. */
 size_t hc_text_utf8_length(const char *text)

@@ -20,6 +20,9 @@ int hc_format(char *buffer, size_t size, const char *format, ...) HC_PRINTF(3, 4
 bool hc_text_starts(const char *text, const char *prefix);
 bool hc_text_ends(const char *text, const char *suffix);
 
+/* NULL is equal to NULL alone. */
+bool hc_text_equals(const char *text, const char *other);
+
 /* Well-formed UTF-8, as Unicode 15 table 3-7 has it: no overlong forms, no surrogates. */
 bool hc_text_is_utf8(const char *text);
 

@@ -8,6 +8,7 @@
 
 #include "walk.h"
 
+#include <base/cancellation.h>
 #include <base/directory.h>
 #include <base/file.h>
 #include <base/hash.h>
@@ -386,11 +387,7 @@ void hc_proof_save(const struct hc_proof *proof, int64_t opened_ms)
  * and no proof can be written there either. */
 bool hc_proof_is_old(const struct hc_proof *proof)
 {
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return proof->written_ms > 0 &&
-           hc_file_time_ms(&now) - proof->written_ms > HC_PROOF_OLD_MS &&
+    return proof->written_ms > 0 && hc_epoch_ms() - proof->written_ms > HC_PROOF_OLD_MS &&
            utimensat(hc_cache_fd(proof->cache), proof->path, NULL, AT_SYMLINK_NOFOLLOW) ==
                0;
 }

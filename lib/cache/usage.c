@@ -13,7 +13,6 @@
 #include <base/text.h>
 
 #include <sys/stat.h>
-#include <time.h>
 
 /* A file that may be found under another name, too. */
 struct shared_file {
@@ -246,14 +245,6 @@ static int scan_repos(struct usage_scan *scan, struct hc_error *err)
     return 0;
 }
 
-static int64_t wall_ms(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return hc_file_time_ms(&now);
-}
-
 int hc_usage_scan(const struct hc_cache *cache, struct hc_cancellation *cancellation,
                   struct hc_usage *usage, struct hc_error *err)
 {
@@ -264,7 +255,7 @@ int hc_usage_scan(const struct hc_cache *cache, struct hc_cancellation *cancella
             .resumed_ms = hc_monotonic_ms()};
     int64_t start_ms = scan.resumed_ms;
 
-    *usage = (struct hc_usage){.began_ms = wall_ms()};
+    *usage = (struct hc_usage){.began_ms = hc_epoch_ms()};
     if (scan_repos(&scan, err) < 0)
         return -1;
     usage->files += scan_unite_shared(&scan, 0, &usage->bytes);

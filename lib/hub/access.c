@@ -86,7 +86,7 @@ static int query_send_proof(void *ctx, struct hc_hub_request *request,
         return hc_hub_response_metadata(&request->response, &target, &metadata, err);
     if (err->reason != HC_ENTRY_NOT_FOUND && err->reason != HC_REVISION_NOT_FOUND)
         return -1;
-    (void)hc_fail(err, HC_BAD_HUB_REPLY, "it has not a file that it lists");
+    (void)hc_fail(err, HC_BAD_HUB_REPLY, "it lacks a file that it lists");
     return hc_hub_request_fail(request, err);
 }
 

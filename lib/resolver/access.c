@@ -110,7 +110,7 @@ static bool access_is_recorded_as_public(const struct hc_resolution *resolution)
     return (resolver->policy.offline
                 ? hc_visibility_find_last(resolver->cache, &resolution->repo)
                 : hc_visibility_find(resolver->cache, &resolution->repo,
-                                     hc_resolution_now_ms())) == HC_VISIBILITY_PUBLIC;
+                                     hc_epoch_ms())) == HC_VISIBILITY_PUBLIC;
 }
 
 /* ---- the Hub ----------------------------------------------------------------------- */

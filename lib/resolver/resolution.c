@@ -11,7 +11,6 @@
 #include <hub/access.h>
 
 #include <string.h>
-#include <time.h>
 
 enum { NS_PER_MS = 1000 * 1000 };
 
@@ -56,14 +55,6 @@ static void resolution_reset_reuse(const struct hc_resolution *resolution)
         *resolution->options->reuse = (struct hc_reuse){0};
 }
 
-int64_t hc_resolution_now_ms(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* An answer by this ref may be given again while the ref is known and fresh. */
 static void resolution_reuse_ref(const struct hc_resolution *resolution,
                                  const struct hc_ref *ref)
@@ -75,7 +66,7 @@ static void resolution_reuse_ref(const struct hc_resolution *resolution,
     if (!reuse || !resolution->may_ask_hub)
         return;
     left_ms = hc_policy_fresh_left_ms(&resolution->resolver->policy, resolution->options,
-                                      ref->confirmed_ms, hc_resolution_now_ms());
+                                      ref->confirmed_ms, hc_epoch_ms());
     hc_reuse_limit(reuse, hc_monotonic_ns() + left_ms * NS_PER_MS);
 }
 
@@ -108,7 +99,7 @@ int hc_resolution_read_ref(const struct hc_resolution *resolution,
         is_usable =
             found == 1 && (!resolution->may_ask_hub ||
                            hc_policy_is_fresh(&resolver->policy, resolution->options,
-                                              ref.confirmed_ms, hc_resolution_now_ms()));
+                                              ref.confirmed_ms, hc_epoch_ms()));
     /* On a volume that cannot be written to, the ref still names the lost commit. */
     if (resolution->is_ref_lost && strcmp(ref.commit, resolution->ref_commit) == 0)
         is_usable = false;
@@ -207,7 +198,7 @@ static void resolution_record_visibility(struct hc_resolution *resolution,
     resolution->credentials.hub_only = hc_visibility_is_restricted(visibility);
     hc_resolution_note_access(resolution, visibility);
     hc_visibility_update(resolution->resolver->cache, &resolution->repo, visibility,
-                         hc_resolution_now_ms());
+                         hc_epoch_ms());
 }
 
 /*
@@ -433,9 +424,8 @@ static int resolution_read_cache(struct hc_resolution *resolution, bool *is_old,
 
     *is_old = false;
     if (resolution_has_mirrors(resolution))
-        resolution->visibility =
-            hc_visibility_find(resolution->resolver->cache, &resolution->repo,
-                               hc_resolution_now_ms());
+        resolution->visibility = hc_visibility_find(resolution->resolver->cache,
+                                                    &resolution->repo, hc_epoch_ms());
     resolution->credentials.hub_only =
         hc_visibility_is_restricted(resolution->visibility);
     if (resolution->is_commit)

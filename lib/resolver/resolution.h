@@ -136,9 +136,6 @@ int hc_resolution_write_ref(const struct hc_resolution *resolution, struct hc_er
 struct hc_hub_credentials hc_resolution_credentials(struct hc_resolution *resolution,
                                                     const char *revision);
 
-/* Milliseconds since the epoch, by which refs and records are fresh or not. */
-int64_t hc_resolution_now_ms(void);
-
 /* Takes in a failure that may be the Hub's refusal of the repo. */
 void hc_resolution_note_refusal(struct hc_resolution *resolution,
                                 const struct hc_error *err);
