@@ -32,6 +32,7 @@ LARGE, LARGE_SIZE = "large.safetensors", 4 * MIB
 MISSES, MISS_SIZE = 8, 6 * MIB  # repos, and the size of the file of each
 ISSUER, AUDIENCE = "https://issuer.example", "hubcache"
 THREADS = 12
+AT_ONCE = 300  # calls at the start
 FAULT_S, ROTATION_S = 8, 15  # how long a fault and the time without one take, and files last
 DEADLINE = 25  # of a call, in seconds
 SAMPLES = 180  # at least, if the run is shorter than half an hour
@@ -246,6 +247,7 @@ class Load:
 
     def __init__(self, options, callers):
         self.callers, self.pause = callers, THREADS / options.rate
+        self.kinds = [row for row in KINDS if not options.only or row[0] in options.only]
         self.outcomes = collections.Counter()
         self.must_end, self.lock = threading.Event(), threading.Lock()
         self.threads = [threading.Thread(target=self.run, args=(random.Random(options.seed + n),))
@@ -254,9 +256,9 @@ class Load:
             thread.start()
 
     def run(self, draw):
-        weights = [often for _, often, _ in KINDS]
+        weights = [often for _, often, _ in self.kinds]
         while not self.must_end.wait(self.pause * (0.5 + draw.random())):
-            kind = draw.choices(KINDS, weights)[0][0]
+            kind = draw.choices(self.kinds, weights)[0][0]
             try:
                 outcome = getattr(self.callers, kind)(draw) or "ok"
             except grpc.RpcError as error:
@@ -349,7 +351,7 @@ def outcome_rows(outcomes):
     by_kind = collections.defaultdict(list)
     for (kind, outcome), count in sorted(outcomes.items()):
         by_kind[kind].append(f"{outcome} {count}")
-    return [[kind, ", ".join(by_kind[kind])] for kind, _, _ in KINDS]
+    return [[kind, ", ".join(by_kind[kind])] for kind, _, _ in KINDS if by_kind[kind]]
 
 
 def server_end(server):
@@ -398,9 +400,20 @@ def serve(options, hub, folder, credentials):
     return server
 
 
+def start_all_threads(server, hub):
+    """hubcached starts threads as it needs them: more misses at once than there are workers."""
+    hub.rule("delay", number=300)
+    calls = [server.start("ResolveFile", repo_id=f"bench/first-{number}", filename="x")
+             for number in range(AT_ONCE)]
+    for call in calls:
+        call.exception()
+    hub.clear_rules()
+
+
 def run(options, hub, folder):
     credentials = Credentials(folder)
     server = serve(options, hub, folder, credentials)
+    start_all_threads(server, hub)
     pid = server.process.pid
     load = Load(options, Callers(options, hub, server, credentials))
     samples, faults, must_end = Samples(pid), Faults(hub, options.seed), threading.Event()
@@ -447,6 +460,8 @@ def main():
     parser = argparse.ArgumentParser(prog="tests/bench/run soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--rate", type=float, default=40, help="calls a second")
+    parser.add_argument("--only", type=lambda text: text.split(","), metavar="KIND,...",
+                        help="of " + ", ".join(kind for kind, *_ in KINDS))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--server", type=server_named, metavar="PATH", help="a hubcached",
                         default=("hubcached", world.program("hubcached")))
