@@ -22,6 +22,7 @@
 #ifndef HC_SERVER_AUTH_H
 #define HC_SERVER_AUTH_H
 
+#include "auth_settings.h"
 #include "caller.h"
 
 #include <stdbool.h>
@@ -29,25 +30,6 @@
 
 struct hc_auth;
 struct hc_rpc_call;
-
-/* Of the options; all texts Optional. */
-struct hc_auth_settings {
-    char *mode; /* "none": the operator says that there is no way */
-    char *tokens_file;
-    char *jwt_issuer, *jwt_audience, *jwt_keys; /* all of them, or none */
-    char *jwt_keys_ca, *jwt_keys_token_file;
-    bool is_required;
-};
-
-/* Whether any way to check a token is configured. */
-bool hc_auth_settings_have_tokens(const struct hc_auth_settings *settings);
-
-/*
- * INVALID_OPTIONS: settings that contradict each other. `knows_peers`: there are unix
- * sockets, or clients that show certificates.
- */
-int hc_auth_settings_check(const struct hc_auth_settings *settings, bool knows_peers,
-                           struct hc_error *err);
 
 /* Reads the files. `settings` is borrowed. INVALID_OPTIONS names a wrong file. */
 struct hc_auth *hc_auth_open(const struct hc_auth_settings *settings,
@@ -57,13 +39,6 @@ HC_DEFINE_AUTO(hc_auth, hc_auth_close)
 
 /* Asks the URL of keys, if there is one, and starts the thread that looks at files. */
 int hc_auth_start(struct hc_auth *auth, struct hc_error *err);
-
-/*
- * Logs a warning if any client that reaches the listener may call, and the operator has
- * not said so; of HTTP, if tokens can pass over it in clear text. `address` is as
- * hubcached announces it; loopback and unix sockets are fine.
- */
-void hc_auth_warn_of_listener(const struct hc_auth *auth, const char *address);
 
 /* What that thread does every two seconds. */
 void hc_auth_look(struct hc_auth *auth);

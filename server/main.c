@@ -25,6 +25,7 @@
 #include "log.h"
 #include "metrics.h"
 #include "options.h"
+#include "process_end.h"
 #include "reload.h"
 #include "request_log.h"
 #include "rpc.h"
@@ -47,7 +48,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/signalfd.h>
 
@@ -58,19 +58,8 @@ enum {
     PROBE_EVERY_MS = 2000, /* the volume */
     PROBE_HANGS_MS = 5000,
     TEND_EVERY_MS = 1000,
-    FLUSH_MS = 1000, /* for the last answers to go out, and for connections to close */
-    EXIT_AFTER_MS = 5000, /* the grace period, even if a thread hangs */
-    LIBRARY_MS = 1000     /* for gRPC's library to close */
-};
-
-/*
- * When the process ends although it hangs, and how: before every part is closed that is
- * a failure, afterwards `status` is what main() returns. The main thread writes both, the
- * thread that ends the process reads them.
- */
-struct process_end {
-    atomic_int_least64_t ms;
-    atomic_int status; /* -1: a part is open */
+    FLUSH_MS = 1000,  /* for the last answers to go out, and for connections to close */
+    LIBRARY_MS = 1000 /* for gRPC's library to close */
 };
 
 /*
@@ -81,7 +70,7 @@ struct process_end {
 struct server {
     const struct hc_options *options;
     int signals; /* a descriptor; main() closes it */
-    struct process_end *end;
+    struct hc_process_end *end;
     struct hc_strings bound;
     struct hc_auth *auth;
     struct hc_tls *tls;
@@ -242,38 +231,6 @@ static bool server_serve(const struct server *server)
 }
 
 /*
- * A thread that waits for a volume or for the Hub cannot be ended: pthread_cancel() would
- * leave locks behind. So the process ends, without the closing of its parts.
- */
-static void *process_end_in_time(void *ctx)
-{
-    struct process_end *end = ctx;
-    int status;
-
-    while (hc_monotonic_ms() < atomic_load(&end->ms))
-        (void)poll(NULL, 0, 100);
-    status = atomic_load(&end->status);
-    if (status >= 0)
-        _exit(status);
-    HC_LOG(HC_LOG_ERROR, "ended while a thread hangs",
-           HC_NUMBER("after_ms", EXIT_AFTER_MS));
-    hc_log_stop();
-    _exit(EXIT_FAILURE);
-}
-
-/* Starts the thread that ends the process at `end->ms`, which may be moved meanwhile. */
-static void process_bound_life(struct process_end *end)
-{
-    pthread_t thread;
-
-    if (pthread_create(&thread, NULL, process_end_in_time, end) == 0)
-        (void)pthread_detach(thread);
-    else
-        HC_LOG(HC_LOG_WARN, "no thread to bound the end",
-               HC_NUMBER("within_ms", EXIT_AFTER_MS));
-}
-
-/*
  * Calls that do not finish within the grace period are answered before their connections
  * close. gRPC then announces the end to the clients (HTTP/2's GOAWAY, RFC 9113, 6.8),
  * which close the connections: if a connection breaks, its client cannot know whether its
@@ -288,8 +245,7 @@ static void server_stop_serving(const struct server *server)
 
     HC_LOG(HC_LOG_INFO, "stopping", HC_NUMBER("grace_ms", grace_ms));
     (void)signal(SIGHUP, SIG_IGN); /* now only one more signal of the others counts */
-    atomic_store(&server->end->ms, hc_monotonic_ms() + bound_ms + EXIT_AFTER_MS);
-    process_bound_life(server->end);
+    hc_process_end_start(server->end, bound_ms + HC_PROCESS_END_MS);
     hc_health_service_stop(server->health);
     hc_http_stop(server->http);
     hc_server_status_stop(server->status);
@@ -297,7 +253,7 @@ static void server_stop_serving(const struct server *server)
     hc_rpc_stop(server->rpc);
     if (await_signal(server->signals, hc_rpc_drained_fd(server->rpc), grace_ms) != 0)
         HC_LOG(HC_LOG_WARN, "stopping at once", HC_NUMBER("grace_ms", 0));
-    atomic_store(&server->end->ms, hc_monotonic_ms() + EXIT_AFTER_MS);
+    hc_process_end_move(server->end, HC_PROCESS_END_MS);
     cut = hc_rpc_end_calls(server->rpc);
     if (cut > 0)
         HC_LOG(HC_LOG_WARN, "calls cut", HC_NUMBER("calls", cut));
@@ -488,8 +444,8 @@ static void server_announce(const struct server *server)
     bool is_mutual = server->tls && hc_tls_clients(server->tls) == HC_TLS_ALL_CLIENTS;
 
     for (size_t i = 0; i < bound->count; i++) {
-        if (!is_mutual)
-            hc_auth_warn_of_listener(server->auth, bound->items[i]);
+        hc_auth_settings_warn_of_listener(&server->options->auth, bound->items[i],
+                                          is_mutual);
         (void)printf("listening %s\n", bound->items[i]);
         HC_LOG(HC_LOG_INFO, "listening", HC_TEXT("address", bound->items[i]));
     }
@@ -498,7 +454,7 @@ static void server_announce(const struct server *server)
 
 /* The whole life of the server; -1 also when a dead listener ended it. */
 static int server_run(const struct hc_options *options, int signals,
-                      struct process_end *end, struct hc_error *err)
+                      struct hc_process_end *end, struct hc_error *err)
 {
     HC_AUTO_VALUE(server) server = {.options = options, .signals = signals, .end = end};
     bool is_well;
@@ -516,12 +472,13 @@ static int server_run(const struct hc_options *options, int signals,
 }
 
 /* The last step: nothing of hubcached's own is open. `status`: what main() returns. */
-static void library_close_in_time(struct process_end *end, int status)
+static void library_close_in_time(struct hc_process_end *end, int status)
 {
-    atomic_store(&end->status, status);
-    atomic_store(&end->ms, hc_monotonic_ms() + LIBRARY_MS);
+    hc_process_end_set_status(end, status);
+    hc_process_end_move(end, LIBRARY_MS);
     hc_rpc_library_close();
-    atomic_store(&end->ms, INT64_MAX); /* a sanitizer looks for leaks in its own time */
+    /* A sanitizer looks for leaks in its own time. */
+    hc_process_end_move(end, HC_NO_DEADLINE);
 }
 
 static int program_fail(const struct hc_error *err, int status)
@@ -535,7 +492,7 @@ static int program_fail(const struct hc_error *err, int status)
 
 /* Returns the exit status. */
 static int program_run(const struct hc_options *options, int signals,
-                       struct process_end *end)
+                       struct hc_process_end *end)
 {
     struct hc_error err;
 
@@ -581,7 +538,7 @@ static void sandbox_enter(const struct hc_options *options)
 
 int main(int argc, char **argv)
 {
-    static struct process_end end = {.status = -1}; /* its thread outlives every scope */
+    static struct hc_process_end end = {.status = -1};
     HC_AUTO_VALUE(hc_options) options;
     HC_AUTO_CLOSE int signals = -1;
     struct hc_error err;

@@ -410,6 +410,22 @@ static void a_wrong_certificate_changes_nothing_and_is_logged(void **state)
     cert_free(other);
 }
 
+/* The certificates of gRPC's clients do not protect the tokens of the page's readers. */
+static void tokens_for_the_status_page_in_clear_text_are_warned_of(void **state)
+{
+    struct tls_world *f = *state;
+    HC_AUTO_FREE char *clients = temp_dir_path(f->world->dir, "clients.crt");
+    HC_AUTO_FREE char *tokens = temp_dir_path(f->world->dir, "tokens");
+    HC_AUTO_FREE char *log = NULL;
+
+    temp_dir_write(f->world->dir, "clients.crt", f->ca);
+    temp_dir_write(f->world->dir, "tokens", "alice sha256:" ALICE "\n");
+    serve(f, (const char *const[]){"--tls-client-ca", clients, "--auth-tokens", tokens,
+                                   "--http-listen", "0.0.0.0:0", NULL});
+    log = world_log(f->world);
+    assert_non_null(strstr(log, "tokens for the status page pass in clear text"));
+}
+
 /* --- the start -----------------------------------------------------------------------
  */
 
@@ -498,6 +514,9 @@ int main(void)
                                         tls_setup, tls_teardown),
         cmocka_unit_test_setup_teardown(a_wrong_certificate_changes_nothing_and_is_logged,
                                         tls_setup, tls_teardown),
+        cmocka_unit_test_setup_teardown(
+            tokens_for_the_status_page_in_clear_text_are_warned_of, tls_setup,
+            tls_teardown),
         cmocka_unit_test_setup_teardown(a_wrong_certificate_stops_the_start, tls_setup,
                                         tls_teardown),
         cmocka_unit_test_setup_teardown(clear_text_for_other_machines_must_be_allowed,
