@@ -431,6 +431,7 @@ static int auth_identify_token(struct hc_auth *auth,
 {
     struct shown_token token = {.text = "", .now_s = now_s};
     char address[HC_RPC_PEER_MAX] = "";
+    struct hc_keyed_hash of_peer;
     int recalled;
 
     if (credential_token(credential, &token.text, &token.size, err) < 0)
@@ -440,7 +441,8 @@ static int auth_identify_token(struct hc_auth *auth,
         return recalled;
     if (auth->jwt && credential->call)
         hc_rpc_call_peer(credential->call, address);
-    token.peer = hc_hash_bytes(HC_HASH_START, address, strlen(address));
+    of_peer = hc_keyed_hash_of(address);
+    memcpy(&token.peer, of_peer.bytes, sizeof token.peer);
     return auth_check_token(auth, &token, caller, err);
 }
 

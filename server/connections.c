@@ -14,7 +14,6 @@
 #include "connections.h"
 
 #include <base/cancellation.h>
-#include <base/hash.h>
 
 #include <fcntl.h>
 #include <linux/tcp.h>
@@ -37,9 +36,9 @@ enum {
 enum { PEER_NONE = -3, PEER_MIXED = -2, PEER_TCP = -1 };
 
 struct connection {
-    ino_t inode;      /* of its socket; 0: no connection has this number */
-    int64_t peer;     /* the number's, also when no connection has it */
-    uint64_t address; /* a hash of where the connection comes from; 0: a unix socket's */
+    ino_t inode;              /* of its socket; 0: no connection has this number */
+    int64_t peer;             /* the number's, also when no connection has it */
+    struct sockaddr_in6 from; /* AF_UNSPEC: a unix socket */
     unsigned abandoned, abandoned_epoch;
     int64_t silent_since_ms; /* 0: it has sent the preface, or need not */
 };
@@ -187,31 +186,32 @@ static int64_t socket_peer(int fd)
     return credentials.uid;
 }
 
-static uint64_t address_hash(const struct in6_addr *address, in_port_t port)
+/* As an address of IPv6; AF_UNSPEC: the socket has no such address, or is closed. */
+static struct sockaddr_in6 socket_address(int fd)
 {
-    uint64_t hash = hc_hash_bytes(HC_HASH_START, address, sizeof *address);
-
-    hash = hc_hash_bytes(hash, &port, sizeof port);
-    return hash != 0 ? hash : 1;
-}
-
-/* 0: it has no such address, or is closed. */
-static uint64_t socket_address_hash(int fd)
-{
-    struct sockaddr_in6 ipv6 = {.sin6_family = AF_UNSPEC};
-    socklen_t size = sizeof ipv6;
-    struct in6_addr mapped = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
+    const struct sockaddr_in6 none = {.sin6_family = AF_UNSPEC};
+    struct sockaddr_in6 from = none;
+    struct sockaddr_in6 mapped = {.sin6_family = AF_INET6,
+                                  .sin6_addr.s6_addr = {[10] = 0xff, [11] = 0xff}};
+    socklen_t size = sizeof from;
     struct sockaddr_in ipv4;
 
-    if (getpeername(fd, (struct sockaddr *)&ipv6, &size) < 0)
-        return 0;
-    if (ipv6.sin6_family == AF_INET6)
-        return address_hash(&ipv6.sin6_addr, ipv6.sin6_port);
-    if (ipv6.sin6_family != AF_INET)
-        return 0;
-    memcpy(&ipv4, &ipv6, sizeof ipv4);
-    memcpy(mapped.s6_addr + 12, &ipv4.sin_addr, sizeof ipv4.sin_addr);
-    return address_hash(&mapped, ipv4.sin_port);
+    if (getpeername(fd, (struct sockaddr *)&from, &size) < 0)
+        return none;
+    if (from.sin6_family != AF_INET)
+        return from.sin6_family == AF_INET6 ? from : none;
+    memcpy(&ipv4, &from, sizeof ipv4);
+    memcpy(mapped.sin6_addr.s6_addr + 12, &ipv4.sin_addr, sizeof ipv4.sin_addr);
+    mapped.sin6_port = ipv4.sin_port;
+    return mapped;
+}
+
+static bool address_is_same(const struct sockaddr_in6 *address,
+                            const struct sockaddr_in6 *other)
+{
+    return address->sin6_family == other->sin6_family &&
+           address->sin6_port == other->sin6_port &&
+           memcmp(&address->sin6_addr, &other->sin6_addr, sizeof other->sin6_addr) == 0;
 }
 
 /* --- public --------------------------------------------------------------------------
@@ -252,7 +252,7 @@ bool hc_connections_add(struct hc_connections *all, int *fd, unsigned *open)
     connection = &all->shared.items[*fd];
     all->shared.open += connection->inode == 0;
     connection->inode = socket_inode(*fd);
-    connection->address = socket_address_hash(*fd);
+    connection->from = socket_address(*fd);
     connection->abandoned = 0;
     connection->silent_since_ms = peer == PEER_TCP ? hc_monotonic_ms() : 0;
     *open = all->shared.open;
@@ -277,13 +277,12 @@ bool hc_connections_uid(struct hc_connections *all, int fd, uid_t *uid)
 
 int hc_connections_find(struct hc_connections *all, const struct sockaddr_in6 *from)
 {
-    uint64_t address = address_hash(&from->sin6_addr, from->sin6_port);
     HC_LOCKED(&all->shared.lock);
 
     for (size_t fd = 0; fd < all->shared.room; fd++) {
         const struct connection *connection = &all->shared.items[fd];
 
-        if (connection->inode && connection->address == address)
+        if (connection->inode && address_is_same(&connection->from, from))
             return (int)fd;
     }
     return -1;
