@@ -62,6 +62,15 @@ static void name_keep_first(char first[HC_CALLER_NAME_MAX + 1], const char *name
         (void)stpcpy(first, name);
 }
 
+/*
+ * Of a DNS name or an e-mail address. An authority that signs these for a client need not
+ * let it have URIs, so neither may read like one.
+ */
+static bool name_may_be_uri(const char *name)
+{
+    return strpbrk(name, ":/") != NULL;
+}
+
 static int names_add(struct certificate_names *names, const GENERAL_NAME *name,
                      struct hc_certificate_result *result)
 {
@@ -74,6 +83,9 @@ static int names_add(struct certificate_names *names, const GENERAL_NAME *name,
     if (!name_copy(value, text))
         return certificate_refuse(result, "a name of the certificate is empty, longer "
                                           "than 512 bytes, or not printable ASCII");
+    if (kind != GEN_URI && name_may_be_uri(text))
+        return certificate_refuse(result, "a DNS name or e-mail address of the "
+                                          "certificate has a colon or a slash");
     if (kind == GEN_URI) {
         name_keep_first(names->uri, text);
         names->uris++;

@@ -211,6 +211,14 @@ static bool hub_has_endpoint_of(const struct hc_hub *hub, const char *url)
     return false;
 }
 
+static enum hc_hub_host request_host(const struct hc_hub_request *request,
+                                     bool is_configured)
+{
+    if (!is_configured)
+        return HC_HUB_STORAGE;
+    return request->is_trusted ? HC_HUB_ENDPOINT : HC_HUB_MIRROR;
+}
+
 /* One exchange, with or without the token; as request_follow_redirect(). */
 static int request_hop(struct hc_hub_request *request, struct hc_error *err)
 {
@@ -227,9 +235,7 @@ static int request_hop(struct hc_hub_request *request, struct hc_error *err)
     request->http.token =
         is_home && request->is_trusted ? request->credentials->token : NULL;
     is_configured = is_home || hub_has_endpoint_of(request->hub, request->http.url);
-    request->host = !is_configured        ? HC_HUB_STORAGE
-                    : request->is_trusted ? HC_HUB_ENDPOINT
-                                          : HC_HUB_MIRROR;
+    request->host = request_host(request, is_configured);
     request->http.is_redirect_target = !is_configured;
     request->http.traceparent = is_configured ? request->credentials->traceparent : NULL;
     exchanged = request_exchange(request, host, err);

@@ -522,7 +522,7 @@ int hc_resolve_files_cached(struct hc_resolver *resolver,
 void hc_files_confirm(struct hc_resolver *resolver,
                       const struct hc_files_request *request)
 {
-    struct hc_files files;
+    struct hc_files files = {0};
     struct hc_error ignored;
     HC_AUTO_VALUE(files_resolution)
     self = {.resolution = {.resolver = resolver, .is_confirmation = true},

@@ -133,6 +133,21 @@ static void what_is_no_spiffe_id_is_refused(void **state)
                    "SPIFFE id");
 }
 
+static void names_of_other_kinds_that_read_like_uris_are_refused(void **state)
+{
+    static const struct cert_name names[] = {
+        {.kind = CERT_DNS, .text = "spiffe://td/ns/ml/sa/train"},
+        {.kind = CERT_DNS, .text = "system:serviceaccount:ml:train"},
+        {.kind = CERT_DNS, .text = "a.test/x"},
+        {.kind = CERT_EMAIL, .text = "spiffe://td/a@b.test"},
+        {.kind = CERT_EMAIL, .text = "uid:0"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        assert_refused(&(struct cert_wish){.names = {names[i]}}, "colon or a slash");
+}
+
 static void names_with_bytes_that_are_not_printable_are_refused(void **state)
 {
     static const struct cert_name names[] = {
@@ -208,6 +223,7 @@ int main(void)
         cmocka_unit_test(the_first_name_of_the_best_kind_is_the_callers),
         cmocka_unit_test(the_groups_are_trust_domain_and_namespace),
         cmocka_unit_test(what_is_no_spiffe_id_is_refused),
+        cmocka_unit_test(names_of_other_kinds_that_read_like_uris_are_refused),
         cmocka_unit_test(names_with_bytes_that_are_not_printable_are_refused),
         cmocka_unit_test(a_certificate_without_such_a_name_names_no_caller),
         cmocka_unit_test(a_certificate_ends),
