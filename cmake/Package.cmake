@@ -32,6 +32,14 @@ function(hc_package name)
     target_sources(lib${name} PUBLIC FILE_SET HEADERS
         BASE_DIRS ${ARG_HEADER_DIRS} FILES ${ARG_HEADERS})
 
+    # No program of this tree would miss a header that is not installed.
+    list(GET ARG_HEADER_DIRS 0 own)
+    file(GLOB_RECURSE missing RELATIVE "${CMAKE_CURRENT_SOURCE_DIR}" "${own}/*.h")
+    list(REMOVE_ITEM missing ${ARG_HEADERS})
+    if(missing)
+        message(FATAL_ERROR "the package ${name} lacks the headers ${missing}")
+    endif()
+
     # A CMake before 3.23 knows no file sets, and takes the include directory.
     install(TARGETS lib${name} EXPORT ${name} FILE_SET HEADERS
         LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
