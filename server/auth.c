@@ -20,7 +20,6 @@
 
 #include <base/cancellation.h>
 #include <base/error.h>
-#include <base/hash.h>
 #include <base/text.h>
 
 #include <openssl/crypto.h>
@@ -337,7 +336,7 @@ struct shown_token {
     size_t size;
     struct hc_credential_hash hash;
     int64_t now_s;
-    uint64_t peer; /* a hash of the address that it comes from; 0: not known */
+    uint64_t peer; /* as hc_forgeries_peer() has it; 0: not known */
 };
 
 /* The lock is held here and in the functions up to auth_decide(). */
@@ -431,7 +430,6 @@ static int auth_identify_token(struct hc_auth *auth,
 {
     struct shown_token token = {.text = "", .now_s = now_s};
     char address[HC_RPC_PEER_MAX] = "";
-    struct hc_keyed_hash of_peer;
     int recalled;
 
     if (credential_token(credential, &token.text, &token.size, err) < 0)
@@ -441,8 +439,7 @@ static int auth_identify_token(struct hc_auth *auth,
         return recalled;
     if (auth->jwt && credential->call)
         hc_rpc_call_peer(credential->call, address);
-    of_peer = hc_keyed_hash_of(address);
-    memcpy(&token.peer, of_peer.bytes, sizeof token.peer);
+    token.peer = hc_forgeries_peer(address);
     return auth_check_token(auth, &token, caller, err);
 }
 

@@ -5,11 +5,30 @@
  */
 #include "forgeries.h"
 
+#include <base/hash.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stddef.h>
+#include <string.h>
+
+enum { NETWORK_BYTES = 8 };
 
 static bool bucket_is_empty(const struct hc_bucket *bucket, int64_t now_ms)
 {
     return hc_bucket_wait_ms(bucket, 1, now_ms) > 0;
+}
+
+uint64_t hc_forgeries_peer(const char *address)
+{
+    struct hc_keyed_hash hash = hc_keyed_hash_of(address);
+    struct in6_addr ipv6;
+    uint64_t peer;
+
+    if (inet_pton(AF_INET6, address, &ipv6) == 1 && !IN6_IS_ADDR_V4MAPPED(&ipv6))
+        hash = hc_keyed_hash_of_bytes(&ipv6, NETWORK_BYTES);
+    memcpy(&peer, hash.bytes, sizeof peer);
+    return peer;
 }
 
 bool hc_forgeries_are_many(const struct hc_forgeries *forgeries, uint64_t peer,

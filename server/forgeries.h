@@ -28,7 +28,14 @@ struct hc_forgeries {
     } peers[HC_FORGERIES_PEERS]; /* by the hash; peers of one place displace each other */
 };
 
-/* Whether that peer, a hash, has to wait before its next signature is checked. */
+/*
+ * The peer at an address, for the functions below: a keyed hash, so that no client can
+ * take the place of another one. The addresses of a network of IPv6 (64 bits) are one
+ * peer, for a host may have all of them. 0 for "".
+ */
+uint64_t hc_forgeries_peer(const char *address);
+
+/* Whether that peer has to wait before its next signature is checked. */
 bool hc_forgeries_are_many(const struct hc_forgeries *forgeries, uint64_t peer,
                            int64_t now_ms);
 

@@ -55,12 +55,26 @@ static void all_peers_together_are_limited(void **state)
         hc_forgeries_are_many(&forgeries, 12345678, NOW_MS + HC_FORGERIES_WAIT_MS));
 }
 
+static void a_network_of_ipv6_is_one_peer(void **state)
+{
+    uint64_t peer = hc_forgeries_peer("2001:db8:0:1::1");
+
+    (void)state;
+    assert_true(hc_forgeries_peer("2001:db8:0:1:ffff::2") == peer);
+    assert_true(hc_forgeries_peer("2001:db8:0:2::1") != peer);
+    assert_true(hc_forgeries_peer("::ffff:10.0.0.1") !=
+                hc_forgeries_peer("::ffff:10.0.0.2"));
+    assert_true(hc_forgeries_peer("10.0.0.1") != hc_forgeries_peer("10.0.0.2"));
+    assert_true(hc_forgeries_peer("") == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_peer_that_forges_waits_and_the_others_do_not),
         cmocka_unit_test(a_peer_of_the_same_place_does_not_wait),
         cmocka_unit_test(all_peers_together_are_limited),
+        cmocka_unit_test(a_network_of_ipv6_is_one_peer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
