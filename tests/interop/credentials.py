@@ -1,21 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Certificates and JSON Web Tokens, made by the program openssl: right ones and wrong ones."""
+"""JSON Web Tokens, right ones and wrong ones, and the files of certificates, over pki.py."""
 
-import base64
 import hashlib
 import hmac
 import json
-import pathlib
-import subprocess
 import time
+
+import pki
 
 ISSUER = "https://issuer.example"
 AUDIENCE = "hubcache"
-
-
-def _openssl(*words, given=None):
-    return subprocess.run(["openssl", *map(str, words)], input=given, check=True,
-                          capture_output=True).stdout
 
 
 def token_line(name, token, *groups):
@@ -23,28 +17,17 @@ def token_line(name, token, *groups):
     return " ".join([name, "sha256:" + hashlib.sha256(token.encode()).hexdigest(), *groups]) + "\n"
 
 
-def _base64url(data):
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-class SigningKey:
+class SigningKey(pki.TokenKey):
     """An RSA key of an issuer of tokens."""
 
     def __init__(self, folder, kid):
-        self.kid = kid
-        self.path = pathlib.Path(folder, kid + ".pem")
-        _openssl("genrsa", "-out", self.path, 2048)
-        modulus = _openssl("rsa", "-in", self.path, "-noout", "-modulus")
-        self.jwk = {"kty": "RSA", "kid": kid, "use": "sig", "alg": "RS256", "e": "AQAB",
-                    "n": _base64url(bytes.fromhex(modulus.decode().strip().partition("=")[2]))}
-        self.public_pem = _openssl("rsa", "-in", self.path, "-pubout")
-
-    def sign(self, text):
-        return _openssl("dgst", "-sha256", "-sign", self.path, given=text)
+        super().__init__(folder, kid, "RS256")
+        self.jwk = self.public()
+        self.public_pem = pki.openssl("rsa", "-in", self.path, "-pubout")
 
 
 def key_set(*keys):
-    return json.dumps({"keys": [key.jwk for key in keys]})
+    return pki.key_set(*keys).decode()
 
 
 def claims(**changes):
@@ -58,9 +41,9 @@ def claims(**changes):
 def jwt(key, body=None, *, signature=None, **head):
     """A token; `signature` makes other ones than the key does. The head may be changed, too."""
     head = {"alg": "RS256", "typ": "JWT", "kid": key.kid} | head
-    text = ".".join(_base64url(json.dumps(part).encode())
+    text = ".".join(pki.base64url(json.dumps(part).encode())
                     for part in (head, claims() if body is None else body)).encode()
-    return f"{text.decode()}.{_base64url((signature or key.sign)(text))}"
+    return f"{text.decode()}.{pki.base64url((signature or key.signature)(text))}"
 
 
 def hs256(secret):
@@ -69,24 +52,12 @@ def hs256(secret):
 
 
 class Authority:
-    """Issues certificates for servers and for clients."""
+    """Issues certificates for servers and for clients, as files."""
 
     def __init__(self, folder, name):
-        self.folder = pathlib.Path(folder)
-        self.name = name
-        self.cert = self.folder / f"{name}.crt"
-        self.key = self.folder / f"{name}.key"
-        _openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc",
-                 "-keyout", self.key, "-out", self.cert, "-days", 2, "-subj", f"/CN={name}",
-                 "-addext", "keyUsage=critical,keyCertSign")
+        self.signer = pki.Authority(folder, name)
+        self.cert = self.signer.path
 
     def issue(self, name, san, days=1):
         """The paths of a certificate and its key; of one that has expired with negative days."""
-        cert, key, request, extensions = (self.folder / f"{self.name}-{name}.{kind}"
-                                          for kind in ("crt", "key", "csr", "ext"))
-        _openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc",
-                 "-keyout", key, "-out", request, "-subj", f"/CN={name}")
-        extensions.write_text(f"subjectAltName={san}\nextendedKeyUsage=serverAuth,clientAuth\n")
-        _openssl("x509", "-req", "-in", request, "-CA", self.cert, "-CAkey", self.key,
-                 "-CAcreateserial", "-days", days, "-extfile", extensions, "-out", cert)
-        return cert, key
+        return self.signer.issue(san, "-days", days).put(self.signer.folder, name)

@@ -109,13 +109,14 @@ class TokenKey:
                    "n": base64url(bytes.fromhex(text.strip().partition("=")[2]))}
         return key | {"kid": self.kid, "alg": self.alg, "use": "sig"}
 
+    def signature(self, text):
+        signature = openssl("dgst", "-sha256", "-sign", self.path, data=text)
+        return raw_signature(signature) if self.alg == "ES256" else signature
+
     def sign(self, **claims):
         head = {"alg": self.alg, "kid": self.kid, "typ": "JWT"}
         text = ".".join(base64url(json.dumps(part).encode()) for part in (head, claims))
-        signature = openssl("dgst", "-sha256", "-sign", self.path, data=text.encode())
-        if self.alg == "ES256":
-            signature = raw_signature(signature)
-        return f"{text}.{base64url(signature)}"
+        return f"{text}.{base64url(self.signature(text.encode()))}"
 
 
 def raw_signature(der):
