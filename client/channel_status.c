@@ -135,23 +135,22 @@ static enum hc_reason reason_of_status_code(int code)
 static const struct {
     const char *text, *meaning;
 } tls_failures[] = {
-    {"is not in peer certificate", "its certificate is for another name: use a name that "
-                                   "it has as the address, or give "
-                                   "one as the TLS server name"},
+    {"is not in peer certificate",
+     "its certificate is for another name: use a name that it has as the address, or "
+     "give one as the TLS server name"},
     {"certificate verify failed",
      "its certificate is signed by no authority that is trusted here (a private one has "
-     "to "
-     "be named as the TLS CA), or it has expired or is not valid yet"},
+     "to be named as the TLS CA), or it has expired or is not valid yet"},
     {"wrong version number", "it does not speak TLS at this address: ask it without, or "
                              "use the port that has TLS"},
     {"packet length too long", "it does not speak TLS at this address: ask it without, "
                                "or use the port that has TLS"},
     {"empty address list",
-     "this machine has no authorities to trust, unless one is named "
-     "as the TLS CA; or the name has no address"},
-    {"SSL_ERROR_SSL", "the signature of its certificate is not that of the trusted "
-                      "authority of that name, or "
-                      "the two sides have no TLS in common"},
+     "this machine has no authorities to trust, unless one is named as the TLS CA; or "
+     "the name has no address"},
+    {"SSL_ERROR_SSL",
+     "the signature of its certificate is not that of the trusted authority of that "
+     "name, or the two sides have no TLS in common"},
 };
 
 static const char *tls_failure_meaning(const struct hc_channel_status *status)
