@@ -142,6 +142,20 @@ static bool answers_anonymous(struct tls_world *f)
     return answers(f, &(struct rpc_tls){.ca = f->ca});
 }
 
+static void the_audit_log_has_the_address_of_a_client_over_tls(void **state)
+{
+    struct tls_world *f = *state;
+    HC_AUTO_FREE char *path = temp_dir_path(f->world->dir, "audit");
+    HC_AUTO_FREE char *log = NULL;
+    HC_AUTO_FREE char *audit = NULL;
+
+    serve(f, (const char *const[]){"--audit-log", path, NULL});
+    assert_true(answers_anonymous(f));
+    log = world_log(f->world); /* ends the server, and so all lines are written */
+    audit = temp_dir_read(f->world->dir, "audit");
+    assert_non_null(strstr(audit, "\"peer\":\"127.0.0.1\""));
+}
+
 static void over_tcp_only_tls_is_answered(void **state)
 {
     struct tls_world *f = *state;
@@ -498,6 +512,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(over_tcp_only_tls_is_answered, tls_setup,
                                         tls_teardown),
+        cmocka_unit_test_setup_teardown(
+            the_audit_log_has_the_address_of_a_client_over_tls, tls_setup, tls_teardown),
         cmocka_unit_test_setup_teardown(clear_text_gets_no_answer_from_a_tls_listener,
                                         tls_setup, tls_teardown),
         cmocka_unit_test_setup_teardown(tls_to_a_listener_in_clear_text_fails, tls_setup,
