@@ -151,29 +151,10 @@ static void a_unix_socket_shows_its_user(void **state)
     assert_non_null(strstr(log, "\"caller\":\"alice\""));
 }
 
-/* A log that the test reads line by line while the server runs. */
-static FILE *open_log(struct world *world)
-{
-    int ends[2];
-
-    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    world->log_fd = ends[1];
-    return fdopen(ends[0], "r");
-}
-
-/* Reads up to the line that has `text`. */
-static void await_line(FILE *log, const char *text, char *line, int size)
-{
-    do {
-        if (!fgets(line, size, log))
-            fail_msg("no line has '%s'", text);
-    } while (!strstr(line, text));
-}
-
 static void tokens_are_rotated_without_a_failed_call(void **state)
 {
     struct world *world = *state;
-    HC_AUTO_FCLOSE FILE *log = open_log(world);
+    HC_AUTO_FCLOSE FILE *log = world_open_log(world);
     char line[4096];
 
     serve(world, "alice sha256:" ALICE "\n",
@@ -181,11 +162,11 @@ static void tokens_are_rotated_without_a_failed_call(void **state)
     assert_answered(world, "Bearer alice-secret");
     temp_dir_write(world->dir, "tokens",
                    "alice sha256:" ALICE "\nalice sha256:" BOB "\n");
-    await_line(log, "callers' tokens read again", line, sizeof line);
+    log_await_line(log, "callers' tokens read again", line, sizeof line);
     assert_answered(world, "Bearer alice-secret");
     assert_answered(world, "Bearer bob-secret");
     temp_dir_write(world->dir, "tokens", "alice sha256:" BOB "\n");
-    await_line(log, "callers' tokens read again", line, sizeof line);
+    log_await_line(log, "callers' tokens read again", line, sizeof line);
     assert_answered(world, "Bearer bob-secret");
     assert_refused(world, "Bearer alice-secret");
 }
@@ -193,13 +174,13 @@ static void tokens_are_rotated_without_a_failed_call(void **state)
 static void a_wrong_file_changes_nothing_and_is_logged(void **state)
 {
     struct world *world = *state;
-    HC_AUTO_FCLOSE FILE *log = open_log(world);
+    HC_AUTO_FCLOSE FILE *log = world_open_log(world);
     char line[4096];
 
     serve(world, "alice sha256:" ALICE "\n",
           (const char *const[]){"--log-level", "info", NULL});
     temp_dir_write(world->dir, "tokens", "bob sha256:" BOB "\nalice\n");
-    await_line(log, "not read again", line, sizeof line);
+    log_await_line(log, "not read again", line, sizeof line);
     assert_non_null(strstr(line, "/tokens, line 2: "));
     assert_answered(world, "Bearer alice-secret");
     assert_refused(world, "Bearer bob-secret");
@@ -305,17 +286,17 @@ static void keys_at_a_url_are_rotated(void **state)
     HC_AUTO_FREE char *old_header = account_header(old, "k1", "hubcache", 600);
     HC_AUTO_FREE char *fresh_header = account_header(fresh, "k2", "hubcache", 600);
     HC_AUTO_FREE char *url = NULL;
-    HC_AUTO_FCLOSE FILE *log = open_log(world);
+    HC_AUTO_FCLOSE FILE *log = world_open_log(world);
     char line[4096];
 
     assert_true(asprintf(&url, "%s/jwks", raw_server_url(issuer)) > 0);
     answer_with_keys(issuer, old_set);
     serve_with_keys(world, url, "info");
-    await_line(log, "keys of tokens read", line, sizeof line);
+    log_await_line(log, "keys of tokens read", line, sizeof line);
     assert_answered(world, old_header);
     answer_with_keys(issuer, fresh_set);
     assert_refused(world, fresh_header);
-    await_line(log, "keys of tokens read", line, sizeof line);
+    log_await_line(log, "keys of tokens read", line, sizeof line);
     assert_answered(world, fresh_header);
     assert_refused(world, old_header);
     raw_server_stop(issuer);

@@ -198,6 +198,23 @@ int world_await_end(struct world *world)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
+FILE *world_open_log(struct world *world)
+{
+    int ends[2];
+
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    world->log_fd = ends[1];
+    return fdopen(ends[0], "r");
+}
+
+void log_await_line(FILE *log, const char *text, char *line, int size)
+{
+    do {
+        if (!fgets(line, size, log))
+            fail_msg("no line has '%s'", text);
+    } while (!strstr(line, text));
+}
+
 char *world_log(struct world *world)
 {
     if (world->server > 0) {

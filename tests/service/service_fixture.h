@@ -11,6 +11,7 @@
 #include "test_hub.h"
 
 #include <hubcache/v1/resolver.pb-c.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 enum { FLAGS_MAX = 16, WEIGHTS_SIZE = 1 << 20 };
@@ -53,6 +54,13 @@ void world_stop_server(struct world *world);
 /* Waits until the server has ended, and returns its exit status. A server that does not
  * end within a minute is killed, and fails the test. */
 int world_await_end(struct world *world);
+
+/* Before the server is started: its log, to be read line by line while it runs. The
+ * caller closes it. */
+FILE *world_open_log(struct world *world);
+
+/* Reads up to the line that has `text`. */
+void log_await_line(FILE *log, const char *text, char *line, int size);
 
 /*
  * The whole log of the server, which the caller frees. It first ends the server, if that

@@ -311,28 +311,10 @@ static void a_certificate_names_the_caller(void **state)
 /* --- rotation ------------------------------------------------------------------------
  */
 
-/* A log that the test reads line by line while the server runs. */
-static FILE *open_log(struct world *world)
-{
-    int ends[2];
-
-    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    world->log_fd = ends[1];
-    return fdopen(ends[0], "r");
-}
-
-static void await_line(FILE *log, const char *text, char *line, int size)
-{
-    do {
-        if (!fgets(line, size, log))
-            fail_msg("no line has '%s'", text);
-    } while (!strstr(line, text));
-}
-
 static void a_certificate_is_replaced_while_calls_run(void **state)
 {
     struct tls_world *f = *state;
-    HC_AUTO_FCLOSE FILE *log = open_log(f->world);
+    HC_AUTO_FCLOSE FILE *log = world_open_log(f->world);
     struct cert *next = cert_make_authority();
     struct cert *shown = cert_make_server(next, "hubcache.test");
     HC_AUTO_FREE char *next_ca = cert_pem(next);
@@ -349,10 +331,10 @@ static void a_certificate_is_replaced_while_calls_run(void **state)
     assert_non_null(client);
     call = rpc_call_start(client, &(struct rpc_request){.path = METHOD("ResolveFile"),
                                                         .message = &request.base});
-    await_line(log, "listening", line, sizeof line);
+    log_await_line(log, "listening", line, sizeof line);
     test_hub_await_stall(f->world->hub);
     write_pair(f, "server", shown, shown);
-    await_line(log, "certificate read", line, sizeof line);
+    log_await_line(log, "certificate read", line, sizeof line);
 
     assert_false(answers_anonymous(f));
     assert_true(answers(f, &(struct rpc_tls){.ca = next_ca}));
@@ -380,7 +362,7 @@ static void write_secret(struct tls_world *f, const char *number, const struct c
 static void a_secret_whose_symlinks_are_swapped_is_read_again(void **state)
 {
     struct tls_world *f = *state;
-    HC_AUTO_FCLOSE FILE *log = open_log(f->world);
+    HC_AUTO_FCLOSE FILE *log = world_open_log(f->world);
     HC_AUTO_FREE char *cert = temp_dir_path(f->world->dir, "secret/tls.crt");
     HC_AUTO_FREE char *key = temp_dir_path(f->world->dir, "secret/tls.key");
     struct cert *next = cert_make_authority();
@@ -392,10 +374,10 @@ static void a_secret_whose_symlinks_are_swapped_is_read_again(void **state)
     assert_int_equal(symlink("..data/tls.crt", cert), 0);
     assert_int_equal(symlink("..data/tls.key", key), 0);
     serve_files(f, "secret/tls.crt", "secret/tls.key", (const char *const[]){NULL});
-    await_line(log, "listening", line, sizeof line);
+    log_await_line(log, "listening", line, sizeof line);
     assert_true(answers_anonymous(f));
     write_secret(f, "..2", shown);
-    await_line(log, "certificate read", line, sizeof line);
+    log_await_line(log, "certificate read", line, sizeof line);
 
     assert_true(answers(f, &(struct rpc_tls){.ca = next_ca}));
     cert_free(shown);
@@ -405,19 +387,19 @@ static void a_secret_whose_symlinks_are_swapped_is_read_again(void **state)
 static void a_wrong_certificate_changes_nothing_and_is_logged(void **state)
 {
     struct tls_world *f = *state;
-    HC_AUTO_FCLOSE FILE *log = open_log(f->world);
+    HC_AUTO_FCLOSE FILE *log = world_open_log(f->world);
     struct cert *other = cert_make_server(f->authority, "other.test");
     char line[4096];
 
     serve(f, (const char *const[]){"--http-listen", "127.0.0.1:0", NULL});
     assert_int_equal(world_gauge(f->world, "\nhubcache_tls_files_in_use "), 1);
     write_pair(f, "server", other, NULL);
-    await_line(log, "certificate not read again", line, sizeof line);
+    log_await_line(log, "certificate not read again", line, sizeof line);
     assert_int_equal(world_gauge(f->world, "\nhubcache_tls_files_in_use "), 0);
     assert_non_null(strstr(line, "tls-key: it does not belong to the certificate"));
     assert_true(answers_anonymous(f));
     write_pair(f, "server", other, other);
-    await_line(log, "certificate read", line, sizeof line);
+    log_await_line(log, "certificate read", line, sizeof line);
     assert_int_equal(world_gauge(f->world, "\nhubcache_tls_files_in_use "), 1);
     assert_int_equal(world_gauge(f->world, "\nhubcache_tls_replaced_total "), 1);
     assert_true(answers_anonymous(f));
