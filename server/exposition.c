@@ -9,6 +9,7 @@
 
 #include <dirent.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -120,12 +121,16 @@ void hc_exposition_process(FILE *out, int64_t started_s)
 {
     struct process_stat stat;
     struct rlimit limit;
+    struct mallinfo2 memory = mallinfo2();
 
     hc_exposition_gauge(out, "process_start_time_seconds",
                         "When the process started, since the epoch.",
                         (uint64_t)started_s);
     if (process_stat_read(&stat))
         write_process_stat(out, &stat);
+    hc_exposition_gauge(out, "hubcache_allocated_bytes",
+                        "Memory that is in use, without what the allocator keeps.",
+                        memory.uordblks + memory.hblkhd);
     hc_exposition_gauge(out, "process_open_fds", "Open descriptors.",
                         count_descriptors());
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0)

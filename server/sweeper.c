@@ -8,6 +8,7 @@
 #include <base/cancellation.h>
 #include <base/error.h>
 
+#include <malloc.h>
 #include <stdbool.h>
 
 struct hc_sweeper {
@@ -33,13 +34,18 @@ static bool sweeper_await_next(struct hc_sweeper *sweeper)
     return !sweeper->shared.is_closing;
 }
 
-/* A sweep reports nothing: what it cannot remove, the next one tries again. */
+/*
+ * A sweep reports nothing: what it cannot remove, the next one tries again. Each thread
+ * has an arena of the allocator, which keeps what a busy time took.
+ */
 static void *sweeper_run(void *ctx)
 {
     struct hc_sweeper *sweeper = ctx;
 
-    while (sweeper_await_next(sweeper))
+    while (sweeper_await_next(sweeper)) {
         hc_resolver_sweep(sweeper->resolver);
+        (void)malloc_trim(0);
+    }
     return NULL;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sweeps the cache periodically, so that abandoned files expire without a restart. It has
- * a thread of its own: a volume that hangs must stop neither the main thread, which waits
- * for signals, nor a worker thread.
+ * Sweeps the cache periodically, so that abandoned files expire without a restart, and
+ * gives memory that is free back to the system. It has a thread of its own: a volume that
+ * hangs must stop neither the main thread, which waits for signals, nor a worker thread.
  */
 #ifndef HC_SERVER_SWEEPER_H
 #define HC_SERVER_SWEEPER_H

@@ -36,7 +36,7 @@ AT_ONCE = 300  # calls at the start
 FAULT_S, ROTATION_S = 8, 15  # how long a fault and the time without one take, and files last
 DEADLINE = 25  # of a call, in seconds
 SAMPLES = 180  # at least, if the run is shorter than half an hour
-GROWTH = {"RSS MiB": (0.05, 2), "descriptors": (0.05, 3), "threads": (0.05, 4)}
+GROWTH = {"RSS MiB": (0.05, 2), "in use MiB": (0.05, 1), "descriptors": (0.05, 3), "threads": (0.05, 4)}
 
 # What a call that needs the Hub may be told while the Hub or the storage misbehaves.
 FAULTS = {"ok", "HUB_UNREACHABLE", "HUB_RATE_LIMITED", "CHECKSUM_MISMATCH", "BAD_HUB_REPLY",
@@ -314,11 +314,19 @@ class Faults:
 
 
 class Samples:
-    def __init__(self, pid):
-        self.pid, self.start, self.rows = pid, time.monotonic(), []
+    def __init__(self, server):
+        self.server, self.pid = server, server.process.pid
+        self.start, self.rows = time.monotonic(), []
+
+    def allocated(self):
+        """Memory in use; RSS has what the allocator keeps of it, too."""
+        with urllib.request.urlopen(self.server.http + "/metrics", timeout=DEADLINE) as answer:
+            text = answer.read().decode()
+        return float(text.partition("\nhubcache_allocated_bytes ")[2].partition("\n")[0])
 
     def __call__(self):
         self.rows.append((time.monotonic() - self.start, status_of(self.pid, "VmRSS") / 1024,
+                          self.allocated() / MIB,
                           len(os.listdir(f"/proc/{self.pid}/fd")),
                           status_of(self.pid, "Threads")))
 
@@ -416,7 +424,7 @@ def run(options, hub, folder):
     start_all_threads(server, hub)
     pid = server.process.pid
     load = Load(options, Callers(options, hub, server, credentials))
-    samples, faults, must_end = Samples(pid), Faults(hub, options.seed), threading.Event()
+    samples, faults, must_end = Samples(server), Faults(hub, options.seed), threading.Event()
     seconds = options.minutes * 60
     beside = [every(FAULT_S, must_end, faults), every(ROTATION_S, must_end, credentials.rotate),
               every(min(10, seconds / SAMPLES), must_end, samples)]
