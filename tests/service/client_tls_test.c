@@ -4,6 +4,7 @@
  * environment, says what is wrong when the two cannot agree, and makes each new
  * connection with the files as they are then.
  */
+#include "client_ask.h"
 #include "service_fixture.h"
 
 #include <base/auto.h>
@@ -132,17 +133,6 @@ static struct hc_client *open_client(const struct hc_client_options *options)
     return client;
 }
 
-/* The reason of the failure, or OK. */
-static enum hc_reason ask(struct hc_client *client, struct hc_error *err)
-{
-    struct hc_client_info info;
-
-    if (hc_client_get_info(client, &info, err) < 0)
-        return err->reason;
-    hc_client_info_clear(&info);
-    return HC_OK;
-}
-
 /* One call, made once. */
 static enum hc_reason ask_once(struct hc_client_options options, struct hc_error *err)
 {
@@ -151,7 +141,7 @@ static enum hc_reason ask_once(struct hc_client_options options, struct hc_error
 
     options.wait_ms = -1;
     client = open_client(&options);
-    reason = ask(client, err);
+    reason = client_ask(client, err);
     hc_client_close(client);
     return reason;
 }
@@ -283,12 +273,12 @@ static void files_are_read_anew_for_a_new_connection(void **state)
     serve(f, true);
     options.server = f->address;
     client = open_client(&options);
-    assert_int_equal(ask(client, &err), HC_OK);
+    assert_int_equal(client_ask(client, &err), HC_OK);
 
     stop_server(f);
     write_files(f, f->other_authority);
     serve(f, true);
-    assert_int_equal(ask(client, &err), HC_OK);
+    assert_int_equal(client_ask(client, &err), HC_OK);
     hc_client_close(client);
 }
 
@@ -303,12 +293,12 @@ static void files_that_cannot_be_used_leave_things_as_they_are(void **state)
     serve(f, false);
     options.server = f->address;
     client = open_client(&options);
-    assert_int_equal(ask(client, &err), HC_OK);
+    assert_int_equal(client_ask(client, &err), HC_OK);
 
     stop_server(f);
     temp_dir_write(f->world->dir, "ca.pem", "-----BEGIN CERTIFICATE-----\n");
     serve(f, false);
-    assert_int_equal(ask(client, &err), HC_OK);
+    assert_int_equal(client_ask(client, &err), HC_OK);
     hc_client_close(client);
 }
 

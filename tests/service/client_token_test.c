@@ -4,6 +4,7 @@
  * file, which is read for each call, or from the environment; a file without a token
  * fails the call.
  */
+#include "client_ask.h"
 #include "service_fixture.h"
 
 #include <base/auto.h>
@@ -63,23 +64,12 @@ static struct hc_client *open_client(const struct fixture *f, const char *token,
     return client;
 }
 
-/* The reason of the failure, or OK. */
-static enum hc_reason ask(struct hc_client *client, struct hc_error *err)
-{
-    struct hc_client_info info;
-
-    if (hc_client_get_info(client, &info, err) < 0)
-        return err->reason;
-    hc_client_info_clear(&info);
-    return HC_OK;
-}
-
 static enum hc_reason ask_with(const struct fixture *f, const char *token,
                                const char *file)
 {
     struct hc_client *client = open_client(f, token, file);
     struct hc_error err;
-    enum hc_reason reason = ask(client, &err);
+    enum hc_reason reason = client_ask(client, &err);
 
     hc_client_close(client);
     return reason;
@@ -93,11 +83,11 @@ static void the_file_is_read_for_each_call(void **state)
 
     temp_dir_write(f->world->dir, "token", "alice-secret\n");
     client = open_client(f, NULL, f->path);
-    assert_int_equal(ask(client, &err), HC_OK);
+    assert_int_equal(client_ask(client, &err), HC_OK);
     temp_dir_write(f->world->dir, "token", "mallory-secret");
-    assert_int_equal(ask(client, &err), HC_CALLER_UNAUTHENTICATED);
+    assert_int_equal(client_ask(client, &err), HC_CALLER_UNAUTHENTICATED);
     temp_dir_write(f->world->dir, "token", "  bob-secret  ");
-    assert_int_equal(ask(client, &err), HC_OK);
+    assert_int_equal(client_ask(client, &err), HC_OK);
     hc_client_close(client);
 }
 
@@ -131,11 +121,11 @@ static void a_file_without_a_token_fails_the_call(void **state)
     struct hc_client *client = open_client(f, NULL, f->path);
     struct hc_error err;
 
-    assert_int_equal(ask(client, &err), HC_INVALID_OPTIONS); /* it is not there */
+    assert_int_equal(client_ask(client, &err), HC_INVALID_OPTIONS); /* it is not there */
     assert_non_null(strstr(err.message, f->path));
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         temp_dir_write(f->world->dir, "token", wrong[i]);
-        assert_int_equal(ask(client, &err), HC_INVALID_OPTIONS);
+        assert_int_equal(client_ask(client, &err), HC_INVALID_OPTIONS);
         assert_non_null(strstr(err.message, f->path));
         assert_null(strstr(err.message, "secret"));
     }
