@@ -106,7 +106,7 @@ static unsigned page_write_not_found(struct hc_http *http, FILE *out)
 static const struct page {
     const char *path;
     const char *type;
-    bool is_guarded;                                    /* for those who may call */
+    bool is_guarded;                                    /* for clients that may call */
     unsigned (*write)(struct hc_http *http, FILE *out); /* returns the status */
 } pages[] = {
     {"/metrics", "text/plain; version=0.0.4; charset=utf-8", false, page_write_metrics},

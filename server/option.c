@@ -52,8 +52,9 @@ const struct hc_option hc_option_table[] = {
      "Refuse calls that do not prove an identity"},
     {"hub-access", HC_OPTION_TEXT, AT(hub_access), "server|caller", "server",
      "server|caller", false,
-     "Who may have cached repos that are private or gated: all, or those whose own Hub "
-     "token may"},
+     "Which callers get cached repos that are private or gated: all, or callers whose "
+     "own "
+     "Hub token may"},
     {"hub-access-ttl", HC_OPTION_DURATION, AT(settings.hub_access_ttl_ms), "DURATION",
      NULL, NULL, false, "How long the Hub's word for that is good; 0: once (10m)"},
     {"cache-dir", HC_OPTION_TEXT, AT(settings.cache_dir), "DIR", NULL, NULL, false,

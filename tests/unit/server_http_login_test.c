@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The promise: a page is for those who show a token that gRPC would accept, in either
+ * The promise: a page is for clients that show a token that gRPC would accept, in either
  * form; a wrong token is refused even where none is needed; and an address that shows
  * many wrong ones is not listened to for a minute.
  */
