@@ -142,6 +142,7 @@ static void both_versions_list_the_same_services(void **state)
 {
     static const char *const expected[] = {
         "hubcache.v1.Resolver",
+        "hubcache.v1.Cache",
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
