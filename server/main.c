@@ -31,6 +31,7 @@
 #include "rpc.h"
 #include "sandbox.h"
 #include "server_status.h"
+#include "service_cache.h"
 #include "service_health.h"
 #include "service_reflection.h"
 #include "service_resolver.h"
@@ -82,6 +83,8 @@ struct server {
     struct hc_reload *reload;
     struct hc_workers *hub, *disk;
     struct hc_resolver_service *service;
+    struct hc_workers *admin;
+    struct hc_cache_service *cache_service;
     struct hc_health_service *health;
     struct hc_reflection_service *reflection;
     struct hc_rpc *rpc;
@@ -103,6 +106,8 @@ static void server_close(struct server *server)
     hc_rpc_close(server->rpc);
     hc_reflection_service_free(server->reflection);
     hc_health_service_free(server->health);
+    hc_workers_close(server->admin);
+    hc_cache_service_free(server->cache_service);
     hc_resolver_service_free(server->service);
     hc_workers_close(server->disk);
     hc_workers_close(server->hub);
@@ -339,6 +344,12 @@ static int server_open_services(struct server *server, struct hc_error *err)
                                               server->metrics, err);
     if (!server->service)
         return -1;
+    server->admin = hc_workers_open(HC_BLOCKING_THREADS, HC_BLOCKING_QUEUE, err);
+    if (!server->admin)
+        return -1;
+    server->cache_service = hc_cache_service_new(server->resolver, server->admin, err);
+    if (!server->cache_service)
+        return -1;
     server->health = hc_health_service_new(err);
     if (!server->health)
         return -1;
@@ -366,7 +377,9 @@ static int server_open_rpc(struct server *server, struct hc_error *err)
     };
 
     server->rpc = hc_rpc_open(&limits, server_finish_call, server, err);
-    if (!server->rpc || hc_resolver_service_serve(server->service, server->rpc, err) < 0)
+    if (!server->rpc ||
+        hc_resolver_service_serve(server->service, server->rpc, err) < 0 ||
+        hc_cache_service_serve(server->cache_service, server->rpc, err) < 0)
         return -1;
     if (server->tls && hc_rpc_use_tls(server->rpc, server->tls, err) < 0)
         return -1;
@@ -386,6 +399,7 @@ static int server_bind_http(struct server *server, struct hc_error *err)
         .metrics = server->metrics,
         .gauges = {.disk = server->disk,
                    .hub = server->hub,
+                   .admin = server->admin,
                    .coalescer = hc_resolver_service_coalescer(server->service),
                    .resolver = server->resolver,
                    .rpc = server->rpc,

@@ -399,13 +399,17 @@ static void write_running_transfers(struct hc_resolver *resolver, FILE *out)
                   counts[0], counts[1]);
 }
 
-/* One gauge of both pools of threads. */
-static void write_pools(FILE *out, const char *name, const char *help, unsigned disk,
-                        unsigned hub)
+enum { POOLS = 3 };
+
+/* One gauge of all pools of threads. */
+static void write_pools(FILE *out, const char *name, const char *help,
+                        const unsigned counts[POOLS])
 {
+    static const char *const pools[POOLS] = {"disk", "hub", "admin"};
+
     hc_exposition_head(out, name, "gauge", help);
-    (void)fprintf(out, "%s{pool=\"disk\"} %u\n%s{pool=\"hub\"} %u\n", name, disk, name,
-                  hub);
+    for (unsigned i = 0; i < POOLS; i++)
+        (void)fprintf(out, "%s{pool=\"%s\"} %u\n", name, pools[i], counts[i]);
 }
 
 static void write_clients(struct hc_listener *listener, FILE *out)
@@ -494,18 +498,18 @@ static void write_tls(struct hc_tls *tls, FILE *out)
  */
 static void write_gauges(const struct hc_gauges *gauges, FILE *out)
 {
-    unsigned running[2], queued[2], unfinished, waiting, transfers, connections;
+    unsigned running[POOLS], queued[POOLS], unfinished, waiting, transfers, connections;
 
     hc_workers_count(gauges->disk, &running[0], &queued[0]);
     hc_workers_count(gauges->hub, &running[1], &queued[1]);
+    hc_workers_count(gauges->admin, &running[2], &queued[2]);
     hc_coalescer_count(gauges->coalescer, &unfinished, &waiting);
     hc_resolver_count(gauges->resolver, &transfers, &connections);
     hc_exposition_gauge(out, "hubcache_waiting_calls",
                         "Calls that wait for the disk or the Hub.", waiting);
-    write_pools(out, "hubcache_running_jobs", "Worker threads that run a job.",
-                running[0], running[1]);
+    write_pools(out, "hubcache_running_jobs", "Worker threads that run a job.", running);
     write_pools(out, "hubcache_queued_jobs", "Jobs that wait for a worker thread.",
-                queued[0], queued[1]);
+                queued);
     write_running_transfers(gauges->resolver, out);
     hc_exposition_gauge(out, "hubcache_connections", "Connections that fetch bytes.",
                         connections);

@@ -22,7 +22,7 @@ struct hc_usage_scanner;
 
 /* The owners of numbers that go up and down; all borrowed. */
 struct hc_gauges {
-    struct hc_workers *disk, *hub; /* the pools */
+    struct hc_workers *disk, *hub, *admin; /* the pools */
     struct hc_coalescer *coalescer;
     struct hc_resolver *resolver;
     struct hc_rpc *rpc;

@@ -53,7 +53,7 @@ struct hc_rpc_method {
 };
 
 enum {
-    HC_RPC_METHODS_MAX = 16,             /* number 0 is for calls of unknown methods */
+    HC_RPC_METHODS_MAX = 32,             /* number 0 is for calls of unknown methods */
     HC_RPC_SMALL_BYTES_MAX = 256 * 1024, /* of a request; larger ones are large */
     HC_RPC_LARGE_WAITING_MAX = 512,      /* three quarters for one caller */
     HC_RPC_LARGE_BYTES_MAX = 48 * 1024 * 1024 /* of large requests that wait */

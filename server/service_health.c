@@ -13,6 +13,7 @@
  */
 #include "service_health.h"
 
+#include "service_cache.h"
 #include "service_resolver.h"
 
 #include <base/error.h>
@@ -35,6 +36,7 @@ static const struct health_name {
 } names[] = {
     {"", NEEDS_VOLUME},
     {HC_RESOLVER_SERVICE, NEEDS_VOLUME},
+    {HC_CACHE_SERVICE, NEEDS_VOLUME},
     {"grpc.health.v1.Health", NEEDS_NO_STOP},
     {"grpc.reflection.v1.ServerReflection", NEEDS_NO_STOP},
     {"grpc.reflection.v1alpha.ServerReflection", NEEDS_NO_STOP},

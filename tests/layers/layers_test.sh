@@ -20,8 +20,9 @@ allowed() {
     claim) echo base repo cache ;;
     store) echo base repo cache claim ;;
     transfer) echo base repo cache claim store hub ;;
-    resolver) echo base repo cache claim store hub transfer policy ;;
-    server) echo base repo cache claim store hub transfer policy resolver ;;
+    maintenance) echo base repo cache claim store policy ;;
+    resolver) echo base repo cache claim store hub transfer policy maintenance ;;
+    server) echo base repo cache claim store hub transfer policy maintenance resolver ;;
     command) echo base client repo cache ;;
     *) return 1 ;;
     esac

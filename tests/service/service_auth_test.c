@@ -105,6 +105,7 @@ static void without_an_identity_only_health_answers(void **state)
         METHOD("WatchSnapshot"),
         METHOD("ReadFile"),
         METHOD("GetServerInfo"),
+        "/hubcache.v1.Cache/ListRepos",
         "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
     };

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is in a cache: its repos, their revisions, and the files of these, with their
+ * sizes, last use, refs and what protects them. Everything is read from the volume when
+ * it is asked for. Clients change a cache at any time, so a list is of about that moment.
+ *
+ * Lists have pages. The caller gets a token with each page but the last one, and passes
+ * it with the otherwise unchanged request to get the next page; a page may have fewer
+ * items than asked for. Lists are the caller's to clear, also after a failure. Callable
+ * from any thread.
+ */
+#ifndef HUBCACHE_INVENTORY_H
+#define HUBCACHE_INVENTORY_H
+
+#include <hubcache/cancellation.h>
+#include <hubcache/error.h>
+#include <hubcache/repo.h>
+#include <hubcache/resolver.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { HC_PAGE_MAX = 1000 }; /* items of a page */
+
+/* A snapshot of the cache. Times are milliseconds since the epoch; 0: there is none. */
+struct hc_cached_revision {
+    char commit_hash[41];
+    char **refs; /* sorted */
+    size_t ref_count;
+    enum hc_completeness completeness; /* never UNSPECIFIED */
+    uint64_t size_bytes;               /* lengths of its blobs, each once */
+    unsigned file_count;
+    unsigned leases; /* that have not ended */
+    bool is_pinned;
+    bool is_kept;         /* by the policy */
+    int64_t last_used_ms; /* the newest atime of its blobs */
+    int64_t last_modified_ms;
+    uint64_t freeable_bytes; /* room of the blobs that no other revision and no other
+                                repo has */
+};
+
+struct hc_cached_repo {
+    enum hc_repo_type type;
+    char id[201];
+    char cache_path[221]; /* its folder below the cache root */
+    uint64_t size_bytes;  /* lengths of the blobs of its snapshots, each once */
+    unsigned file_count;  /* of these */
+    int64_t last_used_ms;
+    int64_t last_modified_ms;
+    struct hc_cached_revision *revisions; /* sorted; only with `with_revisions` */
+    size_t revision_count;
+    char *warning; /* what the reference client's scanner calls corrupt; NULL: nothing */
+};
+
+struct hc_repos_request {
+    const char *const *repo_ids; /* Optional: globs; none: every repo */
+    size_t repo_id_count;
+    const enum hc_repo_type *repo_types; /* Optional: none: every type */
+    size_t repo_type_count;
+    bool with_revisions;
+    unsigned page_size;     /* Optional: at most HC_PAGE_MAX, which is the default */
+    const char *page_token; /* Optional: of the page before */
+    struct hc_fetch_options options; /* for policy: the caller's identity */
+};
+
+struct hc_cached_repos {
+    struct hc_cached_repo *items; /* sorted by cache_path */
+    size_t count;
+    char *next_page_token; /* NULL: this is the last page */
+};
+
+/* Lists the repos that the caller may resolve. */
+HC_PUBLIC int hc_resolver_list_repos(struct hc_resolver *resolver,
+                                     const struct hc_repos_request *request,
+                                     struct hc_cancellation *cancellation,
+                                     struct hc_cached_repos *repos, struct hc_error *err);
+HC_PUBLIC void hc_cached_repos_clear(struct hc_cached_repos *repos);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * As codec.h, for the messages of the service Cache.
+ */
+#ifndef HC_SERVER_CACHE_CODEC_H
+#define HC_SERVER_CACHE_CODEC_H
+
+#include "message.h"
+
+#include <hubcache/inventory.h>
+#include <hubcache/v1/cache.pb-c.h>
+
+/* Whether `type`, of a request, is one that there is; INVALID_OPTIONS otherwise. */
+int hc_decode_repo_type(Hubcache__V1__RepoType type, enum hc_repo_type *decoded,
+                        struct hc_error *err);
+
+/* What a selector, or the head of a request, names: a missing revision is NULL. */
+int hc_decode_cached_target(const char *id, Hubcache__V1__RepoType type,
+                            const char *revision, struct hc_target *target,
+                            struct hc_error *err);
+
+/* A point in time for a message, made in `arena`; 0 ms: `*message` is NULL. */
+int hc_encode_time(int64_t ms, struct hc_arena *arena,
+                   Google__Protobuf__Timestamp **message, struct hc_error *err);
+
+/* All but the options of the caller. */
+int hc_decode_list_repos(const Hubcache__V1__ListReposRequest *message,
+                         struct hc_arena *arena, struct hc_repos_request *request,
+                         struct hc_error *err);
+int hc_encode_list_repos(const struct hc_cached_repos *repos, struct hc_arena *arena,
+                         Hubcache__V1__ListReposResponse *message, struct hc_error *err);
+
+#endif

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Methods of the service Cache that list what is on the volume; rows of service_cache.c.
+ */
+#ifndef HC_SERVER_CACHE_INVENTORY_H
+#define HC_SERVER_CACHE_INVENTORY_H
+
+#include "blocking_call.h"
+
+int hc_cache_list_repos(void *service, struct hc_blocking_call *call,
+                        const ProtobufCMessage *message, struct hc_error *err);
+
+#endif

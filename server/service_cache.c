@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of methods. To add one: a row here, and its function, a hc_blocking_fn, in
+ * the file of its noun, cache_<noun>.c. Each message is the request of one method alone.
+ */
+#include "service_cache.h"
+
+#include "cache_inventory.h"
+
+#include <base/error.h>
+
+#include <assert.h>
+#include <hubcache/v1/cache.pb-c.h>
+
+#define PATH(name) "/" HC_CACHE_SERVICE "/" name
+
+static const struct hc_blocking_method methods[] = {
+    {PATH("ListRepos"), &hubcache__v1__list_repos_request__descriptor,
+     hc_cache_list_repos, HC_RPC_UNARY},
+};
+
+enum { METHODS = sizeof methods / sizeof *methods };
+
+/* The edge knows the method, whose row has the message's type. */
+static void service_start(void *ctx, struct hc_rpc_call *call,
+                          const ProtobufCMessage *message)
+{
+    struct hc_cache_service *service = ctx;
+
+    for (size_t i = 0; i < METHODS; i++) {
+        if (methods[i].request == message->descriptor) {
+            hc_blocking_call_start(service->workers, call, &methods[i], service);
+            return;
+        }
+    }
+    assert(false);
+}
+
+struct hc_cache_service *hc_cache_service_new(struct hc_resolver *resolver,
+                                              struct hc_workers *workers,
+                                              struct hc_error *err)
+{
+    struct hc_cache_service *service = calloc(1, sizeof *service);
+
+    if (!service) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    service->resolver = resolver;
+    service->workers = workers;
+    return service;
+}
+
+void hc_cache_service_free(struct hc_cache_service *service)
+{
+    free(service);
+}
+
+int hc_cache_service_serve(struct hc_cache_service *service, struct hc_rpc *rpc,
+                           struct hc_error *err)
+{
+    for (size_t i = 0; i < METHODS; i++)
+        service->rows[i] = (struct hc_rpc_method){.path = methods[i].path,
+                                                  .request = methods[i].request,
+                                                  .start = service_start,
+                                                  .kind = methods[i].kind};
+    return hc_rpc_add(rpc, service->rows, METHODS, service, err);
+}

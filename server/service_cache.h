@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The service hubcache.v1.Cache: what is on the volume, and changes to it. All methods
+ * are blocking calls (blocking_call.h) on a pool of their own.
+ */
+#ifndef HC_SERVER_SERVICE_CACHE_H
+#define HC_SERVER_SERVICE_CACHE_H
+
+#include "blocking_call.h"
+
+#include <hubcache/resolver.h>
+
+#define HC_CACHE_SERVICE "hubcache.v1.Cache"
+
+/* What its methods work with, borrowed. */
+struct hc_cache_service {
+    struct hc_resolver *resolver;
+    struct hc_workers *workers;
+    struct hc_rpc_method rows[HC_RPC_METHODS_MAX]; /* for the edge */
+};
+
+struct hc_cache_service *hc_cache_service_new(struct hc_resolver *resolver,
+                                              struct hc_workers *workers,
+                                              struct hc_error *err);
+
+/* No call runs: `workers` is closed. */
+void hc_cache_service_free(struct hc_cache_service *service);
+HC_DEFINE_AUTO(hc_cache_service, hc_cache_service_free)
+
+int hc_cache_service_serve(struct hc_cache_service *service, struct hc_rpc *rpc,
+                           struct hc_error *err);
+
+#endif
