@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is cheap to look at comes first, and a lease before all: "who uses it?" is the
+ * question that a caller has. That a transfer is one of this revision, its listing says;
+ * without a listing, each transfer of the repo may be.
+ */
+#include "hold.h"
+
+#include <cache/pin.h>
+#include <cache/tree_cache.h>
+#include <claim/fetching.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+typedef bool hold_look(const struct hc_cache *cache, const struct hc_hold_rules *rules,
+                       const struct hc_hold_subject *subject, struct hc_hold *hold);
+
+static bool hold_set(struct hc_hold *hold, enum hc_held_by by, const char *detail)
+{
+    hold->by = by;
+    (void)snprintf(hold->detail, sizeof hold->detail, "%s", detail);
+    return true;
+}
+
+struct hc_hold hc_hold_of_failure(const struct hc_error *failure)
+{
+    struct hc_hold hold = {0};
+
+    (void)hold_set(&hold, HC_HELD_BY_FAILURE, failure->message);
+    return hold;
+}
+
+static bool hold_fail(struct hc_hold *hold, const struct hc_error *failure)
+{
+    return hold_set(hold, HC_HELD_BY_FAILURE, failure->message);
+}
+
+/* ---- pin, keep, retention ---------------------------------------------------------- */
+
+static bool hold_look_pin(const struct hc_cache *cache, const struct hc_hold_rules *rules,
+                          const struct hc_hold_subject *subject, struct hc_hold *hold)
+{
+    struct hc_error err;
+    struct hc_pin pin;
+    int found = hc_pin_find(cache, subject->repo, subject->commit, &pin, &err);
+
+    (void)rules;
+    if (found < 0)
+        return hold_fail(hold, &err);
+    return found == 1 && hold_set(hold, HC_HELD_BY_PIN, pin.reason);
+}
+
+static bool hold_look_keep(const struct hc_cache *cache,
+                           const struct hc_hold_rules *rules,
+                           const struct hc_hold_subject *subject, struct hc_hold *hold)
+{
+    const struct hc_strings *refs = subject->refs;
+
+    (void)cache;
+    if (!rules || !rules->is_kept)
+        return false;
+    if (rules->is_kept(rules->ctx, subject->repo, subject->commit))
+        return hold_set(hold, HC_HELD_BY_KEEP, "the policy keeps the commit");
+    for (size_t i = 0; refs && i < refs->count; i++) {
+        if (rules->is_kept(rules->ctx, subject->repo, refs->items[i])) {
+            (void)hold_set(hold, HC_HELD_BY_KEEP, "");
+            (void)snprintf(hold->detail, sizeof hold->detail, "the policy keeps '%.200s'",
+                           refs->items[i]);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool hold_look_retention(const struct hc_cache *cache,
+                                const struct hc_hold_rules *rules,
+                                const struct hc_hold_subject *subject,
+                                struct hc_hold *hold)
+{
+    int64_t keep_ms, age_ms = subject->now_ms - subject->last_used_ms;
+
+    (void)cache;
+    if (!rules || !rules->retention_ms)
+        return false;
+    keep_ms = rules->retention_ms(rules->ctx, subject->repo);
+    if (keep_ms <= 0 || age_ms >= keep_ms)
+        return false;
+    (void)hold_set(hold, HC_HELD_BY_RETENTION, "");
+    (void)snprintf(hold->detail, sizeof hold->detail,
+                   "used %" PRId64 " s ago, and the policy retains it for %" PRId64 " s",
+                   age_ms / 1000, keep_ms / 1000);
+    return true;
+}
+
+/* ---- transfers --------------------------------------------------------------------- */
+
+/* Whether a file of the listing is not in the snapshot. */
+static bool snapshot_is_incomplete(const struct hc_cache *cache,
+                                   const struct hc_hold_subject *subject,
+                                   const struct hc_tree *tree)
+{
+    struct hc_error unused;
+    char path[PATH_MAX];
+
+    for (size_t i = 0; i < tree->count; i++) {
+        if (tree->entries[i].is_safe &&
+            (hc_cache_snapshot_path(path, subject->repo, subject->commit,
+                                    tree->entries[i].path, &unused) < 0 ||
+             faccessat(hc_cache_fd(cache), path, F_OK, AT_SYMLINK_NOFOLLOW) < 0))
+            return true;
+    }
+    return false;
+}
+
+/* The etag that both a listing and a transfer have; NULL: none. */
+static const char *tree_find_fetched(const struct hc_tree *tree,
+                                     const struct hc_fetching *fetching)
+{
+    for (size_t i = 0; fetching->etags.count > 0 && i < tree->count; i++) {
+        if (hc_fetching_has(fetching, hc_entry_etag(&tree->entries[i])))
+            return tree->entries[i].path;
+    }
+    return NULL;
+}
+
+static bool hold_compare_transfers(const struct hc_cache *cache,
+                                   const struct hc_hold_subject *subject,
+                                   const struct hc_fetching *fetching,
+                                   struct hc_hold *hold)
+{
+    HC_AUTO(hc_tree) *tree = NULL;
+    struct hc_error err;
+    int found = hc_tree_load(cache, subject->repo, subject->commit, NULL, &tree, &err);
+    const char *path;
+
+    if (found < 0)
+        return hold_fail(hold, &err);
+    if (found == 0)
+        return hold_set(hold, HC_HELD_BY_TRANSFER,
+                        "a file of the repo is being fetched, and there is no listing of "
+                        "this commit");
+    path = tree_find_fetched(tree, fetching);
+    if (path) {
+        (void)hold_set(hold, HC_HELD_BY_TRANSFER, "");
+        (void)snprintf(hold->detail, sizeof hold->detail, "'%.200s' is being fetched",
+                       path);
+        return true;
+    }
+    return fetching->has_reservation && snapshot_is_incomplete(cache, subject, tree) &&
+           hold_set(hold, HC_HELD_BY_TRANSFER, "a snapshot of the repo is being fetched");
+}
+
+static bool hold_look_transfer(const struct hc_cache *cache,
+                               const struct hc_hold_rules *rules,
+                               const struct hc_hold_subject *subject,
+                               struct hc_hold *hold)
+{
+    HC_AUTO_VALUE(hc_fetching) fetching = {0};
+    struct hc_error err;
+
+    (void)rules;
+    if (hc_fetching_read(&fetching, cache, subject->repo, subject->now_ms, &err) < 0)
+        return hold_fail(hold, &err);
+    return hc_fetching_is_any(&fetching) &&
+           hold_compare_transfers(cache, subject, &fetching, hold);
+}
+
+/* ---- the interface ----------------------------------------------------------------- */
+
+struct hc_hold hc_hold_find(const struct hc_cache *cache,
+                            const struct hc_hold_rules *rules,
+                            const struct hc_hold_subject *subject)
+{
+    static hold_look *const looks[] = {hold_look_pin, hold_look_keep, hold_look_retention,
+                                       hold_look_transfer};
+    struct hc_hold hold = {0};
+
+    for (size_t i = 0; i < sizeof looks / sizeof *looks; i++) {
+        if (looks[i](cache, rules, subject, &hold))
+            return hold;
+    }
+    return hold;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What holds a revision, so that it is not removed: a caller's lease, a pin, the policy's
+ * `keep` or `retention`, or a transfer of one of its files. What cannot be found out
+ * holds it, too. Callable from any thread.
+ */
+#ifndef HC_MAINTENANCE_HOLD_H
+#define HC_MAINTENANCE_HOLD_H
+
+#include <base/text.h>
+#include <cache/cache.h>
+#include <hubcache/maintenance.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What the policy says. Zero-initialised: it keeps nothing. */
+struct hc_hold_rules {
+    /* Optional: asked about the commit, and about each ref that names it. */
+    bool (*is_kept)(const void *ctx, const struct hc_repo *repo, const char *revision);
+    /* Optional: how long after its last use a revision of the repo stays. */
+    int64_t (*retention_ms)(const void *ctx, const struct hc_repo *repo);
+    const void *ctx; /* borrowed */
+};
+
+/* The revision; borrows. */
+struct hc_hold_subject {
+    const struct hc_repo *repo;
+    const char *commit;
+    const struct hc_strings *refs; /* Optional: those that name it */
+    int64_t last_used_ms;          /* since the epoch */
+    int64_t now_ms;                /* hc_volume_now_ms() */
+};
+
+struct hc_hold {
+    enum hc_held_by by; /* HC_HELD_BY_NONE: nothing does */
+    char detail[256];   /* in words */
+};
+
+/* `rules` may be NULL. */
+struct hc_hold hc_hold_find(const struct hc_cache *cache,
+                            const struct hc_hold_rules *rules,
+                            const struct hc_hold_subject *subject);
+
+/* The hold of something that `failure` keeps from being read or removed. */
+struct hc_hold hc_hold_of_failure(const struct hc_error *failure);
+
+#endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A pointer is read, never followed: its last component is the blob's etag, whatever the
+ * path before it is. A pointer that another client made in another way keeps its blob.
+ */
+#include "pointed_blobs.h"
+
+#include <base/text.h>
+#include <repo/name.h>
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int blobs_add(struct hc_pointed_blobs *blobs, const char *etag, uint32_t group,
+                     struct hc_error *err)
+{
+    char *copy;
+
+    if (blobs->count == blobs->capacity) {
+        size_t capacity = blobs->capacity ? 2 * blobs->capacity : 64;
+        struct hc_pointed_blob *grown =
+            reallocarray(blobs->items, capacity, sizeof *blobs->items);
+
+        if (!grown)
+            return hc_fail_memory(err);
+        blobs->items = grown;
+        blobs->capacity = capacity;
+    }
+    copy = hc_text_copy(etag, err);
+    if (!copy)
+        return -1;
+    blobs->items[blobs->count++] = (struct hc_pointed_blob){copy, group};
+    return 0;
+}
+
+/* 0 also when the pointer has just vanished, or is none. */
+static int blobs_add_pointer(struct hc_pointed_blobs *blobs,
+                             const struct hc_directory_walk *walk, uint32_t group,
+                             struct hc_error *err)
+{
+    char target[PATH_MAX];
+    ssize_t length = readlinkat(walk->dir, walk->name, target, sizeof target - 1);
+    const char *name;
+
+    if (length < 0)
+        return errno == ENOENT || errno == EINVAL
+                   ? 0
+                   : hc_fail_errno(err, errno, "read link '%s'", walk->path);
+    target[length] = '\0';
+    name = strrchr(target, '/');
+    name = name ? name + 1 : target;
+    return hc_etag_is_valid(name) ? blobs_add(blobs, name, group, err) : 0;
+}
+
+static int compare_blobs(const void *left, const void *right)
+{
+    const struct hc_pointed_blob *a = left, *b = right;
+    int order = strcmp(a->etag, b->etag);
+
+    return order != 0 ? order : (a->group > b->group) - (a->group < b->group);
+}
+
+int hc_pointed_blobs_read(struct hc_pointed_blobs *blobs, struct hc_directory_walk *walk,
+                          hc_pointer_group_fn *group, void *ctx, struct hc_error *err)
+{
+    int result = 0;
+
+    while (result == 0 && hc_directory_walk_next(walk)) {
+        uint32_t found;
+
+        if (!S_ISLNK(walk->type))
+            continue;
+        found = group ? group(ctx, walk) : 0;
+        if (found != HC_GROUP_NONE)
+            result = blobs_add_pointer(blobs, walk, found, err);
+    }
+    if (result == 0 && walk->is_incomplete)
+        result = hc_fail_errno(err, walk->errnum ? walk->errnum : ELOOP,
+                               "read the pointers of a repo");
+    hc_directory_walk_end(walk);
+    if (blobs->count > 0)
+        qsort(blobs->items, blobs->count, sizeof *blobs->items, compare_blobs);
+    return result;
+}
+
+static int compare_etag(const void *key, const void *item)
+{
+    return strcmp(key, ((const struct hc_pointed_blob *)item)->etag);
+}
+
+bool hc_pointed_blobs_have(const struct hc_pointed_blobs *blobs, const char *etag)
+{
+    return blobs->count > 0 && bsearch(etag, blobs->items, blobs->count,
+                                       sizeof *blobs->items, compare_etag) != NULL;
+}
+
+void hc_pointed_blobs_clear(struct hc_pointed_blobs *blobs)
+{
+    for (size_t i = 0; i < blobs->count; i++)
+        free(blobs->items[i].etag);
+    free(blobs->items);
+    *blobs = (struct hc_pointed_blobs){0};
+}
