@@ -68,6 +68,7 @@ message_fill_options(const struct hc_client_fetch *fetch,
     options->fetch.local_files_only = fetch->local_files_only;
     options->fetch.force_download = fetch->force_download;
     options->fetch.dry_run = fetch->dry_run;
+    options->fetch.warm = fetch->warm;
     if (fetch->has_max_staleness) {
         options->max_staleness.seconds = fetch->max_staleness_ms / 1000;
         options->max_staleness.nanos =

@@ -42,6 +42,7 @@ static int decode_options(const Hubcache__V1__FetchOptions *message,
     options->local_files_only = message->local_files_only;
     options->force_download = message->force_download;
     options->dry_run = message->dry_run;
+    options->warm = message->warm;
     if (!message->max_staleness)
         return 0;
     options->has_max_staleness = true;

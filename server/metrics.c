@@ -440,6 +440,19 @@ static void write_reads(struct hc_read_streams *reads, FILE *out)
                           "Bytes of files read for calls of ReadFile.", bytes);
 }
 
+static void write_warmed(struct hc_resolver *resolver, FILE *out)
+{
+    uint64_t warmed, left;
+
+    hc_resolver_count_warmed(resolver, &warmed, &left);
+    hc_exposition_counter(out, "hubcache_warmed_bytes_total",
+                          "Bytes that were read ahead into the page cache on request.",
+                          warmed);
+    hc_exposition_counter(
+        out, "hubcache_unwarmed_bytes_total",
+        "Bytes that were not: half of the available memory had no room.", left);
+}
+
 static void write_audit(struct hc_audit *audit, FILE *out)
 {
     struct hc_audit_counts counts;
@@ -515,6 +528,7 @@ static void write_gauges(const struct hc_gauges *gauges, FILE *out)
                         connections);
     write_clients(hc_rpc_listener(gauges->rpc), out);
     write_reads(gauges->reads, out);
+    write_warmed(gauges->resolver, out);
     write_reloads(gauges->reload, out);
     if (gauges->tls)
         write_tls(gauges->tls, out);

@@ -42,6 +42,14 @@ static void *response_take(struct hc_resolve *resolve, size_t size, struct hc_er
     return taken;
 }
 
+/* An answer that is given again passes by the resolver, which would read its files
+ * ahead. */
+static void resolve_offer_reuse(struct hc_resolve *resolve,
+                                struct hc_fetch_options *options)
+{
+    options->reuse = options->warm ? NULL : &resolve->reuse;
+}
+
 /* ---- facts ------------------------------------------------------------------------- */
 
 static void facts_set_file(struct hc_facts *facts, const struct hc_file *file)
@@ -90,7 +98,7 @@ static int file_decode(struct hc_resolve *resolve, const ProtobufCMessage *messa
     resolve->lookups = 1;
     result = hc_decode_file((const void *)message, caller, request, err);
     resolve->filename = request->filename; /* of a refused request, too */
-    request->options.reuse = &resolve->reuse;
+    resolve_offer_reuse(resolve, &request->options);
     return result;
 }
 
@@ -221,7 +229,7 @@ static int snapshot_decode(struct hc_resolve *resolve, const ProtobufCMessage *m
     resolve->target = &request->repo;
     resolve->lookups = HC_LOOKUPS_UNBOUNDED;
     result = hc_decode_snapshot((const void *)message, caller, request, err);
-    request->options.reuse = &resolve->reuse;
+    resolve_offer_reuse(resolve, &request->options);
     return result;
 }
 

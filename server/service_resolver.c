@@ -445,7 +445,8 @@ static void method_watch_snapshot(void *ctx, struct hc_rpc_call *call,
 
 /*
  * The file is always resolved on a pool, in work that calls of ResolveFile share: to open
- * the file takes a thread anyway. Without `file` it is an empty request, as above.
+ * the file takes a thread anyway. Without `file` it is an empty request, as above. Its
+ * bytes are about to be read, so they are not read ahead.
  */
 static void method_read_file(void *ctx, struct hc_rpc_call *call,
                              const ProtobufCMessage *message)
@@ -462,6 +463,8 @@ static void method_read_file(void *ctx, struct hc_rpc_call *call,
     int result;
 
     hubcache__v1__resolve_file_request__init(&none);
+    if (request->file && request->file->options)
+        request->file->options->warm = false;
     result = call_decode(call, &resolve, file, &err);
     if (result == 0 && resolve.request.file.options.dry_run)
         result = hc_fail_field(&err, HC_INVALID_OPTIONS, "options.dry_run",

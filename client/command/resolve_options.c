@@ -24,6 +24,7 @@ enum {
     KEY_DRY_RUN,
     KEY_LIST_FILES,
     KEY_REQUIRE_COMPLETE,
+    KEY_WARM,
     KEY_TO,
     KEY_LOCAL_DIR,
     KEY_CACHE_DIR,
@@ -117,6 +118,9 @@ static error_t selection_option_parse(int key, char *arg, struct argp_state *sta
     case KEY_REQUIRE_COMPLETE:
         options->require_complete = true;
         return 0;
+    case KEY_WARM:
+        options->fetch.warm = true;
+        return 0;
     case KEY_TO:
         options->target = arg;
         return 0;
@@ -159,6 +163,14 @@ static const struct argp_option snapshot_list[] = {
      "Write the path of each file, not that of the directory", 0},
     {"require-complete", KEY_REQUIRE_COMPLETE, NULL, 0,
      "Fail unless every file of the snapshot is proved to be there", 0},
+    {0},
+};
+
+static const struct argp_option warm_list[] = {
+    {"warm", KEY_WARM, NULL, 0,
+     "Then read the files ahead into the page cache of this machine, and let the server "
+     "do the same on its own",
+     0},
     {0},
 };
 
@@ -205,6 +217,7 @@ const struct argp hc_patterns_argp = {.options = patterns_list,
                                       .parser = selection_option_parse};
 const struct argp hc_snapshot_argp = {.options = snapshot_list,
                                       .parser = selection_option_parse};
+const struct argp hc_warm_argp = {.options = warm_list, .parser = selection_option_parse};
 const struct argp hc_target_argp = {.options = target_list,
                                     .parser = selection_option_parse};
 const struct argp hc_refused_argp = {.options = refused_list,

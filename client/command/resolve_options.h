@@ -37,6 +37,7 @@ HC_DEFINE_AUTO_VALUE(hc_resolve_options, hc_resolve_options_clear)
 extern const struct argp hc_resolve_argp;  /* --revision and others, of every call */
 extern const struct argp hc_names_argp;    /* --subfolder */
 extern const struct argp hc_patterns_argp; /* --include, --exclude */
+extern const struct argp hc_warm_argp;     /* --warm */
 extern const struct argp hc_snapshot_argp; /* --dry-run and others */
 extern const struct argp hc_target_argp;   /* --to */
 extern const struct argp hc_refused_argp;  /* options of `hf download` that are refused */

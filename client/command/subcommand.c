@@ -23,6 +23,7 @@
 #include "progress_bar.h"
 #include "pull.h"
 #include "suggestion.h"
+#include "warm.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -75,9 +76,11 @@ static int file_resolve_one(struct hc_client *client,
         return -1;
     file_note_forced(&file, was_forced);
     note_stale(file.stale);
-    if (options->common->json)
-        return hc_output_print_json(hc_output_json_of_file(&file), err);
-    return hc_output_print_path(file.path, err);
+    result = options->common->json
+                 ? hc_output_print_json(hc_output_json_of_file(&file), err)
+                 : hc_output_print_path(file.path, err);
+    hc_warm_files(options, &file, 1);
+    return result;
 }
 
 static int file_print_paths(const struct hc_client_file *files, size_t count,
@@ -112,9 +115,11 @@ static int file_resolve_several(struct hc_client *client,
     for (size_t i = 0; i < files.count; i++)
         file_note_forced(&files.items[i], was_forced);
     note_stale(files.count > 0 && files.items[0].stale);
-    if (options->common->json)
-        return hc_output_print_json(hc_output_json_of_files(&files), err);
-    return file_print_paths(files.items, files.count, err);
+    result = options->common->json
+                 ? hc_output_print_json(hc_output_json_of_files(&files), err)
+                 : file_print_paths(files.items, files.count, err);
+    hc_warm_files(options, files.items, files.count);
+    return result;
 }
 
 /* All names go into one call, so that they come from one commit. What was just forced
@@ -222,7 +227,7 @@ static int snapshot_run(struct hc_client *client,
         .allow_count = options->include.count,
         .ignore_patterns = (const char *const *)options->exclude.items,
         .ignore_count = options->exclude.count,
-        .list_files = is_dry_run || options->list_files,
+        .list_files = is_dry_run || options->list_files || options->fetch.warm,
         .fetch = options->fetch,
         .progress = is_dry_run || options->is_quiet ? NULL : hc_progress_bar_show,
         .progress_ctx = &bar,
@@ -235,7 +240,9 @@ static int snapshot_run(struct hc_client *client,
     hc_progress_bar_end(&bar);
     if (result < 0 || snapshot_check_complete(options, &snapshot, err) < 0)
         return -1;
-    return snapshot_print(options, &snapshot, err);
+    result = snapshot_print(options, &snapshot, err);
+    hc_warm_files(options, snapshot.files, snapshot.listed);
+    return result;
 }
 
 /* --- download ----------------------------------------------------------------------- */
@@ -312,12 +319,19 @@ static int info_run(struct hc_client *client, const struct hc_resolve_options *o
 #define COMMON_OPTIONS {&hc_command_argp, 0, "Options of every command:", 1}
 
 static const struct argp_child file_children[] = {{&hc_names_argp, 0, NULL, 0},
+                                                  {&hc_warm_argp, 0, NULL, 0},
                                                   {&hc_resolve_argp, 0, NULL, 0},
                                                   COMMON_OPTIONS,
                                                   {0}};
 
+static const struct argp_child cat_children[] = {{&hc_names_argp, 0, NULL, 0},
+                                                 {&hc_resolve_argp, 0, NULL, 0},
+                                                 COMMON_OPTIONS,
+                                                 {0}};
+
 static const struct argp_child snapshot_children[] = {{&hc_patterns_argp, 0, NULL, 0},
                                                       {&hc_snapshot_argp, 0, NULL, 0},
+                                                      {&hc_warm_argp, 0, NULL, 0},
                                                       {&hc_resolve_argp, 0, NULL, 0},
                                                       COMMON_OPTIONS,
                                                       {0}};
@@ -325,6 +339,7 @@ static const struct argp_child snapshot_children[] = {{&hc_patterns_argp, 0, NUL
 static const struct argp_child download_children[] = {{&hc_names_argp, 0, NULL, 0},
                                                       {&hc_patterns_argp, 0, NULL, 0},
                                                       {&hc_snapshot_argp, 0, NULL, 0},
+                                                      {&hc_warm_argp, 0, NULL, 0},
                                                       {&hc_resolve_argp, 0, NULL, 0},
                                                       {&hc_refused_argp, 0, NULL, 0},
                                                       COMMON_OPTIONS,
@@ -367,7 +382,7 @@ static const struct hc_subcommand subcommands[] = {
      .arguments = "REPO FILENAME",
      .summary = "Writes the bytes of a file of REPO to standard output, verified, for a "
                 "machine without the cache volume.",
-     .children = file_children,
+     .children = cat_children,
      .has_repo = true,
      .names_min = 1,
      .names_max = 1,

@@ -27,9 +27,9 @@ _hubcache()
     esac
 
     case $command in
-        file) word="$common $choice --subfolder" ;;
-        snapshot) word="$common $choice $patterns" ;;
-        download) word="$common $choice $patterns --subfolder" ;;
+        file) word="$common $choice --subfolder --warm" ;;
+        snapshot) word="$common $choice $patterns --warm" ;;
+        download) word="$common $choice $patterns --subfolder --warm" ;;
         cat) word="$common $choice --subfolder" ;;
         pull) word="$common $choice --to --include --exclude" ;;
         info) word=$common ;;

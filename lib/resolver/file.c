@@ -6,6 +6,7 @@
  * absolute path, in which cache_path and filename point.
  */
 #include "resolution.h"
+#include "warm_up.h"
 
 #include <base/hash.h>
 #include <base/size.h>
@@ -401,6 +402,13 @@ static int file_find_cached(struct hc_resolution *resolution, const char *commit
     return hc_resolution_find_file(resolution, commit, resolution->path, self->file, err);
 }
 
+static void file_warm(const struct hc_resolution *resolution)
+{
+    const struct file_resolution *self = (const struct file_resolution *)resolution;
+
+    hc_warm_up_files(resolution->resolver->warm_ups, resolution->options, self->file, 1);
+}
+
 static void file_clear_answer(struct hc_resolution *resolution)
 {
     const struct file_resolution *self = (const struct file_resolution *)resolution;
@@ -414,6 +422,7 @@ static const struct hc_resolution_kind file_kind = {
     .ask_revision = file_ask_revision,
     .describe = file_describe,
     .fetch = file_fetch,
+    .warm = file_warm,
     .clear = file_clear_answer,
 };
 

@@ -7,6 +7,7 @@
  * for ever.
  */
 #include "batch.h"
+#include "warm_up.h"
 
 #include <base/hash.h>
 #include <base/parallel.h>
@@ -449,6 +450,14 @@ static int files_fetch(struct hc_resolution *resolution, struct hc_error *err)
 
 /* ---- the kind ---------------------------------------------------------------------- */
 
+static void files_warm(const struct hc_resolution *resolution)
+{
+    const struct files_resolution *self = (const struct files_resolution *)resolution;
+
+    hc_warm_up_files(resolution->resolver->warm_ups, resolution->options,
+                     self->files->items, self->files->count);
+}
+
 static void files_clear_answer(struct hc_resolution *resolution)
 {
     struct files_resolution *self = (struct files_resolution *)resolution;
@@ -463,6 +472,7 @@ static const struct hc_resolution_kind files_kind = {
     .ask_revision = hc_revision_ask,
     .describe = hc_revision_describe,
     .fetch = files_fetch,
+    .warm = files_warm,
     .clear = files_clear_answer,
 };
 

@@ -151,6 +151,13 @@ static int resolution_find(struct hc_resolution *resolution, bool asks_hub,
     return allowed == 1 ? resolution_find_cached(resolution, err) : allowed;
 }
 
+/* The answer is there: its files are read ahead, if the caller wants that. */
+static void resolution_warm(const struct hc_resolution *resolution)
+{
+    if (resolution->options->warm && !resolution->options->dry_run)
+        resolution->kind->warm(resolution);
+}
+
 /*
  * The steps of resolution_find() and resolution_find_cached(), with two exceptions: what
  * is not remembered may still be on the volume, so nothing fails as not cached; and which
@@ -174,7 +181,9 @@ int hc_resolution_recall(struct hc_resolution *resolution, struct hc_error *err)
     found = hc_resolution_read_ref(resolution, commit, err);
     if (found == 1)
         found = resolution->kind->find_cached(resolution, commit, err);
-    if (found != 1)
+    if (found == 1)
+        resolution_warm(resolution);
+    else
         resolution->kind->clear(resolution);
     return found;
 }
@@ -524,8 +533,10 @@ int hc_resolution_run(struct hc_resolution *resolution, bool asks_hub,
 
     if (found == 0 && asks_hub)
         found = resolution_ask_hub(resolution, err);
-    if (found == 1)
+    if (found == 1) {
+        resolution_warm(resolution);
         return 1;
+    }
     resolution->kind->clear(resolution);
     if (found < 0 && resolution->path)
         return hc_fail_about_file(err, resolution->path);

@@ -55,6 +55,8 @@ struct hc_resolution_kind {
     int (*describe)(struct hc_resolution *resolution, struct hc_error *err);
     /* Fetches what was described, and fills the answer. */
     int (*fetch)(struct hc_resolution *resolution, struct hc_error *err);
+    /* Begins to read the files of the answer ahead. */
+    void (*warm)(const struct hc_resolution *resolution);
     /* Empties the answer. */
     void (*clear)(struct hc_resolution *resolution);
 };

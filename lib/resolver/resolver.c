@@ -7,6 +7,7 @@
  */
 #include "access_memory.h"
 #include "batch.h"
+#include "warm_up.h"
 
 #include <base/free_space.h>
 #include <cache/memo.h>
@@ -148,6 +149,9 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
     resolver->lookup_workers = hc_workers_open(LOOKUP_THREADS, LOOKUP_QUEUE, err);
     if (!resolver->lookup_workers)
         return NULL;
+    resolver->warm_ups = hc_warm_ups_open(resolver, err);
+    if (!resolver->warm_ups)
+        return NULL;
     resolver->transfers =
         hc_transfers_open(resolver->cache, resolver->hub, settings, err);
     return resolver->transfers ? hc_take(&resolver) : NULL;
@@ -157,6 +161,7 @@ void hc_resolver_close(struct hc_resolver *resolver)
 {
     if (!resolver)
         return;
+    hc_warm_ups_close(resolver->warm_ups);
     hc_workers_close(resolver->lookup_workers);
     hc_workers_close(resolver->download_workers);
     hc_transfers_close(resolver->transfers);
@@ -248,6 +253,12 @@ void hc_resolver_count(struct hc_resolver *resolver, unsigned *transfers,
                        unsigned *connections)
 {
     hc_transfers_count(resolver->transfers, transfers, connections);
+}
+
+void hc_resolver_count_warmed(const struct hc_resolver *resolver, uint64_t *warmed,
+                              uint64_t *left)
+{
+    hc_warm_ups_count(resolver->warm_ups, warmed, left);
 }
 
 void hc_resolver_list_transfers(struct hc_resolver *resolver, hc_running_transfer_fn fn,

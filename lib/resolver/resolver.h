@@ -18,6 +18,7 @@
  *     local.c       a directory below a local root wins
  *     confirm.c     what memory answered is looked at on the volume
  *     open.c        a resolved file, opened for reading
+ *     warm_up.c     the files of an answer, read ahead
  *     not_cached.c  the failure NOT_CACHED, and what the cache has instead
  */
 #ifndef HC_RESOLVER_RESOLVER_H
@@ -50,6 +51,7 @@ struct hc_resolver {
     struct hc_access_memory *access;     /* NULL: HC_HUB_ACCESS_SERVER */
     struct hc_workers *download_workers; /* threads for the files of all batches */
     struct hc_workers *lookup_workers;   /* threads that look at the volume */
+    struct hc_warm_ups *warm_ups;        /* threads that read ahead */
     atomic_int_least64_t markers_swept_ms;
     atomic_bool had_token_file; /* the token file has held one */
     hc_stale_fn stale_watcher;

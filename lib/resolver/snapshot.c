@@ -15,6 +15,7 @@
  */
 #include "batch.h"
 #include "presence.h"
+#include "warm_up.h"
 
 #include <base/cancellation.h>
 #include <base/file.h>
@@ -463,6 +464,18 @@ static int snapshot_fetch(struct hc_resolution *resolution, struct hc_error *err
     return snapshot_publish(resolution, err);
 }
 
+static void snapshot_warm(const struct hc_resolution *resolution)
+{
+    const struct snapshot_resolution *self =
+        (const struct snapshot_resolution *)resolution;
+    const struct hc_snapshot_request *request = self->request;
+    const struct hc_patterns patterns = {request->allow_patterns, request->allow_count,
+                                         request->ignore_patterns, request->ignore_count};
+
+    hc_warm_up_snapshot(resolution->resolver->warm_ups, resolution->options,
+                        self->snapshot, &patterns);
+}
+
 static void snapshot_clear_answer(struct hc_resolution *resolution)
 {
     const struct snapshot_resolution *self =
@@ -477,6 +490,7 @@ static const struct hc_resolution_kind snapshot_kind = {
     .ask_revision = hc_revision_ask,
     .describe = hc_revision_describe,
     .fetch = snapshot_fetch,
+    .warm = snapshot_warm,
     .clear = snapshot_clear_answer,
 };
 

@@ -177,6 +177,7 @@ struct hc_client_fetch {
     bool local_files_only;
     bool force_download;
     bool dry_run;
+    bool warm; /* the server reads the files ahead on its machine, not on this one */
     bool has_max_staleness;
     int64_t max_staleness_ms;
 };

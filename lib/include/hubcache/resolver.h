@@ -93,6 +93,8 @@ struct hc_fetch_options {
     bool local_files_only; /* never ask the Hub */
     bool force_download;   /* ask the Hub for everything, and download all files again */
     bool dry_run;          /* download nothing; the Hub may be asked */
+    bool warm; /* after the answer, read its files ahead into the page cache of
+                              this machine; not in a dry run */
     bool has_max_staleness;
     int64_t max_staleness_ms; /* with has_max_staleness; 0: ask the Hub now */
     const char *hub_token;    /* Optional: used instead of the resolver's own token. See
@@ -304,6 +306,11 @@ HC_PUBLIC bool hc_resolver_volume_space(const struct hc_resolver *resolver,
 /* Blobs that are being fetched right now, and the connections that are used for them. */
 HC_PUBLIC void hc_resolver_count(struct hc_resolver *resolver, unsigned *transfers,
                                  unsigned *connections);
+
+/* Bytes that `warm` has read ahead since the start, and bytes that it left, because half
+ * of the available memory had no room for them. */
+HC_PUBLIC void hc_resolver_count_warmed(const struct hc_resolver *resolver,
+                                        uint64_t *warmed, uint64_t *left);
 
 /* Calls `fn` for each blob that is being fetched right now, in no order. */
 HC_PUBLIC void hc_resolver_list_transfers(struct hc_resolver *resolver,
