@@ -19,6 +19,7 @@
 #include "base/size.h"
 #include "base/text.h"
 #include "file_progress.h"
+#include "inventory.h"
 #include "output.h"
 #include "progress_bar.h"
 #include "pull.h"
@@ -402,8 +403,17 @@ static const struct hc_subcommand subcommands[] = {
      .run = info_run},
 };
 
+/* Those of the service Cache are in the files of their nouns. */
+static const struct hc_subcommand *const cache_commands[] = {
+    &hc_ls_command,
+};
+
 const struct hc_subcommand *hc_subcommand_find(const char *name)
 {
+    for (size_t i = 0; i < sizeof cache_commands / sizeof *cache_commands; i++) {
+        if (strcmp(cache_commands[i]->name, name) == 0)
+            return cache_commands[i];
+    }
     for (size_t i = 0; i < sizeof subcommands / sizeof *subcommands; i++) {
         if (strcmp(subcommands[i].name, name) == 0)
             return &subcommands[i];
@@ -416,6 +426,7 @@ const struct hc_subcommand *hc_subcommand_find(const char *name)
 struct subcommand_line {
     const struct hc_subcommand *subcommand;
     struct hc_resolve_options options;
+    struct hc_cache_command *cache; /* NULL: the command is none of the service Cache */
 };
 
 /* All groups write to the same options; the last child has those of every subcommand. */
@@ -427,7 +438,21 @@ static void subcommand_set_child_inputs(const struct argp_state *state)
     for (size_t i = 0; children[i].argp; i++)
         state->child_inputs[i] = children[i].argp == &hc_command_argp
                                      ? (void *)line->options.common
-                                     : (void *)&line->options;
+                                 : line->cache ? (void *)line->cache
+                                               : (void *)&line->options;
+}
+
+/* The same for a command of the service Cache. */
+static void cache_take_arguments(const struct subcommand_line *line,
+                                 const struct argp_state *state)
+{
+    const struct hc_subcommand *subcommand = line->subcommand;
+
+    line->cache->arguments = (const char *const *)&state->argv[state->next];
+    line->cache->argument_count = (size_t)(state->argc - state->next);
+    if (line->cache->argument_count > subcommand->arguments_max)
+        hc_command_refuse(state, "'%s' is too much",
+                          line->cache->arguments[subcommand->arguments_max]);
 }
 
 /* Keeps all that is left of argv, which is a repo and perhaps names of files. */
@@ -436,6 +461,10 @@ static void subcommand_take_arguments(struct subcommand_line *line,
 {
     const struct hc_subcommand *subcommand = line->subcommand;
 
+    if (line->cache) {
+        cache_take_arguments(line, state);
+        return;
+    }
     if (!subcommand->has_repo)
         hc_command_refuse(state, "%s takes no arguments", subcommand->name);
     line->options.repo.id = state->argv[state->next];
@@ -461,6 +490,9 @@ static error_t subcommand_option_parse(int key, char *arg, struct argp_state *st
         subcommand_take_arguments(line, state);
         return 0;
     case ARGP_KEY_END:
+        if (line->cache && line->cache->argument_count < line->subcommand->arguments_min)
+            hc_command_refuse(state, "an argument is missing: %s",
+                              line->subcommand->arguments);
         if (line->subcommand->has_repo && !line->options.repo.id)
             hc_command_refuse(state, "a repo is needed");
         if (line->options.filename_count < line->subcommand->names_min &&
@@ -473,9 +505,10 @@ static error_t subcommand_option_parse(int key, char *arg, struct argp_state *st
 }
 
 /* An address is refused here, since the server may be asked for relative directories. */
-static int subcommand_call(const struct hc_subcommand *subcommand,
-                           const struct hc_resolve_options *options, struct hc_error *err)
+static int subcommand_call(const struct subcommand_line *line, struct hc_error *err)
 {
+    const struct hc_subcommand *subcommand = line->subcommand;
+    const struct hc_resolve_options *options = &line->options;
     HC_AUTO(hc_client) *client = NULL;
 
     if (subcommand->has_repo && hc_suggestion_is_address(options->repo.id))
@@ -483,7 +516,10 @@ static int subcommand_call(const struct hc_subcommand *subcommand,
                              "'%.200s' is an address, not the id of a repo",
                              options->repo.id);
     client = hc_command_connect(options->common, err);
-    return client ? subcommand->run(client, options, err) : -1;
+    if (!client)
+        return -1;
+    return line->cache ? subcommand->run_cache(client, line->cache, err)
+                       : subcommand->run(client, options, err);
 }
 
 /* Says what to type when the repo was named as elsewhere. */
@@ -514,13 +550,24 @@ int hc_subcommand_run(const struct hc_subcommand *subcommand, int argc, char **a
         .children = subcommand->children,
     };
     struct subcommand_line line = {.subcommand = subcommand, .options.common = common};
+    HC_AUTO_FREE void *cache_options = calloc(1, subcommand->options_size + 1);
     struct hc_error err = {0};
     int result;
 
+    if (!cache_options) {
+        (void)hc_fail_memory(&err);
+        return subcommand_fail(subcommand, &line.options, &err);
+    }
+    if (subcommand->run_cache) {
+        line.cache = cache_options;
+        line.cache->common = common;
+    }
     hc_command_parse(&argp, 0, argc, argv, &line);
-    result = subcommand_call(subcommand, &line.options, &err) < 0
+    result = subcommand_call(&line, &err) < 0
                  ? subcommand_fail(subcommand, &line.options, &err)
                  : HC_EXIT_OK;
     hc_resolve_options_clear(&line.options);
+    if (subcommand->clear)
+        subcommand->clear(cache_options);
     return result;
 }

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The question before a command removes something. Used by the main thread.
+ */
+#ifndef HC_COMMAND_CONFIRMATION_H
+#define HC_COMMAND_CONFIRMATION_H
+
+#include <hubcache/error.h>
+
+/*
+ * Asks "<question> [y/N]" on the terminal. 0: the person agrees. -1, CANCELLED: the
+ * person does not, or standard input is no terminal; `--yes` is then what to give.
+ */
+int hc_confirm(const char *question, struct hc_error *err);
+
+#endif
