@@ -26,6 +26,18 @@ int hc_directory_open(int root, const char *path)
     return openat(root, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
+int hc_directory_open_nested(int root, const char *const names[])
+{
+    int dir = hc_directory_open(root, names[0]);
+
+    for (size_t i = 1; dir >= 0 && names[i]; i++) {
+        HC_AUTO_CLOSE int above = dir;
+
+        dir = hc_directory_open(above, names[i]);
+    }
+    return dir;
+}
+
 /* ---- the walk: a stack of open directories, of which the last is being read -------- */
 
 /* Enters the directory `name` of `dir`. False and errno when it cannot, as when another

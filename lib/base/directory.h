@@ -26,6 +26,10 @@
 /* Opens a directory for reading that is no symlink. -1 and errno. */
 int hc_directory_open(int root, const char *path);
 
+/* The same for the last of nested directories, of which none may be a symlink; `names`
+ * ends with NULL. */
+int hc_directory_open_nested(int root, const char *const names[]);
+
 enum { HC_DEPTH_MAX = 100 };
 
 /*

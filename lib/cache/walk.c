@@ -45,24 +45,11 @@ static bool walk_accepts_file(const struct hc_directory_walk *walk)
            hc_filename_is_safe(walk->path);
 }
 
-/* Opens the last of nested directories, of which none may be a symlink. -1 and errno. */
-static int walk_open(int root, const char *const names[])
-{
-    int dir = hc_directory_open(root, names[0]);
-
-    for (size_t i = 1; dir >= 0 && names[i]; i++) {
-        HC_AUTO_CLOSE int above = dir;
-
-        dir = hc_directory_open(above, names[i]);
-    }
-    return dir;
-}
-
 static struct hc_directory_walk walk_nested(const struct hc_cache *cache,
                                             const char *const names[], unsigned depth_max,
                                             walk_rule *accepts)
 {
-    HC_AUTO_CLOSE int dir = walk_open(hc_cache_fd(cache), names);
+    HC_AUTO_CLOSE int dir = hc_directory_open_nested(hc_cache_fd(cache), names);
     int errnum = dir < 0 ? errno : 0;
     struct hc_directory_walk walk = {.is_incomplete = errnum != 0 && errnum != ENOENT,
                                      .errnum = errnum};

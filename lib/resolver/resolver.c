@@ -17,6 +17,7 @@
 #include <cache/usage.h>
 #include <cache/visibility.h>
 #include <claim/claim_record.h>
+#include <claim/lease.h>
 #include <claim/sweep.h>
 #include <hub/shared_query.h>
 
@@ -237,6 +238,7 @@ void hc_resolver_sweep(struct hc_resolver *resolver)
     int64_t now_ms = hc_volume_now_ms(resolver->cache);
 
     (void)hc_claim_sweep(resolver->cache, now_ms);
+    (void)hc_lease_sweep(resolver->cache, now_ms);
     if (resolver_is_marker_sweep_due(resolver)) {
         (void)hc_no_exist_sweep(resolver->cache, now_ms);
         hc_proof_sweep(resolver->cache, now_ms);
