@@ -62,6 +62,7 @@ static void status_read_error_info(const Google__Rpc__Status *status,
         err->reason = hc_reason_from_name(info->reason);
     err->needed_bytes = strtoull(error_info_find(info, "needed_bytes"), NULL, 10);
     err->free_bytes = strtoull(error_info_find(info, "free_bytes"), NULL, 10);
+    err->limit_bytes = strtoull(error_info_find(info, "limit_bytes"), NULL, 10);
     err->missing_count =
         (unsigned)strtoul(error_info_find(info, "missing_count"), NULL, 10);
     (void)snprintf(err->filename, sizeof err->filename, "%s",

@@ -229,6 +229,8 @@ static void details_add_error_info(struct details *details, const struct hc_erro
     if (err->reason == HC_NO_SPACE) {
         details_add_number(details, "needed_bytes", err->needed_bytes);
         details_add_number(details, "free_bytes", err->free_bytes);
+        if (err->limit_bytes > 0)
+            details_add_number(details, "limit_bytes", err->limit_bytes);
     }
     if (err->reason == HC_INCOMPLETE_SNAPSHOT) {
         details_add_clean_text(details, "missing",

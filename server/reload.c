@@ -39,7 +39,8 @@ struct hc_reload {
 
 static bool option_is_changeable(const struct hc_option *option)
 {
-    static const char *const names[] = {"bytes-per-second",    "confirm-after",
+    static const char *const names[] = {"bytes-per-second",    "cache-limit",
+                                        "confirm-after",       "free-floor",
                                         "grace-period",        "log-format",
                                         "log-level",           "max-staleness",
                                         "requests-per-second", "offline",

@@ -7,18 +7,20 @@
  *
  * States of a request:
  *
- *   enough      the volume has `needed` bytes beyond `reserved`: 0, and no reclaimer
- *               runs.
- *   impossible  not even the empty volume has: NO_SPACE, and nothing is removed in vain.
- *   short       it has not. When another thread reclaims, this one waits for its end, for
- *               what that frees may do; then it is the one that reclaims. If its caller
- *               leaves first, it does neither.
- *   reclaiming  this thread asks one reclaimer after the other for what is still missing,
- *               and measures again whenever one says that it freed something.
+ *   enough      the volume has `needed` bytes beyond what is reserved and the floor, and
+ *               the cache stays within its limit: 0, and no reclaimer runs.
+ *   impossible  not even the empty volume has, or they are more than the limit: NO_SPACE,
+ *               and nothing is removed in vain.
+ *   waiting     it is short, and other requests came before: it waits for their end, for
+ *               what they free may do. If its caller leaves first, that is all.
+ *   reclaiming  it is the first of those that wait: its thread asks one reclaimer after
+ *               the other for what is still missing, and measures again whenever one
+ *               says that it freed something. A reclaimer also measures what the cache
+ *               occupies if that is not known yet; if it cannot, the limit does not hold.
  *   refused     all were asked, and it is still short: NO_SPACE.
  *
- * Only the flag `is_reclaiming` is guarded by the lock: a reclaimer works on the volume,
- * and no lock is held meanwhile.
+ * Only the queue is guarded by the lock: a reclaimer works on the volume, and no lock is
+ * held meanwhile.
  */
 #include "free_space.h"
 
@@ -27,18 +29,43 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
 #include <sys/statvfs.h>
+
+/* A request that waits or reclaims, on the stack of its thread. */
+struct space_turn {
+    TAILQ_ENTRY(space_turn) link;
+};
 
 struct hc_free_space {
     hc_reclaim_fn reclaim[HC_RECLAIMERS_MAX]; /* complete before the first request */
     void *ctx[HC_RECLAIMERS_MAX];
     size_t count;
+    hc_occupied_fn occupied; /* Optional */
+    void *occupied_ctx;
+    atomic_uint_least64_t limit, floor; /* 0: none */
+    atomic_uint_least64_t refusals;
     struct {
         pthread_mutex_t lock;
         pthread_cond_t ended;
-        bool is_reclaiming;
+        TAILQ_HEAD(, space_turn) turns; /* the first one reclaims */
     } shared;
 };
+
+/* A request compared with what there is. */
+struct space_balance {
+    uint64_t missing;    /* bytes; 0: there are enough */
+    uint64_t free_bytes; /* that the request might have */
+    uint64_t reserved;   /* for others, of those that are free */
+    uint64_t limit;      /* that refuses it; 0: the volume does */
+    bool is_unmeasured;  /* there is a limit, and what the cache occupies is not known */
+};
+
+static uint64_t size_subtract(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
 
 static bool volume_find_free(int fd, uint64_t *free_bytes)
 {
@@ -50,95 +77,165 @@ static bool volume_find_free(int fd, uint64_t *free_bytes)
     return true;
 }
 
-/* How many bytes are missing, and how many of the free ones are not reserved. */
-static uint64_t space_missing(const struct hc_space_request *request,
-                              uint64_t *free_bytes)
+static void balance_compare(struct space_balance *balance, uint64_t needed,
+                            uint64_t taken, uint64_t room)
 {
-    uint64_t wanted = hc_size_add(request->needed, request->reserved);
-    uint64_t available;
+    balance->free_bytes = size_subtract(room, taken);
+    balance->missing = size_subtract(hc_size_add(needed, taken), room);
+}
 
-    if (request->needed == 0 || !volume_find_free(request->fd, &available))
-        return 0;
-    *free_bytes = available > request->reserved ? available - request->reserved : 0;
-    return wanted > available ? wanted - available : 0;
+/* Fills in the larger of two shortages: that of the volume, and that of the limit. */
+static struct space_balance space_compare(struct hc_free_space *space,
+                                          const struct hc_space_request *request)
+{
+    uint64_t floor = atomic_load(&space->floor), limit = atomic_load(&space->limit);
+    struct hc_claimed claimed = {0};
+    struct space_balance volume = {0}, cache = {.limit = limit};
+    uint64_t available, occupied;
+
+    if (request->claimed)
+        claimed = request->claimed(request->ctx);
+    if (volume_find_free(request->fd, &available))
+        balance_compare(&volume, request->needed, hc_size_add(claimed.reserved, floor),
+                        available);
+    volume.reserved = cache.reserved = claimed.reserved;
+    if (limit == 0 || !space->occupied)
+        return volume;
+    volume.is_unmeasured = space->occupied(space->occupied_ctx, &occupied) <= 0;
+    if (volume.is_unmeasured)
+        return volume;
+    occupied = hc_size_add(occupied, claimed.arrived);
+    balance_compare(&cache, request->needed, hc_size_add(occupied, claimed.reserved),
+                    limit);
+    return cache.missing > volume.missing ? cache : volume;
+}
+
+uint64_t hc_free_space_missing(struct hc_free_space *space,
+                               const struct hc_space_request *request)
+{
+    return space_compare(space, request).missing;
 }
 
 /* Whether the bytes would fit if everything else were removed. */
-static bool volume_is_large_enough(const struct hc_space_request *request)
+static bool space_is_large_enough(const struct hc_free_space *space,
+                                  const struct hc_space_request *request,
+                                  const struct space_balance *balance)
 {
+    uint64_t limit = atomic_load(&space->limit);
     struct statvfs volume;
 
+    if (limit > 0 && space->occupied && request->needed > limit)
+        return false;
     return fstatvfs(request->fd, &volume) == 0 &&
-           hc_size_add(request->needed, request->reserved) <=
+           hc_size_add(hc_size_add(request->needed, balance->reserved),
+                       atomic_load(&space->floor)) <=
                (uint64_t)volume.f_blocks * volume.f_frsize;
 }
 
-bool hc_free_space_has(const struct hc_space_request *request)
+static bool balance_has_room(const struct space_balance *balance)
 {
-    uint64_t free_bytes;
-
-    return space_missing(request, &free_bytes) == 0;
+    return balance->missing == 0 && !balance->is_unmeasured;
 }
 
-static int reclaim_begin(struct hc_free_space *space,
-                         struct hc_cancellation *cancellation, struct hc_error *err)
+/* A request for nothing needs no look at the volume. */
+bool hc_free_space_has(struct hc_free_space *space,
+                       const struct hc_space_request *request)
+{
+    struct space_balance balance;
+
+    if (request->needed == 0)
+        return true;
+    balance = space_compare(space, request);
+    return balance_has_room(&balance);
+}
+
+static void turn_end(struct hc_free_space *space, struct space_turn *turn)
 {
     HC_LOCKED(&space->shared.lock);
 
-    while (space->shared.is_reclaiming) {
-        if (hc_cancellation_wait(cancellation, &space->shared.ended, &space->shared.lock,
-                                 HC_NO_DEADLINE, err) < 0)
-            return -1;
+    TAILQ_REMOVE(&space->shared.turns, turn, link);
+    (void)pthread_cond_broadcast(&space->shared.ended);
+}
+
+/* Waits until the turn is the first; -1, and it has ended, when the caller leaves. */
+static int turn_begin(struct hc_free_space *space, struct space_turn *turn,
+                      struct hc_cancellation *cancellation, struct hc_error *err)
+{
+    int waited = 0;
+
+    {
+        HC_LOCKED(&space->shared.lock);
+
+        TAILQ_INSERT_TAIL(&space->shared.turns, turn, link);
+        while (waited == 0 && TAILQ_FIRST(&space->shared.turns) != turn)
+            waited = hc_cancellation_wait(cancellation, &space->shared.ended,
+                                          &space->shared.lock, HC_NO_DEADLINE, err);
     }
-    space->shared.is_reclaiming = true;
-    return 0;
-}
-
-static void reclaim_end(struct hc_free_space *space)
-{
-    HC_LOCKED(&space->shared.lock);
-
-    space->shared.is_reclaiming = false;
-    (void)pthread_cond_signal(&space->shared.ended);
+    if (waited < 0)
+        turn_end(space, turn);
+    return waited;
 }
 
 /* 1 there is room now; 0 all reclaimers were asked, and there is not; -1 the caller has
  * left. */
 static int space_reclaim(struct hc_free_space *space,
-                         const struct hc_space_request *request, uint64_t *free_bytes,
-                         struct hc_error *err)
+                         const struct hc_space_request *request,
+                         struct space_balance *balance, struct hc_error *err)
 {
-    uint64_t missing;
+    struct space_turn turn;
 
-    if (reclaim_begin(space, request->cancellation, err) < 0)
+    if (turn_begin(space, &turn, request->cancellation, err) < 0)
         return -1;
-    missing = space_missing(request, free_bytes); /* another thread may have freed it */
-    for (size_t i = 0; i < space->count && missing > 0; i++) {
-        if (space->reclaim[i](space->ctx[i], request->folder, missing) > 0)
-            missing = space_missing(request, free_bytes);
+    *balance = space_compare(space, request); /* another thread may have freed it */
+    for (size_t i = 0; i < space->count && !balance_has_room(balance); i++) {
+        if (space->reclaim[i](space->ctx[i], request, balance->missing) > 0)
+            *balance = space_compare(space, request);
     }
-    reclaim_end(space);
-    return missing == 0;
+    turn_end(space, &turn);
+    if (balance->missing > 0 && hc_cancellation_check(request->cancellation, err) < 0)
+        return -1;
+    return balance->missing == 0;
+}
+
+static int space_refuse(struct hc_free_space *space,
+                        const struct hc_space_request *request,
+                        const struct space_balance *balance, struct hc_error *err)
+{
+    (void)atomic_fetch_add(&space->refusals, 1);
+    if (balance->limit > 0)
+        (void)hc_fail(err, HC_NO_SPACE,
+                      "the cache may take %" PRIu64
+                      " bytes (cache-limit), of which %" PRIu64 " are free, %" PRIu64
+                      " are needed, and the rest is in use: end "
+                      "leases, unpin, or raise the limit",
+                      balance->limit, balance->free_bytes, request->needed);
+    else
+        (void)hc_fail(err, HC_NO_SPACE,
+                      "the cache volume has %" PRIu64 " bytes free (%" PRIu64
+                      " more are promised to running downloads), %" PRIu64
+                      " are needed: make room, or use a larger volume",
+                      balance->free_bytes, balance->reserved, request->needed);
+    err->needed_bytes = request->needed;
+    err->free_bytes = balance->free_bytes;
+    err->limit_bytes = balance->limit;
+    return -1;
 }
 
 int hc_free_space_require(struct hc_free_space *space,
                           const struct hc_space_request *request, struct hc_error *err)
 {
-    uint64_t free_bytes = 0;
-    int has_room = space_missing(request, &free_bytes) == 0;
+    struct space_balance balance;
+    int has_room;
 
-    if (!has_room && space->count > 0 && volume_is_large_enough(request))
-        has_room = space_reclaim(space, request, &free_bytes, err);
+    if (request->needed == 0)
+        return 0;
+    balance = space_compare(space, request);
+    has_room = balance_has_room(&balance);
+    if (!has_room && space->count > 0 && space_is_large_enough(space, request, &balance))
+        has_room = space_reclaim(space, request, &balance, err);
     if (has_room != 0)
         return has_room < 0 ? -1 : 0;
-    (void)hc_fail(err, HC_NO_SPACE,
-                  "the cache volume has %" PRIu64 " bytes free (%" PRIu64
-                  " more are promised to running downloads), %" PRIu64
-                  " are needed: make room, or use a larger volume",
-                  free_bytes, request->reserved, request->needed);
-    err->needed_bytes = request->needed;
-    err->free_bytes = free_bytes;
-    return -1;
+    return space_refuse(space, request, &balance, err);
 }
 
 void hc_free_space_describe(int fd, uint64_t needed, struct hc_error *err)
@@ -161,6 +258,7 @@ struct hc_free_space *hc_free_space_new(struct hc_error *err)
     }
     (void)pthread_mutex_init(&space->shared.lock, NULL);
     hc_condition_init(&space->shared.ended);
+    TAILQ_INIT(&space->shared.turns);
     return space;
 }
 
@@ -179,4 +277,22 @@ void hc_free_space_add_reclaimer(struct hc_free_space *space, hc_reclaim_fn recl
     assert(space->count < HC_RECLAIMERS_MAX);
     space->reclaim[space->count] = reclaim;
     space->ctx[space->count++] = ctx;
+}
+
+void hc_free_space_set_occupied(struct hc_free_space *space, hc_occupied_fn occupied,
+                                void *ctx)
+{
+    space->occupied = occupied;
+    space->occupied_ctx = ctx;
+}
+
+void hc_free_space_set_bounds(struct hc_free_space *space, uint64_t limit, uint64_t floor)
+{
+    atomic_store(&space->limit, limit);
+    atomic_store(&space->floor, floor);
+}
+
+uint64_t hc_free_space_refusals(const struct hc_free_space *space)
+{
+    return atomic_load(&space->refusals);
 }

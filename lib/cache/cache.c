@@ -6,6 +6,7 @@
 #include "cache.h"
 
 #include "memo.h"
+#include "occupancy.h"
 #include "tree_cache.h"
 #include <base/free_space.h>
 #include <base/heartbeat.h>
@@ -29,6 +30,7 @@ struct hc_cache {
     struct hc_tree_cache *trees;
     struct hc_heartbeats *heartbeats;
     struct hc_free_space *free_space;
+    struct hc_occupancy *occupancy;
     char id[UUID_SIZE];
     char root[PATH_MAX];
 };
@@ -153,8 +155,10 @@ struct hc_cache *hc_cache_open(const char *dir, bool no_symlinks, struct hc_erro
     cache->trees = cache->memo ? hc_tree_cache_new(HC_TREE_MEMORY, err) : NULL;
     cache->heartbeats = cache->trees ? hc_heartbeats_new(err) : NULL;
     cache->free_space = cache->heartbeats ? hc_free_space_new(err) : NULL;
-    if (!cache->free_space)
+    cache->occupancy = cache->free_space ? hc_occupancy_new(cache, err) : NULL;
+    if (!cache->occupancy)
         return NULL;
+    hc_free_space_set_occupied(cache->free_space, hc_occupancy_find, cache->occupancy);
     cache_id_load(cache);
     return hc_take(&cache);
 }
@@ -198,6 +202,7 @@ void hc_cache_close(struct hc_cache *cache)
     if (!cache)
         return;
     hc_free_space_free(cache->free_space);
+    hc_occupancy_free(cache->occupancy);
     hc_heartbeats_free(cache->heartbeats);
     hc_auto_close(&cache->fd);
     hc_tree_cache_free(cache->trees);
@@ -233,6 +238,11 @@ struct hc_tree_cache *hc_cache_trees(const struct hc_cache *cache)
 struct hc_heartbeats *hc_cache_heartbeats(const struct hc_cache *cache)
 {
     return cache->heartbeats;
+}
+
+struct hc_occupancy *hc_cache_occupancy(const struct hc_cache *cache)
+{
+    return cache->occupancy;
 }
 
 struct hc_free_space *hc_cache_free_space(const struct hc_cache *cache)

@@ -24,6 +24,7 @@ struct hc_cache;
 struct hc_free_space;
 struct hc_heartbeats;
 struct hc_memo;
+struct hc_occupancy;
 struct hc_tree_cache;
 
 /*
@@ -67,6 +68,9 @@ struct hc_heartbeats *hc_cache_heartbeats(const struct hc_cache *cache);
 /* The owner of its volume's free space (base/free_space.h). Borrowed. */
 struct hc_free_space *hc_cache_free_space(const struct hc_cache *cache);
 
+/* How many bytes of the volume the cache takes (occupancy.h). Borrowed. */
+struct hc_occupancy *hc_cache_occupancy(const struct hc_cache *cache);
+
 /* HF_HUB_DISABLE_SYMLINKS: pointers are plain files. */
 bool hc_cache_has_no_symlinks(const struct hc_cache *cache);
 
@@ -86,8 +90,8 @@ int hc_cache_private_path(char out[PATH_MAX], struct hc_error *err);
 int hc_cache_publish(const struct hc_cache *cache, const char *path, const char *content,
                      size_t size, struct hc_error *err);
 
-/* Writes CACHEDIR.TAG (§1.1) when it is not there. As in the reference client, failure is
- * ignored. */
+/* Writes CACHEDIR.TAG (§1.1) when it is not there. As in the reference client, failure
+ * is ignored. */
 void hc_cache_write_tag(const struct hc_cache *cache);
 
 #endif

@@ -7,20 +7,25 @@
  */
 #include "usage.h"
 
+#include "occupancy.h"
 #include "walk.h"
 
 #include <base/file.h>
 #include <base/text.h>
 
+#include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* A file that may be found under another name, too. */
 struct shared_file {
     ino_t inode;
     uint64_t bytes;
+    uint64_t occupied_bytes;
 };
 
-enum { REPOS_ROOM = 2 * HC_USAGE_REPOS_MAX };
+enum { REPOS_ROOM = 2 * HC_USAGE_REPOS_MAX, BLOCK_SIZE = 512 /* of st_blocks */ };
 
 struct usage_scan {
     const struct hc_cache *cache;
@@ -30,6 +35,7 @@ struct usage_scan {
     struct shared_file *shared; /* those of the repo that is being read are the last */
     size_t shared_count, shared_room;
     int64_t resumed_ms; /* after the last pause */
+    bool is_urgent;     /* a download waits for it: no pauses */
 };
 
 static void usage_scan_release(struct usage_scan *scan)
@@ -38,6 +44,11 @@ static void usage_scan_release(struct usage_scan *scan)
 }
 
 HC_DEFINE_AUTO_VALUE(usage_scan, usage_scan_release)
+
+static uint64_t status_occupied_bytes(const struct stat *status)
+{
+    return (uint64_t)status->st_blocks * BLOCK_SIZE;
+}
 
 /* ---- shared files ------------------------------------------------------------------ */
 
@@ -57,7 +68,9 @@ static bool scan_remember_shared(struct usage_scan *scan, const struct stat *sta
         scan->shared_room = room;
     }
     scan->shared[scan->shared_count++] =
-        (struct shared_file){.inode = status->st_ino, .bytes = (uint64_t)status->st_size};
+        (struct shared_file){.inode = status->st_ino,
+                             .bytes = (uint64_t)status->st_size,
+                             .occupied_bytes = status_occupied_bytes(status)};
     return true;
 }
 
@@ -111,6 +124,7 @@ static void scan_count_file(struct usage_scan *scan, struct hc_repo_usage *repo,
     }
     repo->files++;
     repo->bytes += (uint64_t)status.st_size;
+    scan->usage->occupied_bytes += status_occupied_bytes(&status);
 }
 
 /* -1: the cancellation ended the scan. */
@@ -118,7 +132,7 @@ static int scan_pause(struct usage_scan *scan, struct hc_error *err)
 {
     int64_t busy_ms = hc_monotonic_ms() - scan->resumed_ms;
 
-    if (busy_ms < HC_USAGE_BUSY_MS)
+    if (scan->is_urgent || busy_ms < HC_USAGE_BUSY_MS)
         return hc_cancellation_check(scan->cancellation, err);
     if (hc_cancellation_sleep(scan->cancellation, 3 * busy_ms, err) < 0)
         return -1;
@@ -138,6 +152,46 @@ static int scan_blobs(struct usage_scan *scan, const struct hc_repo *name,
     }
     scan->usage->is_incomplete = scan->usage->is_incomplete || walk.is_incomplete;
     return 0;
+}
+
+/* Whether a claim tells how long the partial file is: "<etag>.<8 hex>.incomplete". */
+static bool partial_is_claimed(const struct usage_scan *scan, const struct hc_repo *name,
+                               const char *partial)
+{
+    size_t length = strlen(partial), suffix = sizeof ".01234567.incomplete" - 1;
+    char path[PATH_MAX];
+
+    return length > suffix &&
+           hc_format(path, sizeof path, ".hubcache/transfers/%s/%.*s", name->folder,
+                     (int)(length - suffix), partial) > 0 &&
+           faccessat(hc_cache_fd(scan->cache), path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static void scan_partials(struct usage_scan *scan, const struct hc_repo *name)
+{
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_walk_partials(scan->cache, name);
+    struct stat status;
+
+    while (hc_directory_walk_next(&walk)) {
+        if (fstatat(walk.dir, walk.name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+            !partial_is_claimed(scan, name, walk.name))
+            scan->usage->occupied_bytes += status_occupied_bytes(&status);
+    }
+}
+
+/* What was moved away, and still takes room. */
+static void scan_own_folder(struct usage_scan *scan, const char *path)
+{
+    HC_AUTO_VALUE(hc_directory_walk)
+    walk = hc_directory_walk(hc_cache_fd(scan->cache), path, HC_DEPTH_MAX);
+    struct stat status;
+
+    while (hc_directory_walk_next(&walk)) {
+        if (S_ISREG(walk.type) &&
+            fstatat(walk.dir, walk.name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+            status.st_nlink == 1)
+            scan->usage->occupied_bytes += status_occupied_bytes(&status);
+    }
 }
 
 static int scan_snapshot(struct usage_scan *scan, const struct hc_repo *name,
@@ -222,6 +276,7 @@ static int scan_repo(struct usage_scan *scan, const struct hc_repo *name,
         return -1;
     repo->type = name->type;
     (void)hc_format(repo->id, sizeof repo->id, "%s", name->id);
+    scan_partials(scan, name);
     if (scan_blobs(scan, name, repo, err) < 0 ||
         scan_snapshots(scan, name, repo, err) < 0)
         return -1;
@@ -245,22 +300,49 @@ static int scan_repos(struct usage_scan *scan, struct hc_error *err)
     return 0;
 }
 
+static int scan_run(struct usage_scan *scan, struct hc_error *err)
+{
+    int64_t start_ms = hc_monotonic_ms();
+    struct hc_usage *usage = scan->usage;
+
+    *usage = (struct hc_usage){.began_ms = hc_epoch_ms()};
+    scan->resumed_ms = start_ms;
+    if (scan_repos(scan, err) < 0)
+        return -1;
+    usage->files += scan_unite_shared(scan, 0, &usage->bytes);
+    for (size_t i = 0; i < scan->shared_count; i++)
+        usage->occupied_bytes += scan->shared[i].occupied_bytes;
+    scan_own_folder(scan, ".hubcache/trash");
+    scan_own_folder(scan, ".hubcache/quarantine");
+    usage_keep_largest(usage);
+    usage->took_ms = hc_monotonic_ms() - start_ms;
+    return 0;
+}
+
 int hc_usage_scan(const struct hc_cache *cache, struct hc_cancellation *cancellation,
                   struct hc_usage *usage, struct hc_error *err)
 {
     HC_AUTO_VALUE(usage_scan)
+    scan = {.cache = cache, .cancellation = cancellation, .usage = usage};
+
+    return scan_run(&scan, err);
+}
+
+int hc_usage_measure(const struct hc_cache *cache, struct hc_cancellation *cancellation,
+                     struct hc_error *err)
+{
+    struct hc_occupancy *occupancy = hc_cache_occupancy(cache);
+    const struct hc_occupancy_scan begun = hc_occupancy_begin_scan(occupancy);
+    HC_AUTO_VALUE(hc_usage) usage = {0};
+    HC_AUTO_VALUE(usage_scan)
     scan = {.cache = cache,
             .cancellation = cancellation,
-            .usage = usage,
-            .resumed_ms = hc_monotonic_ms()};
-    int64_t start_ms = scan.resumed_ms;
+            .usage = &usage,
+            .is_urgent = true};
 
-    *usage = (struct hc_usage){.began_ms = hc_epoch_ms()};
-    if (scan_repos(&scan, err) < 0)
+    if (scan_run(&scan, err) < 0)
         return -1;
-    usage->files += scan_unite_shared(&scan, 0, &usage->bytes);
-    usage_keep_largest(usage);
-    usage->took_ms = hc_monotonic_ms() - start_ms;
+    hc_occupancy_end_scan(occupancy, &begun, usage.occupied_bytes);
     return 0;
 }
 

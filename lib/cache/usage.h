@@ -25,4 +25,8 @@ HC_DEFINE_AUTO_VALUE(hc_usage, hc_usage_clear)
 int hc_usage_scan(const struct hc_cache *cache, struct hc_cancellation *cancellation,
                   struct hc_usage *usage, struct hc_error *err);
 
+/* Scans the cache without a pause for its occupancy (occupancy.h). -1 as above. */
+int hc_usage_measure(const struct hc_cache *cache, struct hc_cancellation *cancellation,
+                     struct hc_error *err);
+
 #endif

@@ -8,6 +8,7 @@
 
 #include <base/auto.h>
 #include <base/error.h>
+#include <base/text.h>
 
 #include <errno.h>
 #include <sys/stat.h>
@@ -20,6 +21,11 @@ static bool walk_accepts_blob(const struct hc_directory_walk *walk)
 {
     return (S_ISREG(walk->type) || S_ISLNK(walk->type)) && walk->path[0] != '.' &&
            hc_etag_is_valid(walk->path);
+}
+
+static bool walk_accepts_partial(const struct hc_directory_walk *walk)
+{
+    return S_ISREG(walk->type) && hc_text_ends(walk->path, ".incomplete");
 }
 
 /* The reference client makes a directory of any X-Repo-Commit that it is sent (§1.2). */
@@ -82,6 +88,14 @@ struct hc_directory_walk hc_walk_blobs(const struct hc_cache *cache,
     const char *const names[] = {repo->folder, "blobs", NULL};
 
     return walk_nested(cache, names, 0, walk_accepts_blob);
+}
+
+struct hc_directory_walk hc_walk_partials(const struct hc_cache *cache,
+                                          const struct hc_repo *repo)
+{
+    const char *const names[] = {repo->folder, "blobs", NULL};
+
+    return walk_nested(cache, names, 0, walk_accepts_partial);
 }
 
 struct hc_directory_walk hc_walk_snapshots(const struct hc_cache *cache,

@@ -29,6 +29,10 @@ bool hc_walk_next_repo(struct hc_directory_walk *walk, struct hc_repo *repo);
 struct hc_directory_walk hc_walk_blobs(const struct hc_cache *cache,
                                        const struct hc_repo *repo);
 
+/* … the name of a partial file, of this program or of another client; … */
+struct hc_directory_walk hc_walk_partials(const struct hc_cache *cache,
+                                          const struct hc_repo *repo);
+
 /* … the commit of a snapshot; … */
 struct hc_directory_walk hc_walk_snapshots(const struct hc_cache *cache,
                                            const struct hc_repo *repo);
@@ -37,8 +41,8 @@ struct hc_directory_walk hc_walk_snapshots(const struct hc_cache *cache,
 struct hc_directory_walk hc_walk_refs(const struct hc_cache *cache,
                                       const struct hc_repo *repo);
 
-/* … the path within the repo of a snapshot's file: a pointer, dangling or not, or a plain
- * file where there were no symlinks. */
+/* … the path within the repo of a snapshot's file: a pointer, dangling or not, or a
+ * plain file where there were no symlinks. */
 struct hc_directory_walk hc_walk_files(const struct hc_cache *cache,
                                        const struct hc_repo *repo, const char *commit);
 

@@ -327,18 +327,25 @@ const char *hc_claim_partial_path(const struct hc_claim *claim)
     return claim->partial;
 }
 
+static struct hc_claimed claim_claimed(const void *ctx)
+{
+    const struct hc_claim *claim = ctx;
+
+    return hc_claimed_bytes(claim->cache, claim->folder, &claim->shared.record,
+                            hc_volume_written_ms(claim->fd));
+}
+
 int hc_claim_require_space(const struct hc_claim *claim, int fd, uint64_t needed,
                            struct hc_cancellation *cancellation, struct hc_error *err)
 {
-    struct hc_space_request request = {.fd = fd,
-                                       .folder = claim->folder,
-                                       .needed = needed,
-                                       .cancellation = cancellation};
+    bool is_small = needed < HC_RESERVATION_MIN_BYTES;
+    const struct hc_space_request request = {.fd = fd,
+                                             .folder = claim->folder,
+                                             .needed = needed,
+                                             .claimed = is_small ? NULL : claim_claimed,
+                                             .ctx = claim,
+                                             .cancellation = cancellation};
 
-    if (needed >= HC_RESERVATION_MIN_BYTES)
-        request.reserved =
-            hc_reserved_bytes(claim->cache, claim->folder, &claim->shared.record,
-                              hc_volume_written_ms(claim->fd));
     return hc_free_space_require(hc_cache_free_space(claim->cache), &request, err);
 }
 

@@ -70,22 +70,46 @@ static bool claim_is_for_same_blobs(const struct hc_claim_listing *listing,
             partial_is_of_same_blob(listing->record.partial, own->partial));
 }
 
-/* The sizes were written by other processes, and add up without overflow; an owner is
- * looked up last, since that may read /proc. */
-uint64_t hc_reserved_bytes(const struct hc_cache *cache, const char *folder,
-                           const struct hc_claim_record *own, int64_t now_ms)
+/*
+ * A blob's claim is as early as the reservation that its download has made before: the
+ * space of the blob was reserved then.
+ */
+static void claim_find_rank(const struct hc_cache *cache, const char *folder,
+                            struct hc_claim_record *rank, int64_t now_ms)
 {
     HC_AUTO_VALUE(hc_claim_listing) listing = hc_claim_listing_open(cache);
     const struct hc_claim_record *other = &listing.record;
-    uint64_t bytes = 0;
 
+    if (hc_claim_record_is_reservation(rank))
+        return;
     while (hc_claim_listing_next(&listing)) {
-        if (other->size > other->bytes && claim_is_earlier(other, own) &&
+        if (strcmp(listing.blob.folder, folder) == 0 &&
+            hc_claim_record_is_reservation(other) && claim_is_earlier(other, rank) &&
+            !hc_claim_record_is_abandoned(other, now_ms))
+            rank->began_us = other->began_us;
+    }
+}
+
+/* The sizes were written by other processes, and add up without overflow; an owner is
+ * looked up last, since that may read /proc. */
+struct hc_claimed hc_claimed_bytes(const struct hc_cache *cache, const char *folder,
+                                   const struct hc_claim_record *own, int64_t now_ms)
+{
+    HC_AUTO_VALUE(hc_claim_listing) listing = hc_claim_listing_open(cache);
+    const struct hc_claim_record *other = &listing.record;
+    struct hc_claim_record rank = *own;
+    struct hc_claimed claimed = {0};
+
+    claim_find_rank(cache, folder, &rank, now_ms);
+    while (hc_claim_listing_next(&listing)) {
+        if (!hc_claim_record_is_reservation(other))
+            claimed.arrived = hc_size_add(claimed.arrived, other->bytes);
+        if (other->size > other->bytes && claim_is_earlier(other, &rank) &&
             !claim_is_for_same_blobs(&listing, folder, own) &&
             !hc_claim_record_is_abandoned(other, now_ms))
-            bytes = hc_size_add(bytes, other->size - other->bytes);
+            claimed.reserved = hc_size_add(claimed.reserved, other->size - other->bytes);
     }
-    return bytes;
+    return claimed;
 }
 
 static void reservation_write(struct hc_reservation *reservation)
@@ -146,18 +170,30 @@ static struct hc_reservation *reservation_new(const struct hc_cache *cache,
     return hc_take(&reservation);
 }
 
-static struct hc_space_request reservation_request(const struct hc_reservation *own,
-                                                   const struct hc_repo *repo)
+struct reservation_place {
+    const struct hc_reservation *own;
+    const char *folder;
+};
+
+static struct hc_claimed reservation_claimed(const void *ctx)
 {
-    return (struct hc_space_request){
-        .fd = hc_cache_fd(own->cache),
-        .folder = repo->folder,
-        .needed = own->bytes,
-        .reserved = own->bytes < HC_RESERVATION_MIN_BYTES
-                        ? 0
-                        : hc_reserved_bytes(own->cache, repo->folder, &own->record,
-                                            hc_volume_written_ms(own->fd)),
-    };
+    const struct reservation_place *place = ctx;
+    const struct hc_reservation *own = place->own;
+
+    return hc_claimed_bytes(own->cache, place->folder, &own->record,
+                            hc_volume_written_ms(own->fd));
+}
+
+/* Small reservations are compared with what is free, and no look at others is taken. */
+static struct hc_space_request reservation_request(const struct reservation_place *place)
+{
+    bool is_small = place->own->bytes < HC_RESERVATION_MIN_BYTES;
+
+    return (struct hc_space_request){.fd = hc_cache_fd(place->own->cache),
+                                     .folder = place->folder,
+                                     .needed = place->own->bytes,
+                                     .claimed = is_small ? NULL : reservation_claimed,
+                                     .ctx = place};
 }
 
 int hc_reservation_try(const struct hc_cache *cache, const struct hc_repo *repo,
@@ -165,13 +201,14 @@ int hc_reservation_try(const struct hc_cache *cache, const struct hc_repo *repo,
                        struct hc_error *err)
 {
     HC_AUTO(hc_reservation) *own = reservation_new(cache, repo, bytes, err);
+    const struct reservation_place place = {own, repo->folder};
     struct hc_space_request request;
 
     *reservation = NULL;
     if (!own)
         return -1;
-    request = reservation_request(own, repo);
-    if (!hc_free_space_has(&request))
+    request = reservation_request(&place);
+    if (!hc_free_space_has(hc_cache_free_space(cache), &request))
         return 0;
     if (own->fd >= 0)
         *reservation = hc_take(&own);
@@ -183,12 +220,13 @@ int hc_reservation_make(const struct hc_cache *cache, const struct hc_repo *repo
                         struct hc_reservation **reservation, struct hc_error *err)
 {
     HC_AUTO(hc_reservation) *own = reservation_new(cache, repo, bytes, err);
+    const struct reservation_place place = {own, repo->folder};
     struct hc_space_request request;
 
     *reservation = NULL;
     if (!own)
         return -1;
-    request = reservation_request(own, repo);
+    request = reservation_request(&place);
     request.cancellation = cancellation;
     if (hc_free_space_require(hc_cache_free_space(cache), &request, err) < 0)
         return -1;

@@ -18,6 +18,8 @@
 
 #include "claim_record.h"
 
+#include <base/free_space.h>
+
 enum {
     HC_RESERVATION_MIN_BYTES = 1024 * 1024
 }; /* fewer are not counted against others */
@@ -51,11 +53,12 @@ void hc_reservation_drop(struct hc_reservation *reservation);
 HC_DEFINE_AUTO(hc_reservation, hc_reservation_drop)
 
 /*
- * Bytes that claims and reservations which began before `own` still need: of all
- * replicas, but not of the same blob, nor of the same repo when one of the two is a
- * reservation. `folder` is that of the repo of `own`.
+ * What other downloads have on the volume, and still need: the latter of claims and
+ * reservations that began before `own`, of all replicas, but not of the same blob, nor of
+ * the same repo when one of the two is a reservation. `folder` is that of the repo of
+ * `own`.
  */
-uint64_t hc_reserved_bytes(const struct hc_cache *cache, const char *folder,
-                           const struct hc_claim_record *own, int64_t now_ms);
+struct hc_claimed hc_claimed_bytes(const struct hc_cache *cache, const char *folder,
+                                   const struct hc_claim_record *own, int64_t now_ms);
 
 #endif

@@ -205,12 +205,13 @@ unsigned hc_claim_sweep(const struct hc_cache *cache, int64_t now_ms)
 
 /* First what a sweep would remove anyway, then partial files of more than an hour, then
  * all. (A file of just now may be dated after `now_ms`: -1 keeps none of them either.) */
-uint64_t hc_claim_reclaim(void *cache, const char *folder, uint64_t bytes)
+uint64_t hc_claim_reclaim(void *cache, const struct hc_space_request *request,
+                          uint64_t bytes)
 {
     static const int64_t keep_ms[] = {HC_PARTIAL_KEEP_MS, INT64_C(3600) * 1000, -1};
     struct sweep sweep = {.cache = cache,
                           .now_ms = hc_volume_now_ms(cache),
-                          .folder = folder,
+                          .folder = request->folder,
                           .wanted = bytes};
 
     for (size_t i = 0; i < sizeof keep_ms / sizeof *keep_ms; i++) {

@@ -8,6 +8,7 @@
 #ifndef HC_CLAIM_SWEEP_H
 #define HC_CLAIM_SWEEP_H
 
+#include <base/free_space.h>
 #include <cache/cache.h>
 
 #include <stdint.h>
@@ -24,9 +25,10 @@ unsigned hc_claim_sweep(const struct hc_cache *cache, int64_t now_ms);
 /*
  * A reclaimer (base/free_space.h), whose `cache` is a struct hc_cache: removes partial
  * files of abandoned transfers that a later one could have resumed, those of the last
- * hour last, until `bytes` are free. Those of the repo `folder` stay, as does every
+ * hour last, until `bytes` are free. Those of the request's repo stay, as does every
  * *.incomplete file that no claim names: it is another client's.
  */
-uint64_t hc_claim_reclaim(void *cache, const char *folder, uint64_t bytes);
+uint64_t hc_claim_reclaim(void *cache, const struct hc_space_request *request,
+                          uint64_t bytes);
 
 #endif

@@ -12,6 +12,7 @@
 #include <base/free_space.h>
 #include <cache/memo.h>
 #include <cache/no_exist.h>
+#include <cache/occupancy.h>
 #include <cache/proof.h>
 #include <cache/tree_cache.h>
 #include <cache/usage.h>
@@ -118,6 +119,19 @@ static int resolver_open_access(struct hc_resolver *resolver, struct hc_error *e
     return resolver->access ? 0 : -1;
 }
 
+/* A reclaimer that frees nothing, but finds out what the cache occupies, which a limit is
+ * compared with. */
+static uint64_t resolver_measure(void *cache, const struct hc_space_request *request,
+                                 uint64_t bytes)
+{
+    uint64_t occupied;
+    struct hc_error unused;
+
+    (void)bytes;
+    return hc_occupancy_find(hc_cache_occupancy(cache), &occupied) == 0 &&
+           hc_usage_measure(cache, request->cancellation, &unused) == 0;
+}
+
 struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
                                      struct hc_error *err)
 {
@@ -135,6 +149,8 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
     resolver->cache = hc_cache_open(settings->cache_dir, settings->no_symlinks, err);
     if (!resolver->cache)
         return NULL;
+    hc_free_space_add_reclaimer(hc_cache_free_space(resolver->cache), resolver_measure,
+                                resolver->cache);
     hc_free_space_add_reclaimer(hc_cache_free_space(resolver->cache), hc_claim_reclaim,
                                 resolver->cache);
     atomic_store(&resolver->markers_swept_ms, hc_monotonic_ms());
@@ -189,6 +205,8 @@ void hc_resolver_change(struct hc_resolver *resolver, const struct hc_settings *
     hc_tree_cache_set_budget(hc_cache_trees(resolver->cache), settings->tree_memory
                                                                   ? settings->tree_memory
                                                                   : HC_TREE_MEMORY);
+    hc_free_space_set_bounds(hc_cache_free_space(resolver->cache), settings->cache_limit,
+                             settings->free_floor);
     hc_hub_set_rates(resolver->hub, settings->requests_per_second,
                      settings->bytes_per_second);
 }
@@ -239,6 +257,7 @@ void hc_resolver_sweep(struct hc_resolver *resolver)
 
     (void)hc_claim_sweep(resolver->cache, now_ms);
     (void)hc_lease_sweep(resolver->cache, now_ms);
+    hc_occupancy_sweep(resolver->cache, now_ms);
     if (resolver_is_marker_sweep_due(resolver)) {
         (void)hc_no_exist_sweep(resolver->cache, now_ms);
         hc_proof_sweep(resolver->cache, now_ms);

@@ -11,6 +11,7 @@
 #include "ingest.h"
 
 #include "duplicate.h"
+#include <cache/occupancy.h>
 #include <claim/claim.h>
 
 #include <base/file.h>
@@ -410,23 +411,50 @@ static int ingest_verify(struct hc_ingest *ingest, struct hc_error *err)
     return result;
 }
 
+/* What the blob that a commit replaces has taken. */
+static uint64_t ingest_replaced_bytes(const struct hc_ingest *ingest)
+{
+    struct stat status;
+
+    return fstatat(hc_cache_fd(ingest->cache), ingest->blob, &status,
+                   AT_SYMLINK_NOFOLLOW) == 0 &&
+                   S_ISREG(status.st_mode)
+               ? hc_occupancy_of_file(&status)
+               : 0;
+}
+
+/* While the claim is still there: readers see the bytes twice rather than not at all. */
+static void ingest_count(const struct hc_ingest *ingest, uint64_t replaced)
+{
+    struct hc_occupancy *occupancy = hc_cache_occupancy(ingest->cache);
+    struct stat status;
+
+    if (fstat(ingest->fd, &status) == 0)
+        hc_occupancy_add(occupancy, hc_occupancy_of_file(&status));
+    if (replaced > 0)
+        hc_occupancy_remove(occupancy, replaced);
+}
+
 /* The bytes are on the disk before their name is: after a power loss a blob is whole or
  * not there. Another writer may have been faster; its blob has the same bytes. */
 static int ingest_publish(struct hc_ingest *ingest, struct hc_error *err)
 {
     const char *path = hc_claim_partial_path(ingest->claim);
     int root = hc_cache_fd(ingest->cache);
+    uint64_t replaced;
 
     if (fsync(ingest->fd) < 0) {
         (void)hc_fail_errno(err, errno, "fsync '%s'", path);
         hc_free_space_describe(ingest->fd, hc_pieces_size(ingest->pieces), err);
         return -1;
     }
+    replaced = ingest_replaced_bytes(ingest);
     if (renameat(root, path, root, ingest->blob) < 0) {
         ingest->was_taken_over = errno == ENOENT;
         return hc_file_fail(err, errno, "rename to", root, ingest->blob);
     }
     ingest->is_committed = true;
+    ingest_count(ingest, replaced);
     return hc_file_sync_parent(root, ingest->blob, err);
 }
 

@@ -384,6 +384,13 @@ static void abandon_partial(struct fixture *f, const char *folder, size_t size,
     age_file(f, path, age_s);
 }
 
+static uint64_t reclaim(struct fixture *f, const char *folder, uint64_t bytes)
+{
+    const struct hc_space_request request = {.folder = folder};
+
+    return hc_claim_reclaim(f->cache, &request, bytes);
+}
+
 static void a_reclaim_removes_abandoned_partial_files_of_other_repos(void **state)
 {
     struct fixture *f = *state;
@@ -393,11 +400,11 @@ static void a_reclaim_removes_abandoned_partial_files_of_other_repos(void **stat
     temp_dir_write(f->dir, OTHER_FOLDER "/blobs/" HELLO_SHA256 ".incomplete", "theirs");
     assert_int_equal(claim_sweep_after(f, 0), 0);
 
-    assert_int_equal(hc_claim_reclaim(f->cache, FOLDER, 1), 2 << 20);
+    assert_int_equal(reclaim(f, FOLDER, 1), 2 << 20);
     assert_true(temp_dir_has(f->dir, FOLDER "/blobs/" INCOMPLETE));
     assert_true(temp_dir_has(f->dir, CLAIM));
     assert_int_equal(temp_dir_count(f->dir, OTHER_FOLDER "/blobs"), 1);
-    assert_int_equal(hc_claim_reclaim(f->cache, FOLDER, 1), 0);
+    assert_int_equal(reclaim(f, FOLDER, 1), 0);
 }
 
 static void a_reclaim_removes_the_oldest_first_and_no_more_than_is_needed(void **state)
@@ -407,9 +414,9 @@ static void a_reclaim_removes_the_oldest_first_and_no_more_than_is_needed(void *
     abandon_partial(f, "models--a--new", 2 << 20, 60);
     abandon_partial(f, "models--b--old", 2 << 20, 7200);
     abandon_partial(f, "models--c--new", 2 << 20, 60);
-    assert_int_equal(hc_claim_reclaim(f->cache, FOLDER, 1 << 20), 2 << 20);
+    assert_int_equal(reclaim(f, FOLDER, 1 << 20), 2 << 20);
     assert_int_equal(temp_dir_count(f->dir, "models--b--old/blobs"), 0);
-    assert_int_equal(hc_claim_reclaim(f->cache, FOLDER, 1 << 20), 2 << 20);
+    assert_int_equal(reclaim(f, FOLDER, 1 << 20), 2 << 20);
     assert_int_equal(temp_dir_count(f->dir, "models--a--new/blobs") +
                          temp_dir_count(f->dir, "models--c--new/blobs"),
                      1);
@@ -422,12 +429,12 @@ static void a_reclaim_keeps_held_claims_and_locked_blobs(void **state)
 
     temp_dir_write(f->dir, FOLDER "/blobs/" INCOMPLETE, "he");
     claim_of_another_host(f, INCOMPLETE);
-    assert_int_equal(hc_claim_reclaim(f->cache, OTHER_FOLDER, UINT64_MAX), 0);
+    assert_int_equal(reclaim(f, OTHER_FOLDER, UINT64_MAX), 0);
     assert_true(temp_dir_has(f->dir, FOLDER "/blobs/" INCOMPLETE));
 
     abandon_partial(f, FOLDER, 2 << 20, 60);
     lock = take_lock(f->cache, BLOB_OF(f, HELLO_GIT));
-    assert_int_equal(hc_claim_reclaim(f->cache, OTHER_FOLDER, UINT64_MAX), 0);
+    assert_int_equal(reclaim(f, OTHER_FOLDER, UINT64_MAX), 0);
     assert_true(temp_dir_has(f->dir, FOLDER "/blobs/" INCOMPLETE));
 }
 

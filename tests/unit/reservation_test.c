@@ -12,6 +12,7 @@
 #include <base/cancellation.h>
 #include <base/free_space.h>
 #include <base/text.h>
+#include <cache/occupancy.h>
 #include <claim/reservation.h>
 #include <claim/sweep.h>
 
@@ -230,11 +231,12 @@ static void a_reservation_with_an_expired_heartbeat_does_not_count(void **state)
                    "host=elsewhere.invalid\npid=1\nstart=1\n"
                    "incomplete=snapshot.00000001\nsince=1\nsize=99999999\n");
     assert_null(reserve_space(f, "org/one", 20 * (uint64_t)MIB));
-    assert_int_equal(hc_reserved_bytes(f->cache, "",
-                                       &(const struct hc_claim_record){.began_us =
-                                                                           INT64_MAX},
-                                       ((int64_t)time(NULL) * 1000) -
-                                           2 * (int64_t)HC_HEARTBEAT_TIMEOUT_MS),
+    assert_int_equal(hc_claimed_bytes(f->cache, "",
+                                      &(const struct hc_claim_record){.began_us =
+                                                                          INT64_MAX},
+                                      ((int64_t)time(NULL) * 1000) -
+                                          2 * (int64_t)HC_HEARTBEAT_TIMEOUT_MS)
+                         .reserved,
                      0);
 }
 
@@ -266,7 +268,8 @@ struct reclaimer {
     atomic_uint calls, running;
 };
 
-static uint64_t reclaim_as_told(void *ctx, const char *folder, uint64_t bytes)
+static uint64_t reclaim_as_told(void *ctx, const struct hc_space_request *request,
+                                uint64_t bytes)
 {
     const struct timespec moment = {.tv_nsec = 1000000};
     struct reclaimer *reclaimer = ctx;
@@ -276,7 +279,7 @@ static uint64_t reclaim_as_told(void *ctx, const char *folder, uint64_t bytes)
     (void)nanosleep(&moment, NULL);
     (void)atomic_fetch_add(&reclaimer->calls, 1);
     reclaimer->wanted = bytes;
-    (void)hc_format(reclaimer->folder, sizeof reclaimer->folder, "%s", folder);
+    (void)hc_format(reclaimer->folder, sizeof reclaimer->folder, "%s", request->folder);
     (void)atomic_fetch_add(&free_bytes, reclaimer->frees);
     (void)atomic_fetch_sub(&reclaimer->running, 1);
     return reclaimer->frees;
@@ -379,16 +382,137 @@ static void a_reservation_can_be_tried_without_a_reclaimer(void **state)
     assert_int_equal(atomic_load(&reclaimer.calls), 0);
 }
 
+/* ---- limit and floor --------------------------------------------------------------- */
+
+static void set_bounds(struct fixture *f, uint64_t limit, uint64_t floor)
+{
+    hc_free_space_set_bounds(hc_cache_free_space(f->cache), limit, floor);
+}
+
+/* As a scan would find. */
+static void set_occupied(struct fixture *f, uint64_t bytes)
+{
+    struct hc_occupancy *occupancy = hc_cache_occupancy(f->cache);
+    const struct hc_occupancy_scan scan = hc_occupancy_begin_scan(occupancy);
+
+    hc_occupancy_end_scan(occupancy, &scan, bytes);
+}
+
+static void the_limit_takes_the_last_byte_and_refuses_one_more(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_reservation) *reservation = NULL;
+
+    set_occupied(f, 30 * (uint64_t)MIB);
+    set_bounds(f, 50 * (uint64_t)MIB, 0);
+    assert_null(reserve_space(f, "org/one", 20 * (uint64_t)MIB + 1));
+    assert_int_equal(f->err.reason, HC_NO_SPACE);
+    assert_int_equal(f->err.needed_bytes, 20 * MIB + 1);
+    assert_int_equal(f->err.free_bytes, 20 * MIB);
+    assert_int_equal(f->err.limit_bytes, 50 * MIB);
+    reservation = reserve_space(f, "org/one", 20 * (uint64_t)MIB);
+    assert_non_null(reservation);
+}
+
+static void a_limit_counts_what_other_downloads_have_reserved(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_reservation) *one = NULL;
+
+    set_occupied(f, 30 * (uint64_t)MIB);
+    set_bounds(f, 50 * (uint64_t)MIB, 0);
+    one = reserve_space(f, "org/one", 15 * (uint64_t)MIB);
+    assert_non_null(one);
+    assert_null(reserve_space(f, "org/two", 6 * (uint64_t)MIB));
+    assert_int_equal(f->err.free_bytes, 5 * MIB);
+}
+
+static void a_limit_counts_what_has_arrived_in_partial_files(void **state)
+{
+    struct fixture *f = *state;
+
+    temp_dir_write(f->dir, ".hubcache/transfers/models--other--1/" HELLO_SHA256,
+                   "host=\npid=0\nstart=0\nincomplete=" HELLO_SHA256
+                   ".01234567.incomplete\nsince=1\nsize=9000000\nbytes=5242880\n"
+                   "ranges=0-5242880\n");
+    set_occupied(f, 30 * (uint64_t)MIB);
+    set_bounds(f, 50 * (uint64_t)MIB, 0);
+    assert_null(reserve_space(f, "org/two", 16 * (uint64_t)MIB));
+    assert_int_equal(f->err.free_bytes, 15 * MIB);
+}
+
+static void for_more_than_the_limit_no_reclaimer_is_asked(void **state)
+{
+    struct fixture *f = *state;
+    struct reclaimer reclaimer = {.frees = MIB};
+
+    add_reclaimer(f, &reclaimer);
+    set_occupied(f, 0);
+    set_bounds(f, 10 * (uint64_t)MIB, 0);
+    assert_null(reserve_space(f, "org/one", 10 * (uint64_t)MIB + 1));
+    assert_int_equal(f->err.limit_bytes, 10 * MIB);
+    assert_int_equal(atomic_load(&reclaimer.calls), 0);
+}
+
+static void a_cache_that_was_never_scanned_is_measured_by_a_reclaimer(void **state)
+{
+    struct fixture *f = *state;
+    struct reclaimer reclaimer = {.wanted = UINT64_MAX};
+    HC_AUTO(hc_reservation) *reservation = NULL;
+
+    add_reclaimer(f, &reclaimer);
+    set_bounds(f, 10 * (uint64_t)MIB, 0);
+    reservation = reserve_space(f, "org/one", 2 * (uint64_t)MIB);
+    assert_non_null(reservation); /* it could not, and the limit does not hold */
+    assert_int_equal(reclaimer.wanted, 0);
+    assert_int_equal(atomic_load(&reclaimer.calls), 1);
+}
+
+static void the_floor_stays_free(void **state)
+{
+    struct fixture *f = *state;
+    struct reclaimer reclaimer = {.frees = 0};
+    HC_AUTO(hc_reservation) *reservation = NULL;
+
+    add_reclaimer(f, &reclaimer);
+    set_bounds(f, 0, 30 * (uint64_t)MIB);
+    assert_null(reserve_space(f, "org/one", FREE_SPACE - 30 * (uint64_t)MIB + 1));
+    assert_int_equal(reclaimer.wanted, 1);
+    assert_int_equal(f->err.limit_bytes, 0);
+    assert_int_equal(f->err.free_bytes, FREE_SPACE - 30 * MIB);
+    reservation = reserve_space(f, "org/one", FREE_SPACE - 30 * (uint64_t)MIB);
+    assert_non_null(reservation);
+}
+
+/* The snapshot has reserved the space of its files: a reservation that came between the
+ * two, and waits for space, does not take it from them. */
+static void a_blob_of_a_reservation_is_as_early_as_that(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_reservation) *own = NULL;
+    HC_AUTO(hc_reservation) *between = NULL;
+    HC_AUTO(hc_ingest) *ingest = NULL;
+
+    own = reserve_space(f, f->repo.id, 60 * (uint64_t)MIB);
+    assert_non_null(own);
+    between = reserve_space(f, "org/two", FREE_SPACE - 60 * (uint64_t)MIB);
+    assert_non_null(between);
+    hc_reservation_use(own, 60 * (uint64_t)MIB);
+    ingest = reservation_begin_ingest(f, HELLO_GIT, 60 * (uint64_t)MIB);
+    assert_non_null(ingest);
+}
+
 /* A reclaimer that hangs until the test lets it go. */
 struct hanging_reclaimer {
     sem_t has_begun, may_end;
 };
 
-static uint64_t reclaim_when_told(void *ctx, const char *folder, uint64_t bytes)
+static uint64_t reclaim_when_told(void *ctx, const struct hc_space_request *request,
+                                  uint64_t bytes)
 {
     struct hanging_reclaimer *reclaimer = ctx;
 
-    (void)folder, (void)bytes;
+    (void)request, (void)bytes;
     (void)sem_post(&reclaimer->has_begun);
     (void)sem_wait(&reclaimer->may_end);
     (void)atomic_fetch_add(&free_bytes, MIB);
@@ -482,6 +606,13 @@ int main(void)
         WITH_FREE_SPACE(too_little_freed_is_refused_with_the_figures_after),
         WITH_FREE_SPACE(for_more_than_the_volume_holds_no_reclaimer_is_asked),
         WITH_FREE_SPACE(a_reservation_can_be_tried_without_a_reclaimer),
+        WITH_FREE_SPACE(the_limit_takes_the_last_byte_and_refuses_one_more),
+        WITH_FREE_SPACE(a_limit_counts_what_other_downloads_have_reserved),
+        WITH_FREE_SPACE(a_limit_counts_what_has_arrived_in_partial_files),
+        WITH_FREE_SPACE(for_more_than_the_limit_no_reclaimer_is_asked),
+        WITH_FREE_SPACE(a_cache_that_was_never_scanned_is_measured_by_a_reclaimer),
+        WITH_FREE_SPACE(the_floor_stays_free),
+        WITH_FREE_SPACE(a_blob_of_a_reservation_is_as_early_as_that),
         WITH_FREE_SPACE(one_thread_at_a_time_reclaims),
         WITH_FREE_SPACE(a_caller_may_leave_while_another_thread_reclaims),
     };

@@ -103,6 +103,7 @@ struct hc_error {
     bool is_final;           /* no older answer of the cache may stand in for it */
     uint64_t needed_bytes;   /* NO_SPACE */
     uint64_t free_bytes;     /* NO_SPACE */
+    uint64_t limit_bytes;    /* NO_SPACE: the limit of the cache that refuses; 0: none */
     unsigned missing_count;  /* INCOMPLETE_SNAPSHOT: how many files */
     char field[32];          /* INVALID_*: the request's field */
     char rule[32];           /* POLICY_DENIED: the rule, "hub-access" */

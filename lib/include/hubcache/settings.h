@@ -106,6 +106,12 @@ struct hc_settings {
      * seconds, or this, if that is less. 0: the Hub is asked for each request */
     int64_t hub_access_ttl_ms;
 
+    /* Bytes of the volume that the cache may take, of all processes together, and bytes
+     * of the volume that stay free; 0: no limit. What was used least recently is evicted
+     * for a download that needs the room */
+    uint64_t cache_limit;
+    uint64_t free_floor;
+
     /* After how long without progress a download of another process is taken over */
     int64_t takeover_ms;
 };

@@ -38,7 +38,8 @@ struct hc_usage {
     uint64_t repo_count; /* of all, as the next two */
     uint64_t bytes;      /* each blob once, also one that repos share */
     uint64_t files;
-    int64_t began_ms; /* the scan, since the epoch */
+    uint64_t occupied_bytes; /* blocks of all, and of partial files without a claim */
+    int64_t began_ms;        /* the scan, since the epoch */
     int64_t took_ms;
     bool is_incomplete; /* a folder could not be read, or shared files were too many */
 };
