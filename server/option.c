@@ -10,6 +10,7 @@
 #include "option.h"
 
 #include <base/error.h>
+#include <base/quantity.h>
 
 #include <ctype.h>
 #include <errno.h>
@@ -215,50 +216,30 @@ static int set_count(const struct hc_option *option, const char *text, unsigned 
     return 0;
 }
 
-/*
- * Powers of 1000, as disks and networks are sold by. A factor that overflows is a failure
- * and not a small size.
- */
 static int set_size(const struct hc_option *option, const char *text, uint64_t *value,
                     struct hc_error *err)
 {
-    static const char units[] = "kMGT";
-    uint64_t number, factor = 1;
-    const char *unit;
-    char *rest;
+    uint64_t bytes;
 
-    if (!read_number(text, &number, &rest) || number == 0)
-        return value_refuse(option, text, "a size such as 1000, 10k, 10M or 10G", err);
-    unit = *rest ? strchr(units, *rest) : NULL;
-    for (ptrdiff_t i = 0; unit && i <= unit - units; i++)
-        factor *= 1000;
-    if ((*rest && (!unit || rest[1])) || number > UINT64_MAX / factor)
-        return value_refuse(option, text, "a size such as 1000, 10k, 10M or 10G", err);
-    *value = number * factor;
+    if (hc_size_parse(text, &bytes) < 0 || bytes == 0)
+        return value_refuse(option, text, "a size such as 1000, 10k, 10M, 10G or 2T",
+                            err);
+    *value = bytes;
     return 0;
 }
 
-/* The limit, 31 years, keeps the milliseconds of every unit within int64_t. */
+/* 31 years are as good as for ever. */
 static int set_duration(const struct hc_option *option, const char *text, int64_t *value,
                         struct hc_error *err)
 {
-    static const struct {
-        const char *unit;
-        uint64_t ms;
-    } units[] = {{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
-    const uint64_t most = UINT64_C(1000000000000);
-    uint64_t number;
-    char *rest;
+    const int64_t most = INT64_C(1000000000000);
+    int64_t milliseconds;
 
-    if (!read_number(text, &number, &rest) || number > most)
-        return value_refuse(option, text, "a duration such as 500ms, 60s, 5m or 1h", err);
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
-        if (strcmp(units[i].unit, rest) != 0)
-            continue;
-        *value = (int64_t)(number * units[i].ms);
-        return 0;
-    }
-    return value_refuse(option, text, "a duration such as 500ms, 60s, 5m or 1h", err);
+    if (hc_duration_parse(text, &milliseconds) < 0 || milliseconds > most)
+        return value_refuse(option, text, "a duration such as 500ms, 60s, 5m, 1h or 30d",
+                            err);
+    *value = milliseconds;
+    return 0;
 }
 
 const struct hc_option *hc_option_find(const char *name)

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/quantity.h"
 #include "base/text.h"
 #include "output.h"
 

@@ -17,7 +17,6 @@
 #include "base/error.h"
 #include "base/text.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <jansson.h>
 #include <stddef.h>
@@ -25,32 +24,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* strtoll() would accept white space and a sign, so the first character is checked. */
-int hc_duration_parse(const char *text, int64_t *milliseconds)
-{
-    static const struct {
-        const char *name;
-        int64_t milliseconds;
-    } units[] = {
-        {"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000},
-    };
-    char *end;
-    long long count;
-
-    if (!isdigit((unsigned char)text[0]))
-        return -1;
-    errno = 0;
-    count = strtoll(text, &end, 10);
-    if (errno != 0)
-        return -1;
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
-        if (strcmp(end, units[i].name) == 0)
-            return __builtin_mul_overflow(count, units[i].milliseconds, milliseconds) ? -1
-                                                                                      : 0;
-    }
-    return -1;
-}
 
 void hc_duration_format(char text[HC_UNITS_TEXT_MAX], uint64_t seconds)
 {

@@ -15,9 +15,6 @@
 
 enum { HC_UNITS_TEXT_MAX = 32, HC_OUTPUT_HINT_MAX = 2560 };
 
-/* "500ms", "60s", "5m", "2h", "1d"; a bare number is seconds. -1 for any other text. */
-int hc_duration_parse(const char *text, int64_t *milliseconds);
-
 /* "0:42", "1:02:03". */
 void hc_duration_format(char text[HC_UNITS_TEXT_MAX], uint64_t seconds);
 

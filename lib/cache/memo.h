@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What looks at the volume found: which commit a ref has, which blob a pointer leads to.
- * A look is a few system calls, and each takes 1 µs on a local disk, and 0.3 to 1 ms on a
- * volume that many machines share. The memory saves them in two ways:
+ * A look is a few system calls, and each takes 1 µs on a local disk, and 0.3 to 1 ms on
+ * a volume that many machines share. The memory saves them in two ways:
  *
  *     hc_memo_find    one stat(2) shows that a file is in the state in which it was read:
  *                     it need not be read again
@@ -154,7 +154,7 @@ void hc_memo_count(struct hc_memo *memo, size_t *entries, size_t *bytes);
  * How long an answer that follows from several facts may be given again without a look at
  * any of them. Zero-initialized: not at all; nor with more facts than it has room for.
  */
-enum { HC_REUSE_TERMS = 4 };
+enum { HC_REUSE_TERMS = 5 };
 
 struct hc_reuse {
     unsigned count;

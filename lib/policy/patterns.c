@@ -326,9 +326,17 @@ static bool token_matches(const struct hc_filter *filter, uint32_t token, uint32
     }
 }
 
-static bool pattern_match_tokens(struct hc_filter *filter, const uint32_t *token,
-                                 const char *path)
+/* What is matched, and how many steps that has taken. */
+struct subject {
+    const char *text;
+    size_t length;
+    size_t steps;
+};
+
+static bool pattern_match_tokens(const struct hc_filter *filter, const uint32_t *token,
+                                 struct subject *subject)
 {
+    const char *path = subject->text;
     const uint32_t *after_star = NULL;
     const char *retry =
         NULL; /* the part of the path that the last star has not taken yet */
@@ -336,7 +344,7 @@ static bool pattern_match_tokens(struct hc_filter *filter, const uint32_t *token
     while (*path || token_kind_of(*token) == STAR) {
         const char *next = path;
 
-        filter->steps++;
+        subject->steps++;
         if (token_kind_of(*token) == STAR) {
             after_star = ++token;
             retry = path;
@@ -359,9 +367,11 @@ static bool pattern_match_tokens(struct hc_filter *filter, const uint32_t *token
 }
 
 /* Prefix and suffix decide most files; the tokens are compared for what is left. */
-static bool pattern_matches(struct hc_filter *filter, const struct pattern *pattern,
-                            const char *path, size_t length)
+static bool pattern_matches(const struct hc_filter *filter, const struct pattern *pattern,
+                            struct subject *subject)
 {
+    const char *path = subject->text;
+    size_t length = subject->length;
     size_t prefix = pattern->prefix_length, suffix = pattern->suffix_length;
 
     if (length < prefix + suffix || memcmp(path, pattern->prefix, prefix) != 0)
@@ -370,7 +380,7 @@ static bool pattern_matches(struct hc_filter *filter, const struct pattern *patt
         return length == prefix;
     if (suffix > 0 && memcmp(path + length - suffix, pattern->suffix, suffix) != 0)
         return false;
-    return pattern->is_simple || pattern_match_tokens(filter, pattern->tokens, path);
+    return pattern->is_simple || pattern_match_tokens(filter, pattern->tokens, subject);
 }
 
 /* Checks the cancellation every CHECK_STEPS steps: a check reads a clock. */
@@ -386,13 +396,17 @@ static int filter_count_step(struct hc_filter *filter, struct hc_error *err)
 static int any_pattern_matches(struct hc_filter *filter, size_t first, size_t last,
                                const char *path, struct hc_error *err)
 {
-    size_t length = strlen(path);
+    struct subject subject = {.text = path, .length = strlen(path)};
 
     for (size_t i = first; i < last; i++) {
+        bool matches = pattern_matches(filter, &filter->patterns[i], &subject);
+
+        filter->steps += subject.steps;
+        subject.steps = 0;
+        if (matches)
+            return 1;
         if (filter_count_step(filter, err) < 0)
             return -1;
-        if (pattern_matches(filter, &filter->patterns[i], path, length))
-            return 1;
     }
     return 0;
 }
@@ -448,6 +462,25 @@ int hc_filter_select(struct hc_filter *filter, const char *path, struct hc_error
         return result;
     result = any_pattern_matches(filter, filter->allow_count, filter->count, path, err);
     return result < 0 ? -1 : !result;
+}
+
+bool hc_filter_allows(const struct hc_filter *filter, const char *text)
+{
+    char turned[HC_FILTER_TEXT_MAX + 1];
+    struct subject subject = {.text = text, .length = strlen(text)};
+
+    if (strchr(text, '\\')) {
+        if (subject.length > HC_FILTER_TEXT_MAX)
+            return false;
+        for (size_t i = 0; i <= subject.length; i++)
+            turned[i] = (char)(text[i] == '\\' ? '/' : text[i]);
+        subject.text = turned;
+    }
+    for (size_t i = 0; i < filter->allow_count; i++) {
+        if (pattern_matches(filter, &filter->patterns[i], &subject))
+            return true;
+    }
+    return false;
 }
 
 /* ---- limits ------------------------------------------------------------------------ */

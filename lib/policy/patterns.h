@@ -8,7 +8,8 @@
  * The patterns of a request are compiled once, into a filter. Most files are decided by
  * the characters that a pattern begins and ends with. For the rest the time is linear in
  * the length of the path, except for a long run of "?", sets and repeated characters
- * between two "*", for which it is quadratic at worst. A filter belongs to one thread.
+ * between two "*", for which it is quadratic at worst. A filter belongs to one thread,
+ * but for hc_filter_allows(), which any number of threads may call.
  */
 #ifndef HC_POLICY_PATTERNS_H
 #define HC_POLICY_PATTERNS_H
@@ -46,5 +47,11 @@ int hc_filter_check(const struct hc_filter *filter, size_t files, struct hc_erro
 /* 1: `path` is selected; 0: it is not; -1 as hc_cancellation_check, which is called every
  * few milliseconds of matching. */
 int hc_filter_select(struct hc_filter *filter, const char *path, struct hc_error *err);
+
+enum { HC_FILTER_TEXT_MAX = 4096 };
+
+/* Whether one of the patterns that allow matches; without one, none does. A text with a
+ * "\\" and more than HC_FILTER_TEXT_MAX bytes is not matched. */
+bool hc_filter_allows(const struct hc_filter *filter, const char *text);
 
 #endif

@@ -8,21 +8,195 @@
 #include <base/error.h>
 #include <base/file.h>
 #include <base/text.h>
+#include <repo/name.h>
+#include <repo/repo.h>
 
 #include <string.h>
 #include <unistd.h>
 
 enum { TOKEN_FILE_RETRY_MS = 5000, DAY_MS = 24 * 3600 * 1000 };
 
-int hc_policy_authorize(const struct hc_policy *policy, const struct hc_target *target,
-                        const struct hc_fetch_options *options, struct hc_error *err)
+/* ---- rules ------------------------------------------------------------------------- */
+
+void hc_policy_init(struct hc_policy *policy)
 {
-    (void)policy;
-    (void)target;
-    (void)options;
-    (void)err;
+    (void)pthread_mutex_init(&policy->shared.lock, NULL);
+}
+
+void hc_policy_clear(struct hc_policy *policy)
+{
+    hc_rules_release(hc_take(&policy->shared.rules));
+    (void)pthread_mutex_destroy(&policy->shared.lock);
+}
+
+void hc_policy_set_rules(struct hc_policy *policy, struct hc_rules *fresh)
+{
+    HC_AUTO(hc_rules) *rules = fresh; /* at the end: the old ones */
+    struct hc_rules *old;
+    HC_LOCKED(&policy->shared.lock); /* released before the old ones are */
+
+    old = policy->shared.rules;
+    policy->shared.rules = rules;
+    atomic_store(&policy->generation, rules->generation);
+    rules = old;
+}
+
+struct hc_rules *hc_policy_hold_rules(struct hc_policy *policy)
+{
+    if (atomic_load_explicit(&policy->generation, memory_order_relaxed) == 0)
+        return NULL;
+    HC_LOCKED(&policy->shared.lock);
+
+    return hc_rules_hold(policy->shared.rules);
+}
+
+/* "model 'org/name' is". */
+static void target_describe(const struct hc_target *target, char what[256])
+{
+    const char *type = hc_repo_type_name(target->type ? target->type : HC_REPO_MODEL);
+    char id[208];
+
+    hc_text_excerpt(id, sizeof id, target->id ? target->id : "");
+    (void)hc_format(what, 256, "%s '%s' is", type ? type : "repo", id);
+}
+
+static int fail_no_commit(const struct hc_rule *rule, const struct hc_target *target,
+                          const char *revision, struct hc_error *err)
+{
+    char what[256];
+    char shown[64];
+
+    target_describe(target, what);
+    hc_text_excerpt(shown, sizeof shown, revision);
+    (void)hc_fail(err, HC_POLICY_DENIED,
+                  "%s denied at '%s' by the rule '%s' of the policy, which requires a "
+                  "commit: ask for one by its 40 digits, or for an alias%s%s",
+                  what, shown, rule->name, rule->message ? ": " : "",
+                  rule->message ? rule->message : "");
+    return hc_fail_by_rule(err, rule);
+}
+
+/* The conditions of the rule that are about the request as a whole. */
+static int rule_check_request(const struct hc_rule *rule,
+                              const struct hc_policy_request *request,
+                              const char *revision, struct hc_error *err)
+{
+    if (rule->require_commit && !request->is_alias && !hc_commit_is_valid(revision))
+        return fail_no_commit(rule, request->target, revision, err);
+    if (rule->offline && request->options->force_download)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "options.force_download",
+                             "force_download needs the Hub, and the rule '%s' of the "
+                             "policy is offline",
+                             rule->name);
     return 0;
 }
+
+int hc_policy_authorize(struct hc_rules *rules, const struct hc_policy_request *request,
+                        struct hc_decision *decision, struct hc_error *err)
+{
+    const struct hc_target *target = request->target;
+    const char *revision =
+        target->revision && target->revision[0] ? target->revision : "main";
+    const struct hc_policy_question question = {.identity = request->options->identity,
+                                                .type = target->type,
+                                                .repo_id = target->id ? target->id : "",
+                                                .revision = revision};
+    char what[256];
+
+    if (hc_decision_make(decision, rules, &question, err) < 0)
+        return -1;
+    if (!hc_decision_allows_any(decision)) {
+        target_describe(target, what);
+        return hc_fail_denied(err, decision->rule, what);
+    }
+    return decision->rule ? rule_check_request(decision->rule, request, revision, err)
+                          : 0;
+}
+
+struct hc_fetch_options hc_policy_grant(const struct hc_decision *decision,
+                                        const struct hc_fetch_options *options)
+{
+    const struct hc_rule *rule = decision->rule;
+    struct hc_fetch_options granted = *options;
+
+    if (!rule)
+        return granted;
+    granted.local_files_only = granted.local_files_only || rule->offline;
+    if (rule->has_max_staleness && (!granted.has_max_staleness ||
+                                    granted.max_staleness_ms > rule->max_staleness_ms)) {
+        granted.has_max_staleness = true;
+        granted.max_staleness_ms = rule->max_staleness_ms;
+    }
+    return granted;
+}
+
+/* For NULL a rule has to be for every repo. */
+static bool rule_grants_admin(const struct hc_rules *rules,
+                              const struct hc_identity *identity,
+                              const struct hc_repo *repo)
+{
+    struct hc_policy_question question = {.identity = identity, .repo_id = ""};
+
+    if (repo) {
+        question.type = repo->type;
+        question.repo_id = repo->id;
+    }
+    for (size_t i = 0; repo && i < rules->count; i++) {
+        i = hc_rules_find(rules, &question, i);
+        if (i < rules->count && rules->items[i].action == HC_RULE_ADMIN)
+            return true;
+    }
+    for (size_t i = 0; !repo && i < rules->count; i++) {
+        const struct hc_rule *rule = &rules->items[i];
+
+        if (rule->action == HC_RULE_ADMIN && !rule->repos.filter && rule->types == 0 &&
+            hc_callers_match(&rule->callers, identity))
+            return true;
+    }
+    return false;
+}
+
+int hc_policy_may_administer(struct hc_policy *policy, const struct hc_identity *identity,
+                             const struct hc_repo *repo, struct hc_error *err)
+{
+    HC_AUTO(hc_rules) *rules = hc_policy_hold_rules(policy);
+
+    if (!rules || (!rules->denies && !rules->has_admin) ||
+        rule_grants_admin(rules, identity, repo))
+        return 0;
+    (void)hc_fail(err, HC_POLICY_DENIED,
+                  "the caller may not change what the cache has of %s%s%s: no rule with "
+                  "'action: admin' of the policy matches",
+                  repo ? "'" : "every repo", repo ? repo->id : "", repo ? "'" : "");
+    (void)hc_format(err->rule, sizeof err->rule, "admin");
+    return -1;
+}
+
+/* A rule for some revisions or files does not hide the repo, and may show it. */
+bool hc_policy_may_see(struct hc_policy *policy, const struct hc_identity *identity,
+                       const struct hc_repo *repo)
+{
+    HC_AUTO(hc_rules) *rules = hc_policy_hold_rules(policy);
+    const struct hc_policy_question question = {.identity = identity,
+                                                .type = repo->type,
+                                                .repo_id = repo->id};
+
+    for (size_t i = 0; rules && i < rules->count; i++) {
+        const struct hc_rule *rule;
+
+        i = hc_rules_find(rules, &question, i);
+        if (i == rules->count)
+            break;
+        rule = &rules->items[i];
+        if (rule->action != HC_RULE_DENY)
+            return true;
+        if (!rule->files.filter && !rule->revisions.filter)
+            return false;
+    }
+    return !rules || !rules->denies;
+}
+
+/* ---- requests ---------------------------------------------------------------------- */
 
 /* Options that contradict each other fail, instead of one that silently wins. */
 int hc_policy_check(const struct hc_policy *policy,
@@ -196,4 +370,12 @@ int hc_token_choose(const struct hc_settings *settings, const char *caller_token
     return settings->token_file
                ? token_read_file(settings->token_file, had_token, token, err)
                : 0;
+}
+
+int hc_token_read(const char *path, char token[HC_TOKEN_MAX + 1], struct hc_error *err)
+{
+    atomic_bool had_token = true;
+
+    token[0] = '\0';
+    return token_read_file(path, &had_token, token, err);
 }

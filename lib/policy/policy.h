@@ -1,34 +1,79 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a request may do: whether it may ask the Hub, with which token, and whether an
- * older answer is good enough. The decisions are pure functions, with the time as an
- * argument; only the choice of a token reads a file. Callable from any thread.
+ * What a request may do: what its caller may have, whether it may ask the Hub, with which
+ * token, and whether an older answer is good enough. The decisions are pure functions,
+ * with the time as an argument; only the choice of a token reads a file. Callable from
+ * any thread.
  */
 #ifndef HC_POLICY_POLICY_H
 #define HC_POLICY_POLICY_H
+
+#include "decision.h"
 
 #include <hubcache/error.h>
 #include <hubcache/resolver.h>
 #include <hubcache/settings.h>
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Both may change while requests run: each decision loads what it needs once. */
+struct hc_repo;
+
+/* All may change while requests run: each decision loads what it needs once. */
 struct hc_policy {
     atomic_bool offline;
     atomic_int_least64_t max_staleness_ms;
+    _Atomic uint32_t generation; /* of the rules; 0: there are none, nor will there be */
+    struct {
+        pthread_mutex_t lock; /* zero-initialized; see hc_policy_init() */
+        struct hc_rules *rules;
+    } shared;
+};
+
+void hc_policy_init(struct hc_policy *policy);
+void hc_policy_clear(struct hc_policy *policy);
+
+/* From now on these rules hold for decisions that begin. Takes over the caller's hold. */
+void hc_policy_set_rules(struct hc_policy *policy, struct hc_rules *rules);
+
+/* The rules that hold now, which the caller releases; NULL: there is no policy. */
+struct hc_rules *hc_policy_hold_rules(struct hc_policy *policy);
+
+/* What a caller asks for. Borrowed. */
+struct hc_policy_request {
+    const struct hc_target *target; /* of an alias, what it stands for */
+    const struct hc_fetch_options *options;
+    bool is_alias;
 };
 
 /*
  * May the caller that sends these options (its identity, its token) have `target`? 0, or
  * -1 with POLICY_DENIED and the rule. Asked before any answer, so also about what is
- * cached or in a local directory; `target` is as the request has it, not checked. No rule
- * can be configured yet, and every caller may have everything.
+ * cached or in a local directory; `target` is as the request has it, not checked. Takes
+ * over the hold of `rules`, which may be NULL; `decision` is to be cleared in every case.
+ * It says which files of the target the caller may have.
  */
-int hc_policy_authorize(const struct hc_policy *policy, const struct hc_target *target,
-                        const struct hc_fetch_options *options, struct hc_error *err);
+int hc_policy_authorize(struct hc_rules *rules, const struct hc_policy_request *request,
+                        struct hc_decision *decision, struct hc_error *err);
+
+/* What the deciding rule makes of the options: at most its max_staleness, its offline. */
+struct hc_fetch_options hc_policy_grant(const struct hc_decision *decision,
+                                        const struct hc_fetch_options *options);
+
+/*
+ * May the caller change what the cache has of the repo; with NULL, of every repo? 0, or
+ * -1 with POLICY_DENIED and the rule "admin". Without a policy, and with one that allows
+ * by default and has no rule of `action: admin`, every caller may. Else one that a rule
+ * of that action matches, and for NULL one whose rule has neither repos nor types.
+ */
+int hc_policy_may_administer(struct hc_policy *policy, const struct hc_identity *identity,
+                             const struct hc_repo *repo, struct hc_error *err);
+
+/* Whether lists show the repo to the caller: a file of a revision may be allowed. */
+bool hc_policy_may_see(struct hc_policy *policy, const struct hc_identity *identity,
+                       const struct hc_repo *repo);
 
 /* INVALID_OPTIONS: force_download together with local_files_only or offline; a
  * negative max_staleness. */
@@ -52,9 +97,9 @@ int64_t hc_policy_fresh_left_ms(const struct hc_policy *policy,
 
 /*
  * Whether the cache may answer although the Hub failed so, by the reference client's
- * table (§2.3): always, but for REVISION_NOT_FOUND, ENTRY_NOT_FOUND, what is_final marks,
- * and a caller that gave up. With `is_own_token` the Hub was asked with the token of the
- * caller: then a refusal is final, too.
+ * table (§2.3): always, but for REVISION_NOT_FOUND, ENTRY_NOT_FOUND, what is_final
+ * marks, and a caller that gave up. With `is_own_token` the Hub was asked with the token
+ * of the caller: then a refusal is final, too.
  */
 bool hc_policy_may_fall_back(const struct hc_error *failure, bool is_own_token);
 
@@ -74,5 +119,9 @@ enum { HC_TOKEN_MAX = 4096 };
 int hc_token_choose(const struct hc_settings *settings, const char *caller_token,
                     atomic_bool *had_token, char token[HC_TOKEN_MAX + 1],
                     struct hc_error *err);
+
+/* The token of a rule's `token_file`, which has to have one: else INTERNAL, with a time
+ * to try again. */
+int hc_token_read(const char *path, char token[HC_TOKEN_MAX + 1], struct hc_error *err);
 
 #endif

@@ -437,6 +437,7 @@ void hc_settings_clear(struct hc_settings *settings)
     free(settings->token_file);
     free(settings->user_agent);
     free(settings->ca_file);
+    free(settings->policy_file);
     settings_clear_list(settings->local_roots, settings->local_root_count);
     settings_clear_list(settings->mirrors, settings->mirror_count);
     *settings = (struct hc_settings){0};

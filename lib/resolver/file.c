@@ -31,6 +31,13 @@ struct file_resolution {
 
 _Static_assert(offsetof(struct file_resolution, resolution) == 0, "the kind casts to it");
 
+static void file_resolution_clear(struct file_resolution *self)
+{
+    hc_resolution_clear(&self->resolution);
+}
+
+HC_DEFINE_AUTO_VALUE(file_resolution, file_resolution_clear)
+
 /* ---- answers ----------------------------------------------------------------------- */
 
 int hc_resolved_file_init(const struct hc_resolver *resolver, const char *cache_path,
@@ -83,6 +90,8 @@ int hc_resolution_find_file(const struct hc_resolution *resolution, const char *
                        path, resolution->revision, commit);
     }
     hc_reuse_add(resolution->options->reuse, &pointer.term);
+    if (hc_resolution_authorize_file(resolution, path, pointer.size, err) < 0)
+        return -1;
     if (hc_resolved_file_init(resolver, pointer.cache_path, path, file, err) < 0)
         return -1;
     memcpy(file->commit_hash, commit, HC_COMMIT_SIZE);
@@ -115,6 +124,9 @@ static int file_answer_described(const struct file_resolution *self, struct hc_e
     memcpy(file->commit_hash, resolution->commit, HC_COMMIT_SIZE);
     memcpy(file->etag, metadata->etag, sizeof metadata->etag);
     file->size_bytes = metadata->size == HC_SIZE_UNKNOWN ? size : metadata->size;
+    if (hc_resolution_authorize_file(resolution, resolution->path, file->size_bytes,
+                                     err) < 0)
+        return -1;
     file->source = is_there && !resolution->options->force_download ? HC_SOURCE_CACHE
                                                                     : HC_SOURCE_HUB;
     return 0;
@@ -122,7 +134,8 @@ static int file_answer_described(const struct file_resolution *self, struct hc_e
 
 /* ---- describe: commit, etag and size ----------------------------------------------- */
 
-/* The Hub says the file does not exist: recorded, as the reference client does (§1.3). */
+/* The Hub says the file does not exist: recorded, as the reference client does (§1.3).
+ */
 static void file_record_absence(const struct file_resolution *self)
 {
     const struct hc_resolution *resolution = &self->resolution;
@@ -308,7 +321,9 @@ static int file_describe(struct hc_resolution *resolution, struct hc_error *err)
 
     memcpy(etag, metadata->etag, sizeof etag);
     *metadata = (struct hc_metadata){0};
-    if (file_describe_now(self, err) < 0)
+    if (file_describe_now(self, err) < 0 ||
+        hc_resolution_authorize_file(resolution, resolution->path, metadata->size, err) <
+            0)
         return -1;
     memcpy(resolution->commit, metadata->commit, HC_COMMIT_SIZE);
     return etag[0] && size == metadata->size && strcmp(etag, metadata->etag) == 0;
@@ -416,7 +431,14 @@ static void file_clear_answer(struct hc_resolution *resolution)
     hc_file_clear(self->file);
 }
 
+static int file_authorize(struct hc_resolution *resolution, struct hc_error *err)
+{
+    return hc_resolution_authorize_file(resolution, resolution->path, HC_SIZE_UNKNOWN,
+                                        err);
+}
+
 static const struct hc_resolution_kind file_kind = {
+    .authorize = file_authorize,
     .find_local = file_find_local,
     .find_cached = file_find_cached,
     .ask_revision = file_ask_revision,
@@ -448,11 +470,12 @@ int hc_resolve_file_cached(struct hc_resolver *resolver,
                            struct hc_error *err)
 {
     char path[HC_FILENAME_MAX + 1];
-    struct file_resolution self = {.resolution = {.kind = &file_kind,
-                                                  .resolver = resolver,
-                                                  .target = &request->repo,
-                                                  .options = &request->options},
-                                   .file = file};
+    HC_AUTO_VALUE(file_resolution)
+    self = {.resolution = {.kind = &file_kind,
+                           .resolver = resolver,
+                           .target = &request->repo,
+                           .options = &request->options},
+            .file = file};
 
     if (file_start(&self, request, path, err) < 0)
         return -1;
@@ -465,12 +488,13 @@ int hc_resolve_file_remembered(struct hc_resolver *resolver,
 {
     char path[HC_FILENAME_MAX + 1];
     bool is_due = false;
-    struct file_resolution self = {.resolution = {.kind = &file_kind,
-                                                  .resolver = resolver,
-                                                  .target = &request->repo,
-                                                  .options = &request->options,
-                                                  .is_due = &is_due},
-                                   .file = file};
+    HC_AUTO_VALUE(file_resolution)
+    self = {.resolution = {.kind = &file_kind,
+                           .resolver = resolver,
+                           .target = &request->repo,
+                           .options = &request->options,
+                           .is_due = &is_due},
+            .file = file};
     int found;
 
     if (file_start(&self, request, path, err) < 0)
@@ -490,14 +514,15 @@ int hc_resolve_file(struct hc_resolver *resolver, const struct hc_file_request *
     char path[HC_FILENAME_MAX + 1];
     struct hc_metadata metadata;
     struct hc_error failure;
-    struct file_resolution self = {.resolution = {.kind = &file_kind,
-                                                  .resolver = resolver,
-                                                  .target = &request->repo,
-                                                  .options = &request->options,
-                                                  .cancellation = cancellation},
-                                   .file = file,
-                                   .metadata = &metadata,
-                                   .failure = &failure};
+    HC_AUTO_VALUE(file_resolution)
+    self = {.resolution = {.kind = &file_kind,
+                           .resolver = resolver,
+                           .target = &request->repo,
+                           .options = &request->options,
+                           .cancellation = cancellation},
+            .file = file,
+            .metadata = &metadata,
+            .failure = &failure};
 
     metadata.etag[0] = '\0';
     if (file_start(&self, request, path, err) < 0 ||

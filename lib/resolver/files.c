@@ -11,6 +11,7 @@
 
 #include <base/hash.h>
 #include <base/parallel.h>
+#include <base/size.h>
 #include <cache/memo.h>
 #include <cache/no_exist.h>
 #include <cache/tree_cache.h>
@@ -31,6 +32,7 @@ _Static_assert(offsetof(struct files_resolution, resolution) == 0,
 
 static void files_resolution_clear(struct files_resolution *self)
 {
+    hc_resolution_clear(&self->resolution);
     hc_strings_clear(&self->paths);
     hc_strings_clear(&self->missing);
 }
@@ -466,7 +468,23 @@ static void files_clear_answer(struct hc_resolution *resolution)
     hc_strings_clear(&self->missing);
 }
 
+/* One that is denied fails the request, whatever may be missing. */
+static int files_authorize(struct hc_resolution *resolution, struct hc_error *err)
+{
+    const struct files_resolution *self = (const struct files_resolution *)resolution;
+
+    if (hc_decision_allows_all(&resolution->decision))
+        return 0;
+    for (size_t i = 0; i < self->paths.count; i++) {
+        if (hc_resolution_authorize_file(resolution, self->paths.items[i],
+                                         HC_SIZE_UNKNOWN, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static const struct hc_resolution_kind files_kind = {
+    .authorize = files_authorize,
     .find_local = files_find_local,
     .find_cached = files_find_cached,
     .ask_revision = hc_revision_ask,

@@ -43,13 +43,11 @@ static bool repos_request_has_type(const struct hc_repos_request *request,
 }
 
 /* 1: the caller asks for it and may have it. */
-static int repo_is_listed(const struct hc_resolver *resolver,
+static int repo_is_listed(struct hc_resolver *resolver,
                           const struct hc_repos_request *request,
                           struct hc_filter *filter, const struct hc_repo *repo,
                           struct hc_error *err)
 {
-    const struct hc_target target = {.id = repo->id, .type = repo->type};
-    struct hc_error denied;
     int is_selected;
 
     if (!repos_request_has_type(request, repo->type))
@@ -57,12 +55,11 @@ static int repo_is_listed(const struct hc_resolver *resolver,
     is_selected = hc_filter_select(filter, repo->id, err);
     if (is_selected <= 0)
         return is_selected;
-    return hc_policy_authorize(&resolver->policy, &target, &request->options, &denied) ==
-           0;
+    return hc_policy_may_see(&resolver->policy, request->options.identity, repo);
 }
 
 /* Collects the folders of the page. */
-static int page_add_repos(const struct hc_resolver *resolver,
+static int page_add_repos(struct hc_resolver *resolver,
                           const struct hc_repos_request *request,
                           struct hc_cancellation *cancellation, struct hc_page *page,
                           struct hc_error *err)

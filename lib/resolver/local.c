@@ -56,6 +56,24 @@ int hc_local_find(const struct hc_resolver *resolver, const char *id, char dir[P
     return 0;
 }
 
+/* The first root that it is below is the one in which hc_local_find() found it, or lies
+ * around that. */
+const char *hc_local_id(const struct hc_resolver *resolver, const char *dir)
+{
+    char root[PATH_MAX];
+
+    for (size_t i = 0; i < resolver->settings.local_root_count; i++) {
+        size_t length;
+
+        if (!realpath(resolver->settings.local_roots[i], root) ||
+            !hc_path_is_within(dir, root))
+            continue;
+        length = strcmp(root, "/") == 0 ? 0 : strlen(root);
+        return dir + length + (dir[length] == '/');
+    }
+    return dir;
+}
+
 bool hc_local_has(const struct hc_resolver *resolver, const char *path)
 {
     char root[PATH_MAX];

@@ -7,6 +7,7 @@
 #include "resolution.h"
 
 #include <base/cancellation.h>
+#include <base/size.h>
 #include <cache/ref.h>
 #include <hub/access.h>
 
@@ -16,19 +17,107 @@ enum { NS_PER_MS = 1000 * 1000 };
 
 /* ---- authorize, local, check, cached ----------------------------------------------- */
 
+/* Whether the request names nothing that the alias does not stand for. */
+static int alias_check_revision(const struct hc_named_revision *alias,
+                                const struct hc_target *target, struct hc_error *err)
+{
+    const char *revision = target->revision;
+
+    if (!revision || !revision[0] || strcmp(revision, "main") == 0 ||
+        strcmp(revision, alias->revision) == 0)
+        return 0;
+    return hc_fail_field(err, HC_INVALID_REVISION, "revision",
+                         "'%s' is an alias, which stands for one revision: leave the "
+                         "revision out, or ask for '%s' itself",
+                         alias->name, alias->repo_id);
+}
+
+/* An alias of another type than the request names is none. */
+static int resolution_replace_alias(struct hc_resolution *resolution,
+                                    const struct hc_rules *rules, struct hc_error *err)
+{
+    const struct hc_target *target = resolution->target;
+    const struct hc_named_revision *alias =
+        rules && target->id ? hc_rules_find_alias(rules, target->id) : NULL;
+
+    if (!alias || (target->type != HC_REPO_DEFAULT && target->type != alias->type))
+        return 0;
+    if (alias_check_revision(alias, target, err) < 0)
+        return -1;
+    resolution->is_alias = true;
+    resolution->meant = (struct hc_target){.id = alias->repo_id,
+                                           .type = alias->type,
+                                           .revision = alias->revision};
+    resolution->target = &resolution->meant;
+    return 0;
+}
+
+/* What was answered by these rules may be given again as long as they hold. */
+static void resolution_reuse_rules(const struct hc_resolution *resolution)
+{
+    const struct hc_rules *rules = resolution->decision.rules;
+    const struct hc_memo_term term = {.until_ns = INT64_MAX,
+                                      .version = &resolution->resolver->policy.generation,
+                                      .seen = rules ? rules->generation : 0};
+
+    if (rules)
+        hc_reuse_add(resolution->options->reuse, &term);
+}
+
+int hc_resolution_authorize_file(const struct hc_resolution *resolution, const char *path,
+                                 uint64_t size, struct hc_error *err)
+{
+    const struct hc_verdict verdict =
+        hc_decision_verdict(&resolution->decision, path, size);
+    const struct hc_target *target = resolution->target;
+    char what[512], shown[256];
+
+    if (verdict.is_allowed)
+        return 0;
+    hc_text_excerpt(shown, sizeof shown, path);
+    (void)hc_format(what, sizeof what, "'%s' of %s '%.200s' is", shown,
+                    hc_repo_type_name(target->type ? target->type : HC_REPO_MODEL),
+                    target->id);
+    if (verdict.is_too_large)
+        (void)hc_fail_too_large(err, verdict.rule, what, size);
+    else
+        (void)hc_fail_denied(err, verdict.rule, what);
+    return hc_fail_about_file(err, path);
+}
+
 /*
  * May this caller have this? The only place where that is decided: hc_resolution_run()
  * comes here before it looks anywhere, for every kind, for local directories and for
- * hits. The target is as the request has it, not checked yet. No I/O: a hit pays for
- * this. What the resolver looks at for itself is for no caller.
+ * hits. The target is as the request has it, not checked yet; of a local directory, its
+ * name below the local root, because many ids lead to it. No I/O: a hit pays for this.
+ * What the resolver looks at for itself is for no caller.
  */
-static int resolution_authorize(const struct hc_resolution *resolution,
-                                struct hc_error *err)
+static int resolution_authorize(struct hc_resolution *resolution, struct hc_rules *held,
+                                const char *local_id, struct hc_error *err)
 {
+    HC_AUTO(hc_rules) *rules = held;
+    struct hc_target local = *resolution->target;
+    const struct hc_policy_request request = {.target =
+                                                  local_id ? &local : resolution->target,
+                                              .options = resolution->options,
+                                              .is_alias = resolution->is_alias};
+
     if (resolution->is_confirmation)
         return 0;
-    return hc_policy_authorize(&resolution->resolver->policy, resolution->target,
-                               resolution->options, err);
+    local.id = local_id;
+    if (hc_policy_authorize(hc_take(&rules), &request, &resolution->decision, err) < 0)
+        return -1;
+    resolution_reuse_rules(resolution);
+    if (resolution->kind->authorize && resolution->kind->authorize(resolution, err) < 0)
+        return -1;
+    resolution->granted = hc_policy_grant(&resolution->decision, resolution->options);
+    resolution->options = &resolution->granted;
+    return 0;
+}
+
+void hc_resolution_clear(struct hc_resolution *resolution)
+{
+    hc_decision_clear(&resolution->decision);
 }
 
 int hc_resolution_check(struct hc_resolution *resolution, struct hc_error *err)
@@ -134,13 +223,19 @@ static int resolution_find_cached(struct hc_resolution *resolution, struct hc_er
 static int resolution_find(struct hc_resolution *resolution, bool asks_hub,
                            struct hc_error *err)
 {
+    HC_AUTO(hc_rules) *rules = hc_policy_hold_rules(&resolution->resolver->policy);
     char directory[PATH_MAX];
+    const char *local_id = NULL;
     int allowed;
 
     resolution_reset_reuse(resolution);
-    if (resolution_authorize(resolution, err) < 0)
+    if (resolution_replace_alias(resolution, rules, err) < 0)
         return -1;
     if (hc_local_find(resolution->resolver, resolution->target->id, directory))
+        local_id = hc_local_id(resolution->resolver, directory);
+    if (resolution_authorize(resolution, hc_take(&rules), local_id, err) < 0)
+        return -1;
+    if (local_id)
         return resolution->kind->find_local(resolution, directory, err);
     if (hc_resolution_check(resolution, err) < 0)
         return -1;
@@ -165,14 +260,17 @@ static void resolution_warm(const struct hc_resolution *resolution)
  */
 int hc_resolution_recall(struct hc_resolution *resolution, struct hc_error *err)
 {
+    HC_AUTO(hc_rules) *rules = NULL;
     char commit[HC_COMMIT_SIZE];
     int found;
 
     resolution_reset_reuse(resolution);
-    if (resolution_authorize(resolution, err) < 0)
-        return -1;
     if (resolution->resolver->settings.local_root_count > 0)
         return 0;
+    rules = hc_policy_hold_rules(&resolution->resolver->policy);
+    if (resolution_replace_alias(resolution, rules, err) < 0 ||
+        resolution_authorize(resolution, hc_take(&rules), NULL, err) < 0)
+        return -1;
     if (hc_resolution_check(resolution, err) < 0)
         return -1;
     found = hc_resolution_check_access(resolution, HC_ACCESS_BY_MEMORY, err);

@@ -4,8 +4,10 @@
  * here, once, for a file, for several files and for a snapshot; what differs between them
  * is a struct hc_resolution_kind. One thread works on a resolution.
  *
- *     authorize   may this caller have this? Every request passes here, before any answer
- *     local       a directory below a local root answers, and nothing else is looked at
+ *     alias       a name of the policy stands for a repo at a revision
+ *     authorize   may this caller have this? Every request passes here, before any
+ *                 answer; a directory below a local root by its name there
+ *     local       such a directory answers, and nothing else is looked at
  *     check       the repo's id, the revision and the options are refused or accepted
  *     access      may the caller have this repo, as the Hub says? (access.c). Only with
  *                 HC_HUB_ACCESS_CALLER; before anything of the cache is looked at
@@ -13,12 +15,12 @@
  *     cached      the cache answers if refs/<revision> is fresh enough, or if the Hub
  *                 must not be asked; hc_resolve_*_cached() end here
  *     describe    the Hub says which commit the revision means and what is in it
- *     ├ fails, a commit that the caller did not name is gone (the branch was rewritten):
- *     │           the ref is expired, and the Hub is asked once more
+ *     ├ fails, a commit that the caller did not name is gone (the branch was
+ *     │           rewritten): the ref is expired, and the Hub is asked once more
  *     ├ fails, the Hub cannot be reached, and mirrors are configured: the commit of the
  *     │           old ref is used, mirrors send its bytes, and the answer is stale
- *     └ fails, the cache has an older answer, and policy lets the failure fall back: the
- *                 older answer, stale
+ *     └ fails, the cache has an older answer, and policy lets the failure fall back:
+ *                 the older answer, stale
  *     fetch       blobs, then pointers, then the ref. A failure ends the resolution,
  *                 unless the bytes contradict a cached listing: then the commit is
  *                 listed anew, and fetched once more
@@ -39,6 +41,8 @@ struct hc_resolution;
 /* What one kind of request does in each step. The kind's own struct begins with its
  * struct hc_resolution; see file.c. */
 struct hc_resolution_kind {
+    /* Optional: -1 if the decision denies a file that the request names. */
+    int (*authorize)(struct hc_resolution *resolution, struct hc_error *err);
     /* Fills the answer from `directory`, which is below a local root: 1 or -1. */
     int (*find_local)(struct hc_resolution *resolution, const char *directory,
                       struct hc_error *err);
@@ -79,6 +83,12 @@ struct hc_resolution {
 
     bool looks_at_all; /* Optional: what a proof says does not count (cache/proof.h). */
 
+    /* Set by alias and authorize; `target` and `options` lead to them, then. */
+    struct hc_decision decision; /* which files the caller may have */
+    struct hc_target meant;      /* what an alias stands for; borrows from the rules */
+    struct hc_fetch_options granted;
+    bool is_alias;
+
     /* Set by the check. */
     struct hc_repo repo;
     const char *revision; /* never NULL */
@@ -117,11 +127,18 @@ int hc_resolution_run(struct hc_resolution *resolution, bool asks_hub,
  */
 int hc_resolution_recall(struct hc_resolution *resolution, struct hc_error *err);
 
+/* At the end: gives back what the decision holds. */
+void hc_resolution_clear(struct hc_resolution *resolution);
+
 /* ---- for the kinds ----------------------------------------------------------------- */
 
 /* The check: INVALID_* for a bad repo id, a bad revision or options that exclude each
  * other; before any I/O. */
 int hc_resolution_check(struct hc_resolution *resolution, struct hc_error *err);
+
+/* May the caller have the file, of this size or HC_SIZE_UNKNOWN? POLICY_DENIED. */
+int hc_resolution_authorize_file(const struct hc_resolution *resolution, const char *path,
+                                 uint64_t size, struct hc_error *err);
 
 /*
  * What refs/<revision> says: 1 when `commit` can be used as it is, 0 when the Hub has to

@@ -21,6 +21,7 @@
 #include <claim/lease.h>
 #include <claim/sweep.h>
 #include <hub/shared_query.h>
+#include <policy/rules_file.h>
 
 #include <string.h>
 #include <sys/statvfs.h>
@@ -43,10 +44,12 @@ static int settings_copy_strings(struct hc_settings *copy,
     copy->token_file = hc_text_copy(settings->token_file, err);
     copy->user_agent = hc_text_copy(settings->user_agent, err);
     copy->ca_file = hc_text_copy(settings->ca_file, err);
+    copy->policy_file = hc_text_copy(settings->policy_file, err);
     if (!copy->cache_dir || !copy->endpoint || !copy->token != !settings->token ||
         !copy->token_file != !settings->token_file ||
         !copy->user_agent != !settings->user_agent ||
-        !copy->ca_file != !settings->ca_file)
+        !copy->ca_file != !settings->ca_file ||
+        !copy->policy_file != !settings->policy_file)
         return -1;
     for (size_t i = 0; i < settings->local_root_count; i++) {
         if (hc_settings_add_local_root(copy, settings->local_roots[i], err) < 0)
@@ -67,6 +70,7 @@ static int settings_copy(struct hc_settings *copy, const struct hc_settings *set
     *copy = *settings;
     copy->cache_dir = copy->endpoint = copy->token = NULL;
     copy->token_file = copy->user_agent = copy->ca_file = NULL;
+    copy->policy_file = NULL;
     copy->local_roots = NULL;
     copy->local_root_count = 0;
     copy->mirrors = NULL;
@@ -143,8 +147,10 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
         return NULL;
     }
     hc_shared_queries_init(&resolver->queries);
+    hc_policy_init(&resolver->policy);
     if (settings_copy(&resolver->settings, settings, err) < 0 ||
-        resolver_open_access(resolver, err) < 0)
+        resolver_open_access(resolver, err) < 0 ||
+        hc_resolver_load_policy(resolver, err) < 0)
         return NULL;
     resolver->cache = hc_cache_open(settings->cache_dir, settings->no_symlinks, err);
     if (!resolver->cache)
@@ -187,14 +193,48 @@ void hc_resolver_close(struct hc_resolver *resolver)
     hc_access_memory_free(resolver->access);
     hc_cache_close(resolver->cache);
     hc_settings_clear(&resolver->settings);
+    hc_policy_clear(&resolver->policy);
     free(resolver);
+}
+
+/* With HC_HUB_ACCESS_CALLER no token of the server's opens a repo to callers. */
+static int rules_check_tokens(const struct hc_rules *rules,
+                              const struct hc_settings *settings, struct hc_error *err)
+{
+    for (size_t i = 0; i < rules->count; i++) {
+        const struct hc_rule *rule = &rules->items[i];
+
+        if (rule->token_file && settings->hub_access == HC_HUB_ACCESS_CALLER)
+            return hc_fail_field(err, HC_INVALID_OPTIONS, "policy",
+                                 "%s:%u:1: the rule '%s' has a token_file, which is not "
+                                 "used with hub-access: caller",
+                                 settings->policy_file, rule->line, rule->name);
+    }
+    return 0;
 }
 
 int hc_resolver_check_settings(const struct hc_settings *settings, struct hc_error *err)
 {
     HC_AUTO(hc_hub) *hub = hc_hub_open(settings, err);
+    HC_AUTO(hc_rules) *rules = NULL;
 
-    return hub ? 0 : -1;
+    if (!hub || !settings->policy_file)
+        return hub ? 0 : -1;
+    rules = hc_rules_read(settings->policy_file, err);
+    return rules ? rules_check_tokens(rules, settings, err) : -1;
+}
+
+int hc_resolver_load_policy(struct hc_resolver *resolver, struct hc_error *err)
+{
+    HC_AUTO(hc_rules) *rules = NULL;
+
+    if (!resolver->settings.policy_file)
+        return 0;
+    rules = hc_rules_read(resolver->settings.policy_file, err);
+    if (!rules || rules_check_tokens(rules, &resolver->settings, err) < 0)
+        return -1;
+    hc_policy_set_rules(&resolver->policy, hc_take(&rules));
+    return 0;
 }
 
 void hc_resolver_change(struct hc_resolver *resolver, const struct hc_settings *settings)

@@ -63,6 +63,9 @@ struct hc_resolver {
 /* 1 and the real path of the directory that `id` names below a local root; 0: none. */
 int hc_local_find(const struct hc_resolver *resolver, const char *id, char dir[PATH_MAX]);
 
+/* The part of such a path below its root; "" is the root itself. */
+const char *hc_local_id(const struct hc_resolver *resolver, const char *dir);
+
 /* Whether `path` is `root` or below it; both absolute, without symlinks. */
 bool hc_path_is_within(const char *path, const char *root);
 

@@ -49,6 +49,7 @@ _Static_assert(offsetof(struct snapshot_resolution, resolution) == 0,
 
 static void snapshot_resolution_clear(struct snapshot_resolution *self)
 {
+    hc_resolution_clear(&self->resolution);
     hc_filter_free(self->filter);
     free(self->missing);
 }
@@ -555,14 +556,15 @@ static int snapshot_resolve_proved(struct hc_resolver *resolver,
     const struct hc_patterns patterns = {request->allow_patterns, request->allow_count,
                                          request->ignore_patterns, request->ignore_count};
     bool is_due = false;
-    struct snapshot_resolution self = {.resolution = {.kind = &snapshot_kind,
-                                                      .resolver = resolver,
-                                                      .target = &request->repo,
-                                                      .options = &request->options,
-                                                      .is_due = &is_due,
-                                                      .looks_at_ref = looks_at_ref},
-                                       .request = request,
-                                       .snapshot = snapshot};
+    HC_AUTO_VALUE(snapshot_resolution)
+    self = {.resolution = {.kind = &snapshot_kind,
+                           .resolver = resolver,
+                           .target = &request->repo,
+                           .options = &request->options,
+                           .is_due = &is_due,
+                           .looks_at_ref = looks_at_ref},
+            .request = request,
+            .snapshot = snapshot};
     int found;
 
     *snapshot = (struct hc_snapshot){0};

@@ -15,8 +15,8 @@ tried=0
 allowed() {
     case $1 in
     base) ;;
-    repo | policy | client) echo base ;;
-    cache | hub) echo base repo ;;
+    repo | client) echo base ;;
+    cache | hub | policy) echo base repo ;;
     claim) echo base repo cache ;;
     store) echo base repo cache claim ;;
     transfer) echo base repo cache claim store hub ;;

@@ -9,6 +9,7 @@
 #include "client/command/output.h"
 #include "client/command/progress_bar.h"
 
+#include <base/quantity.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <stdbool.h>

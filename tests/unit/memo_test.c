@@ -437,7 +437,7 @@ static void on_a_quick_volume_an_answer_is_given_again_for_a_few_looks(void **st
 
 static void an_answer_is_not_given_again_after_a_write_to_any_of_its_paths(void **state)
 {
-    static const char *const paths[] = {"a", "b", "c", "d"};
+    static const char *const paths[] = {"a", "b", "c", "d", "e"};
     struct fixture *f = *state;
     HC_AUTO(hc_memo) *memo = make_memo(f);
     struct hc_reuse reuse;

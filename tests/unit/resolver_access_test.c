@@ -14,6 +14,8 @@
 #include <string.h>
 
 #define test(name) cmocka_unit_test_setup_teardown(name, access_setup, access_teardown)
+#define test_without_roots(name)                                                         \
+    cmocka_unit_test_setup_teardown(name, access_setup_without_roots, access_teardown)
 
 enum { CALLER = 4711 };
 
@@ -22,24 +24,23 @@ static const struct hc_identity alice = {.kind = "token", .name = "alice"};
 static struct {
     bool denies;
     unsigned calls;
-    const struct hc_target *target; /* of the last call */
-    const struct hc_fetch_options *options;
+    struct hc_target target; /* of the last call */
+    struct hc_fetch_options options;
 } access_policy;
 
-int __wrap_hc_policy_authorize(const struct hc_policy *policy,
-                               const struct hc_target *target,
-                               const struct hc_fetch_options *options,
-                               struct hc_error *err);
+int __wrap_hc_policy_authorize(struct hc_rules *rules,
+                               const struct hc_policy_request *request,
+                               struct hc_decision *decision, struct hc_error *err);
 
-int __wrap_hc_policy_authorize(const struct hc_policy *policy,
-                               const struct hc_target *target,
-                               const struct hc_fetch_options *options,
-                               struct hc_error *err)
+int __wrap_hc_policy_authorize(struct hc_rules *rules,
+                               const struct hc_policy_request *request,
+                               struct hc_decision *decision, struct hc_error *err)
 {
-    (void)policy;
+    assert_null(rules);
+    *decision = (struct hc_decision){.rules = NULL};
     access_policy.calls++;
-    access_policy.target = target;
-    access_policy.options = options;
+    access_policy.target = *request->target;
+    access_policy.options = *request->options;
     if (!access_policy.denies)
         return 0;
     err->reason = HC_POLICY_DENIED;
@@ -49,8 +50,12 @@ int __wrap_hc_policy_authorize(const struct hc_policy *policy,
 
 static char *local_root;
 
-/* Below a local root, "own/config.json"; in the cache, all of "org/model". */
-static int access_setup(void **state)
+/* Memory does not tell what is below local roots: with them, nothing is decided by it. */
+static bool has_roots;
+
+/* Below a local root, if there is one, "own/config.json"; in the cache, all of
+ * "org/model". */
+static int access_make_fixture(void **state)
 {
     const struct hc_snapshot_request all = {.repo = {.id = "org/model"}};
     struct hc_snapshot snapshot;
@@ -60,7 +65,9 @@ static int access_setup(void **state)
     f = *state;
     local_root = temp_dir_make();
     temp_dir_write(local_root, "own/config.json", "local");
-    assert_int_equal(hc_settings_add_local_root(&f->settings, local_root, &f->err), 0);
+    if (has_roots)
+        assert_int_equal(hc_settings_add_local_root(&f->settings, local_root, &f->err),
+                         0);
     resolver_fixture_reopen(f, false);
     memset(&access_policy, 0, sizeof access_policy);
     assert_int_equal(hc_resolve_snapshot(f->resolver, &all, NULL, &snapshot, &f->err), 0);
@@ -68,6 +75,18 @@ static int access_setup(void **state)
     test_hub_clear_log(f->hub);
     memset(&access_policy, 0, sizeof access_policy);
     return 0;
+}
+
+static int access_setup(void **state)
+{
+    has_roots = true;
+    return access_make_fixture(state);
+}
+
+static int access_setup_without_roots(void **state)
+{
+    has_roots = false;
+    return access_make_fixture(state);
 }
 
 static int access_teardown(void **state)
@@ -101,9 +120,11 @@ static void access_resolve_file(struct fixture *f, const struct hc_target *targe
 
     check(f, target, result, !file.path);
     hc_file_clear(&file);
-    result = hc_resolve_file_remembered(f->resolver, &request, &file, &f->err);
-    check(f, target, result, !file.path);
-    hc_file_clear(&file);
+    if (!has_roots) {
+        result = hc_resolve_file_remembered(f->resolver, &request, &file, &f->err);
+        check(f, target, result, !file.path);
+        hc_file_clear(&file);
+    }
     result = hc_resolve_file(f->resolver, &request, NULL, &file, &f->err);
     check(f, target, result, !file.path);
     hc_file_clear(&file);
@@ -124,9 +145,11 @@ static void access_resolve_files(struct fixture *f, const struct hc_target *targ
 
     check(f, target, result, files.count == 0 && files.missing_count == 0);
     hc_files_clear(&files);
-    result = hc_resolve_files_remembered(f->resolver, &request, &files, &f->err);
-    check(f, target, result, files.count == 0 && files.missing_count == 0);
-    hc_files_clear(&files);
+    if (!has_roots) {
+        result = hc_resolve_files_remembered(f->resolver, &request, &files, &f->err);
+        check(f, target, result, files.count == 0 && files.missing_count == 0);
+        hc_files_clear(&files);
+    }
     result = hc_resolve_files(f->resolver, &request, NULL, &files, &f->err);
     check(f, target, result, files.count == 0 && files.missing_count == 0);
     hc_files_clear(&files);
@@ -145,12 +168,15 @@ static void access_resolve_snapshot(struct fixture *f, const struct hc_target *t
 
     check(f, target, result, !snapshot.path);
     hc_snapshot_clear(&snapshot);
-    result = hc_resolve_snapshot_remembered(f->resolver, &request, &snapshot, &f->err);
-    check(f, target, result, !snapshot.path);
-    hc_snapshot_clear(&snapshot);
-    result = hc_resolve_snapshot_proved(f->resolver, &request, &snapshot, &f->err);
-    check(f, target, result, !snapshot.path);
-    hc_snapshot_clear(&snapshot);
+    if (!has_roots) {
+        result =
+            hc_resolve_snapshot_remembered(f->resolver, &request, &snapshot, &f->err);
+        check(f, target, result, !snapshot.path);
+        hc_snapshot_clear(&snapshot);
+        result = hc_resolve_snapshot_proved(f->resolver, &request, &snapshot, &f->err);
+        check(f, target, result, !snapshot.path);
+        hc_snapshot_clear(&snapshot);
+    }
     result = hc_resolve_snapshot(f->resolver, &request, NULL, &snapshot, &f->err);
     check(f, target, result, !snapshot.path);
     hc_snapshot_clear(&snapshot);
@@ -173,9 +199,9 @@ static void check_asked_once(struct fixture *f, const struct hc_target *target,
     (void)result;
     (void)is_empty;
     assert_int_equal(access_policy.calls, 1);
-    assert_string_equal(access_policy.target->id, target->id);
-    assert_int_equal(access_policy.options->caller, CALLER);
-    assert_ptr_equal(access_policy.options->identity, &alice);
+    assert_string_equal(access_policy.target.id, target->id);
+    assert_int_equal(access_policy.options.caller, CALLER);
+    assert_ptr_equal(access_policy.options.identity, &alice);
     access_policy.calls = 0;
 }
 
@@ -243,6 +269,12 @@ int main(void)
         test(policy_is_asked_once_for_a_file),
         test(policy_is_asked_once_for_files),
         test(policy_is_asked_once_for_a_snapshot),
+        test_without_roots(a_denied_file_has_no_answer),
+        test_without_roots(denied_files_have_no_answer),
+        test_without_roots(a_denied_snapshot_has_no_answer),
+        test_without_roots(policy_is_asked_once_for_a_file),
+        test_without_roots(policy_is_asked_once_for_files),
+        test_without_roots(policy_is_asked_once_for_a_snapshot),
         test(what_the_resolver_confirms_is_not_asked_of_policy),
     };
 

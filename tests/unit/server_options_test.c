@@ -205,7 +205,7 @@ static void values_that_would_fail_at_the_start_are_refused(void **state)
 static void an_invalid_value_is_refused_by_the_name_of_its_option(void **state)
 {
     static const char *const bad[][2] = {{"grace-period", "-1s"},
-                                         {"grace-period", "1d"},
+                                         {"grace-period", "1w"},
                                          {"grace-period", ""},
                                          {"grace-period", "1 s"},
                                          {"bytes-per-second", "0"},

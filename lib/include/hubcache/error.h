@@ -106,7 +106,11 @@ struct hc_error {
     uint64_t limit_bytes;    /* NO_SPACE: the limit of the cache that refuses; 0: none */
     unsigned missing_count;  /* INCOMPLETE_SNAPSHOT: how many files */
     char field[32];          /* INVALID_*: the request's field */
-    char rule[32];           /* POLICY_DENIED: the rule, "hub-access" */
+    char rule[64];           /* POLICY_DENIED: the rule; "default", "admin" or
+                                "hub-access" when it is none of the policy's file */
+    char rule_message[208];  /* POLICY_DENIED: the rule's message; "": it has none */
+    char alternative[256];   /* POLICY_DENIED: a file of the commit that is allowed and
+                                may serve instead; "": none is known */
     char link[256];          /* GATED_REPO, REPO_DISABLED: a page to visit; else "" */
     char filename[256];      /* the file it is about, within the repo; "": none, or all */
     char missing[1024];      /* INCOMPLETE_SNAPSHOT: the first names, one a line */

@@ -270,6 +270,14 @@ HC_PUBLIC void hc_resolver_change(struct hc_resolver *resolver,
                                   const struct hc_settings *settings);
 
 /*
+ * Reads `policy_file` of the settings again, from any thread, while calls run: calls that
+ * begin later are decided by it, and each call by one file as a whole. -1,
+ * INVALID_OPTIONS with file, line and column: it is wrong, and the rules of before hold.
+ * Without such a file, 0.
+ */
+HC_PUBLIC int hc_resolver_load_policy(struct hc_resolver *resolver, struct hc_error *err);
+
+/*
  * Whether the token of the settings can be sent: -1 as a request without a token of its
  * own would fail, because of the token file. Having no token is no failure.
  */

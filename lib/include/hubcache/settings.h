@@ -114,6 +114,9 @@ struct hc_settings {
 
     /* After how long without progress a download of another process is taken over */
     int64_t takeover_ms;
+
+    char *policy_file; /* Optional: which caller may have what: docs/policy.md. See
+                          hc_resolver_load_policy() */
 };
 
 /* The defaults; but for the last two, they also stand for zero. */

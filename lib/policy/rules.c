@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A request is compared with each rule in turn. Most rules are refused by a probe: eight
+ * bytes that the repo's id, or the caller's name, has to have at one place. The probes
+ * are one small array, so that a thousand rules cost a microsecond or two, and there is
+ * nothing to remember for the next request.
+ */
+#include "rules.h"
+
+#include <base/error.h>
+
+#include <ctype.h>
+#include <string.h>
+
+enum { PROBE_BYTES = 8, SUBJECT_SIZE = 1024 };
+
+enum probe_subject { PROBE_NOTHING, PROBE_REPO, PROBE_CALLER };
+
+/* What a text has to begin with: `need` bytes, of which the last eight are compared. */
+struct rule_probe {
+    uint64_t mask, value;
+    uint16_t need;
+    uint16_t of; /* an enum probe_subject */
+};
+
+/* The texts that rules are compared with; zeros follow them. */
+struct request_texts {
+    char repo[SUBJECT_SIZE + PROBE_BYTES]; /* in lower case */
+    size_t repo_length;
+    char caller[SUBJECT_SIZE + PROBE_BYTES];
+    size_t caller_length;
+    bool is_unusual; /* too long for a probe, or with a "\\" */
+};
+
+/* ---- globs ------------------------------------------------------------------------- */
+
+bool hc_globs_match(const struct hc_globs *globs, const char *text)
+{
+    return !globs->filter || hc_filter_allows(globs->filter, text);
+}
+
+static void text_lower(char *text)
+{
+    for (; *text; text++)
+        *text = (char)tolower((unsigned char)*text);
+}
+
+/* An empty list has no filter. */
+static int filter_compile(const struct hc_strings *texts, struct hc_filter **filter,
+                          struct hc_error *err)
+{
+    const struct hc_patterns patterns = {.allow = (const char *const *)texts->items,
+                                         .allow_count = texts->count};
+
+    if (texts->count == 0)
+        return 0;
+    *filter = hc_filter_new(&patterns, NULL, err);
+    return *filter ? 0 : -1;
+}
+
+static void globs_clear(struct hc_globs *globs)
+{
+    hc_filter_free(globs->filter);
+    hc_strings_clear(&globs->texts);
+}
+
+/* ---- callers ----------------------------------------------------------------------- */
+
+/* "kind:token" and "kind:token:ci-*" become "token:*" and "token:ci-*". */
+static int callers_add_kind(struct hc_strings *kinds, const char *text,
+                            struct hc_error *err)
+{
+    char glob[HC_GLOB_MAX + 3];
+
+    if (hc_format(glob, sizeof glob, "%s%s", text, strchr(text, ':') ? "" : ":*") < 0)
+        return hc_fail(err, HC_INTERNAL, "a glob is too long");
+    return hc_strings_add(kinds, glob, err);
+}
+
+static int callers_compile(struct hc_callers *callers, struct hc_error *err)
+{
+    HC_AUTO_VALUE(hc_strings) names = {0};
+    HC_AUTO_VALUE(hc_strings) groups = {0};
+    HC_AUTO_VALUE(hc_strings) kinds = {0};
+
+    for (size_t i = 0; i < callers->texts.count; i++) {
+        const char *text = callers->texts.items[i];
+        int added = 0;
+
+        if (strcmp(text, "anonymous") == 0)
+            callers->has_anonymous = true;
+        else if (hc_text_starts(text, "group:"))
+            added = hc_strings_add(&groups, text + strlen("group:"), err);
+        else if (hc_text_starts(text, "kind:"))
+            added = callers_add_kind(&kinds, text + strlen("kind:"), err);
+        else
+            added = hc_strings_add(&names, text, err);
+        if (added < 0)
+            return -1;
+    }
+    if (filter_compile(&names, &callers->names, err) < 0 ||
+        filter_compile(&groups, &callers->groups, err) < 0)
+        return -1;
+    return filter_compile(&kinds, &callers->kinds, err);
+}
+
+static bool callers_match_kind(const struct hc_callers *callers,
+                               const struct hc_identity *identity)
+{
+    char text[SUBJECT_SIZE];
+
+    return callers->kinds && identity->kind &&
+           hc_format(text, sizeof text, "%s:%s", identity->kind, identity->name) >= 0 &&
+           hc_filter_allows(callers->kinds, text);
+}
+
+bool hc_callers_match(const struct hc_callers *callers,
+                      const struct hc_identity *identity)
+{
+    if (callers->texts.count == 0)
+        return true;
+    if (!identity)
+        return callers->has_anonymous ||
+               (callers->names && hc_filter_allows(callers->names, ""));
+    if (callers->names && hc_filter_allows(callers->names, identity->name))
+        return true;
+    for (size_t i = 0; callers->groups && i < identity->group_count; i++) {
+        if (hc_filter_allows(callers->groups, identity->groups[i]))
+            return true;
+    }
+    return callers_match_kind(callers, identity);
+}
+
+static void callers_clear(struct hc_callers *callers)
+{
+    hc_filter_free(callers->names);
+    hc_filter_free(callers->groups);
+    hc_filter_free(callers->kinds);
+    hc_strings_clear(&callers->texts);
+}
+
+/* ---- probes ------------------------------------------------------------------------ */
+
+/* The bytes before the first special character of a glob, without a "\" in them. */
+static size_t glob_literal_length(const char *glob)
+{
+    return strcspn(glob, "*?[\\");
+}
+
+/* How many bytes all of the texts begin with. */
+static size_t texts_common_length(const struct hc_strings *texts)
+{
+    size_t length = glob_literal_length(texts->items[0]);
+
+    for (size_t i = 1; i < texts->count; i++) {
+        const char *text = texts->items[i];
+        size_t common = 0;
+
+        while (common < length && text[common] == texts->items[0][common])
+            common++;
+        if (common > glob_literal_length(text))
+            common = glob_literal_length(text);
+        length = common;
+    }
+    return length;
+}
+
+static bool probe_set(struct rule_probe *probe, enum probe_subject of,
+                      const struct hc_strings *texts)
+{
+    size_t need = texts->count > 0 ? texts_common_length(texts) : 0;
+    size_t bytes = need < PROBE_BYTES ? need : PROBE_BYTES;
+
+    if (bytes == 0)
+        return false;
+    memset(&probe->mask, 0xff, bytes);
+    memcpy(&probe->value, texts->items[0] + need - bytes, bytes);
+    probe->need = (uint16_t)need;
+    probe->of = (uint16_t)of;
+    return true;
+}
+
+/* Only names of callers: a group, a kind or "anonymous" is no beginning of a name. */
+static bool callers_are_names(const struct hc_callers *callers)
+{
+    return callers->names && !callers->groups && !callers->kinds &&
+           !callers->has_anonymous;
+}
+
+static struct rule_probe probe_of(const struct hc_rule *rule)
+{
+    struct rule_probe probe = {.of = PROBE_NOTHING};
+
+    if (!probe_set(&probe, PROBE_REPO, &rule->repos.texts) &&
+        callers_are_names(&rule->callers))
+        (void)probe_set(&probe, PROBE_CALLER, &rule->callers.texts);
+    return probe;
+}
+
+static bool probe_refuses(const struct rule_probe *probe,
+                          const struct request_texts *texts)
+{
+    const char *text = probe->of == PROBE_REPO ? texts->repo : texts->caller;
+    size_t length = probe->of == PROBE_REPO ? texts->repo_length : texts->caller_length;
+    uint64_t word;
+
+    if (probe->of == PROBE_NOTHING)
+        return false;
+    if (length < probe->need)
+        return true;
+    text += probe->need > PROBE_BYTES ? probe->need - PROBE_BYTES : 0;
+    memcpy(&word, text, sizeof word);
+    return (word & probe->mask) != probe->value;
+}
+
+/* ---- matching ---------------------------------------------------------------------- */
+
+/* A filter takes a "\\" for a "/", which a probe does not. */
+static size_t text_put(char to[SUBJECT_SIZE + PROBE_BYTES], const char *from,
+                       bool *is_unusual)
+{
+    size_t length = strnlen(from, SUBJECT_SIZE);
+
+    if (length == SUBJECT_SIZE || memchr(from, '\\', length)) {
+        *is_unusual = true;
+        length = length == SUBJECT_SIZE ? length - 1 : length;
+    }
+    memcpy(to, from, length);
+    memset(to + length, 0, PROBE_BYTES);
+    return length;
+}
+
+static void request_texts_fill(struct request_texts *texts,
+                               const struct hc_policy_question *question)
+{
+    const struct hc_identity *identity = question->identity;
+
+    texts->is_unusual = false;
+    texts->repo_length = text_put(texts->repo, question->repo_id, &texts->is_unusual);
+    text_lower(texts->repo);
+    texts->caller_length =
+        text_put(texts->caller, identity ? identity->name : "", &texts->is_unusual);
+}
+
+static bool rule_matches_type(const struct hc_rule *rule, enum hc_repo_type type)
+{
+    return rule->types == 0 ||
+           (rule->types & 1U << (type == HC_REPO_DEFAULT ? HC_REPO_MODEL : type)) != 0;
+}
+
+/* All but the files. */
+static bool rule_matches(const struct hc_rule *rule,
+                         const struct hc_policy_question *question, const char *repo)
+{
+    return rule_matches_type(rule, question->type) &&
+           hc_globs_match(&rule->repos, repo) &&
+           (!question->revision ||
+            hc_globs_match(&rule->revisions, question->revision)) &&
+           hc_callers_match(&rule->callers, question->identity);
+}
+
+size_t hc_rules_find(const struct hc_rules *rules,
+                     const struct hc_policy_question *question, size_t first)
+{
+    struct request_texts texts;
+
+    request_texts_fill(&texts, question);
+    for (size_t i = first; i < rules->count; i++) {
+        if ((texts.is_unusual || !probe_refuses(&rules->probes[i], &texts)) &&
+            rule_matches(&rules->items[i], question, texts.repo))
+            return i;
+    }
+    return rules->count;
+}
+
+static bool explain(char reason[256], const char *key, const char *value)
+{
+    char shown[160];
+
+    hc_text_excerpt(shown, sizeof shown, value);
+    (void)hc_format(reason, 256, "%s: none matches '%s'", key, shown);
+    return false;
+}
+
+bool hc_rule_explain(const struct hc_rule *rule,
+                     const struct hc_policy_question *question, const char *path,
+                     char reason[256])
+{
+    const struct hc_identity *identity = question->identity;
+    struct request_texts texts;
+
+    request_texts_fill(&texts, question);
+    if (!hc_callers_match(&rule->callers, identity))
+        return explain(reason, "callers", identity ? identity->name : "anonymous");
+    if (!hc_globs_match(&rule->repos, texts.repo))
+        return explain(reason, "repos", question->repo_id);
+    if (!rule_matches_type(rule, question->type))
+        return explain(reason, "types",
+                       hc_repo_type_name(question->type ? question->type
+                                                        : HC_REPO_MODEL));
+    if (question->revision && !hc_globs_match(&rule->revisions, question->revision))
+        return explain(reason, "revisions", question->revision);
+    if (path && !hc_globs_match(&rule->files, path))
+        return explain(reason, "files", path);
+    if (!path && rule->files.texts.count > 0) {
+        (void)hc_format(reason, 256, "files: it is for single files");
+        return false;
+    }
+    reason[0] = '\0';
+    return true;
+}
+
+/* ---- aliases, quotas, retention ---------------------------------------------------- */
+
+static int alias_compare(const void *one, const void *other)
+{
+    const struct hc_named_revision *alias = one;
+    const struct hc_named_revision *with = other;
+
+    return strcmp(alias->name, with->name);
+}
+
+static int alias_compare_name(const void *name, const void *alias)
+{
+    return strcmp(name, ((const struct hc_named_revision *)alias)->name);
+}
+
+const struct hc_named_revision *hc_rules_find_alias(const struct hc_rules *rules,
+                                                    const char *id)
+{
+    if (rules->alias_count == 0)
+        return NULL;
+    return bsearch(id, rules->aliases, rules->alias_count, sizeof *rules->aliases,
+                   alias_compare_name);
+}
+
+const struct hc_quota *hc_rules_find_quota(const struct hc_rules *rules,
+                                           const struct hc_identity *identity)
+{
+    for (size_t i = 0; i < rules->quota_count; i++) {
+        if (hc_callers_match(&rules->quotas[i].callers, identity))
+            return &rules->quotas[i];
+    }
+    return NULL;
+}
+
+static bool rule_matches_revision(const struct hc_rule *rule, const char *const *names,
+                                  size_t count)
+{
+    bool matches = !rule->revisions.filter;
+
+    for (size_t i = 0; !matches && i < count; i++)
+        matches = hc_globs_match(&rule->revisions, names[i]);
+    return matches;
+}
+
+int64_t hc_rules_retention_ms(const struct hc_rules *rules, enum hc_repo_type type,
+                              const char *repo_id, const char *const *names, size_t count)
+{
+    const struct hc_policy_question question = {.type = type, .repo_id = repo_id};
+    struct request_texts texts;
+    int64_t longest = 0;
+
+    request_texts_fill(&texts, &question);
+    for (size_t i = 0; i < rules->count; i++) {
+        const struct hc_rule *rule = &rules->items[i];
+
+        if (rule->retention_ms > longest && rule_matches_type(rule, type) &&
+            hc_globs_match(&rule->repos, texts.repo) &&
+            rule_matches_revision(rule, names, count))
+            longest = rule->retention_ms;
+    }
+    return longest;
+}
+
+const char *hc_rule_action_name(enum hc_rule_action action)
+{
+    static const char *const names[] = {"allow", "deny", "admin"};
+
+    return names[action];
+}
+
+/* ---- life -------------------------------------------------------------------------- */
+
+struct hc_rules *hc_rules_new(struct hc_error *err)
+{
+    static atomic_uint generations;
+    struct hc_rules *rules = calloc(1, sizeof *rules);
+
+    if (!rules) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    atomic_store(&rules->holders, 1);
+    rules->generation = atomic_fetch_add(&generations, 1) + 1;
+    return rules;
+}
+
+static int rule_compile(struct hc_rule *rule, struct hc_error *err)
+{
+    for (size_t i = 0; i < rule->repos.texts.count; i++)
+        text_lower(rule->repos.texts.items[i]);
+    if (callers_compile(&rule->callers, err) < 0 ||
+        filter_compile(&rule->repos.texts, &rule->repos.filter, err) < 0 ||
+        filter_compile(&rule->revisions.texts, &rule->revisions.filter, err) < 0)
+        return -1;
+    return filter_compile(&rule->files.texts, &rule->files.filter, err);
+}
+
+int hc_rules_compile(struct hc_rules *rules, struct hc_error *err)
+{
+    rules->probes = calloc(rules->count + 1, sizeof *rules->probes);
+    if (!rules->probes)
+        return hc_fail_memory(err);
+    for (size_t i = 0; i < rules->count; i++) {
+        if (rule_compile(&rules->items[i], err) < 0)
+            return -1;
+        rules->probes[i] = probe_of(&rules->items[i]);
+        rules->has_admin |= rules->items[i].action == HC_RULE_ADMIN;
+    }
+    for (size_t i = 0; i < rules->quota_count; i++) {
+        if (callers_compile(&rules->quotas[i].callers, err) < 0)
+            return -1;
+    }
+    if (rules->alias_count > 1)
+        qsort(rules->aliases, rules->alias_count, sizeof *rules->aliases, alias_compare);
+    return 0;
+}
+
+struct hc_rules *hc_rules_hold(struct hc_rules *rules)
+{
+    if (rules)
+        atomic_fetch_add_explicit(&rules->holders, 1, memory_order_relaxed);
+    return rules;
+}
+
+static void rule_clear(struct hc_rule *rule)
+{
+    free(rule->name);
+    free(rule->message);
+    free(rule->token_file);
+    callers_clear(&rule->callers);
+    globs_clear(&rule->repos);
+    globs_clear(&rule->revisions);
+    globs_clear(&rule->files);
+}
+
+static void named_revisions_free(struct hc_named_revision *items, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(items[i].name);
+        free(items[i].repo_id);
+        free(items[i].revision);
+    }
+    free(items);
+}
+
+void hc_rules_release(struct hc_rules *rules)
+{
+    if (!rules || atomic_fetch_sub(&rules->holders, 1) != 1)
+        return;
+    for (size_t i = 0; i < rules->count; i++)
+        rule_clear(&rules->items[i]);
+    for (size_t i = 0; i < rules->quota_count; i++)
+        callers_clear(&rules->quotas[i].callers);
+    named_revisions_free(rules->aliases, rules->alias_count);
+    named_revisions_free(rules->keep, rules->keep_count);
+    free(rules->items);
+    free(rules->quotas);
+    free(rules->probes);
+    free(rules);
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The rules of a policy file, compiled: which caller may have what, and under which
+ * conditions; the names that stand for a repo at a revision; what is kept; what callers
+ * may take up. hc_rules_read() makes them (rules_file.h). From then on they do not
+ * change, so any number of threads reads them, members included; a thread that does so
+ * holds them. Of the rules the first that matches decides (decision.h).
+ *
+ * A repo's id and the globs for it are compared without regard to case: to the Hub
+ * "Org/Name" is the repo "org/name".
+ */
+#ifndef HC_POLICY_RULES_H
+#define HC_POLICY_RULES_H
+
+#include "patterns.h"
+
+#include <base/auto.h>
+#include <base/text.h>
+#include <hubcache/repo.h>
+#include <hubcache/resolver.h>
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    HC_RULE_NAME_MAX = 63,     /* bytes */
+    HC_RULE_MESSAGE_MAX = 200, /* likewise */
+    HC_RULES_MAX = 4096,
+    HC_GLOBS_MAX = 1000, /* of one key of one rule */
+    HC_GLOB_MAX = 512,   /* bytes */
+    HC_ALIASES_MAX = 4096,
+    HC_QUOTAS_MAX = 1024,
+    HC_KEPT_MAX = 4096
+};
+
+/* Globs as in hc_patterns. Zero: every text matches. */
+struct hc_globs {
+    struct hc_strings texts; /* as the file has them */
+    struct hc_filter *filter;
+};
+
+bool hc_globs_match(const struct hc_globs *globs, const char *text);
+
+/*
+ * Which callers. Zero: every one, also without identity. Each text of the file is one of
+ *
+ *     GLOB              on the name of the caller; a caller without identity has the name
+ *                       "", which "*" matches
+ *     anonymous         the callers without identity, and no other
+ *     group:GLOB        on each of the caller's groups
+ *     kind:KIND[:GLOB]  how the identity was proved: token, jwt, uid or certificate; and
+ *                       the name
+ */
+struct hc_callers {
+    struct hc_strings texts;
+    struct hc_filter *names, *groups;
+    struct hc_filter *kinds; /* of "<kind>:<name>" */
+    bool has_anonymous;
+};
+
+/* `identity` NULL: without one. */
+bool hc_callers_match(const struct hc_callers *callers,
+                      const struct hc_identity *identity);
+
+enum hc_rule_action {
+    HC_RULE_ALLOW,
+    HC_RULE_DENY,
+    HC_RULE_ADMIN /* allows, and lets the caller change what the cache has */
+};
+
+struct hc_rule {
+    char *name;
+    char *message; /* NULL: none */
+    unsigned line; /* of the file */
+    enum hc_rule_action action;
+
+    /* What it matches. */
+    struct hc_callers callers;
+    struct hc_globs repos;
+    unsigned types;            /* a bit 1 << type for each; 0: every one */
+    struct hc_globs revisions; /* on the revision as the request names it */
+    struct hc_globs files;     /* on the path within the repo */
+
+    /* Under which conditions it allows. */
+    bool require_commit;
+    bool offline;
+    bool has_max_staleness;
+    int64_t max_staleness_ms;
+    uint64_t max_file_size, max_snapshot_size; /* 0: any */
+    int64_t retention_ms;                      /* 0: none */
+    char *token_file;                          /* NULL: that of the settings */
+};
+
+/* A repo at a revision, of `aliases` and `keep`. */
+struct hc_named_revision {
+    char *name; /* of the alias; NULL in `keep` */
+    char *repo_id;
+    enum hc_repo_type type; /* never HC_REPO_DEFAULT */
+    char *revision;
+    unsigned line;
+};
+
+/* What the blobs that these callers have had fetched may take up, all together. */
+struct hc_quota {
+    struct hc_callers callers;
+    uint64_t bytes;
+    unsigned line;
+};
+
+struct rule_probe;
+
+struct hc_rules {
+    atomic_uint holders;
+    uint32_t generation; /* of this process, from 1 on: another one for each file read */
+    bool denies;         /* what no rule matches */
+    bool has_admin;      /* a rule of that action */
+    struct hc_rule *items;
+    size_t count;
+    struct hc_named_revision *aliases; /* sorted by name */
+    size_t alias_count;
+    struct hc_quota *quotas; /* in the file's order; the first that matches counts */
+    size_t quota_count;
+    struct hc_named_revision *keep;
+    size_t keep_count;
+    struct rule_probe *probes; /* one for each rule: refuses most of them */
+};
+
+/* What is asked for, and by which caller. */
+struct hc_policy_question {
+    const struct hc_identity *identity; /* NULL: without one */
+    enum hc_repo_type type;
+    const char *repo_id;
+    const char *revision; /* NULL: any */
+};
+
+/*
+ * The number of the first rule from `first` on that matches but for its files, or
+ * rules->count. With a revision of NULL the revisions of rules match, whatever they are.
+ */
+size_t hc_rules_find(const struct hc_rules *rules,
+                     const struct hc_policy_question *question, size_t first);
+
+/* Why a rule does not match, in words; "" and true when it does. `path` NULL: the repo as
+ * a whole, which rules with `files` do not match. */
+bool hc_rule_explain(const struct hc_rule *rule,
+                     const struct hc_policy_question *question, const char *path,
+                     char reason[256]);
+
+/* NULL: the id is no alias. */
+const struct hc_named_revision *hc_rules_find_alias(const struct hc_rules *rules,
+                                                    const char *id);
+
+/* The first quota for this caller; NULL: none. */
+const struct hc_quota *hc_rules_find_quota(const struct hc_rules *rules,
+                                           const struct hc_identity *identity);
+
+/*
+ * How long after its last use a revision may not be removed: the longest `retention` of
+ * the rules that match the repo and one of `names`, the commit and the refs that name it.
+ * 0: none. Which callers such a rule is for does not matter.
+ */
+int64_t hc_rules_retention_ms(const struct hc_rules *rules, enum hc_repo_type type,
+                              const char *repo_id, const char *const *names,
+                              size_t count);
+
+/* "allow", "deny", "admin". */
+const char *hc_rule_action_name(enum hc_rule_action action);
+
+/* ---- making them ------------------------------------------------------------------- */
+
+/* Empty ones, held once. */
+struct hc_rules *hc_rules_new(struct hc_error *err);
+
+/* After the members are filled: compiles the globs. The globs have passed
+ * hc_patterns_check(). */
+int hc_rules_compile(struct hc_rules *rules, struct hc_error *err);
+
+struct hc_rules *hc_rules_hold(struct hc_rules *rules);
+void hc_rules_release(struct hc_rules *rules); /* NULL is fine */
+HC_DEFINE_AUTO(hc_rules, hc_rules_release)
+
+#endif
