@@ -45,9 +45,10 @@ enum { HC_TRACEPARENT_MAX = 55 };
 struct hc_hub_credentials {
     const char *token;                    /* sent as a bearer token; NULL or "": none */
     struct hc_cancellation *cancellation; /* may be NULL */
-    bool no_retry; /* the caller has an older answer to fall back on: send it once */
-    bool hub_only; /* the mirrors are not asked */
-    uint64_t key;  /* of the caller: its share of the connections is used */
+    bool no_retry;      /* the caller has an older answer to fall back on: send it once */
+    bool hub_only;      /* the mirrors are not asked */
+    uint64_t key;       /* of the caller: its share of the connections is used */
+    bool is_background; /* the caller's transfers give way to those of others */
     char traceparent[HC_TRACEPARENT_MAX + 1]; /* "": none */
 };
 

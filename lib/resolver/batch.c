@@ -434,6 +434,8 @@ static size_t batch_width(const struct hc_batch *batch)
         width = settings->connections > 0 ? settings->connections : 1;
     if (width > HC_BATCH_WIDTH_MAX)
         width = HC_BATCH_WIDTH_MAX;
+    if (batch->resolution->options->is_background && width > HC_BATCH_BACKGROUND_WIDTH)
+        width = HC_BATCH_BACKGROUND_WIDTH;
     return width < batch->count ? width : batch->count;
 }
 

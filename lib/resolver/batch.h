@@ -9,8 +9,9 @@
 #include "resolution.h"
 
 enum {
-    HC_BATCH_WIDTH_MAX = 64, /* files of one batch at a time */
-    HC_RATE_SAMPLES = 17     /* four seconds of samples, four a second */
+    HC_BATCH_WIDTH_MAX = 64,       /* files of one batch at a time */
+    HC_BATCH_BACKGROUND_WIDTH = 4, /* of one that gives way to others */
+    HC_RATE_SAMPLES = 17           /* four seconds of samples, four a second */
 };
 
 struct hc_batch {

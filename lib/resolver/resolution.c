@@ -601,6 +601,7 @@ static int resolution_ask_hub(struct hc_resolution *resolution, struct hc_error 
         .token = token,
         .cancellation = resolution->cancellation,
         .key = resolution->options->caller,
+        .is_background = resolution->options->is_background,
     };
     if (resolution->options->traceparent)
         (void)hc_format(resolution->credentials.traceparent,

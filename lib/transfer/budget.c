@@ -12,7 +12,13 @@
 
 #include <base/cancellation.h>
 
-enum { POLL_MS = 100, RECENT_MS = 1000, SUCCESSES_MAX = 64, HOSTS_MAX = 256 };
+enum {
+    POLL_MS = 100,
+    RECENT_MS = 1000,
+    SUCCESSES_MAX = 64,
+    HOSTS_MAX = 256,
+    BACKGROUND_DIVISOR = 8
+};
 
 /* Idle connections for each one of the others. */
 static const unsigned idle_limits[HC_BUDGET_KEYS] = {
@@ -123,6 +129,54 @@ static bool share_is_within_limits(const struct hc_budget *budget,
     return true;
 }
 
+static bool share_is_background(const struct hc_budget_share *share)
+{
+    return share->hurried && atomic_load(share->hurried) == 0;
+}
+
+/* Adds what the shares of one list that are in the background hold. True: another one is
+ * among them. */
+static bool shares_count_background(const struct share_list *list, unsigned *held)
+{
+    const struct hc_budget_share *share;
+    bool has_other = false;
+
+    TAILQ_FOREACH(share, list, budget.link)
+    {
+        if (share_is_background(share))
+            *held += share->budget.held;
+        else
+            has_other = true;
+    }
+    return has_other;
+}
+
+/* Whether the share is in the background, others are there, and those in the background
+ * would have too many connections with `spare` more. */
+static bool share_gives_way(const struct hc_budget *budget,
+                            const struct hc_budget_share *share, unsigned spare)
+{
+    unsigned most = budget->size / BACKGROUND_DIVISOR, held = 0;
+    bool has_other;
+
+    if (!share_is_background(share))
+        return false;
+    has_other = shares_count_background(&budget->shared.holders, &held);
+    has_other |= shares_count_background(&budget->shared.waiters, &held);
+    return has_other && held + spare > (most > 0 ? most : 1);
+}
+
+/* Of two that may have a connection. */
+static bool waiter_goes_before(const struct hc_budget_share *waiter, unsigned held,
+                               const struct hc_budget_share *other, unsigned other_held)
+{
+    bool is_background = share_is_background(waiter);
+
+    if (is_background != share_is_background(other))
+        return !is_background;
+    return held < other_held;
+}
+
 /* The waiter that comes first, if there is one that may have a connection. */
 static struct hc_budget_share *budget_next_waiter(struct hc_budget *budget)
 {
@@ -137,8 +191,9 @@ static struct hc_budget_share *budget_next_waiter(struct hc_budget *budget)
     {
         struct usage usage = budget_count_usage(budget, waiter);
 
-        if ((next && usage.held >= fewest) ||
-            !share_is_within_limits(budget, waiter, &usage, now_ms))
+        if ((next && !waiter_goes_before(waiter, usage.held, next, fewest)) ||
+            !share_is_within_limits(budget, waiter, &usage, now_ms) ||
+            share_gives_way(budget, waiter, 1))
             continue;
         next = waiter;
         fewest = usage.held;
@@ -274,17 +329,18 @@ bool hc_budget_try_take(struct hc_budget *budget, struct hc_budget_share *share)
     budget_mark_idle(budget, now_ms);
     usage = budget_count_usage(budget, share);
     is_taken = !budget_serve_waiters(budget) && budget->shared.free > 0 &&
-               share_is_within_limits(budget, share, &usage, now_ms);
+               share_is_within_limits(budget, share, &usage, now_ms) &&
+               !share_gives_way(budget, share, 1);
     budget->shared.free -= is_taken;
     share->budget.held += is_taken;
     return is_taken;
 }
 
-bool hc_budget_is_contended(struct hc_budget *budget)
+bool hc_budget_is_contended(struct hc_budget *budget, const struct hc_budget_share *share)
 {
     HC_LOCKED(&budget->shared.lock);
 
-    return budget_serve_waiters(budget);
+    return budget_serve_waiters(budget) || share_gives_way(budget, share, 0);
 }
 
 void hc_budget_give_back(struct hc_budget *budget, struct hc_budget_share *share,

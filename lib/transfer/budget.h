@@ -14,6 +14,10 @@
  * most, a stalled host three quarters, and the last ones are for the others; while
  * transfers that bring bytes may have all.
  *
+ * A transfer that is in the background gives way: it waits behind all others, and while
+ * another one has or wants a connection, those in the background have an eighth of them
+ * together, one at least, and no second ones; but the first one of each that runs stays.
+ *
  * Callable from any thread.
  */
 #ifndef HC_TRANSFER_BUDGET_H
@@ -24,6 +28,7 @@
 #include <base/error.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/queue.h>
 
 struct hc_budget;
@@ -35,7 +40,9 @@ struct hc_budget_share {
     uint64_t keys[HC_BUDGET_KEYS];  /* hashes; 0: not known, and no limit */
     uint64_t (*arrived)(void *ctx); /* bytes of the transfer so far */
     void *ctx;
-    struct { /* the budget's, under its lock */
+    const atomic_uint *hurried; /* callers that wait for it; 0: it is in the background,
+                                   as it is now. NULL: it never is */
+    struct {                    /* the budget's, under its lock */
         TAILQ_ENTRY(hc_budget_share) link;
         pthread_cond_t changed;
         unsigned held;
@@ -64,9 +71,10 @@ int hc_budget_take(struct hc_budget *budget, struct hc_budget_share *share,
 /* One more: false when there is none, or another transfer comes first. */
 bool hc_budget_try_take(struct hc_budget *budget, struct hc_budget_share *share);
 
-/* Whether a transfer waits for its first connection, and may have one: then transfers
- * with more than one connection give one back. */
-bool hc_budget_is_contended(struct hc_budget *budget);
+/* Whether another transfer waits for its first connection, and may have one, or this one
+ * has to give way: then it gives one back, if it has more than one. */
+bool hc_budget_is_contended(struct hc_budget *budget,
+                            const struct hc_budget_share *share);
 
 /* Some, but not the last. */
 void hc_budget_give_back(struct hc_budget *budget, struct hc_budget_share *share,

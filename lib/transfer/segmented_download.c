@@ -161,7 +161,7 @@ static unsigned segments_choose_workers(struct hc_segmented_download *download,
 {
     struct hc_byte_source *source = download->source;
     bool sends_ranges = source->sends_ranges(source);
-    bool is_contended = hc_budget_is_contended(download->budget);
+    bool is_contended = hc_budget_is_contended(download->budget, &download->share);
     int64_t now_ms = hc_monotonic_ms();
     struct hc_ramp_sample sample = {.bytes = hc_pieces_arrived(
                                         hc_ingest_pieces(download->ingest)),
@@ -323,6 +323,7 @@ static void segments_reset(struct hc_segmented_download *download)
                  [HC_BUDGET_HOST] = download->source->host_key(download->source)},
         .arrived = download_arrived,
         .ctx = hc_ingest_pieces(download->ingest),
+        .hurried = &download->counts->hurried,
     };
 }
 

@@ -177,6 +177,7 @@ int hc_transfers_fetch(struct hc_transfers *transfers,
     struct hc_blob_download download = {.transfers = transfers,
                                         .request = request,
                                         .credentials = credentials};
+    struct hc_transfer_counts *counts;
     int role;
 
     *result = (struct hc_blob_result){0};
@@ -184,6 +185,8 @@ int hc_transfers_fetch(struct hc_transfers *transfers,
         hc_shared_transfer_join(&transfers->active, request, credentials, err);
     if (!download.shared)
         return -1;
+    counts = hc_shared_transfer_counts(download.shared);
+    atomic_fetch_add(&counts->hurried, !credentials->is_background);
     role = transfer_await_role(&download, err);
     if (role == HC_SHARED_TRANSFER_LEAD) {
         int64_t began_ms = hc_monotonic_ms();
@@ -193,7 +196,8 @@ int hc_transfers_fetch(struct hc_transfers *transfers,
         end_lead(&download, role < 0 ? err : NULL);
     }
     *result = download.result;
-    result->retries = atomic_load(&hc_shared_transfer_counts(download.shared)->retries);
+    result->retries = atomic_load(&counts->retries);
+    atomic_fetch_sub(&counts->hurried, !credentials->is_background);
     hc_shared_transfer_leave(download.shared);
     return role;
 }

@@ -43,6 +43,7 @@ struct hc_transfer_progress {
 struct hc_transfer_counts {
     atomic_uint retries;     /* requests that had to be repeated */
     atomic_uint connections; /* that are bringing bytes */
+    atomic_uint hurried;     /* callers that are not in the background */
 };
 
 /*

@@ -54,7 +54,7 @@ static void waiter_start(struct waiter *waiter, struct hc_budget *budget)
 
 static void await_shortage(struct hc_budget *budget)
 {
-    while (!hc_budget_is_contended(budget))
+    while (!hc_budget_is_contended(budget, &(struct hc_budget_share){0}))
         (void)sched_yield();
 }
 
@@ -126,13 +126,13 @@ static void a_transfer_that_waits_for_its_first_comes_before_seconds(void **stat
     (void)state;
     budget_take(budget, &large);
     assert_true(hc_budget_try_take(budget, &large));
-    assert_false(hc_budget_is_contended(budget));
+    assert_false(hc_budget_is_contended(budget, &(struct hc_budget_share){0}));
     waiter_start(&waiter, budget);
     await_shortage(budget);
     hc_budget_give_back(budget, &large, 1);
     assert_false(hc_budget_try_take(budget, &large)); /* it has it by now */
     assert_int_equal(waiter_finish(&waiter), 0);
-    assert_false(hc_budget_is_contended(budget));
+    assert_false(hc_budget_is_contended(budget, &(struct hc_budget_share){0}));
     hc_budget_release(budget, &waiter.share, 0, true);
     hc_budget_release(budget, &large, 0, true);
 }
@@ -184,8 +184,9 @@ static void a_stalled_repo_or_host_leaves_connections_to_the_others(void **state
         assert_false(atomic_load(&waiter.is_over));
         assert_false(hc_budget_try_take(budget, &holders[0]));
         assert_true(hc_budget_try_take(budget, &other));
-        assert_false(
-            hc_budget_is_contended(budget)); /* nothing is to be given back for it */
+        assert_false(hc_budget_is_contended(
+            budget,
+            &(struct hc_budget_share){0})); /* nothing is to be given back for it */
         hc_budget_release(budget, &holders[0], 0, false);
         assert_int_equal(waiter_finish(&waiter), 0);
         hc_budget_release(budget, &waiter.share, 0, false);
@@ -269,6 +270,89 @@ static void the_host_of_a_repo_is_remembered(void **state)
     hc_budget_release(budget, &next, 0, true);
 }
 
+static struct hc_budget_share background_share(uint64_t repo, const atomic_uint *hurried)
+{
+    struct hc_budget_share share = share_of(0, repo, 0);
+
+    share.hurried = hurried;
+    return share;
+}
+
+static void the_background_may_have_all_when_it_is_alone(void **state)
+{
+    HC_AUTO(hc_budget) *budget = budget_make(SIZE);
+    atomic_uint bytes = 1, hurried = 0;
+    struct hc_budget_share share = moving_share(1, &bytes);
+
+    (void)state;
+    share.hurried = &hurried;
+    budget_take(budget, &share);
+    for (unsigned i = 1; i < SIZE; i++)
+        assert_true(hc_budget_try_take(budget, &share));
+    assert_false(hc_budget_is_contended(budget, &share));
+    hc_budget_release(budget, &share, 0, true);
+}
+
+/* An eighth of the connections, as soon as another transfer has one. */
+static void the_background_gives_way(void **state)
+{
+    HC_AUTO(hc_budget) *budget = budget_make(SIZE);
+    atomic_uint bytes = 1, hurried = 0;
+    struct hc_budget_share share = moving_share(1, &bytes), other = share_of(0, 2, 0);
+    struct waiter late = {.share = background_share(3, &hurried)};
+
+    (void)state;
+    share.hurried = &hurried;
+    budget_take(budget, &share);
+    for (unsigned i = 1; i < SIZE / 2; i++)
+        assert_true(hc_budget_try_take(budget, &share));
+    budget_take(budget, &other);
+
+    for (unsigned held = SIZE / 2; held > SIZE / 8; held--) {
+        assert_true(hc_budget_is_contended(budget, &share));
+        assert_false(hc_budget_is_contended(budget, &other));
+        assert_false(hc_budget_try_take(budget, &share));
+        hc_budget_give_back(budget, &share, 1);
+    }
+    assert_false(hc_budget_is_contended(budget, &share));
+    assert_false(hc_budget_try_take(budget, &share));
+    waiter_start(&late, budget);
+    await_waiting(budget, 1);
+    assert_true(hc_budget_try_take(budget, &other)); /* it does not wait for `late` */
+    hc_budget_release(budget, &other, 0, true);
+    assert_int_equal(waiter_finish(&late), 0);
+    assert_true(hc_budget_try_take(budget, &share));
+    hc_budget_release(budget, &late.share, 0, true);
+    hc_budget_release(budget, &share, 0, true);
+}
+
+/* A transfer for which another caller begins to wait is in the background no longer. */
+static void a_transfer_that_is_hurried_stops_giving_way(void **state)
+{
+    HC_AUTO(hc_budget) *budget = budget_make(2);
+    atomic_uint hurried = 0, never_hurried = 0;
+    struct hc_budget_share first = share_of(0, 1, 0), last = share_of(0, 2, 0);
+    struct waiter patient = {.share = background_share(3, &never_hurried)},
+                  waiter = {.share = background_share(4, &hurried)};
+
+    (void)state;
+    budget_take(budget, &first);
+    budget_take(budget, &last);
+    waiter_start(&patient, budget);
+    await_waiting(budget, 1);
+    waiter_start(&waiter, budget);
+    await_waiting(budget, 2);
+    atomic_store(&hurried, 1);
+    hc_budget_release(budget, &first, 0, true);
+    assert_int_equal(waiter_finish(&waiter), 0);
+    assert_false(atomic_load(&patient.is_over));
+    hc_budget_release(budget, &waiter.share, 0, true);
+    assert_int_equal(waiter_finish(&patient), 0); /* one at least */
+    hc_budget_release(budget, &patient.share, 0, true);
+    hc_budget_release(budget, &last, 0, true);
+    assert_int_equal(hc_budget_used(budget), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -280,6 +364,9 @@ int main(void)
         cmocka_unit_test(a_repo_with_finished_files_may_have_all),
         cmocka_unit_test(of_those_that_wait_the_one_with_the_fewest_goes_first),
         cmocka_unit_test(the_host_of_a_repo_is_remembered),
+        cmocka_unit_test(the_background_may_have_all_when_it_is_alone),
+        cmocka_unit_test(the_background_gives_way),
+        cmocka_unit_test(a_transfer_that_is_hurried_stops_giving_way),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

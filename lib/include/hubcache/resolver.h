@@ -99,8 +99,11 @@ struct hc_fetch_options {
     int64_t max_staleness_ms; /* with has_max_staleness; 0: ask the Hub now */
     const char *hub_token;    /* Optional: used instead of the resolver's own token. See
                         `hub_access` of <hubcache/settings.h> */
-    uint64_t caller; /* Optional: a number for the identity that asks. Threads and
+    uint64_t caller;    /* Optional: a number for the identity that asks. Threads and
                         connections are shared fairly among callers */
+    bool is_background; /* its downloads give way to those of other requests: they have an
+                           eighth of the connections while there are any, and few files
+                           come at a time */
     const struct hc_identity *identity; /* Optional: for policy; NULL: anonymous */
     const char *traceparent; /* Optional: a header of W3C's Trace Context, which requests
                                 to the endpoint and its mirrors get */
