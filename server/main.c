@@ -17,6 +17,7 @@
  */
 #include "audit.h"
 #include "auth.h"
+#include "cache_prefetch.h"
 #include "coalescer.h"
 #include "connections.h"
 #include "freed_memory.h"
@@ -263,6 +264,7 @@ static void server_stop_serving(const struct server *server)
     if (cut > 0)
         HC_LOG(HC_LOG_WARN, "calls cut", HC_NUMBER("calls", cut));
     hc_coalescer_cancel(hc_resolver_service_coalescer(server->service));
+    hc_prefetches_cancel(server->cache_service->prefetches);
     (void)await_signal(server->signals, hc_rpc_drained_fd(server->rpc), FLUSH_MS);
     (void)await_signal(server->signals, hc_rpc_ended_fd(server->rpc), FLUSH_MS);
     hc_rpc_cancel(server->rpc);
@@ -401,6 +403,7 @@ static int server_bind_http(struct server *server, struct hc_error *err)
                    .hub = server->hub,
                    .admin = server->admin,
                    .coalescer = hc_resolver_service_coalescer(server->service),
+                   .prefetches = server->cache_service->prefetches,
                    .resolver = server->resolver,
                    .rpc = server->rpc,
                    .reads = hc_resolver_service_reads(server->service),

@@ -10,6 +10,7 @@
 #include "metrics.h"
 
 #include "audit.h"
+#include "cache_prefetch.h"
 #include "caller_counts.h"
 #include "connections.h"
 #include "exposition.h"
@@ -399,17 +400,27 @@ static void write_running_transfers(struct hc_resolver *resolver, FILE *out)
                   counts[0], counts[1]);
 }
 
-enum { POOLS = 3 };
+enum { POOLS = 4 };
 
 /* One gauge of all pools of threads. */
 static void write_pools(FILE *out, const char *name, const char *help,
                         const unsigned counts[POOLS])
 {
-    static const char *const pools[POOLS] = {"disk", "hub", "admin"};
+    static const char *const pools[POOLS] = {"disk", "hub", "admin", "prefetch"};
 
     hc_exposition_head(out, name, "gauge", help);
     for (unsigned i = 0; i < POOLS; i++)
         (void)fprintf(out, "%s{pool=\"%s\"} %u\n", name, pools[i], counts[i]);
+}
+
+static void write_prefetches(const struct hc_prefetch_counts *counts, FILE *out)
+{
+    hc_exposition_head(out, "hubcache_prefetched_snapshots_total", "counter",
+                       "Snapshots of calls of Prefetch, by result.");
+    (void)fprintf(out,
+                  "hubcache_prefetched_snapshots_total{result=\"success\"} %" PRIu64 "\n"
+                  "hubcache_prefetched_snapshots_total{result=\"failure\"} %" PRIu64 "\n",
+                  counts->fetched, counts->failed);
 }
 
 static void write_clients(struct hc_listener *listener, FILE *out)
@@ -512,10 +523,14 @@ static void write_tls(struct hc_tls *tls, FILE *out)
 static void write_gauges(const struct hc_gauges *gauges, FILE *out)
 {
     unsigned running[POOLS], queued[POOLS], unfinished, waiting, transfers, connections;
+    struct hc_prefetch_counts prefetches;
 
     hc_workers_count(gauges->disk, &running[0], &queued[0]);
     hc_workers_count(gauges->hub, &running[1], &queued[1]);
     hc_workers_count(gauges->admin, &running[2], &queued[2]);
+    hc_prefetches_count(gauges->prefetches, &prefetches);
+    running[3] = prefetches.running;
+    queued[3] = prefetches.queued;
     hc_coalescer_count(gauges->coalescer, &unfinished, &waiting);
     hc_resolver_count(gauges->resolver, &transfers, &connections);
     hc_exposition_gauge(out, "hubcache_waiting_calls",
@@ -523,6 +538,7 @@ static void write_gauges(const struct hc_gauges *gauges, FILE *out)
     write_pools(out, "hubcache_running_jobs", "Worker threads that run a job.", running);
     write_pools(out, "hubcache_queued_jobs", "Jobs that wait for a worker thread.",
                 queued);
+    write_prefetches(&prefetches, out);
     write_running_transfers(gauges->resolver, out);
     hc_exposition_gauge(out, "hubcache_connections", "Connections that fetch bytes.",
                         connections);

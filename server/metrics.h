@@ -16,6 +16,7 @@
 
 struct hc_audit;
 struct hc_metrics;
+struct hc_prefetches;
 struct hc_read_streams;
 struct hc_reload;
 struct hc_usage_scanner;
@@ -24,6 +25,7 @@ struct hc_usage_scanner;
 struct hc_gauges {
     struct hc_workers *disk, *hub, *admin; /* the pools */
     struct hc_coalescer *coalescer;
+    struct hc_prefetches *prefetches;
     struct hc_resolver *resolver;
     struct hc_rpc *rpc;
     struct hc_read_streams *reads;

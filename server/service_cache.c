@@ -6,6 +6,7 @@
 #include "service_cache.h"
 
 #include "cache_inventory.h"
+#include "cache_prefetch.h"
 
 #include <base/error.h>
 
@@ -36,11 +37,20 @@ static void service_start(void *ctx, struct hc_rpc_call *call,
     assert(false);
 }
 
+static void service_start_prefetch(void *ctx, struct hc_rpc_call *call,
+                                   const ProtobufCMessage *message)
+{
+    const struct hc_cache_service *service = ctx;
+
+    (void)message;
+    hc_prefetches_start(service->prefetches, call);
+}
+
 struct hc_cache_service *hc_cache_service_new(struct hc_resolver *resolver,
                                               struct hc_workers *workers,
                                               struct hc_error *err)
 {
-    struct hc_cache_service *service = calloc(1, sizeof *service);
+    HC_AUTO(hc_cache_service) *service = calloc(1, sizeof *service);
 
     if (!service) {
         (void)hc_fail_memory(err);
@@ -48,11 +58,15 @@ struct hc_cache_service *hc_cache_service_new(struct hc_resolver *resolver,
     }
     service->resolver = resolver;
     service->workers = workers;
-    return service;
+    service->prefetches = hc_prefetches_open(resolver, err);
+    return service->prefetches ? hc_take(&service) : NULL;
 }
 
 void hc_cache_service_free(struct hc_cache_service *service)
 {
+    if (!service)
+        return;
+    hc_prefetches_close(service->prefetches);
     free(service);
 }
 
@@ -64,5 +78,10 @@ int hc_cache_service_serve(struct hc_cache_service *service, struct hc_rpc *rpc,
                                                   .request = methods[i].request,
                                                   .start = service_start,
                                                   .kind = methods[i].kind};
-    return hc_rpc_add(rpc, service->rows, METHODS, service, err);
+    service->rows[METHODS] =
+        (struct hc_rpc_method){.path = PATH("Prefetch"),
+                               .request = &hubcache__v1__prefetch_request__descriptor,
+                               .start = service_start_prefetch,
+                               .kind = HC_RPC_SERVER_STREAMING};
+    return hc_rpc_add(rpc, service->rows, METHODS + 1, service, err);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The service hubcache.v1.Cache: what is on the volume, and changes to it. All methods
- * are blocking calls (blocking_call.h) on a pool of their own.
+ * but Prefetch (cache_prefetch.h) are blocking calls (blocking_call.h) on a pool of their
+ * own.
  */
 #ifndef HC_SERVER_SERVICE_CACHE_H
 #define HC_SERVER_SERVICE_CACHE_H
@@ -12,10 +13,11 @@
 
 #define HC_CACHE_SERVICE "hubcache.v1.Cache"
 
-/* What its methods work with, borrowed. */
+/* What its methods work with, borrowed but for what says so. */
 struct hc_cache_service {
     struct hc_resolver *resolver;
     struct hc_workers *workers;
+    struct hc_prefetches *prefetches;              /* owned */
     struct hc_rpc_method rows[HC_RPC_METHODS_MAX]; /* for the edge */
 };
 
