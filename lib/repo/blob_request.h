@@ -21,6 +21,8 @@ struct hc_blob_id {
     const char *etag;
 };
 
+struct hc_identity;
+
 struct hc_blob_request {
     struct hc_blob_id blob;
     struct hc_repo_file file; /* where the Hub has it; its revision is a commit */
@@ -28,6 +30,10 @@ struct hc_blob_request {
     const char *location;     /* Optional: where a HEAD said just now that the bytes are,
                                  which proves access, too; signed, never to be logged */
     bool is_forced;           /* fetch it although it is on the volume */
+
+    /* For whom: recorded with the blob (cache/fetched.h). */
+    const struct hc_identity *identity; /* Optional: NULL: for an anonymous caller */
+    const char *rule;                   /* Optional: of the policy, that allows it */
 };
 
 #endif

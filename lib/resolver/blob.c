@@ -110,6 +110,7 @@ int hc_resolution_fetch_entry(const struct hc_resolution *resolution,
         .file = {&resolution->repo, resolution->commit, entry->path},
         .size = hc_entry_size(entry),
         .is_forced = resolution->options->force_download,
+        .identity = resolution->options->identity,
     };
 
     if (!request.blob.etag[0]) {

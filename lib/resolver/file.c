@@ -378,6 +378,7 @@ static int file_fetch(struct hc_resolution *resolution, struct hc_error *err)
         .size = metadata->size,
         .location = metadata->location[0] ? metadata->location : NULL,
         .is_forced = resolution->options->force_download,
+        .identity = resolution->options->identity,
     };
     struct hc_blob_result result;
     struct hc_error ignored;

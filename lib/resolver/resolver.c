@@ -10,6 +10,7 @@
 #include "warm_up.h"
 
 #include <base/free_space.h>
+#include <cache/fetched.h>
 #include <cache/memo.h>
 #include <cache/no_exist.h>
 #include <cache/occupancy.h>
@@ -262,7 +263,7 @@ void hc_resolver_watch_stale(struct hc_resolver *resolver, hc_stale_fn fn, void 
     resolver->stale_ctx = ctx;
 }
 
-/* The sweep of .no_exist looks through all repos: once an hour, and not while a process
+/* These sweeps look through all repos: once an hour, and not while a process
  * starts. Of several threads that sweep at the same time, one is told that it is due. */
 static bool resolver_is_marker_sweep_due(struct hc_resolver *resolver)
 {
@@ -301,6 +302,7 @@ void hc_resolver_sweep(struct hc_resolver *resolver)
     if (resolver_is_marker_sweep_due(resolver)) {
         (void)hc_no_exist_sweep(resolver->cache, now_ms);
         hc_proof_sweep(resolver->cache, now_ms);
+        (void)hc_fetched_sweep(resolver->cache, now_ms);
     }
     hc_visibility_sweep(resolver->cache, now_ms);
 }

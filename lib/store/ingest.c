@@ -19,6 +19,7 @@
 #include <base/hash.h>
 #include <base/size.h>
 #include <base/text.h>
+#include <cache/fetched.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -458,10 +459,24 @@ static int ingest_publish(struct hc_ingest *ingest, struct hc_error *err)
     return hc_file_sync_parent(root, ingest->blob, err);
 }
 
-int hc_ingest_commit(struct hc_ingest *ingest, struct hc_error *err)
+/* Before the blob is there: a crash in between leaves a record without a blob, which is
+ * swept. What a duplicate brought takes no room, and does not count. */
+static void ingest_record(const struct hc_ingest *ingest,
+                          const struct hc_blob_request *request)
+{
+    uint64_t bytes = hc_pieces_size(ingest->pieces) - hc_ingest_duplicate_bytes(ingest);
+    struct hc_error unused;
+
+    (void)hc_fetched_write(ingest->cache, request, bytes, &unused);
+}
+
+int hc_ingest_commit(struct hc_ingest *ingest, const struct hc_blob_request *request,
+                     struct hc_error *err)
 {
     if (ingest_verify(ingest, err) < 0)
         return -1;
+    if (request)
+        ingest_record(ingest, request);
     if (ingest_publish(ingest, err) == 0)
         return 0;
     atomic_store(&ingest->is_unusable, true);

@@ -94,8 +94,10 @@ int hc_ingest_restart(struct hc_ingest *ingest, struct hc_error *err);
 /*
  * Checks length (BAD_HUB_REPLY) and hash (CHECKSUM_MISMATCH), flushes, renames over
  * blobs/<etag>, flushes the directory. Losing a race is success: same name, same bytes.
+ * The blob's record (cache/fetched.h) is written for `request`, unless that is NULL.
  */
-int hc_ingest_commit(struct hc_ingest *ingest, struct hc_error *err);
+int hc_ingest_commit(struct hc_ingest *ingest, const struct hc_blob_request *request,
+                     struct hc_error *err);
 
 /* Whether a commit failed because another process took this one for dead, and has taken
  * the file over. */

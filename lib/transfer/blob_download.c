@@ -171,7 +171,7 @@ static int segments_read_until_right(struct hc_segmented_download *segments,
 
     while (hc_segmented_download_run(segments, err) < 0 ||
            segments_hash_rest(segments, err) < 0 ||
-           hc_ingest_commit(segments->ingest, err) < 0) {
+           hc_ingest_commit(segments->ingest, segments->request, err) < 0) {
         bool is_wrong =
             err->reason == HC_CHECKSUM_MISMATCH ||
             source->base.classify(&source->base, NULL, err) == HC_READ_WRONG_BYTES;

@@ -99,7 +99,7 @@ static int hello_store(struct fixture *f)
 
     if (!ingest || hello_write(f, ingest, "hello") < 0)
         return -1;
-    return hc_ingest_commit(ingest, &f->err);
+    return hc_ingest_commit(ingest, NULL, &f->err);
 }
 
 static void a_failure_at_any_step_leaves_no_trace(void **state)
@@ -132,7 +132,7 @@ static void a_commit_flushes_the_file_and_its_directory(void **state)
 
     assert_int_equal(hello_write(f, ingest, "hello"), 0);
     flushes = 0;
-    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), 0);
     assert_int_equal(flushes, 2);
     hc_ingest_drop(ingest);
 }
@@ -164,7 +164,7 @@ static void a_write_that_failed_halfway_can_be_repeated(void **state)
     volume_errno = 0;
     assert_int_equal(hc_pieces_arrived(hc_ingest_pieces(ingest)), 0);
     assert_int_equal(hello_write(f, ingest, "hello"), 0);
-    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), 0);
     hc_ingest_drop(ingest);
     assert_file_content(f, BLOBS HELLO_GIT, "hello");
 }

@@ -55,7 +55,7 @@ static void a_committed_blob_is_found_and_nothing_else_is_left(void **state)
 
     blob_write(f, ingest, "he");
     blob_write(f, ingest, "llo");
-    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), 0);
     hc_ingest_drop(ingest);
 
     assert_int_equal(blob_find(f, HELLO_GIT, &size), 1);
@@ -88,7 +88,7 @@ static void a_blob_with_the_wrong_digest_is_not_stored(void **state)
         struct hc_ingest *ingest = blob_begin(f, etags[i], 5);
 
         blob_write(f, ingest, "hallo");
-        assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
+        assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), -1);
         assert_int_equal(f->err.reason, HC_CHECKSUM_MISMATCH);
         hc_ingest_drop(ingest);
         assert_int_equal(blob_find(f, etags[i], &size), 0);
@@ -102,7 +102,7 @@ static void a_blob_that_is_too_short_is_not_stored(void **state)
     struct hc_ingest *ingest = blob_begin(f, HELLO_GIT, 5);
 
     blob_write(f, ingest, "hell");
-    assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
+    assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), -1);
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
     hc_ingest_drop(ingest);
 }
@@ -117,7 +117,7 @@ static void more_bytes_than_promised_are_refused(void **state)
     assert_int_equal(f->err.reason, HC_BAD_HUB_REPLY);
     assert_int_equal(blob_arrived(ingest), 4);
     blob_write(f, ingest, "o");
-    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), 0);
     hc_ingest_drop(ingest);
 }
 
@@ -128,7 +128,7 @@ static void an_empty_blob_is_a_blob(void **state)
         blob_begin(f, "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", 0);
     uint64_t size = 9;
 
-    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), 0);
     hc_ingest_drop(ingest);
     assert_int_equal(blob_find(f, "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", &size), 1);
     assert_int_equal(size, 0);
@@ -140,7 +140,7 @@ static void an_etag_that_is_no_hash_vouches_for_the_size_only(void **state)
     struct hc_ingest *ingest = blob_begin(f, "mirror-1", 5);
 
     blob_write(f, ingest, "hallo");
-    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), 0);
     hc_ingest_drop(ingest);
     assert_file_content(f, BLOBS "mirror-1", "hallo");
 }
@@ -177,7 +177,7 @@ static void a_blob_of_unknown_size_is_whole_once_its_size_is_known(void **state)
     for (size_t i = 0; i < 6; i++) {
         struct hc_ingest *ingest = blob_begin(f, etags[i % 2], HC_SIZE_UNKNOWN);
 
-        assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
+        assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), -1);
         if (i / 2 == 0)
             assert_int_equal(hc_ingest_set_size(ingest, 5, NULL, &f->err), 0);
         blob_write(f, ingest, "he");
@@ -186,7 +186,7 @@ static void a_blob_of_unknown_size_is_whole_once_its_size_is_known(void **state)
             assert_int_equal(hc_ingest_set_size(ingest, 5, NULL, &f->err), 0);
         blob_write(f, ingest, "llo");
         assert_int_equal(hc_ingest_set_size(ingest, 5, NULL, &f->err), 0);
-        assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+        assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), 0);
         hc_ingest_drop(ingest);
         assert_int_equal(blob_find(f, etags[i % 2], &size), 1);
         assert_int_equal(size, 5);
@@ -208,7 +208,7 @@ static void a_size_that_the_bytes_contradict_is_a_bad_reply(void **state)
     assert_int_equal(hc_ingest_restart(ingest, &f->err), 0);
     blob_write(f, ingest, "hello");
     assert_int_equal(hc_ingest_set_size(ingest, 5, NULL, &f->err), 0);
-    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), 0);
     hc_ingest_drop(ingest);
 }
 
@@ -232,7 +232,7 @@ static void bytes_that_would_leave_a_hole_are_refused(void **state)
     assert_int_equal(f->err.reason, HC_INTERNAL);
     assert_int_equal(blob_arrived(ingest), 0);
     blob_write(f, ingest, "hello");
-    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), 0);
     hc_ingest_drop(ingest);
 }
 
@@ -266,7 +266,7 @@ static void a_blob_is_no_longer_than_its_size(void **state)
     ingest = blob_begin(f, hex, size);
     assert_int_equal(hc_ingest_resumed_bytes(ingest), 2000000);
     assert_int_equal(hc_ingest_write(ingest, 2000000, zeros, size - 2000000, &f->err), 0);
-    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), 0);
     hc_ingest_drop(ingest);
     assert_int_equal(blob_find(f, hex, &there), 1);
     assert_int_equal(there, size);
@@ -294,7 +294,7 @@ static void a_restart_forgets_what_came(void **state)
     assert_int_equal(hc_ingest_restart(ingest, &f->err), 0);
     assert_int_equal(blob_arrived(ingest), 0);
     blob_write(f, ingest, "hello");
-    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), 0);
     hc_ingest_drop(ingest);
     assert_file_content(f, BLOBS HELLO_SHA256, "hello");
 }
@@ -305,10 +305,10 @@ static void a_blob_may_be_tried_again_after_a_mismatch(void **state)
     struct hc_ingest *ingest = blob_begin(f, HELLO_SHA256, 5);
 
     blob_write(f, ingest, "hallo");
-    assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
+    assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), -1);
     assert_int_equal(hc_ingest_restart(ingest, &f->err), 0);
     blob_write(f, ingest, "hello");
-    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), 0);
     hc_ingest_drop(ingest);
     assert_file_content(f, BLOBS HELLO_SHA256, "hello");
 }
@@ -321,8 +321,8 @@ static void two_ingests_of_one_blob_both_succeed(void **state)
 
     blob_write(f, one, "hello");
     blob_write(f, two, "hello");
-    assert_int_equal(hc_ingest_commit(one, &f->err), 0);
-    assert_int_equal(hc_ingest_commit(two, &f->err), 0);
+    assert_int_equal(hc_ingest_commit(one, NULL, &f->err), 0);
+    assert_int_equal(hc_ingest_commit(two, NULL, &f->err), 0);
     hc_ingest_drop(one);
     hc_ingest_drop(two);
     assert_file_content(f, BLOBS HELLO_GIT, "hello");
@@ -339,7 +339,7 @@ static void an_ingest_knows_that_it_was_taken_over(void **state)
     blob_write(f, ingest, "hello");
     assert_false(hc_ingest_was_taken_over(ingest));
     assert_int_equal(renameat(root, BLOBS, root, "taken"), 0);
-    assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
+    assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), -1);
     assert_true(hc_ingest_was_taken_over(ingest));
     hc_ingest_drop(ingest);
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
@@ -361,7 +361,7 @@ static void a_link_into_the_shared_store_is_replaced_not_written_through(void **
     assert_int_equal(size, 6);
     ingest = blob_begin(f, HELLO_GIT, 5);
     blob_write(f, ingest, "hello");
-    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), 0);
     hc_ingest_drop(ingest);
     assert_file_content(f, BLOBS HELLO_GIT, "hello");
     assert_file_content(f, "blobs/ab/abcd", "shared");
@@ -375,7 +375,7 @@ static void a_blob_has_the_mode_of_the_umask(void **state)
 
     (void)umask(old);
     blob_write(f, ingest, "hello");
-    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), 0);
     hc_ingest_drop(ingest);
     assert_int_equal(file_mode_of(f, BLOBS HELLO_GIT), 0640);
 }

@@ -133,7 +133,7 @@ static struct download_outcome download_content(struct fixture *f,
     assert_int_equal(outcome.retries, atomic_load(&counts.retries));
     assert_int_equal(hc_budget_used(download.budget), 0);
     if (outcome.result == 0)
-        assert_int_equal(hc_ingest_commit(download.ingest, &f->err), 0);
+        assert_int_equal(hc_ingest_commit(download.ingest, NULL, &f->err), 0);
     hc_ingest_drop(download.ingest);
     hc_budget_free(download.budget);
     hc_hub_close(download.hub);

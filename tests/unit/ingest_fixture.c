@@ -48,7 +48,7 @@ int content_write(struct fixture *f, struct hc_ingest *ingest, uint64_t from, ui
 void content_finish(struct fixture *f, struct hc_ingest *ingest, uint64_t from)
 {
     assert_int_equal(content_write(f, ingest, from, SIZE), 0);
-    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), 0);
     hc_ingest_drop(ingest);
     assert_int_equal(temp_dir_count(f->dir, BLOBS), 1);
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);

@@ -67,7 +67,7 @@ static void a_blob_of_more_than_4_gib_is_resumed(void **state)
     assert_non_null(ingest);
     assert_int_equal(hc_ingest_resumed_bytes(ingest), had);
     huge_write_rest(f, ingest);
-    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), 0);
     hc_ingest_drop(ingest);
     assert_int_equal(stat(blob, &status), 0);
     assert_int_equal(status.st_size, huge_size);

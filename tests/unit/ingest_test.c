@@ -125,7 +125,7 @@ static void resumed_bytes_are_hashed_like_others(void **state)
     ingest = content_begin(f);
     assert_non_null(ingest);
     assert_int_equal(content_write(f, ingest, HALF, SIZE), 0);
-    assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
+    assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), -1);
     assert_int_equal(f->err.reason, HC_CHECKSUM_MISMATCH);
     assert_int_equal(hc_ingest_restart(ingest, &f->err), 0);
     assert_int_equal(hc_ingest_resumed_bytes(ingest), 0);
@@ -215,8 +215,8 @@ static void a_living_transfer_is_not_taken_over(void **state)
     assert_int_equal(hc_ingest_resumed_bytes(two), HALF); /* a copy */
     assert_int_equal(content_write(f, one, HALF, SIZE), 0);
     assert_int_equal(content_write(f, two, HALF, SIZE), 0);
-    assert_int_equal(hc_ingest_commit(one, &f->err), 0);
-    assert_int_equal(hc_ingest_commit(two, &f->err), 0);
+    assert_int_equal(hc_ingest_commit(one, NULL, &f->err), 0);
+    assert_int_equal(hc_ingest_commit(two, NULL, &f->err), 0);
     hc_ingest_drop(one);
     hc_ingest_drop(two);
     assert_int_equal(temp_dir_count(f->dir, BLOBS), 1);

@@ -23,7 +23,7 @@ static void bytes_known_to_be_wrong_are_not_left(void **state)
     assert_non_null(ingest);
     assert_int_equal(hc_ingest_write(ingest, 0, &wrong, 1, &f->err), 0);
     assert_int_equal(content_write(f, ingest, 1, SIZE), 0);
-    assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
+    assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), -1);
     hc_ingest_drop(ingest);
     assert_int_equal(temp_dir_count(f->dir, BLOBS), 0);
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
@@ -53,7 +53,7 @@ static void bytes_that_are_lost_count_as_wrong(void **state)
     assert_int_equal(content_write(f, ingest, 0, SIZE), 0);
     rename_partial(f, "partial");
     assert_int_equal(truncate(path, PIECE), 0);
-    assert_int_equal(hc_ingest_commit(ingest, &f->err), -1);
+    assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), -1);
     assert_int_equal(f->err.reason, HC_CHECKSUM_MISMATCH);
     assert_int_equal(hc_ingest_restart(ingest, &f->err), 0);
     content_finish(f, ingest, 0);

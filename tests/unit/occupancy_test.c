@@ -194,7 +194,7 @@ static void commit_hello(struct fixture *f)
 
     assert_non_null(ingest);
     assert_int_equal(hc_ingest_write(ingest, 0, "hello", 5, &f->err), 0);
-    assert_int_equal(hc_ingest_commit(ingest, &f->err), 0);
+    assert_int_equal(hc_ingest_commit(ingest, NULL, &f->err), 0);
 }
 
 static void a_commit_adds_what_its_file_takes(void **state)
