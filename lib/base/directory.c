@@ -38,6 +38,25 @@ int hc_directory_open_nested(int root, const char *const names[])
     return dir;
 }
 
+int hc_directory_open_parent(int root, const char *path, const char **name)
+{
+    int dir = hc_directory_open(root, ".");
+    const char *slash;
+
+    for (*name = path; dir >= 0 && (slash = strchr(*name, '/')) != NULL;
+         *name = slash + 1) {
+        HC_AUTO_CLOSE int above = dir;
+        char part[NAME_MAX + 1];
+
+        if (hc_format(part, sizeof part, "%.*s", (int)(slash - *name), *name) < 0) {
+            errno = ENAMETOOLONG;
+            return -1;
+        }
+        dir = hc_directory_open(above, part);
+    }
+    return dir;
+}
+
 /* ---- the walk: a stack of open directories, of which the last is being read -------- */
 
 /* Enters the directory `name` of `dir`. False and errno when it cannot, as when another
@@ -190,6 +209,16 @@ unsigned hc_directory_count(int root, const char *path, unsigned limit)
 static bool walk_remove_entry(const struct hc_directory_walk *walk)
 {
     return unlinkat(walk->dir, walk->name, S_ISDIR(walk->type) ? AT_REMOVEDIR : 0) == 0;
+}
+
+void hc_directory_remove_empty(int root, const char *path)
+{
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(root, path, HC_DEPTH_MAX);
+
+    while (hc_directory_walk_next(&walk)) {
+        if (S_ISDIR(walk.type)) /* one that is not empty refuses */
+            (void)walk_remove_entry(&walk);
+    }
 }
 
 static bool walk_entry_is_older(const struct hc_directory_walk *walk, int64_t then_ms)

@@ -30,6 +30,15 @@ int hc_directory_open(int root, const char *path);
  * ends with NULL. */
 int hc_directory_open_nested(int root, const char *const names[]);
 
+/*
+ * Opens the directory that holds `path`, of which no part is a symlink. `name` becomes
+ * the last component of `path`. -1 and errno.
+ */
+int hc_directory_open_parent(int root, const char *path, const char **name);
+
+/* Removes directories below `path` that are empty, and leaves all else. */
+void hc_directory_remove_empty(int root, const char *path);
+
 enum { HC_DEPTH_MAX = 100 };
 
 /*

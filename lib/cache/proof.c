@@ -392,6 +392,15 @@ bool hc_proof_is_old(const struct hc_proof *proof)
                0;
 }
 
+void hc_proof_drop(const struct hc_cache *cache, const struct hc_repo *repo,
+                   const char *commit)
+{
+    char path[PATH_MAX];
+
+    if (hc_format(path, sizeof path, "%s/%s/%s", proofs_path, repo->folder, commit) > 0)
+        (void)unlinkat(hc_cache_fd(cache), path, 0);
+}
+
 void hc_proof_sweep(const struct hc_cache *cache, int64_t now_ms)
 {
     (void)hc_directory_remove_older(hc_cache_fd(cache), proofs_path,

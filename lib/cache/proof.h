@@ -64,6 +64,10 @@ void hc_proof_save(const struct hc_proof *proof, int64_t opened_ms);
  * in an hour. */
 bool hc_proof_is_old(const struct hc_proof *proof);
 
+/* Removes the proof of a commit, of which files are removed. */
+void hc_proof_drop(const struct hc_cache *cache, const struct hc_repo *repo,
+                   const char *commit);
+
 /* Removes proofs that were not written for a month. */
 void hc_proof_sweep(const struct hc_cache *cache, int64_t now_ms);
 

@@ -387,6 +387,16 @@ void hc_tree_drop(const struct hc_cache *cache, const struct hc_repo *repo,
     hc_memo_forget(hc_cache_memo(cache), path);
 }
 
+void hc_tree_end_term(const struct hc_cache *cache, const struct hc_repo *repo,
+                      const char *commit)
+{
+    struct hc_error unused;
+    char path[PATH_MAX];
+
+    if (tree_format_path(path, repo, commit, &unused) == 0)
+        hc_memo_forget(hc_cache_memo(cache), path);
+}
+
 /* The memo counts what this process writes, whether it has an entry of the path or
  * not. */
 struct hc_memo_term hc_tree_term(const struct hc_cache *cache, const struct hc_repo *repo,

@@ -46,6 +46,11 @@ int hc_tree_save(const struct hc_cache *cache, const struct hc_repo *repo,
 void hc_tree_drop(const struct hc_cache *cache, const struct hc_repo *repo,
                   const char *commit);
 
+/* For a snapshot of which files were removed: what was said of it counts no more. The
+ * listing stays. */
+void hc_tree_end_term(const struct hc_cache *cache, const struct hc_repo *repo,
+                      const char *commit);
+
 /* Until this process saves or drops the listing; its version is another one then. */
 struct hc_memo_term hc_tree_term(const struct hc_cache *cache, const struct hc_repo *repo,
                                  const char *commit);

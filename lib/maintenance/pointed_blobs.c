@@ -37,19 +37,18 @@ static int blobs_add(struct hc_pointed_blobs *blobs, const char *etag, uint32_t 
     return 0;
 }
 
-/* 0 also when the pointer has just vanished, or is none. */
-static int blobs_add_pointer(struct hc_pointed_blobs *blobs,
-                             const struct hc_directory_walk *walk, uint32_t group,
-                             struct hc_error *err)
+int hc_pointed_blobs_add(struct hc_pointed_blobs *blobs,
+                         const struct hc_directory_walk *pointer, uint32_t group,
+                         struct hc_error *err)
 {
     char target[PATH_MAX];
-    ssize_t length = readlinkat(walk->dir, walk->name, target, sizeof target - 1);
+    ssize_t length = readlinkat(pointer->dir, pointer->name, target, sizeof target - 1);
     const char *name;
 
     if (length < 0)
         return errno == ENOENT || errno == EINVAL
                    ? 0
-                   : hc_fail_errno(err, errno, "read link '%s'", walk->path);
+                   : hc_fail_errno(err, errno, "read link '%s'", pointer->path);
     target[length] = '\0';
     name = strrchr(target, '/');
     name = name ? name + 1 : target;
@@ -64,26 +63,37 @@ static int compare_blobs(const void *left, const void *right)
     return order != 0 ? order : (a->group > b->group) - (a->group < b->group);
 }
 
+int hc_pointed_blobs_add_etag(struct hc_pointed_blobs *blobs, const char *etag,
+                              struct hc_error *err)
+{
+    return blobs_add(blobs, etag, 0, err);
+}
+
+void hc_pointed_blobs_sort(struct hc_pointed_blobs *blobs)
+{
+    if (blobs->count > 0)
+        qsort(blobs->items, blobs->count, sizeof *blobs->items, compare_blobs);
+}
+
+int hc_pointed_blobs_fail(const struct hc_directory_walk *walk, struct hc_error *err)
+{
+    return hc_fail_errno(err, walk->errnum ? walk->errnum : ENAMETOOLONG,
+                         "read the pointers of a repo");
+}
+
 int hc_pointed_blobs_read(struct hc_pointed_blobs *blobs, struct hc_directory_walk *walk,
-                          hc_pointer_group_fn *group, void *ctx, struct hc_error *err)
+                          struct hc_error *err)
 {
     int result = 0;
 
     while (result == 0 && hc_directory_walk_next(walk)) {
-        uint32_t found;
-
-        if (!S_ISLNK(walk->type))
-            continue;
-        found = group ? group(ctx, walk) : 0;
-        if (found != HC_GROUP_NONE)
-            result = blobs_add_pointer(blobs, walk, found, err);
+        if (S_ISLNK(walk->type))
+            result = hc_pointed_blobs_add(blobs, walk, 0, err);
     }
     if (result == 0 && walk->is_incomplete)
-        result = hc_fail_errno(err, walk->errnum ? walk->errnum : ELOOP,
-                               "read the pointers of a repo");
+        result = hc_pointed_blobs_fail(walk, err);
     hc_directory_walk_end(walk);
-    if (blobs->count > 0)
-        qsort(blobs->items, blobs->count, sizeof *blobs->items, compare_blobs);
+    hc_pointed_blobs_sort(blobs);
     return result;
 }
 

@@ -29,18 +29,29 @@ struct hc_pointed_blobs {
     size_t capacity;
 };
 
-enum { HC_GROUP_NONE = UINT32_MAX, /* the pointer does not count */ };
+/* Adds the blob that a pointer leads to. 0 also when the pointer has just vanished, or
+ * leads to none. */
+int hc_pointed_blobs_add(struct hc_pointed_blobs *blobs,
+                         const struct hc_directory_walk *pointer, uint32_t group,
+                         struct hc_error *err);
 
-/* The group of the pointer that a walk has found, by its path. */
-typedef uint32_t hc_pointer_group_fn(void *ctx, const struct hc_directory_walk *walk);
+/* Adds a blob to which no pointer needs to lead, in the group 0. */
+int hc_pointed_blobs_add_etag(struct hc_pointed_blobs *blobs, const char *etag,
+                              struct hc_error *err);
+
+/* After the last of them, and before the first question. */
+void hc_pointed_blobs_sort(struct hc_pointed_blobs *blobs);
 
 /*
- * Reads all that the walk finds, and ends it. `group` may be NULL: 0. -1 also when a
- * directory could not be read: then nothing is known to be unused. The caller clears
- * `blobs` in every case.
+ * Adds all that the walk finds, in the group 0, and sorts them; ends the walk. -1 also
+ * when a directory could not be read: then no blob is known to be unused. The caller
+ * clears `blobs` in every case.
  */
 int hc_pointed_blobs_read(struct hc_pointed_blobs *blobs, struct hc_directory_walk *walk,
-                          hc_pointer_group_fn *group, void *ctx, struct hc_error *err);
+                          struct hc_error *err);
+
+/* Says why a walk is incomplete; -1. */
+int hc_pointed_blobs_fail(const struct hc_directory_walk *walk, struct hc_error *err);
 
 bool hc_pointed_blobs_have(const struct hc_pointed_blobs *blobs, const char *etag);
 

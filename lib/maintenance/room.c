@@ -8,54 +8,63 @@
 
 enum { BLOCK_SIZE = 512 /* of st_blocks */ };
 
-struct hc_room_file {
+struct hc_room_entry {
     dev_t dev;
     ino_t ino;
     uint64_t removed; /* names */
 };
 
-static struct hc_room_file *room_find(struct hc_room *room, const struct stat *status)
+struct hc_room_file hc_room_file_of(const struct stat *status)
+{
+    return (struct hc_room_file){.dev = status->st_dev,
+                                 .ino = status->st_ino,
+                                 .bytes = (uint64_t)status->st_blocks * BLOCK_SIZE,
+                                 .names = status->st_nlink};
+}
+
+static struct hc_room_entry *room_find(struct hc_room *room,
+                                       const struct hc_room_file *file)
 {
     for (size_t i = 0; i < room->count; i++) {
-        if (room->files[i].ino == status->st_ino && room->files[i].dev == status->st_dev)
-            return &room->files[i];
+        if (room->entries[i].ino == file->ino && room->entries[i].dev == file->dev)
+            return &room->entries[i];
     }
     return NULL;
 }
 
 /* NULL when memory is short. */
-static struct hc_room_file *room_add(struct hc_room *room, const struct stat *status)
+static struct hc_room_entry *room_add(struct hc_room *room,
+                                      const struct hc_room_file *file)
 {
     if (room->count == room->capacity) {
         size_t capacity = room->capacity ? 2 * room->capacity : 16;
-        struct hc_room_file *grown =
-            reallocarray(room->files, capacity, sizeof *room->files);
+        struct hc_room_entry *grown =
+            reallocarray(room->entries, capacity, sizeof *room->entries);
 
         if (!grown)
             return NULL;
-        room->files = grown;
+        room->entries = grown;
         room->capacity = capacity;
     }
-    room->files[room->count] =
-        (struct hc_room_file){.dev = status->st_dev, .ino = status->st_ino};
-    return &room->files[room->count++];
+    room->entries[room->count] =
+        (struct hc_room_entry){.dev = file->dev, .ino = file->ino};
+    return &room->entries[room->count++];
 }
 
-uint64_t hc_room_remove(struct hc_room *room, const struct stat *status, uint64_t names)
+uint64_t hc_room_remove(struct hc_room *room, const struct hc_room_file *file)
 {
-    uint64_t bytes = (uint64_t)status->st_blocks * BLOCK_SIZE;
-    struct hc_room_file *file;
+    struct hc_room_entry *entry;
 
-    if (names <= 1)
-        return bytes;
-    file = room_find(room, status);
-    if (!file)
-        file = room_add(room, status);
-    return file && ++file->removed == names ? bytes : 0;
+    if (file->names <= 1)
+        return file->bytes;
+    entry = room_find(room, file);
+    if (!entry)
+        entry = room_add(room, file);
+    return entry && ++entry->removed == file->names ? file->bytes : 0;
 }
 
 void hc_room_clear(struct hc_room *room)
 {
-    free(room->files);
+    free(room->entries);
     *room = (struct hc_room){0};
 }

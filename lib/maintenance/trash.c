@@ -24,7 +24,6 @@ struct hc_trash {
     int fd;     /* of its directory */
     int folder; /* of the directory that holds it */
     char folder_path[PATH_MAX];
-    unsigned next_number;
     char name[NAME_MAX + 1];
 };
 
@@ -116,17 +115,6 @@ int hc_trash_take(struct hc_trash *trash, int dir, const char *name, const char 
         return 1;
     return errno == ENOENT ? 0
                            : hc_fail_errno(err, errno, "move '%s' to the trash", name);
-}
-
-int hc_trash_take_numbered(struct hc_trash *trash, int dir, const char *name,
-                           const char *kind, unsigned *number, struct hc_error *err)
-{
-    char as[NAME_SIZE];
-
-    if (number)
-        *number = trash->next_number;
-    (void)hc_format(as, sizeof as, "%u", trash->next_number++);
-    return hc_trash_take(trash, dir, name, kind, as, err);
 }
 
 /* 0 or errno. Not every filesystem has RENAME_NOREPLACE. link(2) replaces nothing either,

@@ -6,10 +6,10 @@
  * what is to be done still (removal.h): snapshots whose blobs may be unused now, and
  * blobs that go unless a new pointer leads to them.
  *
- *     snapshots/<commit>/…   the pointers of a revision, or some of them
+ *     snapshots/<commit>/…   the pointers of a revision
+ *     files/<number>         other pointers, or plain files in their places
  *     blobs/<etag>           blobs, or symlinks into the shared store (§1.9)
- *     refs/<number>          refs, and
- *     other/<number>         all else
+ *     refs/…, other/…        refs, and all else
  *
  * A trash belongs to one thread.
  */
@@ -41,10 +41,6 @@ HC_DEFINE_AUTO(hc_trash, hc_trash_close)
  * where it goes: "blobs", "<etag>". */
 int hc_trash_take(struct hc_trash *trash, int dir, const char *name, const char *kind,
                   const char *as, struct hc_error *err);
-
-/* The same under the next number. `number` is where it went; may be NULL. */
-int hc_trash_take_numbered(struct hc_trash *trash, int dir, const char *name,
-                           const char *kind, unsigned *number, struct hc_error *err);
 
 /* Moves it back, unless that name has been taken since: 1; 0: it was taken; -1. */
 int hc_trash_give_back(struct hc_trash *trash, const char *kind, const char *as, int dir,

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One plan for each request. Rows of the result are made from what is left of the plan
+ * when it has been carried out.
+ */
+#include "removal.h"
+
+#include "repo_removal.h"
+#include "trash.h"
+
+#include <cache/walk.h>
+#include <claim/claim_record.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+struct hc_removal {
+    struct hc_removal_scope scope;
+    bool is_dry_run;
+    struct hc_removal_result *result; /* borrowed */
+};
+
+/* ---- rows -------------------------------------------------------------------------- */
+
+/* Room for one more item of a list that has a power of two of them, or fewer. */
+static void *list_grow(void *items, size_t count, size_t size, struct hc_error *err)
+{
+    void *grown;
+
+    if (count & (count - 1))
+        return items;
+    grown = reallocarray(items, 2 * count + 1, size);
+    if (!grown)
+        (void)hc_fail_memory(err);
+    return grown;
+}
+
+static int result_add_removed(struct hc_removal_result *result,
+                              const struct hc_removed *removed, const char *filename,
+                              struct hc_error *err)
+{
+    struct hc_removed *grown =
+        list_grow(result->removed, result->removed_count, sizeof *grown, err);
+
+    if (!grown)
+        return -1;
+    result->removed = grown;
+    grown[result->removed_count] = *removed;
+    grown[result->removed_count].filename = hc_text_copy(filename, err);
+    if (filename && !grown[result->removed_count].filename)
+        return -1;
+    result->removed_count++;
+    result->freed_bytes += removed->freed_bytes;
+    return 0;
+}
+
+/* Files of one revision are held as one. */
+static int result_add_kept(struct hc_removal_result *result, const struct hc_repo *repo,
+                           const char *commit, const struct hc_hold *hold,
+                           struct hc_error *err)
+{
+    struct hc_kept kept = {.repo_type = repo->type, .held_by = hold->by};
+    struct hc_kept *last =
+        result->kept_count > 0 ? &result->kept[result->kept_count - 1] : NULL;
+    struct hc_kept *grown;
+
+    (void)hc_format(kept.repo_id, sizeof kept.repo_id, "%s", repo->id);
+    (void)hc_format(kept.commit_hash, sizeof kept.commit_hash, "%s", commit);
+    memcpy(kept.detail, hold->detail, sizeof kept.detail);
+    if (last && last->repo_type == kept.repo_type && last->held_by == kept.held_by &&
+        strcmp(last->repo_id, kept.repo_id) == 0 &&
+        strcmp(last->commit_hash, kept.commit_hash) == 0)
+        return 0;
+    grown = list_grow(result->kept, result->kept_count, sizeof *grown, err);
+    if (!grown)
+        return -1;
+    result->kept = grown;
+    grown[result->kept_count++] = kept;
+    return 0;
+}
+
+void hc_removal_result_clear(struct hc_removal_result *result)
+{
+    for (size_t i = 0; i < result->removed_count; i++)
+        free(result->removed[i].filename);
+    free(result->removed);
+    free(result->kept);
+    *result = (struct hc_removal_result){0};
+}
+
+static int removal_add_part(struct hc_removal *removal, const struct hc_repo_plan *plan,
+                            const struct hc_planned_part *part, struct hc_error *err)
+{
+    const struct hc_repo *repo = plan->request->repo;
+    struct hc_removed removed = {.repo_type = repo->type,
+                                 .freed_bytes = part->freed_bytes,
+                                 .last_used_ms = part->last_used_ms,
+                                 .detail = plan->request->detail};
+
+    if (part->hold.by != HC_HELD_BY_NONE)
+        return result_add_kept(removal->result, repo, part->commit, &part->hold, err);
+    if (part->is_absent)
+        return 0;
+    (void)hc_format(removed.repo_id, sizeof removed.repo_id, "%s", repo->id);
+    memcpy(removed.commit_hash, part->commit, sizeof removed.commit_hash);
+    removal->result->removed_files += part->files;
+    if (result_add_removed(removal->result, &removed, part->path, err) < 0)
+        return -1;
+    return part->blob_hold.by == HC_HELD_BY_NONE
+               ? 0
+               : result_add_kept(removal->result, repo, part->commit, &part->blob_hold,
+                                 err);
+}
+
+static int removal_add_folder(struct hc_removal *removal, const struct hc_repo_plan *plan,
+                              struct hc_error *err)
+{
+    struct hc_removed removed = {.repo_type = plan->request->repo->type,
+                                 .freed_bytes = plan->folder_bytes,
+                                 .detail = "the folder of the repo"};
+
+    (void)hc_format(removed.repo_id, sizeof removed.repo_id, "%s",
+                    plan->request->repo->id);
+    return result_add_removed(removal->result, &removed, NULL, err);
+}
+
+static int removal_add_rows(struct hc_removal *removal, const struct hc_repo_plan *plan,
+                            struct hc_error *err)
+{
+    for (size_t i = 0; i < plan->part_count; i++) {
+        if (removal_add_part(removal, plan, &plan->parts[i], err) < 0)
+            return -1;
+    }
+    return plan->takes_folder ? removal_add_folder(removal, plan, err) : 0;
+}
+
+/* ---- dry runs ---------------------------------------------------------------------- */
+
+static int removal_note_taken(struct hc_removal *removal, const struct hc_repo_plan *plan,
+                              struct hc_error *err)
+{
+    char name[PATH_MAX];
+
+    for (size_t i = 0; i < plan->part_count; i++) {
+        const struct hc_planned_part *part = &plan->parts[i];
+
+        if (part->hold.by != HC_HELD_BY_NONE)
+            continue;
+        if (hc_format(name, sizeof name, "%s/%s%s%s", plan->request->repo->folder,
+                      part->commit, part->path ? "/" : "",
+                      part->path ? part->path : "") < 0)
+            continue;
+        if (hc_strings_add(&removal->scope.taken, name, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- the interface ----------------------------------------------------------------- */
+
+struct hc_removal *hc_removal_new(const struct hc_cache *cache,
+                                  const struct hc_removal_options *options,
+                                  struct hc_removal_result *result, struct hc_error *err)
+{
+    struct hc_removal *removal = calloc(1, sizeof *removal);
+
+    if (!removal) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    removal->scope.cache = cache;
+    removal->scope.rules = options->rules;
+    removal->is_dry_run = options->is_dry_run;
+    removal->result = result;
+    return removal;
+}
+
+void hc_removal_free(struct hc_removal *removal)
+{
+    if (!removal)
+        return;
+    hc_room_clear(&removal->scope.room);
+    hc_strings_clear(&removal->scope.taken);
+    free(removal);
+}
+
+/* The plan could not be made: each revision that was asked for counts as held. */
+static int removal_keep_all(struct hc_removal *removal,
+                            const struct hc_removal_request *request,
+                            const struct hc_error *failure, struct hc_error *err)
+{
+    const struct hc_hold hold = hc_hold_of_failure(failure);
+
+    for (size_t i = 0; i < request->commit_count; i++) {
+        if (result_add_kept(removal->result, request->repo, request->commits[i], &hold,
+                            err) < 0)
+            return -1;
+    }
+    return request->commit_count > 0
+               ? 0
+               : result_add_kept(removal->result, request->repo, "", &hold, err);
+}
+
+/* Whether a plan failed because of the volume, not of the caller or of this process. */
+static bool failure_is_of_volume(const struct hc_error *failure)
+{
+    return failure->reason == HC_CACHE_IO || failure->reason == HC_CACHE_READ_ONLY ||
+           failure->reason == HC_NO_SPACE;
+}
+
+int hc_removal_take(struct hc_removal *removal, const struct hc_removal_request *request,
+                    struct hc_error *err)
+{
+    HC_AUTO(hc_repo_plan) *plan = NULL;
+    struct hc_error failure;
+
+    removal->scope.now_ms = hc_volume_now_ms(removal->scope.cache);
+    plan = hc_repo_plan_new(&removal->scope, request, &failure);
+    if (!plan && failure_is_of_volume(&failure))
+        return removal_keep_all(removal, request, &failure, err);
+    if (!plan) {
+        *err = failure;
+        return -1;
+    }
+    if (removal->is_dry_run && removal_note_taken(removal, plan, err) < 0)
+        return -1;
+    if (!removal->is_dry_run)
+        hc_repo_plan_carry_out(&removal->scope, plan);
+    return removal_add_rows(removal, plan, err);
+}
+
+static unsigned removal_sweep_repo(const struct hc_cache *cache,
+                                   const struct hc_repo *repo, int64_t now_ms)
+{
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_trash_walk_names(cache, repo);
+    unsigned finished = 0;
+    struct hc_error unused;
+
+    while (hc_directory_walk_next(&walk)) {
+        HC_AUTO(hc_trash) *trash = NULL;
+
+        if (!hc_trash_is_expired(&walk, now_ms))
+            continue;
+        trash = hc_trash_open(cache, repo, walk.name, &unused);
+        if (trash && hc_repo_removal_finish(cache, repo, trash, now_ms, &unused) == 0)
+            finished++;
+    }
+    return finished;
+}
+
+unsigned hc_removal_sweep(const struct hc_cache *cache, int64_t now_ms)
+{
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_trash_walk_repos(cache);
+    struct hc_repo repo;
+    unsigned finished = 0;
+
+    while (hc_walk_next_repo(&walk, &repo))
+        finished += removal_sweep_repo(cache, &repo, now_ms);
+    return finished;
+}

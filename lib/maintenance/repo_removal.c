@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A failure ends the removal of one part, which then counts as held by the failure; the
+ * others go on. Before the snapshot is moved, a failure is undone: the refs go back.
+ */
+#include "repo_removal.h"
+
+#include "trash.h"
+#include "unused_blobs.h"
+
+#include <base/file.h>
+#include <cache/blob_lock.h>
+#include <cache/memo.h>
+#include <cache/proof.h>
+#include <cache/tree_cache.h>
+#include <claim/fetching.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+struct repo_removal {
+    const struct hc_removal_scope *scope; /* NULL when a removal that died is finished */
+    const struct hc_cache *cache;
+    const struct hc_repo *repo;
+    struct hc_repo_plan *plan; /* NULL as well */
+    struct hc_trash *trash;
+    int folder; /* descriptor of the repo's; -1: it is gone */
+};
+
+/* ---- what this process remembers --------------------------------------------------- */
+
+static void removal_forget(const struct repo_removal *removal, const char *kind,
+                           const char *path)
+{
+    char name[PATH_MAX];
+
+    if (hc_format(name, sizeof name, "%s/%s/%s", removal->repo->folder, kind, path) > 0)
+        hc_memo_forget(hc_cache_memo(removal->cache), name);
+}
+
+static void removal_forget_snapshot(const struct repo_removal *removal,
+                                    const char *commit)
+{
+    char kind[PATH_MAX];
+
+    (void)hc_format(kind, sizeof kind, "snapshots/%s", commit);
+
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_trash_walk(removal->trash, kind);
+
+    while (hc_directory_walk_next(&walk)) {
+        if (!S_ISDIR(walk.type))
+            removal_forget(removal, kind, walk.path);
+    }
+    hc_tree_end_term(removal->cache, removal->repo, commit);
+    hc_proof_drop(removal->cache, removal->repo, commit);
+}
+
+/* ---- refs -------------------------------------------------------------------------- */
+
+/* 1: moved; 0: it is gone; -1. In the trash its name is "<commit>.<number>". */
+static int ref_move(const struct repo_removal *removal, const char *commit,
+                    const char *ref, size_t number, bool goes_back, struct hc_error *err)
+{
+    HC_AUTO_CLOSE int refs = hc_directory_open(removal->folder, "refs");
+    const char *name;
+    HC_AUTO_CLOSE int dir = refs < 0 ? -1 : hc_directory_open_parent(refs, ref, &name);
+    char as[NAME_MAX + 1];
+
+    if (dir < 0)
+        return errno == ENOENT ? 0 : hc_fail_errno(err, errno, "open the ref '%s'", ref);
+    (void)hc_format(as, sizeof as, "%s.%zu", commit, number);
+    if (goes_back)
+        return hc_trash_give_back(removal->trash, "refs", as, dir, name, err);
+    return hc_trash_take(removal->trash, dir, name, "refs", as, err);
+}
+
+static void refs_give_back(const struct repo_removal *removal, const char *commit,
+                           const struct hc_strings *refs, size_t count)
+{
+    struct hc_error unused;
+
+    for (size_t i = 0; i < count; i++)
+        (void)ref_move(removal, commit, refs->items[i], i, true, &unused);
+}
+
+/* All or none. */
+static int refs_take(const struct repo_removal *removal, const char *commit,
+                     struct hc_strings *refs, struct hc_error *err)
+{
+    if (hc_repo_find_refs(removal->cache, removal->repo, commit, refs, err) < 0)
+        return -1;
+    for (size_t i = 0; i < refs->count; i++) {
+        if (ref_move(removal, commit, refs->items[i], i, false, err) < 0) {
+            refs_give_back(removal, commit, refs, i);
+            return -1;
+        }
+        removal_forget(removal, "refs", refs->items[i]);
+    }
+    return 0;
+}
+
+/* ---- one revision, or files of one ------------------------------------------------- */
+
+static int revision_take(const struct repo_removal *removal, struct hc_planned_part *part,
+                         struct hc_error *err)
+{
+    HC_AUTO_CLOSE int snapshots = hc_directory_open(removal->folder, "snapshots");
+    HC_AUTO_VALUE(hc_strings) refs = {0};
+    int taken;
+
+    if (snapshots < 0)
+        return hc_fail_errno(err, errno, "open the snapshots");
+    if (refs_take(removal, part->commit, &refs, err) < 0)
+        return -1;
+    taken = hc_trash_take(removal->trash, snapshots, part->commit, "snapshots",
+                          part->commit, err);
+    if (taken < 0) {
+        refs_give_back(removal, part->commit, &refs, refs.count);
+        return -1;
+    }
+    part->is_absent = taken == 0;
+    removal_forget_snapshot(removal, part->commit);
+    return 0;
+}
+
+/* The directories on the way go when they are empty. */
+static void file_remove_parents(int snapshot, const char *path)
+{
+    char above[PATH_MAX];
+
+    (void)hc_format(above, sizeof above, "%s", path);
+    for (char *slash = strrchr(above, '/'); slash; slash = strrchr(above, '/')) {
+        *slash = '\0';
+        if (unlinkat(snapshot, above, AT_REMOVEDIR) < 0)
+            return;
+    }
+}
+
+static int file_take(const struct repo_removal *removal, struct hc_planned_part *part,
+                     struct hc_error *err)
+{
+    char place[PATH_MAX], as[NAME_MAX + 1];
+    const char *name;
+    int taken;
+
+    (void)hc_format(place, sizeof place, "snapshots/%s/.", part->commit);
+
+    HC_AUTO_CLOSE int snapshot = hc_directory_open_parent(removal->folder, place, &name);
+    HC_AUTO_CLOSE int dir =
+        snapshot < 0 ? -1 : hc_directory_open_parent(snapshot, part->path, &name);
+
+    if (dir < 0)
+        return hc_fail_errno(err, errno, "open the directory of '%s'", part->path);
+    (void)hc_format(as, sizeof as, "%zu", (size_t)(part - removal->plan->parts));
+    taken = hc_trash_take(removal->trash, dir, name, "files", as, err);
+    if (taken < 0)
+        return -1;
+    part->is_absent = taken == 0;
+    (void)hc_format(place, sizeof place, "snapshots/%s", part->commit);
+    removal_forget(removal, place, part->path);
+    file_remove_parents(snapshot, part->path);
+    return 0;
+}
+
+/* Parts [first, end) of one commit. */
+static void commit_take(const struct repo_removal *removal, size_t first, size_t end)
+{
+    struct hc_planned_part *parts = removal->plan->parts;
+    struct hc_error err;
+
+    parts[first].hold =
+        hc_repo_plan_find_hold(removal->scope, removal->repo, &parts[first]);
+    for (size_t i = first; i < end; i++) {
+        int taken;
+
+        parts[i].hold = parts[first].hold;
+        if (parts[i].hold.by != HC_HELD_BY_NONE)
+            continue;
+        taken = parts[i].path ? file_take(removal, &parts[i], &err)
+                              : revision_take(removal, &parts[i], &err);
+        if (taken < 0)
+            parts[i].hold = hc_hold_of_failure(&err);
+    }
+    if (parts[first].path) {
+        hc_tree_end_term(removal->cache, removal->repo, parts[first].commit);
+        hc_proof_drop(removal->cache, removal->repo, parts[first].commit);
+    }
+}
+
+static size_t plan_commit_end(const struct hc_repo_plan *plan, size_t first)
+{
+    size_t end = first + 1;
+
+    while (end < plan->part_count &&
+           strcmp(plan->parts[end].commit, plan->parts[first].commit) == 0)
+        end++;
+    return end;
+}
+
+static void removal_take_parts(const struct repo_removal *removal)
+{
+    struct hc_repo_plan *plan = removal->plan;
+
+    for (size_t first = 0, end; first < plan->part_count; first = end) {
+        end = plan_commit_end(plan, first);
+        if (plan->parts[first].hold.by == HC_HELD_BY_NONE)
+            commit_take(removal, first, end);
+    }
+}
+
+/* ---- blobs ------------------------------------------------------------------------- */
+
+static void removal_note_blob(void *ctx, const char *etag, const struct hc_hold *hold)
+{
+    const struct repo_removal *removal = ctx;
+    struct hc_planned_blob *blob =
+        removal->plan ? hc_repo_plan_find_blob(removal->plan, etag) : NULL;
+    struct hc_planned_part *part = blob ? &removal->plan->parts[blob->part] : NULL;
+
+    if (!part || hold->by == HC_HELD_BY_NONE)
+        return;
+    part->freed_bytes -= blob->bytes;
+    part->files--;
+    blob->bytes = 0;
+    if (hold->by == HC_HELD_BY_FAILURE)
+        part->blob_hold = *hold;
+}
+
+static int removal_take_blobs(struct repo_removal *removal, bool takes_all,
+                              struct hc_error *err)
+{
+    const struct hc_unused_blobs blobs = {
+        .cache = removal->cache,
+        .repo = removal->repo,
+        .trash = removal->trash,
+        .now_ms = removal->scope->now_ms,
+        .takes_all = takes_all,
+        .note = removal_note_blob,
+        .ctx = removal,
+    };
+
+    return hc_unused_blobs_take(&blobs, err);
+}
+
+/* No blob went: the pointers could not be read. */
+static void plan_note_failure(struct hc_repo_plan *plan, const struct hc_error *failure)
+{
+    for (size_t i = 0; i < plan->blob_count; i++) {
+        struct hc_planned_part *part = &plan->parts[plan->blobs[i].part];
+
+        part->freed_bytes -= plan->blobs[i].bytes;
+        plan->blobs[i].bytes = 0;
+        part->blob_hold = hc_hold_of_failure(failure);
+    }
+}
+
+/* ---- what is left of a revision ---------------------------------------------------- */
+
+/* Only while there is no snapshot of that commit: a resolution may have made one again.
+ * A ref that was written since the others went names no snapshot now. */
+static void revision_clear(const struct repo_removal *removal, const char *commit)
+{
+    char path[PATH_MAX];
+    HC_AUTO_VALUE(hc_strings) refs = {0};
+    struct hc_error unused;
+
+    (void)hc_format(path, sizeof path, "snapshots/%s", commit);
+    if (removal->folder < 0 || faccessat(removal->folder, path, F_OK, 0) == 0)
+        return;
+    hc_tree_drop(removal->cache, removal->repo, commit);
+    hc_proof_drop(removal->cache, removal->repo, commit);
+    (void)refs_take(removal, commit, &refs, &unused);
+
+    HC_AUTO_CLOSE int markers = hc_directory_open(removal->folder, ".no_exist");
+
+    if (markers >= 0)
+        (void)hc_trash_take(removal->trash, markers, commit, "other", commit, &unused);
+}
+
+/* The snapshots that are in the trash. */
+static void removal_clear_revisions(const struct repo_removal *removal)
+{
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_trash_walk(removal->trash, "snapshots");
+
+    while (hc_directory_walk_next(&walk)) {
+        if (S_ISDIR(walk.type) && hc_commit_is_valid(walk.path))
+            revision_clear(removal, walk.path);
+    }
+    if (removal->folder < 0)
+        return;
+    hc_directory_remove_empty(removal->folder, "refs");
+    hc_directory_remove_empty(removal->folder, ".no_exist");
+}
+
+/* ---- the folder -------------------------------------------------------------------- */
+
+static bool directory_is_empty(int dir, const char *path)
+{
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(dir, path, 0);
+
+    return !hc_directory_walk_next(&walk) && !walk.is_incomplete;
+}
+
+/* Moves what is in a directory to the trash: directories, or all else. */
+static void folder_take_entries(const struct repo_removal *removal, const char *name,
+                                const char *kind, bool takes_directories)
+{
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(removal->folder, name, 0);
+    struct hc_error unused;
+
+    while (hc_directory_walk_next(&walk)) {
+        if (S_ISDIR(walk.type) == takes_directories)
+            (void)hc_trash_take(removal->trash, walk.dir, walk.name, kind, walk.name,
+                                &unused);
+    }
+}
+
+/* Lock files of blobs that no client has locked. */
+static void folder_remove_locks(const struct repo_removal *removal)
+{
+    int root = hc_cache_fd(removal->cache);
+    char path[PATH_MAX], etag[HC_ETAG_MAX + 1];
+
+    (void)hc_format(path, sizeof path, ".locks/%s", removal->repo->folder);
+
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(root, path, 0);
+
+    while (hc_directory_walk_next(&walk)) {
+        const struct hc_blob_id blob = {removal->repo->folder, etag};
+        struct hc_error unused;
+        HC_AUTO(hc_blob_lock) *lock = NULL;
+
+        if (!hc_text_ends(walk.name, ".lock") ||
+            hc_format(etag, sizeof etag, "%.*s", (int)(strlen(walk.name) - 5),
+                      walk.name) < 0)
+            continue;
+        lock = hc_blob_lock_new(removal->cache, &blob, &unused);
+        if (lock && hc_blob_lock_try(lock, &unused) == 1)
+            hc_blob_lock_replace(lock);
+    }
+    (void)unlinkat(root, path, AT_REMOVEDIR);
+    (void)hc_format(path, sizeof path, ".hubcache/proofs/%s", removal->repo->folder);
+    (void)unlinkat(root, path, AT_REMOVEDIR);
+}
+
+/*
+ * As a whole, so that no client sees a repo without a directory that it expects. A
+ * process that has begun to fetch meanwhile has made blobs/ again: then it goes back.
+ */
+static bool folder_move(const struct repo_removal *removal)
+{
+    int root = hc_cache_fd(removal->cache);
+    const char *folder = removal->repo->folder;
+    struct hc_error unused;
+
+    if (hc_trash_take(removal->trash, root, folder, "other", folder, &unused) != 1)
+        return false;
+    if (faccessat(removal->folder, "blobs", F_OK, 0) < 0 &&
+        directory_is_empty(removal->folder, "snapshots"))
+        return true;
+    (void)hc_trash_give_back(removal->trash, "other", folder, root, folder, &unused);
+    return false;
+}
+
+static bool folder_is_unused(const struct repo_removal *removal)
+{
+    HC_AUTO_VALUE(hc_fetching) fetching = {0};
+    struct hc_error unused;
+
+    return hc_fetching_read(&fetching, removal->cache, removal->repo,
+                            removal->scope->now_ms, &unused) == 0 &&
+           !hc_fetching_is_any(&fetching);
+}
+
+static bool removal_take_folder(struct repo_removal *removal)
+{
+    struct hc_error unused;
+
+    if (!folder_is_unused(removal) || !directory_is_empty(removal->folder, "snapshots") ||
+        removal_take_blobs(removal, true, &unused) < 0)
+        return false;
+    folder_take_entries(removal, "blobs", "other", false);
+    if ((unlinkat(removal->folder, "blobs", AT_REMOVEDIR) < 0 && errno != ENOENT) ||
+        !folder_move(removal))
+        return false;
+    folder_remove_locks(removal);
+    return true;
+}
+
+/* ---- the interface ----------------------------------------------------------------- */
+
+static void plan_hold_all(struct hc_repo_plan *plan, const struct hc_error *failure)
+{
+    for (size_t i = 0; i < plan->part_count; i++) {
+        if (plan->parts[i].hold.by == HC_HELD_BY_NONE)
+            plan->parts[i].hold = hc_hold_of_failure(failure);
+    }
+    plan->takes_folder = false;
+}
+
+static bool plan_takes_nothing(const struct hc_repo_plan *plan)
+{
+    for (size_t i = 0; i < plan->part_count; i++) {
+        if (plan->parts[i].hold.by == HC_HELD_BY_NONE)
+            return false;
+    }
+    return !plan->takes_folder;
+}
+
+void hc_repo_plan_carry_out(struct hc_removal_scope *scope, struct hc_repo_plan *plan)
+{
+    const struct hc_repo *repo = plan->request->repo;
+    struct hc_error err;
+    HC_AUTO(hc_trash) *trash =
+        plan_takes_nothing(plan) ? NULL : hc_trash_new(scope->cache, repo, &err);
+    HC_AUTO_CLOSE int folder = hc_directory_open(hc_cache_fd(scope->cache), repo->folder);
+    struct repo_removal removal = {scope, scope->cache, repo, plan, trash, folder};
+
+    if (plan_takes_nothing(plan))
+        return;
+    if (!trash) {
+        plan_hold_all(plan, &err);
+        return;
+    }
+    removal_take_parts(&removal);
+    if (plan->takes_folder && plan->request->commit_count == 0)
+        folder_take_entries(&removal, "snapshots", "snapshots", true);
+    if (removal_take_blobs(&removal, false, &err) < 0)
+        plan_note_failure(plan, &err);
+    removal_clear_revisions(&removal);
+    plan->takes_folder = plan->takes_folder && removal_take_folder(&removal);
+    hc_trash_empty(trash);
+}
+
+int hc_repo_removal_finish(const struct hc_cache *cache, const struct hc_repo *repo,
+                           struct hc_trash *trash, int64_t now_ms, struct hc_error *err)
+{
+    const struct hc_removal_scope scope = {.cache = cache, .now_ms = now_ms};
+    HC_AUTO_CLOSE int folder = hc_directory_open(hc_cache_fd(cache), repo->folder);
+    struct repo_removal removal = {
+        .scope = &scope, .cache = cache, .repo = repo, .trash = trash, .folder = folder};
+
+    if (removal_take_blobs(&removal, false, err) < 0)
+        return -1;
+    removal_clear_revisions(&removal);
+    hc_trash_empty(trash);
+    return 0;
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The steps, each of which leaves the cache right when the process dies after it:
+ *
+ *   1. which blobs do the pointers in the trash lead to, and not those of the repo?
+ *   2. move each to the trash, with its lock held
+ *   3. which blobs do the repo's pointers lead to now? move those back
+ *   4. payloads of the shared store without a symlink go
+ *
+ * A process that finds the trash of one that died does the same again.
+ */
+#include "unused_blobs.h"
+
+#include "pointed_blobs.h"
+#include "shared_store.h"
+
+#include <cache/blob_lock.h>
+#include <cache/walk.h>
+#include <claim/claim_record.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static int repo_open_directory(const struct hc_unused_blobs *blobs, const char *name)
+{
+    HC_AUTO_CLOSE int repo =
+        hc_directory_open(hc_cache_fd(blobs->cache), blobs->repo->folder);
+
+    return repo < 0 ? -1 : hc_directory_open(repo, name);
+}
+
+static void blob_note(const struct hc_unused_blobs *blobs, const char *etag,
+                      const struct hc_hold *hold)
+{
+    if (blobs->note)
+        blobs->note(blobs->ctx, etag, hold);
+}
+
+/* ---- the repo's pointers ----------------------------------------------------------- */
+
+/* A repo without snapshots has no pointers. */
+static int pointed_read_repo(const struct hc_unused_blobs *blobs,
+                             struct hc_pointed_blobs *pointed, struct hc_error *err)
+{
+    HC_AUTO_CLOSE int snapshots = repo_open_directory(blobs, "snapshots");
+    struct hc_directory_walk walk;
+
+    if (snapshots < 0)
+        return errno == ENOENT ? 0
+                               : hc_fail_errno(err, errno, "open the snapshots of '%s'",
+                                               blobs->repo->id);
+    walk = hc_directory_walk(snapshots, ".", HC_DEPTH_MAX);
+    return hc_pointed_blobs_read(pointed, &walk, err);
+}
+
+static int pointed_add_all(const struct hc_unused_blobs *blobs,
+                           struct hc_pointed_blobs *pointed, struct hc_error *err)
+{
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_walk_blobs(blobs->cache, blobs->repo);
+
+    while (hc_directory_walk_next(&walk)) {
+        if (hc_pointed_blobs_add_etag(pointed, walk.path, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int pointed_read_trash(const struct hc_unused_blobs *blobs,
+                              struct hc_pointed_blobs *pointed, struct hc_error *err)
+{
+    struct hc_directory_walk walk = hc_trash_walk(blobs->trash, "snapshots");
+
+    if ((blobs->takes_all && pointed_add_all(blobs, pointed, err) < 0) ||
+        hc_pointed_blobs_read(pointed, &walk, err) < 0)
+        return -1;
+    walk = hc_trash_walk(blobs->trash, "files");
+    return hc_pointed_blobs_read(pointed, &walk, err);
+}
+
+/* ---- one blob ---------------------------------------------------------------------- */
+
+/* Where locks exclude no process, the claim says that the blob is being fetched. */
+static bool blob_is_claimed(const struct hc_unused_blobs *blobs,
+                            const struct hc_blob_id *blob)
+{
+    struct hc_claim_record record;
+
+    return hc_claim_record_find(hc_cache_fd(blobs->cache), blob, &record) == 1 &&
+           !hc_claim_record_is_abandoned(&record, blobs->now_ms);
+}
+
+static struct hc_hold hold_by_transfer(void)
+{
+    return (
+        struct hc_hold){HC_HELD_BY_TRANSFER,
+                        "a blob of it is locked: a client fetches it, or links to it"};
+}
+
+/* With the lock held. The lock's file goes with the blob. */
+static struct hc_hold blob_take_locked(const struct hc_unused_blobs *blobs,
+                                       const char *etag, struct hc_blob_lock *lock)
+{
+    HC_AUTO_CLOSE int dir = repo_open_directory(blobs, "blobs");
+    struct hc_error err;
+    int taken;
+
+    if (dir < 0)
+        return (struct hc_hold){0}; /* without the directory there is no blob */
+    taken = hc_trash_take(blobs->trash, dir, etag, "blobs", etag, &err);
+    if (taken < 0)
+        return hc_hold_of_failure(&err);
+    hc_blob_lock_replace(lock);
+    return (struct hc_hold){0};
+}
+
+static struct hc_hold blob_take(const struct hc_unused_blobs *blobs, const char *etag)
+{
+    const struct hc_blob_id blob = {blobs->repo->folder, etag};
+    struct hc_error err;
+    HC_AUTO(hc_blob_lock) *lock = hc_blob_lock_new(blobs->cache, &blob, &err);
+    int locked = lock ? hc_blob_lock_try(lock, &err) : -1;
+
+    if (locked < 0)
+        return hc_hold_of_failure(&err);
+    if (locked == 0 || blob_is_claimed(blobs, &blob))
+        return hold_by_transfer();
+    return blob_take_locked(blobs, etag, lock);
+}
+
+/* ---- all of them ------------------------------------------------------------------- */
+
+static void blobs_take_unused(const struct hc_unused_blobs *blobs,
+                              const struct hc_pointed_blobs *led,
+                              const struct hc_pointed_blobs *used)
+{
+    for (size_t i = 0; i < led->count; i++) {
+        const char *etag = led->items[i].etag;
+        struct hc_hold hold;
+
+        if ((i > 0 && strcmp(etag, led->items[i - 1].etag) == 0) ||
+            hc_pointed_blobs_have(used, etag))
+            continue;
+        hold = blob_take(blobs, etag);
+        if (hold.by != HC_HELD_BY_NONE)
+            blob_note(blobs, etag, &hold);
+    }
+}
+
+/* A blob of that name has come meanwhile, or none has and this one returns. */
+static void blob_give_back(const struct hc_unused_blobs *blobs, const char *etag)
+{
+    HC_AUTO_CLOSE int dir = repo_open_directory(blobs, "blobs");
+    const struct hc_hold hold = hold_by_transfer();
+    struct hc_error unused;
+
+    if (dir >= 0 &&
+        hc_trash_give_back(blobs->trash, "blobs", etag, dir, etag, &unused) >= 0)
+        blob_note(blobs, etag, &hold);
+}
+
+static void blobs_give_back(const struct hc_unused_blobs *blobs,
+                            const struct hc_pointed_blobs *used)
+{
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_trash_walk(blobs->trash, "blobs");
+
+    while (hc_directory_walk_next(&walk)) {
+        if (hc_pointed_blobs_have(used, walk.name))
+            blob_give_back(blobs, walk.name);
+    }
+}
+
+static void blobs_note_taken(const struct hc_unused_blobs *blobs)
+{
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_trash_walk(blobs->trash, "blobs");
+    char hash[HC_PAYLOAD_HASH_SIZE];
+    struct hc_error err;
+
+    while (hc_directory_walk_next(&walk)) {
+        struct hc_hold hold = {0};
+
+        if (S_ISLNK(walk.type) && hc_payload_read_link(walk.dir, walk.name, hash) &&
+            hc_payload_remove_unused(blobs->cache, hash, &err) < 0)
+            hold = hc_hold_of_failure(&err);
+        blob_note(blobs, walk.name, &hold);
+    }
+}
+
+int hc_unused_blobs_take(const struct hc_unused_blobs *blobs, struct hc_error *err)
+{
+    HC_AUTO_VALUE(hc_pointed_blobs) led = {0};
+    HC_AUTO_VALUE(hc_pointed_blobs) used = {0};
+    HC_AUTO_VALUE(hc_pointed_blobs) used_now = {0};
+
+    if (pointed_read_trash(blobs, &led, err) < 0 ||
+        pointed_read_repo(blobs, &used, err) < 0)
+        return -1;
+    blobs_take_unused(blobs, &led, &used);
+    if (pointed_read_repo(blobs, &used_now, err) < 0) /* all go back: any may be used */
+        blobs_give_back(blobs, &led);
+    else
+        blobs_give_back(blobs, &used_now);
+    blobs_note_taken(blobs);
+    return 0;
+}
