@@ -324,6 +324,18 @@ int hc_tree_load(const struct hc_cache *cache, const struct hc_repo *repo,
     return *tree ? 1 : 0;
 }
 
+int hc_tree_read(const struct hc_cache *cache, const struct hc_repo *repo,
+                 const char *commit, struct hc_tree **tree, struct hc_error *err)
+{
+    char path[PATH_MAX];
+    struct stat status;
+
+    if (tree_format_path(path, repo, commit, err) < 0)
+        return -1;
+    *tree = tree_read_file(cache, path, &status);
+    return *tree ? 1 : 0;
+}
+
 /* Writes and flushes a new file; on failure nothing is left behind. */
 static int tree_write_file(const struct hc_cache *cache, const char *path,
                            const struct hc_tree *tree, struct stat *status,

@@ -38,6 +38,11 @@ int hc_tree_load(const struct hc_cache *cache, const struct hc_repo *repo,
                  const char *commit, struct hc_cancellation *cancellation,
                  struct hc_tree **tree, struct hc_error *err);
 
+/* 1 and a finished tree, which the caller frees; 0 as above. For a reader of all listings
+ * of a cache: it is not kept in memory, where it would take the place of one in use. */
+int hc_tree_read(const struct hc_cache *cache, const struct hc_repo *repo,
+                 const char *commit, struct hc_tree **tree, struct hc_error *err);
+
 /* Writes the file and keeps a share of `tree` for other callers. */
 int hc_tree_save(const struct hc_cache *cache, const struct hc_repo *repo,
                  const char *commit, struct hc_tree *tree, struct hc_error *err);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The inventory of <hubcache/inventory.h>: reads one repo of a cache. Every entry of the
- * repo is looked at once, so it takes long for a large one; memory is that of a repo.
- * What other processes add or remove meanwhile may be there or not. Callable from any
- * thread.
+ * The inventory of <hubcache/inventory.h>: reads one repo of a cache. Every pointer and
+ * every blob of the repo is looked at once: about two system calls a file. Memory is that
+ * of the repo's blobs. What other processes add or remove meanwhile may be there or not.
+ * Neither atimes nor what this process remembers of the cache is changed by it. Callable
+ * from any thread.
  */
 #ifndef HC_MAINTENANCE_INVENTORY_H
 #define HC_MAINTENANCE_INVENTORY_H
@@ -12,13 +13,23 @@
 #include <cache/cache.h>
 #include <hubcache/inventory.h>
 
+struct hc_workers;
+
 HC_DEFINE_AUTO_VALUE(hc_cached_repos, hc_cached_repos_clear)
+
+struct hc_inventory {
+    const struct hc_cache *cache;         /* Required. */
+    int64_t now_ms;                       /* Required: for leases; hc_volume_now_ms() */
+    struct hc_workers *workers;           /* Optional: for a volume that is slow */
+    struct hc_cancellation *cancellation; /* Optional. */
+    bool with_revisions;
+};
 
 /* 1, and the caller clears `found`; 0: there is no such folder; -1: cancelled, or memory
  * is short. */
-int hc_inventory_read_repo(const struct hc_cache *cache, const struct hc_repo *repo,
-                           struct hc_cancellation *cancellation,
-                           struct hc_cached_repo *found, struct hc_error *err);
+int hc_inventory_read_repo(const struct hc_inventory *inventory,
+                           const struct hc_repo *repo, struct hc_cached_repo *found,
+                           struct hc_error *err);
 
 void hc_cached_repo_clear(struct hc_cached_repo *repo);
 HC_DEFINE_AUTO_VALUE(hc_cached_repo, hc_cached_repo_clear)

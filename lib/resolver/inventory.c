@@ -8,6 +8,7 @@
 
 #include <base/hash.h>
 #include <cache/walk.h>
+#include <claim/claim_record.h>
 #include <maintenance/inventory.h>
 #include <maintenance/page.h>
 #include <policy/patterns.h>
@@ -91,9 +92,9 @@ static int page_add_repos(struct hc_resolver *resolver,
 
 /* ---- the page ---------------------------------------------------------------------- */
 
-static int page_read_repos(const struct hc_resolver *resolver, const struct hc_page *page,
-                           struct hc_cancellation *cancellation,
-                           struct hc_cached_repos *repos, struct hc_error *err)
+static int page_read_repos(const struct hc_inventory *inventory,
+                           const struct hc_page *page, struct hc_cached_repos *repos,
+                           struct hc_error *err)
 {
     int64_t end_ms = hc_monotonic_ms() + PAGE_MS;
     size_t done = 0;
@@ -105,7 +106,7 @@ static int page_read_repos(const struct hc_resolver *resolver, const struct hc_p
 
         if (!hc_repo_parse_folder(&repo, page->names[done]))
             continue;
-        found = hc_inventory_read_repo(resolver->cache, &repo, cancellation, item, err);
+        found = hc_inventory_read_repo(inventory, &repo, item, err);
         if (found < 0)
             return -1;
         repos->count += (size_t)found;
@@ -122,6 +123,11 @@ int hc_resolver_list_repos(struct hc_resolver *resolver,
                            struct hc_cancellation *cancellation,
                            struct hc_cached_repos *repos, struct hc_error *err)
 {
+    const struct hc_inventory inventory = {.cache = resolver->cache,
+                                           .now_ms = hc_volume_now_ms(resolver->cache),
+                                           .workers = resolver->inventory_workers,
+                                           .cancellation = cancellation,
+                                           .with_revisions = request->with_revisions};
     HC_AUTO_VALUE(hc_page) page = {0};
 
     *repos = (struct hc_cached_repos){0};
@@ -134,5 +140,5 @@ int hc_resolver_list_repos(struct hc_resolver *resolver,
     repos->items = calloc(page.count, sizeof *repos->items);
     if (!repos->items)
         return hc_fail_memory(err);
-    return page_read_repos(resolver, &page, cancellation, repos, err);
+    return page_read_repos(&inventory, &page, repos, err);
 }

@@ -32,7 +32,9 @@ HC_DEFINE_AUTO(hc_resolver, hc_resolver_close)
 enum {
     MARKERS_EVERY_MS = 3600 * 1000,
     LOOKUP_THREADS = 64, /* of which one repo has half at most */
-    LOOKUP_QUEUE = 4096
+    LOOKUP_QUEUE = 4096,
+    INVENTORY_THREADS = 32,
+    INVENTORY_QUEUE = 1024
 };
 
 /* The strings and lists of `settings`; the plain members are copied already. */
@@ -173,6 +175,10 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
     resolver->lookup_workers = hc_workers_open(LOOKUP_THREADS, LOOKUP_QUEUE, err);
     if (!resolver->lookup_workers)
         return NULL;
+    resolver->inventory_workers =
+        hc_workers_open(INVENTORY_THREADS, INVENTORY_QUEUE, err);
+    if (!resolver->inventory_workers)
+        return NULL;
     resolver->warm_ups = hc_warm_ups_open(resolver, err);
     if (!resolver->warm_ups)
         return NULL;
@@ -187,6 +193,7 @@ void hc_resolver_close(struct hc_resolver *resolver)
         return;
     hc_warm_ups_close(resolver->warm_ups);
     hc_workers_close(resolver->lookup_workers);
+    hc_workers_close(resolver->inventory_workers);
     hc_workers_close(resolver->download_workers);
     hc_transfers_close(resolver->transfers);
     hc_hub_close(resolver->hub);

@@ -47,11 +47,12 @@ struct hc_resolver {
     struct hc_cache *cache;
     struct hc_hub *hub;
     struct hc_transfers *transfers;
-    struct hc_single_flights queries;    /* about revisions and trees */
-    struct hc_access_memory *access;     /* NULL: HC_HUB_ACCESS_SERVER */
-    struct hc_workers *download_workers; /* threads for the files of all batches */
-    struct hc_workers *lookup_workers;   /* threads that look at the volume */
-    struct hc_warm_ups *warm_ups;        /* threads that read ahead */
+    struct hc_single_flights queries;     /* about revisions and trees */
+    struct hc_access_memory *access;      /* NULL: HC_HUB_ACCESS_SERVER */
+    struct hc_workers *download_workers;  /* threads for the files of all batches */
+    struct hc_workers *lookup_workers;    /* threads that look at the volume */
+    struct hc_workers *inventory_workers; /* the same, for lists of what is there */
+    struct hc_warm_ups *warm_ups;         /* threads that read ahead */
     atomic_int_least64_t markers_swept_ms;
     atomic_bool had_token_file; /* the token file has held one */
     hc_stale_fn stale_watcher;

@@ -23,6 +23,35 @@ def scan(cache_dir):
     return {"repos": repos, "warnings": [str(warning) for warning in info.warnings]}
 
 
+def inventory(cache_dir):
+    """All numbers of the scanner."""
+    from huggingface_hub import scan_cache_dir
+
+    info = scan_cache_dir(cache_dir)
+    repos = {
+        repo.repo_path.name: {
+            "id": repo.repo_id,
+            "type": repo.repo_type,
+            "size": repo.size_on_disk,
+            "files": repo.nb_files,
+            "accessed": repo.last_accessed,
+            "modified": repo.last_modified,
+            "revisions": {
+                revision.commit_hash: {
+                    "size": revision.size_on_disk,
+                    "files": revision.nb_files,
+                    "refs": sorted(revision.refs),
+                    "modified": revision.last_modified,
+                }
+                for revision in repo.revisions
+            },
+        }
+        for repo in info.repos
+    }
+    return {"repos": repos, "size": info.size_on_disk,
+            "warnings": [str(warning) for warning in info.warnings]}
+
+
 def delete(cache_dir, revisions):
     from huggingface_hub import scan_cache_dir
 

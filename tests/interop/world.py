@@ -192,6 +192,7 @@ class Server:
         self.channel = grpc.secure_channel(self.address, credentials) if credentials else \
             grpc.insecure_channel(self.address)
         self.stub = pb.grpc.ResolverStub(self.channel)
+        self.cache_stub = pb.cache.grpc.CacheStub(self.channel)
 
     def log(self):
         return self.log_path.read_text(errors="replace")
@@ -204,6 +205,12 @@ class Server:
             return call(request_type(**fields), timeout=timeout, metadata=metadata)
 
         return ask
+
+    def manage(self, method, metadata=None, timeout=TIMEOUT, **fields):
+        """Calls a method of the service Cache; a stream comes as a list."""
+        request = getattr(self.pb.cache, method + "Request")(**fields)
+        answer = getattr(self.cache_stub, method)(request, timeout=timeout, metadata=metadata)
+        return answer if hasattr(answer, "DESCRIPTOR") else list(answer)
 
     def start(self, method, **fields):
         """The same, but does not wait: returns a future."""
@@ -373,10 +380,13 @@ def make_stubs(folder):
 
     include = importlib.resources.files("grpc_tools") / "_proto"
     arguments = ["protoc", f"-I{ROOT / 'proto'}", f"-I{include}", f"--python_out={folder}",
-                 f"--grpc_python_out={folder}", "hubcache/v1/resolver.proto"]
+                 f"--grpc_python_out={folder}", "hubcache/v1/resolver.proto",
+                 "hubcache/v1/cache.proto"]
     assert protoc.main(arguments) == 0
     sys.path.insert(0, str(folder))
-    from hubcache.v1 import resolver_pb2, resolver_pb2_grpc
+    from hubcache.v1 import cache_pb2, cache_pb2_grpc, resolver_pb2, resolver_pb2_grpc
 
     resolver_pb2.grpc = resolver_pb2_grpc
+    resolver_pb2.cache = cache_pb2
+    cache_pb2.grpc = cache_pb2_grpc
     return resolver_pb2

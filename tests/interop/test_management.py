@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The service Cache and its commands beside the newest client's own cache management: what they
+list is what its scanner finds, for every shape of cache that clients leave behind."""
+
+import json
+import random
+
+import pytest
+
+from cache_maker import CacheMaker, commit_of
+from world import hubcache
+
+FOLDER = "models--org--name"
+MAIN, OTHER = commit_of(1), commit_of(2)
+
+
+@pytest.fixture
+def maker(cache):
+    return CacheMaker(cache)
+
+
+@pytest.fixture
+def offline(serve, cache):
+    """Starts a hubcached on the cache that the test has made."""
+    return lambda *arguments: serve(cache, "http://127.0.0.1:9", arguments=("--offline", *arguments))
+
+
+def list_all(server, method, items, **fields):
+    """The items of all pages."""
+    found, token = [], ""
+    while True:
+        page = server.manage(method, page_token=token, **fields)
+        found += getattr(page, items)
+        token = page.next_page_token
+        if not token:
+            return found
+
+
+def list_repos(server, **fields):
+    return {repo.cache_path: repo
+            for repo in list_all(server, "ListRepos", "repos", with_revisions=True, **fields)}
+
+
+def seconds(timestamp):
+    return timestamp.seconds + timestamp.nanos / 1e9
+
+
+def assert_same_revision(ours, theirs):
+    assert ours.size_bytes == theirs["size"]
+    assert ours.file_count == theirs["files"]
+    assert list(ours.refs) == theirs["refs"]
+    if theirs["files"]:
+        assert abs(seconds(ours.last_modified) - theirs["modified"]) < 0.002
+
+
+def assert_same_repo(ours, theirs):
+    assert (ours.repo_id, ours.repo_type) == (theirs["id"], ["model", "dataset", "space", "kernel"]
+                                              .index(theirs["type"]) + 1)
+    assert ours.size_bytes == theirs["size"]
+    assert ours.file_count == theirs["files"]
+    if theirs["files"]:
+        assert abs(seconds(ours.last_used) - theirs["accessed"]) < 0.002
+        assert abs(seconds(ours.last_modified) - theirs["modified"]) < 0.002
+    assert [revision.commit_hash for revision in ours.revisions] == sorted(theirs["revisions"])
+    for revision in ours.revisions:
+        assert_same_revision(revision, theirs["revisions"][revision.commit_hash])
+
+
+def assert_same_inventory(server, newest, cache):
+    """Every repo of the scanner is listed with its numbers, and every other one with a warning."""
+    theirs = newest("inventory", cache_dir=str(cache), endpoint="http://127.0.0.1:9")
+    ours = list_repos(server)
+    for folder, repo in theirs["repos"].items():
+        assert ours[folder].warning == "", ours[folder].warning
+        assert_same_repo(ours[folder], repo)
+    for folder in ours.keys() - theirs["repos"].keys():
+        assert ours[folder].warning, folder
+    return ours, theirs
+
+
+def make_usual(maker):
+    """Two revisions that share a blob, refs below directories, a name twice, an empty file."""
+    for commit, text in ((MAIN, b"one"), (OTHER, b"two")):
+        maker.file(FOLDER, commit, "config.json", text, used=1_700_000_000)
+        maker.file(FOLDER, commit, "deep/er/weights.bin", b"w" * 5000)
+    maker.file(FOLDER, MAIN, "again.json", b"one")
+    maker.file(FOLDER, MAIN, "empty", b"")
+    maker.ref(FOLDER, "main", MAIN)
+    maker.ref(FOLDER, "refs/pr/1", OTHER)
+    maker.ref(FOLDER, "v1.0", OTHER)
+
+
+def make_every_type(maker):
+    for folder in ("models--gpt2", "datasets--org--data", "spaces--org--app", "kernels--org--kern"):
+        maker.file(folder, MAIN, "file.txt", folder.encode())
+        maker.ref(folder, "main", MAIN)
+
+
+def make_plain_files(maker):
+    maker.plain(FOLDER, MAIN, "config.json", b"plain")
+    maker.plain(FOLDER, MAIN, "sub/config.json", b"plain")
+    maker.file(FOLDER, MAIN, "linked", b"linked")
+
+
+def make_shared_store(maker):
+    for folder in ("models--a--a", "models--b--b"):
+        maker.shared(folder, MAIN, "model.safetensors", b"s" * 7000)
+        maker.file(folder, MAIN, "config.json", folder.encode())
+
+
+def make_leftovers(maker):
+    make_usual(maker)
+    maker.write(f"{FOLDER}/blobs/{'a' * 40}", b"no pointer leads here")
+    maker.write(f"{FOLDER}/blobs/{'b' * 40}.0123abcd.incomplete", b"partial")
+    maker.write(f"{FOLDER}/.no_exist/{MAIN}/none.json")
+    maker.write(f"{FOLDER}/snapshots/.DS_Store")
+    maker.write(f"{FOLDER}/refs/.DS_Store")
+    maker.write(f".locks/{FOLDER}/{'a' * 40}.lock")
+    maker.write("CACHEDIR.TAG")
+    maker.write("version.txt", b"1")
+
+
+def make_empty_revision(maker):
+    make_usual(maker)
+    maker.snapshot(FOLDER, commit_of(3))
+
+
+def make_hard_links(maker):
+    make_usual(maker)
+    maker.file("models--b--b", MAIN, "same", b"other")
+    source = maker.root / FOLDER / "blobs"
+    for blob in list(source.iterdir()):
+        (maker.root / "models--b--b" / "blobs" / blob.name).hardlink_to(blob)
+        maker.pointer("models--b--b", MAIN, f"of-{blob.name}", blob.name)
+
+
+SHAPES = [make_usual, make_every_type, make_plain_files, make_shared_store, make_leftovers,
+          make_empty_revision, make_hard_links]
+
+
+@pytest.mark.parametrize("make", SHAPES, ids=lambda make: make.__name__[5:])
+def test_numbers_are_the_scanners(make, maker, offline, newest, cache):
+    make(maker)
+    _, theirs = assert_same_inventory(offline(), newest, cache)
+    assert theirs["repos"]
+
+
+def corrupt_no_snapshots(maker):
+    maker.ref(FOLDER, "main", MAIN)
+
+
+def corrupt_dangling_ref(maker):
+    maker.file(FOLDER, MAIN, "file", b"x")
+    maker.ref(FOLDER, "main", OTHER)
+
+
+def corrupt_newline(maker):
+    maker.file(FOLDER, MAIN, "file", b"x")
+    maker.ref(FOLDER, "main", MAIN + "\n")
+
+
+def corrupt_empty_ref(maker):
+    maker.file(FOLDER, MAIN, "file", b"x")
+    maker.ref(FOLDER, "main", "")
+
+
+def corrupt_refs_file(maker):
+    maker.file(FOLDER, MAIN, "file", b"x")
+    maker.write(f"{FOLDER}/refs", b"")
+
+
+def corrupt_file_in_snapshots(maker):
+    maker.file(FOLDER, MAIN, "file", b"x")
+    maker.write(f"{FOLDER}/snapshots/stray", b"")
+
+
+def corrupt_dangling_pointer(maker):
+    maker.file(FOLDER, MAIN, "file", b"x")
+    maker.pointer(FOLDER, MAIN, "gone", "c" * 40)
+
+
+def corrupt_dangling_payload(maker):
+    maker.shared(FOLDER, MAIN, "file", b"x" * 100)
+    next(path for path in maker.root.glob("blobs/??/*") if len(path.name) == 64).unlink()
+
+
+CORRUPT = [corrupt_no_snapshots, corrupt_dangling_ref, corrupt_newline, corrupt_empty_ref,
+           corrupt_refs_file, corrupt_file_in_snapshots, corrupt_dangling_pointer,
+           corrupt_dangling_payload]
+
+
+@pytest.mark.parametrize("make", CORRUPT, ids=lambda make: make.__name__[8:])
+def test_a_warning_begins_with_the_words_of_the_scanners(make, maker, offline, newest, cache):
+    make(maker)
+    ours, theirs = assert_same_inventory(offline(), newest, cache)
+    (words,) = [text for text in theirs["warnings"] if "snapshots" in text or FOLDER in text]
+    assert ours[FOLDER].warning.split(":")[0] == words.split(":")[0]
+    assert FOLDER in ours[FOLDER].warning
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_numbers_are_the_scanners_for_random_caches(seed, maker, offline, newest, cache):
+    chance = random.Random(seed)
+    folders = [f"{kind}--org{i % 3}--name{i}" for i, kind in
+               enumerate(chance.choices(["models", "datasets", "spaces", "kernels"], k=8))]
+    for number in range(chance.randrange(1, 120)):
+        folder, commit = chance.choice(folders), commit_of(chance.randrange(4))
+        content = bytes([number % 7]) * chance.choice([0, 1, 511, 4096, 70000])
+        add = chance.choice([maker.file, maker.file, maker.file, maker.shared, maker.plain])
+        name = "/".join(chance.choices("abcd", k=chance.randrange(1, 4))) + f"/file{number}"
+        if add == maker.shared and (maker.root / folder / "blobs").exists():
+            add = maker.file  # a blob is either a file or a symlink
+        add(folder, commit, name, content)
+        if chance.random() < 0.2:
+            maker.ref(folder, chance.choice(["main", "v1", "refs/pr/3", "feature/x"]), commit)
+    server = offline()
+    assert_same_inventory(server, newest, cache)
+    size = chance.randrange(1, 5)
+    assert list_repos(server, page_size=size) == list_repos(server)
+
+
+def test_completeness_goes_by_the_cached_listing(maker, offline):
+    files = {"config.json": b"{}", "sub/weights": b"w" * 100}
+    for commit, names in ((MAIN, files), (OTHER, ["config.json"]), (commit_of(3), files)):
+        for name in names:
+            maker.file(FOLDER, commit, name, files[name])
+    maker.tree(FOLDER, MAIN, files)
+    maker.tree(FOLDER, OTHER, files)
+    result = hubcache("ls", "--json", server=offline())
+    (repo,) = json.loads(result.stdout)["repos"]
+    found = {revision["commit_hash"]: revision["completeness"] for revision in repo["revisions"]}
+    assert found == {MAIN: "complete", OTHER: "partial", commit_of(3): "unknown"}
+
+
+def test_json_of_ls_has_the_fixed_fields(maker, offline):
+    make_usual(maker)
+    result = hubcache("ls", "--json", server=offline())
+    (repo,) = json.loads(result.stdout)["repos"]
+    last_used = repo.pop("last_used")
+    assert last_used.endswith("Z") and "T" in last_used
+    revisions = repo.pop("revisions")
+    assert repo == {"repo_id": "org/name", "repo_type": "model", "size_bytes": 5006}
+    assert revisions == sorted([
+        {"commit_hash": MAIN, "refs": ["main"], "completeness": "unknown", "size_bytes": 5003,
+         "file_count": 4, "leases": 0, "pinned": False},
+        {"commit_hash": OTHER, "refs": ["refs/pr/1", "v1.0"], "completeness": "unknown",
+         "size_bytes": 5003, "file_count": 2, "leases": 0, "pinned": False},
+    ], key=lambda revision: revision["commit_hash"])
+
+
+def test_freeable_is_what_no_other_revision_or_repo_has(maker, offline):
+    maker.file(FOLDER, MAIN, "own", b"o" * 5000)
+    for commit in (MAIN, OTHER):
+        maker.file(FOLDER, commit, "both", b"b" * 9000)
+    maker.shared("models--a--a", MAIN, "file", b"s" * 20000)
+    maker.shared("models--b--b", MAIN, "file", b"s" * 20000)
+    maker.shared("models--b--b", MAIN, "alone", b"t" * 4097)
+    repos = list_repos(offline())
+    freeable = {(folder, revision.commit_hash): revision.freeable_bytes
+                for folder, repo in repos.items() for revision in repo.revisions}
+    assert freeable == {(FOLDER, MAIN): 8192, (FOLDER, OTHER): 0,
+                        ("models--a--a", MAIN): 0, ("models--b--b", MAIN): 8192}
