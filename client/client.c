@@ -110,7 +110,7 @@ static int client_connect(struct hc_client *client,
 }
 
 /* The mount as the decoders want it; it borrows from the client. */
-static struct hc_mount client_mount(const struct hc_client *client)
+struct hc_mount hc_client_mount(const struct hc_client *client)
 {
     return (struct hc_mount){.dir = client->mount,
                              .server = hc_channel_server(client->channel)};
@@ -149,7 +149,7 @@ int hc_client_resolve_file(struct hc_client *client,
                            const struct hc_client_file_request *request,
                            struct hc_client_file *file, struct hc_error *err)
 {
-    struct hc_mount mount = client_mount(client);
+    struct hc_mount mount = hc_client_mount(client);
     struct hc_message_options options;
     Hubcache__V1__ResolveFileRequest message;
     struct hc_channel_request call = {
@@ -172,7 +172,7 @@ int hc_client_resolve_files(struct hc_client *client,
                             const struct hc_client_files_request *request,
                             struct hc_client_files *files, struct hc_error *err)
 {
-    struct hc_mount mount = client_mount(client);
+    struct hc_mount mount = hc_client_mount(client);
     struct hc_message_options options;
     Hubcache__V1__ResolveFilesRequest message;
     struct hc_channel_request call = {
@@ -258,7 +258,7 @@ static int client_watch_snapshot(struct hc_client *client,
                                  struct hc_client_snapshot *snapshot,
                                  struct hc_error *err)
 {
-    HC_AUTO_VALUE(watch) watch = {.request = request, .mount = client_mount(client)};
+    HC_AUTO_VALUE(watch) watch = {.request = request, .mount = hc_client_mount(client)};
     struct hc_message_options options;
     Hubcache__V1__ResolveSnapshotRequest inner;
     Hubcache__V1__WatchSnapshotRequest message =
@@ -289,7 +289,7 @@ int hc_client_resolve_snapshot(struct hc_client *client,
                                const struct hc_client_snapshot_request *request,
                                struct hc_client_snapshot *snapshot, struct hc_error *err)
 {
-    struct hc_mount mount = client_mount(client);
+    struct hc_mount mount = hc_client_mount(client);
     struct hc_message_options options;
     Hubcache__V1__ResolveSnapshotRequest message;
     struct hc_channel_request call = {

@@ -21,6 +21,7 @@
 #include "file_progress.h"
 #include "inventory.h"
 #include "output.h"
+#include "prefetch.h"
 #include "progress_bar.h"
 #include "pull.h"
 #include "suggestion.h"
@@ -406,6 +407,7 @@ static const struct hc_subcommand subcommands[] = {
 /* Those of the service Cache are in the files of their nouns. */
 static const struct hc_subcommand *const cache_commands[] = {
     &hc_ls_command,
+    &hc_prefetch_command,
 };
 
 const struct hc_subcommand *hc_subcommand_find(const char *name)
