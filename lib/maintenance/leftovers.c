@@ -57,7 +57,7 @@ static int search_go_on(struct repo_search *self, struct hc_error *err)
 }
 
 /* Tells what the walk is at, which is below `directory` of the repo, when it is old
- * enough. */
+ * enough. A pointer that dangles does so at any age: its blob comes before it. */
 static int search_tell(const struct repo_search *self,
                        const struct hc_directory_walk *walk, const char *directory,
                        struct hc_leftover *leftover, struct hc_error *err)
@@ -74,7 +74,8 @@ static int search_tell(const struct repo_search *self,
     leftover->name = walk->path;
     leftover->size_bytes = S_ISREG(status.st_mode) ? (uint64_t)status.st_size : 0;
     leftover->changed_ms = hc_file_time_ms(&status.st_ctim);
-    if (self->search->now_ms - leftover->changed_ms < self->search->age_ms)
+    if (leftover->kind != HC_DANGLING_POINTER &&
+        self->search->now_ms - leftover->changed_ms < self->search->age_ms)
         return 0;
     return self->search->found(self->search->ctx, leftover, err);
 }

@@ -6,7 +6,8 @@
  * finds them; a caller that removes one looks again under the blob's lock, since clients
  * go on writing.
  *
- * What is young, locked or claimed is no leftover: a blob is there before its pointer.
+ * What is young, locked or claimed is no leftover: a blob is there before its pointer. So
+ * a pointer that dangles is one at any age.
  * Callable from any thread.
  */
 #ifndef HC_MAINTENANCE_LEFTOVERS_H

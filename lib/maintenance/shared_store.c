@@ -242,6 +242,49 @@ int64_t hc_payload_count_links(const struct hc_cache *cache, const char *hash,
     return manifest_count(cache, dir, hash);
 }
 
+static int manifest_call(const char *line, hc_payload_link_fn user, void *ctx,
+                         struct hc_error *err)
+{
+    char folder[LINE_MAX_SIZE];
+    const char *end = strchr(line, '/');
+    const char *etag = end ? end + strlen("/blobs/") : "";
+
+    if (!hc_etag_is_valid(etag) ||
+        hc_format(folder, sizeof folder, "%.*s", (int)(end - line), line) < 0)
+        return 0;
+    return user(ctx, &(const struct hc_blob_id){folder, etag}, err);
+}
+
+int hc_payload_each_link(const struct hc_cache *cache, const char *hash,
+                         hc_payload_link_fn user, void *ctx, struct hc_error *err)
+{
+    HC_AUTO_CLOSE int dir = payload_open_directory(cache, hash);
+    HC_AUTO_VALUE(hc_strings) seen = {0};
+    HC_AUTO_FCLOSE FILE *file = dir < 0 ? NULL : manifest_open(dir, hash);
+    char line[LINE_MAX_SIZE];
+
+    if (!file)
+        return hc_fail(err, HC_CACHE_IO, "payload '%s' has no manifest", hash);
+    while (fgets(line, sizeof line, file)) {
+        line[strcspn(line, "\r\n")] = '\0';
+        if (manifest_line_resolves(cache, line, hash) == 1 &&
+            strings_add_new(&seen, line) && manifest_call(line, user, ctx, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int hc_payload_with_lock(const struct hc_cache *cache, const char *hash,
+                         int (*run)(void *ctx, const char *hash, struct hc_error *err),
+                         void *ctx, struct hc_error *err)
+{
+    HC_AUTO_CLOSE int dir = payload_open_directory(cache, hash);
+    HC_AUTO_VALUE(payload_lock) lock = {.dir = dir, .fd = -1};
+    int locked = dir < 0 ? 0 : payload_lock_take(&lock, hash, err);
+
+    return locked == 1 ? run(ctx, hash, err) : locked;
+}
+
 int hc_payload_remove_unused(const struct hc_cache *cache, const char *hash,
                              struct hc_error *err)
 {

@@ -31,6 +31,19 @@ bool hc_payload_read_link(int dir, const char *name, char hash[HC_PAYLOAD_HASH_S
 int64_t hc_payload_count_links(const struct hc_cache *cache, const char *hash,
                                struct stat *status);
 
+/* Calls `user` for each of these symlinks. -1: the manifest cannot be read, or `user`
+ * failed. */
+typedef int (*hc_payload_link_fn)(void *ctx, const struct hc_blob_id *blob,
+                                  struct hc_error *err);
+int hc_payload_each_link(const struct hc_cache *cache, const char *hash,
+                         hc_payload_link_fn user, void *ctx, struct hc_error *err);
+
+/* What `run` returns, which is called with the lock of the payload; 0: a client has the
+ * lock. */
+int hc_payload_with_lock(const struct hc_cache *cache, const char *hash,
+                         int (*run)(void *ctx, const char *hash, struct hc_error *err),
+                         void *ctx, struct hc_error *err);
+
 /* Removes a payload and its manifest when no symlink leads to it. 1: removed; 0: kept, or
  * not there; -1. Never waits. */
 int hc_payload_remove_unused(const struct hc_cache *cache, const char *hash,

@@ -9,6 +9,7 @@
 
 #include <cache/ref.h>
 #include <cache/walk.h>
+#include <maintenance/quarantine.h>
 
 #include <fcntl.h>
 #include <string.h>
@@ -89,8 +90,29 @@ static void hint_commit(const struct hc_resolution *resolution, const char *path
     }
 }
 
-/* " (…)" to be put into a sentence, "" when there is nothing to say; `path` is NULL for a
- * snapshot. */
+/* A verification has found its blob corrupt. */
+static bool hint_quarantine(const struct hc_resolution *resolution, const char *path,
+                            char hint[HINT_SIZE])
+{
+    const struct hc_cache *cache = resolution->resolver->cache;
+    const char *commit = resolution->revision;
+    struct hc_error unused;
+    struct hc_ref ref;
+
+    if (!path || (!hc_commit_is_valid(commit) &&
+                  hc_ref_find(cache, &resolution->repo, commit, &ref, &unused) != 1))
+        return false;
+    if (!hc_commit_is_valid(commit))
+        commit = ref.commit;
+    if (!hc_quarantine_has(cache, &resolution->repo, commit, path))
+        return false;
+    (void)hc_format(hint, HINT_SIZE,
+                    " (it was corrupt, and was moved to .hubcache/quarantine)");
+    return true;
+}
+
+/* " (…)" to be put into a sentence, "" when there is nothing to say; `path` is NULL for
+ * a snapshot. */
 static void hint_fill(const struct hc_resolution *resolution, const char *path,
                       char hint[HINT_SIZE])
 {
@@ -99,7 +121,8 @@ static void hint_fill(const struct hc_resolution *resolution, const char *path,
     hint[0] = '\0';
     if (faccessat(root, resolution->repo.folder, F_OK, 0) < 0)
         hint_casing(resolution, hint);
-    else if (!hint_ref(resolution, path, hint))
+    else if (!hint_quarantine(resolution, path, hint) &&
+             !hint_ref(resolution, path, hint))
         hint_commit(resolution, path, hint);
 }
 

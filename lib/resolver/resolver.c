@@ -22,6 +22,7 @@
 #include <claim/lease.h>
 #include <claim/sweep.h>
 #include <hub/shared_query.h>
+#include <maintenance/quarantine.h>
 #include <policy/rules_file.h>
 
 #include <string.h>
@@ -162,6 +163,8 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
                                 resolver->cache);
     hc_free_space_add_reclaimer(hc_cache_free_space(resolver->cache), hc_claim_reclaim,
                                 resolver->cache);
+    hc_free_space_add_reclaimer(hc_cache_free_space(resolver->cache),
+                                hc_quarantine_reclaim, resolver->cache);
     atomic_store(&resolver->markers_swept_ms, hc_monotonic_ms());
     hc_resolver_sweep(resolver);
     (void)hc_resolver_check_token(resolver, &ignored);
@@ -310,6 +313,7 @@ void hc_resolver_sweep(struct hc_resolver *resolver)
         (void)hc_no_exist_sweep(resolver->cache, now_ms);
         hc_proof_sweep(resolver->cache, now_ms);
         (void)hc_fetched_sweep(resolver->cache, now_ms);
+        (void)hc_quarantine_sweep(resolver->cache, now_ms);
     }
     hc_visibility_sweep(resolver->cache, now_ms);
 }

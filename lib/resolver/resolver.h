@@ -19,6 +19,7 @@
  *     confirm.c     what memory answered is looked at on the volume
  *     open.c        a resolved file, opened for reading
  *     warm_up.c     the files of an answer, read ahead
+ *     verification.c  what a verification finds is fetched again
  *     not_cached.c  the failure NOT_CACHED, and what the cache has instead
  */
 #ifndef HC_RESOLVER_RESOLVER_H

@@ -22,6 +22,7 @@
 #include <base/size.h>
 #include <cache/memo.h>
 #include <cache/tree_cache.h>
+#include <maintenance/quarantine.h>
 #include <policy/patterns.h>
 
 #include <fcntl.h>
@@ -93,21 +94,25 @@ static int snapshot_set_path(const struct snapshot_resolution *self, const char 
 
 /* The error lists as many names of missing files as it has room for. */
 static int snapshot_fail_incomplete(const struct snapshot_resolution *self,
-                                    struct hc_error *err)
+                                    const char *commit, struct hc_error *err)
 {
     const struct hc_resolution *resolution = &self->resolution;
+    bool is_quarantined =
+        hc_quarantine_has(resolution->resolver->cache, &resolution->repo, commit,
+                          self->missing[0]->path);
     const char *type = hc_repo_type_name(resolution->repo.type);
     const char *id = resolution->repo.id;
     size_t used = 0;
 
-    (void)
-        hc_fail(err, HC_INCOMPLETE_SNAPSHOT,
-                "the snapshot of %s '%s' at '%s' lacks %zu of %u files ('%.100s'%s), and "
-                "the Hub is not asked. Complete it while online: hubcache snapshot %s "
-                "--repo-type %s --revision %s",
-                type, id, resolution->revision, self->missing_count,
-                self->snapshot->file_count, self->missing[0]->path,
-                self->missing_count > 1 ? ", …" : "", id, type, resolution->revision);
+    (void)hc_fail(
+        err, HC_INCOMPLETE_SNAPSHOT,
+        "the snapshot of %s '%s' at '%s' lacks %zu of %u files ('%.100s'%s%s), "
+        "and the Hub is not asked. Complete it while online: hubcache snapshot %s "
+        "--repo-type %s --revision %s",
+        type, id, resolution->revision, self->missing_count, self->snapshot->file_count,
+        self->missing[0]->path,
+        is_quarantined ? " was corrupt, and was moved to .hubcache/quarantine" : "",
+        self->missing_count > 1 ? ", …" : "", id, type, resolution->revision);
     err->missing_count = (unsigned)self->missing_count;
     for (size_t i = 0; i < self->missing_count && i < HC_MISSING_MAX; i++) {
         int length = hc_format(err->missing + used, sizeof err->missing - used, "%s%s",
@@ -375,7 +380,7 @@ static int snapshot_find_listed(struct snapshot_resolution *self, const char *co
     if (snapshot_check(self, commit, tree, err) < 0)
         return -1;
     if (self->missing_count > 0 && !resolution->options->dry_run)
-        return resolution->may_ask_hub ? 0 : snapshot_fail_incomplete(self, err);
+        return resolution->may_ask_hub ? 0 : snapshot_fail_incomplete(self, commit, err);
     if (snapshot_set_path(self, commit, err) < 0 ||
         snapshot_answer_dry_run(self, err) < 0)
         return -1;

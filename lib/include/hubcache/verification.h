@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Verification: every blob is hashed and compared with its name, and what is wrong or
+ * left over is told. A corrupt blob is moved to .hubcache/quarantine with the pointers
+ * that lead to it, so that the next resolution fetches it again; or it is fetched again
+ * at once. Files are read at idle I/O priority, and the page cache is left as it was.
+ *
+ * A blob that is fetched, replaced or removed meanwhile is passed over. What one
+ * verification finds another one, or another client, may have mended by then. It may hang
+ * as the volume does. Callable from any thread.
+ */
+#ifndef HUBCACHE_VERIFICATION_H
+#define HUBCACHE_VERIFICATION_H
+
+#include <hubcache/cancellation.h>
+#include <hubcache/error.h>
+#include <hubcache/finding.h>
+#include <hubcache/resolver.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Files of a repo of the cache. Borrowed for the call. */
+struct hc_verify_selector {
+    struct hc_target repo; /* Required; its revision is a commit, a ref that the cache
+                              knows, or NULL: every revision */
+    const char *const *patterns; /* Optional: none: every file */
+    size_t pattern_count;
+};
+
+struct hc_verify_progress {
+    uint64_t blobs_total, blobs_done;
+    uint64_t bytes_total, bytes_done;
+};
+
+/* Both are called on the verifying thread, `progress` ten times a second at most. */
+typedef void (*hc_finding_fn)(void *ctx, const struct hc_finding *finding);
+typedef void (*hc_verify_progress_fn)(void *ctx,
+                                      const struct hc_verify_progress *progress);
+
+struct hc_verify_request {
+    const struct hc_verify_selector *selectors; /* Optional: none: the whole cache */
+    size_t selector_count;
+    bool dry_run;                   /* move nothing, and fetch nothing */
+    bool repair;                    /* fetch corrupt and missing files again */
+    uint64_t bytes_per_second;      /* Optional: at most so many are read; 0: no limit */
+    hc_finding_fn found;            /* Optional. */
+    hc_verify_progress_fn progress; /* Optional. */
+    void *ctx;
+    struct hc_fetch_options options; /* of the repairs */
+};
+
+struct hc_verify_result {
+    uint64_t blobs, bytes;               /* that were hashed */
+    uint64_t findings[HC_FINDING_KINDS]; /* of each kind */
+    uint64_t repaired;                   /* files that were fetched again */
+    uint64_t not_repaired;               /* files that should have been, and could not */
+};
+
+/*
+ * -1: NOT_CACHED (a selected repo or revision is not in the cache), INVALID_*, as the
+ * cancellation says, or INTERNAL; `result` then says how far it came. That something is
+ * wrong with the cache is no failure.
+ */
+HC_PUBLIC int hc_resolver_verify(struct hc_resolver *resolver,
+                                 const struct hc_verify_request *request,
+                                 struct hc_cancellation *cancellation,
+                                 struct hc_verify_result *result, struct hc_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

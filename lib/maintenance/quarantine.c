@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A payload of the shared store is found corrupt by way of a repo's symlink to it, whose
+ * etag its content does not hash to. That may be the fault of the symlink: so the etags
+ * of all symlinks that its manifest names are compared with the hash, too, and if one is
+ * right, only the wrong symlink goes.
+ */
+#include "quarantine.h"
+
+#include "shared_store.h"
+
+#include <base/directory.h>
+#include <base/file.h>
+#include <base/json.h>
+#include <cache/blob_lock.h>
+#include <cache/memo.h>
+#include <cache/tree_cache.h>
+#include <cache/walk.h>
+#include <claim/claim_record.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const char quarantine_path[] = ".hubcache/quarantine";
+
+enum {
+    RECORD_POINTERS_MAX = 1000, /* named in a record */
+    RECORD_SIZE_MAX = 256 * 1024,
+    RECORDS_MAX = 1000, /* that a search reads */
+    NAMES_MAX = 100     /* names that are tried for one blob */
+};
+
+void hc_quarantined_clear(struct hc_quarantined *quarantined)
+{
+    hc_strings_clear(&quarantined->pointers);
+    quarantined->path[0] = '\0';
+}
+
+/* ---- pointers ---------------------------------------------------------------------- */
+
+static bool pointer_leads_to(int dir, const char *pointer, const char *etag)
+{
+    char target[PATH_MAX];
+    ssize_t length = readlinkat(dir, pointer, target, sizeof target - 1);
+    const char *name;
+
+    if (length <= 0)
+        return false;
+    target[length] = '\0';
+    name = strrchr(target, '/');
+    return strcmp(name ? name + 1 : target, etag) == 0;
+}
+
+int hc_quarantine_find_pointers(const struct hc_cache *cache, const struct hc_repo *repo,
+                                const char *etag, struct hc_strings *pointers,
+                                struct hc_error *err)
+{
+    HC_AUTO_VALUE(hc_directory_walk) commits = hc_walk_snapshots(cache, repo);
+
+    while (hc_directory_walk_next(&commits)) {
+        HC_AUTO_VALUE(hc_directory_walk)
+        walk = hc_walk_files(cache, repo, commits.path);
+
+        while (hc_directory_walk_next(&walk)) {
+            char path[PATH_MAX];
+
+            if (!S_ISLNK(walk.type) || !pointer_leads_to(walk.dir, walk.name, etag) ||
+                hc_cache_snapshot_path(path, repo, commits.path, walk.path, err) < 0)
+                continue;
+            if (hc_strings_add(pointers, path, err) < 0)
+                return -1;
+        }
+    }
+    return 0;
+}
+
+/* Of "<folder>/snapshots/<commit>/<path>": what this process remembers of the file, and
+ * of snapshots that have it, counts no more. */
+static void pointer_forget(const struct hc_cache *cache, const char *pointer)
+{
+    char folder[HC_REPO_FOLDER_MAX + 1], commit[HC_COMMIT_SIZE];
+    const char *end = strstr(pointer, "/snapshots/");
+    struct hc_repo repo;
+
+    hc_memo_forget(hc_cache_memo(cache), pointer);
+    if (end &&
+        hc_format(folder, sizeof folder, "%.*s", (int)(end - pointer), pointer) > 0 &&
+        hc_format(commit, sizeof commit, "%.40s", end + strlen("/snapshots/")) > 0 &&
+        hc_repo_parse_folder(&repo, folder))
+        hc_tree_end_term(cache, &repo, commit);
+}
+
+/* Only symlinks that still lead to the blob: the lock is held, but not every client takes
+ * it. */
+static void pointers_remove(const struct hc_cache *cache, const char *etag,
+                            const struct hc_strings *pointers)
+{
+    int root = hc_cache_fd(cache);
+
+    for (size_t i = 0; i < pointers->count; i++) {
+        if (pointer_leads_to(root, pointers->items[i], etag))
+            (void)unlinkat(root, pointers->items[i], 0);
+        pointer_forget(cache, pointers->items[i]);
+    }
+}
+
+/* ---- the record -------------------------------------------------------------------- */
+
+static json_t *record_new(const struct hc_blob_check *check,
+                          const struct hc_strings *pointers)
+{
+    json_t *names = json_array();
+
+    for (size_t i = 0; i < pointers->count && i < RECORD_POINTERS_MAX; i++) {
+        const char *path = strstr(pointers->items[i], "/snapshots/");
+
+        if (path)
+            (void)json_array_append_new(names, json_string(path + strlen("/snapshots/")));
+    }
+    return json_pack("{s:s, s:s, s:I, s:I, s:o}", "etag", check->etag, "actual",
+                     check->actual, "size", (json_int_t)check->file.size, "time_ms",
+                     (json_int_t)hc_epoch_ms(), "pointers", names);
+}
+
+/* Beside the name that the blob will have. */
+static int record_write(const struct hc_cache *cache, const struct hc_blob_check *check,
+                        const struct hc_quarantined *quarantined, struct hc_error *err)
+{
+    HC_AUTO_JSON *record = record_new(check, &quarantined->pointers);
+    HC_AUTO_FREE char *text = record ? json_dumps(record, JSON_INDENT(1)) : NULL;
+    char path[PATH_MAX];
+
+    if (!text)
+        return hc_fail_memory(err);
+    if (hc_format(path, sizeof path, "%s.json", quarantined->path) < 0)
+        return hc_fail_errno(err, ENAMETOOLONG, "record of '%s'", check->path);
+    return hc_cache_publish(cache, path, text, strlen(text), err);
+}
+
+static bool record_names(const struct hc_directory_walk *walk, const char *file)
+{
+    HC_AUTO_FREE char *text = malloc(RECORD_SIZE_MAX);
+    HC_AUTO_JSON *record = NULL;
+    struct hc_error unused;
+    const json_t *pointers;
+    json_t *name;
+    size_t i;
+
+    if (!text || hc_file_read(walk->dir, walk->name, text, RECORD_SIZE_MAX, &unused) != 1)
+        return false;
+    record = json_loads(text, 0, NULL);
+    pointers = json_object_get(record, "pointers");
+    json_array_foreach(pointers, i, name)
+    {
+        if (hc_text_equals(json_string_value(name), file))
+            return true;
+    }
+    return false;
+}
+
+bool hc_quarantine_has(const struct hc_cache *cache, const struct hc_repo *repo,
+                       const char *commit, const char *path)
+{
+    HC_AUTO_CLOSE int dir = hc_directory_open(hc_cache_fd(cache), quarantine_path);
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(dir, repo->folder, 0);
+    char file[PATH_MAX];
+
+    if (hc_format(file, sizeof file, "%s/%s", commit, path) < 0)
+        return false;
+    for (int i = 0; i < RECORDS_MAX && hc_directory_walk_next(&walk); i++) {
+        if (hc_text_ends(walk.name, ".json") && record_names(&walk, file))
+            return true;
+    }
+    return false;
+}
+
+/* ---- one file ---------------------------------------------------------------------- */
+
+/* A name in the quarantine that no file has, with its directories. Two names of one inode
+ * need two names there: rename(2) of one to the other does nothing. */
+static int quarantine_choose_path(const struct hc_cache *cache, const char *folder,
+                                  const char *name, char path[PATH_MAX],
+                                  struct hc_error *err)
+{
+    int root = hc_cache_fd(cache);
+    int64_t now_ms = hc_epoch_ms();
+    struct stat status;
+
+    for (int i = 0; i < NAMES_MAX; i++) {
+        if (hc_format(path, PATH_MAX, "%s/%s/%s.%" PRId64, quarantine_path, folder, name,
+                      now_ms + i) < 0)
+            return hc_fail_errno(err, ENAMETOOLONG, "quarantine of '%s'", name);
+        if (fstatat(root, path, &status, AT_SYMLINK_NOFOLLOW) < 0)
+            return errno == ENOENT || errno == ENOTDIR
+                       ? hc_file_mkparents(root, path, err)
+                       : hc_file_fail(err, errno, "look at", root, path);
+    }
+    return hc_fail(err, HC_CACHE_IO, "no name is free for '%s' in the quarantine", name);
+}
+
+/* 0; 1: it is gone; -1. */
+static int quarantine_rename(const struct hc_cache *cache, const char *from,
+                             const char *to, struct hc_error *err)
+{
+    int root = hc_cache_fd(cache);
+
+    if (renameat(root, from, root, to) < 0)
+        return errno == ENOENT ? 1 : hc_file_fail(err, errno, "rename to", root, to);
+    return 0;
+}
+
+/* 1: taken; 0: a process is fetching the blob; -1. */
+static int blob_lock_take(const struct hc_cache *cache, const struct hc_blob_id *blob,
+                          struct hc_blob_lock **lock, struct hc_error *err)
+{
+    struct hc_claim_record claim;
+    int taken;
+
+    *lock = hc_blob_lock_new(cache, blob, err);
+    taken = *lock ? hc_blob_lock_try(*lock, err) : -1;
+    if (taken == 1 && hc_claim_record_find(hc_cache_fd(cache), blob, &claim) == 1 &&
+        !hc_claim_record_is_abandoned(&claim, hc_volume_now_ms(cache)))
+        return 0; /* on a volume where locks exclude no process */
+    return taken;
+}
+
+/* The blob, or the symlink in its place, or the plain file of a snapshot. */
+static int quarantine_move_file(const struct hc_cache *cache, const struct hc_repo *repo,
+                                const struct hc_blob_check *check,
+                                struct hc_quarantined *quarantined, struct hc_error *err)
+{
+    const struct hc_blob_id blob = {repo->folder, check->etag};
+    bool is_plain = strstr(check->path, "/snapshots/") != NULL;
+    HC_AUTO(hc_blob_lock) *lock = NULL;
+    int taken = blob_lock_take(cache, &blob, &lock, err);
+
+    if (taken <= 0)
+        return taken;
+    if (!hc_blob_check_holds(check))
+        return 0;
+    if ((is_plain ? hc_strings_add(&quarantined->pointers, check->path, err)
+                  : hc_quarantine_find_pointers(cache, repo, check->etag,
+                                                &quarantined->pointers, err)) < 0 ||
+        quarantine_choose_path(cache, repo->folder, check->etag, quarantined->path, err) <
+            0 ||
+        record_write(cache, check, quarantined, err) < 0)
+        return -1;
+    taken = quarantine_rename(cache, check->path, quarantined->path, err);
+    if (taken != 0)
+        return taken < 0 ? -1 : 0;
+    pointers_remove(cache, check->etag, &quarantined->pointers);
+    return 1;
+}
+
+/* ---- a payload of the shared store ------------------------------------------------- */
+
+struct payload_move {
+    const struct hc_cache *cache;
+    const struct hc_blob_check *check;
+    struct hc_quarantined *quarantined;
+    bool stays; /* it is right for a repo that has it under another name */
+};
+
+static int payload_compare_name(void *ctx, const struct hc_blob_id *blob,
+                                struct hc_error *err)
+{
+    struct payload_move *move = ctx;
+
+    (void)err;
+    move->stays = move->stays || strcmp(blob->etag, move->check->actual) == 0;
+    return 0;
+}
+
+/* The symlink of one repo to it goes, with its pointers. A process that fetches the blob
+ * replaces the symlink itself. */
+static int payload_drop_link(void *ctx, const struct hc_blob_id *blob,
+                             struct hc_error *err)
+{
+    const struct payload_move *move = ctx;
+    const struct hc_cache *cache = move->cache;
+    struct hc_strings *pointers = &move->quarantined->pointers;
+    HC_AUTO(hc_blob_lock) *lock = NULL;
+    char path[PATH_MAX], hash[HC_PAYLOAD_HASH_SIZE];
+    struct hc_repo repo;
+    int taken;
+
+    if (!hc_repo_parse_folder(&repo, blob->folder))
+        return 0;
+    taken = blob_lock_take(cache, blob, &lock, err);
+    if (taken <= 0 || hc_cache_blob_path(path, blob, err) < 0)
+        return taken;
+    if (!hc_payload_read_link(hc_cache_fd(cache), path, hash))
+        return 0;
+    if (hc_quarantine_find_pointers(cache, &repo, blob->etag, pointers, err) < 0)
+        return -1;
+    (void)unlinkat(hc_cache_fd(cache), path, 0);
+    pointers_remove(cache, blob->etag, pointers);
+    return 0;
+}
+
+/* 1: moved; 0: a client has its lock, or it is another file; -1. */
+static int payload_move_locked(struct payload_move *move, const char *hash,
+                               struct hc_error *err)
+{
+    char path[PATH_MAX], manifest[PATH_MAX];
+    int moved;
+
+    if (!hc_blob_check_holds(move->check))
+        return 0;
+    (void)hc_format(path, sizeof path, "blobs/%.2s/%s", hash, hash);
+    (void)hc_format(manifest, sizeof manifest, "%s.refs", path);
+    if (quarantine_choose_path(move->cache, "blobs", hash, move->quarantined->path, err) <
+            0 ||
+        record_write(move->cache, move->check, move->quarantined, err) < 0)
+        return -1;
+    moved = quarantine_rename(move->cache, path, move->quarantined->path, err);
+    if (moved != 0)
+        return moved < 0 ? -1 : 0;
+    if (hc_payload_each_link(move->cache, hash, payload_drop_link, move, err) < 0)
+        return -1;
+    (void)unlinkat(hc_cache_fd(move->cache), manifest, 0);
+    return 1;
+}
+
+/* Without a manifest, repos that have it cannot be found: it stays. */
+static int payload_move_with_lock(void *ctx, const char *hash, struct hc_error *err)
+{
+    struct payload_move *move = ctx;
+    struct hc_error unused;
+
+    if (hc_payload_each_link(move->cache, hash, payload_compare_name, move, &unused) < 0)
+        move->stays = true;
+    return move->stays ? 0 : payload_move_locked(move, hash, err);
+}
+
+/* ---- the interface ----------------------------------------------------------------- */
+
+int hc_quarantine_move(const struct hc_cache *cache, const struct hc_repo *repo,
+                       const struct hc_blob_check *check,
+                       struct hc_quarantined *quarantined, struct hc_error *err)
+{
+    struct payload_move move = {.cache = cache,
+                                .check = check,
+                                .quarantined = quarantined};
+    char hash[HC_PAYLOAD_HASH_SIZE];
+    int moved;
+
+    if (!hc_payload_read_link(check->root, check->path, hash))
+        return quarantine_move_file(cache, repo, check, quarantined, err);
+    moved = hc_payload_with_lock(cache, hash, payload_move_with_lock, &move, err);
+    return moved == 0 && move.stays
+               ? quarantine_move_file(cache, repo, check, quarantined, err)
+               : moved;
+}
+
+/* A blob in the quarantine, which its record goes with. */
+struct quarantined_file {
+    char *path; /* below the quarantine */
+    uint64_t bytes;
+    int64_t since_ms;
+};
+
+struct quarantine_listing {
+    struct quarantined_file *files;
+    size_t count, room;
+    uint64_t bytes;
+};
+
+static void quarantine_listing_clear(struct quarantine_listing *listing)
+{
+    for (size_t i = 0; i < listing->count; i++)
+        free(listing->files[i].path);
+    free(listing->files);
+}
+
+HC_DEFINE_AUTO_VALUE(quarantine_listing, quarantine_listing_clear)
+
+static void listing_add(struct quarantine_listing *listing,
+                        const struct hc_directory_walk *walk)
+{
+    enum { BLOCK_SIZE = 512 /* of st_blocks */ };
+    struct stat status;
+    char *path;
+
+    if (listing->count == listing->room) {
+        size_t room = listing->room ? 2 * listing->room : 16;
+        struct quarantined_file *grown =
+            reallocarray(listing->files, room, sizeof *grown);
+
+        if (!grown)
+            return;
+        listing->files = grown;
+        listing->room = room;
+    }
+    path = strdup(walk->path);
+    if (!path || fstatat(walk->dir, walk->name, &status, AT_SYMLINK_NOFOLLOW) < 0) {
+        free(path);
+        return;
+    }
+    listing->files[listing->count++] =
+        (struct quarantined_file){path, (uint64_t)status.st_blocks * BLOCK_SIZE,
+                                  hc_file_time_ms(&status.st_ctim)};
+    listing->bytes += (uint64_t)status.st_blocks * BLOCK_SIZE;
+}
+
+static int compare_ages(const void *left, const void *right)
+{
+    const struct quarantined_file *a = left, *b = right;
+
+    return (a->since_ms > b->since_ms) - (a->since_ms < b->since_ms);
+}
+
+/* All that is in the quarantine, the oldest first. */
+static int quarantine_open(const struct hc_cache *cache,
+                           struct quarantine_listing *listing)
+{
+    int dir = hc_directory_open(hc_cache_fd(cache), quarantine_path);
+
+    if (dir < 0)
+        return -1;
+
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(dir, ".", 1);
+
+    while (hc_directory_walk_next(&walk)) {
+        if (!S_ISDIR(walk.type))
+            listing_add(listing, &walk);
+    }
+    if (listing->count > 0)
+        qsort(listing->files, listing->count, sizeof *listing->files, compare_ages);
+    return dir;
+}
+
+/* An empty directory of a repo goes, too; the record is a file of the listing itself. */
+static uint64_t quarantine_remove(int dir, const struct quarantined_file *file)
+{
+    char *slash;
+
+    if (unlinkat(dir, file->path, 0) < 0)
+        return 0;
+    slash = strchr(file->path, '/');
+    if (slash) {
+        *slash = '\0';
+        (void)unlinkat(dir, file->path, AT_REMOVEDIR);
+    }
+    return file->bytes;
+}
+
+unsigned hc_quarantine_sweep(const struct hc_cache *cache, int64_t now_ms)
+{
+    HC_AUTO_VALUE(quarantine_listing) listing = {0};
+    HC_AUTO_CLOSE int dir = quarantine_open(cache, &listing);
+    unsigned removed = 0;
+
+    for (size_t i = 0; i < listing.count; i++) {
+        const struct quarantined_file *file = &listing.files[i];
+
+        if (now_ms - file->since_ms < HC_QUARANTINE_AGE_MS &&
+            listing.bytes <= HC_QUARANTINE_BYTES)
+            break;
+        listing.bytes -= file->bytes;
+        removed += !hc_text_ends(file->path, ".json");
+        (void)quarantine_remove(dir, file);
+    }
+    return removed;
+}
+
+uint64_t hc_quarantine_reclaim(void *cache, const struct hc_space_request *request,
+                               uint64_t bytes)
+{
+    HC_AUTO_VALUE(quarantine_listing) listing = {0};
+    HC_AUTO_CLOSE int dir = bytes > 0 ? quarantine_open(cache, &listing) : -1;
+    uint64_t freed = 0;
+
+    (void)request; /* nothing in the quarantine is of use to a download */
+    for (size_t i = 0; i < listing.count && freed < bytes; i++)
+        freed += quarantine_remove(dir, &listing.files[i]);
+    return freed;
+}

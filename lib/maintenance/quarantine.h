@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * .hubcache/quarantine/<repo folder>/<etag>.<time>: corrupt blobs, for an operator to
+ * look at. Beside each, <etag>.<time>.json says what it hashes to and which files led to
+ * it.
+ *
+ * A blob is moved under its lock, in an order that readers and crashes do not mind:
+ *
+ *   1. the record: from now on a resolution that finds a file missing can say why
+ *   2. the blob is renamed: pointers dangle, which every client takes for absent
+ *   3. the pointers are removed, so that the reference client's scanner finds none that
+ *      dangles, and what this process remembers of them is forgotten
+ *
+ * A payload of the shared store (§1.9) is moved only if no repo that has it under
+ * another name proves it right; then every repo's symlink to it goes, and its manifest.
+ *
+ * The quarantine has a limit, HC_QUARANTINE_AGE_MS and HC_QUARANTINE_BYTES, and gives way
+ * to any download that needs the room. It counts for nothing else. Callable from any
+ * thread.
+ */
+#ifndef HC_MAINTENANCE_QUARANTINE_H
+#define HC_MAINTENANCE_QUARANTINE_H
+
+#include "blob_check.h"
+
+#include <base/free_space.h>
+#include <base/text.h>
+#include <cache/cache.h>
+
+#include <stdint.h>
+
+#define HC_QUARANTINE_AGE_MS (INT64_C(7) * 24 * 3600 * 1000)
+#define HC_QUARANTINE_BYTES (INT64_C(16) * 1024 * 1024 * 1024)
+
+struct hc_quarantined {
+    char path[PATH_MAX];        /* where the blob is now */
+    struct hc_strings pointers; /* files of snapshots that led to it, below the root */
+};
+
+/*
+ * Moves what `check` has found corrupt. 1: moved; 0: left, because it is being fetched,
+ * or is another file by now; -1: `quarantined` says how far it came. The caller clears
+ * `quarantined` in every case.
+ */
+int hc_quarantine_move(const struct hc_cache *cache, const struct hc_repo *repo,
+                       const struct hc_blob_check *check,
+                       struct hc_quarantined *quarantined, struct hc_error *err);
+void hc_quarantined_clear(struct hc_quarantined *quarantined);
+HC_DEFINE_AUTO_VALUE(hc_quarantined, hc_quarantined_clear)
+
+/* Adds the files of snapshots of `repo` that lead to blobs/<etag>. */
+int hc_quarantine_find_pointers(const struct hc_cache *cache, const struct hc_repo *repo,
+                                const char *etag, struct hc_strings *pointers,
+                                struct hc_error *err);
+
+/* Whether a file of the repo, "<commit>/<path>", was quarantined and is not back. It
+ * reads a bounded number of records. */
+bool hc_quarantine_has(const struct hc_cache *cache, const struct hc_repo *repo,
+                       const char *commit, const char *path);
+
+/* Keeps the limit: removes what is too old at `now_ms`, then the oldest. Returns how many
+ * blobs went. */
+unsigned hc_quarantine_sweep(const struct hc_cache *cache, int64_t now_ms);
+
+/* A reclaimer (base/free_space.h), whose `cache` is a struct hc_cache: the oldest go. */
+uint64_t hc_quarantine_reclaim(void *cache, const struct hc_space_request *request,
+                               uint64_t bytes);
+
+#endif

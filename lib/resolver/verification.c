@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A verification with repairs: what it finds corrupt or missing is resolved again, by the
+ * commit and path of each pointer, as any caller could do. So a repair goes by the same
+ * policy, credentials and locks as every other fetch.
+ */
+#include "resolver.h"
+
+#include <hubcache/verification.h>
+
+#include <maintenance/verification.h>
+
+#include <string.h>
+
+struct verify_run {
+    struct hc_resolver *resolver;
+    const struct hc_verify_request *request;
+    struct hc_cancellation *cancellation;
+    struct hc_verify_result *result;
+};
+
+/* A file of the cache by the path of its pointer. */
+struct pointed_file {
+    struct hc_repo repo;
+    char commit[HC_COMMIT_SIZE];
+    const char *path; /* borrowed */
+};
+
+/* "<folder>/snapshots/<commit>/<path>". */
+static bool pointed_file_parse(struct pointed_file *file, const char *pointer)
+{
+    static const char snapshots[] = "/snapshots/";
+    const char *end = strstr(pointer, snapshots);
+    char folder[HC_REPO_FOLDER_MAX + 1];
+
+    if (!end ||
+        hc_format(folder, sizeof folder, "%.*s", (int)(end - pointer), pointer) < 0 ||
+        !hc_repo_parse_folder(&file->repo, folder))
+        return false;
+    end += sizeof snapshots - 1;
+    (void)hc_format(file->commit, sizeof file->commit, "%.40s", end);
+    file->path = end + HC_COMMIT_SIZE;
+    return hc_commit_is_valid(file->commit) && end[HC_COMMIT_SIZE - 1] == '/';
+}
+
+/* A file that is still there could not be moved away: it would be the answer. */
+static int verify_fetch(const struct verify_run *run, const struct pointed_file *file,
+                        struct hc_error *err)
+{
+    const struct hc_file_request request = {
+        .repo = {file->repo.id, file->repo.type, file->commit},
+        .filename = file->path,
+        .options = run->request->options,
+    };
+    struct hc_pointer pointer;
+    struct hc_file fetched;
+    int found = hc_pointer_find(run->resolver->cache, &file->repo, file->commit,
+                                file->path, &pointer, err);
+
+    if (found != 0)
+        return found < 0 ? -1 : hc_fail(err, HC_CACHE_IO, "the file is still there");
+    if (hc_resolve_file(run->resolver, &request, run->cancellation, &fetched, err) < 0)
+        return -1;
+    hc_file_clear(&fetched);
+    return 0;
+}
+
+/* How many files could not be fetched; `failure` is of the last of them. */
+static size_t verify_repair(const struct verify_run *run,
+                            const struct hc_finding *finding, struct hc_error *failure)
+{
+    size_t failed = 0;
+
+    for (size_t i = 0; i < finding->pointer_count; i++) {
+        struct pointed_file file;
+
+        if (pointed_file_parse(&file, finding->pointers[i]) &&
+            verify_fetch(run, &file, failure) == 0)
+            run->result->repaired++;
+        else
+            failed++;
+    }
+    run->result->not_repaired += failed;
+    return failed;
+}
+
+static bool finding_is_repairable(const struct hc_finding *finding)
+{
+    return finding->pointer_count > 0 &&
+           (finding->kind == HC_CORRUPT_BLOB || finding->kind == HC_DANGLING_POINTER);
+}
+
+static int verify_found(void *ctx, struct hc_finding *finding, struct hc_error *err)
+{
+    const struct verify_run *run = ctx;
+    const struct hc_verify_request *request = run->request;
+    struct hc_error failure = {.message = "its path is unsafe"};
+    char action[PATH_MAX + sizeof failure.message];
+    const char *and = finding->action[0] ? "; " : "";
+
+    if (request->repair && !request->dry_run && finding_is_repairable(finding)) {
+        if (verify_repair(run, finding, &failure) > 0)
+            (void)hc_format(action, sizeof action, "%s%snot fetched again: %s",
+                            finding->action, and, failure.message);
+        else
+            (void)hc_format(action, sizeof action, "%s%sfetched again",
+                            finding->action, and);
+        finding->action = action;
+    }
+    if (request->found)
+        request->found(request->ctx, finding);
+    return hc_cancellation_check(run->cancellation, err);
+}
+
+int hc_resolver_verify(struct hc_resolver *resolver,
+                       const struct hc_verify_request *request,
+                       struct hc_cancellation *cancellation,
+                       struct hc_verify_result *result, struct hc_error *err)
+{
+    struct verify_run run = {resolver, request, cancellation, result};
+    const struct hc_verification verification = {
+        .cache = resolver->cache,
+        .request = request,
+        .found = verify_found,
+        .ctx = &run,
+        .cancellation = cancellation,
+    };
+
+    *result = (struct hc_verify_result){0};
+    return hc_verification_run(&verification, result, err);
+}
