@@ -433,6 +433,19 @@ static int file_write_new(int root, const char *path, const char *content, size_
     return 0;
 }
 
+/* Another process may remove an empty directory just after it was made. */
+static int file_rename(int root, const char *private, const char *path)
+{
+    struct hc_error unused;
+
+    if (renameat(root, private, root, path) == 0)
+        return 0;
+    if (errno != ENOENT)
+        return -1;
+    (void)hc_file_mkparents(root, path, &unused);
+    return renameat(root, private, root, path);
+}
+
 int hc_file_publish(int root, const char *private, const char *path, const char *content,
                     size_t size, struct hc_error *err)
 {
@@ -441,7 +454,7 @@ int hc_file_publish(int root, const char *private, const char *path, const char 
         return -1;
     if (file_write_new(root, private, content, size, err) < 0)
         return -1;
-    if (renameat(root, private, root, path) < 0) {
+    if (file_rename(root, private, path) < 0) {
         (void)hc_file_fail(err, errno, "rename to", root, path);
         (void)unlinkat(root, private, 0);
         return -1;

@@ -190,6 +190,19 @@ static bool symlink_error_is_final(int errnum)
            errnum == ENOENT;
 }
 
+/* A removal may take the snapshot away just now: then it begins anew. */
+static int rename_into_snapshot(int root, const char *from, const char *cache_path)
+{
+    struct hc_error unused;
+
+    if (renameat(root, from, root, cache_path) == 0)
+        return 0;
+    if (errno != ENOENT)
+        return -1;
+    (void)hc_file_mkparents(root, cache_path, &unused);
+    return renameat(root, from, root, cache_path);
+}
+
 /* 1: linked; 0: the volume has no symlinks; -1. */
 static int pointer_make_symlink(int root, const char *target, const char *private,
                                 const char *cache_path, struct hc_error *err)
@@ -199,7 +212,7 @@ static int pointer_make_symlink(int root, const char *target, const char *privat
                    ? hc_file_fail(err, errno, "make symlink", root, private)
                    : 0;
     }
-    if (renameat(root, private, root, cache_path) < 0) {
+    if (rename_into_snapshot(root, private, cache_path) < 0) {
         (void)hc_file_fail(err, errno, "rename to", root, cache_path);
         (void)unlinkat(root, private, 0);
         return -1;
@@ -270,6 +283,13 @@ static int pointer_paths_format(struct pointer_paths *paths,
     return pointer_format_target(paths->target, file->path, etag, err);
 }
 
+/* A removal that moves the blob away looks for pointers afterwards, and this looks for
+ * the blob after the pointer is there: one of the two sees the other. */
+static bool pointer_is_dangling(int root, const char *cache_path)
+{
+    return faccessat(root, cache_path, F_OK, 0) < 0 && errno == ENOENT;
+}
+
 /* The bytes are moved or copied only after symlink(2) has failed: no probe (§1.7). */
 static int pointer_make(const struct hc_cache *cache, const struct pointer_paths *paths,
                         bool may_move, struct hc_error *err)
@@ -283,8 +303,10 @@ static int pointer_make(const struct hc_cache *cache, const struct pointer_paths
     if (!hc_cache_has_no_symlinks(cache))
         linked = pointer_make_symlink(root, paths->target, paths->private,
                                       paths->cache_path, err);
-    if (linked != 0)
-        return linked < 0 ? -1 : 0;
+    if (linked < 0)
+        return -1;
+    if (linked > 0)
+        return pointer_is_dangling(root, paths->cache_path) ? 1 : 0;
     return pointer_place_blob(root, paths->blob, may_move ? NULL : paths->private,
                               paths->cache_path, err);
 }
@@ -316,6 +338,29 @@ int hc_pointer_link(const struct hc_cache *cache, const struct hc_repo_file *fil
 }
 
 /* Each directory is flushed for the name that it holds, up to the root's for the repo. */
+static int pointer_sync_parents(int root, char path[PATH_MAX], struct hc_error *err)
+{
+    for (char *end = path + strlen(path); end; end = strrchr(path, '/')) {
+        *end = '\0';
+        if (hc_file_sync_parent(root, path, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* By a removal meanwhile: then there is nothing to flush. */
+static bool pointer_is_removed(const struct hc_cache *cache,
+                               const struct hc_repo_file *file)
+{
+    char path[PATH_MAX];
+    struct hc_error unused;
+
+    return hc_cache_snapshot_path(path, file->repo, file->revision, file->path,
+                                  &unused) == 0 &&
+           faccessat(hc_cache_fd(cache), path, F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
+           errno == ENOENT;
+}
+
 int hc_pointer_sync(const struct hc_cache *cache, const struct hc_repo_file *file,
                     struct hc_error *err)
 {
@@ -326,12 +371,8 @@ int hc_pointer_sync(const struct hc_cache *cache, const struct hc_repo_file *fil
         return -1;
     if (faccessat(root, path, F_OK, 0) < 0)
         return 0; /* of a commit without files only .no_exist and the ref are there */
-    if (!file->path && hc_directory_sync_below(root, path, err) < 0)
-        return -1;
-    for (char *end = path + strlen(path); end; end = strrchr(path, '/')) {
-        *end = '\0';
-        if (hc_file_sync_parent(root, path, err) < 0)
-            return -1;
-    }
+    if ((!file->path && hc_directory_sync_below(root, path, err) < 0) ||
+        pointer_sync_parents(root, path, err) < 0)
+        return pointer_is_removed(cache, file) ? 0 : -1;
     return 0;
 }

@@ -47,8 +47,8 @@ bool hc_pointer_recall(const struct hc_cache *cache, const struct hc_repo *repo,
  * directories, and a directory of pointers in its own. `file->revision` is the commit.
  * Where symlink(2) fails for another cause than space or the name, or symlinks are
  * disabled, `may_move` moves the blob to the pointer's place, else it is copied (§1.7).
- * 0; 1 when the blob is not there, as when another thread or process has just moved it;
- * -1.
+ * 0; 1 when the blob is not there, as when another thread or process has just moved or
+ * removed it; -1.
  */
 int hc_pointer_link(const struct hc_cache *cache, const struct hc_repo_file *file,
                     const char *etag, bool may_move, struct hc_error *err);

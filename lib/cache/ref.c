@@ -135,6 +135,30 @@ static int ref_write(const struct hc_cache *cache, const struct hc_repo *repo,
     return hc_file_sync_parent(root, path, err);
 }
 
+static bool snapshot_exists(const struct hc_cache *cache, const struct hc_repo *repo,
+                            const char *commit)
+{
+    char path[PATH_MAX];
+    struct hc_error unused;
+
+    return hc_cache_snapshot_path(path, repo, commit, NULL, &unused) == 0 &&
+           faccessat(hc_cache_fd(cache), path, F_OK, 0) == 0;
+}
+
+/* A removal of the snapshot looks for refs after it is gone, and this looks for the
+ * snapshot after the ref is there: one of the two sees the other. */
+static int ref_write_checked(const struct hc_cache *cache, const struct hc_repo *repo,
+                             const char *path, const char *commit, struct hc_error *err)
+{
+    bool existed = snapshot_exists(cache, repo, commit);
+
+    if (ref_write(cache, repo, path, commit, err) < 0)
+        return -1;
+    if (existed && !snapshot_exists(cache, repo, commit))
+        (void)unlinkat(hc_cache_fd(cache), path, 0);
+    return 0;
+}
+
 int hc_ref_update(const struct hc_cache *cache, const struct hc_repo *repo,
                   const char *revision, const char *commit, struct hc_error *err)
 {
@@ -160,7 +184,7 @@ int hc_ref_update(const struct hc_cache *cache, const struct hc_repo *repo,
     /* The snapshot that a ref names is on the disk before the ref is. */
     if (hc_pointer_sync(cache, &(const struct hc_repo_file){repo, commit, NULL}, err) < 0)
         return -1;
-    result = ref_write(cache, repo, path, commit, err);
+    result = ref_write_checked(cache, repo, path, commit, err);
     hc_memo_forget(hc_cache_memo(cache), path);
     return result;
 }

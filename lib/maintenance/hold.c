@@ -9,12 +9,14 @@
 #include <cache/pin.h>
 #include <cache/tree_cache.h>
 #include <claim/fetching.h>
+#include <claim/lease.h>
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 typedef bool hold_look(const struct hc_cache *cache, const struct hc_hold_rules *rules,
@@ -38,6 +40,54 @@ struct hc_hold hc_hold_of_failure(const struct hc_error *failure)
 static bool hold_fail(struct hc_hold *hold, const struct hc_error *failure)
 {
     return hold_set(hold, HC_HELD_BY_FAILURE, failure->message);
+}
+
+/* ---- lease ------------------------------------------------------------------------- */
+
+static bool hold_set_lease(struct hc_hold *hold, const struct hc_lease *lease)
+{
+    char until[32] = "";
+    time_t seconds = (time_t)(lease->until_ms / 1000);
+    struct tm utc;
+
+    if (gmtime_r(&seconds, &utc))
+        (void)strftime(until, sizeof until, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    hold->by = HC_HELD_BY_LEASE;
+    (void)snprintf(hold->detail, sizeof hold->detail, "%.100s%s%.100s uses it until %s",
+                   lease->caller[0] ? lease->caller : "an anonymous caller",
+                   lease->pod[0] ? " on " : "", lease->pod, until);
+    return true;
+}
+
+struct hc_hold hc_hold_find_lease(const struct hc_cache *cache,
+                                  const struct hc_repo *repo, const char *commit,
+                                  int64_t now_ms)
+{
+    struct hc_hold hold = {0};
+    struct hc_error err;
+    int held = hc_lease_is_held(cache, repo, commit, now_ms, &err);
+
+    if (held < 0)
+        return hc_hold_of_failure(&err);
+    if (held == 0)
+        return hold;
+
+    HC_AUTO_VALUE(hc_lease_list) list = hc_lease_list(cache, repo, commit, now_ms);
+
+    if (hc_lease_list_next(&list))
+        (void)hold_set_lease(&hold, &list.lease);
+    else
+        (void)hold_set(&hold, HC_HELD_BY_LEASE, "a lease of it has ended just now");
+    return hold;
+}
+
+static bool hold_look_lease(const struct hc_cache *cache,
+                            const struct hc_hold_rules *rules,
+                            const struct hc_hold_subject *subject, struct hc_hold *hold)
+{
+    (void)rules;
+    *hold = hc_hold_find_lease(cache, subject->repo, subject->commit, subject->now_ms);
+    return hold->by != HC_HELD_BY_NONE;
 }
 
 /* ---- pin, keep, retention ---------------------------------------------------------- */
@@ -176,8 +226,8 @@ struct hc_hold hc_hold_find(const struct hc_cache *cache,
                             const struct hc_hold_rules *rules,
                             const struct hc_hold_subject *subject)
 {
-    static hold_look *const looks[] = {hold_look_pin, hold_look_keep, hold_look_retention,
-                                       hold_look_transfer};
+    static hold_look *const looks[] = {hold_look_lease, hold_look_pin, hold_look_keep,
+                                       hold_look_retention, hold_look_transfer};
     struct hc_hold hold = {0};
 
     for (size_t i = 0; i < sizeof looks / sizeof *looks; i++) {

@@ -42,6 +42,11 @@ struct hc_hold hc_hold_find(const struct hc_cache *cache,
                             const struct hc_hold_rules *rules,
                             const struct hc_hold_subject *subject);
 
+/* The same for leases alone, which a caller may have taken since. */
+struct hc_hold hc_hold_find_lease(const struct hc_cache *cache,
+                                  const struct hc_repo *repo, const char *commit,
+                                  int64_t now_ms);
+
 /* The hold of something that `failure` keeps from being read or removed. */
 struct hc_hold hc_hold_of_failure(const struct hc_error *failure);
 

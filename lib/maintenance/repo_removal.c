@@ -14,6 +14,7 @@
 #include <cache/proof.h>
 #include <cache/tree_cache.h>
 #include <claim/fetching.h>
+#include <claim/lease_bar.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +28,16 @@ struct repo_removal {
     struct hc_repo_plan *plan; /* NULL as well */
     struct hc_trash *trash;
     int folder; /* descriptor of the repo's; -1: it is gone */
+    struct hc_lease_bar *
+        *bars; /* of each part that is the first of its commit, or NULL */
 };
+
+static void removal_lift_bars(const struct repo_removal *removal)
+{
+    for (size_t i = 0; removal->bars && i < removal->plan->part_count; i++)
+        hc_lease_unbar(removal->bars[i]);
+    free(removal->bars);
+}
 
 /* ---- what this process remembers --------------------------------------------------- */
 
@@ -103,6 +113,15 @@ static int refs_take(const struct repo_removal *removal, const char *commit,
 
 /* ---- one revision, or files of one ------------------------------------------------- */
 
+/* A process that was stopped for long has lost its bar: a caller may have a lease. */
+static int revision_check_bar(const struct repo_removal *removal,
+                              const struct hc_planned_part *part, struct hc_error *err)
+{
+    return hc_lease_bar_holds(removal->bars[part - removal->plan->parts])
+               ? 0
+               : hc_fail(err, HC_CACHE_IO, "its removal was stopped for too long");
+}
+
 static int revision_take(const struct repo_removal *removal, struct hc_planned_part *part,
                          struct hc_error *err)
 {
@@ -114,8 +133,10 @@ static int revision_take(const struct repo_removal *removal, struct hc_planned_p
         return hc_fail_errno(err, errno, "open the snapshots");
     if (refs_take(removal, part->commit, &refs, err) < 0)
         return -1;
-    taken = hc_trash_take(removal->trash, snapshots, part->commit, "snapshots",
-                          part->commit, err);
+    taken = revision_check_bar(removal, part, err);
+    if (taken == 0)
+        taken = hc_trash_take(removal->trash, snapshots, part->commit, "snapshots",
+                              part->commit, err);
     if (taken < 0) {
         refs_give_back(removal, part->commit, &refs, refs.count);
         return -1;
@@ -164,14 +185,34 @@ static int file_take(const struct repo_removal *removal, struct hc_planned_part 
     return 0;
 }
 
+/* No caller gets a lease from now on; what else holds it may have come since the plan. */
+static struct hc_hold commit_bar(const struct repo_removal *removal,
+                                 const struct hc_planned_part *part)
+{
+    struct hc_lease_bar **bar = &removal->bars[part - removal->plan->parts];
+    struct hc_error err;
+    struct hc_hold hold;
+    int barred = hc_lease_bar(removal->cache, removal->repo, part->commit, bar, &err);
+
+    if (barred < 0)
+        return hc_hold_of_failure(&err);
+    if (barred == 1)
+        return hc_repo_plan_find_hold(removal->scope, removal->repo, part);
+    hold = hc_hold_find_lease(removal->cache, removal->repo, part->commit,
+                              removal->scope->now_ms);
+    if (hold.by == HC_HELD_BY_NONE)
+        hold =
+            (struct hc_hold){HC_HELD_BY_FAILURE, "another process removes it just now"};
+    return hold;
+}
+
 /* Parts [first, end) of one commit. */
 static void commit_take(const struct repo_removal *removal, size_t first, size_t end)
 {
     struct hc_planned_part *parts = removal->plan->parts;
     struct hc_error err;
 
-    parts[first].hold =
-        hc_repo_plan_find_hold(removal->scope, removal->repo, &parts[first]);
+    parts[first].hold = commit_bar(removal, &parts[first]);
     for (size_t i = first; i < end; i++) {
         int taken;
 
@@ -416,11 +457,21 @@ void hc_repo_plan_carry_out(struct hc_removal_scope *scope, struct hc_repo_plan 
     HC_AUTO(hc_trash) *trash =
         plan_takes_nothing(plan) ? NULL : hc_trash_new(scope->cache, repo, &err);
     HC_AUTO_CLOSE int folder = hc_directory_open(hc_cache_fd(scope->cache), repo->folder);
-    struct repo_removal removal = {scope, scope->cache, repo, plan, trash, folder};
+    struct repo_removal removal = {scope,
+                                   scope->cache,
+                                   repo,
+                                   plan,
+                                   trash,
+                                   folder,
+                                   trash ? calloc(plan->part_count + 1,
+                                                  sizeof(struct hc_lease_bar *))
+                                         : NULL};
 
     if (plan_takes_nothing(plan))
         return;
-    if (!trash) {
+    if (!removal.bars) {
+        if (trash)
+            (void)hc_fail_memory(&err);
         plan_hold_all(plan, &err);
         return;
     }
@@ -432,6 +483,7 @@ void hc_repo_plan_carry_out(struct hc_removal_scope *scope, struct hc_repo_plan 
     removal_clear_revisions(&removal);
     plan->takes_folder = plan->takes_folder && removal_take_folder(&removal);
     hc_trash_empty(trash);
+    removal_lift_bars(&removal);
 }
 
 int hc_repo_removal_finish(const struct hc_cache *cache, const struct hc_repo *repo,

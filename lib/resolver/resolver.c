@@ -23,6 +23,7 @@
 #include <claim/sweep.h>
 #include <hub/shared_query.h>
 #include <maintenance/quarantine.h>
+#include <maintenance/removal.h>
 #include <policy/rules_file.h>
 
 #include <string.h>
@@ -307,6 +308,7 @@ void hc_resolver_sweep(struct hc_resolver *resolver)
     int64_t now_ms = hc_volume_now_ms(resolver->cache);
 
     (void)hc_claim_sweep(resolver->cache, now_ms);
+    (void)hc_removal_sweep(resolver->cache, now_ms);
     (void)hc_lease_sweep(resolver->cache, now_ms);
     hc_occupancy_sweep(resolver->cache, now_ms);
     if (resolver_is_marker_sweep_due(resolver)) {
