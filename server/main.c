@@ -20,6 +20,7 @@
 #include "cache_prefetch.h"
 #include "coalescer.h"
 #include "connections.h"
+#include "evictor.h"
 #include "freed_memory.h"
 #include "http.h"
 #include "listener.h"
@@ -57,6 +58,7 @@ enum {
     EXIT_BAD_OPTIONS = 2,
     ADDRESS_SIZE = 512,
     SWEEP_EVERY_MS = 10 * 60 * 1000,
+    EVICT_EVERY_MS = 60 * 1000,
     PROBE_EVERY_MS = 2000, /* the volume */
     PROBE_HANGS_MS = 5000,
     TEND_EVERY_MS = 1000,
@@ -91,6 +93,7 @@ struct server {
     struct hc_rpc *rpc;
     struct hc_http *http;
     struct hc_sweeper *sweeper;
+    struct hc_evictor *evictor;
     struct hc_volume_probe *probe;
     struct hc_watchdog *watchdog;
 };
@@ -114,6 +117,7 @@ static void server_close(struct server *server)
     hc_workers_close(server->hub);
     hc_reload_close(server->reload);
     hc_volume_probe_close(server->probe);
+    hc_evictor_close(server->evictor);
     hc_sweeper_close(server->sweeper);
     hc_server_status_close(server->status);
     hc_resolver_close(server->resolver);
@@ -443,6 +447,9 @@ static int server_start_threads(struct server *server, struct hc_error *err)
 {
     server->sweeper = hc_sweeper_open(server->resolver, SWEEP_EVERY_MS, err);
     if (!server->sweeper)
+        return -1;
+    server->evictor = hc_evictor_open(server->resolver, EVICT_EVERY_MS, err);
+    if (!server->evictor)
         return -1;
     server->probe =
         hc_volume_probe_open(server->resolver, PROBE_EVERY_MS, PROBE_HANGS_MS, err);

@@ -296,3 +296,18 @@ uint64_t hc_free_space_refusals(const struct hc_free_space *space)
 {
     return atomic_load(&space->refusals);
 }
+
+void hc_free_space_get_bounds(const struct hc_free_space *space, uint64_t *limit,
+                              uint64_t *floor)
+{
+    *limit = atomic_load(&space->limit);
+    *floor = atomic_load(&space->floor);
+}
+
+uint64_t hc_free_space_bounds(const struct hc_free_space *space)
+{
+    uint64_t limit, floor;
+
+    hc_free_space_get_bounds(space, &limit, &floor);
+    return limit > floor ? limit : floor;
+}

@@ -76,6 +76,12 @@ void hc_free_space_set_occupied(struct hc_free_space *space, hc_occupied_fn occu
 void hc_free_space_set_bounds(struct hc_free_space *space, uint64_t limit,
                               uint64_t floor);
 
+void hc_free_space_get_bounds(const struct hc_free_space *space, uint64_t *limit,
+                              uint64_t *floor);
+
+/* The larger of the two. */
+uint64_t hc_free_space_bounds(const struct hc_free_space *space);
+
 /*
  * How many bytes are missing now for a request, which may need none: to bring the cache
  * below its limit and the volume above its floor.

@@ -309,6 +309,14 @@ int hc_occupancy_find(void *ctx, uint64_t *bytes)
     return 1;
 }
 
+bool hc_occupancy_recall(const struct hc_occupancy *occupancy, uint64_t *bytes)
+{
+    uint64_t total = atomic_load(&occupancy->total);
+
+    *bytes = total == HC_SIZE_UNKNOWN ? 0 : total;
+    return total != HC_SIZE_UNKNOWN;
+}
+
 /* ---- scans ------------------------------------------------------------------------- */
 
 static uint64_t table_sum_added(struct hc_occupancy *occupancy)

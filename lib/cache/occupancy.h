@@ -47,6 +47,9 @@ uint64_t hc_occupancy_of_file(const struct stat *status);
  */
 int hc_occupancy_find(void *occupancy, uint64_t *bytes);
 
+/* The same as it was found last, without a look at the volume; false: never. */
+bool hc_occupancy_recall(const struct hc_occupancy *occupancy, uint64_t *bytes);
+
 /* What all processes had added by the beginning of a scan. */
 struct hc_occupancy_scan {
     uint64_t added;

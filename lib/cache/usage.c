@@ -328,8 +328,8 @@ int hc_usage_scan(const struct hc_cache *cache, struct hc_cancellation *cancella
     return scan_run(&scan, err);
 }
 
-int hc_usage_measure(const struct hc_cache *cache, struct hc_cancellation *cancellation,
-                     struct hc_error *err)
+int hc_usage_measure(const struct hc_cache *cache, bool is_urgent,
+                     struct hc_cancellation *cancellation, struct hc_error *err)
 {
     struct hc_occupancy *occupancy = hc_cache_occupancy(cache);
     const struct hc_occupancy_scan begun = hc_occupancy_begin_scan(occupancy);
@@ -338,7 +338,7 @@ int hc_usage_measure(const struct hc_cache *cache, struct hc_cancellation *cance
     scan = {.cache = cache,
             .cancellation = cancellation,
             .usage = &usage,
-            .is_urgent = true};
+            .is_urgent = is_urgent};
 
     if (scan_run(&scan, err) < 0)
         return -1;

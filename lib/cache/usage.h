@@ -25,8 +25,9 @@ HC_DEFINE_AUTO_VALUE(hc_usage, hc_usage_clear)
 int hc_usage_scan(const struct hc_cache *cache, struct hc_cancellation *cancellation,
                   struct hc_usage *usage, struct hc_error *err);
 
-/* Scans the cache without a pause for its occupancy (occupancy.h). -1 as above. */
-int hc_usage_measure(const struct hc_cache *cache, struct hc_cancellation *cancellation,
-                     struct hc_error *err);
+/* Scans the cache for its occupancy (occupancy.h), without pauses when it is urgent. -1
+ * as above. */
+int hc_usage_measure(const struct hc_cache *cache, bool is_urgent,
+                     struct hc_cancellation *cancellation, struct hc_error *err);
 
 #endif

@@ -14,6 +14,7 @@
 #include <base/json.h>
 #include <cache/blob_lock.h>
 #include <cache/memo.h>
+#include <cache/occupancy.h>
 #include <cache/tree_cache.h>
 #include <cache/walk.h>
 #include <claim/claim_record.h>
@@ -477,5 +478,6 @@ uint64_t hc_quarantine_reclaim(void *cache, const struct hc_space_request *reque
     (void)request; /* nothing in the quarantine is of use to a download */
     for (size_t i = 0; i < listing.count && freed < bytes; i++)
         freed += quarantine_remove(dir, &listing.files[i]);
+    hc_occupancy_remove(hc_cache_occupancy(cache), freed);
     return freed;
 }

@@ -8,6 +8,7 @@
 #include "repo_removal.h"
 #include "trash.h"
 
+#include <cache/occupancy.h>
 #include <cache/walk.h>
 #include <claim/claim_record.h>
 
@@ -54,10 +55,9 @@ static int result_add_removed(struct hc_removal_result *result,
     return 0;
 }
 
-/* Files of one revision are held as one. */
-static int result_add_kept(struct hc_removal_result *result, const struct hc_repo *repo,
-                           const char *commit, const struct hc_hold *hold,
-                           struct hc_error *err)
+int hc_removal_add_kept(struct hc_removal_result *result, const struct hc_repo *repo,
+                        const char *commit, const struct hc_hold *hold,
+                        struct hc_error *err)
 {
     struct hc_kept kept = {.repo_type = repo->type, .held_by = hold->by};
     struct hc_kept *last =
@@ -98,7 +98,7 @@ static int removal_add_part(struct hc_removal *removal, const struct hc_repo_pla
                                  .detail = plan->request->detail};
 
     if (part->hold.by != HC_HELD_BY_NONE)
-        return result_add_kept(removal->result, repo, part->commit, &part->hold, err);
+        return hc_removal_add_kept(removal->result, repo, part->commit, &part->hold, err);
     if (part->is_absent)
         return 0;
     (void)hc_format(removed.repo_id, sizeof removed.repo_id, "%s", repo->id);
@@ -108,8 +108,8 @@ static int removal_add_part(struct hc_removal *removal, const struct hc_repo_pla
         return -1;
     return part->blob_hold.by == HC_HELD_BY_NONE
                ? 0
-               : result_add_kept(removal->result, repo, part->commit, &part->blob_hold,
-                                 err);
+               : hc_removal_add_kept(removal->result, repo, part->commit,
+                                     &part->blob_hold, err);
 }
 
 static int removal_add_folder(struct hc_removal *removal, const struct hc_repo_plan *plan,
@@ -192,13 +192,13 @@ static int removal_keep_all(struct hc_removal *removal,
     const struct hc_hold hold = hc_hold_of_failure(failure);
 
     for (size_t i = 0; i < request->commit_count; i++) {
-        if (result_add_kept(removal->result, request->repo, request->commits[i], &hold,
-                            err) < 0)
+        if (hc_removal_add_kept(removal->result, request->repo, request->commits[i],
+                                &hold, err) < 0)
             return -1;
     }
     return request->commit_count > 0
                ? 0
-               : result_add_kept(removal->result, request->repo, "", &hold, err);
+               : hc_removal_add_kept(removal->result, request->repo, "", &hold, err);
 }
 
 /* Whether a plan failed because of the volume, not of the caller or of this process. */
@@ -212,7 +212,9 @@ int hc_removal_take(struct hc_removal *removal, const struct hc_removal_request 
                     struct hc_error *err)
 {
     HC_AUTO(hc_repo_plan) *plan = NULL;
+    uint64_t freed = removal->result->freed_bytes;
     struct hc_error failure;
+    int added;
 
     removal->scope.now_ms = hc_volume_now_ms(removal->scope.cache);
     plan = hc_repo_plan_new(&removal->scope, request, &failure);
@@ -226,7 +228,11 @@ int hc_removal_take(struct hc_removal *removal, const struct hc_removal_request 
         return -1;
     if (!removal->is_dry_run)
         hc_repo_plan_carry_out(&removal->scope, plan);
-    return removal_add_rows(removal, plan, err);
+    added = removal_add_rows(removal, plan, err);
+    if (!removal->is_dry_run)
+        hc_occupancy_remove(hc_cache_occupancy(removal->scope.cache),
+                            removal->result->freed_bytes - freed);
+    return added;
 }
 
 static unsigned removal_sweep_repo(const struct hc_cache *cache,

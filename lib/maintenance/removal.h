@@ -40,6 +40,11 @@ HC_DEFINE_AUTO(hc_removal, hc_removal_free)
 int hc_removal_take(struct hc_removal *removal, const struct hc_removal_request *request,
                     struct hc_error *err);
 
+/* Adds a row of what is held; files of one revision are held as one. */
+int hc_removal_add_kept(struct hc_removal_result *result, const struct hc_repo *repo,
+                        const char *commit, const struct hc_hold *hold,
+                        struct hc_error *err);
+
 /* Finishes removals that died, by the trash that they left: how many. */
 unsigned hc_removal_sweep(const struct hc_cache *cache, int64_t now_ms);
 

@@ -22,6 +22,7 @@
 #include <claim/lease.h>
 #include <claim/sweep.h>
 #include <hub/shared_query.h>
+#include <maintenance/eviction.h>
 #include <maintenance/quarantine.h>
 #include <maintenance/removal.h>
 #include <policy/rules_file.h>
@@ -128,17 +129,18 @@ static int resolver_open_access(struct hc_resolver *resolver, struct hc_error *e
     return resolver->access ? 0 : -1;
 }
 
-/* A reclaimer that frees nothing, but finds out what the cache occupies, which a limit is
- * compared with. */
-static uint64_t resolver_measure(void *cache, const struct hc_space_request *request,
-                                 uint64_t bytes)
+/* In this order downloads ask for room: what is abandoned or corrupt goes first. */
+static int resolver_open_eviction(struct hc_resolver *resolver, struct hc_error *err)
 {
-    uint64_t occupied;
-    struct hc_error unused;
+    struct hc_free_space *space = hc_cache_free_space(resolver->cache);
 
-    (void)bytes;
-    return hc_occupancy_find(hc_cache_occupancy(cache), &occupied) == 0 &&
-           hc_usage_measure(cache, request->cancellation, &unused) == 0;
+    resolver->eviction = hc_eviction_new(resolver->cache, &resolver->hold_rules, err);
+    if (!resolver->eviction)
+        return -1;
+    hc_free_space_add_reclaimer(space, hc_claim_reclaim, resolver->cache);
+    hc_free_space_add_reclaimer(space, hc_quarantine_reclaim, resolver->cache);
+    hc_free_space_add_reclaimer(space, hc_eviction_reclaim, resolver->eviction);
+    return 0;
 }
 
 struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
@@ -160,12 +162,8 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
     resolver->cache = hc_cache_open(settings->cache_dir, settings->no_symlinks, err);
     if (!resolver->cache)
         return NULL;
-    hc_free_space_add_reclaimer(hc_cache_free_space(resolver->cache), resolver_measure,
-                                resolver->cache);
-    hc_free_space_add_reclaimer(hc_cache_free_space(resolver->cache), hc_claim_reclaim,
-                                resolver->cache);
-    hc_free_space_add_reclaimer(hc_cache_free_space(resolver->cache),
-                                hc_quarantine_reclaim, resolver->cache);
+    if (resolver_open_eviction(resolver, err) < 0)
+        return NULL;
     atomic_store(&resolver->markers_swept_ms, hc_monotonic_ms());
     hc_resolver_sweep(resolver);
     (void)hc_resolver_check_token(resolver, &ignored);
@@ -203,6 +201,7 @@ void hc_resolver_close(struct hc_resolver *resolver)
     hc_hub_close(resolver->hub);
     hc_single_flights_clear(&resolver->queries);
     hc_access_memory_free(resolver->access);
+    hc_eviction_free(resolver->eviction);
     hc_cache_close(resolver->cache);
     hc_settings_clear(&resolver->settings);
     hc_policy_clear(&resolver->policy);

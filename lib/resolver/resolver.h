@@ -20,6 +20,7 @@
  *     open.c        a resolved file, opened for reading
  *     warm_up.c     the files of an answer, read ahead
  *     verification.c  what a verification finds is fetched again
+ *     room.c        evictions, and how much of the volume the cache takes
  *     not_cached.c  the failure NOT_CACHED, and what the cache has instead
  */
 #ifndef HC_RESOLVER_RESOLVER_H
@@ -34,12 +35,14 @@
 #include <cache/pointer.h>
 #include <hub/hub.h>
 #include <hubcache/resolver.h>
+#include <maintenance/hold.h>
 #include <policy/policy.h>
 #include <repo/tree.h>
 #include <transfer/transfer.h>
 
 #include <stdatomic.h>
 
+struct hc_eviction;
 struct hc_filter;
 
 struct hc_resolver {
@@ -54,8 +57,11 @@ struct hc_resolver {
     struct hc_workers *lookup_workers;    /* threads that look at the volume */
     struct hc_workers *inventory_workers; /* the same, for lists of what is there */
     struct hc_warm_ups *warm_ups;         /* threads that read ahead */
+    struct hc_hold_rules hold_rules;      /* what the policy keeps */
+    struct hc_eviction *eviction;
     atomic_int_least64_t markers_swept_ms;
-    atomic_bool had_token_file; /* the token file has held one */
+    atomic_int_least64_t measure_due_ms; /* the next scan for what the cache takes */
+    atomic_bool had_token_file;          /* the token file has held one */
     hc_stale_fn stale_watcher;
     void *stale_ctx;
 };

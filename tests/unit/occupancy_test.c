@@ -183,7 +183,7 @@ static void a_measurement_counts_each_inode_once(void **state)
     partial = blocks_of(f, REPO "blobs/" HELLO_SHA256 ".incomplete");
     quarantined = blocks_of(f, ".hubcache/quarantine/models--org--name/" HELLO_GIT ".1");
     assert_true(blob > 0);
-    assert_int_equal(hc_usage_measure(f->cache, NULL, &f->err), 0);
+    assert_int_equal(hc_usage_measure(f->cache, true, NULL, &f->err), 0);
     assert_occupied(own(f), blob + partial + quarantined);
 }
 
@@ -201,7 +201,7 @@ static void a_commit_adds_what_its_file_takes(void **state)
 {
     struct fixture *f = *state;
 
-    assert_int_equal(hc_usage_measure(f->cache, NULL, &f->err), 0);
+    assert_int_equal(hc_usage_measure(f->cache, true, NULL, &f->err), 0);
     commit_hello(f);
     assert_occupied(own(f), blocks_of(f, REPO "blobs/" HELLO_GIT));
     commit_hello(f); /* replaces the first */

@@ -62,7 +62,50 @@ struct hc_removal_result {
     size_t kept_count;
     uint64_t freed_bytes;   /* of all together, each blob once */
     uint64_t removed_files; /* blobs and plain files */
+    uint64_t
+        missing_bytes; /* of an eviction: because all else is held; 0: enough is free */
 };
+
+struct hc_evict_request {
+    uint64_t
+        bytes;    /* to free; 0: as many as the settings cache_limit and free_floor ask */
+    bool dry_run; /* only tell what would go */
+};
+
+/*
+ * Makes room: removes revisions, the least recently used first, and tells what was used
+ * even less recently, but is held (1000 of these at most). Without `bytes` a twentieth of
+ * the limit more than it must. What is still missing then, `missing_bytes` says. The
+ * caller clears `result`, also after a failure.
+ */
+HC_PUBLIC int hc_resolver_evict(struct hc_resolver *resolver,
+                                const struct hc_evict_request *request,
+                                struct hc_cancellation *cancellation,
+                                struct hc_removal_result *result, struct hc_error *err);
+
+/*
+ * For a thread of the program's own, once a minute: scans the cache at first, and then
+ * every ten minutes or less often, for what it takes, and evicts what other clients have
+ * put into it beyond cache_limit and free_floor. Does nothing when neither is set.
+ */
+HC_PUBLIC int hc_resolver_tend_room(struct hc_resolver *resolver,
+                                    struct hc_cancellation *cancellation,
+                                    struct hc_removal_result *result,
+                                    struct hc_error *err);
+
+/* What is known without a look at the volume. The counts are of this process. */
+struct hc_room_status {
+    bool is_measured;        /* the cache was scanned, by this process or another one */
+    uint64_t occupied_bytes; /* that it takes */
+    uint64_t limit_bytes;    /* 0: none */
+    uint64_t floor_bytes;    /* 0: none */
+    uint64_t evicted_bytes, evicted_revisions;
+    uint64_t held_bytes; /* that the last eviction passed over, because they are held */
+    uint64_t refusals;   /* downloads for which there was no room */
+    unsigned evictions_running;
+};
+HC_PUBLIC void hc_resolver_room(const struct hc_resolver *resolver,
+                                struct hc_room_status *status);
 
 HC_PUBLIC void hc_removal_result_clear(struct hc_removal_result *result);
 

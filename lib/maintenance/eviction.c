@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The list of candidates, the plan and the replicas' lock belong to the thread whose turn
+ * it is; the lock of this file guards the turn and the counts, and is not held while the
+ * volume is worked on. A waiter comes every 50 ms to see whether it is its turn, and
+ * leaves when another eviction has freed what it needs.
+ */
+#include "eviction.h"
+
+#include "candidates.h"
+#include "eviction_lock.h"
+
+#include <base/size.h>
+#include <cache/occupancy.h>
+#include <cache/usage.h>
+#include <claim/claim_record.h>
+#include <claim/reservation.h>
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    MARGIN_DIVISOR = 20,          /* of the limit or floor: what is freed beyond */
+    POLL_MS = 50,                 /* for the turn */
+    TRANSFER_POLL_MS = 250,       /* for transfers to end */
+    LIST_MAX_AGE_MS = 600 * 1000, /* of the candidates */
+    RESCAN_MIN_MS = 1000,         /* between two scans that found too little */
+    USED_SINCE_MS = 1000,         /* the list is exact to this */
+    REMOVALS_MAX = 3              /* plans that one eviction carries out */
+};
+
+struct hc_eviction {
+    const struct hc_cache *cache;      /* borrowed */
+    const struct hc_hold_rules *rules; /* borrowed */
+    struct hc_candidates candidates;
+    struct {
+        pthread_mutex_t lock;
+        bool is_busy;
+        struct hc_eviction_counts counts;
+    } shared;
+};
+
+/* One eviction, on the stack of its thread, while it has the turn. */
+struct eviction_run {
+    struct hc_eviction *eviction;
+    const struct hc_eviction_request *request;
+    const struct hc_space_request *space; /* a download's, which takes all or nothing */
+    struct hc_removal_result *result;     /* NULL: of no interest */
+    struct hc_eviction_lock lock;
+    uint64_t missing; /* bytes to free */
+    uint64_t margin;  /* beyond them; for an eviction that was told how many, none */
+    /* Of the last plan: indices of candidates, the bytes of all, and what is held. */
+    size_t *planned;
+    size_t planned_count, planned_room;
+    uint64_t planned_bytes, held_bytes;
+    bool has_moved;   /* a candidate was used since the list was made */
+    bool awaits_ends; /* something is held only because it is being fetched */
+};
+
+/* ---- what is missing --------------------------------------------------------------- */
+
+/* All that partial files have; nothing is reserved for an eviction. */
+static struct hc_claimed eviction_claimed(const void *ctx)
+{
+    const struct hc_cache *cache = ctx;
+    const struct hc_claim_record first = {.began_us = INT64_MIN};
+
+    return hc_claimed_bytes(cache, "", &first, hc_volume_now_ms(cache));
+}
+
+static uint64_t eviction_find_missing(const struct eviction_run *run)
+{
+    const struct hc_cache *cache = run->eviction->cache;
+    const struct hc_space_request alone = {.fd = hc_cache_fd(cache),
+                                           .folder = "",
+                                           .claimed = eviction_claimed,
+                                           .ctx = cache};
+
+    if (!run->space && run->request->bytes > 0)
+        return run->request->bytes;
+    return hc_free_space_missing(hc_cache_free_space(cache),
+                                 run->space ? run->space : &alone);
+}
+
+/* The first download of a process that no other process has told what the cache takes
+ * waits for a scan. */
+static int eviction_measure(const struct hc_cache *cache,
+                            struct hc_cancellation *cancellation, struct hc_error *err)
+{
+    uint64_t bytes;
+
+    if (hc_occupancy_find(hc_cache_occupancy(cache), &bytes) == 1)
+        return 0;
+    return hc_usage_measure(cache, true, cancellation, err);
+}
+
+/* ---- the turn ---------------------------------------------------------------------- */
+
+static bool turn_take(struct hc_eviction *eviction)
+{
+    HC_LOCKED(&eviction->shared.lock);
+
+    if (eviction->shared.is_busy)
+        return false;
+    eviction->shared.is_busy = true;
+    eviction->shared.counts.running++;
+    return true;
+}
+
+static void turn_give_back(struct hc_eviction *eviction, const struct eviction_run *run)
+{
+    HC_LOCKED(&eviction->shared.lock);
+
+    eviction->shared.is_busy = false;
+    eviction->shared.counts.running--;
+    eviction->shared.counts.held_bytes = run->held_bytes;
+}
+
+/* 1: it is this thread's turn, and this replica's; 0: nothing is missing any more; -1:
+ * the caller has left. A dry run takes no lock of others. */
+static int run_begin(struct eviction_run *run, struct hc_error *err)
+{
+    bool has_turn = false;
+
+    for (;;) {
+        has_turn = has_turn || turn_take(run->eviction);
+        run->missing = eviction_find_missing(run);
+        if (has_turn && (run->request->is_dry_run ||
+                         hc_eviction_lock_try(&run->lock, hc_monotonic_ms())))
+            return 1;
+        if (run->missing > 0 &&
+            hc_cancellation_sleep(run->request->cancellation, POLL_MS, err) == 0)
+            continue;
+        if (has_turn)
+            turn_give_back(run->eviction, run);
+        return run->missing > 0 ? -1 : 0;
+    }
+}
+
+static void run_end(struct eviction_run *run)
+{
+    hc_eviction_lock_release(&run->lock);
+    turn_give_back(run->eviction, run);
+    free(run->planned);
+}
+
+/* ---- the plan ---------------------------------------------------------------------- */
+
+static struct hc_hold candidate_find_hold(const struct hc_eviction *eviction,
+                                          const struct hc_candidate *candidate,
+                                          const struct hc_repo *repo, int64_t now_ms)
+{
+    HC_AUTO_VALUE(hc_strings) refs = {0};
+    struct hc_error err;
+
+    if (hc_repo_find_refs(eviction->cache, repo, candidate->commit, &refs, &err) < 0)
+        return hc_hold_of_failure(&err);
+    return hc_hold_find(eviction->cache, eviction->rules,
+                        &(const struct hc_hold_subject){
+                            .repo = repo,
+                            .commit = candidate->commit,
+                            .refs = &refs,
+                            .last_used_ms = candidate->last_used_ms,
+                            .now_ms = now_ms,
+                        });
+}
+
+static int plan_add(struct eviction_run *run, size_t number, struct hc_error *err)
+{
+    if (run->planned_count == run->planned_room) {
+        size_t room = run->planned_room ? 2 * run->planned_room : 64;
+        size_t *grown = reallocarray(run->planned, room, sizeof *run->planned);
+
+        if (!grown)
+            return hc_fail_memory(err);
+        run->planned = grown;
+        run->planned_room = room;
+    }
+    run->planned[run->planned_count++] = number;
+    run->planned_bytes =
+        hc_size_add(run->planned_bytes, run->eviction->candidates.items[number].bytes);
+    return 0;
+}
+
+/* Whether the candidate is still where the list has it. */
+static bool candidate_is_in_place(struct eviction_run *run,
+                                  struct hc_candidate *candidate)
+{
+    int64_t used_ms = hc_candidate_last_used(run->eviction->cache, candidate);
+
+    if (used_ms < 0) { /* another process has removed it */
+        candidate->bytes = 0;
+        return false;
+    }
+    if (used_ms <= candidate->last_used_ms + USED_SINCE_MS)
+        return true;
+    candidate->last_used_ms = used_ms;
+    run->has_moved = true;
+    return false;
+}
+
+static int plan_consider(struct eviction_run *run, size_t number, int64_t now_ms,
+                         struct hc_error *err)
+{
+    struct hc_candidate *candidate = &run->eviction->candidates.items[number];
+    struct hc_repo repo;
+    struct hc_hold hold;
+
+    if (!hc_repo_parse_folder(&repo, candidate->folder) ||
+        !candidate_is_in_place(run, candidate))
+        return 0;
+    hold = candidate_find_hold(run->eviction, candidate, &repo, now_ms);
+    if (hold.by == HC_HELD_BY_NONE)
+        return plan_add(run, number, err);
+    run->held_bytes = hc_size_add(run->held_bytes, candidate->bytes);
+    run->awaits_ends = run->awaits_ends ||
+                       (hold.by == HC_HELD_BY_TRANSFER &&
+                        !(run->space && strcmp(run->space->folder, repo.folder) == 0));
+    if (!run->result || run->result->kept_count == HC_EVICTION_KEPT_MAX)
+        return 0;
+    return hc_removal_add_kept(run->result, &repo, candidate->commit, &hold, err);
+}
+
+static int plan_make(struct eviction_run *run, struct hc_error *err)
+{
+    const struct hc_candidates *list = &run->eviction->candidates;
+    int64_t now_ms = hc_volume_now_ms(run->eviction->cache);
+    uint64_t wanted = hc_size_add(run->missing, run->margin);
+
+    run->planned_count = 0;
+    run->planned_bytes = run->held_bytes = 0;
+    run->has_moved = run->awaits_ends = false;
+    if (run->result)
+        run->result->kept_count = 0;
+    for (size_t i = 0; i < list->count && run->planned_bytes < wanted; i++) {
+        if (hc_cancellation_check(run->request->cancellation, err) < 0 ||
+            plan_consider(run, i, now_ms, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* A scan takes a tenth of the time at most when the cache has nothing that may go. */
+static bool candidates_are_old(const struct hc_candidates *list, bool is_too_little)
+{
+    int64_t age_ms = hc_monotonic_ms() - list->scanned_ms;
+
+    if (list->scanned_ms == 0 || age_ms > LIST_MAX_AGE_MS)
+        return true;
+    return is_too_little && age_ms > RESCAN_MIN_MS && age_ms > 9 * list->took_ms;
+}
+
+static int run_plan(struct eviction_run *run, struct hc_error *err)
+{
+    struct hc_candidates *list = &run->eviction->candidates;
+    struct hc_cancellation *cancellation = run->request->cancellation;
+    const struct hc_cache *cache = run->eviction->cache;
+
+    if (candidates_are_old(list, false) &&
+        hc_candidates_scan(list, cache, cancellation, err) < 0)
+        return -1;
+    if (plan_make(run, err) < 0)
+        return -1;
+    if (run->planned_bytes >= run->missing || !candidates_are_old(list, true))
+        return 0;
+    return hc_candidates_scan(list, cache, cancellation, err) < 0 ? -1
+                                                                  : plan_make(run, err);
+}
+
+/* ---- the removal ------------------------------------------------------------------- */
+
+static const char evict_detail[] = "least recently used";
+
+static void eviction_count(struct hc_eviction *eviction, uint64_t bytes)
+{
+    HC_LOCKED(&eviction->shared.lock);
+
+    eviction->shared.counts.evicted_bytes += bytes;
+    eviction->shared.counts.evicted_revisions++;
+}
+
+/* Removed or not, the candidate leaves the list: a scan finds it again. */
+static int run_remove_one(struct eviction_run *run, struct hc_removal *removal,
+                          const struct hc_removal_result *result, size_t number,
+                          struct hc_error *err)
+{
+    struct hc_candidate *candidate = &run->eviction->candidates.items[number];
+    const char *commit = candidate->commit;
+    size_t removed = result->removed_count;
+    uint64_t freed = result->freed_bytes;
+    struct hc_repo repo;
+
+    if (!hc_repo_parse_folder(&repo, candidate->folder))
+        return 0;
+    if (hc_removal_take(removal,
+                        &(const struct hc_removal_request){.repo = &repo,
+                                                           .commits = &commit,
+                                                           .commit_count = 1,
+                                                           .detail = evict_detail},
+                        err) < 0)
+        return -1;
+    freed = result->freed_bytes - freed;
+    run->missing = run->missing > freed ? run->missing - freed : 0;
+    if (run->request->is_dry_run)
+        return 0;
+    candidate->commit[0] = '\0';
+    if (result->removed_count > removed)
+        eviction_count(run->eviction, freed);
+    return 0;
+}
+
+static void candidates_drop_removed(struct hc_candidates *list)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->items[i].commit[0])
+            list->items[kept++] = list->items[i];
+    }
+    list->count = kept;
+}
+
+/* Takes those of the plan in its order. -1 leaves the rest. */
+static int run_remove(struct eviction_run *run, struct hc_removal_result *result,
+                      struct hc_error *err)
+{
+    const struct hc_removal_options options = {.rules = run->eviction->rules,
+                                               .is_dry_run = run->request->is_dry_run};
+    HC_AUTO(hc_removal) *removal =
+        hc_removal_new(run->eviction->cache, &options, result, err);
+    int taken = removal ? 0 : -1;
+
+    for (size_t i = 0; taken == 0 && i < run->planned_count; i++) {
+        taken = hc_cancellation_check(run->request->cancellation, err);
+        if (taken == 0)
+            taken = run_remove_one(run, removal, result, run->planned[i], err);
+    }
+    if (!run->request->is_dry_run)
+        candidates_drop_removed(&run->eviction->candidates);
+    return taken;
+}
+
+static bool plan_is_enough(const struct eviction_run *run)
+{
+    return run->planned_bytes >= run->missing;
+}
+
+/*
+ * Plans and removes until enough is free: a revision may be held by the time it is its
+ * turn, or its files have other names. A dry run, which leaves the list as it was, is
+ * over after one.
+ */
+static int run_evict(struct eviction_run *run, struct hc_removal_result *result,
+                     struct hc_error *err)
+{
+    for (int i = 0; i < REMOVALS_MAX && run->missing > 0; i++) {
+        if (run_plan(run, err) < 0)
+            return -1;
+        if (run->planned_count == 0 || (run->space && !plan_is_enough(run)))
+            break;
+        if (run_remove(run, result, err) < 0)
+            return -1;
+        if (run->request->is_dry_run)
+            break;
+    }
+    if (run->has_moved)
+        hc_candidates_sort(&run->eviction->candidates);
+    return 0;
+}
+
+/* ---- the interface ----------------------------------------------------------------- */
+
+struct hc_eviction *hc_eviction_new(const struct hc_cache *cache,
+                                    const struct hc_hold_rules *rules,
+                                    struct hc_error *err)
+{
+    struct hc_eviction *eviction = calloc(1, sizeof *eviction);
+
+    if (!eviction) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    eviction->cache = cache;
+    eviction->rules = rules;
+    (void)pthread_mutex_init(&eviction->shared.lock, NULL);
+    return eviction;
+}
+
+void hc_eviction_free(struct hc_eviction *eviction)
+{
+    if (!eviction)
+        return;
+    hc_candidates_clear(&eviction->candidates);
+    (void)pthread_mutex_destroy(&eviction->shared.lock);
+    free(eviction);
+}
+
+/* With the turn. */
+static int run_finish(struct eviction_run *run, struct hc_removal_result *result,
+                      struct hc_error *err)
+{
+    int evicted;
+
+    if (run->space || run->request->bytes == 0)
+        run->margin = hc_free_space_bounds(hc_cache_free_space(run->eviction->cache)) /
+                      MARGIN_DIVISOR;
+    evicted = run_evict(run, result, err);
+    result->missing_bytes = run->missing;
+    run_end(run);
+    return evicted;
+}
+
+int hc_eviction_run(struct hc_eviction *eviction,
+                    const struct hc_eviction_request *request,
+                    struct hc_removal_result *result, struct hc_error *err)
+{
+    struct eviction_run run = {.eviction = eviction,
+                               .request = request,
+                               .result = result,
+                               .lock = {.cache = eviction->cache}};
+    int begun;
+
+    if (request->bytes == 0 &&
+        eviction_measure(eviction->cache, request->cancellation, err) < 0)
+        return -1;
+    begun = run_begin(&run, err);
+    return begun <= 0 ? begun : run_finish(&run, result, err);
+}
+
+/* 1: there is room; 0: there is not, and all that may go is too little; -1: the caller
+ * has left, or memory is short. `awaits_ends`: transfers hold what might go. */
+static int reclaim_once(struct hc_eviction *eviction,
+                        const struct hc_space_request *space, bool *awaits_ends)
+{
+    const struct hc_eviction_request request = {.cancellation = space->cancellation};
+    HC_AUTO_VALUE(hc_removal_result) result = {0};
+    struct eviction_run run = {.eviction = eviction,
+                               .request = &request,
+                               .space = space,
+                               .lock = {.cache = eviction->cache}};
+    struct hc_error unused;
+    int begun = run_begin(&run, &unused);
+
+    if (begun <= 0)
+        return begun < 0 ? -1 : 1;
+    if (run_finish(&run, &result, &unused) < 0)
+        return -1;
+    *awaits_ends = run.awaits_ends;
+    return run.missing == 0;
+}
+
+uint64_t hc_eviction_reclaim(void *ctx, const struct hc_space_request *request,
+                             uint64_t bytes)
+{
+    struct hc_eviction *eviction = ctx;
+    int64_t until_ms = hc_monotonic_ms() + HC_EVICTION_PATIENCE_MS;
+    bool awaits_ends = false;
+    struct hc_error unused;
+    int has_room = 0;
+
+    if (eviction_measure(eviction->cache, request->cancellation, &unused) < 0)
+        return 0;
+    (void)bytes; /* each attempt finds out how many are missing by then */
+    do
+        has_room = reclaim_once(eviction, request, &awaits_ends);
+    while (has_room == 0 && awaits_ends && hc_monotonic_ms() < until_ms &&
+           hc_cancellation_sleep(request->cancellation, TRANSFER_POLL_MS, &unused) == 0);
+    return 1; /* what it has freed, the caller measures */
+}
+
+void hc_eviction_counts(struct hc_eviction *eviction, struct hc_eviction_counts *counts)
+{
+    HC_LOCKED(&eviction->shared.lock);
+
+    *counts = eviction->shared.counts;
+}

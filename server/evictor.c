@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The cancellation ends the thread; nothing else is shared. */
+#include "evictor.h"
+
+#include "log.h"
+
+#include <base/cancellation.h>
+#include <base/error.h>
+
+#include <hubcache/maintenance.h>
+
+struct hc_evictor {
+    struct hc_resolver *resolver;
+    int64_t every_ms;
+    struct hc_cancellation *end;
+    pthread_t thread;
+};
+
+static void evictor_log(const struct hc_removal_result *result)
+{
+    if (result->removed_count > 0)
+        HC_LOG(HC_LOG_INFO, "evicted", HC_NUMBER("revisions", result->removed_count),
+               HC_NUMBER("bytes", result->freed_bytes));
+    if (result->missing_bytes > 0)
+        HC_LOG(HC_LOG_WARN, "the cache is over its limit: what is left is held",
+               HC_NUMBER("missing_bytes", result->missing_bytes),
+               HC_NUMBER("held_revisions", result->kept_count));
+}
+
+static void evictor_tend(struct hc_evictor *evictor)
+{
+    struct hc_removal_result result;
+    struct hc_error err;
+
+    if (hc_resolver_tend_room(evictor->resolver, evictor->end, &result, &err) == 0)
+        evictor_log(&result);
+    else if (err.reason != HC_CANCELLED)
+        HC_LOG(HC_LOG_WARN, "no room can be made in the cache",
+               HC_TEXT("error", err.message));
+    hc_removal_result_clear(&result);
+}
+
+static void *evictor_run(void *ctx)
+{
+    struct hc_evictor *evictor = ctx;
+    struct hc_error err;
+
+    do
+        evictor_tend(evictor);
+    while (hc_cancellation_sleep(evictor->end, evictor->every_ms, &err) == 0);
+    return NULL;
+}
+
+struct hc_evictor *hc_evictor_open(struct hc_resolver *resolver, int64_t every_ms,
+                                   struct hc_error *err)
+{
+    struct hc_evictor *evictor = calloc(1, sizeof *evictor);
+
+    if (!evictor) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    evictor->resolver = resolver;
+    evictor->every_ms = every_ms;
+    evictor->end = hc_cancellation_new(HC_NO_DEADLINE);
+    if (evictor->end && pthread_create(&evictor->thread, NULL, evictor_run, evictor) == 0)
+        return evictor;
+    (void)hc_fail(err, HC_INTERNAL, "the system gives no thread to evict with");
+    hc_cancellation_free(evictor->end);
+    free(evictor);
+    return NULL;
+}
+
+void hc_evictor_close(struct hc_evictor *evictor)
+{
+    if (!evictor)
+        return;
+    hc_cancellation_cancel(evictor->end);
+    (void)pthread_join(evictor->thread, NULL);
+    hc_cancellation_free(evictor->end);
+    free(evictor);
+}
