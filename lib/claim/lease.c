@@ -352,22 +352,27 @@ void hc_lease_list_end(struct hc_lease_list *list)
 }
 
 /* A directory comes after its entries, and rmdir(2) refuses one that is not empty. */
-unsigned hc_lease_sweep(const struct hc_cache *cache, int64_t now_ms)
+unsigned hc_lease_sweep(const struct hc_cache *cache, int64_t now_ms, unsigned *held)
 {
     const char *const names[] = {".hubcache", "leases", NULL};
     HC_AUTO_CLOSE int dir = hc_directory_open_nested(hc_cache_fd(cache), names);
     unsigned removed = 0;
 
+    *held = 0;
     if (dir < 0)
         return 0;
 
     HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(dir, ".", 2);
 
     while (hc_directory_walk_next(&walk)) {
+        unsigned ended = 0;
+
         if (S_ISDIR(walk.type))
             (void)unlinkat(walk.dir, walk.name, AT_REMOVEDIR);
         else if (S_ISREG(walk.type))
-            removed += hc_lease_clean_entry(walk.dir, walk.name, now_ms);
+            ended = hc_lease_clean_entry(walk.dir, walk.name, now_ms);
+        removed += ended;
+        *held += ended == 0 && entry_is_lease(&walk);
     }
     return removed;
 }

@@ -76,8 +76,8 @@ int hc_lease_is_held(const struct hc_cache *cache, const struct hc_repo *repo,
                      const char *commit, int64_t now_ms, struct hc_error *err);
 
 /* Removes leases that have ended, bars of processes that are gone, and directories that
- * are empty. Returns how many leases. */
-unsigned hc_lease_sweep(const struct hc_cache *cache, int64_t now_ms);
+ * are empty. Returns how many leases, and how many are left in `held`. */
+unsigned hc_lease_sweep(const struct hc_cache *cache, int64_t now_ms, unsigned *held);
 
 /*
  * All leases of a cache, of a repo, or of a revision (`repo` and `commit` may be NULL)

@@ -384,6 +384,8 @@ int hc_settings_load(struct hc_settings *settings, struct hc_error *err)
         .tree_memory = HC_TREE_MEMORY,
         .confirm_after_ms = HC_CONFIRM_AFTER_MS,
         .takeover_ms = HC_TAKEOVER_MS,
+        .max_lease_ms = HC_MAX_LEASE_MS,
+        .leases_per_caller = HC_LEASES_PER_CALLER,
         .hub_access_ttl_ms = HC_HUB_ACCESS_TTL_MS,
     };
     if (load_timeout("HF_HUB_ETAG_TIMEOUT", &settings->metadata_timeout_s, err) < 0 ||

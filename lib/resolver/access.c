@@ -187,7 +187,8 @@ int hc_resolution_check_access(struct hc_resolution *resolution,
     bool was_granted;
     int found;
 
-    if (!resolution->resolver->access || resolution->is_confirmation)
+    if (!resolution->resolver->access || resolution->is_confirmation ||
+        resolution->answered)
         return 1;
     found = access_recall(resolution, err);
     if (found != 0 || depth == HC_ACCESS_BY_MEMORY)

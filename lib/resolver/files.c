@@ -561,6 +561,21 @@ void hc_files_confirm(struct hc_resolver *resolver,
         hc_files_clear(&files);
 }
 
+int hc_files_look_again(struct hc_resolver *resolver,
+                        const struct hc_files_request *request, const char *commit,
+                        struct hc_error *err)
+{
+    struct hc_files files = {0};
+    HC_AUTO_VALUE(files_resolution)
+    self = {.resolution = {.resolver = resolver, .answered = commit},
+            .request = request,
+            .files = &files};
+    int found = files_resolution_run(&self, false, err);
+
+    hc_files_clear(&files);
+    return found;
+}
+
 int hc_resolve_files_remembered(struct hc_resolver *resolver,
                                 const struct hc_files_request *request,
                                 struct hc_files *files, struct hc_error *err)

@@ -129,6 +129,11 @@ int hc_resolution_check(struct hc_resolution *resolution, struct hc_error *err)
     resolution->revision = has_revision ? target->revision : "main";
     resolution->is_commit = hc_commit_is_valid(resolution->revision);
     resolution->may_ask_hub = hc_policy_may_ask_hub(policy, resolution->options);
+    if (resolution->answered) {
+        resolution->revision = resolution->answered;
+        resolution->is_commit = true;
+        resolution->may_ask_hub = false;
+    }
     if (hc_repo_init(&resolution->repo, target->type, target->id ? target->id : "", err) <
         0)
         return -1;

@@ -81,6 +81,10 @@ struct hc_resolution {
 
     bool is_confirmation; /* Optional: of the resolver itself, for no caller */
 
+    /* Optional: the commit of an answer that the caller has got: is that still there? The
+     * caller may have the repo, and nothing is asked of the Hub. */
+    const char *answered;
+
     bool looks_at_all; /* Optional: what a proof says does not count (cache/proof.h). */
 
     /* Set by alias and authorize; `target` and `options` lead to them, then. */
@@ -249,6 +253,17 @@ void hc_files_confirm(struct hc_resolver *resolver,
                       const struct hc_files_request *request);
 void hc_snapshot_confirm(struct hc_resolver *resolver,
                          const struct hc_snapshot_request *request, bool looks_at_all);
+
+/* ---- files.c and snapshot.c, for lease.c ------------------------------------------- */
+
+/* Whether what the request was answered, at `commit`, is still on the volume: 1, 0, or -1
+ * as a request that must not ask the Hub fails. */
+int hc_files_look_again(struct hc_resolver *resolver,
+                        const struct hc_files_request *request, const char *commit,
+                        struct hc_error *err);
+int hc_snapshot_look_again(struct hc_resolver *resolver,
+                           const struct hc_snapshot_request *request, const char *commit,
+                           struct hc_error *err);
 
 /* ---- file.c, for files.c as well --------------------------------------------------- */
 

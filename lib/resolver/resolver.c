@@ -7,6 +7,7 @@
  */
 #include "access_memory.h"
 #include "batch.h"
+#include "lease_quota.h"
 #include "warm_up.h"
 
 #include <base/free_space.h>
@@ -19,7 +20,6 @@
 #include <cache/usage.h>
 #include <cache/visibility.h>
 #include <claim/claim_record.h>
-#include <claim/lease.h>
 #include <claim/sweep.h>
 #include <hub/shared_query.h>
 #include <maintenance/eviction.h>
@@ -164,6 +164,14 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
         return NULL;
     if (resolver_open_eviction(resolver, err) < 0)
         return NULL;
+    if (resolver->settings.max_lease_ms == 0)
+        resolver->settings.max_lease_ms = HC_MAX_LEASE_MS;
+    resolver->lease_quota =
+        hc_lease_quota_new(settings->leases_per_caller ? settings->leases_per_caller
+                                                       : HC_LEASES_PER_CALLER,
+                           err);
+    if (!resolver->lease_quota)
+        return NULL;
     atomic_store(&resolver->markers_swept_ms, hc_monotonic_ms());
     hc_resolver_sweep(resolver);
     (void)hc_resolver_check_token(resolver, &ignored);
@@ -202,6 +210,7 @@ void hc_resolver_close(struct hc_resolver *resolver)
     hc_single_flights_clear(&resolver->queries);
     hc_access_memory_free(resolver->access);
     hc_eviction_free(resolver->eviction);
+    hc_lease_quota_free(resolver->lease_quota);
     hc_cache_close(resolver->cache);
     hc_settings_clear(&resolver->settings);
     hc_policy_clear(&resolver->policy);
@@ -308,7 +317,7 @@ void hc_resolver_sweep(struct hc_resolver *resolver)
 
     (void)hc_claim_sweep(resolver->cache, now_ms);
     (void)hc_removal_sweep(resolver->cache, now_ms);
-    (void)hc_lease_sweep(resolver->cache, now_ms);
+    hc_resolver_sweep_leases(resolver, now_ms);
     hc_occupancy_sweep(resolver->cache, now_ms);
     if (resolver_is_marker_sweep_due(resolver)) {
         (void)hc_no_exist_sweep(resolver->cache, now_ms);

@@ -21,6 +21,8 @@
  *     warm_up.c     the files of an answer, read ahead
  *     verification.c  what a verification finds is fetched again
  *     room.c        evictions, and how much of the volume the cache takes
+ *     lease.c       a lease for an answer, and a look whether that is still there
+ *     lease_page.c  a page of the list of leases
  *     not_cached.c  the failure NOT_CACHED, and what the cache has instead
  */
 #ifndef HC_RESOLVER_RESOLVER_H
@@ -44,6 +46,7 @@
 
 struct hc_eviction;
 struct hc_filter;
+struct hc_lease_quota;
 
 struct hc_resolver {
     struct hc_settings settings;
@@ -59,6 +62,11 @@ struct hc_resolver {
     struct hc_warm_ups *warm_ups;         /* threads that read ahead */
     struct hc_hold_rules hold_rules;      /* what the policy keeps */
     struct hc_eviction *eviction;
+    struct hc_lease_quota *lease_quota;
+    struct {
+        atomic_int_least64_t held;
+        atomic_uint_least64_t taken, renewed, released, expired, lost;
+    } leases; /* see struct hc_lease_counts */
     atomic_int_least64_t markers_swept_ms;
     atomic_int_least64_t measure_due_ms; /* the next scan for what the cache takes */
     atomic_bool had_token_file;          /* the token file has held one */
@@ -88,6 +96,10 @@ int hc_local_file(const char *dir, const char *path, struct hc_file *file,
 int hc_local_snapshot(const char *dir, const struct hc_snapshot_request *request,
                       struct hc_filter *filter, struct hc_snapshot *snapshot,
                       struct hc_error *err);
+
+/* ---- lease.c ----------------------------------------------------------------------- */
+
+void hc_resolver_sweep_leases(struct hc_resolver *resolver, int64_t now_ms);
 
 /* ---- file.c and files.c ------------------------------------------------------------ */
 

@@ -552,6 +552,21 @@ void hc_snapshot_confirm(struct hc_resolver *resolver,
         hc_snapshot_clear(&snapshot);
 }
 
+int hc_snapshot_look_again(struct hc_resolver *resolver,
+                           const struct hc_snapshot_request *request, const char *commit,
+                           struct hc_error *err)
+{
+    struct hc_snapshot snapshot = {0};
+    HC_AUTO_VALUE(snapshot_resolution)
+    self = {.resolution = {.resolver = resolver, .answered = commit},
+            .request = request,
+            .snapshot = &snapshot};
+    int found = snapshot_resolution_run(&self, false, err);
+
+    hc_snapshot_clear(&snapshot);
+    return found;
+}
+
 /* A list of files is made from the listing, which is a file on the volume. */
 static int snapshot_resolve_proved(struct hc_resolver *resolver,
                                    const struct hc_snapshot_request *request,

@@ -60,6 +60,15 @@ static int is_held(struct fixture *f)
                             &f->err);
 }
 
+static unsigned sweep(struct fixture *f, int64_t now_ms)
+{
+    unsigned held, count = temp_dir_count(f->dir, ".hubcache/leases");
+    unsigned removed = hc_lease_sweep(f->cache, now_ms, &held);
+
+    assert_true(held + removed <= count);
+    return removed;
+}
+
 static unsigned list_length(struct fixture *f, const struct hc_repo *repo,
                             const char *commit)
 {
@@ -185,9 +194,9 @@ static void a_lease_holds_until_the_grace_after_its_end(void **state)
 
     assert_int_equal(hc_lease_is_held(f->cache, &f->repo, COMMIT, ends_ms - 1, &f->err),
                      1);
-    assert_int_equal(hc_lease_sweep(f->cache, ends_ms - 1), 0);
+    assert_int_equal(sweep(f, ends_ms - 1), 0);
     assert_int_equal(hc_lease_is_held(f->cache, &f->repo, COMMIT, ends_ms, &f->err), 0);
-    assert_int_equal(hc_lease_sweep(f->cache, ends_ms), 1);
+    assert_int_equal(sweep(f, ends_ms), 1);
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/leases"), 0);
     assert_false(temp_dir_has(f->dir, ".hubcache/leases/models--org--name"));
 }
@@ -323,7 +332,7 @@ static void files_that_are_no_leases_hold_nothing_and_stay(void **state)
         age_file(f, path, 24L * 3600);
     }
     assert_int_equal(list_length(f, NULL, NULL), 0);
-    assert_int_equal(hc_lease_sweep(f->cache, hc_volume_now_ms(f->cache)), 0);
+    assert_int_equal(sweep(f, hc_volume_now_ms(f->cache)), 0);
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/leases"),
                      sizeof names / sizeof *names);
 }
@@ -388,10 +397,10 @@ static void a_lease_of_a_clock_that_was_set_back_ends_after_its_duration(void **
     const int64_t taken_ms = lease.until_ms - HOUR_MS;
     const int64_t then_ms = taken_ms - 1000 * (int64_t)HOUR_MS;
 
-    assert_int_equal(hc_lease_sweep(f->cache, then_ms), 0);
+    assert_int_equal(sweep(f, then_ms), 0);
     assert_int_equal(hc_lease_is_held(f->cache, &f->repo, COMMIT, then_ms, &f->err), 1);
-    assert_int_equal(hc_lease_sweep(f->cache, then_ms + HOUR_MS / 2), 0);
-    assert_int_equal(hc_lease_sweep(f->cache, then_ms + 2 * HOUR_MS), 1);
+    assert_int_equal(sweep(f, then_ms + HOUR_MS / 2), 0);
+    assert_int_equal(sweep(f, then_ms + 2 * HOUR_MS), 1);
 }
 
 /* ---- against a removal ------------------------------------------------------------- */
@@ -465,7 +474,7 @@ static void the_bar_of_a_dead_process_bars_nothing(void **state)
             assert_int_equal(hc_lease_bar(f->cache, &f->repo, COMMIT, &bar, &f->err), 1);
             hc_lease_unbar(hc_take(&bar));
         } else {
-            assert_int_equal(hc_lease_sweep(f->cache, hc_volume_now_ms(f->cache)), 0);
+            assert_int_equal(sweep(f, hc_volume_now_ms(f->cache)), 0);
         }
         assert_false(temp_dir_has(f->dir, LEASES "/bar"));
     }
@@ -549,6 +558,7 @@ static void *bar_and_unbar(void *ctx)
 {
     struct race *race = ctx;
     struct hc_error err;
+    unsigned held;
 
     (void)pthread_barrier_wait(&race->start);
     while (!atomic_load(&race->is_over)) {
@@ -564,7 +574,7 @@ static void *bar_and_unbar(void *ctx)
                     abort(); /* leased and barred */
             }
         }
-        (void)hc_lease_sweep(race->cache, hc_volume_now_ms(race->cache));
+        (void)hc_lease_sweep(race->cache, hc_volume_now_ms(race->cache), &held);
     }
     return NULL;
 }
@@ -588,7 +598,7 @@ static void leases_and_removals_of_one_revision_exclude_each_other(void **state)
     (void)pthread_barrier_destroy(&race.start);
     assert_true(atomic_load(&race.taken) > 0);
     assert_int_equal(is_held(f), 0);
-    (void)hc_lease_sweep(f->cache, hc_volume_now_ms(f->cache));
+    (void)sweep(f, hc_volume_now_ms(f->cache));
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/leases"), 0);
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/tmp"), 0);
 }

@@ -2,15 +2,22 @@
 /*
  * A lease says that a caller uses a snapshot until a time: until then nothing of hubcache
  * removes the snapshot's files. It is a file on the cache volume, so that every replica
- * sees it, and it ends by itself. A value, copyable.
+ * sees it, and it ends by itself.
+ *
+ * A caller resolves, and then takes a lease of what was answered; with the lease it has
+ * the word that the answer is still there:
+ *
+ *     do {
+ *         hc_resolve_snapshot(resolver, &request, NULL, &snapshot, &err);
+ *         terms.cache_path = snapshot.cache_path;
+ *     } while (hc_resolver_lease_snapshot(resolver, &request, &terms, &lease, &err) == 0);
+ *
+ * All functions block on the volume, and may be called from any thread.
  */
 #ifndef HUBCACHE_LEASE_H
 #define HUBCACHE_LEASE_H
 
-#include <hubcache/error.h>
-#include <hubcache/repo.h>
-
-#include <stdint.h>
+#include <hubcache/resolver.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -23,6 +30,7 @@ enum {
     HC_LEASE_POD_SIZE = 254     /* of what the client calls itself */
 };
 
+/* A value, copyable. */
 struct hc_lease {
     char id[HC_LEASE_ID_SIZE]; /* an opaque text, and a secret of the caller */
     char repo_id[201];
@@ -34,6 +42,104 @@ struct hc_lease {
     int64_t since_ms; /* milliseconds since the epoch by the volume's clock */
     int64_t until_ms;
 };
+
+struct hc_lease_terms {
+    int64_t duration_ms;    /* Required: from now on; at most hc_settings.max_lease_ms */
+    const char *cache_path; /* Required to take a lease: of the answer, or of a file */
+    const char *pod;        /* Optional: what the client calls itself */
+    struct hc_cancellation *cancellation; /* Optional. */
+};
+
+/*
+ * -1 when no lease may have these terms, without I/O: INVALID_OPTIONS. The functions
+ * below check them, too.
+ */
+HC_PUBLIC int hc_resolver_check_lease(const struct hc_resolver *resolver,
+                                      const struct hc_lease_terms *terms,
+                                      struct hc_error *err);
+
+/*
+ * Take a lease, for the caller of the request, of the commit that was answered, and look
+ * whether all that the request asks for is there: 1 and the lease. 0: something was
+ * removed before the lease was taken; there is none, and the caller resolves again. -1:
+ * POLICY_DENIED with the rule "leases-per-caller"; CACHE_READ_ONLY, NO_SPACE or CACHE_IO:
+ * the volume takes no lease; BUSY: the revision is being removed for longer than a few
+ * seconds; INVALID_OPTIONS, also for a path that is none of the cache.
+ */
+HC_PUBLIC int hc_resolver_lease_file(struct hc_resolver *resolver,
+                                     const struct hc_file_request *request,
+                                     const struct hc_lease_terms *terms,
+                                     struct hc_lease *lease, struct hc_error *err);
+HC_PUBLIC int hc_resolver_lease_files(struct hc_resolver *resolver,
+                                      const struct hc_files_request *request,
+                                      const struct hc_lease_terms *terms,
+                                      struct hc_lease *lease, struct hc_error *err);
+HC_PUBLIC int hc_resolver_lease_snapshot(struct hc_resolver *resolver,
+                                         const struct hc_snapshot_request *request,
+                                         const struct hc_lease_terms *terms,
+                                         struct hc_lease *lease, struct hc_error *err);
+
+/* 1 and the lease; 0: it has ended; INVALID_OPTIONS (field "lease_id"): `id` is none. */
+HC_PUBLIC int hc_resolver_find_lease(const struct hc_resolver *resolver, const char *id,
+                                     struct hc_lease *lease, struct hc_error *err);
+
+/*
+ * Whether a lease is the identity's own (NULL: anonymous callers, which are one): the
+ * kind and the name are equal.
+ */
+HC_PUBLIC bool hc_lease_is_of(const struct hc_lease *lease,
+                              const struct hc_identity *identity);
+
+/* Gives it a new end. Returns as hc_resolver_find_lease(). */
+HC_PUBLIC int hc_resolver_renew_lease(struct hc_resolver *resolver, const char *id,
+                                      const struct hc_lease_terms *terms,
+                                      struct hc_lease *lease, struct hc_error *err);
+
+/* Ends it: 1; 0: it has ended before. */
+HC_PUBLIC int hc_resolver_release_lease(struct hc_resolver *resolver, const char *id,
+                                        struct hc_error *err);
+
+/* May the caller end the lease? Its own, and those of repos that it may administer. 0, or
+ * -1 with POLICY_DENIED. */
+HC_PUBLIC int hc_resolver_may_end_lease(struct hc_resolver *resolver,
+                                        const struct hc_lease *lease,
+                                        const struct hc_identity *identity,
+                                        struct hc_error *err);
+
+/* Which leases; zero-initialised: all that the caller, `options.identity`, may see. */
+struct hc_leases_request {
+    struct hc_target repo; /* Optional; its revision is a commit, or a ref of the cache */
+    bool mine;             /* only those of the caller itself */
+    unsigned page_size;    /* 0: as many as there may be */
+    const char *page_token;
+    struct hc_fetch_options options;
+};
+
+struct hc_leases {
+    /* Sorted by repo and commit, the oldest first. Their ids are "" where the caller may
+     * not end them. */
+    struct hc_lease *items;
+    size_t count;
+    char *next_page_token; /* NULL: this is the last page */
+};
+
+HC_PUBLIC int hc_resolver_list_leases(struct hc_resolver *resolver,
+                                      const struct hc_leases_request *request,
+                                      struct hc_leases *leases, struct hc_error *err);
+HC_PUBLIC void hc_leases_clear(struct hc_leases *leases);
+
+/* Leases, by this process since its start; `held` of the volume, as of the last sweep. */
+struct hc_lease_counts {
+    uint64_t held;
+    uint64_t taken;
+    uint64_t renewed;
+    uint64_t released;
+    uint64_t expired; /* removed by a sweep of this process */
+    uint64_t lost;    /* they had ended when a caller renewed them */
+};
+
+HC_PUBLIC void hc_resolver_count_leases(struct hc_resolver *resolver,
+                                        struct hc_lease_counts *counts);
 
 #ifdef __cplusplus
 }

@@ -117,6 +117,9 @@ struct hc_settings {
 
     char *policy_file; /* Optional: which caller may have what: docs/policy.md. See
                           hc_resolver_load_policy() */
+
+    int64_t max_lease_ms;       /* see <hubcache/lease.h>; 24 hours */
+    unsigned leases_per_caller; /* at most; 10000 */
 };
 
 /* The defaults; but for the last two, they also stand for zero. */
@@ -125,6 +128,8 @@ enum {
     HC_DOWNLOAD_MEMORY = 32 * 1024 * 1024,
     HC_MIN_SPLIT_SIZE = 64 * 1024 * 1024,
     HC_TAKEOVER_MS = 30000,
+    HC_MAX_LEASE_MS = 24 * 3600 * 1000,
+    HC_LEASES_PER_CALLER = 10000,
     HC_HUB_ACCESS_TTL_MS = 600 * 1000,
     HC_CONFIRM_AFTER_MS = 1000
 };
