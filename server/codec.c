@@ -16,14 +16,14 @@
  * millisecond are rounded up: 0 would mean that no stale answer is accepted. A duration
  * that is too long for int64_t milliseconds is as good as the longest.
  */
-static int decode_staleness(const Google__Protobuf__Duration *duration, int64_t *ms,
-                            struct hc_error *err)
+int hc_decode_duration(const Google__Protobuf__Duration *duration, const char *field,
+                       int64_t *ms, struct hc_error *err)
 {
     const int64_t second_max = INT64_MAX / 2000;
 
     if (duration->seconds < 0 || duration->nanos < 0 || duration->nanos > 999999999)
-        return hc_fail_field(err, HC_INVALID_OPTIONS, "options.max_staleness",
-                             "max_staleness is negative or no valid duration");
+        return hc_fail_field(err, HC_INVALID_OPTIONS, field,
+                             "%s is negative or no valid duration", field);
     if (duration->seconds > second_max) {
         *ms = second_max * 1000;
         return 0;
@@ -46,7 +46,8 @@ static int decode_options(const Hubcache__V1__FetchOptions *message,
     if (!message->max_staleness)
         return 0;
     options->has_max_staleness = true;
-    return decode_staleness(message->max_staleness, &options->max_staleness_ms, err);
+    return hc_decode_duration(message->max_staleness, "options.max_staleness",
+                              &options->max_staleness_ms, err);
 }
 
 /* Names of repos and revisions are checked by the library, with the reason they need. */

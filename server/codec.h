@@ -12,6 +12,10 @@
 #include <hubcache/resolver.h>
 #include <hubcache/v1/resolver.pb-c.h>
 
+/* -1: INVALID_OPTIONS with `field`, when it is negative. */
+int hc_decode_duration(const Google__Protobuf__Duration *duration, const char *field,
+                       int64_t *ms, struct hc_error *err);
+
 /* -1: a value out of range, INVALID_OPTIONS; `request` has what was decoded before it.
  * The request's options begin with those of the caller: its token, its number and its
  * identity. */

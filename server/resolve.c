@@ -16,6 +16,7 @@
 #include <base/text.h>
 
 #include <hubcache/v1/resolver.pb-c.h>
+#include <limits.h>
 
 enum { WATCH_PROGRESS = 1 /* the field of WatchSnapshotResponse */, RECALLS_MAX = 64 };
 
@@ -30,6 +31,12 @@ struct hc_resolve_kind {
                   struct hc_error *err);
     const ProtobufCMessage *(*encode)(struct hc_resolve *resolve, struct hc_error *err);
     void (*clear)(struct hc_resolve *resolve);
+
+    Hubcache__V1__FetchOptions *(*options)(const ProtobufCMessage *message);
+    int (*lease)(struct hc_resolve *resolve, const struct hc_lease_terms *terms,
+                 struct hc_lease *lease, struct hc_error *err);
+    unsigned lease_id; /* the field of the response */
+    unsigned file;     /* of the response, which has the cache path; 0: it has that */
 };
 
 /* Memory for a part of the response, until the arena's reset. NULL with `err`. */
@@ -144,6 +151,20 @@ static void file_result_clear(struct hc_resolve *resolve)
     hc_file_clear(&resolve->result.file);
 }
 
+static Hubcache__V1__FetchOptions *file_options(const ProtobufCMessage *message)
+{
+    const Hubcache__V1__ResolveFileRequest *request = (const void *)message;
+
+    return request->options;
+}
+
+static int file_lease(struct hc_resolve *resolve, const struct hc_lease_terms *terms,
+                      struct hc_lease *lease, struct hc_error *err)
+{
+    return hc_resolver_lease_file(resolve->resolver, &resolve->request.file, terms, lease,
+                                  err);
+}
+
 const struct hc_resolve_kind hc_resolve_kind_file = {
     &hubcache__v1__resolve_file_request__descriptor,
     file_decode,
@@ -152,6 +173,10 @@ const struct hc_resolve_kind hc_resolve_kind_file = {
     file_at_hub,
     file_encode,
     file_result_clear,
+    file_options,
+    file_lease,
+    3,
+    1,
 };
 
 /* ---- several files ----------------------------------------------------------------- */
@@ -208,6 +233,20 @@ static void files_result_clear(struct hc_resolve *resolve)
     hc_files_clear(&resolve->result.files);
 }
 
+static Hubcache__V1__FetchOptions *files_options(const ProtobufCMessage *message)
+{
+    const Hubcache__V1__ResolveFilesRequest *request = (const void *)message;
+
+    return request->options;
+}
+
+static int files_lease(struct hc_resolve *resolve, const struct hc_lease_terms *terms,
+                       struct hc_lease *lease, struct hc_error *err)
+{
+    return hc_resolver_lease_files(resolve->resolver, &resolve->request.files, terms,
+                                   lease, err);
+}
+
 const struct hc_resolve_kind hc_resolve_kind_files = {
     &hubcache__v1__resolve_files_request__descriptor,
     files_decode,
@@ -216,6 +255,10 @@ const struct hc_resolve_kind hc_resolve_kind_files = {
     files_at_hub,
     files_encode,
     files_result_clear,
+    files_options,
+    files_lease,
+    5,
+    1,
 };
 
 /* ---- a snapshot -------------------------------------------------------------------- */
@@ -272,6 +315,20 @@ static void snapshot_result_clear(struct hc_resolve *resolve)
     hc_snapshot_clear(&resolve->result.snapshot);
 }
 
+static Hubcache__V1__FetchOptions *snapshot_options(const ProtobufCMessage *message)
+{
+    const Hubcache__V1__ResolveSnapshotRequest *request = (const void *)message;
+
+    return request->options;
+}
+
+static int snapshot_lease(struct hc_resolve *resolve, const struct hc_lease_terms *terms,
+                          struct hc_lease *lease, struct hc_error *err)
+{
+    return hc_resolver_lease_snapshot(resolve->resolver, &resolve->request.snapshot,
+                                      terms, lease, err);
+}
+
 const struct hc_resolve_kind hc_resolve_kind_snapshot = {
     &hubcache__v1__resolve_snapshot_request__descriptor,
     snapshot_decode,
@@ -280,6 +337,10 @@ const struct hc_resolve_kind hc_resolve_kind_snapshot = {
     snapshot_at_hub,
     snapshot_encode,
     snapshot_result_clear,
+    snapshot_options,
+    snapshot_lease,
+    14,
+    0,
 };
 
 /*
@@ -373,6 +434,69 @@ const ProtobufCMessage *hc_resolve_encode(struct hc_resolve *resolve,
                                           struct hc_error *err)
 {
     return resolve->kind->encode(resolve, err);
+}
+
+int hc_resolve_take_lease(const struct hc_resolve *resolve,
+                          const ProtobufCMessage *message, int64_t *duration_ms,
+                          struct hc_error *err)
+{
+    Hubcache__V1__FetchOptions *options = resolve->kind->options(message);
+    const Google__Protobuf__Duration *lease = options ? options->lease : NULL;
+
+    if (!lease)
+        return 0;
+    options->lease = NULL;
+    if (options->dry_run)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "options.lease",
+                             "a dry run fetches nothing, so it gives no lease");
+    return hc_decode_duration(lease, "options.lease", duration_ms, err) < 0 ? -1 : 1;
+}
+
+/* The text that the field `number` has among the fields from `at` on; else NULL. */
+static const uint8_t *message_find_field(unsigned number, const uint8_t *at,
+                                         const uint8_t **end)
+{
+    struct hc_message_field field;
+
+    while (at < *end && hc_message_take_field(&at, *end, &field)) {
+        if (field.number != number)
+            continue;
+        *end = at;
+        return field.content;
+    }
+    return NULL;
+}
+
+/* The cache path of the answer, or of its first file. */
+static bool answer_find_cache_path(const struct hc_resolve_kind *kind,
+                                   const struct hc_answer *answer, char path[PATH_MAX])
+{
+    enum { CACHE_PATH = 2 };
+    const uint8_t *at = answer->bytes, *end = answer->bytes + answer->size;
+
+    if (kind->file > 0)
+        at = message_find_field(kind->file, at, &end);
+    if (at)
+        at = message_find_field(CACHE_PATH, at, &end);
+    return at && hc_format(path, PATH_MAX, "%.*s", (int)(end - at), (const char *)at) > 0;
+}
+
+int hc_resolve_lease(struct hc_resolve *resolve, const struct hc_answer *answer,
+                     const struct hc_lease_terms *terms, struct hc_lease *lease,
+                     struct hc_error *err)
+{
+    struct hc_lease_terms complete = *terms;
+    char path[PATH_MAX];
+
+    if (!answer_find_cache_path(resolve->kind, answer, path))
+        return hc_fail(err, HC_INTERNAL, "the answer to lease names no path");
+    complete.cache_path = path;
+    return resolve->kind->lease(resolve, &complete, lease, err);
+}
+
+unsigned hc_resolve_lease_field(const struct hc_resolve_kind *kind)
+{
+    return kind->lease_id;
 }
 
 static void describe_patterns(const struct hc_snapshot_request *snapshot,

@@ -12,6 +12,7 @@
 #include "message.h"
 
 #include <cache/memo.h>
+#include <hubcache/lease.h>
 #include <hubcache/resolver.h>
 
 enum { HC_LOOKUPS_UNBOUNDED = INT32_MAX };
@@ -73,6 +74,23 @@ int hc_resolve_at_hub(struct hc_resolve *resolve, struct hc_cancellation *cancel
 /* After 1: the response, in the arena. NULL: out of memory. */
 const ProtobufCMessage *hc_resolve_encode(struct hc_resolve *resolve,
                                           struct hc_error *err);
+
+/*
+ * After the decode: takes the lease that a request asks for out of its message, so that
+ * calls with and without a lease share their work. 1: it asks for one; 0: it does not.
+ */
+int hc_resolve_take_lease(const struct hc_resolve *resolve,
+                          const ProtobufCMessage *message, int64_t *duration_ms,
+                          struct hc_error *err);
+
+/* After the decode: takes a lease for an answer to the request. 1; 0: what was answered
+ * has been removed; -1. Blocks on the volume. */
+int hc_resolve_lease(struct hc_resolve *resolve, const struct hc_answer *answer,
+                     const struct hc_lease_terms *terms, struct hc_lease *lease,
+                     struct hc_error *err);
+
+/* The number of the field `lease_id` in the response. */
+unsigned hc_resolve_lease_field(const struct hc_resolve_kind *kind);
 
 /* After the decode, also of a refused request: what it is about, for the log. */
 void hc_resolve_describe(const struct hc_resolve *resolve, struct hc_request *request);

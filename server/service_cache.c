@@ -6,6 +6,7 @@
 #include "service_cache.h"
 
 #include "cache_inventory.h"
+#include "cache_leases.h"
 #include "cache_prefetch.h"
 
 #include <base/error.h>
@@ -18,6 +19,12 @@
 static const struct hc_blocking_method methods[] = {
     {PATH("ListRepos"), &hubcache__v1__list_repos_request__descriptor,
      hc_cache_list_repos, HC_RPC_UNARY},
+    {PATH("RenewLease"), &hubcache__v1__renew_lease_request__descriptor,
+     hc_cache_renew_lease, HC_RPC_UNARY},
+    {PATH("ReleaseLease"), &hubcache__v1__release_lease_request__descriptor,
+     hc_cache_release_lease, HC_RPC_UNARY},
+    {PATH("ListLeases"), &hubcache__v1__list_leases_request__descriptor,
+     hc_cache_list_leases, HC_RPC_UNARY},
 };
 
 enum { METHODS = sizeof methods / sizeof *methods };

@@ -17,6 +17,7 @@
 #include "service_resolver.h"
 
 #include "caller.h"
+#include "leased_call.h"
 #include "log.h"
 #include "read_stream.h"
 #include "recent_answers.h"
@@ -40,6 +41,7 @@ struct hc_resolver_service {
     atomic_uint slow_looks; /* in a row, up to SLOW_LOOKS_MIN */
     struct hc_coalescer_work work;
     struct hc_read_streams *reads;
+    struct hc_leased_calls *leased;
     struct hc_recent_answers *recent;
 };
 
@@ -310,6 +312,69 @@ static int lookup_inline(struct hc_resolver_service *service, struct hc_resolve 
     return found;
 }
 
+/* What the client calls itself, else its address. The texts are borrowed. */
+static const char *call_pod(struct hc_rpc_call *call, char text[HC_LEASE_POD_SIZE + 1])
+{
+    const char *header;
+    size_t size;
+
+    if (!hc_rpc_call_header(call, "x-hubcache-pod", &header, &size) || size == 0) {
+        hc_rpc_call_peer(call, text);
+        return text;
+    }
+    if (size > HC_LEASE_POD_SIZE) /* one byte too many is enough to be refused */
+        size = HC_LEASE_POD_SIZE;
+    memcpy(text, header, size);
+    text[size] = '\0';
+    return text;
+}
+
+/* The answer that memory has, for hc_leased_call_begin(): 1, 0, -1. */
+static int call_recall_leased(struct hc_resolver_service *service,
+                              struct hc_resolve *resolve, struct hc_answer **answer,
+                              struct hc_error *err)
+{
+    int found = hc_resolve_at_memory(resolve, err);
+    const ProtobufCMessage *response = found > 0 ? hc_resolve_encode(resolve, err) : NULL;
+
+    if (found <= 0)
+        return found;
+    *answer = response ? hc_answer_new(response) : NULL;
+    if (!*answer)
+        return hc_fail_memory(err);
+    (*answer)->facts = resolve->facts;
+    hc_metrics_add_hit(service->metrics);
+    return 1;
+}
+
+/* A call of one of these methods that asks for a lease, of `lease_ms`. */
+static void call_resolve_leased(struct hc_resolver_service *service,
+                                struct hc_rpc_call *call, struct hc_resolve *resolve,
+                                const ProtobufCMessage *message,
+                                struct hc_leased_request *request)
+{
+    char pod[HC_LEASE_POD_SIZE + 1];
+    struct hc_request_key key = {.kind = resolve->kind};
+    HC_AUTO(hc_answer) *answer = NULL;
+    struct hc_error err;
+    int result;
+
+    request->terms.pod = call_pod(call, pod);
+    result = hc_resolver_check_lease(service->resolver, &request->terms, &err);
+    if (result == 0)
+        result = call_recall_leased(service, resolve, &answer, &err);
+    key.repo = hc_request_repo_hash(resolve->target);
+    if (result >= 0 && !key_complete(&key, call, message))
+        result = hc_fail_memory(&err);
+    if (result < 0) {
+        call_fail(call, resolve, &err);
+        return;
+    }
+    request->key = &key;
+    request->answer = answer;
+    hc_leased_call_begin(service->leased, call, request);
+}
+
 /* A call of one of the methods that resolve. */
 static void call_resolve(struct hc_resolver_service *service, struct hc_rpc_call *call,
                          const struct hc_resolve_kind *kind,
@@ -317,10 +382,17 @@ static void call_resolve(struct hc_resolver_service *service, struct hc_rpc_call
 {
     HC_AUTO_VALUE(hc_resolve)
     resolve = hc_resolve_new(kind, service->resolver, hc_rpc_call_request(call)->arena);
+    struct hc_leased_request leased = {.watches = watches};
     struct hc_request_key key = {.kind = kind};
     struct hc_error err;
     int found = call_decode(call, &resolve, message, &err);
 
+    if (found == 0)
+        found = hc_resolve_take_lease(&resolve, message, &leased.terms.duration_ms, &err);
+    if (found == 1) {
+        call_resolve_leased(service, call, &resolve, message, &leased);
+        return;
+    }
     if (found == 0)
         found = hc_resolve_at_memory(&resolve, &err);
     if (found == 0)
@@ -469,6 +541,10 @@ static void method_read_file(void *ctx, struct hc_rpc_call *call,
     if (result == 0 && resolve.request.file.options.dry_run)
         result = hc_fail_field(&err, HC_INVALID_OPTIONS, "options.dry_run",
                                "a dry run reads nothing: ask ResolveFile for it");
+    if (result == 0 && request->file && request->file->options &&
+        request->file->options->lease)
+        result = hc_fail_field(&err, HC_INVALID_OPTIONS, "options.lease",
+                               "ReadFile keeps the file open and needs no lease");
     if (result == 0 && !key_complete(&key, call, file))
         result = hc_fail_memory(&err);
     if (result == 0) {
@@ -537,6 +613,9 @@ struct hc_resolver_service *hc_resolver_service_new(struct hc_resolver *resolver
     service->coalescer = hc_coalescer_open(disk, hub, &service->work, err);
     if (!service->coalescer)
         return NULL;
+    service->leased = hc_leased_calls_open(resolver, service->coalescer, err);
+    if (!service->leased)
+        return NULL;
     service->reads = hc_read_streams_open(resolver, service->coalescer, err);
     return service->reads ? hc_take(&service) : NULL;
 }
@@ -545,6 +624,7 @@ void hc_resolver_service_free(struct hc_resolver_service *service)
 {
     if (!service)
         return;
+    hc_leased_calls_close(service->leased);
     hc_coalescer_close(service->coalescer);
     hc_read_streams_close(service->reads);
     hc_recent_answers_free(service->recent);

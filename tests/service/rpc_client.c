@@ -41,7 +41,7 @@ struct rpc_call {
     unsigned pending;
     bool is_sending; /* until `sent` happens: gRPC takes one message at a time */
     bool is_ended;
-    grpc_metadata sent_headers[3];
+    grpc_metadata sent_headers[4];
     size_t sent_header_count;
     grpc_metadata_array headers, trailers;
     grpc_byte_buffer *incoming;
@@ -237,6 +237,7 @@ static void client_call_send(struct rpc_call *call, const struct rpc_request *re
     client_call_add_header(call, "x-hub-token", request->token);
     client_call_add_header(call, "authorization", request->authorization);
     client_call_add_header(call, "traceparent", request->traceparent);
+    client_call_add_header(call, "x-hubcache-pod", request->pod);
     ops[0].data.send_initial_metadata.count = call->sent_header_count;
     ops[0].data.send_initial_metadata.metadata = call->sent_headers;
     ops[0].flags = GRPC_INITIAL_METADATA_WAIT_FOR_READY;

@@ -25,6 +25,7 @@ struct rpc_request {
     const char *token;         /* Optional: x-hub-token */
     const char *authorization; /* Optional: the header */
     const char *traceparent;   /* likewise */
+    const char *pod;           /* Optional: x-hubcache-pod */
     int64_t timeout_ms;        /* Optional: a deadline */
 };
 

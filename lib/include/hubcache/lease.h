@@ -10,7 +10,8 @@
  *     do {
  *         hc_resolve_snapshot(resolver, &request, NULL, &snapshot, &err);
  *         terms.cache_path = snapshot.cache_path;
- *     } while (hc_resolver_lease_snapshot(resolver, &request, &terms, &lease, &err) == 0);
+ *         leased = hc_resolver_lease_snapshot(resolver, &request, &terms, &lease, &err);
+ *     } while (leased == 0);
  *
  * All functions block on the volume, and may be called from any thread.
  */
