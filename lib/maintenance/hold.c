@@ -10,10 +10,13 @@
 #include <cache/tree_cache.h>
 #include <claim/fetching.h>
 #include <claim/lease.h>
+#include <policy/policy.h>
+#include <policy/rules.h>
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -127,6 +130,20 @@ static bool hold_look_keep(const struct hc_cache *cache,
     return false;
 }
 
+static int64_t subject_retention_ms(const struct hc_hold_rules *rules,
+                                    const struct hc_hold_subject *subject)
+{
+    size_t count = subject->refs ? subject->refs->count : 0;
+    HC_AUTO_FREE const char **names = calloc(count + 1, sizeof *names);
+
+    if (!names)
+        return INT64_MAX;
+    names[0] = subject->commit;
+    for (size_t i = 0; i < count; i++)
+        names[i + 1] = subject->refs->items[i];
+    return rules->retention_ms(rules->ctx, subject->repo, names, count + 1);
+}
+
 static bool hold_look_retention(const struct hc_cache *cache,
                                 const struct hc_hold_rules *rules,
                                 const struct hc_hold_subject *subject,
@@ -137,7 +154,7 @@ static bool hold_look_retention(const struct hc_cache *cache,
     (void)cache;
     if (!rules || !rules->retention_ms)
         return false;
-    keep_ms = rules->retention_ms(rules->ctx, subject->repo);
+    keep_ms = subject_retention_ms(rules, subject);
     if (keep_ms <= 0 || age_ms >= keep_ms)
         return false;
     (void)hold_set(hold, HC_HELD_BY_RETENTION, "");
@@ -218,6 +235,35 @@ static bool hold_look_transfer(const struct hc_cache *cache,
         return hold_fail(hold, &err);
     return hc_fetching_is_any(&fetching) &&
            hold_compare_transfers(cache, subject, &fetching, hold);
+}
+
+/* ---- the rules of a policy --------------------------------------------------------- */
+
+static bool policy_keeps(void *policy, const struct hc_repo *repo, const char *revision)
+{
+    HC_AUTO(hc_rules) *rules = hc_policy_hold_rules(policy);
+
+    for (size_t i = 0; rules && i < rules->keep_count; i++) {
+        const struct hc_named_revision *kept = &rules->keep[i];
+
+        if (kept->type == repo->type && strcmp(kept->repo_id, repo->id) == 0 &&
+            strcmp(kept->revision, revision) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int64_t policy_retention_ms(void *policy, const struct hc_repo *repo,
+                                   const char *const *names, size_t count)
+{
+    HC_AUTO(hc_rules) *rules = hc_policy_hold_rules(policy);
+
+    return rules ? hc_rules_retention_ms(rules, repo->type, repo->id, names, count) : 0;
+}
+
+struct hc_hold_rules hc_hold_rules_of(struct hc_policy *policy)
+{
+    return (struct hc_hold_rules){policy_keeps, policy_retention_ms, policy};
 }
 
 /* ---- the interface ----------------------------------------------------------------- */

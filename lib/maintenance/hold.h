@@ -14,14 +14,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct hc_policy;
+
 /* What the policy says. Zero-initialised: it keeps nothing. */
 struct hc_hold_rules {
     /* Optional: asked about the commit, and about each ref that names it. */
-    bool (*is_kept)(const void *ctx, const struct hc_repo *repo, const char *revision);
-    /* Optional: how long after its last use a revision of the repo stays. */
-    int64_t (*retention_ms)(const void *ctx, const struct hc_repo *repo);
-    const void *ctx; /* borrowed */
+    bool (*is_kept)(void *ctx, const struct hc_repo *repo, const char *revision);
+    /* Optional: how long after its last use a revision stays that has these names: the
+     * commit, and the refs that name it. */
+    int64_t (*retention_ms)(void *ctx, const struct hc_repo *repo,
+                            const char *const *names, size_t count);
+    void *ctx; /* borrowed */
 };
+
+/* What the policy, which is borrowed, says whenever it is asked. */
+struct hc_hold_rules hc_hold_rules_of(struct hc_policy *policy);
 
 /* The revision; borrows. */
 struct hc_hold_subject {

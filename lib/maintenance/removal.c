@@ -97,10 +97,10 @@ static int removal_add_part(struct hc_removal *removal, const struct hc_repo_pla
                                  .last_used_ms = part->last_used_ms,
                                  .detail = plan->request->detail};
 
+    if (part->is_passed_over)
+        return 0;
     if (part->hold.by != HC_HELD_BY_NONE)
         return hc_removal_add_kept(removal->result, repo, part->commit, &part->hold, err);
-    if (part->is_absent)
-        return 0;
     (void)hc_format(removed.repo_id, sizeof removed.repo_id, "%s", repo->id);
     memcpy(removed.commit_hash, part->commit, sizeof removed.commit_hash);
     removal->result->removed_files += part->files;

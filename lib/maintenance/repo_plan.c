@@ -452,23 +452,39 @@ int hc_repo_find_refs(const struct hc_cache *cache, const struct hc_repo *repo,
                : 0;
 }
 
-struct hc_hold hc_repo_plan_find_hold(const struct hc_removal_scope *scope,
-                                      const struct hc_repo *repo,
-                                      const struct hc_planned_part *part)
+/* Counts as held, so that its blobs stay. */
+static bool part_is_passed_over(const struct hc_removal_request *request,
+                                const struct hc_strings *refs,
+                                const struct hc_planned_part *part)
 {
+    return request->unreferenced_since_ms != 0 &&
+           (refs->count > 0 || part->last_used_ms >= request->unreferenced_since_ms);
+}
+
+void hc_repo_plan_find_hold(const struct hc_removal_scope *scope,
+                            const struct hc_removal_request *request,
+                            struct hc_planned_part *part)
+{
+    const struct hc_repo *repo = request->repo;
     HC_AUTO_VALUE(hc_strings) refs = {0};
+    const struct hc_hold_subject subject = {
+        .repo = repo,
+        .commit = part->commit,
+        .refs = &refs,
+        .last_used_ms = part->last_used_ms,
+        .now_ms = scope->now_ms,
+    };
     struct hc_error err;
 
-    if (hc_repo_find_refs(scope->cache, repo, part->commit, &refs, &err) < 0)
-        return hc_hold_of_failure(&err);
-    return hc_hold_find(scope->cache, scope->rules,
-                        &(const struct hc_hold_subject){
-                            .repo = repo,
-                            .commit = part->commit,
-                            .refs = &refs,
-                            .last_used_ms = part->last_used_ms,
-                            .now_ms = scope->now_ms,
-                        });
+    if (hc_repo_find_refs(scope->cache, repo, part->commit, &refs, &err) < 0) {
+        part->hold = hc_hold_of_failure(&err);
+        return;
+    }
+    part->is_passed_over = part_is_passed_over(request, &refs, part);
+    if (part->is_passed_over)
+        part->hold.by = HC_HELD_BY_RETENTION;
+    else
+        part->hold = hc_hold_find(scope->cache, scope->rules, &subject);
 }
 
 /* Files of one revision stand side by side and have the same holds, but for their last
@@ -482,9 +498,10 @@ static void planning_find_holds(struct planning *planning)
                        parts[i - 1].hold.by != HC_HELD_BY_RETENTION &&
                        !(planning->scope->rules && planning->scope->rules->retention_ms);
 
-        parts[i].hold =
-            is_same ? parts[i - 1].hold
-                    : hc_repo_plan_find_hold(planning->scope, planning->repo, &parts[i]);
+        if (is_same)
+            parts[i].hold = parts[i - 1].hold;
+        else
+            hc_repo_plan_find_hold(planning->scope, planning->plan->request, &parts[i]);
     }
 }
 

@@ -22,6 +22,9 @@ struct hc_removal_request {
     size_t commit_count;
     struct hc_filter *filter; /* Optional: only files that it selects */
     const char *detail;       /* why, in words; static */
+    /* Optional: only revisions that no ref names and that were last used before this time
+     * (milliseconds since the epoch); 0: all. What it passes over is no row. */
+    int64_t unreferenced_since_ms;
 };
 
 /* What the plans of one removal have in common. */
@@ -41,7 +44,7 @@ struct hc_planned_part {
     uint64_t files; /* blobs and plain files that it frees */
     struct hc_hold hold;
     struct hc_hold blob_hold; /* why a blob could not be removed with it */
-    bool is_absent;           /* another process has removed it meanwhile */
+    bool is_passed_over;      /* another process has removed it, or uses it again */
 };
 
 struct hc_planned_blob {
@@ -67,10 +70,10 @@ struct hc_repo_plan *hc_repo_plan_new(struct hc_removal_scope *scope,
 void hc_repo_plan_free(struct hc_repo_plan *plan);
 HC_DEFINE_AUTO(hc_repo_plan, hc_repo_plan_free)
 
-/* What holds the revision of a part now. */
-struct hc_hold hc_repo_plan_find_hold(const struct hc_removal_scope *scope,
-                                      const struct hc_repo *repo,
-                                      const struct hc_planned_part *part);
+/* Finds what holds the revision of a part now. */
+void hc_repo_plan_find_hold(const struct hc_removal_scope *scope,
+                            const struct hc_removal_request *request,
+                            struct hc_planned_part *part);
 
 /* NULL: the plan frees no such blob. */
 struct hc_planned_blob *hc_repo_plan_find_blob(const struct hc_repo_plan *plan,

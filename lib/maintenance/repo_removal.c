@@ -13,6 +13,7 @@
 #include <cache/memo.h>
 #include <cache/proof.h>
 #include <cache/tree_cache.h>
+#include <cache/walk.h>
 #include <claim/fetching.h>
 #include <claim/lease_bar.h>
 
@@ -141,7 +142,7 @@ static int revision_take(const struct repo_removal *removal, struct hc_planned_p
         refs_give_back(removal, part->commit, &refs, refs.count);
         return -1;
     }
-    part->is_absent = taken == 0;
+    part->is_passed_over = taken == 0;
     removal_forget_snapshot(removal, part->commit);
     return 0;
 }
@@ -178,7 +179,7 @@ static int file_take(const struct repo_removal *removal, struct hc_planned_part 
     taken = hc_trash_take(removal->trash, dir, name, "files", as, err);
     if (taken < 0)
         return -1;
-    part->is_absent = taken == 0;
+    part->is_passed_over = taken == 0;
     (void)hc_format(place, sizeof place, "snapshots/%s", part->commit);
     removal_forget(removal, place, part->path);
     file_remove_parents(snapshot, part->path);
@@ -186,24 +187,22 @@ static int file_take(const struct repo_removal *removal, struct hc_planned_part 
 }
 
 /* No caller gets a lease from now on; what else holds it may have come since the plan. */
-static struct hc_hold commit_bar(const struct repo_removal *removal,
-                                 const struct hc_planned_part *part)
+static void commit_bar(const struct repo_removal *removal, struct hc_planned_part *part)
 {
     struct hc_lease_bar **bar = &removal->bars[part - removal->plan->parts];
     struct hc_error err;
-    struct hc_hold hold;
     int barred = hc_lease_bar(removal->cache, removal->repo, part->commit, bar, &err);
 
-    if (barred < 0)
-        return hc_hold_of_failure(&err);
-    if (barred == 1)
-        return hc_repo_plan_find_hold(removal->scope, removal->repo, part);
-    hold = hc_hold_find_lease(removal->cache, removal->repo, part->commit,
-                              removal->scope->now_ms);
-    if (hold.by == HC_HELD_BY_NONE)
-        hold =
+    if (barred == 1) {
+        hc_repo_plan_find_hold(removal->scope, removal->plan->request, part);
+        return;
+    }
+    part->hold = barred < 0 ? hc_hold_of_failure(&err)
+                            : hc_hold_find_lease(removal->cache, removal->repo,
+                                                 part->commit, removal->scope->now_ms);
+    if (part->hold.by == HC_HELD_BY_NONE)
+        part->hold =
             (struct hc_hold){HC_HELD_BY_FAILURE, "another process removes it just now"};
-    return hold;
 }
 
 /* Parts [first, end) of one commit. */
@@ -212,7 +211,7 @@ static void commit_take(const struct repo_removal *removal, size_t first, size_t
     struct hc_planned_part *parts = removal->plan->parts;
     struct hc_error err;
 
-    parts[first].hold = commit_bar(removal, &parts[first]);
+    commit_bar(removal, &parts[first]);
     for (size_t i = first; i < end; i++) {
         int taken;
 
@@ -269,7 +268,7 @@ static void removal_note_blob(void *ctx, const char *etag, const struct hc_hold 
         part->blob_hold = *hold;
 }
 
-static int removal_take_blobs(struct repo_removal *removal, bool takes_all,
+static int removal_take_blobs(struct repo_removal *removal, const struct hc_strings *also,
                               struct hc_error *err)
 {
     const struct hc_unused_blobs blobs = {
@@ -277,7 +276,7 @@ static int removal_take_blobs(struct repo_removal *removal, bool takes_all,
         .repo = removal->repo,
         .trash = removal->trash,
         .now_ms = removal->scope->now_ms,
-        .takes_all = takes_all,
+        .also = also,
         .note = removal_note_blob,
         .ctx = removal,
     };
@@ -415,12 +414,26 @@ static bool folder_is_unused(const struct repo_removal *removal)
            !hc_fetching_is_any(&fetching);
 }
 
+static int folder_list_blobs(const struct repo_removal *removal, struct hc_strings *etags,
+                             struct hc_error *err)
+{
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_walk_blobs(removal->cache, removal->repo);
+
+    while (hc_directory_walk_next(&walk)) {
+        if (hc_strings_add(etags, walk.path, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static bool removal_take_folder(struct repo_removal *removal)
 {
+    HC_AUTO_VALUE(hc_strings) etags = {0};
     struct hc_error unused;
 
     if (!folder_is_unused(removal) || !directory_is_empty(removal->folder, "snapshots") ||
-        removal_take_blobs(removal, true, &unused) < 0)
+        folder_list_blobs(removal, &etags, &unused) < 0 ||
+        removal_take_blobs(removal, &etags, &unused) < 0)
         return false;
     folder_take_entries(removal, "blobs", "other", false);
     if ((unlinkat(removal->folder, "blobs", AT_REMOVEDIR) < 0 && errno != ENOENT) ||
@@ -478,7 +491,7 @@ void hc_repo_plan_carry_out(struct hc_removal_scope *scope, struct hc_repo_plan 
     removal_take_parts(&removal);
     if (plan->takes_folder && plan->request->commit_count == 0)
         folder_take_entries(&removal, "snapshots", "snapshots", true);
-    if (removal_take_blobs(&removal, false, &err) < 0)
+    if (removal_take_blobs(&removal, NULL, &err) < 0)
         plan_note_failure(plan, &err);
     removal_clear_revisions(&removal);
     plan->takes_folder = plan->takes_folder && removal_take_folder(&removal);
@@ -494,7 +507,7 @@ int hc_repo_removal_finish(const struct hc_cache *cache, const struct hc_repo *r
     struct repo_removal removal = {
         .scope = &scope, .cache = cache, .repo = repo, .trash = trash, .folder = folder};
 
-    if (removal_take_blobs(&removal, false, err) < 0)
+    if (removal_take_blobs(&removal, NULL, err) < 0)
         return -1;
     removal_clear_revisions(&removal);
     hc_trash_empty(trash);

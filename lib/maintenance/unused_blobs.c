@@ -15,7 +15,6 @@
 #include "shared_store.h"
 
 #include <cache/blob_lock.h>
-#include <cache/walk.h>
 #include <claim/claim_record.h>
 
 #include <errno.h>
@@ -55,25 +54,16 @@ static int pointed_read_repo(const struct hc_unused_blobs *blobs,
     return hc_pointed_blobs_read(pointed, &walk, err);
 }
 
-static int pointed_add_all(const struct hc_unused_blobs *blobs,
-                           struct hc_pointed_blobs *pointed, struct hc_error *err)
-{
-    HC_AUTO_VALUE(hc_directory_walk) walk = hc_walk_blobs(blobs->cache, blobs->repo);
-
-    while (hc_directory_walk_next(&walk)) {
-        if (hc_pointed_blobs_add_etag(pointed, walk.path, err) < 0)
-            return -1;
-    }
-    return 0;
-}
-
 static int pointed_read_trash(const struct hc_unused_blobs *blobs,
                               struct hc_pointed_blobs *pointed, struct hc_error *err)
 {
     struct hc_directory_walk walk = hc_trash_walk(blobs->trash, "snapshots");
 
-    if ((blobs->takes_all && pointed_add_all(blobs, pointed, err) < 0) ||
-        hc_pointed_blobs_read(pointed, &walk, err) < 0)
+    for (size_t i = 0; blobs->also && i < blobs->also->count; i++) {
+        if (hc_pointed_blobs_add_etag(pointed, blobs->also->items[i], err) < 0)
+            return -1;
+    }
+    if (hc_pointed_blobs_read(pointed, &walk, err) < 0)
         return -1;
     walk = hc_trash_walk(blobs->trash, "files");
     return hc_pointed_blobs_read(pointed, &walk, err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Takes blobs out of a repo: those that the pointers in a trash led to, and to which no
- * pointer of the repo leads any more.
+ * Takes blobs out of a repo: those that the pointers in a trash led to, or that the
+ * caller names, and to which no pointer of the repo leads.
  *
  * Another process may make a pointer to such a blob at any moment. So a blob is moved to
  * the trash, with its lock held, then the pointers are looked at once more, and it is
@@ -18,8 +18,8 @@ struct hc_unused_blobs {
     const struct hc_cache *cache;
     const struct hc_repo *repo;
     struct hc_trash *trash;
-    int64_t now_ms; /* hc_volume_now_ms() */
-    bool takes_all; /* every blob of the repo that no pointer leads to */
+    int64_t now_ms;                /* hc_volume_now_ms() */
+    const struct hc_strings *also; /* Optional: etags of others that may be unused */
     /* Optional: told of each blob that has been taken (HC_HELD_BY_NONE), or was not. */
     void (*note)(void *ctx, const char *etag, const struct hc_hold *hold);
     void *ctx;

@@ -500,7 +500,7 @@ static void a_pinned_revision_is_kept(void **state)
     (void)remove_revision(f, COMMIT);
 }
 
-static bool revision_is(const void *ctx, const struct hc_repo *repo, const char *revision)
+static bool revision_is(void *ctx, const struct hc_repo *repo, const char *revision)
 {
     assert_string_equal(repo->id, "org/name");
     return strcmp(ctx, revision) == 0;
@@ -508,7 +508,7 @@ static bool revision_is(const void *ctx, const struct hc_repo *repo, const char 
 
 static void what_the_policy_keeps_is_kept_by_ref_and_by_commit(void **state)
 {
-    static const char *const names[] = {"main", "refs/pr/1", COMMIT};
+    static char names[][HC_COMMIT_SIZE] = {"main", "refs/pr/1", COMMIT};
     struct fixture *f = *state;
 
     put_two_revisions(f);
@@ -520,10 +520,13 @@ static void what_the_policy_keeps_is_kept_by_ref_and_by_commit(void **state)
     }
 }
 
-static int64_t an_hour(const void *ctx, const struct hc_repo *repo)
+static int64_t an_hour(void *ctx, const struct hc_repo *repo, const char *const *names,
+                       size_t count)
 {
     (void)ctx;
     (void)repo;
+    assert_int_equal(count, 3);
+    assert_string_equal(names[0], COMMIT);
     return INT64_C(3600) * 1000;
 }
 
