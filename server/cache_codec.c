@@ -18,6 +18,17 @@ static void *arena_take(struct hc_arena *arena, size_t size, struct hc_error *er
     return taken;
 }
 
+void **hc_encode_list(struct hc_arena *arena, size_t count, size_t size,
+                      struct hc_error *err)
+{
+    char *messages = arena_take(arena, (count + 1) * size, err);
+    void **list = messages ? arena_take(arena, (count + 1) * sizeof *list, err) : NULL;
+
+    for (size_t i = 0; list && i < count; i++)
+        list[i] = messages + i * size;
+    return list;
+}
+
 int hc_decode_repo_type(Hubcache__V1__RepoType type, enum hc_repo_type *decoded,
                         struct hc_error *err)
 {
@@ -54,29 +65,48 @@ int hc_encode_time(int64_t ms, struct hc_arena *arena,
     return 0;
 }
 
+/* NULL: INVALID_OPTIONS. */
+static enum hc_repo_type *decode_types(const Hubcache__V1__RepoType *types, size_t count,
+                                       struct hc_arena *arena, struct hc_error *err)
+{
+    enum hc_repo_type *decoded = arena_take(arena, (count + 1) * sizeof *decoded, err);
+
+    for (size_t i = 0; decoded && i < count; i++) {
+        if (hc_decode_repo_type(types[i], &decoded[i], err) < 0)
+            return NULL;
+    }
+    return decoded;
+}
+
 int hc_decode_list_repos(const Hubcache__V1__ListReposRequest *message,
                          struct hc_arena *arena, struct hc_repos_request *request,
                          struct hc_error *err)
 {
-    enum hc_repo_type *types =
-        arena_take(arena, (message->n_repo_types + 1) * sizeof *types, err);
-
-    if (!types)
-        return -1;
     *request = (struct hc_repos_request){
         .repo_ids = (const char *const *)message->repo_ids,
         .repo_id_count = message->n_repo_ids,
-        .repo_types = types,
+        .repo_types =
+            decode_types(message->repo_types, message->n_repo_types, arena, err),
         .repo_type_count = message->n_repo_types,
         .with_revisions = message->with_revisions,
         .page_size = message->page_size,
         .page_token = message->page_token,
     };
-    for (size_t i = 0; i < message->n_repo_types; i++) {
-        if (hc_decode_repo_type(message->repo_types[i], &types[i], err) < 0)
-            return -1;
-    }
-    return 0;
+    return request->repo_types ? 0 : -1;
+}
+
+int hc_decode_get_usage(const Hubcache__V1__GetUsageRequest *message,
+                        struct hc_arena *arena, struct hc_repos_request *request,
+                        struct hc_error *err)
+{
+    *request = (struct hc_repos_request){
+        .repo_ids = (const char *const *)message->repo_ids,
+        .repo_id_count = message->n_repo_ids,
+        .repo_types =
+            decode_types(message->repo_types, message->n_repo_types, arena, err),
+        .repo_type_count = message->n_repo_types,
+    };
+    return request->repo_types ? 0 : -1;
 }
 
 static int encode_revision(const struct hc_cached_revision *revision,
@@ -100,20 +130,16 @@ static int encode_revision(const struct hc_cached_revision *revision,
                           err);
 }
 
-static int encode_revisions(const struct hc_cached_repo *repo, struct hc_arena *arena,
-                            Hubcache__V1__CachedRevision ***list, struct hc_error *err)
+static int encode_revisions(const struct hc_cached_revision *revisions, size_t count,
+                            struct hc_arena *arena, Hubcache__V1__CachedRevision ***list,
+                            struct hc_error *err)
 {
-    size_t count = repo->revision_count;
-    Hubcache__V1__CachedRevision *messages =
-        arena_take(arena, (count + 1) * sizeof *messages, err);
-
-    *list = messages ? arena_take(arena, (count + 1) * sizeof **list, err) : NULL;
+    *list = (void *)hc_encode_list(arena, count, sizeof ***list, err);
     if (!*list)
         return -1;
     for (size_t i = 0; i < count; i++) {
-        if (encode_revision(&repo->revisions[i], arena, &messages[i], err) < 0)
+        if (encode_revision(&revisions[i], arena, (*list)[i], err) < 0)
             return -1;
-        (*list)[i] = &messages[i];
     }
     return 0;
 }
@@ -133,28 +159,70 @@ static int encode_repo(const struct hc_cached_repo *repo, struct hc_arena *arena
     if (hc_encode_time(repo->last_used_ms, arena, &message->last_used, err) < 0 ||
         hc_encode_time(repo->last_modified_ms, arena, &message->last_modified, err) < 0)
         return -1;
-    return encode_revisions(repo, arena, &message->revisions, err);
+    return encode_revisions(repo->revisions, repo->revision_count, arena,
+                            &message->revisions, err);
 }
 
 int hc_encode_list_repos(const struct hc_cached_repos *repos, struct hc_arena *arena,
                          Hubcache__V1__ListReposResponse *message, struct hc_error *err)
 {
-    Hubcache__V1__CachedRepo *messages =
-        arena_take(arena, (repos->count + 1) * sizeof *messages, err);
-
     hubcache__v1__list_repos_response__init(message);
     message->repos =
-        messages ? arena_take(arena, (repos->count + 1) * sizeof *message->repos, err)
-                 : NULL;
+        (void *)hc_encode_list(arena, repos->count, sizeof **message->repos, err);
     if (!message->repos)
         return -1;
     for (size_t i = 0; i < repos->count; i++) {
-        if (encode_repo(&repos->items[i], arena, &messages[i], err) < 0)
+        if (encode_repo(&repos->items[i], arena, message->repos[i], err) < 0)
             return -1;
-        message->repos[i] = &messages[i];
     }
     message->n_repos = repos->count;
     if (repos->next_page_token)
         message->next_page_token = repos->next_page_token;
+    return 0;
+}
+
+int hc_encode_list_revisions(const struct hc_cached_revisions *revisions,
+                             struct hc_arena *arena,
+                             Hubcache__V1__ListRevisionsResponse *message,
+                             struct hc_error *err)
+{
+    hubcache__v1__list_revisions_response__init(message);
+    message->n_revisions = revisions->count;
+    if (revisions->next_page_token)
+        message->next_page_token = revisions->next_page_token;
+    return encode_revisions(revisions->items, revisions->count, arena,
+                            &message->revisions, err);
+}
+
+static int encode_cached_file(const struct hc_cached_file *file, struct hc_arena *arena,
+                              Hubcache__V1__CachedFile *message, struct hc_error *err)
+{
+    hubcache__v1__cached_file__init(message);
+    message->filename = file->filename;
+    message->etag = hc_unconst(file->etag);
+    message->size_bytes = file->size_bytes;
+    message->cache_path = file->cache_path;
+    message->dangling = file->is_dangling;
+    if (hc_encode_time(file->last_used_ms, arena, &message->last_used, err) < 0)
+        return -1;
+    return hc_encode_time(file->last_modified_ms, arena, &message->last_modified, err);
+}
+
+int hc_encode_list_files(const struct hc_cached_files *files, struct hc_arena *arena,
+                         Hubcache__V1__ListFilesResponse *message, struct hc_error *err)
+{
+    hubcache__v1__list_files_response__init(message);
+    message->files =
+        (void *)hc_encode_list(arena, files->count, sizeof **message->files, err);
+    if (!message->files)
+        return -1;
+    for (size_t i = 0; i < files->count; i++) {
+        if (encode_cached_file(&files->items[i], arena, message->files[i], err) < 0)
+            return -1;
+    }
+    message->n_files = files->count;
+    message->commit_hash = hc_unconst(files->commit_hash);
+    if (files->next_page_token)
+        message->next_page_token = files->next_page_token;
     return 0;
 }

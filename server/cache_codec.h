@@ -23,11 +23,25 @@ int hc_decode_cached_target(const char *id, Hubcache__V1__RepoType type,
 int hc_encode_time(int64_t ms, struct hc_arena *arena,
                    Google__Protobuf__Timestamp **message, struct hc_error *err);
 
+/* A list of pointers to `count` messages of `size` bytes each, as protobuf-c wants one;
+ * both are made in `arena`. NULL: memory is short. */
+void **hc_encode_list(struct hc_arena *arena, size_t count, size_t size,
+                      struct hc_error *err);
+
 /* All but the options of the caller. */
 int hc_decode_list_repos(const Hubcache__V1__ListReposRequest *message,
                          struct hc_arena *arena, struct hc_repos_request *request,
                          struct hc_error *err);
+int hc_decode_get_usage(const Hubcache__V1__GetUsageRequest *message,
+                        struct hc_arena *arena, struct hc_repos_request *request,
+                        struct hc_error *err);
 int hc_encode_list_repos(const struct hc_cached_repos *repos, struct hc_arena *arena,
                          Hubcache__V1__ListReposResponse *message, struct hc_error *err);
+int hc_encode_list_revisions(const struct hc_cached_revisions *revisions,
+                             struct hc_arena *arena,
+                             Hubcache__V1__ListRevisionsResponse *message,
+                             struct hc_error *err);
+int hc_encode_list_files(const struct hc_cached_files *files, struct hc_arena *arena,
+                         Hubcache__V1__ListFilesResponse *message, struct hc_error *err);
 
 #endif

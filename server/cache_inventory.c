@@ -6,10 +6,14 @@
 
 #include "cache_codec.h"
 #include "service_cache.h"
+#include "usage_scanner.h"
 
 #include <base/error.h>
+#include <base/text.h>
 
+#include <maintenance/file_inventory.h>
 #include <maintenance/inventory.h>
+#include <string.h>
 
 int hc_cache_list_repos(void *ctx, struct hc_blocking_call *call,
                         const ProtobufCMessage *message, struct hc_error *err)
@@ -27,5 +31,124 @@ int hc_cache_list_repos(void *ctx, struct hc_blocking_call *call,
                                hc_blocking_call_cancellation(call), &repos, err) < 0 ||
         hc_encode_list_repos(&repos, hc_blocking_call_arena(call), &response, err) < 0)
         return -1;
+    return hc_blocking_call_reply(call, &response.base, err);
+}
+
+/* What a call is about, for the log. */
+static void call_set_target(struct hc_blocking_call *call, const struct hc_target *target)
+{
+    hc_request_set_target(hc_blocking_call_request(call), target, NULL);
+}
+
+int hc_cache_list_revisions(void *ctx, struct hc_blocking_call *call,
+                            const ProtobufCMessage *message, struct hc_error *err)
+{
+    const struct hc_cache_service *service = ctx;
+    const Hubcache__V1__ListRevisionsRequest *asked = (const void *)message;
+    HC_AUTO_VALUE(hc_cached_revisions) revisions = {0};
+    struct hc_revisions_request request = {.page_size = asked->page_size,
+                                           .page_token = asked->page_token,
+                                           .options = hc_blocking_call_options(call)};
+    Hubcache__V1__ListRevisionsResponse response;
+
+    if (hc_decode_cached_target(asked->repo_id, asked->repo_type, "", &request.repo,
+                                err) < 0)
+        return -1;
+    call_set_target(call, &request.repo);
+    if (hc_resolver_list_revisions(service->resolver, &request,
+                                   hc_blocking_call_cancellation(call), &revisions,
+                                   err) < 0 ||
+        hc_encode_list_revisions(&revisions, hc_blocking_call_arena(call), &response,
+                                 err) < 0)
+        return -1;
+    return hc_blocking_call_reply(call, &response.base, err);
+}
+
+int hc_cache_list_files(void *ctx, struct hc_blocking_call *call,
+                        const ProtobufCMessage *message, struct hc_error *err)
+{
+    const struct hc_cache_service *service = ctx;
+    const Hubcache__V1__ListFilesRequest *asked = (const void *)message;
+    HC_AUTO_VALUE(hc_cached_files) files = {0};
+    struct hc_cached_files_request request = {.page_size = asked->page_size,
+                                              .page_token = asked->page_token,
+                                              .options = hc_blocking_call_options(call)};
+    Hubcache__V1__ListFilesResponse response;
+
+    if (hc_decode_cached_target(asked->repo_id, asked->repo_type, asked->revision,
+                                &request.repo, err) < 0)
+        return -1;
+    call_set_target(call, &request.repo);
+    if (hc_resolver_list_files(service->resolver, &request,
+                               hc_blocking_call_cancellation(call), &files, err) < 0 ||
+        hc_encode_list_files(&files, hc_blocking_call_arena(call), &response, err) < 0)
+        return -1;
+    return hc_blocking_call_reply(call, &response.base, err);
+}
+
+/* ---- usage ------------------------------------------------------------------------- */
+
+/* "models/org/name". */
+static char *usage_name(const struct hc_repo_usage *repo, struct hc_arena *arena,
+                        struct hc_error *err)
+{
+    const char *type = hc_repo_type_name(repo->type);
+    size_t size = strlen(type) + strlen(repo->id) + 3;
+    char *name = hc_arena_take(arena, size);
+
+    if (name)
+        (void)hc_format(name, size, "%ss/%s", type, repo->id);
+    else
+        (void)hc_fail_memory(err);
+    return name;
+}
+
+static int usage_encode_repos(const struct hc_usage *usage, struct hc_arena *arena,
+                              Hubcache__V1__GetUsageResponse *response,
+                              struct hc_error *err)
+{
+    response->repos =
+        (void *)hc_encode_list(arena, usage->listed, sizeof **response->repos, err);
+    if (!response->repos)
+        return -1;
+    for (size_t i = 0; i < usage->listed; i++) {
+        const struct hc_repo_usage *repo = &usage->repos[i];
+        Hubcache__V1__Usage *row = response->repos[i];
+
+        hubcache__v1__usage__init(row);
+        row->name = usage_name(repo, arena, err);
+        if (!row->name)
+            return -1;
+        row->size_bytes = repo->occupied_bytes;
+        row->file_count = repo->files;
+    }
+    response->n_repos = usage->listed;
+    return 0;
+}
+
+int hc_cache_get_usage(void *ctx, struct hc_blocking_call *call,
+                       const ProtobufCMessage *message, struct hc_error *err)
+{
+    const struct hc_cache_service *service = ctx;
+    struct hc_arena *arena = hc_blocking_call_arena(call);
+    struct hc_repos_request request;
+    HC_AUTO_VALUE(hc_usage) usage = {0};
+    Hubcache__V1__GetUsageResponse response;
+    uint64_t volume_size;
+
+    hubcache__v1__get_usage_response__init(&response);
+    if (hc_decode_get_usage((const void *)message, arena, &request, err) < 0)
+        return -1;
+    request.options = hc_blocking_call_options(call);
+    if (hc_resolver_measure_usage(service->resolver, &request,
+                                  hc_blocking_call_cancellation(call), &usage, err) < 0 ||
+        usage_encode_repos(&usage, arena, &response, err) < 0 ||
+        hc_encode_time(usage.began_ms, arena, &response.scanned, err) < 0)
+        return -1;
+    response.size_bytes = usage.occupied_bytes;
+    response.file_count = usage.files;
+    response.limit_bytes = usage.limit_bytes;
+    response.free_floor_bytes = usage.floor_bytes;
+    (void)hc_resolver_volume_space(service->resolver, &volume_size, &response.free_bytes);
     return hc_blocking_call_reply(call, &response.base, err);
 }

@@ -9,5 +9,11 @@
 
 int hc_cache_list_repos(void *service, struct hc_blocking_call *call,
                         const ProtobufCMessage *message, struct hc_error *err);
+int hc_cache_list_revisions(void *service, struct hc_blocking_call *call,
+                            const ProtobufCMessage *message, struct hc_error *err);
+int hc_cache_list_files(void *service, struct hc_blocking_call *call,
+                        const ProtobufCMessage *message, struct hc_error *err);
+int hc_cache_get_usage(void *service, struct hc_blocking_call *call,
+                       const ProtobufCMessage *message, struct hc_error *err);
 
 #endif

@@ -16,15 +16,17 @@
 
 #define PATH(name) "/" HC_CACHE_SERVICE "/" name
 
+/* Row of a method that is called as its function and the message of its request are. */
+#define ROW(method, name, kind)                                                          \
+    {PATH(method), &hubcache__v1__##name##_request__descriptor, hc_cache_##name,         \
+     HC_RPC_##kind}
+
+/* In the sequence of the contract. */
 static const struct hc_blocking_method methods[] = {
-    {PATH("ListRepos"), &hubcache__v1__list_repos_request__descriptor,
-     hc_cache_list_repos, HC_RPC_UNARY},
-    {PATH("RenewLease"), &hubcache__v1__renew_lease_request__descriptor,
-     hc_cache_renew_lease, HC_RPC_UNARY},
-    {PATH("ReleaseLease"), &hubcache__v1__release_lease_request__descriptor,
-     hc_cache_release_lease, HC_RPC_UNARY},
-    {PATH("ListLeases"), &hubcache__v1__list_leases_request__descriptor,
-     hc_cache_list_leases, HC_RPC_UNARY},
+    ROW("ListRepos", list_repos, UNARY),   ROW("ListRevisions", list_revisions, UNARY),
+    ROW("ListFiles", list_files, UNARY),   ROW("GetUsage", get_usage, UNARY),
+    ROW("RenewLease", renew_lease, UNARY), ROW("ReleaseLease", release_lease, UNARY),
+    ROW("ListLeases", list_leases, UNARY),
 };
 
 enum { METHODS = sizeof methods / sizeof *methods };

@@ -85,6 +85,20 @@ static int pointer_format_target(char target[PATH_MAX], const char *path,
     return 0;
 }
 
+const char *hc_pointer_parse(const char *target, const char *path)
+{
+    size_t depth = 2;
+
+    for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/'))
+        depth++;
+    for (; depth > 0 && hc_text_starts(target, "../"); depth--)
+        target += strlen("../");
+    if (depth > 0 || !hc_text_starts(target, "blobs/"))
+        return NULL;
+    target += strlen("blobs/");
+    return hc_etag_is_valid(target) ? target : NULL;
+}
+
 /* Reads the etag, "" unless the link's last component may be one: then the file is as
  * good as plain. Another link than ours may lead anywhere. */
 static void pointer_read_link(int root, const char *cache_path, const char *path,

@@ -41,6 +41,10 @@ bool hc_pointer_recall(const struct hc_cache *cache, const struct hc_repo *repo,
                        const char *commit, const char *path, struct hc_pointer *pointer,
                        bool *is_due);
 
+/* The etag in `target`, the link of a pointer to the file `path`, if the link leads to
+ * blobs/ of the same repo as we make it; else NULL. */
+const char *hc_pointer_parse(const char *target, const char *path);
+
 /*
  * Makes the pointer to blobs/<etag>, which must exist, by symlink under a private name
  * and rename; replaces what is there, also a pointer in the place of one of its

@@ -34,8 +34,9 @@ struct usage_scan {
     size_t room;                /* of usage->repos */
     struct shared_file *shared; /* those of the repo that is being read are the last */
     size_t shared_count, shared_room;
-    int64_t resumed_ms; /* after the last pause */
-    bool is_urgent;     /* a download waits for it: no pauses */
+    int64_t resumed_ms;                   /* after the last pause */
+    bool is_urgent;                       /* a caller waits for it: no pauses */
+    const struct hc_usage_filter *filter; /* NULL: all repos are listed */
 };
 
 static void usage_scan_release(struct usage_scan *scan)
@@ -83,7 +84,8 @@ static int compare_inodes(const void *left, const void *right)
 
 /* Removes those that are there twice from the list, from the `first` on; adds up the
  * rest. */
-static uint64_t scan_unite_shared(struct usage_scan *scan, size_t first, uint64_t *bytes)
+static uint64_t scan_unite_shared(struct usage_scan *scan, size_t first, uint64_t *bytes,
+                                  uint64_t *occupied_bytes)
 {
     struct shared_file *files = scan->shared;
     size_t kept = first;
@@ -94,6 +96,7 @@ static uint64_t scan_unite_shared(struct usage_scan *scan, size_t first, uint64_
         if (kept > first && files[kept - 1].inode == files[i].inode)
             continue;
         *bytes += files[i].bytes;
+        *occupied_bytes += files[i].occupied_bytes;
         files[kept++] = files[i];
     }
     scan->shared_count = kept;
@@ -124,7 +127,7 @@ static void scan_count_file(struct usage_scan *scan, struct hc_repo_usage *repo,
     }
     repo->files++;
     repo->bytes += (uint64_t)status.st_size;
-    scan->usage->occupied_bytes += status_occupied_bytes(&status);
+    repo->occupied_bytes += status_occupied_bytes(&status);
 }
 
 /* -1: the cancellation ended the scan. */
@@ -283,7 +286,10 @@ static int scan_repo(struct usage_scan *scan, const struct hc_repo *name,
     scan->usage->repo_count++;
     scan->usage->bytes += repo->bytes;
     scan->usage->files += repo->files;
-    repo->files += scan_unite_shared(scan, first, &repo->bytes);
+    scan->usage->occupied_bytes += repo->occupied_bytes;
+    repo->files += scan_unite_shared(scan, first, &repo->bytes, &repo->occupied_bytes);
+    if (scan->filter && !scan->filter->lists(scan->filter->ctx, name))
+        scan->usage->listed--; /* it is the last one */
     return 0;
 }
 
@@ -309,9 +315,7 @@ static int scan_run(struct usage_scan *scan, struct hc_error *err)
     scan->resumed_ms = start_ms;
     if (scan_repos(scan, err) < 0)
         return -1;
-    usage->files += scan_unite_shared(scan, 0, &usage->bytes);
-    for (size_t i = 0; i < scan->shared_count; i++)
-        usage->occupied_bytes += scan->shared[i].occupied_bytes;
+    usage->files += scan_unite_shared(scan, 0, &usage->bytes, &usage->occupied_bytes);
     scan_own_folder(scan, ".hubcache/trash");
     scan_own_folder(scan, ".hubcache/quarantine");
     usage_keep_largest(usage);
@@ -328,11 +332,21 @@ int hc_usage_scan(const struct hc_cache *cache, struct hc_cancellation *cancella
     return scan_run(&scan, err);
 }
 
+/* The scan, and the occupancy by it. */
+static int scan_measure(struct usage_scan *scan, struct hc_error *err)
+{
+    struct hc_occupancy *occupancy = hc_cache_occupancy(scan->cache);
+    const struct hc_occupancy_scan begun = hc_occupancy_begin_scan(occupancy);
+
+    if (scan_run(scan, err) < 0)
+        return -1;
+    hc_occupancy_end_scan(occupancy, &begun, scan->usage->occupied_bytes);
+    return 0;
+}
+
 int hc_usage_measure(const struct hc_cache *cache, bool is_urgent,
                      struct hc_cancellation *cancellation, struct hc_error *err)
 {
-    struct hc_occupancy *occupancy = hc_cache_occupancy(cache);
-    const struct hc_occupancy_scan begun = hc_occupancy_begin_scan(occupancy);
     HC_AUTO_VALUE(hc_usage) usage = {0};
     HC_AUTO_VALUE(usage_scan)
     scan = {.cache = cache,
@@ -340,10 +354,21 @@ int hc_usage_measure(const struct hc_cache *cache, bool is_urgent,
             .usage = &usage,
             .is_urgent = is_urgent};
 
-    if (scan_run(&scan, err) < 0)
-        return -1;
-    hc_occupancy_end_scan(occupancy, &begun, usage.occupied_bytes);
-    return 0;
+    return scan_measure(&scan, err);
+}
+
+int hc_usage_list(const struct hc_cache *cache, const struct hc_usage_filter *filter,
+                  struct hc_cancellation *cancellation, struct hc_usage *usage,
+                  struct hc_error *err)
+{
+    HC_AUTO_VALUE(usage_scan)
+    scan = {.cache = cache,
+            .cancellation = cancellation,
+            .usage = usage,
+            .is_urgent = true,
+            .filter = filter};
+
+    return scan_measure(&scan, err);
 }
 
 void hc_usage_clear(struct hc_usage *usage)

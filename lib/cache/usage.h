@@ -30,4 +30,15 @@ int hc_usage_scan(const struct hc_cache *cache, struct hc_cancellation *cancella
 int hc_usage_measure(const struct hc_cache *cache, bool is_urgent,
                      struct hc_cancellation *cancellation, struct hc_error *err);
 
+/* Which repos a scan lists; it counts all of them. */
+struct hc_usage_filter {
+    bool (*lists)(void *ctx, const struct hc_repo *repo);
+    void *ctx;
+};
+
+/* Both: the result of the scan, without pauses, and the occupancy is known. */
+int hc_usage_list(const struct hc_cache *cache, const struct hc_usage_filter *filter,
+                  struct hc_cancellation *cancellation, struct hc_usage *usage,
+                  struct hc_error *err);
+
 #endif

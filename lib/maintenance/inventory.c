@@ -97,22 +97,6 @@ static void reading_warn(struct repo_reading *reading, const char *format, ...)
 
 /* ---- files ------------------------------------------------------------------------- */
 
-/* The etag, if `target` is the pointer that hubcache and the reference client make of the
- * file `path`: as many "../" as lead out of the snapshot, then "blobs/<etag>". */
-static const char *pointer_parse(const char *target, const char *path)
-{
-    size_t depth = 2;
-
-    for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/'))
-        depth++;
-    for (; depth > 0 && hc_text_starts(target, "../"); depth--)
-        target += strlen("../");
-    if (depth > 0 || !hc_text_starts(target, "blobs/"))
-        return NULL;
-    target += strlen("blobs/");
-    return hc_etag_is_valid(target) ? target : NULL;
-}
-
 static void reading_warn_dangling(struct repo_reading *reading, const char *path)
 {
     reading_warn(reading, "Blob missing (broken symlink): %s/snapshots/%s",
@@ -134,7 +118,7 @@ static int64_t reading_find_blob(struct repo_reading *reading,
         if (length < 0)
             return -2;
         target[length] = '\0';
-        etag = pointer_parse(target, path);
+        etag = hc_pointer_parse(target, path);
     }
     if (etag)
         return hc_blob_table_find(&reading->table, etag, err);
@@ -533,17 +517,18 @@ int hc_inventory_read_repo(const struct hc_inventory *inventory,
     return -1;
 }
 
-static void cached_revision_release(struct hc_cached_revision *revision)
+void hc_cached_revision_clear(struct hc_cached_revision *revision)
 {
     while (revision->ref_count > 0)
         free(revision->refs[--revision->ref_count]);
     free(revision->refs);
+    *revision = (struct hc_cached_revision){0};
 }
 
 void hc_cached_repo_clear(struct hc_cached_repo *repo)
 {
     for (size_t i = 0; i < repo->revision_count; i++)
-        cached_revision_release(&repo->revisions[i]);
+        hc_cached_revision_clear(&repo->revisions[i]);
     free(repo->revisions);
     free(repo->warning);
     *repo = (struct hc_cached_repo){0};
@@ -556,4 +541,13 @@ void hc_cached_repos_clear(struct hc_cached_repos *repos)
     free(repos->items);
     free(repos->next_page_token);
     *repos = (struct hc_cached_repos){0};
+}
+
+void hc_cached_revisions_clear(struct hc_cached_revisions *revisions)
+{
+    for (size_t i = 0; i < revisions->count; i++)
+        hc_cached_revision_clear(&revisions->items[i]);
+    free(revisions->items);
+    free(revisions->next_page_token);
+    *revisions = (struct hc_cached_revisions){0};
 }

@@ -16,6 +16,7 @@
 struct hc_workers;
 
 HC_DEFINE_AUTO_VALUE(hc_cached_repos, hc_cached_repos_clear)
+HC_DEFINE_AUTO_VALUE(hc_cached_revisions, hc_cached_revisions_clear)
 
 struct hc_inventory {
     const struct hc_cache *cache;         /* Required. */
@@ -31,6 +32,7 @@ int hc_inventory_read_repo(const struct hc_inventory *inventory,
                            const struct hc_repo *repo, struct hc_cached_repo *found,
                            struct hc_error *err);
 
+void hc_cached_revision_clear(struct hc_cached_revision *revision);
 void hc_cached_repo_clear(struct hc_cached_repo *repo);
 HC_DEFINE_AUTO_VALUE(hc_cached_repo, hc_cached_repo_clear)
 

@@ -6,9 +6,13 @@
  */
 #include "resolver.h"
 
+#include <base/free_space.h>
 #include <base/hash.h>
+#include <cache/ref.h>
+#include <cache/usage.h>
 #include <cache/walk.h>
 #include <claim/claim_record.h>
+#include <maintenance/file_inventory.h>
 #include <maintenance/inventory.h>
 #include <maintenance/page.h>
 #include <policy/patterns.h>
@@ -43,42 +47,59 @@ static bool repos_request_has_type(const struct hc_repos_request *request,
     return request->repo_type_count == 0;
 }
 
-/* 1: the caller asks for it and may have it. */
-static int repo_is_listed(struct hc_resolver *resolver,
-                          const struct hc_repos_request *request,
-                          struct hc_filter *filter, const struct hc_repo *repo,
-                          struct hc_error *err)
+/* A request with its patterns compiled. */
+struct repo_selection {
+    struct hc_resolver *resolver;
+    const struct hc_repos_request *request;
+    struct hc_filter *filter;
+};
+
+static void repo_selection_release(struct repo_selection *selection)
 {
+    hc_filter_free(selection->filter);
+}
+HC_DEFINE_AUTO_VALUE(repo_selection, repo_selection_release)
+
+static int repo_selection_open(struct repo_selection *selection,
+                               struct hc_cancellation *cancellation, struct hc_error *err)
+{
+    const struct hc_repos_request *request = selection->request;
+    const struct hc_patterns patterns = {.allow = request->repo_ids,
+                                         .allow_count = request->repo_id_count};
+
+    if (hc_patterns_check(&patterns, err) < 0)
+        return -1;
+    selection->filter = hc_filter_new(&patterns, cancellation, err);
+    return selection->filter ? 0 : -1;
+}
+
+/* 1: the caller asks for it and may see it. */
+static int repo_selection_has(const struct repo_selection *selection,
+                              const struct hc_repo *repo, struct hc_error *err)
+{
+    const struct hc_repos_request *request = selection->request;
     int is_selected;
 
     if (!repos_request_has_type(request, repo->type))
         return 0;
-    is_selected = hc_filter_select(filter, repo->id, err);
+    is_selected = hc_filter_select(selection->filter, repo->id, err);
     if (is_selected <= 0)
         return is_selected;
-    return hc_policy_may_see(&resolver->policy, request->options.identity, repo);
+    return hc_policy_may_see(&selection->resolver->policy, request->options.identity,
+                             repo);
 }
 
 /* Collects the folders of the page. */
-static int page_add_repos(struct hc_resolver *resolver,
-                          const struct hc_repos_request *request,
+static int page_add_repos(const struct repo_selection *selection,
                           struct hc_cancellation *cancellation, struct hc_page *page,
                           struct hc_error *err)
 {
-    const struct hc_patterns patterns = {.allow = request->repo_ids,
-                                         .allow_count = request->repo_id_count};
-    HC_AUTO_VALUE(hc_directory_walk) walk = hc_walk_repos(resolver->cache);
-    HC_AUTO(hc_filter) *filter = NULL;
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_walk_repos(selection->resolver->cache);
     struct hc_repo repo;
 
-    if (hc_patterns_check(&patterns, err) < 0)
-        return -1;
-    filter = hc_filter_new(&patterns, cancellation, err);
-    if (!filter)
-        return -1;
     while (hc_walk_next_repo(&walk, &repo)) {
         int is_listed = hc_page_wants(page, repo.folder)
-                            ? repo_is_listed(resolver, request, filter, &repo, err)
+                            ? repo_selection_has(selection, &repo, err)
                             : 0;
 
         if (is_listed < 0 || (is_listed > 0 && hc_page_add(page, repo.folder, err) < 0))
@@ -88,6 +109,32 @@ static int page_add_repos(struct hc_resolver *resolver,
         return hc_fail_errno(err, walk.errnum, "read the cache root");
     hc_page_close(page);
     return hc_cancellation_check(cancellation, err);
+}
+
+/* A hc_usage_filter; what cannot be found out is left out. */
+static bool repo_selection_lists(void *ctx, const struct hc_repo *repo)
+{
+    struct hc_error unused;
+
+    return repo_selection_has(ctx, repo, &unused) == 1;
+}
+
+int hc_resolver_measure_usage(struct hc_resolver *resolver,
+                              const struct hc_repos_request *request,
+                              struct hc_cancellation *cancellation,
+                              struct hc_usage *usage, struct hc_error *err)
+{
+    HC_AUTO_VALUE(repo_selection)
+    selection = {.resolver = resolver, .request = request};
+    const struct hc_usage_filter filter = {repo_selection_lists, &selection};
+
+    *usage = (struct hc_usage){0};
+    if (repo_selection_open(&selection, cancellation, err) < 0 ||
+        hc_usage_list(resolver->cache, &filter, cancellation, usage, err) < 0)
+        return -1;
+    hc_free_space_get_bounds(hc_cache_free_space(resolver->cache), &usage->limit_bytes,
+                             &usage->floor_bytes);
+    return 0;
 }
 
 /* ---- the page ---------------------------------------------------------------------- */
@@ -128,12 +175,15 @@ int hc_resolver_list_repos(struct hc_resolver *resolver,
                                            .workers = resolver->inventory_workers,
                                            .cancellation = cancellation,
                                            .with_revisions = request->with_revisions};
+    HC_AUTO_VALUE(repo_selection)
+    selection = {.resolver = resolver, .request = request};
     HC_AUTO_VALUE(hc_page) page = {0};
 
     *repos = (struct hc_cached_repos){0};
     if (hc_page_open(&page, repos_request_hash(request), request->page_token,
                      request->page_size, err) < 0 ||
-        page_add_repos(resolver, request, cancellation, &page, err) < 0)
+        repo_selection_open(&selection, cancellation, err) < 0 ||
+        page_add_repos(&selection, cancellation, &page, err) < 0)
         return -1;
     if (page.count == 0)
         return 0;
@@ -141,4 +191,144 @@ int hc_resolver_list_repos(struct hc_resolver *resolver,
     if (!repos->items)
         return hc_fail_memory(err);
     return page_read_repos(&inventory, &page, repos, err);
+}
+
+/* ---- revisions and files of one repo ----------------------------------------------- */
+
+static int repo_fail_absent(const struct hc_repo *repo, struct hc_error *err)
+{
+    return hc_fail(err, HC_NOT_CACHED, "the cache has no %s '%s'",
+                   hc_repo_type_name(repo->type), repo->id);
+}
+
+/* The repo that a request names, if the caller may see it. */
+static int repo_open(struct hc_resolver *resolver, const struct hc_target *target,
+                     const struct hc_fetch_options *options, struct hc_repo *repo,
+                     struct hc_error *err)
+{
+    if (hc_repo_init(repo, target->type, target->id, err) < 0)
+        return -1;
+    return hc_policy_may_see(&resolver->policy, options->identity, repo)
+               ? 0
+               : repo_fail_absent(repo, err);
+}
+
+static uint64_t repo_request_hash(const char *kind, const struct hc_repo *repo,
+                                  const char *commit)
+{
+    uint64_t hash = hc_hash_bytes(HC_HASH_START, kind, strlen(kind) + 1);
+
+    hash = hc_hash_bytes(hash, repo->folder, strlen(repo->folder) + 1);
+    return hc_hash_bytes(hash, commit, strlen(commit));
+}
+
+/* Moves the revisions of the page out of the repo. */
+static int page_take_revisions(struct hc_page *page, struct hc_cached_repo *repo,
+                               struct hc_cached_revisions *revisions,
+                               struct hc_error *err)
+{
+    for (size_t i = 0; i < repo->revision_count; i++) {
+        if (hc_page_add(page, repo->revisions[i].commit_hash, err) < 0)
+            return -1;
+    }
+    hc_page_close(page);
+    revisions->items = calloc(page->count + 1, sizeof *revisions->items);
+    if (!revisions->items)
+        return hc_fail_memory(err);
+    for (size_t i = 0; i < repo->revision_count && revisions->count < page->count; i++) {
+        struct hc_cached_revision *revision = &repo->revisions[i];
+
+        if (strcmp(revision->commit_hash, page->names[revisions->count]) != 0)
+            continue;
+        revisions->items[revisions->count++] = *revision;
+        *revision = (struct hc_cached_revision){0};
+    }
+    if (!page->has_more)
+        return 0;
+    revisions->next_page_token = hc_page_token(page, page->count - 1, err);
+    return revisions->next_page_token ? 0 : -1;
+}
+
+int hc_resolver_list_revisions(struct hc_resolver *resolver,
+                               const struct hc_revisions_request *request,
+                               struct hc_cancellation *cancellation,
+                               struct hc_cached_revisions *revisions,
+                               struct hc_error *err)
+{
+    const struct hc_inventory inventory = {.cache = resolver->cache,
+                                           .now_ms = hc_volume_now_ms(resolver->cache),
+                                           .workers = resolver->inventory_workers,
+                                           .cancellation = cancellation,
+                                           .with_revisions = true};
+    HC_AUTO_VALUE(hc_page) page = {0};
+    HC_AUTO_VALUE(hc_cached_repo) found = {0};
+    struct hc_repo repo;
+    int result;
+
+    *revisions = (struct hc_cached_revisions){0};
+    if (repo_open(resolver, &request->repo, &request->options, &repo, err) < 0 ||
+        hc_page_open(&page, repo_request_hash("revisions", &repo, ""),
+                     request->page_token, request->page_size, err) < 0)
+        return -1;
+    result = hc_inventory_read_repo(&inventory, &repo, &found, err);
+    if (result <= 0)
+        return result < 0 ? -1 : repo_fail_absent(&repo, err);
+    return page_take_revisions(&page, &found, revisions, err);
+}
+
+/* The commit that the revision is, or that its ref names. */
+static int revision_find(const struct hc_resolver *resolver, const struct hc_repo *repo,
+                         const char *revision, char commit[HC_COMMIT_SIZE],
+                         struct hc_error *err)
+{
+    struct hc_ref ref;
+    int found;
+
+    revision = revision && *revision ? revision : "main";
+    if (hc_commit_is_valid(revision)) {
+        memcpy(commit, revision, HC_COMMIT_SIZE);
+        return 0;
+    }
+    if (hc_revision_check(revision, err) < 0)
+        return -1;
+    found = hc_ref_find(resolver->cache, repo, revision, &ref, err);
+    if (found <= 0)
+        return found < 0 ? -1
+                         : hc_fail(err, HC_NOT_CACHED,
+                                   "the cache has no revision '%.120s' of %s '%s'",
+                                   revision, hc_repo_type_name(repo->type), repo->id);
+    memcpy(commit, ref.commit, HC_COMMIT_SIZE);
+    return 0;
+}
+
+int hc_resolver_list_files(struct hc_resolver *resolver,
+                           const struct hc_cached_files_request *request,
+                           struct hc_cancellation *cancellation,
+                           struct hc_cached_files *files, struct hc_error *err)
+{
+    HC_AUTO_VALUE(hc_page) page = {0};
+    struct hc_repo repo;
+    const struct hc_file_inventory inventory = {.cache = resolver->cache,
+                                                .repo = &repo,
+                                                .commit = files->commit_hash,
+                                                .cancellation = cancellation};
+    int result;
+
+    *files = (struct hc_cached_files){0};
+    if (repo_open(resolver, &request->repo, &request->options, &repo, err) < 0 ||
+        revision_find(resolver, &repo, request->repo.revision, files->commit_hash, err) <
+            0 ||
+        hc_page_open(&page, repo_request_hash("files", &repo, files->commit_hash),
+                     request->page_token, request->page_size, err) < 0)
+        return -1;
+    result = hc_file_inventory_add_names(&inventory, &page, err);
+    if (result == 0)
+        result = hc_fail(err, HC_NOT_CACHED, "the cache has no snapshot %s of %s '%s'",
+                         files->commit_hash, hc_repo_type_name(repo.type), repo.id);
+    if (result < 0 || hc_file_inventory_read(&inventory, &page, files, err) < 0)
+        return -1;
+    if (!page.has_more)
+        return 0;
+    files->next_page_token = hc_page_token(&page, page.count - 1, err);
+    return files->next_page_token ? 0 : -1;
 }

@@ -372,7 +372,11 @@ int hc_resolver_scan_usage(const struct hc_resolver *resolver,
                            struct hc_cancellation *cancellation, struct hc_usage *usage,
                            struct hc_error *err)
 {
-    return hc_usage_scan(resolver->cache, cancellation, usage, err);
+    if (hc_usage_scan(resolver->cache, cancellation, usage, err) < 0)
+        return -1;
+    hc_free_space_get_bounds(hc_cache_free_space(resolver->cache), &usage->limit_bytes,
+                             &usage->floor_bytes);
+    return 0;
 }
 
 const char *hc_resolver_cache_root(const struct hc_resolver *resolver)

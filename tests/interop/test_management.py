@@ -4,11 +4,12 @@ list is what its scanner finds, for every shape of cache that clients leave behi
 
 import json
 import random
+import shutil
 
 import pytest
 
 from cache_maker import CacheMaker, commit_of
-from world import hubcache
+from world import fails_with, hubcache
 
 FOLDER = "models--org--name"
 MAIN, OTHER = commit_of(1), commit_of(2)
@@ -260,3 +261,72 @@ def test_freeable_is_what_no_other_revision_or_repo_has(maker, offline):
                 for folder, repo in repos.items() for revision in repo.revisions}
     assert freeable == {(FOLDER, MAIN): 8192, (FOLDER, OTHER): 0,
                         ("models--a--a", MAIN): 0, ("models--b--b", MAIN): 8192}
+
+
+def test_revisions_and_files_of_a_repo_are_paged(maker, offline):
+    names = [f"{folder}{number}.txt" for folder in ("", "sub/", "z/y/") for number in range(7)]
+    for number in range(9):
+        for name in names:
+            maker.file(FOLDER, commit_of(number), name, b"%d" % (number % 2))
+    maker.pointer(FOLDER, MAIN, "gone", "d" * 40)
+    maker.plain(FOLDER, MAIN, "plain", b"12345")
+    maker.ref(FOLDER, "main", MAIN)
+    server = offline()
+    whole = list(list_repos(server)[FOLDER].revisions)
+    for size in (1, 2, 8, 9, 10):
+        assert list_all(server, "ListRevisions", "revisions", repo_id="org/name", page_size=size) == whole
+    expected = sorted([*names, "gone", "plain"])
+    for size in (1, 5, 22, 23, 24, 1000):
+        files = list_all(server, "ListFiles", "files", repo_id="org/name", page_size=size)
+        assert [file.filename for file in files] == expected
+    found = {file.filename: file for file in files}
+    assert (found["gone"].dangling, found["gone"].size_bytes, found["gone"].etag) == (True, 0, "d" * 40)
+    assert (found["plain"].etag, found["plain"].size_bytes) == ("", 5)
+    assert found["0.txt"].size_bytes == 1 and found["0.txt"].last_used.seconds > 0
+    assert found["0.txt"].cache_path == f"{FOLDER}/snapshots/{MAIN}/0.txt"
+
+
+@pytest.mark.parametrize("method, fields", [
+    ("ListRevisions", {"repo_id": "org/none"}),
+    ("ListFiles", {"repo_id": "org/none"}),
+    ("ListFiles", {"repo_id": "org/name", "revision": "v9"}),
+    ("ListFiles", {"repo_id": "org/name", "revision": "e" * 40}),
+])
+def test_what_is_not_there_is_not_cached(method, fields, maker, offline):
+    make_usual(maker)
+    with fails_with("NOT_CACHED") as failure:
+        offline().manage(method, **fields)
+    assert failure.metadata["repo_id"] == fields["repo_id"]
+
+
+def test_a_list_goes_on_while_repos_come_and_go(maker, offline):
+    """Repos that stay are on one page each, whatever happens between two pages."""
+    for number in range(20):
+        maker.file(f"models--org--stays{number:02}", MAIN, "file", b"x")
+    server, seen, token = offline(), [], ""
+    for number in range(1000):
+        page = server.manage("ListRepos", page_token=token, page_size=3)
+        seen += [repo.cache_path for repo in page.repos]
+        token = page.next_page_token
+        maker.file(f"models--org--new{number:02}", MAIN, "file", b"x")
+        if seen[0].startswith("models--org--new"):
+            shutil.rmtree(maker.root / seen[0], ignore_errors=True)
+        if not token:
+            break
+    stays = [folder for folder in seen if "stays" in folder]
+    assert stays == [f"models--org--stays{number:02}" for number in range(20)]
+
+
+def test_usage_counts_shared_room_once(maker, offline):
+    maker.shared("models--a--a", MAIN, "file", b"s" * 40960)
+    maker.shared("models--b--b", MAIN, "file", b"s" * 40960)
+    maker.file("datasets--c--c", MAIN, "file", b"c" * 8192)
+    maker.write(f"datasets--c--c/blobs/{'b' * 40}.0123abcd.incomplete", b"p" * 4096)
+    server = offline("--cache-limit", "1000000000", "--free-floor", "1000000")
+    usage = server.manage("GetUsage")
+    assert usage.size_bytes == 40960 + 8192 + 4096
+    assert [(row.name, row.size_bytes, row.file_count) for row in usage.repos] == [
+        ("models/a/a", 40960, 1), ("models/b/b", 40960, 1), ("datasets/c/c", 8192, 1)]
+    assert usage.limit_bytes == 1_000_000_000 and usage.free_floor_bytes == 1_000_000
+    assert usage.free_bytes > 0 and usage.scanned.seconds > 1_700_000_000
+    assert [row.name for row in server.manage("GetUsage", repo_ids=["b/*"]).repos] == ["models/b/b"]

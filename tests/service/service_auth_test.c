@@ -106,6 +106,9 @@ static void without_an_identity_only_health_answers(void **state)
         METHOD("ReadFile"),
         METHOD("GetServerInfo"),
         "/hubcache.v1.Cache/ListRepos",
+        "/hubcache.v1.Cache/ListRevisions",
+        "/hubcache.v1.Cache/ListFiles",
+        "/hubcache.v1.Cache/GetUsage",
         "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
     };

@@ -74,12 +74,65 @@ struct hc_cached_repos {
     char *next_page_token; /* NULL: this is the last page */
 };
 
+struct hc_revisions_request {
+    struct hc_target repo; /* its revision is not used */
+    unsigned page_size;    /* as in hc_repos_request, like the next two */
+    const char *page_token;
+    struct hc_fetch_options options;
+};
+
+struct hc_cached_revisions {
+    struct hc_cached_revision *items; /* sorted by commit */
+    size_t count;
+    char *next_page_token;
+};
+
+/* A file of a snapshot. */
+struct hc_cached_file {
+    char *filename;
+    char *cache_path; /* of the pointer */
+    char etag[201];   /* of its blob; "" for a file that is no pointer to one */
+    uint64_t size_bytes;
+    int64_t last_used_ms; /* of the blob, as the next */
+    int64_t last_modified_ms;
+    bool is_dangling; /* the pointer leads nowhere */
+};
+
+struct hc_cached_files_request {
+    struct hc_target repo; /* its revision: a commit, or a ref that the cache knows */
+    unsigned page_size;    /* as in hc_repos_request, like the next two */
+    const char *page_token;
+    struct hc_fetch_options options;
+};
+
+struct hc_cached_files {
+    char commit_hash[41];
+    struct hc_cached_file *items; /* sorted by name */
+    size_t count;
+    char *next_page_token;
+};
+
 /* Lists the repos that the caller may resolve. */
 HC_PUBLIC int hc_resolver_list_repos(struct hc_resolver *resolver,
                                      const struct hc_repos_request *request,
                                      struct hc_cancellation *cancellation,
                                      struct hc_cached_repos *repos, struct hc_error *err);
 HC_PUBLIC void hc_cached_repos_clear(struct hc_cached_repos *repos);
+
+/* NOT_CACHED: there is no such repo, or the caller may not resolve it. */
+HC_PUBLIC int hc_resolver_list_revisions(struct hc_resolver *resolver,
+                                         const struct hc_revisions_request *request,
+                                         struct hc_cancellation *cancellation,
+                                         struct hc_cached_revisions *revisions,
+                                         struct hc_error *err);
+HC_PUBLIC void hc_cached_revisions_clear(struct hc_cached_revisions *revisions);
+
+/* NOT_CACHED: likewise, or the cache has no such revision. */
+HC_PUBLIC int hc_resolver_list_files(struct hc_resolver *resolver,
+                                     const struct hc_cached_files_request *request,
+                                     struct hc_cancellation *cancellation,
+                                     struct hc_cached_files *files, struct hc_error *err);
+HC_PUBLIC void hc_cached_files_clear(struct hc_cached_files *files);
 
 #ifdef __cplusplus
 }

@@ -19,6 +19,7 @@
 extern "C" {
 #endif
 
+struct hc_repos_request;
 struct hc_resolver;
 
 enum { HC_USAGE_REPOS_MAX = 1000 }; /* that a scan lists */
@@ -26,10 +27,11 @@ enum { HC_USAGE_REPOS_MAX = 1000 }; /* that a scan lists */
 struct hc_repo_usage {
     enum hc_repo_type type;
     char id[201];
-    uint64_t bytes;     /* of its blobs, each once; one that repos share counts in each */
-    uint64_t files;     /* blobs, and files that are no pointers to one */
-    unsigned revisions; /* snapshots */
-    int64_t last_used_ms; /* since the epoch: the newest atime; 0: there is no file */
+    uint64_t bytes; /* of its blobs, each once; one that repos share counts in each */
+    uint64_t occupied_bytes; /* blocks of these, likewise */
+    uint64_t files;          /* blobs, and files that are no pointers to one */
+    unsigned revisions;      /* snapshots */
+    int64_t last_used_ms;    /* since the epoch: the newest atime; 0: there is no file */
 };
 
 struct hc_usage {
@@ -39,6 +41,8 @@ struct hc_usage {
     uint64_t bytes;      /* each blob once, also one that repos share */
     uint64_t files;
     uint64_t occupied_bytes; /* blocks of all, and of partial files without a claim */
+    uint64_t limit_bytes;    /* cache_limit of the settings; 0: none */
+    uint64_t floor_bytes;    /* free_floor of the settings; 0: none */
     int64_t began_ms;        /* the scan, since the epoch */
     int64_t took_ms;
     bool is_incomplete; /* a folder could not be read, or shared files were too many */
@@ -52,6 +56,16 @@ struct hc_usage {
 HC_PUBLIC int hc_resolver_scan_usage(const struct hc_resolver *resolver,
                                      struct hc_cancellation *cancellation,
                                      struct hc_usage *usage, struct hc_error *err);
+
+/*
+ * The same without pauses, for a caller that waits for it. The repos that it lists are
+ * those that `request` selects (<hubcache/inventory.h>; its page is not used); all else
+ * is about the whole cache.
+ */
+HC_PUBLIC int hc_resolver_measure_usage(struct hc_resolver *resolver,
+                                        const struct hc_repos_request *request,
+                                        struct hc_cancellation *cancellation,
+                                        struct hc_usage *usage, struct hc_error *err);
 HC_PUBLIC void hc_usage_clear(struct hc_usage *usage);
 
 #ifdef __cplusplus
