@@ -146,7 +146,9 @@ static void file_record_absence(const struct file_resolution *self)
     if (!commit[0])
         return;
     hc_no_exist_mark(cache, &resolution->repo, commit, resolution->path);
-    (void)hc_ref_update(cache, &resolution->repo, resolution->revision, commit, &ignored);
+    if (hc_resolution_may_move_ref(resolution, commit))
+        (void)hc_ref_update(cache, &resolution->repo, resolution->revision, commit,
+                            &ignored);
 }
 
 /* From the cached tree of a commit: 1, or 0 when there is none, or it has no such file,

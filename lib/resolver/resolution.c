@@ -6,6 +6,8 @@
  */
 #include "resolution.h"
 
+#include "keep.h"
+
 #include <base/cancellation.h>
 #include <base/size.h>
 #include <cache/ref.h>
@@ -110,6 +112,7 @@ static int resolution_authorize(struct hc_resolution *resolution, struct hc_rule
     resolution_reuse_rules(resolution);
     if (resolution->kind->authorize && resolution->kind->authorize(resolution, err) < 0)
         return -1;
+    resolution->has_own_staleness = resolution->options->has_max_staleness;
     resolution->granted = hc_policy_grant(&resolution->decision, resolution->options);
     resolution->options = &resolution->granted;
     return 0;
@@ -149,6 +152,18 @@ static void resolution_reset_reuse(const struct hc_resolution *resolution)
         *resolution->options->reuse = (struct hc_reuse){0};
 }
 
+/* How long the ref may answer because the revision is kept: 0, it may not. */
+static int64_t resolution_kept_left_ms(const struct hc_resolution *resolution)
+{
+    int64_t left_ms;
+
+    if (resolution->refuses_older || resolution->has_own_staleness ||
+        !hc_keeps_find(resolution->resolver->keeps, &resolution->repo,
+                       resolution->revision, &left_ms))
+        return 0;
+    return left_ms;
+}
+
 /* An answer by this ref may be given again while the ref is known and fresh. */
 static void resolution_reuse_ref(const struct hc_resolution *resolution,
                                  const struct hc_ref *ref)
@@ -161,6 +176,8 @@ static void resolution_reuse_ref(const struct hc_resolution *resolution,
         return;
     left_ms = hc_policy_fresh_left_ms(&resolution->resolver->policy, resolution->options,
                                       ref->confirmed_ms, hc_epoch_ms());
+    if (left_ms == 0)
+        left_ms = resolution_kept_left_ms(resolution);
     hc_reuse_limit(reuse, hc_monotonic_ns() + left_ms * NS_PER_MS);
 }
 
@@ -193,7 +210,8 @@ int hc_resolution_read_ref(const struct hc_resolution *resolution,
         is_usable =
             found == 1 && (!resolution->may_ask_hub ||
                            hc_policy_is_fresh(&resolver->policy, resolution->options,
-                                              ref.confirmed_ms, hc_epoch_ms()));
+                                              ref.confirmed_ms, hc_epoch_ms()) ||
+                           resolution_kept_left_ms(resolution) > 0);
     /* On a volume that cannot be written to, the ref still names the lost commit. */
     if (resolution->is_ref_lost && strcmp(ref.commit, resolution->ref_commit) == 0)
         is_usable = false;
@@ -418,9 +436,30 @@ int hc_resolution_suspect_listing(struct hc_resolution *resolution,
     return -1;
 }
 
+/* If the ref has moved since this resolution began, what moved it is as new as this. */
+bool hc_resolution_may_move_ref(const struct hc_resolution *resolution,
+                                const char *commit)
+{
+    const struct hc_resolver *resolver = resolution->resolver;
+    struct hc_error unused;
+    struct hc_ref ref;
+    int64_t left_ms;
+
+    if (resolution->is_commit ||
+        !hc_keeps_find(resolver->keeps, &resolution->repo, resolution->revision,
+                       &left_ms) ||
+        hc_ref_find(resolver->cache, &resolution->repo, resolution->revision, &ref,
+                    &unused) != 1 ||
+        strcmp(ref.commit, commit) == 0)
+        return true;
+    return resolution->is_whole && hc_decision_allows_all(&resolution->decision) &&
+           strcmp(ref.commit, resolution->ref_commit) == 0;
+}
+
 int hc_resolution_write_ref(const struct hc_resolution *resolution, struct hc_error *err)
 {
-    if (resolution->is_stale)
+    if (resolution->is_stale ||
+        !hc_resolution_may_move_ref(resolution, resolution->commit))
         return 0;
     return hc_ref_update(resolution->resolver->cache, &resolution->repo,
                          resolution->revision, resolution->commit, err);
@@ -473,7 +512,8 @@ static int resolution_describe_old_ref(struct hc_resolution *resolution,
 static int resolution_describe(struct hc_resolution *resolution, bool is_old,
                                bool has_older, struct hc_error *err)
 {
-    bool may_use_old_ref = is_old && !has_older && resolution_has_mirrors(resolution) &&
+    bool may_use_old_ref = is_old && !has_older && !resolution->refuses_older &&
+                           resolution_has_mirrors(resolution) &&
                            !hc_visibility_is_restricted(resolution->visibility) &&
                            !resolution->options->force_download;
 
@@ -566,7 +606,7 @@ static int resolution_describe_or_fall_back(struct hc_resolution *resolution,
     if (resolution_read_cache(resolution, &is_old, err) < 0)
         return -1;
     has_older =
-        is_old && !resolution->options->force_download &&
+        is_old && !resolution->options->force_download && !resolution->refuses_older &&
         resolution->kind->find_cached(resolution, resolution->ref_commit, &ignored) == 1;
     if (hc_token_choose(&resolver->settings, own_token, &resolver->had_token_file, token,
                         err) == 0 &&

@@ -80,6 +80,8 @@ struct hc_resolution {
     bool looks_at_ref; /* with is_due: except for the ref */
 
     bool is_confirmation; /* Optional: of the resolver itself, for no caller */
+    bool refuses_older;   /* Optional: an older answer is none */
+    bool is_whole;        /* Optional: all files of the commit are asked for */
 
     /* Optional: the commit of an answer that the caller has got: is that still there? The
      * caller may have the repo, and nothing is asked of the Hub. */
@@ -92,6 +94,7 @@ struct hc_resolution {
     struct hc_target meant;      /* what an alias stands for; borrows from the rules */
     struct hc_fetch_options granted;
     bool is_alias;
+    bool has_own_staleness; /* the caller itself says how old the ref may be */
 
     /* Set by the check. */
     struct hc_repo repo;
@@ -151,8 +154,13 @@ int hc_resolution_authorize_file(const struct hc_resolution *resolution, const c
 int hc_resolution_read_ref(const struct hc_resolution *resolution,
                            char commit[HC_COMMIT_SIZE], struct hc_error *err);
 
-/* Records that the revision means the resolution's commit, if the Hub itself said so. */
+/* Records that the revision means the resolution's commit, if the Hub itself said so. A
+ * revision that is kept (keep.h) moves only with a whole snapshot. */
 int hc_resolution_write_ref(const struct hc_resolution *resolution, struct hc_error *err);
+
+/* Whether the ref may name that commit from now on. */
+bool hc_resolution_may_move_ref(const struct hc_resolution *resolution,
+                                const char *commit);
 
 /* With what the Hub is asked about `revision`. A mirror is not asked about a name for
  * which the Hub itself has named a commit before. */
@@ -271,5 +279,13 @@ int hc_snapshot_look_again(struct hc_resolver *resolver,
  * marked in .no_exist). */
 int hc_resolution_find_file(const struct hc_resolution *resolution, const char *commit,
                             const char *path, struct hc_file *file, struct hc_error *err);
+
+/* ---- keep.c ------------------------------------------------------------------------ */
+
+/* For no caller: the snapshot as the Hub has it now. What only a mirror said is stale. */
+int hc_snapshot_keep(struct hc_resolver *resolver,
+                     const struct hc_snapshot_request *request,
+                     struct hc_cancellation *cancellation, struct hc_snapshot *snapshot,
+                     struct hc_error *err);
 
 #endif

@@ -7,6 +7,7 @@
  */
 #include "access_memory.h"
 #include "batch.h"
+#include "keep.h"
 #include "lease_quota.h"
 #include "warm_up.h"
 
@@ -16,6 +17,7 @@
 #include <cache/no_exist.h>
 #include <cache/occupancy.h>
 #include <cache/proof.h>
+#include <cache/roll_out.h>
 #include <cache/tree_cache.h>
 #include <cache/usage.h>
 #include <cache/visibility.h>
@@ -189,6 +191,9 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
         hc_workers_open(INVENTORY_THREADS, INVENTORY_QUEUE, err);
     if (!resolver->inventory_workers)
         return NULL;
+    resolver->keeps = hc_keeps_new(err);
+    if (!resolver->keeps)
+        return NULL;
     resolver->warm_ups = hc_warm_ups_open(resolver, err);
     if (!resolver->warm_ups)
         return NULL;
@@ -211,6 +216,7 @@ void hc_resolver_close(struct hc_resolver *resolver)
     hc_access_memory_free(resolver->access);
     hc_eviction_free(resolver->eviction);
     hc_lease_quota_free(resolver->lease_quota);
+    hc_keeps_free(resolver->keeps);
     hc_cache_close(resolver->cache);
     hc_settings_clear(&resolver->settings);
     hc_policy_clear(&resolver->policy);
@@ -322,6 +328,7 @@ void hc_resolver_sweep(struct hc_resolver *resolver)
     if (resolver_is_marker_sweep_due(resolver)) {
         (void)hc_no_exist_sweep(resolver->cache, now_ms);
         hc_proof_sweep(resolver->cache, now_ms);
+        hc_roll_out_sweep(resolver->cache, now_ms);
         (void)hc_fetched_sweep(resolver->cache, now_ms);
         (void)hc_quarantine_sweep(resolver->cache, now_ms);
     }

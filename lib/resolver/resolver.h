@@ -19,6 +19,7 @@
  *     confirm.c     what memory answered is looked at on the volume
  *     open.c        a resolved file, opened for reading
  *     warm_up.c     the files of an answer, read ahead
+ *     keep.c        revisions that the policy keeps, and their roll-out
  *     verification.c  what a verification finds is fetched again
  *     room.c        evictions, and how much of the volume the cache takes
  *     lease.c       a lease for an answer, and a look whether that is still there
@@ -46,6 +47,7 @@
 
 struct hc_eviction;
 struct hc_filter;
+struct hc_keeps;
 struct hc_lease_quota;
 
 struct hc_resolver {
@@ -66,7 +68,8 @@ struct hc_resolver {
     struct {
         atomic_int_least64_t held;
         atomic_uint_least64_t taken, renewed, released, expired, lost;
-    } leases; /* see struct hc_lease_counts */
+    } leases;               /* see struct hc_lease_counts */
+    struct hc_keeps *keeps; /* what the policy keeps */
     atomic_int_least64_t markers_swept_ms;
     atomic_int_least64_t measure_due_ms; /* the next scan for what the cache takes */
     atomic_bool had_token_file;          /* the token file has held one */

@@ -510,6 +510,7 @@ static int snapshot_resolution_run(struct snapshot_resolution *self, bool asks_h
     resolution->kind = &snapshot_kind;
     resolution->target = &request->repo;
     resolution->options = &request->options;
+    resolution->is_whole = request->allow_count == 0 && request->ignore_count == 0;
     self->patterns =
         (struct hc_patterns){request->allow_patterns, request->allow_count,
                              request->ignore_patterns, request->ignore_count};
@@ -610,6 +611,22 @@ int hc_resolve_snapshot_proved(struct hc_resolver *resolver,
                                struct hc_snapshot *snapshot, struct hc_error *err)
 {
     return snapshot_resolve_proved(resolver, request, true, snapshot, err);
+}
+
+int hc_snapshot_keep(struct hc_resolver *resolver,
+                     const struct hc_snapshot_request *request,
+                     struct hc_cancellation *cancellation, struct hc_snapshot *snapshot,
+                     struct hc_error *err)
+{
+    HC_AUTO_VALUE(snapshot_resolution)
+    self = {.resolution = {.resolver = resolver,
+                           .cancellation = cancellation,
+                           .is_confirmation = true,
+                           .refuses_older = true},
+            .request = request,
+            .snapshot = snapshot};
+
+    return snapshot_resolution_run(&self, true, err) < 0 ? -1 : 0;
 }
 
 int hc_resolve_snapshot(struct hc_resolver *resolver,
