@@ -193,8 +193,9 @@ static int ls_run(struct hc_client *client, void *input, struct hc_error *err)
 {
     const struct ls_options *options = input;
     HC_AUTO_VALUE(repo_list) list = {0};
-    Hubcache__V1__ListReposRequest request = HUBCACHE__V1__LIST_REPOS_REQUEST__INIT;
+    Hubcache__V1__ListReposRequest request;
 
+    hubcache__v1__list_repos_request__init(&request);
     request.with_revisions = true;
     if (repo_list_fetch(client, &request, &list, err) < 0)
         return -1;

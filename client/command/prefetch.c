@@ -23,8 +23,6 @@
 
 enum { SNAPSHOTS_MAX = 100, KEY_NO_WAIT = 768 };
 
-HC_DEFINE_AUTO_VALUE(hc_client_snapshot, hc_client_snapshot_clear)
-
 /* The options that resolutions have too are in `resolve`. */
 struct prefetch_options {
     struct hc_cache_command base;

@@ -42,6 +42,8 @@ struct chunk {
     unsigned char cached[PAGES_MAX];
 };
 
+enum job { JOB_NONE, JOB_READY, JOB_CLOSING };
+
 struct hc_idle_reader {
     struct hc_idle_options options;
     size_t page_size, chunk_size;
@@ -53,7 +55,7 @@ struct hc_idle_reader {
     struct {
         pthread_mutex_t lock;
         pthread_cond_t changed;
-        enum { JOB_NONE, JOB_READY, JOB_CLOSING } state;
+        enum job state;
     } shared;
     /* The job: the caller's while there is none, the thread's while it is ready. */
     int fd;
@@ -251,7 +253,7 @@ struct hc_idle_reader *hc_idle_reader_open(const struct hc_idle_options *options
     return NULL;
 }
 
-static void reader_set_state(struct hc_idle_reader *reader, int state)
+static void reader_set_state(struct hc_idle_reader *reader, enum job state)
 {
     HC_LOCKED(&reader->shared.lock);
 

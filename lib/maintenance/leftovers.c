@@ -29,7 +29,7 @@ enum {
     HEX_SUFFIX = 9      /* ".<8 hex>" */
 };
 
-static const char incomplete_suffix[] = ".incomplete";
+#define INCOMPLETE_SUFFIX ".incomplete"
 
 struct repo_search {
     const struct hc_leftovers *search;
@@ -242,7 +242,7 @@ static bool temporary_is_claimed(const struct repo_search *self, const char *nam
                                  const char *etag)
 {
     const struct hc_blob_id blob = {self->repo->folder, etag};
-    const size_t length = strlen(name) - (sizeof incomplete_suffix - 1);
+    const size_t length = strlen(name) - (sizeof INCOMPLETE_SUFFIX - 1);
     char superseded[NAME_MAX + 1];
     const struct hc_blob_id other = {self->repo->folder, superseded};
     int root = hc_cache_fd(self->search->cache);

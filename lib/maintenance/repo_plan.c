@@ -21,7 +21,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { REMAINS = UINT32_MAX, TAKEN = UINT32_MAX - 1, REF_SIZE = 256 };
+enum { REF_SIZE = 256 };
+
+static const uint32_t REMAINS = UINT32_MAX, TAKEN = UINT32_MAX - 1;
 
 /* A plain file in a snapshot (§1.7). */
 struct plain_file {

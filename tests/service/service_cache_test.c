@@ -45,10 +45,11 @@ static void a_fetched_repo_is_listed_with_its_size_and_last_use(void **state)
 {
     struct world *world = *state;
     const Hubcache__V1__ResolveFileRequest file = file_request("weights.bin");
-    list_request request = HUBCACHE__V1__LIST_REPOS_REQUEST__INIT;
-    list_response *before = list_ask(world, &request);
-    list_response *after;
+    list_request request;
+    list_response *before, *after;
 
+    hubcache__v1__list_repos_request__init(&request);
+    before = list_ask(world, &request);
     rpc_call_free(ask_file(world, &file));
     after = list_ask(world, &request);
 
@@ -71,10 +72,11 @@ static void pages_of_one_repo_have_each_repo_once(void **state)
     static const char *const folders[] = {"datasets--a--b", "models--a--b", "models--c",
                                           "spaces--x--y"};
     struct world *world = *state;
-    list_request request = HUBCACHE__V1__LIST_REPOS_REQUEST__INIT;
+    list_request request;
     HC_AUTO_FREE char *token = strdup("");
     char path[128];
 
+    hubcache__v1__list_repos_request__init(&request);
     for (unsigned i = 0; i < 4; i++) {
         (void)snprintf(path, sizeof path, "cache/%s/blobs/x", folders[i]);
         temp_dir_write(world->dir, path, "x");
@@ -97,9 +99,10 @@ static void pages_of_one_repo_have_each_repo_once(void **state)
 static void a_token_of_another_request_is_refused(void **state)
 {
     struct world *world = *state;
-    list_request request = HUBCACHE__V1__LIST_REPOS_REQUEST__INIT;
+    list_request request;
     struct rpc_call *call;
 
+    hubcache__v1__list_repos_request__init(&request);
     request.page_token = (char[]){"models--a--b"};
     call = list_start(world, &request);
 
@@ -112,10 +115,11 @@ static void a_token_of_another_request_is_refused(void **state)
 static void an_unknown_type_is_refused(void **state)
 {
     struct world *world = *state;
-    list_request request = HUBCACHE__V1__LIST_REPOS_REQUEST__INIT;
+    list_request request;
     Hubcache__V1__RepoType type = (Hubcache__V1__RepoType)9;
     struct rpc_call *call;
 
+    hubcache__v1__list_repos_request__init(&request);
     request.repo_types = &type;
     request.n_repo_types = 1;
     call = list_start(world, &request);
@@ -129,9 +133,10 @@ static void a_call_is_in_the_audit_log_and_in_the_metrics(void **state)
 {
     struct world *world = *state;
     HC_AUTO_FREE char *path = temp_dir_path(world->dir, "audit");
-    list_request request = HUBCACHE__V1__LIST_REPOS_REQUEST__INIT;
+    list_request request;
     HC_AUTO_FREE char *lines = NULL;
 
+    hubcache__v1__list_repos_request__init(&request);
     world_serve(world, (const char *const[]){"--audit-log", path, "--http-listen",
                                              "127.0.0.1:0", NULL});
     list_free(list_ask(world, &request));

@@ -184,9 +184,10 @@ static void many_hold_no_thread_of_other_calls(void **state)
 {
     struct world *world = *state;
     struct rpc_call *calls[MANY], *list;
-    Hubcache__V1__ListReposRequest request = HUBCACHE__V1__LIST_REPOS_REQUEST__INIT;
+    Hubcache__V1__ListReposRequest request;
     const Hubcache__V1__ResolveFileRequest file = file_request("config.json");
 
+    hubcache__v1__list_repos_request__init(&request);
     hub_stall_weights(world);
     for (size_t i = 0; i < MANY; i++)
         calls[i] = prefetch_start(world, NULL, 1);

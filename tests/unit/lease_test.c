@@ -235,15 +235,8 @@ static void an_id_that_hubcache_does_not_give_is_refused(void **state)
 {
     static const char digits[] = "0123456789abcdef0123456789abcdef";
     static const char *const folders[] = {
-        "..",
-        "models--a/../..",
-        "models--..--x",
-        "",
-        ".hubcache",
-        "models--org--name/",
-        "models--"
-        "\xff",
-        "blobs",
+        "..",        "models--a/../..",    "models--..--x", "",
+        ".hubcache", "models--org--name/", "models--\xff",  "blobs",
     };
     struct fixture *f = *state;
     struct hc_lease lease = take_lease(f);

@@ -140,6 +140,7 @@ static void what_another_process_fetches_is_no_leftover(void **state)
     struct fixture *f = *state;
     HC_AUTO(hc_blob_lock) *lock = take_lock(f->cache, BLOB_OF(f, HELLO_SHA256));
 
+    assert_non_null(lock);
     make_whole_repo(f);
     temp_dir_write(f->dir, REPO "blobs/" HELLO_SHA256, "hello");
     temp_dir_write(f->dir, REPO "blobs/" HELLO_SHA256 ".0123abcd.incomplete", "he");
