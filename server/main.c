@@ -23,6 +23,7 @@
 #include "evictor.h"
 #include "freed_memory.h"
 #include "http.h"
+#include "keeper.h"
 #include "listener.h"
 #include "log.h"
 #include "metrics.h"
@@ -92,6 +93,7 @@ struct server {
     struct hc_reflection_service *reflection;
     struct hc_rpc *rpc;
     struct hc_http *http;
+    struct hc_keeper *keeper;
     struct hc_sweeper *sweeper;
     struct hc_evictor *evictor;
     struct hc_volume_probe *probe;
@@ -112,6 +114,7 @@ static void server_close(struct server *server)
     hc_health_service_free(server->health);
     hc_workers_close(server->admin);
     hc_cache_service_free(server->cache_service);
+    hc_keeper_close(server->keeper);
     hc_resolver_service_free(server->service);
     hc_workers_close(server->disk);
     hc_workers_close(server->hub);
@@ -269,6 +272,7 @@ static void server_stop_serving(const struct server *server)
         HC_LOG(HC_LOG_WARN, "calls cut", HC_NUMBER("calls", cut));
     hc_coalescer_cancel(hc_resolver_service_coalescer(server->service));
     hc_prefetches_cancel(server->cache_service->prefetches);
+    hc_keeper_cancel(server->keeper);
     (void)await_signal(server->signals, hc_rpc_drained_fd(server->rpc), FLUSH_MS);
     (void)await_signal(server->signals, hc_rpc_ended_fd(server->rpc), FLUSH_MS);
     hc_rpc_cancel(server->rpc);
@@ -356,6 +360,9 @@ static int server_open_services(struct server *server, struct hc_error *err)
     server->cache_service = hc_cache_service_new(server->resolver, server->admin, err);
     if (!server->cache_service)
         return -1;
+    server->keeper = hc_keeper_open(server->resolver, options->keep_interval_ms, err);
+    if (!server->keeper)
+        return -1;
     server->health = hc_health_service_new(err);
     if (!server->health)
         return -1;
@@ -408,6 +415,7 @@ static int server_bind_http(struct server *server, struct hc_error *err)
                    .admin = server->admin,
                    .coalescer = hc_resolver_service_coalescer(server->service),
                    .prefetches = server->cache_service->prefetches,
+                   .keeper = server->keeper,
                    .resolver = server->resolver,
                    .rpc = server->rpc,
                    .reads = hc_resolver_service_reads(server->service),
@@ -453,7 +461,8 @@ static int server_start_threads(struct server *server, struct hc_error *err)
         return -1;
     server->probe =
         hc_volume_probe_open(server->resolver, PROBE_EVERY_MS, PROBE_HANGS_MS, err);
-    if (!server->probe || hc_auth_start(server->auth, err) < 0 ||
+    if (!server->probe || hc_keeper_start(server->keeper, err) < 0 ||
+        hc_auth_start(server->auth, err) < 0 ||
         (server->tls && hc_tls_start(server->tls, err) < 0) ||
         hc_rpc_start(server->rpc, err) < 0)
         return -1;

@@ -16,6 +16,7 @@
 #include "exposition.h"
 #include "histogram.h"
 #include "hub_metrics.h"
+#include "keeper.h"
 #include "listener.h"
 #include "log.h"
 #include "read_stream.h"
@@ -423,6 +424,29 @@ static void write_prefetches(const struct hc_prefetch_counts *counts, FILE *out)
                   counts->fetched, counts->failed);
 }
 
+static void write_kept(struct hc_keeper *keeper, FILE *out)
+{
+    struct hc_keeper_counts counts;
+
+    hc_keeper_count(keeper, &counts);
+    hc_exposition_head(out, "hubcache_kept_revisions", "gauge",
+                       "Revisions that the policy keeps, by state.");
+    for (unsigned i = 0; i < HC_KEEP_STATES; i++)
+        (void)fprintf(out, "hubcache_kept_revisions{state=\"%s\"} %u\n",
+                      hc_keep_state_name((enum hc_keep_state)i), counts.states[i]);
+    hc_exposition_head(out, "hubcache_roll_outs_total", "counter",
+                       "Fetches of kept revisions, by result.");
+    (void)fprintf(out,
+                  "hubcache_roll_outs_total{result=\"success\"} %" PRIu64 "\n"
+                  "hubcache_roll_outs_total{result=\"failure\"} %" PRIu64 "\n",
+                  counts.rolled_out, counts.failed);
+    if (counts.behind_since_ms > 0)
+        hc_exposition_gauge(out, "hubcache_kept_behind_since_timestamp_seconds",
+                            "Since when a kept revision is behind the Hub: of the one "
+                            "that is so for longest.",
+                            (uint64_t)counts.behind_since_ms / 1000);
+}
+
 static void write_clients(struct hc_listener *listener, FILE *out)
 {
     struct hc_connection_counts counts;
@@ -539,6 +563,7 @@ static void write_gauges(const struct hc_gauges *gauges, FILE *out)
     write_pools(out, "hubcache_queued_jobs", "Jobs that wait for a worker thread.",
                 queued);
     write_prefetches(&prefetches, out);
+    write_kept(gauges->keeper, out);
     write_running_transfers(gauges->resolver, out);
     hc_exposition_gauge(out, "hubcache_connections", "Connections that fetch bytes.",
                         connections);

@@ -15,6 +15,7 @@
 #include <stdio.h>
 
 struct hc_audit;
+struct hc_keeper;
 struct hc_metrics;
 struct hc_prefetches;
 struct hc_read_streams;
@@ -26,6 +27,7 @@ struct hc_gauges {
     struct hc_workers *disk, *hub, *admin; /* the pools */
     struct hc_coalescer *coalescer;
     struct hc_prefetches *prefetches;
+    struct hc_keeper *keeper;
     struct hc_resolver *resolver;
     struct hc_rpc *rpc;
     struct hc_read_streams *reads;

@@ -119,6 +119,10 @@ const struct hc_option hc_option_table[] = {
      "15m", NULL, false, "Close gRPC connections without calls for so long; 0: never"},
     {"grace-period", HC_OPTION_DURATION, AT(grace_period_ms), "DURATION", "30s", NULL,
      false, "How long running calls may go on after SIGTERM"},
+    {"keep-interval", HC_OPTION_DURATION, AT(keep_interval_ms), "DURATION", "5m", NULL,
+     false,
+     "Ask the Hub so often about each revision that the policy keeps, a tenth more or "
+     "less"},
     {"log-level", HC_OPTION_TEXT, AT(log_level), "LEVEL", "info", "error|warn|info|debug",
      false, "error, warn, info or debug"},
     {"log-format", HC_OPTION_TEXT, AT(log_format), "FORMAT", NULL, "text|json", false,

@@ -22,7 +22,13 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { FIRST_KEY = 0x100, FLAGS_MAX = 256, EXIT_BAD_USAGE = 2, TAKEOVER_MIN_MS = 2000 };
+enum {
+    FIRST_KEY = 0x100,
+    FLAGS_MAX = 256,
+    EXIT_BAD_USAGE = 2,
+    TAKEOVER_MIN_MS = 2000,
+    KEEP_INTERVAL_MIN_MS = 1000
+};
 
 /* `flags` gets a name and a value for each flag, the first flag first. */
 static error_t flag_take(int key, char *text, struct argp_state *state)
@@ -158,6 +164,14 @@ static int options_check_takeover_limit(int64_t takeover_ms, struct hc_error *er
                          "takeover-after: %" PRId64 "ms is less than 2s", takeover_ms);
 }
 
+static int options_check_keep_interval(int64_t interval_ms, struct hc_error *err)
+{
+    if (interval_ms >= KEEP_INTERVAL_MIN_MS)
+        return 0;
+    return hc_fail_field(err, HC_INVALID_OPTIONS, "keep-interval",
+                         "keep-interval: %" PRId64 "ms is less than 1s", interval_ms);
+}
+
 /* A file that an option names replaces HF_TOKEN, and has to exist. */
 static int options_use_token_file(struct hc_settings *settings, struct hc_error *err)
 {
@@ -208,6 +222,7 @@ static int options_complete(struct hc_options *options, const char *implicit_tok
         options_check_url("endpoint", settings->endpoint, err) < 0 ||
         options_check_ca_file(settings->ca_file, err) < 0 ||
         options_check_takeover_limit(settings->takeover_ms, err) < 0 ||
+        options_check_keep_interval(options->keep_interval_ms, err) < 0 ||
         hc_tls_settings_check(&options->tls, err) < 0 ||
         options_check_auth(options, err) < 0)
         return -1;

@@ -287,6 +287,9 @@ struct hc_status_facts *hc_server_status_read(struct hc_server_status *status,
         hc_tls_look_at_state(status->tls, &facts->tls);
     facts_read_counts(facts, status);
     hc_resolver_list_transfers(status->resolver, facts_add_transfer, facts);
+    hc_keeper_count(status->gauges.keeper, &facts->kept);
+    facts->behind_count =
+        hc_keeper_list_behind(status->gauges.keeper, facts->behind, HC_STATUS_BEHIND_MAX);
     facts->failure_count = hc_recent_failures_copy(&status->failures, facts->failures);
     for (size_t i = 0; i < HC_WINDOW_COUNT; i++)
         hc_status_history_copy(&status->history, (enum hc_window)i, &facts->windows[i]);

@@ -7,6 +7,7 @@
 #ifndef HC_SERVER_SERVER_STATUS_H
 #define HC_SERVER_SERVER_STATUS_H
 
+#include "keeper.h"
 #include "metrics.h"
 #include "options.h"
 #include "recent_failures.h"
@@ -22,7 +23,8 @@ struct hc_server_status;
 
 enum {
     HC_STATUS_TRANSFERS_MAX = 100, /* that are listed */
-    HC_STATUS_PATH_SIZE = 512
+    HC_STATUS_PATH_SIZE = 512,
+    HC_STATUS_BEHIND_MAX = 20
 };
 
 /* `resolver` is borrowed. For the calls: before the edge is opened. */
@@ -90,6 +92,10 @@ struct hc_status_facts {
 
     struct hc_recent_failure failures[HC_RECENT_FAILURES_MAX];
     size_t failure_count;
+
+    struct hc_keeper_counts kept;
+    struct hc_keep_status behind[HC_STATUS_BEHIND_MAX]; /* kept, but not whole */
+    size_t behind_count;
 
     bool has_usage; /* a scan has ended */
     struct hc_usage usage;

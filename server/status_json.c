@@ -216,6 +216,33 @@ static json_t *json_cache(const struct hc_status_facts *facts)
                      json_repos(usage));
 }
 
+static json_t *json_behind(const struct hc_keep_status *behind)
+{
+    return json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:b, s:b, s:s, s:o}",
+                     "repo_type", hc_repo_type_name(behind->repo_type), "repo",
+                     json_text(behind->repo_id), "revision", json_text(behind->revision),
+                     "state", hc_keep_state_name(hc_keep_state(behind)), "commit",
+                     behind->commit, "newest", behind->newest, "heard",
+                     json_time(behind->heard_ms), "behind_since",
+                     json_time(behind->behind_since_ms), "fetching", behind->is_fetching,
+                     "by_other_process", behind->is_remote, "reason",
+                     behind->reason == HC_OK ? "" : hc_reason_name(behind->reason),
+                     "message", json_text(behind->message));
+}
+
+static json_t *json_kept(const struct hc_status_facts *facts)
+{
+    json_t *kept = json_object(), *behind = json_array();
+
+    for (unsigned i = 0; i < HC_KEEP_STATES; i++)
+        (void)json_object_set_new(kept, hc_keep_state_name((enum hc_keep_state)i),
+                                  json_integer((json_int_t)facts->kept.states[i]));
+    for (size_t i = 0; i < facts->behind_count; i++)
+        (void)json_array_append_new(behind, json_behind(&facts->behind[i]));
+    (void)json_object_set_new(kept, "revisions", behind);
+    return kept;
+}
+
 static json_t *json_samples(const struct hc_samples *samples, enum hc_series series)
 {
     json_t *values = json_array();
@@ -241,11 +268,12 @@ static json_t *json_window(const struct hc_samples *samples, int every_ms)
 bool hc_status_json_write(const struct hc_status_facts *facts, FILE *out)
 {
     HC_AUTO_JSON *all =
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}}", "time",
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}}", "time",
                   json_time(facts->now_ms), "server", json_server(facts), "volume",
                   json_volume(facts), "options", json_options(facts), "totals",
                   json_totals(facts), "transfers", json_transfers(facts), "failures",
-                  json_failures(facts), "cache", json_cache(facts), "history", "minutes",
+                  json_failures(facts), "cache", json_cache(facts), "kept",
+                  json_kept(facts), "history", "minutes",
                   json_window(&facts->windows[HC_WINDOW_MINUTES], HC_MINUTES_EVERY_MS),
                   "day", json_window(&facts->windows[HC_WINDOW_DAY], HC_DAY_EVERY_MS));
 

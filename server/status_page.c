@@ -399,10 +399,61 @@ static void write_scan(const struct hc_usage *usage, int64_t now_ms, FILE *out)
                 out);
 }
 
+/* One that is kept, and not whole. */
+static void write_behind(const struct hc_status_facts *facts,
+                         const struct hc_keep_status *behind, FILE *out)
+{
+    bool is_failing = hc_keep_state(behind) == HC_KEEP_FAILING;
+
+    (void)fputs("<tr><th scope=\"row\">", out);
+    write_repo(out, behind->repo_type, behind->repo_id);
+    (void)fputs(" <small>", out);
+    hc_html_text(out, behind->revision);
+    (void)fprintf(out, "</small></th><td class=\"%s\">%s", is_failing ? "bad" : "",
+                  behind->is_fetching ? "is being fetched"
+                  : behind->is_remote ? "is fetched by another process"
+                                      : hc_keep_state_name(hc_keep_state(behind)));
+    if (behind->behind_since_ms > 0) {
+        (void)fputs(", behind since ", out);
+        write_age(out, facts->now_ms, behind->behind_since_ms);
+    }
+    (void)fputs("</td><td class=\"message\">", out);
+    hc_html_text(out, behind->message);
+    (void)fputs("</td></tr>\n", out);
+}
+
+static void write_kept(const struct hc_status_facts *facts, FILE *out)
+{
+    const unsigned *states = facts->kept.states;
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < HC_KEEP_STATES; i++)
+        count += states[i];
+    if (count == 0)
+        return;
+    (void)fprintf(out, "<p class=\"empty\">%u kept %s", count,
+                  count == 1 ? "revision" : "revisions");
+    for (unsigned i = 0; i < HC_KEEP_STATES; i++) {
+        if (states[i] > 0)
+            (void)fprintf(out, ", %u %s", states[i],
+                          hc_keep_state_name((enum hc_keep_state)i));
+    }
+    (void)fputs(".</p>\n", out);
+    if (facts->behind_count == 0)
+        return;
+    (void)fputs("<table><thead><tr><th scope=\"col\">Kept</th><th scope=\"col\">State"
+                "</th><th scope=\"col\">Message</th></tr></thead><tbody>\n",
+                out);
+    for (size_t i = 0; i < facts->behind_count; i++)
+        write_behind(facts, &facts->behind[i], out);
+    (void)fputs("</tbody></table>\n", out);
+}
+
 static void slot_cache(const struct hc_status_facts *facts, FILE *out)
 {
     const struct hc_usage *usage = &facts->usage;
 
+    write_kept(facts, out);
     if (!facts->has_usage) {
         write_empty(out, "The first scan of the cache is under way.");
         return;

@@ -34,8 +34,8 @@ struct hc_keep {
     struct hc_repo repo;
     char *revision;
     atomic_uint holders;
-    atomic_int_least64_t until_ms; /* of the monotonic clock: the ref may answer */
-    int64_t interval_ms;           /* of the last question; the keeper's */
+    atomic_int_least64_t until_ms;    /* of the monotonic clock: the ref may answer */
+    atomic_int_least64_t interval_ms; /* of the last question */
     struct {
         pthread_mutex_t lock;
         struct hc_roll_out roll_out;
@@ -282,7 +282,7 @@ static void keep_extend(struct hc_keep *keep, const struct hc_roll_out *roll_out
 
     if (is_of_the_hub && roll_out->heard_ms == 0)
         return;
-    until_ms = hc_monotonic_ms() + INTERVALS * keep->interval_ms - age_ms;
+    until_ms = hc_monotonic_ms() + INTERVALS * atomic_load(&keep->interval_ms) - age_ms;
     if (until_ms > atomic_load(&keep->until_ms))
         atomic_store(&keep->until_ms, until_ms);
 }
@@ -416,7 +416,7 @@ int hc_keep_ask(struct hc_resolver *resolver, struct hc_keep *keep, int64_t inte
     struct hc_roll_out roll_out;
     int result = 0;
 
-    keep->interval_ms = interval_ms;
+    atomic_store(&keep->interval_ms, interval_ms);
     if (keep_read_ref(resolver, keep, ref_commit, err) < 0)
         return -1;
     if (hc_roll_out_find(resolver->cache, &keep->repo, keep->revision, &roll_out) != 1 ||

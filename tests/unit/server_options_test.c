@@ -182,6 +182,7 @@ static void values_that_would_fail_at_the_start_are_refused(void **state)
                {"--hub-access", "call", "hub-access: 'call' is not server|caller"},
                {"--takeover-after", "0", "takeover-after: 0ms is less than 2s"},
                {"--takeover-after", "1999ms", "takeover-after: 1999ms is less"},
+               {"--keep-interval", "999ms", "keep-interval: 999ms is less than 1s"},
                {"--ca-file", "/no/such/file",
                 "ca-file: cannot read '/no/such/file': No"}};
 

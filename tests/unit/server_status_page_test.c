@@ -83,6 +83,17 @@ static void fill_facts(struct hc_status_facts *facts, const char *text)
     (void)snprintf(failure->revision, sizeof failure->revision, "%s", text);
     (void)snprintf(failure->caller, sizeof failure->caller, "%s", text);
     (void)snprintf(failure->message, sizeof failure->message, "%s", text);
+    facts->kept.states[HC_KEEP_FAILING] = 1;
+    facts->behind[0] = (struct hc_keep_status){.repo_type = HC_REPO_MODEL,
+                                               .reason = HC_GATED_REPO,
+                                               .behind_since_ms = facts->now_ms - 9000};
+    (void)snprintf(facts->behind[0].repo_id, sizeof facts->behind[0].repo_id, "%.200s",
+                   text);
+    (void)snprintf(facts->behind[0].revision, sizeof facts->behind[0].revision, "%.255s",
+                   text);
+    (void)snprintf(facts->behind[0].message, sizeof facts->behind[0].message, "%.511s",
+                   text);
+    facts->behind_count = 1;
     facts->has_usage = true;
     facts->usage.repos = calloc(1, sizeof *facts->usage.repos);
     assert_non_null(facts->usage.repos);
@@ -171,7 +182,7 @@ static void no_text_is_markup(void **state)
 
     assert_int_equal(count_of(page, "<script"), scripts);
     assert_int_equal(count_of(page, "alert(1)"), count_of(page, SHOWN));
-    assert_in_range(count_of(page, SHOWN), 13, 15);
+    assert_in_range(count_of(page, SHOWN), 16, 18);
     assert_null(strchr(page, '\xff'));
     assert_null(strstr(page, "\xe2\x80\xae"));
     assert_int_equal(count_of(page, "queue: 4096"), 1);

@@ -14,7 +14,8 @@
  *     perhaps with the new commit, but
  *   - the ref moves only with a snapshot that is whole.
  *
- * All calls may be made from any thread, for one revision from one thread at a time.
+ * All calls may be made from any thread. Of one revision, one thread asks and one fetches
+ * at a time.
  */
 #ifndef HUBCACHE_KEEP_H
 #define HUBCACHE_KEEP_H
