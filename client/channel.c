@@ -37,7 +37,7 @@
 #include <string.h>
 
 enum {
-    METADATA_COUNT_MAX = 3,
+    METADATA_COUNT_MAX = 4,
     TRACEPARENT_SIZE = 55,
     WAIT_DEFAULT_MS = 30 * 1000,
     RETRY_FIRST_MS = 100,
@@ -51,6 +51,7 @@ struct hc_channel {
     char *token_file;         /* or the file that has it, read for each attempt */
     char *hub_token;          /* NULL: no token */
     char *traceparent;        /* a header of W3C's Trace Context; NULL: none */
+    char *pod;                /* what the client calls itself */
     int64_t timeout_ms;       /* 0: none */
     int64_t wait_ms;          /* negative: a call is made once */
     hc_client_retry_fn retry; /* NULL: none */
@@ -166,6 +167,10 @@ static size_t call_attempt_metadata(const struct call_attempt *attempt,
     if (channel->hub_token) {
         metadata[count].key = grpc_slice_from_static_string("x-hub-token");
         metadata[count++].value = grpc_slice_from_copied_string(channel->hub_token);
+    }
+    if (attempt->request->takes_lease && channel->pod[0]) {
+        metadata[count].key = grpc_slice_from_static_string("x-hubcache-pod");
+        metadata[count++].value = grpc_slice_from_copied_string(channel->pod);
     }
     if (channel->traceparent) {
         metadata[count].key = grpc_slice_from_static_string("traceparent");
@@ -430,6 +435,7 @@ static int channel_copy_options(struct hc_channel *channel,
     channel->retry = options->retry;
     channel->retry_ctx = options->retry_ctx;
     channel->server = strdup(options->server);
+    channel->pod = strdup(options->pod ? options->pod : "");
     if (options->hub_token)
         channel->hub_token = strdup(options->hub_token);
     if (options->bearer_token &&
@@ -439,7 +445,7 @@ static int channel_copy_options(struct hc_channel *channel,
         channel->token_file = strdup(options->bearer_token_file);
     if (traceparent)
         channel->traceparent = strdup(traceparent);
-    if (!channel->server || !channel->traceparent != !traceparent ||
+    if (!channel->server || !channel->pod || !channel->traceparent != !traceparent ||
         !channel->token_file != !options->bearer_token_file ||
         !channel->hub_token != !options->hub_token ||
         !channel->authorization != !options->bearer_token)
@@ -471,6 +477,7 @@ void hc_channel_close(struct hc_channel *channel)
     hc_text_wipe(channel->hub_token);
     free(channel->token_file);
     free(channel->traceparent);
+    free(channel->pod);
     free(channel->server);
     free(channel);
 }
@@ -500,8 +507,9 @@ static int channel_make_call(struct hc_channel *channel,
                              const struct hc_channel_request *request,
                              ProtobufCMessage **response, struct hc_error *err)
 {
-    gpr_timespec deadline = channel->timeout_ms == 0 ? gpr_inf_future(GPR_CLOCK_MONOTONIC)
-                                                     : time_from_now(channel->timeout_ms);
+    int64_t limit_ms = request->limit_ms ? request->limit_ms : channel->timeout_ms;
+    gpr_timespec deadline =
+        limit_ms == 0 ? gpr_inf_future(GPR_CLOCK_MONOTONIC) : time_from_now(limit_ms);
     struct hc_error failure; /* `err` is left alone when a later attempt succeeds */
     struct call_failures failures = {0};
     bool is_retryable;
@@ -524,7 +532,7 @@ static int channel_make_call(struct hc_channel *channel,
             return 0;
         }
         is_retryable = attempt.is_retryable;
-    } while (is_retryable &&
+    } while (is_retryable && request->limit_ms == 0 &&
              channel_tries_again(channel, request, &failures, deadline, &failure));
     *err = failure;
     return -1;

@@ -51,6 +51,8 @@ struct hc_channel_request {
     hc_channel_settle_fn settle; /* Optional. */
     hc_channel_resume_fn resume; /* Optional. */
     void *ctx;                   /* Optional: given to the four. */
+    bool takes_lease;            /* the call has the header x-hubcache-pod */
+    int64_t limit_ms; /* Optional: the call is made once, for so long at most */
 };
 
 /*

@@ -2,7 +2,7 @@
 /*
  * The public calls: encode the request, make the RPC, decode the response. A client is
  * not written to after it was opened, and each call keeps what it needs on its own stack,
- * so no call needs a lock.
+ * so no call needs a lock. snapshot.c has those of snapshots that are kept open.
  *
  * hc_client_resolve_snapshot() is two RPCs: WatchSnapshot, which streams progress events
  * before its result, if the caller has a progress function, else ResolveSnapshot.
@@ -13,21 +13,28 @@
 #include "base/text.h"
 #include "channel.h"
 #include "client.h"
+#include "lease_renewer.h"
 #include "message.h"
 #include "token_file.h"
 
+#include <errno.h>
 #include <hubcache/v1/resolver.pb-c.h>
+#include <limits.h>
 #include <protobuf-c/protobuf-c.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define METHOD(name) "/hubcache.v1.Resolver/" name
+
+enum { AGAIN_LEASE_MS = 60 * 1000 };
 
 static const char default_server[] = "127.0.0.1:50051";
 
 struct hc_client {
     struct hc_channel *channel;
+    struct hc_lease_renewer *renewer;
     char *mount; /* NULL: none */
 };
 HC_DEFINE_AUTO(hc_client, hc_client_close)
@@ -92,7 +99,9 @@ static int client_connect(struct hc_client *client,
     const char *server = option_or_variable(options->server, "HUBCACHE_SERVER");
     const char *mount = option_or_variable(options->mount, "HUBCACHE_MOUNT");
     struct hc_client_options resolved = *options;
+    char host[HOST_NAME_MAX + 1] = "";
     HC_AUTO_WIPE char *token = NULL;
+    struct hc_error unusable;
 
     if (options->timeout_ms < 0)
         return hc_fail_field(err, HC_INVALID_OPTIONS, "timeout_ms",
@@ -105,8 +114,15 @@ static int client_connect(struct hc_client *client,
     if (mount && !client->mount)
         return -1;
     resolved.server = server ? server : default_server;
+    resolved.pod = option_or_variable(options->pod, "HUBCACHE_POD");
+    if (hc_token_check(resolved.pod, "name of the pod", err) < 0)
+        return -1;
+    if (!resolved.pod && gethostname(host, sizeof host - 1) == 0 &&
+        hc_token_check(host, "name of the host", &unusable) == 0)
+        resolved.pod = host;
     client->channel = hc_channel_open(&resolved, err);
-    return client->channel ? 0 : -1;
+    client->renewer = client->channel ? hc_lease_renewer_new(client, err) : NULL;
+    return client->renewer ? 0 : -1;
 }
 
 /* The mount as the decoders want it; it borrows from the client. */
@@ -134,6 +150,7 @@ void hc_client_close(struct hc_client *client)
 {
     if (!client)
         return;
+    hc_lease_renewer_free(client->renewer);
     hc_channel_close(client->channel);
     free(client->mount);
     free(client);
@@ -144,8 +161,46 @@ struct hc_channel *hc_client_channel(const struct hc_client *client)
     return client->channel;
 }
 
+struct hc_lease_renewer *hc_client_lease_renewer(struct hc_client *client)
+{
+    return client->renewer;
+}
+
+/*
+ * Whether an answer without a lease is gone: evicted, or removed by another client, since
+ * the server looked. Without a mount, paths are the server's own and not looked at.
+ */
+static bool answer_is_gone(const struct hc_client *client,
+                           const struct hc_client_fetch *fetch, const char *path,
+                           const char *cache_path)
+{
+    return client->mount && fetch->lease_ms == 0 && !fetch->dry_run && cache_path[0] &&
+           access(path, F_OK) < 0 && errno == ENOENT;
+}
+
+/*
+ * The options of the second attempt. The server may remember the path that is gone; with
+ * a lease it looks at the volume, and the caller has time to open the files. The lease
+ * ends by itself.
+ */
+static struct hc_client_fetch fetch_again(const struct hc_client_fetch *fetch)
+{
+    struct hc_client_fetch again = *fetch;
+
+    again.lease_ms = AGAIN_LEASE_MS;
+    again.force_download = false;
+    return again;
+}
+
+/* The caller has asked for no lease, so it gets no id to renew. */
+static void lease_forget(char *lease_id)
+{
+    if (lease_id)
+        lease_id[0] = '\0';
+}
+
 /* The message, what it points to, and the response live for this call, on its stack. */
-int hc_client_resolve_file(struct hc_client *client,
+static int client_ask_file(struct hc_client *client,
                            const struct hc_client_file_request *request,
                            struct hc_client_file *file, struct hc_error *err)
 {
@@ -156,6 +211,7 @@ int hc_client_resolve_file(struct hc_client *client,
         .method = METHOD("ResolveFile"),
         .message = &message.base,
         .response = &hubcache__v1__resolve_file_response__descriptor,
+        .takes_lease = request->fetch.lease_ms != 0,
     };
     HC_AUTO_MESSAGE *response = NULL;
 
@@ -168,7 +224,28 @@ int hc_client_resolve_file(struct hc_client *client,
                                   file, err);
 }
 
-int hc_client_resolve_files(struct hc_client *client,
+int hc_client_resolve_file(struct hc_client *client,
+                           const struct hc_client_file_request *request,
+                           struct hc_client_file *file, struct hc_error *err)
+{
+    struct hc_client_file_request again = *request;
+    struct hc_client_file second;
+    struct hc_error unusable;
+
+    if (client_ask_file(client, request, file, err) < 0)
+        return -1;
+    if (!answer_is_gone(client, &request->fetch, file->path, file->cache_path))
+        return 0;
+    again.fetch = fetch_again(&request->fetch);
+    if (client_ask_file(client, &again, &second, &unusable) == 0) {
+        hc_client_file_clear(file);
+        *file = second;
+        lease_forget(file->lease_id);
+    }
+    return 0;
+}
+
+static int client_ask_files(struct hc_client *client,
                             const struct hc_client_files_request *request,
                             struct hc_client_files *files, struct hc_error *err)
 {
@@ -179,6 +256,7 @@ int hc_client_resolve_files(struct hc_client *client,
         .method = METHOD("ResolveFiles"),
         .message = &message.base,
         .response = &hubcache__v1__resolve_files_response__descriptor,
+        .takes_lease = request->fetch.lease_ms != 0,
     };
     HC_AUTO_MESSAGE *response = NULL;
 
@@ -189,6 +267,39 @@ int hc_client_resolve_files(struct hc_client *client,
     return hc_message_decode_files(&mount,
                                    (const Hubcache__V1__ResolveFilesResponse *)response,
                                    files, err);
+}
+
+static bool files_are_gone(const struct hc_client *client,
+                           const struct hc_client_fetch *fetch,
+                           const struct hc_client_files *files)
+{
+    for (size_t i = 0; i < files->count; i++) {
+        if (answer_is_gone(client, fetch, files->items[i].path,
+                           files->items[i].cache_path))
+            return true;
+    }
+    return false;
+}
+
+int hc_client_resolve_files(struct hc_client *client,
+                            const struct hc_client_files_request *request,
+                            struct hc_client_files *files, struct hc_error *err)
+{
+    struct hc_client_files_request again = *request;
+    struct hc_client_files second;
+    struct hc_error unusable;
+
+    if (client_ask_files(client, request, files, err) < 0)
+        return -1;
+    if (!files_are_gone(client, &request->fetch, files))
+        return 0;
+    again.fetch = fetch_again(&request->fetch);
+    if (client_ask_files(client, &again, &second, &unusable) == 0) {
+        hc_client_files_clear(files);
+        *files = second;
+        lease_forget(files->lease_id);
+    }
+    return 0;
 }
 
 /* A call of WatchSnapshot. */
@@ -267,6 +378,7 @@ static int client_watch_snapshot(struct hc_client *client,
         .method = METHOD("WatchSnapshot"),
         .message = &message.base,
         .response = &hubcache__v1__watch_snapshot_response__descriptor,
+        .takes_lease = request->fetch.lease_ms != 0,
         .each = watch_receive,
         .resume = watch_restart,
         .ctx = &watch,
@@ -285,7 +397,7 @@ static int client_watch_snapshot(struct hc_client *client,
                         snapshot, err);
 }
 
-int hc_client_resolve_snapshot(struct hc_client *client,
+static int client_ask_snapshot(struct hc_client *client,
                                const struct hc_client_snapshot_request *request,
                                struct hc_client_snapshot *snapshot, struct hc_error *err)
 {
@@ -296,6 +408,7 @@ int hc_client_resolve_snapshot(struct hc_client *client,
         .method = METHOD("ResolveSnapshot"),
         .message = &message.base,
         .response = &hubcache__v1__resolve_snapshot_response__descriptor,
+        .takes_lease = request->fetch.lease_ms != 0,
     };
     HC_AUTO_MESSAGE *response = NULL;
 
@@ -307,6 +420,27 @@ int hc_client_resolve_snapshot(struct hc_client *client,
         return -1;
     return hc_message_decode_snapshot(
         &mount, (const Hubcache__V1__ResolveSnapshotResponse *)response, snapshot, err);
+}
+
+int hc_client_resolve_snapshot(struct hc_client *client,
+                               const struct hc_client_snapshot_request *request,
+                               struct hc_client_snapshot *snapshot, struct hc_error *err)
+{
+    struct hc_client_snapshot_request again = *request;
+    struct hc_client_snapshot second;
+    struct hc_error unusable;
+
+    if (client_ask_snapshot(client, request, snapshot, err) < 0)
+        return -1;
+    if (!answer_is_gone(client, &request->fetch, snapshot->path, snapshot->cache_path))
+        return 0;
+    again.fetch = fetch_again(&request->fetch);
+    if (client_ask_snapshot(client, &again, &second, &unusable) == 0) {
+        hc_client_snapshot_clear(snapshot);
+        *snapshot = second;
+        lease_forget(snapshot->lease_id);
+    }
+    return 0;
 }
 
 int hc_client_get_info(struct hc_client *client, struct hc_client_info *info,

@@ -53,6 +53,12 @@ static char **message_borrow_list(const char *const *list)
     return both.lent;
 }
 
+void hc_message_set_duration(Google__Protobuf__Duration *duration, int64_t ms)
+{
+    duration->seconds = ms / 1000;
+    duration->nanos = (int32_t)(ms % 1000 * 1000000);
+}
+
 /*
  * Fills `options` and returns the part of it that a message points to. The duration is
  * linked only when the caller set one: zero milliseconds mean "ask the Hub now", no
@@ -64,16 +70,19 @@ message_fill_options(const struct hc_client_fetch *fetch,
 {
     protobuf_c_message_init(&google__protobuf__duration__descriptor,
                             &options->max_staleness);
+    protobuf_c_message_init(&google__protobuf__duration__descriptor, &options->lease);
     protobuf_c_message_init(&hubcache__v1__fetch_options__descriptor, &options->fetch);
     options->fetch.local_files_only = fetch->local_files_only;
     options->fetch.force_download = fetch->force_download;
     options->fetch.dry_run = fetch->dry_run;
     options->fetch.warm = fetch->warm;
     if (fetch->has_max_staleness) {
-        options->max_staleness.seconds = fetch->max_staleness_ms / 1000;
-        options->max_staleness.nanos =
-            (int32_t)(fetch->max_staleness_ms % 1000 * 1000000);
+        hc_message_set_duration(&options->max_staleness, fetch->max_staleness_ms);
         options->fetch.max_staleness = &options->max_staleness;
+    }
+    if (fetch->lease_ms != 0) {
+        hc_message_set_duration(&options->lease, fetch->lease_ms);
+        options->fetch.lease = &options->lease;
     }
     return &options->fetch;
 }
@@ -204,7 +213,8 @@ int hc_message_decode_file(const struct hc_mount *mount,
     if ((files_are_cached(&response->file, 1) &&
          hc_mount_check(mount, response->cache_id, err) < 0) ||
         fill_resolved_file(mount, response->file, &filled, err) < 0 ||
-        copy_text(&filled.cache_id, response->cache_id, err) < 0)
+        copy_text(&filled.cache_id, response->cache_id, err) < 0 ||
+        copy_text(&filled.lease_id, response->lease_id, err) < 0)
         return -1;
     *file = filled;
     filled = (struct hc_client_file){0};
@@ -237,7 +247,8 @@ int hc_message_decode_files(const struct hc_mount *mount,
         copy_texts(&filled.missing, &filled.missing_count, response->missing,
                    response->n_missing, err) < 0 ||
         copy_text(&filled.commit_hash, response->commit_hash, err) < 0 ||
-        copy_text(&filled.cache_id, response->cache_id, err) < 0)
+        copy_text(&filled.cache_id, response->cache_id, err) < 0 ||
+        copy_text(&filled.lease_id, response->lease_id, err) < 0)
         return -1;
     *files = filled;
     filled = (struct hc_client_files){0};
@@ -289,6 +300,7 @@ int hc_message_decode_snapshot(const struct hc_mount *mount,
     if (!filled.path || copy_text(&filled.cache_path, response->cache_path, err) < 0 ||
         copy_text(&filled.commit_hash, response->commit_hash, err) < 0 ||
         copy_text(&filled.cache_id, response->cache_id, err) < 0 ||
+        copy_text(&filled.lease_id, response->lease_id, err) < 0 ||
         copy_texts(&filled.missing, &filled.missing_listed, response->missing,
                    response->n_missing, err) < 0 ||
         fill_file_list(mount, response->files, response->n_files, &filled.files, err) < 0)
@@ -435,6 +447,7 @@ void hc_client_file_clear(struct hc_client_file *file)
     free(file->commit_hash);
     free(file->etag);
     free(file->cache_id);
+    free(file->lease_id);
     *file = (struct hc_client_file){0};
 }
 
@@ -444,6 +457,7 @@ void hc_client_files_clear(struct hc_client_files *files)
     text_list_free(files->missing, files->missing_count);
     free(files->commit_hash);
     free(files->cache_id);
+    free(files->lease_id);
     *files = (struct hc_client_files){0};
 }
 
@@ -453,6 +467,7 @@ void hc_client_snapshot_clear(struct hc_client_snapshot *snapshot)
     free(snapshot->cache_path);
     free(snapshot->commit_hash);
     free(snapshot->cache_id);
+    free(snapshot->lease_id);
     text_list_free(snapshot->missing, snapshot->missing_listed);
     client_files_free(snapshot->files, snapshot->listed);
     *snapshot = (struct hc_client_snapshot){0};

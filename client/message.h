@@ -27,9 +27,11 @@ static inline void hc_message_auto(ProtobufCMessage *const *message)
 
 /* What an encoded request points to; it must live until the message is packed. */
 struct hc_message_options {
-    Google__Protobuf__Duration max_staleness;
+    Google__Protobuf__Duration max_staleness, lease;
     Hubcache__V1__FetchOptions fetch;
 };
+
+void hc_message_set_duration(Google__Protobuf__Duration *duration, int64_t ms);
 
 /* Encoders. The message borrows the strings of `request` and points to `options`. */
 void hc_message_encode_file(const struct hc_client_file_request *request,

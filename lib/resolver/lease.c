@@ -142,7 +142,7 @@ static int answer_lease(struct hc_resolver *resolver, const struct answered *ans
                         const struct hc_lease_terms *terms, lease_look look,
                         const void *request, struct hc_lease *lease, struct hc_error *err)
 {
-    struct hc_error failure = {HC_OK};
+    struct hc_error failure = {0};
     int found;
 
     if (lease_take(resolver, answered, terms, lease, err) < 0)

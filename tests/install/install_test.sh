@@ -62,7 +62,7 @@ for library in hubcache-client hubcache; do
     nm -D --defined-only "$prefix/$libdir/lib$library.so" | awk '$2 != "A" { print $3 }' |
         sed 's/@.*//' | sort >"$work/$library.exported"
 done
-sed -n 's/.*HC_PUBLIC.*[ *]\(hc_[a-z_]*\)(.*/\1/p' "$prefix/include/hubcache-client/client.h" \
+sed -n 's/.*HC_PUBLIC.*[ *]\(hc_[a-z_]*\)(.*/\1/p' "$prefix"/include/hubcache-client/*.h \
     "$prefix/include/hubcache/error.h" "$prefix/include/hubcache/repo.h" |
     sort >"$work/hubcache-client.declared"
 sed -n 's/.*HC_PUBLIC.*[ *]\(hc_[a-z_]*\)(.*/\1/p' "$prefix"/include/hubcache/*.h |

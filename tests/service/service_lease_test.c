@@ -95,12 +95,13 @@ static void lease_snapshot(struct world *world, const char *authorization,
 static unsigned renew(struct world *world, const char *id, const char *authorization,
                       const char *reason)
 {
-    Hubcache__V1__RenewLeaseRequest request = HUBCACHE__V1__RENEW_LEASE_REQUEST__INIT;
+    Hubcache__V1__RenewLeaseRequest request;
     Google__Protobuf__Duration lease = GOOGLE__PROTOBUF__DURATION__INIT;
     char copy[ID_SIZE];
     struct rpc_call *call;
     unsigned status;
 
+    hubcache__v1__renew_lease_request__init(&request);
     assert_true(hc_format(copy, sizeof copy, "%s", id) >= 0);
     lease.seconds = 2 * HOUR;
     request.lease_id = copy;
@@ -115,11 +116,12 @@ static unsigned renew(struct world *world, const char *id, const char *authoriza
 static unsigned release(struct world *world, const char *id, const char *authorization,
                         const char *reason)
 {
-    Hubcache__V1__ReleaseLeaseRequest request = HUBCACHE__V1__RELEASE_LEASE_REQUEST__INIT;
+    Hubcache__V1__ReleaseLeaseRequest request;
     char copy[ID_SIZE];
     struct rpc_call *call;
     unsigned status;
 
+    hubcache__v1__release_lease_request__init(&request);
     assert_true(hc_format(copy, sizeof copy, "%s", id) >= 0);
     request.lease_id = copy;
     call = ask(world, CACHE_METHOD("ReleaseLease"), &request.base, authorization);
@@ -168,7 +170,7 @@ static void each_kind_of_answer_has_a_lease_of_its_own(void **state)
     static char config[] = "config.json", weights[] = "weights.bin";
     char *names[] = {config, weights};
     struct world *world = *state;
-    Hubcache__V1__ResolveFilesRequest several = HUBCACHE__V1__RESOLVE_FILES_REQUEST__INIT;
+    Hubcache__V1__ResolveFilesRequest several;
     Hubcache__V1__WatchSnapshotRequest watch = HUBCACHE__V1__WATCH_SNAPSHOT_REQUEST__INIT;
     Hubcache__V1__ResolveFileResponse *file;
     Hubcache__V1__ResolveFilesResponse *files;
@@ -176,6 +178,7 @@ static void each_kind_of_answer_has_a_lease_of_its_own(void **state)
     struct leased_request request;
     struct rpc_call *call;
 
+    hubcache__v1__resolve_files_request__init(&several);
     ask_for(&request, HOUR);
     call = ask(world, METHOD("ResolveFile"), &request.file.base, NULL);
     assert_ok(call);
@@ -362,10 +365,11 @@ static void without_a_place_for_leases_a_call_for_one_fails(void **state)
 static void another_replica_lists_renews_and_releases(void **state)
 {
     struct world *world = *state, second;
-    Hubcache__V1__ListLeasesRequest request = HUBCACHE__V1__LIST_LEASES_REQUEST__INIT;
+    Hubcache__V1__ListLeasesRequest request;
     Hubcache__V1__ListLeasesResponse *leases;
     char id[ID_SIZE];
 
+    hubcache__v1__list_leases_request__init(&request);
     lease_snapshot(world, NULL, id);
     second_replica(world, &second);
     leases = list(&second, &request, NULL);
@@ -472,11 +476,12 @@ static void a_lease_is_renewed_by_its_own_caller_alone(void **state)
 static void a_list_has_pages(void **state)
 {
     struct world *world = *state;
-    Hubcache__V1__ListLeasesRequest request = HUBCACHE__V1__LIST_LEASES_REQUEST__INIT;
+    Hubcache__V1__ListLeasesRequest request;
     Hubcache__V1__ListLeasesResponse *leases = NULL;
     char id[ID_SIZE], token[ID_SIZE] = "";
     size_t seen = 0;
 
+    hubcache__v1__list_leases_request__init(&request);
     for (int i = 0; i < 5; i++)
         lease_snapshot(world, NULL, id);
     request.page_size = 2;

@@ -131,6 +131,10 @@ struct hc_client_options {
     /* Optional: the caller's own Hub token, likewise; used instead of the server's. */
     const char *hub_token;
 
+    /* Optional: what this client calls itself in lists of leases, such as the name of its
+     * pod; printable ASCII. If NULL, HUBCACHE_POD, else the name of the host. */
+    const char *pod;
+
     /* Optional: the limit of each call in milliseconds; 0: none, as for a long
      * download. */
     int64_t timeout_ms;
@@ -180,6 +184,8 @@ struct hc_client_fetch {
     bool warm; /* the server reads the files ahead on its machine, not on this one */
     bool has_max_staleness;
     int64_t max_staleness_ms;
+    int64_t lease_ms; /* the files stay for so long; 0: no lease. See lease_id of the
+                         answers, and <hubcache-client/snapshot.h> */
 };
 
 struct hc_client_file_request {
@@ -249,6 +255,7 @@ struct hc_client_file {
     char *commit_hash;
     char *etag;
     char *cache_id; /* of the volume; NULL for a file in a list, which has one for all */
+    char *lease_id; /* likewise; "": there is no lease */
     uint64_t size_bytes;
     enum hc_client_source source;
     bool stale;
@@ -261,6 +268,7 @@ struct hc_client_files {
     size_t missing_count;
     char *commit_hash;
     char *cache_id;
+    char *lease_id;
 };
 
 struct hc_client_snapshot {
@@ -268,6 +276,7 @@ struct hc_client_snapshot {
     char *cache_path;
     char *commit_hash;
     char *cache_id;
+    char *lease_id; /* "": there is no lease */
     enum hc_client_completeness completeness;
     enum hc_client_source source;
     bool stale;
@@ -337,6 +346,9 @@ HC_PUBLIC void hc_client_close(struct hc_client *client);
  * 0, and the caller clears the answer; -1 with `err` set, and the answer is left alone.
  * The files of hc_client_resolve_files() come from one commit, in the order of the
  * request.
+ *
+ * An answer without a lease may be evicted at any time. On a client with a mount, the
+ * path is looked at before the call returns: if it is gone, the call is made once more.
  */
 HC_PUBLIC int hc_client_resolve_file(struct hc_client *client,
                                      const struct hc_client_file_request *request,
@@ -349,6 +361,18 @@ HC_PUBLIC int hc_client_resolve_snapshot(struct hc_client *client,
                                          const struct hc_client_snapshot_request *request,
                                          struct hc_client_snapshot *snapshot,
                                          struct hc_error *err);
+
+/*
+ * Gives a lease a new end, `lease_ms` from now. NOT_CACHED: it has ended, and the files
+ * may be gone; POLICY_DENIED: it is another caller's.
+ */
+HC_PUBLIC int hc_client_renew_lease(struct hc_client *client, const char *lease_id,
+                                    int64_t lease_ms, struct hc_error *err);
+
+/* Ends a lease. One that has ended before is no failure. */
+HC_PUBLIC int hc_client_release_lease(struct hc_client *client, const char *lease_id,
+                                      struct hc_error *err);
+
 HC_PUBLIC int hc_client_get_info(struct hc_client *client, struct hc_client_info *info,
                                  struct hc_error *err);
 
