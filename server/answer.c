@@ -231,6 +231,8 @@ static void details_add_error_info(struct details *details, const struct hc_erro
         details_add_number(details, "free_bytes", err->free_bytes);
         if (err->limit_bytes > 0)
             details_add_number(details, "limit_bytes", err->limit_bytes);
+        if (err->rule[0])
+            details_add_text(details, "rule", err->rule);
     }
     if (err->reason == HC_INCOMPLETE_SNAPSHOT) {
         details_add_clean_text(details, "missing",

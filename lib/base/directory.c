@@ -92,6 +92,7 @@ static void walk_set_entry(struct hc_directory_walk *walk, mode_t type)
     walk->name = slash ? slash + 1 : walk->path;
     walk->dir = dirfd(walk->streams[walk->depth - 1]);
     walk->type = type;
+    walk->inode = 0;
 }
 
 /* Appends an entry's name to the path of the directory that is being read. */
@@ -136,6 +137,7 @@ static bool walk_take_entry(struct hc_directory_walk *walk, const struct dirent 
         walk->is_incomplete = true;
     }
     walk_set_entry(walk, type);
+    walk->inode = entry->d_ino;
     return true;
 }
 

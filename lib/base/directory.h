@@ -51,6 +51,7 @@ struct hc_directory_walk {
     const char *name;    /* its last component */
     int dir;             /* the directory that holds it, for openat(2) and its like */
     mode_t type;         /* S_IFREG, S_IFDIR, S_IFLNK …: of the entry itself */
+    uint64_t inode;      /* likewise, by readdir(3); 0 of a directory that was entered */
     bool is_incomplete;  /* so far a directory could not be read, or is too deep */
     int errnum;          /* why it could not be read; 0: none, or it is too deep */
 

@@ -5,6 +5,7 @@
  */
 #include "cache.h"
 
+#include "fetched_totals.h"
 #include "memo.h"
 #include "occupancy.h"
 #include "tree_cache.h"
@@ -27,6 +28,7 @@ struct hc_cache {
     int fd;
     bool has_no_symlinks;
     struct hc_memo *memo;
+    struct hc_fetched_totals *fetched_totals;
     struct hc_tree_cache *trees;
     struct hc_heartbeats *heartbeats;
     struct hc_free_space *free_space;
@@ -155,7 +157,8 @@ struct hc_cache *hc_cache_open(const char *dir, bool no_symlinks, struct hc_erro
     cache->trees = cache->memo ? hc_tree_cache_new(HC_TREE_MEMORY, err) : NULL;
     cache->heartbeats = cache->trees ? hc_heartbeats_new(err) : NULL;
     cache->free_space = cache->heartbeats ? hc_free_space_new(err) : NULL;
-    cache->occupancy = cache->free_space ? hc_occupancy_new(cache, err) : NULL;
+    cache->fetched_totals = cache->free_space ? hc_fetched_totals_new(err) : NULL;
+    cache->occupancy = cache->fetched_totals ? hc_occupancy_new(cache, err) : NULL;
     if (!cache->occupancy)
         return NULL;
     hc_free_space_set_occupied(cache->free_space, hc_occupancy_find, cache->occupancy);
@@ -206,6 +209,7 @@ void hc_cache_close(struct hc_cache *cache)
     hc_heartbeats_free(cache->heartbeats);
     hc_auto_close(&cache->fd);
     hc_tree_cache_free(cache->trees);
+    hc_fetched_totals_free(cache->fetched_totals);
     hc_memo_free(cache->memo);
     free(cache);
 }
@@ -223,6 +227,11 @@ int hc_cache_fd(const struct hc_cache *cache)
 const char *hc_cache_id(const struct hc_cache *cache)
 {
     return cache->id;
+}
+
+struct hc_fetched_totals *hc_cache_fetched_totals(const struct hc_cache *cache)
+{
+    return cache->fetched_totals;
 }
 
 struct hc_memo *hc_cache_memo(const struct hc_cache *cache)

@@ -21,6 +21,7 @@
 #include <stdbool.h>
 
 struct hc_cache;
+struct hc_fetched_totals;
 struct hc_free_space;
 struct hc_heartbeats;
 struct hc_memo;
@@ -70,6 +71,9 @@ struct hc_free_space *hc_cache_free_space(const struct hc_cache *cache);
 
 /* How many bytes of the volume the cache takes (occupancy.h). Borrowed. */
 struct hc_occupancy *hc_cache_occupancy(const struct hc_cache *cache);
+
+/* What callers have had fetched (fetched_totals.h). Borrowed. */
+struct hc_fetched_totals *hc_cache_fetched_totals(const struct hc_cache *cache);
 
 /* HF_HUB_DISABLE_SYMLINKS: pointers are plain files. */
 bool hc_cache_has_no_symlinks(const struct hc_cache *cache);

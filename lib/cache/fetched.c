@@ -7,6 +7,7 @@
 #include "fetched.h"
 
 #include "blob_lock.h"
+#include "fetched_totals.h"
 
 #include <base/cancellation.h>
 #include <base/file.h>
@@ -57,13 +58,13 @@ static char *fetched_format(const struct hc_blob_request *request, uint64_t byte
 }
 
 static int fetched_write_private(int root, const char *path, const char *text,
-                                 struct hc_error *err)
+                                 struct stat *status, struct hc_error *err)
 {
     HC_AUTO_CLOSE int fd = hc_file_create(root, path, O_WRONLY);
 
     if (fd < 0)
         return hc_file_fail(err, errno, "create", root, path);
-    if (hc_file_write_all(fd, text, strlen(text), err) == 0)
+    if (hc_file_write_all(fd, text, strlen(text), err) == 0 && fstat(fd, status) == 0)
         return 0;
     (void)unlinkat(root, path, 0);
     return hc_context(err, "'%s'", path);
@@ -88,16 +89,20 @@ int hc_fetched_write(const struct hc_cache *cache, const struct hc_blob_request 
     HC_AUTO_FREE char *text = fetched_format(request, bytes);
     int root = hc_cache_fd(cache);
     char private[PATH_MAX], path[PATH_MAX];
+    struct stat status;
 
     if (!text)
         return hc_fail_memory(err);
     if (fetched_format_path(path, &request->blob, err) < 0 ||
         hc_cache_private_path(private, err) < 0 ||
         hc_file_mkparents(root, private, err) < 0 ||
-        fetched_write_private(root, private, text, err) < 0)
+        fetched_write_private(root, private, text, &status, err) < 0)
         return -1;
-    if (fetched_publish(root, private, path, err) == 0)
+    if (fetched_publish(root, private, path, err) == 0) {
+        hc_fetched_totals_add(hc_cache_fetched_totals(cache), request, bytes,
+                              status.st_ino);
         return 0;
+    }
     (void)unlinkat(root, private, 0);
     return -1;
 }
@@ -145,14 +150,16 @@ int hc_fetched_read(const struct hc_cache *cache, const struct hc_blob_id *blob,
                     struct hc_fetched *fetched, struct hc_error *err)
 {
     char path[PATH_MAX], text[HC_FETCHED_SIZE_MAX + 1];
+    struct stat status;
     int found;
 
     *fetched = (struct hc_fetched){0};
     if (fetched_format_path(path, blob, err) < 0)
         return -1;
-    found = hc_file_read(hc_cache_fd(cache), path, text, sizeof text, err);
+    found = hc_file_read_stat(hc_cache_fd(cache), path, text, sizeof text, &status, err);
     if (found != 1)
         return found;
+    fetched->inode = status.st_ino;
     fetched->object = json_loads(text, 0, NULL);
     if (!json_is_object(fetched->object))
         return 0;
@@ -175,6 +182,7 @@ void hc_fetched_remove(const struct hc_cache *cache, const struct hc_blob_id *bl
 
     if (fetched_format_path(path, blob, &unused) == 0)
         (void)unlinkat(hc_cache_fd(cache), path, 0);
+    hc_fetched_totals_remove(hc_cache_fetched_totals(cache), blob);
 }
 
 /* Where pointers are plain files, a fetched blob is moved to where its pointer would

@@ -34,6 +34,7 @@ struct hc_fetched {
     const char *rule;            /* "": the policy's default, or there was no policy */
     uint64_t bytes;
     int64_t fetched_ms; /* since the epoch */
+    uint64_t inode;     /* of the record's file, also of a malformed one; 0: none */
     const char *groups[HC_FETCHED_GROUPS_MAX];
     json_t *object; /* has the texts */
 };

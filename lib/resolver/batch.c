@@ -15,13 +15,15 @@
  * one that runs its transfer has a thread. A large blob takes, beside its task's thread,
  * one for each of its connections, and these are few in all (transfer/budget.h).
  *
- * Before the first byte, space for all entries is reserved on the volume.
+ * Before the first byte, space for all entries is reserved on the volume, and in the
+ * caller's quota.
  */
 #include "batch.h"
 
 #include <base/cancellation.h>
 #include <base/hash.h>
 #include <base/size.h>
+#include <cache/fetched_totals.h>
 #include <cache/pointer.h>
 #include <claim/claim.h>
 #include <claim/reservation.h>
@@ -49,6 +51,7 @@ struct batch_download {
     const struct hc_batch *batch;
     struct hc_cancellation *cancellation; /* the batch's own */
     struct hc_reservation *reservation;
+    struct hc_fetched_reservation *quota_reservation;
     uint64_t *reserved_bytes; /* of each entry, when not all of its size; else NULL */
     struct batch_worker workers[HC_BATCH_WIDTH_MAX];
     size_t worker_count;
@@ -509,6 +512,7 @@ static void batch_download_clear(struct batch_download *download)
     (void)pthread_cond_destroy(&download->shared.changed);
     (void)pthread_mutex_destroy(&download->shared.lock);
     hc_reservation_drop(download->reservation);
+    hc_fetched_reservation_drop(download->quota_reservation);
     hc_cancellation_free(download->cancellation);
     free(download->reserved_bytes);
 }
@@ -530,7 +534,11 @@ int hc_batch_fetch(const struct hc_batch *batch, uint64_t *fetched_bytes,
     hc_condition_init(&download.shared.changed);
     if (!download.cancellation)
         return hc_fail_memory(err);
-    if (batch_reserve(&download, err) < 0 || batch_run(&download, err) < 0)
+    if (hc_resolution_reserve_entries(batch->resolution,
+                                      (const struct hc_entry *const *)batch->entries,
+                                      batch->count, &download.quota_reservation,
+                                      err) < 0 ||
+        batch_reserve(&download, err) < 0 || batch_run(&download, err) < 0)
         return -1;
     return batch_finish(&download, fetched_bytes, err);
 }

@@ -6,6 +6,7 @@
 #include "resolution.h"
 
 #include <base/size.h>
+#include <cache/fetched_totals.h>
 #include <cache/pointer.h>
 
 #include <string.h>
@@ -61,10 +62,10 @@ static bool blob_is_in_place(const struct hc_resolution *resolution,
  * Bytes, then pointer. hc_pointer_link() says 1 when the blob has vanished in between:
  * then either it has moved to where the pointer would be, or it is fetched again.
  */
-int hc_resolution_fetch_blob(const struct hc_resolution *resolution,
-                             const struct hc_blob_request *request,
-                             const struct hc_hub_credentials *credentials,
-                             struct hc_blob_result *result, struct hc_error *err)
+static int blob_fetch(const struct hc_resolution *resolution,
+                      const struct hc_blob_request *request,
+                      const struct hc_hub_credentials *credentials,
+                      struct hc_blob_result *result, struct hc_error *err)
 {
     const struct hc_resolver *resolver = resolution->resolver;
     unsigned retries = 0;
@@ -82,6 +83,27 @@ int hc_resolution_fetch_blob(const struct hc_resolution *resolution,
     if (linked >= 0)
         return 0;
     return blob_explain_failure(resolution, request->file.path, err);
+}
+
+const char *hc_resolution_rule_name(const struct hc_resolution *resolution,
+                                    const char *path, uint64_t size)
+{
+    const struct hc_rule *rule =
+        hc_decision_verdict(&resolution->decision, path, size).rule;
+
+    return rule ? rule->name : NULL;
+}
+
+int hc_resolution_fetch_blob(const struct hc_resolution *resolution,
+                             const struct hc_blob_request *request,
+                             const struct hc_hub_credentials *credentials,
+                             struct hc_blob_result *result, struct hc_error *err)
+{
+    HC_AUTO(hc_fetched_reservation) *reservation = NULL;
+
+    if (hc_resolution_reserve_blob(resolution, request, &reservation, err) < 0)
+        return blob_explain_failure(resolution, request->file.path, err);
+    return blob_fetch(resolution, request, credentials, result, err);
 }
 
 /* The listing has no usable hash of the file: a HEAD tells its etag, and its size. */
@@ -111,6 +133,7 @@ int hc_resolution_fetch_entry(const struct hc_resolution *resolution,
         .size = hc_entry_size(entry),
         .is_forced = resolution->options->force_download,
         .identity = resolution->options->identity,
+        .rule = hc_resolution_rule_name(resolution, entry->path, hc_entry_size(entry)),
     };
 
     if (!request.blob.etag[0]) {
@@ -119,5 +142,5 @@ int hc_resolution_fetch_entry(const struct hc_resolution *resolution,
         request.blob.etag = metadata.etag;
         request.size = metadata.size;
     }
-    return hc_resolution_fetch_blob(resolution, &request, credentials, result, err);
+    return blob_fetch(resolution, &request, credentials, result, err);
 }

@@ -381,6 +381,7 @@ static int file_fetch(struct hc_resolution *resolution, struct hc_error *err)
         .location = metadata->location[0] ? metadata->location : NULL,
         .is_forced = resolution->options->force_download,
         .identity = resolution->options->identity,
+        .rule = hc_resolution_rule_name(resolution, resolution->path, metadata->size),
     };
     struct hc_blob_result result;
     struct hc_error ignored;

@@ -212,22 +212,41 @@ void hc_resolution_deny_access(const struct hc_resolution *resolution,
 
 /* ---- blob.c ------------------------------------------------------------------------ */
 
+/* Of the rule that lets the caller have the file; NULL: the default, or no policy. */
+const char *hc_resolution_rule_name(const struct hc_resolution *resolution,
+                                    const char *path, uint64_t size);
+
 /*
- * Fetches a blob, and makes the pointer to it. `request` is made by the caller and goes
- * down unchanged to the source of the bytes. A failure of the volume is reported together
- * with the file that was to be kept on it.
+ * Fetches a blob if the caller's quota has room for it, and makes the pointer to it.
+ * `request` is made by the caller and goes down unchanged to the source of the bytes. A
+ * failure of the volume is reported together with the file that was to be kept on it.
  */
 int hc_resolution_fetch_blob(const struct hc_resolution *resolution,
                              const struct hc_blob_request *request,
                              const struct hc_hub_credentials *credentials,
                              struct hc_blob_result *result, struct hc_error *err);
 
-/* The same for an entry of the tree; an etag that the listing lacks is asked of the
- * Hub. */
+/* The same for an entry of the tree, of which the quota knows; an etag that the listing
+ * lacks is asked of the Hub. */
 int hc_resolution_fetch_entry(const struct hc_resolution *resolution,
                               const struct hc_entry *entry,
                               const struct hc_hub_credentials *credentials,
                               struct hc_blob_result *result, struct hc_error *err);
+
+/* ---- quota.c ----------------------------------------------------------------------- */
+
+struct hc_fetched_reservation;
+
+/* Before a byte is fetched: NO_SPACE when the caller's quota has too little left. The
+ * reservation is NULL without a quota; it is dropped when the blobs are there. */
+int hc_resolution_reserve_blob(const struct hc_resolution *resolution,
+                               const struct hc_blob_request *request,
+                               struct hc_fetched_reservation **reservation,
+                               struct hc_error *err);
+int hc_resolution_reserve_entries(const struct hc_resolution *resolution,
+                                  const struct hc_entry *const *entries, size_t count,
+                                  struct hc_fetched_reservation **reservation,
+                                  struct hc_error *err);
 
 /* ---- revision.c -------------------------------------------------------------------- */
 

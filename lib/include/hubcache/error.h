@@ -103,11 +103,13 @@ struct hc_error {
     bool is_final;           /* no older answer of the cache may stand in for it */
     uint64_t needed_bytes;   /* NO_SPACE */
     uint64_t free_bytes;     /* NO_SPACE */
-    uint64_t limit_bytes;    /* NO_SPACE: the limit of the cache that refuses; 0: none */
+    uint64_t limit_bytes;    /* NO_SPACE: the limit of the cache, or the caller's quota,
+                                that refuses; 0: none */
     unsigned missing_count;  /* INCOMPLETE_SNAPSHOT: how many files */
     char field[32];          /* INVALID_*: the request's field */
     char rule[64];           /* POLICY_DENIED: the rule; "default", "admin" or
-                                "hub-access" when it is none of the policy's file */
+                                "hub-access" when it is none of the policy's file.
+                                NO_SPACE: "quota" when the caller's quota refuses */
     char rule_message[208];  /* POLICY_DENIED: the rule's message; "": it has none */
     char alternative[256];   /* POLICY_DENIED: a file of the commit that is allowed and
                                 may serve instead; "": none is known */
