@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char lock_path[] = ".hubcache/eviction";
+static const char eviction_path[] = ".hubcache/eviction";
 
 static void lock_on_heartbeat(struct hc_heartbeat *heartbeat)
 {
@@ -51,6 +51,7 @@ static bool lock_is_stalled(struct hc_eviction_lock *lock, const struct stat *st
 
 bool hc_eviction_lock_try(struct hc_eviction_lock *lock, int64_t now_ms)
 {
+    const char *lock_path = lock->path ? lock->path : eviction_path;
     int root = hc_cache_fd(lock->cache);
     struct stat status;
     struct hc_error unused;

@@ -28,6 +28,7 @@ enum { HC_EVICTION_STALLED_MS = 30000 };
 /* Belongs to one thread. Initialise it with its cache, and zero. */
 struct hc_eviction_lock {
     const struct hc_cache *cache; /* Required. Borrowed */
+    const char *path;             /* Optional: of the file of another kind of work */
     struct hc_heartbeat heartbeat;
     int fd; /* while it is taken; -1: the volume has no lock to take */
     bool is_taken;

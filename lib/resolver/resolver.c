@@ -27,6 +27,7 @@
 #include <maintenance/eviction.h>
 #include <maintenance/quarantine.h>
 #include <maintenance/removal.h>
+#include <maintenance/scrub.h>
 #include <policy/rules_file.h>
 
 #include <string.h>
@@ -174,6 +175,8 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
                            err);
     if (!resolver->lease_quota)
         return NULL;
+    resolver->scrub_lock =
+        (struct hc_eviction_lock){.cache = resolver->cache, .path = HC_SCRUB_LOCK};
     atomic_store(&resolver->markers_swept_ms, hc_monotonic_ms());
     hc_resolver_sweep(resolver);
     (void)hc_resolver_check_token(resolver, &ignored);

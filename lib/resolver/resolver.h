@@ -39,6 +39,7 @@
 #include <cache/pointer.h>
 #include <hub/hub.h>
 #include <hubcache/resolver.h>
+#include <maintenance/eviction_lock.h>
 #include <maintenance/hold.h>
 #include <policy/policy.h>
 #include <repo/tree.h>
@@ -74,6 +75,7 @@ struct hc_resolver {
     atomic_int_least64_t markers_swept_ms;
     atomic_int_least64_t measure_due_ms; /* the next scan for what the cache takes */
     atomic_bool had_token_file;          /* the token file has held one */
+    struct hc_eviction_lock scrub_lock;  /* of the thread that scrubs */
     hc_stale_fn stale_watcher;
     void *stale_ctx;
 };

@@ -8,7 +8,9 @@
 
 #include <hubcache/verification.h>
 
+#include <maintenance/scrub.h>
 #include <maintenance/verification.h>
+#include <policy/policy.h>
 
 #include <string.h>
 
@@ -112,6 +114,26 @@ static int verify_found(void *ctx, struct hc_finding *finding, struct hc_error *
     return hc_cancellation_check(run->cancellation, err);
 }
 
+/* Of the whole cache only a caller that may change all of it. */
+static int verify_authorize(const struct verify_run *run, struct hc_error *err)
+{
+    const struct hc_verify_request *request = run->request;
+    struct hc_policy *policy = &run->resolver->policy;
+    const struct hc_identity *identity = request->options.identity;
+    struct hc_repo repo;
+
+    if (request->selector_count == 0)
+        return hc_policy_may_administer(policy, identity, NULL, err);
+    for (size_t i = 0; i < request->selector_count; i++) {
+        const struct hc_target *target = &request->selectors[i].repo;
+
+        if (hc_repo_init(&repo, target->type, target->id, err) < 0 ||
+            hc_policy_may_administer(policy, identity, &repo, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 int hc_resolver_verify(struct hc_resolver *resolver,
                        const struct hc_verify_request *request,
                        struct hc_cancellation *cancellation,
@@ -127,5 +149,40 @@ int hc_resolver_verify(struct hc_resolver *resolver,
     };
 
     *result = (struct hc_verify_result){0};
+    if (verify_authorize(&run, err) < 0)
+        return -1;
     return hc_verification_run(&verification, result, err);
+}
+
+int hc_resolver_scrub(struct hc_resolver *resolver,
+                      const struct hc_scrub_request *request,
+                      struct hc_cancellation *cancellation, struct hc_error *err)
+{
+    const struct hc_verify_request verify = {
+        .repair = !hc_resolver_is_offline(resolver),
+        .bytes_per_second = request->bytes_per_second,
+        .found = request->found,
+        .ctx = request->ctx,
+        .options = {.is_background = true},
+    };
+    struct hc_verify_result result;
+    struct verify_run run = {resolver, &verify, cancellation, &result};
+    const struct hc_scrub scrub = {
+        .cache = resolver->cache,
+        .request = &verify,
+        .lock = &resolver->scrub_lock,
+        .interval_ms = request->interval_ms,
+        .found = verify_found,
+        .ctx = &run,
+        .result = &result,
+        .cancellation = cancellation,
+    };
+
+    return hc_scrub_run(&scrub, err);
+}
+
+int hc_resolver_scrub_state(const struct hc_resolver *resolver,
+                            struct hc_scrub_state *state)
+{
+    return hc_scrub_state_read(resolver->cache, state);
 }

@@ -72,6 +72,42 @@ HC_PUBLIC int hc_resolver_verify(struct hc_resolver *resolver,
                                  struct hc_cancellation *cancellation,
                                  struct hc_verify_result *result, struct hc_error *err);
 
+/*
+ * A scrub verifies the whole cache again and again, a pass in an interval, with repairs
+ * as far as the Hub may be asked. Of all processes of a volume one scrubs at a time, with
+ * idle priority for CPU and disk; what it has come to is on the volume
+ * (.hubcache/scrub.json), so that the next process continues there.
+ */
+struct hc_scrub_request {
+    int64_t interval_ms;       /* from the end of a pass to the beginning of the next */
+    uint64_t bytes_per_second; /* Optional: 0: no limit */
+    hc_finding_fn found;       /* Optional. */
+    void *ctx;
+};
+
+/* As the volume has it, for all its processes. Times are since the epoch; 0: none. */
+struct hc_scrub_state {
+    int64_t pass_began_ms; /* of a pass that has not ended */
+    char pass_path[4096];  /* the file, below the cache root, that it has come to */
+    int64_t last_began_ms; /* of the last pass that has ended, as the next two */
+    int64_t last_ended_ms;
+    struct hc_verify_result last;
+    struct hc_verify_result pass; /* so far */
+};
+
+/*
+ * Makes a pass, or continues one, if one is due and no other process is at it. 1: it has
+ * ended; 0: none is due here now; -1: as the cancellation says, or INTERNAL.
+ */
+HC_PUBLIC int hc_resolver_scrub(struct hc_resolver *resolver,
+                                const struct hc_scrub_request *request,
+                                struct hc_cancellation *cancellation,
+                                struct hc_error *err);
+
+/* 1; 0: there has been no scrub, or its state cannot be read. */
+HC_PUBLIC int hc_resolver_scrub_state(const struct hc_resolver *resolver,
+                                      struct hc_scrub_state *state);
+
 #ifdef __cplusplus
 }
 #endif
