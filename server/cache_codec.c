@@ -7,7 +7,9 @@
 
 #include <base/error.h>
 
-enum { MS = 1000, NS_PER_MS = 1000000 };
+#include <string.h>
+
+enum { MS = 1000, NS_PER_MS = 1000000, SELECTORS_MAX = 1000 };
 
 static void *arena_take(struct hc_arena *arena, size_t size, struct hc_error *err)
 {
@@ -225,4 +227,86 @@ int hc_encode_list_files(const struct hc_cached_files *files, struct hc_arena *a
     if (files->next_page_token)
         message->next_page_token = files->next_page_token;
     return 0;
+}
+
+/* ---- verification ------------------------------------------------------------------ */
+
+int hc_decode_verify(const Hubcache__V1__VerifyRequest *message, struct hc_arena *arena,
+                     struct hc_verify_request *request, struct hc_error *err)
+{
+    size_t count = message->n_selectors;
+    struct hc_verify_selector *selectors;
+
+    if (count > SELECTORS_MAX)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "selectors",
+                             "%zu selectors are given; %d is the most", count,
+                             SELECTORS_MAX);
+    selectors = arena_take(arena, (count + 1) * sizeof *selectors, err);
+    if (!selectors)
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        const Hubcache__V1__CacheSelector *selector = message->selectors[i];
+
+        selectors[i] = (struct hc_verify_selector){
+            .patterns = (const char *const *)selector->patterns,
+            .pattern_count = selector->n_patterns,
+        };
+        if (hc_decode_cached_target(selector->repo_id, selector->repo_type,
+                                    selector->revision, &selectors[i].repo, err) < 0)
+            return -1;
+    }
+    *request = (struct hc_verify_request){
+        .selectors = selectors,
+        .selector_count = count,
+        .dry_run = message->dry_run,
+        .repair = message->repair,
+        .bytes_per_second = message->bytes_per_second,
+    };
+    return 0;
+}
+
+void hc_encode_finding(const struct hc_finding *finding, Hubcache__V1__Finding *message)
+{
+    size_t count = finding->pointer_count;
+
+    hubcache__v1__finding__init(message);
+    message->kind = (Hubcache__V1__FindingKind)finding->kind;
+    message->cache_path = hc_unconst(finding->cache_path);
+    message->size_bytes = finding->size_bytes;
+    message->action = hc_unconst(finding->action);
+    message->actual = hc_unconst(finding->actual);
+    memcpy(&message->pointers, &finding->pointers, sizeof message->pointers);
+    message->n_pointers =
+        count < HC_FINDING_POINTERS_MAX ? count : HC_FINDING_POINTERS_MAX;
+}
+
+void hc_encode_verify_progress(const struct hc_verify_progress *progress,
+                               Hubcache__V1__VerifyProgress *message)
+{
+    hubcache__v1__verify_progress__init(message);
+    message->blobs_total = progress->blobs_total;
+    message->blobs_done = progress->blobs_done;
+    message->bytes_total = progress->bytes_total;
+    message->bytes_done = progress->bytes_done;
+}
+
+static uint32_t count_fits(uint64_t count)
+{
+    return count < UINT32_MAX ? (uint32_t)count : UINT32_MAX;
+}
+
+void hc_encode_verify_result(const struct hc_verify_result *result,
+                             Hubcache__V1__VerifyResult *message)
+{
+    uint64_t findings = 0;
+
+    for (int kind = 1; kind < HC_FINDING_KINDS; kind++)
+        findings += result->findings[kind];
+    hubcache__v1__verify_result__init(message);
+    message->blobs = result->blobs;
+    message->bytes = result->bytes;
+    message->findings = count_fits(findings);
+    message->corrupt = count_fits(result->findings[HC_CORRUPT_BLOB]);
+    message->repaired = count_fits(result->repaired);
+    message->not_repaired = count_fits(result->not_repaired);
 }

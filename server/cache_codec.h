@@ -9,6 +9,7 @@
 
 #include <hubcache/inventory.h>
 #include <hubcache/v1/cache.pb-c.h>
+#include <hubcache/verification.h>
 
 /* Whether `type`, of a request, is one that there is; INVALID_OPTIONS otherwise. */
 int hc_decode_repo_type(Hubcache__V1__RepoType type, enum hc_repo_type *decoded,
@@ -43,5 +44,17 @@ int hc_encode_list_revisions(const struct hc_cached_revisions *revisions,
                              struct hc_error *err);
 int hc_encode_list_files(const struct hc_cached_files *files, struct hc_arena *arena,
                          Hubcache__V1__ListFilesResponse *message, struct hc_error *err);
+
+/* All but the options of the caller, and the functions. */
+int hc_decode_verify(const Hubcache__V1__VerifyRequest *message, struct hc_arena *arena,
+                     struct hc_verify_request *request, struct hc_error *err);
+
+/* Of the files that lead to it the first HC_FINDING_POINTERS_MAX. */
+enum { HC_FINDING_POINTERS_MAX = 100 };
+void hc_encode_finding(const struct hc_finding *finding, Hubcache__V1__Finding *message);
+void hc_encode_verify_progress(const struct hc_verify_progress *progress,
+                               Hubcache__V1__VerifyProgress *message);
+void hc_encode_verify_result(const struct hc_verify_result *result,
+                             Hubcache__V1__VerifyResult *message);
 
 #endif

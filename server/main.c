@@ -89,6 +89,7 @@ struct server {
     struct hc_resolver_service *service;
     struct hc_workers *admin;
     struct hc_cache_service *cache_service;
+    struct hc_verify_counts verify_counts;
     struct hc_health_service *health;
     struct hc_reflection_service *reflection;
     struct hc_rpc *rpc;
@@ -357,7 +358,8 @@ static int server_open_services(struct server *server, struct hc_error *err)
     server->admin = hc_workers_open(HC_BLOCKING_THREADS, HC_BLOCKING_QUEUE, err);
     if (!server->admin)
         return -1;
-    server->cache_service = hc_cache_service_new(server->resolver, server->admin, err);
+    server->cache_service = hc_cache_service_new(server->resolver, server->admin,
+                                                 &server->verify_counts, err);
     if (!server->cache_service)
         return -1;
     server->keeper = hc_keeper_open(server->resolver, options->keep_interval_ms, err);
@@ -416,6 +418,7 @@ static int server_bind_http(struct server *server, struct hc_error *err)
                    .coalescer = hc_resolver_service_coalescer(server->service),
                    .prefetches = server->cache_service->prefetches,
                    .keeper = server->keeper,
+                   .verify_counts = &server->verify_counts,
                    .resolver = server->resolver,
                    .rpc = server->rpc,
                    .reads = hc_resolver_service_reads(server->service),

@@ -24,6 +24,7 @@
 #include "request_log.h"
 #include "tls.h"
 #include "usage_scanner.h"
+#include "verify_counts.h"
 
 #include <base/error.h>
 #include <base/text.h>
@@ -576,6 +577,7 @@ static void write_gauges(const struct hc_gauges *gauges, FILE *out)
     if (gauges->audit)
         write_audit(gauges->audit, out);
     write_usage(gauges->usage, out);
+    hc_verify_counts_write(gauges->verify_counts, out);
     hc_exposition_counter(out, "hubcache_log_lines_dropped_total",
                           "Lines of the log that its reader did not take in time.",
                           hc_log_dropped());

@@ -21,6 +21,7 @@ struct hc_prefetches;
 struct hc_read_streams;
 struct hc_reload;
 struct hc_usage_scanner;
+struct hc_verify_counts;
 
 /* The owners of numbers that go up and down; all borrowed. */
 struct hc_gauges {
@@ -28,6 +29,7 @@ struct hc_gauges {
     struct hc_coalescer *coalescer;
     struct hc_prefetches *prefetches;
     struct hc_keeper *keeper;
+    struct hc_verify_counts *verify_counts;
     struct hc_resolver *resolver;
     struct hc_rpc *rpc;
     struct hc_read_streams *reads;

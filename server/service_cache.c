@@ -8,6 +8,7 @@
 #include "cache_inventory.h"
 #include "cache_leases.h"
 #include "cache_prefetch.h"
+#include "cache_verification.h"
 
 #include <base/error.h>
 
@@ -26,7 +27,7 @@ static const struct hc_blocking_method methods[] = {
     ROW("ListRepos", list_repos, UNARY),   ROW("ListRevisions", list_revisions, UNARY),
     ROW("ListFiles", list_files, UNARY),   ROW("GetUsage", get_usage, UNARY),
     ROW("RenewLease", renew_lease, UNARY), ROW("ReleaseLease", release_lease, UNARY),
-    ROW("ListLeases", list_leases, UNARY),
+    ROW("ListLeases", list_leases, UNARY), ROW("Verify", verify, SERVER_STREAMING),
 };
 
 enum { METHODS = sizeof methods / sizeof *methods };
@@ -57,6 +58,7 @@ static void service_start_prefetch(void *ctx, struct hc_rpc_call *call,
 
 struct hc_cache_service *hc_cache_service_new(struct hc_resolver *resolver,
                                               struct hc_workers *workers,
+                                              struct hc_verify_counts *verify_counts,
                                               struct hc_error *err)
 {
     HC_AUTO(hc_cache_service) *service = calloc(1, sizeof *service);
@@ -67,6 +69,7 @@ struct hc_cache_service *hc_cache_service_new(struct hc_resolver *resolver,
     }
     service->resolver = resolver;
     service->workers = workers;
+    service->verify_counts = verify_counts;
     service->prefetches = hc_prefetches_open(resolver, err);
     return service->prefetches ? hc_take(&service) : NULL;
 }

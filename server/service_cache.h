@@ -8,6 +8,7 @@
 #define HC_SERVER_SERVICE_CACHE_H
 
 #include "blocking_call.h"
+#include "verify_counts.h"
 
 #include <hubcache/resolver.h>
 
@@ -17,12 +18,14 @@
 struct hc_cache_service {
     struct hc_resolver *resolver;
     struct hc_workers *workers;
+    struct hc_verify_counts *verify_counts;
     struct hc_prefetches *prefetches;              /* owned */
     struct hc_rpc_method rows[HC_RPC_METHODS_MAX]; /* for the edge */
 };
 
 struct hc_cache_service *hc_cache_service_new(struct hc_resolver *resolver,
                                               struct hc_workers *workers,
+                                              struct hc_verify_counts *verify_counts,
                                               struct hc_error *err);
 
 /* No call runs: `workers` is closed. */

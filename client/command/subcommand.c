@@ -25,6 +25,7 @@
 #include "progress_bar.h"
 #include "pull.h"
 #include "suggestion.h"
+#include "verify.h"
 #include "warm.h"
 
 #include <stdbool.h>
@@ -408,6 +409,7 @@ static const struct hc_subcommand subcommands[] = {
 static const struct hc_subcommand *const cache_commands[] = {
     &hc_ls_command,
     &hc_prefetch_command,
+    &hc_verify_command,
 };
 
 const struct hc_subcommand *hc_subcommand_find(const char *name)

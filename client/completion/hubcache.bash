@@ -12,7 +12,7 @@ _hubcache()
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-            file | snapshot | download | cat | pull | ls | prefetch | info | help) command=$word; break ;;
+            file | snapshot | download | cat | pull | ls | prefetch | verify | info | help) command=$word; break ;;
         esac
     done
 
@@ -33,10 +33,11 @@ _hubcache()
         cat) word="$common $choice --subfolder" ;;
         pull) word="$common $choice --to --include --exclude" ;;
         prefetch) word="$common $choice --include --exclude --no-wait" ;;
+        verify) word="$common --repair --dry-run --rate" ;;
         ls) word=$common ;;
         info) word=$common ;;
-        help) mapfile -t COMPREPLY < <(compgen -W "file snapshot download cat pull ls prefetch info" -- "$current"); return ;;
-        *) word="file snapshot download cat pull ls prefetch info help $common" ;;
+        help) mapfile -t COMPREPLY < <(compgen -W "file snapshot download cat pull ls prefetch verify info" -- "$current"); return ;;
+        *) word="file snapshot download cat pull ls prefetch verify info help $common" ;;
     esac
     [[ -n $command && $current != -* ]] && return
     mapfile -t COMPREPLY < <(compgen -W "$word" -- "$current")

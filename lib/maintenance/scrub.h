@@ -4,7 +4,8 @@
  * the repairs.
  *
  *   idle      no pass has begun since the last one ended
- *             → running: the interval is over, and the process has .hubcache/scrub locked
+ *             → running: the interval is over, and the process has locked
+ *               .hubcache/scrub
  *   running   .hubcache/scrub.json, written every few seconds, says how far it is
  *             → idle: its last file is verified
  *             → paused: its process ends, or cancels it

@@ -52,6 +52,14 @@ def inventory(cache_dir):
             "warnings": [str(warning) for warning in info.warnings]}
 
 
+def verify(repo_id, cache_dir, revision):
+    from huggingface_hub import HfApi
+
+    result = HfApi().verify_repo_checksums(repo_id=repo_id, cache_dir=cache_dir, revision=revision)
+    return {"mismatches": [mismatch["path"] for mismatch in result.mismatches],
+            "missing": sorted(result.missing_paths), "extra": sorted(result.extra_paths)}
+
+
 def delete(cache_dir, revisions):
     from huggingface_hub import scan_cache_dir
 

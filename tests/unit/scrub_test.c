@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise: a scrub makes one pass in an interval, whichever process makes it; one that was
- * interrupted is continued after the last file, by this or another process, and counts
- * on; while one process has the lock, another does nothing.
+ * Promise: a scrub makes one pass in an interval, whichever process makes it; one that
+ * was interrupted is continued after the last file, by this or another process, and
+ * counts on; while one process has the lock, another does nothing.
  */
 #include "cache_fixture.h"
 
