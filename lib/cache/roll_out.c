@@ -18,7 +18,7 @@
 
 static const char records_path[] = ".hubcache/kept";
 
-enum { TEXT_SIZE = 4096 };
+enum { TEXT_SIZE = 4096, ALIVE_MS = 24 * 60 * 60 * 1000 };
 
 static const int64_t RECORD_MAX_AGE_MS = INT64_C(30) * 24 * 60 * 60 * 1000;
 
@@ -108,15 +108,43 @@ bool hc_roll_out_lock(const struct hc_cache *cache, const struct hc_repo *repo,
     return false;
 }
 
+/* Below the directory of one repo; the walk's path is the revision. */
+static bool roll_out_accepts(const struct hc_directory_walk *walk)
+{
+    return S_ISREG(walk->type) && !hc_text_ends(walk->name, ".lock");
+}
+
+bool hc_roll_out_is_to(const struct hc_cache *cache, const struct hc_repo *repo,
+                       const char *commit, int64_t now_ms)
+{
+    char path[PATH_MAX];
+    struct hc_roll_out found;
+
+    if (hc_format(path, sizeof path, "%s/%s", records_path, repo->folder) < 0)
+        return false;
+
+    HC_AUTO_VALUE(hc_directory_walk)
+    walk = hc_directory_walk(hc_cache_fd(cache), path, HC_DEPTH_MAX);
+
+    walk.accepts = roll_out_accepts;
+    while (hc_directory_walk_next(&walk)) {
+        if (hc_roll_out_find(cache, repo, walk.path, &found) == 1 &&
+            strcmp(found.commit, commit) == 0 && found.behind_since_ms > 0 &&
+            now_ms - found.asked_ms < ALIVE_MS)
+            return true;
+    }
+    return false;
+}
+
 void hc_roll_out_sweep(const struct hc_cache *cache, int64_t now_ms)
 {
     HC_AUTO_VALUE(hc_directory_walk)
-    walk = hc_directory_walk(hc_cache_fd(cache), records_path, 8);
+    walk = hc_directory_walk(hc_cache_fd(cache), records_path, HC_DEPTH_MAX);
     struct stat status;
 
+    walk.accepts = roll_out_accepts;
     while (hc_directory_walk_next(&walk)) {
-        if (S_ISREG(walk.type) && !hc_text_ends(walk.name, ".lock") &&
-            fstatat(walk.dir, walk.name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+        if (fstatat(walk.dir, walk.name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
             now_ms - hc_file_time_ms(&status.st_mtim) > RECORD_MAX_AGE_MS)
             (void)unlinkat(walk.dir, walk.name, 0);
     }

@@ -40,6 +40,11 @@ int hc_roll_out_write(const struct hc_cache *cache, const struct hc_repo *repo,
 bool hc_roll_out_lock(const struct hc_cache *cache, const struct hc_repo *repo,
                       const char *revision, int *fd);
 
+/* Whether a revision of the repo is being rolled out to that commit, or will be: the Hub
+ * has been asked about it within a day. */
+bool hc_roll_out_is_to(const struct hc_cache *cache, const struct hc_repo *repo,
+                       const char *commit, int64_t now_ms);
+
 /* Removes what is a month old: of revisions that are not kept any more. */
 void hc_roll_out_sweep(const struct hc_cache *cache, int64_t now_ms);
 

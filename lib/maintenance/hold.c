@@ -7,6 +7,7 @@
 #include "hold.h"
 
 #include <cache/pin.h>
+#include <cache/roll_out.h>
 #include <cache/tree_cache.h>
 #include <claim/fetching.h>
 #include <claim/lease.h>
@@ -164,6 +165,17 @@ static bool hold_look_retention(const struct hc_cache *cache,
     return true;
 }
 
+/* The new commit of a kept revision: no ref names it yet, and it may lack files. */
+static bool hold_look_roll_out(const struct hc_cache *cache,
+                               const struct hc_hold_rules *rules,
+                               const struct hc_hold_subject *subject,
+                               struct hc_hold *hold)
+{
+    (void)rules;
+    return hc_roll_out_is_to(cache, subject->repo, subject->commit, subject->now_ms) &&
+           hold_set(hold, HC_HELD_BY_KEEP, "a kept revision is rolled out to it");
+}
+
 /* ---- transfers --------------------------------------------------------------------- */
 
 /* Whether a file of the listing is not in the snapshot. */
@@ -272,7 +284,8 @@ struct hc_hold hc_hold_find(const struct hc_cache *cache,
                             const struct hc_hold_rules *rules,
                             const struct hc_hold_subject *subject)
 {
-    static hold_look *const looks[] = {hold_look_lease, hold_look_pin, hold_look_keep,
+    static hold_look *const looks[] = {hold_look_lease,     hold_look_pin,
+                                       hold_look_keep,      hold_look_roll_out,
                                        hold_look_retention, hold_look_transfer};
     struct hc_hold hold = {0};
 

@@ -9,7 +9,10 @@
 
 #include "random.h"
 
+#include <cache/cache.h>
+#include <claim/claim_record.h>
 #include <hubcache/keep.h>
+#include <maintenance/hold.h>
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -387,6 +390,28 @@ static void a_hub_that_fails_in_the_middle_leaves_the_old_commit(void **state)
     assert_int_equal(keep_status(f).reason, HC_OK);
 }
 
+/* Nothing evicts or prunes what has arrived, though no ref names it. */
+static void the_new_commit_is_held_while_it_is_incomplete(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_error err;
+    HC_AUTO(hc_cache) *cache = hc_cache_open(f->dir, false, &err);
+    struct hc_repo repo;
+    char next[41];
+    const struct hc_hold_subject incoming = {.repo = &repo,
+                                             .commit = next,
+                                             .now_ms = hc_volume_now_ms(cache)};
+
+    assert_int_equal(hc_repo_init(&repo, HC_REPO_MODEL, "org/model", &err), 0);
+    keep_first_commit(f);
+    resolver_fixture_move_main(f, next);
+    assert_int_equal(hc_hold_find(cache, NULL, &incoming).by, HC_HELD_BY_NONE);
+    assert_int_equal(keep_ask(f), 1);
+    assert_int_equal(hc_hold_find(cache, NULL, &incoming).by, HC_HELD_BY_KEEP);
+    assert_int_equal(keep_fetch(f), 1);
+    assert_int_equal(hc_hold_find(cache, NULL, &incoming).by, HC_HELD_BY_NONE);
+}
+
 static void a_branch_that_is_deleted_leaves_the_old_commit(void **state)
 {
     struct fixture *f = *state;
@@ -644,6 +669,7 @@ int main(void)
         TEST(a_branch_that_moves_twice_is_whole_each_time),
         TEST(a_slow_fetch_does_not_move_the_ref_back),
         TEST(a_hub_that_fails_in_the_middle_leaves_the_old_commit),
+        TEST(the_new_commit_is_held_while_it_is_incomplete),
         TEST(a_branch_that_is_deleted_leaves_the_old_commit),
         TEST(a_repo_that_becomes_gated_or_private_leaves_the_old_commit),
         TEST(a_full_volume_leaves_the_old_commit),
